@@ -1,0 +1,85 @@
+/*
+ * Fixed-point arithmetic shared by the generated kernels. The rounding is that of TensorFlow Lite's
+ * reference kernels; right shifts of negative numbers are arithmetic on every compiler supported here.
+ */
+#ifndef TINYGEN_MATH_H
+#define TINYGEN_MATH_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__GNUC__)
+#define TG_ALIGNED(bytes) __attribute__((aligned(bytes)))
+#else
+#define TG_ALIGNED(bytes)
+#endif
+
+static inline int32_t tg_min(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int32_t tg_max(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
+}
+
+static inline int32_t tg_clamp(int32_t x, int32_t low, int32_t high)
+{
+    return tg_min(tg_max(x, low), high);
+}
+
+static inline int8_t tg_clamp_s8(int32_t x, int32_t low, int32_t high)
+{
+    return (int8_t)tg_clamp(x, low, high);
+}
+
+static inline int16_t tg_clamp_s16(int32_t x, int32_t low, int32_t high)
+{
+    return (int16_t)tg_clamp(x, low, high);
+}
+
+/* High 32 bits of 2 * a * b, rounded. `b` is a multiplier >= 0, so nothing saturates. */
+static inline int32_t tg_high_mul(int32_t a, int32_t b)
+{
+    return (int32_t)(((int64_t)a * b + (INT64_C(1) << 30)) >> 31);
+}
+
+/* x / 2^exponent, ties away from zero; 0 <= exponent <= 31. */
+static inline int32_t tg_rounding_shift(int32_t x, int32_t exponent)
+{
+    const int32_t mask = (int32_t)((UINT32_C(1) << exponent) - 1U);
+    const int32_t threshold = (mask >> 1) + (x < 0 ? 1 : 0);
+    return (x >> exponent) + ((x & mask) > threshold ? 1 : 0);
+}
+
+/* x * 2^exponent in a 32-bit register. */
+static inline int32_t tg_shift_left(int32_t x, int32_t exponent)
+{
+    return (int32_t)((uint32_t)x << exponent);
+}
+
+/* x * multiplier * 2^(shift - 31), with TFLite's two roundings. */
+static inline int32_t tg_requantize(int32_t x, int32_t multiplier, int32_t shift)
+{
+    const int32_t left = tg_max(shift, 0);
+    const int32_t right = tg_max(-shift, 0);
+    return tg_rounding_shift(tg_high_mul(tg_shift_left(x, left), multiplier), right);
+}
+
+/* x * multiplier * 2^(shift - 31), with one rounding; -31 <= shift <= 30. */
+static inline int32_t tg_requantize_once(int32_t x, int32_t multiplier, int32_t shift)
+{
+    const int32_t total = 31 - shift;
+    return (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << (total - 1))) >> total);
+}
+
+/* The same for 64-bit accumulators (16-bit activations): a 16-bit multiplier, one rounding. */
+static inline int32_t tg_requantize_64(int64_t x, int32_t multiplier, int32_t shift)
+{
+    const int32_t reduced = multiplier < 0x7FFF0000 ? (multiplier + (1 << 15)) >> 16 : 0x7FFF;
+    const int32_t total = 15 - shift;
+    return (int32_t)((x * reduced + (INT64_C(1) << (total - 1))) >> total);
+}
+
+#endif

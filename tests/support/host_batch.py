@@ -1,0 +1,121 @@
+"""Compiles many generated models into one host program and runs them all, under sanitizers."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tinygen.emit.model import emit_model
+from tinygen.lowering.program import Program
+
+WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g1"]
+
+_MAIN = """
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+{includes}
+static void get(void *data, size_t bytes)
+{{
+    if (fread(data, 1, bytes, stdin) != bytes) {{ exit(3); }}
+}}
+static void put(const void *data, size_t bytes)
+{{
+    if (fwrite(data, 1, bytes, stdout) != bytes) {{ exit(4); }}
+}}
+int main(void)
+{{
+{runs}
+    return 0;
+}}
+"""
+
+
+def write_sources(programs: Sequence[Program], folder: Path) -> list[Path]:
+    """Emits each program; every graph needs a name of its own. Gives the C files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for program in programs:
+        for name, text in emit_model(program, "test").files.items():
+            (folder / name).write_text(text)
+    return sorted(folder.glob("*.c"))
+
+
+def run_on_host(
+    programs: Sequence[Program],
+    samples: Sequence[Sequence[Sequence[np.ndarray]]],
+    folder: Path,
+    compiler: str = "gcc",
+    flags: Sequence[str] = ("-O1", *SANITIZERS),
+) -> list[list[list[np.ndarray]]]:
+    """Outputs per program, per sample, per model output.
+
+    Args:
+        programs: with distinct graph names.
+        samples: per program a list of samples, each a list of the model's inputs.
+        folder: where sources and the executable are written.
+    """
+    sources = write_sources(programs, folder)
+    runs = [_run_text(program, len(feeds)) for program, feeds in zip(programs, samples, strict=True)]
+    includes = "".join(f'#include "{program.graph.name}.h"\n' for program in programs)
+    main = folder / "main_batch.c"
+    main.write_text(_MAIN.format(includes=includes, runs="\n".join(runs)))
+    executable = folder / "batch"
+    _compile([compiler, *WARNINGS, *flags, "-o", str(executable), str(main), *map(str, sources)], folder)
+    feed = b"".join(
+        np.ascontiguousarray(x).tobytes() for feeds in samples for sample in feeds for x in sample
+    )
+    done = subprocess.run([executable], input=feed, capture_output=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    return _split(programs, [len(feeds) for feeds in samples], done.stdout)
+
+
+def _compile(command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=folder, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+def _run_text(program: Program, count: int) -> str:
+    name = program.graph.name
+    lines = [f"    for (int n = 0; n < {count}; n++) {{"]
+    # The arena comes from malloc at its exact size, so that AddressSanitizer guards both its ends.
+    lines.append(f"        uint8_t *arena = malloc({name.upper()}_ARENA_BYTES);")
+    lines.append("        if (arena == NULL) { return 5; }")
+    lines.append(f"        memset(arena, 0xA5, {name.upper()}_ARENA_BYTES);")
+    lines.append(f"        {name}_t *m = {name}_init(arena);")
+    for tensor, function in zip(program.inputs, _functions(program, "input"), strict=True):
+        lines.append(f"        get({function}(m), {tensor.nbytes});")
+    lines.append(f"        {name}_invoke(m);")
+    for tensor, function in zip(program.outputs, _functions(program, "output"), strict=True):
+        lines.append(f"        put({function}(m), {tensor.nbytes});")
+    lines.append("        free(arena);\n    }")
+    return "\n".join(lines)
+
+
+def _functions(program: Program, kind: str) -> list[str]:
+    tensors = program.inputs if kind == "input" else program.outputs
+    name = program.graph.name
+    return [f"{name}_{kind}"] if len(tensors) == 1 else [f"{name}_{kind}_{i}" for i in range(len(tensors))]
+
+
+def _split(
+    programs: Sequence[Program], counts: Sequence[int], content: bytes
+) -> list[list[list[np.ndarray]]]:
+    position = 0
+    results = []
+    for program, count in zip(programs, counts, strict=True):
+        rows = []
+        for _ in range(count):
+            row = []
+            for tensor in program.outputs:
+                chunk = content[position : position + tensor.nbytes]
+                row.append(np.frombuffer(chunk, tensor.dtype).reshape(tensor.shape))
+                position += tensor.nbytes
+            rows.append(row)
+        results.append(rows)
+    assert position == len(content)
+    return results

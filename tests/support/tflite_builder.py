@@ -1,0 +1,157 @@
+"""Builds single-operator TFLite models through the schema's own bindings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+_TYPES = {
+    "float32": schema.TensorType.FLOAT32,
+    "int8": schema.TensorType.INT8,
+    "uint8": schema.TensorType.UINT8,
+    "int16": schema.TensorType.INT16,
+    "int32": schema.TensorType.INT32,
+    "int64": schema.TensorType.INT64,
+    "bool": schema.TensorType.BOOL,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class TensorSpec:
+    """A tensor of the model to build.
+
+    Attributes:
+        shape, dtype: as in the file ("int8", "float32", ...).
+        scale, zero_point: quantization; a sequence of scales for per-channel along `axis`; None for none.
+        data: codes, for constants.
+    """
+
+    shape: Sequence[int]
+    dtype: str = "int8"
+    scale: float | Sequence[float] | None = None
+    zero_point: int | Sequence[int] = 0
+    axis: int = 0
+    data: np.ndarray | None = None
+    name: str = ""
+
+
+@dataclass
+class ModelSpec:
+    """One operator with its operands, in the operator's order. None is an absent optional input."""
+
+    opcode: int
+    inputs: Sequence[TensorSpec | None]
+    outputs: Sequence[TensorSpec]
+    options_type: int = 0
+    options: Any = None
+    label: str = ""
+    version: int = 5
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def runtime_inputs(self) -> list[TensorSpec]:
+        """The operands that are fed at run time, each once."""
+        seen: list[TensorSpec] = []
+        for spec in self.inputs:
+            if spec is not None and spec.data is None and all(spec is not other for other in seen):
+                seen.append(spec)
+        return seen
+
+
+def options(name: str, **values: Any) -> dict[str, Any]:
+    """Keyword arguments `options_type` and `options` of ModelSpec: `**options("Conv2DOptions", strideH=2)`."""
+    table = getattr(schema, f"{name}T")()
+    for key, value in values.items():
+        assert hasattr(table, key), f"{name} has no field {key}"
+        setattr(table, key, value)
+    return {"options_type": getattr(schema.BuiltinOptions, name), "options": table}
+
+
+def build(spec: ModelSpec) -> bytes:
+    """The .tflite file of one operator."""
+    return build_chain([spec])
+
+
+def build_chain(specs: Sequence[ModelSpec], *, inputs: Sequence[TensorSpec] | None = None) -> bytes:
+    """A model of several operators; the same TensorSpec object used twice is the same tensor.
+
+    Model inputs are the run-time operands that no operator writes, outputs what no operator reads.
+    """
+    tensors: list[TensorSpec] = []
+
+    def index(tensor: TensorSpec | None) -> int:
+        if tensor is None:
+            return -1
+        for position, known in enumerate(tensors):
+            if known is tensor:
+                return position
+        tensors.append(tensor)
+        return len(tensors) - 1
+
+    model = schema.ModelT()
+    model.version = 3
+    model.description = "tinygen test"
+    model.buffers = [schema.BufferT()]
+    model.operatorCodes = []
+    graph = schema.SubGraphT()
+    graph.name = "main"
+    graph.operators = []
+    read: set[int] = set()
+    written: set[int] = set()
+    for spec in specs:
+        operator = schema.OperatorT()
+        operator.opcodeIndex = _code(model, spec)
+        operator.inputs = [index(tensor) for tensor in spec.inputs]
+        operator.outputs = [index(tensor) for tensor in spec.outputs]
+        operator.builtinOptionsType = spec.options_type
+        operator.builtinOptions = spec.options
+        graph.operators.append(operator)
+        read.update(operator.inputs)
+        written.update(operator.outputs)
+    graph.tensors = [_tensor(model, tensor, position) for position, tensor in enumerate(tensors)]
+    fed = [i for i, t in enumerate(tensors) if t.data is None and i not in written]
+    graph.inputs = [index(tensor) for tensor in inputs] if inputs is not None else fed
+    graph.outputs = [i for i in sorted(written) if i not in read]
+    model.subgraphs = [graph]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _code(model: Any, spec: ModelSpec) -> int:
+    code = schema.OperatorCodeT()
+    code.builtinCode = spec.opcode
+    code.deprecatedBuiltinCode = min(spec.opcode, 127)
+    code.version = spec.version
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
+def _tensor(model: Any, spec: TensorSpec, position: int) -> Any:
+    tensor = schema.TensorT()
+    tensor.name = (spec.name or f"t{position}").encode()
+    tensor.shape = list(spec.shape)
+    tensor.type = _TYPES[spec.dtype]
+    tensor.hasRank = True
+    if spec.scale is not None:
+        scales = [float(s) for s in np.atleast_1d(np.asarray(spec.scale, np.float32))]
+        zeros = np.broadcast_to(np.asarray(spec.zero_point), (len(scales),))
+        tensor.quantization = schema.QuantizationParametersT()
+        tensor.quantization.scale = scales
+        tensor.quantization.zeroPoint = [int(z) for z in zeros]
+        tensor.quantization.quantizedDimension = spec.axis
+    if spec.data is not None:
+        data = np.ascontiguousarray(spec.data, np.dtype(spec.dtype))
+        assert data.shape == tuple(spec.shape), (data.shape, spec.shape)
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(data.tobytes(), np.uint8)
+        model.buffers.append(buffer)
+        tensor.buffer = len(model.buffers) - 1
+    else:
+        tensor.buffer = 0
+    return tensor

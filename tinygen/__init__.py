@@ -1,0 +1,1 @@
+"""tinygen: compressed neural networks as C for microcontrollers, proved on a board."""

@@ -1,0 +1,61 @@
+"""Small pieces of C text: types, literals, array bodies."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+_CTYPES = {
+    "int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "uint16": "uint16_t", "int32": "int32_t",
+    "uint32": "uint32_t", "int64": "int64_t", "float32": "float", "bool": "uint8_t",
+}  # fmt: skip
+
+
+def ctype(dtype: np.dtype) -> str:
+    """The C type that holds one code."""
+    return _CTYPES[dtype.name]
+
+
+def float_literal(value: float) -> str:
+    """A C literal that reads back as exactly this float32."""
+    single = np.float32(value)
+    if math.isinf(single):
+        return "INFINITY" if single > 0 else "-INFINITY"
+    text = np.format_float_scientific(single, unique=True, trim="0", exp_digits=1)
+    return f"{text}f"
+
+
+def integer_literal(value: int, dtype: np.dtype) -> str:
+    if dtype.name == "int32" and value == -(2**31):
+        return "INT32_MIN"
+    if dtype.name == "int64":
+        return "INT64_MIN" if value == -(2**63) else f"INT64_C({value})"
+    return str(value)
+
+
+def array_lines(data: np.ndarray, width: int = 96) -> list[str]:
+    """The body of an array initialiser, wrapped."""
+    flat = data.reshape(-1)
+    if flat.dtype.kind == "f":
+        words = [float_literal(value) for value in flat]
+    else:
+        words = [integer_literal(value, flat.dtype) for value in flat.tolist()]
+        words = ["1" if word == "True" else "0" if word == "False" else word for word in words]
+    lines: list[str] = []
+    current = ""
+    for word in words:
+        if len(current) + len(word) + 2 > width:
+            lines.append(current.rstrip())
+            current = ""
+        current += word + ", "
+    if current:
+        lines.append(current.rstrip())
+    return lines
+
+
+def comment_safe(text: str) -> str:
+    """Text that cannot end a C comment or a string early, in plain ASCII."""
+    ascii_text = text.encode("ascii", "replace").decode().replace("\\", "/").replace('"', "'")
+    printable = "".join(c if c.isprintable() else " " for c in ascii_text)
+    return printable.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")

@@ -1,0 +1,119 @@
+"""Kernel functions and constant arrays of a program, each written down once however often it is used."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from tinygen.emit.ctext import array_lines, comment_safe, ctype
+from tinygen.emit.templates import environment
+from tinygen.lowering.plan import KernelPlan
+from tinygen.lowering.program import Program, Step, constants_of
+
+
+@dataclass(frozen=True)
+class Function:
+    """One kernel function: its name, prototype and text."""
+
+    name: str
+    prototype: str
+    body: str
+
+
+@dataclass(frozen=True)
+class Array:
+    """One constant array."""
+
+    symbol: str
+    ctype: str
+    length: int
+    comment: str
+    lines: list[str]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One layer's call: function and arguments as C text."""
+
+    function: str
+    arguments: list[str]
+
+
+class KernelWriter:
+    """Collects functions, arrays and calls while walking over the steps of a program."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.model = program.graph.name
+        self.functions: dict[str, Function] = {}
+        self.arrays: dict[tuple[str, bytes], Array] = {}
+        self.headers: set[str] = {"tinygen_math.h"}
+        self._names: set[str] = set()
+
+    def call(self, step: Step) -> Call:
+        """Registers what a step needs and gives its call."""
+        parameters, arguments = self._parameters(step)
+        function = self._function(step.plan, parameters)
+        self.headers.update(step.plan.headers)
+        return Call(function.name, arguments)
+
+    def _parameters(self, step: Step) -> tuple[list[str], list[str]]:
+        """(declarations, arguments) in call order: operands, packed constants, results, scratch."""
+        node, plan = step.node, step.plan
+        shared_in = {source for source, _ in plan.inplace}
+        shared_out = {target for _, target in plan.inplace}
+        symbols = {c.name: self._array(step, c.name).symbol for c in constants_of(step)}
+        declarations, arguments = [], []
+        for name, index in plan.operands:
+            kind = ctype(node.input(index).dtype)
+            restrict = "" if index in shared_in else "restrict "
+            declarations.append(f"const {kind} *{restrict}{name}")
+            tensor = node.input(index).name
+            arguments.append(symbols.get(name) or f"(const {kind} *)(const void *){self._arena(tensor)}")
+        for constant in plan.constants:
+            declarations.append(f"const {ctype(constant.data.dtype)} *restrict {constant.name}")
+            arguments.append(symbols[constant.name])
+        for name, index in plan.results:
+            kind = ctype(node.outputs[index].dtype)
+            restrict = "" if index in shared_out else "restrict "
+            declarations.append(f"{kind} *{restrict}{name}")
+            arguments.append(f"({kind} *)(void *){self._arena(node.outputs[index].name)}")
+        if plan.scratch_bytes:
+            declarations.append("void *restrict scratch")
+            arguments.append(f"arena + {step.scratch_offset}")
+        return declarations, arguments
+
+    def _arena(self, tensor: str) -> str:
+        return f"(arena + {self.program.offsets[tensor]})"
+
+    def _function(self, plan: KernelPlan, parameters: list[str]) -> Function:
+        key = json.dumps([plan.template, plan.context, parameters], sort_keys=True)
+        if key not in self.functions:
+            name = self._unique(f"{self.model}_{plan.stem}")
+            signature = f"void {name}({', '.join(parameters)})"
+            body = environment().get_template(f"kernels/{plan.template}").render(
+                **plan.context, name=name, signature=signature
+            )
+            self.functions[key] = Function(name, signature, body.strip() + "\n")
+        return self.functions[key]
+
+    def _unique(self, name: str) -> str:
+        candidate, number = name, 2
+        while candidate in self._names:
+            candidate, number = f"{name}_{number}", number + 1
+        self._names.add(candidate)
+        return candidate
+
+    def _array(self, step: Step, name: str) -> Array:
+        constant = next(c for c in constants_of(step) if c.name == name)
+        key = (constant.data.dtype.name, constant.data.tobytes())
+        if key not in self.arrays:
+            title = f"{step.node.op.name} {constant.name}"
+            self.arrays[key] = Array(
+                symbol=self._unique(f"{self.model}_{step.node.op.name}_{constant.name}"),
+                ctype=ctype(constant.data.dtype),
+                length=constant.data.size,
+                comment=comment_safe(f"{title}: {constant.comment}" if constant.comment else title),
+                lines=array_lines(constant.data),
+            )
+        return self.arrays[key]

@@ -1,0 +1,53 @@
+"""The errors a user can act on.
+
+Every error tinygen raises on purpose is a :class:`TinygenError`. It says what is wrong, where
+(file, operator, tensor) and what to do about it; the CLI prints exactly that and exits non-zero.
+"""
+
+from __future__ import annotations
+
+
+class TinygenError(Exception):
+    """A problem stated in the user's terms.
+
+    Args:
+        what: what is wrong, one sentence.
+        where: file, operator or tensor it concerns; empty when it concerns the whole run.
+        fix: what the user can do about it; empty when nothing is known to help.
+    """
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.fix = fix
+
+    def __str__(self) -> str:
+        parts = [f"{self.where}: {self.what}" if self.where else self.what]
+        if self.fix:
+            parts.append(self.fix)
+        return "\n".join(parts)
+
+
+class ModelError(TinygenError):
+    """The model file is damaged, or breaks the rules of its own format."""
+
+
+class UnsupportedError(TinygenError):
+    """The model is legal, but uses something tinygen does not have."""
+
+
+class FitError(TinygenError):
+    """The program does not fit the board's flash, RAM or stack."""
+
+
+class ToolchainError(TinygenError):
+    """A compiler, linker or emulator is missing or failed."""
+
+
+class BoardError(TinygenError):
+    """A board file is wrong, or the firmware did something the board forbids."""
+
+
+class DeviceError(TinygenError):
+    """A device, real or emulated, did not answer as the protocol says."""

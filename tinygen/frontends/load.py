@@ -1,0 +1,28 @@
+"""Opens a model file by what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinygen.errors import ModelError, UnsupportedError
+from tinygen.frontends.tflite import load_tflite
+from tinygen.ir.graph import Graph
+
+
+def load_model(path: Path, name: str | None = None) -> Graph:
+    """The Graph of a model file.
+
+    Args:
+        path: a .tflite file.
+        name: C identifier for the model; by default made from the file's name.
+
+    Raises:
+        ModelError, UnsupportedError: see the format's reader.
+    """
+    if not path.is_file():
+        raise ModelError("there is no such file", where=str(path))
+    if path.suffix.lower() != ".tflite":
+        raise UnsupportedError(
+            f"cannot tell what a '{path.suffix}' file holds", where=str(path), fix="tinygen reads .tflite models."
+        )
+    return load_tflite(path, name)

@@ -1,0 +1,1 @@
+"""The graph: tensors, encodings, operators and their exact meaning. Imports nothing else of tinygen's."""

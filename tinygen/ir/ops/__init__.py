@@ -1,0 +1,1 @@
+"""One operator per file: its dataclass, its shape rule, its exact meaning in NumPy."""

@@ -1,0 +1,109 @@
+"""What every operator is: attributes, a shape rule, rules on encodings, and an exact meaning."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinygen.errors import ModelError, TinygenError, UnsupportedError
+from tinygen.ir.tensor import Shape, Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Op(ABC):
+    """One operator. Subclasses add their attributes as fields.
+
+    Attributes:
+        name: unique in its graph, for messages and C comments.
+        inputs: tensor names; "" stands for an optional input that is absent.
+        outputs: tensor names.
+    """
+
+    KIND: ClassVar[str]
+    """The operator's name in files and reports: "conv_2d"."""
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @abstractmethod
+    def infer_shapes(self, node: Node) -> list[Shape]:
+        """Shapes of the outputs; raises ModelError when the inputs' shapes do not fit together."""
+
+    @abstractmethod
+    def check(self, node: Node) -> None:
+        """Raises UnsupportedError when the encodings or shapes are outside this operator's meaning."""
+
+    @abstractmethod
+    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The exact meaning: codes in, codes out. Absent optional inputs are empty arrays."""
+
+    def macs(self, node: Node) -> int:
+        """Multiply-accumulates of one inference, padded taps included."""
+        return 0
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """An operator with the tensors it touches."""
+
+    op: Op
+    inputs: tuple[Tensor | None, ...]
+    outputs: tuple[Tensor, ...]
+
+    def input(self, index: int) -> Tensor:
+        """Input `index`, known to be present.
+
+        Raises:
+            ModelError: the operator lacks it.
+        """
+        tensor = self.inputs[index] if index < len(self.inputs) else None
+        if tensor is None:
+            raise ModelError(f"input {index} is missing", where=self.op.name)
+        return tensor
+
+    def optional(self, index: int) -> Tensor | None:
+        return self.inputs[index] if index < len(self.inputs) else None
+
+    def constant(self, index: int) -> np.ndarray:
+        """Codes of a constant input.
+
+        Raises:
+            UnsupportedError: the input is computed at run time.
+        """
+        tensor = self.input(index)
+        if tensor.data is None:
+            raise self.unsupported(f"input {index} ('{tensor.name}') must be a constant")
+        return tensor.data
+
+    @property
+    def output(self) -> Tensor:
+        return self.outputs[0]
+
+    def check(self) -> None:
+        """Applies the operator's rules; internal arithmetic slips on odd shapes become ModelError."""
+        try:
+            self.op.check(self)
+            self.op.infer_shapes(self)
+        except TinygenError:
+            raise
+        except (IndexError, ValueError, ZeroDivisionError, TypeError, OverflowError) as error:
+            raise ModelError(f"its tensors do not fit together ({error})", where=self.describe()) from error
+
+    def unsupported(self, what: str, fix: str = "") -> UnsupportedError:
+        return UnsupportedError(what, where=self.describe(), fix=fix)
+
+    def require(self, condition: bool, what: str) -> None:
+        """Raises UnsupportedError(what), naming the operator and its shapes, unless `condition`."""
+        if not condition:
+            raise self.unsupported(what)
+
+    def describe(self) -> str:
+        """`conv_2d_0 (int8 [1,49,10,1], ... -> int8 [1,25,5,64])`"""
+        ins = ", ".join(t.describe() for t in self.inputs if t is not None)
+        outs = ", ".join(t.describe() for t in self.outputs)
+        return f"{self.op.name} ({ins} -> {outs})"

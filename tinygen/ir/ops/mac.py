@@ -1,0 +1,103 @@
+"""What the multiply-accumulate operators share: encodings, accumulation, requantization.
+
+Requantization follows TFLite: real multiplier = input scale * weight scale[c] / output scale, turned
+into a 32-bit multiplier and a shift per channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygen.ir.encodings import Affine
+from tinygen.ir.fixed_point import (
+    Activation,
+    Rounding,
+    float_activation_range,
+    multiply_by_quantized_multiplier,
+    multiply_by_quantized_multiplier_64,
+    multiply_by_quantized_multiplier_once,
+    quantize_multiplier,
+    quantized_activation_range,
+    wrap_int32,
+)
+from tinygen.ir.ops.base import Node
+from tinygen.ir.tensor import Tensor
+
+
+def check_encodings(node: Node, *, channels: int, axis: int) -> None:
+    """Input, weights, bias and output are all float32, or int8 x int8, or int16 x int8 (16x8)."""
+    x, weights, bias, output = node.input(0), node.input(1), node.optional(2), node.output
+    if bias is not None:
+        node.require(bias.size == channels, f"bias has {bias.size} elements, the output {channels} channels")
+    if output.is_float:
+        node.require(x.is_float and weights.is_float, "float output needs float input and weights")
+        return
+    for tensor in (x, weights, output):
+        node.require(isinstance(tensor.encoding, Affine), f"'{tensor.name}' ({tensor.encoding}) is not quantized")
+    node.require(
+        x.dtype == output.dtype and x.dtype in (np.int8, np.int16),
+        f"activations must both be int8 or both int16, not {x.dtype.name} -> {output.dtype.name}",
+    )
+    node.require(weights.dtype == np.int8, f"weights must be int8, not {weights.dtype.name}")
+    node.require(not x.affine.per_channel and not output.affine.per_channel, "activations must be per-tensor")
+    node.require(
+        not weights.affine.per_channel or (weights.affine.axis == axis and len(weights.affine.scale) == channels),
+        f"per-channel weights must be quantized along axis {axis} with {channels} scales",
+    )
+    if bias is not None:
+        node.require(bias.dtype in (np.int32, np.int64), f"bias must be int32 or int64, not {bias.dtype.name}")
+
+
+def centred(values: np.ndarray, tensor: Tensor) -> np.ndarray:
+    """codes - zero_point, int64 (per-channel weights are symmetric in TFLite's rules)."""
+    return values.astype(np.int64) - tensor.zero_point
+
+
+def integer_matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Exact integer product through float64 BLAS: |sums| stay far below 2**53 for 16-bit codes."""
+    return np.asarray(a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
+
+
+def float_accumulate(x: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Float32 result of a float64 accumulation: the correctly rounded value kernels approximate."""
+    return np.asarray(x.astype(np.float64) @ weights.astype(np.float64) + bias)
+
+
+def bias_value(node: Node, values: Sequence[np.ndarray]) -> np.ndarray:
+    """Bias per channel; zeros when absent."""
+    if node.optional(2) is not None:
+        return values[2].reshape(-1)
+    return np.zeros(1, np.float64 if node.output.is_float else np.int64)
+
+
+def clamp_float(acc: np.ndarray, activation: Activation) -> np.ndarray:
+    low, high = float_activation_range(activation)
+    return np.clip(acc, low, high).astype(np.float32)
+
+
+def multipliers(node: Node) -> tuple[np.ndarray, np.ndarray]:
+    """(multiplier, shift) arrays, one entry per weight scale."""
+    pairs = [quantize_multiplier(real) for real in real_multipliers(node)]
+    return np.array([m for m, _ in pairs], np.int64), np.array([s for _, s in pairs], np.int64)
+
+
+def real_multipliers(node: Node) -> list[float]:
+    """input scale * weight scale / output scale in double, one per weight scale."""
+    x, output = node.input(0).scale, node.output.scale
+    return [x * scale / output for scale in node.input(1).affine.scale]
+
+
+def requantize(node: Node, acc: np.ndarray, activation: Activation, rounding: Rounding) -> np.ndarray:
+    """Accumulators (channels last) to clamped output codes."""
+    multiplier, shift = multipliers(node)
+    output = node.output
+    if output.dtype == np.int16:
+        scaled = multiply_by_quantized_multiplier_64(acc, multiplier, shift)
+    elif rounding is Rounding.ONCE:
+        scaled = multiply_by_quantized_multiplier_once(wrap_int32(acc), multiplier, shift)
+    else:
+        scaled = multiply_by_quantized_multiplier(wrap_int32(acc), multiplier, shift)
+    low, high = quantized_activation_range(activation, output)
+    return np.clip(scaled + output.zero_point, low, high).astype(output.dtype)

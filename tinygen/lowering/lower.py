@@ -1,0 +1,120 @@
+"""Graph to Program: choose kernels, find lifetimes, place buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from tinygen.ir.graph import Graph
+from tinygen.lowering.plan import Kernel, KernelPlan
+from tinygen.lowering.planner import Buffer, plan_memory
+from tinygen.lowering.program import Program, Step
+from tinygen.lowering.select import choose
+
+
+@dataclass
+class _Slot:
+    """A buffer in the making; tensors computed in place share one."""
+
+    name: str
+    size: int
+    first: int
+    last: int
+
+
+def lower(graph: Graph, *, family: str = "tinygen", isa: Collection[str] = ("c99",)) -> Program:
+    """Chooses a kernel per layer and places every tensor.
+
+    Args:
+        graph: a validated graph, after the passes.
+        family: "tinygen" or "reference".
+        isa: instruction sets of the board's core.
+
+    Raises:
+        UnsupportedError: no kernel matches a layer.
+    """
+    choices = [choose(node, family, isa) for node in graph.nodes()]
+    slots, slot_of = _lifetimes(graph, [plan for _, plan in choices])
+    scratch = {
+        index: _Slot(f"scratch of {op.name}", plan.scratch_bytes, index, index)
+        for index, (op, (_, plan)) in enumerate(zip(graph.ops, choices, strict=True))
+        if plan.scratch_bytes
+    }
+    all_slots = [*slots, *scratch.values()]
+    buffers = tuple(Buffer(slot.name, slot.size, slot.first, slot.last) for slot in all_slots)
+    memory = plan_memory(buffers)
+    place = {id(slot): offset for slot, offset in zip(all_slots, memory.offsets, strict=True)}
+    return Program(
+        graph=graph,
+        steps=_steps(graph, choices, {index: place[id(slot)] for index, slot in scratch.items()}),
+        offsets={name: place[id(slot)] for name, slot in slot_of.items()},
+        buffers=buffers,
+        memory=memory,
+    )
+
+
+def _steps(
+    graph: Graph, choices: list[tuple[Kernel, KernelPlan]], scratch: dict[int, int]
+) -> tuple[Step, ...]:
+    steps = []
+    layer = 0
+    for index, (node, (kernel, plan)) in enumerate(zip(graph.nodes(), choices, strict=True)):
+        steps.append(Step(-1 if plan.is_alias else layer, node, kernel, plan, scratch.get(index, 0)))
+        layer += 0 if plan.is_alias else 1
+    return tuple(steps)
+
+
+def _last_uses(graph: Graph) -> dict[str, int]:
+    """The last step that reads each tensor; outputs of the model stay to the end."""
+    last = {name: 0 for name in graph.inputs}
+    for step, op in enumerate(graph.ops):
+        for name in (*op.inputs, *op.outputs):
+            last[name] = step
+    last.update({name: len(graph.ops) for name in graph.outputs})
+    return last
+
+
+def _lifetimes(graph: Graph, plans: list[KernelPlan]) -> tuple[list[_Slot], dict[str, _Slot]]:
+    last = _last_uses(graph)
+    slots: list[_Slot] = []
+    slot_of: dict[str, _Slot] = {}
+
+    def new_slot(name: str, step: int) -> None:
+        slot_of[name] = _Slot(name, graph.tensors[name].nbytes, step, last[name])
+        slots.append(slot_of[name])
+
+    for name in graph.inputs:
+        # Inputs are written before the first layer, all of them at once.
+        new_slot(name, 0)
+    for step, (op, plan) in enumerate(zip(graph.ops, plans, strict=True)):
+        reused: set[int] = set()
+        for index, name in enumerate(op.outputs):
+            donor = _donor(graph, op.inputs, slot_of, plan, index, step, reused)
+            if donor is None:
+                new_slot(name, step)
+            else:
+                reused.add(id(donor))
+                donor.last = max(donor.last, last[name])
+                slot_of[name] = donor
+    return slots, slot_of
+
+
+def _donor(
+    graph: Graph,
+    inputs: tuple[str, ...],
+    slot_of: dict[str, _Slot],
+    plan: KernelPlan,
+    output: int,
+    step: int,
+    reused: set[int],
+) -> _Slot | None:
+    """The input's slot that this output may take over: always for aliases, else if the input dies here."""
+    for source, target in plan.inplace:
+        slot = slot_of.get(inputs[source])
+        if target != output or slot is None or id(slot) in reused:
+            continue
+        if plan.is_alias:
+            return slot
+        if slot.last == step and graph.tensors[graph.ops[step].outputs[output]].nbytes <= slot.size:
+            return slot
+    return None

@@ -1,0 +1,107 @@
+"""What a kernel says about itself: the one source for selection, packing, scratch, cost and the C call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.ops.base import Node, Op
+
+PlanFunction = Callable[[Node], "KernelPlan | None"]
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """An array the kernel reads from flash, already in the order its inner loop eats it.
+
+    Attributes:
+        name: the parameter's name in the C function ("weights").
+        data: int8/uint8/int16/int32/float32 codes; the C type follows from the dtype.
+        comment: one line on the layout, shown above the array.
+    """
+
+    name: str
+    data: np.ndarray
+    comment: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class KernelPlan:
+    """How one layer is computed.
+
+    Attributes:
+        template: file under templates/kernels/, or "" when nothing is computed and the output simply
+            lies where the input lies (then `inplace` has one pair).
+        stem: readable core of the C function's name: "conv_2d_s8_3x3".
+        context: values of the template (numbers, strings, booleans, lists of them). Layers with equal
+            template and context share one C function, so nothing layer-specific belongs in here.
+        operands: (parameter name, index of the operator's input), in call order.
+        results: (parameter name, index of the operator's output), in call order.
+        constants: arrays passed after the operands.
+        scratch_bytes: working memory passed as `scratch`, 8-byte aligned.
+        inplace: pairs (operator input, operator output) that may start at the same address.
+        headers: C headers the function needs.
+        cycles: predicted cost, for the choice between kernels.
+    """
+
+    template: str
+    stem: str = ""
+    context: Mapping[str, Any] = field(default_factory=dict)
+    operands: tuple[tuple[str, int], ...] = (("input", 0),)
+    results: tuple[tuple[str, int], ...] = (("output", 0),)
+    constants: tuple[Constant, ...] = ()
+    scratch_bytes: int = 0
+    inplace: tuple[tuple[int, int], ...] = ()
+    headers: tuple[str, ...] = ("tinygen_math.h",)
+    cycles: float = 0.0
+
+    @property
+    def is_alias(self) -> bool:
+        return not self.template
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(constant.data.nbytes for constant in self.constants)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A way to compute one kind of operator.
+
+    Attributes:
+        name: unique, for reports and `--kernels`.
+        op: the operator's class.
+        family: "reference" (portable, plain loops) or "tinygen" (tuned).
+        isa: the instruction set it needs: "c99" or "dsp" (Armv7E-M SIMD; its C also runs on any host
+            through portable twins of the intrinsics).
+        plan: gives the plan for a node, or None when the kernel does not match it.
+    """
+
+    name: str
+    op: type[Op]
+    family: str
+    isa: str
+    plan: PlanFunction
+
+
+_KERNELS: list[Kernel] = []
+
+
+def kernel(
+    op: type[Op], *, name: str, family: str = "reference", isa: str = "c99"
+) -> Callable[[PlanFunction], PlanFunction]:
+    """Registers the decorated plan function as a kernel of `op`."""
+
+    def register(function: PlanFunction) -> PlanFunction:
+        assert all(existing.name != name for existing in _KERNELS), name
+        _KERNELS.append(Kernel(name, op, family, isa, function))
+        return function
+
+    return register
+
+
+def registered_kernels() -> tuple[Kernel, ...]:
+    return tuple(_KERNELS)

@@ -1,0 +1,69 @@
+"""The Program: every decision made, nothing left for the templates to decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinygen.ir.graph import Graph
+from tinygen.ir.ops.base import Node
+from tinygen.ir.tensor import Tensor
+from tinygen.lowering.plan import Constant, Kernel, KernelPlan
+from tinygen.lowering.planner import Buffer, MemoryPlan
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One layer with its kernel.
+
+    Attributes:
+        index: position among the layers that run code (what the observer gets); -1 for aliases.
+        scratch_offset: bytes from the arena's start, when the plan wants scratch.
+    """
+
+    index: int
+    node: Node
+    kernel: Kernel
+    plan: KernelPlan
+    scratch_offset: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A network ready to be written down.
+
+    Attributes:
+        graph: what it computes.
+        steps: layers in order, aliases included.
+        offsets: arena offset of every tensor that lives there, by name.
+        buffers: the arena's buffers with their lifetimes, for the report.
+        memory: their places.
+    """
+
+    graph: Graph
+    steps: tuple[Step, ...]
+    offsets: dict[str, int]
+    buffers: tuple[Buffer, ...]
+    memory: MemoryPlan
+
+    @property
+    def layers(self) -> tuple[Step, ...]:
+        """The steps that run code, in order."""
+        return tuple(step for step in self.steps if step.index >= 0)
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        return tuple(self.graph.tensors[name] for name in self.graph.inputs)
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        return tuple(self.graph.tensors[name] for name in self.graph.outputs)
+
+
+def constants_of(step: Step) -> tuple[Constant, ...]:
+    """Arrays of a step: those its kernel packed, then constant tensors it takes as operands."""
+    operands = []
+    for name, index in step.plan.operands:
+        tensor = step.node.input(index)
+        if tensor.data is not None:
+            operands.append(Constant(name, tensor.data.reshape(-1), f"{tensor.describe()}"))
+    return (*step.plan.constants, *operands)
