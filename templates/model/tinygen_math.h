@@ -39,6 +39,16 @@ static inline int16_t tg_clamp_s16(int32_t x, int32_t low, int32_t high)
     return (int16_t)tg_clamp(x, low, high);
 }
 
+static inline float tg_min_f32(float a, float b)
+{
+    return a < b ? a : b;
+}
+
+static inline float tg_max_f32(float a, float b)
+{
+    return a > b ? a : b;
+}
+
 /* High 32 bits of 2 * a * b, rounded. `b` is a multiplier >= 0, so nothing saturates. */
 static inline int32_t tg_high_mul(int32_t a, int32_t b)
 {

@@ -12,7 +12,7 @@ from tinygen.emit.model import emit_model
 from tinygen.lowering.program import Program
 
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
-SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g1"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g0"]
 
 _MAIN = """
 #include <stdint.h>
@@ -50,7 +50,7 @@ def run_on_host(
     samples: Sequence[Sequence[Sequence[np.ndarray]]],
     folder: Path,
     compiler: str = "gcc",
-    flags: Sequence[str] = ("-O1", *SANITIZERS),
+    flags: Sequence[str] = ("-O0", *SANITIZERS),
 ) -> list[list[list[np.ndarray]]]:
     """Outputs per program, per sample, per model output.
 

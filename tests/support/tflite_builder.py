@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import flatbuffers
@@ -18,6 +18,14 @@ _TYPES = {
     "int32": schema.TensorType.INT32,
     "int64": schema.TensorType.INT64,
     "bool": schema.TensorType.BOOL,
+}
+
+# The interpreter refuses a version it does not register; these are ones that have int8.
+_VERSIONS = {
+    schema.BuiltinOperator.CONV_2D: 5,
+    schema.BuiltinOperator.DEPTHWISE_CONV_2D: 5,
+    schema.BuiltinOperator.FULLY_CONNECTED: 5,
+    schema.BuiltinOperator.SOFTMAX: 2,
 }
 
 
@@ -50,8 +58,7 @@ class ModelSpec:
     options_type: int = 0
     options: Any = None
     label: str = ""
-    version: int = 5
-    extra: dict[str, Any] = field(default_factory=dict)
+    version: int = 0
 
     @property
     def runtime_inputs(self) -> list[TensorSpec]:
@@ -127,7 +134,7 @@ def _code(model: Any, spec: ModelSpec) -> int:
     code = schema.OperatorCodeT()
     code.builtinCode = spec.opcode
     code.deprecatedBuiltinCode = min(spec.opcode, 127)
-    code.version = spec.version
+    code.version = spec.version or _VERSIONS.get(spec.opcode, 1)
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
 

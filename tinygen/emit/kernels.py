@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from tinygen.emit.ctext import array_lines, comment_safe, ctype
+from tinygen.emit.ctext import array_lines, comment_safe
 from tinygen.emit.templates import environment
+from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.plan import KernelPlan
 from tinygen.lowering.program import Program, Step, constants_of
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tinygen.ir.fixed_point import Activation, Rounding, quantized_activation_range
+from tinygen.ir.fixed_point import Activation, Rounding, float_activation_range, quantized_activation_range
 from tinygen.ir.ops import mac as semantics
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.plan import Constant
 
 
 _SCALE_FUNCTIONS = {Rounding.TWICE: "tg_requantize", Rounding.ONCE: "tg_requantize_once"}
+
+
+def scale_function(node: Node) -> str:
+    """The C function that scales an accumulator of this layer."""
+    if node.output.dtype == np.int16:
+        return "tg_requantize_64"
+    return _SCALE_FUNCTIONS[getattr(node.op, "ROUNDING", Rounding.TWICE)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +48,7 @@ def requantization(node: Node, *, channels: int) -> Requantization:
         "low": low,
         "high": high,
         "per_channel": len(multiplier) > 1,
-        "scale_function": _SCALE_FUNCTIONS[getattr(node.op, "ROUNDING", Rounding.TWICE)],
+        "scale_function": scale_function(node),
     }
     if len(multiplier) == 1:
         context |= {"multiplier": int(multiplier[0]), "shift": int(shift[0])}
@@ -66,3 +74,15 @@ def folded_bias(node: Node, *, axis: int) -> Constant:
     bias = node.constant(2).reshape(-1).astype(np.int64) if node.optional(2) is not None else np.zeros_like(sums)
     folded = bias - node.input(0).zero_point * sums
     return Constant("bias", folded.astype(np.int32), f"[{len(folded)}], input zero point folded in")
+
+
+def bias_or_zeros(node: Node, channels: int, dtype: type) -> Constant:
+    """The bias as it is, in the accumulator's type; zeros when the layer has none."""
+    bias = node.constant(2).reshape(-1) if node.optional(2) is not None else np.zeros(channels)
+    return Constant("bias", bias.astype(dtype), f"[{channels}]")
+
+
+def float_clamp(node: Node) -> dict[str, Any]:
+    """Template values `low` and `high` of a fused activation on floats; None where there is no bound."""
+    low, high = float_activation_range(getattr(node.op, "activation", Activation.NONE))
+    return {"low": None if math.isinf(low) else low, "high": None if math.isinf(high) else high}

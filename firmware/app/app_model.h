@@ -1,0 +1,33 @@
+/*
+ * The model as the application sees it: one object, `app_model`, that a generated app_model.c defines.
+ * The application never names a model, so it is the same for every one.
+ */
+#ifndef APP_MODEL_H
+#define APP_MODEL_H
+
+#include <stdint.h>
+
+typedef struct {
+    const char *name;
+    void *data;
+    uint32_t bytes;
+} app_tensor_t;
+
+/* Called when layer `layer` has finished, in order 0 .. layers - 1. */
+typedef void app_observer_t(void *context, uint32_t layer);
+
+typedef struct {
+    const char *name;
+    const char *build_id; /* 16 hex digits: hash of model, options and generated sources */
+    uint32_t inputs;
+    uint32_t outputs;
+    uint32_t layers;
+    void (*init)(void);
+    app_tensor_t (*input)(uint32_t index);  /* index < inputs */
+    app_tensor_t (*output)(uint32_t index); /* index < outputs */
+    void (*invoke)(app_observer_t *observer, void *context); /* observer may be NULL */
+} app_model_t;
+
+extern const app_model_t app_model;
+
+#endif

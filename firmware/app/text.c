@@ -1,0 +1,103 @@
+#include "text.h"
+
+#include <stddef.h>
+
+#include "uart.h"
+
+void text_write(const char *text)
+{
+    size_t length = 0U;
+    while (text[length] != '\0') {
+        length++;
+    }
+    uart_write(text, length);
+}
+
+void text_write_decimal(uint64_t value)
+{
+    /* Subtracting powers of ten spares the 64-bit division routine. */
+    static const uint64_t powers[] = {
+        UINT64_C(10000000000000000000), UINT64_C(1000000000000000000), UINT64_C(100000000000000000),
+        UINT64_C(10000000000000000), UINT64_C(1000000000000000), UINT64_C(100000000000000),
+        UINT64_C(10000000000000), UINT64_C(1000000000000), UINT64_C(100000000000), UINT64_C(10000000000),
+        UINT64_C(1000000000), UINT64_C(100000000), UINT64_C(10000000), UINT64_C(1000000), UINT64_C(100000),
+        UINT64_C(10000), UINT64_C(1000), UINT64_C(100), UINT64_C(10), UINT64_C(1),
+    };
+    const size_t count = sizeof powers / sizeof powers[0];
+    char digits[sizeof powers / sizeof powers[0]];
+    size_t length = 0U;
+    for (size_t i = 0U; i < count; i++) {
+        char digit = '0';
+        while (value >= powers[i]) {
+            value -= powers[i];
+            digit++;
+        }
+        if (digit != '0' || length > 0U || i == count - 1U) {
+            digits[length++] = digit;
+        }
+    }
+    uart_write(digits, length);
+}
+
+void text_write_hex(uint32_t value)
+{
+    char digits[8];
+    for (size_t i = 0U; i < sizeof digits; i++) {
+        digits[i] = "0123456789abcdef"[value >> 28];
+        value <<= 4;
+    }
+    uart_write(digits, sizeof digits);
+}
+
+static uint32_t digit_value(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return (uint32_t)(c - '0');
+    }
+    if (c >= 'a' && c <= 'f') {
+        return (uint32_t)(c - 'a') + 10U;
+    }
+    if (c >= 'A' && c <= 'F') {
+        return (uint32_t)(c - 'A') + 10U;
+    }
+    return UINT32_MAX;
+}
+
+static bool read_number(const char **cursor, uint32_t base, uint32_t *value)
+{
+    const char *p = *cursor;
+    while (*p == ' ') {
+        p++;
+    }
+    if (digit_value(*p) >= base) {
+        return false;
+    }
+    uint32_t number = 0U;
+    for (uint32_t digit = digit_value(*p); digit < base; digit = digit_value(*++p)) {
+        if (number > (UINT32_MAX - digit) / base) {
+            return false;
+        }
+        number = number * base + digit;
+    }
+    *cursor = p;
+    *value = number;
+    return true;
+}
+
+bool text_read_decimal(const char **cursor, uint32_t *value)
+{
+    return read_number(cursor, 10U, value);
+}
+
+bool text_read_hex(const char **cursor, uint32_t *value)
+{
+    return read_number(cursor, 16U, value);
+}
+
+bool text_at_end(const char *cursor)
+{
+    while (*cursor == ' ') {
+        cursor++;
+    }
+    return *cursor == '\0';
+}

@@ -1,0 +1,22 @@
+/* Text and numbers, out to the UART and in from a command. */
+#ifndef TEXT_H
+#define TEXT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+void text_write(const char *text);
+void text_write_decimal(uint64_t value);
+void text_write_hex(uint32_t value); /* 8 digits, lower case */
+
+/*
+ * Read one number at *cursor, preceded by any spaces, and move *cursor behind it.
+ * False, and nothing moved, when there is none or it does not fit 32 bits.
+ */
+bool text_read_decimal(const char **cursor, uint32_t *value);
+bool text_read_hex(const char **cursor, uint32_t *value);
+
+/* Whether nothing but spaces is left. */
+bool text_at_end(const char *cursor);
+
+#endif

@@ -1,0 +1,102 @@
+/*
+ * Memory functions for boards without a C library. Armv7-M loads and stores words at any address (only LDM, LDRD
+ * and the like want alignment), so everything but the tail goes by words.
+ */
+#include <string.h>
+
+#include <stdint.h>
+
+/* Else gcc would see what the loops below do, and call memcpy from memcpy. Clang is told by -fno-builtin alone. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-tree-loop-distribute-patterns")
+#endif
+
+/* A word at any address, of any type. */
+typedef uint32_t word_t __attribute__((aligned(1), may_alias));
+
+void *memcpy(void *restrict destination, const void *restrict source, size_t bytes)
+{
+    uint8_t *d = destination;
+    const uint8_t *s = source;
+    for (; bytes >= 16U; bytes -= 16U, d += 16, s += 16) {
+        const uint32_t a = ((const word_t *)s)[0];
+        const uint32_t b = ((const word_t *)s)[1];
+        const uint32_t c = ((const word_t *)s)[2];
+        const uint32_t e = ((const word_t *)s)[3];
+        ((word_t *)d)[0] = a;
+        ((word_t *)d)[1] = b;
+        ((word_t *)d)[2] = c;
+        ((word_t *)d)[3] = e;
+    }
+    for (; bytes >= 4U; bytes -= 4U, d += 4, s += 4) {
+        *(word_t *)d = *(const word_t *)s;
+    }
+    while (bytes-- > 0U) {
+        *d++ = *s++;
+    }
+    return destination;
+}
+
+static void copy_backwards(uint8_t *destination, const uint8_t *source, size_t bytes)
+{
+    for (; bytes >= 4U; bytes -= 4U) {
+        *(word_t *)(destination + bytes - 4U) = *(const word_t *)(source + bytes - 4U);
+    }
+    while (bytes-- > 0U) {
+        destination[bytes] = source[bytes];
+    }
+}
+
+static void copy_forwards(uint8_t *destination, const uint8_t *source, size_t bytes)
+{
+    for (; bytes >= 4U; bytes -= 4U, destination += 4, source += 4) {
+        *(word_t *)destination = *(const word_t *)source;
+    }
+    while (bytes-- > 0U) {
+        *destination++ = *source++;
+    }
+}
+
+void *memmove(void *destination, const void *source, size_t bytes)
+{
+    if ((uintptr_t)destination - (uintptr_t)source >= bytes) {
+        copy_forwards(destination, source, bytes);
+    } else {
+        copy_backwards(destination, source, bytes);
+    }
+    return destination;
+}
+
+void *memset(void *destination, int value, size_t bytes)
+{
+    uint8_t *d = destination;
+    const uint32_t word = 0x01010101U * (uint8_t)value;
+    for (; bytes >= 4U; bytes -= 4U, d += 4) {
+        *(word_t *)d = word;
+    }
+    while (bytes-- > 0U) {
+        *d++ = (uint8_t)value;
+    }
+    return destination;
+}
+
+int memcmp(const void *a, const void *b, size_t bytes)
+{
+    const uint8_t *p = a;
+    const uint8_t *q = b;
+    for (; bytes > 0U; bytes--, p++, q++) {
+        if (*p != *q) {
+            return *p < *q ? -1 : 1;
+        }
+    }
+    return 0;
+}
+
+size_t strlen(const char *text)
+{
+    size_t length = 0U;
+    while (text[length] != '\0') {
+        length++;
+    }
+    return length;
+}

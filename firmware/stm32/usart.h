@@ -1,0 +1,17 @@
+/* The USART of a family; uart.h is built on it (board.c). */
+#ifndef STM32_USART_H
+#define STM32_USART_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* 8 data bits, no parity, 1 stop bit, at BOARD_UART_BAUD from a bus clock of `bus_hz`. */
+void usart_init(uint32_t bus_hz);
+
+/* Whether a byte has come; if so it is taken. Clears an overrun: the bytes lost show in the CRC. */
+bool usart_take(uint8_t *byte);
+
+/* Waits for room in the transmitter. */
+void usart_put(uint8_t byte);
+
+#endif

@@ -1,0 +1,60 @@
+/* A model of two layers: y[i] = 2 x[i] + 1 in int8, wrapping. */
+#include "app_model.h"
+
+#include <string.h>
+
+#define COUNT 16U
+
+static union {
+    uint64_t alignment;
+    int8_t bytes[2U * COUNT];
+} static_arena;
+
+static const int8_t weights[COUNT] = {2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2};
+
+static void init(void)
+{
+}
+
+static app_tensor_t input(uint32_t index)
+{
+    (void)index;
+    const app_tensor_t tensor = {"x", static_arena.bytes, COUNT};
+    return tensor;
+}
+
+static app_tensor_t output(uint32_t index)
+{
+    (void)index;
+    const app_tensor_t tensor = {"y", static_arena.bytes + COUNT, COUNT};
+    return tensor;
+}
+
+static void invoke(app_observer_t *observer, void *context)
+{
+    int8_t *const y = static_arena.bytes + COUNT;
+    for (uint32_t i = 0U; i < COUNT; i++) {
+        y[i] = (int8_t)(uint8_t)((uint32_t)static_arena.bytes[i] * (uint32_t)weights[i]);
+    }
+    if (observer != NULL) {
+        observer(context, 0U);
+    }
+    for (uint32_t i = 0U; i < COUNT; i++) {
+        y[i] = (int8_t)(uint8_t)((uint32_t)y[i] + 1U);
+    }
+    if (observer != NULL) {
+        observer(context, 1U);
+    }
+}
+
+const app_model_t app_model = {
+    .name = "dummy",
+    .build_id = "0123456789abcdef",
+    .inputs = 1U,
+    .outputs = 1U,
+    .layers = 2U,
+    .init = init,
+    .input = input,
+    .output = output,
+    .invoke = invoke,
+};

@@ -1,0 +1,175 @@
+"""The verbs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tinygen.cli import tables
+from tinygen.cli.console import console, errors, print_json, progress
+from tinygen.verbs.oracle import Oracle
+from tinygen.version import VERSION
+
+app = typer.Typer(
+    name="tinygen",
+    help="Turns compressed neural networks into C for microcontrollers, and proves the result on a board.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.")]
+Board = Annotated[str, typer.Option("--board", "-b", metavar="BOARD", help="See `tinygen boards`.")]
+Toolchain = Annotated[str | None, typer.Option(metavar="zig|gcc", help="Compiler; default: what the board prefers.")]
+Kernels = Annotated[str, typer.Option(metavar="tinygen|reference", help="Kernel family.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Name = Annotated[str | None, typer.Option(help="C name of the model; default: from the file's name.")]
+Port = Annotated[str | None, typer.Option(help="Serial port of a real board; default: the emulated board.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"tinygen {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show Python tracebacks of errors.")] = False,
+) -> None:
+    """Options that stand before any verb."""
+
+
+@app.command()
+def build(
+    model: Model,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the project is written.")],
+    board: Board = "f746zg",
+    toolchain: Toolchain = None,
+    kernels: Kernels = "tinygen",
+    name: Name = None,
+    stack: Annotated[int | None, typer.Option(metavar="BYTES", help="Stack size; default: the board's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Turn a model into a C project and firmware for a board."""
+    from tinygen.verbs.build import BuildOptions, build
+
+    options = BuildOptions(board=board, toolchain=toolchain, kernels=kernels, name=name, stack_bytes=stack)
+    with progress(as_json) as update:
+        result = build(model, out, options, progress=update)
+    if as_json:
+        print_json(result.as_json())
+    else:
+        console.print(tables.build_summary(result.manifest))
+        console.print(f"Firmware: {out / 'firmware.elf'}   report: {out / 'report.html'}")
+
+
+@app.command()
+def run(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A directory written by `tinygen build`.")],
+    inputs: Annotated[Path, typer.Option("--inputs", "-i", metavar="X", help=".npy or .npz, one sample per row.")],
+    outputs: Annotated[Path | None, typer.Option("--outputs", metavar="Y", help="Write outputs here (.npy).")] = None,
+    port: Port = None,
+    as_json: Json = False,
+) -> None:
+    """Run inferences on the emulated board (or, with --port, on a real one)."""
+    from tinygen.verbs.run import run
+
+    with progress(as_json) as update:
+        result = run(folder, inputs, outputs=outputs, port=port, progress=update)
+    if as_json:
+        print_json(result.as_json())
+    else:
+        console.print(tables.run_table(result))
+
+
+@app.command()
+def verify(
+    model: Model,
+    inputs: Annotated[Path, typer.Option("--inputs", "-i", metavar="X.npz", help="`x`, and `y` for accuracy.")],
+    board: Board = "f746zg",
+    toolchain: Toolchain = None,
+    kernels: Kernels = "tinygen",
+    oracle: Annotated[
+        list[Oracle] | None, typer.Option(help="LiteRT kernels to compare with; may be repeated. Default: ref.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Use the first N samples.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare LiteRT, the integer semantics, C on the host and the board, bit for bit."""
+    from tinygen.verbs.build import BuildOptions
+    from tinygen.verbs.verify import verify
+
+    options = BuildOptions(board=board, toolchain=toolchain, kernels=kernels)
+    with progress(as_json) as update:
+        report = verify(model, inputs, options, oracles=oracle or [Oracle.REF], limit=limit, progress=update)
+    if as_json:
+        print_json(report.as_json())
+    else:
+        console.print(tables.verify_tables(report))
+    if not report.identical:
+        errors.print("The runtimes differ.")
+        raise typer.Exit(1)
+
+
+@app.command()
+def inspect(model: Model, as_json: Json = False) -> None:
+    """Show a model's graph as a table."""
+    from tinygen.verbs.inspect import inspect_model
+
+    content = inspect_model(model)
+    if as_json:
+        print_json(content)
+    else:
+        console.print(tables.graph_table(content))
+
+
+@app.command()
+def boards(as_json: Json = False) -> None:
+    """List the boards tinygen knows."""
+    from tinygen.verbs.boards import list_boards
+
+    content = list_boards()
+    if as_json:
+        print_json(content)
+    else:
+        console.print(tables.board_table(content))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Show what is installed, what is missing, what that costs and how to get it."""
+    from tinygen.verbs.doctor import examine
+
+    content = examine()
+    if as_json:
+        print_json(content)
+    else:
+        console.print(tables.doctor_table(content))
+
+
+@app.command()
+def demo(
+    board: Board = "f746zg",
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the project is written.")] = Path(
+        "out/demo"
+    ),
+    digits: Annotated[int, typer.Option(min=1, max=1000, help="How many test digits to run.")] = 200,
+    toolchain: Toolchain = None,
+    as_json: Json = False,
+) -> None:
+    """Build the bundled digit classifier and run it on the emulated board."""
+    from tinygen.verbs.demo import run_demo
+
+    with progress(as_json) as update:
+        result = run_demo(board, out, digits=digits, toolchain=toolchain, progress=update)
+    if as_json:
+        print_json(result.as_json())
+    else:
+        console.print(tables.demo_view(result))

@@ -1,0 +1,42 @@
+"""Convolutions."""
+
+from __future__ import annotations
+
+import tflite
+
+from tinygen.frontends.tflite.registry import Operator, converts
+from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.window import Padding
+
+
+def padding_of(operator: Operator, code: int) -> Padding:
+    """SAME or VALID from the schema's code."""
+    known = {tflite.Padding.SAME: Padding.SAME, tflite.Padding.VALID: Padding.VALID}
+    operator.require(code in known, f"padding {code} is not supported")
+    return known[code]
+
+
+@converts(tflite.BuiltinOperator.CONV_2D)
+def conv_2d(operator: Operator) -> Op:
+    options = operator.options(tflite.Conv2DOptions)
+    return Conv2D(
+        **operator.common(),
+        padding=padding_of(operator, options.Padding()),
+        stride=(options.StrideH(), options.StrideW()),
+        dilation=(options.DilationHFactor(), options.DilationWFactor()),
+        activation=operator.activation(options.FusedActivationFunction()),
+    )
+
+
+@converts(tflite.BuiltinOperator.DEPTHWISE_CONV_2D)
+def depthwise_conv_2d(operator: Operator) -> Op:
+    options = operator.options(tflite.DepthwiseConv2DOptions)
+    return DepthwiseConv2D(
+        **operator.common(),
+        padding=padding_of(operator, options.Padding()),
+        stride=(options.StrideH(), options.StrideW()),
+        dilation=(options.DilationHFactor(), options.DilationWFactor()),
+        activation=operator.activation(options.FusedActivationFunction()),
+    )

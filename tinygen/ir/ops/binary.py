@@ -1,0 +1,184 @@
+"""ADD, SUB, MUL, MAXIMUM, MINIMUM: two operands, broadcast as NumPy does.
+
+The integer arithmetic is that of TFLite's reference kernels: ADD and SUB bring both operands to a
+common scale with extra fractional bits (20 for int8, 15 for int16), then rescale the sum.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinygen.errors import ModelError
+from tinygen.ir.encodings import Affine, Plain
+from tinygen.ir.fixed_point import (
+    Activation,
+    float_activation_range,
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+    quantized_activation_range,
+)
+from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.tensor import Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binary(Op):
+    """Inputs: two tensors of one type whose shapes broadcast."""
+
+    def infer_shapes(self, node: Node) -> list[Shape]:
+        try:
+            return [np.broadcast_shapes(node.input(0).shape, node.input(1).shape)]
+        except ValueError as error:
+            raise ModelError(f"its operands do not broadcast ({error})", where=node.describe()) from error
+
+    def check(self, node: Node) -> None:
+        a, b, output = node.input(0), node.input(1), node.output
+        node.require(a.dtype == b.dtype == output.dtype, "operands and output must have one type")
+        if output.is_float:
+            return
+        for tensor in (a, b, output):
+            quantized = isinstance(tensor.encoding, Affine) and not tensor.encoding.per_channel
+            node.require(quantized, f"'{tensor.name}' ({tensor.encoding}) is not quantized per tensor")
+        node.require(output.dtype in (np.int8, np.int16), f"{output.dtype.name} is not supported")
+        if output.dtype == np.int16:
+            zero = a.zero_point == b.zero_point == output.zero_point == 0
+            node.require(zero, "16-bit operands must have zero point 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arithmetic(Binary):
+    """A binary operator with a fused activation."""
+
+    activation: Activation = Activation.NONE
+
+    def clamp(self, node: Node, result: np.ndarray) -> np.ndarray:
+        if node.output.is_float:
+            low, high = float_activation_range(self.activation)
+            return np.clip(result, low, high).astype(np.float32)
+        bounds = quantized_activation_range(self.activation, node.output)
+        return np.clip(result + node.output.zero_point, *bounds).astype(node.output.dtype)
+
+    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        a, b = values[0], values[1]
+        if node.output.is_float:
+            return [self.clamp(node, self.real(a, b))]
+        a = a.astype(np.int64) - node.input(0).zero_point
+        b = b.astype(np.int64) - node.input(1).zero_point
+        return [self.clamp(node, self.integer(node, a, b))]
+
+    @abstractmethod
+    def real(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """The operator on floats."""
+
+    @abstractmethod
+    def integer(self, node: Node, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """The operator on centred codes; gives centred codes of the output, not yet clamped."""
+
+
+@dataclass(frozen=True)
+class SumScales:
+    """How ADD and SUB bring their operands together.
+
+    Attributes:
+        left_shift: fractional bits added to both operands.
+        first, second, output: (multiplier, shift) of each rescaling.
+    """
+
+    left_shift: int
+    first: tuple[int, int]
+    second: tuple[int, int]
+    output: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Add(Arithmetic):
+    """a + b"""
+
+    KIND: ClassVar[str] = "add"
+    SIGN: ClassVar[int] = 1
+
+    def scales(self, node: Node) -> SumScales:
+        """Multipliers of the integer form."""
+        left_shift = 20 if node.output.dtype == np.int8 else 15
+        a, b = node.input(0).scale, node.input(1).scale
+        twice = 2.0 * max(a, b)
+        return SumScales(
+            left_shift,
+            quantize_multiplier(a / twice),
+            quantize_multiplier(b / twice),
+            quantize_multiplier(twice / ((1 << left_shift) * node.output.scale)),
+        )
+
+    def real(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return a + self.SIGN * b
+
+    def integer(self, node: Node, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        s = self.scales(node)
+        first = multiply_by_quantized_multiplier(a << s.left_shift, *s.first)
+        second = multiply_by_quantized_multiplier(b << s.left_shift, *s.second)
+        return multiply_by_quantized_multiplier(first + self.SIGN * second, *s.output)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sub(Add):
+    """a - b"""
+
+    KIND: ClassVar[str] = "sub"
+    SIGN: ClassVar[int] = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mul(Arithmetic):
+    """a * b"""
+
+    KIND: ClassVar[str] = "mul"
+
+    def scale(self, node: Node) -> tuple[int, int]:
+        """(multiplier, shift); LiteRT forms the real multiplier in single precision."""
+        a, b, c = (np.float32(t.scale) for t in (node.input(0), node.input(1), node.output))
+        return quantize_multiplier(float(a * b / c))
+
+    def real(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return a * b
+
+    def integer(self, node: Node, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return multiply_by_quantized_multiplier(a * b, *self.scale(node))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extremum(Binary):
+    """The larger or smaller code; all three tensors share one encoding."""
+
+    def check(self, node: Node) -> None:
+        if all(isinstance(t.encoding, Plain) for t in (node.input(0), node.input(1), node.output)):
+            node.require(node.output.dtype in (np.int32, np.int64), f"{node.output.encoding} is not supported")
+            return
+        super().check(node)
+        if not node.output.is_float:
+            same = all(node.input(i).encoding == node.output.encoding for i in (0, 1))
+            node.require(same, "operands and output must have one scale and zero point")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maximum(Extremum):
+    """max(a, b)"""
+
+    KIND: ClassVar[str] = "maximum"
+
+    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [np.maximum(values[0], values[1])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Minimum(Extremum):
+    """min(a, b)"""
+
+    KIND: ClassVar[str] = "minimum"
+
+    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [np.minimum(values[0], values[1])]

@@ -1,0 +1,74 @@
+"""CONV_2D, grouped too: a window times a filter per output channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinygen.ir.fixed_point import Activation, Rounding
+from tinygen.ir.ops import mac
+from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.window import Axis, Padding, axis, patches
+from tinygen.ir.tensor import Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv2D(Op):
+    """Inputs: activations NHWC, weights OHWI (I = input channels / groups), optional bias [O]."""
+
+    KIND: ClassVar[str] = "conv_2d"
+    ROUNDING: ClassVar[Rounding] = Rounding.TWICE
+    CHANNEL_AXIS: ClassVar[int] = 0
+
+    padding: Padding
+    stride: tuple[int, int]
+    dilation: tuple[int, int] = (1, 1)
+    activation: Activation = Activation.NONE
+
+    def geometry(self, node: Node) -> tuple[Axis, Axis]:
+        """(rows, columns) of the window."""
+        _, height, width, _ = node.input(0).shape
+        _, kernel_h, kernel_w, _ = node.input(1).shape
+        return (
+            axis(height, kernel_h, self.stride[0], self.dilation[0], self.padding),
+            axis(width, kernel_w, self.stride[1], self.dilation[1], self.padding),
+        )
+
+    def groups(self, node: Node) -> int:
+        return node.input(0).shape[3] // node.input(1).shape[3]
+
+    def infer_shapes(self, node: Node) -> list[Shape]:
+        rows, columns = self.geometry(node)
+        return [(node.input(0).shape[0], rows.output, columns.output, node.input(1).shape[0])]
+
+    def check(self, node: Node) -> None:
+        outputs, _, _, depth = node.input(1).shape
+        channels = node.input(0).shape[3]
+        node.require(channels % depth == 0, f"{channels} input channels do not divide into groups of {depth}")
+        node.require(outputs % (channels // depth) == 0, f"{outputs} filters in {channels // depth} groups")
+        mac.check_encodings(node, channels=outputs, axis=self.CHANNEL_AXIS)
+
+    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        rows, columns = self.geometry(node)
+        groups = self.groups(node)
+        real = node.output.is_float
+        x = values[0] if real else mac.centred(values[0], node.input(0))
+        weights = values[1] if real else mac.centred(values[1], node.input(1))
+        windows = patches(x, rows, columns, 0)
+        depth, filters = weights.shape[3], weights.shape[0] // groups
+        sums = []
+        for group in range(groups):
+            taps = windows[..., group * depth : (group + 1) * depth].reshape(*windows.shape[:3], -1)
+            kernel = weights[group * filters : (group + 1) * filters].reshape(filters, -1).T
+            sums.append(mac.float_accumulate(taps, kernel, 0) if real else mac.integer_matmul(taps, kernel))
+        acc = np.concatenate(sums, axis=-1) + mac.bias_value(node, values)
+        if real:
+            return [mac.clamp_float(acc, self.activation)]
+        return [mac.requantize(node, acc, self.activation, self.ROUNDING)]
+
+    def macs(self, node: Node) -> int:
+        _, kernel_h, kernel_w, depth = node.input(1).shape
+        return node.output.size * kernel_h * kernel_w * depth

@@ -1,0 +1,85 @@
+"""Sliding windows: output sizes, SAME/VALID padding, patch extraction (TFLite's padding rules)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from tinygen.errors import ModelError
+
+
+class Padding(Enum):
+    """How a window meets the border."""
+
+    SAME = "same"
+    VALID = "valid"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One spatial axis of a sliding window.
+
+    Attributes:
+        input, output: sizes.
+        kernel, stride, dilation: of the window.
+        before: padded elements before the first (those after follow from the sizes).
+    """
+
+    input: int
+    output: int
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
+
+    @property
+    def after(self) -> int:
+        """Padded elements after the last; never negative."""
+        reach = (self.output - 1) * self.stride + (self.kernel - 1) * self.dilation + 1
+        return max(reach - self.before - self.input, 0)
+
+    @property
+    def padded(self) -> bool:
+        return self.before > 0 or self.after > 0
+
+
+def axis(size: int, kernel: int, stride: int, dilation: int, padding: Padding) -> Axis:
+    """Geometry of one axis.
+
+    Raises:
+        ModelError: the window does not fit, or a parameter is not positive.
+    """
+    if min(size, kernel, stride, dilation) < 1:
+        raise ModelError(f"window {kernel}, stride {stride}, dilation {dilation} over {size} elements")
+    reach = (kernel - 1) * dilation + 1
+    if padding is Padding.SAME:
+        output = -(-size // stride)
+        total = max((output - 1) * stride + reach - size, 0)
+        return Axis(size, output, kernel, stride, dilation, total // 2)
+    output = (size - reach) // stride + 1
+    if output < 1:
+        raise ModelError(f"a window of {reach} does not fit in {size} elements")
+    return Axis(size, output, kernel, stride, dilation, 0)
+
+
+def patches(x: np.ndarray, rows: Axis, columns: Axis, fill: int | float) -> np.ndarray:
+    """All windows of [N, H, W, C] as a view [N, OH, OW, KH, KW, C]; outside is `fill`."""
+    pad = ((0, 0), (rows.before, rows.after), (columns.before, columns.after), (0, 0))
+    padded = np.pad(x, pad, constant_values=fill)
+    batch, _, _, channels = padded.shape
+    s_n, s_h, s_w, s_c = padded.strides
+    return np.lib.stride_tricks.as_strided(
+        padded,
+        (batch, rows.output, columns.output, rows.kernel, columns.kernel, channels),
+        (
+            s_n,
+            s_h * rows.stride,
+            s_w * columns.stride,
+            s_h * rows.dilation,
+            s_w * columns.dilation,
+            s_c,
+        ),
+        writeable=False,
+    )

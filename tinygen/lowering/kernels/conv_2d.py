@@ -1,0 +1,116 @@
+"""Kernels of CONV_2D."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.lowering.kernels.support import mac
+from tinygen.lowering.kernels.support.packing import pack_dsp_rows
+from tinygen.lowering.kernels.support.window import window_context, window_stem
+from tinygen.lowering.plan import Constant, KernelPlan, kernel
+
+_MATH = ("tinygen_math.h",)
+
+
+def _direct(node: Node, kind: str, *, context: dict[str, Any], constants: tuple[Constant, ...]) -> KernelPlan:
+    """The plain loops, for any type."""
+    op = node.op
+    assert isinstance(op, Conv2D)
+    weights = node.constant(1)
+    geometry = op.geometry(node)
+    packed = Constant("weights", weights.reshape(-1), f"OHWI {list(weights.shape)}")
+    return KernelPlan(
+        template="conv_2d/conv_2d.c.j2",
+        stem=window_stem(f"conv_2d_{kind}", geometry),
+        context={
+            **window_context(node, geometry),
+            "depth": weights.shape[3],
+            "groups": op.groups(node),
+            "real": kind == "f32",
+            "wide": kind == "s16",
+            "input_zero": 0,
+            **context,
+        },
+        constants=(packed, *constants),
+        cycles=7.0 * op.macs(node) + 20.0 * node.output.size,
+    )
+
+
+@kernel(Conv2D, name="conv_2d_s8")
+def conv_2d_s8(node: Node) -> KernelPlan | None:
+    """Plain loops."""
+    if node.output.dtype != np.int8 or not node.input(1).is_constant:
+        return None
+    channels = node.output.shape[3]
+    scale = mac.requantization(node, channels=channels)
+    types = {"input_type": "int8_t", "weight_type": "int8_t", "acc_type": "int32_t"}
+    return _direct(
+        node, "s8",
+        context=types | scale.context | {"input_zero": node.input(0).zero_point},
+        constants=(mac.bias_or_zeros(node, channels, np.int32), *scale.constants),
+    )  # fmt: skip
+
+
+@kernel(Conv2D, name="conv_2d_s16")
+def conv_2d_s16(node: Node) -> KernelPlan | None:
+    """Plain loops over 16-bit activations, 64-bit accumulators."""
+    if node.output.dtype != np.int16 or not node.input(1).is_constant:
+        return None
+    channels = node.output.shape[3]
+    scale = mac.requantization(node, channels=channels)
+    types = {"input_type": "int16_t", "weight_type": "int8_t", "acc_type": "int64_t"}
+    return _direct(
+        node, "s16", context=types | scale.context,
+        constants=(mac.bias_or_zeros(node, channels, np.int64), *scale.constants),
+    )  # fmt: skip
+
+
+@kernel(Conv2D, name="conv_2d_f32")
+def conv_2d_f32(node: Node) -> KernelPlan | None:
+    """Plain loops in single precision."""
+    if not node.output.is_float or not node.input(1).is_constant:
+        return None
+    types = {"input_type": "float", "weight_type": "float", "acc_type": "float"}
+    bias = mac.bias_or_zeros(node, node.output.shape[3], np.float32)
+    return _direct(node, "f32", context=types | mac.float_clamp(node), constants=(bias,))
+
+
+@kernel(Conv2D, name="conv_2d_s8_dsp", family="tinygen", isa="dsp")
+def conv_2d_s8_dsp(node: Node) -> KernelPlan | None:
+    """Two pixels times two filters with SMLAD, windows widened to int16 in scratch."""
+    op = node.op
+    assert isinstance(op, Conv2D)
+    if node.output.dtype != np.int8 or not node.input(1).is_constant or op.groups(node) > 1:
+        return None
+    weights = node.constant(1)
+    channels = weights.shape[0]
+    geometry = op.geometry(node)
+    rows, columns = geometry
+    scale = mac.requantization(node, channels=channels)
+    packed = pack_dsp_rows(weights.reshape(channels, -1))
+    taps = packed.shape[1]
+    pointwise = rows.kernel * columns.kernel == 1 and rows.stride * columns.stride == 1
+    pixels = node.output.size // channels
+    return KernelPlan(
+        template="conv_2d/conv_2d_s8_dsp.c.j2",
+        stem=window_stem("conv_2d_s8_dsp", geometry),
+        context={
+            **window_context(node, geometry),
+            "taps": taps,
+            "pointwise": pointwise,
+            "input_zero": node.input(0).zero_point,
+            **scale.context,
+        },
+        constants=(
+            Constant("weights", packed.reshape(-1), f"[{channels}, {taps}], each four taps as 0 2 1 3"),
+            mac.folded_bias(node, axis=0),
+            *scale.constants,
+        ),
+        scratch_bytes=4 * taps + channels,
+        headers=("tinygen_math.h", "tinygen_simd.h"),
+        cycles=pixels * (taps * 1.5 + channels * (taps * 1.2 + 20.0)),
+    )

@@ -1,0 +1,100 @@
+"""Kernels of DEPTHWISE_CONV_2D."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.lowering.kernels.support import mac
+from tinygen.lowering.kernels.support.window import window_context, window_stem
+from tinygen.lowering.plan import Constant, KernelPlan, kernel
+
+
+def _direct(node: Node, kind: str, *, context: dict[str, Any], constants: tuple[Constant, ...]) -> KernelPlan:
+    """The plain loops, for any type."""
+    op = node.op
+    assert isinstance(op, DepthwiseConv2D)
+    geometry = op.geometry(node)
+    return KernelPlan(
+        template="depthwise_conv_2d/depthwise_conv_2d.c.j2",
+        stem=window_stem(f"depthwise_conv_2d_{kind}", geometry),
+        context={
+            **window_context(node, geometry),
+            "multiplier_count": op.multiplier(node),
+            "real": kind == "f32",
+            "wide": kind == "s16",
+            "input_zero": 0,
+            **context,
+        },
+        constants=(_weights(node), *constants),
+        cycles=12.0 * op.macs(node) + 20.0 * node.output.size,
+    )
+
+
+def _weights(node: Node) -> Constant:
+    weights = node.constant(1)
+    return Constant("weights", weights.reshape(-1), f"[KH, KW, C] {list(weights.shape[1:])}")
+
+
+@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8")
+def depthwise_conv_2d_s8(node: Node) -> KernelPlan | None:
+    """Plain loops."""
+    if node.output.dtype != np.int8 or not node.input(1).is_constant:
+        return None
+    channels = node.output.shape[3]
+    scale = mac.requantization(node, channels=channels)
+    types = {"input_type": "int8_t", "weight_type": "int8_t", "acc_type": "int32_t"}
+    return _direct(
+        node, "s8",
+        context=types | scale.context | {"input_zero": node.input(0).zero_point},
+        constants=(mac.bias_or_zeros(node, channels, np.int32), *scale.constants),
+    )  # fmt: skip
+
+
+@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s16")
+def depthwise_conv_2d_s16(node: Node) -> KernelPlan | None:
+    """Plain loops over 16-bit activations, 64-bit accumulators."""
+    if node.output.dtype != np.int16 or not node.input(1).is_constant:
+        return None
+    channels = node.output.shape[3]
+    scale = mac.requantization(node, channels=channels)
+    types = {"input_type": "int16_t", "weight_type": "int8_t", "acc_type": "int64_t"}
+    return _direct(
+        node, "s16", context=types | scale.context,
+        constants=(mac.bias_or_zeros(node, channels, np.int64), *scale.constants),
+    )  # fmt: skip
+
+
+@kernel(DepthwiseConv2D, name="depthwise_conv_2d_f32")
+def depthwise_conv_2d_f32(node: Node) -> KernelPlan | None:
+    """Plain loops in single precision."""
+    if not node.output.is_float or not node.input(1).is_constant:
+        return None
+    types = {"input_type": "float", "weight_type": "float", "acc_type": "float"}
+    bias = mac.bias_or_zeros(node, node.output.shape[3], np.float32)
+    return _direct(node, "f32", context=types | mac.float_clamp(node), constants=(bias,))
+
+
+@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_dsp", family="tinygen", isa="dsp")
+def depthwise_conv_2d_s8_dsp(node: Node) -> KernelPlan | None:
+    """Four channels at a time with SMLABB/SMLATT; one filter per channel."""
+    op = node.op
+    assert isinstance(op, DepthwiseConv2D)
+    if node.output.dtype != np.int8 or not node.input(1).is_constant or op.multiplier(node) > 1:
+        return None
+    channels = node.output.shape[3]
+    geometry = op.geometry(node)
+    scale = mac.requantization(node, channels=channels)
+    padded = any(axis.padded for axis in geometry)
+    return KernelPlan(
+        template="depthwise_conv_2d/depthwise_conv_2d_s8_dsp.c.j2",
+        stem=window_stem("depthwise_conv_2d_s8_dsp", geometry),
+        context={**window_context(node, geometry), "input_zero": node.input(0).zero_point, **scale.context},
+        constants=(_weights(node), mac.folded_bias(node, axis=3), *scale.constants),
+        scratch_bytes=channels if padded else 0,
+        headers=("tinygen_math.h", "tinygen_simd.h"),
+        cycles=4.0 * op.macs(node) + 30.0 * node.output.size,
+    )

@@ -1,0 +1,291 @@
+"""Boards as objects: what one YAML in `boards/` says, checked.
+
+A board file holds facts only (memories, clock, pins, what emulates it); every program that needs such a fact
+reads it from the :class:`Board`, so that a fact is written down once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from tinygen.errors import BoardError
+from tinygen.paths import resource
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One contiguous memory.
+
+    Attributes:
+        origin, size: bytes.
+        kind: `flash` or `ram`.
+        use: what the linker may put there by default: `code`, `constants`, `stack`, `data`; empty for nothing.
+        aliases: other addresses at which the same bytes appear.
+        wait_states: of the memory itself; None where the clock setting decides (flash).
+    """
+
+    name: str
+    origin: int
+    size: int
+    kind: str
+    use: tuple[str, ...] = ()
+    aliases: tuple[int, ...] = ()
+    wait_states: int | None = None
+
+    @property
+    def end(self) -> int:
+        """First address behind the memory."""
+        return self.origin + self.size
+
+    def contains(self, address: int) -> bool:
+        """Whether `address` lies in the memory itself (not in an alias)."""
+        return self.origin <= address < self.end
+
+
+@dataclass(frozen=True)
+class Pll:
+    """Main PLL of an STM32: f = source / m * n / p; q feeds USB."""
+
+    m: int
+    n: int
+    p: int
+    q: int
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The clock tree at full speed. Frequencies in Hz."""
+
+    source: str
+    source_hz: int
+    sysclk_hz: int
+    ahb_div: int = 1
+    apb1_div: int = 1
+    apb2_div: int = 1
+    flash_wait_states: int = 0
+    bypass: bool = False
+    fallback_hz: int = 0
+    pll: Pll | None = None
+    over_drive: bool = False
+    voltage_scale: int = 0
+
+    @property
+    def hclk_hz(self) -> int:
+        """What the core runs at."""
+        return self.sysclk_hz // self.ahb_div
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A GPIO pin, e.g. PD8: port "D", number 8."""
+
+    port: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"P{self.port}{self.number}"
+
+
+@dataclass(frozen=True)
+class EnableBit:
+    """The bit of a reset-and-clock-control register that lets a peripheral's clock through."""
+
+    register: str
+    bit: int
+
+
+@dataclass(frozen=True)
+class Uart:
+    """The UART the application speaks on. `bus` is the one whose clock feeds it: ahb, apb1 or apb2."""
+
+    instance: str
+    base: int
+    bus: str
+    baud: int
+    tx: Pin | None = None
+    rx: Pin | None = None
+    af: int = 0
+    enable: EnableBit | None = None
+
+
+@dataclass(frozen=True)
+class Led:
+    """A light; `role` is ready, busy or fault."""
+
+    name: str
+    pin: Pin
+    role: str
+    colour: str = ""
+
+
+@dataclass(frozen=True)
+class Usb:
+    """Identity of the board's debug probe on USB."""
+
+    vid: int
+    pid: int
+
+
+@dataclass(frozen=True)
+class Flashing:
+    """How an image gets onto the board; `methods` in order of preference."""
+
+    methods: tuple[str, ...] = ()
+    openocd: str = ""
+    pyocd: str = ""
+    volume: str = ""
+
+
+@dataclass(frozen=True)
+class PlatformIo:
+    """PlatformIO's names for the board."""
+
+    platform: str
+    board: str
+
+
+@dataclass(frozen=True)
+class RunCurrent:
+    """Supply current while computing, for predicted energy."""
+
+    ma: float
+    volts: float
+    source: str
+
+
+@dataclass(frozen=True)
+class EmulatorSpec:
+    """What stands in for the board: `engine` is unicorn, qemu or native."""
+
+    engine: str
+    cpu_model: str = ""
+    qemu_machine: str = ""
+    peripherals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ZigTarget:
+    """`-target` and `-mcpu` of `zig cc`."""
+
+    target: str
+    cpu: str
+
+
+@dataclass(frozen=True)
+class ToolchainFlags:
+    """Compiler settings that select the core; both None for the host."""
+
+    zig: ZigTarget | None = None
+    gcc: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Board:
+    """One board. `path` is the file it was read from."""
+
+    name: str
+    title: str
+    core: str
+    isa: tuple[str, ...]
+    memories: tuple[Memory, ...]
+    clock: Clock | None
+    uart: Uart | None
+    leds: tuple[Led, ...]
+    usb: Usb | None
+    flashing: Flashing
+    platformio: PlatformIo | None
+    run_current: RunCurrent | None
+    stack_bytes: int
+    emulator: EmulatorSpec
+    sources: tuple[str, ...]
+    include_dirs: tuple[str, ...]
+    toolchain: ToolchainFlags
+    path: Path = field(compare=False)
+
+    @property
+    def is_host(self) -> bool:
+        """Whether this is the computer we run on."""
+        return self.core == "host"
+
+    def memory(self, name: str) -> Memory:
+        """The memory called `name`.
+
+        Raises:
+            BoardError: there is none.
+        """
+        for memory in self.memories:
+            if memory.name == name:
+                return memory
+        names = ", ".join(m.name for m in self.memories)
+        raise BoardError(f"there is no memory {name}", where=str(self.path), fix=f"It has: {names}.")
+
+    @cached_property
+    def link_flash(self) -> Memory:
+        """The flash that code and constants are linked into."""
+        return self._link_region("flash", "code", "FLASH")
+
+    @cached_property
+    def link_ram(self) -> Memory:
+        """The RAM for stack and data: the memory with the stack and those that follow it without a gap."""
+        return self._link_region("ram", "stack", "RAM")
+
+    def _link_region(self, kind: str, first_use: str, name: str) -> Memory:
+        candidates = sorted((m for m in self.memories if m.kind == kind and m.use), key=lambda m: m.origin)
+        first = next((m for m in candidates if first_use in m.use), None)
+        if first is None:
+            raise BoardError(
+                f"no {kind} memory is for {first_use}",
+                where=f"{self.path}: memories",
+                fix=f"Give one of them `use: [{first_use}, ...]`.",
+            )
+        end = first.end
+        for memory in candidates:
+            if memory.origin == end:
+                end = memory.end
+        return Memory(name, first.origin, end - first.origin, kind, first.use, first.aliases)
+
+    @property
+    def flash_bytes(self) -> int:
+        """Bytes of flash for code and constants; 0 on the host."""
+        return 0 if self.is_host else self.link_flash.size
+
+    @property
+    def ram_bytes(self) -> int:
+        """Bytes of RAM for stack, data and arena; 0 on the host."""
+        return 0 if self.is_host else self.link_ram.size
+
+    @property
+    def core_hz(self) -> int:
+        """Clock of the core at full speed, Hz; 0 where it is not ours to set (host)."""
+        return self.clock.hclk_hz if self.clock else 0
+
+
+def list_boards() -> Mapping[str, Path]:
+    """Names of the boards that come with tinygen, and their files, in alphabetical order."""
+    return {path.stem: path for path in sorted(resource("boards").glob("*.yaml"))}
+
+
+def load_board(name_or_path: str | Path) -> Board:
+    """The board called so, or described by that YAML file.
+
+    Raises:
+        BoardError: no such board, or its file is wrong (file, key, what, fix).
+    """
+    # Here, not above: the reader imports the classes of this module.
+    from tinygen.targets.board_file import read_board
+
+    known = list_boards()
+    if str(name_or_path) in known:
+        return read_board(known[str(name_or_path)])
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"}:
+        if path.is_file():
+            return read_board(path)
+        raise BoardError("there is no such file", where=str(path), fix="Name a board file that exists.")
+    raise BoardError(
+        f"there is no board called {name_or_path}",
+        fix=f"Boards: {', '.join(known)}. A board of your own is a .yaml file; name its path.",
+    )

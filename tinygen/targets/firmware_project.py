@@ -1,0 +1,169 @@
+"""A folder with everything a board's firmware is built from, besides the model's own C.
+
+Layout of the folder (all paths relative to it):
+
+    model/            generated model C (written by emit)
+    app_model.c       generated binding of the model (written by emit)
+    firmware/         hand-written C the board needs, copied
+    board/            board_config.h and board.ld, rendered from the board's YAML
+    Makefile          builds it again without tinygen
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinygen.emit.templates import environment
+from tinygen.errors import BoardError
+from tinygen.paths import resource
+from tinygen.targets.board import Board, Clock, Pin
+from tinygen.targets.toolchains.base import COMPILE_FLAGS, DEVICE_FLAGS, OPTIMIZE
+from tinygen.version import VERSION
+
+_APPLICATION = ("main", "serve", "text", "crc32")
+_APPLICATION_SOURCES = tuple(f"firmware/app/{name}.c" for name in _APPLICATION)
+_DEVICE_SOURCES = ("firmware/libc/string.c",)
+_LIBC_INCLUDE = "firmware/libc/include"
+
+
+@dataclass(frozen=True)
+class FirmwareProject:
+    """A folder ready to be built.
+
+    Attributes:
+        directory: the folder; the paths below are relative to it, with forward slashes.
+        sources: C files, in link order.
+        include_dirs: for `-I`.
+        system_include_dirs: for `-isystem` (our string.h, where there is no C library).
+        linker_script: None on the host.
+        stack_bytes: what the linker script reserves; 0 on the host.
+    """
+
+    directory: Path
+    board: Board
+    sources: tuple[str, ...]
+    include_dirs: tuple[str, ...]
+    system_include_dirs: tuple[str, ...]
+    linker_script: str | None
+    stack_bytes: int
+
+
+def write_firmware_project(
+    board: Board, directory: Path, *, stack_bytes: int | None = None
+) -> FirmwareProject:
+    """Adds the board's part to `directory`, where the model's C may already be.
+
+    Args:
+        board: what to build for.
+        directory: made when absent; `model/*.c` and `app_model.c` in it are added to the sources.
+        stack_bytes: instead of the board's default; a multiple of 8.
+
+    Raises:
+        BoardError: the board names a source that does not exist, or the stack is no multiple of 8.
+    """
+    project = _describe(board, directory, board.stack_bytes if stack_bytes is None else stack_bytes)
+    _copy_sources(board, project)
+    if not board.is_host:
+        _write(directory / "board/board_config.h", "project/board_config.h.j2", _config_context(board))
+        _write(
+            directory / "board/board.ld", "project/board.ld.j2", _layout_context(board, project.stack_bytes)
+        )
+    _write(directory / "Makefile", "project/Makefile.j2", _make_context(project))
+    return project
+
+
+def _describe(board: Board, directory: Path, stack_bytes: int) -> FirmwareProject:
+    if stack_bytes % 8 or stack_bytes < 512:
+        fix = "Give a multiple of 8, at least 512."
+        raise BoardError(f"a stack of {stack_bytes} bytes cannot be", where=board.name, fix=fix)
+    generated = [f"model/{path.name}" for path in sorted((directory / "model").glob("*.c"))]
+    if (directory / "app_model.c").is_file():
+        generated.append("app_model.c")
+    device = () if board.is_host else _DEVICE_SOURCES
+    return FirmwareProject(
+        directory=directory,
+        board=board,
+        sources=(*generated, *_APPLICATION_SOURCES, *device, *board.sources),
+        include_dirs=("model", "firmware/app", "board", *board.include_dirs),
+        system_include_dirs=() if board.is_host else (_LIBC_INCLUDE,),
+        linker_script=None if board.is_host else "board/board.ld",
+        stack_bytes=0 if board.is_host else stack_bytes,
+    )
+
+
+def _copy_sources(board: Board, project: FirmwareProject) -> None:
+    """Copies sources, and every header of the folders they come from or include."""
+    root = resource("firmware").parent
+    folders = {source.rsplit("/", 1)[0] for source in project.sources if source.startswith("firmware/")}
+    folders |= {d for d in (*project.include_dirs, *project.system_include_dirs) if d.startswith("firmware/")}
+    headers = {str(h.relative_to(root).as_posix()) for f in folders for h in (root / f).glob("*.h")}
+    for name in sorted(headers | {s for s in project.sources if s.startswith("firmware/")}):
+        if not (root / name).is_file():
+            raise BoardError(
+                f"the source {name} does not exist", where=f"{board.path}: sources", fix="Correct the list."
+            )
+        target = project.directory / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / name, target)
+
+
+def _write(path: Path, template: str, context: dict[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = environment().get_template(template).render(context | {"version": VERSION})
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _config_context(board: Board) -> dict[str, object]:
+    assert board.clock is not None and board.uart is not None
+    clock = board.clock
+    bus_divider = {"ahb": 1, "apb1": clock.apb1_div, "apb2": clock.apb2_div}[board.uart.bus]
+    return {
+        "board": board,
+        "clock": clock,
+        "dividers": rcc_cfgr_dividers(clock),
+        "uart_bus_div": bus_divider,
+        "port": _port_number,
+    }
+
+
+def _port_number(pin: Pin) -> int:
+    return ord(pin.port) - ord("A")
+
+
+def rcc_cfgr_dividers(clock: Clock) -> int:
+    """HPRE, PPRE1 and PPRE2 as RCC_CFGR of STM32F4 and F7 wants them (RM0385 5.3.3, RM0090 7.3.3)."""
+    ahb = {1: 0, 2: 8, 4: 9, 8: 10, 16: 11, 64: 12, 128: 13, 256: 14, 512: 15}[clock.ahb_div]
+    apb = {1: 0, 2: 4, 4: 5, 8: 6, 16: 7}
+    return (ahb << 4) | (apb[clock.apb1_div] << 10) | (apb[clock.apb2_div] << 13)
+
+
+def _layout_context(board: Board, stack_bytes: int) -> dict[str, object]:
+    ram = board.link_ram
+    parts = [m for m in board.memories if m.kind == "ram" and ram.contains(m.origin)]
+    return {
+        "board": board,
+        "flash": board.link_flash,
+        "ram": ram,
+        "ram_parts": parts,
+        "stack_bytes": stack_bytes,
+    }
+
+
+def _make_context(project: FirmwareProject) -> dict[str, object]:
+    board = project.board
+    zig, gcc = board.toolchain.zig, board.toolchain.gcc
+    includes = [f"-I{d}" for d in project.include_dirs] + [
+        f"-isystem {d}" for d in project.system_include_dirs
+    ]
+    return {
+        "board": board,
+        "sources": project.sources,
+        "includes": " ".join(includes),
+        "cflags": " ".join((*COMPILE_FLAGS, OPTIMIZE, *(() if board.is_host else DEVICE_FLAGS))),
+        "optimize": OPTIMIZE,
+        "default_toolchain": "cc" if board.is_host else "zig" if zig else "gcc",
+        "zig_core": f"-target {zig.target} -mcpu={zig.cpu}" if zig else "",
+        "gcc_core": " ".join(gcc or ()),
+    }

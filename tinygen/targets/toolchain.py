@@ -1,0 +1,293 @@
+"""Builds firmware, host programs and host libraries.
+
+A build runs inside the project's folder with relative paths only, and puts objects into a temporary one, so that the
+same project gives the same bytes wherever it lies.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+
+from tinygen.errors import ToolchainError
+from tinygen.targets.board import Board
+from tinygen.targets.firmware_project import FirmwareProject
+from tinygen.targets.toolchains.base import (
+    COMPILE_FLAGS,
+    OPTIMIZE,
+    Toolchain,
+    compile_error,
+    link_error,
+)
+from tinygen.targets.toolchains.fit import overflow_error
+from tinygen.targets.toolchains.gcc import ArmGcc, HostCc
+from tinygen.targets.toolchains.sizes import GROUPS, Sizes, measure
+from tinygen.targets.toolchains.zig import Zig, zig_folder
+
+TOOLCHAINS = ("zig", "gcc")
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """A built firmware. `bin` is None on the host."""
+
+    elf: Path
+    bin: Path | None
+    toolchain: str
+    toolchain_version: str
+    sizes: Sizes
+
+    @property
+    def flash_bytes(self) -> int:
+        """Bytes of the image."""
+        return self.sizes.flash_bytes
+
+    @property
+    def flash_model_bytes(self) -> int:
+        """Of these, the model's code and weights."""
+        return self.sizes.flash_model_bytes
+
+    @property
+    def ram_bytes(self) -> int:
+        """Bytes of RAM, stack included."""
+        return self.sizes.ram_bytes
+
+
+@dataclass(frozen=True)
+class HostCode:
+    """C files to build for this computer; paths relative to `directory`, with forward slashes."""
+
+    directory: Path
+    sources: tuple[str, ...]
+    include_dirs: tuple[str, ...] = ()
+    defines: tuple[str, ...] = ()
+
+
+def find_toolchain(name: str | None, board: Board) -> Toolchain:
+    """The toolchain `name` (zig, gcc), or the best one there is, for `board`.
+
+    For a board that is zig, then gcc. For the host it is cc, gcc or clang, then zig; there `gcc` means the native one.
+
+    Raises:
+        ToolchainError: unknown name, not installed, or not able to build for the board.
+    """
+    if name is not None and name not in TOOLCHAINS:
+        raise ToolchainError(f"there is no toolchain {name!r}", fix=f"Toolchains: {', '.join(TOOLCHAINS)}.")
+    if board.is_host:
+        return _host_toolchain(name)
+    flags = board.toolchain
+    wanted = name or (
+        "zig" if flags.zig and zig_folder() else "gcc" if flags.gcc and _has_arm_gcc() else "zig"
+    )
+    if wanted == "zig" and flags.zig:
+        return Zig(flags.zig)
+    if wanted == "gcc" and flags.gcc is not None:
+        return ArmGcc(flags.gcc)
+    raise ToolchainError(
+        f"{wanted} cannot build for {board.name}",
+        where=str(board.path),
+        fix=f"Give the board file `toolchain: {{{wanted}: ...}}`, or use another toolchain.",
+    )
+
+
+def _has_arm_gcc() -> bool:
+    return shutil.which("arm-none-eabi-gcc") is not None
+
+
+def _host_toolchain(name: str | None) -> Toolchain:
+    if name == "zig":
+        return Zig(None)
+    names = [n for n in (name, os.environ.get("CC"), "cc", "gcc", "clang") if n]
+    for candidate in names[:1] if name else names:
+        if shutil.which(candidate):
+            return HostCc(candidate)
+    if name is None and zig_folder() is not None:
+        return Zig(None)
+    raise ToolchainError("no C compiler was found", fix="Install gcc or clang, or `pip install ziglang`.")
+
+
+def build_elf(
+    project: FirmwareProject,
+    toolchain: Toolchain,
+    *,
+    sanitize: Sequence[str] = (),
+    defines: Sequence[str] = (),
+) -> BuildResult:
+    """Builds `firmware.elf` (and `firmware.bin`, on a board) in the project's folder.
+
+    Args:
+        project: from `write_firmware_project`.
+        toolchain: from `find_toolchain` for the project's board.
+        sanitize: on the host: `address`, `undefined`.
+        defines: `NAME` or `NAME=VALUE`.
+
+    Raises:
+        FitError: it does not fit the board; says by how much, and what is largest.
+        ToolchainError: the C is wrong (file:line) or something is not defined.
+    """
+    board = project.board
+    elf = project.directory / "firmware.elf"
+    flags = [f"-I{d}" for d in project.include_dirs]
+    for folder in project.system_include_dirs:
+        flags += ["-isystem", folder]
+    flags += [f"-D{d}" for d in defines] + _sanitize_flags(toolchain, sanitize)
+    if not board.is_host:
+        flags += toolchain.device_flags()
+    with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
+        objects = _compile(toolchain, project.directory, project.sources, flags, Path(temporary))
+        link = _sanitize_flags(toolchain, sanitize)
+        if project.linker_script is not None:
+            link += [*toolchain.link_flags(), f"-Wl,-T,{project.linker_script}"]
+        _link(toolchain, project.directory, objects, link, elf, board)
+        rams = {m.name: (m.origin, m.size) for m in board.memories if m.kind == "ram"}
+        sizes = measure(elf, objects, rams) if _is_elf(elf) else _no_sizes()
+    binary = None if board.is_host else write_bin(elf, board.link_flash.origin)
+    return BuildResult(elf, binary, toolchain.name, toolchain.version, sizes)
+
+
+def build_shared_library(
+    code: HostCode,
+    output: Path,
+    toolchain: Toolchain,
+    *,
+    sanitize: Sequence[str] = (),
+    optimize: str = OPTIMIZE,
+) -> Path:
+    """Builds a shared library of this computer, for ctypes. `output` is returned.
+
+    Raises:
+        ToolchainError: the C is wrong (file:line) or something is not defined.
+    """
+    return _build_host(
+        code, output, toolchain, ["-shared"], ["-fPIC", *_sanitize_flags(toolchain, sanitize)], optimize
+    )
+
+
+def build_executable(
+    code: HostCode,
+    output: Path,
+    toolchain: Toolchain,
+    *,
+    sanitize: Sequence[str] = (),
+    optimize: str = OPTIMIZE,
+) -> Path:
+    """Builds a program of this computer. `output` is returned.
+
+    Args:
+        sanitize: `address`, `undefined`; a finding ends the program with a non-zero status.
+
+    Raises:
+        ToolchainError: the C is wrong (file:line) or something is not defined.
+    """
+    return _build_host(code, output, toolchain, [], _sanitize_flags(toolchain, sanitize), optimize)
+
+
+def _build_host(
+    code: HostCode, output: Path, toolchain: Toolchain, link: list[str], flags: list[str], optimize: str
+) -> Path:
+    extra = [*flags, *(f"-I{d}" for d in code.include_dirs), *(f"-D{d}" for d in code.defines)]
+    with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
+        objects = _compile(toolchain, code.directory, code.sources, extra, Path(temporary), optimize)
+        _link(toolchain, code.directory, objects, [*link, *flags], output, None)
+    return output
+
+
+def _sanitize_flags(toolchain: Toolchain, sanitize: Sequence[str]) -> list[str]:
+    if not sanitize:
+        return []
+    if toolchain.name == "zig" and "address" in sanitize:
+        raise ToolchainError("zig has no address sanitizer", fix="Install gcc or clang for sanitized builds.")
+    return [f"-fsanitize={','.join(sanitize)}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+
+
+def _compile(
+    toolchain: Toolchain,
+    directory: Path,
+    sources: Sequence[str],
+    flags: Sequence[str],
+    temporary: Path,
+    optimize: str = OPTIMIZE,
+) -> dict[str, Path]:
+    """Object file by source. All are compiled; the error raised is that of the first source that fails."""
+    root = directory.resolve()
+    maps = {str(root): "."} | toolchain.prefix_maps()
+    common = [
+        *COMPILE_FLAGS,
+        optimize,
+        *flags,
+        *(f"-ffile-prefix-map={old}={new}" for old, new in maps.items()),
+    ]
+    objects = {source: temporary / f"{i:03}.o" for i, source in enumerate(sources)}
+
+    def compile_one(source: str) -> ToolchainError | None:
+        own = ["-fno-builtin"] if source.startswith("firmware/libc/") else []
+        result = toolchain.run([*common, *own, "-c", source, "-o", str(objects[source])], root)
+        return compile_error(toolchain, source, result.stderr) if result.returncode else None
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for error in pool.map(compile_one, sources):
+            if error is not None:
+                raise error
+    return objects
+
+
+def _link(
+    toolchain: Toolchain,
+    directory: Path,
+    objects: Mapping[str, Path],
+    flags: Sequence[str],
+    output: Path,
+    board: Board | None,
+) -> None:
+    """Links into a temporary file first, so that a failure leaves no half-written output."""
+    files = [str(path) for path in objects.values()]
+    target = next(iter(objects.values())).parent / "linked"
+    arguments = [OPTIMIZE, *flags, *files, *toolchain.libraries(), "-o", str(target)]
+    result = toolchain.run(arguments, directory.resolve())
+    if result.returncode:
+        misfit = overflow_error(board, result.stderr, objects) if board and not board.is_host else None
+        raise misfit or link_error(toolchain, re.sub(r"\x1b\[[0-9;]*m", "", result.stderr))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(target, output)
+    shutil.copymode(target, output)
+
+
+def _is_elf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
+
+
+def _no_sizes() -> Sizes:
+    """For programs in another format than ELF (macOS)."""
+    nothing = dict.fromkeys(GROUPS, 0)
+    return Sizes(0, 0, nothing, nothing, {}, ())
+
+
+def flash_image(elf_path: Path, origin: int) -> bytes:
+    """What flash holds from address `origin` on; gaps are 0xFF, as erased flash is."""
+    pieces = []
+    with elf_path.open("rb") as file:
+        for segment in ELFFile(file).iter_segments():
+            if segment["p_type"] == "PT_LOAD" and segment["p_filesz"]:
+                pieces.append((segment["p_paddr"] - origin, segment.data()))
+    if not pieces or min(offset for offset, _ in pieces) < 0:
+        raise ToolchainError(f"nothing is linked to {origin:#x}", where=str(elf_path))
+    image = bytearray(b"\xff" * max(offset + len(data) for offset, data in pieces))
+    for offset, data in pieces:
+        image[offset : offset + len(data)] = data
+    return bytes(image)
+
+
+def write_bin(elf_path: Path, origin: int) -> Path:
+    """Writes the flash image beside the ELF, as `.bin`, and returns its path."""
+    path = elf_path.with_suffix(".bin")
+    path.write_bytes(flash_image(elf_path, origin))
+    return path

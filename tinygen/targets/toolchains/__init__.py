@@ -1,0 +1,1 @@
+"""The compilers tinygen can drive, one per file."""

@@ -1,0 +1,125 @@
+"""What a toolchain is: how its compiler is called, and how its complaints are read."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tinygen.errors import ToolchainError
+
+WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
+OPTIMIZE = "-O3"
+
+COMPILE_FLAGS = (
+    "-std=c99",
+    *WARNINGS,
+    "-g",
+    # One rounding per operation, on every target: else fused multiply-adds make a board differ from the host.
+    "-ffp-contract=off",
+)
+
+DEVICE_FLAGS = (
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-fno-common",
+    "-fno-unwind-tables",
+    "-fno-asynchronous-unwind-tables",
+)
+
+_DIAGNOSTIC = re.compile(
+    r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+):(?:\d+:)? (?:fatal )?error: (?P<text>.*)$", re.MULTILINE
+)
+_LINK_ERROR = re.compile(r"^.*?(?:ld|ld\.lld|ld\.bfd|collect2)?: ?(?:error: )(?P<text>.*)$", re.MULTILINE)
+_UNDEFINED = re.compile(r"undefined (?:reference to|symbol:) [`']?(?P<symbol>[\w.$]+)")
+_SECONDS = 600
+
+
+class Toolchain(ABC):
+    """One compiler, ready to be called.
+
+    Attributes:
+        name: zig, gcc or cc.
+        version: what the compiler says of itself.
+        is_clang: whether it takes clang's flags.
+    """
+
+    name: str
+    version: str
+    is_clang: bool
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """The compiler and the flags that select the core."""
+
+    @abstractmethod
+    def link_flags(self) -> list[str]:
+        """Flags of a firmware's link, without linker script and objects."""
+
+    @abstractmethod
+    def libraries(self) -> list[str]:
+        """What comes after the objects."""
+
+    def device_flags(self) -> list[str]:
+        """Compile flags of code that runs on a board."""
+        return list(DEVICE_FLAGS) + (["-mno-global-merge"] if self.is_clang else [])
+
+    def prefix_maps(self) -> dict[str, str]:
+        """Folders of the compiler's own headers, and what debug information shall call them."""
+        return {}
+
+    def environment(self) -> Mapping[str, str]:
+        """Environment variables to add."""
+        return {}
+
+    def run(self, arguments: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+        """Calls the compiler in folder `cwd`; what comes back may be a failure.
+
+        Raises:
+            ToolchainError: it cannot be started or does not end.
+        """
+        command = [*self.command(), *arguments]
+        env = {**os.environ, "LC_ALL": "C", **self.environment()}
+        try:
+            return subprocess.run(
+                command,
+                cwd=cwd,
+                env=env,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_SECONDS,
+                check=False,
+            )
+        except OSError as error:
+            raise ToolchainError(
+                f"{command[0]} cannot be started: {error}", fix="Run `tinygen doctor`."
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise ToolchainError(f"{command[0]} did not end within {_SECONDS} s", where=str(cwd)) from error
+
+
+def compile_error(toolchain: Toolchain, source: str, output: str) -> ToolchainError:
+    """The first error of a failed compilation."""
+    match = _DIAGNOSTIC.search(output)
+    if match:
+        where = f"{match['file']}:{match['line']}"
+        return ToolchainError(f"{toolchain.name} refuses the C: {match['text']}", where=where)
+    return ToolchainError(f"{toolchain.name} failed: {_last_lines(output)}", where=source)
+
+
+def link_error(toolchain: Toolchain, output: str) -> ToolchainError:
+    """The first error of a failed link that is not about size."""
+    undefined = _UNDEFINED.search(output)
+    if undefined:
+        fix = "Define it in one of the project's C files."
+        return ToolchainError(f"nothing defines {undefined['symbol']}", where="link", fix=fix)
+    match = _LINK_ERROR.search(output)
+    return ToolchainError(f"{toolchain.name} cannot link: {match['text'] if match else _last_lines(output)}")
+
+
+def _last_lines(output: str) -> str:
+    return " / ".join(line.strip() for line in output.strip().splitlines()[-3:]) or "it said nothing"

@@ -1,0 +1,101 @@
+"""GNU compilers: arm-none-eabi-gcc for boards, and whatever cc is on this computer."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+from tinygen.errors import ToolchainError
+from tinygen.targets.toolchains.base import Toolchain
+
+ARM_GCC = "arm-none-eabi-gcc"
+
+
+@cache
+def _first_line(executable: str) -> str:
+    result = subprocess.run([executable, "--version"], capture_output=True, text=True, check=False)
+    return result.stdout.splitlines()[0] if result.stdout else executable
+
+
+@cache
+def _own_folders(executable: str) -> tuple[str, ...]:
+    """The compiler's own folder, and its sysroot."""
+    folders = []
+    for option in ("-print-libgcc-file-name", "-print-sysroot"):
+        result = subprocess.run([executable, option], capture_output=True, text=True, check=False)
+        path = Path(result.stdout.strip()) if result.stdout.strip() else None
+        if path is not None:
+            folders.append(str(path.parent if path.suffix == ".a" else path))
+    return tuple(folders)
+
+
+class ArmGcc(Toolchain):
+    """`arm-none-eabi-gcc` with a board's core flags, without its C library.
+
+    Raises:
+        ToolchainError: it is not on the PATH.
+    """
+
+    name = "gcc"
+    is_clang = False
+
+    def __init__(self, flags: tuple[str, ...]) -> None:
+        executable = shutil.which(ARM_GCC)
+        if executable is None:
+            raise ToolchainError(
+                f"{ARM_GCC} is not on the PATH",
+                fix="Install it (Debian, Ubuntu: `apt install gcc-arm-none-eabi`), or use `--toolchain zig`.",
+            )
+        self._executable = executable
+        self._flags = flags
+        self.version = _first_line(executable)
+
+    def command(self) -> list[str]:
+        """gcc and the core."""
+        return [self._executable, *self._flags]
+
+    def link_flags(self) -> list[str]:
+        """No start files: reset is ours. One segment of flash may hold code and constants."""
+        return ["-nostdlib", "-nostartfiles", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"]
+
+    def libraries(self) -> list[str]:
+        """Soft-float and 64-bit helpers."""
+        return ["-lgcc"]
+
+    def prefix_maps(self) -> dict[str, str]:
+        """gcc's own headers, and newlib's."""
+        return dict(zip(_own_folders(self._executable), ("gcc", "newlib"), strict=False))
+
+
+class HostCc(Toolchain):
+    """The C compiler of this computer: gcc or clang.
+
+    Raises:
+        ToolchainError: there is none of that name.
+    """
+
+    name = "cc"
+
+    def __init__(self, executable: str) -> None:
+        found = shutil.which(executable)
+        if found is None:
+            raise ToolchainError(
+                f"{executable} is not on the PATH", fix="Install gcc or clang, or `pip install ziglang`."
+            )
+        self._executable = found
+        self.version = _first_line(found)
+        self.is_clang = "clang" in self.version
+
+    def command(self) -> list[str]:
+        """Native code needs no more than the name."""
+        return [self._executable]
+
+    def link_flags(self) -> list[str]:
+        """Nothing: it links programs of this computer by default."""
+        return []
+
+    def libraries(self) -> list[str]:
+        """The maths library, for float kernels."""
+        return ["-lm"]

@@ -1,0 +1,86 @@
+"""Clang and lld from the `ziglang` wheel: a cross compiler that pip installs, without root."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from tinygen.errors import ToolchainError
+from tinygen.targets.board import ZigTarget
+from tinygen.targets.toolchains.base import Toolchain
+
+
+@cache
+def zig_folder() -> Path | None:
+    """Where the wheel has put zig; None when it is not installed."""
+    spec = importlib.util.find_spec("ziglang")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+@cache
+def _version(executable: Path) -> str:
+    result = subprocess.run([executable, "version"], capture_output=True, text=True, check=False)
+    return f"ziglang {result.stdout.strip()}"
+
+
+def cache_folder() -> Path:
+    """A folder of the user's for zig's caches, outside any project."""
+    if sys.platform == "darwin":
+        base = Path.home() / "Library/Caches"
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "tinygen" / "zig"
+
+
+class Zig(Toolchain):
+    """`zig cc`, for a board's core or, with no target, for this computer.
+
+    Raises:
+        ToolchainError: the wheel is not installed.
+    """
+
+    name = "zig"
+    is_clang = True
+
+    def __init__(self, target: ZigTarget | None) -> None:
+        folder = zig_folder()
+        if folder is None:
+            raise ToolchainError(
+                "the zig toolchain is not installed",
+                fix="Install it with `pip install ziglang`; it needs no root.",
+            )
+        self._folder = folder
+        self._executable = folder / ("zig.exe" if sys.platform == "win32" else "zig")
+        self._target = target
+        self.version = _version(self._executable)
+
+    def command(self) -> list[str]:
+        """zig cc, its target, and none of the run-time checks that zig adds by itself."""
+        target = ["-target", self._target.target, f"-mcpu={self._target.cpu}"] if self._target else []
+        return [str(self._executable), "cc", *target, "-fno-sanitize=undefined"]
+
+    def link_flags(self) -> list[str]:
+        """zig sets an entry point of its own unless told."""
+        return ["-nostdlib", "-Wl,-e,Reset_Handler", "-Wl,--gc-sections"]
+
+    def libraries(self) -> list[str]:
+        """Soft-float and 64-bit helpers."""
+        return ["-lcompiler_rt"]
+
+    def prefix_maps(self) -> dict[str, str]:
+        """clang's headers lie in the wheel."""
+        return {str(self._folder): "zig"}
+
+    def environment(self) -> Mapping[str, str]:
+        """Both caches outside the project."""
+        folder = str(cache_folder())
+        return {"ZIG_GLOBAL_CACHE_DIR": folder, "ZIG_LOCAL_CACHE_DIR": folder}

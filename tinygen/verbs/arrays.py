@@ -1,0 +1,112 @@
+"""Inputs and labels from .npy and .npz files, checked against what a model takes."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinygen.errors import TinygenError
+from tinygen.ir.encodings import Affine
+from tinygen.ir.fixed_point import round_half_away
+from tinygen.ir.tensor import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Inputs to run.
+
+    Attributes:
+        inputs: per model input an array [samples, *shape] of codes.
+        labels: class per sample, when the file has them.
+    """
+
+    inputs: tuple[np.ndarray, ...]
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    def sample(self, index: int) -> list[np.ndarray]:
+        return [array[index] for array in self.inputs]
+
+    def head(self, count: int) -> Samples:
+        """The first `count` samples."""
+        labels = None if self.labels is None else self.labels[:count]
+        return Samples(tuple(array[:count] for array in self.inputs), labels)
+
+
+def load_samples(path: Path, tensors: tuple[Tensor, ...]) -> Samples:
+    """Reads inputs for a model.
+
+    A .npy holds the model's only input, one sample per row. A .npz holds `x` (or `x0`, `x1`, ... for
+    several inputs, or arrays named after the inputs) and optionally `y`, the labels. Rows may be flat or shaped. Float
+    data for a quantized input is quantized with that input's scale and zero point.
+
+    Raises:
+        TinygenError: unreadable, or rows that do not fit the model's inputs.
+    """
+    arrays = _read(path)
+    labels = arrays.pop("y", None)
+    found = [_find(arrays, index, tensor, tensors, path) for index, tensor in enumerate(tensors)]
+    inputs = tuple(_fit(array, tensor, path) for array, tensor in zip(found, tensors, strict=True))
+    counts = {len(array) for array in inputs} | ({len(labels)} if labels is not None else set())
+    if len(counts) != 1:
+        raise TinygenError(f"its arrays have different numbers of samples: {sorted(counts)}", where=str(path))
+    if counts == {0}:
+        raise TinygenError("holds no samples", where=str(path))
+    return Samples(inputs, None if labels is None else labels.reshape(-1).astype(np.int64))
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return {"x": content}
+        return {name: content[name] for name in content.files}
+    except FileNotFoundError as error:
+        raise TinygenError("there is no such file", where=str(path)) from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise TinygenError(
+            f"is not a .npy or .npz file of plain arrays ({error})", where=str(path),
+            fix="Write it with numpy.save or numpy.savez.",
+        ) from error  # fmt: skip
+
+
+def _find(
+    arrays: dict[str, np.ndarray], index: int, tensor: Tensor, tensors: tuple[Tensor, ...], path: Path
+) -> np.ndarray:
+    names = [f"x{index}", tensor.name] + (["x"] if len(tensors) == 1 else [])
+    for name in names:
+        if name in arrays:
+            return arrays[name]
+    raise TinygenError(
+        f"has no array for input {index} ('{tensor.name}')", where=str(path),
+        fix=f"Name it one of {names}; the file has {sorted(arrays)}.",
+    )  # fmt: skip
+
+
+def _fit(array: np.ndarray, tensor: Tensor, path: Path) -> np.ndarray:
+    rows = len(array) if array.ndim else 0
+    if array.ndim == 0 or array.size != rows * tensor.size:
+        raise TinygenError(
+            f"rows of shape {list(array.shape[1:])} do not fit input '{tensor.name}' {list(tensor.shape)}",
+            where=str(path),
+        )
+    array = array.reshape(rows, *tensor.shape)
+    if array.dtype == tensor.dtype:
+        return array
+    if array.dtype.kind == "f" and tensor.is_float:
+        return array.astype(np.float32)
+    info = np.iinfo(tensor.dtype) if not tensor.is_float else None
+    if array.dtype.kind == "f" and info is not None and isinstance(tensor.encoding, Affine):
+        codes = round_half_away(array.astype(np.float32) / np.float32(tensor.scale)) + tensor.zero_point
+        return np.clip(codes, info.min, info.max).astype(tensor.dtype)
+    if array.dtype.kind in "iu" and info is not None and info.min <= array.min() and array.max() <= info.max:
+        return array.astype(tensor.dtype)
+    raise TinygenError(
+        f"holds {array.dtype.name}, input '{tensor.name}' takes {tensor.dtype.name}", where=str(path),
+        fix="Give the codes in the input's own type, or real values as float32.",
+    )  # fmt: skip

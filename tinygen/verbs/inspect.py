@@ -1,0 +1,59 @@
+"""`tinygen inspect`: the graph as data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tinygen.frontends.load import load_model
+from tinygen.ir.graph import Graph
+from tinygen.ir.tensor import Tensor
+
+
+def inspect_model(path: Path) -> dict[str, Any]:
+    """Inputs, outputs and operators of a model file, as the frontend read them.
+
+    Raises:
+        ModelError, UnsupportedError: see `load_model`.
+    """
+    graph = load_model(path)
+    return {
+        "model": graph.name,
+        "source": str(path),
+        "file_bytes": path.stat().st_size,
+        "inputs": [_tensor(graph.tensors[name]) for name in graph.inputs],
+        "outputs": [_tensor(graph.tensors[name]) for name in graph.outputs],
+        "macs": sum(node.op.macs(node) for node in graph.nodes()),
+        "constant_bytes": sum(t.nbytes for t in graph.tensors.values() if t.is_constant),
+        "operators": _operators(graph),
+    }
+
+
+def _operators(graph: Graph) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": node.op.name,
+            "op": node.op.KIND,
+            "inputs": [_tensor(t) for t in node.inputs if t is not None],
+            "outputs": [_tensor(t) for t in node.outputs],
+            "attributes": _attributes(node.op),
+            "macs": node.op.macs(node),
+        }
+        for node in graph.nodes()
+    ]
+
+
+def _attributes(op: object) -> dict[str, Any]:
+    common = {"name", "inputs", "outputs"}
+    values = {key: value for key, value in vars(op).items() if key not in common}
+    return {key: getattr(value, "value", value) for key, value in values.items()}
+
+
+def _tensor(tensor: Tensor) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "dtype": tensor.dtype.name,
+        "shape": list(tensor.shape),
+        "encoding": str(tensor.encoding),
+        "constant": tensor.is_constant,
+    }

@@ -1,0 +1,84 @@
+"""What a build directory says of itself: the content of manifest.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tinygen.emit.model import EmittedModel
+from tinygen.errors import TinygenError
+from tinygen.ir.encodings import Affine
+from tinygen.ir.tensor import Tensor
+from tinygen.lowering.program import Program, Step, constants_of
+
+MANIFEST = "manifest.json"
+
+
+def describe_program(program: Program, emitted: EmittedModel) -> dict[str, Any]:
+    """The part of the manifest that does not depend on the board."""
+    return {
+        "model": program.graph.name,
+        "inputs": [describe_tensor(program, tensor) for tensor in program.inputs],
+        "outputs": [describe_tensor(program, tensor) for tensor in program.outputs],
+        "arena_bytes": program.memory.arena_bytes,
+        "arena_lower_bound_bytes": program.memory.lower_bound_bytes,
+        "macs": sum(step.node.op.macs(step.node) for step in program.steps),
+        "layers": [_layer(program, step, emitted) for step in program.layers],
+        "arena": [
+            {"name": b.name, "bytes": b.size, "offset": offset, "first": b.first, "last": b.last}
+            for b, offset in zip(program.buffers, program.memory.offsets, strict=True)
+        ],
+        "steps": [step.node.op.name for step in program.steps],
+    }
+
+
+def _layer(program: Program, step: Step, emitted: EmittedModel) -> dict[str, Any]:
+    node = step.node
+    return {
+        "name": node.op.name,
+        "op": node.op.KIND,
+        "kernel": step.kernel.name,
+        "function": emitted.functions[step.index],
+        "macs": node.op.macs(node),
+        "weight_bytes": sum(constant.data.nbytes for constant in constants_of(step)),
+        "scratch_bytes": step.plan.scratch_bytes,
+        "inputs": [t.describe() for t in node.inputs if t is not None and not t.is_constant],
+        "outputs": [describe_tensor(program, tensor) for tensor in node.outputs],
+    }
+
+
+def describe_tensor(program: Program, tensor: Tensor) -> dict[str, Any]:
+    """Name, type, shape, quantization and place of a tensor in the arena."""
+    entry: dict[str, Any] = {
+        "name": tensor.name,
+        "dtype": tensor.dtype.name,
+        "shape": list(tensor.shape),
+        "bytes": tensor.nbytes,
+        "offset": program.offsets[tensor.name],
+    }
+    if isinstance(tensor.encoding, Affine):
+        entry |= {"scale": tensor.scale, "zero_point": tensor.zero_point}
+    return entry
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a build directory.
+
+    Raises:
+        TinygenError: the directory is not one that `tinygen build` wrote.
+    """
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise TinygenError(
+            "is not a build directory (no manifest.json)",
+            where=str(folder),
+            fix="Make one with: tinygen build MODEL --board BOARD --out DIR",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise TinygenError(f"cannot be read ({error})", where=str(path), fix="Build it again.") from error
+    if not isinstance(content, dict) or "model" not in content:
+        raise TinygenError("is not a manifest of tinygen's", where=str(path), fix="Build it again.")
+    return content

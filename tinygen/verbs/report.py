@@ -1,0 +1,169 @@
+"""report.html: one self-contained page about a build."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+
+from tinygen.paths import resource
+
+_COLOURS = ("#4c8dd6", "#e0884a", "#5fae72", "#b06fc0", "#d65f6e", "#8a9a3c", "#4fb3b3", "#a0785a")
+_WIDTH, _LEFT, _TOP, _PLOT = 1000, 70, 10, 300
+
+
+def render_report(manifest: dict[str, Any]) -> str:
+    """The page for one build, from its manifest (with `profile`, when a run was profiled)."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resource("templates") / "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(
+        m=manifest,
+        cards=_cards(manifest),
+        regions=_regions(manifest),
+        arena=_arena(manifest),
+        work=_work(manifest),
+        layers=_layers(manifest),
+    )
+
+
+def size_text(count: int) -> str:
+    """12,345 B (12.1 KiB)."""
+    return f"{count:,} B ({count / 1024:.1f} KiB)" if count >= 1024 else f"{count} B"
+
+
+def _cards(m: dict[str, Any]) -> list[tuple[str, str]]:
+    cards = [
+        ("flash", size_text(m["flash_bytes"])),
+        ("of which model", size_text(m["flash_model_bytes"])),
+        ("RAM, stack included", size_text(m["ram_bytes"])),
+        ("arena", size_text(m["arena_bytes"])),
+        ("multiply-accumulates", f"{m['macs']:,}"),
+    ]
+    profile = m.get("profile")
+    if profile:
+        cards.append(("instructions per inference", f"{profile['instructions']:,}"))
+        cards.append((f"cycles ({profile['cycles_source']})", f"{profile['cycles_predicted']:,}"))
+        if m.get("clock_hz"):
+            milliseconds = profile["cycles_predicted"] / m["clock_hz"] * 1000
+            cards.append((f"at {m['clock_hz'] / 1e6:g} MHz, predicted", f"{milliseconds:.2f} ms"))
+    return cards
+
+
+def _regions(m: dict[str, Any]) -> list[dict[str, Any]]:
+    regions = []
+    for region in m.get("memory", []):
+        total = region["size"]
+        parts = [
+            {
+                "name": name,
+                "bytes": count,
+                "text": size_text(count),
+                "percent": round(100 * count / total, 3),
+                "colour": _COLOURS[index % len(_COLOURS)],
+            }
+            for index, (name, count) in enumerate(region["parts"].items())
+            if count
+        ]
+        used = sum(region["parts"].values())
+        text = f"{size_text(used)} of {size_text(total)}, {100 * used / total:.1f} %"
+        regions.append({"name": region["name"], "text": text, "parts": parts})
+    return regions
+
+
+def _arena(m: dict[str, Any]) -> dict[str, Any]:
+    steps = max(len(m["steps"]), 1)
+    height = max(m["arena_bytes"], 1)
+    column = (_WIDTH - _LEFT) / steps
+
+    def y_of(offset: float) -> float:
+        return round(_TOP + _PLOT * (1 - offset / height), 1)
+
+    boxes = []
+    for index, buffer in enumerate(m["arena"]):
+        last = min(buffer["last"], steps - 1)
+        width = column * (last - buffer["first"] + 1)
+        tall = _PLOT * buffer["bytes"] / height
+        title = f"{buffer['name']}: {buffer['bytes']} B at {buffer['offset']}, layers {buffer['first']} to {last}"
+        short = buffer["name"].rsplit("/", 1)[-1].rsplit(";", 1)[-1][: max(int(width / 7), 0)]
+        boxes.append(
+            {
+                "x": round(_LEFT + column * buffer["first"], 1),
+                "y": y_of(buffer["offset"] + buffer["bytes"]),
+                "w": round(width, 1),
+                "h": round(max(tall, 1), 1),
+                "colour": _COLOURS[index % len(_COLOURS)],
+                "title": title,
+                "label": short if tall >= 16 and len(short) > 3 else "",
+            }
+        )
+    ticks = [
+        {"x": _LEFT - 6, "y": y_of(m["arena_bytes"] * k / 4) + 4, "anchor": "end", "text": f"{m['arena_bytes'] * k // 4:,}"}
+        for k in range(5)
+    ]
+    every = max(1, steps // 20)
+    ticks += [
+        {"x": round(_LEFT + column * (i + 0.5), 1), "y": _TOP + _PLOT + 16, "anchor": "middle", "text": str(i)}
+        for i in range(0, steps, every)
+    ]
+    gap = m["arena_bytes"] - m["arena_lower_bound_bytes"]
+    summary = f"Arena {size_text(m['arena_bytes'])}; no plan for these lifetimes can be below "
+    summary += f"{size_text(m['arena_lower_bound_bytes'])}" + (f" (gap {gap} B)." if gap else ", which is reached.")
+    return {
+        "width": _WIDTH, "height": _TOP + _PLOT + 24, "left": _LEFT, "boxes": boxes, "ticks": ticks,
+        "bound_y": y_of(m["arena_lower_bound_bytes"]), "summary": summary,
+    }  # fmt: skip
+
+
+def _work(m: dict[str, Any]) -> dict[str, Any]:
+    profile = m.get("profile")
+    if profile:
+        counts = [layer["instructions"] for layer in profile["layers"]]
+        title = "Where the instructions go"
+        note = f"Executed instructions of one inference on zero input, counted in the emulated board: {sum(counts):,}."
+    else:
+        counts = [layer["macs"] for layer in m["layers"]]
+        title = "Where the multiply-accumulates go"
+        note = "No instruction counts: this build was not run in an emulated board that counts."
+    top = max([*counts, 1])
+    total = max(sum(counts), 1)
+    kinds = {kind: i for i, kind in enumerate(dict.fromkeys(layer["op"] for layer in m["layers"]))}
+    rows = [
+        {
+            "name": layer["name"],
+            "percent": round(100 * count / top, 2),
+            "text": f"{count:,} ({100 * count / total:.1f} %)",
+            "colour": _COLOURS[kinds[layer["op"]] % len(_COLOURS)],
+        }
+        for layer, count in zip(m["layers"], counts, strict=True)
+    ]
+    return {"title": title, "note": note, "rows": rows}
+
+
+def _layers(m: dict[str, Any]) -> list[dict[str, Any]]:
+    profile = m.get("profile")
+    rows = []
+    for index, layer in enumerate(m["layers"]):
+        instructions = profile["layers"][index]["instructions"] if profile else None
+        rate = layer["macs"] / instructions if instructions else None
+        rows.append(
+            {
+                "name": layer["name"],
+                "kernel": layer["kernel"],
+                "inputs": ", ".join(layer["inputs"]),
+                "outputs": ", ".join(_shape_text(t) for t in layer["outputs"]),
+                "macs": f"{layer['macs']:,}",
+                "weight_bytes": f"{layer['weight_bytes']:,}",
+                "scratch_bytes": f"{layer['scratch_bytes']:,}",
+                "instructions": f"{instructions:,}" if instructions is not None else "",
+                "rate": f"{rate:.2f}" if rate else "",
+            }
+        )
+    return rows
+
+
+def _shape_text(tensor: dict[str, Any]) -> str:
+    return f"{tensor['dtype']} [{','.join(map(str, tensor['shape']))}]"

@@ -1,0 +1,224 @@
+"""`tinygen verify`: the model's own runtime, our semantics, the C on the host, the firmware on a board."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from tinygen.frontends.load import load_model
+from tinygen.ir.encodings import Affine
+from tinygen.ir.graph import Graph
+from tinygen.ir.interpreter import evaluate, evaluate_all
+from tinygen.verbs.arrays import Samples, load_samples
+from tinygen.verbs.build import BuildOptions, build
+from tinygen.verbs.compare import Comparison, Mismatch, correct, differing
+from tinygen.verbs.device import Device, open_device
+from tinygen.verbs.oracle import LiteRt, Oracle
+
+Progress = Callable[[str, int, int], None]
+
+
+class Runtime(Protocol):
+    """Something that computes the model's outputs."""
+
+    name: str
+
+    def infer(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]: ...
+
+
+@dataclass
+class Semantics:
+    """The integer semantics as a runtime."""
+
+    graph: Graph
+    name: str = "semantics"
+
+    def infer(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return evaluate(self.graph, sample)
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What verify found.
+
+    Attributes:
+        samples: how many inputs were run.
+        comparisons: one per pair of runtimes.
+        accuracy: correct answers per runtime, when the inputs have labels.
+    """
+
+    model: str
+    board: str
+    samples: int
+    comparisons: tuple[Comparison, ...]
+    accuracy: Mapping[str, int] | None
+
+    @property
+    def identical(self) -> bool:
+        return all(comparison.mismatches == 0 for comparison in self.comparisons)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "board": self.board,
+            "samples": self.samples,
+            "mismatches": sum(c.mismatches for c in self.comparisons),
+            "max_abs_diff": max(c.as_json()["max_abs_diff"] for c in self.comparisons),
+            "pairs": [c.as_json() for c in self.comparisons],
+            "accuracy": None
+            if self.accuracy is None
+            else {
+                name: {"correct": count, "of": self.samples, "accuracy": count / self.samples}
+                for name, count in self.accuracy.items()
+            },
+            "identical": self.identical,
+        }
+
+
+def verify(
+    model: Path,
+    inputs: Path,
+    options: BuildOptions,
+    *,
+    oracles: Sequence[Oracle] = (Oracle.REF,),
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Runs every runtime over the inputs and compares them pair by pair.
+
+    Args:
+        model: the model file.
+        inputs: .npy or .npz, see `load_samples`.
+        options: board, toolchain and kernels to build with.
+        oracles: LiteRT kernel sets to compare with; the first is the oracle, all are compared with REF too.
+        limit: use only the first samples.
+        progress: called with (what, done, of).
+
+    Raises:
+        TinygenError: the model, the inputs, the build or a device is at fault.
+    """
+    source = load_model(model, options.name)
+    samples = load_samples(inputs, tuple(source.tensors[name] for name in source.inputs))
+    if limit is not None:
+        samples = samples.head(limit)
+    wanted = list(dict.fromkeys(oracles if Oracle.REF in oracles else (*oracles, Oracle.REF)))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tinygen-verify-")))
+        boards = list(dict.fromkeys(("host", options.board)))
+        devices = []
+        for board in boards:
+            target = build(model, folder / board, options.for_board(board), profile=False).folder
+            devices.append(stack.enter_context(open_device(target)))
+        references = [LiteRt(model, oracle) for oracle in wanted]
+        law = Semantics(source)
+        runtimes: list[Runtime] = [*references, law, *devices]
+        outputs = {
+            runtime.name: _run_all(runtime, samples, progress) for runtime in runtimes
+        }
+        chosen = [f"litert-{oracle}" for oracle in oracles]
+        pairs = [(name, law.name) for name in chosen] + [(law.name, device.name) for device in devices]
+        pairs += [("litert-ref", name) for name in chosen if name != "litert-ref"]
+        comparisons = [_compare(pair, outputs) for pair in pairs]
+        locator = _Locator(model, source, samples, devices, dict(zip(wanted, references, strict=True)))
+        for comparison in comparisons:
+            locator.locate(comparison, outputs)
+    return VerifyReport(
+        model=str(model),
+        board=options.board,
+        samples=len(samples),
+        comparisons=tuple(comparisons),
+        accuracy=_accuracy(source, samples, outputs),
+    )
+
+
+def _run_all(runtime: Runtime, samples: Samples, progress: Progress | None) -> list[list[np.ndarray]]:
+    results = []
+    for index in range(len(samples)):
+        results.append(runtime.infer(samples.sample(index)))
+        if progress:
+            progress(runtime.name, index + 1, len(samples))
+    return results
+
+
+def _compare(pair: tuple[str, str], outputs: Mapping[str, list[list[np.ndarray]]]) -> Comparison:
+    comparison = Comparison(*pair)
+    for index, (a, b) in enumerate(zip(outputs[pair[0]], outputs[pair[1]], strict=True)):
+        comparison.add(index, a, b)
+    return comparison
+
+
+def _accuracy(
+    graph: Graph, samples: Samples, outputs: Mapping[str, list[list[np.ndarray]]]
+) -> dict[str, int] | None:
+    if samples.labels is None:
+        return None
+    output = graph.tensors[graph.outputs[0]]
+    threshold = 0.5
+    if isinstance(output.encoding, Affine):
+        threshold = 0.5 / output.scale + output.zero_point
+    return {
+        name: sum(
+            correct(row[0], int(label), threshold) for row, label in zip(rows, samples.labels, strict=True)
+        )
+        for name, rows in outputs.items()
+    }
+
+
+class _Locator:
+    """Finds the first layer at which two runtimes part ways, on the first sample that differs."""
+
+    def __init__(
+        self,
+        model: Path,
+        graph: Graph,
+        samples: Samples,
+        devices: Sequence[Device],
+        references: Mapping[Oracle, LiteRt],
+    ) -> None:
+        self.model, self.graph, self.samples = model, graph, samples
+        self.devices = {device.name: device for device in devices}
+        self.oracles = {reference.name: oracle for oracle, reference in references.items()}
+        self.writers = {name: op.name for op in graph.ops for name in op.outputs}
+
+    def locate(self, comparison: Comparison, outputs: Mapping[str, list[list[np.ndarray]]]) -> None:
+        """Fills in `comparison.where` when the pair differs."""
+        index = comparison.first_bad_sample
+        if index is None:
+            return
+        sample = self.samples.sample(index)
+        a = self._tensors(comparison.first, sample)
+        b = self._tensors(comparison.second, sample)
+        for name in self.writers:
+            if name in a and name in b:
+                element = differing(a[name], b[name])
+                if element is not None:
+                    comparison.where = _mismatch(index, self.writers[name], name, element, a[name], b[name])
+                    return
+        rows = zip(outputs[comparison.first][index], outputs[comparison.second][index], strict=True)
+        for name, (x, y) in zip(self.graph.outputs, rows, strict=True):
+            element = differing(x, y)
+            if element is not None:
+                comparison.where = _mismatch(index, "", name, element, x, y)
+                return
+
+    def _tensors(self, runtime: str, sample: list[np.ndarray]) -> dict[str, np.ndarray]:
+        if runtime in self.devices:
+            return self.devices[runtime].intermediate(sample)
+        if runtime in self.oracles:
+            interpreter = LiteRt(self.model, self.oracles[runtime], keep=True)
+            interpreter.infer(sample)
+            return interpreter.intermediate(self.graph, list(self.writers))
+        return evaluate_all(self.graph, sample)
+
+
+def _mismatch(
+    sample: int, layer: str, tensor: str, element: tuple[int, ...], a: np.ndarray, b: np.ndarray
+) -> Mismatch:
+    values = (a[element].item(), b.reshape(a.shape)[element].item())
+    return Mismatch(sample, layer, tensor, element, values)
