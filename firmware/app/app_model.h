@@ -13,6 +13,13 @@ typedef struct {
     uint32_t bytes;
 } app_tensor_t;
 
+/* A tensor that a layer writes, for finding the first layer that computes something else than it should. */
+typedef struct {
+    uint32_t layer;
+    uint32_t bytes;
+    const void *data; /* valid from the end of `layer` until a later layer reuses the memory */
+} app_trace_t;
+
 /* Called when layer `layer` has finished, in order 0 .. layers - 1. */
 typedef void app_observer_t(void *context, uint32_t layer);
 
@@ -26,6 +33,8 @@ typedef struct {
     app_tensor_t (*input)(uint32_t index);  /* index < inputs */
     app_tensor_t (*output)(uint32_t index); /* index < outputs */
     void (*invoke)(app_observer_t *observer, void *context); /* observer may be NULL */
+    uint32_t traces;
+    app_trace_t (*trace)(uint32_t index); /* index < traces, in order of layers */
 } app_model_t;
 
 extern const app_model_t app_model;

@@ -7,6 +7,8 @@
  *     tg-run%           one inference; its cycles
  *     tg-profile%       one inference; cycles of each layer
  *     tg-read O%        N and CRC-32 of output O, then N raw bytes
+ *     tg-trace%         one inference; CRC-32 of every tensor that a layer writes
+ *     tg-dump T%        one inference; tensor T of the trace, sent as tg-read does
  *
  * Inputs share memory with intermediate values, so load them again before every inference.
  */
@@ -156,6 +158,17 @@ static void profile(void)
     line_number("m-tg-cycles ", state.total);
 }
 
+static void send_block(const void *data, uint32_t bytes)
+{
+    text_write("m-tg-data ");
+    text_write_decimal(bytes);
+    text_write(" ");
+    text_write_hex(crc32_update(0U, data, bytes));
+    end_line();
+    uart_write(data, bytes);
+    end_line();
+}
+
 static void read_output(const char *arguments)
 {
     uint32_t index;
@@ -168,13 +181,46 @@ static void read_output(const char *arguments)
         return;
     }
     const app_tensor_t tensor = app_model.output(index);
-    text_write("m-tg-data ");
-    text_write_decimal(tensor.bytes);
-    text_write(" ");
-    text_write_hex(crc32_update(0U, tensor.data, tensor.bytes));
-    end_line();
-    uart_write(tensor.data, tensor.bytes);
-    end_line();
+    send_block(tensor.data, tensor.bytes);
+}
+
+static void trace_finished(void *context, uint32_t layer)
+{
+    uint32_t *const next = context;
+    for (; *next < app_model.traces && app_model.trace(*next).layer == layer; (*next)++) {
+        const app_trace_t tensor = app_model.trace(*next);
+        text_write("m-tg-crc ");
+        text_write_decimal(*next);
+        text_write(" ");
+        text_write_hex(crc32_update(0U, tensor.data, tensor.bytes));
+        end_line();
+    }
+}
+
+static void trace(void)
+{
+    uint32_t next = 0U;
+    app_model.invoke(trace_finished, &next);
+}
+
+/* The tensor is sent when its layer has finished: later ones may reuse its memory. */
+static void dump_finished(void *context, uint32_t layer)
+{
+    const app_trace_t *const tensor = context;
+    if (layer == tensor->layer) {
+        send_block(tensor->data, tensor->bytes);
+    }
+}
+
+static void dump(const char *arguments)
+{
+    uint32_t index;
+    if (!text_read_decimal(&arguments, &index) || !text_at_end(arguments) || index >= app_model.traces) {
+        line("e-[no such tensor]");
+        return;
+    }
+    app_trace_t tensor = app_model.trace(index);
+    app_model.invoke(dump_finished, &tensor);
 }
 
 /* Reads up to '%'. False when the command is longer than COMMAND_CHARACTERS. */
@@ -216,6 +262,10 @@ static void obey(const char *command)
         load(arguments);
     } else if (matches(command, "tg-read", &arguments)) {
         read_output(arguments);
+    } else if (matches(command, "tg-dump", &arguments)) {
+        dump(arguments);
+    } else if (matches(command, "tg-trace", &arguments) && text_at_end(arguments)) {
+        trace();
     } else if (matches(command, "tg-info", &arguments) && text_at_end(arguments)) {
         info();
     } else if (matches(command, "tg-run", &arguments) && text_at_end(arguments)) {

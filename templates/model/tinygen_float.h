@@ -3,15 +3,16 @@
 #define TINYGEN_FLOAT_H
 
 #include <stdint.h>
-#include <string.h>
 
 /* 2^n for -126 <= n <= 127. */
 static inline float tg_pow2(int32_t n)
 {
-    const uint32_t bits = (uint32_t)(n + 127) << 23;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
+    union {
+        uint32_t bits;
+        float value;
+    } power;
+    power.bits = (uint32_t)(n + 127) << 23;
+    return power.value;
 }
 
 /*

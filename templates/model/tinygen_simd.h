@@ -15,17 +15,24 @@
 #define TG_HAVE_DSP 0
 #endif
 
+/* Freestanding compilers call memcpy() for four bytes, unless they are told that it is the built-in one. */
+#if defined(__GNUC__)
+#define TG_COPY __builtin_memcpy
+#else
+#define TG_COPY memcpy
+#endif
+
 /* Four bytes from any address. */
 static inline uint32_t tg_load32(const void *address)
 {
     uint32_t word;
-    memcpy(&word, address, sizeof word);
+    TG_COPY(&word, address, sizeof word);
     return word;
 }
 
 static inline void tg_store32(void *address, uint32_t word)
 {
-    memcpy(address, &word, sizeof word);
+    TG_COPY(address, &word, sizeof word);
 }
 
 static inline int32_t tg_low_half(uint32_t pair)

@@ -47,6 +47,12 @@ static void invoke(app_observer_t *observer, void *context)
     }
 }
 
+static app_trace_t trace(uint32_t index)
+{
+    const app_trace_t tensor = {index, COUNT, static_arena.bytes + COUNT};
+    return tensor;
+}
+
 const app_model_t app_model = {
     .name = "dummy",
     .build_id = "0123456789abcdef",
@@ -57,4 +63,6 @@ const app_model_t app_model = {
     .input = input,
     .output = output,
     .invoke = invoke,
+    .traces = 2U,
+    .trace = trace,
 };

@@ -71,7 +71,12 @@ _FILES = (
 
 def emit_app_model(program: Program, source: str, build_id: str) -> str:
     """The binding between a model and the firmware's application."""
-    context = _context(program, source) | {"build_id": build_id}
+    traces = [
+        {"layer": step.index, "bytes": t.nbytes, "offset": program.offsets[t.name], "name": comment_safe(t.name)}
+        for step in program.layers
+        for t in step.node.outputs
+    ]
+    context = _context(program, source) | {"build_id": build_id, "traces": traces}
     return environment().get_template("model/app_model.c.j2").render(context)
 
 

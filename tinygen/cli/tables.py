@@ -1,0 +1,154 @@
+"""Rich tables for people; `--json` is for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tinygen.verbs.report import size_text
+
+if TYPE_CHECKING:
+    from tinygen.verbs.demo import DemoResult
+    from tinygen.verbs.run import RunResult
+    from tinygen.verbs.verify import VerifyReport
+
+
+def _table(title: str, columns: Iterable[tuple[str, str]]) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for name, justify in columns:
+        table.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
+    return table
+
+
+def build_summary(manifest: dict[str, Any]) -> RenderableType:
+    """What a build came to."""
+    profile = manifest.get("profile")
+    layers = _table(
+        f"{manifest['model']} on {manifest['board_title']}, {manifest['toolchain']}, kernels: {manifest['kernels']}",
+        [("layer", ""), ("kernel", ""), ("MAC", "right"), ("weights, B", "right")]
+        + ([("instructions", "right"), ("MAC/instr.", "right")] if profile else []),
+    )
+    for index, layer in enumerate(manifest["layers"]):
+        row = [layer["name"], layer["kernel"], f"{layer['macs']:,}", f"{layer['weight_bytes']:,}"]
+        if profile:
+            count = profile["layers"][index]["instructions"]
+            row += [f"{count:,}", f"{layer['macs'] / count:.2f}" if layer["macs"] and count else ""]
+        layers.add_row(*row)
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column(justify="left")
+    facts.add_column(justify="left")
+    for region in manifest["memory"]:
+        used = sum(region["parts"].values())
+        facts.add_row(region["name"], f"{size_text(used)} of {size_text(region['size'])}")
+    facts.add_row("model in flash", size_text(manifest["flash_model_bytes"]))
+    bound = manifest["arena_lower_bound_bytes"]
+    facts.add_row("arena", f"{size_text(manifest['arena_bytes'])}, lower bound {size_text(bound)}")
+    facts.add_row("MAC", f"{manifest['macs']:,}")
+    if profile:
+        facts.add_row("instructions", f"{profile['instructions']:,} per inference")
+        facts.add_row("cycles", f"{profile['cycles_predicted']:,} ({profile['cycles_source']})")
+    return Group(layers, Text(), facts)
+
+
+def run_table(result: RunResult) -> RenderableType:
+    """Outputs and instruction counts, the first rows."""
+    table = _table(
+        f"{len(result.rows)} inferences on {result.device}",
+        [("#", "right"), ("output", ""), ("instructions", "right"), ("device cycles", "right")],
+    )
+    for index, row in enumerate(result.rows[:20]):
+        values = row.outputs[0].reshape(-1)
+        text = " ".join(str(v) for v in values[:12].tolist()) + (" ..." if values.size > 12 else "")
+        count = f"{row.profile.instructions:,}" if row.profile else ""
+        table.add_row(str(index), text, count, f"{row.cycles:,}")
+    more = len(result.rows) - 20
+    return Group(table, Text(f"... and {more} more" if more > 0 else ""))
+
+
+def verify_tables(report: VerifyReport) -> RenderableType:
+    """Pairs of runtimes, and accuracy."""
+    pairs = _table(
+        f"{report.model} on {report.board}: {report.samples} samples",
+        [("runtimes", ""), ("samples", "right"), ("differ", "right"), ("largest difference", "right"), ("first", "")],
+    )
+    for comparison in report.comparisons:
+        entry = comparison.as_json()
+        where = entry["first_mismatch"]
+        first = ""
+        if where:
+            layer = where["layer"] or "output"
+            first = f"sample {where['sample']}, {layer}, element {where['element']}: {where['values']}"
+        style = "red" if entry["mismatches"] else "green"
+        pairs.add_row(
+            entry["pair"].replace("/", " = "), str(entry["samples"]),
+            Text(str(entry["mismatches"]), style=style), str(entry["max_abs_diff"]), first,
+        )  # fmt: skip
+    if report.accuracy is None:
+        return pairs
+    accuracy = _table("Accuracy", [("runtime", ""), ("correct", "right"), ("accuracy", "right")])
+    for name, count in report.accuracy.items():
+        accuracy.add_row(name, f"{count} of {report.samples}", f"{100 * count / report.samples:.2f} %")
+    return Group(pairs, Text(), accuracy)
+
+
+def graph_table(content: dict[str, Any]) -> RenderableType:
+    """A model's operators."""
+    table = _table(
+        f"{content['source']}: {content['file_bytes']:,} B, {content['macs']:,} MAC, "
+        f"{content['constant_bytes']:,} B of constants",
+        [("operator", ""), ("inputs", ""), ("output", ""), ("encoding", ""), ("attributes", ""), ("MAC", "right")],
+    )
+    for op in content["operators"]:
+        inputs = ", ".join(_short(t) for t in op["inputs"])
+        attributes = ", ".join(f"{k}={v}" for k, v in op["attributes"].items() if v not in ("none", (1, 1)))
+        table.add_row(
+            op["name"], inputs, ", ".join(_short(t) for t in op["outputs"]),
+            op["outputs"][0]["encoding"] if op["outputs"] else "", attributes, f"{op['macs']:,}" if op["macs"] else "",
+        )  # fmt: skip
+    return table
+
+
+def _short(tensor: dict[str, Any]) -> str:
+    shape = "x".join(map(str, tensor["shape"])) or "scalar"
+    return f"{tensor['dtype']} {shape}" + (" const" if tensor["constant"] else "")
+
+
+def board_table(content: list[dict[str, Any]]) -> RenderableType:
+    """All boards."""
+    table = _table(
+        "Boards",
+        [("board", ""), ("", ""), ("core", ""), ("MHz", "right"), ("flash", "right"), ("RAM", "right"), ("runs on", "")],
+    )
+    for board in content:
+        mhz = f"{board['clock_hz'] / 1e6:g}" if board["clock_hz"] else ""
+        sizes = [f"{board[key] // 1024} KiB" if board[key] else "" for key in ("flash_bytes", "ram_bytes")]
+        table.add_row(board["name"], board["title"], board["core"], mhz, *sizes, board["emulator"])
+    return table
+
+
+def doctor_table(content: list[dict[str, Any]]) -> RenderableType:
+    """What is installed and what is missing."""
+    table = _table("", [("", ""), ("what", ""), ("version", ""), ("for", ""), ("how to get it", "")])
+    for entry in content:
+        mark = Text("ok", style="green") if entry["found"] else Text("missing", style="yellow")
+        table.add_row(mark, entry["what"], entry["version"], entry["needed_for"], "" if entry["found"] else entry["get"])
+    return table
+
+
+def demo_view(result: DemoResult) -> RenderableType:
+    """Some digits as the board saw them, then the figures."""
+    pictures = Table(box=None, show_header=False, pad_edge=False)
+    for _ in result.pictures:
+        pictures.add_column()
+    pictures.add_row(*(Text(picture) for picture in result.pictures))
+    pictures.add_row(
+        *(
+            Text(f"board says {guess}, is {label}", style="green" if guess == label else "red")
+            for guess, label in result.answers
+        )
+    )
+    return Group(pictures, Text(), build_summary(result.build), Text(), Text(result.sentence(), style="bold"))

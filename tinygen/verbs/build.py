@@ -1,0 +1,218 @@
+"""`tinygen build`: model file to C project, firmware, manifest and report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygen.emit.model import emit_app_model, emit_model
+from tinygen.errors import TinygenError
+from tinygen.frontends.load import load_model
+from tinygen.lowering.lower import lower
+from tinygen.lowering.program import Program
+from tinygen.lowering.select import FAMILIES
+from tinygen.passes.pipeline import simplify
+from tinygen.targets.board import Board, load_board
+from tinygen.targets.firmware_project import write_firmware_project
+from tinygen.targets.toolchain import BuildResult, build_elf, find_toolchain
+from tinygen.verbs.manifest import MANIFEST, describe_program
+from tinygen.verbs.report import render_report
+from tinygen.version import VERSION
+
+Progress = Callable[[str, int, int], None]
+CYCLES_SOURCE = "estimate: one cycle per instruction"
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How to build.
+
+    Attributes:
+        board: name or YAML file.
+        toolchain: "zig", "gcc", or None for what the board prefers.
+        kernels: kernel family, see `FAMILIES`.
+        name: C name of the model; None takes the file's name.
+        stack_bytes: None takes the board's.
+    """
+
+    board: str = "f746zg"
+    toolchain: str | None = None
+    kernels: str = "tinygen"
+    name: str | None = None
+    stack_bytes: int | None = None
+
+    def for_board(self, board: str) -> BuildOptions:
+        """The same options on another board; the host takes its own compiler and stack."""
+        if board == self.board:
+            return self
+        return replace(self, board=board, toolchain=None, stack_bytes=None)
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """A finished build: where it lies and what its manifest says."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        return self.manifest
+
+
+def build(
+    model: Path, out: Path, options: BuildOptions, *, profile: bool = True, progress: Progress | None = None
+) -> BuildReport:
+    """Builds a model for a board.
+
+    Everything is made in a temporary folder beside `out` and moved there when it is whole.
+
+    Args:
+        model: the model file.
+        out: the directory to write; replaced when an earlier build stands there.
+        options: board, toolchain, kernels.
+        profile: run one inference in the emulated board, for the report.
+        progress: called with (what, done, of).
+
+    Raises:
+        TinygenError: of the frontend, lowering, toolchain; or `out` holds something else.
+    """
+    step = progress or (lambda what, done, total: None)
+    _check_target(out)
+    board = load_board(options.board)
+    if options.kernels not in FAMILIES:
+        raise TinygenError(f"there is no kernel family '{options.kernels}'", fix=f"Families: {', '.join(FAMILIES)}.")
+    toolchain = find_toolchain(options.toolchain, board)
+    step("reading the model", 0, 4)
+    graph = simplify(load_model(model, options.name))
+    program = lower(graph, family=options.kernels, isa=isa_of(board))
+    step("writing C", 1, 4)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
+        folder = Path(temporary) / "build"
+        content = _write_sources(program, model, folder, options)
+        project = write_firmware_project(board, folder, stack_bytes=options.stack_bytes)
+        step("compiling", 2, 4)
+        result = build_elf(project, toolchain)
+        manifest = content | _board_part(board, result, options, project.stack_bytes)
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+        step("measuring", 3, 4)
+        if profile and board.emulator.engine == "unicorn":
+            manifest["profile"] = _profile(folder, program)
+            (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+        (folder / "report.html").write_text(render_report(manifest), encoding="utf-8")
+        if out.exists():
+            shutil.rmtree(out)
+        folder.rename(out)
+    step("done", 4, 4)
+    return BuildReport(out, manifest)
+
+
+def isa_of(board: Board) -> tuple[str, ...]:
+    """What kernels may use: the host also runs the SIMD forms, through their portable twins."""
+    return (*board.isa, "c99", "dsp") if board.is_host else board.isa
+
+
+def _check_target(out: Path) -> None:
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise TinygenError("is a file", where=str(out), fix="Name a directory for --out.")
+    if any(out.iterdir()) and not (out / MANIFEST).is_file():
+        raise TinygenError(
+            "holds files that are not an earlier build", where=str(out), fix="Choose an empty or new directory."
+        )
+
+
+def _write_sources(program: Program, model: Path, folder: Path, options: BuildOptions) -> dict[str, Any]:
+    """Writes the generated C; gives the manifest's part about the model."""
+    emitted = emit_model(program, model.name)
+    sources = folder / "model"
+    sources.mkdir(parents=True)
+    for name, text in emitted.files.items():
+        (sources / name).write_text(text, encoding="utf-8", newline="\n")
+    digest = hashlib.sha256(model.read_bytes())
+    digest.update(json.dumps(asdict(options), sort_keys=True).encode())
+    for name, text in sorted(emitted.files.items()):
+        digest.update(f"{name}\n{text}".encode())
+    build_id = digest.hexdigest()[:16]
+    binding = emit_app_model(program, model.name, build_id)
+    (folder / "app_model.c").write_text(binding, encoding="utf-8", newline="\n")
+    return {
+        **describe_program(program, emitted),
+        "source": model.name,
+        "source_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+        "build_id": build_id,
+        "version": VERSION,
+    }
+
+
+def _board_part(
+    board: Board, result: BuildResult, options: BuildOptions, stack_bytes: int
+) -> dict[str, Any]:
+    return {
+        "board": board.name if board.path.parent.name == "boards" else str(board.path),
+        "board_title": board.title,
+        "toolchain": result.toolchain,
+        "compiler": result.toolchain_version,
+        "kernels": options.kernels,
+        "flash_bytes": result.flash_bytes,
+        "flash_model_bytes": result.flash_model_bytes,
+        "ram_bytes": result.ram_bytes,
+        "stack_bytes": stack_bytes,
+        "clock_hz": board.clock.hclk_hz if board.clock else None,
+        "memory": _memory(board, result),
+    }
+
+
+def _memory(board: Board, result: BuildResult) -> list[dict[str, Any]]:
+    if board.is_host:
+        return []
+    return [
+        {"name": "flash", "size": board.flash_bytes, "parts": dict(result.sizes.flash_by_group)},
+        {"name": "RAM", "size": board.ram_bytes, "parts": dict(result.sizes.ram_by_group)},
+    ]
+
+
+def _profile(folder: Path, program: Program) -> dict[str, Any] | None:
+    """Instructions of one inference on zero input; None when the emulator is not installed."""
+    from tinygen.errors import ToolchainError
+    from tinygen.verbs.device import open_device
+
+    zeros = [np.zeros(tensor.shape, tensor.dtype) for tensor in program.inputs]
+    try:
+        with open_device(folder, count=True) as device:
+            measured = device.measure(zeros)
+            stack = device.stack_used
+    except ToolchainError:
+        return None
+    assert measured.profile is not None
+    return profile_json(measured.profile.instructions, measured.profile.layers, program_names(program)) | {
+        "stack_used_bytes": stack,
+        "functions": dict(sorted(measured.profile.functions.items(), key=lambda item: -item[1])),
+    }
+
+
+def program_names(program: Program) -> list[str]:
+    """Names of the layers that run code."""
+    return [step.node.op.name for step in program.layers]
+
+
+def profile_json(instructions: int, layers: tuple[int, ...], names: list[str]) -> dict[str, Any]:
+    """Instructions and predicted cycles of one inference, as the CLI prints them."""
+    return {
+        "instructions": instructions,
+        "cycles_predicted": instructions,
+        "cycles_source": CYCLES_SOURCE,
+        "layers": [
+            {"name": name, "instructions": count, "cycles_predicted": count}
+            for name, count in zip(names, layers, strict=True)
+        ],
+    }

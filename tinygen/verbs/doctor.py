@@ -1,0 +1,55 @@
+"""`tinygen doctor`: what is installed, what is missing, what that costs and how to get it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+_PACKAGES = (
+    ("ziglang", "ziglang", "the default compiler: firmware without anything else installed", "pip install ziglang"),
+    ("unicorn", "unicorn", "emulated boards: run and verify without hardware", "pip install 'tinygen[emulator]'"),
+    ("ai-edge-litert", "LiteRT", "verify against the model's own runtime", "pip install 'tinygen[litert]'"),
+    ("pyserial", "pyserial", "real boards on a serial port", "pip install pyserial"),
+)
+_PROGRAMS = (
+    ("arm-none-eabi-gcc", "--toolchain gcc for STM32 boards", "apt install gcc-arm-none-eabi libnewlib-arm-none-eabi"),
+    ("cc", "--board host, sanitizers (zig stands in without it)", "apt install gcc"),
+    ("qemu-system-arm", "the boards netduinoplus2 and mps2-an500", "apt install qemu-system-arm"),
+    ("make", "building a generated project by hand", "apt install make"),
+)
+
+
+def examine() -> list[dict[str, Any]]:
+    """One entry per thing tinygen can use: what, found, version, needed_for, get."""
+    python = sys.version.split()[0]
+    entries = [_entry("Python", sys.version_info >= (3, 11), python, "everything", "Python 3.11 or newer")]
+    for package, what, needed_for, get in _PACKAGES:
+        version = _package_version(package)
+        entries.append(_entry(what, version is not None, version or "", needed_for, get))
+    for program, needed_for, get in _PROGRAMS:
+        version = _program_version(program)
+        entries.append(_entry(program, version is not None, version or "", needed_for, get))
+    return entries
+
+
+def _entry(what: str, found: bool, version: str, needed_for: str, get: str) -> dict[str, Any]:
+    return {"what": what, "found": found, "version": version, "needed_for": needed_for, "get": get}
+
+
+def _package_version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _program_version(program: str) -> str | None:
+    path = shutil.which(program)
+    if path is None:
+        return None
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, timeout=20)
+    lines = (done.stdout or done.stderr).splitlines()
+    return lines[0].strip() if lines else "present"
