@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-def float_literal(value: float) -> str:
-    """A C literal that reads back as exactly this float32."""
-    single = np.float32(value)
-    if math.isinf(single):
-        return "INFINITY" if single > 0 else "-INFINITY"
-    text = np.format_float_scientific(single, unique=True, trim="0", exp_digits=1)
-    return f"{text}f"
-
+from tinygen.lowering.ctypes import float_literal
 
 def integer_literal(value: int, dtype: np.dtype) -> str:
     if dtype.name == "int32" and value == -(2**31):

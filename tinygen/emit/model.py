@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tinygen.emit.ctext import comment_safe, float_literal
+from tinygen.emit.ctext import comment_safe
 from tinygen.emit.kernels import KernelWriter
 from tinygen.emit.templates import environment
 from tinygen.ir.encodings import Affine
 from tinygen.ir.tensor import Tensor
-from tinygen.lowering.ctypes import ctype
+from tinygen.lowering.ctypes import ctype, float_literal
 from tinygen.lowering.planner import ALIGNMENT
 from tinygen.lowering.program import Program, Step
 from tinygen.paths import resource

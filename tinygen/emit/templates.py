@@ -6,7 +6,7 @@ from functools import cache
 
 import jinja2
 
-from tinygen.emit.ctext import float_literal
+from tinygen.lowering.ctypes import float_literal
 from tinygen.paths import resource
 
 

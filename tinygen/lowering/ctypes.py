@@ -1,6 +1,8 @@
-"""The C types that hold codes."""
+"""C types of codes, and literals that read back exactly."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -13,3 +15,12 @@ _CTYPES = {
 def ctype(dtype: np.dtype) -> str:
     """The C type that holds one code."""
     return _CTYPES[dtype.name]
+
+
+def float_literal(value: float) -> str:
+    """A C literal that reads back as exactly this float32."""
+    single = np.float32(value)
+    if math.isinf(single):
+        return "INFINITY" if single > 0 else "-INFINITY"
+    text = np.format_float_scientific(single, unique=True, trim="0", exp_digits=1)
+    return f"{text}f"

@@ -2,13 +2,75 @@
 
 from __future__ import annotations
 
+import math
+
 import tflite
 
 from tinygen.frontends.tflite.registry import Operator, converts
+from tinygen.ir.fixed_point import Activation
 from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.quantize import Dequantize, Quantize
 from tinygen.ir.ops.softmax import Softmax
+from tinygen.ir.ops.unary import Abs, Clamp, HardSwish, LeakyRelu, Logistic, Neg, Tanh
 
 
 @converts(tflite.BuiltinOperator.SOFTMAX)
 def softmax(operator: Operator) -> Op:
     return Softmax(**operator.common(), beta=float(operator.options(tflite.SoftmaxOptions).Beta()))
+
+
+@converts(tflite.BuiltinOperator.LEAKY_RELU)
+def leaky_relu(operator: Operator) -> Op:
+    alpha = float(operator.options(tflite.LeakyReluOptions).Alpha())
+    operator.require(math.isfinite(alpha), "its alpha is not finite")
+    return LeakyRelu(**operator.common(), alpha=alpha)
+
+
+@converts(tflite.BuiltinOperator.RELU)
+def relu(operator: Operator) -> Op:
+    return Clamp(**operator.common(), activation=Activation.RELU)
+
+
+@converts(tflite.BuiltinOperator.RELU6)
+def relu6(operator: Operator) -> Op:
+    return Clamp(**operator.common(), activation=Activation.RELU6)
+
+
+@converts(tflite.BuiltinOperator.RELU_N1_TO_1)
+def relu_n1_to_1(operator: Operator) -> Op:
+    return Clamp(**operator.common(), activation=Activation.RELU_N1_TO_1)
+
+
+@converts(tflite.BuiltinOperator.LOGISTIC)
+def logistic(operator: Operator) -> Op:
+    return Logistic(**operator.common())
+
+
+@converts(tflite.BuiltinOperator.TANH)
+def tanh(operator: Operator) -> Op:
+    return Tanh(**operator.common())
+
+
+@converts(tflite.BuiltinOperator.HARD_SWISH)
+def hard_swish(operator: Operator) -> Op:
+    return HardSwish(**operator.common())
+
+
+@converts(tflite.BuiltinOperator.ABS)
+def absolute(operator: Operator) -> Op:
+    return Abs(**operator.common())
+
+
+@converts(tflite.BuiltinOperator.NEG)
+def negate(operator: Operator) -> Op:
+    return Neg(**operator.common())
+
+
+@converts(tflite.BuiltinOperator.QUANTIZE)
+def quantize(operator: Operator) -> Op:
+    return Quantize(**operator.common())
+
+
+@converts(tflite.BuiltinOperator.DEQUANTIZE)
+def dequantize(operator: Operator) -> Op:
+    return Dequantize(**operator.common())

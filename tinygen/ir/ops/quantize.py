@@ -1,0 +1,70 @@
+"""QUANTIZE and DEQUANTIZE: between floats and codes, and between encodings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinygen.ir.encodings import Affine
+from tinygen.ir.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier, round_half_away
+from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.tensor import Shape, Tensor
+
+
+def _per_tensor(tensor: Tensor, *types: type) -> bool:
+    encoding = tensor.encoding
+    return isinstance(encoding, Affine) and not encoding.per_channel and tensor.dtype in types
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantize(Op):
+    """Input: float32, or int8/uint8/int16 to be given another encoding. Output: int8, uint8 or int16."""
+
+    KIND: ClassVar[str] = "quantize"
+
+    def infer_shapes(self, node: Node) -> list[Shape]:
+        return [node.input(0).shape]
+
+    def check(self, node: Node) -> None:
+        x, output = node.input(0), node.output
+        node.require(_per_tensor(output, np.int8, np.uint8, np.int16), f"output is {output.encoding}")
+        node.require(x.is_float or _per_tensor(x, np.int8, np.uint8, np.int16), f"input is {x.encoding}")
+
+    def scale(self, node: Node) -> tuple[int, int]:
+        """(multiplier, shift) between two integer encodings."""
+        return quantize_multiplier(node.input(0).scale / node.output.scale)
+
+    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        x, output = node.input(0), node.output
+        if x.is_float:
+            codes = round_half_away(values[0] / np.float32(output.scale))
+        else:
+            centred = values[0].astype(np.int64) - x.zero_point
+            codes = multiply_by_quantized_multiplier(centred, *self.scale(node))
+        info = np.iinfo(output.dtype)
+        # Floats are clamped as floats: beyond 2**63 a conversion to integers has no meaning.
+        low, high = info.min - output.zero_point, info.max - output.zero_point
+        return [(np.clip(codes, low, high).astype(np.int64) + output.zero_point).astype(output.dtype)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dequantize(Op):
+    """scale * (code - zero_point) as float32."""
+
+    KIND: ClassVar[str] = "dequantize"
+
+    def infer_shapes(self, node: Node) -> list[Shape]:
+        return [node.input(0).shape]
+
+    def check(self, node: Node) -> None:
+        x = node.input(0)
+        node.require(_per_tensor(x, np.int8, np.uint8, np.int16), f"input is {x.encoding}")
+        node.require(node.output.is_float, "output must be float32")
+
+    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        x = node.input(0)
+        centred = (values[0].astype(np.int64) - x.zero_point).astype(np.float64)
+        return [(centred * x.scale).astype(np.float32)]

@@ -1,0 +1,192 @@
+"""Functions of one element. Their 8-bit forms are tables in C, computed from `evaluate`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinygen.ir.encodings import Affine
+from tinygen.ir.fixed_point import (
+    Activation,
+    float_activation_range,
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+    quantized_activation_range,
+    round_half_away,
+    rounding_divide_by_pot,
+)
+from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.tensor import Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unary(Op):
+    """Input: int8 (or int16 for clamps) or float32, any shape."""
+
+    def infer_shapes(self, node: Node) -> list[Shape]:
+        return [node.input(0).shape]
+
+    def check(self, node: Node) -> None:
+        x, output = node.input(0), node.output
+        node.require(x.dtype == output.dtype, "input and output must have one type")
+        if x.is_float:
+            return
+        for tensor in (x, output):
+            quantized = isinstance(tensor.encoding, Affine) and not tensor.encoding.per_channel
+            node.require(quantized and tensor.dtype == np.int8, f"'{tensor.name}' is {tensor.encoding}, not int8")
+
+    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        if node.output.is_float:
+            return [self.real(values[0].astype(np.float64)).astype(np.float32)]
+        return [np.clip(self.integer(node, values[0].astype(np.int64)), -128, 127).astype(np.int8)]
+
+    @abstractmethod
+    def real(self, x: np.ndarray) -> np.ndarray:
+        """The function on real numbers."""
+
+    def integer(self, node: Node, codes: np.ndarray) -> np.ndarray:
+        """The function on codes, not yet clamped: LiteRT's default is a float table, rounded half away."""
+        x = np.float32(node.input(0).scale) * (codes - node.input(0).zero_point).astype(np.float32)
+        y = self.real(x).astype(np.float32)
+        return round_half_away(y / np.float32(node.output.scale)).astype(np.int64) + node.output.zero_point
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clamp(Unary):
+    """RELU, RELU6, RELU_N1_TO_1 as operators of their own: rescale, then clamp."""
+
+    KIND: ClassVar[str] = "clamp"
+
+    activation: Activation
+
+    def real(self, x: np.ndarray) -> np.ndarray:
+        return np.clip(x, *float_activation_range(self.activation))
+
+    def integer(self, node: Node, codes: np.ndarray) -> np.ndarray:
+        x, output = node.input(0), node.output
+        # In single precision, as LiteRT computes it here.
+        real = np.float32(np.float32(x.scale) / np.float32(output.scale))
+        scaled = multiply_by_quantized_multiplier(codes - x.zero_point, *quantize_multiplier(float(real)))
+        low, high = quantized_activation_range(self.activation, output)
+        return np.clip(scaled + output.zero_point, low, high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakyRelu(Unary):
+    """x where x >= 0, alpha * x elsewhere."""
+
+    KIND: ClassVar[str] = "leaky_relu"
+
+    alpha: float
+
+    def real(self, x: np.ndarray) -> np.ndarray:
+        return np.where(x > 0, x, x * np.float32(self.alpha))
+
+    def integer(self, node: Node, codes: np.ndarray) -> np.ndarray:
+        x, output = node.input(0), node.output
+        centred = codes - x.zero_point
+        identity = np.float32(x.scale) / np.float32(output.scale)
+        slope = np.float32(x.scale) * np.float32(self.alpha) / np.float32(output.scale)
+        positive = multiply_by_quantized_multiplier(centred, *quantize_multiplier(float(identity)))
+        sign = -1 if slope < 0 else 1
+        negative = sign * multiply_by_quantized_multiplier(centred, *quantize_multiplier(abs(float(slope))))
+        return np.where(centred >= 0, positive, negative) + output.zero_point
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logistic(Unary):
+    """1 / (1 + exp(-x))"""
+
+    KIND: ClassVar[str] = "logistic"
+
+    def real(self, x: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            return 1 / (1 + np.exp(-x))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tanh(Unary):
+    """tanh(x)"""
+
+    KIND: ClassVar[str] = "tanh"
+
+    def real(self, x: np.ndarray) -> np.ndarray:
+        return np.tanh(x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardSwish(Unary):
+    """x * clamp(x + 3, 0, 6) / 6"""
+
+    KIND: ClassVar[str] = "hard_swish"
+
+    def real(self, x: np.ndarray) -> np.ndarray:
+        return x * np.clip(x + 3, 0, 6) / 6
+
+    def integer(self, node: Node, codes: np.ndarray) -> np.ndarray:
+        """LiteRT's 16-bit form: x with 7 extra bits, times a clamped ramp of 15 bits."""
+        high_scale = np.float32(1.0 / 128.0) * np.float32(node.input(0).scale)
+        gain, gain_shift = _multiplier16(float(high_scale / np.float32(node.output.scale)))
+        slope, slope_shift = _multiplier16(float(high_scale / np.float32(3.0 / 32768.0)))
+        high = (codes - node.input(0).zero_point) * 128
+        ramp = _saturate16(high << (slope_shift - 1)) if slope_shift > 0 else high
+        ramp = _rounding_high_mul16(ramp, slope)
+        if slope_shift > 0:
+            ramp = _saturate16(ramp << 1)
+        elif slope_shift < 0:
+            ramp = rounding_divide_by_pot(ramp, -slope_shift)
+        ramp = (ramp + (1 << 15)) >> 1
+        product = ramp * _rounding_high_mul16(high, gain)
+        truncated = np.sign(product) * (np.abs(product) >> 15)
+        if gain_shift > 0:
+            return _saturate16(truncated << gain_shift) + node.output.zero_point
+        return rounding_divide_by_pot(truncated, -gain_shift) + node.output.zero_point
+
+
+def _multiplier16(real: float) -> tuple[int, int]:
+    """A multiplier of 15 bits and its exponent."""
+    multiplier, shift = quantize_multiplier(real)
+    return (0x7FFF if multiplier >= 2**31 - 1 - (1 << 15) else (multiplier + (1 << 15)) >> 16), shift
+
+
+def _saturate16(x: np.ndarray) -> np.ndarray:
+    return np.clip(x, -32768, 32767)
+
+
+def _rounding_high_mul16(a: np.ndarray, b: int) -> np.ndarray:
+    """a * b / 2**15, ties away from zero is gemmlowp's: half is added with the product's sign, then truncated."""
+    product = a * b
+    nudged = product + np.where(product >= 0, 1 << 14, 1 - (1 << 14))
+    return np.minimum(np.sign(nudged) * (np.abs(nudged) >> 15), 32767)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Abs(Unary):
+    """|x|"""
+
+    KIND: ClassVar[str] = "abs"
+
+    def real(self, x: np.ndarray) -> np.ndarray:
+        return np.abs(x)
+
+    def integer(self, node: Node, codes: np.ndarray) -> np.ndarray:
+        x, output = node.input(0), node.output
+        magnitude = np.abs(codes - x.zero_point)
+        if x.scale != output.scale:
+            real = np.float32(x.scale) / np.float32(output.scale)
+            magnitude = multiply_by_quantized_multiplier(magnitude, *quantize_multiplier(float(real)))
+        return magnitude + output.zero_point
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neg(Unary):
+    """-x"""
+
+    KIND: ClassVar[str] = "neg"
+
+    def real(self, x: np.ndarray) -> np.ndarray:
+        return -x
