@@ -1,0 +1,258 @@
+"""Data movers, resizing and PRELU against LiteRT's reference kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+from ai_edge_litert.schema_py_generated import BuiltinOperator, MirrorPadMode
+from hypothesis import strategies as st
+
+from tests.support.cases import differential, generator, log_uniform, scale_of, zero_point
+from tests.support.differential import random_codes
+from tests.support.tflite_builder import ModelSpec, TensorSpec, options
+
+ranks = st.lists(st.integers(1, 6), min_size=1, max_size=4).map(tuple)
+TYPES = ("int8", "float32", "int16", "int32")
+
+
+def integers(*values: int) -> TensorSpec:
+    return TensorSpec((len(values),), "int32", data=np.array(values, np.int32))
+
+
+def twins(draw: st.DrawFn, rng: np.random.Generator, dtype: str) -> tuple[float | None, int]:
+    """One encoding for input and output."""
+    return scale_of(rng, dtype), draw(zero_point(dtype))
+
+
+@st.composite
+def concatenation(draw: st.DrawFn, dtype: str) -> ModelSpec:
+    rng = draw(generator())
+    shape, q = draw(ranks), twins(draw, rng, dtype)
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    sizes = draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
+    inputs = []
+    for size in sizes:
+        own = list(shape)
+        own[axis] = size
+        inputs.append(TensorSpec(own, dtype, *q))
+    total = list(shape)
+    total[axis] = sum(sizes)
+    return ModelSpec(
+        BuiltinOperator.CONCATENATION, inputs, [TensorSpec(total, dtype, *q)],
+        **options("ConcatenationOptions", axis=axis), label=f"CONCATENATION {dtype}", version=2 if dtype == "int8" else 1,
+    )  # fmt: skip
+
+
+@st.composite
+def pack(draw: st.DrawFn, dtype: str) -> ModelSpec:
+    rng = draw(generator())
+    shape, q = tuple(draw(st.lists(st.integers(1, 6), min_size=1, max_size=3))), twins(draw, rng, dtype)
+    axis, count = draw(st.integers(0, len(shape))), draw(st.integers(1, 4))
+    inputs = [TensorSpec(shape, dtype, *q) for _ in range(count)]
+    out = (*shape[:axis], count, *shape[axis:])
+    return ModelSpec(
+        BuiltinOperator.PACK, inputs, [TensorSpec(out, dtype, *q)],
+        **options("PackOptions", axis=axis, valuesCount=count), label=f"PACK {dtype}", version=2 if dtype == "int8" else 1,
+    )  # fmt: skip
+
+
+@st.composite
+def unpack(draw: st.DrawFn, dtype: str) -> ModelSpec:
+    rng = draw(generator())
+    shape, q = tuple(draw(st.lists(st.integers(1, 5), min_size=2, max_size=4))), twins(draw, rng, dtype)
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    rest = tuple(n for i, n in enumerate(shape) if i != axis % len(shape))
+    outputs = [TensorSpec(rest, dtype, *q) for _ in range(shape[axis])]
+    return ModelSpec(
+        BuiltinOperator.UNPACK, [TensorSpec(shape, dtype, *q)], outputs,
+        **options("UnpackOptions", axis=axis, num=shape[axis]), label=f"UNPACK {dtype}", version=2 if dtype == "int8" else 1,
+    )  # fmt: skip
+
+
+@st.composite
+def split(draw: st.DrawFn, dtype: str) -> ModelSpec:
+    rng = draw(generator())
+    q, parts = twins(draw, rng, dtype), draw(st.integers(1, 4))
+    shape = list(draw(ranks))
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    each = shape[axis]
+    shape[axis] = each * parts
+    part = [each if i == axis % len(shape) else n for i, n in enumerate(shape)]
+    return ModelSpec(
+        BuiltinOperator.SPLIT, [integers(axis), TensorSpec(shape, dtype, *q)],
+        [TensorSpec(part, dtype, *q) for _ in range(parts)],
+        **options("SplitOptions", numSplits=parts), label=f"SPLIT {dtype}", version=2 if dtype == "int8" else 1,
+    )  # fmt: skip
+
+
+@st.composite
+def split_v(draw: st.DrawFn, dtype: str) -> ModelSpec:
+    rng = draw(generator())
+    q, sizes = twins(draw, rng, dtype), draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
+    shape = list(draw(ranks))
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    shape[axis] = sum(sizes)
+    given = [-1 if i == 0 and draw(st.booleans()) else n for i, n in enumerate(sizes)]
+    outputs = [TensorSpec([n if i == axis % len(shape) else m for i, m in enumerate(shape)], dtype, *q) for n in sizes]
+    return ModelSpec(
+        BuiltinOperator.SPLIT_V, [TensorSpec(shape, dtype, *q), integers(*given), integers(axis)], outputs,
+        **options("SplitVOptions", numSplits=len(sizes)), label=f"SPLIT_V {dtype}", version=2 if dtype == "int8" else 1,
+    )  # fmt: skip
+
+
+@st.composite
+def pad(draw: st.DrawFn, name: str, dtype: str) -> ModelSpec:
+    rng = draw(generator())
+    shape, q = draw(ranks), twins(draw, rng, dtype)
+    symmetric = draw(st.booleans())
+    limit = [3] * len(shape) if name != "MIRROR_PAD" else [n - (0 if symmetric else 1) for n in shape]
+    pairs = [(draw(st.integers(0, m)), draw(st.integers(0, m))) for m in limit]
+    out = tuple(n + a + b for n, (a, b) in zip(shape, pairs, strict=True))
+    amounts = TensorSpec((len(shape), 2), "int32", data=np.array(pairs, np.int32))
+    inputs = [TensorSpec(shape, dtype, *q), amounts]
+    chosen = options("PadOptions")
+    if name == "PADV2":
+        value = TensorSpec((1,), dtype, *q)
+        inputs.append(TensorSpec((1,), dtype, *q, data=random_codes(value, rng)))
+        chosen = options("PadV2Options")
+    if name == "MIRROR_PAD":
+        mode = MirrorPadMode.SYMMETRIC if symmetric else MirrorPadMode.REFLECT
+        chosen = options("MirrorPadOptions", mode=mode)
+    version = 2 if dtype == "int8" and name != "MIRROR_PAD" else 1
+    return ModelSpec(
+        getattr(BuiltinOperator, name), inputs, [TensorSpec(out, dtype, *q)], **chosen, label=f"{name} {dtype}",
+        version=version,
+    )  # fmt: skip
+
+
+@st.composite
+def slice_(draw: st.DrawFn, dtype: str) -> ModelSpec:
+    rng = draw(generator())
+    shape, q = draw(ranks), twins(draw, rng, dtype)
+    begin = [draw(st.integers(0, n - 1)) for n in shape]
+    size = [draw(st.sampled_from([-1, *range(1, n - b + 1)])) for n, b in zip(shape, begin, strict=True)]
+    out = tuple(n - b if s == -1 else s for n, b, s in zip(shape, begin, size, strict=True))
+    return ModelSpec(
+        BuiltinOperator.SLICE, [TensorSpec(shape, dtype, *q), integers(*begin), integers(*size)],
+        [TensorSpec(out, dtype, *q)], **options("SliceOptions"), label=f"SLICE {dtype}", version=2 if dtype == "int8" else 1,
+    )  # fmt: skip
+
+
+@st.composite
+def strided_slice(draw: st.DrawFn, dtype: str) -> ModelSpec:
+    rng = draw(generator())
+    shape, q = draw(ranks), twins(draw, rng, dtype)
+    begin, end, step, masks, out = [], [], [], {"begin": 0, "end": 0, "shrink": 0}, []
+    for i, n in enumerate(shape):
+        s = draw(st.sampled_from([1, 1, 2, 3, -1, -2]))
+        walk = range(n)[:: s]
+        first = draw(st.integers(0, len(walk) - 1))
+        last = draw(st.integers(first, len(walk) - 1))
+        kind = draw(st.sampled_from(["plain", "open", "shrink"]))
+        if kind == "shrink":
+            at = draw(st.integers(-n, n - 1))
+            begin.append(at), end.append(at + 1), step.append(1)
+            masks["shrink"] |= 1 << i
+            continue
+        start, stop = walk[first], walk[last] + (1 if s > 0 else -1)
+        if kind == "open" or stop < 0:
+            masks["end"] |= 1 << i
+            last = len(walk) - 1
+            stop = 0
+        if kind == "open" and first == 0:
+            masks["begin"] |= 1 << i
+        begin.append(start), end.append(stop), step.append(s)
+        out.append(len(range(start, n if s > 0 else -1, s)) if masks["end"] >> i & 1 else last - first + 1)
+    return ModelSpec(
+        BuiltinOperator.STRIDED_SLICE,
+        [TensorSpec(shape, dtype, *q), integers(*begin), integers(*end), integers(*step)],
+        [TensorSpec(out, dtype, *q)],
+        **options("StridedSliceOptions", beginMask=masks["begin"], endMask=masks["end"], shrinkAxisMask=masks["shrink"]),
+        label=f"STRIDED_SLICE {dtype}", version=2 if dtype == "int8" else 1,
+    )  # fmt: skip
+
+
+@st.composite
+def transpose(draw: st.DrawFn, dtype: str) -> ModelSpec:
+    rng = draw(generator())
+    shape = tuple(draw(st.lists(st.integers(1, 5), min_size=1, max_size=5)))
+    q, order = twins(draw, rng, dtype), draw(st.permutations(range(len(shape))))
+    return ModelSpec(
+        BuiltinOperator.TRANSPOSE, [TensorSpec(shape, dtype, *q), integers(*order)],
+        [TensorSpec([shape[i] for i in order], dtype, *q)], **options("TransposeOptions"), label=f"TRANSPOSE {dtype}",
+        version=2 if dtype == "int8" else 1,
+    )  # fmt: skip
+
+
+@st.composite
+def reshape(draw: st.DrawFn, name: str, dtype: str) -> ModelSpec:
+    rng = draw(generator())
+    shape, q = draw(ranks), twins(draw, rng, dtype)
+    if name == "SQUEEZE":
+        source, target = (1, *shape, 1)[:4], tuple(n for n in (1, *shape, 1)[:4] if n != 1)
+        chosen, inputs = options("SqueezeOptions"), [TensorSpec(source, dtype, *q)]
+    elif name == "EXPAND_DIMS":
+        axis = draw(st.integers(0, len(shape)))
+        target = (*shape[:axis], 1, *shape[axis:])
+        chosen, inputs = options("ExpandDimsOptions"), [TensorSpec(shape, dtype, *q), integers(axis)]
+    else:
+        target = (int(np.prod(shape)),)
+        chosen, inputs = options("ReshapeOptions", newShape=list(target)), [TensorSpec(shape, dtype, *q), integers(*target)]
+    # A reshape alone would leave nothing to run: follow it with a function of one element.
+    return ModelSpec(
+        getattr(BuiltinOperator, name), inputs, [TensorSpec(target, dtype, *q)], **chosen, label=f"{name} {dtype}",
+    )  # fmt: skip
+
+
+@st.composite
+def resize(draw: st.DrawFn, name: str, dtype: str) -> ModelSpec:
+    rng = draw(generator())
+    shape = (draw(st.sampled_from([1, 2])), draw(st.integers(1, 9)), draw(st.integers(1, 9)), draw(st.integers(1, 4)))
+    size, q = (draw(st.integers(1, 14)), draw(st.integers(1, 14))), twins(draw, rng, dtype)
+    mode = draw(st.sampled_from(["plain", "align", "half"]))
+    table = "ResizeBilinearOptions" if name == "RESIZE_BILINEAR" else "ResizeNearestNeighborOptions"
+    return ModelSpec(
+        getattr(BuiltinOperator, name), [TensorSpec(shape, dtype, *q), integers(*size)],
+        [TensorSpec((shape[0], *size, shape[3]), dtype, *q)],
+        **options(table, alignCorners=mode == "align", halfPixelCenters=mode == "half"),
+        label=f"{name} {dtype}", version=3,
+    )  # fmt: skip
+
+
+@st.composite
+def prelu(draw: st.DrawFn, dtype: str) -> ModelSpec:
+    rng = draw(generator())
+    shape = (1, draw(st.integers(1, 5)), draw(st.integers(1, 5)), draw(st.integers(1, 6)))
+    alpha_shape = draw(st.sampled_from([(1, 1, shape[3]), shape[1:], (1, 1, 1)]))
+    x, a = scale_of(rng, dtype), scale_of(rng, dtype, 1e-3, 0.05)
+    alpha = TensorSpec(alpha_shape, dtype, a, draw(zero_point(dtype)))
+    alpha = TensorSpec(alpha_shape, dtype, a, alpha.zero_point, data=random_codes(alpha, rng))
+    y = None if x is None else float(np.float32(x * log_uniform(rng, 0.3, 3)))
+    return ModelSpec(
+        BuiltinOperator.PRELU, [TensorSpec(shape, dtype, x, draw(zero_point(dtype))), alpha],
+        [TensorSpec(shape, dtype, y, draw(zero_point(dtype)))], label=f"PRELU {dtype}",
+    )  # fmt: skip
+
+
+def kinds(build, *types: str):  # type: ignore[no-untyped-def]
+    return st.one_of([build(dtype) for dtype in types])
+
+
+test_concatenation = differential(kinds(concatenation, "int8", "float32", "int16"), examples=8)
+test_pack = differential(kinds(pack, "int8", "float32"), examples=5)
+test_unpack = differential(kinds(unpack, "int8", "float32"), examples=5)
+test_split = differential(kinds(split, "int8", "float32"), examples=5)
+test_split_v = differential(kinds(split_v, "int8", "float32"), examples=5)
+test_pad = differential(kinds(lambda d: pad("PAD", d), "int8", "float32", "int32"), examples=6)
+test_pad_v2 = differential(kinds(lambda d: pad("PADV2", d), "int8", "float32"), examples=6)
+test_mirror_pad = differential(kinds(lambda d: pad("MIRROR_PAD", d), "int8", "float32"), examples=6)
+test_slice = differential(kinds(slice_, "int8", "float32", "int32"), examples=6)
+test_strided_slice = differential(kinds(strided_slice, "int8", "float32", "int32"), examples=10)
+test_transpose = differential(kinds(transpose, "int8", "float32"), examples=8)
+test_reshape = differential(kinds(lambda d: reshape("RESHAPE", d), "int8", "float32"), examples=3)
+test_squeeze = differential(kinds(lambda d: reshape("SQUEEZE", d), "int8", "float32"), examples=3)
+test_expand_dims = differential(kinds(lambda d: reshape("EXPAND_DIMS", d), "int8", "float32"), examples=3)
+test_nearest = differential(kinds(lambda d: resize("RESIZE_NEAREST_NEIGHBOR", d), "int8", "float32"), examples=8)
+test_bilinear_int8 = differential(resize("RESIZE_BILINEAR", "int8"), examples=10)
+test_bilinear_float32 = differential(resize("RESIZE_BILINEAR", "float32"), examples=5)
+test_prelu_int8 = differential(prelu("int8"), examples=8)
+test_prelu_float32 = differential(prelu("float32"), examples=4)

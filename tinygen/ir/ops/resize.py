@@ -1,0 +1,123 @@
+"""RESIZE_NEAREST_NEIGHBOR and RESIZE_BILINEAR over NHWC.
+
+Which elements an output row or column reads, and with which weights, depends on shapes only, so it is
+computed once, here, and the C reads tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.tensor import Shape
+
+FRACTION_BITS = 10
+_ONE = 1 << FRACTION_BITS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resize(Op):
+    """Input: int8 or float32, NHWC; the encoding stays."""
+
+    size: tuple[int, int]
+    align_corners: bool
+    half_pixel_centers: bool
+
+    def infer_shapes(self, node: Node) -> list[Shape]:
+        batch, _, _, channels = node.input(0).shape
+        return [(batch, *self.size, channels)]
+
+    def check(self, node: Node) -> None:
+        x = node.input(0)
+        node.require(len(x.shape) == 4, "input must be NHWC")
+        node.require(1 <= min(self.size) and max(self.size) <= 1 << 15, f"output size {self.size}")
+        node.require(x.dtype == node.output.dtype, "input and output must have one type")
+        node.require(x.is_float or x.dtype == np.int8, f"{x.dtype.name} is not supported")
+
+    def float_scale(self, source: int, target: int) -> np.float32:
+        """Input elements per output element."""
+        if self.align_corners and target > 1:
+            return np.float32(np.float32(source - 1) / np.float32(target - 1))
+        return np.float32(np.float32(source) / np.float32(target))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResizeNearestNeighbor(Resize):
+    """Every output element is a copy of an input element."""
+
+    KIND: ClassVar[str] = "resize_nearest_neighbor"
+
+    def indices(self, source: int, target: int) -> np.ndarray:
+        """The input index of every output index of one axis."""
+        offset = np.float32(0.5 if self.half_pixel_centers else 0.0)
+        place = (np.arange(target, dtype=np.float32) + offset) * self.float_scale(source, target)
+        # C's round(): ties away from zero, and nothing is negative here.
+        whole = np.floor(place + np.float32(0.5)) if self.align_corners else np.floor(place)
+        return np.clip(whole.astype(np.int64), 0, source - 1)
+
+    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        _, height, width, _ = node.input(0).shape
+        rows, columns = self.indices(height, self.size[0]), self.indices(width, self.size[1])
+        return [values[0][:, rows][:, :, columns]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResizeBilinear(Resize):
+    """Every output element is a mean of four; int8 with 10 fractional bits per axis."""
+
+    KIND: ClassVar[str] = "resize_bilinear"
+
+    def neighbours(self, source: int, target: int, real: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(lower index, upper index, weight of the upper) per output index of one axis.
+
+        Weights are float32, or integers over 2**FRACTION_BITS.
+        """
+        if real:
+            return self._real_neighbours(source, target)
+        if self.align_corners and target > 1:
+            scale = (_ONE * (source - 1) + (target - 1) // 2) // (target - 1)
+        else:
+            scale = (_ONE * source + target // 2) // target
+        place = np.arange(target, dtype=np.int64) * scale
+        if self.half_pixel_centers:
+            place = place + scale // 2 - _ONE // 2
+        # Divisions truncate towards zero, as C's do.
+        lower = np.maximum(np.trunc(place / _ONE).astype(np.int64), 0)
+        upper = np.minimum(np.trunc((place + _ONE - 1) / _ONE).astype(np.int64), source - 1)
+        return np.minimum(lower, source - 1), upper, place - lower * _ONE
+
+    def _real_neighbours(self, source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        scale = self.float_scale(source, target)
+        place = np.arange(target, dtype=np.float32) * scale
+        if self.half_pixel_centers:
+            half = np.float32(0.5)
+            place = (np.arange(target, dtype=np.float32) + half) * scale - half
+        lower = np.maximum(np.floor(place).astype(np.int64), 0)
+        upper = np.minimum(np.ceil(place).astype(np.int64), source - 1)
+        lower = np.minimum(lower, source - 1)
+        return lower, upper, (place - lower.astype(np.float32)).astype(np.float32)
+
+    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        _, height, width, _ = node.input(0).shape
+        real = node.output.is_float
+        top, bottom, down = self.neighbours(height, self.size[0], real)
+        left, right, across = self.neighbours(width, self.size[1], real)
+        x = values[0].astype(np.float64 if real else np.int64)
+        one = 1.0 if real else _ONE
+        down = down.reshape(1, -1, 1, 1).astype(x.dtype)
+        across = across.reshape(1, 1, -1, 1).astype(x.dtype)
+        mixed = (
+            x[:, top][:, :, left] * (one - down) * (one - across)
+            + x[:, top][:, :, right] * (one - down) * across
+            + x[:, bottom][:, :, left] * down * (one - across)
+            + x[:, bottom][:, :, right] * down * across
+        )
+        if real:
+            return [mixed.astype(np.float32)]
+        half = 1 << (2 * FRACTION_BITS - 1)
+        rounded = mixed + np.where(mixed > 0, half, -half)
+        return [(np.sign(rounded) * (np.abs(rounded) >> (2 * FRACTION_BITS))).astype(np.int8)]

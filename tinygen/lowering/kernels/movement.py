@@ -1,0 +1,116 @@
+"""Kernels that move elements."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.concatenation import Concatenation, Pack
+from tinygen.ir.ops.movement import Movement, Split, StridedSlice, Transpose, Unpack, View, dense_strides
+from tinygen.ir.ops.pad import MirrorPad, Pad
+from tinygen.lowering.ctypes import float_literal
+from tinygen.lowering.kernels.support.nest import make_nest
+from tinygen.lowering.plan import Constant, KernelPlan, kernel
+
+
+def _walk(view: View, name: str) -> dict[str, Any]:
+    """Loops of one output; `run` elements lie side by side, so the innermost loop is a memcpy."""
+    nest = make_nest(view.shape, [view.strides], (view.base,))
+    contiguous = nest.strides[0][-1] == 1 and nest.extents[-1] > 1
+    shown = make_nest(nest.extents[:-1], [nest.strides[0][:-1]], nest.bases) if contiguous else nest
+    if contiguous:
+        return {
+            "name": name, "extents": [*shown.extents, nest.extents[-1]], "run": nest.extents[-1],
+            "index": shown.context()["indices"][0],
+        }  # fmt: skip
+    return {"name": name, "extents": list(nest.extents), "run": 1, "index": nest.context()["indices"][0]}
+
+
+def _gather(node: Node) -> KernelPlan:
+    op = node.op
+    assert isinstance(op, Movement)
+    views = op.views(node)
+    names = ["output"] if len(views) == 1 else [f"output{i}" for i in range(len(views))]
+    return KernelPlan(
+        template="movement/gather.c.j2",
+        stem=f"{op.KIND}_{node.output.dtype.name}",
+        context={
+            "title": op.KIND,
+            "outputs": [_walk(view, name) for view, name in zip(views, names, strict=True)],
+        },
+        results=tuple((name, i) for i, name in enumerate(names)),
+        cycles=3.0 * sum(output.size for output in node.outputs),
+    )
+
+
+for _op in (StridedSlice, Transpose, Split, Unpack):
+    kernel(_op, name=_op.KIND)(_gather)
+
+
+def _concatenation(node: Node) -> KernelPlan:
+    op = node.op
+    assert isinstance(op, Concatenation)
+    shapes = [node.input(i).shape for i in range(len(node.inputs))]
+    return KernelPlan(
+        template="concatenation/concatenation.c.j2",
+        stem=f"{op.KIND}_{node.output.dtype.name}",
+        context={
+            "outer": math.prod(shapes[0][: op.axis]),
+            "runs": [math.prod(shape[op.axis :]) for shape in shapes],
+        },
+        operands=tuple((f"input{i}", i) for i in range(len(shapes))),
+        cycles=2.0 * node.output.size,
+    )
+
+
+kernel(Concatenation, name="concatenation")(_concatenation)
+kernel(Pack, name="pack")(_concatenation)
+
+
+@kernel(Pad, name="pad")
+def pad(node: Node) -> KernelPlan | None:
+    """Fill, then copy rows."""
+    op, x, output = node.op, node.input(0), node.output
+    assert isinstance(op, Pad)
+    strides = [dense_strides(x.shape), dense_strides(output.shape)]
+    base = sum(before * stride for (before, _), stride in zip(op.paddings, strides[1], strict=True))
+    nest = make_nest(x.shape, strides, (0, base))
+    run = nest.extents[-1] if all(s[-1] == 1 for s in nest.strides) and nest.extents[-1] > 1 else 1
+    outer = nest if run == 1 else make_nest(nest.extents[:-1], [s[:-1] for s in nest.strides], nest.bases)
+    indices = outer.context()["indices"]
+    return KernelPlan(
+        template="pad/pad.c.j2",
+        stem=f"pad_{output.dtype.name}",
+        context={
+            "size": output.size,
+            "value": float_literal(float(op.value)) if output.is_float else str(int(op.value)),
+            "extents": [*outer.extents, run] if run > 1 else list(outer.extents),
+            "run": run,
+            "from": indices[0],
+            "to": indices[1],
+        },
+        cycles=3.0 * output.size,
+    )
+
+
+@kernel(MirrorPad, name="mirror_pad")
+def mirror_pad(node: Node) -> KernelPlan | None:
+    """A table of input offsets per dimension."""
+    op, x, output = node.op, node.input(0), node.output
+    assert isinstance(op, MirrorPad)
+    mode = "symmetric" if op.symmetric else "reflect"
+    rows = [
+        np.pad(np.arange(size), pair, mode=mode) * stride  # type: ignore[call-overload]
+        for size, pair, stride in zip(x.shape, op.paddings, dense_strides(x.shape), strict=True)
+    ]
+    starts = np.cumsum([0] + [len(row) for row in rows[:-1]]).tolist()
+    return KernelPlan(
+        template="pad/mirror_pad.c.j2",
+        stem=f"mirror_pad_{output.dtype.name}",
+        context={"shape": list(output.shape), "starts": starts},
+        constants=(Constant("indices", np.concatenate(rows).astype(np.int32), "input offsets per dimension"),),
+        cycles=8.0 * output.size,
+    )
