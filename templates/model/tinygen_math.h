@@ -84,6 +84,13 @@ static inline int32_t tg_requantize_once(int32_t x, int32_t multiplier, int32_t 
     return (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << (total - 1))) >> total);
 }
 
+/* The same for accumulators up to 2^32 in magnitude. */
+static inline int32_t tg_requantize_once_64(int64_t x, int32_t multiplier, int32_t shift)
+{
+    const int32_t total = 31 - shift;
+    return (int32_t)((x * multiplier + (INT64_C(1) << (total - 1))) >> total);
+}
+
 /* The same for 64-bit accumulators (16-bit activations): a 16-bit multiplier, one rounding. */
 static inline int32_t tg_requantize_64(int64_t x, int32_t multiplier, int32_t shift)
 {

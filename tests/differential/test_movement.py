@@ -150,7 +150,7 @@ def strided_slice(draw: st.DrawFn, dtype: str) -> ModelSpec:
         kind = draw(st.sampled_from(["plain", "open", "shrink"]))
         if kind == "shrink":
             at = draw(st.integers(-n, n - 1))
-            begin.append(at), end.append(at + 1), step.append(1)
+            begin, end, step = [*begin, at], [*end, at + 1], [*step, 1]
             masks["shrink"] |= 1 << i
             continue
         start, stop = walk[first], walk[last] + (1 if s > 0 else -1)
@@ -160,7 +160,7 @@ def strided_slice(draw: st.DrawFn, dtype: str) -> ModelSpec:
             stop = 0
         if kind == "open" and first == 0:
             masks["begin"] |= 1 << i
-        begin.append(start), end.append(stop), step.append(s)
+        begin, end, step = [*begin, start], [*end, stop], [*step, s]
         out.append(len(range(start, n if s > 0 else -1, s)) if masks["end"] >> i & 1 else last - first + 1)
     return ModelSpec(
         BuiltinOperator.STRIDED_SLICE,

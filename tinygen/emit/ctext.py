@@ -6,6 +6,7 @@ import numpy as np
 
 from tinygen.lowering.ctypes import float_literal
 
+
 def integer_literal(value: int, dtype: np.dtype) -> str:
     if dtype.name == "int32" and value == -(2**31):
         return "INT32_MIN"

@@ -117,7 +117,7 @@ def float_activation_range(activation: Activation) -> tuple[float, float]:
     return _REAL_RANGE.get(activation, (-math.inf, math.inf))
 
 
-def round_half_away(x: np.ndarray | float) -> np.ndarray:
+def round_half_away(x: np.ndarray | np.floating | float) -> np.ndarray:
     """C's round(): ties away from zero."""
     x = np.asarray(x)
     return np.trunc(x + np.copysign(x.dtype.type(0.5), x))

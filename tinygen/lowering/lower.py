@@ -66,7 +66,7 @@ def _steps(
 
 def _last_uses(graph: Graph) -> dict[str, int]:
     """The last step that reads each tensor; outputs of the model stay to the end."""
-    last = {name: 0 for name in graph.inputs}
+    last = dict.fromkeys(graph.inputs, 0)
     for step, op in enumerate(graph.ops):
         for name in (*op.inputs, *op.outputs):
             last[name] = step

@@ -101,8 +101,8 @@ def _arena(m: dict[str, Any]) -> dict[str, Any]:
             }
         )
     ticks = [
-        {"x": _LEFT - 6, "y": y_of(m["arena_bytes"] * k / 4) + 4, "anchor": "end", "text": f"{m['arena_bytes'] * k // 4:,}"}
-        for k in range(5)
+        {"x": _LEFT - 6, "y": y_of(mark) + 4, "anchor": "end", "text": f"{mark:,}"}
+        for mark in (m["arena_bytes"] * k // 4 for k in range(5))
     ]
     every = max(1, steps // 20)
     ticks += [

@@ -123,7 +123,8 @@ def _write_outputs(path: Path, rows: list[Measured]) -> None:
             with path.open("wb") as file:
                 np.save(file, stacked[0])
         else:
+            named: dict[str, Any] = {f"y{i}": array for i, array in enumerate(stacked)}
             with path.open("wb") as file:
-                np.savez(file, **{f"y{i}": array for i, array in enumerate(stacked)})
+                np.savez(file, **named)
     except OSError as error:
         raise TinygenError(f"cannot be written ({error.strerror})", where=str(path)) from error

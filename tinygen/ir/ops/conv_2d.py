@@ -63,7 +63,7 @@ class Conv2D(Op):
         for group in range(groups):
             taps = windows[..., group * depth : (group + 1) * depth].reshape(*windows.shape[:3], -1)
             kernel = weights[group * filters : (group + 1) * filters].reshape(filters, -1).T
-            sums.append(mac.float_accumulate(taps, kernel, 0) if real else mac.integer_matmul(taps, kernel))
+            sums.append(mac.float_matmul(taps, kernel) if real else mac.integer_matmul(taps, kernel))
         acc = np.concatenate(sums, axis=-1) + mac.bias_value(node, values)
         if real:
             return [mac.clamp_float(acc, self.activation)]

@@ -40,7 +40,7 @@ class FullyConnected(Op):
         weights = values[1]
         x = values[0].reshape(-1, weights.shape[1])
         if node.output.is_float:
-            acc = mac.float_accumulate(x, weights.T, mac.bias_value(node, values))
+            acc = mac.float_matmul(x, weights.T) + mac.bias_value(node, values)
             result = mac.clamp_float(acc, self.activation)
         else:
             acc = mac.integer_matmul(mac.centred(x, node.input(0)), mac.centred(weights, node.input(1)).T)

@@ -60,9 +60,9 @@ def integer_matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.asarray(a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
 
 
-def float_accumulate(x: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """Float32 result of a float64 accumulation: the correctly rounded value kernels approximate."""
-    return np.asarray(x.astype(np.float64) @ weights.astype(np.float64) + bias)
+def float_matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Product in float64: rounded to float32 at the end, it is the value float kernels approximate."""
+    return np.asarray(a.astype(np.float64) @ b.astype(np.float64))
 
 
 def bias_value(node: Node, values: Sequence[np.ndarray]) -> np.ndarray:
@@ -93,10 +93,11 @@ def requantize(node: Node, acc: np.ndarray, activation: Activation, rounding: Ro
     """Accumulators (channels last) to clamped output codes."""
     multiplier, shift = multipliers(node)
     output = node.output
-    if output.dtype == np.int16:
+    wide = output.dtype == np.int16
+    if rounding is Rounding.ONCE:
+        scaled = multiply_by_quantized_multiplier_once(acc if wide else wrap_int32(acc), multiplier, shift)
+    elif wide:
         scaled = multiply_by_quantized_multiplier_64(acc, multiplier, shift)
-    elif rounding is Rounding.ONCE:
-        scaled = multiply_by_quantized_multiplier_once(wrap_int32(acc), multiplier, shift)
     else:
         scaled = multiply_by_quantized_multiplier(wrap_int32(acc), multiplier, shift)
     low, high = quantized_activation_range(activation, output)

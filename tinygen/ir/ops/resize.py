@@ -34,7 +34,7 @@ class Resize(Op):
     def check(self, node: Node) -> None:
         x = node.input(0)
         node.require(len(x.shape) == 4, "input must be NHWC")
-        node.require(1 <= min(self.size) and max(self.size) <= 1 << 15, f"output size {self.size}")
+        node.require(min(self.size) >= 1 and max(self.size) <= 1 << 15, f"output size {self.size}")
         node.require(x.dtype == node.output.dtype, "input and output must have one type")
         node.require(x.is_float or x.dtype == np.int8, f"{x.dtype.name} is not supported")
 

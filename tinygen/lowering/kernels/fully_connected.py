@@ -2,31 +2,89 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.kernels.support import mac
+from tinygen.lowering.kernels.support.packing import pack_dsp_rows
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
+
+
+def _plain(node: Node, kind: str, types: dict[str, Any], constants: tuple[Constant, ...]) -> KernelPlan:
+    """One output at a time."""
+    weights = node.constant(1)
+    outputs, depth = weights.shape
+    rows = node.input(0).size // depth
+    return KernelPlan(
+        template="fully_connected/fully_connected.c.j2",
+        stem=f"fully_connected_{kind}_{depth}x{outputs}",
+        context={
+            "rows": rows, "depth": depth, "outputs": outputs, "real": kind == "f32", "wide": kind == "s16", **types,
+        },
+        constants=(Constant("weights", weights.reshape(-1), f"[{outputs}, {depth}]"), *constants),
+        cycles=4.0 * rows * outputs * depth + 20.0 * rows * outputs,
+    )  # fmt: skip
 
 
 @kernel(FullyConnected, name="fully_connected_s8")
 def fully_connected_s8(node: Node) -> KernelPlan | None:
-    """Plain loops, one output at a time; the input zero point is folded into the bias."""
-    x, weights = node.input(0), node.input(1)
-    if x.dtype != np.int8 or weights.data is None:
+    """Plain loops; the input zero point is folded into the bias."""
+    if node.output.dtype != np.int8 or not node.input(1).is_constant or node.input(1).zero_point:
         return None
+    scale = mac.requantization(node, channels=node.input(1).shape[0])
+    types = {"weight_type": "int8_t", "acc_type": "int32_t", **scale.context}
+    return _plain(node, "s8", types, (mac.folded_bias(node, axis=0), *scale.constants))
+
+
+@kernel(FullyConnected, name="fully_connected_s16")
+def fully_connected_s16(node: Node) -> KernelPlan | None:
+    """Plain loops over 16-bit activations, 64-bit accumulators."""
+    if node.output.dtype != np.int16 or not node.input(1).is_constant:
+        return None
+    channels = node.input(1).shape[0]
+    bias = mac.bias_or_zeros(node, channels, np.int64)
+    largest = 32768 * int(np.abs(node.constant(1).astype(np.int64)).sum(axis=1).max())
+    if largest + int(np.abs(bias.data).max()) >= 1 << 32:
+        # The scaled accumulator would not fit 64 bits.
+        return None
+    scale = mac.requantization(node, channels=channels)
+    types = {"weight_type": "int8_t", "acc_type": "int64_t", **scale.context}
+    return _plain(node, "s16", types, (bias, *scale.constants))
+
+
+@kernel(FullyConnected, name="fully_connected_f32")
+def fully_connected_f32(node: Node) -> KernelPlan | None:
+    """Plain loops in single precision."""
+    if not node.output.is_float or not node.input(1).is_constant:
+        return None
+    types = {"weight_type": "float", "acc_type": "float", **mac.float_clamp(node)}
+    return _plain(node, "f32", types, (mac.bias_or_zeros(node, node.input(1).shape[0], np.float32),))
+
+
+@kernel(FullyConnected, name="fully_connected_s8_dsp", family="tinygen", isa="dsp")
+def fully_connected_s8_dsp(node: Node) -> KernelPlan | None:
+    """Two outputs at a time with SMLAD."""
+    if node.output.dtype != np.int8 or not node.input(1).is_constant or node.input(1).zero_point:
+        return None
+    weights = node.constant(1)
     outputs, depth = weights.shape
-    requantization = mac.requantization(node, channels=outputs)
-    rows = x.size // depth
+    rows = node.input(0).size // depth
+    scale = mac.requantization(node, channels=outputs)
+    packed = pack_dsp_rows(weights)
+    taps = packed.shape[1]
     return KernelPlan(
-        template="fully_connected/fully_connected_s8.c.j2",
-        stem=f"fully_connected_s8_{depth}x{outputs}",
-        context={"rows": rows, "depth": depth, "outputs": outputs, **requantization.context},
+        template="fully_connected/fully_connected_s8_dsp.c.j2",
+        stem=f"fully_connected_s8_dsp_{depth}x{outputs}",
+        context={"rows": rows, "depth": depth, "taps": taps, "outputs": outputs, **scale.context},
         constants=(
-            Constant("weights", weights.data.reshape(-1), f"[{outputs}, {depth}]"),
+            Constant("weights", packed.reshape(-1), f"[{outputs}, {taps}], each four taps as 0 2 1 3"),
             mac.folded_bias(node, axis=0),
-            *requantization.constants,
+            *scale.constants,
         ),
-        cycles=3.0 * rows * outputs * depth + 20.0 * rows * outputs,
+        scratch_bytes=2 * taps,
+        headers=("tinygen_math.h", "tinygen_simd.h"),
+        cycles=rows * (1.5 * depth + outputs * (1.6 * taps + 20.0)),
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygen.lowering.ctypes import ctype
 from tinygen.ir.fixed_point import quantized_activation_range
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.pool_2d import AveragePool2D, MaxPool2D, Pool2D
+from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support import mac
 from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import KernelPlan, kernel

@@ -57,7 +57,7 @@ class Profile:
 
 def _table(counter: Counter) -> np.ndarray:
     """The counter's own memory as an array; writing to it writes to the counter."""
-    return np.frombuffer(counter, _BLOCK, SLOTS, Counter.blocks.offset)
+    return np.frombuffer(memoryview(counter), _BLOCK, SLOTS, Counter.blocks.offset)
 
 
 def read_profile(counter: Counter, symbols: Symbols, layers: int) -> Profile:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import tflite
 
+from tinygen.frontends.tflite.operators.conv import padding_of
 from tinygen.frontends.tflite.registry import Operator, converts
 from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.batch_matmul import BatchMatmul
 from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.transpose_conv import TransposeConv
 
 
 @converts(tflite.BuiltinOperator.FULLY_CONNECTED)
@@ -17,4 +20,30 @@ def fully_connected(operator: Operator) -> Op:
         **operator.common(),
         activation=operator.activation(options.FusedActivationFunction()),
         keep_dims=bool(options.KeepNumDims()),
+    )
+
+
+@converts(tflite.BuiltinOperator.BATCH_MATMUL)
+def batch_matmul(operator: Operator) -> Op:
+    options = operator.options(tflite.BatchMatMulOptions)
+    return BatchMatmul(
+        **operator.common(), adjoint_first=bool(options.AdjX()), adjoint_second=bool(options.AdjY())
+    )
+
+
+@converts(tflite.BuiltinOperator.TRANSPOSE_CONV)
+def transpose_conv(operator: Operator) -> Op:
+    options = operator.options(tflite.TransposeConvOptions)
+    shape = [int(v) for v in operator.constant(0, "output shape").reshape(-1)]
+    operator.require(len(shape) == 4, f"output shape {shape}")
+    common = operator.common()
+    names = common["inputs"]
+    operator.require(len(names) >= 3, "weights and input are wanted")
+    # TFLite's order is (output shape, weights, input, bias); ours is the other convolutions'.
+    return TransposeConv(
+        **common | {"inputs": (names[2], names[1], *names[3:])},
+        size=(shape[1], shape[2]),
+        padding=padding_of(operator, options.Padding()),
+        stride=(options.StrideH(), options.StrideW()),
+        activation=operator.activation(options.FusedActivationFunction()),
     )

@@ -137,23 +137,20 @@ def strided_slice(operator: Operator) -> Op:
     step = _integers(operator, 3, "strides")
     operator.require(len(begin) == len(end) == len(step) <= len(shape), f"begin {begin}, end {end}")
     operator.require(all(step), "a stride is 0")
-    starts, steps, counts, dropped = [], [], [], []
-    for i, size in enumerate(shape):
-        if i >= len(begin):
-            starts.append(0), steps.append(1), counts.append(size)
-            continue
+    walks = [(0, 1, size) for size in shape]
+    dropped = []
+    for i in range(len(begin)):
         if options.ShrinkAxisMask() >> i & 1:
-            start = begin[i] + size if begin[i] < 0 else begin[i]
-            starts.append(start), steps.append(1), counts.append(1)
+            walks[i] = (begin[i] + shape[i] if begin[i] < 0 else begin[i], 1, 1)
             dropped.append(i)
             continue
-        walk = range(size)[_slice_of(options, i, begin[i], end[i], step[i])]
+        walk = range(shape[i])[_slice_of(options, i, begin[i], end[i], step[i])]
         operator.require(len(walk) > 0, f"dimension {i} of the result is empty")
-        starts.append(walk[0]), steps.append(step[i]), counts.append(len(walk))
+        walks[i] = (walk[0], step[i], len(walk))
+    starts, steps, counts = zip(*walks, strict=True)
     return StridedSlice(
-        **operator.common(keep_inputs=1), begin=tuple(starts), step=tuple(steps), count=tuple(counts),
-        dropped=tuple(dropped),
-    )  # fmt: skip
+        **operator.common(keep_inputs=1), begin=starts, step=steps, count=counts, dropped=tuple(dropped)
+    )
 
 
 def _slice_of(options: tflite.StridedSliceOptions, i: int, begin: int, end: int, step: int) -> slice:

@@ -13,15 +13,15 @@ from tinygen.ir.ops import mac as semantics
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.plan import Constant
 
-
 _SCALE_FUNCTIONS = {Rounding.TWICE: "tg_requantize", Rounding.ONCE: "tg_requantize_once"}
 
 
 def scale_function(node: Node) -> str:
     """The C function that scales an accumulator of this layer."""
+    rounding = getattr(node.op, "ROUNDING", Rounding.TWICE)
     if node.output.dtype == np.int16:
-        return "tg_requantize_64"
-    return _SCALE_FUNCTIONS[getattr(node.op, "ROUNDING", Rounding.TWICE)]
+        return "tg_requantize_once_64" if rounding is Rounding.ONCE else "tg_requantize_64"
+    return _SCALE_FUNCTIONS[rounding]
 
 
 @dataclass(frozen=True, eq=False)

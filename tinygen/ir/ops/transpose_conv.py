@@ -1,0 +1,85 @@
+"""TRANSPOSE_CONV: every input element adds a scaled filter to the output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinygen.errors import ModelError
+from tinygen.ir.fixed_point import Activation, Rounding
+from tinygen.ir.ops import mac
+from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.window import Axis, Padding, axis
+from tinygen.ir.tensor import Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransposeConv(Op):
+    """Inputs: activations NHWC, weights OHWI, optional bias [O]. `size` is the output's (H, W)."""
+
+    KIND: ClassVar[str] = "transpose_conv"
+    ROUNDING: ClassVar[Rounding] = Rounding.TWICE
+    CHANNEL_AXIS: ClassVar[int] = 0
+
+    size: tuple[int, int]
+    padding: Padding
+    stride: tuple[int, int]
+    activation: Activation = Activation.NONE
+
+    def geometry(self, node: Node) -> tuple[Axis, Axis]:
+        """(rows, columns) of the forward convolution that this one transposes: from output to input."""
+        _, kernel_h, kernel_w, _ = node.input(1).shape
+        return (
+            axis(self.size[0], kernel_h, self.stride[0], 1, self.padding),
+            axis(self.size[1], kernel_w, self.stride[1], 1, self.padding),
+        )
+
+    def infer_shapes(self, node: Node) -> list[Shape]:
+        rows, columns = self.geometry(node)
+        batch, height, width, _ = node.input(0).shape
+        if (rows.output, columns.output) != (height, width):
+            raise ModelError(f"an output of {self.size} does not come from {height}x{width}", where=node.describe())
+        return [(batch, *self.size, node.input(1).shape[0])]
+
+    def check(self, node: Node) -> None:
+        outputs, _, _, depth = node.input(1).shape
+        node.require(node.input(0).shape[3] == depth, f"{depth} channels of weights")
+        node.require(max(self.size) <= 1 << 15, f"output size {self.size}")
+        mac.check_encodings(node, channels=outputs, axis=self.CHANNEL_AXIS)
+
+    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        rows, columns = self.geometry(node)
+        real = node.output.is_float
+        x = values[0].astype(np.float64) if real else mac.centred(values[0], node.input(0))
+        weights = values[1].astype(np.float64) if real else mac.centred(values[1], node.input(1))
+        batch, height, width, depth = x.shape
+        acc = np.zeros((batch, *self.size, weights.shape[0]), x.dtype) + mac.bias_value(node, values)
+        flat = x.reshape(-1, depth)
+        for ky in range(rows.kernel):
+            for kx in range(columns.kernel):
+                kernel = weights[:, ky, kx, :].T
+                product = flat @ kernel if real else mac.integer_matmul(flat, kernel)
+                scattered = product.reshape(batch, height, width, -1)
+                y, first_y, last_y = _targets(rows, ky, self.size[0])
+                z, first_z, last_z = _targets(columns, kx, self.size[1])
+                acc[:, y][:, :, z] += scattered[:, first_y:last_y, first_z:last_z]
+        if real:
+            return [mac.clamp_float(acc, self.activation)]
+        return [mac.requantize(node, acc, self.activation, self.ROUNDING)]
+
+    def macs(self, node: Node) -> int:
+        outputs, kernel_h, kernel_w, _ = node.input(1).shape
+        return node.input(0).size * outputs * kernel_h * kernel_w
+
+
+def _targets(geometry: Axis, tap: int, size: int) -> tuple[slice, int, int]:
+    """Output positions that a tap reaches, and the range of input positions that reach them."""
+    start = tap - geometry.before
+    first = max(-(-(-start) // geometry.stride), 0) if start < 0 else 0
+    last = min((size - 1 - start) // geometry.stride + 1, geometry.output)
+    last = max(last, first)
+    begin = start + first * geometry.stride
+    return slice(begin, begin + (last - first) * geometry.stride, geometry.stride), first, last
