@@ -122,7 +122,8 @@ class ProcessTransport:
         self._process.kill()
         _, messages = self._process.communicate()
         said = messages.decode("utf-8", "replace").strip()[-2000:]
-        return DeviceError(f"ended with status {self._process.returncode}: {said or 'without a word'}", where=self._name)
+        status = f"ended with status {self._process.returncode}"
+        return DeviceError(f"{status}: {said or 'without a word'}", where=self._name)
 
     def close(self) -> None:
         self._process.kill()

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
-from tests.support.differential import CASES
+from tests.support.differential import BOARD_CASES, CASES
+
+_KEY = "tinygen_cases"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist hands its counts to the main process."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output[_KEY] = (dict(CASES), dict(BOARD_CASES))
+
+
+class _Collector:
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: object) -> None:
+        cases, board = getattr(node, "workeroutput", {}).get(_KEY, ({}, {}))
+        CASES.update(Counter(cases))
+        BOARD_CASES.update(Counter(board))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_Collector())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How many models each operator was compared on."""
     if CASES:
-        terminalreporter.section("differential cases compared, 0 mismatches")
+        terminalreporter.section("single-operator models compared: LiteRT, semantics, host C (of these emulated)")
         for label, count in sorted(CASES.items()):
-            terminalreporter.write_line(f"{count:6d}  {label}")
+            terminalreporter.write_line(f"{count:6d} ({BOARD_CASES[label]:4d})  {label}")

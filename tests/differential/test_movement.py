@@ -14,6 +14,10 @@ ranks = st.lists(st.integers(1, 6), min_size=1, max_size=4).map(tuple)
 TYPES = ("int8", "float32", "int16", "int32")
 
 
+def _version(dtype: str) -> int:
+    return 2 if dtype == "int8" else 1
+
+
 def integers(*values: int) -> TensorSpec:
     return TensorSpec((len(values),), "int32", data=np.array(values, np.int32))
 
@@ -38,7 +42,7 @@ def concatenation(draw: st.DrawFn, dtype: str) -> ModelSpec:
     total[axis] = sum(sizes)
     return ModelSpec(
         BuiltinOperator.CONCATENATION, inputs, [TensorSpec(total, dtype, *q)],
-        **options("ConcatenationOptions", axis=axis), label=f"CONCATENATION {dtype}", version=2 if dtype == "int8" else 1,
+        **options("ConcatenationOptions", axis=axis), label=f"CONCATENATION {dtype}", version=_version(dtype),
     )  # fmt: skip
 
 
@@ -51,7 +55,7 @@ def pack(draw: st.DrawFn, dtype: str) -> ModelSpec:
     out = (*shape[:axis], count, *shape[axis:])
     return ModelSpec(
         BuiltinOperator.PACK, inputs, [TensorSpec(out, dtype, *q)],
-        **options("PackOptions", axis=axis, valuesCount=count), label=f"PACK {dtype}", version=2 if dtype == "int8" else 1,
+        **options("PackOptions", axis=axis, valuesCount=count), label=f"PACK {dtype}", version=_version(dtype),
     )  # fmt: skip
 
 
@@ -64,7 +68,7 @@ def unpack(draw: st.DrawFn, dtype: str) -> ModelSpec:
     outputs = [TensorSpec(rest, dtype, *q) for _ in range(shape[axis])]
     return ModelSpec(
         BuiltinOperator.UNPACK, [TensorSpec(shape, dtype, *q)], outputs,
-        **options("UnpackOptions", axis=axis, num=shape[axis]), label=f"UNPACK {dtype}", version=2 if dtype == "int8" else 1,
+        **options("UnpackOptions", axis=axis, num=shape[axis]), label=f"UNPACK {dtype}", version=_version(dtype),
     )  # fmt: skip
 
 
@@ -80,7 +84,7 @@ def split(draw: st.DrawFn, dtype: str) -> ModelSpec:
     return ModelSpec(
         BuiltinOperator.SPLIT, [integers(axis), TensorSpec(shape, dtype, *q)],
         [TensorSpec(part, dtype, *q) for _ in range(parts)],
-        **options("SplitOptions", numSplits=parts), label=f"SPLIT {dtype}", version=2 if dtype == "int8" else 1,
+        **options("SplitOptions", numSplits=parts), label=f"SPLIT {dtype}", version=_version(dtype),
     )  # fmt: skip
 
 
@@ -95,7 +99,7 @@ def split_v(draw: st.DrawFn, dtype: str) -> ModelSpec:
     outputs = [TensorSpec([n if i == axis % len(shape) else m for i, m in enumerate(shape)], dtype, *q) for n in sizes]
     return ModelSpec(
         BuiltinOperator.SPLIT_V, [TensorSpec(shape, dtype, *q), integers(*given), integers(axis)], outputs,
-        **options("SplitVOptions", numSplits=len(sizes)), label=f"SPLIT_V {dtype}", version=2 if dtype == "int8" else 1,
+        **options("SplitVOptions", numSplits=len(sizes)), label=f"SPLIT_V {dtype}", version=_version(dtype),
     )  # fmt: skip
 
 
@@ -133,7 +137,7 @@ def slice_(draw: st.DrawFn, dtype: str) -> ModelSpec:
     out = tuple(n - b if s == -1 else s for n, b, s in zip(shape, begin, size, strict=True))
     return ModelSpec(
         BuiltinOperator.SLICE, [TensorSpec(shape, dtype, *q), integers(*begin), integers(*size)],
-        [TensorSpec(out, dtype, *q)], **options("SliceOptions"), label=f"SLICE {dtype}", version=2 if dtype == "int8" else 1,
+        [TensorSpec(out, dtype, *q)], **options("SliceOptions"), label=f"SLICE {dtype}", version=_version(dtype),
     )  # fmt: skip
 
 
@@ -166,8 +170,9 @@ def strided_slice(draw: st.DrawFn, dtype: str) -> ModelSpec:
         BuiltinOperator.STRIDED_SLICE,
         [TensorSpec(shape, dtype, *q), integers(*begin), integers(*end), integers(*step)],
         [TensorSpec(out, dtype, *q)],
-        **options("StridedSliceOptions", beginMask=masks["begin"], endMask=masks["end"], shrinkAxisMask=masks["shrink"]),
-        label=f"STRIDED_SLICE {dtype}", version=2 if dtype == "int8" else 1,
+        **options("StridedSliceOptions", beginMask=masks["begin"], endMask=masks["end"],
+                  shrinkAxisMask=masks["shrink"]),
+        label=f"STRIDED_SLICE {dtype}", version=_version(dtype),
     )  # fmt: skip
 
 
@@ -196,8 +201,8 @@ def reshape(draw: st.DrawFn, name: str, dtype: str) -> ModelSpec:
         chosen, inputs = options("ExpandDimsOptions"), [TensorSpec(shape, dtype, *q), integers(axis)]
     else:
         target = (int(np.prod(shape)),)
-        chosen, inputs = options("ReshapeOptions", newShape=list(target)), [TensorSpec(shape, dtype, *q), integers(*target)]
-    # A reshape alone would leave nothing to run: follow it with a function of one element.
+        chosen = options("ReshapeOptions", newShape=list(target))
+        inputs = [TensorSpec(shape, dtype, *q), integers(*target)]
     return ModelSpec(
         getattr(BuiltinOperator, name), inputs, [TensorSpec(target, dtype, *q)], **chosen, label=f"{name} {dtype}",
     )  # fmt: skip

@@ -1,18 +1,26 @@
-"""What travels inside the wheel."""
+"""What travels inside the wheel, and that its command starts."""
 
 from __future__ import annotations
 
+import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from tests.packaging.wheel_job import ROOT, build_wheel
+from tests.packaging import wheel_job
+from tests.packaging.wheel_job import ROOT, build_wheel, outside
 
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    with zipfile.ZipFile(build_wheel(tmp_path_factory.mktemp("wheel"))) as archive:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> list[str]:
+    with zipfile.ZipFile(wheel) as archive:
         return archive.namelist()
 
 
@@ -40,7 +48,27 @@ def test_contains_no_tests(names: list[str]) -> None:
 
 @pytest.mark.parametrize("folder", ["templates", "firmware", "boards"])
 def test_data_folder_is_whole(names: list[str], folder: str) -> None:
-    files = [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    found = (ROOT / folder).rglob("*")
+    files = [path for path in found if path.is_file() and "__pycache__" not in path.parts]
     missing = [path for path in files if f"tinygen/_data/{path.relative_to(ROOT).as_posix()}" not in names]
     assert files
     assert not missing
+
+
+def test_installed_command_starts(wheel: Path, tmp_path: Path) -> None:
+    """The dependencies are this environment's; tinygen itself comes from the wheel, which stands first."""
+    target = tmp_path / "installed"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    outside([*pip, "--target", target, wheel], tmp_path)
+    path = f"{target}:{sysconfig.get_path('purelib')}"
+    script = "import tinygen; from tinygen.paths import resource; print(tinygen.__file__, resource('boards'))"
+    for place in outside([sys.executable, "-c", script], tmp_path, path).split():
+        assert Path(place).is_relative_to(target)
+    text = outside([target / "bin/tinygen", "--help"], tmp_path, path)
+    for verb in ("build", "run", "verify", "inspect", "boards", "doctor", "demo"):
+        assert verb in text
+
+
+@pytest.mark.long
+def test_main_job_from_the_wheel() -> None:
+    wheel_job.main()

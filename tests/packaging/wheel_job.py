@@ -3,50 +3,71 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import venv
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+import numpy as np
 
-_INPUTS = """
-import sys, numpy as np
 from tinygen.demo import MODEL, load_test_digits
-images, labels = load_test_digits()
-np.save("x.npy", images[:3])
-print(MODEL)
-"""
+from tinygen.verbs.oracle import LiteRt, Oracle
+
+ROOT = Path(__file__).parents[2]
+DIGITS = 10
+"""Inferences compared with LiteRT's."""
+
+
+def outside(command: list[str | Path], folder: Path, path: str = "") -> str:
+    """What `command` prints, run in `folder` with nothing of this checkout on Python's path but `path`.
+
+    Raises:
+        RuntimeError: the command failed; the text is all it printed.
+    """
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
 def build_wheel(folder: Path) -> Path:
-    """The wheel of this checkout, built into `folder`."""
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True)
+    """The wheel, built into `folder` from this checkout's sdist, so that an incomplete sdist shows too."""
+    outside([sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT], folder)
     return next(folder.glob("*.whl"))
 
 
 def main() -> None:
+    """The job. Fails when the board's answers differ from LiteRT's reference kernels in any code."""
+    images, _ = load_test_digits()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         wheel = build_wheel(folder)
         venv.create(folder / "venv", with_pip=True)
-        python = folder / "venv/bin/python"
-        subprocess.run([python, "-m", "pip", "install", "--quiet", f"{wheel}[emulator]"], check=True, cwd=folder)
+        programs = folder / "venv/bin"
+        outside([programs / "python", "-m", "pip", "install", "--quiet", f"{wheel}[emulator]"], folder)
 
-        def output(*command: str) -> str:
-            return subprocess.run(command, check=True, cwd=folder, stdout=subprocess.PIPE, text=True).stdout
+        script = "from tinygen.demo import MODEL; print(MODEL)"
+        model = outside([programs / "python", "-c", script], folder).strip()
+        if not Path(model).is_relative_to(folder.resolve()):
+            raise RuntimeError(f"the installed package is not the one that answers: {model}")
+        np.save(folder / "x.npy", images[:DIGITS])
+        tinygen = programs / "tinygen"
+        build = ["build", model, "--board", "f746zg", "--out", "d", "--json"]
+        built = json.loads(outside([tinygen, *build], folder))
+        run = ["run", "d", "--inputs", "x.npy", "--outputs", "y.npy", "--json"]
+        ran = json.loads(outside([tinygen, *run], folder))
+        answers = np.load(folder / "y.npy")
 
-        model = output(str(python), "-c", _INPUTS).strip()
-        assert str(ROOT) not in model, model
-        tinygen = str(folder / "venv/bin/tinygen")
-        built = json.loads(output(tinygen, "build", model, "--board", "f746zg", "--out", "d", "--json"))
-        ran = json.loads(output(tinygen, "run", "d", "--inputs", "x.npy", "--json"))
-        print(
-            f"wheel {wheel.name}: built {built['flash_bytes']} B of flash for {built['board']}, "
-            f"ran {ran['inferences']} inferences of {ran['instructions']} instructions"
-        )
+    reference = LiteRt(MODEL, Oracle.REF)
+    expected = np.concatenate([reference.infer([image[None]])[0] for image in images[:DIGITS]])
+    np.testing.assert_array_equal(answers.reshape(expected.shape), expected)
+    print(
+        f"wheel {wheel.name}: built {built['flash_bytes']} B of flash for {built['board']}; "
+        f"{ran['inferences']} inferences of {ran['instructions']} instructions, equal to LiteRT's"
+    )
 
 
 if __name__ == "__main__":

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from tests.support.board_batch import run_on_board
 from tests.support.host_batch import run_on_host
 from tests.support.litert import reference_outputs
 from tests.support.tflite_builder import ModelSpec, TensorSpec, build
 from tinygen.frontends.tflite import read_tflite
+from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
-from tinygen.ir.tensor import Tensor
 from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
 
 FAMILIES = (("reference", ("c99",)), ("tinygen", ("c99", "dsp")))
 FLOAT_RELATIVE = 1e-5
 
+BOARD_SHARE = int(os.environ.get("TINYGEN_BOARD_SHARE", "4"))
+"""One batch in this many also runs in the emulated core; which, depends on the models alone."""
+
 CASES: Counter[str] = Counter()
 """How many models each operator was compared on, by label; printed at the end of the test run."""
+
+BOARD_CASES: Counter[str] = Counter()
+"""How many of them also in the emulated core."""
 
 
 def random_codes(spec: TensorSpec, rng: np.random.Generator) -> np.ndarray:
@@ -72,7 +81,25 @@ def compare_models(
         for graph, got, outputs, label in zip(graphs, results, expected, labels, strict=True):
             for row, want in zip(got, outputs, strict=True):
                 assert_same(want, row, graph, f"{label}: host C, {family}")
+    if zlib.crc32(b"".join(models)) % BOARD_SHARE == 0:
+        _compare_on_board(simple, feeds, expected, labels)
     CASES.update(labels)
+
+
+def _compare_on_board(
+    graphs: Sequence[Graph],
+    feeds: Sequence[Sequence[Sequence[np.ndarray]]],
+    expected: Sequence[Sequence[list[np.ndarray]]],
+    labels: Sequence[str],
+) -> None:
+    """The same C, compiled for a Cortex-M7 with its SIMD instructions, in the CPU emulator."""
+    programs = [lower(graph, family="tinygen", isa=("c99", "dsp")) for graph in graphs]
+    with tempfile.TemporaryDirectory() as folder:
+        results = run_on_board(programs, feeds, Path(folder))
+    for graph, got, outputs, label in zip(graphs, results, expected, labels, strict=True):
+        for row, want in zip(got, outputs, strict=True):
+            assert_same(want, row, graph, f"{label}: emulated Cortex-M7")
+    BOARD_CASES.update(labels)
 
 
 def assert_same(want: list[np.ndarray], got: list[np.ndarray], graph: object, who: str) -> None:
@@ -92,4 +119,3 @@ def assert_same(want: list[np.ndarray], got: list[np.ndarray], graph: object, wh
             )
 
 
-__all__ = ["CASES", "Tensor", "assert_same", "compare", "compare_models", "random_codes"]

@@ -9,6 +9,6 @@ import pytest
 
 
 def requires_tool(name: str) -> pytest.MarkDecorator:
-    """Skips a test when the program `name` is absent; where TINYGEN_CI=1 it must be there, so the test runs and fails."""
+    """Skips a test when `name` is not installed; where TINYGEN_CI=1 the test runs, and fails."""
     missing = shutil.which(name) is None and os.environ.get("TINYGEN_CI") != "1"
     return pytest.mark.skipif(missing, reason=f"{name} is not installed")

@@ -121,7 +121,8 @@ def board_table(content: list[dict[str, Any]]) -> RenderableType:
     """All boards."""
     table = _table(
         "Boards",
-        [("board", ""), ("", ""), ("core", ""), ("MHz", "right"), ("flash", "right"), ("RAM", "right"), ("runs on", "")],
+        [("board", ""), ("", ""), ("core", ""), ("MHz", "right"), ("flash", "right"), ("RAM", "right"),
+         ("runs on", "")],
     )
     for board in content:
         mhz = f"{board['clock_hz'] / 1e6:g}" if board["clock_hz"] else ""
@@ -135,7 +136,8 @@ def doctor_table(content: list[dict[str, Any]]) -> RenderableType:
     table = _table("", [("", ""), ("what", ""), ("version", ""), ("for", ""), ("how to get it", "")])
     for entry in content:
         mark = Text("ok", style="green") if entry["found"] else Text("missing", style="yellow")
-        table.add_row(mark, entry["what"], entry["version"], entry["needed_for"], "" if entry["found"] else entry["get"])
+        get = "" if entry["found"] else entry["get"]
+        table.add_row(mark, entry["what"], entry["version"], entry["needed_for"], get)
     return table
 
 

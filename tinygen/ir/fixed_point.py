@@ -51,7 +51,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     if real == 0.0:
         return 0, 0
     mantissa, shift = math.frexp(real)
-    multiplier = int(math.floor(mantissa * 2**31 + 0.5))
+    multiplier = math.floor(mantissa * 2**31 + 0.5)
     if multiplier == 2**31:
         multiplier //= 2
         shift += 1

@@ -64,7 +64,8 @@ class DepthwiseConv2D(Op):
         windows = patches(x, rows, columns, 0)
         for row in range(rows.kernel):
             for column in range(columns.kernel):
-                tap: np.ndarray = np.repeat(windows[:, :, :, row, column, :].astype(kind), self.multiplier(node), axis=-1)
+                window = windows[:, :, :, row, column, :].astype(kind)
+                tap: np.ndarray = np.repeat(window, self.multiplier(node), axis=-1)
                 acc += tap * weights[0, row, column].astype(kind)
         if real:
             return [mac.clamp_float(acc, self.activation)]

@@ -78,7 +78,7 @@ class TransposeConv(Op):
 def _targets(geometry: Axis, tap: int, size: int) -> tuple[slice, int, int]:
     """Output positions that a tap reaches, and the range of input positions that reach them."""
     start = tap - geometry.before
-    first = max(-(-(-start) // geometry.stride), 0) if start < 0 else 0
+    first = (geometry.stride - 1 - start) // geometry.stride if start < 0 else 0
     last = min((size - 1 - start) // geometry.stride + 1, geometry.output)
     last = max(last, first)
     begin = start + first * geometry.stride

@@ -1,0 +1,104 @@
+"""Compiles many generated models for a Cortex-M7 and runs them all in the CPU emulator, without firmware."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import unicorn
+from unicorn import arm_const
+
+from tests.support.host_batch import _functions, _split, write_sources
+from tinygen.lowering.program import Program
+from tinygen.paths import resource
+from tinygen.targets.emulator.symbols import Symbols
+
+CODE, RAM, IN, OUT, STOP = 0x0, 0x20000000, 0x30000000, 0x40000000, 0x08000000
+_SIZE = 32 << 20
+_FLAGS = [
+    "-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m7+fp_armv8d16sp", "-O2", "-ffp-contract=off",
+    "-g1", "-nostdlib",
+]  # fmt: skip
+_SCRIPT = """
+ENTRY(run_all)
+SECTIONS {{
+    . = {code:#x};
+    .text : {{ *(.text*) *(.rodata*) }}
+    . = {ram:#x};
+    .bss (NOLOAD) : {{ *(.bss*) *(.data*) *(COMMON) }}
+}}
+"""
+
+
+def run_on_board(
+    programs: Sequence[Program], samples: Sequence[Sequence[Sequence[np.ndarray]]], folder: Path
+) -> list[list[list[np.ndarray]]]:
+    """Outputs per program, per sample, per model output; see `run_on_host`."""
+    elf = _link(programs, [len(feeds) for feeds in samples], folder)
+    feed = b"".join(np.ascontiguousarray(x).tobytes() for feeds in samples for sample in feeds for x in sample)
+    uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB)
+    uc.ctl_set_cpu_model(arm_const.UC_CPU_ARM_CORTEX_M7)
+    for base in (CODE, RAM, IN, OUT):
+        uc.mem_map(base, _SIZE)
+    uc.mem_map(STOP, 0x1000)
+    uc.mem_write(CODE, (folder / "batch.bin").read_bytes())
+    uc.mem_write(IN, feed)
+    uc.reg_write(arm_const.UC_ARM_REG_C1_C0_2, 0xF << 20)
+    uc.reg_write(arm_const.UC_ARM_REG_FPEXC, 1 << 30)
+    uc.reg_write(arm_const.UC_ARM_REG_SP, RAM + _SIZE - 16)
+    uc.reg_write(arm_const.UC_ARM_REG_LR, STOP | 1)
+    uc.emu_start(Symbols(elf).address("run_all") | 1, STOP)
+    counts = [len(feeds) for feeds in samples]
+    total = sum(
+        n * sum(t.nbytes for t in program.outputs) for n, program in zip(counts, programs, strict=True)
+    )
+    return _split(programs, counts, bytes(uc.mem_read(OUT, total)))
+
+
+def _link(programs: Sequence[Program], counts: Sequence[int], folder: Path) -> Path:
+    sources = write_sources(programs, folder)
+    libc = resource("firmware") / "libc"
+    lines = [f'#include "{program.graph.name}.h"' for program in programs]
+    lines += ["#include <stdint.h>", "#include <string.h>", "void run_all(void);", "void run_all(void) {"]
+    lines += [f"const uint8_t *in = (const uint8_t *){IN:#x}; uint8_t *out = (uint8_t *){OUT:#x};"]
+    for program, count in zip(programs, counts, strict=True):
+        lines.append(_run(program, count))
+    (folder / "main_board.c").write_text("\n".join([*lines, "}"]))
+    (folder / "batch.ld").write_text(_SCRIPT.format(code=CODE, ram=RAM))
+    elf = folder / "batch.elf"
+    command = [
+        sys.executable, "-m", "ziglang", "cc", *_FLAGS, "-I", str(libc / "include"), "-Wl,-T,batch.ld",
+        "-Wl,-e,run_all", "-lcompiler_rt", "-o", str(elf), "main_board.c",
+        *[source.name for source in sources if not source.name.startswith("main_")],
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    _flatten(elf, folder / "batch.bin")
+    return elf
+
+
+def _flatten(elf: Path, image: Path) -> None:
+    from elftools.elf.elffile import ELFFile
+
+    content = bytearray()
+    with elf.open("rb") as file:
+        for segment in ELFFile(file).iter_segments():
+            address = segment["p_paddr"]
+            if segment["p_type"] == "PT_LOAD" and segment["p_filesz"] and address < _SIZE:
+                content.extend(b"\0" * max(0, address + segment["p_filesz"] - len(content)))
+                content[address : address + segment["p_filesz"]] = segment.data()
+    image.write_bytes(bytes(content))
+
+
+def _run(program: Program, count: int) -> str:
+    name = program.graph.name
+    lines = [f"for (int n = 0; n < {count}; n++) {{ {name}_t *m = {name}_init(0);"]
+    for tensor, function in zip(program.inputs, _functions(program, "input"), strict=True):
+        lines.append(f"memcpy({function}(m), in, {tensor.nbytes}); in += {tensor.nbytes};")
+    lines.append(f"{name}_invoke(m);")
+    for tensor, function in zip(program.outputs, _functions(program, "output"), strict=True):
+        lines.append(f"memcpy(out, {function}(m), {tensor.nbytes}); out += {tensor.nbytes};")
+    return "\n".join([*lines, "}"])
