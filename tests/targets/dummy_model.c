@@ -30,6 +30,12 @@ static app_tensor_t output(uint32_t index)
     return tensor;
 }
 
+static app_trace_t trace(uint32_t index)
+{
+    const app_trace_t tensor = {index, COUNT, static_arena.bytes + COUNT};
+    return tensor;
+}
+
 static void invoke(app_observer_t *observer, void *context)
 {
     int8_t *const y = static_arena.bytes + COUNT;
@@ -45,12 +51,6 @@ static void invoke(app_observer_t *observer, void *context)
     if (observer != NULL) {
         observer(context, 1U);
     }
-}
-
-static app_trace_t trace(uint32_t index)
-{
-    const app_trace_t tensor = {index, COUNT, static_arena.bytes + COUNT};
-    return tensor;
 }
 
 const app_model_t app_model = {

@@ -1,0 +1,188 @@
+"""The emulated board: it runs what a board would, and says what a board would only hang on."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+import serial
+
+from hil.client import DeviceClient
+from hil.transports import SerialTransport
+from tests.targets.build import DUMMY_MODEL, build, model_with_invoke
+from tinygen.errors import BoardError
+from tinygen.targets.board import Board, load_board
+from tinygen.targets.emulator import EmulatedBoard
+
+
+@pytest.fixture(scope="module")
+def board() -> Board:
+    return load_board("f746zg")
+
+
+@pytest.fixture(scope="module")
+def elf(board: Board, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(board, "zig", tmp_path_factory.mktemp("dummy")).elf
+
+
+def start(board: Board, elf: Path, *, count: bool = True) -> tuple[EmulatedBoard, DeviceClient]:
+    emulated = EmulatedBoard(board, elf, count=count)
+    client = DeviceClient(emulated)
+    client.wait_for_boot()
+    return emulated, client
+
+
+def crash(board: Board, folder: Path, body: str, declarations: str = "") -> BoardError:
+    """The error of a model whose inference does what it must not."""
+    elf = build(board, "zig", folder, model_with_invoke(declarations, body)).elf
+    _, client = start(board, elf)
+    with pytest.raises(BoardError) as caught:
+        client.run()
+    return caught.value
+
+
+def test_boots_at_full_speed(board: Board, elf: Path) -> None:
+    _, client = start(board, elf)
+    assert client.info().clock_hz == 216_000_000
+
+
+@pytest.mark.parametrize("name", ["netduinoplus2", "mps2-an500"])
+def test_other_boards(name: str, tmp_path: Path) -> None:
+    other = load_board(name)
+    _, client = start(other, build(other, "zig", tmp_path).elf)
+    assert client.info().clock_hz == other.clock.hclk_hz  # type: ignore[union-attr]
+
+
+def test_inference(board: Board, elf: Path) -> None:
+    emulated, client = start(board, elf)
+    client.load(0, bytes(range(16)))
+    emulated.clear_profile()
+    layers, _ = client.profile()
+    output = client.read(0)
+    client.load(0, bytes(range(16)))
+    client.run()
+    assert client.read(0) == output
+    assert len(layers) == 2
+    profile = emulated.profile(2)
+    assert all(profile.layers)
+    assert profile.instructions == sum(block.instructions * block.count for block in profile.blocks)
+    assert 0 < emulated.stack_used() < board.stack_bytes
+
+
+def test_counts_repeat(board: Board, elf: Path) -> None:
+    emulated, client = start(board, elf)
+    counts = []
+    for _ in range(2):
+        client.load(0, bytes(16))
+        emulated.clear_profile()
+        client.profile()
+        counts.append(emulated.profile(2).layers)
+    assert counts[0] == counts[1]
+
+
+def test_count_is_exact(board: Board, tmp_path: Path) -> None:
+    """Ten executions of a block of known length are counted as such."""
+    loop = "    __asm volatile(\"movs r3, #10\\n1: nop\\n nop\\n subs r3, #1\\n bne 1b\" ::: \"r3\", \"cc\");"
+    elf = build(board, "zig", tmp_path, model_with_invoke("", loop)).elf
+    emulated, client = start(board, elf)
+    emulated.clear_profile()
+    client.run()
+    blocks = [block for block in emulated.profile(2).blocks if block.count in (9, 10)]
+    assert sum(block.instructions * block.count for block in blocks) in (36, 40)
+
+
+def test_without_counting(board: Board, elf: Path) -> None:
+    _, client = start(board, elf, count=False)
+    client.load(0, bytes(range(16)))
+    client.run()
+    assert len(client.read(0)) == 16
+
+
+def test_unmapped_write(board: Board, tmp_path: Path) -> None:
+    error = crash(board, tmp_path, "    *(volatile unsigned *)0x20050000U = 1U;")
+    assert "write of 4 bytes at 0x20050000, 1 bytes beyond the end of SRAM2" in error.what
+    assert "app_model.c:" in error.where
+    assert "invoke" in error.where
+
+
+def test_unmapped_read(board: Board, tmp_path: Path) -> None:
+    error = crash(board, tmp_path, "    (void)*(volatile unsigned *)0xA0000004U;")
+    assert "read of 4 bytes at 0xa0000004, where the board has nothing" in error.what
+
+
+def test_write_to_flash(board: Board, tmp_path: Path) -> None:
+    error = crash(board, tmp_path, "    *(volatile unsigned *)0x08000000U = 1U;")
+    assert "write to FLASH at 0x08000000, which is read-only" in error.what
+
+
+def test_stack_overflow(board: Board, tmp_path: Path) -> None:
+    recursion = (
+        "static int deep(volatile int *last) { volatile int here[64]; here[0] = *last + 1;"
+        " return *last == 0 ? 0 : deep(here) + here[0]; }"
+    )
+    error = crash(board, tmp_path, "    volatile int seed = 1;\n    (void)deep(&seed);", recursion)
+    assert "stack overflow by at least" in error.what
+    assert "the stack has 4096" in error.what
+
+
+def test_undefined_instruction(board: Board, tmp_path: Path) -> None:
+    error = crash(board, tmp_path, "    __asm volatile(\".short 0xde00\");")
+    assert "cannot execute" in error.what
+
+
+def test_endless_loop(board: Board, elf: Path, tmp_path: Path) -> None:
+    looping = build(board, "zig", tmp_path, model_with_invoke("", "    for (volatile int i = 0;;) { (void)i; }")).elf
+    emulated, client = start(board, looping)
+    emulated.counter.limit = emulated.instructions + 1_000_000
+    with pytest.raises(BoardError, match="still running after"):
+        client.run()
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"flash_wait_states": 3}, "needs 7 flash wait states, 3 are set"),
+        ({"over_drive": False}, "at most 180000000 without over-drive"),
+        ({"apb1_div": 2}, "APB1 108000000 Hz, at most"),
+        ({"pll": (2, 108, 2)}, "VCO input 4000000 Hz"),
+        ({"pll": (4, 400, 4)}, "VCO 800000000 Hz"),
+    ],
+)
+def test_forbidden_clock(board: Board, tmp_path: Path, changes: dict[str, object], rule: str) -> None:
+    clock = board.clock
+    assert clock is not None
+    if "pll" in changes:
+        m, n, p = changes["pll"]  # type: ignore[misc]
+        changes = {"pll": dataclasses.replace(clock.pll, m=m, n=n, p=p)}  # type: ignore[type-var]
+    broken = dataclasses.replace(board, clock=dataclasses.replace(clock, **changes))
+    with pytest.raises(BoardError) as caught:
+        start(broken, build(broken, "zig", tmp_path).elf)
+    assert rule in caught.value.what
+    assert "RCC" in caught.value.what or "FLASH_ACR" in caught.value.what
+
+
+def test_wrong_pin(board: Board, tmp_path: Path) -> None:
+    """A UART on pins that are not switched to it says nothing on a real board."""
+    assert board.uart is not None
+    wrong = dataclasses.replace(board, uart=dataclasses.replace(board.uart, af=8))
+    elf = build(wrong, "zig", tmp_path).elf
+    with pytest.raises(BoardError, match="not in its alternate function"):
+        start(board, elf)
+
+
+def test_pseudo_terminal(board: Board, elf: Path) -> None:
+    """pyserial speaks to the emulated board as to a real one."""
+    emulated = EmulatedBoard(board, elf)
+    with emulated.pty() as path:
+        assert os.path.exists(path)
+        client = DeviceClient(SerialTransport(path))
+        client.wait_for_boot()
+        assert client.info().name == "dummy"
+        client.load(0, bytes(range(16)))
+        client.run()
+        assert len(client.read(0)) == 16
+        client.close()
+    assert serial.VERSION
+    assert "dummy" in DUMMY_MODEL

@@ -1,0 +1,77 @@
+"""Real models, every runtime, every board, both compilers: not one differing code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.models import KWS, KWS_INPUTS, RESNET, needs_models, resnet_inputs
+from tests.targets.tools import requires_tool
+from tinygen.verbs.build import BuildOptions
+from tinygen.verbs.verify import VerifyReport, verify
+
+pytestmark = needs_models
+CORRECT_OF_1000 = 902
+"""What LiteRT's reference kernels score on kws01.npz."""
+
+on_qemu = requires_tool("qemu-system-arm")
+with_gcc = requires_tool("arm-none-eabi-gcc")
+
+
+def check(report: VerifyReport, samples: int) -> None:
+    assert report.samples == samples
+    for comparison in report.comparisons:
+        assert comparison.samples == samples
+        assert comparison.mismatches == 0, comparison.as_json()
+        assert comparison.max_abs_diff == 0
+
+
+def run(model: Path, inputs: Path, count: int, **options: str) -> VerifyReport:
+    report = verify(model, inputs, BuildOptions(**options), limit=count)  # type: ignore[arg-type]
+    check(report, count)
+    return report
+
+
+@pytest.mark.parametrize("toolchain", ["zig", pytest.param("gcc", marks=with_gcc)])
+@pytest.mark.parametrize("kernels", ["tinygen", "reference"])
+def test_kws_on_f746zg(toolchain: str, kernels: str) -> None:
+    count = 100 if kernels == "tinygen" else 10
+    report = run(KWS, KWS_INPUTS, count, board="f746zg", toolchain=toolchain, kernels=kernels)
+    assert report.accuracy is not None
+    assert len(set(report.accuracy.values())) == 1
+
+
+@pytest.mark.parametrize("toolchain", ["zig", pytest.param("gcc", marks=with_gcc)])
+def test_resnet_on_f746zg(tmp_path: Path, toolchain: str) -> None:
+    run(RESNET, resnet_inputs(tmp_path, 30), 30, board="f746zg", toolchain=toolchain)
+
+
+@on_qemu
+@pytest.mark.parametrize("board", ["netduinoplus2", "mps2-an500"])
+@pytest.mark.parametrize("toolchain", ["zig", pytest.param("gcc", marks=with_gcc)])
+def test_on_qemu(tmp_path: Path, board: str, toolchain: str) -> None:
+    run(KWS, KWS_INPUTS, 20, board=board, toolchain=toolchain)
+    run(RESNET, resnet_inputs(tmp_path, 5), 5, board=board, toolchain=toolchain)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("toolchain", ["zig", pytest.param("gcc", marks=with_gcc)])
+def test_kws_all_inputs(toolchain: str) -> None:
+    report = run(KWS, KWS_INPUTS, 1000, board="f746zg", toolchain=toolchain)
+    assert report.accuracy is not None
+    assert set(report.accuracy.values()) == {CORRECT_OF_1000}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("toolchain", ["zig", pytest.param("gcc", marks=with_gcc)])
+def test_resnet_all_inputs(tmp_path: Path, toolchain: str) -> None:
+    run(RESNET, resnet_inputs(tmp_path, 200), 200, board="f746zg", toolchain=toolchain)
+
+
+@pytest.mark.long
+@on_qemu
+@pytest.mark.parametrize("board", ["netduinoplus2", "mps2-an500"])
+def test_all_inputs_on_qemu(tmp_path: Path, board: str) -> None:
+    run(KWS, KWS_INPUTS, 1000, board=board)
+    run(RESNET, resnet_inputs(tmp_path, 100), 100, board=board)

@@ -1,0 +1,54 @@
+"""verify names the first layer that differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinygen.demo import MODEL, load_test_digits
+from tinygen.ir.graph import Graph
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.verbs import verify as module
+from tinygen.verbs.build import BuildOptions
+from tinygen.verbs.oracle import Oracle
+from tinygen.verbs.verify import verify
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    images, labels = load_test_digits()
+    path = tmp_path / "digits.npz"
+    np.savez(path, x=images[:5], y=labels[:5])
+    return path
+
+
+def test_other_kernel_sets(digits: Path) -> None:
+    report = verify(MODEL, digits, BuildOptions(board="host"), oracles=[Oracle.OPTIMIZED])
+    pairs = [comparison.as_json()["pair"] for comparison in report.comparisons]
+    assert pairs == ["litert-optimized/semantics", "semantics/host", "litert-ref/litert-optimized"]
+    assert report.accuracy == dict.fromkeys(["litert-optimized", "litert-ref", "semantics", "host"], 5)
+
+
+def test_names_the_first_layer(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A semantics that is wrong in its second convolution: located there, on both sides of it."""
+    right = Conv2D.evaluate
+    load = module.load_model
+
+    def wrong(self: Conv2D, node, values):  # type: ignore[no-untyped-def]
+        outputs = right(self, node, values)
+        if self.name == second:
+            outputs[0] ^= 64
+        return outputs
+
+    graph: Graph = load(MODEL)
+    second = [op.name for op in graph.ops if isinstance(op, Conv2D)][1]
+    monkeypatch.setattr(Conv2D, "evaluate", wrong)
+    report = verify(MODEL, digits, BuildOptions(board="f746zg"))
+    assert not report.identical
+    for comparison in report.comparisons:
+        assert comparison.where is not None, comparison.as_json()
+        assert comparison.where.layer == second
+        assert comparison.where.element == (0, 0, 0, 0)
+        assert len(set(comparison.where.values)) == 2
