@@ -119,15 +119,22 @@ class ProcessTransport:
         return data
 
     def _ended(self) -> DeviceError:
-        self._process.kill()
-        _, messages = self._process.communicate()
-        said = messages.decode("utf-8", "replace").strip()[-2000:]
+        self._stop()
+        assert self._process.stderr is not None
+        said = self._process.stderr.read().decode("utf-8", "replace").strip()[-2000:]
         status = f"ended with status {self._process.returncode}"
         return DeviceError(f"{status}: {said or 'without a word'}", where=self._name)
 
-    def close(self) -> None:
+    def _stop(self) -> None:
+        """Ends the program, and the thread before its file: a thread that still reads a closed file's number
+        would take bytes from whatever is opened next.
+        """
         self._process.kill()
         self._process.wait()
+        self._thread.join()
+
+    def close(self) -> None:
+        self._stop()
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()
