@@ -103,15 +103,15 @@ static inline int32_t tg_smlatt(uint32_t a, uint32_t b, int32_t sum)
 /* Sign-extends `count` int8 into int16, in order. */
 static inline void tg_widen(int16_t *to, const int8_t *from, int32_t count)
 {
-    int32_t i = 0;
-    for (; i + 4 <= count; i += 4) {
+    const int32_t whole = count & ~3;
+    for (int32_t i = 0; i < whole; i += 4) {
         const uint32_t word = tg_load32(from + i);
         const uint32_t even = tg_sxtb16(word);
         const uint32_t odd = tg_sxtb16_odd(word);
         tg_store32(to + i, (even & 0xFFFFU) | (odd << 16));
         tg_store32(to + i + 2, (even >> 16) | (odd & 0xFFFF0000U));
     }
-    for (; i < count; i++) {
+    for (int32_t i = whole; i < count; i++) {
         to[i] = from[i];
     }
 }

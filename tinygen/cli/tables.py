@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def _table(title: str, columns: Iterable[tuple[str, str]]) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for name, justify in columns:
-        table.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
+        first = name == "layer"
+        table.add_column(name, justify="right" if justify == "right" else "left", overflow="fold", no_wrap=first)
     return table
 
 
