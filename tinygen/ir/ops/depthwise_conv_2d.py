@@ -64,7 +64,7 @@ class DepthwiseConv2D(Op):
         windows = patches(x, rows, columns, 0)
         for row in range(rows.kernel):
             for column in range(columns.kernel):
-                window = windows[:, :, :, row, column, :].astype(kind)
+                window: np.ndarray = windows[:, :, :, row, column, :].astype(kind)
                 tap: np.ndarray = np.repeat(window, self.multiplier(node), axis=-1)
                 acc += tap * weights[0, row, column].astype(kind)
         if real:
