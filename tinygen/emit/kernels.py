@@ -12,6 +12,9 @@ from tinygen.lowering.plan import KernelPlan
 from tinygen.lowering.program import Program, Step, constants_of
 
 
+_LINE_WIDTH = 110
+
+
 @dataclass(frozen=True)
 class Function:
     """One kernel function: its name, prototype and text."""
@@ -38,6 +41,14 @@ class Call:
 
     function: str
     arguments: list[str]
+
+
+def _wrapped(head: str, parameters: list[str]) -> str:
+    """A function's head on one line, or with one parameter per line when that is too long."""
+    line = f"{head}({', '.join(parameters)})"
+    if len(line) <= _LINE_WIDTH:
+        return line
+    return f"{head}(\n    " + ",\n    ".join(parameters) + ")"
 
 
 class KernelWriter:
@@ -91,7 +102,7 @@ class KernelWriter:
         key = json.dumps([plan.template, plan.context, parameters], sort_keys=True)
         if key not in self.functions:
             name = self._unique(f"{self.model}_{plan.stem}")
-            signature = f"void {name}({', '.join(parameters)})"
+            signature = _wrapped(f"void {name}", parameters)
             body = environment().get_template(f"kernels/{plan.template}").render(
                 **plan.context, name=name, signature=signature
             )

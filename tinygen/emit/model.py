@@ -59,6 +59,8 @@ def emit_model(program: Program, source: str) -> EmittedModel:
     return EmittedModel(files, tuple(layer["function"] for layer in layers))
 
 
+_NAME_WIDTH = 60
+
 _FILES = (
     (".h", "model.h.j2"),
     (".c", "model.c.j2"),
@@ -72,7 +74,7 @@ _FILES = (
 def emit_app_model(program: Program, source: str, build_id: str) -> str:
     """The binding between a model and the firmware's application."""
     traces = [
-        {"layer": step.index, "bytes": t.nbytes, "offset": program.offsets[t.name], "name": comment_safe(t.name)}
+        {"layer": step.index, "bytes": t.nbytes, "offset": program.offsets[t.name], "name": comment_safe(_short(t.name))}
         for step in program.layers
         for t in step.node.outputs
     ]
@@ -134,4 +136,10 @@ def _layer(step: Step, writer: KernelWriter) -> dict[str, Any]:
 
 
 def _note(tensor: Tensor) -> str:
-    return comment_safe(f"{tensor.name}: [{','.join(map(str, tensor.shape))}] {tensor.encoding}")
+    return comment_safe(f"{_short(tensor.name)}: [{','.join(map(str, tensor.shape))}] {tensor.encoding}")
+
+
+def _short(name: str) -> str:
+    """Converters join the names of all operators they merged; the last part says enough."""
+    last = name.rsplit(";", 1)[-1]
+    return last if len(last) <= _NAME_WIDTH else f"...{last[-_NAME_WIDTH:]}"

@@ -51,7 +51,7 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
 
     /* 0: conv_2d_0 by conv_2d_s8_dsp */
     /*    in   serving_default_keras_tensor:0: [1,28,28,1] int8 scale 0.00392157 zero -128 */
-    /*    out  functional_1_1/functional_1/re_lu_1/Relu;functional_1_1/functional_1/batch_normalization_1/batchnorm/add_1;functional_1_1/functional_1/conv2d_1/convolution;functional_1_1/functional_1/batch_normalization_1/batchnorm/sub1: [1,14,14,16] int8 scale 0.0186347 zero -128 */
+    /*    out  ...tional_1_1/functional_1/batch_normalization_1/batchnorm/sub1: [1,14,14,16] int8 scale 0.0186347 zero -128 */
     digits_conv_2d_s8_dsp_3x3_s2x2(
         (const int8_t *)(const void *)(arena + 3136),
         digits_conv_2d_0_weights,
@@ -63,8 +63,8 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
     finished(observer, context, 0U);
 
     /* 1: depthwise_conv_2d_1 by depthwise_conv_2d_s8_dsp */
-    /*    in   functional_1_1/functional_1/re_lu_1/Relu;functional_1_1/functional_1/batch_normalization_1/batchnorm/add_1;functional_1_1/functional_1/conv2d_1/convolution;functional_1_1/functional_1/batch_normalization_1/batchnorm/sub1: [1,14,14,16] int8 scale 0.0186347 zero -128 */
-    /*    out  functional_1_1/functional_1/re_lu_1_2/Relu;functional_1_1/functional_1/batch_normalization_1_2/batchnorm/add_1;functional_1_1/functional_1/batch_normalization_1_2/batchnorm/mul_1;functional_1_1/functional_1/depthwise_conv2d_1/depthwise;functional_1_1/functional_1/batch_normalization_1_2/batchnorm/mul;functional_1_1/functional_1/batch_normalization_1_2/batchnorm/sub1: [1,14,14,16] int8 scale 0.0345739 zero -128 */
+    /*    in   ...tional_1_1/functional_1/batch_normalization_1/batchnorm/sub1: [1,14,14,16] int8 scale 0.0186347 zero -128 */
+    /*    out  ...onal_1_1/functional_1/batch_normalization_1_2/batchnorm/sub1: [1,14,14,16] int8 scale 0.0345739 zero -128 */
     digits_depthwise_conv_2d_s8_dsp_3x3(
         (const int8_t *)(const void *)(arena + 0),
         digits_depthwise_conv_2d_1_weights,
@@ -76,8 +76,8 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
     finished(observer, context, 1U);
 
     /* 2: conv_2d_2 by conv_2d_s8_dsp */
-    /*    in   functional_1_1/functional_1/re_lu_1_2/Relu;functional_1_1/functional_1/batch_normalization_1_2/batchnorm/add_1;functional_1_1/functional_1/batch_normalization_1_2/batchnorm/mul_1;functional_1_1/functional_1/depthwise_conv2d_1/depthwise;functional_1_1/functional_1/batch_normalization_1_2/batchnorm/mul;functional_1_1/functional_1/batch_normalization_1_2/batchnorm/sub1: [1,14,14,16] int8 scale 0.0345739 zero -128 */
-    /*    out  functional_1_1/functional_1/re_lu_2_1/Relu;functional_1_1/functional_1/batch_normalization_2_1/batchnorm/add_1;functional_1_1/functional_1/conv2d_1_2/convolution;functional_1_1/functional_1/batch_normalization_2_1/batchnorm/sub1: [1,14,14,32] int8 scale 0.0271066 zero -128 */
+    /*    in   ...onal_1_1/functional_1/batch_normalization_1_2/batchnorm/sub1: [1,14,14,16] int8 scale 0.0345739 zero -128 */
+    /*    out  ...onal_1_1/functional_1/batch_normalization_2_1/batchnorm/sub1: [1,14,14,32] int8 scale 0.0271066 zero -128 */
     digits_conv_2d_s8_dsp_1x1(
         (const int8_t *)(const void *)(arena + 6272),
         digits_conv_2d_2_weights,
@@ -89,8 +89,8 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
     finished(observer, context, 2U);
 
     /* 3: depthwise_conv_2d_3 by depthwise_conv_2d_s8_dsp */
-    /*    in   functional_1_1/functional_1/re_lu_2_1/Relu;functional_1_1/functional_1/batch_normalization_2_1/batchnorm/add_1;functional_1_1/functional_1/conv2d_1_2/convolution;functional_1_1/functional_1/batch_normalization_2_1/batchnorm/sub1: [1,14,14,32] int8 scale 0.0271066 zero -128 */
-    /*    out  functional_1_1/functional_1/re_lu_3_1/Relu;functional_1_1/functional_1/batch_normalization_3_1/batchnorm/add_1;functional_1_1/functional_1/batch_normalization_3_1/batchnorm/mul_1;functional_1_1/functional_1/depthwise_conv2d_1_2/depthwise;functional_1_1/functional_1/batch_normalization_3_1/batchnorm/mul;functional_1_1/functional_1/batch_normalization_3_1/batchnorm/sub1: [1,7,7,32] int8 scale 0.0351266 zero -128 */
+    /*    in   ...onal_1_1/functional_1/batch_normalization_2_1/batchnorm/sub1: [1,14,14,32] int8 scale 0.0271066 zero -128 */
+    /*    out  ...onal_1_1/functional_1/batch_normalization_3_1/batchnorm/sub1: [1,7,7,32] int8 scale 0.0351266 zero -128 */
     digits_depthwise_conv_2d_s8_dsp_3x3_s2x2(
         (const int8_t *)(const void *)(arena + 0),
         digits_depthwise_conv_2d_3_weights,
@@ -102,8 +102,8 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
     finished(observer, context, 3U);
 
     /* 4: conv_2d_4 by conv_2d_s8_dsp */
-    /*    in   functional_1_1/functional_1/re_lu_3_1/Relu;functional_1_1/functional_1/batch_normalization_3_1/batchnorm/add_1;functional_1_1/functional_1/batch_normalization_3_1/batchnorm/mul_1;functional_1_1/functional_1/depthwise_conv2d_1_2/depthwise;functional_1_1/functional_1/batch_normalization_3_1/batchnorm/mul;functional_1_1/functional_1/batch_normalization_3_1/batchnorm/sub1: [1,7,7,32] int8 scale 0.0351266 zero -128 */
-    /*    out  functional_1_1/functional_1/re_lu_4_1/Relu;functional_1_1/functional_1/batch_normalization_4_1/batchnorm/add_1;functional_1_1/functional_1/conv2d_2_1/convolution;functional_1_1/functional_1/batch_normalization_4_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0298473 zero -128 */
+    /*    in   ...onal_1_1/functional_1/batch_normalization_3_1/batchnorm/sub1: [1,7,7,32] int8 scale 0.0351266 zero -128 */
+    /*    out  ...onal_1_1/functional_1/batch_normalization_4_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0298473 zero -128 */
     digits_conv_2d_s8_dsp_1x1_2(
         (const int8_t *)(const void *)(arena + 6272),
         digits_conv_2d_4_weights,
@@ -115,8 +115,8 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
     finished(observer, context, 4U);
 
     /* 5: depthwise_conv_2d_5 by depthwise_conv_2d_s8_dsp */
-    /*    in   functional_1_1/functional_1/re_lu_4_1/Relu;functional_1_1/functional_1/batch_normalization_4_1/batchnorm/add_1;functional_1_1/functional_1/conv2d_2_1/convolution;functional_1_1/functional_1/batch_normalization_4_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0298473 zero -128 */
-    /*    out  functional_1_1/functional_1/re_lu_5_1/Relu;functional_1_1/functional_1/batch_normalization_5_1/batchnorm/add_1;functional_1_1/functional_1/batch_normalization_5_1/batchnorm/mul_1;functional_1_1/functional_1/depthwise_conv2d_2_1/depthwise;functional_1_1/functional_1/batch_normalization_5_1/batchnorm/mul;functional_1_1/functional_1/batch_normalization_5_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0363858 zero -128 */
+    /*    in   ...onal_1_1/functional_1/batch_normalization_4_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0298473 zero -128 */
+    /*    out  ...onal_1_1/functional_1/batch_normalization_5_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0363858 zero -128 */
     digits_depthwise_conv_2d_s8_dsp_3x3_2(
         (const int8_t *)(const void *)(arena + 0),
         digits_depthwise_conv_2d_5_weights,
@@ -128,8 +128,8 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
     finished(observer, context, 5U);
 
     /* 6: conv_2d_6 by conv_2d_s8_dsp */
-    /*    in   functional_1_1/functional_1/re_lu_5_1/Relu;functional_1_1/functional_1/batch_normalization_5_1/batchnorm/add_1;functional_1_1/functional_1/batch_normalization_5_1/batchnorm/mul_1;functional_1_1/functional_1/depthwise_conv2d_2_1/depthwise;functional_1_1/functional_1/batch_normalization_5_1/batchnorm/mul;functional_1_1/functional_1/batch_normalization_5_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0363858 zero -128 */
-    /*    out  functional_1_1/functional_1/re_lu_6_1/Relu;functional_1_1/functional_1/batch_normalization_6_1/batchnorm/add_1;functional_1_1/functional_1/conv2d_3_1/convolution;functional_1_1/functional_1/batch_normalization_6_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0741577 zero -128 */
+    /*    in   ...onal_1_1/functional_1/batch_normalization_5_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0363858 zero -128 */
+    /*    out  ...onal_1_1/functional_1/batch_normalization_6_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0741577 zero -128 */
     digits_conv_2d_s8_dsp_1x1_3(
         (const int8_t *)(const void *)(arena + 2352),
         digits_conv_2d_6_weights,
@@ -141,7 +141,7 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
     finished(observer, context, 6U);
 
     /* 7: average_pool_2d_7 by average_pool_2d */
-    /*    in   functional_1_1/functional_1/re_lu_6_1/Relu;functional_1_1/functional_1/batch_normalization_6_1/batchnorm/add_1;functional_1_1/functional_1/conv2d_3_1/convolution;functional_1_1/functional_1/batch_normalization_6_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0741577 zero -128 */
+    /*    in   ...onal_1_1/functional_1/batch_normalization_6_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0741577 zero -128 */
     /*    out  functional_1_1/functional_1/average_pooling2d_1/AvgPool: [1,1,1,48] int8 scale 0.0741577 zero -128 */
     digits_average_pool_s8_7x7_s7x7(
         (const int8_t *)(const void *)(arena + 0),
@@ -150,7 +150,7 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
 
     /* 8: fully_connected_8 by fully_connected_s8_dsp */
     /*    in   functional_1_1/functional_1/average_pooling2d_1/AvgPool: [1,1,1,48] int8 scale 0.0741577 zero -128 */
-    /*    out  functional_1_1/functional_1/dense_1/MatMul;functional_1_1/functional_1/dense_1/BiasAdd: [1,10] int8 scale 0.22712 zero 46 */
+    /*    out  functional_1_1/functional_1/dense_1/BiasAdd: [1,10] int8 scale 0.22712 zero 46 */
     digits_fully_connected_s8_dsp_48x10(
         (const int8_t *)(const void *)(arena + 2352),
         digits_fully_connected_8_weights,
@@ -162,7 +162,7 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
     finished(observer, context, 8U);
 
     /* 9: softmax_9 by softmax_s8 */
-    /*    in   functional_1_1/functional_1/dense_1/MatMul;functional_1_1/functional_1/dense_1/BiasAdd: [1,10] int8 scale 0.22712 zero 46 */
+    /*    in   functional_1_1/functional_1/dense_1/BiasAdd: [1,10] int8 scale 0.22712 zero 46 */
     /*    out  StatefulPartitionedCall_1:0: [1,10] int8 scale 0.00390625 zero -128 */
     digits_softmax_s8(
         (const int8_t *)(const void *)(arena + 96),
