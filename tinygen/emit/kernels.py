@@ -11,7 +11,6 @@ from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.plan import KernelPlan
 from tinygen.lowering.program import Program, Step, constants_of
 
-
 _LINE_WIDTH = 110
 
 

@@ -74,7 +74,12 @@ _FILES = (
 def emit_app_model(program: Program, source: str, build_id: str) -> str:
     """The binding between a model and the firmware's application."""
     traces = [
-        {"layer": step.index, "bytes": t.nbytes, "offset": program.offsets[t.name], "name": comment_safe(_short(t.name))}
+        {
+            "layer": step.index,
+            "bytes": t.nbytes,
+            "offset": program.offsets[t.name],
+            "name": comment_safe(_short(t.name)),
+        }
         for step in program.layers
         for t in step.node.outputs
     ]
