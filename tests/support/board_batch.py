@@ -11,7 +11,7 @@ import numpy as np
 import unicorn
 from unicorn import arm_const
 
-from tests.support.host_batch import _functions, _split, write_sources
+from tests.support.host_batch import WARNINGS, _functions, _split, write_sources
 from tinygen.lowering.program import Program
 from tinygen.paths import resource
 from tinygen.targets.emulator.symbols import Symbols
@@ -70,7 +70,7 @@ def _link(programs: Sequence[Program], counts: Sequence[int], folder: Path) -> P
     (folder / "batch.ld").write_text(_SCRIPT.format(code=CODE, ram=RAM))
     elf = folder / "batch.elf"
     command = [
-        sys.executable, "-m", "ziglang", "cc", *_FLAGS, "-I", str(libc / "include"), "-Wl,-T,batch.ld",
+        sys.executable, "-m", "ziglang", "cc", *WARNINGS, *_FLAGS, "-isystem", str(libc / "include"), "-Wl,-T,batch.ld",
         "-Wl,-e,run_all", "-lcompiler_rt", "-o", str(elf), "main_board.c",
         *[source.name for source in sources if not source.name.startswith("main_")],
     ]  # fmt: skip

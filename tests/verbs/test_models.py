@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.support.differential import compare_models
 from tests.support.models import KWS, KWS_INPUTS, RESNET, needs_models, resnet_inputs
 from tests.targets.tools import requires_tool
 from tinygen.verbs.build import BuildOptions
@@ -40,6 +42,14 @@ def test_kws_on_f746zg(toolchain: str, kernels: str) -> None:
     report = run(KWS, KWS_INPUTS, count, board="f746zg", toolchain=toolchain, kernels=kernels)
     assert report.accuracy is not None
     assert len(set(report.accuracy.values())) == 1
+
+
+def test_under_sanitizers() -> None:
+    """Host C of both kernel families under AddressSanitizer and UBSan, arenas of exact size."""
+    kws = np.load(KWS_INPUTS)["x"][:3]
+    images = np.random.default_rng(3).integers(-128, 128, (2, 1, 32, 32, 3)).astype(np.int8)
+    models = [KWS.read_bytes(), RESNET.read_bytes()]
+    compare_models(models, [[[x[None]] for x in kws], [[x] for x in images]], ["kws", "resnet"])
 
 
 @pytest.mark.parametrize("toolchain", ["zig", pytest.param("gcc", marks=with_gcc)])

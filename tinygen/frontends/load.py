@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinygen.errors import ModelError, UnsupportedError
+from tinygen.frontends.names import check_c_name
 from tinygen.frontends.tflite import load_tflite
 from tinygen.ir.graph import Graph
 
@@ -25,4 +26,4 @@ def load_model(path: Path, name: str | None = None) -> Graph:
         raise UnsupportedError(
             f"cannot tell what a '{path.suffix}' file holds", where=str(path), fix="tinygen reads .tflite models."
         )
-    return load_tflite(path, name)
+    return load_tflite(path, None if name is None else check_c_name(name))

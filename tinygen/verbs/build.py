@@ -104,7 +104,7 @@ def build(
         manifest = content | _board_part(board, result, options, project.stack_bytes)
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         step("measuring", 3, 4)
-        if profile and board.emulator.engine == "unicorn":
+        if profile and not board.is_host:
             manifest["profile"] = _profile(folder, program)
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         (folder / "report.html").write_text(render_report(manifest), encoding="utf-8")
@@ -188,7 +188,7 @@ def _profile(folder: Path, program: Program) -> dict[str, Any] | None:
 
     zeros = [np.zeros(tensor.shape, tensor.dtype) for tensor in program.inputs]
     try:
-        with open_device(folder, count=True) as device:
+        with open_device(folder, engine="unicorn", count=True) as device:
             measured = device.measure(zeros)
             stack = device.stack_used
     except ToolchainError:

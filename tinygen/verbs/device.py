@@ -42,13 +42,17 @@ class Device:
         engine: what runs it: "unicorn", "qemu", "native", "serial".
     """
 
-    def __init__(self, folder: Path, *, port: str | None = None, count: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, port: str | None = None, engine: str | None = None, count: bool = False
+    ) -> None:
         self.folder = folder
         self.manifest = read_manifest(folder)
         self.board = load_board(self.manifest["board"])
-        self.engine = "serial" if port else self.board.emulator.engine
+        self.engine = "serial" if port else engine or self.board.emulator.engine
         self.name = _runtime_name(self.board, self.engine)
         self._emulated: EmulatedBoard | None = None
+        # QEMU does not count: the same firmware runs beside it in our own emulated board.
+        self._twin = Device(folder, engine="unicorn", count=True) if count and self.engine == "qemu" else None
         self.client = DeviceClient(self._transport(port, count))
 
     def _transport(self, port: str | None, count: bool) -> Transport:
@@ -75,6 +79,8 @@ class Device:
                     f"runs build {info.build} of '{info.name}', this directory holds {self.manifest['build_id']}",
                     where=self.name, fix="Flash the firmware of this directory.",
                 )  # fmt: skip
+            if self._twin is not None:
+                self._twin.__enter__()
         except BaseException:
             self.client.close()
             raise
@@ -84,14 +90,10 @@ class Device:
         self.client.close()
 
     @property
-    def counts(self) -> bool:
-        """Whether instructions can be counted."""
-        return self._emulated is not None
-
-    @property
     def stack_used(self) -> int | None:
         """Deepest stack so far in bytes, where it can be seen."""
-        return self._emulated.stack_used() if self._emulated else None
+        device = self._twin or self
+        return device._emulated.stack_used() if device._emulated else None
 
     def infer(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Codes of each model output."""
@@ -104,11 +106,14 @@ class Device:
         self._load(sample)
         if self._emulated is None:
             cycles = self.client.run()
-            return Measured(self._outputs(), None, cycles)
+            return Measured(self._outputs(), self._profile_of_twin(sample), cycles)
         self._emulated.clear_profile()
         _, cycles = self.client.profile()
         profile = self._emulated.profile(len(self.manifest["layers"]))
         return Measured(self._outputs(), profile, cycles)
+
+    def _profile_of_twin(self, sample: Sequence[np.ndarray]) -> Profile | None:
+        return self._twin.measure(sample).profile if self._twin else None
 
     def intermediate(self, sample: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Codes of every tensor a layer writes, by name; each is checked against its CRC-32."""
@@ -132,18 +137,21 @@ class Device:
         return [_as_array(self.client.read(i), tensor) for i, tensor in enumerate(self.manifest["outputs"])]
 
 
-def open_device(folder: Path, *, port: str | None = None, count: bool = False) -> Device:
+def open_device(
+    folder: Path, *, port: str | None = None, engine: str | None = None, count: bool = False
+) -> Device:
     """A device for a build directory; use it in a `with` statement.
 
     Args:
         folder: written by `tinygen build`.
         port: serial port of a real board; else the board's emulator.
+        engine: "unicorn" runs the board in our emulator, also where the board file prefers QEMU.
         count: count instructions (emulated boards).
 
     Raises:
         TinygenError: not a build directory, no emulator, or no board on the port.
     """
-    return Device(folder, port=port, count=count)
+    return Device(folder, port=port, engine=engine, count=count)
 
 
 def _runtime_name(board: Board, engine: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import math
 import pkgutil
-import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import tflite
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
+from tinygen.frontends.names import c_name
 from tinygen.frontends.tflite import operators
 from tinygen.frontends.tflite.registry import OPERATOR_NAMES, Operator, convert
 from tinygen.ir.encodings import Affine, Encoding, Float32, Plain
@@ -54,13 +54,7 @@ def load_tflite(path: Path, name: str | None = None) -> Graph:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot be read ({error.strerror})", where=str(path)) from error
-    return read_tflite(content, name or identifier(path.stem), str(path))
-
-
-def identifier(text: str) -> str:
-    """A C identifier from any text: `kws-ref.v2` becomes `kws_ref_v2`."""
-    cleaned = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_").lower() or "model"
-    return cleaned if not cleaned[0].isdigit() else f"m{cleaned}"
+    return read_tflite(content, name or c_name(path.stem), str(path))
 
 
 def read_tflite(content: bytes, name: str = "model", where: str = "model") -> Graph:

@@ -1,0 +1,36 @@
+"""Model names that C, or our own firmware, has other uses for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tinygen.demo import MODEL
+from tinygen.errors import TinygenError
+from tinygen.frontends.names import c_name, check_c_name
+from tinygen.verbs.build import BuildOptions, build
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("kws-ref.v2", "kws_ref_v2"), ("int", "int_model"), ("text", "text_model"), ("3x3", "m3x3"), ("???", "model")],
+)
+def test_c_name(text: str, name: str) -> None:
+    assert c_name(text) == name
+    assert check_c_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["int", "String", "9lives", "a-b", "", "über"])
+def test_refused(name: str) -> None:
+    with pytest.raises(TinygenError, match="cannot name a model"):
+        check_c_name(name)
+
+
+@pytest.mark.parametrize("stem", ["input", "model", "main", "uart"])
+def test_awkward_names_build(tmp_path: Path, stem: str) -> None:
+    model = tmp_path / f"{stem}.tflite"
+    model.write_bytes(MODEL.read_bytes())
+    report = build(model, tmp_path / "out", BuildOptions(), profile=False)
+    assert (tmp_path / "out/firmware.elf").is_file()
+    assert report.manifest["model"] == c_name(stem)

@@ -1,0 +1,37 @@
+"""C names for models: every symbol and file of the generated code starts with one."""
+
+from __future__ import annotations
+
+import re
+
+from tinygen.errors import TinygenError
+
+_KEYWORDS = (
+    "auto break case char const continue default do double else enum extern float for goto if inline int long "
+    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while"
+)
+# Headers that stand on the same include path as the model's own.
+_HEADERS = (
+    "app_model board board_config clock core_registers cortex_m crc32 gpio serve stddef stdint string text "
+    "tinygen_float tinygen_math tinygen_simd uart usart"
+)
+_RESERVED = frozenset(f"{_KEYWORDS} {_HEADERS}".split())
+
+
+def c_name(text: str) -> str:
+    """A free C identifier from any text: `kws-ref.v2` becomes `kws_ref_v2`, `int` becomes `int_model`."""
+    cleaned = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_").lower() or "model"
+    if cleaned[0].isdigit():
+        cleaned = f"m{cleaned}"
+    return f"{cleaned}_model" if cleaned in _RESERVED else cleaned
+
+
+def check_c_name(name: str) -> str:
+    """The name, if the generated C can bear it.
+
+    Raises:
+        TinygenError: it is no identifier, or means something else in C or in the firmware.
+    """
+    if not re.fullmatch(r"[A-Za-z]\w*", name, flags=re.ASCII) or name.lower() in _RESERVED:
+        raise TinygenError(f"'{name}' cannot name a model in C", where="--name", fix=f"Try --name {c_name(name)}.")
+    return name
