@@ -39,9 +39,12 @@ static inline float tg_exp(float x)
     return p * tg_pow2(n);
 }
 
-/* 1 / (1 + exp(-x)) */
+/* 1 / (1 + exp(-x)); far below zero exp(x) alone, as TensorFlow Lite's reference has it. */
 static inline float tg_logistic(float x)
 {
+    if (x < -9.0f) {
+        return tg_exp(x);
+    }
     if (x >= 0.0f) {
         return 1.0f / (1.0f + tg_exp(-x));
     }

@@ -49,7 +49,7 @@ static inline float tg_max_f32(float a, float b)
     return a > b ? a : b;
 }
 
-/* High 32 bits of 2 * a * b, rounded. `b` is a multiplier >= 0, so nothing saturates. */
+/* High 32 bits of 2 * a * b, rounded. Not for INT32_MIN twice, the one product that does not fit. */
 static inline int32_t tg_high_mul(int32_t a, int32_t b)
 {
     return (int32_t)(((int64_t)a * b + (INT64_C(1) << 30)) >> 31);
@@ -67,6 +67,28 @@ static inline int32_t tg_rounding_shift(int32_t x, int32_t exponent)
 static inline int32_t tg_shift_left(int32_t x, int32_t exponent)
 {
     return (int32_t)((uint32_t)x << exponent);
+}
+
+/* x * 2^exponent, held within int32. */
+static inline int32_t tg_shift_left_saturating(int32_t x, int32_t exponent)
+{
+    const int64_t wide = (int64_t)x * (INT64_C(1) << exponent);
+    return wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : (int32_t)wide;
+}
+
+/*
+ * 1 / (1 + a) for a in [0, 1), both with 31 fractional bits: Newton and Raphson's division from 48/17 -
+ * 32/17 * d, as gemmlowp has it.
+ */
+static inline int32_t tg_one_over_one_plus(int32_t a)
+{
+    const int32_t half = (int32_t)(((int64_t)a + INT32_MAX + 1) >> 1);
+    int32_t x = 1515870810 + tg_high_mul(half, -1010580540);
+    for (int32_t i = 0; i < 3; i++) {
+        const int32_t error = (1 << 29) - tg_high_mul(half, x);
+        x += tg_shift_left_saturating(tg_high_mul(x, error), 2);
+    }
+    return tg_shift_left_saturating(x, 1);
 }
 
 /* x * multiplier * 2^(shift - 31), with TFLite's two roundings. */

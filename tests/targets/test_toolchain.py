@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -225,7 +224,7 @@ def test_a_shared_library_can_be_called(toolchain: str | None, tmp_path: Path) -
     assert ctypes.CDLL(str(library)).twice(21) == 42
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="no native C compiler")
+@requires_tool("cc")
 def test_sanitizers_find_what_they_are_for(tmp_path: Path) -> None:
     text = "int main(int n, char **v)\n{\n    int a[4] = {0};\n    (void)v;\n    return a[n + 3];\n}\n"
     toolchain = find_toolchain(None, load_board("host"))

@@ -12,6 +12,7 @@ import numpy as np
 from tinygen.ir.encodings import Affine
 from tinygen.ir.fixed_point import (
     Activation,
+    exp_like_libm,
     float_activation_range,
     multiply_by_quantized_multiplier,
     quantize_multiplier,
@@ -21,6 +22,8 @@ from tinygen.ir.fixed_point import (
 )
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.tensor import Shape
+
+LOGISTIC_CUTOFF = -9.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +54,13 @@ class Unary(Op):
     def integer(self, node: Node, codes: np.ndarray) -> np.ndarray:
         """The function on codes, not yet clamped: LiteRT's default is a float table, rounded half away."""
         x = np.float32(node.input(0).scale) * (codes - node.input(0).zero_point).astype(np.float32)
-        y = self.real(x).astype(np.float32)
-        return round_half_away(y / np.float32(node.output.scale)).astype(np.int64) + node.output.zero_point
+        y = self.tabulated(x).astype(np.float32)
+        inverse = np.float32(1.0) / np.float32(node.output.scale)
+        return round_half_away(y * inverse).astype(np.int64) + node.output.zero_point
+
+    def tabulated(self, x: np.ndarray) -> np.ndarray:
+        """The function as LiteRT fills its tables with it, in single precision."""
+        return self.real(x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,13 +107,15 @@ class LeakyRelu(Unary):
 
 @dataclass(frozen=True, kw_only=True)
 class Logistic(Unary):
-    """1 / (1 + exp(-x))"""
+    """1 / (1 + exp(-x)); on floats below -9, LiteRT's reference takes exp(x) alone."""
 
     KIND: ClassVar[str] = "logistic"
 
     def real(self, x: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            return 1 / (1 + np.exp(-x))
+        return np.where(x < LOGISTIC_CUTOFF, exp_like_libm(np.minimum(x, 0)), self.tabulated(x))
+
+    def tabulated(self, x: np.ndarray) -> np.ndarray:
+        return 1 / (1 + exp_like_libm(-x))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +125,7 @@ class Tanh(Unary):
     KIND: ClassVar[str] = "tanh"
 
     def real(self, x: np.ndarray) -> np.ndarray:
-        return np.tanh(x)
+        return np.tanh(x.astype(np.float64)).astype(x.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)

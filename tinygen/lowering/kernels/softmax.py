@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.softmax import Softmax
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
@@ -9,22 +11,18 @@ from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 @kernel(Softmax, name="softmax_s8")
 def softmax_s8(node: Node) -> KernelPlan | None:
-    """Table of exponentials, as LiteRT has it."""
+    """A table of exponentials, one reciprocal per row."""
     op = node.op
     assert isinstance(op, Softmax)
     if node.output.is_float:
         return None
     depth = node.output.shape[-1]
+    table = op.exponentials(node).astype(np.int32)
     return KernelPlan(
         template="softmax/softmax_s8.c.j2",
         stem="softmax_s8",
-        context={
-            "rows": node.output.size // depth,
-            "depth": depth,
-            "output_scale": node.output.scale,
-            "output_zero": node.output.zero_point,
-        },
-        constants=(Constant("exponentials", op.exponentials(node), "exp(-beta * scale * (255 - i))"),),
+        context={"rows": node.output.size // depth, "depth": depth, "known": len(table)},
+        constants=(Constant("exponentials", table, "exp(-beta * scale * d) with 31 fractional bits"),),
         inplace=((0, 0),),
         cycles=30.0 * node.output.size,
     )

@@ -1,0 +1,62 @@
+"""The fixed-point exponential and reciprocal of gemmlowp, which TFLite's integer softmax is built on.
+
+A value of type Qm is an int32 with m integer bits: real = raw / 2**(31 - m). All functions take and give
+int64 arrays of such raw values. (gemmlowp, fixedpoint/fixedpoint.h: the algorithms and constants are
+part of the arithmetic's definition.)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygen.ir.fixed_point import (
+    INT32_MAX,
+    INT32_MIN,
+    rounding_divide_by_pot,
+    saturating_rounding_doubling_high_mul,
+)
+
+_EXP_MINUS_EIGHTH = 1895147668
+_THIRD = 715827883
+# exp(-2**k) in Q0, for k = -2 .. 4.
+_EXP_OF_POWERS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
+_DIFF_FRACTION_BITS = 26
+_48_OVER_17, _MINUS_32_OVER_17 = 1515870810, -1010580540
+
+
+def _shift_left_saturating(x: np.ndarray, bits: int) -> np.ndarray:
+    return np.clip(np.asarray(x, np.int64) << bits, INT32_MIN, INT32_MAX)
+
+
+def _exp_of_small(a: np.ndarray) -> np.ndarray:
+    """exp(a) in Q0 for a in [-1/4, 0), Q0: Taylor's polynomial of degree 4 around -1/8."""
+    mul = saturating_rounding_doubling_high_mul
+    x = a + (1 << 28)
+    x2 = mul(x, x)
+    x3, x4 = mul(x2, x), mul(x2, x2)
+    tail = rounding_divide_by_pot(mul(rounding_divide_by_pot(x4, 2) + x3, _THIRD) + x2, 1)
+    return np.clip(_EXP_MINUS_EIGHTH + mul(x + tail, _EXP_MINUS_EIGHTH), INT32_MIN, INT32_MAX)
+
+
+def exp_on_negative_values(a: np.ndarray) -> np.ndarray:
+    """exp(a) in Q0 for a <= 0 in Q5."""
+    a = np.asarray(a, np.int64)
+    quarter = 1 << (_DIFF_FRACTION_BITS - 2)
+    small = (a & (quarter - 1)) - quarter
+    result = _exp_of_small(_shift_left_saturating(small, 5))
+    rest = small - a
+    for exponent, factor in enumerate(_EXP_OF_POWERS, start=-2):
+        chosen = (rest >> (_DIFF_FRACTION_BITS + exponent)) & 1
+        result = np.where(chosen, saturating_rounding_doubling_high_mul(result, factor), result)
+    return np.where(a == 0, INT32_MAX, result)
+
+
+def one_over_one_plus(a: np.ndarray) -> np.ndarray:
+    """1 / (1 + a) in Q0 for a in [0, 1), Q0: three steps of Newton and Raphson's division."""
+    mul = saturating_rounding_doubling_high_mul
+    half_denominator = (np.asarray(a, np.int64) + INT32_MAX + 1) >> 1
+    x = _48_OVER_17 + mul(half_denominator, _MINUS_32_OVER_17)
+    for _ in range(3):
+        error = (1 << 29) - mul(half_denominator, x)
+        x = x + _shift_left_saturating(mul(x, error), 2)
+    return _shift_left_saturating(x, 1)
