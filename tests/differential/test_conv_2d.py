@@ -5,21 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.schema_py_generated import ActivationFunctionType, BuiltinOperator, Padding
-from hypothesis import given, settings
+from ai_edge_litert.schema_py_generated import BuiltinOperator, Padding
 from hypothesis import strategies as st
 
-from tests.support.differential import compare
+from tests.support.cases import ACTIVATIONS, differential, generator, log_uniform
 from tests.support.tflite_builder import ModelSpec, TensorSpec, options
-
-ACTIVATIONS = [
-    ActivationFunctionType.NONE, ActivationFunctionType.RELU,
-    ActivationFunctionType.RELU6, ActivationFunctionType.RELU_N1_TO_1,
-]  # fmt: skip
-
-
-def log_uniform(rng: np.random.Generator, low: float, high: float, size: Any = None) -> Any:
-    return np.exp(rng.uniform(np.log(low), np.log(high), size))
 
 
 @st.composite
@@ -39,7 +29,7 @@ def window(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def conv_case(draw: st.DrawFn, dtype: str, depthwise: bool) -> ModelSpec:
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    rng = draw(generator())
     w = draw(window())
     if depthwise:
         channels = draw(st.integers(1, 9))
@@ -98,41 +88,9 @@ def operands(
     return [x, kernel, *([bias] if bias_there else [])], TensorSpec(y_shape, dtype, y_scale, draw(zero))
 
 
-def batch(dtype: str, depthwise: bool) -> st.SearchStrategy[list[ModelSpec]]:
-    return st.lists(conv_case(dtype, depthwise), min_size=8, max_size=8)
-
-
-@settings(max_examples=15, deadline=None)
-@given(batch("int8", False))
-def test_conv_int8(cases: list[ModelSpec]) -> None:
-    compare(cases)
-
-
-@settings(max_examples=8, deadline=None)
-@given(batch("int16", False))
-def test_conv_int16(cases: list[ModelSpec]) -> None:
-    compare(cases)
-
-
-@settings(max_examples=8, deadline=None)
-@given(batch("float32", False))
-def test_conv_float32(cases: list[ModelSpec]) -> None:
-    compare(cases)
-
-
-@settings(max_examples=15, deadline=None)
-@given(batch("int8", True))
-def test_depthwise_int8(cases: list[ModelSpec]) -> None:
-    compare(cases)
-
-
-@settings(max_examples=8, deadline=None)
-@given(batch("int16", True))
-def test_depthwise_int16(cases: list[ModelSpec]) -> None:
-    compare(cases)
-
-
-@settings(max_examples=8, deadline=None)
-@given(batch("float32", True))
-def test_depthwise_float32(cases: list[ModelSpec]) -> None:
-    compare(cases)
+test_conv_int8 = differential(conv_case("int8", False), examples=15)
+test_conv_int16 = differential(conv_case("int16", False), examples=8)
+test_conv_float32 = differential(conv_case("float32", False), examples=8)
+test_depthwise_int8 = differential(conv_case("int8", True), examples=15)
+test_depthwise_int16 = differential(conv_case("int16", True), examples=8)
+test_depthwise_float32 = differential(conv_case("float32", True), examples=8)

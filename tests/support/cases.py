@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert.schema_py_generated import ActivationFunctionType
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.support.differential import compare
@@ -45,9 +45,12 @@ def scale_of(rng: np.random.Generator, dtype: str, low: float = 1e-3, high: floa
 def differential(
     case: st.SearchStrategy[ModelSpec], examples: int = 12, batch: int = 8
 ) -> Callable[[], None]:
-    """A test function that compares `examples` batches of `batch` models."""
+    """A test function that compares `examples` batches of `batch` models.
 
-    @settings(max_examples=examples, deadline=None)
+    A failing batch is not shrunk: each attempt compiles, and the message names the model anyway.
+    """
+
+    @settings(max_examples=examples, phases=(Phase.explicit, Phase.reuse, Phase.generate))
     @given(st.lists(case, min_size=batch, max_size=batch))
     def test(cases: list[ModelSpec]) -> None:
         compare(cases)
