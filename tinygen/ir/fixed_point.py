@@ -136,7 +136,14 @@ def quantized_activation_range(activation: Activation, output: Tensor) -> tuple[
     scale = np.float32(output.scale)
     if activation in _REAL_RANGE:
         real_low, real_high = _REAL_RANGE[activation]
-        low = max(low, output.zero_point + int(round_half_away(np.float32(real_low) / scale)))
+        low = max(low, output.zero_point + _saturated_code(real_low, scale))
         if math.isfinite(real_high):
-            high = min(high, output.zero_point + int(round_half_away(np.float32(real_high) / scale)))
+            high = min(high, output.zero_point + _saturated_code(real_high, scale))
     return low, high
+
+
+def _saturated_code(real: float, scale: np.float32) -> int:
+    """real / scale rounded, within int32: a tiny scale makes the quotient as large as infinity."""
+    with np.errstate(over="ignore"):
+        quotient = np.float32(real) / scale
+    return int(np.clip(round_half_away(quotient).astype(np.float64), INT32_MIN, INT32_MAX))

@@ -33,6 +33,7 @@ def check_encodings(node: Node, *, channels: int, axis: int) -> None:
         node.require(bias.size == channels, f"bias has {bias.size} elements, the output {channels} channels")
     if output.is_float:
         node.require(x.is_float and weights.is_float, "float output needs float input and weights")
+        node.require(bias is None or bias.is_float, "float output needs a float bias")
         return
     for tensor in (x, weights, output):
         node.require(isinstance(tensor.encoding, Affine), f"'{tensor.name}' ({tensor.encoding}) is not quantized")
@@ -40,12 +41,16 @@ def check_encodings(node: Node, *, channels: int, axis: int) -> None:
         x.dtype == output.dtype and x.dtype in (np.int8, np.int16),
         f"activations must both be int8 or both int16, not {x.dtype.name} -> {output.dtype.name}",
     )
+    node.require(
+        x.dtype == np.int8 or x.zero_point == output.zero_point == 0, "16-bit activations must have zero point 0"
+    )
     node.require(weights.dtype == np.int8, f"weights must be int8, not {weights.dtype.name}")
     node.require(not x.affine.per_channel and not output.affine.per_channel, "activations must be per-tensor")
     node.require(
         not weights.affine.per_channel or (weights.affine.axis == axis and len(weights.affine.scale) == channels),
         f"per-channel weights must be quantized along axis {axis} with {channels} scales",
     )
+    node.require(not any(weights.affine.zero_point), "the weights' zero points must be 0")
     if bias is not None:
         node.require(bias.dtype in (np.int32, np.int64), f"bias must be int32 or int64, not {bias.dtype.name}")
 
