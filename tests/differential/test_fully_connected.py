@@ -106,6 +106,24 @@ def transpose_conv(draw: st.DrawFn, dtype: str) -> ModelSpec:
     )  # fmt: skip
 
 
+@st.composite
+def tied(draw: st.DrawFn, dtype: str) -> ModelSpec:
+    """Scales whose ratio is a small fraction: many products lie exactly between two codes."""
+    numbers = st.sampled_from([0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 6.0, 7.0])
+    x_scale, w_scale, y_scale = draw(numbers), draw(numbers), draw(numbers)
+    rng = draw(generator())
+    codes = rng.integers(-9, 10, (draw(st.integers(1, 9)), 3)).astype(np.int8)
+    x = TensorSpec((3, 3), dtype, x_scale, draw(zero_point(dtype)))
+    y = TensorSpec((3, len(codes)), dtype, y_scale * w_scale * 4, draw(zero_point(dtype)))
+    weights = TensorSpec(codes.shape, "int8", w_scale, 0, 0, codes)
+    return ModelSpec(
+        BuiltinOperator.FULLY_CONNECTED, [x, weights], [y], **options("FullyConnectedOptions"),
+        label=f"FULLY_CONNECTED {dtype}", version={"int8": 5, "int16": 7}[dtype],
+    )  # fmt: skip
+
+
+test_dense_ties_int8 = differential(tied("int8"), examples=8)
+test_dense_ties_int16 = differential(tied("int16"), examples=5)
 test_dense_int8 = differential(dense("int8"))
 test_dense_int16 = differential(dense("int16"), examples=8)
 test_dense_float32 = differential(dense("float32"), examples=6)

@@ -24,7 +24,7 @@ class Rounding(Enum):
     TWICE = "twice"
     """Doubling high multiply, then a shift, each rounded (gemmlowp)."""
     ONCE = "once"
-    """One 64-bit product, one rounding."""
+    """One 64-bit product, one rounding, ties away from zero."""
 
 
 class Activation(Enum):
@@ -62,6 +62,18 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     return multiplier, shift
 
 
+def quantize_multiplier_up(real: float) -> tuple[int, int]:
+    """The same, never below `real`, so that a product that is exactly half of something stays so, or a hair above.
+
+    LiteRT scales FULLY_CONNECTED in double precision, ties away from zero; real = 1/6 times 3 is such a tie.
+    """
+    mantissa, shift = math.frexp(real)
+    multiplier = math.ceil(mantissa * 2**31)
+    if multiplier == 2**31:
+        multiplier, shift = 2**30, shift + 1
+    return (multiplier, shift) if -31 <= shift <= 30 else quantize_multiplier(real)
+
+
 def wrap_int32(x: np.ndarray) -> np.ndarray:
     """What a 32-bit register would hold."""
     return np.asarray(x, np.int64).astype(np.int32).astype(np.int64)
@@ -95,10 +107,10 @@ def multiply_by_quantized_multiplier(
 def multiply_by_quantized_multiplier_once(
     x: np.ndarray, multiplier: np.ndarray | int, shift: np.ndarray | int
 ) -> np.ndarray:
-    """x * multiplier * 2**(shift - 31) with one rounding, upwards at ties."""
+    """x * multiplier * 2**(shift - 31) with one rounding, ties away from zero."""
     total = 31 - np.asarray(shift, np.int64)
     product = np.asarray(x, np.int64) * np.asarray(multiplier, np.int64)
-    return (product + (np.int64(1) << (total - 1))) >> total
+    return (product + (np.int64(1) << (total - 1)) - (product < 0)) >> total
 
 
 def multiply_by_quantized_multiplier_64(

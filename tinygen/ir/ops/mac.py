@@ -19,6 +19,7 @@ from tinygen.ir.fixed_point import (
     multiply_by_quantized_multiplier_64,
     multiply_by_quantized_multiplier_once,
     quantize_multiplier,
+    quantize_multiplier_up,
     quantized_activation_range,
     wrap_int32,
 )
@@ -84,7 +85,9 @@ def clamp_float(acc: np.ndarray, activation: Activation) -> np.ndarray:
 
 def multipliers(node: Node) -> tuple[np.ndarray, np.ndarray]:
     """(multiplier, shift) arrays, one entry per weight scale."""
-    pairs = [quantize_multiplier(real) for real in real_multipliers(node)]
+    once = getattr(node.op, "ROUNDING", Rounding.TWICE) is Rounding.ONCE
+    quantize = quantize_multiplier_up if once else quantize_multiplier
+    pairs = [quantize(real) for real in real_multipliers(node)]
     return np.array([m for m, _ in pairs], np.int64), np.array([s for _, s in pairs], np.int64)
 
 
