@@ -54,11 +54,18 @@ class DeviceClient:
         self._transport.close()
 
     def info(self) -> DeviceInfo:
-        """Asks the device what it is; the first thing to do, it also clears the line.
+        """Asks the device what it is; the first thing to do. What an earlier program left on the line is cleared.
 
         Raises:
             DeviceError: nothing answers, or not as this protocol says.
         """
+        try:
+            return self._info()
+        except DeviceError:
+            self._resynchronise()
+        return self._info()
+
+    def _info(self) -> DeviceInfo:
         values: dict[str, list[str]] = {}
         for line in self._exchange("tg-info%", _REPLY_SECONDS):
             if line.startswith("m-tg-"):

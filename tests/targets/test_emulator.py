@@ -7,12 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
-import serial
 
 from hil.client import DeviceClient
 from hil.transports import SerialTransport
-from tests.targets.build import DUMMY_MODEL, build, model_with_invoke
-from tinygen.errors import BoardError
+from tests.targets.build import build, model_with_invoke
+from tinygen.errors import BoardError, DeviceError
 from tinygen.targets.board import Board, load_board
 from tinygen.targets.emulator import EmulatedBoard
 
@@ -102,9 +101,10 @@ def test_without_counting(board: Board, elf: Path) -> None:
 
 def test_unmapped_write(board: Board, tmp_path: Path) -> None:
     error = crash(board, tmp_path, "    *(volatile unsigned *)0x20050000U = 1U;")
-    assert "write of 4 bytes at 0x20050000, 1 bytes beyond the end of SRAM2" in error.what
+    assert "write of 4 bytes at 0x20050000, just beyond the end of SRAM2 (0x2004c000-0x2004ffff)" in error.what
     assert "app_model.c:" in error.where
     assert "invoke" in error.where
+    assert "sp=0x2000" in error.fix and "r12=" in error.fix
 
 
 def test_unmapped_read(board: Board, tmp_path: Path) -> None:
@@ -132,11 +132,26 @@ def test_undefined_instruction(board: Board, tmp_path: Path) -> None:
     assert "cannot execute" in error.what
 
 
-def test_endless_loop(board: Board, elf: Path, tmp_path: Path) -> None:
-    looping = build(board, "zig", tmp_path, model_with_invoke("", "    for (volatile int i = 0;;) { (void)i; }")).elf
-    emulated, client = start(board, looping)
-    emulated.counter.limit = emulated.instructions + 1_000_000
-    with pytest.raises(BoardError, match="still running after"):
+ENDLESS = "    for (volatile int i = 0;;) { (void)i; }"
+
+
+@pytest.mark.parametrize("count", [True, False])
+def test_endless_loop(board: Board, tmp_path: Path, count: bool) -> None:
+    looping = build(board, "zig", tmp_path, model_with_invoke("", ENDLESS)).elf
+    emulated = EmulatedBoard(board, looping, count=count, budget=1_000_000, host_seconds=0.5)
+    client = DeviceClient(emulated)
+    client.wait_for_boot()
+    with pytest.raises(BoardError, match=r"still running after (1,000,000 instructions|0.5 seconds)") as caught:
+        client.run()
+    assert "invoke" in caught.value.where
+
+
+def test_many_inferences_are_no_endless_loop(board: Board, elf: Path) -> None:
+    """The budget is for the time between two looks at the UART, not for the whole run."""
+    emulated = EmulatedBoard(board, elf, budget=100_000)
+    client = DeviceClient(emulated)
+    client.wait_for_boot()
+    while emulated.instructions < 300_000:
         client.run()
 
 
@@ -144,6 +159,8 @@ def test_endless_loop(board: Board, elf: Path, tmp_path: Path) -> None:
     ("changes", "rule"),
     [
         ({"flash_wait_states": 3}, "needs 7 flash wait states, 3 are set"),
+        ({"voltage_scale": 3}, "HCLK 216000000 Hz, at most 144000000 with over-drive at voltage scale 3"),
+        ({"bypass": False}, "HSEBYP is 0, but the board has a clock signal on OSC_IN"),
         ({"over_drive": False}, "at most 180000000 without over-drive"),
         ({"apb1_div": 2}, "APB1 108000000 Hz, at most"),
         ({"pll": (2, 108, 2)}, "VCO input 4000000 Hz"),
@@ -158,8 +175,9 @@ def test_forbidden_clock(board: Board, tmp_path: Path, changes: dict[str, object
         changes = {"pll": dataclasses.replace(clock.pll, m=m, n=n, p=p)}  # type: ignore[type-var]
     broken = dataclasses.replace(board, clock=dataclasses.replace(clock, **changes))
     with pytest.raises(BoardError) as caught:
-        start(broken, build(broken, "zig", tmp_path).elf)
+        start(board, build(broken, "zig", tmp_path).elf)
     assert rule in caught.value.what
+    assert "clock.c:" in caught.value.where or "family.c:" in caught.value.where
     assert "RCC" in caught.value.what or "FLASH_ACR" in caught.value.what
 
 
@@ -184,5 +202,13 @@ def test_pseudo_terminal(board: Board, elf: Path) -> None:
         client.run()
         assert len(client.read(0)) == 16
         client.close()
-    assert serial.VERSION
-    assert "dummy" in DUMMY_MODEL
+
+
+def test_a_crash_behind_a_pseudo_terminal_is_told(board: Board, tmp_path: Path) -> None:
+    elf = build(board, "zig", tmp_path, model_with_invoke("", "    __asm volatile(\".short 0xde00\");")).elf
+    with pytest.raises(BoardError, match="cannot execute"), EmulatedBoard(board, elf).pty() as path:
+        client = DeviceClient(SerialTransport(path), infer_seconds=1.0)
+        client.wait_for_boot()
+        with pytest.raises(DeviceError):
+            client.run()
+        client.close()

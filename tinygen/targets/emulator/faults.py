@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinygen.errors import BoardError
-from tinygen.targets.board import Board
+from tinygen.targets.board import Memory
+from tinygen.targets.emulator.counting import ILLEGAL_DOUBLE, ILLEGAL_FPU_OFF, ILLEGAL_UNALIGNED
 from tinygen.targets.emulator.symbols import Symbols
 
 _STACK_REACH = 64 * 1024
+# QEMU's numbers (target/arm/cpu.h), which Unicorn hands on.
+UNDEFINED, NOT_THUMB = 1, 18
+_EXCEPTIONS = {
+    UNDEFINED: "an undefined instruction", 2: "SVC: the firmware has no supervisor", 3: "a prefetch abort",
+    4: "a data abort", 7: "BKPT: a breakpoint without a debugger", 8: "a branch into the exception range",
+    17: "no coprocessor", NOT_THUMB: "not in Thumb state: an address without its lowest bit set was branched to",
+}  # fmt: skip
+_ILLEGAL = {
+    ILLEGAL_FPU_OFF: "a floating-point instruction, but CPACR does not enable the FPU (DDI 0403 B3.2.20)",
+    ILLEGAL_DOUBLE: "a double-precision instruction, but the core's FPU has single precision only",
+}
 
 
 @dataclass(frozen=True)
@@ -17,7 +29,7 @@ class Fault:
     """An access the board has no answer to.
 
     Attributes:
-        kind: "read", "write", "fetch", "flash write", or "exception" (then `address` is its number).
+        kind: "read", "write", "fetch" or "flash write".
         address, size: bytes.
     """
 
@@ -26,68 +38,103 @@ class Fault:
     size: int
 
 
-def fault_error(
-    board: Board,
-    symbols: Symbols,
-    pc: int,
-    registers: Mapping[str, int],
-    forbidden: Exception | None,
-    access: Fault | None,
-    failure: Exception | None,
-    limited: int,
-) -> BoardError:
+@dataclass(frozen=True)
+class Stop:
+    """Everything known of a machine that stopped.
+
+    Attributes:
+        pc: of the instruction that could not be executed.
+        registers: r0 to r12, sp and lr.
+        forbidden: the rule a peripheral found broken.
+        access: the access without an answer.
+        exception: its number.
+        illegal, illegal_address: what the counter found: ILLEGAL_*, and the address accessed.
+        failure: what the CPU emulator itself said.
+        limit: what ran out, e.g. "2,000,000 instructions in one call".
+    """
+
+    pc: int
+    registers: Mapping[str, int]
+    forbidden: Exception | None = None
+    access: Fault | None = None
+    exception: int | None = None
+    illegal: int = 0
+    illegal_address: int = 0
+    failure: Exception | None = None
+    limit: str = ""
+
+
+def fault_error(name: str, memories: Sequence[Memory], symbols: Symbols, stop: Stop) -> BoardError:
     """The error for a machine that stopped.
 
     Args:
-        pc: where.
-        registers: sp and lr at that moment.
-        forbidden: the rule a peripheral found broken.
-        access: the access without an answer.
-        failure: what the CPU emulator itself said.
-        limited: instructions executed, when the budget ran out.
+        name: of the board.
+        memories: its memory map.
+        symbols: of the firmware.
     """
-    where = f"{board.name}: {symbols.place(pc)}"
-    context = f"sp {registers['sp']:#010x}, called from {symbols.place(registers['lr'] & ~1)}"
-    if forbidden is not None:
-        return BoardError(f"the board forbids this: {forbidden}", where=where, fix=f"({context})")
-    if limited:
-        return BoardError(f"still running after {limited:,} instructions", where=where, fix=f"({context})")
-    if access is not None and access.kind != "exception":
-        overflow = _stack_overflow(symbols, registers["sp"], access.address)
-        if overflow:
-            bottom, top = symbols.address("__stack_bottom"), symbols.address("__stack_top")
-            return BoardError(
-                f"stack overflow by at least {overflow} bytes: the stack has {top - bottom}, "
-                f"from {bottom:#010x} to {top:#010x}; {access.kind} at {access.address:#010x}",
-                where=where,
-                fix=f"Build with a larger --stack ({context}).",
-            )
-        return BoardError(_describe(board, access), where=where, fix=f"({context})")
-    reason = f"exception {access.address}" if access is not None else str(failure)
-    return BoardError(f"the core cannot execute this instruction ({reason})", where=where, fix=f"({context})")
+    where = f"{name}: {symbols.place(stop.pc)}"
+    what, advice = _what(memories, symbols, stop)
+    return BoardError(what, where=where, fix=f"{advice}{_context(symbols, stop)}")
 
 
-def _stack_overflow(symbols: Symbols, sp: int, address: int) -> int:
+def _what(memories: Sequence[Memory], symbols: Symbols, stop: Stop) -> tuple[str, str]:
+    """What is wrong, and advice (with a space behind it, or "")."""
+    sp = stop.registers["sp"]
+    if stop.forbidden is not None:
+        return f"the board forbids this: {stop.forbidden}", ""
+    if stop.limit:
+        return f"still running after {stop.limit}: an endless loop?", ""
+    if stop.illegal == ILLEGAL_UNALIGNED:
+        return (
+            f"unaligned access through {stop.illegal_address:#010x}: this instruction needs a multiple of 4 "
+            "(DDI 0403 A3.2.1)", "",
+        )  # fmt: skip
+    if stop.illegal:
+        return f"the core cannot execute this instruction: {_ILLEGAL[stop.illegal]}", ""
+    if overflow := stack_overflow(symbols, sp, stop.access.address if stop.access else sp):
+        bottom, top = symbols.by_name["__stack_bottom"], symbols.by_name["__stack_top"]
+        access = f"; {stop.access.kind} at {stop.access.address:#010x}" if stop.access else ""
+        what = f"stack overflow by at least {overflow} bytes: the stack has {top - bottom}, from {bottom:#010x} "
+        return f"{what}to {top:#010x}{access}", "Build with a larger --stack. "
+    if stop.access is not None:
+        return describe_access(memories, stop.access), ""
+    reason = str(stop.failure)
+    if stop.exception is not None:
+        reason = _EXCEPTIONS.get(stop.exception, f"exception {stop.exception}")
+    return f"the core cannot execute this instruction ({reason})", ""
+
+
+def _context(symbols: Symbols, stop: Stop) -> str:
+    values = " ".join(f"{name}={value:#x}" for name, value in stop.registers.items())
+    return f"(called from {symbols.place(stop.registers['lr'] & ~1)}; {values})"
+
+
+def stack_overflow(symbols: Symbols, sp: int, address: int) -> int:
     """By how many bytes the stack is overrun; 0 when it is not."""
     bottom = symbols.by_name.get("__stack_bottom", 0)
     lowest = min(sp, address)
     near = bottom - _STACK_REACH <= address < bottom and abs(address - sp) <= _STACK_REACH
-    return bottom - lowest if near else 0
+    return bottom - lowest if near or bottom - _STACK_REACH <= sp < bottom else 0
 
 
-def _describe(board: Board, access: Fault) -> str:
-    """`write of 4 bytes to 0x20050000, 4 bytes beyond the end of SRAM2`."""
+def describe_access(memories: Sequence[Memory], access: Fault) -> str:
+    """`write of 4 bytes at 0x20050000, just beyond the end of SRAM2 (0x2004c000-0x2004ffff)`."""
     address = access.address
+    spans = [(m, origin) for m in memories for origin in (m.origin, *m.aliases)]
+    inside = [m.name for m, origin in spans if origin <= address < origin + m.size]
     if access.kind == "flash write":
-        inside = [m.name for m in board.memories for o in (m.origin, *m.aliases) if o <= address < o + m.size]
         return f"write to {inside[0] if inside else 'flash'} at {address:#010x}, which is read-only"
-    nearest, distance, side = "", 1 << 62, ""
-    for memory in board.memories:
-        for origin in (memory.origin, *memory.aliases):
-            below, above = origin - address, address - (origin + memory.size) + 1
-            if 0 < below < distance:
-                nearest, distance, side = memory.name, below, "before the start of"
-            if 0 < above < distance:
-                nearest, distance, side = memory.name, above, "beyond the end of"
-    place = f"{distance} bytes {side} {nearest}" if distance < 1 << 24 else "where the board has nothing"
-    return f"{access.kind} of {access.size} bytes at {address:#010x}, {place}"
+    head = f"{access.kind} of {access.size} bytes at {address:#010x}"
+    if inside:
+        return f"{head}, across the end of {inside[0]}"
+    best: tuple[int, str] | None = None
+    for memory, origin in spans:
+        span = f"{memory.name} ({origin:#010x}-{origin + memory.size - 1:#010x})"
+        before, beyond = origin - address, address - (origin + memory.size)
+        if before > 0 and (best is None or before < best[0]):
+            best = before, f"{before} bytes before the start of {span}"
+        if beyond >= 0 and (best is None or beyond < best[0]):
+            best = beyond, f"{f'{beyond} bytes' if beyond else 'just'} beyond the end of {span}"
+    if best is None or best[0] >= 1 << 24:
+        return f"{head}, where the board has nothing"
+    return f"{head}, {best[1]}"

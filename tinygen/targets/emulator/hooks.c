@@ -1,30 +1,50 @@
 /*
- * Counts executed basic blocks inside the emulator. Called once per block, so it must be short: a table
- * keyed by bucket and address holds how often each block ran. Buckets: 0 outside inference, 1 the
- * observer between layers, 2 + n layer n. Built on first use and loaded by native.py, whose Counter
- * mirrors the struct below.
+ * What the emulator calls while the firmware runs: once per executed basic block, and in a strict run
+ * once per instruction. So it must be short. A table keyed by bucket and address holds how often each
+ * block ran; buckets: 0 outside inference, 1 the observer between layers, 2 + n layer n. Built on first
+ * use and loaded by native.py, whose Header and Block mirror the structs below; fallback.py does the same in
+ * Python where there is no compiler.
  */
 #include <stdint.h>
 
 #define SLOTS 65536U
 #define REGISTER_LR 10 /* UC_ARM_REG_LR */
+#define REGISTER_SP 12 /* UC_ARM_REG_SP */
+#define REGISTER_R0 66 /* UC_ARM_REG_R0; up to R12 they follow each other */
+#define BASES 65536U
+#define NO_BASE 16U
 #define OUTSIDE 0U
 #define OBSERVER 1U
 #define FIRST_LAYER 2U
+
+#define FPU_ON 1U      /* CPACR lets floating point through */
+#define FPU_DOUBLE 2U  /* the core has double precision */
+#define ILLEGAL_FPU_OFF 1U
+#define ILLEGAL_DOUBLE 2U
+#define ILLEGAL_UNALIGNED 3U
 
 typedef struct {
     uint64_t count;
     uint32_t address;
     uint32_t bucket; /* bucket + 1; 0 marks a free slot */
     uint32_t instructions;
+    uint32_t cycles; /* of one pass */
     uint32_t size;
+    uint32_t reserved;
 } block_t;
+
+typedef struct {
+    uint32_t address;
+    uint32_t base; /* register through which the instruction there accesses aligned memory, or NO_BASE */
+} base_t;
 
 typedef struct {
     int (*reg_read)(void *uc, int id, void *value);
     int (*mem_read)(void *uc, uint64_t address, void *bytes, uint64_t size);
     int (*emu_stop)(void *uc);
+    uint32_t (*cost)(uint32_t address, uint32_t size, uint32_t instructions); /* cycles; 0: one each */
     uint64_t total;    /* instructions since reset */
+    uint64_t cycles;   /* since reset */
     uint64_t limit;    /* stops the emulator when total reaches it */
     uint32_t limited;  /* set then */
     uint32_t invoke;   /* entry of an inference */
@@ -33,9 +53,19 @@ typedef struct {
     uint32_t observer_return;
     uint32_t bucket;
     uint32_t layer;
-    uint32_t lost; /* blocks that found the table full */
+    uint32_t lost;     /* blocks that found the table full */
+    uint32_t features; /* FPU_* */
+    uint32_t illegal;  /* ILLEGAL_* that stopped the emulator */
+    uint32_t illegal_pc;
+    uint32_t illegal_address; /* the unaligned base address */
     block_t blocks[SLOTS];
+    base_t bases[BASES];
 } counter_t;
+
+static uint32_t halfword(const uint8_t *code, uint32_t at)
+{
+    return (uint32_t)code[at] | (uint32_t)code[at + 1U] << 8;
+}
 
 static uint32_t return_address(const counter_t *c, void *uc)
 {
@@ -44,7 +74,29 @@ static uint32_t return_address(const counter_t *c, void *uc)
     return lr & ~1U;
 }
 
-static uint32_t count_instructions(const counter_t *c, void *uc, uint64_t address, uint32_t size)
+/* Arithmetic on doubles, and conversion from and to them (DDI 0403 A6.4): not in a single-precision FPU. */
+static int is_double_precision(uint32_t first, uint32_t second)
+{
+    const int arithmetic = (first & 0xEF00U) == 0xEE00U && (second & 0x0F10U) == 0x0B00U;
+    const int conversion = (first & 0xFFBFU) == 0xEEB7U && (second & 0x0ED0U) == 0x0AC0U;
+    return arithmetic || conversion;
+}
+
+/* What the core lacks for this instruction; 0 when it has it. */
+static uint32_t illegal_instruction(uint32_t features, uint32_t first, uint32_t second)
+{
+    const int floating = (first & 0xEC00U) == 0xEC00U && (second & 0x0E00U) == 0x0A00U;
+    if (floating && (features & FPU_ON) == 0U) {
+        return ILLEGAL_FPU_OFF;
+    }
+    if ((features & FPU_DOUBLE) == 0U && is_double_precision(first, second)) {
+        return ILLEGAL_DOUBLE;
+    }
+    return 0U;
+}
+
+/* Counts the instructions of a block seen for the first time, and looks whether the core has them all. */
+static uint32_t examine(counter_t *c, void *uc, uint32_t address, uint32_t size)
 {
     uint8_t code[4096];
     uint32_t instructions = 0U;
@@ -53,8 +105,16 @@ static uint32_t count_instructions(const counter_t *c, void *uc, uint64_t addres
         return size / 2U;
     }
     for (uint32_t i = 0U; i + 1U < bytes; instructions++) {
-        const uint32_t prefix = (uint32_t)code[i + 1U] >> 3;
-        i += prefix >= 0x1DU ? 4U : 2U;
+        const uint32_t first = halfword(code, i);
+        const int wide = first >> 11 >= 0x1DU;
+        if (wide && i + 3U < bytes) {
+            const uint32_t illegal = illegal_instruction(c->features, first, halfword(code, i + 2U));
+            if (illegal != 0U && c->illegal == 0U) {
+                c->illegal = illegal;
+                c->illegal_pc = address + i;
+            }
+        }
+        i += wide ? 4U : 2U;
     }
     return instructions;
 }
@@ -100,20 +160,74 @@ void tinygen_on_block(void *uc, uint64_t address, uint32_t size, void *user)
     block_t *b = find(c, (uint32_t)address, c->bucket);
     if (b == 0) {
         c->lost++;
+        c->emu_stop(uc);
         return;
     }
     if (b->bucket == 0U || b->size != size) {
-        if (b->bucket == 0U) {
-            b->address = (uint32_t)address;
-            b->bucket = c->bucket + 1U;
-        }
+        b->instructions = examine(c, uc, (uint32_t)address, size);
+        b->cycles = c->cost == 0 ? b->instructions : c->cost((uint32_t)address, size, b->instructions);
+        b->address = (uint32_t)address;
+        b->bucket = c->bucket + 1U;
         b->size = size;
-        b->instructions = count_instructions(c, uc, address, size);
+        if (c->illegal != 0U) {
+            c->emu_stop(uc);
+            return;
+        }
     }
     b->count++;
     c->total += b->instructions;
+    c->cycles += b->cycles;
     if (c->total >= c->limit) {
         c->limited = 1U;
+        c->emu_stop(uc);
+    }
+}
+
+/*
+ * LDM, STM, LDRD, STRD, LDREX, STREX, VLDR, VLDM and their like fault on an address that is no multiple of 4, also
+ * where plain loads and stores may be unaligned (DDI 0403 A3.2.1). The CPU emulator lets them pass. All their offsets
+ * are multiples of 4, so the base register decides. Gives its number; NO_BASE for any other instruction.
+ */
+static uint32_t aligned_base(uint32_t first, uint32_t second)
+{
+    if ((first & 0xF000U) == 0xC000U) {
+        return first >> 8 & 7U; /* LDM, STM */
+    }
+    if ((first & 0xF600U) == 0xB400U) {
+        return 13U; /* PUSH, POP */
+    }
+    if ((first & 0xFFE0U) == 0xE8C0U && (second & 0x00A0U) == 0U) {
+        return NO_BASE; /* TBB, TBH; exclusive bytes and halfwords */
+    }
+    if ((first & 0xFE00U) == 0xE800U) {
+        return first & 15U;
+    }
+    if ((first & 0xFFE0U) != 0xEC40U && (first & 0xFE00U) == 0xEC00U && (second & 0x0E00U) == 0x0A00U) {
+        return first & 15U;
+    }
+    return NO_BASE;
+}
+
+void tinygen_on_instruction(void *uc, uint64_t address, uint32_t size, void *user)
+{
+    counter_t *c = user;
+    base_t *b = &c->bases[address >> 1 & (BASES - 1U)];
+    if (b->address != (uint32_t)address) {
+        uint8_t code[4] = {0U, 0U, 0U, 0U};
+        (void)c->mem_read(uc, address, code, size < 4U ? 2U : 4U);
+        b->address = (uint32_t)address;
+        b->base = aligned_base(halfword(code, 0U), halfword(code, 2U));
+    }
+    if (b->base == NO_BASE || b->base == 15U || c->illegal != 0U) {
+        return;
+    }
+    uint32_t value = 0U;
+    const int id = b->base == 13U ? REGISTER_SP : b->base == 14U ? REGISTER_LR : REGISTER_R0 + (int)b->base;
+    c->reg_read(uc, id, &value);
+    if ((value & 3U) != 0U) {
+        c->illegal = ILLEGAL_UNALIGNED;
+        c->illegal_pc = (uint32_t)address;
+        c->illegal_address = value;
         c->emu_stop(uc);
     }
 }

@@ -1,10 +1,11 @@
-"""The block counter in C: built once per machine, loaded through ctypes."""
+"""The block counter in C (hooks.c): built once per machine, loaded through ctypes."""
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -13,32 +14,31 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinygen.errors import ToolchainError
+from tinygen.targets.emulator.counting import BlockRow, Cost
 
-SLOTS = 65536
+SLOTS = BASES = 65536
 _SOURCE = Path(__file__).with_name("hooks.c")
+_HOOK_CODE, _HOOK_BLOCK = 4, 8
+_COST = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32)
+_BLOCK = np.dtype([
+    ("count", "<u8"), ("address", "<u4"), ("bucket", "<u4"),
+    ("instructions", "<u4"), ("cycles", "<u4"), ("size", "<u4"), ("reserved", "<u4"),
+])  # fmt: skip
 
 
-class Block(ctypes.Structure):
-    """block_t of hooks.c."""
-
-    _fields_ = (
-        ("count", ctypes.c_uint64),
-        ("address", ctypes.c_uint32),
-        ("bucket", ctypes.c_uint32),
-        ("instructions", ctypes.c_uint32),
-        ("size", ctypes.c_uint32),
-    )
-
-
-class Counter(ctypes.Structure):
-    """counter_t of hooks.c."""
+class NativeCounter(ctypes.Structure):
+    """counter_t of hooks.c; see `Counter`."""
 
     _fields_ = (
         ("reg_read", ctypes.c_void_p),
         ("mem_read", ctypes.c_void_p),
         ("emu_stop", ctypes.c_void_p),
+        ("cost", ctypes.c_void_p),
         ("total", ctypes.c_uint64),
+        ("cycles", ctypes.c_uint64),
         ("limit", ctypes.c_uint64),
         ("limited", ctypes.c_uint32),
         ("invoke", ctypes.c_uint32),
@@ -48,68 +48,103 @@ class Counter(ctypes.Structure):
         ("bucket", ctypes.c_uint32),
         ("layer", ctypes.c_uint32),
         ("lost", ctypes.c_uint32),
-        ("blocks", Block * SLOTS),
+        ("features", ctypes.c_uint32),
+        ("illegal", ctypes.c_uint32),
+        ("illegal_pc", ctypes.c_uint32),
+        ("illegal_address", ctypes.c_uint32),
+        ("blocks", ctypes.c_uint8 * (SLOTS * _BLOCK.itemsize)),
+        ("bases", ctypes.c_uint64 * BASES),
     )
 
+    def install(self, uc: Any, *, blocks: bool, alignment: bool, cost: Cost | None) -> None:
+        from unicorn.unicorn_py3.unicorn import uclib
 
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "tinygen"
+        for field, symbol in (("reg_read", "uc_reg_read"), ("mem_read", "uc_mem_read"), ("emu_stop", "uc_emu_stop")):
+            setattr(self, field, ctypes.cast(getattr(uclib, symbol), ctypes.c_void_p).value)
+        if cost is not None:
+            self._cost_callback = _COST(cost)  # C keeps only the address
+            self.cost = ctypes.cast(self._cost_callback, ctypes.c_void_p).value
+        library = load_library()
+        if blocks:
+            self._hook(uclib, uc, _HOOK_BLOCK, library.tinygen_on_block)
+        if alignment:
+            self._hook(uclib, uc, _HOOK_CODE, library.tinygen_on_instruction)
+
+    def _hook(self, uclib: Any, uc: Any, kind: int, function: Any) -> None:
+        everywhere = (ctypes.c_uint64(1), ctypes.c_uint64(0))
+        handle = ctypes.c_size_t()
+        status = uclib.uc_hook_add(
+            uc._uch, ctypes.byref(handle), ctypes.c_int(kind), ctypes.cast(function, ctypes.c_void_p),
+            ctypes.byref(self), *everywhere,
+        )  # fmt: skip
+        if status:
+            raise ToolchainError(f"Unicorn refused a hook (error {status})")
+
+    def _table(self) -> np.ndarray:
+        """The counter's own memory as an array; writing to it writes to the counter."""
+        return np.frombuffer(memoryview(self), _BLOCK, SLOTS, NativeCounter.blocks.offset)
+
+    def rows(self) -> list[BlockRow]:
+        table = self._table()
+        used = table[(table["bucket"] > 0) & (table["count"] > 0)]
+        return [
+            BlockRow(address, size, bucket - 1, instructions, cycles, count)
+            for count, address, bucket, instructions, cycles, size, _ in used.tolist()
+        ]
+
+    def clear(self) -> None:
+        self._table()["count"] = 0
 
 
-def _compiler() -> list[str]:
-    for name in ("cc", "gcc", "clang"):
-        if shutil.which(name):
-            return [name]
-    return [sys.executable, "-m", "ziglang", "cc"]
+def _cache_folders() -> list[Path]:
+    base = os.environ.get("XDG_CACHE_HOME")
+    own = f"tinygen-{os.getuid()}" if hasattr(os, "getuid") else "tinygen"
+    return [(Path(base) if base else Path.home() / ".cache") / "tinygen", Path(tempfile.gettempdir()) / own]
+
+
+def _compilers() -> list[list[str]]:
+    found = [[name] for name in ("cc", "gcc", "clang") if shutil.which(name)]
+    return [*found, [sys.executable, "-m", "ziglang", "cc"]]
 
 
 @cache
-def load_hook() -> int:
-    """Address of the C function `tinygen_on_block`.
+def load_library() -> ctypes.CDLL:
+    """hooks.c, built unless an earlier run has.
 
     Raises:
         ToolchainError: it could not be built.
     """
     source = _SOURCE.read_bytes()
-    key = hashlib.sha256(source + sys.platform.encode()).hexdigest()[:16]
-    library = _cache_folder() / f"hooks-{key}.so"
-    if not library.is_file():
-        _build(library)
-    hook = ctypes.CDLL(str(library)).tinygen_on_block
-    return int(ctypes.cast(hook, ctypes.c_void_p).value or 0)
-
-
-def _build(library: Path) -> None:
-    library.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        built = Path(folder) / library.name
-        command = [*_compiler(), "-shared", "-fPIC", "-O2", "-std=c99", str(_SOURCE), "-o", str(built)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise ToolchainError(
-                "the emulator's block counter could not be built",
-                where=" ".join(command),
-                fix=done.stderr[-500:] or "Install a C compiler, or: pip install ziglang",
-            )
-        # A rename is atomic, so that two processes that build at once both end up with a whole file.
-        built.replace(library)
-
-
-def install(uc: Any, unicorn_library: Any, counter: Counter) -> None:
-    """Adds the block hook to a Unicorn engine; must precede its first `emu_start`."""
-    for field, symbol in (("reg_read", "uc_reg_read"), ("mem_read", "uc_mem_read"), ("emu_stop", "uc_emu_stop")):
-        address = ctypes.cast(getattr(unicorn_library, symbol), ctypes.c_void_p).value
-        setattr(counter, field, address)
-    handle = ctypes.c_size_t()
-    status = unicorn_library.uc_hook_add(
-        uc._uch,
-        ctypes.byref(handle),
-        ctypes.c_int(8),  # UC_HOOK_BLOCK
-        ctypes.c_void_p(load_hook()),
-        ctypes.byref(counter),
-        ctypes.c_uint64(1),
-        ctypes.c_uint64(0),
+    key = hashlib.sha256(source + f"{sys.platform} {platform.machine()}".encode()).hexdigest()[:16]
+    problem = ""
+    for folder in _cache_folders():
+        library = folder / f"hooks-{key}.so"
+        try:
+            if not library.is_file():
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                problem = _build(library)
+            if library.is_file():
+                return ctypes.CDLL(str(library))
+        except OSError as error:
+            problem = str(error)
+    raise ToolchainError(
+        "the emulator's block counter could not be built",
+        where=str(_SOURCE),
+        fix=problem or "Install a C compiler, or: pip install ziglang",
     )
-    if status:
-        raise ToolchainError(f"Unicorn refused the block hook (error {status})")
+
+
+def _build(library: Path) -> str:
+    """Tries the compilers in turn; gives the last one's complaint, "" when the library stands."""
+    problem = ""
+    for compiler in _compilers():
+        with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+            built = Path(folder) / library.name
+            command = [*compiler, "-shared", "-fPIC", "-O2", "-std=c99", str(_SOURCE), "-o", str(built)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                # A rename is atomic, so that two processes that build at once both end up with a whole file.
+                built.replace(library)
+                return ""
+            problem = done.stderr[-500:]
+    return problem

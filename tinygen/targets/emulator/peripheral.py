@@ -21,36 +21,52 @@ class Forbidden(Exception):
 
 @dataclass
 class Peripheral:
-    """A block of registers. Those without a meaning here just keep what was written.
+    """A block of 32-bit registers. Those without a meaning here just keep what was written.
 
     Attributes:
         name: as in the reference manual.
         base, size: address range in bytes.
         enabled: whether the peripheral's clock is on; an access while it is off is an error.
+        clock_rule: where the manual says so.
     """
 
     name: str
     base: int
     size: int = 0x400
     enabled: Callable[[], bool] = lambda: True
+    clock_rule: str = ""
     registers: dict[int, int] = field(default_factory=dict)
 
-    def load(self, offset: int) -> int:
-        """A read by the firmware."""
-        self._require_clock(offset)
-        return self.read(offset)
+    def load(self, offset: int, size: int) -> int:
+        """A read of `size` bytes by the firmware.
 
-    def store(self, offset: int, value: int) -> None:
-        """A write by the firmware."""
-        self._require_clock(offset)
-        self.write(offset, value)
+        Raises:
+            Forbidden: the manual forbids it now.
+        """
+        self._require_clock(offset, 0)
+        shift = 8 * (offset & 3)
+        return self.read(offset & ~3) >> shift & ((1 << 8 * size) - 1)
+
+    def store(self, offset: int, size: int, value: int) -> None:
+        """A write of `size` bytes by the firmware.
+
+        Raises:
+            Forbidden: the manual forbids it now.
+        """
+        self._require_clock(offset, value)
+        word, shift, mask = offset & ~3, 8 * (offset & 3), (1 << 8 * size) - 1
+        kept = self.registers.get(word, 0) & ~(mask << shift) if size < 4 else 0
+        self.write(word, kept | (value & mask) << shift)
 
     def read(self, offset: int) -> int:
+        """The register at a multiple of 4."""
         return self.registers.get(offset, 0)
 
     def write(self, offset: int, value: int) -> None:
+        """Writes the register at a multiple of 4."""
         self.registers[offset] = value
 
-    def _require_clock(self, offset: int) -> None:
+    def _require_clock(self, offset: int, value: int) -> None:
         if not self.enabled():
-            raise Forbidden(f"{self.name}+{offset:#x}", 0, "accessed while its clock is off in RCC")
+            rule = f"accessed while its clock is off in RCC{f' ({self.clock_rule})' if self.clock_rule else ''}"
+            raise Forbidden(f"{self.name}+{offset:#x}", value, rule)

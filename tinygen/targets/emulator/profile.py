@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
-from tinygen.targets.emulator.native import SLOTS, Counter
+from tinygen.targets.emulator.counting import FIRST_LAYER, BlockRow
 from tinygen.targets.emulator.symbols import Symbols
-
-_FIRST_LAYER = 2
-_BLOCK = np.dtype(
-    [("count", "<u8"), ("address", "<u4"), ("bucket", "<u4"), ("instructions", "<u4"), ("size", "<u4")]
-)
 
 
 @dataclass(frozen=True)
@@ -23,6 +17,7 @@ class ExecutedBlock:
         layer: the layer.
         address, size: where, in bytes.
         instructions: in one pass; those an IT block skips are counted.
+        cycles: of one pass, by the board's cost function.
         count: passes.
     """
 
@@ -30,6 +25,7 @@ class ExecutedBlock:
     address: int
     size: int
     instructions: int
+    cycles: int
     count: int
 
 
@@ -40,13 +36,16 @@ class Profile:
     Attributes:
         blocks: every block that ran; a cycle model weighs these.
         layers: instructions per layer. What runs before the first layer counts as layer 0's.
-        after: instructions after the last layer.
+        layer_cycles: cycles per layer, by the board's cost function (an estimate).
+        after, after_cycles: after the last layer.
         functions: instructions per C function.
     """
 
     blocks: tuple[ExecutedBlock, ...]
     layers: tuple[int, ...]
+    layer_cycles: tuple[int, ...]
     after: int
+    after_cycles: int
     functions: dict[str, int]
 
     @property
@@ -54,35 +53,33 @@ class Profile:
         """Of the whole inference, without the observer."""
         return sum(self.layers) + self.after
 
+    @property
+    def cycles(self) -> int:
+        """Of the whole inference, without the observer; an estimate."""
+        return sum(self.layer_cycles) + self.after_cycles
 
-def _table(counter: Counter) -> np.ndarray:
-    """The counter's own memory as an array; writing to it writes to the counter."""
-    return np.frombuffer(memoryview(counter), _BLOCK, SLOTS, Counter.blocks.offset)
 
-
-def read_profile(counter: Counter, symbols: Symbols, layers: int) -> Profile:
+def make_profile(rows: Iterable[BlockRow], symbols: Symbols, layers: int) -> Profile:
     """The profile of what has run since the counter was cleared.
 
     Args:
-        counter: the native counter.
+        rows: of the counter.
         symbols: of the ELF that ran.
         layers: how many layers the model has.
     """
-    table = _table(counter)
-    rows = table[(table["bucket"] > _FIRST_LAYER) & (table["count"] > 0)]
     blocks = []
-    per_layer = [0] * (layers + 1)
+    per_layer, cycles = [0] * (layers + 1), [0] * (layers + 1)
     functions: dict[str, int] = {}
-    for count, address, bucket, instructions, size in rows.tolist():
-        layer = min(bucket - 1 - _FIRST_LAYER, layers)
-        blocks.append(ExecutedBlock(layer, address, size, instructions, count))
-        per_layer[layer] += instructions * count
-        name = symbols.function(address)
-        functions[name] = functions.get(name, 0) + instructions * count
+    for row in rows:
+        if row.bucket < FIRST_LAYER:
+            continue
+        layer = min(row.bucket - FIRST_LAYER, layers)
+        blocks.append(ExecutedBlock(layer, row.address, row.size, row.instructions, row.cycles, row.passes))
+        per_layer[layer] += row.instructions * row.passes
+        cycles[layer] += row.cycles * row.passes
+        name = symbols.function(row.address)
+        functions[name] = functions.get(name, 0) + row.instructions * row.passes
     blocks.sort(key=lambda block: (block.layer, block.address))
-    return Profile(tuple(blocks), tuple(per_layer[:layers]), per_layer[layers], functions)
-
-
-def clear(counter: Counter) -> None:
-    """Forgets the counts; markers stay."""
-    _table(counter)["count"] = 0
+    return Profile(
+        tuple(blocks), tuple(per_layer[:layers]), tuple(cycles[:layers]), per_layer[layers], cycles[layers], functions
+    )

@@ -1,6 +1,6 @@
-"""Clock tree, power and pins of STM32F4 and STM32F7, as far as their reference manuals forbid things.
+"""What STM32F4 and STM32F7 share: clock tree, flash interface, pins and the rules of their USARTs.
 
-RM0385 (F74x/F75x) and RM0090 (F405/F407). The limits hold for 2.7 to 3.6 V.
+RM0090 (F405/F407) and RM0385 (F74x/F75x). The limits hold for 2.7 to 3.6 V.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from dataclasses import dataclass, field
 
 from tinygen.targets.board import Board
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral
-from tinygen.targets.emulator.uart import StmUart, UsartF4, UsartF7
+from tinygen.targets.emulator.uart import Uart
 
 RCC_BASE, FLASH_BASE, PWR_BASE, GPIO_BASE = 0x40023800, 0x40023C00, 0x40007000, 0x40020000
 HSI_HZ = 16_000_000
 _CR, _PLLCFGR, _CFGR, _AHB1ENR, _APB1ENR, _APB2ENR = 0x00, 0x04, 0x08, 0x30, 0x40, 0x44
+_NAMES = {_CR: "RCC_CR", _PLLCFGR: "RCC_PLLCFGR", _CFGR: "RCC_CFGR"}
 _ENABLE_REGISTERS = {"ahb1enr": _AHB1ENR, "apb1enr": _APB1ENR, "apb2enr": _APB2ENR}
-_HSION, _HSEON, _PLLON = 0, 16, 24
+_HSION, _HSEON, _HSEBYP, _PLLON = 0, 16, 18, 24
 _HSI, _HSE, _PLL = 0, 1, 2
+# Seconds from on to ready: datasheets' typical values, so that a firmware that does not wait is caught.
+_START = {_HSION: 2e-6, _HSEON: 1e-3, _PLLON: 100e-6}
+_START_BYPASS = 5e-6
 
 
 @dataclass(frozen=True)
@@ -25,92 +29,154 @@ class Limits:
     """What a family allows, in Hz.
 
     Attributes:
-        manual: where it says so.
-        core, core_over_drive: HCLK without and with over-drive.
-        apb1, apb2: bus clocks without over-drive; `*_over_drive` with it.
+        tree, buses, waits, usart: where its manual says so.
+        core, apb1, apb2: by (voltage scale, over-drive) and by over-drive.
+        pll_out: highest output of the main PLL.
         per_wait_state: HCLK per flash wait state.
         vco: range of the PLL's VCO.
     """
 
-    manual: str
-    core: int
-    core_over_drive: int
-    apb1: int
-    apb1_over_drive: int
-    apb2: int
-    apb2_over_drive: int
+    tree: str
+    buses: str
+    waits: str
+    usart: str
+    core: dict[tuple[int, bool], int]
+    apb1: dict[bool, int]
+    apb2: dict[bool, int]
+    pll_out: int
     per_wait_state: int = 30_000_000
     vco: tuple[int, int] = (100_000_000, 432_000_000)
 
 
-F7 = Limits("RM0385 5.3.2, table 7; DS10916 table 17", 180_000_000, 216_000_000,
-            45_000_000, 54_000_000, 90_000_000, 108_000_000)  # fmt: skip
-F4 = Limits("RM0090 7.3.2, table 10; DS8626 table 14", 168_000_000, 168_000_000,
-            42_000_000, 42_000_000, 84_000_000, 84_000_000)  # fmt: skip
-
-
 @dataclass
 class Rcc(Peripheral):
-    """Reset and clock control. Oscillators are ready as soon as they are on."""
+    """Reset and clock control.
 
+    Attributes:
+        limits: of the family.
+        hse_hz, hse_bypass: what is on OSC_IN: how fast, and a clock rather than a crystal.
+        clock: cycles of the core since reset.
+        wait_states, over_drive, voltage_scale: as set now.
+    """
+
+    limits: Limits = field(kw_only=True)
     hse_hz: int = 0
-    limits: Limits = F7
+    hse_bypass: bool = False
+    clock: Callable[[], int] = lambda: 0
     wait_states: Callable[[], int] = lambda: 0
     over_drive: Callable[[], bool] = lambda: False
+    voltage_scale: Callable[[], int] = lambda: 1
     registers: dict[int, int] = field(default_factory=lambda: {_CR: 0x83, _PLLCFGR: 0x24003010, _CFGR: 0})
+    _ready_at: dict[int, int] = field(default_factory=lambda: {_HSION: 0}, init=False)
 
     def read(self, offset: int) -> int:
         value = super().read(offset)
         if offset == _CR:
-            for bit in (_HSION, _HSEON, _PLLON):
-                value |= ((value >> bit) & 1) << (bit + 1)
+            for bit in _START:
+                value = value & ~(2 << bit) | int(self._ready(bit)) << (bit + 1)
         return value
 
     def write(self, offset: int, value: int) -> None:
-        before = self.registers.get(offset, 0)
-        if offset == _PLLCFGR and value != before and self._on(_PLLON):
-            raise Forbidden("RCC_PLLCFGR", value, f"written while the PLL is on ({self.limits.manual})")
         if offset == _CR:
-            self._check_switching_off(value)
+            self._write_control(value)
+            return
+        if offset == _PLLCFGR and value != self.registers[offset] and self._on(_PLLON):
+            raise Forbidden("RCC_PLLCFGR", value, f"written while the PLL is on ({self.limits.tree}, PLLCFGR)")
         if offset == _CFGR:
-            selected = value & 3
-            if not self._on((_HSION, _HSEON, _PLLON, _PLLON)[selected]):
-                raise Forbidden("RCC_CFGR", value, "SW selects a clock that is not ready")
-            value = (value & ~0xC) | (selected << 2)
+            value = self._selected(value)
         self.registers[offset] = value
-        if offset == _CR and (value >> _PLLON) & 1 and not (before >> _PLLON) & 1:
+        if offset in _NAMES:
+            self.check_clocks(_NAMES[offset], value)
+
+    def _write_control(self, value: int) -> None:
+        before = self.registers[_CR]
+        self._check_switching_off(value)
+        if (before ^ value) >> _HSEBYP & 1 and before >> _HSEON & 1:
+            raise Forbidden("RCC_CR", value, f"HSEBYP changed while HSE is on ({self.limits.tree}, CR)")
+        starts = {bit for bit in _START if value >> bit & 1 and not before >> bit & 1}
+        if _HSEON in starts:
+            self._check_oscillator(value)
+        self.registers[_CR] = value
+        for bit in starts:
+            seconds = _START_BYPASS if bit == _HSEON and self.hse_bypass else _START[bit]
+            self._ready_at[bit] = self.clock() + int(seconds * self.hclk_hz())
+        if _PLLON in starts:
+            self._check_pll_source()
             self.pll_hz()
-        if offset in (_CR, _CFGR, _PLLCFGR):
-            self.check_clocks(f"RCC_{ {_CR: 'CR', _CFGR: 'CFGR', _PLLCFGR: 'PLLCFGR'}[offset] }", value)
+
+    def _check_oscillator(self, control: int) -> None:
+        bypass = bool(control >> _HSEBYP & 1)
+        if not self.hse_hz:
+            raise Forbidden("RCC_CR", control, "HSE switched on, but the board has nothing on OSC_IN")
+        if bypass != self.hse_bypass:
+            there = "a clock signal" if self.hse_bypass else "a crystal"
+            rule = f"HSEBYP is {int(bypass)}, but the board has {there} on OSC_IN ({self.limits.tree}, HSE clock)"
+            raise Forbidden("RCC_CR", control, rule)
+
+    def _check_pll_source(self) -> None:
+        source = _HSEON if self.registers[_PLLCFGR] >> 22 & 1 else _HSION
+        if not self._ready(source):
+            raise Forbidden("RCC_CR", self.registers[_CR], f"PLL on before its source is ready ({self.limits.tree})")
+
+    def _selected(self, config: int) -> int:
+        """`config` with SWS following SW."""
+        selected = config & 3
+        if selected == 3:
+            raise Forbidden("RCC_CFGR", config, f"SW = 3 is not allowed ({self.limits.tree}, CFGR)")
+        if not self._ready((_HSION, _HSEON, _PLLON)[selected]):
+            name = ("HSI", "HSE", "the PLL")[selected]
+            raise Forbidden("RCC_CFGR", config, f"SW selects {name}, which is not ready ({self.limits.tree}, CFGR)")
+        return config & ~0xC | selected << 2
 
     def _on(self, bit: int) -> bool:
         return bool(self.registers[_CR] >> bit & 1)
 
+    def _ready(self, bit: int) -> bool:
+        return self._on(bit) and self.clock() >= self._ready_at.get(bit, 0)
+
+    def source(self) -> int:
+        """What drives SYSCLK: 0 HSI, 1 HSE, 2 PLL."""
+        return self.registers[_CFGR] >> 2 & 3
+
+    def pll_is_on(self) -> bool:
+        """Whether the main PLL is switched on."""
+        return self._on(_PLLON)
+
+    def uses_pll(self) -> bool:
+        """Whether SYSCLK comes from the main PLL."""
+        return self.source() == _PLL
+
     def _check_switching_off(self, value: int) -> None:
-        in_use = {_HSI: _HSION, _HSE: _HSEON, _PLL: _PLLON}[self.registers[_CFGR] >> 2 & 3]
+        in_use = {_HSI: _HSION, _HSE: _HSEON, _PLL: _PLLON}[self.source()]
         source_of_pll = _HSEON if self.registers[_PLLCFGR] >> 22 & 1 else _HSION
         needed = [in_use] + ([source_of_pll] if in_use == _PLLON else [])
         if any(not value >> bit & 1 for bit in needed):
-            raise Forbidden("RCC_CR", value, "switches off the clock that drives the core")
+            raise Forbidden("RCC_CR", value, f"switches off the clock that drives the core ({self.limits.tree}, CR)")
 
     def pll_hz(self) -> int:
-        """Output of the main PLL; checks its input and VCO."""
-        config = self.registers[_PLLCFGR]
+        """Output of the main PLL; checks its factors, input, VCO and output."""
+        config, tree = self.registers[_PLLCFGR], self.limits.tree
         source = self.hse_hz if config >> 22 & 1 else HSI_HZ
-        m, n, p = config & 0x3F, config >> 6 & 0x1FF, ((config >> 16 & 3) + 1) * 2
-        if m < 2 or n < 50:
-            raise Forbidden("RCC_PLLCFGR", config, f"PLLM {m} or PLLN {n} out of range ({self.limits.manual})")
+        m, n, p, q = config & 0x3F, config >> 6 & 0x1FF, ((config >> 16 & 3) + 1) * 2, config >> 24 & 0xF
         low, high = self.limits.vco
+        if m < 2 or not 50 <= n <= 432 or q < 2:
+            rule = f"PLLM {m} is not 2 to 63, PLLN {n} not 50 to 432, or PLLQ {q} not 2 to 15 ({tree}, PLLCFGR)"
+            raise Forbidden("RCC_PLLCFGR", config, rule)
         if not 950_000 <= source / m <= 2_100_000:
-            raise Forbidden("RCC_PLLCFGR", config, f"VCO input {source / m:.0f} Hz is not 1 to 2 MHz")
-        if not low <= source / m * n <= high:
-            raise Forbidden("RCC_PLLCFGR", config, f"VCO {source / m * n:.0f} Hz is not {low} to {high}")
-        return source // m * n // p
+            rule = f"VCO input {source / m:.0f} Hz is not 1 to 2 MHz ({tree}, PLLCFGR)"
+            raise Forbidden("RCC_PLLCFGR", config, rule)
+        vco = source / m * n
+        if not low <= vco <= high:
+            raise Forbidden("RCC_PLLCFGR", config, f"VCO {vco:.0f} Hz is not {low} to {high} ({tree}, PLLCFGR)")
+        if not 24_000_000 <= vco / p <= self.limits.pll_out:
+            rule = f"PLL output {vco / p:.0f} Hz is not 24000000 to {self.limits.pll_out} ({tree}, PLLCFGR)"
+            raise Forbidden("RCC_PLLCFGR", config, rule)
+        return round(vco / p)
 
     def hclk_hz(self) -> int:
         """What the core runs at."""
-        source = self.registers[_CFGR] >> 2 & 3
-        sysclk = {_HSI: HSI_HZ, _HSE: self.hse_hz}.get(source) or self.pll_hz()
+        source = self.source()
+        sysclk = self.pll_hz() if source == _PLL else {_HSI: HSI_HZ, _HSE: self.hse_hz}[source]
         code = self.registers[_CFGR] >> 4 & 0xF
         return sysclk // (1 if code < 8 else (2, 4, 8, 16, 64, 128, 256, 512)[code - 8])
 
@@ -123,61 +189,55 @@ class Rcc(Peripheral):
 
     def check_clocks(self, register: str, value: int) -> None:
         """Raises Forbidden when the present settings are outside the limits."""
-        limits, fast, hclk = self.limits, self.over_drive(), self.hclk_hz()
-        checks = (
-            ("HCLK", hclk, limits.core_over_drive if fast else limits.core),
-            ("APB1", self.bus_hz("apb1"), limits.apb1_over_drive if fast else limits.apb1),
-            ("APB2", self.bus_hz("apb2"), limits.apb2_over_drive if fast else limits.apb2),
-        )
-        for name, actual, allowed in checks:
-            if actual > allowed:
-                drive = "with" if fast else "without"
-                rule = f"{name} {actual} Hz, at most {allowed} {drive} over-drive ({limits.manual})"
+        limits, fast, hclk, scale = self.limits, self.over_drive(), self.hclk_hz(), self.voltage_scale()
+        drive = "with" if fast else "without"
+        allowed = limits.core[scale, fast]
+        if hclk > allowed:
+            rule = f"HCLK {hclk} Hz, at most {allowed} {drive} over-drive at voltage scale {scale} ({limits.buses})"
+            raise Forbidden(register, value, rule)
+        for bus, most in (("apb1", limits.apb1[fast]), ("apb2", limits.apb2[fast])):
+            if self.bus_hz(bus) > most:
+                rule = f"{bus.upper()} {self.bus_hz(bus)} Hz, at most {most} {drive} over-drive ({limits.buses})"
                 raise Forbidden(register, value, rule)
         needed = -(-hclk // limits.per_wait_state) - 1
         if self.wait_states() < needed:
-            rule = f"HCLK {hclk} Hz needs {needed} flash wait states, {self.wait_states()} are set ({limits.manual})"
+            rule = f"HCLK {hclk} Hz needs {needed} flash wait states, {self.wait_states()} are set ({limits.waits})"
             raise Forbidden(register, value, rule)
 
     def peripheral_on(self, register: str, bit: int) -> bool:
         """Whether an enable bit is set."""
         return bool(self.registers.get(_ENABLE_REGISTERS[register], 0) >> bit & 1)
 
-
-@dataclass
-class Pwr(Peripheral):
-    """Power control with the F7's over-drive (RM0385 4.1.4)."""
-
-    has_over_drive: bool = True
-
-    def read(self, offset: int) -> int:
-        if offset == 0x04:  # CSR1: VOSRDY, ODRDY, ODSWRDY follow at once
-            control = self.registers.get(0x00, 0)
-            drive = control & (3 << 16) if self.has_over_drive else 0
-            return super().read(offset) | drive | (1 << 14)
-        return super().read(offset)
-
-    def write(self, offset: int, value: int) -> None:
-        if offset == 0x00 and self.has_over_drive and value >> 17 & 1 and not value >> 16 & 1:
-            raise Forbidden("PWR_CR1", value, "ODSWEN without ODEN (RM0385 4.1.4)")
-        super().write(offset, value)
-
-    def over_drive(self) -> bool:
-        return self.has_over_drive and self.registers.get(0x00, 0) >> 16 & 3 == 3
+    def gate(self, register: str, bit: int) -> Callable[[], bool]:
+        """`peripheral_on` for later."""
+        return lambda: self.peripheral_on(register, bit)
 
 
 @dataclass
 class Flash(Peripheral):
-    """Flash interface: wait states."""
+    """Flash interface: wait states and accelerator.
+
+    Attributes:
+        changed: called with what was written to ACR.
+        resets: (reset bit, enable bit) pairs of ACR: the first may be set only while the second is 0.
+        manual: where it says so.
+    """
 
     changed: Callable[[int], None] = lambda value: None
+    resets: tuple[tuple[int, int], ...] = ()
+    manual: str = ""
 
     def write(self, offset: int, value: int) -> None:
+        if offset == 0x00:
+            for reset, enable in self.resets:
+                if value >> reset & 1 and value >> enable & 1:
+                    raise Forbidden("FLASH_ACR", value, f"resets a cache that is on ({self.manual})")
         super().write(offset, value)
         if offset == 0x00:
             self.changed(value)
 
     def wait_states(self) -> int:
+        """ACR.LATENCY."""
         return self.registers.get(0x00, 0) & 0xF
 
 
@@ -185,41 +245,95 @@ class Flash(Peripheral):
 class Gpio(Peripheral):
     """One port."""
 
+    def write(self, offset: int, value: int) -> None:
+        if offset == 0x18:  # BSRR: set wins over reset
+            level = self.registers.get(0x14, 0)
+            self.registers[0x14] = level & ~(value >> 16) | value & 0xFFFF
+            return
+        super().write(offset, value)
+
+    def read(self, offset: int) -> int:
+        if offset == 0x10:  # IDR: inputs are pulled low here
+            outputs = sum(1 << pin for pin in range(16) if self._mode(pin) == 1)
+            return self.registers.get(0x14, 0) & outputs
+        return 0 if offset == 0x18 else super().read(offset)
+
+    def _mode(self, pin: int) -> int:
+        return self.registers.get(0x00, 0) >> (2 * pin) & 3
+
     def alternate(self, pin: int) -> int | None:
         """The alternate function a pin is switched to; None when it is in another mode."""
-        if self.registers.get(0x00, 0) >> (2 * pin) & 3 != 2:
+        if self._mode(pin) != 2:
             return None
         return self.registers.get(0x20 + 4 * (pin // 8), 0) >> (4 * (pin % 8)) & 0xF
 
+    def is_high(self, pin: int) -> bool:
+        """Whether a pin is an output and high."""
+        return self._mode(pin) == 1 and bool(self.registers.get(0x14, 0) >> pin & 1)
 
-def stm32_peripherals(board: Board) -> tuple[list[Peripheral], StmUart]:
-    """The peripherals of an STM32F4 or STM32F7 board, and its UART."""
-    assert board.clock is not None and board.uart is not None
+
+@dataclass
+class StmUart(Uart):
+    """What STM32 USARTs share: they work only when enabled, on the right pins, at the right rate.
+
+    Attributes:
+        bus_hz: the clock that feeds the USART now.
+        pin_ready: whether the "TX" or "RX" pin is switched to the USART.
+        manual: chapter of the reference manual.
+    """
+
+    bus_hz: Callable[[], int] = lambda: 0
+    pin_ready: Callable[[str], bool] = lambda direction: True
+    manual: str = ""
+
+    def check_line(self, direction: str, control: int, enable: int, control2: int, divisor: int) -> None:
+        """Raises Forbidden unless a byte would really get through.
+
+        Args:
+            direction: "TX" or "RX".
+            control, control2: CR1 and CR2.
+            enable: bits of CR1 that must be set.
+            divisor: BRR.
+        """
+        if control & enable != enable:
+            bit = "TE" if direction == "TX" else "RE"
+            raise Forbidden(f"{self.name}_CR1", control, f"a byte passes before UE and {bit} are set ({self.manual})")
+        if control & (1 << 28 | 1 << 12 | 1 << 10) or control2 >> 12 & 3:
+            rule = f"not 8 data bits, no parity, 1 stop bit, as the line is ({self.manual})"
+            raise Forbidden(f"{self.name}_CR1", control, rule)
+        if not self.pin_ready(direction):
+            rule = f"{self.name} is used, but its {direction} pin is not in its alternate function"
+            raise Forbidden("GPIO_AFR", 0, rule)
+        times = self._divisor_times_16(control, divisor)
+        actual = 16 * self.bus_hz() / times if times >= 16 else 0.0
+        self.check_rate(f"{self.name}_BRR", divisor, actual, self.bus_hz())
+
+    def _divisor_times_16(self, control: int, divisor: int) -> int:
+        """Clocks per 16 bits of the line."""
+        if control >> 15 & 1:  # OVER8: 3 bits of fraction
+            return (divisor & ~0xF) * 8 + (divisor & 7) * 16
+        return divisor * 16
+
+
+def reset_ports(rcc: Rcc, count: int, manual: str) -> list[Gpio]:
+    """Ports A, B, ... as reset leaves them: A and B hold the debug pins."""
+    modes, speeds, pulls = {0: 0xA8000000, 1: 0x280}, {0: 0x0C000000, 1: 0xC0}, {0: 0x64000000, 1: 0x100}
+    return [
+        Gpio(
+            f"GPIO{chr(ord('A') + i)}", GPIO_BASE + 0x400 * i, enabled=rcc.gate("ahb1enr", i), clock_rule=manual,
+            registers={0x00: modes.get(i, 0), 0x08: speeds.get(i, 0), 0x0C: pulls.get(i, 0)},
+        )
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def pin_check(board: Board, ports: list[Gpio]) -> Callable[[str], bool]:
+    """Whether a pin of the board's UART is switched to it."""
     uart = board.uart
-    f7 = any(source.startswith("firmware/stm32f7/") for source in board.sources)
-    rcc = Rcc("RCC", RCC_BASE, hse_hz=board.clock.source_hz, limits=F7 if f7 else F4)
-    flash = Flash("FLASH", FLASH_BASE, changed=lambda value: rcc.check_clocks("FLASH_ACR", value))
-    pwr = Pwr("PWR", PWR_BASE, has_over_drive=f7, enabled=lambda: rcc.peripheral_on("apb1enr", 28))
-    rcc.wait_states, rcc.over_drive = flash.wait_states, pwr.over_drive
+    assert uart is not None
 
-    def port_clock(index: int) -> Callable[[], bool]:
-        return lambda: rcc.peripheral_on("ahb1enr", index)
+    def ready(direction: str) -> bool:
+        pin = uart.tx if direction == "TX" else uart.rx
+        return pin is None or ports[ord(pin.port) - ord("A")].alternate(pin.number) == uart.af
 
-    ports = [
-        Gpio(f"GPIO{chr(65 + i)}", GPIO_BASE + 0x400 * i, enabled=port_clock(i)) for i in range(11 if f7 else 9)
-    ]
-
-    def pins_ready() -> bool:
-        pins = [pin for pin in (uart.tx, uart.rx) if pin]
-        return all(ports[ord(pin.port) - 65].alternate(pin.number) == uart.af for pin in pins)
-
-    enable = uart.enable
-    model = (UsartF7 if f7 else UsartF4)(
-        uart.instance,
-        uart.base,
-        baud=uart.baud,
-        bus_hz=lambda: rcc.bus_hz(uart.bus),
-        pins_ready=pins_ready,
-        enabled=lambda: enable is None or rcc.peripheral_on(enable.register, enable.bit),
-    )
-    return [rcc, flash, pwr, *ports, model], model
+    return ready

@@ -1,0 +1,288 @@
+"""The register models, driven directly: what the reference manuals forbid, and what they promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tinygen.targets.board import load_board
+from tinygen.targets.emulator.core import DWT_BASE, SCS_BASE, core_peripherals
+from tinygen.targets.emulator.peripheral import Forbidden, Peripheral
+from tinygen.targets.emulator.peripherals import board_peripherals
+from tinygen.targets.emulator.uart import CmsdkUart, Uart
+
+RCC, PWR, FLASH, GPIOD = 0x40023800, 0x40007000, 0x40023C00, 0x40020C00
+CR, PLLCFGR, CFGR, AHB1ENR, APB1ENR = RCC, RCC + 4, RCC + 8, RCC + 0x30, RCC + 0x40
+HSE = 1 << 16 | 1 << 18
+PLL_216 = 4 | 216 << 6 | 1 << 22 | 9 << 24
+USART3 = 0x40004800
+
+
+class Bus:
+    """A board's peripherals at their addresses, with a clock that the test turns."""
+
+    def __init__(self, name: str) -> None:
+        self.now = 0
+        self.fpu: list[bool] = []
+        board = load_board(name)
+        self.peripherals: list[Peripheral]
+        self.uart: Uart
+        self.peripherals, self.uart = board_peripherals(board, lambda: self.now)
+        self.peripherals += core_peripherals(board.core, lambda: self.now, self.fpu.append)
+
+    def _at(self, address: int) -> tuple[Peripheral, int]:
+        found = next(p for p in self.peripherals if p.base <= address < p.base + p.size)
+        return found, address - found.base
+
+    def read(self, address: int, size: int = 4) -> int:
+        peripheral, offset = self._at(address)
+        return peripheral.load(offset, size)
+
+    def write(self, address: int, value: int, size: int = 4) -> None:
+        peripheral, offset = self._at(address)
+        peripheral.store(offset, size, value)
+
+    def set(self, address: int, bits: int) -> None:
+        self.write(address, self.read(address) | bits)
+
+    def wait(self) -> None:
+        """A millisecond, and more."""
+        self.now += 50_000
+
+    def full_speed(self) -> None:
+        """F746 to 216 MHz, as RM0385 4.1.4 says."""
+        steps: list[Callable[[], None]] = [
+            lambda: self.write(CR, 0x81 | HSE), lambda: self.set(APB1ENR, 1 << 28),
+            lambda: self.write(PLLCFGR, PLL_216), lambda: self.set(CR, 1 << 24),
+            lambda: self.set(PWR, 1 << 16), lambda: self.set(PWR, 1 << 17),
+            lambda: self.write(FLASH, 7), lambda: self.write(CFGR, 5 << 10 | 4 << 13), lambda: self.set(CFGR, 2),
+        ]  # fmt: skip
+        for step in steps:
+            step()
+            self.wait()
+
+
+@pytest.fixture
+def bus() -> Bus:
+    return Bus("f746zg")
+
+
+def test_full_speed(bus: Bus) -> None:
+    bus.full_speed()
+    assert bus.read(CFGR) & 0xF == 0b1010
+
+
+def test_nothing_is_ready_at_once(bus: Bus) -> None:
+    bus.write(CR, 0x81 | HSE)
+    assert not bus.read(CR) & 1 << 17
+    bus.wait()
+    assert bus.read(CR) & 1 << 17
+
+
+
+def test_switching_to_a_clock_that_is_not_ready(bus: Bus) -> None:
+    bus.write(CR, 0x81 | HSE)
+    with pytest.raises(Forbidden, match="SW selects HSE, which is not ready"):
+        bus.write(CFGR, 1)
+    with pytest.raises(Forbidden, match="SW selects the PLL, which is not ready"):
+        bus.write(CFGR, 2)
+    with pytest.raises(Forbidden, match="SW = 3 is not allowed"):
+        bus.write(CFGR, 3)
+
+
+@pytest.mark.parametrize(
+    ("address", "value", "rule"),
+    [
+        (CR, 0x81 | HSE, "RCC_CR = 0x50081: switches off the clock that drives the core"),
+        (CR, 0x80 | HSE | 1 << 24, ""),
+        (PLLCFGR, PLL_216 + 64, "RCC_PLLCFGR = .*written while the PLL is on"),
+        (FLASH, 6, "FLASH_ACR = 0x6: HCLK 216000000 Hz needs 7 flash wait states, 6 are set .RM0385 table 7"),
+        (CFGR, 4 << 10 | 4 << 13 | 2, "APB1 108000000 Hz, at most 54000000 with over-drive"),
+        (CFGR, 5 << 10 | 2, "APB2 216000000 Hz, at most 108000000 with over-drive"),
+        (PWR, 0xC000, "PWR_CR1 = 0xc000: over-drive switched while the PLL drives the core"),
+        (PWR, 0x34000, "VOS changed while the PLL is on"),
+        (CR, 0x81 | 1 << 16 | 1 << 24, "HSEBYP changed while HSE is on"),
+    ],
+)
+def test_forbidden_at_full_speed(bus: Bus, address: int, value: int, rule: str) -> None:
+    bus.full_speed()
+    if not rule:
+        bus.write(address, value)
+        return
+    with pytest.raises(Forbidden, match=rule):
+        bus.write(address, value)
+
+
+@pytest.mark.parametrize(
+    ("config", "rule"),
+    [
+        (3 | 216 << 6 | 1 << 22 | 9 << 24, "VCO input 2666667 Hz"),
+        (4 | 49 << 6 | 1 << 22 | 9 << 24, "PLLN 49 not 50 to 432"),
+        (4 | 217 << 6 | 1 << 22 | 9 << 24, "VCO 434000000 Hz"),
+        (4 | 216 << 6 | 1 << 22 | 1 << 24, "PLLQ 1 not 2 to 15"),
+        (8 | 150 << 6 | 3 << 16 | 1 << 22 | 9 << 24, "PLL output 18750000 Hz"),
+    ],
+)
+def test_forbidden_pll(bus: Bus, config: int, rule: str) -> None:
+    bus.write(CR, 0x81 | HSE)
+    bus.wait()
+    bus.write(PLLCFGR, config)
+    with pytest.raises(Forbidden, match=rule):
+        bus.set(CR, 1 << 24)
+
+
+def test_over_drive_in_order(bus: Bus) -> None:
+    with pytest.raises(Forbidden, match=r"PWR.0x0 = 0x1c000: accessed while its clock is off"):
+        bus.write(PWR, 0x1C000)
+    bus.set(APB1ENR, 1 << 28)
+    bus.set(PWR, 1 << 16)
+    assert not bus.read(PWR + 4) & 1 << 16
+    with pytest.raises(Forbidden, match="ODSWEN set before ODRDY"):
+        bus.set(PWR, 1 << 17)
+    bus.wait()
+    bus.set(PWR, 1 << 17)
+    bus.wait()
+    assert bus.read(PWR + 4) >> 16 & 3 == 3
+
+
+def test_accelerator_reset_while_on(bus: Bus) -> None:
+    with pytest.raises(Forbidden, match=r"resets a cache that is on .RM0385 3.7.1"):
+        bus.write(FLASH, 1 << 11 | 1 << 9)
+    with pytest.raises(Forbidden, match=r"resets a cache that is on .RM0090 3.9.1"):
+        Bus("netduinoplus2").write(FLASH, 1 << 12 | 1 << 10)
+
+
+def test_uart_needs_clock_pins_rate_and_enable(bus: Bus) -> None:
+    with pytest.raises(Forbidden, match=r"USART3.0x28 = 0x41: accessed while its clock is off"):
+        bus.write(USART3 + 0x28, 0x41)
+    bus.set(APB1ENR, 1 << 18)
+    with pytest.raises(Forbidden, match="before UE and TE are set"):
+        bus.write(USART3 + 0x28, 0x41)
+    bus.write(USART3, 0b1101)
+    with pytest.raises(Forbidden, match="its TX pin is not in its alternate function"):
+        bus.write(USART3 + 0x28, 0x41)
+    bus.set(AHB1ENR, 1 << 3)
+    bus.write(GPIOD + 0x24, 0x77)
+    bus.write(GPIOD, 0b1010 << 16)
+    with pytest.raises(Forbidden, match="USART3_BRR = 0x0: 0 baud"):
+        bus.write(USART3 + 0x28, 0x41)
+    with pytest.raises(Forbidden, match="may be written only while UE is 0"):
+        bus.write(USART3 + 0x0C, 139)
+    bus.write(USART3, 0)
+    bus.write(USART3 + 0x0C, 142)
+    bus.write(USART3, 0b1101)
+    with pytest.raises(Forbidden, match="112676 baud from a bus at 16000000 Hz, the line runs at 115200"):
+        bus.write(USART3 + 0x28, 0x41)
+    bus.write(USART3, 0)
+    bus.write(USART3 + 0x0C, 139)
+    bus.write(USART3, 0b1101)
+    bus.write(USART3 + 0x28, 0x41)
+    assert bytes(bus.uart.sent) == b"A"
+    bus.uart.received.extend(b"xy")
+    assert bus.read(USART3 + 0x1C) & 1 << 5
+    assert bus.read(USART3 + 0x24) == ord("x")
+    bus.write(USART3, 0b1101 | 1 << 10)
+    with pytest.raises(Forbidden, match="not 8 data bits, no parity"):
+        bus.read(USART3 + 0x24)
+
+
+def test_oversampling_by_8(bus: Bus) -> None:
+    bus.set(APB1ENR, 1 << 18)
+    bus.set(AHB1ENR, 1 << 3)
+    bus.write(GPIOD + 0x24, 0x77)
+    bus.write(GPIOD, 0b1010 << 16)
+    bus.write(USART3 + 0x0C, 278 & ~15 | (278 & 15) >> 1)
+    bus.write(USART3, 0b1101 | 1 << 15)
+    bus.write(USART3 + 0x28, 0x42)
+    assert bytes(bus.uart.sent) == b"B"
+
+
+def test_pins(bus: Bus) -> None:
+    bus.set(AHB1ENR, 1 << 3)
+    bus.write(GPIOD, 0b01)
+    bus.write(GPIOD + 0x18, 1)
+    assert bus.read(GPIOD + 0x10) == 1
+    bus.write(GPIOD + 0x18, 1 << 16)
+    assert bus.read(GPIOD + 0x14) == 0
+    bus.write(GPIOD + 0x15, 0x80, size=1)
+    assert bus.read(GPIOD + 0x14) == 0x8000
+    assert bus.read(GPIOD + 0x15, size=1) == 0x80
+
+
+def test_f405_limits() -> None:
+    bus = Bus("netduinoplus2")
+    bus.write(CR, 0x81 | 1 << 16)
+    bus.wait()
+    bus.write(PLLCFGR, 25 | 336 << 6 | 1 << 22 | 7 << 24)
+    bus.set(CR, 1 << 24)
+    bus.write(CFGR, 5 << 10 | 4 << 13)
+    bus.wait()
+    bus.write(FLASH, 4)
+    with pytest.raises(Forbidden, match=r"needs 5 flash wait states, 4 are set .RM0090 table 10"):
+        bus.set(CFGR, 2)
+
+
+def test_cycle_counter_needs_trace_and_key(bus: Bus) -> None:
+    ctrl, count, lock, demcr = DWT_BASE, DWT_BASE + 4, DWT_BASE + 0xFB0, SCS_BASE + 0xDFC
+    bus.write(ctrl, 1)
+    bus.now += 10
+    assert bus.read(count) == 0
+    bus.write(demcr, 1 << 24)
+    bus.write(ctrl, 1)
+    assert bus.read(ctrl) == 0
+    bus.write(lock, 0xC5ACCE55)
+    bus.write(ctrl, 1)
+    bus.now += 10
+    assert bus.read(count) == 10
+    bus.write(count, 0xFFFFFFF0)
+    bus.now += 32
+    assert bus.read(count) == 16
+
+
+def test_systick(bus: Bus) -> None:
+    csr, rvr, cvr = (SCS_BASE + offset for offset in (0x10, 0x14, 0x18))
+    bus.write(rvr, 99)
+    bus.write(cvr, 0)
+    bus.write(csr, 0b101)
+    bus.now += 30
+    assert bus.read(cvr) == 70
+    bus.now += 80
+    assert bus.read(cvr) == 90
+    assert bus.read(csr) == 0b101 | 1 << 16
+    assert bus.read(csr) == 0b101
+    with pytest.raises(Forbidden, match="SYST_CSR = 0x7: enables an interrupt"):
+        bus.write(csr, 0b111)
+
+
+@pytest.mark.parametrize(("name", "core_id"), [("f746zg", 0x410FC271), ("netduinoplus2", 0x410FC241)])
+def test_system_control(name: str, core_id: int) -> None:
+    bus = Bus(name)
+    assert bus.read(SCS_BASE + 0xD00) == core_id
+    bus.write(SCS_BASE + 0xD14, 3 << 16)
+    has_caches = name == "f746zg"
+    assert bus.read(SCS_BASE + 0xD14) >> 16 & 3 == 3 * has_caches
+    sets, ways = ((bus.read(SCS_BASE + 0xD80) >> 13) + 1 & 0x7FFF, (bus.read(SCS_BASE + 0xD80) >> 3 & 0x3FF) + 1)
+    assert (sets * ways * 32 == 4096) == has_caches
+    bus.write(SCS_BASE + 0xD88, 0xF << 20)
+    bus.write(SCS_BASE + 0xD88, 0)
+    assert bus.fpu == [True, False]
+    with pytest.raises(Forbidden, match="SCB_VTOR"):
+        bus.write(SCS_BASE + 0xD08, 0x40)
+    with pytest.raises(Forbidden, match="resets itself"):
+        bus.write(SCS_BASE + 0xD0C, 0x05FA0004)
+
+
+def test_cmsdk_uart() -> None:
+    uart = CmsdkUart("UART0", 0x40004000, 0x1000, baud=115200, bus_hz=25_000_000)
+    with pytest.raises(Forbidden, match="BAUDDIV = 0xf: at least 16"):
+        uart.store(0x10, 4, 15)
+    with pytest.raises(Forbidden, match="before TX is enabled"):
+        uart.store(0x00, 4, 0x41)
+    uart.store(0x08, 4, 3)
+    uart.store(0x10, 4, 16)
+    with pytest.raises(Forbidden, match="1562500 baud from a bus at 25000000 Hz"):
+        uart.store(0x00, 4, 0x41)
+    uart.store(0x10, 4, 217)
+    uart.store(0x00, 4, 0x41)
+    assert bytes(uart.sent) == b"A"

@@ -1,0 +1,99 @@
+"""What a block counter is, whether it runs in C (`native`) or in Python (`fallback`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+OUTSIDE, OBSERVER, FIRST_LAYER = 0, 1, 2
+FPU_ON, FPU_DOUBLE = 1, 2
+ILLEGAL_FPU_OFF, ILLEGAL_DOUBLE, ILLEGAL_UNALIGNED = 1, 2, 3
+
+Cost = Callable[[int, int, int], int]
+"""cost(address, size, instructions): cycles of one pass through a block of `size` bytes; asked once per block."""
+
+
+class BlockRow(NamedTuple):
+    """One line of the table.
+
+    Attributes:
+        address, size: of the block, in bytes.
+        bucket: OUTSIDE, OBSERVER, or FIRST_LAYER + n for layer n.
+        instructions, cycles: of one pass; instructions that an IT block skips are counted.
+        passes: how often it ran.
+    """
+
+    address: int
+    size: int
+    bucket: int
+    instructions: int
+    cycles: int
+    passes: int
+
+
+class Counter(Protocol):
+    """Counts executed blocks, watches for instructions the core lacks, and stops at a limit.
+
+    Attributes:
+        total, cycles: since reset.
+        limit: `limited` is set, and the emulator stops, when `total` reaches it.
+        invoke, observer: entries of an inference and of what is called after each layer; 0 for none.
+        bucket: what executes now.
+        lost: blocks for which the table had no room; the emulator stops at the first.
+        features: FPU_* bits.
+        illegal, illegal_pc, illegal_address: ILLEGAL_* that stopped the emulator, where, and the unaligned address.
+    """
+
+    total: int
+    cycles: int
+    limit: int
+    limited: int
+    invoke: int
+    observer: int
+    bucket: int
+    lost: int
+    features: int
+    illegal: int
+    illegal_pc: int
+    illegal_address: int
+
+    def install(self, uc: Any, *, blocks: bool, alignment: bool, cost: Cost | None) -> None:
+        """Adds the hooks to a Unicorn engine; must precede its first `emu_start`, or blocks already
+        translated are never seen.
+
+        Args:
+            blocks: count them.
+            alignment: watch every instruction for accesses that must be aligned and are not. (A memory hook would
+                be the natural way, but in Unicorn 2.1.4 one that is called within an IT block leaves the IT state
+                set, and the next block's first instructions are wrongly skipped.)
+            cost: see `Cost`.
+        """
+
+    def rows(self) -> list[BlockRow]:
+        """Every block with a count, in no particular order."""
+
+    def clear(self) -> None:
+        """Forgets the counts; `total`, `cycles` and marks stay."""
+
+
+def make_counter(native: bool | None = None) -> Counter:
+    """A counter.
+
+    Args:
+        native: True insists on C, False on Python; None takes C where a compiler is found.
+
+    Raises:
+        ToolchainError: C is insisted on, and could not be built.
+    """
+    from tinygen.errors import ToolchainError
+    from tinygen.targets.emulator.fallback import PythonCounter
+    from tinygen.targets.emulator.native import NativeCounter, load_library
+
+    if native is not False:
+        try:
+            load_library()
+            return NativeCounter()
+        except ToolchainError:
+            if native:
+                raise
+    return PythonCounter()

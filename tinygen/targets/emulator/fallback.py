@@ -1,0 +1,163 @@
+"""The block counter in Python, where no C compiler is found: the same counts, three to five times slower."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinygen.targets.emulator.counting import (
+    FIRST_LAYER,
+    FPU_DOUBLE,
+    FPU_ON,
+    ILLEGAL_DOUBLE,
+    ILLEGAL_FPU_OFF,
+    ILLEGAL_UNALIGNED,
+    OBSERVER,
+    OUTSIDE,
+    BlockRow,
+    Cost,
+)
+
+_NO_BASE = 16
+
+
+@dataclass
+class _Block:
+    size: int
+    instructions: int
+    cycles: int
+    count: int = 0
+
+
+@dataclass
+class PythonCounter:
+    """hooks.c, line by line; see `Counter`."""
+
+    total: int = 0
+    cycles: int = 0
+    limit: int = 0
+    limited: int = 0
+    invoke: int = 0
+    observer: int = 0
+    bucket: int = OUTSIDE
+    lost: int = 0
+    features: int = 0
+    illegal: int = 0
+    illegal_pc: int = 0
+    illegal_address: int = 0
+    _layer: int = 0
+    _invoke_return: int = 0
+    _observer_return: int = 0
+    _cost: Cost | None = None
+    _blocks: dict[tuple[int, int], _Block] = field(default_factory=dict)
+    _bases: dict[int, int] = field(default_factory=dict)
+
+    def install(self, uc: Any, *, blocks: bool, alignment: bool, cost: Cost | None) -> None:
+        import unicorn
+
+        self._cost = cost
+        if blocks:
+            uc.hook_add(unicorn.UC_HOOK_BLOCK, self._on_block)
+        if alignment:
+            uc.hook_add(unicorn.UC_HOOK_CODE, self._on_instruction)
+
+    def rows(self) -> list[BlockRow]:
+        return [
+            BlockRow(address, b.size, bucket, b.instructions, b.cycles, b.count)
+            for (address, bucket), b in self._blocks.items()
+            if b.count
+        ]
+
+    def clear(self) -> None:
+        for block in self._blocks.values():
+            block.count = 0
+
+    def _on_block(self, uc: Any, address: int, size: int, user: Any) -> None:
+        self._mark(uc, address)
+        block = self._blocks.get((address, self.bucket))
+        if block is None or block.size != size:
+            instructions = self._examine(uc, address, size)
+            cycles = self._cost(address, size, instructions) if self._cost else instructions
+            block = _Block(size, instructions, cycles, block.count if block else 0)
+            self._blocks[address, self.bucket] = block
+            if self.illegal:
+                uc.emu_stop()
+                return
+        block.count += 1
+        self.total += block.instructions
+        self.cycles += block.cycles
+        if self.total >= self.limit:
+            self.limited = 1
+            uc.emu_stop()
+
+    def _mark(self, uc: Any, address: int) -> None:
+        if address == self._observer_return:
+            self._observer_return = 0
+            self._layer += 1
+            self.bucket = FIRST_LAYER + self._layer
+        if address == self._invoke_return:
+            self._invoke_return = 0
+            self.bucket = OUTSIDE
+        if address == self.invoke:
+            self._invoke_return = _return_address(uc)
+            self._layer = 0
+            self.bucket = FIRST_LAYER
+        elif address == self.observer and self.bucket >= FIRST_LAYER:
+            self._observer_return = _return_address(uc)
+            self.bucket = OBSERVER
+
+    def _examine(self, uc: Any, address: int, size: int) -> int:
+        code = bytes(uc.mem_read(address, size))
+        at = instructions = 0
+        while at + 1 < size:
+            first = _halfword(code, at)
+            wide = first >> 11 >= 0x1D
+            if wide and at + 3 < size and not self.illegal:
+                self.illegal = self._lacks(first, _halfword(code, at + 2))
+                self.illegal_pc = address + at
+            at += 4 if wide else 2
+            instructions += 1
+        return instructions
+
+    def _lacks(self, first: int, second: int) -> int:
+        if first & 0xEC00 == 0xEC00 and second & 0x0E00 == 0x0A00 and not self.features & FPU_ON:
+            return ILLEGAL_FPU_OFF
+        arithmetic = first & 0xEF00 == 0xEE00 and second & 0x0F10 == 0x0B00
+        conversion = first & 0xFFBF == 0xEEB7 and second & 0x0ED0 == 0x0AC0
+        return ILLEGAL_DOUBLE if (arithmetic or conversion) and not self.features & FPU_DOUBLE else 0
+
+    def _on_instruction(self, uc: Any, address: int, size: int, user: Any) -> None:
+        base = self._bases.get(address)
+        if base is None:
+            code = bytes(uc.mem_read(address, size)).ljust(4, b"\0")
+            base = self._bases[address] = _aligned_base(_halfword(code, 0), _halfword(code, 2))
+        if base in (_NO_BASE, 15) or self.illegal:
+            return
+        from unicorn import arm_const
+
+        special = {13: arm_const.UC_ARM_REG_SP, 14: arm_const.UC_ARM_REG_LR}
+        value = uc.reg_read(special.get(base, arm_const.UC_ARM_REG_R0 + base))
+        if value & 3:
+            self.illegal, self.illegal_pc, self.illegal_address = ILLEGAL_UNALIGNED, address, value
+            uc.emu_stop()
+
+
+def _return_address(uc: Any) -> int:
+    from unicorn import arm_const
+
+    return int(uc.reg_read(arm_const.UC_ARM_REG_LR)) & ~1
+
+
+def _halfword(code: bytes, at: int) -> int:
+    return code[at] | code[at + 1] << 8
+
+
+def _aligned_base(first: int, second: int) -> int:
+    if first & 0xF000 == 0xC000:
+        return first >> 8 & 7
+    if first & 0xF600 == 0xB400:
+        return 13
+    if first & 0xFFE0 == 0xE8C0 and not second & 0xA0:
+        return _NO_BASE
+    floating = first & 0xFFE0 != 0xEC40 and first & 0xFE00 == 0xEC00 and second & 0x0E00 == 0x0A00
+    return first & 15 if floating or first & 0xFE00 == 0xE800 else _NO_BASE
