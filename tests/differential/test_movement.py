@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from ai_edge_litert.schema_py_generated import BuiltinOperator, MirrorPadMode
 from hypothesis import strategies as st
 
 from tests.support.cases import differential, generator, log_uniform, scale_of, zero_point
-from tests.support.differential import random_codes
-from tests.support.tflite_builder import ModelSpec, TensorSpec, options
+from tests.support.differential import compare, random_codes
+from tests.support.host_batch import run_on_host
+from tests.support.litert import reference_outputs
+from tests.support.tflite_builder import ModelSpec, TensorSpec, build, options
+from tinygen.frontends.tflite import read_tflite
+from tinygen.ir.interpreter import evaluate
+from tinygen.lowering.lower import lower
 
 ranks = st.lists(st.integers(1, 6), min_size=1, max_size=4).map(tuple)
 TYPES = ("int8", "float32", "int16", "int32")
@@ -142,44 +150,67 @@ def slice_(draw: st.DrawFn, dtype: str) -> ModelSpec:
 
 
 @st.composite
+def walk(draw: st.DrawFn, size: int) -> slice:
+    """A slice that takes something of `size` elements; its ends may be missing, negative or outside."""
+    step = draw(st.sampled_from([1, 1, 2, 3, -1, -2]))
+    first, last = draw(st.integers(0, size - 1)), draw(st.integers(0, size - 1))
+    first, last = (min(first, last), max(first, last)) if step > 0 else (max(first, last), min(first, last))
+    start: int | None = draw(st.sampled_from([first, first - size]))
+    stop: int | None = last + 1 if step > 0 else last - 1
+    if step > 0 and last == size - 1:
+        stop = draw(st.sampled_from([stop, None, size + 3]))
+    elif step < 0 and last == 0:
+        stop = draw(st.sampled_from([None, -size - 1, -size - 5]))
+    if first == (0 if step > 0 else size - 1) and draw(st.booleans()):
+        start = None if draw(st.booleans()) else (-size - 2 if step > 0 else size + 2)
+    return slice(start, stop, step)
+
+
+@st.composite
 def strided_slice(draw: st.DrawFn, dtype: str) -> ModelSpec:
+    """A Python index expression, written down as begin, end, strides and masks."""
     rng = draw(generator())
     shape, q = draw(ranks), twins(draw, rng, dtype)
-    begin, end, step, masks, out = [], [], [], {"begin": 0, "end": 0, "shrink": 0}, []
-    for i, n in enumerate(shape):
-        s = draw(st.sampled_from([1, 1, 2, 3, -1, -2]))
-        walk = range(n)[:: s]
-        first = draw(st.integers(0, len(walk) - 1))
-        last = draw(st.integers(first, len(walk) - 1))
-        kind = draw(st.sampled_from(["plain", "open", "shrink"]))
-        if kind == "shrink":
-            at = draw(st.integers(-n, n - 1))
-            begin, end, step = [*begin, at], [*end, at + 1], [*step, 1]
-            masks["shrink"] |= 1 << i
-            continue
-        start, stop = walk[first], walk[last] + (1 if s > 0 else -1)
-        if kind == "open" or stop < 0:
-            masks["end"] |= 1 << i
-            last = len(walk) - 1
-            stop = 0
-        if kind == "open" and first == 0:
-            masks["begin"] |= 1 << i
-        begin, end, step = [*begin, start], [*end, stop], [*step, s]
-        out.append(len(range(start, n if s > 0 else -1, s)) if masks["end"] >> i & 1 else last - first + 1)
+    index: list[object] = [
+        draw(st.one_of(walk(n), walk(n), st.integers(-n, n - 1))) for n in shape[: draw(st.integers(1, len(shape)))]
+    ]
+    if draw(st.sampled_from([True, False, False])):
+        # An ellipsis in place of at least one dimension.
+        first = draw(st.integers(0, len(index) - 1))
+        index[first : draw(st.integers(first + 1, len(index)))] = [...]
+        tail = index[first + 1 :]
+        index[first + 1 :] = [draw(walk(n)) for n in shape[len(shape) - len(tail) :]]
+    if draw(st.sampled_from([True, False, False])):
+        index.insert(draw(st.integers(0, len(index))), None)
+    entries, masks = [], dict.fromkeys(("begin", "end", "shrinkAxis", "newAxis", "ellipsis"), 0)
+    for i, entry in enumerate(index):
+        begin, end, step = draw(st.integers(-3, 3)), draw(st.integers(-3, 3)), 1
+        if isinstance(entry, slice):
+            step = entry.step
+            masks["begin"] |= (entry.start is None) << i
+            masks["end"] |= (entry.stop is None) << i
+            begin, end = (given if given is not None else 0 for given in (entry.start, entry.stop))
+        elif isinstance(entry, int):
+            masks["shrinkAxis"] |= 1 << i
+            begin = entry
+        else:
+            masks["newAxis" if entry is None else "ellipsis"] |= 1 << i
+        entries.append((begin, end, step))
+    begins, ends, steps = zip(*entries, strict=True)
+    out = np.empty(shape)[tuple(index)].shape
     return ModelSpec(
         BuiltinOperator.STRIDED_SLICE,
-        [TensorSpec(shape, dtype, *q), integers(*begin), integers(*end), integers(*step)],
+        [TensorSpec(shape, dtype, *q), integers(*begins), integers(*ends), integers(*steps)],
         [TensorSpec(out, dtype, *q)],
-        **options("StridedSliceOptions", beginMask=masks["begin"], endMask=masks["end"],
-                  shrinkAxisMask=masks["shrink"]),
-        label=f"STRIDED_SLICE {dtype}", version=_version(dtype),
+        **options("StridedSliceOptions", **{f"{name}Mask": mask for name, mask in masks.items()}),
+        label=f"STRIDED_SLICE {dtype}", version=4,
     )  # fmt: skip
 
 
 @st.composite
 def transpose(draw: st.DrawFn, dtype: str) -> ModelSpec:
     rng = draw(generator())
-    shape = tuple(draw(st.lists(st.integers(1, 5), min_size=1, max_size=5)))
+    shape = tuple(draw(st.lists(st.integers(1, 5), min_size=1, max_size=6)))
     q, order = twins(draw, rng, dtype), draw(st.permutations(range(len(shape))))
     return ModelSpec(
         BuiltinOperator.TRANSPOSE, [TensorSpec(shape, dtype, *q), integers(*order)],
@@ -228,9 +259,10 @@ def prelu(draw: st.DrawFn, dtype: str) -> ModelSpec:
     rng = draw(generator())
     shape = (1, draw(st.integers(1, 5)), draw(st.integers(1, 5)), draw(st.integers(1, 6)))
     alpha_shape = draw(st.sampled_from([(1, 1, shape[3]), shape[1:], (1, 1, 1)]))
-    x, a = scale_of(rng, dtype), scale_of(rng, dtype, 1e-3, 0.05)
+    x, a = scale_of(rng, dtype, 1e-6, 1e3), scale_of(rng, dtype, 1e-3, 0.05)
     alpha = TensorSpec(alpha_shape, dtype, a, draw(zero_point(dtype)))
-    alpha = TensorSpec(alpha_shape, dtype, a, alpha.zero_point, data=random_codes(alpha, rng))
+    if draw(st.booleans()):
+        alpha = TensorSpec(alpha_shape, dtype, a, alpha.zero_point, data=random_codes(alpha, rng))
     y = None if x is None else float(np.float32(x * log_uniform(rng, 0.3, 3)))
     return ModelSpec(
         BuiltinOperator.PRELU, [TensorSpec(shape, dtype, x, draw(zero_point(dtype))), alpha],
@@ -251,7 +283,7 @@ test_pad = differential(kinds(lambda d: pad("PAD", d), "int8", "float32", "int32
 test_pad_v2 = differential(kinds(lambda d: pad("PADV2", d), "int8", "float32"), examples=6)
 test_mirror_pad = differential(kinds(lambda d: pad("MIRROR_PAD", d), "int8", "float32"), examples=6)
 test_slice = differential(kinds(slice_, "int8", "float32", "int32"), examples=6)
-test_strided_slice = differential(kinds(strided_slice, "int8", "float32", "int32"), examples=10)
+test_strided_slice = differential(kinds(strided_slice, "int8", "float32", "int16", "int32"), examples=16)
 test_transpose = differential(kinds(transpose, "int8", "float32"), examples=8)
 test_reshape = differential(kinds(lambda d: reshape("RESHAPE", d), "int8", "float32"), examples=3)
 test_squeeze = differential(kinds(lambda d: reshape("SQUEEZE", d), "int8", "float32"), examples=3)
@@ -261,3 +293,33 @@ test_bilinear_int8 = differential(resize("RESIZE_BILINEAR", "int8"), examples=10
 test_bilinear_float32 = differential(resize("RESIZE_BILINEAR", "float32"), examples=5)
 test_prelu_int8 = differential(prelu("int8"), examples=8)
 test_prelu_float32 = differential(prelu("float32"), examples=4)
+
+
+@pytest.mark.parametrize("value", [-np.inf, np.inf, np.nan, np.finfo(np.float32).min])
+def test_padding_that_is_no_number(value: float, tmp_path: Path) -> None:
+    """-inf around the input of a maximum is usual; the C has no <math.h> to name it."""
+    amounts = TensorSpec((2, 2), "int32", data=np.ones((2, 2), np.int32))
+    border = TensorSpec((1,), "float32", data=np.array([value], np.float32))
+    model = build(ModelSpec(
+        BuiltinOperator.PADV2, [TensorSpec((2, 3), "float32"), amounts, border], [TensorSpec((4, 5), "float32")],
+        **options("PadV2Options"),
+    ))  # fmt: skip
+    feeds = [[np.arange(6, dtype=np.float32).reshape(2, 3)]]
+    graph = read_tflite(model, name="m")
+    [[want]] = reference_outputs(model, feeds)
+    np.testing.assert_array_equal(evaluate(graph, feeds[0])[0], want)
+    [[[got]]] = run_on_host([lower(graph)], [feeds], tmp_path)
+    np.testing.assert_array_equal(got, want)
+
+
+def test_padding_with_the_most_negative_number() -> None:
+    amounts = TensorSpec((1, 2), "int32", data=np.ones((1, 2), np.int32))
+    specs = [
+        ModelSpec(
+            BuiltinOperator.PADV2,
+            [TensorSpec((3,), dtype), amounts, TensorSpec((1,), dtype, data=np.full(1, np.iinfo(dtype).min, dtype))],
+            [TensorSpec((5,), dtype)], **options("PadV2Options"), label=f"PADV2 {dtype}",
+        )
+        for dtype in ("int32", "int64")
+    ]  # fmt: skip
+    compare(specs)

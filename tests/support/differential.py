@@ -22,7 +22,8 @@ from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
 
 FAMILIES = (("reference", ("c99",)), ("tinygen", ("c99", "dsp")))
-FLOAT_RELATIVE = 1e-5
+FLOAT_RELATIVE = 4e-5
+"""Sums of a few hundred products, added in another order; a fused activation may have cut the largest."""
 
 BOARD_SHARE = int(os.environ.get("TINYGEN_BOARD_SHARE", "4"))
 """One batch in this many also runs in the emulated core; which, depends on the models alone."""

@@ -20,7 +20,8 @@ def ctype(dtype: np.dtype) -> str:
 def float_literal(value: float) -> str:
     """A C literal that reads back as exactly this float32."""
     single = np.float32(value)
-    if math.isinf(single):
-        return "INFINITY" if single > 0 else "-INFINITY"
+    if not math.isfinite(single):
+        # <math.h> has the names, but the generated C does without it; constant expressions do as well.
+        return "(0.0f / 0.0f)" if math.isnan(single) else "(1.0f / 0.0f)" if single > 0 else "(-1.0f / 0.0f)"
     text = np.format_float_scientific(single, unique=True, trim="0", exp_digits=1)
     return f"{text}f"

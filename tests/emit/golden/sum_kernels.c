@@ -7,8 +7,8 @@
 void sum_add_int8(const int8_t *first, const int8_t *second, int8_t *output)
 {
     for (int32_t i0 = 0; i0 < 48; i0++) {
-        const int32_t a = (first[i0] - (-5)) * (1 << 20);
-        const int32_t b = (second[i0] - (7)) * (1 << 20);
+        const int32_t a = (first[i0] + 5) * (1 << 20);
+        const int32_t b = (second[i0] - 7) * (1 << 20);
         const int32_t sum = tg_requantize(a, 1073741824, -1) + tg_requantize(b, 1073741824, 0);
         *output++ = (int8_t)tg_clamp(tg_requantize(sum, 1717986944, -19) + 1, -128, 127);
     }

@@ -1,11 +1,13 @@
 """ADD, SUB, MUL, MAXIMUM, MINIMUM: two operands, broadcast as NumPy does.
 
 The integer arithmetic is that of TFLite's reference kernels: ADD and SUB bring both operands to a
-common scale with extra fractional bits (20 for int8, 15 for int16), then rescale the sum.
+common scale with extra fractional bits (20 for int8, 15 for int16), then rescale the sum. Older 16-bit
+models, whose scales are powers of two, say so with a flag, and only shift one operand.
 """
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from tinygen.ir.fixed_point import (
     multiply_by_quantized_multiplier,
     quantize_multiplier,
     quantized_activation_range,
+    rounding_divide_by_pot,
 )
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.tensor import Shape
@@ -97,10 +100,40 @@ class SumScales:
 
 @dataclass(frozen=True, kw_only=True)
 class Add(Arithmetic):
-    """a + b"""
+    """a + b
+
+    Attributes:
+        power_of_two: 16-bit operands are only shifted, provided that all three scales are powers of two.
+    """
 
     KIND: ClassVar[str] = "add"
     SIGN: ClassVar[int] = 1
+
+    power_of_two: bool = False
+
+    def check(self, node: Node) -> None:
+        super().check(node)
+        if node.output.is_float:
+            return
+        shifts = self.shifts(node)
+        if shifts is None:
+            fits = self.scales(node).output[1] <= 0
+            node.require(fits, f"an output scale of {node.output.scale:.3g} is too small for these operands")
+            return
+        shape = node.output.shape
+        node.require(node.input(0).shape == node.input(1).shape == shape, "power-of-two scales do not broadcast")
+        wanted = min(shifts) == 0 and max(shifts) <= 15
+        node.require(wanted, f"power-of-two scales that want right shifts by {shifts[0]} and {shifts[1]}")
+
+    def shifts(self, node: Node) -> tuple[int, int] | None:
+        """Right shifts of the operands where scales are powers of two; None where they are multiplied."""
+        if not self.power_of_two or node.output.dtype != np.int16:
+            return None
+        exponents = [math.log2(tensor.scale) for tensor in (node.input(0), node.input(1), node.output)]
+        if any(abs(exponent - round(exponent)) >= 1e-3 for exponent in exponents):
+            return None
+        a, b, output = (round(exponent) for exponent in exponents)
+        return output - a, output - b
 
     def scales(self, node: Node) -> SumScales:
         """Multipliers of the integer form."""
@@ -118,6 +151,9 @@ class Add(Arithmetic):
         return a + self.SIGN * b
 
     def integer(self, node: Node, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        shifts = self.shifts(node)
+        if shifts is not None:
+            return rounding_divide_by_pot(a, shifts[0]) + self.SIGN * rounding_divide_by_pot(b, shifts[1])
         s = self.scales(node)
         first = multiply_by_quantized_multiplier(a << s.left_shift, *s.first)
         second = multiply_by_quantized_multiplier(b << s.left_shift, *s.second)
@@ -138,10 +174,20 @@ class Mul(Arithmetic):
 
     KIND: ClassVar[str] = "mul"
 
-    def scale(self, node: Node) -> tuple[int, int]:
-        """(multiplier, shift); LiteRT forms the real multiplier in single precision."""
+    def check(self, node: Node) -> None:
+        super().check(node)
+        if not node.output.is_float:
+            node.require(math.isfinite(self.real_scale(node)), "its scales are too far apart")
+
+    def real_scale(self, node: Node) -> float:
+        """first scale * second scale / output scale; LiteRT forms it in single precision."""
         a, b, c = (np.float32(t.scale) for t in (node.input(0), node.input(1), node.output))
-        return quantize_multiplier(float(a * b / c))
+        with np.errstate(over="ignore", under="ignore"):
+            return float(a * b / c)
+
+    def scale(self, node: Node) -> tuple[int, int]:
+        """(multiplier, shift)"""
+        return quantize_multiplier(self.real_scale(node))
 
     def real(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return a * b
@@ -171,7 +217,8 @@ class Maximum(Extremum):
     KIND: ClassVar[str] = "maximum"
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return [np.maximum(values[0], values[1])]
+        # Not np.maximum: where one operand is no number, LiteRT and the C give the second.
+        return [np.where(values[0] > values[1], values[0], values[1])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,4 +228,4 @@ class Minimum(Extremum):
     KIND: ClassVar[str] = "minimum"
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return [np.minimum(values[0], values[1])]
+        return [np.where(values[0] < values[1], values[0], values[1])]

@@ -75,21 +75,37 @@ class Movement(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class StridedSlice(Movement):
-    """SLICE and STRIDED_SLICE: per dimension a begin, a step and a count; some dimensions dropped."""
+    """SLICE and STRIDED_SLICE.
+
+    Attributes:
+        begin, step, count: the walk along each input dimension.
+        axes: the input dimension behind each output dimension, in order; None for a new one of size 1.
+            Input dimensions that are not named have one element, and vanish.
+    """
 
     KIND: ClassVar[str] = "strided_slice"
 
     begin: tuple[int, ...]
     step: tuple[int, ...]
     count: tuple[int, ...]
-    dropped: tuple[int, ...] = ()
+    axes: tuple[int | None, ...]
+
+    def check(self, node: Node) -> None:
+        # Each dimension by itself: a walk past the end of a row would still lie inside the input.
+        for size, first, step, count in zip(node.input(0).shape, self.begin, self.step, self.count, strict=True):
+            last = first + (count - 1) * step
+            if not (0 <= first < size and 0 <= last < size and count >= 1):
+                raise ModelError(
+                    f"takes elements {first} to {last} of a dimension of {size}", where=node.describe()
+                )
+        super().check(node)
 
     def views(self, node: Node) -> list[View]:
         dense = dense_strides(node.input(0).shape)
-        kept = [i for i in range(len(self.count)) if i not in self.dropped]
         base = sum(b * s for b, s in zip(self.begin, dense, strict=True))
-        strides = tuple(dense[i] * self.step[i] for i in kept)
-        return [View(tuple(self.count[i] for i in kept), strides, base)]
+        shape = tuple(1 if axis is None else self.count[axis] for axis in self.axes)
+        strides = tuple(0 if axis is None else dense[axis] * self.step[axis] for axis in self.axes)
+        return [View(shape, strides, base)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,11 +23,20 @@ class Prelu(Binary):
     def check(self, node: Node) -> None:
         super().check(node)
         node.require(node.output.is_float or node.output.dtype == np.int8, "only int8 and float32 are supported")
+        node.require(node.input(0).shape == node.output.shape, "alpha has more elements than the input")
+        if not node.output.is_float:
+            node.require(all(map(math.isfinite, self.real_scales(node))), "its scales are too far apart")
+
+    def real_scales(self, node: Node) -> tuple[float, float]:
+        """Output codes per input code where x >= 0, and elsewhere; LiteRT forms them in single precision."""
+        x, alpha, output = (np.float32(t.scale) for t in (node.input(0), node.input(1), node.output))
+        with np.errstate(over="ignore", under="ignore"):
+            return float(x / output), float(x * alpha / output)
 
     def scales(self, node: Node) -> tuple[tuple[int, int], tuple[int, int]]:
-        """(multiplier, shift) where x >= 0, and elsewhere."""
-        x, alpha, output = node.input(0).scale, node.input(1).scale, node.output.scale
-        return quantize_multiplier(x / output), quantize_multiplier(x * alpha / output)
+        """The same as (multiplier, shift)."""
+        positive, negative = self.real_scales(node)
+        return quantize_multiplier(positive), quantize_multiplier(negative)
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         if node.output.is_float:

@@ -16,6 +16,8 @@ from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.tensor import Shape
 
 FRACTION_BITS = 10
+SIDE_LIMIT = 1 << 15
+"""Rows and columns: their indices fit the 16-bit tables of the C."""
 _ONE = 1 << FRACTION_BITS
 
 
@@ -34,7 +36,9 @@ class Resize(Op):
     def check(self, node: Node) -> None:
         x = node.input(0)
         node.require(len(x.shape) == 4, "input must be NHWC")
-        node.require(min(self.size) >= 1 and max(self.size) <= 1 << 15, f"output size {self.size}")
+        sides = (*x.shape[1:3], *self.size)
+        node.require(min(sides) >= 1, f"output size {self.size}")
+        node.require(max(sides) <= SIDE_LIMIT, f"an image side of {max(sides)} elements is more than {SIDE_LIMIT}")
         node.require(x.dtype == node.output.dtype, "input and output must have one type")
         node.require(x.is_float or x.dtype == np.int8, f"{x.dtype.name} is not supported")
 
@@ -71,6 +75,15 @@ class ResizeBilinear(Resize):
 
     KIND: ClassVar[str] = "resize_bilinear"
 
+    def check(self, node: Node) -> None:
+        super().check(node)
+        node.require(not (self.align_corners and self.half_pixel_centers), "aligned corners with half-pixel centres")
+        for source, target in zip(node.input(0).shape[1:3], self.size, strict=True):
+            lower, _, _ = self.neighbours(source, target, node.output.is_float)
+            # LiteRT's ratio of 10 fractional bits, rounded up, adds up to pixels beyond the last one.
+            inside = int(lower.max()) < source
+            node.require(inside, f"resizing {source} to {target} would read beyond the input, as LiteRT does")
+
     def neighbours(self, source: int, target: int, real: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(lower index, upper index, weight of the upper) per output index of one axis.
 
@@ -88,7 +101,7 @@ class ResizeBilinear(Resize):
         # Divisions truncate towards zero, as C's do.
         lower = np.maximum(np.trunc(place / _ONE).astype(np.int64), 0)
         upper = np.minimum(np.trunc((place + _ONE - 1) / _ONE).astype(np.int64), source - 1)
-        return np.minimum(lower, source - 1), upper, place - lower * _ONE
+        return lower, upper, place - lower * _ONE
 
     def _real_neighbours(self, source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         scale = self.float_scale(source, target)
@@ -98,7 +111,6 @@ class ResizeBilinear(Resize):
             place = (np.arange(target, dtype=np.float32) + half) * scale - half
         lower = np.maximum(np.floor(place).astype(np.int64), 0)
         upper = np.minimum(np.ceil(place).astype(np.int64), source - 1)
-        lower = np.minimum(lower, source - 1)
         return lower, upper, (place - lower.astype(np.float32)).astype(np.float32)
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -34,7 +34,8 @@ def _plan(node: Node) -> KernelPlan:
             **_arithmetic(node),
         },
         operands=(("first", 0), ("second", 1)),
-        inplace=tuple((i, 0) for i in (0, 1) if node.input(i).shape == shape),
+        # By size, not shape: an operand of as many elements is walked in the output's order.
+        inplace=tuple((i, 0) for i in (0, 1) if node.input(i).size == node.output.size),
         cycles=(8.0 if node.output.is_float else 40.0) * node.output.size,
     )
 
@@ -54,6 +55,9 @@ def _arithmetic(node: Node) -> dict[str, Any]:
         "high": high,
     }
     if isinstance(op, Add):
+        shifts = op.shifts(node)
+        if shifts is not None:
+            return context | {"right_shifts": list(shifts)}
         scales = op.scales(node)
         return context | {
             "left_shift": scales.left_shift,

@@ -70,6 +70,13 @@ kernel(Concatenation, name="concatenation")(_concatenation)
 kernel(Pack, name="pack")(_concatenation)
 
 
+def _literal(value: int | float, dtype: np.dtype) -> str:
+    if dtype.kind == "f":
+        return float_literal(float(value))
+    # In C a minus sign is an operator, and 2^63 does not fit 64 bits.
+    return "INT64_MIN" if value == -(2**63) else str(int(value))
+
+
 @kernel(Pad, name="pad")
 def pad(node: Node) -> KernelPlan | None:
     """Fill, then copy rows."""
@@ -86,7 +93,7 @@ def pad(node: Node) -> KernelPlan | None:
         stem=f"pad_{output.dtype.name}",
         context={
             "size": output.size,
-            "value": float_literal(float(op.value)) if output.is_float else str(int(op.value)),
+            "value": _literal(op.value, output.dtype),
             "extents": [*outer.extents, run] if run > 1 else list(outer.extents),
             "run": run,
             "from": indices[0],

@@ -87,6 +87,6 @@ def prelu(node: Node) -> KernelPlan | None:
         stem=f"prelu_{node.output.dtype.name}",
         context=context,
         operands=(("first", 0), ("second", 1)),
-        inplace=((0, 0),) if node.input(0).shape == shape else (),
+        inplace=tuple((i, 0) for i in (0, 1) if node.input(i).size == node.output.size),
         cycles=25.0 * node.output.size,
     )

@@ -18,9 +18,8 @@ _ARITHMETIC = {
 def _arithmetic(operator: Operator, code: int) -> Op:
     kind, table = _ARITHMETIC[code]
     options = operator.options(table)
-    if operator.outputs[0].dtype.name == "int16" and kind is not Mul:
-        operator.require(not options.PotScaleInt16(), "16-bit operands with power-of-two scales are not supported")
-    return kind(**operator.common(), activation=operator.activation(options.FusedActivationFunction()))
+    flags = {} if kind is Mul else {"power_of_two": bool(options.PotScaleInt16())}
+    return kind(**operator.common(), activation=operator.activation(options.FusedActivationFunction()), **flags)
 
 
 @converts(tflite.BuiltinOperator.ADD)

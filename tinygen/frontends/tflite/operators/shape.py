@@ -8,17 +8,19 @@ from tinygen.frontends.tflite.registry import Operator, converts
 from tinygen.ir.encodings import Affine
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.concatenation import Concatenation, Pack
-from tinygen.ir.ops.movement import Split, StridedSlice, Transpose, Unpack
+from tinygen.ir.ops.movement import Split, Transpose, Unpack
 from tinygen.ir.ops.pad import MirrorPad, Pad
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.tensor import Tensor
 
 
-def _integers(operator: Operator, index: int, what: str) -> list[int]:
+def integers(operator: Operator, index: int, what: str) -> list[int]:
+    """The elements of a constant input."""
     return [int(v) for v in operator.constant(index, what).reshape(-1)]
 
 
-def _input(operator: Operator, index: int = 0) -> Tensor:
+def data_input(operator: Operator, index: int = 0) -> Tensor:
+    """An input that must be there."""
     tensor = operator.inputs[index] if index < len(operator.inputs) else None
     operator.require(tensor is not None, f"input {index} is missing")
     assert tensor is not None
@@ -40,30 +42,30 @@ def reshape(operator: Operator) -> Op:
 def concatenation(operator: Operator) -> Op:
     options = operator.options(tflite.ConcatenationOptions)
     operator.require(options.FusedActivationFunction() == 0, "a fused activation is not supported")
-    return Concatenation(**operator.common(), axis=_axis(operator, options.Axis(), len(_input(operator).shape)))
+    return Concatenation(**operator.common(), axis=_axis(operator, options.Axis(), len(data_input(operator).shape)))
 
 
 @converts(tflite.BuiltinOperator.PACK)
 def pack(operator: Operator) -> Op:
     axis = operator.options(tflite.PackOptions).Axis()
-    return Pack(**operator.common(), axis=_axis(operator, axis, len(_input(operator).shape) + 1))
+    return Pack(**operator.common(), axis=_axis(operator, axis, len(data_input(operator).shape) + 1))
 
 
 @converts(tflite.BuiltinOperator.UNPACK)
 def unpack(operator: Operator) -> Op:
     axis = operator.options(tflite.UnpackOptions).Axis()
-    return Unpack(**operator.common(), axis=_axis(operator, axis, len(_input(operator).shape)))
+    return Unpack(**operator.common(), axis=_axis(operator, axis, len(data_input(operator).shape)))
 
 
 def _common_of(operator: Operator, index: int) -> dict[str, object]:
     """Common arguments of an operator whose only data input is input `index`."""
-    return operator.common() | {"inputs": (_input(operator, index).name,)}
+    return operator.common() | {"inputs": (data_input(operator, index).name,)}
 
 
 @converts(tflite.BuiltinOperator.SPLIT)
 def split(operator: Operator) -> Op:
-    shape = _input(operator, 1).shape
-    axis = _axis(operator, _integers(operator, 0, "axis")[0], len(shape))
+    shape = data_input(operator, 1).shape
+    axis = _axis(operator, integers(operator, 0, "axis")[0], len(shape))
     parts = len(operator.outputs)
     operator.require(parts > 0 and shape[axis] % parts == 0, f"{shape[axis]} elements in {parts} parts")
     return Split(**_common_of(operator, 1), axis=axis, sizes=(shape[axis] // parts,) * parts)  # type: ignore[arg-type]
@@ -71,9 +73,9 @@ def split(operator: Operator) -> Op:
 
 @converts(tflite.BuiltinOperator.SPLIT_V)
 def split_v(operator: Operator) -> Op:
-    shape = _input(operator).shape
-    axis = _axis(operator, _integers(operator, 2, "axis")[0], len(shape))
-    sizes = _integers(operator, 1, "sizes")
+    shape = data_input(operator).shape
+    axis = _axis(operator, integers(operator, 2, "axis")[0], len(shape))
+    sizes = integers(operator, 1, "sizes")
     operator.require(sizes.count(-1) <= 1, f"sizes {sizes}")
     rest = shape[axis] - sum(size for size in sizes if size != -1)
     final = tuple(rest if size == -1 else size for size in sizes)
@@ -82,8 +84,8 @@ def split_v(operator: Operator) -> Op:
 
 
 def _paddings(operator: Operator) -> tuple[tuple[int, int], ...]:
-    values = _integers(operator, 1, "paddings")
-    operator.require(len(values) == 2 * len(_input(operator).shape), f"paddings {values}")
+    values = integers(operator, 1, "paddings")
+    operator.require(len(values) == 2 * len(data_input(operator).shape), f"paddings {values}")
     return tuple(zip(values[0::2], values[1::2], strict=True))
 
 
@@ -96,7 +98,10 @@ def pad(operator: Operator) -> Op:
 
 @converts(tflite.BuiltinOperator.PADV2)
 def pad_v2(operator: Operator) -> Op:
-    value = operator.constant(2, "pad value").reshape(-1)[0].item()
+    values = operator.constant(2, "pad value").reshape(-1)
+    operator.require(len(values) == 1, f"{len(values)} pad values")
+    operator.require(values.dtype == data_input(operator).dtype, "a pad value of another type")
+    value = values[0].item()
     return Pad(**operator.common(keep_inputs=1), paddings=_paddings(operator), value=value)
 
 
@@ -112,51 +117,6 @@ def mirror_pad(operator: Operator) -> Op:
 
 @converts(tflite.BuiltinOperator.TRANSPOSE)
 def transpose(operator: Operator) -> Op:
-    rank = len(_input(operator).shape)
-    order = tuple(_axis(operator, v, rank) for v in _integers(operator, 1, "permutation"))
+    rank = len(data_input(operator).shape)
+    order = tuple(_axis(operator, v, rank) for v in integers(operator, 1, "permutation"))
     return Transpose(**operator.common(keep_inputs=1), permutation=order)
-
-
-@converts(tflite.BuiltinOperator.SLICE)
-def slice_(operator: Operator) -> Op:
-    shape = _input(operator).shape
-    begin, size = _integers(operator, 1, "begin"), _integers(operator, 2, "size")
-    operator.require(len(begin) == len(size) == len(shape), f"begin {begin}, size {size}")
-    count = tuple(shape[i] - begin[i] if size[i] == -1 else size[i] for i in range(len(shape)))
-    return StridedSlice(
-        **operator.common(keep_inputs=1), begin=tuple(begin), step=(1,) * len(shape), count=count
-    )
-
-
-@converts(tflite.BuiltinOperator.STRIDED_SLICE)
-def strided_slice(operator: Operator) -> Op:
-    options = operator.options(tflite.StridedSliceOptions)
-    operator.require(options.EllipsisMask() == 0 and options.NewAxisMask() == 0, "ellipsis or new-axis masks")
-    shape = _input(operator).shape
-    begin, end = _integers(operator, 1, "begin"), _integers(operator, 2, "end")
-    step = _integers(operator, 3, "strides")
-    operator.require(len(begin) == len(end) == len(step) <= len(shape), f"begin {begin}, end {end}")
-    operator.require(all(step), "a stride is 0")
-    walks = [(0, 1, size) for size in shape]
-    dropped = []
-    for i in range(len(begin)):
-        if options.ShrinkAxisMask() >> i & 1:
-            walks[i] = (begin[i] + shape[i] if begin[i] < 0 else begin[i], 1, 1)
-            dropped.append(i)
-            continue
-        walk = range(shape[i])[_slice_of(options, i, begin[i], end[i], step[i])]
-        operator.require(len(walk) > 0, f"dimension {i} of the result is empty")
-        walks[i] = (walk[0], step[i], len(walk))
-    starts, steps, counts = zip(*walks, strict=True)
-    return StridedSlice(
-        **operator.common(keep_inputs=1), begin=starts, step=steps, count=counts, dropped=tuple(dropped)
-    )
-
-
-def _slice_of(options: tflite.StridedSliceOptions, i: int, begin: int, end: int, step: int) -> slice:
-    """One dimension as Python's own slice, whose rules for negative and large indices are TFLite's."""
-    first = None if options.BeginMask() >> i & 1 else begin
-    last = None if options.EndMask() >> i & 1 else end
-    if options.Offset() and last is not None:
-        last = begin + end
-    return slice(first, last, step)
