@@ -22,6 +22,13 @@
 #define TG_COPY memcpy
 #endif
 
+/* Inner loops: their operands must be in registers, whatever a compiler thinks of the function's size. */
+#if defined(__GNUC__)
+#define TG_INLINE static inline __attribute__((always_inline))
+#else
+#define TG_INLINE static inline
+#endif
+
 /* Four bytes from any address. */
 static inline uint32_t tg_load32(const void *address)
 {
@@ -45,11 +52,6 @@ static inline int32_t tg_high_half(uint32_t pair)
     return (int16_t)(uint16_t)(pair >> 16);
 }
 
-static inline uint32_t tg_ror8(uint32_t word)
-{
-    return (word >> 8) | (word << 24);
-}
-
 /* Bytes 0 and 2, sign-extended to a pair. */
 static inline uint32_t tg_sxtb16(uint32_t word)
 {
@@ -62,10 +64,52 @@ static inline uint32_t tg_sxtb16(uint32_t word)
 #endif
 }
 
-/* Bytes 1 and 3, sign-extended to a pair (one instruction: the rotation is free). */
+/* Bytes 1 and 3, sign-extended to a pair: the instruction rotates for nothing, but gcc needs to be told. */
 static inline uint32_t tg_sxtb16_odd(uint32_t word)
 {
-    return tg_sxtb16(tg_ror8(word));
+#if TG_HAVE_DSP
+    uint32_t pair;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(word));
+    return pair;
+#else
+    return tg_sxtb16((word >> 8) | (word << 24));
+#endif
+}
+
+/* offset + (x * multiplier >> 32) */
+static inline int32_t tg_high_mla(int32_t offset, int32_t x, int32_t multiplier)
+{
+#if TG_HAVE_DSP
+    int32_t sum;
+    __asm__("smmla %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(multiplier), "r"(offset));
+    return sum;
+#else
+    return offset + (int32_t)(((int64_t)x * multiplier) >> 32);
+#endif
+}
+
+/*
+ * x * multiplier / 2^31, rounded, plus `offset`, less one if negative: shifted right by s it is TFLite's
+ * requantization with two roundings, when the offset is 2^(s - 1) + zero point * 2^s. |x| < 2^30.
+ */
+static inline int32_t tg_round_twice(int32_t x, int32_t multiplier, int32_t offset)
+{
+#if TG_HAVE_DSP
+    int32_t scaled;
+    __asm__("smmulr %0, %1, %2" : "=r"(scaled) : "r"(x + x), "r"(multiplier));
+#else
+    const int32_t scaled = (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << 30)) >> 31);
+#endif
+    return scaled + (scaled >> 31) + offset;
+}
+
+static inline int8_t tg_saturate_s8(int32_t x)
+{
+#if TG_HAVE_DSP
+    return (int8_t)__builtin_arm_ssat(x, 8);
+#else
+    return (int8_t)(x > INT8_MAX ? INT8_MAX : x < INT8_MIN ? INT8_MIN : x);
+#endif
 }
 
 /* sum + a.low * b.low + a.high * b.high */
@@ -114,6 +158,116 @@ static inline void tg_widen(int16_t *to, const int8_t *from, int32_t count)
     for (int32_t i = whole; i < count; i++) {
         to[i] = from[i];
     }
+}
+
+/*
+ * Sign-extends int8 codes into pairs, bytes 0 and 2 before 1 and 3, and puts the pairs `stride` words apart.
+ * `count` is a multiple of 4.
+ */
+TG_INLINE void tg_spread(uint32_t *to, const int8_t *from, int32_t count, int32_t stride)
+{
+    const int8_t *const whole = from + (count & ~7);
+    for (; from < whole; from += 8, to += 4 * stride) {
+        const uint32_t first = tg_load32(from);
+        const uint32_t second = tg_load32(from + 4);
+        to[0] = tg_sxtb16(first);
+        to[stride] = tg_sxtb16_odd(first);
+        to[2 * stride] = tg_sxtb16(second);
+        to[3 * stride] = tg_sxtb16_odd(second);
+    }
+    if ((count & 4) != 0) {
+        const uint32_t word = tg_load32(from);
+        to[0] = tg_sxtb16(word);
+        to[stride] = tg_sxtb16_odd(word);
+    }
+}
+
+/* Two equal codes in every pair. */
+TG_INLINE void tg_fill(uint32_t *to, int16_t code, int32_t pairs)
+{
+    const uint32_t pair = (uint16_t)code * UINT32_C(0x10001);
+    for (int32_t i = 0; i < pairs; i++) {
+        to[i] = pair;
+    }
+}
+
+#if TG_HAVE_DSP && defined(__OPTIMIZE__)
+#define TG_IN_REGISTERS 1
+/* Volatile, so that loads and products stay in the order written: a load two products ahead of its use is free. */
+#define TG_LOAD(to, words, n) __asm__ volatile("ldr %0, [%1, %2]" : "=r"(to) : "r"(words), "i"(4 * (n)))
+#define TG_MAC(sum, a, b) __asm__ volatile("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(a), "r"(b))
+/* pointer += n, and no second counter beside it. */
+#define TG_ADVANCE(words, n) __asm__ volatile("add %0, %0, %1" : "+r"(words) : "i"(4 * (n)))
+/* Loads are hidden from the compiler: what it has still to write must be written before, what comes later after. */
+#define TG_FENCE() __asm__ volatile("" : : : "memory")
+/* Pair n of the taps; loads what the next one begins with. */
+#define TG_DOT_2X4_STEP(n)                                                                                   \
+    TG_MAC(a0, u, x0);                                                                                       \
+    TG_LOAD(v, w, 4 * (n) + 1);                                                                              \
+    TG_MAC(a1, u, x1);                                                                                       \
+    TG_MAC(b0, v, x0);                                                                                       \
+    TG_LOAD(u, w, 4 * (n) + 2);                                                                              \
+    TG_MAC(b1, v, x1);                                                                                       \
+    TG_MAC(c0, u, x0);                                                                                       \
+    TG_LOAD(v, w, 4 * (n) + 3);                                                                              \
+    TG_MAC(c1, u, x1);                                                                                       \
+    TG_LOAD(u, w, 4 * (n) + 4);                                                                              \
+    TG_MAC(d0, v, x0);                                                                                       \
+    TG_LOAD(x0, x, ((n) + 1) * step);                                                                        \
+    TG_MAC(d1, v, x1);                                                                                       \
+    TG_LOAD(x1, x, ((n) + 1) * step + apart)
+#else
+#define TG_IN_REGISTERS 0
+#endif
+
+/*
+ * Adds the products of 2 pixels and 4 filters over `pairs` pairs of taps, an even number.
+ *
+ * Pair n of the first pixel is x[n * step], of the second x[n * step + apart]; w: [pairs][4 filters]; sums: [4 filters]
+ * [2 pixels]. Eight sums, two pixels and two weights in flight are all the registers there are. What follows the last
+ * pair is read, and not used. The last three arguments must be constants.
+ */
+TG_INLINE void tg_dot_2x4(
+    int32_t sums[8], const uint32_t *x, const uint32_t *w, int32_t pairs, int32_t step, int32_t apart)
+{
+#if TG_IN_REGISTERS
+    int32_t a0 = sums[0], a1 = sums[1], b0 = sums[2], b1 = sums[3];
+    int32_t c0 = sums[4], c1 = sums[5], d0 = sums[6], d1 = sums[7];
+    uint32_t x0, x1, u, v;
+    const uint32_t *const end = w + 4 * pairs;
+    TG_FENCE();
+    TG_LOAD(x0, x, 0);
+    TG_LOAD(x1, x, apart);
+    TG_LOAD(u, w, 0);
+    if (pairs % 4 == 0) {
+        do {
+            TG_DOT_2X4_STEP(0);
+            TG_DOT_2X4_STEP(1);
+            TG_DOT_2X4_STEP(2);
+            TG_DOT_2X4_STEP(3);
+            TG_ADVANCE(x, 4 * step);
+            TG_ADVANCE(w, 16);
+        } while (w != end);
+    } else {
+        do {
+            TG_DOT_2X4_STEP(0);
+            TG_DOT_2X4_STEP(1);
+            TG_ADVANCE(x, 2 * step);
+            TG_ADVANCE(w, 8);
+        } while (w != end);
+    }
+    TG_FENCE();
+    sums[0] = a0, sums[1] = a1, sums[2] = b0, sums[3] = b1;
+    sums[4] = c0, sums[5] = c1, sums[6] = d0, sums[7] = d1;
+#else
+    for (int32_t pair = 0; pair < pairs; pair++) {
+        for (int32_t filter = 0; filter < 4; filter++) {
+            const uint32_t weight = w[4 * pair + filter];
+            sums[2 * filter] = tg_smlad(weight, x[pair * step], sums[2 * filter]);
+            sums[2 * filter + 1] = tg_smlad(weight, x[pair * step + apart], sums[2 * filter + 1]);
+        }
+    }
+#endif
 }
 
 #endif

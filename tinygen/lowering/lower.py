@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from tinygen.ir.graph import Graph
 from tinygen.lowering.plan import Kernel, KernelPlan
-from tinygen.lowering.planner import Buffer, plan_memory
+from tinygen.lowering.planner import Buffer, MemoryPlan, plan_memory
 from tinygen.lowering.program import Program, Step
+from tinygen.lowering.scratch import spend_scratch
 from tinygen.lowering.select import choose
 
 
@@ -34,31 +35,53 @@ def lower(graph: Graph, *, family: str = "tinygen", isa: Collection[str] = ("c99
         UnsupportedError: no kernel matches a layer.
     """
     choices = [choose(node, family, isa) for node in graph.nodes()]
-    slots, slot_of = _lifetimes(graph, [plan for _, plan in choices])
+    least = [choice.variants[0] for choice in choices]
+    plans = spend_scratch(choices, _place(graph, least).buffers)
+    placement = _place(graph, plans)
+    return Program(
+        graph=graph,
+        steps=_steps(graph, [choice.kernel for choice in choices], plans, placement.scratch),
+        offsets=placement.tensors,
+        buffers=placement.buffers,
+        memory=placement.memory,
+    )
+
+
+@dataclass(frozen=True)
+class _Placement:
+    """Buffers and where they are: offsets of tensors by name, of scratch by step."""
+
+    buffers: tuple[Buffer, ...]
+    memory: MemoryPlan
+    tensors: dict[str, int]
+    scratch: dict[int, int]
+
+
+def _place(graph: Graph, plans: Sequence[KernelPlan]) -> _Placement:
+    slots, slot_of = _lifetimes(graph, plans)
     scratch = {
         index: _Slot(f"scratch of {op.name}", plan.scratch_bytes, index, index)
-        for index, (op, (_, plan)) in enumerate(zip(graph.ops, choices, strict=True))
+        for index, (op, plan) in enumerate(zip(graph.ops, plans, strict=True))
         if plan.scratch_bytes
     }
     all_slots = [*slots, *scratch.values()]
     buffers = tuple(Buffer(slot.name, slot.size, slot.first, slot.last) for slot in all_slots)
     memory = plan_memory(buffers)
     place = {id(slot): offset for slot, offset in zip(all_slots, memory.offsets, strict=True)}
-    return Program(
-        graph=graph,
-        steps=_steps(graph, choices, {index: place[id(slot)] for index, slot in scratch.items()}),
-        offsets={name: place[id(slot)] for name, slot in slot_of.items()},
-        buffers=buffers,
-        memory=memory,
+    return _Placement(
+        buffers,
+        memory,
+        {name: place[id(slot)] for name, slot in slot_of.items()},
+        {index: place[id(slot)] for index, slot in scratch.items()},
     )
 
 
 def _steps(
-    graph: Graph, choices: list[tuple[Kernel, KernelPlan]], scratch: dict[int, int]
+    graph: Graph, kernels: Sequence[Kernel], plans: Sequence[KernelPlan], scratch: dict[int, int]
 ) -> tuple[Step, ...]:
     steps = []
     layer = 0
-    for index, (node, (kernel, plan)) in enumerate(zip(graph.nodes(), choices, strict=True)):
+    for index, (node, kernel, plan) in enumerate(zip(graph.nodes(), kernels, plans, strict=True)):
         steps.append(Step(-1 if plan.is_alias else layer, node, kernel, plan, scratch.get(index, 0)))
         layer += 0 if plan.is_alias else 1
     return tuple(steps)
@@ -74,7 +97,7 @@ def _last_uses(graph: Graph) -> dict[str, int]:
     return last
 
 
-def _lifetimes(graph: Graph, plans: list[KernelPlan]) -> tuple[list[_Slot], dict[str, _Slot]]:
+def _lifetimes(graph: Graph, plans: Sequence[KernelPlan]) -> tuple[list[_Slot], dict[str, _Slot]]:
     last = _last_uses(graph)
     slots: list[_Slot] = []
     slot_of: dict[str, _Slot] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from tinygen.ir.ops.base import Node, Op
 
-PlanFunction = Callable[[Node], "KernelPlan | None"]
+PlanFunction = Callable[[Node], "KernelPlan | Sequence[KernelPlan] | None"]
+"""The plan for a node; several when scratch can be traded for cycles; None or nothing when it does not match."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,7 @@ class Kernel:
         family: "reference" (portable, plain loops) or "tinygen" (tuned).
         isa: the instruction set it needs: "c99" or "dsp" (Armv7E-M SIMD; its C also runs on any host
             through portable twins of the intrinsics).
-        plan: gives the plan for a node, or None when the kernel does not match it.
+        plan: see `PlanFunction`.
     """
 
     name: str
@@ -85,6 +86,14 @@ class Kernel:
     family: str
     isa: str
     plan: PlanFunction
+
+    def variants(self, node: Node) -> tuple[KernelPlan, ...]:
+        """Its plans for a node, least scratch first; none when it does not match."""
+        plans = self.plan(node)
+        if plans is None:
+            return ()
+        several = (plans,) if isinstance(plans, KernelPlan) else tuple(plans)
+        return tuple(sorted(several, key=lambda plan: plan.scratch_bytes))
 
 
 _KERNELS: list[Kernel] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import tinygen.lowering.kernels  # noqa: F401  (registers every kernel)
 from tinygen.errors import UnsupportedError
@@ -12,8 +13,16 @@ from tinygen.lowering.plan import Kernel, KernelPlan, registered_kernels
 FAMILIES = ("tinygen", "reference")
 
 
-def choose(node: Node, family: str, isa: Collection[str]) -> tuple[Kernel, KernelPlan]:
-    """The cheapest kernel for `node`.
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A kernel and its plans for one layer, least scratch first."""
+
+    kernel: Kernel
+    variants: tuple[KernelPlan, ...]
+
+
+def choose(node: Node, family: str, isa: Collection[str]) -> Choice:
+    """The kernel that is fastest for `node`.
 
     Args:
         node: the layer.
@@ -28,11 +37,11 @@ def choose(node: Node, family: str, isa: Collection[str]) -> tuple[Kernel, Kerne
         for kernel in registered_kernels()
         if kernel.op is type(node.op) and kernel.isa in isa and (family == "tinygen" or kernel.family == family)
     ]
-    plans = [(kernel, plan) for kernel in allowed if (plan := kernel.plan(node)) is not None]
-    if not plans:
+    choices = [Choice(kernel, variants) for kernel in allowed if (variants := kernel.variants(node))]
+    if not choices:
         tried = ", ".join(kernel.name for kernel in allowed) or "none"
         raise UnsupportedError(
             f"no kernel of family '{family}' computes {node.op.KIND} with these encodings (tried: {tried})",
             where=node.describe(),
         )
-    return min(plans, key=lambda pair: pair[1].cycles)
+    return min(choices, key=lambda choice: min(plan.cycles for plan in choice.variants))

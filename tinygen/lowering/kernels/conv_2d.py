@@ -9,11 +9,8 @@ import numpy as np
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.lowering.kernels.support import mac
-from tinygen.lowering.kernels.support.packing import pack_dsp_rows
 from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
-
-_MATH = ("tinygen_math.h",)
 
 
 def _direct(node: Node, kind: str, *, context: dict[str, Any], constants: tuple[Constant, ...]) -> KernelPlan:
@@ -77,40 +74,3 @@ def conv_2d_f32(node: Node) -> KernelPlan | None:
     types = {"input_type": "float", "weight_type": "float", "acc_type": "float"}
     bias = mac.bias_or_zeros(node, node.output.shape[3], np.float32)
     return _direct(node, "f32", context=types | mac.float_clamp(node), constants=(bias,))
-
-
-@kernel(Conv2D, name="conv_2d_s8_dsp", family="tinygen", isa="dsp")
-def conv_2d_s8_dsp(node: Node) -> KernelPlan | None:
-    """Two pixels times two filters with SMLAD, windows widened to int16 in scratch."""
-    op = node.op
-    assert isinstance(op, Conv2D)
-    if node.output.dtype != np.int8 or not node.input(1).is_constant or op.groups(node) > 1:
-        return None
-    weights = node.constant(1)
-    channels = weights.shape[0]
-    geometry = op.geometry(node)
-    rows, columns = geometry
-    scale = mac.requantization(node, channels=channels)
-    packed = pack_dsp_rows(weights.reshape(channels, -1))
-    taps = packed.shape[1]
-    pointwise = rows.kernel * columns.kernel == 1 and rows.stride * columns.stride == 1
-    pixels = node.output.size // channels
-    return KernelPlan(
-        template="conv_2d/conv_2d_s8_dsp.c.j2",
-        stem=window_stem("conv_2d_s8_dsp", geometry),
-        context={
-            **window_context(node, geometry),
-            "taps": taps,
-            "pointwise": pointwise,
-            "input_zero": node.input(0).zero_point,
-            **scale.context,
-        },
-        constants=(
-            Constant("weights", packed.reshape(-1), f"[{channels}, {taps}], each four taps as 0 2 1 3"),
-            mac.folded_bias(node, axis=0),
-            *scale.constants,
-        ),
-        scratch_bytes=4 * taps + channels,
-        headers=("tinygen_math.h", "tinygen_simd.h"),
-        cycles=pixels * (taps * 1.5 + channels * (taps * 1.2 + 20.0)),
-    )

@@ -28,6 +28,8 @@ DEVICE_FLAGS = (
     "-fno-common",
     "-fno-unwind-tables",
     "-fno-asynchronous-unwind-tables",
+    # The inner loops need every register there is.
+    "-fomit-frame-pointer",
 )
 
 _DIAGNOSTIC = re.compile(

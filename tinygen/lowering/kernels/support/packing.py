@@ -21,3 +21,24 @@ def pack_dsp_rows(rows: np.ndarray) -> np.ndarray:
     padded = np.zeros((filters, -(-taps // 4) * 4), np.int8)
     padded[:, :taps] = rows
     return padded.reshape(filters, -1, 4)[:, :, [0, 2, 1, 3]].reshape(filters, -1)
+
+
+def pack_dot_blocks(rows: np.ndarray, block: int = 4) -> np.ndarray:
+    """Rows of int8 weights as tg_spread() and tg_dot_2x4() want them: in blocks of filters, pair of taps by pair.
+
+    A word holds two filters' weights for one pair of taps: f0.a, f1.a, f0.b, f1.b, so that its even bytes are the pair
+    of the first filter and its odd bytes that of the second. Pairs are taps 0 and 2, then 1 and 3 of each four, as
+    tg_spread() makes them of activations.
+
+    Args:
+        rows: [filters, taps].
+        block: filters in a block, even.
+
+    Returns:
+        [blocks * block, taps rounded up to a multiple of 4]; zeros where there are no weights.
+    """
+    filters, taps = rows.shape
+    padded = np.zeros((-(-filters // block) * block, -(-taps // 4) * 4), np.int8)
+    padded[:filters, :taps] = rows
+    pairs = padded.reshape(-1, block // 2, 2, padded.shape[1] // 4, 2, 2)  # block, two filters, filter, four, b/a, pair
+    return pairs.transpose(0, 3, 5, 1, 4, 2).reshape(padded.shape)

@@ -1,0 +1,159 @@
+"""Tuned kernels of CONV_2D for Armv7E-M: two pixels times four filters, int16 in scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.lowering.kernels.support.packing import pack_dot_blocks
+from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
+from tinygen.lowering.kernels.support.window import window_context, window_stem
+from tinygen.lowering.plan import Constant, KernelPlan, kernel
+
+_BLOCKS = (1, 2, 4, 8, 16, 32, 64, 128)
+_HEADERS = ("tinygen_math.h", "tinygen_simd.h")
+_AHEAD = 8
+"""Bytes that tg_dot_2x4() reads behind its last pair."""
+
+# Instructions per element, measured: widening, one multiply-accumulate, finishing one output.
+_SPREAD, _MAC, _OUTPUT, _GATHER = 1.35, 0.48, 6.0, 4.0
+
+
+def _matches(node: Node) -> bool:
+    op = node.op
+    assert isinstance(op, Conv2D)
+    return node.output.dtype == np.int8 and node.input(1).is_constant and op.groups(node) == 1
+
+
+def _context(node: Node, ending: Epilogue, taps: int) -> dict[str, Any]:
+    op = node.op
+    assert isinstance(op, Conv2D)
+    rows = op.geometry(node)[0]
+    return {
+        **window_context(node, op.geometry(node)),
+        **ending.context,
+        "taps": taps,
+        "span_h": (rows.kernel - 1) * rows.dilation + 1,
+        "input_zero": node.input(0).zero_point,
+    }
+
+
+def _constants(node: Node, ending: Epilogue) -> tuple[tuple[Constant, ...], tuple[int, int]]:
+    """Packed weights and channels; [filters, taps] after padding."""
+    weights = node.constant(1)
+    packed = pack_dot_blocks(weights.reshape(weights.shape[0], -1))
+    layout = f"{list(packed.shape)}, four filters pair by pair of taps"
+    return (Constant("weights", packed.reshape(-1), layout), ending.constant()), packed.shape
+
+
+def _blocks(total: int) -> list[int]:
+    return sorted({min(size, total) for size in _BLOCKS})
+
+
+@kernel(Conv2D, name="conv_2d_s8_dsp_rows", family="tinygen", isa="dsp")
+def conv_2d_s8_dsp_rows(node: Node) -> Sequence[KernelPlan]:
+    """Windows taken straight from widened rows: for several rows of a window, whole groups of four channels."""
+    op = node.op
+    assert isinstance(op, Conv2D)
+    depth = node.input(0).shape[3]
+    rows, columns = op.geometry(node)
+    too_far = columns.stride * depth * 2 > 3000
+    if not _matches(node) or depth % 4 or rows.kernel * columns.kernel == 1 or columns.dilation > 1 or too_far:
+        return ()
+    ending = epilogue(node, axis=0)
+    constants, packed = _constants(node, ending)
+    return [_rows_plan(node, size, packed, ending, constants) for size in _blocks(rows.output)]
+
+
+def _rows_plan(
+    node: Node, size: int, packed: tuple[int, int], ending: Epilogue, constants: tuple[Constant, ...]
+) -> KernelPlan:
+    """The plan that widens the input of `size` output rows at a time."""
+    op = node.op
+    assert isinstance(op, Conv2D)
+    rows, columns = geometry = op.geometry(node)
+    filters, taps = packed
+    depth = node.input(0).shape[3]
+    width = (columns.output - 1) * columns.stride + columns.kernel
+    context = _context(node, ending, taps)
+    buffer_rows = (size - 1) * rows.stride + context["span_h"]
+    # The second pixel of the last pair of an odd row lies behind the buffer's end.
+    slack = (columns.stride * depth // 2 if columns.output % 2 else 0) + _AHEAD // 4
+    pitch = width * depth // 2
+    blocks = -(-rows.output // size)
+    pairs = rows.output * -(-columns.output // 2)
+    return KernelPlan(
+        template="conv_2d/conv_2d_s8_dsp_rows.c.j2",
+        stem=window_stem("conv_2d_s8_dsp", geometry),
+        context=context
+        | {
+            "rows": size,
+            "buffer_rows": buffer_rows,
+            "pitch": pitch,
+            "slack": slack,
+            "pairs_w": -(-columns.output // 2),
+            "copied": min(columns.input, width - columns.before),
+        },
+        constants=constants,
+        scratch_bytes=8 * taps + 4 * (buffer_rows * pitch + slack) + 8,
+        headers=_HEADERS,
+        cycles=node.output.shape[0]
+        * (
+            blocks * (buffer_rows * pitch * 2 + filters * taps) * _SPREAD
+            + 2 * pairs * filters * (taps * _MAC + rows.kernel * 1.5 + _OUTPUT)
+        ),
+    )
+
+
+@kernel(Conv2D, name="conv_2d_s8_dsp", family="tinygen", isa="dsp")
+def conv_2d_s8_dsp(node: Node) -> Sequence[KernelPlan]:
+    """Windows copied one by one into scratch (im2col): any shape; pointwise ones straight from the activations."""
+    if not _matches(node):
+        return ()
+    ending = epilogue(node, axis=0)
+    constants, packed = _constants(node, ending)
+    pixels = node.output.shape[1] * node.output.shape[2]
+    blocks = _blocks(pixels + pixels % 2)
+    return [_windows_plan(node, size, packed, ending, constants) for size in blocks if size % 2 == 0]
+
+
+def _windows_plan(
+    node: Node, size: int, packed: tuple[int, int], ending: Epilogue, constants: tuple[Constant, ...]
+) -> KernelPlan:
+    """The plan that widens `size` windows at a time, an even number."""
+    op = node.op
+    assert isinstance(op, Conv2D)
+    rows, columns = geometry = op.geometry(node)
+    filters, taps = packed
+    depth = node.input(0).shape[3]
+    window = rows.kernel * columns.kernel
+    pointwise = window * rows.stride * columns.stride == 1 and depth % 4 == 0
+    segment = columns.kernel * depth if columns.kernel * depth % 4 == 0 and columns.dilation == 1 else 0
+    gathers = not pointwise and (rows.padded or columns.padded or not segment)
+    pixels = node.output.shape[1] * node.output.shape[2]
+    inplace = pointwise and node.output.shape[3] <= depth and node.output.shape[0] == 1
+    return KernelPlan(
+        template="conv_2d/conv_2d_s8_dsp.c.j2",
+        stem=window_stem("conv_2d_s8_dsp", geometry),
+        context=_context(node, ending, taps)
+        | {
+            "pixels": size,
+            "odd": pixels % 2 == 1,
+            "pointwise": pointwise,
+            "segment": segment,
+            "gathers": gathers,
+        },
+        constants=constants,
+        scratch_bytes=8 * taps + 2 * taps * size + _AHEAD + (taps if gathers else 0),
+        inplace=((0, 0),) if inplace else (),
+        headers=_HEADERS,
+        cycles=node.output.shape[0]
+        * (
+            pixels * (taps * (_GATHER if gathers else _SPREAD) + filters * (taps * _MAC + _OUTPUT))
+            + -(-pixels // size) * filters * taps * _SPREAD
+        ),
+    )

@@ -1,0 +1,149 @@
+"""Requantization in two instructions, proven equal to the semantics on every accumulator that can occur.
+
+A layer's semantics turns an accumulator into a code by a rule of its own (two roundings, ties away from zero, real
+arithmetic, a clamp). Whatever the rule, it is a staircase: code k begins at a smallest accumulator T[k]. So
+
+    code = saturate((offset + (accumulator + shift of the bias) * multiplier >> 32) >> shift)
+
+computes the same if every step lies where it should. With s = 32 + shift and B = bias shift * multiplier + offset *
+2^32 that is, for each k that occurs,
+
+    T[k] * multiplier + B >= k * 2^s   and   (T[k] - 1) * multiplier + B < k * 2^s.
+
+A multiplier near the real scale is tried until the interval for B is not empty, then the smallest shift of the bias
+that puts B into it. SMMLA and SSAT do the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+Staircase = Callable[[np.ndarray], np.ndarray]
+"""Codes of accumulators [n, channels], channel by channel, never falling as the accumulator rises."""
+
+_MAX_SHIFT = 24
+_TRIALS = 33
+_BIAS_SHIFTS = (1 << 10, 1 << 14, 1 << 18)
+_SAFE = 2**31 - 2**19
+
+
+class Fit(NamedTuple):
+    """Constants of the formula above.
+
+    Attributes:
+        multiplier, offset: int32, per channel.
+        moved: what is added to the bias, per channel.
+        shift: one for the whole layer.
+    """
+
+    multiplier: np.ndarray
+    offset: np.ndarray
+    moved: np.ndarray
+    shift: int
+
+
+def fit(
+    staircase: Staircase, real: np.ndarray, lows: np.ndarray, highs: np.ndarray, floor: int, ceiling: int
+) -> Fit | None:
+    """Constants that reproduce a staircase, or None when there are none.
+
+    Args:
+        staircase: the semantics.
+        real: scale per channel, positive.
+        lows, highs: smallest and largest accumulator that can occur, per channel.
+        floor, ceiling: what the codes saturate at (after any clamp); outside the two nothing need be right.
+    """
+    largest = float(real.max(initial=0.0))
+    if not 0.0 < largest < 0.5 or max(np.abs(lows).max(), np.abs(highs).max()) >= 2**30:
+        return None
+    shift = min(int(np.floor(np.log2(0.5 / largest))), _MAX_SHIFT)
+    if largest * 2.0 ** (32 + shift) > 2**31 - _TRIALS:
+        shift -= 1
+    if shift < 1:
+        return None
+    steps, at, below = _constraints(staircase, lows, highs, floor, ceiling)
+    columns = []
+    for channel in range(len(real)):
+        found = _fit_channel(
+            float(real[channel]), shift, steps, at[:, channel], below[:, channel],
+            max(abs(int(lows[channel])), abs(int(highs[channel]))),
+        )  # fmt: skip
+        if found is None:
+            return None
+        columns.append(found)
+    multiplier, offset, moved = (np.array(column, np.int64) for column in zip(*columns, strict=True))
+    return Fit(multiplier, offset, moved, shift)
+
+
+_NONE = np.int64(2**62)
+
+
+def _constraints(
+    staircase: Staircase, lows: np.ndarray, highs: np.ndarray, floor: int, ceiling: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(codes k, T[k] per channel, T[k] - 1 per channel); _NONE where a code asks for nothing."""
+    steps = np.arange(floor, ceiling + 2, dtype=np.int64)
+    low, high = np.broadcast_to(lows, (len(steps), len(lows))).copy(), np.broadcast_to(highs, (len(steps), len(lows)))
+    first, last = staircase(lows[None, :]).astype(np.int64)[0], staircase(highs[None, :]).astype(np.int64)[0]
+    left, right = low.copy(), high + 1
+    while np.any(left < right):
+        middle = (left + right) >> 1
+        reached = staircase(np.minimum(middle, highs)).astype(np.int64) >= steps[:, None]
+        reached |= middle > highs
+        active = left < right
+        right = np.where(active & reached, middle, right)
+        left = np.where(active & ~reached, middle + 1, left)
+    column = steps[:, None]
+    # The code at the lowest accumulator must not be undershot, nor the one at the highest be overshot, unless
+    # saturation sees to it.
+    at = np.where((column <= last) & (column >= first) & (column > floor), left, _NONE)
+    below = np.where((column > first) & (column <= last + 1) & (column <= ceiling), left - 1, _NONE)
+    return steps, at, below
+
+
+def _fit_channel(
+    real: float, shift: int, steps: np.ndarray, at: np.ndarray, below: np.ndarray, largest: int
+) -> tuple[int, int, int] | None:
+    total = 32 + shift
+    centre = round(real * 2.0**total)
+    candidates = centre + np.array(sorted(range(-(_TRIALS // 2), _TRIALS // 2 + 1), key=abs), np.int64)
+    targets = steps << total
+    least = _bound(at, targets, candidates, np.max, -(2**62))
+    most = _bound(below, targets, candidates, np.min, 2**62)
+    width = most - least
+    for index in np.argsort(-width, kind="stable")[:4]:
+        if width[index] <= 0:
+            return None
+        found = _split(int(candidates[index]), int(least[index]), int(most[index]), largest, shift)
+        if found is not None:
+            return int(candidates[index]), *found
+    return None
+
+
+def _bound(
+    accumulators: np.ndarray, targets: np.ndarray, multipliers: np.ndarray, pick: Callable[..., np.ndarray], empty: int
+) -> np.ndarray:
+    """The tightest target - accumulator * multiplier, per multiplier."""
+    there = accumulators != _NONE
+    if not there.any():
+        return np.full(len(multipliers), empty, np.int64)
+    rest = targets[there][None, :] - accumulators[there][None, :] * multipliers[:, None]
+    return np.asarray(pick(rest, axis=1))
+
+
+def _split(multiplier: int, least: int, most: int, largest: int, shift: int) -> tuple[int, int] | None:
+    """(offset, bias shift) with least <= bias shift * multiplier + offset * 2^32 < most."""
+    for reach in _BIAS_SHIFTS:
+        moved = np.arange(-reach, reach + 1, dtype=np.int64)
+        moved = moved[np.argsort(np.abs(moved), kind="stable")]
+        rest = least - moved * multiplier
+        offset = -((-rest) >> 32)
+        fits = (moved * multiplier + (offset << 32) < most) & (np.abs(offset) < _SAFE)
+        fits &= np.abs(offset) + (((largest + np.abs(moved)) * multiplier) >> 32) < _SAFE
+        if fits.any():
+            index = int(np.argmax(fits))
+            return int(offset[index]), int(moved[index])
+    return None
