@@ -144,6 +144,31 @@ static inline int32_t tg_smlatt(uint32_t a, uint32_t b, int32_t sum)
 #endif
 }
 
+/* sum + a.high * b.low */
+static inline int32_t tg_smlatb(uint32_t a, uint32_t b, int32_t sum)
+{
+#if TG_HAVE_DSP
+    return __smlatb((int32_t)a, (int32_t)b, sum);
+#else
+    return sum + tg_high_half(a) * tg_low_half(b);
+#endif
+}
+
+/* sum + a.low * b.high */
+static inline int32_t tg_smlabt(uint32_t a, uint32_t b, int32_t sum)
+{
+#if TG_HAVE_DSP
+    return __smlabt((int32_t)a, (int32_t)b, sum);
+#else
+    return sum + tg_low_half(a) * tg_high_half(b);
+#endif
+}
+
+static inline uint32_t tg_pair(int16_t low, int16_t high)
+{
+    return (uint16_t)low | (uint32_t)(uint16_t)high << 16;
+}
+
 /* Sign-extends `count` int8 into int16, in order. */
 static inline void tg_widen(int16_t *to, const int8_t *from, int32_t count)
 {
@@ -180,6 +205,21 @@ TG_INLINE void tg_spread(uint32_t *to, const int8_t *from, int32_t count, int32_
         to[0] = tg_sxtb16(word);
         to[stride] = tg_sxtb16_odd(word);
     }
+}
+
+/* Four codes above four others: to[i] is the pair (upper[i], lower[i]). */
+TG_INLINE void tg_pair_rows(uint32_t *to, const int8_t *upper, const int8_t *lower)
+{
+    const uint32_t u = tg_load32(upper);
+    const uint32_t l = tg_load32(lower);
+    const uint32_t u_even = tg_sxtb16(u);
+    const uint32_t l_even = tg_sxtb16(l);
+    const uint32_t u_odd = tg_sxtb16_odd(u);
+    const uint32_t l_odd = tg_sxtb16_odd(l);
+    to[0] = (u_even & 0xFFFFU) | (l_even << 16);
+    to[1] = (u_odd & 0xFFFFU) | (l_odd << 16);
+    to[2] = (u_even >> 16) | (l_even & 0xFFFF0000U);
+    to[3] = (u_odd >> 16) | (l_odd & 0xFFFF0000U);
 }
 
 /* Two equal codes in every pair. */

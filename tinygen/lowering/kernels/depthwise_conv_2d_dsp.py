@@ -1,0 +1,107 @@
+"""Tuned kernel of DEPTHWISE_CONV_2D for Armv7E-M: pairs of rows, two products per multiply-accumulate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.lowering.kernels.support.requantize import epilogue
+from tinygen.lowering.kernels.support.window import window_context, window_stem
+from tinygen.lowering.plan import Constant, KernelPlan, kernel
+
+
+@dataclass(frozen=True)
+class ColumnProducts:
+    """How one column of a window is multiplied with pairs of rows.
+
+    Attributes:
+        pairs: pairs of rows that a step looks at.
+        words: taps (low half, high half) that make each word of weights; -1 for none.
+        products: (sum, instruction, pair, word) in order; sum 1 is the output row below.
+    """
+
+    pairs: int
+    words: tuple[tuple[int, int], ...]
+    products: tuple[tuple[int, str, int, int], ...]
+
+
+def column_products(taps: int, both: bool) -> ColumnProducts:
+    """The products of `taps` rows, for one output row or for two that follow each other.
+
+    Pair i holds rows 2i and 2i + 1 of the window of the first output row. That row multiplies pair i with taps
+    (2i, 2i + 1), the row below with taps (2i - 1, 2i); where only one tap of a pair is meant, half a word is taken.
+    """
+    whole = taps // 2
+    words = [(2 * i, 2 * i + 1) for i in range(whole)]
+    products = [(0, "tg_smlad", i, i) for i in range(whole)]
+    if not both:
+        if taps % 2:
+            words.append((taps - 1, -1))
+            products.append((0, "tg_smlabb", whole, whole))
+        return ColumnProducts(-(-taps // 2), tuple(words), tuple(products))
+    if taps == 1:
+        return ColumnProducts(1, ((0, -1),), ((0, "tg_smlabb", 0, 0), (1, "tg_smlatb", 0, 0)))
+    products.append((1, "tg_smlatb", 0, 0))
+    for i in range(1, (taps + 1) // 2):
+        words.append((2 * i - 1, 2 * i))
+        products.append((1, "tg_smlad", i, len(words) - 1))
+    if taps % 2:
+        products.append((0, "tg_smlabt", whole, len(words) - 1))
+    else:
+        products.append((1, "tg_smlabt", whole, whole - 1))
+    return ColumnProducts(whole + 1, tuple(words), tuple(products))
+
+
+@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_dsp_rows", family="tinygen", isa="dsp")
+def depthwise_conv_2d_s8_dsp_rows(node: Node) -> KernelPlan | None:
+    """Four channels at a time; every pair of input rows is made once and serves all windows that touch it."""
+    op = node.op
+    assert isinstance(op, DepthwiseConv2D)
+    channels = node.output.shape[3]
+    rows, columns = geometry = op.geometry(node)
+    plain = rows.dilation == columns.dilation == 1 and rows.stride <= 2
+    if node.output.dtype != np.int8 or not node.input(1).is_constant or op.multiplier(node) > 1 or channels % 4:
+        return None
+    if not plain or (rows.stride == 1 and rows.output == 1 and rows.kernel == 1):
+        return None
+    both = rows.stride == 1 and rows.output > 1
+    column = column_products(rows.kernel, both)
+    ending = epilogue(node, axis=3)
+    width = (columns.output - 1) * columns.stride + columns.kernel
+    words = columns.kernel * len(column.words)
+    weights = node.constant(1)[0].transpose(2, 1, 0).reshape(-1)
+    steps = -(-rows.output // 2) if both else rows.output
+    inplace = node.input(0).shape == node.output.shape and rows.stride == 1
+    return KernelPlan(
+        template="depthwise_conv_2d/depthwise_conv_2d_s8_dsp_rows.c.j2",
+        stem=window_stem("depthwise_conv_2d_s8_dsp", geometry),
+        context={
+            **window_context(node, geometry),
+            **ending.context,
+            "input_zero": node.input(0).zero_point,
+            "both": both,
+            "steps": steps,
+            "advance": rows.stride if not both else 2,
+            "pairs": column.pairs,
+            "tap_pairs": [list(word) for word in column.words],
+            "products": [list(product) for product in column.products],
+            "width": width,
+            "copied": min(columns.input, width - columns.before),
+        },
+        constants=(
+            Constant("weights", weights, f"[C, KW, KH] [{channels}, {columns.kernel}, {rows.kernel}]"),
+            ending.constant(),
+        ),
+        scratch_bytes=16 * column.pairs * width + 16 * words + 4,
+        inplace=((0, 0),) if inplace else (),
+        headers=("tinygen_math.h", "tinygen_simd.h"),
+        cycles=node.output.shape[0]
+        * channels
+        * (
+            steps * columns.output * (columns.kernel * (len(column.products) + column.pairs) + (18 if both else 11))
+            + 4.0 * (steps + column.pairs) * (columns.input + 5)
+        ),
+    )
