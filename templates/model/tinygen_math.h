@@ -99,20 +99,11 @@ static inline int32_t tg_requantize(int32_t x, int32_t multiplier, int32_t shift
     return tg_rounding_shift(tg_high_mul(tg_shift_left(x, left), multiplier), right);
 }
 
-/* x * multiplier * 2^(shift - 31), with one rounding, ties away from zero; -31 <= shift <= 30. */
-static inline int32_t tg_requantize_once(int32_t x, int32_t multiplier, int32_t shift)
+/* x * multiplier * 2^(shift - 31), with one rounding, upwards at ties; |x| < 2^31, -31 <= shift <= 30. */
+static inline int32_t tg_requantize_once(int64_t x, int32_t multiplier, int32_t shift)
 {
     const int32_t total = 31 - shift;
-    const int64_t product = (int64_t)x * multiplier;
-    return (int32_t)((product + (INT64_C(1) << (total - 1)) - (product < 0 ? 1 : 0)) >> total);
-}
-
-/* The same for accumulators up to 2^32 in magnitude. */
-static inline int32_t tg_requantize_once_64(int64_t x, int32_t multiplier, int32_t shift)
-{
-    const int32_t total = 31 - shift;
-    const int64_t product = x * multiplier;
-    return (int32_t)((product + (INT64_C(1) << (total - 1)) - (product < 0 ? 1 : 0)) >> total);
+    return (int32_t)((x * multiplier + (INT64_C(1) << (total - 1))) >> total);
 }
 
 /* The same for 64-bit accumulators (16-bit activations): a 16-bit multiplier, one rounding. */

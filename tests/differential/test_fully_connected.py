@@ -7,8 +7,10 @@ from ai_edge_litert.schema_py_generated import ActivationFunctionType, BuiltinOp
 from hypothesis import strategies as st
 
 from tests.support.cases import ACTIVATIONS, differential, generator, log_uniform, scale_of, zero_point
-from tests.support.differential import random_codes
-from tests.support.tflite_builder import ModelSpec, TensorSpec, options
+from tests.support.differential import compare, random_codes
+from tests.support.tflite_builder import ModelSpec, TensorSpec, build, options
+from tinygen.frontends.tflite import read_tflite
+from tinygen.lowering.lower import lower
 
 
 @st.composite
@@ -122,6 +124,63 @@ def tied(draw: st.DrawFn, dtype: str) -> ModelSpec:
     )  # fmt: skip
 
 
+@st.composite
+def near_ties(draw: st.DrawFn, dtype: str) -> ModelSpec:
+    """Biases that put the accumulators where the result changes, with any scale: the multiplier's last bit counts."""
+    rng = draw(generator())
+    outputs = draw(st.integers(1, 9))
+    per_channel = draw(st.booleans())
+    x_scale, y_scale = (np.float32(draw(st.integers(1, 30)) / draw(st.integers(1, 30))) for _ in range(2))
+    w_scale = np.float32(rng.integers(1, 99, outputs if per_channel else 1) / 2.0 ** draw(st.integers(4, 24)))
+    zero = draw(zero_point(dtype))
+    info = np.iinfo(dtype)
+    result = rng.integers(info.min - zero, info.max - zero + 1, outputs)
+    bias = np.rint((result - 0.5) / (float(x_scale) * w_scale.astype(np.float64) / float(y_scale)))
+    limit = (1 << 30) if dtype == "int8" else (1 << 36)
+    inputs = [
+        TensorSpec((256, 1), dtype, float(x_scale), 0),
+        TensorSpec((outputs, 1), "int8", w_scale, 0, 0, rng.integers(-3, 4, (outputs, 1)).astype(np.int8)),
+        TensorSpec((outputs,), "int32" if dtype == "int8" else "int64", w_scale * x_scale, 0, 0,
+                   np.clip(bias, -limit, limit)),
+    ]  # fmt: skip
+    return ModelSpec(
+        BuiltinOperator.FULLY_CONNECTED, inputs, [TensorSpec((256, outputs), dtype, float(y_scale), zero)],
+        **options("FullyConnectedOptions"), label=f"FULLY_CONNECTED {dtype} near ties",
+        version={"int8": 5, "int16": 7}[dtype],
+    )  # fmt: skip
+
+
+def wide_ranging(dtype: str, w_scale: float, bias: int) -> ModelSpec:
+    """Accumulators around -bias and bias, times w_scale / 3."""
+    weights = np.array([[1], [-1], [3]], np.int8)
+    inputs = [
+        TensorSpec((256, 1), dtype, 0.1),
+        TensorSpec(weights.shape, "int8", w_scale, 0, 0, weights),
+        TensorSpec((3,), "int32" if dtype == "int8" else "int64", np.float32(0.1) * np.float32(w_scale), 0, 0,
+                   np.array([1, -1, 1]) * bias),
+    ]  # fmt: skip
+    return ModelSpec(
+        BuiltinOperator.FULLY_CONNECTED, inputs, [TensorSpec((256, 3), dtype, 0.3)],
+        **options("FullyConnectedOptions"), label=f"FULLY_CONNECTED {dtype} each way", version=7,
+    )  # fmt: skip
+
+
+def test_each_way_to_scale() -> None:
+    """A multiplier that is exact, one that is checked, and doubles: small, wide, and huge accumulators."""
+    functions = {
+        "tg_requantize_once": [wide_ranging("int8", 0.1, 0), wide_ranging("int16", 0.1, 77)],
+        "tg_requantize_checked": [wide_ranging("int8", 1.7e-7, 1 << 30), wide_ranging("int16", 3e-5, 1 << 29)],
+        "tg_requantize_double": [wide_ranging("int16", 2e-9, 1 << 40)],
+    }
+    for function, specs in functions.items():
+        for spec in specs:
+            plan = lower(read_tflite(build(spec)), family="reference").steps[0].plan
+            assert plan.context["scale_function"] == function
+    compare([spec for specs in functions.values() for spec in specs])
+
+
+test_dense_near_ties_int8 = differential(near_ties("int8"), examples=8)
+test_dense_near_ties_int16 = differential(near_ties("int16"), examples=8)
 test_dense_ties_int8 = differential(tied("int8"), examples=8)
 test_dense_ties_int16 = differential(tied("int16"), examples=5)
 test_dense_int8 = differential(dense("int8"))

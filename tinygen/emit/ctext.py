@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygen.lowering.ctypes import float_literal
+from tinygen.lowering.ctypes import double_literal, float_literal
 
 
 def integer_literal(value: int, dtype: np.dtype) -> str:
@@ -18,7 +18,9 @@ def integer_literal(value: int, dtype: np.dtype) -> str:
 def array_lines(data: np.ndarray, width: int = 96) -> list[str]:
     """The body of an array initialiser, wrapped."""
     flat = data.reshape(-1)
-    if flat.dtype.kind == "f":
+    if flat.dtype == np.float64:
+        words = [double_literal(value) for value in flat]
+    elif flat.dtype.kind == "f":
         words = [float_literal(value) for value in flat]
     else:
         words = [integer_literal(value, flat.dtype) for value in flat.tolist()]

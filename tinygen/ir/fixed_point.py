@@ -23,8 +23,8 @@ class Rounding(Enum):
 
     TWICE = "twice"
     """Doubling high multiply, then a shift, each rounded (gemmlowp)."""
-    ONCE = "once"
-    """One 64-bit product, one rounding, ties away from zero."""
+    REAL = "real"
+    """The product with the real multiplier in double precision, ties away from zero."""
 
 
 class Activation(Enum):
@@ -62,18 +62,6 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     return multiplier, shift
 
 
-def quantize_multiplier_up(real: float) -> tuple[int, int]:
-    """The same, never below `real`, so that a product that is exactly half of something stays so, or a hair above.
-
-    LiteRT scales FULLY_CONNECTED in double precision, ties away from zero; real = 1/6 times 3 is such a tie.
-    """
-    mantissa, shift = math.frexp(real)
-    multiplier = math.ceil(mantissa * 2**31)
-    if multiplier == 2**31:
-        multiplier, shift = 2**30, shift + 1
-    return (multiplier, shift) if -31 <= shift <= 30 else quantize_multiplier(real)
-
-
 def wrap_int32(x: np.ndarray) -> np.ndarray:
     """What a 32-bit register would hold."""
     return np.asarray(x, np.int64).astype(np.int32).astype(np.int64)
@@ -104,13 +92,13 @@ def multiply_by_quantized_multiplier(
     return rounding_divide_by_pot(saturating_rounding_doubling_high_mul(shifted, multiplier), right)
 
 
-def multiply_by_quantized_multiplier_once(
-    x: np.ndarray, multiplier: np.ndarray | int, shift: np.ndarray | int
-) -> np.ndarray:
-    """x * multiplier * 2**(shift - 31) with one rounding, ties away from zero."""
-    total = 31 - np.asarray(shift, np.int64)
-    product = np.asarray(x, np.int64) * np.asarray(multiplier, np.int64)
-    return (product + (np.int64(1) << (total - 1)) - (product < 0)) >> total
+def multiply_by_real(x: np.ndarray, real: np.ndarray | float) -> np.ndarray:
+    """x * real in double precision, ties away from zero, saturated to int32.
+
+    Beyond int32 LiteRT casts a double that does not fit, which C++ leaves undefined; here it saturates.
+    """
+    product = np.asarray(x, np.float64) * real
+    return np.clip(round_half_away(product), INT32_MIN, INT32_MAX).astype(np.int64)
 
 
 def multiply_by_quantized_multiplier_64(
@@ -138,7 +126,10 @@ def float_activation_range(activation: Activation) -> tuple[float, float]:
 def round_half_away(x: np.ndarray | np.floating | float) -> np.ndarray:
     """C's round(): ties away from zero."""
     x = np.asarray(x)
-    return np.trunc(x + np.copysign(x.dtype.type(0.5), x))
+    # Adding a half before cutting would round the largest number below a half up.
+    whole = np.trunc(x)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(whole + np.copysign(x.dtype.type(1), x) * (np.abs(x - whole) >= 0.5))
 
 
 def quantized_activation_range(activation: Activation, output: Tensor) -> tuple[int, int]:

@@ -19,7 +19,7 @@ class FullyConnected(Op):
     """Inputs: activations [..., I] (flattened to [N, I]), weights [O, I], optional bias [O]."""
 
     KIND: ClassVar[str] = "fully_connected"
-    ROUNDING: ClassVar[Rounding] = Rounding.ONCE
+    ROUNDING: ClassVar[Rounding] = Rounding.REAL
 
     activation: Activation = Activation.NONE
     keep_dims: bool = False

@@ -17,9 +17,8 @@ from tinygen.ir.fixed_point import (
     float_activation_range,
     multiply_by_quantized_multiplier,
     multiply_by_quantized_multiplier_64,
-    multiply_by_quantized_multiplier_once,
+    multiply_by_real,
     quantize_multiplier,
-    quantize_multiplier_up,
     quantized_activation_range,
     wrap_int32,
 )
@@ -71,6 +70,24 @@ def float_matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.asarray(a.astype(np.float64) @ b.astype(np.float64))
 
 
+def accumulator_range(
+    weights: np.ndarray, low: np.ndarray | int, high: np.ndarray | int, bias: np.ndarray | int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Least and largest accumulator of each output channel, when each tap may be anything within its bounds.
+
+    Args:
+        weights: centred codes [O, K].
+        low, high: bounds of the centred input codes, one or K.
+        bias: one or O.
+
+    Returns:
+        int64 [O] each.
+    """
+    weights = weights.astype(np.int64)
+    at_low, at_high = weights * low, weights * high
+    return np.minimum(at_low, at_high).sum(axis=1) + bias, np.maximum(at_low, at_high).sum(axis=1) + bias
+
+
 def bias_value(node: Node, values: Sequence[np.ndarray]) -> np.ndarray:
     """Bias per channel; zeros when absent."""
     if node.optional(2) is not None:
@@ -85,9 +102,7 @@ def clamp_float(acc: np.ndarray, activation: Activation) -> np.ndarray:
 
 def multipliers(node: Node) -> tuple[np.ndarray, np.ndarray]:
     """(multiplier, shift) arrays, one entry per weight scale."""
-    once = getattr(node.op, "ROUNDING", Rounding.TWICE) is Rounding.ONCE
-    quantize = quantize_multiplier_up if once else quantize_multiplier
-    pairs = [quantize(real) for real in real_multipliers(node)]
+    pairs = [quantize_multiplier(real) for real in real_multipliers(node)]
     return np.array([m for m, _ in pairs], np.int64), np.array([s for _, s in pairs], np.int64)
 
 
@@ -102,8 +117,8 @@ def requantize(node: Node, acc: np.ndarray, activation: Activation, rounding: Ro
     multiplier, shift = multipliers(node)
     output = node.output
     wide = output.dtype == np.int16
-    if rounding is Rounding.ONCE:
-        scaled = multiply_by_quantized_multiplier_once(acc if wide else wrap_int32(acc), multiplier, shift)
+    if rounding is Rounding.REAL:
+        scaled = multiply_by_real(acc if wide else wrap_int32(acc), np.array(real_multipliers(node)))
     elif wide:
         scaled = multiply_by_quantized_multiplier_64(acc, multiplier, shift)
     else:

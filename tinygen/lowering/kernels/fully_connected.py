@@ -13,7 +13,13 @@ from tinygen.lowering.kernels.support.packing import pack_dsp_rows
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 
-def _plain(node: Node, kind: str, types: dict[str, Any], constants: tuple[Constant, ...]) -> KernelPlan:
+def _plain(
+    node: Node,
+    kind: str,
+    types: dict[str, Any],
+    constants: tuple[Constant, ...],
+    scale: mac.Requantization | None = None,
+) -> KernelPlan:
     """One output at a time."""
     weights = node.constant(1)
     outputs, depth = weights.shape
@@ -25,7 +31,8 @@ def _plain(node: Node, kind: str, types: dict[str, Any], constants: tuple[Consta
             "rows": rows, "depth": depth, "outputs": outputs, "real": kind == "f32", "wide": kind == "s16", **types,
         },
         constants=(Constant("weights", weights.reshape(-1), f"[{outputs}, {depth}]"), *constants),
-        cycles=4.0 * rows * outputs * depth + 20.0 * rows * outputs,
+        headers=("tinygen_math.h", *(scale.headers if scale else ())),
+        cycles=rows * outputs * (4.0 * depth + (scale.cycles if scale else 20.0)),
     )  # fmt: skip
 
 
@@ -36,7 +43,7 @@ def fully_connected_s8(node: Node) -> KernelPlan | None:
         return None
     scale = mac.requantization(node, channels=node.input(1).shape[0])
     types = {"weight_type": "int8_t", "acc_type": "int32_t", **scale.context}
-    return _plain(node, "s8", types, (mac.folded_bias(node, axis=0), *scale.constants))
+    return _plain(node, "s8", types, (mac.folded_bias(node, axis=0), *scale.constants), scale)
 
 
 @kernel(FullyConnected, name="fully_connected_s16")
@@ -46,13 +53,9 @@ def fully_connected_s16(node: Node) -> KernelPlan | None:
         return None
     channels = node.input(1).shape[0]
     bias = mac.bias_or_zeros(node, channels, np.int64)
-    largest = 32768 * int(np.abs(node.constant(1).astype(np.int64)).sum(axis=1).max())
-    if largest + int(np.abs(bias.data).max()) >= 1 << 32:
-        # The scaled accumulator would not fit 64 bits.
-        return None
     scale = mac.requantization(node, channels=channels)
     types = {"weight_type": "int8_t", "acc_type": "int64_t", **scale.context}
-    return _plain(node, "s16", types, (bias, *scale.constants))
+    return _plain(node, "s16", types, (bias, *scale.constants), scale)
 
 
 @kernel(FullyConnected, name="fully_connected_f32")
@@ -85,6 +88,6 @@ def fully_connected_s8_dsp(node: Node) -> KernelPlan | None:
             *scale.constants,
         ),
         scratch_bytes=2 * taps,
-        headers=("tinygen_math.h", "tinygen_simd.h"),
-        cycles=rows * (1.5 * depth + outputs * (1.6 * taps + 20.0)),
+        headers=("tinygen_math.h", "tinygen_simd.h", *scale.headers),
+        cycles=rows * (1.5 * depth + outputs * (1.6 * taps + scale.cycles)),
     )
