@@ -24,7 +24,11 @@ app = typer.Typer(
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.")]
 Board = Annotated[str, typer.Option("--board", "-b", metavar="BOARD", help="See `tinygen boards`.")]
 Toolchain = Annotated[str | None, typer.Option(metavar="zig|gcc", help="Compiler; default: what the board prefers.")]
-Kernels = Annotated[str, typer.Option(metavar="tinygen|reference", help="Kernel family.")]
+Kernels = Annotated[str, typer.Option(metavar="tinygen|reference|cmsis-nn", help="Kernel family.")]
+CmsisNn = Annotated[
+    Path | None,
+    typer.Option("--cmsis-nn", metavar="PATH", envvar="CMSIS_NN_PATH", help="CMSIS-NN, for the kernels of that name."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Name = Annotated[str | None, typer.Option(help="C name of the model; default: from the file's name.")]
 Port = Annotated[str | None, typer.Option(help="Serial port of a real board; default: the emulated board.")]
@@ -53,6 +57,7 @@ def build(
     board: Board = "f746zg",
     toolchain: Toolchain = None,
     kernels: Kernels = "tinygen",
+    cmsis_nn: CmsisNn = None,
     name: Name = None,
     stack: Annotated[int | None, typer.Option(metavar="BYTES", help="Stack size; default: the board's.")] = None,
     as_json: Json = False,
@@ -60,7 +65,9 @@ def build(
     """Turn a model into a C project and firmware for a board."""
     from tinygen.verbs.build import BuildOptions, build
 
-    options = BuildOptions(board=board, toolchain=toolchain, kernels=kernels, name=name, stack_bytes=stack)
+    options = BuildOptions(
+        board=board, toolchain=toolchain, kernels=kernels, name=name, stack_bytes=stack, cmsis_nn=cmsis_nn
+    )
     with progress(as_json) as update:
         result = build(model, out, options, progress=update)
     if as_json:
@@ -96,6 +103,7 @@ def verify(
     board: Board = "f746zg",
     toolchain: Toolchain = None,
     kernels: Kernels = "tinygen",
+    cmsis_nn: CmsisNn = None,
     oracle: Annotated[
         list[Oracle] | None, typer.Option(help="LiteRT kernels to compare with; may be repeated. Default: ref.")
     ] = None,
@@ -106,7 +114,7 @@ def verify(
     from tinygen.verbs.build import BuildOptions
     from tinygen.verbs.verify import verify
 
-    options = BuildOptions(board=board, toolchain=toolchain, kernels=kernels)
+    options = BuildOptions(board=board, toolchain=toolchain, kernels=kernels, cmsis_nn=cmsis_nn)
     with progress(as_json) as update:
         report = verify(model, inputs, options, oracles=oracle or [Oracle.REF], limit=limit, progress=update)
     if as_json:

@@ -59,6 +59,7 @@ class KernelWriter:
         self.functions: dict[str, Function] = {}
         self.arrays: dict[tuple[str, bytes], Array] = {}
         self.headers: set[str] = {"tinygen_math.h"}
+        self.library_headers: set[str] = set()
         self._names: set[str] = set()
 
     def call(self, step: Step) -> Call:
@@ -66,6 +67,8 @@ class KernelWriter:
         parameters, arguments = self._parameters(step)
         function = self._function(step.plan, parameters)
         self.headers.update(step.plan.headers)
+        if step.plan.library is not None:
+            self.library_headers.add(step.plan.library.header)
         return Call(function.name, arguments)
 
     def _parameters(self, step: Step) -> tuple[list[str], list[str]]:

@@ -47,6 +47,7 @@ def emit_model(program: Program, source: str) -> EmittedModel:
         "functions": list(writer.functions.values()),
         "constants": list(writer.arrays.values()),
         "headers": sorted(writer.headers),
+        "library_headers": sorted(writer.library_headers),
     }
     name = program.graph.name
     files = {

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from tinygen.errors import TinygenError
 from tinygen.ir.graph import Graph
+from tinygen.ir.ops.base import Node
+from tinygen.lowering.library import KernelLibrary
 from tinygen.lowering.plan import Kernel, KernelPlan
 from tinygen.lowering.planner import Buffer, MemoryPlan, plan_memory
 from tinygen.lowering.program import Program, Step
 from tinygen.lowering.scratch import spend_scratch
-from tinygen.lowering.select import choose
+from tinygen.lowering.select import Choice, choose
 
 
 @dataclass
@@ -23,18 +26,26 @@ class _Slot:
     last: int
 
 
-def lower(graph: Graph, *, family: str = "tinygen", isa: Collection[str] = ("c99",)) -> Program:
+def lower(
+    graph: Graph,
+    *,
+    family: str = "tinygen",
+    isa: Collection[str] = ("c99",),
+    library: KernelLibrary | None = None,
+) -> Program:
     """Chooses a kernel per layer and places every tensor.
 
     Args:
         graph: a validated graph, after the passes.
-        family: "tinygen" or "reference".
+        family: see `choose`.
         isa: instruction sets of the board's core.
+        library: the vendor's library, for a family that calls one.
 
     Raises:
         UnsupportedError: no kernel matches a layer.
+        TinygenError: the family wants a library and none is given, or it lacks a function.
     """
-    choices = [choose(node, family, isa) for node in graph.nodes()]
+    choices = [_with_scratch(node, choose(node, family, isa), library) for node in graph.nodes()]
     least = [choice.variants[0] for choice in choices]
     plans = spend_scratch(choices, _place(graph, least).buffers)
     placement = _place(graph, plans)
@@ -74,6 +85,23 @@ def _place(graph: Graph, plans: Sequence[KernelPlan]) -> _Placement:
         {name: place[id(slot)] for name, slot in slot_of.items()},
         {index: place[id(slot)] for index, slot in scratch.items()},
     )
+
+
+def _with_scratch(node: Node, choice: Choice, library: KernelLibrary | None) -> Choice:
+    """A plan that calls a library, with the scratch that the library asks for; other plans as they are."""
+    if all(plan.library is None for plan in choice.variants):
+        return choice
+    if library is None:
+        raise TinygenError(
+            f"kernels of family {choice.kernel.family} call a library, and none is given",
+            where=node.describe(),
+            fix="Give lower() a `library`.",
+        )
+    variants = []
+    for plan in choice.variants:
+        size = 0 if plan.library is None else library.scratch_bytes(plan.library)
+        variants.append(replace(plan, scratch_bytes=size, context={**plan.context, "scratch_bytes": size}))
+    return Choice(choice.kernel, tuple(variants))
 
 
 def _steps(

@@ -12,6 +12,8 @@ from tinygen.ir.ops.base import Node, Op
 
 PlanFunction = Callable[[Node], "KernelPlan | Sequence[KernelPlan] | None"]
 """The plan for a node; several when scratch can be traded for cycles; None or nothing when it does not match."""
+Arithmetic = Callable[[Node, Sequence[np.ndarray]], list[np.ndarray]]
+"""What a kernel computes, with the arguments and results of `Op.evaluate`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +29,24 @@ class Constant:
     name: str
     data: np.ndarray
     comment: str = ""
+
+
+@dataclass(frozen=True)
+class LibraryCall:
+    """A call of a vendor's library that a plan's C makes.
+
+    Attributes:
+        header: the header that declares it all.
+        functions: what the C calls, the main function first.
+        buffer_query: the library's own function that knows how many bytes of scratch the call wants; "" when the
+            call takes none.
+        buffer_arguments: its arguments: an int by value, a tuple of ints as a pointer to a struct of int32_t.
+    """
+
+    header: str
+    functions: tuple[str, ...]
+    buffer_query: str = ""
+    buffer_arguments: tuple[int | tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +66,7 @@ class KernelPlan:
         inplace: pairs (operator input, operator output) that may start at the same address.
         headers: C headers the function needs.
         cycles: predicted cost, for the choice between kernels.
+        library: the vendor's function that does the work; then `scratch_bytes` is asked of the library.
     """
 
     template: str
@@ -58,6 +79,7 @@ class KernelPlan:
     inplace: tuple[tuple[int, int], ...] = ()
     headers: tuple[str, ...] = ("tinygen_math.h",)
     cycles: float = 0.0
+    library: LibraryCall | None = None
 
     @property
     def is_alias(self) -> bool:
@@ -75,10 +97,11 @@ class Kernel:
     Attributes:
         name: unique, for reports and `--kernels`.
         op: the operator's class.
-        family: "reference" (portable, plain loops) or "tinygen" (tuned).
+        family: "reference" (portable, plain loops), "tinygen" (tuned) or "cmsis-nn" (calls of that library).
         isa: the instruction set it needs: "c99" or "dsp" (Armv7E-M SIMD; its C also runs on any host
             through portable twins of the intrinsics).
         plan: see `PlanFunction`.
+        arithmetic: what it computes, where a library is known to round otherwise than the operator's meaning.
     """
 
     name: str
@@ -86,6 +109,7 @@ class Kernel:
     family: str
     isa: str
     plan: PlanFunction
+    arithmetic: Arithmetic | None = None
 
     def variants(self, node: Node) -> tuple[KernelPlan, ...]:
         """Its plans for a node, least scratch first; none when it does not match."""
@@ -100,13 +124,13 @@ _KERNELS: list[Kernel] = []
 
 
 def kernel(
-    op: type[Op], *, name: str, family: str = "reference", isa: str = "c99"
+    op: type[Op], *, name: str, family: str = "reference", isa: str = "c99", arithmetic: Arithmetic | None = None
 ) -> Callable[[PlanFunction], PlanFunction]:
     """Registers the decorated plan function as a kernel of `op`."""
 
     def register(function: PlanFunction) -> PlanFunction:
         assert all(existing.name != name for existing in _KERNELS), name
-        _KERNELS.append(Kernel(name, op, family, isa, function))
+        _KERNELS.append(Kernel(name, op, family, isa, function, arithmetic))
         return function
 
     return register

@@ -10,7 +10,16 @@ from tinygen.errors import UnsupportedError
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.plan import Kernel, KernelPlan, registered_kernels
 
-FAMILIES = ("tinygen", "reference")
+CMSIS_NN = "cmsis-nn"
+FAMILIES = ("tinygen", "reference", CMSIS_NN)
+
+_OWN = ("tinygen", "reference")
+_STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "tinygen": (_OWN,),
+    "reference": (("reference",),),
+    CMSIS_NN: ((CMSIS_NN,), _OWN),
+}
+"""The kernel families a family tries, in turn; within one turn the cheapest kernel wins."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,22 +35,26 @@ def choose(node: Node, family: str, isa: Collection[str]) -> Choice:
 
     Args:
         node: the layer.
-        family: "tinygen" allows every kernel, "reference" only the portable plain ones.
+        family: "tinygen" allows every kernel of ours, "reference" only the portable plain ones, "cmsis-nn" that
+            library's where it can do the layer, else ours.
         isa: what the board's core offers, e.g. {"c99", "dsp"}.
 
     Raises:
         UnsupportedError: no kernel matches.
     """
-    allowed = [
-        kernel
-        for kernel in registered_kernels()
-        if kernel.op is type(node.op) and kernel.isa in isa and (family == "tinygen" or kernel.family == family)
-    ]
-    choices = [Choice(kernel, variants) for kernel in allowed if (variants := kernel.variants(node))]
-    if not choices:
-        tried = ", ".join(kernel.name for kernel in allowed) or "none"
-        raise UnsupportedError(
-            f"no kernel of family '{family}' computes {node.op.KIND} with these encodings (tried: {tried})",
-            where=node.describe(),
-        )
-    return min(choices, key=lambda choice: min(plan.cycles for plan in choice.variants))
+    tried: list[str] = []
+    for families in _STAGES[family]:
+        allowed = [
+            kernel
+            for kernel in registered_kernels()
+            if kernel.op is type(node.op) and kernel.isa in isa and kernel.family in families
+        ]
+        choices = [Choice(kernel, variants) for kernel in allowed if (variants := kernel.variants(node))]
+        if choices:
+            return min(choices, key=lambda choice: min(plan.cycles for plan in choice.variants))
+        tried += [kernel.name for kernel in allowed]
+    raise UnsupportedError(
+        f"no kernel of family '{family}' computes {node.op.KIND} with these encodings "
+        f"(tried: {', '.join(tried) or 'none'})",
+        where=node.describe(),
+    )

@@ -4,6 +4,7 @@ Layout of the folder (all paths relative to it):
 
     model/            generated model C (written by emit)
     app_model.c       generated binding of the model (written by emit)
+    cmsis-nn/         files of the kernel library that the model calls, where it calls one
     firmware/         hand-written C the board needs, copied
     board/            board_config.h and board.ld, rendered from the board's YAML
     Makefile          builds it again without tinygen
@@ -19,7 +20,14 @@ from tinygen.emit.templates import environment
 from tinygen.errors import BoardError
 from tinygen.paths import resource
 from tinygen.targets.board import Board, Clock, Pin
-from tinygen.targets.toolchains.base import COMPILE_FLAGS, DEVICE_FLAGS, OPTIMIZE
+from tinygen.targets.toolchains.base import (
+    COMPILE_FLAGS,
+    DEVICE_FLAGS,
+    LIBRARY_FLAGS,
+    LIBRARY_FOLDER,
+    LIBRARY_INCLUDE,
+    OPTIMIZE,
+)
 from tinygen.version import VERSION
 
 _APPLICATION = ("main", "serve", "text", "crc32")
@@ -57,7 +65,7 @@ def write_firmware_project(
 
     Args:
         board: what to build for.
-        directory: made when absent; `model/*.c` and `app_model.c` in it are added to the sources.
+        directory: made when absent; `model/*.c`, `app_model.c` and `cmsis-nn/**/*.c` in it are added to the sources.
         stack_bytes: instead of the board's default; a multiple of 8.
 
     Raises:
@@ -81,13 +89,17 @@ def _describe(board: Board, directory: Path, stack_bytes: int) -> FirmwareProjec
     generated = [f"model/{path.name}" for path in sorted((directory / "model").glob("*.c"))]
     if (directory / "app_model.c").is_file():
         generated.append("app_model.c")
+    library = sorted(p.relative_to(directory).as_posix() for p in (directory / LIBRARY_FOLDER).glob("**/*.c"))
     device = () if board.is_host else _DEVICE_SOURCES
     return FirmwareProject(
         directory=directory,
         board=board,
-        sources=(*generated, *_APPLICATION_SOURCES, *device, *board.sources),
+        sources=(*generated, *library, *_APPLICATION_SOURCES, *device, *board.sources),
         include_dirs=("model", "firmware/app", "board", *board.include_dirs),
-        system_include_dirs=() if board.is_host else (_LIBC_INCLUDE,),
+        system_include_dirs=(
+            *((LIBRARY_INCLUDE,) if library else ()),
+            *(() if board.is_host else (_LIBC_INCLUDE,)),
+        ),
         linker_script=None if board.is_host else "board/board.ld",
         stack_bytes=0 if board.is_host else stack_bytes,
     )
@@ -160,6 +172,8 @@ def _make_context(project: FirmwareProject) -> dict[str, object]:
     return {
         "board": board,
         "sources": project.sources,
+        "library_folder": LIBRARY_FOLDER if LIBRARY_INCLUDE in project.system_include_dirs else "",
+        "library_flags": " ".join(LIBRARY_FLAGS),
         "includes": " ".join(includes),
         "cflags": " ".join((*COMPILE_FLAGS, OPTIMIZE, *(() if board.is_host else DEVICE_FLAGS))),
         "optimize": OPTIMIZE,

@@ -18,6 +18,7 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 
 from tinygen.errors import ToolchainError
+from tinygen.paths import resource
 from tinygen.targets.board import Board
 from tinygen.targets.firmware_project import FirmwareProject
 from tinygen.targets.toolchains.base import (
@@ -25,6 +26,7 @@ from tinygen.targets.toolchains.base import (
     OPTIMIZE,
     Toolchain,
     compile_error,
+    flags_of_source,
     link_error,
 )
 from tinygen.targets.toolchains.fit import overflow_error
@@ -63,12 +65,13 @@ class BuildResult:
 
 @dataclass(frozen=True)
 class HostCode:
-    """C files to build for this computer; paths relative to `directory`, with forward slashes."""
+    """C files to build without a board's firmware; paths relative to `directory`, with forward slashes."""
 
     directory: Path
     sources: tuple[str, ...]
     include_dirs: tuple[str, ...] = ()
     defines: tuple[str, ...] = ()
+    system_include_dirs: tuple[str, ...] = ()
 
 
 def find_toolchain(name: str | None, board: Board) -> Toolchain:
@@ -190,10 +193,54 @@ def build_executable(
     return _build_host(code, output, toolchain, [], _sanitize_flags(toolchain, sanitize), optimize)
 
 
+def build_flat(
+    code: HostCode, output: Path, toolchain: Toolchain, *, entry: str, optimize: str = OPTIMIZE
+) -> Path:
+    """Links functions for a board's core flat, without firmware: for `BareCore`. `output` is returned.
+
+    Args:
+        code: what to build; our string.h and its functions are added to its folder.
+        toolchain: for a board.
+        entry: the function to keep, with all that it needs.
+
+    Raises:
+        ToolchainError: the C is wrong (file:line) or something is not defined.
+    """
+    shutil.copytree(resource("firmware") / "libc", code.directory / "firmware/libc", dirs_exist_ok=True)
+    (code.directory / "flat.ld").write_text(_FLAT_SCRIPT.format(entry=entry), newline="\n")
+    flags = [*_include_flags(code), *toolchain.device_flags(), "-isystem", "firmware/libc/include"]
+    with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
+        sources = (*code.sources, "firmware/libc/string.c")
+        objects = _compile(toolchain, code.directory, sources, flags, Path(temporary), optimize)
+        link = [*toolchain.link_flags(), "-Wl,-T,flat.ld", f"-Wl,-e,{entry}"]
+        _link(toolchain, code.directory, objects, link, output, None)
+    return output
+
+
+_FLAT_SCRIPT = """ENTRY({entry})
+SECTIONS
+{{
+    . = 0x10000;
+    .text : {{ *(.text .text.* .rodata .rodata.*) }}
+    . = 0x20000000;
+    .data : {{ *(.data .data.*) }}
+    .bss (NOLOAD) : {{ *(.bss .bss.* COMMON) }}
+    /DISCARD/ : {{ *(.ARM.exidx .ARM.exidx.* .ARM.extab .ARM.extab.* .comment .note.*) }}
+}}
+"""
+
+
+def _include_flags(code: HostCode) -> list[str]:
+    flags = [*(f"-I{d}" for d in code.include_dirs), *(f"-D{d}" for d in code.defines)]
+    for folder in code.system_include_dirs:
+        flags += ["-isystem", folder]
+    return flags
+
+
 def _build_host(
     code: HostCode, output: Path, toolchain: Toolchain, link: list[str], flags: list[str], optimize: str
 ) -> Path:
-    extra = [*flags, *(f"-I{d}" for d in code.include_dirs), *(f"-D{d}" for d in code.defines)]
+    extra = [*flags, *_include_flags(code)]
     with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
         objects = _compile(toolchain, code.directory, code.sources, extra, Path(temporary), optimize)
         _link(toolchain, code.directory, objects, [*link, *flags], output, None)
@@ -228,8 +275,7 @@ def _compile(
     objects = {source: temporary / f"{i:03}.o" for i, source in enumerate(sources)}
 
     def compile_one(source: str) -> ToolchainError | None:
-        own = ["-fno-builtin"] if source.startswith("firmware/libc/") else []
-        result = toolchain.run([*common, *own, "-c", source, "-o", str(objects[source])], root)
+        result = toolchain.run([*common, *flags_of_source(source), "-c", source, "-o", str(objects[source])], root)
         return compile_error(toolchain, source, result.stderr) if result.returncode else None
 
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:

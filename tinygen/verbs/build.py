@@ -18,9 +18,10 @@ from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_model
 from tinygen.lowering.lower import lower
 from tinygen.lowering.program import Program
-from tinygen.lowering.select import FAMILIES
+from tinygen.lowering.select import CMSIS_NN, FAMILIES
 from tinygen.passes.pipeline import simplify
 from tinygen.targets.board import Board, load_board
+from tinygen.targets.cmsis_nn import CmsisNn, find_checkout
 from tinygen.targets.firmware_project import write_firmware_project
 from tinygen.targets.toolchain import BuildResult, build_elf, find_toolchain
 from tinygen.verbs.manifest import MANIFEST, describe_program
@@ -41,6 +42,7 @@ class BuildOptions:
         kernels: kernel family, see `FAMILIES`.
         name: C name of the model; None takes the file's name.
         stack_bytes: None takes the board's.
+        cmsis_nn: folder of CMSIS-NN, for the family of that name; None takes the one CMSIS_NN_PATH names.
     """
 
     board: str = "f746zg"
@@ -48,6 +50,7 @@ class BuildOptions:
     kernels: str = "tinygen"
     name: str | None = None
     stack_bytes: int | None = None
+    cmsis_nn: Path | None = None
 
     def for_board(self, board: str) -> BuildOptions:
         """The same options on another board; the host takes its own compiler and stack."""
@@ -92,12 +95,13 @@ def build(
     toolchain = find_toolchain(options.toolchain, board)
     step("reading the model", 0, 4)
     graph = simplify(load_model(model, options.name))
-    program = lower(graph, family=options.kernels, isa=isa_of(board))
+    library = CmsisNn(find_checkout(options.cmsis_nn), board, toolchain) if options.kernels == CMSIS_NN else None
+    program = lower(graph, family=options.kernels, isa=isa_of(board), library=library)
     step("writing C", 1, 4)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
         folder = Path(temporary) / "build"
-        content = _write_sources(program, model, folder, options)
+        content = _write_sources(program, model, folder, options, library)
         project = write_firmware_project(board, folder, stack_bytes=options.stack_bytes)
         step("compiling", 2, 4)
         result = build_elf(project, toolchain)
@@ -131,17 +135,22 @@ def _check_target(out: Path) -> None:
         )
 
 
-def _write_sources(program: Program, model: Path, folder: Path, options: BuildOptions) -> dict[str, Any]:
-    """Writes the generated C; gives the manifest's part about the model."""
+def _write_sources(
+    program: Program, model: Path, folder: Path, options: BuildOptions, library: CmsisNn | None
+) -> dict[str, Any]:
+    """Writes the generated C, and the library's where it is called; gives the manifest's part about the model."""
     emitted = emit_model(program, model.name)
     sources = folder / "model"
     sources.mkdir(parents=True)
     for name, text in emitted.files.items():
         (sources / name).write_text(text, encoding="utf-8", newline="\n")
     digest = hashlib.sha256(model.read_bytes())
-    digest.update(json.dumps(asdict(options), sort_keys=True).encode())
+    # Where the library lies does not matter, what is in it does.
+    digest.update(json.dumps(asdict(replace(options, cmsis_nn=None)), sort_keys=True).encode())
     for name, text in sorted(emitted.files.items()):
         digest.update(f"{name}\n{text}".encode())
+    used = None if library is None else library.add_to(program, folder)
+    digest.update(json.dumps(used).encode())
     build_id = digest.hexdigest()[:16]
     binding = emit_app_model(program, model.name, build_id)
     (folder / "app_model.c").write_text(binding, encoding="utf-8", newline="\n")
@@ -151,6 +160,7 @@ def _write_sources(program: Program, model: Path, folder: Path, options: BuildOp
         "source_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
         "build_id": build_id,
         "version": VERSION,
+        "library": used,
     }
 
 

@@ -32,12 +32,31 @@ DEVICE_FLAGS = (
     "-fomit-frame-pointer",
 )
 
+LIBRARY_FOLDER = "cmsis-nn"
+"""Where a project holds a vendor's kernel library: its warnings are the vendor's."""
+LIBRARY_INCLUDE = f"{LIBRARY_FOLDER}/Include"
+
 _DIAGNOSTIC = re.compile(
     r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+):(?:\d+:)? (?:fatal )?error: (?P<text>.*)$", re.MULTILINE
 )
 _LINK_ERROR = re.compile(r"^.*?(?:ld|ld\.lld|ld\.bfd|collect2)?: ?(?:error: )(?P<text>.*)$", re.MULTILINE)
 _UNDEFINED = re.compile(r"undefined (?:reference to|symbol:) [`']?(?P<symbol>[\w.$]+)")
 _SECONDS = 600
+
+
+LIBC_FLAGS = ("-fno-builtin",)
+"""Else the compiler sees what memcpy does, and calls memcpy from memcpy."""
+
+LIBRARY_FLAGS = ("-w", "-fhosted")
+"""No warnings; and memcpy of a word is a load. For a bare target zig assumes the opposite, and CMSIS-NN, which loads
+everything that way, would run five times as many instructions."""
+
+
+def flags_of_source(source: str) -> list[str]:
+    """Extra flags of one source, by its path in the project."""
+    if source.startswith("firmware/libc/"):
+        return list(LIBC_FLAGS)
+    return list(LIBRARY_FLAGS) if source.startswith(f"{LIBRARY_FOLDER}/") else []
 
 
 class Toolchain(ABC):

@@ -10,6 +10,8 @@ from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
+from tinygen.targets.toolchains.base import LIBRARY_FOLDER
+
 GROUPS = ("model code", "model weights", "application", "drivers", "arena", "stack", "other")
 
 
@@ -63,6 +65,8 @@ def group_of(source: str) -> str:
     """The group a source file (path relative to the project) belongs to."""
     if source.startswith("model/"):
         return "model weights" if source.endswith("_weights.c") else "model code"
+    if source.startswith(f"{LIBRARY_FOLDER}/"):
+        return "model code"
     if source == "app_model.c" or source.startswith("firmware/app/"):
         return "application"
     return "drivers" if source.startswith("firmware/") else "other"
