@@ -88,12 +88,33 @@ def verify_tables(report: VerifyReport) -> RenderableType:
             entry["pair"].replace("/", " = "), str(entry["samples"]),
             Text(str(entry["mismatches"]), style=style), str(entry["max_abs_diff"]), first,
         )  # fmt: skip
+    notes = [Text(), _library_table(report)] if report.library_outputs is not None else []
     if report.accuracy is None:
-        return pairs
+        return Group(pairs, *notes)
     accuracy = _table("Accuracy", [("runtime", ""), ("correct", "right"), ("accuracy", "right")])
     for name, count in report.accuracy.items():
         accuracy.add_row(name, f"{count} of {report.samples}", f"{100 * count / report.samples:.2f} %")
-    return Group(pairs, Text(), accuracy)
+    return Group(pairs, *notes, Text(), accuracy)
+
+
+def _library_table(report: VerifyReport) -> RenderableType:
+    """Layers that the library computes otherwise than LiteRT, and what comes of it."""
+    layers = _table(
+        "The library rounds otherwise than LiteRT; the boards are compared with the library's own arithmetic",
+        [("layer", ""), ("kernel", ""), ("codes", "right"), ("differ", "right"), ("largest difference", "right")],
+    )
+    for entry in report.library:
+        layers.add_row(
+            entry.layer, entry.kernel, f"{entry.codes:,}", f"{entry.differing:,}", str(entry.max_abs_diff)
+        )
+    assert report.library_outputs is not None
+    outputs = report.library_outputs.as_json()
+    total = (
+        f"the model's outputs differ from LiteRT by up to {outputs['max_abs_diff']} codes, "
+        f"in {outputs['mismatches']} of {outputs['samples']} samples"
+    )
+    lines = [*(entry.sentence() for entry in report.library), total]
+    return Group(layers, *(Text(f"  {line}") for line in lines))
 
 
 def graph_table(content: dict[str, Any]) -> RenderableType:

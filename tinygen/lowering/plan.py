@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from tinygen.ir.interpreter import Evaluate
 from tinygen.ir.ops.base import Node, Op
 
 PlanFunction = Callable[[Node], "KernelPlan | Sequence[KernelPlan] | None"]
 """The plan for a node; several when scratch can be traded for cycles; None or nothing when it does not match."""
-Arithmetic = Callable[[Node, Sequence[np.ndarray]], list[np.ndarray]]
+Arithmetic = Evaluate
 """What a kernel computes, with the arguments and results of `Op.evaluate`."""
 
 

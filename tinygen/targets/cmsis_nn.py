@@ -13,7 +13,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -121,9 +121,10 @@ class Checkout:
         return result.stdout.strip()
 
 
-def library_functions(program: Program) -> tuple[str, ...]:
-    """The library functions a program's C calls; empty when it needs no library."""
-    calls = [step.plan.library for step in program.layers if step.plan.library is not None]
+def library_functions(programs: Sequence[Program]) -> tuple[str, ...]:
+    """The library functions the programs' C calls; empty when it needs no library."""
+    plans = [step.plan for program in programs for step in program.layers]
+    calls = [plan.library for plan in plans if plan.library is not None]
     return tuple(sorted({function for call in calls for function in call.functions}))
 
 
@@ -157,14 +158,14 @@ class CmsisNn:
             self._answers[call] = size
         return self._answers[call]
 
-    def add_to(self, program: Program, project: Path) -> dict[str, str] | None:
-        """Copies what the program calls into `project`; gives what the manifest says of it.
+    def add_to(self, programs: Sequence[Program], project: Path) -> dict[str, str] | None:
+        """Copies what the programs call into `project`; gives what the manifest says of it.
 
         Returns:
             name, commit ("" when the folder is no git checkout) and SHA-256 of the copied files; None when the
-            program calls nothing of the library.
+            programs call nothing of the library.
         """
-        functions = library_functions(program)
+        functions = library_functions(programs)
         if not functions:
             return None
         self.checkout.copy(functions, project)
@@ -193,7 +194,7 @@ class CmsisNn:
             folder = Path(temporary)
             sources = self.checkout.copy([function], folder)
             code = HostCode(folder, sources, system_include_dirs=(LIBRARY_INCLUDE,))
-            elf = build_flat(code, folder / "ask.elf", self.toolchain, entry=function)
+            elf = build_flat(code, folder / "ask.elf", self.toolchain, entries=[function])
             core = BareCore(elf, self.board.core, count=False, strict=False)
         core.map("arguments", _ARGUMENTS, 4096)
         return core

@@ -194,30 +194,32 @@ def build_executable(
 
 
 def build_flat(
-    code: HostCode, output: Path, toolchain: Toolchain, *, entry: str, optimize: str = OPTIMIZE
+    code: HostCode, output: Path, toolchain: Toolchain, *, entries: Sequence[str], optimize: str = OPTIMIZE
 ) -> Path:
     """Links functions for a board's core flat, without firmware: for `BareCore`. `output` is returned.
 
     Args:
         code: what to build; our string.h and its functions are added to its folder.
         toolchain: for a board.
-        entry: the function to keep, with all that it needs.
+        entries: the functions to keep, with all that they need.
 
     Raises:
         ToolchainError: the C is wrong (file:line) or something is not defined.
     """
     shutil.copytree(resource("firmware") / "libc", code.directory / "firmware/libc", dirs_exist_ok=True)
-    (code.directory / "flat.ld").write_text(_FLAT_SCRIPT.format(entry=entry), newline="\n")
+    script = _FLAT_SCRIPT.format(entry=entries[0], roots=" ".join(entries))
+    (code.directory / "flat.ld").write_text(script, newline="\n")
     flags = [*_include_flags(code), *toolchain.device_flags(), "-isystem", "firmware/libc/include"]
     with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
         sources = (*code.sources, "firmware/libc/string.c")
         objects = _compile(toolchain, code.directory, sources, flags, Path(temporary), optimize)
-        link = [*toolchain.link_flags(), "-Wl,-T,flat.ld", f"-Wl,-e,{entry}"]
+        link = [*toolchain.link_flags(), "-Wl,-T,flat.ld", f"-Wl,-e,{entries[0]}"]
         _link(toolchain, code.directory, objects, link, output, None)
     return output
 
 
 _FLAT_SCRIPT = """ENTRY({entry})
+EXTERN({roots})
 SECTIONS
 {{
     . = 0x10000;

@@ -149,7 +149,7 @@ def _write_sources(
     digest.update(json.dumps(asdict(replace(options, cmsis_nn=None)), sort_keys=True).encode())
     for name, text in sorted(emitted.files.items()):
         digest.update(f"{name}\n{text}".encode())
-    used = None if library is None else library.add_to(program, folder)
+    used = None if library is None else library.add_to([program], folder)
     digest.update(json.dumps(used).encode())
     build_id = digest.hexdigest()[:16]
     binding = emit_app_model(program, model.name, build_id)

@@ -8,6 +8,9 @@ import subprocess
 import sys
 from typing import Any
 
+from tinygen.errors import TinygenError
+from tinygen.targets.cmsis_nn import URL, VARIABLE, find_checkout
+
 _PACKAGES = (
     ("ziglang", "ziglang", "the default compiler: firmware without anything else installed", "pip install ziglang"),
     ("unicorn", "unicorn", "emulated boards: run and verify without hardware", "pip install 'tinygen[emulator]'"),
@@ -32,7 +35,18 @@ def examine() -> list[dict[str, Any]]:
     for program, needed_for, get in _PROGRAMS:
         version = _program_version(program)
         entries.append(_entry(program, version is not None, version or "", needed_for, get))
+    entries.append(_cmsis_nn())
     return entries
+
+
+def _cmsis_nn() -> dict[str, Any]:
+    get = f"git clone {URL}, and its folder in {VARIABLE}"
+    needed_for = "--kernels cmsis-nn, to compare with"
+    try:
+        checkout = find_checkout(None)
+    except TinygenError:
+        return _entry("CMSIS-NN", False, "", needed_for, get)
+    return _entry("CMSIS-NN", True, checkout.commit[:12] or str(checkout.path), needed_for, get)
 
 
 def _entry(what: str, found: bool, version: str, needed_for: str, get: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from tinygen.verbs.arrays import Samples, load_samples
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.compare import Comparison, Mismatch, correct, differing
 from tinygen.verbs.device import Device, open_device
+from tinygen.verbs.library import LayerDifference, LibrarySemantics, library_semantics
 from tinygen.verbs.oracle import LiteRt, Oracle
 
 Progress = Callable[[str, int, int], None]
@@ -51,6 +52,9 @@ class VerifyReport:
         samples: how many inputs were run.
         comparisons: one per pair of runtimes.
         accuracy: correct answers per runtime, when the inputs have labels.
+        library: layers that a vendor's library computes otherwise than LiteRT; the boards are compared with the
+            library's own arithmetic there.
+        library_outputs: what that makes of the model's outputs; None without such layers.
     """
 
     model: str
@@ -58,6 +62,8 @@ class VerifyReport:
     samples: int
     comparisons: tuple[Comparison, ...]
     accuracy: Mapping[str, int] | None
+    library: tuple[LayerDifference, ...] = ()
+    library_outputs: Comparison | None = None
 
     @property
     def identical(self) -> bool:
@@ -78,6 +84,12 @@ class VerifyReport:
                 for name, count in self.accuracy.items()
             },
             "identical": self.identical,
+            "library": None
+            if self.library_outputs is None
+            else {
+                "layers": [asdict(difference) for difference in self.library],
+                "outputs": self.library_outputs.as_json(),
+            },
         }
 
 
@@ -113,19 +125,21 @@ def verify(
         boards = list(dict.fromkeys(("host", options.board)))
         devices = []
         for board in boards:
-            target = build(model, folder / board, options.for_board(board), profile=False).folder
-            devices.append(stack.enter_context(open_device(target)))
+            built = build(model, folder / board, options.for_board(board), profile=False)
+            devices.append(stack.enter_context(open_device(built.folder)))
+        library = library_semantics(source, built.manifest)
         references = [LiteRt(model, oracle) for oracle in wanted]
         law = Semantics(source)
-        runtimes: list[Runtime] = [*references, law, *devices]
+        runtimes: list[Runtime] = [*references, law, *([library] if library else []), *devices]
         outputs = {
             runtime.name: _run_all(runtime, samples, progress) for runtime in runtimes
         }
         chosen = [f"litert-{oracle}" for oracle in oracles]
-        pairs = [(name, law.name) for name in chosen] + [(law.name, device.name) for device in devices]
+        expected = library or law
+        pairs = [(name, law.name) for name in chosen] + [(expected.name, device.name) for device in devices]
         pairs += [("litert-ref", name) for name in chosen if name != "litert-ref"]
         comparisons = [_compare(pair, outputs) for pair in pairs]
-        locator = _Locator(model, source, samples, devices, dict(zip(wanted, references, strict=True)))
+        locator = _Locator(model, source, samples, devices, dict(zip(wanted, references, strict=True)), library)
         for comparison in comparisons:
             locator.locate(comparison, outputs)
     return VerifyReport(
@@ -134,6 +148,8 @@ def verify(
         samples=len(samples),
         comparisons=tuple(comparisons),
         accuracy=_accuracy(source, samples, outputs),
+        library=tuple(library.differences.values()) if library else (),
+        library_outputs=_compare((law.name, library.name), outputs) if library else None,
     )
 
 
@@ -180,10 +196,12 @@ class _Locator:
         samples: Samples,
         devices: Sequence[Device],
         references: Mapping[Oracle, LiteRt],
+        library: LibrarySemantics | None,
     ) -> None:
         self.model, self.graph, self.samples = model, graph, samples
         self.devices = {device.name: device for device in devices}
         self.oracles = {reference.name: oracle for oracle, reference in references.items()}
+        self.library = library
         self.writers = {name: op.name for op in graph.ops for name in op.outputs}
 
     def locate(self, comparison: Comparison, outputs: Mapping[str, list[list[np.ndarray]]]) -> None:
@@ -214,6 +232,8 @@ class _Locator:
             interpreter = LiteRt(self.model, self.oracles[runtime], keep=True)
             interpreter.infer(sample)
             return interpreter.intermediate(self.graph, list(self.writers))
+        if self.library is not None and runtime == self.library.name:
+            return self.library.tensors(sample)
         return evaluate_all(self.graph, sample)
 
 

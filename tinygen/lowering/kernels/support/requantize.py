@@ -10,7 +10,7 @@ import numpy as np
 from tinygen.ir.fixed_point import Activation, Rounding, quantized_activation_range
 from tinygen.ir.ops import mac as semantics
 from tinygen.ir.ops.base import Node
-from tinygen.lowering.kernels.support.mac import folded_bias, scale_function
+from tinygen.lowering.kernels.support.mac import folded_bias
 from tinygen.lowering.kernels.support.staircase import fit
 from tinygen.lowering.plan import Constant
 
@@ -56,7 +56,6 @@ def epilogue(node: Node, *, axis: int) -> Epilogue:
         "high": high,
         "clamped": low > -128 or high < 127,
         "output_zero": node.output.zero_point,
-        "scale_function": scale_function(node),
     }
     return (
         _fused(node, activation, bias, lows, highs, context)

@@ -1,0 +1,168 @@
+"""Calls of the real CMSIS-NN on an emulated Cortex-M7, against the semantics with the library's own arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert.schema_py_generated import ActivationFunctionType, BuiltinOperator, Padding
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.differential.test_binary import case as binary_case
+from tests.differential.test_conv_2d import conv_case
+from tests.differential.test_fully_connected import dense, tied
+from tests.differential.test_pool_2d import case as pool_case
+from tests.differential.test_unary import case as unary_case
+from tests.support.cmsis_nn import compare_on_core, expected, library, lowered, needs_cmsis_nn
+from tests.support.models import KWS, KWS_INPUTS, RESNET, needs_models, resnet_inputs
+from tests.support.tflite_builder import ModelSpec, TensorSpec, build, options
+from tests.targets.tools import requires_tool
+from tinygen.frontends.load import load_model
+from tinygen.frontends.tflite import read_tflite
+from tinygen.ir.interpreter import evaluate
+from tinygen.lowering.select import CMSIS_NN
+from tinygen.verbs.bare import BareModels
+from tinygen.verbs.build import BuildOptions
+from tinygen.verbs.verify import verify
+
+pytestmark = needs_cmsis_nn
+_RELU = ActivationFunctionType.RELU
+
+
+def on_core(
+    case: st.SearchStrategy[ModelSpec], examples: int = 4, batch: int = 12, all_by_library: bool = True
+) -> Callable[[], None]:
+    """A test function that compares `examples` batches of models."""
+
+    @settings(max_examples=examples, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+    @given(st.lists(case, min_size=batch, max_size=batch))
+    def test(cases: list[ModelSpec]) -> None:
+        compare_on_core(cases, all_by_library=all_by_library)
+
+    return test
+
+
+test_conv_int8 = on_core(conv_case("int8", False))
+test_conv_int16 = on_core(conv_case("int16", False))
+test_depthwise_int8 = on_core(conv_case("int8", True))
+test_depthwise_int16 = on_core(conv_case("int16", True))
+test_dense_int8 = on_core(dense("int8"))
+test_dense_int16 = on_core(dense("int16"))
+test_dense_ties_int8 = on_core(tied("int8"), examples=2)
+test_average_pool = on_core(pool_case("AVERAGE_POOL_2D", "int8"))
+test_average_pool_int16 = on_core(pool_case("AVERAGE_POOL_2D", "int16"), examples=2)
+test_max_pool = on_core(pool_case("MAX_POOL_2D", "int8"), examples=2)
+test_max_pool_int16 = on_core(pool_case("MAX_POOL_2D", "int16"), examples=2)
+# Operands that broadcast are left to our own kernels.
+test_add_int8 = on_core(binary_case("ADD", "int8"), all_by_library=False)
+test_add_int16 = on_core(binary_case("ADD", "int16"), examples=2, all_by_library=False)
+test_softmax = on_core(unary_case("SOFTMAX", "int8"))
+
+
+def conv_spec(
+    size: tuple[int, int], channels: int, filters: int, kernel: int = 3, stride: int = 1, depthwise: bool = False
+) -> ModelSpec:
+    """An int8 convolution as networks have them: SAME padding, ReLU, scales per channel."""
+    rng = np.random.default_rng(kernel * channels + filters)
+    out = tuple(-(-n // stride) for n in size)
+    shape = (1, kernel, kernel, filters) if depthwise else (filters, kernel, kernel, channels)
+    w_scale = rng.uniform(0.002, 0.02, filters)
+    taps = kernel * kernel * (1 if depthwise else channels)
+    chosen = {"padding": Padding.SAME, "strideH": stride, "strideW": stride, "fusedActivationFunction": _RELU}
+    table = (
+        options("DepthwiseConv2DOptions", depthMultiplier=1, dilationHFactor=1, dilationWFactor=1, **chosen)
+        if depthwise
+        else options("Conv2DOptions", dilationHFactor=1, dilationWFactor=1, **chosen)
+    )
+    return ModelSpec(
+        BuiltinOperator.DEPTHWISE_CONV_2D if depthwise else BuiltinOperator.CONV_2D,
+        [
+            TensorSpec((1, *size, channels), "int8", 0.05, -17),
+            TensorSpec(shape, "int8", w_scale, 0, 3 if depthwise else 0, rng.integers(-127, 128, shape)),
+            TensorSpec((filters,), "int32", w_scale * 0.05, 0, 0, rng.integers(-5000, 5000, filters)),
+        ],
+        [TensorSpec((1, *out, filters), "int8", 0.04 * float(np.sqrt(taps)), -128)],
+        **table,
+        label=f"{'depthwise' if depthwise else 'conv'} {kernel}x{kernel}, {channels} to {filters}",
+    )
+
+
+SHAPES = {
+    "first layer, 3 channels": conv_spec((16, 16), 3, 16),
+    "first layer, 1 channel": conv_spec((25, 10), 1, 64, stride=2),
+    "3x3": conv_spec((9, 8), 16, 17),
+    "3x3 stride 2": conv_spec((8, 8), 16, 32, stride=2),
+    "1x1": conv_spec((12, 5), 64, 64, kernel=1),
+    "1x1 stride 2": conv_spec((8, 8), 16, 32, kernel=1, stride=2),
+    "depthwise 3x3": conv_spec((12, 5), 64, 64, depthwise=True),
+    "depthwise 3x3 stride 2": conv_spec((12, 12), 32, 32, stride=2, depthwise=True),
+    "depthwise 5x5": conv_spec((9, 9), 6, 6, kernel=5, depthwise=True),
+}
+
+
+@pytest.mark.parametrize("toolchain", ["zig", pytest.param("gcc", marks=requires_tool("arm-none-eabi-gcc"))])
+def test_shapes_of_networks(toolchain: str) -> None:
+    programs = compare_on_core(list(SHAPES.values()), toolchain=toolchain)
+    scratch = dict(zip(SHAPES, (program.layers[0].plan.scratch_bytes for program in programs), strict=True))
+    # Two columns of int16, and for the DSP form of a general depthwise window one of them; by the library's account.
+    assert scratch["3x3"] == 2 * 2 * 9 * 16
+    assert scratch["1x1"] == scratch["depthwise 3x3"] == 0
+    assert scratch["depthwise 5x5"] == 2 * 25 * 6
+
+
+@needs_models
+@requires_tool("arm-none-eabi-gcc")
+@pytest.mark.parametrize(("model", "instructions"), [(KWS, 7_645_571), (RESNET, 30_025_572)], ids=["kws", "resnet"])
+def test_whole_models(model: Path, instructions: int) -> None:
+    """Codes are the library's arithmetic; instructions those of TFLM + CMSIS-NN, measured elsewhere (GCC, -O2)."""
+    graph = load_model(model)
+    program = lowered(graph, toolchain="gcc")
+    assert {step.kernel.family for step in program.layers} == {CMSIS_NN}
+    user = library("f746zg", "gcc")
+    bare = BareModels([program], user.board, user.toolchain, library=user)
+    rng = np.random.default_rng(7)
+    for _ in range(3):
+        sample = [rng.integers(-128, 128, tensor.shape).astype(np.int8) for tensor in program.inputs]
+        run = bare.run(0, sample)
+        np.testing.assert_array_equal(run.outputs[0], expected(graph, program, sample)[0])
+        assert run.instructions == pytest.approx(instructions, rel=0.03)
+
+
+@needs_models
+def test_verify_says_what_differs(tmp_path: Path) -> None:
+    """On host and board; the dense layer is compared with the library's arithmetic and reported against LiteRT's."""
+    for model, inputs in ((KWS, KWS_INPUTS), (RESNET, resnet_inputs(tmp_path, 4))):
+        report = verify(model, inputs, BuildOptions(kernels=CMSIS_NN), limit=4)
+        assert report.identical
+        pairs = [comparison.as_json()["pair"] for comparison in report.comparisons]
+        assert pairs == ["litert-ref/semantics", "cmsis-nn/host", "cmsis-nn/f746zg-emulated"]
+        assert [layer.layer.rsplit("_", 1)[0] for layer in report.library] == ["fully_connected"]
+        assert report.library[0].codes == 4 * (12 if model is KWS else 10)
+        assert report.library_outputs is not None and report.library_outputs.samples == 4
+
+
+def test_rounding_twice() -> None:
+    """1 at a scale of 0.3 is 0 for LiteRT; the library first makes 1 of 0.6, then 1 of 1 / 2."""
+    codes = np.arange(-8, 8, dtype=np.int8).reshape(16, 1)
+    spec = ModelSpec(
+        BuiltinOperator.FULLY_CONNECTED,
+        [TensorSpec((1, 1), "int8", 1.0, 0), TensorSpec(codes.shape, "int8", 3.0, 0, 0, codes)],
+        [TensorSpec((1, 16), "int8", 10.0, 0)],
+        **options("FullyConnectedOptions"),
+        label="FULLY_CONNECTED int8",
+    )
+    graph = read_tflite(build(spec), name="twice")
+    program = lowered(graph)
+    user = library()
+    bare = BareModels([program], user.board, user.toolchain, library=user)
+    differences = {}
+    for code in range(-20, 21):
+        sample = [np.array([[code]], np.int8)]
+        got = bare.run(0, sample).outputs[0]
+        np.testing.assert_array_equal(got, expected(graph, program, sample)[0])
+        differences[code] = (got.astype(int) - evaluate(graph, sample)[0])[0, 9]
+    # Row 9 has weight 1.
+    assert differences[1] == 1 and differences[-1] == -1 and differences[2] == 0

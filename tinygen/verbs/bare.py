@@ -1,0 +1,109 @@
+"""Single kernels and whole models on a bare emulated core: the same C as in the firmware, and nothing around it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinygen.emit.model import emit_model
+from tinygen.lowering.planner import aligned
+from tinygen.lowering.program import Program
+from tinygen.targets.board import Board
+from tinygen.targets.cmsis_nn import CmsisNn
+from tinygen.targets.emulator.bare import BareCore
+from tinygen.targets.emulator.memory import PAGE
+from tinygen.targets.toolchain import HostCode, build_flat
+from tinygen.targets.toolchains.base import LIBRARY_INCLUDE, Toolchain
+
+_ARENA = 0x30000000
+
+
+@dataclass(frozen=True)
+class BareRun:
+    """One inference: codes of each output, and executed instructions from call to return."""
+
+    outputs: list[np.ndarray]
+    instructions: int
+
+
+class BareModels:
+    """Programs linked flat, in a core with memory and nothing else.
+
+    The arena ends where mapped memory ends, and is filled with rubbish before every inference.
+
+    Args:
+        programs: from `lower`, with distinct graph names; one layer of interest may be all of a program.
+        board: its core and compiler flags are used, not its memories.
+        toolchain: for the board.
+        library: that the programs were lowered with, when they call one.
+        strict: stop at accesses the core would fault on; several times slower.
+
+    Raises:
+        ToolchainError: the C does not build, or the emulator is missing.
+    """
+
+    def __init__(
+        self,
+        programs: Sequence[Program],
+        board: Board,
+        toolchain: Toolchain,
+        *,
+        library: CmsisNn | None = None,
+        strict: bool = False,
+    ) -> None:
+        self.programs = tuple(programs)
+        with tempfile.TemporaryDirectory(prefix="tinygen-bare-") as temporary:
+            elf = _build(self.programs, Path(temporary), toolchain, library)
+            self.core = BareCore(elf, board.core, strict=strict, double="fpu-dp" in board.isa)
+        size = max(_arena_bytes(program) for program in self.programs)
+        self._end = _ARENA + -(-size // PAGE) * PAGE
+        self.core.map("arena", _ARENA, self._end - _ARENA)
+
+    def run(self, index: int, sample: Sequence[np.ndarray]) -> BareRun:
+        """One inference of program `index`.
+
+        Args:
+            sample: codes of each model input.
+
+        Raises:
+            BoardError: the code faulted.
+        """
+        core, program = self.core, self.programs[index]
+        size = _arena_bytes(program)
+        arena = self._end - size
+        core.write(arena, b"\xa5" * size)
+        for tensor, codes in zip(program.inputs, sample, strict=True):
+            core.write(arena + program.offsets[tensor.name], np.ascontiguousarray(codes, tensor.dtype).tobytes())
+        before = core.instructions
+        core.call(_entry(program), arena)
+        outputs = [
+            np.frombuffer(core.read(arena + program.offsets[t.name], t.nbytes), t.dtype).reshape(t.shape)
+            for t in program.outputs
+        ]
+        return BareRun(outputs, core.instructions - before)
+
+
+def _entry(program: Program) -> str:
+    return f"{program.graph.name}_invoke"
+
+
+def _arena_bytes(program: Program) -> int:
+    return aligned(max(program.memory.arena_bytes, 1))
+
+
+def _build(
+    programs: Sequence[Program], folder: Path, toolchain: Toolchain, library: CmsisNn | None
+) -> Path:
+    (folder / "model").mkdir()
+    for program in programs:
+        for name, text in emit_model(program, program.graph.name).files.items():
+            (folder / "model" / name).write_text(text, encoding="utf-8", newline="\n")
+    if library is not None:
+        library.add_to(programs, folder)
+    sources = tuple(sorted(path.relative_to(folder).as_posix() for path in folder.glob("**/*.c")))
+    code = HostCode(folder, sources, include_dirs=("model",), system_include_dirs=(LIBRARY_INCLUDE,))
+    return build_flat(code, folder / "model.elf", toolchain, entries=[_entry(program) for program in programs])
