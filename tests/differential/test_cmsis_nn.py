@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,12 +23,17 @@ from tests.support.cmsis_nn import compare_on_core, expected, library, lowered, 
 from tests.support.models import KWS, KWS_INPUTS, RESNET, needs_models, resnet_inputs
 from tests.support.tflite_builder import ModelSpec, TensorSpec, build, options
 from tests.targets.tools import requires_tool
+from tinygen.demo import MODEL
 from tinygen.frontends.load import load_model
 from tinygen.frontends.tflite import read_tflite
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering.select import CMSIS_NN
+from tinygen.targets.board import load_board
+from tinygen.targets.cmsis_nn import find_checkout
+from tinygen.targets.toolchain import flash_image
 from tinygen.verbs.bare import BareModels
 from tinygen.verbs.build import BuildOptions
+from tinygen.verbs.build import build as build_verb
 from tinygen.verbs.verify import verify
 
 pytestmark = needs_cmsis_nn
@@ -59,6 +67,8 @@ test_max_pool_int16 = on_core(pool_case("MAX_POOL_2D", "int16"), examples=2)
 # Operands that broadcast are left to our own kernels.
 test_add_int8 = on_core(binary_case("ADD", "int8"), all_by_library=False)
 test_add_int16 = on_core(binary_case("ADD", "int16"), examples=2, all_by_library=False)
+test_mul_int8 = on_core(binary_case("MUL", "int8"), examples=2, all_by_library=False)
+test_mul_int16 = on_core(binary_case("MUL", "int16"), examples=2, all_by_library=False)
 test_softmax = on_core(unary_case("SOFTMAX", "int8"))
 
 
@@ -166,3 +176,24 @@ def test_rounding_twice() -> None:
         differences[code] = (got.astype(int) - evaluate(graph, sample)[0])[0, 9]
     # Row 9 has weight 1.
     assert differences[1] == 1 and differences[-1] == -1 and differences[2] == 0
+
+
+def test_same_firmware_wherever_the_library_lies(tmp_path: Path) -> None:
+    """And `make` builds it again, from the project's own copy of the library."""
+    here = find_checkout(None).path
+    shutil.copytree(here / "Include", tmp_path / "elsewhere/Include")
+    shutil.copytree(here / "Source", tmp_path / "elsewhere/Source")
+    manifests = []
+    for index, path in enumerate((None, tmp_path / "elsewhere")):
+        options = BuildOptions(kernels=CMSIS_NN, cmsis_nn=path)
+        manifests.append(build_verb(MODEL, tmp_path / f"out{index}", options, profile=False).manifest)
+    assert manifests[0]["build_id"] == manifests[1]["build_id"]
+    assert manifests[0]["library"]["sha256"] == manifests[1]["library"]["sha256"]
+    images = [(tmp_path / f"out{index}/firmware.bin").read_bytes() for index in (0, 1)]
+    assert images[0] == images[1]
+    (tmp_path / "out1/firmware.elf").unlink()
+    command = ["make", "-s", "-j2", "TOOLCHAIN=zig", f"PYTHON={sys.executable}"]
+    done = subprocess.run(command, cwd=tmp_path / "out1", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    again = flash_image(tmp_path / "out1/firmware.elf", load_board("f746zg").link_flash.origin)
+    assert again == images[0]

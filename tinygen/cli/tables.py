@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tinygen.verbs.report import size_text
+from tinygen.verbs.report import codes_text, size_text
 
 if TYPE_CHECKING:
     from tinygen.verbs.demo import DemoResult
@@ -110,7 +110,7 @@ def _library_table(report: VerifyReport) -> RenderableType:
     assert report.library_outputs is not None
     outputs = report.library_outputs.as_json()
     total = (
-        f"the model's outputs differ from LiteRT by up to {outputs['max_abs_diff']} codes, "
+        f"the model's outputs differ from LiteRT by up to {codes_text(outputs['max_abs_diff'])}, "
         f"in {outputs['mismatches']} of {outputs['samples']} samples"
     )
     lines = [*(entry.sentence() for entry in report.library), total]

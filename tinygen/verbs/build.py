@@ -150,7 +150,7 @@ def _write_sources(
     for name, text in sorted(emitted.files.items()):
         digest.update(f"{name}\n{text}".encode())
     used = None if library is None else library.add_to([program], folder)
-    digest.update(json.dumps(used).encode())
+    digest.update((used["sha256"] if used else "").encode())
     build_id = digest.hexdigest()[:16]
     binding = emit_app_model(program, model.name, build_id)
     (folder / "app_model.c").write_text(binding, encoding="utf-8", newline="\n")

@@ -13,6 +13,7 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate, evaluate_all
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.plan import Arithmetic, registered_kernels
+from tinygen.verbs.report import codes_text
 
 
 @dataclass
@@ -44,7 +45,7 @@ class LayerDifference:
         if not self.differing:
             return f"{self.layer} gave LiteRT's codes on these inputs, although it rounds otherwise"
         return (
-            f"{self.layer} differs from LiteRT by up to {self.max_abs_diff} codes, "
+            f"{self.layer} differs from LiteRT by up to {codes_text(self.max_abs_diff)}, "
             f"in {self.differing:,} of {self.codes:,}"
         )
 

@@ -30,6 +30,11 @@ def render_report(manifest: dict[str, Any]) -> str:
     )
 
 
+def codes_text(count: int) -> str:
+    """`1 code`, `2 codes`"""
+    return f"{count} code" if count == 1 else f"{count} codes"
+
+
 def size_text(count: int) -> str:
     """12,345 B (12.1 KiB)."""
     return f"{count:,} B ({count / 1024:.1f} KiB)" if count >= 1024 else f"{count} B"
