@@ -13,6 +13,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import weakref
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -190,12 +191,13 @@ class CmsisNn:
         return _signed(core.call(call.buffer_query, *arguments))
 
     def _build_core(self, function: str) -> BareCore:
-        with tempfile.TemporaryDirectory(prefix="tinygen-cmsis-nn-") as temporary:
-            folder = Path(temporary)
-            sources = self.checkout.copy([function], folder)
-            code = HostCode(folder, sources, system_include_dirs=(LIBRARY_INCLUDE,))
-            elf = build_flat(code, folder / "ask.elf", self.toolchain, entries=[function])
-            core = BareCore(elf, self.board.core, count=False, strict=False)
+        # The ELF stays as long as this object: a fault is named by its line in there.
+        folder = Path(tempfile.mkdtemp(prefix="tinygen-cmsis-nn-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        sources = self.checkout.copy([function], folder)
+        code = HostCode(folder, sources, system_include_dirs=(LIBRARY_INCLUDE,))
+        elf = build_flat(code, folder / "ask.elf", self.toolchain, entries=[function])
+        core = BareCore(elf, self.board.core, count=False, strict=False)
         core.map("arguments", _ARGUMENTS, 4096)
         return core
 

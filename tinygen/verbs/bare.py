@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +58,11 @@ class BareModels:
         strict: bool = False,
     ) -> None:
         self.programs = tuple(programs)
-        with tempfile.TemporaryDirectory(prefix="tinygen-bare-") as temporary:
-            elf = _build(self.programs, Path(temporary), toolchain, library)
-            self.core = BareCore(elf, board.core, strict=strict, double="fpu-dp" in board.isa)
+        # The ELF stays as long as this object: a fault is named by its line in there.
+        folder = Path(tempfile.mkdtemp(prefix="tinygen-bare-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        elf = _build(self.programs, folder, toolchain, library)
+        self.core = BareCore(elf, board.core, strict=strict, double="fpu-dp" in board.isa)
         size = max(_arena_bytes(program) for program in self.programs)
         self._end = _ARENA + -(-size // PAGE) * PAGE
         self.core.map("arena", _ARENA, self._end - _ARENA)
