@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tinygen.verbs.report import codes_text, size_text
+from tinygen.verbs.report import arena_text, codes_text, size_text
 
 if TYPE_CHECKING:
     from tinygen.verbs.demo import DemoResult
@@ -46,8 +46,7 @@ def build_summary(manifest: dict[str, Any]) -> RenderableType:
         used = sum(region["parts"].values())
         facts.add_row(region["name"], f"{size_text(used)} of {size_text(region['size'])}")
     facts.add_row("model in flash", size_text(manifest["flash_model_bytes"]))
-    bound = manifest["arena_lower_bound_bytes"]
-    facts.add_row("arena", f"{size_text(manifest['arena_bytes'])}, lower bound {size_text(bound)}")
+    facts.add_row("arena", arena_text(manifest))
     facts.add_row("MAC", f"{manifest['macs']:,}")
     if profile:
         facts.add_row("instructions", f"{profile['instructions']:,} per inference")

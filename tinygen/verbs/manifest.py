@@ -23,6 +23,7 @@ def describe_program(program: Program, emitted: EmittedModel) -> dict[str, Any]:
         "outputs": [describe_tensor(program, tensor) for tensor in program.outputs],
         "arena_bytes": program.memory.arena_bytes,
         "arena_lower_bound_bytes": program.memory.lower_bound_bytes,
+        "arena_optimal": program.memory.optimal,
         "macs": sum(step.node.op.macs(step.node) for step in program.steps),
         "layers": [_layer(program, step, emitted) for step in program.layers],
         "arena": [

@@ -40,6 +40,16 @@ def size_text(count: int) -> str:
     return f"{count:,} B ({count / 1024:.1f} KiB)" if count >= 1024 else f"{count} B"
 
 
+def arena_text(m: dict[str, Any]) -> str:
+    """The arena's size, the lower bound (largest sum of live buffers) and how far apart they are."""
+    gap = m["arena_bytes"] - m["arena_lower_bound_bytes"]
+    if not gap:
+        return f"{size_text(m['arena_bytes'])}, the lower bound"
+    proof = "proved the smallest" if m["arena_optimal"] else "perhaps not the smallest"
+    bound = size_text(m["arena_lower_bound_bytes"])
+    return f"{size_text(m['arena_bytes'])}, {proof}; {gap:,} B above the lower bound {bound}"
+
+
 def _cards(m: dict[str, Any]) -> list[tuple[str, str]]:
     cards = [
         ("flash", size_text(m["flash_bytes"])),
@@ -114,9 +124,7 @@ def _arena(m: dict[str, Any]) -> dict[str, Any]:
         {"x": round(_LEFT + column * (i + 0.5), 1), "y": _TOP + _PLOT + 16, "anchor": "middle", "text": str(i)}
         for i in range(0, steps, every)
     ]
-    gap = m["arena_bytes"] - m["arena_lower_bound_bytes"]
-    summary = f"Arena {size_text(m['arena_bytes'])}; no plan for these lifetimes can be below "
-    summary += f"{size_text(m['arena_lower_bound_bytes'])}" + (f" (gap {gap} B)." if gap else ", which is reached.")
+    summary = f"Arena {arena_text(m)}."
     return {
         "width": _WIDTH, "height": _TOP + _PLOT + 24, "left": _LEFT, "boxes": boxes, "ticks": ticks,
         "bound_y": y_of(m["arena_lower_bound_bytes"]), "summary": summary,
