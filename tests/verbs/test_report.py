@@ -6,14 +6,19 @@ import pytest
 
 from tinygen.verbs.report import arena_text
 
+KEPT = {"given_arena_bytes": 1008, "changed": False, "optimal": True}
+MOVED = {"given_arena_bytes": 2000, "changed": True, "optimal": True}
+
 
 @pytest.mark.parametrize(
-    ("arena", "optimal", "text"),
+    ("arena", "optimal", "order", "text"),
     [
-        (1000, True, "1000 B, the lower bound"),
-        (1008, True, "1008 B, proved the smallest; 8 B above the lower bound 1000 B"),
-        (1008, False, "1008 B, perhaps not the smallest; 8 B above the lower bound 1000 B"),
+        (1000, True, KEPT, "1000 B, the lower bound"),
+        (1008, True, KEPT, "1008 B, proved the smallest; 8 B above the lower bound 1000 B"),
+        (1008, False, KEPT, "1008 B, perhaps not the smallest; 8 B above the lower bound 1000 B"),
+        (1000, True, MOVED, "1000 B, the lower bound; 2,000 B (2.0 KiB) in the model's own order of operators"),
     ],
 )
-def test_arena_and_its_bound(arena: int, optimal: bool, text: str) -> None:
-    assert arena_text({"arena_bytes": arena, "arena_lower_bound_bytes": 1000, "arena_optimal": optimal}) == text
+def test_arena_and_its_bound(arena: int, optimal: bool, order: dict[str, object], text: str) -> None:
+    manifest = {"arena_bytes": arena, "arena_lower_bound_bytes": 1000, "arena_optimal": optimal, "order": order}
+    assert arena_text(manifest) == text

@@ -1,29 +1,21 @@
-"""Graph to Program: choose kernels, find lifetimes, place buffers."""
+"""Graph to Program: choose kernels, order operators, find lifetimes, place buffers."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tinygen.errors import TinygenError
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.library import KernelLibrary
-from tinygen.lowering.plan import Kernel, KernelPlan
-from tinygen.lowering.planner import Buffer, MemoryPlan, plan_memory
-from tinygen.lowering.program import Program, Step
+from tinygen.lowering.lifetimes import Slot, assign_slots
+from tinygen.lowering.order import best_order
+from tinygen.lowering.plan import KernelPlan
+from tinygen.lowering.planner import Buffer, plan_memory
+from tinygen.lowering.program import Ordering, Program, Step
 from tinygen.lowering.scratch import spend_scratch
 from tinygen.lowering.select import Choice, choose
-
-
-@dataclass
-class _Slot:
-    """A buffer in the making; tensors computed in place share one."""
-
-    name: str
-    size: int
-    first: int
-    last: int
 
 
 def lower(
@@ -33,13 +25,13 @@ def lower(
     isa: Collection[str] = ("c99",),
     library: KernelLibrary | None = None,
 ) -> Program:
-    """Chooses a kernel per layer and places every tensor.
+    """Chooses a kernel per layer, orders the layers for the smallest arena and places every tensor.
 
     Args:
         graph: a validated graph, after the passes.
-        family: see `choose`.
+        family: one of `select.FAMILIES`.
         isa: instruction sets of the board's core.
-        library: the vendor's library, for a family that calls one.
+        library: what a family such as "cmsis-nn" calls.
 
     Raises:
         UnsupportedError: no kernel matches a layer.
@@ -47,31 +39,28 @@ def lower(
     """
     choices = [_with_scratch(node, choose(node, family, isa), library) for node in graph.nodes()]
     least = [choice.variants[0] for choice in choices]
-    plans = spend_scratch(choices, _place(graph, least).buffers)
-    placement = _place(graph, plans)
-    return Program(
-        graph=graph,
-        steps=_steps(graph, [choice.kernel for choice in choices], plans, placement.scratch),
-        offsets=placement.tensors,
-        buffers=placement.buffers,
-        memory=placement.memory,
-    )
+    given = _placed(graph, choices, least)
+    schedule = best_order(graph, least)
+    changed = False
+    best = given
+    if schedule.order != tuple(range(len(graph.ops))):
+        ordered = [choices[i] for i in schedule.order]
+        reordered = _placed(
+            replace(graph, ops=tuple(graph.ops[i] for i in schedule.order)), ordered, [c.variants[0] for c in ordered]
+        )
+        changed = reordered.memory.arena_bytes < given.memory.arena_bytes
+        if changed:
+            best, choices = reordered, ordered
+    program = _placed(best.graph, choices, spend_scratch(choices, best.buffers))
+    optimal = schedule.optimal and (changed or best is given)
+    return replace(program, ordering=Ordering(given.memory.arena_bytes, changed, optimal))
 
 
-@dataclass(frozen=True)
-class _Placement:
-    """Buffers and where they are: offsets of tensors by name, of scratch by step."""
-
-    buffers: tuple[Buffer, ...]
-    memory: MemoryPlan
-    tensors: dict[str, int]
-    scratch: dict[int, int]
-
-
-def _place(graph: Graph, plans: Sequence[KernelPlan]) -> _Placement:
-    slots, slot_of = _lifetimes(graph, plans)
+def _placed(graph: Graph, choices: Sequence[Choice], plans: Sequence[KernelPlan]) -> Program:
+    """The program that executes the operators in the graph's order, by these plans."""
+    slots, places = assign_slots(graph, plans)
     scratch = {
-        index: _Slot(f"scratch of {op.name}", plan.scratch_bytes, index, index)
+        index: Slot(f"scratch of {op.name}", plan.scratch_bytes, index, index)
         for index, (op, plan) in enumerate(zip(graph.ops, plans, strict=True))
         if plan.scratch_bytes
     }
@@ -79,11 +68,13 @@ def _place(graph: Graph, plans: Sequence[KernelPlan]) -> _Placement:
     buffers = tuple(Buffer(slot.name, slot.size, slot.first, slot.last) for slot in all_slots)
     memory = plan_memory(buffers)
     place = {id(slot): offset for slot, offset in zip(all_slots, memory.offsets, strict=True)}
-    return _Placement(
-        buffers,
-        memory,
-        {name: place[id(slot)] for name, slot in slot_of.items()},
-        {index: place[id(slot)] for index, slot in scratch.items()},
+    return Program(
+        graph=graph,
+        steps=_steps(graph, choices, plans, {index: place[id(slot)] for index, slot in scratch.items()}),
+        offsets={name: place[id(p.slot)] + p.offset for name, p in places.items()},
+        buffers=buffers,
+        memory=memory,
+        ordering=Ordering(memory.arena_bytes, False, False),
     )
 
 
@@ -105,67 +96,11 @@ def _with_scratch(node: Node, choice: Choice, library: KernelLibrary | None) -> 
 
 
 def _steps(
-    graph: Graph, kernels: Sequence[Kernel], plans: Sequence[KernelPlan], scratch: dict[int, int]
+    graph: Graph, choices: Sequence[Choice], plans: Sequence[KernelPlan], scratch: dict[int, int]
 ) -> tuple[Step, ...]:
     steps = []
     layer = 0
-    for index, (node, kernel, plan) in enumerate(zip(graph.nodes(), kernels, plans, strict=True)):
-        steps.append(Step(-1 if plan.is_alias else layer, node, kernel, plan, scratch.get(index, 0)))
+    for index, (node, choice, plan) in enumerate(zip(graph.nodes(), choices, plans, strict=True)):
+        steps.append(Step(-1 if plan.is_alias else layer, node, choice.kernel, plan, scratch.get(index, 0)))
         layer += 0 if plan.is_alias else 1
     return tuple(steps)
-
-
-def _last_uses(graph: Graph) -> dict[str, int]:
-    """The last step that reads each tensor; outputs of the model stay to the end."""
-    last = dict.fromkeys(graph.inputs, 0)
-    for step, op in enumerate(graph.ops):
-        for name in (*op.inputs, *op.outputs):
-            last[name] = step
-    last.update({name: len(graph.ops) for name in graph.outputs})
-    return last
-
-
-def _lifetimes(graph: Graph, plans: Sequence[KernelPlan]) -> tuple[list[_Slot], dict[str, _Slot]]:
-    last = _last_uses(graph)
-    slots: list[_Slot] = []
-    slot_of: dict[str, _Slot] = {}
-
-    def new_slot(name: str, step: int) -> None:
-        slot_of[name] = _Slot(name, graph.tensors[name].nbytes, step, last[name])
-        slots.append(slot_of[name])
-
-    for name in graph.inputs:
-        # Inputs are written before the first layer, all of them at once.
-        new_slot(name, 0)
-    for step, (op, plan) in enumerate(zip(graph.ops, plans, strict=True)):
-        reused: set[int] = set()
-        for index, name in enumerate(op.outputs):
-            donor = _donor(graph, op.inputs, slot_of, plan, index, step, reused)
-            if donor is None:
-                new_slot(name, step)
-            else:
-                reused.add(id(donor))
-                donor.last = max(donor.last, last[name])
-                slot_of[name] = donor
-    return slots, slot_of
-
-
-def _donor(
-    graph: Graph,
-    inputs: tuple[str, ...],
-    slot_of: dict[str, _Slot],
-    plan: KernelPlan,
-    output: int,
-    step: int,
-    reused: set[int],
-) -> _Slot | None:
-    """The input's slot that this output may take over: always for aliases, else if the input dies here."""
-    for source, target in plan.inplace:
-        slot = slot_of.get(inputs[source])
-        if target != output or slot is None or id(slot) in reused:
-            continue
-        if plan.is_alias:
-            return slot
-        if slot.last == step and graph.tensors[graph.ops[step].outputs[output]].nbytes <= slot.size:
-            return slot
-    return None

@@ -65,6 +65,9 @@ class KernelPlan:
         constants: arrays passed after the operands.
         scratch_bytes: working memory passed as `scratch`, 8-byte aligned.
         inplace: pairs (operator input, operator output) that may start at the same address.
+        view_offset: for an alias: bytes from the input's start to the output's.
+        part_offsets: for an alias of several inputs: where each pair of `inplace` has its input in the
+            output, in bytes. Who computes the input writes it there.
         headers: C headers the function needs.
         cycles: predicted cost, for the choice between kernels.
         library: the vendor's function that does the work; then `scratch_bytes` is asked of the library.
@@ -78,6 +81,8 @@ class KernelPlan:
     constants: tuple[Constant, ...] = ()
     scratch_bytes: int = 0
     inplace: tuple[tuple[int, int], ...] = ()
+    view_offset: int = 0
+    part_offsets: tuple[int, ...] = ()
     headers: tuple[str, ...] = ("tinygen_math.h",)
     cycles: float = 0.0
     library: LibraryCall | None = None

@@ -27,6 +27,21 @@ class Step:
     scratch_offset: int = 0
 
 
+@dataclass(frozen=True)
+class Ordering:
+    """What was decided about the order of operators.
+
+    Attributes:
+        given_arena_bytes: the arena in the model's own order.
+        changed: another order is used, because its arena is smaller.
+        optimal: no order has a lower peak of live bytes than the one used.
+    """
+
+    given_arena_bytes: int
+    changed: bool
+    optimal: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """A network ready to be written down.
@@ -37,6 +52,7 @@ class Program:
         offsets: arena offset of every tensor that lives there, by name.
         buffers: the arena's buffers with their lifetimes, for the report.
         memory: their places.
+        ordering: whether operators were moved, and what that saves.
     """
 
     graph: Graph
@@ -44,6 +60,7 @@ class Program:
     offsets: dict[str, int]
     buffers: tuple[Buffer, ...]
     memory: MemoryPlan
+    ordering: Ordering
 
     @property
     def layers(self) -> tuple[Step, ...]:

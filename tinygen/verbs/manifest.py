@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def describe_program(program: Program, emitted: EmittedModel) -> dict[str, Any]:
         "arena_bytes": program.memory.arena_bytes,
         "arena_lower_bound_bytes": program.memory.lower_bound_bytes,
         "arena_optimal": program.memory.optimal,
+        "order": asdict(program.ordering),
         "macs": sum(step.node.op.macs(step.node) for step in program.steps),
         "layers": [_layer(program, step, emitted) for step in program.layers],
         "arena": [

@@ -41,13 +41,17 @@ def size_text(count: int) -> str:
 
 
 def arena_text(m: dict[str, Any]) -> str:
-    """The arena's size, the lower bound (largest sum of live buffers) and how far apart they are."""
+    """The arena's size, how far from the lower bound (largest sum of live buffers), and what reordering saved."""
     gap = m["arena_bytes"] - m["arena_lower_bound_bytes"]
-    if not gap:
-        return f"{size_text(m['arena_bytes'])}, the lower bound"
-    proof = "proved the smallest" if m["arena_optimal"] else "perhaps not the smallest"
-    bound = size_text(m["arena_lower_bound_bytes"])
-    return f"{size_text(m['arena_bytes'])}, {proof}; {gap:,} B above the lower bound {bound}"
+    text = size_text(m["arena_bytes"])
+    if gap:
+        proof = "proved the smallest" if m["arena_optimal"] else "perhaps not the smallest"
+        text += f", {proof}; {gap:,} B above the lower bound {size_text(m['arena_lower_bound_bytes'])}"
+    else:
+        text += ", the lower bound"
+    if m["order"]["changed"]:
+        text += f"; {size_text(m['order']['given_arena_bytes'])} in the model's own order of operators"
+    return text
 
 
 def _cards(m: dict[str, Any]) -> list[tuple[str, str]]:

@@ -1,0 +1,161 @@
+"""The order of operators: as good as the best of all topological orders, and never worse than the given one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.differential import compare_models
+from tests.support.networks import SCALE, Network
+from tests.support.tflite_builder import TensorSpec
+from tinygen.ir.graph import Graph
+from tinygen.lowering.lifetimes import assign_slots
+from tinygen.lowering.lower import lower
+from tinygen.lowering.order import Schedule, best_order, peak_of
+from tinygen.lowering.plan import KernelPlan
+from tinygen.lowering.planner import aligned
+from tinygen.lowering.select import choose
+
+ISA = ("c99", "dsp")
+
+
+def plans_of(graph: Graph) -> list[KernelPlan]:
+    return [choose(node, "tinygen", ISA)[1] for node in graph.nodes()]
+
+
+def peak(graph: Graph, plans: list[KernelPlan]) -> int:
+    """Largest sum of live bytes, from the lifetimes that lowering uses."""
+    slots, _ = assign_slots(graph, plans)
+    return max(
+        aligned(plans[step].scratch_bytes) + sum(aligned(s.size) for s in slots if s.first <= step <= s.last)
+        for step in range(len(graph.ops))
+    )
+
+
+def orders(graph: Graph) -> Iterator[list[int]]:
+    """All topological orders."""
+    writer = {name: i for i, op in enumerate(graph.ops) for name in op.outputs}
+    needs = [{writer[name] for name in op.inputs if name in writer} for op in graph.ops]
+
+    def extend(prefix: list[int]) -> Iterator[list[int]]:
+        if len(prefix) == len(graph.ops):
+            yield list(prefix)
+        for i in range(len(graph.ops)):
+            if i not in prefix and needs[i] <= set(prefix):
+                yield from extend([*prefix, i])
+
+    return extend([])
+
+
+def reordered(graph: Graph, plans: list[KernelPlan], order: list[int]) -> tuple[Graph, list[KernelPlan]]:
+    return replace(graph, ops=tuple(graph.ops[i] for i in order)), [plans[i] for i in order]
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> Network:
+    """Small branching networks: operators that work in place, aliases, scratch, several inputs and outputs."""
+    net = Network(draw(st.integers(0, 1000)))
+    known = [net.input(4, 4, draw(st.integers(1, 8))) for _ in range(draw(st.integers(1, 2)))]
+    for _ in range(draw(st.integers(3, 7))):
+        x = known[draw(st.integers(0, len(known) - 1))]
+        kind = draw(st.sampled_from(["conv", "conv", "pool", "relu", "add", "add", "reshape", "requantize"]))
+        if kind == "conv":
+            y = net.conv(x, draw(st.integers(1, 24)), draw(st.sampled_from([1, 3])))
+        elif kind == "pool":
+            y = net.pool(x, 2, 1)
+        elif kind == "add":
+            twins = [t for t in known if t.shape == x.shape]
+            y = net.add(x, twins[draw(st.integers(0, len(twins) - 1))])
+        elif kind == "reshape":
+            y = net.reshape(x, (1, 4, 4, x.shape[3]))
+        else:
+            y = net.relu(x) if kind == "relu" else net.requantize(x)
+        known.append(y)
+    return net
+
+
+@given(networks())
+@settings(max_examples=120, deadline=None)
+def test_best_of_all_orders(net: Network) -> None:
+    graph = net.graph()
+    plans = plans_of(graph)
+    given_peak = peak(graph, plans)
+    assert peak_of(graph, plans) == given_peak
+    best = min(peak(*reordered(graph, plans, order)) for order in orders(graph))
+    schedule = best_order(graph, plans)
+    assert schedule.optimal
+    assert schedule.peak_bytes == best == peak(*reordered(graph, plans, list(schedule.order)))
+    if best == given_peak:
+        assert schedule.order == tuple(range(len(graph.ops)))
+
+
+def branching() -> Network:
+    """Three branches that each grow large and shrink again; the file lists them breadth first."""
+    net = Network(3)
+    x = net.input(16, 16, 4)
+    wide = [net.conv(x, 32, 3) for _ in range(3)]
+    small = [net.conv(branch, 2, 3, 2) for branch in wide]
+    net.add(net.add(small[0], small[1]), small[2])
+    return net
+
+
+def test_a_branching_model_needs_less() -> None:
+    """Breadth first, three outputs of 8 KiB live together; depth first, one."""
+    graph = branching().graph()
+    program = lower(graph, isa=ISA)
+    assert program.ordering.changed
+    assert program.ordering.optimal
+    assert program.ordering.given_arena_bytes >= 3 * 8192
+    assert program.memory.arena_bytes < 11000
+    assert sorted(op.name for op in program.graph.ops) == sorted(op.name for op in graph.ops)
+    program.graph.validate()
+    assert [s.node.op.name for s in lower(graph, isa=ISA).steps] == [s.node.op.name for s in program.steps]
+
+
+def test_reordered_code_is_exact() -> None:
+    net = branching()
+    image = np.random.default_rng(1).integers(-128, 128, (1, 16, 16, 4)).astype(np.int8)
+    compare_models([net.model()], [[[image]]], ["reordered branches"])
+
+
+def test_the_arena_decides_not_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order with a lower peak whose buffers cannot be placed as well is not taken."""
+    graph = branching().graph()
+    best = lower(graph, isa=ISA)
+    names = [op.name for op in best.graph.ops]
+    breadth_first = Schedule(tuple(names.index(op.name) for op in graph.ops), 1, True)
+    monkeypatch.setattr("tinygen.lowering.lower.best_order", lambda graph, plans: breadth_first)
+    kept = lower(best.graph, isa=ISA)
+    assert not kept.ordering.changed
+    assert not kept.ordering.optimal
+    assert [op.name for op in kept.graph.ops] == names
+
+
+def cells(count: int, branches: int) -> Network:
+    """Cells of parallel branches, as found by architecture search."""
+    net = Network(5)
+    x: TensorSpec = net.input(8, 8, 8)
+    for _ in range(count):
+        outs = [net.conv(net.conv(x, 8 + 2 * i), 8) for i in range(branches)]
+        x = outs[0]
+        for other in outs[1:]:
+            x = net.add(x, other)
+    assert x.scale is not None and x.scale >= SCALE
+    return net
+
+
+def test_large_graphs_take_seconds() -> None:
+    """Beyond the limit the search keeps the best states of each level: still better, and soon done."""
+    graph = cells(40, 5).graph()
+    plans = plans_of(graph)
+    started = time.monotonic()
+    schedule = best_order(graph, plans)
+    assert time.monotonic() - started < 60
+    assert schedule.peak_bytes <= peak(graph, plans)
+    assert peak(*reordered(graph, plans, list(schedule.order))) == schedule.peak_bytes

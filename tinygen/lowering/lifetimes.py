@@ -1,0 +1,118 @@
+"""Which tensors share a piece of arena, and from which step to which it lives.
+
+A slot holds one tensor, or several: the output of an operator that works in place, views into a larger tensor,
+and the parts of a tensor that is written piece by piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tinygen.ir.graph import Graph
+from tinygen.lowering.plan import KernelPlan
+
+
+@dataclass
+class Slot:
+    """A buffer in the making. `first` and `last` are steps, both included."""
+
+    name: str
+    size: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor lies: so many bytes into a slot."""
+
+    slot: Slot
+    offset: int = 0
+
+
+def last_uses(graph: Graph) -> dict[str, int]:
+    """The last step that reads each tensor; outputs of the model stay to the end."""
+    last = dict.fromkeys(graph.inputs, 0)
+    for step, op in enumerate(graph.ops):
+        for name in (*op.inputs, *op.outputs):
+            last[name] = step
+    last.update({name: len(graph.ops) for name in graph.outputs})
+    return last
+
+
+def assign_slots(graph: Graph, plans: Sequence[KernelPlan]) -> tuple[list[Slot], dict[str, Place]]:
+    """Slots in the order in which they begin, and the place of every tensor that lives in the arena."""
+    return _Assignment(graph, plans).run()
+
+
+class _Assignment:
+    def __init__(self, graph: Graph, plans: Sequence[KernelPlan]) -> None:
+        self.graph, self.plans = graph, plans
+        self.last = last_uses(graph)
+        self.slots: list[Slot] = []
+        self.places: dict[str, Place] = {}
+        self.wholes = _wholes(graph, plans)
+
+    def run(self) -> tuple[list[Slot], dict[str, Place]]:
+        for name in self.graph.inputs:
+            # Inputs are written before the first layer, all of them at once.
+            self._new(name, 0)
+        for step, (op, plan) in enumerate(zip(self.graph.ops, self.plans, strict=True)):
+            reused: set[int] = set()
+            for index, name in enumerate(op.outputs):
+                if name in self.places:
+                    # The parts of a joined tensor are where they belong already.
+                    continue
+                donor = None if name in self.wholes else self._donor(plan, index, step, reused)
+                if donor is None:
+                    self._new(name, step)
+                else:
+                    reused.add(id(donor.slot))
+                    self._put(name, Place(donor.slot, donor.offset + plan.view_offset))
+        return self.slots, self.places
+
+    def _new(self, name: str, step: int) -> None:
+        """Gives a tensor room: in the whole it is part of, else in a slot of its own."""
+        whole, offset = self.wholes.get(name, (name, 0))
+        if whole not in self.places:
+            slot = Slot(whole, self.graph.tensors[whole].nbytes, step, self.last[whole])
+            self.slots.append(slot)
+            self.places[whole] = Place(slot)
+        self._put(name, Place(self.places[whole].slot, offset))
+
+    def _put(self, name: str, place: Place) -> None:
+        place.slot.last = max(place.slot.last, self.last[name])
+        self.places[name] = place
+
+    def _donor(self, plan: KernelPlan, output: int, step: int, reused: set[int]) -> Place | None:
+        """The input's place that this output may take over: always for aliases, else if the input dies here."""
+        op = self.graph.ops[step]
+        for source, target in plan.inplace:
+            place = self.places.get(op.inputs[source])
+            if target != output or place is None or id(place.slot) in reused:
+                continue
+            if plan.is_alias:
+                return place
+            others = [self.places[name] for name in op.inputs if name in self.places]
+            clash = any(other.slot is place.slot and other.offset != place.offset for other in others)
+            end = place.offset + self.graph.tensors[op.outputs[output]].nbytes
+            if place.slot.last == step and end <= place.slot.size and not clash:
+                return place
+        return None
+
+
+def _wholes(graph: Graph, plans: Sequence[KernelPlan]) -> dict[str, tuple[str, int]]:
+    """For each tensor that is a part of a joined one: that one, and where in it the part begins (bytes)."""
+    direct: dict[str, tuple[str, int]] = {}
+    for op, plan in zip(graph.ops, plans, strict=True):
+        for (source, target), offset in zip(plan.inplace, plan.part_offsets, strict=False):
+            direct[op.inputs[source]] = (op.outputs[target], offset)
+    found = {}
+    for name in direct:
+        whole, offset = direct[name]
+        while whole in direct:
+            offset += direct[whole][1]
+            whole = direct[whole][0]
+        found[name] = (whole, offset)
+    return found

@@ -1,0 +1,208 @@
+"""The order of operators that needs the least memory at its worst moment.
+
+Dynamic programming over downsets (sets of operators closed under "comes before"): what is alive after a
+downset was executed does not depend on the order within, but for the buffers that operators working in place
+handed on, so those are part of the state. Level n of the search holds the states after n operators, each with
+the least peak that leads to it. Exact while no level exceeds its limit; above, the best states of each level
+are kept (beam search). States whose peak reaches that of the given order are dropped at once.
+
+Compare Liberis and Lane, "Neural networks on microcontrollers: saving memory at inference via operator
+reordering", 2019 (arXiv 1910.05110), whose search this is, with buffers handed on and scratch added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tinygen.ir.graph import Graph
+from tinygen.lowering.plan import KernelPlan
+from tinygen.lowering.planner import aligned
+
+_WORK = 120_000
+"""States kept over all levels, about: seconds for the widest graphs, nothing for chains."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """An order of operators.
+
+    Attributes:
+        order: indices into the graph's operators.
+        peak_bytes: largest sum of live buffers, scratch included.
+        optimal: no order has a lower peak.
+    """
+
+    order: tuple[int, ...]
+    peak_bytes: int
+    optimal: bool
+
+
+_Slots = frozenset[tuple[int, int]]
+"""Live buffers: (bytes, tensors in it that are still needed, as a bit mask). Disjoint masks: no two are equal."""
+
+
+@dataclass(frozen=True)
+class _Operator:
+    """What one operator reads and writes, as bits of tensors and operators."""
+
+    after: int
+    inputs: tuple[int | None, ...]
+    outputs: tuple[tuple[int, int], ...]
+    scratch: int
+    plan: KernelPlan
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """The best way to a state, as a linked list; `ready` are the operators that may follow, as bits."""
+
+    peak: int
+    operator: int
+    ready: int
+    before: _Reached | None
+
+
+class _Memory:
+    """Lifetimes, step by step; the same rules as `lifetimes.assign_slots`."""
+
+    def __init__(self, graph: Graph, plans: Sequence[KernelPlan]) -> None:
+        names = [name for name, tensor in graph.tensors.items() if not tensor.is_constant]
+        bit = {name: index for index, name in enumerate(names)}
+        writer = {name: index for index, op in enumerate(graph.ops) for name in op.outputs}
+        self.readers = [0] * len(names)
+        self.kept = sum(1 << bit[name] for name in set(graph.outputs))
+        self.operators = []
+        for index, (op, plan) in enumerate(zip(graph.ops, plans, strict=True)):
+            for name in op.inputs:
+                if name in bit:
+                    self.readers[bit[name]] |= 1 << index
+            self.operators.append(
+                _Operator(
+                    after=sum(1 << w for w in {writer[name] for name in op.inputs if name in writer}),
+                    inputs=tuple(bit.get(name) for name in op.inputs),
+                    outputs=tuple((bit[name], graph.tensors[name].nbytes) for name in op.outputs),
+                    scratch=aligned(plan.scratch_bytes),
+                    plan=plan,
+                )
+            )
+        self.followers = [0] * len(self.operators)
+        for index, operator in enumerate(self.operators):
+            for before in _bits(operator.after):
+                self.followers[before] |= 1 << index
+        self.start: _Slots = frozenset((graph.tensors[name].nbytes, 1 << bit[name]) for name in graph.inputs)
+
+    def step(self, slots: _Slots, index: int, done: int) -> tuple[_Slots, int]:
+        """Executes operator `index`; `done` has its bit already. Gives what stays alive, and bytes meanwhile."""
+        op = self.operators[index]
+        live = sorted(slots)
+        reused: set[int] = set()
+        for number, (tensor, size) in enumerate(op.outputs):
+            donor = self._donor(live, op, number, size, done, reused)
+            if donor is None:
+                live.append((size, 1 << tensor))
+            else:
+                reused.add(donor)
+                live[donor] = (live[donor][0], live[donor][1] | 1 << tensor)
+        total = op.scratch + sum(aligned(size) for size, _ in live)
+        rest = ((size, self._needed(members, done)) for size, members in live)
+        return frozenset((size, members) for size, members in rest if members), total
+
+    def ready(self, done: int, among: int) -> int:
+        """Those operators of `among` whose predecessors are all done."""
+        candidates = _bits(among & ((1 << len(self.operators)) - 1))
+        return sum(1 << index for index in candidates if not self.operators[index].after & ~done)
+
+    def _needed(self, members: int, done: int) -> int:
+        """Those of the tensors that something still reads, or that the model gives."""
+        unread = sum(1 << tensor for tensor in _bits(members) if self.readers[tensor] & ~done)
+        return unread | members & self.kept
+
+    def _donor(
+        self, live: list[tuple[int, int]], op: _Operator, output: int, size: int, done: int, reused: set[int]
+    ) -> int | None:
+        for source, target in op.plan.inplace:
+            tensor = op.inputs[source]
+            if target != output or tensor is None:
+                continue
+            donor = next(i for i, (_, members) in enumerate(live) if members >> tensor & 1)
+            if donor in reused:
+                continue
+            if op.plan.is_alias or (not self._needed(live[donor][1], done) and size <= live[donor][0]):
+                return donor
+        return None
+
+
+def peak_of(graph: Graph, plans: Sequence[KernelPlan]) -> int:
+    """Largest sum of live buffers, in the order the graph has."""
+    memory = _Memory(graph, plans)
+    slots, done, peak = memory.start, 0, 0
+    for index in range(len(graph.ops)):
+        done |= 1 << index
+        slots, total = memory.step(slots, index, done)
+        peak = max(peak, total)
+    return peak
+
+
+def best_order(graph: Graph, plans: Sequence[KernelPlan], *, work: int = _WORK) -> Schedule:
+    """The order with the lowest peak that the search finds; the graph's own when none is lower.
+
+    Args:
+        graph: views and joins of rows (`ir/ops/rows.py`) are not expected in it.
+        plans: one per operator, in the graph's order.
+        work: about how many states may be kept.
+    """
+    memory = _Memory(graph, plans)
+    count = len(graph.ops)
+    given = peak_of(graph, plans)
+    width = max(8, work // max(count, 1) // 3)
+    level: dict[tuple[int, _Slots], _Reached] = {(0, memory.start): _Reached(0, -1, memory.ready(0, ~0), None)}
+    exact = True
+    for _ in range(count):
+        level = _next_level(memory, level, given)
+        if len(level) > width:
+            exact = False
+            kept = sorted(level.items(), key=lambda item: (item[1].peak, _live(item[0][1])))[:width]
+            level = dict(kept)
+        if not level:
+            return Schedule(tuple(range(count)), given, exact)
+    if not count:
+        return Schedule((), given, True)
+    reached = min(level.values(), key=lambda r: r.peak)
+    return Schedule(_path(reached), reached.peak, exact)
+
+
+def _next_level(
+    memory: _Memory, level: dict[tuple[int, _Slots], _Reached], limit: int
+) -> dict[tuple[int, _Slots], _Reached]:
+    following: dict[tuple[int, _Slots], _Reached] = {}
+    for (done, slots), reached in level.items():
+        for index in _bits(reached.ready):
+            now, followers = done | 1 << index, memory.followers[index]
+            rest, total = memory.step(slots, index, now)
+            peak = max(reached.peak, total)
+            known = following.get((now, rest))
+            if peak < limit and (known is None or peak < known.peak):
+                ready = reached.ready ^ 1 << index | memory.ready(now, followers)
+                following[now, rest] = _Reached(peak, index, ready, reached)
+    return following
+
+
+def _bits(mask: int) -> Iterator[int]:
+    """Positions of the ones, lowest first."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
+def _live(slots: _Slots) -> int:
+    return sum(aligned(size) for size, _ in slots)
+
+
+def _path(reached: _Reached | None) -> tuple[int, ...]:
+    order = []
+    while reached is not None and reached.before is not None:
+        order.append(reached.operator)
+        reached = reached.before
+    return tuple(reversed(order))
