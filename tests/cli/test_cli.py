@@ -59,8 +59,11 @@ def test_run(built: tuple[Path, dict], tmp_path: Path) -> None:
     report = json.loads(done.stdout)
     assert report["inferences"] == 3
     assert report["instructions"] > 100_000
-    assert report["cycles_predicted"]
-    assert "estimate" in report["cycles_source"]
+    # Two issue slots, and waits: neither one cycle each nor twice as fast.
+    assert 0.5 * report["instructions"] < report["cycles_predicted"] < report["instructions"]
+    assert report["cycles_source"] == "predicted"
+    assert report["milliseconds_predicted"] == pytest.approx(report["cycles_predicted"] / 216e3, rel=1e-4)
+    assert sum(layer["cycles_predicted"] for layer in report["layers"]) <= report["cycles_predicted"]
     assert len(report["layers"]) == len(built[1]["layers"])
     assert sum(layer["instructions"] for layer in report["rows"][0]["layers"]) <= report["rows"][0]["instructions"]
     outputs = np.load(tmp_path / "y.npy")

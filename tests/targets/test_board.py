@@ -63,6 +63,7 @@ def test_clock_dividers_are_those_of_the_reference_manual() -> None:
         ("stack_bytes: 4096", "stack_bytes: 327680", "stack_bytes", "all the RAM"),
         ("engine: unicorn", "engine: magic", "emulator.engine", "'magic' is unknown"),
         ("name: f746zg", "name: F 746", "name", "is not a name"),
+        ("volts: 3.3", "volts: 3.3\n  interval: 30", "run_current.interval", "no fraction"),
         ("clock:", "clock: 7\nother:", "clock", "not a mapping"),
     ],
 )

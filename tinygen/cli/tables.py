@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tinygen.verbs.report import arena_text, codes_text, size_text
+from tinygen.verbs.report import arena_text, codes_text, energy_text, size_text
 
 if TYPE_CHECKING:
     from tinygen.verbs.demo import DemoResult
@@ -31,13 +31,13 @@ def build_summary(manifest: dict[str, Any]) -> RenderableType:
     layers = _table(
         f"{manifest['model']} on {manifest['board_title']}, {manifest['toolchain']}, kernels: {manifest['kernels']}",
         [("layer", ""), ("kernel", ""), ("MAC", "right"), ("weights, B", "right")]
-        + ([("instructions", "right"), ("MAC/instr.", "right")] if profile else []),
+        + ([("instructions", "right"), ("cycles, predicted", "right"), ("MAC/cycle", "right")] if profile else []),
     )
     for index, layer in enumerate(manifest["layers"]):
         row = [layer["name"], layer["kernel"], f"{layer['macs']:,}", f"{layer['weight_bytes']:,}"]
         if profile:
-            count = profile["layers"][index]["instructions"]
-            row += [f"{count:,}", f"{layer['macs'] / count:.2f}" if layer["macs"] and count else ""]
+            count, cycles = (profile["layers"][index][key] for key in ("instructions", "cycles_predicted"))
+            row += [f"{count:,}", f"{cycles:,}", f"{layer['macs'] / cycles:.2f}" if layer["macs"] and cycles else ""]
         layers.add_row(*row)
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_column(justify="left")
@@ -50,7 +50,11 @@ def build_summary(manifest: dict[str, Any]) -> RenderableType:
     facts.add_row("MAC", f"{manifest['macs']:,}")
     if profile:
         facts.add_row("instructions", f"{profile['instructions']:,} per inference")
-        facts.add_row("cycles", f"{profile['cycles_predicted']:,} ({profile['cycles_source']})")
+        facts.add_row("cycles, predicted", f"{profile['cycles_predicted']:,}")
+        if "milliseconds_predicted" in profile:
+            facts.add_row("time, predicted", f"{profile['milliseconds_predicted']:,.3f} ms")
+        if "microjoules_predicted" in profile:
+            facts.add_row("energy, predicted", energy_text(profile))
     return Group(layers, Text(), facts)
 
 
@@ -58,13 +62,14 @@ def run_table(result: RunResult) -> RenderableType:
     """Outputs and instruction counts, the first rows."""
     table = _table(
         f"{len(result.rows)} inferences on {result.device}",
-        [("#", "right"), ("output", ""), ("instructions", "right"), ("device cycles", "right")],
+        [("#", "right"), ("output", ""), ("instructions", "right"), ("cycles, predicted", "right"),
+         ("device cycles", "right")],
     )
     for index, row in enumerate(result.rows[:20]):
         values = row.outputs[0].reshape(-1)
         text = " ".join(str(v) for v in values[:12].tolist()) + (" ..." if values.size > 12 else "")
-        count = f"{row.profile.instructions:,}" if row.profile else ""
-        table.add_row(str(index), text, count, f"{row.cycles:,}")
+        counts = [f"{n:,}" for n in (row.profile.instructions, row.profile.cycles)] if row.profile else ["", ""]
+        table.add_row(str(index), text, *counts, f"{row.cycles:,}")
     more = len(result.rows) - 20
     return Group(table, Text(f"... and {more} more" if more > 0 else ""))
 

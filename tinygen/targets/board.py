@@ -149,11 +149,17 @@ class PlatformIo:
 
 @dataclass(frozen=True)
 class RunCurrent:
-    """Supply current while computing, for predicted energy."""
+    """Supply current while computing, for predicted energy.
+
+    Attributes:
+        interval: how far off it may be, as a fraction: 0.1 when measured on this board while it computed a
+            network, 0.3 when from a datasheet or another board.
+    """
 
     ma: float
     volts: float
     source: str
+    interval: float = 0.3
 
 
 @dataclass(frozen=True)

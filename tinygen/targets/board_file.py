@@ -255,6 +255,13 @@ def _flashing(node: _Node) -> Flashing:
     )
 
 
+def _run_current(node: _Node) -> RunCurrent:
+    interval = node.number("interval") if node.has("interval") else 0.3
+    if interval >= 1:
+        raise node.error("interval", f"{interval:g} is no fraction below 1", "Write 0.3 for 30 %.")
+    return RunCurrent(node.number("ma"), node.number("volts"), node.text("source"), interval)
+
+
 def _board(node: _Node) -> Board:
     return Board(
         name=node.text("name"),
@@ -268,9 +275,7 @@ def _board(node: _Node) -> Board:
         usb=node.optional("usb", lambda n: Usb(n.integer("vid", 0, 0xFFFF), n.integer("pid", 0, 0xFFFF))),
         flashing=node.optional("flashing", _flashing) or Flashing(),
         platformio=node.optional("platformio", lambda n: PlatformIo(n.text("platform"), n.text("board"))),
-        run_current=node.optional(
-            "run_current", lambda n: RunCurrent(n.number("ma"), n.number("volts"), n.text("source"))
-        ),
+        run_current=node.optional("run_current", _run_current),
         stack_bytes=node.integer("stack_bytes", 512, 1 << 30),
         emulator=node.child("emulator", _emulator),
         sources=node.texts("sources"),

@@ -25,11 +25,11 @@ from tinygen.targets.cmsis_nn import CmsisNn, find_checkout
 from tinygen.targets.firmware_project import write_firmware_project
 from tinygen.targets.toolchain import BuildResult, build_elf, find_toolchain
 from tinygen.verbs.manifest import MANIFEST, describe_program
+from tinygen.verbs.predicted import profile_json
 from tinygen.verbs.report import render_report
 from tinygen.version import VERSION
 
 Progress = Callable[[str, int, int], None]
-CYCLES_SOURCE = "estimate: one cycle per instruction"
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def build(
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         step("measuring", 3, 4)
         if profile and not board.is_host:
-            manifest["profile"] = _profile(folder, program)
+            manifest["profile"] = _profile(folder, program, board)
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         (folder / "report.html").write_text(render_report(manifest), encoding="utf-8")
         if out.exists():
@@ -191,8 +191,8 @@ def _memory(board: Board, result: BuildResult) -> list[dict[str, Any]]:
     ]
 
 
-def _profile(folder: Path, program: Program) -> dict[str, Any] | None:
-    """Instructions of one inference on zero input; None when the emulator is not installed."""
+def _profile(folder: Path, program: Program, board: Board) -> dict[str, Any] | None:
+    """Instructions and predicted cycles of one inference on zero input; None when the emulator is not installed."""
     from tinygen.errors import ToolchainError
     from tinygen.verbs.device import open_device
 
@@ -204,7 +204,7 @@ def _profile(folder: Path, program: Program) -> dict[str, Any] | None:
     except ToolchainError:
         return None
     assert measured.profile is not None
-    return profile_json(measured.profile.instructions, measured.profile.layers, program_names(program)) | {
+    return profile_json(measured.profile, program_names(program), board) | {
         "stack_used_bytes": stack,
         "functions": dict(sorted(measured.profile.functions.items(), key=lambda item: -item[1])),
     }
@@ -213,16 +213,3 @@ def _profile(folder: Path, program: Program) -> dict[str, Any] | None:
 def program_names(program: Program) -> list[str]:
     """Names of the layers that run code."""
     return [step.node.op.name for step in program.layers]
-
-
-def profile_json(instructions: int, layers: tuple[int, ...], names: list[str]) -> dict[str, Any]:
-    """Instructions and predicted cycles of one inference, as the CLI prints them."""
-    return {
-        "instructions": instructions,
-        "cycles_predicted": instructions,
-        "cycles_source": CYCLES_SOURCE,
-        "layers": [
-            {"name": name, "instructions": count, "cycles_predicted": count}
-            for name, count in zip(names, layers, strict=True)
-        ],
-    }

@@ -14,6 +14,7 @@ from hil.client import DeviceClient
 from hil.transports import ProcessTransport, SerialTransport, Transport
 from tinygen.errors import DeviceError, TinygenError
 from tinygen.targets.board import Board, load_board
+from tinygen.targets.cycles import board_cost
 from tinygen.targets.emulator import EmulatedBoard, Profile
 from tinygen.targets.qemu import qemu_command
 from tinygen.verbs.manifest import read_manifest
@@ -66,7 +67,8 @@ class Device:
             return ProcessTransport([str(elf)])
         if self.engine == "qemu":
             return ProcessTransport(qemu_command(self.board, elf))
-        self._emulated = EmulatedBoard(self.board, elf, count=count)
+        cost = board_cost(self.board, elf) if count else None
+        self._emulated = EmulatedBoard(self.board, elf, count=count, cost=cost)
         return self._emulated
 
     def __enter__(self) -> Device:

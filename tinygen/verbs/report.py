@@ -54,6 +54,12 @@ def arena_text(m: dict[str, Any]) -> str:
     return text
 
 
+def energy_text(profile: dict[str, Any]) -> str:
+    """123 µJ (86 to 160)."""
+    low, high = profile["microjoules_interval"]
+    return f"{profile['microjoules_predicted']:,.0f} µJ ({low:,.0f} to {high:,.0f})"
+
+
 def _cards(m: dict[str, Any]) -> list[tuple[str, str]]:
     cards = [
         ("flash", size_text(m["flash_bytes"])),
@@ -66,9 +72,11 @@ def _cards(m: dict[str, Any]) -> list[tuple[str, str]]:
     if profile:
         cards.append(("instructions per inference", f"{profile['instructions']:,}"))
         cards.append((f"cycles ({profile['cycles_source']})", f"{profile['cycles_predicted']:,}"))
-        if m.get("clock_hz"):
-            milliseconds = profile["cycles_predicted"] / m["clock_hz"] * 1000
-            cards.append((f"at {m['clock_hz'] / 1e6:g} MHz, predicted", f"{milliseconds:.2f} ms"))
+        if "milliseconds_predicted" in profile:
+            text = f"{profile['milliseconds_predicted']:.2f} ms"
+            cards.append((f"at {m['clock_hz'] / 1e6:g} MHz, predicted", text))
+        if "microjoules_predicted" in profile:
+            cards.append(("energy, predicted", energy_text(profile)))
     return cards
 
 
@@ -165,7 +173,8 @@ def _layers(m: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for index, layer in enumerate(m["layers"]):
         instructions = profile["layers"][index]["instructions"] if profile else None
-        rate = layer["macs"] / instructions if instructions else None
+        cycles = profile["layers"][index]["cycles_predicted"] if profile else None
+        rate = layer["macs"] / cycles if cycles else None
         rows.append(
             {
                 "name": layer["name"],
@@ -176,6 +185,7 @@ def _layers(m: dict[str, Any]) -> list[dict[str, Any]]:
                 "weight_bytes": f"{layer['weight_bytes']:,}",
                 "scratch_bytes": f"{layer['scratch_bytes']:,}",
                 "instructions": f"{instructions:,}" if instructions is not None else "",
+                "cycles": f"{cycles:,}" if cycles is not None else "",
                 "rate": f"{rate:.2f}" if rate else "",
             }
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,12 @@ import numpy as np
 from tinygen.errors import TinygenError
 from tinygen.ir.encodings import Affine, Encoding, Float32, Plain
 from tinygen.ir.tensor import Tensor
+from tinygen.targets.board import Board
+from tinygen.targets.emulator import Profile
 from tinygen.verbs.arrays import load_samples
-from tinygen.verbs.build import CYCLES_SOURCE, profile_json
 from tinygen.verbs.device import Measured, open_device
 from tinygen.verbs.manifest import read_manifest
+from tinygen.verbs.predicted import median_profile, profile_json
 
 Progress = Callable[[str, int, int], None]
 
@@ -31,6 +32,7 @@ class RunResult:
         layers: names of the model's layers.
         rows: one per inference.
         stack_used: deepest stack in bytes, where it can be seen.
+        board: the board, for time and energy.
     """
 
     device: str
@@ -38,6 +40,7 @@ class RunResult:
     layers: tuple[str, ...]
     rows: tuple[Measured, ...]
     stack_used: int | None
+    board: Board
 
     def as_json(self) -> dict[str, Any]:
         counted = [row.profile for row in self.rows if row.profile is not None]
@@ -45,29 +48,21 @@ class RunResult:
             "device": self.device,
             "engine": self.engine,
             "inferences": len(self.rows),
-            "instructions": round(statistics.median(p.instructions for p in counted)) if counted else None,
-            "cycles_predicted": round(statistics.median(p.instructions for p in counted)) if counted else None,
-            "cycles_source": CYCLES_SOURCE if counted else None,
+            **self._median(counted),
             "stack_used_bytes": self.stack_used,
-            "layers": self._layers(),
             "rows": [self._row(row) for row in self.rows],
         }
 
-    def _layers(self) -> list[dict[str, Any]]:
-        """Median over the inferences, layer by layer."""
-        counted = [row.profile for row in self.rows if row.profile is not None]
+    def _median(self, counted: list[Profile]) -> dict[str, Any]:
+        """Of the inferences, layer by layer."""
         if not counted:
-            return []
-        medians = tuple(
-            round(statistics.median(p.layers[i] for p in counted)) for i in range(len(self.layers))
-        )
-        layers: list[dict[str, Any]] = profile_json(0, medians, list(self.layers))["layers"]
-        return layers
+            return {"instructions": None, "cycles_predicted": None, "cycles_source": None, "layers": []}
+        return profile_json(median_profile(counted), list(self.layers), self.board)
 
     def _row(self, row: Measured) -> dict[str, Any]:
         entry: dict[str, Any] = {"device_cycles": row.cycles}
         if row.profile is not None:
-            entry = profile_json(row.profile.instructions, row.profile.layers, list(self.layers)) | entry
+            entry = profile_json(row.profile, list(self.layers), self.board) | entry
             del entry["cycles_source"]
         return entry
 
@@ -104,7 +99,7 @@ def run(
     if outputs is not None:
         _write_outputs(outputs, rows)
     names = tuple(layer["name"] for layer in manifest["layers"])
-    return RunResult(device.name, device.engine, names, tuple(rows), stack)
+    return RunResult(device.name, device.engine, names, tuple(rows), stack, device.board)
 
 
 def _tensor(entry: dict[str, Any]) -> Tensor:

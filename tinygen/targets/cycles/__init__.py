@@ -1,0 +1,91 @@
+"""Predicted cycles: pipeline models of cores over the basic blocks that an emulated board executes.
+
+Each model is static: a block costs the same at every pass, except that the memory model may add to it. What that
+leaves out is said in the modules of the models; how far the predictions are from published measurements, in
+tests/timing/points.yaml.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinygen.errors import BoardError
+from tinygen.targets.board import Board
+from tinygen.targets.cycles.blocks import BlockCost, Decode, Read
+from tinygen.targets.cycles.cortex_m7 import CortexM7
+from tinygen.targets.cycles.elf_code import ElfCode
+from tinygen.targets.cycles.pipeline import Issued, Pipeline
+from tinygen.targets.cycles.riscv import decode_riscv
+from tinygen.targets.cycles.single_issue import (
+    CORTEX_M0PLUS,
+    CORTEX_M3,
+    CORTEX_M4,
+    CORTEX_M33,
+    ESP32C3,
+    SingleIssue,
+)
+from tinygen.targets.cycles.thumb import decode_thumb
+
+_PIPELINES: dict[str, Pipeline] = {
+    "cortex-m0": SingleIssue(CORTEX_M0PLUS),
+    "cortex-m0plus": SingleIssue(CORTEX_M0PLUS),
+    "cortex-m3": SingleIssue(CORTEX_M3),
+    "cortex-m4": SingleIssue(CORTEX_M4),
+    "cortex-m7": CortexM7(),
+    "cortex-m33": SingleIssue(CORTEX_M33),
+    "esp32c3": SingleIssue(ESP32C3),
+}
+CORES = tuple(_PIPELINES)
+
+
+def pipeline_of(core: str) -> Pipeline:
+    """The timing model of a core.
+
+    Raises:
+        BoardError: there is none.
+    """
+    if core not in _PIPELINES:
+        raise BoardError(f"there is no cycle model of {core}", fix=f"There are: {', '.join(CORES)}.")
+    return _PIPELINES[core]
+
+
+def decoder_of(core: str) -> Decode:
+    """What turns code of that core into `Instruction`s."""
+    return decode_riscv if core == "esp32c3" else decode_thumb
+
+
+def core_cost(core: str, read: Read, pipeline: Pipeline | None = None) -> BlockCost:
+    """Cycles per block on a core with memory that never waits.
+
+    Args:
+        core: "cortex-m7".
+        read: gives `size` bytes of code at an address; asked once per block.
+        pipeline: instead of the core's own model.
+
+    Raises:
+        BoardError: there is no model of the core.
+    """
+    return BlockCost(pipeline or pipeline_of(core), decoder_of(core), read)
+
+
+def board_cost(board: Board, elf: Path) -> BlockCost:
+    """Cycles per block on a board.
+
+    Raises:
+        BoardError: there is no model of the board's core.
+    """
+    return core_cost(board.core, ElfCode(elf).read)
+
+
+def explain(core: str, code: bytes, address: int) -> tuple[Issued, ...]:
+    """When each instruction of a straight piece of code issues, and what it waits for.
+
+    Args:
+        core: "cortex-m7".
+        code: machine code without branches but, perhaps, at its end.
+        address: where it lies.
+
+    Raises:
+        BoardError: there is no model of the core.
+    """
+    return pipeline_of(core).schedule(decoder_of(core)(code, address)).issued

@@ -1,0 +1,49 @@
+"""Cycles of basic blocks, from a pipeline model: what the emulator multiplies by how often each block ran."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tinygen.targets.cycles.instruction import Instruction
+from tinygen.targets.cycles.pipeline import Entry, Pipeline, steady_state
+
+Read = Callable[[int, int], bytes]
+Decode = Callable[[bytes, int], list[Instruction]]
+
+
+class BlockCost:
+    """Cycles of one pass through a block; a `Cost` for the emulator.
+
+    A block is scheduled by itself, with all registers ready; one that branches to its own start is scheduled as a
+    loop in its steady state, so that what it carries from pass to pass and what issues across the branch counts.
+    The cost of a taken branch is counted in the block it leads to (see `Entry`). What a block is entered by is
+    told from the blocks seen before: one behind a conditional branch falls through, and where that branch was a
+    loop's, it is the loop's exit. A block that is both fallen into and jumped to is counted as fallen into.
+    """
+
+    def __init__(self, pipeline: Pipeline, decode: Decode, read: Read) -> None:
+        self._pipeline, self._decode, self._read = pipeline, decode, read
+        self._behind: dict[int, Entry] = {}
+
+    def __call__(self, address: int, size: int, instructions: int) -> int:
+        """Cycles; see `tinygen.targets.emulator.counting.Cost`."""
+        code = self._decode(self._read(address, size), address)
+        if not code:
+            return instructions
+        how = self._behind.get(address, Entry.JUMP)
+        self._note_end(code[-1])
+        undecoded = max(instructions - len(code), 0)
+        return self.cycles(code) + undecoded + self._pipeline.entry(code[0], how)
+
+    def cycles(self, code: Sequence[Instruction]) -> int:
+        """Of the instructions themselves."""
+        if code[-1].target == code[0].address and not code[-1].is_call:
+            return steady_state(self._pipeline, code)
+        return self._pipeline.schedule(code).cycles
+
+    def _note_end(self, last: Instruction) -> None:
+        if not last.writes_pc:
+            self._behind[last.end] = Entry.FALL_THROUGH  # the emulator ends blocks at pages, too
+        elif last.conditional:
+            backward = last.target is not None and last.target <= last.address
+            self._behind[last.end] = Entry.LOOP_EXIT if backward else Entry.FALL_THROUGH

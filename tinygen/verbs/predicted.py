@@ -1,0 +1,75 @@
+"""Counted instructions and predicted cycles, time and energy of an inference, as the CLI and reports give them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tinygen.targets.board import Board
+from tinygen.targets.emulator import Profile
+
+CYCLES_SOURCE = "predicted"
+
+
+def profile_json(profile: Profile, names: Sequence[str], board: Board) -> dict[str, Any]:
+    """One inference.
+
+    Args:
+        profile: of the emulated board.
+        names: of the layers.
+        board: gives clock and supply current; without them there is no time, no energy.
+    """
+    layers = zip(names, profile.layers, profile.layer_cycles, strict=True)
+    return {
+        "instructions": profile.instructions,
+        "cycles_predicted": profile.cycles,
+        "cycles_source": CYCLES_SOURCE,
+        **time_and_energy(profile.cycles, board),
+        "layers": [
+            {
+                "name": name,
+                "instructions": instructions,
+                "cycles_predicted": cycles,
+                **time_and_energy(cycles, board),
+            }
+            for name, instructions, cycles in layers
+        ],
+    }
+
+
+def time_and_energy(cycles: int, board: Board) -> dict[str, Any]:
+    """Milliseconds at the board's clock, and microjoules: supply voltage x run current x time.
+
+    The energy's interval is that of the run current (see `RunCurrent.interval`); the error of the cycles comes on
+    top of it. Nothing is said where the board's clock or current is not known.
+    """
+    if not board.core_hz:
+        return {}
+    seconds = cycles / board.core_hz
+    entry: dict[str, Any] = {"milliseconds_predicted": round(seconds * 1e3, 6)}
+    if board.run_current is not None:
+        current = board.run_current
+        joules = current.volts * current.ma * 1e-3 * seconds
+        low, high = (joules * (1 + sign * current.interval) for sign in (-1, 1))
+        entry["microjoules_predicted"] = round(joules * 1e6, 3)
+        entry["microjoules_interval"] = [round(low * 1e6, 3), round(high * 1e6, 3)]
+    return entry
+
+
+def median_profile(profiles: Sequence[Profile]) -> Profile:
+    """The median of every count over several inferences; blocks and functions are those of the first."""
+
+    def median(values: Iterable[int]) -> int:
+        return round(statistics.median(values))
+
+    first = profiles[0]
+    layers = range(len(first.layers))
+    return replace(
+        first,
+        layers=tuple(median(p.layers[i] for p in profiles) for i in layers),
+        layer_cycles=tuple(median(p.layer_cycles[i] for p in profiles) for i in layers),
+        after=median(p.after for p in profiles),
+        after_cycles=median(p.after_cycles for p in profiles),
+    )
