@@ -64,6 +64,12 @@ def test_clock_dividers_are_those_of_the_reference_manual() -> None:
         ("engine: unicorn", "engine: magic", "emulator.engine", "'magic' is unknown"),
         ("name: f746zg", "name: F 746", "name", "is not a name"),
         ("volts: 3.3", "volts: 3.3\n  interval: 30", "run_current.interval", "no fraction"),
+        ("bytes: 4096", "bytes: 4000", "timing.code_cache.bytes", "no cache"),
+        ("line: 32", "line: 48", "timing.code_cache.line", "no cache"),
+        ("ways: 2", "ways: 0", "timing.code_cache.ways", "out of range"),
+        ("{FLASH: 8}", "{FLASHH: 8}", "timing.code_cache.miss_cycles.FLASHH", "unknown"),
+        ("{FLASH: 8}", "{}", "timing.code_cache.miss_cycles", "0 memories"),
+        ("data_cache:", "data_cash:", "timing.data_cache", "missing"),
         ("clock:", "clock: 7\nother:", "clock", "not a mapping"),
     ],
 )

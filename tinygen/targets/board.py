@@ -163,6 +163,30 @@ class RunCurrent:
 
 
 @dataclass(frozen=True)
+class CacheTiming:
+    """A cache, or the buffers of a flash interface, for cycle prediction.
+
+    Attributes:
+        size, line: bytes.
+        ways: lines that may hold the same address.
+        regions: (first address, address behind the last, cycles lost by a miss) of the memories behind it.
+    """
+
+    size: int
+    line: int
+    ways: int
+    regions: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class MemoryTiming:
+    """What the memories cost beyond the cycles of the core: caches for code and data."""
+
+    code: CacheTiming
+    data: CacheTiming
+
+
+@dataclass(frozen=True)
 class EmulatorSpec:
     """What stands in for the board: `engine` is unicorn, qemu or native."""
 
@@ -204,6 +228,7 @@ class Board:
     flashing: Flashing
     platformio: PlatformIo | None
     run_current: RunCurrent | None
+    timing: MemoryTiming | None
     stack_bytes: int
     emulator: EmulatorSpec
     sources: tuple[str, ...]

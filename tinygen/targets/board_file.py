@@ -15,12 +15,14 @@ import yaml
 from tinygen.errors import BoardError
 from tinygen.targets.board import (
     Board,
+    CacheTiming,
     Clock,
     EmulatorSpec,
     EnableBit,
     Flashing,
     Led,
     Memory,
+    MemoryTiming,
     Pin,
     PlatformIo,
     Pll,
@@ -30,6 +32,7 @@ from tinygen.targets.board import (
     Usb,
     ZigTarget,
 )
+from tinygen.targets.emulator.stalls import MAX_LINES, MAX_REGIONS
 
 T = TypeVar("T")
 
@@ -262,13 +265,44 @@ def _run_current(node: _Node) -> RunCurrent:
     return RunCurrent(node.number("ma"), node.number("volts"), node.text("source"), interval)
 
 
+def _cache(node: _Node, memories: Sequence[Memory]) -> CacheTiming:
+    size, line = node.integer("bytes", 16, 1 << 20), node.integer("line", 4, 1024)
+    ways = node.integer("ways", 1, 64)
+    for key, wrong, fix in (
+        ("line", line & line - 1, "Write a power of two."),
+        ("bytes", size % (line * ways), f"Write a multiple of line x ways, {line * ways}."),
+        ("bytes", size // line > MAX_LINES, f"At most {MAX_LINES} lines can be simulated."),
+    ):
+        if wrong:
+            raise node.error(key, f"{size} bytes in lines of {line}, {ways} ways, is no cache", fix)
+    names = [memory.name for memory in memories]
+    misses = node.child("miss_cycles", lambda n: {name: n.integer(name, 1, 1000) for name in names if n.has(name)})
+    regions = [
+        (start, start + memory.size, misses[memory.name])
+        for memory in memories
+        for start in (memory.origin, *memory.aliases)
+        if memory.name in misses
+    ]
+    if not 0 < len(regions) <= MAX_REGIONS:
+        raise node.error("miss_cycles", f"{len(regions)} memories are behind it", f"Name 1 to {MAX_REGIONS}.")
+    return CacheTiming(size, line, ways, tuple(regions))
+
+
+def _timing(node: _Node, memories: Sequence[Memory]) -> MemoryTiming:
+    return MemoryTiming(
+        code=node.child("code_cache", lambda n: _cache(n, memories)),
+        data=node.child("data_cache", lambda n: _cache(n, memories)),
+    )
+
+
 def _board(node: _Node) -> Board:
+    memories = node.children("memories", _memory)
     return Board(
         name=node.text("name"),
         title=node.text("title"),
         core=node.text("core"),
         isa=node.texts("isa", _ISA),
-        memories=node.children("memories", _memory),
+        memories=memories,
         clock=node.optional("clock", _clock),
         uart=node.optional("uart", _uart),
         leds=node.children("leds", _led),
@@ -276,6 +310,7 @@ def _board(node: _Node) -> Board:
         flashing=node.optional("flashing", _flashing) or Flashing(),
         platformio=node.optional("platformio", lambda n: PlatformIo(n.text("platform"), n.text("board"))),
         run_current=node.optional("run_current", _run_current),
+        timing=node.optional("timing", lambda n: _timing(n, memories)),
         stack_bytes=node.integer("stack_bytes", 512, 1 << 30),
         emulator=node.child("emulator", _emulator),
         sources=node.texts("sources"),

@@ -10,10 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinygen.errors import BoardError
-from tinygen.targets.board import Board
+from tinygen.targets.board import Board, MemoryTiming
 from tinygen.targets.cycles.blocks import BlockCost, Decode, Read
 from tinygen.targets.cycles.cortex_m7 import CortexM7
 from tinygen.targets.cycles.elf_code import ElfCode
+from tinygen.targets.cycles.memory import caches_of
 from tinygen.targets.cycles.pipeline import Issued, Pipeline
 from tinygen.targets.cycles.riscv import decode_riscv
 from tinygen.targets.cycles.single_issue import (
@@ -54,27 +55,30 @@ def decoder_of(core: str) -> Decode:
     return decode_riscv if core == "esp32c3" else decode_thumb
 
 
-def core_cost(core: str, read: Read, pipeline: Pipeline | None = None) -> BlockCost:
-    """Cycles per block on a core with memory that never waits.
+def core_cost(
+    core: str, read: Read, *, timing: MemoryTiming | None = None, pipeline: Pipeline | None = None
+) -> BlockCost:
+    """Cycles per block on a core, by default with memory that never waits.
 
     Args:
         core: "cortex-m7".
         read: gives `size` bytes of code at an address; asked once per block.
+        timing: what its memories cost, see `MemoryTiming`.
         pipeline: instead of the core's own model.
 
     Raises:
         BoardError: there is no model of the core.
     """
-    return BlockCost(pipeline or pipeline_of(core), decoder_of(core), read)
+    return BlockCost(pipeline or pipeline_of(core), decoder_of(core), read, caches_of(timing) if timing else None)
 
 
 def board_cost(board: Board, elf: Path) -> BlockCost:
-    """Cycles per block on a board.
+    """Cycles per block on a board, with the stalls of its memories (where its file has `timing`).
 
     Raises:
         BoardError: there is no model of the board's core.
     """
-    return core_cost(board.core, ElfCode(elf).read)
+    return core_cost(board.core, ElfCode(elf).read, timing=board.timing)
 
 
 def explain(core: str, code: bytes, address: int) -> tuple[Issued, ...]:

@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from tinygen.targets.cycles.addresses import loads, merged
 from tinygen.targets.cycles.instruction import Instruction
 from tinygen.targets.cycles.pipeline import Entry, Pipeline, steady_state
+from tinygen.targets.emulator.stalls import NO_REGISTER, Access, Cache
 
 Read = Callable[[int, int], bytes]
 Decode = Callable[[bytes, int], list[Instruction]]
 
 
 class BlockCost:
-    """Cycles of one pass through a block; a `Cost` for the emulator.
+    """Cycles of one pass through a block; a `TimedCost` for the emulator.
 
     A block is scheduled by itself, with all registers ready; one that branches to its own start is scheduled as a
     loop in its steady state, so that what it carries from pass to pass and what issues across the branch counts.
     The cost of a taken branch is counted in the block it leads to (see `Entry`). What a block is entered by is
     told from the blocks seen before: one behind a conditional branch falls through, and where that branch was a
     loop's, it is the loop's exit. A block that is both fallen into and jumped to is counted as fallen into.
+
+    Which of the core's buses a load uses is told from the registers at the block's first pass (`attach`).
+
+    Attributes:
+        caches: see `TimedCost`.
+        accesses: see `TimedCost`.
     """
 
-    def __init__(self, pipeline: Pipeline, decode: Decode, read: Read) -> None:
+    def __init__(
+        self, pipeline: Pipeline, decode: Decode, read: Read, caches: tuple[Cache, Cache] | None = None
+    ) -> None:
         self._pipeline, self._decode, self._read = pipeline, decode, read
+        self.caches: tuple[Cache, Cache] | None = caches
+        self.accesses: Sequence[Access] = ()
+        self._register: Callable[[int], int] | None = None
         self._behind: dict[int, Entry] = {}
 
     def __call__(self, address: int, size: int, instructions: int) -> int:
         """Cycles; see `tinygen.targets.emulator.counting.Cost`."""
         code = self._decode(self._read(address, size), address)
+        self.accesses = ()
         if not code:
             return instructions
+        reads = loads(code)
+        if self.caches is not None:
+            self.accesses = merged(reads)
+        code = [replace(i, memory=self._bus(read)) if read else i for i, read in zip(code, reads, strict=True)]
         how = self._behind.get(address, Entry.JUMP)
         self._note_end(code[-1])
         undecoded = max(instructions - len(code), 0)
@@ -40,6 +59,19 @@ class BlockCost:
         if code[-1].target == code[0].address and not code[-1].is_call:
             return steady_state(self._pipeline, code)
         return self._pipeline.schedule(code).cycles
+
+    def attach(self, register: Callable[[int], int]) -> None:
+        """See `TimedCost`."""
+        self._register = register
+
+    def _bus(self, read: Access) -> str:
+        """The 512 MB region of the Armv7-M memory map (DDI 0403 B3.1): code and SRAM have buses of their own."""
+        numbers = {read.base, read.scaled} - {NO_REGISTER}
+        if self._register is None and numbers:
+            return ""
+        value = {n: self._register(n) for n in numbers} if self._register else {}
+        address = read.offset + value.get(read.base, 0) + (value.get(read.scaled, 0) << read.shift)
+        return str((address & 0xFFFFFFFF) >> 29)
 
     def _note_end(self, last: Instruction) -> None:
         if not last.writes_pc:

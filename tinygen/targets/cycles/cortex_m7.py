@@ -73,7 +73,7 @@ class Parameters:
 
     early_forward: bool = True
     bits_to_multiplicand: int = 1
-    branch_bubble: int = 0
+    branch_bubble: int = 1
     mispredict: int = 7
     multiple_stall: int = 1
     divide: int = 7

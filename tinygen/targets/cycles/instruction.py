@@ -64,6 +64,9 @@ class Instruction:
         target: of a direct branch.
         writes_pc: does not fall through to the next instruction (unless `conditional`).
         is_call: leaves a return address.
+        operands: registers and immediates as written, the first is what is written.
+        left_shift: of the last register among `operands`, or of `index`; None for another kind of shift.
+        memory: which bus or memory a load goes to, "" when not known.
     """
 
     address: int
@@ -89,6 +92,9 @@ class Instruction:
     target: int | None = None
     writes_pc: bool = False
     is_call: bool = False
+    operands: tuple[str | int, ...] = ()
+    left_shift: int | None = 0
+    memory: str = ""
 
     @property
     def end(self) -> int:

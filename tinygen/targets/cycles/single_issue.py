@@ -37,8 +37,7 @@ class Costs:
         indexed_store: with a register as offset.
         load_latency: from issue until the value is used, where loads do not stall by themselves; 1: no stall.
         pipelined_loads: a load right behind another load or store costs a cycle less.
-        pipelines_across_bases: also when the two have different base registers (which may mean different memories;
-            jnk0le: loads from different memories are not pipelined).
+        pipelines_across_buses: also when they go to different buses (jnk0le: loads from different memories do not).
         address_stall: lost when the instruction before makes the address.
         multiple_base: of a multiple load or store, beside one per word.
         taken: lost by a taken branch. wide_target: more when its target is a 32-bit instruction across two words.
@@ -62,7 +61,7 @@ class Costs:
     indexed_store: int = 2
     load_latency: int = 1
     pipelined_loads: bool = True
-    pipelines_across_bases: bool = True
+    pipelines_across_buses: bool = False
     address_stall: int = 1
     multiple_base: int = 1
     taken: int = 2
@@ -207,7 +206,7 @@ class SingleIssue:
             return False
         if before.writes & new.address_registers:
             return False  # the address has to come back first
-        same = before.base == new.base
-        if same and before.updated_base:
+        if before.base == new.base and before.updated_base:
             return False  # jnk0le: pre- and post-indexed loads through one base
-        return same or costs.pipelines_across_bases
+        known = bool(before.memory and new.memory)
+        return costs.pipelines_across_buses or not known or before.memory == new.memory

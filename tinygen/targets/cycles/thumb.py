@@ -19,6 +19,7 @@ except ImportError:  # an extra; decode_thumb says so when it is wanted
     capstone = None
 
 _REGISTER, _IMMEDIATE, _MEMORY = 1, 2, 3
+_LSL = 2  # capstone.arm.ARM_SFT_LSL
 _ALWAYS = (0, 15)
 _SHIFTS = {"lsl", "lsr", "asr", "ror", "rrx"}
 _COMPARES = {"cmp", "cmn", "tst", "teq"}
@@ -69,7 +70,7 @@ def _instruction(found: Any) -> Instruction:
     common: dict[str, Any] = {
         "address": found.address, "size": found.size, "name": name, "text": f"{found.mnemonic} {found.op_str}".strip(),
         "conditional": found.cc not in _ALWAYS and name != "it",
-        "double": ".f64" in found.mnemonic,
+        "double": ".f64" in found.mnemonic, "operands": _operands(found), "left_shift": _left_shift(found),
     }  # fmt: skip
     fields = _fields(found, name)
     reads = set(fields.pop("reads", ())) - {"pc"}
@@ -101,6 +102,18 @@ def _fields(found: Any, name: str) -> dict[str, Any]:
 
 def _registers(found: Any) -> list[str]:
     return [found.reg_name(o.reg) for o in found.operands if o.type == _REGISTER]
+
+
+def _operands(found: Any) -> tuple[str | int, ...]:
+    kept = (o for o in found.operands if o.type in (_REGISTER, _IMMEDIATE))
+    return tuple(found.reg_name(o.reg) if o.type == _REGISTER else int(o.imm) for o in kept)
+
+
+def _left_shift(found: Any) -> int | None:
+    shifts = [(o.shift.type, o.shift.value) for o in found.operands if o.shift.type and o.shift.value]
+    if not shifts:
+        return 0
+    return int(shifts[-1][1]) if shifts[-1][0] == _LSL else None
 
 
 def _branch(found: Any, name: str) -> dict[str, Any]:

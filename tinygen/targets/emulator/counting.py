@@ -21,6 +21,7 @@ class BlockRow(NamedTuple):
         bucket: OUTSIDE, OBSERVER, or FIRST_LAYER + n for layer n.
         instructions, cycles: of one pass; instructions that an IT block skips are counted.
         passes: how often it ran.
+        stalls: cycles lost to memory in all passes.
     """
 
     address: int
@@ -29,6 +30,7 @@ class BlockRow(NamedTuple):
     instructions: int
     cycles: int
     passes: int
+    stalls: int
 
 
 class Counter(Protocol):
@@ -66,7 +68,7 @@ class Counter(Protocol):
             alignment: watch every instruction for accesses that must be aligned and are not. (A memory hook would
                 be the natural way, but in Unicorn 2.1.4 one that is called within an IT block leaves the IT state
                 set, and the next block's first instructions are wrongly skipped.)
-            cost: see `Cost`.
+            cost: see `Cost`; a `TimedCost` also gives the memories' timing.
         """
 
     def rows(self) -> list[BlockRow]:

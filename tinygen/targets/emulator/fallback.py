@@ -17,6 +17,7 @@ from tinygen.targets.emulator.counting import (
     BlockRow,
     Cost,
 )
+from tinygen.targets.emulator.stalls import NO_REGISTER, Access, CacheState, TimedCost
 
 _NO_BASE = 16
 
@@ -27,6 +28,8 @@ class _Block:
     instructions: int
     cycles: int
     count: int = 0
+    stalls: int = 0
+    accesses: tuple[Access, ...] = ()
 
 
 @dataclass
@@ -51,11 +54,18 @@ class PythonCounter:
     _cost: Cost | None = None
     _blocks: dict[tuple[int, int], _Block] = field(default_factory=dict)
     _bases: dict[int, int] = field(default_factory=dict)
+    _code: CacheState | None = None
+    _data: CacheState | None = None
+    _last: _Block | None = None
 
     def install(self, uc: Any, *, blocks: bool, alignment: bool, cost: Cost | None) -> None:
         import unicorn
 
         self._cost = cost
+        if isinstance(cost, TimedCost):
+            cost.attach(lambda register: _register(uc, register))
+            if cost.caches:
+                self._code, self._data = (CacheState(cache) for cache in cost.caches)
         if blocks:
             uc.hook_add(unicorn.UC_HOOK_BLOCK, self._on_block)
         if alignment:
@@ -63,14 +73,14 @@ class PythonCounter:
 
     def rows(self) -> list[BlockRow]:
         return [
-            BlockRow(address, b.size, bucket, b.instructions, b.cycles, b.count)
+            BlockRow(address, b.size, bucket, b.instructions, b.cycles, b.count, b.stalls)
             for (address, bucket), b in self._blocks.items()
             if b.count
         ]
 
     def clear(self) -> None:
         for block in self._blocks.values():
-            block.count = 0
+            block.count = block.stalls = 0
 
     def _on_block(self, uc: Any, address: int, size: int, user: Any) -> None:
         self._mark(uc, address)
@@ -78,7 +88,9 @@ class PythonCounter:
         if block is None or block.size != size:
             instructions = self._examine(uc, address, size)
             cycles = self._cost(address, size, instructions) if self._cost else instructions
-            block = _Block(size, instructions, cycles, block.count if block else 0)
+            block = _Block(size, instructions, cycles, block.count if block else 0, block.stalls if block else 0)
+            if isinstance(self._cost, TimedCost):
+                block.accesses = tuple(self._cost.accesses)
             self._blocks[address, self.bucket] = block
             if self.illegal:
                 uc.emu_stop()
@@ -86,9 +98,26 @@ class PythonCounter:
         block.count += 1
         self.total += block.instructions
         self.cycles += block.cycles
+        if self._code is not None and self._data is not None:
+            stalls = self._stalls(uc, address, block, self._code, self._data)
+            block.stalls += stalls
+            self.cycles += stalls
         if self.total >= self.limit:
             self.limited = 1
             uc.emu_stop()
+
+    def _stalls(self, uc: Any, address: int, block: _Block, code: CacheState, data: CacheState) -> int:
+        # What has just run is still there: loops need no look.
+        stalls = 0 if block is self._last else code.read(address, block.size)
+        self._last = block
+        for access in block.accesses:
+            start = access.offset
+            if access.base != NO_REGISTER:
+                start += _register(uc, access.base)
+            if access.scaled != NO_REGISTER:
+                start += _register(uc, access.scaled) << access.shift
+            stalls += data.read(start & 0xFFFFFFFF, access.size)
+        return stalls
 
     def _mark(self, uc: Any, address: int) -> None:
         if address == self._observer_return:
@@ -133,19 +162,21 @@ class PythonCounter:
             base = self._bases[address] = _aligned_base(_halfword(code, 0), _halfword(code, 2))
         if base in (_NO_BASE, 15) or self.illegal:
             return
-        from unicorn import arm_const
-
-        special = {13: arm_const.UC_ARM_REG_SP, 14: arm_const.UC_ARM_REG_LR}
-        value = uc.reg_read(special.get(base, arm_const.UC_ARM_REG_R0 + base))
+        value = _register(uc, base)
         if value & 3:
             self.illegal, self.illegal_pc, self.illegal_address = ILLEGAL_UNALIGNED, address, value
             uc.emu_stop()
 
 
-def _return_address(uc: Any) -> int:
+def _register(uc: Any, number: int) -> int:
     from unicorn import arm_const
 
-    return int(uc.reg_read(arm_const.UC_ARM_REG_LR)) & ~1
+    special = {13: arm_const.UC_ARM_REG_SP, 14: arm_const.UC_ARM_REG_LR}
+    return int(uc.reg_read(special.get(number, arm_const.UC_ARM_REG_R0 + number)))
+
+
+def _return_address(uc: Any) -> int:
+    return _register(uc, 14) & ~1
 
 
 def _halfword(code: bytes, at: int) -> int:

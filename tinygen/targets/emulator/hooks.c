@@ -2,7 +2,7 @@
  * What the emulator calls while the firmware runs: once per executed basic block, and in a strict run
  * once per instruction. So it must be short. A table keyed by bucket and address holds how often each
  * block ran; buckets: 0 outside inference, 1 the observer between layers, 2 + n layer n. Built on first
- * use and loaded by native.py, whose Header and Block mirror the structs below; fallback.py does the same in
+ * use and loaded by native.py, whose classes mirror the structs below; fallback.py does the same in
  * Python where there is no compiler.
  */
 #include <stdint.h>
@@ -23,14 +23,47 @@
 #define ILLEGAL_DOUBLE 2U
 #define ILLEGAL_UNALIGNED 3U
 
+/* Caches before slow memories, see stalls.py. */
+#define LINES 2048U
+#define REGIONS 8U
+#define ACCESSES 65536U
+#define NO_REGISTER 15U
+
+typedef struct {
+    uint32_t start;
+    uint32_t end;
+    uint32_t miss; /* cycles */
+} region_t;
+
+typedef struct {
+    uint32_t line; /* bytes */
+    uint32_t ways;
+    uint32_t sets;
+    uint32_t regions;
+    region_t region[REGIONS];
+    uint32_t lines[LINES];   /* number of the line there + 1; 0 for none */
+    uint32_t victims[LINES]; /* of each set: the way that is replaced next */
+} cache_t;
+
+/* What a block reads: size bytes at r[base] + (r[index] << shift) + offset. A size of 0 ends a block's list. */
+typedef struct {
+    uint32_t offset;
+    uint32_t size;
+    uint8_t base;
+    uint8_t index;
+    uint8_t shift;
+    uint8_t reserved;
+} access_t;
+
 typedef struct {
     uint64_t count;
+    uint64_t stalls; /* cycles lost to memory in all passes */
     uint32_t address;
     uint32_t bucket; /* bucket + 1; 0 marks a free slot */
     uint32_t instructions;
     uint32_t cycles; /* of one pass */
     uint32_t size;
-    uint32_t reserved;
+    uint32_t accesses; /* index of the first */
 } block_t;
 
 typedef struct {
@@ -58,6 +91,12 @@ typedef struct {
     uint32_t illegal;  /* ILLEGAL_* that stopped the emulator */
     uint32_t illegal_pc;
     uint32_t illegal_address; /* the unaligned base address */
+    uint32_t timed;        /* whether the caches are looked up */
+    uint32_t new_accesses; /* index of the first access of the block that cost was asked for last */
+    uint32_t last_block;   /* slot of the block that ran last */
+    cache_t code;
+    cache_t data;
+    access_t accesses[ACCESSES];
     block_t blocks[SLOTS];
     base_t bases[BASES];
 } counter_t;
@@ -65,13 +104,6 @@ typedef struct {
 static uint32_t halfword(const uint8_t *code, uint32_t at)
 {
     return (uint32_t)code[at] | (uint32_t)code[at + 1U] << 8;
-}
-
-static uint32_t return_address(const counter_t *c, void *uc)
-{
-    uint32_t lr = 0U;
-    c->reg_read(uc, REGISTER_LR, &lr);
-    return lr & ~1U;
 }
 
 /* Arithmetic on doubles, and conversion from and to them (DDI 0403 A6.4): not in a single-precision FPU. */
@@ -131,6 +163,64 @@ static block_t *find(counter_t *c, uint32_t address, uint32_t bucket)
     return 0;
 }
 
+static uint32_t core_register(const counter_t *c, void *uc, uint32_t number)
+{
+    uint32_t value = 0U;
+    c->reg_read(uc, number == 13U ? REGISTER_SP : number == 14U ? REGISTER_LR : REGISTER_R0 + (int)number, &value);
+    return value;
+}
+
+static uint32_t return_address(const counter_t *c, void *uc)
+{
+    return core_register(c, uc, 14U) & ~1U;
+}
+
+static int is_missing(cache_t *cache, uint32_t number)
+{
+    const uint32_t set = number % cache->sets;
+    uint32_t *lines = &cache->lines[set * cache->ways];
+    for (uint32_t way = 0U; way < cache->ways; way++) {
+        if (lines[way] == number + 1U) {
+            return 0;
+        }
+    }
+    lines[cache->victims[set]] = number + 1U;
+    cache->victims[set] = (cache->victims[set] + 1U) % cache->ways;
+    return 1;
+}
+
+/* Cycles that reading costs beyond a hit. */
+static uint32_t read_through(cache_t *cache, uint32_t address, uint32_t size)
+{
+    for (uint32_t i = 0U; i < cache->regions; i++) {
+        const region_t *region = &cache->region[i];
+        if (address >= region->start && address < region->end) {
+            uint32_t cycles = 0U;
+            const uint32_t last = (address + (size > 0U ? size : 1U) - 1U) / cache->line;
+            for (uint32_t number = address / cache->line; number <= last; number++) {
+                cycles += is_missing(cache, number) ? region->miss : 0U;
+            }
+            return cycles;
+        }
+    }
+    return 0U;
+}
+
+static uint32_t stalls_of(counter_t *c, void *uc, const block_t *b)
+{
+    const uint32_t slot = (uint32_t)(b - c->blocks) + 1U;
+    /* What has just run is still there: loops need no look. */
+    uint32_t cycles = slot == c->last_block ? 0U : read_through(&c->code, b->address, b->size);
+    c->last_block = slot;
+    for (const access_t *a = &c->accesses[b->accesses]; a->size != 0U; a++) {
+        uint32_t start = a->offset;
+        start += a->base == NO_REGISTER ? 0U : core_register(c, uc, a->base);
+        start += a->index == NO_REGISTER ? 0U : core_register(c, uc, a->index) << a->shift;
+        cycles += read_through(&c->data, start, a->size);
+    }
+    return cycles;
+}
+
 static void mark(counter_t *c, void *uc, uint32_t address)
 {
     if (address == c->observer_return) {
@@ -169,6 +259,7 @@ void tinygen_on_block(void *uc, uint64_t address, uint32_t size, void *user)
         b->address = (uint32_t)address;
         b->bucket = c->bucket + 1U;
         b->size = size;
+        b->accesses = c->new_accesses;
         if (c->illegal != 0U) {
             c->emu_stop(uc);
             return;
@@ -177,6 +268,11 @@ void tinygen_on_block(void *uc, uint64_t address, uint32_t size, void *user)
     b->count++;
     c->total += b->instructions;
     c->cycles += b->cycles;
+    if (c->timed != 0U) {
+        const uint32_t stalls = stalls_of(c, uc, b);
+        b->stalls += stalls;
+        c->cycles += stalls;
+    }
     if (c->total >= c->limit) {
         c->limited = 1U;
         c->emu_stop(uc);
@@ -221,9 +317,7 @@ void tinygen_on_instruction(void *uc, uint64_t address, uint32_t size, void *use
     if (b->base == NO_BASE || b->base == 15U || c->illegal != 0U) {
         return;
     }
-    uint32_t value = 0U;
-    const int id = b->base == 13U ? REGISTER_SP : b->base == 14U ? REGISTER_LR : REGISTER_R0 + (int)b->base;
-    c->reg_read(uc, id, &value);
+    const uint32_t value = core_register(c, uc, b->base);
     if ((value & 3U) != 0U) {
         c->illegal = ILLEGAL_UNALIGNED;
         c->illegal_pc = (uint32_t)address;

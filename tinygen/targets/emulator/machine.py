@@ -16,6 +16,7 @@ from tinygen.targets.board import Board
 from tinygen.targets.emulator.core import core_peripherals
 from tinygen.targets.emulator.counting import FPU_DOUBLE, FPU_ON, Cost, Counter, make_counter
 from tinygen.targets.emulator.faults import NOT_THUMB, UNDEFINED, Fault, Stop, fault_error, stack_overflow
+from tinygen.targets.emulator.guarded import GuardedCost
 from tinygen.targets.emulator.memory import PAGE, Memories
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral
 from tinygen.targets.emulator.peripherals import board_peripherals
@@ -86,7 +87,8 @@ class EmulatedBoard:
         self._map_peripherals()
         self._mark_inference()
         alignment = count if strict is None else strict
-        self.counter.install(self._uc, blocks=count, alignment=alignment, cost=self._guarded(cost))
+        guarded = GuardedCost(cost, self._keep_error) if cost else None
+        self.counter.install(self._uc, blocks=count, alignment=alignment, cost=guarded)
         self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._invalid_access)
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._on_exception)
         self._reset()
@@ -213,20 +215,9 @@ class EmulatedBoard:
             self.counter.invoke = int.from_bytes(entry, "little") & ~1
             self.counter.observer = self.symbols.by_name.get("layer_finished", 0) & ~1
 
-    def _guarded(self, cost: Cost | None) -> Cost | None:
-        """An exception cannot pass through C: it is kept for `_run`."""
-        if cost is None:
-            return None
-
-        def guarded(address: int, size: int, instructions: int) -> int:
-            try:
-                return cost(address, size, instructions)
-            except Exception as error:
-                self._fault = self._fault or error
-                self._stop()
-                return 0
-
-        return guarded
+    def _keep_error(self, error: Exception) -> None:
+        self._fault = self._fault or error
+        self._stop()
 
     def _invalid_access(self, uc: Any, access: int, address: int, size: int, value: int, user: Any) -> bool:
         self._access = self._access or Fault(access_kind(access), address, size)

@@ -18,15 +18,53 @@ import numpy as np
 
 from tinygen.errors import ToolchainError
 from tinygen.targets.emulator.counting import BlockRow, Cost
+from tinygen.targets.emulator.stalls import MAX_LINES, MAX_REGIONS, Cache, TimedCost
 
-SLOTS = BASES = 65536
+SLOTS = BASES = ACCESSES = 65536
 _SOURCE = Path(__file__).with_name("hooks.c")
 _HOOK_CODE, _HOOK_BLOCK = 4, 8
 _COST = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32)
 _BLOCK = np.dtype([
-    ("count", "<u8"), ("address", "<u4"), ("bucket", "<u4"),
-    ("instructions", "<u4"), ("cycles", "<u4"), ("size", "<u4"), ("reserved", "<u4"),
+    ("count", "<u8"), ("stalls", "<u8"), ("address", "<u4"), ("bucket", "<u4"),
+    ("instructions", "<u4"), ("cycles", "<u4"), ("size", "<u4"), ("accesses", "<u4"),
 ])  # fmt: skip
+
+
+class _Region(ctypes.Structure):
+    _fields_ = (("start", ctypes.c_uint32), ("end", ctypes.c_uint32), ("miss", ctypes.c_uint32))
+
+
+class _Cache(ctypes.Structure):
+    """cache_t of hooks.c."""
+
+    _fields_ = (
+        ("line", ctypes.c_uint32),
+        ("ways", ctypes.c_uint32),
+        ("sets", ctypes.c_uint32),
+        ("region_count", ctypes.c_uint32),
+        ("region", _Region * MAX_REGIONS),
+        ("lines", ctypes.c_uint32 * MAX_LINES),
+        ("victims", ctypes.c_uint32 * MAX_LINES),
+    )
+
+    def describe(self, cache: Cache) -> None:
+        """Sets it up, empty."""
+        self.line, self.ways, self.sets, self.region_count = cache.line, cache.ways, cache.sets, len(cache.regions)
+        for place, (start, end, miss) in zip(self.region, cache.regions, strict=False):
+            place.start, place.end, place.miss = start, end, miss
+
+
+class _Access(ctypes.Structure):
+    """access_t of hooks.c."""
+
+    _fields_ = (
+        ("offset", ctypes.c_uint32),
+        ("size", ctypes.c_uint32),
+        ("base", ctypes.c_uint8),
+        ("index", ctypes.c_uint8),
+        ("shift", ctypes.c_uint8),
+        ("reserved", ctypes.c_uint8),
+    )
 
 
 class NativeCounter(ctypes.Structure):
@@ -52,7 +90,13 @@ class NativeCounter(ctypes.Structure):
         ("illegal", ctypes.c_uint32),
         ("illegal_pc", ctypes.c_uint32),
         ("illegal_address", ctypes.c_uint32),
-        ("blocks", ctypes.c_uint8 * (SLOTS * _BLOCK.itemsize)),
+        ("timed", ctypes.c_uint32),
+        ("new_accesses", ctypes.c_uint32),
+        ("last_block", ctypes.c_uint32),
+        ("code", _Cache),
+        ("data", _Cache),
+        ("accesses", _Access * ACCESSES),
+        ("blocks", ctypes.c_uint64 * (SLOTS * _BLOCK.itemsize // 8)),  # in this type it is aligned as in C
         ("bases", ctypes.c_uint64 * BASES),
     )
 
@@ -62,13 +106,51 @@ class NativeCounter(ctypes.Structure):
         for field, symbol in (("reg_read", "uc_reg_read"), ("mem_read", "uc_mem_read"), ("emu_stop", "uc_emu_stop")):
             setattr(self, field, ctypes.cast(getattr(uclib, symbol), ctypes.c_void_p).value)
         if cost is not None:
-            self._cost_callback = _COST(cost)  # C keeps only the address
+            self._time(uc, cost)
+            self._cost_callback = _COST(self._with_accesses(cost))  # C keeps only the address
             self.cost = ctypes.cast(self._cost_callback, ctypes.c_void_p).value
         library = load_library()
         if blocks:
             self._hook(uclib, uc, _HOOK_BLOCK, library.tinygen_on_block)
         if alignment:
             self._hook(uclib, uc, _HOOK_CODE, library.tinygen_on_instruction)
+
+    def _time(self, uc: Any, cost: Cost) -> None:
+        """Lets a `TimedCost` see the registers, and sets up its caches."""
+        if not isinstance(cost, TimedCost):
+            return
+        from unicorn import arm_const
+
+        special = {13: arm_const.UC_ARM_REG_SP, 14: arm_const.UC_ARM_REG_LR}
+        cost.attach(lambda number: int(uc.reg_read(special.get(number, arm_const.UC_ARM_REG_R0 + number))))
+        if cost.caches is not None:
+            self.timed = 1
+            self.code.describe(cost.caches[0])
+            self.data.describe(cost.caches[1])
+
+    def _with_accesses(self, cost: Cost) -> Cost:
+        """The cost, which also leaves in `accesses` what the block reads. Index 0 is the empty list."""
+        if not isinstance(cost, TimedCost):
+            return cost
+        free = 1
+
+        def with_accesses(address: int, size: int, instructions: int) -> int:
+            nonlocal free
+            cycles = cost(address, size, instructions)
+            wanted = cost.accesses
+            self.new_accesses = 0
+            # Behind each list an entry stays free, with the size 0 that ends it.
+            if wanted and free + len(wanted) < ACCESSES:
+                self.new_accesses = free
+                for access in wanted:
+                    place = self.accesses[free]
+                    place.offset, place.size = access.offset & 0xFFFFFFFF, access.size
+                    place.base, place.index, place.shift = access.base, access.scaled, access.shift
+                    free += 1
+                free += 1
+            return cycles
+
+        return with_accesses
 
     def _hook(self, uclib: Any, uc: Any, kind: int, function: Any) -> None:
         everywhere = (ctypes.c_uint64(1), ctypes.c_uint64(0))
@@ -88,12 +170,13 @@ class NativeCounter(ctypes.Structure):
         table = self._table()
         used = table[(table["bucket"] > 0) & (table["count"] > 0)]
         return [
-            BlockRow(address, size, bucket - 1, instructions, cycles, count)
-            for count, address, bucket, instructions, cycles, size, _ in used.tolist()
+            BlockRow(address, size, bucket - 1, instructions, cycles, count, stalls)
+            for count, stalls, address, bucket, instructions, cycles, size, _ in used.tolist()
         ]
 
     def clear(self) -> None:
-        self._table()["count"] = 0
+        table = self._table()
+        table["count"] = table["stalls"] = 0
 
 
 def _cache_folders() -> list[Path]:

@@ -19,6 +19,7 @@ class ExecutedBlock:
         instructions: in one pass; those an IT block skips are counted.
         cycles: of one pass, by the board's cost function.
         count: passes.
+        stalls: cycles lost to memory in all of them.
     """
 
     layer: int
@@ -27,6 +28,7 @@ class ExecutedBlock:
     instructions: int
     cycles: int
     count: int
+    stalls: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,11 @@ def make_profile(rows: Iterable[BlockRow], symbols: Symbols, layers: int) -> Pro
         if row.bucket < FIRST_LAYER:
             continue
         layer = min(row.bucket - FIRST_LAYER, layers)
-        blocks.append(ExecutedBlock(layer, row.address, row.size, row.instructions, row.cycles, row.passes))
+        blocks.append(
+            ExecutedBlock(layer, row.address, row.size, row.instructions, row.cycles, row.passes, row.stalls)
+        )
         per_layer[layer] += row.instructions * row.passes
-        cycles[layer] += row.cycles * row.passes
+        cycles[layer] += row.cycles * row.passes + row.stalls
         name = symbols.function(row.address)
         functions[name] = functions.get(name, 0) + row.instructions * row.passes
     blocks.sort(key=lambda block: (block.layer, block.address))

@@ -1,0 +1,15 @@
+"""A board's memory timing, as the caches that the emulator looks up while blocks run."""
+
+from __future__ import annotations
+
+from tinygen.targets.board import CacheTiming, MemoryTiming
+from tinygen.targets.emulator.stalls import Cache
+
+
+def caches_of(timing: MemoryTiming) -> tuple[Cache, Cache]:
+    """The caches for code and for data."""
+    return _cache(timing.code), _cache(timing.data)
+
+
+def _cache(timing: CacheTiming) -> Cache:
+    return Cache(timing.line, timing.ways, timing.size // (timing.line * timing.ways), timing.regions)
