@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tinygen.cli import tables
+from tinygen.cli.bench import bench
 from tinygen.cli.console import console, errors, print_json, progress
 from tinygen.verbs.oracle import Oracle
 from tinygen.version import VERSION
@@ -181,3 +182,6 @@ def demo(
         print_json(result.as_json())
     else:
         console.print(tables.demo_view(result))
+
+
+app.command()(bench)

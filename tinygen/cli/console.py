@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 console = Console(highlight=False)
@@ -17,6 +17,12 @@ errors = Console(stderr=True, highlight=False)
 def print_json(content: Any) -> None:
     """One JSON document on stdout, and nothing else."""
     print(json.dumps(content, indent=2))
+
+
+def print_wide(content: RenderableType, width: int) -> None:
+    """Prints tables on stdout, at least `width` columns wide: a narrow terminal breaks lines, but no number is cut."""
+    wide = Console(highlight=False, width=max(width, console.width))
+    wide.print(content)
 
 
 @contextmanager

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tinygen.errors import ModelError, UnsupportedError
+from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import check_c_name
 from tinygen.frontends.tflite import load_tflite
 from tinygen.ir.graph import Graph
 
 
-def load_model(path: Path, name: str | None = None) -> Graph:
+def load_model(path: Path | MemoryModel, name: str | None = None) -> Graph:
     """The Graph of a model file.
 
     Args:
-        path: a .tflite file.
+        path: a .tflite file, or a model made in memory.
         name: C identifier for the model; by default made from the file's name.
 
     Raises:
         ModelError, UnsupportedError: see the format's reader.
     """
+    if isinstance(path, MemoryModel):
+        return path.graph if name is None else replace(path.graph, name=check_c_name(name))
     if not path.is_file():
         raise ModelError("there is no such file", where=str(path))
     if path.suffix.lower() != ".tflite":

@@ -16,6 +16,7 @@ import numpy as np
 from tinygen.emit.model import emit_app_model, emit_model
 from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_model
+from tinygen.frontends.memory import MemoryModel
 from tinygen.lowering.lower import lower
 from tinygen.lowering.program import Program
 from tinygen.lowering.select import CMSIS_NN, FAMILIES
@@ -71,14 +72,19 @@ class BuildReport:
 
 
 def build(
-    model: Path, out: Path, options: BuildOptions, *, profile: bool = True, progress: Progress | None = None
+    model: Path | MemoryModel,
+    out: Path,
+    options: BuildOptions,
+    *,
+    profile: bool = True,
+    progress: Progress | None = None,
 ) -> BuildReport:
     """Builds a model for a board.
 
     Everything is made in a temporary folder beside `out` and moved there when it is whole.
 
     Args:
-        model: the model file.
+        model: the model file, or a model made in memory.
         out: the directory to write; replaced when an earlier build stands there.
         options: board, toolchain, kernels.
         profile: run one inference in the emulated board, for the report.
@@ -136,7 +142,7 @@ def _check_target(out: Path) -> None:
 
 
 def _write_sources(
-    program: Program, model: Path, folder: Path, options: BuildOptions, library: CmsisNn | None
+    program: Program, model: Path | MemoryModel, folder: Path, options: BuildOptions, library: CmsisNn | None
 ) -> dict[str, Any]:
     """Writes the generated C, and the library's where it is called; gives the manifest's part about the model."""
     emitted = emit_model(program, model.name)

@@ -1,0 +1,108 @@
+"""What is in the suites, and what others have published about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.models import FOLDER, KWS, RESNET, needs_models
+from tinygen.bench.case import Case, case_of, samples_of
+from tinygen.bench.published import published
+from tinygen.bench.suites import SuiteOptions, all_suites, find_suite
+from tinygen.demo import MODEL
+from tinygen.errors import TinygenError
+from tinygen.frontends.load import load_model
+from tinygen.frontends.memory import MemoryModel
+from tinygen.ir.interpreter import evaluate
+from tinygen.targets.board import load_board
+
+PUBLISHED_KERNELS = 17
+KERNELS = find_suite("int8-kernels").cases(SuiteOptions()).cases
+
+
+def test_names() -> None:
+    assert {"models", "int8-kernels"} <= {entry.name for entry in all_suites()}
+    names = [case.name for case in KERNELS]
+    assert len(names) == len(set(names)) >= 14
+    with pytest.raises(TinygenError, match="int9"):
+        find_suite("int9")
+
+
+@pytest.mark.parametrize("case", KERNELS, ids=lambda case: case.name)
+def test_layers_are_worth_measuring(case: Case) -> None:
+    """Outputs spread over the codes instead of sitting at a clamp, so that a wrong kernel cannot hide."""
+    graph = load_model(case.model)
+    outputs = [evaluate(graph, sample)[0].astype(int) for sample in samples_of(graph)]
+    for codes in outputs:
+        values, counts = np.unique(codes, return_counts=True)
+        assert len(values) >= min(codes.size, 10) // 2
+        assert counts.max() <= max(0.8 * codes.size, 1)
+    assert not np.array_equal(*outputs)
+    assert case.encoding == "int8"
+    assert case.shape
+
+
+def test_same_weights_every_time() -> None:
+    again = find_suite("int8-kernels").cases(SuiteOptions()).cases
+    for one, other in zip(KERNELS, again, strict=True):
+        assert isinstance(one.model, MemoryModel) and isinstance(other.model, MemoryModel)
+        assert one.model.read_bytes() == other.model.read_bytes()
+    assert len({case.model.read_bytes() for case in KERNELS}) == len(KERNELS)
+
+
+@pytest.mark.parametrize("board", ["f746zg", "netduinoplus2"])
+def test_published_kernels(board: str) -> None:
+    """Every published layer is met by a case with the same number of multiply-accumulates (asserted within)."""
+    found = [entry for case in KERNELS if (entry := published(case, load_board(board)))]
+    assert len(found) == PUBLISHED_KERNELS
+    assert all(entry["instructions"] > 1000 and entry["source"] and entry["who"] for entry in found)
+
+
+@needs_models
+def test_published_models(tmp_path: Path) -> None:
+    m4, m7 = load_board("netduinoplus2"), load_board("f746zg")
+    kws = published(case_of("models", "anything", KWS), m7)
+    assert kws is not None and kws["instructions"] == 7645571 and kws["best_ms"] == 17.75
+    assert kws["arena_bytes"] == 22820
+    ic = published(case_of("own", "x", RESNET), m4)
+    assert ic is not None and ic["instructions"] == 29863086
+    assert "best_ms" not in ic, "published at 120 MHz, this board runs at 168"
+    # A file that is not the published one is recognised by name and work together, not by either alone.
+    copy, other = tmp_path / "my_KWS.tflite", tmp_path / "speech.tflite"
+    for path in (copy, other):
+        path.write_bytes(KWS.read_bytes() + b"\0")
+    assert published(case_of("models", "a", copy), m7) == kws
+    assert published(case_of("models", "a", other), m7) is None
+    assert published(case_of("models", "digits", MODEL), m7) is None
+
+
+@needs_models
+def test_folder_of_models() -> None:
+    content = find_suite("models").cases(SuiteOptions([FOLDER]))
+    assert {"digits", "kws_ref_model", "pretrainedResnet_quant"} <= {case.name for case in content.cases}
+    resnet = next(case for case in content.cases if case.name == "pretrainedResnet_quant")
+    assert (resnet.macs, resnet.shape, resnet.encoding) == (12501632, "1x32x32x3 -> 1x10", "int8")
+
+
+def test_folders_that_do_not_serve(tmp_path: Path) -> None:
+    models = find_suite("models")
+    with pytest.raises(TinygenError, match="is not a directory"):
+        models.cases(SuiteOptions([tmp_path / "nowhere"]))
+    with pytest.raises(TinygenError, match="holds no"):
+        models.cases(SuiteOptions([tmp_path]))
+    (tmp_path / "broken.tflite").write_bytes(b"TFL3" * 9)
+    (tmp_path / "digits.tflite").write_bytes(MODEL.read_bytes())
+    content = models.cases(SuiteOptions([tmp_path]))
+    assert [Path(entry.name).name for entry in content.skipped] == ["broken.tflite"]
+    assert content.skipped[0].reason
+    assert [case.name for case in content.cases[:2]] == ["digits", "digits_2"]
+
+
+def test_samples() -> None:
+    graph = load_model(MODEL)
+    uniform, walk = (sample[0].astype(int) for sample in samples_of(graph))
+    assert uniform.min() == -128 and uniform.max() == 127
+    steps = np.abs(np.diff(walk.reshape(-1)))
+    assert steps.max() <= 9 and walk.max() - walk.min() > 60

@@ -1,0 +1,1 @@
+"""What `tinygen bench` measures: suites of cases, how one is measured, and what others have published."""

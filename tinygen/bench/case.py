@@ -1,0 +1,105 @@
+"""A case: one model under one name, with what the tables say about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinygen.frontends.load import load_model
+from tinygen.frontends.memory import MemoryModel
+from tinygen.ir.graph import Graph
+from tinygen.ir.tensor import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What one row of a benchmark measures.
+
+    Attributes:
+        suite, name: unique together.
+        model: a model file, or a model made in memory.
+        shape: for people: "3x3 16->16 @32x32 s1 same", "1x49x10x1 -> 1x12".
+        encoding: "int8", "int16x8", "float32".
+        macs: multiply-accumulates of one inference, padded taps included.
+    """
+
+    suite: str
+    name: str
+    model: Path | MemoryModel
+    shape: str
+    encoding: str
+    macs: int
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A model that a suite found and leaves out, and why."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+def case_of(suite: str, name: str, model: Path | MemoryModel, shape: str = "") -> Case:
+    """The case of a model; shape (by default from inputs to outputs), encoding and MACs come from its graph.
+
+    Raises:
+        TinygenError: the model cannot be read.
+    """
+    graph = load_model(model)
+    macs = sum(node.op.macs(node) for node in graph.nodes())
+    return Case(suite, name, model, shape or _ends(graph), encoding_of(graph), macs)
+
+
+def _ends(graph: Graph) -> str:
+    def text(names: tuple[str, ...]) -> str:
+        return ", ".join("x".join(map(str, graph.tensors[name].shape)) for name in names)
+
+    return f"{text(graph.inputs)} -> {text(graph.outputs)}"
+
+
+def encoding_of(graph: Graph) -> str:
+    """How the model computes: the encodings of its first layer with weights, else of its first input."""
+    for node in graph.nodes():
+        if node.op.macs(node) and len(node.inputs) > 1 and node.inputs[0] is not None and node.inputs[1] is not None:
+            return _pair(node.inputs[0], node.inputs[1])
+    return graph.tensors[graph.inputs[0]].dtype.name if graph.inputs else ""
+
+
+def _pair(x: Tensor, weights: Tensor) -> str:
+    if x.dtype == weights.dtype:
+        return x.dtype.name
+    return f"{x.dtype.name}x{8 * weights.dtype.itemsize}"
+
+
+def samples_of(graph: Graph, seed: int = 0) -> list[list[np.ndarray]]:
+    """Inputs to measure with, always the same: uniform random codes, then a random walk over them.
+
+    The walk is what the published counts were taken with: neighbours are alike, as in real signals.
+    """
+    rng = np.random.default_rng(seed)
+    tensors = [graph.tensors[name] for name in graph.inputs]
+    return [[_uniform(tensor, rng) for tensor in tensors], [_walk(tensor, rng) for tensor in tensors]]
+
+
+def _uniform(tensor: Tensor, rng: np.random.Generator) -> np.ndarray:
+    if tensor.is_float:
+        return rng.standard_normal(tensor.shape).astype(np.float32)
+    info = np.iinfo(tensor.dtype)
+    low, high = max(info.min, -(2**15)), min(info.max, 2**15 - 1)
+    return rng.integers(low, high + 1, tensor.shape).astype(tensor.dtype)
+
+
+def _walk(tensor: Tensor, rng: np.random.Generator) -> np.ndarray:
+    if tensor.is_float:
+        return np.sin(np.cumsum(rng.standard_normal(tensor.shape), axis=None)).reshape(tensor.shape).astype(np.float32)
+    info = np.iinfo(tensor.dtype)
+    low, high = max(info.min, -(2**15)), min(info.max, 2**15 - 1)
+    steps = rng.integers(-(high // 16) - 1, high // 16 + 2, tensor.size)
+    # Reflected at both ends of the range.
+    position = np.mod(np.cumsum(steps), 2 * (high - low))
+    return (low + np.minimum(position, 2 * (high - low) - position)).astype(tensor.dtype).reshape(tensor.shape)

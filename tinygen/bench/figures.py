@@ -1,0 +1,15 @@
+"""Derived figures as text."""
+
+from __future__ import annotations
+
+
+def rate(macs: int, count: int | None) -> str:
+    """MAC per instruction or cycle; "" where there are none."""
+    return f"{macs / count:.3f}" if macs and count else ""
+
+
+def ratio_text(ratio: float | None) -> str:
+    """A multiple with three significant digits; "" for none."""
+    if ratio is None:
+        return ""
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}"

@@ -1,0 +1,152 @@
+"""report.html of a benchmark: one self-contained page, its plots inline SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jinja2
+
+from tinygen.bench.figures import rate, ratio_text
+from tinygen.paths import resource
+
+_COLOURS = ("#4c8dd6", "#e0884a", "#5fae72", "#b06fc0", "#d65f6e", "#8a9a3c", "#4fb3b3", "#a0785a")
+_GREY = "#8b949e"
+_WIDTH, _LEFT, _RIGHT, _BAR, _GAP = 1000, 260, 130, 13, 9
+_CORE_LIMIT = {"cortex-m4": 2.0, "cortex-m7": 2.0, "cortex-m33": 2.0}
+"""8-bit MAC per cycle: one SMLAD, two products of halfwords, issues per cycle (Armv7E-M and Armv8-M DSP extension)."""
+
+_Row = dict[str, Any]
+_Value = Callable[[_Row], float | None]
+
+
+def render_bench(report: dict[str, Any]) -> str:
+    """The page for `BenchReport.as_json()`."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resource("templates") / "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters["number"] = lambda value: "" if value is None else f"{value:,}"
+    environment.filters["multiple"] = ratio_text
+    environment.globals["rate"] = rate
+    good = [row for row in report["rows"] if not row["error"]]
+    return environment.get_template("bench.html.j2").render(
+        r=report,
+        suites=list(dict.fromkeys(row["suite"] for row in report["rows"])),
+        legend=[{"name": name, "colour": colour} for name, colour in _series(good).items()],
+        charts=_charts(report, good),
+        layer_charts=[_layer_chart(group, _series(good)) for group in _by_case(good) if len(group[0]["layers"]) > 1],
+        failed=[row for row in report["rows"] if row["error"]],
+        different=[row for row in good if row["max_abs_diff"]],
+    )
+
+
+def _label(row: _Row) -> str:
+    return f"{row['kernels']}, {row['toolchain']}"
+
+
+def _series(rows: Sequence[_Row]) -> dict[str, str]:
+    names = dict.fromkeys(_label(row) for row in rows)
+    return {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(names)}
+
+
+def _by_case(rows: Sequence[_Row]) -> list[list[_Row]]:
+    groups: dict[tuple[str, str], list[_Row]] = {}
+    for row in rows:
+        groups.setdefault((row["suite"], row["case"]), []).append(row)
+    return list(groups.values())
+
+
+def _charts(report: dict[str, Any], rows: Sequence[_Row]) -> list[dict[str, Any]]:
+    """One plot per question, for every suite."""
+    charts = []
+    limit = _CORE_LIMIT.get(report["core"])
+    for suite in dict.fromkeys(row["suite"] for row in rows):
+        groups = _by_case([row for row in rows if row["suite"] == suite])
+        colours = _series(rows)
+        charts += [
+            _chart(f"{suite}: instructions per inference", "Each case on a scale of its own. Shorter is better.",
+                   groups, colours, lambda row: row["instructions"], own_scale=True, published="instructions"),
+            _chart(f"{suite}: MAC per predicted cycle", f"Cycles: {report['cycles_source']}. Longer is better"
+                   + (f"; the line is the core's limit, {limit:g}." if limit else "."),
+                   groups, colours, _mac_rate, limit=limit, text=lambda value: f"{value:.3f}"),
+            _chart(f"{suite}: flash without weights, bytes", "Of the whole firmware: start-up, drivers, protocol. "
+                   "Shorter is better.",
+                   groups, colours, lambda row: row["flash_without_weights_bytes"],
+                   published="flash_without_weights_bytes"),
+            _chart(f"{suite}: arena, bytes", "Each case on a scale of its own. Shorter is better.",
+                   groups, colours, lambda row: row["arena_bytes"], own_scale=True, published="arena_bytes"),
+        ]  # fmt: skip
+    return [chart for chart in charts if chart["groups"]]
+
+
+def _mac_rate(row: _Row) -> float | None:
+    return row["macs"] / row["cycles_predicted"] if row["macs"] and row["cycles_predicted"] else None
+
+
+def _chart(
+    title: str,
+    note: str,
+    groups: Sequence[Sequence[_Row]],
+    colours: dict[str, str],
+    value: _Value,
+    *,
+    own_scale: bool = False,
+    limit: float | None = None,
+    published: str = "",
+    text: Callable[[float], str] = lambda value: f"{value:,.0f}",
+) -> dict[str, Any]:
+    """Horizontal bars: a group per case, a bar per series, and a grey one for what others published."""
+    content = []
+    for rows in groups:
+        bars = [(_label(row), colours[_label(row)], value(row)) for row in rows]
+        theirs = rows[0]["published"] or {}
+        if published in theirs:
+            bars.append((f"{theirs['who']} (published)", _GREY, theirs[published]))
+        content.append((rows[0]["case"], [bar for bar in bars if bar[2]]))
+    return _layout(title, note, [(name, bars) for name, bars in content if bars], own_scale, limit, text)
+
+
+def _layer_chart(rows: Sequence[_Row], colours: dict[str, str]) -> dict[str, Any]:
+    names = dict.fromkeys(layer["name"] for row in rows for layer in row["layers"])
+    groups = []
+    for name in names:
+        bars = [
+            (_label(row), colours[_label(row)], layer["instructions"])
+            for row in rows for layer in row["layers"] if layer["name"] == name
+        ]  # fmt: skip
+        groups.append((name, bars))
+    note = "Executed instructions per layer. Shorter is better."
+    return _layout(f"{rows[0]['case']}: layers", note, groups, False, None, lambda value: f"{value:,.0f}")
+
+
+def _layout(
+    title: str,
+    note: str,
+    content: Sequence[tuple[str, Sequence[tuple[str, str, Any]]]],
+    own_scale: bool,
+    limit: float | None,
+    text: Callable[[float], str],
+) -> dict[str, Any]:
+    largest = max([limit or 0.0, *(bar[2] for _, bars in content for bar in bars)], default=0.0) or 1.0
+    span = _WIDTH - _LEFT - _RIGHT
+    y, groups = _GAP, []
+    for name, bars in content:
+        scale = span / (max(bar[2] for bar in bars) if own_scale else largest)
+        placed = []
+        for label, colour, value in bars:
+            placed.append(
+                {"y": y, "w": round(max(value * scale, 1), 1), "colour": colour, "text": text(value),
+                 "title": f"{name}, {label}: {text(value)}"}
+            )  # fmt: skip
+            y += _BAR
+        middle = (placed[0]["y"] + y) / 2 + 4
+        groups.append({"label": name if len(name) <= 40 else f"...{name[-38:]}", "y": round(middle, 1), "bars": placed})
+        y += _GAP
+    line = None if limit is None else round(_LEFT + limit * span / largest, 1)
+    return {
+        "title": title, "note": note, "groups": groups, "limit_x": line, "width": _WIDTH, "height": y, "left": _LEFT,
+        "bar": _BAR - 2,
+    }  # fmt: skip

@@ -1,0 +1,139 @@
+"""One case with one kernel family and one compiler: built, run in the emulated board, and checked."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygen.bench.case import Case, samples_of
+from tinygen.errors import TinygenError
+from tinygen.frontends.load import load_model
+from tinygen.ir.interpreter import evaluate
+from tinygen.targets.board import load_board
+from tinygen.targets.emulator import Profile
+from tinygen.verbs.build import BuildOptions, build
+from tinygen.verbs.compare import differing
+from tinygen.verbs.device import Measured, open_device
+
+Row = dict[str, Any]
+
+OWN_ROUNDING = frozenset({"cmsis-nn"})
+"""Families of a foreign library, which may round in its own way: their difference is shown, not refused."""
+
+FIGURES = (
+    "instructions", "cycles_predicted", "flash_bytes", "flash_without_weights_bytes", "ram_bytes", "arena_bytes",
+)  # fmt: skip
+"""Columns that are compared with the baseline's."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to measure."""
+
+    case: Case
+    kernels: str
+    toolchain: str
+    board: str
+
+
+def measure(job: Job) -> Row:
+    """The row of a job; when something is wrong with it, its figures are None and `error` says what.
+
+    Instructions, cycles and layers are those of the last sample (a random walk).
+    """
+    row = empty_row(job)
+    try:
+        with tempfile.TemporaryDirectory(prefix="tinygen-bench-") as folder:
+            return _measure(job, row, Path(folder) / "build")
+    except TinygenError as error:
+        return row | {"error": str(error).replace("\n", " ")}
+
+
+def empty_row(job: Job) -> Row:
+    """A row without figures."""
+    case = job.case
+    return {
+        "suite": case.suite, "case": case.name, "shape": case.shape, "encoding": case.encoding,
+        "kernels": job.kernels, "toolchain": job.toolchain, "board": job.board,
+        "instructions": None, "cycles_predicted": None, "macs": case.macs, "flash_bytes": None, "ram_bytes": None,
+        "flash_without_weights_bytes": None, "flash_model_code_bytes": None, "arena_bytes": None,
+        "stack_used_bytes": None, "samples": 0, "max_abs_diff": None, "error": None, "layers": [],
+    }  # fmt: skip
+
+
+def _measure(job: Job, row: Row, folder: Path) -> Row:
+    options = BuildOptions(board=job.board, toolchain=job.toolchain, kernels=job.kernels)
+    manifest = build(job.case.model, folder, options, profile=False).manifest
+    graph = load_model(job.case.model)
+    samples = samples_of(graph)
+    row = row | _sizes(manifest) | {"samples": len(samples), "max_abs_diff": 0}
+    with open_device(folder, engine="unicorn", count=True) as device:
+        for sample in samples:
+            measured = device.measure(sample)
+            wanted = evaluate(graph, sample)
+            row["max_abs_diff"] = max(row["max_abs_diff"], _largest_difference(wanted, measured.outputs))
+            problem = _wrong(wanted, measured)
+            if problem and job.kernels not in OWN_ROUNDING:
+                return empty_row(job) | {"max_abs_diff": row["max_abs_diff"], "error": problem}
+        stack = device.stack_used
+    assert measured.profile is not None
+    return row | _work(manifest, measured.profile) | {"stack_used_bytes": stack} | _time(job, measured.profile)
+
+
+def _sizes(manifest: dict[str, Any]) -> Row:
+    flash = next(region for region in manifest["memory"] if region["name"] == "flash")
+    return {
+        "flash_bytes": manifest["flash_bytes"],
+        "flash_without_weights_bytes": manifest["flash_bytes"] - flash["parts"].get("model weights", 0),
+        "flash_model_code_bytes": flash["parts"].get("model code", 0),
+        "ram_bytes": manifest["ram_bytes"],
+        "arena_bytes": manifest["arena_bytes"],
+    }
+
+
+def _work(manifest: dict[str, Any], profile: Profile) -> Row:
+    counts = zip(manifest["layers"], profile.layers, profile.layer_cycles, strict=True)
+    return {
+        "instructions": profile.instructions,
+        "cycles_predicted": profile.cycles,
+        "layers": [
+            {key: layer[key] for key in ("name", "op", "kernel", "macs", "weight_bytes", "scratch_bytes")}
+            | {"instructions": instructions, "cycles_predicted": cycles}
+            for layer, instructions, cycles in counts
+        ],
+    }
+
+
+def _time(job: Job, profile: Profile) -> Row:
+    """Predicted milliseconds and, where the board file knows the current, microjoules."""
+    board = load_board(job.board)
+    if not board.core_hz:
+        return {}
+    seconds = profile.cycles / board.core_hz
+    row: Row = {"milliseconds_predicted": seconds * 1e3}
+    if board.run_current is not None:
+        row["microjoules_predicted"] = seconds * board.run_current.ma * board.run_current.volts * 1e3
+    return row
+
+
+def _largest_difference(wanted: list[np.ndarray], got: list[np.ndarray]) -> float | int:
+    pairs = zip(wanted, got, strict=True)
+    largest = float(max(np.abs(a.astype(np.float64) - b.reshape(a.shape)).max(initial=0.0) for a, b in pairs))
+    return int(largest) if largest == int(largest) else largest
+
+
+def _wrong(wanted: list[np.ndarray], measured: Measured) -> str:
+    """What is wrong with the outputs, "" for nothing."""
+    for index, (a, b) in enumerate(zip(wanted, measured.outputs, strict=True)):
+        b = b.reshape(a.shape)
+        place = differing(a, b)
+        if place is not None:
+            return (
+                f"output {index} is wrong: {int(np.count_nonzero(a != b))} of {a.size} codes differ, the first at "
+                f"{list(place)}: {b[place]} instead of {a[place]}"
+            )
+    return ""

@@ -1,0 +1,61 @@
+"""What others have published for the same models and layers (published.json, each figure with its source)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tinygen.bench.case import Case
+from tinygen.targets.board import Board
+
+_DATA = Path(__file__).with_name("published.json")
+
+
+@cache
+def _published() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(_DATA.read_text(encoding="utf-8"))
+    return content
+
+
+def published(case: Case, board: Board) -> dict[str, Any] | None:
+    """Figures for a case on the board's core: `who`, `source`, `instructions`, for models more; None for none.
+
+    A model is recognised by its SHA-256 where that is known, else by a part of its name together with its exact number
+    of multiply-accumulates; a layer by its name in suite `int8-kernels` and its multiply-accumulates.
+    """
+    groups = _published()
+    for entry in groups["models"]["entries"]:
+        if board.core in entry and _same_model(case, entry):
+            figures = dict(entry[board.core])
+            best = entry.get("best_ms", {}).get(f"{board.core}@{board.core_hz // 1_000_000}")
+            if best is not None:
+                figures |= {"best_ms": best, "best_ms_source": groups["models"]["best_ms_source"]}
+            return {"who": groups["models"]["who"], "source": groups["models"]["source"], **figures}
+    for group in (groups["kernels"], groups["layers"]):
+        for entry in group["entries"]:
+            if case.suite == "int8-kernels" and entry["case"] == case.name and board.core in entry:
+                assert entry["macs"] == case.macs, case.name
+                return {"who": group["who"], "source": group["source"], "instructions": entry[board.core]}
+    return None
+
+
+def _same_model(case: Case, entry: dict[str, Any]) -> bool:
+    if not isinstance(case.model, Path) or case.macs != entry["macs"]:
+        return False
+    if hashlib.sha256(case.model.read_bytes()).hexdigest() == entry.get("sha256"):
+        return True
+    return any(name in case.model.stem.lower() for name in entry["names"])
+
+
+def sources(rows: list[dict[str, Any]]) -> list[str]:
+    """The sources of all published figures in rows, each once."""
+    found: dict[str, None] = {}
+    for row in rows:
+        if row.get("published"):
+            found[f"{row['published']['who']}: {row['published']['source']}"] = None
+            if "best_ms" in row["published"]:
+                found[f"best published ms: {row['published']['best_ms_source']}"] = None
+    return list(found)

@@ -1,0 +1,78 @@
+"""The suites by name. A suite is a function from options to cases; it registers itself with a decorator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tinygen.bench.case import Case, Skipped
+from tinygen.errors import TinygenError
+
+
+@dataclass(frozen=True)
+class SuiteOptions:
+    """What suites may be told.
+
+    Attributes:
+        models: folders with model files, for suites of whole models.
+    """
+
+    models: Sequence[Path] = ()
+
+
+@dataclass(frozen=True)
+class SuiteCases:
+    """The cases of a suite, and the models it found and leaves out."""
+
+    cases: Sequence[Case]
+    skipped: Sequence[Skipped] = field(default=())
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named list of cases.
+
+    Attributes:
+        name: as in `--suite`.
+        summary: one line.
+        cases: makes the cases.
+    """
+
+    name: str
+    summary: str
+    cases: Callable[[SuiteOptions], SuiteCases]
+
+
+_SUITES: dict[str, Suite] = {}
+
+
+def suite(name: str, summary: str) -> Callable[[Callable[[SuiteOptions], SuiteCases]], Callable[..., SuiteCases]]:
+    """Registers the decorated function as suite `name`."""
+
+    def register(function: Callable[[SuiteOptions], SuiteCases]) -> Callable[..., SuiteCases]:
+        assert name not in _SUITES, name
+        _SUITES[name] = Suite(name, summary, function)
+        return function
+
+    return register
+
+
+def all_suites() -> tuple[Suite, ...]:
+    """Every suite, in the order of their registration."""
+    import tinygen.bench.int8_kernels
+    import tinygen.bench.models  # noqa: F401  (each registers its suite)
+
+    return tuple(_SUITES.values())
+
+
+def find_suite(name: str) -> Suite:
+    """The suite `name`.
+
+    Raises:
+        TinygenError: there is none.
+    """
+    known = {entry.name: entry for entry in all_suites()}
+    if name not in known:
+        raise TinygenError(f"there is no suite '{name}'", where="--suite", fix=f"Suites: {', '.join(known)}.")
+    return known[name]

@@ -1,0 +1,105 @@
+"""`tinygen bench`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tinygen.cli import bench_tables
+from tinygen.cli.console import console, errors, print_json, print_wide, progress
+
+MODELS_VARIABLE, CMSIS_NN_VARIABLE = "TINYGEN_MODELS", "CMSIS_NN_PATH"
+
+
+def bench(
+    models: Annotated[list[Path] | None, typer.Argument(metavar="MODEL", help="Models of your own.")] = None,
+    suite: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A suite; may be repeated.")] = None,
+    board: Annotated[str, typer.Option("--board", "-b", metavar="BOARD", help="See `tinygen boards`.")] = "f746zg",
+    kernels: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Kernel families; default: tinygen,reference.")
+    ] = None,
+    toolchain: Annotated[str, typer.Option(metavar="zig,gcc", help="Compilers; default: what the board prefers.")] = "",
+    baseline: Annotated[str | None, typer.Option(metavar="FAMILY", help="What ratios are taken against.")] = None,
+    folders: Annotated[
+        list[Path] | None,
+        typer.Option("--models", metavar="DIR", help=f"Folder with models for suite models, or {MODELS_VARIABLE}."),
+    ] = None,
+    case: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Only cases like this: conv_*.")] = None,
+    cmsis_nn: Annotated[
+        Path | None, typer.Option("--cmsis-nn", metavar="PATH", help=f"The CMSIS-NN library, or {CMSIS_NN_VARIABLE}.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Write bench.json and report.html here.")
+    ] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Print a table per layer, too.")] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: 2.")] = None,
+    list_suites: Annotated[bool, typer.Option("--list", help="List the suites.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as one JSON array instead of text.")] = False,
+) -> None:
+    """Compare kernel families and compilers: instructions, cycles, flash and RAM, per model and layer."""
+    from tinygen.bench.output import check_output, write_output
+    from tinygen.bench.suites import all_suites
+    from tinygen.verbs.bench import BenchOptions, default_jobs, default_kernels
+    from tinygen.verbs.bench import bench as run
+
+    if list_suites:
+        suites = [{"name": entry.name, "summary": entry.summary} for entry in all_suites()]
+        print_json(suites) if as_json else print_wide(bench_tables.suite_table(suites), bench_tables.WIDTH)
+        return
+    with _library(cmsis_nn):
+        families = default_kernels(CMSIS_NN_VARIABLE in os.environ) if kernels is None else _split(kernels)
+        options = BenchOptions(
+            board=board,
+            kernels=families,
+            toolchains=_split(toolchain),
+            baseline=baseline,
+            models=tuple(folders) if folders else _folders_of_environment(),
+            only=tuple(case or ()),
+            jobs=jobs or default_jobs(),
+        )
+        if out is not None:
+            check_output(out)
+        with progress(False) as update:
+            report = run(models or [], suite or [], options, progress=update)
+    if out is not None:
+        write_output(report.as_json(), out)
+    if as_json:
+        print_json(report.rows)
+    else:
+        print_wide(bench_tables.bench_view(report.as_json(), layers=layers), bench_tables.WIDTH)
+        if out is not None:
+            console.print(f"Report: {out / 'report.html'}   figures: {out / 'bench.json'}")
+    for entry in report.skipped:
+        errors.print(f"left out: {entry}", markup=False)
+    if report.errors:
+        errors.print(f"{report.errors} of {len(report.rows)} measurements failed; their rows say why.")
+        raise typer.Exit(1)
+
+
+def _split(names: str) -> tuple[str, ...]:
+    """`a,b` without repetitions."""
+    return tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+
+
+def _folders_of_environment() -> tuple[Path, ...]:
+    return tuple(Path(name) for name in os.environ.get(MODELS_VARIABLE, "").split(os.pathsep) if name)
+
+
+@contextmanager
+def _library(path: Path | None) -> Iterator[None]:
+    """The environment variable tells the library's place to builds in every process."""
+    before = os.environ.get(CMSIS_NN_VARIABLE)
+    try:
+        if path is not None:
+            os.environ[CMSIS_NN_VARIABLE] = str(path.resolve())
+        yield
+    finally:
+        if path is not None:
+            os.environ.pop(CMSIS_NN_VARIABLE)
+            if before is not None:
+                os.environ[CMSIS_NN_VARIABLE] = before

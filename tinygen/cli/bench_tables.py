@@ -1,0 +1,175 @@
+"""Benchmark figures as rich tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tinygen.bench.figures import rate, ratio_text
+
+WIDTH = 160
+_Row = dict[str, Any]
+
+
+def _table(title: str, columns: Iterable[str]) -> Table:
+    """Columns whose name starts with `<` are text, others are numbers."""
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False, title_style="bold")
+    for name in columns:
+        text = name.startswith("<")
+        table.add_column(name.lstrip("<"), justify="left" if text else "right", overflow="fold", no_wrap=name != "why")
+    return table
+
+
+def suite_table(suites: Sequence[dict[str, str]]) -> RenderableType:
+    """Names of the suites and what is in them."""
+    table = _table("Suites", ["<suite", "<cases"])
+    for entry in suites:
+        table.add_row(entry["name"], entry["summary"])
+    return table
+
+
+def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
+    """Everything about a benchmark: work, memory, summary, and layers where wanted."""
+    rows = report["rows"]
+    parts: list[RenderableType] = [_work(report, rows), Text(), _memory(report, rows), Text()]
+    if layers:
+        for group in _by_case(rows).values():
+            if max((len(row["layers"]) for row in group), default=0) > 1:
+                parts += [_layers(group), Text()]
+    parts += [_summary(report)]
+    failed = [row for row in rows if row["error"]]
+    if failed:
+        parts += [Text(), _failures(failed)]
+    parts += [Text(), *_notes(report)]
+    return Group(*parts)
+
+
+def _work(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
+    published = any(row["published"] for row in rows)
+    columns = ["<case", "MAC", "<kernels", "<compiler", "instructions", "MAC/\ninstr.", "cycles", "MAC/\ncycle", "ms"]
+    columns += [f"x\n{report['baseline']}"] if report["baseline"] else []
+    columns += ["published\ninstr.", "x\npublished"] if published else []
+    table = _table(f"Work on {report['board_title']}", columns)
+    for row in _with_gaps(table, rows):
+        cells = [row["case"], f"{row['macs']:,}"] if row["first"] else ["", ""]
+        cells += [row["kernels"], row["toolchain"]]
+        if row["error"]:
+            table.add_row(*cells, Text("failed", style="red"))
+            continue
+        cells += [
+            _number(row["instructions"]), rate(row["macs"], row["instructions"]), _number(row["cycles_predicted"]),
+            rate(row["macs"], row["cycles_predicted"]), _milliseconds(row),
+        ]  # fmt: skip
+        cells += [ratio_text(row["ratios"].get("instructions"))] if report["baseline"] else []
+        if published:
+            theirs = (row["published"] or {}).get("instructions")
+            cells.append(_number(theirs) if row["first"] else "")
+            cells.append(ratio_text(row["instructions"] / theirs) if theirs else "")
+        table.add_row(*cells)
+    return table
+
+
+def _memory(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
+    columns = ["<case", "<kernels", "<compiler", "flash", "without\nweights", "RAM", "arena", "stack\nused"]
+    ratios = [f"{what} x\n{report['baseline']}" for what in ("flash", "arena")] if report["baseline"] else []
+    published = any("arena_bytes" in (row["published"] or {}) for row in rows)
+    extra = ["published\nw/o weights", "x", "published\narena", "x"] if published else []
+    table = _table("Memory in bytes", columns + ratios + extra)
+    for row in _with_gaps(table, [row for row in rows if not row["error"]]):
+        cells = [row["case"] if row["first"] else "", row["kernels"], row["toolchain"]]
+        keys = ("flash_bytes", "flash_without_weights_bytes", "ram_bytes", "arena_bytes", "stack_used_bytes")
+        cells += [_number(row[key]) for key in keys]
+        if ratios:
+            cells += [ratio_text(row["ratios"].get(key)) for key in ("flash_bytes", "arena_bytes")]
+        if published:
+            for key in ("flash_without_weights_bytes", "arena_bytes"):
+                theirs = (row["published"] or {}).get(key)
+                cells += [_number(theirs), ratio_text(row[key] / theirs) if theirs else ""]
+        table.add_row(*cells)
+    return table
+
+
+def _layers(rows: Sequence[_Row]) -> RenderableType:
+    """One case: a line per layer, a pair of columns per family and compiler."""
+    rows = [row for row in rows if not row["error"]]
+    labels = [f"{row['kernels']} {row['toolchain']}" for row in rows]
+    columns = [column for label in labels for column in (label.replace(" ", "\n"), "MAC/\ncycle")]
+    table = _table(f"Layers of {rows[0]['case']}", ["<layer", "MAC", *columns])
+    names = list(dict.fromkeys(layer["name"] for row in rows for layer in row["layers"]))
+    found = [{layer["name"]: layer for layer in row["layers"]} for row in rows]
+    for name in names:
+        macs = next(layers[name]["macs"] for layers in found if name in layers)
+        cells = [name, _number(macs)]
+        for layers in found:
+            layer = layers.get(name)
+            cells += [_number(layer["instructions"]), rate(macs, layer["cycles_predicted"])] if layer else ["", ""]
+        table.add_row(*cells)
+    return table
+
+
+def _summary(report: dict[str, Any]) -> RenderableType:
+    keys = {"instructions": "instr.", "cycles_predicted": "cycles", "flash_bytes": "flash",
+            "flash_without_weights_bytes": "without\nweights", "ram_bytes": "RAM", "arena_bytes": "arena"}  # fmt: skip
+    table = _table(
+        "Geometric means, as a multiple (less is better)",
+        ["<suite", "<kernels", "<compiler", "failed", "<against", "cases", *keys.values()],
+    )
+    for entry in report["summary"]:
+        place = [entry["suite"], entry["kernels"], entry["toolchain"], str(entry["errors"] or "")]
+        if entry["baseline"] and entry["baseline"] != entry["kernels"]:
+            count = str(entry["cases"] - entry["errors"])
+            table.add_row(*place, entry["baseline"], count, *(ratio_text(entry["ratios"].get(key)) for key in keys))
+        if entry["published_ratios"]:
+            count, means = str(entry["published_cases"]), entry["published_ratios"]
+            table.add_row(*place, "published", count, *(ratio_text(means.get(key)) for key in keys))
+    return table if table.row_count else Text()
+
+
+def _failures(rows: Sequence[_Row]) -> RenderableType:
+    table = _table("Failed", ["<case", "<kernels", "<compiler", "why"])
+    table.columns[-1].justify = "left"
+    for row in rows:
+        table.add_row(row["case"], row["kernels"], row["toolchain"], Text(row["error"], style="red"))
+    return table
+
+
+def _notes(report: dict[str, Any]) -> list[RenderableType]:
+    different = [row for row in report["rows"] if not row["error"] and row["max_abs_diff"]]
+    notes = [f"Cycles: {report['cycles_source']}. Multiples: this / the other. Outputs equal tinygen's semantics"]
+    notes[0] += " in every row." if not different and not any(row["error"] for row in report["rows"]) else ", except:"
+    notes += [
+        f"  {row['case']}, {row['kernels']}, {row['toolchain']}: codes differ by up to {row['max_abs_diff']}"
+        for row in different
+    ]
+    notes += [f"Published by others: {source}." for source in report["sources"]]
+    return [Text(note, style="dim") for note in notes]
+
+
+def _by_case(rows: Sequence[_Row]) -> dict[tuple[str, str], list[_Row]]:
+    groups: dict[tuple[str, str], list[_Row]] = {}
+    for row in rows:
+        groups.setdefault((row["suite"], row["case"]), []).append(row)
+    return groups
+
+
+def _with_gaps(table: Table, rows: Sequence[_Row]) -> Iterable[_Row]:
+    """Rows marked with `first` of their case, a gap between cases of several rows."""
+    groups = list(_by_case(rows).values())
+    for index, group in enumerate(groups):
+        for place, row in enumerate(group):
+            yield row | {"first": place == 0}
+        if len(group) > 1 and index + 1 < len(groups):
+            table.add_row()
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _milliseconds(row: _Row) -> str:
+    value = row.get("milliseconds_predicted")
+    return "" if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}"

@@ -1,0 +1,191 @@
+"""`tinygen bench`: models with each kernel family and compiler, in the emulated board, side by side."""
+
+from __future__ import annotations
+
+import fnmatch
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinygen.bench.case import Case, Skipped, case_of
+from tinygen.bench.measure import OWN_ROUNDING, Job, Row, measure
+from tinygen.bench.published import published, sources
+from tinygen.bench.ratios import add_ratios, choose_baseline, summarize
+from tinygen.bench.suites import SuiteOptions, find_suite
+from tinygen.errors import TinygenError, ToolchainError
+from tinygen.lowering.select import FAMILIES
+from tinygen.targets.board import Board, load_board
+from tinygen.targets.toolchain import find_toolchain
+from tinygen.verbs.build import CYCLES_SOURCE
+from tinygen.version import VERSION
+
+Progress = Callable[[str, int, int], None]
+OWN = "own"
+"""What stands as `suite` in the rows of the user's own models."""
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What to compare.
+
+    Attributes:
+        board: name or YAML file.
+        kernels: families, see `FAMILIES`.
+        toolchains: compilers; empty for the one the board prefers.
+        baseline: the family the others are divided by; None chooses (see `choose_baseline`).
+        models: folders with models, for suite `models`.
+        only: patterns of case names (`conv_*`); empty for all.
+        jobs: processes.
+    """
+
+    board: str = "f746zg"
+    kernels: tuple[str, ...] = ("tinygen", "reference")
+    toolchains: tuple[str, ...] = ()
+    baseline: str | None = None
+    models: tuple[Path, ...] = ()
+    only: tuple[str, ...] = ()
+    jobs: int = 2
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """What a benchmark found.
+
+    Attributes:
+        rows: one per case, family and compiler; see `measure`, plus `published`, `baseline` and `ratios`.
+        skipped: models that were found and left out.
+    """
+
+    board: Board
+    baseline: str | None
+    rows: list[Row]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def errors(self) -> int:
+        return sum(row["error"] is not None for row in self.rows)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, as it stands in DIR/bench.json."""
+        return {
+            "version": VERSION,
+            "board": self.board.name,
+            "board_title": self.board.title,
+            "core": self.board.core,
+            "clock_hz": self.board.core_hz,
+            "cycles_source": CYCLES_SOURCE,
+            "baseline": self.baseline,
+            "rows": self.rows,
+            "summary": summarize(self.rows),
+            "skipped": [{"model": entry.name, "reason": entry.reason} for entry in self.skipped],
+            "sources": sources(self.rows),
+        }
+
+
+def bench(
+    models: Sequence[Path], suites: Sequence[str], options: BenchOptions, *, progress: Progress | None = None
+) -> BenchReport:
+    """Measures own models and suites.
+
+    Args:
+        models: model files.
+        suites: names, see `all_suites`.
+        options: what to compare on which board.
+        progress: called with (what, done, of).
+
+    Raises:
+        TinygenError: nothing to measure, or an unknown name; what goes wrong with a single case stands in its row.
+    """
+    board = load_board(options.board)
+    _check(board, options)
+    toolchains = options.toolchains or (find_toolchain(None, board).name,)
+    for name in toolchains:
+        find_toolchain(name, board)
+    cases, skipped = _cases(models, suites, options)
+    pairs = [(name, kernels) for name in toolchains for kernels in options.kernels]
+    jobs = [Job(case, kernels, name, options.board) for case in cases for name, kernels in pairs]
+    rows = []
+    step = progress or (lambda what, done, total: None)
+    step("measuring", 0, len(jobs))
+    for job, row in zip(jobs, _measured(jobs, options.jobs), strict=True):
+        rows.append(row | {"published": published(job.case, board)})
+        step("measuring", len(rows), len(jobs))
+    baseline = options.baseline or choose_baseline(options.kernels)
+    add_ratios(rows, baseline)
+    return BenchReport(board, baseline, rows, skipped)
+
+
+def _check(board: Board, options: BenchOptions) -> None:
+    if board.is_host:
+        raise TinygenError(
+            "instructions of this computer cannot be counted", where=board.name,
+            fix="Name a board that is emulated; `tinygen boards` lists them.",
+        )  # fmt: skip
+    if not options.kernels:
+        raise TinygenError("no kernel family is named", where="--kernels", fix=f"Families: {', '.join(FAMILIES)}.")
+    for name in options.kernels:
+        if name not in FAMILIES:
+            raise TinygenError(f"there is no kernel family '{name}'", fix=f"Families: {', '.join(FAMILIES)}.")
+    if options.baseline is not None and options.baseline not in options.kernels:
+        raise TinygenError(
+            f"'{options.baseline}' is not among the kernels that are measured", where="--baseline",
+            fix=f"One of: {', '.join(options.kernels)}.",
+        )  # fmt: skip
+
+
+def _cases(
+    models: Sequence[Path], suites: Sequence[str], options: BenchOptions
+) -> tuple[list[Case], tuple[Skipped, ...]]:
+    cases = [case_of(OWN, path.stem, path) for path in models]
+    names = [case.name for case in cases]
+    for name in names:
+        if names.count(name) > 1:
+            raise TinygenError(f"two of the models are called '{name}'", fix="Give the files different names.")
+    skipped: list[Skipped] = []
+    for name in suites:
+        found = find_suite(name).cases(SuiteOptions(options.models))
+        cases += found.cases
+        skipped += found.skipped
+    if not cases:
+        raise TinygenError("there is nothing to measure", fix="Name models, or a suite: tinygen bench --list")
+    chosen = [case for case in cases if not options.only or any(fnmatch.fnmatch(case.name, p) for p in options.only)]
+    if not chosen:
+        known = ", ".join(case.name for case in cases)
+        raise TinygenError(f"no case is called {' or '.join(options.only)}", where="--case", fix=f"Cases: {known}.")
+    return chosen, tuple(skipped)
+
+
+def _measured(jobs: Sequence[Job], processes: int) -> Iterator[Row]:
+    """Rows in the order of the jobs."""
+    if processes < 2 or len(jobs) < 2:
+        yield from map(measure, jobs)
+        return
+    # Not forked: a thread may be drawing progress bars meanwhile, and would be copied with its locks held.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context) as pool:
+        try:
+            yield from pool.map(measure, jobs)
+        except BrokenProcessPool as error:
+            raise ToolchainError(
+                "a process that measured was killed", fix="Perhaps memory ran out: try again with --jobs 1."
+            ) from error
+
+
+def default_kernels(library: bool) -> tuple[str, ...]:
+    """Families to compare unless the user says: ours, and what it is measured against.
+
+    Args:
+        library: whether a foreign kernel library is at hand.
+    """
+    foreign = tuple(name for name in FAMILIES if name in OWN_ROUNDING) if library else ()
+    return ("tinygen", "reference", *foreign)
+
+
+def default_jobs() -> int:
+    """Two where there are two processors: each process runs a compiler with threads of its own."""
+    return min(2, os.cpu_count() or 1)
