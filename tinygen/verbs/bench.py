@@ -21,7 +21,6 @@ from tinygen.errors import TinygenError, ToolchainError
 from tinygen.lowering.select import FAMILIES
 from tinygen.targets.board import Board, load_board
 from tinygen.targets.toolchain import find_toolchain
-from tinygen.verbs.build import CYCLES_SOURCE
 from tinygen.version import VERSION
 
 Progress = Callable[[str, int, int], None]
@@ -78,7 +77,7 @@ class BenchReport:
             "board_title": self.board.title,
             "core": self.board.core,
             "clock_hz": self.board.core_hz,
-            "cycles_source": CYCLES_SOURCE,
+            "cycles_source": _cycles_source(self.rows),
             "baseline": self.baseline,
             "rows": self.rows,
             "summary": summarize(self.rows),
@@ -174,6 +173,14 @@ def _measured(jobs: Sequence[Job], processes: int) -> Iterator[Row]:
             raise ToolchainError(
                 "a process that measured was killed", fix="Perhaps memory ran out: try again with --jobs 1."
             ) from error
+
+
+def _cycles_source(rows: Sequence[Row]) -> str:
+    """What the cycles in rows are, as the rows themselves show."""
+    counted = [row for row in rows if row["error"] is None]
+    if all(row["cycles_predicted"] == row["instructions"] for row in counted):
+        return "estimate: one cycle per instruction"
+    return "predicted by a model of the core's pipeline"
 
 
 def default_kernels(library: bool) -> tuple[str, ...]:
