@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
+
 import numpy as np
 
 from tinygen.lowering.ctypes import double_literal, float_literal
 
+_CHUNK = 65536
+"""Elements at a time: lists of Python objects take tens of times the memory of the array."""
+_INT8 = [str(value) for value in (*range(128), *range(-128, 0))]
+"""Indexed by the value: Python's negative indices do the rest."""
+
 
 def integer_literal(value: int, dtype: np.dtype) -> str:
-    if dtype.name == "int32" and value == -(2**31):
+    if dtype == np.int32 and value == -(2**31):
         return "INT32_MIN"
-    if dtype.name == "int64":
+    if dtype == np.int64:
         return "INT64_MIN" if value == -(2**63) else f"INT64_C({value})"
     return str(value)
 
@@ -18,23 +26,38 @@ def integer_literal(value: int, dtype: np.dtype) -> str:
 def array_lines(data: np.ndarray, width: int = 96) -> list[str]:
     """The body of an array initialiser, wrapped."""
     flat = data.reshape(-1)
-    if flat.dtype == np.float64:
-        words = [double_literal(value) for value in flat]
-    elif flat.dtype.kind == "f":
-        words = [float_literal(value) for value in flat]
-    else:
-        words = [integer_literal(value, flat.dtype) for value in flat.tolist()]
-        words = ["1" if word == "True" else "0" if word == "False" else word for word in words]
     lines: list[str] = []
-    current = ""
-    for word in words:
-        if len(current) + len(word) + 2 > width:
-            lines.append(current.rstrip())
-            current = ""
-        current += word + ", "
-    if current:
-        lines.append(current.rstrip())
+    rest: list[str] = []
+    for start in range(0, max(flat.size, 1), _CHUNK):
+        words = rest + _words(flat[start : start + _CHUNK])
+        ends = list(accumulate(len(word) + 2 for word in words))
+        first = 0
+        # A line is whole when the next word is known not to fit on it.
+        while first < len(words) and ends[-1] - (ends[first - 1] if first else 0) > width:
+            before = ends[first - 1] if first else 0
+            last = max(bisect_right(ends, before + width, first), first + 1)
+            lines.append(", ".join(words[first:last]) + ",")
+            first = last
+        rest = words[first:]
+    if rest:
+        lines.append(", ".join(rest) + ",")
     return lines
+
+
+def _words(flat: np.ndarray) -> list[str]:
+    """Each element as a C literal."""
+    if flat.dtype == np.float64:
+        return [double_literal(value) for value in flat]
+    if flat.dtype.kind == "f":
+        return [float_literal(value) for value in flat]
+    if flat.dtype == np.int8:
+        return list(map(_INT8.__getitem__, flat.tolist()))
+    if flat.dtype.kind == "b":
+        return ["1" if value else "0" for value in flat.tolist()]
+    if flat.dtype.itemsize < 4:
+        return list(map(str, flat.tolist()))
+    dtype = flat.dtype
+    return [integer_literal(value, dtype) for value in flat.tolist()]
 
 
 def comment_safe(text: str) -> str:

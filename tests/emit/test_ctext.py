@@ -1,0 +1,30 @@
+"""Array bodies: every element once, in order, on lines that are as full as they may be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tinygen.emit.ctext import array_lines
+
+
+@pytest.mark.parametrize("size", [0, 1, 24, 25, 1000, 65535, 65536, 65537, 140_000])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "bool"])
+def test_lines(size: int, dtype: str) -> None:
+    rng = np.random.default_rng(size)
+    data = rng.random(size) < 0.5 if dtype == "bool" else rng.integers(-128, 128, size).astype(dtype)
+    lines = array_lines(data.reshape(1, -1), width=60)
+    assert all(line.endswith(",") and len(line) + 1 <= 60 for line in lines)
+    assert [int(word) for line in lines for word in line[:-1].split(", ")] == data.astype(int).tolist()
+    for line, following in zip(lines, lines[1:], strict=False):
+        word = following.split(", ")[0].rstrip(",")
+        assert len(line) + 1 + len(word) + 2 > 60, "the next word would have fitted"
+
+
+def test_extremes() -> None:
+    for dtype in ("int8", "int16", "uint8", "uint16"):
+        info = np.iinfo(dtype)
+        assert array_lines(np.array([info.min, info.max], dtype)) == [f"{info.min}, {info.max},"]
+    assert array_lines(np.array([-(2**31), 2**31 - 1], np.int32)) == ["INT32_MIN, 2147483647,"]
+    assert array_lines(np.array([-(2**63), 5], np.int64)) == ["INT64_MIN, INT64_C(5),"]
+    assert array_lines(np.array([0.5, -1], np.float32))[0].startswith("0.5")
