@@ -231,16 +231,31 @@ TG_INLINE void tg_fill(uint32_t *to, int16_t code, int32_t pairs)
     }
 }
 
+/* Cores that issue two instructions at once (Cortex-M7) want loads between products, others want them together. */
+#ifndef TG_DUAL_ISSUE
+#define TG_DUAL_ISSUE 0
+#endif
+
 #if TG_HAVE_DSP && defined(__OPTIMIZE__)
 #define TG_IN_REGISTERS 1
-/* Volatile, so that loads and products stay in the order written: a load two products ahead of its use is free. */
+/* Volatile, so that loads and products stay in the order written. */
 #define TG_LOAD(to, words, n) __asm__ volatile("ldr %0, [%1, %2]" : "=r"(to) : "r"(words), "i"(4 * (n)))
 #define TG_MAC(sum, a, b) __asm__ volatile("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(a), "r"(b))
+#define TG_EXTEND(word) __asm__ volatile("sxtb16 %0, %0" : "+r"(word))
 /* pointer += n, and no second counter beside it. */
 #define TG_ADVANCE(words, n) __asm__ volatile("add %0, %0, %1" : "+r"(words) : "i"(4 * (n)))
 /* Loads are hidden from the compiler: what it has still to write must be written before, what comes later after. */
 #define TG_FENCE() __asm__ volatile("" : : : "memory")
-/* Pair n of the taps; loads what the next one begins with. */
+#else
+#define TG_IN_REGISTERS 0
+#endif
+
+#if TG_IN_REGISTERS && TG_DUAL_ISSUE
+/* Pair n of the taps beside loads for what comes two cycles later, in the end for the next pair. */
+#define TG_DOT_2X4_BEGIN()                                                                                   \
+    TG_LOAD(x0, x, 0);                                                                                       \
+    TG_LOAD(x1, x, apart);                                                                                   \
+    TG_LOAD(u, w, 0)
 #define TG_DOT_2X4_STEP(n)                                                                                   \
     TG_MAC(a0, u, x0);                                                                                       \
     TG_LOAD(v, w, 4 * (n) + 1);                                                                              \
@@ -256,8 +271,24 @@ TG_INLINE void tg_fill(uint32_t *to, int16_t code, int32_t pairs)
     TG_LOAD(x0, x, ((n) + 1) * step);                                                                        \
     TG_MAC(d1, v, x1);                                                                                       \
     TG_LOAD(x1, x, ((n) + 1) * step + apart)
-#else
-#define TG_IN_REGISTERS 0
+#elif TG_IN_REGISTERS
+/* Pair n of the taps: loads that follow each other take one cycle each, but for the first. */
+#define TG_DOT_2X4_BEGIN()
+#define TG_DOT_2X4_STEP(n)                                                                                   \
+    TG_LOAD(x0, x, (n) * step);                                                                              \
+    TG_LOAD(x1, x, (n) * step + apart);                                                                      \
+    TG_LOAD(u, w, 4 * (n));                                                                                  \
+    TG_LOAD(v, w, 4 * (n) + 1);                                                                              \
+    TG_MAC(a0, u, x0);                                                                                       \
+    TG_MAC(a1, u, x1);                                                                                       \
+    TG_MAC(b0, v, x0);                                                                                       \
+    TG_MAC(b1, v, x1);                                                                                       \
+    TG_LOAD(u, w, 4 * (n) + 2);                                                                              \
+    TG_LOAD(v, w, 4 * (n) + 3);                                                                              \
+    TG_MAC(c0, u, x0);                                                                                       \
+    TG_MAC(c1, u, x1);                                                                                       \
+    TG_MAC(d0, v, x0);                                                                                       \
+    TG_MAC(d1, v, x1)
 #endif
 
 /*
@@ -276,9 +307,7 @@ TG_INLINE void tg_dot_2x4(
     uint32_t x0, x1, u, v;
     const uint32_t *const end = w + 4 * pairs;
     TG_FENCE();
-    TG_LOAD(x0, x, 0);
-    TG_LOAD(x1, x, apart);
-    TG_LOAD(u, w, 0);
+    TG_DOT_2X4_BEGIN();
     if (pairs % 4 == 0) {
         do {
             TG_DOT_2X4_STEP(0);
@@ -305,6 +334,121 @@ TG_INLINE void tg_dot_2x4(
             const uint32_t weight = w[4 * pair + filter];
             sums[2 * filter] = tg_smlad(weight, x[pair * step], sums[2 * filter]);
             sums[2 * filter + 1] = tg_smlad(weight, x[pair * step + apart], sums[2 * filter + 1]);
+        }
+    }
+#endif
+}
+
+/*
+ * Activations for tg_dot_1x4(): each four codes x become the pairs (x1, x3) and (256 x0 - x1 + 127, 256 x2 - x3 + 127).
+ * The 127 makes the second fit; what it adds to a sum of products is a constant. The last four are filled with zeros.
+ */
+TG_INLINE void tg_spread_dense(uint32_t *to, const int8_t *from, int32_t count)
+{
+    for (int32_t i = 0; i < count; i += 4, to += 2) {
+        uint32_t word = 0;
+        TG_COPY(&word, from + i, count - i < 4 ? (uint32_t)(count - i) : 4U);
+        const uint32_t odd = tg_sxtb16_odd(word);
+        const uint32_t even = (word & 0x00FF00FFU) << 8;
+        /* Halves apart: what the lower one borrows must not reach the upper one. */
+        const uint32_t low = (even - odd + 127U) & 0xFFFFU;
+        const uint32_t high = (even & 0xFFFF0000U) - (odd & 0xFFFF0000U) + (127U << 16);
+        to[0] = odd;
+        to[1] = low | high;
+    }
+}
+
+#if TG_IN_REGISTERS && TG_DUAL_ISSUE
+/* Four taps; what the next four begin with is loaded as soon as there is a register for it. */
+#define TG_DOT_1X4_BEGIN()                                                                                   \
+    TG_LOAD(x0, x, 0);                                                                                       \
+    TG_LOAD(u, w, 0);                                                                                        \
+    TG_LOAD(v, w, 1);                                                                                        \
+    TG_LOAD(s, w, 2);                                                                                        \
+    TG_LOAD(t, w, 3)
+#define TG_DOT_1X4_STEP(n)                                                                                   \
+    TG_MAC(a, u, x0);                                                                                        \
+    TG_LOAD(x1, x, 2 * (n) + 1);                                                                             \
+    TG_EXTEND(u);                                                                                            \
+    TG_MAC(b, v, x0);                                                                                        \
+    TG_EXTEND(v);                                                                                            \
+    TG_MAC(c, s, x0);                                                                                        \
+    TG_EXTEND(s);                                                                                            \
+    TG_MAC(d, t, x0);                                                                                        \
+    TG_EXTEND(t);                                                                                            \
+    TG_MAC(a, u, x1);                                                                                        \
+    TG_MAC(b, v, x1);                                                                                        \
+    TG_LOAD(x0, x, 2 * (n) + 2);                                                                             \
+    TG_MAC(c, s, x1);                                                                                        \
+    TG_LOAD(u, w, 4 * (n) + 4);                                                                              \
+    TG_MAC(d, t, x1);                                                                                        \
+    TG_LOAD(v, w, 4 * (n) + 5);                                                                              \
+    TG_LOAD(s, w, 4 * (n) + 6);                                                                              \
+    TG_LOAD(t, w, 4 * (n) + 7)
+#elif TG_IN_REGISTERS
+#define TG_DOT_1X4_BEGIN()
+#define TG_DOT_1X4_STEP(n)                                                                                   \
+    TG_LOAD(x0, x, 2 * (n));                                                                                 \
+    TG_LOAD(x1, x, 2 * (n) + 1);                                                                             \
+    TG_LOAD(u, w, 4 * (n));                                                                                  \
+    TG_LOAD(v, w, 4 * (n) + 1);                                                                              \
+    TG_LOAD(s, w, 4 * (n) + 2);                                                                              \
+    TG_LOAD(t, w, 4 * (n) + 3);                                                                              \
+    TG_MAC(a, u, x0);                                                                                        \
+    TG_MAC(b, v, x0);                                                                                        \
+    TG_MAC(c, s, x0);                                                                                        \
+    TG_MAC(d, t, x0);                                                                                        \
+    TG_EXTEND(u);                                                                                            \
+    TG_EXTEND(v);                                                                                            \
+    TG_EXTEND(s);                                                                                            \
+    TG_EXTEND(t);                                                                                            \
+    TG_MAC(a, u, x1);                                                                                        \
+    TG_MAC(b, v, x1);                                                                                        \
+    TG_MAC(c, s, x1);                                                                                        \
+    TG_MAC(d, t, x1)
+#endif
+
+/*
+ * Adds 256 times the products of 4 outputs over `fours` times four taps, modulo 2^32.
+ *
+ * x: [fours][2] from tg_spread_dense(); weights: [fours][4 outputs], the int16 pair (w0 + 256 w1, w2 + 256 w3). Two products
+ * of pairs give all four taps, and only one of them needs an extension:
+ *   (w0 + 256 w1) x1 + (w2 + 256 w3) x3 + w0 (256 x0 - x1) + w2 (256 x2 - x3) = 256 (w0 x0 + w1 x1 + w2 x2 + w3 x3).
+ * One word behind x and four behind the weights may be read, and are not used.
+ */
+TG_INLINE void tg_dot_1x4(int32_t sums[4], const uint32_t *x, const int8_t *weights, int32_t fours)
+{
+#if TG_IN_REGISTERS
+    const uint32_t *w = (const uint32_t *)(const void *)weights;
+    int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+    uint32_t x0, x1, u, v, s, t;
+    const uint32_t *const end = w + 4 * fours;
+    TG_FENCE();
+    TG_DOT_1X4_BEGIN();
+    if (fours % 4 == 0) {
+        do {
+            TG_DOT_1X4_STEP(0);
+            TG_DOT_1X4_STEP(1);
+            TG_DOT_1X4_STEP(2);
+            TG_DOT_1X4_STEP(3);
+            TG_ADVANCE(x, 8);
+            TG_ADVANCE(w, 16);
+        } while (w != end);
+    } else {
+        do {
+            TG_DOT_1X4_STEP(0);
+            TG_ADVANCE(x, 2);
+            TG_ADVANCE(w, 4);
+        } while (w != end);
+    }
+    TG_FENCE();
+    sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
+#else
+    for (int32_t four = 0; four < fours; four++) {
+        for (int32_t i = 0; i < 4; i++) {
+            const uint32_t word = tg_load32(weights + 16 * four + 4 * i);
+            sums[i] = tg_smlad(word, x[2 * four], sums[i]);
+            sums[i] = tg_smlad(tg_sxtb16(word), x[2 * four + 1], sums[i]);
         }
     }
 #endif

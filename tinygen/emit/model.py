@@ -48,6 +48,7 @@ def emit_model(program: Program, source: str) -> EmittedModel:
         "constants": list(writer.arrays.values()),
         "headers": sorted(writer.headers),
         "library_headers": sorted(writer.library_headers),
+        "dual_issue": "dual-issue" in program.isa and "tinygen_simd.h" in writer.headers,
     }
     name = program.graph.name
     files = {

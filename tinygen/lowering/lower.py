@@ -53,7 +53,7 @@ def lower(
             best, choices = reordered, ordered
     program = _placed(best.graph, choices, spend_scratch(choices, best.buffers))
     optimal = schedule.optimal and (changed or best is given)
-    return replace(program, ordering=Ordering(given.memory.arena_bytes, changed, optimal))
+    return replace(program, ordering=Ordering(given.memory.arena_bytes, changed, optimal), isa=frozenset(isa))
 
 
 def _placed(graph: Graph, choices: Sequence[Choice], plans: Sequence[KernelPlan]) -> Program:

@@ -53,6 +53,7 @@ class Program:
         buffers: the arena's buffers with their lifetimes, for the report.
         memory: their places.
         ordering: whether operators were moved, and what that saves.
+        isa: instruction sets of the core it was made for.
     """
 
     graph: Graph
@@ -61,6 +62,7 @@ class Program:
     buffers: tuple[Buffer, ...]
     memory: MemoryPlan
     ordering: Ordering
+    isa: frozenset[str] = frozenset()
 
     @property
     def layers(self) -> tuple[Step, ...]:

@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 _PIN = re.compile(r"P([A-K])(\d{1,2})")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_ISA = ("c99", "dsp", "fpu-sp", "fpu-dp", "mve", "rv32")
+_ISA = ("c99", "dsp", "fpu-sp", "fpu-dp", "mve", "rv32", "dual-issue")
 _ENGINES = ("unicorn", "qemu", "native")
 _USES = ("code", "constants", "stack", "data")
 

@@ -65,6 +65,7 @@ def conv_2d_s8_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     if not _matches(node) or depth % 4 or rows.kernel * columns.kernel == 1 or columns.dilation > 1 or too_far:
         return ()
     ending = epilogue(node, axis=0)
+    assert ending is not None
     constants, packed = _constants(node, ending)
     return [_rows_plan(node, size, packed, ending, constants) for size in _blocks(rows.output)]
 
@@ -115,6 +116,7 @@ def conv_2d_s8_dsp(node: Node) -> Sequence[KernelPlan]:
     if not _matches(node):
         return ()
     ending = epilogue(node, axis=0)
+    assert ending is not None
     constants, packed = _constants(node, ending)
     pixels = node.output.shape[1] * node.output.shape[2]
     blocks = _blocks(pixels + pixels % 2)

@@ -70,6 +70,7 @@ def depthwise_conv_2d_s8_dsp_rows(node: Node) -> KernelPlan | None:
     both = rows.stride == 1 and rows.output > 1
     column = column_products(rows.kernel, both)
     ending = epilogue(node, axis=3)
+    assert ending is not None
     width = (columns.output - 1) * columns.stride + columns.kernel
     words = columns.kernel * len(column.words)
     weights = node.constant(1)[0].transpose(2, 1, 0).reshape(-1)

@@ -9,7 +9,8 @@ import numpy as np
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.kernels.support import mac
-from tinygen.lowering.kernels.support.packing import pack_dsp_rows
+from tinygen.lowering.kernels.support.packing import pack_carried_rows, pack_dsp_rows
+from tinygen.lowering.kernels.support.requantize import epilogue
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 
@@ -90,4 +91,41 @@ def fully_connected_s8_dsp(node: Node) -> KernelPlan | None:
         scratch_bytes=2 * taps,
         headers=("tinygen_math.h", "tinygen_simd.h", *scale.headers),
         cycles=rows * (1.5 * depth + outputs * (1.6 * taps + scale.cycles)),
+    )
+
+
+@kernel(FullyConnected, name="fully_connected_s8_dsp_4", family="tinygen", isa="dsp")
+def fully_connected_s8_dsp_4(node: Node) -> KernelPlan | None:
+    """Four outputs at a time; one extension serves four weights (see tg_dot_1x4), sums are 256 times as large."""
+    if node.output.dtype != np.int8 or not node.input(1).is_constant or node.input(1).zero_point:
+        return None
+    weights = node.constant(1)
+    outputs, depth = weights.shape
+    packed = pack_carried_rows(weights)
+    ending = epilogue(node, axis=0, unit=256)
+    if packed is None or ending is None:
+        return None
+    taps = packed.shape[1]
+    # What the shifted activations add: see tg_spread_dense().
+    even = weights[:, 0::2].astype(np.int64).sum(axis=1)
+    channels = ending.rows.copy()
+    channels[:, 0] -= 127 * even
+    wrapped = channels.astype(np.int64).astype(np.uint32).astype(np.int32)
+    rows = node.input(0).size // depth
+    return KernelPlan(
+        template="fully_connected/fully_connected_s8_dsp_4.c.j2",
+        stem=f"fully_connected_s8_dsp_{depth}x{outputs}",
+        context={"rows": rows, "depth": depth, "taps": taps, "outputs": outputs, **ending.context},
+        constants=(
+            # The loop reads one block ahead.
+            Constant(
+                "weights",
+                np.append(packed.reshape(-1), np.zeros(16, np.int8)),
+                f"{list(packed.shape)}, four outputs, four taps of each in turn",
+            ),
+            Constant("channels", wrapped.reshape(-1), f"per channel: {ending.layout}"),
+        ),
+        scratch_bytes=2 * taps + 4,
+        headers=("tinygen_math.h", "tinygen_simd.h"),
+        cycles=rows * (2.0 * depth + packed.shape[0] * (1.05 * taps + 8)),
     )

@@ -23,7 +23,7 @@ class Epilogue:
 
     Attributes:
         context: template values for kernels/requantize.j2.
-        rows: int32 [channels, words]: bias first, then what the form wants.
+        rows: int32 [channels, words]: the bias, then what the form wants of each channel.
         layout: one phrase on the words.
     """
 
@@ -31,13 +31,54 @@ class Epilogue:
     rows: np.ndarray
     layout: str
 
-    def constant(self, order: np.ndarray | None = None) -> Constant:
-        """The rows as one array, channels in another order when one is given."""
-        rows = self.rows if order is None else self.rows[order]
-        return Constant("channels", rows.reshape(-1).astype(np.int32), f"per channel: {self.layout}")
+    def constant(self) -> Constant:
+        """The rows as one array."""
+        return Constant("channels", self.rows.reshape(-1).astype(np.int32), f"per channel: {self.layout}")
 
 
-def epilogue(node: Node, *, axis: int) -> Epilogue:
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """What the forms are made from; arrays per channel."""
+
+    node: Node
+    activation: Activation
+    rounding: Rounding
+    bias: np.ndarray
+    lows: np.ndarray
+    highs: np.ndarray
+    low: int
+    high: int
+    unit: int
+
+    @property
+    def largest(self) -> int:
+        return int(max(np.abs(self.lows).max(), np.abs(self.highs).max()))
+
+    def write(self, form: str, start: np.ndarray, **columns: np.ndarray | int) -> Epilogue:
+        """Columns with one value for all channels become literals."""
+        context: dict[str, Any] = {
+            "form": form,
+            "unit": self.unit,
+            "low": self.low,
+            "high": self.high,
+            "clamped": self.low > -128 or self.high < 127,
+            "output_zero": self.node.output.zero_point,
+        }
+        words, names = [start], ["bias"]
+        for name, values in columns.items():
+            one = np.ravel(values)
+            if np.all(one == one[0]):
+                context[name] = int(one[0])
+            else:
+                words.append(np.broadcast_to(values, start.shape))
+                context[name] = len(names)
+                names.append(name)
+        literals = [name for name in columns if name not in names]
+        context |= {"words": len(words), "literals": literals}
+        return Epilogue(context, np.stack(words, axis=1), ", ".join(names))
+
+
+def epilogue(node: Node, *, axis: int, unit: int = 1) -> Epilogue | None:
     """The cheapest form that equals the semantics on every accumulator this layer can reach.
 
     `fused`: multiply-add and saturate (see `staircase`). `stepwise`: the two roundings one after the other, without
@@ -46,22 +87,20 @@ def epilogue(node: Node, *, axis: int) -> Epilogue:
     Args:
         node: an int8 layer with constant weights.
         axis: the output-channel axis of the weights.
+        unit: the kernel's accumulators are this many times the sums.
+
+    Returns:
+        None when no form fits; with unit 1 and two roundings there always is one.
     """
     bias = folded_bias(node, axis=axis).data.astype(np.int64)
     lows, highs = reachable(node, bias, axis=axis)
     activation: Activation = getattr(node.op, "activation", Activation.NONE)
     low, high = quantized_activation_range(activation, node.output)
-    context: dict[str, Any] = {
-        "low": low,
-        "high": high,
-        "clamped": low > -128 or high < 127,
-        "output_zero": node.output.zero_point,
-    }
-    return (
-        _fused(node, activation, bias, lows, highs, context)
-        or _stepwise(node, bias, lows, highs, context)
-        or _plain(node, bias, context)
-    )
+    rounding: Rounding = getattr(node.op, "ROUNDING", Rounding.TWICE)
+    layer = _Layer(node, activation, rounding, bias, lows, highs, low, high, unit)
+    if layer.largest * unit >= 2**31:
+        return None if unit > 1 else _plain(layer)
+    return _fused(layer) or _stepwise(layer) or _plain(layer)
 
 
 def reachable(node: Node, bias: np.ndarray, *, axis: int) -> tuple[np.ndarray, np.ndarray]:
@@ -71,50 +110,47 @@ def reachable(node: Node, bias: np.ndarray, *, axis: int) -> tuple[np.ndarray, n
     return bias - 128 * positive + 127 * negative, bias + 127 * positive - 128 * negative
 
 
-def _fused(
-    node: Node, activation: Activation, bias: np.ndarray, lows: np.ndarray, highs: np.ndarray, context: dict[str, Any]
-) -> Epilogue | None:
-    rounding: Rounding = getattr(node.op, "ROUNDING", Rounding.TWICE)
-    real = np.array(semantics.real_multipliers(node)) * np.ones(len(bias))
-
+def _fused(layer: _Layer) -> Epilogue | None:
     def staircase(accumulators: np.ndarray) -> np.ndarray:
-        return semantics.requantize(node, accumulators, activation, rounding)
+        return semantics.requantize(layer.node, accumulators, layer.activation, layer.rounding)
 
-    if max(np.abs(lows).max(), np.abs(highs).max()) >= _SMALL or not _rises(node, lows, highs):
+    if layer.largest >= _SMALL or not _rises(layer):
         return None
-    found = fit(staircase, real, lows, highs, context["low"], context["high"])
+    real = np.array(semantics.real_multipliers(layer.node))
+    lows, highs = layer.lows, layer.highs
+    if len(real) == 1:
+        # One scale, one staircase: its constants need not be repeated.
+        lows, highs = lows.min(keepdims=True), highs.max(keepdims=True)
+    found = fit(staircase, real, lows, highs, layer.low, layer.high, layer.unit)
     if found is None:
         return None
-    rows = np.stack([bias + found.moved, found.multiplier, found.offset], axis=1)
-    return Epilogue(
-        context | {"form": "fused", "words": 3, "shift": found.shift}, rows, "bias, multiplier, offset"
-    )
+    return layer.write(
+        "fused", layer.bias * layer.unit + found.moved,
+        multiplier=found.multiplier, offset=found.offset, shift=found.shift,
+    )  # fmt: skip
 
 
-def _stepwise(
-    node: Node, bias: np.ndarray, lows: np.ndarray, highs: np.ndarray, context: dict[str, Any]
-) -> Epilogue | None:
-    if getattr(node.op, "ROUNDING", Rounding.TWICE) is not Rounding.TWICE:
+def _stepwise(layer: _Layer) -> Epilogue | None:
+    if layer.rounding is not Rounding.TWICE:
         return None
-    multiplier, shift = (np.broadcast_to(x, bias.shape) for x in semantics.multipliers(node))
-    largest = int(max(np.abs(lows).max(), np.abs(highs).max()))
-    if shift.max() >= 0 or shift.min() < -24 or largest >= _SMALL:
+    multiplier, shift = semantics.multipliers(layer.node)
+    if shift.max() >= 0 or shift.min() < -24 or layer.largest >= _SMALL:
         return None
-    offset = (np.int64(1) << (-shift - 1)) + (node.output.zero_point << -shift)
-    scaled = (largest * multiplier) >> 31
+    offset = (np.int64(1) << (-shift - 1)) + (layer.node.output.zero_point << -shift)
+    scaled = (layer.largest * multiplier) >> 31
     if np.any(scaled + np.abs(offset) + 2 >= 2**31):
         return None
-    rows = np.stack([bias, multiplier, offset, -shift], axis=1)
-    return Epilogue(context | {"form": "stepwise", "words": 4}, rows, "bias, multiplier, offset, shift")
+    return layer.write("stepwise", layer.bias * layer.unit, multiplier=multiplier, offset=offset, shift=-shift)
 
 
-def _plain(node: Node, bias: np.ndarray, context: dict[str, Any]) -> Epilogue:
-    multiplier, shift = (np.broadcast_to(x, bias.shape) for x in semantics.multipliers(node))
-    rows = np.stack([bias, multiplier, shift], axis=1)
-    return Epilogue(context | {"form": "plain", "words": 3}, rows, "bias, multiplier, shift")
+def _plain(layer: _Layer) -> Epilogue | None:
+    if layer.rounding is not Rounding.TWICE:
+        return None
+    multiplier, shift = semantics.multipliers(layer.node)
+    return layer.write("plain", layer.bias * layer.unit, multiplier=multiplier, shift=shift)
 
 
-def _rises(node: Node, lows: np.ndarray, highs: np.ndarray) -> bool:
+def _rises(layer: _Layer) -> bool:
     """Whether no accumulator overflows on its way, so that codes never fall as it rises."""
-    _, shift = semantics.multipliers(node)
-    return bool(int(max(np.abs(lows).max(), np.abs(highs).max())) << max(int(shift.max()), 0) < _SMALL)
+    _, shift = semantics.multipliers(layer.node)
+    return bool(layer.largest << max(int(shift.max()), 0) < _SMALL)

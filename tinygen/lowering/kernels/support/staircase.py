@@ -24,7 +24,7 @@ import numpy as np
 Staircase = Callable[[np.ndarray], np.ndarray]
 """Codes of accumulators [n, channels], channel by channel, never falling as the accumulator rises."""
 
-_MAX_SHIFT = 24
+_MAX_SHIFT = 30
 _TRIALS = 33
 _BIAS_SHIFTS = (1 << 10, 1 << 14, 1 << 18)
 _SAFE = 2**31 - 2**19
@@ -46,7 +46,13 @@ class Fit(NamedTuple):
 
 
 def fit(
-    staircase: Staircase, real: np.ndarray, lows: np.ndarray, highs: np.ndarray, floor: int, ceiling: int
+    staircase: Staircase,
+    real: np.ndarray,
+    lows: np.ndarray,
+    highs: np.ndarray,
+    floor: int,
+    ceiling: int,
+    unit: int = 1,
 ) -> Fit | None:
     """Constants that reproduce a staircase, or None when there are none.
 
@@ -55,9 +61,10 @@ def fit(
         real: scale per channel, positive.
         lows, highs: smallest and largest accumulator that can occur, per channel.
         floor, ceiling: what the codes saturate at (after any clamp); outside the two nothing need be right.
+        unit: the kernel's accumulators are this many times those of the semantics.
     """
-    largest = float(real.max(initial=0.0))
-    if not 0.0 < largest < 0.5 or max(np.abs(lows).max(), np.abs(highs).max()) >= 2**30:
+    largest = float(real.max(initial=0.0)) / unit
+    if not 0.0 < largest < 0.5 or max(np.abs(lows).max(), np.abs(highs).max()) * unit >= _SAFE:
         return None
     shift = min(int(np.floor(np.log2(0.5 / largest))), _MAX_SHIFT)
     if largest * 2.0 ** (32 + shift) > 2**31 - _TRIALS:
@@ -68,8 +75,8 @@ def fit(
     columns = []
     for channel in range(len(real)):
         found = _fit_channel(
-            float(real[channel]), shift, steps, at[:, channel], below[:, channel],
-            max(abs(int(lows[channel])), abs(int(highs[channel]))),
+            float(real[channel]) / unit, shift, steps, _scaled(at[:, channel], unit), _scaled(below[:, channel], unit),
+            unit * max(abs(int(lows[channel])), abs(int(highs[channel]))),
         )  # fmt: skip
         if found is None:
             return None
@@ -102,6 +109,10 @@ def _constraints(
     at = np.where((column <= last) & (column >= first) & (column > floor), left, _NONE)
     below = np.where((column > first) & (column <= last + 1) & (column <= ceiling), left - 1, _NONE)
     return steps, at, below
+
+
+def _scaled(accumulators: np.ndarray, unit: int) -> np.ndarray:
+    return np.where(accumulators == _NONE, _NONE, np.where(accumulators == _NONE, 0, accumulators) * unit)
 
 
 def _fit_channel(
@@ -142,6 +153,7 @@ def _split(multiplier: int, least: int, most: int, largest: int, shift: int) -> 
         rest = least - moved * multiplier
         offset = -((-rest) >> 32)
         fits = (moved * multiplier + (offset << 32) < most) & (np.abs(offset) < _SAFE)
+        fits &= largest + np.abs(moved) < 2**31
         fits &= np.abs(offset) + (((largest + np.abs(moved)) * multiplier) >> 32) < _SAFE
         if fits.any():
             index = int(np.argmax(fits))
