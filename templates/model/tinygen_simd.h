@@ -244,6 +244,16 @@ TG_INLINE void tg_fill(uint32_t *to, int16_t code, int32_t pairs)
 #define TG_EXTEND(word) __asm__ volatile("sxtb16 %0, %0" : "+r"(word))
 /* pointer += n, and no second counter beside it. */
 #define TG_ADVANCE(words, n) __asm__ volatile("add %0, %0, %1" : "+r"(words) : "i"(4 * (n)))
+/* The end of a loop is kept where it takes no core register: in the FPU, if there is one. */
+#if defined(__ARM_FP)
+#define TG_KEEP(name, pointer)                                                                               \
+    float name;                                                                                              \
+    __asm__ volatile("vmov %0, %1" : "=t"(name) : "r"(pointer))
+#define TG_RECALL(word, name) __asm__ volatile("vmov %0, %1" : "=r"(word) : "t"(name))
+#else
+#define TG_KEEP(name, pointer) const uint32_t name = (uint32_t)(pointer)
+#define TG_RECALL(word, name) ((word) = (name))
+#endif
 /* Loads are hidden from the compiler: what it has still to write must be written before, what comes later after. */
 #define TG_FENCE() __asm__ volatile("" : : : "memory")
 #else
@@ -305,10 +315,24 @@ TG_INLINE void tg_dot_2x4(
     int32_t a0 = sums[0], a1 = sums[1], b0 = sums[2], b1 = sums[3];
     int32_t c0 = sums[4], c1 = sums[5], d0 = sums[6], d1 = sums[7];
     uint32_t x0, x1, u, v;
-    const uint32_t *const end = w + 4 * pairs;
+    TG_KEEP(end, w + 4 * pairs);
     TG_FENCE();
     TG_DOT_2X4_BEGIN();
-    if (pairs % 4 == 0) {
+    if (pairs % 8 == 0) {
+        do {
+            TG_DOT_2X4_STEP(0);
+            TG_DOT_2X4_STEP(1);
+            TG_DOT_2X4_STEP(2);
+            TG_DOT_2X4_STEP(3);
+            TG_DOT_2X4_STEP(4);
+            TG_DOT_2X4_STEP(5);
+            TG_DOT_2X4_STEP(6);
+            TG_DOT_2X4_STEP(7);
+            TG_ADVANCE(x, 8 * step);
+            TG_ADVANCE(w, 32);
+            TG_RECALL(v, end);
+        } while ((uint32_t)w != v);
+    } else if (pairs % 4 == 0) {
         do {
             TG_DOT_2X4_STEP(0);
             TG_DOT_2X4_STEP(1);
@@ -316,14 +340,16 @@ TG_INLINE void tg_dot_2x4(
             TG_DOT_2X4_STEP(3);
             TG_ADVANCE(x, 4 * step);
             TG_ADVANCE(w, 16);
-        } while (w != end);
+            TG_RECALL(v, end);
+        } while ((uint32_t)w != v);
     } else {
         do {
             TG_DOT_2X4_STEP(0);
             TG_DOT_2X4_STEP(1);
             TG_ADVANCE(x, 2 * step);
             TG_ADVANCE(w, 8);
-        } while (w != end);
+            TG_RECALL(v, end);
+        } while ((uint32_t)w != v);
     }
     TG_FENCE();
     sums[0] = a0, sums[1] = a1, sums[2] = b0, sums[3] = b1;
