@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from tinygen.ir.graph import Graph
 from tinygen.passes.fold_constants import fold_constants
+from tinygen.passes.fold_ranges import fold_ranges
+from tinygen.passes.remove_channels import remove_channels
 from tinygen.passes.remove_dead import remove_dead
 
 
 def simplify(graph: Graph) -> Graph:
-    """Folds what depends on constants only and drops what nothing reads."""
-    return remove_dead(fold_constants(graph))
+    """Computes now what does not depend on the input, and drops what nothing reads: operators, tensors, channels."""
+    graph = remove_dead(fold_constants(graph))
+    while True:
+        # Without its unread channels, a tensor may be constant as a whole.
+        smaller = remove_channels(remove_dead(fold_constants(fold_ranges(graph))))
+        if smaller.ops == graph.ops:
+            return smaller
+        graph = smaller

@@ -25,7 +25,7 @@ from tinygen.targets.board import Board, load_board
 from tinygen.targets.cmsis_nn import CmsisNn, find_checkout
 from tinygen.targets.firmware_project import write_firmware_project
 from tinygen.targets.toolchain import BuildResult, build_elf, find_toolchain
-from tinygen.verbs.manifest import MANIFEST, describe_program
+from tinygen.verbs.manifest import MANIFEST, describe_program, describe_simplification
 from tinygen.verbs.predicted import profile_json
 from tinygen.verbs.report import render_report
 from tinygen.version import VERSION
@@ -100,7 +100,8 @@ def build(
         raise TinygenError(f"there is no kernel family '{options.kernels}'", fix=f"Families: {', '.join(FAMILIES)}.")
     toolchain = find_toolchain(options.toolchain, board)
     step("reading the model", 0, 4)
-    graph = simplify(load_model(model, options.name))
+    source = load_model(model, options.name)
+    graph = simplify(source)
     library = CmsisNn(find_checkout(options.cmsis_nn), board, toolchain) if options.kernels == CMSIS_NN else None
     program = lower(graph, family=options.kernels, isa=isa_of(board), library=library)
     step("writing C", 1, 4)
@@ -111,6 +112,7 @@ def build(
         project = write_firmware_project(board, folder, stack_bytes=options.stack_bytes)
         step("compiling", 2, 4)
         result = build_elf(project, toolchain)
+        content["simplified"] = describe_simplification(source, graph)
         manifest = content | _board_part(board, result, options, project.stack_bytes)
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         step("measuring", 3, 4)

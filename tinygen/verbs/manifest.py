@@ -10,6 +10,7 @@ from typing import Any
 from tinygen.emit.model import EmittedModel
 from tinygen.errors import TinygenError
 from tinygen.ir.encodings import Affine
+from tinygen.ir.graph import Graph
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.program import Program, Step, constants_of
 
@@ -33,6 +34,22 @@ def describe_program(program: Program, emitted: EmittedModel) -> dict[str, Any]:
             for b, offset in zip(program.buffers, program.memory.offsets, strict=True)
         ],
         "steps": [step.node.op.name for step in program.steps],
+    }
+
+
+def describe_simplification(source: Graph, graph: Graph) -> dict[str, Any]:
+    """What the passes took away: whole layers, and channels of those that compute them."""
+    narrower = {
+        node.op.name: source.tensors[node.output.name].shape[-1] - node.output.shape[-1]
+        for node in graph.nodes()
+        if node.output.shape and node.op.macs(node)
+    }
+    kept = {op.name for op in graph.ops}
+    return {
+        "channels_removed": {name: count for name, count in narrower.items() if count},
+        "layers_removed": [op.name for op in source.ops if op.name not in kept],
+        "macs_removed": sum(node.op.macs(node) for node in source.nodes())
+        - sum(node.op.macs(node) for node in graph.nodes()),
     }
 
 

@@ -15,6 +15,7 @@ from tinygen.frontends.load import load_model
 from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate, evaluate_all
+from tinygen.passes.pipeline import simplify
 from tinygen.verbs.arrays import Samples, load_samples
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.compare import Comparison, Mismatch, correct, differing
@@ -187,7 +188,11 @@ def _accuracy(
 
 
 class _Locator:
-    """Finds the first layer at which two runtimes part ways, on the first sample that differs."""
+    """Finds the first layer at which two runtimes part ways, on the first sample that differs.
+
+    Devices run the simplified graph: their layers are held against its semantics, whose tensors may have fewer
+    channels than the model's. What the passes themselves broke shows at the outputs.
+    """
 
     def __init__(
         self,
@@ -202,7 +207,7 @@ class _Locator:
         self.devices = {device.name: device for device in devices}
         self.oracles = {reference.name: oracle for oracle, reference in references.items()}
         self.library = library
-        self.writers = {name: op.name for op in graph.ops for name in op.outputs}
+        self.simple = simplify(graph)
 
     def locate(self, comparison: Comparison, outputs: Mapping[str, list[list[np.ndarray]]]) -> None:
         """Fills in `comparison.where` when the pair differs."""
@@ -210,13 +215,15 @@ class _Locator:
         if index is None:
             return
         sample = self.samples.sample(index)
-        a = self._tensors(comparison.first, sample)
-        b = self._tensors(comparison.second, sample)
-        for name in self.writers:
+        graph = self.simple if self.devices.keys() & {comparison.first, comparison.second} else self.graph
+        writers = {name: op.name for op in graph.ops for name in op.outputs}
+        a = self._tensors(comparison.first, sample, graph)
+        b = self._tensors(comparison.second, sample, graph)
+        for name, writer in writers.items():
             if name in a and name in b:
                 element = differing(a[name], b[name])
                 if element is not None:
-                    comparison.where = _mismatch(index, self.writers[name], name, element, a[name], b[name])
+                    comparison.where = _mismatch(index, writer, name, element, a[name], b[name])
                     return
         rows = zip(outputs[comparison.first][index], outputs[comparison.second][index], strict=True)
         for name, (x, y) in zip(self.graph.outputs, rows, strict=True):
@@ -225,16 +232,16 @@ class _Locator:
                 comparison.where = _mismatch(index, "", name, element, x, y)
                 return
 
-    def _tensors(self, runtime: str, sample: list[np.ndarray]) -> dict[str, np.ndarray]:
+    def _tensors(self, runtime: str, sample: list[np.ndarray], graph: Graph) -> dict[str, np.ndarray]:
         if runtime in self.devices:
             return self.devices[runtime].intermediate(sample)
         if runtime in self.oracles:
             interpreter = LiteRt(self.model, self.oracles[runtime], keep=True)
             interpreter.infer(sample)
-            return interpreter.intermediate(self.graph, list(self.writers))
+            return interpreter.intermediate(self.graph, [name for op in self.graph.ops for name in op.outputs])
         if self.library is not None and runtime == self.library.name:
             return self.library.tensors(sample)
-        return evaluate_all(self.graph, sample)
+        return evaluate_all(graph, sample)
 
 
 def _mismatch(

@@ -1,4 +1,4 @@
-"""RESHAPE computes nothing: its output lies where its input lies."""
+"""RESHAPE computes nothing: its output lies where its input lies. Only a constant has to be copied to the arena."""
 
 from __future__ import annotations
 
@@ -9,4 +9,20 @@ from tinygen.lowering.plan import KernelPlan, kernel
 
 @kernel(Reshape, name="alias")
 def alias(node: Node) -> KernelPlan | None:
+    if node.input(0).is_constant:
+        return None
     return KernelPlan(template="", inplace=((0, 0),))
+
+
+@kernel(Reshape, name="reshape_constant")
+def reshape_constant(node: Node) -> KernelPlan | None:
+    """One part, laid beside nothing."""
+    if not node.input(0).is_constant:
+        return None
+    return KernelPlan(
+        template="concatenation/concatenation.c.j2",
+        stem=f"copy_{node.output.dtype.name}",
+        context={"outer": 1, "runs": [node.output.size]},
+        operands=(("input0", 0),),
+        cycles=2.0 * node.output.size,
+    )

@@ -1,0 +1,170 @@
+"""Channels that are the same for every input, or that nothing reads, leave the layers that compute them.
+
+A constant channel acts on the next convolution or dense layer as a constant: its bias takes it up. At a padded border
+the window sees the zero point instead, so there a channel only goes if it is the zero point, or its weights are 0.
+Filters of channels that no kept filter reads go as well, back through depthwise layers, additions, pools and so on.
+
+Which channels may go is the largest solution of one rule per operator, found by taking away from "all of them".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygen.ir.graph import Graph
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.binary import Binary
+from tinygen.ir.ops.concatenation import Concatenation
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.pad import MirrorPad, Pad
+from tinygen.ir.ops.pool_2d import Pool2D
+from tinygen.ir.ops.quantize import Quantize
+from tinygen.ir.ops.reduce import Mean, ReduceMax, ReduceMin
+from tinygen.ir.ops.reshape import Reshape
+from tinygen.ir.ops.unary import Unary
+from tinygen.ir.tensor import Tensor
+from tinygen.passes.channel_folding import Reader, reader
+from tinygen.passes.channel_slicing import sliced
+from tinygen.passes.ranges import channel_ranges, is_constant_mac, is_quantized
+
+_CHANNELWISE = (Unary, Quantize, Pool2D, Pad, MirrorPad, Mean, ReduceMax, ReduceMin)
+
+
+def remove_channels(graph: Graph) -> Graph:
+    """The same graph with narrower layers. Model inputs and outputs keep their shapes."""
+    search = _Search(graph)
+    search.run()
+    removed = {name: mask for name, mask in search.removed.items() if mask.any()}
+    return sliced(graph, removed, search.readers) if removed else graph
+
+
+class _Search:
+    """The largest sets of channels that may go, by tensor name (bool [C], True for a channel that goes)."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        ends = {*graph.inputs, *graph.outputs}
+        self.removed = {
+            tensor.name: np.full(tensor.shape[-1], is_quantized(tensor) and tensor.name not in ends)
+            for tensor in graph.tensors.values()
+            if not tensor.is_constant and tensor.shape
+        }
+        ranges = channel_ranges(graph)
+        self.readers: dict[str, Reader] = {
+            node.op.name: reader(node, ranges) for node in graph.nodes() if _folds(node)
+        }
+
+    def run(self) -> None:
+        self._settle()
+        while hollow := [name for name, mask in self.removed.items() if mask.size and mask.all()]:
+            # Something still wants the tensor: one channel stays.
+            self.removed[hollow[0]][0] = False
+            self._settle()
+
+    def _settle(self) -> None:
+        nodes = list(self.graph.nodes())
+        while True:
+            before = sum(int(mask.sum()) for mask in self.removed.values())
+            for node in reversed(nodes):
+                self._restrict(node)
+            for node in nodes:
+                self._restrict(node)
+            if sum(int(mask.sum()) for mask in self.removed.values()) == before:
+                return
+
+    def _restrict(self, node: Node) -> None:
+        """Takes away what this operator does not allow."""
+        op = node.op
+        if op.name in self.readers:
+            x = node.input(0)
+            if x.name in self.removed:
+                self.removed[x.name] &= self.readers[op.name].spares(self.removed[x.name], self._output(node))
+        elif isinstance(op, DepthwiseConv2D) and is_constant_mac(node):
+            self._depthwise(node, op.multiplier(node))
+        elif isinstance(op, _CHANNELWISE) and _keeps_channels(node):
+            self._link([*node.inputs, node.output])
+        elif isinstance(op, Binary):
+            self._binary(node)
+        elif type(op) is Concatenation:
+            self._concatenation(node, op.axis)
+        elif isinstance(op, Reshape):
+            self._reshape(node)
+        else:
+            self._block([*node.inputs, *node.outputs])
+
+    def _output(self, node: Node) -> np.ndarray:
+        return self.removed[node.output.name]
+
+    def _block(self, tensors: list[Tensor | None]) -> None:
+        for tensor in tensors:
+            if tensor is not None and tensor.name in self.removed:
+                self.removed[tensor.name][:] = False
+
+    def _link(self, tensors: list[Tensor | None]) -> None:
+        """All tensors lose the same channels; constants follow."""
+        names = [tensor.name for tensor in tensors if tensor is not None and tensor.name in self.removed]
+        common = np.logical_and.reduce([self.removed[name] for name in names])
+        for name in names:
+            self.removed[name][:] = common
+
+    def _depthwise(self, node: Node, multiplier: int) -> None:
+        x = node.input(0)
+        if x.name not in self.removed:
+            self._block([node.output])
+            return
+        common = self.removed[x.name] & self._output(node).reshape(-1, multiplier).all(axis=1)
+        self.removed[x.name][:] = common
+        self._output(node)[:] = np.repeat(common, multiplier)
+
+    def _binary(self, node: Node) -> None:
+        if not node.output.shape:
+            self._block([*node.inputs])
+            return
+        channels = node.output.shape[-1]
+        wide = [t for t in node.inputs if t is not None and t.shape and t.shape[-1] == channels]
+        self._block([tensor for tensor in node.inputs if tensor not in wide])
+        self._link([*wide, node.output])
+
+    def _concatenation(self, node: Node, axis: int) -> None:
+        if axis != len(node.output.shape) - 1:
+            self._link([*node.inputs, node.output])
+            return
+        start = 0
+        for tensor in node.inputs:
+            assert tensor is not None
+            part = self._output(node)[start : start + tensor.shape[-1]]
+            start += tensor.shape[-1]
+            if tensor.name in self.removed:
+                part &= self.removed[tensor.name]
+                self.removed[tensor.name][:] = part
+
+    def _reshape(self, node: Node) -> None:
+        x, y = node.input(0), node.output
+        if x.name not in self.removed or not y.shape or y.shape[-1] % x.shape[-1] != 0:
+            self._block([x, y])
+            return
+        # Element i of the last axis is channel i % C, whether rows stay or are strung together.
+        common = self.removed[x.name] & self._output(node).reshape(-1, x.shape[-1]).all(axis=0)
+        self.removed[x.name][:] = common
+        self._output(node)[:] = np.tile(common, y.shape[-1] // x.shape[-1])
+
+
+def _folds(node: Node) -> bool:
+    """Whether the operator's bias can take up constant input channels."""
+    if isinstance(node.op, Conv2D):
+        return is_constant_mac(node) and node.op.groups(node) == 1
+    if isinstance(node.op, FullyConnected):
+        return is_constant_mac(node) and node.input(1).shape[1] % node.input(0).shape[-1] == 0
+    return False
+
+
+def _keeps_channels(node: Node) -> bool:
+    """Whether output channel c depends on input channel c alone."""
+    op, last = node.op, len(node.input(0).shape) - 1
+    if isinstance(op, Pad):
+        return op.paddings[last] == (0, 0)
+    if isinstance(op, Mean | ReduceMax | ReduceMin):
+        return last not in op.axes
+    return True
