@@ -22,7 +22,7 @@ class Reader:
     Attributes:
         used: whether output o has a weight other than 0 on input channel c, bool [O, C].
         constant: input channels that act as a constant on every output element, bool [C].
-        share: what such a channel adds to each accumulator, int64 [O, C]; 0 for the others.
+        share: what each constant channel adds to each accumulator, int64 [O, constant channels].
         bias: int64 [O].
         wide: whether accumulators have 64 bits.
     """
@@ -48,18 +48,18 @@ class Reader:
 
     def folded(self, removed: np.ndarray) -> np.ndarray:
         """The bias once `removed` input channels are gone, int64 [O]."""
-        return np.asarray(self.bias + self.share[:, removed].sum(axis=1))
+        return np.asarray(self.bias + self.share[:, removed[self.constant]].sum(axis=1))
 
 
 def reader(node: Node, ranges: Ranges) -> Reader:
     """A convolution without groups, or a dense layer whose depth is a multiple of the input's channels."""
     x = node.input(0)
-    weights = mac.centred(node.constant(1), node.input(1))
-    outputs, channels = weights.shape[0], x.shape[-1]
-    rows = weights.reshape(outputs, -1, channels)
+    codes = node.constant(1)
+    rows = codes.reshape(codes.shape[0], -1, x.shape[-1])
     known = ranges[x.name]
     constant = known.constant.copy()
     if isinstance(node.op, Conv2D) and any(axis.padded for axis in node.op.geometry(node)):
         constant &= known.low == x.zero_point
-    share = rows.sum(axis=1) * np.where(constant, known.low - x.zero_point, 0)
-    return Reader((rows != 0).any(axis=1), constant, share, bias_of(node, outputs), node.output.dtype == np.int16)
+    share = mac.centred(rows[:, :, constant], node.input(1)).sum(axis=1) * (known.low - x.zero_point)[constant]
+    used = (rows != node.input(1).zero_point).any(axis=1)
+    return Reader(used, constant, share, bias_of(node, len(codes)), node.output.dtype == np.int16)

@@ -79,7 +79,7 @@ class _Search:
         op = node.op
         if op.name in self.readers:
             x = node.input(0)
-            if x.name in self.removed:
+            if x.name in self.removed and self.removed[x.name].any():
                 self.removed[x.name] &= self.readers[op.name].spares(self.removed[x.name], self._output(node))
         elif isinstance(op, DepthwiseConv2D) and is_constant_mac(node):
             self._depthwise(node, op.multiplier(node))

@@ -77,15 +77,22 @@ def accumulator_range(
 
     Args:
         weights: centred codes [O, K].
-        low, high: bounds of the centred input codes, one or K.
+        low, high: bounds of the centred input codes, one, K, or [O, K].
         bias: one or O.
 
     Returns:
         int64 [O] each.
     """
-    weights = weights.astype(np.int64)
-    at_low, at_high = weights * low, weights * high
-    return np.minimum(at_low, at_high).sum(axis=1) + bias, np.maximum(at_low, at_high).sum(axis=1) + bias
+    low, high = np.broadcast_to(low, weights.shape), np.broadcast_to(high, weights.shape)
+    least, largest = np.zeros((2, len(weights)), np.int64)
+    # A few rows at a time: whole products would take many times the memory of the weights.
+    step = max((1 << 18) // max(weights.shape[1], 1), 1)
+    for start in range(0, len(weights), step):
+        rows = slice(start, start + step)
+        at_low, at_high = weights[rows] * low[rows], weights[rows] * high[rows]
+        least[rows] = np.minimum(at_low, at_high).sum(axis=1)
+        largest[rows] = np.maximum(at_low, at_high).sum(axis=1)
+    return least + bias, largest + bias
 
 
 def bias_value(node: Node, values: Sequence[np.ndarray]) -> np.ndarray:
