@@ -115,6 +115,23 @@ def test_a_constant_operand_of_an_addition_is_one_pixel() -> None:
     assert graph.node(graph.ops[1]).input(0).shape == (1, 1, 1, 4)
 
 
+@pytest.mark.parametrize(("size", "layers"), [(4, ["conv_2d", "concatenation"]), (40, ["conv_2d"] * 3)])
+def test_large_constants_do_not_fill_the_flash(size: int, layers: list[str]) -> None:
+    """A concatenation needs every pixel: 6400 bytes of flash are dearer than the layers that compute them."""
+    a, b, c, d = image(3, size=size), image(4, size=size), image(4, size=size), image(4, size=size)
+    specs = [
+        conv(a, b, np.zeros((4, 1, 1, 3), np.int8), [100, 2000, 3, 4]),
+        conv(b, c, weights(4, 1, 1, 4), [0] * 4),
+        conv(a, d, weights(4, 1, 1, 3), [1, 2, 3, 4]),
+        ModelSpec(
+            BuiltinOperator.CONCATENATION, [c, d], [image(8, size=size)], version=2,
+            **options("ConcatenationOptions", axis=3),
+        ),
+    ]  # fmt: skip
+    graph = simplified(specs)
+    assert [node.op.KIND for node in graph.nodes()][: len(layers)] == layers
+
+
 def test_dense_after_flattening() -> None:
     a, b = image(3), image(4)
     flat, y = TensorSpec((1, 64), "int8", 0.05, ZERO), TensorSpec((1, 3), "int8", 2.0, 0)

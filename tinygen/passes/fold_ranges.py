@@ -12,6 +12,9 @@ from tinygen.ir.ops.binary import Add, Arithmetic
 from tinygen.ir.tensor import Tensor
 from tinygen.passes.ranges import Ranges, channel_ranges
 
+SMALL = 1024
+"""Bytes: about what the code takes that computes a tensor. Larger constants only where that frees as much flash."""
+
 
 def fold_ranges(graph: Graph) -> Graph:
     """The same graph without the operators whose ranges leave one code per channel.
@@ -23,17 +26,31 @@ def fold_ranges(graph: Graph) -> Graph:
     for op in graph.ops:
         for name in op.inputs:
             readers.setdefault(name, []).append(op)
-    tensors = dict(graph.tensors)
+    folded: dict[str, Tensor] = {}
     kept: list[Op] = []
-    for node in graph.nodes():
+    # Last to first: a constant costs nothing if all that reads it is folded too.
+    for node in reversed(list(graph.nodes())):
         names = node.op.outputs
-        if any(name in graph.outputs or name not in ranges or not ranges[name].constant.all() for name in names):
+        if not all(_is_constant(graph, ranges, name) for name in names):
             kept.append(node.op)
             continue
-        for tensor in node.outputs:
-            small = all(_broadcasts(graph.node(reader), tensor, ranges) for reader in readers.get(tensor.name, []))
-            tensors[tensor.name] = _constant(tensor, ranges, small)
-    return replace(graph, tensors=tensors, ops=tuple(kept))
+        constants = [_constant(graph, tensor, readers.get(tensor.name, []), ranges) for tensor in node.outputs]
+        vanish = all(output in folded for name in names for op in readers.get(name, []) for output in op.outputs)
+        if vanish or _pays(node, constants):
+            folded |= {tensor.name: tensor for tensor in constants}
+        else:
+            kept.append(node.op)
+    return replace(graph, tensors={**graph.tensors, **folded}, ops=tuple(reversed(kept)))
+
+
+def _is_constant(graph: Graph, ranges: Ranges, name: str) -> bool:
+    return name not in graph.outputs and name in ranges and bool(ranges[name].constant.all())
+
+
+def _pays(node: Node, constants: list[Tensor]) -> bool:
+    """Whether flash does not grow by much."""
+    freed = sum(tensor.nbytes for tensor in node.inputs if tensor is not None and tensor.is_constant)
+    return sum(tensor.nbytes for tensor in constants) <= max(freed, SMALL)
 
 
 def _broadcasts(reader: Node, tensor: Tensor, ranges: Ranges) -> bool:
@@ -46,7 +63,9 @@ def _broadcasts(reader: Node, tensor: Tensor, ranges: Ranges) -> bool:
     return len(others) == 1 and others[0].shape == reader.output.shape and not ranges[others[0].name].constant.all()
 
 
-def _constant(tensor: Tensor, ranges: Ranges, small: bool) -> Tensor:
+def _constant(graph: Graph, tensor: Tensor, readers: list[Op], ranges: Ranges) -> Tensor:
+    """The tensor with its codes, as one pixel if that is enough for all that read it."""
+    small = all(_broadcasts(graph.node(reader), tensor, ranges) for reader in readers)
     shape = (1,) * (len(tensor.shape) - 1) + tensor.shape[-1:] if small else tensor.shape
     codes = np.broadcast_to(ranges[tensor.name].low, shape).astype(tensor.dtype)
     return replace(tensor, shape=shape, data=codes)

@@ -47,12 +47,14 @@ class Range:
 
 
 Ranges = Mapping[str, Range]
+_LARGEST = 1 << 22
+"""Elements of a tensor that is written out to find its ranges; no microcontroller has room for more."""
 
 
 def is_quantized(tensor: Tensor) -> bool:
-    """Whether channels of this tensor have ranges: quantized per tensor, with at least one axis."""
+    """Whether channels of this tensor have ranges: quantized per tensor, with at least one axis, not empty."""
     per_tensor = isinstance(tensor.encoding, Affine) and not tensor.encoding.per_channel
-    return per_tensor and tensor.dtype in (np.int8, np.uint8, np.int16) and len(tensor.shape) > 0
+    return per_tensor and tensor.dtype in (np.int8, np.uint8, np.int16) and len(tensor.shape) > 0 and tensor.size > 0
 
 
 def channel_ranges(graph: Graph, inputs: Ranges | None = None) -> dict[str, Range]:
@@ -205,7 +207,7 @@ def _mean(node: Node, ranges: Ranges) -> list[Range] | None:
 def _monotone(node: Node, ranges: Ranges) -> list[Range] | None:
     """Operators that never fall when an input element rises: evaluated on all lowest and all highest codes."""
     inputs = [tensor for tensor in node.inputs if tensor is not None]
-    if not all(is_quantized(tensor) for tensor in inputs):
+    if not all(is_quantized(tensor) and tensor.size <= _LARGEST for tensor in (*inputs, *node.outputs)):
         return None
     results = []
     for end in ("low", "high"):
