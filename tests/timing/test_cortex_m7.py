@@ -43,6 +43,7 @@ STRAIGHT = {
     "a halfword for the shifter takes three": ("ldrh.w r0, [r1]; add.w r2, r3, r0, lsl #1", [0, 3]),
     "even and odd word load together": ("ldr r0, [r1]; ldr r2, [r1, #4]", [0, 0]),
     "two even words do not": ("ldr r0, [r1]; ldr r2, [r1, #8]", [0, 1]),
+    "loads through two bases (parameter)": ("ldr r0, [r1]; ldr r2, [r3]", [0, 1]),
     "one store a cycle": ("str r0, [r1]; str r2, [r3]", [0, 1]),
     "a store takes what its pair makes": ("add.w r0, r1, #1; str r0, [r2]", [0, 0]),
     "byte stores every other cycle (jnk0le: 2 to 2.4; parameter)": ("strb r0, [r1]; strb r2, [r1, #1]", [0, 2]),
@@ -61,11 +62,12 @@ STRAIGHT = {
 # Name: body, cycles a pass.
 LOOPS = {
     "counting down": ("1: subs r0, r0, #1; bne 1b", 2),
-    # Four words loaded in pairs beside four multiplications: 4 cycles, and the loop's own two instructions pair.
+    # Loads through two bases do not pair (parameter): 0 and 1; the first SMLAD two cycles behind its multiplicand,
+    # beside the third load: 3; the fourth load beside SUBS: 4; the second SMLAD beside BNE: 6.
     "dot product of 8 halfwords": (
         "1: ldr r4, [r0], #4; ldr r5, [r1], #4; smlad r12, r4, r5, r12; ldr r6, [r0], #4; ldr r7, [r1], #4;"
         "subs r2, r2, #1; smlad r12, r6, r7, r12; bne 1b",
-        6,
+        7,
     ),
     # The value loaded at the end of one pass is used at the start of the next.
     "carried over the branch": ("1: mul r2, r3, r4; subs r0, r0, #1; ldr r3, [r1], #4; bne 1b", 3),
@@ -96,6 +98,8 @@ def test_parameters_change_what_they_name(code: dict[str, bytes]) -> None:
 
     assert cycles("a move feeds an addition in the same cycle (jnk0le; parameter)", early_forward=False) == [0, 1]
     assert cycles("byte stores every other cycle (jnk0le: 2 to 2.4; parameter)", narrow_store=1) == [0, 1]
+    pair = "loads through two bases (parameter)"
+    assert (cycles(pair), cycles(pair, load_pairs=True)) == ([0, 1], [0, 0])
     assert cycles("four words in two cycles and one (jnk0le; parameter)", multiple_stall=0) == [0, 2]
 
 

@@ -1,0 +1,144 @@
+"""Predictions beside published measurements: `python -m tests.timing.published [ELF POINT]`.
+
+Without arguments it prints the table of points.yaml. With the program of a point, compiled flat (code at
+0x08000000, data at 0x20000000, entry points `prepare` and the point's function), it predicts anew. The programs are
+other people's and not kept here; points.yaml says where they are public.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tinygen.targets.board import CacheTiming, MemoryTiming
+from tinygen.targets.cycles import core_cost, decoder_of
+from tinygen.targets.emulator import BareCore
+
+POINTS = Path(__file__).with_name("points.yaml")
+_FLASH = (0x08000000, 0x08200000)
+_ENGINES = {"cortex-m0plus": "cortex-m0"}  # the emulator has the one, which executes the same instructions
+
+
+@dataclass(frozen=True)
+class Point:
+    """A measurement and our prediction of it.
+
+    Attributes:
+        name: of the point.
+        core, board, mhz: what it ran on.
+        mcycles: measured, millions.
+        predicted: millions of cycles; `stalls` of them waiting for flash.
+        instructions: millions executed.
+        classes: of the executed instructions, by kind, millions; those below half a percent are left out.
+        fitted: parameters were chosen with it.
+    """
+
+    name: str
+    core: str
+    board: str
+    mhz: float
+    mcycles: float
+    function: str
+    memory: str
+    predicted: float
+    stalls: float
+    instructions: float
+    classes: dict[str, float]
+    fitted: bool
+
+    @property
+    def error(self) -> float:
+        """Of the prediction, as a fraction of the measurement."""
+        return self.predicted / self.mcycles - 1
+
+
+def read_points() -> tuple[list[Point], dict[str, MemoryTiming]]:
+    """The table, and the memory timings it names."""
+    content: dict[str, Any] = yaml.safe_load(POINTS.read_text(encoding="utf-8"))
+    sets: dict[str, dict[str, Any]] = content["sets"]
+    points = []
+    for entry in content["points"]:
+        shared = {key: sets[entry["set"]][key] for key in ("core", "board", "mhz", "memory")}
+        own = {key: entry[key] for key in entry if key not in ("set", "ms", "note")}
+        mcycles = entry["ms"] * shared["mhz"] / 1000
+        points.append(Point(**{"fitted": False, "function": "infer", **shared, **own, "mcycles": mcycles}))
+    return points, {name: _timing(value) for name, value in content["memories"].items() if value}
+
+
+def _timing(content: dict[str, Any]) -> MemoryTiming:
+    def cache(entry: dict[str, int]) -> CacheTiming:
+        return CacheTiming(entry["bytes"], entry["line"], entry["ways"], ((*_FLASH, entry["miss_cycles"]),))
+
+    return MemoryTiming(cache(content["code_cache"]), cache(content["data_cache"]))
+
+
+def predict(elf: Path, core: str, function: str, timing: MemoryTiming | None) -> dict[str, Any]:
+    """Millions of cycles, of stalls and of instructions of one call of `function`, after one of `prepare`."""
+    bare: BareCore
+    cost = core_cost(core, lambda address, size: bare.read(address, size), timing=timing)
+    bare = BareCore(elf, _ENGINES.get(core, core), cost=cost, strict=False, stack_bytes=128 * 1024)
+    bare.call("prepare")
+    bare.clear_blocks()
+    cycles, instructions = bare.cycles, bare.instructions
+    bare.call(function)
+    rows = bare.blocks()
+    classes: Counter[str] = Counter()
+    for row in rows:
+        for instruction in decoder_of(core)(bare.read(row.address, row.size), row.address):
+            classes[instruction.kind.name.lower()] += row.passes
+    total = sum(classes.values())
+    return {
+        "predicted": round((bare.cycles - cycles) / 1e6, 4),
+        "stalls": round(sum(row.stalls for row in rows) / 1e6, 4),
+        "instructions": round((bare.instructions - instructions) / 1e6, 4),
+        "classes": {name: round(count / 1e6, 4) for name, count in classes.most_common() if count >= 0.005 * total},
+    }
+
+
+def table(points: Sequence[Point]) -> str:
+    """One line per point, then the median error per core."""
+    lines = [f"{'point':<26}{'board':<18}{'MHz':>5}{'measured':>10}{'predicted':>11}{'error':>9}  (million cycles)"]
+    for p in points:
+        name = f"{p.name}{' *' if p.fitted else ''}"
+        lines.append(f"{name:<26}{p.board:<18}{p.mhz:>5.0f}{p.mcycles:>10.3f}{p.predicted:>11.3f}{p.error:>+9.1%}")
+    for core in dict.fromkeys(p.core for p in points):
+        for label, chosen in (("all", [p for p in points if p.core == core]),
+                              ("held out", [p for p in points if p.core == core and not p.fitted])):  # fmt: skip
+            errors = [abs(p.error) for p in chosen]
+            lines.append(
+                f"{core}, {label}: median |error| {statistics.median(errors):.1%}, largest {max(errors):.1%}, "
+                f"{len(errors)} points"
+            )
+    return "\n".join([*lines, "* parameters were chosen with it"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the table or a new prediction."""
+    parser = argparse.ArgumentParser(prog="python -m tests.timing.published", description=__doc__)
+    parser.add_argument("elf", type=Path, nargs="?")
+    parser.add_argument("point", nargs="?")
+    options = parser.parse_args(arguments)
+    points, timings = read_points()
+    if options.elf is None:
+        print(table(points))
+        return 0
+    found = [p for p in points if p.name == options.point]
+    if not found:
+        parser.error(f"there is no point '{options.point}'; there are: {', '.join(p.name for p in points)}")
+    point = found[0]
+    result = predict(options.elf, point.core, point.function, timings.get(point.memory))
+    print(yaml.safe_dump(result, sort_keys=False, default_flow_style=None, width=120), end="")
+    print(f"measured {point.mcycles:.4f}, error {result['predicted'] / point.mcycles - 1:+.1%}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

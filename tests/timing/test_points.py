@@ -1,0 +1,78 @@
+"""The table of published points, and ratios that do not need their programs."""
+
+from __future__ import annotations
+
+import statistics
+
+import pytest
+
+from hil.client import DeviceClient
+from tests.timing.published import main, read_points
+from tinygen.demo import MODEL, load_test_digits
+from tinygen.targets.board import load_board
+from tinygen.targets.cycles import core_cost
+from tinygen.targets.cycles.elf_code import ElfCode
+from tinygen.targets.emulator import EmulatedBoard
+from tinygen.verbs.build import BuildOptions, build
+
+POINTS, TIMINGS = read_points()
+
+
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7", "cortex-m33"])
+def test_errors_are_within_what_the_readme_says(core: str) -> None:
+    errors = [abs(p.error) for p in POINTS if p.core == core]
+    assert len(errors) >= 4
+    assert statistics.median(errors) <= 0.15
+    assert max(errors) <= 0.35
+
+
+def test_the_table_is_whole() -> None:
+    assert len({p.name for p in POINTS}) == len(POINTS)
+    for point in POINTS:
+        assert point.memory == "none" or point.memory in TIMINGS
+        assert 0 <= point.stalls < 0.25 * point.predicted
+        assert 0.97 * point.instructions <= sum(point.classes.values()) <= point.instructions + 0.001, point.name
+    assert any(p.fitted for p in POINTS) and not all(p.fitted for p in POINTS)
+
+
+def test_the_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    assert all(point.name in text for point in POINTS)
+    assert "cortex-m7, held out: median" in text
+
+
+@pytest.fixture(scope="module")
+def rates(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], float]:
+    """Multiply-accumulates per predicted cycle of the demo's convolutional network, without flash wait states."""
+    found = {}
+    for board in ("f746zg", "netduinoplus2"):
+        for kernels in ("tinygen", "reference"):
+            folder = tmp_path_factory.mktemp("ratio") / "out"
+            options = BuildOptions(board=board, toolchain="zig", kernels=kernels)
+            manifest = build(MODEL, folder, options, profile=False).manifest
+            target, elf = load_board(board), folder / "firmware.elf"
+            emulated = EmulatedBoard(target, elf, cost=core_cost(target.core, ElfCode(elf).read), strict=False)
+            client = DeviceClient(emulated)
+            client.wait_for_boot()
+            client.load(0, load_test_digits()[0][0].tobytes())
+            emulated.clear_profile()
+            client.run()
+            found[board, kernels] = manifest["macs"] / emulated.profile(1).cycles
+    return found
+
+
+def test_m7_against_m4(rates: dict[tuple[str, str], float]) -> None:
+    """One engine on both cores needs 1.45 to 1.85 times as many cycles on the M4: MLPerf Tiny v1.1 Plumerai and v1.2
+    Bosch HALE, L4R5ZI against F746NG, KWS, IC and VWW: 1.48 to 1.76; their flash is in these."""
+    for kernels in ("tinygen", "reference"):
+        assert 1.4 < rates["f746zg", kernels] / rates["netduinoplus2", kernels] < 2.0
+
+
+def test_rates_are_those_of_published_code_of_the_same_structure(rates: dict[tuple[str, str], float]) -> None:
+    """MAC per cycle: scalar C on an M4 0.10 to 0.15 (MLPerf Tiny v0.5, TFLM 2.3.1 reference); kernels with SMLAD on an
+    M4 0.21 to 0.37 (v1.0 and v1.1, CMSIS-NN), at best 0.70; on an M7 0.36 for a first layer (arXiv 1801.06601),
+    at best 1.1 (v1.2)."""
+    assert 0.08 < rates["netduinoplus2", "reference"] < 0.2
+    assert 0.2 < rates["netduinoplus2", "tinygen"] < 0.72
+    assert 0.36 < rates["f746zg", "tinygen"] < 1.15
