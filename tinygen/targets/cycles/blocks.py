@@ -12,6 +12,7 @@ from tinygen.targets.emulator.stalls import NO_REGISTER, Access, Cache
 
 Read = Callable[[int, int], bytes]
 Decode = Callable[[bytes, int], list[Instruction]]
+_Decoded = tuple[list[Instruction], list[Access | None], list[Access]]
 
 
 class BlockCost:
@@ -36,23 +37,34 @@ class BlockCost:
         self._pipeline, self._decode, self._read = pipeline, decode, read
         self.caches: tuple[Cache, Cache] | None = caches
         self.accesses: Sequence[Access] = ()
+        self._blocks: dict[tuple[int, int], _Decoded] = {}
+        self._cycles: dict[tuple[int, int, tuple[str, ...]], int] = {}
         self._register: Callable[[int], int] | None = None
         self._behind: dict[int, Entry] = {}
 
     def __call__(self, address: int, size: int, instructions: int) -> int:
         """Cycles; see `tinygen.targets.emulator.counting.Cost`."""
-        code = self._decode(self._read(address, size), address)
-        self.accesses = ()
+        code, reads, together = self._decoded(address, size)
+        self.accesses = together if self.caches is not None else ()
         if not code:
             return instructions
-        reads = loads(code)
-        if self.caches is not None:
-            self.accesses = merged(reads)
-        code = [replace(i, memory=self._bus(read)) if read else i for i, read in zip(code, reads, strict=True)]
+        buses = tuple(self._bus(read) if read else "" for read in reads)
         how = self._behind.get(address, Entry.JUMP)
         self._note_end(code[-1])
         undecoded = max(instructions - len(code), 0)
-        return self.cycles(code) + undecoded + self._pipeline.entry(code[0], how)
+        # One function may run as many layers: its blocks are scheduled once.
+        key = (address, size, buses)
+        if key not in self._cycles:
+            self._cycles[key] = self.cycles([replace(i, memory=bus) for i, bus in zip(code, buses, strict=True)])
+        return self._cycles[key] + undecoded + self._pipeline.entry(code[0], how)
+
+    def _decoded(self, address: int, size: int) -> _Decoded:
+        key = (address, size)
+        if key not in self._blocks:
+            code = self._decode(self._read(address, size), address)
+            reads = loads(code)
+            self._blocks[key] = (code, reads, merged(reads))
+        return self._blocks[key]
 
     def cycles(self, code: Sequence[Instruction]) -> int:
         """Of the instructions themselves."""
