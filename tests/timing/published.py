@@ -60,6 +60,29 @@ class Point:
         return self.predicted / self.mcycles - 1
 
 
+@dataclass(frozen=True)
+class Ratio:
+    """Cycles of a slow program by those of a fast one on a Cortex-M7; see points.yaml."""
+
+    name: str
+    slow: str
+    fast: str
+    measured: float
+    predicted: tuple[int, int]
+    fitted: bool = False
+
+    @property
+    def error(self) -> float:
+        """Of the predicted ratio, as a fraction of the measured one."""
+        return self.predicted[0] / self.predicted[1] / self.measured - 1
+
+
+def read_ratios() -> list[Ratio]:
+    """The ratios of points.yaml."""
+    content = yaml.safe_load(POINTS.read_text(encoding="utf-8"))
+    return [Ratio(**(entry | {"predicted": tuple(entry["predicted"])})) for entry in content["ratios"]]
+
+
 def read_points() -> tuple[list[Point], dict[str, MemoryTiming]]:
     """The table, and the memory timings it names."""
     content: dict[str, Any] = yaml.safe_load(POINTS.read_text(encoding="utf-8"))
@@ -117,7 +140,12 @@ def table(points: Sequence[Point]) -> str:
                 f"{core}, {label}: median |error| {statistics.median(errors):.1%}, largest {max(errors):.1%}, "
                 f"{len(errors)} points"
             )
-    return "\n".join([*lines, "* parameters were chosen with it"])
+    for r in read_ratios():
+        slow, fast = r.predicted
+        name = f"{r.name}{' *' if r.fitted else ''}"
+        text = f"{slow} : {fast} = {slow / fast:.2f} predicted, {r.measured:.2f} measured"
+        lines.append(f"{name:<20}{text}, error {r.error:+.1%}")
+    return "\n".join([*lines, "* parameters, or a rule, were chosen with it"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,6 +18,8 @@ STRAIGHT = {
     "two independent additions issue together": ("adds r0, r0, #1; adds r1, r1, #1; adds r2, r2, #1", [0, 0, 1]),
     "a move feeds an addition in the same cycle (jnk0le; parameter)": ("add.w r0, r1, #1; add.w r2, r0, #1", [0, 0]),
     "movw and movt of one register pair (jnk0le)": ("movw r0, #1; movt r0, #2", [0, 0]),
+    "two results for one register pair": ("bic.w r0, r1, r2; eor.w r0, r0, r3; str r0, [r4]", [0, 0, 1]),
+    "a load and a result for one register do not": ("ldr r0, [r1]; mov r0, r2", [0, 1]),
     "one inline shift a cycle": ("add.w r0, r1, r2, lsl #2; add.w r3, r4, r5, lsl #2", [0, 1]),
     "a shifted operand is needed a cycle earlier": ("add.w r0, r1, #1; add.w r2, r3, r0, lsl #2", [0, 2]),
     "plain shifts pair (jnk0le, SLOTHY)": ("lsl.w r0, r1, #2; lsr.w r2, r3, #2", [0, 0]),

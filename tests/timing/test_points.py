@@ -7,7 +7,7 @@ import statistics
 import pytest
 
 from hil.client import DeviceClient
-from tests.timing.published import main, read_points
+from tests.timing.published import main, read_points, read_ratios
 from tinygen.demo import MODEL, load_test_digits
 from tinygen.targets.board import load_board
 from tinygen.targets.cycles import core_cost
@@ -33,6 +33,13 @@ def test_the_table_is_whole() -> None:
         assert 0 <= point.stalls < 0.25 * point.predicted
         assert 0.97 * point.instructions <= sum(point.classes.values()) <= point.instructions + 0.001, point.name
     assert any(p.fitted for p in POINTS) and not all(p.fitted for p in POINTS)
+
+
+def test_ratios_of_hand_written_programs() -> None:
+    """Pairing rules alone: no compiler, no memory."""
+    ratios = read_ratios()
+    assert len(ratios) >= 3
+    assert all(abs(ratio.error) <= 0.1 for ratio in ratios)
 
 
 def test_the_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,6 +53,7 @@ _ALONE = frozenset({Kind.DIVIDE, Kind.LOAD_MULTIPLE, Kind.STORE_MULTIPLE, Kind.T
 _UNITS = (
     ("multiplier", MACS), ("shifter", frozenset({Kind.SHIFTED})), ("store port", STORES), ("FPU", FLOATS),
 )  # fmt: skip
+_ONE_CYCLE = frozenset({Kind.ALU, Kind.SHIFT, Kind.SHIFTED, Kind.BITS})
 _SIMPLE = frozenset({Kind.ALU})
 
 
@@ -182,7 +183,8 @@ class CortexM7:
             return "a multiplication beside a store"
         if Kind.FLOAT_MAC in (a, b) and (older.float_access or new.float_access):
             return "VFMA beside an FPU load"
-        if (older.all_writes & new.all_writes) - {FLAGS} and new.name != "movt":
+        # The younger result of two ALU operations simply replaces the older one; other units finish at other times.
+        if a not in _ONE_CYCLE and (older.all_writes & new.all_writes) - {FLAGS}:
             return "writes the same register"
         if a in LOADS and b in LOADS and not self._loads_pair(older, new):
             return "same bank"
