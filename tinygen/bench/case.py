@@ -23,6 +23,7 @@ class Case:
         shape: for people: "3x3 16->16 @32x32 s1 same", "1x49x10x1 -> 1x12".
         encoding: "int8", "int16x8", "float32".
         macs: multiply-accumulates of one inference, padded taps included.
+        runs: built and run; else its C is only written, and that is timed.
     """
 
     suite: str
@@ -31,6 +32,7 @@ class Case:
     shape: str
     encoding: str
     macs: int
+    runs: bool = True
 
 
 @dataclass(frozen=True)

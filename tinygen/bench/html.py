@@ -31,13 +31,15 @@ def render_bench(report: dict[str, Any]) -> str:
     environment.filters["number"] = lambda value: "" if value is None else f"{value:,}"
     environment.filters["multiple"] = ratio_text
     environment.globals["rate"] = rate
-    good = [row for row in report["rows"] if not row["error"]]
+    good = [row for row in report["rows"] if row["instructions"] is not None]
     return environment.get_template("bench.html.j2").render(
         r=report,
         suites=list(dict.fromkeys(row["suite"] for row in report["rows"])),
         legend=[{"name": name, "colour": colour} for name, colour in _series(good).items()],
         charts=_charts(report, good),
         layer_charts=[_layer_chart(group, _series(good)) for group in _by_case(good) if len(group[0]["layers"]) > 1],
+        good=good,
+        timed=[row for row in report["rows"] if "seconds" in row],
         failed=[row for row in report["rows"] if row["error"]],
         different=[row for row in good if row["max_abs_diff"]],
     )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.bench.case import Case, samples_of
+from tinygen.bench.generation import measure_generation
 from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_model
 from tinygen.ir.interpreter import evaluate
@@ -47,6 +48,8 @@ def measure(job: Job) -> Row:
     """
     row = empty_row(job)
     try:
+        if not job.case.runs:
+            return row | measure_generation(job.case, job.kernels, load_board(job.board))
         with tempfile.TemporaryDirectory(prefix="tinygen-bench-") as folder:
             return _measure(job, row, Path(folder) / "build")
     except TinygenError as error:

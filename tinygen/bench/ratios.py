@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tinygen.bench.measure import FIGURES, OWN_ROUNDING, Row
@@ -47,18 +47,28 @@ def summarize(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Per suite, family and compiler: geometric means of ratios to the baseline and to published figures."""
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row["suite"], row["kernels"], row["toolchain"]), []).append(row)
+        if "seconds" not in row:
+            groups.setdefault((row["suite"], row["kernels"], row["toolchain"]), []).append(row)
     return [
         {
             "suite": suite, "kernels": kernels, "toolchain": toolchain, "cases": len(members),
             "errors": sum(row["error"] is not None for row in members),
             "baseline": next((row["baseline"] for row in members if row["baseline"]), None),
             "ratios": _means([row["ratios"] for row in members]),
+            "worst": _worst(members, lambda row: row["ratios"]),
             "published_ratios": _means([ratios(row, row["published"]) for row in members if row.get("published")]),
+            "published_worst": _worst(members, lambda row: ratios(row, row.get("published") or {})),
             "published_cases": sum(bool(row.get("published")) for row in members),
         }
         for (suite, kernels, toolchain), members in groups.items()
     ]  # fmt: skip
+
+
+def _worst(rows: Sequence[Row], ratios_of: Callable[[Row], dict[str, float]]) -> dict[str, Any] | None:
+    """The case whose ratio of instructions is largest; None where there are none."""
+    found = [(ratios_of(row).get("instructions"), row["case"]) for row in rows]
+    known = [(ratio, case) for ratio, case in found if ratio is not None]
+    return {"case": max(known)[1], "instructions": max(known)[0]} if known else None
 
 
 def _means(entries: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -60,6 +60,7 @@ def suite(name: str, summary: str) -> Callable[[Callable[[SuiteOptions], SuiteCa
 
 def all_suites() -> tuple[Suite, ...]:
     """Every suite, in the order of their registration."""
+    import tinygen.bench.generation
     import tinygen.bench.int8_kernels
     import tinygen.bench.models  # noqa: F401  (each registers its suite)
 

@@ -34,8 +34,12 @@ def suite_table(suites: Sequence[dict[str, str]]) -> RenderableType:
 
 def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
     """Everything about a benchmark: work, memory, summary, and layers where wanted."""
-    rows = report["rows"]
-    parts: list[RenderableType] = [_work(report, rows), Text(), _memory(report, rows), Text()]
+    rows = [row for row in report["rows"] if "seconds" not in row]
+    timed = [row for row in report["rows"] if "seconds" in row]
+    parts: list[RenderableType] = [_generation(timed), Text()] if timed else []
+    if not rows:
+        return Group(*parts)
+    parts += [_work(report, rows), Text(), _memory(report, rows), Text()]
     if layers:
         for group in _by_case(rows).values():
             if max((len(row["layers"]) for row in group), default=0) > 1:
@@ -53,9 +57,11 @@ def _work(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
     columns = ["<case", "MAC", "<kernels", "<compiler", "instructions", "MAC/\ninstr.", "cycles", "MAC/\ncycle", "ms"]
     columns += [f"x\n{report['baseline']}"] if report["baseline"] else []
     columns += ["published\ninstr.", "x\npublished"] if published else []
+    best = any("best_ms" in (row["published"] or {}) for row in rows)
+    columns += ["best ms\npublished"] if best else []
     table = _table(f"Work on {report['board_title']}", columns)
     for row in _with_gaps(table, rows):
-        cells = [row["case"], f"{row['macs']:,}"] if row["first"] else ["", ""]
+        cells: list[str | Text] = [row["case"], f"{row['macs']:,}"] if row["first"] else ["", ""]
         cells += [row["kernels"], row["toolchain"]]
         if row["error"]:
             table.add_row(*cells, Text("failed", style="red"))
@@ -64,11 +70,13 @@ def _work(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
             _number(row["instructions"]), rate(row["macs"], row["instructions"]), _number(row["cycles_predicted"]),
             rate(row["macs"], row["cycles_predicted"]), _milliseconds(row),
         ]  # fmt: skip
-        cells += [ratio_text(row["ratios"].get("instructions"))] if report["baseline"] else []
+        cells += [_multiple(row["ratios"].get("instructions"))] if report["baseline"] else []
         if published:
             theirs = (row["published"] or {}).get("instructions")
             cells.append(_number(theirs) if row["first"] else "")
-            cells.append(ratio_text(row["instructions"] / theirs) if theirs else "")
+            cells.append(_multiple(row["instructions"] / theirs if theirs else None))
+        if best:
+            cells.append(str((row["published"] or {}).get("best_ms", "")) if row["first"] else "")
         table.add_row(*cells)
     return table
 
@@ -80,15 +88,15 @@ def _memory(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
     extra = ["published\nw/o weights", "x", "published\narena", "x"] if published else []
     table = _table("Memory in bytes", columns + ratios + extra)
     for row in _with_gaps(table, [row for row in rows if not row["error"]]):
-        cells = [row["case"] if row["first"] else "", row["kernels"], row["toolchain"]]
+        cells: list[str | Text] = [row["case"] if row["first"] else "", row["kernels"], row["toolchain"]]
         keys = ("flash_bytes", "flash_without_weights_bytes", "ram_bytes", "arena_bytes", "stack_used_bytes")
         cells += [_number(row[key]) for key in keys]
         if ratios:
-            cells += [ratio_text(row["ratios"].get(key)) for key in ("flash_bytes", "arena_bytes")]
+            cells += [_multiple(row["ratios"].get(key)) for key in ("flash_bytes", "arena_bytes")]
         if published:
             for key in ("flash_without_weights_bytes", "arena_bytes"):
                 theirs = (row["published"] or {}).get(key)
-                cells += [_number(theirs), ratio_text(row[key] / theirs) if theirs else ""]
+                cells += [_number(theirs), _multiple(row[key] / theirs if theirs else None)]
         table.add_row(*cells)
     return table
 
@@ -116,17 +124,37 @@ def _summary(report: dict[str, Any]) -> RenderableType:
             "flash_without_weights_bytes": "without\nweights", "ram_bytes": "RAM", "arena_bytes": "arena"}  # fmt: skip
     table = _table(
         "Geometric means, as a multiple (less is better)",
-        ["<suite", "<kernels", "<compiler", "failed", "<against", "cases", *keys.values()],
+        ["<suite", "<kernels", "<compiler", "failed", "<against", "cases", *keys.values(), "<worst in instructions"],
     )
     for entry in report["summary"]:
         place = [entry["suite"], entry["kernels"], entry["toolchain"], str(entry["errors"] or "")]
         if entry["baseline"] and entry["baseline"] != entry["kernels"]:
             count = str(entry["cases"] - entry["errors"])
-            table.add_row(*place, entry["baseline"], count, *(ratio_text(entry["ratios"].get(key)) for key in keys))
+            means = [_multiple(entry["ratios"].get(key)) for key in keys]
+            table.add_row(*place, entry["baseline"], count, *means, _worst(entry["worst"]))
         if entry["published_ratios"]:
-            count, means = str(entry["published_cases"]), entry["published_ratios"]
-            table.add_row(*place, "published", count, *(ratio_text(means.get(key)) for key in keys))
+            means = [_multiple(entry["published_ratios"].get(key)) for key in keys]
+            count = str(entry["published_cases"])
+            table.add_row(*place, "published", count, *means, _worst(entry["published_worst"]))
     return table if table.row_count else Text()
+
+
+def _worst(entry: dict[str, Any] | None) -> str:
+    return f"{ratio_text(entry['instructions'])} {entry['case']}" if entry else ""
+
+
+def _generation(rows: Sequence[_Row]) -> RenderableType:
+    """Seconds per stage, and the total as a multiple of the first case's beside what it should follow."""
+    stages = list(rows[0]["seconds"])
+    columns = ["<case", "<kernels", "layers", "weights, B", "C, B", *(f"{stage}, s" for stage in stages)]
+    table = _table("Writing C (seconds of this computer)", [*columns, "x seconds", "x weights", "x layers"])
+    for row in _with_gaps(table, rows):
+        cells = [row["case"] if row["first"] else "", row["kernels"]]
+        cells += [_number(row[key]) for key in ("layer_count", "weight_bytes", "c_bytes")]
+        cells += [f"{row['seconds'][stage]:.3f}" for stage in stages]
+        cells += [ratio_text(row["growth"][key]) for key in ("total", "weight_bytes", "layer_count")]
+        table.add_row(*cells)
+    return table
 
 
 def _failures(rows: Sequence[_Row]) -> RenderableType:
@@ -168,6 +196,12 @@ def _with_gaps(table: Table, rows: Sequence[_Row]) -> Iterable[_Row]:
 
 def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
+
+
+def _multiple(ratio: float | None) -> Text:
+    """Green where this is clearly less than the other, red where it is clearly more."""
+    style = "" if ratio is None or 0.995 < ratio < 1.005 else "green" if ratio < 1 else "red"
+    return Text(ratio_text(ratio), style=style)
 
 
 def _milliseconds(row: _Row) -> str:

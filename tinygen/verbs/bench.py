@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygen.bench.case import Case, Skipped, case_of
+from tinygen.bench.generation import add_growth
 from tinygen.bench.measure import OWN_ROUNDING, Job, Row, measure
 from tinygen.bench.published import published, sources
 from tinygen.bench.ratios import add_ratios, choose_baseline, summarize
@@ -106,8 +107,7 @@ def bench(
     for name in toolchains:
         find_toolchain(name, board)
     cases, skipped = _cases(models, suites, options)
-    pairs = [(name, kernels) for name in toolchains for kernels in options.kernels]
-    jobs = [Job(case, kernels, name, options.board) for case in cases for name, kernels in pairs]
+    jobs = [job for case in cases for job in _jobs(case, toolchains, options)]
     rows = []
     step = progress or (lambda what, done, total: None)
     step("measuring", 0, len(jobs))
@@ -116,6 +116,7 @@ def bench(
         step("measuring", len(rows), len(jobs))
     baseline = options.baseline or choose_baseline(options.kernels)
     add_ratios(rows, baseline)
+    add_growth(rows)
     return BenchReport(board, baseline, rows, skipped)
 
 
@@ -159,6 +160,12 @@ def _cases(
     return chosen, tuple(skipped)
 
 
+def _jobs(case: Case, toolchains: Sequence[str], options: BenchOptions) -> list[Job]:
+    if not case.runs:
+        return [Job(case, kernels, "", options.board) for kernels in options.kernels if kernels not in OWN_ROUNDING]
+    return [Job(case, kernels, name, options.board) for name in toolchains for kernels in options.kernels]
+
+
 def _measured(jobs: Sequence[Job], processes: int) -> Iterator[Row]:
     """Rows in the order of the jobs."""
     if processes < 2 or len(jobs) < 2:
@@ -177,7 +184,7 @@ def _measured(jobs: Sequence[Job], processes: int) -> Iterator[Row]:
 
 def _cycles_source(rows: Sequence[Row]) -> str:
     """What the cycles in rows are, as the rows themselves show."""
-    counted = [row for row in rows if row["error"] is None]
+    counted = [row for row in rows if row["instructions"] is not None]
     if all(row["cycles_predicted"] == row["instructions"] for row in counted):
         return "estimate: one cycle per instruction"
     return "predicted by a model of the core's pipeline"
