@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 import tinygen.lowering.lower as lowering
-from tinygen.bench import layers, measure, output, ratios
+from tinygen.bench import layers, measure, output, ratios, suites
 from tinygen.bench.case import case_of
 from tinygen.bench.html import render_bench
 from tinygen.bench.layers import Window
 from tinygen.bench.measure import Job
 from tinygen.bench.output import check_output, write_output
+from tinygen.bench.suites import SuiteCases, SuiteOptions, all_suites
 from tinygen.errors import TinygenError
 from tinygen.verbs.bench import BenchOptions, BenchReport, bench
 
@@ -66,6 +67,17 @@ def test_ratios_of_rows(report: BenchReport) -> None:
 def test_processes_give_the_same_rows(report: BenchReport) -> None:
     again = bench([], ["int8-kernels"], replace(SMALL, jobs=2))
     assert json.dumps(again.as_json()) == json.dumps(report.as_json())
+
+
+def test_layers_have_ratios() -> None:
+    def row(kernels: str, layers: dict[str, int]) -> dict[str, Any]:
+        entries = [{"name": name, "instructions": count} for name, count in layers.items()]
+        return {"suite": "s", "case": "c", "toolchain": "zig", "board": "b", "kernels": kernels, "layers": entries}
+
+    ours, base = row("tinygen", {"conv": 10, "joined": 5}), row("reference", {"conv": 40, "add": 9})
+    ratios.add_ratios([ours, base], "reference")
+    assert [layer["ratios"] for layer in ours["layers"]] == [{"instructions": 0.25}, {}]
+    assert [layer["ratios"] for layer in base["layers"]] == [{"instructions": 1}, {"instructions": 1}]
 
 
 def test_baseline() -> None:
@@ -125,6 +137,31 @@ def test_a_foreign_librarys_rounding_is_shown(monkeypatch: pytest.MonkeyPatch) -
     assert row["error"] is None
     assert row["max_abs_diff"] > 0
     assert row["instructions"] > 0
+
+
+def test_a_defect_costs_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> Any:
+        raise AssertionError("no such luck")
+
+    monkeypatch.setattr(lowering, "choose", fail)
+    row = measure.measure(job("reference"))
+    assert row["error"] == "internal error: AssertionError: no such luck"
+    assert "in fail" in row["traceback"]
+    assert row["instructions"] is None
+
+
+def test_a_suite_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What later suites do: register a function that gives cases."""
+    all_suites()
+    monkeypatch.setattr(suites, "_SUITES", dict(suites._SUITES))
+    case = case_of("mine", "dense", layers.fully_connected("dense", 20, 3), "20->3")
+
+    @suites.suite("mine", "one dense layer")
+    def cases(options: SuiteOptions) -> SuiteCases:
+        return SuiteCases([case])
+
+    (row,) = bench([], ["mine"], BenchOptions(kernels=("tinygen",), toolchains=("zig",))).rows
+    assert (row["suite"], row["case"], row["macs"], row["error"]) == ("mine", "dense", 60, None)
 
 
 def test_what_does_not_fit_is_an_error_of_its_row() -> None:

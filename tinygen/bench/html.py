@@ -117,9 +117,10 @@ def _layer_chart(rows: Sequence[_Row], colours: dict[str, str]) -> dict[str, Any
     for name in names:
         bars = [
             (_label(row), colours[_label(row)], layer["instructions"])
-            for row in rows for layer in row["layers"] if layer["name"] == name
+            for row in rows for layer in row["layers"] if layer["name"] == name and layer["instructions"]
         ]  # fmt: skip
-        groups.append((name, bars))
+        if bars:
+            groups.append((name, bars))
     note = "Executed instructions per layer. Shorter is better."
     return _layout(f"{rows[0]['case']}: layers", note, groups, False, None, lambda value: f"{value:,.0f}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ def measure(job: Job) -> Row:
             return _measure(job, row, Path(folder) / "build")
     except TinygenError as error:
         return row | {"error": str(error).replace("\n", " ")}
+    except Exception as error:  # one kernel's defect must not cost the rows of all others
+        return row | {"error": f"internal error: {type(error).__name__}: {error}", "traceback": traceback.format_exc()}
 
 
 def empty_row(job: Job) -> Row:

@@ -20,12 +20,18 @@ def choose_baseline(kernels: Sequence[str]) -> str | None:
 
 
 def add_ratios(rows: list[Row], baseline: str | None) -> None:
-    """Adds `baseline` (the family, or None) and `ratios` (see there) to each row."""
+    """Adds `baseline` (the family, or None) and `ratios` (see there) to each row, `ratios` also to its layers.
+
+    Layers are matched by name; families may join layers differently, and then some have no counterpart.
+    """
     reference = {_place(row): row for row in rows if row["kernels"] == baseline}
     for row in rows:
         base = reference.get(_place(row))
         row["baseline"] = baseline if base is not None else None
         row["ratios"] = {} if base is None else ratios(row, base)
+        theirs = {layer["name"]: layer for layer in base.get("layers", ())} if base else {}
+        for layer in row.get("layers", ()):
+            layer["ratios"] = ratios(layer, theirs.get(layer["name"], {}))
 
 
 def ratios(row: Row, base: dict[str, Any]) -> dict[str, float]:

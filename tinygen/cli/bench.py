@@ -75,7 +75,7 @@ def bench(
         if out is not None:
             console.print(f"Report: {out / 'report.html'}   figures: {out / 'bench.json'}")
     for entry in report.skipped:
-        errors.print(f"left out: {entry}", markup=False)
+        errors.print(f"left out: {entry}", markup=False, soft_wrap=True)
     if report.errors:
         errors.print(f"{report.errors} of {len(report.rows)} measurements failed; their rows say why.")
         raise typer.Exit(1)

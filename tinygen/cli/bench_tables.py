@@ -102,19 +102,24 @@ def _memory(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
 
 
 def _layers(rows: Sequence[_Row]) -> RenderableType:
-    """One case: a line per layer, a pair of columns per family and compiler."""
+    """One case: a line per layer; instructions, multiple and MAC per cycle for each family and compiler."""
     rows = [row for row in rows if not row["error"]]
     labels = [f"{row['kernels']} {row['toolchain']}" for row in rows]
-    columns = [column for label in labels for column in (label.replace(" ", "\n"), "MAC/\ncycle")]
+    multiples = [bool(row["baseline"]) and row["kernels"] != row["baseline"] for row in rows]
+    columns: list[str] = []
+    for label, multiple in zip(labels, multiples, strict=True):
+        columns += [label.replace(" ", "\n"), *(["x"] if multiple else []), "MAC/\ncycle"]
     table = _table(f"Layers of {rows[0]['case']}", ["<layer", "MAC", *columns])
     names = list(dict.fromkeys(layer["name"] for row in rows for layer in row["layers"]))
     found = [{layer["name"]: layer for layer in row["layers"]} for row in rows]
     for name in names:
         macs = next(layers[name]["macs"] for layers in found if name in layers)
-        cells = [name, _number(macs)]
-        for layers in found:
-            layer = layers.get(name)
-            cells += [_number(layer["instructions"]), rate(macs, layer["cycles_predicted"])] if layer else ["", ""]
+        cells: list[str | Text] = [name, _number(macs)]
+        for layers, multiple in zip(found, multiples, strict=True):
+            layer = layers.get(name, {})
+            cells.append(_number(layer.get("instructions")))
+            cells += [_multiple(layer.get("ratios", {}).get("instructions"))] if multiple else []
+            cells.append(rate(macs, layer.get("cycles_predicted")))
         table.add_row(*cells)
     return table
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -173,13 +174,19 @@ def _measured(jobs: Sequence[Job], processes: int) -> Iterator[Row]:
         return
     # Not forked: a thread may be drawing progress bars meanwhile, and would be copied with its locks held.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context) as pool:
+    workers = min(processes, len(jobs))
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts) as pool:
         try:
             yield from pool.map(measure, jobs)
         except BrokenProcessPool as error:
             raise ToolchainError(
                 "a process that measured was killed", fix="Perhaps memory ran out: try again with --jobs 1."
             ) from error
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C is the main process's business; it stops the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _cycles_source(rows: Sequence[Row]) -> str:
