@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import tinygen.lowering.lower as lowering
+import tinygen.verbs.build as building
+from tests.support.cmsis_nn import needs_cmsis_nn
 from tinygen.bench import layers, measure, output, ratios, suites
 from tinygen.bench.case import case_of
 from tinygen.bench.html import render_bench
@@ -20,7 +22,10 @@ from tinygen.bench.measure import Job
 from tinygen.bench.output import check_output, write_output
 from tinygen.bench.suites import SuiteCases, SuiteOptions, all_suites
 from tinygen.errors import TinygenError
+from tinygen.ir.graph import Graph
+from tinygen.ir.ops.base import Node
 from tinygen.verbs.bench import BenchOptions, BenchReport, bench
+from tinygen.verbs.library import LibrarySemantics
 
 SCHEMA = {
     "suite": str, "case": str, "shape": str, "encoding": str, "kernels": str, "toolchain": str, "board": str,
@@ -42,7 +47,7 @@ def test_rows(report: BenchReport) -> None:
         for key, kind in SCHEMA.items():
             assert isinstance(row[key], kind), key
         assert row["error"] is None and row["max_abs_diff"] == 0 and row["samples"] == 2
-        assert row["instructions"] > 500
+        assert row["instructions"] > 100
         assert row["cycles_predicted"] > 0
         assert 0 < row["flash_without_weights_bytes"] <= row["flash_bytes"] < 20_000
         assert 0 < row["arena_bytes"] < row["ram_bytes"]
@@ -99,21 +104,17 @@ def test_ratios_leave_out_what_is_missing() -> None:
 
 @pytest.fixture
 def wrong_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every kernel with a bias gets a wrong one for its first channel; the C is as usual otherwise."""
-    choose = lowering.choose
+    """C that computes something else than the model says: the first channel's bias is wrong."""
+    lower = building.lower
 
-    def wrong(*arguments: Any) -> Any:
-        kernel, plan = choose(*arguments)
-        constants = []
-        for constant in plan.constants:
-            data = constant.data.copy()
-            if constant.name == "bias":
-                data.reshape(-1)[0] += 40_000
-            constants.append(replace(constant, data=data))
-        assert any(constant.name == "bias" for constant in constants)
-        return kernel, replace(plan, constants=tuple(constants))
+    def wrong(graph: Graph, **options: Any) -> Any:
+        bias = graph.tensors["bias"]
+        assert bias.data is not None
+        data = bias.data.copy()
+        data[0] += 40_000
+        return lower(replace(graph, tensors={**graph.tensors, "bias": replace(bias, data=data)}), **options)
 
-    monkeypatch.setattr(lowering, "choose", wrong)
+    monkeypatch.setattr(building, "lower", wrong)
 
 
 def job(kernels: str) -> Job:
@@ -131,19 +132,39 @@ def test_a_wrong_kernel_is_noticed() -> None:
 
 
 @pytest.mark.usefixtures("wrong_kernels")
-def test_a_foreign_librarys_rounding_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "OWN_ROUNDING", frozenset({"reference"}))
+def test_a_librarys_own_rounding_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a kernel documents as its arithmetic is no error; how far it is from the semantics stands in the row."""
+
+    def wrong_bias(node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        bias = values[2].copy()
+        bias[0] += 40_000
+        return node.op.evaluate(node, [*values[:2], bias])
+
+    def semantics(graph: Graph, manifest: Any) -> LibrarySemantics:
+        return LibrarySemantics(graph, {"conv_2d": (manifest["layers"][0]["kernel"], wrong_bias)})
+
+    monkeypatch.setattr(measure, "library_semantics", semantics)
     row = measure.measure(job("reference"))
     assert row["error"] is None
     assert row["max_abs_diff"] > 0
     assert row["instructions"] > 0
 
 
+@needs_cmsis_nn
+def test_cmsis_nn() -> None:
+    options = replace(SMALL, kernels=("tinygen", "cmsis-nn"), only=("fc_256_128", "dw_3x3_19*"))
+    report = bench([], ["int8-kernels"], options)
+    assert report.baseline == "cmsis-nn"
+    assert report.errors == 0
+    differences = {(row["case"].split("_")[0], row["kernels"]): row["max_abs_diff"] for row in report.rows}
+    assert differences == {("fc", "tinygen"): 0, ("fc", "cmsis-nn"): 1, ("dw", "tinygen"): 0, ("dw", "cmsis-nn"): 0}
+
+
 def test_a_defect_costs_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*arguments: Any) -> Any:
+    def fail(*arguments: Any, **options: Any) -> Any:
         raise AssertionError("no such luck")
 
-    monkeypatch.setattr(lowering, "choose", fail)
+    monkeypatch.setattr(building, "lower", fail)
     row = measure.measure(job("reference"))
     assert row["error"] == "internal error: AssertionError: no such luck"
     assert "in fail" in row["traceback"]
@@ -179,6 +200,7 @@ def test_what_does_not_fit_is_an_error_of_its_row() -> None:
         ({"kernels": ("magic",)}, "magic"),
         ({"kernels": ()}, "no kernel family"),
         ({"toolchains": ("keil",)}, "keil"),
+        ({"kernels": ("cmsis-nn",), "cmsis_nn": Path("nowhere")}, "is not CMSIS-NN"),
         ({"baseline": "cmsis-nn"}, "not among the kernels"),
         ({"only": ("nothing*",)}, "no case is called nothing"),
     ],

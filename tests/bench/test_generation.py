@@ -50,11 +50,11 @@ def test_rows() -> None:
 
 
 def test_a_foreign_library_takes_no_part() -> None:
-    from tinygen.bench.measure import OWN_ROUNDING
+    from tinygen.bench.measure import FOREIGN
     from tinygen.verbs.bench import _jobs
 
     (case,) = (c for c in find_suite("generation").cases(SuiteOptions()).cases if c.name == "weights-300kB")
-    families = ("tinygen", *OWN_ROUNDING)
+    families = ("tinygen", *FOREIGN)
     assert [job.kernels for job in _jobs(case, ("zig", "gcc"), BenchOptions(kernels=families))] == ["tinygen"]
 
 

@@ -22,7 +22,8 @@ def bench(*arguments: str | Path, cwd: Path | None = None, **variables: str) -> 
 
 
 def test_own_model(tmp_path: Path) -> None:
-    done = bench(MODEL, "--out", tmp_path / "o", "--toolchain", "zig", "--layers")
+    options = ["--toolchain", "zig", "--kernels", "tinygen,reference", "--layers"]
+    done = bench(MODEL, "--out", tmp_path / "o", *options)
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "o" / "bench.json").read_text())
     ours, reference = figures["rows"]

@@ -15,16 +15,19 @@ from tinygen.bench.generation import measure_generation
 from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_model
 from tinygen.ir.interpreter import evaluate
+from tinygen.lowering.select import CMSIS_NN
 from tinygen.targets.board import load_board
 from tinygen.targets.emulator import Profile
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.compare import differing
 from tinygen.verbs.device import Measured, open_device
+from tinygen.verbs.library import library_semantics
+from tinygen.verbs.predicted import time_and_energy
 
 Row = dict[str, Any]
 
-OWN_ROUNDING = frozenset({"cmsis-nn"})
-"""Families of a foreign library, which may round in its own way: their difference is shown, not refused."""
+FOREIGN = frozenset({CMSIS_NN})
+"""Families that call a vendor's library."""
 
 FIGURES = (
     "instructions", "cycles_predicted", "flash_bytes", "flash_without_weights_bytes", "ram_bytes", "arena_bytes",
@@ -34,18 +37,20 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Job:
-    """What to measure."""
+    """What to measure; `cmsis_nn` is the library's folder, see `BuildOptions`."""
 
     case: Case
     kernels: str
     toolchain: str
     board: str
+    cmsis_nn: Path | None = None
 
 
 def measure(job: Job) -> Row:
     """The row of a job; when something is wrong with it, its figures are None and `error` says what.
 
-    Instructions, cycles and layers are those of the last sample (a random walk).
+    Instructions, cycles and layers are those of the last sample (a random walk). `max_abs_diff` is how far outputs are
+    from the integer semantics: 0, but for a vendor's library that rounds in its own, documented way.
     """
     row = empty_row(job)
     try:
@@ -72,22 +77,24 @@ def empty_row(job: Job) -> Row:
 
 
 def _measure(job: Job, row: Row, folder: Path) -> Row:
-    options = BuildOptions(board=job.board, toolchain=job.toolchain, kernels=job.kernels)
+    options = BuildOptions(board=job.board, toolchain=job.toolchain, kernels=job.kernels, cmsis_nn=job.cmsis_nn)
     manifest = build(job.case.model, folder, options, profile=False).manifest
     graph = load_model(job.case.model)
     samples = samples_of(graph)
+    library = library_semantics(graph, manifest)
     row = row | _sizes(manifest) | {"samples": len(samples), "max_abs_diff": 0}
     with open_device(folder, engine="unicorn", count=True) as device:
         for sample in samples:
             measured = device.measure(sample)
-            wanted = evaluate(graph, sample)
-            row["max_abs_diff"] = max(row["max_abs_diff"], _largest_difference(wanted, measured.outputs))
-            problem = _wrong(wanted, measured)
-            if problem and job.kernels not in OWN_ROUNDING:
+            law = evaluate(graph, sample)
+            row["max_abs_diff"] = max(row["max_abs_diff"], _largest_difference(law, measured.outputs))
+            problem = _wrong(library.infer(sample) if library else law, measured)
+            if problem:
                 return empty_row(job) | {"max_abs_diff": row["max_abs_diff"], "error": problem}
         stack = device.stack_used
     assert measured.profile is not None
-    return row | _work(manifest, measured.profile) | {"stack_used_bytes": stack} | _time(job, measured.profile)
+    predicted = time_and_energy(measured.profile.cycles, load_board(job.board))
+    return row | _work(manifest, measured.profile) | {"stack_used_bytes": stack} | predicted
 
 
 def _sizes(manifest: dict[str, Any]) -> Row:
@@ -112,18 +119,6 @@ def _work(manifest: dict[str, Any], profile: Profile) -> Row:
             for layer, instructions, cycles in counts
         ],
     }
-
-
-def _time(job: Job, profile: Profile) -> Row:
-    """Predicted milliseconds and, where the board file knows the current, microjoules."""
-    board = load_board(job.board)
-    if not board.core_hz:
-        return {}
-    seconds = profile.cycles / board.core_hz
-    row: Row = {"milliseconds_predicted": seconds * 1e3}
-    if board.run_current is not None:
-        row["microjoules_predicted"] = seconds * board.run_current.ma * board.run_current.volts * 1e3
-    return row
 
 
 def _largest_difference(wanted: list[np.ndarray], got: list[np.ndarray]) -> float | int:

@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from tinygen.bench.measure import FIGURES, OWN_ROUNDING, Row
+from tinygen.bench.measure import FIGURES, FOREIGN, Row
 
 
 def choose_baseline(kernels: Sequence[str]) -> str | None:
     """The family others are compared with unless the user says: a foreign library, else `reference`, else the last."""
     if len(kernels) < 2:
         return None
-    for family in (*(k for k in kernels if k in OWN_ROUNDING), "reference"):
+    for family in (*(k for k in kernels if k in FOREIGN), "reference"):
         if family in kernels:
             return family
     return kernels[-1]

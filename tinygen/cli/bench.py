@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +11,7 @@ import typer
 from tinygen.cli import bench_tables
 from tinygen.cli.console import console, errors, print_json, print_wide, progress
 
-MODELS_VARIABLE, CMSIS_NN_VARIABLE = "TINYGEN_MODELS", "CMSIS_NN_PATH"
+MODELS_VARIABLE = "TINYGEN_MODELS"
 
 
 def bench(
@@ -31,7 +29,8 @@ def bench(
     ] = None,
     case: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Only cases like this: conv_*.")] = None,
     cmsis_nn: Annotated[
-        Path | None, typer.Option("--cmsis-nn", metavar="PATH", help=f"The CMSIS-NN library, or {CMSIS_NN_VARIABLE}.")
+        Path | None,
+        typer.Option("--cmsis-nn", metavar="PATH", envvar="CMSIS_NN_PATH", help="CMSIS-NN; adds its kernels."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Write bench.json and report.html here.")
@@ -51,21 +50,20 @@ def bench(
         suites = [{"name": entry.name, "summary": entry.summary} for entry in all_suites()]
         print_json(suites) if as_json else print_wide(bench_tables.suite_table(suites), bench_tables.WIDTH)
         return
-    with _library(cmsis_nn):
-        families = default_kernels(CMSIS_NN_VARIABLE in os.environ) if kernels is None else _split(kernels)
-        options = BenchOptions(
-            board=board,
-            kernels=families,
-            toolchains=_split(toolchain),
-            baseline=baseline,
-            models=tuple(folders) if folders else _folders_of_environment(),
-            only=tuple(case or ()),
-            jobs=jobs or default_jobs(),
-        )
-        if out is not None:
-            check_output(out)
-        with progress(False) as update:
-            report = run(models or [], suite or [], options, progress=update)
+    options = BenchOptions(
+        board=board,
+        kernels=default_kernels(cmsis_nn is not None) if kernels is None else _split(kernels),
+        toolchains=_split(toolchain),
+        baseline=baseline,
+        models=tuple(folders) if folders else _folders_of_environment(),
+        only=tuple(case or ()),
+        jobs=jobs or default_jobs(),
+        cmsis_nn=cmsis_nn,
+    )
+    if out is not None:
+        check_output(out)
+    with progress(False) as update:
+        report = run(models or [], suite or [], options, progress=update)
     if out is not None:
         write_output(report.as_json(), out)
     if as_json:
@@ -88,18 +86,3 @@ def _split(names: str) -> tuple[str, ...]:
 
 def _folders_of_environment() -> tuple[Path, ...]:
     return tuple(Path(name) for name in os.environ.get(MODELS_VARIABLE, "").split(os.pathsep) if name)
-
-
-@contextmanager
-def _library(path: Path | None) -> Iterator[None]:
-    """The environment variable tells the library's place to builds in every process."""
-    before = os.environ.get(CMSIS_NN_VARIABLE)
-    try:
-        if path is not None:
-            os.environ[CMSIS_NN_VARIABLE] = str(path.resolve())
-        yield
-    finally:
-        if path is not None:
-            os.environ.pop(CMSIS_NN_VARIABLE)
-            if before is not None:
-                os.environ[CMSIS_NN_VARIABLE] = before

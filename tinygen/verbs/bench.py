@@ -15,14 +15,16 @@ from typing import Any
 
 from tinygen.bench.case import Case, Skipped, case_of
 from tinygen.bench.generation import add_growth
-from tinygen.bench.measure import OWN_ROUNDING, Job, Row, measure
+from tinygen.bench.measure import FOREIGN, Job, Row, measure
 from tinygen.bench.published import published, sources
 from tinygen.bench.ratios import add_ratios, choose_baseline, summarize
 from tinygen.bench.suites import SuiteOptions, find_suite
 from tinygen.errors import TinygenError, ToolchainError
-from tinygen.lowering.select import FAMILIES
+from tinygen.lowering.select import CMSIS_NN, FAMILIES
 from tinygen.targets.board import Board, load_board
+from tinygen.targets.cmsis_nn import find_checkout
 from tinygen.targets.toolchain import find_toolchain
+from tinygen.verbs.predicted import CYCLES_SOURCE
 from tinygen.version import VERSION
 
 Progress = Callable[[str, int, int], None]
@@ -42,6 +44,7 @@ class BenchOptions:
         models: folders with models, for suite `models`.
         only: patterns of case names (`conv_*`); empty for all.
         jobs: processes.
+        cmsis_nn: folder of CMSIS-NN, see `BuildOptions`.
     """
 
     board: str = "f746zg"
@@ -51,6 +54,7 @@ class BenchOptions:
     models: tuple[Path, ...] = ()
     only: tuple[str, ...] = ()
     jobs: int = 2
+    cmsis_nn: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class BenchReport:
             "board_title": self.board.title,
             "core": self.board.core,
             "clock_hz": self.board.core_hz,
-            "cycles_source": _cycles_source(self.rows),
+            "cycles_source": f"{CYCLES_SOURCE} by a model of the core",
             "baseline": self.baseline,
             "rows": self.rows,
             "summary": summarize(self.rows),
@@ -132,6 +136,8 @@ def _check(board: Board, options: BenchOptions) -> None:
     for name in options.kernels:
         if name not in FAMILIES:
             raise TinygenError(f"there is no kernel family '{name}'", fix=f"Families: {', '.join(FAMILIES)}.")
+    if CMSIS_NN in options.kernels:
+        find_checkout(options.cmsis_nn)
     if options.baseline is not None and options.baseline not in options.kernels:
         raise TinygenError(
             f"'{options.baseline}' is not among the kernels that are measured", where="--baseline",
@@ -163,8 +169,11 @@ def _cases(
 
 def _jobs(case: Case, toolchains: Sequence[str], options: BenchOptions) -> list[Job]:
     if not case.runs:
-        return [Job(case, kernels, "", options.board) for kernels in options.kernels if kernels not in OWN_ROUNDING]
-    return [Job(case, kernels, name, options.board) for name in toolchains for kernels in options.kernels]
+        return [Job(case, kernels, "", options.board) for kernels in options.kernels if kernels not in FOREIGN]
+    return [
+        Job(case, kernels, name, options.board, options.cmsis_nn)
+        for name in toolchains for kernels in options.kernels
+    ]  # fmt: skip
 
 
 def _measured(jobs: Sequence[Job], processes: int) -> Iterator[Row]:
@@ -189,21 +198,13 @@ def _leave_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _cycles_source(rows: Sequence[Row]) -> str:
-    """What the cycles in rows are, as the rows themselves show."""
-    counted = [row for row in rows if row["instructions"] is not None]
-    if all(row["cycles_predicted"] == row["instructions"] for row in counted):
-        return "estimate: one cycle per instruction"
-    return "predicted by a model of the core's pipeline"
-
-
 def default_kernels(library: bool) -> tuple[str, ...]:
     """Families to compare unless the user says: ours, and what it is measured against.
 
     Args:
-        library: whether a foreign kernel library is at hand.
+        library: whether a vendor's library is at hand.
     """
-    foreign = tuple(name for name in FAMILIES if name in OWN_ROUNDING) if library else ()
+    foreign = tuple(name for name in FAMILIES if name in FOREIGN) if library else ()
     return ("tinygen", "reference", *foreign)
 
 
