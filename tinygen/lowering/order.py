@@ -19,8 +19,11 @@ from tinygen.ir.graph import Graph
 from tinygen.lowering.plan import KernelPlan
 from tinygen.lowering.planner import aligned
 
-_WORK = 120_000
-"""States kept over all levels, about: seconds for the widest graphs, nothing for chains."""
+_WORK = 150_000
+"""Steps from state to state, about: two or three seconds for the widest graphs, nothing for chains."""
+
+_LEAST = 64
+"""Steps that each level has, whatever the levels before it took."""
 
 
 @dataclass(frozen=True)
@@ -150,26 +153,39 @@ def best_order(graph: Graph, plans: Sequence[KernelPlan], *, work: int = _WORK) 
     Args:
         graph: views and joins of rows (`ir/ops/rows.py`) are not expected in it.
         plans: one per operator, in the graph's order.
-        work: about how many states may be kept.
+        work: about how many steps from state to state the search may take.
     """
     memory = _Memory(graph, plans)
     count = len(graph.ops)
     given = peak_of(graph, plans)
-    width = max(8, work // max(count, 1) // 3)
     level: dict[tuple[int, _Slots], _Reached] = {(0, memory.start): _Reached(0, -1, memory.ready(0, ~0), None)}
     exact = True
-    for _ in range(count):
-        level = _next_level(memory, level, given)
-        if len(level) > width:
-            exact = False
-            kept = sorted(level.items(), key=lambda item: (item[1].peak, _live(item[0][1])))[:width]
-            level = dict(kept)
+    for done in range(count):
+        kept = _affordable(level, max(work // (count - done), _LEAST))
+        exact = exact and len(kept) == len(level)
+        work -= sum(reached.ready.bit_count() for reached in kept.values())
+        level = _next_level(memory, kept, given)
         if not level:
             return Schedule(tuple(range(count)), given, exact)
     if not count:
         return Schedule((), given, True)
     reached = min(level.values(), key=lambda r: r.peak)
     return Schedule(_path(reached), reached.peak, exact)
+
+
+def _affordable(
+    level: dict[tuple[int, _Slots], _Reached], steps: int
+) -> dict[tuple[int, _Slots], _Reached]:
+    """The best states of a level, as many as `steps` allow to go on from."""
+    if sum(reached.ready.bit_count() for reached in level.values()) <= steps:
+        return level
+    kept = {}
+    for key, reached in sorted(level.items(), key=lambda item: (item[1].peak, _live(item[0][1]))):
+        kept[key] = reached
+        steps -= reached.ready.bit_count()
+        if steps <= 0:
+            break
+    return kept
 
 
 def _next_level(
