@@ -103,6 +103,12 @@ static inline int32_t tg_round_twice(int32_t x, int32_t multiplier, int32_t offs
     return scaled + (scaled >> 31) + offset;
 }
 
+/* x + offset, less one if x is negative: when shifted right, ties go away from zero. */
+static inline int32_t tg_away(int32_t x, int32_t offset)
+{
+    return x + (x >> 31) + offset;
+}
+
 static inline int8_t tg_saturate_s8(int32_t x)
 {
 #if TG_HAVE_DSP
@@ -167,6 +173,12 @@ static inline int32_t tg_smlabt(uint32_t a, uint32_t b, int32_t sum)
 static inline uint32_t tg_pair(int16_t low, int16_t high)
 {
     return (uint16_t)low | (uint32_t)(uint16_t)high << 16;
+}
+
+/* Four codes in a word, the first in the lowest byte. */
+static inline uint32_t tg_four(int8_t a, int8_t b, int8_t c, int8_t d)
+{
+    return (uint8_t)a | (uint32_t)(uint8_t)b << 8 | (uint32_t)(uint8_t)c << 16 | (uint32_t)(uint8_t)d << 24;
 }
 
 /* Sign-extends `count` int8 into int16, in order. */

@@ -8,6 +8,7 @@ from dataclasses import replace
 from tinygen.errors import TinygenError
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node
+from tinygen.lowering.fuse import fuse
 from tinygen.lowering.library import KernelLibrary
 from tinygen.lowering.lifetimes import Slot, assign_slots
 from tinygen.lowering.order import best_order
@@ -37,6 +38,7 @@ def lower(
         UnsupportedError: no kernel matches a layer.
         TinygenError: the family wants a library and none is given, or it lacks a function.
     """
+    graph = fuse(graph, family, isa)
     choices = [_with_scratch(node, choose(node, family, isa), library) for node in graph.nodes()]
     least = [choice.variants[0] for choice in choices]
     given = _placed(graph, choices, least)

@@ -9,8 +9,10 @@ import numpy as np
 
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.lowering.kernels.support.packing import pack_dot_blocks
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
+from tinygen.lowering.kernels.support.sums import LinearSum, fit_sum
 from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
@@ -21,6 +23,11 @@ _AHEAD = 8
 
 # Instructions per element, measured: widening, one multiply-accumulate, finishing one output.
 _SPREAD, _MAC, _OUTPUT, _GATHER = 1.35, 0.48, 6.0, 4.0
+
+
+def _conv(node: Node) -> Node:
+    """The convolution itself, where an addition is joined to it."""
+    return node.op.convolution(node) if isinstance(node.op, Conv2DAdd) else node
 
 
 def _matches(node: Node) -> bool:
@@ -39,7 +46,32 @@ def _context(node: Node, ending: Epilogue, taps: int) -> dict[str, Any]:
         "taps": taps,
         "span_h": (rows.kernel - 1) * rows.dilation + 1,
         "input_zero": node.input(0).zero_point,
+        **_residual(node),
     }
+
+
+def _residual(node: Node) -> dict[str, Any]:
+    """Template values of an addition to what the convolution gives."""
+    linear = _sum(node)
+    return {"residual": linear.context() if linear else None}
+
+
+def _sum(node: Node) -> LinearSum | None:
+    if not isinstance(node.op, Conv2DAdd):
+        return None
+    linear = fit_sum(node.op.addition(node))
+    assert linear is not None
+    return linear
+
+
+def _operands(node: Node) -> tuple[tuple[str, int], ...]:
+    return (("input", 0), ("residual", 3)) if isinstance(node.op, Conv2DAdd) else (("input", 0),)
+
+
+def _inplace(node: Node, pointwise: bool) -> tuple[tuple[int, int], ...]:
+    """The output may lie on what is added to it; and on the input, where a pixel needs no other pixel's."""
+    fits = pointwise and node.output.shape[3] <= node.input(0).shape[3] and node.output.shape[0] == 1
+    return (((3, 0),) if isinstance(node.op, Conv2DAdd) else ()) + (((0, 0),) if fits else ())
 
 
 def _constants(node: Node, ending: Epilogue) -> tuple[tuple[Constant, ...], tuple[int, int]]:
@@ -47,13 +79,16 @@ def _constants(node: Node, ending: Epilogue) -> tuple[tuple[Constant, ...], tupl
     weights = node.constant(1)
     packed = pack_dot_blocks(weights.reshape(weights.shape[0], -1))
     layout = f"{list(packed.shape)}, four filters pair by pair of taps"
-    return (Constant("weights", packed.reshape(-1), layout), ending.constant()), packed.shape
+    linear = _sum(node)
+    addends = linear.constants() if linear else ()
+    return (Constant("weights", packed.reshape(-1), layout), ending.constant(), *addends), packed.shape
 
 
 def _blocks(total: int) -> list[int]:
     return sorted({min(size, total) for size in _BLOCKS})
 
 
+@kernel(Conv2DAdd, name="conv_2d_add_s8_dsp_rows", family="tinygen", isa="dsp")
 @kernel(Conv2D, name="conv_2d_s8_dsp_rows", family="tinygen", isa="dsp")
 def conv_2d_s8_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """Windows taken straight from widened rows: for several rows of a window, whole groups of four channels."""
@@ -64,7 +99,7 @@ def conv_2d_s8_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     too_far = columns.stride * depth * 2 > 3000
     if not _matches(node) or depth % 4 or rows.kernel * columns.kernel == 1 or columns.dilation > 1 or too_far:
         return ()
-    ending = epilogue(node, axis=0)
+    ending = epilogue(_conv(node), axis=0)
     assert ending is not None
     constants, packed = _constants(node, ending)
     return [_rows_plan(node, size, packed, ending, constants) for size in _blocks(rows.output)]
@@ -89,7 +124,7 @@ def _rows_plan(
     pairs = rows.output * -(-columns.output // 2)
     return KernelPlan(
         template="conv_2d/conv_2d_s8_dsp_rows.c.j2",
-        stem=window_stem("conv_2d_s8_dsp", geometry),
+        stem=window_stem(f"{op.KIND}_s8_dsp", geometry),
         context=context
         | {
             "rows": size,
@@ -100,6 +135,8 @@ def _rows_plan(
             "copied": min(columns.input, width - columns.before),
         },
         constants=constants,
+        operands=_operands(node),
+        inplace=_inplace(node, False),
         scratch_bytes=8 * taps + 4 * (buffer_rows * pitch + slack) + 8,
         headers=_HEADERS,
         cycles=node.output.shape[0]
@@ -110,12 +147,13 @@ def _rows_plan(
     )
 
 
+@kernel(Conv2DAdd, name="conv_2d_add_s8_dsp", family="tinygen", isa="dsp")
 @kernel(Conv2D, name="conv_2d_s8_dsp", family="tinygen", isa="dsp")
 def conv_2d_s8_dsp(node: Node) -> Sequence[KernelPlan]:
     """Windows copied one by one into scratch (im2col): any shape; pointwise ones straight from the activations."""
     if not _matches(node):
         return ()
-    ending = epilogue(node, axis=0)
+    ending = epilogue(_conv(node), axis=0)
     assert ending is not None
     constants, packed = _constants(node, ending)
     pixels = node.output.shape[1] * node.output.shape[2]
@@ -137,10 +175,9 @@ def _windows_plan(
     segment = columns.kernel * depth if columns.kernel * depth % 4 == 0 and columns.dilation == 1 else 0
     gathers = not pointwise and (rows.padded or columns.padded or not segment)
     pixels = node.output.shape[1] * node.output.shape[2]
-    inplace = pointwise and node.output.shape[3] <= depth and node.output.shape[0] == 1
     return KernelPlan(
         template="conv_2d/conv_2d_s8_dsp.c.j2",
-        stem=window_stem("conv_2d_s8_dsp", geometry),
+        stem=window_stem(f"{op.KIND}_s8_dsp", geometry),
         context=_context(node, ending, taps)
         | {
             "pixels": size,
@@ -150,8 +187,9 @@ def _windows_plan(
             "gathers": gathers,
         },
         constants=constants,
+        operands=_operands(node),
         scratch_bytes=8 * taps + 2 * taps * size + _AHEAD + (taps if gathers else 0),
-        inplace=((0, 0),) if inplace else (),
+        inplace=_inplace(node, pointwise),
         headers=_HEADERS,
         cycles=node.output.shape[0]
         * (

@@ -1,0 +1,48 @@
+"""CONV_2D whose output is added to another tensor at once: what the lowering makes of the two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinygen.ir.encodings import Affine
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.binary import Add
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.tensor import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv2DAdd(Conv2D):
+    """Inputs: those of Conv2D (bias may be ""), then the other operand, of the output's shape.
+
+    Attributes:
+        between: encoding of the convolution's own output, which is never stored.
+        sum: the addition.
+    """
+
+    KIND: ClassVar[str] = "conv_2d_add"
+
+    between: Affine
+    sum: Add
+
+    def convolution(self, node: Node) -> Node:
+        """The convolution alone; its output is a tensor that the graph does not have."""
+        output = Tensor(f"{self.name} before the sum", node.output.shape, self.between)
+        return Node(self, node.inputs[:3], (output,))
+
+    def addition(self, node: Node) -> Node:
+        """The addition alone."""
+        return Node(self.sum, (self.convolution(node).output, node.input(3)), node.outputs)
+
+    def check(self, node: Node) -> None:
+        super().check(self.convolution(node))
+        self.sum.check(self.addition(node))
+        node.require(node.input(3).shape == node.output.shape, "the other operand has another shape")
+
+    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        codes = super().evaluate(self.convolution(node), values[:3])
+        return self.sum.evaluate(self.addition(node), [codes[0], values[3]])
