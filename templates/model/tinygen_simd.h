@@ -150,26 +150,6 @@ static inline int32_t tg_smlatt(uint32_t a, uint32_t b, int32_t sum)
 #endif
 }
 
-/* sum + a.high * b.low */
-static inline int32_t tg_smlatb(uint32_t a, uint32_t b, int32_t sum)
-{
-#if TG_HAVE_DSP
-    return __smlatb((int32_t)a, (int32_t)b, sum);
-#else
-    return sum + tg_high_half(a) * tg_low_half(b);
-#endif
-}
-
-/* sum + a.low * b.high */
-static inline int32_t tg_smlabt(uint32_t a, uint32_t b, int32_t sum)
-{
-#if TG_HAVE_DSP
-    return __smlabt((int32_t)a, (int32_t)b, sum);
-#else
-    return sum + tg_low_half(a) * tg_high_half(b);
-#endif
-}
-
 static inline uint32_t tg_pair(int16_t low, int16_t high)
 {
     return (uint16_t)low | (uint32_t)(uint16_t)high << 16;
@@ -243,6 +223,67 @@ TG_INLINE void tg_fill(uint32_t *to, int16_t code, int32_t pairs)
     }
 }
 
+/*
+ * Inner loops are written with what follows, which keeps loads and products in the order written: only so do sums and
+ * weights stay in registers, and every load is issued early enough. The compiler does not see these loads: what they
+ * read must be written before a fence, and what is written later must stand behind another.
+ */
+TG_INLINE void tg_fence(void)
+{
+#if TG_HAVE_DSP
+    __asm__ volatile("" : : : "memory");
+#endif
+}
+
+/* words[n]; n must be a constant. */
+TG_INLINE uint32_t tg_load(const uint32_t *words, int32_t n)
+{
+#if TG_HAVE_DSP && defined(__OPTIMIZE__)
+    uint32_t word;
+    __asm__ volatile("ldr %0, [%1, %2]" : "=r"(word) : "r"(words), "i"(4 * n));
+    return word;
+#else
+    return words[n];
+#endif
+}
+
+/* *sum += a * b over both halves of two pairs; over the top or bottom half of a and of b. */
+TG_INLINE void tg_mac(int32_t *sum, uint32_t a, uint32_t b)
+{
+#if TG_HAVE_DSP
+    __asm__ volatile("smlad %0, %1, %2, %0" : "+r"(*sum) : "r"(a), "r"(b));
+#else
+    *sum = tg_smlad(a, b, *sum);
+#endif
+}
+
+TG_INLINE void tg_mac_bb(int32_t *sum, uint32_t a, uint32_t b)
+{
+#if TG_HAVE_DSP
+    __asm__ volatile("smlabb %0, %1, %2, %0" : "+r"(*sum) : "r"(a), "r"(b));
+#else
+    *sum += tg_low_half(a) * tg_low_half(b);
+#endif
+}
+
+TG_INLINE void tg_mac_bt(int32_t *sum, uint32_t a, uint32_t b)
+{
+#if TG_HAVE_DSP
+    __asm__ volatile("smlabt %0, %1, %2, %0" : "+r"(*sum) : "r"(a), "r"(b));
+#else
+    *sum += tg_low_half(a) * tg_high_half(b);
+#endif
+}
+
+TG_INLINE void tg_mac_tb(int32_t *sum, uint32_t a, uint32_t b)
+{
+#if TG_HAVE_DSP
+    __asm__ volatile("smlatb %0, %1, %2, %0" : "+r"(*sum) : "r"(a), "r"(b));
+#else
+    *sum += tg_high_half(a) * tg_low_half(b);
+#endif
+}
+
 /* Cores that issue two instructions at once (Cortex-M7) want loads between products, others want them together. */
 #ifndef TG_DUAL_ISSUE
 #define TG_DUAL_ISSUE 0
@@ -250,9 +291,8 @@ TG_INLINE void tg_fill(uint32_t *to, int16_t code, int32_t pairs)
 
 #if TG_HAVE_DSP && defined(__OPTIMIZE__)
 #define TG_IN_REGISTERS 1
-/* Volatile, so that loads and products stay in the order written. */
-#define TG_LOAD(to, words, n) __asm__ volatile("ldr %0, [%1, %2]" : "=r"(to) : "r"(words), "i"(4 * (n)))
-#define TG_MAC(sum, a, b) __asm__ volatile("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(a), "r"(b))
+#define TG_LOAD(to, words, n) ((to) = tg_load(words, n))
+#define TG_MAC(sum, a, b) tg_mac(&(sum), a, b)
 #define TG_EXTEND(word) __asm__ volatile("sxtb16 %0, %0" : "+r"(word))
 /* pointer += n, and no second counter beside it. */
 #define TG_ADVANCE(words, n) __asm__ volatile("add %0, %0, %1" : "+r"(words) : "i"(4 * (n)))
@@ -266,8 +306,6 @@ TG_INLINE void tg_fill(uint32_t *to, int16_t code, int32_t pairs)
 #define TG_KEEP(name, pointer) const uint32_t name = (uint32_t)(pointer)
 #define TG_RECALL(word, name) ((word) = (name))
 #endif
-/* Loads are hidden from the compiler: what it has still to write must be written before, what comes later after. */
-#define TG_FENCE() __asm__ volatile("" : : : "memory")
 #else
 #define TG_IN_REGISTERS 0
 #endif
@@ -328,7 +366,7 @@ TG_INLINE void tg_dot_2x4(
     int32_t c0 = sums[4], c1 = sums[5], d0 = sums[6], d1 = sums[7];
     uint32_t x0, x1, u, v;
     TG_KEEP(end, w + 4 * pairs);
-    TG_FENCE();
+    tg_fence();
     TG_DOT_2X4_BEGIN();
     if (pairs % 8 == 0) {
         do {
@@ -363,7 +401,7 @@ TG_INLINE void tg_dot_2x4(
             TG_RECALL(v, end);
         } while ((uint32_t)w != v);
     }
-    TG_FENCE();
+    tg_fence();
     sums[0] = a0, sums[1] = a1, sums[2] = b0, sums[3] = b1;
     sums[4] = c0, sums[5] = c1, sums[6] = d0, sums[7] = d1;
 #else
@@ -461,7 +499,7 @@ TG_INLINE void tg_dot_1x4(int32_t sums[4], const uint32_t *x, const int8_t *weig
     int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
     uint32_t x0, x1, u, v, s, t;
     const uint32_t *const end = w + 4 * fours;
-    TG_FENCE();
+    tg_fence();
     TG_DOT_1X4_BEGIN();
     if (fours % 4 == 0) {
         do {
@@ -479,7 +517,7 @@ TG_INLINE void tg_dot_1x4(int32_t sums[4], const uint32_t *x, const int8_t *weig
             TG_ADVANCE(w, 4);
         } while (w != end);
     }
-    TG_FENCE();
+    tg_fence();
     sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
 #else
     for (int32_t four = 0; four < fours; four++) {

@@ -36,23 +36,55 @@ def column_products(taps: int, both: bool) -> ColumnProducts:
     """
     whole = taps // 2
     words = [(2 * i, 2 * i + 1) for i in range(whole)]
-    products = [(0, "tg_smlad", i, i) for i in range(whole)]
+    products = [(0, "tg_mac", i, i) for i in range(whole)]
     if not both:
         if taps % 2:
             words.append((taps - 1, -1))
-            products.append((0, "tg_smlabb", whole, whole))
+            products.append((0, "tg_mac_bb", whole, whole))
         return ColumnProducts(-(-taps // 2), tuple(words), tuple(products))
     if taps == 1:
-        return ColumnProducts(1, ((0, -1),), ((0, "tg_smlabb", 0, 0), (1, "tg_smlatb", 0, 0)))
-    products.append((1, "tg_smlatb", 0, 0))
+        return ColumnProducts(1, ((0, -1),), ((0, "tg_mac_bb", 0, 0), (1, "tg_mac_tb", 0, 0)))
+    products.append((1, "tg_mac_tb", 0, 0))
     for i in range(1, (taps + 1) // 2):
         words.append((2 * i - 1, 2 * i))
-        products.append((1, "tg_smlad", i, len(words) - 1))
+        products.append((1, "tg_mac", i, len(words) - 1))
     if taps % 2:
-        products.append((0, "tg_smlabt", whole, len(words) - 1))
+        products.append((0, "tg_mac_bt", whole, len(words) - 1))
     else:
-        products.append((1, "tg_smlabt", whole, whole - 1))
+        products.append((1, "tg_mac_bt", whole, whole - 1))
     return ColumnProducts(whole + 1, tuple(words), tuple(products))
+
+
+def column_schedule(column: ColumnProducts, taps: int, stride: int, count: int) -> list[list[str]]:
+    """Loads and products of `count` neighbouring output columns, in the order a dual-issue core likes.
+
+    Every word of activations is loaded once and serves all windows that touch it. What a column of the input needs is
+    loaded while the one before is multiplied, as soon as a register is free for it.
+
+    Args:
+        taps, stride: of the window, along the row.
+
+    Returns:
+        ["load_x", column, pair], ["load_w", column, word] and [instruction, sum, x, w] in order.
+    """
+    stages = taps + (count - 1) * stride
+    steps = [["load_x", "0", str(pair)] for pair in range(column.pairs)]
+    steps += [["load_w", "0", str(word)] for word in range(len(column.words))]
+    for stage in range(stages):
+        ahead = stage + 1
+        weights = [["load_w", str(ahead), str(word)] for word in range(len(column.words)) if ahead < taps]
+        for pair in range(column.pairs):
+            for output in range(count):
+                at = stage - output * stride
+                for row, instruction, of, word in column.products if 0 <= at < taps else ():
+                    if of == pair:
+                        steps.append([instruction, f"sum{output}{row}", f"x{stage}{pair}", f"w{at}{word}"])
+                        if weights and pair >= column.pairs - 1:
+                            steps.append(weights.pop(0))
+            if ahead < stages:
+                steps.append(["load_x", str(ahead), str(pair)])
+        steps += weights
+    return steps
 
 
 @kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_dsp_rows", family="tinygen", isa="dsp")
@@ -88,7 +120,9 @@ def depthwise_conv_2d_s8_dsp_rows(node: Node) -> KernelPlan | None:
             "advance": rows.stride if not both else 2,
             "pairs": column.pairs,
             "tap_pairs": [list(word) for word in column.words],
-            "products": [list(product) for product in column.products],
+            "schedules": {
+                count: column_schedule(column, columns.kernel, columns.stride, count) for count in (1, 2)
+            },
             "width": width,
             "copied": min(columns.input, width - columns.before),
         },
