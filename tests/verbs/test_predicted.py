@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from tinygen.targets.board import RunCurrent, load_board
-from tinygen.targets.emulator.profile import Profile
+from tinygen.targets.emulator.profile import ExecutedBlock, Profile
 from tinygen.verbs.predicted import median_profile, profile_json, time_and_energy
 
 
 def profile(scale: int = 1) -> Profile:
-    return Profile((), (10 * scale, 20 * scale), (8 * scale, 16 * scale), 5 * scale, 4 * scale, {"f": 35})
+    stalled = ExecutedBlock(1, 0x100, 4, 2, 2, 1, stalls=7)
+    return Profile((stalled,), (10 * scale, 20 * scale), (8 * scale, 16 * scale), 5 * scale, 4 * scale, {"f": 35})
 
 
 def test_energy_is_voltage_times_current_times_time() -> None:
@@ -34,9 +35,8 @@ def test_nothing_is_said_where_nothing_is_known() -> None:
 def test_layers_and_what_comes_after_add_up() -> None:
     entry = profile_json(profile(), ["a", "b"], load_board("f746zg"))
     assert (entry["instructions"], entry["cycles_predicted"], entry["cycles_source"]) == (35, 28, "predicted")
-    assert [(e["name"], e["instructions"], e["cycles_predicted"]) for e in entry["layers"]] == [
-        ("a", 10, 8), ("b", 20, 16),
-    ]  # fmt: skip
+    keys = ("name", "instructions", "cycles_predicted", "memory_stalls_predicted")
+    assert [tuple(e[key] for key in keys) for e in entry["layers"]] == [("a", 10, 8, 0), ("b", 20, 16, 7)]
 
 
 def test_median_over_inferences() -> None:

@@ -20,8 +20,10 @@ def profile_json(profile: Profile, names: Sequence[str], board: Board) -> dict[s
         profile: of the emulated board.
         names: of the layers.
         board: gives clock and supply current; without them there is no time, no energy.
+
+    `memory_stalls_predicted` are those of `cycles_predicted` that waited for memory.
     """
-    layers = zip(names, profile.layers, profile.layer_cycles, strict=True)
+    layers = zip(names, profile.layers, profile.layer_cycles, profile.layer_stalls, strict=True)
     return {
         "instructions": profile.instructions,
         "cycles_predicted": profile.cycles,
@@ -32,9 +34,10 @@ def profile_json(profile: Profile, names: Sequence[str], board: Board) -> dict[s
                 "name": name,
                 "instructions": instructions,
                 "cycles_predicted": cycles,
+                "memory_stalls_predicted": stalls,
                 **time_and_energy(cycles, board),
             }
-            for name, instructions, cycles in layers
+            for name, instructions, cycles, stalls in layers
         ],
     }
 
@@ -59,7 +62,7 @@ def time_and_energy(cycles: int, board: Board) -> dict[str, Any]:
 
 
 def median_profile(profiles: Sequence[Profile]) -> Profile:
-    """The median of every count over several inferences; blocks and functions are those of the first."""
+    """The median of every count over several inferences; blocks (so, stalls) and functions are those of the first."""
 
     def median(values: Iterable[int]) -> int:
         return round(statistics.median(values))

@@ -60,6 +60,14 @@ class Profile:
         """Of the whole inference, without the observer; an estimate."""
         return sum(self.layer_cycles) + self.after_cycles
 
+    @property
+    def layer_stalls(self) -> tuple[int, ...]:
+        """Of `layer_cycles`, those lost to memory."""
+        stalls = [0] * (len(self.layers) + 1)
+        for block in self.blocks:
+            stalls[block.layer] += block.stalls
+        return tuple(stalls[: len(self.layers)])
+
 
 def make_profile(rows: Iterable[BlockRow], symbols: Symbols, layers: int) -> Profile:
     """The profile of what has run since the counter was cleared.
