@@ -1,4 +1,4 @@
-/* Boards with an STM32F4 or F7. */
+/* Boards with an STM32F4, F7 or L4+. */
 #include "board.h"
 
 #include <stddef.h>
@@ -6,8 +6,8 @@
 #include "board_config.h"
 #include "clock.h"
 #include "cortex_m.h"
+#include "family_registers.h"
 #include "gpio.h"
-#include "stm32_registers.h"
 #include "uart.h"
 #include "usart.h"
 

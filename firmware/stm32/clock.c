@@ -23,17 +23,6 @@ uint32_t clock_uart_hz(void)
     return core_hz / uart_bus_divider;
 }
 
-bool clock_wait(volatile uint32_t *address, uint32_t mask, uint32_t value, uint32_t ms)
-{
-    const deadline_t deadline = deadline_in(ms, BOARD_FALLBACK_HZ);
-    while ((*address & mask) != value) {
-        if (deadline_passed(&deadline)) {
-            return (*address & mask) == value;
-        }
-    }
-    return true;
-}
-
 static const char *start_oscillator(void)
 {
     RCC_CR |= RCC_CR_HSION;

@@ -1,6 +1,6 @@
 #include "gpio.h"
 
-#include "stm32_registers.h"
+#include "family_registers.h"
 
 #define MODE_OUTPUT 1U
 #define MODE_ALTERNATE 2U
@@ -14,8 +14,8 @@ static uint32_t with_field(uint32_t value, uint32_t shift, uint32_t mask, uint32
 
 static gpio_t *clocked_port(uint32_t port)
 {
-    RCC_AHB1ENR |= 1U << port;
-    (void)RCC_AHB1ENR; /* the clock needs two cycles before the port may be written */
+    GPIO_CLOCKS |= 1U << port;
+    (void)GPIO_CLOCKS; /* the clock needs two cycles before the port may be written */
     return GPIO(port);
 }
 

@@ -15,7 +15,7 @@ TEXT = (resource("boards") / "f746zg.yaml").read_text(encoding="utf-8")
 
 
 def test_the_boards_are_listed_by_name() -> None:
-    assert list(list_boards()) == ["f746zg", "host", "mps2-an500", "netduinoplus2"]
+    assert list(list_boards()) == ["f746zg", "host", "l4r5zi", "mps2-an500", "netduinoplus2"]
     assert all(load_board(name).name == name for name in list_boards())
 
 

@@ -47,7 +47,7 @@ def test_boots_at_full_speed(board: Board, elf: Path) -> None:
     assert client.info().clock_hz == 216_000_000
 
 
-@pytest.mark.parametrize("name", ["netduinoplus2", "mps2-an500"])
+@pytest.mark.parametrize("name", ["l4r5zi", "netduinoplus2", "mps2-an500"])
 def test_other_boards(name: str, tmp_path: Path) -> None:
     other = load_board(name)
     _, client = start(other, build(other, "zig", tmp_path).elf)

@@ -18,12 +18,11 @@ from typing import Any
 
 import yaml
 
-from tinygen.targets.board import CacheTiming, MemoryTiming
+from tinygen.targets.board import MemoryTiming, load_board
 from tinygen.targets.cycles import core_cost, decoder_of
 from tinygen.targets.emulator import BareCore
 
 POINTS = Path(__file__).with_name("points.yaml")
-_FLASH = (0x08000000, 0x08200000)
 _ENGINES = {"cortex-m0plus": "cortex-m0"}  # the emulator has the one, which executes the same instructions
 
 
@@ -34,6 +33,7 @@ class Point:
     Attributes:
         name: of the point.
         core, board, mhz: what it ran on.
+        memory: the board file whose memory timing holds, "" for memory that never waits.
         mcycles: measured, millions.
         predicted: millions of cycles; `stalls` of them waiting for flash.
         instructions: millions executed.
@@ -83,8 +83,8 @@ def read_ratios() -> list[Ratio]:
     return [Ratio(**(entry | {"predicted": tuple(entry["predicted"])})) for entry in content["ratios"]]
 
 
-def read_points() -> tuple[list[Point], dict[str, MemoryTiming]]:
-    """The table, and the memory timings it names."""
+def read_points() -> list[Point]:
+    """The table."""
     content: dict[str, Any] = yaml.safe_load(POINTS.read_text(encoding="utf-8"))
     sets: dict[str, dict[str, Any]] = content["sets"]
     points = []
@@ -93,14 +93,7 @@ def read_points() -> tuple[list[Point], dict[str, MemoryTiming]]:
         own = {key: entry[key] for key in entry if key not in ("set", "ms", "note")}
         mcycles = entry["ms"] * shared["mhz"] / 1000
         points.append(Point(**{"fitted": False, "function": "infer", **shared, **own, "mcycles": mcycles}))
-    return points, {name: _timing(value) for name, value in content["memories"].items() if value}
-
-
-def _timing(content: dict[str, Any]) -> MemoryTiming:
-    def cache(entry: dict[str, int]) -> CacheTiming:
-        return CacheTiming(entry["bytes"], entry["line"], entry["ways"], ((*_FLASH, entry["miss_cycles"]),))
-
-    return MemoryTiming(cache(content["code_cache"]), cache(content["data_cache"]))
+    return points
 
 
 def predict(elf: Path, core: str, function: str, timing: MemoryTiming | None) -> dict[str, Any]:
@@ -154,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("elf", type=Path, nargs="?")
     parser.add_argument("point", nargs="?")
     options = parser.parse_args(arguments)
-    points, timings = read_points()
+    points = read_points()
     if options.elf is None:
         print(table(points))
         return 0
@@ -162,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not found:
         parser.error(f"there is no point '{options.point}'; there are: {', '.join(p.name for p in points)}")
     point = found[0]
-    result = predict(options.elf, point.core, point.function, timings.get(point.memory))
+    result = predict(options.elf, point.core, point.function, load_board(point.memory).timing if point.memory else None)
     print(yaml.safe_dump(result, sort_keys=False, default_flow_style=None, width=120), end="")
     print(f"measured {point.mcycles:.4f}, error {result['predicted'] / point.mcycles - 1:+.1%}")
     return 0

@@ -134,7 +134,7 @@ def _config_context(board: Board) -> dict[str, object]:
     return {
         "board": board,
         "clock": clock,
-        "dividers": rcc_cfgr_dividers(clock),
+        "dividers": rcc_cfgr_dividers(clock, 8 if "firmware/stm32l4/clock.c" in board.sources else 10),
         "uart_bus_div": bus_divider,
         "port": _port_number,
     }
@@ -144,11 +144,16 @@ def _port_number(pin: Pin) -> int:
     return ord(pin.port) - ord("A")
 
 
-def rcc_cfgr_dividers(clock: Clock) -> int:
-    """HPRE, PPRE1 and PPRE2 as RCC_CFGR of STM32F4 and F7 wants them (RM0385 5.3.3, RM0090 7.3.3)."""
+def rcc_cfgr_dividers(clock: Clock, ppre1: int = 10) -> int:
+    """HPRE, PPRE1 and PPRE2 as RCC_CFGR wants them.
+
+    Args:
+        clock: the dividers.
+        ppre1: place of PPRE1: 10 on STM32F4 and F7 (RM0385 5.3.3, RM0090 7.3.3), 8 on L4+ (RM0432, RCC_CFGR).
+    """
     ahb = {1: 0, 2: 8, 4: 9, 8: 10, 16: 11, 64: 12, 128: 13, 256: 14, 512: 15}[clock.ahb_div]
     apb = {1: 0, 2: 4, 4: 5, 8: 6, 16: 7}
-    return (ahb << 4) | (apb[clock.apb1_div] << 10) | (apb[clock.apb2_div] << 13)
+    return (ahb << 4) | (apb[clock.apb1_div] << ppre1) | (apb[clock.apb2_div] << ppre1 + 3)
 
 
 def _layout_context(board: Board, stack_bytes: int) -> dict[str, object]:

@@ -1,7 +1,8 @@
-/* USART of STM32F7 (RM0385 chapter 31), polled: at 216 MHz a byte at 115200 baud lasts 18 750 cycles. */
+/* USART of STM32F7 (RM0385 chapter 31) and LPUART of L4+, polled: at 216 MHz a byte at 115200 baud lasts 18 750 cycles. */
 #include "usart.h"
 
 #include "board_config.h"
+#include "family_registers.h"
 
 typedef struct {
     volatile uint32_t cr1;
@@ -35,7 +36,7 @@ void usart_init(uint32_t bus_hz)
     UART->cr1 = 0U;
     UART->cr2 = 0U;
     UART->cr3 = 0U;
-    UART->brr = (bus_hz + BOARD_UART_BAUD / 2U) / BOARD_UART_BAUD; /* 31.5.4, oversampling by 16 */
+    UART->brr = UART_DIVISOR(bus_hz);
     UART->cr1 = CR1_UE | CR1_RE | CR1_TE;
 }
 

@@ -1,0 +1,1 @@
+#include "family_f4_f7.h"
