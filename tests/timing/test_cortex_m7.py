@@ -57,6 +57,8 @@ STRAIGHT = {
     "float sums take three": ("vadd.f32 s0, s1, s2; vadd.f32 s3, s0, s1", [0, 3]),
     "one float operation a cycle": ("vadd.f32 s0, s1, s2; vadd.f32 s3, s4, s5", [0, 1]),
     "float accumulators chain after three": ("vfma.f32 s0, s1, s2; vfma.f32 s0, s3, s4", [0, 3]),
+    "an addition three cycles behind a VFMA (jnk0le)": ("vfma.f32 s0, s1, s2; vadd.f32 s3, s4, s5", [0, 3]),
+    "VFMAs with accumulators of their own every cycle": ("vfma.f32 s0, s1, s2; vfma.f32 s3, s1, s2", [0, 1]),
     "no VFMA beside an FPU load": ("vfma.f32 s0, s1, s2; vldr s3, [r0]", [0, 1]),
     "a loaded float reaches an accumulator after three": ("vldr s0, [r0]; vfma.f32 s0, s1, s2", [0, 3]),
     "a float division locks the pipeline": ("vdiv.f32 s0, s1, s2; adds r0, r0, #1", [0, 16]),

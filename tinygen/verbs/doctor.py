@@ -13,6 +13,7 @@ from tinygen.targets.cmsis_nn import URL, VARIABLE, find_checkout
 
 _PACKAGES = (
     ("ziglang", "ziglang", "the default compiler: firmware without anything else installed", "pip install ziglang"),
+    ("capstone", "capstone", "predicted cycles", "pip install 'tinygen[emulator]'"),
     ("unicorn", "unicorn", "emulated boards: run and verify without hardware", "pip install 'tinygen[emulator]'"),
     ("ai-edge-litert", "LiteRT", "verify against the model's own runtime", "pip install 'tinygen[litert]'"),
     ("pyserial", "pyserial", "real boards on a serial port", "pip install pyserial"),

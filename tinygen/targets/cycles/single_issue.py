@@ -7,6 +7,9 @@ Sources:
     LLVM    ARMScheduleM4.td
     ctrlsrc ctrlsrc.io, "Counting CPU cycles on ESP32-C3 and ESP32-C6" (2023)
 
+The M4's and M33's sums are 1 to 14 % off whole published programs (tests/timing/points.yaml); the others' rules are
+their sources' alone.
+
 All assume memories without wait states; what flash costs is added elsewhere. Not modelled: misaligned accesses,
 contention of instruction fetches with literal loads, the few pairs of 16-bit instructions that an M33 issues
 together (but for IT and branches), divisions that end early (an average is taken).

@@ -260,6 +260,7 @@ void tinygen_on_block(void *uc, uint64_t address, uint32_t size, void *user)
         b->bucket = c->bucket + 1U;
         b->size = size;
         b->accesses = c->new_accesses;
+        c->last_block = 0U; /* other code than before, so its lines have to be looked up */
         if (c->illegal != 0U) {
             c->emu_stop(uc);
             return;

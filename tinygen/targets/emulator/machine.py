@@ -1,8 +1,9 @@
 """The machine: Unicorn with a board's memories and peripherals, running the firmware's own ELF.
 
 The CPU runs only while somebody waits for it: `read` runs it until enough bytes have come out of the UART or the
-emulated time is up. Time is what the cost function says of each executed block (an estimate: one cycle per
-instruction unless a pipeline model is given); while the firmware polls an empty UART, time jumps ahead.
+emulated time is up. Time is what the cost function says of each executed block (one cycle per instruction, unless a
+pipeline model is given: `tinygen.targets.cycles.board_cost`); while the firmware polls an empty UART, time jumps
+ahead.
 """
 
 from __future__ import annotations
