@@ -113,7 +113,7 @@ def test_reading_large_files(tmp_path: Path, layers: int, width: int) -> None:
     specs = []
     for x, y in pairwise(tensors):
         codes = rng.integers(-127, 128, (width, width)).astype(np.int8)
-        weights = TensorSpec(codes.shape, "int8", 0.01 / width, 0, 0, codes)
+        weights = TensorSpec(codes.shape, "int8", 0.03 / width**0.5, 0, 0, codes)
         chosen = options("FullyConnectedOptions")
         specs.append(ModelSpec(BuiltinOperator.FULLY_CONNECTED, [x, weights], [y], **chosen))
     path = tmp_path / "large.tflite"
