@@ -260,6 +260,20 @@ def test_page(report: BenchReport) -> None:
     assert page.bars == (3 + 2) + 2 + 3 + 3
 
 
+def test_page_of_a_model() -> None:
+    model = Path(measure.__file__).parents[1] / "demo/digits.tflite"
+    options = replace(SMALL, only=())
+    report = bench([model], [], options)
+    assert all(layer["ratios"]["instructions"] > 0 for row in report.rows for layer in row["layers"])
+    page = _Page()
+    page.feed(render_bench(report.as_json()))
+    assert not page.stack
+    for row in report.rows:
+        for layer in row["layers"]:
+            assert layer["kernel"] in page.text
+            assert page.text.count(f"{layer['instructions']:,}") >= 2, "in the plot and in the table"
+
+
 def test_writes_all_or_nothing(report: BenchReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "deep" / "bench"
     write_output(report.as_json(), out)

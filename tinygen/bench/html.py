@@ -37,7 +37,11 @@ def render_bench(report: dict[str, Any]) -> str:
         suites=list(dict.fromkeys(row["suite"] for row in report["rows"])),
         legend=[{"name": name, "colour": colour} for name, colour in _series(good).items()],
         charts=_charts(report, good),
-        layer_charts=[_layer_chart(group, _series(good)) for group in _by_case(good) if len(group[0]["layers"]) > 1],
+        limit=_CORE_LIMIT.get(report["core"]),
+        models=[
+            {"chart": _layer_chart(group, _series(good)), "layers": _layer_rows(group)}
+            for group in _by_case(good) if len(group[0]["layers"]) > 1
+        ],
         good=good,
         timed=[row for row in report["rows"] if "seconds" in row],
         failed=[row for row in report["rows"] if row["error"]],
@@ -123,6 +127,15 @@ def _layer_chart(rows: Sequence[_Row], colours: dict[str, str]) -> dict[str, Any
             groups.append((name, bars))
     note = "Executed instructions per layer. Shorter is better."
     return _layout(f"{rows[0]['case']}: layers", note, groups, False, None, lambda value: f"{value:,.0f}")
+
+
+def _layer_rows(rows: Sequence[_Row]) -> list[dict[str, Any]]:
+    """Every layer of every family and compiler, the same layer's side by side."""
+    names = list(dict.fromkeys(layer["name"] for row in rows for layer in row["layers"]))
+    entries = [
+        layer | {"kernels": row["kernels"], "toolchain": row["toolchain"]} for row in rows for layer in row["layers"]
+    ]
+    return sorted(entries, key=lambda entry: names.index(entry["name"]))
 
 
 def _layout(
