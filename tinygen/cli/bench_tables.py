@@ -57,8 +57,8 @@ def _work(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
     columns = ["<case", "MAC", "<kernels", "<compiler", "instructions", "MAC/\ninstr.", "cycles", "MAC/\ncycle", "ms"]
     columns += [f"x\n{report['baseline']}"] if report["baseline"] else []
     columns += ["published\ninstr.", "x\npublished"] if published else []
-    best = any("best_ms" in (row["published"] or {}) for row in rows)
-    columns += ["best ms\npublished"] if best else []
+    best = any("best_cycles" in (row["published"] or {}) for row in rows)
+    columns += ["best\ncycles", "best\nms"] if best else []
     table = _table(f"Work on {report['board_title']}", columns)
     for row in _with_gaps(table, rows):
         cells: list[str | Text] = [row["case"], f"{row['macs']:,}"] if row["first"] else ["", ""]
@@ -76,7 +76,8 @@ def _work(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
             cells.append(_number(theirs) if row["first"] else "")
             cells.append(_multiple(row["instructions"] / theirs if theirs else None))
         if best:
-            cells.append(str((row["published"] or {}).get("best_ms", "")) if row["first"] else "")
+            theirs = row["published"] or {} if row["first"] else {}
+            cells += [_number(theirs.get("best_cycles")), str(theirs.get("best_ms", ""))]
         table.add_row(*cells)
     return table
 
