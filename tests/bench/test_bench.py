@@ -16,14 +16,19 @@ import tinygen.verbs.build as building
 from tests.support.cmsis_nn import needs_cmsis_nn
 from tinygen.bench import layers, measure, output, ratios, suites
 from tinygen.bench.case import case_of
+from tinygen.bench.figures import rounds_otherwise
 from tinygen.bench.html import render_bench
 from tinygen.bench.layers import Window
 from tinygen.bench.measure import Job
 from tinygen.bench.output import check_output, write_output
 from tinygen.bench.suites import SuiteCases, SuiteOptions, all_suites
 from tinygen.errors import TinygenError
+from tinygen.frontends.memory import MemoryModel
+from tinygen.ir.encodings import Float32
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.tensor import Tensor
 from tinygen.verbs.bench import BenchOptions, BenchReport, bench
 from tinygen.verbs.library import LibrarySemantics
 
@@ -183,6 +188,22 @@ def test_a_suite_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
     (row,) = bench([], ["mine"], BenchOptions(kernels=("tinygen",), toolchains=("zig",))).rows
     assert (row["suite"], row["case"], row["macs"], row["error"]) == ("mine", "dense", 60, None)
+
+
+def test_floats() -> None:
+    """Compared within a bound, so that the last bit is no finding."""
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((7, 40)).astype(np.float32)
+    real = Float32()
+    tensors = [Tensor("x", (1, 40), real), Tensor("w", (7, 40), real, weights), Tensor("y", (1, 7), real)]
+    op = FullyConnected(name="fc", inputs=("x", "w"), outputs=("y",))
+    graph = Graph("dense", {tensor.name: tensor for tensor in tensors}, (op,), ("x",), ("y",))
+    case = case_of("test", "float", MemoryModel(graph, "dense"))
+    row = measure.measure(Job(case, "tinygen", "zig", "f746zg"))
+    assert row["encoding"] == "float32"
+    assert row["error"] is None
+    assert row["max_abs_diff"] < 1e-4
+    assert not rounds_otherwise(row) and rounds_otherwise(row | {"encoding": "int8", "max_abs_diff": 1})
 
 
 def test_what_does_not_fit_is_an_error_of_its_row() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 def rate(macs: int, count: int | None) -> str:
     """MAC per instruction or cycle; "" where there are none."""
@@ -13,3 +15,8 @@ def ratio_text(ratio: float | None) -> str:
     if ratio is None:
         return ""
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}"
+
+
+def rounds_otherwise(row: dict[str, Any]) -> bool:
+    """Whether a row's codes are not the semantics', as a vendor's library may have it. Floats have no codes."""
+    return not row["error"] and bool(row["max_abs_diff"]) and row["encoding"] != "float32"

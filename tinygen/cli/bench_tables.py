@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tinygen.bench.figures import rate, ratio_text
+from tinygen.bench.figures import rate, ratio_text, rounds_otherwise
 
 WIDTH = 160
 _Row = dict[str, Any]
@@ -172,7 +172,7 @@ def _failures(rows: Sequence[_Row]) -> RenderableType:
 
 
 def _notes(report: dict[str, Any]) -> list[RenderableType]:
-    different = [row for row in report["rows"] if not row["error"] and row["max_abs_diff"]]
+    different = [row for row in report["rows"] if rounds_otherwise(row)]
     notes = [f"Cycles: {report['cycles_source']}. Multiples: this / the other. Outputs equal tinygen's semantics"]
     notes[0] += " in every row." if not different and not any(row["error"] for row in report["rows"]) else ", except:"
     notes += [
