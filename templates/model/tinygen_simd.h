@@ -333,10 +333,10 @@ TG_INLINE void tg_mac_tb(int32_t *sum, uint32_t a, uint32_t b)
     TG_LOAD(x1, x, ((n) + 1) * step + apart)
 #elif TG_IN_REGISTERS
 /* Pair n of the taps: loads that follow each other take one cycle each, but for the first. */
-#define TG_DOT_2X4_BEGIN()
+#define TG_DOT_2X4_BEGIN()                                                                                   \
+    TG_LOAD(x0, x, 0);                                                                                       \
+    TG_LOAD(x1, x, apart)
 #define TG_DOT_2X4_STEP(n)                                                                                   \
-    TG_LOAD(x0, x, (n) * step);                                                                              \
-    TG_LOAD(x1, x, (n) * step + apart);                                                                      \
     TG_LOAD(u, w, 4 * (n));                                                                                  \
     TG_LOAD(v, w, 4 * (n) + 1);                                                                              \
     TG_MAC(a0, u, x0);                                                                                       \
@@ -348,68 +348,80 @@ TG_INLINE void tg_mac_tb(int32_t *sum, uint32_t a, uint32_t b)
     TG_MAC(c0, u, x0);                                                                                       \
     TG_MAC(c1, u, x1);                                                                                       \
     TG_MAC(d0, v, x0);                                                                                       \
-    TG_MAC(d1, v, x1)
+    TG_MAC(d1, v, x1);                                                                                       \
+    TG_LOAD(x0, x, ((n) + 1) * step);                                                                        \
+    TG_LOAD(x1, x, ((n) + 1) * step + apart)
 #endif
 
 /*
- * Adds the products of 2 pixels and 4 filters over `pairs` pairs of taps, an even number.
+ * Adds the products of 2 pixels and 4 filters over `rows` times `pairs` pairs of taps, `pairs` an even number.
  *
- * Pair n of the first pixel is x[n * step], of the second x[n * step + apart]; w: [pairs][4 filters]; sums: [4 filters]
- * [2 pixels]. Eight sums, two pixels and two weights in flight are all the registers there are. What follows the last
- * pair is read, and not used. The last three arguments must be constants.
+ * Pair n of a row is x[n * step] of the first pixel, x[n * step + apart] of the second; rows are `pitch` words apart.
+ * w: [rows][pairs][4 filters]; sums: [4 filters][2 pixels]. Eight sums, two pixels and two weights in flight are all the
+ * registers there are. What follows the last pair of a row is read, and not used. All but the pointers must be constants.
  */
 TG_INLINE void tg_dot_2x4(
-    int32_t sums[8], const uint32_t *x, const uint32_t *w, int32_t pairs, int32_t step, int32_t apart)
+    int32_t sums[8], const uint32_t *x, const uint32_t *w, int32_t rows, int32_t pairs, int32_t pitch, int32_t step,
+    int32_t apart)
 {
 #if TG_IN_REGISTERS
     int32_t a0 = sums[0], a1 = sums[1], b0 = sums[2], b1 = sums[3];
     int32_t c0 = sums[4], c1 = sums[5], d0 = sums[6], d1 = sums[7];
     uint32_t x0, x1, u, v;
-    TG_KEEP(end, w + 4 * pairs);
+    TG_KEEP(last, w + 4 * pairs * rows);
     tg_fence();
-    TG_DOT_2X4_BEGIN();
-    if (pairs % 8 == 0) {
-        do {
-            TG_DOT_2X4_STEP(0);
-            TG_DOT_2X4_STEP(1);
-            TG_DOT_2X4_STEP(2);
-            TG_DOT_2X4_STEP(3);
-            TG_DOT_2X4_STEP(4);
-            TG_DOT_2X4_STEP(5);
-            TG_DOT_2X4_STEP(6);
-            TG_DOT_2X4_STEP(7);
-            TG_ADVANCE(x, 8 * step);
-            TG_ADVANCE(w, 32);
-            TG_RECALL(v, end);
-        } while ((uint32_t)w != v);
-    } else if (pairs % 4 == 0) {
-        do {
-            TG_DOT_2X4_STEP(0);
-            TG_DOT_2X4_STEP(1);
-            TG_DOT_2X4_STEP(2);
-            TG_DOT_2X4_STEP(3);
-            TG_ADVANCE(x, 4 * step);
-            TG_ADVANCE(w, 16);
-            TG_RECALL(v, end);
-        } while ((uint32_t)w != v);
-    } else {
-        do {
-            TG_DOT_2X4_STEP(0);
-            TG_DOT_2X4_STEP(1);
-            TG_ADVANCE(x, 2 * step);
-            TG_ADVANCE(w, 8);
-            TG_RECALL(v, end);
-        } while ((uint32_t)w != v);
-    }
+    do {
+        TG_KEEP(end, w + 4 * pairs);
+        TG_DOT_2X4_BEGIN();
+        if (TG_DUAL_ISSUE && pairs % 8 == 0) {
+            do {
+                TG_DOT_2X4_STEP(0);
+                TG_DOT_2X4_STEP(1);
+                TG_DOT_2X4_STEP(2);
+                TG_DOT_2X4_STEP(3);
+                TG_DOT_2X4_STEP(4);
+                TG_DOT_2X4_STEP(5);
+                TG_DOT_2X4_STEP(6);
+                TG_DOT_2X4_STEP(7);
+                TG_ADVANCE(x, 8 * step);
+                TG_ADVANCE(w, 32);
+                TG_RECALL(v, end);
+            } while ((uint32_t)w != v);
+        } else if (pairs % 4 == 0) {
+            do {
+                TG_DOT_2X4_STEP(0);
+                TG_DOT_2X4_STEP(1);
+                TG_DOT_2X4_STEP(2);
+                TG_DOT_2X4_STEP(3);
+                TG_ADVANCE(x, 4 * step);
+                TG_ADVANCE(w, 16);
+                TG_RECALL(v, end);
+            } while ((uint32_t)w != v);
+        } else {
+            do {
+                TG_DOT_2X4_STEP(0);
+                TG_DOT_2X4_STEP(1);
+                TG_ADVANCE(x, 2 * step);
+                TG_ADVANCE(w, 8);
+                TG_RECALL(v, end);
+            } while ((uint32_t)w != v);
+        }
+        if (rows > 1) {
+            x += pitch - pairs * step;
+        }
+        TG_RECALL(v, last);
+    } while (rows > 1 && (uint32_t)w != v);
     tg_fence();
     sums[0] = a0, sums[1] = a1, sums[2] = b0, sums[3] = b1;
     sums[4] = c0, sums[5] = c1, sums[6] = d0, sums[7] = d1;
 #else
-    for (int32_t pair = 0; pair < pairs; pair++) {
-        for (int32_t filter = 0; filter < 4; filter++) {
-            const uint32_t weight = w[4 * pair + filter];
-            sums[2 * filter] = tg_smlad(weight, x[pair * step], sums[2 * filter]);
-            sums[2 * filter + 1] = tg_smlad(weight, x[pair * step + apart], sums[2 * filter + 1]);
+    for (int32_t row = 0; row < rows; row++, x += pitch, w += 4 * pairs) {
+        for (int32_t pair = 0; pair < pairs; pair++) {
+            for (int32_t filter = 0; filter < 4; filter++) {
+                const uint32_t weight = w[4 * pair + filter];
+                sums[2 * filter] = tg_smlad(weight, x[pair * step], sums[2 * filter]);
+                sums[2 * filter + 1] = tg_smlad(weight, x[pair * step + apart], sums[2 * filter + 1]);
+            }
         }
     }
 #endif
