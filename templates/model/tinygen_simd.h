@@ -476,19 +476,19 @@ TG_INLINE void tg_spread_dense(uint32_t *to, const int8_t *from, int32_t count)
 #elif TG_IN_REGISTERS
 #define TG_DOT_1X4_BEGIN()
 #define TG_DOT_1X4_STEP(n)                                                                                   \
-    TG_LOAD(x0, x, 2 * (n));                                                                                 \
-    TG_LOAD(x1, x, 2 * (n) + 1);                                                                             \
     TG_LOAD(u, w, 4 * (n));                                                                                  \
     TG_LOAD(v, w, 4 * (n) + 1);                                                                              \
     TG_LOAD(s, w, 4 * (n) + 2);                                                                              \
     TG_LOAD(t, w, 4 * (n) + 3);                                                                              \
+    TG_LOAD(x0, x, 2 * (n));                                                                                 \
+    TG_LOAD(x1, x, 2 * (n) + 1);                                                                             \
     TG_MAC(a, u, x0);                                                                                        \
-    TG_MAC(b, v, x0);                                                                                        \
-    TG_MAC(c, s, x0);                                                                                        \
-    TG_MAC(d, t, x0);                                                                                        \
     TG_EXTEND(u);                                                                                            \
+    TG_MAC(b, v, x0);                                                                                        \
     TG_EXTEND(v);                                                                                            \
+    TG_MAC(c, s, x0);                                                                                        \
     TG_EXTEND(s);                                                                                            \
+    TG_MAC(d, t, x0);                                                                                        \
     TG_EXTEND(t);                                                                                            \
     TG_MAC(a, u, x1);                                                                                        \
     TG_MAC(b, v, x1);                                                                                        \
@@ -510,7 +510,7 @@ TG_INLINE void tg_dot_1x4(int32_t sums[4], const uint32_t *x, const int8_t *weig
     const uint32_t *w = (const uint32_t *)(const void *)weights;
     int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
     uint32_t x0, x1, u, v, s, t;
-    const uint32_t *const end = w + 4 * fours;
+    TG_KEEP(end, w + 4 * fours);
     tg_fence();
     TG_DOT_1X4_BEGIN();
     if (fours % 4 == 0) {
@@ -521,13 +521,15 @@ TG_INLINE void tg_dot_1x4(int32_t sums[4], const uint32_t *x, const int8_t *weig
             TG_DOT_1X4_STEP(3);
             TG_ADVANCE(x, 8);
             TG_ADVANCE(w, 16);
-        } while (w != end);
+            TG_RECALL(x1, end);
+        } while ((uint32_t)w != x1);
     } else {
         do {
             TG_DOT_1X4_STEP(0);
             TG_ADVANCE(x, 2);
             TG_ADVANCE(w, 4);
-        } while (w != end);
+            TG_RECALL(x1, end);
+        } while ((uint32_t)w != x1);
     }
     tg_fence();
     sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
