@@ -172,7 +172,9 @@ def _windows_plan(
     depth = node.input(0).shape[3]
     window = rows.kernel * columns.kernel
     pointwise = window * rows.stride * columns.stride == 1 and depth % 4 == 0
-    segment = columns.kernel * depth if columns.kernel * depth % 4 == 0 and columns.dilation == 1 else 0
+    # A row of a window lies in one piece; in whole words it needs no copy. Long ones of other sizes are rare.
+    whole_rows = columns.dilation == 1 and (columns.kernel * depth % 4 == 0 or columns.kernel * depth <= 64)
+    segment = columns.kernel * depth if whole_rows and columns.kernel * depth % 4 == 0 else 0
     gathers = not pointwise and (rows.padded or columns.padded or not segment)
     pixels = node.output.shape[1] * node.output.shape[2]
     return KernelPlan(
@@ -184,6 +186,7 @@ def _windows_plan(
             "odd": pixels % 2 == 1,
             "pointwise": pointwise,
             "segment": segment,
+            "whole_rows": whole_rows,
             "gathers": gathers,
         },
         constants=constants,
@@ -193,7 +196,7 @@ def _windows_plan(
         headers=_HEADERS,
         cycles=node.output.shape[0]
         * (
-            pixels * (taps * (_GATHER if gathers else _SPREAD) + filters * (taps * _MAC + _OUTPUT))
+            pixels * (taps * (_SPREAD if pointwise or segment else 2.0 if whole_rows else _GATHER) + filters * (taps * _MAC + _OUTPUT))
             + -(-pixels // size) * filters * taps * _SPREAD
         ),
     )
