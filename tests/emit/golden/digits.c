@@ -25,12 +25,12 @@ digits_t *digits_init(void *arena)
 
 int8_t *digits_input(digits_t *model)
 {
-    return (int8_t *)(void *)((uint8_t *)model + 3136);
+    return (int8_t *)(void *)((uint8_t *)model + 1656);
 }
 
 const int8_t *digits_output(const digits_t *model)
 {
-    return (const int8_t *)(const void *)((const uint8_t *)model + 96);
+    return (const int8_t *)(const void *)((const uint8_t *)model + 152);
 }
 
 void digits_invoke(digits_t *model)
@@ -53,26 +53,22 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
     /*    in   serving_default_keras_tensor:0: [1,28,28,1] int8 scale 0.00392157 zero -128 */
     /*    out  ...tional_1_1/functional_1/batch_normalization_1/batchnorm/sub1: [1,14,14,16] int8 scale 0.0186347 zero -128 */
     digits_conv_2d_s8_dsp_3x3_s2x2(
-        (const int8_t *)(const void *)(arena + 3136),
+        (const int8_t *)(const void *)(arena + 1656),
         digits_conv_2d_0_weights,
-        digits_conv_2d_0_bias,
-        digits_conv_2d_0_multipliers,
-        digits_conv_2d_0_shifts,
-        (int8_t *)(void *)(arena + 0),
-        arena + 3920);
+        digits_conv_2d_0_channels,
+        (int8_t *)(void *)(arena + 6272),
+        arena + 0);
     finished(observer, context, 0U);
 
-    /* 1: depthwise_conv_2d_1 by depthwise_conv_2d_s8_dsp */
+    /* 1: depthwise_conv_2d_1 by depthwise_conv_2d_s8_dsp_rows */
     /*    in   ...tional_1_1/functional_1/batch_normalization_1/batchnorm/sub1: [1,14,14,16] int8 scale 0.0186347 zero -128 */
     /*    out  ...onal_1_1/functional_1/batch_normalization_1_2/batchnorm/sub1: [1,14,14,16] int8 scale 0.0345739 zero -128 */
     digits_depthwise_conv_2d_s8_dsp_3x3(
-        (const int8_t *)(const void *)(arena + 0),
+        (const int8_t *)(const void *)(arena + 6272),
         digits_depthwise_conv_2d_1_weights,
-        digits_depthwise_conv_2d_1_bias,
-        digits_depthwise_conv_2d_1_multipliers,
-        digits_depthwise_conv_2d_1_shifts,
+        digits_depthwise_conv_2d_1_channels,
         (int8_t *)(void *)(arena + 6272),
-        arena + 3136);
+        arena + 0);
     finished(observer, context, 1U);
 
     /* 2: conv_2d_2 by conv_2d_s8_dsp */
@@ -81,83 +77,71 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
     digits_conv_2d_s8_dsp_1x1(
         (const int8_t *)(const void *)(arena + 6272),
         digits_conv_2d_2_weights,
-        digits_conv_2d_2_bias,
-        digits_conv_2d_2_multipliers,
-        digits_conv_2d_2_shifts,
+        digits_conv_2d_2_channels,
         (int8_t *)(void *)(arena + 0),
         arena + 9408);
     finished(observer, context, 2U);
 
-    /* 3: depthwise_conv_2d_3 by depthwise_conv_2d_s8_dsp */
+    /* 3: depthwise_conv_2d_3 by depthwise_conv_2d_s8_dsp_rows */
     /*    in   ...onal_1_1/functional_1/batch_normalization_2_1/batchnorm/sub1: [1,14,14,32] int8 scale 0.0271066 zero -128 */
     /*    out  ...onal_1_1/functional_1/batch_normalization_3_1/batchnorm/sub1: [1,7,7,32] int8 scale 0.0351266 zero -128 */
     digits_depthwise_conv_2d_s8_dsp_3x3_s2x2(
         (const int8_t *)(const void *)(arena + 0),
         digits_depthwise_conv_2d_3_weights,
-        digits_depthwise_conv_2d_3_bias,
-        digits_depthwise_conv_2d_3_multipliers,
-        digits_depthwise_conv_2d_3_shifts,
-        (int8_t *)(void *)(arena + 6272),
-        arena + 7840);
+        digits_depthwise_conv_2d_3_channels,
+        (int8_t *)(void *)(arena + 7544),
+        arena + 6272);
     finished(observer, context, 3U);
 
     /* 4: conv_2d_4 by conv_2d_s8_dsp */
     /*    in   ...onal_1_1/functional_1/batch_normalization_3_1/batchnorm/sub1: [1,7,7,32] int8 scale 0.0351266 zero -128 */
     /*    out  ...onal_1_1/functional_1/batch_normalization_4_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0298473 zero -128 */
     digits_conv_2d_s8_dsp_1x1_2(
-        (const int8_t *)(const void *)(arena + 6272),
+        (const int8_t *)(const void *)(arena + 7544),
         digits_conv_2d_4_weights,
-        digits_conv_2d_4_bias,
-        digits_conv_2d_4_multipliers,
-        digits_conv_2d_4_shifts,
-        (int8_t *)(void *)(arena + 0),
-        arena + 2352);
+        digits_conv_2d_4_channels,
+        (int8_t *)(void *)(arena + 5192),
+        arena + 0);
     finished(observer, context, 4U);
 
-    /* 5: depthwise_conv_2d_5 by depthwise_conv_2d_s8_dsp */
+    /* 5: depthwise_conv_2d_5 by depthwise_conv_2d_s8_dsp_rows */
     /*    in   ...onal_1_1/functional_1/batch_normalization_4_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0298473 zero -128 */
     /*    out  ...onal_1_1/functional_1/batch_normalization_5_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0363858 zero -128 */
     digits_depthwise_conv_2d_s8_dsp_3x3_2(
-        (const int8_t *)(const void *)(arena + 0),
+        (const int8_t *)(const void *)(arena + 5192),
         digits_depthwise_conv_2d_5_weights,
-        digits_depthwise_conv_2d_5_bias,
-        digits_depthwise_conv_2d_5_multipliers,
-        digits_depthwise_conv_2d_5_shifts,
-        (int8_t *)(void *)(arena + 2352),
-        arena + 4704);
+        digits_depthwise_conv_2d_5_channels,
+        (int8_t *)(void *)(arena + 5192),
+        arena + 0);
     finished(observer, context, 5U);
 
     /* 6: conv_2d_6 by conv_2d_s8_dsp */
     /*    in   ...onal_1_1/functional_1/batch_normalization_5_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0363858 zero -128 */
     /*    out  ...onal_1_1/functional_1/batch_normalization_6_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0741577 zero -128 */
     digits_conv_2d_s8_dsp_1x1_3(
-        (const int8_t *)(const void *)(arena + 2352),
+        (const int8_t *)(const void *)(arena + 5192),
         digits_conv_2d_6_weights,
-        digits_conv_2d_6_bias,
-        digits_conv_2d_6_multipliers,
-        digits_conv_2d_6_shifts,
-        (int8_t *)(void *)(arena + 0),
-        arena + 4704);
+        digits_conv_2d_6_channels,
+        (int8_t *)(void *)(arena + 5192),
+        arena + 0);
     finished(observer, context, 6U);
 
     /* 7: average_pool_2d_7 by average_pool_2d */
     /*    in   ...onal_1_1/functional_1/batch_normalization_6_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0741577 zero -128 */
     /*    out  functional_1_1/functional_1/average_pooling2d_1/AvgPool: [1,1,1,48] int8 scale 0.0741577 zero -128 */
     digits_average_pool_s8_7x7_s7x7(
-        (const int8_t *)(const void *)(arena + 0),
-        (int8_t *)(void *)(arena + 2352));
+        (const int8_t *)(const void *)(arena + 5192),
+        (int8_t *)(void *)(arena + 104));
     finished(observer, context, 7U);
 
-    /* 8: fully_connected_8 by fully_connected_s8_dsp */
+    /* 8: fully_connected_8 by fully_connected_s8_dsp_4 */
     /*    in   functional_1_1/functional_1/average_pooling2d_1/AvgPool: [1,1,1,48] int8 scale 0.0741577 zero -128 */
     /*    out  functional_1_1/functional_1/dense_1/BiasAdd: [1,10] int8 scale 0.22712 zero 46 */
     digits_fully_connected_s8_dsp_48x10(
-        (const int8_t *)(const void *)(arena + 2352),
+        (const int8_t *)(const void *)(arena + 104),
         digits_fully_connected_8_weights,
-        digits_fully_connected_8_bias,
-        digits_fully_connected_8_multipliers,
-        digits_fully_connected_8_shifts,
-        (int8_t *)(void *)(arena + 96),
+        digits_fully_connected_8_channels,
+        (int8_t *)(void *)(arena + 152),
         arena + 0);
     finished(observer, context, 8U);
 
@@ -165,9 +149,9 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
     /*    in   functional_1_1/functional_1/dense_1/BiasAdd: [1,10] int8 scale 0.22712 zero 46 */
     /*    out  StatefulPartitionedCall_1:0: [1,10] int8 scale 0.00390625 zero -128 */
     digits_softmax_s8(
-        (const int8_t *)(const void *)(arena + 96),
+        (const int8_t *)(const void *)(arena + 152),
         digits_softmax_9_exponentials,
-        (int8_t *)(void *)(arena + 96));
+        (int8_t *)(void *)(arena + 152));
     finished(observer, context, 9U);
 
 }

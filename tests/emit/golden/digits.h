@@ -18,7 +18,7 @@
 extern "C" {
 #endif
 
-#define DIGITS_ARENA_BYTES 9504U
+#define DIGITS_ARENA_BYTES 10568U
 #define DIGITS_ARENA_ALIGN 8U
 #define DIGITS_LAYERS 10U
 

@@ -2,15 +2,20 @@
 #include "sum_kernels.h"
 
 #include "tinygen_math.h"
+#include "tinygen_simd.h"
 
-/* output = a + b, element by element; both operands at a common scale with 20 extra bits. */
-void sum_add_int8(const int8_t *first, const int8_t *second, int8_t *output)
+/*
+ * output = first + second. Rescaling both operands and their sum is one linear form of their codes; that it gives the
+ * same code was checked for every pair.
+ */
+void sum_add_s8(const int8_t *first, const int8_t *second, int8_t *output)
 {
-    for (int32_t i0 = 0; i0 < 48; i0++) {
-        const int32_t a = (first[i0] + 5) * (1 << 20);
-        const int32_t b = (second[i0] - 7) * (1 << 20);
-        const int32_t sum = tg_requantize(a, 1073741824, -1) + tg_requantize(b, 1073741824, 0);
-        *output++ = (int8_t)tg_clamp(tg_requantize(sum, 1717986944, -19) + 1, -128, 127);
+    for (int32_t i = 0; i < 48; i += 4) {
+        const int8_t y0 = tg_saturate_s8((first[i] * 1677722 + second[i] * 3355443 - 8808039) >> 22);
+        const int8_t y1 = tg_saturate_s8((first[i + 1] * 1677722 + second[i + 1] * 3355443 - 8808039) >> 22);
+        const int8_t y2 = tg_saturate_s8((first[i + 2] * 1677722 + second[i + 2] * 3355443 - 8808039) >> 22);
+        const int8_t y3 = tg_saturate_s8((first[i + 3] * 1677722 + second[i + 3] * 3355443 - 8808039) >> 22);
+        tg_store32(output + i, tg_four(y0, y1, y2, y3));
     }
 }
 
