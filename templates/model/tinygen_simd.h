@@ -155,6 +155,33 @@ static inline uint32_t tg_pair(int16_t low, int16_t high)
     return (uint16_t)low | (uint32_t)(uint16_t)high << 16;
 }
 
+/* a + b, half by half. */
+static inline uint32_t tg_add_pairs(uint32_t a, uint32_t b)
+{
+#if TG_HAVE_DSP
+    return (uint32_t)__sadd16((int16x2_t)a, (int16x2_t)b);
+#else
+    return ((a + b) & 0xFFFFU) | ((a & 0xFFFF0000U) + (b & 0xFFFF0000U));
+#endif
+}
+
+/* The larger of a and b, byte by byte, signed. */
+static inline uint32_t tg_max_four(uint32_t a, uint32_t b)
+{
+    uint32_t larger;
+#if TG_HAVE_DSP
+    __asm__("ssub8 %0, %1, %2\n\tsel %0, %1, %2" : "=&r"(larger) : "r"(a), "r"(b) : "cc");
+#else
+    larger = 0;
+    for (uint32_t i = 0; i < 32; i += 8) {
+        const int8_t x = (int8_t)(uint8_t)(a >> i);
+        const int8_t y = (int8_t)(uint8_t)(b >> i);
+        larger |= (uint32_t)(uint8_t)(x > y ? x : y) << i;
+    }
+#endif
+    return larger;
+}
+
 /* Four codes in a word, the first in the lowest byte. */
 static inline uint32_t tg_four(int8_t a, int8_t b, int8_t c, int8_t d)
 {

@@ -8,7 +8,7 @@ from tinygen.lowering.plan import KernelPlan
 from tinygen.lowering.planner import Buffer, aligned, lower_bound
 from tinygen.lowering.select import Choice
 
-_GROWTH = 0.15
+_GROWTH = 0.125
 _GROWTH_BYTES = 2048
 _CLOSE = 1.03
 
@@ -16,7 +16,7 @@ _CLOSE = 1.03
 def spend_scratch(choices: Sequence[Choice], buffers: Sequence[Buffer]) -> list[KernelPlan]:
     """The variant each layer uses.
 
-    The arena may become 15 % (or 2 KiB) larger than with least scratch everywhere. Of the variants that fit, a layer
+    The arena may become an eighth (or 2 KiB) larger than with least scratch everywhere. Of the variants that fit, a layer
     takes the smallest that is within 3 % of the fastest.
 
     Args:
