@@ -1,6 +1,7 @@
 /*
  * The Armv7E-M SIMD instructions the kernels use, each with a portable twin that computes the same,
- * so that every kernel also runs (and is tested) on any host. A "pair" is two int16 in one word.
+ * so that every kernel also runs (and is tested) on any host. A "pair" is two int16 in one word. Sums wrap around, as
+ * registers do: a kernel may also finish what it does not use.
  */
 #ifndef TINYGEN_SIMD_H
 #define TINYGEN_SIMD_H
@@ -84,7 +85,7 @@ static inline int32_t tg_high_mla(int32_t offset, int32_t x, int32_t multiplier)
     __asm__("smmla %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(multiplier), "r"(offset));
     return sum;
 #else
-    return offset + (int32_t)(((int64_t)x * multiplier) >> 32);
+    return (int32_t)(offset + (((int64_t)x * multiplier) >> 32));
 #endif
 }
 
@@ -100,7 +101,7 @@ static inline int32_t tg_round_twice(int32_t x, int32_t multiplier, int32_t offs
 #else
     const int32_t scaled = (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << 30)) >> 31);
 #endif
-    return scaled + (scaled >> 31) + offset;
+    return (int32_t)((uint32_t)scaled + (uint32_t)(scaled >> 31) + (uint32_t)offset);
 }
 
 /* x + offset, less one if x is negative: when shifted right, ties go away from zero. */
@@ -136,7 +137,7 @@ static inline int32_t tg_smlabb(uint32_t a, uint32_t b, int32_t sum)
 #if TG_HAVE_DSP
     return __smlabb((int32_t)a, (int32_t)b, sum);
 #else
-    return sum + tg_low_half(a) * tg_low_half(b);
+    return (int32_t)((int64_t)sum + tg_low_half(a) * tg_low_half(b));
 #endif
 }
 
@@ -146,7 +147,7 @@ static inline int32_t tg_smlatt(uint32_t a, uint32_t b, int32_t sum)
 #if TG_HAVE_DSP
     return __smlatt((int32_t)a, (int32_t)b, sum);
 #else
-    return sum + tg_high_half(a) * tg_high_half(b);
+    return (int32_t)((int64_t)sum + tg_high_half(a) * tg_high_half(b));
 #endif
 }
 
@@ -289,7 +290,7 @@ TG_INLINE void tg_mac_bb(int32_t *sum, uint32_t a, uint32_t b)
 #if TG_HAVE_DSP
     __asm__ volatile("smlabb %0, %1, %2, %0" : "+r"(*sum) : "r"(a), "r"(b));
 #else
-    *sum += tg_low_half(a) * tg_low_half(b);
+    *sum = (int32_t)((int64_t)*sum + tg_low_half(a) * tg_low_half(b));
 #endif
 }
 
@@ -298,7 +299,7 @@ TG_INLINE void tg_mac_bt(int32_t *sum, uint32_t a, uint32_t b)
 #if TG_HAVE_DSP
     __asm__ volatile("smlabt %0, %1, %2, %0" : "+r"(*sum) : "r"(a), "r"(b));
 #else
-    *sum += tg_low_half(a) * tg_high_half(b);
+    *sum = (int32_t)((int64_t)*sum + tg_low_half(a) * tg_high_half(b));
 #endif
 }
 
@@ -307,7 +308,7 @@ TG_INLINE void tg_mac_tb(int32_t *sum, uint32_t a, uint32_t b)
 #if TG_HAVE_DSP
     __asm__ volatile("smlatb %0, %1, %2, %0" : "+r"(*sum) : "r"(a), "r"(b));
 #else
-    *sum += tg_high_half(a) * tg_low_half(b);
+    *sum = (int32_t)((int64_t)*sum + tg_high_half(a) * tg_low_half(b));
 #endif
 }
 

@@ -1,10 +1,11 @@
-"""Compiles many generated models for a Cortex-M7 and runs them all in the CPU emulator, without firmware."""
+"""Compiles many generated models for a Cortex-M and runs them all in the CPU emulator, without firmware."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,34 @@ from tinygen.targets.emulator.symbols import Symbols
 
 CODE, RAM, IN, OUT, STOP = 0x0, 0x20000000, 0x30000000, 0x40000000, 0x08000000
 _SIZE = 32 << 20
-_FLAGS = [
-    "-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m7+fp_armv8d16sp", "-O2", "-ffp-contract=off",
-    "-g1", "-nostdlib",
-]  # fmt: skip
+_FLAGS = ["-ffp-contract=off", "-g1", "-nostdlib"]
+
+
+@dataclass(frozen=True)
+class Core:
+    """A core and how clang (zig) and gcc compile for it."""
+
+    model: int
+    zig: tuple[str, ...]
+    gcc: tuple[str, ...]
+
+
+M7 = Core(
+    arm_const.UC_CPU_ARM_CORTEX_M7,
+    ("-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m7+fp_armv8d16sp"),
+    ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
+)
+M4 = Core(
+    arm_const.UC_CPU_ARM_CORTEX_M4,
+    ("-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m4+vfp4d16sp"),
+    ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
+)
+M4_SOFT = Core(
+    arm_const.UC_CPU_ARM_CORTEX_M4,
+    ("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m4-vfp4d16sp"),
+    ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"),
+)
+"""A Cortex-M4 whose FPU is not used, as if there were none."""
 _SCRIPT = """
 ENTRY(run_all)
 SECTIONS {{
@@ -34,13 +59,24 @@ SECTIONS {{
 
 
 def run_on_board(
-    programs: Sequence[Program], samples: Sequence[Sequence[Sequence[np.ndarray]]], folder: Path
+    programs: Sequence[Program],
+    samples: Sequence[Sequence[Sequence[np.ndarray]]],
+    folder: Path,
+    core: Core = M7,
+    level: str = "-O2",
+    compiler: str = "zig",
 ) -> list[list[list[np.ndarray]]]:
-    """Outputs per program, per sample, per model output; see `run_on_host`."""
-    elf = _link(programs, [len(feeds) for feeds in samples], folder)
+    """Outputs per program, per sample, per model output; see `run_on_host`.
+
+    Args:
+        core: that runs it.
+        level: of optimisation.
+        compiler: "zig" or "gcc".
+    """
+    elf = _link(programs, [len(feeds) for feeds in samples], folder, [*_command(core, compiler), level])
     feed = b"".join(np.ascontiguousarray(x).tobytes() for feeds in samples for sample in feeds for x in sample)
     uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB)
-    uc.ctl_set_cpu_model(arm_const.UC_CPU_ARM_CORTEX_M7)
+    uc.ctl_set_cpu_model(core.model)
     for base in (CODE, RAM, IN, OUT):
         uc.mem_map(base, _SIZE)
     uc.mem_map(STOP, 0x1000)
@@ -58,7 +94,14 @@ def run_on_board(
     return _split(programs, counts, bytes(uc.mem_read(OUT, total)))
 
 
-def _link(programs: Sequence[Program], counts: Sequence[int], folder: Path) -> Path:
+def _command(core: Core, compiler: str) -> list[str]:
+    if compiler == "gcc":
+        libc = resource("firmware") / "libc" / "string.c"
+        return ["arm-none-eabi-gcc", *core.gcc, "-ffreestanding", "-fno-tree-loop-distribute-patterns", str(libc)]
+    return [sys.executable, "-m", "ziglang", "cc", *core.zig]
+
+
+def _link(programs: Sequence[Program], counts: Sequence[int], folder: Path, compile_: Sequence[str]) -> Path:
     sources = write_sources(programs, folder)
     libc = resource("firmware") / "libc"
     lines = [f'#include "{program.graph.name}.h"' for program in programs]
@@ -70,9 +113,10 @@ def _link(programs: Sequence[Program], counts: Sequence[int], folder: Path) -> P
     (folder / "batch.ld").write_text(_SCRIPT.format(code=CODE, ram=RAM))
     elf = folder / "batch.elf"
     command = [
-        sys.executable, "-m", "ziglang", "cc", *WARNINGS, *_FLAGS, "-isystem", str(libc / "include"), "-Wl,-T,batch.ld",
-        "-Wl,-e,run_all", "-lcompiler_rt", "-o", str(elf), "main_board.c",
+        *compile_, *WARNINGS, *_FLAGS, "-isystem", str(libc / "include"), "-Wl,-T,batch.ld",
+        "-Wl,-e,run_all", "-o", str(elf), "main_board.c",
         *[source.name for source in sources if not source.name.startswith("main_")],
+        "-lgcc" if "arm-none-eabi-gcc" in compile_ else "-lcompiler_rt",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -94,8 +94,12 @@ class _Assignment:
                 continue
             if plan.is_alias:
                 return place
-            others = [self.places[name] for name in op.inputs if name in self.places]
-            clash = any(other.slot is place.slot and other.offset != place.offset for other in others)
+            # Another operand in the same bytes must allow it too: what is added may also be what is convolved.
+            others = [(index, self.places[name]) for index, name in enumerate(op.inputs) if name in self.places]
+            clash = any(
+                other.slot is place.slot and (other.offset != place.offset or (index, target) not in plan.inplace)
+                for index, other in others
+            )
             end = place.offset + self.graph.tensors[op.outputs[output]].nbytes
             if place.slot.last == step and end <= place.slot.size and not clash:
                 return place

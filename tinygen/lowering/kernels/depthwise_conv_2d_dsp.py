@@ -12,6 +12,9 @@ from tinygen.lowering.kernels.support.requantize import epilogue
 from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
+_REACH = 1024
+"""Words that a load with a constant offset reaches (LDR, 12 bits)."""
+
 
 @dataclass(frozen=True)
 class ColumnProducts:
@@ -68,6 +71,8 @@ def column_schedule(column: ColumnProducts, taps: int, stride: int, count: int) 
         ["load_x", column, pair], ["load_w", column, word] and [instruction, sum, x, w] in order.
     """
     stages = taps + (count - 1) * stride
+    # A stride beyond the window leaves columns that no window touches.
+    touched = {output * stride + tap for output in range(count) for tap in range(taps)}
     steps = [["load_x", "0", str(pair)] for pair in range(column.pairs)]
     steps += [["load_w", "0", str(word)] for word in range(len(column.words))]
     for stage in range(stages):
@@ -78,10 +83,10 @@ def column_schedule(column: ColumnProducts, taps: int, stride: int, count: int) 
                 at = stage - output * stride
                 for row, instruction, of, word in column.products if 0 <= at < taps else ():
                     if of == pair:
-                        steps.append([instruction, f"sum{output}{row}", f"x{stage}{pair}", f"w{at}{word}"])
+                        steps.append([instruction, f"sum{output}{row}", f"x{stage}_{pair}", f"w{at}_{word}"])
                         if weights and pair >= column.pairs - 1:
                             steps.append(weights.pop(0))
-            if ahead < stages:
+            if ahead in touched:
                 steps.append(["load_x", str(ahead), str(pair)])
         steps += weights
     return steps
@@ -101,10 +106,12 @@ def depthwise_conv_2d_s8_dsp_rows(node: Node) -> KernelPlan | None:
         return None
     both = rows.stride == 1 and rows.output > 1
     column = column_products(rows.kernel, both)
+    words = columns.kernel * len(column.words)
+    if max(4 * (columns.kernel + columns.stride), words) > _REACH:
+        return None
     ending = epilogue(node, axis=3)
     assert ending is not None
     width = (columns.output - 1) * columns.stride + columns.kernel
-    words = columns.kernel * len(column.words)
     weights = node.constant(1)[0].transpose(2, 1, 0).reshape(-1)
     steps = -(-rows.output // 2) if both else rows.output
     inplace = node.input(0).shape == node.output.shape and rows.stride == 1

@@ -24,7 +24,8 @@ import numpy as np
 Staircase = Callable[[np.ndarray], np.ndarray]
 """Codes of accumulators [n, channels], channel by channel, never falling as the accumulator rises."""
 
-_MAX_SHIFT = 30
+_MAX_SHIFT = 22
+"""Codes times 2^(32 + shift), less any accumulator times its multiplier, must fit 64 bits."""
 _TRIALS = 33
 _BIAS_SHIFTS = (1 << 10, 1 << 14, 1 << 18)
 _SAFE = 2**31 - 2**19
@@ -121,6 +122,8 @@ def _fit_channel(
     total = 32 + shift
     centre = round(real * 2.0**total)
     candidates = centre + np.array(sorted(range(-(_TRIALS // 2), _TRIALS // 2 + 1), key=abs), np.int64)
+    # What falls as the accumulator rises may be right at every step, and wrong between two.
+    candidates = candidates[candidates >= 0]
     targets = steps << total
     least = _bound(at, targets, candidates, np.max, -(2**62))
     most = _bound(below, targets, candidates, np.min, 2**62)
