@@ -53,7 +53,7 @@ def test_clock_dividers_are_those_of_the_reference_manual() -> None:
         ("tx: PD8", "tx: PD16", "uart.tx", "'PD16' is not a pin"),
         ("tx: PD8", "txx: PD8", "uart.txx", "unknown"),
         ("core: cortex-m7", "kernel: cortex-m7", "core", "missing"),
-        ("isa: [c99, dsp, fpu-sp]", "isa: [c99, avx]", "isa", "'avx' does not belong"),
+        ("isa: [c99, dsp, fpu-sp, dual-issue]", "isa: [c99, avx]", "isa", "'avx' does not belong"),
         ("kind: flash", "kind: rom", "memories[0].kind", "'rom' is unknown"),
         ("origin: 0x20010000", "origin: 0x20008000", "memories", "DTCM and SRAM1 overlap"),
         ("use: [stack, data]", "use: [data]", "memories", "no ram memory is for stack"),

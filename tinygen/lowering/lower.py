@@ -43,9 +43,9 @@ def lower(
     least = [choice.variants[0] for choice in choices]
     given = _placed(graph, choices, least)
     schedule = best_order(graph, least)
-    changed = False
+    changed, kept = False, schedule.order == tuple(range(len(graph.ops)))
     best = given
-    if schedule.order != tuple(range(len(graph.ops))):
+    if not kept:
         ordered = [choices[i] for i in schedule.order]
         reordered = _placed(
             replace(graph, ops=tuple(graph.ops[i] for i in schedule.order)), ordered, [c.variants[0] for c in ordered]
@@ -54,7 +54,7 @@ def lower(
         if changed:
             best, choices = reordered, ordered
     program = _placed(best.graph, choices, spend_scratch(choices, best.buffers))
-    optimal = schedule.optimal and (changed or best is given)
+    optimal = schedule.optimal and (changed or kept)
     return replace(program, ordering=Ordering(given.memory.arena_bytes, changed, optimal), isa=frozenset(isa))
 
 

@@ -16,8 +16,8 @@ _CLOSE = 1.03
 def spend_scratch(choices: Sequence[Choice], buffers: Sequence[Buffer]) -> list[KernelPlan]:
     """The variant each layer uses.
 
-    The arena may become an eighth (or 2 KiB) larger than with least scratch everywhere. Of the variants that fit, a layer
-    takes the smallest that is within 3 % of the fastest.
+    The arena may become an eighth (or 2 KiB) larger than with least scratch everywhere. Of the variants that fit, a
+    layer takes the smallest that is within 3 % of the fastest.
 
     Args:
         choices: per step.
