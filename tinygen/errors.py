@@ -6,6 +6,8 @@ Every error tinygen raises on purpose is a :class:`TinygenError`. It says what i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class TinygenError(Exception):
     """A problem stated in the user's terms.
@@ -38,7 +40,15 @@ class UnsupportedError(TinygenError):
 
 
 class FitError(TinygenError):
-    """The program does not fit the board's flash, RAM or stack."""
+    """The program does not fit the board's flash, RAM or stack.
+
+    Attributes:
+        excess: bytes too many by memory ("FLASH", "RAM"), where the linker said so.
+    """
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "", excess: Mapping[str, int] | None = None) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.excess = dict(excess or {})
 
 
 class ToolchainError(TinygenError):

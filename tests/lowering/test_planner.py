@@ -21,7 +21,11 @@ def buffers(draw: st.DrawFn, most: int = 12) -> list[Buffer]:
     result = []
     for index in range(draw(st.integers(0, most))):
         first = draw(st.integers(0, 10))
-        result.append(Buffer(f"b{index}", draw(st.integers(1, 500)), first, first + draw(st.integers(0, 4))))
+        last = first + draw(st.integers(0, 4))
+        steps = draw(st.sets(st.integers(first + 1, last), max_size=2)) if last > first else set()
+        sizes = sorted((draw(st.integers(1, 500)) for _ in range(len(steps) + 1)), reverse=True)
+        shrinks = tuple(zip(sorted(steps), sizes[1:], strict=True))
+        result.append(Buffer(f"b{index}", sizes[0], first, last, shrinks))
     return result
 
 
@@ -32,7 +36,9 @@ def boxes(*sizes_and_steps: tuple[int, int, int]) -> list[Buffer]:
 def distance(buffers: list[Buffer], overlays: list[Overlay], low: int, high: int) -> int:
     """By how much two buffers' offsets must differ when `low` starts first."""
     allowed = [o.distance for o in overlays if (o.lower, o.upper) == (low, high)]
-    return max(aligned(allowed[0]), ALIGNMENT) if allowed else aligned(buffers[low].size)
+    if allowed:
+        return max(aligned(allowed[0]), ALIGNMENT)
+    return aligned(buffers[low].size_at(max(buffers[low].first, buffers[high].first)))
 
 
 def check(buffers: list[Buffer], plan: MemoryPlan, overlays: list[Overlay]) -> None:
@@ -64,6 +70,14 @@ def test_no_shared_bytes(given_buffers: list[Buffer]) -> None:
     plan = plan_memory(given_buffers)
     assert plan.arena_bytes >= plan.lower_bound_bytes == lower_bound(given_buffers)
     check(given_buffers, plan, [])
+    most = 0
+    for step in range(16):
+        live = [(o, aligned(b.size_at(step))) for b, o in zip(given_buffers, plan.offsets, strict=True)
+                if b.first <= step <= b.last]  # fmt: skip
+        taken = [byte for offset, size in live for byte in range(offset, offset + size, ALIGNMENT)]
+        assert len(taken) == len(set(taken))
+        most = max(most, sum(size for _, size in live))
+    assert plan.lower_bound_bytes == most
 
 
 @given(buffers(most=6), st.integers(0, 500), st.booleans())
@@ -127,6 +141,13 @@ def test_an_overlay_saves_what_it_may() -> None:
     plan = plan_memory(boxes((256, 0, 5), (512, 0, 5)), [Overlay(0, 1, 64)])
     assert plan.arena_bytes == plan.lower_bound_bytes == 64 + 512
     assert plan.offsets == (0, 64)
+
+
+def test_what_shrinks_makes_room() -> None:
+    """A buffer of 800 bytes of which 200 remain: the later one lies where the rest was."""
+    plan = plan_memory([Buffer("a", 800, 0, 2, ((1, 200),)), Buffer("b", 600, 1, 2)])
+    assert plan.arena_bytes == plan.lower_bound_bytes == 800
+    assert plan.offsets == (0, 200)
 
 
 def test_a_buffer_is_in_one_overlay_only() -> None:

@@ -19,6 +19,7 @@ from tinygen.frontends.tflite import read_tflite
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering.lower import lower
+from tinygen.lowering.streaming import Streaming
 from tinygen.passes.pipeline import simplify
 
 FAMILIES = (("reference", ("c99",)), ("tinygen", ("c99", "dsp")))
@@ -69,10 +70,23 @@ def compare_models(
     for graph, feed, outputs, label in zip(graphs, feeds, expected, labels, strict=True):
         for sample, want in zip(feed, outputs, strict=True):
             assert_same(want, evaluate(graph, sample), graph, f"{label}: semantics")
-    simple = [simplify(graph) for graph in graphs]
+    on_board = zlib.crc32(b"".join(models)) % BOARD_SHARE == 0
+    compare_code([simplify(graph) for graph in graphs], feeds, expected, labels, on_board=on_board)
+
+
+def compare_code(
+    graphs: Sequence[Graph],
+    feeds: Sequence[Sequence[Sequence[np.ndarray]]],
+    expected: Sequence[Sequence[list[np.ndarray]]],
+    labels: Sequence[str],
+    *,
+    on_board: bool,
+    streaming: Streaming | None = None,
+) -> None:
+    """Asserts that the C of each graph gives `expected`: on the host in every family, in the core when asked."""
     seen: list[list[str]] = []
     for family, isa in FAMILIES:
-        programs = [lower(graph, family=family, isa=isa) for graph in simple]
+        programs = [lower(graph, family=family, isa=isa, streaming=streaming) for graph in graphs]
         kernels = [step.kernel.name for program in programs for step in program.steps]
         if kernels in seen:
             continue
@@ -82,8 +96,8 @@ def compare_models(
         for graph, got, outputs, label in zip(graphs, results, expected, labels, strict=True):
             for row, want in zip(got, outputs, strict=True):
                 assert_same(want, row, graph, f"{label}: host C, {family}")
-    if zlib.crc32(b"".join(models)) % BOARD_SHARE == 0:
-        _compare_on_board(simple, feeds, expected, labels)
+    if on_board:
+        _compare_on_board(graphs, feeds, expected, labels, streaming)
     CASES.update(labels)
 
 
@@ -92,9 +106,10 @@ def _compare_on_board(
     feeds: Sequence[Sequence[Sequence[np.ndarray]]],
     expected: Sequence[Sequence[list[np.ndarray]]],
     labels: Sequence[str],
+    streaming: Streaming | None,
 ) -> None:
     """The same C, compiled for a Cortex-M7 with its SIMD instructions, in the CPU emulator."""
-    programs = [lower(graph, family="tinygen", isa=("c99", "dsp")) for graph in graphs]
+    programs = [lower(graph, family="tinygen", isa=("c99", "dsp"), streaming=streaming) for graph in graphs]
     with tempfile.TemporaryDirectory() as folder:
         results = run_on_board(programs, feeds, Path(folder))
     for graph, got, outputs, label in zip(graphs, results, expected, labels, strict=True):

@@ -30,6 +30,15 @@ CmsisNn = Annotated[
     Path | None,
     typer.Option("--cmsis-nn", metavar="PATH", envvar="CMSIS_NN_PATH", help="CMSIS-NN, for the kernels of that name."),
 ]
+Stream = Annotated[
+    bool, typer.Option("--stream", help="Compute the first layers in stripes of rows: the smallest arena.")
+]
+Arena = Annotated[
+    int | None, typer.Option(min=0, metavar="BYTES", help="Largest arena; stripes are used where that needs them.")
+]
+Weights = Annotated[
+    str, typer.Option(metavar="flash|ram", help="Where weights lie; in RAM they are copied at start-up.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Name = Annotated[str | None, typer.Option(help="C name of the model; default: from the file's name.")]
 Port = Annotated[str | None, typer.Option(help="Serial port of a real board; default: the emulated board.")]
@@ -61,14 +70,18 @@ def build(
     cmsis_nn: CmsisNn = None,
     name: Name = None,
     stack: Annotated[int | None, typer.Option(metavar="BYTES", help="Stack size; default: the board's.")] = None,
+    stream: Stream = False,
+    arena: Arena = None,
+    weights: Weights = "flash",
     as_json: Json = False,
 ) -> None:
     """Turn a model into a C project and firmware for a board."""
     from tinygen.verbs.build import BuildOptions, build
 
     options = BuildOptions(
-        board=board, toolchain=toolchain, kernels=kernels, name=name, stack_bytes=stack, cmsis_nn=cmsis_nn
-    )
+        board=board, toolchain=toolchain, kernels=kernels, name=name, stack_bytes=stack, cmsis_nn=cmsis_nn,
+        stream=stream, arena_bytes=arena, weights=weights,
+    )  # fmt: skip
     with progress(as_json) as update:
         result = build(model, out, options, progress=update)
     if as_json:
@@ -105,6 +118,9 @@ def verify(
     toolchain: Toolchain = None,
     kernels: Kernels = "tinygen",
     cmsis_nn: CmsisNn = None,
+    stream: Stream = False,
+    arena: Arena = None,
+    weights: Weights = "flash",
     oracle: Annotated[
         list[Oracle] | None, typer.Option(help="LiteRT kernels to compare with; may be repeated. Default: ref.")
     ] = None,
@@ -115,7 +131,10 @@ def verify(
     from tinygen.verbs.build import BuildOptions
     from tinygen.verbs.verify import verify
 
-    options = BuildOptions(board=board, toolchain=toolchain, kernels=kernels, cmsis_nn=cmsis_nn)
+    options = BuildOptions(
+        board=board, toolchain=toolchain, kernels=kernels, cmsis_nn=cmsis_nn,
+        stream=stream, arena_bytes=arena, weights=weights,
+    )  # fmt: skip
     with progress(as_json) as update:
         report = verify(model, inputs, options, oracles=oracle or [Oracle.REF], limit=limit, progress=update)
     if as_json:

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tinygen.verbs.report import arena_text, codes_text, energy_text, size_text
+from tinygen.verbs.report import arena_text, codes_text, energy_text, size_text, stream_text
 
 if TYPE_CHECKING:
     from tinygen.verbs.demo import DemoResult
@@ -47,6 +47,10 @@ def build_summary(manifest: dict[str, Any]) -> RenderableType:
         facts.add_row(region["name"], f"{size_text(used)} of {size_text(region['size'])}")
     facts.add_row("model in flash", size_text(manifest["flash_model_bytes"]))
     facts.add_row("arena", arena_text(manifest))
+    if len(manifest["memory"]) > 1 and manifest["arena_memory"]:
+        facts.add_row("arena in", ", ".join(f"{name} ({n:,} B)" for name, n in manifest["arena_memory"].items()))
+    if manifest["stream"]:
+        facts.add_row("stripes", stream_text(manifest))
     facts.add_row("MAC", f"{manifest['macs']:,}")
     if profile:
         facts.add_row("instructions", f"{profile['instructions']:,} per inference")

@@ -30,12 +30,13 @@ class EmittedModel:
     functions: tuple[str, ...]
 
 
-def emit_model(program: Program, source: str) -> EmittedModel:
+def emit_model(program: Program, source: str, *, weights_in_ram: bool = False) -> EmittedModel:
     """Writes a program down as C.
 
     Args:
         program: from lowering.
         source: the model file's name, for comments.
+        weights_in_ram: constants become initialised data, which start-up code copies to RAM.
 
     Returns:
         the same text for the same program, always.
@@ -49,6 +50,7 @@ def emit_model(program: Program, source: str) -> EmittedModel:
         "headers": sorted(writer.headers),
         "library_headers": sorted(writer.library_headers),
         "dual_issue": "dual-issue" in program.isa and "tinygen_simd.h" in writer.headers,
+        "weights_in_ram": weights_in_ram,
     }
     name = program.graph.name
     files = {

@@ -64,6 +64,7 @@ def _convolution_and_sum(graph: Graph, before: list[Op], add: Op, readers: Count
             stride=convolution.stride,
             dilation=convolution.dilation,
             activation=convolution.activation,
+            row_padding=convolution.row_padding,
             between=between,
             sum=add,
         )

@@ -6,21 +6,37 @@ and the parts of a tensor that is written piece by piece.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tinygen.ir.graph import Graph
 from tinygen.lowering.plan import KernelPlan
+from tinygen.lowering.planner import Buffer, Overlay, live_by_step
 
 
 @dataclass
 class Slot:
-    """A buffer in the making. `first` and `last` are steps, both included."""
+    """A buffer in the making. `first` and `last` are steps, both included.
+
+    `ends` has for each tensor in it where that ends, bytes from the slot's start, and the last step that needs it.
+    """
 
     name: str
     size: int
     first: int
     last: int
+    ends: list[tuple[int, int]] = field(default_factory=list)
+
+    def buffer(self) -> Buffer:
+        """The slot with its sizes: when a tensor at its end is gone, the rest is smaller."""
+        shrinks: list[tuple[int, int]] = []
+        size = self.size
+        for step in sorted({last for _, last in self.ends if last < self.last}):
+            left = max(end for end, last in self.ends if last > step)
+            if left < size:
+                shrinks.append((step + 1, left))
+                size = left
+        return Buffer(self.name, self.size, self.first, self.last, tuple(shrinks))
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,76 @@ def last_uses(graph: Graph) -> dict[str, int]:
 def assign_slots(graph: Graph, plans: Sequence[KernelPlan]) -> tuple[list[Slot], dict[str, Place]]:
     """Slots in the order in which they begin, and the place of every tensor that lives in the arena."""
     return _Assignment(graph, plans).run()
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """A tensor that is written row by row while another one is read, and given up, row by row.
+
+    Attributes:
+        result, source: their names.
+        lead_bytes: how far below the source the result must begin, so that nothing unread is overwritten.
+    """
+
+    result: str
+    source: str
+    lead_bytes: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything that wants a place in the arena.
+
+    Attributes:
+        slots: of tensors, then of scratch.
+        places: of every tensor that lives in the arena.
+        scratch: slots of scratch, by step.
+        overlays: slots that may share bytes, by their indices.
+    """
+
+    slots: tuple[Slot, ...]
+    places: Mapping[str, Place]
+    scratch: Mapping[int, Slot]
+    overlays: tuple[Overlay, ...]
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        return tuple(slot.buffer() for slot in self.slots)
+
+
+def lay_out(graph: Graph, plans: Sequence[KernelPlan], ahead: Ahead | None = None) -> Layout:
+    """Slots of tensors and scratch, when the operators run in the graph's order by these plans."""
+    slots, places = assign_slots(graph, plans)
+    scratch = {
+        step: Slot(f"scratch of {op.name}", plan.scratch_bytes, step, step)
+        for step, (op, plan) in enumerate(zip(graph.ops, plans, strict=True))
+        if plan.scratch_bytes
+    }
+    shared = _overlays(graph, plans, slots, places, ahead) if ahead else ()
+    return Layout((*slots, *scratch.values()), places, scratch, shared)
+
+
+def live_bytes(graph: Graph, plans: Sequence[KernelPlan], ahead: Ahead | None = None) -> list[int]:
+    """What is alive at each step, scratch included: no arena can be smaller than the largest."""
+    layout = lay_out(graph, plans, ahead)
+    return live_by_step(layout.buffers, layout.overlays)
+
+
+def _overlays(
+    graph: Graph, plans: Sequence[KernelPlan], slots: Sequence[Slot], places: Mapping[str, Place], ahead: Ahead
+) -> tuple[Overlay, ...]:
+    """Slots that may share bytes for the sake of `ahead`; none when another tensor lives in the source's slot too."""
+    result, source = places[ahead.result], places[ahead.source]
+    strangers = (
+        name
+        for op, plan in zip(graph.ops, plans, strict=True)
+        for name in op.outputs
+        if places[name].slot is source.slot and name != ahead.source and not plan.is_alias
+    )
+    if result.offset or source.offset or result.slot is source.slot or any(True for _ in strangers):
+        return ()
+    index = {id(slot): number for number, slot in enumerate(slots)}
+    return (Overlay(index[id(result.slot)], index[id(source.slot)], ahead.lead_bytes),)
 
 
 class _Assignment:
@@ -79,10 +165,12 @@ class _Assignment:
             slot = Slot(whole, self.graph.tensors[whole].nbytes, step, self.last[whole])
             self.slots.append(slot)
             self.places[whole] = Place(slot)
+            slot.ends.append((slot.size, slot.last))
         self._put(name, Place(self.places[whole].slot, offset))
 
     def _put(self, name: str, place: Place) -> None:
         place.slot.last = max(place.slot.last, self.last[name])
+        place.slot.ends.append((place.offset + self.graph.tensors[name].nbytes, self.last[name]))
         self.places[name] = place
 
     def _donor(self, plan: KernelPlan, output: int, step: int, reused: set[int]) -> Place | None:
@@ -100,8 +188,8 @@ class _Assignment:
                 other.slot is place.slot and (other.offset != place.offset or (index, target) not in plan.inplace)
                 for index, other in others
             )
-            end = place.offset + self.graph.tensors[op.outputs[output]].nbytes
-            if place.slot.last == step and end <= place.slot.size and not clash:
+            sizes = [self.graph.tensors[name].nbytes for name in (op.inputs[source], op.outputs[output])]
+            if place.slot.last == step and sizes[1] <= sizes[0] and not clash:
                 return place
         return None
 

@@ -10,13 +10,11 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.fuse import fuse
 from tinygen.lowering.library import KernelLibrary
-from tinygen.lowering.lifetimes import Slot, assign_slots
 from tinygen.lowering.order import best_order
-from tinygen.lowering.plan import KernelPlan
-from tinygen.lowering.planner import Buffer, plan_memory
-from tinygen.lowering.program import Ordering, Program, Step
-from tinygen.lowering.scratch import spend_scratch
+from tinygen.lowering.place import Draft, draft, finished, least_scratch
+from tinygen.lowering.program import Ordering, Program
 from tinygen.lowering.select import Choice, choose
+from tinygen.lowering.streaming import Streaming, stream
 
 
 def lower(
@@ -25,6 +23,7 @@ def lower(
     family: str = "tinygen",
     isa: Collection[str] = ("c99",),
     library: KernelLibrary | None = None,
+    streaming: Streaming | None = None,
 ) -> Program:
     """Chooses a kernel per layer, orders the layers for the smallest arena and places every tensor.
 
@@ -33,51 +32,44 @@ def lower(
         family: one of `select.FAMILIES`.
         isa: instruction sets of the board's core.
         library: what a family such as "cmsis-nn" calls.
+        streaming: compute the first stage in stripes, to this end.
 
     Raises:
         UnsupportedError: no kernel matches a layer.
         TinygenError: the family wants a library and none is given, or it lacks a function.
+        FitError: the arena cannot be made as small as `streaming` wants.
     """
+
+    def chosen(node: Node) -> Choice:
+        return _with_scratch(node, choose(node, family, isa), library)
+
     graph = fuse(graph, family, isa)
-    choices = [_with_scratch(node, choose(node, family, isa), library) for node in graph.nodes()]
-    least = [choice.variants[0] for choice in choices]
-    given = _placed(graph, choices, least)
-    schedule = best_order(graph, least)
-    changed, kept = False, schedule.order == tuple(range(len(graph.ops)))
-    best = given
-    if not kept:
-        ordered = [choices[i] for i in schedule.order]
-        reordered = _placed(
-            replace(graph, ops=tuple(graph.ops[i] for i in schedule.order)), ordered, [c.variants[0] for c in ordered]
-        )
-        changed = reordered.memory.arena_bytes < given.memory.arena_bytes
-        if changed:
-            best, choices = reordered, ordered
-    program = _placed(best.graph, choices, spend_scratch(choices, best.buffers))
-    optimal = schedule.optimal and (changed or kept)
-    return replace(program, ordering=Ordering(given.memory.arena_bytes, changed, optimal), isa=frozenset(isa))
+    least = _ordered(graph, [chosen(node) for node in graph.nodes()])
+    if streaming is None:
+        program = finished(least)
+    else:
+        least = stream(least, streaming, chosen)
+        # The smallest arena stays the smallest: scratch gets what is free in it.
+        program = finished(least, least.arena_bytes if streaming.arena_bytes is None else streaming.arena_bytes)
+    return replace(program, isa=frozenset(isa))
 
 
-def _placed(graph: Graph, choices: Sequence[Choice], plans: Sequence[KernelPlan]) -> Program:
-    """The program that executes the operators in the graph's order, by these plans."""
-    slots, places = assign_slots(graph, plans)
-    scratch = {
-        index: Slot(f"scratch of {op.name}", plan.scratch_bytes, index, index)
-        for index, (op, plan) in enumerate(zip(graph.ops, plans, strict=True))
-        if plan.scratch_bytes
-    }
-    all_slots = [*slots, *scratch.values()]
-    buffers = tuple(Buffer(slot.name, slot.size, slot.first, slot.last) for slot in all_slots)
-    memory = plan_memory(buffers)
-    place = {id(slot): offset for slot, offset in zip(all_slots, memory.offsets, strict=True)}
-    return Program(
-        graph=graph,
-        steps=_steps(graph, choices, plans, {index: place[id(slot)] for index, slot in scratch.items()}),
-        offsets={name: place[id(p.slot)] + p.offset for name, p in places.items()},
-        buffers=buffers,
-        memory=memory,
-        ordering=Ordering(memory.arena_bytes, False, False),
+def _ordered(graph: Graph, choices: Sequence[Choice]) -> Draft:
+    """The program with the smaller arena: in the graph's order, or in the one that needs least."""
+    given = draft(graph, choices)
+    schedule = best_order(graph, least_scratch(choices))
+    if schedule.order == tuple(range(len(graph.ops))):
+        return _with_ordering(given, Ordering(given.arena_bytes, False, schedule.optimal))
+    reordered = draft(
+        replace(graph, ops=tuple(graph.ops[i] for i in schedule.order)), [choices[i] for i in schedule.order]
     )
+    changed = reordered.arena_bytes < given.arena_bytes
+    ordering = Ordering(given.arena_bytes, changed, schedule.optimal and changed)
+    return _with_ordering(reordered if changed else given, ordering)
+
+
+def _with_ordering(least: Draft, ordering: Ordering) -> Draft:
+    return replace(least, program=replace(least.program, ordering=ordering))
 
 
 def _with_scratch(node: Node, choice: Choice, library: KernelLibrary | None) -> Choice:
@@ -95,14 +87,3 @@ def _with_scratch(node: Node, choice: Choice, library: KernelLibrary | None) -> 
         size = 0 if plan.library is None else library.scratch_bytes(plan.library)
         variants.append(replace(plan, scratch_bytes=size, context={**plan.context, "scratch_bytes": size}))
     return Choice(choice.kernel, tuple(variants))
-
-
-def _steps(
-    graph: Graph, choices: Sequence[Choice], plans: Sequence[KernelPlan], scratch: dict[int, int]
-) -> tuple[Step, ...]:
-    steps = []
-    layer = 0
-    for index, (node, choice, plan) in enumerate(zip(graph.nodes(), choices, plans, strict=True)):
-        steps.append(Step(-1 if plan.is_alias else layer, node, choice.kernel, plan, scratch.get(index, 0)))
-        layer += 0 if plan.is_alias else 1
-    return tuple(steps)

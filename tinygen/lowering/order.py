@@ -41,8 +41,8 @@ class Schedule:
     optimal: bool
 
 
-_Slots = frozenset[tuple[int, int]]
-"""Live buffers: (bytes, tensors in it that are still needed, as a bit mask). Disjoint masks: no two are equal."""
+_Slots = frozenset[int]
+"""Live buffers: the tensors in each that are still needed, as bit masks. Disjoint, so no two are equal."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class _Operator:
 
     after: int
     inputs: tuple[int | None, ...]
-    outputs: tuple[tuple[int, int], ...]
+    outputs: tuple[int, ...]
     scratch: int
     plan: KernelPlan
 
@@ -73,6 +73,7 @@ class _Memory:
         names = [name for name, tensor in graph.tensors.items() if not tensor.is_constant]
         bit = {name: index for index, name in enumerate(names)}
         writer = {name: index for index, op in enumerate(graph.ops) for name in op.outputs}
+        self.bytes = [graph.tensors[name].nbytes for name in names]
         self.readers = [0] * len(names)
         self.kept = sum(1 << bit[name] for name in set(graph.outputs))
         self.operators = []
@@ -84,7 +85,7 @@ class _Memory:
                 _Operator(
                     after=sum(1 << w for w in {writer[name] for name in op.inputs if name in writer}),
                     inputs=tuple(bit.get(name) for name in op.inputs),
-                    outputs=tuple((bit[name], graph.tensors[name].nbytes) for name in op.outputs),
+                    outputs=tuple(bit[name] for name in op.outputs),
                     scratch=aligned(plan.scratch_bytes),
                     plan=plan,
                 )
@@ -93,23 +94,27 @@ class _Memory:
         for index, operator in enumerate(self.operators):
             for before in _bits(operator.after):
                 self.followers[before] |= 1 << index
-        self.start: _Slots = frozenset((graph.tensors[name].nbytes, 1 << bit[name]) for name in graph.inputs)
+        self.start: _Slots = frozenset(1 << bit[name] for name in graph.inputs)
 
     def step(self, slots: _Slots, index: int, done: int) -> tuple[_Slots, int]:
         """Executes operator `index`; `done` has its bit already. Gives what stays alive, and bytes meanwhile."""
         op = self.operators[index]
         live = sorted(slots)
         reused: set[int] = set()
-        for number, (tensor, size) in enumerate(op.outputs):
-            donor = self._donor(live, op, number, size, done, reused)
+        for number, tensor in enumerate(op.outputs):
+            donor = self._donor(live, op, number, done, reused)
             if donor is None:
-                live.append((size, 1 << tensor))
+                live.append(1 << tensor)
             else:
                 reused.add(donor)
-                live[donor] = (live[donor][0], live[donor][1] | 1 << tensor)
-        total = op.scratch + sum(aligned(size) for size, _ in live)
-        rest = ((size, self._needed(members, done)) for size, members in live)
-        return frozenset((size, members) for size, members in rest if members), total
+                live[donor] |= 1 << tensor
+        total = op.scratch + sum(self.size(members) for members in live)
+        rest = (self._needed(members, done) for members in live)
+        return frozenset(members for members in rest if members), total
+
+    def size(self, members: int) -> int:
+        """Bytes of a buffer that holds these tensors, all from its start."""
+        return aligned(max(self.bytes[tensor] for tensor in _bits(members)))
 
     def ready(self, done: int, among: int) -> int:
         """Those operators of `among` whose predecessors are all done."""
@@ -121,17 +126,16 @@ class _Memory:
         unread = sum(1 << tensor for tensor in _bits(members) if self.readers[tensor] & ~done)
         return unread | members & self.kept
 
-    def _donor(
-        self, live: list[tuple[int, int]], op: _Operator, output: int, size: int, done: int, reused: set[int]
-    ) -> int | None:
+    def _donor(self, live: list[int], op: _Operator, output: int, done: int, reused: set[int]) -> int | None:
         for source, target in op.plan.inplace:
             tensor = op.inputs[source]
             if target != output or tensor is None:
                 continue
-            donor = next(i for i, (_, members) in enumerate(live) if members >> tensor & 1)
+            donor = next(i for i, members in enumerate(live) if members >> tensor & 1)
             if donor in reused:
                 continue
-            if op.plan.is_alias or (not self._needed(live[donor][1], done) and size <= live[donor][0]):
+            fits = self.bytes[op.outputs[output]] <= self.bytes[tensor]
+            if op.plan.is_alias or (fits and not self._needed(live[donor], done)):
                 return donor
         return None
 
@@ -161,7 +165,7 @@ def best_order(graph: Graph, plans: Sequence[KernelPlan], *, work: int = _WORK) 
     level: dict[tuple[int, _Slots], _Reached] = {(0, memory.start): _Reached(0, -1, memory.ready(0, ~0), None)}
     exact = True
     for done in range(count):
-        kept = _affordable(level, max(work // (count - done), _LEAST))
+        kept = _affordable(memory, level, max(work // (count - done), _LEAST))
         exact = exact and len(kept) == len(level)
         work -= sum(reached.ready.bit_count() for reached in kept.values())
         level = _next_level(memory, kept, given)
@@ -174,13 +178,13 @@ def best_order(graph: Graph, plans: Sequence[KernelPlan], *, work: int = _WORK) 
 
 
 def _affordable(
-    level: dict[tuple[int, _Slots], _Reached], steps: int
+    memory: _Memory, level: dict[tuple[int, _Slots], _Reached], steps: int
 ) -> dict[tuple[int, _Slots], _Reached]:
     """The best states of a level, as many as `steps` allow to go on from."""
     if sum(reached.ready.bit_count() for reached in level.values()) <= steps:
         return level
     kept = {}
-    for key, reached in sorted(level.items(), key=lambda item: (item[1].peak, _live(item[0][1]))):
+    for key, reached in sorted(level.items(), key=lambda item: (item[1].peak, sum(map(memory.size, item[0][1])))):
         kept[key] = reached
         steps -= reached.ready.bit_count()
         if steps <= 0:
@@ -210,10 +214,6 @@ def _bits(mask: int) -> Iterator[int]:
         low = mask & -mask
         yield low.bit_length() - 1
         mask ^= low
-
-
-def _live(slots: _Slots) -> int:
-    return sum(aligned(size) for size, _ in slots)
 
 
 def _path(reached: _Reached | None) -> tuple[int, ...]:

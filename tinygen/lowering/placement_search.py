@@ -29,17 +29,17 @@ class Problem:
     """Buffers as the search sees them.
 
     Attributes:
-        sizes: bytes per buffer.
+        sizes: bytes per buffer, at most.
         below: per buffer, those alive at a common step, each with the least difference of offsets when
             the first lies below it (usually the first's size).
-        cliques: the buffers alive at one step, for each step that matters.
+        cliques: for each step that matters, the buffers alive there and their bytes at that step.
         savings: bytes that the buffers of each clique may overlap at most; the sum of sizes minus this
             is a bound.
     """
 
     sizes: Sequence[int]
     below: Sequence[Mapping[int, int]]
-    cliques: Sequence[Sequence[int]]
+    cliques: Sequence[Mapping[int, int]]
     savings: Sequence[int]
 
 
@@ -72,7 +72,7 @@ def search(problem: Problem, capacity: int, budget: Budget) -> tuple[Outcome, li
         for buffer in clique:
             membership[buffer].append(index)
     load = [
-        sum(problem.sizes[b] for b in clique) - saving
+        sum(clique.values()) - saving
         for clique, saving in zip(problem.cliques, problem.savings, strict=True)
     ]
     count = len(problem.sizes)
@@ -125,7 +125,7 @@ def _put(
     state.offsets[buffer] = offset
     state.last = (offset, buffer)
     for clique in membership[buffer]:
-        state.load[clique] -= problem.sizes[buffer]
+        state.load[clique] -= problem.cliques[clique][buffer]
     for other, distance in problem.below[buffer].items():
         if other in state.waiting and offset + distance > state.lowest[other]:
             raised.append((other, state.lowest[other]))
@@ -143,7 +143,7 @@ def _take_back(
     for other, lowest in raised:
         state.lowest[other] = lowest
     for clique in membership[buffer]:
-        state.load[clique] += problem.sizes[buffer]
+        state.load[clique] += problem.cliques[clique][buffer]
     state.waiting.add(buffer)
     del state.offsets[buffer]
     state.last = last

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 
 from tinygen.lowering.placement_search import Budget, Outcome, Problem, search
 
@@ -26,14 +27,26 @@ class Buffer:
 
     Attributes:
         name: what lives there first.
-        size: bytes.
+        size: bytes, at first.
         first, last: the steps between which it is alive, both included.
+        shrinks: (step, bytes): from that step on it takes only so many, from its start; ascending steps.
     """
 
     name: str
     size: int
     first: int
     last: int
+    shrinks: tuple[tuple[int, int], ...] = ()
+
+    def pieces(self) -> list[tuple[int, int, int]]:
+        """(first step, last step, bytes) of each stretch of one size."""
+        starts = [(self.first, self.size), *self.shrinks]
+        ends = [step - 1 for step, _ in starts[1:]] + [self.last]
+        return [(first, last, size) for (first, size), last in zip(starts, ends, strict=True)]
+
+    def size_at(self, step: int) -> int:
+        """Bytes at a step at which it is alive; what it takes later is never more."""
+        return [size for start, size in ((self.first, self.size), *self.shrinks) if start <= step][-1]
 
     def overlaps(self, other: Buffer) -> bool:
         return self.first <= other.last and other.first <= self.last
@@ -85,9 +98,25 @@ def lower_bound(buffers: Sequence[Buffer], overlays: Sequence[Overlay] = ()) -> 
     return _bound(_problem(buffers, overlays))
 
 
+def live_by_step(buffers: Sequence[Buffer], overlays: Sequence[Overlay] = ()) -> list[int]:
+    """Sum of aligned sizes alive at each step, less what may overlap there; its largest is `lower_bound`."""
+    change = [0] * (max((buffer.last for buffer in buffers), default=-1) + 2)
+    for buffer in buffers:
+        for first, last, size in buffer.pieces():
+            change[first] += aligned(size)
+            change[last + 1] -= aligned(size)
+    live = list(accumulate(change[:-1]))
+    for overlay in overlays:
+        lower, upper = buffers[overlay.lower], buffers[overlay.upper]
+        distance = max(aligned(overlay.distance), ALIGNMENT)
+        for step in range(max(lower.first, upper.first), min(lower.last, upper.last) + 1):
+            live[step] -= _saving(aligned(lower.size_at(step)), aligned(upper.size_at(step)), distance)
+    return live
+
+
 def _bound(problem: Problem) -> int:
     loads = (
-        sum(problem.sizes[b] for b in clique) - saving
+        sum(clique.values()) - saving
         for clique, saving in zip(problem.cliques, problem.savings, strict=True)
     )
     return max(loads, default=0)
@@ -106,7 +135,7 @@ def plan_memory(
     problem = _problem(buffers, overlays)
     bound = _bound(problem)
     budget = Budget(nodes * 50 // max(len(buffers), 50))
-    best, optimal = _improve(problem, _greedy(problem, buffers, bound), bound, budget)
+    best, optimal = _improve(problem, _greedy(problem, buffers, overlays, bound), bound, budget)
     return MemoryPlan(tuple(best), _height(problem, best), bound, optimal)
 
 
@@ -131,40 +160,40 @@ def _improve(problem: Problem, best: list[int], bound: int, budget: Budget) -> t
 
 
 def _problem(buffers: Sequence[Buffer], overlays: Sequence[Overlay]) -> Problem:
-    sizes = [aligned(buffer.size) for buffer in buffers]
     distance = {(o.lower, o.upper): max(aligned(o.distance), ALIGNMENT) for o in overlays}
     assert len({i for pair in distance for i in pair}) == 2 * len(overlays), "a buffer in two overlays"
     below: list[dict[int, int]] = [{} for _ in buffers]
-    cliques: dict[int, list[int]] = {}
+    cliques: dict[int, dict[int, int]] = {}
     alive: list[int] = []
     # In order of first steps: a sum of live buffers can only be the largest where one begins.
     for index in sorted(range(len(buffers)), key=lambda i: buffers[i].first):
         step = buffers[index].first
         alive = [i for i in alive if buffers[i].last >= step]
-        for other in alive:
-            below[index][other] = distance.get((index, other), sizes[index])
-            below[other][index] = distance.get((other, index), sizes[other])
         alive.append(index)
-        cliques[step] = list(alive)
+        # Buffers only shrink, so their sizes where the later one begins are the largest they have together.
+        cliques[step] = {i: aligned(buffers[i].size_at(step)) for i in alive}
+        for other in alive[:-1]:
+            below[index][other] = distance.get((index, other), cliques[step][index])
+            below[other][index] = distance.get((other, index), cliques[step][other])
     kept = list(cliques.values())
-    savings = [sum(_saving(sizes, pair, distance[pair]) for pair in distance if set(pair) <= set(c)) for c in kept]
-    return Problem(sizes, below, kept, savings)
+    savings = [sum(_saving(c[a], c[b], d) for (a, b), d in distance.items() if a in c and b in c) for c in kept]
+    return Problem([aligned(buffer.size) for buffer in buffers], below, kept, savings)
 
 
-def _saving(sizes: Sequence[int], pair: tuple[int, int], distance: int) -> int:
-    """Bytes that an overlay's two buffers share at most."""
-    lower, upper = sizes[pair[0]], sizes[pair[1]]
+def _saving(lower: int, upper: int, distance: int) -> int:
+    """Bytes that an overlay's two buffers, of these sizes, share at most."""
     return max(lower + upper - max(distance + upper, lower), 0)
 
 
-def _greedy(problem: Problem, buffers: Sequence[Buffer], bound: int) -> list[int]:
+def _greedy(problem: Problem, buffers: Sequence[Buffer], overlays: Sequence[Overlay], bound: int) -> list[int]:
     """The best of several greedy placements; stops at the first that reaches the bound."""
     best: list[int] = []
-    rounds = max(_WORK // max(len(buffers), 1), 10)
-    for index, start in enumerate(_orders(buffers, rounds // 4)):
+    rules = _rules(buffers, overlays)
+    shuffles = max(_WORK // max(len(buffers), 1), 10) // 4
+    for index, start in enumerate(chain(rules, _shuffles(rules[0], shuffles))):
         order = start
         # Long problems profit from many rounds on one order, short ones from many orders.
-        for _ in range(30 if index < 3 else 4):
+        for _ in range(30 if index < len(rules) else 4):
             offsets = _place(problem, order)
             if not best or _height(problem, offsets) < _height(problem, best):
                 best = offsets
@@ -174,16 +203,25 @@ def _greedy(problem: Problem, buffers: Sequence[Buffer], bound: int) -> list[int
     return best
 
 
-def _orders(buffers: Sequence[Buffer], shuffles: int) -> Iterator[list[int]]:
-    """Orders of placement to try: three rules, then seeded shuffles of the first."""
+def _rules(buffers: Sequence[Buffer], overlays: Sequence[Overlay]) -> list[list[int]]:
+    """Orders of placement: by size, area, time and length of life; those in overlays first, and not."""
     indices = range(len(buffers))
-    by_size = sorted(indices, key=lambda i: (-buffers[i].size, buffers[i].first))
-    yield by_size
-    yield sorted(indices, key=lambda i: -buffers[i].size * (buffers[i].last - buffers[i].first + 1))
-    yield sorted(indices, key=lambda i: (buffers[i].first, -buffers[i].size))
+    orders = [
+        sorted(indices, key=lambda i: (-buffers[i].size, buffers[i].first)),
+        sorted(indices, key=lambda i: -buffers[i].size * (buffers[i].last - buffers[i].first + 1)),
+        sorted(indices, key=lambda i: (buffers[i].first, -buffers[i].size)),
+        sorted(indices, key=lambda i: (buffers[i].first - buffers[i].last, -buffers[i].size)),
+    ]
+    # Placed second, the lower buffer of an overlay would find the upper one at the arena's very start.
+    front = [index for overlay in overlays for index in (overlay.lower, overlay.upper)]
+    fronted = [front + [i for i in order if i not in front] for order in orders]
+    return orders + fronted if front else orders
+
+
+def _shuffles(order: Sequence[int], count: int) -> Iterator[list[int]]:
     generator = random.Random(0)
-    for _ in range(shuffles if buffers else 0):
-        shuffled = list(by_size)
+    for _ in range(count if order else 0):
+        shuffled = list(order)
         for _ in range(max(1, len(shuffled) // 4)):
             a, b = generator.randrange(len(shuffled)), generator.randrange(len(shuffled))
             shuffled[a], shuffled[b] = shuffled[b], shuffled[a]

@@ -42,6 +42,27 @@ class Ordering:
     optimal: bool
 
 
+@dataclass(frozen=True)
+class Streamed:
+    """How the first stage is computed in stripes.
+
+    Attributes:
+        operators: of the model, in the stage.
+        stripes, rows: how many, and how many rows of the stage's output each has (the last may have less).
+        keep: rows that two stripes share are kept, instead of computed twice.
+        macs: multiply-accumulates without stripes; `recomputed_macs` are added.
+        arena_bytes_before: the smallest arena without stripes: with as little scratch as can be.
+    """
+
+    operators: tuple[str, ...]
+    stripes: int
+    rows: int
+    keep: bool
+    macs: int
+    recomputed_macs: int
+    arena_bytes_before: int
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """A network ready to be written down.
@@ -54,6 +75,7 @@ class Program:
         memory: their places.
         ordering: whether operators were moved, and what that saves.
         isa: instruction sets of the core it was made for.
+        streamed: how the first stage is computed in stripes, when it is.
     """
 
     graph: Graph
@@ -63,6 +85,7 @@ class Program:
     memory: MemoryPlan
     ordering: Ordering
     isa: frozenset[str] = frozenset()
+    streamed: Streamed | None = None
 
     @property
     def layers(self) -> tuple[Step, ...]:

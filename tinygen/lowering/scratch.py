@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinygen.lowering.plan import KernelPlan
-from tinygen.lowering.planner import Buffer, aligned, lower_bound
+from tinygen.lowering.planner import aligned
 from tinygen.lowering.select import Choice
 
 _GROWTH = 0.125
@@ -13,23 +13,25 @@ _GROWTH_BYTES = 2048
 _CLOSE = 1.03
 
 
-def spend_scratch(choices: Sequence[Choice], buffers: Sequence[Buffer]) -> list[KernelPlan]:
+def budget_without_limit(peak: int) -> int:
+    """The arena may become an eighth (or 2 KiB) larger than with least scratch everywhere."""
+    return peak + max(int(peak * _GROWTH), _GROWTH_BYTES)
+
+
+def spend_scratch(choices: Sequence[Choice], live: Sequence[int], budget: int) -> list[KernelPlan]:
     """The variant each layer uses.
 
-    The arena may become an eighth (or 2 KiB) larger than with least scratch everywhere. Of the variants that fit, a
-    layer takes the smallest that is within 3 % of the fastest.
+    Of the variants that fit, a layer takes the smallest that is within 3 % of the fastest.
 
     Args:
         choices: per step.
-        buffers: the arena's buffers when every layer takes its first variant.
+        live: bytes alive at each step when every layer takes its first variant.
+        budget: bytes that may be alive; where there are more already, the first variant stays.
     """
-    peak = lower_bound(buffers)
-    budget = peak + max(int(peak * _GROWTH), _GROWTH_BYTES)
     plans = []
-    for step, choice in enumerate(choices):
+    for choice, used in zip(choices, live, strict=False):
         least = choice.variants[0]
-        live = sum(aligned(b.size) for b in buffers if b.first <= step <= b.last)
-        room = budget - live + aligned(least.scratch_bytes)
+        room = budget - used + aligned(least.scratch_bytes)
         fitting = [plan for plan in choice.variants if aligned(plan.scratch_bytes) <= room] or [least]
         fastest = min(plan.cycles for plan in fitting)
         plans.append(next(plan for plan in fitting if plan.cycles <= _CLOSE * fastest))

@@ -316,7 +316,7 @@ def _is_elf(path: Path) -> bool:
 def _no_sizes() -> Sizes:
     """For programs in another format than ELF (macOS)."""
     nothing = dict.fromkeys(GROUPS, 0)
-    return Sizes(0, 0, nothing, nothing, {}, ())
+    return Sizes(0, 0, nothing, nothing, {}, {}, ())
 
 
 def flash_image(elf_path: Path, origin: int) -> bytes:

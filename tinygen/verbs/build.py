@@ -14,23 +14,29 @@ from typing import Any
 import numpy as np
 
 from tinygen.emit.model import emit_app_model, emit_model
-from tinygen.errors import TinygenError
+from tinygen.errors import FitError, TinygenError
 from tinygen.frontends.load import load_model
 from tinygen.frontends.memory import MemoryModel
+from tinygen.ir.graph import Graph
 from tinygen.lowering.lower import lower
 from tinygen.lowering.program import Program
 from tinygen.lowering.select import CMSIS_NN, FAMILIES
+from tinygen.lowering.streaming import Streaming
 from tinygen.passes.pipeline import simplify
 from tinygen.targets.board import Board, load_board
 from tinygen.targets.cmsis_nn import CmsisNn, find_checkout
 from tinygen.targets.firmware_project import write_firmware_project
 from tinygen.targets.toolchain import BuildResult, build_elf, find_toolchain
+from tinygen.targets.toolchains.base import Toolchain
 from tinygen.verbs.manifest import MANIFEST, describe_program, describe_simplification
 from tinygen.verbs.predicted import profile_json
 from tinygen.verbs.report import render_report
 from tinygen.version import VERSION
 
 Progress = Callable[[str, int, int], None]
+_ARENA_ALIGNMENT = 16
+"""Of the arena's section in the linker script: a smaller arena saves so many bytes less, at worst."""
+WEIGHTS = ("flash", "ram")
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,9 @@ class BuildOptions:
         name: C name of the model; None takes the file's name.
         stack_bytes: None takes the board's.
         cmsis_nn: folder of CMSIS-NN, for the family of that name; None takes the one CMSIS_NN_PATH names.
+        stream: compute the first layers in stripes of rows, for the smallest arena.
+        arena_bytes: the largest arena allowed; stripes are used where that needs them. None: what the board holds.
+        weights: "flash", or "ram": copied there at start-up, where reading them is faster.
     """
 
     board: str = "f746zg"
@@ -52,6 +61,16 @@ class BuildOptions:
     name: str | None = None
     stack_bytes: int | None = None
     cmsis_nn: Path | None = None
+    stream: bool = False
+    arena_bytes: int | None = None
+    weights: str = "flash"
+
+    @property
+    def streaming(self) -> Streaming | None:
+        """What lowering is asked for: an arena within the limit, or else the smallest, or nothing."""
+        if self.arena_bytes is not None:
+            return Streaming(self.arena_bytes)
+        return Streaming() if self.stream else None
 
     def for_board(self, board: str) -> BuildOptions:
         """The same options on another board; the host takes its own compiler and stack."""
@@ -96,24 +115,23 @@ def build(
     step = progress or (lambda what, done, total: None)
     _check_target(out)
     board = load_board(options.board)
-    if options.kernels not in FAMILIES:
-        raise TinygenError(f"there is no kernel family '{options.kernels}'", fix=f"Families: {', '.join(FAMILIES)}.")
+    _check_options(options)
     toolchain = find_toolchain(options.toolchain, board)
     step("reading the model", 0, 4)
     source = load_model(model, options.name)
-    graph = simplify(source)
-    library = CmsisNn(find_checkout(options.cmsis_nn), board, toolchain) if options.kernels == CMSIS_NN else None
-    program = lower(graph, family=options.kernels, isa=isa_of(board), library=library)
+    job = _Job(model, source, simplify(source), options, board, toolchain)
+    program = job.lowered(options.streaming)
     step("writing C", 1, 4)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
         folder = Path(temporary) / "build"
-        content = _write_sources(program, model, folder, options, library)
-        project = write_firmware_project(board, folder, stack_bytes=options.stack_bytes)
         step("compiling", 2, 4)
-        result = build_elf(project, toolchain)
-        content["simplified"] = describe_simplification(source, graph)
-        manifest = content | _board_part(board, result, options, project.stack_bytes)
+        try:
+            manifest = job.compiled(program, folder)
+        except FitError as error:
+            program = job.smaller(program, error)
+            shutil.rmtree(folder)
+            manifest = job.compiled(program, folder)
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         step("measuring", 3, 4)
         if profile and not board.is_host:
@@ -125,6 +143,56 @@ def build(
         folder.rename(out)
     step("done", 4, 4)
     return BuildReport(out, manifest)
+
+
+class _Job:
+    """One model for one board: what stays the same when it is lowered again, with a smaller arena."""
+
+    def __init__(
+        self, model: Path | MemoryModel, source: Graph, graph: Graph, options: BuildOptions, board: Board,
+        toolchain: Toolchain,
+    ) -> None:  # fmt: skip
+        self.model, self.source, self.graph = model, source, graph
+        self.options, self.board, self.toolchain = options, board, toolchain
+        calls = options.kernels == CMSIS_NN
+        self.library = CmsisNn(find_checkout(options.cmsis_nn), board, toolchain) if calls else None
+
+    def lowered(self, streaming: Streaming | None) -> Program:
+        family, isa = self.options.kernels, isa_of(self.board)
+        return lower(self.graph, family=family, isa=isa, library=self.library, streaming=streaming)
+
+    def compiled(self, program: Program, folder: Path) -> dict[str, Any]:
+        """Writes the project into `folder` and builds it; gives the manifest."""
+        content = _write_sources(program, self.model, folder, self.options, self.library)
+        project = write_firmware_project(self.board, folder, stack_bytes=self.options.stack_bytes)
+        result = build_elf(project, self.toolchain)
+        content["simplified"] = describe_simplification(self.source, self.graph)
+        return content | _board_part(self.board, result, self.options, project.stack_bytes)
+
+    def smaller(self, program: Program, error: FitError) -> Program:
+        """The program with an arena that is smaller by what the linker missed: with less scratch, or in stripes.
+
+        Raises:
+            FitError: RAM is not what lacks, or the arena cannot be so small.
+        """
+        missing = error.excess.get("RAM", 0)
+        if not missing:
+            raise error
+        limit = max(program.memory.arena_bytes - missing - _ARENA_ALIGNMENT, 0)
+        try:
+            return self.lowered(Streaming(limit))
+        except FitError as best:
+            what = f"{error.what}; {best.what}"
+            raise FitError(what, where=error.where, fix=error.fix, excess=error.excess) from best
+
+
+def _check_options(options: BuildOptions) -> None:
+    if options.kernels not in FAMILIES:
+        raise TinygenError(f"there is no kernel family '{options.kernels}'", fix=f"Families: {', '.join(FAMILIES)}.")
+    if options.weights not in WEIGHTS:
+        raise TinygenError(f"weights cannot lie in '{options.weights}'", fix=f"Memories: {', '.join(WEIGHTS)}.")
+    if options.arena_bytes is not None and options.arena_bytes < 0:
+        raise TinygenError(f"an arena of {options.arena_bytes} bytes cannot be", fix="Give --arena at least 0 bytes.")
 
 
 def isa_of(board: Board) -> tuple[str, ...]:
@@ -147,7 +215,7 @@ def _write_sources(
     program: Program, model: Path | MemoryModel, folder: Path, options: BuildOptions, library: CmsisNn | None
 ) -> dict[str, Any]:
     """Writes the generated C, and the library's where it is called; gives the manifest's part about the model."""
-    emitted = emit_model(program, model.name)
+    emitted = emit_model(program, model.name, weights_in_ram=options.weights == "ram")
     sources = folder / "model"
     sources.mkdir(parents=True)
     for name, text in emitted.files.items():
@@ -186,6 +254,8 @@ def _board_part(
         "ram_bytes": result.ram_bytes,
         "stack_bytes": stack_bytes,
         "clock_hz": board.clock.hclk_hz if board.clock else None,
+        "weights": options.weights,
+        "arena_memory": dict(result.sizes.arena_by_memory),
         "memory": _memory(board, result),
     }
 

@@ -45,7 +45,7 @@ def _operators(graph: Graph) -> list[dict[str, Any]]:
 
 def _attributes(op: object) -> dict[str, Any]:
     common = {"name", "inputs", "outputs"}
-    values = {key: value for key, value in vars(op).items() if key not in common}
+    values = {key: value for key, value in vars(op).items() if key not in common and value is not None}
     return {key: getattr(value, "value", value) for key, value in values.items()}
 
 

@@ -13,6 +13,7 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate, evaluate_all
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.plan import Arithmetic, registered_kernels
+from tinygen.passes.stripe_stage import model_layer
 from tinygen.verbs.report import codes_text
 
 
@@ -94,6 +95,7 @@ def library_semantics(graph: Graph, manifest: Mapping[str, Any]) -> LibrarySeman
     kernels: dict[str, tuple[str, Arithmetic]] = {}
     for entry in manifest["layers"]:
         kernel = known[entry["kernel"]]
-        if kernel.arithmetic is not None and entry["name"] in layers:
-            kernels[entry["name"]] = (kernel.name, kernel.arithmetic)
+        layer = entry["name"] if entry["name"] in layers else model_layer(entry["name"])
+        if kernel.arithmetic is not None and layer in layers:
+            kernels[layer] = (kernel.name, kernel.arithmetic)
     return LibrarySemantics(graph, kernels) if kernels else None

@@ -27,11 +27,13 @@ def describe_program(program: Program, emitted: EmittedModel) -> dict[str, Any]:
         "arena_lower_bound_bytes": program.memory.lower_bound_bytes,
         "arena_optimal": program.memory.optimal,
         "order": asdict(program.ordering),
+        "stream": asdict(program.streamed) if program.streamed else None,
         "macs": sum(step.node.op.macs(step.node) for step in program.steps),
         "layers": [_layer(program, step, emitted) for step in program.layers],
         "arena": [
-            {"name": b.name, "bytes": b.size, "offset": offset, "first": b.first, "last": b.last}
+            {"name": b.name, "bytes": size, "offset": offset, "first": first, "last": last}
             for b, offset in zip(program.buffers, program.memory.offsets, strict=True)
+            for first, last, size in b.pieces()
         ],
         "steps": [step.node.op.name for step in program.steps],
     }

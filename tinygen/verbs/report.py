@@ -54,6 +54,18 @@ def arena_text(m: dict[str, Any]) -> str:
     return text
 
 
+def stream_text(m: dict[str, Any]) -> str:
+    """How the first layers are computed in stripes; empty when they are not."""
+    s = m["stream"]
+    if not s:
+        return ""
+    extra = s["recomputed_macs"]
+    cost = f"{extra:,} MAC more ({100 * extra / max(s['macs'], 1):.1f} %)" if extra else "no MAC more"
+    rows = f"{s['stripes']} stripes of {s['rows']} rows, shared rows {'kept' if s['keep'] else 'computed again'}"
+    before = size_text(s["arena_bytes_before"])
+    return f"{s['operators'][0]} to {s['operators'][-1]} in {rows}: {cost}; arena without stripes at least {before}"
+
+
 def energy_text(profile: dict[str, Any]) -> str:
     """123 µJ (86 to 160)."""
     low, high = profile["microjoules_interval"]
@@ -136,7 +148,7 @@ def _arena(m: dict[str, Any]) -> dict[str, Any]:
         {"x": round(_LEFT + column * (i + 0.5), 1), "y": _TOP + _PLOT + 16, "anchor": "middle", "text": str(i)}
         for i in range(0, steps, every)
     ]
-    summary = f"Arena {arena_text(m)}."
+    summary = f"Arena {arena_text(m)}." + (f" Stripes: {stream_text(m)}." if m["stream"] else "")
     return {
         "width": _WIDTH, "height": _TOP + _PLOT + 24, "left": _LEFT, "boxes": boxes, "ticks": ticks,
         "bound_y": y_of(m["arena_lower_bound_bytes"]), "summary": summary,

@@ -125,8 +125,9 @@ def verify(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tinygen-verify-")))
         boards = list(dict.fromkeys(("host", options.board)))
         devices = []
-        for board in boards:
-            built = build(model, folder / board, options.for_board(board), profile=False)
+        for index, board in enumerate(boards):
+            # Not the board's name: that may be the path of a board file.
+            built = build(model, folder / str(index), options.for_board(board), profile=False)
             devices.append(stack.enter_context(open_device(built.folder)))
         library = library_semantics(source, built.manifest)
         references = [LiteRt(model, oracle) for oracle in wanted]

@@ -13,6 +13,20 @@ from tinygen.errors import ModelError, TinygenError, UnsupportedError
 from tinygen.ir.tensor import Shape, Tensor
 
 
+@dataclass(frozen=True)
+class Stripe:
+    """An operator on some rows of its output only.
+
+    Attributes:
+        op: the operator, its attributes changed where rows at the border need that (names are still the
+            whole operator's).
+        inputs: per input the rows (first, end) that are read; None for one that is read whole.
+    """
+
+    op: Op
+    inputs: tuple[tuple[int, int] | None, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Op(ABC):
     """One operator. Subclasses add their attributes as fields.
@@ -45,6 +59,10 @@ class Op(ABC):
     def macs(self, node: Node) -> int:
         """Multiply-accumulates of one inference, padded taps included."""
         return 0
+
+    def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
+        """What computes rows `first` to `end` - 1 of the NHWC output; None when it cannot be done by rows."""
+        return None
 
 
 @dataclass(frozen=True, eq=False)

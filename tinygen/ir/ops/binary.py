@@ -25,7 +25,7 @@ from tinygen.ir.fixed_point import (
     quantized_activation_range,
     rounding_divide_by_pot,
 )
-from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.base import Node, Op, Stripe
 from tinygen.ir.tensor import Shape
 
 
@@ -38,6 +38,16 @@ class Binary(Op):
             return [np.broadcast_shapes(node.input(0).shape, node.input(1).shape)]
         except ValueError as error:
             raise ModelError(f"its operands do not broadcast ({error})", where=node.describe()) from error
+
+    def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
+        rank, height = len(node.output.shape), node.output.shape[1]
+        reads: list[tuple[int, int] | None] = []
+        for shape in (node.input(0).shape, node.input(1).shape):
+            whole = len(shape) < rank - 1 or shape[1 - rank] == 1 < height
+            if not whole and len(shape) < rank:
+                return None
+            reads.append(None if whole else (first, end))
+        return Stripe(self, tuple(reads))
 
     def check(self, node: Node) -> None:
         a, b, output = node.input(0), node.input(1), node.output

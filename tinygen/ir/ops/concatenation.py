@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen.errors import ModelError
 from tinygen.ir.encodings import Affine
-from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.base import Node, Op, Stripe
 from tinygen.ir.tensor import Shape
 
 
@@ -21,6 +21,10 @@ class Concatenation(Op):
     KIND: ClassVar[str] = "concatenation"
 
     axis: int
+
+    def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
+        # Side by side within a row: along columns or channels.
+        return Stripe(self, ((first, end),) * len(self.inputs)) if self.axis in (2, 3) else None
 
     def infer_shapes(self, node: Node) -> list[Shape]:
         shapes = [node.input(i).shape for i in range(len(node.inputs))]
@@ -51,6 +55,9 @@ class Pack(Concatenation):
     """The same along a new axis."""
 
     KIND: ClassVar[str] = "pack"
+
+    def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
+        return None
 
     def infer_shapes(self, node: Node) -> list[Shape]:
         shapes = {node.input(i).shape for i in range(len(node.inputs))}

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.ir.encodings import Affine
-from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.base import Node, Stripe
 from tinygen.ir.ops.binary import Add
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.tensor import Tensor
@@ -37,6 +37,10 @@ class Conv2DAdd(Conv2D):
     def addition(self, node: Node) -> Node:
         """The addition alone."""
         return Node(self.sum, (self.convolution(node).output, node.input(3)), node.outputs)
+
+    def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
+        cut = super().stripe(node, first, end)
+        return cut and Stripe(cut.op, (*cut.inputs[:3], (first, end)))
 
     def check(self, node: Node) -> None:
         super().check(self.convolution(node))

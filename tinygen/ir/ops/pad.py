@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.base import Node, Op, Stripe
 from tinygen.ir.tensor import Shape
 
 PAD_LIMIT = 1 << 20
@@ -22,6 +22,14 @@ class Pad(Op):
 
     paddings: tuple[tuple[int, int], ...]
     value: int | float
+
+    def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
+        before, height = self.paddings[1][0], node.input(0).shape[1]
+        read = (max(first - before, 0), min(end - before, height))
+        above, below = max(before - first, 0), max(end - before - height, 0)
+        if read[0] >= read[1] or len(self.paddings) != 4:
+            return None
+        return Stripe(replace(self, paddings=(self.paddings[0], (above, below), *self.paddings[2:])), (read,))
 
     def infer_shapes(self, node: Node) -> list[Shape]:
         sizes = zip(node.input(0).shape, self.paddings, strict=True)
@@ -45,6 +53,9 @@ class MirrorPad(Pad):
     KIND: ClassVar[str] = "mirror_pad"
 
     symmetric: bool
+
+    def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
+        return None
 
     def check(self, node: Node) -> None:
         super().check(node)

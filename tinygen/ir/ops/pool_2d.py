@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from tinygen.ir.encodings import Affine
 from tinygen.ir.fixed_point import Activation, float_activation_range, quantized_activation_range
-from tinygen.ir.ops.base import Node, Op
-from tinygen.ir.ops.window import Axis, Padding, axis, patches
+from tinygen.ir.ops.base import Node, Op, Stripe
+from tinygen.ir.ops.window import Axis, Padding, axis, patches, window_rows
 from tinygen.ir.tensor import Shape
 
 
@@ -23,14 +23,20 @@ class Pool2D(Op):
     kernel: tuple[int, int]
     stride: tuple[int, int]
     activation: Activation = Activation.NONE
+    row_padding: tuple[int, int] | None = None
+    """Rows of padding (above, below) instead of what `padding` says, for a stripe of a larger operator."""
 
     def geometry(self, node: Node) -> tuple[Axis, Axis]:
         """(rows, columns) of the window."""
         _, height, width, _ = node.input(0).shape
         return (
-            axis(height, self.kernel[0], self.stride[0], 1, self.padding),
+            axis(height, self.kernel[0], self.stride[0], 1, self.padding, self.row_padding),
             axis(width, self.kernel[1], self.stride[1], 1, self.padding),
         )
+
+    def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
+        read, padding = window_rows(self.geometry(node)[0], first, end)
+        return Stripe(replace(self, row_padding=padding), (read, *[None] * (len(self.inputs) - 1)))
 
     def infer_shapes(self, node: Node) -> list[Shape]:
         rows, columns = self.geometry(node)

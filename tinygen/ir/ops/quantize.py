@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen.ir.encodings import Affine
 from tinygen.ir.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier, round_half_away
-from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.base import Node, Op, Stripe
 from tinygen.ir.tensor import Shape, Tensor
 
 
@@ -27,6 +27,9 @@ class Quantize(Op):
 
     def infer_shapes(self, node: Node) -> list[Shape]:
         return [node.input(0).shape]
+
+    def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
+        return Stripe(self, ((first, end),))
 
     def check(self, node: Node) -> None:
         x, output = node.input(0), node.output
@@ -58,6 +61,9 @@ class Dequantize(Op):
 
     def infer_shapes(self, node: Node) -> list[Shape]:
         return [node.input(0).shape]
+
+    def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
+        return Stripe(self, ((first, end),))
 
     def check(self, node: Node) -> None:
         x = node.input(0)

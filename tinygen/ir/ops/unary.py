@@ -20,7 +20,7 @@ from tinygen.ir.fixed_point import (
     round_half_away,
     rounding_divide_by_pot,
 )
-from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.base import Node, Op, Stripe
 from tinygen.ir.tensor import Shape
 
 LOGISTIC_CUTOFF = -9.0
@@ -32,6 +32,9 @@ class Unary(Op):
 
     def infer_shapes(self, node: Node) -> list[Shape]:
         return [node.input(0).shape]
+
+    def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
+        return Stripe(self, ((first, end),))
 
     def check(self, node: Node) -> None:
         x, output = node.input(0), node.output

@@ -45,8 +45,14 @@ class Axis:
         return self.before > 0 or self.after > 0
 
 
-def axis(size: int, kernel: int, stride: int, dilation: int, padding: Padding) -> Axis:
+def axis(
+    size: int, kernel: int, stride: int, dilation: int, padding: Padding, explicit: tuple[int, int] | None = None
+) -> Axis:
     """Geometry of one axis.
+
+    Args:
+        size, kernel, stride, dilation: positive.
+        padding: the rule; `explicit` elements (before, after) instead, where given.
 
     Raises:
         ModelError: the window does not fit, or a parameter is not positive.
@@ -54,6 +60,12 @@ def axis(size: int, kernel: int, stride: int, dilation: int, padding: Padding) -
     if min(size, kernel, stride, dilation) < 1:
         raise ModelError(f"window {kernel}, stride {stride}, dilation {dilation} over {size} elements")
     reach = (kernel - 1) * dilation + 1
+    if explicit is not None:
+        before, after = explicit
+        output = (size + before + after - reach) // stride + 1
+        if output < 1 or not (0 <= before < reach and 0 <= after < reach):
+            raise ModelError(f"a window of {reach} over {size} elements, padded by {before} and {after}")
+        return Axis(size, output, kernel, stride, dilation, before)
     if padding is Padding.SAME:
         output = -(-size // stride)
         total = max((output - 1) * stride + reach - size, 0)
@@ -62,6 +74,14 @@ def axis(size: int, kernel: int, stride: int, dilation: int, padding: Padding) -
     if output < 1:
         raise ModelError(f"a window of {reach} does not fit in {size} elements")
     return Axis(size, output, kernel, stride, dilation, 0)
+
+
+def window_rows(rows: Axis, first: int, end: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """((first, end) of the input rows behind output rows `first` to `end` - 1, padding (above, below) them)."""
+    low = first * rows.stride - rows.before
+    high = (end - 1) * rows.stride - rows.before + (rows.kernel - 1) * rows.dilation + 1
+    clipped = (max(low, 0), min(high, rows.input))
+    return clipped, (clipped[0] - low, high - clipped[1])
 
 
 def patches(x: np.ndarray, rows: Axis, columns: Axis, fill: int | float) -> np.ndarray:

@@ -32,7 +32,7 @@ def overflow_error(board: Board, output: str, objects: Mapping[str, Path]) -> Fi
         return None
     parts = [_sentence(board, region, excess, objects) for region, excess in sorted(overflows.items())]
     fix = " ".join(_FIXES[region] for region in sorted(overflows) if region in _FIXES)
-    return FitError("; ".join(parts), where=f"link for {board.name}", fix=fix)
+    return FitError("; ".join(parts), where=f"link for {board.name}", fix=fix, excess=overflows)
 
 
 _FIXES = {

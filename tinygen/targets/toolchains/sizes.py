@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Sizes:
         flash_by_group, ram_by_group: keys are GROUPS; they add up to the two totals. "other" is what has no symbol:
             literals, padding, and the compiler's library.
         ram_by_memory: bytes used of each physical RAM.
+        arena_by_memory: bytes of the arena in each, where there are any.
         symbols: largest first.
     """
 
@@ -44,6 +45,7 @@ class Sizes:
     flash_by_group: Mapping[str, int]
     ram_by_group: Mapping[str, int]
     ram_by_memory: Mapping[str, int]
+    arena_by_memory: Mapping[str, int]
     symbols: tuple[SymbolSize, ...]
 
     @property
@@ -119,8 +121,9 @@ def measure(elf_path: Path, objects: Mapping[str, Path], rams: Mapping[str, tupl
         ram_bytes=ram,
         flash_by_group=_by_group({}, symbols, "flash", flash),
         ram_by_group=_by_group({"stack": stack, "arena": arena}, symbols, "ram", ram),
-        ram_by_memory={
-            name: sum(_overlap(s.address, s.size, *extent) for s in used) for name, extent in rams.items()
+        ram_by_memory=_by_memory(used, rams),
+        arena_by_memory={
+            name: count for name, count in _by_memory([s for s in used if s.name == ".arena"], rams).items() if count
         },
         symbols=symbols,
     )
@@ -191,6 +194,10 @@ def _by_group(
             groups[symbol.group] += getattr(symbol, what)
     groups["other"] += total - sum(groups.values())
     return groups
+
+
+def _by_memory(sections: Sequence[_Section], rams: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+    return {name: sum(_overlap(s.address, s.size, *extent) for s in sections) for name, extent in rams.items()}
 
 
 def _overlap(address: int, size: int, origin: int, extent: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from tinygen.lowering.kernels.support.staircase import fit
 from tinygen.lowering.plan import Constant
 
 _SMALL = 2**30
+_KEPT = 64
+"""Epilogues that are remembered: kernels and stripes of one layer ask for the same one again and again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +95,24 @@ def epilogue(node: Node, *, axis: int, unit: int = 1) -> Epilogue | None:
     Returns:
         None when no form fits; with unit 1 and two roundings there always is one.
     """
+    weights, bias = node.input(1), node.optional(2)
+    encodings = tuple(tensor and tensor.encoding for tensor in (node.input(0), weights, bias, node.output))
+    arrays = (weights.data, bias and bias.data)
+    activation: Activation = getattr(node.op, "activation", Activation.NONE)
+    key = (type(node.op), activation, encodings, *map(id, arrays), weights.shape, axis, unit)
+    if key not in _known:
+        # The arrays are kept with it, so that no other one gets their identity.
+        _known[key] = (arrays, _epilogue(node, axis, unit))
+    _known.move_to_end(key)
+    if len(_known) > _KEPT:
+        _known.popitem(last=False)
+    return _known[key][1]
+
+
+_known: OrderedDict[Any, tuple[Any, Epilogue | None]] = OrderedDict()
+
+
+def _epilogue(node: Node, axis: int, unit: int) -> Epilogue | None:
     bias = folded_bias(node, axis=axis).data.astype(np.int64)
     lows, highs = reachable(node, bias, axis=axis)
     activation: Activation = getattr(node.op, "activation", Activation.NONE)

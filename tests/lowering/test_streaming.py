@@ -1,0 +1,169 @@
+"""Where stripes are used, and what they cost and save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.lowering.test_order import networks
+from tests.passes.test_stripes import image, stages
+from tests.support.arena import run_in_arena
+from tests.support.differential import compare_code
+from tests.support.litert import reference_outputs
+from tests.support.models import KWS, RESNET, needs_models
+from tests.support.networks import Network, mobilenet
+from tinygen.errors import FitError
+from tinygen.frontends.load import load_model
+from tinygen.ir.interpreter import evaluate
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.pool_2d import Pool2D
+from tinygen.lowering.lower import lower
+from tinygen.lowering.program import Program
+from tinygen.lowering.select import Choice, choose
+from tinygen.lowering.streaming import Streaming
+from tinygen.passes.pipeline import simplify
+
+ISA = ("c99", "dsp")
+SMALLEST = Streaming()
+Chooser = Callable[[Node, str, Collection[str]], Choice]
+
+
+def exact(program: Program, inputs: list[np.ndarray]) -> bool:
+    """Whether the program, run in an arena laid out as planned, gives what its graph means."""
+    outputs = zip(evaluate(program.graph, inputs), run_in_arena(program, inputs), strict=True)
+    return all(np.array_equal(want, got) for want, got in outputs)
+
+
+def choose_in_place(node: Node, family: str, isa: Collection[str]) -> Choice:
+    """Kernels as if pools and depthwise convolutions could work in place, onto smaller outputs too."""
+    choice = choose(node, family, isa)
+    if isinstance(node.op, (Pool2D, DepthwiseConv2D)):
+        return replace(choice, variants=tuple(replace(plan, inplace=((0, 0),)) for plan in choice.variants))
+    return choice
+
+
+both_kernels = pytest.mark.parametrize("chooser", [choose, choose_in_place])
+
+
+@both_kernels
+@given(networks())
+@settings(max_examples=60, deadline=None)
+def test_plans_hold(chooser: Chooser, net: Network) -> None:
+    graph = net.graph()
+    rng = np.random.default_rng(0)
+    inputs = [rng.integers(-128, 128, graph.tensors[name].shape).astype(np.int8) for name in graph.inputs]
+    with patch("tinygen.lowering.lower.choose", chooser):
+        for isa in (("c99",), ISA):
+            assert exact(lower(graph, isa=isa), inputs)
+
+
+@both_kernels
+@given(stages(), st.integers(0, 100))
+@settings(max_examples=40, deadline=None)
+def test_plans_of_stripes_hold(chooser: Chooser, net: Network, percent: int) -> None:
+    """For every limit between the smallest arena and the unstriped one: it is kept, and the outputs are right."""
+    graph = net.graph()
+    x = image(graph)
+    want = evaluate(graph, [x])
+    with patch("tinygen.lowering.lower.choose", chooser):
+        whole, smallest = lower(graph, isa=ISA), lower(graph, isa=ISA, streaming=Streaming(recompute=10.0))
+        low, high = smallest.memory.arena_bytes, whole.memory.arena_bytes
+        assert low <= high
+        limit = low + (high - low) * percent // 100
+        limited = lower(graph, isa=ISA, streaming=Streaming(limit))
+    assert limited.memory.arena_bytes <= limit
+    for program in (smallest, limited):
+        got = run_in_arena(program, [x])
+        assert all(np.array_equal(a, b) for a, b in zip(want, got, strict=True))
+
+
+def check_smallest(program: Program, most: float) -> None:
+    """The arena falls to a share of what it was, and no multiply-accumulate is added."""
+    assert program.streamed is not None
+    assert program.memory.arena_bytes <= most * program.streamed.arena_bytes_before
+    assert program.streamed.recomputed_macs == 0
+    assert sum(s.node.op.macs(s.node) for s in program.steps) == program.streamed.macs
+
+
+@needs_models
+@pytest.mark.parametrize(("model", "most"), [(RESNET, 0.65), (KWS, 0.98)])
+def test_models(model: str, most: float) -> None:
+    graph = simplify(load_model(model))
+    program = lower(graph, isa=ISA, streaming=SMALLEST)
+    check_smallest(program, most)
+    assert exact(program, [image(graph)])
+
+
+def test_visual_wake_words() -> None:
+    """Of 96 x 96 x 3 the image itself is 27,648 bytes, and the arena not much more."""
+    graph = mobilenet().graph("vww")
+    started = time.monotonic()
+    program = lower(graph, isa=ISA, streaming=SMALLEST)
+    assert time.monotonic() - started < 30
+    check_smallest(program, 0.65)
+    assert exact(program, [image(graph)])
+
+
+def test_rows_computed_again_within_the_limit() -> None:
+    """MCUNetV2's way: allowed more work, the smallest arena may be smaller still; never beyond the limit."""
+    graph = mobilenet(48).graph("small")
+    arenas = []
+    for recompute in (0.0, 0.1, 1.0):
+        program = lower(graph, isa=ISA, streaming=Streaming(recompute=recompute))
+        assert program.streamed is not None
+        assert 0 <= program.streamed.recomputed_macs <= recompute * program.streamed.macs
+        arenas.append(program.memory.arena_bytes)
+    assert arenas[2] <= arenas[1] * 1.02 and arenas[1] <= arenas[0] * 1.02
+
+
+def test_the_cheapest_way_that_fits() -> None:
+    graph = mobilenet().graph("vww")
+    whole, smallest = lower(graph, isa=ISA), lower(graph, isa=ISA, streaming=SMALLEST)
+    assert lower(graph, isa=ISA, streaming=Streaming(whole.memory.arena_bytes)).streamed is None
+    assert smallest.streamed is not None
+    limit = (smallest.streamed.arena_bytes_before + smallest.memory.arena_bytes) // 2
+    program = lower(graph, isa=ISA, streaming=Streaming(limit))
+    assert program.memory.arena_bytes <= limit
+    assert program.streamed is not None
+    assert program.streamed.stripes < smallest.streamed.stripes
+
+
+def test_what_does_not_fit() -> None:
+    graph = mobilenet().graph("vww")
+    with pytest.raises(FitError) as caught:
+        lower(graph, isa=ISA, streaming=Streaming(20_000))
+    smallest = lower(graph, isa=ISA, streaming=SMALLEST).memory.arena_bytes
+    best = int(caught.value.what.split(" at best")[0].split()[-1].replace(",", ""))
+    assert 20_000 < best <= smallest
+    assert "20,000" in caught.value.what and "in stripes" in caught.value.what
+    assert "vww" in str(caught.value) and caught.value.fix
+
+
+def test_where_stripes_do_not_help() -> None:
+    """A dense network has no rows: asked for the smallest arena it stays, asked for less it says so."""
+    net = Network(1)
+    net.conv(net.reshape(net.input(4, 4, 8), (1, 1, 1, 128)), 64)
+    graph = net.graph()
+    program = lower(graph, streaming=SMALLEST)
+    assert program.streamed is None
+    with pytest.raises(FitError, match="stripes do not help"):
+        lower(graph, streaming=Streaming(program.memory.arena_bytes - 8))
+
+
+@needs_models
+def test_code_of_models() -> None:
+    """C under sanitizers and in the emulated core, with the result laid over the image it is computed from."""
+    graphs = [simplify(load_model(RESNET, "resnet")), mobilenet(48).graph("wake")]
+    models = [RESNET.read_bytes(), mobilenet(48).model()]
+    samples = [[[image(graph, seed)] for seed in range(2)] for graph in graphs]
+    expected = [reference_outputs(model, feed) for model, feed in zip(models, samples, strict=True)]
+    labels = ["resnet in stripes", "mobilenet in stripes"]
+    compare_code(graphs, samples, expected, labels, on_board=True, streaming=SMALLEST)

@@ -1,0 +1,76 @@
+"""Rows of NHWC tensors of batch 1: windows of them, and tensors put together from them.
+
+Rows lie side by side in memory, so a window is a pointer into a larger tensor, and a tensor that is computed
+stripe by stripe needs no copying. Passes make these operators; no file format has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinygen.errors import ModelError
+from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.tensor import Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows(Op):
+    """Whole rows, unchanged."""
+
+    def check(self, node: Node) -> None:
+        for tensor in (*node.inputs, *node.outputs):
+            assert tensor is not None
+            node.require(len(tensor.shape) == 4 and tensor.shape[0] == 1, f"'{tensor.name}' is not NHWC of batch 1")
+            node.require(tensor.encoding == node.output.encoding, "inputs and output must have one encoding")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowWindow(Rows):
+    """`count` rows of the input from row `first`."""
+
+    KIND: ClassVar[str] = "row_window"
+
+    first: int
+    count: int
+
+    def infer_shapes(self, node: Node) -> list[Shape]:
+        batch, height, width, channels = node.input(0).shape
+        if self.count < 1 or not 0 <= self.first <= height - self.count:
+            raise ModelError(f"takes {self.count} rows from row {self.first} of {height}", where=self.name)
+        return [(batch, self.count, width, channels)]
+
+    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [values[0][:, self.first : self.first + self.count]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinRows(Rows):
+    """The inputs one below the other."""
+
+    KIND: ClassVar[str] = "join_rows"
+
+    def infer_shapes(self, node: Node) -> list[Shape]:
+        shapes = [node.input(i).shape for i in range(len(node.inputs))]
+        if len({(s[0], *s[2:]) for s in shapes}) != 1:
+            raise ModelError("its inputs differ in width or channels", where=node.describe())
+        return [(shapes[0][0], sum(s[1] for s in shapes), *shapes[0][2:])]
+
+    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [np.concatenate(values, axis=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyRows(Rows):
+    """The same rows elsewhere in memory."""
+
+    KIND: ClassVar[str] = "copy_rows"
+
+    def infer_shapes(self, node: Node) -> list[Shape]:
+        return [node.input(0).shape]
+
+    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [values[0].copy()]

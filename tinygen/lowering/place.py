@@ -1,0 +1,103 @@
+"""A graph with a kernel per operator, laid out in the arena: first with least scratch, then with what is left over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tinygen.ir.graph import Graph
+from tinygen.lowering.lifetimes import Ahead, lay_out, live_bytes
+from tinygen.lowering.plan import KernelPlan
+from tinygen.lowering.planner import ALIGNMENT, plan_memory
+from tinygen.lowering.program import Ordering, Program, Step
+from tinygen.lowering.scratch import budget_without_limit, spend_scratch
+from tinygen.lowering.select import Choice
+
+_TRIES = 4
+"""Memory plans with more scratch that are made, before a limited arena stays with the least."""
+_TRY_NODES = 1000
+"""Of branch and bound, for each of them: such a plan need not be the smallest, only within the limit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """A program that takes the variants with least scratch, and what it may take instead.
+
+    Attributes:
+        program: as it is so far.
+        choices: per step, the kernel with all its variants.
+        ahead: the tensor that is laid over what it is computed from, if any.
+    """
+
+    program: Program
+    choices: tuple[Choice, ...]
+    ahead: Ahead | None = None
+
+    @property
+    def arena_bytes(self) -> int:
+        return self.program.memory.arena_bytes
+
+
+def least_scratch(choices: Sequence[Choice]) -> list[KernelPlan]:
+    """Per step the plan with least scratch."""
+    return [choice.variants[0] for choice in choices]
+
+
+def draft(graph: Graph, choices: Sequence[Choice], ahead: Ahead | None = None) -> Draft:
+    """The program that executes the operators in the graph's order, with as little scratch as can be."""
+    return Draft(_placed(graph, choices, least_scratch(choices), ahead), tuple(choices), ahead)
+
+
+def finished(least: Draft, limit: int | None = None) -> Program:
+    """The program with its scratch spent.
+
+    Args:
+        least: the draft; its arena is within the limit.
+        limit: of the arena, bytes; None lets it grow as `budget_without_limit` says.
+    """
+    program, choices = least.program, least.choices
+    frugal = least_scratch(choices)
+    live = live_bytes(program.graph, frugal, least.ahead)
+    budget = budget_without_limit(max(live, default=0)) if limit is None else limit
+    for _ in range(_TRIES):
+        plans = spend_scratch(choices, live, budget)
+        if plans == frugal:
+            break
+        spent = _placed(program.graph, choices, plans, least.ahead, None if limit is None else _TRY_NODES)
+        if limit is None or spent.memory.arena_bytes <= limit:
+            return replace(spent, ordering=program.ordering, streamed=program.streamed)
+        # What is alive would fit, but no placement was found that does.
+        budget -= max(spent.memory.arena_bytes - limit, ALIGNMENT)
+    return program
+
+
+def _placed(
+    graph: Graph,
+    choices: Sequence[Choice],
+    plans: Sequence[KernelPlan],
+    ahead: Ahead | None,
+    nodes: int | None = None,
+) -> Program:
+    layout = lay_out(graph, plans, ahead)
+    buffers = layout.buffers
+    memory = plan_memory(buffers, layout.overlays, **({} if nodes is None else {"nodes": nodes}))
+    place = {id(slot): offset for slot, offset in zip(layout.slots, memory.offsets, strict=True)}
+    return Program(
+        graph=graph,
+        steps=_steps(graph, choices, plans, {index: place[id(slot)] for index, slot in layout.scratch.items()}),
+        offsets={name: place[id(p.slot)] + p.offset for name, p in layout.places.items()},
+        buffers=buffers,
+        memory=memory,
+        ordering=Ordering(memory.arena_bytes, False, False),
+    )
+
+
+def _steps(
+    graph: Graph, choices: Sequence[Choice], plans: Sequence[KernelPlan], scratch: dict[int, int]
+) -> tuple[Step, ...]:
+    steps = []
+    layer = 0
+    for index, (node, choice, plan) in enumerate(zip(graph.nodes(), choices, plans, strict=True)):
+        steps.append(Step(-1 if plan.is_alias else layer, node, choice.kernel, plan, scratch.get(index, 0)))
+        layer += 0 if plan.is_alias else 1
+    return tuple(steps)

@@ -1,0 +1,173 @@
+"""Whether, where and in which stripes to compute the first stage of a network, so that it needs less memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tinygen.errors import FitError
+from tinygen.ir.graph import Graph
+from tinygen.ir.ops.base import Node
+from tinygen.lowering.lifetimes import Ahead, live_bytes
+from tinygen.lowering.place import Draft, draft, least_scratch
+from tinygen.lowering.plan import KernelPlan
+from tinygen.lowering.program import Streamed
+from tinygen.lowering.scratch import spend_scratch
+from tinygen.lowering.select import Choice
+from tinygen.passes.stages import Stage, find_stages
+from tinygen.passes.stripe_stage import stripe_stage
+
+Chooser = Callable[[Node], Choice]
+
+_CALL_CYCLES = 60
+"""Of a call, its arguments and its observer: what makes many small stripes dearer than few large ones."""
+_NEAR = 1.02
+"""Arenas this close to the smallest count as equal, and the cheapest of them is taken."""
+
+
+@dataclass(frozen=True)
+class Streaming:
+    """What is wanted of streaming.
+
+    Attributes:
+        arena_bytes: the cheapest way within this arena is taken; None asks for the smallest arena.
+        recompute: how many multiply-accumulates may be added, as a share of all, when the smallest is asked for.
+    """
+
+    arena_bytes: int | None = None
+    recompute: float = 0.1
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A way to compute the stage.
+
+    Attributes:
+        streamed: what will be said of it.
+        peak: bytes alive at the worst step, with as little scratch as can be.
+        cycles: with the scratch that it will get.
+    """
+
+    graph: Graph
+    choices: list[Choice]
+    ahead: Ahead
+    streamed: Streamed
+    peak: int
+    cycles: float
+
+
+def stream(whole: Draft, wanted: Streaming, choose: Chooser) -> Draft:
+    """The same network with its first stage in stripes, when that is wanted and helps.
+
+    Arenas are those with least scratch; how fast a way is, is judged with what it can have within the limit.
+
+    Args:
+        whole: as it is without stripes.
+        wanted: the aim.
+        choose: gives a node its kernel.
+
+    Raises:
+        FitError: no way found fits the arena wanted; says how small it can be.
+    """
+    limit = wanted.arena_bytes
+    if limit is not None and whole.arena_bytes <= limit:
+        return whole
+    best = whole
+    for candidate in _ranked(_candidates(whole, _remembering(choose), limit), wanted):
+        placed = draft(candidate.graph, candidate.choices, candidate.ahead)
+        if placed.arena_bytes < best.arena_bytes:
+            best = replace(placed, program=replace(placed.program, streamed=candidate.streamed))
+        if limit is None or best.arena_bytes <= limit:
+            return best
+    if limit is None:
+        return whole
+    how = "in stripes" if best.program.streamed else "and stripes do not help"
+    raise FitError(
+        f"the arena does not fit {limit:,} bytes: {whole.arena_bytes:,} as it is, "
+        f"{best.arena_bytes:,} at best {how}",
+        where=whole.program.graph.name,
+        fix="Take a model with smaller activations or input, or a board with more RAM.",
+    )
+
+
+def _ranked(candidates: Sequence[_Candidate], wanted: Streaming) -> list[_Candidate]:
+    """What to try, the most promising first."""
+    if wanted.arena_bytes is not None:
+        fitting = [c for c in candidates if c.peak <= wanted.arena_bytes]
+        smallest = sorted(candidates, key=lambda c: (c.peak, c.cycles))[:1]
+        return sorted(fitting, key=lambda c: (c.cycles, c.peak))[:20] + smallest
+    allowed = [c for c in candidates if c.streamed.recomputed_macs <= wanted.recompute * c.streamed.macs]
+    least = min((c.peak for c in allowed), default=0)
+    near = [c for c in allowed if c.peak <= least * _NEAR]
+    return sorted(near, key=lambda c: (c.cycles, c.peak))
+
+
+def _candidates(whole: Draft, choose: Chooser, limit: int | None) -> list[_Candidate]:
+    """Every stage in stripes of every useful height, where the peak of live bytes falls."""
+    graph, plans = whole.program.graph, least_scratch(whole.choices)
+    given = max(live_bytes(graph, plans), default=0)
+    found = []
+    for stage in find_stages(graph):
+        if _peak_behind(graph, plans, stage) >= given:
+            continue
+        for height in _heights(graph.tensors[stage.result].shape[1]):
+            for keep in (True, False):
+                candidate = _candidate(whole, stage, height, keep, choose, limit)
+                if candidate is not None and candidate.peak < given:
+                    found.append(candidate)
+    return found
+
+
+def _heights(rows: int) -> list[int]:
+    """Heights that give different numbers of stripes, at least two."""
+    return sorted({-(-rows // count) for count in range(2, rows + 1)})
+
+
+def _peak_behind(graph: Graph, plans: Sequence[KernelPlan], stage: Stage) -> int:
+    """What the operators behind the stage need, however it is computed."""
+    behind = replace(graph, ops=graph.ops[stage.end :], inputs=(stage.result,))
+    return max(live_bytes(behind, plans[stage.end :]), default=0)
+
+
+def _candidate(
+    whole: Draft, stage: Stage, height: int, keep: bool, choose: Chooser, limit: int | None
+) -> _Candidate | None:
+    graph = whole.program.graph
+    striped = stripe_stage(graph, stage, height, keep=keep)
+    if striped is None:
+        return None
+    choices = [choose(node) for node in striped.graph.nodes()]
+    ahead = Ahead(striped.result, striped.source, striped.lead_bytes)
+    macs = sum(node.op.macs(node) for node in graph.nodes())
+    rows = graph.tensors[stage.result].shape[1]
+    streamed = Streamed(
+        operators=tuple(op.name for op in graph.ops[stage.first : stage.end]),
+        stripes=-(-rows // height),
+        rows=height,
+        keep=keep,
+        macs=macs,
+        recomputed_macs=sum(node.op.macs(node) for node in striped.graph.nodes()) - macs,
+        arena_bytes_before=whole.arena_bytes,
+    )
+    live = live_bytes(striped.graph, least_scratch(choices), ahead)
+    peak = max(live, default=0)
+    plans = spend_scratch(choices, live, peak if limit is None else limit)
+    cycles = sum(plan.cycles + (0 if plan.is_alias else _CALL_CYCLES) for plan in plans)
+    return _Candidate(striped.graph, choices, ahead, streamed, peak, cycles)
+
+
+def _remembering(choose: Chooser) -> Chooser:
+    """The same chooser, asked once for stripes of the same shape."""
+    known: dict[Any, tuple[Node, Choice]] = {}
+
+    def remembered(node: Node) -> Choice:
+        bare = replace(node.op, name="", inputs=(), outputs=())
+        # By identity: encodings and data are shared between stripes. The node is kept, so that none is freed.
+        tensors = [t and (t.shape, id(t.encoding), id(t.data)) for t in (*node.inputs, *node.outputs)]
+        key = (bare, tuple(tensors))
+        if key not in known:
+            known[key] = (node, choose(node))
+        return known[key][1]
+
+    return remembered
