@@ -65,6 +65,7 @@ def _convolution_and_sum(graph: Graph, before: list[Op], add: Op, readers: Count
             dilation=convolution.dilation,
             activation=convolution.activation,
             row_padding=convolution.row_padding,
+            column_padding=convolution.column_padding,
             between=between,
             sum=add,
         )

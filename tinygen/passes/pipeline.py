@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from tinygen.ir.graph import Graph
 from tinygen.passes.fold_constants import fold_constants
+from tinygen.passes.fold_pad import fold_pad
 from tinygen.passes.fold_ranges import fold_ranges
 from tinygen.passes.remove_channels import remove_channels
 from tinygen.passes.remove_dead import remove_dead
 
 
 def simplify(graph: Graph) -> Graph:
-    """Computes now what does not depend on the input, and drops what nothing reads: operators, tensors, channels."""
+    """Computes now what does not depend on the input, drops what nothing reads (operators, tensors, channels), and
+    lets convolutions pad by themselves.
+    """
     graph = remove_dead(fold_constants(graph))
     while True:
         # Without its unread channels, a tensor may be constant as a whole.
         smaller = remove_channels(remove_dead(fold_constants(fold_ranges(graph))))
         if smaller.ops == graph.ops:
-            return smaller
+            return fold_pad(smaller)
         graph = smaller

@@ -31,7 +31,9 @@ class DepthwiseConv2D(Op):
     dilation: tuple[int, int] = (1, 1)
     activation: Activation = Activation.NONE
     row_padding: tuple[int, int] | None = None
-    """Rows of padding (above, below) instead of what `padding` says, for a stripe of a larger operator."""
+    """Rows of padding (above, below) instead of what `padding` says: of a stripe, or taken over from a PAD."""
+    column_padding: tuple[int, int] | None = None
+    """The same of columns (left, right)."""
 
     def geometry(self, node: Node) -> tuple[Axis, Axis]:
         """(rows, columns) of the window."""
@@ -39,7 +41,7 @@ class DepthwiseConv2D(Op):
         _, kernel_h, kernel_w, _ = node.input(1).shape
         return (
             axis(height, kernel_h, self.stride[0], self.dilation[0], self.padding, self.row_padding),
-            axis(width, kernel_w, self.stride[1], self.dilation[1], self.padding),
+            axis(width, kernel_w, self.stride[1], self.dilation[1], self.padding, self.column_padding),
         )
 
     def multiplier(self, node: Node) -> int:
