@@ -58,14 +58,18 @@ def column_products(taps: int, both: bool) -> ColumnProducts:
     return ColumnProducts(whole + 1, tuple(words), tuple(products))
 
 
-def column_schedule(column: ColumnProducts, taps: int, stride: int, count: int) -> list[list[str]]:
-    """Loads and products of `count` neighbouring output columns, in the order a dual-issue core likes.
+def column_schedule(
+    column: ColumnProducts, taps: int, stride: int, count: int, *, dual_issue: bool
+) -> list[list[str]]:
+    """Loads and products of `count` neighbouring output columns, in an order that the core likes.
 
-    Every word of activations is loaded once and serves all windows that touch it. What a column of the input needs is
-    loaded while the one before is multiplied, as soon as a register is free for it.
+    Every word of activations is loaded once and serves all windows that touch it.
 
     Args:
         taps, stride: of the window, along the row.
+        dual_issue: what a column of the input needs is loaded while the one before is multiplied, as soon as a register
+            is free for it; else just before it is needed, all together, which is cheaper where loads are pipelined with
+            loads only.
 
     Returns:
         ["load_x", column, pair], ["load_w", column, word] and [instruction, sum, x, w] in order.
@@ -73,28 +77,55 @@ def column_schedule(column: ColumnProducts, taps: int, stride: int, count: int) 
     stages = taps + (count - 1) * stride
     # A stride beyond the window leaves columns that no window touches.
     touched = {output * stride + tap for output in range(count) for tap in range(taps)}
-    steps = [["load_x", "0", str(pair)] for pair in range(column.pairs)]
-    steps += [["load_w", "0", str(word)] for word in range(len(column.words))]
+    steps: list[list[str]] = []
     for stage in range(stages):
-        ahead = stage + 1
-        weights = [["load_w", str(ahead), str(word)] for word in range(len(column.words)) if ahead < taps]
+        if stage == 0 or not dual_issue:
+            steps += _loads_x(column, stage, touched) + _loads_w(column, stage, taps)
+        weights = _loads_w(column, stage + 1, taps) if dual_issue else []
         for pair in range(column.pairs):
-            for output in range(count):
-                at = stage - output * stride
-                for row, instruction, of, word in column.products if 0 <= at < taps else ():
-                    if of == pair:
-                        steps.append([instruction, f"sum{output}{row}", f"x{stage}_{pair}", f"w{at}_{word}"])
-                        if weights and pair >= column.pairs - 1:
-                            steps.append(weights.pop(0))
-            if ahead in touched:
-                steps.append(["load_x", str(ahead), str(pair)])
+            for product in _products(column, stage, pair, taps, stride, count):
+                steps.append(product)
+                if weights and pair >= column.pairs - 1:
+                    steps.append(weights.pop(0))
+            if dual_issue and stage + 1 in touched:
+                steps.append(["load_x", str(stage + 1), str(pair)])
         steps += weights
     return steps
+
+
+def _loads_x(column: ColumnProducts, stage: int, touched: set[int]) -> list[list[str]]:
+    return [["load_x", str(stage), str(pair)] for pair in range(column.pairs) if stage in touched]
+
+
+def _loads_w(column: ColumnProducts, stage: int, taps: int) -> list[list[str]]:
+    return [["load_w", str(stage), str(word)] for word in range(len(column.words)) if stage < taps]
+
+
+def _products(
+    column: ColumnProducts, stage: int, pair: int, taps: int, stride: int, count: int
+) -> list[list[str]]:
+    """What one pair of rows in one column of the input is multiplied with."""
+    return [
+        [instruction, f"sum{output}{row}", f"x{stage}_{pair}", f"w{stage - output * stride}_{word}"]
+        for output in range(count)
+        for row, instruction, of, word in column.products
+        if of == pair and 0 <= stage - output * stride < taps
+    ]
 
 
 @kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_dsp_rows", family="tinygen", isa="dsp")
 def depthwise_conv_2d_s8_dsp_rows(node: Node) -> KernelPlan | None:
     """Four channels at a time; every pair of input rows is made once and serves all windows that touch it."""
+    return _rows_plan(node, dual_issue=False)
+
+
+@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_dual_rows", family="tinygen", isa="dual-issue")
+def depthwise_conv_2d_s8_dual_rows(node: Node) -> KernelPlan | None:
+    """The same, in the order of a core that issues two instructions at once."""
+    return _rows_plan(node, dual_issue=True)
+
+
+def _rows_plan(node: Node, *, dual_issue: bool) -> KernelPlan | None:
     op = node.op
     assert isinstance(op, DepthwiseConv2D)
     channels = node.output.shape[3]
@@ -128,7 +159,8 @@ def depthwise_conv_2d_s8_dsp_rows(node: Node) -> KernelPlan | None:
             "pairs": column.pairs,
             "tap_pairs": [list(word) for word in column.words],
             "schedules": {
-                count: column_schedule(column, columns.kernel, columns.stride, count) for count in (1, 2)
+                count: column_schedule(column, columns.kernel, columns.stride, count, dual_issue=dual_issue)
+                for count in (1, 2)
             },
             "width": width,
             "copied": min(columns.input, width - columns.before),
@@ -142,6 +174,7 @@ def depthwise_conv_2d_s8_dsp_rows(node: Node) -> KernelPlan | None:
         headers=("tinygen_math.h", "tinygen_simd.h"),
         cycles=node.output.shape[0]
         * channels
+        * (0.9 if dual_issue else 1.0)
         * (
             steps * columns.output * (columns.kernel * (len(column.products) + column.pairs) + (18 if both else 11))
             + 4.0 * (steps + column.pairs) * (columns.input + 5)
