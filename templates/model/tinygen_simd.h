@@ -436,8 +436,8 @@ TG_INLINE void tg_dot_2x4(
         }
         if (rows > 1) {
             x += pitch - pairs * step;
+            TG_RECALL(v, last);
         }
-        TG_RECALL(v, last);
     } while (rows > 1 && (uint32_t)w != v);
     tg_fence();
     sums[0] = a0, sums[1] = a1, sums[2] = b0, sums[3] = b1;
