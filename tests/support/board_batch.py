@@ -98,7 +98,8 @@ def _command(core: Core, compiler: str) -> list[str]:
     if compiler == "gcc":
         libc = resource("firmware") / "libc" / "string.c"
         return ["arm-none-eabi-gcc", *core.gcc, "-ffreestanding", "-fno-tree-loop-distribute-patterns", str(libc)]
-    return [sys.executable, "-m", "ziglang", "cc", *core.zig]
+    # Without optimisation zig adds sanitizers, which need an operating system.
+    return [sys.executable, "-m", "ziglang", "cc", *core.zig, "-fno-sanitize=undefined"]
 
 
 def _link(programs: Sequence[Program], counts: Sequence[int], folder: Path, compile_: Sequence[str]) -> Path:

@@ -125,8 +125,8 @@ def _fit_channel(
     # What falls as the accumulator rises may be right at every step, and wrong between two.
     candidates = candidates[candidates >= 0]
     targets = steps << total
-    least = _bound(at, targets, candidates, np.max, -(2**62))
-    most = _bound(below, targets, candidates, np.min, 2**62)
+    least = _bound(at, targets, candidates, np.max, -(2**61))
+    most = _bound(below, targets, candidates, np.min, 2**61)
     width = most - least
     for index in np.argsort(-width, kind="stable")[:4]:
         if width[index] <= 0:

@@ -1,0 +1,236 @@
+"""Requantization by multiply-add: right on every accumulator that can occur, or not offered."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ai_edge_litert.schema_py_generated import ActivationFunctionType, BuiltinOperator, Padding
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.cases import generator, log_uniform
+from tests.support.tflite_builder import ModelSpec, TensorSpec, build, options
+from tinygen.frontends.tflite import read_tflite
+from tinygen.ir.fixed_point import (
+    Activation,
+    Rounding,
+    multiply_by_quantized_multiplier,
+    multiply_by_real,
+    quantize_multiplier,
+)
+from tinygen.ir.graph import Graph
+from tinygen.ir.ops import mac
+from tinygen.lowering.kernels.support.mac import folded_bias
+from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue, reachable
+from tinygen.lowering.kernels.support.staircase import Fit, Staircase, fit
+
+_SATURATED = 2**31
+
+
+def rule(real: np.ndarray, zero: int, floor: int, ceiling: int, twice: bool) -> Staircase:
+    """TFLite's requantization of either kind, with its clamp."""
+    pairs = [quantize_multiplier(value) for value in real.tolist()]
+    multiplier, shift = (np.array(column, np.int64) for column in zip(*pairs, strict=True))
+
+    def codes(accumulators: np.ndarray) -> np.ndarray:
+        scaled = (
+            multiply_by_quantized_multiplier(accumulators, multiplier, shift)
+            if twice
+            else multiply_by_real(accumulators, real)
+        )
+        return np.clip(scaled + zero, floor, ceiling)
+
+    return codes
+
+
+def computed(found: Fit, accumulators: np.ndarray, floor: int, ceiling: int, unit: int) -> np.ndarray:
+    """What the C gives for accumulators [n, channels]; every intermediate must fit a register."""
+    start = accumulators * unit + found.moved
+    high = (start * found.multiplier) >> 32
+    total = found.offset + high
+    for value in (start, found.multiplier, found.offset, total):
+        assert np.abs(value).max() < _SATURATED
+    return np.clip(total >> found.shift, floor, ceiling)
+
+
+def every(lows: np.ndarray, highs: np.ndarray, most: int = 1 << 13) -> np.ndarray:
+    """All accumulators [n, channels] between the bounds; evenly spread ones and both ends when there are too many."""
+    steps = np.linspace(0.0, 1.0, min(int((highs - lows).max()) + 1, most))[:, None]
+    return np.minimum(lows + np.rint(steps * (highs - lows)).astype(np.int64), highs)
+
+
+def around(codes: Staircase, lows: np.ndarray, highs: np.ndarray) -> np.ndarray:
+    """The accumulators on both sides of every step, found by bisection of their own: [n, channels]."""
+    wanted = np.arange(-128, 129)[:, None]
+    left, right = np.broadcast_to(lows, (257, len(lows))), np.broadcast_to(highs, (257, len(lows)))
+    for _ in range(33):
+        middle = (left + right) >> 1
+        above = codes(middle) >= wanted
+        left, right = np.where(above, left, np.minimum(middle + 1, right)), np.where(above, middle, right)
+    return np.concatenate([lows[None], highs[None], np.maximum(right - 1, lows), right, np.minimum(right + 1, highs)])
+
+
+def assert_fits(
+    found: Fit, codes: Staircase, lows: np.ndarray, highs: np.ndarray, floor: int, ceiling: int, unit: int
+) -> None:
+    for accumulators in (every(lows, highs), around(codes, lows, highs)):
+        got, want = computed(found, accumulators, floor, ceiling, unit), codes(accumulators)
+        assert np.array_equal(got, want), (found, accumulators[(got != want).any(axis=1)][:3])
+
+
+@st.composite
+def layer(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int, int]:
+    """Scales, least and largest accumulators, zero point, clamp: ordinary, tiny, spread by up to 10^12, with ties."""
+    rng = draw(generator())
+    channels = draw(st.integers(1, 6))
+    kind = draw(st.sampled_from(["usual", "usual", "spread", "tiny", "ties", "large"]))
+    low, high = {"usual": (1e-4, 1e-1), "spread": (1e-13, 1e-1), "tiny": (1e-11, 1e-6), "large": (0.1, 3.0)}.get(
+        kind, (1.0, 2.0)
+    )
+    real = log_uniform(rng, low, high, channels)
+    if kind == "ties":
+        real = rng.integers(1, 40, channels) / 2.0 ** rng.integers(6, 16, channels)
+    centre = rng.integers(-(2**16), 2**16, channels)
+    reach = log_uniform(rng, 1, draw(st.sampled_from([300, 2**15, 2**21])), channels).astype(np.int64)
+    reach *= rng.random(channels) > 0.1
+    zero = draw(st.sampled_from([-128, 127, 0, int(rng.integers(-128, 128))]))
+    floor, ceiling = draw(st.sampled_from([(-128, 127), (zero, 127), (zero, min(zero + 40, 127)), (zero, zero)]))
+    return real, centre - reach, centre + reach, zero, floor, ceiling
+
+
+@settings(max_examples=400)
+@given(layer(), st.booleans(), st.sampled_from([1, 256]))
+def test_right_wherever_it_is_given(
+    case: tuple[np.ndarray, np.ndarray, np.ndarray, int, int, int], twice: bool, unit: int
+) -> None:
+    real, lows, highs, zero, floor, ceiling = case
+    codes = rule(real, zero, floor, ceiling, twice)
+    found = fit(codes, real, lows, highs, floor, ceiling, unit)
+    if found is not None:
+        assert_fits(found, codes, lows, highs, floor, ceiling, unit)
+
+
+@pytest.mark.parametrize("twice", [True, False])
+@pytest.mark.parametrize("unit", [1, 256])
+def test_given_for_usual_layers(twice: bool, unit: int) -> None:
+    """Rounded once, or twice with a clamp at 0: there is nearly always a fit.
+
+    Rounded twice, codes on both sides of 0 begin at accumulators that no one multiplier meets.
+    """
+    rng = np.random.default_rng(3)
+    found = 0
+    for _ in range(20):
+        real = log_uniform(rng, 1e-4, 1e-2, 4)
+        lows, highs = np.full(4, -(2**20)), np.full(4, 2**20)
+        zero = -128 if twice else int(rng.integers(-128, 128))
+        codes = rule(real, zero, -128, 127, twice)
+        result = fit(codes, real, lows, highs, -128, 127, unit)
+        if result is not None:
+            assert_fits(result, codes, lows, highs, -128, 127, unit)
+            found += 1
+    assert found >= 17
+
+
+@pytest.mark.parametrize("zero", [-128, -1, 0, 90, 127])
+@pytest.mark.parametrize("real", [2.0**-18.3, 2.0**-25, 2.0**-30])
+def test_scales_so_small_that_the_products_are_long(real: float, zero: int) -> None:
+    """Code times 2^(32 + shift) once left 64 bits, and a wrong fit was given."""
+    for unit in (1, 256):
+        lows, highs = np.array([-(2**21)]), np.array([2**21])
+        codes = rule(np.array([real]), zero, -128, 127, False)
+        found = fit(codes, np.array([real]), lows, highs, -128, 127, unit)
+        assert found is not None
+        assert_fits(found, codes, lows, highs, -128, 127, unit)
+
+
+@pytest.mark.parametrize("ratio", [1e-7, 1e-8, 1e-9, 1e-10, 1e-15])
+def test_a_channel_whose_scale_is_next_to_nothing(ratio: float) -> None:
+    """Multipliers below zero once fitted a channel of one code at both ends, and not between."""
+    real = np.array([1e-3, 1e-3 * ratio])
+    lows, highs = np.array([-(2**19), -(2**19)]), np.array([2**19, 2**19])
+    for zero in (-128, 5, 127):
+        codes = rule(real, zero, -128, 127, True)
+        found = fit(codes, real, lows, highs, -128, 127)
+        assert found is not None
+        assert (found.multiplier >= 0).all()
+        assert_fits(found, codes, lows, highs, -128, 127, 1)
+
+
+def test_none_where_steps_are_uneven() -> None:
+    """No multiplier has steps of 3 and of 1 in turn; nor one that is a little off over a long way."""
+
+    def uneven(accumulators: np.ndarray) -> np.ndarray:
+        return np.clip(accumulators // 4 * 2 + (accumulators % 4 >= 3), -128, 127)
+
+    assert fit(uneven, np.array([0.49]), np.array([-400]), np.array([400]), -128, 127) is None
+
+    def bent(accumulators: np.ndarray) -> np.ndarray:
+        return np.clip(accumulators // 1000 + (accumulators > 0) * (accumulators // 50000), -128, 127)
+
+    assert fit(bent, np.array([1e-3]), np.array([-120000]), np.array([120000]), -128, 127) is None
+
+
+@pytest.mark.parametrize(
+    ("real", "largest", "unit"), [(0.5, 1000, 1), (3.0, 1000, 1), (0.0, 1000, 1), (0.001, 2**31 - 2**18, 1), (0.001, 2**23, 256)]
+)  # fmt: skip
+def test_none_outside_its_range(real: float, largest: int, unit: int) -> None:
+    codes = rule(np.array([real]), 0, -128, 127, False)
+    assert fit(codes, np.array([real]), np.array([-largest]), np.array([largest]), -128, 127, unit) is None
+
+
+def conv(bias: int, y_scale: float, zero: int, activation: int, w_scales: tuple[float, ...], weight: int = 90) -> Graph:
+    """A pointwise convolution of one tap per filter: its accumulators can all be tried."""
+    filters = len(w_scales)
+    codes = np.full((filters, 1, 1, 1), weight, np.int8)
+    inputs = [
+        TensorSpec((1, 1, 1, 1), "int8", 0.05, 17), TensorSpec(codes.shape, "int8", w_scales, 0, 0, codes),
+        TensorSpec((filters,), "int32", np.array(w_scales) * 0.05, 0, 0, np.full(filters, bias)),
+    ]  # fmt: skip
+    chosen = options("Conv2DOptions", padding=Padding.VALID, strideH=1, strideW=1, fusedActivationFunction=activation)
+    y = TensorSpec((1, 1, 1, filters), "int8", y_scale, zero)
+    return read_tflite(build(ModelSpec(BuiltinOperator.CONV_2D, inputs, [y], **chosen)))
+
+
+def column(ending: Epilogue, name: str, channel: int) -> int:
+    value: int = ending.context[name]
+    return value if name in ending.context["literals"] else int(ending.rows[channel, value])
+
+
+RELU, NONE = ActivationFunctionType.RELU, ActivationFunctionType.NONE
+
+
+@pytest.mark.parametrize(
+    ("form", "graph"),
+    [
+        ("fused", conv(300, 0.1, -128, RELU, (0.01, 0.02))),
+        ("fused", conv(300, 0.1, 20, RELU, (0.01,))),
+        ("fused", conv(0, 1e6, 4, NONE, (0.01, 1e-12))),
+        ("fused", conv(-(2**24), 0.1, -128, RELU, (0.01,))),
+        ("fused", conv(500, 0.1, 127, RELU, (0.01, 0.02))),
+        ("fused", conv(0, 0.1, 3, NONE, (0.01, 0.02), 0)),
+        ("plain", conv(30, 1e-4, 3, NONE, (0.01, 0.3))),
+        ("plain", conv(2**30, 1e4, 3, NONE, (0.01, 0.02))),
+    ],
+)
+def test_forms(form: str, graph: Graph) -> None:
+    """Clamps that leave one code, zero weights, scales far apart: each layer has a form, and its constants are right."""
+    node = next(graph.nodes())
+    ending = epilogue(node, axis=0)
+    assert ending is not None
+    assert ending.context["form"] == form
+    bias = folded_bias(node, axis=0).data.astype(np.int64)
+    lows, highs = reachable(node, bias, axis=0)
+    accumulators = bias + np.arange(-128, 128)[:, None] * node.constant(1).reshape(-1).astype(np.int64)
+    assert (accumulators.min(axis=0) == lows).all()
+    assert (accumulators.max(axis=0) == highs).all()
+    activation = node.op.activation  # type: ignore[attr-defined]
+    assert isinstance(activation, Activation)
+    want = mac.requantize(node, accumulators, activation, Rounding.TWICE)
+    for channel in range(len(bias)):
+        start = accumulators[:, channel] - bias[channel] + int(ending.rows[channel, 0])
+        m, s = column(ending, "multiplier", channel), column(ending, "shift", channel)
+        if form == "fused":
+            scaled = (column(ending, "offset", channel) + ((start * m) >> 32)) >> s
+        else:
+            scaled = multiply_by_quantized_multiplier(start, m, s) + ending.context["output_zero"]
+        assert np.array_equal(np.clip(scaled, ending.context["low"], ending.context["high"]), want[:, channel])
