@@ -39,6 +39,8 @@ def window(
     y_scale: float = 1.0,
     spread: float = 1.0,
     zero: int | None = None,
+    bias: int = 3000,
+    seed: int = 0,
 ) -> Case:
     """A convolution, or with 0 filters a depthwise one; what is not given follows from the shapes.
 
@@ -46,8 +48,9 @@ def window(
         y_scale: times the scale that uses the codes well.
         spread: largest over smallest scale of the weights, about; 1 for one scale per layer.
         zero: point of the output.
+        bias: the largest.
     """
-    rng = np.random.default_rng([*size, channels, filters, *kernel, *stride, batch])
+    rng = np.random.default_rng([*size, channels, filters, *kernel, *stride, batch, seed])
     depthwise, filters = filters == 0, filters or channels
     shape = (1, *kernel, channels) if depthwise else (filters, *kernel, channels)
     taps = kernel[0] * kernel[1] * (1 if depthwise else channels)
@@ -64,7 +67,7 @@ def window(
     )  # fmt: skip
     inputs = [
         x, TensorSpec(shape, "int8", w_scale, 0, 3 if depthwise else 0, codes),
-        TensorSpec((filters,), "int32", w_scale * SCALE, 0, 0, rng.integers(-3000, 3000, filters)),
+        TensorSpec((filters,), "int32", w_scale * SCALE, 0, 0, rng.integers(-bias, bias, filters)),
     ]  # fmt: skip
     common = {
         "padding": Padding.SAME if same else Padding.VALID, "strideH": stride[0], "strideW": stride[1],
@@ -149,7 +152,7 @@ SCALES = [
     window((1, 2), 4, 5, (3, 3), zero=zero, **kind)  # type: ignore[arg-type]
     for kind in ({"y_scale": 3000.0}, {"y_scale": 1e-4}, {"spread": 1e3}, {"spread": 1e9}, {"y_scale": 0.3})
     for zero in (-128, 6, 127)
-]
+] + [window((1, 2), 4, filters, (3, 3), bias=2**31 - 1, y_scale=2.0**18) for filters in (0, 5)]
 
 
 def residual(batch: int = 1) -> Network:
@@ -189,6 +192,27 @@ def test_networks() -> None:
     kinds = [type(op) for op in fuse(residual().graph(), "tinygen", DSP).ops]
     assert kinds.count(Conv2DAdd) == 4
     check([network(residual()), network(separable())], most=3)
+
+
+def random_window(rng: np.random.Generator, seed: int) -> Case:
+    """Any window over up to 7 x 7 pixels; one in three is depthwise."""
+    pairs = {name: tuple(int(n) for n in rng.integers(1, most, 2)) for name, most in
+             (("size", 8), ("kernel", 6), ("stride", 4), ("dilation", 3))}  # fmt: skip
+    reach = [(k - 1) * d + 1 for k, d in zip(pairs["kernel"], pairs["dilation"], strict=True)]
+    same = bool(rng.random() < 0.6) or any(r > n for r, n in zip(reach, pairs["size"], strict=True))
+    dilation = pairs["dilation"] if rng.random() < 0.3 else (1, 1)
+    return window(
+        pairs["size"], int(rng.choice([1, 3, 4, 8, 12])), 0 if rng.random() < 0.33 else int(rng.integers(1, 10)),
+        pairs["kernel"], stride=pairs["stride"], dilation=dilation, same=same, batch=int(rng.choice([1, 1, 2])),
+        spread=float(rng.choice([1.0, 100.0])), seed=seed,
+    )  # type: ignore[arg-type]  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(8))
+def test_random_windows(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    check([random_window(rng, seed) for _ in range(24)], most=4)
 
 
 CORES = {

@@ -171,8 +171,9 @@ def test_none_where_steps_are_uneven() -> None:
 
 
 @pytest.mark.parametrize(
-    ("real", "largest", "unit"), [(0.5, 1000, 1), (3.0, 1000, 1), (0.0, 1000, 1), (0.001, 2**31 - 2**18, 1), (0.001, 2**23, 256)]
-)  # fmt: skip
+    ("real", "largest", "unit"),
+    [(0.5, 1000, 1), (3.0, 1000, 1), (0.0, 1000, 1), (0.001, 2**31 - 2**18, 1), (0.001, 2**23, 256)],
+)
 def test_none_outside_its_range(real: float, largest: int, unit: int) -> None:
     codes = rule(np.array([real]), 0, -128, 127, False)
     assert fit(codes, np.array([real]), np.array([-largest]), np.array([largest]), -128, 127, unit) is None
@@ -213,7 +214,7 @@ RELU, NONE = ActivationFunctionType.RELU, ActivationFunctionType.NONE
     ],
 )
 def test_forms(form: str, graph: Graph) -> None:
-    """Clamps that leave one code, zero weights, scales far apart: each layer has a form, and its constants are right."""
+    """Clamps that leave one code, zero weights, scales far apart: each has a form, and its constants are right."""
     node = next(graph.nodes())
     ending = epilogue(node, axis=0)
     assert ending is not None
