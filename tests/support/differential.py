@@ -109,7 +109,7 @@ def _compare_on_board(
     streaming: Streaming | None,
 ) -> None:
     """The same C, compiled for a Cortex-M7 with its SIMD instructions, in the CPU emulator."""
-    programs = [lower(graph, family="tinygen", isa=("c99", "dsp", "dual-issue"), streaming=streaming) for graph in graphs]
+    programs = [lower(graph, family="tinygen", isa=FAMILIES[1][1], streaming=streaming) for graph in graphs]
     with tempfile.TemporaryDirectory() as folder:
         results = run_on_board(programs, feeds, Path(folder))
     for graph, got, outputs, label in zip(graphs, results, expected, labels, strict=True):
