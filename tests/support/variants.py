@@ -16,9 +16,10 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.base import Node
 from tinygen.lowering import lower as lowering
+from tinygen.lowering import place
 from tinygen.lowering.fuse import fuse
 from tinygen.lowering.plan import registered_kernels
-from tinygen.lowering.planner import Buffer, MemoryPlan, aligned, plan_memory
+from tinygen.lowering.planner import Buffer, MemoryPlan, Overlay, aligned, plan_memory
 from tinygen.lowering.program import Program
 from tinygen.lowering.select import Choice, choose
 
@@ -32,7 +33,7 @@ def tuned(node: Node) -> list[Choice]:
     found = [
         Choice(kernel, (plan,))
         for kernel in registered_kernels()
-        if kernel.op is type(node.op) and kernel.family == "tinygen" and kernel.isa in DSP
+        if kernel.op is type(node.op) and kernel.family == "tinygen" and kernel.isa in (*DSP, "dual-issue")
         for plan in kernel.variants(node)
     ]
     return found or [choose(node, "tinygen", DSP)]
@@ -65,11 +66,11 @@ def program(graph: Graph, isa: Sequence[str] = DSP, *, guarded: bool = True) -> 
         return choices[index % len(choices)]
 
     planner = _apart if guarded else plan_memory
-    with patch.object(lowering, "choose", pick), patch.object(lowering, "plan_memory", planner):
+    with patch.object(lowering, "choose", pick), patch.object(place, "plan_memory", planner):
         return lowering.lower(graph, isa=isa)
 
 
-def _apart(buffers: Sequence[Buffer]) -> MemoryPlan:
+def _apart(buffers: Sequence[Buffer], overlays: Sequence[Overlay] = (), **_: int) -> MemoryPlan:
     """One buffer behind the other, in order; scratch comes last."""
     offsets, end = [], 0
     for buffer in buffers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tinygen.errors import TinygenError
+from tinygen.ir.encodings import Affine, Float32
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.conv_2d import Conv2D
@@ -25,6 +26,8 @@ def fold_pad(graph: Graph) -> Graph:
 
 def _is_zero_border(graph: Graph, pad: Pad) -> bool:
     source, padded = graph.tensors[pad.inputs[0]], graph.tensors[pad.outputs[0]]
+    if not isinstance(source.encoding, Affine | Float32):
+        return False
     zero = 0 if source.is_float else source.zero_point
     border = len(pad.paddings) == 4 and pad.paddings[0] == pad.paddings[3] == (0, 0)
     return border and source.encoding == padded.encoding and pad.value == zero

@@ -74,9 +74,15 @@ def _fit(
     codes = _table(op, real, zeros, bounds)
     ratios = real[0] / real[2], real[1] / real[2]
     shift = min(int(np.floor(np.log2(_LARGEST / 256 / max(ratios)))), 24)
-    if shift < 1:
+    if shift < 3:
         return None
-    return _by_factors(codes, ratios, shift, zeros, bounds) or _by_table(codes, ratios[0], shift, bounds)
+    # Zero points far apart make sums larger than the operands are; a bit less of precision often does.
+    for fewer in range(3):
+        found = _by_factors(codes, ratios, shift - fewer, zeros, bounds)
+        found = found or _by_table(codes, ratios[0], shift - fewer, bounds)
+        if found is not None:
+            return found
+    return None
 
 
 def _by_factors(
