@@ -17,7 +17,7 @@ from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 _BLOCKS = (1, 2, 4, 8, 16, 32, 64, 128)
-_HEADERS = ("tinygen_math.h", "tinygen_simd.h")
+_HEADERS = ("tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h")
 _AHEAD = 8
 """Bytes that tg_dot_2x4() reads behind its last pair."""
 

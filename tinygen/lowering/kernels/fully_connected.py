@@ -126,6 +126,6 @@ def fully_connected_s8_dsp_4(node: Node) -> KernelPlan | None:
             Constant("channels", wrapped.reshape(-1), f"per channel: {ending.layout}"),
         ),
         scratch_bytes=2 * taps + 4,
-        headers=("tinygen_math.h", "tinygen_simd.h"),
+        headers=("tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h"),
         cycles=rows * (2.0 * depth + packed.shape[0] * (1.05 * taps + 8)),
     )

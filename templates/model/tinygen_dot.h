@@ -1,0 +1,272 @@
+/*
+ * Products of many taps: the inner loops of convolutions and dense layers. Each has a portable twin beside the one for
+ * Armv7E-M, whose loads and products are written down one by one.
+ */
+#ifndef TINYGEN_DOT_H
+#define TINYGEN_DOT_H
+
+#include <stdint.h>
+
+#include "tinygen_simd.h"
+
+/* Cores that issue two instructions at once (Cortex-M7) want loads between products, others want them together. */
+#ifndef TG_DUAL_ISSUE
+#define TG_DUAL_ISSUE 0
+#endif
+
+#if TG_HAVE_DSP && defined(__OPTIMIZE__)
+#define TG_IN_REGISTERS 1
+#define TG_LOAD(to, words, n) ((to) = tg_load(words, n))
+#define TG_MAC(sum, a, b) tg_mac(&(sum), a, b)
+#define TG_EXTEND(word) __asm__ volatile("sxtb16 %0, %0" : "+r"(word))
+/* pointer += n, and no second counter beside it. */
+#define TG_ADVANCE(words, n) __asm__ volatile("add %0, %0, %1" : "+r"(words) : "i"(4 * (n)))
+/* The end of a loop is kept where it takes no core register: in the FPU, if there is one. */
+#if defined(__ARM_FP)
+#define TG_KEEP(name, pointer)                                                                               \
+    float name;                                                                                              \
+    __asm__ volatile("vmov %0, %1" : "=t"(name) : "r"(pointer))
+#define TG_RECALL(word, name) __asm__ volatile("vmov %0, %1" : "=r"(word) : "t"(name))
+#else
+#define TG_KEEP(name, pointer) const uint32_t name = (uint32_t)(pointer)
+#define TG_RECALL(word, name) ((word) = (name))
+#endif
+#else
+#define TG_IN_REGISTERS 0
+#endif
+
+#if TG_IN_REGISTERS && TG_DUAL_ISSUE
+/* Pair n of the taps beside loads for what comes two cycles later, in the end for the next pair. */
+#define TG_DOT_2X4_BEGIN()                                                                                   \
+    TG_LOAD(x0, x, 0);                                                                                       \
+    TG_LOAD(x1, x, apart);                                                                                   \
+    TG_LOAD(u, w, 0)
+#define TG_DOT_2X4_STEP(n)                                                                                   \
+    TG_MAC(a0, u, x0);                                                                                       \
+    TG_LOAD(v, w, 4 * (n) + 1);                                                                              \
+    TG_MAC(a1, u, x1);                                                                                       \
+    TG_MAC(b0, v, x0);                                                                                       \
+    TG_LOAD(u, w, 4 * (n) + 2);                                                                              \
+    TG_MAC(b1, v, x1);                                                                                       \
+    TG_MAC(c0, u, x0);                                                                                       \
+    TG_LOAD(v, w, 4 * (n) + 3);                                                                              \
+    TG_MAC(c1, u, x1);                                                                                       \
+    TG_LOAD(u, w, 4 * (n) + 4);                                                                              \
+    TG_MAC(d0, v, x0);                                                                                       \
+    TG_LOAD(x0, x, ((n) + 1) * step);                                                                        \
+    TG_MAC(d1, v, x1);                                                                                       \
+    TG_LOAD(x1, x, ((n) + 1) * step + apart)
+#elif TG_IN_REGISTERS
+/* Pair n of the taps: loads that follow each other take one cycle each, but for the first. */
+#define TG_DOT_2X4_BEGIN()                                                                                   \
+    TG_LOAD(x0, x, 0);                                                                                       \
+    TG_LOAD(x1, x, apart)
+#define TG_DOT_2X4_STEP(n)                                                                                   \
+    TG_LOAD(u, w, 4 * (n));                                                                                  \
+    TG_LOAD(v, w, 4 * (n) + 1);                                                                              \
+    TG_MAC(a0, u, x0);                                                                                       \
+    TG_MAC(a1, u, x1);                                                                                       \
+    TG_MAC(b0, v, x0);                                                                                       \
+    TG_MAC(b1, v, x1);                                                                                       \
+    TG_LOAD(u, w, 4 * (n) + 2);                                                                              \
+    TG_LOAD(v, w, 4 * (n) + 3);                                                                              \
+    TG_MAC(c0, u, x0);                                                                                       \
+    TG_MAC(c1, u, x1);                                                                                       \
+    TG_MAC(d0, v, x0);                                                                                       \
+    TG_MAC(d1, v, x1);                                                                                       \
+    TG_LOAD(x0, x, ((n) + 1) * step);                                                                        \
+    TG_LOAD(x1, x, ((n) + 1) * step + apart)
+#endif
+
+/*
+ * Adds the products of 2 pixels and 4 filters over `rows` times `pairs` pairs of taps, `pairs` an even number.
+ *
+ * Pair n of a row is x[n * step] of the first pixel, x[n * step + apart] of the second; rows are `pitch` words apart.
+ * w: [rows][pairs][4 filters]; sums: [4 filters][2 pixels]. Eight sums, two pixels and two weights in flight are all the
+ * registers there are. What follows the last pair of a row is read, and not used. All but the pointers must be constants.
+ */
+TG_INLINE void tg_dot_2x4(
+    int32_t sums[8], const uint32_t *x, const uint32_t *w, int32_t rows, int32_t pairs, int32_t pitch, int32_t step,
+    int32_t apart)
+{
+#if TG_IN_REGISTERS
+    int32_t a0 = sums[0], a1 = sums[1], b0 = sums[2], b1 = sums[3];
+    int32_t c0 = sums[4], c1 = sums[5], d0 = sums[6], d1 = sums[7];
+    uint32_t x0, x1, u, v;
+    TG_KEEP(last, w + 4 * pairs * rows);
+    tg_fence();
+    do {
+        TG_KEEP(end, w + 4 * pairs);
+        TG_DOT_2X4_BEGIN();
+        if (TG_DUAL_ISSUE && pairs % 8 == 0) {
+            do {
+                TG_DOT_2X4_STEP(0);
+                TG_DOT_2X4_STEP(1);
+                TG_DOT_2X4_STEP(2);
+                TG_DOT_2X4_STEP(3);
+                TG_DOT_2X4_STEP(4);
+                TG_DOT_2X4_STEP(5);
+                TG_DOT_2X4_STEP(6);
+                TG_DOT_2X4_STEP(7);
+                TG_ADVANCE(x, 8 * step);
+                TG_ADVANCE(w, 32);
+                TG_RECALL(v, end);
+            } while ((uint32_t)w != v);
+        } else if (pairs % 4 == 0) {
+            do {
+                TG_DOT_2X4_STEP(0);
+                TG_DOT_2X4_STEP(1);
+                TG_DOT_2X4_STEP(2);
+                TG_DOT_2X4_STEP(3);
+                TG_ADVANCE(x, 4 * step);
+                TG_ADVANCE(w, 16);
+                TG_RECALL(v, end);
+            } while ((uint32_t)w != v);
+        } else {
+            do {
+                TG_DOT_2X4_STEP(0);
+                TG_DOT_2X4_STEP(1);
+                TG_ADVANCE(x, 2 * step);
+                TG_ADVANCE(w, 8);
+                TG_RECALL(v, end);
+            } while ((uint32_t)w != v);
+        }
+        if (rows > 1) {
+            x += pitch - pairs * step;
+            TG_RECALL(v, last);
+        }
+    } while (rows > 1 && (uint32_t)w != v);
+    tg_fence();
+    sums[0] = a0, sums[1] = a1, sums[2] = b0, sums[3] = b1;
+    sums[4] = c0, sums[5] = c1, sums[6] = d0, sums[7] = d1;
+#else
+    for (int32_t row = 0; row < rows; row++, x += pitch, w += 4 * pairs) {
+        for (int32_t pair = 0; pair < pairs; pair++) {
+            for (int32_t filter = 0; filter < 4; filter++) {
+                const uint32_t weight = w[4 * pair + filter];
+                sums[2 * filter] = tg_smlad(weight, x[pair * step], sums[2 * filter]);
+                sums[2 * filter + 1] = tg_smlad(weight, x[pair * step + apart], sums[2 * filter + 1]);
+            }
+        }
+    }
+#endif
+}
+
+/*
+ * Activations for tg_dot_1x4(): each four codes x become the pairs (x1, x3) and (256 x0 - x1 + 127, 256 x2 - x3 + 127).
+ * The 127 makes the second fit; what it adds to a sum of products is a constant. The last four are filled with zeros.
+ */
+TG_INLINE void tg_spread_dense(uint32_t *to, const int8_t *from, int32_t count)
+{
+    for (int32_t i = 0; i < count; i += 4, to += 2) {
+        uint32_t word = 0;
+        TG_COPY(&word, from + i, count - i < 4 ? (uint32_t)(count - i) : 4U);
+        const uint32_t odd = tg_sxtb16_odd(word);
+        const uint32_t even = (word & 0x00FF00FFU) << 8;
+        /* Halves apart: what the lower one borrows must not reach the upper one. */
+        const uint32_t low = (even - odd + 127U) & 0xFFFFU;
+        const uint32_t high = (even & 0xFFFF0000U) - (odd & 0xFFFF0000U) + (127U << 16);
+        to[0] = odd;
+        to[1] = low | high;
+    }
+}
+
+#if TG_IN_REGISTERS && TG_DUAL_ISSUE
+/* Four taps; what the next four begin with is loaded as soon as there is a register for it. */
+#define TG_DOT_1X4_BEGIN()                                                                                   \
+    TG_LOAD(x0, x, 0);                                                                                       \
+    TG_LOAD(u, w, 0);                                                                                        \
+    TG_LOAD(v, w, 1);                                                                                        \
+    TG_LOAD(s, w, 2);                                                                                        \
+    TG_LOAD(t, w, 3)
+#define TG_DOT_1X4_STEP(n)                                                                                   \
+    TG_MAC(a, u, x0);                                                                                        \
+    TG_LOAD(x1, x, 2 * (n) + 1);                                                                             \
+    TG_EXTEND(u);                                                                                            \
+    TG_MAC(b, v, x0);                                                                                        \
+    TG_EXTEND(v);                                                                                            \
+    TG_MAC(c, s, x0);                                                                                        \
+    TG_EXTEND(s);                                                                                            \
+    TG_MAC(d, t, x0);                                                                                        \
+    TG_EXTEND(t);                                                                                            \
+    TG_MAC(a, u, x1);                                                                                        \
+    TG_MAC(b, v, x1);                                                                                        \
+    TG_LOAD(x0, x, 2 * (n) + 2);                                                                             \
+    TG_MAC(c, s, x1);                                                                                        \
+    TG_LOAD(u, w, 4 * (n) + 4);                                                                              \
+    TG_MAC(d, t, x1);                                                                                        \
+    TG_LOAD(v, w, 4 * (n) + 5);                                                                              \
+    TG_LOAD(s, w, 4 * (n) + 6);                                                                              \
+    TG_LOAD(t, w, 4 * (n) + 7)
+#elif TG_IN_REGISTERS
+#define TG_DOT_1X4_BEGIN()
+#define TG_DOT_1X4_STEP(n)                                                                                   \
+    TG_LOAD(u, w, 4 * (n));                                                                                  \
+    TG_LOAD(v, w, 4 * (n) + 1);                                                                              \
+    TG_LOAD(s, w, 4 * (n) + 2);                                                                              \
+    TG_LOAD(t, w, 4 * (n) + 3);                                                                              \
+    TG_LOAD(x0, x, 2 * (n));                                                                                 \
+    TG_LOAD(x1, x, 2 * (n) + 1);                                                                             \
+    TG_MAC(a, u, x0);                                                                                        \
+    TG_EXTEND(u);                                                                                            \
+    TG_MAC(b, v, x0);                                                                                        \
+    TG_EXTEND(v);                                                                                            \
+    TG_MAC(c, s, x0);                                                                                        \
+    TG_EXTEND(s);                                                                                            \
+    TG_MAC(d, t, x0);                                                                                        \
+    TG_EXTEND(t);                                                                                            \
+    TG_MAC(a, u, x1);                                                                                        \
+    TG_MAC(b, v, x1);                                                                                        \
+    TG_MAC(c, s, x1);                                                                                        \
+    TG_MAC(d, t, x1)
+#endif
+
+/*
+ * Adds 256 times the products of 4 outputs over `fours` times four taps, modulo 2^32.
+ *
+ * x: [fours][2] from tg_spread_dense(); weights: [fours][4 outputs], the int16 pair (w0 + 256 w1, w2 + 256 w3). Two products
+ * of pairs give all four taps, and only one of them needs an extension:
+ *   (w0 + 256 w1) x1 + (w2 + 256 w3) x3 + w0 (256 x0 - x1) + w2 (256 x2 - x3) = 256 (w0 x0 + w1 x1 + w2 x2 + w3 x3).
+ * One word behind x and four behind the weights may be read, and are not used.
+ */
+TG_INLINE void tg_dot_1x4(int32_t sums[4], const uint32_t *x, const int8_t *weights, int32_t fours)
+{
+#if TG_IN_REGISTERS
+    const uint32_t *w = (const uint32_t *)(const void *)weights;
+    int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+    uint32_t x0, x1, u, v, s, t;
+    TG_KEEP(end, w + 4 * fours);
+    tg_fence();
+    TG_DOT_1X4_BEGIN();
+    if (fours % 4 == 0) {
+        do {
+            TG_DOT_1X4_STEP(0);
+            TG_DOT_1X4_STEP(1);
+            TG_DOT_1X4_STEP(2);
+            TG_DOT_1X4_STEP(3);
+            TG_ADVANCE(x, 8);
+            TG_ADVANCE(w, 16);
+            TG_RECALL(x1, end);
+        } while ((uint32_t)w != x1);
+    } else {
+        do {
+            TG_DOT_1X4_STEP(0);
+            TG_ADVANCE(x, 2);
+            TG_ADVANCE(w, 4);
+            TG_RECALL(x1, end);
+        } while ((uint32_t)w != x1);
+    }
+    tg_fence();
+    sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
+#else
+    for (int32_t four = 0; four < fours; four++) {
+        for (int32_t i = 0; i < 4; i++) {
+            const uint32_t word = tg_load32(weights + 16 * four + 4 * i);
+            sums[i] = tg_smlad(word, x[2 * four], sums[i]);
+            sums[i] = tg_smlad(tg_sxtb16(word), x[2 * four + 1], sums[i]);
+        }
+    }
+#endif
+}
+
+#endif
