@@ -70,6 +70,26 @@ def test_run(built: tuple[Path, dict], tmp_path: Path) -> None:
     assert outputs.reshape(3, 10).argmax(1).tolist() == labels[:3].tolist()
 
 
+def test_verify_in_stripes(tmp_path: Path) -> None:
+    """The options that change the program are verify's too, and the codes do not change."""
+    images, labels = load_test_digits()
+    np.savez(tmp_path / "x.npz", x=images[:5], y=labels[:5])
+    build = tinygen("build", MODEL, "--stream", "--weights", "ram", "--out", tmp_path / "d", "--json")
+    assert build.returncode == 0, build.stderr
+    manifest = json.loads(build.stdout)
+    assert manifest["stream"]["stripes"] > 1 and manifest["weights"] == "ram"
+    arena = ["--arena", str(manifest["arena_bytes"])]
+    for options in (["--stream"], arena):
+        done = tinygen("verify", MODEL, "--inputs", tmp_path / "x.npz", "--json", *options)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["identical"]
+    text = tinygen("build", MODEL, *arena, "--out", tmp_path / "d")
+    assert "stripes" in text.stdout
+    refused = tinygen("build", MODEL, "--arena", "8", "--out", tmp_path / "d")
+    assert refused.returncode == 1
+    assert "at best" in refused.stderr
+
+
 def test_verify(tmp_path: Path) -> None:
     images, labels = load_test_digits()
     np.savez(tmp_path / "x.npz", x=images[:20], y=labels[:20])

@@ -147,6 +147,21 @@ def test_what_does_not_fit() -> None:
     assert "vww" in str(caught.value) and caught.value.fix
 
 
+def test_long_networks_take_seconds() -> None:
+    """As many ways as work allows are tried, the coarse ones first: 300 layers do not take minutes."""
+    net = Network(1)
+    x = net.input(32, 32, 3)
+    for index in range(300):
+        x = net.conv(x, 8, 3, 2 if index == 3 else 1)
+    graph = net.graph()
+    started = time.monotonic()
+    program = lower(graph, isa=ISA, streaming=SMALLEST)
+    assert time.monotonic() - started < 60
+    assert program.streamed is not None
+    assert program.memory.arena_bytes < 0.8 * program.streamed.arena_bytes_before
+    assert exact(program, [image(graph)])
+
+
 def test_where_stripes_do_not_help() -> None:
     """A dense network has no rows: asked for the smallest arena it stays, asked for less it says so."""
     net = Network(1)

@@ -22,6 +22,10 @@ Chooser = Callable[[Node], Choice]
 
 _CALL_CYCLES = 60
 """Of a call, its arguments and its observer: what makes many small stripes dearer than few large ones."""
+_STAGES = 64
+"""Ends of the stage that are tried, those with the smallest tensor there."""
+_WORK = 100_000
+"""Operators in all that is tried: about five seconds."""
 _NEAR = 1.02
 """Arenas this close to the smallest count as equal, and the cheapest of them is taken."""
 
@@ -104,19 +108,27 @@ def _ranked(candidates: Sequence[_Candidate], wanted: Streaming) -> list[_Candid
 
 
 def _candidates(whole: Draft, choose: Chooser, limit: int | None) -> list[_Candidate]:
-    """Every stage in stripes of every useful height, where the peak of live bytes falls."""
+    """Every stage in stripes of every useful height, where the peak of live bytes falls; as many as work allows."""
     graph, plans = whole.program.graph, least_scratch(whole.choices)
     given = max(live_bytes(graph, plans), default=0)
+    stages = sorted(find_stages(graph), key=lambda s: (graph.tensors[s.result].nbytes, s.end))[:_STAGES]
+    stages = [stage for stage in stages if _peak_behind(graph, plans, stage) < given]
+    ways = [(stage, height) for stage in stages for height in _heights(graph.tensors[stage.result].shape[1])]
     found = []
-    for stage in find_stages(graph):
-        if _peak_behind(graph, plans, stage) >= given:
-            continue
-        for height in _heights(graph.tensors[stage.result].shape[1]):
-            for keep in (True, False):
-                candidate = _candidate(whole, stage, height, keep, choose, limit)
-                if candidate is not None and candidate.peak < given:
-                    found.append(candidate)
-    return found
+    work = _WORK
+    # Few stripes of few operators first: when work runs out, what is left are the dearest ways.
+    for stage, height in sorted(ways, key=lambda way: (_operators(graph, *way), way[0].end)):
+        for keep in (True, False):
+            candidate = _candidate(whole, stage, height, keep, choose, limit) if work > 0 else None
+            if candidate is not None:
+                work -= len(candidate.choices)
+                found.append(candidate)
+    return [candidate for candidate in found if candidate.peak < given]
+
+
+def _operators(graph: Graph, stage: Stage, height: int) -> int:
+    """How many the stage has in stripes, about."""
+    return -(-graph.tensors[stage.result].shape[1] // height) * (stage.end - stage.first)
 
 
 def _heights(rows: int) -> list[int]:
