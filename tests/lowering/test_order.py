@@ -114,6 +114,23 @@ def test_a_smaller_output_in_place_frees_the_rest() -> None:
     assert peak(graph, plans) == max(1024, 256 + 512 + aligned(plans[1].scratch_bytes))
 
 
+def test_an_input_read_otherwise_is_not_overwritten() -> None:
+    """An operator that may overwrite what it adds but reads it in another way too gets a buffer of its own."""
+    net = Network(1)
+    x = net.conv(net.input(8, 8, 4), 4)
+    net.add(x, x)
+    graph = net.graph()
+    plans = plans_of(graph)
+    total = graph.ops[1]
+    assert set(plans[1].inplace) == {(0, 0), (1, 0)}
+    places = assign_slots(graph, plans)[1]
+    assert places[total.inputs[0]] == places[total.outputs[0]]
+    plans[1] = replace(plans[1], inplace=((1, 0),))
+    places = assign_slots(graph, plans)[1]
+    assert places[total.inputs[0]].slot is not places[total.outputs[0]].slot
+    assert peak_of(graph, plans) == peak(graph, plans)
+
+
 def branching() -> Network:
     """Three branches that each grow large and shrink again; the file lists them breadth first."""
     net = Network(3)

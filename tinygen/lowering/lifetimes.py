@@ -182,11 +182,11 @@ class _Assignment:
                 continue
             if plan.is_alias:
                 return place
-            # Another operand in the same bytes must allow it too: what is added may also be what is convolved.
-            others = [(index, self.places[name]) for index, name in enumerate(op.inputs) if name in self.places]
+            # What else the operator reads from the slot must be meant to be overwritten in step, too.
             clash = any(
                 other.slot is place.slot and (other.offset != place.offset or (index, target) not in plan.inplace)
-                for index, other in others
+                for index, name in enumerate(op.inputs)
+                if (other := self.places.get(name)) is not None
             )
             sizes = [self.graph.tensors[name].nbytes for name in (op.inputs[source], op.outputs[output])]
             if place.slot.last == step and sizes[1] <= sizes[0] and not clash:

@@ -134,7 +134,10 @@ class _Memory:
             donor = next(i for i, members in enumerate(live) if members >> tensor & 1)
             if donor in reused:
                 continue
+            # Other inputs there must be meant to be overwritten in step, too.
+            others = (i for i, other in enumerate(op.inputs) if other is not None and live[donor] >> other & 1)
             fits = self.bytes[op.outputs[output]] <= self.bytes[tensor]
+            fits = fits and all((i, target) in op.plan.inplace for i in others)
             if op.plan.is_alias or (fits and not self._needed(live[donor], done)):
                 return donor
         return None
