@@ -40,13 +40,14 @@ def _matches(node: Node) -> bool:
 def _context(node: Node, ending: Epilogue, taps: int) -> dict[str, Any]:
     op = node.op
     assert isinstance(op, Conv2D)
-    rows = op.geometry(node)[0]
+    rows, columns = op.geometry(node)
+    padded = rows.padded or columns.padded
     return {
         **window_context(node, op.geometry(node)),
         **ending.context,
         "taps": taps,
         "span_h": (rows.kernel - 1) * rows.dilation + 1,
-        "input_zero": node.input(0).zero_point,
+        "input_zero": node.input(0).zero_point if padded else 0,
         **_residual(node),
     }
 

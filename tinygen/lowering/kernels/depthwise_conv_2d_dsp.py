@@ -152,7 +152,7 @@ def _rows_plan(node: Node, *, dual_issue: bool) -> KernelPlan | None:
         context={
             **window_context(node, geometry),
             **ending.context,
-            "input_zero": node.input(0).zero_point,
+            "input_zero": node.input(0).zero_point if rows.padded or columns.padded else 0,
             "both": both,
             "steps": steps,
             "advance": rows.stride if not both else 2,

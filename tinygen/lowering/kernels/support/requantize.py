@@ -65,7 +65,8 @@ class _Layer:
             "low": self.low,
             "high": self.high,
             "clamped": self.low > -128 or self.high < 127,
-            "output_zero": self.node.output.zero_point,
+            # Elsewhere it is part of the offset; named here, it would keep layers from sharing a function.
+            "output_zero": self.node.output.zero_point if form == "plain" else 0,
         }
         words, names = [start], ["bias"]
         for name, values in columns.items():

@@ -27,6 +27,7 @@ Staircase = Callable[[np.ndarray], np.ndarray]
 _MAX_SHIFT = 22
 """Codes times 2^(32 + shift), less any accumulator times its multiplier, must fit 64 bits."""
 _TRIALS = 33
+_ROUND = 4
 _BIAS_SHIFTS = (1 << 10, 1 << 14, 1 << 18)
 _SAFE = 2**31 - 2**19
 
@@ -67,16 +68,31 @@ def fit(
     largest = float(real.max(initial=0.0)) / unit
     if not 0.0 < largest < 0.5 or max(np.abs(lows).max(), np.abs(highs).max()) * unit >= _SAFE:
         return None
-    shift = min(int(np.floor(np.log2(0.5 / largest))), _MAX_SHIFT)
-    if largest * 2.0 ** (32 + shift) > 2**31 - _TRIALS:
-        shift -= 1
-    if shift < 1:
-        return None
-    steps, at, below = _constraints(staircase, lows, highs, floor, ceiling)
+    most = min(int(np.floor(np.log2(0.5 / largest))), _MAX_SHIFT)
+    if largest * 2.0 ** (32 + most) > 2**31 - _TRIALS:
+        most -= 1
+    constraints = _constraints(staircase, lows, highs, floor, ceiling)
+    # A round shift is shared by more layers, and with it their code; the largest is the most precise.
+    for shift in (most // _ROUND * _ROUND, most):
+        found = _fit_all(real / unit, shift, constraints, lows, highs, unit) if shift > 0 else None
+        if found is not None:
+            return found
+    return None
+
+
+def _fit_all(
+    real: np.ndarray,
+    shift: int,
+    constraints: tuple[np.ndarray, np.ndarray, np.ndarray],
+    lows: np.ndarray,
+    highs: np.ndarray,
+    unit: int,
+) -> Fit | None:
+    steps, at, below = constraints
     columns = []
     for channel in range(len(real)):
         found = _fit_channel(
-            float(real[channel]) / unit, shift, steps, _scaled(at[:, channel], unit), _scaled(below[:, channel], unit),
+            float(real[channel]), shift, steps, _scaled(at[:, channel], unit), _scaled(below[:, channel], unit),
             unit * max(abs(int(lows[channel])), abs(int(highs[channel]))),
         )  # fmt: skip
         if found is None:
