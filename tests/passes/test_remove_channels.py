@@ -16,6 +16,12 @@ from tinygen.passes.channel_folding import BIAS_LIMIT
 from tinygen.passes.pipeline import simplify
 
 
+@pytest.fixture(autouse=True)
+def every_channel_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These networks are too narrow for words of four channels."""
+    monkeypatch.setattr("tinygen.passes.pipeline._CHANNELS", 1)
+
+
 def simplified(specs: list[ModelSpec]) -> Graph:
     """Simplified, and compared everywhere: with LiteRT, with the semantics before, in C."""
     model = build_chain(specs)
@@ -187,3 +193,16 @@ def test_nothing_to_remove_changes_nothing() -> None:
     specs = [conv(a, b, weights(4, 3, 3, 3), [0] * 4, Padding.SAME), conv(b, c, weights(2, 1, 1, 4), [7, 8])]
     graph = read_tflite(build_chain(specs))
     assert simplify(graph).ops == graph.ops
+
+
+@pytest.mark.parametrize(("constant", "kept"), [(3, 8), (4, 4), (5, 4), (7, 4)])
+def test_words_of_four_channels_stay_whole(constant: int, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of eight channels that may go four go, or none; a layer that had no whole words loses what it can."""
+    monkeypatch.setattr("tinygen.passes.pipeline._CHANNELS", 4)
+    a, b, c, d = image(3), image(8), image(7), image(2)
+    graph = simplified([
+        conv(a, b, zeroed(weights(8, 1, 1, 3), 0, *range(constant)), [100] * 8),
+        conv(b, c, zeroed(weights(7, 1, 1, 8), 0, 2), [1, 2, 3, 4, 5, 6, 7]),
+        conv(c, d, weights(2, 1, 1, 7), [5, 6]),
+    ])  # fmt: skip
+    assert widths(graph) == [kept, 6, 2]

@@ -17,6 +17,12 @@ from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.verify import verify
 
 
+@pytest.fixture(autouse=True)
+def every_channel_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model is too narrow for words of four channels."""
+    monkeypatch.setattr("tinygen.passes.pipeline._CHANNELS", 1)
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     a, b, c, d = image(3), image(5), image(4, size=2), image(2, size=2)
@@ -70,9 +76,9 @@ def test_a_wrong_pass_shows_at_the_outputs(model: Path, inputs: Path, monkeypatc
     """The device agrees with the simplified graph layer by layer, and still the model's outputs are others."""
     right = removal.remove_channels
 
-    def wrong(graph: Graph) -> Graph:
+    def wrong(graph: Graph, multiple: int) -> Graph:
         monkeypatch.setattr("tinygen.passes.channel_folding.Reader.folded", lambda self, removed: self.bias + 5000)
-        return right(graph)
+        return right(graph, multiple)
 
     monkeypatch.setattr("tinygen.passes.pipeline.remove_channels", wrong)
     report = verify(model, inputs, BuildOptions(board="host"))

@@ -9,6 +9,9 @@ from tinygen.passes.fold_ranges import fold_ranges
 from tinygen.passes.remove_channels import remove_channels
 from tinygen.passes.remove_dead import remove_dead
 
+_CHANNELS = 4
+"""In a word of int8 codes."""
+
 
 def simplify(graph: Graph) -> Graph:
     """Computes now what does not depend on the input, drops what nothing reads (operators, tensors, channels), and
@@ -17,7 +20,7 @@ def simplify(graph: Graph) -> Graph:
     graph = remove_dead(fold_constants(graph))
     while True:
         # Without its unread channels, a tensor may be constant as a whole.
-        smaller = remove_channels(remove_dead(fold_constants(fold_ranges(graph))))
+        smaller = remove_channels(remove_dead(fold_constants(fold_ranges(graph))), _CHANNELS)
         if smaller.ops == graph.ops:
             return fold_pad(smaller)
         graph = smaller

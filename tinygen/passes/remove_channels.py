@@ -32,10 +32,16 @@ from tinygen.passes.ranges import channel_ranges, is_constant_mac, is_quantized
 _CHANNELWISE = (Unary, Quantize, Pool2D, Pad, MirrorPad, Mean, ReduceMax, ReduceMin)
 
 
-def remove_channels(graph: Graph) -> Graph:
-    """The same graph with narrower layers. Model inputs and outputs keep their shapes."""
+def remove_channels(graph: Graph, multiple: int = 1) -> Graph:
+    """The same graph with narrower layers. Model inputs and outputs keep their shapes.
+
+    Args:
+        multiple: tensors whose channels are a multiple of this stay so; some channels are kept for it. Kernels that
+            take four channels in a word lose more by three of them than the channels cost.
+    """
     search = _Search(graph)
     search.run()
+    search.keep_multiples(multiple)
     removed = {name: mask for name, mask in search.removed.items() if mask.any()}
     return sliced(graph, removed, search.readers) if removed else graph
 
@@ -61,6 +67,17 @@ class _Search:
         while hollow := [name for name, mask in self.removed.items() if mask.size and mask.all()]:
             # Something still wants the tensor: one channel stays.
             self.removed[hollow[0]][0] = False
+            self._settle()
+
+    def keep_multiples(self, multiple: int) -> None:
+        """Gives channels back, until so many go from each tensor that what stays is a multiple, if it was one."""
+        while ragged := [
+            mask
+            for mask in self.removed.values()
+            if mask.size % multiple == 0 and np.count_nonzero(mask) % multiple
+        ]:
+            mask = ragged[0]
+            mask[np.flatnonzero(mask)[-(np.count_nonzero(mask) % multiple) :]] = False
             self._settle()
 
     def _settle(self) -> None:
