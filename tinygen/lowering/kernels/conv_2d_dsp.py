@@ -18,6 +18,8 @@ from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 _BLOCKS = (1, 2, 4, 8, 16, 32, 64, 128)
 _HEADERS = ("tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h")
+_FURTHEST = 3000
+"""Bytes from one pixel to its neighbour, at most: the inner loop adds both to LDR's constant offset, 4095 at most."""
 _AHEAD = 8
 """Bytes that tg_dot_2x4() reads behind its last pair."""
 
@@ -98,7 +100,7 @@ def conv_2d_s8_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     assert isinstance(op, Conv2D)
     depth = node.input(0).shape[3]
     rows, columns = op.geometry(node)
-    too_far = columns.stride * depth * 2 > 3000
+    too_far = columns.stride * depth * 2 > _FURTHEST
     if not _matches(node) or depth % 4 or rows.kernel * columns.kernel == 1 or columns.dilation > 1 or too_far:
         return ()
     ending = epilogue(_conv(node), axis=0)
