@@ -12,7 +12,7 @@ import numpy as np
 import unicorn
 from unicorn import arm_const
 
-from tests.support.host_batch import WARNINGS, _functions, _split, write_sources
+from tests.support.host_batch import WARNINGS, _functions, _split, feed_of, write_sources
 from tinygen.lowering.program import Program
 from tinygen.paths import resource
 from tinygen.targets.emulator.symbols import Symbols
@@ -74,7 +74,7 @@ def run_on_board(
         compiler: "zig" or "gcc".
     """
     elf = _link(programs, [len(feeds) for feeds in samples], folder, [*_command(core, compiler), level])
-    feed = b"".join(np.ascontiguousarray(x).tobytes() for feeds in samples for sample in feeds for x in sample)
+    feed = feed_of(programs, samples)
     uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB)
     uc.ctl_set_cpu_model(core.model)
     for base in (CODE, RAM, IN, OUT):

@@ -66,12 +66,20 @@ def run_on_host(
     main.write_text(_MAIN.format(includes=includes, runs="\n".join(runs)))
     executable = folder / "batch"
     _compile([compiler, *WARNINGS, *flags, "-o", str(executable), str(main), *map(str, sources)], folder)
-    feed = b"".join(
-        np.ascontiguousarray(x).tobytes() for feeds in samples for sample in feeds for x in sample
-    )
+    feed = feed_of(programs, samples)
     done = subprocess.run([executable], input=feed, capture_output=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr.decode()[-3000:]
     return _split(programs, [len(feeds) for feeds in samples], done.stdout)
+
+
+def feed_of(programs: Sequence[Program], samples: Sequence[Sequence[Sequence[np.ndarray]]]) -> bytes:
+    """All inputs of all samples, one behind the other, as they lie in the arena."""
+    return b"".join(
+        tensor.to_memory(x)
+        for program, feeds in zip(programs, samples, strict=True)
+        for sample in feeds
+        for tensor, x in zip(program.inputs, sample, strict=True)
+    )
 
 
 def _compile(command: list[str], folder: Path) -> None:
@@ -113,7 +121,7 @@ def _split(
             row = []
             for tensor in program.outputs:
                 chunk = content[position : position + tensor.nbytes]
-                row.append(np.frombuffer(chunk, tensor.dtype).reshape(tensor.shape))
+                row.append(tensor.from_memory(chunk))
                 position += tensor.nbytes
             rows.append(row)
         results.append(rows)

@@ -91,16 +91,20 @@ def samples_of(graph: Graph, seed: int = 0) -> list[list[np.ndarray]]:
 def _uniform(tensor: Tensor, rng: np.random.Generator) -> np.ndarray:
     if tensor.is_float:
         return rng.standard_normal(tensor.shape).astype(np.float32)
-    info = np.iinfo(tensor.dtype)
-    low, high = max(info.min, -(2**15)), min(info.max, 2**15 - 1)
+    low, high = _code_range(tensor)
     return rng.integers(low, high + 1, tensor.shape).astype(tensor.dtype)
+
+
+def _code_range(tensor: Tensor) -> tuple[int, int]:
+    """The tensor's codes, of wide ones those of 16 bits."""
+    low, high = tensor.code_range
+    return max(low, -(2**15)), min(high, 2**15 - 1)
 
 
 def _walk(tensor: Tensor, rng: np.random.Generator) -> np.ndarray:
     if tensor.is_float:
         return np.sin(np.cumsum(rng.standard_normal(tensor.shape), axis=None)).reshape(tensor.shape).astype(np.float32)
-    info = np.iinfo(tensor.dtype)
-    low, high = max(info.min, -(2**15)), min(info.max, 2**15 - 1)
+    low, high = _code_range(tensor)
     steps = rng.integers(-(high // 16) - 1, high // 16 + 2, tensor.size)
     # Reflected at both ends of the range.
     position = np.mod(np.cumsum(steps), 2 * (high - low))

@@ -79,7 +79,7 @@ class KernelWriter:
         symbols = {c.name: self._array(step, c.name).symbol for c in constants_of(step)}
         declarations, arguments = [], []
         for name, index in plan.operands:
-            kind = ctype(node.input(index).dtype)
+            kind = ctype(node.input(index).memory_dtype)
             restrict = "" if index in shared_in else "restrict "
             declarations.append(f"const {kind} *{restrict}{name}")
             tensor = node.input(index).name
@@ -88,7 +88,7 @@ class KernelWriter:
             declarations.append(f"const {ctype(constant.data.dtype)} *restrict {constant.name}")
             arguments.append(symbols[constant.name])
         for name, index in plan.results:
-            kind = ctype(node.outputs[index].dtype)
+            kind = ctype(node.outputs[index].memory_dtype)
             restrict = "" if index in shared_out else "restrict "
             declarations.append(f"{kind} *{restrict}{name}")
             arguments.append(f"({kind} *)(void *){self._arena(node.outputs[index].name)}")

@@ -120,7 +120,7 @@ def _port(program: Program, tensor: Tensor, label: str) -> dict[str, Any]:
         "c_string": comment_safe(tensor.name),
         "function": f"{program.graph.name}_{label}",
         "macro": f"{program.graph.name}_{label}".upper(),
-        "ctype": ctype(tensor.dtype),
+        "ctype": ctype(tensor.memory_dtype),
         "describe": tensor.describe(),
         "size": tensor.size,
         "bytes": tensor.nbytes,

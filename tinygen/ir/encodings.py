@@ -1,10 +1,18 @@
-"""What real value a tensor's codes stand for (DESIGN.md, "Values and encodings")."""
+"""What real value a tensor's codes stand for (DESIGN.md, "Values and encodings").
+
+Every encoding of integers follows one rule: real = scale * integers(codes), exactly.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+WORD_BITS = 32
+"""Bits of a word of packed channels."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +25,15 @@ class Float32:
 
     def __str__(self) -> str:
         return "float32"
+
+
+def _spread(values: Sequence[int], axis: int | None, ndim: int) -> np.ndarray:
+    """One value, or one per channel shaped to multiply codes of `ndim` dimensions."""
+    shape = [1] * ndim
+    if axis is not None:
+        shape[axis] = len(values)
+        return np.array(values, np.int64).reshape(shape)
+    return np.array(values[:1], np.int64).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,15 @@ class Affine:
     def per_channel(self) -> bool:
         return self.axis is not None
 
+    @property
+    def code_range(self) -> tuple[int, int]:
+        info = np.iinfo(self.dtype)
+        return int(info.min), int(info.max)
+
+    def integers(self, codes: np.ndarray) -> np.ndarray:
+        """codes - zero point, int64."""
+        return codes.astype(np.int64) - _spread(self.zero_point, self.axis, codes.ndim)
+
     def __str__(self) -> str:
         if self.per_channel:
             return f"{self.storage} per-channel x{len(self.scale)}"
@@ -63,4 +89,185 @@ class Plain:
         return self.storage
 
 
-Encoding = Float32 | Affine | Plain
+@dataclass(frozen=True)
+class _Scaled:
+    """Codes below 8 bits with a scale.
+
+    Attributes:
+        scale: one value, or one per channel; float32 values held as Python floats.
+        axis: the channel axis when there is one scale per channel, else None.
+    """
+
+    scale: tuple[float, ...]
+    axis: int | None = None
+
+    @property
+    def per_channel(self) -> bool:
+        return self.axis is not None
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.uint8)
+
+    def _scales(self) -> str:
+        return f"x{len(self.scale)} per-channel" if self.per_channel else f"scale {self.scale[0]:.6g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levels(_Scaled):
+    """k-bit levels, codes q from 0 to 2**bits - 1 (DoReFa-Net and its kin; Guerra 2024, section 5.2).
+
+    Unsigned: real = scale * q. Signed: real = scale * (2 q - (2**bits - 1)), odd integers: no code is zero.
+
+    Attributes:
+        bits: 2 to 8.
+    """
+
+    bits: int
+    signed: bool
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        return 0, 2**self.bits - 1
+
+    def integers(self, codes: np.ndarray) -> np.ndarray:
+        wide = codes.astype(np.int64)
+        return 2 * wide - (2**self.bits - 1) if self.signed else wide
+
+    def __str__(self) -> str:
+        return f"{'signed' if self.signed else 'unsigned'} {self.bits}-bit {self._scales()}"
+
+
+@dataclass(frozen=True)
+class Binary(_Scaled):
+    """One bit: real = +scale where it is 1, -scale where it is 0. In memory packed along the last axis."""
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        return 0, 1
+
+    def integers(self, codes: np.ndarray) -> np.ndarray:
+        return 2 * codes.astype(np.int64) - 1
+
+    def __str__(self) -> str:
+        return f"binary {self._scales()}"
+
+
+@dataclass(frozen=True)
+class Ternary(_Scaled):
+    """Codes -1, 0, 1: real = scale * code."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.int8)
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        return -1, 1
+
+    def integers(self, codes: np.ndarray) -> np.ndarray:
+        return codes.astype(np.int64)
+
+    def __str__(self) -> str:
+        return f"ternary {self._scales()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerOfTwo(_Scaled):
+    """Sign and exponent: code 0 is zero, code c is sign(c) * scale * 2**(|c| - 1).
+
+    Attributes:
+        exponents: how many there are, 1 to 31; codes are -exponents to exponents.
+    """
+
+    exponents: int
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.int8)
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        return -self.exponents, self.exponents
+
+    def integers(self, codes: np.ndarray) -> np.ndarray:
+        wide = codes.astype(np.int64)
+        return np.where(wide == 0, 0, np.sign(wide) << np.maximum(np.abs(wide) - 1, 0))
+
+    def __str__(self) -> str:
+        return f"power of two {self._scales()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codebook(_Scaled):
+    """An index into shared values: real = scale * table[code] (Han et al., "Deep Compression", 2016, section 3).
+
+    Attributes:
+        table: 2 to 256 integers of 16 bits.
+    """
+
+    table: tuple[int, ...]
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        return 0, len(self.table) - 1
+
+    def integers(self, codes: np.ndarray) -> np.ndarray:
+        return np.array(self.table, np.int64)[codes]
+
+    def __str__(self) -> str:
+        return f"codebook of {len(self.table)} {self._scales()}"
+
+
+IntegerEncoding = Affine | Levels | Binary | Ternary | PowerOfTwo | Codebook
+"""Encodings with `integers`, `scale`, `axis` and `code_range`."""
+
+Encoding = Float32 | Plain | IntegerEncoding
+
+
+def memory_bytes(encoding: Encoding, shape: tuple[int, ...]) -> int:
+    """Bytes of a tensor in the arena."""
+    if isinstance(encoding, Binary):
+        return math.prod(shape[:-1]) * -(-shape[-1] // WORD_BITS) * (WORD_BITS // 8)
+    return math.prod(shape) * encoding.dtype.itemsize
+
+
+def memory_dtype(encoding: Encoding) -> np.dtype:
+    """The element of the C array: a word of packed channels, or one code."""
+    return np.dtype(np.uint32) if isinstance(encoding, Binary) else encoding.dtype
+
+
+def pack_bits(bits: np.ndarray) -> np.ndarray:
+    """Bits along the last axis to little-endian words: bit j of word i is element 32 i + j; what is left over is 0.
+
+    Args:
+        bits: 0 and 1, [..., C].
+
+    Returns:
+        uint32 [..., ceil(C / 32)].
+    """
+    words = -(-bits.shape[-1] // WORD_BITS)
+    padded = np.zeros((*bits.shape[:-1], words * WORD_BITS), np.uint8)
+    padded[..., : bits.shape[-1]] = bits
+    return np.packbits(padded, axis=-1, bitorder="little").view("<u4")
+
+
+def unpack_bits(words: np.ndarray, channels: int) -> np.ndarray:
+    """The inverse of `pack_bits`: uint8 [..., channels]."""
+    octets = np.ascontiguousarray(words, "<u4").view(np.uint8)
+    return np.unpackbits(octets, axis=-1, bitorder="little")[..., :channels]
+
+
+def to_memory(encoding: Encoding, codes: np.ndarray) -> bytes:
+    """How codes lie in the arena."""
+    if isinstance(encoding, Binary):
+        return pack_bits(codes).tobytes()
+    return np.ascontiguousarray(codes, encoding.dtype).tobytes()
+
+
+def from_memory(encoding: Encoding, shape: tuple[int, ...], content: bytes) -> np.ndarray:
+    """Codes of what lies in the arena; read-only."""
+    if isinstance(encoding, Binary):
+        words = np.frombuffer(content, "<u4").reshape(*shape[:-1], -1)
+        return unpack_bits(words, shape[-1])
+    return np.frombuffer(content, encoding.dtype).reshape(shape)

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tinygen.ir.encodings import Affine, Encoding, Float32
+from tinygen.ir.encodings import (
+    Affine,
+    Encoding,
+    Float32,
+    IntegerEncoding,
+    from_memory,
+    memory_bytes,
+    memory_dtype,
+    to_memory,
+)
 
 Shape = tuple[int, ...]
 
@@ -39,7 +48,21 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
-        return self.size * self.dtype.itemsize
+        """Bytes in the arena."""
+        return memory_bytes(self.encoding, self.shape)
+
+    @property
+    def memory_dtype(self) -> np.dtype:
+        """The element of the C array: a word of packed channels, or one code."""
+        return memory_dtype(self.encoding)
+
+    def to_memory(self, codes: np.ndarray) -> bytes:
+        """Codes as they lie in the arena."""
+        return to_memory(self.encoding, codes)
+
+    def from_memory(self, content: bytes) -> np.ndarray:
+        """The inverse of `to_memory`, shaped; read-only."""
+        return from_memory(self.encoding, self.shape, content)
 
     @property
     def is_constant(self) -> bool:
@@ -59,6 +82,25 @@ class Tensor:
         if not isinstance(self.encoding, Affine):
             raise TypeError(f"{self.name} is {self.encoding}, not affine")
         return self.encoding
+
+    @property
+    def integer(self) -> IntegerEncoding:
+        """The encoding, known to be one of integers.
+
+        Raises:
+            TypeError: it is not; operators check encodings before they ask.
+        """
+        if not isinstance(self.encoding, IntegerEncoding):
+            raise TypeError(f"{self.name} is {self.encoding}, which has no integers")
+        return self.encoding
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        """The least and the largest code there are; of tensors that are not float."""
+        if isinstance(self.encoding, IntegerEncoding):
+            return self.encoding.code_range
+        info = np.iinfo(self.dtype)
+        return int(info.min), int(info.max)
 
     @property
     def scale(self) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node
 from tinygen.ir.tensor import Tensor
@@ -107,5 +109,6 @@ def constants_of(step: Step) -> tuple[Constant, ...]:
     for name, index in step.plan.operands:
         tensor = step.node.input(index)
         if tensor.data is not None:
-            operands.append(Constant(name, tensor.data.reshape(-1), f"{tensor.describe()}"))
+            in_memory = np.frombuffer(tensor.to_memory(tensor.data), tensor.memory_dtype)
+            operands.append(Constant(name, in_memory, tensor.describe()))
     return (*step.plan.constants, *operands)

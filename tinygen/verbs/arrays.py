@@ -96,15 +96,13 @@ def _fit(array: np.ndarray, tensor: Tensor, path: Path) -> np.ndarray:
             where=str(path),
         )
     array = array.reshape(rows, *tensor.shape)
-    if array.dtype == tensor.dtype:
-        return array
     if array.dtype.kind == "f" and tensor.is_float:
         return array.astype(np.float32)
-    info = np.iinfo(tensor.dtype) if not tensor.is_float else None
-    if array.dtype.kind == "f" and info is not None and isinstance(tensor.encoding, Affine):
+    low, high = tensor.code_range
+    if array.dtype.kind == "f" and isinstance(tensor.encoding, Affine):
         codes = round_half_away(array.astype(np.float32) / np.float32(tensor.scale)) + tensor.zero_point
-        return np.clip(codes, info.min, info.max).astype(tensor.dtype)
-    if array.dtype.kind in "iu" and info is not None and info.min <= array.min() and array.max() <= info.max:
+        return np.clip(codes, low, high).astype(tensor.dtype)
+    if array.dtype.kind in "iu" and not tensor.is_float and low <= array.min() and array.max() <= high:
         return array.astype(tensor.dtype)
     raise TinygenError(
         f"holds {array.dtype.name}, input '{tensor.name}' takes {tensor.dtype.name}", where=str(path),

@@ -81,11 +81,11 @@ class BareModels:
         arena = self._end - size
         core.write(arena, b"\xa5" * size)
         for tensor, codes in zip(program.inputs, sample, strict=True):
-            core.write(arena + program.offsets[tensor.name], np.ascontiguousarray(codes, tensor.dtype).tobytes())
+            core.write(arena + program.offsets[tensor.name], tensor.to_memory(codes))
         before = core.instructions
         core.call(_entry(program), arena)
         outputs = [
-            np.frombuffer(core.read(arena + program.offsets[t.name], t.nbytes), t.dtype).reshape(t.shape)
+            t.from_memory(core.read(arena + program.offsets[t.name], t.nbytes))
             for t in program.outputs
         ]
         return BareRun(outputs, core.instructions - before)

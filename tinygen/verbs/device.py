@@ -13,6 +13,7 @@ import numpy as np
 from hil.client import DeviceClient
 from hil.transports import ProcessTransport, SerialTransport, Transport
 from tinygen.errors import DeviceError, TinygenError
+from tinygen.ir.encodings import pack_bits, unpack_bits
 from tinygen.targets.board import Board, load_board
 from tinygen.targets.cycles import board_cost
 from tinygen.targets.emulator import EmulatedBoard, Profile
@@ -132,8 +133,9 @@ class Device:
         return found
 
     def _load(self, sample: Sequence[np.ndarray]) -> None:
-        for index, codes in enumerate(sample):
-            self.client.load(index, np.ascontiguousarray(codes).tobytes())
+        for index, (codes, tensor) in enumerate(zip(sample, self.manifest["inputs"], strict=True)):
+            in_memory = pack_bits(codes) if tensor.get("packed") else np.ascontiguousarray(codes)
+            self.client.load(index, in_memory.tobytes())
 
     def _outputs(self) -> list[np.ndarray]:
         return [_as_array(self.client.read(i), tensor) for i, tensor in enumerate(self.manifest["outputs"])]
@@ -164,4 +166,7 @@ def _runtime_name(board: Board, engine: str) -> str:
 
 
 def _as_array(data: bytes, tensor: dict[str, Any]) -> np.ndarray:
+    if tensor.get("packed"):
+        words = np.frombuffer(data, "<u4").reshape(*tensor["shape"][:-1], -1)
+        return unpack_bits(words, tensor["shape"][-1])
     return np.frombuffer(data, tensor["dtype"]).reshape(tensor["shape"])

@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygen.emit.model import EmittedModel
 from tinygen.errors import TinygenError
-from tinygen.ir.encodings import Affine
+from tinygen.ir.encodings import Affine, Binary
 from tinygen.ir.graph import Graph
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.program import Program, Step, constants_of
@@ -81,6 +81,8 @@ def describe_tensor(program: Program, tensor: Tensor) -> dict[str, Any]:
     }
     if isinstance(tensor.encoding, Affine):
         entry |= {"scale": tensor.scale, "zero_point": tensor.zero_point}
+    if isinstance(tensor.encoding, Binary):
+        entry["packed"] = True
     return entry
 
 

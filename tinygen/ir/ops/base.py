@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
+from tinygen.ir.encodings import Binary
 from tinygen.ir.tensor import Shape, Tensor
 
 
@@ -39,6 +40,8 @@ class Op(ABC):
 
     KIND: ClassVar[str]
     """The operator's name in files and reports: "conv_2d"."""
+    TAKES_BITS: ClassVar[bool] = False
+    """Whether it knows that binary tensors are packed along their channels."""
 
     name: str
     inputs: tuple[str, ...]
@@ -107,10 +110,16 @@ class Node:
         try:
             self.op.check(self)
             self.op.infer_shapes(self)
+            self._check_bits()
         except TinygenError:
             raise
         except (IndexError, ValueError, ZeroDivisionError, TypeError, OverflowError) as error:
             raise ModelError(f"its tensors do not fit together ({error})", where=self.describe()) from error
+
+    def _check_bits(self) -> None:
+        for tensor in (*self.inputs, *self.outputs):
+            binary = tensor is not None and isinstance(tensor.encoding, Binary)
+            self.require(self.op.TAKES_BITS or not binary, "it does not take binary tensors")
 
     def unsupported(self, what: str, fix: str = "") -> UnsupportedError:
         return UnsupportedError(what, where=self.describe(), fix=fix)

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.errors import ModelError
+from tinygen.ir.encodings import WORD_BITS, Binary
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.tensor import Shape
 
@@ -18,6 +19,7 @@ class Reshape(Op):
     """Input: any tensor. `shape` is the output's, fully known."""
 
     KIND: ClassVar[str] = "reshape"
+    TAKES_BITS: ClassVar[bool] = True
 
     shape: Shape
 
@@ -27,7 +29,11 @@ class Reshape(Op):
         return [self.shape]
 
     def check(self, node: Node) -> None:
-        node.require(node.input(0).dtype == node.output.dtype, "input and output must have one type")
+        x = node.input(0)
+        node.require(x.dtype == node.output.dtype, "input and output must have one type")
+        if isinstance(x.encoding, Binary):
+            whole = x.shape[-1] % WORD_BITS == 0 == self.shape[-1] % WORD_BITS
+            node.require(x.shape[-1] == self.shape[-1] or whole, "packed channels do not lie one behind the other")
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         return [values[0].reshape(self.shape)]

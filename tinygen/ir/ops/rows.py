@@ -33,6 +33,7 @@ class RowWindow(Rows):
     """`count` rows of the input from row `first`."""
 
     KIND: ClassVar[str] = "row_window"
+    TAKES_BITS: ClassVar[bool] = True
 
     first: int
     count: int

@@ -1,0 +1,46 @@
+/*
+ * Codes of less than 8 bits, and what becomes of accumulators: rescaling and thresholds per channel.
+ */
+#ifndef TINYGEN_CODES_H
+#define TINYGEN_CODES_H
+
+#include <stdint.h>
+
+#include "tinygen_math.h"
+
+/* Bit `index` of packed channels, as 0 or 1. */
+static inline int32_t tg_bit(const uint32_t *words, int32_t index)
+{
+    return (int32_t)((words[index >> 5] >> (index & 31)) & 1U);
+}
+
+/* Sign and exponent: 0 is zero, else 2^(|code| - 1) with the sign of the code. */
+static inline int32_t tg_power_of_two(int32_t code)
+{
+    return code > 0 ? (int32_t)(UINT32_C(1) << (code - 1)) : code < 0 ? -(int32_t)(UINT32_C(1) << (-code - 1)) : 0;
+}
+
+/* (x * multiplier + offset) >> shift, held within [low, high]; 0 <= shift <= 62. */
+static inline int32_t tg_rescale(int32_t x, int32_t multiplier, int64_t offset, int32_t shift, int32_t low, int32_t high)
+{
+    const int64_t scaled = ((int64_t)x * multiplier + offset) >> shift;
+    return scaled < low ? low : scaled > high ? high : (int32_t)scaled;
+}
+
+/* How many of `count` rising thresholds x reaches. */
+static inline int32_t tg_steps(int32_t x, const int32_t *thresholds, int32_t count)
+{
+    int32_t first = 0;
+    while (count > 0) {
+        const int32_t half = count / 2;
+        if (x >= thresholds[first + half]) {
+            first += half + 1;
+            count -= half + 1;
+        } else {
+            count = half;
+        }
+    }
+    return first;
+}
+
+#endif

@@ -1,0 +1,111 @@
+"""What becomes of an accumulator: everything between a multiply-accumulate and the next quantizer, in integers.
+
+Batch norm, scales, bias, ReLU and the quantizer itself are one function of the accumulator per channel. Where the
+output has many codes it is a multiplication and a shift (`Rescale`), with few codes thresholds (`Threshold`; Umuroglu
+et al., "FINN", 2017, section 4.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_INT32 = np.iinfo(np.int32)
+MOST_THRESHOLDS = 255
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """code = clamp((accumulator * multiplier + offset) >> shift, low, high).
+
+    The arithmetic is that of integers without bound; `check` makes sure that 64 bits hold it.
+
+    Attributes:
+        multiplier: int32, one for all channels or one per channel; negative where codes fall as the accumulator rises.
+        offset: int64; rounding and zero point included.
+        shift: 0 to 62.
+        low, high: the clamp.
+    """
+
+    multiplier: tuple[int, ...]
+    offset: tuple[int, ...]
+    shift: tuple[int, ...]
+    low: int
+    high: int
+
+    @property
+    def channels(self) -> int:
+        """How many channels it tells apart; 1 when all are alike."""
+        return max(len(self.multiplier), len(self.offset), len(self.shift))
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        return self.low, self.high
+
+    def problem(self, channels: int) -> str:
+        """What is wrong with it for so many channels; "" when nothing is."""
+        if any(len(values) not in (1, channels) for values in (self.multiplier, self.offset, self.shift)):
+            return f"a rescale for {self.channels} channels, not {channels}"
+        if not all(_INT32.min <= value <= _INT32.max for value in self.multiplier):
+            return "a multiplier beyond 32 bits"
+        if not all(0 <= value <= 62 for value in self.shift) or not all(abs(value) < 2**62 for value in self.offset):
+            return "a shift beyond 62, or an offset beyond 62 bits"
+        return "" if self.low <= self.high else f"a clamp from {self.low} to {self.high}"
+
+    def apply(self, accumulators: np.ndarray) -> np.ndarray:
+        """Codes, int64, of int32 accumulators [..., channels]."""
+        multiplier, offset, shift = (np.array(v, np.int64) for v in (self.multiplier, self.offset, self.shift))
+        scaled = (accumulators.astype(np.int64) * multiplier + offset) >> shift
+        return np.clip(scaled, self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """code = how many thresholds t of the channel have sign * accumulator >= t.
+
+    Attributes:
+        thresholds: rows of rising (or equal) int32, one row for all channels or one per channel, all of one length.
+            2**31 is never reached, and -2**31 always.
+        sign: 1, or -1 where codes fall as the accumulator rises; one for all channels or one per channel.
+    """
+
+    thresholds: tuple[tuple[int, ...], ...]
+    sign: tuple[int, ...] = (1,)
+
+    @property
+    def channels(self) -> int:
+        return max(len(self.thresholds), len(self.sign))
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        return 0, len(self.thresholds[0])
+
+    def problem(self, channels: int) -> str:
+        """What is wrong with it for so many channels; "" when nothing is."""
+        if any(len(values) not in (1, channels) for values in (self.thresholds, self.sign)):
+            return f"thresholds for {self.channels} channels, not {channels}"
+        lengths = {len(row) for row in self.thresholds}
+        if len(lengths) != 1 or not 1 <= min(lengths) <= MOST_THRESHOLDS:
+            return f"rows of {sorted(lengths)} thresholds"
+        if any(list(row) != sorted(row) for row in self.thresholds):
+            return "thresholds that do not rise"
+        if not all(_INT32.min <= row[0] and row[-1] <= 2**31 for row in self.thresholds):
+            return "a threshold beyond 32 bits"
+        return "" if set(self.sign) <= {1, -1} else f"signs {sorted(set(self.sign))}"
+
+    def apply(self, accumulators: np.ndarray) -> np.ndarray:
+        """Codes, int64, of int32 accumulators [..., channels]."""
+        signed = accumulators.astype(np.int64) * np.array(self.sign, np.int64)
+        codes = np.zeros(signed.shape, np.int64)
+        for column in zip(*self.thresholds, strict=True):
+            codes += signed >= np.array(column, np.int64)
+        return codes
+
+
+Epilogue = Rescale | Threshold
+
+
+def apply(epilogue: Epilogue | None, accumulators: np.ndarray) -> np.ndarray:
+    """Codes of accumulators; the accumulators themselves without an epilogue."""
+    return accumulators if epilogue is None else epilogue.apply(accumulators)

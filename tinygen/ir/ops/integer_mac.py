@@ -1,0 +1,98 @@
+"""What the multiply-accumulate operators on codes of any integer encoding share.
+
+acc[o] = sum over taps of [kernel_scales[o, i] *] integers(x) * integers(w), in exact integers that fit 32 bits; the
+epilogue turns it into the code of the output. Taps outside the input count as 0, which need not be a code.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygen.ir.encodings import Affine, Encoding, IntegerEncoding
+from tinygen.ir.epilogue import Epilogue, apply
+from tinygen.ir.ops.base import Node
+from tinygen.ir.tensor import Tensor
+
+LARGEST = 2**31 - 2
+"""Accumulators stay within +-LARGEST, so that 2**31 - 1 is never reached and every sign can be changed."""
+
+
+def check_activations(node: Node, tensor: Tensor) -> None:
+    """Integer codes with one scale, in a byte or a bit each; int16 and int32 too."""
+    node.require(isinstance(tensor.encoding, IntegerEncoding), f"'{tensor.name}' ({tensor.encoding}) is not quantized")
+    node.require(not tensor.integer.per_channel, f"'{tensor.name}': activations must have one scale")
+
+
+def check_epilogue(node: Node, epilogue: Epilogue | None, channels: int) -> None:
+    """The epilogue fits the channels, and gives codes that the output's encoding has."""
+    output = node.output
+    if epilogue is None:
+        plain = isinstance(output.encoding, Affine) and output.dtype == np.int32 and not any(output.affine.zero_point)
+        node.require(plain, f"without an epilogue the output is int32 with zero point 0, not {output.encoding}")
+        return
+    check_activations(node, output)
+    problem = epilogue.problem(channels)
+    node.require(not problem, problem)
+    (low, high), (least, largest) = epilogue.code_range, output.integer.code_range
+    node.require(
+        least <= low and high <= largest, f"codes {low}..{high} do not all exist in {output.encoding}"
+    )
+
+
+def largest_integer(encoding: Encoding) -> int:
+    """The largest magnitude that a code stands for."""
+    assert isinstance(encoding, IntegerEncoding)
+    low, high = encoding.code_range
+    codes = np.arange(len(encoding.table)) if hasattr(encoding, "table") else np.array([low, high])
+    return int(np.abs(encoding.integers(codes)).max())
+
+
+def check_mac(node: Node, epilogue: Epilogue | None, *, outputs: int) -> None:
+    """Encodings of input, weights [O, ..., I] and output; accumulators fit 32 bits."""
+    x, weights = node.input(0), node.input(1)
+    check_activations(node, x)
+    node.require(isinstance(weights.encoding, IntegerEncoding), f"weights ({weights.encoding}) are not quantized")
+    node.require(
+        not weights.integer.per_channel or (weights.integer.axis == 0 and len(weights.integer.scale) == outputs),
+        f"per-channel weights must be quantized along axis 0 with {outputs} scales",
+    )
+    scales = kernel_scales(node)
+    if scales is not None:
+        expected = (weights.shape[0], weights.shape[-1])
+        node.require(
+            scales.shape == expected and scales.dtype == np.uint16,
+            f"kernel scales are uint16 {list(expected)}, not {scales.dtype.name} {list(scales.shape)}",
+        )
+    check_epilogue(node, epilogue, outputs)
+    if weights.data is not None:
+        node.require(largest_accumulator(node) <= LARGEST, "sums of products may not fit 32 bits")
+
+
+def kernel_scales(node: Node) -> np.ndarray | None:
+    """APSQ's scale per output and input channel (Guerra 2024, section 6.3), where the layer has them."""
+    return node.constant(2) if node.optional(2) is not None else None
+
+
+def weight_integers(node: Node) -> np.ndarray:
+    """The integers of constant weights, kernel scales not included; int64, shaped as the weights."""
+    return node.input(1).integer.integers(node.constant(1))
+
+
+def scaled_weights(node: Node, weights: np.ndarray) -> np.ndarray:
+    """Integers of the weights, times the kernel scales where there are any."""
+    scales = kernel_scales(node)
+    if scales is None:
+        return weights
+    inner = (1,) * (weights.ndim - 2)
+    return weights * scales.astype(np.int64).reshape(scales.shape[0], *inner, scales.shape[1])
+
+
+def largest_accumulator(node: Node) -> int:
+    """A bound on the magnitude of all accumulators, from the weights and the range of the input's codes."""
+    weights = np.abs(scaled_weights(node, weight_integers(node)))
+    return int(weights.reshape(len(weights), -1).sum(axis=1).max()) * largest_integer(node.input(0).encoding)
+
+
+def finish(node: Node, epilogue: Epilogue | None, accumulators: np.ndarray) -> np.ndarray:
+    """Codes of the output."""
+    return apply(epilogue, accumulators).astype(node.output.dtype)
