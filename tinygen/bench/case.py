@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygen.frontends.load import load_model
 from tinygen.frontends.memory import MemoryModel
+from tinygen.ir.encodings import Affine, Float32, Levels, Plain
 from tinygen.ir.graph import Graph
 from tinygen.ir.tensor import Tensor
 
@@ -73,9 +74,22 @@ def encoding_of(graph: Graph) -> str:
 
 
 def _pair(x: Tensor, weights: Tensor) -> str:
+    if not isinstance(x.encoding, Affine) or not isinstance(weights.encoding, Affine):
+        return f"{_word(x)} x {_word(weights)}"
     if x.dtype == weights.dtype:
         return x.dtype.name
     return f"{x.dtype.name}x{8 * weights.dtype.itemsize}"
+
+
+def _word(tensor: Tensor) -> str:
+    """`4-bit`, `binary`, `int8`: an encoding without its scales."""
+    match tensor.encoding:
+        case Levels(bits=bits):
+            return f"{bits}-bit"
+        case Affine() | Float32() | Plain():
+            return tensor.dtype.name
+        case encoding:
+            return str(encoding).partition(" scale")[0].partition(" x")[0]
 
 
 def samples_of(graph: Graph, seed: int = 0) -> list[list[np.ndarray]]:

@@ -62,6 +62,7 @@ def all_suites() -> tuple[Suite, ...]:
     """Every suite, in the order of their registration."""
     import tinygen.bench.generation
     import tinygen.bench.int8_kernels
+    import tinygen.bench.lowbit
     import tinygen.bench.models  # noqa: F401  (each registers its suite)
 
     return tuple(_SUITES.values())

@@ -1,0 +1,131 @@
+"""Suite `lowbit`: the same convolutions in every encoding of weights and activations, with random weights."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinygen.bench import layers
+from tinygen.bench.case import Case, case_of
+from tinygen.bench.layers import Window
+from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
+from tinygen.frontends.memory import MemoryModel
+from tinygen.frontends.names import c_name
+from tinygen.ir.encodings import Affine, Binary, Codebook, IntegerEncoding, Levels, PowerOfTwo, Ternary
+from tinygen.ir.epilogue import Epilogue, Rescale, Threshold
+from tinygen.ir.graph import Graph
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.tensor import Shape, Tensor
+
+SUITE = "lowbit"
+_ONE = (1.0,)
+_INT8, _BINARY = Affine("int8", _ONE, (-128,)), Binary(_ONE)
+_CODEBOOK = (-127, -96, -73, -55, -41, -28, -17, -7, 2, 12, 22, 34, 48, 64, 85, 120)
+"""Sixteen shared values, denser around zero as centroids of trained weights are."""
+_WANTED_DEVIATIONS = 2.5
+"""Half the range of output codes, in standard deviations of the accumulators."""
+
+
+@dataclass(frozen=True)
+class Coding:
+    """Encodings of one case.
+
+    Attributes:
+        label: in the case's name and the table.
+        x, w: of activations and weights; the output's is that of the input.
+        zeros: share of weights that are zero, for encodings that have it.
+    """
+
+    label: str
+    x: IntegerEncoding
+    w: IntegerEncoding
+    zeros: float = 0.0
+
+
+def _levels(bits: int, signed: bool) -> Levels:
+    return Levels(_ONE, bits=bits, signed=signed)
+
+
+_POWERS = PowerOfTwo(_ONE, exponents=7)
+CODINGS = (
+    Coding("w4a4", _levels(4, False), _levels(4, True)),
+    Coding("w2a2", _levels(2, False), _levels(2, True)),
+    Coding("w4a8", _INT8, _levels(4, True)),
+    Coding("w2a8", _INT8, _levels(2, True)),
+    Coding("w3a4", _levels(4, False), _levels(3, True)),
+    Coding("ternary", _INT8, Ternary(_ONE)),
+    Coding("binary-weights", _INT8, Binary(_ONE)),
+    Coding("power-of-two", _INT8, _POWERS),
+    *(Coding(f"power-of-two-z{zeros}", _INT8, _POWERS, zeros / 100) for zeros in (50, 70, 80, 90)),
+    Coding("codebook-16", _INT8, Codebook(_ONE, table=_CODEBOOK)),
+    Coding("xnor", _BINARY, _BINARY),
+)
+SHAPES = (
+    ("conv_3x3_64_64_16x16", (16, 16, 64), 64, Window((3, 3))),
+    ("conv_1x1_128_128_8x8", (8, 8, 128), 128, Window((1, 1))),
+)
+
+
+@suite(SUITE, "two convolutions as int8, in 4, 3 and 2 bits, ternary, binary, powers of two, codebook, xnor")
+def cases(options: SuiteOptions) -> SuiteCases:
+    found = []
+    for name, image, filters, window in SHAPES:
+        text = f"{window.kernel[0]}x{window.kernel[1]} {image[2]}->{filters} @{image[0]}x{image[1]}"
+        found.append(_case(f"{name}_int8", layers.conv_2d(f"{name}_int8", image, filters, window), f"{text} int8"))
+        for coding in CODINGS:
+            title = f"{name}_{coding.label}"
+            found.append(_case(title, integer_conv_2d(title, image, filters, window, coding), f"{text} {coding.label}"))
+    return SuiteCases(found)
+
+
+def _case(name: str, model: MemoryModel, shape: str) -> Case:
+    return case_of(SUITE, name, model, shape)
+
+
+def integer_conv_2d(name: str, image: Shape, filters: int, window: Window, coding: Coding) -> MemoryModel:
+    """A convolution with random weights, whose output is spread over the codes of the input's encoding."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    height, width, channels = image
+    shape = (filters, *window.kernel, channels)
+    codes = _weights(coding, shape, rng)
+    x = Tensor("x", (1, *image), coding.x)
+    w = Tensor("weights", shape, coding.w, codes)
+    y = Tensor("y", (1, *window.output(height, width), filters), coding.x)
+    integers = coding.w.integers(codes).reshape(filters, -1).astype(np.float64)
+    op = IntegerConv2D(
+        name="conv", inputs=("x", "weights"), outputs=("y",), padding=window.padding, stride=window.stride,
+        epilogue=_epilogue(coding.x, integers, rng),
+    )  # fmt: skip
+    graph = Graph(c_name(name), {t.name: t for t in (x, w, y)}, (op,), ("x",), ("y",))
+    graph.validate()
+    return MemoryModel(graph, f"{name} (random weights)")
+
+
+def _weights(coding: Coding, shape: Shape, rng: np.random.Generator) -> np.ndarray:
+    """Uniform over the encoding's codes; zeros only as many as asked for."""
+    low, high = coding.w.code_range
+    codes = rng.integers(low, high + 1, shape)
+    if isinstance(coding.w, PowerOfTwo):
+        codes = rng.integers(1, high + 1, shape) * rng.choice([-1, 1], shape)
+        codes = np.where(rng.random(shape) < coding.zeros, 0, codes)
+    return codes.astype(coding.w.dtype)
+
+
+def _epilogue(x: IntegerEncoding, weights: np.ndarray, rng: np.random.Generator) -> Epilogue:
+    """What spreads the accumulators of uniform random codes of `x` over those codes; weights [filters, taps]."""
+    low, high = x.code_range
+    integers = x.integers(np.arange(low, high + 1).astype(x.dtype)).astype(np.float64)
+    centre = weights.sum(axis=1) * integers.mean()
+    deviation = np.sqrt((weights**2).sum(axis=1)) * integers.std()
+    if isinstance(x, Binary):
+        cuts = np.round(centre + rng.uniform(-0.5, 0.5, len(weights)) * deviation).astype(np.int64)
+        signs = rng.choice([1, -1], len(weights))
+        return Threshold(tuple((int(t),) for t in signs * cuts), tuple(signs.tolist()))
+    factor = (high - low) / 2 / _WANTED_DEVIATIONS / deviation
+    shift = 30 - np.ceil(np.log2(factor)).astype(np.int64)
+    multiplier = np.round(factor * 2.0**shift).astype(np.int64)
+    middle = np.int64((low + high + 1) // 2) << shift
+    offset = middle - np.round(centre).astype(np.int64) * multiplier + (np.int64(1) << (shift - 1))
+    return Rescale(tuple(multiplier.tolist()), tuple(offset.tolist()), tuple(shift.tolist()), low, high)
