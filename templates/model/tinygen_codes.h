@@ -27,6 +27,12 @@ static inline int32_t tg_rescale(int32_t x, int32_t multiplier, int64_t offset, 
     return scaled < low ? low : scaled > high ? high : (int32_t)scaled;
 }
 
+/* The 64 bits of two words. */
+static inline int64_t tg_join(int32_t high, int32_t low)
+{
+    return (int64_t)(((uint64_t)(uint32_t)high << 32) | (uint32_t)low);
+}
+
 /* How many of `count` rising thresholds x reaches. */
 static inline int32_t tg_steps(int32_t x, const int32_t *thresholds, int32_t count)
 {

@@ -119,6 +119,13 @@ static inline int8_t tg_saturate_s8(int32_t x)
 #endif
 }
 
+/* x held within 0 .. 2^bits - 1; bits must be a constant. */
+#if TG_HAVE_DSP
+#define tg_saturate_unsigned(x, bits) __builtin_arm_usat(x, bits)
+#else
+#define tg_saturate_unsigned(x, bits) tg_clamp(x, 0, (1 << (bits)) - 1)
+#endif
+
 /* sum + a.low * b.low + a.high * b.high */
 static inline int32_t tg_smlad(uint32_t a, uint32_t b, int32_t sum)
 {
@@ -163,6 +170,16 @@ static inline uint32_t tg_add_pairs(uint32_t a, uint32_t b)
     return (uint32_t)__sadd16((int16x2_t)a, (int16x2_t)b);
 #else
     return ((a + b) & 0xFFFFU) | ((a & 0xFFFF0000U) + (b & 0xFFFF0000U));
+#endif
+}
+
+/* a - b in both halves. */
+static inline uint32_t tg_ssub16(uint32_t a, uint32_t b)
+{
+#if TG_HAVE_DSP
+    return (uint32_t)__ssub16((int16x2_t)a, (int16x2_t)b);
+#else
+    return ((a - b) & 0xFFFFU) | ((a & 0xFFFF0000U) - (b & 0xFFFF0000U));
 #endif
 }
 
@@ -224,6 +241,27 @@ TG_INLINE void tg_spread(uint32_t *to, const int8_t *from, int32_t count, int32_
         const uint32_t word = tg_load32(from);
         to[0] = tg_sxtb16(word);
         to[stride] = tg_sxtb16_odd(word);
+    }
+}
+
+/* The same for codes from 0 to 255. */
+TG_INLINE void tg_spread_unsigned(uint32_t *to, const int8_t *from, int32_t count, int32_t stride)
+{
+    for (int32_t i = 0; i < count; i += 4, to += 2 * stride) {
+        const uint32_t word = tg_load32(from + i);
+        to[0] = word & 0x00FF00FFU;
+        to[stride] = (word >> 8) & 0x00FF00FFU;
+    }
+}
+
+/* The same for levels from 0 to `largest`, of which the integers are 2 * level - largest. */
+TG_INLINE void tg_spread_levels(uint32_t *to, const int8_t *from, int32_t count, int32_t stride, int32_t largest)
+{
+    const uint32_t offset = (uint32_t)largest * 0x10001U;
+    for (int32_t i = 0; i < count; i += 4, to += 2 * stride) {
+        const uint32_t word = tg_load32(from + i);
+        to[0] = tg_ssub16((word << 1) & 0x01FE01FEU, offset);
+        to[stride] = tg_ssub16((word >> 7) & 0x01FE01FEU, offset);
     }
 }
 

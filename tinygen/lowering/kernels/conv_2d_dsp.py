@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.lowering.kernels.support.packing import pack_dot_blocks
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.kernels.support.sums import LinearSum, fit_sum
@@ -28,9 +30,50 @@ _AHEAD = 8
 _MAC, _OUTPUT, _SPREAD, _COPY, _GATHER = 0.48, 6.0, 1.35, 2.0, 4.0
 
 
-def _conv(node: Node) -> Node:
-    """The convolution itself, where an addition is joined to it."""
-    return node.op.convolution(node) if isinstance(node.op, Conv2DAdd) else node
+Convolution = Conv2D | IntegerConv2D
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A convolution made ready for these kernels.
+
+    Attributes:
+        node: the layer; its operator has geometry and groups.
+        ending: what becomes of sums.
+        weights: int8 [O, KH, KW, I].
+        context: template values of how codes are read and written.
+        stem: of the C function's name.
+    """
+
+    node: Node
+    ending: Epilogue
+    weights: np.ndarray
+    context: dict[str, Any]
+    stem: str
+    headers: tuple[str, ...] = _HEADERS
+
+    @property
+    def op(self) -> Convolution:
+        assert isinstance(self.node.op, Convolution)
+        return self.node.op
+
+    @property
+    def spare_words(self) -> int:
+        """Words of scratch behind the activations: read ahead, or written for a pixel that is none."""
+        return max(_AHEAD // 4, self.node.output.memory_dtype.itemsize)
+
+
+def _int8_job(node: Node) -> Job:
+    """What the job of an int8 layer in TFLite's scheme is; with the addition that may be joined to it."""
+    convolution = node.op.convolution(node) if isinstance(node.op, Conv2DAdd) else node
+    ending = epilogue(convolution, axis=0)
+    assert ending is not None
+    context = {
+        "source": "input", "spread": "tg_spread", "spread_extra": "", "fill": node.input(0).zero_point,
+        "y_type": "int8_t", "packed_output": False, "y_step": node.output.shape[3], "unsigned_bits": 0,
+        **_residual(node),
+    }  # fmt: skip
+    return Job(node, ending, node.constant(1), context, f"{node.op.KIND}_s8_dsp")
 
 
 def _matches(node: Node) -> bool:
@@ -39,18 +82,17 @@ def _matches(node: Node) -> bool:
     return node.output.dtype == np.int8 and node.input(1).is_constant and op.groups(node) == 1
 
 
-def _context(node: Node, ending: Epilogue, taps: int) -> dict[str, Any]:
-    op = node.op
-    assert isinstance(op, Conv2D)
-    rows, columns = op.geometry(node)
-    padded = rows.padded or columns.padded
+def _context(job: Job, taps: int) -> dict[str, Any]:
+    node = job.node
+    rows, columns = geometry = job.op.geometry(node)
+    fill = job.context["fill"] if rows.padded or columns.padded else 0
     return {
-        **window_context(node, op.geometry(node)),
-        **ending.context,
+        **window_context(node, geometry),
+        **job.ending.context,
+        **{key: value for key, value in job.context.items() if key != "fill"},
         "taps": taps,
         "span_h": (rows.kernel - 1) * rows.dilation + 1,
-        "input_zero": node.input(0).zero_point if padded else 0,
-        **_residual(node),
+        "input_zero": fill,
     }
 
 
@@ -78,14 +120,13 @@ def _inplace(node: Node, pointwise: bool) -> tuple[tuple[int, int], ...]:
     return (((3, 0),) if isinstance(node.op, Conv2DAdd) else ()) + (((0, 0),) if fits else ())
 
 
-def _constants(node: Node, ending: Epilogue) -> tuple[tuple[Constant, ...], tuple[int, int]]:
+def _constants(job: Job) -> tuple[tuple[Constant, ...], tuple[int, int]]:
     """Packed weights and channels; [filters, taps] after padding."""
-    weights = node.constant(1)
-    packed = pack_dot_blocks(weights.reshape(weights.shape[0], -1))
+    packed = pack_dot_blocks(job.weights.reshape(len(job.weights), -1))
     layout = f"{list(packed.shape)}, four filters pair by pair of taps"
-    linear = _sum(node)
+    linear = _sum(job.node)
     addends = linear.constants() if linear else ()
-    return (Constant("weights", packed.reshape(-1), layout), ending.constant(), *addends), packed.shape
+    return (Constant("weights", packed.reshape(-1), layout), job.ending.constant(), *addends), packed.shape
 
 
 def _blocks(total: int) -> list[int]:
@@ -96,30 +137,34 @@ def _blocks(total: int) -> list[int]:
 @kernel(Conv2D, name="conv_2d_s8_dsp_rows", family="tinygen", isa="dsp")
 def conv_2d_s8_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """Windows taken straight from widened rows: for several rows of a window, whole groups of four channels."""
+    return rows_plans(_int8_job(node)) if _matches(node) and takes_rows(node) else ()
+
+
+def takes_rows(node: Node) -> bool:
+    """Whether windows can be taken straight from widened rows."""
     op = node.op
-    assert isinstance(op, Conv2D)
+    assert isinstance(op, Convolution)
     depth = node.input(0).shape[3]
     rows, columns = op.geometry(node)
     too_far = columns.stride * depth * 2 > _FURTHEST
-    if not _matches(node) or depth % 4 or rows.kernel * columns.kernel == 1 or columns.dilation > 1 or too_far:
-        return ()
-    ending = epilogue(_conv(node), axis=0)
-    assert ending is not None
-    constants, packed = _constants(node, ending)
-    return [_rows_plan(node, size, packed, ending, constants) for size in _blocks(rows.output)]
+    return not (depth % 4 or rows.kernel * columns.kernel == 1 or columns.dilation > 1 or too_far)
 
 
-def _rows_plan(
-    node: Node, size: int, packed: tuple[int, int], ending: Epilogue, constants: tuple[Constant, ...]
-) -> KernelPlan:
+def rows_plans(job: Job) -> Sequence[KernelPlan]:
+    """Plans for a layer of which `takes_rows` says so."""
+    constants, packed = _constants(job)
+    rows, _ = job.op.geometry(job.node)
+    return [_rows_plan(job, size, packed, constants) for size in _blocks(rows.output)]
+
+
+def _rows_plan(job: Job, size: int, packed: tuple[int, int], constants: tuple[Constant, ...]) -> KernelPlan:
     """The plan that widens the input of `size` output rows at a time."""
-    op = node.op
-    assert isinstance(op, Conv2D)
-    rows, columns = geometry = op.geometry(node)
+    node = job.node
+    rows, columns = geometry = job.op.geometry(node)
     filters, taps = packed
     depth = node.input(0).shape[3]
     width = (columns.output - 1) * columns.stride + columns.kernel
-    context = _context(node, ending, taps)
+    context = _context(job, taps)
     buffer_rows = (size - 1) * rows.stride + context["span_h"]
     # The second pixel of the last pair of an odd row lies behind the buffer's end.
     slack = (columns.stride * depth // 2 if columns.output % 2 else 0) + _AHEAD // 4
@@ -128,7 +173,7 @@ def _rows_plan(
     pairs = rows.output * -(-columns.output // 2)
     return KernelPlan(
         template="conv_2d/conv_2d_s8_dsp_rows.c.j2",
-        stem=window_stem(f"{op.KIND}_s8_dsp", geometry),
+        stem=window_stem(job.stem, geometry),
         context=context
         | {
             "rows": size,
@@ -141,8 +186,8 @@ def _rows_plan(
         constants=constants,
         operands=_operands(node),
         inplace=_inplace(node, False),
-        scratch_bytes=8 * taps + 4 * (buffer_rows * pitch + slack) + 8,
-        headers=_HEADERS,
+        scratch_bytes=8 * taps + 4 * (buffer_rows * pitch + slack + job.spare_words),
+        headers=job.headers,
         cycles=node.output.shape[0]
         * (
             blocks * (buffer_rows * pitch * 2 + filters * taps) * _SPREAD
@@ -155,23 +200,21 @@ def _rows_plan(
 @kernel(Conv2D, name="conv_2d_s8_dsp", family="tinygen", isa="dsp")
 def conv_2d_s8_dsp(node: Node) -> Sequence[KernelPlan]:
     """Windows copied one by one into scratch (im2col): any shape; pointwise ones straight from the activations."""
-    if not _matches(node):
-        return ()
-    ending = epilogue(_conv(node), axis=0)
-    assert ending is not None
-    constants, packed = _constants(node, ending)
-    pixels = node.output.shape[1] * node.output.shape[2]
+    return windows_plans(_int8_job(node)) if _matches(node) else ()
+
+
+def windows_plans(job: Job) -> Sequence[KernelPlan]:
+    """Plans that copy windows into scratch."""
+    constants, packed = _constants(job)
+    pixels = job.node.output.shape[1] * job.node.output.shape[2]
     blocks = _blocks(pixels + pixels % 2)
-    return [_windows_plan(node, size, packed, ending, constants) for size in blocks if size % 2 == 0]
+    return [_windows_plan(job, size, packed, constants) for size in blocks if size % 2 == 0]
 
 
-def _windows_plan(
-    node: Node, size: int, packed: tuple[int, int], ending: Epilogue, constants: tuple[Constant, ...]
-) -> KernelPlan:
+def _windows_plan(job: Job, size: int, packed: tuple[int, int], constants: tuple[Constant, ...]) -> KernelPlan:
     """The plan that widens `size` windows at a time, an even number."""
-    op = node.op
-    assert isinstance(op, Conv2D)
-    rows, columns = geometry = op.geometry(node)
+    node = job.node
+    rows, columns = geometry = job.op.geometry(node)
     filters, taps = packed
     depth = node.input(0).shape[3]
     window = rows.kernel * columns.kernel
@@ -184,8 +227,8 @@ def _windows_plan(
     pixels = node.output.shape[1] * node.output.shape[2]
     return KernelPlan(
         template="conv_2d/conv_2d_s8_dsp.c.j2",
-        stem=window_stem(f"{op.KIND}_s8_dsp", geometry),
-        context=_context(node, ending, taps)
+        stem=window_stem(job.stem, geometry),
+        context=_context(job, taps)
         | {
             "pixels": size,
             "odd": pixels % 2 == 1,
@@ -193,12 +236,13 @@ def _windows_plan(
             "segment": segment,
             "whole_rows": whole_rows,
             "gathers": gathers,
+            "spare_words": job.spare_words,
         },
         constants=constants,
         operands=_operands(node),
-        scratch_bytes=8 * taps + 2 * taps * size + _AHEAD + (taps if gathers else 0),
+        scratch_bytes=8 * taps + 2 * taps * size + 4 * job.spare_words + (taps if gathers else 0),
         inplace=_inplace(node, pointwise),
-        headers=_HEADERS,
+        headers=job.headers,
         cycles=node.output.shape[0]
         * (
             pixels * (taps * filling + filters * (taps * _MAC + _OUTPUT))

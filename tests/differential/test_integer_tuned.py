@@ -1,0 +1,70 @@
+"""Every variant of the multiplying kernels on integer codes, against the operators' meaning."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.support import integer_layers as layers
+from tests.support.board_batch import M4, M7
+from tests.support.integer_layers import BINARY, INT8, INT32, OUTPUTS, TERNARY, Layer, affine, levels
+from tests.support.variants import DSP, check_variants
+from tests.targets.tools import requires_tool
+from tinygen.lowering.select import choose
+
+ACTIVATIONS = (
+    affine(-128),
+    affine(5),
+    TERNARY,
+    *(levels(b) for b in (2, 3, 4, 7, 8)),
+    *(levels(b, True) for b in (2, 4, 8)),
+)
+WEIGHTS = (INT8, BINARY, TERNARY, layers.POWERS, levels(4, True), levels(2, True), levels(7, True), layers.codebook(16))
+
+
+def convolutions(count: int, seed: int) -> list[Layer]:
+    """Odd and even sizes, whole and broken words of channels; encodings in turn."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for i in range(count):
+        channels = int(rng.choice([1, 3, 4, 8, 12, 20, 33]))
+        kernel = (int(rng.integers(1, 5)), int(rng.integers(1, 5))) if rng.random() < 0.8 else (1, 1)
+        found.append(
+            layers.conv(
+                f"c{seed}_{i}", (int(rng.integers(5, 9)), int(rng.integers(5, 10)), channels),
+                int(rng.choice([1, 3, 4, 8, 35, 64])), kernel, x=ACTIVATIONS[i % len(ACTIVATIONS)],
+                w=WEIGHTS[int(rng.integers(len(WEIGHTS)))], y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
+                stride=(int(rng.integers(1, 3)), int(rng.integers(1, 3))), same=bool(rng.random() < 0.6),
+                dilation=(int(rng.integers(1, 3)), 1) if rng.random() < 0.2 else (1, 1),
+                shared=bool(rng.random() < 0.3), seed=i,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _check(found: list[Layer], **options: object) -> int:
+    return check_variants([one.graph for one in found], [one.feeds for one in found], most=3, **options)  # type: ignore[arg-type]
+
+
+def test_convolutions() -> None:
+    assert _check(convolutions(33, 1)) >= 60
+
+
+@pytest.mark.long
+def test_many_convolutions() -> None:
+    for seed in range(2, 8):
+        _check(convolutions(44, seed))
+
+
+@requires_tool("arm-none-eabi-gcc")
+def test_with_gcc() -> None:
+    _check(convolutions(11, 9), host=False, compiler="gcc", cores=((M7, (*DSP, "dual-issue")), (M4, DSP)))
+
+
+@pytest.mark.parametrize("x", ACTIVATIONS, ids=str)
+def test_is_chosen(x: layers.IntegerEncoding) -> None:
+    """Whole words of channels run in the multiplying kernels, whatever the output."""
+    for y in (*OUTPUTS, INT32):
+        layer = layers.conv("one", (6, 6, 8), 8, (3, 3), x=x, w=TERNARY, y=y, seed=3)
+        choice = choose(layer.graph.node(layer.graph.ops[0]), "tinygen", DSP)
+        assert "dsp" in choice.kernel.name

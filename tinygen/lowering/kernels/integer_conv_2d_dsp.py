@@ -1,0 +1,48 @@
+"""Convolutions on integer codes with the multiplying kernels of CONV_2D for Armv7E-M."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygen.ir.encodings import Levels
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.lowering.kernels.conv_2d_dsp import Job, rows_plans, takes_rows, windows_plans
+from tinygen.lowering.kernels.support.codes import kind_of
+from tinygen.lowering.kernels.support.integer_layer import integer_layer
+from tinygen.lowering.plan import KernelPlan, kernel
+
+_HEADERS = ("tinygen_codes.h", "tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h")
+
+
+def _job(node: Node) -> Job | None:
+    op = node.op
+    assert isinstance(op, IntegerConv2D)
+    layer = integer_layer(node, op.epilogue) if op.groups(node) == 1 else None
+    if layer is None:
+        return None
+    stem = f"conv_2d_{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}_dsp"
+    weights = layer.weights.astype(np.int8)
+    return Job(node, layer.epilogue, weights, layer.context | {"residual": None}, stem, _HEADERS)
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_dsp_rows", family="tinygen", isa="dsp")
+def integer_conv_2d_dsp_rows(node: Node) -> Sequence[KernelPlan]:
+    """Windows taken straight from widened rows."""
+    job = _job(node) if takes_rows(node) else None
+    return rows_plans(job) if job else ()
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_dsp", family="tinygen", isa="dsp")
+def integer_conv_2d_dsp(node: Node) -> Sequence[KernelPlan]:
+    """Windows copied one by one into scratch."""
+    op = node.op
+    assert isinstance(op, IntegerConv2D)
+    rows, columns = op.geometry(node)
+    x = node.input(0).encoding
+    if isinstance(x, Levels) and x.signed and (rows.padded or columns.padded):
+        return ()  # windows are padded with codes, and none of these is zero
+    job = _job(node)
+    return windows_plans(job) if job else ()

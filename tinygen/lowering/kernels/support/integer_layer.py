@@ -1,0 +1,208 @@
+"""Layers on integer codes as the multiplying kernels take them: int8 weights, codes as they lie, an epilogue.
+
+Channels whose codes fall as the accumulator rises get their weights negated, so that all rise. Epilogues become the
+forms of kernels/requantize.j2: `sign` for a bit, `fused` (multiply-add and saturate) where that is proven to equal the
+epilogue on every accumulator that can occur, else `steps` or `rescale`, which are the epilogues as they are written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.encodings import Affine, Binary, Levels, Ternary
+from tinygen.ir.epilogue import Epilogue as Ending
+from tinygen.ir.epilogue import Rescale, Threshold
+from tinygen.ir.ops import integer_mac
+from tinygen.ir.ops.base import Node
+from tinygen.ir.tensor import Tensor
+from tinygen.lowering.ctypes import ctype
+from tinygen.lowering.kernels.support.codes import pixel_elements
+from tinygen.lowering.kernels.support.requantize import Epilogue
+from tinygen.lowering.kernels.support.staircase import fit
+
+_NEVER = 2**31 - 1
+_FEW = 255
+"""Codes of an output up to which a fit is tried."""
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerLayer:
+    """A layer with weights and epilogue made ready.
+
+    Attributes:
+        weights: integers [O, ...], int64; those of falling channels negated.
+        epilogue: with the biases that the codes' zero point makes.
+        context: template values of input and output.
+    """
+
+    weights: np.ndarray
+    epilogue: Epilogue
+    context: dict[str, Any]
+
+
+def integer_layer(node: Node, epilogue: Ending | None) -> IntegerLayer | None:
+    """None where the multiplying kernels do not reach: other encodings of activations, wide weights, kernel scales."""
+    x = _activations(node.input(0))
+    if x is None or not node.input(1).is_constant or integer_mac.kernel_scales(node) is not None:
+        return None
+    weights = integer_mac.weight_integers(node)
+    falling = _falling(epilogue, len(weights))
+    weights = np.where(falling.reshape(-1, *[1] * (weights.ndim - 1)), -weights, weights)
+    if weights.min(initial=0) < -128 or weights.max(initial=0) > 127:
+        return None
+    flat = weights.reshape(len(weights), -1)
+    lows, highs = _reachable(node.input(0), flat)
+    rising = _rising(epilogue, len(weights))
+    finished = _epilogue(rising, lows, highs, node.output, -x["zero"] * flat.sum(axis=1))
+    context = {key: value for key, value in x.items() if key != "zero"} | _output(node.output)
+    return IntegerLayer(weights, finished, context)
+
+
+def _activations(x: Tensor) -> dict[str, Any] | None:
+    """How codes are widened to what is multiplied, and what that leaves of the zero point."""
+    match x.encoding:
+        case Affine(storage="int8"):
+            zero = x.zero_point
+            return {"spread": "tg_spread", "spread_extra": "", "fill": zero, "zero": zero, **_pointer(x)}
+        case Ternary():
+            return {"spread": "tg_spread", "spread_extra": "", "fill": 0, "zero": 0, **_pointer(x)}
+        case Levels(signed=False):
+            wide = "tg_spread_unsigned" if x.encoding.bits == 8 else "tg_spread"
+            return {"spread": wide, "spread_extra": "", "fill": 0, "zero": 0, **_pointer(x)}
+        case Levels():
+            largest = 2**x.encoding.bits - 1
+            return {"spread": "tg_spread_levels", "spread_extra": f", {largest}", "fill": 0, "zero": 0, **_pointer(x)}
+        case _:
+            return None
+
+
+def _pointer(x: Tensor) -> dict[str, Any]:
+    """Templates read int8_t; codes of another type are taken as such."""
+    return {"source": "input" if x.dtype == np.int8 else "codes"}
+
+
+def _output(y: Tensor) -> dict[str, Any]:
+    packed = isinstance(y.encoding, Binary)
+    return {"y_type": ctype(y.memory_dtype), "packed_output": packed, "y_step": pixel_elements(y)}
+
+
+def _reachable(x: Tensor, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least and largest accumulator per channel; taps outside the input are 0, which may be neither end."""
+    low, high = x.integer.code_range
+    ends = x.integer.integers(np.array([low, high]).astype(x.dtype))
+    least, largest = min(int(ends[0]), 0), max(int(ends[1]), 0)
+    positive, negative = np.maximum(weights, 0).sum(axis=1), np.minimum(weights, 0).sum(axis=1)
+    return positive * least + negative * largest, positive * largest + negative * least
+
+
+def _falling(epilogue: Ending | None, channels: int) -> np.ndarray:
+    match epilogue:
+        case Rescale():
+            return np.broadcast_to(np.array(epilogue.multiplier) < 0, channels)
+        case Threshold():
+            return np.broadcast_to(np.array(epilogue.sign) < 0, channels)
+        case None:
+            return np.zeros(channels, bool)
+
+
+def _rising(epilogue: Ending | None, channels: int) -> Ending | None:
+    """The epilogue of negated accumulators where they fall; one entry per channel."""
+    match epilogue:
+        case Rescale():
+            multiplier, offset, shift = (
+                tuple(np.broadcast_to(np.array(v, np.int64), channels).tolist())
+                for v in (epilogue.multiplier, epilogue.offset, epilogue.shift)
+            )
+            return replace(epilogue, multiplier=tuple(abs(m) for m in multiplier), offset=offset, shift=shift)
+        case Threshold():
+            rows = epilogue.thresholds * (channels if len(epilogue.thresholds) == 1 else 1)
+            return Threshold(rows)
+        case None:
+            return None
+
+
+def _epilogue(rising: Ending | None, lows: np.ndarray, highs: np.ndarray, y: Tensor, bias: np.ndarray) -> Epilogue:
+    match rising:
+        case None:
+            return _write({"form": "none"}, bias, "bias")
+        case Threshold() if isinstance(y.encoding, Binary):
+            # Never and always are as far as sums can be, so that a bias takes them.
+            cuts = np.clip(np.array(rising.thresholds, np.int64)[:, 0], lows - 1, highs + 1)
+            return _write({"form": "sign"}, bias - cuts, "bias less threshold")
+        case Rescale() | Threshold():
+            return _fused(rising, lows, highs, bias) or _as_written(rising, bias)
+
+
+def _write(context: dict[str, Any], start: np.ndarray, layout: str, **columns: np.ndarray) -> Epilogue:
+    """Rows of one bias and further words; columns with one value for all channels become literals."""
+    words, names = [start.astype(np.int64)], [layout]
+    literals = []
+    for name, values in columns.items():
+        if np.all(values == values[0]):
+            context[name] = int(values[0])
+            literals.append(name)
+        else:
+            context[name] = len(words)
+            words.append(values.astype(np.int64))
+            names.append(name)
+    context |= {"words": len(words), "literals": literals, "unit": 1, "output_zero": 0}
+    return Epilogue(context, np.stack(words, axis=1), ", ".join(names))
+
+
+def _saturation(low: int, high: int) -> dict[str, Any]:
+    bits = (high + 1).bit_length() - 1
+    unsigned = low == 0 and high + 1 == 2**bits
+    return {"low": low, "high": high, "clamped": (low, high) != (-128, 127), "unsigned_bits": bits if unsigned else 0}
+
+
+def _fused(rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray, bias: np.ndarray) -> Epilogue | None:
+    low, high = rising.code_range
+    if high - low > _FEW:
+        return None
+    real = _scales(rising, lows, highs)
+    if real is None:
+        return None
+    found = fit(rising.apply, real, lows, highs, low, high)
+    if found is None:
+        return None
+    return _write(
+        {"form": "fused", **_saturation(low, high)}, bias + found.moved, "bias",
+        multiplier=found.multiplier, offset=found.offset, shift=np.array([found.shift]),
+    )  # fmt: skip
+
+
+def _scales(rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray) -> np.ndarray | None:
+    """Codes per accumulator and channel, about; None where steps are too uneven for a line."""
+    if isinstance(rising, Rescale):
+        pairs = zip(rising.multiplier, rising.shift, strict=True)
+        return np.array([max(multiplier, 1) / 2.0**shift for multiplier, shift in pairs])
+    rows = np.array(rising.thresholds, np.int64)
+    if rows.shape[1] < 3:
+        return None
+    # A line through the steps that can be reached; where there are less than two, any that misses them.
+    slopes = []
+    for row, low, high in zip(rows, lows, highs, strict=True):
+        met = row[(row > low) & (row <= high)]
+        span = int(met[-1] - met[0]) if len(met) > 1 else 0
+        slopes.append((len(met) - 1) / span if span else 1.0 / max(int(high - low), 4))
+    return np.array(slopes)
+
+
+def _as_written(rising: Rescale | Threshold, bias: np.ndarray) -> Epilogue:
+    if isinstance(rising, Threshold):
+        rows = np.minimum(np.array(rising.thresholds, np.int64), _NEVER)
+        context: dict[str, Any] = {
+            "form": "steps", "steps": rows.shape[1], "words": 1 + rows.shape[1], "literals": [], "unit": 1,
+            "output_zero": 0,
+        }  # fmt: skip
+        return Epilogue(context, np.column_stack([bias, rows]), "bias, thresholds")
+    offset = np.array(rising.offset, np.int64)
+    low_words = (offset & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
+    return _write(
+        {"form": "rescale", "low": rising.low, "high": rising.high}, bias, "bias",
+        multiplier=np.array(rising.multiplier), offset_low=low_words, offset_high=offset >> 32,
+        shift=np.array(rising.shift),
+    )  # fmt: skip
