@@ -1,0 +1,209 @@
+"""What all quantizers share: the base quantizer Q_k, the straight-through estimator, the two interfaces.
+
+Rounding is half up everywhere, floor(x + 0.5), computed in float64: the code of a value is then the number of
+decision boundaries b with value >= b, without exception, and a firmware that compares integers with thresholds
+agrees with the training code. (``torch.round`` rounds halves to even, which no single rule on thresholds gives.)
+
+Equations are those of L. E. Guerra Fernandez, "Efficient Deep Neural Networks Aimed for Resource Constrained
+Embedded Devices", thesis, Monash, 2024, unless another source is named.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tinygen.errors import ModelError, UnsupportedError
+from tinygen.ir.encodings import IntegerEncoding
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, surrogate: Tensor, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return gradients[0], None
+
+
+def straight_through(surrogate: Tensor, value: Tensor) -> Tensor:
+    """`value`, bit for bit, with the gradient that `surrogate` would have (same shape)."""
+    if not (torch.is_grad_enabled() and surrogate.requires_grad):
+        return value
+    return _StraightThrough.apply(surrogate, value)
+
+
+def round_half_up(x: Tensor) -> Tensor:
+    """floor(x + 0.5); of float64 values, so that no tie is made or lost by the addition."""
+    return torch.floor(x.double() + 0.5)
+
+
+def base_quantize(x: Tensor, bits: int) -> Tensor:
+    """Q_k(x) = round((2^k - 1) x) / (2^k - 1) (5.2, 6.3); the gradient passes where |x| <= 1 (5.3).
+
+    Args:
+        x: any shape, values in [0, 1].
+        bits: k, 1 to 16.
+    """
+    steps = 2 ** check_bits("Q_k", bits, 1, 16) - 1
+    value = (round_half_up(x.detach().double() * steps) / steps).to(x.dtype)
+    return straight_through(torch.clamp(x, -1.0, 1.0), value)
+
+
+def check_bits(what: str, bits: int, low: int, high: int) -> int:
+    """`bits`, when it lies in low..high.
+
+    Raises:
+        UnsupportedError: it does not.
+    """
+    if not low <= bits <= high:
+        raise UnsupportedError(f"{bits} bits asked for", where=what, fix=f"Use {low} to {high} bits.")
+    return bits
+
+
+def check_choice(what: str, value: str, choices: tuple[str, ...]) -> str:
+    """`value`, when it is one of `choices`.
+
+    Raises:
+        UnsupportedError: it is not.
+    """
+    if value not in choices:
+        raise UnsupportedError(f"{value!r} asked for", where=what, fix=f"Use one of {', '.join(choices)}.")
+    return value
+
+
+def channel_view(scale: Tensor, like: Tensor) -> Tensor:
+    """A vector of one value per output channel, [O], shaped so that it multiplies `like` [O, ...]."""
+    return scale.reshape(-1, *(1,) * (like.dim() - 1))
+
+
+def group_mean(x: Tensor, scaling: str) -> Tensor:
+    """Mean over the layer (a scalar) or over each output channel ([O, 1, ...]), in float64."""
+    if scaling == "layer":
+        return x.double().mean()
+    return channel_view(x.double().flatten(1).mean(1), x)
+
+
+@dataclass(frozen=True)
+class WeightCodes:
+    """A weight tensor in codes: weights = scale * integers.
+
+    Attributes:
+        codes: as the encoding stores them; shape of the weights.
+        integers: what the codes stand for, kernel scales (APSQ) included; shape of the weights, float64.
+        scale: a scalar, or [O, 1, ...]; float32.
+    """
+
+    codes: Tensor
+    integers: Tensor
+    scale: Tensor
+
+
+class WeightQuantizer(nn.Module, ABC):
+    """Weights [O, I, height, width] or [O, I] in, the same shape out, of values that an encoding can hold.
+
+    The output is scale * integers, in one float32 multiplication: what `codes` returns stands for it exactly.
+    """
+
+    def prepare(self, shape: torch.Size) -> None:
+        """Called once by the layer with the shape of its weights, for quantizers that keep state of that shape."""
+
+    @abstractmethod
+    def parts(self, weights: Tensor) -> WeightCodes:
+        """Codes, integers and scale of the weights (detached)."""
+
+    @abstractmethod
+    def encoding(self, weights: Tensor, scale: tuple[float, ...], axis: int | None) -> IntegerEncoding:
+        """The encoding of these weights, of these scales: one (axis None), or one per output channel (axis 0)."""
+
+    def surrogate(self, weights: Tensor) -> Tensor:
+        """What the gradient is taken of in place of the output; the weights themselves unless overridden."""
+        return weights
+
+    def forward(self, weights: Tensor) -> Tensor:
+        parts = self.parts(weights.detach())
+        value = parts.integers.to(weights.dtype) * parts.scale.to(weights.dtype)
+        return straight_through(self.surrogate(weights), value)
+
+    def codes(self, weights: Tensor) -> tuple[np.ndarray, IntegerEncoding]:
+        """Codes (shape of the weights) and encoding, such that scale * encoding.integers(codes) is the output.
+
+        Raises:
+            ModelError: a weight is not finite.
+        """
+        if not bool(torch.isfinite(weights).all()):
+            raise ModelError(
+                "a weight is infinite or not a number", where=type(self).__name__, fix="Train again with a lower rate."
+            )
+        parts = self.parts(weights.detach())
+        axis = 0 if parts.scale.dim() else None
+        encoding = self.encoding(weights.detach(), tuple(float(s) for s in parts.scale.flatten().tolist()), axis)
+        return parts.codes.cpu().numpy().astype(encoding.dtype), encoding
+
+
+class ActivationQuantizer(nn.Module, ABC):
+    """Activations of any shape in, the same shape out, of values that one encoding per tensor can hold.
+
+    The output is found by counting: code = lowest_code + number of boundaries b with x >= b (a value that equals a
+    boundary belongs to the upper code). In evaluation boundaries and values depend on no input.
+
+    Attributes:
+        lowest_code: the code below the first boundary; 0 but for Affine8's -128.
+    """
+
+    lowest_code = 0
+
+    @abstractmethod
+    def range(self, x: Tensor | None = None) -> Tensor:
+        """[2] float64, what the grid spans: of `x` in training, the frozen one without `x`."""
+
+    @abstractmethod
+    def thresholds(self, span: Tensor) -> Tensor:
+        """The boundaries of the grid over `span`, float64, ascending."""
+
+    @abstractmethod
+    def levels(self, span: Tensor) -> tuple[Tensor, Tensor]:
+        """Integers (one more than thresholds, ascending) and their scale (float32 scalar)."""
+
+    @abstractmethod
+    def encoding(self) -> IntegerEncoding:
+        """The encoding of the output in evaluation."""
+
+    def surrogate(self, x: Tensor, span: Tensor) -> Tensor:
+        """What the gradient is taken of: `x` clipped to the span, so that it passes in the range, ends included."""
+        return torch.clamp(x, span[0].to(x.dtype), span[1].to(x.dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        span = self.range(x.detach() if self.training else None)
+        integers, scale = self.levels(span)
+        values = integers.to(x.dtype) * scale.to(x.dtype)
+        return straight_through(self.surrogate(x, span), values[self._count(x.detach(), span)])
+
+    def _count(self, x: Tensor, span: Tensor) -> Tensor:
+        return torch.bucketize(x, round_up(self.thresholds(span), x.dtype), right=True)
+
+    def codes(self, x: Tensor) -> tuple[np.ndarray, IntegerEncoding]:
+        """Codes (shape of `x`) and encoding of the output in evaluation."""
+        encoding = self.encoding()
+        count = self._count(x.detach(), self.range())
+        return (count.cpu().numpy() + self.lowest_code).astype(encoding.dtype), encoding
+
+    def boundaries(self) -> tuple[np.ndarray, IntegerEncoding]:
+        """The real values (float64, ascending) at which the code steps up, in evaluation, and the encoding.
+
+        code = lowest_code + number of boundaries b with x >= b, exactly, for float32 `x`.
+        """
+        return self.thresholds(self.range()).cpu().numpy().astype(np.float64), self.encoding()
+
+
+def round_up(thresholds: Tensor, dtype: torch.dtype) -> Tensor:
+    """The smallest values of `dtype` that are not below `thresholds`: comparing with either is the same."""
+    rounded = thresholds.to(dtype)
+    above = torch.nextafter(rounded, torch.full_like(rounded, torch.inf))
+    return torch.where(rounded.double() < thresholds, above, rounded)
