@@ -1,1 +1,21 @@
 """tinygen: compressed neural networks as C for microcontrollers, proved on a board."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tinygen.frontends.tg import save_tg as save
+
+_LAZY = {"save": ("tinygen.frontends.tg", "save_tg")}
+__all__ = ["save"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for only then: reading models needs NumPy, exporting them needs torch."""
+    import importlib
+
+    if name not in _LAZY:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    module, attribute = _LAZY[name]
+    return getattr(importlib.import_module(module), attribute)

@@ -22,7 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite or .tg file.")]
 Board = Annotated[str, typer.Option("--board", "-b", metavar="BOARD", help="See `tinygen boards`.")]
 Toolchain = Annotated[str | None, typer.Option(metavar="zig|gcc", help="Compiler; default: what the board prefers.")]
 Kernels = Annotated[str, typer.Option(metavar="tinygen|reference|cmsis-nn", help="Kernel family.")]

@@ -9,6 +9,7 @@ from tinygen.errors import ModelError, UnsupportedError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import check_c_name
 from tinygen.frontends.tflite import load_tflite
+from tinygen.frontends.tg import load_tg
 from tinygen.ir.graph import Graph
 
 
@@ -16,8 +17,8 @@ def load_model(path: Path | MemoryModel, name: str | None = None) -> Graph:
     """The Graph of a model file.
 
     Args:
-        path: a .tflite file, or a model made in memory.
-        name: C identifier for the model; by default made from the file's name.
+        path: a .tflite file, a .tg file (`tinygen.save`), or a model made in memory.
+        name: C identifier for the model; by default made from the file's name, or the one a .tg was saved with.
 
     Raises:
         ModelError, UnsupportedError: see the format's reader.
@@ -26,8 +27,13 @@ def load_model(path: Path | MemoryModel, name: str | None = None) -> Graph:
         return path.graph if name is None else replace(path.graph, name=check_c_name(name))
     if not path.is_file():
         raise ModelError("there is no such file", where=str(path))
-    if path.suffix.lower() != ".tflite":
+    checked = None if name is None else check_c_name(name)
+    suffix = path.suffix.lower()
+    if suffix == ".tg":
+        return load_tg(path, checked)
+    if suffix != ".tflite":
         raise UnsupportedError(
-            f"cannot tell what a '{path.suffix}' file holds", where=str(path), fix="tinygen reads .tflite models."
-        )
-    return load_tflite(path, None if name is None else check_c_name(name))
+            f"cannot tell what a '{path.suffix}' file holds", where=str(path),
+            fix="tinygen reads .tflite and .tg models.",
+        )  # fmt: skip
+    return load_tflite(path, checked)

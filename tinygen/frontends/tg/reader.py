@@ -1,0 +1,149 @@
+"""`.tg` to Graph. Trusts nothing in the file."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygen.errors import ModelError, TinygenError
+from tinygen.frontends.names import check_c_name
+from tinygen.frontends.tg.decode import Decoder
+from tinygen.frontends.tg.format import ARRAY_KINDS, FORMAT, STRUCTURE, VERSION, array_entry
+from tinygen.ir.graph import Graph
+from tinygen.ir.tensor import Tensor
+
+# What zipfile, json and NumPy raise when a file is not what it says, or nests without end.
+_DAMAGE = (
+    zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError,
+    RecursionError, NotImplementedError, RuntimeError,
+)  # fmt: skip
+
+
+def load_tg(path: Path, name: str | None = None) -> Graph:
+    """Reads a .tg file.
+
+    Args:
+        path: the file.
+        name: C identifier for the model; by default the name it was saved with.
+
+    Raises:
+        ModelError: the file cannot be read, is damaged, or was written by a newer version.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot be read ({error.strerror})", where=str(path)) from error
+    return read_tg(content, name, str(path))
+
+
+def read_tg(content: bytes, name: str | None = None, where: str = "model") -> Graph:
+    """The same from bytes; `where` names the file in errors."""
+    try:
+        graph = _graph(content)
+        if name is not None:
+            graph = replace(graph, name=name)
+        check_c_name(graph.name)
+        _check_tensors(graph)
+        graph.validate()
+    except TinygenError as error:
+        error.where = f"{where}: {error.where}" if error.where else where
+        raise
+    except _DAMAGE as error:
+        raise ModelError(
+            f"is damaged or no .tg file ({error})", where=where, fix="Check that the file was copied whole."
+        ) from error
+    return graph
+
+
+def _graph(content: bytes) -> Graph:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = _entries(archive)
+    if STRUCTURE not in entries:
+        raise ModelError(f"has no {STRUCTURE}")
+    structure = json.loads(entries.pop(STRUCTURE), object_pairs_hook=_object, parse_constant=_no_number)
+    if not isinstance(structure, dict) or structure.get("format") != FORMAT:
+        raise ModelError(f"{STRUCTURE} is not that of a tinygen graph")
+    if structure.get("version") != VERSION:
+        raise ModelError(
+            f"has version {structure.get('version')}, this tinygen reads version {VERSION}",
+            fix="Read it with the version of tinygen that wrote it, or save it again.",
+        )
+    arrays: list[np.ndarray] = []
+    while array_entry(len(arrays)) in entries:
+        entry = array_entry(len(arrays))
+        arrays.append(_array(entries.pop(entry), entry))
+    if entries:
+        raise ModelError(f"holds {', '.join(sorted(entries)[:3])}, which nothing refers to")
+    graph = Decoder(arrays).decode(structure.get("graph"), Graph, "graph")
+    assert isinstance(graph, Graph)
+    return graph
+
+
+def _entries(archive: zipfile.ZipFile) -> dict[str, bytes]:
+    """Content by name. Compressed entries are refused: a small file could then claim any amount of memory."""
+    infos = archive.infolist()
+    if any(info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size for info in infos):
+        raise ModelError("has compressed entries")
+    if len({info.filename for info in infos}) != len(infos):
+        raise ModelError("has two entries of one name")
+    return {info.filename: archive.read(info) for info in infos}
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ModelError(f"an object in {STRUCTURE} has a key twice")
+    return found
+
+
+def _no_number(text: str) -> float:
+    """Python's reader takes NaN and Infinity, which JSON has not."""
+    raise ModelError(f"{STRUCTURE} holds {text}")
+
+
+def _array(content: bytes, where: str) -> np.ndarray:
+    """A .npy file; its header is held against its length before anything is allocated."""
+    stream = io.BytesIO(content)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ModelError("is no .npy file of version 1.0", where=where)
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    if fortran or dtype.kind not in ARRAY_KINDS or dtype.byteorder == ">":
+        raise ModelError(f"holds {dtype}, not plain little-endian numbers row by row", where=where)
+    data = content[stream.tell() :]
+    if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != len(data):
+        raise ModelError(f"has {len(data)} bytes of data, its shape is {list(shape)} of {dtype}", where=where)
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+def _check_tensors(graph: Graph) -> None:
+    names = [op.name for op in graph.ops]
+    if len(set(names)) != len(names):
+        raise ModelError("two operators have one name")
+    for name in names:
+        # It becomes part of symbols in the C.
+        if not re.fullmatch(r"\w+", name, flags=re.ASCII):
+            raise ModelError(f"an operator cannot be called {name!r}")
+    for name in (*graph.inputs, *graph.outputs, *(name for op in graph.ops for name in (*op.inputs, *op.outputs))):
+        if name and name not in graph.tensors:
+            raise ModelError(f"there is no tensor '{name}'")
+    for key, tensor in graph.tensors.items():
+        _check_tensor(key, tensor)
+
+
+def _check_tensor(key: str, tensor: Tensor) -> None:
+    where = f"tensor '{key}'"
+    if tensor.name != key:
+        raise ModelError(f"is called '{tensor.name}' too", where=where)
+    if any(size < 1 for size in tensor.shape) or math.prod(tensor.shape) > 2**31:
+        raise ModelError(f"has shape {list(tensor.shape)}", where=where)
+    data = tensor.data
+    if data is not None and (data.shape != tensor.shape or data.dtype != tensor.dtype):
+        raise ModelError(f"is {tensor.describe()}, its array {data.dtype} {list(data.shape)}", where=where)

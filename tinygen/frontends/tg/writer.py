@@ -1,0 +1,92 @@
+"""Graph to `.tg`. Equal graphs give equal bytes."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygen.errors import TinygenError
+from tinygen.frontends.tg.format import ARRAY, ARRAY_KINDS, FLOAT, FORMAT, STRUCTURE, TYPE, VERSION, array_entry
+from tinygen.ir.graph import Graph
+
+# The oldest date a zip entry can bear: files do not change with the time they are written.
+_DATE = (1980, 1, 1, 0, 0, 0)
+_UNIX, _READABLE = 3, 0o644 << 16
+
+
+def save_tg(graph: Graph, path: Path | str) -> None:
+    """Writes a graph to a file that `tinygen build` and `load_model` take.
+
+    Args:
+        graph: what is saved; it is validated first.
+        path: ends in `.tg`.
+
+    Raises:
+        TinygenError: the graph is not valid, the name does not end in `.tg`, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".tg":
+        raise TinygenError(f"a graph is not saved as '{path.suffix}'", where=str(path), fix="Name a .tg file.")
+    content = write_tg(graph)
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise TinygenError(f"cannot be written ({error.strerror})", where=str(path)) from error
+
+
+def write_tg(graph: Graph) -> bytes:
+    """The bytes of the file."""
+    graph.validate()
+    arrays: list[np.ndarray] = []
+    structure = {"format": FORMAT, "version": VERSION, "graph": _encode(graph, arrays)}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        _add(archive, STRUCTURE, (json.dumps(structure, indent=1, allow_nan=False) + "\n").encode())
+        for index, array in enumerate(arrays):
+            _add(archive, array_entry(index), _npy(array))
+    return buffer.getvalue()
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    entry = zipfile.ZipInfo(name, _DATE)
+    entry.create_system, entry.external_attr = _UNIX, _READABLE
+    archive.writestr(entry, content)
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    np.lib.format.write_array(buffer, little.reshape(array.shape), version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _encode(value: Any, arrays: list[np.ndarray]) -> Any:
+    """A value as JSON; arrays are put aside."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, Enum):
+        return _encode(value.value, arrays)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else {FLOAT: str(float(value))}
+    if isinstance(value, np.ndarray) and value.dtype.kind in ARRAY_KINDS:
+        arrays.append(value)
+        return {ARRAY: len(arrays) - 1}
+    if isinstance(value, tuple | list):
+        return [_encode(item, arrays) for item in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _encode(item, arrays) for key, item in value.items()}
+    if is_dataclass(value):
+        named = {field.name: _encode(getattr(value, field.name), arrays) for field in fields(value) if field.init}
+        return {TYPE: type(value).__name__} | named
+    raise TinygenError(f"a {type(value).__name__} cannot be saved in a .tg file")
