@@ -1,0 +1,323 @@
+"""Folds everything between a multiply-accumulate and the next quantizer into one integer epilogue.
+
+Batch norm, scales, biases and ReLU are affine maps and clamps, so per output channel the real value in front of the
+quantizer is clip(gain * accumulator + offset, low, high): monotone. A code is then reached from one integer
+accumulator on (Umuroglu et al., "FINN", 2017, section 4.2.2), and this integer is computed in exact rational
+arithmetic: the parameters are floats, and every float is a fraction.
+
+    chain = Chain.start(channels).affine(x_scale).affine(w_scale, bias).batch_norm(...).relu()
+    folded = fold(chain, Uniform(scale, zero_point, low=0, high=15), Reach(least, largest))
+    folded.epilogue, folded.base, folded.wrong
+
+`fold` proves what it gives: `wrong` counts the accumulators within reach whose code differs, channel by channel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from fractions import Fraction
+
+import numpy as np
+
+from tinygen.errors import ModelError, UnsupportedError
+from tinygen.frontends.rescale_fit import Cuts, Reach, fit_rescale, threshold_of
+from tinygen.ir.epilogue import MOST_THRESHOLDS, Epilogue, Threshold
+
+__all__ = ["Boundaries", "Chain", "Folded", "Reach", "Rounding", "Uniform", "fold"]
+
+Values = float | Sequence[float] | np.ndarray
+"""One for all channels, or one per channel. Floats of any width are taken as the exact numbers they are."""
+
+FEW_THRESHOLDS = 3
+"""So many are compared faster than an accumulator is multiplied, shifted and clamped."""
+
+_Bound = Fraction | float
+"""A fraction, or an infinity."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """clip(gain * accumulator + offset, low, high) of every channel, in exact numbers."""
+
+    gain: tuple[Fraction, ...]
+    offset: tuple[Fraction, ...]
+    low: tuple[_Bound, ...]
+    high: tuple[_Bound, ...]
+
+    @staticmethod
+    def start(channels: int) -> Chain:
+        """The accumulator itself."""
+        return Chain(
+            (Fraction(1),) * channels, (Fraction(0),) * channels, (-math.inf,) * channels, (math.inf,) * channels
+        )
+
+    @property
+    def channels(self) -> int:
+        return len(self.gain)
+
+    def affine(self, gain: Values = 1.0, offset: Values = 0.0) -> Chain:
+        """gain * x + offset; gains may be negative or zero.
+
+        Raises:
+            ModelError: a value is not finite, or their count is neither 1 nor that of the channels.
+        """
+        return self._linear(self._exact(gain, "gain"), self._exact(offset, "offset"))
+
+    def divide(self, divisor: Values) -> Chain:
+        """x / divisor, exactly: a float's reciprocal is in general no float."""
+        divisors = self._exact(divisor, "divisor")
+        if not all(divisors):
+            raise ModelError("a divisor is zero")
+        return self._linear([1 / value for value in divisors], [Fraction(0)] * self.channels)
+
+    def _linear(self, gains: Sequence[Fraction], offsets: Sequence[Fraction]) -> Chain:
+        bounds = [self._map_bounds(c, gains[c], offsets[c]) for c in range(self.channels)]
+        return Chain(
+            tuple(a * g for a, g in zip(gains, self.gain, strict=True)),
+            tuple(a * o + b for a, o, b in zip(gains, self.offset, offsets, strict=True)),
+            tuple(low for low, _ in bounds),
+            tuple(high for _, high in bounds),
+        )
+
+    def _map_bounds(self, channel: int, gain: Fraction, offset: Fraction) -> tuple[_Bound, _Bound]:
+        if gain == 0:
+            return offset, offset
+        ends = [_affine(bound, gain, offset) for bound in (self.low[channel], self.high[channel])]
+        return (ends[0], ends[1]) if gain > 0 else (ends[1], ends[0])
+
+    def batch_norm(
+        self, mean: Values, variance: Values, epsilon: float, gamma: Values = 1.0, beta: Values = 0.0
+    ) -> Chain:
+        """gamma * (x - mean) / sqrt(variance + epsilon) + beta; the root in float64."""
+        spread = np.asarray(variance, np.float64) + epsilon
+        if not np.all(spread > 0):
+            raise ModelError("a batch normalization has a variance that is not positive")
+        centred = self.affine(1.0, -np.asarray(mean, np.float64))
+        return centred.divide(np.sqrt(spread)).affine(gamma, beta)
+
+    def clip(self, low: Values = -math.inf, high: Values = math.inf) -> Chain:
+        """min(max(x, low), high); infinities bound nothing."""
+        lows, highs = self._bounds(low), self._bounds(high)
+        if any(a > b for a, b in zip(lows, highs, strict=True)):
+            raise ModelError("a clamp's lower bound is above its upper bound")
+
+        def clamp(values: Sequence[_Bound]) -> tuple[_Bound, ...]:
+            return tuple(min(max(v, a), b) for v, a, b in zip(values, lows, highs, strict=True))
+
+        return replace(self, low=clamp(self.low), high=clamp(self.high))
+
+    def relu(self) -> Chain:
+        return self.clip(0.0)
+
+    def _spread(self, values: Values, what: str) -> list[float]:
+        flat = np.asarray(values, np.float64).reshape(-1)
+        if flat.size not in (1, self.channels):
+            raise ModelError(f"{flat.size} values of a {what} for {self.channels} channels")
+        return np.broadcast_to(flat, (self.channels,)).tolist()
+
+    def _exact(self, values: Values, what: str) -> list[Fraction]:
+        spread = self._spread(values, what)
+        if not all(math.isfinite(value) for value in spread):
+            raise ModelError(f"a {what} is not finite")
+        return [Fraction(value) for value in spread]
+
+    def _bounds(self, values: Values) -> list[_Bound]:
+        spread = self._spread(values, "clamp")
+        if any(math.isnan(value) for value in spread):
+            raise ModelError("a clamp's bound is not a number")
+        return [value if math.isinf(value) else Fraction(value) for value in spread]
+
+
+def _affine(bound: _Bound, gain: Fraction, offset: Fraction) -> _Bound:
+    if isinstance(bound, float):
+        return bound if gain > 0 else -bound
+    return bound * gain + offset
+
+
+class Rounding(Enum):
+    """How a quantizer makes integers."""
+
+    HALF_EVEN = "half_even"
+    """To the nearest, ties to the even one: ONNX, NumPy, torch."""
+    HALF_UP = "half_up"
+    """Ties towards plus infinity: floor(x + 1/2)."""
+    HALF_AWAY = "half_away"
+    """Ties away from zero: C's round()."""
+    HALF_TO_ZERO = "half_to_zero"
+    FLOOR = "floor"
+    CEIL = "ceil"
+    AWAY = "away"
+    """Away from zero."""
+    TO_ZERO = "to_zero"
+
+
+_HALF = Fraction(1, 2)
+# code k is reached at (distance below k, whether the point itself counts).
+_CUTS: dict[Rounding, Callable[[int], tuple[Fraction, bool]]] = {
+    Rounding.HALF_EVEN: lambda k: (_HALF, k % 2 == 0),
+    Rounding.HALF_UP: lambda k: (_HALF, True),
+    Rounding.HALF_AWAY: lambda k: (_HALF, k > 0),
+    Rounding.HALF_TO_ZERO: lambda k: (_HALF, k <= 0),
+    Rounding.FLOOR: lambda k: (Fraction(0), True),
+    Rounding.CEIL: lambda k: (Fraction(1), False),
+    Rounding.AWAY: lambda k: (Fraction(1), False) if k > 0 else (Fraction(0), True),
+    Rounding.TO_ZERO: lambda k: (Fraction(0), True) if k > 0 else (Fraction(1), False),
+}
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """code = clamp(round(x / scale + zero_point), low, high).
+
+    Attributes:
+        scale: positive.
+        zero_point: may be fractional (QONNX allows it).
+        low, high: codes, low < high.
+    """
+
+    scale: float
+    zero_point: float
+    low: int
+    high: int
+    rounding: Rounding = Rounding.HALF_EVEN
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.scale) and self.scale > 0 and math.isfinite(self.zero_point)):
+            raise ModelError(f"a quantizer has scale {self.scale} and zero point {self.zero_point}")
+        if self.low >= self.high:
+            raise ModelError(f"a quantizer has codes {self.low} to {self.high}")
+
+    def points(self) -> list[tuple[Fraction, bool]]:
+        """(real value from which on codes low + 1, low + 2, ... are given, whether it is included)."""
+        rule, scale, zero = _CUTS[self.rounding], Fraction(self.scale), Fraction(self.zero_point)
+        cuts = [(k, *rule(k)) for k in range(self.low + 1, self.high + 1)]
+        return [((k - below - zero) * scale, inclusive) for k, below, inclusive in cuts]
+
+
+@dataclass(frozen=True)
+class Boundaries:
+    """code = number of boundaries b with x >= b.
+
+    Attributes:
+        boundaries: ascending, finite; at least one.
+    """
+
+    boundaries: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        finite = all(math.isfinite(b) for b in self.boundaries)
+        if not self.boundaries or not finite or list(self.boundaries) != sorted(self.boundaries):
+            raise ModelError("a quantizer's boundaries are not finite and ascending")
+
+    @property
+    def low(self) -> int:
+        return 0
+
+    @property
+    def high(self) -> int:
+        return len(self.boundaries)
+
+    def points(self) -> list[tuple[Fraction, bool]]:
+        return [(Fraction(b), True) for b in self.boundaries]
+
+
+Quantizer = Uniform | Boundaries
+
+
+@dataclass(frozen=True)
+class Folded:
+    """An epilogue and what is proved of it.
+
+    Attributes:
+        epilogue: its codes plus `base` are the quantizer's.
+        wrong: accumulators within reach, over all channels, whose code is not the quantizer's; 0 is a proof that
+            there is none.
+        worst: the largest difference of codes among them.
+    """
+
+    epilogue: Epilogue
+    base: int
+    wrong: int = 0
+    worst: int = 0
+
+
+def fold(
+    chain: Chain, quantizer: Quantizer, reach: Reach, *, from_zero: bool = False, most_thresholds: int = 15
+) -> Folded:
+    """The epilogue that gives the quantizer's codes from accumulators.
+
+    Up to 3 boundaries become thresholds. More become a multiplication and a shift where that is proved to give the
+    same codes for all accumulators within reach; else up to `most_thresholds` thresholds; beyond them the
+    multiplication stays, with the count of codes that differ (ties that round to even are no linear function).
+
+    Args:
+        chain: from the accumulator to the quantizer.
+        quantizer: uniform, or any boundaries.
+        reach: least and largest accumulator per channel.
+        from_zero: codes of a Rescale count from 0, as those of a Threshold always do.
+        most_thresholds: per channel, where a multiplication is not exact; at most 255.
+
+    Raises:
+        ModelError: chain and reach disagree.
+        UnsupportedError: too many boundaries that are not evenly spaced, or numbers beyond 64 bits.
+    """
+    points = quantizer.points()
+    cuts = exact_cuts(chain, points, reach)
+    limit = min(most_thresholds, MOST_THRESHOLDS)
+    if len(points) <= min(FEW_THRESHOLDS, limit):
+        return Folded(threshold_of(cuts), quantizer.low)
+    if isinstance(quantizer, Boundaries):
+        if len(points) > MOST_THRESHOLDS:
+            raise UnsupportedError(f"a quantizer with {len(points) + 1} levels that are not evenly spaced")
+        return Folded(threshold_of(cuts), 0)
+    base = quantizer.low if from_zero else 0
+    fit = fit_rescale(cuts, [abs(g / Fraction(quantizer.scale)) for g in chain.gain], quantizer.low - base)
+    if fit.wrong and len(points) <= limit:
+        return Folded(threshold_of(cuts), quantizer.low)
+    return Folded(fit.rescale, base, fit.wrong, fit.worst)
+
+
+def thresholds(chain: Chain, quantizer: Quantizer, reach: Reach) -> Threshold:
+    """The same as thresholds, exact whatever the quantizer; codes count from 0.
+
+    Raises:
+        UnsupportedError: more than 255 boundaries.
+    """
+    points = quantizer.points()
+    if len(points) > MOST_THRESHOLDS:
+        raise UnsupportedError(f"{len(points)} thresholds per channel, more than {MOST_THRESHOLDS}")
+    return threshold_of(exact_cuts(chain, points, reach))
+
+
+def exact_cuts(chain: Chain, points: Sequence[tuple[Fraction, bool]], reach: Reach) -> Cuts:
+    """From which signed accumulator on each point is reached, clamped to just beyond the reach."""
+    if reach.channels != chain.channels:
+        raise ModelError(f"a reach of {reach.channels} channels for a chain of {chain.channels}")
+    rows = [_channel_cuts(chain, channel, points, reach) for channel in range(chain.channels)]
+    sign = np.array([-1 if gain < 0 else 1 for gain in chain.gain], np.int64)
+    return Cuts(np.array(rows, np.int64), sign, reach)
+
+
+def _channel_cuts(chain: Chain, channel: int, points: Sequence[tuple[Fraction, bool]], reach: Reach) -> list[int]:
+    """Of one channel: always reached is the least signed accumulator, never is one more than the largest."""
+    gain, offset = chain.gain[channel], chain.offset[channel]
+    low, high = chain.low[channel], chain.high[channel]
+    least, largest = reach.signed(channel, -1 if gain < 0 else 1)
+    # Falling channels are mirrored: sign * accumulator rises. All numbers over one denominator are integers.
+    shared = math.lcm(gain.denominator, offset.denominator, *(point.denominator for point, _ in points))
+    slope, start = int(abs(gain) * shared), int(offset * shared)
+    row = []
+    for point, inclusive in points:
+        # A gain of 0 makes both bounds the one value: one of the first two cases holds.
+        if low > point or (inclusive and low == point):
+            cut = least
+        elif high < point or (not inclusive and high == point):
+            cut = largest + 1
+        else:
+            distance = int(point * shared) - start
+            cut = -(-distance // slope) if inclusive else distance // slope + 1
+        row.append(min(max(cut, least), largest + 1))
+    return row
