@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygen.errors import ModelError, UnsupportedError
-from tinygen.frontends.folding import Boundaries, Chain, Reach, Rounding, Uniform, fold, thresholds
+from tinygen.frontends.folding import Boundaries, Chain, Reach, Rounding, Uniform, fold, fold_real, thresholds
 from tinygen.ir.epilogue import Rescale, Threshold
 
 ROUND = {
@@ -68,7 +68,7 @@ def quantized(quantizer: Uniform | Boundaries, x: Fraction) -> int:
     if isinstance(quantizer, Boundaries):
         return sum(x >= Fraction(b) for b in quantizer.boundaries)
     code = ROUND[quantizer.rounding](x / Fraction(quantizer.scale) + Fraction(quantizer.zero_point))
-    return min(max(code, quantizer.low), quantizer.high)
+    return min(max(code + quantizer.shift, quantizer.low), quantizer.high)
 
 
 def wanted_codes(
@@ -106,7 +106,7 @@ def cases(draw: st.DrawFn) -> tuple[list[list[tuple[str, float, float]]], Reach]
 
 quantizers = st.builds(
     Uniform, scale=positive, zero_point=st.sampled_from([0.0, -3.0, 0.5]), low=st.integers(-9, 0),
-    high=st.integers(1, 20), rounding=st.sampled_from(list(Rounding)),
+    high=st.integers(1, 20), rounding=st.sampled_from(list(Rounding)), shift=st.sampled_from([0, 1, -5]),
 )  # fmt: skip
 
 
@@ -188,6 +188,20 @@ def test_codes_from_zero() -> None:
     assert (folded.epilogue.low, folded.epilogue.high) == (0, 15)
 
 
+def test_output_without_a_quantizer() -> None:
+    """One scale: the accumulators. Several, and a bias: int32 codes within two of the real value's."""
+    reach = Reach(np.array([-5000, 3]), np.array([7000, 9]))
+    assert fold_real(Chain.start(2).affine(0.125), reach) == (None, 0.125)
+    chain = Chain.start(2).affine([0.3, -0.7], [11.0, -4.0]).relu()
+    epilogue, scale = fold_real(chain, reach)
+    assert epilogue is not None and not epilogue.problem(2)
+    for channel, codes in enumerate(given_codes(epilogue, reach)):
+        accumulators = np.arange(reach.low[channel], reach.high[channel] + 1)
+        wanted = np.maximum([0.3, -0.7][channel] * accumulators + [11.0, -4.0][channel], 0)
+        assert np.abs(codes - wanted / scale).max() <= 2
+    assert scale < 2111.5 / 2**30
+
+
 @pytest.mark.parametrize(
     ("reason", "make"),
     {
@@ -207,6 +221,10 @@ def test_codes_from_zero() -> None:
         ),
         "does not fit 64 bits": lambda: fold(
             Chain.start(1).affine(2.0**40), Uniform(1.0, 0, 0, 255), Reach(np.array([-9]), np.array([9]))
+        ),
+        "clamped differently per channel": lambda: fold_real(
+            Chain.start(2).relu().affine([1.0, 2.0], 1.0).affine(1.0, [0.0, 1.0]),
+            Reach(np.zeros(2, int), np.ones(2, int)),
         ),
         "not evenly spaced": lambda: fold(
             Chain.start(1), Boundaries(tuple(map(float, range(256)))), Reach(np.array([0]), np.array([9]))

@@ -19,14 +19,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 
 from tinygen.errors import ModelError, UnsupportedError
-from tinygen.frontends.rescale_fit import Cuts, Reach, fit_rescale, threshold_of
+from tinygen.frontends.rescale_fit import Cuts, Reach, fit_linear, fit_rescale, threshold_of
 from tinygen.ir.epilogue import MOST_THRESHOLDS, Epilogue, Threshold
 
-__all__ = ["Boundaries", "Chain", "Folded", "Reach", "Rounding", "Uniform", "fold"]
+__all__ = [
+    "Boundaries", "Chain", "Folded", "Quantizer", "Reach", "Rounding", "Uniform", "fold", "fold_real", "thresholds",
+]  # fmt: skip
 
 Values = float | Sequence[float] | np.ndarray
 """One for all channels, or one per channel. Floats of any width are taken as the exact numbers they are."""
@@ -170,12 +173,13 @@ _CUTS: dict[Rounding, Callable[[int], tuple[Fraction, bool]]] = {
 
 @dataclass(frozen=True)
 class Uniform:
-    """code = clamp(round(x / scale + zero_point), low, high).
+    """code = clamp(round(x / scale + zero_point) + shift, low, high).
 
     Attributes:
         scale: positive.
-        zero_point: may be fractional (QONNX allows it).
+        zero_point: inside the rounding; may be fractional (QONNX allows it).
         low, high: codes, low < high.
+        shift: added to what was rounded (ONNX's zero points; they do not change which ties are even).
     """
 
     scale: float
@@ -183,6 +187,7 @@ class Uniform:
     low: int
     high: int
     rounding: Rounding = Rounding.HALF_EVEN
+    shift: int = 0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and self.scale > 0 and math.isfinite(self.zero_point)):
@@ -190,10 +195,14 @@ class Uniform:
         if self.low >= self.high:
             raise ModelError(f"a quantizer has codes {self.low} to {self.high}")
 
+    @property
+    def step(self) -> Fraction:
+        return Fraction(self.scale)
+
     def points(self) -> list[tuple[Fraction, bool]]:
         """(real value from which on codes low + 1, low + 2, ... are given, whether it is included)."""
         rule, scale, zero = _CUTS[self.rounding], Fraction(self.scale), Fraction(self.zero_point)
-        cuts = [(k, *rule(k)) for k in range(self.low + 1, self.high + 1)]
+        cuts = [(k, *rule(k)) for k in range(self.low + 1 - self.shift, self.high + 1 - self.shift)]
         return [((k - below - zero) * scale, inclusive) for k, below, inclusive in cuts]
 
 
@@ -220,11 +229,31 @@ class Boundaries:
     def high(self) -> int:
         return len(self.boundaries)
 
+    @property
+    def step(self) -> None:
+        return None
+
     def points(self) -> list[tuple[Fraction, bool]]:
         return [(Fraction(b), True) for b in self.boundaries]
 
 
-Quantizer = Uniform | Boundaries
+class Quantizer(Protocol):
+    """What rises in steps; `Uniform`, `Boundaries`, or a caller's own."""
+
+    @property
+    def low(self) -> int:
+        """The least code."""
+
+    @property
+    def high(self) -> int:
+        """The largest code."""
+
+    @property
+    def step(self) -> Fraction | None:
+        """Real distance of one code from the next; None where they are not evenly spaced."""
+
+    def points(self) -> list[tuple[Fraction, bool]]:
+        """Per code above `low`: the real value from which on it is given, and whether that value is included."""
 
 
 @dataclass(frozen=True)
@@ -269,12 +298,12 @@ def fold(
     limit = min(most_thresholds, MOST_THRESHOLDS)
     if len(points) <= min(FEW_THRESHOLDS, limit):
         return Folded(threshold_of(cuts), quantizer.low)
-    if isinstance(quantizer, Boundaries):
+    if quantizer.step is None:
         if len(points) > MOST_THRESHOLDS:
             raise UnsupportedError(f"a quantizer with {len(points) + 1} levels that are not evenly spaced")
-        return Folded(threshold_of(cuts), 0)
+        return Folded(threshold_of(cuts), quantizer.low)
     base = quantizer.low if from_zero else 0
-    fit = fit_rescale(cuts, [abs(g / Fraction(quantizer.scale)) for g in chain.gain], quantizer.low - base)
+    fit = fit_rescale(cuts, [abs(g / quantizer.step) for g in chain.gain], quantizer.low - base)
     if fit.wrong and len(points) <= limit:
         return Folded(threshold_of(cuts), quantizer.low)
     return Folded(fit.rescale, base, fit.wrong, fit.worst)
@@ -290,6 +319,45 @@ def thresholds(chain: Chain, quantizer: Quantizer, reach: Reach) -> Threshold:
     if len(points) > MOST_THRESHOLDS:
         raise UnsupportedError(f"{len(points)} thresholds per channel, more than {MOST_THRESHOLDS}")
     return threshold_of(exact_cuts(chain, points, reach))
+
+
+REAL_BITS = 30
+
+
+def fold_real(chain: Chain, reach: Reach) -> tuple[Epilogue | None, float]:
+    """(epilogue, scale) of an int32 output that nothing quantizes: real = scale * code.
+
+    The accumulators themselves where one positive scale serves all channels; else the largest value is 2**30 codes,
+    and codes are within 2 of the exact ones.
+
+    Raises:
+        UnsupportedError: channels are clamped at different values.
+    """
+    gain = chain.gain[0]
+    scale = float(np.float32(float(gain)))
+    plain = all(g == gain for g in chain.gain) and not any(chain.offset) and gain > 0 and Fraction(scale) == gain
+    if plain and all(map(math.isinf, (*chain.low, *chain.high))):
+        return None, scale
+    if len(set(chain.low)) > 1 or len(set(chain.high)) > 1:
+        raise UnsupportedError("an output that no quantizer follows is clamped differently per channel")
+    largest = max(
+        abs(g) * int(max(abs(low), abs(high))) + abs(o)
+        for g, o, low, high in zip(chain.gain, chain.offset, reach.low, reach.high, strict=True)
+    )
+    scale = float(np.float32(float(largest) / 2**REAL_BITS)) or 1.0
+    clamp = [
+        2**REAL_BITS * 2 - 1 if math.isinf(b) else round(abs(b) / Fraction(scale))
+        for b in (chain.low[0], chain.high[0])
+    ]
+    signs = [-1 if chain.low[0] < 0 else 1, -1 if chain.high[0] < 0 else 1]
+    fit = fit_linear(
+        [g / Fraction(scale) for g in chain.gain],
+        [o / Fraction(scale) for o in chain.offset],
+        reach,
+        signs[0] * clamp[0],
+        signs[1] * clamp[1],
+    )
+    return fit, scale
 
 
 def exact_cuts(chain: Chain, points: Sequence[tuple[Fraction, bool]], reach: Reach) -> Cuts:

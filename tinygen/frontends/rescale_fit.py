@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -211,3 +212,15 @@ def _differences(cuts: Cuts, channel: int, first: int, given: np.ndarray, low: i
     codes_exact = first + np.searchsorted(exact, edges, side="right")
     gap = np.abs(codes_given - codes_exact)
     return int(widths[gap > 0].sum()), int(gap.max())
+
+
+def fit_linear(gains: Sequence[Fraction], offsets: Sequence[Fraction], reach: Reach, low: int, high: int) -> Rescale:
+    """round(gain * accumulator + offset) per channel, clamped, as near as a multiplier of 32 bits comes."""
+    rows = []
+    for channel, (gain, offset) in enumerate(zip(gains, offsets, strict=True)):
+        ends = int(reach.low[channel]), int(reach.high[channel])
+        shift = _shift(abs(gain), ends, (abs(math.ceil(offset)), 1))
+        rows.append((round(gain * 2**shift), round((offset + Fraction(1, 2)) * 2**shift), shift))
+    return Rescale(
+        _shared([m for m, _, _ in rows]), _shared([o for _, o, _ in rows]), _shared([s for _, _, s in rows]), low, high
+    )
