@@ -345,19 +345,17 @@ def fold_real(chain: Chain, reach: Reach) -> tuple[Epilogue | None, float]:
         for g, o, low, high in zip(chain.gain, chain.offset, reach.low, reach.high, strict=True)
     )
     scale = float(np.float32(float(largest) / 2**REAL_BITS)) or 1.0
-    clamp = [
-        2**REAL_BITS * 2 - 1 if math.isinf(b) else round(abs(b) / Fraction(scale))
-        for b in (chain.low[0], chain.high[0])
-    ]
-    signs = [-1 if chain.low[0] < 0 else 1, -1 if chain.high[0] < 0 else 1]
-    fit = fit_linear(
-        [g / Fraction(scale) for g in chain.gain],
-        [o / Fraction(scale) for o in chain.offset],
-        reach,
-        signs[0] * clamp[0],
-        signs[1] * clamp[1],
-    )
-    return fit, scale
+    low, high = (_code_of(bound, Fraction(scale)) for bound in (chain.low[0], chain.high[0]))
+    gains, offsets = ([value / Fraction(scale) for value in values] for values in (chain.gain, chain.offset))
+    return fit_linear(gains, offsets, reach, low, high), scale
+
+
+def _code_of(bound: _Bound, scale: Fraction) -> int:
+    """A clamp in int32 codes."""
+    limit = 2**31 - 1
+    if isinstance(bound, float):
+        return limit if bound > 0 else -limit
+    return min(max(round(bound / scale), -limit), limit)
 
 
 def exact_cuts(chain: Chain, points: Sequence[tuple[Fraction, bool]], reach: Reach) -> Cuts:
