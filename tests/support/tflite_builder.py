@@ -13,6 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 _TYPES = {
     "float32": schema.TensorType.FLOAT32,
     "int8": schema.TensorType.INT8,
+    "int4": schema.TensorType.INT4,
     "uint8": schema.TensorType.UINT8,
     "int16": schema.TensorType.INT16,
     "int32": schema.TensorType.INT32,
@@ -34,7 +35,7 @@ class TensorSpec:
     """A tensor of the model to build.
 
     Attributes:
-        shape, dtype: as in the file ("int8", "float32", ...).
+        shape, dtype: as in the file ("int8", "float32", ...); "int4" has codes from -8 to 7, packed in the file.
         scale, zero_point: quantization; a sequence of scales for per-channel along `axis`; None for none.
         data: codes, for constants.
     """
@@ -153,12 +154,20 @@ def _tensor(model: Any, spec: TensorSpec, position: int) -> Any:
         tensor.quantization.zeroPoint = [int(z) for z in zeros]
         tensor.quantization.quantizedDimension = spec.axis
     if spec.data is not None:
-        data = np.ascontiguousarray(spec.data, np.dtype(spec.dtype))
+        data = np.ascontiguousarray(spec.data, np.dtype("int8" if spec.dtype == "int4" else spec.dtype))
         assert data.shape == tuple(spec.shape), (data.shape, spec.shape)
         buffer = schema.BufferT()
-        buffer.data = np.frombuffer(data.tobytes(), np.uint8)
+        buffer.data = _nibbles(data) if spec.dtype == "int4" else np.frombuffer(data.tobytes(), np.uint8)
         model.buffers.append(buffer)
         tensor.buffer = len(model.buffers) - 1
     else:
         tensor.buffer = 0
     return tensor
+
+
+def _nibbles(codes: np.ndarray) -> np.ndarray:
+    """Two 4-bit codes per byte, the first in the low half; an odd last one stands beside a zero."""
+    assert codes.min(initial=0) >= -8 and codes.max(initial=0) <= 7, "not 4-bit codes"
+    pairs = np.zeros(codes.size + codes.size % 2, np.uint8)
+    pairs[: codes.size] = codes.reshape(-1).view(np.uint8) & 15
+    return np.asarray(pairs[0::2] | pairs[1::2] << 4)

@@ -27,6 +27,7 @@ for _module in pkgutil.iter_modules(operators.__path__):
 _TYPES = {
     tflite.TensorType.FLOAT32: "float32",
     tflite.TensorType.INT8: "int8",
+    tflite.TensorType.INT4: "int8",
     tflite.TensorType.UINT8: "uint8",
     tflite.TensorType.INT16: "int16",
     tflite.TensorType.INT32: "int32",
@@ -34,6 +35,8 @@ _TYPES = {
     tflite.TensorType.BOOL: "bool",
 }
 _TYPE_NAMES = {value: name for name, value in vars(tflite.TensorType).items() if isinstance(value, int)}
+
+_INT4_RANGE = (-8, 7)
 
 # What the flatbuffer accessors raise when offsets point outside the file or at the wrong thing.
 _DAMAGE = (struct.error, IndexError, ValueError, TypeError, OverflowError, KeyError, AttributeError, MemoryError)
@@ -74,6 +77,13 @@ def read_tflite(content: bytes, name: str = "model", where: str = "model") -> Gr
             fix="Check that the file was copied whole, and that other tools can open it.",
         ) from error
     return graph
+
+
+def _unpacked(content: bytes, count: int) -> np.ndarray:
+    """`count` int8 codes in [-8, 7] from INT4 data: two per byte, the low nibble first."""
+    pairs = np.frombuffer(content, np.int8)
+    # Shifted left and back again, a nibble is sign-extended.
+    return np.stack([np.left_shift(pairs, 4) >> 4, pairs >> 4], axis=-1).reshape(-1)[:count]
 
 
 class _Reader:
@@ -136,7 +146,13 @@ class _Reader:
                 fix="Export the model with a fixed batch size of 1.",
             )  # fmt: skip
         encoding = self._encoding(raw, name, shape)
-        return Tensor(name, shape, encoding, self._data(raw, name, shape, encoding.dtype))
+        data = self._data(raw, name, shape, encoding.dtype)
+        if raw.Type() == tflite.TensorType.INT4 and data is None:
+            raise UnsupportedError(
+                "4-bit tensors must be constants, this one is computed at run time", where=f"tensor '{name}'",
+                fix="Keep 4 bits for weights, and quantize activations to int8.",
+            )  # fmt: skip
+        return Tensor(name, shape, encoding, data)
 
     def _encoding(self, raw: Any, name: str, shape: tuple[int, ...]) -> Encoding:
         storage = _TYPES[raw.Type()]
@@ -155,9 +171,10 @@ class _Reader:
             zeros *= len(scales)
         if len(zeros) != len(scales):
             raise ModelError(f"has {len(scales)} scales and {len(zeros)} zero points", where=where)
-        limits = np.iinfo(storage)
-        if not all(limits.min <= zero <= limits.max for zero in zeros):
-            raise ModelError(f"has a zero point outside {storage}", where=where)
+        kind, limits = _TYPE_NAMES[raw.Type()].lower(), np.iinfo(storage)
+        low, high = _INT4_RANGE if raw.Type() == tflite.TensorType.INT4 else (limits.min, limits.max)
+        if not all(low <= zero <= high for zero in zeros):
+            raise ModelError(f"has a zero point outside {kind}", where=where)
         if len(scales) == 1:
             return Affine(storage, scales, zeros)
         axis = int(quantization.QuantizedDimension())
@@ -175,9 +192,12 @@ class _Reader:
         if self._count(buffer.DataLength()) == 0:
             return None
         content = np.asarray(buffer.DataAsNumpy()).tobytes()
-        expected = math.prod(shape) * dtype.itemsize
+        packed = raw.Type() == tflite.TensorType.INT4
+        expected = (math.prod(shape) + 1) // 2 if packed else math.prod(shape) * dtype.itemsize
         if len(content) != expected:
             raise ModelError(f"has {len(content)} bytes of data, its shape needs {expected}", where=f"tensor '{name}'")
+        if packed:
+            return _unpacked(content, math.prod(shape)).reshape(shape)
         return np.frombuffer(content, dtype).reshape(shape)
 
     def _operator(self, index: int, tensors: list[Tensor]) -> Op:
