@@ -47,6 +47,12 @@ M4_SOFT = Core(
     ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"),
 )
 """A Cortex-M4 whose FPU is not used, as if there were none."""
+M0PLUS = Core(
+    arm_const.UC_CPU_ARM_CORTEX_M0,
+    ("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m0plus"),
+    ("-mcpu=cortex-m0plus", "-mthumb", "-mfloat-abi=soft"),
+)
+"""Armv6-M: 16-bit Thumb, no unaligned access. The emulator's Cortex-M0 executes the same instructions."""
 _SCRIPT = """
 ENTRY(run_all)
 SECTIONS {{

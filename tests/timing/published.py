@@ -23,7 +23,6 @@ from tinygen.targets.cycles import core_cost, decoder_of
 from tinygen.targets.emulator import BareCore
 
 POINTS = Path(__file__).with_name("points.yaml")
-_ENGINES = {"cortex-m0plus": "cortex-m0"}  # the emulator has the one, which executes the same instructions
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def predict(elf: Path, core: str, function: str, timing: MemoryTiming | None) ->
     """Millions of cycles, of stalls and of instructions of one call of `function`, after one of `prepare`."""
     bare: BareCore
     cost = core_cost(core, lambda address, size: bare.read(address, size), timing=timing)
-    bare = BareCore(elf, _ENGINES.get(core, core), cost=cost, strict=False, stack_bytes=128 * 1024)
+    bare = BareCore(elf, core, cost=cost, strict=False, stack_bytes=128 * 1024)
     bare.call("prepare")
     bare.clear_blocks()
     cycles, instructions = bare.cycles, bare.instructions

@@ -9,6 +9,7 @@ from tinygen.targets.cycles import decoder_of, pipeline_of
 from tinygen.targets.cycles.pipeline import Entry
 
 M4, M3, M33, M0, C3 = "cortex-m4", "cortex-m3", "cortex-m33", "cortex-m0plus", "esp32c3"
+M0_SLOW = "cortex-m0plus-slow-multiplier"
 # Core, code, cycles in all.
 CASES = {
     "M4 data processing 1 each, inline shifts too": (M4, "add.w r0, r1, r2, lsl #3; movw r3, #7; sxtb r4, r5", 3),
@@ -41,6 +42,14 @@ CASES = {
     "M33 multiple loads one per word": (M33, "ldm r0, {r1, r2, r3}", 3),
     "M0+ loads and stores 2": (M0, "ldr r0, [r1]; str r0, [r2]", 4),
     "M0+ multiple 1 + N": (M0, "push {r4, r5}", 3),
+    "M0+ fast multiplier 1 (DDI 0484C, table 3.1)": (M0, "muls r0, r1, r0; muls r2, r3, r2", 2),
+    "M0+ slow multiplier 32": (M0_SLOW, "muls r0, r1, r0; adds r2, r2, #1; muls r2, r3, r2", 65),
+    "M0+ shift and addition 1 each": (M0, "lsls r0, r1, #3; adds r2, r2, r0; add r8, r0; rsbs r1, r1, #0", 4),
+    "M0+ bytes as words": (M0, "ldrb r0, [r1]; ldrsb r2, [r1, r3]; strb r0, [r1]", 6),
+    "M0+ POP of N and pc 3 + N, with it": (M0, "pop {r4, r5, pc}", 5),
+    "M0+ BL 3, with the one that a branch loses": (M0, "1: bl 1b", 2),
+    "M0+ BLX 2, with it": (M0, "blx r3", 1),
+    "M0+ barrier 3": (M0, "dmb", 3),
     "C3 load 2, store 1": (C3, "lw a0, 0(a1); sw a0, 4(a1)", 3),
     "C3 compressed and full the same": (C3, "lw t0, 0(t1); lbu t2, 4(t1); addi t0, t0, 1", 5),
     "C3 multiplication 1, high half 2, division 10": (C3, "mul a0, a1, a2; mulh a3, a1, a2; div a4, a1, a2", 13),

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.bench.bare import measure_bare
 from tinygen.bench.case import Case, samples_of
 from tinygen.bench.generation import measure_generation
 from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_model
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering.select import CMSIS_NN
+from tinygen.targets.bare_cores import bare_cores, board_or_core
 from tinygen.targets.board import load_board
 from tinygen.targets.emulator import Profile
 from tinygen.verbs.build import BuildOptions, build
@@ -55,7 +57,10 @@ def measure(job: Job) -> Row:
     row = empty_row(job)
     try:
         if not job.case.runs:
-            return row | measure_generation(job.case, job.kernels, load_board(job.board))
+            return row | measure_generation(job.case, job.kernels, board_or_core(job.board))
+        core = bare_cores().get(job.board)
+        if core is not None:
+            return row | measure_bare(job.case, job.kernels, job.toolchain, core)
         with tempfile.TemporaryDirectory(prefix="tinygen-bench-") as folder:
             return _measure(job, row, Path(folder) / "build")
     except TinygenError as error:

@@ -17,7 +17,9 @@ MODELS_VARIABLE = "TINYGEN_MODELS"
 def bench(
     models: Annotated[list[Path] | None, typer.Argument(metavar="MODEL", help="Models of your own.")] = None,
     suite: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A suite; may be repeated.")] = None,
-    board: Annotated[str, typer.Option("--board", "-b", metavar="BOARD", help="See `tinygen boards`.")] = "f746zg",
+    board: Annotated[
+        str, typer.Option("--board", "-b", metavar="BOARD", help="See `tinygen boards`; or a core: cortex-m0plus.")
+    ] = "f746zg",
     kernels: Annotated[
         str | None, typer.Option(metavar="A,B", help="Kernel families; default: tinygen,reference.")
     ] = None,

@@ -16,6 +16,8 @@ from tinygen.lowering.planner import aligned
 from tinygen.lowering.program import Program
 from tinygen.targets.board import Board
 from tinygen.targets.cmsis_nn import CmsisNn
+from tinygen.targets.cycles import core_cost
+from tinygen.targets.cycles.elf_code import ElfCode
 from tinygen.targets.emulator.bare import BareCore
 from tinygen.targets.emulator.memory import PAGE
 from tinygen.targets.toolchain import HostCode, build_flat
@@ -26,10 +28,14 @@ _ARENA = 0x30000000
 
 @dataclass(frozen=True)
 class BareRun:
-    """One inference: codes of each output, and executed instructions from call to return."""
+    """One inference: codes of each output; executed instructions and predicted cycles from call to return.
+
+    Cycles are the core's own: no memory waits.
+    """
 
     outputs: list[np.ndarray]
     instructions: int
+    cycles: int
 
 
 class BareModels:
@@ -62,7 +68,9 @@ class BareModels:
         folder = Path(tempfile.mkdtemp(prefix="tinygen-bare-"))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         elf = _build(self.programs, folder, toolchain, library)
-        self.core = BareCore(elf, board.core, strict=strict, double="fpu-dp" in board.isa)
+        self.elf = elf
+        cost = core_cost(board.core, ElfCode(elf).read)
+        self.core = BareCore(elf, board.core, strict=strict, double="fpu-dp" in board.isa, cost=cost)
         size = max(_arena_bytes(program) for program in self.programs)
         self._end = _ARENA + -(-size // PAGE) * PAGE
         self.core.map("arena", _ARENA, self._end - _ARENA)
@@ -82,13 +90,13 @@ class BareModels:
         core.write(arena, b"\xa5" * size)
         for tensor, codes in zip(program.inputs, sample, strict=True):
             core.write(arena + program.offsets[tensor.name], tensor.to_memory(codes))
-        before = core.instructions
+        before, cycles = core.instructions, core.cycles
         core.call(_entry(program), arena)
         outputs = [
             t.from_memory(core.read(arena + program.offsets[t.name], t.nbytes))
             for t in program.outputs
         ]
-        return BareRun(outputs, core.instructions - before)
+        return BareRun(outputs, core.instructions - before, core.cycles - cycles)
 
 
 def _entry(program: Program) -> str:

@@ -21,7 +21,8 @@ from tinygen.bench.ratios import add_ratios, choose_baseline, summarize
 from tinygen.bench.suites import SuiteOptions, find_suite
 from tinygen.errors import TinygenError, ToolchainError
 from tinygen.lowering.select import CMSIS_NN, FAMILIES
-from tinygen.targets.board import Board, load_board
+from tinygen.targets.bare_cores import BARE, board_or_core
+from tinygen.targets.board import Board
 from tinygen.targets.cmsis_nn import find_checkout
 from tinygen.targets.toolchain import find_toolchain
 from tinygen.verbs.predicted import CYCLES_SOURCE
@@ -37,7 +38,7 @@ class BenchOptions:
     """What to compare.
 
     Attributes:
-        board: name or YAML file.
+        board: name or YAML file, or a core without a board (`bare_cores`).
         kernels: families, see `FAMILIES`.
         toolchains: compilers; empty for the one the board prefers.
         baseline: the family the others are divided by; None chooses (see `choose_baseline`).
@@ -106,7 +107,7 @@ def bench(
     Raises:
         TinygenError: nothing to measure, or an unknown name; what goes wrong with a single case stands in its row.
     """
-    board = load_board(options.board)
+    board = board_or_core(options.board)
     _check(board, options)
     toolchains = options.toolchains or (find_toolchain(None, board).name,)
     for name in toolchains:
@@ -136,6 +137,10 @@ def _check(board: Board, options: BenchOptions) -> None:
     for name in options.kernels:
         if name not in FAMILIES:
             raise TinygenError(f"there is no kernel family '{name}'", fix=f"Families: {', '.join(FAMILIES)}.")
+    if CMSIS_NN in options.kernels and board.emulator.engine == BARE:
+        raise TinygenError(
+            "CMSIS-NN is measured on boards only", where=board.name, fix="Leave cmsis-nn out of --kernels."
+        )
     if CMSIS_NN in options.kernels:
         find_checkout(options.cmsis_nn)
     if options.baseline is not None and options.baseline not in options.kernels:

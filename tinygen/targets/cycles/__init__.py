@@ -19,6 +19,7 @@ from tinygen.targets.cycles.pipeline import Issued, Pipeline
 from tinygen.targets.cycles.riscv import decode_riscv
 from tinygen.targets.cycles.single_issue import (
     CORTEX_M0PLUS,
+    CORTEX_M0PLUS_SLOW,
     CORTEX_M3,
     CORTEX_M4,
     CORTEX_M33,
@@ -30,6 +31,7 @@ from tinygen.targets.cycles.thumb import decode_thumb
 _PIPELINES: dict[str, Pipeline] = {
     "cortex-m0": SingleIssue(CORTEX_M0PLUS),
     "cortex-m0plus": SingleIssue(CORTEX_M0PLUS),
+    "cortex-m0plus-slow-multiplier": SingleIssue(CORTEX_M0PLUS_SLOW),
     "cortex-m3": SingleIssue(CORTEX_M3),
     "cortex-m4": SingleIssue(CORTEX_M4),
     "cortex-m7": CortexM7(),

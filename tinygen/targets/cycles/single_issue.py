@@ -18,7 +18,7 @@ together (but for IT and branches), divisions that end early (an average is take
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tinygen.targets.cycles.instruction import MACS, Instruction, Kind
 from tinygen.targets.cycles.pipeline import Entry, Issued, Schedule
@@ -45,7 +45,7 @@ class Costs:
         multiple_base: of a multiple load or store, beside one per word.
         taken: lost by a taken branch. wide_target: more when its target is a 32-bit instruction across two words.
         jump_discount: how much less an unconditional branch loses.
-        call_extra: of a call.
+        call_extra: of a call of a fixed address.
         load_pc_extra: beside `taken`, of a load to pc.
         it_folds: an IT behind a 16-bit instruction costs nothing.
         float_op, float_latency, float_mac, float_mac_latency, float_divide: single precision.
@@ -89,11 +89,13 @@ CORTEX_M33 = Costs(
     mac_latency=2, shifted_latency=2, load=1, load_latency=2, indexed_store=1, pipelined_loads=False, address_stall=0,
     multiple_base=0, taken=1, wide_target=0, float_mac=3, divide=6,
 )  # fmt: skip
-# M0+ (DDI 0484): loads and stores 2, multiplication 1 (STM32 and RP2040 have the fast multiplier), branch 2, BL 3.
+# M0+ (DDI 0484C, table 3.1): loads and stores 2 (1 on the single-cycle I/O port, which holds no data of ours), multiple
+# ones 1 + N, branch 2, BL 3, BX and BLX 2, POP to pc 3 + N, MULS 1 or 32: STM32 and RP2040 have the fast multiplier.
 CORTEX_M0PLUS = Costs(
     store=2, indexed_store=2, pipelined_loads=False, address_stall=0, taken=1, wide_target=0, call_extra=1,
     load_pc_extra=1, it_folds=False,
 )  # fmt: skip
+CORTEX_M0PLUS_SLOW = replace(CORTEX_M0PLUS, mac=32)
 # ESP32-C3 (ctrlsrc): load 2, branch 1 and 3 taken, jump 2; MULH 2 and DIV 10 are the C6's (LLTA-Bench).
 ESP32C3 = Costs(
     long_mac=2, divide=10, load=2, indexed_store=1, pipelined_loads=False, address_stall=0, taken=2, wide_target=0,
@@ -175,7 +177,8 @@ class SingleIssue:
                 return costs.long_accumulate if accumulates else costs.long_mac
             return costs.accumulate if accumulates else costs.mac
         if kind is Kind.BRANCH:
-            return 1 + (costs.call_extra if new.is_call else 0) - (0 if new.conditional else costs.jump_discount)
+            call = new.is_call and new.target is not None
+            return 1 + (costs.call_extra if call else 0) - (0 if new.conditional else costs.jump_discount)
         if kind is Kind.IT:
             return 0 if costs.it_folds and before is not None and before.size == 2 else 1
         return {

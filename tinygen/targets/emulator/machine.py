@@ -322,6 +322,9 @@ def new_cpu(core: str) -> Any:
         raise ToolchainError("Unicorn, the CPU emulator, is not installed", fix="pip install 'tinygen[emulator]'")
     models = {
         "cortex-m0": arm_const.UC_CPU_ARM_CORTEX_M0,
+        # The same instructions in other times.
+        "cortex-m0plus": arm_const.UC_CPU_ARM_CORTEX_M0,
+        "cortex-m0plus-slow-multiplier": arm_const.UC_CPU_ARM_CORTEX_M0,
         "cortex-m3": arm_const.UC_CPU_ARM_CORTEX_M3,
         "cortex-m4": arm_const.UC_CPU_ARM_CORTEX_M4,
         "cortex-m7": arm_const.UC_CPU_ARM_CORTEX_M7,

@@ -1,0 +1,72 @@
+"""Cores to measure on that stand on no board: a CPU, a compiler and memory that never waits, nothing around them.
+
+No firmware runs there: `tinygen bench` and the tests call the model's functions one by one (`BareCore`). Cycles are the
+core's own; what a product's flash adds is not in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tinygen.errors import BoardError
+from tinygen.paths import resource
+from tinygen.targets.board import Board, EmulatorSpec, Flashing, ToolchainFlags, ZigTarget, load_board
+
+BARE = "bare"
+"""The engine of a board that is nothing but a core."""
+
+
+def _m0plus(core: str, title: str) -> Board:
+    """A Cortex-M0+: Armv6-M, so 16-bit Thumb instructions only, no unaligned access, no product above 32 bits."""
+    return Board(
+        name=core,
+        title=title,
+        core=core,
+        isa=("c99",),
+        memories=(),
+        clock=None,
+        uart=None,
+        leds=(),
+        usb=None,
+        flashing=Flashing(),
+        platformio=None,
+        run_current=None,
+        timing=None,
+        stack_bytes=4096,
+        emulator=EmulatorSpec(engine=BARE, cpu_model="cortex-m0"),
+        sources=(),
+        include_dirs=(),
+        toolchain=ToolchainFlags(
+            zig=ZigTarget("thumb-freestanding-eabi", "cortex_m0plus"),
+            gcc=("-mcpu=cortex-m0plus", "-mthumb", "-mfloat-abi=soft"),
+        ),
+        path=resource("boards"),
+    )
+
+
+_CORES = (
+    _m0plus("cortex-m0plus", "Cortex-M0+, multiplication in 1 cycle"),
+    _m0plus("cortex-m0plus-slow-multiplier", "Cortex-M0+, multiplication in 32 cycles"),
+)
+
+
+def bare_cores() -> Mapping[str, Board]:
+    """The cores by name."""
+    return {board.name: board for board in _CORES}
+
+
+def board_or_core(name: str) -> Board:
+    """A bare core by its name, or else a board.
+
+    Raises:
+        BoardError: there is neither.
+    """
+    cores = bare_cores()
+    if name in cores:
+        return cores[name]
+    try:
+        return load_board(name)
+    except BoardError as error:
+        raise BoardError(
+            error.what, where=error.where, fix=f"{error.fix} Cores without a board: {', '.join(cores)}."
+        ) from error
