@@ -53,9 +53,8 @@ def test_codes_count_boundaries_and_stand_for_the_output(name: str, seed: int, s
     quantizer = trained(name, seed, spread)
     boundaries, encoding = quantizer.boundaries()
     assert boundaries.dtype == np.float64 and np.all(np.diff(boundaries) > 0)
-    values = np.concatenate(
-        [around(boundaries), weights_of(seed + 9, (500,), spread).numpy(), np.float32([0.0, -0.0, 3e38, -3e38])]
-    )
+    special = np.float32([0.0, -0.0, 3e38, -3e38, np.inf, -np.inf])
+    values = np.concatenate([around(boundaries), weights_of(seed + 9, (500,), spread).numpy(), special])
     output = quantizer(torch.from_numpy(values))
     codes, same = quantizer.codes(torch.from_numpy(values))
     assert same == encoding and codes.dtype == encoding.dtype
@@ -76,6 +75,17 @@ def test_codes_count_boundaries_and_stand_for_the_output(name: str, seed: int, s
 def test_numbers_of_boundaries_and_encodings(name: str, count: int, kind: type) -> None:
     boundaries, encoding = trained(name, 1).boundaries()
     assert len(boundaries) == count and isinstance(encoding, kind)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_float64_inputs_stay_as_they_are(name: str) -> None:
+    quantizer = trained(name, 3)
+    x = weights_of(4, (50,), 1.0).double()
+    before = x.clone()
+    assert quantizer(x).dtype == torch.float64 and torch.equal(x, before)
+    codes, encoding = quantizer.codes(x)
+    scale = float(encoding.scale[0])
+    np.testing.assert_allclose(quantizer(x).numpy(), encoding.integers(codes) * scale, rtol=1e-15)
 
 
 def test_relu_formula_and_ties() -> None:

@@ -1,5 +1,87 @@
-"""PyTorch layers to train low-bit networks with."""
+"""PyTorch layers to train low-bit networks with; `tinygen.export` turns what they compute into integers.
 
-from tinygen.nn import quantizers
+    from torch import nn, optim
+    from tinygen.nn import InputQuant, QuantConv2d, QuantLinear, ReLUQuant, Symmetric8, TanhQuant
 
-__all__ = ["quantizers"]
+    network = nn.Sequential(
+        InputQuant(),
+        QuantConv2d(1, 16, 3, bias=False, weight_quantizer=Symmetric8()), nn.BatchNorm2d(16), ReLUQuant(4),
+        QuantConv2d(16, 32, 3, bias=False, weight_quantizer=TanhQuant(4)), nn.BatchNorm2d(32), ReLUQuant(4),
+        nn.Flatten(), QuantLinear(512, 10, weight_quantizer=Symmetric8()),
+    )  # of 8x8 images; now train it as any other, and call network.eval()
+    # or from a trained float network: network = tinygen.nn.convert(float_network, "w4a4"), then train on
+
+Weight quantizers are given to layers, one each; activation quantizers are modules of their own and take the place of
+the ReLU. Both give float values that an integer encoding holds exactly (`codes`), and activation quantizers the exact
+`boundaries` of their codes.
+"""
+
+from tinygen.nn.convert import RECIPES, Recipe, calibrate, convert
+from tinygen.nn.layers import (
+    InputQuant,
+    QuantConv2d,
+    QuantLinear,
+    angle_regulariser,
+    clip_weights,
+    freeze_weights,
+    xnor_block,
+)
+from tinygen.nn.quantizers import (
+    APSQ,
+    BWN,
+    ActivationQuantizer,
+    Affine8,
+    BinaryConnect,
+    CodebookQuant,
+    LogQuant,
+    LogQuantActivation,
+    RangedQuantizer,
+    ReLUQuant,
+    Sign,
+    Symmetric8,
+    TanhQuant,
+    TanhQuantActivation,
+    Ternary,
+    WeightQuantizer,
+    XNORNet,
+    angle_penalty,
+    base_quantize,
+    straight_through,
+)
+from tinygen.nn.sphere import OnSphere, hyperspherical_energy
+
+__all__ = [
+    "APSQ",
+    "BWN",
+    "RECIPES",
+    "ActivationQuantizer",
+    "Affine8",
+    "BinaryConnect",
+    "CodebookQuant",
+    "InputQuant",
+    "LogQuant",
+    "LogQuantActivation",
+    "OnSphere",
+    "QuantConv2d",
+    "QuantLinear",
+    "RangedQuantizer",
+    "ReLUQuant",
+    "Recipe",
+    "Sign",
+    "Symmetric8",
+    "TanhQuant",
+    "TanhQuantActivation",
+    "Ternary",
+    "WeightQuantizer",
+    "XNORNet",
+    "angle_penalty",
+    "angle_regulariser",
+    "base_quantize",
+    "calibrate",
+    "clip_weights",
+    "convert",
+    "freeze_weights",
+    "hyperspherical_energy",
+    "straight_through",
+    "xnor_block",
+]

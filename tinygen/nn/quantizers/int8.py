@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tinygen.ir.encodings import Affine, IntegerEncoding
-from tinygen.nn.quantizers.base import WeightCodes, WeightQuantizer, channel_view, round_half_up
+from tinygen.nn.quantizers.base import UniformActivation, WeightCodes, WeightQuantizer, channel_view, round_half_up
 from tinygen.nn.quantizers.ranges import MOMENTUM, RangedQuantizer
 
 
@@ -24,7 +24,7 @@ class Symmetric8(WeightQuantizer):
         return Affine("int8", scale, (0,) * len(scale), axis)
 
 
-class Affine8(RangedQuantizer):
+class Affine8(RangedQuantizer, UniformActivation):
     """int8 activations over an observed range that includes zero: scale (code - zero_point).
 
     scale = (high - low) / 255 in float32, zero_point = round(-128 - low / scale), so that zero is exact. Training
@@ -46,7 +46,7 @@ class Affine8(RangedQuantizer):
         self.limit = limit
 
     def batch_range(self, x: Tensor) -> Tensor:
-        low, high = torch.aminmax(x.double())
+        low, high = (end.double() for end in torch.aminmax(x))
         low = torch.zeros_like(low) if self.relu else low.clamp_max(0.0)
         return torch.stack((low, high.clamp(0.0, self.limit)))
 
@@ -61,6 +61,11 @@ class Affine8(RangedQuantizer):
         scale, zero = self.grid(span)
         codes = torch.arange(-128, 127, dtype=torch.float64, device=span.device)
         return scale.double() * (codes - zero + 0.5)
+
+    def position(self, x: Tensor, span: Tensor) -> Tensor:
+        scale, zero = self.grid(span)
+        # In place from here on: allocating tensors of float64 costs more than the arithmetic.
+        return x.to(torch.float64, copy=True).div_(scale.double()).add_(0.5).floor_().add_(zero + 128).clamp_(0, 255)
 
     def levels(self, span: Tensor) -> tuple[Tensor, Tensor]:
         scale, zero = self.grid(span)

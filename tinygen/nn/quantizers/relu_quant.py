@@ -7,10 +7,10 @@ from torch import Tensor
 
 from tinygen.errors import UnsupportedError
 from tinygen.ir.encodings import IntegerEncoding, Levels
-from tinygen.nn.quantizers.base import ActivationQuantizer, check_bits
+from tinygen.nn.quantizers.base import UniformActivation, check_bits
 
 
-class ReLUQuant(ActivationQuantizer):
+class ReLUQuant(UniformActivation):
     """ReLUQuant(x) = Q(clip(x, 0, 1)) (5.5), in the place of a ReLU.
 
     Boundaries: (2j - 1) / (2 (2^k - 1)), j = 1..2^k - 1; a value on one belongs to the upper code. The gradient
@@ -36,6 +36,12 @@ class ReLUQuant(ActivationQuantizer):
         steps = 2**self.bits - 1
         halves = torch.arange(1, 2 * steps, 2, dtype=torch.float64, device=span.device)
         return span[1] * halves / (2 * steps)
+
+    def position(self, x: Tensor, span: Tensor) -> Tensor:
+        steps = 2**self.bits - 1
+        # In place from here on: allocating tensors of float64 costs more than the arithmetic.
+        halves = x.to(torch.float64, copy=True).mul_(2 * steps).div_(span[1])
+        return halves.add_(1.0).mul_(0.5).floor_().clamp_(0, steps)
 
     def levels(self, span: Tensor) -> tuple[Tensor, Tensor]:
         steps = 2**self.bits - 1

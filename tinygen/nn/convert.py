@@ -1,0 +1,217 @@
+"""Trained float networks to quantized layers, by a named recipe."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tinygen.errors import UnsupportedError
+from tinygen.nn.layers import InputQuant, QuantConv2d, QuantLinear
+from tinygen.nn.quantizers import (
+    APSQ,
+    BWN,
+    ActivationQuantizer,
+    Affine8,
+    CodebookQuant,
+    LogQuant,
+    RangedQuantizer,
+    ReLUQuant,
+    Sign,
+    Symmetric8,
+    TanhQuant,
+    Ternary,
+    WeightQuantizer,
+    XNORNet,
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What becomes of a network's layers.
+
+    Attributes:
+        weights: the weight quantizer of a layer that is neither first nor last.
+        activation: what takes the place of a ReLU, given its upper limit (infinite, or 6 for a ReLU6).
+    """
+
+    weights: Callable[[], WeightQuantizer]
+    activation: Callable[[float], ActivationQuantizer]
+
+
+def _int8_relu(limit: float) -> ActivationQuantizer:
+    return Affine8(relu=True, limit=limit)
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "int8": Recipe(Symmetric8, _int8_relu),
+    "w4a4": Recipe(lambda: TanhQuant(4), lambda _: ReLUQuant(4)),
+    "w2a2": Recipe(lambda: TanhQuant(2), lambda _: ReLUQuant(2)),
+    "ternary": Recipe(Ternary, _int8_relu),
+    "binary-weights": Recipe(BWN, _int8_relu),
+    "xnor": Recipe(XNORNet, lambda _: Sign()),
+    "log": Recipe(lambda: LogQuant(3, integer_exponents=True), _int8_relu),
+    "apsq": Recipe(lambda: APSQ(1, scale_bits=8), _int8_relu),
+    "codebook-16": Recipe(lambda: CodebookQuant(4), _int8_relu),
+}
+"""Recipes by name; "log" is 4-bit codes of shifts, "codebook-16" 16 shared values, "xnor" signs for ReLUs."""
+
+_LEFT_ALONE = (nn.Softmax, nn.LogSoftmax)
+
+
+def convert(
+    network: nn.Module, recipe: str | Recipe, *, eight_bit: Collection[str] | None = None, quantize_input: bool = True
+) -> nn.Module:
+    """A copy of `network` with its Conv2d, Linear and ReLU modules quantized; the float weights are its start.
+
+    The first and the last layer have int8 weights, and the first quantizes its input to int8. Which they are is told
+    from the order in which modules were registered; name them in `eight_bit` where that is not the order of use.
+    Train the copy further; or, for "int8", run `calibrate`. Recipes of TanhQuant (w4a4, w2a2) give weights up to 1
+    whatever they were, and count on a batch normalisation after each layer. "xnor" puts a sign where a ReLU was, so
+    that convolution, batch norm, ReLU, convolution becomes XNOR-Net's batch norm, sign, convolution.
+
+    Args:
+        network: of nn.Conv2d, nn.Linear, nn.ReLU and nn.ReLU6 modules, and others without weights or nonlinearity.
+        recipe: a name in RECIPES, or a recipe of your own.
+        eight_bit: names of the layers with int8 weights; the first and the last unless given.
+        quantize_input: the first layer's input goes through an InputQuant.
+
+    Raises:
+        UnsupportedError: the recipe is not known; the network has quantized layers already, none to quantize, layers
+            or activations of another kind, or no ReLU module between its layers.
+    """
+    chosen = _recipe(recipe)
+    network = copy.deepcopy(network)
+    layers = _layers(network)
+    names = list(layers)
+    eight = {names[0], names[-1]} if eight_bit is None else set(eight_bit)
+    if unknown := sorted(eight - set(names)):
+        where = type(network).__name__
+        raise UnsupportedError(f"no layer {', '.join(unknown)}", where=where, fix=f"Layers: {', '.join(names)}.")
+    replacements: dict[nn.Module, nn.Module] = {
+        relu: _like(relu, chosen.activation(6.0 if isinstance(relu, nn.ReLU6) else float("inf")))
+        for relu in network.modules()
+        if isinstance(relu, (nn.ReLU, nn.ReLU6))
+    }
+    if not replacements and len(names) > 1:
+        raise UnsupportedError(
+            "no nn.ReLU between the layers",
+            where=type(network).__name__,
+            fix="Make activations modules (self.relu = nn.ReLU()) rather than calls of torch.relu.",
+        )
+    for name, layer in layers.items():
+        weights = Symmetric8() if name in eight else chosen.weights()
+        first = quantize_input and name == names[0]
+        replacements[layer] = _like(layer, _quantized(layer, weights, InputQuant() if first else None))
+    return _replaced(network, replacements)
+
+
+def _recipe(recipe: str | Recipe) -> Recipe:
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe not in RECIPES:
+        raise UnsupportedError(f"recipe {recipe!r}", where="convert", fix=f"Use one of {', '.join(RECIPES)}.")
+    return RECIPES[recipe]
+
+
+def _layers(network: nn.Module) -> dict[str, nn.Module]:
+    """The layers to quantize by name, in the order of registration."""
+    found: dict[str, nn.Module] = {}
+    for name, module in network.named_modules():
+        where = f"{type(network).__name__}.{name}" if name else type(network).__name__
+        kind = type(module).__name__
+        if isinstance(module, (QuantConv2d, QuantLinear, WeightQuantizer, ActivationQuantizer)):
+            raise UnsupportedError(f"{kind} is quantized already", where=where, fix="Convert the float network.")
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            found[name] = module
+        elif isinstance(module, nn.modules.conv._ConvNd) or _is_other_activation(module):
+            raise UnsupportedError(f"{kind} has no quantized form", where=where, fix="Use Conv2d, Linear and ReLU.")
+    if not found:
+        raise UnsupportedError("no Conv2d or Linear module", where=type(network).__name__, fix="Nothing to convert.")
+    return found
+
+
+def _is_other_activation(module: nn.Module) -> bool:
+    if isinstance(module, (nn.ReLU, nn.ReLU6, *_LEFT_ALONE)):
+        return False
+    return type(module).__module__ == nn.ReLU.__module__
+
+
+def _quantized(layer: nn.Module, weights: WeightQuantizer, entry: ActivationQuantizer | None) -> nn.Module:
+    """`layer` with quantized weights, sharing its parameters."""
+    place = {"device": layer.weight.device, "dtype": layer.weight.dtype}
+    has_bias = layer.bias is not None
+    result: nn.Module
+    if isinstance(layer, nn.Conv2d):
+        result = QuantConv2d(
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel_size,
+            stride=layer.stride,
+            padding=layer.padding,
+            dilation=layer.dilation,
+            groups=layer.groups,
+            bias=has_bias,
+            padding_mode=layer.padding_mode,
+            weight_quantizer=weights,
+            input_quantizer=entry,
+            **place,
+        )
+    else:
+        result = QuantLinear(
+            layer.in_features,
+            layer.out_features,
+            bias=has_bias,
+            weight_quantizer=weights,
+            input_quantizer=entry,
+            **place,
+        )
+    result.weight = layer.weight
+    result.bias = layer.bias
+    return result
+
+
+def _like(old: nn.Module, new: nn.Module) -> nn.Module:
+    return new.train(old.training)
+
+
+def _replaced(network: nn.Module, replacements: dict[nn.Module, nn.Module]) -> nn.Module:
+    """`network` with modules exchanged everywhere they are registered."""
+    if network in replacements:
+        return replacements[network]
+    for parent in list(network.modules()):
+        for name, child in list(parent._modules.items()):
+            if child in replacements:
+                setattr(parent, name, replacements[child])
+    return network
+
+
+@torch.no_grad()
+def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Shows inputs to a network so that its quantizers know their ranges; weights and batch norm stay.
+
+    Args:
+        network: of quantized layers; modes are put back afterwards.
+        batches: inputs, each a batch of the network's shape; a few hundred samples do.
+
+    Raises:
+        UnsupportedError: there is no batch.
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, RangedQuantizer):
+            module.train()
+    seen = 0
+    try:
+        for batch in batches:
+            network(batch)
+            seen += 1
+    finally:
+        for module, training in modes:
+            module.training = training
+    if not seen:
+        raise UnsupportedError("no batch to calibrate with", where="calibrate", fix="Give at least one batch.")

@@ -1,0 +1,175 @@
+"""Layers with quantized weights, the model's input, and the XNOR-Net block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tinygen.errors import UnsupportedError
+from tinygen.ir.encodings import IntegerEncoding
+from tinygen.nn.quantizers import APSQ, ActivationQuantizer, Affine8, Sign, WeightQuantizer, XNORNet
+
+
+class _QuantizedWeights(nn.Module):
+    """What quantized layers share.
+
+    Attributes:
+        weight: the real weights, which training moves.
+        weight_quantizer: makes of them the weights that the layer computes with.
+        input_quantizer: applied to the input first (the model's input, say), or None.
+    """
+
+    weight: Tensor
+    weight_quantizer: WeightQuantizer
+    input_quantizer: ActivationQuantizer | None
+
+    def _attach(self, weight_quantizer: WeightQuantizer, input_quantizer: ActivationQuantizer | None) -> None:
+        self.weight_quantizer = weight_quantizer
+        self.input_quantizer = input_quantizer
+        weight_quantizer.prepare(self.weight.shape)
+
+    def _input(self, x: Tensor) -> Tensor:
+        return x if self.input_quantizer is None else self.input_quantizer(x)
+
+    def quantized_weight(self) -> Tensor:
+        """The weights that the layer computes with."""
+        return self.weight_quantizer(self.weight)
+
+    def weight_codes(self) -> tuple[np.ndarray, IntegerEncoding]:
+        """Codes of the weights (shape of `weight`: OIHW or OI) and their encoding."""
+        return self.weight_quantizer.codes(self.weight)
+
+    def kernel_scales(self) -> np.ndarray | None:
+        """APSQ's scalings per kernel, [O, I] uint16: weights = scale * kernel_scales * integers; else None."""
+        quantizer = self.weight_quantizer
+        return quantizer.kernel_scales(self.weight) if isinstance(quantizer, APSQ) else None
+
+
+class QuantConv2d(_QuantizedWeights, nn.Conv2d):
+    """nn.Conv2d with quantized weights. Padding is with zeros: outside the input nothing is added, in one bit too.
+
+    Args:
+        weight_quantizer: of this layer alone.
+        input_quantizer: applied to the input first.
+        Others: as nn.Conv2d's.
+
+    Raises:
+        UnsupportedError: `padding_mode` is not "zeros".
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        weight_quantizer: WeightQuantizer,
+        input_quantizer: ActivationQuantizer | None = None,
+        **kwargs: Any,
+    ) -> None:
+        nn.Conv2d.__init__(self, *args, **kwargs)
+        if self.padding_mode != "zeros":
+            raise UnsupportedError(
+                f"padding mode {self.padding_mode!r}", where="QuantConv2d", fix='Use "zeros", or a padding layer.'
+            )
+        self._attach(weight_quantizer, input_quantizer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(self._input(x), self.quantized_weight(), self.bias)
+
+
+class QuantLinear(_QuantizedWeights, nn.Linear):
+    """nn.Linear with quantized weights.
+
+    Args:
+        weight_quantizer: of this layer alone.
+        input_quantizer: applied to the input first.
+        Others: as nn.Linear's.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        weight_quantizer: WeightQuantizer,
+        input_quantizer: ActivationQuantizer | None = None,
+        **kwargs: Any,
+    ) -> None:
+        nn.Linear.__init__(self, *args, **kwargs)
+        self._attach(weight_quantizer, input_quantizer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(self._input(x), self.quantized_weight(), self.bias)
+
+
+class InputQuant(Affine8):
+    """The model's input in int8 (Affine8 of a running range): what the board is given."""
+
+
+def xnor_block(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    groups: int = 1,
+    activation: str | None = None,
+    weight_quantizer: WeightQuantizer | None = None,
+) -> nn.Sequential:
+    """Batch normalisation, sign, binary convolution without bias, and the activation asked for: XNOR-Net's order.
+
+    M. Rastegari et al., "XNOR-Net", ECCV 2016, section 3.2; the thesis calls it re-ordered layers (5.2.1.1).
+
+    Args:
+        in_channels: C_in; `out_channels`, `kernel_size`, `stride`, `padding`, `groups` as of nn.Conv2d.
+        activation: None, "relu" or "prelu" (one slope per channel).
+        weight_quantizer: XNORNet() unless given.
+    """
+    after: list[nn.Module] = []
+    if activation == "relu":
+        after.append(nn.ReLU())
+    elif activation == "prelu":
+        after.append(nn.PReLU(out_channels))
+    elif activation is not None:
+        raise UnsupportedError(f"activation {activation!r}", where="xnor_block", fix="Use relu, prelu or None.")
+    convolution = QuantConv2d(
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=stride,
+        padding=padding,
+        groups=groups,
+        bias=False,
+        weight_quantizer=weight_quantizer or XNORNet(),
+    )
+    return nn.Sequential(nn.BatchNorm2d(in_channels), Sign(), convolution, *after)
+
+
+@torch.no_grad()
+def clip_weights(network: nn.Module, limit: float = 1.0) -> None:
+    """Clips the real weights of all quantized layers to [-limit, limit]; BinaryConnect does so after each step."""
+    for layer in network.modules():
+        if isinstance(layer, _QuantizedWeights):
+            layer.weight.clamp_(-limit, limit)
+
+
+def angle_regulariser(network: nn.Module) -> Tensor:
+    """R_APSQ (6.7): the mean over all kernels of all APSQ layers of 1 - cos(v, Quant(v)); 0 without such layers.
+
+    Add beta times it to the loss (6.6), with beta rising over the epochs.
+    """
+    total, kernels = torch.zeros(()), 0
+    for layer in network.modules():
+        if isinstance(layer, _QuantizedWeights) and isinstance(layer.weight_quantizer, APSQ):
+            count = layer.weight_quantizer.groups(layer.weight).flatten(0, 1).shape[0]
+            total = total + count * layer.weight_quantizer.penalty(layer.weight)
+            kernels += count
+    return total / max(kernels, 1)
+
+
+def freeze_weights(network: nn.Module) -> None:
+    """Holds the quantized weights of all APSQ layers, for the fine-tuning of batch norm that ends training (6.4.5)."""
+    for layer in network.modules():
+        if isinstance(layer, _QuantizedWeights) and isinstance(layer.weight_quantizer, APSQ):
+            layer.weight_quantizer.freeze()
+            layer.weight.requires_grad_(False)
