@@ -42,6 +42,19 @@ def convolutions(count: int, seed: int) -> list[Layer]:
     return found
 
 
+def dense_layers(count: int, seed: int) -> list[Layer]:
+    rng = np.random.default_rng(seed)
+    return [
+        layers.dense(
+            f"d{seed}_{i}", ((int(rng.integers(1, 70)),), (3, 2, 8), (2, 2, 5))[int(rng.integers(3))],
+            int(rng.choice([1, 3, 4, 10, 33, 40])), x=ACTIVATIONS[i % len(ACTIVATIONS)],
+            w=WEIGHTS[int(rng.integers(len(WEIGHTS)))], y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
+            shared=bool(rng.random() < 0.3), seed=i,
+        )
+        for i in range(count)
+    ]  # fmt: skip
+
+
 def _check(found: list[Layer], **options: object) -> int:
     return check_variants([one.graph for one in found], [one.feeds for one in found], most=3, **options)  # type: ignore[arg-type]
 
@@ -50,15 +63,25 @@ def test_convolutions() -> None:
     assert _check(convolutions(33, 1)) >= 60
 
 
+def test_dense_layers() -> None:
+    assert _check(dense_layers(44, 1)) >= 44
+
+
 @pytest.mark.long
-def test_many_convolutions() -> None:
-    for seed in range(2, 8):
-        _check(convolutions(44, seed))
+@pytest.mark.parametrize("seed", range(2, 8))
+def test_many_layers(seed: int) -> None:
+    _check(convolutions(44, seed))
+    _check(dense_layers(44, seed))
 
 
 @requires_tool("arm-none-eabi-gcc")
 def test_with_gcc() -> None:
-    _check(convolutions(11, 9), host=False, compiler="gcc", cores=((M7, (*DSP, "dual-issue")), (M4, DSP)))
+    _check(
+        [*convolutions(11, 9), *dense_layers(11, 9)],
+        host=False,
+        compiler="gcc",
+        cores=((M7, (*DSP, "dual-issue")), (M4, DSP)),
+    )
 
 
 @pytest.mark.parametrize("x", ACTIVATIONS, ids=str)

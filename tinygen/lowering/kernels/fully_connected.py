@@ -10,7 +10,7 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.kernels.support import mac
 from tinygen.lowering.kernels.support.packing import pack_carried_rows, pack_dsp_rows
-from tinygen.lowering.kernels.support.requantize import epilogue
+from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 
@@ -99,23 +99,35 @@ def fully_connected_s8_dsp_4(node: Node) -> KernelPlan | None:
     """Four outputs at a time; one extension serves four weights (see tg_dot_1x4), sums are 256 times as large."""
     if node.output.dtype != np.int8 or not node.input(1).is_constant or node.input(1).zero_point:
         return None
-    weights = node.constant(1)
+    ending = epilogue(node, axis=0, unit=256)
+    context = {"source": "input", "y_type": "int8_t", "packed_output": False}
+    return None if ending is None else dense_plan(node, node.constant(1), ending, context, "fully_connected_s8_dsp")
+
+
+def dense_plan(
+    node: Node, weights: np.ndarray, ending: Epilogue, context: dict[str, Any], stem: str,
+    headers: tuple[str, ...] = ("tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h"),
+) -> KernelPlan | None:  # fmt: skip
+    """The plan for int8 weights [O, I] and an epilogue of sums that are 256 times as large.
+
+    Returns:
+        None when a pair of weights does not fit 16 bits.
+    """
     outputs, depth = weights.shape
     packed = pack_carried_rows(weights)
-    ending = epilogue(node, axis=0, unit=256)
-    if packed is None or ending is None:
+    if packed is None:
         return None
     taps = packed.shape[1]
     # What the shifted activations add: see tg_spread_dense().
     even = weights[:, 0::2].astype(np.int64).sum(axis=1)
-    channels = ending.rows.copy()
+    channels = ending.rows.astype(np.int64)
     channels[:, 0] -= 127 * even
-    wrapped = channels.astype(np.int64).astype(np.uint32).astype(np.int32)
+    wrapped = channels.astype(np.uint32).astype(np.int32)
     rows = node.input(0).size // depth
     return KernelPlan(
         template="fully_connected/fully_connected_s8_dsp_4.c.j2",
-        stem=f"fully_connected_s8_dsp_{depth}x{outputs}",
-        context={"rows": rows, "depth": depth, "taps": taps, "outputs": outputs, **ending.context},
+        stem=f"{stem}_{depth}x{outputs}",
+        context={"rows": rows, "depth": depth, "taps": taps, "outputs": outputs, **ending.context, **context},
         constants=(
             # The loop reads one block ahead.
             Constant(
@@ -126,6 +138,6 @@ def fully_connected_s8_dsp_4(node: Node) -> KernelPlan | None:
             Constant("channels", wrapped.reshape(-1), f"per channel: {ending.layout}"),
         ),
         scratch_bytes=2 * taps + 4,
-        headers=("tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h"),
+        headers=headers,
         cycles=rows * (2.0 * depth + packed.shape[0] * (1.05 * taps + 8)),
     )

@@ -24,6 +24,7 @@ from tinygen.lowering.kernels.support.requantize import Epilogue
 from tinygen.lowering.kernels.support.staircase import fit
 
 _NEVER = 2**31 - 1
+_LARGEST = 2**31 - 2**16
 _FEW = 255
 """Codes of an output up to which a fit is tried."""
 
@@ -43,8 +44,14 @@ class IntegerLayer:
     context: dict[str, Any]
 
 
-def integer_layer(node: Node, epilogue: Ending | None) -> IntegerLayer | None:
-    """None where the multiplying kernels do not reach: other encodings of activations, wide weights, kernel scales."""
+def integer_layer(node: Node, epilogue: Ending | None, unit: int = 1) -> IntegerLayer | None:
+    """None where the multiplying kernels do not reach: other encodings of activations, wide weights, kernel scales.
+
+    Args:
+        node: the layer.
+        epilogue: its operator's.
+        unit: the kernel's sums are this many times the accumulators.
+    """
     x = _activations(node.input(0))
     if x is None or not node.input(1).is_constant or integer_mac.kernel_scales(node) is not None:
         return None
@@ -56,7 +63,9 @@ def integer_layer(node: Node, epilogue: Ending | None) -> IntegerLayer | None:
     flat = weights.reshape(len(weights), -1)
     lows, highs = _reachable(node.input(0), flat)
     rising = _rising(epilogue, len(weights))
-    finished = _epilogue(rising, lows, highs, node.output, -x["zero"] * flat.sum(axis=1))
+    if int(max(np.abs(lows).max(), np.abs(highs).max())) * unit >= _LARGEST:
+        return None
+    finished = _epilogue(rising, lows, highs, node.output, -x["zero"] * flat.sum(axis=1), unit)
     context = {key: value for key, value in x.items() if key != "zero"} | _output(node.output)
     return IntegerLayer(weights, finished, context)
 
@@ -124,19 +133,23 @@ def _rising(epilogue: Ending | None, channels: int) -> Ending | None:
             return None
 
 
-def _epilogue(rising: Ending | None, lows: np.ndarray, highs: np.ndarray, y: Tensor, bias: np.ndarray) -> Epilogue:
+def _epilogue(
+    rising: Ending | None, lows: np.ndarray, highs: np.ndarray, y: Tensor, bias: np.ndarray, unit: int
+) -> Epilogue:
     match rising:
         case None:
-            return _write({"form": "none"}, bias, "bias")
+            return _write({"form": "none"}, bias * unit, "bias", unit)
         case Threshold() if isinstance(y.encoding, Binary):
             # Never and always are as far as sums can be, so that a bias takes them.
             cuts = np.clip(np.array(rising.thresholds, np.int64)[:, 0], lows - 1, highs + 1)
-            return _write({"form": "sign"}, bias - cuts, "bias less threshold")
+            return _write({"form": "sign"}, (bias - cuts) * unit, "bias less threshold", unit)
         case Rescale() | Threshold():
-            return _fused(rising, lows, highs, bias) or _as_written(rising, bias)
+            return _fused(rising, lows, highs, bias, unit) or _as_written(rising, bias, unit)
 
 
-def _write(context: dict[str, Any], start: np.ndarray, layout: str, **columns: np.ndarray) -> Epilogue:
+def _write(
+    context: dict[str, Any], start: np.ndarray, layout: str, unit: int, **columns: np.ndarray
+) -> Epilogue:
     """Rows of one bias and further words; columns with one value for all channels become literals."""
     words, names = [start.astype(np.int64)], [layout]
     literals = []
@@ -148,7 +161,7 @@ def _write(context: dict[str, Any], start: np.ndarray, layout: str, **columns: n
             context[name] = len(words)
             words.append(values.astype(np.int64))
             names.append(name)
-    context |= {"words": len(words), "literals": literals, "unit": 1, "output_zero": 0}
+    context |= {"words": len(words), "literals": literals, "unit": unit, "output_zero": 0}
     return Epilogue(context, np.stack(words, axis=1), ", ".join(names))
 
 
@@ -158,18 +171,20 @@ def _saturation(low: int, high: int) -> dict[str, Any]:
     return {"low": low, "high": high, "clamped": (low, high) != (-128, 127), "unsigned_bits": bits if unsigned else 0}
 
 
-def _fused(rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray, bias: np.ndarray) -> Epilogue | None:
+def _fused(
+    rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray, bias: np.ndarray, unit: int
+) -> Epilogue | None:
     low, high = rising.code_range
     if high - low > _FEW:
         return None
     real = _scales(rising, lows, highs)
     if real is None:
         return None
-    found = fit(rising.apply, real, lows, highs, low, high)
+    found = fit(rising.apply, real, lows, highs, low, high, unit)
     if found is None:
         return None
     return _write(
-        {"form": "fused", **_saturation(low, high)}, bias + found.moved, "bias",
+        {"form": "fused", **_saturation(low, high)}, bias * unit + found.moved, "bias", unit,
         multiplier=found.multiplier, offset=found.offset, shift=np.array([found.shift]),
     )  # fmt: skip
 
@@ -191,18 +206,18 @@ def _scales(rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray) ->
     return np.array(slopes)
 
 
-def _as_written(rising: Rescale | Threshold, bias: np.ndarray) -> Epilogue:
+def _as_written(rising: Rescale | Threshold, bias: np.ndarray, unit: int) -> Epilogue:
     if isinstance(rising, Threshold):
-        rows = np.minimum(np.array(rising.thresholds, np.int64), _NEVER)
+        rows = np.clip(np.array(rising.thresholds, np.int64) * unit, -_NEVER - 1, _NEVER)
         context: dict[str, Any] = {
-            "form": "steps", "steps": rows.shape[1], "words": 1 + rows.shape[1], "literals": [], "unit": 1,
+            "form": "steps", "steps": rows.shape[1], "words": 1 + rows.shape[1], "literals": [], "unit": unit,
             "output_zero": 0,
         }  # fmt: skip
-        return Epilogue(context, np.column_stack([bias, rows]), "bias, thresholds")
+        return Epilogue(context, np.column_stack([bias * unit, rows]), "bias, thresholds")
     offset = np.array(rising.offset, np.int64)
     low_words = (offset & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
     return _write(
-        {"form": "rescale", "low": rising.low, "high": rising.high}, bias, "bias",
+        {"form": "rescale", "low": rising.low, "high": rising.high}, bias * unit, "bias", unit,
         multiplier=np.array(rising.multiplier), offset_low=low_words, offset_high=offset >> 32,
         shift=np.array(rising.shift),
     )  # fmt: skip
