@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tinygen.frontends.tg import save_tg as save
+    from tinygen.frontends.torch import export
 
-_LAZY = {"save": ("tinygen.frontends.tg", "save_tg")}
-__all__ = ["save"]
+_LAZY = {"export": ("tinygen.frontends.torch", "export"), "save": ("tinygen.frontends.tg", "save_tg")}
+__all__ = ["export", "save"]
 
 
 def __getattr__(name: str) -> Any:

@@ -22,7 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite or .tg file.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite, .tg or .pt2 file.")]
 Board = Annotated[str, typer.Option("--board", "-b", metavar="BOARD", help="See `tinygen boards`.")]
 Toolchain = Annotated[str | None, typer.Option(metavar="zig|gcc", help="Compiler; default: what the board prefers.")]
 Kernels = Annotated[str, typer.Option(metavar="tinygen|reference|cmsis-nn", help="Kernel family.")]
@@ -38,6 +38,10 @@ Arena = Annotated[
 ]
 Weights = Annotated[
     str, typer.Option(metavar="flash|ram", help="Where weights lie; in RAM they are copied at start-up.")
+]
+Calibration = Annotated[
+    Path | None,
+    typer.Option(metavar="X", help="Inputs (.npy, .npz) to quantize a float .pt2 with; images as PyTorch has them."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Name = Annotated[str | None, typer.Option(help="C name of the model; default: from the file's name.")]
@@ -73,6 +77,7 @@ def build(
     stream: Stream = False,
     arena: Arena = None,
     weights: Weights = "flash",
+    calibration: Calibration = None,
     as_json: Json = False,
 ) -> None:
     """Turn a model into a C project and firmware for a board."""
@@ -80,7 +85,7 @@ def build(
 
     options = BuildOptions(
         board=board, toolchain=toolchain, kernels=kernels, name=name, stack_bytes=stack, cmsis_nn=cmsis_nn,
-        stream=stream, arena_bytes=arena, weights=weights,
+        stream=stream, arena_bytes=arena, weights=weights, calibration=calibration,
     )  # fmt: skip
     with progress(as_json) as update:
         result = build(model, out, options, progress=update)
@@ -121,6 +126,7 @@ def verify(
     stream: Stream = False,
     arena: Arena = None,
     weights: Weights = "flash",
+    calibration: Calibration = None,
     oracle: Annotated[
         list[Oracle] | None, typer.Option(help="LiteRT kernels to compare with; may be repeated. Default: ref.")
     ] = None,
@@ -133,7 +139,7 @@ def verify(
 
     options = BuildOptions(
         board=board, toolchain=toolchain, kernels=kernels, cmsis_nn=cmsis_nn,
-        stream=stream, arena_bytes=arena, weights=weights,
+        stream=stream, arena_bytes=arena, weights=weights, calibration=calibration,
     )  # fmt: skip
     with progress(as_json) as update:
         report = verify(model, inputs, options, oracles=oracle or [Oracle.REF], limit=limit, progress=update)
@@ -147,11 +153,11 @@ def verify(
 
 
 @app.command()
-def inspect(model: Model, as_json: Json = False) -> None:
+def inspect(model: Model, calibration: Calibration = None, as_json: Json = False) -> None:
     """Show a model's graph as a table."""
     from tinygen.verbs.inspect import inspect_model
 
-    content = inspect_model(model)
+    content = inspect_model(model, calibration)
     if as_json:
         print_json(content)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tinygen.errors import ModelError, UnsupportedError
+from tinygen.errors import ModelError, TinygenError, UnsupportedError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import check_c_name
 from tinygen.frontends.tflite import load_tflite
@@ -13,12 +13,13 @@ from tinygen.frontends.tg import load_tg
 from tinygen.ir.graph import Graph
 
 
-def load_model(path: Path | MemoryModel, name: str | None = None) -> Graph:
+def load_model(path: Path | MemoryModel, name: str | None = None, calibration: Path | None = None) -> Graph:
     """The Graph of a model file.
 
     Args:
-        path: a .tflite file, a .tg file (`tinygen.save`), or a model made in memory.
+        path: a .tflite file, a .tg file (`tinygen.save`), a .pt2 file (`torch.export.save`), or a model made in memory.
         name: C identifier for the model; by default made from the file's name, or the one a .tg was saved with.
+        calibration: .npy or .npz of inputs as the PyTorch module takes them, to quantize a float .pt2 with.
 
     Raises:
         ModelError, UnsupportedError: see the format's reader.
@@ -29,11 +30,18 @@ def load_model(path: Path | MemoryModel, name: str | None = None) -> Graph:
         raise ModelError("there is no such file", where=str(path))
     checked = None if name is None else check_c_name(name)
     suffix = path.suffix.lower()
+    if suffix == ".pt2":
+        # Not before: importing torch takes seconds, and it may not be there.
+        from tinygen.frontends.torch.file import load_pt2
+
+        return load_pt2(path, checked, calibration)
+    if calibration is not None:
+        raise TinygenError("takes no calibration: it is quantized already", where=str(path))
     if suffix == ".tg":
         return load_tg(path, checked)
     if suffix != ".tflite":
         raise UnsupportedError(
             f"cannot tell what a '{path.suffix}' file holds", where=str(path),
-            fix="tinygen reads .tflite and .tg models.",
+            fix="tinygen reads .tflite, .tg and .pt2 models.",
         )  # fmt: skip
     return load_tflite(path, checked)

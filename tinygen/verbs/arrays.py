@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tinygen.errors import TinygenError
+from tinygen.frontends.arrays import read_arrays
 from tinygen.ir.encodings import Affine
 from tinygen.ir.fixed_point import round_half_away
 from tinygen.ir.tensor import Tensor
@@ -48,31 +48,16 @@ def load_samples(path: Path, tensors: tuple[Tensor, ...]) -> Samples:
     Raises:
         TinygenError: unreadable, or rows that do not fit the model's inputs.
     """
-    arrays = _read(path)
+    arrays = read_arrays(path)
     labels = arrays.pop("y", None)
     found = [_find(arrays, index, tensor, tensors, path) for index, tensor in enumerate(tensors)]
-    inputs = tuple(_fit(array, tensor, path) for array, tensor in zip(found, tensors, strict=True))
+    inputs = tuple(fit(array, tensor, path) for array, tensor in zip(found, tensors, strict=True))
     counts = {len(array) for array in inputs} | ({len(labels)} if labels is not None else set())
     if len(counts) != 1:
         raise TinygenError(f"its arrays have different numbers of samples: {sorted(counts)}", where=str(path))
     if counts == {0}:
         raise TinygenError("holds no samples", where=str(path))
     return Samples(inputs, None if labels is None else labels.reshape(-1).astype(np.int64))
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return {"x": content}
-        return {name: content[name] for name in content.files}
-    except FileNotFoundError as error:
-        raise TinygenError("there is no such file", where=str(path)) from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise TinygenError(
-            f"is not a .npy or .npz file of plain arrays ({error})", where=str(path),
-            fix="Write it with numpy.save or numpy.savez.",
-        ) from error  # fmt: skip
 
 
 def _find(
@@ -88,7 +73,8 @@ def _find(
     )  # fmt: skip
 
 
-def _fit(array: np.ndarray, tensor: Tensor, path: Path) -> np.ndarray:
+def fit(array: np.ndarray, tensor: Tensor, path: Path) -> np.ndarray:
+    """Rows as codes of a tensor; `path` names them in errors."""
     rows = len(array) if array.ndim else 0
     if array.ndim == 0 or array.size != rows * tensor.size:
         raise TinygenError(

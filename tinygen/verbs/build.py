@@ -53,6 +53,7 @@ class BuildOptions:
         stream: compute the first layers in stripes of rows, for the smallest arena.
         arena_bytes: the largest arena allowed; stripes are used where that needs them. None: what the board holds.
         weights: "flash", or "ram": copied there at start-up, where reading them is faster.
+        calibration: inputs to quantize a float PyTorch model with, see `load_model`.
     """
 
     board: str = "f746zg"
@@ -64,6 +65,7 @@ class BuildOptions:
     stream: bool = False
     arena_bytes: int | None = None
     weights: str = "flash"
+    calibration: Path | None = None
 
     @property
     def streaming(self) -> Streaming | None:
@@ -118,7 +120,7 @@ def build(
     _check_options(options)
     toolchain = find_toolchain(options.toolchain, board)
     step("reading the model", 0, 4)
-    source = load_model(model, options.name)
+    source = load_model(model, options.name, options.calibration)
     job = _Job(model, source, simplify(source), options, board, toolchain)
     program = job.lowered(options.streaming)
     step("writing C", 1, 4)
@@ -221,8 +223,9 @@ def _write_sources(
     for name, text in emitted.files.items():
         (sources / name).write_text(text, encoding="utf-8", newline="\n")
     digest = hashlib.sha256(model.read_bytes())
-    # Where the library lies does not matter, what is in it does.
-    digest.update(json.dumps(asdict(replace(options, cmsis_nn=None)), sort_keys=True).encode())
+    # Where files lie does not matter: what is in the library counts, and what calibration makes of the C.
+    unplaced = replace(options, cmsis_nn=None, calibration=None)
+    digest.update(json.dumps(asdict(unplaced), sort_keys=True).encode())
     for name, text in sorted(emitted.files.items()):
         digest.update(f"{name}\n{text}".encode())
     used = None if library is None else library.add_to([program], folder)

@@ -10,13 +10,13 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.tensor import Tensor
 
 
-def inspect_model(path: Path) -> dict[str, Any]:
+def inspect_model(path: Path, calibration: Path | None = None) -> dict[str, Any]:
     """Inputs, outputs and operators of a model file, as the frontend read them.
 
     Raises:
         ModelError, UnsupportedError: see `load_model`.
     """
-    graph = load_model(path)
+    graph = load_model(path, None, calibration)
     return {
         "model": graph.name,
         "source": str(path),

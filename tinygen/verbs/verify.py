@@ -109,18 +109,21 @@ def verify(
         model: the model file.
         inputs: .npy or .npz, see `load_samples`.
         options: board, toolchain and kernels to build with.
-        oracles: LiteRT kernel sets to compare with; the first is the oracle, all are compared with REF too.
+        oracles: LiteRT kernel sets to compare with; the first is the oracle, all are compared with REF too. Files
+            that LiteRT does not read are held against the integer semantics alone.
         limit: use only the first samples.
         progress: called with (what, done, of).
 
     Raises:
         TinygenError: the model, the inputs, the build or a device is at fault.
     """
-    source = load_model(model, options.name)
+    source = load_model(model, options.name, options.calibration)
     samples = load_samples(inputs, tuple(source.tensors[name] for name in source.inputs))
     if limit is not None:
         samples = samples.head(limit)
-    wanted = list(dict.fromkeys(oracles if Oracle.REF in oracles else (*oracles, Oracle.REF)))
+    if model.suffix.lower() != ".tflite":
+        oracles = ()
+    wanted = list(dict.fromkeys(oracles if Oracle.REF in oracles or not oracles else (*oracles, Oracle.REF)))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tinygen-verify-")))
         boards = list(dict.fromkeys(("host", options.board)))

@@ -24,14 +24,17 @@ class Pool2D(Op):
     stride: tuple[int, int]
     activation: Activation = Activation.NONE
     row_padding: tuple[int, int] | None = None
-    """Rows of padding (above, below) instead of what `padding` says, for a stripe of a larger operator."""
+    """Rows of padding (above, below) instead of what `padding` says, for a stripe of a larger operator, or where
+    the model gives them."""
+    column_padding: tuple[int, int] | None = None
+    """The same of columns (left, right)."""
 
     def geometry(self, node: Node) -> tuple[Axis, Axis]:
         """(rows, columns) of the window."""
         _, height, width, _ = node.input(0).shape
         return (
             axis(height, self.kernel[0], self.stride[0], 1, self.padding, self.row_padding),
-            axis(width, self.kernel[1], self.stride[1], 1, self.padding),
+            axis(width, self.kernel[1], self.stride[1], 1, self.padding, self.column_padding),
         )
 
     def stripe(self, node: Node, first: int, end: int) -> Stripe | None:

@@ -1,0 +1,204 @@
+"""Post-training quantization: TFLite's rules hold, torch's fake quantization agrees, and the C does what it should."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.frontends.torch.networks import SHAPE, layer_differences, small
+from tests.support.host_batch import run_on_host
+from tests.support.torch_models import codes_of, kinds, need, real_outputs
+from tinygen.errors import TinygenError
+from tinygen.frontends.ptq.encodings import affine
+from tinygen.frontends.ptq.options import QuantizeOptions
+from tinygen.ir.encodings import Affine
+from tinygen.ir.graph import Graph
+from tinygen.ir.interpreter import evaluate_all
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.lowering.lower import lower
+from tinygen.passes.pipeline import simplify
+
+torch = need("torch")
+
+from tinygen.frontends.torch import export  # noqa: E402
+
+
+def data(count: int, seed: int) -> Any:
+    return torch.randn((count, *SHAPE[1:]), generator=torch.Generator().manual_seed(seed))
+
+
+MODULE, CALIBRATION, TEST = small(), data(48, 1), data(24, 2)
+
+
+def exported(module: Any = MODULE, **options: Any) -> Graph:
+    return export(module, CALIBRATION, CALIBRATION, options=QuantizeOptions(**options))
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return exported()
+
+
+def test_rules(graph: Graph) -> None:
+    """Nothing is float; weights are symmetric per channel, biases at the accumulator's scale, zero is exact."""
+    for tensor in graph.tensors.values():
+        encoding = tensor.affine
+        assert encoding.storage in ("int8", "int32")
+        if encoding.storage == "int8" and not tensor.is_constant:
+            assert -128 <= encoding.zero_point[0] <= 127
+            assert not encoding.per_channel
+    layers = [op for op in graph.ops if isinstance(op, Conv2D | DepthwiseConv2D | FullyConnected)]
+    assert len(layers) == 6
+    for op in layers:
+        x, weights, bias = (graph.tensors[name] for name in op.inputs)
+        axis = 3 if isinstance(op, DepthwiseConv2D) else 0
+        assert weights.affine.axis == axis
+        assert len(weights.affine.scale) == weights.shape[axis]
+        assert weights.data is not None
+        assert (
+            np.abs(weights.data.astype(int)).max(tuple(i for i in range(weights.data.ndim) if i != axis)).min() == 127
+        )
+        np.testing.assert_allclose(bias.affine.scale, np.array(weights.affine.scale) * x.scale, rtol=1e-12)
+    output = graph.tensors[graph.outputs[0]].affine
+    assert (output.scale, output.zero_point) == ((1 / 256,), (-128,))
+    pools = {op.KIND: op for op in graph.ops}
+    for kind in ("max_pool_2d", "concatenation", "reshape"):
+        op = pools[kind]
+        assert len({graph.tensors[name].encoding for name in (*op.inputs, *op.outputs)}) == 1
+    assert "clamp" not in kinds(graph)
+
+
+def test_against_torch(graph: Graph) -> None:
+    """Layer by layer on the same codes, and as a whole."""
+    compared = differing = 0
+    for sample in codes_of(graph, TEST.numpy()):
+        counts = layer_differences(graph, evaluate_all(graph, [sample]))
+        compared, differing = compared + counts[0], differing + counts[1]
+    print(f"{differing} of {compared} codes are rounded otherwise than torch does")
+    assert compared > 40_000
+    assert differing < compared / 200
+    with torch.no_grad():
+        wanted = MODULE(TEST).numpy()
+    found = real_outputs(graph, TEST.numpy())
+    assert np.abs(found - wanted).max() < 0.05
+    assert (found.argmax(1) == wanted.argmax(1)).mean() > 0.9
+
+
+def test_bias_correction() -> None:
+    """Channel means come closer to the float network's, on data that was not calibrated on."""
+    torch.manual_seed(3)
+    conv = torch.nn.Conv2d(3, 32, 3)
+    # One large weight per filter makes the steps of all others coarse.
+    conv.weight.data[:, 0, 0, 0] = 4.0
+    module = torch.nn.Sequential(torch.nn.ReLU(), conv, torch.nn.ReLU(), torch.nn.Conv2d(32, 16, 1)).eval()
+    with torch.no_grad():
+        wanted = module(TEST).numpy()
+    errors = []
+    for correct in (False, True):
+        found = real_outputs(exported(module, bias_correction=correct), TEST.numpy())
+        errors.append(float(np.abs((found - wanted).mean((0, 2, 3))).mean()))
+    print(f"mean error of a channel: {errors[0]:.5f}, corrected {errors[1]:.5f}")
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_methods() -> None:
+    """An outlier widens the range of "minmax" only."""
+    calibration = CALIBRATION.clone()
+    calibration[7, 0, 0, 0] = 100.0
+    scales = {}
+    for method in ("minmax", "percentile", "moving_average"):
+        graph = export(MODULE, calibration, calibration, options=QuantizeOptions(method=method, percentile=99.9))
+        scales[method] = graph.tensors[graph.inputs[0]].scale
+    assert scales["minmax"] == pytest.approx((100 - float(calibration.min())) / 255)
+    assert scales["percentile"] < 0.1 * scales["minmax"]
+    assert 0.02 < scales["moving_average"] < 0.1
+
+
+def test_ways_to_calibrate(graph: Graph) -> None:
+    """An array, NumPy's too, and batches with labels give the same graph; other shapes are refused."""
+    batches = [(CALIBRATION[start : start + 20], torch.zeros(20)) for start in (0, 20, 40)]
+    for calibration in (CALIBRATION.numpy(), batches):
+        again = export(MODULE, CALIBRATION[:1], calibration)
+        assert again.ops == graph.ops
+        assert all(again.tensors[name].encoding == tensor.encoding for name, tensor in graph.tensors.items())
+    with pytest.raises(TinygenError, match=r"has shape \[5, 3, 8, 8\], not \['N', 3, 16, 16\]"):
+        export(MODULE, CALIBRATION, torch.zeros(5, 3, 8, 8))
+    for empty in ([], torch.zeros(0, 3, 16, 16)):
+        with pytest.raises(TinygenError, match="no calibration samples"):
+            export(MODULE, CALIBRATION, empty)
+    with pytest.raises(TinygenError, match="not finite"):
+        export(MODULE, CALIBRATION, CALIBRATION * float("inf"))
+    with pytest.raises(TinygenError, match="calibration inputs are missing"):
+        export(MODULE, CALIBRATION)
+
+
+@pytest.mark.parametrize(
+    "options", [{"method": "max"}, {"percentile": 50}, {"percentile": 101}, {"momentum": 0}, {"correction_samples": 0}]
+)
+def test_wrong_options(options: dict[str, Any]) -> None:
+    with pytest.raises(TinygenError):
+        QuantizeOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 0), (-1, 0), (0, 6), (0.5, 6), (-3, -1), (-1e-30, 0), (-0.1, 100), (-8, 8)]
+)
+def test_affine(low: float, high: float) -> None:
+    """Zero is a code; both ends are at most half a step beyond the codes."""
+    encoding = affine(low, high)
+    scale, zero = encoding.scale[0], encoding.zero_point[0]
+    assert scale == np.float32(scale)
+    assert -128 <= zero <= 127
+    assert scale * (-128.5 - zero) <= low + 1e-6
+    assert scale * (127.5 - zero) >= high - 1e-6
+
+
+def test_unused_channels_and_large_biases() -> None:
+    """Channels without weights keep their bias; a bias beyond 32 bits of tiny steps widens the step."""
+    conv = torch.nn.Conv2d(3, 4, 1)
+    with torch.no_grad():
+        conv.weight[0] = 0
+        conv.weight[1] = 1e-9
+        conv.bias[:] = torch.tensor([1.5, 2.0, -0.5, 0.0])
+    found, wanted = real_outputs(exported(conv), CALIBRATION[:4].numpy()), conv(CALIBRATION[:4]).detach().numpy()
+    assert np.abs(found - wanted).max() < 0.03
+
+
+def test_sharing_keeps_fixed_ranges() -> None:
+    """A sigmoid beside a wide range takes that scale, one beside a sigmoid its own, and softmax always its own."""
+
+    class Module(torch.nn.Module):
+        def forward(self, x: Any) -> Any:
+            y = torch.sigmoid(x)
+            wide = torch.cat([x, y], 1)
+            narrow = torch.cat([y, torch.sigmoid(x * 2)], 1)
+            mixed = torch.cat([x, x.softmax(1)], 1)
+            return wide, narrow, mixed
+
+    graph = exported(Module())
+    wide, narrow, mixed = (graph.tensors[name].affine for name in graph.outputs)
+    assert narrow == Affine("int8", (1 / 256,), (-128,)) or wide == narrow
+    assert wide.scale[0] > 0.02
+    assert mixed.scale[0] > 0.02
+    assert kinds(graph).count("quantize") >= 1
+    softmax = next(op for op in graph.ops if op.KIND == "softmax")
+    assert graph.tensors[softmax.outputs[0]].affine == Affine("int8", (1 / 256,), (-128,))
+
+
+def test_host_c(graph: Graph, tmp_path: Path) -> None:
+    """The int8 and the float network as C: the former bit for bit."""
+    floating = export(MODULE, CALIBRATION, name="floating", float32=True)
+    graphs = [simplify(replace(graph, name="integer")), simplify(floating)]
+    programs = [lower(g, isa=("c99", "dsp")) for g in graphs]
+    feeds = [[[sample] for sample in codes_of(g, TEST.numpy()[:8])] for g in graphs]
+    results = run_on_host(programs, feeds, tmp_path)
+    for sample, row in zip(feeds[0], results[0], strict=True):
+        np.testing.assert_array_equal(row[0], evaluate_all(graph, sample)[graph.outputs[0]])
+    for sample, row in zip(feeds[1], results[1], strict=True):
+        np.testing.assert_allclose(row[0], evaluate_all(floating, sample)[floating.outputs[0]], atol=1e-5)

@@ -1,0 +1,118 @@
+"""Modules that cannot be taken: the error names the operator and the module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.torch_models import need
+from tinygen.errors import ModelError, TinygenError, UnsupportedError
+from tinygen.frontends.load import load_model
+
+torch = need("torch")
+nn, F = torch.nn, torch.nn.functional
+
+from tinygen.frontends.torch import export  # noqa: E402
+
+
+class Block(nn.Module):
+    """A function inside a module with a name."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Any) -> Any:
+        return self.function(x)
+
+
+def refused(function: Callable[[Any], Any], match: str, shape: tuple[int, ...] = (1, 3, 8, 8)) -> UnsupportedError:
+    module = nn.Sequential(nn.ReLU(), Block(function))
+    with pytest.raises(UnsupportedError, match=match) as caught:
+        export(module, torch.zeros(shape), float32=True)
+    return caught.value
+
+
+def test_unknown_operator() -> None:
+    error = refused(torch.erfinv, r"aten\.erfinv\.default is not supported")
+    assert error.where == "1 (aten.erfinv.default)"
+    assert "conv2d" in error.fix
+
+
+CASES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "log softmax": (lambda x: x.log_softmax(1), "logarithms are not supported"),
+    "instance norm": (F.instance_norm, "not supported"),
+    "division": (lambda x: 1 / (x + 1), "not supported"),
+    "dilated pool": (lambda x: F.max_pool2d(x, 2, dilation=2), r"dilation \[2, 2\]"),
+    "uneven pool": (lambda x: F.adaptive_avg_pool2d(x, 3), "windows of one size"),
+    "circular": (lambda x: F.pad(x, (1, 1, 1, 1), mode="circular"), "not supported"),
+    "crop": (lambda x: F.pad(x, (-1, -1)), "negative padding"),
+    "alpha": (lambda x: torch.add(x, x, alpha=2), "alpha 2"),
+    "conversion": (lambda x: x.double().float(), "conversion to torch.float64"),
+    "identity": (lambda x: torch.zeros(3), "does not depend on the input"),
+    "dynamic weights": (lambda x: F.conv2d(x, x), "must be a constant"),
+    "transposed": (lambda x: F.conv_transpose2d(x, torch.ones(3, 2, 2, 2)), "not supported"),
+    "divisor": (lambda x: F.avg_pool2d(x, 2, divisor_override=3), "divisor_override"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_unsupported_use(case: str) -> None:
+    error = refused(*CASES[case])
+    assert "aten" in error.where or case == "identity"
+
+
+def test_signal() -> None:
+    refused(lambda x: F.avg_pool1d(x, 2), "not supported", (1, 3, 8))
+
+
+def test_control_flow() -> None:
+    with pytest.raises(UnsupportedError, match=r"torch\.export cannot trace it"):
+        export(Block(lambda x: x if x.sum() > 0 else -x), torch.zeros(1, 3), float32=True)
+
+
+def test_modes() -> None:
+    """A program that was exported while training has batch norms that learn."""
+    program = torch.export.export(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)), (torch.zeros(1, 3, 4, 4),))
+    with pytest.raises(UnsupportedError):
+        export(program, float32=True)
+
+
+def test_inputs() -> None:
+    program = torch.export.export(nn.ReLU(), (torch.zeros(2, 3),))
+    with pytest.raises(UnsupportedError, match="has shape") as caught:
+        export(program, float32=True)
+    assert "batch of 1" in caught.value.fix
+    with pytest.raises(UnsupportedError, match=r"inputs of type torch\.int64"):
+        export(Block(lambda x: x * 1.5), torch.zeros(1, 3, dtype=torch.int64), float32=True)
+    with pytest.raises(TinygenError, match="an example"):
+        export(nn.ReLU(), float32=True)
+    with pytest.raises(TinygenError, match="cannot name"):
+        export(nn.ReLU(), torch.zeros(1, 3), name="int", float32=True)
+    with pytest.raises(TinygenError, match="without calibration"):
+        export(nn.ReLU(), torch.zeros(1, 3), torch.zeros(1, 3), float32=True)
+
+
+def test_files(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt2"
+    path.write_bytes(b"PK\3\4 no such thing")
+    with pytest.raises(ModelError, match="torch cannot read it"):
+        load_model(path)
+    torch.export.save(torch.export.export(nn.Linear(4, 2), (torch.zeros(1, 4),)), path)
+    with pytest.raises(TinygenError, match="calibration inputs are missing") as caught:
+        load_model(path)
+    assert "net.pt2" in caught.value.where
+    assert "--calibration" in caught.value.fix
+    np.savez(tmp_path / "a.npz", other=np.zeros((3, 4)))
+    with pytest.raises(TinygenError, match="has no array for input 0"):
+        load_model(path, None, tmp_path / "a.npz")
+    np.save(tmp_path / "b.npy", np.zeros((3, 5)))
+    with pytest.raises(TinygenError, match=r"has shape \[3, 5\]"):
+        load_model(path, None, tmp_path / "b.npy")
+    np.save(tmp_path / "c.npy", np.random.default_rng(0).normal(size=(9, 4)))
+    assert load_model(path, None, tmp_path / "c.npy").name == "net"
+    assert load_model(path, "mine", tmp_path / "c.npy").name == "mine"

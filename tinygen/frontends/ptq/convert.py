@@ -1,0 +1,208 @@
+"""Float graph and encodings to a graph of int8 operators.
+
+What has encodings on all sides becomes integer. The rest, in models that are quantized in part, stays float, with
+conversions where the two meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tinygen.frontends.ptq.calibrate import Sample
+from tinygen.frontends.ptq.correction import Correction
+from tinygen.frontends.ptq.model import FloatModel
+from tinygen.frontends.ptq.roles import MAC, SAME_SCALE, channel_axis, fixed_output, must_be_fixed
+from tinygen.frontends.ptq.weights import known_codes, quantize_bias, quantize_operand, quantize_weights
+from tinygen.ir.encodings import Affine, Float32
+from tinygen.ir.graph import Graph
+from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.pad import MirrorPad, Pad
+from tinygen.ir.ops.pool_2d import AveragePool2D
+from tinygen.ir.ops.quantize import Dequantize, Quantize
+from tinygen.ir.ops.window import Padding
+from tinygen.ir.tensor import Tensor
+
+
+def convert(model: FloatModel, encodings: Mapping[str, Affine], correct_on: Sequence[Sample] | None = None) -> Graph:
+    """The integer graph.
+
+    Args:
+        model: simplified.
+        encodings: of tensors computed at run time; those without stay float.
+        correct_on: samples to measure bias correction with; None for none.
+
+    Raises:
+        UnsupportedError: an operator does not have an integer form for these encodings.
+    """
+    return _Converter(model, encodings, correct_on).graph()
+
+
+class _Converter:
+    def __init__(self, model: FloatModel, encodings: Mapping[str, Affine], correct_on: Sequence[Sample] | None) -> None:
+        self.model, self.source, self.encodings = model, model.graph, encodings
+        self.tensors: dict[str, Tensor] = {}
+        self.ops: list[Op] = []
+        self.names = {op.name for op in self.source.ops} | set(self.source.tensors)
+        self.floats: dict[str, str] = {}
+        for name in self.source.inputs:
+            self._declare(name)
+        inputs = [self.tensors[name] for name in self.source.inputs]
+        self.correction = None if correct_on is None else Correction(self.source, inputs, correct_on)
+
+    def graph(self) -> Graph:
+        for op in self.source.ops:
+            self._convert(op)
+            if self.correction:
+                self.correction.step(op)
+        graph = Graph(self.source.name, self.tensors, tuple(self.ops), self.source.inputs, self.source.outputs)
+        used = {name for op in graph.ops for name in (*op.inputs, *op.outputs)} | {*graph.inputs}
+        graph = replace(graph, tensors={name: tensor for name, tensor in self.tensors.items() if name in used})
+        graph.validate()
+        return graph
+
+    def _declare(self, name: str) -> None:
+        """A run-time tensor of the source, with its encoding."""
+        self.tensors[name] = replace(self.source.tensors[name], encoding=self.encodings.get(name, Float32()))
+
+    def _emit(self, op: Op) -> None:
+        self.ops.append(op)
+        if self.correction:
+            self.correction.run(Graph(self.source.name, self.tensors, (), (), ()).node(op))
+
+    def _unique(self, stem: str) -> str:
+        name, number = stem, 2
+        while name in self.names:
+            name, number = f"{stem}_{number}", number + 1
+        self.names.add(name)
+        return name
+
+    def _beside(self, like: str, suffix: str, encoding: Affine | Float32) -> str:
+        """A tensor of the same shape under a new name."""
+        name = self._unique(f"{like}_{suffix}")
+        self.tensors[name] = Tensor(name, self.source.tensors[like].shape, encoding)
+        return name
+
+    def _convert(self, op: Op) -> None:
+        for name in op.outputs:
+            self._declare(name)
+        given = [name for name in op.inputs if name and not self.source.tensors[name].is_constant]
+        if isinstance(op, Quantize):
+            self._emit(op)
+        elif not all(name in self.encodings for name in (*given, *op.outputs)):
+            self._as_float(op)
+        elif isinstance(op, MAC):
+            self._mac(op)
+        elif isinstance(op, SAME_SCALE):
+            self._same_scale(op)
+        else:
+            self._other(op)
+
+    def _mac(self, op: Op) -> None:
+        x, weights = self.tensors[op.inputs[0]], self.source.tensors[op.inputs[1]]
+        axis = channel_axis(op)
+        channels = weights.shape[axis]
+        bias = np.zeros(channels)
+        if len(op.inputs) > 2:
+            bias = np.asarray(self.source.tensors[op.inputs[2]].data, np.float64)
+        known = self.model.weights.get(weights.name)
+        codes = known_codes(weights, known) if known else quantize_weights(weights, axis, x.scale, bias)
+        self.tensors[weights.name] = codes
+        if self.correction:
+            bias = bias + self.correction.error(op, x, codes)
+        name = op.inputs[2] if len(op.inputs) > 2 else self._unique(f"{op.name}_bias")
+        if len(op.inputs) > 2 or np.any(bias != 0):
+            # Shared constants are of several scales then: each reader has its own.
+            name = name if name not in self.tensors else self._unique(name)
+            self.tensors[name] = quantize_bias(name, bias, x.scale, codes.affine)
+            op = replace(op, inputs=(*op.inputs[:2], name))
+        self._emit(op)
+
+    def _same_scale(self, op: Op) -> None:
+        encoding = self.encodings[op.outputs[0]]
+        others = [name for name in op.inputs if name in self.encodings and self.encodings[name] != encoding]
+        if isinstance(op, AveragePool2D) and others:
+            self._rescaling_pool(op)
+            return
+        inputs = []
+        for name in op.inputs:
+            if name in others:
+                fitted = self._beside(name, "rescaled", encoding)
+                self._emit(Quantize(name=fitted, inputs=(name,), outputs=(fitted,)))
+                name = fitted
+            inputs.append(name if name in self.tensors else self._operand(name, encoding))
+        if isinstance(op, Pad) and not isinstance(op, MirrorPad):
+            code = round(op.value / encoding.scale[0]) + encoding.zero_point[0]
+            op = replace(op, value=int(np.clip(code, -128, 127)))
+        self._emit(replace(op, inputs=tuple(inputs)))
+
+    def _rescaling_pool(self, op: AveragePool2D) -> None:
+        """A mean with another scale: one rounding, as a depthwise convolution with equal weights has."""
+        name, output = op.inputs[0], op.outputs[0]
+        if op.padding is not Padding.VALID or op.row_padding or op.column_padding:
+            # Windows at the border have fewer elements: the mean first, then its scale.
+            between = self._beside(output, "mean", self.encodings[name])
+            self._emit(replace(op, outputs=(between,)))
+            self._emit(Quantize(name=self._unique(f"{op.name}_rescaled"), inputs=(between,), outputs=(output,)))
+            return
+        shape = (1, *op.kernel, self.tensors[name].shape[3])
+        scale = float(np.float32(1 / (op.kernel[0] * op.kernel[1])))
+        weights = self._unique(f"{op.name}_weights")
+        self.tensors[weights] = Tensor(weights, shape, Affine("int8", (scale,), (0,)), np.ones(shape, np.int8))
+        self._emit(
+            DepthwiseConv2D(
+                name=op.name,
+                inputs=(name, weights),
+                outputs=op.outputs,
+                padding=op.padding,
+                stride=op.stride,
+                activation=op.activation,
+            )
+        )
+
+    def _other(self, op: Op) -> None:
+        inputs = tuple(name if name in self.tensors or not name else self._operand(name) for name in op.inputs)
+        fixed, output = fixed_output(op), op.outputs[0]
+        if fixed is None or self.encodings[output] == fixed or not must_be_fixed(op):
+            self._emit(replace(op, inputs=inputs))
+            return
+        between = self._beside(output, "fixed", fixed)
+        self._emit(replace(op, inputs=inputs, outputs=(between,)))
+        self._emit(Quantize(name=self._unique(f"{op.name}_rescaled"), inputs=(between,), outputs=(output,)))
+
+    def _operand(self, name: str, encoding: Affine | None = None) -> str:
+        """A constant operand as int8, with the encoding it came with, or the one given, or its own range's."""
+        tensor = self.source.tensors[name]
+        known = self.model.weights.get(name)
+        if encoding is not None:
+            # Its readers may each want another encoding.
+            name = self._unique(name)
+        codes = known_codes(tensor, known) if known and encoding is None else quantize_operand(tensor, encoding)
+        self.tensors[name] = replace(codes, name=name)
+        return name
+
+    def _as_float(self, op: Op) -> None:
+        """The operator in float, between conversions."""
+        inputs = []
+        for name in op.inputs:
+            if name in self.encodings:
+                inputs.append(self._as_float_tensor(name))
+                continue
+            if name and name not in self.tensors:
+                self.tensors[name] = self.source.tensors[name]
+            inputs.append(name)
+        quantized = [name for name in op.outputs if name in self.encodings]
+        between = {name: self._beside(name, "float", Float32()) for name in quantized}
+        self._emit(replace(op, inputs=tuple(inputs), outputs=tuple(between.get(name, name) for name in op.outputs)))
+        for name, source in between.items():
+            self._emit(Quantize(name=self._unique(f"{name}_quantize"), inputs=(source,), outputs=(name,)))
+
+    def _as_float_tensor(self, name: str) -> str:
+        if name not in self.floats:
+            self.floats[name] = self._beside(name, "float", Float32())
+            dequantize = Dequantize(name=self.floats[name], inputs=(name,), outputs=(self.floats[name],))
+            self._emit(dequantize)
+        return self.floats[name]

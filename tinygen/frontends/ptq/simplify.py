@@ -1,0 +1,107 @@
+"""Float graph to float graph, before it becomes integer: fused activations, and encodings where they are meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from tinygen.frontends.ptq.model import FloatModel
+from tinygen.frontends.ptq.roles import EXACT, MAC, activations, readers
+from tinygen.ir.encodings import Affine
+from tinygen.ir.fixed_point import Activation
+from tinygen.ir.graph import Graph
+from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.binary import Arithmetic
+from tinygen.ir.ops.quantize import Quantize
+from tinygen.ir.ops.unary import Clamp
+
+
+def simplify_float(model: FloatModel) -> FloatModel:
+    """The same network with each encoding at the tensor it is of, and activations in the operators before them."""
+    while True:
+        spread = _spread(_absorb_quantize(model))
+        if spread.activations.keys() == model.activations.keys() and spread.graph.ops == model.graph.ops:
+            return fuse_activations(spread)
+        model = spread
+
+
+def fuse_activations(model: FloatModel) -> FloatModel:
+    """Clamps become part of the operator before them, where nothing else reads that one's output.
+
+    Where that output has an encoding of its own, the clamp's must be the same: then clamping codes is clamping values.
+    """
+    graph, read = model.graph, readers(model.graph)
+    ops: list[Op] = []
+    for op in graph.ops:
+        before = ops[-1] if ops else None
+        if isinstance(op, Clamp):
+            before = next((other for other in ops if op.inputs[0] in other.outputs), None)
+        if isinstance(op, Clamp) and before is not None and _fuses(model, before, op, read):
+            ops[ops.index(before)] = replace(before, activation=op.activation, outputs=op.outputs)  # type: ignore[call-arg]
+        else:
+            ops.append(op)
+    return _with_ops(model, ops)
+
+
+def _fuses(model: FloatModel, before: Op, clamp: Clamp, read: Mapping[str, list[Op]]) -> bool:
+    name = clamp.inputs[0]
+    between, after = model.activations.get(name), model.activations.get(clamp.outputs[0])
+    return (
+        isinstance(before, (*MAC, Arithmetic))
+        and before.activation is Activation.NONE
+        and len(read[name]) == 1
+        and name not in model.graph.outputs
+        and between in (None, after)
+    )
+
+
+def _absorb_quantize(model: FloatModel) -> FloatModel:
+    """Drops each `Quantize` whose input may as well be what is quantized: nothing reads it unquantized."""
+    read = readers(model.graph)
+    encodings = dict(model.activations)
+    alias: dict[str, str] = {}
+    ops: list[Op] = []
+    for op in model.graph.ops:
+        op = replace(op, inputs=tuple(alias.get(name, name) for name in op.inputs))
+        if isinstance(op, Quantize):
+            name, encoding = op.inputs[0], encodings[op.outputs[0]]
+            if name not in encodings and _all_quantize(read[name], encoding, model):
+                encodings[name] = encoding
+            if encodings.get(name) == encoding:
+                alias[op.outputs[0]] = name
+                continue
+        ops.append(op)
+    graph = replace(model.graph, outputs=tuple(alias.get(name, name) for name in model.graph.outputs))
+    return _with_ops(replace(model, graph=graph, activations=encodings), ops)
+
+
+def _all_quantize(ops: list[Op], encoding: Affine, model: FloatModel) -> bool:
+    same = (isinstance(op, Quantize) and model.activations[op.outputs[0]] == encoding for op in ops)
+    return all(same) and not any(op.inputs[0] in model.graph.outputs for op in ops)
+
+
+def _spread(model: FloatModel) -> FloatModel:
+    """Gives encodings to the other side of operators that only move codes: nothing is rounded by that."""
+    encodings, read = dict(model.activations), readers(model.graph)
+    for op in (*model.graph.ops, *reversed(model.graph.ops)):
+        if not isinstance(op, EXACT):
+            continue
+        inputs = activations(model.graph, op)
+        if len(inputs) != len(op.inputs):
+            continue
+        known = {encodings.get(name) for name in inputs}
+        given = encodings.get(op.outputs[0])
+        if given is None and len(known) == 1 and None not in known:
+            encodings |= dict.fromkeys(op.outputs, encodings[inputs[0]])
+        private = all(len(read[name]) == 1 and name not in model.graph.outputs for name in inputs)
+        if given is not None and known == {None} and private:
+            encodings |= dict.fromkeys(inputs, given)
+    return replace(model, activations=encodings)
+
+
+def _with_ops(model: FloatModel, ops: list[Op]) -> FloatModel:
+    graph = model.graph
+    used = {name for op in ops for name in (*op.inputs, *op.outputs)} | {*graph.inputs, *graph.outputs}
+    tensors = {name: tensor for name, tensor in graph.tensors.items() if name in used}
+    kept = {name: encoding for name, encoding in model.activations.items() if name in used}
+    return replace(model, graph=Graph(graph.name, tensors, tuple(ops), graph.inputs, graph.outputs), activations=kept)

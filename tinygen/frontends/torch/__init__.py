@@ -1,0 +1,5 @@
+"""PyTorch modules, through torch.export, to graphs."""
+
+from tinygen.frontends.torch.export import export
+
+__all__ = ["export"]

@@ -1,0 +1,189 @@
+"""ExportedProgram to float graph: walks the ATen graph, node by node."""
+
+from __future__ import annotations
+
+import importlib
+import operator
+import pkgutil
+from typing import Any
+
+import numpy as np
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
+from torch.fx import Node
+
+from tinygen.errors import ModelError, TinygenError, UnsupportedError
+from tinygen.frontends.ptq.model import FloatModel
+from tinygen.frontends.torch import operators
+from tinygen.frontends.torch.builder import Builder, Constant, Value
+from tinygen.frontends.torch.layout import NHWC
+from tinygen.frontends.torch.operators.quantized import encoding_of
+from tinygen.frontends.torch.registry import CONVERTERS, Call
+from tinygen.ir.graph import Graph
+
+for _module in pkgutil.iter_modules(operators.__path__):
+    importlib.import_module(f"{operators.__name__}.{_module.name}")
+
+_LEAVES = ("torch.nn.", "torch.ao.nn.")
+"""Modules of these packages give their whole operator its name."""
+
+
+def read_program(program: ExportedProgram, name: str) -> FloatModel:
+    """The float graph of an exported program.
+
+    Args:
+        program: of a module in evaluation mode, batch 1.
+        name: C identifier.
+
+    Raises:
+        UnsupportedError: an operator, or the way it is used, is outside what tinygen has; names operator and module.
+    """
+    # An empty table of decompositions: in-place operators become pure ones, the others stay whole.
+    return _Reader(program.run_decompositions({}), name).read()
+
+
+class _Reader:
+    def __init__(self, program: ExportedProgram, name: str) -> None:
+        self.program, self.name = program, name
+        self.build = Builder()
+        self.values: dict[Node, Any] = {}
+
+    def read(self) -> FloatModel:
+        inputs = self._inputs()
+        outputs: list[str] = []
+        for node in self.program.graph.nodes:
+            if node.op == "call_function":
+                self.values[node] = self._node(node)
+            elif node.op == "output":
+                outputs = self._outputs(node)
+        graph = Graph(self.name, self.build.tensors, tuple(self.build.ops), tuple(inputs), tuple(outputs))
+        used = {name for op in graph.ops for name in (*op.inputs, *op.outputs)} | {*inputs, *outputs}
+        tensors = {key: tensor for key, tensor in self.build.tensors.items() if key in used}
+        graph = Graph(self.name, tensors, graph.ops, graph.inputs, graph.outputs)
+        return FloatModel(graph, self.build.quantized, self.build.weights)
+
+    def _inputs(self) -> list[str]:
+        """Puts parameters, buffers and inputs in place; gives the names of the latter."""
+        nodes = {node.name: node for node in self.program.graph.nodes if node.op == "placeholder"}
+        inputs = []
+        for spec in self.program.graph_signature.input_specs:
+            node = nodes[spec.arg.name]
+            if spec.kind != InputKind.USER_INPUT:
+                self.values[node] = self._stored(str(spec.target), node.name)
+                continue
+            example = node.meta.get("val")
+            if not isinstance(example, torch.Tensor):
+                self.values[node] = example
+                continue
+            where = f"input '{node.name}'"
+            if not example.dtype.is_floating_point:
+                raise UnsupportedError(f"inputs of type {example.dtype} are not supported", where=where)
+            shape = tuple(example.shape)
+            if not all(isinstance(size, int) for size in shape) or not shape or shape[0] != 1:
+                raise UnsupportedError(
+                    f"has shape {[str(size) for size in shape]}", where=where, fix="Export with a batch of 1, fixed."
+                )
+            value = self.build.input(node.name, shape)
+            self.values[node] = value
+            inputs.append(value.tensor)
+        return inputs
+
+    def _stored(self, target: str, name: str) -> torch.Tensor:
+        for where in (self.program.state_dict, self.program.constants):
+            found = where.get(target)
+            if isinstance(found, torch.Tensor):
+                return found.detach()
+        raise ModelError("has no value", where=f"'{target or name}'")
+
+    def _outputs(self, node: Node) -> list[str]:
+        names = []
+        specs = self.program.graph_signature.output_specs
+        for spec, argument in zip(specs, node.args[0], strict=True):
+            if spec.kind != OutputKind.USER_OUTPUT:
+                raise UnsupportedError(f"changes '{spec.target}' when it runs", where="output")
+            value = self.values.get(argument)
+            if not isinstance(value, Value):
+                raise UnsupportedError("an output does not depend on the input", where=f"output '{argument}'")
+            self.build.label = "output"
+            rank = len(value.shape)
+            tensor = self.build.stored(value, NHWC if rank == 4 else range(rank))
+            if tensor in names or self.build.producer(tensor) is None:
+                raise UnsupportedError("is given twice, or is an input", where=f"output '{argument}'")
+            names.append(tensor)
+        return names
+
+    def _node(self, node: Node) -> Any:
+        if node.target is operator.getitem:
+            return self._get(node.args[0])[node.args[1]]
+        if str(node.target).startswith("aten._assert"):
+            # What tracing took for granted: types and sizes, which are fixed here.
+            return None
+        if not any(self._depends(other) for other in node.all_input_nodes):
+            return self._computed(node)
+        target = str(node.target).rpartition(".")[0]
+        call = self._call(node, target)
+        if target not in CONVERTERS:
+            known = ", ".join(sorted(name.removeprefix("aten.") for name in CONVERTERS))
+            raise UnsupportedError(f"{node.target} is not supported", where=call.where, fix=f"Supported: {known}.")
+        try:
+            return CONVERTERS[target](call)
+        except TinygenError:
+            raise
+        except (IndexError, KeyError, ValueError, TypeError, AssertionError) as error:
+            raise UnsupportedError(f"is used in a way that is not supported ({error})", where=call.where) from error
+
+    def _depends(self, node: Node) -> bool:
+        value = self.values[node]
+        return any(isinstance(item, Value) for item in (value if isinstance(value, list) else [value]))
+
+    def _computed(self, node: Node) -> Any:
+        """What does not depend on the input is computed now, by torch itself."""
+        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), lambda n: _plain(self.values[n]))
+        result = node.target(*args, **kwargs)
+        target = str(node.target)
+        if target.startswith("quantized_decomposed.dequantize") and isinstance(result, torch.Tensor):
+            call = self._call(node, target.rpartition(".")[0])
+            return Constant(_array(result), encoding_of(call))
+        return result
+
+    def _get(self, argument: Any) -> Any:
+        """An argument with what its nodes stand for in their place; tensors as constants."""
+        if isinstance(argument, Node):
+            value = self.values[argument]
+            return Constant(_array(value)) if isinstance(value, torch.Tensor) else value
+        if isinstance(argument, list | tuple):
+            return [self._get(item) for item in argument]
+        return argument
+
+    def _call(self, node: Node, target: str) -> Call:
+        where, self.build.label = _names(node)
+        schema = node.target._schema.arguments
+        arguments = {argument.name: argument.default_value for argument in schema if argument.has_default_value()}
+        arguments |= {argument.name: self._get(given) for argument, given in zip(schema, node.args, strict=False)}
+        arguments |= {name: self._get(given) for name, given in node.kwargs.items()}
+        first = next(iter(node.all_input_nodes), None)
+        value = node.meta.get("val")
+        results = value if isinstance(value, list | tuple) else [value]
+        shapes = [tuple(int(size) for size in v.shape) for v in results if isinstance(v, torch.Tensor)]
+        return Call(target, where, arguments, tuple(shapes), first is not None and len(first.users) == 1, self.build)
+
+
+def _plain(value: Any) -> Any:
+    return torch.from_numpy(value.array) if isinstance(value, Constant) else value
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().contiguous().numpy()
+
+
+def _names(node: Node) -> tuple[str, str]:
+    """(where the node stands, for messages; what is named after it)."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    path, kind = stack[-1] if stack else ("", "")
+    kind = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
+    path = path.removeprefix("L['self'].")
+    where = f"{path or 'model'} ({node.target})"
+    if path and kind.startswith(_LEAVES):
+        return where, path
+    return where, f"{path}_{node.name}" if path else node.name

@@ -1,0 +1,170 @@
+"""Puts a float Graph together, operator by operator."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tinygen.frontends.torch.layout import NHWC, Layout
+from tinygen.ir.encodings import Affine, Float32
+from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.movement import Transpose
+from tinygen.ir.ops.reshape import Reshape
+from tinygen.ir.tensor import Shape, Tensor
+
+
+@dataclass(frozen=True)
+class Value:
+    """What an ATen node gives: a tensor of the graph, and how PyTorch sees it."""
+
+    tensor: str
+    layout: Layout
+
+    @property
+    def shape(self) -> Shape:
+        """As PyTorch sees it."""
+        return self.layout.shape
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """A value that does not depend on the input.
+
+    Attributes:
+        array: in PyTorch's order of dimensions.
+        encoding: of the codes that it was dequantized from, the axis being one of the array's; None for plain floats.
+    """
+
+    array: np.ndarray
+    encoding: Affine | None = None
+
+    @property
+    def shape(self) -> Shape:
+        return self.array.shape
+
+
+@dataclass
+class Builder:
+    """The graph so far.
+
+    Attributes:
+        label: what new operators and tensors are named after: the module they come from.
+        weights: encodings of constants that were quantized before.
+        quantized: encodings of tensors that the model quantizes, in the places where it does.
+    """
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    ops: list[Op] = field(default_factory=list)
+    weights: dict[str, Affine] = field(default_factory=dict)
+    quantized: dict[str, Affine] = field(default_factory=dict)
+    label: str = "model"
+    _names: set[str] = field(default_factory=set)
+
+    def unique(self, text: str) -> str:
+        """A name that is free, and fit to be part of a C identifier."""
+        stem = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_") or "op"
+        name, number = stem, 2
+        while name in self._names:
+            name, number = f"{stem}_{number}", number + 1
+        self._names.add(name)
+        return name
+
+    def input(self, name: str, shape: Shape) -> Value:
+        """An input of the model; images are NHWC."""
+        order = NHWC if len(shape) == 4 else tuple(range(len(shape)))
+        name = self.unique(name)
+        self.tensors[name] = Tensor(name, tuple(shape[dim] for dim in order), Float32())
+        return Value(name, Layout.dense(shape, order))
+
+    def constant(self, array: np.ndarray, what: str, encoding: Affine | None = None) -> str:
+        """A float constant, already in our order; gives its name."""
+        name = self.unique(f"{self.label}_{what}")
+        data = np.ascontiguousarray(array, np.float32)
+        self.tensors[name] = Tensor(name, data.shape, Float32(), data)
+        if encoding is not None:
+            self.weights[name] = encoding
+        return name
+
+    def add(self, kind: type[Op], inputs: Sequence[str], suffix: str = "", **attributes: Any) -> str:
+        """One more operator, with one output; gives that tensor's name. Its shape follows from the inputs."""
+        name = self.unique(f"{self.label}_{suffix}" if suffix else self.label)
+        op = kind(name=name, inputs=tuple(inputs), outputs=(name,), **attributes)
+        before = Tensor(name, (), Float32())
+        node = Node(op, tuple(self.tensors[i] if i else None for i in inputs), (before,))
+        self.tensors[name] = Tensor(name, tuple(int(size) for size in op.infer_shapes(node)[0]), Float32())
+        self.ops.append(op)
+        return name
+
+    def producer(self, tensor: str) -> Op | None:
+        return next((op for op in reversed(self.ops) if tensor in op.outputs), None)
+
+    def replace(self, old: Op, new: Op) -> None:
+        self.ops[self.ops.index(old)] = new
+
+    def shaped(self, tensor: str, shape: Shape) -> str:
+        """The tensor under another shape."""
+        if self.tensors[tensor].shape == shape:
+            return tensor
+        return self.add(Reshape, [tensor], "reshape", shape=shape)
+
+    def stored(self, value: Value, order: Sequence[int]) -> str:
+        """The value as a tensor whose dimensions are the value's in the given order; transposed where need be."""
+        shape = tuple(value.shape[dim] for dim in order)
+        return self.shaped(self._moved(value, value.layout.stored_as(order)), shape)
+
+    def like(self, value: Value, layout: Layout) -> str:
+        """The value's elements in the memory order of another layout of the same shape."""
+        if value.layout.merged() == layout.merged():
+            return value.tensor
+        parts = [layout.sizes[axis] for axis in layout.logical]
+        split = value.layout.split(parts)
+        if split is None:
+            order = range(len(value.shape))
+            split = Layout.dense(value.shape).split(parts)
+            assert split is not None
+            value = Value(self.stored(value, order), split)
+        memory = sorted(range(len(parts)), key=lambda part: layout.logical[part])
+        return self._moved(Value(value.tensor, split), split.stored_as(memory))
+
+    def contiguous(self, value: Value) -> Value:
+        """The value in PyTorch's own order."""
+        return Value(self.stored(value, range(len(value.shape))), Layout.dense(value.shape))
+
+    def _moved(self, value: Value, permutation: tuple[int, ...]) -> str:
+        if permutation == tuple(range(len(permutation))):
+            return value.tensor
+        flat = self.shaped(value.tensor, value.layout.sizes)
+        return self.add(Transpose, [flat], "transpose", permutation=permutation)
+
+    def fresh(self, tensor: str, order: Sequence[int]) -> Value:
+        """A tensor whose dimensions are PyTorch's in the given order, as a value."""
+        stored = self.tensors[tensor].shape
+        shape = [0] * len(order)
+        for position, dim in enumerate(order):
+            shape[dim] = stored[position]
+        return Value(tensor, Layout.dense(shape, order))
+
+    def operand(self, constant: Constant, layout: Layout, tensor: str) -> str:
+        """A constant operand for a tensor of that layout, in that tensor's shape or broadcast to it."""
+        rank = len(layout.dims)
+        array = np.asarray(constant.array, np.float32)
+        encoding = None if constant.encoding and constant.encoding.per_channel else constant.encoding
+        if array.size == 1:
+            return self.constant(array.reshape(1), "constant", encoding)
+        array = array.reshape((1,) * (rank - array.ndim) + array.shape)
+        shape, order = self.tensors[tensor].shape, layout.dim_order()
+        if order is not None and shape == tuple(layout.shape[dim] for dim in order):
+            return self.constant(array.transpose(order), "constant", encoding)
+        flat = layout.to_memory(np.broadcast_to(array, layout.shape))
+        return self.constant(flat.reshape(shape), "constant", encoding)
+
+    def plain(self, value: Value) -> tuple[str, tuple[int, ...]]:
+        """(tensor, order): a tensor whose dimensions are the value's, in that order."""
+        order = value.layout.dim_order()
+        if order is None:
+            order = tuple(range(len(value.shape)))
+        return self.stored(value, order), order

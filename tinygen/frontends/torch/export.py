@@ -1,0 +1,141 @@
+"""A PyTorch module to a Graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch.export import ExportedProgram
+
+from tinygen.errors import TinygenError, UnsupportedError
+from tinygen.frontends.names import check_c_name
+from tinygen.frontends.ptq.calibrate import Sample
+from tinygen.frontends.ptq.model import FloatModel
+from tinygen.frontends.ptq.options import QuantizeOptions
+from tinygen.frontends.ptq.quantize import quantize
+from tinygen.frontends.ptq.simplify import simplify_float
+from tinygen.frontends.torch.aten import read_program
+from tinygen.frontends.torch.layout import NCHW, NHWC
+from tinygen.ir.graph import Graph
+
+Array: TypeAlias = "torch.Tensor | np.ndarray"
+Calibration: TypeAlias = "Array | Iterable[Any]"
+_ARRAYS = (torch.Tensor, np.ndarray)
+
+
+def export(
+    module: torch.nn.Module | ExportedProgram,
+    example_input: Array | Sequence[Array] | None = None,
+    calibration: Calibration | None = None,
+    *,
+    name: str = "model",
+    options: QuantizeOptions | None = None,
+    float32: bool = False,
+) -> Graph:
+    """The Graph of a module, for `tinygen.save`, or for building through `MemoryModel`.
+
+    A float module becomes int8 by TFLite's rules, calibrated on the inputs given. A module that torchao's PT2E flow has
+    quantized keeps its scales and zero points. Images are NCHW for the module and NHWC on the board: inputs and outputs
+    with four dimensions are transposed, all others keep their order.
+
+    Args:
+        module: traced in evaluation mode; or what torch.export has made of one.
+        example_input: one tensor, or one per input, of the shapes that the board will see; of a batch the first sample
+            counts. Not needed with an ExportedProgram.
+        calibration: inputs like those the board will see, batches of any size: an array; a tuple of arrays, one per
+            input, where there are several; or an iterable of batches (a DataLoader; what follows the inputs in a batch
+            is ignored).
+        name: C identifier.
+        options: how to calibrate.
+        float32: leave the network as it is, for boards with an FPU.
+
+    Raises:
+        UnsupportedError: the module uses an operator that tinygen lacks; names operator and module.
+        TinygenError: calibration is missing, or does not fit the inputs.
+    """
+    check_c_name(name)
+    program = module if isinstance(module, ExportedProgram) else _traced(module, example_input)
+    model = read_program(program, name)
+    if float32:
+        return _float_graph(model, calibration)
+    return quantize(model, None if calibration is None else samples_of(calibration, model.graph), options)
+
+
+def _float_graph(model: FloatModel, calibration: Calibration | None) -> Graph:
+    if calibration is not None or model.is_quantized:
+        raise TinygenError("float32 is for float modules, without calibration", where=model.graph.name)
+    graph = simplify_float(model).graph
+    graph.validate()
+    return graph
+
+
+def _traced(module: torch.nn.Module, example_input: Array | Sequence[Array] | None) -> ExportedProgram:
+    if example_input is None:
+        raise TinygenError("an example of the module's input is missing", fix="Give example_input.")
+    inputs = [example_input] if isinstance(example_input, _ARRAYS) else list(example_input)
+    first = tuple(torch.as_tensor(x)[:1] for x in inputs)
+    with _evaluating(module), torch.no_grad():
+        try:
+            return torch.export.export(module, first)
+        except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+            first_line = next(iter(str(error).splitlines()), type(error).__name__)
+            raise UnsupportedError(
+                f"torch.export cannot trace it ({first_line})", where=type(module).__name__,
+                fix="The module must run on the example input, and its control flow must not depend on values.",
+            ) from error  # fmt: skip
+
+
+@contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode, without eval(): graph modules made by torch.export forbid that, and have no need of it."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        for part, _ in modes:
+            part.training = False
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def samples_of(calibration: Calibration, graph: Graph) -> list[Sample]:
+    """Samples as the graph takes them.
+
+    Args:
+        calibration: see `export`.
+        graph: whose inputs they are for.
+
+    Raises:
+        TinygenError: they do not fit.
+    """
+    count = len(graph.inputs)
+    if isinstance(calibration, _ARRAYS):
+        batches: Iterable[Any] = [[calibration]]
+    elif isinstance(calibration, tuple) and count > 1:
+        batches = [calibration]
+    else:
+        batches = calibration
+    samples: list[Sample] = []
+    for batch in batches:
+        arrays = [batch] if isinstance(batch, _ARRAYS) else list(batch)
+        samples += _rows([np.asarray(array, np.float32) for array in arrays[:count]], graph)
+    if not samples:
+        raise TinygenError("there are no calibration samples", where=graph.name, fix="Give at least one input.")
+    return samples
+
+
+def _rows(arrays: Sequence[np.ndarray], graph: Graph) -> list[Sample]:
+    if len(arrays) != len(graph.inputs):
+        raise TinygenError(f"calibration has {len(arrays)} arrays for {len(graph.inputs)} inputs", where=graph.name)
+    stored = []
+    for name, array in zip(graph.inputs, arrays, strict=True):
+        shape = graph.tensors[name].shape
+        given = array.transpose(NHWC) if array.ndim == 4 else array
+        if given.shape[1:] != shape[1:] or len(given) != len(arrays[0]):
+            wanted = ["N", *(shape[i] for i in NCHW[1:])] if len(shape) == 4 else ["N", *shape[1:]]
+            raise TinygenError(f"calibration has shape {list(array.shape)}, not {wanted}", where=f"input '{name}'")
+        stored.append(given)
+    return [[array[index : index + 1] for array in stored] for index in range(len(arrays[0]))]

@@ -1,0 +1,1 @@
+"""Converters of ATen operators, grouped by kind. Each registers itself."""

@@ -1,0 +1,158 @@
+"""Convolutions, linear layers, matrix products, and the batch norms behind them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tinygen.frontends.torch.builder import Constant, Value
+from tinygen.frontends.torch.layout import NHWC, Layout
+from tinygen.frontends.torch.registry import Call, converts
+from tinygen.ir.encodings import Affine
+from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.batch_matmul import BatchMatmul
+from tinygen.ir.ops.binary import Add, Mul
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.pad import Pad
+from tinygen.ir.ops.window import Padding
+
+_OHWI = (0, 2, 3, 1)
+_DEPTHWISE = (1, 2, 3, 0)
+"""[C * multiplier, 1, KH, KW] to [1, KH, KW, C * multiplier]."""
+
+Pairs = tuple[tuple[int, int], tuple[int, int]]
+
+
+def weights_of(call: Call, name: str = "weight") -> Constant:
+    """The weights, floats or dequantized codes with one scale, or one per output channel."""
+    found = call[name]
+    call.require(isinstance(found, Constant), f"its argument '{name}' must be a constant")
+    assert isinstance(found, Constant)
+    if found.encoding is not None and found.encoding.axis not in (None, 0):
+        raise call.unsupported(f"weights quantized along dimension {found.encoding.axis}, not along output channels")
+    return found
+
+
+def _along(encoding: Affine | None, axis: int) -> Affine | None:
+    """The encoding with its channels on another axis."""
+    return encoding and (encoding if encoding.axis is None else replace(encoding, axis=axis))
+
+
+@converts("aten.conv2d", "aten.convolution")
+def conv2d(call: Call) -> Value:
+    x, weights = call.value("input"), weights_of(call)
+    call.require(len(x.shape) == len(weights.shape) == 4, f"only images [1, C, H, W] are supported, not {x.shape}")
+    call.require(not call.get("transposed", False), "transposed convolutions are not supported")
+    stride, dilation = call.pair("stride"), call.pair("dilation")
+    rows, columns = _padding(call, weights.shape[2:], dilation)
+    tensor = call.build.stored(x, NHWC)
+    reach = [(size - 1) * step + 1 for size, step in zip(weights.shape[2:], dilation, strict=True)]
+    if max(rows) >= reach[0] or max(columns) >= reach[1]:
+        # More than a convolution's own padding may be.
+        tensor = call.build.add(Pad, [tensor], "pad", paddings=((0, 0), rows, columns, (0, 0)), value=0.0)
+        rows = columns = (0, 0)
+    array = np.asarray(weights.array, np.float32)
+    depthwise = call["groups"] == x.shape[1] > 1 and weights.shape[1] == 1
+    kind: type[Op] = DepthwiseConv2D if depthwise else Conv2D
+    stored = array.transpose(_DEPTHWISE if depthwise else _OHWI)
+    padded = max(*rows, *columns) > 0
+    inputs = [tensor, call.build.constant(stored, "weights", _along(weights.encoding, 3 if depthwise else 0))]
+    output = call.build.add(
+        kind, [*inputs, *_bias(call)], padding=Padding.VALID, stride=stride, dilation=dilation,
+        row_padding=rows if padded else None, column_padding=columns if padded else None,
+    )  # fmt: skip
+    return call.build.fresh(output, NHWC)
+
+
+def _padding(call: Call, kernel: tuple[int, ...], dilation: tuple[int, int]) -> Pairs:
+    """(rows, columns), each (before, after). PyTorch's "same" puts the odd one behind."""
+    given = call["padding"]
+    if given == "valid":
+        return (0, 0), (0, 0)
+    if given == "same":
+        totals = [(size - 1) * step for size, step in zip(kernel, dilation, strict=True)]
+        return (totals[0] // 2, totals[0] - totals[0] // 2), (totals[1] // 2, totals[1] - totals[1] // 2)
+    rows, columns = call.pair("padding")
+    return (rows, rows), (columns, columns)
+
+
+def _bias(call: Call) -> list[str]:
+    bias = call.array("bias")
+    return [] if bias is None else [call.build.constant(bias, "bias")]
+
+
+@converts("aten.linear")
+def linear(call: Call) -> Value:
+    x, weights = call.value("input"), weights_of(call)
+    rank = len(x.shape)
+    leading = tuple(axis for dim in x.layout.dims[:-1] for axis in dim)
+    if leading != tuple(range(len(leading))):
+        x = call.build.contiguous(x)
+    # Columns go where the elements lie: flattened images stay as they are.
+    columns = x.layout.dims[-1]
+    array = np.asarray(weights.array, np.float32)
+    split = array.reshape(len(array), *(x.layout.sizes[axis] for axis in columns))
+    ordered = split.transpose(0, *(1 + np.argsort(columns))).reshape(array.shape)
+    tensor = call.build.shaped(x.tensor, x.shape)
+    inputs = [tensor, call.build.constant(ordered, "weights", _along(weights.encoding, 0)), *_bias(call)]
+    output = call.build.add(FullyConnected, inputs, keep_dims=rank != 2)
+    return call.build.fresh(output, range(rank))
+
+
+@converts("aten.matmul", "aten.bmm", "aten.mm")
+def matmul(call: Call) -> Value:
+    a, b = call.value("self"), call.value("mat2" if "mat2" in call.arguments else "other")
+    call.require(min(len(a.shape), len(b.shape)) >= 2, "products with vectors are not supported")
+    names = [call.build.contiguous(value).tensor for value in (a, b)]
+    output = call.build.add(BatchMatmul, names, adjoint_first=False, adjoint_second=False)
+    return call.build.fresh(output, range(len(call.build.tensors[output].shape)))
+
+
+@converts("aten.batch_norm", "aten._native_batch_norm_legit_no_training")
+def batch_norm(call: Call) -> Value | list[Value]:
+    """y = x * gain + offset per channel: part of the convolution before it, where nothing else reads that."""
+    x = call.value("input")
+    call.require(not call.get("training", False), "batch norm must be in evaluation mode", "Call module.eval().")
+    mean, variance = (np.asarray(call.array(name), np.float64) for name in ("running_mean", "running_var"))
+    gain = 1 / np.sqrt(variance + call["eps"])
+    if call["weight"] is not None:
+        gain = gain * call.array("weight")
+    offset = -mean * gain
+    if call["bias"] is not None:
+        offset = offset + call.array("bias")
+    folded = _folded(call, x, gain, offset) if call.sole_reader else None
+    result = folded or _scaled(call, x, gain, offset)
+    return [result] if call.target == "aten._native_batch_norm_legit_no_training" else result
+
+
+def _folded(call: Call, x: Value, gain: np.ndarray, offset: np.ndarray) -> Value | None:
+    build = call.build
+    op = build.producer(x.tensor)
+    if not isinstance(op, Conv2D | DepthwiseConv2D | FullyConnected) or op.inputs[1] in build.weights:
+        return None
+    channels = x.shape[1] if len(x.shape) > 1 else x.shape[0]
+    if build.tensors[op.outputs[0]].shape[-1] != channels or len(x.shape) == 3:
+        return None
+    weights = build.tensors[op.inputs[1]].data
+    bias = build.tensors[op.inputs[2]].data if len(op.inputs) > 2 else np.zeros(channels)
+    assert weights is not None
+    assert bias is not None
+    last = isinstance(op, DepthwiseConv2D)
+    scaled = weights * (gain if last else gain.reshape(-1, *[1] * (weights.ndim - 1)))
+    # The convolution keeps its name, its constants get new ones.
+    inputs = (op.inputs[0], build.constant(scaled, "weights"), build.constant(bias * gain + offset, "bias"))
+    build.replace(op, replace(op, inputs=inputs))
+    return x
+
+
+def _scaled(call: Call, x: Value, gain: np.ndarray, offset: np.ndarray) -> Value:
+    build = call.build
+    shape = (1, -1, *[1] * (len(x.shape) - 2))
+    tensor = x.tensor
+    for kind, factor in ((Mul, gain), (Add, offset)):
+        operand = build.operand(Constant(factor.reshape(shape)), x.layout, tensor)
+        tensor = build.add(kind, [tensor, operand], kind.KIND)
+    return Value(tensor, Layout(x.layout.sizes, x.layout.dims))
