@@ -19,6 +19,7 @@ from tinygen.frontends.ptq.quantize import quantize
 from tinygen.frontends.ptq.simplify import simplify_float
 from tinygen.frontends.torch.aten import read_program
 from tinygen.frontends.torch.layout import NCHW, NHWC
+from tinygen.frontends.torch_nn import is_quantized, read_quantized
 from tinygen.ir.graph import Graph
 
 Array: TypeAlias = "torch.Tensor | np.ndarray"
@@ -38,8 +39,9 @@ def export(
     """The Graph of a module, for `tinygen.save`, or for building through `MemoryModel`.
 
     A float module becomes int8 by TFLite's rules, calibrated on the inputs given. A module that torchao's PT2E flow has
-    quantized keeps its scales and zero points. Images are NCHW for the module and NHWC on the board: inputs and outputs
-    with four dimensions are transposed, all others keep their order.
+    quantized keeps its scales and zero points, and one made of tinygen.nn's layers its encodings. Images are NCHW for
+    the module and NHWC on the board: inputs and outputs with four dimensions are transposed, all others keep their
+    order.
 
     Args:
         module: traced in evaluation mode; or what torch.export has made of one.
@@ -57,11 +59,35 @@ def export(
         TinygenError: calibration is missing, or does not fit the inputs.
     """
     check_c_name(name)
+    if isinstance(module, torch.nn.Module) and is_quantized(module):
+        return _quantized_graph(module, example_input, calibration, name, float32)
     program = module if isinstance(module, ExportedProgram) else _traced(module, example_input)
     model = read_program(program, name)
     if float32:
         return _float_graph(model, calibration)
     return quantize(model, None if calibration is None else samples_of(calibration, model.graph), options)
+
+
+def _quantized_graph(
+    module: torch.nn.Module,
+    example_input: Array | Sequence[Array] | None,
+    calibration: Calibration | None,
+    name: str,
+    float32: bool,
+) -> Graph:
+    """Of a module made of tinygen.nn's layers, which keep their encodings."""
+    where = type(module).__name__
+    if calibration is not None or float32:
+        raise TinygenError(
+            "a module with quantizers of tinygen.nn takes neither calibration nor float32", where=where,
+            fix="Run tinygen.nn.calibrate(module, batches), or train it, before it is exported.",
+        )  # fmt: skip
+    if example_input is None:
+        raise TinygenError("an example of the module's input is missing", where=where, fix="Give example_input.")
+    inputs = [example_input] if isinstance(example_input, _ARRAYS) else list(example_input)
+    if len(inputs) != 1:
+        raise UnsupportedError(f"{len(inputs)} inputs of a module with quantizers of tinygen.nn", where=where)
+    return read_quantized(module, torch.as_tensor(inputs[0]), name)
 
 
 def _float_graph(model: FloatModel, calibration: Calibration | None) -> Graph:
