@@ -55,6 +55,17 @@ def dense_layers(count: int, seed: int) -> list[Layer]:
     ]  # fmt: skip
 
 
+def pools(seed: int) -> list[Layer]:
+    rng = np.random.default_rng(seed)
+    found = []
+    for i, x in enumerate((*ACTIVATIONS, layers.POWERS)):
+        image = (int(rng.integers(4, 8)), int(rng.integers(4, 8)), int(rng.integers(4, 14)))
+        kernel, stride = (tuple(int(n) for n in rng.integers(1, 4, 2)) for _ in range(2))
+        sign = ("mixed", "rising", "falling")[i % 3]
+        found.append(layers.max_pool(f"p{seed}_{i}", image, kernel, stride, x=x, same=i % 2 == 0, sign=sign, seed=seed))
+    return found
+
+
 def _check(found: list[Layer], **options: object) -> int:
     return check_variants([one.graph for one in found], [one.feeds for one in found], most=3, **options)  # type: ignore[arg-type]
 
@@ -65,6 +76,10 @@ def test_convolutions() -> None:
 
 def test_dense_layers() -> None:
     assert _check(dense_layers(44, 1)) >= 44
+
+
+def test_pools() -> None:
+    _check([*pools(1), *pools(2), *pools(3)])
 
 
 @pytest.mark.long

@@ -31,6 +31,8 @@ def _pool(node: Node, kind: str, scaling: dict[str, Any]) -> KernelPlan:
             "low": low,
             "high": high,
             "clamped": low > -128 or high < 127,
+            "source": "input",
+            "flip": "",
             **scaling,
         },
         headers=("tinygen_math.h", "tinygen_simd.h"),
