@@ -1,0 +1,241 @@
+"""Layers whose activations and weights are both single bits.
+
+With w' the weights whose channel's codes rise, and their complement where codes fall, sign * accumulator =
+2 * agreements - taps: agreements are the taps where the bits of x and w' are equal, and only taps inside the input are
+counted. So taps outside are exactly 0, and all channels rise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.encodings import WORD_BITS, Binary, pack_bits
+from tinygen.ir.epilogue import Epilogue, Threshold
+from tinygen.ir.ops import integer_mac
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.window import Axis
+from tinygen.lowering.kernels.support import codes
+from tinygen.lowering.plan import Constant, KernelPlan
+
+HEADERS = ("tinygen_bits.h", "tinygen_codes.h", "tinygen_math.h")
+_OCTET = 8
+"""Channels that tg_add_8() takes at once."""
+_FEWEST_PLANES = 6
+"""The carries of 32 channels have a plane to go to."""
+_MOST_COUNT_PLANES = 16
+"""tg_counts() gives halfwords."""
+
+# Predicted Cortex-M7 cycles: of columns, for eight channels of 32 filters, and for a filter word's begin and end
+# at one pixel; of words, for one, and for one output; of the window's place.
+_OCTET_CYCLES, _COLUMNS_CYCLES, _COUNTS_CYCLES = 34.0, 30.0, 300.0
+_WORD_CYCLES, _OUTPUT_CYCLES, _PIXEL_CYCLES = 6.0, 16.0, 20.0
+
+
+@dataclass(frozen=True, eq=False)
+class BitLayer:
+    """A convolution of bits; a dense layer is one whose window is its whole input.
+
+    Attributes:
+        batch: images.
+        rows, columns: the window.
+        weights: w', 0 and 1, [O, rows, columns, C].
+        epilogue: for channels that all rise.
+        output: context for what is stored.
+        packed: the output is Binary too.
+    """
+
+    batch: int
+    rows: Axis
+    columns: Axis
+    weights: np.ndarray
+    epilogue: Epilogue | None
+    output: dict[str, Any]
+    packed: bool
+
+    @property
+    def filters(self) -> int:
+        return int(self.weights.shape[0])
+
+    @property
+    def channels(self) -> int:
+        return int(self.weights.shape[3])
+
+    @property
+    def pixel_words(self) -> int:
+        return -(-self.channels // WORD_BITS)
+
+    @property
+    def window(self) -> int:
+        """Pixels of a window."""
+        return self.rows.kernel * self.columns.kernel
+
+    @property
+    def pixels(self) -> int:
+        return self.batch * self.rows.output * self.columns.output
+
+    @property
+    def threshold(self) -> Threshold | None:
+        """The epilogue, where it gives packed bits."""
+        return self.epilogue if isinstance(self.epilogue, Threshold) and self.packed else None
+
+    def context(self) -> dict[str, Any]:
+        """Template values."""
+        rows, columns = self.rows, self.columns
+        return {
+            "batch": self.batch, "in_h": rows.input, "in_w": columns.input, "in_c": self.channels,
+            "out_h": rows.output, "out_w": columns.output, "out_c": self.filters,
+            "k_h": rows.kernel, "k_w": columns.kernel, "stride_h": rows.stride, "stride_w": columns.stride,
+            "dilation_h": rows.dilation, "dilation_w": columns.dilation, "pad_h": rows.before,
+            "pad_w": columns.before, "padded_h": rows.padded, "padded_w": columns.padded,
+            "pixel": self.pixel_words, **self.output,
+        }  # fmt: skip
+
+
+def bit_layer(node: Node) -> BitLayer | None:
+    """None where a side is not binary, weights are not constant, or there are groups or kernel scales."""
+    op, x, weights = node.op, node.input(0), node.input(1)
+    both = isinstance(x.encoding, Binary) and isinstance(weights.encoding, Binary) and weights.is_constant
+    if not both or integer_mac.kernel_scales(node) is not None:
+        return None
+    assert isinstance(op, IntegerConv2D | IntegerFullyConnected)
+    bits = node.constant(1).astype(np.uint8)
+    if isinstance(op, IntegerConv2D):
+        if op.groups(node) != 1:
+            return None
+        batch, (rows, columns) = x.shape[0], op.geometry(node)
+    else:
+        depth, channels = weights.shape[1], x.shape[-1]
+        if depth % channels:
+            return None
+        batch, rows, columns = x.size // depth, _whole(1), _whole(depth // channels)
+        bits = bits.reshape(len(bits), 1, -1, channels)
+    falling, epilogue = _rising(op.epilogue, len(bits))
+    packed = isinstance(node.output.encoding, Binary)
+    output = codes.output_context(node.output)
+    return BitLayer(batch, rows, columns, bits ^ falling[:, None, None, None], epilogue, output, packed)
+
+
+def _whole(size: int) -> Axis:
+    return Axis(size, 1, size, 1, 1, 0)
+
+
+def _rising(epilogue: Epilogue | None, channels: int) -> tuple[np.ndarray, Epilogue | None]:
+    """Which channels fall (0 and 1), and the epilogue of -accumulator for those."""
+    if not isinstance(epilogue, Threshold):
+        return np.zeros(channels, np.uint8), epilogue
+    falling = np.broadcast_to(np.array(epilogue.sign) < 0, channels).astype(np.uint8)
+    return falling, replace(epilogue, sign=(1,))
+
+
+def taps_inside(axis: Axis) -> list[int]:
+    """Per output position, how many of the window's taps lie inside the input."""
+    starts = np.arange(axis.output)[:, None] * axis.stride - axis.before
+    taps = starts + np.arange(axis.kernel) * axis.dilation
+    return [int(n) for n in ((taps >= 0) & (taps < axis.input)).sum(axis=1)]
+
+
+# -- columns: a word holds one channel of 32 filters ------------------------------------------------------------------
+
+
+def column_weights(layer: BitLayer) -> np.ndarray:
+    """Words [filter words, window pixels, channels in eights] of complemented w' (so that agreements are ones).
+
+    Within eight channels, word j is the exclusive or of channels 0 to j: see tg_add_8().
+    """
+    flat = 1 - layer.weights.reshape(layer.filters, layer.window, layer.channels)
+    octets = -(-layer.channels // _OCTET)
+    bits = np.zeros((-(-layer.filters // WORD_BITS) * WORD_BITS, layer.window, octets, _OCTET), np.uint8)
+    bits.reshape(*bits.shape[:2], -1)[: layer.filters, :, : layer.channels] = flat
+    parities = np.bitwise_xor.accumulate(bits, axis=-1)
+    words = pack_bits(parities.reshape(len(bits), -1).T)
+    return np.ascontiguousarray(words.T)
+
+
+def column_starts(layer: BitLayer, threshold: Threshold, planes: int) -> tuple[np.ndarray, np.ndarray]:
+    """What the planes start with, so that the top one ends as the output.
+
+    accumulator = 2 a - taps >= t means a >= k = ceil((taps + t) / 2), and the top plane's bit, 2**(planes - 1), is
+    reached from 2**(planes - 1) - k on.
+
+    Returns:
+        words [filter words, numbers of taps, planes]; and which of these rows belongs to a window of as many (rows,
+        columns) inside, [rows + 1, columns + 1].
+    """
+    rows, columns = layer.rows, layer.columns
+    areas = sorted({a * b for a in set(taps_inside(rows)) for b in set(taps_inside(columns))})
+    taps = np.array(areas, np.int64)[:, None] * layer.channels
+    cuts = np.broadcast_to(np.array(threshold.thresholds, np.int64)[:, 0], layer.filters)
+    needed = np.clip(-(-(taps + cuts) // 2), 0, taps + 1)
+    starts = np.zeros((len(areas), -(-layer.filters // WORD_BITS) * WORD_BITS), np.int64)
+    starts[:, : layer.filters] = 2 ** (planes - 1) - needed
+    words = pack_bits(starts[:, None, :] >> np.arange(planes)[:, None] & 1)
+    which = np.zeros((rows.kernel + 1, columns.kernel + 1), np.uint8)
+    for a in set(taps_inside(rows)):
+        for b in set(taps_inside(columns)):
+            which[a, b] = areas.index(a * b)
+    return np.ascontiguousarray(np.moveaxis(words, -1, 0)), which
+
+
+def columns_plan(layer: BitLayer, stem: str) -> KernelPlan | None:
+    """32 filters at a time, counts in planes."""
+    planes = max((layer.window * layer.channels).bit_length() + 1, _FEWEST_PLANES)
+    threshold = layer.threshold
+    if threshold is None and planes > _MOST_COUNT_PLANES:
+        return None
+    weights = column_weights(layer)
+    constants = [Constant("weights", weights.reshape(-1), f"{list(weights.shape)}, parities of 32 filters' bits")]
+    areas = 1
+    if threshold is not None:
+        starts, which = column_starts(layer, threshold, planes)
+        areas = starts.shape[1]
+        constants.append(Constant("starts", starts.reshape(-1), f"planes {list(starts.shape)}"))
+        if areas > 1:
+            constants.append(Constant("areas", which.reshape(-1), f"rows of starts by taps inside {list(which.shape)}"))
+        cycles = 0.0
+    else:
+        after = codes.ending(layer.epilogue)
+        constants += after.constants
+        cycles = _COUNTS_CYCLES + (after.cycles + 4) * WORD_BITS
+    octets = -(-layer.channels // _OCTET)
+    places = layer.pixels * -(-layer.filters // WORD_BITS)
+    return KernelPlan(
+        template="integer_conv_2d/xnor_columns.c.j2",
+        stem=stem,
+        context=layer.context()
+        | {
+            "planes": planes, "areas": areas, "octets": octets, "fused": threshold is not None,
+            "after": {} if threshold is not None else after.context,
+        },
+        constants=tuple(constants),
+        headers=HEADERS,
+        cycles=places * (layer.window * octets * _OCTET_CYCLES + _COLUMNS_CYCLES + cycles) + layer.pixels * _PIXEL_CYCLES,
+    )  # fmt: skip
+
+
+# -- words: 32 channels of one filter ---------------------------------------------------------------------------------
+
+
+def words_plan(layer: BitLayer, stem: str) -> KernelPlan:
+    """One filter at a time: for few filters."""
+    weights = pack_bits(layer.weights)
+    after = codes.ending(layer.epilogue)
+    outputs = layer.pixels * layer.filters
+    return KernelPlan(
+        template="integer_conv_2d/xnor_words.c.j2",
+        stem=stem,
+        context=layer.context() | {"after": after.context},
+        constants=(Constant("weights", weights.reshape(-1), f"{list(weights.shape)}, 32 channels"), *after.constants),
+        headers=HEADERS,
+        cycles=outputs * (layer.window * layer.pixel_words * _WORD_CYCLES + _OUTPUT_CYCLES + after.cycles)
+        + layer.pixels * _PIXEL_CYCLES,
+    )
+
+
+def plans(node: Node, plan: Sequence[KernelPlan | None]) -> tuple[KernelPlan, ...]:
+    return tuple(p for p in plan if p is not None)
