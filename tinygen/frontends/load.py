@@ -8,16 +8,19 @@ from pathlib import Path
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import check_c_name
+from tinygen.frontends.onnx import load_onnx
 from tinygen.frontends.tflite import load_tflite
 from tinygen.frontends.tg import load_tg
 from tinygen.ir.graph import Graph
+
+_READERS = {".tflite": load_tflite, ".onnx": load_onnx, ".tg": load_tg}
 
 
 def load_model(path: Path | MemoryModel, name: str | None = None, calibration: Path | None = None) -> Graph:
     """The Graph of a model file.
 
     Args:
-        path: a .tflite file, a .tg file (`tinygen.save`), a .pt2 file (`torch.export.save`), or a model made in memory.
+        path: a .tflite, .onnx or .tg file (`tinygen.save`), a .pt2 file (`torch.export.save`), or a model made in memory.
         name: C identifier for the model; by default made from the file's name, or the one a .tg was saved with.
         calibration: .npy or .npz of inputs as the PyTorch module takes them, to quantize a float .pt2 with.
 
@@ -37,11 +40,9 @@ def load_model(path: Path | MemoryModel, name: str | None = None, calibration: P
         return load_pt2(path, checked, calibration)
     if calibration is not None:
         raise TinygenError("takes no calibration: it is quantized already", where=str(path))
-    if suffix == ".tg":
-        return load_tg(path, checked)
-    if suffix != ".tflite":
+    if suffix not in _READERS:
         raise UnsupportedError(
             f"cannot tell what a '{path.suffix}' file holds", where=str(path),
-            fix="tinygen reads .tflite, .tg and .pt2 models.",
+            fix="tinygen reads .tflite, .onnx, .tg and .pt2 models.",
         )  # fmt: skip
-    return load_tflite(path, checked)
+    return _READERS[suffix](path, checked)

@@ -1,0 +1,334 @@
+"""QDQ models: our codes against ONNX Runtime's floats, quantized; the C against our codes, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from tests.support.host_batch import run_on_host
+from tests.support.onnx_models import OnnxNet, every_value, run_onnxruntime
+from tinygen.frontends.onnx import read_onnx
+from tinygen.ir.graph import Graph
+from tinygen.ir.interpreter import evaluate
+from tinygen.ir.tensor import Tensor
+from tinygen.lowering.lower import lower
+from tinygen.passes.pipeline import simplify
+
+
+def codes_of(tensor: Tensor, real: np.ndarray) -> np.ndarray:
+    """Codes of a value of ONNX's: its integers shifted into ours, or its floats quantized; NHWC where ours is."""
+    real = real.transpose(0, 2, 3, 1) if real.ndim == 4 else real
+    real = real.reshape(tensor.shape)
+    if real.dtype == np.uint8:
+        return (real.astype(int) - 128).astype(np.int8)
+    if real.dtype == np.int8:
+        return real
+    info = np.iinfo(tensor.dtype)
+    codes = np.rint(real.astype(np.float64) / tensor.scale) + tensor.zero_point
+    return np.clip(codes, info.min, info.max).astype(tensor.dtype)
+
+
+def layer_gaps(graph: Graph, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Each of our operators on ONNX Runtime's own inputs, against ONNX Runtime's output: differences of codes."""
+    gaps = {}
+    for node in graph.nodes():
+        arguments = [
+            np.asarray(t.data) if t.is_constant else codes_of(t, values[t.name]) for t in node.inputs if t is not None
+        ]
+        result = node.op.evaluate(node, arguments)[0]
+        gaps[node.op.name] = result.astype(int) - codes_of(node.output, values[node.output.name])
+    return gaps
+
+
+def distance_from_tie(content: bytes, tensor: Tensor, values: dict[str, np.ndarray]) -> np.ndarray:
+    """How far, in codes, ONNX Runtime's float lies from where its code changes."""
+    model = onnx.load_from_string(content)
+    source = next(node.input[0] for node in model.graph.node if node.output[0] == tensor.name)
+    real = values[source]
+    real = real.transpose(0, 2, 3, 1) if real.ndim == 4 else real
+    return np.abs(real.reshape(tensor.shape) / np.float64(tensor.scale) % 1 - 0.5)
+
+
+def codes_in(graph: Graph, feed: np.ndarray) -> np.ndarray:
+    return codes_of(graph.tensors[graph.inputs[0]], feed)
+
+
+def check_c(graph: Graph, feeds: list[np.ndarray], folder: Path) -> None:
+    """The C's codes are the interpreter's."""
+    samples = [[codes_in(graph, feed)] for feed in feeds]
+    program = lower(simplify(graph), isa=("c99",))
+    for given, sample in zip(run_on_host([program], [samples], folder)[0], samples, strict=True):
+        for a, b in zip(given, evaluate(graph, sample), strict=True):
+            assert (a == b).all()
+
+
+def compare(content: bytes, feeds: list[np.ndarray]) -> tuple[Graph, np.ndarray]:
+    """(graph, differences of output codes from ONNX Runtime's, all feeds)."""
+    graph = read_onnx(content, "net")
+    y = graph.tensors[graph.outputs[0]]
+    gaps = []
+    for feed, wanted in zip(feeds, run_onnxruntime(content, feeds), strict=True):
+        result = evaluate(graph, [codes_in(graph, feed)])[0]
+        gaps.append((result.astype(int) - codes_of(y, wanted)).reshape(-1))
+    return graph, np.concatenate(gaps)
+
+
+def kinds(graph: Graph) -> list[str]:
+    return [op.KIND for op in graph.ops]
+
+
+def images(seed: int, *shape: int, count: int = 6) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.normal(0, 1, (1, *shape)).astype(np.float32) for _ in range(count)]
+
+
+def conv_net(dtype: str, zero: int, per_channel: bool) -> bytes:
+    """Grouped, depthwise and plain convolutions, pools, a sum, flatten, dense, softmax."""
+    rng = np.random.default_rng(3)
+    net = OnnxNet()
+
+    def conv(x: str, filters: int, depth: int, kernel: int, relu: bool = True, **attributes: object) -> str:
+        codes = rng.integers(-127, 128, (filters, depth, kernel, kernel))
+        scale = rng.uniform(0.5, 2, filters if per_channel else None) / (128 * kernel * np.sqrt(depth))
+        bias = net.weights(rng.integers(-900, 900, filters), np.float32(0.03 * scale), 0, "int32")
+        y = net.node("Conv", x, net.weights(codes, scale), bias, **attributes)
+        return net.quantize(net.node("Relu", y) if relu else y, 0.03, zero, dtype)
+
+    x = net.quantize(net.input(1, 6, 11, 10), 0.03, zero, dtype)
+    x = conv(x, 8, 6, 3, pads=[1, 1, 1, 1])
+    x = conv(x, 8, 1, 3, group=8, strides=[2, 2], pads=[1, 1, 1, 1])
+    y = conv(x, 8, 4, 1, group=2, relu=False)
+    x = net.quantize(net.node("Add", x, y), 0.0413, zero, dtype)
+    x = net.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+    x = net.quantize(net.node("Concat", x, x, axis=1), 0.0413, zero, dtype)
+    x = net.quantize(net.node("Flatten", x), 0.0413, zero, dtype)
+    gemm = net.weights(rng.integers(-127, 128, (10, 96)), np.float32(0.002))
+    bias = net.weights(rng.integers(-900, 900, 10), np.float32(0.0413 * 0.002), 0, "int32")
+    x = net.quantize(net.node("Gemm", x, gemm, bias, transB=1), 0.05, zero, dtype)
+    x = net.quantize(net.node("Softmax", x, axis=1), 1 / 256, -128 if dtype == "int8" else 0, dtype)
+    return net.content(x)
+
+
+@pytest.mark.parametrize(("dtype", "zero"), [("int8", -5), ("uint8", 120)])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_network(dtype: str, zero: int, per_channel: bool, tmp_path: Path) -> None:
+    content, feeds = conv_net(dtype, zero, per_channel), images(1, 6, 11, 10)
+    graph = read_onnx(content, "net")
+    assert kinds(graph) == [
+        "conv_2d", "depthwise_conv_2d", "conv_2d", "add", "max_pool_2d", "concatenation", "fully_connected", "softmax",
+    ]  # fmt: skip
+    check_c(graph, feeds, tmp_path)
+    total = differ = 0
+    for values in every_value(content, feeds):
+        for node in graph.nodes():
+            gap = layer_gaps(graph, values)[node.op.name]
+            total, differ = total + gap.size, differ + np.count_nonzero(gap)
+            assert np.abs(gap).max() <= 1, node.op.name
+            if gap.any() and node.op.KIND != "softmax":
+                # TFLite rounds twice where it multiplies: only what is this close to a tie may come out differently.
+                assert distance_from_tie(content, node.output, values)[gap != 0].max() < 0.01
+    print(f"{differ} of {total} codes differ")
+    assert differ <= 0.005 * total
+    top = [np.argmax(evaluate(graph, [codes_in(graph, feed)])[0]) for feed in feeds]
+    assert top == [np.argmax(y) for y in run_onnxruntime(content, feeds)]
+
+
+def single(build: object, *shape: int, scale: float = 0.05, zero: int = 3) -> tuple[bytes, list[np.ndarray]]:
+    """A model of one layer behind a quantized input, and inputs for it."""
+    net = OnnxNet()
+    x = net.quantize(net.input(1, *shape), scale, zero)
+    return net.content(build(net, x)), images(7, *shape)  # type: ignore[operator]
+
+
+def weights_of(net: OnnxNet, *shape: int, axis: int = 0, **arguments: object) -> str:
+    rng = np.random.default_rng(8)
+    scale = rng.uniform(0.001, 0.004, shape[axis])
+    return net.weights(rng.integers(-127, 128, shape), scale, axis, **arguments)  # type: ignore[arg-type]
+
+
+def q(net: OnnxNet, y: str, scale: float = 0.0617, zero: int = -7) -> str:
+    return net.quantize(y, scale, zero)
+
+
+IMAGE = (4, 9, 8)
+LAYERS = {
+    "uneven pads": (("conv_2d",), IMAGE, lambda n, x: q(
+        n, n.node("Conv", x, weights_of(n, 5, 4, 3, 2), pads=[2, 0, 1, 1], strides=[2, 1]))),
+    "dilated": (("conv_2d",), IMAGE, lambda n, x: q(
+        n, n.node("Conv", x, weights_of(n, 5, 4, 3, 3), dilations=[2, 2], pads=[2, 2, 2, 2]))),
+    "same lower": (("conv_2d",), IMAGE, lambda n, x: q(
+        n, n.node("Conv", x, weights_of(n, 5, 4, 2, 3), auto_pad="SAME_LOWER"))),
+    "same upper": (("conv_2d",), IMAGE, lambda n, x: q(
+        n, n.node("Conv", x, weights_of(n, 5, 4, 3, 3), strides=[2, 2], auto_pad="SAME_UPPER"))),
+    "depth multiplier 2": (("depthwise_conv_2d",), IMAGE, lambda n, x: q(
+        n, n.node("Conv", x, weights_of(n, 8, 1, 3, 3), group=4))),
+    "relu6": (("conv_2d",), IMAGE, lambda n, x: q(n, n.node(
+        "Clip", n.node("Conv", x, weights_of(n, 5, 4, 1, 1)), n.constant(0.0), n.constant(6.0)), 0.05, -100)),
+    "any clip": (("integer_conv_2d",), IMAGE, lambda n, x: q(n, n.node(
+        "Clip", n.node("Conv", x, weights_of(n, 5, 4, 1, 1)), n.constant(-0.3), n.constant(1.1)))),
+    "float bias": (("conv_2d",), IMAGE, lambda n, x: q(
+        n, n.node("Conv", x, weights_of(n, 3, 4, 1, 1), n.constant([0.5, -0.25, 0.1])))),
+    "batch norm": (("integer_conv_2d",), IMAGE, lambda n, x: q(n, n.node("Relu", n.batch_norm(
+        n.node("Conv", x, weights_of(n, 5, 4, 3, 3)), 5, np.random.default_rng(2))))),
+    "uint8 weights": (("integer_conv_2d",), IMAGE, lambda n, x: q(n, n.node("Conv", x, n.weights(
+        np.random.default_rng(1).integers(0, 256, (5, 4, 3, 3)), 0.002, 0, "uint8", 100)))),
+    "matmul": (("fully_connected",), (40,), lambda n, x: q(
+        n, n.node("Add", n.node("MatMul", x, weights_of(n, 40, 12, axis=1)), n.constant(np.arange(12) / 10)))),
+    "gemm": (("fully_connected",), (40,), lambda n, x: q(n, n.node(
+        "Gemm", x, weights_of(n, 40, 12, axis=1), n.constant(np.arange(12) / 10), beta=0.5))),
+    "flatten and gemm": (("fully_connected",), IMAGE, lambda n, x: q(
+        n, n.node("Gemm", n.node("Flatten", x), weights_of(n, 12, 288), transB=1))),
+    "reshape and matmul": (("fully_connected",), IMAGE, lambda n, x: q(n, n.node(
+        "MatMul", n.node("Reshape", x, n.constant([1, -1], "int64")), weights_of(n, 288, 12, axis=1)))),
+    "max pool, uneven": (("integer_max_pool_2d",), IMAGE, lambda n, x: n.node(
+        "MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])),
+    "max pool, ceil": (("max_pool_2d",), IMAGE, lambda n, x: n.node(
+        "MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)),
+    "global max pool": (("max_pool_2d",), IMAGE, lambda n, x: n.node("GlobalMaxPool", x)),
+    "average pool": (("integer_sum_pool_2d",), IMAGE, lambda n, x: q(
+        n, n.node("AveragePool", x, kernel_shape=[2, 3], strides=[2, 2]), 0.0317)),
+    "average pool, padding counts": (("integer_sum_pool_2d",), IMAGE, lambda n, x: q(n, n.node(
+        "AveragePool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1), 0.0317)),
+    "average pool, same encoding": (("average_pool_2d",), IMAGE, lambda n, x: q(
+        n, n.node("AveragePool", x, kernel_shape=[3, 3], strides=[1, 1], auto_pad="SAME_UPPER"), 0.05, 3)),
+    "average pool, inside": (("average_pool_2d", "quantize"), IMAGE, lambda n, x: q(
+        n, n.node("AveragePool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1]), 0.07)),
+    "global average pool": (("mean",), IMAGE, lambda n, x: q(n, n.node("GlobalAveragePool", x), 0.011)),
+    "reduce mean": (("mean", "reshape"), IMAGE, lambda n, x: q(
+        n, n.node("ReduceMean", x, n.constant([2, 3], "int64"), keepdims=0), 0.011)),
+    "sum": (("quantize", "add"), IMAGE, lambda n, x: q(n, n.node("Relu", n.node("Add", x, q(n, x))), 0.071)),
+    "difference": (("quantize", "sub"), IMAGE, lambda n, x: q(n, n.node("Sub", x, q(n, x)), 0.0123)),
+    "clipped sum": (("quantize", "add", "requantize"), IMAGE, lambda n, x: q(n, n.node(
+        "Clip", n.node("Add", x, q(n, x)), n.constant(-1.2), n.constant(1.5)), 0.071)),
+    "product": (("mul",), IMAGE, lambda n, x: q(n, n.node("Mul", x, x), 0.0377)),
+    "quantized constant added": (("add",), IMAGE, lambda n, x: q(n, n.node("Add", x, n.weights(
+        np.arange(4).reshape(1, 4, 1, 1) * 9, 0.0213)), 0.071)),
+    "constant added": (("requantize",), IMAGE, lambda n, x: q(
+        n, n.node("Add", n.constant([[[0.5]], [[1.0]], [[-1.0]], [[2.0]]]), x), 0.0717)),
+    "scaled": (("requantize",), IMAGE, lambda n, x: q(n, n.node("Sub", n.constant(1.0), n.node(
+        "Div", n.node("Mul", x, n.constant(-1.5)), n.constant(0.7))), 0.0717)),
+    "relu alone": (("clamp",), IMAGE, lambda n, x: q(n, n.node("Relu", x))),
+    "relu that does nothing": (("quantize",), IMAGE, lambda n, x: q(n, n.node("Relu", x), 0.0312, -128)),
+    "another scale": (("quantize",), IMAGE, lambda n, x: q(n, x)),
+    "concatenation": (("quantize", "quantize", "quantize", "concatenation"), IMAGE, lambda n, x: q(
+        n, n.node("Concat", x, q(n, x, 0.0813), axis=1), 0.0912)),
+    "sigmoid": (("logistic",), IMAGE, lambda n, x: q(n, n.node("Sigmoid", x), 1 / 256, -128)),
+    "tanh": (("tanh",), IMAGE, lambda n, x: q(n, n.node("Tanh", x), 1 / 128, 0)),
+    "hard swish": (("hard_swish",), IMAGE, lambda n, x: q(n, n.node("HardSwish", x))),
+    "leaky relu": (("leaky_relu",), IMAGE, lambda n, x: q(n, n.node("LeakyRelu", x, alpha=0.1))),
+    "softmax, another scale": (("softmax", "quantize"), (10,), lambda n, x: q(
+        n, n.node("Softmax", x), 0.0041, -128)),
+    "pad": (("pad",), IMAGE, lambda n, x: n.node("Pad", x, n.constant([0, 0, 1, 2, 0, 0, 0, 1], "int64"))),
+    "pad with a value": (("pad",), IMAGE, lambda n, x: n.node(
+        "Pad", x, n.constant([0, 0, 1, 2, 0, 0, 0, 1], "int64"), n.constant(-1.0))),
+    "slice": (("strided_slice",), IMAGE, lambda n, x: n.node("Slice", x, *(
+        n.constant(v, "int64") for v in ([-1, 1], [-9, 100], [2, 1], [-2, 1])))),
+    "flatten alone": (("transpose", "reshape"), IMAGE, lambda n, x: n.node("Flatten", x)),
+    "squeezed channels": (("max_pool_2d", "reshape"), IMAGE, lambda n, x: n.node(
+        "Unsqueeze", n.node("Squeeze", n.node("GlobalMaxPool", x), n.constant([2, 3], "int64")),
+        n.constant([1], "int64"))),
+    "transposed twice": (("max_pool_2d",), IMAGE, lambda n, x: n.node("GlobalMaxPool", n.node(
+        "Transpose", n.node("Transpose", x, perm=[0, 2, 3, 1]), perm=[0, 3, 1, 2]))),
+    "two activations": (("batch_matmul",), (6, 6), lambda n, x: q(n, n.node("MatMul", x, x), 0.21)),
+}  # fmt: skip
+# TFLite's arithmetic for these rounds to a fraction of a code first (multipliers of 1/8 to 1/32), averages codes (ties
+# away from zero), or has fixed-point functions of its own: more than 1 % of codes differ, by one.
+WITHIN_ONE = {
+    "softmax, another scale", "hard swish", "leaky relu", "product", "average pool, inside",
+    "average pool, same encoding", "global average pool", "reduce mean",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer(name: str) -> None:
+    wanted, shape, build = LAYERS[name]
+    graph, gaps = compare(*single(build, *shape))
+    assert tuple(kinds(graph)) == wanted
+    assert np.abs(gaps).max() <= 1
+    if name not in WITHIN_ONE:
+        assert np.count_nonzero(gaps) <= 0.01 * gaps.size, f"{np.count_nonzero(gaps)} of {gaps.size} codes differ"
+
+
+def test_layers_in_c(tmp_path: Path) -> None:
+    """All of them in one program, bit for bit."""
+    programs, samples, expected = [], [], []
+    for index, (_, shape, build) in enumerate(LAYERS.values()):
+        content, feeds = single(build, *shape)
+        graph = read_onnx(content, f"layer{index}")
+        programs.append(lower(simplify(graph), isa=("c99",)))
+        samples.append([[codes_in(graph, feed)] for feed in feeds[:2]])
+        expected.append([evaluate(graph, sample)[0] for sample in samples[-1]])
+    for given, codes in zip(run_on_host(programs, samples, tmp_path), expected, strict=True):
+        assert all((a[0] == b).all() for a, b in zip(given, codes, strict=True))
+
+
+def test_four_bit_weights(tmp_path: Path) -> None:
+    """INT4 per channel, UINT4 with a zero point: int8 codes within -8..7."""
+    rng = np.random.default_rng(4)
+    net = OnnxNet()
+    x = net.quantize(net.input(1, 4, 6, 5), 0.05)
+    signed = net.narrow(rng.integers(-8, 8, (6, 4, 3, 3)), TensorProto.INT4)
+    scales, zeros = net.constant(rng.uniform(0.03, 0.06, 6)), net.narrow(np.zeros(6, int), TensorProto.INT4)
+    x = net.node("Conv", x, net.node("DequantizeLinear", signed, scales, zeros, axis=0))
+    x = net.node("Flatten", net.quantize(x, 0.0613))
+    unsigned = net.narrow(rng.integers(0, 16, (7, 72)), TensorProto.UINT4)
+    zero = net.narrow(np.array(8), TensorProto.UINT4)
+    weights = net.node("DequantizeLinear", unsigned, net.constant(0.05), zero)
+    content = net.content(net.quantize(net.node("Gemm", x, weights, transB=1), 0.21))
+    feeds = images(5, 4, 6, 5)
+    graph, gaps = compare(content, feeds)
+    assert kinds(graph) == ["conv_2d", "fully_connected"]
+    constants = [graph.tensors[op.inputs[1]] for op in graph.ops]
+    for tensor in constants:
+        assert tensor.dtype == np.int8 and not any(tensor.affine.zero_point)
+        assert tensor.data is not None and (tensor.data.min(), tensor.data.max()) == (-8, 7)
+    assert len(constants[0].affine.scale) == 6
+    assert np.abs(gaps).max() <= 1 and np.count_nonzero(gaps) <= 0.05 * gaps.size
+    check_c(graph, feeds, tmp_path)
+
+
+def qlinear_net() -> bytes:
+    rng = np.random.default_rng(6)
+    net = OnnxNet()
+
+    def parameters(scale: object, zero: int, dtype: str = "int8") -> tuple[str, str]:
+        return net.constant(scale), net.constant(zero, dtype)
+
+    first, second, third = parameters(0.05, 3), parameters(0.0613, -7), parameters(0.0931, 1)
+    x = net.node("QuantizeLinear", net.input(1, 4, 6, 5), *first)
+    kernel = net.constant(rng.integers(-127, 128, (6, 4, 3, 3)), "int8")
+    scales, zeros = net.constant(rng.uniform(0.002, 0.003, 6)), net.constant(np.zeros(6), "int8")
+    bias = net.constant(rng.integers(-900, 900, 6), "int32")
+    x = net.node("QLinearConv", x, *first, kernel, scales, zeros, *second, bias, pads=[0, 1, 1, 0])
+    x = net.node("Flatten", x)
+    columns = net.constant(rng.integers(-127, 128, (120, 7)), "int8")
+    x = net.node("QLinearMatMul", x, *second, columns, *parameters(0.002, 0), *third)
+    return net.content(net.node("DequantizeLinear", x, *third))
+
+
+def test_qlinear_operators(tmp_path: Path) -> None:
+    content, feeds = qlinear_net(), images(5, 4, 6, 5)
+    graph, gaps = compare(content, feeds)
+    assert kinds(graph) == ["conv_2d", "fully_connected"]
+    assert np.abs(gaps).max() <= 1 and np.count_nonzero(gaps) <= 0.05 * gaps.size
+    check_c(graph, feeds, tmp_path)
+
+
+def test_channels_last_file() -> None:
+    """A file that turns the image in front of its layers, and back behind them: no layer turns anything."""
+    net = OnnxNet()
+    x = net.node("Transpose", net.input(1, 9, 8, 4), perm=[0, 3, 1, 2])
+    x = q(net, net.node("Conv", net.quantize(x, 0.05), weights_of(net, 5, 4, 3, 3)))
+    content = net.content(net.node("Transpose", x, perm=[0, 2, 3, 1]))
+    graph = read_onnx(content)
+    assert kinds(graph) == ["conv_2d"]
+    assert graph.tensors[graph.inputs[0]].shape == (1, 9, 8, 4)
+    feed = images(3, 9, 8, 4)[0]
+    codes = np.clip(np.rint(feed / np.float32(0.05)), -128, 127).astype(np.int8)
+    result = evaluate(graph, [codes])[0]
+    real = run_onnxruntime(content, [feed])[0]
+    assert np.abs(result - (np.rint(real / np.float32(0.0617)) - 7)).max() <= 1

@@ -1,0 +1,140 @@
+"""Collects the Graph's tensors and operators, and puts tensors in the order an operator wants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tinygen.errors import ModelError, UnsupportedError
+from tinygen.frontends.onnx.values import CHANNELS_LAST, Coded, ConstantCodes, GraphInput, View, identity
+from tinygen.ir.encodings import Affine, Encoding
+from tinygen.ir.graph import Graph
+from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.movement import Transpose
+from tinygen.ir.ops.reshape import Reshape
+from tinygen.ir.tensor import Shape, Tensor
+
+
+class Builder:
+    """A Graph in the making.
+
+    Attributes:
+        wanted: name for the next tensors, as the file calls the value; set per node.
+    """
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self.ops: list[Op] = []
+        self.inputs: dict[str, Tensor] = {}
+        self.wanted = "value"
+
+    def _name(self, wanted: str) -> str:
+        name, count = wanted, 1
+        while name in self.tensors:
+            count += 1
+            name = f"{wanted}#{count}"
+        return name
+
+    def _add(self, tensor: Tensor) -> Tensor:
+        assert tensor.name not in self.tensors, tensor.name
+        self.tensors[tensor.name] = tensor
+        return tensor
+
+    def emit(self, kind: type[Op], inputs: Sequence[Tensor | None], encoding: Encoding, **attributes: Any) -> Tensor:
+        """One operator with one output; gives that."""
+        name = f"{kind.KIND}_{len(self.ops)}"
+        output = self._name(self.wanted)
+        operands = tuple(tensor.name if tensor else "" for tensor in inputs)
+        op = kind(name=name, inputs=operands, outputs=(output,), **attributes)
+        try:
+            shape = op.infer_shapes(Node(op, tuple(inputs), ()))[0]
+        except (IndexError, ValueError, ZeroDivisionError) as error:
+            raise ModelError(f"its tensors do not fit together ({error})") from error
+        tensor = self._add(Tensor(output, shape, encoding))
+        Node(op, tuple(inputs), (tensor,)).check()
+        self.ops.append(op)
+        return tensor
+
+    def constant(self, name: str, codes: np.ndarray, encoding: Encoding) -> Tensor:
+        """A constant tensor."""
+        dense = np.ascontiguousarray(codes, encoding.dtype)
+        return self._add(Tensor(self._name(name), dense.shape, encoding, dense))
+
+    def constant_of(self, name: str, codes: ConstantCodes, shape: Shape | None = None) -> Tensor:
+        """Constant codes, under another shape where one is given."""
+        array = codes.codes if shape is None else codes.codes.reshape(shape)
+        return self.constant(name, array, codes.encoding)
+
+    def encode_input(self, value: GraphInput, encoding: Encoding) -> Tensor:
+        """The model input as a tensor of codes.
+
+        Raises:
+            UnsupportedError: it has another encoding already.
+        """
+        known = self.inputs.get(value.name)
+        if known is None:
+            known = Tensor(value.name, value.view.tensor_shape, encoding)
+            self.inputs[value.name] = self._add(known)
+        if known.encoding != encoding:
+            raise UnsupportedError(
+                f"input '{value.name}' is quantized in two ways: {known.encoding}, and {encoding}",
+                fix="Quantize every model input once.",
+            )
+        return known
+
+    def in_order(self, value: Coded) -> Tensor:
+        """The tensor with ONNX's own shape and order."""
+        tensor, view = value.tensor, value.view
+        if not view.is_in_order:
+            permutation = tuple(view.order.index(i) for i in range(len(view.order)))
+            tensor = self.emit(Transpose, [tensor], tensor.encoding, permutation=permutation)
+        return self.reshape(tensor, view.shape)
+
+    def reshape(self, tensor: Tensor, shape: Shape) -> Tensor:
+        """The same codes under another shape."""
+        return tensor if tensor.shape == shape else self.emit(Reshape, [tensor], tensor.encoding, shape=shape)
+
+    def channels_last(self, value: Coded) -> Tensor:
+        """NHWC of a value that ONNX calls NCHW.
+
+        Raises:
+            UnsupportedError: it has not four dimensions.
+        """
+        if len(value.shape) != 4:
+            raise UnsupportedError(
+                f"an input of shape {list(value.shape)} is not NCHW", fix="tinygen has images only: N, C, H, W."
+            )
+        if not value.view.is_reshaped and value.view.order == CHANNELS_LAST:
+            return value.tensor
+        wanted = tuple(value.shape[i] for i in CHANNELS_LAST)
+        if View.of(wanted, CHANNELS_LAST).is_in_order and value.view.is_in_order:
+            return self.reshape(value.tensor, wanted)
+        return self.emit(Transpose, [self.in_order(value)], value.tensor.encoding, permutation=CHANNELS_LAST)
+
+    def graph(self, name: str, inputs: Sequence[str], outputs: Sequence[str]) -> Graph:
+        return Graph(name, dict(self.tensors), tuple(self.ops), tuple(inputs), tuple(outputs))
+
+
+def ordered(tensor: Tensor) -> Coded:
+    """A tensor that lies as ONNX sees it."""
+    return Coded(tensor, View.of(tensor.shape, identity(len(tensor.shape))))
+
+
+def from_channels_last(tensor: Tensor) -> Coded:
+    """An NHWC tensor, NCHW to ONNX."""
+    return Coded(tensor, View.of(tensor.shape, CHANNELS_LAST))
+
+
+def same_encoding(a: Tensor, b: Tensor) -> bool:
+    return a.encoding == b.encoding
+
+
+def int8_affine(encoding: Encoding) -> bool:
+    """Whether TFLite's operators take it: one scale, int8."""
+    return isinstance(encoding, Affine) and not encoding.per_channel and encoding.storage == "int8"
+
+
+__all__ = ["Builder", "from_channels_last", "int8_affine", "ordered", "replace", "same_encoding"]

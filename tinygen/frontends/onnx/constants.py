@@ -1,0 +1,67 @@
+"""Nodes whose inputs are all constants: shapes that are computed, weights that are scaled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygen.errors import ModelError
+from tinygen.frontends.onnx.registry import STANDARD, Operator
+from tinygen.frontends.onnx.values import Constant, Value
+
+# These keep more than the value: the codes behind it.
+_QUANTIZING = ("QuantizeLinear", "DequantizeLinear", "Transpose")
+
+
+def fold_node(onnx: Any, node: Any, operator: Operator, opset: int) -> list[Value] | None:
+    """The outputs of a node that depends on constants only, by ONNX's own reference; None for another node."""
+    if operator.domain not in STANDARD:
+        return None
+    if operator.kind == "Constant":
+        return [Constant(_constant(onnx, operator))]
+    if operator.kind == "Shape" and operator.has(0):
+        return [_shape(operator)]
+    if operator.kind in _QUANTIZING or not operator.inputs:
+        return None
+    if not all(value is None or isinstance(value, Constant) for value in operator.inputs):
+        return None
+    arrays = {
+        name: value.array
+        for name, value in zip(operator.input_names, operator.inputs, strict=True)
+        if isinstance(value, Constant)
+    }
+    return [Constant(np.asarray(result)) for result in _run(onnx, node, arrays, opset)]
+
+
+def _run(onnx: Any, node: Any, arrays: dict[str, np.ndarray], opset: int) -> list[np.ndarray]:
+    from onnx.reference import ReferenceEvaluator
+
+    inputs = [
+        onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for name, array in arrays.items()
+    ]
+    outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]
+    graph = onnx.helper.make_graph([node], "constants", inputs, outputs)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+    try:
+        return list(ReferenceEvaluator(model).run(None, arrays))
+    except Exception as error:  # Whatever the reference raises on operands that do not fit.
+        raise ModelError(f"its constant operands do not fit ({error})") from error
+
+
+def _shape(operator: Operator) -> Constant:
+    shape = np.array(operator.value(0).shape, np.int64)
+    return Constant(shape[slice(operator.attributes.get("start", 0), operator.attributes.get("end"))])
+
+
+def _constant(onnx: Any, operator: Operator) -> np.ndarray:
+    """The value of a Constant node, in whichever attribute it stands."""
+    for name, value in operator.attributes.items():
+        if name == "value":
+            return onnx.numpy_helper.to_array(value)
+        if name in ("value_float", "value_floats"):
+            return np.array(value, np.float32)
+        if name in ("value_int", "value_ints"):
+            return np.array(value, np.int64)
+    raise ModelError("its value is missing, or of a kind that tinygen does not read")

@@ -1,0 +1,44 @@
+"""In which order the elements of a model input lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygen.frontends.onnx.values import CHANNELS_LAST, identity
+from tinygen.ir.tensor import Shape
+
+# In front of the first layer, these leave the dimensions where they are.
+_LOOK_THROUGH = frozenset(
+    ("QuantizeLinear", "DequantizeLinear", "Quant", "IntQuant", "BipolarQuant", "Identity", "Cast")
+)
+
+
+def input_order(file: Any, name: str, shape: Shape) -> tuple[Shape, tuple[int, ...]]:
+    """(shape of our tensor, ONNX's dimension behind each of its own).
+
+    Images are stored channels last, so that no layer has to turn them. A file that turns the image itself in front of
+    its first layer has it channels last already.
+
+    Args:
+        file: ONNX's graph.
+        name: of the input.
+        shape: ONNX's.
+    """
+    order = identity(len(shape))
+    if len(shape) != 4:
+        return shape, order
+    turned, reader = order, _reader(file, name)
+    while reader is not None and (reader.op_type in _LOOK_THROUGH or reader.op_type == "Transpose"):
+        if reader.op_type == "Transpose":
+            permutation = next((tuple(entry.ints) for entry in reader.attribute if entry.name == "perm"), order[::-1])
+            if sorted(permutation) != list(order):
+                break
+            turned = tuple(turned[i] for i in permutation)
+        reader = _reader(file, reader.output[0]) if reader.output else None
+    wanted = tuple(turned[i] for i in CHANNELS_LAST)
+    return tuple(shape[i] for i in wanted), wanted
+
+
+def _reader(file: Any, name: str) -> Any:
+    """The first node that reads a value."""
+    return next((node for node in file.node if node.input and node.input[0] == name), None)

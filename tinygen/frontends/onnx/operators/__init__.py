@@ -1,0 +1,1 @@
+"""Converters, by family of operators. Every module here is imported by the reader."""

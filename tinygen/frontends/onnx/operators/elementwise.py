@@ -1,0 +1,185 @@
+"""Operators that treat every element by itself, and those between two tensors."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tinygen.frontends.folding import Chain
+from tinygen.frontends.onnx.registry import Operator, converts
+from tinygen.frontends.onnx.sources.elementwise import BinarySource, UnarySource, as_int8, integer_range
+from tinygen.frontends.onnx.steps import pending_of, per_channel, stepped
+from tinygen.frontends.onnx.values import Coded, Constant, Pending, Value, View
+from tinygen.ir.encodings import Affine
+from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.binary import Add, Arithmetic, Mul, Sub
+from tinygen.ir.ops.softmax import Softmax
+from tinygen.ir.ops.unary import Abs, HardSwish, LeakyRelu, Logistic, Neg, Tanh
+from tinygen.ir.tensor import Tensor
+
+_KINDS: dict[str, type[Arithmetic]] = {"Add": Add, "Sub": Sub, "Mul": Mul}
+
+
+def _pending(operator: Operator, index: int = 0) -> Pending:
+    pending = pending_of(operator.builder, operator.value(index))
+    if pending is None:
+        raise operator.unquantized(index)
+    return pending
+
+
+@converts("Relu")
+def relu(operator: Operator) -> Value:
+    return stepped(_pending(operator), Chain.relu)
+
+
+@converts("Clip")
+def clip(operator: Operator) -> Value:
+    low = float(operator.attributes.get("min", -math.inf))
+    high = float(operator.attributes.get("max", math.inf))
+    low = operator.scalar(1, "minimum") if operator.has(1) else low
+    high = operator.scalar(2, "maximum") if operator.has(2) else high
+    return stepped(_pending(operator), lambda chain: chain.clip(low, high))
+
+
+@converts("BatchNormalization")
+def batch_normalization(operator: Operator) -> Value:
+    operator.require(not operator.attribute("training_mode", 0), "it is in training mode", "Export with model.eval().")
+    pending = _pending(operator)
+    names = ("scale", "bias", "mean", "variance")
+    gamma, beta, mean, variance = (operator.array(i + 1, name).astype(np.float64) for i, name in enumerate(names))
+    channel = pending.view.channel_axis()
+    first = len(pending.shape) > 1 and (pending.source.channels == 1 or channel == 1)
+    operator.require(first, "its channels are not the tensor's last dimension")
+    epsilon = float(operator.attribute("epsilon", 1e-5))
+    return stepped(pending, lambda chain: chain.batch_norm(mean, variance, epsilon, gamma, beta))
+
+
+@converts("Add", "Sub", "Mul", "Div")
+def arithmetic(operator: Operator) -> Value:
+    for index in (1, 0):
+        value = operator.value(index)
+        if isinstance(value, Constant) and value.codes is None:
+            return _with_constant(operator, value.array, index)
+    operator.require(operator.kind in _KINDS, "it divides by a value that is computed at run time")
+    return _of_tensors(operator)
+
+
+def _with_constant(operator: Operator, array: np.ndarray, index: int) -> Pending:
+    """A constant operand is part of the affine map."""
+    pending = _pending(operator, 1 - index)
+    values = per_channel(array, pending.view, pending.source.channels, "constant")
+    shape = np.broadcast_shapes(pending.shape, array.shape)
+    operator.require(shape == pending.shape, f"a constant of shape {list(array.shape)} makes the tensor larger")
+    if operator.kind == "Add":
+        return stepped(pending, lambda chain: chain.affine(1.0, values))
+    if operator.kind == "Mul":
+        return stepped(pending, lambda chain: chain.affine(values))
+    if operator.kind == "Sub":
+        sign = 1.0 if index == 1 else -1.0
+        return stepped(pending, lambda chain: chain.affine(sign, -sign * values))
+    operator.require(index == 1, "it divides by a value that is computed at run time")
+    return stepped(pending, lambda chain: chain.divide(values))
+
+
+def _of_tensors(operator: Operator) -> Value:
+    values = [operator.value(0), operator.value(1)]
+    shape = np.broadcast_shapes(values[0].shape, values[1].shape)
+    model = next((v for v in values if isinstance(v, Coded) and v.shape == shape), None)
+    operator.require(model is not None, f"operands {list(values[0].shape)} and {list(values[1].shape)} that both grow")
+    assert model is not None
+    in_order = model.view.is_reshaped or any(isinstance(v, Coded) and v.view.order != model.view.order for v in values)
+    if in_order:
+        model = Coded(operator.builder.in_order(model), View.of(shape, tuple(range(len(shape)))))
+    a, b = (_operand(operator, index, model.view) for index in (0, 1))
+    if operator.kind in ("Add", "Sub"):
+        exact = _exact_sum(operator, a, b)
+        if exact is not None:
+            return Coded(exact, model.view)
+    channels = model.tensor.shape[-1]
+    source = BinarySource(operator.builder, _KINDS[operator.kind], a, b, channels)
+    return Pending(source, Chain.start(channels), model.view)
+
+
+def _operand(operator: Operator, index: int, view: View) -> Tensor:
+    """An operand in the order of a view."""
+    value = operator.value(index)
+    rank = len(view.shape)
+    if isinstance(value, Constant):
+        assert value.codes is not None
+        codes = value.codes
+        operator.require(not codes.encoding.per_channel, f"its {operator.label(index)} has a scale per channel")
+        array = codes.codes.reshape((1,) * (rank - codes.codes.ndim) + codes.codes.shape)
+        return operator.builder.constant(operator.input_names[index], array.transpose(view.order), codes.encoding)
+    coded = operator.coded(index)
+    if not coded.view.is_reshaped and coded.view.order == view.order:
+        return coded.tensor
+    operator.require(len(coded.shape) == rank, "operands of different ranks that are both computed")
+    tensor = operator.builder.in_order(coded)
+    if View.of(tuple(coded.shape[i] for i in view.order), view.order).is_in_order:
+        return operator.builder.reshape(tensor, tuple(coded.shape[i] for i in view.order))
+    operator.require(view.order == tuple(range(rank)), "operands in different orders")
+    return tensor
+
+
+def _exact_sum(operator: Operator, a: Tensor, b: Tensor) -> Tensor | None:
+    """The sum without any rounding: of one scale, and within 8 bits; None where it is not."""
+    if a.integer.scale != b.integer.scale:
+        return None
+    (low_a, high_a), (low_b, high_b) = integer_range(a), integer_range(b)
+    low, high = (low_a + low_b, high_a + high_b) if operator.kind == "Add" else (low_a - high_b, high_a - low_b)
+    zero = -128 - low if high > 127 else 0
+    if not -128 <= low + zero <= high + zero <= 127:
+        return None
+    operands = [as_int8(operator.builder, tensor, "a sum") for tensor in (a, b)]
+    encoding = Affine("int8", a.integer.scale, (zero,))
+    return operator.builder.emit(_KINDS[operator.kind], operands, encoding)
+
+
+def _unary(operator: Operator, kind: type[Op], **attributes: float) -> Pending:
+    value = operator.coded(0)
+    source = UnarySource(operator.builder, kind, value.tensor, f"{operator.kind}", attributes=dict(attributes))
+    return Pending(source, Chain.start(source.channels), value.view)
+
+
+@converts("Sigmoid")
+def sigmoid(operator: Operator) -> Value:
+    return _unary(operator, Logistic)
+
+
+@converts("Tanh")
+def tanh(operator: Operator) -> Value:
+    return _unary(operator, Tanh)
+
+
+@converts("HardSwish")
+def hard_swish(operator: Operator) -> Value:
+    return _unary(operator, HardSwish)
+
+
+@converts("Abs")
+def absolute(operator: Operator) -> Value:
+    return _unary(operator, Abs)
+
+
+@converts("Neg")
+def negate(operator: Operator) -> Value:
+    return _unary(operator, Neg)
+
+
+@converts("LeakyRelu")
+def leaky_relu(operator: Operator) -> Value:
+    return _unary(operator, LeakyRelu, alpha=float(operator.attribute("alpha", 0.01)))
+
+
+@converts("Softmax")
+def softmax(operator: Operator) -> Value:
+    value = operator.coded(0)
+    axis = operator.axis(int(operator.attribute("axis", -1)), len(value.shape))
+    if value.view.channel_axis() != axis:
+        tensor = operator.builder.in_order(value)
+        value = Coded(tensor, View.of(tensor.shape, tuple(range(len(tensor.shape)))))
+    operator.require(value.view.channel_axis() == axis, f"softmax over axis {axis}", "Use the last axis, or channels.")
+    fixed = Affine("int8", (1 / 256,), (-128,))
+    source = UnarySource(operator.builder, Softmax, value.tensor, "Softmax", fixed)
+    return Pending(source, Chain.start(source.channels), value.view)

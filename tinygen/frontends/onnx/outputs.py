@@ -1,0 +1,28 @@
+"""Model outputs: codes, in the Graph's order."""
+
+from __future__ import annotations
+
+from tinygen.errors import UnsupportedError
+from tinygen.frontends.onnx.builder import Builder
+from tinygen.frontends.onnx.sources.pools import apply_pools
+from tinygen.frontends.onnx.values import Coded, Pending, Value
+
+
+def settle(builder: Builder, name: str, value: Value) -> str:
+    """The tensor behind a model output; gives its name.
+
+    Images stay channels last. A float that no quantizer follows becomes int32.
+    """
+    builder.wanted = name
+    if isinstance(value, Pending):
+        try:
+            tensor = apply_pools(builder, value, value.source.real(value.chain))
+        except UnsupportedError as error:
+            error.where = f"output '{name}'" + (f": {error.where}" if error.where else "")
+            raise
+        value = Coded(tensor, value.view)
+    if not isinstance(value, Coded):
+        raise UnsupportedError("does not depend on a quantized input", where=f"output '{name}'")
+    if value.view.is_reshaped:
+        return builder.in_order(value).name
+    return value.tensor.name

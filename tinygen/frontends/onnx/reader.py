@@ -1,0 +1,197 @@
+"""Reads an ONNX file: constants, inputs, nodes in order. Trusts nothing in the file."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygen.errors import ModelError, TinygenError, UnsupportedError
+from tinygen.frontends.names import c_name
+from tinygen.frontends.onnx import operators
+from tinygen.frontends.onnx.builder import Builder
+from tinygen.frontends.onnx.constants import fold_node
+from tinygen.frontends.onnx.input_order import input_order
+from tinygen.frontends.onnx.outputs import settle
+from tinygen.frontends.onnx.registry import Operator, convert
+from tinygen.frontends.onnx.values import Constant, GraphInput, Value, View
+from tinygen.ir.graph import Graph
+from tinygen.ir.tensor import Shape
+
+for _module in pkgutil.iter_modules(operators.__path__):
+    importlib.import_module(f"{operators.__name__}.{_module.name}")
+
+MOST_ELEMENTS = 2**31
+
+# What the parser and NumPy raise on fields that disagree.
+_DAMAGE = (ValueError, IndexError, KeyError, TypeError, OverflowError, AttributeError, RuntimeError, MemoryError)
+
+
+def import_onnx() -> Any:
+    """The onnx package.
+
+    Raises:
+        TinygenError: it is not installed.
+    """
+    try:
+        import onnx
+        import onnx.numpy_helper
+    except ImportError as error:
+        raise TinygenError(
+            "ONNX models are read with the onnx package, which is not installed", fix="pip install 'tinygen[onnx]'"
+        ) from error
+    return onnx
+
+
+def load_onnx(path: Path, name: str | None = None) -> Graph:
+    """Reads an .onnx file.
+
+    Args:
+        path: the file; weights it keeps in other files beside it are read too.
+        name: C identifier for the model; by default made from the file's name.
+
+    Raises:
+        ModelError: the file cannot be read or is damaged.
+        UnsupportedError: it uses an operator, type or shape tinygen lacks, or a float that nothing quantizes.
+        TinygenError: the onnx package is not installed.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot be read ({error.strerror})", where=str(path)) from error
+    return read_onnx(content, name or c_name(path.stem), str(path), path.parent)
+
+
+def read_onnx(content: bytes, name: str = "model", where: str = "model", folder: Path | None = None) -> Graph:
+    """The same from bytes.
+
+    Args:
+        content: the file.
+        where: names it in errors.
+        folder: where weights in other files lie.
+    """
+    onnx = import_onnx()
+    try:
+        model = onnx.load_from_string(content)
+        if folder is not None:
+            onnx.load_external_data_for_model(model, str(folder))
+    except Exception as error:  # The parser's own error types vary with its version.
+        raise ModelError(f"is not an ONNX model, or a damaged one ({error})", where=where) from error
+    try:
+        graph = _Reader(onnx, model, name).graph()
+        graph.validate()
+    except TinygenError as error:
+        error.where = f"{where}: {error.where}" if error.where else where
+        raise
+    except _DAMAGE as error:
+        raise ModelError(
+            f"is damaged: its fields disagree ({error})",
+            where=where,
+            fix="Check it with onnx.checker.check_model.",
+        ) from error
+    return graph
+
+
+class _Reader:
+    def __init__(self, onnx: Any, model: Any, name: str) -> None:
+        self.onnx, self.model, self.name = onnx, model, name
+        self.file = model.graph
+        if not self.file.node:
+            raise ModelError("has no operators")
+        self.opset = max((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), default=0)
+        self.builder = Builder()
+        self.values: dict[str, Value] = {}
+
+    def graph(self) -> Graph:
+        for tensor in self.file.initializer:
+            self.values[tensor.name] = self._constant(tensor)
+        if len(self.file.sparse_initializer):
+            raise UnsupportedError("sparse initializers are not supported", fix="Store the weights densely.")
+        # Files of IR version 3 list initializers among the inputs.
+        inputs = [entry for entry in self.file.input if entry.name not in self.values]
+        for entry in inputs:
+            self.values[entry.name] = self._input(entry)
+        for index, node in enumerate(self.file.node):
+            self._node(index, node)
+        outputs = [settle(self.builder, entry.name, self._known(entry.name)) for entry in self.file.output]
+        for entry in inputs:
+            if entry.name not in self.builder.inputs:
+                raise UnsupportedError(
+                    "nothing quantizes this input, or nothing reads it", where=f"input '{entry.name}'"
+                )
+        return self.builder.graph(self.name, [entry.name for entry in inputs], outputs)
+
+    def _known(self, name: str) -> Value:
+        if name not in self.values:
+            raise ModelError("is an output that no operator writes", where=f"'{name}'")
+        return self.values[name]
+
+    def _constant(self, tensor: Any) -> Constant:
+        try:
+            array = self.onnx.numpy_helper.to_array(tensor)
+        except _DAMAGE as error:
+            raise ModelError(f"its data cannot be read ({error})", where=f"initializer '{tensor.name}'") from error
+        return Constant(array)
+
+    def _input(self, entry: Any) -> GraphInput:
+        where, kind = f"input '{entry.name}'", entry.type.tensor_type
+        shape = self._shape(kind.shape, where)
+        try:
+            dtype = self.onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+        except _DAMAGE as error:
+            raise UnsupportedError(f"type {kind.elem_type} is not supported", where=where) from error
+        return GraphInput(entry.name, np.dtype(dtype), View.of(*input_order(self.file, entry.name, shape)))
+
+    def _shape(self, dims: Any, where: str) -> Shape:
+        """A batch without a size is 1."""
+        shape = [dim.dim_value if dim.HasField("dim_value") else 0 for dim in dims.dim]
+        if shape and shape[0] <= 0:
+            shape[0] = 1
+        if any(size <= 0 for size in shape) or np.prod(shape, dtype=object) > MOST_ELEMENTS:
+            raise UnsupportedError(
+                f"shape {shape} is not static and positive", where=where, fix="Export the model with a static shape."
+            )
+        return tuple(shape)
+
+    def _node(self, index: int, node: Any) -> None:
+        operator = self._operator(index, node)
+        self.builder.wanted = operator.output_names[0] if operator.output_names else operator.name
+        try:
+            results = fold_node(self.onnx, node, operator, self.opset)
+            if results is None:
+                results = convert(operator)
+        except TinygenError as error:
+            # What a converter's helpers raise names operators of ours at most.
+            if operator.describe() not in error.where:
+                error.where = f"{operator.describe()}: {error.where}" if error.where else operator.describe()
+            raise
+        except _DAMAGE as error:
+            raise ModelError(f"its attributes or operands are damaged ({error})", where=operator.describe()) from error
+        for name, value in zip(operator.output_names, results, strict=False):
+            if name:
+                self.values[name] = value
+
+    def _operator(self, index: int, node: Any) -> Operator:
+        name = node.name or (node.output[0] if node.output else f"{node.op_type}_{index}")
+        for wanted in node.input:
+            if wanted and wanted not in self.values:
+                raise ModelError(
+                    f"its input '{wanted}' is written by no earlier operator", where=f"{node.op_type} '{name}'"
+                )
+        return Operator(
+            builder=self.builder,
+            name=name,
+            domain=node.domain,
+            kind=node.op_type,
+            inputs=tuple(self.values[wanted] if wanted else None for wanted in node.input),
+            input_names=tuple(node.input),
+            output_names=tuple(node.output),
+            attributes={entry.name: self._attribute(entry) for entry in node.attribute},
+        )
+
+    def _attribute(self, entry: Any) -> Any:
+        value = self.onnx.helper.get_attribute_value(entry)
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -1,0 +1,1 @@
+"""Operators on floats that wait for their quantizer, by family."""

@@ -1,0 +1,89 @@
+"""Windows of convolutions and pools: ONNX's attributes resolved to what our operators take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tinygen.frontends.onnx.registry import Operator
+from tinygen.ir.ops.window import Padding, axis
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window over images.
+
+    Attributes:
+        kernel, stride, dilation: (rows, columns).
+        rows, columns: padded elements (before, after).
+        counts_padding: averages divide by the whole window, also where it reaches over the border.
+    """
+
+    kernel: Pair
+    stride: Pair
+    dilation: Pair
+    rows: Pair
+    columns: Pair
+    counts_padding: bool = False
+
+    @property
+    def is_padded(self) -> bool:
+        return any((*self.rows, *self.columns))
+
+    def padding(self, height: int, width: int) -> dict[str, Any]:
+        """Arguments `padding`, `row_padding` and `column_padding`; the last two only where no rule gives them."""
+        if not self.is_padded:
+            return {"padding": Padding.VALID}
+        sizes = zip((height, width), self.kernel, self.stride, self.dilation, (self.rows, self.columns), strict=True)
+        if all(_is_same(*entry) for entry in sizes):
+            return {"padding": Padding.SAME}
+        return {"padding": Padding.VALID, "row_padding": self.rows, "column_padding": self.columns}
+
+
+def _is_same(size: int, kernel: int, stride: int, dilation: int, pads: Pair) -> bool:
+    same = axis(size, kernel, stride, dilation, Padding.SAME)
+    given = axis(size, kernel, stride, dilation, Padding.VALID, pads)
+    return (same.before, same.output) == (given.before, given.output)
+
+
+def window_of(operator: Operator, kernel: tuple[int, ...], height: int, width: int) -> Window:
+    """From the attributes strides, dilations, pads, auto_pad and ceil_mode."""
+    stride, dilation = operator.integers_of("strides", (1, 1)), operator.integers_of("dilations", (1, 1))
+    operator.require(len(kernel) == 2, f"a window of {len(kernel)} dimensions", "tinygen has two-dimensional windows.")
+    operator.damaged(len(stride) != 2 or len(dilation) != 2, f"strides {stride}, dilations {dilation}")
+    operator.damaged(min(*kernel, *stride, *dilation) < 1, f"window {kernel}, strides {stride}, dilations {dilation}")
+    pads = operator.integers_of("pads", (0, 0, 0, 0))
+    operator.damaged(len(pads) != 4 or min(pads) < 0, f"pads {list(pads)}")
+    auto = operator.attribute("auto_pad", "NOTSET")
+    rows, columns = (pads[0], pads[2]), (pads[1], pads[3])
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        rows = _same(height, kernel[0], stride[0], dilation[0], auto == "SAME_LOWER")
+        columns = _same(width, kernel[1], stride[1], dilation[1], auto == "SAME_LOWER")
+    elif auto == "VALID":
+        rows = columns = (0, 0)
+    if operator.attribute("ceil_mode", 0):
+        rows = _ceiled(height, kernel[0], stride[0], dilation[0], rows)
+        columns = _ceiled(width, kernel[1], stride[1], dilation[1], columns)
+    return Window(
+        (kernel[0], kernel[1]), (stride[0], stride[1]), (dilation[0], dilation[1]), rows, columns,
+        bool(operator.attribute("count_include_pad", 0)),
+    )  # fmt: skip
+
+
+def _same(size: int, kernel: int, stride: int, dilation: int, lower: bool) -> Pair:
+    geometry = axis(size, kernel, stride, dilation, Padding.SAME)
+    total = max((geometry.output - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+    small, large = total // 2, total - total // 2
+    return (large, small) if lower else (small, large)
+
+
+def _ceiled(size: int, kernel: int, stride: int, dilation: int, pads: Pair) -> Pair:
+    """Padding after the last element for a last window that need not be full, but begins within the input."""
+    before, after = pads
+    reach = (kernel - 1) * dilation + 1
+    steps = -(-(size + before + after - reach) // stride)
+    if steps * stride >= size + before:
+        steps -= 1
+    return before, max(steps * stride + reach - size - before, 0)
