@@ -6,6 +6,7 @@ import io
 import json
 import random
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -19,16 +20,31 @@ from tinygen.errors import ModelError, TinygenError
 from tinygen.frontends.load import load_model
 from tinygen.frontends.tg import load_tg, read_tg, save_tg, write_tg
 from tinygen.frontends.tg.decode import Decoder
-from tinygen.ir.encodings import Affine, Encoding, Float32, Plain
+from tinygen.ir.encodings import (
+    Affine,
+    Binary,
+    Codebook,
+    Encoding,
+    Float32,
+    IntegerEncoding,
+    Levels,
+    Plain,
+    PowerOfTwo,
+    Ternary,
+)
+from tinygen.ir.epilogue import Epilogue, Rescale, Threshold
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Add
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.pad import Pad
 from tinygen.ir.ops.window import Padding
 from tinygen.ir.tensor import Tensor
+from tinygen.lowering.lower import lower
+from tinygen.passes.pipeline import simplify
 from tinygen.verbs.build import BuildOptions, build
 
 DIGITS = load_model(MODEL)
@@ -70,14 +86,45 @@ def fused() -> Graph:
     return Graph("fused", tensors, (conv, pad, border), ("x", "f"), ("p", "g"))
 
 
-@pytest.mark.parametrize("graph", [DIGITS, fused()], ids=lambda graph: graph.name)
+def low_bit() -> Graph:
+    """Every encoding below 8 bits, and both epilogues."""
+    rng = np.random.default_rng(1)
+    encodings: list[IntegerEncoding] = [
+        Levels((0.5,), bits=3, signed=True), Binary((0.25, 0.5, 0.125, 1.0), 0), Ternary((0.1,)),
+        PowerOfTwo((0.01,), exponents=5), Codebook((2.0,), table=(-300, -1, 0, 70)),
+    ]  # fmt: skip
+    tensors = {"x0": Tensor("x0", (1, 3, 3, 4), Levels((0.1,), bits=2, signed=False))}
+    ops: list[Op] = []
+    for index, encoding in enumerate(encodings):
+        low, high = encoding.code_range
+        codes = rng.integers(low, high + 1, (4, 1, 1, 4)).astype(encoding.dtype)
+        x, y, weights = f"x{index}", f"x{index + 1}", f"w{index}"
+        epilogue: Epilogue = Threshold(((-3, 0, 5),) * 4, (1, -1, 1, 1))
+        if index % 2:
+            epilogue = Rescale((3, -1, 2, 5), (1 << 40, 8, 0, -3), (30,), 0, 3)
+        tensors[weights] = Tensor(weights, codes.shape, encoding, codes)
+        tensors[y] = Tensor(y, (1, 3, 3, 4), Levels((0.1,), bits=2, signed=False))
+        ops.append(
+            IntegerConv2D(
+                name=f"conv{index}",
+                inputs=(x, weights),
+                outputs=(y,),
+                padding=Padding.VALID,
+                stride=(1, 1),
+                epilogue=epilogue,
+            )
+        )
+    return Graph("low_bit", tensors, tuple(ops), ("x0",), (y,))
+
+
+@pytest.mark.parametrize("graph", [DIGITS, fused(), low_bit()], ids=lambda graph: graph.name)
 def test_round_trip(graph: Graph) -> None:
     content = write_tg(graph)
     again = read_tg(content)
     same(graph, again)
     assert write_tg(again) == content
     rng = np.random.default_rng(0)
-    inputs = [rng.integers(0, 100, graph.tensors[n].shape).astype(graph.tensors[n].dtype) for n in graph.inputs]
+    inputs = [rng.integers(0, 4, graph.tensors[n].shape).astype(graph.tensors[n].dtype) for n in graph.inputs]
     for a, b in zip(evaluate(graph, inputs), evaluate(again, inputs), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -284,3 +331,81 @@ def test_unions_keep_types() -> None:
     assert decoder.decode({"type": "Plain", "storage": "int32"}, Encoding, "x") == Plain("int32")
     with pytest.raises(ModelError, match="in place of a number"):
         decoder.decode(10**400, float, "x")
+
+
+def encoded(encoding: dict[str, Any]) -> Callable[[dict[str, Any]], object]:
+    """Gives an int8 constant another encoding."""
+
+    def change(structure: dict[str, Any]) -> None:
+        tensors = structure["graph"]["tensors"].values()
+        next(t for t in tensors if t["data"] and t["encoding"]["storage"] == "int8").update(encoding=encoding)
+
+    return change
+
+
+ENCODINGS: dict[str, tuple[dict[str, Any], str]] = {
+    "storage": ({"type": "Affine", "storage": "object", "scale": [1.0], "zero_point": [0]}, "codes of type 'object'"),
+    "zero scale": ({"type": "Affine", "storage": "int8", "scale": [0.0], "zero_point": [0]}, "not a positive number"),
+    "infinite": ({"type": "Affine", "storage": "int8", "scale": [{"float": "inf"}], "zero_point": [0]}, "positive"),
+    "zero points": ({"type": "Affine", "storage": "int8", "scale": [1.0], "zero_point": [0, 0]}, "1 scales and the"),
+    "far zero": ({"type": "Affine", "storage": "int8", "scale": [1.0], "zero_point": [300]}, "zero points"),
+    "no axis": ({"type": "Affine", "storage": "int8", "scale": [1.0, 2.0], "zero_point": [0, 0]}, "no axis"),
+    "axis": ({"type": "Affine", "storage": "int8", "scale": [1], "zero_point": [0], "axis": 9}, "along axis 9"),
+    "bits": ({"type": "Levels", "scale": [1.0], "bits": 9, "signed": True}, "levels of 9 bits"),
+    "exponents": ({"type": "PowerOfTwo", "scale": [1.0], "exponents": 40}, "40 exponents"),
+    "table": ({"type": "Codebook", "scale": [1.0], "table": [1]}, "a table that is not"),
+    "wide table": ({"type": "Codebook", "scale": [1.0], "table": [1, 99999]}, "a table that is not"),
+    "codes": ({"type": "Ternary", "scale": [1.0]}, "ternary scale 1 has -1 to 1"),
+}
+
+
+@pytest.mark.parametrize("case", ENCODINGS)
+def test_wrong_encodings(case: str) -> None:
+    encoding, message = ENCODINGS[case]
+    with pytest.raises(ModelError, match=message):
+        read_tg(rewritten(encoded(encoding)))
+
+
+def leaves(content: Any) -> list[tuple[Any, Any]]:
+    """(container, key) of everything in a JSON document."""
+    pairs = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    return [found for key, item in pairs for found in ((content, key), *leaves(item))]
+
+
+def random_value(rng: random.Random, old: Any) -> Any:
+    numbers = [0, 1, -1, 2, 7, 255, 2**31, -(2**63), 10**30, 0.5, -2.0, 1e300]
+    others = [None, True, "", "x", "Conv2D", "same", [], [1, 1], [[0, 0]] * 4, {}, {"array": 0}, {"float": "nan"}]
+    if isinstance(old, list) and old and rng.random() < 0.5:
+        return old[:-1] if rng.random() < 0.5 else old + old[:1]
+    if isinstance(old, int) and rng.random() < 0.4:
+        return old + rng.choice([-1, 1, 3])
+    return rng.choice(numbers + others)
+
+
+def outcome(seed: int) -> str:
+    """What a file with one or two values changed gives: "error", or "fine" when it goes all the way."""
+    rng = random.Random(seed)
+
+    def change(structure: dict[str, Any]) -> None:
+        for _ in range(rng.choice([1, 1, 2])):
+            container, key = rng.choice(leaves(structure["graph"]))
+            container[key] = random_value(rng, container[key])
+
+    try:
+        graph = simplify(read_tg(rewritten(change), where="net.tg"))
+        if sum(node.op.macs(node) for node in graph.nodes()) < 1 << 24:
+            evaluate(graph, [np.zeros(graph.tensors[n].shape, graph.tensors[n].dtype) for n in graph.inputs])
+        lower(graph, isa=("c99", "dsp"))
+    except TinygenError as error:
+        assert error.where, error
+        return "error"
+    return "fine"
+
+
+@pytest.mark.parametrize("count", [150, pytest.param(4000, marks=pytest.mark.long)])
+def test_changed_values(count: int) -> None:
+    with np.errstate(all="ignore"):
+        results = Counter(outcome(seed) for seed in range(count))
+    print(dict(results))
+    assert results["error"] > count / 3
+    assert results["fine"] > 0

@@ -97,6 +97,25 @@ def test_inputs() -> None:
         export(nn.ReLU(), torch.zeros(1, 3), torch.zeros(1, 3), float32=True)
 
 
+def test_low_bit_layers_keep_their_encodings() -> None:
+    """tinygen.nn's layers go their own way: nothing is calibrated or left in float."""
+    from tinygen.frontends.torch_nn import read_quantized
+    from tinygen.nn import InputQuant, QuantLinear, TanhQuant
+
+    torch.manual_seed(0)
+    x = torch.randn(16, 6)
+    module = nn.Sequential(InputQuant(), QuantLinear(6, 3, weight_quantizer=TanhQuant(4)))
+    module(x)
+    module.eval()
+    graph = export(module, x, name="low")
+    assert graph.ops == read_quantized(module, x, "low").ops
+    assert [op.KIND for op in graph.ops] == ["integer_fully_connected"]
+    with pytest.raises(TinygenError, match="quantized already"):
+        export(module, x, x)
+    with pytest.raises(UnsupportedError, match="2 inputs"):
+        export(module, (x, x))
+
+
 def test_files(tmp_path: Path) -> None:
     path = tmp_path / "net.pt2"
     path.write_bytes(b"PK\3\4 no such thing")

@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygen.errors import ModelError, TinygenError
 from tinygen.frontends.names import check_c_name
+from tinygen.frontends.tg.check import check_codes, check_encoding
 from tinygen.frontends.tg.decode import Decoder
 from tinygen.frontends.tg.format import ARRAY_KINDS, FORMAT, STRUCTURE, VERSION, array_entry
 from tinygen.ir.graph import Graph
@@ -144,6 +145,10 @@ def _check_tensor(key: str, tensor: Tensor) -> None:
         raise ModelError(f"is called '{tensor.name}' too", where=where)
     if any(size < 1 for size in tensor.shape) or math.prod(tensor.shape) > 2**31:
         raise ModelError(f"has shape {list(tensor.shape)}", where=where)
+    check_encoding(tensor.encoding, tensor.shape, where)
     data = tensor.data
-    if data is not None and (data.shape != tensor.shape or data.dtype != tensor.dtype):
+    if data is None:
+        return
+    if data.shape != tensor.shape or data.dtype != tensor.dtype:
         raise ModelError(f"is {tensor.describe()}, its array {data.dtype} {list(data.shape)}", where=where)
+    check_codes(tensor.encoding, data, where)

@@ -39,7 +39,7 @@ def export(
     """The Graph of a module, for `tinygen.save`, or for building through `MemoryModel`.
 
     A float module becomes int8 by TFLite's rules, calibrated on the inputs given. A module that torchao's PT2E flow has
-    quantized keeps its scales and zero points, and one made of tinygen.nn's layers its encodings. Images are NCHW for
+    quantized keeps its scales and zero points, one made of tinygen.nn's layers all its encodings. Images are NCHW for
     the module and NHWC on the board: inputs and outputs with four dimensions are transposed, all others keep their
     order.
 
@@ -60,7 +60,7 @@ def export(
     """
     check_c_name(name)
     if isinstance(module, torch.nn.Module) and is_quantized(module):
-        return _quantized_graph(module, example_input, calibration, name, float32)
+        return _low_bit(module, example_input, calibration is not None or float32, name)
     program = module if isinstance(module, ExportedProgram) else _traced(module, example_input)
     model = read_program(program, name)
     if float32:
@@ -68,26 +68,19 @@ def export(
     return quantize(model, None if calibration is None else samples_of(calibration, model.graph), options)
 
 
-def _quantized_graph(
-    module: torch.nn.Module,
-    example_input: Array | Sequence[Array] | None,
-    calibration: Calibration | None,
-    name: str,
-    float32: bool,
+def _low_bit(
+    module: torch.nn.Module, example_input: Array | Sequence[Array] | None, otherwise: bool, name: str
 ) -> Graph:
-    """Of a module made of tinygen.nn's layers, which keep their encodings."""
-    where = type(module).__name__
-    if calibration is not None or float32:
+    """The integer graph of a module whose layers are tinygen.nn's."""
+    if otherwise:
         raise TinygenError(
-            "a module with quantizers of tinygen.nn takes neither calibration nor float32", where=where,
-            fix="Run tinygen.nn.calibrate(module, batches), or train it, before it is exported.",
+            "its tinygen.nn layers are quantized already", where=type(module).__name__,
+            fix="Leave out calibration and float32; tinygen.nn.calibrate sets ranges that training has not.",
         )  # fmt: skip
-    if example_input is None:
-        raise TinygenError("an example of the module's input is missing", where=where, fix="Give example_input.")
-    inputs = [example_input] if isinstance(example_input, _ARRAYS) else list(example_input)
+    inputs = _examples(example_input)
     if len(inputs) != 1:
-        raise UnsupportedError(f"{len(inputs)} inputs of a module with quantizers of tinygen.nn", where=where)
-    return read_quantized(module, torch.as_tensor(inputs[0]), name)
+        raise UnsupportedError(f"{len(inputs)} inputs of a module of tinygen.nn layers", where=type(module).__name__)
+    return read_quantized(module, inputs[0], name)
 
 
 def _float_graph(model: FloatModel, calibration: Calibration | None) -> Graph:
@@ -99,10 +92,7 @@ def _float_graph(model: FloatModel, calibration: Calibration | None) -> Graph:
 
 
 def _traced(module: torch.nn.Module, example_input: Array | Sequence[Array] | None) -> ExportedProgram:
-    if example_input is None:
-        raise TinygenError("an example of the module's input is missing", fix="Give example_input.")
-    inputs = [example_input] if isinstance(example_input, _ARRAYS) else list(example_input)
-    first = tuple(torch.as_tensor(x)[:1] for x in inputs)
+    first = tuple(_examples(example_input))
     with _evaluating(module), torch.no_grad():
         try:
             return torch.export.export(module, first)
@@ -112,6 +102,14 @@ def _traced(module: torch.nn.Module, example_input: Array | Sequence[Array] | No
                 f"torch.export cannot trace it ({first_line})", where=type(module).__name__,
                 fix="The module must run on the example input, and its control flow must not depend on values.",
             ) from error  # fmt: skip
+
+
+def _examples(example_input: Array | Sequence[Array] | None) -> list[torch.Tensor]:
+    """One sample per input."""
+    if example_input is None:
+        raise TinygenError("an example of the module's input is missing", fix="Give example_input.")
+    inputs = [example_input] if isinstance(example_input, _ARRAYS) else list(example_input)
+    return [torch.as_tensor(x)[:1] for x in inputs]
 
 
 @contextmanager
