@@ -20,7 +20,8 @@ def load_model(path: Path | MemoryModel, name: str | None = None, calibration: P
     """The Graph of a model file.
 
     Args:
-        path: a .tflite, .onnx or .tg file (`tinygen.save`), a .pt2 file (`torch.export.save`), or a model made in memory.
+        path: a .tflite or .onnx file, a .tg file (`tinygen.save`), a .pt2 file (`torch.export.save`), or a model made
+            in memory.
         name: C identifier for the model; by default made from the file's name, or the one a .tg was saved with.
         calibration: .npy or .npz of inputs as the PyTorch module takes them, to quantize a float .pt2 with.
 

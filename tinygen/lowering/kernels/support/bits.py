@@ -214,7 +214,8 @@ def columns_plan(layer: BitLayer, stem: str) -> KernelPlan | None:
         },
         constants=tuple(constants),
         headers=HEADERS,
-        cycles=places * (layer.window * octets * _OCTET_CYCLES + _COLUMNS_CYCLES + cycles) + layer.pixels * _PIXEL_CYCLES,
+        cycles=places * (layer.window * octets * _OCTET_CYCLES + _COLUMNS_CYCLES + cycles)
+        + layer.pixels * _PIXEL_CYCLES,
     )  # fmt: skip
 
 
