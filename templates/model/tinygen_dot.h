@@ -171,6 +171,21 @@ TG_INLINE void tg_spread_dense(uint32_t *to, const int8_t *from, int32_t count)
     }
 }
 
+/* The same for `count` packed bits that stand for -1 and 1; a multiple of 4 but for the last. */
+TG_INLINE void tg_spread_dense_bits(uint32_t *to, const uint32_t *from, int32_t count)
+{
+    for (int32_t i = 0; i < count; i += 4, to += 2) {
+        const uint32_t nibble = from[i >> 5] >> (i & 31);
+        const int8_t codes[4] = {
+            (int8_t)((nibble & 1U) != 0 ? 1 : -1),
+            (int8_t)((nibble & 2U) != 0 ? 1 : -1),
+            (int8_t)((nibble & 4U) != 0 ? 1 : -1),
+            (int8_t)((nibble & 8U) != 0 ? 1 : -1),
+        };
+        tg_spread_dense(to, codes, count - i < 4 ? count - i : 4);
+    }
+}
+
 #if TG_IN_REGISTERS && TG_DUAL_ISSUE
 /* Four taps; what the next four begin with is loaded as soon as there is a register for it. */
 #define TG_DOT_1X4_BEGIN()                                                                                   \

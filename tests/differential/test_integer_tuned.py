@@ -47,7 +47,7 @@ def dense_layers(count: int, seed: int) -> list[Layer]:
     return [
         layers.dense(
             f"d{seed}_{i}", ((int(rng.integers(1, 70)),), (3, 2, 8), (2, 2, 5))[int(rng.integers(3))],
-            int(rng.choice([1, 3, 4, 10, 33, 40])), x=ACTIVATIONS[i % len(ACTIVATIONS)],
+            int(rng.choice([1, 3, 4, 10, 33, 40])), x=(*ACTIVATIONS, BINARY)[i % (len(ACTIVATIONS) + 1)],
             w=WEIGHTS[int(rng.integers(len(WEIGHTS)))], y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
             shared=bool(rng.random() < 0.3), seed=i,
         )

@@ -100,7 +100,7 @@ def fully_connected_s8_dsp_4(node: Node) -> KernelPlan | None:
     if node.output.dtype != np.int8 or not node.input(1).is_constant or node.input(1).zero_point:
         return None
     ending = epilogue(node, axis=0, unit=256)
-    context = {"source": "input", "y_type": "int8_t", "packed_output": False}
+    context = {"source": "input", "y_type": "int8_t", "packed_output": False, "packed_input": False}
     return None if ending is None else dense_plan(node, node.constant(1), ending, context, "fully_connected_s8_dsp")
 
 
@@ -127,7 +127,10 @@ def dense_plan(
     return KernelPlan(
         template="fully_connected/fully_connected_s8_dsp_4.c.j2",
         stem=f"{stem}_{depth}x{outputs}",
-        context={"rows": rows, "depth": depth, "taps": taps, "outputs": outputs, **ending.context, **context},
+        context={
+            "rows": rows, "depth": depth, "taps": taps, "outputs": outputs, "row_step": depth,
+            **ending.context, **context,
+        },  # fmt: skip
         constants=(
             # The loop reads one block ahead.
             Constant(

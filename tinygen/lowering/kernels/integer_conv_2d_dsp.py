@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinygen.ir.encodings import Levels
+from tinygen.ir.encodings import Binary, Levels
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.lowering.kernels.conv_2d_dsp import Job, rows_plans, takes_rows, windows_plans
@@ -20,7 +20,9 @@ _HEADERS = ("tinygen_codes.h", "tinygen_dot.h", "tinygen_math.h", "tinygen_simd.
 def _job(node: Node) -> Job | None:
     op = node.op
     assert isinstance(op, IntegerConv2D)
-    layer = integer_layer(node, op.epilogue) if op.groups(node) == 1 else None
+    if op.groups(node) > 1 or isinstance(node.input(0).encoding, Binary):
+        return None
+    layer = integer_layer(node, op.epilogue)
     if layer is None:
         return None
     stem = f"conv_2d_{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}_dsp"

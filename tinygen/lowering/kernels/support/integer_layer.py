@@ -76,6 +76,8 @@ def _activations(x: Tensor) -> dict[str, Any] | None:
         case Affine(storage="int8"):
             zero = x.zero_point
             return {"spread": "tg_spread", "spread_extra": "", "fill": zero, "zero": zero, **_pointer(x)}
+        case Binary():
+            return {"source": "input", "zero": 0}  # dense layers alone widen bits
         case Ternary():
             return {"spread": "tg_spread", "spread_extra": "", "fill": 0, "zero": 0, **_pointer(x)}
         case Levels(signed=False):
