@@ -130,7 +130,7 @@ def dense_plan(
         context={
             "rows": rows, "depth": depth, "taps": taps, "outputs": outputs, "row_step": depth,
             **ending.context, **context,
-        },  # fmt: skip
+        },
         constants=(
             # The loop reads one block ahead.
             Constant(
