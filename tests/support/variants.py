@@ -29,12 +29,16 @@ Feeds = Sequence[Sequence[np.ndarray]]
 
 
 def tuned(node: Node) -> list[Choice]:
-    """Every plan of every tuned kernel that matches, each as a choice of its own."""
+    """Every plan of every tuned kernel that matches, each as a choice of its own.
+
+    But for weights as code: that is much C, and test_instruction_stream.py's.
+    """
     found = [
         Choice(kernel, (plan,))
         for kernel in registered_kernels()
         if kernel.op is type(node.op) and kernel.family == "tinygen" and kernel.isa in (*DSP, "dual-issue")
         for plan in kernel.variants(node)
+        if not plan.code_bytes
     ]
     return found or [choose(node, "tinygen", DSP)]
 

@@ -8,12 +8,13 @@ from dataclasses import replace
 from tinygen.errors import TinygenError
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node
+from tinygen.lowering.code_budget import CODE_BYTES, coded_layers
 from tinygen.lowering.fuse import fuse
 from tinygen.lowering.library import KernelLibrary
 from tinygen.lowering.order import best_order
 from tinygen.lowering.place import Draft, draft, finished, least_scratch
 from tinygen.lowering.program import Ordering, Program
-from tinygen.lowering.select import Choice, choose
+from tinygen.lowering.select import Choice, choose, choose_without_code
 from tinygen.lowering.streaming import Streaming, stream
 
 
@@ -24,6 +25,7 @@ def lower(
     isa: Collection[str] = ("c99",),
     library: KernelLibrary | None = None,
     streaming: Streaming | None = None,
+    code_bytes: int = CODE_BYTES,
 ) -> Program:
     """Chooses a kernel per layer, orders the layers for the smallest arena and places every tensor.
 
@@ -33,6 +35,7 @@ def lower(
         isa: instruction sets of the board's core.
         library: what a family such as "cmsis-nn" calls.
         streaming: compute the first stage in stripes, to this end.
+        code_bytes: the most code that may stand for weights, in all layers together.
 
     Raises:
         UnsupportedError: no kernel matches a layer.
@@ -40,11 +43,20 @@ def lower(
         FitError: the arena cannot be made as small as `streaming` wants.
     """
 
-    def chosen(node: Node) -> Choice:
-        return _with_scratch(node, choose(node, family, isa), library)
-
     graph = fuse(graph, family, isa)
-    least = _ordered(graph, [chosen(node) for node in graph.nodes()])
+    choices = [choose(node, family, isa) for node in graph.nodes()]
+    # Each stripe of a layer would have a copy of its code.
+    coded = coded_layers(graph, choices, family, isa, 0 if streaming else code_bytes)
+
+    def settled(node: Node, choice: Choice) -> Choice:
+        if choice.fastest.code_bytes and node.output.name not in coded:
+            choice = choose_without_code(node, family, isa)
+        return _with_scratch(node, choice, library)
+
+    def chosen(node: Node) -> Choice:
+        return settled(node, choose(node, family, isa))
+
+    least = _ordered(graph, [settled(*pair) for pair in zip(graph.nodes(), choices, strict=True)])
     if streaming is None:
         program = finished(least)
     else:

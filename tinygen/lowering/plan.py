@@ -70,6 +70,7 @@ class KernelPlan:
             output, in bytes. Who computes the input writes it there.
         headers: C headers the function needs.
         cycles: predicted cost, for the choice between kernels.
+        code_bytes: about how much code stands for weights, where it does; see `lowering.code_budget`.
         library: the vendor's function that does the work; then `scratch_bytes` is asked of the library.
     """
 
@@ -85,6 +86,7 @@ class KernelPlan:
     part_offsets: tuple[int, ...] = ()
     headers: tuple[str, ...] = ("tinygen_math.h",)
     cycles: float = 0.0
+    code_bytes: int = 0
     library: LibraryCall | None = None
 
     @property

@@ -29,6 +29,10 @@ class Choice:
     kernel: Kernel
     variants: tuple[KernelPlan, ...]
 
+    @property
+    def fastest(self) -> KernelPlan:
+        return min(self.variants, key=lambda plan: plan.cycles)
+
 
 def choose(node: Node, family: str, isa: Collection[str]) -> Choice:
     """The kernel that is fastest for `node`.
@@ -42,6 +46,15 @@ def choose(node: Node, family: str, isa: Collection[str]) -> Choice:
     Raises:
         UnsupportedError: no kernel matches.
     """
+    return _cheapest(node, family, isa, coded=True)
+
+
+def choose_without_code(node: Node, family: str, isa: Collection[str]) -> Choice:
+    """The same among kernels that read their weights, and do not have them as code (`KernelPlan.code_bytes`)."""
+    return _cheapest(node, family, isa, coded=False)
+
+
+def _cheapest(node: Node, family: str, isa: Collection[str], *, coded: bool) -> Choice:
     tried: list[str] = []
     for families in _STAGES[family]:
         allowed = [
@@ -50,8 +63,9 @@ def choose(node: Node, family: str, isa: Collection[str]) -> Choice:
             if kernel.op is type(node.op) and kernel.isa in isa and kernel.family in families
         ]
         choices = [Choice(kernel, variants) for kernel in allowed if (variants := kernel.variants(node))]
+        choices = [choice for choice in choices if coded or not choice.fastest.code_bytes]
         if choices:
-            return min(choices, key=lambda choice: min(plan.cycles for plan in choice.variants))
+            return min(choices, key=lambda choice: choice.fastest.cycles)
         tried += [kernel.name for kernel in allowed]
     raise UnsupportedError(
         f"no kernel of family '{family}' computes {node.op.KIND} with these encodings "

@@ -18,6 +18,7 @@ from tinygen.errors import FitError, TinygenError
 from tinygen.frontends.load import load_model
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.graph import Graph
+from tinygen.lowering.code_budget import CODE_BYTES
 from tinygen.lowering.lower import lower
 from tinygen.lowering.program import Program
 from tinygen.lowering.select import CMSIS_NN, FAMILIES
@@ -161,7 +162,11 @@ class _Job:
 
     def lowered(self, streaming: Streaming | None) -> Program:
         family, isa = self.options.kernels, isa_of(self.board)
-        return lower(self.graph, family=family, isa=isa, library=self.library, streaming=streaming)
+        # Half of a board's flash, at most, for weights as code.
+        code = CODE_BYTES if self.board.is_host else self.board.flash_bytes // 2
+        return lower(
+            self.graph, family=family, isa=isa, library=self.library, streaming=streaming, code_bytes=code
+        )
 
     def compiled(self, program: Program, folder: Path) -> dict[str, Any]:
         """Writes the project into `folder` and builds it; gives the manifest."""
