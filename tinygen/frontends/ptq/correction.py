@@ -7,16 +7,19 @@ layers before it have lost.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tinygen.frontends.ptq.calibrate import Sample
 from tinygen.frontends.ptq.weights import dequantized
-from tinygen.ir.fixed_point import Activation, round_half_away
+from tinygen.ir.fixed_point import round_half_away
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.window import patches
 from tinygen.ir.tensor import Tensor
 
 _ABSENT = np.zeros(0, np.int64)
@@ -37,21 +40,16 @@ class Correction:
     def error(self, op: Op, x: Tensor, weights: Tensor) -> np.ndarray:
         """Per output channel: mean of what the float operator gives, less that of what the codes stand for.
 
+        Both before the activation. Means are linear: that of the outputs is the weights times those of the inputs.
+
         Args:
             op: the multiply-accumulate operator of the source; its bias does not matter.
             x, weights: its operands in the quantized network.
         """
-        bare: Any = replace(op, activation=Activation.NONE, inputs=op.inputs[:2])  # type: ignore[call-arg]
-        tensors = [self.source.tensors[name] for name in bare.inputs]
-        node = Node(bare, tuple(tensors), (self.source.tensors[op.outputs[0]],))
-        exact, rounded = node.constant(1), dequantized(weights)
-        total: Any = 0.0
-        for real, codes in zip(self.real, self.codes, strict=True):
-            wanted = bare.evaluate(node, [real[x.name], exact])[0]
-            centred = codes[x.name].astype(np.float32) - np.float32(x.zero_point)
-            given = bare.evaluate(node, [centred * np.float32(x.scale), rounded])[0]
-            total = total + (wanted.astype(np.float64) - given).mean(axis=tuple(range(wanted.ndim - 1)))
-        return np.asarray(total / len(self.real))
+        node = self.source.node(op)
+        real = sum(mean_taps(node, values[x.name]) for values in self.real) / len(self.real)
+        codes = sum(mean_taps(node, x.affine.integers(values[x.name])) for values in self.codes) / len(self.codes)
+        return mean_output(node, real, node.constant(1)) - mean_output(node, codes * x.scale, dequantized(weights))
 
     def run(self, node: Node) -> None:
         """One more operator of the quantized network."""
@@ -76,6 +74,27 @@ class Correction:
             if self.last.get(name) == op.name:
                 for values in (*self.real, *self.codes):
                     values.pop(name, None)
+
+
+def mean_taps(node: Node, x: np.ndarray) -> np.ndarray:
+    """What each weight meets, on average over all positions of the window: [KH, KW, C], or [I] of dense layers."""
+    op: Any = node.op
+    if isinstance(op, FullyConnected):
+        return np.asarray(x.reshape(-1, node.input(1).shape[1]).mean(axis=0, dtype=np.float64))
+    return np.asarray(patches(x, *op.geometry(node), 0).mean(axis=(0, 1, 2), dtype=np.float64))
+
+
+def mean_output(node: Node, taps: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean of each output channel, without bias."""
+    op = node.op
+    if isinstance(op, FullyConnected):
+        return np.asarray(weights @ taps)
+    if isinstance(op, DepthwiseConv2D):
+        return np.asarray((weights[0] * np.repeat(taps, op.multiplier(node), axis=-1)).sum(axis=(0, 1)))
+    assert isinstance(op, Conv2D)
+    groups, depth = op.groups(node), weights.shape[3]
+    split = weights.reshape(groups, -1, *weights.shape[1:])
+    return np.asarray(np.einsum("gohwi,hwgi->go", split, taps.reshape(*taps.shape[:2], groups, depth))).reshape(-1)
 
 
 def quantized(values: np.ndarray, tensor: Tensor) -> np.ndarray:
