@@ -25,7 +25,13 @@ app = typer.Typer(
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite, .tg or .pt2 file.")]
 Board = Annotated[str, typer.Option("--board", "-b", metavar="BOARD", help="See `tinygen boards`.")]
 Toolchain = Annotated[str | None, typer.Option(metavar="zig|gcc", help="Compiler; default: what the board prefers.")]
-Kernels = Annotated[str, typer.Option(metavar="tinygen|reference|cmsis-nn", help="Kernel family.")]
+Kernels = Annotated[
+    str,
+    typer.Option(
+        metavar="tinygen|compact|reference|cmsis-nn",
+        help="Kernel family: the fastest, the fastest without weights as code, plain loops, Arm's library.",
+    ),
+]
 CmsisNn = Annotated[
     Path | None,
     typer.Option("--cmsis-nn", metavar="PATH", envvar="CMSIS_NN_PATH", help="CMSIS-NN, for the kernels of that name."),

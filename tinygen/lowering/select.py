@@ -11,11 +11,13 @@ from tinygen.ir.ops.base import Node
 from tinygen.lowering.plan import Kernel, KernelPlan, registered_kernels
 
 CMSIS_NN = "cmsis-nn"
-FAMILIES = ("tinygen", "reference", CMSIS_NN)
+COMPACT = "compact"
+FAMILIES = ("tinygen", COMPACT, "reference", CMSIS_NN)
 
 _OWN = ("tinygen", "reference")
 _STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "tinygen": (_OWN,),
+    COMPACT: (_OWN,),
     "reference": (("reference",),),
     CMSIS_NN: ((CMSIS_NN,), _OWN),
 }
@@ -39,14 +41,14 @@ def choose(node: Node, family: str, isa: Collection[str]) -> Choice:
 
     Args:
         node: the layer.
-        family: "tinygen" allows every kernel of ours, "reference" only the portable plain ones, "cmsis-nn" that
-            library's where it can do the layer, else ours.
+        family: "tinygen" allows every kernel of ours, "compact" those that do not spend flash on weights as code,
+            "reference" only the portable plain ones, "cmsis-nn" that library's where it can do the layer, else ours.
         isa: what the board's core offers, e.g. {"c99", "dsp"}.
 
     Raises:
         UnsupportedError: no kernel matches.
     """
-    return _cheapest(node, family, isa, coded=True)
+    return _cheapest(node, family, isa, coded=family != COMPACT)
 
 
 def choose_without_code(node: Node, family: str, isa: Collection[str]) -> Choice:

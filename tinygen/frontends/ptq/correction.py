@@ -47,8 +47,8 @@ class Correction:
             x, weights: its operands in the quantized network.
         """
         node = self.source.node(op)
-        real = sum(mean_taps(node, values[x.name]) for values in self.real) / len(self.real)
-        codes = sum(mean_taps(node, x.affine.integers(values[x.name])) for values in self.codes) / len(self.codes)
+        real = np.mean([mean_taps(node, values[x.name]) for values in self.real], axis=0)
+        codes = np.mean([mean_taps(node, x.affine.integers(values[x.name])) for values in self.codes], axis=0)
         return mean_output(node, real, node.constant(1)) - mean_output(node, codes * x.scale, dequantized(weights))
 
     def run(self, node: Node) -> None:
@@ -81,7 +81,8 @@ def mean_taps(node: Node, x: np.ndarray) -> np.ndarray:
     op: Any = node.op
     if isinstance(op, FullyConnected):
         return np.asarray(x.reshape(-1, node.input(1).shape[1]).mean(axis=0, dtype=np.float64))
-    return np.asarray(patches(x, *op.geometry(node), 0).mean(axis=(0, 1, 2), dtype=np.float64))
+    rows, columns = op.geometry(node)
+    return np.asarray(patches(x, rows, columns, 0).mean(axis=(0, 1, 2), dtype=np.float64))
 
 
 def mean_output(node: Node, taps: np.ndarray, weights: np.ndarray) -> np.ndarray:
