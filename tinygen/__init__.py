@@ -19,4 +19,11 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     module, attribute = _LAZY[name]
-    return getattr(importlib.import_module(module), attribute)
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        from tinygen.errors import TinygenError
+
+        raise TinygenError("PyTorch is not installed", fix="pip install 'tinygen[torch]'") from error

@@ -36,8 +36,14 @@ def load_model(path: Path | MemoryModel, name: str | None = None, calibration: P
     suffix = path.suffix.lower()
     if suffix == ".pt2":
         # Not before: importing torch takes seconds, and it may not be there.
-        from tinygen.frontends.torch.file import load_pt2
-
+        try:
+            from tinygen.frontends.torch.file import load_pt2
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise TinygenError(
+                "PyTorch, which reads such files, is not installed", where=str(path), fix="pip install 'tinygen[torch]'"
+            ) from error
         return load_pt2(path, checked, calibration)
     if calibration is not None:
         raise TinygenError("takes no calibration: it is quantized already", where=str(path))

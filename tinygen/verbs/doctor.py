@@ -16,6 +16,7 @@ _PACKAGES = (
     ("capstone", "capstone", "predicted cycles", "pip install 'tinygen[emulator]'"),
     ("unicorn", "unicorn", "emulated boards: run and verify without hardware", "pip install 'tinygen[emulator]'"),
     ("ai-edge-litert", "LiteRT", "verify against the model's own runtime", "pip install 'tinygen[litert]'"),
+    ("torch", "PyTorch", "models from PyTorch: tinygen.export, .pt2 files", "pip install 'tinygen[torch]'"),
     ("pyserial", "pyserial", "real boards on a serial port", "pip install pyserial"),
 )
 _PROGRAMS = (

@@ -154,6 +154,26 @@ def test_quantized_twice() -> None:
     assert kinds(graph)[0] == "quantize"
 
 
+@pytest.mark.parametrize(("padding", "wanted"), [(0, ["depthwise_conv_2d"]), (1, ["average_pool_2d", "quantize"])])
+def test_mean_with_another_scale(padding: int, wanted: list[str]) -> None:
+    """An average pool between two scales: rounded once, but where windows differ in size."""
+
+    class Module(torch.nn.Module):
+        def forward(self, x: Any) -> Any:
+            ops = torch.ops.quantized_decomposed
+            first, second = (0.05, 3, -128, 127, torch.int8), (0.021, -7, -128, 127, torch.int8)
+            x = ops.dequantize_per_tensor(ops.quantize_per_tensor(x, *first), *first)
+            x = torch.nn.functional.avg_pool2d(x, 2, 2, padding, count_include_pad=False)
+            return ops.dequantize_per_tensor(ops.quantize_per_tensor(x, *second), *second)
+
+    graph = export(Module(), TEST[:1])
+    assert kinds(graph) == wanted
+    steps = (real_outputs(graph, TEST.numpy()) - converted_rows(Module(), TEST)) / 0.021
+    # Ties are rounded away from zero here, to even there. The first of two roundings is of steps 0.05 / 0.021 as large.
+    assert np.abs(steps).max() < (2.01 if padding else 1.01)
+    assert padding or (np.abs(steps) > 0.01).mean() < 0.01
+
+
 @pytest.mark.parametrize("arguments", [(torch.int8, -8, 7, 0), (torch.int16, -32768, 32767, 0)])
 def test_other_widths_are_refused(arguments: tuple[Any, ...]) -> None:
     with pytest.raises(UnsupportedError, match="are not supported"):

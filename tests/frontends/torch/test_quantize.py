@@ -191,6 +191,25 @@ def test_sharing_keeps_fixed_ranges() -> None:
     assert graph.tensors[softmax.outputs[0]].affine == Affine("int8", (1 / 256,), (-128,))
 
 
+def test_clamps_behind_pools() -> None:
+    """conv, pool, ReLU is conv with ReLU, pool; but not where the pool's input is wanted as it is."""
+    conv, pool, relu = torch.nn.Conv2d(3, 4, 3), torch.nn.MaxPool2d(2), torch.nn.ReLU()
+    assert kinds(exported(torch.nn.Sequential(conv, pool, relu))) == ["conv_2d", "max_pool_2d"]
+
+    class Shared(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = conv
+
+        def forward(self, x: Any) -> Any:
+            y = self.conv(x)
+            return relu(pool(y)), y
+
+    graph = exported(Shared())
+    assert kinds(graph) == ["conv_2d", "max_pool_2d", "clamp"]
+    assert graph.tensors[graph.outputs[1]].affine.zero_point[0] > -128
+
+
 def test_host_c(graph: Graph, tmp_path: Path) -> None:
     """The int8 and the float network as C: the former bit for bit."""
     floating = export(MODULE, CALIBRATION, name="floating", float32=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,26 @@ def test_low_bit_layers_keep_their_encodings() -> None:
         export(module, x, x)
     with pytest.raises(UnsupportedError, match="2 inputs"):
         export(module, (x, x))
+
+
+def test_torch_is_not_needed_elsewhere() -> None:
+    """tinygen, its models and its files do without torch; what needs it says how to get it."""
+    program = """
+import sys
+sys.modules["torch"] = None
+import tinygen
+from pathlib import Path
+from tinygen.errors import TinygenError
+from tinygen.frontends.load import load_model
+tinygen.save
+for what in (lambda: tinygen.export, lambda: load_model(Path(sys.argv[1]))):
+    try:
+        what()
+    except TinygenError as error:
+        print(error.fix)
+"""
+    done = subprocess.run([sys.executable, "-c", program, __file__], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == "pip install 'tinygen[torch]'"
 
 
 def test_files(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Arithmetic
+from tinygen.ir.ops.pool_2d import MaxPool2D
 from tinygen.ir.ops.quantize import Quantize
 from tinygen.ir.ops.unary import Clamp
 
@@ -21,7 +22,7 @@ def simplify_float(model: FloatModel) -> FloatModel:
     while True:
         spread = _spread(_absorb_quantize(model))
         if spread.activations.keys() == model.activations.keys() and spread.graph.ops == model.graph.ops:
-            return fuse_activations(spread)
+            return fuse_activations(clamp_before_pools(spread))
         model = spread
 
 
@@ -41,6 +42,26 @@ def fuse_activations(model: FloatModel) -> FloatModel:
         else:
             ops.append(op)
     return _with_ops(model, ops)
+
+
+def clamp_before_pools(model: FloatModel) -> FloatModel:
+    """Clamps behind max pools go in front of them, where the operator before takes them up; the values are the same."""
+    graph, read = model.graph, readers(model.graph)
+    ops, tensors = list(graph.ops), dict(graph.tensors)
+    writers = {name: op for op in ops for name in op.outputs}
+    for clamp in graph.ops:
+        pool = writers.get(clamp.inputs[0]) if isinstance(clamp, Clamp) else None
+        if not isinstance(pool, MaxPool2D) or pool.activation is not Activation.NONE:
+            continue
+        before, between = pool.inputs[0], pool.outputs[0]
+        names = {before, between}
+        if names & {*model.activations, *graph.outputs} or any(len(read[name]) != 1 for name in names):
+            continue
+        # The tensor between them is what comes first now, in the shape that the pool reads.
+        tensors[between] = replace(tensors[before], name=between)
+        ops[ops.index(pool)] = replace(clamp, inputs=(before,), outputs=(between,))
+        ops[ops.index(clamp)] = replace(pool, inputs=(between,), outputs=clamp.outputs)
+    return _with_ops(replace(model, graph=replace(graph, tensors=tensors)), ops)
 
 
 def _fuses(model: FloatModel, before: Op, clamp: Clamp, read: Mapping[str, list[Op]]) -> bool:
