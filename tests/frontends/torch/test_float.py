@@ -152,6 +152,19 @@ def test_linear(shape: tuple[int, ...]) -> None:
     compare(nn.Sequential(nn.Linear(12, 9), nn.Tanh(), nn.Linear(9, 4, bias=False)), shape)
 
 
+def test_signals() -> None:
+    """[1, C, L]: rows of images, without a transposition but at the input."""
+    layers = [
+        nn.Conv1d(6, 8, 5, 2, 2, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.MaxPool1d(2),
+        nn.Conv1d(8, 8, 3, padding="same", groups=8, dilation=2), nn.BatchNorm1d(8), nn.ReLU6(), nn.AvgPool1d(3),
+        nn.Conv1d(8, 4, 1), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 3),
+    ]  # fmt: skip
+    assert kinds(compare(nn.Sequential(*layers), (1, 6, 48))) == [
+        "reshape", "transpose", "reshape", "conv_2d", "max_pool_2d", "depthwise_conv_2d", "average_pool_2d", "conv_2d",
+        "mean", "reshape", "fully_connected",
+    ]  # fmt: skip
+
+
 def test_batch_norm_alone() -> None:
     """Before a convolution, and behind one that something else reads too."""
     assert kinds(compare(nn.Sequential(nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 3, 1)), IMAGE)) == [

@@ -68,8 +68,11 @@ def test_unsupported_use(case: str) -> None:
     assert "aten" in error.where or case == "identity"
 
 
-def test_signal() -> None:
-    refused(lambda x: F.avg_pool1d(x, 2), "not supported", (1, 3, 8))
+def test_ranks() -> None:
+    """Volumes, and batches of images without the batch."""
+    refused(lambda x: F.avg_pool3d(x, 2), "not supported", (1, 3, 8, 8, 8))
+    refused(lambda x: F.conv3d(x, torch.ones(2, 3, 2, 2, 2)), "not supported", (1, 3, 8, 8, 8))
+    refused(lambda x: F.conv2d(x, torch.ones(2, 1, 2, 2)), "only", (1, 8, 8))
 
 
 def test_control_flow() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.frontends.torch.layout import NHWC, Layout
+from tinygen.frontends.torch.layout import NHWC, NLC, Layout
 from tinygen.ir.encodings import Affine, Float32
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.movement import Transpose
@@ -116,6 +116,20 @@ class Builder:
         shape = tuple(value.shape[dim] for dim in order)
         return self.shaped(self._moved(value, value.layout.stored_as(order)), shape)
 
+    def image(self, value: Value) -> str:
+        """[N, C, H, W] as a tensor [N, H, W, C]; a signal [N, C, L] as an image one row high."""
+        if len(value.shape) == 4:
+            return self.stored(value, NHWC)
+        batch, channels, length = value.shape
+        return self.shaped(self._moved(value, value.layout.stored_as(NLC)), (batch, 1, length, channels))
+
+    def fresh_image(self, tensor: str, rank: int) -> Value:
+        """A tensor [N, H, W, C] as [N, C, H, W], or one row of it as [N, C, L]."""
+        if rank == 4:
+            return self.fresh(tensor, NHWC)
+        batch, _, length, channels = self.tensors[tensor].shape
+        return Value(tensor, Layout.dense((batch, channels, length), NLC))
+
     def like(self, value: Value, layout: Layout) -> str:
         """The value's elements in the memory order of another layout of the same shape."""
         if value.layout.merged() == layout.merged():
@@ -157,7 +171,7 @@ class Builder:
             return self.constant(array.reshape(1), "constant", encoding)
         array = array.reshape((1,) * (rank - array.ndim) + array.shape)
         shape, order = self.tensors[tensor].shape, layout.dim_order()
-        if order is not None and shape == tuple(layout.shape[dim] for dim in order):
+        if order is not None and shape == (1,) * (len(shape) - rank) + tuple(layout.shape[dim] for dim in order):
             return self.constant(array.transpose(order), "constant", encoding)
         flat = layout.to_memory(np.broadcast_to(array, layout.shape))
         return self.constant(flat.reshape(shape), "constant", encoding)

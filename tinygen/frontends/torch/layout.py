@@ -20,6 +20,8 @@ NHWC = (0, 2, 3, 1)
 """Dimensions of an NCHW tensor in the order in which they are stored."""
 NCHW = (0, 3, 1, 2)
 """The way back."""
+NLC = (0, 2, 1)
+"""Dimensions of a signal [N, C, L] in the order in which convolutions store them."""
 
 _Part = tuple[tuple[int, ...], int]
 """A piece of an axis: a key that sorts as the pieces lie in memory, and its size."""
@@ -67,7 +69,7 @@ class Layout:
         if any(len(dim) > 1 for dim in self.merged().dims):
             return None
         rank = len(self.dims)
-        for order in (NHWC, tuple(range(rank))):
+        for order in (NHWC, NLC, tuple(range(rank))):
             if len(order) == rank and self.is_stored_as(order):
                 return order
         return tuple(sorted(range(rank), key=lambda dim: self.dims[dim]))

@@ -61,6 +61,11 @@ class Call:
             return self.pair("kernel_size")
         return (found[0], found[0]) if len(found) == 1 else (found[0], found[1])
 
+    def sides(self, name: str, rank: int, row: int) -> tuple[int, int]:
+        """What an argument says of rows and columns; of the one row of a signal [N, C, L] it is `row`."""
+        found = self.pair(name)
+        return found if rank == 4 else (row, found[0])
+
     def dim(self, name: str, rank: int) -> int:
         """A dimension, counted from the front."""
         found = self.arguments[name]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tinygen.frontends.torch.builder import Constant, Value
-from tinygen.frontends.torch.layout import NHWC, Layout
+from tinygen.frontends.torch.layout import Layout
 from tinygen.frontends.torch.registry import Call, converts
 from tinygen.ir.encodings import Affine
 from tinygen.ir.ops.base import Op
@@ -41,20 +41,22 @@ def _along(encoding: Affine | None, axis: int) -> Affine | None:
     return encoding and (encoding if encoding.axis is None else replace(encoding, axis=axis))
 
 
-@converts("aten.conv2d", "aten.convolution")
-def conv2d(call: Call) -> Value:
+@converts("aten.conv1d", "aten.conv2d", "aten.convolution")
+def convolution(call: Call) -> Value:
+    """Of images, or of signals: those are images one row high."""
     x, weights = call.value("input"), weights_of(call)
-    call.require(len(x.shape) == len(weights.shape) == 4, f"only images [1, C, H, W] are supported, not {x.shape}")
+    rank = len(x.shape)
+    call.require(rank == len(weights.shape) and rank in (3, 4), f"only [1, C, H, W] and [1, C, L], not {x.shape}")
     call.require(not call.get("transposed", False), "transposed convolutions are not supported")
-    stride, dilation = call.pair("stride"), call.pair("dilation")
-    rows, columns = _padding(call, weights.shape[2:], dilation)
-    tensor = call.build.stored(x, NHWC)
-    reach = [(size - 1) * step + 1 for size, step in zip(weights.shape[2:], dilation, strict=True)]
+    array = np.asarray(weights.array, np.float32).reshape(*weights.shape[:2], *[1] * (4 - rank), *weights.shape[2:])
+    stride, dilation = call.sides("stride", rank, 1), call.sides("dilation", rank, 1)
+    rows, columns = _padding(call, array.shape[2:], dilation, rank)
+    tensor = call.build.image(x)
+    reach = [(size - 1) * step + 1 for size, step in zip(array.shape[2:], dilation, strict=True)]
     if max(rows) >= reach[0] or max(columns) >= reach[1]:
         # More than a convolution's own padding may be.
         tensor = call.build.add(Pad, [tensor], "pad", paddings=((0, 0), rows, columns, (0, 0)), value=0.0)
         rows = columns = (0, 0)
-    array = np.asarray(weights.array, np.float32)
     depthwise = call["groups"] == x.shape[1] > 1 and weights.shape[1] == 1
     kind: type[Op] = DepthwiseConv2D if depthwise else Conv2D
     stored = array.transpose(_DEPTHWISE if depthwise else _OHWI)
@@ -64,10 +66,10 @@ def conv2d(call: Call) -> Value:
         kind, [*inputs, *_bias(call)], padding=Padding.VALID, stride=stride, dilation=dilation,
         row_padding=rows if padded else None, column_padding=columns if padded else None,
     )  # fmt: skip
-    return call.build.fresh(output, NHWC)
+    return call.build.fresh_image(output, rank)
 
 
-def _padding(call: Call, kernel: tuple[int, ...], dilation: tuple[int, int]) -> Pairs:
+def _padding(call: Call, kernel: tuple[int, ...], dilation: tuple[int, int], rank: int) -> Pairs:
     """(rows, columns), each (before, after). PyTorch's "same" puts the odd one behind."""
     given = call["padding"]
     if given == "valid":
@@ -75,7 +77,7 @@ def _padding(call: Call, kernel: tuple[int, ...], dilation: tuple[int, int]) -> 
     if given == "same":
         totals = [(size - 1) * step for size, step in zip(kernel, dilation, strict=True)]
         return (totals[0] // 2, totals[0] - totals[0] // 2), (totals[1] // 2, totals[1] - totals[1] // 2)
-    rows, columns = call.pair("padding")
+    rows, columns = call.sides("padding", rank, 0)
     return (rows, rows), (columns, columns)
 
 
@@ -133,8 +135,9 @@ def _folded(call: Call, x: Value, gain: np.ndarray, offset: np.ndarray) -> Value
     op = build.producer(x.tensor)
     if not isinstance(op, Conv2D | DepthwiseConv2D | FullyConnected) or op.inputs[1] in build.weights:
         return None
-    channels = x.shape[1] if len(x.shape) > 1 else x.shape[0]
-    if build.tensors[op.outputs[0]].shape[-1] != channels or len(x.shape) == 3:
+    channels = x.shape[1]
+    if isinstance(op, FullyConnected) and len(x.shape) != 2:
+        # Its channels are the last dimension, the norm's are the second.
         return None
     weights = build.tensors[op.inputs[1]].data
     bias = build.tensors[op.inputs[2]].data if len(op.inputs) > 2 else np.zeros(channels)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinygen.frontends.torch.builder import Value
-from tinygen.frontends.torch.layout import NHWC
 from tinygen.frontends.torch.registry import Call, converts
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.pad import Pad
@@ -17,59 +16,66 @@ from tinygen.ir.ops.window import Padding
 Pair = tuple[int, int]
 
 
-@converts("aten.max_pool2d", "aten.max_pool2d_with_indices")
-def max_pool2d(call: Call) -> Value | list[Value]:
-    call.require(call.pair("dilation") == (1, 1), f"dilation {call['dilation']} is not supported")
+@converts("aten.max_pool1d", "aten.max_pool2d", "aten.max_pool2d_with_indices")
+def max_pool(call: Call) -> Value | list[Value]:
+    call.require(set(call.pair("dilation")) == {1}, f"dilation {call['dilation']} is not supported")
     result = _pool(call, MaxPool2D)
     return [result] if call.target == "aten.max_pool2d_with_indices" else result
 
 
-@converts("aten.avg_pool2d")
-def avg_pool2d(call: Call) -> Value:
-    call.require(call["divisor_override"] is None, "divisor_override is not supported")
+@converts("aten.avg_pool1d", "aten.avg_pool2d")
+def avg_pool(call: Call) -> Value:
+    call.require(call.get("divisor_override") is None, "divisor_override is not supported")
     if not call["count_include_pad"] or call.pair("padding") == (0, 0):
         return _pool(call, AveragePool2D)
     call.require(not call["ceil_mode"], "ceil_mode with padding that counts is not supported")
-    rows, columns = call.pair("padding")
-    x = call.build.stored(call.value("self"), NHWC)
+    x = _image(call)
+    rows, columns = call.sides("padding", len(x.shape), 0)
     paddings = ((0, 0), (rows, rows), (columns, columns), (0, 0))
-    padded = call.build.add(Pad, [x], "pad", paddings=paddings, value=0.0)
-    return _window(call, AveragePool2D, padded, ((0, 0), (0, 0)))
+    padded = call.build.add(Pad, [call.build.image(x)], "pad", paddings=paddings, value=0.0)
+    return _window(call, AveragePool2D, padded, len(x.shape), ((0, 0), (0, 0)))
+
+
+def _image(call: Call) -> Value:
+    """The input: [1, C, H, W] or [1, C, L]."""
+    x = call.value("self" if "self" in call.arguments else "input")
+    call.require(len(x.shape) in (3, 4), f"only [1, C, H, W] and [1, C, L] are supported, not {x.shape}")
+    return x
 
 
 def _pool(call: Call, kind: type[Op]) -> Value:
-    x = call.value("self")
-    call.require(len(x.shape) == 4, f"only images [1, C, H, W] are supported, not {x.shape}")
-    kernel, stride, padding = call.pair("kernel_size"), call.pair("stride"), call.pair("padding")
-    sides = [
-        (padding[i], max((out - 1) * stride[i] + kernel[i] - padding[i] - x.shape[2 + i], 0))
-        for i, out in enumerate(call.shapes[0][2:])
-    ]
-    return _window(call, kind, call.build.stored(x, NHWC), (sides[0], sides[1]))
+    x = _image(call)
+    rank = len(x.shape)
+    kernel, stride = call.sides("kernel_size", rank, 1), call.sides("stride", rank, 1)
+    padding = call.sides("padding", rank, 0)
+    sizes, outputs = ((1, *shape[2:])[-2:] for shape in (x.shape, call.shapes[0]))
+    sides = [(padding[i], max((outputs[i] - 1) * stride[i] + kernel[i] - padding[i] - sizes[i], 0)) for i in (0, 1)]
+    return _window(call, kind, call.build.image(x), rank, (sides[0], sides[1]))
 
 
-def _window(call: Call, kind: type[Op], tensor: str, sides: tuple[Pair, Pair]) -> Value:
+def _window(call: Call, kind: type[Op], tensor: str, rank: int, sides: tuple[Pair, Pair]) -> Value:
     padded = max(*sides[0], *sides[1]) > 0
     output = call.build.add(
-        kind, [tensor], padding=Padding.VALID, kernel=call.pair("kernel_size"), stride=call.pair("stride"),
-        row_padding=sides[0] if padded else None, column_padding=sides[1] if padded else None,
+        kind, [tensor], padding=Padding.VALID, kernel=call.sides("kernel_size", rank, 1),
+        stride=call.sides("stride", rank, 1), row_padding=sides[0] if padded else None,
+        column_padding=sides[1] if padded else None,
     )  # fmt: skip
-    return call.build.fresh(output, NHWC)
+    return call.build.fresh_image(output, rank)
 
 
-@converts("aten.adaptive_avg_pool2d")
-def adaptive_avg_pool2d(call: Call) -> Value:
-    x = call.value("self")
-    call.require(len(x.shape) == 4, f"only images [1, C, H, W] are supported, not {x.shape}")
-    sizes, outputs = x.shape[2:], call.pair("output_size")
+@converts("aten.adaptive_avg_pool1d", "aten.adaptive_avg_pool2d")
+def adaptive_avg_pool(call: Call) -> Value:
+    x = _image(call)
+    rank = len(x.shape)
+    sizes, outputs = (1, *x.shape[2:])[-2:], call.sides("output_size", rank, 1)
     divides = all(size % out == 0 for size, out in zip(sizes, outputs, strict=True))
     call.require(divides, f"an output of {outputs} from {sizes}, which windows of one size do not give")
-    tensor = call.build.stored(x, NHWC)
+    tensor = call.build.image(x)
     if outputs == (1, 1):
-        return call.build.fresh(call.build.add(Mean, [tensor], axes=(1, 2), keep_dims=True), NHWC)
+        return call.build.fresh_image(call.build.add(Mean, [tensor], axes=(1, 2), keep_dims=True), rank)
     window = (sizes[0] // outputs[0], sizes[1] // outputs[1])
     output = call.build.add(AveragePool2D, [tensor], padding=Padding.VALID, kernel=window, stride=window)
-    return call.build.fresh(output, NHWC)
+    return call.build.fresh_image(output, rank)
 
 
 @converts("aten.mean")
