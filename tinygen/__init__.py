@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tinygen.frontends.ptq.options import QuantizeOptions
     from tinygen.frontends.tg import save_tg as save
     from tinygen.frontends.torch import export
 
-_LAZY = {"export": ("tinygen.frontends.torch", "export"), "save": ("tinygen.frontends.tg", "save_tg")}
-__all__ = ["export", "save"]
+_LAZY = {
+    "QuantizeOptions": ("tinygen.frontends.ptq.options", "QuantizeOptions"),
+    "export": ("tinygen.frontends.torch", "export"),
+    "save": ("tinygen.frontends.tg", "save_tg"),
+}
+__all__ = ["QuantizeOptions", "export", "save"]
 
 
 def __getattr__(name: str) -> Any:

@@ -175,18 +175,17 @@ def test_sharing_keeps_fixed_ranges() -> None:
 
     class Module(torch.nn.Module):
         def forward(self, x: Any) -> Any:
-            y = torch.sigmoid(x)
-            wide = torch.cat([x, y], 1)
-            narrow = torch.cat([y, torch.sigmoid(x * 2)], 1)
+            wide = torch.cat([x, torch.sigmoid(x)], 1)
+            narrow = torch.cat([torch.sigmoid(x), torch.sigmoid(x * 2)], 1)
             mixed = torch.cat([x, x.softmax(1)], 1)
             return wide, narrow, mixed
 
     graph = exported(Module())
     wide, narrow, mixed = (graph.tensors[name].affine for name in graph.outputs)
-    assert narrow == Affine("int8", (1 / 256,), (-128,)) or wide == narrow
+    assert narrow == Affine("int8", (1 / 256,), (-128,))
     assert wide.scale[0] > 0.02
     assert mixed.scale[0] > 0.02
-    assert kinds(graph).count("quantize") >= 1
+    assert kinds(graph).count("quantize") == 1
     softmax = next(op for op in graph.ops if op.KIND == "softmax")
     assert graph.tensors[softmax.outputs[0]].affine == Affine("int8", (1 / 256,), (-128,))
 

@@ -130,7 +130,7 @@ import tinygen
 from pathlib import Path
 from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_model
-tinygen.save
+tinygen.save, tinygen.QuantizeOptions
 for what in (lambda: tinygen.export, lambda: load_model(Path(sys.argv[1]))):
     try:
         what()
