@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import tinygen.lowering.kernels  # noqa: F401  (registers every kernel)
@@ -24,6 +24,11 @@ _STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
 """The kernel families a family tries, in turn; within one turn the cheapest kernel wins."""
 
 
+_CLOSE = 1.05
+_LIGHTER = 0.9
+"""What is a little slower is taken all the same where so much of the weights' flash is left."""
+
+
 @dataclass(frozen=True, eq=False)
 class Choice:
     """A kernel and its plans for one layer, least scratch first."""
@@ -34,6 +39,23 @@ class Choice:
     @property
     def fastest(self) -> KernelPlan:
         return min(self.variants, key=lambda plan: plan.cycles)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the fastest plan, weights that are code included."""
+        return self.fastest.weight_bytes + self.fastest.code_bytes
+
+
+def _best(choices: Sequence[Choice]) -> Choice:
+    """The fastest; of those that are about as fast and take less flash, the smallest."""
+    fastest = min(choices, key=lambda choice: choice.fastest.cycles)
+    lighter = [
+        choice
+        for choice in choices
+        if choice.fastest.cycles <= _CLOSE * fastest.fastest.cycles
+        and choice.weight_bytes <= _LIGHTER * fastest.weight_bytes
+    ]
+    return min(lighter, key=lambda choice: (choice.weight_bytes, choice.fastest.cycles), default=fastest)
 
 
 def choose(node: Node, family: str, isa: Collection[str]) -> Choice:
@@ -67,7 +89,7 @@ def _cheapest(node: Node, family: str, isa: Collection[str], *, coded: bool) -> 
         choices = [Choice(kernel, variants) for kernel in allowed if (variants := kernel.variants(node))]
         choices = [choice for choice in choices if coded or not choice.fastest.code_bytes]
         if choices:
-            return min(choices, key=lambda choice: choice.fastest.cycles)
+            return _best(choices)
         tried += [kernel.name for kernel in allowed]
     raise UnsupportedError(
         f"no kernel of family '{family}' computes {node.op.KIND} with these encodings "

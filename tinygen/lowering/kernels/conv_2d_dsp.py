@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.lowering.kernels.support import coded_weights
+from tinygen.lowering.kernels.support.coded_weights import Code, find_code, pack_blocks
 from tinygen.lowering.kernels.support.packing import pack_dot_blocks
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.kernels.support.sums import LinearSum, fit_sum
@@ -43,6 +45,7 @@ class Job:
         weights: int8 [O, KH, KW, I].
         context: template values of how codes are read and written.
         stem: of the C function's name.
+        code: what the weights are packed in; None for bytes.
     """
 
     node: Node
@@ -51,6 +54,7 @@ class Job:
     context: dict[str, Any]
     stem: str
     headers: tuple[str, ...] = _HEADERS
+    code: Code | None = None
 
     @property
     def op(self) -> Convolution:
@@ -120,13 +124,45 @@ def _inplace(node: Node, pointwise: bool) -> tuple[tuple[int, int], ...]:
     return (((3, 0),) if isinstance(node.op, Conv2DAdd) else ()) + (((0, 0),) if fits else ())
 
 
-def _constants(job: Job) -> tuple[tuple[Constant, ...], tuple[int, int]]:
-    """Packed weights and channels; [filters, taps] after padding."""
-    packed = pack_dot_blocks(job.weights.reshape(len(job.weights), -1))
-    layout = f"{list(packed.shape)}, four filters pair by pair of taps"
+@dataclass(frozen=True, eq=False)
+class _Packed:
+    """Constants of a job, its weights packed four filters at a time.
+
+    Attributes:
+        constants: arrays.
+        context: template values.
+        filters, taps: after padding.
+        scratch_words: of one block widened, and of a table for that.
+        spread: instructions per weight that is widened.
+    """
+
+    constants: tuple[Constant, ...]
+    context: dict[str, Any]
+    filters: int
+    taps: int
+    scratch_words: int
+    spread: float = _SPREAD
+
+
+def _packed(job: Job) -> _Packed:
+    rows, code = job.weights.reshape(len(job.weights), -1), job.code
     linear = _sum(job.node)
-    addends = linear.constants() if linear else ()
-    return (Constant("weights", packed.reshape(-1), layout), job.ending.constant(), *addends), packed.shape
+    others = (job.ending.constant(), *(linear.constants() if linear else ()))
+    ordered = pack_dot_blocks(rows if code is None else code.codes(rows))
+    filters, taps = ordered.shape
+    if code is None:
+        layout = f"{list(ordered.shape)}, four filters pair by pair of taps"
+        context = {"code": None, "spread_words": 2 * taps, "clear": False}
+        constants = (Constant("weights", ordered.reshape(-1), layout), *others)
+        return _Packed(constants, context, filters, taps, 2 * taps)
+    blocks = pack_blocks(code, ordered.reshape(filters // 4, -1).view(np.uint8))
+    layout = f"{list(ordered.shape)} codes of {code.bits} bits, four filters pair by pair of taps"
+    return _Packed(
+        (Constant("weights", blocks.words.reshape(-1), layout), *code.constants(), *others),
+        # No code need be that of zero: what fills up the taps is multiplied with activations that are.
+        {"code": blocks.context(code), "spread_words": blocks.spread_words, "clear": taps > rows.shape[1]},
+        filters, taps, blocks.spread_words + code.table_bytes // 4, code.spread_cycles,
+    )  # fmt: skip
 
 
 def _blocks(total: int) -> list[int]:
@@ -138,6 +174,22 @@ def _blocks(total: int) -> list[int]:
 def conv_2d_s8_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """Windows taken straight from widened rows: for several rows of a window, whole groups of four channels."""
     return rows_plans(_int8_job(node)) if _matches(node) and takes_rows(node) else ()
+
+
+@kernel(Conv2DAdd, name="conv_2d_add_s8_packed_dsp_rows", family="tinygen", isa="dsp")
+@kernel(Conv2D, name="conv_2d_s8_packed_dsp_rows", family="tinygen", isa="dsp")
+def conv_2d_s8_packed_dsp_rows(node: Node) -> Sequence[KernelPlan]:
+    """The same with weights of less than 8 bits."""
+    job = packed_job(_int8_job(node)) if _matches(node) and takes_rows(node) else None
+    return rows_plans(job) if job else ()
+
+
+def packed_job(job: Job | None) -> Job | None:
+    """The job with its weights in a code of less than 8 bits; None where they do not fit any."""
+    code = find_code(job.weights) if job else None
+    if job is None or code is None:
+        return None
+    return replace(job, code=code, stem=f"{job.stem}_{code.name}", headers=(coded_weights.HEADER, *job.headers))
 
 
 def takes_rows(node: Node) -> bool:
@@ -152,16 +204,16 @@ def takes_rows(node: Node) -> bool:
 
 def rows_plans(job: Job) -> Sequence[KernelPlan]:
     """Plans for a layer of which `takes_rows` says so."""
-    constants, packed = _constants(job)
+    packed = _packed(job)
     rows, _ = job.op.geometry(job.node)
-    return [_rows_plan(job, size, packed, constants) for size in _blocks(rows.output)]
+    return [_rows_plan(job, size, packed) for size in _blocks(rows.output)]
 
 
-def _rows_plan(job: Job, size: int, packed: tuple[int, int], constants: tuple[Constant, ...]) -> KernelPlan:
+def _rows_plan(job: Job, size: int, packed: _Packed) -> KernelPlan:
     """The plan that widens the input of `size` output rows at a time."""
     node = job.node
     rows, columns = geometry = job.op.geometry(node)
-    filters, taps = packed
+    filters, taps = packed.filters, packed.taps
     depth = node.input(0).shape[3]
     width = (columns.output - 1) * columns.stride + columns.kernel
     context = _context(job, taps)
@@ -175,6 +227,7 @@ def _rows_plan(job: Job, size: int, packed: tuple[int, int], constants: tuple[Co
         template="conv_2d/conv_2d_s8_dsp_rows.c.j2",
         stem=window_stem(job.stem, geometry),
         context=context
+        | packed.context
         | {
             "rows": size,
             "buffer_rows": buffer_rows,
@@ -183,14 +236,14 @@ def _rows_plan(job: Job, size: int, packed: tuple[int, int], constants: tuple[Co
             "pairs_w": -(-columns.output // 2),
             "copied": min(columns.input, width - columns.before),
         },
-        constants=constants,
+        constants=packed.constants,
         operands=_operands(node),
         inplace=_inplace(node, False),
-        scratch_bytes=8 * taps + 4 * (buffer_rows * pitch + slack + job.spare_words),
+        scratch_bytes=4 * (packed.scratch_words + buffer_rows * pitch + slack + job.spare_words),
         headers=job.headers,
         cycles=node.output.shape[0]
         * (
-            blocks * (buffer_rows * pitch * 2 + filters * taps) * _SPREAD
+            blocks * (buffer_rows * pitch * 2 * _SPREAD + filters * taps * packed.spread)
             + 2 * pairs * filters * (taps * _MAC + rows.kernel * 1.5 + _OUTPUT)
         ),
     )
@@ -203,19 +256,27 @@ def conv_2d_s8_dsp(node: Node) -> Sequence[KernelPlan]:
     return windows_plans(_int8_job(node)) if _matches(node) else ()
 
 
+@kernel(Conv2DAdd, name="conv_2d_add_s8_packed_dsp", family="tinygen", isa="dsp")
+@kernel(Conv2D, name="conv_2d_s8_packed_dsp", family="tinygen", isa="dsp")
+def conv_2d_s8_packed_dsp(node: Node) -> Sequence[KernelPlan]:
+    """The same with weights of less than 8 bits."""
+    job = packed_job(_int8_job(node)) if _matches(node) else None
+    return windows_plans(job) if job else ()
+
+
 def windows_plans(job: Job) -> Sequence[KernelPlan]:
     """Plans that copy windows into scratch."""
-    constants, packed = _constants(job)
+    packed = _packed(job)
     pixels = job.node.output.shape[1] * job.node.output.shape[2]
     blocks = _blocks(pixels + pixels % 2)
-    return [_windows_plan(job, size, packed, constants) for size in blocks if size % 2 == 0]
+    return [_windows_plan(job, size, packed) for size in blocks if size % 2 == 0]
 
 
-def _windows_plan(job: Job, size: int, packed: tuple[int, int], constants: tuple[Constant, ...]) -> KernelPlan:
+def _windows_plan(job: Job, size: int, packed: _Packed) -> KernelPlan:
     """The plan that widens `size` windows at a time, an even number."""
     node = job.node
     rows, columns = geometry = job.op.geometry(node)
-    filters, taps = packed
+    filters, taps = packed.filters, packed.taps
     depth = node.input(0).shape[3]
     window = rows.kernel * columns.kernel
     pointwise = window * rows.stride * columns.stride == 1 and depth % 4 == 0
@@ -229,6 +290,7 @@ def _windows_plan(job: Job, size: int, packed: tuple[int, int], constants: tuple
         template="conv_2d/conv_2d_s8_dsp.c.j2",
         stem=window_stem(job.stem, geometry),
         context=_context(job, taps)
+        | packed.context
         | {
             "pixels": size,
             "odd": pixels % 2 == 1,
@@ -238,14 +300,14 @@ def _windows_plan(job: Job, size: int, packed: tuple[int, int], constants: tuple
             "gathers": gathers,
             "spare_words": job.spare_words,
         },
-        constants=constants,
+        constants=packed.constants,
         operands=_operands(node),
-        scratch_bytes=8 * taps + 2 * taps * size + 4 * job.spare_words + (taps if gathers else 0),
+        scratch_bytes=4 * packed.scratch_words + 2 * taps * size + 4 * job.spare_words + (taps if gathers else 0),
         inplace=_inplace(node, pointwise),
         headers=job.headers,
         cycles=node.output.shape[0]
         * (
             pixels * (taps * filling + filters * (taps * _MAC + _OUTPUT))
-            + -(-pixels // size) * filters * taps * _SPREAD
+            + -(-pixels // size) * filters * taps * packed.spread
         ),
     )

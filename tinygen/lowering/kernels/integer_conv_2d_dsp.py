@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from tinygen.ir.encodings import Binary, Levels
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.lowering.kernels.conv_2d_dsp import Job, rows_plans, takes_rows, windows_plans
+from tinygen.lowering.kernels.conv_2d_dsp import Job, packed_job, rows_plans, takes_rows, windows_plans
 from tinygen.lowering.kernels.support.codes import kind_of
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.plan import KernelPlan, kernel
@@ -37,14 +38,33 @@ def integer_conv_2d_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     return rows_plans(job) if job else ()
 
 
+@kernel(IntegerConv2D, name="integer_conv_2d_packed_dsp_rows", family="tinygen", isa="dsp")
+def integer_conv_2d_packed_dsp_rows(node: Node) -> Sequence[KernelPlan]:
+    """The same with weights of less than 8 bits."""
+    job = packed_job(_job(node)) if takes_rows(node) else None
+    return rows_plans(job) if job else ()
+
+
 @kernel(IntegerConv2D, name="integer_conv_2d_dsp", family="tinygen", isa="dsp")
 def integer_conv_2d_dsp(node: Node) -> Sequence[KernelPlan]:
     """Windows copied one by one into scratch."""
-    op = node.op
+    job = _job(node) if _pads_with_codes(node) else None
+    return windows_plans(job) if job else ()
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_packed_dsp", family="tinygen", isa="dsp")
+def integer_conv_2d_packed_dsp(node: Node) -> Sequence[KernelPlan]:
+    """The same with weights of less than 8 bits."""
+    x = node.input(0).encoding
+    if isinstance(x, Levels) and x.signed and math.prod(node.input(1).shape[1:]) % 4:
+        return ()  # what fills up the taps is multiplied with a code that is zero
+    job = packed_job(_job(node)) if _pads_with_codes(node) else None
+    return windows_plans(job) if job else ()
+
+
+def _pads_with_codes(node: Node) -> bool:
+    """Windows are padded with codes: one must be zero, unless nothing is padded."""
+    op, x = node.op, node.input(0).encoding
     assert isinstance(op, IntegerConv2D)
     rows, columns = op.geometry(node)
-    x = node.input(0).encoding
-    if isinstance(x, Levels) and x.signed and (rows.padded or columns.padded):
-        return ()  # windows are padded with codes, and none of these is zero
-    job = _job(node)
-    return windows_plans(job) if job else ()
+    return not (isinstance(x, Levels) and x.signed and (rows.padded or columns.padded))

@@ -11,11 +11,14 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.kernels.fully_connected import dense_plan
+from tinygen.lowering.kernels.fully_connected_packed import packed_dense_plan
+from tinygen.lowering.kernels.support.coded_weights import find_code
 from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.plan import KernelPlan, kernel
 
 _HEADERS = ("tinygen_codes.h", "tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h")
+_PACKED_HEADERS = ("tinygen_codes.h", "tinygen_math.h", "tinygen_simd.h")
 
 
 @kernel(IntegerFullyConnected, name="integer_fully_connected_dsp", family="tinygen", isa="dsp")
@@ -30,6 +33,22 @@ def integer_fully_connected_dsp(node: Node) -> KernelPlan | None:
         return None
     stem = f"fully_connected_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_dsp"
     return dense_plan(node, layer.weights.astype(np.int8), layer.epilogue, layer.context | context, stem, _HEADERS)
+
+
+@kernel(IntegerFullyConnected, name="integer_fully_connected_packed_dsp", family="tinygen", isa="dsp")
+def integer_fully_connected_packed_dsp(node: Node) -> KernelPlan | None:
+    """The same with weights of less than 8 bits; codes of a signed byte."""
+    op, x = node.op, node.input(0)
+    assert isinstance(op, IntegerFullyConnected)
+    context = None if isinstance(x.encoding, Binary) else _input_context(x, 1)
+    layer = None if context is None else integer_layer(node, op.epilogue)
+    code = find_code(layer.weights) if layer else None
+    if layer is None or code is None:
+        return None
+    stem = f"fully_connected_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_dsp"
+    return packed_dense_plan(
+        node, layer.weights.astype(np.int8), code, layer.epilogue, layer.context, stem, _PACKED_HEADERS
+    )
 
 
 def _input_context(x: Tensor, pixels: int) -> dict[str, Any] | None:

@@ -1,0 +1,279 @@
+/*
+ * Weights in codes of less than 8 bits: unpacked to pairs of int16 for tg_dot_2x4(), or multiplied as they are.
+ *
+ * Grids: a weight is step * code + first. Codes of 4, 2 and 1 bits fill words; those of other sizes are cut into such
+ * pieces, lower bits first. 32 codes are eight quads of four bytes; of them, in this order,
+ *   the 4-bit pieces are four words: quads 2 i and 2 i + 1 in the low and high nibbles of word i;
+ *   the 2-bit pieces are two words: quads 4 i to 4 i + 3 in bits 0, 2, 4 and 6 of each byte of word i;
+ *   the 1-bit pieces are one word: quad i in bit i of each byte.
+ * So one shifted AND gives four codes, whatever their size. Bytes 0 and 2 of a quad are a pair, 1 and 3 the next one.
+ * Where no piece needs as many codes, a group is smaller: 8 codes of 4 bits, 16 of 2 or 6 bits.
+ *
+ * Books: a weight is book[code]. The codes of a pair are the index of both weights in a table that is made first.
+ */
+#ifndef TINYGEN_CODED_H
+#define TINYGEN_CODED_H
+
+#include <stdint.h>
+
+#include "tinygen_simd.h"
+
+/* Functions that stay functions. */
+#if defined(__GNUC__)
+#define TG_APART static __attribute__((noinline))
+#else
+#define TG_APART static
+#endif
+
+/* Codes that are packed together. */
+#define TG_GROUP(bits) ((bits) % 2 ? 32 : (bits) % 4 ? 16 : 8)
+
+/* Bytes 0 and 2 of a word, added to a pair; bytes 1 and 3. Bytes have no sign. */
+static inline uint32_t tg_uxtab16(uint32_t pair, uint32_t word)
+{
+#if TG_HAVE_DSP
+    uint32_t sum;
+    __asm__("uxtab16 %0, %1, %2" : "=r"(sum) : "r"(pair), "r"(word));
+    return sum;
+#else
+    return tg_add_pairs(pair, word & 0x00FF00FFU);
+#endif
+}
+
+static inline uint32_t tg_uxtab16_odd(uint32_t pair, uint32_t word)
+{
+#if TG_HAVE_DSP
+    uint32_t sum;
+    __asm__("uxtab16 %0, %1, %2, ror #8" : "=r"(sum) : "r"(pair), "r"(word));
+    return sum;
+#else
+    return tg_add_pairs(pair, (word >> 8) & 0x00FF00FFU);
+#endif
+}
+
+/* The same without a sum. */
+static inline uint32_t tg_uxtb16(uint32_t word)
+{
+    return word & 0x00FF00FFU;
+}
+
+static inline uint32_t tg_uxtb16_odd(uint32_t word)
+{
+#if TG_HAVE_DSP
+    uint32_t pair;
+    __asm__("uxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(word));
+    return pair;
+#else
+    return (word >> 8) & 0x00FF00FFU;
+#endif
+}
+
+/* A field that begins at bit `at` of each byte, moved to bit `to`: its bits are 1 in `mask`, once for each byte. */
+TG_INLINE uint32_t tg_field(uint32_t word, int32_t at, int32_t to, uint32_t mask)
+{
+    return (at >= to ? word >> (at - to) : word << (to - at)) & ((mask * UINT32_C(0x01010101)) << to);
+}
+
+/* Quad n of a group of codes, each times 2^shift; all but the words must be constants. */
+TG_INLINE uint32_t tg_quad(const uint32_t words[7], int32_t bits, int32_t shift, int32_t n)
+{
+    const int32_t fours = bits & 4;
+    const int32_t twos = bits & 2;
+    uint32_t quad = 0;
+    if (fours != 0) {
+        quad = tg_field(words[n / 2], 4 * (n % 2), shift, 15);
+    }
+    if (twos != 0) {
+        quad |= tg_field(words[fours * TG_GROUP(bits) / 32 + n / 4], 2 * (n % 4), shift + fours, 3);
+    }
+    if (bits % 2 != 0) {
+        quad |= tg_field(words[fours + twos], n, shift + fours + twos, 1);
+    }
+    return quad;
+}
+
+/* Pairs of weights from a quad of codes times 2^shift. */
+TG_INLINE void tg_spread_quad(uint32_t *to, uint32_t quad, uint32_t factor, int16_t first)
+{
+    const uint32_t pair = (uint16_t)first * UINT32_C(0x10001);
+    const uint32_t scaled = quad * factor;
+    to[0] = first != 0 ? tg_uxtab16(pair, scaled) : tg_uxtb16(scaled);
+    to[1] = first != 0 ? tg_uxtab16_odd(pair, scaled) : tg_uxtb16_odd(scaled);
+}
+
+/*
+ * Pairs of weights first + code * factor * 2^shift, the part behind `first` less than 256, from `words` packed words.
+ * What does not fill the last group is written all the same. All but the pointers must be constants.
+ */
+TG_INLINE void tg_spread_grid(
+    uint32_t *restrict to, const uint32_t *restrict from, int32_t words, int32_t bits, int32_t shift, uint32_t factor,
+    int16_t first)
+{
+    const int32_t step = bits * TG_GROUP(bits) / 32;
+    for (const uint32_t *const end = from + words; from < end; from += step, to += TG_GROUP(bits) / 2) {
+        uint32_t group[7];
+        for (int32_t i = 0; i < step; i++) {
+            group[i] = from[i];
+        }
+        tg_spread_quad(to, tg_quad(group, bits, shift, 0), factor, first);
+        tg_spread_quad(to + 2, tg_quad(group, bits, shift, 1), factor, first);
+        if (TG_GROUP(bits) > 8) {
+            tg_spread_quad(to + 4, tg_quad(group, bits, shift, 2), factor, first);
+            tg_spread_quad(to + 6, tg_quad(group, bits, shift, 3), factor, first);
+        }
+        if (TG_GROUP(bits) > 16) {
+            tg_spread_quad(to + 8, tg_quad(group, bits, shift, 4), factor, first);
+            tg_spread_quad(to + 10, tg_quad(group, bits, shift, 5), factor, first);
+            tg_spread_quad(to + 12, tg_quad(group, bits, shift, 6), factor, first);
+            tg_spread_quad(to + 14, tg_quad(group, bits, shift, 7), factor, first);
+        }
+    }
+}
+
+/* The pair of weights of each pair of codes, low half first: 4^bits words. */
+static inline void tg_pair_table(uint32_t *table, const int16_t *book, int32_t bits)
+{
+    for (int32_t i = 0; i < 1 << (2 * bits); i++) {
+        table[i] = tg_pair(book[i & ((1 << bits) - 1)], book[i >> bits]);
+    }
+}
+
+/*
+ * Pairs of weights from a table: pairs of codes follow each other in words, as many as fit, from the lowest bit.
+ * What does not fill the last word is written all the same. `bits` must be a constant.
+ */
+TG_INLINE void tg_spread_book(
+    uint32_t *restrict to, const uint32_t *restrict from, int32_t words, int32_t bits, const uint32_t *restrict table)
+{
+    const int32_t pairs = 16 / bits;
+    const uint32_t mask = (UINT32_C(1) << (2 * bits)) - 1;
+    for (const uint32_t *const end = from + words; from < end; from++, to += pairs) {
+        const uint32_t word = *from;
+        to[0] = table[word & mask];
+        to[1] = table[word >> (2 * bits) & mask];
+        to[2] = table[word >> (4 * bits) & mask];
+        to[3] = table[word >> (6 * bits) & mask];
+        if (bits < 4) {
+            to[4] = table[word >> (8 * bits) & mask];
+        }
+        if (bits < 3) {
+            to[5] = table[word >> 20 & mask];
+            to[6] = table[word >> 24 & mask];
+            to[7] = table[word >> 28];
+        }
+    }
+}
+
+/* low * factor and high * factor, which fit 16 bits. */
+static inline uint32_t tg_scale_pair(uint32_t pair, int32_t factor)
+{
+    return tg_pair((int16_t)(tg_low_half(pair) * factor), (int16_t)(tg_high_half(pair) * factor));
+}
+
+/*
+ * Activations for tg_dot_codes(): `count` codes in pairs, 0 and 2 before 1 and 3 of each four, filled with zeros to
+ * `pairs` pairs; each times `factor`. Returns the sum of the codes themselves.
+ */
+static inline int32_t tg_spread_scaled(uint32_t *to, const int8_t *from, int32_t count, int32_t pairs, int32_t factor)
+{
+    int32_t sum = 0;
+    for (int32_t i = 0; i < 2 * pairs; i += 4, to += 2) {
+        uint32_t word = 0;
+        if (i < count) {
+            TG_COPY(&word, from + i, count - i < 4 ? (uint32_t)(count - i) : 4U);
+        }
+        const uint32_t even = tg_sxtb16(word);
+        const uint32_t odd = tg_sxtb16_odd(word);
+        sum = tg_smlad(even, UINT32_C(0x10001), sum);
+        sum = tg_smlad(odd, UINT32_C(0x10001), sum);
+        to[0] = factor == 1 ? even : tg_scale_pair(even, factor);
+        to[1] = factor == 1 ? odd : tg_scale_pair(odd, factor);
+    }
+    return sum;
+}
+
+/* Pair i of the codes in four words, one per output, times a pair of activations. */
+#define TG_CODES_STEP(i)                                                                                     \
+    do {                                                                                                     \
+        const uint32_t pair = x[i];                                                                          \
+        a = tg_smlad((u >> ((i) * bits % 32)) & mask, pair, a);                                                   \
+        b = tg_smlad((v >> ((i) * bits % 32)) & mask, pair, b);                                                   \
+        c = tg_smlad((s >> ((i) * bits % 32)) & mask, pair, c);                                                   \
+        d = tg_smlad((t >> ((i) * bits % 32)) & mask, pair, d);                                                   \
+    } while (0)
+
+/*
+ * Adds the products of 4 outputs over `words` words of codes of 1, 2 or 4 bits.
+ *
+ * x: pairs of activations, 16 / bits for each word; w: [words][4 outputs], pair i in bits i * bits of both halves. The
+ * codes have no sign: what is to be subtracted from them is, with the sum of the activations, in `sums` from the start.
+ */
+TG_INLINE void tg_dot_codes(int32_t sums[4], const uint32_t *x, const uint32_t *w, int32_t words, int32_t bits)
+{
+    int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+    uint32_t mask = ((UINT32_C(1) << bits) - 1) * UINT32_C(0x10001);
+#if TG_HAVE_DSP
+    /* In a register, where one instruction shifts and masks. */
+    __asm__("" : "+r"(mask));
+#endif
+    for (const uint32_t *const end = w + 4 * words; w != end; w += 4, x += 16 / bits) {
+        const uint32_t u = w[0], v = w[1], s = w[2], t = w[3];
+        TG_CODES_STEP(0);
+        TG_CODES_STEP(1);
+        TG_CODES_STEP(2);
+        TG_CODES_STEP(3);
+        if (bits < 4) {
+            TG_CODES_STEP(4);
+            TG_CODES_STEP(5);
+            TG_CODES_STEP(6);
+            TG_CODES_STEP(7);
+        }
+        if (bits < 2) {
+            TG_CODES_STEP(8);
+            TG_CODES_STEP(9);
+            TG_CODES_STEP(10);
+            TG_CODES_STEP(11);
+            TG_CODES_STEP(12);
+            TG_CODES_STEP(13);
+            TG_CODES_STEP(14);
+            TG_CODES_STEP(15);
+        }
+    }
+    sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
+}
+
+/* Pair i of the codes in four words, which index a table of pairs. */
+#define TG_BOOK_STEP(i)                                                                                      \
+    do {                                                                                                     \
+        const uint32_t pair = x[i];                                                                          \
+        a = tg_smlad(table[(u >> (2 * (i) * bits % 32)) & mask], pair, a);                                        \
+        b = tg_smlad(table[(v >> (2 * (i) * bits % 32)) & mask], pair, b);                                        \
+        c = tg_smlad(table[(s >> (2 * (i) * bits % 32)) & mask], pair, c);                                        \
+        d = tg_smlad(table[(t >> (2 * (i) * bits % 32)) & mask], pair, d);                                        \
+    } while (0)
+
+/* The same with a table; words of codes as tg_spread_book() takes them. */
+TG_INLINE void tg_dot_book(
+    int32_t sums[4], const uint32_t *x, const uint32_t *w, int32_t words, int32_t bits, const uint32_t *table)
+{
+    const uint32_t mask = (UINT32_C(1) << (2 * bits)) - 1;
+    int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+    for (const uint32_t *const end = w + 4 * words; w != end; w += 4, x += 16 / bits) {
+        const uint32_t u = w[0], v = w[1], s = w[2], t = w[3];
+        TG_BOOK_STEP(0);
+        TG_BOOK_STEP(1);
+        TG_BOOK_STEP(2);
+        TG_BOOK_STEP(3);
+        if (bits < 4) {
+            TG_BOOK_STEP(4);
+        }
+        if (bits < 3) {
+            TG_BOOK_STEP(5);
+            TG_BOOK_STEP(6);
+            TG_BOOK_STEP(7);
+        }
+    }
+    sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
+}
+
+#endif

@@ -1,0 +1,66 @@
+"""Which code weights get, from their values alone, and when a layer uses it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.differential.test_coded import VALUES, recoded
+from tests.differential.test_tuned import Case, dense, window
+from tinygen.lowering.kernels.support.coded_weights import BookCode, GridCode, find_code, pack_blocks
+from tinygen.lowering.lower import lower
+
+DSP = ("c99", "dsp")
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_the_code_of_values(name: str) -> None:
+    """As named in the list; every weight comes back from its code, at `bits` per weight."""
+    weights = np.resize(np.array(VALUES[name], np.int8), (4, 320))
+    code = find_code(weights)
+    assert code is not None and code.name == name.split()[0]
+    codes = code.codes(weights)
+    if isinstance(code, GridCode):
+        assert np.array_equal(code.first + code.step * codes.astype(np.int64), weights)
+        assert codes.max() < 1 << code.bits
+    else:
+        assert np.array_equal(np.array(code.book)[codes], weights)
+    words = pack_blocks(code, codes).words
+    # A book of eight packs ten weights to a word.
+    assert words.nbytes == weights.size * (3.2 if code.name == "c3" else code.bits) / 8
+
+
+@pytest.mark.parametrize(
+    "values", [range(-128, 128), range(-64, 65), [*range(17), 200], [0, 40000]], ids=["all", "129", "18", "wide"]
+)
+def test_no_code(values: range | list[int]) -> None:
+    assert find_code(np.array(values)) is None
+
+
+def test_one_value() -> None:
+    code = find_code(np.full((3, 4), -7, np.int8))
+    assert code == GridCode(1, 1, -7)
+
+
+def test_fewer_distinct_values_than_a_grid_has() -> None:
+    assert find_code(np.array([-100, 0, 3, 100])) == BookCode(2, (-100, 0, 3, 100))
+    assert find_code(np.array([-4, -3, 0, 3])) == BookCode(2, (-4, -3, 0, 3))
+    assert find_code(np.array([-4, -2, 0, 2])) == GridCode(2, 2, -4)
+
+
+def chosen(case: Case) -> tuple[str, str]:
+    """The kernel, and its C function."""
+    step = lower(case[0], isa=DSP).steps[0]
+    return step.kernel.name, step.plan.stem
+
+
+def test_chosen_where_flash_is_saved_at_no_cost() -> None:
+    """Convolutions take the packed kernels, int8 weights do not, and dense layers only where loops are as fast."""
+    conv, wide = window((16, 16), 16, 16, (3, 3)), dense(256, 64)
+    assert chosen(conv) == ("conv_2d_s8_dsp_rows", "conv_2d_s8_dsp_3x3")
+    assert chosen(wide)[0] == "fully_connected_s8_dsp_4"
+    for name in VALUES:
+        code = name.split()[0]
+        assert chosen(recoded(conv, name)) == ("conv_2d_s8_packed_dsp_rows", f"conv_2d_s8_dsp_{code}_3x3")
+        fast = code in ("w1", "w2", "w4")
+        assert (chosen(recoded(wide, name))[0] == "fully_connected_s8_packed_dsp") == fast

@@ -1,0 +1,93 @@
+"""Kernels of FULLY_CONNECTED with weights of less than 8 bits, for Armv7E-M: codes are unpacked in registers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.lowering.kernels.support import coded_weights
+from tinygen.lowering.kernels.support.coded_weights import BookCode, Code, find_code
+from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
+from tinygen.lowering.plan import Constant, KernelPlan, kernel
+
+_HEADERS = ("tinygen_math.h", "tinygen_simd.h")
+
+# Cycles per multiply-accumulate, by the bits of a piece of the codes; of a book. Scale as those of the int8 kernel.
+_PIECE, _BOOK = {4: 1.08, 2: 0.95, 1: 0.9}, 2.0
+
+
+@kernel(FullyConnected, name="fully_connected_s8_packed_dsp", family="tinygen", isa="dsp")
+def fully_connected_s8_packed_dsp(node: Node) -> KernelPlan | None:
+    """Four outputs at a time."""
+    if node.output.dtype != np.int8 or not node.input(1).is_constant or node.input(1).zero_point:
+        return None
+    code = find_code(node.constant(1))
+    ending = epilogue(node, axis=0) if code else None
+    if code is None or ending is None:
+        return None
+    context = {"source": "input", "y_type": "int8_t", "packed_output": False}
+    return packed_dense_plan(node, node.constant(1), code, ending, context, "fully_connected_s8_dsp", _HEADERS)
+
+
+def packed_dense_plan(
+    node: Node, weights: np.ndarray, code: Code, ending: Epilogue, context: dict[str, Any], stem: str,
+    headers: tuple[str, ...],
+) -> KernelPlan:  # fmt: skip
+    """The plan for int8 weights [O, I] that fit a code, and inputs in signed bytes."""
+    outputs, depth = weights.shape
+    pieces, words = _packed(code, weights)
+    pairs = max(-(-piece["words"] * piece["pairs"] // 2) * 2 for piece in pieces)
+    rows = node.input(0).size // depth
+    return KernelPlan(
+        template="fully_connected/fully_connected_s8_packed_dsp.c.j2",
+        stem=f"{stem}_{code.name}_{depth}x{outputs}",
+        context={
+            "rows": rows, "depth": depth, "outputs": outputs, "pieces": pieces, "pairs": pairs, "y_step": outputs,
+            "block_words": words.shape[1], "code": code.context(), "first": getattr(code, "first", 0),
+            **ending.context, **context,
+        },
+        constants=(
+            Constant("weights", words.reshape(-1), f"{list(weights.shape)} codes of {code.bits} bits, four outputs"),
+            *code.constants(),
+            ending.constant(),
+        ),
+        scratch_bytes=4 * pairs * len(pieces) + code.table_bytes,
+        headers=(coded_weights.HEADER, *headers),
+        cycles=rows * (2.0 * depth * len(pieces) + words.shape[0] * (_cost(code) * 8 * pairs + 8)),
+    )  # fmt: skip
+
+
+def _cost(code: Code) -> float:
+    return _BOOK if isinstance(code, BookCode) else sum(_PIECE[bits] for bits, _ in code.pieces())
+
+
+def _packed(code: Code, weights: np.ndarray) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """What the loops need to know of each piece of the codes, and uint32 words [blocks of four outputs, words]."""
+    outputs, depth = weights.shape
+    codes = np.zeros((-(-outputs // 4) * 4, -(-depth // 32) * 32), np.uint32)
+    codes[:outputs, :depth] = code.codes(weights)
+    # Pairs of taps 0 and 2, then 1 and 3 of each four.
+    lanes = codes.reshape(len(codes), -1, 4)[:, :, [0, 2, 1, 3]].reshape(len(codes), -1, 2)
+    if isinstance(code, BookCode):
+        shift, fields = code.bits, [(code.bits, 2 * code.bits, 1, lanes)]
+    else:
+        shift, fields = 16, []
+        for bits, at in code.pieces():
+            fields.append((bits, bits, code.step << at, lanes >> at & ((1 << bits) - 1)))
+    pieces: list[dict[str, Any]] = []
+    blocks, begin = [], 0
+    for bits, apart, factor, field in fields:
+        each = 16 // bits
+        count = -(-depth // (2 * each))
+        padded = np.zeros((len(codes), count * each, 2), np.uint32)
+        kept = min(field.shape[1], count * each)
+        padded[:, :kept] = field[:, :kept]
+        pairs = (padded[..., 0] | padded[..., 1] << shift).reshape(len(codes), count, each)
+        words = np.bitwise_or.reduce(pairs << (np.arange(each, dtype=np.uint32) * apart), axis=-1)
+        blocks.append(words.reshape(-1, 4, count).transpose(0, 2, 1).reshape(-1, 4 * count))
+        pieces.append({"bits": bits, "words": count, "pairs": each, "factor": factor, "at": begin})
+        begin += 4 * count
+    return pieces, np.concatenate(blocks, axis=1).astype(np.uint32)
