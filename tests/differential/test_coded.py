@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from tests.differential.test_tuned import CORES, Case, check, dense, window
+from tests.support import integer_layers as layers
 from tests.support import variants
-from tinygen.ir.encodings import Affine
-from tinygen.lowering.plan import registered_kernels
+from tests.support.integer_layers import OUTPUTS
+from tinygen.ir.encodings import Affine, PowerOfTwo
+from tinygen.lowering.plan import Kernel, registered_kernels
 
 VALUES = {
     "w1": [-1, 1],
@@ -63,10 +65,21 @@ CONVOLUTIONS = [
 DENSE = [dense(67, 6), dense(16, 4, 2), dense(3, 9), dense(40, 1)]
 
 
+X = (layers.affine(17), layers.levels(4), layers.levels(3, True), layers.levels(8), layers.TERNARY)
+X_SIGNED = (layers.affine(-128), layers.levels(5), layers.TERNARY)
+W = (
+    layers.BINARY, layers.TERNARY, *(layers.levels(bits, True) for bits in range(2, 8)), layers.levels(3),
+    layers.codebook(4), layers.codebook(16), PowerOfTwo(layers.ONE, exponents=7),
+)  # fmt: skip
+
+
+def packed_kernels() -> list[Kernel]:
+    return [kernel for kernel in registered_kernels() if "_packed_" in kernel.name]
+
+
 def check_coded(cases: list[Case], **how: object) -> int:
     """Every variant of the kernels with packed weights, and of no others."""
-    coded = [kernel for kernel in registered_kernels() if "_packed_" in kernel.name]
-    with patch.object(variants, "registered_kernels", lambda: coded):
+    with patch.object(variants, "registered_kernels", packed_kernels):
         return check(cases, **how)
 
 
@@ -79,6 +92,31 @@ def test_convolutions() -> None:
 def test_dense() -> None:
     cases = [recoded(DENSE[i % len(DENSE)], name) for i, name in enumerate(VALUES)]
     assert check_coded(cases, cores=[CORES["m7"]]) == len(cases)
+
+
+def integer_layer(index: int, *, conv: bool) -> Case:
+    """A layer on integer codes: encodings of activations, weights and outputs that meet in all ways, in time."""
+    x, w, y = X[index % len(X)], W[index * 3 % len(W)], OUTPUTS[index * 5 % len(OUTPUTS)]
+    if conv:
+        image, kernel = [((5, 4, 8), (3, 3)), ((4, 6, 4), (1, 1)), ((3, 5, 3), (2, 2))][index % 3]
+        same = index % 3 == 0
+        layer = layers.conv("m", image, 5 + index % 4, kernel, x=x, w=w, y=y, same=same, seed=index)
+    else:
+        layer = layers.dense("m", (4, 11), 6 + index % 4, x=X_SIGNED[index % 3], w=w, y=y, seed=index)
+    return layer.graph, layer.feeds
+
+
+def takes_packed(case: Case) -> bool:
+    node = next(iter(case[0].nodes()))
+    return any(kernel.op is type(node.op) and kernel.variants(node) for kernel in packed_kernels())
+
+
+@pytest.mark.parametrize("conv", [True, False], ids=["conv", "dense"])
+def test_integer_layers(conv: bool) -> None:
+    """Weights of any encoding; those of 16 powers of two and more do not fit a byte."""
+    cases = [case for index in range(12) if takes_packed(case := integer_layer(index, conv=conv))]
+    assert len(cases) >= 8
+    check_coded(cases, most=2, cores=[CORES["m7"]])
 
 
 @pytest.mark.long

@@ -40,22 +40,18 @@ class Choice:
     def fastest(self) -> KernelPlan:
         return min(self.variants, key=lambda plan: plan.cycles)
 
-    @property
-    def weight_bytes(self) -> int:
-        """Of the fastest plan, weights that are code included."""
-        return self.fastest.weight_bytes + self.fastest.code_bytes
-
 
 def _best(choices: Sequence[Choice]) -> Choice:
-    """The fastest; of those that are about as fast and take less flash, the smallest."""
-    fastest = min(choices, key=lambda choice: choice.fastest.cycles)
-    lighter = [
-        choice
-        for choice in choices
-        if choice.fastest.cycles <= _CLOSE * fastest.fastest.cycles
-        and choice.weight_bytes <= _LIGHTER * fastest.weight_bytes
-    ]
-    return min(lighter, key=lambda choice: (choice.weight_bytes, choice.fastest.cycles), default=fastest)
+    """The fastest; of those that are about as fast and take less flash for weights, the smallest."""
+    best = min(choices, key=lambda choice: choice.fastest.cycles)
+    cycles, flash = _CLOSE * best.fastest.cycles, _LIGHTER * _flash(best)
+    lighter = [choice for choice in choices if choice.fastest.cycles <= cycles and _flash(choice) <= flash]
+    return min(lighter, key=lambda choice: (_flash(choice), choice.fastest.cycles), default=best)
+
+
+def _flash(choice: Choice) -> int:
+    """Bytes of weights, those that are instructions included."""
+    return choice.fastest.weight_bytes + choice.fastest.code_bytes
 
 
 def choose(node: Node, family: str, isa: Collection[str]) -> Choice:
