@@ -56,6 +56,65 @@ TG_INLINE const uint32_t *tg_moved(const uint32_t *words, int32_t n)
 #endif
 #define TG_SHIFT(x, k) ((x) <<= (k), tg_unknown(&(x)))
 
+/* The entry of a table, of 2^(scale - 2) words, that the field of `bits` bits from bit `first` of a word names. */
+TG_INLINE const uint32_t *tg_entry(const uint32_t *table, uint32_t word, int32_t first, int32_t bits, int32_t scale)
+{
+    /* In bytes: compilers do not see that mask and scale are one. */
+    const uint32_t mask = (UINT32_C(1) << bits) - 1U;
+    const uint32_t moved = first > scale ? word >> (first - scale) : word << (scale - first);
+    return (const uint32_t *)(const void *)((const uint8_t *)table + (moved & (mask << scale)));
+}
+
+/*
+ * The same in steps, each of which can wait for the one before while others go on: the number of an entry, the entry, and
+ * the table behind. Loads and additions stay in the order written. All numbers but the word must be constants.
+ */
+TG_INLINE uint32_t tg_field(uint32_t word, int32_t first, int32_t bits)
+{
+#if TG_HAVE_DSP && defined(__OPTIMIZE__)
+    uint32_t field;
+    __asm__ volatile("ubfx %0, %1, %2, %3" : "=r"(field) : "r"(word), "i"(first), "i"(bits));
+    return field;
+#else
+    return (word >> first) & ((UINT32_C(1) << bits) - 1U);
+#endif
+}
+
+TG_INLINE uint32_t tg_pick(const uint32_t *table, uint32_t entry)
+{
+#if TG_HAVE_DSP && defined(__OPTIMIZE__)
+    uint32_t word;
+    __asm__ volatile("ldr %0, [%1, %2, lsl #2]" : "=r"(word) : "r"(table), "r"(entry));
+    return word;
+#else
+    return table[entry];
+#endif
+}
+
+TG_INLINE const uint32_t *tg_behind(const uint32_t *table, int32_t entries)
+{
+#if TG_HAVE_DSP && defined(__OPTIMIZE__)
+    __asm__ volatile("add %0, %0, %1" : "+r"(table) : "i"(4 * entries));
+    return table;
+#else
+    return table + entries;
+#endif
+}
+
+/*
+ * Tables one behind the other: Armv6-M has no load with both an index and a constant, and moves a pointer; elsewhere it
+ * moves once for all.
+ */
+#if defined(__thumb__) && !defined(__thumb2__)
+#define TG_TABLE(first, n) (first)
+#define TG_NEXT_TABLE(first, n) ((first) = tg_moved(first, n))
+#define TG_SKIP_TABLES(first, n)
+#else
+#define TG_TABLE(first, n) ((first) + (n))
+#define TG_NEXT_TABLE(first, n)
+#define TG_SKIP_TABLES(first, n) ((first) += (n))
+#endif
+
 /* Both halves of a sum, each within int16. */
 TG_INLINE int32_t tg_low_sum(uint32_t sum)
 {

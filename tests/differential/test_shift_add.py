@@ -1,0 +1,151 @@
+"""Layers whose sums come from tables of shifted additions, against the operators' meaning."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.differential.test_instruction_stream import ACTIVATIONS, CORES, POWERS, forced, worst
+from tests.support import integer_layers as layers
+from tests.support.board_batch import run_on_board
+from tests.support.host_batch import run_on_host
+from tests.support.integer_layers import BINARY, INT8, INT32, OUTPUTS, TERNARY, Layer, affine, codebook, levels
+from tests.targets.tools import requires_tool
+from tinygen.ir.encodings import Codebook
+from tinygen.ir.interpreter import evaluate
+from tinygen.lowering import lower as lowering
+from tinygen.lowering.kernels.shift_add import product
+from tinygen.lowering.plan import registered_kernels
+
+WEIGHTS = (BINARY, TERNARY, POWERS, levels(2, True), levels(3, True), levels(4, True), codebook(4), codebook(16))
+CONV, DENSE = "integer_conv_2d_tables", "integer_fully_connected_tables"
+
+
+def convolutions(count: int, seed: int) -> list[Layer]:
+    rng = np.random.default_rng([seed, 1])
+    found = []
+    for i in range(count):
+        kernel = (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
+        found.append(
+            layers.conv(
+                f"t{seed}_{i}", (int(rng.integers(3, 7)), int(rng.integers(3, 7)), int(rng.choice([1, 3, 8, 33]))),
+                int(rng.choice([1, 2, 5, 8, 34])), kernel, x=ACTIVATIONS[i % len(ACTIVATIONS)],
+                w=WEIGHTS[i % len(WEIGHTS)], y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
+                stride=(int(rng.integers(1, 3)), int(rng.integers(1, 3))), same=bool(rng.random() < 0.6),
+                dilation=(1, 2) if i % 9 == 3 and kernel[1] < 3 else (1, 1), shared=bool(rng.random() < 0.2), seed=i,
+            )
+        )  # fmt: skip
+    return found
+
+
+def dense_layers(count: int, seed: int) -> list[Layer]:
+    rng = np.random.default_rng([seed, 2])
+    return [
+        layers.dense(
+            f"d{seed}_{i}", ((7,), (2, 3, 5), (300,), (2, 2, 64))[i % 4], int(rng.integers(1, 40)),
+            x=ACTIVATIONS[i % len(ACTIVATIONS)], w=WEIGHTS[(3 * i) % len(WEIGHTS)],
+            y=OUTPUTS[int(rng.integers(len(OUTPUTS)))], seed=i,
+        )
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def matching(found: Sequence[Layer], name: str) -> list[Layer]:
+    """Those that the kernel takes: not those with a word per pixel where two pixels must share one."""
+    kernel = next(k for k in registered_kernels() if k.name == name)
+    return [layer for layer in found if kernel.variants(layer.graph.node(layer.graph.ops[0]))]
+
+
+def check(found: Sequence[Layer], name: str, cores: Sequence[str], *, host: bool = True, compiler: str = "zig") -> None:
+    feeds = [layer.feeds for layer in found]
+    results = []
+    for suffix in cores:
+        core, isa = CORES[suffix]
+        programs = [forced(layer, name, 0, isa) for layer in found]
+        with tempfile.TemporaryDirectory() as folder:
+            results.append(run_on_board(programs, feeds, Path(folder), core, compiler=compiler))
+    if host:
+        with tempfile.TemporaryDirectory() as folder:
+            results.append(run_on_host(programs, feeds, Path(folder)))
+    for result in results:
+        for layer, rows in zip(found, result, strict=True):
+            for sample, got in zip(layer.feeds, rows, strict=True):
+                want = evaluate(layer.graph, sample)[0]
+                assert np.array_equal(want, got[0]), f"{name} {layer.graph.name}\n{layer.graph}"
+
+
+def test_convolutions() -> None:
+    found = convolutions(24, 1)
+    assert len(matching(found, CONV)) == 24
+    check(found, CONV, ["", "_dual"])
+
+
+def test_convolutions_in_order() -> None:
+    found = matching(convolutions(24, 2), f"{CONV}_dsp")
+    assert len(found) >= 8
+    check(found, f"{CONV}_dsp", ["_dual", "_dsp"])
+
+
+def test_dense_layers() -> None:
+    check(dense_layers(16, 1), DENSE, ["", "_dual"])
+
+
+@requires_tool("arm-none-eabi-gcc")
+def test_with_gcc() -> None:
+    check(convolutions(8, 3), CONV, [""], host=False, compiler="gcc")
+    found = matching(convolutions(16, 4), f"{CONV}_dsp")
+    check(found, f"{CONV}_dsp", ["_dual", "_dsp"], host=False, compiler="gcc")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(5, 10))
+def test_many(seed: int) -> None:
+    check(convolutions(40, seed), CONV, ["", "_dual"])
+    check(matching(convolutions(40, seed), f"{CONV}_dsp"), f"{CONV}_dsp", ["_dual", "_dsp"])
+    check(dense_layers(20, seed), DENSE, ["", "_dual"])
+
+
+def test_halves_at_their_ends() -> None:
+    """All activations and weights at one end, two pixels in opposite directions."""
+    found = [worst(w, taps, f"w{i}_{taps}") for taps in (250, 700) for i, w in enumerate((1, -1, -3, 127))]
+    for value in (20, 21, 22, 40):
+        # Two weights that differ: a word of indices may hold more taps than halves do.
+        book = Codebook((1.0,), table=(-value, value))
+        layer = layers.conv(f"v{value}", (2, 1, 40), 2, (1, 1), x=affine(0), w=book, y=INT32, seed=3)
+        w = layer.graph.tensors["w"]
+        assert w.data is not None
+        w.data[0], w.data[1] = 0, 1
+        ends = np.full((1, 2, 1, 40), -128, np.int8)
+        found.append(Layer(layer.graph, [[ends], [-1 - ends]]))
+    check(found, CONV, [""])
+    check(matching(found, f"{CONV}_dsp"), f"{CONV}_dsp", ["_dual"], host=False)
+
+
+@pytest.mark.parametrize("w", [BINARY, TERNARY, levels(2, True)], ids=str)
+def test_is_chosen_without_simd(w: layers.IntegerEncoding) -> None:
+    """On Armv6-M, when code for weights is not wanted; weights then take their bits and a little more."""
+    layer = layers.conv("c", (6, 6, 32), 16, (3, 3), x=affine(-128), w=w, y=affine(0))
+    (step,) = lowering.lower(layer.graph, isa=("c99",), code_bytes=0).steps
+    assert step.kernel.name == CONV
+    bits = {BINARY: 1, TERNARY: 1.78, levels(2, True): 2}[w]
+    assert step.plan.constants[0].data.nbytes <= 16 * 288 * bits / 8 * 1.2
+    dense = layers.dense("d", (256,), 32, x=affine(-128), w=w, y=affine(0))
+    (step,) = lowering.lower(dense.graph, isa=("c99",)).steps
+    assert step.kernel.name == DENSE
+
+
+def test_many_weights_do_not_match() -> None:
+    layer = layers.conv("c", (6, 6, 32), 16, (3, 3), x=affine(-128), w=INT8, y=affine(0))
+    assert not matching([layer], CONV)
+
+
+def test_products() -> None:
+    x = 0x89ABCDEF
+    for factor in range(-130, 131):
+        text = product("x", factor).replace("0U", "0")
+        assert eval(text, {"x": x}) & 0xFFFFFFFF == factor * x & 0xFFFFFFFF, (factor, text)
+        assert "*" not in text
