@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +12,10 @@ from tinygen.ir.encodings import Affine, Binary, Codebook, Encoding, IntegerEnco
 from tinygen.ir.epilogue import Epilogue, Rescale, Threshold
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.integer_mac import largest_integer
 from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D, IntegerSumPool2D
 from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.ops.window import Padding
@@ -221,3 +224,44 @@ def requantize(name: str, shape: Shape, *, x: IntegerEncoding, y: Encoding, seed
     if x == INT32:
         return Layer(layer.graph, [[rng.integers(-999, 999, source.shape).astype(np.int32)] for _ in range(2)])
     return layer
+
+
+def add(
+    name: str, shape: Shape, *, a: IntegerEncoding, b: IntegerEncoding, y: Encoding, shared: bool = False,
+    shifted: bool = False, seed: int = 0,
+) -> Layer:  # fmt: skip
+    """A sum of two inputs; int32 operands take the sum beyond 32 bits now and then.
+
+    Args:
+        shared: one multiplier for all channels.
+        shifted: multipliers of 31 bits, and shifts.
+    """
+    rng = np.random.default_rng([seed, *shape])
+    count = 1 if shared else shape[-1]
+    operands = [Tensor(n, (1, *shape), encoding) for n, encoding in (("x", a), ("z", b))]
+    factors = []
+    for tensor in operands:
+        known = 2**15 if tensor.encoding == INT32 else largest_integer(tensor.encoding)
+        limit = 2**31 - 1 if shifted else max(1, min(2**16, (2**29) // known))
+        factors.append(tuple(int(f) for f in rng.integers(-limit, limit + 1, count)))
+    feeds = [[_wide(tensor, rng) for tensor in operands] for _ in range(2)]
+    arguments: dict[str, Any] = {
+        "name": "layer", "inputs": ("x", "z"), "outputs": ("y",), "first": factors[0], "second": factors[1],
+    }  # fmt: skip
+    if shifted:
+        arguments["shift"] = tuple(int(s) for s in rng.integers(10, 32, count))
+    draft = {t.name: t for t in (*operands, Tensor("y", (1, *shape), INT32))}
+    bare = IntegerAdd(**arguments)
+    sums = bare.evaluate(Graph(name, draft, (bare,), ("x", "z"), ("y",)).node(bare), feeds[0])[0]
+    op = IntegerAdd(**arguments, epilogue=random_epilogue(y, sums, rng))
+    graph = Graph(name, {**draft, "y": Tensor("y", (1, *shape), y)}, (op,), ("x", "z"), ("y",))
+    graph.validate()
+    return Layer(graph, feeds)
+
+
+def _wide(tensor: Tensor, rng: np.random.Generator) -> np.ndarray:
+    """Codes; of int32 mostly small ones, and some extreme."""
+    codes = random_codes(tensor.encoding, tensor.shape, rng)
+    if tensor.encoding != INT32:
+        return codes
+    return np.where(rng.random(codes.shape) < 0.9, codes >> 17, codes).astype(np.int32)

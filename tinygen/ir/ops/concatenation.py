@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.errors import ModelError
-from tinygen.ir.encodings import Affine
+from tinygen.ir.encodings import WORD_BITS, Affine, Binary, Float32, Plain
 from tinygen.ir.ops.base import Node, Op, Stripe
 from tinygen.ir.tensor import Shape
 
@@ -19,6 +19,7 @@ class Concatenation(Op):
     """Inputs: any number of tensors of one encoding, equal but for `axis`."""
 
     KIND: ClassVar[str] = "concatenation"
+    TAKES_BITS: ClassVar[bool] = True
 
     axis: int
 
@@ -45,6 +46,16 @@ class Concatenation(Op):
                     output.encoding.zero_point,
                 )
                 node.require(same, f"input {index} has another scale or zero point than the output")
+            elif not isinstance(tensor.encoding, Affine | Float32 | Plain):
+                node.require(tensor.encoding == output.encoding, f"input {index} has another encoding than the output")
+        if isinstance(output.encoding, Binary):
+            self._check_packed(node)
+
+    def _check_packed(self, node: Node) -> None:
+        """Packed channels lie side by side only where each part fills its words."""
+        last = self.axis == len(node.output.shape) - 1
+        whole = all(node.input(index).shape[-1] % WORD_BITS == 0 for index in range(len(node.inputs)))
+        node.require(not last or whole, f"packed channels are joined only in multiples of {WORD_BITS}")
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         return [np.concatenate(values, axis=self.axis)]
@@ -55,6 +66,7 @@ class Pack(Concatenation):
     """The same along a new axis."""
 
     KIND: ClassVar[str] = "pack"
+    TAKES_BITS: ClassVar[bool] = False
 
     def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
         return None

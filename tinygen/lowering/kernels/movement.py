@@ -12,6 +12,7 @@ from tinygen.ir.ops.concatenation import Concatenation, Pack
 from tinygen.ir.ops.movement import Movement, Split, StridedSlice, Transpose, Unpack, View, dense_strides
 from tinygen.ir.ops.pad import MirrorPad, Pad
 from tinygen.lowering.ctypes import float_literal
+from tinygen.lowering.kernels.support.codes import pixel_elements
 from tinygen.lowering.kernels.support.nest import make_nest
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
@@ -53,7 +54,9 @@ for _op in (StridedSlice, Transpose, Split, Unpack):
 def _concatenation(node: Node) -> KernelPlan:
     op = node.op
     assert isinstance(op, Concatenation)
-    shapes = [node.input(i).shape for i in range(len(node.inputs))]
+    parts = [node.input(i) for i in range(len(node.inputs))]
+    # In elements of the C array: of bits, words.
+    shapes = [(*part.shape[:-1], pixel_elements(part)) if part.shape else () for part in parts]
     return KernelPlan(
         template="concatenation/concatenation.c.j2",
         stem=f"{op.KIND}_{node.output.dtype.name}",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.encodings import WORD_BITS, Affine, Binary, IntegerEncoding, Levels, PowerOfTwo, Ternary
+from tinygen.ir.encodings import WORD_BITS, Affine, Binary, Codebook, IntegerEncoding, Levels, PowerOfTwo, Ternary
 from tinygen.ir.epilogue import Epilogue, Rescale, Threshold
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
@@ -20,8 +20,12 @@ _NEVER = 2**31 - 1
 """Stands for thresholds of 2**31: accumulators do not reach this one either."""
 
 
-def activation_context(tensor: Tensor) -> dict[str, Any] | None:
-    """How templates turn one code of `tensor` into its integer; None for encodings no kernel reads."""
+def activation_context(tensor: Tensor, table: str = "shared") -> dict[str, Any] | None:
+    """How templates turn one code of `tensor` into its integer; None for encodings no kernel reads.
+
+    Args:
+        table: the name in C of a codebook's values.
+    """
     encoding = tensor.encoding
     match encoding:
         case Binary():
@@ -34,6 +38,8 @@ def activation_context(tensor: Tensor) -> dict[str, Any] | None:
             return {"kind": "plain", "offset": 0}
         case Affine():
             return {"kind": "plain", "offset": encoding.zero_point[0]}
+        case Codebook():
+            return {"kind": "table", "offset": 0, "table": table, "integers": list(encoding.table)}
         case _:
             return None
 

@@ -1,0 +1,119 @@
+"""Sums of integer codes, codebooks as activations and joined bits, in C, against the operators' meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from tests.support import integer_layers as layers
+from tests.support.differential import compare_code
+from tests.support.integer_layers import (
+    ACTIVATIONS,
+    BINARY,
+    INT8,
+    INT32,
+    OUTPUTS,
+    Layer,
+    codebook,
+    levels,
+    random_codes,
+)
+from tinygen.errors import UnsupportedError
+from tinygen.ir.encodings import Affine, IntegerEncoding
+from tinygen.ir.graph import Graph
+from tinygen.ir.interpreter import evaluate
+from tinygen.ir.ops.concatenation import Concatenation
+from tinygen.ir.ops.integer_add import IntegerAdd
+from tinygen.ir.tensor import Tensor
+
+INT16 = Affine("int16", (1.0,), (0,))
+UINT8 = Affine("uint8", (1.0,), (128,))
+CODEBOOKS = (codebook(16), codebook(5, seed=1), codebook(200, seed=2))
+
+
+def _compare(found: Sequence[Layer], label: str) -> None:
+    graphs, feeds = [layer.graph for layer in found], [layer.feeds for layer in found]
+    for graph in graphs:
+        graph.validate()
+    expected = [[evaluate(graph, x) for x in feed] for graph, feed in zip(graphs, feeds, strict=True)]
+    compare_code(graphs, feeds, expected, [label] * len(graphs), on_board=True)
+
+
+def test_sums() -> None:
+    """Every encoding beside others; 16 and 32 bits too, which may leave 32 bits."""
+    kinds: tuple[IntegerEncoding, ...] = (*ACTIVATIONS[::2], INT16, UINT8, INT32, codebook(16))
+    found = [
+        layers.add(
+            f"m{i}", ((3, 2, 5), (2, 2, 32), (1, 3, 35), (9,))[i % 4], a=a, b=kinds[(3 * i + 1) % len(kinds)],
+            y=OUTPUTS[i % len(OUTPUTS)], shared=i % 3 == 0, shifted=i % 4 == 1, seed=i,
+        )
+        for i, a in enumerate(kinds)
+    ]  # fmt: skip
+    found += [
+        layers.add(f"w{s}", (2, 3, 5), a=INT32, b=INT32, y=y, shifted=True, seed=s) for s, y in enumerate((INT8, INT32))
+    ]
+    _compare(found, "INTEGER_ADD")
+
+
+def test_codebooks_as_activations() -> None:
+    x, y = CODEBOOKS, levels(4)
+    found = [
+        layers.conv("c0", (5, 4, 6), 5, (3, 2), x=x[0], w=INT8, y=y, same=True),
+        layers.conv("c1", (5, 4, 6), 4, (2, 3), x=x[1], w=codebook(16), y=BINARY, groups=2, stride=(2, 1)),
+        layers.dense("d0", (2, 3, 5), 7, x=x[2], w=levels(3, True), y=y),
+        layers.dense("d1", (33,), 7, x=x[0], w=BINARY, y=INT8),
+        layers.max_pool("p0", (5, 6, 3), (2, 3), (2, 2), x=x[1], same=True),
+        layers.sum_pool("p1", (5, 6, 3), (2, 3), (2, 2), x=x[0], y=y, same=True),
+        layers.requantize("r0", (2, 3, 5), x=x[2], y=INT8),
+    ]
+    _compare(found, "codebooks as activations")
+
+
+def _joined(name: str, encoding: IntegerEncoding, channels: Sequence[int], axis: int) -> Layer:
+    rng = np.random.default_rng([*channels, axis])
+    shapes = [(1, 2, 3, c) for c in channels]
+    inputs = [Tensor(f"x{i}", shape, encoding) for i, shape in enumerate(shapes)]
+    whole = list(shapes[0])
+    whole[axis] = sum(shape[axis] for shape in shapes)
+    op = Concatenation(name="layer", inputs=tuple(t.name for t in inputs), outputs=("y",), axis=axis)
+    tensors = {t.name: t for t in (*inputs, Tensor("y", tuple(whole), encoding))}
+    graph = Graph(name, tensors, (op,), op.inputs, ("y",))
+    return Layer(graph, [[random_codes(encoding, t.shape, rng) for t in inputs] for _ in range(2)])
+
+
+def test_joined_codes() -> None:
+    found = [
+        _joined("b0", BINARY, (32, 64), 3), _joined("b1", BINARY, (5, 5, 5), 1), _joined("b2", BINARY, (35, 35), 2),
+        _joined("u", levels(3), (5, 7), 3), _joined("c", codebook(16), (5, 7), 3),
+    ]  # fmt: skip
+    _compare(found, "CONCATENATION of codes")
+
+
+def test_bits_that_do_not_fill_words_are_not_joined() -> None:
+    with pytest.raises(UnsupportedError, match="multiples of 32"):
+        _joined("m", BINARY, (32, 5), 3).graph.validate()
+
+
+def test_other_encodings_are_not_joined() -> None:
+    layer = _joined("m", levels(3), (5, 7), 3)
+    tensors = {**layer.graph.tensors, "x1": Tensor("x1", (1, 2, 3, 7), levels(4))}
+    with pytest.raises(UnsupportedError, match="input 1 has another encoding"):
+        Graph("m", tensors, layer.graph.ops, layer.graph.inputs, ("y",)).validate()
+
+
+@pytest.mark.parametrize(
+    ("first", "shape", "message"),
+    [
+        ((1, 2), (1, 3), "2 multipliers for 3 channels"),
+        ((2**31,), (1, 3), "beyond 32 bits"),
+        ((2**24,), (1, 3), "sums may not fit 32 bits"),
+        ((1,), (1, 4), "operands must have one shape"),
+    ],
+)
+def test_sums_that_cannot_be_formed(first: tuple[int, ...], shape: tuple[int, ...], message: str) -> None:
+    op = IntegerAdd(name="sum", inputs=("a", "b"), outputs=("y",), first=first, second=(1,))
+    tensors = {"a": Tensor("a", (1, 3), INT8), "b": Tensor("b", shape, INT8), "y": Tensor("y", (1, 3), INT32)}
+    with pytest.raises(UnsupportedError, match=message):
+        Graph("m", tensors, (op,), ("a", "b"), ("y",)).validate()

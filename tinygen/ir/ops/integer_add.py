@@ -1,0 +1,72 @@
+"""Sums of two tensors of integer codes at a common scale, through an epilogue: residual connections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinygen.ir.epilogue import Epilogue
+from tinygen.ir.ops import integer_mac
+from tinygen.ir.ops.base import Node, Op, Stripe
+from tinygen.ir.tensor import Shape, Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerAdd(Op):
+    """Inputs: codes a and b [..., C] of one shape, each of any integer encoding with one scale.
+
+    sum = (first * integers(a) + second * integers(b) + half) >> shift in exact integers, half being 2**(shift - 1), or
+    0 where nothing is shifted; output: its epilogue. Where codes are int32, or a shift is given, sums that leave 32
+    bits are held within +-LARGEST. Others cannot leave them, `check` sees to it.
+
+    Attributes:
+        first, second: int32 multipliers, one for all channels or one per channel; negative ones subtract.
+        shift: 0 to 31, one for all channels or one per channel.
+    """
+
+    KIND: ClassVar[str] = "integer_add"
+    TAKES_BITS: ClassVar[bool] = True
+
+    first: tuple[int, ...]
+    second: tuple[int, ...]
+    shift: tuple[int, ...] = (0,)
+    epilogue: Epilogue | None = None
+
+    def infer_shapes(self, node: Node) -> list[Shape]:
+        return [node.input(0).shape]
+
+    def check(self, node: Node) -> None:
+        a, b = node.input(0), node.input(1)
+        node.require(a.shape == b.shape, "operands must have one shape")
+        for tensor, factors in ((a, self.first), (b, self.second)):
+            integer_mac.check_activations(node, tensor)
+            node.require(len(factors) in (1, a.shape[-1]), f"{len(factors)} multipliers for {a.shape[-1]} channels")
+            node.require(all(abs(factor) < 2**31 for factor in factors), "a multiplier beyond 32 bits")
+        node.require(len(self.shift) in (1, a.shape[-1]), f"{len(self.shift)} shifts for {a.shape[-1]} channels")
+        node.require(all(0 <= shift <= 31 for shift in self.shift), "a shift beyond 31")
+        integer_mac.check_epilogue(node, self.epilogue, a.shape[-1])
+        if not self.saturates(node):
+            largest = _largest(a, self.first) + _largest(b, self.second)
+            node.require(largest <= integer_mac.LARGEST, "sums may not fit 32 bits")
+
+    def saturates(self, node: Node) -> bool:
+        """Whether the sum may go beyond 32 bits, as far as encodings tell, or has more before it is shifted."""
+        return any(self.shift) or np.int32 in (node.input(0).dtype, node.input(1).dtype)
+
+    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        a, b = (node.input(i).integer.integers(values[i]) for i in (0, 1))
+        shift = np.array(self.shift, np.int64)
+        # Two products of at most 2**31 (2**31 - 1), and 2**30: 64 bits hold them.
+        total = a * np.array(self.first, np.int64) + b * np.array(self.second, np.int64) + ((1 << shift) >> 1)
+        held = np.clip(total >> shift, -integer_mac.LARGEST, integer_mac.LARGEST)
+        return [integer_mac.finish(node, self.epilogue, held)]
+
+    def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
+        return Stripe(self, ((first, end), (first, end))) if len(node.input(0).shape) == 4 else None
+
+
+def _largest(tensor: Tensor, factors: Sequence[int]) -> int:
+    return integer_mac.largest_integer(tensor.encoding) * max(abs(factor) for factor in factors)
