@@ -9,7 +9,7 @@ import numpy as np
 from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
-from tinygen.bench.case import Case, samples_of
+from tinygen.bench.case import Case
 from tinygen.frontends.load import load_model
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering.lower import lower
@@ -32,7 +32,7 @@ def measure_bare(case: Case, kernels: str, toolchain: str, board: Board) -> dict
     graph = load_model(case.model)
     program = lower(simplify(graph), family=kernels, isa=board.isa)
     bare = BareModels([program], board, find_toolchain(toolchain, board))
-    samples = samples_of(graph)
+    samples = case.samples(graph)
     row: dict[str, Any] = {}
     for sample in samples:
         run = bare.run(0, sample)

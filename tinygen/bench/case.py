@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +14,25 @@ from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.encodings import Affine, Float32, Levels, Plain
 from tinygen.ir.graph import Graph
 from tinygen.ir.tensor import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What is known of a network that was trained for a benchmark.
+
+    Attributes:
+        figures: of its accuracy, for the row (see `tinygen.bench.lowbit_networks`).
+        inputs: to measure with in the place of random ones, each the codes of all the model's inputs.
+        labels: their classes.
+    """
+
+    figures: dict[str, Any]
+    inputs: Sequence[list[np.ndarray]]
+    labels: Sequence[int]
+
+    def right(self, outputs: Sequence[list[np.ndarray]]) -> int:
+        """Of how many inputs the largest code of the first output is that of the class; the first of equal ones."""
+        return sum(int(o[0].argmax()) == label for o, label in zip(outputs, self.labels, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +46,7 @@ class Case:
         encoding: "int8", "int16x8", "float32".
         macs: multiply-accumulates of one inference, padded taps included.
         runs: built and run; else its C is only written, and that is timed.
+        trained: for networks whose accuracy belongs to the figures.
     """
 
     suite: str
@@ -34,6 +56,11 @@ class Case:
     encoding: str
     macs: int
     runs: bool = True
+    trained: Trained | None = None
+
+    def samples(self, graph: Graph) -> Sequence[list[np.ndarray]]:
+        """Inputs to measure with, `graph` being the model's."""
+        return self.trained.inputs if self.trained else samples_of(graph)
 
 
 @dataclass(frozen=True)
@@ -65,11 +92,12 @@ def _ends(graph: Graph) -> str:
     return f"{text(graph.inputs)} -> {text(graph.outputs)}"
 
 
-def encoding_of(graph: Graph) -> str:
-    """How the model computes: the encodings of its first layer with weights, else of its first input."""
-    for node in graph.nodes():
-        if node.op.macs(node) and len(node.inputs) > 1 and node.inputs[0] is not None and node.inputs[1] is not None:
-            return _pair(node.inputs[0], node.inputs[1])
+def encoding_of(graph: Graph, layer: int = 0) -> str:
+    """How the model computes: the encodings of its first (or another) layer with weights, else of its first input."""
+    pairs = [node.inputs[:2] for node in graph.nodes() if node.op.macs(node) and len(node.inputs) > 1]
+    known = [(x, weights) for x, weights in pairs if x is not None and weights is not None]
+    if layer < len(known):
+        return _pair(*known[layer])
     return graph.tensors[graph.inputs[0]].dtype.name if graph.inputs else ""
 
 

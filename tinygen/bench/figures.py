@@ -17,6 +17,11 @@ def ratio_text(ratio: float | None) -> str:
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}"
 
 
+def spread_text(row: dict[str, Any], key: str) -> str:
+    """`97.83 ± 0.15`: a mean over seeds and its standard deviation."""
+    return f"{row[key]:.2f} ± {row[f'{key}_spread']:.2f}"
+
+
 def rounds_otherwise(row: dict[str, Any]) -> bool:
     """Whether a row's codes are not the semantics', as a vendor's library may have it. Floats have no codes."""
     return not row["error"] and bool(row["max_abs_diff"]) and row["encoding"] != "float32"

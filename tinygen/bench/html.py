@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from tinygen.bench.figures import rate, ratio_text, rounds_otherwise
+from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
 from tinygen.paths import resource
 
 _COLOURS = ("#4c8dd6", "#e0884a", "#5fae72", "#b06fc0", "#d65f6e", "#8a9a3c", "#4fb3b3", "#a0785a")
@@ -31,6 +31,7 @@ def render_bench(report: dict[str, Any]) -> str:
     environment.filters["number"] = lambda value: "" if value is None else f"{value:,}"
     environment.filters["multiple"] = ratio_text
     environment.globals["rate"] = rate
+    environment.globals["spread"] = spread_text
     good = [row for row in report["rows"] if row["instructions"] is not None]
     return environment.get_template("bench.html.j2").render(
         r=report,
@@ -43,6 +44,7 @@ def render_bench(report: dict[str, Any]) -> str:
             for group in _by_case(good) if len(group[0]["layers"]) > 1
         ],
         good=good,
+        trained=[row for row in report["rows"] if "accuracy" in row],
         timed=[row for row in report["rows"] if "seconds" in row],
         failed=[row for row in report["rows"] if row["error"]],
         different=[row for row in good if rounds_otherwise(row)],

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.bench.bare import measure_bare
-from tinygen.bench.case import Case, samples_of
+from tinygen.bench.case import Case
 from tinygen.bench.generation import measure_generation
 from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_model
@@ -51,8 +51,9 @@ class Job:
 def measure(job: Job) -> Row:
     """The row of a job; when something is wrong with it, its figures are None and `error` says what.
 
-    Instructions, cycles and layers are those of the last sample (a random walk). `max_abs_diff` is how far outputs are
-    from the integer semantics: 0, but for a vendor's library that rounds in its own, documented way.
+    Instructions, cycles and layers are those of the last sample: a random walk, of a trained network a test input.
+    `max_abs_diff` is how far outputs are from the integer semantics: 0, but for a vendor's library that rounds in its
+    own, documented way.
     """
     row = empty_row(job)
     try:
@@ -78,6 +79,7 @@ def empty_row(job: Job) -> Row:
         "instructions": None, "cycles_predicted": None, "macs": case.macs, "flash_bytes": None, "ram_bytes": None,
         "flash_without_weights_bytes": None, "flash_model_code_bytes": None, "arena_bytes": None,
         "stack_used_bytes": None, "samples": 0, "max_abs_diff": None, "error": None, "layers": [],
+        **(case.trained.figures if case.trained else {}),
     }  # fmt: skip
 
 
@@ -85,12 +87,14 @@ def _measure(job: Job, row: Row, folder: Path) -> Row:
     options = BuildOptions(board=job.board, toolchain=job.toolchain, kernels=job.kernels, cmsis_nn=job.cmsis_nn)
     manifest = build(job.case.model, folder, options, profile=False).manifest
     graph = load_model(job.case.model)
-    samples = samples_of(graph)
+    samples = job.case.samples(graph)
+    outputs = []
     library = library_semantics(graph, manifest)
     row = row | _sizes(manifest) | {"samples": len(samples), "max_abs_diff": 0}
     with open_device(folder, engine="unicorn", count=True) as device:
         for sample in samples:
             measured = device.measure(sample)
+            outputs.append(measured.outputs)
             law = evaluate(graph, sample)
             row["max_abs_diff"] = max(row["max_abs_diff"], _largest_difference(law, measured.outputs))
             problem = _wrong(library.infer(sample) if library else law, measured)
@@ -99,7 +103,8 @@ def _measure(job: Job, row: Row, folder: Path) -> Row:
         stack = device.stack_used
     assert measured.profile is not None
     predicted = time_and_energy(measured.profile.cycles, load_board(job.board))
-    return row | _work(manifest, measured.profile) | {"stack_used_bytes": stack} | predicted
+    board = {"board_right": job.case.trained.right(outputs)} if job.case.trained else {}
+    return row | _work(manifest, measured.profile) | {"stack_used_bytes": stack} | predicted | board
 
 
 def _sizes(manifest: dict[str, Any]) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,17 +17,26 @@ class SuiteOptions:
 
     Attributes:
         models: folders with model files, for suites of whole models.
+        only: patterns of case names, for suites whose cases take long to make; empty for all.
+        progress: called with (what, done, of) by such suites.
     """
 
     models: Sequence[Path] = ()
+    only: Sequence[str] = ()
+    progress: Callable[[str, int, int], None] | None = None
+
+    def wanted(self, name: str) -> bool:
+        """Whether a case of this name will be measured."""
+        return not self.only or any(fnmatch.fnmatch(name, pattern) for pattern in self.only)
 
 
 @dataclass(frozen=True)
 class SuiteCases:
-    """The cases of a suite, and the models it found and leaves out."""
+    """The cases of a suite, the models it found and leaves out, and cases it did not make as nobody wanted them."""
 
     cases: Sequence[Case]
     skipped: Sequence[Skipped] = field(default=())
+    unwanted: Sequence[str] = field(default=())
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,7 @@ def all_suites() -> tuple[Suite, ...]:
     import tinygen.bench.generation
     import tinygen.bench.int8_kernels
     import tinygen.bench.lowbit
+    import tinygen.bench.lowbit_networks
     import tinygen.bench.models  # noqa: F401  (each registers its suite)
 
     return tuple(_SUITES.values())

