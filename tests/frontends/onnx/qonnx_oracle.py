@@ -1,4 +1,4 @@
-"""QONNX models in floats: ONNX's reference in NumPy and double precision, with QONNX's quantizers as defined there.
+"""QONNX models in floats: ONNX's own reference in NumPy and double precision, with QONNX's quantizers added.
 
 Definitions: QONNX's operator documents, IntQuant version 1, BipolarQuant version 1, Trunc versions 1 and 2.
 """

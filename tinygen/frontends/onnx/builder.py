@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,17 @@ import numpy as np
 from tinygen.errors import ModelError, UnsupportedError
 from tinygen.frontends.onnx.values import CHANNELS_LAST, Coded, ConstantCodes, GraphInput, View, identity
 from tinygen.ir.encodings import Affine, Encoding
+from tinygen.ir.epilogue import Epilogue
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
-from tinygen.ir.ops.movement import Transpose
+from tinygen.ir.ops.concatenation import Concatenation
+from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D
+from tinygen.ir.ops.movement import StridedSlice, Transpose
+from tinygen.ir.ops.pool_2d import MaxPool2D
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.tensor import Shape, Tensor
+
+_KEEPS_CODES = (Reshape, Transpose, StridedSlice, MaxPool2D, IntegerMaxPool2D, Concatenation)
 
 
 class Builder:
@@ -29,6 +34,7 @@ class Builder:
         self.tensors: dict[str, Tensor] = {}
         self.ops: list[Op] = []
         self.inputs: dict[str, Tensor] = {}
+        self._ranges: dict[str, tuple[int, int]] = {}
         self.wanted = "value"
 
     def _name(self, wanted: str) -> str:
@@ -56,7 +62,26 @@ class Builder:
         tensor = self._add(Tensor(output, shape, encoding))
         Node(op, tuple(inputs), (tensor,)).check()
         self.ops.append(op)
+        self._note_range(kind, inputs, tensor, attributes.get("epilogue"))
         return tensor
+
+    def _note_range(
+        self, kind: type[Op], inputs: Sequence[Tensor | None], output: Tensor, epilogue: Epilogue | None
+    ) -> None:
+        if epilogue is not None:
+            self._ranges[output.name] = epilogue.code_range
+        elif kind in _KEEPS_CODES:
+            ranges = [self.code_range(tensor) for tensor in inputs if tensor is not None]
+            self._ranges[output.name] = min(low for low, _ in ranges), max(high for _, high in ranges)
+
+    def code_range(self, tensor: Tensor) -> tuple[int, int]:
+        """Least and largest code that a tensor has: a quantizer may give fewer than its encoding could hold."""
+        return self._ranges.get(tensor.name, tensor.integer.code_range)
+
+    def integer_range(self, tensor: Tensor) -> tuple[int, int]:
+        """Least and largest integer that they stand for."""
+        integers = tensor.integer.integers(np.array(self.code_range(tensor)))
+        return int(integers.min()), int(integers.max())
 
     def constant(self, name: str, codes: np.ndarray, encoding: Encoding) -> Tensor:
         """A constant tensor."""
@@ -128,13 +153,6 @@ def from_channels_last(tensor: Tensor) -> Coded:
     return Coded(tensor, View.of(tensor.shape, CHANNELS_LAST))
 
 
-def same_encoding(a: Tensor, b: Tensor) -> bool:
-    return a.encoding == b.encoding
-
-
 def int8_affine(encoding: Encoding) -> bool:
     """Whether TFLite's operators take it: one scale, int8."""
     return isinstance(encoding, Affine) and not encoding.per_channel and encoding.storage == "int8"
-
-
-__all__ = ["Builder", "from_channels_last", "int8_affine", "ordered", "replace", "same_encoding"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygen.frontends.folding import Chain
 from tinygen.frontends.onnx.registry import Operator, converts
-from tinygen.frontends.onnx.sources.elementwise import BinarySource, UnarySource, as_int8, integer_range
+from tinygen.frontends.onnx.sources.elementwise import BinarySource, UnarySource, as_int8
 from tinygen.frontends.onnx.steps import pending_of, per_channel, stepped
 from tinygen.frontends.onnx.values import Coded, Constant, Pending, Value, View
 from tinygen.ir.encodings import Affine
@@ -126,7 +126,7 @@ def _exact_sum(operator: Operator, a: Tensor, b: Tensor) -> Tensor | None:
     """The sum without any rounding: of one scale, and within 8 bits; None where it is not."""
     if a.integer.scale != b.integer.scale:
         return None
-    (low_a, high_a), (low_b, high_b) = integer_range(a), integer_range(b)
+    (low_a, high_a), (low_b, high_b) = operator.builder.integer_range(a), operator.builder.integer_range(b)
     low, high = (low_a + low_b, high_a + high_b) if operator.kind == "Add" else (low_a - high_b, high_a - low_b)
     zero = -128 - low if high > 127 else 0
     if not -128 <= low + zero <= high + zero <= 127:

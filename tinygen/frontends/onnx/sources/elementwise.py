@@ -28,16 +28,9 @@ from tinygen.ir.tensor import Tensor
 INT32 = "int32"
 
 
-def integer_range(tensor: Tensor) -> tuple[int, int]:
-    """Least and largest integer that a code of an activation stands for."""
-    encoding = tensor.integer
-    integers = encoding.integers(np.array(encoding.code_range))
-    return int(integers.min()), int(integers.max())
-
-
-def code_reach(tensor: Tensor, channels: int, times: int = 1) -> Reach:
+def code_reach(builder: Builder, tensor: Tensor, channels: int, times: int = 1) -> Reach:
     """Of the integers of a tensor, or of sums of so many."""
-    low, high = integer_range(tensor)
+    low, high = builder.integer_range(tensor)
     return Reach(np.full(channels, low * times), np.full(channels, high * times))
 
 
@@ -89,7 +82,7 @@ class CodesSource:
         return self.x.shape[-1]
 
     def reach(self) -> Reach:
-        return code_reach(self.x, self.channels)
+        return code_reach(self.builder, self.x, self.channels)
 
     def chain(self) -> Chain:
         return start_of(self.x, self.channels)
@@ -107,7 +100,7 @@ class CodesSource:
                 return self.builder.emit(Clamp, [self.x], target.encoding, activation=activation)
         folded = fold(chain, target.quantizer, self.reach())
         encoding = target.counted_from(folded.base)
-        if encoding == self.x.encoding and _changes_nothing(self.x, folded.epilogue):
+        if encoding == self.x.encoding and _changes_nothing(self.builder, self.x, folded.epilogue):
             return self.x
         return self.builder.emit(Requantize, [self.x], encoding, epilogue=folded.epilogue)
 
@@ -117,8 +110,8 @@ class CodesSource:
         return self.builder.emit(Requantize, [self.x], Affine(INT32, (scale,), (0,)), epilogue=epilogue)
 
 
-def _changes_nothing(x: Tensor, epilogue: Any) -> bool:
-    low, high = x.integer.code_range
+def _changes_nothing(builder: Builder, x: Tensor, epilogue: Any) -> bool:
+    low, high = builder.code_range(x)
     codes = np.arange(low, high + 1)
     integers = x.integer.integers(codes)
     rows = np.repeat(integers[:, None], x.shape[-1], axis=1)
@@ -133,7 +126,7 @@ def as_int8(builder: Builder, tensor: Tensor, what: str) -> Tensor:
     """
     if int8_affine(tensor.encoding):
         return tensor
-    low, high = integer_range(tensor)
+    low, high = builder.integer_range(tensor)
     zero = -128 - low if high > 127 else 0
     if not -128 <= low + zero <= high + zero <= 127:
         raise UnsupportedError(f"{what} takes 8 bits, not {tensor.encoding}")

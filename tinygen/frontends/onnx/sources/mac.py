@@ -16,7 +16,7 @@ from tinygen.errors import UnsupportedError
 from tinygen.frontends.folding import Chain, Reach, fold, fold_real
 from tinygen.frontends.onnx.builder import Builder
 from tinygen.frontends.onnx.sources.activations import activation_of
-from tinygen.frontends.onnx.sources.elementwise import INT32, integer_range
+from tinygen.frontends.onnx.sources.elementwise import INT32
 from tinygen.frontends.onnx.targets import Target
 from tinygen.frontends.onnx.values import ConstantCodes
 from tinygen.frontends.onnx.windows import Window
@@ -72,7 +72,7 @@ class MacSource:
         return self._integer(epilogue, Affine(INT32, (scale,), (0,)))
 
     def reach(self) -> Reach:
-        low, high = integer_range(self.x)
+        low, high = self.builder.integer_range(self.x)
         if self.window is not None and self.window.is_padded:
             low, high = min(low, 0), max(high, 0)
         return Reach.of_weights(self.weights.encoding.integers(self.weights.codes), low, high)

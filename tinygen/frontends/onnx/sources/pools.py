@@ -64,7 +64,7 @@ class AverageSource:
 
     def reach(self) -> Reach:
         """Of the sum of a window; over the border it is that of fewer elements."""
-        whole = code_reach(self.x, self.channels, math.prod(self.window.kernel))
+        whole = code_reach(self.builder, self.x, self.channels, math.prod(self.window.kernel))
         return Reach(np.minimum(whole.low, 0), np.maximum(whole.high, 0)) if self.window.is_padded else whole
 
     def quantized(self, chain: Chain, target: Target) -> Tensor:
