@@ -22,9 +22,8 @@ def fold_node(onnx: Any, node: Any, operator: Operator, opset: int) -> list[Valu
         return [Constant(_constant(onnx, operator))]
     if operator.kind == "Shape" and operator.has(0):
         return [_shape(operator)]
-    if operator.kind in _QUANTIZING or not operator.inputs:
-        return None
-    if not all(value is None or isinstance(value, Constant) for value in operator.inputs):
+    known = [value for value in operator.inputs if value is not None]
+    if operator.kind in _QUANTIZING or not known or not all(isinstance(value, Constant) for value in known):
         return None
     arrays = {
         name: value.array
