@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.ir.encodings import Binary
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.window import Axis
@@ -163,7 +164,8 @@ def _bytes(terms: int, loads: int, form: Form) -> int:
 def _plans(node: Node, form: Form) -> Sequence[KernelPlan]:
     op = node.op
     assert isinstance(op, IntegerConv2D)
-    layer = integer_layer(node, op.epilogue) if op.groups(node) == 1 else None
+    bits = isinstance(node.input(0).encoding, Binary)  # they are not widened here
+    layer = integer_layer(node, op.epilogue) if op.groups(node) == 1 and not bits else None
     if layer is None:
         return ()
     stream = _stream(layer, *_range(node.input(0)), form)
