@@ -174,7 +174,7 @@ def test_load_by_suffix(tmp_path: Path) -> None:
     path.write_bytes(conv_net("int8", 0, True))
     assert load_model(path).name == "key_word"
     assert load_model(path, "kws").name == "kws"
-    with pytest.raises(UnsupportedError, match=r"\.tflite and \.onnx"):
+    with pytest.raises(UnsupportedError, match=r"\.tflite, \.onnx"):
         load_model(path.rename(tmp_path / "net.h5"))
 
 
@@ -213,13 +213,13 @@ def run_mutations(models: list[bytes], count: int) -> Counter[str]:
 
 def test_mutations() -> None:
     """Damaged bytes: an error of ours or a model, never a traceback."""
-    results = run_mutations([conv_net("int8", 0, True), mixed_net()], 150)
+    results = run_mutations([conv_net("int8", 0, True), mixed_net()], 60)
     print(dict(results))
-    assert results["error"] > 30
+    assert results["error"] > 15
 
 
 @pytest.mark.long
 def test_many_mutations() -> None:
-    results = run_mutations([conv_net("int8", 0, True), conv_net("uint8", 128, False), mixed_net()], 3000)
+    results = run_mutations([conv_net("int8", 0, True), conv_net("uint8", 128, False), mixed_net()], 1000)
     print(dict(results))
-    assert results["error"] > 500
+    assert results["error"] > 200
