@@ -254,15 +254,17 @@ def test_layer(name: str) -> None:
 
 
 def test_layers_in_c(tmp_path: Path) -> None:
-    """All of them in one program, bit for bit."""
+    """Those with an epilogue of their own in one program, bit for bit; TFLite's operators have their own tests."""
     programs, samples, expected = [], [], []
-    for index, (_, shape, build) in enumerate(LAYERS.values()):
+    own = [entry for entry in LAYERS.values() if any(kind.startswith(("integer", "requantize")) for kind in entry[0])]
+    assert len(own) >= 8
+    for index, (_, shape, build) in enumerate(own):
         content, feeds = single(build, *shape)
         graph = read_onnx(content, f"layer{index}")
         programs.append(lower(simplify(graph), isa=("c99",)))
         samples.append([[codes_in(graph, feed)] for feed in feeds[:2]])
         expected.append([evaluate(graph, sample)[0] for sample in samples[-1]])
-    for given, codes in zip(run_on_host(programs, samples, tmp_path), expected, strict=True):
+    for given, codes in zip(run_on_host(programs, samples, tmp_path, flags=["-O0"]), expected, strict=True):
         assert all((a[0] == b).all() for a, b in zip(given, codes, strict=True))
 
 
