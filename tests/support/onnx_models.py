@@ -51,6 +51,13 @@ class OnnxNet:
         parameters = self.constant(scale), self.constant(zero, dtype)
         return self.node("DequantizeLinear", self.node("QuantizeLinear", x, *parameters), *parameters)
 
+    def clipped(self, x: str, scale: float, low: int, high: int, dtype: str = "int8") -> str:
+        """QuantizeLinear, Clip of the codes, DequantizeLinear: fewer bits in standard operators."""
+        parameters = self.constant(scale), self.constant(0, dtype)
+        codes = self.node("QuantizeLinear", x, *parameters)
+        codes = self.node("Clip", codes, self.constant(low, dtype), self.constant(high, dtype))
+        return self.node("DequantizeLinear", codes, *parameters)
+
     def weights(self, codes: np.ndarray, scale: Any, axis: int = 0, dtype: str = "int8", zero: Any = 0) -> str:
         """Codes behind a DequantizeLinear."""
         scales = np.asarray(scale, np.float32)

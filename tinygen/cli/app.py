@@ -22,7 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite, .tg or .pt2 file.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite, .onnx, .tg or .pt2 file.")]
 Board = Annotated[str, typer.Option("--board", "-b", metavar="BOARD", help="See `tinygen boards`.")]
 Toolchain = Annotated[str | None, typer.Option(metavar="zig|gcc", help="Compiler; default: what the board prefers.")]
 Kernels = Annotated[

@@ -293,6 +293,21 @@ def test_four_bit_weights(tmp_path: Path) -> None:
     check_c(graph, feeds, tmp_path)
 
 
+@pytest.mark.parametrize(("dtype", "low", "high"), [("int8", -8, 7), ("uint8", 0, 15)])
+def test_codes_clipped_behind_the_quantizer(dtype: str, low: int, high: int, tmp_path: Path) -> None:
+    """4 bits as QuantizeLinear, Clip, DequantizeLinear, of activations and weights; exact, but for float ties."""
+    net = OnnxNet()
+    x = net.quantize(net.input(1, 4, 6, 5), 0.05)
+    weights = net.clipped(net.constant(np.random.default_rng(2).normal(0, 1, (5, 4, 3, 3))), 0.3, -8, 7)
+    x = net.clipped(net.node("Conv", x, weights), 0.43, low, high, dtype)
+    x = net.clipped(net.node("MaxPool", x, kernel_shape=[2, 2]), 0.43, low + 1, high - 1, dtype)
+    content, feeds = net.content(x), images(5, 4, 6, 5)
+    graph, gaps = compare(content, feeds)
+    assert kinds(graph) == ["integer_conv_2d", "max_pool_2d", "requantize"]
+    assert not gaps.any()
+    check_c(graph, feeds, tmp_path)
+
+
 def qlinear_net() -> bytes:
     rng = np.random.default_rng(6)
     net = OnnxNet()

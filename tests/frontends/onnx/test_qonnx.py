@@ -153,6 +153,10 @@ LAYERS: dict[str, tuple[tuple[str, ...], Step]] = {
     "binary and padding": (("requantize", "integer_conv_2d"), lambda n, x: n.quant(n.node(
         "Conv", n.bipolar(x), n.bipolar(n.constant(normal(5, 3, 4, 3, 3))), pads=[1, 1, 1, 1]), 1.3, 4)),
     "binary sum": (("integer_conv_2d",), lambda n, x: n.bipolar(n.node("Add", conv(n, x, 4, 4), n.constant(0.1)))),
+    "quantized bias": (("integer_conv_2d",), lambda n, x: n.node(
+        "Conv", x, n.quant(n.constant(normal(1, 3, 4, 1, 1)), 0.3, 4), n.quant(n.constant(normal(2, 3)), 2**-10, 16))),
+    "flattened before the quantizer": (("requantize", "transpose", "reshape"), lambda n, x: n.quant(
+        n.node("Flatten", n.node("Relu", x)), 0.31, 4, signed=0)),
     "scaled output": (("integer_conv_2d",), lambda n, x: n.node("Mul", conv(n, x, 4, 4), n.constant(0.5))),
     "pad": (("pad", "integer_conv_2d"), lambda n, x: n.quant(conv(
         n, n.node("Pad", x, n.constant([0, 0, 1, 1, 0, 0, 1, 1], "int64")), 4, 4), 0.4, 4)),

@@ -70,7 +70,7 @@ REFUSED: dict[str, Callable[[], bytes]] = {
         "Conv", x, n.weights(np.ones((5, 4, 3, 3)), [1.0, 2.0, 3.0]))),
     "rounding mode 'NEAREST' is not known": lambda: plain(lambda n, x: n.quant(x, 0.1, 4, rounding_mode="NEAREST")),
     "its zero point 0.5 is no integer": lambda: plain(lambda n, x: n.quant(x, 0.1, 4, zero=0.5)),
-    "a bit width of 17": lambda: plain(lambda n, x: n.quant(x, 0.1, 17)),
+    "a bit width of 33": lambda: plain(lambda n, x: n.quant(x, 0.1, 33)),
     "codes -256 to 255 are wider than 8 bits": lambda: plain(lambda n, x: n.quant(x, 0.1, 9)),
     "a quantizer with a single code": lambda: plain(lambda n, x: n.quant(x, 0.1, 1, narrow=1)),
     "accumulators reach": lambda: layer(lambda n, x: n.bipolar(n.node(
@@ -78,6 +78,7 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "cannot be followed by a quantizer to binary": lambda: layer(lambda n, x: n.bipolar(n.node("Sigmoid", x))),
     "differs along more than the channels": lambda: layer(
         lambda n, x: q(n, n.node("Add", x, n.constant(np.ones((1, 4, 6, 1)))))),
+    "a quantizer clamped to 5.0..5.0": lambda: plain(lambda n, x: n.clipped(x, 0.1, 5, 5)),
     # Operators and attributes.
     "operator Erf is not supported": lambda: layer(lambda n, x: n.node("Erf", x)),
     f"operator FloatQuant of domain '{QONNX}' is not supported": lambda: layer(

@@ -190,7 +190,19 @@ class _Reader:
             input_names=tuple(node.input),
             output_names=tuple(node.output),
             attributes={entry.name: self._attribute(entry) for entry in node.attribute},
+            clamp=self._clamp(node),
         )
+
+    def _clamp(self, node: Any) -> tuple[float, float] | None:
+        """Bounds of the Clip that alone reads a node's output."""
+        readers = [other for name in node.output[:1] for other in self.file.node if name in other.input]
+        if len(readers) != 1 or readers[0].op_type != "Clip" or len(readers[0].input) != 3:
+            return None
+        bounds = [self.values.get(name) for name in readers[0].input[1:]]
+        if not all(isinstance(bound, Constant) and bound.array.size == 1 for bound in bounds):
+            return None
+        low, high = (float(bound.array.reshape(-1)[0]) for bound in bounds if isinstance(bound, Constant))
+        return low, high
 
     def _attribute(self, entry: Any) -> Any:
         value = self.onnx.helper.get_attribute_value(entry)

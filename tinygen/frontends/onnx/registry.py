@@ -28,6 +28,7 @@ class Operator:
         inputs: values, None where an optional input is absent.
         input_names, output_names: in the file.
         attributes: decoded, text as str.
+        clamp: bounds of the Clip that alone reads the output, where there is one.
     """
 
     builder: Builder
@@ -38,6 +39,7 @@ class Operator:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     attributes: Mapping[str, Any]
+    clamp: tuple[float, float] | None = None
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """An attribute, or what it is when absent.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -35,6 +35,17 @@ class Target:
             return self.encoding
         zero = self.encoding.zero_point[0] if isinstance(self.encoding, Affine) else 0
         return Affine("int8" if zero - base <= 127 else "int16", self.encoding.scale, (zero - base,))
+
+    def clamped(self, low: float, high: float) -> Target:
+        """With fewer of ONNX's codes, which a Clip behind a QuantizeLinear leaves."""
+        assert isinstance(self.quantizer, Uniform)
+        least, largest = self.quantizer.low, self.quantizer.high
+        lower = max(least, math.ceil(max(low, -(2**31))) - self.raw_shift)
+        upper = min(largest, math.floor(min(high, 2**31)) - self.raw_shift)
+        if lower >= upper:
+            raise UnsupportedError(f"a quantizer clamped to {low}..{high}")
+        narrower = replace(self.quantizer, low=lower, high=upper)
+        return replace(self, quantizer=narrower, whole=self.whole and (lower, upper) == (least, largest))
 
 
 _ROUNDINGS = {
@@ -97,6 +108,11 @@ class IntegerRange:
         if signed:
             return IntegerRange(-(2 ** (bits - 1)) + narrow, 2 ** (bits - 1) - 1, signed)
         return IntegerRange(0, 2**bits - 1 - narrow, signed)
+
+
+def bits_of(codes: IntegerRange) -> int:
+    """How many bits hold all codes."""
+    return (codes.high - codes.low).bit_length()
 
 
 def encoding_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from tinygen.frontends.onnx.sources.elementwise import BinarySource, UnarySource
 from tinygen.frontends.onnx.steps import pending_of, per_channel, stepped
 from tinygen.frontends.onnx.values import Coded, Constant, Pending, Value, View
 from tinygen.ir.encodings import Affine
+from tinygen.ir.epilogue import Rescale
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Add, Arithmetic, Mul, Sub
+from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.ops.softmax import Softmax
 from tinygen.ir.ops.unary import Abs, HardSwish, LeakyRelu, Logistic, Neg, Tanh
 from tinygen.ir.tensor import Tensor
@@ -39,7 +42,24 @@ def clip(operator: Operator) -> Value:
     high = float(operator.attributes.get("max", math.inf))
     low = operator.scalar(1, "minimum") if operator.has(1) else low
     high = operator.scalar(2, "maximum") if operator.has(2) else high
+    value = operator.value(0)
+    if isinstance(value, Coded) and value.raw:
+        return _clipped_codes(operator, value, low, high)
     return stepped(_pending(operator), lambda chain: chain.clip(low, high))
+
+
+def _clipped_codes(operator: Operator, value: Coded, low: float, high: float) -> Coded:
+    """Codes clamped as codes: fewer bits in a wider type. What the quantizer has clamped already stays as it is."""
+    least, largest = operator.builder.code_range(value.tensor)
+    lower = max(math.ceil(max(low, -(2**31))) - value.raw_shift, least)
+    upper = min(math.floor(min(high, 2**31)) - value.raw_shift, largest)
+    operator.damaged(lower > upper, f"no code lies between {low} and {high}")
+    if (lower, upper) == (least, largest):
+        return value
+    epilogue = Rescale((1,), (value.tensor.zero_point,), (0,), lower, upper)
+    return replace(
+        value, tensor=operator.builder.emit(Requantize, [value.tensor], value.tensor.encoding, epilogue=epilogue)
+    )
 
 
 @converts("BatchNormalization")

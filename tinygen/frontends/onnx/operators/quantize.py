@@ -14,6 +14,7 @@ from tinygen.frontends.onnx.targets import (
     Target,
     Truncation,
     bipolar_target,
+    bits_of,
     encoding_of,
     integral,
     linear_target,
@@ -62,7 +63,10 @@ def quantize_linear(operator: Operator) -> Value:
     value = operator.value(0)
     if isinstance(value, Constant):
         return _quantize_constant(operator, value.array)
-    return replace(_quantize(operator, activation_target(operator, 1, 2)), raw=True)
+    target = activation_target(operator, 1, 2)
+    if operator.clamp is not None:
+        target = target.clamped(*operator.clamp)
+    return replace(_quantize(operator, target), raw=True)
 
 
 def _quantize(operator: Operator, target: Target) -> Coded:
@@ -169,7 +173,7 @@ def dequantized_constant(
 @converts("Quant", "IntQuant", domains=QONNX_DOMAINS)
 def quant(operator: Operator) -> Value:
     bits = integral(operator.scalar(3, "bit width"), "bit width")
-    operator.require(1 <= bits <= 16, f"a bit width of {bits}")
+    operator.require(1 <= bits <= 32, f"a bit width of {bits}")
     signed, narrow = bool(operator.attribute("signed", 1)), bool(operator.attribute("narrow", 0))
     codes = IntegerRange.of(bits, signed, narrow)
     rounding = rounding_of(str(operator.attribute("rounding_mode", "ROUND")))
@@ -200,6 +204,9 @@ def _quant_constant(
     integers = _NUMPY_ROUNDING[name](quotient)
     real = ((integers - zero) * scale).astype(np.float32)
     operator.require(zero.size == 1 or not np.any(zero), "a zero point per channel")
+    if bits_of(codes) > 8:
+        # Biases: more than numbers they need not be.
+        return Constant(real)
     offset = integral(float(zero.reshape(-1)[0]), "zero point")
     scales, axis = _channel_scales(operator, scale, array)
     encoding, shift = encoding_of(codes, scales, offset, axis)

@@ -54,8 +54,6 @@ def _reshaped(operator: Operator, shape: Shape) -> Value:
     if isinstance(value, Constant):
         operator.require(value.codes is None, "it reshapes quantized constants", "Fold constants on export.")
         return Constant(value.array.reshape(shape))
-    if isinstance(value, GraphInput):
-        operator.require(value.view.is_in_order, "it reshapes an input before that is quantized")
     return replace(value, view=value.view.reshaped(shape))
 
 
