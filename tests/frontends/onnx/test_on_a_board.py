@@ -28,6 +28,7 @@ def test_host_and_board(kind: str, tmp_path: Path) -> None:
     model, inputs = tmp_path / "net.onnx", tmp_path / "x.npz"
     model.write_bytes(content)
     np.savez(inputs, x=np.concatenate(samples))
-    result = verify(model, inputs, options=BuildOptions(board="f746zg"))
-    print(result)
-    assert result.passed
+    report = verify(model, inputs, BuildOptions(board="f746zg"))
+    assert report.samples == len(samples)
+    assert [c.as_json()["pair"] for c in report.comparisons] == ["semantics/host", "semantics/f746zg-emulated"]
+    assert report.identical
