@@ -9,14 +9,18 @@ import numpy as np
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.kernels.support import coded_weights
-from tinygen.lowering.kernels.support.coded_weights import BookCode, Code, find_code
+from tinygen.lowering.kernels.support.coded_weights import BookCode, Code, GridCode, find_code
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
-_HEADERS = ("tinygen_math.h", "tinygen_simd.h")
+_NIBBLES = 16
+"""Sums of codes of 4 bits are so many times as large (tg_dot_nibbles)."""
+_MOST_STEP = 15
+"""With a larger step 17 times an activation does not fit 16 bits."""
+_HEADERS = ("tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h")
 
 # Cycles per multiply-accumulate, by the bits of a piece of the codes; of a book. Scale as those of the int8 kernel.
-_PIECE, _BOOK = {4: 1.08, 2: 0.95, 1: 0.9}, 2.0
+_PIECE, _BOOK = {4: 1.05, 2: 0.95, 1: 0.9}, 2.2
 
 
 @kernel(FullyConnected, name="fully_connected_s8_packed_dsp", family="tinygen", isa="dsp")
@@ -25,36 +29,45 @@ def fully_connected_s8_packed_dsp(node: Node) -> KernelPlan | None:
     if node.output.dtype != np.int8 or not node.input(1).is_constant or node.input(1).zero_point:
         return None
     code = find_code(node.constant(1))
-    ending = epilogue(node, axis=0) if code else None
+    ending = epilogue(node, axis=0, unit=unit_of(code)) if code else None
     if code is None or ending is None:
         return None
     context = {"source": "input", "y_type": "int8_t", "packed_output": False}
     return packed_dense_plan(node, node.constant(1), code, ending, context, "fully_connected_s8_dsp", _HEADERS)
 
 
+def unit_of(code: Code) -> int:
+    """How many times the products the loop for a code adds."""
+    return _NIBBLES if isinstance(code, GridCode) and code.bits == 4 and code.step <= _MOST_STEP else 1
+
+
 def packed_dense_plan(
     node: Node, weights: np.ndarray, code: Code, ending: Epilogue, context: dict[str, Any], stem: str,
     headers: tuple[str, ...],
 ) -> KernelPlan:  # fmt: skip
-    """The plan for int8 weights [O, I] that fit a code, and inputs in signed bytes."""
+    """The plan for int8 weights [O, I] that fit a code, and inputs in signed bytes; sums are in units of `unit_of`."""
     outputs, depth = weights.shape
     pieces, words = _packed(code, weights)
     pairs = max(-(-piece["words"] * piece["pairs"] // 2) * 2 for piece in pieces)
     rows = node.input(0).size // depth
+    ahead = 4 if unit_of(code) == _NIBBLES else 0
+    layout = f"{list(weights.shape)} codes of {code.bits} bits, four outputs"
     return KernelPlan(
         template="fully_connected/fully_connected_s8_packed_dsp.c.j2",
         stem=f"{stem}_{code.name}_{depth}x{outputs}",
         context={
             "rows": rows, "depth": depth, "outputs": outputs, "pieces": pieces, "pairs": pairs, "y_step": outputs,
-            "block_words": words.shape[1], "code": code.context(), "first": getattr(code, "first", 0),
+            "block_words": words.shape[1], "code": code.context(), "first": getattr(code, "first", 0) * unit_of(code),
+            "nibbles": unit_of(code) == _NIBBLES,
             **ending.context, **context,
         },
         constants=(
-            Constant("weights", words.reshape(-1), f"{list(weights.shape)} codes of {code.bits} bits, four outputs"),
+            # The loop over codes of 4 bits reads one block ahead.
+            Constant("weights", np.append(words.reshape(-1), np.zeros(ahead, np.uint32)), layout),
             *code.constants(),
             ending.constant(),
         ),
-        scratch_bytes=4 * pairs * len(pieces) + code.table_bytes,
+        scratch_bytes=4 * pairs * len(pieces) + code.table_bytes + 2 * ahead,
         headers=(coded_weights.HEADER, *headers),
         cycles=rows * (2.0 * depth * len(pieces) + words.shape[0] * (_cost(code) * 8 * pairs + 8)),
     )  # fmt: skip

@@ -11,14 +11,13 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.kernels.fully_connected import dense_plan
-from tinygen.lowering.kernels.fully_connected_packed import packed_dense_plan
+from tinygen.lowering.kernels.fully_connected_packed import packed_dense_plan, unit_of
 from tinygen.lowering.kernels.support.coded_weights import find_code
 from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.plan import KernelPlan, kernel
 
 _HEADERS = ("tinygen_codes.h", "tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h")
-_PACKED_HEADERS = ("tinygen_codes.h", "tinygen_math.h", "tinygen_simd.h")
 
 
 @kernel(IntegerFullyConnected, name="integer_fully_connected_dsp", family="tinygen", isa="dsp")
@@ -43,12 +42,12 @@ def integer_fully_connected_packed_dsp(node: Node) -> KernelPlan | None:
     context = None if isinstance(x.encoding, Binary) else _input_context(x, 1)
     layer = None if context is None else integer_layer(node, op.epilogue)
     code = find_code(layer.weights) if layer else None
+    if code is not None and unit_of(code) > 1:
+        layer = integer_layer(node, op.epilogue, unit=unit_of(code))
     if layer is None or code is None:
         return None
     stem = f"fully_connected_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_dsp"
-    return packed_dense_plan(
-        node, layer.weights.astype(np.int8), code, layer.epilogue, layer.context, stem, _PACKED_HEADERS
-    )
+    return packed_dense_plan(node, layer.weights.astype(np.int8), code, layer.epilogue, layer.context, stem, _HEADERS)
 
 
 def _input_context(x: Tensor, pixels: int) -> dict[str, Any] | None:
