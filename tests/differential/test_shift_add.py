@@ -23,6 +23,7 @@ from tinygen.lowering.plan import registered_kernels
 
 WEIGHTS = (BINARY, TERNARY, POWERS, levels(2, True), levels(3, True), levels(4, True), codebook(4), codebook(16))
 CONV, DENSE = "integer_conv_2d_tables", "integer_fully_connected_tables"
+SCALED = "integer_conv_2d_kernel_scales"
 
 
 def convolutions(count: int, seed: int) -> list[Layer]:
@@ -94,9 +95,35 @@ def test_dense_layers() -> None:
     check(dense_layers(16, 1), DENSE, ["", "_dual"])
 
 
+def scaled_convolutions(count: int, seed: int) -> list[Layer]:
+    """With a scale per kernel; chunks of channels, too."""
+    rng = np.random.default_rng([seed, 3])
+    return [
+        layers.conv(
+            f"k{seed}_{i}", (5, 6, int(rng.choice([1, 3, 8, 70]))), int(rng.choice([1, 5, 34])),
+            ((3, 3), (1, 1), (5, 3), (2, 3))[i % 4], x=ACTIVATIONS[i % len(ACTIVATIONS)],
+            w=(BINARY, TERNARY, levels(2, True))[i % 3], y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
+            stride=(int(rng.integers(1, 3)), 1), same=bool(rng.random() < 0.6), scaled=True, seed=i,
+        )
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def test_kernel_scales() -> None:
+    found = scaled_convolutions(16, 1)
+    taken = matching(found, SCALED)
+    assert len(taken) >= 14
+    check(taken, SCALED, ["", "_dual"])
+    layer = layers.conv("k", (6, 6, 16), 16, (3, 3), x=affine(3), w=BINARY, y=affine(3), scaled=True)
+    for isa in (("c99",), ("c99", "dsp"), ("c99", "dsp", "dual-issue")):
+        assert lowering.lower(layer.graph, isa=isa).steps[0].kernel.name == SCALED
+    assert not matching(convolutions(4, 1), SCALED) and not matching(found, CONV)
+
+
 @requires_tool("arm-none-eabi-gcc")
 def test_with_gcc() -> None:
     check(convolutions(8, 3), CONV, [""], host=False, compiler="gcc")
+    check(matching(scaled_convolutions(8, 3), SCALED), SCALED, ["", "_dsp"], host=False, compiler="gcc")
     found = matching(convolutions(16, 4), f"{CONV}_dsp")
     check(found, f"{CONV}_dsp", ["_dual", "_dsp"], host=False, compiler="gcc")
 

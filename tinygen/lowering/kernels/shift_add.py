@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
@@ -34,6 +35,8 @@ _FEWEST_TAPS = 12
 _ENTRY, _INDEX, _SUM, _TAP, _OUTPUT = 4.0, 6.0, 18.0, 8.0, 30.0
 _WIDE_INDEX = 3.0
 """More, for a second word."""
+_SCALED = 16.0
+"""For the scale of a kernel."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,149 @@ def _packed(tables: _Tables, weights: np.ndarray) -> np.ndarray:
     return packed.transpose(1, 0, 2).astype(np.uint32)
 
 
+@dataclass(frozen=True)
+class _Kernels:
+    """How the kernels of a filter, one per input channel, become indices.
+
+    Attributes:
+        values: the different weights.
+        group: taps of one index.
+        taps: of a kernel.
+    """
+
+    values: tuple[int, ...]
+    group: int
+    taps: int
+
+    @property
+    def entries(self) -> int:
+        return int(len(self.values) ** self.group)
+
+    @property
+    def bits(self) -> int:
+        return (self.entries - 1).bit_length()
+
+    @property
+    def fields(self) -> int:
+        """Indices of a kernel."""
+        return -(-self.taps // self.group)
+
+    @property
+    def slots(self) -> int:
+        """Taps with those that fill the last index."""
+        return self.fields * self.group
+
+    @property
+    def dtype(self) -> np.dtype:
+        """That holds all indices of a kernel."""
+        return np.dtype(np.uint16 if self.bits * self.fields <= 16 else np.uint32)
+
+    def cycles(self, filters: int) -> float:
+        """Per kernel and two pixels, tables included."""
+        return self.fields * (_INDEX + self.entries * _ENTRY / filters) + _SCALED
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_kernel_scales", family="tinygen")
+def integer_conv_2d_kernel_scales(node: Node) -> KernelPlan | None:
+    """APSQ (Guerra 2024, section 6.3): additions within a kernel, one multiplication by its scale behind them."""
+    op = node.op
+    assert isinstance(op, IntegerConv2D)
+    layer = integer_layer(node, op.epilogue, scaled=True) if op.groups(node) == 1 else None
+    if layer is None:
+        return None
+    filters, rows, columns, _ = layer.weights.shape
+    values = tuple(int(v) for v in np.unique(layer.weights))
+    values = values if len(values) > 1 else (*values, values[0] + 1)
+    low, high = node.input(0).integer.code_range
+    if rows * columns * max(map(abs, values)) * max(abs(low), abs(high)) > _HALF:
+        return None
+    found = [_Kernels(values, group, rows * columns) for group in range(1, 6)]
+    found = [one for one in found if one.entries <= _MOST_ENTRIES and one.bits * one.fields <= 32]
+    return _scaled_plan(node, layer, min(found, key=lambda one: one.cycles(filters))) if found else None
+
+
+def _scaled_plan(node: Node, layer: IntegerLayer, kernels: _Kernels) -> KernelPlan:
+    op = node.op
+    assert isinstance(op, IntegerConv2D)
+    scales = integer_mac.kernel_scales(node)
+    assert scales is not None
+    filters, depth = scales.shape
+    most = max(_TABLE_BYTES // (4 * kernels.entries * kernels.fields), 1)
+    chunks = -(-depth // most)
+    share = -(-depth // chunks)
+    packed = _packed_kernels(kernels, layer.weights, chunks, share)
+    geometry = op.geometry(node)
+    pixels = geometry[0].output * geometry[1].output
+    pairs = node.output.shape[0] * -(-pixels // 2)
+    chunk = share * kernels.slots
+    taps = depth * kernels.taps
+    words = chunks * chunk + share * kernels.fields * kernels.entries + 2 * filters
+    padded_scales = np.zeros((filters, chunks * share), np.uint16)
+    padded_scales[:, :depth] = scales
+    arranged = padded_scales.reshape(filters, chunks, share).transpose(1, 0, 2)
+    return KernelPlan(
+        template="integer_conv_2d/tables.c.j2",
+        stem=window_stem(f"conv_2d_kernel_scales_{codes.kind_of(node.input(1).integer)}", geometry),
+        context={
+            **window_context(node, geometry),
+            "input_type": ctype(node.input(0).memory_dtype),
+            "activations": _read(node),
+            "pixels": pixels,
+            "taps": taps,
+            "ahead": False,
+            "scaled": True,
+            "index_type": ctype(kernels.dtype),
+            "lanes": 1,
+            "slots": kernels.slots,
+            "kernels": share,
+            "groups": share * kernels.fields,
+            "index_words": share,
+            "chunk": chunk,
+            "chunks": chunks,
+            **_table_context(kernels),
+            **layer.context,
+            **layer.epilogue.context,
+        },
+        constants=(
+            Constant("weights", packed.reshape(-1), f"{list(packed.shape)} chunks, filters, kernels"),
+            Constant("scales", arranged.reshape(-1), "as the weights"),
+            layer.epilogue.constant(),
+        ),
+        scratch_bytes=4 * words,
+        headers=_HEADERS,
+        cycles=pairs * (taps * _TAP + filters * (depth * kernels.cycles(filters) + 2 * _OUTPUT)),
+    )
+
+
+def _packed_kernels(kernels: _Kernels, weights: np.ndarray, chunks: int, share: int) -> np.ndarray:
+    """[chunks, filters, kernels], the first group of a kernel in its lowest bits.
+
+    Args:
+        weights: [filters, rows, columns, channels].
+    """
+    filters, depth = weights.shape[0], weights.shape[3]
+    numbers = np.searchsorted(np.array(kernels.values), weights.reshape(filters, -1, depth).transpose(0, 2, 1))
+    padded = np.zeros((filters, chunks * share, kernels.slots), np.int64)
+    padded[:, :depth, : kernels.taps] = numbers
+    digits = padded.reshape(filters, chunks, share, kernels.fields, kernels.group)
+    indices = (digits * len(kernels.values) ** np.arange(kernels.group)).sum(axis=4)
+    packed = (indices << (kernels.bits * np.arange(kernels.fields))).sum(axis=3)
+    return packed.transpose(1, 0, 2).astype(kernels.dtype)
+
+
+def _table_context(tables: _Tables | _Kernels) -> dict[str, Any]:
+    """How templates make an entry, and find it."""
+    return {
+        "group": tables.group,
+        "entries": tables.entries,
+        "bits": tables.bits,
+        "fields": tables.fields,
+        "values": len(tables.values),
+        "first": product("x_tap", tables.values[0]),
+        "differences": [product("x_tap", value - tables.values[0]) for value in tables.values],
+    }
+
+
 def _plan(
     node: Node, layer: IntegerLayer, tables: _Tables, form: _Form, stem: str, window: dict[str, Any]
 ) -> KernelPlan | None:
@@ -218,18 +364,14 @@ def _plan(
             "pixels": pixels,
             "taps": taps,
             "ahead": form.ahead,
+            "scaled": False,
+            "index_type": "uint32_t",
             "lanes": tables.lanes,
-            "group": tables.group,
             "groups": tables.groups,
-            "entries": tables.entries,
-            "bits": tables.bits,
-            "fields": tables.fields,
             "index_words": tables.words,
             "chunk": tables.chunk,
             "chunks": tables.chunks,
-            "values": len(tables.values),
-            "first": product("x_tap", tables.values[0]),
-            "differences": [product("x_tap", value - tables.values[0]) for value in tables.values],
+            **_table_context(tables),
             **layer.context,
             **layer.epilogue.context,
         },

@@ -44,23 +44,26 @@ class IntegerLayer:
     context: dict[str, Any]
 
 
-def integer_layer(node: Node, epilogue: Ending | None, unit: int = 1) -> IntegerLayer | None:
+def integer_layer(
+    node: Node, epilogue: Ending | None, unit: int = 1, *, scaled: bool = False
+) -> IntegerLayer | None:
     """None where the multiplying kernels do not reach: other encodings of activations, wide weights, kernel scales.
 
     Args:
         node: the layer.
         epilogue: its operator's.
         unit: the kernel's sums are this many times the accumulators.
+        scaled: the kernel is one for kernel scales, and none without; `weights` are then not yet scaled.
     """
     x = _activations(node.input(0))
-    if x is None or not node.input(1).is_constant or integer_mac.kernel_scales(node) is not None:
+    if x is None or not node.input(1).is_constant or (integer_mac.kernel_scales(node) is not None) != scaled:
         return None
     weights = integer_mac.weight_integers(node)
     falling = _falling(epilogue, len(weights))
     weights = np.where(falling.reshape(-1, *[1] * (weights.ndim - 1)), -weights, weights)
     if weights.min(initial=0) < -128 or weights.max(initial=0) > 127:
         return None
-    flat = weights.reshape(len(weights), -1)
+    flat = (integer_mac.scaled_weights(node, weights) if scaled else weights).reshape(len(weights), -1)
     lows, highs = _reachable(node.input(0), flat)
     rising = _rising(epilogue, len(weights))
     if int(max(np.abs(lows).max(), np.abs(highs).max())) * unit >= _LARGEST:
