@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.ir.encodings import Binary
+from tinygen.ir.epilogue import Epilogue
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
@@ -118,10 +120,17 @@ def integer_fully_connected_tables(node: Node) -> KernelPlan | None:
     return _fully_connected(node, _PORTABLE)
 
 
+def _layer(node: Node, epilogue: Epilogue | None, *, scaled: bool = False) -> IntegerLayer | None:
+    """The layer, where its activations are a code in a byte each: packed bits are not read here."""
+    if isinstance(node.input(0).encoding, Binary):
+        return None
+    return integer_layer(node, epilogue, scaled=scaled)
+
+
 def _conv_2d(node: Node, form: _Form) -> KernelPlan | None:
     op = node.op
     assert isinstance(op, IntegerConv2D)
-    layer = integer_layer(node, op.epilogue) if op.groups(node) == 1 else None
+    layer = _layer(node, op.epilogue) if op.groups(node) == 1 else None
     tables = _tables(layer, node) if layer else None
     if layer is None or tables is None:
         return None
@@ -134,7 +143,7 @@ def _fully_connected(node: Node, form: _Form) -> KernelPlan | None:
     """Each row of the input is a pixel."""
     op = node.op
     assert isinstance(op, IntegerFullyConnected)
-    layer = integer_layer(node, op.epilogue)
+    layer = _layer(node, op.epilogue)
     tables = _tables(layer, node) if layer else None
     if layer is None or tables is None:
         return None
@@ -247,7 +256,7 @@ def integer_conv_2d_kernel_scales(node: Node) -> KernelPlan | None:
     """APSQ (Guerra 2024, section 6.3): additions within a kernel, one multiplication by its scale behind them."""
     op = node.op
     assert isinstance(op, IntegerConv2D)
-    layer = integer_layer(node, op.epilogue, scaled=True) if op.groups(node) == 1 else None
+    layer = _layer(node, op.epilogue, scaled=True) if op.groups(node) == 1 else None
     if layer is None:
         return None
     filters, rows, columns, _ = layer.weights.shape

@@ -44,9 +44,7 @@ class IntegerLayer:
     context: dict[str, Any]
 
 
-def integer_layer(
-    node: Node, epilogue: Ending | None, unit: int = 1, *, scaled: bool = False
-) -> IntegerLayer | None:
+def integer_layer(node: Node, epilogue: Ending | None, unit: int = 1, *, scaled: bool = False) -> IntegerLayer | None:
     """None where the multiplying kernels do not reach: other encodings of activations, wide weights, kernel scales.
 
     Args:
