@@ -12,7 +12,7 @@ CODE_BYTES = 128 * 1024
 """Unless the board says otherwise."""
 
 
-_LEAST_GAIN = 0.25
+_LEAST_GAIN = 0.3
 """Of a layer's cycles: for less, flash is not spent."""
 
 
