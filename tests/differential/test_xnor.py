@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tests.support import integer_layers as layers
 from tests.support.integer_layers import BINARY, INT32, Layer, affine, levels
 from tests.support.variants import check_variants
+from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import Affine, Encoding
 
 OUTPUTS: tuple[Encoding, ...] = (
@@ -34,12 +36,53 @@ def _convolutions(count: int, seed: int) -> list[Layer]:
     return found
 
 
-def _check(found: list[Layer], compiler: str = "zig", host: bool = True) -> None:
+def _check(found: list[Layer], compiler: str = "zig", host: bool = True, level: str = "-O2") -> None:
     graphs, feeds = [layer.graph for layer in found], [layer.feeds for layer in found]
     for graph in graphs:
         graph.validate()
-    check_variants(graphs, feeds, compiler=compiler, host=host)
+    check_variants(graphs, feeds, compiler=compiler, host=host, level=level)
 
 
 def test_convolutions() -> None:
     _check(_convolutions(27, 1))
+
+
+@requires_tool("arm-none-eabi-gcc")
+def test_compiled_by_gcc() -> None:
+    _check(_convolutions(9, 2), "gcc", host=False)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("level", ["-O0", "-Og", "-O1", "-O2", "-O3", "-Os"])
+@pytest.mark.parametrize("compiler", ["zig", pytest.param("gcc", marks=requires_tool("arm-none-eabi-gcc"))])
+def test_optimisation_levels(compiler: str, level: str) -> None:
+    """Registers suffice for the assembly in every function, however it is compiled."""
+    _check(_convolutions(9, 4), compiler, host=False, level=level)
+
+
+def test_dense_layers() -> None:
+    """Inputs of one pixel and of several, whose last words are partly empty."""
+    rng = np.random.default_rng(3)
+    sources = ((33,), (2, 3, 5), (1, 1, 64), (2, 2, 32), (256,), (3, 1, 40), (1000,), (7,))
+    found = [
+        layers.dense(
+            f"m{index}", sources[index % len(sources)], int(rng.integers(1, 70)), x=BINARY, w=BINARY,
+            y=OUTPUTS[index % len(OUTPUTS)], shared=index % 5 == 0, seed=index,
+        )
+        for index in range(18)
+    ]  # fmt: skip
+    _check(found)
+
+
+def test_pools() -> None:
+    found = []
+    for index, channels in enumerate((1, 31, 32, 33, 64, 70)):
+        image = (7 + index % 2, 9, channels)
+        kernel, stride = ((2, 2), (2, 2)) if index % 2 else ((3, 2), (2, 1))
+        sign, same = ("mixed", "rising", "falling")[index % 3], index < 3
+        found.append(layers.max_pool(f"a{index}", image, kernel, stride, x=BINARY, same=same, sign=sign))
+        found.append(layers.max_pool(f"b{index}", image, (3, 3), (2, 2), x=BINARY, same=not same, sign="mixed"))
+        y = OUTPUTS[index % len(OUTPUTS)]
+        found.append(layers.sum_pool(f"s{index}", image, kernel, stride, x=BINARY, y=y, same=same, seed=index))
+        found.append(layers.sum_pool(f"g{index}", image, image[:2], (1, 1), x=BINARY, y=INT32, seed=index))
+    _check(found)

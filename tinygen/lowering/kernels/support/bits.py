@@ -7,7 +7,6 @@ counted. So taps outside are exactly 0, and all channels rise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,17 +23,18 @@ from tinygen.lowering.kernels.support import codes
 from tinygen.lowering.plan import Constant, KernelPlan
 
 HEADERS = ("tinygen_bits.h", "tinygen_codes.h", "tinygen_math.h")
-_OCTET = 8
-"""Channels that tg_add_8() takes at once."""
+_EIGHT = 8
+"""Channels that TG_ADD_8() takes at once."""
 _FEWEST_PLANES = 6
 """The carries of 32 channels have a plane to go to."""
-_MOST_COUNT_PLANES = 16
+MOST_COUNT_PLANES = 16
 """tg_counts() gives halfwords."""
 
-# Predicted Cortex-M7 cycles: of columns, for eight channels of 32 filters, and for a filter word's begin and end
-# at one pixel; of words, for one, and for one output; of the window's place.
-_OCTET_CYCLES, _COLUMNS_CYCLES, _COUNTS_CYCLES = 34.0, 30.0, 300.0
-_WORD_CYCLES, _OUTPUT_CYCLES, _PIXEL_CYCLES = 6.0, 16.0, 20.0
+# Predicted Cortex-M7 cycles, of gcc's and clang's code. Of columns: eight channels of 32 filters, the carries of up to
+# 32 channels, begin and end of a filter word at one pixel, counts from planes. Of words: one word, one output, one
+# row of the window behind the first. Of both: the window's place.
+_OCTET, _CARRIES, _COLUMNS, _COUNTS = 29.0, 24.0, 30.0, 400.0
+_WORD, _OUTPUT, _ROW, _PIXEL = 7.0, 6.0, 30.0, 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +74,12 @@ class BitLayer:
     def window(self) -> int:
         """Pixels of a window."""
         return self.rows.kernel * self.columns.kernel
+
+    @property
+    def mean_taps(self) -> float:
+        """Pixels of a window that lie inside the input, on average."""
+        inside = [taps_inside(axis) for axis in (self.rows, self.columns)]
+        return float(np.mean(inside[0]) * np.mean(inside[1]))
 
     @property
     def pixels(self) -> int:
@@ -146,11 +152,11 @@ def taps_inside(axis: Axis) -> list[int]:
 def column_weights(layer: BitLayer) -> np.ndarray:
     """Words [filter words, window pixels, channels in eights] of complemented w' (so that agreements are ones).
 
-    Within eight channels, word j is the exclusive or of channels 0 to j: see tg_add_8().
+    Within eight channels, word j is the exclusive or of channels 0 to j: see TG_ADD_8().
     """
     flat = 1 - layer.weights.reshape(layer.filters, layer.window, layer.channels)
-    octets = -(-layer.channels // _OCTET)
-    bits = np.zeros((-(-layer.filters // WORD_BITS) * WORD_BITS, layer.window, octets, _OCTET), np.uint8)
+    octets = -(-layer.channels // _EIGHT)
+    bits = np.zeros((-(-layer.filters // WORD_BITS) * WORD_BITS, layer.window, octets, _EIGHT), np.uint8)
     bits.reshape(*bits.shape[:2], -1)[: layer.filters, :, : layer.channels] = flat
     parities = np.bitwise_xor.accumulate(bits, axis=-1)
     words = pack_bits(parities.reshape(len(bits), -1).T)
@@ -175,7 +181,8 @@ def column_starts(layer: BitLayer, threshold: Threshold, planes: int) -> tuple[n
     starts = np.zeros((len(areas), -(-layer.filters // WORD_BITS) * WORD_BITS), np.int64)
     starts[:, : layer.filters] = 2 ** (planes - 1) - needed
     words = pack_bits(starts[:, None, :] >> np.arange(planes)[:, None] & 1)
-    which = np.zeros((rows.kernel + 1, columns.kernel + 1), np.uint8)
+    smallest = np.uint8 if len(areas) <= 256 else np.uint16
+    which = np.zeros((rows.kernel + 1, columns.kernel + 1), smallest)
     for a in set(taps_inside(rows)):
         for b in set(taps_inside(columns)):
             which[a, b] = areas.index(a * b)
@@ -186,7 +193,7 @@ def columns_plan(layer: BitLayer, stem: str) -> KernelPlan | None:
     """32 filters at a time, counts in planes."""
     planes = max((layer.window * layer.channels).bit_length() + 1, _FEWEST_PLANES)
     threshold = layer.threshold
-    if threshold is None and planes > _MOST_COUNT_PLANES:
+    if threshold is None and planes > MOST_COUNT_PLANES:
         return None
     weights = column_weights(layer)
     constants = [Constant("weights", weights.reshape(-1), f"{list(weights.shape)}, parities of 32 filters' bits")]
@@ -201,21 +208,21 @@ def columns_plan(layer: BitLayer, stem: str) -> KernelPlan | None:
     else:
         after = codes.ending(layer.epilogue)
         constants += after.constants
-        cycles = _COUNTS_CYCLES + (after.cycles + 4) * WORD_BITS
-    octets = -(-layer.channels // _OCTET)
-    places = layer.pixels * -(-layer.filters // WORD_BITS)
+        cycles = _COUNTS + (after.cycles + 4) * min(layer.filters, WORD_BITS)
+    octets = -(-layer.channels // _EIGHT)
+    tap = octets * _OCTET + layer.pixel_words * _CARRIES
+    place = layer.mean_taps * tap + _COLUMNS + cycles
     return KernelPlan(
         template="integer_conv_2d/xnor_columns.c.j2",
         stem=stem,
         context=layer.context()
         | {
             "planes": planes, "areas": areas, "octets": octets, "fused": threshold is not None,
-            "after": {} if threshold is not None else after.context,
+            "words": -(-layer.filters // WORD_BITS), "after": {} if threshold is not None else after.context,
         },
         constants=tuple(constants),
         headers=HEADERS,
-        cycles=places * (layer.window * octets * _OCTET_CYCLES + _COLUMNS_CYCLES + cycles)
-        + layer.pixels * _PIXEL_CYCLES,
+        cycles=layer.pixels * -(-layer.filters // WORD_BITS) * (place + _PIXEL),
     )  # fmt: skip
 
 
@@ -226,17 +233,12 @@ def words_plan(layer: BitLayer, stem: str) -> KernelPlan:
     """One filter at a time: for few filters."""
     weights = pack_bits(layer.weights)
     after = codes.ending(layer.epilogue)
-    outputs = layer.pixels * layer.filters
+    taps = layer.mean_taps * layer.pixel_words * _WORD + (layer.rows.kernel - 1) * _ROW
     return KernelPlan(
         template="integer_conv_2d/xnor_words.c.j2",
         stem=stem,
         context=layer.context() | {"after": after.context},
         constants=(Constant("weights", weights.reshape(-1), f"{list(weights.shape)}, 32 channels"), *after.constants),
         headers=HEADERS,
-        cycles=outputs * (layer.window * layer.pixel_words * _WORD_CYCLES + _OUTPUT_CYCLES + after.cycles)
-        + layer.pixels * _PIXEL_CYCLES,
+        cycles=layer.pixels * (layer.filters * (taps + _OUTPUT + after.cycles) + _PIXEL),
     )
-
-
-def plans(node: Node, plan: Sequence[KernelPlan | None]) -> tuple[KernelPlan, ...]:
-    return tuple(p for p in plan if p is not None)
