@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from tests.support import integer_layers as layers
-from tests.support.integer_layers import BINARY, INT32, Layer, affine, levels
+from tests.support.integer_layers import BINARY, INT8, INT32, TERNARY, Layer, affine, levels
 from tests.support.variants import check_variants
 from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import Affine, Encoding
+from tinygen.lowering.select import choose
 
 OUTPUTS: tuple[Encoding, ...] = (
     BINARY, INT32, BINARY, affine(-7), BINARY, levels(2), BINARY, levels(4, True), Affine("int16", (1.0,), (0,)),
@@ -44,12 +45,12 @@ def _check(found: list[Layer], compiler: str = "zig", host: bool = True, level: 
 
 
 def test_convolutions() -> None:
-    _check(_convolutions(27, 1))
+    _check(_convolutions(24, 1))
 
 
 @requires_tool("arm-none-eabi-gcc")
 def test_compiled_by_gcc() -> None:
-    _check(_convolutions(9, 2), "gcc", host=False)
+    _check(_convolutions(7, 2), "gcc", host=False)
 
 
 @pytest.mark.long
@@ -72,6 +73,29 @@ def test_dense_layers() -> None:
         for index in range(18)
     ]  # fmt: skip
     _check(found)
+
+
+def test_bits_times_other_weights() -> None:
+    """These kernels leave them alone, and what takes them reads packed bits."""
+    found = []
+    for index, w in enumerate((TERNARY, levels(2, True), INT8)):
+        found.append(layers.conv(f"c{index}", (5, 5, 35), 9, (3, 3), x=BINARY, w=w, y=BINARY, seed=index))
+        found.append(layers.dense(f"d{index}", (2, 2, 35), 9, x=BINARY, w=w, y=INT32, seed=index))
+    _check(found)
+
+
+def test_kernel_scales_and_groups_are_left_to_plain_kernels() -> None:
+    scaled = layers.conv("scaled", (5, 5, 35), 9, (3, 3), x=BINARY, w=BINARY, y=BINARY, scaled=True)
+    grouped = layers.conv("grouped", (5, 5, 64), 8, (3, 3), x=BINARY, w=BINARY, y=BINARY, groups=2)
+    for layer in (scaled, grouped):
+        node = next(iter(layer.graph.nodes()))
+        assert choose(node, "tinygen", ("c99", "dsp")).kernel.name == "integer_conv_2d"
+
+
+def test_columns_for_many_filters_words_for_few() -> None:
+    for filters, name in ((64, "xnor_conv_2d_columns"), (5, "xnor_conv_2d_words")):
+        layer = layers.conv("m", (8, 8, 64), filters, (3, 3), x=BINARY, w=BINARY, y=BINARY)
+        assert choose(next(iter(layer.graph.nodes())), "tinygen", ("c99",)).kernel.name == name
 
 
 def test_pools() -> None:

@@ -167,14 +167,16 @@ def column_starts(layer: BitLayer, threshold: Threshold, planes: int) -> tuple[n
     """What the planes start with, so that the top one ends as the output.
 
     accumulator = 2 a - taps >= t means a >= k = ceil((taps + t) / 2), and the top plane's bit, 2**(planes - 1), is
-    reached from 2**(planes - 1) - k on.
+    reached from 2**(planes - 1) - k on. Where channels are even, a tap outside is worth half of them, whatever t is:
+    then the whole window's start does for all, and the kernel adds what is missing.
 
     Returns:
         words [filter words, numbers of taps, planes]; and which of these rows belongs to a window of as many (rows,
         columns) inside, [rows + 1, columns + 1].
     """
     rows, columns = layer.rows, layer.columns
-    areas = sorted({a * b for a in set(taps_inside(rows)) for b in set(taps_inside(columns))})
+    inside = set(taps_inside(rows)), set(taps_inside(columns))
+    areas = [layer.window] if layer.channels % 2 == 0 else sorted({a * b for a in inside[0] for b in inside[1]})
     taps = np.array(areas, np.int64)[:, None] * layer.channels
     cuts = np.broadcast_to(np.array(threshold.thresholds, np.int64)[:, 0], layer.filters)
     needed = np.clip(-(-(taps + cuts) // 2), 0, taps + 1)
@@ -183,10 +185,19 @@ def column_starts(layer: BitLayer, threshold: Threshold, planes: int) -> tuple[n
     words = pack_bits(starts[:, None, :] >> np.arange(planes)[:, None] & 1)
     smallest = np.uint8 if len(areas) <= 256 else np.uint16
     which = np.zeros((rows.kernel + 1, columns.kernel + 1), smallest)
-    for a in set(taps_inside(rows)):
-        for b in set(taps_inside(columns)):
-            which[a, b] = areas.index(a * b)
+    if len(areas) > 1:
+        for a in inside[0]:
+            for b in inside[1]:
+                which[a, b] = areas.index(a * b)
     return np.ascontiguousarray(np.moveaxis(words, -1, 0)), which
+
+
+def _missing(layer: BitLayer) -> tuple[int, int]:
+    """Lowest and highest plane, plus one, of what windows lack for taps outside; equal where none lacks any."""
+    least = min(taps_inside(layer.rows)) * min(taps_inside(layer.columns))
+    most = (layer.window - least) * layer.channels // 2
+    half = layer.channels // 2
+    return (half & -half).bit_length() - 1 if most else 0, most.bit_length()
 
 
 def columns_plan(layer: BitLayer, stem: str) -> KernelPlan | None:
@@ -197,13 +208,14 @@ def columns_plan(layer: BitLayer, stem: str) -> KernelPlan | None:
         return None
     weights = column_weights(layer)
     constants = [Constant("weights", weights.reshape(-1), f"{list(weights.shape)}, parities of 32 filters' bits")]
-    areas = 1
+    areas, missing = 1, (0, 0)
     if threshold is not None:
         starts, which = column_starts(layer, threshold, planes)
         areas = starts.shape[1]
         constants.append(Constant("starts", starts.reshape(-1), f"planes {list(starts.shape)}"))
         if areas > 1:
             constants.append(Constant("areas", which.reshape(-1), f"rows of starts by taps inside {list(which.shape)}"))
+        missing = _missing(layer) if layer.channels % 2 == 0 else missing
         cycles = 0.0
     else:
         after = codes.ending(layer.epilogue)
@@ -217,7 +229,7 @@ def columns_plan(layer: BitLayer, stem: str) -> KernelPlan | None:
         stem=stem,
         context=layer.context()
         | {
-            "planes": planes, "areas": areas, "octets": octets, "fused": threshold is not None,
+            "planes": planes, "areas": areas, "missing": missing, "octets": octets, "fused": threshold is not None,
             "words": -(-layer.filters // WORD_BITS), "after": {} if threshold is not None else after.context,
         },
         constants=tuple(constants),
