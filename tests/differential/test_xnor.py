@@ -48,6 +48,18 @@ def test_convolutions() -> None:
     _check(_convolutions(24, 1))
 
 
+def test_windows_with_no_tap_inside() -> None:
+    """A window so dilated that it lies around the input: accumulators are 0."""
+    found = [
+        layers.conv(
+            f"m{channels}_{index}", (2, 3, channels), 33, (2, 2), x=BINARY, w=BINARY, y=y, dilation=(4, 4), seed=index
+        )
+        for channels in (5, 34)
+        for index, y in enumerate((BINARY, INT32))
+    ]
+    _check(found)
+
+
 @requires_tool("arm-none-eabi-gcc")
 def test_compiled_by_gcc() -> None:
     _check(_convolutions(7, 2), "gcc", host=False)
