@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,15 @@ def _convolutions(count: int, seed: int) -> list[Layer]:
             )
         )  # fmt: skip
     return found
+
+
+def _batched(layer: Layer, batch: int) -> Layer:
+    """The same layer on so many images at once."""
+    graph = layer.graph
+    larger = {name: replace(graph.tensors[name], shape=(batch, *graph.tensors[name].shape[1:])) for name in "xy"}
+    rng = np.random.default_rng(batch)
+    feeds = [[layers.random_codes(BINARY, larger["x"].shape, rng)] for _ in range(2)]
+    return Layer(replace(graph, tensors={**graph.tensors, **larger}), feeds)
 
 
 def _check(found: list[Layer], compiler: str = "zig", host: bool = True, level: str = "-O2") -> None:
@@ -85,6 +96,20 @@ def test_dense_layers() -> None:
         for index in range(18)
     ]  # fmt: skip
     _check(found)
+
+
+def test_batches() -> None:
+    bits = {"x": BINARY, "w": BINARY}
+    found = [
+        layers.conv("c_b", (4, 5, 35), 33, (3, 3), **bits, y=BINARY),
+        layers.conv("c_i", (4, 5, 64), 40, (3, 3), **bits, y=INT32),
+        layers.dense("d_b", (70,), 33, **bits, y=BINARY),
+        layers.dense("d_i", (70,), 33, **bits, y=levels(2)),
+        layers.max_pool("p", (5, 4, 35), (2, 2), (2, 2), x=BINARY, same=True),
+        layers.sum_pool("s", (5, 4, 35), (2, 2), (2, 2), x=BINARY, y=BINARY, same=True),
+        layers.sum_pool("t", (5, 4, 35), (2, 2), (2, 2), x=BINARY, y=INT32, same=True),
+    ]
+    _check([_batched(layer, 3) for layer in found])
 
 
 def test_bits_times_other_weights() -> None:
