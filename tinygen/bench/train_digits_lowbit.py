@@ -38,10 +38,13 @@ SHIFT = 2
 
 @dataclass(frozen=True)
 class Digits:
-    """Images [N, 1, 28, 28] float32 in 0..1 and their classes [N]."""
+    """Images [N, 1, 28, 28] float32 in 0..1 and their classes [N] int64."""
 
-    images: Tensor
-    labels: Tensor
+    images: np.ndarray
+    labels: np.ndarray
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(self.images), torch.from_numpy(self.labels)
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def load_digits() -> tuple[Digits, Digits]:
 
 def _digits(pixels: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> Digits:
     images = (pixels[chosen] / 255).astype(np.float32).reshape(-1, 1, SIDE, SIDE)
-    return Digits(torch.from_numpy(images), torch.from_numpy(labels[chosen].astype(np.int64)))
+    return Digits(images, labels[chosen].astype(np.int64))
 
 
 def float_network(seed: int) -> nn.Sequential:
@@ -124,13 +127,14 @@ def _fit(network: nn.Module, digits: Digits, regime: Regime, epochs: int, seed: 
     torch.set_num_threads(1)
     chance = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(network.parameters(), regime.rate)
-    steps = epochs * (len(digits.labels) // BATCH)
+    all_images, all_labels = digits.tensors()
+    steps = epochs * -(-len(all_labels) // BATCH)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     network.train()
     for epoch in range(epochs):
         beta = regime.beta * 1.3**epoch
-        for chosen in torch.randperm(len(digits.labels), generator=chance).split(BATCH):
-            images, labels = _shifted(digits.images[chosen], chance), digits.labels[chosen]
+        for chosen in torch.randperm(len(all_labels), generator=chance).split(BATCH):
+            images, labels = _shifted(all_images[chosen], chance), all_labels[chosen]
             loss = nn.functional.cross_entropy(network(images), labels)
             if beta:
                 loss = loss + beta * angle_regulariser(network)
@@ -151,13 +155,8 @@ def _shifted(images: Tensor, chance: torch.Generator) -> Tensor:
     return padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]].unsqueeze(1)
 
 
-def scores(network: nn.Module, images: Tensor) -> Tensor:
-    """[N, 10], in evaluation."""
+def answers_of(network: nn.Module, digits: Digits) -> np.ndarray:
+    """The class with the highest score for each digit, [N], in evaluation."""
     network.eval()
     with torch.no_grad():
-        return torch.cat([network(batch) for batch in images.split(250)])
-
-
-def right(network: nn.Module, digits: Digits) -> np.ndarray:
-    """Whether each digit's class has the highest score, [N]."""
-    return np.asarray((scores(network, digits.images).argmax(1) == digits.labels).numpy())
+        return np.concatenate([network(batch).argmax(1).numpy() for batch in digits.tensors()[0].split(250)])

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +11,11 @@ from typing import Any
 from tinygen.bench.case import Case, Skipped, case_of
 from tinygen.bench.generation import add_growth
 from tinygen.bench.measure import FOREIGN, Job, Row, measure
+from tinygen.bench.processes import in_processes
 from tinygen.bench.published import published, sources
 from tinygen.bench.ratios import add_ratios, choose_baseline, summarize
 from tinygen.bench.suites import SuiteOptions, find_suite
-from tinygen.errors import TinygenError, ToolchainError
+from tinygen.errors import TinygenError
 from tinygen.lowering.select import CMSIS_NN, FAMILIES
 from tinygen.targets.bare_cores import BARE, board_or_core
 from tinygen.targets.board import Board
@@ -116,7 +113,7 @@ def bench(
     jobs = [job for case in cases for job in _jobs(case, toolchains, options)]
     rows = []
     step("measuring", 0, len(jobs))
-    for job, row in zip(jobs, _measured(jobs, options.jobs), strict=True):
+    for job, row in zip(jobs, in_processes(measure, jobs, options.jobs), strict=True):
         rows.append(row | {"published": published(job.case, board)})
         step("measuring", len(rows), len(jobs))
     baseline = options.baseline or choose_baseline(options.kernels)
@@ -159,7 +156,7 @@ def _cases(
             raise TinygenError(f"two of the models are called '{name}'", fix="Give the files different names.")
     skipped: list[Skipped] = []
     unwanted: list[str] = []
-    suite_options = SuiteOptions(options.models, options.only, progress)
+    suite_options = SuiteOptions(options.models, options.only, progress, options.jobs)
     for name in suites:
         found = find_suite(name).cases(suite_options)
         cases += found.cases
@@ -181,28 +178,6 @@ def _jobs(case: Case, toolchains: Sequence[str], options: BenchOptions) -> list[
         Job(case, kernels, name, options.board, options.cmsis_nn)
         for name in toolchains for kernels in options.kernels
     ]  # fmt: skip
-
-
-def _measured(jobs: Sequence[Job], processes: int) -> Iterator[Row]:
-    """Rows in the order of the jobs."""
-    if processes < 2 or len(jobs) < 2:
-        yield from map(measure, jobs)
-        return
-    # Not forked: a thread may be drawing progress bars meanwhile, and would be copied with its locks held.
-    context = multiprocessing.get_context("spawn")
-    workers = min(processes, len(jobs))
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts) as pool:
-        try:
-            yield from pool.map(measure, jobs)
-        except BrokenProcessPool as error:
-            raise ToolchainError(
-                "a process that measured was killed", fix="Perhaps memory ran out: try again with --jobs 1."
-            ) from error
-
-
-def _leave_interrupts() -> None:
-    """Ctrl-C is the main process's business; it stops the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def default_kernels(library: bool) -> tuple[str, ...]:
