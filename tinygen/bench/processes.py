@@ -36,7 +36,7 @@ def in_processes(work: Callable[[_Job], _Result], jobs: Sequence[_Job], processe
             yield from pool.map(work, jobs)
         except BrokenProcessPool as error:
             raise ToolchainError(
-                "a process that measured was killed", fix="Perhaps memory ran out: try again with --jobs 1."
+                "a process was killed", fix="Perhaps memory ran out: try again with --jobs 1."
             ) from error
 
 

@@ -73,8 +73,8 @@ REGIMES: Mapping[str, Regime] = {
     "ternary": Regime("ternary"),
     "log": Regime("log"),
     "codebook-16": Regime("codebook-16"),
-    "apsq-1": Regime("apsq", beta=1.0),
-    "apsq-2-2": Regime(Recipe(lambda: APSQ(2, scale_bits=8), lambda _: ReLUQuant(2)), beta=1.0),
+    "apsq-1": Regime("apsq", beta=0.01),
+    "apsq-2-2": Regime(Recipe(lambda: APSQ(2, scale_bits=8), lambda _: ReLUQuant(2)), beta=0.01),
 }
 FLOAT = Regime(None)
 START_EPOCHS, EPOCHS = 12, 12

@@ -105,22 +105,28 @@ def _memory(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
 
 
 def _accuracy(rows: Sequence[_Row]) -> RenderableType:
-    """Trained networks: accuracy beside what they need, with the first kernels and compiler only."""
+    """Trained networks: what they get right, beside what each family and compiler needs for that."""
     first = rows[0]
     title = f"Accuracy: % of {first['test_inputs']:,} test inputs, {len(first['seeds'])} seeds; board: the first"
-    columns = ["<case", "accuracy", "- float", "torch", "same\nas torch", "board", "flash", "RAM", "cycles", "ms"]
-    table = _table(title, [*columns, "<thesis (table)"])
+    columns = ["<case", "accuracy", "- float", "torch", "same\nas torch", "<thesis (table)", "<kernels", "<compiler"]
+    table = _table(title, [*columns, "right on\nboard", "flash", "RAM", "cycles", "ms"])
     table.add_row("float", spread_text(first, "accuracy_float"))
-    for group in _by_case(rows).values():
-        row = group[0]
-        cells = [row["case"], spread_text(row, "accuracy"), f"{row['accuracy'] - row['accuracy_float']:+.2f}"]
-        cells += [f"{row['accuracy_torch']:.2f}", f"{100 * row['top1_equal']:.2f}"]
+    for row in _with_gaps(table, rows):
+        cells = _accuracy_cells(row) if row["first"] else [""] * 6
+        cells += [row["kernels"], row["toolchain"]]
         cells += [f"{row['board_right']}/{row['samples']}" if "board_right" in row else ""]
         cells += [_number(row[key]) for key in ("flash_bytes", "ram_bytes", "cycles_predicted")]
-        thesis = row["thesis"]
-        told = f"{thesis['accuracy']:.1f} of {thesis['reference']:.1f} ({thesis['table']})" if thesis else ""
-        table.add_row(*cells, _milliseconds(row), told)
+        table.add_row(*cells, _milliseconds(row))
     return table
+
+
+def _accuracy_cells(row: _Row) -> list[str]:
+    thesis = row["thesis"]
+    return [
+        row["case"], spread_text(row, "accuracy"), f"{row['accuracy'] - row['accuracy_float']:+.2f}",
+        f"{row['accuracy_torch']:.2f}", f"{100 * row['top1_equal']:.2f}",
+        f"{thesis['accuracy']:.1f} of {thesis['reference']:.1f} ({thesis['table']})" if thesis else "",
+    ]  # fmt: skip
 
 
 def _layers(rows: Sequence[_Row]) -> RenderableType:
