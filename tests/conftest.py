@@ -8,9 +8,11 @@ from collections import Counter
 import pytest
 from hypothesis import settings
 
+from tests.support import tally
 from tests.support.differential import BOARD_CASES, CASES
 
 _KEY = "tinygen_cases"
+_COUNTS = (CASES, BOARD_CASES, tally.CODES, tally.DIFFERING, tally.INPUTS, tally.OTHER_TOP)
 
 # The same examples at every run, so that a change is what turns a test red; TINYGEN_RANDOM=1 looks for new ones.
 settings.register_profile("tinygen", deadline=None, derandomize=not os.environ.get("TINYGEN_RANDOM"))
@@ -21,15 +23,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """A worker of pytest-xdist hands its counts to the main process."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output[_KEY] = (dict(CASES), dict(BOARD_CASES))
+        output[_KEY] = tuple(dict(counts) for counts in _COUNTS)
 
 
 class _Collector:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object) -> None:
-        cases, board = getattr(node, "workeroutput", {}).get(_KEY, ({}, {}))
-        CASES.update(Counter(cases))
-        BOARD_CASES.update(Counter(board))
+        found = getattr(node, "workeroutput", {}).get(_KEY, ())
+        for counts, new in zip(_COUNTS, found, strict=False):
+            counts.update(Counter(new))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,3 +44,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("single-operator models compared: LiteRT, semantics, host C (of these emulated)")
         for label, count in sorted(CASES.items()):
             terminalreporter.write_line(f"{count:6d} ({BOARD_CASES[label]:4d})  {label}")
+    if tally.CODES:
+        terminalreporter.section("codes compared with torch's, differing ones (where float32 rounds over a boundary)")
+        for label, count in sorted(tally.CODES.items()):
+            terminalreporter.write_line(
+                f"{count:9d} {tally.DIFFERING[label]:4d}  {label}; another largest output on "
+                f"{tally.OTHER_TOP[label]} of {tally.INPUTS[label]} inputs"
+            )

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tinygen.errors import UnsupportedError
 from tinygen.frontends.folding import Quantizer, fold, fold_real
+from tinygen.frontends.rescale_fit import threshold_of
+from tinygen.frontends.torch_nn.bends import bent_cuts
 from tinygen.frontends.torch_nn.values import Coded, Pending, Pool
 from tinygen.ir.encodings import Affine, Encoding, IntegerEncoding
 from tinygen.ir.epilogue import Epilogue, Rescale, Threshold
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.concatenation import Concatenation
 from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D
 from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.ops.window import Padding
 from tinygen.ir.tensor import Shape, Tensor
+
+_SAME_16 = Rescale((1,), (0,), (0,), -(2**15), 2**15 - 1)
+_SAME_32 = Rescale((1,), (0,), (0,), -(2**31 - 1), 2**31 - 1)
 
 
 class Builder:
@@ -25,6 +33,8 @@ class Builder:
         self.tensors: dict[str, Tensor] = {}
         self.ops: list[Op] = []
         self.inputs: list[str] = []
+        self.ended: dict[str, Pending] = {}
+        """What tensors were made of, by name."""
 
     def add_input(self, name: str, shape: Shape, encoding: Encoding) -> Coded:
         tensor = self._add(Tensor(self._unique(name), shape, encoding))
@@ -38,51 +48,96 @@ class Builder:
     def quantize(self, pending: Pending, quantizer: Quantizer, encoding: IntegerEncoding, name: str) -> Coded:
         """Ends a pending value: its operator with the epilogue that gives the quantizer's codes, then its pools."""
         low, _ = encoding.code_range
-        folded = fold(pending.chain, quantizer, pending.reach, from_zero=low == 0)
-        epilogue = _shifted(folded.epilogue, folded.base, pending.where)
-        return self._end(pending, epilogue, encoding, name)
+        epilogue: Epilogue
+        if pending.bends:
+            cuts = bent_cuts(pending.bends, pending.chain, quantizer.points(), pending.reach)
+            epilogue, base = threshold_of(cuts), quantizer.low
+        else:
+            folded = fold(pending.chain, quantizer, pending.reach, from_zero=low == 0)
+            epilogue, base = folded.epilogue, folded.base
+        if base and isinstance(epilogue, Threshold):
+            # Thresholds count from 0: codes from -128 on are those of uint8.
+            encoding, base = _from_zero(encoding, base, pending.where), 0
+        return self._end(pending, _shifted(epilogue, base), encoding, name)
 
     def finish(self, pending: Pending, name: str) -> Coded:
-        """Ends a pending value that is a model output: int32 codes of real values."""
+        """Ends a pending value that is a model output: int32 codes of real values.
+
+        Raises:
+            UnsupportedError: its channels are clamped differently, or it lies behind a PReLU.
+        """
+        if pending.bends:
+            raise UnsupportedError(
+                "an output behind a PReLU, with no quantizer", where=pending.where,
+                fix="Put Affine8() behind it, or end the network with the layer in front.",
+            )  # fmt: skip
         epilogue, scale = fold_real(pending.chain, pending.reach)
         return self._end(pending, epilogue, Affine("int32", (scale,), (0,)), name)
 
-    def exact(self, pending: Pending, name: str) -> Coded | None:
-        """Codes of the accumulators themselves in 16 bits, where one positive scale serves all and they fit."""
-        gain = pending.chain.gain[0]
-        plain = all(g == gain > 0 for g in pending.chain.gain) and not any(pending.chain.offset)
-        bounded = any(abs(b) != float("inf") for b in (*pending.chain.low, *pending.chain.high))
-        fits = int(pending.reach.low.min()) >= -(2**15) and int(pending.reach.high.max()) < 2**15
-        if not plain or bounded or not fits or pending.pools:
-            return None
-        same = Rescale((1,), (0,), (0,), -(2**15), 2**15 - 1)
-        return self._end(pending, same, Affine("int16", (float(np.float32(float(gain))),), (0,)), name)
+    def accumulators(self, pending: Pending) -> Pending:
+        """The same values over a tensor of the accumulators, pools done: what several operators read, or a sum.
 
-    def _end(self, pending: Pending, epilogue: Epilogue | None, encoding: Encoding, name: str) -> Coded:
+        16 bits where they fit, else 32.
+        """
+        if pending.op is Requantize and not pending.pools:
+            return pending
+        fits = int(pending.reach.low.min()) >= -(2**15) and int(pending.reach.high.max()) < 2**15
+        encoding = Affine("int16" if fits else "int32", (1.0,), (0,))
+        if pending.plain:
+            encoding = replace(encoding, scale=(float(np.float32(float(pending.chain.gain[0]))),))
+        ended = self._end(pending, _SAME_16 if fits else None, encoding, f"{pending.where}.sum", as_codes=False)
+        return replace(
+            pending, op=Requantize, fields={}, inputs=(ended.tensor.name,), shape=ended.tensor.shape, pools=()
+        )
+
+    def exact(self, pending: Pending) -> Coded | None:
+        """Codes of the accumulators themselves, where one positive scale serves all and 16 bits hold them."""
+        if not pending.plain:
+            return None
+        source = self.accumulators(pending)
+        tensor = self.tensors[source.inputs[0]]
+        if tensor.dtype.itemsize > 2:
+            return None
+        return Coded(tensor, pending.flat, pending.chain.gain[0])
+
+    def _end(
+        self, pending: Pending, epilogue: Epilogue | None, encoding: Encoding, name: str, *, as_codes: bool = True
+    ) -> Coded:
+        """Writes the operator and its pools.
+
+        Args:
+            as_codes: pools compare codes of the real values, which may fall as accumulators rise; else accumulators.
+        """
+        if pending.op is Requantize and epilogue is None:
+            epilogue = _SAME_32
         result = name if not pending.pools else f"{name}.unpooled"
         tensor = self._write(
             pending.op, pending.where, pending.inputs, pending.shape, encoding, result,
-            **pending.fields, **({} if pending.op is Requantize and epilogue is None else {"epilogue": epilogue}),
+            **pending.fields, epilogue=epilogue,
         )  # fmt: skip
+        codes_rise = pending.rising if as_codes else (True,) * pending.chain.channels
         for index, pool in enumerate(pending.pools):
             last = index == len(pending.pools) - 1
-            tensor = self._pool(tensor, pool, name if last else f"{name}.pool{index}", pending)
+            # The largest real value has the largest code where both rise, or both fall, with the accumulator.
+            sign = tuple(1 if a == b else -1 for a, b in zip(codes_rise, pool.rising, strict=True))
+            tensor = self.max_pool(tensor, pool, sign, name if last else f"{name}.pool{index}")
+        self.ended[tensor.name] = pending
         return Coded(tensor, pending.flat)
-
-    def _pool(self, x: Tensor, pool: Pool, name: str, pending: Pending) -> Tensor:
-        """The largest code is that of the largest value where both rise, or both fall, with the accumulator."""
-        gains = np.array([gain >= 0 for gain in pending.chain.gain])
-        # What follows the pool falls where the chain as a whole and its part before the pool disagree.
-        sign = np.where(gains == np.array(pool.rising), 1, -1)
-        return self.max_pool(x, pool, (1,) if np.all(sign == 1) else tuple(sign.tolist()), name)
 
     def max_pool(self, x: Tensor, pool: Pool, sign: tuple[int, ...], name: str) -> Tensor:
         """A pool of codes; where the sign is -1, the smallest."""
         pad = pool.padding
         return self._write(
             IntegerMaxPool2D, pool.name, (x.name,), None, x.encoding, name, padding=Padding.VALID, kernel=pool.kernel,
-            stride=pool.stride, row_padding=(pad[0], pad[0]), column_padding=(pad[1], pad[1]), sign=sign,
+            stride=pool.stride, row_padding=(pad[0], pad[0]), column_padding=(pad[1], pad[1]),
+            sign=sign[:1] if len(set(sign)) == 1 else sign,
         )  # fmt: skip
+
+    def concatenate(self, parts: list[Tensor], name: str) -> Tensor:
+        """Codes of one encoding side by side along their last axis."""
+        axis = len(parts[0].shape) - 1
+        names = tuple(part.name for part in parts)
+        return self._write(Concatenation, name, names, None, parts[0].encoding, name, axis=axis)
 
     def _write(
         self, kind: type[Op], where: str, inputs: tuple[str, ...], shape: Shape | None, encoding: Encoding, name: str,
@@ -125,15 +180,19 @@ class Builder:
         return candidate
 
 
-def _shifted(epilogue: Epilogue, base: int, where: str) -> Epilogue:
+def _from_zero(encoding: IntegerEncoding, base: int, where: str) -> IntegerEncoding:
+    """The encoding whose codes are less by `base`."""
+    if isinstance(encoding, Affine) and encoding.storage == "int8" and base == encoding.code_range[0]:
+        return replace(encoding, storage="uint8", zero_point=tuple(zero - base for zero in encoding.zero_point))
+    raise UnsupportedError(
+        f"thresholds for codes of {encoding} from {base}", where=where, fix="Use another quantizer there, Affine8 say."
+    )
+
+
+def _shifted(epilogue: Epilogue, base: int) -> Epilogue:
     """The epilogue with `base` added to its codes."""
-    if base == 0:
+    if base == 0 or isinstance(epilogue, Threshold):
         return epilogue
-    if isinstance(epilogue, Threshold):
-        raise UnsupportedError(
-            f"{len(epilogue.thresholds[0])} uneven steps for codes from {base}", where=where,
-            fix="Use an even quantizer there.",
-        )  # fmt: skip
     offset = tuple(o + (base << s) for o, s in _pairs(epilogue))
     shift = tuple(s for _, s in _pairs(epilogue))
     return Rescale(epilogue.multiplier, offset, shift, epilogue.low + base, epilogue.high + base)

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from tinygen.errors import UnsupportedError
-from tinygen.frontends.folding import Chain, Reach
+from tinygen.frontends.torch_nn import layers, operands, pools, sums
 from tinygen.frontends.torch_nn.builder import Builder
-from tinygen.frontends.torch_nn.values import Coded, Pending, Pool, Raw, Steps, Value
-from tinygen.ir.encodings import Affine
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
-from tinygen.ir.ops.integer_pool_2d import IntegerSumPool2D
-from tinygen.ir.ops.requantize import Requantize
-from tinygen.ir.ops.window import Padding, axis
-from tinygen.ir.tensor import Tensor
+from tinygen.frontends.torch_nn.values import Coded, Pending, Raw, Value
 from tinygen.nn.layers import QuantConv2d, QuantLinear
 from tinygen.nn.quantizers import ActivationQuantizer
 
@@ -37,158 +30,73 @@ def apply(builder: Builder, module: nn.Module, x: Value, where: str) -> Value:
     for kind, rule in _MODULES:
         if isinstance(module, kind):
             return rule(builder, module, x, where)
-    raise UnsupportedError(
-        f"{type(module).__name__} is not read in quantized networks", where=where,
-        fix="tinygen.nn.convert makes quantized layers of Conv2d and Linear." if _is_float(module) else "",
-    )  # fmt: skip
+    fix = "Use ReLU, Hardtanh, PReLU, or a quantizer alone, between a layer and the next quantizer."
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+        fix = "tinygen.nn.convert makes quantized layers of Conv2d and Linear."
+    raise UnsupportedError(f"{type(module).__name__} is not read in quantized networks", where=where, fix=fix)
 
 
-def _is_float(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear)
+def call(builder: Builder, function: Any, arguments: Sequence[Any], options: dict[str, Any], where: str) -> Value:
+    """The value behind a function or method call; tensors among the arguments are values.
 
-
-def call(
-    builder: Builder, function: Any, x: Value, arguments: tuple[Any, ...], options: dict[str, Any], where: str
-) -> Value:
-    """The value behind a function or method call."""
+    Raises:
+        UnsupportedError: the function is not read, or not with these arguments.
+    """
+    name = getattr(function, "__name__", str(function))
+    if function in _CONCATENATIONS:
+        return _concatenate(builder, where, *arguments, **options)
+    x, rest = (arguments[0] if arguments else None), tuple(arguments[1:])
+    if not isinstance(x, Raw | Coded | Pending):
+        raise UnsupportedError(f"{name} of something that is no tensor of the network", where=where)
+    for functions, sign in ((_ADDITIONS, 1), (_SUBTRACTIONS, -1)):
+        if function in functions:
+            return _sum(builder, x, rest, options, where, sign)
+    if any(isinstance(value, Raw | Coded | Pending) for value in (*rest, *options.values())):
+        raise UnsupportedError(
+            f"{name} of two tensors is not read in quantized networks", where=where,
+            fix="Additions, subtractions and concatenations of branches are.",
+        )  # fmt: skip
     for functions, module in _FUNCTIONS:
         if function in functions:
-            return apply(builder, module(*arguments, **options), x, where)
+            return apply(builder, module(*rest, **options), x, where)
     if function in ("mean", torch.mean):
-        return _mean(builder, x, where, *arguments, **options)
-    if function in ("view", "reshape") and len(arguments) == 2 and arguments[1] == -1:
-        return _flatten(builder, None, x, where)
-    name = getattr(function, "__name__", str(function))
-    raise UnsupportedError(f"the function {name} is not read in quantized networks", where=where)
-
-
-def _pending(x: Value, where: str) -> Pending:
-    """The value as a chain; codes are the accumulators of a Requantize."""
-    if isinstance(x, Pending):
-        return x
-    if isinstance(x, Raw):
-        raise UnsupportedError(
-            "the model's input has no quantizer", where=where, fix="Put tinygen.nn.InputQuant in front."
-        )
-    tensor = x.tensor
-    channels = tensor.shape[-1]
-    low, high = _ends(tensor)
-    reach = Reach(np.full(channels, low), np.full(channels, high))
-    chain = Chain.start(channels).affine(tensor.integer.scale[0])
-    return Pending(Requantize, {}, (tensor.name,), tensor.shape, chain, reach, where, flat=x.flat)
-
-
-def _ends(tensor: Tensor) -> tuple[int, int]:
-    """Least and largest integer of a tensor's codes."""
-    low, high = tensor.code_range
-    integers = tensor.integer.integers(np.arange(low, high + 1).astype(tensor.dtype))
-    return int(integers.min()), int(integers.max())
-
-
-def _codes(builder: Builder, x: Value, where: str) -> Coded:
-    """The value as codes; sums of codes are taken as they are, in 16 bits."""
-    if isinstance(x, Coded):
-        return x
-    if isinstance(x, Pending):
-        exact = builder.exact(x, f"{x.where}.sum") if x.op is IntegerSumPool2D else None
-        if exact is not None:
-            return exact
+        return pools.mean(builder, x, where, *rest, **options)
+    if function in ("view", "reshape", torch.reshape) and _flattens(rest):
+        return pools.flatten(builder, nn.Flatten(), x, where)
     raise UnsupportedError(
-        "its input is real values that no quantizer has made codes of", where=where,
-        fix="Put an activation quantizer of tinygen.nn in front (Affine8, ReLUQuant, Sign, ...).",
-    )  # fmt: skip
+        f"the function {name} is not read in quantized networks", where=where, fix="Use modules, or torch.flatten."
+    )
 
 
-def _activation_quantizer(builder: Builder, module: ActivationQuantizer, x: Value, where: str) -> Coded:
-    boundaries, encoding = module.boundaries()
-    if isinstance(x, Raw):
-        return builder.add_input("input", _board_shape(x.shape), encoding)
-    pending = _pending(x, where)
-    return builder.quantize(pending, Steps(boundaries, module.lowest_code), encoding, where)
+def _flattens(arguments: Sequence[Any]) -> bool:
+    """Whether view or reshape with these arguments flattens all but the batch."""
+    shape = arguments[0] if len(arguments) == 1 and isinstance(arguments[0], tuple | list) else arguments
+    return len(shape) == 2 and shape[1] == -1
 
 
-def _board_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (shape[0], *shape[2:], shape[1]) if len(shape) == 4 else shape
-
-
-def _input_of(builder: Builder, module: QuantConv2d | QuantLinear, x: Value, where: str) -> Coded:
-    if module.input_quantizer is not None:
-        return _activation_quantizer(builder, module.input_quantizer, x, f"{where}.input_quantizer")
-    return _codes(builder, x, where)
-
-
-def _conv(builder: Builder, module: QuantConv2d, x: Value, where: str) -> Pending:
-    source = _input_of(builder, module, x, where).tensor
-    if len(source.shape) != 4:
-        raise UnsupportedError(f"a convolution of {list(source.shape)}", where=where, fix="Images are [N, C, H, W].")
-    codes, encoding = module.weight_codes()
-    rows, columns = _paddings(module)
-    fields = {
-        "padding": Padding.VALID, "stride": tuple(module.stride), "dilation": tuple(module.dilation),
-        "row_padding": rows, "column_padding": columns,
-    }  # fmt: skip
-    geometry = zip(source.shape[1:3], module.kernel_size, module.stride, module.dilation, (rows, columns), strict=True)
-    sizes = [axis(n, kernel, stride, gap, Padding.VALID, pad).output for n, kernel, stride, gap, pad in geometry]
-    shape = (source.shape[0], *sizes, module.out_channels)
-    return _mac(builder, module, IntegerConv2D, fields, source, np.moveaxis(codes, 1, -1), encoding, shape, where)
-
-
-def _paddings(module: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(above, below), (left, right)."""
-    if module.padding == "valid":
-        return (0, 0), (0, 0)
-    if module.padding == "same":
-        totals = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
-        return (totals[0] // 2, totals[0] - totals[0] // 2), (totals[1] // 2, totals[1] - totals[1] // 2)
-    rows, columns = module.padding
-    return (int(rows), int(rows)), (int(columns), int(columns))
-
-
-def _linear(builder: Builder, module: QuantLinear, x: Value, where: str) -> Pending:
-    source = _input_of(builder, module, x, where)
-    codes, encoding = module.weight_codes()
-    scales = module.kernel_scales()
-    if source.flat:
-        codes = _columns_as_nhwc(codes, source.tensor)
-        scales = None if scales is None else _columns_as_nhwc(scales, source.tensor)
-    elif len(source.tensor.shape) != 2:
+def _sum(builder: Builder, a: Value, rest: Sequence[Any], options: dict[str, Any], where: str, sign: int) -> Pending:
+    other = rest[0] if rest else options.get("other")
+    if not isinstance(other, Raw | Coded | Pending) or options.get("alpha", 1) != 1:
         raise UnsupportedError(
-            f"a dense layer along one axis of {list(source.tensor.shape)}", where=where, fix="Flatten in front of it."
+            "a sum with a number, or with a factor alpha",
+            where=where,
+            fix="Put it into the bias of the layer in front.",
         )
-    shape = (source.tensor.shape[0], module.out_features)
-    return _mac(builder, module, IntegerFullyConnected, {}, source.tensor, codes, encoding, shape, where, scales)
+    return sums.add(builder, a, other, where, sign)
 
 
-def _columns_as_nhwc(codes: np.ndarray, source: Tensor) -> np.ndarray:
-    """[O, C * H * W] of a flattened image to [O, H * W * C], as it lies on the board."""
-    _, height, width, channels = source.shape
-    image = codes.reshape(len(codes), channels, height, width)
-    return np.moveaxis(image, 1, -1).reshape(len(codes), -1)
-
-
-def _mac(
-    builder: Builder, module: QuantConv2d | QuantLinear, op: type, fields: dict[str, Any], source: Tensor,
-    codes: np.ndarray, encoding: Any, shape: tuple[int, ...], where: str, scales: np.ndarray | None = None,
-) -> Pending:  # fmt: skip
-    """Accumulators of a layer and what they stand for: x_scale * w_scale * accumulator + bias."""
-    names = [source.name, builder.constant(f"{where}.weight", codes, encoding)]
-    integers = encoding.integers(codes)
-    scales = module.kernel_scales() if scales is None else scales
-    if scales is not None:
-        names.append(builder.constant(f"{where}.kernel_scales", scales, Affine("uint16", (1.0,), (0,))))
-        inner = (1,) * (integers.ndim - 2)
-        integers = integers * scales.astype(np.int64).reshape(len(scales), *inner, scales.shape[-1])
-    low, high = _ends(source)
-    reach = Reach.of_weights(integers, min(low, 0), max(high, 0))
-    bias = 0.0 if module.bias is None else module.bias.detach().double().numpy()
-    chain = Chain.start(len(codes)).affine(source.integer.scale[0]).affine(np.array(encoding.scale), bias)
-    return Pending(op, fields, tuple(names), shape, chain, reach, where)
+def _concatenate(builder: Builder, where: str, tensors: Sequence[Any] = (), dim: int = 0) -> Coded:
+    if not all(isinstance(part, Raw | Coded | Pending) for part in tensors):
+        raise UnsupportedError("a concatenation with something that is no tensor of the network", where=where)
+    return sums.concatenate(builder, tensors, dim, where)
 
 
 def _batch_norm(builder: Builder, module: nn.BatchNorm2d, x: Value, where: str) -> Pending:
-    pending = _pending(x, where)
+    pending = operands.pending(x, where)
     if module.running_mean is None or module.running_var is None:
-        raise UnsupportedError("a batch norm without running statistics", where=where)
+        raise UnsupportedError(
+            "a batch norm without running statistics", where=where, fix="Train it with track_running_stats=True."
+        )
     if pending.chain.channels != module.num_features:
         raise UnsupportedError(
             f"a batch norm of {module.num_features} features behind {pending.chain.channels} channels", where=where,
@@ -201,94 +109,35 @@ def _batch_norm(builder: Builder, module: nn.BatchNorm2d, x: Value, where: str) 
 
 
 def _relu(builder: Builder, module: nn.ReLU, x: Value, where: str) -> Pending:
-    pending = _pending(x, where)
+    pending = operands.pending(x, where)
     return pending.then(pending.chain.relu())
 
 
 def _clip(builder: Builder, module: nn.Hardtanh, x: Value, where: str) -> Pending:
-    pending = _pending(x, where)
+    pending = operands.pending(x, where)
     return pending.then(pending.chain.clip(module.min_val, module.max_val))
 
 
-def _max_pool(builder: Builder, module: nn.MaxPool2d, x: Value, where: str) -> Value:
-    if module.ceil_mode or _pair(module.dilation) != (1, 1):
-        raise UnsupportedError("a pool with ceil_mode or dilation", where=where)
-    kernel = _pair(module.kernel_size)
-    stride, padding = _pair(module.stride or kernel), _pair(module.padding)
-    if isinstance(x, Coded):
-        channels = _image(builder, x, where).shape[3]
-        return Coded(builder.max_pool(x.tensor, Pool(where, kernel, stride, padding, (True,) * channels), (1,), where))
-    return _pending(x, where).pooled(where, kernel, stride, padding)
+def _prelu(builder: Builder, module: nn.PReLU, x: Value, where: str) -> Pending:
+    return _bent(operands.pending(x, where), module.weight.detach().flatten().tolist(), where)
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    first, second = (value, value) if isinstance(value, int) else value
-    return int(first), int(second)
+def _leaky_relu(builder: Builder, module: nn.LeakyReLU, x: Value, where: str) -> Pending:
+    # Torch multiplies in float32, by the slope as it is in float32.
+    return _bent(operands.pending(x, where), [float(torch.tensor(module.negative_slope).float())], where)
 
 
-def _average_pool(builder: Builder, module: nn.AvgPool2d, x: Value, where: str) -> Pending:
-    if module.ceil_mode or _pair(module.padding) != (0, 0) or module.divisor_override:
-        raise UnsupportedError("an average pool with padding, ceil_mode or divisor_override", where=where)
-    kernel = _pair(module.kernel_size)
-    return _sum(builder, x, kernel, _pair(module.stride or kernel), where)
-
-
-def _adaptive_pool(builder: Builder, module: nn.AdaptiveAvgPool2d, x: Value, where: str) -> Pending:
-    _, height, width, _ = _image(builder, x, where).shape
-    size = module.output_size
-    rows, columns = (size, size) if isinstance(size, int) or size is None else size
-    rows, columns = rows or height, columns or width
-    if height % rows or width % columns:
-        raise UnsupportedError(f"adaptive average of {height}x{width} to {rows}x{columns}", where=where)
-    kernel = (height // rows, width // columns)
-    return _sum(builder, x, kernel, kernel, where)
-
-
-def _mean(builder: Builder, x: Value, where: str, dim: Any = None, keepdim: bool = False) -> Value:
-    _, height, width, _ = _image(builder, x, where).shape
-    dims = sorted(d % 4 for d in (dim if isinstance(dim, list | tuple) else [dim or 0]))
-    if dims != [2, 3]:
-        raise UnsupportedError(f"a mean over {dim}", where=where, fix="Means over height and width are read.")
-    pooled = _sum(builder, x, (height, width), (height, width), where)
-    return pooled if keepdim else _flatten(builder, None, pooled, where)
-
-
-def _image(builder: Builder, x: Value, where: str) -> Tensor:
-    tensor = _codes(builder, x, where).tensor
-    if len(tensor.shape) != 4:
-        raise UnsupportedError(f"a pool of {list(tensor.shape)}", where=where)
-    return tensor
-
-
-def _sum(builder: Builder, x: Value, kernel: tuple[int, int], stride: tuple[int, int], where: str) -> Pending:
-    tensor = _image(builder, x, where)
-    batch, height, width, channels = tensor.shape
-    count = kernel[0] * kernel[1]
-    low, high = _ends(tensor)
-    reach = Reach(np.full(channels, low * count), np.full(channels, high * count))
-    chain = Chain.start(channels).affine(tensor.integer.scale[0]).divide(float(count))
-    shape = (batch, (height - kernel[0]) // stride[0] + 1, (width - kernel[1]) // stride[1] + 1, channels)
-    fields = {"padding": Padding.VALID, "kernel": kernel, "stride": stride}
-    return Pending(IntegerSumPool2D, fields, (tensor.name,), shape, chain, reach, where)
-
-
-def _flatten(builder: Builder, module: nn.Flatten | None, x: Value, where: str) -> Value:
-    if module is not None and (module.start_dim, module.end_dim) != (1, -1):
-        raise UnsupportedError(f"a flattening of {module.start_dim} to {module.end_dim}", where=where)
-    if isinstance(x, Pending):
-        return Pending(**{**x.__dict__, "flat": x.flat or len(x.shape) == 4})
-    if isinstance(x, Coded):
-        return Coded(x.tensor, x.flat or len(x.tensor.shape) == 4)
-    return Raw((x.shape[0], int(np.prod(x.shape[1:])))) if len(x.shape) != 4 else _flat_input(x, where)
-
-
-def _flat_input(x: Raw, where: str) -> Raw:
-    if x.shape[1] != 1:
+def _bent(pending: Pending, slopes: Sequence[float], where: str) -> Pending:
+    channels = pending.chain.channels
+    if len(slopes) not in (1, channels):
+        raise UnsupportedError(f"{len(slopes)} slopes behind {channels} channels", where=where, fix="Flatten later.")
+    if min(slopes) < 0:
         raise UnsupportedError(
-            "an image of several channels, flattened before it is quantized", where=where,
-            fix="Quantize it first: boards take images as NHWC.",
+            f"a slope of {min(slopes):.3g}: values no longer rise with the accumulator", where=where,
+            fix="Keep slopes from 0 on: clamp them in training (weight.data.clamp_(min=0)).",
         )  # fmt: skip
-    return Raw((x.shape[0], x.shape[2] * x.shape[3]))
+    exact = [Fraction(slope) for slope in slopes]
+    return pending.bent(exact * (channels if len(exact) == 1 else 1))
 
 
 def _same(builder: Builder, module: nn.Module, x: Value, where: str) -> Value:
@@ -296,17 +145,19 @@ def _same(builder: Builder, module: nn.Module, x: Value, where: str) -> Value:
 
 
 _MODULES: tuple[tuple[type, Rule], ...] = (
-    (QuantConv2d, _conv),
-    (QuantLinear, _linear),
-    (ActivationQuantizer, _activation_quantizer),
+    (QuantConv2d, layers.convolution),
+    (QuantLinear, layers.dense),
+    (ActivationQuantizer, layers.activation_quantizer),
     (nn.BatchNorm2d, _batch_norm),
     (nn.BatchNorm1d, _batch_norm),
     (nn.Hardtanh, _clip),  # ReLU6 is one
     (nn.ReLU, _relu),
-    (nn.MaxPool2d, _max_pool),
-    (nn.AvgPool2d, _average_pool),
-    (nn.AdaptiveAvgPool2d, _adaptive_pool),
-    (nn.Flatten, _flatten),
+    (nn.PReLU, _prelu),
+    (nn.LeakyReLU, _leaky_relu),
+    (nn.MaxPool2d, pools.largest),
+    (nn.AvgPool2d, pools.average),
+    (nn.AdaptiveAvgPool2d, pools.adaptive),
+    (nn.Flatten, pools.flatten),
     (nn.Identity, _same),
     (nn.Dropout, _same),
     (nn.Dropout2d, _same),
@@ -316,11 +167,14 @@ _FUNCTIONS: tuple[tuple[tuple[Any, ...], Callable[..., nn.Module]], ...] = (
     (("relu", "relu_", torch.relu, functional.relu), lambda inplace=False: nn.ReLU()),
     ((functional.relu6,), lambda inplace=False: nn.ReLU6()),
     ((functional.hardtanh,), nn.Hardtanh),
+    ((functional.leaky_relu,), nn.LeakyReLU),
     (("flatten", torch.flatten), lambda start_dim=0, end_dim=-1: nn.Flatten(start_dim, end_dim)),
     ((functional.max_pool2d, torch.max_pool2d), nn.MaxPool2d),
     ((functional.avg_pool2d,), nn.AvgPool2d),
     ((functional.adaptive_avg_pool2d,), nn.AdaptiveAvgPool2d),
     ((functional.dropout,), lambda *_, **__: nn.Identity()),
     (("contiguous",), nn.Identity),
-    ((operator.pos,), nn.Identity),
 )
+_ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
+_SUBTRACTIONS = (operator.sub, operator.isub, torch.sub, "sub", "sub_")
+_CONCATENATIONS = (torch.cat, torch.concat, torch.concatenate)

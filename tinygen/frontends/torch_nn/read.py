@@ -7,7 +7,7 @@ the board.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,7 +31,7 @@ def is_quantized(module: nn.Module) -> bool:
     return any(isinstance(part, _OWN) for part in module.modules())
 
 
-class _Tracer(fx.Tracer):
+class Tracer(fx.Tracer):
     """Looks into every module but torch's and tinygen's own."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -54,7 +54,7 @@ def read_quantized(module: nn.Module, example_input: torch.Tensor, name: str = "
     with _evaluating(module), torch.no_grad():
         shape = tuple(example_input.shape[1:])
         module(example_input[:1])  # torch's own message where the shape is wrong
-        return _Reader(module, name).read((1, *shape))
+        return Reader(module, name).read((1, *shape))
 
 
 @contextmanager
@@ -68,13 +68,13 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
             part.training = True
 
 
-class _Reader:
+class Reader:
     """Walks over the nodes of a trace."""
 
     def __init__(self, module: nn.Module, name: str) -> None:
         self.parts = dict(module.named_modules())
         try:
-            self.trace = _Tracer().trace(module)
+            self.trace = Tracer().trace(module)
         except fx.proxy.TraceError as error:
             raise UnsupportedError(
                 f"the module's forward() depends on values ({error})",
@@ -85,39 +85,70 @@ class _Reader:
         self.values: dict[fx.Node, Value] = {}
 
     def read(self, shape: tuple[int, ...]) -> Graph:
+        """The graph for an input of this shape, as the module sees it."""
         output: Value | None = None
         for node in self.trace.nodes:
             if node.op == "placeholder":
                 if self.values:
-                    raise UnsupportedError("a module with several inputs", where=str(node.target))
+                    raise UnsupportedError(
+                        "a module with several inputs", where=str(node.target), fix="Give it one tensor."
+                    )
                 self.values[node] = Raw(shape)
             elif node.op == "output":
-                output = self._value(node.args[0], "the output")
+                output = self._output(node.args[0])
             else:
-                self.values[node] = self._node(node)
+                self.values[node] = self._shared(node, self._node(node))
         return self.builder.graph(self._finished(output))
+
+    def _output(self, result: Any) -> Value:
+        if not isinstance(result, fx.Node):
+            raise UnsupportedError(
+                f"forward() gives back a {type(result).__name__}", where="the output", fix="Give back one tensor."
+            )
+        return self.values[result]
+
+    def _shared(self, node: fx.Node, value: Value) -> Value:
+        """What several operators read is computed once: as accumulators, where no quantizer has ended it."""
+        if isinstance(value, Pending) and len(node.users) > 1:
+            return self.builder.accumulators(value)
+        return value
 
     def _finished(self, output: Value | None) -> Coded:
         if isinstance(output, Pending):
-            return self.builder.finish(output, "output")
+            output = self.builder.finish(output, "output")
         if not isinstance(output, Coded):
             raise ModelError("the module gives back its input")
+        shape = output.tensor.shape
+        if output.flat and shape[3] > 1 and shape[1] * shape[2] > 1:
+            raise UnsupportedError(
+                f"the output is an image {list(shape)}, flattened channel by channel", where=output.tensor.name,
+                fix="Leave the flattening out: boards give back images as NHWC.",
+            )  # fmt: skip
         return output
 
     def _node(self, node: fx.Node) -> Value:
         where = str(node.target) if node.op == "call_module" else node.name
         with _located(where):
-            x = self._value(node.args[0] if node.args else None, where)
+            arguments, options = (self._values(part) for part in (node.args, node.kwargs))
             if node.op == "call_module":
-                return modules.apply(self.builder, self.parts[str(node.target)], x, where)
+                return modules.apply(self.builder, self.parts[str(node.target)], _only(arguments, options), where)
             if node.op in ("call_function", "call_method"):
-                return modules.call(self.builder, node.target, x, tuple(node.args[1:]), dict(node.kwargs), where)
-        raise UnsupportedError(f"a {node.op.replace('_', ' ')}", where=where)
+                return modules.call(self.builder, node.target, arguments, options, where)
+        raise UnsupportedError(
+            f"a {node.op.replace('_', ' ')}", where=where, fix="Parameters belong into layers of tinygen.nn."
+        )
 
-    def _value(self, argument: Any, where: str) -> Value:
-        if not isinstance(argument, fx.Node) or argument not in self.values:
-            raise UnsupportedError("an argument that is not a tensor of the network", where=where)
-        return self.values[argument]
+    def _values(self, arguments: Any) -> Any:
+        """The arguments with values in the place of nodes."""
+        return fx.map_arg(arguments, lambda node: self.values[node])
+
+
+def _only(arguments: Sequence[Any], options: Mapping[str, Any]) -> Value:
+    """The argument of a module that takes one tensor."""
+    given = [*arguments, *options.values()]
+    if len(given) != 1 or not isinstance(given[0], Raw | Coded | Pending):
+        raise UnsupportedError("a module called with anything but one tensor", fix="Call it with its input alone.")
+    return given[0]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ accumulators (`Pending`); after it there are codes (`Coded`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.frontends.folding import Chain, Reach
+from tinygen.frontends.torch_nn.bends import Bend, rising
 from tinygen.ir.ops.base import Op
 from tinygen.ir.tensor import Shape, Tensor
 
@@ -35,10 +37,42 @@ class Coded:
 
     Attributes:
         flat: the module has flattened it since; dense layers take their weights' columns in NHWC order.
+        step: what an integer of 1 stands for, where that is no float (1/49 of a scale, say); else the encoding's scale.
     """
 
     tensor: Tensor
     flat: bool = False
+    step: Fraction | None = None
+
+    @property
+    def gain(self) -> Fraction:
+        """What an integer of 1 stands for."""
+        return Fraction(self.tensor.integer.scale[0]) if self.step is None else self.step
+
+    def chain(self) -> Chain:
+        """From the integers to real values."""
+        return linear((self.gain,) * self.tensor.shape[-1])
+
+    def flattened(self) -> Coded:
+        return replace(self, flat=self.flat or len(self.tensor.shape) == 4)
+
+    def ends(self) -> tuple[int, int]:
+        """Least and largest integer of the codes."""
+        low, high = self.tensor.code_range
+        integers = self.tensor.integer.integers(np.arange(low, high + 1).astype(self.tensor.dtype))
+        return int(integers.min()), int(integers.max())
+
+    def reach(self) -> Reach:
+        low, high = self.ends()
+        channels = self.tensor.shape[-1]
+        return Reach(np.full(channels, low), np.full(channels, high))
+
+
+def linear(gains: Sequence[Fraction], offsets: Sequence[Fraction] | None = None) -> Chain:
+    """gain * accumulator + offset, not clamped; exact, unlike what floats could say."""
+    none = np.full(len(gains), np.inf).tolist()
+    zeros = (Fraction(0),) * len(gains)
+    return Chain(tuple(gains), zeros if offsets is None else tuple(offsets), tuple(-v for v in none), tuple(none))
 
 
 @dataclass(frozen=True)
@@ -63,12 +97,13 @@ class Pending:
     Attributes:
         op: the operator's class and its fields, without name, outputs and epilogue.
         inputs: names of its inputs.
-        shape: NHWC of the accumulators, or [N, O].
-        chain: from an accumulator to the real value, per channel.
+        shape: NHWC of the accumulators, or [N, O]; before pools.
+        chain: to the real value, per channel, from an accumulator or from the last bend.
         reach: of the accumulators.
         pools: in order.
         flat: flattened since.
         where: the module that accumulates, for messages and names.
+        bends: PReLUs between the accumulator and the chain.
     """
 
     op: type[Op]
@@ -80,14 +115,41 @@ class Pending:
     where: str
     pools: tuple[Pool, ...] = field(default=())
     flat: bool = False
+    bends: tuple[Bend, ...] = field(default=())
 
     def then(self, chain: Chain) -> Pending:
         return replace(self, chain=chain)
 
+    def flattened(self) -> Pending:
+        return replace(self, flat=self.flat or len(self.shape) == 4)
+
+    def bent(self, slopes: Sequence[Fraction]) -> Pending:
+        """Through a PReLU; slopes per channel, not negative."""
+        bend = Bend(self.chain, tuple(slopes))
+        return replace(self, bends=(*self.bends, bend), chain=Chain.start(self.chain.channels))
+
     def pooled(self, name: str, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> Pending:
         """The maximum over windows: of accumulators where values rise with them, else their minimum."""
-        rising = tuple(gain >= 0 for gain in self.chain.gain)
-        return replace(self, pools=(*self.pools, Pool(name, kernel, stride, padding, rising)))
+        pool = Pool(name, kernel, stride, padding, self.rising)
+        return replace(self, pools=(*self.pools, pool))
+
+    @property
+    def rising(self) -> tuple[bool, ...]:
+        """Per channel, whether the real value rises with the accumulator."""
+        return rising(self.bends, self.chain)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the values are the accumulators times a positive number, one for all channels."""
+        gain = self.chain.gain[0]
+        return self.unclamped and all(g == gain > 0 for g in self.chain.gain) and not any(self.chain.offset)
+
+    @property
+    def unclamped(self) -> bool:
+        """Whether the values are a line over the accumulators (constant ones, of a gain of 0, are)."""
+        c = self.chain
+        ends = zip(c.offset, c.low, c.high, strict=True)
+        return not self.bends and all(low == -high == -math.inf or low == offset == high for offset, low, high in ends)
 
 
 Value = Raw | Coded | Pending

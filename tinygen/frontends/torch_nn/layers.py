@@ -1,0 +1,126 @@
+"""Quantized layers and quantizers: what multiplies, and what makes codes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from tinygen.errors import UnsupportedError
+from tinygen.frontends.folding import Reach
+from tinygen.frontends.torch_nn import operands
+from tinygen.frontends.torch_nn.builder import Builder
+from tinygen.frontends.torch_nn.values import Coded, Pending, Raw, Steps, Value, linear
+from tinygen.ir.encodings import Affine, IntegerEncoding
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.window import Padding, axis
+from tinygen.ir.tensor import Tensor
+from tinygen.nn.layers import QuantConv2d, QuantLinear
+from tinygen.nn.quantizers import ActivationQuantizer
+
+
+def activation_quantizer(builder: Builder, module: ActivationQuantizer, x: Value, where: str) -> Coded:
+    boundaries, encoding = module.boundaries()
+    if isinstance(x, Raw):
+        if builder.inputs:
+            raise UnsupportedError(
+                "the model's input is quantized a second time", where=where,
+                fix="Quantize it once, and give the result to all that read it.",
+            )  # fmt: skip
+        return builder.add_input("input", _board_shape(x.shape), encoding)
+    return builder.quantize(operands.pending(x, where), Steps(boundaries, module.lowest_code), encoding, where)
+
+
+def _board_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (shape[0], *shape[2:], shape[1]) if len(shape) == 4 else shape
+
+
+def _input_of(builder: Builder, module: QuantConv2d | QuantLinear, x: Value, where: str) -> Coded:
+    if module.input_quantizer is not None:
+        return activation_quantizer(builder, module.input_quantizer, x, f"{where}.input_quantizer")
+    return operands.codes(builder, x, where)
+
+
+def convolution(builder: Builder, module: QuantConv2d, x: Value, where: str) -> Pending:
+    coded = _input_of(builder, module, x, where)
+    source = operands.image(builder, coded, where).tensor
+    codes, encoding = module.weight_codes()
+    rows, columns = _paddings(module)
+    fields = {
+        "padding": Padding.VALID, "stride": tuple(module.stride), "dilation": tuple(module.dilation),
+        "row_padding": rows, "column_padding": columns,
+    }  # fmt: skip
+    geometry = zip(source.shape[1:3], module.kernel_size, module.stride, module.dilation, (rows, columns), strict=True)
+    sizes = [axis(n, kernel, stride, gap, Padding.VALID, pad).output for n, kernel, stride, gap, pad in geometry]
+    shape = (source.shape[0], *sizes, module.out_channels)
+    weights = np.moveaxis(codes, 1, -1)
+    return _accumulated(
+        builder, module, IntegerConv2D, fields, coded, weights, encoding, module.kernel_scales(), shape, where
+    )
+
+
+def _paddings(module: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(above, below), (left, right)."""
+    if module.padding == "valid":
+        return (0, 0), (0, 0)
+    if module.padding == "same":
+        totals = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
+        return (totals[0] // 2, totals[0] - totals[0] // 2), (totals[1] // 2, totals[1] - totals[1] // 2)
+    rows, columns = operands.pair(module.padding)
+    return (rows, rows), (columns, columns)
+
+
+def dense(builder: Builder, module: QuantLinear, x: Value, where: str) -> Pending:
+    source = _input_of(builder, module, x, where)
+    codes, encoding = module.weight_codes()
+    scales = module.kernel_scales()
+    if source.flat:
+        codes = _columns_as_nhwc(codes, source.tensor)
+        scales = None if scales is None else _columns_as_nhwc(scales, source.tensor)
+    elif len(source.tensor.shape) != 2:
+        raise UnsupportedError(
+            f"a dense layer along one axis of {list(source.tensor.shape)}", where=where, fix="Flatten in front of it."
+        )
+    shape = (source.tensor.shape[0], module.out_features)
+    return _accumulated(builder, module, IntegerFullyConnected, {}, source, codes, encoding, scales, shape, where)
+
+
+def _columns_as_nhwc(codes: np.ndarray, source: Tensor) -> np.ndarray:
+    """[O, C * H * W] of a flattened image to [O, H * W * C], as it lies on the board."""
+    _, height, width, channels = source.shape
+    image = codes.reshape(len(codes), channels, height, width)
+    return np.moveaxis(image, 1, -1).reshape(len(codes), -1)
+
+
+def _accumulated(
+    builder: Builder, module: QuantConv2d | QuantLinear, op: type, fields: dict[str, Any], source: Coded,
+    codes: np.ndarray, encoding: IntegerEncoding, scales: np.ndarray | None, shape: tuple[int, ...], where: str,
+) -> Pending:  # fmt: skip
+    """Accumulators of a layer and what they stand for: x_scale * w_scale * accumulator + bias."""
+    names = [source.tensor.name, builder.constant(f"{where}.weight", codes, encoding)]
+    integers = encoding.integers(codes)
+    if scales is not None:
+        names.append(builder.constant(f"{where}.kernel_scales", scales, Affine("uint16", (1.0,), (0,))))
+        inner = (1,) * (integers.ndim - 2)
+        integers = integers * scales.astype(np.int64).reshape(len(scales), *inner, scales.shape[-1])
+    low, high = source.ends()
+    reach = _reach(integers, min(low, 0), max(high, 0), where)
+    bias = 0.0 if module.bias is None else module.bias.detach().double().numpy()
+    chain = linear((source.gain,) * len(codes)).affine(np.array(encoding.scale), bias)
+    return Pending(op, fields, tuple(names), shape, chain, reach, where)
+
+
+def _reach(integers: np.ndarray, low: int, high: int, where: str) -> Reach:
+    try:
+        return Reach.of_weights(integers, low, high)
+    except UnsupportedError as error:
+        error.where, error.fix = (
+            where,
+            (
+                "Fewer bits, of the activations or of the weights: 16-bit tables (LogQuant, LogQuantActivation without "
+                "integer exponents of base 2, CodebookQuant) do not go together."
+            ),
+        )
+        raise

@@ -1,0 +1,75 @@
+"""What an operator takes of the values that reach it: codes, or real values that are not quantized yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygen.errors import UnsupportedError
+from tinygen.frontends.torch_nn.builder import Builder
+from tinygen.frontends.torch_nn.values import Coded, Pending, Raw, Value
+from tinygen.ir.ops.integer_pool_2d import IntegerSumPool2D
+from tinygen.ir.ops.requantize import Requantize
+from tinygen.ir.tensor import Tensor
+
+QUANTIZERS = "an activation quantizer of tinygen.nn (Affine8, ReLUQuant, Sign, ...)"
+
+
+def pending(x: Value, where: str) -> Pending:
+    """The value as a chain; codes are the accumulators of a Requantize.
+
+    Raises:
+        UnsupportedError: it is the model's input.
+    """
+    if isinstance(x, Pending):
+        return x
+    if isinstance(x, Raw):
+        raise raw_input(where)
+    source = x.tensor
+    return Pending(Requantize, {}, (source.name,), source.shape, x.chain(), x.reach(), where, flat=x.flat)
+
+
+def codes(builder: Builder, x: Value, where: str) -> Coded:
+    """The value as codes; averages of codes are taken as they are, in 16 bits.
+
+    Raises:
+        UnsupportedError: it has no quantizer.
+    """
+    if isinstance(x, Coded):
+        return x
+    if isinstance(x, Raw):
+        raise raw_input(where)
+    exact = builder.exact(x) if x.op in (IntegerSumPool2D, Requantize) else None
+    if exact is not None:
+        return exact
+    raise UnsupportedError(
+        f"its input, from {x.where} on, is real values that no quantizer has made codes of", where=where,
+        fix=f"Put {QUANTIZERS} in front of it.",
+    )  # fmt: skip
+
+
+def raw_input(where: str) -> UnsupportedError:
+    return UnsupportedError(
+        "the model's input has no quantizer", where=where, fix="Put tinygen.nn.InputQuant() in front of the network."
+    )
+
+
+def image(builder: Builder, x: Value, where: str) -> Coded:
+    """Codes [N, H, W, C].
+
+    Raises:
+        UnsupportedError: they are flat, or have no quantizer.
+    """
+    source = codes(builder, x, where)
+    if len(source.tensor.shape) != 4 or source.flat:
+        raise UnsupportedError(f"{_shown(source.tensor)} is no image", where=where, fix="Images are [N, C, H, W].")
+    return source
+
+
+def _shown(tensor: Tensor) -> str:
+    return f"'{tensor.name}' {list(tensor.shape)}"
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """One for both of rows and columns, or one each."""
+    both = (value,) if isinstance(value, int) else tuple(value)
+    return int(both[0]), int(both[-1])

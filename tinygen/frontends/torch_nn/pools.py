@@ -1,0 +1,98 @@
+"""Pooling: the largest of codes or of what will be codes, and averages as sums of integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from tinygen.errors import UnsupportedError
+from tinygen.frontends.folding import Reach
+from tinygen.frontends.torch_nn import operands
+from tinygen.frontends.torch_nn.builder import Builder
+from tinygen.frontends.torch_nn.operands import pair
+from tinygen.frontends.torch_nn.values import Coded, Pending, Pool, Raw, Value
+from tinygen.ir.ops.integer_pool_2d import IntegerSumPool2D
+from tinygen.ir.ops.window import Padding
+
+
+def largest(builder: Builder, module: nn.MaxPool2d, x: Value, where: str) -> Value:
+    if module.ceil_mode or pair(module.dilation) != (1, 1) or module.return_indices:
+        raise UnsupportedError(
+            "a max pool with ceil_mode, dilation or return_indices", where=where, fix="Use padding instead."
+        )
+    kernel = pair(module.kernel_size)
+    stride, padding = pair(module.stride or kernel), pair(module.padding)
+    if isinstance(x, Pending):
+        return x.pooled(where, kernel, stride, padding)
+    source = operands.image(builder, x, where)
+    pool = Pool(where, kernel, stride, padding, (True,) * source.tensor.shape[3])
+    return Coded(builder.max_pool(source.tensor, pool, (1,), where), step=source.step)
+
+
+def average(builder: Builder, module: nn.AvgPool2d, x: Value, where: str) -> Pending:
+    if module.ceil_mode or pair(module.padding) != (0, 0) or module.divisor_override:
+        raise UnsupportedError(
+            "an average pool with padding, ceil_mode or divisor_override", where=where,
+            fix="Choose a kernel and stride that the image divides into.",
+        )  # fmt: skip
+    kernel = pair(module.kernel_size)
+    return _sum(operands.image(builder, x, where), kernel, pair(module.stride or kernel), where)
+
+
+def adaptive(builder: Builder, module: nn.AdaptiveAvgPool2d, x: Value, where: str) -> Pending:
+    source = operands.image(builder, x, where)
+    _, height, width, _ = source.tensor.shape
+    size = module.output_size
+    rows, columns = (size, size) if isinstance(size, int) or size is None else size
+    rows, columns = rows or height, columns or width
+    if height % rows or width % columns:
+        raise UnsupportedError(
+            f"an adaptive average of {height}x{width} to {rows}x{columns}, whose windows differ", where=where,
+            fix="Choose a size that divides the image's.",
+        )  # fmt: skip
+    kernel = (height // rows, width // columns)
+    return _sum(source, kernel, kernel, where)
+
+
+def mean(builder: Builder, x: Value, where: str, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Pending:
+    """Over height and width."""
+    dims = [dim] if isinstance(dim, int) else [] if dim is None else list(dim)
+    if sorted(d % 4 for d in dims) != [2, 3] or dtype is not None:
+        raise UnsupportedError(f"a mean over {dim}", where=where, fix="Means over height and width are read: (2, 3).")
+    source = operands.image(builder, x, where)
+    _, height, width, _ = source.tensor.shape
+    pooled = _sum(source, (height, width), (height, width), where)
+    return pooled if keepdim else pooled.flattened()
+
+
+def _sum(source: Coded, kernel: tuple[int, int], stride: tuple[int, int], where: str) -> Pending:
+    batch, height, width, channels = source.tensor.shape
+    count = kernel[0] * kernel[1]
+    low, high = source.ends()
+    reach = Reach(np.full(channels, low * count), np.full(channels, high * count))
+    shape = (batch, (height - kernel[0]) // stride[0] + 1, (width - kernel[1]) // stride[1] + 1, channels)
+    fields = {"padding": Padding.VALID, "kernel": kernel, "stride": stride}
+    chain = source.chain().divide(float(count))
+    return Pending(IntegerSumPool2D, fields, (source.tensor.name,), shape, chain, reach, where)
+
+
+def flatten(builder: Builder, module: nn.Flatten, x: Value, where: str) -> Value:
+    if module.start_dim != 1 or module.end_dim not in (-1, 3):
+        raise UnsupportedError(
+            f"a flattening of dimensions {module.start_dim} to {module.end_dim}", where=where,
+            fix="All but the first are flattened: torch.flatten(x, 1).",
+        )  # fmt: skip
+    if isinstance(x, Coded | Pending):
+        return x.flattened()
+    return Raw((x.shape[0], int(np.prod(x.shape[1:])))) if len(x.shape) != 4 else _flat_input(x, where)
+
+
+def _flat_input(x: Raw, where: str) -> Raw:
+    if x.shape[1] != 1:
+        raise UnsupportedError(
+            "an image of several channels, flattened before it is quantized", where=where,
+            fix="Quantize it first: boards take images as NHWC.",
+        )  # fmt: skip
+    return Raw((x.shape[0], x.shape[2] * x.shape[3]))
