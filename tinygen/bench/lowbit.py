@@ -36,12 +36,14 @@ class Coding:
         label: in the case's name and the table.
         x, w: of activations and weights; the output's is that of the input.
         zeros: share of weights that are zero, for encodings that have it.
+        scaled: each kernel has a scale of its own, 8 bits (APSQ).
     """
 
     label: str
     x: IntegerEncoding
     w: IntegerEncoding
     zeros: float = 0.0
+    scaled: bool = False
 
 
 def _levels(bits: int, signed: bool) -> Levels:
@@ -57,6 +59,7 @@ CODINGS = (
     Coding("w3a4", _levels(4, False), _levels(3, True)),
     Coding("ternary", _INT8, Ternary(_ONE)),
     Coding("binary-weights", _INT8, Binary(_ONE)),
+    Coding("apsq", _INT8, Binary(_ONE), scaled=True),
     Coding("power-of-two", _INT8, _POWERS),
     *(Coding(f"power-of-two-z{zeros}", _INT8, _POWERS, zeros / 100) for zeros in (50, 70, 80, 90)),
     Coding("codebook-16", _INT8, Codebook(_ONE, table=_CODEBOOK)),
@@ -93,12 +96,14 @@ def integer_conv_2d(name: str, image: Shape, filters: int, window: Window, codin
     x = Tensor("x", (1, *image), coding.x)
     w = Tensor("weights", shape, coding.w, codes)
     y = Tensor("y", (1, *window.output(height, width), filters), coding.x)
-    integers = coding.w.integers(codes).reshape(filters, -1).astype(np.float64)
+    scales = rng.integers(64, 256, (filters, channels)).astype(np.uint16)
+    factors = [Tensor("scales", scales.shape, Affine("uint16", _ONE, (0,)), scales)] if coding.scaled else []
+    integers = coding.w.integers(codes) * (scales[:, None, None, :] if coding.scaled else 1)
     op = IntegerConv2D(
-        name="conv", inputs=("x", "weights"), outputs=("y",), padding=window.padding, stride=window.stride,
-        epilogue=_epilogue(coding.x, integers, rng),
+        name="conv", inputs=("x", "weights", *(t.name for t in factors)), outputs=("y",), padding=window.padding,
+        stride=window.stride, epilogue=_epilogue(coding.x, integers.reshape(filters, -1).astype(np.float64), rng),
     )  # fmt: skip
-    graph = Graph(c_name(name), {t.name: t for t in (x, w, y)}, (op,), ("x",), ("y",))
+    graph = Graph(c_name(name), {t.name: t for t in (x, w, *factors, y)}, (op,), ("x",), ("y",))
     graph.validate()
     return MemoryModel(graph, f"{name} (random weights)")
 
