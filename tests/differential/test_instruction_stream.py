@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -16,6 +17,7 @@ from tests.support.host_batch import run_on_host
 from tests.support.integer_layers import BINARY, INT8, INT32, OUTPUTS, TERNARY, Layer, affine, codebook, levels
 from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import PowerOfTwo
+from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.base import Node
 from tinygen.lowering import lower as lowering
@@ -144,3 +146,23 @@ def test_code_is_limited() -> None:
     assert plan.code_bytes > 1000
     assert lowering.lower(layer.graph, isa=isa, code_bytes=plan.code_bytes).steps[0].plan.code_bytes
     assert not lowering.lower(layer.graph, isa=isa, code_bytes=plan.code_bytes - 1).steps[0].plan.code_bytes
+
+
+def test_two_layers_in_several_pieces() -> None:
+    """The second function's name is the first's with a number, as the names of the first one's pieces once were."""
+    first, second = (
+        layers.conv("two", (6, 6, 32), 16 * seed, (3, 3), x=affine(3), w=TERNARY, y=affine(3), zeros=0.8, seed=seed)
+        for seed in (2, 1)
+    )
+    renamed = {f"second_{n}": replace(t, name=f"second_{n}") for n, t in second.graph.tensors.items() if n != "x"}
+    (op,) = second.graph.ops
+    ends = tuple("y" if name == "x" else f"second_{name}" for name in op.inputs)
+    last = replace(op, name="last", inputs=ends, outputs=("second_y",))
+    graph = Graph("two", {**first.graph.tensors, **renamed}, (*first.graph.ops, last), ("x",), ("second_y",))
+    graph.validate()
+    program = lowering.lower(graph, isa=CORES["_dual"][1])
+    assert [step.kernel.name for step in program.steps] == [f"{STREAM}_dual"] * 2
+    with tempfile.TemporaryDirectory() as folder:
+        (rows,) = run_on_board([program], [first.feeds], Path(folder), M7)
+    for sample, got in zip(first.feeds, rows, strict=True):
+        assert np.array_equal(evaluate(graph, sample)[0], got[0])
