@@ -106,8 +106,8 @@ def test_other_encodings_are_not_joined() -> None:
 @pytest.mark.parametrize(
     ("first", "shape", "message"),
     [
-        ((1, 2), (1, 3), "2 multipliers for 3 channels"),
-        ((2**31,), (1, 3), "beyond 32 bits"),
+        ((1, 2), (1, 3), "2 factors for 3 channels"),
+        ((2**62,), (1, 3), "beyond 62 bits"),
         ((2**24,), (1, 3), "sums may not fit 32 bits"),
         ((1,), (1, 4), "operands must have one shape"),
     ],

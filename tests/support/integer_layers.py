@@ -233,8 +233,8 @@ def add(
     """A sum of two inputs; int32 operands take the sum beyond 32 bits now and then.
 
     Args:
-        shared: one multiplier for all channels.
-        shifted: multipliers of 31 bits, and shifts.
+        shared: one factor for all channels.
+        shifted: factors of 31 bits or more, and shifts.
     """
     rng = np.random.default_rng([seed, *shape])
     count = 1 if shared else shape[-1]
@@ -242,7 +242,7 @@ def add(
     factors = []
     for tensor in operands:
         known = 2**15 if tensor.encoding == INT32 else largest_integer(tensor.encoding)
-        limit = 2**31 - 1 if shifted else max(1, min(2**16, (2**29) // known))
+        limit = 2**60 // max(known, 2**12) if shifted else max(1, min(2**16, (2**29) // known))
         factors.append(tuple(int(f) for f in rng.integers(-limit, limit + 1, count)))
     feeds = [[_wide(tensor, rng) for tensor in operands] for _ in range(2)]
     arguments: dict[str, Any] = {

@@ -85,9 +85,10 @@ def like_trained(network: nn.Module, images: Tensor, seed: int = 0) -> nn.Module
     with torch.no_grad():
         network(images)  # codebooks, and the statistics of batch norm
         for module in network.modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.track_running_stats:
                 module.weight.copy_(normal(module.weight))
-                module.weight[0] = 0.0
+                if len(module.weight) > 1:
+                    module.weight[0] = 0.0
                 module.bias.copy_(normal(module.bias, 0.5))
                 module.running_mean += normal(module.running_mean, 0.2) * module.running_var.sqrt()
             elif isinstance(module, QuantConv2d | QuantLinear) and module.bias is not None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from tinygen.errors import UnsupportedError
-from tinygen.frontends.folding import Quantizer, fold, fold_real
-from tinygen.frontends.rescale_fit import threshold_of
+from tinygen.frontends.folding import Quantizer, exact_cuts, fold, fold_real
+from tinygen.frontends.rescale_fit import Cuts, threshold_of
 from tinygen.frontends.torch_nn.bends import bent_cuts
 from tinygen.frontends.torch_nn.values import Coded, Pending, Pool
 from tinygen.ir.encodings import Affine, Encoding, IntegerEncoding
@@ -32,14 +32,25 @@ class Builder:
         self.name = name
         self.tensors: dict[str, Tensor] = {}
         self.ops: list[Op] = []
-        self.inputs: list[str] = []
+        self.entry: tuple[object, Shape, Tensor] | None = None
+        """The quantizer of the model's input, its shape, and its codes."""
         self.ended: dict[str, Pending] = {}
         """What tensors were made of, by name."""
 
-    def add_input(self, name: str, shape: Shape, encoding: Encoding) -> Coded:
-        tensor = self._add(Tensor(self._unique(name), shape, encoding))
-        self.inputs.append(tensor.name)
-        return Coded(tensor)
+    def add_input(self, name: str, shape: Shape, encoding: Encoding, quantizer: object, where: str) -> Coded:
+        """The model's input, as one quantizer makes codes of it.
+
+        Raises:
+            UnsupportedError: another quantizer did so before.
+        """
+        if self.entry is None:
+            self.entry = quantizer, shape, self._add(Tensor(self._unique(name), shape, encoding))
+        if (quantizer, shape) != self.entry[:2]:
+            raise UnsupportedError(
+                "the model's input is quantized a second time", where=where,
+                fix="Quantize it once, and give the result to all that read it.",
+            )  # fmt: skip
+        return Coded(self.entry[2])
 
     def constant(self, name: str, codes: np.ndarray, encoding: Encoding) -> str:
         codes = np.ascontiguousarray(codes, encoding.dtype)
@@ -55,6 +66,9 @@ class Builder:
         else:
             folded = fold(pending.chain, quantizer, pending.reach, from_zero=low == 0)
             epilogue, base = folded.epilogue, folded.base
+            cuts = exact_cuts(pending.chain, quantizer.points(), pending.reach)
+            if folded.wrong and not _near(epilogue, cuts, quantizer.low - base):
+                epilogue, base = threshold_of(cuts), quantizer.low
         if base and isinstance(epilogue, Threshold):
             # Thresholds count from 0: codes from -128 on are those of uint8.
             encoding, base = _from_zero(encoding, base, pending.where), 0
@@ -157,7 +171,8 @@ class Builder:
         Raises:
             ModelError, UnsupportedError: a layer is outside what its operator does.
         """
-        graph = Graph(self.name, self.tensors, tuple(self.ops), tuple(self.inputs), (output.tensor.name,))
+        inputs = () if self.entry is None else (self.entry[2].name,)
+        graph = Graph(self.name, self.tensors, tuple(self.ops), inputs, (output.tensor.name,))
         graph.validate()
         return graph
 
@@ -178,6 +193,27 @@ class Builder:
         while candidate in taken:
             candidate, number = f"{base}_{number}", number + 1
         return candidate
+
+
+def _near(epilogue: Epilogue, cuts: Cuts, lowest: int) -> bool:
+    """Whether codes rise at most one accumulator from where they should.
+
+    A multiplier of 31 bits is off by that much, which is less than float32 rounds a sum of such a size. A clamp of
+    single channels, which no rescale has, is off by more.
+
+    Args:
+        lowest: the epilogue's code below all cuts.
+    """
+    least, largest = cuts.ends()
+    codes = lowest + 1 + np.arange(cuts.table.shape[1])
+
+    def given(signed: np.ndarray) -> np.ndarray:
+        """[channels, cuts]"""
+        return epilogue.apply((np.clip(signed, least[:, None], largest[:, None]) * cuts.sign[:, None]).T).T
+
+    reached = (given(cuts.table + 1) >= codes) | (cuts.table > largest[:, None])
+    missed = (given(cuts.table - 2) < codes) | (cuts.table <= least[:, None])
+    return bool(np.all(reached & missed))
 
 
 def _from_zero(encoding: IntegerEncoding, base: int, where: str) -> IntegerEncoding:

@@ -24,12 +24,7 @@ from tinygen.nn.quantizers import ActivationQuantizer
 def activation_quantizer(builder: Builder, module: ActivationQuantizer, x: Value, where: str) -> Coded:
     boundaries, encoding = module.boundaries()
     if isinstance(x, Raw):
-        if builder.inputs:
-            raise UnsupportedError(
-                "the model's input is quantized a second time", where=where,
-                fix="Quantize it once, and give the result to all that read it.",
-            )  # fmt: skip
-        return builder.add_input("input", _board_shape(x.shape), encoding)
+        return builder.add_input("input", _board_shape(x.shape), encoding, module, where)
     return builder.quantize(operands.pending(x, where), Steps(boundaries, module.lowest_code), encoding, where)
 
 

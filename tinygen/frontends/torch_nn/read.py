@@ -48,13 +48,28 @@ def read_quantized(module: nn.Module, example_input: torch.Tensor, name: str = "
 
     Raises:
         UnsupportedError: a module or function that is not read, or a layer whose input has no quantizer.
-        ModelError: a quantizer that has seen no data.
+        ModelError: a quantizer that has seen no data, or an example that the module does not take.
     """
     check_c_name(name)
     with _evaluating(module), torch.no_grad():
-        shape = tuple(example_input.shape[1:])
-        module(example_input[:1])  # torch's own message where the shape is wrong
-        return Reader(module, name).read((1, *shape))
+        reader = Reader(module, name)
+        _try(module, example_input[:1])
+        return reader.read((1, *example_input.shape[1:]))
+
+
+def _try(module: nn.Module, x: torch.Tensor) -> None:
+    """Runs the module once, so that ranges that are not known and shapes that do not fit are said so."""
+    for path, part in module.named_modules():
+        if isinstance(part, ActivationQuantizer):
+            with _located(path or type(part).__name__):
+                part.range()
+    try:
+        module(x)
+    except RuntimeError as error:
+        raise ModelError(
+            f"it does not take an input of {list(x.shape)} ({str(error).splitlines()[0]})", where=type(module).__name__,
+            fix="Give an example [1, ...] of the shape that the board will see.",
+        ) from error  # fmt: skip
 
 
 @contextmanager
@@ -117,7 +132,9 @@ class Reader:
         if isinstance(output, Pending):
             output = self.builder.finish(output, "output")
         if not isinstance(output, Coded):
-            raise ModelError("the module gives back its input")
+            raise ModelError(
+                "the module gives back its input", where=self.builder.name, fix="Put layers of tinygen.nn into it."
+            )
         shape = output.tensor.shape
         if output.flat and shape[3] > 1 and shape[1] * shape[2] > 1:
             raise UnsupportedError(

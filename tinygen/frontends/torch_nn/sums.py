@@ -22,7 +22,7 @@ _NEAR = Fraction(1, 2**26)
 """Multipliers whose ratio is this near to the exact one, relative to it, are below float32's rounding (2**-24)."""
 _LIMIT = 2**31 - 2
 _UNITS = 2**29
-"""So many units the largest sum has where multipliers of 32 bits need a shift."""
+"""So many units the largest sum has where the factors need a shift."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def factors(gains: tuple[Fraction, Fraction], largest: tuple[int, int]) -> Facto
     if near and fits and abs(near - ratio) <= _NEAR * ratio:
         return Factors(signs[0] * near.numerator, signs[1] * near.denominator, 0, abs(gains[1]) / near.denominator)
     unit = (sizes[0] + sizes[1]) / _UNITS
-    steepest = max(abs(gain) for gain in gains) / unit
-    shift = max(s for s in range(32) if steepest * 2**s <= 2**31 - 2 or s == 0)
+    # What rounding a factor adds is then at most a quarter of a unit.
+    shift = min(max(largest).bit_length() + 1, 31)
     first, second = (round(gain / unit * 2**shift) for gain in gains)
     return Factors(first, second, shift, unit)
 

@@ -18,12 +18,12 @@ from tinygen.ir.tensor import Shape, Tensor
 class IntegerAdd(Op):
     """Inputs: codes a and b [..., C] of one shape, each of any integer encoding with one scale.
 
-    sum = (first * integers(a) + second * integers(b) + half) >> shift in exact integers, half being 2**(shift - 1), or
-    0 where nothing is shifted; output: its epilogue. Where codes are int32, or a shift is given, sums that leave 32
-    bits are held within +-LARGEST. Others cannot leave them, `check` sees to it.
+    sum = (first * integers(a) + second * integers(b) + half) >> shift, half being 2**(shift - 1), or 0 where nothing is
+    shifted; output: its epilogue. Where codes are int32, or a shift is given, the products are those of 64-bit two's
+    complement, and sums that leave 32 bits are held within +-LARGEST. Others cannot leave them, `check` sees to it.
 
     Attributes:
-        first, second: int32 multipliers, one for all channels or one per channel; negative ones subtract.
+        first, second: factors below 2**62, one for all channels or one per channel; negative ones subtract.
         shift: 0 to 31, one for all channels or one per channel.
     """
 
@@ -43,23 +43,22 @@ class IntegerAdd(Op):
         node.require(a.shape == b.shape, "operands must have one shape")
         for tensor, factors in ((a, self.first), (b, self.second)):
             integer_mac.check_activations(node, tensor)
-            node.require(len(factors) in (1, a.shape[-1]), f"{len(factors)} multipliers for {a.shape[-1]} channels")
-            node.require(all(abs(factor) < 2**31 for factor in factors), "a multiplier beyond 32 bits")
+            node.require(len(factors) in (1, a.shape[-1]), f"{len(factors)} factors for {a.shape[-1]} channels")
+            node.require(all(abs(factor) < 2**62 for factor in factors), "a factor beyond 62 bits")
         node.require(len(self.shift) in (1, a.shape[-1]), f"{len(self.shift)} shifts for {a.shape[-1]} channels")
         node.require(all(0 <= shift <= 31 for shift in self.shift), "a shift beyond 31")
         integer_mac.check_epilogue(node, self.epilogue, a.shape[-1])
-        if not self.saturates(node):
-            largest = _largest(a, self.first) + _largest(b, self.second)
-            node.require(largest <= integer_mac.LARGEST, "sums may not fit 32 bits")
+        if not self.is_wide(node):
+            largest = _products(a, self.first) + _products(b, self.second)
+            node.require(int(largest.max()) <= integer_mac.LARGEST, "sums may not fit 32 bits")
 
-    def saturates(self, node: Node) -> bool:
+    def is_wide(self, node: Node) -> bool:
         """Whether the sum may go beyond 32 bits, as far as encodings tell, or has more before it is shifted."""
         return any(self.shift) or np.int32 in (node.input(0).dtype, node.input(1).dtype)
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         a, b = (node.input(i).integer.integers(values[i]) for i in (0, 1))
         shift = np.array(self.shift, np.int64)
-        # Two products of at most 2**31 (2**31 - 1), and 2**30: 64 bits hold them.
         total = a * np.array(self.first, np.int64) + b * np.array(self.second, np.int64) + ((1 << shift) >> 1)
         held = np.clip(total >> shift, -integer_mac.LARGEST, integer_mac.LARGEST)
         return [integer_mac.finish(node, self.epilogue, held)]
@@ -68,5 +67,6 @@ class IntegerAdd(Op):
         return Stripe(self, ((first, end), (first, end))) if len(node.input(0).shape) == 4 else None
 
 
-def _largest(tensor: Tensor, factors: Sequence[int]) -> int:
-    return integer_mac.largest_integer(tensor.encoding) * max(abs(factor) for factor in factors)
+def _products(tensor: Tensor, factors: Sequence[int]) -> np.ndarray:
+    """Bounds of a tensor's integers times the factors, one or one per channel; integers of any size."""
+    return np.abs(np.array(factors, object)) * integer_mac.largest_integer(tensor.encoding)

@@ -22,10 +22,10 @@ def integer_add(node: Node) -> KernelPlan | None:
     if None in kinds:
         return None
     after = codes.ending(op.epilogue)
-    first = _values("first_factors", op.first, np.int32)
-    second = _values("second_factors", op.second, np.int32)
-    shift = _values("sum_shifts", op.shift, np.int8)
-    saturates = op.saturates(node)
+    first = _values("first_factors", op.first)
+    second = _values("second_factors", op.second)
+    shift = _values("sum_shifts", op.shift)
+    wide = op.is_wide(node)
     return KernelPlan(
         template="integer_add/integer_add.c.j2",
         stem=f"add_{codes.kind_of(a.integer)}_{codes.kind_of(b.integer)}",
@@ -37,19 +37,20 @@ def integer_add(node: Node) -> KernelPlan | None:
                 for name, kind, factor, tensor in (("first", kinds[0], first, a), ("second", kinds[1], second, b))
             ],
             "shift": shift[0],
-            "limit": integer_mac.LARGEST if saturates else None,
+            "limit": integer_mac.LARGEST if wide else None,
             "after": after.context,
             **codes.output_context(node.output),
         },
         operands=(("first", 0), ("second", 1)),
         constants=(*first[1], *second[1], *shift[1], *after.constants),
         headers=codes.HEADERS,
-        cycles=node.output.size * (12.0 + (8.0 if saturates else 0.0) + after.cycles),
+        cycles=node.output.size * (12.0 + (8.0 if wide else 0.0) + after.cycles),
     )
 
 
-def _values(name: str, values: Sequence[int], dtype: type) -> tuple[int | None, tuple[Constant, ...]]:
+def _values(name: str, values: Sequence[int]) -> tuple[int | None, tuple[Constant, ...]]:
     """(the one value, or None where an array has one per channel; that array)"""
     if len(set(values)) == 1:
         return values[0], ()
-    return None, (Constant(name, np.array(values, dtype), f"[{len(values)}]"),)
+    kinds = (dtype for dtype in (np.int8, np.int32, np.int64) if max(map(abs, values)) <= np.iinfo(dtype).max)
+    return None, (Constant(name, np.array(values, next(kinds)), f"[{len(values)}]"),)
