@@ -131,6 +131,15 @@ TG_INLINE void tg_spread_grid(
     }
 }
 
+/* Multiplies `count` pairs, `pitch` words apart; the products fit 16 bits. */
+TG_INLINE void tg_scale_pairs(uint32_t *to, int32_t count, int32_t pitch, int32_t low, int32_t high)
+{
+    for (int32_t n = 0; n < count; n++, to += pitch) {
+        const uint32_t pair = *to;
+        *to = ((uint32_t)(tg_low_half(pair) * low) & 0xFFFFU) | (uint32_t)(tg_high_half(pair) * high) << 16;
+    }
+}
+
 /* The pair of weights of each pair of codes, low half first: 4^bits words. */
 static inline void tg_pair_table(uint32_t *table, const int16_t *book, int32_t bits)
 {

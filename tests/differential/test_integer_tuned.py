@@ -74,6 +74,27 @@ def test_convolutions() -> None:
     assert _check(convolutions(33, 1)) >= 60
 
 
+def scaled_convolutions(count: int, seed: int) -> list[Layer]:
+    """With a scale per kernel."""
+    rng = np.random.default_rng(seed)
+    return [
+        layers.conv(
+            f"s{seed}_{i}", (int(rng.integers(4, 8)), int(rng.integers(4, 8)), int(rng.choice([4, 8, 20]))),
+            int(rng.choice([1, 3, 4, 6, 9])), (3, int(rng.integers(1, 4))), x=ACTIVATIONS[i % len(ACTIVATIONS)],
+            w=(BINARY, levels(2, True), levels(4, True), TERNARY)[i % 4], y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
+            same=i % 3 > 0, scaled=True, seed=i,
+        )
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def test_kernel_scales() -> None:
+    found = scaled_convolutions(16, 1)
+    node = found[0].graph.node(found[0].graph.ops[0])
+    assert choose(node, "tinygen", DSP).kernel.name == "integer_conv_2d_packed_dsp_rows"
+    _check(found)
+
+
 def test_dense_layers() -> None:
     assert _check(dense_layers(44, 1)) >= 44
 

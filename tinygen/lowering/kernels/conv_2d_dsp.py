@@ -12,6 +12,7 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support import coded_weights
 from tinygen.lowering.kernels.support.coded_weights import Code, find_code, pack_blocks
 from tinygen.lowering.kernels.support.packing import pack_dot_blocks
@@ -46,6 +47,7 @@ class Job:
         context: template values of how codes are read and written.
         stem: of the C function's name.
         code: what the weights are packed in; None for bytes.
+        kernel_scales: [O, I], what each kernel is multiplied with while it is unpacked; with a GridCode.
     """
 
     node: Node
@@ -55,6 +57,7 @@ class Job:
     stem: str
     headers: tuple[str, ...] = _HEADERS
     code: Code | None = None
+    kernel_scales: np.ndarray | None = None
 
     @property
     def op(self) -> Convolution:
@@ -157,12 +160,33 @@ def _packed(job: Job) -> _Packed:
         return _Packed(constants, context, filters, taps, 2 * taps)
     blocks = pack_blocks(code, ordered.reshape(filters // 4, -1).view(np.uint8))
     layout = f"{list(ordered.shape)} codes of {code.bits} bits, four filters pair by pair of taps"
+    scales, scaling, cycles = _kernel_scales(job)
     return _Packed(
-        (Constant("weights", blocks.words.reshape(-1), layout), *code.constants(), *others),
+        (Constant("weights", blocks.words.reshape(-1), layout), *code.constants(), *scales, *others),
         # No code need be that of zero: what fills up the taps is multiplied with activations that are.
-        {"code": blocks.context(code), "spread_words": blocks.spread_words, "clear": taps > rows.shape[1]},
-        filters, taps, blocks.spread_words + code.table_bytes // 4, code.spread_cycles,
+        {"code": blocks.context(code) | scaling, "spread_words": blocks.spread_words, "clear": taps > rows.shape[1]},
+        filters, taps, blocks.spread_words + code.table_bytes // 4, code.spread_cycles + cycles,
     )  # fmt: skip
+
+
+_SCALING = 2.8
+"""Instructions per weight that is multiplied with its kernel's scale."""
+
+
+def _kernel_scales(job: Job) -> tuple[tuple[Constant, ...], dict[str, Any], float]:
+    """(scales in the order of unpacked weights, template values, instructions per weight)."""
+    if job.kernel_scales is None:
+        return (), {"scale_type": ""}, 0.0
+    filters, channels = job.kernel_scales.shape
+    dtype = np.uint8 if job.kernel_scales.max() <= 255 else np.uint16
+    padded = np.zeros((-(-filters // 4) * 4, channels), dtype)
+    padded[:filters] = job.kernel_scales
+    # Pairs are channels 0 and 2, then 1 and 3 of each four, of one filter after the other.
+    ordered = padded.reshape(-1, 4, channels // 4, 2, 2).transpose(0, 2, 4, 1, 3)
+    window = job.weights.shape[1] * job.weights.shape[2]
+    context = {"scale_type": ctype(np.dtype(dtype)), "scaled_words": 2 * channels, "window": window}
+    layout = f"{list(padded.shape)} per kernel, in the order of the weights"
+    return (Constant("scales", ordered.reshape(-1), layout),), context, _SCALING
 
 
 def _blocks(total: int) -> list[int]:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygen.ir.encodings import Binary, Levels
+from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.lowering.kernels.conv_2d_dsp import Job, packed_job, rows_plans, takes_rows, windows_plans
+from tinygen.lowering.kernels.support.coded_weights import GridCode
 from tinygen.lowering.kernels.support.codes import kind_of
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.plan import KernelPlan, kernel
@@ -23,18 +25,26 @@ def _job(node: Node) -> Job | None:
     assert isinstance(op, IntegerConv2D)
     if op.groups(node) > 1 or isinstance(node.input(0).encoding, Binary):
         return None
-    layer = integer_layer(node, op.epilogue)
+    scales = integer_mac.kernel_scales(node)
+    layer = integer_layer(node, op.epilogue, scaled=scales is not None)
     if layer is None:
         return None
     stem = f"conv_2d_{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}_dsp"
     weights = layer.weights.astype(np.int8)
-    return Job(node, layer.epilogue, weights, layer.context | {"residual": None}, stem, _HEADERS)
+    context = layer.context | {"residual": None}
+    return Job(node, layer.epilogue, weights, context, stem, _HEADERS, kernel_scales=scales)
+
+
+def _plain_job(node: Node) -> Job | None:
+    """Without kernel scales."""
+    job = _job(node)
+    return None if job is None or job.kernel_scales is not None else job
 
 
 @kernel(IntegerConv2D, name="integer_conv_2d_dsp_rows", family="tinygen", isa="dsp")
 def integer_conv_2d_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """Windows taken straight from widened rows."""
-    job = _job(node) if takes_rows(node) else None
+    job = _plain_job(node) if takes_rows(node) else None
     return rows_plans(job) if job else ()
 
 
@@ -42,13 +52,21 @@ def integer_conv_2d_dsp_rows(node: Node) -> Sequence[KernelPlan]:
 def integer_conv_2d_packed_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits."""
     job = packed_job(_job(node)) if takes_rows(node) else None
-    return rows_plans(job) if job else ()
+    return rows_plans(job) if job and _scales_fit(job) else ()
+
+
+def _scales_fit(job: Job) -> bool:
+    """Whether scaled weights are int16, and codes even."""
+    if job.kernel_scales is None:
+        return True
+    largest = int(np.abs(job.weights.astype(np.int64)).max()) * int(job.kernel_scales.max())
+    return isinstance(job.code, GridCode) and largest < 2**15
 
 
 @kernel(IntegerConv2D, name="integer_conv_2d_dsp", family="tinygen", isa="dsp")
 def integer_conv_2d_dsp(node: Node) -> Sequence[KernelPlan]:
     """Windows copied one by one into scratch."""
-    job = _job(node) if _pads_with_codes(node) else None
+    job = _plain_job(node) if _pads_with_codes(node) else None
     return windows_plans(job) if job else ()
 
 
@@ -58,7 +76,7 @@ def integer_conv_2d_packed_dsp(node: Node) -> Sequence[KernelPlan]:
     x = node.input(0).encoding
     if isinstance(x, Levels) and x.signed and math.prod(node.input(1).shape[1:]) % 4:
         return ()  # what fills up the taps is multiplied with a code that is zero
-    job = packed_job(_job(node)) if _pads_with_codes(node) else None
+    job = packed_job(_plain_job(node)) if _pads_with_codes(node) else None
     return windows_plans(job) if job else ()
 
 
