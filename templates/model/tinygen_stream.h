@@ -69,7 +69,7 @@ TG_INLINE const uint32_t *tg_entry(const uint32_t *table, uint32_t word, int32_t
  * The same in steps, each of which can wait for the one before while others go on: the number of an entry, the entry, and
  * the table behind. Loads and additions stay in the order written. All numbers but the word must be constants.
  */
-TG_INLINE uint32_t tg_field(uint32_t word, int32_t first, int32_t bits)
+TG_INLINE uint32_t tg_bit_field(uint32_t word, int32_t first, int32_t bits)
 {
 #if TG_HAVE_DSP && defined(__OPTIMIZE__)
     uint32_t field;
