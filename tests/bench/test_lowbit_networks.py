@@ -20,7 +20,11 @@ from tinygen.cli.bench_tables import bench_view
 from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.interpreter import evaluate
+from tinygen.lowering.lower import lower
+from tinygen.passes.pipeline import simplify
+from tinygen.targets.board import load_board
 from tinygen.verbs.bench import BenchOptions, bench
+from tinygen.verbs.build import isa_of
 
 for _name in ("torch", "mlxtend"):
     if importlib.util.find_spec(_name) is None and os.environ.get("TINYGEN_CI") != "1":
@@ -164,3 +168,14 @@ def test_processes_train_the_same(few: tuple[Digits, Digits]) -> None:
     assert isinstance(one.model, MemoryModel) and isinstance(two.model, MemoryModel)
     assert one.model.read_bytes() == two.model.read_bytes()
     assert one.trained is not None and two.trained is not None and one.trained.figures == two.trained.figures
+
+
+@pytest.mark.parametrize("name", REGIMES)
+def test_layers_run_in_tuned_kernels(name: str, few: tuple[Digits, Digits]) -> None:
+    """What recipes give is what kernels take: no convolution is left to the plain one."""
+    train, test = _some(few[0], 50), few[1]
+    network = training.train_on(training.float_network(0), REGIMES[name], train, 0, epochs=1)
+    graph = simplify(outcome(name, network, test).graph)
+    steps = lower(graph, family="compact", isa=isa_of(load_board("f746zg"))).steps
+    kernels = {step.node.op.name: step.kernel.name for step in steps if step.node.op.name.startswith("conv")}
+    assert len(kernels) == 3 and "integer_conv_2d" not in kernels.values(), kernels

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tests.nn.test_weight_quantizers import real, weights_of
-from tinygen.errors import ModelError
+from tinygen.errors import ModelError, UnsupportedError
+from tinygen.ir.encodings import Codebook
 from tinygen.nn import quantizers as q
 from tinygen.nn.quantizers.codebook import k_means
 
@@ -66,3 +67,17 @@ def test_state_is_saved_and_shapes_are_checked() -> None:
     assert torch.equal(other(torch.zeros_like(weights)), output)
     with pytest.raises(ModelError, match="quantizer of its own"):
         other(torch.zeros(2, 2))
+
+
+def test_tables_of_8_bits() -> None:
+    weights = weights_of(7, (8, 3, 3, 3))
+    quantizer = q.CodebookQuant(4, table_bits=8)
+    output = quantizer(weights).detach()
+    codes, encoding = quantizer.codes(weights)
+    assert isinstance(encoding, Codebook) and max(map(abs, encoding.table)) == 127
+    assert np.array_equal(real(codes, encoding), output.numpy())
+    centroids = quantizer.centroids.detach()[codes.astype(int)]
+    np.testing.assert_allclose(output, centroids, atol=encoding.scale[0] * 0.501)
+    for bits in (7, 17):
+        with pytest.raises(UnsupportedError, match=f"{bits} bits"):
+            q.CodebookQuant(4, table_bits=bits)

@@ -55,9 +55,9 @@ RECIPES: Mapping[str, Recipe] = {
     "xnor": Recipe(XNORNet, lambda _: Sign()),
     "log": Recipe(lambda: LogQuant(3, integer_exponents=True), _int8_relu),
     "apsq": Recipe(lambda: APSQ(1, scale_bits=8), _int8_relu),
-    "codebook-16": Recipe(lambda: CodebookQuant(4), _int8_relu),
+    "codebook-16": Recipe(lambda: CodebookQuant(4, table_bits=8), _int8_relu),
 }
-"""Recipes by name; "log" is 4-bit codes of shifts, "codebook-16" 16 shared values, "xnor" signs for ReLUs."""
+"""Recipes by name; "log" is 4-bit codes of shifts, "codebook-16" 16 shared values of 8 bits, "xnor" signs for ReLUs."""
 
 _LEFT_ALONE = (nn.Softmax, nn.LogSoftmax)
 

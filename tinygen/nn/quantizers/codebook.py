@@ -10,8 +10,6 @@ from tinygen.errors import ModelError
 from tinygen.ir.encodings import Codebook, IntegerEncoding
 from tinygen.nn.quantizers.base import WeightCodes, WeightQuantizer, check_bits, round_half_up, straight_through
 
-TABLE_TOP = 32767
-
 
 def k_means(values: np.ndarray, count: int, rounds: int = 100) -> np.ndarray:
     """`count` centroids (ascending, float64) of scalars: Lloyd's iteration from centroids spread evenly.
@@ -38,19 +36,22 @@ class CodebookQuant(WeightQuantizer):
 
     S. Han, H. Mao, W. J. Dally, "Deep Compression", ICLR 2016, section 3. The first forward pass clusters the weights
     and fixes which centroid each takes; from then on the gradient of a centroid is the sum over its weights, and the
-    weights get none. The centroids are rounded to int16 in units of the largest / 32767, in training too (straight
-    through), so that the output is what the table holds. `cluster` starts anew, from weights trained further.
+    weights get none. The centroids are rounded to integers in units of the largest / (2^(table_bits - 1) - 1), in
+    training too (straight through), so that the output is what the table holds. `cluster` starts anew, from weights
+    trained further.
 
     Args:
         bits: of the indices, 2 to 6.
+        table_bits: of the shared values, 8 to 16. Those of 8 bits are what kernels multiply fastest.
     """
 
     assignments: Tensor
     clustered: Tensor
 
-    def __init__(self, bits: int) -> None:
+    def __init__(self, bits: int, table_bits: int = 16) -> None:
         super().__init__()
         self.bits = check_bits("CodebookQuant", bits, 2, 6)
+        self.table_bits = check_bits("CodebookQuant's table", table_bits, 8, 16)
         self.centroids = nn.Parameter(torch.zeros(2**bits))
         self.register_buffer("assignments", torch.zeros(0, dtype=torch.uint8))
         self.register_buffer("clustered", torch.zeros((), dtype=torch.bool))
@@ -90,10 +91,11 @@ class CodebookQuant(WeightQuantizer):
     def _table(self) -> tuple[Tensor, Tensor]:
         """The rounded centroids in units of the scale (float64), and the scale (float32)."""
         top = self.centroids.detach().double().abs().max()
-        scale = (torch.where(top > 0, top, TABLE_TOP) / TABLE_TOP).float()
+        steps = 2 ** (self.table_bits - 1) - 1
+        scale = (torch.where(top > 0, top, steps) / steps).float()
         scale = scale.clamp_min(torch.finfo(torch.float32).tiny)
         integers = round_half_up(self.centroids.detach().double() / scale.double())
-        return integers.clamp(-TABLE_TOP, TABLE_TOP), scale
+        return integers.clamp(-steps, steps), scale
 
     def parts(self, weights: Tensor) -> WeightCodes:
         self._ready(weights)
