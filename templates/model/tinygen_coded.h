@@ -70,7 +70,7 @@ static inline uint32_t tg_uxtb16_odd(uint32_t word)
 }
 
 /* A field that begins at bit `at` of each byte, moved to bit `to`: its bits are 1 in `mask`, once for each byte. */
-TG_INLINE uint32_t tg_field(uint32_t word, int32_t at, int32_t to, uint32_t mask)
+TG_INLINE uint32_t tg_byte_field(uint32_t word, int32_t at, int32_t to, uint32_t mask)
 {
     return (at >= to ? word >> (at - to) : word << (to - at)) & ((mask * UINT32_C(0x01010101)) << to);
 }
@@ -82,13 +82,13 @@ TG_INLINE uint32_t tg_quad(const uint32_t words[7], int32_t bits, int32_t shift,
     const int32_t twos = bits & 2;
     uint32_t quad = 0;
     if (fours != 0) {
-        quad = tg_field(words[n / 2], 4 * (n % 2), shift, 15);
+        quad = tg_byte_field(words[n / 2], 4 * (n % 2), shift, 15);
     }
     if (twos != 0) {
-        quad |= tg_field(words[fours * TG_GROUP(bits) / 32 + n / 4], 2 * (n % 4), shift + fours, 3);
+        quad |= tg_byte_field(words[fours * TG_GROUP(bits) / 32 + n / 4], 2 * (n % 4), shift + fours, 3);
     }
     if (bits % 2 != 0) {
-        quad |= tg_field(words[fours + twos], n, shift + fours + twos, 1);
+        quad |= tg_byte_field(words[fours + twos], n, shift + fours + twos, 1);
     }
     return quad;
 }
