@@ -66,9 +66,10 @@ class Builder:
         else:
             folded = fold(pending.chain, quantizer, pending.reach, from_zero=low == 0)
             epilogue, base = folded.epilogue, folded.base
-            cuts = exact_cuts(pending.chain, quantizer.points(), pending.reach)
-            if folded.wrong and not _near(epilogue, cuts, quantizer.low - base):
-                epilogue, base = threshold_of(cuts), quantizer.low
+            if folded.wrong:
+                cuts = exact_cuts(pending.chain, quantizer.points(), pending.reach)
+                if not _near(epilogue, cuts, quantizer.low - base):
+                    epilogue, base = threshold_of(cuts), quantizer.low
         if base and isinstance(epilogue, Threshold):
             # Thresholds count from 0: codes from -128 on are those of uint8.
             encoding, base = _from_zero(encoding, base, pending.where), 0
