@@ -65,6 +65,8 @@ def test_codebooks_as_activations() -> None:
         layers.dense("d0", (2, 3, 5), 7, x=x[2], w=levels(3, True), y=y),
         layers.dense("d1", (33,), 7, x=x[0], w=BINARY, y=INT8),
         layers.max_pool("p0", (5, 6, 3), (2, 3), (2, 2), x=x[1], same=True),
+        layers.max_pool("p2", (5, 6, 7), (2, 3), (2, 2), x=x[2], same=True),
+        layers.max_pool("p3", (5, 6, 7), (2, 3), (2, 2), x=UINT8, same=True),
         layers.sum_pool("p1", (5, 6, 3), (2, 3), (2, 2), x=x[0], y=y, same=True),
         layers.requantize("r0", (2, 3, 5), x=x[2], y=INT8),
     ]

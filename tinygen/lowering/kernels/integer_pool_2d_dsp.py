@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygen.ir.encodings import Levels
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D
 from tinygen.lowering.kernels.support.codes import kind_of
@@ -21,7 +20,7 @@ def integer_max_pool_2d_dsp(node: Node) -> KernelPlan | None:
     if x.memory_dtype.itemsize != 1 or channels < 4:
         return None
     # Maxima are of signed bytes: codes from 128 on move below, and back.
-    moved = 0x80 if isinstance(x.encoding, Levels) and x.encoding.bits == 8 else 0
+    moved = 0x80 if x.integer.code_range[1] > 127 else 0
     flips = np.broadcast_to(np.where(np.array(op.sign) < 0, 0xFF, 0) ^ moved, channels).astype(np.uint8)
     mixed = bool(np.any(flips != flips[0]))
     literal = f"0x{int(flips[0]) * 0x01010101:08X}U" if flips[0] else ""
