@@ -102,7 +102,7 @@ def encoding_of(graph: Graph, layer: int = 0) -> str:
 
 
 def _pair(x: Tensor, weights: Tensor) -> str:
-    if not isinstance(x.encoding, Affine) or not isinstance(weights.encoding, Affine):
+    if not isinstance(x.encoding, Affine | Float32) or not isinstance(weights.encoding, Affine | Float32):
         return f"{_word(x)} x {_word(weights)}"
     if x.dtype == weights.dtype:
         return x.dtype.name
