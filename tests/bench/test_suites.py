@@ -44,6 +44,20 @@ def test_layers_are_worth_measuring(case: Case) -> None:
     assert case.shape
 
 
+LOWBIT = [case for case in find_suite("lowbit").cases(SuiteOptions()).cases if "1x1" in case.name and "int8" not in case.name]
+
+
+@pytest.mark.parametrize("case", LOWBIT, ids=lambda case: case.name)
+def test_low_bit_layers_are_worth_measuring(case: Case) -> None:
+    """Every code occurs often enough that a wrong kernel cannot hide."""
+    graph = load_model(case.model)
+    low, high = graph.tensors[graph.outputs[0]].code_range
+    codes = np.concatenate([evaluate(graph, sample)[0].reshape(-1) for sample in samples_of(graph)])
+    values, counts = np.unique(codes, return_counts=True)
+    assert len(values) >= 0.9 * (high - low + 1)
+    assert counts.max() <= 0.8 * codes.size
+
+
 def test_same_weights_every_time() -> None:
     again = find_suite("int8-kernels").cases(SuiteOptions()).cases
     for one, other in zip(KERNELS, again, strict=True):

@@ -78,6 +78,8 @@ def cases(options: SuiteOptions) -> SuiteCases:
         text = f"{window.kernel[0]}x{window.kernel[1]} {image[2]}->{filters} @{image[0]}x{image[1]}"
         found.append(_case(f"{name}_int8", layers.conv_2d(f"{name}_int8", image, filters, window), f"{text} int8"))
         for coding in CODINGS:
+            if coding.scaled and window.kernel == (1, 1):
+                continue  # a kernel of one weight has no scale of its own
             title = f"{name}_{coding.label}"
             found.append(_case(title, integer_conv_2d(title, image, filters, window, coding), f"{text} {coding.label}"))
     return SuiteCases(found)
