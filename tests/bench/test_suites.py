@@ -44,7 +44,8 @@ def test_layers_are_worth_measuring(case: Case) -> None:
     assert case.shape
 
 
-LOWBIT = [case for case in find_suite("lowbit").cases(SuiteOptions()).cases if "1x1" in case.name and "int8" not in case.name]
+LOWBIT = [case for case in find_suite("lowbit").cases(SuiteOptions()).cases if "1x1" in case.name][1:]
+"""The first is int8."""
 
 
 @pytest.mark.parametrize("case", LOWBIT, ids=lambda case: case.name)
