@@ -43,6 +43,9 @@ class Rescale:
     def code_range(self) -> tuple[int, int]:
         return self.low, self.high
 
+    def __str__(self) -> str:
+        return f"rescale to {self.low}..{self.high}{' per channel' if self.channels > 1 else ''}"
+
     def problem(self, channels: int) -> str:
         """What is wrong with it for so many channels; "" when nothing is."""
         if any(len(values) not in (1, channels) for values in (self.multiplier, self.offset, self.shift)):
@@ -80,6 +83,10 @@ class Threshold:
     @property
     def code_range(self) -> tuple[int, int]:
         return 0, len(self.thresholds[0])
+
+    def __str__(self) -> str:
+        steps = len(self.thresholds[0])
+        return f"{steps} threshold{'s' if steps > 1 else ''}{' per channel' if self.channels > 1 else ''}"
 
     def problem(self, channels: int) -> str:
         """What is wrong with it for so many channels; "" when nothing is."""

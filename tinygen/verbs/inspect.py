@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,19 @@ def _operators(graph: Graph) -> list[dict[str, Any]]:
 def _attributes(op: object) -> dict[str, Any]:
     common = {"name", "inputs", "outputs"}
     values = {key: value for key, value in vars(op).items() if key not in common and value is not None}
-    return {key: getattr(value, "value", value) for key, value in values.items()}
+    return {key: _shown(value) for key, value in values.items()}
+
+
+_FEW = 4
+
+
+def _shown(value: Any) -> Any:
+    """What JSON has a form for; of parameters per channel, how many there are."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple) and len(value) > _FEW:
+        return f"{len(value)} values"
+    return value if isinstance(value, int | float | str | tuple) else str(value)
 
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:
