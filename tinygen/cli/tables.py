@@ -125,6 +125,10 @@ def _library_table(report: VerifyReport) -> RenderableType:
     return Group(layers, *(Text(f"  {line}") for line in lines))
 
 
+_USUAL = ("none", (1, 1), (0, 0), (1,))
+"""Attributes that say nothing: no activation, steps of one, no padding, rising channels."""
+
+
 def graph_table(content: dict[str, Any]) -> RenderableType:
     """A model's operators."""
     table = _table(
@@ -134,7 +138,7 @@ def graph_table(content: dict[str, Any]) -> RenderableType:
     )
     for op in content["operators"]:
         inputs = ", ".join(_short(t) for t in op["inputs"])
-        attributes = ", ".join(f"{k}={v}" for k, v in op["attributes"].items() if v not in ("none", (1, 1), (0, 0), (1,)))
+        attributes = ", ".join(f"{k}={v}" for k, v in op["attributes"].items() if v not in _USUAL)
         table.add_row(
             op["name"], inputs, ", ".join(_short(t) for t in op["outputs"]),
             op["outputs"][0]["encoding"] if op["outputs"] else "", attributes, f"{op['macs']:,}" if op["macs"] else "",
