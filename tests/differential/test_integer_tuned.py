@@ -99,6 +99,15 @@ def test_dense_layers() -> None:
     assert _check(dense_layers(22, 1)) >= 22
 
 
+def test_books_of_odd_depths() -> None:
+    """Five codes of three bits in a word: the last taps begin a word of their own."""
+    found = [
+        layers.dense(f"b{depth}", (depth,), 5, x=affine(3), w=layers.codebook(7), y=affine(0), seed=depth)
+        for depth in (9, 10, 11, 12, 21)
+    ]
+    _check(found)
+
+
 def test_pools() -> None:
     _check([*pools(1), *pools(2), *pools(3)])
 

@@ -94,7 +94,7 @@ def _packed(code: Code, weights: np.ndarray) -> tuple[list[dict[str, Any]], np.n
     blocks, begin = [], 0
     for bits, apart, factor, field in fields:
         each = 16 // bits
-        count = -(-depth // (2 * each))
+        count = -(-2 * -(-depth // 4) // each)  # the last four taps are two pairs, however many there are
         padded = np.zeros((len(codes), count * each, 2), np.uint32)
         kept = min(field.shape[1], count * each)
         padded[:, :kept] = field[:, :kept]
