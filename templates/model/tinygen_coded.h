@@ -279,16 +279,8 @@ static inline void tg_spread_nibbles(uint32_t *x, int32_t pairs)
 #if TG_IN_REGISTERS
 #define TG_AND(to, from, bits) __asm__ volatile("and %0, %1, %2" : "=r"(to) : "r"(from), "i"(bits))
 #define TG_ODD(word) __asm__ volatile("uxtb16 %0, %0, ror #8" : "+r"(word))
-#if TG_DUAL_ISSUE
-/* Word n of four outputs: masks beside products, and what the next word begins with loaded at the end. */
-#define TG_NIBBLES_BEGIN()                                                                                   \
-    TG_LOAD(odd, x, 0);                                                                                      \
-    TG_LOAD(rest, x, 1);                                                                                     \
-    TG_LOAD(u, w, 0);                                                                                        \
-    TG_LOAD(v, w, 1);                                                                                        \
-    TG_LOAD(s, w, 2);                                                                                        \
-    TG_LOAD(t, w, 3)
-#define TG_NIBBLES_STEP(n)                                                                                   \
+/* All products of word n but the last; between them the next activations are loaded. */
+#define TG_NIBBLES_PRODUCTS(n)                                                                               \
     TG_AND(p, u, 0x00FF00FF);                                                                                \
     TG_MAC(a, p, odd);                                                                                       \
     TG_AND(p, u, 0x000F000F);                                                                                \
@@ -321,7 +313,18 @@ static inline void tg_spread_nibbles(uint32_t *x, int32_t pairs)
     TG_MAC(b, v, rest);                                                                                      \
     TG_MAC(d, t, odd);                                                                                       \
     TG_AND(t, t, 0x000F000F);                                                                                \
-    TG_MAC(c, s, rest);                                                                                      \
+    TG_MAC(c, s, rest)
+#if TG_DUAL_ISSUE
+/* Word n of four outputs: masks beside products, and what the next word begins with loaded at the end. */
+#define TG_NIBBLES_BEGIN()                                                                                   \
+    TG_LOAD(odd, x, 0);                                                                                      \
+    TG_LOAD(rest, x, 1);                                                                                     \
+    TG_LOAD(u, w, 0);                                                                                        \
+    TG_LOAD(v, w, 1);                                                                                        \
+    TG_LOAD(s, w, 2);                                                                                        \
+    TG_LOAD(t, w, 3)
+#define TG_NIBBLES_STEP(n)                                                                                   \
+    TG_NIBBLES_PRODUCTS(n);                                                                                  \
     TG_LOAD(odd, x, 4 * (n) + 4);                                                                            \
     TG_MAC(d, t, rest);                                                                                      \
     TG_LOAD(rest, x, 4 * (n) + 5);                                                                           \
@@ -338,39 +341,7 @@ static inline void tg_spread_nibbles(uint32_t *x, int32_t pairs)
     TG_LOAD(t, w, 4 * (n) + 3);                                                                              \
     TG_LOAD(odd, x, 4 * (n));                                                                                \
     TG_LOAD(rest, x, 4 * (n) + 1);                                                                           \
-    TG_AND(p, u, 0x00FF00FF);                                                                                \
-    TG_MAC(a, p, odd);                                                                                       \
-    TG_AND(p, u, 0x000F000F);                                                                                \
-    TG_MAC(a, p, rest);                                                                                      \
-    TG_AND(p, v, 0x00FF00FF);                                                                                \
-    TG_MAC(b, p, odd);                                                                                       \
-    TG_AND(p, v, 0x000F000F);                                                                                \
-    TG_MAC(b, p, rest);                                                                                      \
-    TG_AND(p, s, 0x00FF00FF);                                                                                \
-    TG_MAC(c, p, odd);                                                                                       \
-    TG_AND(p, s, 0x000F000F);                                                                                \
-    TG_MAC(c, p, rest);                                                                                      \
-    TG_AND(p, t, 0x00FF00FF);                                                                                \
-    TG_MAC(d, p, odd);                                                                                       \
-    TG_AND(p, t, 0x000F000F);                                                                                \
-    TG_LOAD(odd, x, 4 * (n) + 2);                                                                            \
-    TG_ODD(u);                                                                                               \
-    TG_MAC(d, p, rest);                                                                                      \
-    TG_ODD(v);                                                                                               \
-    TG_LOAD(rest, x, 4 * (n) + 3);                                                                           \
-    TG_ODD(s);                                                                                               \
-    TG_MAC(a, u, odd);                                                                                       \
-    TG_AND(u, u, 0x000F000F);                                                                                \
-    TG_MAC(b, v, odd);                                                                                       \
-    TG_ODD(t);                                                                                               \
-    TG_MAC(a, u, rest);                                                                                      \
-    TG_AND(v, v, 0x000F000F);                                                                                \
-    TG_MAC(c, s, odd);                                                                                       \
-    TG_AND(s, s, 0x000F000F);                                                                                \
-    TG_MAC(b, v, rest);                                                                                      \
-    TG_MAC(d, t, odd);                                                                                       \
-    TG_AND(t, t, 0x000F000F);                                                                                \
-    TG_MAC(c, s, rest);                                                                                      \
+    TG_NIBBLES_PRODUCTS(n);                                                                                  \
     TG_MAC(d, t, rest)
 #endif
 #endif

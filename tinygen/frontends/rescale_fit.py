@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygen.errors import ModelError, UnsupportedError
 from tinygen.ir.epilogue import Rescale, Threshold
+from tinygen.ir.ops.mac import accumulator_range
 
 _INT32 = np.iinfo(np.int32)
 _NEVER, _ALWAYS = 2**31, -(2**31)
@@ -52,8 +53,7 @@ class Reach:
             low, high: least and largest integer of an activation; where taps may fall on padding, 0 lies between.
         """
         flat = weights.reshape(len(weights), -1).astype(np.int64)
-        positive, negative = np.maximum(flat, 0).sum(axis=1), np.minimum(flat, 0).sum(axis=1)
-        return Reach(positive * low + negative * high, positive * high + negative * low)
+        return Reach(*accumulator_range(flat, low, high, 0))
 
     def signed(self, channel: int, sign: int) -> tuple[int, int]:
         """Least and largest sign * accumulator of a channel."""

@@ -3,49 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from tinygen.ir.epilogue import Epilogue
 from tinygen.ir.ops import integer_mac, mac
-from tinygen.ir.ops.base import Node, Op, Stripe
-from tinygen.ir.ops.window import Axis, Padding, axis, patches, window_rows
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.sliding import Convolution
+from tinygen.ir.ops.window import patches
 from tinygen.ir.tensor import Shape
 
 
 @dataclass(frozen=True, kw_only=True)
-class IntegerConv2D(Op):
+class IntegerConv2D(Convolution):
     """Inputs: activations NHWC, weights OHWI (I = input channels / groups), optional kernel scales [O, I]."""
 
     KIND: ClassVar[str] = "integer_conv_2d"
     TAKES_BITS: ClassVar[bool] = True
 
-    padding: Padding
-    stride: tuple[int, int]
-    dilation: tuple[int, int] = (1, 1)
     epilogue: Epilogue | None = None
-    row_padding: tuple[int, int] | None = None
-    """Rows of padding (above, below) instead of what `padding` says."""
-    column_padding: tuple[int, int] | None = None
-    """The same of columns (left, right)."""
-
-    def geometry(self, node: Node) -> tuple[Axis, Axis]:
-        """(rows, columns) of the window."""
-        _, height, width, _ = node.input(0).shape
-        _, kernel_h, kernel_w, _ = node.input(1).shape
-        return (
-            axis(height, kernel_h, self.stride[0], self.dilation[0], self.padding, self.row_padding),
-            axis(width, kernel_w, self.stride[1], self.dilation[1], self.padding, self.column_padding),
-        )
 
     def groups(self, node: Node) -> int:
         return node.input(0).shape[3] // node.input(1).shape[3]
-
-    def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
-        read, padding = window_rows(self.geometry(node)[0], first, end)
-        return Stripe(replace(self, row_padding=padding), (read, *[None] * (len(self.inputs) - 1)))
 
     def infer_shapes(self, node: Node) -> list[Shape]:
         rows, columns = self.geometry(node)

@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from tinygen.ir.epilogue import Epilogue
 from tinygen.ir.ops import integer_mac
-from tinygen.ir.ops.base import Node, Op, Stripe
-from tinygen.ir.ops.window import Axis, Padding, axis, patches, window_rows
-from tinygen.ir.tensor import Shape
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.sliding import Pooling
+from tinygen.ir.ops.window import patches
 
 
 @dataclass(frozen=True, kw_only=True)
-class IntegerPool2D(Op):
+class IntegerPool2D(Pooling):
     """Input: codes NHWC. Taps outside the input do not count."""
 
     TAKES_BITS: ClassVar[bool] = True
-
-    padding: Padding
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    row_padding: tuple[int, int] | None = None
-    """Rows of padding (above, below) instead of what `padding` says."""
-    column_padding: tuple[int, int] | None = None
-    """The same of columns (left, right)."""
-
-    def geometry(self, node: Node) -> tuple[Axis, Axis]:
-        """(rows, columns) of the window."""
-        _, height, width, _ = node.input(0).shape
-        return (
-            axis(height, self.kernel[0], self.stride[0], 1, self.padding, self.row_padding),
-            axis(width, self.kernel[1], self.stride[1], 1, self.padding, self.column_padding),
-        )
-
-    def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
-        read, padding = window_rows(self.geometry(node)[0], first, end)
-        return Stripe(replace(self, row_padding=padding), (read,))
-
-    def infer_shapes(self, node: Node) -> list[Shape]:
-        rows, columns = self.geometry(node)
-        batch, _, _, channels = node.input(0).shape
-        return [(batch, rows.output, columns.output, channels)]
 
 
 @dataclass(frozen=True, kw_only=True)

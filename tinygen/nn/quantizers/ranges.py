@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -32,9 +34,9 @@ class RangedQuantizer(ActivationQuantizer):
         self.register_buffer("running_range", torch.zeros(2, dtype=torch.float64))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
+    @abstractmethod
     def batch_range(self, x: Tensor) -> Tensor:
         """[2] float64: the range of one batch; not finite when the batch says nothing (all zeros, say)."""
-        raise NotImplementedError
 
     def range(self, x: Tensor | None = None) -> Tensor:
         if x is None:

@@ -17,6 +17,7 @@ from tinygen.ir.epilogue import Epilogue as Ending
 from tinygen.ir.epilogue import Rescale, Threshold
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.mac import accumulator_range
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.codes import pixel_elements
@@ -105,9 +106,7 @@ def _reachable(x: Tensor, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Least and largest accumulator per channel; taps outside the input are 0, which may be neither end."""
     low, high = x.integer.code_range
     ends = x.integer.integers(np.array([low, high]).astype(x.dtype))
-    least, largest = min(int(ends[0]), 0), max(int(ends[1]), 0)
-    positive, negative = np.maximum(weights, 0).sum(axis=1), np.minimum(weights, 0).sum(axis=1)
-    return positive * least + negative * largest, positive * largest + negative * least
+    return accumulator_range(weights, min(int(ends[0]), 0), max(int(ends[1]), 0), 0)
 
 
 def _falling(epilogue: Ending | None, channels: int) -> np.ndarray:
