@@ -151,6 +151,23 @@ def test_halves_at_their_ends() -> None:
     check(matching(found, f"{CONV}_dsp"), f"{CONV}_dsp", ["_dual"], host=False)
 
 
+@pytest.mark.parametrize("present", [(0,), (3,), (0, 3), (0, 1, 3), (2, 3)], ids=str)
+def test_few_values(present: tuple[int, ...]) -> None:
+    """Weights of which none is negative, or that are all the same: the first of a table is 0, or all of it."""
+    book = Codebook((1.0,), table=(-5, 0, 7, 9))
+    conv = layers.conv("c", (4, 4, 9), 5, (3, 2), x=affine(0), w=book, y=INT32, seed=1)
+    dense = layers.dense("d", (37,), 5, x=affine(0), w=book, y=INT32, seed=1)
+    rng = np.random.default_rng(0)
+    for layer in (conv, dense):
+        w = layer.graph.tensors["w"]
+        assert w.data is not None
+        w.data[...] = rng.choice(present, w.data.shape)
+    check([conv], CONV, ["", "_dual"])
+    if matching([conv], f"{CONV}_dsp"):
+        check([conv], f"{CONV}_dsp", ["_dual", "_dsp"], host=False)
+    check([dense], DENSE, ["", "_dual"])
+
+
 @pytest.mark.parametrize("w", [BINARY, TERNARY, levels(2, True)], ids=str)
 def test_is_chosen_without_simd(w: layers.IntegerEncoding) -> None:
     """On Armv6-M, when code for weights is not wanted; weights then take their bits and a little more."""

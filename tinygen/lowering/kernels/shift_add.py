@@ -347,7 +347,7 @@ def _table_context(tables: _Tables | _Kernels) -> dict[str, Any]:
         "bits": tables.bits,
         "fields": tables.fields,
         "values": len(tables.values),
-        "first": product("x_tap", tables.values[0]),
+        "first": product("x_tap", tables.values[0]) if tables.values[0] else None,
         "differences": [product("x_tap", value - tables.values[0]) for value in tables.values],
     }
 
