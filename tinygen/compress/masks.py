@@ -1,0 +1,49 @@
+"""Masks: what of a network is kept. True is kept, everywhere.
+
+Filter masks take whole output channels; whoever reads a removed channel computes as if it were not there (its kernels
+for that channel are zero). Kernel masks take single connections between an input and an output channel, whole [height,
+width] kernels in a convolution and single weights in a dense layer. Weight masks take single weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from tinygen.errors import ModelError
+
+FilterMasks: TypeAlias = Mapping[str, Tensor]
+"""By the name of a Conv2d or Linear module: bool [O]."""
+KernelMasks: TypeAlias = Mapping[str, Tensor]
+"""By the name of a Conv2d or Linear module: bool [O, I], I of one group."""
+WeightMasks: TypeAlias = Mapping[str, Tensor]
+"""By the name of a Conv2d or Linear module: bool of the weights' shape."""
+
+
+def prunable(network: nn.Module) -> dict[str, nn.Module]:
+    """Convolutions and dense layers by name, in the order in which they were registered."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, (nn.Conv2d, nn.Linear))}
+
+
+def check_masks(network: nn.Module, masks: Mapping[str, Tensor], dimensions: int | None) -> None:
+    """Checks that masks fit the layers they name.
+
+    Args:
+        dimensions: 1 for filter masks, 2 for kernel masks, None for weight masks.
+
+    Raises:
+        ModelError: no such layer, another shape, or not bool.
+    """
+    layers = prunable(network)
+    for name, mask in masks.items():
+        if name not in layers:
+            raise ModelError("no convolution or dense layer", where=name, fix=f"Layers: {', '.join(layers)}.")
+        shape = layers[name].weight.shape[:dimensions]
+        if mask.dtype != torch.bool or mask.shape != shape:
+            raise ModelError(
+                f"a mask {mask.dtype} {list(mask.shape)} for weights {list(layers[name].weight.shape)}", where=name,
+                fix=f"Give torch.bool {list(shape)}, True for what is kept.",
+            )  # fmt: skip
