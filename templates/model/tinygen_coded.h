@@ -9,6 +9,8 @@
  * So one shifted AND gives four codes, whatever their size. Bytes 0 and 2 of a quad are a pair, 1 and 3 the next one.
  * Where no piece needs as many codes, a group is smaller: 8 codes of 4 bits, 16 of 2 or 6 bits.
  *
+ * Nested: bytes are 8-bit codes that several switches of a network read, each with the bits that it wants.
+ *
  * Books: a weight is book[code]. The codes of a pair are the index of both weights in a table that is made first.
  */
 #ifndef TINYGEN_CODED_H
@@ -128,6 +130,43 @@ TG_INLINE void tg_spread_grid(
             tg_spread_quad(to + 12, tg_quad(group, bits, shift, 6), factor, first);
             tg_spread_quad(to + 14, tg_quad(group, bits, shift, 7), factor, first);
         }
+    }
+}
+
+/*
+ * A pair of weights 2 c - (2^bits - 1) from a pair of 8-bit codes q. c is q quantized again, floor((q + (d - 1) / 2) / d)
+ * with d = 255 / (2^bits - 1): what (q * factor + addend) >> shift gives for all 256, in 16 bits. `bits`: 1, 2, 4 or 8.
+ */
+TG_INLINE uint32_t tg_nested_pair(uint32_t pair, int32_t bits)
+{
+    if (bits == 8) {
+        return tg_add_pairs(pair << 1, UINT32_C(0xFF01FF01));
+    }
+    if (bits == 4) {
+        return tg_add_pairs((pair * 241 + UINT32_C(0x07880788)) >> 11 & 0x001E001EU, UINT32_C(0xFFF1FFF1));
+    }
+    if (bits == 2) {
+        return tg_add_pairs((pair * 193 + UINT32_C(0x1FAA1FAA)) >> 13 & 0x00060006U, UINT32_C(0xFFFDFFFD));
+    }
+    return tg_add_pairs(pair >> 6 & 0x00020002U, UINT32_C(0xFFFFFFFF));
+}
+
+/*
+ * Pairs of weights of four filters from 8-bit codes, two filters to a word (even bytes, odd bytes), `words` an even
+ * number. `flips`: ones in the bytes whose weights are negated, for either word. `bits` must be a constant.
+ */
+TG_INLINE void tg_spread_nested(
+    uint32_t *restrict to, const uint32_t *restrict from, int32_t words, int32_t bits, const uint32_t flips[2])
+{
+    const uint32_t flip0 = flips[0];
+    const uint32_t flip1 = flips[1];
+    for (const uint32_t *const end = from + words; from < end; from += 2, to += 4) {
+        const uint32_t a = from[0] ^ flip0;
+        const uint32_t b = from[1] ^ flip1;
+        to[0] = tg_nested_pair(tg_uxtb16(a), bits);
+        to[1] = tg_nested_pair(tg_uxtb16_odd(a), bits);
+        to[2] = tg_nested_pair(tg_uxtb16(b), bits);
+        to[3] = tg_nested_pair(tg_uxtb16_odd(b), bits);
     }
 }
 

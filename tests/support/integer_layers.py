@@ -137,9 +137,9 @@ def conv(
     name: str, image: Shape, filters: int, kernel: tuple[int, int], *,
     x: IntegerEncoding, w: IntegerEncoding, y: Encoding, stride: tuple[int, int] = (1, 1),
     dilation: tuple[int, int] = (1, 1), same: bool = True, groups: int = 1, scaled: bool = False,
-    shared: bool = False, zeros: float = 0.0, seed: int = 0,
+    shared: bool = False, zeros: float = 0.0, seed: int = 0, weights: np.ndarray | None = None,
 ) -> Layer:  # fmt: skip
-    """A convolution of [H, W, C] with random weights.
+    """A convolution of [H, W, C] with random weights, or the codes given.
 
     Args:
         scaled: with kernel scales of 8 bits.
@@ -149,7 +149,7 @@ def conv(
     rng = np.random.default_rng([seed, *image, filters, *kernel])
     shape = (filters, *kernel, image[2] // groups)
     source = Tensor("x", (1, *image), x)
-    codes = random_codes(w, shape, rng)
+    codes = random_codes(w, shape, rng) if weights is None else weights
     codes = np.where(rng.random(shape) < zeros, 0, codes).astype(codes.dtype)
     constants = [Tensor("w", shape, w, codes), *_scales(shape, scaled, rng)]
     arguments = {

@@ -30,12 +30,15 @@ class Tensor:
         shape: static shape; activations NHWC, convolution weights OHWI.
         encoding: what the codes stand for.
         data: the codes, for constants; None for what is computed at run time.
+        nested_in: 8-bit codes of which `data` is a function (`levels.nested_codes`) and a corner: weights of another
+            switch, uint8 of the same number of dimensions, at least as large in the first and the last one.
     """
 
     name: str
     shape: Shape
     encoding: Encoding
     data: np.ndarray | None = field(default=None, repr=False)
+    nested_in: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def dtype(self) -> np.dtype:

@@ -15,6 +15,7 @@ from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support import coded_weights
 from tinygen.lowering.kernels.support.coded_weights import Code, find_code, pack_blocks
+from tinygen.lowering.kernels.support.nested_weights import NestedCode
 from tinygen.lowering.kernels.support.packing import pack_dot_blocks
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.kernels.support.sums import LinearSum, fit_sum
@@ -43,7 +44,7 @@ class Job:
     Attributes:
         node: the layer; its operator has geometry and groups.
         ending: what becomes of sums.
-        weights: int8 [O, KH, KW, I].
+        weights: [O, KH, KW, I], int8 but with a NestedCode.
         context: template values of how codes are read and written.
         stem: of the C function's name.
         code: what the weights are packed in; None for bytes.
@@ -56,7 +57,7 @@ class Job:
     context: dict[str, Any]
     stem: str
     headers: tuple[str, ...] = _HEADERS
-    code: Code | None = None
+    code: Code | NestedCode | None = None
     kernel_scales: np.ndarray | None = None
 
     @property
@@ -151,6 +152,8 @@ def _packed(job: Job) -> _Packed:
     rows, code = job.weights.reshape(len(job.weights), -1), job.code
     linear = _sum(job.node)
     others = (job.ending.constant(), *(linear.constants() if linear else ()))
+    if isinstance(code, NestedCode):
+        return _packed_nested(job, code, rows, others)
     ordered = pack_dot_blocks(rows if code is None else code.codes(rows))
     filters, taps = ordered.shape
     if code is None:
@@ -166,6 +169,20 @@ def _packed(job: Job) -> _Packed:
         # No code need be that of zero: what fills up the taps is multiplied with activations that are.
         {"code": blocks.context(code) | scaling, "spread_words": blocks.spread_words, "clear": taps > rows.shape[1]},
         filters, taps, blocks.spread_words + code.table_bytes // 4, code.spread_cycles + cycles,
+    )  # fmt: skip
+
+
+def _packed_nested(job: Job, code: NestedCode, rows: np.ndarray, others: tuple[Constant, ...]) -> _Packed:
+    """With all codes of the widest layer that shares them, so that all of these layers have equal arrays."""
+    parent = code.parent.reshape(len(code.parent), -1)
+    ordered = pack_dot_blocks(parent.view(np.int8))
+    filters, taps = (-(-size // 4) * 4 for size in rows.shape)
+    layout = f"{list(parent.shape)} codes of 8 bits, four filters pair by pair of taps"
+    words = np.ascontiguousarray(ordered).reshape(-1).view("<u4").astype(np.uint32)
+    return _Packed(
+        (Constant("weights", words, layout), *code.constants(), *others),
+        {"code": code.context(job.weights.shape), "spread_words": 2 * taps, "clear": taps > rows.shape[1]},
+        filters, taps, 2 * taps, code.spread_cycles,
     )  # fmt: skip
 
 

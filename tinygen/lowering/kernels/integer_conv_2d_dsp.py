@@ -12,9 +12,11 @@ from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.lowering.kernels.conv_2d_dsp import Job, packed_job, rows_plans, takes_rows, windows_plans
+from tinygen.lowering.kernels.support import coded_weights
 from tinygen.lowering.kernels.support.coded_weights import GridCode
 from tinygen.lowering.kernels.support.codes import kind_of
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
+from tinygen.lowering.kernels.support.nested_weights import nested_code
 from tinygen.lowering.plan import KernelPlan, kernel
 
 _HEADERS = ("tinygen_codes.h", "tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h")
@@ -73,11 +75,43 @@ def integer_conv_2d_dsp(node: Node) -> Sequence[KernelPlan]:
 @kernel(IntegerConv2D, name="integer_conv_2d_packed_dsp", family="tinygen", isa="dsp")
 def integer_conv_2d_packed_dsp(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits."""
-    x = node.input(0).encoding
-    if isinstance(x, Levels) and x.signed and math.prod(node.input(1).shape[1:]) % 4:
-        return ()  # what fills up the taps is multiplied with a code that is zero
-    job = packed_job(_plain_job(node)) if _pads_with_codes(node) else None
+    job = packed_job(_plain_job(node)) if _pads_with_codes(node) and not _fills_with_codes(node) else None
     return windows_plans(job) if job else ()
+
+
+def _nested_job(node: Node) -> Job | None:
+    """With weights read from 8-bit codes, which this layer may share with others."""
+    op = node.op
+    assert isinstance(op, IntegerConv2D)
+    if op.groups(node) > 1 or isinstance(node.input(0).encoding, Binary) or not node.input(1).is_constant:
+        return None
+    layer = integer_layer(node, op.epilogue, wide=True)
+    code = nested_code(node.input(1), layer.falling) if layer else None
+    if layer is None or code is None:
+        return None
+    stem = f"conv_2d_{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}_dsp_{code.name}"
+    headers = (coded_weights.HEADER, *_HEADERS)
+    return Job(node, layer.epilogue, layer.weights, layer.context | {"residual": None}, stem, headers, code)
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_nested_dsp_rows", family="tinygen", isa="dsp")
+def integer_conv_2d_nested_dsp_rows(node: Node) -> Sequence[KernelPlan]:
+    """Windows taken straight from widened rows, weights of 1, 2, 4 or 8 bits from codes of 8."""
+    job = _nested_job(node) if takes_rows(node) else None
+    return rows_plans(job) if job else ()
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_nested_dsp", family="tinygen", isa="dsp")
+def integer_conv_2d_nested_dsp(node: Node) -> Sequence[KernelPlan]:
+    """Windows copied one by one into scratch, weights of 1, 2, 4 or 8 bits from codes of 8."""
+    job = _nested_job(node) if _pads_with_codes(node) and not _fills_with_codes(node) else None
+    return windows_plans(job) if job else ()
+
+
+def _fills_with_codes(node: Node) -> bool:
+    """Windows are filled up to whole words with codes of which none is zero."""
+    x = node.input(0).encoding
+    return isinstance(x, Levels) and x.signed and math.prod(node.input(1).shape[1:]) % 4 > 0
 
 
 def _pads_with_codes(node: Node) -> bool:

@@ -36,16 +36,20 @@ class IntegerLayer:
 
     Attributes:
         weights: integers [O, ...], int64; those of falling channels negated.
+        falling: bool [O].
         epilogue: with the biases that the codes' zero point makes.
         context: template values of input and output.
     """
 
     weights: np.ndarray
+    falling: np.ndarray
     epilogue: Epilogue
     context: dict[str, Any]
 
 
-def integer_layer(node: Node, epilogue: Ending | None, unit: int = 1, *, scaled: bool = False) -> IntegerLayer | None:
+def integer_layer(
+    node: Node, epilogue: Ending | None, unit: int = 1, *, scaled: bool = False, wide: bool = False
+) -> IntegerLayer | None:
     """None where the multiplying kernels do not reach: other encodings of activations, wide weights, kernel scales.
 
     Args:
@@ -53,6 +57,7 @@ def integer_layer(node: Node, epilogue: Ending | None, unit: int = 1, *, scaled:
         epilogue: its operator's.
         unit: the kernel's sums are this many times the accumulators.
         scaled: the kernel is one for kernel scales, and none without; `weights` are then not yet scaled.
+        wide: weights may be int16.
     """
     x = _activations(node.input(0))
     if x is None or not node.input(1).is_constant or (integer_mac.kernel_scales(node) is not None) != scaled:
@@ -60,7 +65,8 @@ def integer_layer(node: Node, epilogue: Ending | None, unit: int = 1, *, scaled:
     weights = integer_mac.weight_integers(node)
     falling = _falling(epilogue, len(weights))
     weights = np.where(falling.reshape(-1, *[1] * (weights.ndim - 1)), -weights, weights)
-    if weights.min(initial=0) < -128 or weights.max(initial=0) > 127:
+    largest = 2**15 - 1 if wide else 127
+    if weights.min(initial=0) < -largest - 1 or weights.max(initial=0) > largest:
         return None
     flat = (integer_mac.scaled_weights(node, weights) if scaled else weights).reshape(len(weights), -1)
     lows, highs = _reachable(node.input(0), flat)
@@ -69,7 +75,7 @@ def integer_layer(node: Node, epilogue: Ending | None, unit: int = 1, *, scaled:
         return None
     finished = _epilogue(rising, lows, highs, node.output, -x["zero"] * flat.sum(axis=1), unit)
     context = {key: value for key, value in x.items() if key != "zero"} | _output(node.output)
-    return IntegerLayer(weights, finished, context)
+    return IntegerLayer(weights, falling, finished, context)
 
 
 def _activations(x: Tensor) -> dict[str, Any] | None:
