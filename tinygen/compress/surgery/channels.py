@@ -1,0 +1,93 @@
+"""Which channels of which layers are one and the same: where a filter's output goes, and what goes with it.
+
+Every filter and every channel of an input has a number. A tensor [N, C, ...] carries the numbers of its C channels;
+what an operator does to them is a rule in `rules`. Numbers that stand or fall together (branches that are added, the
+inputs and outputs of depthwise layers) are united. A channel that leaves the network, or that an operator without a
+rule sees, is fixed: it stays.
+
+torch-pruning's dependency graph, which does the same by gradients, takes every operator it does not know for one
+that works element by element (a softmax over channels, a flip), and follows the weights of quantized layers as if
+they were data. A network that computes something else would be the result, so the rules here name what they know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+class Numbers:
+    """Channel numbers, the sets they are united in, and why some are fixed."""
+
+    def __init__(self) -> None:
+        self._parents: list[int] = []
+        self._reasons: dict[int, str] = {}
+
+    def new(self, count: int, fixed: str = "") -> np.ndarray:
+        """`count` new numbers, [count] int64; fixed when there is a reason."""
+        start = len(self._parents)
+        self._parents.extend(range(start, start + count))
+        numbers = np.arange(start, start + count)
+        if fixed:
+            self.fix(numbers, fixed)
+        return numbers
+
+    def unite(self, first: Iterable[int], second: Iterable[int]) -> None:
+        """Unites the numbers of two sequences of the same length, one by one."""
+        for a, b in zip(first, second, strict=True):
+            self._parents[self._root(int(a))] = self._root(int(b))
+
+    def fix(self, numbers: Iterable[int], reason: str) -> None:
+        for number in numbers:
+            self._reasons.setdefault(int(number), reason)
+
+    def _root(self, number: int) -> int:
+        while self._parents[number] != number:
+            self._parents[number] = self._parents[self._parents[number]]
+            number = self._parents[number]
+        return number
+
+    def resolve(self, numbers: np.ndarray) -> np.ndarray:
+        """One number for each set: equal where channels stand or fall together."""
+        return np.array([self._root(int(number)) for number in numbers.flat], np.int64).reshape(numbers.shape)
+
+    def reasons(self) -> dict[int, str]:
+        """By the number of a set: why it is fixed."""
+        return {self._root(number): reason for number, reason in reversed(self._reasons.items())}
+
+
+@dataclass
+class LayerChannels:
+    """A convolution or dense layer's channels.
+
+    Attributes:
+        inputs: numbers of its input channels [I] (dense: of its features).
+        outputs: numbers of its filters [O].
+        groups: of a convolution.
+    """
+
+    inputs: np.ndarray
+    outputs: np.ndarray
+    groups: int = 1
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each filter reads one channel, and so has no say in which channels there are."""
+        return self.groups > 1 and self.groups == len(self.inputs)
+
+
+@dataclass
+class ChannelMap:
+    """The channels of a network.
+
+    Attributes:
+        layers: convolutions and dense layers by name, in the order of use.
+        vectors: by the name of a module with parameters of one value per channel (batch norm, PReLU): their numbers.
+        fixed: by number, why the channel stays.
+    """
+
+    layers: dict[str, LayerChannels] = field(default_factory=dict)
+    vectors: dict[str, np.ndarray] = field(default_factory=dict)
+    fixed: dict[int, str] = field(default_factory=dict)

@@ -1,0 +1,264 @@
+"""Filters leave a network: which may go together, the network without them, and the masked one it must equal.
+
+In the masked network every layer that reads a removed channel ignores it: its kernels for that channel are zero.
+(Zero filters would not do: a batch norm's shift, or a quantizer that has no zero, makes something else of a zero.)
+Quantized layers make their weights out of those that are kept alone, as they do in the slim network, since the
+scales of most quantizers depend on all the weights they see.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tinygen.compress.masks import FilterMasks, check_masks, prunable
+from tinygen.compress.surgery.channels import ChannelMap, LayerChannels
+from tinygen.compress.surgery.quantized import MaskedQuantizer, sliced_quantizer
+from tinygen.compress.surgery.rules import channel_map
+from tinygen.compress.surgery.tracing import Example
+from tinygen.errors import UnsupportedError
+from tinygen.nn.layers import QuantConv2d, QuantLinear
+
+MIN_FILTERS = 1
+"""Filters that every layer keeps."""
+
+
+@dataclass(frozen=True)
+class Consistent:
+    """Masks that a network can be cut by.
+
+    Attributes:
+        masks: of every convolution and dense layer, bool [O].
+        widened: by layer, bool [O], True for filters that were to go and stay.
+        reasons: by layer, why some of its filters stay.
+    """
+
+    masks: dict[str, Tensor]
+    widened: dict[str, Tensor]
+    reasons: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Layers whose filters stand or fall together, one by one.
+
+    Attributes:
+        members: by layer, the indices [n] of its filters; entry i of all members goes with entry i of the others. A
+            layer may be a member more than once.
+        prunable: whether the filters can go at all; if not, why is in `reason`.
+    """
+
+    members: tuple[tuple[str, Tensor], ...]
+    prunable: bool = True
+    reason: str = ""
+
+
+def consistent(network: nn.Module, example: Example, masks: FilterMasks) -> Consistent:
+    """The masks that take away what `masks` do, as far as it can go.
+
+    A channel goes when all filters that make it may go: those of all branches of an addition, and of the depthwise
+    layers on the way. A layer that `masks` do not name keeps its filters, but a depthwise one follows what it reads.
+    What the network gives back stays, as does what an operator sees that may mix channels, and the first filter of
+    a layer that would be empty.
+
+    Args:
+        example: the network's input, or inputs, with a batch in front.
+        masks: bool [O] by layer, True for what is kept.
+
+    Raises:
+        ModelError: a mask fits no layer, or the network does not take the example.
+        UnsupportedError: the network cannot be traced.
+    """
+    check_masks(network, masks, 1)
+    return _settled(network, channel_map(network, example), masks)
+
+
+def _settled(network: nn.Module, channels: ChannelMap, masks: FilterMasks) -> Consistent:
+    kept, reasons = _kept(channels, masks)
+    effective = {
+        name: torch.ones(len(layer.weight), dtype=torch.bool)
+        if name not in channels.layers
+        else torch.from_numpy(np.isin(channels.layers[name].outputs, list(kept)))
+        for name, layer in prunable(network).items()
+    }
+    widened = {name: effective[name] & ~mask.cpu() for name, mask in masks.items()}
+    widened = {name: mask for name, mask in widened.items() if mask.any()}
+    why = {}
+    for name, mask in widened.items():
+        layer = channels.layers.get(name)
+        numbers = [] if layer is None else layer.outputs[mask.numpy()]
+        given = dict.fromkeys(reasons[int(number)] for number in numbers)
+        why[name] = "; ".join(given) or "the layer is not called in a way that is followed"
+    return Consistent(effective, widened, why)
+
+
+def _kept(channels: ChannelMap, masks: FilterMasks) -> tuple[set[int], dict[int, str]]:
+    """The channels that stay, and why those stay that a mask takes away."""
+    reasons = dict(channels.fixed)
+    kept = set(channels.fixed)
+    for name, layer in channels.layers.items():
+        if name in masks:
+            wanted = layer.outputs[masks[name].cpu().numpy()]
+        elif layer.depthwise:
+            continue
+        else:
+            wanted = layer.outputs
+        kept.update(int(number) for number in wanted)
+        for number in wanted:
+            reasons.setdefault(int(number), f"{name} keeps filters that go with them")
+    for name, layer in channels.layers.items():
+        for numbers in (layer.outputs, layer.inputs):
+            for number in numbers:
+                if np.isin(numbers, list(kept)).sum() >= MIN_FILTERS:
+                    break
+                kept.add(int(number))
+                reasons.setdefault(int(number), f"{name} would be empty")
+    return kept, reasons
+
+
+def groups(network: nn.Module, example: Example) -> list[Group]:
+    """The groups of layers whose filters go together, in the order of use; most have one layer.
+
+    Raises:
+        UnsupportedError: the network cannot be traced.
+        ModelError: it does not take the example.
+    """
+    return list(_groups(channel_map(network, example)))
+
+
+def _groups(channels: ChannelMap) -> Iterator[Group]:
+    makers: dict[int, list[tuple[str, int]]] = {}
+    for name, layer in channels.layers.items():
+        for index, number in enumerate(layer.outputs):
+            makers.setdefault(int(number), []).append((name, index))
+    alike: dict[tuple[tuple[str, ...], str], list[list[int]]] = {}
+    for number, made in makers.items():
+        names = tuple(name for name, _ in made)
+        alike.setdefault((names, channels.fixed.get(number, "")), []).append([index for _, index in made])
+    for (names, reason), rows in alike.items():
+        indices = torch.tensor(rows).T
+        yield Group(tuple(zip(names, indices, strict=True)), not reason, reason)
+
+
+def slim(network: nn.Module, example: Example, masks: FilterMasks) -> nn.Module:
+    """A copy of the network without the filters that `consistent(network, example, masks)` takes away.
+
+    It is of the same class, with narrower layers, and equals `masked(network, example, masks)` in evaluation mode.
+
+    Args and errors as `consistent`; and
+
+    Raises:
+        UnsupportedError: a layer's weights are parametrized.
+    """
+    check_masks(network, masks, 1)
+    channels = channel_map(network, example)
+    kept = _kept(channels, masks)[0]
+    result = copy.deepcopy(network)
+    for name, layer in channels.layers.items():
+        _cut(_layer(result, name), layer, *_rows_and_columns(layer, kept))
+    for name, numbers in channels.vectors.items():
+        _cut_vectors(result.get_submodule(name), _index(numbers, kept))
+    return result
+
+
+def masked(network: nn.Module, example: Example, masks: FilterMasks) -> nn.Module:
+    """A copy of the network, as wide as before, that computes what `slim` computes.
+
+    Layers that read a removed channel have zero kernels for it. The filters that make it are zero too, and so are
+    gains and shifts behind them.
+
+    Args and errors as `slim`.
+    """
+    check_masks(network, masks, 1)
+    channels = channel_map(network, example)
+    kept = _kept(channels, masks)[0]
+    result = copy.deepcopy(network)
+    for name, layer in channels.layers.items():
+        _blank(_layer(result, name), *_rows_and_columns(layer, kept))
+    for name, numbers in channels.vectors.items():
+        _blank_vectors(result.get_submodule(name), _index(numbers, kept))
+    return result
+
+
+def _index(numbers: np.ndarray, kept: set[int]) -> Tensor:
+    """Where the kept ones are, int64."""
+    return torch.from_numpy(np.flatnonzero(np.isin(numbers, list(kept))))
+
+
+def _rows_and_columns(layer: LayerChannels, kept: set[int]) -> tuple[Tensor, Tensor]:
+    """Indices of the kept filters, and of the kept slices of each filter [I / groups]."""
+    if layer.depthwise:
+        return _index(layer.outputs, kept), torch.zeros(1, dtype=torch.int64)
+    # Of several groups all keep the same positions.
+    columns = layer.inputs[: len(layer.inputs) // layer.groups]
+    return _index(layer.outputs, kept), _index(columns, kept)
+
+
+def _layer(network: nn.Module, name: str) -> nn.Conv2d | nn.Linear:
+    layer = network.get_submodule(name)
+    assert isinstance(layer, (nn.Conv2d, nn.Linear))
+    if not isinstance(layer._parameters.get("weight"), nn.Parameter):
+        raise UnsupportedError(
+            "weights that are computed from other parameters", where=name,
+            fix="Remove the parametrization first (torch.nn.utils.parametrize.remove_parametrizations).",
+        )  # fmt: skip
+    return layer
+
+
+def _same_kind(old: nn.Parameter, value: Tensor) -> nn.Parameter:
+    return nn.Parameter(value.detach().clone(), requires_grad=old.requires_grad)
+
+
+def _cut(layer: nn.Conv2d | nn.Linear, channels: LayerChannels, rows: Tensor, columns: Tensor) -> None:
+    if isinstance(layer, (QuantConv2d, QuantLinear)):
+        layer.weight_quantizer = sliced_quantizer(layer.weight_quantizer, layer.weight, rows, columns)
+    layer.weight = _same_kind(layer.weight, layer.weight[rows][:, columns])
+    if layer.bias is not None:
+        layer.bias = _same_kind(layer.bias, layer.bias[rows])
+    if isinstance(layer, nn.Conv2d):
+        if channels.depthwise:
+            layer.groups = layer.groups * len(rows) // len(channels.outputs)
+        layer.out_channels, layer.in_channels = len(rows), len(columns) * layer.groups
+    else:
+        layer.out_features, layer.in_features = len(rows), len(columns)
+
+
+def _blank(layer: nn.Conv2d | nn.Linear, rows: Tensor, columns: Tensor) -> None:
+    if isinstance(layer, (QuantConv2d, QuantLinear)):
+        inner = sliced_quantizer(layer.weight_quantizer, layer.weight, rows, columns)
+        layer.weight_quantizer = MaskedQuantizer(inner, rows, columns)
+    with torch.no_grad():
+        keep = torch.zeros(layer.weight.shape[:2], dtype=torch.bool, device=layer.weight.device)
+        keep[rows[:, None], columns] = True
+        layer.weight[~keep] = 0.0
+        if layer.bias is not None:
+            layer.bias[~keep.any(1)] = 0.0
+
+
+_OF_CHANNELS = ("weight", "bias", "running_mean", "running_var")
+
+
+def _vectors(module: nn.Module) -> Mapping[str, Tensor]:
+    found = {name: getattr(module, name, None) for name in _OF_CHANNELS}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _cut_vectors(module: nn.Module, index: Tensor) -> None:
+    for name, value in _vectors(module).items():
+        setattr(module, name, _same_kind(value, value[index]) if isinstance(value, nn.Parameter) else value[index])
+    setattr(module, "num_parameters" if isinstance(module, nn.PReLU) else "num_features", len(index))
+
+
+def _blank_vectors(module: nn.Module, index: Tensor) -> None:
+    """Gains, shifts and means of the removed become zero; variances stay."""
+    for name, value in _vectors(module).items():
+        if name != "running_var":
+            gone = torch.ones(len(value), dtype=torch.bool)
+            gone[index] = False
+            with torch.no_grad():
+                value[gone.to(value.device)] = 0.0
