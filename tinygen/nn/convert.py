@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from tinygen.errors import UnsupportedError
 from tinygen.nn.layers import InputQuant, QuantConv2d, QuantLinear
+from tinygen.nn.pruned import bake_masks, copy_network, mask_of
 from tinygen.nn.quantizers import (
     APSQ,
     BWN,
@@ -70,7 +70,8 @@ def convert(
     The first and the last layer have int8 weights, and the first quantizes its input to int8. Which they are is told
     from the order in which modules were registered; name them in `eight_bit` where that is not the order of use.
     Train the copy further; or, for "int8", run `calibrate`. Recipes of TanhQuant (w4a4, w2a2) give weights up to 1
-    whatever they were, and count on a batch normalisation after each layer. "xnor" puts a sign where a ReLU was, so
+    whatever they were, and count on a batch normalisation after each layer. Masks of torch.nn.utils.prune on weights
+    become the quantized layers' `weight_mask`. "xnor" puts a sign where a ReLU was, so
     that convolution, batch norm, ReLU, convolution becomes XNOR-Net's batch norm, sign, convolution.
 
     Args:
@@ -84,7 +85,9 @@ def convert(
             or activations of another kind, or no ReLU module between its layers.
     """
     chosen = _recipe(recipe)
-    network = copy.deepcopy(network)
+    network = copy_network(network)
+    masks = {layer: mask for layer in network.modules() if (mask := mask_of(layer)) is not None}
+    bake_masks(network)
     layers = _layers(network)
     names = list(layers)
     eight = {names[0], names[-1]} if eight_bit is None else set(eight_bit)
@@ -105,7 +108,9 @@ def convert(
     for name, layer in layers.items():
         weights = Symmetric8() if name in eight else chosen.weights()
         first = quantize_input and name == names[0]
-        replacements[layer] = _like(layer, _quantized(layer, weights, InputQuant() if first else None))
+        quantized = _quantized(layer, weights, InputQuant() if first else None)
+        quantized.set_weight_mask(masks.get(layer))
+        replacements[layer] = _like(layer, quantized)
     return _replaced(network, replacements)
 
 
@@ -140,11 +145,13 @@ def _is_other_activation(module: nn.Module) -> bool:
     return type(module).__module__ == nn.ReLU.__module__
 
 
-def _quantized(layer: nn.Module, weights: WeightQuantizer, entry: ActivationQuantizer | None) -> nn.Module:
+def _quantized(
+    layer: nn.Module, weights: WeightQuantizer, entry: ActivationQuantizer | None
+) -> QuantConv2d | QuantLinear:
     """`layer` with quantized weights, sharing its parameters."""
     place = {"device": layer.weight.device, "dtype": layer.weight.dtype}
     has_bias = layer.bias is not None
-    result: nn.Module
+    result: QuantConv2d | QuantLinear
     if isinstance(layer, nn.Conv2d):
         result = QuantConv2d(
             layer.in_channels,

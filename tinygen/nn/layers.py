@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tinygen.errors import UnsupportedError
+from tinygen.errors import ModelError, UnsupportedError
 from tinygen.ir.encodings import IntegerEncoding
 from tinygen.nn.quantizers import APSQ, ActivationQuantizer, Affine8, Sign, WeightQuantizer, XNORNet
 
@@ -18,34 +18,64 @@ class _QuantizedWeights(nn.Module):
 
     Attributes:
         weight: the real weights, which training moves.
+        weight_mask: bool, shape of `weight`, True for the weights that are kept; None for all. Part of the state dict.
         weight_quantizer: makes of them the weights that the layer computes with.
         input_quantizer: applied to the input first (the model's input, say), or None.
     """
 
     weight: Tensor
+    weight_mask: Tensor | None
     weight_quantizer: WeightQuantizer
     input_quantizer: ActivationQuantizer | None
 
     def _attach(self, weight_quantizer: WeightQuantizer, input_quantizer: ActivationQuantizer | None) -> None:
         self.weight_quantizer = weight_quantizer
         self.input_quantizer = input_quantizer
+        self.register_buffer("weight_mask", None)
         weight_quantizer.prepare(self.weight.shape)
+
+    def set_weight_mask(self, mask: Tensor | None) -> None:
+        """From here on the layer computes without the weights that the mask leaves out.
+
+        Args:
+            mask: bool, of the weights' shape, or [O, I] for whole kernels; copied. None takes the mask away.
+
+        Raises:
+            ModelError: it is not bool, or does not fit.
+        """
+        if mask is None:
+            self.weight_mask = None
+            return
+        shape = self.weight.shape
+        if mask.dtype != torch.bool or mask.shape not in (shape, shape[:2]):
+            raise ModelError(
+                f"a mask {mask.dtype} {list(mask.shape)} for weights {list(shape)}", where=type(self).__name__,
+                fix=f"Give torch.bool {list(shape)} or {list(shape[:2])}, True for what is kept.",
+            )  # fmt: skip
+        inner = (1,) * (len(shape) - mask.dim())
+        self.weight_mask = mask.reshape(*mask.shape, *inner).expand(shape).to(self.weight.device, copy=True)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any, **options: Any) -> None:
+        # A buffer that is None takes no value: a layer without a mask would refuse the state of a pruned one.
+        if self.weight_mask is None and (mask := state_dict.get(f"{prefix}weight_mask")) is not None:
+            self.set_weight_mask(mask)
+        super()._load_from_state_dict(state_dict, prefix, *arguments, **options)
 
     def _input(self, x: Tensor) -> Tensor:
         return x if self.input_quantizer is None else self.input_quantizer(x)
 
     def quantized_weight(self) -> Tensor:
         """The weights that the layer computes with."""
-        return self.weight_quantizer(self.weight)
+        return self.weight_quantizer(self.weight, self.weight_mask)
 
     def weight_codes(self) -> tuple[np.ndarray, IntegerEncoding]:
         """Codes of the weights (shape of `weight`: OIHW or OI) and their encoding."""
-        return self.weight_quantizer.codes(self.weight)
+        return self.weight_quantizer.codes(self.weight, self.weight_mask)
 
     def kernel_scales(self) -> np.ndarray | None:
         """APSQ's scalings per kernel, [O, I] uint16: weights = scale * kernel_scales * integers; else None."""
         quantizer = self.weight_quantizer
-        return quantizer.kernel_scales(self.weight) if isinstance(quantizer, APSQ) else None
+        return quantizer.kernel_scales(self.weight, self.weight_mask) if isinstance(quantizer, APSQ) else None
 
 
 class QuantConv2d(_QuantizedWeights, nn.Conv2d):
@@ -161,8 +191,8 @@ def angle_regulariser(network: nn.Module) -> Tensor:
     total, kernels = torch.zeros(()), 0
     for layer in network.modules():
         if isinstance(layer, _QuantizedWeights) and isinstance(layer.weight_quantizer, APSQ):
-            count = layer.weight_quantizer.groups(layer.weight).flatten(0, 1).shape[0]
-            total = total + count * layer.weight_quantizer.penalty(layer.weight)
+            count = layer.weight_quantizer.vectors(layer.weight, layer.weight_mask)
+            total = total + count * layer.weight_quantizer.penalty(layer.weight, layer.weight_mask)
             kernels += count
     return total / max(kernels, 1)
 

@@ -21,6 +21,7 @@ from tinygen.frontends.torch.aten import read_program
 from tinygen.frontends.torch.layout import NCHW, NHWC
 from tinygen.frontends.torch_nn import is_quantized, read_quantized
 from tinygen.ir.graph import Graph
+from tinygen.nn.pruned import bake_masks, copy_network, is_pruned
 
 Array: TypeAlias = "torch.Tensor | np.ndarray"
 Calibration: TypeAlias = "Array | Iterable[Any]"
@@ -41,7 +42,7 @@ def export(
     A float module becomes int8 by TFLite's rules, calibrated on the inputs given. A module that torchao's PT2E flow has
     quantized keeps its scales and zero points, one made of tinygen.nn's layers all its encodings. Images are NCHW for
     the module and NHWC on the board: inputs and outputs with four dimensions are transposed, all others keep their
-    order.
+    order. Weights that torch.nn.utils.prune masks are zeros.
 
     Args:
         module: traced in evaluation mode; or what torch.export has made of one.
@@ -61,11 +62,20 @@ def export(
     check_c_name(name)
     if isinstance(module, torch.nn.Module) and is_quantized(module):
         return _low_bit(module, example_input, calibration is not None or float32, name)
-    program = module if isinstance(module, ExportedProgram) else _traced(module, example_input)
+    program = module if isinstance(module, ExportedProgram) else _traced(_without_masks(module), example_input)
     model = read_program(program, name)
     if float32:
         return _float_graph(model, calibration)
     return quantize(model, None if calibration is None else samples_of(calibration, model.graph), options)
+
+
+def _without_masks(module: torch.nn.Module) -> torch.nn.Module:
+    """A module with zeros in the place of torch.nn.utils.prune's masks, which torch.export would keep as operators."""
+    if not is_pruned(module):
+        return module
+    module = copy_network(module)
+    bake_masks(module)
+    return module
 
 
 def _low_bit(

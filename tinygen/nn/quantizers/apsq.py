@@ -8,9 +8,10 @@ from torch import Tensor
 
 from tinygen.errors import UnsupportedError
 from tinygen.ir.encodings import IntegerEncoding
-from tinygen.nn.quantizers.base import WeightCodes, WeightQuantizer, check_bits, check_choice, round_half_up
+from tinygen.nn.quantizers.base import WeightCodes, WeightQuantizer, check_bits, check_choice, round_half_up, row_mean
 from tinygen.nn.quantizers.binary import sign
 from tinygen.nn.quantizers.tanh_quant import odd_encoding
+from tinygen.nn.quantizers.zeros import only
 
 
 def angle_penalty(vectors: Tensor, reference: Tensor) -> Tensor:
@@ -28,7 +29,7 @@ def angle_penalty(vectors: Tensor, reference: Tensor) -> Tensor:
     # Zero rows are taken out before the norm: its gradient there is not a number.
     vectors, reference = vectors[present], reference[present]
     cosine = torch.nn.functional.cosine_similarity(vectors, reference, dim=1, eps=0.0)
-    return (1.0 - cosine).sum() / present.numel()
+    return (1.0 - cosine).sum() / max(present.numel(), 1)
 
 
 class APSQ(WeightQuantizer):
@@ -83,26 +84,26 @@ class APSQ(WeightQuantizer):
         """Whether these weights [O, I, ...] have one alpha per kernel."""
         return self.scaling == "kernel" and weights.dim() > 2 and weights.shape[1] > 1 and weights[0, 0].numel() > 1
 
-    def alphas(self, weights: Tensor) -> Tensor:
-        """(6.13), before quantization: [O, I] or [O, 1], float64."""
-        sizes = self.groups(weights.detach()).double().abs()
-        return sizes.mean(2) if self.bits == 1 else sizes.amax(2)
+    def alphas(self, weights: Tensor, kept: Tensor | None = None) -> Tensor:
+        """(6.13), before quantization: [O, I] or [O, 1], float64; 0 where nothing is kept."""
+        sizes = self.groups(only(weights.detach(), kept)).double().abs()
+        return row_mean(sizes, None if kept is None else self.groups(kept)) if self.bits == 1 else sizes.amax(2)
 
-    def quantized(self, weights: Tensor) -> Tensor:
+    def quantized(self, weights: Tensor, kept: Tensor | None = None) -> Tensor:
         """The odd integers of Quant (6.5, 6.14), shape of `groups`, float64."""
-        vectors = self.groups(weights.detach()).double()
+        vectors = self.groups(only(weights.detach(), kept)).double()
         if self.bits == 1:
             return sign(vectors)
-        alpha = self.alphas(weights).unsqueeze(2)
+        alpha = self.alphas(weights, kept).unsqueeze(2)
         squashed = torch.tanh(vectors / torch.where(alpha > 0, alpha, 1.0))
         steps = 2**self.bits - 1
         # The largest |w / alpha| of a kernel is 1, so max|tanh| is tanh 1.
         codes = round_half_up(steps * (squashed / (2.0 * torch.tanh(torch.ones_like(alpha))) + 0.5))
         return 2.0 * codes - steps
 
-    def _scalings(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def _scalings(self, weights: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
         """Integers by which each group is multiplied, [O, I] or [O, 1] (1 channel-wise), and the scale of the rest."""
-        alphas = self.alphas(weights)
+        alphas = self.alphas(weights, kept)
         steps = 2**self.bits - 1
         if not self.kernel_wise(weights) or self.scale_bits is None:
             return torch.ones_like(alphas), (alphas / steps).float()
@@ -111,9 +112,9 @@ class APSQ(WeightQuantizer):
         levels = 2**self.scale_bits - 1
         return round_half_up(levels * (alphas / top).clamp(0.0, 1.0)), (top / (levels * steps)).float()
 
-    def parts(self, weights: Tensor) -> WeightCodes:
-        odd = self.quantized(weights)
-        factors, scale = self._scalings(weights)
+    def parts(self, weights: Tensor, kept: Tensor | None = None) -> WeightCodes:
+        odd = self.quantized(weights, kept)
+        factors, scale = self._scalings(weights, kept)
         codes = ((odd + 2**self.bits - 1) / 2).reshape(weights.shape)
         integers = (factors.unsqueeze(2) * odd).reshape(weights.shape)
         if scale.dim():
@@ -123,12 +124,12 @@ class APSQ(WeightQuantizer):
     def encoding(self, weights: Tensor, scale: tuple[float, ...], axis: int | None) -> IntegerEncoding:
         return odd_encoding(self.bits, scale, axis)
 
-    def forward(self, weights: Tensor) -> Tensor:
+    def forward(self, weights: Tensor, kept: Tensor | None = None) -> Tensor:
         if self.frozen:
-            return super().forward(weights.detach())
-        return weights if self.training and not self.lazy else super().forward(weights)
+            return super().forward(weights.detach(), kept)
+        return only(weights, kept) if self.training and not self.lazy else super().forward(weights, kept)
 
-    def codes(self, weights: Tensor) -> tuple[np.ndarray, IntegerEncoding]:
+    def codes(self, weights: Tensor, kept: Tensor | None = None) -> tuple[np.ndarray, IntegerEncoding]:
         """Codes and encoding; weights = scale * kernel_scales * encoding.integers(codes).
 
         Raises:
@@ -138,18 +139,39 @@ class APSQ(WeightQuantizer):
         if self.kernel_wise(weights) and self.scale_bits is None:
             fix = "Set scale_bits to 6..9, or scaling to channel."
             raise UnsupportedError("real scalings per kernel cannot be exported", where="APSQ", fix=fix)
-        return super().codes(weights)
+        return super().codes(weights, kept)
 
-    def kernel_scales(self, weights: Tensor) -> np.ndarray | None:
+    def covered(self, weights: Tensor, kept: Tensor) -> np.ndarray:
+        """What is kept, and kernels whose scaling is 0: they can stay in one bit."""
+        scales = self.kernel_scales(weights, kept)
+        inner = (1,) * (weights.dim() - 2)
+        return (
+            super().covered(weights, kept)
+            if scales is None
+            else (scales == 0).reshape(*scales.shape, *inner) | kept.cpu().numpy()
+        )
+
+    def kernel_scales(self, weights: Tensor, kept: Tensor | None = None) -> np.ndarray | None:
         """The scalings as integers, [O, I] uint16; None when they are channel-wise (then in the encoding)."""
         if not self.kernel_wise(weights) or self.scale_bits is None:
             return None
-        return self._scalings(weights)[0].cpu().numpy().astype(np.uint16)
+        return self._scalings(weights, kept)[0].cpu().numpy().astype(np.uint16)
 
-    def penalty(self, weights: Tensor) -> Tensor:
+    def penalty(self, weights: Tensor, kept: Tensor | None = None) -> Tensor:
         """R_APSQ of one layer (6.7; 6.8 for one bit), the gradient at the real weights.
 
         The reference is the vector that is deployed, Quant(w / alpha) of (6.14). (6.7) prints Quant(w), which for
         more than one bit is another one, since tanh is not linear.
         """
-        return angle_penalty(self.groups(weights).flatten(0, 1), self.quantized(weights).flatten(0, 1).to(weights))
+        weights = only(weights, kept)
+        vectors = self.groups(weights).flatten(0, 1)
+        reference = self.quantized(weights, kept).flatten(0, 1).to(weights)
+        if kept is not None:
+            present = self.groups(kept).flatten(0, 1)
+            rows = present.any(1)
+            vectors, reference = vectors[rows], (reference * present)[rows]
+        return angle_penalty(vectors, reference)
+
+    def vectors(self, weights: Tensor, kept: Tensor | None = None) -> int:
+        """How many vectors `penalty` is the mean over."""
+        return int(self.groups(torch.ones_like(weights) if kept is None else kept).any(2).sum())

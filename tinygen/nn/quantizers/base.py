@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from tinygen.errors import ModelError, UnsupportedError
 from tinygen.ir.encodings import IntegerEncoding
+from tinygen.nn.quantizers.zeros import only, with_zeros
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -83,11 +84,20 @@ def channel_view(scale: Tensor, like: Tensor) -> Tensor:
     return scale.reshape(-1, *(1,) * (like.dim() - 1))
 
 
-def group_mean(x: Tensor, scaling: str) -> Tensor:
-    """Mean over the layer (a scalar) or over each output channel ([O, 1, ...]), in float64."""
-    if scaling == "layer":
-        return x.double().mean()
-    return channel_view(x.double().flatten(1).mean(1), x)
+def group_mean(x: Tensor, scaling: str, kept: Tensor | None = None) -> Tensor:
+    """Mean over the layer (a scalar) or over each output channel ([O, 1, ...]), in float64.
+
+    Args:
+        kept: bool, shape of `x`: the mean is over these, 0 where there is none; None is all.
+    """
+    flat = x.double().reshape(1, -1) if scaling == "layer" else x.double().flatten(1)
+    means = row_mean(flat, None if kept is None else kept.reshape(flat.shape))
+    return means.squeeze(0) if scaling == "layer" else channel_view(means, x)
+
+
+def row_mean(x: Tensor, kept: Tensor | None) -> Tensor:
+    """Mean along the last dimension, over what is kept (bool, shape of `x`; None is all); 0 where nothing is."""
+    return x.mean(-1) if kept is None else (x * kept).sum(-1) / kept.sum(-1).clamp_min(1)
 
 
 @dataclass(frozen=True)
@@ -109,42 +119,59 @@ class WeightQuantizer(nn.Module, ABC):
     """Weights [O, I, height, width] or [O, I] in, the same shape out, of values that an encoding can hold.
 
     The output is scale * integers, in one float32 multiplication: what `codes` returns stands for it exactly.
+
+    Pruned layers give a mask `kept` (bool, shape of the weights, True is kept). What it leaves out becomes exactly 0
+    and gets no gradient, and no scale, threshold or table depends on it: a layer from which those weights are removed
+    computes the same.
     """
 
     def prepare(self, shape: torch.Size) -> None:
         """Called once by the layer with the shape of its weights, for quantizers that keep state of that shape."""
 
     @abstractmethod
-    def parts(self, weights: Tensor) -> WeightCodes:
-        """Codes, integers and scale of the weights (detached)."""
+    def parts(self, weights: Tensor, kept: Tensor | None = None) -> WeightCodes:
+        """Codes, integers and scale of the weights (detached), which are 0 where they are not kept.
+
+        What it gives for weights that are not kept does not matter: the caller puts zeros there.
+        """
 
     @abstractmethod
     def encoding(self, weights: Tensor, scale: tuple[float, ...], axis: int | None) -> IntegerEncoding:
         """The encoding of these weights, of these scales: one (axis None), or one per output channel (axis 0)."""
 
-    def surrogate(self, weights: Tensor) -> Tensor:
+    def surrogate(self, weights: Tensor, kept: Tensor | None = None) -> Tensor:
         """What the gradient is taken of in place of the output; the weights themselves unless overridden."""
         return weights
 
-    def forward(self, weights: Tensor) -> Tensor:
-        parts = self.parts(weights.detach())
-        value = parts.integers.to(weights.dtype) * parts.scale.to(weights.dtype)
-        return straight_through(self.surrogate(weights), value)
+    def forward(self, weights: Tensor, kept: Tensor | None = None) -> Tensor:
+        weights = only(weights, kept)
+        parts = self.parts(weights.detach(), kept)
+        value = only(parts.integers.to(weights.dtype) * parts.scale.to(weights.dtype), kept)
+        return straight_through(self.surrogate(weights, kept), value)
 
-    def codes(self, weights: Tensor) -> tuple[np.ndarray, IntegerEncoding]:
+    def codes(self, weights: Tensor, kept: Tensor | None = None) -> tuple[np.ndarray, IntegerEncoding]:
         """Codes (shape of the weights) and encoding, such that scale * encoding.integers(codes) is the output.
 
+        Encodings in which no code is zero become others where a weight is not kept: see `with_zeros`.
+
         Raises:
-            ModelError: a weight is not finite.
+            ModelError: a weight that is kept is not finite.
+            UnsupportedError: no code is left for zero.
         """
+        weights = only(weights, kept)
         if not bool(torch.isfinite(weights).all()):
             raise ModelError(
                 "a weight is infinite or not a number", where=type(self).__name__, fix="Train again with a lower rate."
             )
-        parts = self.parts(weights.detach())
+        parts = self.parts(weights.detach(), kept)
         axis = 0 if parts.scale.dim() else None
         encoding = self.encoding(weights.detach(), tuple(float(s) for s in parts.scale.flatten().tolist()), axis)
-        return parts.codes.cpu().numpy().astype(encoding.dtype), encoding
+        codes = parts.codes.cpu().numpy().astype(encoding.dtype)
+        return (codes, encoding) if kept is None else with_zeros(codes, encoding, self.covered(weights, kept))
+
+    def covered(self, weights: Tensor, kept: Tensor) -> np.ndarray:
+        """Where the code need not be that of zero; what is kept, unless factors beside the codes are zero already."""
+        return kept.cpu().numpy()
 
 
 # Up to this many comparisons of whole tensors are faster than a binary search for each value.

@@ -21,14 +21,14 @@ class BinaryConnect(WeightQuantizer):
     (`tinygen.nn.clip_weights`): a weight that leaves the interval gets no gradient that could bring it back.
     """
 
-    def parts(self, weights: Tensor) -> WeightCodes:
+    def parts(self, weights: Tensor, kept: Tensor | None = None) -> WeightCodes:
         signs = sign(weights.double())
         return WeightCodes((signs + 1) / 2, signs, torch.ones((), device=weights.device))
 
     def encoding(self, weights: Tensor, scale: tuple[float, ...], axis: int | None) -> IntegerEncoding:
         return Binary(scale, axis)
 
-    def surrogate(self, weights: Tensor) -> Tensor:
+    def surrogate(self, weights: Tensor, kept: Tensor | None = None) -> Tensor:
         return torch.clamp(weights, -1.0, 1.0)
 
 
@@ -46,11 +46,11 @@ class BWN(BinaryConnect):
         super().__init__()
         self.scaling = check_choice(type(self).__name__, scaling, ("channel", "layer"))
 
-    def parts(self, weights: Tensor) -> WeightCodes:
+    def parts(self, weights: Tensor, kept: Tensor | None = None) -> WeightCodes:
         signs = sign(weights.double())
-        return WeightCodes((signs + 1) / 2, signs, group_mean(weights.abs(), self.scaling).float())
+        return WeightCodes((signs + 1) / 2, signs, group_mean(weights.abs(), self.scaling, kept).float())
 
-    def surrogate(self, weights: Tensor) -> Tensor:
+    def surrogate(self, weights: Tensor, kept: Tensor | None = None) -> Tensor:
         return weights
 
 
@@ -61,7 +61,9 @@ class XNORNet(BWN):
     out: it would put a real factor on every pixel.
     """
 
-    def surrogate(self, weights: Tensor) -> Tensor:
-        alpha = group_mean(weights.detach().abs(), self.scaling).to(weights.dtype)
-        count = weights.numel() if self.scaling == "layer" else weights[0].numel()
-        return weights / count + alpha * torch.clamp(weights, -1.0, 1.0)
+    def surrogate(self, weights: Tensor, kept: Tensor | None = None) -> Tensor:
+        alpha = group_mean(weights.detach().abs(), self.scaling, kept).to(weights.dtype)
+        share = 1.0 if kept is None else group_mean(kept, self.scaling).to(weights.dtype)
+        count = (weights.numel() if self.scaling == "layer" else weights[0].numel()) * share
+        # Nothing kept: 0 / 0.
+        return weights / torch.as_tensor(count).clamp_min(1.0) + alpha * torch.clamp(weights, -1.0, 1.0)

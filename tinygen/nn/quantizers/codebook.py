@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from tinygen.errors import ModelError
 from tinygen.ir.encodings import Codebook, IntegerEncoding
 from tinygen.nn.quantizers.base import WeightCodes, WeightQuantizer, check_bits, round_half_up, straight_through
+from tinygen.nn.quantizers.zeros import only
 
 
 def k_means(values: np.ndarray, count: int, rounds: int = 100) -> np.ndarray:
@@ -61,8 +62,11 @@ class CodebookQuant(WeightQuantizer):
         self.clustered.zero_()
 
     @torch.no_grad()
-    def cluster(self, weights: Tensor) -> None:
+    def cluster(self, weights: Tensor, kept: Tensor | None = None) -> None:
         """Finds centroids for these weights and which of them each weight takes (the nearest; the upper in a tie).
+
+        Args:
+            kept: bool, shape of the weights: the centroids are those of these; None is all.
 
         Raises:
             ModelError: a weight is not finite.
@@ -70,17 +74,18 @@ class CodebookQuant(WeightQuantizer):
         if not bool(torch.isfinite(weights).all()):
             fix = "Train again with a lower rate."
             raise ModelError("a weight is infinite or not a number", where="CodebookQuant", fix=fix)
-        found = k_means(weights.cpu().numpy(), 2**self.bits)
+        chosen = weights if kept is None or not bool(kept.any()) else weights[kept]
+        found = k_means(chosen.cpu().numpy(), 2**self.bits)
         self.centroids.copy_(torch.from_numpy(found))
         middles = torch.from_numpy((found[1:] + found[:-1]) / 2).to(weights.device)
         self.assignments = torch.bucketize(weights.double(), middles, right=True).to(torch.uint8)
         self.clustered.fill_(True)
 
-    def _ready(self, weights: Tensor) -> None:
+    def _ready(self, weights: Tensor, kept: Tensor | None) -> None:
         if torch.compiler.is_compiling():
             return
         if not bool(self.clustered):
-            self.cluster(weights.detach())
+            self.cluster(weights.detach(), kept)
         elif self.assignments.shape != weights.shape:
             raise ModelError(
                 f"clustered for weights {list(self.assignments.shape)}, given {list(weights.shape)}",
@@ -97,16 +102,16 @@ class CodebookQuant(WeightQuantizer):
         integers = round_half_up(self.centroids.detach().double() / scale.double())
         return integers.clamp(-steps, steps), scale
 
-    def parts(self, weights: Tensor) -> WeightCodes:
-        self._ready(weights)
+    def parts(self, weights: Tensor, kept: Tensor | None = None) -> WeightCodes:
+        self._ready(weights, kept)
         integers, scale = self._table()
         return WeightCodes(self.assignments, integers[self.assignments.long()], scale)
 
-    def forward(self, weights: Tensor) -> Tensor:
-        self._ready(weights)
+    def forward(self, weights: Tensor, kept: Tensor | None = None) -> Tensor:
+        self._ready(only(weights, kept), kept)
         integers, scale = self._table()
         values = integers.to(weights.dtype) * scale.to(weights.dtype)
-        return straight_through(self.centroids.to(weights.dtype), values)[self.assignments.long()]
+        return only(straight_through(self.centroids.to(weights.dtype), values)[self.assignments.long()], kept)
 
     def encoding(self, weights: Tensor, scale: tuple[float, ...], axis: int | None) -> IntegerEncoding:
         return Codebook(scale, axis, table=tuple(int(value) for value in self._table()[0].tolist()))

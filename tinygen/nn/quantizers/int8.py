@@ -13,7 +13,7 @@ from tinygen.nn.quantizers.ranges import MOMENTUM, RangedQuantizer
 class Symmetric8(WeightQuantizer):
     """int8 weights -127..127 with one scale per output channel, max|w| / 127; the gradient passes unchanged."""
 
-    def parts(self, weights: Tensor) -> WeightCodes:
+    def parts(self, weights: Tensor, kept: Tensor | None = None) -> WeightCodes:
         top = weights.double().abs().flatten(1).amax(1)
         scale = (torch.where(top > 0, top, 127.0) / 127.0).float().clamp_min(torch.finfo(torch.float32).tiny)
         scale = channel_view(scale, weights)

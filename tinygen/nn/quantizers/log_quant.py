@@ -109,7 +109,7 @@ class LogQuant(WeightQuantizer):
         super().__init__()
         self.grid = LogGrid("LogQuant", bits, base, integer_exponents)
 
-    def parts(self, weights: Tensor) -> WeightCodes:
+    def parts(self, weights: Tensor, kept: Tensor | None = None) -> WeightCodes:
         size = weights.double().abs()
         span = weight_span(weights)
         index = torch.bucketize(size, self.grid.divides(span), right=True)

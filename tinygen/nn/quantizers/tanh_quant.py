@@ -40,7 +40,7 @@ class TanhQuant(WeightQuantizer):
         super().__init__()
         self.bits = check_bits("TanhQuant", bits, 1, 8)
 
-    def parts(self, weights: Tensor) -> WeightCodes:
+    def parts(self, weights: Tensor, kept: Tensor | None = None) -> WeightCodes:
         codes = tanh_codes(weights, self.bits)
         steps = 2**self.bits - 1
         return WeightCodes(codes, 2 * codes - steps, torch.tensor(1.0 / steps, device=weights.device))
@@ -48,7 +48,7 @@ class TanhQuant(WeightQuantizer):
     def encoding(self, weights: Tensor, scale: tuple[float, ...], axis: int | None) -> IntegerEncoding:
         return odd_encoding(self.bits, scale, axis)
 
-    def surrogate(self, weights: Tensor) -> Tensor:
+    def surrogate(self, weights: Tensor, kept: Tensor | None = None) -> Tensor:
         squashed = torch.tanh(weights)
         return squashed / squashed.abs().max().clamp_min(torch.finfo(weights.dtype).tiny)
 

@@ -24,12 +24,12 @@ class Ternary(WeightQuantizer):
         super().__init__()
         self.scaling = check_choice("Ternary", scaling, ("channel", "layer"))
 
-    def parts(self, weights: Tensor) -> WeightCodes:
+    def parts(self, weights: Tensor, kept: Tensor | None = None) -> WeightCodes:
         size = weights.double().abs()
-        survives = size > 0.7 * group_mean(size, self.scaling)
-        share = group_mean(survives, self.scaling)
+        survives = size > 0.7 * group_mean(size, self.scaling, kept)
+        share = group_mean(survives, self.scaling, kept)
         # All weights zero: nothing survives, and any scale will do.
-        alpha = torch.where(share > 0, group_mean(size * survives, self.scaling) / share.clamp_min(1e-30), 1.0)
+        alpha = torch.where(share > 0, group_mean(size * survives, self.scaling, kept) / share.clamp_min(1e-30), 1.0)
         codes = torch.sign(weights.double()) * survives
         return WeightCodes(codes, codes, alpha.float())
 
