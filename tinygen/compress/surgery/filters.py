@@ -8,7 +8,6 @@ scales of most quantizers depend on all the weights they see.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -16,13 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tinygen.compress.masking import apply_masks, masks_of, whole
 from tinygen.compress.masks import FilterMasks, check_masks, prunable
 from tinygen.compress.surgery.channels import ChannelMap, LayerChannels
-from tinygen.compress.surgery.quantized import MaskedQuantizer, sliced_quantizer
+from tinygen.compress.surgery.quantized import sliced_quantizer
 from tinygen.compress.surgery.rules import channel_map
 from tinygen.compress.surgery.tracing import Example
 from tinygen.errors import UnsupportedError
 from tinygen.nn.layers import QuantConv2d, QuantLinear
+from tinygen.nn.pruned import bake_masks, copy_network
 
 MIN_FILTERS = 1
 """Filters that every layer keeps."""
@@ -158,11 +159,15 @@ def slim(network: nn.Module, example: Example, masks: FilterMasks) -> nn.Module:
     check_masks(network, masks, 1)
     channels = channel_map(network, example)
     kept = _kept(channels, masks)[0]
-    result = copy.deepcopy(network)
+    result, held = _unmasked(network)
     for name, layer in channels.layers.items():
-        _cut(_layer(result, name), layer, *_rows_and_columns(layer, kept))
+        rows, columns = _rows_and_columns(layer, kept)
+        _cut(_layer(result, name), layer, rows, columns)
+        if name in held:
+            held[name] = held[name][rows][:, columns]
     for name, numbers in channels.vectors.items():
         _cut_vectors(result.get_submodule(name), _index(numbers, kept))
+    apply_masks(result, held)
     return result
 
 
@@ -177,12 +182,24 @@ def masked(network: nn.Module, example: Example, masks: FilterMasks) -> nn.Modul
     check_masks(network, masks, 1)
     channels = channel_map(network, example)
     kept = _kept(channels, masks)[0]
-    result = copy.deepcopy(network)
+    result, held = _unmasked(network)
     for name, layer in channels.layers.items():
-        _blank(_layer(result, name), *_rows_and_columns(layer, kept))
+        _blank(_layer(result, name), *_rows_and_columns(layer, kept), held.pop(name, None))
     for name, numbers in channels.vectors.items():
         _blank_vectors(result.get_submodule(name), _index(numbers, kept))
+    apply_masks(result, held)
     return result
+
+
+def _unmasked(network: nn.Module) -> tuple[nn.Module, dict[str, Tensor]]:
+    """A copy without the masks on its weights (zeros in float layers), and those masks."""
+    result = copy_network(network)
+    held = masks_of(result)
+    bake_masks(result)
+    for layer in result.modules():
+        if isinstance(layer, (QuantConv2d, QuantLinear)):
+            layer.set_weight_mask(None)
+    return result, held
 
 
 def _index(numbers: np.ndarray, kept: set[int]) -> Tensor:
@@ -228,14 +245,16 @@ def _cut(layer: nn.Conv2d | nn.Linear, channels: LayerChannels, rows: Tensor, co
         layer.out_features, layer.in_features = len(rows), len(columns)
 
 
-def _blank(layer: nn.Conv2d | nn.Linear, rows: Tensor, columns: Tensor) -> None:
+def _blank(layer: nn.Conv2d | nn.Linear, rows: Tensor, columns: Tensor, held: Tensor | None) -> None:
+    keep = torch.zeros(layer.weight.shape[:2], dtype=torch.bool, device=layer.weight.device)
+    keep[rows[:, None], columns] = True
+    weights = whole(keep, layer.weight)
+    if held is not None:
+        weights &= held
     if isinstance(layer, (QuantConv2d, QuantLinear)):
-        inner = sliced_quantizer(layer.weight_quantizer, layer.weight, rows, columns)
-        layer.weight_quantizer = MaskedQuantizer(inner, rows, columns)
+        layer.set_weight_mask(weights)
     with torch.no_grad():
-        keep = torch.zeros(layer.weight.shape[:2], dtype=torch.bool, device=layer.weight.device)
-        keep[rows[:, None], columns] = True
-        layer.weight[~keep] = 0.0
+        layer.weight[~weights] = 0.0
         if layer.bias is not None:
             layer.bias[~keep.any(1)] = 0.0
 
