@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tinygen.compress.masking import apply_masks, masks_of, whole
-from tinygen.compress.masks import FilterMasks, check_masks, prunable
+from tinygen.compress.masks import FilterMasks, KernelMasks, check_masks, prunable
 from tinygen.compress.surgery.channels import ChannelMap, LayerChannels
 from tinygen.compress.surgery.quantized import sliced_quantizer
 from tinygen.compress.surgery.rules import channel_map
@@ -130,6 +130,40 @@ def groups(network: nn.Module, example: Example) -> list[Group]:
         ModelError: it does not take the example.
     """
     return list(_groups(channel_map(network, example)))
+
+
+def unread_filters(network: nn.Module, example: Example, masks: KernelMasks) -> dict[str, Tensor]:
+    """Filter masks [O] that take away the filters that no kept kernel reads, directly or behind others that go.
+
+    Args:
+        masks: bool [O, I] by layer; layers that it does not name read all their inputs.
+
+    Raises:
+        ModelError: a mask fits no layer, or the network does not take the example.
+        UnsupportedError: the network cannot be traced.
+    """
+    check_masks(network, masks, 2)
+    channels = channel_map(network, example)
+    kept = {int(number) for layer in channels.layers.values() for number in layer.outputs}
+    while True:
+        read = set(channels.fixed)
+        for name, layer in channels.layers.items():
+            if not layer.depthwise:
+                rows = np.isin(layer.outputs, list(kept))
+                read.update(int(number) for number in _inputs_read(layer, rows, masks.get(name)))
+        if kept <= read:
+            return {
+                name: torch.from_numpy(np.isin(layer.outputs, list(kept))) for name, layer in channels.layers.items()
+            }
+        kept &= read
+
+
+def _inputs_read(layer: LayerChannels, rows: np.ndarray, mask: Tensor | None) -> np.ndarray:
+    """Numbers of the inputs that some kept kernel of the filters `rows` reads."""
+    width = len(layer.inputs) // layer.groups
+    used = np.ones((len(rows), width), bool) if mask is None else mask.cpu().numpy().copy()
+    used[~rows] = False
+    return layer.inputs[used.reshape(layer.groups, -1, width).any(1).ravel()]
 
 
 def _groups(channels: ChannelMap) -> Iterator[Group]:

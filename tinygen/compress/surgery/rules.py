@@ -12,7 +12,7 @@ from tinygen.compress.surgery.channels import ChannelMap, LayerChannels, Numbers
 from tinygen.compress.surgery.tracing import Example, trace
 from tinygen.nn.quantizers import ActivationQuantizer
 
-_ELEMENTWISE = (
+ELEMENTWISE = (
     nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Sigmoid,
     nn.Tanh, nn.Hardsigmoid, nn.Hardswish, nn.Softplus, nn.Softsign, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink,
     nn.LogSigmoid, nn.Threshold, nn.Dropout, nn.Identity, ActivationQuantizer,
@@ -21,7 +21,7 @@ _SPATIAL = (
     nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Dropout2d, nn.ZeroPad2d,
     nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.Upsample,
 )  # fmt: skip
-_VECTORS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.PReLU)
+VECTORS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.PReLU)
 
 _ELEMENTWISE_CALLS = {
     "relu", "relu_", "relu6", "hardtanh", "leaky_relu", "elu", "gelu", "silu", "mish", "sigmoid", "tanh", "hardsigmoid",
@@ -121,11 +121,11 @@ class _Walk:
         labels, rank = self.labels[source], self._rank(source)
         if (isinstance(module, nn.Conv2d) and rank == 4) or (isinstance(module, nn.Linear) and rank == 2):
             return self._layer(name, module, labels)
-        if isinstance(module, _VECTORS):
+        if isinstance(module, VECTORS):
             return self._vector(name, module, labels)
         if isinstance(module, nn.Flatten):
             return self._flatten(source, module.start_dim, module.end_dim)
-        if isinstance(module, _ELEMENTWISE) or (isinstance(module, _SPATIAL) and rank == 4):
+        if isinstance(module, ELEMENTWISE) or (isinstance(module, _SPATIAL) and rank == 4):
             return labels
         return None
 
