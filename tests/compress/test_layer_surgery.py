@@ -7,6 +7,7 @@ import pytest
 from tests.support.torch_models import need
 
 torch = need("torch")
+torch.set_num_threads(1)
 
 from torch import nn  # noqa: E402
 

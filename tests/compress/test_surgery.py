@@ -7,6 +7,7 @@ import pytest
 from tests.support.torch_models import need
 
 torch = need("torch")
+torch.set_num_threads(1)
 
 from torch import nn  # noqa: E402
 
@@ -15,6 +16,7 @@ from tests.support.prunable_networks import (  # noqa: E402
     ResidualBlock,
     exact_images,
     exact_network,
+    grouped_masks,
     images,
     network,
     random_masks,
@@ -22,19 +24,6 @@ from tests.support.prunable_networks import (  # noqa: E402
 from tinygen.compress.surgery import consistent, groups, masked, slim  # noqa: E402
 from tinygen.errors import ModelError, UnsupportedError  # noqa: E402
 from tinygen.nn import RECIPES, calibrate, convert  # noqa: E402
-
-
-def grouped_masks(net: nn.Module, example: torch.Tensor, share: float, seed: int) -> dict[str, torch.Tensor]:
-    """Masks that take about `share` of what may go, whole groups of filters at a time."""
-    generator = torch.Generator().manual_seed(seed)
-    masks = {name: torch.ones(len(p.weight), dtype=torch.bool) for name, p in net.named_modules() if hasattr(p, "bias")
-             and isinstance(p, (nn.Conv2d, nn.Linear))}  # fmt: skip
-    for group in groups(net, example):
-        if group.prunable:
-            gone = torch.rand(len(group.members[0][1]), generator=generator) < share
-            for name, index in group.members:
-                masks[name][index[gone]] = False
-    return masks
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -7,6 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from tinygen.compress.masks import prunable
+from tinygen.compress.surgery import groups
+
 
 def _block(inputs: int, outputs: int, size: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
     return nn.Sequential(
@@ -90,22 +93,23 @@ class Separable(nn.Module):
 
 
 class Concat(nn.Module):
-    """Branches side by side, one of them the input of the others."""
+    """Branches side by side, one of them the input of the others; one activation module serves all three."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = _block(1, 6)
-        self.narrow = _block(6, 4, size=1)
-        self.wide = _block(6, 8)
+        self.stem = _block(1, 6)[:2]
+        self.narrow = _block(6, 4, size=1)[:2]
+        self.wide = _block(6, 8)[:2]
+        self.relu = nn.ReLU()
         self.joined = _block(18, 8)
         self.pool = nn.AvgPool2d(2)
         self.head = nn.Linear(8 * 4 * 4, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        x = torch.cat([self.narrow(x), x, self.wide(x)], dim=1)
+        x = self.relu(self.stem(x))
+        x = torch.cat([self.relu(self.narrow(x)), x, self.relu(self.wide(x))], dim=1)
         x = self.pool(self.joined(x))
-        return self.head(x.view(x.size(0), -1))
+        return self.head(torch.flatten(x, 1))
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -162,7 +166,17 @@ def random_masks(network: nn.Module, share: float = 0.4, seed: int = 2) -> dict[
     """Filter masks of every layer that take away about `share`, whatever fits together."""
     generator = torch.Generator().manual_seed(seed)
     return {
-        name: torch.rand(len(part.weight), generator=generator) >= share
-        for name, part in network.named_modules()
-        if isinstance(part, (nn.Conv2d, nn.Linear))
+        name: torch.rand(len(part.weight), generator=generator) >= share for name, part in prunable(network).items()
     }
+
+
+def grouped_masks(network: nn.Module, example: Tensor, share: float, seed: int = 0) -> dict[str, Tensor]:
+    """Masks that take about `share` of what may go, whole groups of filters at a time."""
+    generator = torch.Generator().manual_seed(seed)
+    masks = {name: torch.ones(len(part.weight), dtype=torch.bool) for name, part in prunable(network).items()}
+    for group in groups(network, example):
+        if group.prunable:
+            gone = torch.rand(len(group.members[0][1]), generator=generator) < share
+            for name, index in group.members:
+                masks[name][index[gone]] = False
+    return masks

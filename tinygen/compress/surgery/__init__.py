@@ -1,7 +1,7 @@
 """Surgery: filters, layers and blocks leave a network, and what remains computes the same without them."""
 
+from tinygen.compress.surgery.channels import MIN_FILTERS
 from tinygen.compress.surgery.filters import (
-    MIN_FILTERS,
     Consistent,
     Group,
     consistent,
@@ -10,18 +10,23 @@ from tinygen.compress.surgery.filters import (
     slim,
     unread_filters,
 )
+from tinygen.compress.surgery.graphs import GraphMasks, consistent_graph, masked_graph, slim_graph
 from tinygen.compress.surgery.layers import removable_layers, remove_layers, residual_blocks
 
 __all__ = [
     "MIN_FILTERS",
     "Consistent",
+    "GraphMasks",
     "Group",
     "consistent",
+    "consistent_graph",
     "groups",
     "masked",
+    "masked_graph",
     "removable_layers",
     "remove_layers",
     "residual_blocks",
     "slim",
+    "slim_graph",
     "unread_filters",
 ]

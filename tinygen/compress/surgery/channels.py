@@ -12,10 +12,13 @@ they were data. A network that computes something else would be the result, so t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+
+MIN_FILTERS = 1
+"""Filters that every layer keeps."""
 
 
 class Numbers:
@@ -91,3 +94,31 @@ class ChannelMap:
     layers: dict[str, LayerChannels] = field(default_factory=dict)
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
     fixed: dict[int, str] = field(default_factory=dict)
+
+
+def kept_channels(channels: ChannelMap, masks: Mapping[str, np.ndarray]) -> tuple[set[int], dict[int, str]]:
+    """The channels that stay, and for those that some mask takes away, why.
+
+    Args:
+        masks: bool [O] by layer, True for what is kept. Layers without one keep all; depthwise ones have no say.
+    """
+    reasons = dict(channels.fixed)
+    kept = set(channels.fixed)
+    for name, layer in channels.layers.items():
+        if name in masks:
+            wanted = layer.outputs[masks[name]]
+        elif layer.depthwise:
+            continue
+        else:
+            wanted = layer.outputs
+        kept.update(int(number) for number in wanted)
+        for number in wanted:
+            reasons.setdefault(int(number), f"{name} keeps filters that go with them")
+    for name, layer in channels.layers.items():
+        for numbers in (layer.outputs, layer.inputs):
+            for number in numbers:
+                if np.isin(numbers, list(kept)).sum() >= MIN_FILTERS:
+                    break
+                kept.add(int(number))
+                reasons.setdefault(int(number), f"{name} would be empty")
+    return kept, reasons

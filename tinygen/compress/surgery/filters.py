@@ -17,16 +17,13 @@ from torch import Tensor, nn
 
 from tinygen.compress.masking import apply_masks, masks_of, whole
 from tinygen.compress.masks import FilterMasks, KernelMasks, check_masks, prunable
-from tinygen.compress.surgery.channels import ChannelMap, LayerChannels
+from tinygen.compress.surgery.channels import ChannelMap, LayerChannels, kept_channels
 from tinygen.compress.surgery.quantized import sliced_quantizer
 from tinygen.compress.surgery.rules import channel_map
 from tinygen.compress.surgery.tracing import Example
 from tinygen.errors import UnsupportedError
 from tinygen.nn.layers import QuantConv2d, QuantLinear
 from tinygen.nn.pruned import bake_masks, copy_network
-
-MIN_FILTERS = 1
-"""Filters that every layer keeps."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ def consistent(network: nn.Module, example: Example, masks: FilterMasks) -> Cons
 
 
 def _settled(network: nn.Module, channels: ChannelMap, masks: FilterMasks) -> Consistent:
-    kept, reasons = _kept(channels, masks)
+    kept, reasons = kept_channels(channels, _arrays(masks))
     effective = {
         name: torch.ones(len(layer.weight), dtype=torch.bool)
         if name not in channels.layers
@@ -96,40 +93,6 @@ def _settled(network: nn.Module, channels: ChannelMap, masks: FilterMasks) -> Co
         given = dict.fromkeys(reasons[int(number)] for number in numbers)
         why[name] = "; ".join(given) or "the layer is not called in a way that is followed"
     return Consistent(effective, widened, why)
-
-
-def _kept(channels: ChannelMap, masks: FilterMasks) -> tuple[set[int], dict[int, str]]:
-    """The channels that stay, and why those stay that a mask takes away."""
-    reasons = dict(channels.fixed)
-    kept = set(channels.fixed)
-    for name, layer in channels.layers.items():
-        if name in masks:
-            wanted = layer.outputs[masks[name].cpu().numpy()]
-        elif layer.depthwise:
-            continue
-        else:
-            wanted = layer.outputs
-        kept.update(int(number) for number in wanted)
-        for number in wanted:
-            reasons.setdefault(int(number), f"{name} keeps filters that go with them")
-    for name, layer in channels.layers.items():
-        for numbers in (layer.outputs, layer.inputs):
-            for number in numbers:
-                if np.isin(numbers, list(kept)).sum() >= MIN_FILTERS:
-                    break
-                kept.add(int(number))
-                reasons.setdefault(int(number), f"{name} would be empty")
-    return kept, reasons
-
-
-def groups(network: nn.Module, example: Example) -> list[Group]:
-    """The groups of layers whose filters go together, in the order of use; most have one layer.
-
-    Raises:
-        UnsupportedError: the network cannot be traced.
-        ModelError: it does not take the example.
-    """
-    return list(_groups(channel_map(network, example)))
 
 
 def unread_filters(network: nn.Module, example: Example, masks: KernelMasks) -> dict[str, Tensor]:
@@ -166,6 +129,16 @@ def _inputs_read(layer: LayerChannels, rows: np.ndarray, mask: Tensor | None) ->
     return layer.inputs[used.reshape(layer.groups, -1, width).any(1).ravel()]
 
 
+def groups(network: nn.Module, example: Example) -> list[Group]:
+    """The groups of layers whose filters go together, in the order of use; most have one layer.
+
+    Raises:
+        UnsupportedError: the network cannot be traced.
+        ModelError: it does not take the example.
+    """
+    return list(_groups(channel_map(network, example)))
+
+
 def _groups(channels: ChannelMap) -> Iterator[Group]:
     makers: dict[int, list[tuple[str, int]]] = {}
     for name, layer in channels.layers.items():
@@ -192,7 +165,7 @@ def slim(network: nn.Module, example: Example, masks: FilterMasks) -> nn.Module:
     """
     check_masks(network, masks, 1)
     channels = channel_map(network, example)
-    kept = _kept(channels, masks)[0]
+    kept = kept_channels(channels, _arrays(masks))[0]
     result, held = _unmasked(network)
     for name, layer in channels.layers.items():
         rows, columns = _rows_and_columns(layer, kept)
@@ -215,7 +188,7 @@ def masked(network: nn.Module, example: Example, masks: FilterMasks) -> nn.Modul
     """
     check_masks(network, masks, 1)
     channels = channel_map(network, example)
-    kept = _kept(channels, masks)[0]
+    kept = kept_channels(channels, _arrays(masks))[0]
     result, held = _unmasked(network)
     for name, layer in channels.layers.items():
         _blank(_layer(result, name), *_rows_and_columns(layer, kept), held.pop(name, None))
@@ -234,6 +207,10 @@ def _unmasked(network: nn.Module) -> tuple[nn.Module, dict[str, Tensor]]:
         if isinstance(layer, (QuantConv2d, QuantLinear)):
             layer.set_weight_mask(None)
     return result, held
+
+
+def _arrays(masks: FilterMasks) -> dict[str, np.ndarray]:
+    return {name: mask.cpu().numpy() for name, mask in masks.items()}
 
 
 def _index(numbers: np.ndarray, kept: set[int]) -> Tensor:

@@ -1,0 +1,247 @@
+"""The same for graphs, of int8 or of any integer encoding: filters leave, bit by bit nothing else changes.
+
+A channel that goes takes its filters, its entries of biases, scales, epilogues and constants, and the weights by which
+it is read. The outputs are then those of `masked_graph`, where its readers have zero weights for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tinygen.compress.surgery.channels import kept_channels
+from tinygen.compress.surgery.graph_channels import FOLLOWERS, GraphChannels, graph_channels, is_layer
+from tinygen.errors import ModelError
+from tinygen.ir.encodings import Binary as BinaryEncoding
+from tinygen.ir.encodings import Codebook, Encoding, Float32, IntegerEncoding, Levels, Plain
+from tinygen.ir.epilogue import Epilogue, Rescale
+from tinygen.ir.graph import Graph
+from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.integer_add import IntegerAdd
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D
+from tinygen.ir.ops.reshape import Reshape
+from tinygen.ir.tensor import Tensor
+from tinygen.passes.remove_dead import remove_dead
+
+GraphMasks = Mapping[str, np.ndarray]
+"""Bool [O], True for what is kept, by the name of an operator or of its output; or of the PyTorch module, whose dots
+are underscores in operators' names."""
+
+
+def consistent_graph(graph: Graph, masks: GraphMasks) -> dict[str, np.ndarray]:
+    """The masks of all convolutions and dense layers, by operator, that take away what `masks` do, as far as it can go.
+
+    The rules are those of `consistent`.
+
+    Raises:
+        ModelError: a mask names no layer with constant weights, or does not fit it.
+    """
+    channels = graph_channels(graph)
+    kept = kept_channels(channels, _by_operator(graph, channels, masks))[0]
+    return {name: np.isin(layer.outputs, list(kept)) for name, layer in channels.layers.items()}
+
+
+def slim_graph(graph: Graph, masks: GraphMasks) -> Graph:
+    """The graph without the filters that `consistent_graph(graph, masks)` takes away.
+
+    Its outputs equal those of `masked_graph(graph, masks)`, bit by bit. Model inputs and outputs keep their shapes.
+
+    Raises:
+        ModelError: as `consistent_graph`.
+    """
+    channels = graph_channels(graph)
+    kept = kept_channels(channels, _by_operator(graph, channels, masks))[0]
+    slim = _Slicer(graph, channels, kept).run()
+    slim.validate()
+    return slim
+
+
+def masked_graph(graph: Graph, masks: GraphMasks) -> Graph:
+    """The graph, as wide as before, whose layers ignore what `slim_graph` removes: a reference.
+
+    Their weights for a removed channel are zero. Encodings without a zero get kernel scales, which are zero there.
+
+    Raises:
+        ModelError: as `consistent_graph`.
+    """
+    channels = graph_channels(graph)
+    kept = list(kept_channels(channels, _by_operator(graph, channels, masks))[0])
+    tensors, ops = dict(graph.tensors), list(graph.ops)
+    for place, node in enumerate(graph.nodes()):
+        layer = channels.layers.get(node.op.name)
+        if layer is None or layer.depthwise:
+            continue
+        ignored = ~np.isin(layer.inputs[: len(layer.inputs) // layer.groups], kept)
+        if ignored.any():
+            ops[place], new = _ignoring(node, ignored)
+            tensors[new.name] = new
+    return replace(graph, tensors=tensors, ops=tuple(ops))
+
+
+def _by_operator(graph: Graph, channels: GraphChannels, masks: GraphMasks) -> dict[str, np.ndarray]:
+    names: dict[str, str] = {}
+    for node in graph.nodes():
+        if node.op.name in channels.layers:
+            names |= {node.op.name: node.op.name, node.output.name: node.op.name}
+    found = {}
+    for name, mask in masks.items():
+        operator = names.get(name) or names.get(name.replace(".", "_"))
+        if operator is None:
+            raise ModelError(
+                "no convolution or dense layer of constant weights", where=name,
+                fix=f"Layers: {', '.join(channels.layers)}.",
+            )  # fmt: skip
+        count = len(channels.layers[operator].outputs)
+        if mask.dtype != np.bool_ or mask.shape != (count,):
+            raise ModelError(
+                f"a mask {mask.dtype} {list(mask.shape)} for {count} filters", where=name, fix=f"Give bool [{count}]."
+            )
+        if operator in found:
+            raise ModelError(f"a second mask for {operator}", where=name, fix="Give one mask for each layer.")
+        found[operator] = mask
+    return found
+
+
+def _ignoring(node: Node, ignored: np.ndarray) -> tuple[Op, Tensor]:
+    """The operator with weights, or kernel scales, that are zero for some slices of its filters; and the new tensor."""
+    weights = node.input(1)
+    columns = np.tile(ignored, weights.shape[-1] // len(ignored))
+    inputs = list(node.op.inputs)
+    zero = _zero(weights.encoding)
+    if zero is not None:
+        name, place = f"{node.op.name} masked weights", 1
+        codes = node.constant(1).copy()
+        codes[..., columns] = zero
+        new = replace(weights, name=name, data=codes)
+    else:
+        name, place = f"{node.op.name} masked scales", 2
+        shape = (weights.shape[0], weights.shape[-1])
+        scales = node.constant(2).copy() if node.optional(2) is not None else np.ones(shape, np.uint16)
+        scales[:, columns] = 0
+        new = Tensor(name, shape, Plain("uint16"), scales)
+    inputs[place:] = [name, *inputs[place + 1 :]]
+    return replace(node.op, inputs=tuple(inputs)), new
+
+
+def _zero(encoding: Encoding) -> int | None:
+    """The code of zero, if there is one for all channels."""
+    if isinstance(encoding, Float32):
+        return 0
+    if isinstance(encoding, BinaryEncoding | Codebook) or (isinstance(encoding, Levels) and encoding.signed):
+        return None
+    zeros = set(getattr(encoding, "zero_point", (0,)))
+    return int(zeros.pop()) if len(zeros) == 1 else None
+
+
+class _Slicer:
+    """Writes a graph anew without some channels."""
+
+    def __init__(self, graph: Graph, channels: GraphChannels, kept: set[int]) -> None:
+        self.graph, self.channels = graph, channels
+        self.kept = np.array(sorted(kept), np.int64)
+        self.tensors = dict(graph.tensors)
+        for name, numbers in channels.tensors.items():
+            tensor = graph.tensors[name]
+            self.tensors[name] = replace(tensor, shape=(*tensor.shape[:-1], int(self._keep(numbers).sum())))
+
+    def run(self) -> Graph:
+        ops = tuple(self._op(node) for node in self.graph.nodes())
+        return remove_dead(replace(self.graph, tensors=self.tensors, ops=ops))
+
+    def _keep(self, numbers: np.ndarray) -> np.ndarray:
+        return np.isin(numbers, self.kept)
+
+    def _op(self, node: Node) -> Op:
+        numbers = self.channels.tensors.get(node.output.name)
+        if is_layer(node) and node.op.name in self.channels.layers:
+            return self._layer(node)
+        if numbers is None or self._keep(numbers).all():
+            return node.op
+        op, keep = node.op, self._keep(numbers)
+        if isinstance(op, Reshape):
+            return replace(op, shape=self.tensors[op.outputs[0]].shape)
+        if isinstance(op, FOLLOWERS):
+            op = replace(op, inputs=tuple(self._operand(node, place, keep) for place in range(len(op.inputs))))
+        return self._attributes(op, keep)
+
+    def _operand(self, node: Node, place: int, keep: np.ndarray) -> str:
+        """A constant with a value for each channel follows; others are broadcast."""
+        name = node.op.inputs[place]
+        tensor = self.graph.tensors[name]
+        if not tensor.is_constant or not tensor.shape or tensor.shape[-1] != len(keep):
+            return name
+        return self._constant(_sliced(tensor, len(tensor.shape) - 1, keep), f"{node.op.name} operand {place}")
+
+    def _attributes(self, op: Op, keep: np.ndarray) -> Op:
+        """Attributes with a value for each channel."""
+        epilogue = getattr(op, "epilogue", None)
+        if epilogue is not None:
+            op = replace(op, epilogue=_epilogue(epilogue, keep))  # type: ignore[call-arg]
+        if isinstance(op, IntegerAdd):
+            return replace(op, first=_each(op.first, keep), second=_each(op.second, keep), shift=_each(op.shift, keep))
+        return replace(op, sign=_each(op.sign, keep)) if isinstance(op, IntegerMaxPool2D) else op
+
+    def _layer(self, node: Node) -> Op:
+        layer = self.channels.layers[node.op.name]
+        rows = self._keep(layer.outputs)
+        width = node.input(1).shape[-1] if not isinstance(node.op, DepthwiseConv2D) else len(rows)
+        columns = np.ones(1, bool) if layer.depthwise else self._keep(layer.inputs[: len(layer.inputs) // layer.groups])
+        if rows.all() and columns.all():
+            return node.op
+        weights = node.input(1)
+        if isinstance(node.op, DepthwiseConv2D):
+            weights = _sliced(weights, 3, rows)
+        else:
+            taps = width // len(columns)
+            weights = _sliced(_sliced(weights, 0, rows), len(weights.shape) - 1, np.tile(columns, taps))
+        inputs = [node.op.inputs[0], self._constant(weights, f"{node.op.name} weights")]
+        if (third := node.optional(2)) is not None:
+            if isinstance(node.op, IntegerConv2D | IntegerFullyConnected):
+                third = _sliced(_sliced(third, 0, rows), 1, np.tile(columns, third.shape[1] // len(columns)))
+            else:
+                third = _sliced(replace(third, shape=(third.size,), data=node.constant(2).reshape(-1)), 0, rows)
+            inputs.append(self._constant(third, f"{node.op.name} {'scales' if len(third.shape) > 1 else 'bias'}"))
+        return self._attributes(replace(node.op, inputs=tuple(inputs)), rows)
+
+    def _constant(self, tensor: Tensor, wanted: str) -> str:
+        """A new constant under a free name: the old one may have other readers."""
+        name, count = wanted, 1
+        while name in self.tensors:
+            count += 1
+            name = f"{wanted} {count}"
+        self.tensors[name] = replace(tensor, name=name)
+        return name
+
+
+def _sliced(tensor: Tensor, axis: int, keep: np.ndarray) -> Tensor:
+    """A constant without some slices along an axis, its scales along that axis with them."""
+    assert tensor.data is not None
+    data, encoding = np.compress(keep, tensor.data, axis=axis), tensor.encoding
+    if isinstance(encoding, IntegerEncoding) and encoding.axis == axis and len(encoding.scale) == len(keep):
+        changes: dict[str, Any] = {"scale": _each(encoding.scale, keep)}
+        if hasattr(encoding, "zero_point"):
+            changes["zero_point"] = _each(encoding.zero_point, keep)
+        encoding = replace(encoding, **changes)
+    return replace(tensor, shape=data.shape, encoding=encoding, data=data)
+
+
+def _each(values: tuple, keep: np.ndarray) -> tuple:
+    """The values of kept channels, where there is one for each."""
+    return tuple(value for value, kept in zip(values, keep, strict=True) if kept) if len(values) > 1 else values
+
+
+def _epilogue(epilogue: Epilogue, keep: np.ndarray) -> Epilogue:
+    if isinstance(epilogue, Rescale):
+        return replace(
+            epilogue,
+            multiplier=_each(epilogue.multiplier, keep),
+            offset=_each(epilogue.offset, keep),
+            shift=_each(epilogue.shift, keep),
+        )
+    return replace(epilogue, thresholds=_each(epilogue.thresholds, keep), sign=_each(epilogue.sign, keep))
