@@ -16,6 +16,7 @@ from tinygen.errors import DeviceError
 READY = b"m-ready"
 _ATTEMPTS = 4
 _REPLY_SECONDS = 5.0
+_REFUSED = "e-[no such switch]"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,9 @@ class DeviceInfo:
         name, build: of the model it runs.
         clock_hz: what its core runs at.
         inputs, outputs: bytes of each.
-        layers: how many.
+        layers: how many, of the current switch.
+        switches: names of the ways to run the model; empty when there is only one.
+        current: index of the one that it is run by now.
     """
 
     name: str
@@ -35,6 +38,8 @@ class DeviceInfo:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     layers: int
+    switches: tuple[str, ...] = ()
+    current: int = 0
 
 
 class DeviceClient:
@@ -79,11 +84,31 @@ class DeviceClient:
                 inputs=tuple(int(v.split()[1]) for v in values.get("input", [])),
                 outputs=tuple(int(v.split()[1]) for v in values.get("output", [])),
                 layers=int(values["layers"][0]),
+                switches=tuple(v.split()[1] for v in values.get("switch", [])),
+                current=int(values.get("current", ["0"])[0]),
             )
         except (KeyError, IndexError, ValueError) as error:
             raise DeviceError(
                 "answers, but not as tinygen's firmware does", fix="Flash the firmware that `tinygen build` wrote."
             ) from error
+
+    def set_switch(self, index: int) -> None:
+        """Runs the model by switch `index` of `DeviceInfo.switches` from now on; inputs must be loaded after it.
+
+        Raises:
+            DeviceError: there is no such switch, or the line is bad.
+        """
+        problem = "the answers were damaged"
+        for _ in range(_ATTEMPTS):
+            try:
+                # The number comes back: a digit that the line changed would choose another switch.
+                if self._exchange(f"tg-switch {index}%", _REPLY_SECONDS) == [f"m-tg-current {index}"]:
+                    return
+            except DeviceError as error:
+                problem = error.what
+                if _REFUSED not in problem:
+                    self._resynchronise()
+        raise DeviceError(f"switch {index} could not be chosen ({problem})", fix=_LINE_HELP)
 
     def load(self, index: int, data: bytes) -> None:
         """Writes an input.

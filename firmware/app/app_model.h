@@ -5,6 +5,7 @@
 #ifndef APP_MODEL_H
 #define APP_MODEL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct {
@@ -20,6 +21,13 @@ typedef struct {
     const void *data; /* valid from the end of `layer` until a later layer reuses the memory */
 } app_trace_t;
 
+/* One way to run the model; most models have only one. */
+typedef struct {
+    const char *name;
+    uint32_t layers;
+    uint32_t traces; /* how many tensors its layers write */
+} app_switch_t;
+
 /* Called when layer `layer` has finished, in order 0 .. layers - 1. */
 typedef void app_observer_t(void *context, uint32_t layer);
 
@@ -28,13 +36,15 @@ typedef struct {
     const char *build_id; /* 16 hex digits: hash of model, options and generated sources */
     uint32_t inputs;
     uint32_t outputs;
-    uint32_t layers;
+    uint32_t switches; /* at least 1 */
     void (*init)(void);
     app_tensor_t (*input)(uint32_t index);  /* index < inputs */
     app_tensor_t (*output)(uint32_t index); /* index < outputs */
     void (*invoke)(app_observer_t *observer, void *context); /* observer may be NULL */
-    uint32_t traces;
-    app_trace_t (*trace)(uint32_t index); /* index < traces, in order of layers */
+    app_trace_t (*trace)(uint32_t index); /* index < traces of the current switch, in order of layers */
+    const app_switch_t *each_switch;
+    uint32_t (*current)(void);           /* index of the switch, 0 after init */
+    bool (*set_switch)(uint32_t index); /* false, and nothing changed, when there is no such switch */
 } app_model_t;
 
 extern const app_model_t app_model;

@@ -2,7 +2,8 @@
  * Commands are ASCII and end in '%'; CR and LF before a command are ignored. A reply is lines that end in CR LF,
  * the last of which is "m-ready"; "e-[...]" says what was wrong.
  *
- *     tg-info%          name, build, clock, sizes of inputs and outputs, number of layers
+ *     tg-info%          name, build, clock, sizes of inputs and outputs, switches if several, layers of the current
+ *     tg-switch S%      runs the model by switch S from now on
  *     tg-load I N C%    then N raw bytes for input I, whose CRC-32 is C (hexadecimal)
  *     tg-run%           one inference; its cycles
  *     tg-profile%       one inference; cycles of each layer
@@ -10,7 +11,7 @@
  *     tg-trace%         one inference; CRC-32 of every tensor that a layer writes
  *     tg-dump T%        one inference; tensor T of the trace, sent as tg-read does
  *
- * Inputs share memory with intermediate values, so load them again before every inference.
+ * Inputs share memory with intermediate values, so load them again before every inference, and after tg-switch.
  */
 #include "serve.h"
 
@@ -79,6 +80,22 @@ static void refuse(const char *error)
     discard_until_quiet();
 }
 
+static const app_switch_t *current_switch(void)
+{
+    return &app_model.each_switch[app_model.current()];
+}
+
+static void line_switches(void)
+{
+    for (uint32_t i = 0U; i < app_model.switches; i++) {
+        text_write("m-tg-switch ");
+        text_write_decimal(i);
+        text_write(" ");
+        line(app_model.each_switch[i].name);
+    }
+    line_number("m-tg-current ", app_model.current());
+}
+
 static void info(void)
 {
     line_text("m-tg-name ", app_model.name);
@@ -90,7 +107,24 @@ static void info(void)
     for (uint32_t i = 0U; i < app_model.outputs; i++) {
         line_pair("m-tg-output ", i, app_model.output(i).bytes);
     }
-    line_number("m-tg-layers ", app_model.layers);
+    if (app_model.switches > 1U) {
+        line_switches();
+    }
+    line_number("m-tg-layers ", current_switch()->layers);
+}
+
+static void set_switch(const char *arguments)
+{
+    uint32_t index;
+    if (!text_read_decimal(&arguments, &index) || !text_at_end(arguments)) {
+        line("e-[tg-switch wants: switch]");
+        return;
+    }
+    if (!app_model.set_switch(index)) {
+        line("e-[no such switch]");
+        return;
+    }
+    line_number("m-tg-current ", app_model.current());
 }
 
 static void load(const char *arguments)
@@ -187,7 +221,7 @@ static void read_output(const char *arguments)
 static void trace_finished(void *context, uint32_t layer)
 {
     uint32_t *const next = context;
-    for (; *next < app_model.traces && app_model.trace(*next).layer == layer; (*next)++) {
+    for (; *next < current_switch()->traces && app_model.trace(*next).layer == layer; (*next)++) {
         const app_trace_t tensor = app_model.trace(*next);
         text_write("m-tg-crc ");
         text_write_decimal(*next);
@@ -215,7 +249,7 @@ static void dump_finished(void *context, uint32_t layer)
 static void dump(const char *arguments)
 {
     uint32_t index;
-    if (!text_read_decimal(&arguments, &index) || !text_at_end(arguments) || index >= app_model.traces) {
+    if (!text_read_decimal(&arguments, &index) || !text_at_end(arguments) || index >= current_switch()->traces) {
         line("e-[no such tensor]");
         return;
     }
@@ -264,6 +298,8 @@ static void obey(const char *command)
         read_output(arguments);
     } else if (matches(command, "tg-dump", &arguments)) {
         dump(arguments);
+    } else if (matches(command, "tg-switch", &arguments)) {
+        set_switch(arguments);
     } else if (matches(command, "tg-trace", &arguments) && text_at_end(arguments)) {
         trace();
     } else if (matches(command, "tg-info", &arguments) && text_at_end(arguments)) {

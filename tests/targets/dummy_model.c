@@ -36,6 +36,18 @@ static app_trace_t trace(uint32_t index)
     return tensor;
 }
 
+static const app_switch_t switches[] = {{"only", 2U, 2U}};
+
+static uint32_t current(void)
+{
+    return 0U;
+}
+
+static bool set_switch(uint32_t index)
+{
+    return index == 0U;
+}
+
 static void invoke(app_observer_t *observer, void *context)
 {
     int8_t *const y = static_arena.bytes + COUNT;
@@ -58,11 +70,13 @@ const app_model_t app_model = {
     .build_id = "0123456789abcdef",
     .inputs = 1U,
     .outputs = 1U,
-    .layers = 2U,
+    .switches = 1U,
     .init = init,
     .input = input,
     .output = output,
     .invoke = invoke,
-    .traces = 2U,
     .trace = trace,
+    .each_switch = switches,
+    .current = current,
+    .set_switch = set_switch,
 };

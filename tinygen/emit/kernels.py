@@ -1,14 +1,17 @@
-"""Kernel functions and constant arrays of a program, each written down once however often it is used."""
+"""Kernel functions and constant arrays of a network, each written down once however often it is used."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from tinygen.emit.ctext import array_lines, comment_safe
+from tinygen.emit.sharing import ArrayKey, array_key, array_users
 from tinygen.emit.templates import environment
 from tinygen.lowering.ctypes import ctype
-from tinygen.lowering.plan import KernelPlan
+from tinygen.lowering.network import NetworkProgram
+from tinygen.lowering.plan import Constant, KernelPlan
 from tinygen.lowering.program import Program, Step, constants_of
 
 _LINE_WIDTH = 110
@@ -25,21 +28,27 @@ class Function:
 
 @dataclass(frozen=True)
 class Array:
-    """One constant array."""
+    """One constant array; `bytes` is its size."""
 
     symbol: str
     ctype: str
     length: int
+    bytes: int
     comment: str
     lines: list[str]
 
 
 @dataclass(frozen=True)
 class Call:
-    """One layer's call: function and arguments as C text."""
+    """One layer's call: function and arguments as C text.
+
+    Attributes:
+        arrays: symbols of the constants among the arguments.
+    """
 
     function: str
     arguments: list[str]
+    arrays: tuple[str, ...]
 
 
 def _wrapped(head: str, parameters: list[str]) -> str:
@@ -50,40 +59,52 @@ def _wrapped(head: str, parameters: list[str]) -> str:
     return f"{head}(\n    " + ",\n    ".join(parameters) + ")"
 
 
-class KernelWriter:
-    """Collects functions, arrays and calls while walking over the steps of a program."""
+def _place(program: Program, tensor: str) -> str:
+    return f"(arena + {program.offsets[tensor]})"
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.model = program.graph.name
+
+class KernelWriter:
+    """Collects functions, arrays and calls while walking over the steps of a network's programs.
+
+    Args:
+        network: all of it.
+        reserved: symbols that the model's own functions have.
+    """
+
+    def __init__(self, network: NetworkProgram, reserved: Collection[str] = ()) -> None:
+        self.model = network.name
         self.functions: dict[str, Function] = {}
-        self.arrays: dict[tuple[str, bytes], Array] = {}
+        self.arrays: dict[ArrayKey, Array] = {}
         self.headers: set[str] = {"tinygen_math.h"}
         self.library_headers: set[str] = set()
-        self._names: set[str] = set()
+        self._names: set[str] = set(reserved)
+        self._switches = len(network.switches)
+        self._users = array_users(network) if network.is_switchable else {}
 
-    def call(self, step: Step) -> Call:
-        """Registers what a step needs and gives its call."""
-        parameters, arguments = self._parameters(step)
+    def call(self, program: Program, step: Step) -> Call:
+        """Registers what a step of a program needs and gives its call."""
+        symbols = {c.name: self._array(step, c).symbol for c in constants_of(step)}
+        parameters, arguments = self._parameters(program, step, symbols)
         function = self._function(step.plan, parameters)
         self.headers.update(step.plan.headers)
         if step.plan.library is not None:
             self.library_headers.add(step.plan.library.header)
-        return Call(function.name, arguments)
+        return Call(function.name, arguments, tuple(symbols.values()))
 
-    def _parameters(self, step: Step) -> tuple[list[str], list[str]]:
+    def _parameters(
+        self, program: Program, step: Step, symbols: Mapping[str, str]
+    ) -> tuple[list[str], list[str]]:
         """(declarations, arguments) in call order: operands, packed constants, results, scratch."""
         node, plan = step.node, step.plan
         shared_in = {source for source, _ in plan.inplace}
         shared_out = {target for _, target in plan.inplace}
-        symbols = {c.name: self._array(step, c.name).symbol for c in constants_of(step)}
         declarations, arguments = [], []
         for name, index in plan.operands:
             kind = ctype(node.input(index).memory_dtype)
             restrict = "" if index in shared_in else "restrict "
             declarations.append(f"const {kind} *{restrict}{name}")
             tensor = node.input(index).name
-            arguments.append(symbols.get(name) or f"(const {kind} *)(const void *){self._arena(tensor)}")
+            arguments.append(symbols.get(name) or f"(const {kind} *)(const void *){_place(program, tensor)}")
         for constant in plan.constants:
             declarations.append(f"const {ctype(constant.data.dtype)} *restrict {constant.name}")
             arguments.append(symbols[constant.name])
@@ -91,14 +112,11 @@ class KernelWriter:
             kind = ctype(node.outputs[index].memory_dtype)
             restrict = "" if index in shared_out else "restrict "
             declarations.append(f"{kind} *{restrict}{name}")
-            arguments.append(f"({kind} *)(void *){self._arena(node.outputs[index].name)}")
+            arguments.append(f"({kind} *)(void *){_place(program, node.outputs[index].name)}")
         if plan.scratch_bytes:
             declarations.append("void *restrict scratch")
             arguments.append(f"arena + {step.scratch_offset}")
         return declarations, arguments
-
-    def _arena(self, tensor: str) -> str:
-        return f"(arena + {self.program.offsets[tensor]})"
 
     def _function(self, plan: KernelPlan, parameters: list[str]) -> Function:
         key = json.dumps([plan.template, plan.context, parameters], sort_keys=True)
@@ -118,15 +136,20 @@ class KernelWriter:
         self._names.add(candidate)
         return candidate
 
-    def _array(self, step: Step, name: str) -> Array:
-        constant = next(c for c in constants_of(step) if c.name == name)
-        key = (constant.data.dtype.name, constant.data.tobytes())
+    def _array(self, step: Step, constant: Constant) -> Array:
+        key = array_key(constant)
         if key not in self.arrays:
+            # What only one switch reads is named after it; what some read, says so.
+            users = self._users.get(key, ())
+            owner = f"_{users[0]}" if len(users) == 1 else ""
             title = f"{step.node.op.name} {constant.name}"
+            if 0 < len(users) < self._switches:
+                title = f"{', '.join(users)}: {title}"
             self.arrays[key] = Array(
-                symbol=self._unique(f"{self.model}_{step.node.op.name}_{constant.name}"),
+                symbol=self._unique(f"{self.model}{owner}_{step.node.op.name}_{constant.name}"),
                 ctype=ctype(constant.data.dtype),
                 length=constant.data.size,
+                bytes=constant.data.nbytes,
                 comment=comment_safe(f"{title}: {constant.comment}" if constant.comment else title),
                 lines=array_lines(constant.data),
             )

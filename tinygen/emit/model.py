@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tinygen.emit.ctext import comment_safe
-from tinygen.emit.kernels import KernelWriter
+from tinygen.emit.kernels import Call, KernelWriter
+from tinygen.emit.ports import ports_of, ports_of_switches
+from tinygen.emit.sharing import shares
 from tinygen.emit.templates import environment
-from tinygen.ir.encodings import Affine
 from tinygen.ir.tensor import Tensor
-from tinygen.lowering.ctypes import ctype, float_literal
+from tinygen.lowering.network import NetworkProgram
 from tinygen.lowering.planner import ALIGNMENT
 from tinygen.lowering.program import Program, Step
 from tinygen.paths import resource
 from tinygen.version import VERSION
+
+
+@dataclass(frozen=True)
+class EmittedSwitch:
+    """What one switch of a network uses of the generated C.
+
+    Attributes:
+        name: of the switch.
+        functions: the kernel function of each layer, by layer index.
+        arrays: bytes of each constant array it reads, by symbol.
+    """
+
+    name: str
+    functions: tuple[str, ...]
+    arrays: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -23,15 +40,20 @@ class EmittedModel:
 
     Attributes:
         files: text by file name (model sources and headers).
-        functions: the kernel function of each layer, by layer index.
+        switches: in the network's order; one, where it cannot be switched.
     """
 
     files: dict[str, str]
-    functions: tuple[str, ...]
+    switches: tuple[EmittedSwitch, ...]
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """Those of the first switch."""
+        return self.switches[0].functions
 
 
-def emit_model(program: Program, source: str, *, weights_in_ram: bool = False) -> EmittedModel:
-    """Writes a program down as C.
+def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram: bool = False) -> EmittedModel:
+    """Writes a program, or all those of a network, down as C.
 
     Args:
         program: from lowering.
@@ -41,33 +63,43 @@ def emit_model(program: Program, source: str, *, weights_in_ram: bool = False) -
     Returns:
         the same text for the same program, always.
     """
-    writer = KernelWriter(program)
-    layers = [_layer(step, writer) for step in program.layers]
-    context = _context(program, source) | {
-        "layers": layers,
+    network = program if isinstance(program, NetworkProgram) else NetworkProgram.of(program)
+    writer = KernelWriter(network, _api(network) if network.is_switchable else ())
+    calls = [[(step, writer.call(switch.program, step)) for step in switch.program.layers] for switch in network]
+    sizes = {array.symbol: array.bytes for array in writer.arrays.values()}
+    switches = tuple(
+        EmittedSwitch(
+            switch.name, tuple(call.function for _, call in rows),
+            {symbol: sizes[symbol] for _, call in rows for symbol in call.arrays},
+        )
+        for switch, rows in zip(network, calls, strict=True)
+    )  # fmt: skip
+    layers = [[_layer(*row) for row in rows] for rows in calls]
+    context = _context(network, source) | {
         "functions": list(writer.functions.values()),
         "constants": list(writer.arrays.values()),
         "headers": sorted(writer.headers),
         "library_headers": sorted(writer.library_headers),
-        "dual_issue": "dual-issue" in program.isa and "tinygen_simd.h" in writer.headers,
+        "dual_issue": "dual-issue" in network.first.isa and "tinygen_simd.h" in writer.headers,
         "weights_in_ram": weights_in_ram,
     }
-    name = program.graph.name
+    context |= _switch_context(network, switches, layers) if network.is_switchable else {"layers": layers[0]}
+    name = network.name
     files = {
         f"{name}{suffix}": environment().get_template(f"model/{template}").render(context)
-        for suffix, template in _FILES
+        for suffix, template in (_SWITCHABLE if network.is_switchable else _PLAIN) + _FILES
         if suffix not in ("_weights.c", "_weights.h") or writer.arrays
     }
     for header in sorted(writer.headers):
         files[header] = (resource("templates") / "model" / header).read_text()
-    return EmittedModel(files, tuple(layer["function"] for layer in layers))
+    return EmittedModel(files, switches)
 
 
 _NAME_WIDTH = 60
 
+_PLAIN = ((".h", "model.h.j2"), (".c", "model.c.j2"))
+_SWITCHABLE = ((".h", "switchable.h.j2"), (".c", "switchable.c.j2"))
 _FILES = (
-    (".h", "model.h.j2"),
-    (".c", "model.c.j2"),
     ("_kernels.h", "kernels.h.j2"),
     ("_kernels.c", "kernels.c.j2"),
     ("_weights.h", "weights.h.j2"),
@@ -75,63 +107,93 @@ _FILES = (
 )
 
 
-def emit_app_model(program: Program, source: str, build_id: str) -> str:
+def emit_app_model(program: Program | NetworkProgram, source: str, build_id: str) -> str:
     """The binding between a model and the firmware's application."""
-    traces = [
+    network = program if isinstance(program, NetworkProgram) else NetworkProgram.of(program)
+    context = _context(network, source) | {
+        "build_id": build_id,
+        "is_switchable": network.is_switchable,
+        "switches": [
+            {
+                "index": index,
+                "name": switch.name,
+                "layers": len(switch.program.layers),
+                "traces": _traces(switch.program, network.state_bytes),
+            }
+            for index, switch in enumerate(network)
+        ],
+    }
+    return environment().get_template("model/app_model.c.j2").render(context)
+
+
+def _traces(program: Program, state_bytes: int) -> list[dict[str, Any]]:
+    return [
         {
             "layer": step.index,
             "bytes": t.nbytes,
-            "offset": program.offsets[t.name],
+            "offset": state_bytes + program.offsets[t.name],
             "name": comment_safe(_short(t.name)),
         }
         for step in program.layers
         for t in step.node.outputs
     ]
-    context = _context(program, source) | {"build_id": build_id, "traces": traces}
-    return environment().get_template("model/app_model.c.j2").render(context)
 
 
-def _context(program: Program, source: str) -> dict[str, Any]:
-    name = program.graph.name
+def _context(network: NetworkProgram, source: str) -> dict[str, Any]:
+    name = network.name
+    ports = ports_of_switches(network) if network.is_switchable else ports_of(network.first)
     return {
         "name": name,
         "NAME": name.upper(),
         "version": VERSION,
         "source": comment_safe(source),
-        "arena_bytes": max(program.memory.arena_bytes, ALIGNMENT),
+        "arena_bytes": max(network.arena_bytes, ALIGNMENT),
         "arena_align": ALIGNMENT,
-        "inputs": _ports(program, program.inputs, "input"),
-        "outputs": _ports(program, program.outputs, "output"),
+        **ports,
     }
 
 
-def _ports(program: Program, tensors: tuple[Tensor, ...], kind: str) -> list[dict[str, Any]]:
-    return [
-        _port(program, tensor, kind if len(tensors) == 1 else f"{kind}_{index}")
-        for index, tensor in enumerate(tensors)
-    ]
-
-
-def _port(program: Program, tensor: Tensor, label: str) -> dict[str, Any]:
-    """What the templates say of one model input or output."""
-    affine = tensor.encoding if isinstance(tensor.encoding, Affine) else None
+def _switch_context(
+    network: NetworkProgram, emitted: tuple[EmittedSwitch, ...], layers: list[list[dict[str, Any]]]
+) -> dict[str, Any]:
+    """What only the templates of switchable networks want."""
+    constants = shares([switch.arrays for switch in emitted])
     return {
-        "tensor": comment_safe(tensor.name),
-        "c_string": comment_safe(tensor.name),
-        "function": f"{program.graph.name}_{label}",
-        "macro": f"{program.graph.name}_{label}".upper(),
-        "ctype": ctype(tensor.memory_dtype),
-        "describe": tensor.describe(),
-        "size": tensor.size,
-        "bytes": tensor.nbytes,
-        "offset": program.offsets[tensor.name],
-        "scale": float_literal(affine.scale[0]) if affine else None,
-        "zero_point": affine.zero_point[0] if affine else 0,
+        "state_bytes": network.state_bytes,
+        "most_layers": max(len(rows) for rows in layers),
+        "switches": [
+            {
+                "index": index,
+                "name": switch.name,
+                "macro": f"{network.name}_{switch.name}".upper(),
+                "layers": layers[index],
+                "summary": f"{_layer_count(len(layers[index]))}, {_macs(switch.program):,} MAC; constants: "
+                f"{constants[index].own:,} B of its own, {constants[index].shared:,} B shared",
+            }
+            for index, switch in enumerate(network)
+        ],
     }
 
 
-def _layer(step: Step, writer: KernelWriter) -> dict[str, Any]:
-    call = writer.call(step)
+def _layer_count(count: int) -> str:
+    return "1 layer" if count == 1 else f"{count} layers"
+
+
+def _macs(program: Program) -> int:
+    return sum(step.node.op.macs(step.node) for step in program.steps)
+
+
+def _api(network: NetworkProgram) -> set[str]:
+    """Symbols of a switchable network that no kernel or array may have."""
+    ports = ports_of_switches(network)
+    verbs = ("init", "invoke", "invoke_observed", "layers", "set_switch", "switch")
+    names = {f"{network.name}_{verb}" for verb in verbs}
+    for port in (*ports["inputs"], *ports["outputs"]):
+        names |= {port["function"], f"{port['function']}_scale", f"{port['function']}_zero_point"}
+    return names
+
+
+def _layer(step: Step, call: Call) -> dict[str, Any]:
     node = step.node
     notes = [f"in   {_note(tensor)}" for tensor in node.inputs if tensor is not None and not tensor.is_constant]
     notes += [f"out  {_note(tensor)}" for tensor in node.outputs]

@@ -6,18 +6,29 @@ from dataclasses import replace
 from pathlib import Path
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
-from tinygen.frontends.memory import MemoryModel
+from tinygen.frontends.memory import MemoryModel, only_graph
 from tinygen.frontends.names import check_c_name
 from tinygen.frontends.onnx import load_onnx
 from tinygen.frontends.tflite import load_tflite
-from tinygen.frontends.tg import load_tg
+from tinygen.frontends.tg import load_tg_network
 from tinygen.ir.graph import Graph
+from tinygen.ir.network import Network
 
-_READERS = {".tflite": load_tflite, ".onnx": load_onnx, ".tg": load_tg}
+_READERS = {".tflite": load_tflite, ".onnx": load_onnx}
 
 
 def load_model(path: Path | MemoryModel, name: str | None = None, calibration: Path | None = None) -> Graph:
-    """The Graph of a model file.
+    """The Graph of a model that cannot be switched; arguments and errors are those of `load_network`.
+
+    Raises:
+        ModelError: it has several.
+    """
+    where = path.name if isinstance(path, MemoryModel) else str(path)
+    return only_graph(load_network(path, name, calibration), where)
+
+
+def load_network(path: Path | MemoryModel, name: str | None = None, calibration: Path | None = None) -> Network:
+    """What a model file holds; most hold one Graph, which makes a Network of one switch.
 
     Args:
         path: a .tflite or .onnx file, a .tg file (`tinygen.save`), a .pt2 file (`torch.export.save`), or a model made
@@ -29,7 +40,7 @@ def load_model(path: Path | MemoryModel, name: str | None = None, calibration: P
         ModelError, UnsupportedError: see the format's reader.
     """
     if isinstance(path, MemoryModel):
-        return path.graph if name is None else replace(path.graph, name=check_c_name(name))
+        return path.network if name is None else _named(path.network, check_c_name(name))
     if not path.is_file():
         raise ModelError("there is no such file", where=str(path))
     checked = None if name is None else check_c_name(name)
@@ -44,12 +55,20 @@ def load_model(path: Path | MemoryModel, name: str | None = None, calibration: P
             raise TinygenError(
                 "PyTorch, which reads such files, is not installed", where=str(path), fix="pip install 'tinygen[torch]'"
             ) from error
-        return load_pt2(path, checked, calibration)
+        return Network.of(load_pt2(path, checked, calibration))
     if calibration is not None:
         raise TinygenError("takes no calibration: it is quantized already", where=str(path))
+    if suffix == ".tg":
+        return load_tg_network(path, checked)
     if suffix not in _READERS:
         raise UnsupportedError(
             f"cannot tell what a '{path.suffix}' file holds", where=str(path),
             fix="tinygen reads .tflite, .onnx, .tg and .pt2 models.",
         )  # fmt: skip
-    return _READERS[suffix](path, checked)
+    return Network.of(_READERS[suffix](path, checked))
+
+
+def _named(network: Network, name: str) -> Network:
+    if network.is_switchable:
+        return replace(network, name=name)
+    return Network.of(replace(network.first, name=name))

@@ -1,30 +1,63 @@
-"""A model that was made in memory: a Graph in the place of a file."""
+"""A model that was made in memory: a Graph or a Network in the place of a file."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 
+from tinygen.errors import ModelError
 from tinygen.ir.graph import Graph
+from tinygen.ir.network import Network
 
 
 @dataclass(frozen=True, eq=False)
 class MemoryModel:
-    """A graph that is built as a file would be.
+    """What is built as a file would be.
 
     Attributes:
-        graph: validated.
+        content: validated.
         name: what stands in comments and reports where a file's name would.
     """
 
-    graph: Graph
+    content: Graph | Network
     name: str
+
+    @property
+    def graph(self) -> Graph:
+        """The graph.
+
+        Raises:
+            ModelError: there are several.
+        """
+        return only_graph(self.network, self.name)
+
+    @property
+    def network(self) -> Network:
+        return self.content if isinstance(self.content, Network) else Network.of(self.content)
 
     def read_bytes(self) -> bytes:
         """Bytes that are equal only for equal graphs, as a file's are: what build ids are made from."""
         digest = hashlib.sha256()
-        for tensor in self.graph.tensors.values():
-            digest.update(repr((tensor.name, tensor.shape, tensor.encoding)).encode())
-            digest.update(b"" if tensor.data is None else tensor.data.tobytes())
-        digest.update(repr((self.graph.name, self.graph.ops, self.graph.inputs, self.graph.outputs)).encode())
+        for switch in self.network:
+            graph = switch.graph
+            for tensor in graph.tensors.values():
+                digest.update(repr((tensor.name, tensor.shape, tensor.encoding)).encode())
+                digest.update(b"" if tensor.data is None else tensor.data.tobytes())
+            digest.update(repr((graph.name, graph.ops, graph.inputs, graph.outputs)).encode())
+        if isinstance(self.content, Network):
+            digest.update(repr((self.content.name, self.content.names)).encode())
         return digest.digest()
+
+
+def only_graph(network: Network, where: str) -> Graph:
+    """The graph of a network that cannot be switched.
+
+    Raises:
+        ModelError: it can; one graph is not all of it.
+    """
+    if network.is_switchable:
+        raise ModelError(
+            f"can be switched ({', '.join(network.names)}): one graph is not all of it", where=where,
+            fix="Take it as a network: tinygen.frontends.load.load_network.",
+        )  # fmt: skip
+    return network.first

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from tinygen.ir.graph import Graph
+from tinygen.lowering.plan import KernelPlan
 from tinygen.lowering.select import Choice, choose_without_code
 
 CODE_BYTES = 128 * 1024
@@ -17,9 +18,14 @@ _LEAST_GAIN = 0.3
 
 
 class _Candidate(NamedTuple):
+    graph: int
     name: str
-    size: int
+    plan: KernelPlan
     saved: float
+
+    @property
+    def size(self) -> int:
+        return self.plan.code_bytes
 
     @property
     def worth(self) -> float:
@@ -35,18 +41,43 @@ def coded_layers(
         choices: the fastest kernels, of each operator.
         budget: bytes, in all layers together. Layers come by what a byte saves; those that no longer fit go without.
     """
-    found = []
+    return coded_in_all([(graph, choices)], family, isa, budget)[0]
+
+
+def coded_in_all(
+    graphs: Sequence[tuple[Graph, Sequence[Choice]]], family: str, isa: Collection[str], budget: int
+) -> tuple[frozenset[str], ...]:
+    """The same for several graphs that lie in one flash: names per graph, one budget. Equal code is there once."""
+    found = [
+        candidate
+        for index, (graph, choices) in enumerate(graphs)
+        for candidate in _candidates(index, graph, choices, family, isa)
+        if candidate.size <= budget
+    ]
+    names: list[set[str]] = [set() for _ in graphs]
+    written: list[KernelPlan] = []
+    for candidate in sorted(found, key=lambda one: one.worth, reverse=True):
+        shared = any(_same_code(candidate.plan, plan) for plan in written)
+        if shared or candidate.size <= budget:
+            budget -= 0 if shared else candidate.size
+            written.append(candidate.plan)
+            names[candidate.graph].add(candidate.name)
+    return tuple(frozenset(chosen) for chosen in names)
+
+
+def _candidates(
+    index: int, graph: Graph, choices: Sequence[Choice], family: str, isa: Collection[str]
+) -> Iterator[_Candidate]:
     for node, choice in zip(graph.nodes(), choices, strict=True):
         fastest = choice.fastest
-        if 0 < fastest.code_bytes <= budget:
-            slower = choose_without_code(node, family, isa).fastest.cycles
-            saved = slower - fastest.cycles
-            if saved < _LEAST_GAIN * slower:
-                continue
-            found.append(_Candidate(node.output.name, fastest.code_bytes, saved))
-    names = set()
-    for candidate in sorted(found, key=lambda one: one.worth, reverse=True):
-        if candidate.size <= budget:
-            budget -= candidate.size
-            names.add(candidate.name)
-    return frozenset(names)
+        if not fastest.code_bytes:
+            continue
+        slower = choose_without_code(node, family, isa).fastest.cycles
+        saved = slower - fastest.cycles
+        if saved >= _LEAST_GAIN * slower:
+            yield _Candidate(index, node.output.name, fastest, saved)
+
+
+def _same_code(a: KernelPlan, b: KernelPlan) -> bool:
+    """What the writer writes down once."""
+    return a.template == b.template and a.code_bytes == b.code_bytes and a.context == b.context

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tinygen.errors import TinygenError
 from tinygen.ir.graph import Graph
@@ -42,25 +42,57 @@ def lower(
         TinygenError: the family wants a library and none is given, or it lacks a function.
         FitError: the arena cannot be made as small as `streaming` wants.
     """
-
-    graph = fuse(graph, family, isa)
-    choices = [choose(node, family, isa) for node in graph.nodes()]
+    chosen = choose_kernels(graph, family, isa)
     # Each stripe of a layer would have a copy of its code.
-    coded = coded_layers(graph, choices, family, isa, 0 if streaming else code_bytes)
+    coded = coded_layers(chosen.graph, chosen.choices, family, isa, 0 if streaming else code_bytes)
+    return lower_chosen(chosen, coded, library, streaming)
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A graph whose layers have their fastest kernels, those with weights as code included.
+
+    Attributes:
+        graph: with layers fused.
+        choices: one per operator.
+        family, isa: what they were chosen from.
+    """
+
+    graph: Graph
+    choices: Sequence[Choice]
+    family: str
+    isa: Collection[str]
+
+
+def choose_kernels(graph: Graph, family: str, isa: Collection[str]) -> Chosen:
+    """The fastest kernels of a graph; see `lower`."""
+    graph = fuse(graph, family, isa)
+    return Chosen(graph, [choose(node, family, isa) for node in graph.nodes()], family, isa)
+
+
+def lower_chosen(
+    chosen: Chosen, coded: Collection[str], library: KernelLibrary | None, streaming: Streaming | None
+) -> Program:
+    """The rest of `lower`.
+
+    Args:
+        coded: outputs of the layers whose weights may be code, see `code_budget`.
+    """
+    graph, family, isa = chosen.graph, chosen.family, chosen.isa
 
     def settled(node: Node, choice: Choice) -> Choice:
         if choice.fastest.code_bytes and node.output.name not in coded:
             choice = choose_without_code(node, family, isa)
         return _with_scratch(node, choice, library)
 
-    def chosen(node: Node) -> Choice:
+    def kernel_of(node: Node) -> Choice:
         return settled(node, choose(node, family, isa))
 
-    least = _ordered(graph, [settled(*pair) for pair in zip(graph.nodes(), choices, strict=True)])
+    least = _ordered(graph, [settled(*pair) for pair in zip(graph.nodes(), chosen.choices, strict=True)])
     if streaming is None:
         program = finished(least)
     else:
-        least = stream(least, streaming, chosen)
+        least = stream(least, streaming, kernel_of)
         # The smallest arena stays the smallest: scratch gets what is free in it.
         program = finished(least, least.arena_bytes if streaming.arena_bytes is None else streaming.arena_bytes)
     return replace(program, isa=frozenset(isa))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tinygen.ir.graph import Graph
+from tinygen.ir.network import Network, Switch
 from tinygen.passes.fold_constants import fold_constants
 from tinygen.passes.fold_pad import fold_pad
 from tinygen.passes.fold_ranges import fold_ranges
@@ -24,3 +27,8 @@ def simplify(graph: Graph) -> Graph:
         if smaller.ops == graph.ops:
             return fold_pad(smaller)
         graph = smaller
+
+
+def simplify_network(network: Network) -> Network:
+    """The same, switch by switch."""
+    return replace(network, switches=tuple(Switch(one.name, simplify(one.graph)) for one in network))

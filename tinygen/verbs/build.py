@@ -11,27 +11,25 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tinygen.emit.model import emit_app_model, emit_model
+from tinygen.emit.model import EmittedModel, emit_app_model, emit_model
 from tinygen.errors import FitError, TinygenError
-from tinygen.frontends.load import load_model
+from tinygen.frontends.load import load_network
 from tinygen.frontends.memory import MemoryModel
-from tinygen.ir.graph import Graph
+from tinygen.ir.network import Network
 from tinygen.lowering.code_budget import CODE_BYTES
-from tinygen.lowering.lower import lower
-from tinygen.lowering.program import Program
+from tinygen.lowering.network import NetworkProgram, lower_network
 from tinygen.lowering.select import CMSIS_NN, FAMILIES
 from tinygen.lowering.streaming import Streaming
-from tinygen.passes.pipeline import simplify
+from tinygen.passes.pipeline import simplify_network
 from tinygen.targets.board import Board, load_board
 from tinygen.targets.cmsis_nn import CmsisNn, find_checkout
 from tinygen.targets.firmware_project import write_firmware_project
 from tinygen.targets.toolchain import BuildResult, build_elf, find_toolchain
 from tinygen.targets.toolchains.base import Toolchain
 from tinygen.verbs.manifest import MANIFEST, describe_program, describe_simplification
-from tinygen.verbs.predicted import profile_json
+from tinygen.verbs.profiled import add_profiles
 from tinygen.verbs.report import render_report
+from tinygen.verbs.switches import describe_network, describe_switches
 from tinygen.version import VERSION
 
 Progress = Callable[[str, int, int], None]
@@ -121,8 +119,8 @@ def build(
     _check_options(options)
     toolchain = find_toolchain(options.toolchain, board)
     step("reading the model", 0, 4)
-    source = load_model(model, options.name, options.calibration)
-    job = _Job(model, source, simplify(source), options, board, toolchain)
+    source = load_network(model, options.name, options.calibration)
+    job = _Job(model, source, simplify_network(source), options, board, toolchain)
     program = job.lowered(options.streaming)
     step("writing C", 1, 4)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +136,7 @@ def build(
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         step("measuring", 3, 4)
         if profile and not board.is_host:
-            manifest["profile"] = _profile(folder, program, board)
+            add_profiles(manifest, folder, program, board)
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         (folder / "report.html").write_text(render_report(manifest), encoding="utf-8")
         if out.exists():
@@ -152,31 +150,35 @@ class _Job:
     """One model for one board: what stays the same when it is lowered again, with a smaller arena."""
 
     def __init__(
-        self, model: Path | MemoryModel, source: Graph, graph: Graph, options: BuildOptions, board: Board,
+        self, model: Path | MemoryModel, source: Network, network: Network, options: BuildOptions, board: Board,
         toolchain: Toolchain,
     ) -> None:  # fmt: skip
-        self.model, self.source, self.graph = model, source, graph
+        self.model, self.source, self.network = model, source, network
         self.options, self.board, self.toolchain = options, board, toolchain
         calls = options.kernels == CMSIS_NN
         self.library = CmsisNn(find_checkout(options.cmsis_nn), board, toolchain) if calls else None
 
-    def lowered(self, streaming: Streaming | None) -> Program:
+    def lowered(self, streaming: Streaming | None, network: Network | None = None) -> NetworkProgram:
         family, isa = self.options.kernels, isa_of(self.board)
         # Half of a board's flash, at most, for weights as code.
         code = CODE_BYTES if self.board.is_host else self.board.flash_bytes // 2
-        return lower(
-            self.graph, family=family, isa=isa, library=self.library, streaming=streaming, code_bytes=code
+        return lower_network(
+            network or self.network, family=family, isa=isa, library=self.library, streaming=streaming, code_bytes=code
         )
 
-    def compiled(self, program: Program, folder: Path) -> dict[str, Any]:
+    def compiled(self, program: NetworkProgram, folder: Path) -> dict[str, Any]:
         """Writes the project into `folder` and builds it; gives the manifest."""
-        content = _write_sources(program, self.model, folder, self.options, self.library)
+        content, emitted = _write_sources(program, self.model, folder, self.options, self.library)
         project = write_firmware_project(self.board, folder, stack_bytes=self.options.stack_bytes)
         result = build_elf(project, self.toolchain)
-        content["simplified"] = describe_simplification(self.source, self.graph)
+        content["simplified"] = describe_simplification(self.source.first, self.network.first)
+        content["switches"] = describe_switches(program, emitted, self.source, self.network, result)
+        if program.is_switchable:
+            apart = [self.lowered(self.options.streaming, Network.of(switch.graph)) for switch in self.network]
+            content["network"] = describe_network(program, emitted, self.source, apart)
         return content | _board_part(self.board, result, self.options, project.stack_bytes)
 
-    def smaller(self, program: Program, error: FitError) -> Program:
+    def smaller(self, program: NetworkProgram, error: FitError) -> NetworkProgram:
         """The program with an arena that is smaller by what the linker missed: with less scratch, or in stripes.
 
         Raises:
@@ -185,7 +187,7 @@ class _Job:
         missing = error.excess.get("RAM", 0)
         if not missing:
             raise error
-        limit = max(program.memory.arena_bytes - missing - _ARENA_ALIGNMENT, 0)
+        limit = max(program.arena_bytes - missing - _ARENA_ALIGNMENT, 0)
         try:
             return self.lowered(Streaming(limit))
         except FitError as best:
@@ -219,8 +221,8 @@ def _check_target(out: Path) -> None:
 
 
 def _write_sources(
-    program: Program, model: Path | MemoryModel, folder: Path, options: BuildOptions, library: CmsisNn | None
-) -> dict[str, Any]:
+    program: NetworkProgram, model: Path | MemoryModel, folder: Path, options: BuildOptions, library: CmsisNn | None
+) -> tuple[dict[str, Any], EmittedModel]:
     """Writes the generated C, and the library's where it is called; gives the manifest's part about the model."""
     emitted = emit_model(program, model.name, weights_in_ram=options.weights == "ram")
     sources = folder / "model"
@@ -233,19 +235,21 @@ def _write_sources(
     digest.update(json.dumps(asdict(unplaced), sort_keys=True).encode())
     for name, text in sorted(emitted.files.items()):
         digest.update(f"{name}\n{text}".encode())
-    used = None if library is None else library.add_to([program], folder)
+    used = None if library is None else library.add_to(program.programs, folder)
     digest.update((used["sha256"] if used else "").encode())
     build_id = digest.hexdigest()[:16]
     binding = emit_app_model(program, model.name, build_id)
     (folder / "app_model.c").write_text(binding, encoding="utf-8", newline="\n")
-    return {
-        **describe_program(program, emitted),
+    content = {
+        **describe_program(program.first, emitted.switches[0]),
+        "model": program.name,
         "source": model.name,
         "source_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
         "build_id": build_id,
         "version": VERSION,
         "library": used,
     }
+    return content, emitted
 
 
 def _board_part(
@@ -275,27 +279,3 @@ def _memory(board: Board, result: BuildResult) -> list[dict[str, Any]]:
         {"name": "flash", "size": board.flash_bytes, "parts": dict(result.sizes.flash_by_group)},
         {"name": "RAM", "size": board.ram_bytes, "parts": dict(result.sizes.ram_by_group)},
     ]
-
-
-def _profile(folder: Path, program: Program, board: Board) -> dict[str, Any] | None:
-    """Instructions and predicted cycles of one inference on zero input; None when the emulator is not installed."""
-    from tinygen.errors import ToolchainError
-    from tinygen.verbs.device import open_device
-
-    zeros = [np.zeros(tensor.shape, tensor.dtype) for tensor in program.inputs]
-    try:
-        with open_device(folder, engine="unicorn", count=True) as device:
-            measured = device.measure(zeros)
-            stack = device.stack_used
-    except ToolchainError:
-        return None
-    assert measured.profile is not None
-    return profile_json(measured.profile, program_names(program), board) | {
-        "stack_used_bytes": stack,
-        "functions": dict(sorted(measured.profile.functions.items(), key=lambda item: -item[1])),
-    }
-
-
-def program_names(program: Program) -> list[str]:
-    """Names of the layers that run code."""
-    return [step.node.op.name for step in program.layers]

@@ -45,6 +45,7 @@ class Comparison:
         mismatches: how many samples differ anywhere (floats: by more than 1e-5 of the output's range).
         max_abs_diff: largest difference, in codes (floats: in real units).
         where: the first mismatch, when there is one.
+        switch: of the network that was run by it; "" where there is only one.
     """
 
     first: str
@@ -54,6 +55,7 @@ class Comparison:
     max_abs_diff: float = 0.0
     first_bad_sample: int | None = None
     where: Mismatch | None = field(default=None)
+    switch: str = ""
 
     def add(self, sample: int, a: list[np.ndarray], b: list[np.ndarray]) -> None:
         """Compares one sample's outputs."""
@@ -67,6 +69,7 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         whole = self.max_abs_diff == int(self.max_abs_diff)
         return {
+            **({"switch": self.switch} if self.switch else {}),
             "pair": f"{self.first}/{self.second}",
             "samples": self.samples,
             "mismatches": self.mismatches,

@@ -18,7 +18,7 @@ from tinygen.targets.board import Board, load_board
 from tinygen.targets.cycles import board_cost
 from tinygen.targets.emulator import EmulatedBoard, Profile
 from tinygen.targets.qemu import qemu_command
-from tinygen.verbs.manifest import read_manifest
+from tinygen.verbs.manifest import read_manifest, switch_index
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Device:
         self.board = load_board(self.manifest["board"])
         self.engine = "serial" if port else engine or self.board.emulator.engine
         self.name = _runtime_name(self.board, self.engine)
+        self._section = self.manifest
         self._emulated: EmulatedBoard | None = None
         # QEMU does not count: the same firmware runs beside it in our own emulated board.
         self._twin = Device(folder, engine="unicorn", count=True) if count and self.engine == "qemu" else None
@@ -92,6 +93,22 @@ class Device:
     def __exit__(self, *error: object) -> None:
         self.client.close()
 
+    def select(self, switch: int | str) -> None:
+        """Runs the model by this switch from now on: its number or name. Only 0 where there are none.
+
+        Raises:
+            TinygenError: there is no such switch.
+        """
+        index = switch_index(self.manifest, switch) if isinstance(switch, str) else switch
+        entries = self.manifest.get("switches") or [self.manifest]
+        if not 0 <= index < len(entries):
+            raise TinygenError(f"there is no switch {index}", where=self.name, fix=f"It has {len(entries)}.")
+        if len(entries) > 1:
+            self.client.set_switch(index)
+        self._section = entries[index]
+        if self._twin is not None:
+            self._twin.select(index)
+
     @property
     def stack_used(self) -> int | None:
         """Deepest stack so far in bytes, where it can be seen."""
@@ -112,7 +129,7 @@ class Device:
             return Measured(self._outputs(), self._profile_of_twin(sample), cycles)
         self._emulated.clear_profile()
         _, cycles = self.client.profile()
-        profile = self._emulated.profile(len(self.manifest["layers"]))
+        profile = self._emulated.profile(len(self._section["layers"]))
         return Measured(self._outputs(), profile, cycles)
 
     def _profile_of_twin(self, sample: Sequence[np.ndarray]) -> Profile | None:
@@ -120,7 +137,7 @@ class Device:
 
     def intermediate(self, sample: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Codes of every tensor a layer writes, by name; each is checked against its CRC-32."""
-        tensors = [tensor for layer in self.manifest["layers"] for tensor in layer["outputs"]]
+        tensors = [tensor for layer in self._section["layers"] for tensor in layer["outputs"]]
         self._load(sample)
         sums = self.client.trace()
         found = {}
@@ -133,12 +150,12 @@ class Device:
         return found
 
     def _load(self, sample: Sequence[np.ndarray]) -> None:
-        for index, (codes, tensor) in enumerate(zip(sample, self.manifest["inputs"], strict=True)):
+        for index, (codes, tensor) in enumerate(zip(sample, self._section["inputs"], strict=True)):
             in_memory = pack_bits(codes) if tensor.get("packed") else np.ascontiguousarray(codes)
             self.client.load(index, in_memory.tobytes())
 
     def _outputs(self) -> list[np.ndarray]:
-        return [_as_array(self.client.read(i), tensor) for i, tensor in enumerate(self.manifest["outputs"])]
+        return [_as_array(self.client.read(i), tensor) for i, tensor in enumerate(self._section["outputs"])]
 
 
 def open_device(

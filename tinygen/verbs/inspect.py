@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from tinygen.frontends.load import load_model
+from tinygen.frontends.load import load_network
 from tinygen.ir.graph import Graph
 from tinygen.ir.tensor import Tensor
 
@@ -14,14 +14,25 @@ from tinygen.ir.tensor import Tensor
 def inspect_model(path: Path, calibration: Path | None = None) -> dict[str, Any]:
     """Inputs, outputs and operators of a model file, as the frontend read them.
 
+    Where the model can be switched, they are those of its first switch, and `switches` has all.
+
     Raises:
-        ModelError, UnsupportedError: see `load_model`.
+        ModelError, UnsupportedError: see `load_network`.
     """
-    graph = load_model(path, None, calibration)
-    return {
-        "model": graph.name,
+    network = load_network(path, None, calibration)
+    content = {
+        "model": network.name,
         "source": str(path),
         "file_bytes": path.stat().st_size,
+        **_graph(network.first),
+    }
+    if network.is_switchable:
+        content["switches"] = [{"name": switch.name, **_graph(switch.graph)} for switch in network]
+    return content
+
+
+def _graph(graph: Graph) -> dict[str, Any]:
+    return {
         "inputs": [_tensor(graph.tensors[name]) for name in graph.inputs],
         "outputs": [_tensor(graph.tensors[name]) for name in graph.outputs],
         "macs": sum(node.op.macs(node) for node in graph.nodes()),

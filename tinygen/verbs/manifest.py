@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tinygen.emit.model import EmittedModel
+from tinygen.emit.model import EmittedSwitch
 from tinygen.errors import TinygenError
 from tinygen.ir.encodings import Affine, Binary
 from tinygen.ir.graph import Graph
@@ -17,7 +17,7 @@ from tinygen.lowering.program import Program, Step, constants_of
 MANIFEST = "manifest.json"
 
 
-def describe_program(program: Program, emitted: EmittedModel) -> dict[str, Any]:
+def describe_program(program: Program, emitted: EmittedSwitch) -> dict[str, Any]:
     """The part of the manifest that does not depend on the board."""
     return {
         "model": program.graph.name,
@@ -55,7 +55,7 @@ def describe_simplification(source: Graph, graph: Graph) -> dict[str, Any]:
     }
 
 
-def _layer(program: Program, step: Step, emitted: EmittedModel) -> dict[str, Any]:
+def _layer(program: Program, step: Step, emitted: EmittedSwitch) -> dict[str, Any]:
     node = step.node
     return {
         "name": node.op.name,
@@ -106,3 +106,28 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or "model" not in content:
         raise TinygenError("is not a manifest of tinygen's", where=str(path), fix="Build it again.")
     return content
+
+
+def section(manifest: dict[str, Any], switch: str | None) -> dict[str, Any]:
+    """What a manifest says of a switch; of the first, or of the whole, where none is named.
+
+    Raises:
+        TinygenError: it has no switch of that name.
+    """
+    entries = manifest.get("switches") or []
+    if switch is None:
+        return manifest
+    return entries[switch_index(manifest, switch)]
+
+
+def switch_index(manifest: dict[str, Any], switch: str) -> int:
+    """The number of a switch.
+
+    Raises:
+        TinygenError: there is no switch of that name.
+    """
+    names = [entry["name"] for entry in manifest.get("switches") or []]
+    if switch not in names:
+        fix = f"Switches: {', '.join(names)}." if names else "It has no switches: leave --switch out."
+        raise TinygenError(f"there is no switch '{switch}'", where=manifest["model"], fix=fix)
+    return names.index(switch)

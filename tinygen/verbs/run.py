@@ -16,7 +16,7 @@ from tinygen.targets.board import Board
 from tinygen.targets.emulator import Profile
 from tinygen.verbs.arrays import load_samples
 from tinygen.verbs.device import Measured, open_device
-from tinygen.verbs.manifest import read_manifest
+from tinygen.verbs.manifest import read_manifest, section
 from tinygen.verbs.predicted import median_profile, profile_json
 
 Progress = Callable[[str, int, int], None]
@@ -33,6 +33,7 @@ class RunResult:
         rows: one per inference.
         stack_used: deepest stack in bytes, where it can be seen.
         board: the board, for time and energy.
+        switch: by which the model was run, when one was named.
     """
 
     device: str
@@ -41,12 +42,14 @@ class RunResult:
     rows: tuple[Measured, ...]
     stack_used: int | None
     board: Board
+    switch: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         counted = [row.profile for row in self.rows if row.profile is not None]
         return {
             "device": self.device,
             "engine": self.engine,
+            **({"switch": self.switch} if self.switch else {}),
             "inferences": len(self.rows),
             **self._median(counted),
             "stack_used_bytes": self.stack_used,
@@ -73,6 +76,7 @@ def run(
     *,
     outputs: Path | None = None,
     port: str | None = None,
+    switch: str | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
     """Runs one inference per row of `inputs`.
@@ -82,15 +86,19 @@ def run(
         inputs: .npy or .npz, see `load_samples`.
         outputs: where to write the outputs: .npy for a model with one output, .npz (y0, y1, ...) for more.
         port: serial port of a real board; else the board's emulator.
+        switch: of a switchable network; None takes the first.
         progress: called with (what, done, of).
 
     Raises:
         TinygenError: bad inputs, a missing device, or firmware that fails.
     """
     manifest = read_manifest(folder)
-    samples = load_samples(inputs, tuple(_tensor(entry) for entry in manifest["inputs"]))
+    chosen = section(manifest, switch)
+    samples = load_samples(inputs, tuple(_tensor(entry) for entry in chosen["inputs"]))
     rows = []
     with open_device(folder, port=port, count=True) as device:
+        if switch is not None:
+            device.select(switch)
         for index in range(len(samples)):
             rows.append(device.measure(samples.sample(index)))
             if progress:
@@ -98,8 +106,8 @@ def run(
         stack = device.stack_used
     if outputs is not None:
         _write_outputs(outputs, rows)
-    names = tuple(layer["name"] for layer in manifest["layers"])
-    return RunResult(device.name, device.engine, names, tuple(rows), stack, device.board)
+    names = tuple(layer["name"] for layer in chosen["layers"])
+    return RunResult(device.name, device.engine, names, tuple(rows), stack, device.board, switch)
 
 
 def _tensor(entry: dict[str, Any]) -> Tensor:

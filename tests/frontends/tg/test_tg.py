@@ -191,7 +191,7 @@ def tensor(structure: dict[str, Any]) -> dict[str, Any]:
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "format": (lambda s: s.update(format="zip"), "not that of a tinygen graph"),
-    "version": (lambda s: s.update(version=2), "has version 2"),
+    "version": (lambda s: s.update(version=3), "has version 3"),
     "no graph": (lambda s: s.pop("graph"), "holds None"),
     "unknown op": (lambda s: op(s).update(type="FlashAttention"), "'FlashAttention' is no Op"),
     "abstract op": (lambda s: op(s).update(type="Op"), "'Op' is no Op"),

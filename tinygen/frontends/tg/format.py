@@ -1,12 +1,13 @@
 """What writer and reader agree on.
 
 A `.tg` file is a zip archive of uncompressed entries: `graph.json`, and one `arrays/N.npy` per array. The JSON is
-`{"format": FORMAT, "version": VERSION, "graph": GRAPH}`. GRAPH is the dataclass `Graph`, field by field:
+`{"format": FORMAT, "version": 1, "graph": GRAPH}`, or `{"format": FORMAT, "version": 2, "network": NETWORK}`. GRAPH is
+the dataclass `Graph`, NETWORK the dataclass `Network`, field by field:
 
 - a dataclass is an object of its fields, with its class name under "type";
 - a tuple is a list, a mapping an object, an enumeration member its value;
 - a float that JSON has no number for is {"float": "inf"}, "-inf" or "nan";
-- an array is {"array": N}.
+- an array is {"array": N}; equal arrays are stored once.
 
 Nothing in it is executed: classes come from the IR only, arrays hold plain numbers.
 """
@@ -14,7 +15,7 @@ Nothing in it is executed: classes come from the IR only, arrays hold plain numb
 from __future__ import annotations
 
 FORMAT = "tinygen graph"
-VERSION = 1
+GRAPH_VERSION, NETWORK_VERSION = 1, 2
 STRUCTURE = "graph.json"
 TYPE, ARRAY, FLOAT = "type", "array", "float"
 ARRAY_KINDS = "biuf"

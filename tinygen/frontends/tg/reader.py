@@ -1,4 +1,4 @@
-"""`.tg` to Graph. Trusts nothing in the file."""
+"""`.tg` to Graph or Network. Trusts nothing in the file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from tinygen.errors import ModelError, TinygenError
+from tinygen.frontends.memory import only_graph
 from tinygen.frontends.names import check_c_name
 from tinygen.frontends.tg.check import check_codes, check_encoding
 from tinygen.frontends.tg.decode import Decoder
-from tinygen.frontends.tg.format import ARRAY_KINDS, FORMAT, STRUCTURE, VERSION, array_entry
+from tinygen.frontends.tg.format import ARRAY_KINDS, FORMAT, GRAPH_VERSION, NETWORK_VERSION, STRUCTURE, array_entry
 from tinygen.ir.graph import Graph
+from tinygen.ir.network import Network
 from tinygen.ir.tensor import Tensor
 
 # What zipfile, json and NumPy raise when a file is not what it says, or nests without end.
@@ -29,6 +31,20 @@ _DAMAGE = (
 
 
 def load_tg(path: Path, name: str | None = None) -> Graph:
+    """The graph in a .tg file; arguments and errors are those of `load_tg_network`.
+
+    Raises:
+        ModelError: it holds several.
+    """
+    return only_graph(load_tg_network(path, name), str(path))
+
+
+def read_tg(content: bytes, name: str | None = None, where: str = "model") -> Graph:
+    """The same from bytes; `where` names the file in errors."""
+    return only_graph(read_tg_network(content, name, where), where)
+
+
+def load_tg_network(path: Path, name: str | None = None) -> Network:
     """Reads a .tg file.
 
     Args:
@@ -42,18 +58,19 @@ def load_tg(path: Path, name: str | None = None) -> Graph:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot be read ({error.strerror})", where=str(path)) from error
-    return read_tg(content, name, str(path))
+    return read_tg_network(content, name, str(path))
 
 
-def read_tg(content: bytes, name: str | None = None, where: str = "model") -> Graph:
+def read_tg_network(content: bytes, name: str | None = None, where: str = "model") -> Network:
     """The same from bytes; `where` names the file in errors."""
     try:
-        graph = _graph(content)
-        if name is not None:
-            graph = replace(graph, name=name)
-        check_c_name(graph.name)
-        _check_tensors(graph)
-        graph.validate()
+        network = _network(content)
+        check_c_name(network.name if name is None else name)
+        if name is not None or not network.is_switchable:
+            network = _renamed(network, name or network.name)
+        for switch in network:
+            _check_tensors(switch.graph)
+        network.validate()
     except TinygenError as error:
         error.where = f"{where}: {error.where}" if error.where else where
         raise
@@ -61,10 +78,18 @@ def read_tg(content: bytes, name: str | None = None, where: str = "model") -> Gr
         raise ModelError(
             f"is damaged or no .tg file ({error})", where=where, fix="Check that the file was copied whole."
         ) from error
-    return graph
+    return network
 
 
-def _graph(content: bytes) -> Graph:
+def _renamed(network: Network, name: str) -> Network:
+    """With its graph, where there is only one: that may be built alone."""
+    switches = network.switches
+    if len(switches) == 1:
+        switches = (replace(switches[0], graph=replace(switches[0].graph, name=name)),)
+    return Network(name, switches)
+
+
+def _network(content: bytes) -> Network:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = _entries(archive)
     if STRUCTURE not in entries:
@@ -72,9 +97,10 @@ def _graph(content: bytes) -> Graph:
     structure = json.loads(entries.pop(STRUCTURE), object_pairs_hook=_object, parse_constant=_no_number)
     if not isinstance(structure, dict) or structure.get("format") != FORMAT:
         raise ModelError(f"{STRUCTURE} is not that of a tinygen graph")
-    if structure.get("version") != VERSION:
+    version = structure.get("version")
+    if version not in (GRAPH_VERSION, NETWORK_VERSION):
         raise ModelError(
-            f"has version {structure.get('version')}, this tinygen reads version {VERSION}",
+            f"has version {version}, this tinygen reads versions {GRAPH_VERSION} and {NETWORK_VERSION}",
             fix="Read it with the version of tinygen that wrote it, or save it again.",
         )
     arrays: list[np.ndarray] = []
@@ -83,9 +109,11 @@ def _graph(content: bytes) -> Graph:
         arrays.append(_array(entries.pop(entry), entry))
     if entries:
         raise ModelError(f"holds {', '.join(sorted(entries)[:3])}, which nothing refers to")
-    graph = Decoder(arrays).decode(structure.get("graph"), Graph, "graph")
-    assert isinstance(graph, Graph)
-    return graph
+    if version == GRAPH_VERSION:
+        return Network.of(Decoder(arrays).decode(structure.get("graph"), Graph, "graph"))
+    network = Decoder(arrays).decode(structure.get("network"), Network, "network")
+    assert isinstance(network, Network)
+    return network
 
 
 def _entries(archive: zipfile.ZipFile) -> dict[str, bytes]:

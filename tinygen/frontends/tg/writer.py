@@ -1,4 +1,4 @@
-"""Graph to `.tg`. Equal graphs give equal bytes."""
+"""Graph or Network to `.tg`. Equal ones give equal bytes."""
 
 from __future__ import annotations
 
@@ -15,44 +15,60 @@ from typing import Any
 import numpy as np
 
 from tinygen.errors import TinygenError
-from tinygen.frontends.tg.format import ARRAY, ARRAY_KINDS, FLOAT, FORMAT, STRUCTURE, TYPE, VERSION, array_entry
+from tinygen.frontends.tg.format import (
+    ARRAY,
+    ARRAY_KINDS,
+    FLOAT,
+    FORMAT,
+    GRAPH_VERSION,
+    NETWORK_VERSION,
+    STRUCTURE,
+    TYPE,
+    array_entry,
+)
 from tinygen.ir.graph import Graph
+from tinygen.ir.network import Network
 
 # The oldest date a zip entry can bear: files do not change with the time they are written.
 _DATE = (1980, 1, 1, 0, 0, 0)
 _UNIX, _READABLE = 3, 0o644 << 16
 
 
-def save_tg(graph: Graph, path: Path | str) -> None:
-    """Writes a graph to a file that `tinygen build` and `load_model` take.
+def save_tg(model: Graph | Network, path: Path | str) -> None:
+    """Writes a graph, or a network, to a file that `tinygen build` and `load_network` take.
 
     Args:
-        graph: what is saved; it is validated first.
+        model: what is saved; it is validated first.
         path: ends in `.tg`.
 
     Raises:
-        TinygenError: the graph is not valid, the name does not end in `.tg`, or the file cannot be written.
+        TinygenError: the model is not valid, the name does not end in `.tg`, or the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() != ".tg":
-        raise TinygenError(f"a graph is not saved as '{path.suffix}'", where=str(path), fix="Name a .tg file.")
-    content = write_tg(graph)
+        raise TinygenError(f"a model is not saved as '{path.suffix}'", where=str(path), fix="Name a .tg file.")
+    content = write_tg(model)
     try:
         path.write_bytes(content)
     except OSError as error:
         raise TinygenError(f"cannot be written ({error.strerror})", where=str(path)) from error
 
 
-def write_tg(graph: Graph) -> bytes:
+def write_tg(model: Graph | Network) -> bytes:
     """The bytes of the file."""
-    graph.validate()
-    arrays: list[np.ndarray] = []
-    structure = {"format": FORMAT, "version": VERSION, "graph": _encode(graph, arrays)}
+    model.validate()
+    arrays: dict[bytes, int] = {}
+    is_network = isinstance(model, Network)
+    structure = {
+        "format": FORMAT,
+        "version": NETWORK_VERSION if is_network else GRAPH_VERSION,
+        "network" if is_network else "graph": _encode(model, arrays),
+    }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         _add(archive, STRUCTURE, (json.dumps(structure, indent=1, allow_nan=False) + "\n").encode())
-        for index, array in enumerate(arrays):
-            _add(archive, array_entry(index), _npy(array))
+        for content, index in arrays.items():
+            _add(archive, array_entry(index), content)
     return buffer.getvalue()
 
 
@@ -69,8 +85,8 @@ def _npy(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _encode(value: Any, arrays: list[np.ndarray]) -> Any:
-    """A value as JSON; arrays are put aside."""
+def _encode(value: Any, arrays: dict[bytes, int]) -> Any:
+    """A value as JSON; arrays are put aside, each content once, with its number."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, Enum):
@@ -80,8 +96,7 @@ def _encode(value: Any, arrays: list[np.ndarray]) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else {FLOAT: str(float(value))}
     if isinstance(value, np.ndarray) and value.dtype.kind in ARRAY_KINDS:
-        arrays.append(value)
-        return {ARRAY: len(arrays) - 1}
+        return {ARRAY: arrays.setdefault(_npy(value), len(arrays))}
     if isinstance(value, tuple | list):
         return [_encode(item, arrays) for item in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):

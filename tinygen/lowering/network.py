@@ -1,0 +1,123 @@
+"""Network to programs: one per switch, in one arena and one flash."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+
+from tinygen.errors import ModelError, TinygenError
+from tinygen.ir.network import Network
+from tinygen.lowering.code_budget import CODE_BYTES, coded_in_all
+from tinygen.lowering.library import KernelLibrary
+from tinygen.lowering.lower import choose_kernels, lower, lower_chosen
+from tinygen.lowering.planner import ALIGNMENT
+from tinygen.lowering.program import Program
+from tinygen.lowering.streaming import Streaming
+
+STATE_BYTES = ALIGNMENT
+"""What stands at the arena's start of a network that can be switched: the current switch, and padding."""
+_TAKEN = re.compile(r"switches|layers|arena_.*|no_.*|(input|output|ladder)(_.*)?|h|(kernels|weights|ladder)_h")
+"""Names that the C gives to something else: `NAME_SWITCHES`, `NAME_NO_SUCH_SWITCH`."""
+
+
+@dataclass(frozen=True, eq=False)
+class SwitchProgram:
+    """One switch of a network, ready to be written down."""
+
+    name: str
+    program: Program
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkProgram:
+    """A network ready to be written down.
+
+    Attributes:
+        name: of the network, in C.
+        switches: in the network's order. All use one arena, one after the other: that of each begins where the state
+            ends.
+    """
+
+    name: str
+    switches: tuple[SwitchProgram, ...]
+
+    @staticmethod
+    def of(program: Program) -> NetworkProgram:
+        """A program that is all there is."""
+        return NetworkProgram(program.graph.name, (SwitchProgram("only", program),))
+
+    @property
+    def is_switchable(self) -> bool:
+        return len(self.switches) > 1
+
+    @property
+    def first(self) -> Program:
+        return self.switches[0].program
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        return tuple(switch.program for switch in self.switches)
+
+    def __iter__(self) -> Iterator[SwitchProgram]:
+        return iter(self.switches)
+
+    @property
+    def state_bytes(self) -> int:
+        """From the arena's start to where the programs' offsets count from."""
+        return STATE_BYTES if self.is_switchable else 0
+
+    @property
+    def arena_bytes(self) -> int:
+        """Of the state, and the switch that needs most."""
+        return self.state_bytes + max(program.memory.arena_bytes for program in self.programs)
+
+
+def lower_network(
+    network: Network,
+    *,
+    family: str = "tinygen",
+    isa: Collection[str] = ("c99",),
+    library: KernelLibrary | None = None,
+    streaming: Streaming | None = None,
+    code_bytes: int = CODE_BYTES,
+) -> NetworkProgram:
+    """Lowers every switch; arguments and errors are those of `lower`.
+
+    Args:
+        network: of validated graphs, after the passes.
+        streaming: a limit holds for the whole arena, the state included.
+        code_bytes: the most code that may stand for weights, in all layers of all switches together.
+
+    Raises:
+        ModelError: a switch has a name that the generated C needs.
+    """
+    if not network.is_switchable:
+        return NetworkProgram.of(
+            lower(network.first, family=family, isa=isa, library=library, streaming=streaming, code_bytes=code_bytes)
+        )
+    _check_names(network)
+    if streaming is not None and streaming.arena_bytes is not None:
+        streaming = replace(streaming, arena_bytes=max(streaming.arena_bytes - STATE_BYTES, 0))
+    chosen = [choose_kernels(switch.graph, family, isa) for switch in network]
+    # Each stripe of a layer would have a copy of its code.
+    budget = 0 if streaming else code_bytes
+    coded = coded_in_all([(one.graph, one.choices) for one in chosen], family, isa, budget)
+    switches = []
+    for switch, one, names in zip(network, chosen, coded, strict=True):
+        try:
+            switches.append(SwitchProgram(switch.name, lower_chosen(one, names, library, streaming)))
+        except TinygenError as error:
+            error.where = f"switch '{switch.name}'" + (f": {error.where}" if error.where else "")
+            raise
+    return NetworkProgram(network.name, tuple(switches))
+
+
+def _check_names(network: Network) -> None:
+    for switch in network:
+        if _TAKEN.fullmatch(switch.name):
+            raise ModelError(
+                f"a switch cannot be called '{switch.name}': the C gives {network.name.upper()}_{switch.name.upper()} "
+                "to something else",
+                where=network.name, fix="Name it after its bits, as w4a4.",
+            )  # fmt: skip

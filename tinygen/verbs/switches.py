@@ -1,0 +1,90 @@
+"""What the manifest says of a network's switches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tinygen.emit.model import EmittedModel, EmittedSwitch
+from tinygen.emit.sharing import array_users, shares
+from tinygen.ir.graph import Graph
+from tinygen.ir.network import Network
+from tinygen.lowering.network import NetworkProgram
+from tinygen.targets.toolchain import BuildResult
+from tinygen.verbs.manifest import describe_program, describe_simplification
+
+FLOAT_BYTES = 4
+
+
+def describe_switches(
+    program: NetworkProgram, emitted: EmittedModel, source: Network, network: Network, result: BuildResult
+) -> list[dict[str, Any]]:
+    """Each switch as `describe_program` says it, and what of the flash it uses; empty where there is only one.
+
+    `constant_bytes` and `code_bytes` are what the switch has for itself (`own`) and what others use too (`shared`);
+    the code is that of its kernels, as linked.
+    """
+    if not program.is_switchable:
+        return []
+    constants = shares([switch.arrays for switch in emitted.switches])
+    code = shares([_code(program.name, switch, result) for switch in emitted.switches])
+    entries = []
+    for index, (switch, simple) in enumerate(zip(source, network, strict=True)):
+        entries.append(
+            {
+                "name": switch.name,
+                **describe_program(program.switches[index].program, emitted.switches[index]),
+                "model": program.name,
+                "simplified": describe_simplification(switch.graph, simple.graph),
+                "constant_bytes": {"own": constants[index].own, "shared": constants[index].shared},
+                "code_bytes": {"own": code[index].own, "shared": code[index].shared},
+                "profile": None,
+            }
+        )
+    return entries
+
+
+def _code(model: str, switch: EmittedSwitch, result: BuildResult) -> dict[str, int]:
+    """Bytes of the functions that a switch's inferences call, by name."""
+    wanted = {*switch.functions, f"invoke_{switch.name}"}
+    return {symbol.name: symbol.flash for symbol in result.sizes.symbols if symbol.name in wanted}
+
+
+def describe_network(
+    program: NetworkProgram, emitted: EmittedModel, source: Network, apart: Sequence[NetworkProgram]
+) -> dict[str, Any]:
+    """What all switches come to together.
+
+    Args:
+        apart: each switch lowered as if it were alone.
+
+    Returns:
+        arena_bytes: of the state and the switch that needs most.
+        constant_bytes: of all arrays, equal ones once.
+        constant_bytes_apart: of the arrays that independent firmwares would have, one per switch.
+        float_bytes: of the weights in float32, in the switch that has most.
+    """
+    arrays = {symbol: size for switch in emitted.switches for symbol, size in switch.arrays.items()}
+    return {
+        "arena_bytes": program.arena_bytes,
+        "state_bytes": program.state_bytes,
+        "constant_bytes": sum(arrays.values()),
+        "constant_bytes_apart": {
+            switch.name: _constant_bytes(alone) for switch, alone in zip(program, apart, strict=True)
+        },
+        "float_bytes": max(_float_bytes(switch.graph) for switch in source),
+    }
+
+
+def _constant_bytes(program: NetworkProgram) -> int:
+    return sum(len(content) for _, content in array_users(program))
+
+
+def _float_bytes(graph: Graph) -> int:
+    """Of the weights: constants of two dimensions or more that layers multiply with."""
+    weights = {
+        tensor.name: tensor.size
+        for node in graph.nodes() if node.op.macs(node)
+        for tensor in node.inputs[1:2] if tensor is not None and tensor.is_constant and len(tensor.shape) > 1
+    }  # fmt: skip
+    return FLOAT_BYTES * sum(weights.values())
