@@ -71,6 +71,7 @@ class KernelPlan:
         headers: C headers the function needs.
         cycles: predicted cost, for the choice between kernels.
         code_bytes: about how much code stands for weights, where it does; see `lowering.code_budget`.
+        shared_bytes: of the constants, those that layers of other switches of the network read too.
         library: the vendor's function that does the work; then `scratch_bytes` is asked of the library.
     """
 
@@ -87,6 +88,7 @@ class KernelPlan:
     headers: tuple[str, ...] = ("tinygen_math.h",)
     cycles: float = 0.0
     code_bytes: int = 0
+    shared_bytes: int = 0
     library: LibraryCall | None = None
 
     @property

@@ -27,6 +27,8 @@ _STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
 _CLOSE = 1.05
 _LIGHTER = 0.9
 """What is a little slower is taken all the same where so much of the weights' flash is left."""
+_CLOSE_SHARED = {"tinygen": 1.1, COMPACT: 1.5}
+"""The same for weights that other switches store anyhow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,17 +43,26 @@ class Choice:
         return min(self.variants, key=lambda plan: plan.cycles)
 
 
-def _best(choices: Sequence[Choice]) -> Choice:
+def _best(choices: Sequence[Choice], family: str) -> Choice:
     """The fastest; of those that are about as fast and take less flash for weights, the smallest."""
     best = min(choices, key=lambda choice: choice.fastest.cycles)
-    cycles, flash = _CLOSE * best.fastest.cycles, _LIGHTER * _flash(best)
-    lighter = [choice for choice in choices if choice.fastest.cycles <= cycles and _flash(choice) <= flash]
+    cycles, flash = best.fastest.cycles, _LIGHTER * _flash(best)
+    lighter = [
+        choice
+        for choice in choices
+        if choice.fastest.cycles <= _close(choice, family) * cycles and _flash(choice) <= flash
+    ]
     return min(lighter, key=lambda choice: (_flash(choice), choice.fastest.cycles), default=best)
 
 
+def _close(choice: Choice, family: str) -> float:
+    return _CLOSE_SHARED.get(family, _CLOSE) if choice.fastest.shared_bytes else _CLOSE
+
+
 def _flash(choice: Choice) -> int:
-    """Bytes of weights, those that are instructions included."""
-    return choice.fastest.weight_bytes + choice.fastest.code_bytes
+    """Bytes of weights, those that are instructions included, and not those that are there for other switches."""
+    plan = choice.fastest
+    return plan.weight_bytes + plan.code_bytes - plan.shared_bytes
 
 
 def choose(node: Node, family: str, isa: Collection[str]) -> Choice:
@@ -85,7 +96,7 @@ def _cheapest(node: Node, family: str, isa: Collection[str], *, coded: bool) -> 
         choices = [Choice(kernel, variants) for kernel in allowed if (variants := kernel.variants(node))]
         choices = [choice for choice in choices if coded or not choice.fastest.code_bytes]
         if choices:
-            return _best(choices)
+            return _best(choices, family)
         tried += [kernel.name for kernel in allowed]
     raise UnsupportedError(
         f"no kernel of family '{family}' computes {node.op.KIND} with these encodings "

@@ -9,6 +9,7 @@ from tinygen.ir.network import Network, Switch
 from tinygen.passes.fold_constants import fold_constants
 from tinygen.passes.fold_pad import fold_pad
 from tinygen.passes.fold_ranges import fold_ranges
+from tinygen.passes.nest_weights import nest_weights
 from tinygen.passes.remove_channels import remove_channels
 from tinygen.passes.remove_dead import remove_dead
 
@@ -30,5 +31,6 @@ def simplify(graph: Graph) -> Graph:
 
 
 def simplify_network(network: Network) -> Network:
-    """The same, switch by switch."""
-    return replace(network, switches=tuple(Switch(one.name, simplify(one.graph)) for one in network))
+    """The same, switch by switch; weights that switches share are found."""
+    simple = replace(network, switches=tuple(Switch(one.name, simplify(one.graph)) for one in network))
+    return nest_weights(simple)

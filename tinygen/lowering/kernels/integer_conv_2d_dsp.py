@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -98,14 +99,21 @@ def _nested_job(node: Node) -> Job | None:
 def integer_conv_2d_nested_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """Windows taken straight from widened rows, weights of 1, 2, 4 or 8 bits from codes of 8."""
     job = _nested_job(node) if takes_rows(node) else None
-    return rows_plans(job) if job else ()
+    return _sharing(node, rows_plans(job)) if job else ()
 
 
 @kernel(IntegerConv2D, name="integer_conv_2d_nested_dsp", family="tinygen", isa="dsp")
 def integer_conv_2d_nested_dsp(node: Node) -> Sequence[KernelPlan]:
     """Windows copied one by one into scratch, weights of 1, 2, 4 or 8 bits from codes of 8."""
     job = _nested_job(node) if _pads_with_codes(node) and not _fills_with_codes(node) else None
-    return windows_plans(job) if job else ()
+    return _sharing(node, windows_plans(job)) if job else ()
+
+
+def _sharing(node: Node, plans: Sequence[KernelPlan]) -> Sequence[KernelPlan]:
+    """Plans that say which of their constants another switch has too."""
+    if node.input(1).nested_in is None:
+        return plans
+    return [replace(plan, shared_bytes=plan.constants[0].data.nbytes) for plan in plans]
 
 
 def _fills_with_codes(node: Node) -> bool:

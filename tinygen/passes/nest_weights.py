@@ -1,0 +1,62 @@
+"""Weights of few bits are read from the 8-bit codes of another switch, where they are a function of these.
+
+Networks of switchable precision quantize the same real weights by one rule with other numbers of bits, and narrower
+switches use a corner of them. `tinygen.ir.levels` says when few bits are a function of 8; whether given weights are is
+checked code by code. The graph means the same: kernels may read either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tinygen.ir.graph import Graph
+from tinygen.ir.levels import NESTED_BITS, PARENT_BITS, nested_codes, odd_level_bits
+from tinygen.ir.network import Network, Switch
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.tensor import Tensor
+
+
+def nest_weights(network: Network) -> Network:
+    """The same network; weights of convolutions know the 8-bit codes that they are a function of (`nested_in`)."""
+    if not network.is_switchable:
+        return network
+    parents = [data for switch in network for tensor in _weights(switch.graph) if (data := _parent(tensor)) is not None]
+    parents.sort(key=lambda codes: -codes.size)
+    return replace(network, switches=tuple(Switch(one.name, _nested(one.graph, parents)) for one in network))
+
+
+def _weights(graph: Graph) -> Iterator[Tensor]:
+    for op in graph.ops:
+        tensor = graph.tensors[op.inputs[1]] if isinstance(op, IntegerConv2D) else None
+        if tensor is not None and tensor.is_constant:
+            yield tensor
+
+
+def _parent(weights: Tensor) -> np.ndarray | None:
+    return weights.data if odd_level_bits(weights.encoding) == PARENT_BITS else None
+
+
+def _nested(graph: Graph, parents: Sequence[np.ndarray]) -> Graph:
+    found = {
+        tensor.name: replace(tensor, nested_in=parent)
+        for tensor in _weights(graph)
+        if (parent := _find(tensor, parents)) is not None
+    }
+    return replace(graph, tensors={**graph.tensors, **found}) if found else graph
+
+
+def _find(weights: Tensor, parents: Sequence[np.ndarray]) -> np.ndarray | None:
+    """The largest of the parents that these weights are a function of a corner of, but for themselves."""
+    bits, data = odd_level_bits(weights.encoding), weights.data
+    if bits not in NESTED_BITS or data is None:
+        return None
+    for parent in parents:
+        fits = parent.shape[1:-1] == data.shape[1:-1] and parent.shape[0] >= len(data)
+        if fits and parent.shape[-1] >= data.shape[-1] and parent is not data:
+            corner = parent[: len(data), ..., : data.shape[-1]]
+            if np.array_equal(nested_codes(corner, bits), data):
+                return parent
+    return None
