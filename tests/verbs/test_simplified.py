@@ -9,10 +9,10 @@ import pytest
 
 from tests.support.layers import conv, image, weights, zeroed
 from tests.support.tflite_builder import build_chain
+from tinygen.frontends.load import load_model
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.passes import remove_channels as removal
-from tinygen.verbs import verify as module
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.verify import verify
 
@@ -85,4 +85,4 @@ def test_a_wrong_pass_shows_at_the_outputs(model: Path, inputs: Path, monkeypatc
     law, device = report.comparisons
     assert law.mismatches == 0
     assert device.mismatches and device.where is not None
-    assert (device.where.layer, device.where.tensor) == ("", module.load_model(model).outputs[0])
+    assert (device.where.layer, device.where.tensor) == ("", load_model(model).outputs[0])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tinygen.demo import MODEL, load_test_digits
+from tinygen.frontends.load import load_model
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.conv_2d import Conv2D
-from tinygen.verbs import verify as module
 from tinygen.verbs.build import BuildOptions
 from tinygen.verbs.oracle import Oracle
 from tinygen.verbs.verify import verify
@@ -34,7 +34,6 @@ def test_other_kernel_sets(digits: Path) -> None:
 def test_names_the_first_layer(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A semantics that is wrong in its second convolution: located there, on both sides of it."""
     right = Conv2D.evaluate
-    load = module.load_model
 
     def wrong(self: Conv2D, node, values):  # type: ignore[no-untyped-def]
         outputs = right(self, node, values)
@@ -42,7 +41,7 @@ def test_names_the_first_layer(digits: Path, monkeypatch: pytest.MonkeyPatch) ->
             outputs[0] ^= 64
         return outputs
 
-    graph: Graph = load(MODEL)
+    graph: Graph = load_model(MODEL)
     second = [op.name for op in graph.ops if isinstance(op, Conv2D)][1]
     monkeypatch.setattr(Conv2D, "evaluate", wrong)
     report = verify(MODEL, digits, BuildOptions(board="f746zg"))

@@ -51,6 +51,9 @@ Calibration = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Name = Annotated[str | None, typer.Option(help="C name of the model; default: from the file's name.")]
+Switch = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of a switchable network; default: run the first, verify all.")
+]
 Port = Annotated[str | None, typer.Option(help="Serial port of a real board; default: the emulated board.")]
 
 
@@ -108,13 +111,14 @@ def run(
     inputs: Annotated[Path, typer.Option("--inputs", "-i", metavar="X", help=".npy or .npz, one sample per row.")],
     outputs: Annotated[Path | None, typer.Option("--outputs", metavar="Y", help="Write outputs here (.npy).")] = None,
     port: Port = None,
+    switch: Switch = None,
     as_json: Json = False,
 ) -> None:
     """Run inferences on the emulated board (or, with --port, on a real one)."""
     from tinygen.verbs.run import run
 
     with progress(as_json) as update:
-        result = run(folder, inputs, outputs=outputs, port=port, progress=update)
+        result = run(folder, inputs, outputs=outputs, port=port, switch=switch, progress=update)
     if as_json:
         print_json(result.as_json())
     else:
@@ -137,6 +141,7 @@ def verify(
         list[Oracle] | None, typer.Option(help="LiteRT kernels to compare with; may be repeated. Default: ref.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Use the first N samples.")] = None,
+    switch: Switch = None,
     as_json: Json = False,
 ) -> None:
     """Compare LiteRT, the integer semantics, C on the host and the board, bit for bit."""
@@ -148,7 +153,9 @@ def verify(
         stream=stream, arena_bytes=arena, weights=weights, calibration=calibration,
     )  # fmt: skip
     with progress(as_json) as update:
-        report = verify(model, inputs, options, oracles=oracle or [Oracle.REF], limit=limit, progress=update)
+        report = verify(
+            model, inputs, options, oracles=oracle or [Oracle.REF], limit=limit, switch=switch, progress=update
+        )
     if as_json:
         print_json(report.as_json())
     else:

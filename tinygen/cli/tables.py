@@ -9,7 +9,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tinygen.verbs.report import arena_text, codes_text, energy_text, size_text, stream_text
+from tinygen.verbs.report import (
+    SWITCH_COLUMNS,
+    arena_text,
+    codes_text,
+    constants_text,
+    energy_text,
+    size_text,
+    stream_text,
+    switch_row,
+)
 
 if TYPE_CHECKING:
     from tinygen.verbs.demo import DemoResult
@@ -39,6 +48,10 @@ def build_summary(manifest: dict[str, Any]) -> RenderableType:
             count, cycles = (profile["layers"][index][key] for key in ("instructions", "cycles_predicted"))
             row += [f"{count:,}", f"{cycles:,}", f"{layer['macs'] / cycles:.2f}" if layer["macs"] and cycles else ""]
         layers.add_row(*row)
+    parts: list[RenderableType] = [layers, Text()]
+    if manifest["switches"]:
+        layers.title = Text(f"{layers.title}; layers of switch {manifest['switches'][0]['name']}")
+        parts += [_switch_table(manifest), Text()]
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_column(justify="left")
     facts.add_column(justify="left")
@@ -46,26 +59,42 @@ def build_summary(manifest: dict[str, Any]) -> RenderableType:
         used = sum(region["parts"].values())
         facts.add_row(region["name"], f"{size_text(used)} of {size_text(region['size'])}")
     facts.add_row("model in flash", size_text(manifest["flash_model_bytes"]))
-    facts.add_row("arena", arena_text(manifest))
+    if manifest["switches"]:
+        facts.add_row("constants", constants_text(manifest["network"]))
+        facts.add_row("arena of all switches", size_text(manifest["network"]["arena_bytes"]))
+    else:
+        facts.add_row("arena", arena_text(manifest))
     if len(manifest["memory"]) > 1 and manifest["arena_memory"]:
         facts.add_row("arena in", ", ".join(f"{name} ({n:,} B)" for name, n in manifest["arena_memory"].items()))
     if manifest["stream"]:
         facts.add_row("stripes", stream_text(manifest))
-    facts.add_row("MAC", f"{manifest['macs']:,}")
-    if profile:
+    if not manifest["switches"]:
+        facts.add_row("MAC", f"{manifest['macs']:,}")
+    if profile and not manifest["switches"]:
         facts.add_row("instructions", f"{profile['instructions']:,} per inference")
         facts.add_row("cycles, predicted", f"{profile['cycles_predicted']:,}")
         if "milliseconds_predicted" in profile:
             facts.add_row("time, predicted", f"{profile['milliseconds_predicted']:,.3f} ms")
         if "microjoules_predicted" in profile:
             facts.add_row("energy, predicted", energy_text(profile))
-    return Group(layers, Text(), facts)
+    return Group(*parts, facts)
+
+
+def _switch_table(manifest: dict[str, Any]) -> Table:
+    """What each switch of a network takes."""
+    table = _table(
+        "Switches; what a switch has for itself, and what it shares with others",
+        [(name, "right" if index else "") for index, name in enumerate(SWITCH_COLUMNS)],
+    )
+    for entry in manifest["switches"]:
+        table.add_row(*switch_row(entry))
+    return table
 
 
 def run_table(result: RunResult) -> RenderableType:
     """Outputs and instruction counts, the first rows."""
     table = _table(
-        f"{len(result.rows)} inferences on {result.device}",
+        f"{len(result.rows)} inferences on {result.device}" + (f", switch {result.switch}" if result.switch else ""),
         [("#", "right"), ("output", ""), ("instructions", "right"), ("cycles, predicted", "right"),
          ("device cycles", "right")],
     )
@@ -92,8 +121,9 @@ def verify_tables(report: VerifyReport) -> RenderableType:
             layer = where["layer"] or "output"
             first = f"sample {where['sample']}, {layer}, element {where['element']}: {where['values']}"
         style = "red" if entry["mismatches"] else "green"
+        switch = f"{comparison.switch}: " if comparison.switch else ""
         pairs.add_row(
-            entry["pair"].replace("/", " = "), str(entry["samples"]),
+            switch + entry["pair"].replace("/", " = "), str(entry["samples"]),
             Text(str(entry["mismatches"]), style=style), str(entry["max_abs_diff"]), first,
         )  # fmt: skip
     notes = [Text(), _library_table(report)] if report.library_outputs is not None else []
@@ -130,10 +160,17 @@ _USUAL = ("none", (1, 1), (0, 0), (1,))
 
 
 def graph_table(content: dict[str, Any]) -> RenderableType:
-    """A model's operators."""
+    """A model's operators; switch by switch, where it has switches."""
+    title = f"{content['source']}: {content['file_bytes']:,} B, "
+    if "switches" not in content:
+        return _operator_table(title, content)
+    tables = [_operator_table(f"{title}switch {one['name']}: ", one) for one in content["switches"]]
+    return Group(*(part for table in tables for part in (table, Text())))
+
+
+def _operator_table(title: str, content: dict[str, Any]) -> Table:
     table = _table(
-        f"{content['source']}: {content['file_bytes']:,} B, {content['macs']:,} MAC, "
-        f"{content['constant_bytes']:,} B of constants",
+        f"{title}{content['macs']:,} MAC, {content['constant_bytes']:,} B of constants",
         [("operator", ""), ("inputs", ""), ("output", ""), ("encoding", ""), ("attributes", ""), ("MAC", "right")],
     )
     for op in content["operators"]:

@@ -12,7 +12,7 @@ _KEYWORDS = (
 )
 # Headers that stand on the same include path as the model's own.
 _HEADERS = (
-    "app_model board board_config clock core_registers cortex_m crc32 gpio serve stddef stdint string text "
+    "app_model board board_config clock core_registers cortex_m crc32 governor gpio serve stddef stdint string text "
     "tinygen_dot tinygen_double tinygen_float tinygen_math tinygen_simd uart usart"
 )
 _RESERVED = frozenset(f"{_KEYWORDS} {_HEADERS}".split())

@@ -26,6 +26,7 @@ from tinygen.targets.cmsis_nn import CmsisNn, find_checkout
 from tinygen.targets.firmware_project import write_firmware_project
 from tinygen.targets.toolchain import BuildResult, build_elf, find_toolchain
 from tinygen.targets.toolchains.base import Toolchain
+from tinygen.verbs.governor import write_governor
 from tinygen.verbs.manifest import MANIFEST, describe_program, describe_simplification
 from tinygen.verbs.profiled import add_profiles
 from tinygen.verbs.report import render_report
@@ -137,6 +138,7 @@ def build(
         step("measuring", 3, 4)
         if profile and not board.is_host:
             add_profiles(manifest, folder, program, board)
+            write_governor(manifest, folder)
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         (folder / "report.html").write_text(render_report(manifest), encoding="utf-8")
         if out.exists():

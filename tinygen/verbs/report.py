@@ -27,6 +27,9 @@ def render_report(manifest: dict[str, Any]) -> str:
         arena=_arena(manifest),
         work=_work(manifest),
         layers=_layers(manifest),
+        switches=[switch_row(entry) for entry in manifest["switches"]],
+        switch_columns=SWITCH_COLUMNS,
+        constants=constants_text(manifest["network"]) if manifest["switches"] else "",
     )
 
 
@@ -72,12 +75,39 @@ def energy_text(profile: dict[str, Any]) -> str:
     return f"{profile['microjoules_predicted']:,.0f} µJ ({low:,.0f} to {high:,.0f})"
 
 
+SWITCH_COLUMNS = (
+    "switch", "MAC", "constants, B", "shared, B", "code, B", "shared, B", "arena, B", "cycles, predicted", "energy, µJ",
+)  # fmt: skip
+
+
+def switch_row(entry: dict[str, Any]) -> list[str]:
+    """What one switch takes, in the order of SWITCH_COLUMNS."""
+    profile = entry["profile"] or {}
+    cycles, energy = profile.get("cycles_predicted"), profile.get("microjoules_predicted")
+    counts = [entry["macs"], *entry["constant_bytes"].values(), *entry["code_bytes"].values(), entry["arena_bytes"]]
+    return [
+        entry["name"],
+        *(f"{count:,}" for count in counts),
+        "" if cycles is None else f"{cycles:,}",
+        "" if energy is None else f"{energy:,.1f}",
+    ]
+
+
+def constants_text(network: dict[str, Any]) -> str:
+    """The constants of a switchable network, beside what they would be otherwise."""
+    apart = sum(network["constant_bytes_apart"].values())
+    return (
+        f"{size_text(network['constant_bytes'])} for all switches; {size_text(apart)} in independent firmwares, "
+        f"{size_text(network['float_bytes'])} as float32 weights"
+    )
+
+
 def _cards(m: dict[str, Any]) -> list[tuple[str, str]]:
     cards = [
         ("flash", size_text(m["flash_bytes"])),
         ("of which model", size_text(m["flash_model_bytes"])),
         ("RAM, stack included", size_text(m["ram_bytes"])),
-        ("arena", size_text(m["arena_bytes"])),
+        ("arena", size_text((m.get("network") or m)["arena_bytes"])),
         ("multiply-accumulates", f"{m['macs']:,}"),
     ]
     profile = m.get("profile")

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygen.frontends.load import load_model
+from tinygen.frontends.load import load_network
 from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate, evaluate_all
@@ -21,6 +21,7 @@ from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.compare import Comparison, Mismatch, correct, differing
 from tinygen.verbs.device import Device, open_device
 from tinygen.verbs.library import LayerDifference, LibrarySemantics, library_semantics
+from tinygen.verbs.manifest import section
 from tinygen.verbs.oracle import LiteRt, Oracle
 
 Progress = Callable[[str, int, int], None]
@@ -51,8 +52,8 @@ class VerifyReport:
 
     Attributes:
         samples: how many inputs were run.
-        comparisons: one per pair of runtimes.
-        accuracy: correct answers per runtime, when the inputs have labels.
+        comparisons: one per pair of runtimes, for each switch of the model.
+        accuracy: correct answers per runtime (of a switchable model: "w2a4 host"), when the inputs have labels.
         library: layers that a vendor's library computes otherwise than LiteRT; the boards are compared with the
             library's own arithmetic there.
         library_outputs: what that makes of the model's outputs; None without such layers.
@@ -101,6 +102,7 @@ def verify(
     *,
     oracles: Sequence[Oracle] = (Oracle.REF,),
     limit: int | None = None,
+    switch: str | None = None,
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Runs every runtime over the inputs and compares them pair by pair.
@@ -112,83 +114,146 @@ def verify(
         oracles: LiteRT kernel sets to compare with; the first is the oracle, all are compared with REF too. Files
             that LiteRT does not read are held against the integer semantics alone.
         limit: use only the first samples.
+        switch: of a switchable network; None takes all of them, one after the other.
         progress: called with (what, done, of).
 
     Raises:
         TinygenError: the model, the inputs, the build or a device is at fault.
     """
-    source = load_model(model, options.name, options.calibration)
-    samples = load_samples(inputs, tuple(source.tensors[name] for name in source.inputs))
+    network = load_network(model, options.name, options.calibration)
+    chosen = network.switches if switch is None else (network.switch(switch),)
+    samples = load_samples(inputs, tuple(network.first.tensors[name] for name in network.first.inputs))
     if limit is not None:
         samples = samples.head(limit)
     if model.suffix.lower() != ".tflite":
         oracles = ()
-    wanted = list(dict.fromkeys(oracles if Oracle.REF in oracles or not oracles else (*oracles, Oracle.REF)))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tinygen-verify-")))
-        boards = list(dict.fromkeys(("host", options.board)))
         devices = []
-        for index, board in enumerate(boards):
+        for index, board in enumerate(dict.fromkeys(("host", options.board))):
             # Not the board's name: that may be the path of a board file.
             built = build(model, folder / str(index), options.for_board(board), profile=False)
             devices.append(stack.enter_context(open_device(built.folder)))
-        library = library_semantics(source, built.manifest)
-        references = [LiteRt(model, oracle) for oracle in wanted]
-        law = Semantics(source)
-        runtimes: list[Runtime] = [*references, law, *([library] if library else []), *devices]
-        outputs = {
-            runtime.name: _run_all(runtime, samples, progress) for runtime in runtimes
-        }
-        chosen = [f"litert-{oracle}" for oracle in oracles]
-        expected = library or law
-        pairs = [(name, law.name) for name in chosen] + [(expected.name, device.name) for device in devices]
-        pairs += [("litert-ref", name) for name in chosen if name != "litert-ref"]
-        comparisons = [_compare(pair, outputs) for pair in pairs]
-        locator = _Locator(model, source, samples, devices, dict(zip(wanted, references, strict=True)), library)
-        for comparison in comparisons:
-            locator.locate(comparison, outputs)
+        # Of the board, not of the host.
+        manifest = built.manifest
+        parts = []
+        for one in chosen:
+            label = one.name if network.is_switchable else ""
+            for device in devices:
+                device.select(network.names.index(one.name))
+            library = library_semantics(one.graph, section(manifest, label or None))
+            trial = _Trial(model, one.graph, samples, devices, oracles, library, label)
+            parts.append(trial.run(progress))
     return VerifyReport(
         model=str(model),
         board=options.board,
         samples=len(samples),
-        comparisons=tuple(comparisons),
-        accuracy=_accuracy(source, samples, outputs),
-        library=tuple(library.differences.values()) if library else (),
-        library_outputs=_compare((law.name, library.name), outputs) if library else None,
+        comparisons=tuple(comparison for part in parts for comparison in part.comparisons),
+        accuracy=None if samples.labels is None else {name: n for part in parts for name, n in part.right.items()},
+        library=tuple(difference for part in parts for difference in part.library),
+        library_outputs=_added([part.library_outputs for part in parts if part.library_outputs is not None]),
     )
 
 
-def _run_all(runtime: Runtime, samples: Samples, progress: Progress | None) -> list[list[np.ndarray]]:
+@dataclass(frozen=True)
+class _Found:
+    """What one graph gave; see `VerifyReport`. `right` is empty without labels."""
+
+    comparisons: Sequence[Comparison]
+    right: Mapping[str, int]
+    library: Sequence[LayerDifference]
+    library_outputs: Comparison | None
+
+
+@dataclass
+class _Trial:
+    """One graph on all runtimes.
+
+    Attributes:
+        devices: they run this graph.
+        switch: name of the graph's switch; "" where the model has only one graph.
+    """
+
+    model: Path
+    graph: Graph
+    samples: Samples
+    devices: Sequence[Device]
+    oracles: Sequence[Oracle]
+    library: LibrarySemantics | None
+    switch: str
+
+    def run(self, progress: Progress | None) -> _Found:
+        oracles, law, library = self.oracles, Semantics(self.graph), self.library
+        wanted = list(dict.fromkeys(oracles if Oracle.REF in oracles or not oracles else (*oracles, Oracle.REF)))
+        references = [LiteRt(self.model, oracle) for oracle in wanted]
+        runtimes: list[Runtime] = [*references, law, *([library] if library else []), *self.devices]
+        outputs = {runtime.name: _run_all(runtime, self.samples, self.switch, progress) for runtime in runtimes}
+        chosen = [f"litert-{oracle}" for oracle in oracles]
+        expected = library or law
+        pairs = [(name, law.name) for name in chosen] + [(expected.name, device.name) for device in self.devices]
+        pairs += [("litert-ref", name) for name in chosen if name != "litert-ref"]
+        comparisons = [self._compare(pair, outputs) for pair in pairs]
+        named = dict(zip(wanted, references, strict=True))
+        locator = _Locator(self.model, self.graph, self.samples, self.devices, named, library)
+        for comparison in comparisons:
+            locator.locate(comparison, outputs)
+        return _Found(
+            comparisons,
+            _right(self.graph, self.samples, outputs, self.switch),
+            tuple(library.differences.values()) if library else (),
+            self._compare((law.name, library.name), outputs) if library else None,
+        )
+
+    def _compare(self, pair: tuple[str, str], outputs: Mapping[str, list[list[np.ndarray]]]) -> Comparison:
+        comparison = Comparison(*pair, switch=self.switch)
+        for index, (a, b) in enumerate(zip(outputs[pair[0]], outputs[pair[1]], strict=True)):
+            comparison.add(index, a, b)
+        return comparison
+
+
+def _added(comparisons: Sequence[Comparison]) -> Comparison | None:
+    """The same pair of runtimes by several switches, as one; None for none."""
+    if len(comparisons) < 2:
+        return comparisons[0] if comparisons else None
+    total = Comparison(comparisons[0].first, comparisons[0].second)
+    for one in comparisons:
+        total.samples += one.samples
+        total.mismatches += one.mismatches
+        total.max_abs_diff = max(total.max_abs_diff, one.max_abs_diff)
+    return total
+
+
+def _run_all(
+    runtime: Runtime, samples: Samples, switch: str, progress: Progress | None
+) -> list[list[np.ndarray]]:
     results = []
     for index in range(len(samples)):
         results.append(runtime.infer(samples.sample(index)))
         if progress:
-            progress(runtime.name, index + 1, len(samples))
+            progress(_labelled(runtime.name, switch), index + 1, len(samples))
     return results
 
 
-def _compare(pair: tuple[str, str], outputs: Mapping[str, list[list[np.ndarray]]]) -> Comparison:
-    comparison = Comparison(*pair)
-    for index, (a, b) in enumerate(zip(outputs[pair[0]], outputs[pair[1]], strict=True)):
-        comparison.add(index, a, b)
-    return comparison
-
-
-def _accuracy(
-    graph: Graph, samples: Samples, outputs: Mapping[str, list[list[np.ndarray]]]
-) -> dict[str, int] | None:
+def _right(
+    graph: Graph, samples: Samples, outputs: Mapping[str, list[list[np.ndarray]]], switch: str
+) -> dict[str, int]:
+    """Correct answers per runtime, named with its switch where there are several."""
     if samples.labels is None:
-        return None
+        return {}
     output = graph.tensors[graph.outputs[0]]
     threshold = 0.5
     if isinstance(output.encoding, Affine):
         threshold = 0.5 / output.scale + output.zero_point
     return {
-        name: sum(
+        _labelled(name, switch): sum(
             correct(row[0], int(label), threshold) for row, label in zip(rows, samples.labels, strict=True)
         )
         for name, rows in outputs.items()
     }
+
+
+def _labelled(runtime: str, switch: str) -> str:
+    return f"{switch} {runtime}" if switch else runtime
 
 
 class _Locator:

@@ -1,0 +1,96 @@
+#include "governor.h"
+
+#include <stddef.h>
+
+void governor_energy_init(
+    governor_energy_t *governor, const governor_rung_t *rungs, uint32_t count, uint64_t budget, uint32_t inferences)
+{
+    governor->rungs = rungs;
+    governor->count = count;
+    governor->inferences = inferences;
+    governor->left = budget;
+}
+
+void governor_energy_add(governor_energy_t *governor, uint64_t budget, uint32_t inferences)
+{
+    governor->left = budget > UINT64_MAX - governor->left ? UINT64_MAX : governor->left + budget;
+    governor->inferences =
+        inferences > UINT32_MAX - governor->inferences ? UINT32_MAX : governor->inferences + inferences;
+}
+
+const governor_rung_t *governor_energy_next(governor_energy_t *governor)
+{
+    const governor_rung_t *chosen = governor->rungs;
+    if (governor->inferences == 0U || chosen->cost > governor->left) {
+        return NULL;
+    }
+    for (uint32_t i = 1U; i < governor->count; i++) {
+        const governor_rung_t *const rung = &governor->rungs[i];
+        if ((uint64_t)rung->cost * governor->inferences > governor->left) {
+            break;
+        }
+        chosen = rung;
+    }
+    governor->left -= chosen->cost;
+    governor->inferences--;
+    return chosen;
+}
+
+void governor_margin_init(
+    governor_margin_t *governor, const governor_rung_t *rungs, const governor_bounds_t *bounds, uint32_t count,
+    uint32_t patience)
+{
+    governor->rungs = rungs;
+    governor->bounds = bounds;
+    governor->count = count;
+    governor->patience = patience;
+    governor->rung = count - 1U;
+    governor->sure = 0U;
+}
+
+const governor_rung_t *governor_margin_next(governor_margin_t *governor, uint32_t margin)
+{
+    const governor_bounds_t *const bounds = &governor->bounds[governor->rung];
+    if (margin < bounds->low) {
+        governor->sure = 0U;
+        if (governor->rung + 1U < governor->count) {
+            governor->rung++;
+        }
+    } else if (margin <= bounds->high) {
+        governor->sure = 0U;
+    } else if (governor->rung > 0U && ++governor->sure >= governor->patience) {
+        governor->sure = 0U;
+        governor->rung--;
+    }
+    return &governor->rungs[governor->rung];
+}
+
+uint32_t governor_margin_s8(const int8_t *codes, uint32_t count)
+{
+    int32_t first = INT32_MIN;
+    int32_t second = INT32_MIN;
+    for (uint32_t i = 0U; i < count; i++) {
+        if (codes[i] > first) {
+            second = first;
+            first = codes[i];
+        } else if (codes[i] > second) {
+            second = codes[i];
+        }
+    }
+    return count < 2U ? UINT32_MAX : (uint32_t)first - (uint32_t)second;
+}
+
+uint32_t governor_margin_s32(const int32_t *codes, uint32_t count)
+{
+    int32_t first = INT32_MIN;
+    int32_t second = INT32_MIN;
+    for (uint32_t i = 0U; i < count; i++) {
+        if (codes[i] > first) {
+            second = first;
+            first = codes[i];
+        } else if (codes[i] > second) {
+            second = codes[i];
+        }
+    }
+    return count < 2U ? UINT32_MAX : (uint32_t)first - (uint32_t)second;
+}

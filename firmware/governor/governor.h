@@ -1,0 +1,90 @@
+/*
+ * Chooses the switch of a switchable network: by the energy that is left, or by how sure the last answer was.
+ * An example that works as it is: integers only, no division, no state but the caller's, portable C99.
+ *
+ * A ladder lists the switches from the cheapest to the dearest. `tinygen build` writes one for the network that it
+ * built (NAME_ladder.c), with the cost of an inference that it predicts for the board.
+ *
+ *     governor_energy_t budget;
+ *     governor_energy_init(&budget, kws_ladder, KWS_SWITCHES, 50000000U, 10000U);  // 50 mJ for 10,000 inferences
+ *     ...
+ *     const governor_rung_t *rung = governor_energy_next(&budget);
+ *     if (rung != NULL) {
+ *         kws_set_switch(model, rung->which);
+ *         ... write the input, kws_invoke(model), read the output
+ *     }
+ *
+ * Who wants both asks both, and takes the rung that comes first in the ladder.
+ */
+#ifndef GOVERNOR_H
+#define GOVERNOR_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    uint32_t which; /* the switch, for NAME_set_switch() */
+    uint32_t cost;  /* of one inference: nanojoules; cycles where the board's current is not known */
+} governor_rung_t;
+
+/* Spends a budget on a number of inferences. Read it, but let the functions below change it. */
+typedef struct {
+    const governor_rung_t *rungs; /* costs never fall from one to the next */
+    uint32_t count;               /* at least 1 */
+    uint32_t inferences;          /* still to be made from what is left */
+    uint64_t left;                /* in the unit of the costs */
+} governor_energy_t;
+
+void governor_energy_init(
+    governor_energy_t *governor, const governor_rung_t *rungs, uint32_t count, uint64_t budget, uint32_t inferences);
+
+/* More of both, from a harvester, or at the start of another day. Neither grows beyond its type. */
+void governor_energy_add(governor_energy_t *governor, uint64_t budget, uint32_t inferences);
+
+/*
+ * The rung for the next inference, whose cost is taken off: the dearest one that could be kept for all inferences
+ * still to be made. What cheap inferences save so goes to later ones. When the budget is too small for that many, it
+ * is the cheapest for as long as it lasts. NULL when the budget does not pay for the cheapest, or none is to be made.
+ */
+const governor_rung_t *governor_energy_next(governor_energy_t *governor);
+
+/* When an answer is doubtful and when it is sure: bounds of its margin, in codes of the output; low <= high. */
+typedef struct {
+    uint32_t low;
+    uint32_t high;
+} governor_bounds_t;
+
+/* Climbs when an answer is doubtful, descends after `patience` sure ones in a row. */
+typedef struct {
+    const governor_rung_t *rungs;
+    const governor_bounds_t *bounds; /* one per rung: outputs may have another scale in each switch */
+    uint32_t count;                  /* of rungs, at least 1 */
+    uint32_t patience;
+    uint32_t rung; /* where it stands */
+    uint32_t sure; /* sure answers in a row */
+} governor_margin_t;
+
+/* Starts on the dearest rung. */
+void governor_margin_init(
+    governor_margin_t *governor, const governor_rung_t *rungs, const governor_bounds_t *bounds, uint32_t count,
+    uint32_t patience);
+
+/*
+ * The rung for the next inference, from the margin of the last answer. Below `low` it is the next dearer one, at once
+ * (the caller may run the same input again); above `high`, for the `patience`-th time in a row, the next cheaper one;
+ * between the bounds the same.
+ */
+const governor_rung_t *governor_margin_next(governor_margin_t *governor, uint32_t margin);
+
+/* The difference of the two largest of `count` codes; UINT32_MAX when there are fewer than two. */
+uint32_t governor_margin_s8(const int8_t *codes, uint32_t count);
+uint32_t governor_margin_s32(const int32_t *codes, uint32_t count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
