@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tinygen.frontends.ptq.options import QuantizeOptions
     from tinygen.frontends.tg import save_tg as save
-    from tinygen.frontends.torch import export
+    from tinygen.frontends.torch import export, export_switches
 
 _LAZY = {
     "QuantizeOptions": ("tinygen.frontends.ptq.options", "QuantizeOptions"),
     "export": ("tinygen.frontends.torch", "export"),
+    "export_switches": ("tinygen.frontends.torch", "export_switches"),
     "save": ("tinygen.frontends.tg", "save_tg"),
 }
-__all__ = ["QuantizeOptions", "export", "save"]
+__all__ = ["QuantizeOptions", "export", "export_switches", "save"]
 
 
 def __getattr__(name: str) -> Any:

@@ -63,7 +63,7 @@ def test_training_is_repeatable_and_moves_digits(few: tuple[Digits, Digits]) -> 
     images = few[1].tensors()[0]
     one, other, another = (training.train_start(few[0], seed, epochs=1)(images) for seed in (3, 3, 4))
     assert bool((one == other).all()) and not bool((one == another).all())
-    moved = training._shifted(images, training.torch.Generator().manual_seed(0))
+    moved = training.shifted(images, training.torch.Generator().manual_seed(0))
     assert moved.shape == images.shape
     corner = images[0, 0, 10:18, 10:18]
     # Where the middle of the first digit went: to one place, at most two pixels away.

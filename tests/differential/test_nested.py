@@ -13,7 +13,7 @@ from tests.support import integer_layers as layers
 from tests.support import variants
 from tests.support.integer_layers import OUTPUTS
 from tests.targets.tools import requires_tool
-from tinygen.ir.levels import NESTED_BITS, nested_codes, odd_level_bits
+from tinygen.ir.nesting import NESTED_BITS, derived_codes, odd_level_bits
 from tinygen.lowering import lower as lowering
 from tinygen.lowering.plan import Kernel, registered_kernels
 
@@ -40,7 +40,7 @@ def nested_layer(index: int, bits: int, more: tuple[int, int] = (0, 0), stride: 
         x = layers.levels(3)  # words are filled up with a code that is zero
     shape = (filters + more[0], *kernel, image[2] + more[1])
     parent = layers.random_codes(layers.levels(8), shape, np.random.default_rng([index, bits, *more]))
-    codes = nested_codes(parent[:filters, ..., : image[2]], bits)
+    codes = derived_codes(parent[:filters, ..., : image[2]], 8, bits)
     layer = layers.conv(
         f"n{index}_{bits}", image, filters, kernel, x=x, w=weights(bits), y=OUTPUTS[index * 5 % len(OUTPUTS)],
         same=same, stride=(stride, stride), seed=index, weights=codes,
@@ -62,24 +62,10 @@ def check_nested(cases: list[Case], **how: object) -> int:
         return check(cases, **how)
 
 
-def test_codes_nest() -> None:
-    """Rounding u half up in few bits is rounding the 8-bit code of u; for u on boundaries and beside them too."""
-    steps = np.concatenate([np.arange(0, 2**k) + 0.5 for k in NESTED_BITS])
-    tops = np.concatenate([np.full(2**k, 2**k - 1.0) for k in NESTED_BITS])
-    near = np.clip(np.concatenate([np.nextafter(steps / tops, side) for side in (0, 1)]), 0, 1)
-    u = np.concatenate([near, np.random.default_rng(0).random(10000), [0.0, 1.0]])
-    for bits in NESTED_BITS:
-        # In integers of 2^-64, as float64 products would round: floor((2^k - 1) u + 1/2).
-        exact = [((2**bits - 1) * round(v * 2**64) + 2**63) >> 64 for v in u.tolist()]
-        parent = np.array([(255 * round(v * 2**64) + 2**63) >> 64 for v in u.tolist()], np.uint8)
-        assert nested_codes(parent, bits).tolist() == exact
-    assert (nested_codes(np.arange(256), 1) == np.arange(256) // 128).all()
-
-
 def test_complement_is_negation() -> None:
     q = np.arange(256)
     for bits in NESTED_BITS:
-        assert (nested_codes(255 - q, bits) == 2**bits - 1 - nested_codes(q, bits)).all()
+        assert (derived_codes(255 - q, 8, bits) == 2**bits - 1 - derived_codes(q, 8, bits)).all()
 
 
 def test_which_weights_nest() -> None:
@@ -108,7 +94,7 @@ def test_layers_share_arrays() -> None:
     found = []
     for bits, extra in ((2, 0), (8, 4)):
         depth = image[2] + extra
-        codes = nested_codes(parent[: filters + extra, ..., :depth], bits)
+        codes = derived_codes(parent[: filters + extra, ..., :depth], 8, bits)
         layer = layers.conv(
             "c", (*image[:2], depth), filters + extra, kernel, x=layers.levels(2), w=weights(bits), y=layers.INT32,
             weights=codes,

@@ -12,7 +12,7 @@ from tests.support import integer_layers as layers
 from tests.support.board_batch import M7, run_on_board
 from tests.support.integer_layers import Layer
 from tinygen.ir.interpreter import evaluate
-from tinygen.ir.levels import nested_codes
+from tinygen.ir.nesting import derived_codes
 from tinygen.ir.network import Network, Switch
 from tinygen.lowering.network import lower_network
 from tinygen.passes.nest_weights import nest_weights
@@ -26,7 +26,7 @@ DSP = ("c99", "dsp")
 def layer(bits: int, parent: np.ndarray, x: layers.IntegerEncoding = INPUT) -> Layer:
     """A convolution of 8 channels with the first of these codes [O, KH, KW, I]."""
     encoding = layers.BINARY if bits == 1 else layers.levels(bits, True)
-    codes = nested_codes(parent[..., :8], bits)
+    codes = derived_codes(parent[..., :8], 8, bits)
     return layers.conv(
         f"net_{bits}", (6, 6, 8), len(codes), (3, 3), x=x, w=encoding, y=layers.affine(3), seed=bits, weights=codes
     )

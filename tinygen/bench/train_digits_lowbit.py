@@ -134,7 +134,7 @@ def _fit(network: nn.Module, digits: Digits, regime: Regime, epochs: int, seed: 
     for epoch in range(epochs):
         beta = regime.beta * 1.3**epoch
         for chosen in torch.randperm(len(all_labels), generator=chance).split(BATCH):
-            images, labels = _shifted(all_images[chosen], chance), all_labels[chosen]
+            images, labels = shifted(all_images[chosen], chance), all_labels[chosen]
             loss = nn.functional.cross_entropy(network(images), labels)
             if beta:
                 loss = loss + beta * angle_regulariser(network)
@@ -147,7 +147,7 @@ def _fit(network: nn.Module, digits: Digits, regime: Regime, epochs: int, seed: 
     return network.eval()
 
 
-def _shifted(images: Tensor, chance: torch.Generator) -> Tensor:
+def shifted(images: Tensor, chance: torch.Generator) -> Tensor:
     """Each image moved by its own number of pixels, zeros coming in."""
     padded = nn.functional.pad(images[:, 0], (SHIFT,) * 4)
     count = len(images)

@@ -30,7 +30,7 @@ class Tensor:
         shape: static shape; activations NHWC, convolution weights OHWI.
         encoding: what the codes stand for.
         data: the codes, for constants; None for what is computed at run time.
-        nested_in: 8-bit codes of which `data` is a function (`levels.nested_codes`) and a corner: weights of another
+        nested_in: 8-bit codes of which `data` is a function (`nesting.derived_codes`) and a corner: weights of another
             switch, uint8 of the same number of dimensions, at least as large in the first and the last one.
     """
 

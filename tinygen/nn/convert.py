@@ -111,7 +111,7 @@ def convert(
         quantized = _quantized(layer, weights, InputQuant() if first else None)
         quantized.set_weight_mask(masks.get(layer))
         replacements[layer] = _like(layer, quantized)
-    return _replaced(network, replacements)
+    return replaced(network, replacements)
 
 
 def _recipe(recipe: str | Recipe) -> Recipe:
@@ -120,6 +120,15 @@ def _recipe(recipe: str | Recipe) -> Recipe:
     if recipe not in RECIPES:
         raise UnsupportedError(f"recipe {recipe!r}", where="convert", fix=f"Use one of {', '.join(RECIPES)}.")
     return RECIPES[recipe]
+
+
+def check_float(network: nn.Module) -> None:
+    """
+    Raises:
+        UnsupportedError: the network has quantized layers already, none to quantize, or layers or activations of
+            another kind than Conv2d, Linear and ReLU.
+    """
+    _layers(network)
 
 
 def _layers(network: nn.Module) -> dict[str, nn.Module]:
@@ -185,7 +194,7 @@ def _like(old: nn.Module, new: nn.Module) -> nn.Module:
     return new.train(old.training)
 
 
-def _replaced(network: nn.Module, replacements: dict[nn.Module, nn.Module]) -> nn.Module:
+def replaced(network: nn.Module, replacements: dict[nn.Module, nn.Module]) -> nn.Module:
     """`network` with modules exchanged everywhere they are registered."""
     if network in replacements:
         return replacements[network]

@@ -74,8 +74,7 @@ class _QuantizedWeights(nn.Module):
 
     def kernel_scales(self) -> np.ndarray | None:
         """APSQ's scalings per kernel, [O, I] uint16: weights = scale * kernel_scales * integers; else None."""
-        quantizer = self.weight_quantizer
-        return quantizer.kernel_scales(self.weight, self.weight_mask) if isinstance(quantizer, APSQ) else None
+        return self.weight_quantizer.kernel_scales(self.weight, self.weight_mask)
 
 
 class QuantConv2d(_QuantizedWeights, nn.Conv2d):

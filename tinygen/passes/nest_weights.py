@@ -1,7 +1,7 @@
 """Weights of few bits are read from the 8-bit codes of another switch, where they are a function of these.
 
 Networks of switchable precision quantize the same real weights by one rule with other numbers of bits, and narrower
-switches use a corner of them. `tinygen.ir.levels` says when few bits are a function of 8; whether given weights are is
+switches use a corner of them. `tinygen.ir.nesting` says when few bits are a function of 8; whether given weights are is
 checked code by code. The graph means the same: kernels may read either.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from tinygen.ir.graph import Graph
-from tinygen.ir.levels import NESTED_BITS, PARENT_BITS, nested_codes, odd_level_bits
+from tinygen.ir.nesting import NESTED_BITS, PARENT_BITS, derived_codes, odd_level_bits
 from tinygen.ir.network import Network, Switch
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.tensor import Tensor
@@ -57,6 +57,6 @@ def _find(weights: Tensor, parents: Sequence[np.ndarray]) -> np.ndarray | None:
         fits = parent.shape[1:-1] == data.shape[1:-1] and parent.shape[0] >= len(data)
         if fits and parent.shape[-1] >= data.shape[-1] and parent is not data:
             corner = parent[: len(data), ..., : data.shape[-1]]
-            if np.array_equal(nested_codes(corner, bits), data):
+            if np.array_equal(derived_codes(corner, PARENT_BITS, bits), data):
                 return parent
     return None

@@ -19,9 +19,11 @@ from tinygen.frontends.ptq.quantize import quantize
 from tinygen.frontends.ptq.simplify import simplify_float
 from tinygen.frontends.torch.aten import read_program
 from tinygen.frontends.torch.layout import NCHW, NHWC
-from tinygen.frontends.torch_nn import is_quantized, read_quantized
+from tinygen.frontends.torch_nn import is_quantized, read_quantized, read_switches
 from tinygen.ir.graph import Graph
+from tinygen.ir.network import Network
 from tinygen.nn.pruned import bake_masks, copy_network, is_pruned
+from tinygen.nn.switchable import SwitchSpec, is_switchable
 
 Array: TypeAlias = "torch.Tensor | np.ndarray"
 Calibration: TypeAlias = "Array | Iterable[Any]"
@@ -60,6 +62,11 @@ def export(
         TinygenError: calibration is missing, or does not fit the inputs.
     """
     check_c_name(name)
+    if isinstance(module, torch.nn.Module) and is_switchable(module):
+        raise UnsupportedError(
+            "has several switches", where=type(module).__name__,
+            fix="tinygen.export_switches gives all of them, tinygen.nn.switchable.extract the module of one.",
+        )  # fmt: skip
     if isinstance(module, torch.nn.Module) and is_quantized(module):
         return _low_bit(module, example_input, calibration is not None or float32, name)
     program = module if isinstance(module, ExportedProgram) else _traced(_without_masks(module), example_input)
@@ -76,6 +83,29 @@ def _without_masks(module: torch.nn.Module) -> torch.nn.Module:
     module = copy_network(module)
     bake_masks(module)
     return module
+
+
+def export_switches(
+    module: torch.nn.Module, example_input: Array | Sequence[Array], *, name: str = "model",
+    switches: Sequence[SwitchSpec | str] | None = None,
+) -> Network:  # fmt: skip
+    """The Network of a module made by `tinygen.nn.switchable`: one graph per switch, all of the same input.
+
+    Args:
+        module: trained, or its quantizers calibrated, in every switch; read in evaluation mode.
+        example_input: of the shape that the board will see; of a batch the first sample counts.
+        name: C identifier.
+        switches: which, in this order, the first being what a board starts with; all but float ones unless given.
+
+    Raises:
+        UnsupportedError: the module is not switchable, or lacks a switch; a module or function of it is not read.
+        ModelError: a quantizer that has seen no data, or an example that the module does not take.
+    """
+    check_c_name(name)
+    inputs = _examples(example_input)
+    if len(inputs) != 1:
+        raise UnsupportedError(f"{len(inputs)} inputs of a switchable module", where=type(module).__name__)
+    return read_switches(module, inputs[0], name, switches)
 
 
 def _low_bit(

@@ -173,6 +173,10 @@ class WeightQuantizer(nn.Module, ABC):
         """Where the code need not be that of zero; what is kept, unless factors beside the codes are zero already."""
         return kept.cpu().numpy()
 
+    def kernel_scales(self, weights: Tensor, kept: Tensor | None = None) -> np.ndarray | None:
+        """Integers [O, I], uint16, that multiply whole kernels besides the encoding's scale; APSQ alone has them."""
+        return None
+
 
 # Up to this many comparisons of whole tensors are faster than a binary search for each value.
 FEW = 15

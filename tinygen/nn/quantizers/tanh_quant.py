@@ -9,16 +9,26 @@ from tinygen.ir.encodings import Binary, IntegerEncoding, Levels
 from tinygen.nn.quantizers.base import WeightCodes, WeightQuantizer, check_bits, round_half_up
 from tinygen.nn.quantizers.ranges import MOMENTUM, RangedQuantizer
 
+_FINEST = 8
+"""Bits of the codes that those of 4, 2 and 1 bit are made of."""
+
 
 def tanh_codes(x: Tensor, bits: int) -> Tensor:
     """The code q of 2 Q(tanh x / (2 max|tanh x|) + 1/2) - 1 = (2q - (2^k - 1)) / (2^k - 1), whole tensor, float64.
 
-    All zeros take the code of zero, 2^(k-1): the upper of the two beside zero, as rounding half up gives it.
+    All zeros take the code of zero, 2^(k-1): the upper of the two beside zero, as rounding half up gives it. Codes of
+    4, 2 and 1 bit are rounded from those of 8, which is the same (`tinygen.ir.nesting`) but for the rounding of
+    float64, of which so nothing depends: they nest always, and the top bit is the sign.
     """
+    if bits < _FINEST and _FINEST % bits == 0:
+        step = (2**_FINEST - 1) // (2**bits - 1)
+        return torch.floor((tanh_codes(x, _FINEST) + (step - 1) // 2) / step)
     squashed = torch.tanh(x.double())
     top = squashed.abs().max()
     steps = 2**bits - 1
-    return round_half_up(steps * (squashed / (2.0 * torch.where(top > 0, top, 1.0)) + 0.5))
+    codes = round_half_up(steps * (squashed / (2.0 * torch.where(top > 0, top, 1.0)) + 0.5))
+    # A tiny negative value and one half add up to one half.
+    return torch.where((squashed < 0) & (codes > steps // 2), steps // 2, codes)
 
 
 def odd_encoding(bits: int, scale: tuple[float, ...], axis: int | None = None) -> IntegerEncoding:

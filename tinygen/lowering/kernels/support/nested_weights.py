@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.levels import NESTED_BITS, nested_codes, odd_level_bits
+from tinygen.ir.nesting import NESTED_BITS, PARENT_BITS, derived_codes, odd_level_bits
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.plan import Constant
 
 
 @dataclass(frozen=True, eq=False)
 class NestedCode:
-    """weight = 2 c - (2^bits - 1), c the code of `bits` bits that an 8-bit code gives (`tinygen.ir.levels`).
+    """weight = 2 c - (2^bits - 1), c the code of `bits` bits that an 8-bit code gives (`tinygen.ir.nesting`).
 
     Attributes:
         bits: 1, 2, 4 or 8.
@@ -77,5 +77,5 @@ def nested_code(weights: Tensor, falling: np.ndarray) -> NestedCode | None:
         return None
     corner = parent[: weights.shape[0], ..., : weights.shape[-1]]
     assert weights.data is not None
-    assert np.array_equal(nested_codes(corner, bits), weights.data), weights.name
+    assert np.array_equal(derived_codes(corner, PARENT_BITS, bits), weights.data), weights.name
     return NestedCode(bits, parent, falling)
