@@ -163,14 +163,15 @@ def conv(
 
 def dense(
     name: str, source: Shape, outputs: int, *, x: IntegerEncoding, w: IntegerEncoding, y: Encoding,
-    scaled: bool = False, shared: bool = False, zeros: float = 0.0, seed: int = 0,
+    scaled: bool = False, shared: bool = False, zeros: float = 0.0, masked: np.ndarray | None = None, seed: int = 0,
 ) -> Layer:  # fmt: skip
-    """A dense layer on an input of any shape, taken as one row."""
+    """A dense layer on an input of any shape, taken as one row; where `masked` is false weights have code 0."""
     rng = np.random.default_rng([seed, *source, outputs])
     shape = (outputs, int(np.prod(source)))
     tensor = Tensor("x", (1, *source), x)
     codes = random_codes(w, shape, rng)
     codes = np.where(rng.random(shape) < zeros, 0, codes).astype(codes.dtype)
+    codes = codes if masked is None else np.where(masked, codes, 0).astype(codes.dtype)
     constants = [Tensor("w", shape, w, codes), *_scales(shape, scaled, rng)]
     arguments = {"name": "layer", "inputs": tuple(t.name for t in (tensor, *constants)), "outputs": ("y",)}
     accumulators = _accumulators(tensor, constants, IntegerFullyConnected(**arguments), rng)

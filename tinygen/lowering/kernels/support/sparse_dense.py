@@ -1,0 +1,158 @@
+"""What the kernels of sparse dense layers share: int8 weights, sums over activations as they lie, an epilogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.encodings import Binary, Levels
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.tensor import Tensor
+from tinygen.lowering.ctypes import ctype
+from tinygen.lowering.kernels.support import codes, sparse_rows
+from tinygen.lowering.kernels.support.integer_layer import integer_layer
+from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
+from tinygen.lowering.plan import Constant, KernelPlan
+
+MOST_LIVE = 0.75
+"""Of the weights: with more of them no kernel gains anything."""
+_EXPANDED = {"bits": 8.0, "widened": 1.5, "copied": 4.0}
+"""Cycles per activation for making it ready."""
+
+
+@dataclass(frozen=True, eq=False)
+class SparseLayer:
+    """A layer as the kernels take it.
+
+    Attributes:
+        weights: int8 [O, I].
+        epilogue: of sums of weights times `codes`, and of twice these where `context` says doubled.
+        context: template values of input and output.
+        stem: of the C function.
+        rows: of the input.
+    """
+
+    weights: np.ndarray
+    epilogue: Epilogue
+    context: dict[str, Any]
+    stem: str
+    rows: int
+
+    @property
+    def outputs(self) -> int:
+        return int(self.weights.shape[0])
+
+    @property
+    def depth(self) -> int:
+        return int(self.weights.shape[1])
+
+    def counts(self, counts: np.ndarray, of: str) -> Constant:
+        """How much each row has, in the smallest type."""
+        return Constant("counts", sparse_rows.smallest_unsigned(counts), f"[{len(counts)}], {of}")
+
+    def widened(self, padding: int = 0) -> SparseLayer:
+        """The layer with activations that are int16 in scratch, and zeros behind them."""
+        kind = {"int8_t": "widened", "uint8_t": "copied"}.get(self.context["input_type"], "bits")
+        return self._expanded({"kind": kind, "type": "int16_t", "padding": padding})
+
+    def _expanded(self, expanded: dict[str, Any]) -> SparseLayer:
+        return replace(
+            self, context={**self.context, "expanded": expanded, "row": "codes", "code_type": expanded["type"]}
+        )
+
+    def plan(
+        self, template: str, form: str, *, constants: tuple[Constant, ...], headers: tuple[str, ...], cycles: float,
+        scratch_bytes: int = 0, **context: Any,
+    ) -> KernelPlan:  # fmt: skip
+        """The plan of a kernel.
+
+        Args:
+            form: what the kernel adds to the function's name.
+            constants: beside the epilogue's.
+            headers: beside those of the epilogue.
+            cycles: per row of the input, without what makes its activations ready.
+            scratch_bytes: beside the activations.
+            context: more template values.
+        """
+        expanded = self.context["expanded"]
+        if expanded:
+            width = 2 if expanded["type"] == "int16_t" else 1
+            scratch_bytes += width * (self.depth + expanded["padding"])
+            cycles += _EXPANDED[expanded["kind"]] * self.depth
+        return KernelPlan(
+            template=template,
+            stem=f"{self.stem}_{form}_{self.depth}x{self.outputs}",
+            context={
+                "rows": self.rows, "depth": self.depth, "outputs": self.outputs, **self.epilogue.context,
+                **self.context, **context,
+            },
+            constants=(*constants, self.epilogue.constant()),
+            scratch_bytes=scratch_bytes,
+            headers=tuple(sorted({"tinygen_codes.h", "tinygen_math.h", "tinygen_simd.h", *headers})),
+            cycles=self.rows * cycles,
+        )  # fmt: skip
+
+
+def sparse_layer(node: Node) -> SparseLayer | None:
+    """The layer of a FullyConnected or IntegerFullyConnected.
+
+    Returns:
+        None where the kernels do not reach: hardly any zeros, weights or activations that are not 8 bits wide, scales
+        per kernel, an epilogue without an exact form.
+    """
+    weights = node.input(1)
+    if not weights.is_constant or not node.input(0).shape:
+        return None
+    return _int8_layer(node) if isinstance(node.op, FullyConnected) else _integer_layer(node)
+
+
+def _is_sparse(weights: np.ndarray) -> bool:
+    return bool(np.count_nonzero(weights) <= MOST_LIVE * weights.size)
+
+
+def _int8_layer(node: Node) -> SparseLayer | None:
+    x, weights = node.input(0), node.input(1)
+    if node.output.dtype != np.int8 or weights.zero_point or not _is_sparse(node.constant(1)):
+        return None
+    ending = epilogue(node, axis=0)
+    if ending is None:
+        return None
+    outputs, depth = weights.shape
+    context = {"y_type": "int8_t", "packed_output": False, "y_step": outputs, "doubled": False, **_input(x, depth, 1)}
+    return SparseLayer(node.constant(1), ending, context, "fully_connected_s8", x.size // depth)
+
+
+def _integer_layer(node: Node) -> SparseLayer | None:
+    op, x = node.op, node.input(0)
+    assert isinstance(op, IntegerFullyConnected)
+    depth, weights = node.input(1).shape[1], node.input(1)
+    if depth % x.shape[-1] or not _is_sparse(weights.integer.integers(node.constant(1))):
+        return None
+    layer = integer_layer(node, op.epilogue)
+    if layer is None:
+        return None
+    ending = layer.epilogue
+    doubled = isinstance(x.encoding, Levels) and x.encoding.signed
+    if doubled:
+        # Integers are 2 * code - largest: the largest joins the bias.
+        rows = ending.rows.astype(np.int64)
+        rows[:, 0] -= x.integer.code_range[1] * layer.weights.sum(axis=1)
+        ending = Epilogue(ending.context, rows, ending.layout)
+    output = {key: layer.context[key] for key in ("y_type", "packed_output", "y_step")}
+    stem = f"fully_connected_{codes.kind_of(x.integer)}_{codes.kind_of(weights.integer)}"
+    context = {**output, "doubled": doubled, **_input(x, depth, depth // x.shape[-1])}
+    return SparseLayer(layer.weights.astype(np.int8), ending, context, stem, x.size // depth)
+
+
+def _input(x: Tensor, depth: int, pixels: int) -> dict[str, Any]:
+    """How a row of the input is read: as it lies, but for packed bits, which become -1 and 1 in scratch."""
+    kind, bits = ctype(x.memory_dtype), isinstance(x.encoding, Binary)
+    return {
+        "input_type": kind, "input_step": pixels * codes.pixel_elements(x) if bits else depth, "pixels": pixels,
+        "expanded": {"kind": "bits", "type": "int8_t", "padding": 0} if bits else None,
+        "row": "codes" if bits else "input", "code_type": "int8_t" if bits else kind, "lanes": 1,
+    }  # fmt: skip
