@@ -22,7 +22,7 @@ from tinygen.nn.switchable import Distillation, SwitchSpec, extract, switchable,
 FLOAT = SwitchSpec(32, 32)
 SWITCHES = tuple(SwitchSpec(bits, bits, width) for width in (1.0, 0.5) for bits in (8, 4, 2, 1))
 """What the board can be switched to; the float switch comes on top in training."""
-START_EPOCHS, EPOCHS = 12, 12
+START_EPOCHS, EPOCHS = 12, 8
 START_RATE, RATE = 4e-3, 3e-3
 CHANNELS = (32, 32, 64)
 

@@ -59,10 +59,14 @@ def assert_same(found: dict[str, Tensor], network: nn.Module, loss: Tensor) -> N
         assert torch.allclose(found[name], value, rtol=1e-9, atol=1e-12 * float(value.abs().max())), name
 
 
-def forward(network: nn.Module, spec: SwitchSpec) -> tuple[Tensor, list[Tensor]]:
-    """Logits, and what the three convolutions give."""
+PLACES = {"filters": ("0", "3", "7"), "norms": ("2.norm", "6.norm", "8")}
+
+
+def forward(network: nn.Module, spec: SwitchSpec, compared: str = "filters") -> tuple[Tensor, list[Tensor]]:
+    """Logits, and what the three convolutions give, or their batch norms."""
     seen: list[Tensor] = []
-    hooks = [network[i].register_forward_hook(lambda _, __, out: seen.append(out)) for i in (0, 3, 7)]
+    parts = [network.get_submodule(path) for path in PLACES[compared]]
+    hooks = [part.register_forward_hook(lambda _, __, out: seen.append(out)) for part in parts]
     with switched(network, spec):
         logits = network(batch()[0])
     for hook in hooks:
@@ -80,19 +84,20 @@ def test_gradients_of_all_switches_are_summed() -> None:
     assert network[3].switch == SPECS[0], "the switch is what it was"
 
 
-@pytest.mark.parametrize("distillation", [Distillation(), Distillation(0.7, 0.01), Distillation(1.0, 0.0)])
+@pytest.mark.parametrize("distillation", [Distillation(), Distillation(0.7, 0.01, "norms"), Distillation(1.0, 0.0)])
 def test_distillation(distillation: Distillation) -> None:
     """The gradient passes through f_r, not through p_r; narrow switches are compared with the first channels."""
     network = network_of()
     reference = copy.deepcopy(network)
     found = gradients_of_a_step(network, distillation)
-    logits, taught = forward(reference, FLOAT)
+    logits, taught = forward(reference, FLOAT, distillation.compared)
     loss = functional.cross_entropy(logits, batch()[1])
     target = logits.detach().softmax(1)
     for spec in SPECS:
         if spec == FLOAT:
             continue
-        learnt, features = forward(reference, spec)
+        learnt, features = forward(reference, spec, distillation.compared)
+        assert len(features) == 3
         divergence = (target * (target.log() - learnt.log_softmax(1))).sum() / 12
         distance = sum((f[:, : g.shape[1]] - g).square().sum() for f, g in zip(taught, features, strict=True)) / 12
         loss = loss + distillation.output * divergence + distillation.features * distance
@@ -149,6 +154,8 @@ def test_what_cannot_be_trained() -> None:
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
     with pytest.raises(UnsupportedError, match=r"(?s)without a float switch.*SwitchSpec\(32, 32\)"):
         switchable_step(network, *batch(), optimizer, Distillation())
+    with pytest.raises(UnsupportedError, match="'logits' asked for"):
+        Distillation(compared="logits")
     with pytest.raises(UnsupportedError, match="no batch to train with"):
         train_switchable(network, [], optimizer)
     plain = float_network("usual")

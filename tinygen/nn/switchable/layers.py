@@ -22,7 +22,7 @@ from tinygen.nn.switchable.runs import Index, Run, elements, index_of
 from tinygen.nn.switchable.spec import FLOAT_BITS, SwitchSpec
 
 
-class _SharedWeights(Switchable):
+class SharedWeights(Switchable):
     """What switchable layers have in common.
 
     Attributes:
@@ -92,7 +92,7 @@ class _SharedWeights(Switchable):
         return made
 
 
-class SwitchableConv2d(_SharedWeights, nn.Conv2d):
+class SwitchableConv2d(SharedWeights, nn.Conv2d):
     """nn.Conv2d, switchable; depthwise ones slim with their input, other groups do not slim.
 
     Args:
@@ -153,7 +153,7 @@ class SwitchableConv2d(_SharedWeights, nn.Conv2d):
         return self._fill(plain, spec)
 
 
-class SwitchableLinear(_SharedWeights, nn.Linear):
+class SwitchableLinear(SharedWeights, nn.Linear):
     """nn.Linear, switchable.
 
     Args:

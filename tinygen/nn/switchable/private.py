@@ -37,7 +37,7 @@ class SwitchableActivation(Private):
     """A quantizer (or, in float, an activation) per switch, each with a range of its own."""
 
 
-class _SwitchableBatchNorm(Private):
+class SwitchableBatchNorm(Private):
     """S-BN (thesis, 5.3.1): mu, sigma^2, gamma and beta of its own for every switch, that is precision and width.
 
     Batch statistics of quantized activations differ from switch to switch; with shared running statistics evaluation
@@ -47,22 +47,27 @@ class _SwitchableBatchNorm(Private):
         norm: all switches start from it, narrow ones from its first channels.
         switches: in order.
         channels: which of the channels slim; all unless given.
+
+    Attributes:
+        outputs: the channels, and which of them slim.
     """
 
     kind: ClassVar[type]
+    outputs: tuple[Run, ...]
 
     def __init__(self, norm: nn.Module, switches: Sequence[SwitchSpec], channels: Sequence[Run] | None = None) -> None:
         runs = (Run(norm.num_features),) if channels is None else tuple(channels)
         super().__init__(switches, lambda spec: _narrowed(self.kind, norm, runs, spec.width))
+        self.outputs = runs
 
 
-class SwitchableBatchNorm2d(_SwitchableBatchNorm):
+class SwitchableBatchNorm2d(SwitchableBatchNorm):
     """S-BN behind convolutions."""
 
     kind = nn.BatchNorm2d
 
 
-class SwitchableBatchNorm1d(_SwitchableBatchNorm):
+class SwitchableBatchNorm1d(SwitchableBatchNorm):
     """S-BN behind dense layers."""
 
     kind = nn.BatchNorm1d

@@ -14,27 +14,41 @@ from torch.optim import Optimizer
 
 from tinygen.errors import UnsupportedError
 from tinygen.nn.convert import calibrate
+from tinygen.nn.quantizers.base import check_choice
 from tinygen.nn.switchable.base import switched, switches_of
-from tinygen.nn.switchable.layers import _SharedWeights
-from tinygen.nn.switchable.runs import Index, index_of
+from tinygen.nn.switchable.layers import SharedWeights
+from tinygen.nn.switchable.private import SwitchableBatchNorm
+from tinygen.nn.switchable.runs import index_of
 from tinygen.nn.switchable.spec import SwitchSpec
+
+_COMPARED: Mapping[str, type] = {"filters": SharedWeights, "norms": SwitchableBatchNorm}
 
 
 @dataclass(frozen=True)
 class Distillation:
     """L_q = output KL(SG(p_r) || p_q) + features sum ||f_r - f_q||^2 (5.11 to 5.13).
 
-    p are the outputs' probabilities, f the pre-activations: what filters give (5.1), of every layer but the last. Both
-    sums are means over the batch. Of narrower switches the channels that they have are compared. The gradient does not
-    pass through p_r, and does pass through f_r, so that teacher and student move towards each other.
+    p are the outputs' probabilities, f the pre-activations. Both sums are means over the batch. Of narrower switches
+    the channels that they have are compared. The gradient does not pass through p_r, and does pass through f_r, so
+    that teacher and student move towards each other.
 
     Attributes:
         output, features: alpha_1 and alpha_2. The thesis' 1e-7 brings the second to the size of the first in ResNet-18;
             a network with a hundredth of its activations needs a larger one for that.
+        compared: what f is. "filters": what every layer but the last gives (5.1). "norms": the same behind batch norm.
+            TanhQuant's weights are of size 1, whatever the float ones are, and batch norm undoes that; what filters
+            give differs by such a factor, and L_f then asks the float weights to grow.
+
+    Raises:
+        UnsupportedError: `compared` is something else.
     """
 
     output: float = 1.0
     features: float = 1e-7
+    compared: str = "filters"
+
+    def __post_init__(self) -> None:
+        check_choice("Distillation", self.compared, tuple(_COMPARED))
 
 
 @dataclass(frozen=True)
@@ -43,11 +57,11 @@ class _Seen:
 
     Attributes:
         logits: [N, classes].
-        features: pre-activations of layers but the last, by layer.
+        features: pre-activations, by the module that gives them.
     """
 
     logits: Tensor
-    features: Mapping[_SharedWeights, Tensor]
+    features: Mapping[Any, Tensor]
 
 
 def teacher_of(switches: Sequence[SwitchSpec], where: str = "distillation") -> SwitchSpec:
@@ -104,16 +118,16 @@ def _distilled(
     network: nn.Module, switches: Sequence[SwitchSpec], images: Tensor, labels: Tensor, distillation: Distillation
 ) -> dict[str, float]:
     teacher = teacher_of(switches, type(network).__name__)
-    taught = _seen(network, teacher, images)
+    taught = _seen(network, teacher, images, distillation.compared)
     probabilities = taught.logits.detach().softmax(1)
     # Students' gradients are collected at copies of f_r, and pass through the teacher once, at the end.
-    copies = {layer: value.detach().requires_grad_() for layer, value in taught.features.items()}
+    copies = {module: value.detach().requires_grad_() for module, value in taught.features.items()}
     losses = {}
     for spec in switches:
         if spec is teacher:
             losses[spec.name] = 0.0  # in its place among the others
             continue
-        student = _seen(network, spec, images)
+        student = _seen(network, spec, images, distillation.compared)
         loss = distillation.output * functional.kl_div(
             student.logits.log_softmax(1), probabilities, reduction="batchmean"
         )
@@ -122,38 +136,35 @@ def _distilled(
         loss.backward()
         losses[spec.name] = float(loss.detach())
     loss = functional.cross_entropy(taught.logits, labels)
-    moved = [(value, copies[layer].grad) for layer, value in taught.features.items() if copies[layer].grad is not None]
+    moved = [(value, copies[module].grad) for module, value in taught.features.items()]
+    moved = [(value, grad) for value, grad in moved if grad is not None]
     torch.autograd.backward([loss, *(value for value, _ in moved)], [None, *(grad for _, grad in moved)])
     losses[teacher.name] = float(loss.detach())
     return losses
 
 
-def _distance(taught: Mapping[_SharedWeights, Tensor], learnt: Mapping[_SharedWeights, Tensor], width: float) -> Tensor:
-    """sum ||f_r - f_q||^2 over layers, samples and elements."""
-    return torch.stack(
-        [(value[:, _channels(layer, width)] - learnt[layer]).pow(2).sum() for layer, value in taught.items()]
-    ).sum()
+def _distance(taught: Mapping[Any, Tensor], learnt: Mapping[Any, Tensor], width: float) -> Tensor:
+    """sum ||f_r - f_q||^2 over modules, samples and elements."""
+    parts = [(f[:, index_of(module.outputs, width)] - learnt[module]).pow(2).sum() for module, f in taught.items()]
+    return torch.stack(parts).sum()
 
 
-def _channels(layer: _SharedWeights, width: float) -> Index:
-    return index_of(layer.outputs, width)
-
-
-def _seen(network: nn.Module, spec: SwitchSpec, images: Tensor) -> _Seen:
-    """Runs one switch and keeps what its layers give."""
-    seen: dict[_SharedWeights, Tensor] = {}
-    with switched(network, spec), _recording(network, seen):
+def _seen(network: nn.Module, spec: SwitchSpec, images: Tensor, compared: str) -> _Seen:
+    """Runs one switch and keeps its pre-activations."""
+    seen: dict[Any, Tensor] = {}
+    with switched(network, spec), _recording(network, _COMPARED[compared], seen):
         logits = network(images)
-    seen.popitem()  # the last layer's, whose probabilities are compared
+    if compared == "filters":
+        seen.popitem()  # the last layer's, whose probabilities are compared
     return _Seen(logits, seen)
 
 
 @contextmanager
-def _recording(network: nn.Module, seen: dict[_SharedWeights, Tensor]) -> Iterator[None]:
-    def keep(layer: Any, _: Any, output: Tensor) -> None:
-        seen[layer] = output
+def _recording(network: nn.Module, kind: type, seen: dict[Any, Tensor]) -> Iterator[None]:
+    def keep(module: Any, _: Any, output: Tensor) -> None:
+        seen[module] = output
 
-    hooks = [part.register_forward_hook(keep) for part in network.modules() if isinstance(part, _SharedWeights)]
+    hooks = [part.register_forward_hook(keep) for part in network.modules() if isinstance(part, kind)]
     try:
         yield
     finally:
