@@ -160,7 +160,7 @@ def _seen(network: nn.Module, spec: SwitchSpec, images: Tensor, compared: str) -
 
 
 @contextmanager
-def _recording(network: nn.Module, kind: type, seen: dict[Any, Tensor]) -> Iterator[None]:
+def _recording(network: nn.Module, kind: Any, seen: dict[Any, Tensor]) -> Iterator[None]:
     def keep(module: Any, _: Any, output: Tensor) -> None:
         seen[module] = output
 
