@@ -163,6 +163,33 @@ def test_eight_bits_are_proved() -> None:
     assert (folded.epilogue.apply(accumulators) == codes).all()
 
 
+def test_batch_norm_behind_a_relu() -> None:
+    """Below the ReLU's corner each channel has a code of its own; where the gain is negative, it is the largest."""
+    rng = np.random.default_rng(5)
+    gamma = [1.3, 0.7, -0.9, 0.4, 1.0, 0.5]
+    beta = [0.4, -0.8, 0.6, 2.9, -5.0, 5.0]
+    chain = Chain.start(6).affine(rng.uniform(0.001, 0.004, 6), rng.normal(0, 0.3, 6)).relu().affine(gamma, beta)
+    reach = Reach(np.full(6, -3000), np.full(6, 2500))
+    quantizer = Uniform(2**-5, 3.0, -128, 127, Rounding.HALF_UP)
+    folded = fold(chain, quantizer, reach)
+    rescale = folded.epilogue
+    assert isinstance(rescale, Rescale) and rescale.problem(6) == "" and rescale.floor and rescale.ceiling
+    assert folded.wrong == 0
+    for accumulator in range(-3000, 2501, 7):
+        codes = rescale.apply(np.full((1, 6), accumulator))[0] + folded.base
+        for channel in range(6):
+            real = chain.gain[channel] * accumulator + chain.offset[channel]
+            real = min(max(real, chain.low[channel]), chain.high[channel])
+            exact = math.floor(Fraction(real) / Fraction(1, 32) + 3 + Fraction(1, 2))
+            assert codes[channel] == min(max(exact, -128), 127)
+
+
+def test_the_same_corner_in_all_channels_is_one_clamp() -> None:
+    chain = Chain.start(3).affine(0.01, [0.1, 0.2, -0.1]).relu().affine(1.0, 0.5)
+    folded = fold(chain, Uniform(1 / 16, 0.0, -128, 127), Reach(np.full(3, -900), np.full(3, 900)))
+    assert isinstance(folded.epilogue, Rescale) and folded.epilogue.low == 8 and not folded.epilogue.floor
+
+
 def test_ties_to_even_are_counted() -> None:
     """Halves of integers at 8 bits: every other tie goes up, which no line does."""
     reach = Reach(np.array([-200]), np.array([200]))

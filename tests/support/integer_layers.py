@@ -101,7 +101,13 @@ def random_epilogue(
     multiplier = np.clip(np.round(factor * 2.0**shift), -(2**31), 2**31 - 1).astype(np.int64) * sign
     centre = (low + high + 1) // 2 if rng.random() < 0.7 else int(rng.integers(low, high + 1))
     offset = (np.int64(centre) << shift) + (np.int64(1) << np.maximum(shift - 1, 0))
-    return Rescale(tuple(multiplier.tolist()), tuple(offset.tolist()), tuple(shift.tolist()), low, high)
+    bounds = np.sort(rng.integers(low, high + 1, (2, channels)), axis=0)
+    floor, ceiling = (tuple(row.tolist()) if rng.random() < 0.3 else () for row in bounds)
+    if accumulators.shape[-1] != channels:
+        floor, ceiling = (), ()
+    return Rescale(
+        tuple(multiplier.tolist()), tuple(offset.tolist()), tuple(shift.tolist()), low, high, floor, ceiling
+    )
 
 
 @dataclass(frozen=True, eq=False)

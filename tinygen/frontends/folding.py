@@ -24,8 +24,8 @@ from typing import Protocol
 import numpy as np
 
 from tinygen.errors import ModelError, UnsupportedError
-from tinygen.frontends.rescale_fit import Cuts, Reach, fit_linear, fit_rescale, threshold_of
-from tinygen.ir.epilogue import MOST_THRESHOLDS, Epilogue, Threshold
+from tinygen.frontends.rescale_fit import Cuts, Fit, Reach, fit_linear, fit_rescale, threshold_of
+from tinygen.ir.epilogue import MOST_THRESHOLDS, Epilogue, Rescale, Threshold
 
 __all__ = [
     "Boundaries", "Chain", "Folded", "Quantizer", "Reach", "Rounding", "Uniform", "fold", "fold_real", "thresholds",
@@ -303,10 +303,49 @@ def fold(
             raise UnsupportedError(f"a quantizer with {len(points) + 1} levels that are not evenly spaced")
         return Folded(threshold_of(cuts), quantizer.low)
     base = quantizer.low if from_zero else 0
-    fit = fit_rescale(cuts, [abs(g / quantizer.step) for g in chain.gain], quantizer.low - base)
+    slopes = [abs(g / quantizer.step) for g in chain.gain]
+    fit = fit_rescale(cuts, slopes, quantizer.low - base)
+    if fit.wrong:
+        fit = min(fit, _clamped_fit(chain, quantizer, reach, slopes, base) or fit, key=lambda found: found.wrong)
     if fit.wrong and len(points) <= limit:
         return Folded(threshold_of(cuts), quantizer.low)
     return Folded(fit.rescale, base, fit.wrong, fit.worst)
+
+
+def _clamped_fit(
+    chain: Chain, quantizer: Quantizer, reach: Reach, slopes: Sequence[Fraction], base: int
+) -> Fit | None:
+    """The fit of the chain without its clamps, and these as codes; None where they are no others than the quantizer's.
+
+    Behind a ReLU with a batch norm after it, all accumulators below some value have one code, which is not the least:
+    no line gives that. `wrong` counts accumulators that the clamps may mend.
+    """
+    points = quantizer.points()
+    floor, ceiling = (
+        np.array([quantizer.low + sum(_reached(bound, *point) for point in points) for bound in bounds])
+        for bounds in (chain.low, chain.high)
+    )
+    if np.all(floor == quantizer.low) and np.all(ceiling == quantizer.high):
+        return None
+    unbounded = Chain.start(chain.channels)
+    free = replace(chain, low=unbounded.low, high=unbounded.high)
+    fit = fit_rescale(exact_cuts(free, points, reach), slopes, quantizer.low - base)
+    return replace(fit, rescale=_with_clamps(fit.rescale, floor - base, ceiling - base))
+
+
+def _reached(bound: _Bound, point: Fraction, inclusive: bool) -> bool:
+    return bound > point or (inclusive and bound == point)
+
+
+def _with_clamps(rescale: Rescale, floor: np.ndarray, ceiling: np.ndarray) -> Rescale:
+    """Clamps channel by channel, or those of the whole where all channels have the same."""
+    low, high = min(rescale.low, int(floor.max())), max(rescale.high, int(ceiling.min()))
+    floor, ceiling = (np.clip(bounds, low, high) for bounds in (floor, ceiling))
+    low, high = int(floor.min()), int(ceiling.max())
+    return replace(
+        rescale, low=low, high=high, floor=() if np.all(floor == low) else tuple(floor.tolist()),
+        ceiling=() if np.all(ceiling == high) else tuple(ceiling.tolist()),
+    )  # fmt: skip
 
 
 def thresholds(chain: Chain, quantizer: Quantizer, reach: Reach) -> Threshold:

@@ -17,15 +17,17 @@ MOST_THRESHOLDS = 255
 
 @dataclass(frozen=True)
 class Rescale:
-    """code = clamp((accumulator * multiplier + offset) >> shift, low, high).
+    """code = clamp((accumulator * multiplier + offset) >> shift, low, high), then clamped channel by channel.
 
-    The arithmetic is that of integers without bound; `check` makes sure that 64 bits hold it.
+    The arithmetic is that of integers without bound; `check` makes sure that 64 bits hold it. Clamps per channel are
+    those of a ReLU in front of a batch norm: its zero is another code in each channel.
 
     Attributes:
         multiplier: int32, one for all channels or one per channel; negative where codes fall as the accumulator rises.
         offset: int64; rounding and zero point included.
         shift: 0 to 62.
         low, high: the clamp.
+        floor, ceiling: of each channel, within low and high; empty where there is none.
     """
 
     multiplier: tuple[int, ...]
@@ -33,11 +35,13 @@ class Rescale:
     shift: tuple[int, ...]
     low: int
     high: int
+    floor: tuple[int, ...] = ()
+    ceiling: tuple[int, ...] = ()
 
     @property
     def channels(self) -> int:
         """How many channels it tells apart; 1 when all are alike."""
-        return max(len(self.multiplier), len(self.offset), len(self.shift))
+        return max(map(len, (self.multiplier, self.offset, self.shift, self.floor, self.ceiling)))
 
     @property
     def code_range(self) -> tuple[int, int]:
@@ -54,13 +58,21 @@ class Rescale:
             return "a multiplier beyond 32 bits"
         if not all(0 <= value <= 62 for value in self.shift) or not all(abs(value) < 2**62 for value in self.offset):
             return "a shift beyond 62, or an offset beyond 62 bits"
-        return "" if self.low <= self.high else f"a clamp from {self.low} to {self.high}"
+        if not self.low <= self.high:
+            return f"a clamp from {self.low} to {self.high}"
+        if any(len(values) not in (0, channels) for values in (self.floor, self.ceiling)):
+            return f"clamps for {max(len(self.floor), len(self.ceiling))} channels, not {channels}"
+        floor, ceiling = self.floor or (self.low,) * channels, self.ceiling or (self.high,) * channels
+        if not all(self.low <= a <= b <= self.high for a, b in zip(floor, ceiling, strict=True)):
+            return f"clamps of channels outside {self.low} to {self.high}, or upside down"
+        return ""
 
     def apply(self, accumulators: np.ndarray) -> np.ndarray:
         """Codes, int64, of int32 accumulators [..., channels]."""
         multiplier, offset, shift = (np.array(v, np.int64) for v in (self.multiplier, self.offset, self.shift))
         scaled = (accumulators.astype(np.int64) * multiplier + offset) >> shift
-        return np.clip(scaled, self.low, self.high)
+        floor, ceiling = (np.array(v or e, np.int64) for v, e in ((self.floor, self.low), (self.ceiling, self.high)))
+        return np.clip(scaled, floor, ceiling)
 
 
 @dataclass(frozen=True)

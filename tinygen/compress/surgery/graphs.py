@@ -243,5 +243,7 @@ def _epilogue(epilogue: Epilogue, keep: np.ndarray) -> Epilogue:
             multiplier=_each(epilogue.multiplier, keep),
             offset=_each(epilogue.offset, keep),
             shift=_each(epilogue.shift, keep),
+            floor=_each(epilogue.floor, keep),
+            ceiling=_each(epilogue.ceiling, keep),
         )
     return replace(epilogue, thresholds=_each(epilogue.thresholds, keep), sign=_each(epilogue.sign, keep))

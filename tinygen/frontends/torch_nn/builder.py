@@ -232,7 +232,8 @@ def _shifted(epilogue: Epilogue, base: int) -> Epilogue:
         return epilogue
     offset = tuple(o + (base << s) for o, s in _pairs(epilogue))
     shift = tuple(s for _, s in _pairs(epilogue))
-    return Rescale(epilogue.multiplier, offset, shift, epilogue.low + base, epilogue.high + base)
+    floor, ceiling = (tuple(bound + base for bound in bounds) for bounds in (epilogue.floor, epilogue.ceiling))
+    return Rescale(epilogue.multiplier, offset, shift, epilogue.low + base, epilogue.high + base, floor, ceiling)
 
 
 def _pairs(epilogue: Rescale) -> list[tuple[int, int]]:

@@ -9,6 +9,7 @@ from tinygen.errors import UnsupportedError
 from tinygen.nn.quantizers import (
     APSQ,
     ActivationQuantizer,
+    Affine8,
     BinaryConnect,
     CodebookQuant,
     LogQuant,
@@ -44,6 +45,9 @@ def _sign_or(more: Callable[[int], WeightQuantizer]) -> Callable[[int], WeightQu
 
 
 def _tanh_activation(bits: int) -> ActivationQuantizer:
+    """8 bits in even steps: those of a tanh would be 255 thresholds for every channel, 1 kB of flash."""
+    if bits == 8:
+        return Affine8()
     return Sign() if bits == 1 else TanhQuantActivation(bits)
 
 
@@ -75,8 +79,9 @@ FAMILIES: Mapping[str, Family] = {
 }
 """By name.
 
-"tanh" is the thesis' ReLU-based or Tanh-based one, as the network's order of layers has it; its weights of 8, 4, 2 and
-1 bits nest (`tinygen.ir.nesting`), those of other families do not ("log-activations" has the same weights).
+"tanh" is the thesis' ReLU-based or Tanh-based one, as the network's order of layers has it, but that two-sided
+activations of 8 bits have even steps; its weights of 8, 4, 2 and 1 bits nest (`tinygen.ir.nesting`), those of other
+families do not ("log-activations" has the same weights).
 "log-activations" and "log" are its Logarithmic 1 and 2, with integer exponents: of codes of b bits, b - 1 (signed, 3 to
 5) or b (unsigned, 2 to 4) are the exponent's. "scaled" has one scale per filter in 1 bit (XNOR-Net) and in 2 (ternary).
 The weights of "codebook" are those of the start: training moves the shared values alone.

@@ -82,12 +82,14 @@ def ending(epilogue: Epilogue | None) -> Ending:
 
 
 def _rescale(epilogue: Rescale) -> Ending:
-    context: dict[str, Any] = {"kind": "rescale", "low": epilogue.low, "high": epilogue.high}
+    context: dict[str, Any] = {"kind": "rescale"}
     constants = []
     columns = {
         "multiplier": (epilogue.multiplier, np.int32),
         "offset": (epilogue.offset, np.int64),
         "shift": (epilogue.shift, np.int8),
+        "low": (epilogue.floor or (epilogue.low,), np.int32),
+        "high": (epilogue.ceiling or (epilogue.high,), np.int32),
     }
     for name, (values, dtype) in columns.items():
         one = len(set(values)) == 1

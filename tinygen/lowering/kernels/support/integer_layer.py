@@ -188,13 +188,22 @@ def _fused(
     real = _scales(rising, lows, highs)
     if real is None:
         return None
-    found = fit(rising.apply, real, lows, highs, low, high, unit)
+    # Clamps of channels are applied to what comes out.
+    unclamped = replace(rising, floor=(), ceiling=()) if isinstance(rising, Rescale) else rising
+    found = fit(unclamped.apply, real, lows, highs, low, high, unit)
     if found is None:
         return None
     return _write(
         {"form": "fused", **_saturation(low, high)}, bias * unit + found.moved, "bias", unit,
-        multiplier=found.multiplier, offset=found.offset, shift=np.array([found.shift]),
+        multiplier=found.multiplier, offset=found.offset, shift=np.array([found.shift]), **_clamps(rising),
     )  # fmt: skip
+
+
+def _clamps(rising: Rescale | Threshold) -> dict[str, np.ndarray]:
+    """Columns for clamps of channels."""
+    if not isinstance(rising, Rescale):
+        return {}
+    return {name: np.array(v) for name, v in (("floor", rising.floor), ("ceiling", rising.ceiling)) if v}
 
 
 def _scales(rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray) -> np.ndarray | None:
@@ -227,5 +236,5 @@ def _as_written(rising: Rescale | Threshold, bias: np.ndarray, unit: int) -> Epi
     return _write(
         {"form": "rescale", "low": rising.low, "high": rising.high}, bias * unit, "bias", unit,
         multiplier=np.array(rising.multiplier), offset_low=low_words, offset_high=offset >> 32,
-        shift=np.array(rising.shift),
+        shift=np.array(rising.shift), **_clamps(rising),
     )  # fmt: skip
