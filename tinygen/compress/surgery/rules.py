@@ -12,10 +12,10 @@ from tinygen.compress.surgery.channels import ChannelMap, LayerChannels, Numbers
 from tinygen.compress.surgery.tracing import Example, trace
 from tinygen.nn.quantizers import ActivationQuantizer
 
-ELEMENTWISE = (
+ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Sigmoid,
     nn.Tanh, nn.Hardsigmoid, nn.Hardswish, nn.Softplus, nn.Softsign, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink,
-    nn.LogSigmoid, nn.Threshold, nn.Dropout, nn.Identity, ActivationQuantizer,
+    nn.LogSigmoid, nn.Threshold, ActivationQuantizer,
 )  # fmt: skip
 _SPATIAL = (
     nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Dropout2d, nn.ZeroPad2d,
@@ -23,10 +23,14 @@ _SPATIAL = (
 )  # fmt: skip
 VECTORS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.PReLU)
 
-_ELEMENTWISE_CALLS = {
+ELEMENTWISE = (*ACTIVATIONS, nn.Dropout, nn.Identity)
+
+_ACTIVATION_CALLS = {
     "relu", "relu_", "relu6", "hardtanh", "leaky_relu", "elu", "gelu", "silu", "mish", "sigmoid", "tanh", "hardsigmoid",
-    "hardswish", "softplus", "clamp", "clip", "abs", "neg", "exp", "sqrt", "square", "dropout", "contiguous", "clone",
-    "float", "double", "detach",
+    "hardswish", "softplus", "clamp", "clip",
+}  # fmt: skip
+_ELEMENTWISE_CALLS = _ACTIVATION_CALLS | {
+    "abs", "neg", "exp", "sqrt", "square", "dropout", "contiguous", "clone", "float", "double", "detach",
 }  # fmt: skip
 _SPATIAL_CALLS = {
     "max_pool2d", "boolean_dispatch", "avg_pool2d", "adaptive_avg_pool2d", "dropout2d", "interpolate",
@@ -34,6 +38,13 @@ _SPATIAL_CALLS = {
 _BINARY_CALLS = {"add", "iadd", "add_", "sub", "isub", "sub_", "mul", "imul", "mul_", "truediv", "div", "maximum"}
 _CONCATENATIONS = {"cat", "concat", "concatenate"}
 _MEANS = {"mean", "amax", "amin"}
+
+
+def is_activation(node: fx.Node, part: nn.Module | None) -> bool:
+    """Whether a node applies an activation function, or an activation quantizer; `part` is the module it calls."""
+    if part is not None:
+        return isinstance(part, (*ACTIVATIONS, nn.PReLU))
+    return node.op in ("call_function", "call_method") and _name(node.target) in _ACTIVATION_CALLS
 
 
 def channel_map(network: nn.Module, example: Example) -> ChannelMap:

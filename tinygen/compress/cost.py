@@ -1,0 +1,102 @@
+"""What a network costs: multiply-accumulates and parameters, per layer and in all; of sparse kernels, the kept ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from tinygen.compress.masks import check_masks, prunable
+from tinygen.compress.surgery.tracing import Example, evaluating, inputs_of
+from tinygen.errors import ModelError
+from tinygen.nn.pruned import mask_of
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """A convolution's or dense layer's cost.
+
+    Attributes:
+        macs: multiply-accumulates of one inference of one sample, padded taps included, over all calls.
+        parameters: kept weights and biases.
+    """
+
+    macs: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A network's cost.
+
+    Attributes:
+        layers: by the name of a convolution or dense layer.
+        other_parameters: of batch norms and all else that is trained.
+    """
+
+    layers: Mapping[str, LayerCost]
+    other_parameters: int
+
+    @property
+    def macs(self) -> int:
+        return sum(layer.macs for layer in self.layers.values())
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers.values()) + self.other_parameters
+
+
+def cost(network: nn.Module, example: Example, masks: Mapping[str, Tensor] | None = None) -> Cost:
+    """Counts a network's multiply-accumulates and parameters.
+
+    Args:
+        example: the network's input, or inputs, with a batch in front.
+        masks: kernel masks [O, I] or weight masks by layer: what they take away is not counted. Layers without one
+            here are counted by the masks they carry themselves (`apply_masks`), or whole.
+
+    Raises:
+        ModelError: a mask does not fit its layer, or the network does not take the example.
+    """
+    layers = prunable(network)
+    for name, mask in (masks or {}).items():
+        check_masks(network, {name: mask}, 2 if mask.dim() == 2 else None)
+    positions = _positions(network, example, layers)
+    counted, within = {}, set()
+    for name, layer in layers.items():
+        mask = mask_of(layer) if masks is None or name not in masks else masks[name]
+        weights = layer.weight.numel() if mask is None else int(mask.sum()) * (layer.weight.numel() // mask.numel())
+        biases = 0 if layer.bias is None else layer.bias.numel()
+        counted[name] = LayerCost(weights * positions.get(name, 0), weights + biases)
+        within |= {id(parameter) for parameter in layer.parameters(recurse=False)}
+    other = sum(parameter.numel() for parameter in network.parameters() if id(parameter) not in within)
+    return Cost(counted, other)
+
+
+def _positions(network: nn.Module, example: Example, layers: Mapping[str, nn.Module]) -> dict[str, int]:
+    """How many times each weight is used in one inference of one sample."""
+    found: dict[str, int] = {}
+
+    def watch(name: str) -> Any:
+        def hook(module: nn.Module, given: tuple[Any, ...], made: Tensor) -> None:
+            shape = made.shape
+            uses = math.prod(shape[2:]) if isinstance(module, nn.Conv2d) else math.prod(shape[1:-1])
+            found[name] = found.get(name, 0) + uses
+
+        return layers[name].register_forward_hook(hook)
+
+    hooks = [watch(name) for name in layers]
+    try:
+        with evaluating(network):
+            network(*inputs_of(example))
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"it does not take the example ({str(error).splitlines()[0]})", where=type(network).__name__,
+            fix="Give an example as the network takes it, with the batch first.",
+        ) from error  # fmt: skip
+    finally:
+        for handle in hooks:
+            handle.remove()
+    return found

@@ -1,0 +1,104 @@
+"""From scores to masks: the lowest filters go, those of coupled layers together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from tinygen.compress.surgery import MIN_FILTERS, Group
+from tinygen.errors import ModelError, UnsupportedError
+
+FilterScores: TypeAlias = Mapping[str, Tensor]
+"""By the name of a layer: one number for each filter, [O]; low is unimportant."""
+
+
+def filter_masks(
+    scores: FilterScores, ratio: float, scope: str = "layer", *, groups: Sequence[Group]
+) -> dict[str, Tensor]:
+    """Masks, bool [O] by layer, that take away the filters with the lowest scores.
+
+    Filters that go together have the mean of their scores. Of equal scores the first go first. Layers without scores
+    keep their filters, unless they are coupled with others that have some. At least one filter of each layer stays.
+
+    Args:
+        scores: of as many layers as the criterion knows.
+        ratio: share of the filters to remove, 0 to 1, rounded down: of each group of layers, or of all together.
+            Filters that are coupled count once.
+        scope: "layer" or "global".
+        groups: `tinygen.compress.surgery.groups(network, example)`.
+
+    Raises:
+        UnsupportedError: the ratio or the scope is none.
+        ModelError: scores do not fit the layers, or are not numbers.
+    """
+    if not 0.0 <= ratio <= 1.0:
+        raise UnsupportedError(f"a ratio of {ratio}", where="filter_masks", fix="Use 0 to 1.")
+    if scope not in ("layer", "global"):
+        raise UnsupportedError(f"scope {scope!r}", where="filter_masks", fix='Use "layer" or "global".')
+    sizes = layer_sizes(groups)
+    _check(scores, sizes)
+    masks = {name: torch.ones(size, dtype=torch.bool) for name, size in sizes.items()}
+    scored = [
+        (group, combined) for group in groups if group.prunable and (combined := _combined(group, scores)) is not None
+    ]
+    batches = [[each] for each in scored] if scope == "layer" else [scored]
+    for batch in batches:
+        _remove(batch, ratio, masks)
+    return masks
+
+
+def count_of(ratio: float, total: int) -> int:
+    """ratio * total, rounded down; 0.55 of 100 is 55, whatever the nearest float of 0.55 makes of it."""
+    return int(ratio * total + 1e-9)
+
+
+def layer_sizes(groups: Sequence[Group]) -> dict[str, int]:
+    """How many filters each layer has."""
+    sizes: dict[str, int] = {}
+    for group in groups:
+        for name, index in group.members:
+            sizes[name] = max(sizes.get(name, 0), int(index.max()) + 1)
+    return sizes
+
+
+def _check(scores: FilterScores, sizes: Mapping[str, int]) -> None:
+    for name, values in scores.items():
+        if name not in sizes:
+            raise ModelError("scores for a layer that is in no group", where=name, fix=f"Layers: {', '.join(sizes)}.")
+        if values.shape != (sizes[name],):
+            raise ModelError(
+                f"scores {list(values.shape)} for {sizes[name]} filters", where=name, fix=f"Give [{sizes[name]}]."
+            )
+        if not bool(torch.isfinite(values).all()):
+            raise ModelError("a score is infinite or not a number", where=name, fix="Look at the loss and the data.")
+
+
+def _combined(group: Group, scores: FilterScores) -> Tensor | None:
+    """One score for each entry of a group, float64; None without any."""
+    known = [scores[name].detach().cpu().double()[index] for name, index in group.members if name in scores]
+    return torch.stack(known).mean(0) if known else None
+
+
+def _remove(batch: Sequence[tuple[Group, Tensor]], ratio: float, masks: dict[str, Tensor]) -> None:
+    entries = [(float(score), place, entry) for place, (_, scores) in enumerate(batch) for entry, score in
+               enumerate(scores)]  # fmt: skip
+    left = count_of(ratio, len(entries))
+    for _, place, entry in sorted(entries):
+        if left == 0:
+            return
+        members = batch[place][0].members
+        if _can_spare(members, entry, masks):
+            for name, index in members:
+                masks[name][index[entry]] = False
+            left -= 1
+
+
+def _can_spare(members: Sequence[tuple[str, Tensor]], entry: int, masks: Mapping[str, Tensor]) -> bool:
+    """Whether every layer keeps a filter without this entry."""
+    gone: dict[str, set[int]] = {}
+    for name, index in members:
+        gone.setdefault(name, set()).add(int(index[entry]))
+    return all(int(masks[name].sum()) - len(filters) >= MIN_FILTERS for name, filters in gone.items())
