@@ -24,6 +24,7 @@ from tests.support.prunable_networks import (  # noqa: E402
 from tinygen.compress.surgery import consistent, groups, masked, slim  # noqa: E402
 from tinygen.errors import ModelError, UnsupportedError  # noqa: E402
 from tinygen.nn import RECIPES, calibrate, convert  # noqa: E402
+from tinygen.nn.switchable import SwitchSpec, switchable  # noqa: E402
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -268,6 +269,8 @@ def test_bad_masks_and_networks_are_errors() -> None:
 
     with pytest.raises(UnsupportedError, match="cannot be traced"):
         slim(Branches(), x, {})
+    with pytest.raises(UnsupportedError, match="a network of several switches"):
+        slim(switchable(net, [SwitchSpec(8, 8), SwitchSpec(4, 4)]), x, {})
 
 
 def test_residual_block_shapes() -> None:

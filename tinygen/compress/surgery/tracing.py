@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from tinygen.errors import ModelError, UnsupportedError
 from tinygen.nn.layers import QuantConv2d, QuantLinear
 from tinygen.nn.quantizers import ActivationQuantizer
+from tinygen.nn.switchable import is_switchable
 
 Example: TypeAlias = Tensor | Sequence[Tensor]
 """A network's input, or its inputs: batches of at least one."""
@@ -51,6 +52,10 @@ def trace(network: nn.Module, example: Example) -> tuple[fx.GraphModule, dict[fx
         ModelError: the network does not take the example.
     """
     where = type(network).__name__
+    if is_switchable(network):
+        raise UnsupportedError(
+            "a network of several switches", where=where, fix="Prune the float network, and make it switchable then."
+        )
     with evaluating(network):
         try:
             graph = Tracer().trace(network)
