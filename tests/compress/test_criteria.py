@@ -22,6 +22,7 @@ from tinygen.compress import criteria  # noqa: E402
 from tinygen.compress.cost import cost  # noqa: E402
 from tinygen.compress.criteria import JointMasks, filter_masks  # noqa: E402
 from tinygen.compress.criteria.static_channels import narrowed  # noqa: E402
+from tinygen.compress.iterative import prune_iteratively  # noqa: E402
 from tinygen.compress.surgery import (  # noqa: E402
     consistent,
     groups,
@@ -276,3 +277,52 @@ def test_static_channels_cost_what_table_3_1_says() -> None:
     again = narrowed(net, x, 0.25, seed=0)
     assert torch.equal(again[2].weight, small[2].weight)
     assert not torch.equal(again[2].weight, net[2].weight[:16, :16])
+
+
+def test_random_models() -> None:
+    """A share of up to 0.9 of each layer, another one for each; masks that fit together; the same for a seed."""
+    net, x = network("residual"), images()
+    counts = []
+    for seed in range(12):
+        masks = criteria.random_filters(net, x, seed)
+        assert consistent(net, x, masks).widened == {} and masks["head"].all()
+        again = criteria.random_filters(net, x, seed)
+        assert all(torch.equal(mask, again[name]) for name, mask in masks.items())
+        counts.append([int(masks[name].sum()) for name in ("stem.0", "blocks.0.body.0.0")])
+    assert len({tuple(each) for each in counts}) > 6 and min(map(min, counts)) >= 1 and max(map(max, counts)) == 8
+    assert criteria.random_layers(["a", "b", "c", "d"], 2, 1) == criteria.random_layers(["a", "b", "c", "d"], 2, 1)
+    assert {tuple(criteria.random_layers(["a", "b", "c"], 2, seed)) for seed in range(20)} == {
+        ("a", "b"), ("a", "c"), ("b", "c"),
+    }  # fmt: skip
+    with pytest.raises(ModelError, match="4 of 3 candidates"):
+        criteria.random_layers(["a", "b", "c"], 4, 0)
+    with pytest.raises(UnsupportedError, match=r"a share of 1.1"):
+        criteria.random_filters(net, x, 0, 1.1)
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_steps_take_away_what_one_does(scope: str) -> None:
+    """Norms do not change between steps, so the same filters go; with training in between, as many."""
+    net, x = exact_network("plain"), exact_images()
+    seen: list[int] = []
+
+    def recover(small: nn.Module) -> None:
+        seen.append(sum(len(small.get_submodule(name).weight) for name in ("first", "second.0", "dense")))
+
+    scored = criteria.weight_norm(net, 2)
+    originals = {name: values.clone() for name, values in scored.items()}
+    once = prune_iteratively(net, x, lambda n: criteria.weight_norm(n, 2), 0.5, 1, scope=scope)
+    masks = filter_masks(originals, 0.5, scope, groups=groups(net, x))
+    assert torch.equal(once(x), slim(net, x, masks)(x))
+    prune_iteratively(net, x, lambda n: criteria.weight_norm(n, 2), 0.5, 5, scope=scope, recover=recover)
+    assert len(seen) == 5 and seen[-1] == 18 and seen == sorted(seen, reverse=True)
+    if scope == "global":
+        # A tenth of 36 filters each time, rounded down: 3, 7, 10, 14, 18.
+        assert seen == [33, 29, 26, 22, 18]
+
+
+def test_bad_steps_are_errors() -> None:
+    net, x = network("plain"), images()
+    for ratio, steps, scope in ((1.2, 1, "layer"), (0.5, 0, "layer"), (0.5, 1, "all")):
+        with pytest.raises(UnsupportedError, match=rf"a ratio of {ratio} in {steps} steps by '{scope}'"):
+            prune_iteratively(net, x, criteria.weight_norm, ratio, steps, scope=scope)

@@ -9,7 +9,7 @@ from tinygen.compress.criteria.gradient import gradient
 from tinygen.compress.criteria.imprint import imprint_gains, imprint_lengths, proxy_accuracies
 from tinygen.compress.criteria.joint_masks import JointMasks
 from tinygen.compress.criteria.layer_prune import ensemble_ranks, layer_importance, layer_prune, ranks
-from tinygen.compress.criteria.random_scores import random_scores
+from tinygen.compress.criteria.random_scores import random_filters, random_layers, random_scores
 from tinygen.compress.criteria.selection import FilterScores, filter_masks
 from tinygen.compress.criteria.static_channels import static_channels
 from tinygen.compress.criteria.taylor import taylor_feature_map, taylor_gate, taylor_weight
@@ -29,6 +29,8 @@ __all__ = [
     "layer_importance",
     "layer_prune",
     "proxy_accuracies",
+    "random_filters",
+    "random_layers",
     "random_scores",
     "ranks",
     "static_channels",

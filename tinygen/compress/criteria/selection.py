@@ -41,12 +41,10 @@ def filter_masks(
     sizes = layer_sizes(groups)
     _check(scores, sizes)
     masks = {name: torch.ones(size, dtype=torch.bool) for name, size in sizes.items()}
-    scored = [
-        (group, combined) for group in groups if group.prunable and (combined := _combined(group, scores)) is not None
-    ]
-    batches = [[each] for each in scored] if scope == "layer" else [scored]
-    for batch in batches:
-        _remove(batch, ratio, masks)
+    scored = scored_groups(scores, groups)
+    for batch in [[each] for each in scored] if scope == "layer" else [scored]:
+        entries = sum(len(combined) for _, combined in batch)
+        remove_lowest(batch, count_of(ratio, entries), masks)
     return masks
 
 
@@ -76,24 +74,33 @@ def _check(scores: FilterScores, sizes: Mapping[str, int]) -> None:
             raise ModelError("a score is infinite or not a number", where=name, fix="Look at the loss and the data.")
 
 
-def _combined(group: Group, scores: FilterScores) -> Tensor | None:
-    """One score for each entry of a group, float64; None without any."""
-    known = [scores[name].detach().cpu().double()[index] for name, index in group.members if name in scores]
-    return torch.stack(known).mean(0) if known else None
+def scored_groups(scores: FilterScores, groups: Sequence[Group]) -> list[tuple[Group, Tensor]]:
+    """The groups that can go and have scores, each with one score for each of its entries, float64."""
+    found = []
+    for group in groups:
+        known = [scores[name].detach().cpu().double()[index] for name, index in group.members if name in scores]
+        if group.prunable and known:
+            found.append((group, torch.stack(known).mean(0)))
+    return found
 
 
-def _remove(batch: Sequence[tuple[Group, Tensor]], ratio: float, masks: dict[str, Tensor]) -> None:
-    entries = [(float(score), place, entry) for place, (_, scores) in enumerate(batch) for entry, score in
-               enumerate(scores)]  # fmt: skip
-    left = count_of(ratio, len(entries))
+def remove_lowest(scored: Sequence[tuple[Group, Tensor]], count: int, masks: dict[str, Tensor]) -> int:
+    """Takes away the `count` entries of the lowest scores that can be spared; returns how many these were."""
+    entries = [
+        (float(score), place, entry)
+        for place, (_, scores) in enumerate(scored)
+        for entry, score in enumerate(scores)
+    ]  # fmt: skip
+    removed = 0
     for _, place, entry in sorted(entries):
-        if left == 0:
-            return
-        members = batch[place][0].members
+        if removed == count:
+            break
+        members = scored[place][0].members
         if _can_spare(members, entry, masks):
             for name, index in members:
                 masks[name][index[entry]] = False
-            left -= 1
+            removed += 1
+    return removed
 
 
 def _can_spare(members: Sequence[tuple[str, Tensor]], entry: int, masks: Mapping[str, Tensor]) -> bool:
