@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 import pytest
@@ -16,8 +15,7 @@ torch.set_num_threads(1)
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-import tinygen  # noqa: E402
-from tests.support.prunable_networks import NETWORKS, exact_images, exact_network, images, network  # noqa: E402
+from tests.support.prunable_networks import NETWORKS, exact_images, exact_network, images, int8_graph, network  # noqa: E402
 from tinygen.compress import criteria  # noqa: E402
 from tinygen.compress.cost import cost  # noqa: E402
 from tinygen.compress.criteria import JointMasks, filter_masks  # noqa: E402
@@ -32,7 +30,6 @@ from tinygen.compress.surgery import (  # noqa: E402
     slim_graph,
 )
 from tinygen.errors import ModelError, UnsupportedError  # noqa: E402
-from tinygen.ir.graph import Graph  # noqa: E402
 
 Masks = dict[str, Tensor]
 
@@ -83,17 +80,12 @@ def test_slim_equals_masked_in_float64(name: str, choice: str) -> None:
     assert torch.equal(slim(net, x, masks)(x), masked(net, x, masks)(x))
 
 
-@cache
-def graph_of(name: str) -> Graph:
-    return tinygen.export(network(name), images(1), calibration=images(16))
-
-
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_slim_equals_masked_in_integers(name: str, choice: str) -> None:
     masks = {layer: mask.numpy() for layer, mask in CHOICES[choice](network(name), images()).items()}
     x = images(3, seed=9).numpy()
-    small, full = slim_graph(graph_of(name), masks), masked_graph(graph_of(name), masks)
+    small, full = slim_graph(int8_graph(name), masks), masked_graph(int8_graph(name), masks)
     np.testing.assert_array_equal(outputs_of(small, x), outputs_of(full, x))
     assert sum(t.size for t in small.tensors.values()) < sum(t.size for t in full.tensors.values())
 

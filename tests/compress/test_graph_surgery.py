@@ -13,15 +13,11 @@ torch = need("torch")
 torch.set_num_threads(1)
 
 import tinygen  # noqa: E402
-from tests.support.prunable_networks import NETWORKS, grouped_masks, images, network, random_masks  # noqa: E402
+from tests.support.prunable_networks import NETWORKS, grouped_masks, images, int8_graph, network, random_masks  # noqa: E402
 from tinygen.compress.surgery import consistent_graph, masked, masked_graph, slim, slim_graph  # noqa: E402
 from tinygen.errors import ModelError  # noqa: E402
 from tinygen.ir.graph import Graph  # noqa: E402
 from tinygen.nn import RECIPES, calibrate, convert  # noqa: E402
-
-
-def int8_graph(name: str) -> Graph:
-    return tinygen.export(network(name), images(1), calibration=images(16))
 
 
 def masks_of(name: str, share: float = 0.4, seed: int = 0) -> dict[str, np.ndarray]:

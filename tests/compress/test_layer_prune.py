@@ -24,7 +24,7 @@ from tinygen.compress.criteria import (  # noqa: E402
     ranks,
 )
 from tinygen.compress.criteria.layer_prune import CRITERIA  # noqa: E402
-from tinygen.compress.surgery import removable_layers, residual_blocks  # noqa: E402
+from tinygen.compress.surgery import masked, removable_layers, residual_blocks, slim  # noqa: E402
 from tinygen.compress.training import Shuffled, accuracy, finetune  # noqa: E402
 from tinygen.errors import ModelError, UnsupportedError  # noqa: E402
 
@@ -76,7 +76,7 @@ def test_layer_importances_by_hand() -> None:
     by_layer = [
         layer.weight.flatten(1).norm(dim=1).mean() for layer in (net.blocks[0].body[0][0], net.blocks[0].body[1])
     ]
-    assert found["blocks.0"] == pytest.approx(float(sum(by_layer)) / 2)
+    assert found["blocks.0"] == pytest.approx(sum(by_layer).item() / 2)
     found = layer_importance(net, x, ["stem.0"], "bn scale")
     assert found["stem.0"] == pytest.approx(float(net.stem[1].weight.square().mean()))
     (batch,) = DATA[:1]
@@ -222,8 +222,6 @@ def test_bad_requests_are_errors() -> None:
 
 def test_exact_slim_after_layer_prune() -> None:
     """Blocks first, filters then: what is left of a pruned network is cut as exactly."""
-    from tinygen.compress.surgery import masked, slim
-
     net, x = exact_network("residual"), exact_images()
     small = layer_prune(net, x, {"blocks.0": 0.0, "blocks.2": 1.0}, 1)
     masks = {"stem.0": torch.arange(8) > 2, "blocks.2.body.0.0": torch.arange(12) % 2 == 0}

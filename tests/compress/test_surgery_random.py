@@ -90,7 +90,7 @@ class RandomNetwork(nn.Module):
         return self.head(torch.flatten(images[-1], 1))
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(40))
 def test_networks(seed: int) -> None:
     net, x = RandomNetwork(seed).double().eval(), exact_images()
     for masks in (grouped_masks(net, x, 0.5, seed), random_masks(net, 0.7, seed)):
@@ -109,7 +109,7 @@ def test_random_networks_lose_filters() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16"])
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(15))
 def test_graphs(seed: int, dtype: str) -> None:
     rng = np.random.default_rng(seed)
     graph = read_tflite(random_network(rng, 7, dtype).model())

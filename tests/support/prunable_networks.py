@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
+import tinygen
 from tinygen.compress.masks import prunable
 from tinygen.compress.surgery import groups
+from tinygen.ir.graph import Graph
 
 
 def _block(inputs: int, outputs: int, size: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -160,6 +163,12 @@ def exact_images(count: int = 4, seed: int = 1) -> Tensor:
 def images(count: int = 4, seed: int = 1) -> Tensor:
     """[count, 1, 8, 8] float32 from 0 to 1."""
     return torch.rand((count, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
+
+
+@cache
+def int8_graph(name: str) -> Graph:
+    """network(name) after post-training quantization."""
+    return tinygen.export(network(name), images(1), calibration=images(16))
 
 
 def random_masks(network: nn.Module, share: float = 0.4, seed: int = 2) -> dict[str, Tensor]:
