@@ -1,4 +1,12 @@
-"""Surgery: filters, layers and blocks leave a network, and what remains computes the same without them."""
+"""Surgery: filters, layers and blocks leave a network, and what remains computes the same without them.
+
+scores = criteria.weight_norm(network)
+masks = criteria.filter_masks(scores, 0.5, groups=groups(network, example))
+small = slim(network, example, masks)  # equals masked(network, example, masks); now train it further
+shallow = remove_layers(small, example, ["blocks.3"])
+
+graph = slim_graph(tinygen.export(network, example, calibration=x), {"conv1": keep})  # or after the export
+"""
 
 from tinygen.compress.surgery.channels import MIN_FILTERS
 from tinygen.compress.surgery.filters import (
