@@ -114,6 +114,17 @@ def test_what_cannot_go_is_an_error() -> None:
         remove_layers(net, x, ["head"])
     with pytest.raises(ModelError, match="does not take inputs"):
         remove_layers(net, torch.zeros(1, 2, 8, 8), ["blocks.0"])
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(1, 1, 3, padding=1)
+
+        def forward(self, x):
+            return self.layer(torch.max_pool2d(self.layer(x), 2))
+
+    with pytest.raises(UnsupportedError, match="different shapes"):
+        remove_layers(Twice(), x, ["layer"])
     net.spare = nn.Conv2d(1, 1, 1)
     with pytest.raises(ModelError, match="does not call it"):
         remove_layers(net, x, ["spare"])

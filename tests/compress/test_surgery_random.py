@@ -17,7 +17,8 @@ from torch.nn import functional  # noqa: E402
 
 from tests.support.prunable_networks import exact_images, grouped_masks, random_masks  # noqa: E402
 from tests.support.random_networks import random_network  # noqa: E402
-from tinygen.compress.surgery import consistent_graph, masked, masked_graph, slim, slim_graph  # noqa: E402
+from tinygen.compress.masks import prunable  # noqa: E402
+from tinygen.compress.surgery import consistent_graph, groups, masked, masked_graph, slim, slim_graph, unread_filters  # noqa: E402
 from tinygen.frontends.tflite.reader import read_tflite  # noqa: E402
 from tinygen.ir.interpreter import evaluate  # noqa: E402
 
@@ -98,6 +99,21 @@ def test_networks(seed: int) -> None:
         assert torch.allclose(small(x), full(x), rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_filters_that_no_kernel_reads(seed: int) -> None:
+    """With nine of ten kernels zero, filters without a reader leave, and nothing changes."""
+    net, x = RandomNetwork(seed).double().eval(), exact_images()
+    generator = torch.Generator().manual_seed(seed)
+    masks = {
+        name: torch.rand(layer.weight.shape[:2], generator=generator) < 0.1 for name, layer in prunable(net).items()
+    }
+    with torch.no_grad():
+        for name, layer in prunable(net).items():
+            layer.weight[~masks[name]] = 0.0
+    small = slim(net, x, unread_filters(net, x, masks))
+    assert torch.allclose(small(x), net(x), rtol=1e-11, atol=1e-13)
+
+
 def test_random_networks_lose_filters() -> None:
     """The test above is about something: most of the networks do lose weights."""
     x, lost = exact_images(), 0
@@ -105,6 +121,11 @@ def test_random_networks_lose_filters() -> None:
         net = RandomNetwork(seed).double().eval()
         small = slim(net, x, grouped_masks(net, x, 0.5, seed))
         lost += sum(p.numel() for p in small.parameters()) < 0.9 * sum(p.numel() for p in net.parameters())
+        nothing = {name: torch.zeros(p.weight.shape[:2], dtype=torch.bool) for name, p in prunable(net).items()}
+        unread = unread_filters(net, x, nothing)
+        # What is fixed stays, all else goes, whatever it is coupled with.
+        for group in groups(net, x):
+            assert all(bool(unread[name][index].any()) == (not group.prunable) for name, index in group.members)
     assert lost > 12
 
 

@@ -30,8 +30,11 @@ class JointMasks(nn.Module):
     """A network and masks on its filters, to be trained together.
 
         masked = JointMasks(network, example)
-        finetune(masked, data, epochs, lr, penalty=masked.sparsity)
+        rates = masked.parameter_groups(lr=0.02, mask_lr=2.0)
+        finetune(masked, data, epochs, 0.02, penalty=masked.sparsity, parameters=rates)
         small = slim(network, example, masked.masks())
+
+    The sparsity loss pulls at each mask with at most 1 / (4 filters), which is why masks want a rate of their own.
 
     Forward (Eq. 3.4): F^m = F m^b, m^b = 1 where sigmoid(m^r) >= 0.5. Backward (Eq. 3.5): the gradient passes the
     threshold as if it were none, and the sigmoid as it is: dL/dm^r = dL/dm^b sigmoid(m^r) (1 - sigmoid(m^r)).

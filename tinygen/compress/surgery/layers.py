@@ -97,8 +97,10 @@ def _shapes(
         def hook(module: nn.Module, given: tuple[Any, ...], made: Any) -> None:
             if len(given) != 1 or not isinstance(given[0], Tensor) or not isinstance(made, Tensor):
                 troubles[name] = "it takes or gives something that is not one tensor"
-            else:
-                shapes[name] = (tuple(given[0].shape), tuple(made.shape))
+                return
+            seen = (tuple(given[0].shape), tuple(made.shape))
+            if shapes.setdefault(name, seen) != seen:
+                troubles[name] = "it is called with tensors of different shapes"
 
         return network.get_submodule(name).register_forward_hook(hook)
 
@@ -128,6 +130,8 @@ def _followers(network: nn.Module, example: Example, name: str) -> list[str]:
     """The batch norm (or PReLU) and the activation behind a layer that nothing else reads or uses."""
     traced, _ = trace(network, example)
     calls = Counter(str(node.target) for node in traced.graph.nodes if node.op == "call_module")
+    if calls[name] != 1:
+        return []
     node = next(node for node in traced.graph.nodes if node.op == "call_module" and node.target == name)
     found: list[str] = []
     while len(node.users) == 1:
