@@ -7,7 +7,8 @@ what lies behind a mask; nothing ever sees it, and it gets no gradient. Optimise
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +20,7 @@ from tinygen.errors import ModelError
 from tinygen.nn.layers import QuantConv2d, QuantLinear
 from tinygen.nn.pruned import bake_masks, copy_network, mask_of, masked_tensors, refresh
 
-__all__ = ["Sparsity", "apply_masks", "copy_network", "make_permanent", "masks_of", "sparsity", "whole"]
+__all__ = ["Sparsity", "apply_masks", "copy_network", "make_permanent", "masked", "masks_of", "sparsity", "whole"]
 
 
 def apply_masks(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
@@ -46,6 +47,34 @@ def apply_masks(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
         else:
             prune.custom_from_mask(layer, "weight", mask)
             refresh(layer)
+
+
+@contextmanager
+def masked(layer: nn.Module, mask: Tensor) -> Iterator[None]:
+    """A layer without what a kernel or weight mask leaves out, inside; as it was afterwards.
+
+    Args:
+        layer: convolution or dense layer; a mask that it has holds as well.
+        mask: bool, [O, I] or of the weights' shape.
+    """
+    kept = whole(mask, layer.weight)
+    if isinstance(layer, (QuantConv2d, QuantLinear)):
+        before = layer.weight_mask
+        layer.set_weight_mask(kept if before is None else kept & before)
+        try:
+            yield
+        finally:
+            layer.set_weight_mask(before)
+        return
+    weight = layer._parameters.get("weight_orig", layer.weight)
+    saved = weight.detach().clone()
+    try:
+        with torch.no_grad():
+            weight.mul_(kept)
+        yield
+    finally:
+        with torch.no_grad():
+            weight.copy_(saved)
 
 
 def whole(mask: Tensor, weights: Tensor) -> Tensor:

@@ -106,6 +106,9 @@ class APSQ(WeightQuantizer):
         alphas = self.alphas(weights, kept)
         steps = 2**self.bits - 1
         if not self.kernel_wise(weights) or self.scale_bits is None:
+            if kept is not None:
+                # Nothing kept: any scale will do, but one of 0 would make a constant of the channel.
+                alphas = torch.where(self.groups(kept).any(2), alphas, 1.0)
             return torch.ones_like(alphas), (alphas / steps).float()
         top = alphas.max() if self.normaliser is None else alphas.new_tensor(self.normaliser)
         top = torch.where(top > 0, top, 1.0)

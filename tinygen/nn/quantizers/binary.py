@@ -48,7 +48,11 @@ class BWN(BinaryConnect):
 
     def parts(self, weights: Tensor, kept: Tensor | None = None) -> WeightCodes:
         signs = sign(weights.double())
-        return WeightCodes((signs + 1) / 2, signs, group_mean(weights.abs(), self.scaling, kept).float())
+        alpha = group_mean(weights.abs(), self.scaling, kept)
+        if kept is not None:
+            # Nothing kept: any scale will do, but one of 0 would make a constant of the channel for those who fold it.
+            alpha = torch.where(group_mean(kept, self.scaling) > 0, alpha, 1.0)
+        return WeightCodes((signs + 1) / 2, signs, alpha.float())
 
     def surrogate(self, weights: Tensor, kept: Tensor | None = None) -> Tensor:
         return weights
