@@ -41,7 +41,8 @@ class Snacs:
     Attributes:
         masks: kernel masks by layer.
         scores: of blocks.
-        limits: per layer, the threshold, and what they remove together. Protected filters may leave less removed.
+        limits: per layer, the threshold, and what they remove together. A fixed share of protected filters may leave
+            less to remove.
         protected: bool [O] by layer.
     """
 
@@ -67,7 +68,8 @@ def snacs(
         phi: one of PHI.
         form: "bounded" or "literal", see `hash_estimator`.
         protect: share of the filters of each layer that keep all connections, or "probe": for each layer the one of
-            PROTECTED with which its machine is most accurate at the layer's limit, if that is more than without.
+            PROTECTED with which its machine is most accurate at the layer's limit, if that is more than without (and
+            if that limit can still be reached).
         absolute: sensitivity of |W~|.
         exact: see `shared_limits`.
         levels: shares at which layers are probed.
@@ -174,12 +176,15 @@ def _protected_rows(found: Connectivity, ranks: Tensor, share: float) -> np.ndar
 def _best(
     probe: Probe, found: Connectivity, share: float, candidates: list[np.ndarray], probing: bool
 ) -> tuple[Tensor, Tensor]:
-    """The mask and the protected filters, [O]."""
-    nobody = np.zeros(found.grid.rows, bool)
-    if not probing or not candidates:
-        best = candidates[0] if candidates and not probing else nobody
-    else:
-        accuracies = [probe.accuracy(lowest_removed(found, share, rows)) for rows in (nobody, *candidates)]
-        best = (nobody, *candidates)[int(np.argmax(accuracies))]
+    """The mask and the protected filters, [O]; of equally accurate ones the first, nobody before all."""
+    best = np.zeros(found.grid.rows, bool)
+    if probing:
+        wanted = count_of(share, found.scores.size)
+        # Where fewer blocks are left than have to go, protection would win by pruning less.
+        fair = [rows for rows in candidates if (~rows).sum() * found.grid.columns >= wanted]
+        tried = [best, *fair]
+        best = tried[int(np.argmax([probe.accuracy(lowest_removed(found, share, rows)) for rows in tried]))]
+    elif candidates:
+        best = candidates[0]
     filters = torch.from_numpy(np.repeat(best, found.shape[0] // found.grid.rows))
     return lowest_removed(found, share, best), filters
