@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tinygen.compress.masking import apply_masks, masked
+from tinygen.compress.masking import apply_masks, while_masked
 from tinygen.compress.observe import Observer, per_class
 from tinygen.errors import ModelError, UnsupportedError
 from tinygen.nn import calibrate, convert
@@ -76,13 +76,13 @@ def test_outputs_follow_masks() -> None:
     observer = Observer(net, x)
     before = observer.outputs("third")
     kernels = torch.rand(8, 8, generator=torch.Generator().manual_seed(2)) < 0.5
-    with masked(net.third, kernels):
+    with while_masked(net.third, kernels):
         inside = observer.outputs("third")
     assert torch.equal(observer.outputs("third"), before)
     apply_masks(net, {"third": kernels})
     assert torch.equal(observer.outputs("third"), inside) and not torch.equal(inside, before)
     smaller = kernels & torch.eye(8, dtype=torch.bool)
-    with masked(net.third, smaller):
+    with while_masked(net.third, smaller):
         both = observer.outputs("third")
     apply_masks(net, {"third": smaller})
     assert torch.equal(observer.outputs("third"), both)
@@ -98,7 +98,7 @@ def test_quantized_networks() -> None:
     torch.testing.assert_close(observer.observed("3").inputs, activations.mean((2, 3)))
     torch.testing.assert_close(observer.observed("0").outputs, activations.mean((2, 3)))
     before = net[3].weight_mask
-    with masked(net[3], torch.zeros(3, 4, dtype=torch.bool)):
+    with while_masked(net[3], torch.zeros(3, 4, dtype=torch.bool)):
         gone = observer.outputs("3")
     torch.testing.assert_close(gone, net[3].bias.expand(7, 3))
     assert net[3].weight_mask is before is None
@@ -126,7 +126,7 @@ class Twice(Branching):
 
 
 def test_bad_input() -> None:
-    with pytest.raises(UnsupportedError, match=r"forward\(\) depends on values .*\nWrite it without branches"):
+    with pytest.raises(UnsupportedError, match=r"Branching: the network cannot be traced .*\nWrite forward"):
         Observer(Branching(), torch.ones(2, 3))
     with pytest.raises(UnsupportedError, match="Twice: a layer is used more than once"):
         Observer(Twice(), torch.ones(2, 3))

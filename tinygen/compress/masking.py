@@ -20,7 +20,7 @@ from tinygen.errors import ModelError
 from tinygen.nn.layers import QuantConv2d, QuantLinear
 from tinygen.nn.pruned import bake_masks, copy_network, mask_of, masked_tensors, refresh
 
-__all__ = ["Sparsity", "apply_masks", "copy_network", "make_permanent", "masked", "masks_of", "sparsity", "whole"]
+__all__ = ["Sparsity", "apply_masks", "copy_network", "make_permanent", "masks_of", "sparsity", "while_masked", "whole"]
 
 
 def apply_masks(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
@@ -50,7 +50,7 @@ def apply_masks(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
 
 
 @contextmanager
-def masked(layer: nn.Module, mask: Tensor) -> Iterator[None]:
+def while_masked(layer: nn.Module, mask: Tensor) -> Iterator[None]:
     """A layer without what a kernel or weight mask leaves out, inside; as it was afterwards.
 
     Args:

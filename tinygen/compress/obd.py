@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from tinygen.compress.ranking import LEVELS, chosen, layers_of, prune_lowest, used_weights
+from tinygen.compress.surgery.tracing import evaluating
 from tinygen.errors import ModelError, UnsupportedError
 
 CURVATURES = ("gauss-newton", "fisher")
@@ -48,13 +49,8 @@ def obd_scores(
         fix = "Give one label per image."
         raise ModelError(f"{len(images)} images and {len(labels)} labels", where="obd_scores", fix=fix)
     layers = layers_of(network, exclude)
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
+    with evaluating(network), torch.enable_grad():
         diagonals = _diagonals(network, _trainable(layers), images, labels, curvature)
-    finally:
-        for module, training in modes:
-            module.training = training
     scores = {name: h * used_weights(layers[name]).double() ** 2 / 2 for name, h in diagonals.items()}
     return scores if level == "weight" else {n: s.reshape(*s.shape[:2], -1).sum(2) for n, s in scores.items()}
 
@@ -97,7 +93,11 @@ def prune_by_obd(
     network: nn.Module, images: Tensor, labels: Tensor, share: float, *, curvature: str = "gauss-newton",
     level: str = "weight", scope: str = "global", exclude: Collection[str] = (),
 ) -> dict[str, Tensor]:  # fmt: skip
-    """Masks without the weights (or kernels) that cost least; a kernel is ranked by its cost per weight."""
+    """Masks without the weights (or kernels) that cost least; a kernel is ranked by its cost per weight.
+
+    At high shares, costs of single weights do not say what a whole layer costs: with scope "global" one layer may lose
+    all, and the network is dead. Scope "layer" cannot.
+    """
     scores = obd_scores(network, images, labels, curvature=curvature, level=level, exclude=exclude)
     if level == "kernel":
         sizes = {name: layer.weight[0, 0].numel() for name, layer in layers_of(network, exclude).items()}

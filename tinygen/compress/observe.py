@@ -20,11 +20,10 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from tinygen.compress.masks import prunable
+from tinygen.compress.surgery.tracing import Tracer, evaluating
 from tinygen.errors import ModelError, UnsupportedError
-from tinygen.nn.layers import QuantConv2d, QuantLinear
 from tinygen.nn.quantizers import ActivationQuantizer
 
-_OWN = (QuantConv2d, QuantLinear, ActivationQuantizer)
 _ELEMENTWISE = (ActivationQuantizer, nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d, nn.Identity)
 _FUNCTIONS = (
     torch.relu, functional.relu, functional.relu6, functional.leaky_relu, functional.hardtanh, torch.tanh,
@@ -43,11 +42,6 @@ class Observed:
 
     inputs: Tensor
     outputs: Tensor
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, _OWN) or (m.__module__.startswith("torch.nn") and not isinstance(m, nn.Sequential))
 
 
 class Observer:
@@ -70,10 +64,10 @@ class Observer:
             raise ModelError("no images to observe it with", where=type(network).__name__, fix="Give at least one.")
         self.network = network
         try:
-            self.graph = _Tracer().trace(network)
-        except fx.proxy.TraceError as error:
-            fix = "Write it without branches on tensors."
-            what = f"the module's forward() depends on values ({error})"
+            self.graph = Tracer().trace(network)
+        except (fx.proxy.TraceError, TypeError) as error:
+            fix = "Write forward() without branches on tensors."
+            what = f"the network cannot be traced ({str(error).splitlines()[0]})"
             raise UnsupportedError(what, where=type(network).__name__, fix=fix) from error
         names = prunable(network)
         nodes = [node for node in self.graph.nodes if node.op == "call_module" and str(node.target) in names]
@@ -81,7 +75,7 @@ class Observer:
         if len(self.nodes) < len(nodes):
             raise UnsupportedError("a layer is used more than once", where=type(network).__name__)
         self.layers = tuple(self.nodes)
-        with _Evaluating(network), torch.no_grad():
+        with evaluating(network):
             runner = _Runner(network, self.graph, self.nodes)
             runner.run(images)
         self._inputs = runner.inputs
@@ -92,7 +86,7 @@ class Observer:
 
     def outputs(self, name: str) -> Tensor:
         """[N, O], the layer's activations with the masks and weights that it has now."""
-        with _Evaluating(self.network), torch.no_grad():
+        with evaluating(self.network):
             runner = fx.Interpreter(self.network, garbage_collect_values=False, graph=self.graph)
             chain = self._chain(self.nodes[name])
             runner.env = {chain[0].all_input_nodes[0]: self._inputs[name]}
@@ -141,21 +135,6 @@ class _Runner(fx.Interpreter):
             # An activation function in place, behind it, would change what is remembered.
             self.inputs[str(target)] = args[0].clone()
         return super().call_module(target, args, kwargs)
-
-
-class _Evaluating:
-    """Evaluation mode inside, the modes as they were afterwards."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
-
-    def __enter__(self) -> None:
-        self.training = [module for module in self.network.modules() if module.training]
-        self.network.eval()
-
-    def __exit__(self, *_: object) -> None:
-        for module in self.training:
-            module.training = True
 
 
 def _channel_means(values: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from torch import Tensor, nn
 
-from tinygen.compress.masking import masked
+from tinygen.compress.masking import while_masked
 from tinygen.compress.masks import prunable
 from tinygen.compress.observe import Observer
 from tinygen.compress.ranking import check_share
@@ -59,7 +59,7 @@ class Probe:
 
     def accuracy(self, mask: Tensor) -> float:
         """On the layer's activations with a kernel or weight mask on it."""
-        with masked(self.layer, mask):
+        with while_masked(self.layer, mask):
             return float((self.machine.predict(self._features()) == self.labels).mean())
 
 

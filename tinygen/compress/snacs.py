@@ -72,7 +72,7 @@ def snacs(
             if that limit can still be reached).
         absolute: sensitivity of |W~|.
         exact: see `shared_limits`.
-        levels: shares at which layers are probed.
+        levels: shares at which layers are probed; the last is the most that any layer loses.
         exclude: names of layers that stay whole; the first does so anyway.
         seed: of samples and hashes.
 
