@@ -12,8 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tinygen.compress.masks import prunable
-from tinygen.compress.ranking import used_weights
+from tinygen.compress.masks import prunable, used_weights
 from tinygen.compress.surgery.tracing import evaluating
 from tinygen.errors import ModelError
 

@@ -11,7 +11,8 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-from tinygen.compress.ranking import LEVELS, chosen, layers_of, per_kernel, prune_lowest, used_weights
+from tinygen.compress.masks import used_weights
+from tinygen.compress.ranking import LEVELS, chosen, layers_of, per_kernel, prune_lowest
 
 
 def magnitude_scores(network: nn.Module, level: str = "weight", exclude: Collection[str] = ()) -> dict[str, Tensor]:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from tinygen.compress.masks import check_masks, prunable
+from tinygen.compress.masks import check_masks, prunable, used_weights
 from tinygen.errors import ModelError
-from tinygen.nn.layers import QuantConv2d, QuantLinear
+from tinygen.nn.layers import MaskedWeights
 from tinygen.nn.pruned import bake_masks, copy_network, mask_of, masked_tensors, refresh
 
 __all__ = ["Sparsity", "apply_masks", "copy_network", "make_permanent", "masks_of", "sparsity", "while_masked", "whole"]
@@ -27,7 +27,7 @@ def apply_masks(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """Puts masks on layers, in place; a layer that has one already gets the new one instead.
 
     Args:
-        network: of nn.Conv2d and nn.Linear, or tinygen.nn's QuantConv2d and QuantLinear.
+        network: of nn.Conv2d and nn.Linear, or tinygen.nn's quantized or switchable layers.
         masks: by a layer's name, bool: kernel masks [O, I], or weight masks of the weights' shape.
 
     Raises:
@@ -39,7 +39,7 @@ def apply_masks(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
         check_masks(network, {name: mask}, 2 if kernels else None)
         layer = layers[name]
         mask = whole(mask, layer.weight)
-        if isinstance(layer, (QuantConv2d, QuantLinear)):
+        if isinstance(layer, MaskedWeights):
             layer.set_weight_mask(mask)
         elif "weight" in masked_tensors(layer):
             layer.weight_mask.copy_(mask)
@@ -58,7 +58,7 @@ def while_masked(layer: nn.Module, mask: Tensor) -> Iterator[None]:
         mask: bool, [O, I] or of the weights' shape.
     """
     kept = whole(mask, layer.weight)
-    if isinstance(layer, (QuantConv2d, QuantLinear)):
+    if isinstance(layer, MaskedWeights):
         before = layer.weight_mask
         layer.set_weight_mask(kept if before is None else kept & before)
         try:
@@ -122,7 +122,7 @@ def sparsity(network: nn.Module) -> Sparsity:
     refresh(network)
     zeros, counts = {}, {}
     for name, layer in prunable(network).items():
-        weights = layer.quantized_weight() if isinstance(layer, (QuantConv2d, QuantLinear)) else layer.weight
+        weights = used_weights(layer)
         zeros[name], counts[name] = int((weights == 0).sum()), weights.numel()
     if not counts:
         raise ModelError("no convolution or dense layer", where=type(network).__name__, fix="Nothing to count.")

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from tinygen.errors import ModelError
+from tinygen.nn.layers import MaskedWeights, QuantConv2d, QuantLinear
+from tinygen.nn.quantizers.zeros import only
 
 FilterMasks: TypeAlias = Mapping[str, Tensor]
 """By the name of a Conv2d or Linear module: bool [O]."""
@@ -26,6 +28,15 @@ WeightMasks: TypeAlias = Mapping[str, Tensor]
 def prunable(network: nn.Module) -> dict[str, nn.Module]:
     """Convolutions and dense layers by name, in the order in which they were registered."""
     return {name: module for name, module in network.named_modules() if isinstance(module, (nn.Conv2d, nn.Linear))}
+
+
+@torch.no_grad()
+def used_weights(layer: nn.Module) -> Tensor:
+    """The weights a layer computes with (quantized, masked), without gradient; of a switchable one the real ones."""
+    if isinstance(layer, (QuantConv2d, QuantLinear)):
+        return layer.quantized_weight().detach()
+    weights = layer.weight.detach()
+    return only(weights, layer.weight_mask) if isinstance(layer, MaskedWeights) else weights
 
 
 def check_masks(network: nn.Module, masks: Mapping[str, Tensor], dimensions: int | None) -> None:

@@ -13,7 +13,8 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
-from tinygen.compress.ranking import layers_of, used_weights
+from tinygen.compress.masks import used_weights
+from tinygen.compress.ranking import layers_of
 from tinygen.errors import ModelError, UnsupportedError
 
 

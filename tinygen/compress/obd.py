@@ -17,7 +17,8 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-from tinygen.compress.ranking import LEVELS, chosen, layers_of, prune_lowest, used_weights
+from tinygen.compress.masks import used_weights
+from tinygen.compress.ranking import LEVELS, chosen, layers_of, prune_lowest
 from tinygen.compress.surgery.tracing import evaluating
 from tinygen.errors import ModelError, UnsupportedError
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from tinygen.compress.masks import prunable
 from tinygen.errors import ModelError, UnsupportedError
-from tinygen.nn.layers import QuantConv2d, QuantLinear
 
 LEVELS = ("weight", "kernel")
 SCOPES = ("layer", "global")
@@ -45,13 +44,6 @@ def layers_of(network: nn.Module, exclude: Collection[str] = ()) -> dict[str, nn
     if not left:
         raise ModelError("no layer is left to prune", where=type(network).__name__, fix="Exclude fewer.")
     return left
-
-
-@torch.no_grad()
-def used_weights(layer: nn.Module) -> Tensor:
-    """The weights a layer computes with (quantized, masked), without gradient."""
-    weights = layer.quantized_weight() if isinstance(layer, (QuantConv2d, QuantLinear)) else layer.weight
-    return weights.detach()
 
 
 def per_kernel(values: Tensor) -> Tensor:

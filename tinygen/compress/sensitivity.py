@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tinygen.compress.masks import prunable
+from tinygen.compress.masks import prunable, used_weights
 from tinygen.compress.observe import Observer
-from tinygen.compress.ranking import count_of, used_weights
+from tinygen.compress.ranking import count_of
 
 CANCELLED = 1e-9
 """A filter whose |C| is below this part of sum |W~| has no share to give out and is left out."""

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from tinygen.compress.blocks import Grid, Groups, connected, grid_of, slices
 from tinygen.compress.hash_estimator import Hash, cell_width, hashed_information, standardised
-from tinygen.compress.masks import prunable
+from tinygen.compress.masks import prunable, used_weights
 from tinygen.compress.mint import Connectivity
 from tinygen.compress.observe import Observed, Observer, per_class
 from tinygen.compress.pruning_limits import LEVELS, Limits, Probe, curve, shared_limits
-from tinygen.compress.ranking import check_share, chosen, count_of, used_weights
+from tinygen.compress.ranking import check_share, chosen, count_of
 from tinygen.compress.sensitivity import downstream, most_sensitive, sensitivity
 
 PHI = ("1", "w", "w2", "exp(-w2/2)", "act", "w act", "exp(-w2 act2/2)")

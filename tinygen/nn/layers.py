@@ -13,26 +13,16 @@ from tinygen.ir.encodings import IntegerEncoding
 from tinygen.nn.quantizers import APSQ, ActivationQuantizer, Affine8, Sign, WeightQuantizer, XNORNet
 
 
-class _QuantizedWeights(nn.Module):
-    """What quantized layers share.
+class MaskedWeights(nn.Module):
+    """A layer that computes without the weights that a mask leaves out.
 
     Attributes:
-        weight: the real weights, which training moves.
+        weight: [O, I, ...].
         weight_mask: bool, shape of `weight`, True for the weights that are kept; None for all. Part of the state dict.
-        weight_quantizer: makes of them the weights that the layer computes with.
-        input_quantizer: applied to the input first (the model's input, say), or None.
     """
 
     weight: Tensor
     weight_mask: Tensor | None
-    weight_quantizer: WeightQuantizer
-    input_quantizer: ActivationQuantizer | None
-
-    def _attach(self, weight_quantizer: WeightQuantizer, input_quantizer: ActivationQuantizer | None) -> None:
-        self.weight_quantizer = weight_quantizer
-        self.input_quantizer = input_quantizer
-        self.register_buffer("weight_mask", None)
-        weight_quantizer.prepare(self.weight.shape)
 
     def set_weight_mask(self, mask: Tensor | None) -> None:
         """From here on the layer computes without the weights that the mask leaves out.
@@ -60,6 +50,25 @@ class _QuantizedWeights(nn.Module):
         if self.weight_mask is None and (mask := state_dict.get(f"{prefix}weight_mask")) is not None:
             self.set_weight_mask(mask)
         super()._load_from_state_dict(state_dict, prefix, *arguments, **options)
+
+
+class _QuantizedWeights(MaskedWeights):
+    """What quantized layers share.
+
+    Attributes:
+        weight: the real weights, which training moves.
+        weight_quantizer: makes of them the weights that the layer computes with.
+        input_quantizer: applied to the input first (the model's input, say), or None.
+    """
+
+    weight_quantizer: WeightQuantizer
+    input_quantizer: ActivationQuantizer | None
+
+    def _attach(self, weight_quantizer: WeightQuantizer, input_quantizer: ActivationQuantizer | None) -> None:
+        self.weight_quantizer = weight_quantizer
+        self.input_quantizer = input_quantizer
+        self.register_buffer("weight_mask", None)
+        weight_quantizer.prepare(self.weight.shape)
 
     def _input(self, x: Tensor) -> Tensor:
         return x if self.input_quantizer is None else self.input_quantizer(x)

@@ -12,6 +12,7 @@ from torch import nn
 from tinygen.errors import TinygenError, UnsupportedError
 from tinygen.nn.convert import check_float, replaced
 from tinygen.nn.layers import InputQuant
+from tinygen.nn.pruned import bake_masks, copy_network, mask_of
 from tinygen.nn.quantizers import ActivationQuantizer, Affine8, Symmetric8, WeightQuantizer
 from tinygen.nn.switchable.base import Switchable, switches_of
 from tinygen.nn.switchable.family import Family, family_of
@@ -33,6 +34,8 @@ def switchable(
     all switches, the first quantizes its input to int8 (by one quantizer, so that all switches take the same input),
     and the last takes int8 activations; the thesis leaves those two unquantized.
 
+    Masks of torch.nn.utils.prune on weights hold in all switches, in narrower ones the part that they have.
+
     The order of layers is the network's own, one for all switches, as in the thesis. In the usual order (convolution,
     batch norm, ReLU) one-sided quantizers take the place of ReLUs. In XNOR-Net's (convolution, ReLU, batch norm, with
     pools anywhere between) ReLUs stay and two-sided quantizers stand behind the batch norms: activations of 1 bit are
@@ -53,12 +56,16 @@ def switchable(
     """
     specs = check_switches(switches)
     check_float(network)
-    network = copy.deepcopy(network)
+    network = copy_network(network)
+    masks = {layer: mask for layer in network.modules() if (mask := mask_of(layer)) is not None}
+    bake_masks(network)
     structure = trace(network)
     if structure.behind == () or any(path not in structure.to_last for path in structure.relus):
         _check_signs(network, specs, structure)
-    maker = _Maker(network, structure, specs, family_of(family), eight_bit)
-    return replaced(network, maker.replacements())
+    made = _Maker(network, structure, specs, family_of(family), eight_bit).replacements()
+    for layer, mask in masks.items():
+        made[layer].set_weight_mask(mask)
+    return replaced(network, made)
 
 
 def extract(network: nn.Module, switch: SwitchSpec | str) -> nn.Module:

@@ -14,25 +14,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tinygen.errors import UnsupportedError
-from tinygen.nn.layers import QuantConv2d, QuantLinear
+from tinygen.nn.layers import MaskedWeights, QuantConv2d, QuantLinear
 from tinygen.nn.quantizers import ActivationQuantizer, WeightQuantizer
+from tinygen.nn.quantizers.zeros import only
 from tinygen.nn.switchable.base import Switchable
 from tinygen.nn.switchable.part import PartOf
 from tinygen.nn.switchable.runs import Index, Run, elements, index_of
 from tinygen.nn.switchable.spec import FLOAT_BITS, SwitchSpec
 
 
-class SharedWeights(Switchable):
+class SharedWeights(Switchable, MaskedWeights):
     """What switchable layers have in common.
 
     Attributes:
-        weight, bias: real, of the full width.
+        weight, bias: real, of the full width; so is `weight_mask`.
         weight_quantizers: one per number of weight bits, by that number.
         input_quantizer: applied to the input first, in all switches of quantized activations; or None.
         inputs, outputs: the channels, and which of them slim.
     """
 
-    weight: Tensor
     bias: Tensor | None
     input_quantizer: ActivationQuantizer | None
     inputs: tuple[Run, ...]
@@ -43,6 +43,7 @@ class SharedWeights(Switchable):
         input_quantizer: ActivationQuantizer | None, inputs: Sequence[Run], outputs: Sequence[Run],
     ) -> None:  # fmt: skip
         self._switched_by(switches)
+        self.register_buffer("weight_mask", None)
         bits = dict.fromkeys(spec.weight_bits for spec in switches if spec.weight_bits != FLOAT_BITS)
         self.weight_quantizers = nn.ModuleDict({str(count): quantizer(count) for count in bits})
         for made in self.weight_quantizers.values():
@@ -64,7 +65,8 @@ class SharedWeights(Switchable):
     def _operands(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Input, weights and bias as the switch has them."""
         entry, quantizer = self._entry(self.switch), self._quantizer(self.switch)
-        whole = self.weight if quantizer is None else quantizer(self.weight)
+        kept = self.weight_mask
+        whole = only(self.weight, kept) if quantizer is None else quantizer(self.weight, kept)
         rows, columns = self._kept[self.switch.width]
         bias = None if self.bias is None else self.bias[rows]
         return x if entry is None else entry(x), whole[rows][:, columns], bias
@@ -72,7 +74,9 @@ class SharedWeights(Switchable):
     def _fill(self, plain: nn.Module, spec: SwitchSpec) -> nn.Module:
         """Puts the weights and the bias of a switch into a plain layer of its size."""
         rows, columns = self._kept[spec.width]
-        plain.weight.data = self.weight.detach()[rows][:, columns].clone()
+        plain.weight.data = only(self.weight, self.weight_mask).detach()[rows][:, columns].clone()
+        if isinstance(plain, MaskedWeights) and self.weight_mask is not None:
+            plain.set_weight_mask(self.weight_mask[rows][:, columns])
         if self.bias is not None:
             plain.bias.data = self.bias.detach()[rows].clone()
         entry = self._entry(spec)
@@ -87,7 +91,7 @@ class SharedWeights(Switchable):
         made: dict[str, Any] = {"bias": self.bias is not None, "device": self.weight.device, "dtype": self.weight.dtype}
         quantizer = self._quantizer(spec)
         if quantizer is not None:
-            made["weight_quantizer"] = PartOf(quantizer, self.weight, *self._kept[spec.width])
+            made["weight_quantizer"] = PartOf(quantizer, self.weight, *self._kept[spec.width], self.weight_mask)
             made["input_quantizer"] = self._entry(spec)
         return made
 
