@@ -48,6 +48,21 @@ def test_real_connections_score_highest() -> None:
     assert int(masks["2"].sum()) == 16 and int((masks["2"] & connected).sum()) >= 11
 
 
+def test_scaling_makes_units_of_activations_not_matter() -> None:
+    """One channel a hundred times as large is all that plain distances see."""
+    net, images, labels, connected = wired()
+    with torch.no_grad():
+        net[0].weight[0] *= 100
+        net[0].bias[0] *= 100
+        net[2].weight[:, 0] /= 100
+    contrast = []
+    for scaled in (True, False):
+        scores = mint_scores(net, images, labels, per_label=100, scaled=scaled)["2"].scores
+        kept = connected.numpy()
+        contrast.append((scores[kept][:, None] > scores[~kept]).mean())
+    assert contrast[0] > 0.9 > contrast[1] + 0.1, contrast
+
+
 def test_groups_score_as_blocks() -> None:
     net, images, labels, _ = wired()
     found = mint_scores(net, images, labels, per_label=60, groups={"2": (4, 2)})["2"]

@@ -42,12 +42,11 @@ class Connectivity:
 
 def mint_scores(
     network: nn.Module, images: Tensor, labels: Tensor, *, per_label: int = 50, groups: Groups = 64,
-    exclude: Collection[str] = (), seed: int = 0,
+    scaled: bool = True, exclude: Collection[str] = (), seed: int = 0,
 ) -> dict[str, Connectivity]:  # fmt: skip
     """Conditional mutual information of every connection, by layer in the order of execution.
 
-    A tree is built for each block: with G groups, G^2 trees over 2/3 of the samples. Variables are scaled to be
-    comparable (`mst_estimator.balanced`), which is ours.
+    A tree is built for each block: with G groups, G^2 trees over 2/3 of the samples.
 
     Args:
         network: trained; not changed.
@@ -55,6 +54,8 @@ def mint_scores(
         labels: [N].
         per_label: samples of each class (m in the thesis: 250 to 650 for ten classes).
         groups: of filters and input channels.
+        scaled: variables are made comparable (`mst_estimator.balanced`), which is ours; else they are as the network
+            gives them, and behind more than a few filters scores say little.
         exclude: names of layers that stay whole; the first layer does so anyway.
         seed: of the choice of samples and of the estimator's splits.
 
@@ -69,18 +70,19 @@ def mint_scores(
         seen = observer.observed(name)
         inputs, outputs = (values.double().cpu().numpy() for values in (seen.inputs, seen.outputs))
         rows, columns = layer.weight.shape[:2]
-        found[name] = Connectivity(_scores(inputs, outputs, grid, seed), grid, (rows, columns))
+        found[name] = Connectivity(_scores(inputs, outputs, grid, seed, scaled), grid, (rows, columns))
     return found
 
 
-def _scores(inputs: np.ndarray, outputs: np.ndarray, grid: Grid, seed: int) -> np.ndarray:
-    targets = [balanced(outputs[:, rows]) for rows in slices(outputs.shape[1], grid.rows)]
+def _scores(inputs: np.ndarray, outputs: np.ndarray, grid: Grid, seed: int, scaled: bool) -> np.ndarray:
+    made = balanced if scaled else np.asarray
+    targets = [made(outputs[:, rows]) for rows in slices(outputs.shape[1], grid.rows)]
     scores = np.empty((grid.rows, grid.columns))
     for column, chosen in enumerate(slices(inputs.shape[1], grid.columns)):
-        rest = balanced(np.delete(inputs, chosen, axis=1))
+        rest = made(np.delete(inputs, chosen, axis=1))
         # Another split for each column: one unlucky split would be the same for all.
         split = int(np.random.default_rng((seed, column)).integers(2**31))
-        scores[:, column] = geometric_informations(targets, balanced(inputs[:, chosen]), rest, split)
+        scores[:, column] = geometric_informations(targets, made(inputs[:, chosen]), rest, split)
     return scores
 
 
