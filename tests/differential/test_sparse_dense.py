@@ -83,11 +83,17 @@ def _check(found: list[Layer], **options: object) -> int:
 
 
 def test_int8() -> None:
-    assert _check(int8_layers(9, 1), cores=ALL) >= 16
+    assert _check(int8_layers(4, 1)) >= 16
 
 
 def test_integers() -> None:
-    assert _check(integer_layers(11, 1), cores=ALL) >= 20
+    assert _check(integer_layers(5, 1)) >= 20
+
+
+def test_without_simd() -> None:
+    """The portable kernels on a core that faults on unaligned words."""
+    found = [*int8_layers(3, 3), *integer_layers(4, 3)]
+    _check(found, host=False, cores=((M0PLUS, DSP),))
 
 
 @pytest.mark.long
@@ -97,9 +103,9 @@ def test_many(seed: int) -> None:
 
 
 def test_without_fpu() -> None:
-    _check([*int8_layers(3, 20), *integer_layers(3, 20)], host=False, cores=((M4_SOFT, DSP),), level="-Os")
+    _check([*int8_layers(2, 20), *integer_layers(2, 20)], host=False, cores=((M4_SOFT, DSP),), level="-Os")
 
 
 @requires_tool("arm-none-eabi-gcc")
 def test_with_gcc() -> None:
-    _check([*int8_layers(3, 21), *integer_layers(4, 21)], host=False, compiler="gcc", cores=ALL)
+    _check([*int8_layers(2, 21), *integer_layers(2, 21)], host=False, compiler="gcc")
