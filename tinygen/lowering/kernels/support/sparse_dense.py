@@ -18,7 +18,7 @@ from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.plan import Constant, KernelPlan
 
-MOST_LIVE = 0.75
+MOST_LIVE = 1.0
 """Of the weights: with more of them no kernel gains anything."""
 _EXPANDED = {"bits": 8.0, "widened": 1.5, "copied": 4.0}
 """Cycles per activation for making it ready."""
