@@ -306,6 +306,59 @@ TG_INLINE void tg_dot_squares(int32_t sums[2], const uint8_t *x, const uint32_t 
 }
 
 /*
+ * Adds 256 times the products of 4 outputs over `tiles` tiles of 4 x 4, modulo 2^32: tg_dot_1x4() with gaps.
+ *
+ * x: from tg_spread_dense(); steps: how many fours each tile is behind the last; weights: [tiles][4 outputs], see there.
+ * One step behind the last may be read.
+ */
+TG_INLINE void tg_dot_tiles(int32_t sums[4], const uint32_t *x, const uint8_t *steps, const int8_t *weights, int32_t tiles)
+{
+#if TG_IN_REGISTERS
+    const uint32_t *w = (const uint32_t *)(const void *)weights;
+    int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+    uint32_t x0, x1, u, v, s, t;
+    x += 2 * *steps++;
+    TG_KEEP(end, w + 4 * tiles);
+    tg_fence();
+    do {
+        TG_LOAD(x0, x, 0);
+        TG_LOAD(x1, x, 1);
+        TG_LOAD(u, w, 0);
+        TG_LOAD(v, w, 1);
+        TG_LOAD(s, w, 2);
+        TG_LOAD(t, w, 3);
+        TG_MAC(a, u, x0);
+        TG_EXTEND(u);
+        TG_MAC(b, v, x0);
+        TG_EXTEND(v);
+        TG_MAC(c, s, x0);
+        TG_EXTEND(s);
+        TG_MAC(d, t, x0);
+        TG_EXTEND(t);
+        __asm__ volatile("ldrb %0, [%1], #1" : "=r"(x0), "+r"(steps));
+        TG_MAC(a, u, x1);
+        TG_ADVANCE(w, 4);
+        TG_MAC(b, v, x1);
+        TG_MAC(c, s, x1);
+        __asm__ volatile("add %0, %0, %1, lsl #3" : "+r"(x) : "r"(x0));
+        TG_MAC(d, t, x1);
+        TG_RECALL(x1, end);
+    } while ((uint32_t)w != x1);
+    tg_fence();
+    sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
+#else
+    for (int32_t tile = 0; tile < tiles; tile++) {
+        x += 2 * steps[tile];
+        for (int32_t i = 0; i < 4; i++) {
+            const uint32_t word = tg_load32(weights + 16 * tile + 4 * i);
+            sums[i] = tg_smlad(word, x[0], sums[i]);
+            sums[i] = tg_smlad(tg_sxtb16(word), x[1], sums[i]);
+        }
+    }
+#endif
+}
+
+/*
  * Four weights of groups of which only some are alive: where they stand in their groups is in the bytes of `at`, the
  * groups are n0 to n3 bytes behind x. `word` has the weights as 0, 2, 1, 3; the second two products are added by the
  * next four, or by TG_CHOSEN_END. They are added to sum0.

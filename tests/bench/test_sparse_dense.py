@@ -27,7 +27,7 @@ CASES = dense_cases()
 BOARDS = ("f746zg", "netduinoplus2")
 DENSE = "fully_connected_s8_dsp_4"
 _NEAR = 1.12
-"""Chosen kernels may be so much slower than the best: 5 % for less flash, and what one prediction for two cores costs."""
+"""Chosen kernels may be so much slower than the best: 5 % for less flash, and one prediction serves two cores."""
 
 
 def test_cases() -> None:

@@ -13,7 +13,6 @@ from tests.support.variants import DSP, check_variants
 from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import PowerOfTwo
 from tinygen.ir.fixed_point import Activation
-from tinygen.lowering.kernels.support import sparse_dense
 from tinygen.lowering.plan import registered_kernels
 
 ACTIVATIONS = (
@@ -26,7 +25,6 @@ ALL = ((M7, (*DSP, "dual-issue")), (M4, DSP), (M0PLUS, DSP))
 @pytest.fixture(autouse=True)
 def _only_sparse_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them, even where they cannot gain; the dense ones have their own tests."""
-    monkeypatch.setattr(sparse_dense, "MOST_LIVE", 1.0)
     found = [kernel for kernel in registered_kernels() if "_sparse" in kernel.name]
     monkeypatch.setattr(variants, "registered_kernels", lambda: found)
 

@@ -18,8 +18,6 @@ from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.plan import Constant, KernelPlan
 
-MOST_LIVE = 1.0
-"""Of the weights: with more of them no kernel gains anything."""
 _EXPANDED = {"bits": 8.0, "widened": 1.5, "copied": 4.0}
 """Cycles per activation for making it ready."""
 
@@ -53,6 +51,9 @@ class SparseLayer:
     def counts(self, counts: np.ndarray, of: str) -> Constant:
         """How much each row has, in the smallest type."""
         return Constant("counts", sparse_rows.smallest_unsigned(counts), f"[{len(counts)}], {of}")
+
+    def with_epilogue(self, ending: Epilogue) -> SparseLayer:
+        return replace(self, epilogue=ending)
 
     def widened(self, padding: int = 0) -> SparseLayer:
         """The layer with activations that are int16 in scratch, and zeros behind them."""
@@ -97,28 +98,27 @@ class SparseLayer:
         )  # fmt: skip
 
 
-def sparse_layer(node: Node) -> SparseLayer | None:
+def sparse_layer(node: Node, unit: int = 1) -> SparseLayer | None:
     """The layer of a FullyConnected or IntegerFullyConnected.
 
+    Args:
+        node: the layer.
+        unit: the kernel's sums are this many times the products.
+
     Returns:
-        None where the kernels do not reach: hardly any zeros, weights or activations that are not 8 bits wide, scales
-        per kernel, an epilogue without an exact form.
+        None where the kernels do not reach: weights or activations that are not 8 bits wide, scales per kernel, an
+        epilogue without an exact form.
     """
-    weights = node.input(1)
-    if not weights.is_constant or not node.input(0).shape:
+    if not node.input(1).is_constant or not node.input(0).shape:
         return None
-    return _int8_layer(node) if isinstance(node.op, FullyConnected) else _integer_layer(node)
+    return _int8_layer(node, unit) if isinstance(node.op, FullyConnected) else _integer_layer(node, unit)
 
 
-def _is_sparse(weights: np.ndarray) -> bool:
-    return bool(np.count_nonzero(weights) <= MOST_LIVE * weights.size)
-
-
-def _int8_layer(node: Node) -> SparseLayer | None:
+def _int8_layer(node: Node, unit: int) -> SparseLayer | None:
     x, weights = node.input(0), node.input(1)
-    if node.output.dtype != np.int8 or weights.zero_point or not _is_sparse(node.constant(1)):
+    if node.output.dtype != np.int8 or weights.zero_point:
         return None
-    ending = epilogue(node, axis=0)
+    ending = epilogue(node, axis=0, unit=unit)
     if ending is None:
         return None
     outputs, depth = weights.shape
@@ -126,13 +126,13 @@ def _int8_layer(node: Node) -> SparseLayer | None:
     return SparseLayer(node.constant(1), ending, context, "fully_connected_s8", x.size // depth)
 
 
-def _integer_layer(node: Node) -> SparseLayer | None:
+def _integer_layer(node: Node, unit: int) -> SparseLayer | None:
     op, x = node.op, node.input(0)
     assert isinstance(op, IntegerFullyConnected)
     depth, weights = node.input(1).shape[1], node.input(1)
-    if depth % x.shape[-1] or not _is_sparse(weights.integer.integers(node.constant(1))):
+    if depth % x.shape[-1]:
         return None
-    layer = integer_layer(node, op.epilogue)
+    layer = integer_layer(node, op.epilogue, unit)
     if layer is None:
         return None
     ending = layer.epilogue
