@@ -109,6 +109,86 @@
 TG_DOT_STEPS(tg_dot_steps, int8_t, TG_CODE_S8)
 TG_DOT_STEPS(tg_dot_steps_unsigned, uint8_t, TG_CODE_U8)
 
+#if TG_DUAL_ISSUE
+#define TG_STEPS_2_PIECE(CODE)                                                                               \
+    TG_STEP_0(p, x, e);                                                                                      \
+    tg_mac_tb(&sum, f, c);                                                                                   \
+    TG_STEP(x, p, e, 2);                                                                                     \
+    tg_mac_tb(&other, f, d);                                                                                 \
+    TG_ODD_BYTES(e, e);                                                                                      \
+    CODE(a, p, 0);                                                                                           \
+    TG_WORD(f, w, 1);                                                                                        \
+    CODE(b, p, apart);                                                                                       \
+    TG_STEP_0(p, x, f);                                                                                      \
+    CODE(c, x, 0);                                                                                           \
+    CODE(d, x, apart);                                                                                       \
+    tg_mac_bb(&sum, e, a);                                                                                   \
+    TG_STEP(x, p, f, 2);                                                                                     \
+    tg_mac_bb(&other, e, b);                                                                                 \
+    CODE(a, p, 0);                                                                                           \
+    tg_mac_tb(&sum, e, c);                                                                                   \
+    TG_ODD_BYTES(f, f);                                                                                      \
+    CODE(b, p, apart);                                                                                       \
+    CODE(c, x, 0);                                                                                           \
+    tg_mac_tb(&other, e, d);                                                                                 \
+    TG_WORD(e, w, 2);                                                                                        \
+    tg_mac_bb(&sum, f, a);                                                                                   \
+    CODE(d, x, apart);                                                                                       \
+    tg_mac_bb(&other, f, b)
+#define TG_STEPS_2_END()                                                                                     \
+    tg_mac_tb(&sum, f, c);                                                                                   \
+    tg_mac_tb(&other, f, d)
+#else
+#define TG_STEPS_2_PIECE(CODE)                                                                               \
+    TG_STEP_0(p, x, e);                                                                                      \
+    TG_STEP(x, p, e, 2);                                                                                     \
+    TG_ODD_BYTES(e, e);                                                                                      \
+    CODE(a, p, 0);                                                                                           \
+    CODE(b, p, apart);                                                                                       \
+    CODE(c, x, 0);                                                                                           \
+    CODE(d, x, apart);                                                                                       \
+    TG_WORD(f, w, 1);                                                                                        \
+    tg_mac_bb(&sum, e, a);                                                                                   \
+    tg_mac_bb(&other, e, b);                                                                                 \
+    tg_mac_tb(&sum, e, c);                                                                                   \
+    tg_mac_tb(&other, e, d);                                                                                 \
+    TG_STEP_0(p, x, f);                                                                                      \
+    TG_STEP(x, p, f, 2);                                                                                     \
+    TG_ODD_BYTES(f, f);                                                                                      \
+    CODE(a, p, 0);                                                                                           \
+    CODE(b, p, apart);                                                                                       \
+    CODE(c, x, 0);                                                                                           \
+    CODE(d, x, apart);                                                                                       \
+    TG_WORD(e, w, 2);                                                                                        \
+    tg_mac_bb(&sum, f, a);                                                                                   \
+    tg_mac_bb(&other, f, b);                                                                                 \
+    tg_mac_tb(&sum, f, c);                                                                                   \
+    tg_mac_tb(&other, f, d)
+#define TG_STEPS_2_END()
+#endif
+
+/* The same for two rows of activations, `apart` codes from each other: a constant of at most 4095. */
+#define TG_DOT_STEPS_2(NAME, TYPE, CODE)                                                                     \
+    TG_INLINE void NAME(                                                                                     \
+        int32_t *first, int32_t *second, const TYPE *x, int32_t apart, const uint32_t *w, int32_t pieces)    \
+    {                                                                                                        \
+        int32_t sum = *first, other = *second;                                                               \
+        uint32_t e, f = 0, a, b, c = 0, d = 0;                                                               \
+        const TYPE *p;                                                                                       \
+        tg_fence();                                                                                          \
+        TG_WORD(e, w, 0);                                                                                    \
+        for (; pieces > 0; pieces--) {                                                                       \
+            TG_STEPS_2_PIECE(CODE);                                                                          \
+            TG_ON(w, 2);                                                                                     \
+        }                                                                                                    \
+        TG_STEPS_2_END();                                                                                    \
+        tg_fence();                                                                                          \
+        *first = sum, *second = other;                                                                       \
+    }
+
+TG_DOT_STEPS_2(tg_dot_steps_2, int8_t, TG_CODE_S8)
+TG_DOT_STEPS_2(tg_dot_steps_unsigned_2, uint8_t, TG_CODE_U8)
+
 /*
  * Blocks of neighbouring weights, four at a time: their activations are pairs of int16, and a byte is how many bytes the
  * block's first pair is behind that of the block before. The word of bytes stands before the weights' words; one

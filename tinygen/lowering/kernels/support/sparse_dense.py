@@ -154,5 +154,5 @@ def _input(x: Tensor, depth: int, pixels: int) -> dict[str, Any]:
     return {
         "input_type": kind, "input_step": pixels * codes.pixel_elements(x) if bits else depth, "pixels": pixels,
         "expanded": {"kind": "bits", "type": "int8_t", "padding": 0} if bits else None,
-        "row": "codes" if bits else "input", "code_type": "int8_t" if bits else kind, "lanes": 1,
+        "row": "codes" if bits else "input", "code_type": "int8_t" if bits else kind,
     }  # fmt: skip
