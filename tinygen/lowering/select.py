@@ -27,6 +27,8 @@ _STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
 _CLOSE = 1.05
 _LIGHTER = 0.9
 """What is a little slower is taken all the same where so much of the weights' flash is left."""
+_CLOSE_SPARSE = 1.5
+"""The same for kernels of sparse weights in family "compact"."""
 _CLOSE_SHARED = {"tinygen": 1.1, COMPACT: 1.5}
 """The same for weights that other switches store anyhow."""
 
@@ -56,7 +58,9 @@ def _best(choices: Sequence[Choice], family: str) -> Choice:
 
 
 def _close(choice: Choice, family: str) -> float:
-    return _CLOSE_SHARED.get(family, _CLOSE) if choice.fastest.shared_bytes else _CLOSE
+    if choice.fastest.shared_bytes:
+        return _CLOSE_SHARED.get(family, _CLOSE)
+    return _CLOSE_SPARSE if family == COMPACT and "_sparse" in choice.kernel.name else _CLOSE
 
 
 def _flash(choice: Choice) -> int:

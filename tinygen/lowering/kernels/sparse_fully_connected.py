@@ -68,7 +68,7 @@ def _steps_c99(node: Node) -> KernelPlan | None:
         "fully_connected/sparse_steps_c99.c.j2", "sparse",
         constants=(layer.counts(counts, "live weights"), Constant("weights", content, "steps and weights by turns")),
         headers=(),
-        cycles=_ROW_C99 * layer.outputs + _WEIGHT_C99 * len(entries),
+        cycles=layer.plain_unit * (_ROW_C99 * layer.outputs + _WEIGHT_C99 * len(entries)),
     )  # fmt: skip
 
 

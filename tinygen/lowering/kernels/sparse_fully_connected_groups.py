@@ -156,7 +156,8 @@ def _groups_c99(node: Node) -> KernelPlan | None:
             Constant("positions", places.reshape(-1), f"places in groups of {groups.size}, {groups.bits} bits each"),
             Constant("weights", groups.weights.astype(np.int8).reshape(-1), f"[{layer.outputs}, {groups.row}]"),
         ),
-        headers=(), cycles=layer.outputs * (_ROW_C99 + _WEIGHT_C99 * groups.row), **_chunk_context(groups),
+        headers=(), cycles=layer.plain_unit * layer.outputs * (_ROW_C99 + _WEIGHT_C99 * groups.row),
+        **_chunk_context(groups),
     )  # fmt: skip
 
 
