@@ -79,25 +79,30 @@ def run_on_board(
         level: of optimisation.
         compiler: "zig" or "gcc".
     """
-    elf = _link(programs, [len(feeds) for feeds in samples], folder, [*_command(core, compiler), level])
-    feed = feed_of(programs, samples)
+    counts = [len(feeds) for feeds in samples]
+    sources = write_sources(programs, folder)
+    elf = link(_main(programs, counts), sources, folder, core, compiler, level)
+    total = sum(
+        n * sum(t.nbytes for t in program.outputs) for n, program in zip(counts, programs, strict=True)
+    )
+    return _split(programs, counts, execute(elf, feed_of(programs, samples), total, core))
+
+
+def execute(elf: Path, feed: bytes, total: int, core: Core) -> bytes:
+    """Runs what `link` made with `feed` at IN; gives `total` bytes from OUT."""
     uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB)
     uc.ctl_set_cpu_model(core.model)
     for base in (CODE, RAM, IN, OUT):
         uc.mem_map(base, _SIZE)
     uc.mem_map(STOP, 0x1000)
-    uc.mem_write(CODE, (folder / "batch.bin").read_bytes())
+    uc.mem_write(CODE, elf.with_suffix(".bin").read_bytes())
     uc.mem_write(IN, feed)
     uc.reg_write(arm_const.UC_ARM_REG_C1_C0_2, 0xF << 20)
     uc.reg_write(arm_const.UC_ARM_REG_FPEXC, 1 << 30)
     uc.reg_write(arm_const.UC_ARM_REG_SP, RAM + _SIZE - 16)
     uc.reg_write(arm_const.UC_ARM_REG_LR, STOP | 1)
     uc.emu_start(Symbols(elf).address("run_all") | 1, STOP)
-    counts = [len(feeds) for feeds in samples]
-    total = sum(
-        n * sum(t.nbytes for t in program.outputs) for n, program in zip(counts, programs, strict=True)
-    )
-    return _split(programs, counts, bytes(uc.mem_read(OUT, total)))
+    return bytes(uc.mem_read(OUT, total))
 
 
 def _command(core: Core, compiler: str) -> list[str]:
@@ -108,15 +113,20 @@ def _command(core: Core, compiler: str) -> list[str]:
     return [sys.executable, "-m", "ziglang", "cc", *core.zig, "-fno-sanitize=undefined"]
 
 
-def _link(programs: Sequence[Program], counts: Sequence[int], folder: Path, compile_: Sequence[str]) -> Path:
-    sources = write_sources(programs, folder)
-    libc = resource("firmware") / "libc"
+def _main(programs: Sequence[Program], counts: Sequence[int]) -> str:
     lines = [f'#include "{program.graph.name}.h"' for program in programs]
     lines += ["#include <stdint.h>", "#include <string.h>", "void run_all(void);", "void run_all(void) {"]
     lines += [f"const uint8_t *in = (const uint8_t *){IN:#x}; uint8_t *out = (uint8_t *){OUT:#x};"]
     for program, count in zip(programs, counts, strict=True):
         lines.append(_run(program, count))
-    (folder / "main_board.c").write_text("\n".join([*lines, "}"]))
+    return "\n".join([*lines, "}"])
+
+
+def link(main: str, sources: Sequence[Path], folder: Path, core: Core, compiler: str, level: str) -> Path:
+    """Links C sources in `folder` with `main`, which defines `run_all`; gives batch.elf, beside it batch.bin."""
+    libc = resource("firmware") / "libc"
+    compile_ = [*_command(core, compiler), level]
+    (folder / "main_board.c").write_text(main)
     (folder / "batch.ld").write_text(_SCRIPT.format(code=CODE, ram=RAM))
     elf = folder / "batch.elf"
     command = [

@@ -65,7 +65,7 @@ def run_on_host(
     main = folder / "main_batch.c"
     main.write_text(_MAIN.format(includes=includes, runs="\n".join(runs)))
     executable = folder / "batch"
-    _compile([compiler, *WARNINGS, *flags, "-o", str(executable), str(main), *map(str, sources)], folder)
+    compile_host([main, *sources], executable, flags, compiler)
     feed = feed_of(programs, samples)
     done = subprocess.run([executable], input=feed, capture_output=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr.decode()[-3000:]
@@ -82,7 +82,10 @@ def feed_of(programs: Sequence[Program], samples: Sequence[Sequence[Sequence[np.
     )
 
 
-def _compile(command: list[str], folder: Path) -> None:
+def compile_host(sources: Sequence[Path], executable: Path, flags: Sequence[str], compiler: str = "gcc") -> None:
+    """Builds a program for this computer, in its own folder."""
+    command = [compiler, *WARNINGS, *flags, "-o", str(executable), *map(str, sources)]
+    folder = executable.parent
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
 

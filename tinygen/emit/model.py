@@ -27,11 +27,13 @@ class EmittedSwitch:
         name: of the switch.
         functions: the kernel function of each layer, by layer index.
         arrays: bytes of each constant array it reads, by symbol.
+        coded: about how many bytes of each function stand for weights, by name, where they do.
     """
 
     name: str
     functions: tuple[str, ...]
     arrays: Mapping[str, int]
+    coded: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
         EmittedSwitch(
             switch.name, tuple(call.function for _, call in rows),
             {symbol: sizes[symbol] for _, call in rows for symbol in call.arrays},
+            {call.function: step.plan.code_bytes for step, call in rows if step.plan.code_bytes},
         )
         for switch, rows in zip(network, calls, strict=True)
     )  # fmt: skip

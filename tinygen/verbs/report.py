@@ -95,11 +95,15 @@ def switch_row(entry: dict[str, Any]) -> list[str]:
 
 def constants_text(network: dict[str, Any]) -> str:
     """The constants of a switchable network, beside what they would be otherwise."""
-    apart = sum(network["constant_bytes_apart"].values())
+    apart = sum(network["constant_bytes_apart"].values()), sum(network["coded_bytes_apart"].values())
     return (
-        f"{size_text(network['constant_bytes'])} for all switches; {size_text(apart)} in independent firmwares, "
-        f"{size_text(network['float_bytes'])} as float32 weights"
+        f"{_with_code(network['constant_bytes'], network['coded_bytes'])} for all switches; {_with_code(*apart)} in "
+        f"independent firmwares, {size_text(network['float_bytes'])} as float32 weights"
     )
+
+
+def _with_code(constants: int, coded: int) -> str:
+    return size_text(constants) + (f", and about {size_text(coded)} of weights as code" if coded else "")
 
 
 def _cards(m: dict[str, Any]) -> list[tuple[str, str]]:

@@ -61,7 +61,8 @@ def describe_network(
     Returns:
         arena_bytes: of the state and the switch that needs most.
         constant_bytes: of all arrays, equal ones once.
-        constant_bytes_apart: of the arrays that independent firmwares would have, one per switch.
+        coded_bytes: about how much code stands for weights, equal code once.
+        constant_bytes_apart, coded_bytes_apart: what independent firmwares would have, one per switch.
         float_bytes: of the weights in float32, in the switch that has most.
     """
     arrays = {symbol: size for switch in emitted.switches for symbol, size in switch.arrays.items()}
@@ -71,6 +72,11 @@ def describe_network(
         "constant_bytes": sum(arrays.values()),
         "constant_bytes_apart": {
             switch.name: _constant_bytes(alone) for switch, alone in zip(program, apart, strict=True)
+        },
+        "coded_bytes": sum({name: size for switch in emitted.switches for name, size in switch.coded.items()}.values()),
+        "coded_bytes_apart": {
+            switch.name: sum(step.plan.code_bytes for step in alone.first.layers)
+            for switch, alone in zip(program, apart, strict=True)
         },
         "float_bytes": max(_float_bytes(switch.graph) for switch in source),
     }
