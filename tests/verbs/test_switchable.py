@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +20,8 @@ import tinygen
 from hil.client import DeviceClient
 from hil.transports import ProcessTransport
 from tests.hil.test_client import FaultyTransport
-from tests.support.switchable import random_inputs, small_network
+from tests.support.board_batch import IN, M7, OUT, execute, link
+from tests.support.switchable import CLASSES, random_inputs, small_network
 from tests.targets.wire import Wire, command_of
 from tinygen.cli.tables import build_summary
 from tinygen.errors import DeviceError, ModelError, TinygenError
@@ -284,3 +287,48 @@ def test_tables(built: BuildReport) -> None:
     for entry in built.manifest["switches"]:
         assert f"{entry['profile']['cycles_predicted']:,}" in text.getvalue()
     assert "in independent firmwares" in text.getvalue() and "as float32 weights" in text.getvalue()
+
+
+def test_governor_beside_the_firmware(built: BuildReport, tmp_path: Path) -> None:
+    """Its C, the ladder and the model on an emulated core: every inference by the switch that the budget allows."""
+    entries = built.manifest["switches"]
+    costs = {e["name"]: round(1000 * e["profile"]["microjoules_predicted"]) for e in entries}
+    ladder = (built.folder / "governor/net_ladder.c").read_text()
+    listed = re.findall(r"\{NET_(\w+), (\d+)U\}", ladder)
+    assert [(name.lower(), int(cost)) for name, cost in listed] == sorted(costs.items(), key=lambda item: item[1])
+    assert "nanojoules" in ladder
+    for source in (*(built.folder / "governor").iterdir(), *(built.folder / "model").iterdir()):
+        shutil.copy(source, tmp_path)
+    count, budget = 40, 40 * (min(costs.values()) + max(costs.values())) // 2
+    main = f"""
+#include "governor.h"
+#include "net_ladder.h"
+#include <string.h>
+void run_all(void);
+void run_all(void)
+{{
+    governor_energy_t governor;
+    net_t *const model = net_init(0);
+    uint8_t *out = (uint8_t *){OUT:#x};
+    const governor_rung_t *rung;
+    governor_energy_init(&governor, net_ladder, NET_SWITCHES, {budget}U, {count}U);
+    while ((rung = governor_energy_next(&governor)) != 0) {{
+        const int32_t answer = net_set_switch(model, rung->which);
+        memcpy(net_input(model), (const void *){IN:#x}, NET_INPUT_SIZE);
+        net_invoke(model);
+        memcpy(out, &answer, 4U);
+        memcpy(out + 4, &rung->which, 4U);
+        memcpy(out + 8, net_output(model), 4U * NET_OUTPUT_SIZE);
+        out += 8U + 4U * NET_OUTPUT_SIZE;
+    }}
+}}
+"""
+    elf = link(main, sorted(tmp_path.glob("*.c")), tmp_path, M7, "zig", "-O2")
+    size = 8 + 4 * CLASSES
+    content = execute(elf, INPUTS[0][0].tobytes(), (count + 1) * size, M7)
+    rows = np.frombuffer(content, "<i4").reshape(count + 1, -1)
+    assert not rows[count].any() and not rows[:, 0].any()
+    chosen = [int(which) for which in rows[:count, 1]]
+    assert sum(costs[NETWORK.names[which]] for which in chosen) <= budget and len(set(chosen)) > 1
+    for which, row in zip(chosen, rows, strict=False):
+        assert [[row[2:].tolist()]] == outputs(NETWORK, which, INPUTS[0])
