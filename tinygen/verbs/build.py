@@ -20,7 +20,7 @@ from tinygen.lowering.code_budget import CODE_BYTES
 from tinygen.lowering.network import NetworkProgram, lower_network
 from tinygen.lowering.select import CMSIS_NN, FAMILIES
 from tinygen.lowering.streaming import Streaming
-from tinygen.passes.pipeline import simplify_network
+from tinygen.passes.pipeline import simplify, simplify_network
 from tinygen.targets.board import Board, load_board
 from tinygen.targets.cmsis_nn import CmsisNn, find_checkout
 from tinygen.targets.firmware_project import write_firmware_project
@@ -176,7 +176,9 @@ class _Job:
         content["simplified"] = describe_simplification(self.source.first, self.network.first)
         content["switches"] = describe_switches(program, emitted, self.source, self.network, result)
         if program.is_switchable:
-            apart = [self.lowered(self.options.streaming, Network.of(switch.graph)) for switch in self.network]
+            # Anew from the source: alone, a switch has no codes to share.
+            alone = [Network.of(simplify(switch.graph)) for switch in self.source]
+            apart = [self.lowered(self.options.streaming, network) for network in alone]
             content["network"] = describe_network(program, emitted, self.source, apart)
         return content | _board_part(self.board, result, self.options, project.stack_bytes)
 
