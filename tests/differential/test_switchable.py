@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from tests.support.switchable import (
 from tests.targets.tools import requires_tool
 from tinygen.ir.network import Network
 from tinygen.lowering.network import NetworkProgram, lower_network
+from tinygen.lowering.streaming import Streaming
 from tinygen.passes.pipeline import simplify_network
 
 DSP = ("c99", "dsp")
@@ -40,6 +42,17 @@ def test_every_switch_on_the_host(family: str, tmp_path: Path) -> None:
     network = small_network()
     inputs, plan = random_inputs(network, 3), every_switch(network, 3)
     program = lowered(network, DSP, family)
+    assert switch_on_host(program, network, inputs, plan, tmp_path) == expected_bytes(network, inputs, plan)
+
+
+def test_in_stripes_on_the_host(tmp_path: Path) -> None:
+    """The smallest arena, which some switches reach only in stripes; rows of bits are kept as words."""
+    whole = simplify_network(small_network())
+    network = replace(whole, switches=(whole.switch("w1a1"), whole.switch("w8a8_x0_5")))
+    inputs, plan = random_inputs(network, 2), every_switch(network, 2)
+    program = lower_network(network, isa=DSP, streaming=Streaming())
+    assert any(one.program.streamed for one in program)
+    assert program.arena_bytes < lower_network(network, isa=DSP).arena_bytes
     assert switch_on_host(program, network, inputs, plan, tmp_path) == expected_bytes(network, inputs, plan)
 
 

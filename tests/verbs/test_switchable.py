@@ -192,6 +192,36 @@ def test_intermediate_tensors(device: Device) -> None:
             np.testing.assert_array_equal(codes, law[name])
 
 
+class Kept(ProcessTransport):
+    """A board that goes on when the host lets go of it."""
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_board_that_another_session_left_switched(native: BuildReport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It starts with the first switch all the same."""
+    board = Kept([str(native.folder / "firmware.elf")])
+    DeviceClient(board).wait_for_boot()
+    monkeypatch.setattr(Device, "_transport", lambda *_: board)
+    for switch in ("w4a8", "w8a8", None):
+        with Device(native.folder, engine="serial") as device:
+            assert device.client.info().current == 0
+            if switch is not None:
+                device.select(switch)
+            index = 0 if switch is None else NETWORK.names.index(switch)
+            assert [y.tolist() for y in device.infer(INPUTS[1])] == outputs(NETWORK, index, INPUTS[1])
+    ProcessTransport.close(board)
+
+
+def test_weights_in_ram(tmp_path: Path) -> None:
+    folder = build(MemoryModel(NETWORK, "net"), tmp_path / "net", BuildOptions(board="host", weights="ram")).folder
+    with open_device(folder) as device:
+        for index in range(len(NETWORK.switches)):
+            device.select(index)
+            assert [y.tolist() for y in device.infer(INPUTS[1])] == outputs(NETWORK, index, INPUTS[1])
+
+
 def _switch_at_random(device: Device, count: int, seed: int) -> None:
     rng = random.Random(seed)
     wanted = [[outputs(NETWORK, index, sample) for sample in INPUTS] for index in range(len(NETWORK.switches))]

@@ -85,6 +85,9 @@ class Device:
                 )  # fmt: skip
             if self._twin is not None:
                 self._twin.__enter__()
+            if info.current:
+                # A real board keeps the switch that an earlier session chose.
+                self.select(0)
         except BaseException:
             self.client.close()
             raise

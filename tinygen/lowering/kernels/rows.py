@@ -26,9 +26,11 @@ def join_rows(node: Node) -> KernelPlan | None:
 
 @kernel(CopyRows, name="copy_rows")
 def copy_rows(node: Node) -> KernelPlan | None:
+    # Of the C array: bits lie packed in words.
+    element = node.output.memory_dtype
     return KernelPlan(
         template="rows/copy_rows.c.j2",
-        stem=f"copy_rows_{node.output.dtype.name}",
-        context={"size": node.output.size},
+        stem=f"copy_rows_{element.name}",
+        context={"size": node.output.nbytes // element.itemsize},
         cycles=0.5 * node.output.nbytes + 20.0,
     )
