@@ -17,6 +17,7 @@ from tests.support.host_batch import WARNINGS
 from tests.support.switchable import small_network, write_network
 from tests.targets.tools import requires_tool
 from tinygen.demo import MODEL
+from tinygen.emit.kernels import KernelWriter
 from tinygen.emit.model import EmittedModel, emit_app_model, emit_model
 from tinygen.emit.sharing import Shares, shares
 from tinygen.errors import ModelError
@@ -177,3 +178,17 @@ def test_network_of_a_program() -> None:
     network = NetworkProgram.of(program)
     assert not network.is_switchable and network.state_bytes == 0
     assert network.arena_bytes == program.memory.arena_bytes and network.first is program
+
+
+def test_helpers_keep_their_names() -> None:
+    """A kernel's helpers are called after it: `X_4` of `X`. The fourth kernel of that stem is not called so too."""
+    writer = KernelWriter(NetworkProgram.of(lower(dense("a", layers.INT8).graph, isa=DSP)))
+    images = [(8, 8, 4 + 4 * n) for n in range(6)]
+    codes = {"x": layers.affine(-128), "w": layers.levels(4, True), "y": layers.affine(3)}
+    graphs = [layers.conv("net", image, 8, (3, 3), **codes).graph for image in images]  # type: ignore[arg-type]
+    programs = [lower(graph, isa=DSP) for graph in graphs]
+    functions = [writer.call(program, step).function for program in programs for step in program.layers]
+    text = "".join(function.body for function in writer.functions.values())
+    defined = re.findall(r"^(?:TG_APART |static )?(?:inline )?void (\w+)\(", text, re.MULTILINE)
+    assert len(set(functions)) == len(functions) == 6
+    assert len(defined) == len(set(defined)) > 6

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def _table(title: str, columns: Iterable[tuple[str, str]]) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for name, justify in columns:
-        first = name == "layer"
+        first = name in ("layer", "switch")
         table.add_column(name, justify="right" if justify == "right" else "left", overflow="fold", no_wrap=first)
     return table
 
@@ -83,7 +83,7 @@ def build_summary(manifest: dict[str, Any]) -> RenderableType:
 def _switch_table(manifest: dict[str, Any]) -> Table:
     """What each switch of a network takes."""
     table = _table(
-        "Switches; what a switch has for itself, and what it shares with others",
+        "Switches; in flash, what each has for itself + what it shares with others",
         [(name, "right" if index else "") for index, name in enumerate(SWITCH_COLUMNS)],
     )
     for entry in manifest["switches"]:

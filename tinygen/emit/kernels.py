@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 
 from tinygen.emit.ctext import array_lines, comment_safe
 from tinygen.emit.sharing import ArrayKey, array_key, array_users
@@ -57,6 +59,12 @@ def _wrapped(head: str, parameters: list[str]) -> str:
     if len(line) <= _LINE_WIDTH:
         return line
     return f"{head}(\n    " + ",\n    ".join(parameters) + ")"
+
+
+def _candidates(name: str) -> Iterator[str]:
+    yield name
+    for number in count(2):
+        yield f"{name}_{number}"
 
 
 def _place(program: Program, tensor: str) -> str:
@@ -121,18 +129,25 @@ class KernelWriter:
     def _function(self, plan: KernelPlan, parameters: list[str]) -> Function:
         key = json.dumps([plan.template, plan.context, parameters], sort_keys=True)
         if key not in self.functions:
-            name = self._unique(f"{self.model}_{plan.stem}")
-            signature = _wrapped(f"void {name}", parameters)
-            body = environment().get_template(f"kernels/{plan.template}").render(
-                **plan.context, name=name, signature=signature
-            )
-            self.functions[key] = Function(name, signature, body.strip() + "\n")
+            self.functions[key] = self._written(plan, parameters)
         return self.functions[key]
 
+    def _written(self, plan: KernelPlan, parameters: list[str]) -> Function:
+        """The function under the first name that leaves it and its helpers, whose names begin with it, alone."""
+        template = environment().get_template(f"kernels/{plan.template}")
+        for name in _candidates(f"{self.model}_{plan.stem}"):
+            if name in self._names:
+                continue
+            signature = _wrapped(f"void {name}", parameters)
+            body = template.render(**plan.context, name=name, signature=signature).strip() + "\n"
+            defined = {name, *re.findall(rf"\b{name}_\w+", body)}
+            if not defined & self._names:
+                self._names |= defined
+                return Function(name, signature, body)
+        raise AssertionError("there is always another name")
+
     def _unique(self, name: str) -> str:
-        candidate, number = name, 2
-        while candidate in self._names:
-            candidate, number = f"{name}_{number}", number + 1
+        candidate = next(one for one in _candidates(name) if one not in self._names)
         self._names.add(candidate)
         return candidate
 

@@ -75,19 +75,19 @@ def energy_text(profile: dict[str, Any]) -> str:
     return f"{profile['microjoules_predicted']:,.0f} µJ ({low:,.0f} to {high:,.0f})"
 
 
-SWITCH_COLUMNS = (
-    "switch", "MAC", "constants, B", "shared, B", "code, B", "shared, B", "arena, B", "cycles, predicted", "energy, µJ",
-)  # fmt: skip
+SWITCH_COLUMNS = ("switch", "MAC", "constants, B", "code, B", "arena, B", "cycles, predicted", "energy, µJ")
 
 
 def switch_row(entry: dict[str, Any]) -> list[str]:
-    """What one switch takes, in the order of SWITCH_COLUMNS."""
+    """What one switch takes, in the order of SWITCH_COLUMNS; bytes of flash as "its own + shared with others"."""
     profile = entry["profile"] or {}
     cycles, energy = profile.get("cycles_predicted"), profile.get("microjoules_predicted")
-    counts = [entry["macs"], *entry["constant_bytes"].values(), *entry["code_bytes"].values(), entry["arena_bytes"]]
+    flash = [entry[key] for key in ("constant_bytes", "code_bytes")]
     return [
         entry["name"],
-        *(f"{count:,}" for count in counts),
+        f"{entry['macs']:,}",
+        *(f"{part['own']:,} + {part['shared']:,}" for part in flash),
+        f"{entry['arena_bytes']:,}",
         "" if cycles is None else f"{cycles:,}",
         "" if energy is None else f"{energy:,.1f}",
     ]

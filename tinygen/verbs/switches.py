@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tinygen.emit.model import EmittedModel, EmittedSwitch
@@ -27,7 +27,8 @@ def describe_switches(
     if not program.is_switchable:
         return []
     constants = shares([switch.arrays for switch in emitted.switches])
-    code = shares([_code(program.name, switch, result) for switch in emitted.switches])
+    sizes = _code_sizes(emitted, result)
+    code = shares([_code(switch, sizes) for switch in emitted.switches])
     entries = []
     for index, (switch, simple) in enumerate(zip(source, network, strict=True)):
         entries.append(
@@ -44,10 +45,26 @@ def describe_switches(
     return entries
 
 
-def _code(model: str, switch: EmittedSwitch, result: BuildResult) -> dict[str, int]:
+def _code(switch: EmittedSwitch, sizes: Mapping[str, int]) -> dict[str, int]:
     """Bytes of the functions that a switch's inferences call, by name."""
     wanted = {*switch.functions, f"invoke_{switch.name}"}
-    return {symbol.name: symbol.flash for symbol in result.sizes.symbols if symbol.name in wanted}
+    return {name: sizes[name] for name in wanted if name in sizes}
+
+
+def _code_sizes(emitted: EmittedModel, result: BuildResult) -> dict[str, int]:
+    """Bytes of each kernel function, with those of its helpers, whose names begin with its own."""
+    kernels = {name for switch in emitted.switches for name in (*switch.functions, f"invoke_{switch.name}")}
+    sizes: dict[str, int] = {}
+    for symbol in result.sizes.symbols:
+        if symbol.group != "model code":
+            continue
+        parts = symbol.name.split("_")
+        # The longest: one function's number may follow the name of another.
+        names = ("_".join(parts[:count]) for count in range(len(parts), 0, -1))
+        owner = next((name for name in names if name in kernels), None)
+        if owner is not None:
+            sizes[owner] = sizes.get(owner, 0) + symbol.flash
+    return sizes
 
 
 def describe_network(
