@@ -21,13 +21,6 @@
 #include "tinygen_dot.h"
 #include "tinygen_simd.h"
 
-/* Functions that stay functions. */
-#if defined(__GNUC__)
-#define TG_APART static __attribute__((noinline))
-#else
-#define TG_APART static
-#endif
-
 /* Codes that are packed together. */
 #define TG_GROUP(bits) ((bits) % 2 ? 32 : (bits) % 4 ? 16 : 8)
 

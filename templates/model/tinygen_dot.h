@@ -31,8 +31,16 @@
 #define TG_KEEP(name, pointer) const uint32_t name = (uint32_t)(pointer)
 #define TG_RECALL(word, name) ((word) = (name))
 #endif
+/* Whether a loop goes on, its end being recalled to `word`. */
+#define TG_BEFORE(words, end, word) ((uint32_t)(words) != (word))
 #else
 #define TG_IN_REGISTERS 0
+#define TG_LOAD(to, words, n) ((to) = (words)[n])
+#define TG_MAC(sum, a, b) tg_mac(&(sum), a, b)
+#define TG_ADVANCE(words, n) ((words) += (n))
+#define TG_KEEP(name, pointer) (void)(pointer)
+#define TG_RECALL(word, name) (void)(word)
+#define TG_BEFORE(words, end, word) ((words) != (end))
 #endif
 
 #if TG_IN_REGISTERS && TG_DUAL_ISSUE

@@ -30,6 +30,13 @@
 #define TG_INLINE static inline
 #endif
 
+/* Functions that stay functions. */
+#if defined(__GNUC__)
+#define TG_APART static __attribute__((noinline))
+#else
+#define TG_APART static
+#endif
+
 /* Four bytes from any address. */
 static inline uint32_t tg_load32(const void *address)
 {

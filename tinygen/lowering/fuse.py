@@ -15,12 +15,12 @@ from tinygen.ir.ops.binary import Add
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.lowering.kernels.support.sums import fit_sum
-from tinygen.lowering.select import COMPACT
+from tinygen.lowering.select import COMPACT, DENSE, SPARSE
 
 
 def fuse(graph: Graph, family: str, isa: Collection[str]) -> Graph:
     """The graph with convolution and addition joined where a kernel takes both; it means the same."""
-    if family not in ("tinygen", COMPACT) or "dsp" not in isa:
+    if family not in ("tinygen", COMPACT, DENSE, SPARSE) or "dsp" not in isa:
         return graph
     readers = Counter(name for op in graph.ops for name in op.inputs)
     readers.update(graph.outputs)

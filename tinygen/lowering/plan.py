@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,6 +112,7 @@ class Kernel:
             through portable twins of the intrinsics).
         plan: see `PlanFunction`.
         arithmetic: what it computes, where a library is known to round otherwise than the operator's meaning.
+        unless: an instruction set for which there is a better form of this kernel; "" for none.
     """
 
     name: str
@@ -120,6 +121,16 @@ class Kernel:
     isa: str
     plan: PlanFunction
     arithmetic: Arithmetic | None = None
+    unless: str = ""
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether it spares weights that are zero, and pays for what it says where the others are."""
+        return "_sparse" in self.name
+
+    def suits(self, isa: Collection[str]) -> bool:
+        """Whether it is for a core with these instruction sets."""
+        return self.isa in isa and self.unless not in isa
 
     def variants(self, node: Node) -> tuple[KernelPlan, ...]:
         """Its plans for a node, least scratch first; none when it does not match."""
@@ -134,13 +145,19 @@ _KERNELS: list[Kernel] = []
 
 
 def kernel(
-    op: type[Op], *, name: str, family: str = "reference", isa: str = "c99", arithmetic: Arithmetic | None = None
+    op: type[Op],
+    *,
+    name: str,
+    family: str = "reference",
+    isa: str = "c99",
+    arithmetic: Arithmetic | None = None,
+    unless: str = "",
 ) -> Callable[[PlanFunction], PlanFunction]:
     """Registers the decorated plan function as a kernel of `op`."""
 
     def register(function: PlanFunction) -> PlanFunction:
         assert all(existing.name != name for existing in _KERNELS), name
-        _KERNELS.append(Kernel(name, op, family, isa, function, arithmetic))
+        _KERNELS.append(Kernel(name, op, family, isa, function, arithmetic, unless))
         return function
 
     return register

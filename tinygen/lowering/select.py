@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 import tinygen.lowering.kernels  # noqa: F401  (registers every kernel)
 from tinygen.errors import UnsupportedError
+from tinygen.ir.encodings import IntegerEncoding
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.plan import Kernel, KernelPlan, registered_kernels
 
 CMSIS_NN = "cmsis-nn"
 COMPACT = "compact"
-FAMILIES = ("tinygen", COMPACT, "reference", CMSIS_NN)
+DENSE = "dense"
+SPARSE = "sparse"
+FAMILIES = ("tinygen", COMPACT, "reference", CMSIS_NN, DENSE, SPARSE)
 
 _OWN = ("tinygen", "reference")
 _STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -20,8 +25,12 @@ _STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     COMPACT: (_OWN,),
     "reference": (("reference",),),
     CMSIS_NN: ((CMSIS_NN,), _OWN),
+    DENSE: (_OWN,),
+    SPARSE: (_OWN, _OWN),
 }
 """The kernel families a family tries, in turn; within one turn the cheapest kernel wins."""
+_FEW_ZEROS = 0.1
+"""Share of zeros up to which no kernel for sparse weights is tried: none pays there."""
 
 
 _CLOSE = 1.05
@@ -75,13 +84,14 @@ def choose(node: Node, family: str, isa: Collection[str]) -> Choice:
     Args:
         node: the layer.
         family: "tinygen" allows every kernel of ours, "compact" those that do not spend flash on weights as code,
-            "reference" only the portable plain ones, "cmsis-nn" that library's where it can do the layer, else ours.
+            "reference" only the portable plain ones, "cmsis-nn" that library's where it can do the layer, else ours;
+            "dense" leaves kernels for sparse weights out, "sparse" takes them wherever there is one.
         isa: what the board's core offers, e.g. {"c99", "dsp"}.
 
     Raises:
         UnsupportedError: no kernel matches.
     """
-    return _cheapest(node, family, isa, coded=family != COMPACT)
+    return _cheapest(node, family, isa, coded=family not in (COMPACT, DENSE, SPARSE))
 
 
 def choose_without_code(node: Node, family: str, isa: Collection[str]) -> Choice:
@@ -91,11 +101,13 @@ def choose_without_code(node: Node, family: str, isa: Collection[str]) -> Choice
 
 def _cheapest(node: Node, family: str, isa: Collection[str], *, coded: bool) -> Choice:
     tried: list[str] = []
-    for families in _STAGES[family]:
+    for turn, families in enumerate(_STAGES[family]):
+        sparse = _takes_sparse(node, family, turn)
         allowed = [
             kernel
             for kernel in registered_kernels()
-            if kernel.op is type(node.op) and kernel.isa in isa and kernel.family in families
+            if kernel.op is type(node.op) and kernel.suits(isa) and kernel.family in families
+            if kernel.is_sparse in sparse
         ]
         choices = [Choice(kernel, variants) for kernel in allowed if (variants := kernel.variants(node))]
         choices = [choice for choice in choices if coded or not choice.fastest.code_bytes]
@@ -107,3 +119,18 @@ def _cheapest(node: Node, family: str, isa: Collection[str], *, coded: bool) -> 
         f"(tried: {', '.join(tried) or 'none'})",
         where=node.describe(),
     )
+
+
+def _takes_sparse(node: Node, family: str, turn: int) -> tuple[bool, ...]:
+    """Which kernels are tried: those for sparse weights (True), others (False)."""
+    if family == SPARSE:
+        return (turn == 0,)
+    return (False,) if family == DENSE or not _has_zeros(node) else (False, True)
+
+
+def _has_zeros(node: Node) -> bool:
+    weights = node.inputs[1] if len(node.inputs) > 1 else None
+    if weights is None or weights.data is None or not isinstance(weights.encoding, IntegerEncoding):
+        return False
+    zeros = np.count_nonzero(weights.encoding.integers(weights.data) == 0)
+    return bool(zeros >= _FEW_ZEROS * weights.size)

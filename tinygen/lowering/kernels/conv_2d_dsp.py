@@ -71,7 +71,7 @@ class Job:
         return max(_AHEAD // 4, self.node.output.memory_dtype.itemsize)
 
 
-def _int8_job(node: Node) -> Job:
+def int8_job(node: Node) -> Job:
     """What the job of an int8 layer in TFLite's scheme is; with the addition that may be joined to it."""
     convolution = node.op.convolution(node) if isinstance(node.op, Conv2DAdd) else node
     ending = epilogue(convolution, axis=0)
@@ -84,7 +84,7 @@ def _int8_job(node: Node) -> Job:
     return Job(node, ending, node.constant(1), context, f"{node.op.KIND}_s8_dsp")
 
 
-def _matches(node: Node) -> bool:
+def takes_int8(node: Node) -> bool:
     op = node.op
     assert isinstance(op, Conv2D)
     return node.output.dtype == np.int8 and node.input(1).is_constant and op.groups(node) == 1
@@ -106,11 +106,11 @@ def _context(job: Job, taps: int) -> dict[str, Any]:
 
 def _residual(node: Node) -> dict[str, Any]:
     """Template values of an addition to what the convolution gives."""
-    linear = _sum(node)
+    linear = added_sum(node)
     return {"residual": linear.context() if linear else None}
 
 
-def _sum(node: Node) -> LinearSum | None:
+def added_sum(node: Node) -> LinearSum | None:
     if not isinstance(node.op, Conv2DAdd):
         return None
     linear = fit_sum(node.op.addition(node))
@@ -118,11 +118,11 @@ def _sum(node: Node) -> LinearSum | None:
     return linear
 
 
-def _operands(node: Node) -> tuple[tuple[str, int], ...]:
+def operands(node: Node) -> tuple[tuple[str, int], ...]:
     return (("input", 0), ("residual", 3)) if isinstance(node.op, Conv2DAdd) else (("input", 0),)
 
 
-def _inplace(node: Node, pointwise: bool) -> tuple[tuple[int, int], ...]:
+def inplace(node: Node, pointwise: bool) -> tuple[tuple[int, int], ...]:
     """The output may lie on what is added to it; and on the input, where a pixel needs no other pixel's."""
     fits = pointwise and node.output.shape[3] <= node.input(0).shape[3] and node.output.shape[0] == 1
     return (((3, 0),) if isinstance(node.op, Conv2DAdd) else ()) + (((0, 0),) if fits else ())
@@ -150,7 +150,7 @@ class _Packed:
 
 def _packed(job: Job) -> _Packed:
     rows, code = job.weights.reshape(len(job.weights), -1), job.code
-    linear = _sum(job.node)
+    linear = added_sum(job.node)
     others = (job.ending.constant(), *(linear.constants() if linear else ()))
     if isinstance(code, NestedCode):
         return _packed_nested(job, code, rows, others)
@@ -214,14 +214,14 @@ def _blocks(total: int) -> list[int]:
 @kernel(Conv2D, name="conv_2d_s8_dsp_rows", family="tinygen", isa="dsp")
 def conv_2d_s8_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """Windows taken straight from widened rows: for several rows of a window, whole groups of four channels."""
-    return rows_plans(_int8_job(node)) if _matches(node) and takes_rows(node) else ()
+    return rows_plans(int8_job(node)) if takes_int8(node) and takes_rows(node) else ()
 
 
 @kernel(Conv2DAdd, name="conv_2d_add_s8_packed_dsp_rows", family="tinygen", isa="dsp")
 @kernel(Conv2D, name="conv_2d_s8_packed_dsp_rows", family="tinygen", isa="dsp")
 def conv_2d_s8_packed_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits."""
-    job = packed_job(_int8_job(node)) if _matches(node) and takes_rows(node) else None
+    job = packed_job(int8_job(node)) if takes_int8(node) and takes_rows(node) else None
     return rows_plans(job) if job else ()
 
 
@@ -278,8 +278,8 @@ def _rows_plan(job: Job, size: int, packed: _Packed) -> KernelPlan:
             "copied": min(columns.input, width - columns.before),
         },
         constants=packed.constants,
-        operands=_operands(node),
-        inplace=_inplace(node, False),
+        operands=operands(node),
+        inplace=inplace(node, False),
         scratch_bytes=4 * (packed.scratch_words + buffer_rows * pitch + slack + job.spare_words),
         headers=job.headers,
         cycles=node.output.shape[0]
@@ -294,14 +294,14 @@ def _rows_plan(job: Job, size: int, packed: _Packed) -> KernelPlan:
 @kernel(Conv2D, name="conv_2d_s8_dsp", family="tinygen", isa="dsp")
 def conv_2d_s8_dsp(node: Node) -> Sequence[KernelPlan]:
     """Windows copied one by one into scratch (im2col): any shape; pointwise ones straight from the activations."""
-    return windows_plans(_int8_job(node)) if _matches(node) else ()
+    return windows_plans(int8_job(node)) if takes_int8(node) else ()
 
 
 @kernel(Conv2DAdd, name="conv_2d_add_s8_packed_dsp", family="tinygen", isa="dsp")
 @kernel(Conv2D, name="conv_2d_s8_packed_dsp", family="tinygen", isa="dsp")
 def conv_2d_s8_packed_dsp(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits."""
-    job = packed_job(_int8_job(node)) if _matches(node) else None
+    job = packed_job(int8_job(node)) if takes_int8(node) else None
     return windows_plans(job) if job else ()
 
 
@@ -342,9 +342,9 @@ def _windows_plan(job: Job, size: int, packed: _Packed) -> KernelPlan:
             "spare_words": job.spare_words,
         },
         constants=packed.constants,
-        operands=_operands(node),
+        operands=operands(node),
         scratch_bytes=4 * packed.scratch_words + 2 * taps * size + 4 * job.spare_words + (taps if gathers else 0),
-        inplace=_inplace(node, pointwise),
+        inplace=inplace(node, pointwise),
         headers=job.headers,
         cycles=node.output.shape[0]
         * (

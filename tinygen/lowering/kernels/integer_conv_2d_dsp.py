@@ -38,7 +38,7 @@ def _job(node: Node) -> Job | None:
     return Job(node, layer.epilogue, weights, context, stem, _HEADERS, kernel_scales=scales)
 
 
-def _plain_job(node: Node) -> Job | None:
+def plain_job(node: Node) -> Job | None:
     """Without kernel scales."""
     job = _job(node)
     return None if job is None or job.kernel_scales is not None else job
@@ -47,7 +47,7 @@ def _plain_job(node: Node) -> Job | None:
 @kernel(IntegerConv2D, name="integer_conv_2d_dsp_rows", family="tinygen", isa="dsp")
 def integer_conv_2d_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """Windows taken straight from widened rows."""
-    job = _plain_job(node) if takes_rows(node) else None
+    job = plain_job(node) if takes_rows(node) else None
     return rows_plans(job) if job else ()
 
 
@@ -69,14 +69,14 @@ def _scales_fit(job: Job) -> bool:
 @kernel(IntegerConv2D, name="integer_conv_2d_dsp", family="tinygen", isa="dsp")
 def integer_conv_2d_dsp(node: Node) -> Sequence[KernelPlan]:
     """Windows copied one by one into scratch."""
-    job = _plain_job(node) if _pads_with_codes(node) else None
+    job = plain_job(node) if _pads_with_codes(node) else None
     return windows_plans(job) if job else ()
 
 
 @kernel(IntegerConv2D, name="integer_conv_2d_packed_dsp", family="tinygen", isa="dsp")
 def integer_conv_2d_packed_dsp(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits."""
-    job = packed_job(_plain_job(node)) if _pads_with_codes(node) and not _fills_with_codes(node) else None
+    job = packed_job(plain_job(node)) if _pads_with_codes(node) and not _fills_with_codes(node) else None
     return windows_plans(job) if job else ()
 
 
