@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Case:
         macs: multiply-accumulates of one inference, padded taps included.
         runs: built and run; else its C is only written, and that is timed.
         trained: for networks whose accuracy belongs to the figures.
+        figures: more of them, for the row.
     """
 
     suite: str
@@ -57,6 +58,7 @@ class Case:
     macs: int
     runs: bool = True
     trained: Trained | None = None
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
     def samples(self, graph: Graph) -> Sequence[list[np.ndarray]]:
         """Inputs to measure with, `graph` being the model's."""

@@ -80,6 +80,7 @@ def empty_row(job: Job) -> Row:
         "flash_without_weights_bytes": None, "flash_model_code_bytes": None, "arena_bytes": None,
         "stack_used_bytes": None, "samples": 0, "max_abs_diff": None, "error": None, "layers": [],
         **(case.trained.figures if case.trained else {}),
+        **case.figures,
     }  # fmt: skip
 
 

@@ -49,22 +49,26 @@ class Suite:
         name: as in `--suite`.
         summary: one line.
         cases: makes the cases.
+        kernels: the families it is about; empty for those that are compared by default.
     """
 
     name: str
     summary: str
     cases: Callable[[SuiteOptions], SuiteCases]
+    kernels: tuple[str, ...] = ()
 
 
 _SUITES: dict[str, Suite] = {}
 
 
-def suite(name: str, summary: str) -> Callable[[Callable[[SuiteOptions], SuiteCases]], Callable[..., SuiteCases]]:
+def suite(
+    name: str, summary: str, kernels: tuple[str, ...] = ()
+) -> Callable[[Callable[[SuiteOptions], SuiteCases]], Callable[..., SuiteCases]]:
     """Registers the decorated function as suite `name`."""
 
     def register(function: Callable[[SuiteOptions], SuiteCases]) -> Callable[..., SuiteCases]:
         assert name not in _SUITES, name
-        _SUITES[name] = Suite(name, summary, function)
+        _SUITES[name] = Suite(name, summary, function, kernels)
         return function
 
     return register
@@ -76,7 +80,8 @@ def all_suites() -> tuple[Suite, ...]:
     import tinygen.bench.int8_kernels
     import tinygen.bench.lowbit
     import tinygen.bench.lowbit_networks
-    import tinygen.bench.models  # noqa: F401  (each registers its suite)
+    import tinygen.bench.models
+    import tinygen.bench.sparse  # noqa: F401  (each registers its suite)
 
     return tuple(_SUITES.values())
 

@@ -21,7 +21,7 @@ def bench(
         str, typer.Option("--board", "-b", metavar="BOARD", help="See `tinygen boards`; or a core: cortex-m0plus.")
     ] = "f746zg",
     kernels: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Kernel families; default: tinygen,reference.")
+        str | None, typer.Option(metavar="A,B", help="Kernel families; default: tinygen,reference, or the suite's.")
     ] = None,
     toolchain: Annotated[str, typer.Option(metavar="zig,gcc", help="Compilers; default: what the board prefers.")] = "",
     baseline: Annotated[str | None, typer.Option(metavar="FAMILY", help="What ratios are taken against.")] = None,
@@ -54,7 +54,7 @@ def bench(
         return
     options = BenchOptions(
         board=board,
-        kernels=default_kernels(cmsis_nn is not None) if kernels is None else _split(kernels),
+        kernels=default_kernels(cmsis_nn is not None, suite or ()) if kernels is None else _split(kernels),
         toolchains=_split(toolchain),
         baseline=baseline,
         models=tuple(folders) if folders else _folders_of_environment(),

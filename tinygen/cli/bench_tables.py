@@ -40,6 +40,7 @@ def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
     if not rows:
         return Group(*parts)
     parts += [_work(report, rows), Text(), _memory(report, rows), Text()]
+    parts += [_break_even(report["break_even"]), Text()] if report.get("break_even") else []
     trained = [row for row in rows if "accuracy" in row]
     parts += [_accuracy(trained), Text()] if trained else []
     if layers:
@@ -101,6 +102,18 @@ def _memory(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
                 theirs = (row["published"] or {}).get(key)
                 cells += [_number(theirs), _multiple(row[key] / theirs if theirs else None)]
         table.add_row(*cells)
+    return table
+
+
+def _break_even(rows: Sequence[_Row]) -> RenderableType:
+    """From which sparsity on the sparse kernels are better."""
+    columns = ["<layer", "<compiler", "cycles", "flash", "predicted", "worst choice"]
+    table = _table("Break-even sparsity in %: from there on sparse kernels are better", columns)
+    for row in rows:
+        figures = [row[key] for key in ("measured", "flash", "predicted")]
+        cells = ["never" if figure is None else f"{figure:.0f}" for figure in figures]
+        worst = row["worst_choice"]
+        table.add_row(row["series"], row["toolchain"], *cells, "" if worst is None else f"x {worst:.2f}")
     return table
 
 

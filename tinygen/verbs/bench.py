@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinygen.bench.break_even import break_evens
 from tinygen.bench.case import Case, Skipped, case_of
 from tinygen.bench.generation import add_growth
 from tinygen.bench.measure import FOREIGN, Job, Row, measure
@@ -61,12 +62,14 @@ class BenchReport:
     Attributes:
         rows: one per case, family and compiler; see `measure`, plus `published`, `baseline` and `ratios`.
         skipped: models that were found and left out.
+        break_even: of layers measured at several sparsities, see `break_evens`.
     """
 
     board: Board
     baseline: str | None
     rows: list[Row]
     skipped: tuple[Skipped, ...]
+    break_even: Sequence[Row] = ()
 
     @property
     def errors(self) -> int:
@@ -84,6 +87,7 @@ class BenchReport:
             "baseline": self.baseline,
             "rows": self.rows,
             "summary": summarize(self.rows),
+            "break_even": list(self.break_even),
             "skipped": [{"model": entry.name, "reason": entry.reason} for entry in self.skipped],
             "sources": sources(self.rows),
         }
@@ -119,7 +123,7 @@ def bench(
     baseline = options.baseline or choose_baseline(options.kernels)
     add_ratios(rows, baseline)
     add_growth(rows)
-    return BenchReport(board, baseline, rows, skipped)
+    return BenchReport(board, baseline, rows, skipped, break_evens(rows, cases, board))
 
 
 def _check(board: Board, options: BenchOptions) -> None:
@@ -180,12 +184,19 @@ def _jobs(case: Case, toolchains: Sequence[str], options: BenchOptions) -> list[
     ]  # fmt: skip
 
 
-def default_kernels(library: bool) -> tuple[str, ...]:
-    """Families to compare unless the user says: ours, and what it is measured against.
+def default_kernels(library: bool, suites: Sequence[str] = ()) -> tuple[str, ...]:
+    """Families to compare unless the user says: ours, and what it is measured against, or what a suite is about.
 
     Args:
         library: whether a vendor's library is at hand.
+        suites: names.
+
+    Raises:
+        TinygenError: there is no such suite.
     """
+    special = {find_suite(name).kernels for name in suites}
+    if len(special) == 1 and () not in special:
+        return special.pop()
     foreign = tuple(name for name in FAMILIES if name in FOREIGN) if library else ()
     return ("tinygen", "reference", *foreign)
 

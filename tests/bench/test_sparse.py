@@ -1,0 +1,54 @@
+"""Suite `sparse`: what its cases are, and what is made of its rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygen.bench.break_even import break_evens
+from tinygen.bench.case import Case
+from tinygen.bench.sparse import SPARSITIES
+from tinygen.bench.suites import SuiteOptions, find_suite
+from tinygen.frontends.load import load_model
+from tinygen.targets.board import load_board
+from tinygen.verbs.bench import default_kernels
+
+CASES = find_suite("sparse").cases(SuiteOptions()).cases
+
+
+def test_zeros() -> None:
+    """As many kernels are zero as the case says; of ternary ones some more may be."""
+    for case in CASES:
+        graph = load_model(case.model)
+        weights = graph.node(graph.ops[0]).constant(1)
+        share = 100 * (1 - weights.any(axis=tuple(range(1, weights.ndim - 1))).mean())
+        assert share >= case.figures["sparsity"] - 0.01
+        if case.encoding == "int8" and weights.ndim == 4 and weights.shape[1] > 1:
+            assert abs(share - case.figures["sparsity"]) < 0.01
+
+
+def test_families() -> None:
+    assert default_kernels(False, ["sparse"]) == ("dense", "sparse", "tinygen")
+    assert default_kernels(False, ["sparse", "lowbit"]) == default_kernels(False) == ("tinygen", "reference")
+
+
+def row(case: Case, kernels: str, cycles: float, flash: float) -> dict[str, Any]:
+    return {"kernels": kernels, "toolchain": "zig", "error": None, "cycles_predicted": cycles, "flash_bytes": flash,
+            **case.figures}  # fmt: skip
+
+
+def test_break_evens() -> None:
+    """Dense figures stay, sparse ones fall on a line: where they meet is known."""
+    series = [case for case in CASES if case.figures["series"] == "conv_1x1_128_128_8x8_int8"]
+    assert len(series) == len(SPARSITIES)
+    rows = []
+    for case in series:
+        live = 1 - case.figures["sparsity"] / 100
+        rows += [row(case, "dense", 100, 50), row(case, "sparse", 160 * live, 45 * live)]
+        rows += [row(case, "tinygen", max(100, 160 * live), 0)]
+    (found,) = break_evens(rows, CASES, load_board("f746zg"))
+    assert np.isclose(found["measured"], 37.5)
+    assert found["flash"] is None
+    assert np.isclose(found["worst_choice"], max(1.6, 100 / 8))
+    assert 30 < found["predicted"] < 80
