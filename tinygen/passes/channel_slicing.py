@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tinygen.ir.encodings import Affine
+from tinygen.ir.encodings import Affine, IntegerEncoding
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.binary import Binary
@@ -16,25 +16,31 @@ from tinygen.ir.ops.concatenation import Concatenation
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.tensor import Tensor
 from tinygen.passes.channel_folding import Reader
+from tinygen.passes.integer_channels import IntegerReader, compressed, moved, narrowed
+from tinygen.passes.integer_ranges import INTEGER_OPS
 from tinygen.passes.remove_dead import remove_dead
 
+Readers = Mapping[str, Reader | IntegerReader]
 
-def sliced(graph: Graph, removed: Mapping[str, np.ndarray], readers: Mapping[str, Reader]) -> Graph:
+
+def sliced(graph: Graph, removed: Mapping[str, np.ndarray], readers: Readers) -> Graph:
     """The graph without the channels marked in `removed`.
 
     Args:
         graph: where every operator allows what is removed around it.
         removed: by tensor name, bool [C] over the last axis, never all of them.
-        readers: by operator name, the layers whose biases take up constant input channels.
+        readers: by operator name, the layers whose biases or epilogues take up constant input channels.
     """
     return _Slicer(graph, removed, readers).run()
 
 
 class _Slicer:
-    def __init__(self, graph: Graph, removed: Mapping[str, np.ndarray], readers: Mapping[str, Reader]) -> None:
+    def __init__(self, graph: Graph, removed: Mapping[str, np.ndarray], readers: Readers) -> None:
         self.graph, self.removed, self.readers = graph, removed, readers
         self.tensors = dict(graph.tensors)
         for name, mask in removed.items():
@@ -49,8 +55,14 @@ class _Slicer:
         op = node.op
         if not any(name in self.removed for name in (*op.inputs, *op.outputs)):
             return op
+        if isinstance(op, IntegerConv2D | IntegerFullyConnected):
+            return self._integer(node, op, self.readers.get(op.name))
+        if isinstance(op, INTEGER_OPS):
+            return narrowed(op, self._kept(node.output))
         if isinstance(op, Conv2D | FullyConnected):
-            return self._reading(node, self.readers[op.name])
+            reader = self.readers[op.name]
+            assert isinstance(reader, Reader)
+            return self._reading(node, reader)
         if isinstance(op, DepthwiseConv2D):
             keep = self._kept(node.output)
             weights = self._constant(_compressed(node.input(1), 3, keep), op, "weights")
@@ -89,6 +101,26 @@ class _Slicer:
             inputs.append(self._constant(_bias(node, folded, keep), node.op, "bias"))
         return replace(node.op, inputs=tuple(inputs))
 
+    def _integer(
+        self, node: Node, op: IntegerConv2D | IntegerFullyConnected, reader: Reader | IntegerReader | None
+    ) -> Op:
+        """A convolution or dense layer on integer codes: fewer filters and weights, another epilogue."""
+        keep, removed = self._kept(node.output), ~self._kept(node.input(0))
+        inputs, ending = [op.inputs[0]], op.epilogue
+        if isinstance(reader, IntegerReader) and ending is not None:
+            ending = moved(ending, reader.added(removed))
+        for index, what in ((1, "weights"), (2, "scales")):
+            tensor = node.optional(index)
+            if tensor is None:
+                break
+            tensor = _compressed(tensor, 0, keep)
+            # Depthwise layers have no input channels to lose: their filters go with them.
+            if isinstance(reader, IntegerReader):
+                taps = tensor.shape[-1] // len(removed)
+                tensor = _compressed(tensor, len(tensor.shape) - 1, np.tile(~removed, taps))
+            inputs.append(self._constant(tensor, op, what))
+        return replace(op, inputs=tuple(inputs), epilogue=compressed(ending, keep))
+
     def _operand(self, node: Node, index: int) -> str:
         """A constant operand follows the run-time one, unless it is broadcast over the channels."""
         tensor = node.input(index)
@@ -119,6 +151,8 @@ def _compressed(tensor: Tensor, axis: int, keep: np.ndarray) -> Tensor:
     data, encoding = np.compress(keep, tensor.data, axis=axis), tensor.encoding
     if isinstance(encoding, Affine) and encoding.axis == axis:
         encoding = _scales(encoding, keep)
+    elif isinstance(encoding, IntegerEncoding) and encoding.axis == axis and len(encoding.scale) == len(keep):
+        encoding = replace(encoding, scale=tuple(np.array(encoding.scale)[keep].tolist()))
     return replace(tensor, shape=data.shape, encoding=encoding, data=data)
 
 

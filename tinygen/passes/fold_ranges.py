@@ -10,6 +10,7 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.binary import Add, Arithmetic
 from tinygen.ir.tensor import Tensor
+from tinygen.passes.integer_ranges import INTEGER_OPS
 from tinygen.passes.ranges import Ranges, channel_ranges
 
 SMALL = 1024
@@ -19,7 +20,8 @@ SMALL = 1024
 def fold_ranges(graph: Graph) -> Graph:
     """The same graph without the operators whose ranges leave one code per channel.
 
-    An operator that writes a model output stays: outputs live in the arena.
+    An operator that writes a model output stays: outputs live in the arena. So do operators on integer codes, whose
+    kernels read what others wrote.
     """
     ranges = channel_ranges(graph)
     readers: dict[str, list[Op]] = {}
@@ -31,7 +33,7 @@ def fold_ranges(graph: Graph) -> Graph:
     # Last to first: a constant costs nothing if all that reads it is folded too.
     for node in reversed(list(graph.nodes())):
         names = node.op.outputs
-        if not all(_is_constant(graph, ranges, name) for name in names):
+        if isinstance(node.op, INTEGER_OPS) or not all(_is_constant(graph, ranges, name) for name in names):
             kept.append(node.op)
             continue
         constants = [_constant(graph, tensor, readers.get(tensor.name, []), ranges) for tensor in node.outputs]

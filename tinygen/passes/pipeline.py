@@ -17,20 +17,27 @@ _CHANNELS = 4
 """In a word of int8 codes."""
 
 
-def simplify(graph: Graph) -> Graph:
+def simplify(graph: Graph, *, integers: bool = True) -> Graph:
     """Computes now what does not depend on the input, drops what nothing reads (operators, tensors, channels), and
     lets convolutions pad by themselves.
+
+    Args:
+        integers: channels of layers on integer codes may go, too.
     """
     graph = remove_dead(fold_constants(graph))
     while True:
         # Without its unread channels, a tensor may be constant as a whole.
-        smaller = remove_channels(remove_dead(fold_constants(fold_ranges(graph))), _CHANNELS)
+        smaller = remove_channels(remove_dead(fold_constants(fold_ranges(graph))), _CHANNELS, integers=integers)
         if smaller.ops == graph.ops:
             return fold_pad(smaller)
         graph = smaller
 
 
 def simplify_network(network: Network) -> Network:
-    """The same, switch by switch; weights that switches share are found."""
-    simple = replace(network, switches=tuple(Switch(one.name, simplify(one.graph)) for one in network))
+    """The same, switch by switch; weights that switches share are found.
+
+    They are corners of each other: where there are several switches, integer layers keep all their channels.
+    """
+    alone = not network.is_switchable
+    simple = replace(network, switches=tuple(Switch(one.name, simplify(one.graph, integers=alone)) for one in network))
     return nest_weights(simple)

@@ -31,6 +31,7 @@ from tinygen.ir.ops.reduce import Mean, ReduceMax, ReduceMin
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.ops.unary import Unary
 from tinygen.ir.tensor import Tensor
+from tinygen.passes.integer_ranges import INTEGER_OPS, has_integers, integer_range
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,11 @@ def is_quantized(tensor: Tensor) -> bool:
     return per_tensor and tensor.dtype in (np.int8, np.uint8, np.int16) and len(tensor.shape) > 0 and tensor.size > 0
 
 
+def has_channels(tensor: Tensor) -> bool:
+    """Whether channels of this tensor have ranges: as `is_quantized` says, or integer codes that are activations."""
+    return is_quantized(tensor) or (not tensor.is_constant and has_integers(tensor))
+
+
 def channel_ranges(graph: Graph, inputs: Ranges | None = None) -> dict[str, Range]:
     """The range of every quantized tensor, by name.
 
@@ -64,9 +70,15 @@ def channel_ranges(graph: Graph, inputs: Ranges | None = None) -> dict[str, Rang
         graph: validated.
         inputs: ranges of model inputs that do not take all the codes of their type.
     """
-    ranges = {tensor.name: _of_tensor(tensor) for tensor in graph.tensors.values() if is_quantized(tensor)}
+    ranges = {tensor.name: _of_tensor(tensor) for tensor in graph.tensors.values() if has_channels(tensor)}
     ranges |= inputs or {}
     for node in graph.nodes():
+        if isinstance(node.op, INTEGER_OPS) and has_integers(node.output):
+            known = {name: (found.low, found.high) for name, found in ranges.items()}
+            ends = integer_range(node, known)
+            if ends is not None:
+                ranges[node.output.name] = Range(*ends)
+            continue
         if not all(is_quantized(tensor) for tensor in node.outputs):
             continue
         rule = next((rule for kind, rule in _RULES if isinstance(node.op, kind)), None)
@@ -96,8 +108,8 @@ def _of_tensor(tensor: Tensor) -> Range:
     if tensor.data is not None:
         rows = tensor.data.reshape(-1, channels).astype(np.int64)
         return Range(rows.min(axis=0), rows.max(axis=0))
-    limits = np.iinfo(tensor.dtype)
-    return Range(np.full(channels, limits.min, np.int64), np.full(channels, limits.max, np.int64))
+    low, high = tensor.code_range
+    return Range(np.full(channels, low, np.int64), np.full(channels, high, np.int64))
 
 
 def _centred(node: Node, ranges: Ranges, padded: bool) -> tuple[np.ndarray, np.ndarray]:

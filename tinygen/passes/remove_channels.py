@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygen.ir.encodings import WORD_BITS
+from tinygen.ir.encodings import Binary as BinaryCodes
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.binary import Binary
@@ -18,28 +20,40 @@ from tinygen.ir.ops.concatenation import Concatenation
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.integer_add import IntegerAdd
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D, IntegerSumPool2D
 from tinygen.ir.ops.pad import MirrorPad, Pad
 from tinygen.ir.ops.pool_2d import Pool2D
 from tinygen.ir.ops.quantize import Quantize
 from tinygen.ir.ops.reduce import Mean, ReduceMax, ReduceMin
+from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.ops.unary import Unary
 from tinygen.ir.tensor import Tensor
 from tinygen.passes.channel_folding import Reader, reader
 from tinygen.passes.channel_slicing import sliced
-from tinygen.passes.ranges import channel_ranges, is_constant_mac, is_quantized
+from tinygen.passes.integer_channels import IntegerReader, integer_reader
+from tinygen.passes.integer_ranges import INTEGER_OPS, is_integer_mac
+from tinygen.passes.ranges import channel_ranges, has_channels, is_constant_mac
 
-_CHANNELWISE = (Unary, Quantize, Pool2D, Pad, MirrorPad, Mean, ReduceMax, ReduceMin)
+_CHANNELWISE = (
+    Unary, Quantize, Pool2D, Pad, MirrorPad, Mean, ReduceMax, ReduceMin, IntegerMaxPool2D, IntegerSumPool2D, IntegerAdd,
+    Requantize,
+)  # fmt: skip
+_INTEGER_MACS = (IntegerConv2D, IntegerFullyConnected)
 
 
-def remove_channels(graph: Graph, multiple: int = 1) -> Graph:
+def remove_channels(graph: Graph, multiple: int = 1, *, integers: bool = True) -> Graph:
     """The same graph with narrower layers. Model inputs and outputs keep their shapes.
 
     Args:
         multiple: tensors whose channels are a multiple of this stay so; some channels are kept for it. Kernels that
             take four channels in a word lose more by three of them than the channels cost.
+        integers: layers on integer codes become narrower too.
     """
-    search = _Search(graph)
+    search = _Search(graph, integers)
     search.run()
     search.keep_multiples(multiple)
     removed = {name: mask for name, mask in search.removed.items() if mask.any()}
@@ -49,17 +63,20 @@ def remove_channels(graph: Graph, multiple: int = 1) -> Graph:
 class _Search:
     """The largest sets of channels that may go, by tensor name (bool [C], True for a channel that goes)."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, integers: bool) -> None:
+        self.graph, self.integers = graph, integers
         ends = {*graph.inputs, *graph.outputs}
         self.removed = {
-            tensor.name: np.full(tensor.shape[-1], is_quantized(tensor) and tensor.name not in ends)
+            tensor.name: np.full(tensor.shape[-1], has_channels(tensor) and tensor.name not in ends)
             for tensor in graph.tensors.values()
             if not tensor.is_constant and tensor.shape
         }
         ranges = channel_ranges(graph)
-        self.readers: dict[str, Reader] = {
-            node.op.name: reader(node, ranges) for node in graph.nodes() if _folds(node)
+        known = {name: (found.low, found.high) for name, found in ranges.items()}
+        self.readers: dict[str, Reader | IntegerReader] = {
+            node.op.name: integer_reader(node, known) if isinstance(node.op, _INTEGER_MACS) else reader(node, ranges)
+            for node in graph.nodes()
+            if _folds(node)
         }
 
     def run(self) -> None:
@@ -72,13 +89,17 @@ class _Search:
     def keep_multiples(self, multiple: int) -> None:
         """Gives channels back, until so many go from each tensor that what stays is a multiple, if it was one."""
         while ragged := [
-            mask
-            for mask in self.removed.values()
-            if mask.size % multiple == 0 and np.count_nonzero(mask) % multiple
+            (mask, count)
+            for name, mask in self.removed.items()
+            if mask.size % (count := self._together(name, multiple)) == 0 and np.count_nonzero(mask) % count
         ]:
-            mask = ragged[0]
-            mask[np.flatnonzero(mask)[-(np.count_nonzero(mask) % multiple) :]] = False
+            mask, count = ragged[0]
+            mask[np.flatnonzero(mask)[-(np.count_nonzero(mask) % count) :]] = False
             self._settle()
+
+    def _together(self, name: str, multiple: int) -> int:
+        """Channels of a word; packed bits fill words of their own."""
+        return WORD_BITS if multiple > 1 and isinstance(self.graph.tensors[name].encoding, BinaryCodes) else multiple
 
     def _settle(self) -> None:
         nodes = list(self.graph.nodes())
@@ -94,12 +115,16 @@ class _Search:
     def _restrict(self, node: Node) -> None:
         """Takes away what this operator does not allow."""
         op = node.op
-        if op.name in self.readers:
+        if isinstance(op, INTEGER_OPS) and not self.integers:
+            self._block([*node.inputs, *node.outputs])
+        elif op.name in self.readers:
             x = node.input(0)
             if x.name in self.removed and self.removed[x.name].any():
                 self.removed[x.name] &= self.readers[op.name].spares(self.removed[x.name], self._output(node))
         elif isinstance(op, DepthwiseConv2D) and is_constant_mac(node):
             self._depthwise(node, op.multiplier(node))
+        elif isinstance(op, IntegerConv2D) and is_integer_mac(node) and node.input(1).shape[3] == 1:
+            self._depthwise(node, node.output.shape[3] // node.input(0).shape[3])
         elif isinstance(op, _CHANNELWISE) and _keeps_channels(node):
             self._link([*node.inputs, node.output])
         elif isinstance(op, Binary):
@@ -159,7 +184,9 @@ class _Search:
 
     def _reshape(self, node: Node) -> None:
         x, y = node.input(0), node.output
-        if x.name not in self.removed or not y.shape or y.shape[-1] % x.shape[-1] != 0:
+        # Packed bits of several pixels lie one behind the other as whole words only.
+        broken = isinstance(x.encoding, BinaryCodes) and y.shape[-1:] != x.shape[-1:]
+        if x.name not in self.removed or not y.shape or y.shape[-1] % x.shape[-1] != 0 or broken:
             self._block([x, y])
             return
         # Element i of the last axis is channel i % C, whether rows stay or are strung together.
@@ -174,6 +201,10 @@ def _folds(node: Node) -> bool:
         return is_constant_mac(node) and node.op.groups(node) == 1
     if isinstance(node.op, FullyConnected):
         return is_constant_mac(node) and node.input(1).shape[1] % node.input(0).shape[-1] == 0
+    if isinstance(node.op, IntegerConv2D):
+        return is_integer_mac(node) and node.op.groups(node) == 1
+    if isinstance(node.op, IntegerFullyConnected):
+        return is_integer_mac(node) and node.input(1).shape[1] % node.input(0).shape[-1] == 0
     return False
 
 

@@ -1,0 +1,129 @@
+"""Integer layers with fewer channels: what constant inputs add to accumulators goes into the epilogue, exactly.
+
+A rescale takes it up in its offset: (accumulator + s) * multiplier + offset = accumulator * multiplier + (offset + s *
+multiplier). Thresholds move by it. Padding counts 0, so at a padded border only a channel of integers 0 is constant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tinygen.ir.epilogue import Epilogue, Rescale, Threshold
+from tinygen.ir.ops import integer_mac
+from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.integer_add import IntegerAdd
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D, IntegerSumPool2D
+from tinygen.ir.ops.requantize import Requantize
+from tinygen.passes.integer_ranges import Known, integers_of
+
+_NEVER, _ALWAYS = 2**31, -(2**31)
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerReader:
+    """A layer as reader of its input channels, as `channel_folding.Reader` is one of int8 layers.
+
+    Attributes:
+        used: whether output o has a weight other than 0 on input channel c, bool [O, C].
+        constant: input channels that add a constant to every accumulator, bool [C].
+        share: what each constant channel adds, int64 [O, constant channels].
+        epilogue: the layer's.
+    """
+
+    used: np.ndarray
+    constant: np.ndarray
+    share: np.ndarray
+    epilogue: Epilogue | None
+
+    def spares(self, removed: np.ndarray, outputs_removed: np.ndarray) -> np.ndarray:
+        """The channels it can do without; see `channel_folding.Reader.spares`."""
+        kept = ~outputs_removed
+        unread = ~self.used[kept].any(axis=0)
+        spared = unread | self.constant
+        added = self.added(removed & spared)
+        fits = not added[kept].any() if self.epilogue is None else not moved(self.epilogue, added).problem(len(added))
+        return spared if fits else unread
+
+    def added(self, removed: np.ndarray) -> np.ndarray:
+        """What the channels in `removed` add to the accumulators, int64 [O]."""
+        return np.asarray(self.share[:, removed[self.constant]].sum(axis=1))
+
+
+def integer_reader(node: Node, known: Known) -> IntegerReader:
+    """A convolution without groups, or a dense layer whose depth is a multiple of the input's channels."""
+    op = node.op
+    assert isinstance(op, IntegerConv2D | IntegerFullyConnected)
+    weights = integer_mac.scaled_weights(node, integer_mac.weight_integers(node))
+    rows = weights.reshape(len(weights), -1, node.input(0).shape[-1])
+    low, high = integers_of(node.input(0), known)
+    constant = low == high
+    if isinstance(op, IntegerConv2D) and any(axis.padded for axis in op.geometry(node)):
+        constant = constant & (low == 0)
+    share = rows[:, :, constant].sum(axis=1) * low[constant]
+    return IntegerReader((rows != 0).any(axis=1), constant, share, op.epilogue)
+
+
+def moved(epilogue: Epilogue, added: np.ndarray) -> Epilogue:
+    """The epilogue of accumulators that lack `added`, int64 [channels]."""
+    if not added.any():
+        return epilogue
+    channels = len(added)
+    if isinstance(epilogue, Rescale):
+        multipliers = np.broadcast_to(np.array(epilogue.multiplier, object), channels)
+        offsets = np.broadcast_to(np.array(epilogue.offset, object), channels) + multipliers * added.astype(object)
+        return replace(epilogue, offset=tuple(int(offset) for offset in offsets))
+    signs = np.broadcast_to(np.array(epilogue.sign), channels)
+    rows = epilogue.thresholds * (channels if len(epilogue.thresholds) == 1 else 1)
+    steps = zip(rows, (signs * added).tolist(), strict=True)
+    return replace(epilogue, thresholds=tuple(tuple(_step(t, by) for t in row) for row, by in steps))
+
+
+def _step(threshold: int, by: int) -> int:
+    """Less `by`; what is always or never reached stays so."""
+    return threshold if threshold in (_ALWAYS, _NEVER) else min(max(threshold - by, _ALWAYS), _NEVER)
+
+
+def compressed(epilogue: Epilogue | None, keep: np.ndarray) -> Epilogue | None:
+    """An epilogue without some channels."""
+    match epilogue:
+        case Rescale():
+            return replace(
+                epilogue, multiplier=_kept(epilogue.multiplier, keep), offset=_kept(epilogue.offset, keep),
+                shift=_kept(epilogue.shift, keep),
+            )  # fmt: skip
+        case Threshold():
+            rows = epilogue.thresholds
+            if len(rows) > 1:
+                rows = tuple(row for row, stays in zip(rows, keep, strict=True) if stays)
+            return replace(epilogue, thresholds=rows, sign=_kept(epilogue.sign, keep))
+        case None:
+            return None
+
+
+def narrowed(op: Op, keep: np.ndarray) -> Op:
+    """An operator that works channel by channel, without some of them; others as they are."""
+    match op:
+        case IntegerMaxPool2D():
+            return replace(op, sign=_kept(op.sign, keep))
+        case IntegerSumPool2D():
+            return replace(op, epilogue=compressed(op.epilogue, keep))
+        case Requantize():
+            epilogue = compressed(op.epilogue, keep)
+            assert epilogue is not None
+            return replace(op, epilogue=epilogue)
+        case IntegerAdd():
+            return replace(
+                op, first=_kept(op.first, keep), second=_kept(op.second, keep), shift=_kept(op.shift, keep),
+                epilogue=compressed(op.epilogue, keep),
+            )  # fmt: skip
+        case _:
+            return op
+
+
+def _kept(values: tuple[int, ...], keep: np.ndarray) -> tuple[int, ...]:
+    """One value for all channels stays."""
+    return values if len(values) == 1 else tuple(v for v, stays in zip(values, keep, strict=True) if stays)
