@@ -119,7 +119,7 @@ def test_figures_of_seeds() -> None:
     outcomes = [
         Outcome(graph, labels, labels, labels < right, labels < right + 1, labels != 0) for right in (6, 8)
     ]  # fmt: skip
-    figures = lowbit_networks._figures("ternary", outcomes, [90.0, 94.0], (0, 1))
+    figures = lowbit_networks.figures_of(outcomes, [90.0, 94.0], (0, 1))
     assert figures["accuracy"] == pytest.approx(70) and figures["accuracy_torch"] == pytest.approx(80)
     assert figures["accuracy_spread"] == pytest.approx(np.std([60, 80], ddof=1))
     assert (figures["accuracy_float"], figures["top1_equal"]) == pytest.approx((92, 0.9))

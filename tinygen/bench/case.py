@@ -48,6 +48,7 @@ class Case:
         runs: built and run; else its C is only written, and that is timed.
         trained: for networks whose accuracy belongs to the figures.
         figures: more of them, for the row.
+        switch: of a switchable model, the switch that is measured, in a firmware that has all of them.
     """
 
     suite: str
@@ -59,6 +60,7 @@ class Case:
     runs: bool = True
     trained: Trained | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
+    switch: str | None = None
 
     def samples(self, graph: Graph) -> Sequence[list[np.ndarray]]:
         """Inputs to measure with, `graph` being the model's."""

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
+from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
 from tinygen.paths import resource
 
 _COLOURS = ("#4c8dd6", "#e0884a", "#5fae72", "#b06fc0", "#d65f6e", "#8a9a3c", "#4fb3b3", "#a0785a")
@@ -45,6 +46,8 @@ def render_bench(report: dict[str, Any]) -> str:
         ],
         good=good,
         trained=[row for row in report["rows"] if "accuracy" in row],
+        switches=switch_rows(report["rows"]),
+        switch_totals=[totals_text(total) for total in switch_totals(report["rows"])],
         timed=[row for row in report["rows"] if "seconds" in row],
         failed=[row for row in report["rows"] if row["error"]],
         different=[row for row in good if rounds_otherwise(row)],

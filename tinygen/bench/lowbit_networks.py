@@ -34,6 +34,8 @@ SEEDS = (0, 1, 2)
 BOARD_DIGITS = 20
 """Test digits that the board gets."""
 _INNER_LAYER = 1
+_CHUNK = 50
+"""Digits evaluated at once: with their windows side by side in the cache it takes a third of the time of all."""
 
 THESIS: Mapping[str, tuple[float, float, str]] = {
     "int8": (37.3, 37.7, "5.6"),
@@ -136,14 +138,24 @@ def _of_seed(
 
 
 def outcome(name: str, network: nn.Module, test: Digits) -> Outcome:
-    """What a trained network answers, in torch and as integers."""
+    """What a trained recipe answers, in torch and as integers."""
+    return outcome_of(c_name(f"digits_{name}"), network, test)
+
+
+def outcome_of(name: str, network: nn.Module, test: Digits) -> Outcome:
+    """What a network answers, in torch and as integers; its first layer, `conv1`, quantizes the input.
+
+    Args:
+        name: of the graph, a C identifier.
+    """
     from tinygen.bench.train_digits_lowbit import answers_of
     from tinygen.frontends.torch_nn import read_quantized
 
     images, labels = test.tensors()[0], test.labels
-    graph = read_quantized(network, images, c_name(f"digits_{name}"))
+    graph = read_quantized(network, images, name)
     codes = network.conv1.input_quantizer.codes(images)[0].transpose(0, 2, 3, 1)
-    answers = evaluate(_batched(graph, len(labels)), [codes])[0].argmax(axis=1)
+    parts = [codes[start : start + _CHUNK] for start in range(0, len(codes), _CHUNK)]
+    answers = np.concatenate([evaluate(_batched(graph, len(part)), [part])[0].argmax(axis=1) for part in parts])
     theirs = answers_of(network, test)
     return Outcome(graph, codes, labels, answers == labels, theirs == labels, answers == theirs)
 
@@ -161,17 +173,26 @@ def _case(name: str, outcomes: Sequence[Outcome], floats: Sequence[float], seeds
     first = outcomes[0]
     case = case_of(SUITE, name, MemoryModel(first.graph, f"{name} (seed {seeds[0]})"))
     inputs = [[codes[None]] for codes in first.inputs[:BOARD_DIGITS]]
-    trained = Trained(_figures(name, outcomes, floats, seeds), inputs, first.labels[:BOARD_DIGITS].tolist())
+    figures = figures_of(outcomes, floats, seeds, THESIS.get(name))
+    trained = Trained(figures, inputs, first.labels[:BOARD_DIGITS].tolist())
     return replace(case, encoding=encoding_of(first.graph, _INNER_LAYER), trained=trained)
 
 
-def _figures(name: str, outcomes: Sequence[Outcome], floats: Sequence[float], seeds: Sequence[int]) -> dict[str, Any]:
-    """For the row: accuracies in per cent, each mean over the seeds with its standard deviation (`_spread`)."""
+def figures_of(
+    outcomes: Sequence[Outcome], floats: Sequence[float], seeds: Sequence[int],
+    thesis: tuple[float, float, str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """For the row: accuracies in per cent, each mean over the seeds with its standard deviation (`_spread`).
+
+    Args:
+        outcomes, floats: of each seed; accuracies of the float network in %.
+        thesis: as in `THESIS`.
+    """
     figures: dict[str, Any] = {
         "seeds": list(seeds),
         "test_inputs": len(outcomes[0].labels),
         "top1_equal": fmean(float(outcome.equal.mean()) for outcome in outcomes),
-        "thesis": dict(zip(("accuracy", "reference", "table"), THESIS[name], strict=True)) if name in THESIS else None,
+        "thesis": dict(zip(("accuracy", "reference", "table"), thesis, strict=True)) if thesis else None,
     }
     for key, values in (
         ("accuracy", [100 * float(outcome.right.mean()) for outcome in outcomes]),

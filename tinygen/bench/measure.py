@@ -14,7 +14,7 @@ from tinygen.bench.bare import measure_bare
 from tinygen.bench.case import Case
 from tinygen.bench.generation import measure_generation
 from tinygen.errors import TinygenError
-from tinygen.frontends.load import load_model
+from tinygen.frontends.load import load_network
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering.select import CMSIS_NN
 from tinygen.targets.bare_cores import bare_cores, board_or_core
@@ -24,6 +24,7 @@ from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.compare import differing
 from tinygen.verbs.device import Measured, open_device
 from tinygen.verbs.library import library_semantics
+from tinygen.verbs.manifest import section
 from tinygen.verbs.predicted import time_and_energy
 
 Row = dict[str, Any]
@@ -87,12 +88,15 @@ def empty_row(job: Job) -> Row:
 def _measure(job: Job, row: Row, folder: Path) -> Row:
     options = BuildOptions(board=job.board, toolchain=job.toolchain, kernels=job.kernels, cmsis_nn=job.cmsis_nn)
     manifest = build(job.case.model, folder, options, profile=False).manifest
-    graph = load_model(job.case.model)
+    network, switch = load_network(job.case.model), job.case.switch
+    graph = network.first if switch is None else network.switch(switch).graph
+    part = section(manifest, switch)
     samples = job.case.samples(graph)
     outputs = []
-    library = library_semantics(graph, manifest)
-    row = row | _sizes(manifest) | {"samples": len(samples), "max_abs_diff": 0}
+    library = library_semantics(graph, part)
+    row = row | _sizes(manifest) | _switch_bytes(manifest, part) | {"samples": len(samples), "max_abs_diff": 0}
     with open_device(folder, engine="unicorn", count=True) as device:
+        device.select(switch or 0)
         for sample in samples:
             measured = device.measure(sample)
             outputs.append(measured.outputs)
@@ -105,7 +109,7 @@ def _measure(job: Job, row: Row, folder: Path) -> Row:
     assert measured.profile is not None
     predicted = time_and_energy(measured.profile.cycles, load_board(job.board))
     board = {"board_right": job.case.trained.right(outputs)} if job.case.trained else {}
-    return row | _work(manifest, measured.profile) | {"stack_used_bytes": stack} | predicted | board
+    return row | _work(part, measured.profile) | {"stack_used_bytes": stack} | predicted | board
 
 
 def _sizes(manifest: dict[str, Any]) -> Row:
@@ -119,8 +123,27 @@ def _sizes(manifest: dict[str, Any]) -> Row:
     }
 
 
-def _work(manifest: dict[str, Any], profile: Profile) -> Row:
-    counts = zip(manifest["layers"], profile.layers, profile.layer_cycles, strict=True)
+def _switch_bytes(manifest: dict[str, Any], part: dict[str, Any]) -> Row:
+    """Of a switch: what of the flash it has for itself and what others use too, and all switches' constants."""
+    if "network" not in manifest:
+        return {}
+    together = manifest["network"]
+    return {
+        "switch": {
+            "constant_bytes": part["constant_bytes"], "code_bytes": part["code_bytes"],
+            "constant_bytes_together": together["constant_bytes"],
+            "constant_bytes_apart": together["constant_bytes_apart"][part["name"]],
+            "float_bytes": together["float_bytes"],
+        }
+    }  # fmt: skip
+
+
+def _work(part: dict[str, Any], profile: Profile) -> Row:
+    """
+    Args:
+        part: of the manifest, about the graph that was run.
+    """
+    counts = zip(part["layers"], profile.layers, profile.layer_cycles, strict=True)
     return {
         "instructions": profile.instructions,
         "cycles_predicted": profile.cycles,

@@ -81,7 +81,8 @@ def all_suites() -> tuple[Suite, ...]:
     import tinygen.bench.lowbit
     import tinygen.bench.lowbit_networks
     import tinygen.bench.models
-    import tinygen.bench.sparse  # noqa: F401  (each registers its suite)
+    import tinygen.bench.sparse
+    import tinygen.bench.switchable  # noqa: F401  (each registers its suite)
 
     return tuple(_SUITES.values())
 

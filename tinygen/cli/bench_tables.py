@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
+from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
 
 WIDTH = 160
 _Row = dict[str, Any]
@@ -43,6 +44,7 @@ def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
     parts += [_break_even(report["break_even"]), Text()] if report.get("break_even") else []
     trained = [row for row in rows if "accuracy" in row]
     parts += [_accuracy(trained), Text()] if trained else []
+    parts += [*_switches(rows), Text()] if switch_rows(rows) else []
     if layers:
         for group in _by_case(rows).values():
             if max((len(row["layers"]) for row in group), default=0) > 1:
@@ -140,6 +142,18 @@ def _accuracy_cells(row: _Row) -> list[str]:
         f"{row['accuracy_torch']:.2f}", f"{100 * row['top1_equal']:.2f}",
         f"{thesis['accuracy']:.1f} of {thesis['reference']:.1f} ({thesis['table']})" if thesis else "",
     ]  # fmt: skip
+
+
+def _switches(rows: Sequence[_Row]) -> list[RenderableType]:
+    """Flash of the switches of one firmware, and of all together beside firmwares of their own."""
+    columns = ["<case", "<kernels", "<compiler", "constants:\nown", "shared", "alone", "kernels:\nown", "shared"]
+    table = _table("Flash of switches in one firmware, bytes", columns)
+    for row in _with_gaps(table, switch_rows(rows)):
+        constants, code = row["switch"]["constant_bytes"], row["switch"]["code_bytes"]
+        numbers = (*constants.values(), row["switch"]["constant_bytes_apart"], *code.values())
+        cells = (row["case"] if row["first"] else "", row["kernels"], row["toolchain"])
+        table.add_row(*cells, *(_number(number) for number in numbers))
+    return [table, *(Text(totals_text(total)) for total in switch_totals(rows))]
 
 
 def _layers(rows: Sequence[_Row]) -> RenderableType:

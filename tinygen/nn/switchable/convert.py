@@ -52,7 +52,7 @@ def switchable(
 
     Raises:
         UnsupportedError: no switches, or equal ones; an unknown family, or bits that it does not have; 1-bit
-            activations in the usual order; modules or functions that are not known.
+            activations in the usual order; masks of torch.nn.utils.prune; modules or functions that are not known.
     """
     specs = check_switches(switches)
     check_float(network)

