@@ -69,24 +69,22 @@ def test_rows_and_tables(made: list[Case], few: tuple[Digits, Digits], monkeypat
     """On the board: the switches in one firmware, the independent network in its own."""
     monkeypatch.setattr(train_digits_lowbit, "load_digits", lambda: few)
     monkeypatch.setattr(suite, "trained_cases", lambda *_, **__: made)
-    options = BenchOptions(kernels=("tinygen",), toolchains=("zig",), jobs=1)
+    options = BenchOptions(kernels=("tinygen",), toolchains=("zig",), only=("w1a1*",), jobs=1)
     report = bench([], ["switchable"], options)
+    one, alone = report.rows
     assert [(row["case"], row["error"], row["max_abs_diff"]) for row in report.rows] == [
-        (name, None, 0) for name in ("w2a2", "w1a1_x0_5", "w1a1_x0_5-alone")
+        (name, None, 0) for name in ("w1a1_x0_5", "w1a1_x0_5-alone")
     ]
-    two, one, alone = report.rows
-    assert two["flash_bytes"] == one["flash_bytes"] > alone["flash_bytes"]
-    assert two["cycles_predicted"] > 2 * one["cycles_predicted"]
+    # Its firmware has the wider switch as well, which takes several times as long.
+    assert one["flash_bytes"] > alone["flash_bytes"] + 5_000
+    assert one["cycles_predicted"] == pytest.approx(alone["cycles_predicted"], rel=0.1)
     assert one["layers"][0]["name"] == "conv1" and "switch" not in alone
-    for row in (two, one):
-        own, apart = row["switch"]["constant_bytes"], row["switch"]["constant_bytes_apart"]
-        assert own["own"] > 0 and apart > 0 and row["switch"]["code_bytes"]["own"] > 0
+    assert one["switch"]["constant_bytes"]["own"] > 0 and one["switch"]["code_bytes"]["own"] > 0
     (total,) = switch_totals(report.rows)
-    assert total["switches"] == 2 and total["flash_bytes_alone"] is None, "w2a2 alone was not measured"
-    assert total["constant_bytes"] <= total["constant_bytes_apart"] < 2 * total["float_bytes"]
+    assert total["switches"] == 1 and total["flash_bytes"] == one["flash_bytes"]
+    assert total["flash_bytes_alone"] == alone["flash_bytes"]
     assert total["float_bytes"] == 4 * (9 * 32 + 27_648 + 2_560)
-    again = [*report.rows, alone | {"case": "w2a2-alone", "flash_bytes": 7}]
-    assert switch_totals(again)[0]["flash_bytes_alone"] == alone["flash_bytes"] + 7
+    assert switch_totals([one])[0]["flash_bytes_alone"] is None, "the independent network was not measured"
     wide = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     wide.print(bench_view(report.as_json(), layers=False))
     text, page = wide.export_text(), render_bench(report.as_json())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -238,11 +238,13 @@ class _Trace:
 
     def _fed(self, node: fx.Node) -> Iterator[fx.Node]:
         """What reads a node, behind pools and the like."""
-        passes: Callable[[fx.Node], bool] = lambda user: (  # noqa: E731
-            self._is(user, _PASS) or (user.op in ("call_function", "call_method") and user.target in _PASS_FUNCTIONS)
-        )
         for user in node.users:
-            if passes(user):
+            if self._passes(user):
                 yield from self._fed(user)
             else:
                 yield user
+
+    def _passes(self, node: fx.Node) -> bool:
+        if node.op in ("call_function", "call_method"):
+            return node.target in _PASS_FUNCTIONS
+        return self._is(node, _PASS)
