@@ -93,7 +93,8 @@ def compressed(epilogue: Epilogue | None, keep: np.ndarray) -> Epilogue | None:
         case Rescale():
             return replace(
                 epilogue, multiplier=_kept(epilogue.multiplier, keep), offset=_kept(epilogue.offset, keep),
-                shift=_kept(epilogue.shift, keep),
+                shift=_kept(epilogue.shift, keep), floor=_kept(epilogue.floor, keep),
+                ceiling=_kept(epilogue.ceiling, keep),
             )  # fmt: skip
         case Threshold():
             rows = epilogue.thresholds
@@ -125,5 +126,5 @@ def narrowed(op: Op, keep: np.ndarray) -> Op:
 
 
 def _kept(values: tuple[int, ...], keep: np.ndarray) -> tuple[int, ...]:
-    """One value for all channels stays."""
-    return values if len(values) == 1 else tuple(v for v, stays in zip(values, keep, strict=True) if stays)
+    """One value for all channels stays, and none."""
+    return values if len(values) <= 1 else tuple(v for v, stays in zip(values, keep, strict=True) if stays)

@@ -17,7 +17,6 @@ from tinygen.compress.surgery.graph_channels import FOLLOWERS, GraphChannels, gr
 from tinygen.errors import ModelError
 from tinygen.ir.encodings import Binary as BinaryEncoding
 from tinygen.ir.encodings import Codebook, Encoding, Float32, IntegerEncoding, Levels, Plain
-from tinygen.ir.epilogue import Epilogue, Rescale
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
@@ -27,6 +26,7 @@ from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.tensor import Tensor
+from tinygen.passes.integer_channels import compressed
 from tinygen.passes.remove_dead import remove_dead
 
 GraphMasks = Mapping[str, np.ndarray]
@@ -182,7 +182,7 @@ class _Slicer:
         """Attributes with a value for each channel."""
         epilogue = getattr(op, "epilogue", None)
         if epilogue is not None:
-            op = replace(op, epilogue=_epilogue(epilogue, keep))  # type: ignore[call-arg]
+            op = replace(op, epilogue=compressed(epilogue, keep))  # type: ignore[call-arg]
         if isinstance(op, IntegerAdd):
             return replace(op, first=_each(op.first, keep), second=_each(op.second, keep), shift=_each(op.shift, keep))
         return replace(op, sign=_each(op.sign, keep)) if isinstance(op, IntegerMaxPool2D) else op
@@ -234,16 +234,3 @@ def _sliced(tensor: Tensor, axis: int, keep: np.ndarray) -> Tensor:
 def _each(values: tuple, keep: np.ndarray) -> tuple:
     """The values of kept channels, where there is one for each."""
     return tuple(value for value, kept in zip(values, keep, strict=True) if kept) if len(values) > 1 else values
-
-
-def _epilogue(epilogue: Epilogue, keep: np.ndarray) -> Epilogue:
-    if isinstance(epilogue, Rescale):
-        return replace(
-            epilogue,
-            multiplier=_each(epilogue.multiplier, keep),
-            offset=_each(epilogue.offset, keep),
-            shift=_each(epilogue.shift, keep),
-            floor=_each(epilogue.floor, keep),
-            ceiling=_each(epilogue.ceiling, keep),
-        )
-    return replace(epilogue, thresholds=_each(epilogue.thresholds, keep), sign=_each(epilogue.sign, keep))
