@@ -26,8 +26,9 @@ from tinygen.verbs.bare import BareModels
 CASES = dense_cases()
 BOARDS = ("f746zg", "netduinoplus2")
 DENSE = "fully_connected_s8_dsp_4"
-_NEAR = 1.12
-"""Chosen kernels may be so much slower than the best: 5 % for less flash, and one prediction serves two cores."""
+_NEAR = 1.2
+"""Chosen kernels may be so much slower than the best: 5 % for less flash, and predictions are for boards, whose flash
+waits for whoever reads much of it, not for these bare cores."""
 
 
 def test_cases() -> None:

@@ -38,7 +38,7 @@ class _Form:
     row: float
 
 
-_FORMS = (_Form(1, 2, 5.4, 50.0), _Form(1, 4, 8.3, 50.0), _Form(2, 2, 8.3, 66.0))
+_FORMS = (_Form(1, 2, 4.9, 45.0), _Form(1, 4, 7.7, 45.0), _Form(2, 2, 7.6, 60.0))
 
 
 def _plan(node: Node, form: _Form) -> KernelPlan | None:

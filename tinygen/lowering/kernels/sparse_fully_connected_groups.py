@@ -32,8 +32,8 @@ _EIGHT = 8
 
 # Predicted cycles, as those of the dense kernels: of a weight by the bits of its place, of a group of pairs, of an
 # input, of a row.
-_WEIGHT = {2: 3.85, 4: 4.35}
-_GROUP, _SPREAD, _ROW = 5.2, 4.0, 44.0
+_WEIGHT = {2: 3.4, 4: 3.9}
+_GROUP, _SPREAD, _ROW = 4.45, 4.0, 40.0
 _WEIGHT_C99, _ROW_C99 = 6.2, 50.0
 
 
