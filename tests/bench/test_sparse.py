@@ -23,7 +23,8 @@ def test_zeros() -> None:
         graph = load_model(case.model)
         weights = graph.node(graph.ops[0]).constant(1)
         share = 100 * (1 - weights.any(axis=tuple(range(1, weights.ndim - 1))).mean())
-        assert share >= case.figures["sparsity"] - 0.01
+        # In blocks zeros come to whole ones, some of them cut off.
+        assert share >= case.figures["sparsity"] - (1 if "pattern" in case.figures else 0.01)
         if case.encoding == "int8" and weights.ndim == 4 and weights.shape[1] > 1:
             assert abs(share - case.figures["sparsity"]) < 0.01
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tinygen.bench.case import samples_of
-from tinygen.bench.sparse_dense import PATTERNS, SHAPES, break_even, dense_cases, sparse_fully_connected
+from tinygen.bench.sparse_dense import PATTERNS, SHAPES, dense_cases, sparse_fully_connected
 from tinygen.frontends.load import load_model
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
@@ -105,13 +105,3 @@ def test_right_on_both_sides(board: str, label: str) -> None:
         assert chosen <= _NEAR * min(dense, sparse), (sparsity, dense, sparse, chosen)
         points.append((sparsity, dense, sparse))
     assert points[0][2] > points[0][1] and points[-1][2] < 0.5 * points[-1][1]
-    where = break_even(points)
-    assert where is not None and 25 < where < 85
-
-
-def test_break_even() -> None:
-    assert break_even([(0, 10, 40), (50, 10, 20), (90, 10, 5)]) == pytest.approx(50 + 40 * 10 / 15)
-    assert break_even([(0, 10, 40), (50, 10, 20)]) is None
-    assert break_even([(50, 10, 9), (90, 10, 5)]) == 50
-    assert break_even([(0, 10, 20), (50, 10, 5), (90, 10, 12)]) is None, "dense again at the end"
-    assert break_even([]) is None

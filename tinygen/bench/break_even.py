@@ -19,14 +19,16 @@ def break_evens(rows: Sequence[Row], cases: Sequence[Case], board: Board) -> lis
     """One row per series of sparsities and compiler, of those measured with dense and with sparse kernels.
 
     `measured` and `flash` are sparsities in per cent, between two measured ones on a straight line; None where one
-    family is better at all of them. `predicted` is the lowering's. `worst_choice` is how many times the cycles of the
-    better of the two family "tinygen" takes, at its worst.
+    family is better at all of them. `predicted` is the lowering's, None for zeros in blocks and groups. `worst_choice`
+    is how many times the cycles of the better of the two family "tinygen" takes, at its worst.
     """
-    models = {case.figures["series"]: case.model for case in reversed(cases) if "series" in case.figures}
+    firsts = {case.figures["series"]: case for case in reversed(cases) if "series" in case.figures}
     found = []
-    for series, model in reversed(models.items()):
-        graph = load_model(model)
-        predicted = break_even(graph.node(graph.ops[0]), board.isa)
+    for series, case in reversed(firsts.items()):
+        graph = load_model(case.model)
+        # The lowering's is for single kernels: it says nothing about blocks.
+        single = case.figures.get("pattern", "single") == "single"
+        predicted = break_even(graph.node(graph.ops[0]), board.isa) if single else None
         mine = [row for row in rows if row.get("series") == series and not row["error"]]
         for toolchain in dict.fromkeys(row["toolchain"] for row in mine):
             own = [row for row in mine if row["toolchain"] == toolchain]

@@ -11,6 +11,7 @@ from tinygen.bench import layers, lowbit
 from tinygen.bench.case import Case, case_of
 from tinygen.bench.layers import Window
 from tinygen.bench.lowbit import Coding
+from tinygen.bench.sparse_dense import dense_cases
 from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.encodings import Affine, Ternary
@@ -74,8 +75,8 @@ def _ternary(image: Shape, filters: int, window: Window) -> Callable[[str], Memo
     return lambda title: lowbit.integer_conv_2d(title, image, filters, window, _TERNARY)
 
 
-PARTS: list[Callable[[], Sequence[Case]]] = [_convolutions]
-"""What makes the suite's cases; `sparse_dense` adds its own."""
+PARTS: list[Callable[[], Sequence[Case]]] = [_convolutions, dense_cases]
+"""What makes the suite's cases."""
 
 
 @suite(SUITE, "layers with 0 to 95 % of their kernels zero, dense and sparse", kernels=(DENSE, SPARSE, "tinygen"))

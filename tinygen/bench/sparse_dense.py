@@ -84,7 +84,9 @@ def _case(shape: tuple[int, int], pattern: Pattern, sparsity: int) -> Case:
     depth, outputs = shape
     name = f"dense_{depth}_{outputs}_{pattern.label}_{sparsity}"
     model = sparse_fully_connected(name, depth, outputs, pattern, 1 - sparsity / 100)
-    return case_of(SUITE, name, model, f"{depth}->{outputs}, {sparsity} % zeros, {pattern.label}")
+    case = case_of(SUITE, name, model, f"{depth}->{outputs} int8, {sparsity} % zero, {pattern.label}")
+    series = f"dense_{depth}_{outputs}_{pattern.label}"
+    return replace(case, figures={"series": series, "sparsity": sparsity, "pattern": pattern.label})
 
 
 def sparse_fully_connected(name: str, depth: int, outputs: int, pattern: Pattern, density: float) -> MemoryModel:
@@ -106,22 +108,3 @@ def sparse_fully_connected(name: str, depth: int, outputs: int, pattern: Pattern
     graph = replace(model.graph, tensors=tensors)
     graph.validate()
     return MemoryModel(graph, f"{name} (random weights)")
-
-
-def break_even(points: Sequence[tuple[float, float, float]]) -> float | None:
-    """The sparsity at which two curves of costs meet, between the points linear.
-
-    Args:
-        points: (sparsity, cost of the dense kernel, cost of the sparse kernel), in rising sparsity.
-
-    Returns:
-        The least sparsity from which on the sparse kernel costs no more; None where it costs more at the end.
-    """
-    dearer = [i for i, (_, dense, sparse) in enumerate(points) if sparse > dense]
-    if not dearer:
-        return points[0][0] if points else None
-    if dearer[-1] == len(points) - 1:
-        return None
-    (s0, dense0, sparse0), (s1, dense1, sparse1) = points[dearer[-1] : dearer[-1] + 2]
-    before, after = sparse0 - dense0, sparse1 - dense1
-    return s0 + (s1 - s0) * before / (before - after)

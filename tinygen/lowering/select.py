@@ -69,7 +69,7 @@ def _best(choices: Sequence[Choice], family: str) -> Choice:
 def _close(choice: Choice, family: str) -> float:
     if choice.fastest.shared_bytes:
         return _CLOSE_SHARED.get(family, _CLOSE)
-    return _CLOSE_SPARSE if family == COMPACT and "_sparse" in choice.kernel.name else _CLOSE
+    return _CLOSE_SPARSE if family == COMPACT and choice.kernel.is_sparse else _CLOSE
 
 
 def _flash(choice: Choice) -> int:
