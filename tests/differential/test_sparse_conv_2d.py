@@ -9,12 +9,13 @@ import pytest
 
 from tests.differential.test_tuned import Case, network, random_window, window
 from tests.support import integer_layers as layers
-from tests.support.board_batch import M4, M7
+from tests.support.board_batch import M0PLUS, M4, M7
 from tests.support.integer_layers import INT8, OUTPUTS, TERNARY, affine, levels
 from tests.support.networks import Network
 from tests.support.pruned import DENSITIES, pruned
-from tests.support.variants import DSP, check_variants
+from tests.support.variants import DSP, check_variants, tuned
 from tests.targets.tools import requires_tool
+from tinygen.lowering.select import choose
 
 ACTIVATIONS = (affine(-128), affine(5), TERNARY, levels(2), levels(7), levels(8), levels(2, True), levels(8, True))
 HARD = [
@@ -106,6 +107,15 @@ def test_sums_and_places() -> None:
             tensor = replace(tensor, data=tensor.data * mask.astype(np.int8))
         kept[name] = tensor
     check([(replace(graph, tensors=kept), feeds)], most=4)
+
+
+def test_any_core() -> None:
+    """The first variant is plain C; here on a core without SIMD and without unaligned loads."""
+    cases = sparse([*HARD, *integer_convolutions(8, 2)], shift=1)
+    node = cases[0][0].node(cases[0][0].ops[0])
+    assert tuned(node, "sparse")[0].kernel.name == "conv_2d_s8_sparse"
+    assert choose(node, "sparse", ("c99",)).kernel.name == "conv_2d_s8_sparse"
+    check(cases, most=1, cores=[(M0PLUS, ("c99",))])
 
 
 @requires_tool("arm-none-eabi-gcc")

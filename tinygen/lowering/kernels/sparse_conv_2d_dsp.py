@@ -180,10 +180,10 @@ def _packed(weights: np.ndarray, units: _Units) -> _Packed:
     gaps = np.concatenate([np.diff(row, prepend=0) for row in where])
     counts = np.array([len(row) for row in where])
     ordered = cut[:, :, [place for word in units.taps for place in word]]
-    return _Packed(_narrow(counts), _narrow(gaps), ordered[live].reshape(-1).astype(np.int8))
+    return _Packed(narrow(counts), narrow(gaps), ordered[live].reshape(-1).astype(np.int8))
 
 
-def _narrow(values: np.ndarray) -> np.ndarray:
+def narrow(values: np.ndarray) -> np.ndarray:
     return values.astype(np.uint8 if values.max() < 256 else np.uint16)
 
 
@@ -305,7 +305,7 @@ def _plan(
         "before": list(inner.before), "body": list(inner.body), "record": inner.record,
         "registers": list(inner.names), "record_words": record_words,
         "unit_bytes": units.weights, "weight_words": words, "gap_type": ctype(packed.gaps.dtype),
-        "kind": _kind(job), "fill": job.context["fill"] if rows.padded or columns.padded else 0,
+        "kind": code_kind(job), "fill": job.context["fill"] if rows.padded or columns.padded else 0,
         "pairs": _pairs(units), "of": _unit(units),
     }  # fmt: skip
     return KernelPlan(
@@ -330,7 +330,7 @@ def _outside(layout: _Layout, units: _Units, geometry: tuple[Axis, Axis]) -> boo
     return bool(rows.before or columns.before or bottom >= layout.shape[0] or right >= layout.shape[1])
 
 
-def _kind(job: Job) -> int:
+def code_kind(job: Job) -> int:
     """What tinygen_planes.h calls the kind of codes."""
     extra = str(job.context["spread_extra"])
     if extra:
