@@ -12,7 +12,7 @@ from tinygen.bench.sparse import without_kernels
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.break_even import break_even
-from tinygen.lowering.select import DENSE, SPARSE, choose
+from tinygen.lowering.select import DENSE, SPARSE, choose, choose_without_code
 
 CORES = {"m7": ("c99", "dsp", "dual-issue"), "m4": ("c99", "dsp"), "m0plus": ("c99",)}
 MODELS = {
@@ -35,9 +35,9 @@ def test_choice_on_both_sides(name: str, core: str) -> None:
     point = break_even(node_of(model, 0.0), isa)
     assert point is not None and 0.05 < point < 0.9
     for sparsity in (0.0, max(point - 0.08, 0.0)):
-        assert not choose(node_of(model, sparsity), "compact", isa).kernel.is_sparse
+        assert not choose_without_code(node_of(model, sparsity), "tinygen", isa).kernel.is_sparse
     for sparsity in (point + 0.08, 0.97):
-        assert choose(node_of(model, sparsity), "compact", isa).kernel.is_sparse
+        assert choose_without_code(node_of(model, sparsity), "tinygen", isa).kernel.is_sparse
 
 
 def test_families() -> None:
@@ -51,7 +51,7 @@ def test_one_form_per_core() -> None:
     """What is scheduled for cores that issue one instruction at a time is not for those that issue two."""
     names = {core: choose(node_of(MODELS["3x3"], 0.9), "tinygen", isa).kernel.name for core, isa in CORES.items()}
     assert names == {
-        "m7": "conv_2d_s8_sparse_dual", "m4": "conv_2d_s8_sparse_dsp", "m0plus": "conv_2d_s8_sparse"
+        "m7": "conv_2d_s8_sparse_dual", "m4": "conv_2d_s8_sparse_dsp", "m0plus": "conv_2d_s8_sparse_c99"
     }  # fmt: skip
 
 

@@ -75,10 +75,6 @@ def _ternary(image: Shape, filters: int, window: Window) -> Callable[[str], Memo
     return lambda title: lowbit.integer_conv_2d(title, image, filters, window, _TERNARY)
 
 
-PARTS: list[Callable[[], Sequence[Case]]] = [_convolutions, dense_cases]
-"""What makes the suite's cases."""
-
-
 @suite(SUITE, "layers with 0 to 95 % of their kernels zero, dense and sparse", kernels=(DENSE, SPARSE, "tinygen"))
 def cases(options: SuiteOptions) -> SuiteCases:
-    return SuiteCases([case for part in PARTS for case in part()])
+    return SuiteCases([*_convolutions(), *dense_cases()])

@@ -62,8 +62,9 @@ def _of_four(shape: tuple[int, int], density: float, rng: np.random.Generator) -
     return (order < round(4 * density)).reshape(shape[0], -1)[:, : shape[1]]
 
 
+SINGLE = "single"
 PATTERNS = (
-    Pattern("single", _exactly, SPARSITIES),
+    Pattern(SINGLE, _exactly, SPARSITIES),
     Pattern("1x2", _blocks(1, 2)),
     Pattern("1x4", _blocks(1, 4)),
     Pattern("2x2", _blocks(2, 2)),
@@ -84,9 +85,9 @@ def _case(shape: tuple[int, int], pattern: Pattern, sparsity: int) -> Case:
     depth, outputs = shape
     name = f"dense_{depth}_{outputs}_{pattern.label}_{sparsity}"
     model = sparse_fully_connected(name, depth, outputs, pattern, 1 - sparsity / 100)
-    case = case_of(SUITE, name, model, f"{depth}->{outputs} int8, {sparsity} % zero, {pattern.label}")
-    series = f"dense_{depth}_{outputs}_{pattern.label}"
-    return replace(case, figures={"series": series, "sparsity": sparsity, "pattern": pattern.label})
+    case = case_of(SUITE, name, model, f"{depth}->{outputs}, {sparsity} % zeros, {pattern.label}")
+    figures = {"series": f"dense_{depth}_{outputs}_{pattern.label}", "sparsity": sparsity, "pattern": pattern.label}
+    return replace(case, figures=figures)
 
 
 def sparse_fully_connected(name: str, depth: int, outputs: int, pattern: Pattern, density: float) -> MemoryModel:
@@ -108,3 +109,22 @@ def sparse_fully_connected(name: str, depth: int, outputs: int, pattern: Pattern
     graph = replace(model.graph, tensors=tensors)
     graph.validate()
     return MemoryModel(graph, f"{name} (random weights)")
+
+
+def break_even(points: Sequence[tuple[float, float, float]]) -> float | None:
+    """The sparsity at which two curves of costs meet, between the points linear.
+
+    Args:
+        points: (sparsity, cost of the dense kernel, cost of the sparse kernel), in rising sparsity.
+
+    Returns:
+        The least sparsity from which on the sparse kernel costs no more; None where it costs more at the end.
+    """
+    dearer = [i for i, (_, dense, sparse) in enumerate(points) if sparse > dense]
+    if not dearer:
+        return points[0][0] if points else None
+    if dearer[-1] == len(points) - 1:
+        return None
+    (s0, dense0, sparse0), (s1, dense1, sparse1) = points[dearer[-1] : dearer[-1] + 2]
+    before, after = sparse0 - dense0, sparse1 - dense1
+    return s0 + (s1 - s0) * before / (before - after)
