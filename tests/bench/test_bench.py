@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import tinygen.verbs.build as building
+import tinygen.lowering.network as lowering
 from tests.support.cmsis_nn import needs_cmsis_nn
 from tinygen.bench import layers, measure, output, ratios, suites
 from tinygen.bench.case import case_of
@@ -110,7 +110,7 @@ def test_ratios_leave_out_what_is_missing() -> None:
 @pytest.fixture
 def wrong_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """C that computes something else than the model says: the first channel's bias is wrong."""
-    lower = building.lower
+    lower = lowering.lower
 
     def wrong(graph: Graph, **options: Any) -> Any:
         bias = graph.tensors["bias"]
@@ -119,7 +119,7 @@ def wrong_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
         data[0] += 40_000
         return lower(replace(graph, tensors={**graph.tensors, "bias": replace(bias, data=data)}), **options)
 
-    monkeypatch.setattr(building, "lower", wrong)
+    monkeypatch.setattr(lowering, "lower", wrong)
 
 
 def job(kernels: str) -> Job:
@@ -169,7 +169,7 @@ def test_a_defect_costs_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: Any, **options: Any) -> Any:
         raise AssertionError("no such luck")
 
-    monkeypatch.setattr(building, "lower", fail)
+    monkeypatch.setattr(lowering, "lower", fail)
     row = measure.measure(job("reference"))
     assert row["error"] == "internal error: AssertionError: no such luck"
     assert "in fail" in row["traceback"]
