@@ -12,7 +12,7 @@ torch.set_num_threads(1)
 from torch import nn  # noqa: E402
 
 from tests.support.prunable_networks import images, network  # noqa: E402
-from tinygen.compress.cost import LayerCost, cost  # noqa: E402
+from tinygen.compress.counting import LayerCost, cost  # noqa: E402
 from tinygen.compress.masking import apply_masks  # noqa: E402
 from tinygen.compress.surgery import slim  # noqa: E402
 from tinygen.compress.training import Shuffled, accuracy, finetune  # noqa: E402

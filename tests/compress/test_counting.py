@@ -42,6 +42,8 @@ def test_other_layers() -> None:
     assert multiply_accumulates(Twice(), torch.ones(1, 5, 3))["layer"].dense == 2 * 5 * 9
     with pytest.raises(ModelError, match="ReLU: no convolution or dense layer ran"):
         multiply_accumulates(nn.ReLU(), torch.ones(1))
+    with pytest.raises(ModelError, match="does not take the example"):
+        multiply_accumulates(network(), torch.ones(1, 5, 6, 6))
 
 
 class Block(nn.Module):

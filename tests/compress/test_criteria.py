@@ -17,7 +17,7 @@ from torch.nn import functional  # noqa: E402
 
 from tests.support.prunable_networks import NETWORKS, exact_images, exact_network, images, int8_graph, network  # noqa: E402
 from tinygen.compress import criteria  # noqa: E402
-from tinygen.compress.cost import cost  # noqa: E402
+from tinygen.compress.counting import cost  # noqa: E402
 from tinygen.compress.criteria import JointMasks, filter_masks  # noqa: E402
 from tinygen.compress.criteria.static_channels import narrowed  # noqa: E402
 from tinygen.compress.iterative import prune_iteratively  # noqa: E402

@@ -13,7 +13,7 @@ from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from tests.support.prunable_networks import ResidualBlock, exact_images, exact_network, images, network  # noqa: E402
-from tinygen.compress.cost import cost  # noqa: E402
+from tinygen.compress.counting import cost  # noqa: E402
 from tinygen.compress.criteria import (  # noqa: E402
     ensemble_ranks,
     imprint_gains,

@@ -1,20 +1,83 @@
-"""Multiply-accumulates of a network, and what is left of them behind its masks.
+"""What a network costs: parameters and multiply-accumulates, per layer and in all.
 
-Counted as Ganesh 2022 does: weights that are not zero times the size of the layer's output map; convolutions and dense
-layers only. It says what could be saved. What is saved depends on the kernel that runs: dense ones skip nothing.
+Convolutions and dense layers only, padded taps included, as Ganesh 2022 counts: weights times the size of the layer's
+output map. `cost` counts what masks keep; `multiply_accumulates` what is not zero, beside all. It says what could be
+saved. What is saved depends on the kernel that runs: dense ones skip nothing.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from tinygen.compress.masks import prunable, used_weights
-from tinygen.compress.surgery.tracing import evaluating
+from tinygen.compress.masks import check_masks, prunable, used_weights
+from tinygen.compress.surgery.tracing import Example, evaluating, inputs_of
 from tinygen.errors import ModelError
+from tinygen.nn.pruned import mask_of
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """A convolution's or dense layer's cost.
+
+    Attributes:
+        macs: multiply-accumulates of one inference of one sample, over all calls.
+        parameters: kept weights and biases.
+    """
+
+    macs: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A network's cost.
+
+    Attributes:
+        layers: by the name of a convolution or dense layer.
+        other_parameters: of batch norms and all else that is trained.
+    """
+
+    layers: Mapping[str, LayerCost]
+    other_parameters: int
+
+    @property
+    def macs(self) -> int:
+        return sum(layer.macs for layer in self.layers.values())
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers.values()) + self.other_parameters
+
+
+def cost(network: nn.Module, example: Example, masks: Mapping[str, Tensor] | None = None) -> Cost:
+    """Counts a network's multiply-accumulates and parameters.
+
+    Args:
+        example: the network's input, or inputs, with a batch in front.
+        masks: kernel masks [O, I] or weight masks by layer: what they take away is not counted. Layers without one
+            here are counted by the masks they carry themselves (`apply_masks`), or whole.
+
+    Raises:
+        ModelError: a mask does not fit its layer, or the network does not take the example.
+    """
+    layers = prunable(network)
+    for name, mask in (masks or {}).items():
+        check_masks(network, {name: mask}, 2 if mask.dim() == 2 else None)
+    positions = _positions(network, example, layers)
+    counted, within = {}, set()
+    for name, layer in layers.items():
+        mask = mask_of(layer) if masks is None or name not in masks else masks[name]
+        weights = layer.weight.numel() if mask is None else int(mask.sum()) * (layer.weight.numel() // mask.numel())
+        biases = 0 if layer.bias is None else layer.bias.numel()
+        counted[name] = LayerCost(weights * positions.get(name, 0), weights + biases)
+        within |= {id(parameter) for parameter in layer.parameters(recurse=False)}
+    other = sum(parameter.numel() for parameter in network.parameters() if id(parameter) not in within)
+    return Cost(counted, other)
 
 
 @dataclass(frozen=True)
@@ -23,7 +86,7 @@ class Work:
 
     Attributes:
         dense: of all its weights.
-        live: of those that are not zero.
+        live: of those that are not zero, as the layer computes with them (quantized, masked).
     """
 
     dense: int
@@ -35,35 +98,21 @@ class Work:
         return 1.0 - self.live / self.dense
 
 
-def multiply_accumulates(network: nn.Module, example: Tensor) -> dict[str, Work]:
+def multiply_accumulates(network: nn.Module, example: Example) -> dict[str, Work]:
     """Of one sample, by layer in the order of execution; a layer that runs twice counts twice.
 
     Args:
         network: looked at in evaluation mode.
-        example: [N, ...]; the first sample is run.
+        example: the network's input, or inputs, with a batch in front.
 
     Raises:
-        ModelError: no convolution or dense layer ran.
+        ModelError: no convolution or dense layer ran, or the network does not take the example.
     """
-    found: dict[str, Work] = {}
-
-    def count(name: str, layer: nn.Module, output: Tensor) -> None:
-        # [1, O, ...] of a convolution, [1, ..., O] of a dense layer: O values at each place.
-        places = output.numel() // layer.weight.shape[0]
-        weights = used_weights(layer)
-        before = found.get(name, Work(0, 0))
-        found[name] = Work(before.dense + weights.numel() * places, before.live + int((weights != 0).sum()) * places)
-
-    def hook(name: str) -> Any:
-        return lambda layer, _, output: count(name, layer, output)
-
-    hooks = [layer.register_forward_hook(hook(name)) for name, layer in prunable(network).items()]
-    try:
-        with evaluating(network):
-            network(example[:1])
-    finally:
-        for handle in hooks:
-            handle.remove()
+    layers = prunable(network)
+    found = {}
+    for name, uses in _positions(network, example, layers).items():
+        weights = used_weights(layers[name])
+        found[name] = Work(weights.numel() * uses, int((weights != 0).sum()) * uses)
     if not found:
         raise ModelError("no convolution or dense layer ran", where=type(network).__name__, fix="Nothing to count.")
     return found
@@ -72,3 +121,30 @@ def multiply_accumulates(network: nn.Module, example: Tensor) -> dict[str, Work]
 def together(work: Mapping[str, Work]) -> Work:
     """The sum over layers."""
     return Work(sum(one.dense for one in work.values()), sum(one.live for one in work.values()))
+
+
+def _positions(network: nn.Module, example: Example, layers: Mapping[str, nn.Module]) -> dict[str, int]:
+    """How many times each weight is used in one inference of one sample, in the order of first use."""
+    found: dict[str, int] = {}
+
+    def watch(name: str) -> Any:
+        def hook(module: nn.Module, given: tuple[Any, ...], made: Tensor) -> None:
+            shape = made.shape
+            uses = math.prod(shape[2:]) if isinstance(module, nn.Conv2d) else math.prod(shape[1:-1])
+            found[name] = found.get(name, 0) + uses
+
+        return layers[name].register_forward_hook(hook)
+
+    hooks = [watch(name) for name in layers]
+    try:
+        with evaluating(network):
+            network(*inputs_of(example))
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"it does not take the example ({str(error).splitlines()[0]})", where=type(network).__name__,
+            fix="Give an example as the network takes it, with the batch first.",
+        ) from error  # fmt: skip
+    finally:
+        for handle in hooks:
+            handle.remove()
+    return found
