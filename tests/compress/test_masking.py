@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn, optim
 
+from tinygen.compress.criteria import weight_norm
+from tinygen.compress.magnitude import magnitude_scores
 from tinygen.compress.masking import apply_masks, copy_network, make_permanent, masks_of, sparsity
 from tinygen.compress.masks import prunable
 from tinygen.errors import ModelError
@@ -151,3 +153,17 @@ def test_sparsity_counts_weights() -> None:
 def test_bad_masks_are_refused(masks: dict[str, Tensor], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         apply_masks(network(), masks)
+
+
+def test_scores_are_of_the_weights_of_now() -> None:
+    """A step, or a state dict, moves what masked weights are made of; the next forward pass would see it first."""
+    net = network()
+    apply_masks(net, {"3": torch.arange(12).reshape(6, 2) % 3 > 0})
+    net(torch.zeros(1, 2, 6, 6))
+    state = {name: 2 * value if name.endswith("weight_orig") else value for name, value in net.state_dict().items()}
+    before = weight_norm(net)["3"], magnitude_scores(net)["3"]
+    net.load_state_dict(state)
+    assert torch.equal(weight_norm(net)["3"], 2 * before[0])
+    net(torch.zeros(1, 2, 6, 6))
+    net[3].weight_orig.data.mul_(2)
+    assert torch.equal(magnitude_scores(net)["3"], 4 * before[1])

@@ -26,6 +26,8 @@ __all__ = ["Sparsity", "apply_masks", "copy_network", "make_permanent", "masks_o
 def apply_masks(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """Puts masks on layers, in place; a layer that has one already gets the new one instead.
 
+    Copy such a network with `copy_network`: torch refuses copy.deepcopy once masked float layers have run.
+
     Args:
         network: of nn.Conv2d and nn.Linear, or tinygen.nn's quantized or switchable layers.
         masks: by a layer's name, bool: kernel masks [O, I], or weight masks of the weights' shape.

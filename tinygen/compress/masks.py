@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tinygen.errors import ModelError
 from tinygen.nn.layers import MaskedWeights, QuantConv2d, QuantLinear
+from tinygen.nn.pruned import refresh
 from tinygen.nn.quantizers.zeros import only
 
 FilterMasks: TypeAlias = Mapping[str, Tensor]
@@ -35,8 +36,10 @@ def used_weights(layer: nn.Module) -> Tensor:
     """The weights a layer computes with (quantized, masked), without gradient; of a switchable one the real ones."""
     if isinstance(layer, (QuantConv2d, QuantLinear)):
         return layer.quantized_weight().detach()
-    weights = layer.weight.detach()
-    return only(weights, layer.weight_mask) if isinstance(layer, MaskedWeights) else weights
+    if isinstance(layer, MaskedWeights):
+        return only(layer.weight.detach(), layer.weight_mask)
+    refresh(layer)  # a step of an optimiser, or a state dict, has moved what masked weights are made of
+    return layer.weight.detach()
 
 
 def check_masks(network: nn.Module, masks: Mapping[str, Tensor], dimensions: int | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from tinygen.compress.surgery.tracing import Example
 from tinygen.errors import TinygenError
 from tinygen.ir.encodings import Affine, Binary, Codebook, Levels, PowerOfTwo, Ternary
 from tinygen.nn.layers import QuantConv2d, QuantLinear
+from tinygen.nn.pruned import copy_network
 
 RANKINGS = ("interactions", "filter", "random")
 _FLOAT_BITS = 32
@@ -114,7 +114,7 @@ def prune_automatically(
             "it has no layers of less than 8 bits", where=type(network).__name__,
             fix="Convert and train it (tinygen.nn.convert), or prune it by another criterion.",
         )  # fmt: skip
-    return _Pruning(copy.deepcopy(network), example, accuracy, finetune, chosen).run()
+    return _Pruning(copy_network(network), example, accuracy, finetune, chosen).run()
 
 
 class _Pruning:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tinygen.compress.masks import prunable
 from tinygen.errors import UnsupportedError
+from tinygen.nn.pruned import refresh
 
 
 @torch.no_grad()
@@ -25,6 +26,7 @@ def weight_norm(network: nn.Module, order: int = 1) -> dict[str, Tensor]:
     """
     if order not in (1, 2):
         raise UnsupportedError(f"a norm of order {order}", where="weight_norm", fix="Use 1 or 2.")
+    refresh(network)
     return {
         name: torch.linalg.vector_norm(layer.weight.flatten(1), ord=order, dim=1)
         for name, layer in prunable(network).items()
