@@ -24,10 +24,11 @@ from tinygen.compress.automatic import (  # noqa: E402
 )
 from tinygen.compress.automatic.prune import weight_bits  # noqa: E402
 from tinygen.compress.surgery.rules import channel_map  # noqa: E402
-from tinygen.errors import ModelError, TinygenError  # noqa: E402
+from tinygen.errors import ModelError, TinygenError, UnsupportedError  # noqa: E402
 from tinygen.nn import QuantConv2d, QuantLinear, calibrate, convert  # noqa: E402
 from tinygen.nn.quantizers import APSQ, BWN, BinaryConnect, CodebookQuant, LogQuant, Symmetric8, TanhQuant  # noqa: E402
 from tinygen.nn.quantizers import Ternary as TernaryQuant  # noqa: E402
+from tinygen.nn.switchable import SwitchSpec, switchable  # noqa: E402
 
 QUICK = RatioSearch(random=2, guided=1, seed=4)
 
@@ -211,3 +212,7 @@ def test_networks_that_have_nothing_to_prune() -> None:
     single = nn.Sequential(nn.Flatten(), QuantLinear(64, 10, weight_quantizer=BWN()))
     with pytest.raises(TinygenError, match="none of its layers"):
         prune_automatically(single, torch.zeros(2, 1, 8, 8), lambda _: 1.0)
+    layers = (nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+    several = switchable(nn.Sequential(*layers), [SwitchSpec(2, 2)])
+    with pytest.raises(UnsupportedError, match="several switches"):
+        prune_automatically(several, images(), lambda _: 1.0)

@@ -120,7 +120,7 @@ def test_bad_masks_are_errors() -> None:
     graph = int8_graph("plain")
     with pytest.raises(ModelError, match=r"pool: no convolution or dense layer of constant weights\nLayers: first"):
         slim_graph(graph, {"pool": np.ones(8, bool)})
-    with pytest.raises(ModelError, match=r"first: a mask bool \[7\] for 8 filters"):
+    with pytest.raises(ModelError, match=r"first: a mask bool \[7\] for 8 filters\nGive a NumPy array, bool \[8\]"):
         masked_graph(graph, {"first": np.ones(7, bool)})
     with pytest.raises(ModelError, match=r"a mask float64 \[8\] for 8 filters"):
         consistent_graph(graph, {"first": np.ones(8)})

@@ -94,7 +94,8 @@ def mint_masks(
     Args:
         scores: of `mint_scores`.
         threshold: delta, one for the network.
-        caps: gamma, the largest share of a layer's blocks to remove, for all or by layer (1 where there is none).
+        caps: gamma, the largest share of a layer's blocks to remove, rounded up to whole blocks as in the thesis'
+            tables, for all or by layer (1 where there is none).
             Where the threshold would take more, a threshold of the layer's own takes just as many, the lowest first.
 
     Raises:

@@ -84,6 +84,8 @@ def test_chosen_switches() -> None:
     with pytest.raises(UnsupportedError, match="w2a2 is there twice"):
         read_switches(module, images(1), "net", ["w2a2", "w2a2"])
     with pytest.raises(UnsupportedError, match="an empty list of switches"):
+        read_switches(module, images(1), "net", [])
+    with pytest.raises(UnsupportedError, match=r"(?s)Sequential: none of its switches is quantized.*8 bits or fewer"):
         read_switches(switchable(float_network("usual"), [FLOAT]), images(1))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn, optim
+from torch.nn.utils import prune
 
 from tests.support.switchable_networks import float_network, images
 from tests.support.torch_oracle import compare_with_torch
@@ -49,6 +50,24 @@ def test_masks_hold_in_every_switch(family: str, kernels: bool) -> None:
             assert not weights[~masks[name.removesuffix(".1")][rows][:, columns]].any()
         if spec.activation_bits != 32:
             compare_with_torch(plain, x, f"masked switches, {family}")
+
+
+class WithSpare(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.spare = float_network("usual"), nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x)
+
+
+def test_masks_elsewhere() -> None:
+    """On a batch norm they are what it starts from; on a layer that is never called they do not matter."""
+    net = WithSpare().eval()
+    apply_masks(net, {"spare": torch.eye(3, dtype=torch.bool), "inner.3": torch.eye(7, 10, dtype=torch.bool)})
+    prune.custom_from_mask(net.inner[1], "weight", torch.arange(10) < 4)
+    both, x = switchable(net, [SwitchSpec(32, 32), SwitchSpec(4, 4)]), images(5)
+    assert torch.equal(both(x), net(x)) and list(masks_of(both)) == ["inner.3"]
 
 
 def test_the_float_switch_is_the_pruned_network() -> None:

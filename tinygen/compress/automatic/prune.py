@@ -16,10 +16,11 @@ from tinygen.compress.surgery import Group, groups, slim
 from tinygen.compress.surgery.channels import ChannelMap
 from tinygen.compress.surgery.rules import channel_map
 from tinygen.compress.surgery.tracing import Example
-from tinygen.errors import TinygenError
+from tinygen.errors import TinygenError, UnsupportedError
 from tinygen.ir.encodings import Affine, Binary, Codebook, Levels, PowerOfTwo, Ternary
 from tinygen.nn.layers import QuantConv2d, QuantLinear
 from tinygen.nn.pruned import copy_network
+from tinygen.nn.switchable import is_switchable
 
 RANKINGS = ("interactions", "filter", "random")
 _FLOAT_BITS = 32
@@ -105,10 +106,15 @@ def prune_automatically(
         finetune: trains a network a little (the thesis: 5 epochs); called where accuracy has fallen too far.
 
     Raises:
-        UnsupportedError: the network cannot be traced.
+        UnsupportedError: the network cannot be traced, or has several switches.
         TinygenError: it has no low-bit layers, or none that can be pruned.
     """
     chosen = settings or AutomaticSettings()
+    if is_switchable(network):
+        raise UnsupportedError(
+            "a network of several switches", where=type(network).__name__,
+            fix="Prune a network of one, or the float network, and make it switchable then.",
+        )  # fmt: skip
     if not any(is_low_bit(module) for module in network.modules()):
         raise TinygenError(
             "it has no layers of less than 8 bits", where=type(network).__name__,

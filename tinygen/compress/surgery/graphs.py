@@ -100,7 +100,9 @@ def _by_operator(graph: Graph, channels: GraphChannels, masks: GraphMasks) -> di
         count = len(channels.layers[operator].outputs)
         if mask.dtype != np.bool_ or mask.shape != (count,):
             raise ModelError(
-                f"a mask {mask.dtype} {list(mask.shape)} for {count} filters", where=name, fix=f"Give bool [{count}]."
+                f"a mask {mask.dtype} {list(mask.shape)} for {count} filters",
+                where=name,
+                fix=f"Give a NumPy array, bool [{count}].",
             )
         if operator in found:
             raise ModelError(f"a second mask for {operator}", where=name, fix="Give one mask for each layer.")

@@ -34,6 +34,9 @@ def read_switches(
     known = switches_of(module)
     wanted = [spec for spec in known if spec.runs_on_boards] if switches is None else list(switches)
     where = type(module).__name__
+    if switches is None and not wanted:
+        fix = "Make the network switchable with a SwitchSpec of 8 bits or fewer, too."
+        raise UnsupportedError("none of its switches is quantized", where=where, fix=fix)
     specs = [chosen(known, spec, where) for spec in wanted]
     for spec in specs:
         if not spec.runs_on_boards:

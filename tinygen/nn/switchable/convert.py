@@ -34,7 +34,8 @@ def switchable(
     all switches, the first quantizes its input to int8 (by one quantizer, so that all switches take the same input),
     and the last takes int8 activations; the thesis leaves those two unquantized.
 
-    Masks of torch.nn.utils.prune on weights hold in all switches, in narrower ones the part that they have.
+    Masks of torch.nn.utils.prune on the weights of layers hold in all switches, in narrower ones the part that they
+    have; other masked tensors start with their zeros.
 
     The order of layers is the network's own, one for all switches, as in the thesis. In the usual order (convolution,
     batch norm, ReLU) one-sided quantizers take the place of ReLUs. In XNOR-Net's (convolution, ReLU, batch norm, with
@@ -52,7 +53,7 @@ def switchable(
 
     Raises:
         UnsupportedError: no switches, or equal ones; an unknown family, or bits that it does not have; 1-bit
-            activations in the usual order; masks of torch.nn.utils.prune; modules or functions that are not known.
+            activations in the usual order; modules or functions that are not known.
     """
     specs = check_switches(switches)
     check_float(network)
@@ -64,7 +65,9 @@ def switchable(
         _check_signs(network, specs, structure)
     made = _Maker(network, structure, specs, family_of(family), eight_bit).replacements()
     for layer, mask in masks.items():
-        made[layer].set_weight_mask(mask)
+        new = made.get(layer)  # none for a layer that is never called
+        if isinstance(new, (SwitchableConv2d, SwitchableLinear)):
+            new.set_weight_mask(mask)
     return replaced(network, made)
 
 

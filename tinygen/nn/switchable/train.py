@@ -30,7 +30,8 @@ class Distillation:
 
     p are the outputs' probabilities, f the pre-activations. Both sums are means over the batch. Of narrower switches
     the channels that they have are compared. The gradient does not pass through p_r, and does pass through f_r, so
-    that teacher and student move towards each other.
+    that teacher and student move towards each other. ("We do not stop the gradients flowing to f_r and quantize f_r",
+    below (5.12), may mean that f_r is quantized; here it is not, as in the equation.)
 
     Attributes:
         output, features: alpha_1 and alpha_2. The thesis' 1e-7 brings the second to the size of the first in ResNet-18;
