@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,8 @@ from tests.support.board_batch import M4, M7
 from tests.support.integer_layers import BINARY, INT8, INT32, OUTPUTS, TERNARY, Layer, affine, levels
 from tests.support.variants import DSP, check_variants
 from tests.targets.tools import requires_tool
+from tinygen.ir.encodings import Encoding
+from tinygen.ir.epilogue import Rescale
 from tinygen.lowering.select import choose
 
 ACTIVATIONS = (
@@ -137,3 +141,33 @@ def test_is_chosen(x: layers.IntegerEncoding) -> None:
         layer = layers.conv("one", (6, 6, 8), 8, (3, 3), x=x, w=TERNARY, y=y, seed=3)
         choice = choose(layer.graph.node(layer.graph.ops[0]), "tinygen", DSP)
         assert "dsp" in choice.kernel.name
+
+
+def _with(layer: Layer, epilogue: Rescale) -> Layer:
+    """The same layer with another epilogue."""
+    (op,) = layer.graph.ops
+    graph = replace(layer.graph, ops=(replace(op, epilogue=epilogue),))  # type: ignore[call-arg]
+    graph.validate()
+    return replace(layer, graph=graph)
+
+
+def _both(name: str, filters: int, y: Encoding) -> list[Layer]:
+    """A convolution and a dense layer, half of their weights zero."""
+    return [
+        layers.conv(f"{name}c", (4, 5, 8), filters, (3, 3), x=affine(-128), w=INT8, y=y, zeros=0.5),
+        layers.dense(f"{name}d", (3, 4, 4), filters, x=affine(17), w=INT8, y=y, zeros=0.5),
+    ]
+
+
+def test_bits_between_clamps_of_channels() -> None:
+    """Bits are packed into words, and a channel may be always one of them."""
+    half = 1 << 9
+    epilogue = Rescale((1,), (half,), (10,), 0, 1, (0, 1, 0, 0, 1), (1, 1, 0, 1, 1))
+    _check([_with(layer, epilogue) for layer in _both("b", 5, BINARY)])
+
+
+@pytest.mark.parametrize("part", ["", "sparse"])
+def test_multiplier_without_an_opposite(part: str) -> None:
+    """Of channels that fall weights and multiplier are negated, and -2**31 has no opposite in 32 bits."""
+    epilogue = Rescale((-(2**31), 2**31 - 1, -5), (1 << 44, -(1 << 44), 0), (38, 38, 4), -128, 127)
+    _check([_with(layer, epilogue) for layer in _both(f"m{part}", 3, affine(3))], part=part)

@@ -14,7 +14,13 @@ import pytest
 from tests.emit.test_golden import check
 from tests.support import integer_layers as layers
 from tests.support.host_batch import WARNINGS
-from tests.support.switchable import small_network, write_network
+from tests.support.switchable import (
+    expected_bytes,
+    random_inputs,
+    small_network,
+    switch_on_host,
+    write_network,
+)
 from tests.targets.tools import requires_tool
 from tinygen.demo import MODEL
 from tinygen.emit.kernels import KernelWriter
@@ -114,6 +120,17 @@ def test_equal_constants_are_there_once() -> None:
     assert shares([switch.arrays for switch in other.switches])[0].own >= 64
     third = emitted(dense("a", layers.INT8), dense("b", layers.INT8), dense("c", layers.INT8, seed=2))
     assert "/* a, b: layer weights" in third.files["net_weights.c"]
+
+
+@pytest.mark.parametrize("name", ["invoke", "finished", "switches", "static_arena"])
+def test_networks_called_as_something_of_their_c(name: str, tmp_path: Path) -> None:
+    """Nothing in the C has the name of a function of the network, however network and switches are called."""
+    switches = [dense(other, layers.INT8, seed=seed) for seed, other in enumerate(("invoke", "init", "layers_2", "t"))]
+    network = Network(name, tuple(Switch(s.name, replace(s.graph, name=name)) for s in switches))
+    inputs = random_inputs(network, 1)
+    plan = [(index, 0) for index in range(len(switches))]
+    got = switch_on_host(lower_network(network, isa=DSP), network, inputs, plan, tmp_path)
+    assert got == expected_bytes(network, inputs, plan)
 
 
 def test_shares() -> None:

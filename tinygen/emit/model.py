@@ -12,7 +12,7 @@ from tinygen.emit.ports import ports_of, ports_of_switches
 from tinygen.emit.sharing import shares
 from tinygen.emit.templates import environment
 from tinygen.ir.tensor import Tensor
-from tinygen.lowering.network import NetworkProgram
+from tinygen.lowering.network import NetworkProgram, SwitchProgram
 from tinygen.lowering.planner import ALIGNMENT
 from tinygen.lowering.program import Program, Step
 from tinygen.paths import resource
@@ -25,12 +25,14 @@ class EmittedSwitch:
 
     Attributes:
         name: of the switch.
+        runner: the function that calls all its layers.
         functions: the kernel function of each layer, by layer index.
         arrays: bytes of each constant array it reads, by symbol.
         coded: about how many bytes of each function stand for weights, by name, where they do.
     """
 
     name: str
+    runner: str
     functions: tuple[str, ...]
     arrays: Mapping[str, int]
     coded: Mapping[str, int]
@@ -71,7 +73,7 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
     sizes = {array.symbol: array.bytes for array in writer.arrays.values()}
     switches = tuple(
         EmittedSwitch(
-            switch.name, tuple(call.function for _, call in rows),
+            switch.name, _runner(network, switch), tuple(call.function for _, call in rows),
             {symbol: sizes[symbol] for _, call in rows for symbol in call.arrays},
             {call.function: step.plan.code_bytes for step, call in rows if step.plan.code_bytes},
         )
@@ -169,6 +171,7 @@ def _switch_context(
                 "index": index,
                 "name": switch.name,
                 "macro": f"{network.name}_{switch.name}".upper(),
+                "runner": emitted[index].runner,
                 "layers": layers[index],
                 "summary": f"{_layer_count(len(layers[index]))}, {_macs(switch.program):,} MAC; constants: "
                 f"{constants[index].own:,} B of its own, {constants[index].shared:,} B shared",
@@ -193,7 +196,12 @@ def _api(network: NetworkProgram) -> set[str]:
     names = {f"{network.name}_{verb}" for verb in verbs}
     for port in (*ports["inputs"], *ports["outputs"]):
         names |= {port["function"], f"{port['function']}_scale", f"{port['function']}_zero_point"}
-    return names
+    return names | {_runner(network, switch) for switch in network}
+
+
+def _runner(network: NetworkProgram, switch: SwitchProgram) -> str:
+    """Begins with the network's name, as all else does: a network may be called `invoke`."""
+    return f"{network.name}_run_{switch.name}"
 
 
 def _layer(step: Step, call: Call) -> dict[str, Any]:

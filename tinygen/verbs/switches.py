@@ -47,13 +47,13 @@ def describe_switches(
 
 def _code(switch: EmittedSwitch, sizes: Mapping[str, int]) -> dict[str, int]:
     """Bytes of the functions that a switch's inferences call, by name."""
-    wanted = {*switch.functions, f"invoke_{switch.name}"}
+    wanted = {*switch.functions, switch.runner}
     return {name: sizes[name] for name in wanted if name in sizes}
 
 
 def _code_sizes(emitted: EmittedModel, result: BuildResult) -> dict[str, int]:
     """Bytes of each kernel function, with those of its helpers, whose names begin with its own."""
-    kernels = {name for switch in emitted.switches for name in (*switch.functions, f"invoke_{switch.name}")}
+    kernels = {name for switch in emitted.switches for name in (*switch.functions, switch.runner)}
     sizes: dict[str, int] = {}
     for symbol in result.sizes.symbols:
         if symbol.group != "model code":

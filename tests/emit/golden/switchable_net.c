@@ -109,7 +109,7 @@ static void finished(net_observer_t *observer, void *context, uint32_t layer)
 }
 
 /* NET_W1: 1 layer, 64 MAC; constants: 160 B of its own, 0 B shared */
-static void invoke_w1(uint8_t *arena, net_observer_t *observer, void *context)
+static void net_run_w1(uint8_t *arena, net_observer_t *observer, void *context)
 {
     /* 0: layer by integer_fully_connected_dsp */
     /*    in   x: [1,16] int8 scale 1 zero -128 */
@@ -124,7 +124,7 @@ static void invoke_w1(uint8_t *arena, net_observer_t *observer, void *context)
 }
 
 /* NET_W8: 1 layer, 64 MAC; constants: 0 B of its own, 116 B shared */
-static void invoke_w8(uint8_t *arena, net_observer_t *observer, void *context)
+static void net_run_w8(uint8_t *arena, net_observer_t *observer, void *context)
 {
     /* 0: layer by integer_fully_connected */
     /*    in   x: [1,16] int8 scale 1 zero -128 */
@@ -140,7 +140,7 @@ static void invoke_w8(uint8_t *arena, net_observer_t *observer, void *context)
 }
 
 /* NET_AGAIN: 1 layer, 64 MAC; constants: 0 B of its own, 116 B shared */
-static void invoke_again(uint8_t *arena, net_observer_t *observer, void *context)
+static void net_run_again(uint8_t *arena, net_observer_t *observer, void *context)
 {
     /* 0: layer by integer_fully_connected */
     /*    in   x: [1,16] int8 scale 1 zero -128 */
@@ -161,13 +161,13 @@ void net_invoke_observed(net_t *model, net_observer_t *observer, void *context)
 
     switch (model->current) {
     case NET_W1:
-        invoke_w1(arena, observer, context);
+        net_run_w1(arena, observer, context);
         break;
     case NET_W8:
-        invoke_w8(arena, observer, context);
+        net_run_w8(arena, observer, context);
         break;
     case NET_AGAIN:
-        invoke_again(arena, observer, context);
+        net_run_again(arena, observer, context);
         break;
     default:
         break;

@@ -50,7 +50,8 @@ class IntegerLayer:
 def integer_layer(
     node: Node, epilogue: Ending | None, unit: int = 1, *, scaled: bool = False, wide: bool = False
 ) -> IntegerLayer | None:
-    """None where the multiplying kernels do not reach: other encodings of activations, wide weights, kernel scales.
+    """None where the multiplying kernels do not reach: other encodings of activations, wide weights, kernel scales,
+    a multiplier of -2**31.
 
     Args:
         node: the layer.
@@ -62,6 +63,8 @@ def integer_layer(
     x = _activations(node.input(0))
     if x is None or not node.input(1).is_constant or (integer_mac.kernel_scales(node) is not None) != scaled:
         return None
+    if isinstance(epilogue, Rescale) and min(epilogue.multiplier) < -_NEVER:
+        return None  # of which there is no opposite
     weights = integer_mac.weight_integers(node)
     falling = _falling(epilogue, len(weights))
     weights = np.where(falling.reshape(-1, *[1] * (weights.ndim - 1)), -weights, weights)
