@@ -108,7 +108,7 @@ def test_batches_mean_what_single_digits_mean(few: tuple[Digits, Digits]) -> Non
     graph = case.model.graph
     assert graph.tensors[graph.inputs[0]].shape == (1, 28, 28, 1)
     codes = np.concatenate([one for (one,) in case.trained.inputs])
-    together = evaluate(lowbit_networks._batched(graph, len(codes)), [codes])[0]
+    together = evaluate(lowbit_networks.batched(graph, len(codes)), [codes])[0]
     alone = np.concatenate([evaluate(graph, one)[0] for one in case.trained.inputs])
     assert np.array_equal(together, alone) and len(np.unique(alone)) > 20
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from tinygen.bench.curves import NO_PICTURE, curve_rows, curves_svg, statements
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
 from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
 from tinygen.paths import resource
@@ -46,12 +47,25 @@ def render_bench(report: dict[str, Any]) -> str:
         ],
         good=good,
         trained=[row for row in report["rows"] if "accuracy" in row],
+        curves=_curves(good),
         switches=switch_rows(report["rows"]),
         switch_totals=[totals_text(total) for total in switch_totals(report["rows"])],
         timed=[row for row in report["rows"] if "seconds" in row],
         failed=[row for row in report["rows"] if row["error"]],
         different=[row for row in good if rounds_otherwise(row)],
     )
+
+
+def _curves(rows: Sequence[_Row]) -> dict[str, Any] | None:
+    """Accuracy against cost, of suites that have it: the picture, and what is read from it."""
+    mine = curve_rows(rows)
+    if not mine:
+        return None
+    picture = curves_svg(rows)
+    return {
+        "picture": picture, "missing": None if picture else NO_PICTURE, "statements": statements(rows),
+        "about": f"{mine[0]['kernels']}, {mine[0]['toolchain']}",
+    }  # fmt: skip
 
 
 def _label(row: _Row) -> str:

@@ -23,6 +23,7 @@ from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
+from tinygen.ir.ops.reshape import Reshape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +35,7 @@ SEEDS = (0, 1, 2)
 BOARD_DIGITS = 20
 """Test digits that the board gets."""
 _INNER_LAYER = 1
-_CHUNK = 50
+CHUNK = 50
 """Digits evaluated at once: with their windows side by side in the cache it takes a third of the time of all."""
 
 THESIS: Mapping[str, tuple[float, float, str]] = {
@@ -154,19 +155,20 @@ def outcome_of(name: str, network: nn.Module, test: Digits) -> Outcome:
     images, labels = test.tensors()[0], test.labels
     graph = read_quantized(network, images, name)
     codes = network.conv1.input_quantizer.codes(images)[0].transpose(0, 2, 3, 1)
-    parts = [codes[start : start + _CHUNK] for start in range(0, len(codes), _CHUNK)]
-    answers = np.concatenate([evaluate(_batched(graph, len(part)), [part])[0].argmax(axis=1) for part in parts])
+    parts = [codes[start : start + CHUNK] for start in range(0, len(codes), CHUNK)]
+    answers = np.concatenate([evaluate(batched(graph, len(part)), [part])[0].argmax(axis=1) for part in parts])
     theirs = answers_of(network, test)
     return Outcome(graph, codes, labels, answers == labels, theirs == labels, answers == theirs)
 
 
-def _batched(graph: Graph, count: int) -> Graph:
+def batched(graph: Graph, count: int) -> Graph:
     """The graph for `count` inputs at once, for its meaning alone."""
     tensors = {
         name: tensor if tensor.is_constant else replace(tensor, shape=(count, *tensor.shape[1:]))
         for name, tensor in graph.tensors.items()
     }
-    return replace(graph, tensors=tensors)
+    ops = [replace(op, shape=(count, *op.shape[1:])) if isinstance(op, Reshape) else op for op in graph.ops]
+    return replace(graph, tensors=tensors, ops=tuple(ops))
 
 
 def _case(name: str, outcomes: Sequence[Outcome], floats: Sequence[float], seeds: Sequence[int]) -> Case:

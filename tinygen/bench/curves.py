@@ -1,0 +1,175 @@
+"""Curves of accuracy against what networks cost, out of the rows of suite `pruned`: a picture, and sentences."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tinygen.bench.figures import spread_text
+
+_Row = dict[str, Any]
+
+COSTS = {"flash_bytes": "flash, KiB", "ram_bytes": "RAM, KiB", "cycles_predicted": "predicted cycles, thousands"}
+_DENSE = "dense"
+_UNIT = {"flash_bytes": 1024, "ram_bytes": 1024, "cycles_predicted": 1000}
+_MARKERS = "osD^vP"
+_SLACK = 0.01
+"""A method may leave this share of all weights more than its baseline, and still be compared with it."""
+NO_PICTURE = "The picture needs matplotlib: pip install 'tinygen[plot]'"
+
+
+def curve_rows(rows: Sequence[_Row]) -> list[_Row]:
+    """Rows that belong to a curve, of the first kernel family and compiler among them."""
+    found = [row for row in rows if "method" in row]
+    return [row for row in found if all(row[key] == found[0][key] for key in ("kernels", "toolchain"))]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Methods of one level and ratio beside their random baseline.
+
+    Attributes:
+        better: rows of methods whose mean is above the baseline's by more than the spread of the difference.
+        others: rows of those that are not.
+        larger: rows that leave more weights than the baseline, and are not compared.
+    """
+
+    level: str
+    ratio: float
+    random: _Row
+    better: Sequence[_Row]
+    others: Sequence[_Row]
+    larger: Sequence[_Row]
+
+
+def comparisons(rows: Sequence[_Row]) -> list[Comparison]:
+    """A comparison for every random baseline that was trained, with those of its level and ratio."""
+    found = []
+    mine = curve_rows(rows)
+    for random in mine:
+        if not random["random"]:
+            continue
+        key = (random["level"], random["ratio"])
+        rivals = [row for row in mine if (row["level"], row["ratio"]) == key and not row["random"]]
+        fair = [row for row in rivals if row["live_weights"] <= random["live_weights"] + _SLACK]
+        better = [row for row in fair if row["accuracy"] - random["accuracy"] > _spread(row, random)]
+        others = [row for row in fair if row not in better]
+        larger = [row for row in rivals if row not in fair]
+        found.append(Comparison(*key, random, _best_first(better), _best_first(others), larger))
+    return found
+
+
+def _spread(row: _Row, other: _Row) -> float:
+    """The standard deviation of the difference of two accuracies."""
+    return math.hypot(row["accuracy_spread"], other["accuracy_spread"])
+
+
+def _best_first(rows: Sequence[_Row]) -> list[_Row]:
+    return sorted(rows, key=lambda row: -row["accuracy"])
+
+
+def statements(rows: Sequence[_Row]) -> list[str]:
+    """Of every level and ratio, which methods are better than chance, and which are not."""
+    return [_sentence(found) for found in comparisons(rows)]
+
+
+def _sentence(found: Comparison) -> str:
+    random = found.random
+    text = f"{_capital(found.level)}, {100 * found.ratio:.0f} %: {random['method']} {spread_text(random, 'accuracy')}. "
+    if len(random["seeds"]) < 2:
+        return f"{text}One seed has no spread: nothing is said about the others."
+    if not found.better and not found.others:
+        text += "No method to compare with it."
+    elif found.better:
+        best = found.better[0]
+        gain = best["accuracy"] - random["accuracy"]
+        text += f"The best, {best['method']} {spread_text(best, 'accuracy')}, beats it by {gain:.2f}, more than the "
+        text += f"spread of the difference ({_spread(best, random):.2f})."
+        if len(found.better) > 1:
+            text += f" So {_do(found.better[1:])}: {_names(found.better[1:])}."
+        if found.others:
+            text += f" The random baseline does as well as {_names(found.others)}."
+    else:
+        best = found.others[0]
+        text += f"It does as well as the best, {best['method']} {spread_text(best, 'accuracy')}: the difference is "
+        text += f"{best['accuracy'] - random['accuracy']:+.2f}, its spread {_spread(best, random):.2f}."
+        if len(found.others) > 1:
+            text += f" It does as well as {_names(found.others[1:])}, too."
+    if found.larger:
+        text += f" Not compared, as more weights are left: {_names(found.larger)}."
+    return text
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _do(rows: Sequence[_Row]) -> str:
+    return "does" if len(rows) == 1 else "do"
+
+
+def _names(rows: Sequence[_Row]) -> str:
+    return ", ".join(row["method"] for row in rows)
+
+
+def curves_svg(rows: Sequence[_Row]) -> str | None:
+    """One picture: accuracy (mean and standard deviation) against flash, RAM and predicted cycles, a line per method.
+
+    Lines have the ids `flash_bytes:taylor`. Random baselines are dashed, networks that are not pruned are stars.
+
+    Returns:
+        An <svg> element; None where matplotlib is not installed.
+    """
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        return None
+    good = [row for row in curve_rows(rows) if not row["error"]]
+    looks = _looks(good)
+    # Ids and dates that depend on the moment would make another file of the same figures.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "tinygen", "font.size": 9}):
+        figure = Figure(figsize=(16, 7), layout="constrained")
+        panels = figure.subplots(1, len(COSTS), sharey=True)
+        for panel, (cost, label) in zip(panels, COSTS.items(), strict=True):
+            for method, look in looks.items():
+                _draw(panel, cost, [row for row in good if row["method"] == method], look)
+            panel.set_xlabel(label)
+            panel.grid(alpha=0.3)
+        panels[0].set_ylabel("accuracy, %")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=7, frameon=False)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def _looks(rows: Sequence[_Row]) -> dict[str, dict[str, Any]]:
+    """Colours by method, markers by level; random baselines dashed."""
+    from matplotlib import colormaps
+
+    first = {row["method"]: row for row in reversed(rows)}
+    levels = list(dict.fromkeys(row["level"] for row in rows if row["level"] != _DENSE))
+    colours = [colormaps[name](place) for name, count in (("tab10", 10), ("Dark2", 8)) for place in range(count)]
+    looks: dict[str, dict[str, Any]] = {}
+    for place, method in enumerate(dict.fromkeys(row["method"] for row in rows)):
+        row, look = first[method], {"color": colours[place % len(colours)], "label": method}
+        if row["level"] == _DENSE:
+            look |= {"marker": "*", "markersize": 14, "linestyle": "none", "zorder": 5}
+        else:
+            look |= {"marker": _MARKERS[levels.index(row["level"]) % len(_MARKERS)], "markersize": 5}
+            look |= {"linestyle": "--", "color": "black", "alpha": 0.7} if row["random"] else {"linestyle": "-"}
+        looks[method] = look
+    return looks
+
+
+def _draw(panel: Any, cost: str, rows: Sequence[_Row], look: dict[str, Any]) -> None:
+    ordered = sorted(rows, key=lambda row: row[cost])
+    bars = panel.errorbar(
+        [row[cost] / _UNIT[cost] for row in ordered], [row["accuracy"] for row in ordered],
+        yerr=[row["accuracy_spread"] for row in ordered], capsize=2, elinewidth=0.8, linewidth=1.2, **look,
+    )  # fmt: skip
+    bars.lines[0].set_gid(f"{cost}:{rows[0]['method']}")

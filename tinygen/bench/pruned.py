@@ -1,0 +1,164 @@
+"""Suite `pruned`: one small network made smaller by every method, accuracy beside flash, RAM and cycles.
+
+Every method starts from the same trained network and trains it further for as many epochs (`pruned_methods`), from
+several seeds. Accuracy is that of the integer semantics over all test digits, its mean and standard deviation over the
+seeds; the networks of the first seed are built and run on the board, with a few of the test digits. The report draws
+the curves and says which methods are better than chance (`curves`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinygen.bench.case import Case, Trained, case_of, encoding_of
+from tinygen.bench.lowbit_networks import CHUNK, Outcome, batched, figures_of, outcome_of
+from tinygen.bench.processes import in_processes
+from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
+from tinygen.errors import TinygenError
+from tinygen.frontends.memory import MemoryModel
+from tinygen.frontends.names import c_name
+from tinygen.ir.graph import Graph
+from tinygen.ir.interpreter import evaluate
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tinygen.bench.train_digits_lowbit import Digits
+    from tinygen.bench.train_digits_pruned import Start
+
+SUITE = "pruned"
+SEEDS = (0, 1, 2)
+BOARD_DIGITS = 3
+"""Test digits that the board gets."""
+_INNER_LAYER = 1
+
+
+@dataclass(frozen=True)
+class Smaller:
+    """What a method made from one seed.
+
+    Attributes:
+        live: weights that are neither gone nor zero, as a share of all.
+    """
+
+    outcome: Outcome
+    live: float
+
+
+@suite(SUITE, "a small network pruned by every method: curves of accuracy (half an hour; needs torch)", ("tinygen",))
+def cases(options: SuiteOptions) -> SuiteCases:
+    """
+    Raises:
+        TinygenError: torch, mlxtend, or a package of the extra `compress` is not installed.
+    """
+    try:
+        import skopt  # noqa: F401  (so that a training is not wasted)
+
+        from tinygen.bench import train_digits_lowbit
+        from tinygen.bench.pruned_methods import METHODS
+
+        names = [name for method in METHODS for name in method.cases()]
+        wanted = [name for name in names if options.wanted(name)]
+        if not wanted:
+            return SuiteCases([], unwanted=names)
+        train, test = train_digits_lowbit.load_digits()
+    except ModuleNotFoundError as error:
+        raise TinygenError(
+            f"{error.name} is not installed", where=f"suite {SUITE}", fix="pip install 'tinygen[compress]' mlxtend"
+        ) from error
+    found = pruned_cases(wanted, SEEDS, train, test, progress=options.progress, jobs=options.jobs)
+    return SuiteCases(found, unwanted=[name for name in names if name not in wanted])
+
+
+def pruned_cases(
+    names: Sequence[str], seeds: Sequence[int], train: Digits, test: Digits, *, epochs: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None, jobs: int = 1,
+) -> list[Case]:  # fmt: skip
+    """A case per name.
+
+    Args:
+        names: of methods with their ratios.
+        seeds: each trains a float network and all methods from it.
+        epochs: of the start and of every method; None for what `train_digits_pruned` says.
+        progress: called with (what, done, of).
+        jobs: processes; the networks do not depend on it.
+    """
+    from tinygen.bench.pruned_methods import METHODS
+
+    report = progress or (lambda what, done, total: None)
+    report("training", 0, len(seeds))
+    found = []
+    for of_seed in in_processes(partial(_of_seed, names, train, test, epochs), seeds, jobs):
+        found.append(of_seed)
+        report("training", len(found), len(seeds))
+    floats = [accuracy for accuracy, _ in found]
+    about = {
+        name: {"method": method.name, "level": method.level, "ratio": ratio, "random": method.random}
+        for method in METHODS for name, ratio in method.cases().items()
+    }  # fmt: skip
+    return [
+        replace(
+            _case(name, [smaller[name].outcome for _, smaller in found], floats, seeds),
+            figures=about[name] | {"live_weights": fmean(smaller[name].live for _, smaller in found)},
+        )
+        for name in names
+    ]
+
+
+def _of_seed(
+    names: Sequence[str], train: Digits, test: Digits, epochs: int | None, seed: int
+) -> tuple[float, Mapping[str, Smaller]]:
+    """Accuracy in % of the float network, trained on as long as the others, and what came of the methods."""
+    from tinygen.bench import train_digits_pruned as training
+    from tinygen.bench.pruned_methods import METHODS
+    from tinygen.bench.train_digits_lowbit import answers_of
+
+    start = training.train_start(train, seed, epochs or training.START_EPOCHS, epochs or training.EPOCHS)
+    whole = training.live_weights(start.network)
+    found = {}
+    for method in METHODS:
+        for name, ratio in method.cases().items():
+            if name in names:
+                network = method.make(start, ratio)
+                live = training.live_weights(network) / whole
+                found[name] = Smaller(_outcome(name, network, start, test), live)
+    unpruned = start.trained(start.copy())
+    return 100 * float((answers_of(unpruned, test) == test.labels).mean()), found
+
+
+def _outcome(name: str, network: nn.Module, start: Start, test: Digits) -> Outcome:
+    from tinygen.bench.train_digits_lowbit import answers_of
+    from tinygen.frontends.torch import export
+    from tinygen.frontends.torch_nn.read import is_quantized
+
+    title = c_name(f"digits_{name}")
+    if is_quantized(network):
+        return outcome_of(title, network, test)
+    graph = export(network, start.example, calibration=start.held[0], name=title)
+    codes = _codes(graph, test.images.transpose(0, 2, 3, 1))
+    parts = [codes[at : at + CHUNK] for at in range(0, len(codes), CHUNK)]
+    answers = np.concatenate([evaluate(batched(graph, len(part)), [part])[0].argmax(axis=1) for part in parts])
+    theirs = answers_of(network, test)
+    right, torch_right = answers == test.labels, theirs == test.labels
+    return Outcome(graph, codes, test.labels, right, torch_right, answers == theirs)
+
+
+def _codes(graph: Graph, images: np.ndarray) -> np.ndarray:
+    """Images [N, H, W, C] as the graph's int8 input."""
+    tensor = graph.tensors[graph.inputs[0]]
+    low, high = tensor.code_range
+    return np.clip(np.rint(images / tensor.scale) + tensor.zero_point, low, high).astype(tensor.dtype)
+
+
+def _case(name: str, outcomes: Sequence[Outcome], floats: Sequence[float], seeds: Sequence[int]) -> Case:
+    first = outcomes[0]
+    case = case_of(SUITE, name, MemoryModel(first.graph, f"{name} (seed {seeds[0]})"))
+    inputs = [[codes[None]] for codes in first.inputs[:BOARD_DIGITS]]
+    trained = Trained(figures_of(outcomes, floats, seeds), inputs, first.labels[:BOARD_DIGITS].tolist())
+    return replace(case, encoding=encoding_of(first.graph, _INNER_LAYER), trained=trained)
