@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from html import unescape
 from typing import Any
 from xml.etree import ElementTree
 
@@ -12,8 +13,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tinygen.bench import curves, pruned
-from tinygen.bench.curves import COSTS, comparisons, curve_rows, curves_svg, statements
+from tinygen.bench import pruned
+from tinygen.bench.curves import COSTS, NO_PICTURE, comparisons, curve_rows, curves_svg, statements
 from tinygen.bench.html import render_bench
 from tinygen.bench.suites import SuiteOptions, find_suite
 from tinygen.cli.bench_tables import bench_view
@@ -32,6 +33,7 @@ from tinygen.bench.pruned_methods import METHODS  # noqa: E402
 from tinygen.bench.train_digits_lowbit import Digits  # noqa: E402
 from tinygen.compress.masking import masks_of  # noqa: E402
 
+QUICK = ("taylor", "joint-masks", "layer-prune", "snacs", "n-m", "automatic")
 NAMES = [name for method in METHODS for name in method.cases()]
 
 
@@ -73,7 +75,13 @@ def test_held_digits_are_not_trained_with(start: training.Start, few: tuple[Digi
     assert training.live_weights(start.network) == 41_936
 
 
-@pytest.mark.parametrize("method", [method for method in METHODS if method.ratios], ids=lambda method: method.name)
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(method, id=method.name, marks=() if method.name in QUICK else pytest.mark.long)
+        for method in METHODS if method.ratios
+    ],
+)  # fmt: skip
 def test_methods_remove_what_is_asked_for(method: Any, start: training.Start) -> None:
     """And leave the start as it was; what remains still computes."""
     before = {name: value.clone() for name, value in start.network.state_dict().items()}
@@ -107,7 +115,7 @@ def test_rows_page_and_tables(few: tuple[Digits, Digits], monkeypatch: pytest.Mo
         monkeypatch.setattr(training, name, 1)
     monkeypatch.setattr(pruned, "SEEDS", (5,))
     monkeypatch.setattr(pruned, "BOARD_DIGITS", 1)
-    names = ("int8", "l1-75", "random-filters-75", "layer-prune-67", "magnitude-90")
+    names = ("int8", "l1-75", "random-filters-75", "magnitude-90")
     report = bench([], ["pruned"], BenchOptions(kernels=("tinygen",), toolchains=("zig",), only=names, jobs=1))
     rows = {row["case"]: row for row in report.rows}
     assert tuple(rows) == names
@@ -125,7 +133,10 @@ def test_rows_page_and_tables(few: tuple[Digits, Digits], monkeypatch: pytest.Mo
     page = render_bench(report.as_json())
     for shown in ("Filters, 75 %: random-filters", "One seed has no spread"):
         assert shown in wide.export_text(clear=False) and shown in page
-    assert page.count('id="flash_bytes:') == 5
+    assert page.count('id="flash_bytes:') == 4 and NO_PICTURE not in page
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    page = unescape(render_bench(report.as_json()))
+    assert 'id="flash_bytes:' not in page and NO_PICTURE in page and "One seed has no spread" in page
 
 
 def test_graphs_of_batches_mean_what_single_digits_mean(start: training.Start, few: tuple[Digits, Digits]) -> None:
@@ -188,7 +199,7 @@ def test_picture_has_a_line_per_method_and_cost() -> None:
 def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert curves_svg([row("l1", 96.0)]) is None
-    assert "pip install 'tinygen[plot]'" in curves.NO_PICTURE
+    assert "pip install 'tinygen[plot]'" in NO_PICTURE
 
 
 def test_without_scikit_optimize(monkeypatch: pytest.MonkeyPatch) -> None:
