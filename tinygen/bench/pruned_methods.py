@@ -42,8 +42,7 @@ Make = Callable[[Start, float], nn.Module]
 
 FILTERS, LAYERS, KERNELS, WEIGHTS, QUANTIZED = "filters", "layers", "kernels", "dense weights", "filters of 2-bit codes"
 DENSE = "dense"
-FILTER_RATIOS, KERNEL_RATIOS = (0.25, 0.5, 0.75), (0.5, 0.75, 0.9)
-LAYER_RATIOS, WEIGHT_RATIOS = (1 / 3, 2 / 3), (0.5, 0.75)
+FILTER_RATIOS, LAYER_RATIOS, KERNEL_RATIOS, WEIGHT_RATIOS = (0.5, 0.75), (1 / 3, 2 / 3), (0.75, 0.9), (0.5,)
 AUTOMATIC_RATIO = 0.4
 LASSO, BN_PENALTY, MASK_RATE, MASK_PENALTY = 0.02, 1e-3, 2.0, 2.0
 """Strengths of group lasso and of the penalties on batch norm scales and on masks, and the masks' learning rate."""
