@@ -55,7 +55,7 @@ def row(method: str, accuracy: float, spread: float = 0.1, **other: Any) -> dict
         "suite": "pruned", "case": f"{method}-50", "kernels": "tinygen", "toolchain": "zig", "error": None,
         "method": method, "level": "filters", "ratio": 0.5, "random": False, "live_weights": 0.25, "seeds": [0, 1, 2],
         "accuracy": accuracy, "accuracy_spread": spread, "flash_bytes": 20_000, "ram_bytes": 9_000,
-        "cycles_predicted": 500_000,
+        "cycles_predicted": 500_000, "encoding": "int8",
     } | other  # fmt: skip
 
 
@@ -191,8 +191,16 @@ def test_picture_has_a_line_per_method_and_cost() -> None:
     for cost in COSTS:
         drawn = [name for name in ids if name.startswith(f"{cost}:")]
         assert sorted(drawn) == [f"{cost}:{method}" for method in ("chance", "int8", "l1")]
+    vertices = {method: _markers(svg, f"flash_bytes:{method}") for method in ("chance", "int8", "l1")}
+    assert vertices == {"chance": 2, "int8": 1, "l1": 3}  # with the network that is not pruned
     for text in ("accuracy, %", *COSTS.values(), "l1", "chance"):
         assert f">{text}<" in svg
+
+
+def _markers(svg: str, name: str) -> int:
+    """How many points a line has."""
+    (line,) = (element for element in ElementTree.fromstring(svg).iter() if element.get("id") == name)
+    return sum(element.tag.endswith("}use") for element in line.iter())
 
 
 def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,8 @@ def _names(rows: Sequence[_Row]) -> str:
 def curves_svg(rows: Sequence[_Row]) -> str | None:
     """One picture: accuracy (mean and standard deviation) against flash, RAM and predicted cycles, a line per method.
 
-    Lines have the ids `flash_bytes:taylor`. Random baselines are dashed, networks that are not pruned are stars.
+    Lines have the ids `flash_bytes:taylor` and begin at the network that is not pruned, a star. Random baselines are
+    dashed.
 
     Returns:
         An <svg> element; None where matplotlib is not installed.
@@ -136,7 +137,7 @@ def curves_svg(rows: Sequence[_Row]) -> str | None:
         panels = figure.subplots(1, len(COSTS), sharey=True)
         for panel, (cost, label) in zip(panels, COSTS.items(), strict=True):
             for method, look in looks.items():
-                _draw(panel, cost, [row for row in good if row["method"] == method], look)
+                _draw(panel, cost, method, _points(good, method), look)
             panel.set_xlabel(label)
             panel.grid(alpha=0.3)
         panels[0].set_ylabel("accuracy, %")
@@ -166,10 +167,16 @@ def _looks(rows: Sequence[_Row]) -> dict[str, dict[str, Any]]:
     return looks
 
 
-def _draw(panel: Any, cost: str, rows: Sequence[_Row], look: dict[str, Any]) -> None:
-    ordered = sorted(rows, key=lambda row: row[cost])
+def _points(rows: Sequence[_Row], method: str) -> list[_Row]:
+    """The rows of a method, behind that of the network which it prunes, the one on the same codes."""
+    mine = [row for row in rows if row["method"] == method]
+    whole = [row for row in rows if row["level"] == _DENSE and row["encoding"] == mine[0]["encoding"]]
+    return mine if mine[0]["level"] == _DENSE else sorted([*whole, *mine], key=lambda row: row["ratio"])
+
+
+def _draw(panel: Any, cost: str, method: str, rows: Sequence[_Row], look: dict[str, Any]) -> None:
     bars = panel.errorbar(
-        [row[cost] / _UNIT[cost] for row in ordered], [row["accuracy"] for row in ordered],
-        yerr=[row["accuracy_spread"] for row in ordered], capsize=2, elinewidth=0.8, linewidth=1.2, **look,
+        [row[cost] / _UNIT[cost] for row in rows], [row["accuracy"] for row in rows],
+        yerr=[row["accuracy_spread"] for row in rows], capsize=2, elinewidth=0.6, linewidth=1.2, **look,
     )  # fmt: skip
-    bars.lines[0].set_gid(f"{cost}:{rows[0]['method']}")
+    bars.lines[0].set_gid(f"{cost}:{method}")

@@ -51,7 +51,7 @@ class Smaller:
     live: float
 
 
-@suite(SUITE, "a small network pruned by every method: curves of accuracy (half an hour; needs torch)", ("tinygen",))
+@suite(SUITE, "a small network pruned by every method: curves of accuracy (ten minutes; needs torch)", ("tinygen",))
 def cases(options: SuiteOptions) -> SuiteCases:
     """
     Raises:
