@@ -21,7 +21,6 @@ from tinygen.bench.train_digits_pruned import (
     KERNEL_LAYERS_LEFT_WHOLE,
     PER_LABEL,
     RATE,
-    START_EPOCHS,
     START_RATE,
     Start,
 )
@@ -99,7 +98,7 @@ def _bn_scale(start: Start, ratio: float) -> nn.Module:
 def _static(start: Start, ratio: float) -> nn.Module:
     """Narrow from the start, trained for as long as all others together with their start."""
     network = narrowed(start.network, start.example, 1 - ratio, start.seed)
-    start.trained(network, START_EPOCHS, rate=START_RATE)
+    start.trained(network, start.start_epochs, rate=START_RATE)
     return start.trained(network)
 
 

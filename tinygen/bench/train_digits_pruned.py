@@ -56,7 +56,7 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """[N, 1, 28, 28] to [N, 10]."""
+    """[N, 1, 28, 28] to [N, 10]. `train_on` quantizes the input of `conv1`, and what `relu3` gives the last layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,6 +87,7 @@ class Start:
         network: trained, in float; methods copy it.
         images, labels: to train with, [N, 1, 28, 28] and [N].
         held: other images and labels, to calibrate and to search with.
+        start_epochs: that the network has trained for.
         epochs: that each method trains for, at least 1.
     """
 
@@ -95,6 +96,7 @@ class Start:
     labels: Tensor
     held: tuple[Tensor, Tensor]
     seed: int
+    start_epochs: int
     epochs: int
 
     @property
@@ -169,7 +171,7 @@ def train_start(digits: Digits, seed: int, start_epochs: int = START_EPOCHS, epo
     images, labels = (values[::EVERY] for values in digits.tensors())
     held = _held(labels.numpy())
     torch.manual_seed(seed)
-    start = Start(Network(), images[~held], labels[~held], (images[held], labels[held]), seed, epochs)
+    start = Start(Network(), images[~held], labels[~held], (images[held], labels[held]), seed, start_epochs, epochs)
     start.trained(start.network, start_epochs, rate=START_RATE)
     return start
 
