@@ -28,6 +28,8 @@ SAMPLES_PER_CELL = 60
 """Of Z, on average: several for each pair of cells of X and Y. Ours; the thesis gives no epsilon."""
 COLLISIONS = 4
 """c_H: hashes per sample. Ours too."""
+HASH_BITS = 21
+"""Of a hash: three of them are one int64."""
 
 
 class Hash:
@@ -40,10 +42,16 @@ class Hash:
         width: epsilon, above 0.
         samples: N, for c_H N hashes.
         generator: of b and the coefficients.
+
+    Raises:
+        ModelError: so many samples that three hashes do not fit in one number.
     """
 
     def __init__(self, values: np.ndarray, width: float, generator: np.random.Generator) -> None:
         self.buckets = COLLISIONS * len(values)
+        if self.buckets > 1 << HASH_BITS:
+            fix = f"Give at most {(1 << HASH_BITS) // COLLISIONS:,}."
+            raise ModelError(f"{len(values):,} samples", where="hash estimator", fix=fix)
         self.parts = _mixed(cells_of(values, width, generator), generator)
         self.total = self.parts.sum(1, dtype=np.uint64)
 
@@ -109,9 +117,9 @@ def hashed_information(
     chosen("form", form, FORMS)
     count = len(x)
     _, first, cell, joint = np.unique(
-        (x << 42) | (y << 21) | z, return_index=True, return_inverse=True, return_counts=True
+        (x << 2 * HASH_BITS) | (y << HASH_BITS) | z, return_index=True, return_inverse=True, return_counts=True
     )
-    with_x, with_y, alone = (_sizes(key)[first] for key in ((x << 21) | z, (y << 21) | z, z))
+    with_x, with_y, alone = (_sizes(key)[first] for key in ((x << HASH_BITS) | z, (y << HASH_BITS) | z, z))
     r, a = joint / count, with_x * with_y / alone / count
     weight = np.bincount(cell, np.broadcast_to(phi, count)) / joint
     if form == "literal":

@@ -51,7 +51,7 @@ def geometric_informations(xs: Sequence[np.ndarray], y: np.ndarray, z: np.ndarra
     """`geometric_information` for several X beside the same Y and Z: neighbours and most distances are shared."""
     count = len(y) // 3
     if count < 2 or len(y) != len(z) or any(len(x) != len(y) for x in xs):
-        what = f"{', '.join(str(n) for n in sorted({len(values) for values in (*xs, y, z)}))} samples"
+        what = f"{' and '.join(str(n) for n in sorted({len(values) for values in (*xs, y, z)}))} samples"
         raise ModelError(what, where="geometric_information", fix="Give as many of each variable, 6 at least.")
     order = np.random.default_rng(seed).permutation(len(y))
     joint, second, third = order[:count], order[count : 2 * count], order[2 * count : 3 * count]

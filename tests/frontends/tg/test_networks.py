@@ -63,7 +63,7 @@ def test_one_graph_is_not_all(tmp_path: Path) -> None:
     for model in (tmp_path / "net.tg", MemoryModel(NETWORK, "net")):
         with pytest.raises(ModelError, match="can be switched") as caught:
             load_model(model)
-        assert "load_network" in caught.value.fix
+        assert "load_network" in caught.value.fix and "build, run and verify" in caught.value.fix
 
 
 def test_models_that_cannot_be_switched() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -220,3 +221,10 @@ def test_host_c(graph: Graph, tmp_path: Path) -> None:
         np.testing.assert_array_equal(row[0], evaluate_all(graph, sample)[graph.outputs[0]])
     for sample, row in zip(feeds[1], results[1], strict=True):
         np.testing.assert_allclose(row[0], evaluate_all(floating, sample)[floating.outputs[0]], atol=1e-5)
+
+
+def test_export_is_quiet() -> None:
+    """torch's warnings about itself are nothing to act on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        export(small(), np.zeros(SHAPE, np.float32), calibration=np.ones((2, *SHAPE[1:]), np.float32))

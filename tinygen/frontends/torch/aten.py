@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import operator
 import pkgutil
+import warnings
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,12 @@ def read_program(program: ExportedProgram, name: str) -> FloatModel:
     Raises:
         UnsupportedError: an operator, or the way it is used, is outside what tinygen has; names operator and module.
     """
-    # An empty table of decompositions: in-place operators become pure ones, the others stay whole.
-    return _Reader(program.run_decompositions({}), name).read()
+    with warnings.catch_warnings():
+        # torch 2.13 warns of its own deprecated class when it copies a program.
+        warnings.filterwarnings("ignore", message=r".*treespec, LeafSpec", category=FutureWarning)
+        # An empty table of decompositions: in-place operators become pure ones, the others stay whole.
+        pure = program.run_decompositions({})
+    return _Reader(pure, name).read()
 
 
 class _Reader:
