@@ -212,6 +212,9 @@ def test_networks_that_have_nothing_to_prune() -> None:
     single = nn.Sequential(nn.Flatten(), QuantLinear(64, 10, weight_quantizer=BWN()))
     with pytest.raises(TinygenError, match="none of its layers"):
         prune_automatically(single, torch.zeros(2, 1, 8, 8), lambda _: 1.0)
+    for accuracy in (0.93, 101.0):
+        with pytest.raises(TinygenError, match=r"(?s)no percentage.*100 times"):
+            prune_automatically(quantized("plain", "w2a2"), images(), lambda _, given=accuracy: given)
     layers = (nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
     several = switchable(nn.Sequential(*layers), [SwitchSpec(2, 2)])
     with pytest.raises(UnsupportedError, match="several switches"):

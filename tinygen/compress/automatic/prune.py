@@ -107,7 +107,7 @@ def prune_automatically(
 
     Raises:
         UnsupportedError: the network cannot be traced, or has several switches.
-        TinygenError: it has no low-bit layers, or none that can be pruned.
+        TinygenError: it has no low-bit layers, or none that can be pruned; its accuracy is 1 or less, or above 100.
     """
     chosen = settings or AutomaticSettings()
     if is_switchable(network):
@@ -139,6 +139,11 @@ class _Pruning:
         found = [group for group in groups(self.network, self.example) if group.prunable]
         if not found:
             raise TinygenError("none of its layers can be pruned", where=type(self.network).__name__)
+        if 0 < self.reference <= 1 or self.reference > 100:
+            raise TinygenError(
+                f"an accuracy of {self.reference:g}, which is no percentage", where="prune_automatically",
+                fix="Give percent: 100 times what tinygen.compress.accuracy gives.",
+            )  # fmt: skip
         done = [self._group(group) for group in (reversed(found) if self.settings.backwards else found)]
         left = _Size.of(self.network)
         return AutomaticResult(
