@@ -26,7 +26,7 @@ Which filters
     bn_penalty: what makes batch norms' scales small in training
     prune_iteratively: a few at a time, with training in between
     JointMasks: masks trained with the task
-    static_channels, random_filters: the same share of every layer; chance
+    static_channels, narrowed, random_filters: the same share of every layer; that, untrained; chance
     prune_automatically, AutomaticSettings, RatioSearch: quantized networks, shares by Bayesian optimisation
 Which layers
     layer_importance, proxy_accuracies, imprint_gains, ensemble_ranks, random_layers, layer_prune
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         imprint_gains,
         layer_importance,
         layer_prune,
+        narrowed,
         proxy_accuracies,
         random_filters,
         random_layers,
@@ -95,8 +96,8 @@ _PLACES = {
     "counting": ("cost", "multiply_accumulates"),
     "criteria": (
         "JointMasks", "bn_penalty", "bn_scale", "bn_taylor", "ensemble_ranks", "filter_masks", "imprint_gains",
-        "layer_importance", "layer_prune", "proxy_accuracies", "random_filters", "random_layers", "static_channels",
-        "taylor_feature_map", "taylor_gate", "taylor_weight", "weight_norm",
+        "layer_importance", "layer_prune", "narrowed", "proxy_accuracies", "random_filters", "random_layers",
+        "static_channels", "taylor_feature_map", "taylor_gate", "taylor_weight", "weight_norm",
     ),
     "group_lasso": ("GroupLasso",),
     "iterative": ("prune_iteratively",),
@@ -148,6 +149,7 @@ __all__ = [
     "mint_scores",
     "multiply_accumulates",
     "n_m_masks",
+    "narrowed",
     "proxy_accuracies",
     "prunable",
     "prune_at_random",

@@ -11,7 +11,7 @@ from tinygen.compress.criteria.joint_masks import JointMasks
 from tinygen.compress.criteria.layer_prune import ensemble_ranks, layer_importance, layer_prune, ranks
 from tinygen.compress.criteria.random_scores import random_filters, random_layers, random_scores
 from tinygen.compress.criteria.selection import FilterScores, filter_masks
-from tinygen.compress.criteria.static_channels import static_channels
+from tinygen.compress.criteria.static_channels import narrowed, static_channels
 from tinygen.compress.criteria.taylor import taylor_feature_map, taylor_gate, taylor_weight
 from tinygen.compress.criteria.weight_norm import weight_norm
 
@@ -28,6 +28,7 @@ __all__ = [
     "imprint_lengths",
     "layer_importance",
     "layer_prune",
+    "narrowed",
     "proxy_accuracies",
     "random_filters",
     "random_layers",
