@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.support import variants
 from tests.support.board_batch import M0PLUS, M4, M4_SOFT, M7
-from tests.support.integer_layers import BINARY, INT8, INT32, ONE, OUTPUTS, TERNARY, Layer, affine, levels
+from tests.support.integer_layers import BINARY, INT8, INT32, ONE, OUTPUTS, TERNARY, Layer, affine, dense, levels
 from tests.support.sparse_layers import blocked, ends, int8_dense, integer_dense, n_of_m, single
 from tests.support.variants import DSP, check_variants
 from tests.targets.tools import requires_tool
@@ -86,6 +88,21 @@ def test_int8() -> None:
 
 def test_integers() -> None:
     assert _check(integer_layers(5, 1)) >= 20
+
+
+def test_long_rows_of_odd_levels() -> None:
+    """Sums are half of the accumulators, and reach beyond 32 bits before the bias is added."""
+    layers = []
+    for depth in (33_000, 40_000):
+        layer = dense(f"r{depth}", (depth,), 1, x=levels(8, True), w=INT8, y=INT32)
+        weights = replace(layer.graph.tensors["w"], data=np.full((1, depth), 127, np.int8))
+        (op,) = layer.graph.ops
+        graph = replace(layer.graph, tensors={**layer.graph.tensors, "w": weights}, ops=(replace(op, epilogue=None),))
+        graph.validate()
+        layers.append(Layer(graph, [[np.full((1, depth), code, np.uint8)] for code in (0, 255)]))
+    near, beyond = (next(layer.graph.nodes()) for layer in layers)
+    assert len(variants.tuned(near)) > 1 == len(variants.tuned(beyond))
+    _check(layers, cores=())
 
 
 def test_without_simd() -> None:

@@ -27,6 +27,16 @@ def test_refused(name: str) -> None:
         check_c_name(name)
 
 
+def test_headers_and_types_are_taken() -> None:
+    """A model's header must not hide another, nor its type one of <stdint.h>."""
+    root = Path(__file__).parents[2]
+    headers = {path.stem for folder in ("firmware", "templates/model") for path in (root / folder).rglob("*.h")}
+    own = {name for name in headers if not (root / f"firmware/libc/include/{name}.h").exists()}
+    assert {"governor", "tinygen_sparse"} < own
+    for name in sorted(own | {"uint32", "size", "tg"}):
+        assert c_name(name) == f"{name}_model"
+
+
 @pytest.mark.parametrize("stem", ["input", "model", "main", "uart"])
 def test_awkward_names_build(tmp_path: Path, stem: str) -> None:
     model = tmp_path / f"{stem}.tflite"

@@ -10,12 +10,15 @@ _KEYWORDS = (
     "auto break case char const continue default do double else enum extern float for goto if inline int long "
     "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while"
 )
-# Headers that stand on the same include path as the model's own.
+# Headers that stand on the same include path as the model's own, and what begins the names in them.
 _HEADERS = (
-    "app_model board board_config clock core_registers cortex_m crc32 governor gpio serve stddef stdint string text "
-    "tinygen_dot tinygen_double tinygen_float tinygen_math tinygen_simd uart usart"
+    "app_model board board_config clock core_registers cortex_m crc32 family_f4_f7 family_registers governor gpio "
+    "serve stddef stdint stm32_registers string text tg tinygen_bits tinygen_coded tinygen_codes tinygen_dot "
+    "tinygen_double tinygen_float tinygen_math tinygen_planes tinygen_simd tinygen_sparse tinygen_stream uart usart"
 )
-_RESERVED = frozenset(f"{_KEYWORDS} {_HEADERS}".split())
+# A model's own type is called NAME_t.
+_TYPES = "int8 int16 int32 int64 intmax intptr ptrdiff size uint8 uint16 uint32 uint64 uintmax uintptr wchar"
+_RESERVED = frozenset(f"{_KEYWORDS} {_HEADERS} {_TYPES}".split())
 
 
 def c_name(text: str) -> str:

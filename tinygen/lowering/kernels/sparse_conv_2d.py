@@ -78,7 +78,7 @@ def _plan(job: Job, unit: int) -> KernelPlan:
             **{key: value for key, value in job.context.items() if key not in ("fill", "spread", "spread_extra")},
             "taps": taps, "step": unit, "weights_per_unit": unit, "gap_type": ctype(constants[1].data.dtype),
             "kind": code_kind(job), "fill": job.context["fill"] if rows.padded or columns.padded else 0,
-            "of": "kernels" if unit > 1 else "weights",
+            "of": "kernels that are not all zero" if unit > 1 else "weights other than zero",
         },
         constants=constants,
         scratch_bytes=2 * taps * depth,

@@ -20,6 +20,7 @@ from tinygen.lowering.plan import Constant, KernelPlan
 
 _PLAIN_UNIT = 1.9
 """The plain kernel for integer codes predicts cycles of a Cortex-M0+, the one for int8 about half of these."""
+_LARGEST = 2**31 - 1
 _EXPANDED = {"bits": 8.0, "widened": 1.5, "copied": 4.0}
 """Cycles per activation for making it ready."""
 
@@ -142,6 +143,8 @@ def _integer_layer(node: Node, unit: int) -> SparseLayer | None:
     ending = layer.epilogue
     doubled = isinstance(x.encoding, Levels) and x.encoding.signed
     if doubled:
+        if 2 * x.integer.code_range[1] * int(np.abs(layer.weights).sum(axis=1).max()) > _LARGEST:
+            return None  # twice the sums, before the bias takes half of them away, are beyond 32 bits
         # Integers are 2 * code - largest: the largest joins the bias.
         rows = ending.rows.astype(np.int64)
         rows[:, 0] -= x.integer.code_range[1] * layer.weights.sum(axis=1)
