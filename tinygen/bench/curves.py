@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tinygen.bench.figures import spread_text
 
 _Row = dict[str, Any]
@@ -16,6 +18,7 @@ COSTS = {"flash_bytes": "flash, KiB", "ram_bytes": "RAM, KiB", "cycles_predicted
 _DENSE = "dense"
 _UNIT = {"flash_bytes": 1024, "ram_bytes": 1024, "cycles_predicted": 1000}
 _MARKERS = "osD^vP"
+_TICKS = (0, 20, 40, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99, 100)
 _SLACK = 0.01
 """A method may leave this share of all weights more than its baseline, and still be compared with it."""
 NO_PICTURE = "The picture needs matplotlib: pip install 'tinygen[plot]'"
@@ -140,12 +143,25 @@ def curves_svg(rows: Sequence[_Row]) -> str | None:
                 _draw(panel, cost, method, _points(good, method), look)
             panel.set_xlabel(label)
             panel.grid(alpha=0.3)
+        # Logarithmic in the errors, or networks that hardly learn would press all others into one line.
+        panels[0].set_yscale("function", functions=(_height, _accuracy))
+        low = min((row["accuracy"] - row["accuracy_spread"] for row in good), default=0.0)
+        high = max((row["accuracy"] + row["accuracy_spread"] for row in good), default=100.0)
+        panels[0].set_yticks([tick for tick in _TICKS if low <= tick <= high])
         panels[0].set_ylabel("accuracy, %")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=7, frameon=False)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def _height(accuracy: np.ndarray) -> np.ndarray:
+    return -np.log(101 - np.minimum(accuracy, 100))
+
+
+def _accuracy(height: np.ndarray) -> np.ndarray:
+    return 101 - np.exp(-height)
 
 
 def _looks(rows: Sequence[_Row]) -> dict[str, dict[str, Any]]:
