@@ -153,7 +153,7 @@ def _compressed(tensor: Tensor, axis: int, keep: np.ndarray) -> Tensor:
         encoding = _scales(encoding, keep)
     elif isinstance(encoding, IntegerEncoding) and encoding.axis == axis and len(encoding.scale) == len(keep):
         encoding = replace(encoding, scale=tuple(np.array(encoding.scale)[keep].tolist()))
-    return replace(tensor, shape=data.shape, encoding=encoding, data=data)
+    return replace(tensor, shape=data.shape, encoding=encoding, data=data, nested_in=None)
 
 
 def _scales(encoding: Affine, keep: np.ndarray) -> Affine:

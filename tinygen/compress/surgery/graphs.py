@@ -230,7 +230,7 @@ def _sliced(tensor: Tensor, axis: int, keep: np.ndarray) -> Tensor:
         if hasattr(encoding, "zero_point"):
             changes["zero_point"] = _each(encoding.zero_point, keep)
         encoding = replace(encoding, **changes)
-    return replace(tensor, shape=data.shape, encoding=encoding, data=data)
+    return replace(tensor, shape=data.shape, encoding=encoding, data=data, nested_in=None)
 
 
 def _each(values: tuple, keep: np.ndarray) -> tuple:
