@@ -184,6 +184,16 @@ def test_batch_norm_behind_a_relu() -> None:
             assert codes[channel] == min(max(exact, -128), 127)
 
 
+def test_batch_norm_behind_a_relu_with_a_channel_that_is_constant() -> None:
+    """All kernels of a filter pruned: its sum is always 0."""
+    chain = Chain.start(3).affine([0.003, 0.0, -0.002], [0.1, 0.2, 0.3]).relu()
+    chain = chain.affine([1.0, 2.0, 0.7], [0.4, 0.5, -0.6])
+    folded = fold(chain, Uniform(2**-5, 0.0, -128, 127, Rounding.HALF_UP), Reach(np.full(3, -900), np.full(3, 900)))
+    assert folded.wrong == 0 and isinstance(folded.epilogue, Rescale)
+    codes = folded.epilogue.apply(np.arange(-900, 901)[:, None] * np.ones((1, 3), np.int64)) + folded.base
+    assert set(codes[:, 1].tolist()) == {math.floor(0.9 * 32 + 0.5)}
+
+
 def test_the_same_corner_in_all_channels_is_one_clamp() -> None:
     chain = Chain.start(3).affine(0.01, [0.1, 0.2, -0.1]).relu().affine(1.0, 0.5)
     folded = fold(chain, Uniform(1 / 16, 0.0, -128, 127), Reach(np.full(3, -900), np.full(3, 900)))

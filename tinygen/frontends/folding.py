@@ -327,10 +327,14 @@ def _clamped_fit(
     )
     if np.all(floor == quantizer.low) and np.all(ceiling == quantizer.high):
         return None
-    unbounded = Chain.start(chain.channels)
-    free = replace(chain, low=unbounded.low, high=unbounded.high)
+    free = replace(chain, low=_opened(chain, chain.low, -math.inf), high=_opened(chain, chain.high, math.inf))
     fit = fit_rescale(exact_cuts(free, points, reach), slopes, quantizer.low - base)
     return replace(fit, rescale=_with_clamps(fit.rescale, floor - base, ceiling - base))
+
+
+def _opened(chain: Chain, bounds: Sequence[_Bound], infinity: float) -> tuple[_Bound, ...]:
+    """No bounds, but for channels that are one value, whatever the accumulator."""
+    return tuple(infinity if gain else bound for gain, bound in zip(chain.gain, bounds, strict=True))
 
 
 def _reached(bound: _Bound, point: Fraction, inclusive: bool) -> bool:
