@@ -76,9 +76,9 @@ def test_a_wrong_pass_shows_at_the_outputs(model: Path, inputs: Path, monkeypatc
     """The device agrees with the simplified graph layer by layer, and still the model's outputs are others."""
     right = removal.remove_channels
 
-    def wrong(graph: Graph, multiple: int) -> Graph:
+    def wrong(graph: Graph, multiple: int, *, integers: bool) -> Graph:
         monkeypatch.setattr("tinygen.passes.channel_folding.Reader.folded", lambda self, removed: self.bias + 5000)
-        return right(graph, multiple)
+        return right(graph, multiple, integers=integers)
 
     monkeypatch.setattr("tinygen.passes.pipeline.remove_channels", wrong)
     report = verify(model, inputs, BuildOptions(board="host"))
