@@ -65,32 +65,40 @@ const governor_rung_t *governor_margin_next(governor_margin_t *governor, uint32_
     return &governor->rungs[governor->rung];
 }
 
+typedef struct {
+    int32_t first;
+    int32_t second;
+} largest_t;
+
+static void rank(largest_t *largest, int32_t code)
+{
+    if (code > largest->first) {
+        largest->second = largest->first;
+        largest->first = code;
+    } else if (code > largest->second) {
+        largest->second = code;
+    }
+}
+
+static uint32_t margin_of(const largest_t *largest, uint32_t count)
+{
+    return count < 2U ? UINT32_MAX : (uint32_t)largest->first - (uint32_t)largest->second;
+}
+
 uint32_t governor_margin_s8(const int8_t *codes, uint32_t count)
 {
-    int32_t first = INT32_MIN;
-    int32_t second = INT32_MIN;
+    largest_t largest = {INT32_MIN, INT32_MIN};
     for (uint32_t i = 0U; i < count; i++) {
-        if (codes[i] > first) {
-            second = first;
-            first = codes[i];
-        } else if (codes[i] > second) {
-            second = codes[i];
-        }
+        rank(&largest, codes[i]);
     }
-    return count < 2U ? UINT32_MAX : (uint32_t)first - (uint32_t)second;
+    return margin_of(&largest, count);
 }
 
 uint32_t governor_margin_s32(const int32_t *codes, uint32_t count)
 {
-    int32_t first = INT32_MIN;
-    int32_t second = INT32_MIN;
+    largest_t largest = {INT32_MIN, INT32_MIN};
     for (uint32_t i = 0U; i < count; i++) {
-        if (codes[i] > first) {
-            second = first;
-            first = codes[i];
-        } else if (codes[i] > second) {
-            second = codes[i];
-        }
+        rank(&largest, codes[i]);
     }
-    return count < 2U ? UINT32_MAX : (uint32_t)first - (uint32_t)second;
+    return margin_of(&largest, count);
 }

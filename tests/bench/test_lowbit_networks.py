@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from dataclasses import replace
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from tests.support.torch_models import need
 from tinygen.bench import lowbit_networks
 from tinygen.bench.case import Trained
 from tinygen.bench.html import render_bench
@@ -27,8 +27,7 @@ from tinygen.verbs.bench import BenchOptions, bench
 from tinygen.verbs.build import isa_of
 
 for _name in ("torch", "mlxtend"):
-    if importlib.util.find_spec(_name) is None and os.environ.get("TINYGEN_CI") != "1":
-        pytest.skip(f"{_name} is not installed", allow_module_level=True)
+    need(_name)
 
 from tinygen.bench import train_digits_lowbit as training  # noqa: E402  (needs torch)
 from tinygen.bench.train_digits_lowbit import REGIMES, Digits, load_digits  # noqa: E402

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from html import unescape
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from tests.support.torch_models import need
 from tinygen.bench import pruned
 from tinygen.bench.curves import COSTS, NO_PICTURE, comparisons, curve_rows, curves_svg, statements
 from tinygen.bench.html import render_bench
@@ -24,8 +24,7 @@ from tinygen.ir.interpreter import evaluate
 from tinygen.verbs.bench import BenchOptions, bench
 
 for _name in ("torch", "mlxtend", "matplotlib", "sklearn", "skopt"):
-    if importlib.util.find_spec(_name) is None and os.environ.get("TINYGEN_CI") != "1":
-        pytest.skip(f"{_name} is not installed", allow_module_level=True)
+    need(_name)
 
 from tinygen.bench import train_digits_lowbit as lowbit  # noqa: E402  (needs torch)
 from tinygen.bench import train_digits_pruned as training  # noqa: E402

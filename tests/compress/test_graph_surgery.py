@@ -85,11 +85,12 @@ def test_masked_and_slim_networks_are_the_same_once_quantized(name: str) -> None
     np.testing.assert_array_equal(outputs_of(slim_graph(wide, numpy_masks), x), outputs_of(narrow, x))
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("name", NETWORKS)
+# Bits side by side must fill words, and the branches of "concat" are narrower: its export is refused.
+INTEGER = [(name, recipe) for name in NETWORKS for recipe in RECIPES if (name, recipe) != ("concat", "xnor")]
+
+
+@pytest.mark.parametrize(("name", "recipe"), INTEGER)
 def test_integer_networks(name: str, recipe: str) -> None:
-    if (name, recipe) == ("concat", "xnor"):
-        pytest.skip("bits side by side must fill words")
     net, masks = quantized(name, recipe), grouped_masks(network(name), images(), 0.4)
     check(tinygen.export(net, images(1)), masks_of(name))
     # Cut before the export, the kept weights are quantized among themselves; masked and slim networks agree again.

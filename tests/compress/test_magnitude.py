@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.compress.test_masking import network
-from tinygen.compress.magnitude import magnitude_scores, prune_at_random, prune_by_magnitude, random_scores
+from tinygen.compress.magnitude import magnitude_scores, prune_at_random, prune_by_magnitude, random_weight_scores
 from tinygen.compress.masking import apply_masks, sparsity
 from tinygen.errors import ModelError, UnsupportedError
 from tinygen.nn import convert
@@ -51,7 +51,7 @@ def test_quantized_weights_count_as_what_they_are_used_as() -> None:
 
 
 def test_random_scores_are_reproducible() -> None:
-    first, second, other = (random_scores(network(), seed=seed) for seed in (1, 1, 2))
+    first, second, other = (random_weight_scores(network(), seed=seed) for seed in (1, 1, 2))
     assert torch.equal(first["0"], second["0"]) and not torch.equal(first["0"], other["0"])
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.compress.printed import BLOCKS, GAMMA, PRUNED, VGG16_WEIGHTS
-from tinygen.compress.ranking import count_of, keep_highest
+from tinygen.compress.ranking import at_least, keep_highest
 from tinygen.errors import ModelError, UnsupportedError
 
 torch.set_num_threads(1)
@@ -50,7 +50,7 @@ def test_of_equal_scores_the_first_go_first() -> None:
 
 @pytest.mark.parametrize(("share", "total", "count"), [(0.7, 10, 7), (0.21, 100, 21), (0.21, 4096, 861), (1.0, 3, 3)])
 def test_counts_are_rounded_up_but_not_for_rounding(share: float, total: int, count: int) -> None:
-    assert count_of(share, total) == count
+    assert at_least(share, total) == count
 
 
 def test_printed_limits_are_whole_blocks() -> None:
@@ -65,7 +65,7 @@ def test_printed_limits_are_whole_blocks() -> None:
         level = math.floor(value)
         theirs = round(level / 100 * BLOCKS) + 1
         assert level % 5 == 1 and math.floor(1e4 * theirs / BLOCKS) / 100 == value
-        assert theirs - count_of(level / 100, BLOCKS) in (0, 1)
+        assert theirs - at_least(level / 100, BLOCKS) in (0, 1)
 
 
 def test_printed_limits_allow_the_printed_pruning() -> None:

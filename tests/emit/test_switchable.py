@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -83,7 +82,7 @@ def test_no_warnings(compiler: str, tmp_path: Path) -> None:
             assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+@requires_tool("g++")
 def test_header_in_cpp(tmp_path: Path) -> None:
     """C++ takes the header too."""
     write_network(lower_network(small_network(), isa=DSP), tmp_path)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygen.bench.case import Case, Trained, case_of, encoding_of
-from tinygen.bench.processes import in_processes
+from tinygen.bench.processes import of_seeds
 from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
 from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
@@ -113,12 +113,7 @@ def trained_cases(
         progress: called with (what, done, of).
         jobs: processes; the networks do not depend on it.
     """
-    report = progress or (lambda what, done, total: None)
-    report("training", 0, len(seeds))
-    found = []
-    for of_seed in in_processes(partial(_of_seed, names, train, test, epochs), seeds, jobs):
-        found.append(of_seed)
-        report("training", len(found), len(seeds))
+    found = of_seeds(partial(_of_seed, names, train, test, epochs), seeds, jobs, progress)
     floats = [accuracy for accuracy, _ in found]
     return [_case(name, [outcomes[name] for _, outcomes in found], floats, seeds) for name in names]
 

@@ -40,6 +40,20 @@ def in_processes(work: Callable[[_Job], _Result], jobs: Sequence[_Job], processe
             ) from error
 
 
+def of_seeds(
+    work: Callable[[int], _Result], seeds: Sequence[int], processes: int,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> list[_Result]:  # fmt: skip
+    """What is trained from each seed; `progress` is called with ("training", done, of)."""
+    report = progress or (lambda what, done, total: None)
+    report("training", 0, len(seeds))
+    found: list[_Result] = []
+    for result in in_processes(work, seeds, processes):
+        found.append(result)
+        report("training", len(found), len(seeds))
+    return found
+
+
 def _leave_interrupts() -> None:
     """Ctrl-C is the main process's business; it stops the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

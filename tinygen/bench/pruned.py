@@ -18,7 +18,7 @@ import numpy as np
 
 from tinygen.bench.case import Case, Trained, case_of, encoding_of
 from tinygen.bench.lowbit_networks import CHUNK, Outcome, batched, figures_of, outcome_of
-from tinygen.bench.processes import in_processes
+from tinygen.bench.processes import of_seeds
 from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
 from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
@@ -91,12 +91,7 @@ def pruned_cases(
     """
     from tinygen.bench.pruned_methods import METHODS
 
-    report = progress or (lambda what, done, total: None)
-    report("training", 0, len(seeds))
-    found = []
-    for of_seed in in_processes(partial(_of_seed, names, train, test, epochs), seeds, jobs):
-        found.append(of_seed)
-        report("training", len(found), len(seeds))
+    found = of_seeds(partial(_of_seed, names, train, test, epochs), seeds, jobs, progress)
     floats = [accuracy for accuracy, _ in found]
     about = {
         name: {"method": method.name, "level": method.level, "ratio": ratio, "random": method.random}

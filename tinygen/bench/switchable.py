@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tinygen.bench.case import Case, Trained, case_of, encoding_of
 from tinygen.bench.lowbit_networks import BOARD_DIGITS, Outcome, figures_of, outcome_of
-from tinygen.bench.processes import in_processes
+from tinygen.bench.processes import of_seeds
 from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
 from tinygen.bench.switch_totals import ALONE
 from tinygen.errors import TinygenError
@@ -86,13 +86,7 @@ def trained_cases(
         progress: called with (what, done, of).
         jobs: processes; the networks do not depend on it.
     """
-    report = progress or (lambda what, done, total: None)
-    report("training", 0, len(seeds))
-    found: list[Networks] = []
-    for of_seed in in_processes(partial(train_seed, alone, train, test, epochs), seeds, jobs):
-        found.append(of_seed)
-        report("training", len(found), len(seeds))
-    return cases_of(found, seeds)
+    return cases_of(of_seeds(partial(train_seed, alone, train, test, epochs), seeds, jobs, progress), seeds)
 
 
 def train_seed(alone: Sequence[str], train: Digits, test: Digits, epochs: int | None, seed: int) -> Networks:

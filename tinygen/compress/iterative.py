@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tinygen.compress.criteria.selection import (
     FilterScores,
-    count_of,
+    at_most,
     layer_sizes,
     remove_lowest,
     scored_groups,
@@ -62,7 +62,7 @@ def prune_iteratively(
         for batch in [scored] if scope == "global" else [[each] for each in scored]:
             (key,) = _sizes(batch, scope)
             gone = at_first[key] - sum(len(values) for _, values in batch)
-            remove_lowest(batch, count_of(ratio * step / steps, at_first[key]) - gone, masks)
+            remove_lowest(batch, at_most(ratio * step / steps, at_first[key]) - gone, masks)
         network = slim(network, example, masks)
         if recover is not None:
             recover(network)

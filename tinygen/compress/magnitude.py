@@ -26,7 +26,7 @@ def magnitude_scores(network: nn.Module, level: str = "weight", exclude: Collect
     return sizes if chosen("level", level, LEVELS) == "weight" else {n: per_kernel(s) for n, s in sizes.items()}
 
 
-def random_scores(
+def random_weight_scores(
     network: nn.Module, level: str = "weight", exclude: Collection[str] = (), *, seed: int = 0
 ) -> dict[str, Tensor]:
     """Uniform scores, shaped as those of `magnitude_scores`: what any criterion has to be better than."""
@@ -55,4 +55,4 @@ def prune_at_random(
     exclude: Collection[str] = (), seed: int = 0,
 ) -> dict[str, Tensor]:  # fmt: skip
     """As `prune_by_magnitude`, by chance."""
-    return prune_lowest(network, random_scores(network, level, exclude, seed=seed), share, scope=scope)
+    return prune_lowest(network, random_weight_scores(network, level, exclude, seed=seed), share, scope=scope)

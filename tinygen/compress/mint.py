@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tinygen.compress.blocks import Grid, Groups, connected, grid_of, slices
 from tinygen.compress.mst_estimator import balanced, geometric_informations
 from tinygen.compress.observe import Observer, per_class
-from tinygen.compress.ranking import check_share, count_of
+from tinygen.compress.ranking import at_least, check_share
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,9 +110,9 @@ def _cap(caps: Mapping[str, float] | float, name: str) -> float:
 
 def _kept(scores: np.ndarray, threshold: float, cap: float) -> np.ndarray:
     kept = scores >= threshold
-    if scores.size - kept.sum() > count_of(cap, scores.size):
+    if scores.size - kept.sum() > at_least(cap, scores.size):
         kept = np.ones(scores.size, bool)
-        kept[np.argsort(scores, axis=None, kind="stable")[: count_of(cap, scores.size)]] = False
+        kept[np.argsort(scores, axis=None, kind="stable")[: at_least(cap, scores.size)]] = False
     return kept.reshape(scores.shape)
 
 

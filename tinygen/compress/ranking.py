@@ -62,7 +62,7 @@ def check_share(share: float, what: str = "share") -> float:
     return share
 
 
-def count_of(share: float, total: int) -> int:
+def at_least(share: float, total: int) -> int:
     """The smallest whole number that is at least this share of `total` (products such as 0.7 * 10 are not above)."""
     return min(total, math.ceil(share * total - 1e-9))
 
@@ -116,7 +116,7 @@ def _lowest_removed(
     order = torch.argsort(flat[live], stable=True)
     alive = live.nonzero().flatten()[order]
     removed = torch.cumsum(sizes[alive], 0)
-    wanted = count_of(share, int(removed[-1])) if len(removed) else 0
+    wanted = at_least(share, int(removed[-1])) if len(removed) else 0
     # How many scores it takes until that many weights are gone.
     count = int(torch.searchsorted(removed, wanted)) + 1 if wanted else 0
     left = live.clone()

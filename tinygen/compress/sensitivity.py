@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tinygen.compress.masks import prunable, used_weights
 from tinygen.compress.observe import Observer
-from tinygen.compress.ranking import count_of
+from tinygen.compress.ranking import at_least
 
 CANCELLED = 1e-9
 """A filter whose |C| is below this part of sum |W~| has no share to give out and is left out."""
@@ -57,5 +57,5 @@ def _by_filter(reader: nn.Module, filters: int) -> Tensor | None:
 def most_sensitive(values: Tensor, share: float) -> Tensor:
     """bool [I]: the highest share of values, the first of equal ones; none for 0."""
     chosen = torch.zeros(len(values), dtype=torch.bool)
-    chosen[torch.argsort(values, descending=True, stable=True)[: count_of(share, len(values))]] = True
+    chosen[torch.argsort(values, descending=True, stable=True)[: at_least(share, len(values))]] = True
     return chosen

@@ -22,7 +22,7 @@ from tinygen.compress.masks import prunable, used_weights
 from tinygen.compress.mint import Connectivity
 from tinygen.compress.observe import Observed, Observer, per_class
 from tinygen.compress.pruning_limits import LEVELS, Limits, Probe, curve, shared_limits
-from tinygen.compress.ranking import check_share, chosen, count_of
+from tinygen.compress.ranking import at_least, check_share, chosen
 from tinygen.compress.sensitivity import downstream, most_sensitive, sensitivity
 
 PHI = ("1", "w", "w2", "exp(-w2/2)", "act", "w act", "exp(-w2 act2/2)")
@@ -159,7 +159,7 @@ def lowest_removed(found: Connectivity, share: float, protected: np.ndarray | No
     scores = found.scores if protected is None else np.where(protected[:, None], np.inf, found.scores)
     free = int(np.isfinite(scores).sum())
     kept = np.ones(scores.size, bool)
-    kept[np.argsort(scores, axis=None, kind="stable")[: min(free, count_of(share, scores.size))]] = False
+    kept[np.argsort(scores, axis=None, kind="stable")[: min(free, at_least(share, scores.size))]] = False
     return found.mask(kept.reshape(scores.shape))
 
 
@@ -179,7 +179,7 @@ def _best(
     """The mask and the protected filters, [O]; of equally accurate ones the first, nobody before all."""
     best = np.zeros(found.grid.rows, bool)
     if probing:
-        wanted = count_of(share, found.scores.size)
+        wanted = at_least(share, found.scores.size)
         # Where fewer blocks are left than have to go, protection would win by pruning less.
         fair = [rows for rows in candidates if (~rows).sum() * found.grid.columns >= wanted]
         tried = [best, *fair]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tinygen.compress.criteria.selection import count_of, layer_sizes, remove_lowest, scored_groups
+from tinygen.compress.criteria.selection import at_most, layer_sizes, remove_lowest, scored_groups
 from tinygen.compress.masks import prunable
 from tinygen.compress.surgery import groups
 from tinygen.compress.surgery.tracing import Example
@@ -38,7 +38,7 @@ def random_filters(network: nn.Module, example: Example, seed: int, most: float 
     masks = {name: torch.ones(size, dtype=torch.bool) for name, size in layer_sizes(found).items()}
     for group, scores in scored_groups(random_scores(network, seed), found):
         share = most * float(torch.rand((), generator=generator))
-        remove_lowest([(group, scores)], count_of(share, len(scores)), masks)
+        remove_lowest([(group, scores)], at_most(share, len(scores)), masks)
     return masks
 
 

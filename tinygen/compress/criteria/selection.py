@@ -44,11 +44,11 @@ def filter_masks(
     scored = scored_groups(scores, groups)
     for batch in [[each] for each in scored] if scope == "layer" else [scored]:
         entries = sum(len(combined) for _, combined in batch)
-        remove_lowest(batch, count_of(ratio, entries), masks)
+        remove_lowest(batch, at_most(ratio, entries), masks)
     return masks
 
 
-def count_of(ratio: float, total: int) -> int:
+def at_most(ratio: float, total: int) -> int:
     """ratio * total, rounded down; 0.55 of 100 is 55, whatever the nearest float of 0.55 makes of it."""
     return int(ratio * total + 1e-9)
 

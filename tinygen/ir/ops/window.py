@@ -9,6 +9,9 @@ import numpy as np
 
 from tinygen.errors import ModelError
 
+# Far beyond any real window; what is larger is a broken file, and its padding would fill the memory.
+_LARGEST_REACH = 0xFFFF
+
 
 class Padding(Enum):
     """How a window meets the border."""
@@ -55,11 +58,11 @@ def axis(
         padding: the rule; `explicit` elements (before, after) instead, where given.
 
     Raises:
-        ModelError: the window does not fit, or a parameter is not positive.
+        ModelError: the window does not fit or spans too much, or a parameter is not positive.
     """
-    if min(size, kernel, stride, dilation) < 1:
-        raise ModelError(f"window {kernel}, stride {stride}, dilation {dilation} over {size} elements")
     reach = (kernel - 1) * dilation + 1
+    if min(size, kernel, stride, dilation) < 1 or reach > _LARGEST_REACH:
+        raise ModelError(f"window {kernel}, stride {stride}, dilation {dilation} over {size} elements")
     if explicit is not None:
         before, after = explicit
         output = (size + before + after - reach) // stride + 1

@@ -22,7 +22,7 @@ from tinygen.lowering.kernels.support import sparse_rows
 from tinygen.lowering.kernels.support.sparse_dense import sparse_layer
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
-_HEADERS = ("tinygen_dot.h", "tinygen_simd.h", "tinygen_sparse.h")
+_HEADERS = ("tinygen_blocks.h", "tinygen_dot.h", "tinygen_simd.h", "tinygen_sparse.h")
 _PIECE = 4
 """Blocks that the loop takes at once."""
 _AHEAD = 3

@@ -24,7 +24,7 @@ from tinygen.lowering.kernels.support import sparse_rows
 from tinygen.lowering.kernels.support.sparse_dense import SparseLayer, sparse_layer
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
-_HEADERS = ("tinygen_dot.h", "tinygen_simd.h", "tinygen_sparse.h")
+_HEADERS = ("tinygen_groups.h", "tinygen_dot.h", "tinygen_simd.h", "tinygen_sparse.h")
 _PAIRS = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
 """In the order of tg_spread_choices()."""
 _EIGHT = 8
