@@ -27,6 +27,7 @@ def _m0plus(core: str, title: str) -> Board:
         clock=None,
         uart=None,
         leds=(),
+        timestamp=None,
         usb=None,
         flashing=Flashing(),
         platformio=None,

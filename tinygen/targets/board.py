@@ -80,13 +80,13 @@ class Clock:
 
 @dataclass(frozen=True)
 class Pin:
-    """A GPIO pin, e.g. PD8: port "D", number 8."""
+    """A GPIO pin, e.g. PD8: port "D", number 8; port "" where pins are only numbered (ESP32's GPIO8)."""
 
     port: str
     number: int
 
     def __str__(self) -> str:
-        return f"P{self.port}{self.number}"
+        return f"P{self.port}{self.number}" if self.port else f"GPIO{self.number}"
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class MemoryTiming:
 
 @dataclass(frozen=True)
 class EmulatorSpec:
-    """What stands in for the board: `engine` is unicorn, qemu or native."""
+    """What stands in for the board: `engine` is unicorn, qemu, native, or none where nothing does."""
 
     engine: str
     cpu_model: str = ""
@@ -214,7 +214,12 @@ class ToolchainFlags:
 
 @dataclass(frozen=True)
 class Board:
-    """One board. `path` is the file it was read from."""
+    """One board.
+
+    Attributes:
+        timestamp: the pin whose falling edge marks the beginning and the end of a measurement, for power instruments.
+        path: the file it was read from.
+    """
 
     name: str
     title: str
@@ -224,6 +229,7 @@ class Board:
     clock: Clock | None
     uart: Uart | None
     leds: tuple[Led, ...]
+    timestamp: Pin | None
     usb: Usb | None
     flashing: Flashing
     platformio: PlatformIo | None

@@ -36,10 +36,10 @@ from tinygen.targets.emulator.stalls import MAX_LINES, MAX_REGIONS
 
 T = TypeVar("T")
 
-_PIN = re.compile(r"P([A-K])(\d{1,2})")
+_PIN = re.compile(r"P([A-K])(\d{1,2})|GPIO(\d{1,2})")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _ISA = ("c99", "dsp", "fpu-sp", "fpu-dp", "mve", "rv32", "dual-issue")
-_ENGINES = ("unicorn", "qemu", "native")
+_ENGINES = ("unicorn", "qemu", "native", "none")
 _USES = ("code", "constants", "stack", "data")
 
 
@@ -127,12 +127,12 @@ class _Node:
         return value
 
     def pin(self, key: str) -> Pin:
-        """A pin such as PD8."""
+        """A pin such as PD8 or GPIO8."""
         text = self.text(key)
         match = _PIN.fullmatch(text)
-        if not match or int(match[2]) > 15:
-            raise self.error(key, f"{text!r} is not a pin", "Write port and number, e.g. PD8.")
-        return Pin(match[1], int(match[2]))
+        if not match or int(match[2] or 0) > 15:
+            raise self.error(key, f"{text!r} is not a pin", "Write port and number, e.g. PD8, or GPIO8.")
+        return Pin(match[1], int(match[2])) if match[1] else Pin("", int(match[3]))
 
     def child(self, key: str, build: Callable[[_Node], T]) -> T:
         """A mapping, built into an object; keys that `build` did not ask for are errors."""
@@ -306,6 +306,7 @@ def _board(node: _Node) -> Board:
         clock=node.optional("clock", _clock),
         uart=node.optional("uart", _uart),
         leds=node.children("leds", _led),
+        timestamp=node.pin("timestamp") if node.has("timestamp") else None,
         usb=node.optional("usb", lambda n: Usb(n.integer("vid", 0, 0xFFFF), n.integer("pid", 0, 0xFFFF))),
         flashing=node.optional("flashing", _flashing) or Flashing(),
         platformio=node.optional("platformio", lambda n: PlatformIo(n.text("platform"), n.text("board"))),
