@@ -9,6 +9,7 @@ import numpy as np
 from tests.support import integer_layers as layers
 from tests.support.differential import compare_code
 from tests.support.integer_layers import ACTIVATIONS, BINARY, INT32, OUTPUTS, WEIGHTS, Layer
+from tests.support.shares import shares
 from tinygen.ir.interpreter import evaluate
 
 
@@ -24,7 +25,8 @@ def _pick(options: Sequence, index: int, step: int):  # type: ignore[no-untyped-
     return options[index * step % len(options)]
 
 
-def test_convolutions() -> None:
+@shares
+def test_convolutions(every: int) -> None:
     """Each activation meets many weights and outputs; shapes, strides and groups change with them."""
     rng = np.random.default_rng(1)
     found = []
@@ -41,10 +43,11 @@ def test_convolutions() -> None:
                 shared=bool(rng.random() < 0.2), seed=index,
             )
         )  # fmt: skip
-    _compare(found, "INTEGER_CONV_2D")
+    _compare(found[::every], "INTEGER_CONV_2D")
 
 
-def test_dense_layers() -> None:
+@shares
+def test_dense_layers(every: int) -> None:
     rng = np.random.default_rng(2)
     found = []
     for index in range(len(ACTIVATIONS) * 3):
@@ -56,10 +59,11 @@ def test_dense_layers() -> None:
                 shared=bool(rng.random() < 0.2), seed=index,
             )
         )  # fmt: skip
-    _compare(found, "INTEGER_FULLY_CONNECTED")
+    _compare(found[::every], "INTEGER_FULLY_CONNECTED")
 
 
-def test_pools() -> None:
+@shares
+def test_pools(every: int) -> None:
     found = []
     for index, x in enumerate(ACTIVATIONS):
         sign = ("mixed", "rising", "falling")[index % 3]
@@ -69,14 +73,15 @@ def test_pools() -> None:
         found.append(layers.max_pool(f"b{index}", image, (2, 2), (2, 2), x=BINARY, sign=sign, seed=index))
         y = _pick(OUTPUTS, index, 3)
         found.append(layers.sum_pool(f"s{index}", image, (3, 2), stride, x=x, y=y, same=index % 2 == 1, seed=index))
-    _compare(found, "INTEGER_POOL_2D")
+    _compare(found[::every], "INTEGER_POOL_2D")
 
 
-def test_requantization() -> None:
+@shares
+def test_requantization(every: int) -> None:
     found = [
         layers.requantize(f"m{i}_{j}", (3, 4, (5, 32, 35)[(i + j) % 3]), x=x, y=y, seed=i)
         for i, x in enumerate((*ACTIVATIONS, INT32))
         for j, y in enumerate(OUTPUTS)
         if (i + j) % 4 == 0
     ]
-    _compare(found, "REQUANTIZE")
+    _compare(found[::every], "REQUANTIZE")

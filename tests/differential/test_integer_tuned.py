@@ -10,6 +10,7 @@ import pytest
 from tests.support import integer_layers as layers
 from tests.support.board_batch import M4, M7
 from tests.support.integer_layers import BINARY, INT8, INT32, OUTPUTS, TERNARY, Layer, affine, levels
+from tests.support.shares import shares
 from tests.support.variants import DSP, check_variants
 from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import Encoding
@@ -74,8 +75,9 @@ def _check(found: list[Layer], **options: object) -> int:
     return check_variants([one.graph for one in found], [one.feeds for one in found], most=3, **options)  # type: ignore[arg-type]
 
 
-def test_convolutions() -> None:
-    assert _check(convolutions(22, 1)) >= 40
+@shares
+def test_convolutions(every: int) -> None:
+    assert _check(convolutions(22, 1)[::every]) >= 40 // every
 
 
 def scaled_convolutions(count: int, seed: int) -> list[Layer]:
@@ -92,15 +94,17 @@ def scaled_convolutions(count: int, seed: int) -> list[Layer]:
     ]  # fmt: skip
 
 
-def test_kernel_scales() -> None:
+@shares
+def test_kernel_scales(every: int) -> None:
     found = scaled_convolutions(16, 1)
     node = found[0].graph.node(found[0].graph.ops[0])
     assert choose(node, "tinygen", DSP).kernel.name == "integer_conv_2d_packed_dsp_rows"
-    _check(found)
+    _check(found[::every])
 
 
-def test_dense_layers() -> None:
-    assert _check(dense_layers(22, 1)) >= 22
+@shares
+def test_dense_layers(every: int) -> None:
+    assert _check(dense_layers(22, 1)[::every]) >= 22 // every
 
 
 def test_books_of_odd_depths() -> None:
@@ -125,9 +129,10 @@ def test_many_layers(seed: int) -> None:
 
 
 @requires_tool("arm-none-eabi-gcc")
-def test_with_gcc() -> None:
+@shares
+def test_with_gcc(every: int) -> None:
     _check(
-        [*convolutions(11, 9), *dense_layers(11, 9)],
+        [*convolutions(11, 9), *dense_layers(11, 9)][::every],
         host=False,
         compiler="gcc",
         cores=((M7, (*DSP, "dual-issue")), (M4, DSP)),

@@ -13,6 +13,7 @@ from tests.support.board_batch import M0PLUS, M4, M7
 from tests.support.integer_layers import INT8, OUTPUTS, TERNARY, affine, levels
 from tests.support.networks import Network
 from tests.support.pruned import DENSITIES, pruned
+from tests.support.shares import shares
 from tests.support.variants import DSP, check_variants
 from tests.targets.tools import requires_tool
 
@@ -66,8 +67,9 @@ def integer_convolutions(count: int, seed: int) -> list[Case]:
     return found
 
 
-def test_hard_shapes() -> None:
-    assert check(sparse(HARD), most=3) >= 2 * len(HARD)
+@shares
+def test_hard_shapes(every: int) -> None:
+    assert check(sparse(HARD[::every]), most=3) >= 2 * len(HARD[::every])
 
 
 @pytest.mark.parametrize("by", ["groups", "weights"])

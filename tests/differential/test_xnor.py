@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import integer_layers as layers
 from tests.support.integer_layers import BINARY, INT8, INT32, TERNARY, Layer, affine, levels
+from tests.support.shares import shares
 from tests.support.variants import check_variants
 from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import Affine, Encoding
@@ -55,8 +56,9 @@ def _check(found: list[Layer], compiler: str = "zig", host: bool = True, level: 
     check_variants(graphs, feeds, compiler=compiler, host=host, level=level)
 
 
-def test_convolutions() -> None:
-    _check(_convolutions(24, 1))
+@shares
+def test_convolutions(every: int) -> None:
+    _check(_convolutions(24 // every, 1))
 
 
 def test_windows_with_no_tap_inside() -> None:
@@ -84,7 +86,8 @@ def test_optimisation_levels(compiler: str, level: str) -> None:
     _check(_convolutions(9, 4), compiler, host=False, level=level)
 
 
-def test_dense_layers() -> None:
+@shares
+def test_dense_layers(every: int) -> None:
     """Inputs of one pixel and of several, whose last words are partly empty."""
     rng = np.random.default_rng(3)
     sources = ((33,), (2, 3, 5), (1, 1, 64), (2, 2, 32), (256,), (3, 1, 40), (1000,), (7,))
@@ -95,7 +98,7 @@ def test_dense_layers() -> None:
         )
         for index in range(18)
     ]  # fmt: skip
-    _check(found)
+    _check(found[::every])
 
 
 def test_batches() -> None:

@@ -13,6 +13,7 @@ from tests.support.arena import run_in_arena
 from tests.support.differential import compare_code
 from tests.support.litert import reference_outputs
 from tests.support.networks import Network
+from tests.support.shares import shares
 from tests.support.tflite_builder import TensorSpec
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate_all
@@ -133,10 +134,19 @@ def check_macs(graph: Graph, striped: Graph, keep: bool) -> None:
     assert macs[1] <= macs[0] or not keep
 
 
-@given(st.lists(st.tuples(stages(), st.integers(1, 4), st.booleans()), min_size=6, max_size=6))
-@settings(max_examples=3, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
-def test_the_c_does_too(cases: list[tuple[Network, int, bool]]) -> None:
+@shares
+def test_the_c_does_too(every: int) -> None:
     """LiteRT's codes, from C under sanitizers and in the emulated core: rows lie where they should."""
+
+    @given(st.lists(st.tuples(stages(), st.integers(1, 4), st.booleans()), min_size=6, max_size=6))
+    @settings(max_examples=-(-3 // every), deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+    def drawn(cases: list[tuple[Network, int, bool]]) -> None:
+        _compare_stripes(cases)
+
+    drawn()
+
+
+def _compare_stripes(cases: list[tuple[Network, int, bool]]) -> None:
     assume(not any(only_padding(n.graph(), find_stages(n.graph())[-1], height) for n, height, _ in cases))
     graphs, samples, expected = [], [], []
     for number, (net, height, keep) in enumerate(cases):

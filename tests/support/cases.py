@@ -11,6 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.support.differential import compare
+from tests.support.shares import shares
 from tests.support.tflite_builder import ModelSpec
 
 ACTIVATIONS = [
@@ -44,15 +45,19 @@ def scale_of(rng: np.random.Generator, dtype: str, low: float = 1e-3, high: floa
 
 def differential(
     case: st.SearchStrategy[ModelSpec], examples: int = 12, batch: int = 8
-) -> Callable[[], None]:
-    """A test function that compares `examples` batches of `batch` models.
+) -> Callable[[int], None]:
+    """A test function that compares `examples` batches of `batch` models, fewer in the default run.
 
     A failing batch is not shrunk: each attempt compiles, and the message names the model anyway.
     """
 
-    @settings(max_examples=examples, phases=(Phase.explicit, Phase.reuse, Phase.generate))
-    @given(st.lists(case, min_size=batch, max_size=batch))
-    def test(cases: list[ModelSpec]) -> None:
-        compare(cases)
+    @shares
+    def test(every: int) -> None:
+        @settings(max_examples=-(-examples // every), phases=(Phase.explicit, Phase.reuse, Phase.generate))
+        @given(st.lists(case, min_size=batch, max_size=batch))
+        def drawn(cases: list[ModelSpec]) -> None:
+            compare(cases)
+
+        drawn()
 
     return test
