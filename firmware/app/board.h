@@ -25,4 +25,10 @@ typedef enum { BOARD_LED_READY, BOARD_LED_BUSY, BOARD_LED_FAULT } board_led_t;
 /* Does nothing where the board has no light for that purpose. */
 void board_led(board_led_t led, bool on);
 
+/*
+ * The pin that tells a power instrument where a measurement begins and ends, by falling edges; high after
+ * board_init(). Does nothing where the board has no such pin.
+ */
+void board_timestamp_pin(bool high);
+
 #endif

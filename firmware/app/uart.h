@@ -14,4 +14,7 @@ int uart_read_byte(uint32_t timeout_ms);
 /* Returns when the last byte is on its way. */
 void uart_write(const void *data, size_t bytes);
 
+/* Waits until what was written is out, then changes the rate; board_init() left it at BOARD_UART_BAUD. */
+void uart_set_baud(uint32_t baud);
+
 #endif

@@ -20,14 +20,20 @@ typedef struct {
 #define STATE_TX_FULL (1U << 0)
 #define STATE_RX_FULL (1U << 1)
 #define STATE_RX_OVERRUN (1U << 3)
+#define CHARACTERS_MS 3U /* what two take at 9600 baud, rounded up */
 #define CTRL_TX_ENABLE (1U << 0)
 #define CTRL_RX_ENABLE (1U << 1)
+
+static void set_rate(uint32_t baud)
+{
+    CMSDK_UART->bauddiv = (BOARD_HCLK_HZ + baud / 2U) / baud;
+}
 
 void board_init(void)
 {
     caches_enable();
     cycles_init();
-    CMSDK_UART->bauddiv = (BOARD_HCLK_HZ + BOARD_UART_BAUD / 2U) / BOARD_UART_BAUD;
+    set_rate(BOARD_UART_BAUD);
     CMSDK_UART->ctrl = CTRL_TX_ENABLE | CTRL_RX_ENABLE;
 }
 
@@ -45,6 +51,11 @@ void board_led(board_led_t led, bool on)
 {
     (void)led;
     (void)on;
+}
+
+void board_timestamp_pin(bool high)
+{
+    (void)high;
 }
 
 int uart_read_byte(uint32_t timeout_ms)
@@ -69,4 +80,13 @@ void uart_write(const void *data, size_t bytes)
         }
         CMSDK_UART->data = *p++;
     }
+}
+
+/* No flag says when the last byte is out: one may wait in the buffer, and one be on its way. */
+void uart_set_baud(uint32_t baud)
+{
+    const deadline_t deadline = deadline_in(CHARACTERS_MS, BOARD_HCLK_HZ);
+    while (!deadline_passed(&deadline)) {
+    }
+    set_rate(baud);
 }

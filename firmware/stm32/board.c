@@ -13,16 +13,19 @@
 
 static const char *clock_problem;
 
-static void lights_init(void)
+static void outputs_init(void)
 {
 #if defined(BOARD_LED_READY_PORT)
-    gpio_output(BOARD_LED_READY_PORT, BOARD_LED_READY_PIN);
+    gpio_output(BOARD_LED_READY_PORT, BOARD_LED_READY_PIN, false);
 #endif
 #if defined(BOARD_LED_BUSY_PORT)
-    gpio_output(BOARD_LED_BUSY_PORT, BOARD_LED_BUSY_PIN);
+    gpio_output(BOARD_LED_BUSY_PORT, BOARD_LED_BUSY_PIN, false);
 #endif
 #if defined(BOARD_LED_FAULT_PORT)
-    gpio_output(BOARD_LED_FAULT_PORT, BOARD_LED_FAULT_PIN);
+    gpio_output(BOARD_LED_FAULT_PORT, BOARD_LED_FAULT_PIN, false);
+#endif
+#if defined(BOARD_TIMESTAMP_PORT)
+    gpio_output(BOARD_TIMESTAMP_PORT, BOARD_TIMESTAMP_PIN, true);
 #endif
 }
 
@@ -33,12 +36,12 @@ void board_init(void)
 #endif
     cycles_init();
     clock_problem = clock_init();
-    lights_init();
+    outputs_init();
     gpio_alternate(BOARD_UART_TX_PORT, BOARD_UART_TX_PIN, BOARD_UART_AF);
     gpio_alternate(BOARD_UART_RX_PORT, BOARD_UART_RX_PIN, BOARD_UART_AF);
     BOARD_UART_ENABLE_REGISTER |= BOARD_UART_ENABLE_MASK;
     (void)BOARD_UART_ENABLE_REGISTER;
-    usart_init(clock_uart_hz());
+    usart_init(clock_uart_hz(), BOARD_UART_BAUD);
 }
 
 uint32_t board_clock_hz(void)
@@ -75,6 +78,15 @@ void board_led(board_led_t led, bool on)
     }
 }
 
+void board_timestamp_pin(bool high)
+{
+#if defined(BOARD_TIMESTAMP_PORT)
+    gpio_write(BOARD_TIMESTAMP_PORT, BOARD_TIMESTAMP_PIN, high);
+#else
+    (void)high;
+#endif
+}
+
 int uart_read_byte(uint32_t timeout_ms)
 {
     uint8_t byte = 0U;
@@ -96,4 +108,10 @@ void uart_write(const void *data, size_t bytes)
     while (bytes-- > 0U) {
         usart_put(*p++);
     }
+}
+
+void uart_set_baud(uint32_t baud)
+{
+    usart_flush();
+    usart_init(clock_uart_hz(), baud);
 }

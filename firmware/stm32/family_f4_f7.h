@@ -7,6 +7,6 @@
 
 #define GPIO_CLOCKS RCC_AHB1ENR
 /* RM0385 31.5.4, RM0090 30.3.4: oversampling by 16. */
-#define UART_DIVISOR(bus_hz) (((bus_hz) + BOARD_UART_BAUD / 2U) / BOARD_UART_BAUD)
+#define UART_DIVISOR(clock_hz, baud) (((clock_hz) + (baud) / 2U) / (baud))
 
 #endif

@@ -28,10 +28,10 @@ void gpio_alternate(uint32_t port, uint32_t pin, uint32_t function)
     gpio->moder = with_field(gpio->moder, 2U * pin, 3U, MODE_ALTERNATE);
 }
 
-void gpio_output(uint32_t port, uint32_t pin)
+void gpio_output(uint32_t port, uint32_t pin, bool high)
 {
     gpio_t *const gpio = clocked_port(port);
-    gpio->bsrr = 1U << (pin + 16U);
+    gpio_write(port, pin, high); /* before the pin is driven */
     gpio->moder = with_field(gpio->moder, 2U * pin, 3U, MODE_OUTPUT);
 }
 

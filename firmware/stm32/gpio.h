@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 void gpio_alternate(uint32_t port, uint32_t pin, uint32_t function); /* with pull-up */
-void gpio_output(uint32_t port, uint32_t pin);                       /* push-pull, low */
+void gpio_output(uint32_t port, uint32_t pin, bool high);            /* push-pull */
 void gpio_write(uint32_t port, uint32_t pin, bool high);
 
 #endif

@@ -5,13 +5,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* 8 data bits, no parity, 1 stop bit, at BOARD_UART_BAUD from a bus clock of `bus_hz`. */
-void usart_init(uint32_t bus_hz);
+/* 8 data bits, no parity, 1 stop bit, at `baud` from a clock of `clock_hz`. */
+void usart_init(uint32_t clock_hz, uint32_t baud);
 
 /* Whether a byte has come; if so it is taken. Clears an overrun: the bytes lost show in the CRC. */
 bool usart_take(uint8_t *byte);
 
 /* Waits for room in the transmitter. */
 void usart_put(uint8_t byte);
+
+/* Waits until the stop bit of the last byte is out. */
+void usart_flush(void);
 
 #endif

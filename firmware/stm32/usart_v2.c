@@ -28,15 +28,16 @@ typedef struct {
 #define ISR_NF (1U << 2)
 #define ISR_ORE (1U << 3)
 #define ISR_RXNE (1U << 5)
+#define ISR_TC (1U << 6)
 #define ISR_TXE (1U << 7)
 #define ERRORS (ISR_PE | ISR_FE | ISR_NF | ISR_ORE) /* ICR clears them at the same positions */
 
-void usart_init(uint32_t bus_hz)
+void usart_init(uint32_t clock_hz, uint32_t baud)
 {
     UART->cr1 = 0U;
     UART->cr2 = 0U;
     UART->cr3 = 0U;
-    UART->brr = UART_DIVISOR(bus_hz);
+    UART->brr = UART_DIVISOR(clock_hz, baud);
     UART->cr1 = CR1_UE | CR1_RE | CR1_TE;
 }
 
@@ -58,4 +59,10 @@ void usart_put(uint8_t byte)
     while ((UART->isr & ISR_TXE) == 0U) {
     }
     UART->tdr = byte;
+}
+
+void usart_flush(void)
+{
+    while ((UART->isr & ISR_TC) == 0U) {
+    }
 }

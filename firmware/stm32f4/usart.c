@@ -16,17 +16,18 @@ typedef struct {
 
 #define SR_ORE (1U << 3)
 #define SR_RXNE (1U << 5)
+#define SR_TC (1U << 6)
 #define SR_TXE (1U << 7)
 #define CR1_RE (1U << 2)
 #define CR1_TE (1U << 3)
 #define CR1_UE (1U << 13)
 
-void usart_init(uint32_t bus_hz)
+void usart_init(uint32_t clock_hz, uint32_t baud)
 {
     UART->cr1 = 0U;
     UART->cr2 = 0U;
     UART->cr3 = 0U;
-    UART->brr = (bus_hz + BOARD_UART_BAUD / 2U) / BOARD_UART_BAUD; /* 30.3.4, oversampling by 16 */
+    UART->brr = (clock_hz + baud / 2U) / baud; /* 30.3.4, oversampling by 16 */
     UART->cr1 = CR1_UE | CR1_RE | CR1_TE;
 }
 
@@ -49,4 +50,10 @@ void usart_put(uint8_t byte)
     while ((UART->sr & SR_TXE) == 0U) {
     }
     UART->dr = byte;
+}
+
+void usart_flush(void)
+{
+    while ((UART->sr & SR_TC) == 0U) {
+    }
 }

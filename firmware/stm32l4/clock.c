@@ -10,7 +10,7 @@
 #define BOOST_ABOVE_HZ 80000000U
 
 static uint32_t core_hz = BOARD_FALLBACK_HZ;
-static uint32_t uart_bus_divider = 1U;
+static uint32_t uart_hz = BOARD_FALLBACK_HZ;
 
 uint32_t clock_core_hz(void)
 {
@@ -19,7 +19,7 @@ uint32_t clock_core_hz(void)
 
 uint32_t clock_uart_hz(void)
 {
-    return core_hz / uart_bus_divider;
+    return uart_hz;
 }
 
 static const char *power_up(void)
@@ -69,8 +69,14 @@ static const char *use_pll(void)
     }
     RCC_CFGR = RCC_CFGR_SW_PLL | BOARD_RCC_CFGR_DIVIDERS;
     core_hz = BOARD_HCLK_HZ;
-    uart_bus_divider = BOARD_UART_BUS_DIV;
     return NULL;
+}
+
+/* From the bus at full speed, 9600 baud would want more than the 20 bits of LPUART's divisor (RM0432, LPUART_BRR). */
+static void feed_uart(void)
+{
+    RCC_CCIPR = (RCC_CCIPR & ~RCC_CCIPR_LPUART1SEL_MASK) | RCC_CCIPR_LPUART1SEL_HSI16;
+    uart_hz = BOARD_HSE_HZ; /* the PLL's source, which is HSI16 */
 }
 
 /* Back to what reset leaves, but for the flash wait states, of which too many do no harm. */
@@ -89,7 +95,9 @@ const char *clock_init(void)
     if (problem == NULL) {
         problem = use_pll();
     }
-    if (problem != NULL) {
+    if (problem == NULL) {
+        feed_uart();
+    } else {
         stay_on_internal_oscillator();
     }
     return problem;

@@ -30,6 +30,10 @@
 #define RCC_APB1ENR1_PWREN (1U << 28)
 #define RCC_APB1ENR2 REGISTER(0x4002105CU)
 
+#define RCC_CCIPR REGISTER(0x40021088U)
+#define RCC_CCIPR_LPUART1SEL_MASK (3U << 10)
+#define RCC_CCIPR_LPUART1SEL_HSI16 (2U << 10)
+
 #define PWR_CR1 REGISTER(0x40007000U)
 #define PWR_CR1_VOS_MASK (3U << 9)
 #define PWR_CR1_VOS_RANGE_1 (1U << 9)
@@ -61,8 +65,8 @@ typedef struct {
 #define GPIO(port) ((gpio_t *)(uintptr_t)(0x48000000U + 0x400U * (port)))
 #define GPIO_CLOCKS RCC_AHB2ENR
 
-/* LPUART: 256 times the bus clock by the baud rate; taken apart, as the product needs more than 32 bits. */
-#define UART_DIVISOR(bus_hz)                                                                                           \
-    ((bus_hz) / BOARD_UART_BAUD * 256U + ((bus_hz) % BOARD_UART_BAUD * 256U + BOARD_UART_BAUD / 2U) / BOARD_UART_BAUD)
+/* LPUART: 256 times the clock by the baud rate; taken apart, as the product needs more than 32 bits. */
+#define UART_DIVISOR(clock_hz, baud)                                                                                   \
+    ((clock_hz) / (baud) * 256U + ((clock_hz) % (baud) * 256U + (baud) / 2U) / (baud))
 
 #endif

@@ -43,8 +43,10 @@ def crash(board: Board, folder: Path, body: str, declarations: str = "") -> Boar
 
 
 def test_boots_at_full_speed(board: Board, elf: Path) -> None:
-    _, client = start(board, elf)
+    emulated, client = start(board, elf)
     assert client.info().clock_hz == 216_000_000
+    ((cycles, high),) = emulated.edges  # the timestamp pin waits high, and is not pulled low on the way there
+    assert high and 0 < cycles < emulated.cycles
 
 
 @pytest.mark.parametrize("name", ["l4r5zi", "netduinoplus2", "mps2-an500"])

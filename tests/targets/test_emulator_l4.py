@@ -9,6 +9,7 @@ from tinygen.targets.emulator.peripheral import Forbidden
 
 RCC, FLASH, PWR, GPIOG, LPUART1 = 0x40021000, 0x40022000, 0x40007000, 0x48001800, 0x40008000
 CR, CFGR, PLLCFGR, AHB2ENR, APB1ENR1, APB1ENR2 = RCC, RCC + 8, RCC + 12, RCC + 0x4C, RCC + 0x58, RCC + 0x5C
+CCIPR = RCC + 0x88
 PLL_120 = 2 | 3 << 4 | 60 << 8 | 1 << 24
 
 
@@ -126,6 +127,20 @@ def test_lpuart() -> None:
     bus.uart.received.append(ord("B"))
     assert bus.read(LPUART1 + 0x1C) & 1 << 5
     assert bus.read(LPUART1 + 0x24) == ord("B")
+
+
+def test_lpuart_on_hsi16_reaches_9600_baud() -> None:
+    bus = speaking(0xFFFFF)
+    bus.write(LPUART1, 0)
+    bus.write(CCIPR, 2 << 10)
+    bus.write(LPUART1 + 0x0C, 256 * 16_000_000 // 9600)
+    bus.write(LPUART1, 0b1101)
+    bus.uart.baud = 9600
+    bus.write(LPUART1 + 0x28, ord("A"))
+    assert bytes(bus.uart.sent) == b"A"
+    bus.write(CCIPR, 3 << 10)
+    with pytest.raises(Forbidden, match="LPUART1SEL selects a clock that is not on"):
+        bus.write(LPUART1 + 0x28, ord("A"))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 
 from tinygen.targets.board import load_board
 from tinygen.targets.emulator.core import DWT_BASE, SCS_BASE, core_peripherals
-from tinygen.targets.emulator.peripheral import Forbidden, Peripheral
+from tinygen.targets.emulator.line import heard
+from tinygen.targets.emulator.peripheral import Forbidden, Peripheral, Port
 from tinygen.targets.emulator.peripherals import board_peripherals
 from tinygen.targets.emulator.uart import CmsdkUart, Uart
 
@@ -286,3 +287,46 @@ def test_cmsdk_uart() -> None:
     uart.store(0x10, 4, 217)
     uart.store(0x00, 4, 0x41)
     assert bytes(uart.sent) == b"A"
+
+
+@pytest.mark.parametrize("byte", [0x00, 0x41, 0x55, 0xA5, 0xFF])
+def test_a_byte_at_the_wrong_rate_is_heard_as_others(byte: int) -> None:
+    assert heard(byte, 115_200, 114_000) == bytes([byte])
+    # Twelve bits of the receiver last one of the sender: a zero byte is heard in every run of zeros.
+    runs = f"{byte:08b}0".split("1")
+    assert heard(byte, 9600, 115_200) == bytes(len([run for run in runs if run]))
+    # The other way round, all of a byte passes within the start bit.
+    assert heard(byte, 115_200, 9600) in ((b"", b"\xff"))
+
+
+def test_uart_follows_the_rate_that_the_firmware_sets(bus: Bus) -> None:
+    bus.set(APB1ENR, 1 << 18)
+    bus.set(AHB1ENR, 1 << 3)
+    bus.write(GPIOD + 0x24, 0x77)
+    bus.write(GPIOD, 0b1010 << 16)
+    bus.write(USART3 + 0x0C, 16_000_000 // 9600)
+    bus.write(USART3, 0b1101)
+    bus.write(USART3 + 0x28, 0x41)
+    assert bytes(bus.uart.sent) == heard(0x41, 9600, 115_200) != b"A"
+    bus.uart.received.extend(b"\x0f\x3f")  # the second is taken for a glitch
+    assert [bus.read(USART3 + 0x1C) >> 5 & 1, bus.read(USART3 + 0x24)] == [1, 0xFF]
+    assert not bus.read(USART3 + 0x1C) >> 5 & 1
+    bus.uart.sent.clear()
+    bus.uart.baud = 9600
+    bus.write(USART3 + 0x28, 0x41)
+    bus.uart.received.append(0x42)
+    assert bytes(bus.uart.sent) == b"A" and bus.read(USART3 + 0x24) == 0x42
+
+
+def test_changes_of_a_watched_pin_are_told(bus: Bus) -> None:
+    seen: list[bool] = []
+    port = next(p for p in bus.peripherals if isinstance(p, Port) and p.name == "GPIOD")
+    port.watched[13] = seen.append
+    bus.set(AHB1ENR, 1 << 3)
+    bus.write(GPIOD + 0x18, 1 << 13)
+    assert seen == []  # no output yet
+    bus.write(GPIOD, 1 << 26)
+    bus.write(GPIOD + 0x18, 1 << 13 | 1 << 12)
+    bus.write(GPIOD + 0x18, 1 << 29)
+    bus.write(GPIOD + 0x14, 1 << 13)
+    assert seen == [True, False, True]

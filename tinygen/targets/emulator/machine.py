@@ -19,7 +19,7 @@ from tinygen.targets.emulator.counting import FPU_DOUBLE, FPU_ON, Cost, Counter,
 from tinygen.targets.emulator.faults import NOT_THUMB, UNDEFINED, Fault, Stop, fault_error, stack_overflow
 from tinygen.targets.emulator.guarded import GuardedCost
 from tinygen.targets.emulator.memory import PAGE, Memories
-from tinygen.targets.emulator.peripheral import Forbidden, Peripheral
+from tinygen.targets.emulator.peripheral import Forbidden, Peripheral, Port
 from tinygen.targets.emulator.peripherals import board_peripherals
 from tinygen.targets.emulator.profile import Profile, make_profile
 from tinygen.targets.emulator.pty import open_pty
@@ -54,6 +54,9 @@ class EmulatedBoard:
         host_seconds: the same without counting.
         native: see `make_counter`.
 
+    Attributes:
+        edges: every change of the board's timestamp pin: cycles since reset, and whether it is high from then on.
+
     Raises:
         ToolchainError: Unicorn is not installed.
         BoardError: the ELF does not fit the board's memory map, or nothing emulates the board.
@@ -85,6 +88,8 @@ class EmulatedBoard:
         self.peripherals, self.uart = board_peripherals(board, lambda: self.cycles)
         self.uart.polled = self._polled
         self.peripherals += core_peripherals(board.core, lambda: self.cycles, self._fpu_switched)
+        self.edges: list[tuple[int, bool]] = []
+        self._watch_timestamps()
         self._map_peripherals()
         self._mark_inference()
         alignment = count if strict is None else strict
@@ -111,6 +116,10 @@ class EmulatedBoard:
         """Puts bytes on the line to the board's UART."""
         self.uart.received.extend(data)
 
+    def set_baud(self, baud: int) -> None:
+        """Sets the rate of the host's side, which begins at that of the board file."""
+        self.uart.baud = baud
+
     def read(self, size: int, timeout: float) -> bytes:
         """Runs the board until `size` bytes have come, or `timeout` emulated seconds have passed.
 
@@ -134,7 +143,7 @@ class EmulatedBoard:
         Raises:
             BoardError: on leaving, when the firmware crashed meanwhile.
         """
-        return open_pty(self)
+        return open_pty(self, self.uart.baud)
 
     def clear_profile(self) -> None:
         """Starts counting anew."""
@@ -152,6 +161,14 @@ class EmulatedBoard:
         """Deepest stack so far, in bytes, found by what is left of the paint that reset put there."""
         bottom, top = self.symbols.address("__stack_bottom"), self.symbols.address("__stack_top")
         return len(self.memories.read(bottom, top - bottom).lstrip(_PAINT))
+
+    def _watch_timestamps(self) -> None:
+        pin = self.board.timestamp
+        if pin is None:
+            return
+        for port in self.peripherals:
+            if isinstance(port, Port) and port.name == f"GPIO{pin.port}":
+                port.watched[pin.number] = lambda high: self.edges.append((self.cycles, high))
 
     def _map_peripherals(self) -> None:
         pages: dict[int, list[Peripheral]] = {}
@@ -197,7 +214,7 @@ class EmulatedBoard:
         jumps ahead.
         """
         self.counter.limit = self.counter.total + self._budget
-        if self.uart.received:
+        if not self.uart.is_idle():
             return
         self._skipped += _IDLE_JUMP
         if len(self.uart.sent) >= self._want or self.cycles >= self._deadline:

@@ -70,3 +70,27 @@ class Peripheral:
         if not self.enabled():
             rule = f"accessed while its clock is off in RCC{f' ({self.clock_rule})' if self.clock_rule else ''}"
             raise Forbidden(f"{self.name}+{offset:#x}", value, rule)
+
+
+@dataclass
+class Port(Peripheral):
+    """Pins, some of which somebody watches; named "GPIOA", or "GPIO" where pins are only numbered.
+
+    Attributes:
+        watched: what to call with the new level when a pin's changes, by the pin's number.
+    """
+
+    watched: dict[int, Callable[[bool], None]] = field(default_factory=dict)
+    _levels: dict[int, bool] = field(default_factory=dict, init=False)
+
+    def is_high(self, pin: int) -> bool:
+        """Whether a pin is an output and high."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """To be called when pins may have changed."""
+        for pin, notify in self.watched.items():
+            high = self.is_high(pin)
+            if high != self._levels.get(pin, False):
+                self._levels[pin] = high
+                notify(high)

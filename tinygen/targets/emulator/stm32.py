@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tinygen.targets.board import Board
-from tinygen.targets.emulator.peripheral import Forbidden, Peripheral
+from tinygen.targets.emulator.peripheral import Forbidden, Peripheral, Port
 from tinygen.targets.emulator.uart import Uart
 
 RCC_BASE, FLASH_BASE, PWR_BASE, GPIO_BASE = 0x40023800, 0x40023C00, 0x40007000, 0x40020000
@@ -242,15 +242,14 @@ class Flash(Peripheral):
 
 
 @dataclass
-class Gpio(Peripheral):
+class Gpio(Port):
     """One port."""
 
     def write(self, offset: int, value: int) -> None:
         if offset == 0x18:  # BSRR: set wins over reset
-            level = self.registers.get(0x14, 0)
-            self.registers[0x14] = level & ~(value >> 16) | value & 0xFFFF
-            return
+            offset, value = 0x14, self.registers.get(0x14, 0) & ~(value >> 16) | value & 0xFFFF
         super().write(offset, value)
+        self.settle()
 
     def read(self, offset: int) -> int:
         if offset == 0x10:  # IDR: inputs are pulled low here
@@ -268,7 +267,6 @@ class Gpio(Peripheral):
         return self.registers.get(0x20 + 4 * (pin // 8), 0) >> (4 * (pin % 8)) & 0xF
 
     def is_high(self, pin: int) -> bool:
-        """Whether a pin is an output and high."""
         return self._mode(pin) == 1 and bool(self.registers.get(0x14, 0) >> pin & 1)
 
 
@@ -286,15 +284,23 @@ class StmUart(Uart):
     pin_ready: Callable[[str], bool] = lambda direction: True
     manual: str = ""
 
-    def check_line(self, direction: str, control: int, enable: int, control2: int, divisor: int) -> None:
+    def settings(self) -> tuple[int, int, int]:
+        """CR1, CR2 and BRR."""
+        raise NotImplementedError
+
+    def rate(self) -> float:
+        control, _, divisor = self.settings()
+        times = self._divisor_times_16(control, divisor)
+        return 16 * self.bus_hz() / times if times >= 16 else 0.0
+
+    def check_line(self, direction: str, enable: int) -> None:
         """Raises Forbidden unless a byte would really get through.
 
         Args:
             direction: "TX" or "RX".
-            control, control2: CR1 and CR2.
             enable: bits of CR1 that must be set.
-            divisor: BRR.
         """
+        control, control2, divisor = self.settings()
         if control & enable != enable:
             bit = "TE" if direction == "TX" else "RE"
             raise Forbidden(f"{self.name}_CR1", control, f"a byte passes before UE and {bit} are set ({self.manual})")
@@ -304,9 +310,7 @@ class StmUart(Uart):
         if not self.pin_ready(direction):
             rule = f"{self.name} is used, but its {direction} pin is not in its alternate function"
             raise Forbidden("GPIO_AFR", 0, rule)
-        times = self._divisor_times_16(control, divisor)
-        actual = 16 * self.bus_hz() / times if times >= 16 else 0.0
-        self.check_rate(f"{self.name}_BRR", divisor, actual, self.bus_hz())
+        self.check_rate(f"{self.name}_BRR", divisor, self.rate(), self.bus_hz())
 
     def _divisor_times_16(self, control: int, divisor: int) -> int:
         """Clocks per 16 bits of the line."""

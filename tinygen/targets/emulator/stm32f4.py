@@ -61,20 +61,19 @@ class UsartF4(StmUart):
         if offset == 0x00:  # SR: TXE, TC, RXNE
             return (1 << 7) | (1 << 6) | (int(self.waiting()) << 5)
         if offset == 0x04:  # DR
-            self._check("RX", 0x2004)
+            self.check_line("RX", 0x2004)
             return self.take()
         return super().read(offset)
 
     def write(self, offset: int, value: int) -> None:
         if offset == 0x04:
-            self._check("TX", 0x2008)
+            self.check_line("TX", 0x2008)
             self.give(value)
             return
         super().write(offset, value)
 
-    def _check(self, direction: str, enable: int) -> None:
-        control, control2, divisor = (self.registers.get(offset, 0) for offset in (0x0C, 0x10, 0x08))
-        self.check_line(direction, control, enable, control2, divisor)
+    def settings(self) -> tuple[int, int, int]:
+        return self.registers.get(0x0C, 0), self.registers.get(0x10, 0), self.registers.get(0x08, 0)
 
 
 def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral], UsartF4]:

@@ -96,22 +96,21 @@ class UsartF7(StmUart):
         if offset == 0x1C:  # ISR: TEACK, REACK, TXE, TC, RXNE
             return (1 << 22) | (1 << 21) | (1 << 7) | (1 << 6) | (int(self.waiting()) << 5)
         if offset == 0x24:  # RDR
-            self._check("RX", 0b0101)
+            self.check_line("RX", 0b0101)
             return self.take()
         return super().read(offset)
 
     def write(self, offset: int, value: int) -> None:
         if offset == 0x28:  # TDR
-            self._check("TX", 0b1001)
+            self.check_line("TX", 0b1001)
             self.give(value)
             return
         if offset == 0x0C and self.registers.get(0x00, 0) & 1:
             raise Forbidden(f"{self.name}_BRR", value, "may be written only while UE is 0 (RM0385 31.8.4)")
         super().write(offset, value)
 
-    def _check(self, direction: str, enable: int) -> None:
-        control, control2, divisor = (self.registers.get(offset, 0) for offset in (0x00, 0x04, 0x0C))
-        self.check_line(direction, control, enable, control2, divisor)
+    def settings(self) -> tuple[int, int, int]:
+        return self.registers.get(0x00, 0), self.registers.get(0x04, 0), self.registers.get(0x0C, 0)
 
 
 def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral], UsartF7]:

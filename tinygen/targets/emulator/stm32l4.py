@@ -12,7 +12,7 @@ from tinygen.targets.emulator.stm32f7 import UsartF7
 
 RCC_BASE, FLASH_BASE, PWR_BASE, GPIO_BASE = 0x40021000, 0x40022000, 0x40007000, 0x48000000
 HSI_HZ, MSI_HZ = 16_000_000, 4_000_000
-_CR, _CFGR, _PLLCFGR = 0x00, 0x08, 0x0C
+_CR, _CFGR, _PLLCFGR, _CCIPR = 0x00, 0x08, 0x0C, 0x88
 _ENABLES = {"ahb2enr": 0x4C, "apb1enr1": 0x58, "apb1enr2": 0x5C}
 _MSION, _HSION, _PLLON = 0, 8, 24
 _READY = {_MSION: 1, _HSION: 10, _PLLON: 25}
@@ -127,6 +127,18 @@ class RccL4(Peripheral):
         code = self.registers[_CFGR] >> (8 if bus == "apb1" else 11) & 7
         return self.hclk_hz() // (1 if code < 4 else 2 << (code - 4))
 
+    def lpuart_hz(self, bus: str) -> int:
+        """What CCIPR.LPUART1SEL feeds LPUART1 with: its `bus`, SYSCLK or HSI16."""
+        selected = self.registers.get(_CCIPR, 0) >> 10 & 3
+        if selected == 0:
+            return self.bus_hz(bus)
+        if selected == 1:
+            return self.pll_hz() if self._source() == _PLL else {_MSI: MSI_HZ, _HSI: HSI_HZ}[self._source()]
+        if selected != 2 or not self._ready(_HSION):
+            rule = "LPUART1SEL selects a clock that is not on (RM0432, RCC_CCIPR)"
+            raise Forbidden("RCC_CCIPR", self.registers[_CCIPR], rule)
+        return HSI_HZ
+
     def check_clocks(self, register: str, value: int) -> None:
         """Raises Forbidden when the present settings are outside the limits."""
         hclk, allowed = self.hclk_hz(), self.highest_hz()
@@ -215,7 +227,7 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
     ]  # fmt: skip
     enable = uart.enable
     lpuart = LpUart(
-        uart.instance, uart.base, baud=uart.baud, bus_hz=lambda: rcc.bus_hz(uart.bus), manual="RM0432, LPUART",
+        uart.instance, uart.base, baud=uart.baud, bus_hz=lambda: rcc.lpuart_hz(uart.bus), manual="RM0432, LPUART",
         pin_ready=_pin_ready(board, ports, power), clock_rule="RM0432, RCC_APB1ENR2",
         enabled=rcc.gate(enable.register, enable.bit) if enable else lambda: True,
     )  # fmt: skip

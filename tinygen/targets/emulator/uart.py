@@ -1,4 +1,4 @@
-"""UARTs: the emulated board's only way to speak. Bytes take no time on the line."""
+"""UARTs: the emulated board's only way to speak. Bytes take no time on the line, but arrive only at the right rate."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tinygen.targets.emulator.line import USUAL_RATES, agree, heard
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral
-
-BAUD_TOLERANCE = 0.02
 
 
 @dataclass
@@ -16,9 +15,9 @@ class Uart(Peripheral):
     """Bytes in both directions.
 
     Attributes:
-        baud: what the host's side runs at.
-        received: bytes the host has sent and the firmware has not read.
-        sent: bytes the firmware has sent and the host has not read.
+        baud: what the host's side runs at now.
+        received: bytes the host has sent and that have not reached the firmware's side.
+        sent: what the host's side has received, and the host has not read.
         polled: called when the firmware looks at the status.
     """
 
@@ -26,23 +25,39 @@ class Uart(Peripheral):
     received: deque[int] = field(default_factory=deque)
     sent: bytearray = field(default_factory=bytearray)
     polled: Callable[[], None] = lambda: None
+    _arrived: deque[int] = field(default_factory=deque, init=False)
+
+    def rate(self) -> float | None:
+        """What the firmware's side runs at, in baud; None when it is not known and taken to be right."""
+        return None
+
+    def is_idle(self) -> bool:
+        """Whether nothing is left to read for the firmware."""
+        return not self.received and not self._arrived
 
     def waiting(self) -> bool:
         """Whether a byte waits to be read."""
         self.polled()
-        return bool(self.received)
+        self._arrive()
+        return bool(self._arrived)
 
     def take(self) -> int:
         """The next byte from the host; 0 when there is none."""
-        return self.received.popleft() if self.received else 0
+        self._arrive()
+        return self._arrived.popleft() if self._arrived else 0
 
     def give(self, value: int) -> None:
         """A byte to the host."""
-        self.sent.append(value & 0xFF)
+        self.sent += heard(value & 0xFF, self.rate() or self.baud, self.baud)
+
+    def _arrive(self) -> None:
+        """Lets bytes in until one is there: at the wrong rate one may be heard as none, or as several."""
+        while self.received and not self._arrived:
+            self._arrived.extend(heard(self.received.popleft(), self.baud, self.rate() or self.baud))
 
     def check_rate(self, register: str, divisor: int, actual: float, bus_hz: int) -> None:
-        """Raises Forbidden when the host would read something else than what is sent."""
-        if abs(actual - self.baud) > BAUD_TOLERANCE * self.baud:
+        """Raises Forbidden when no host would read what is sent; one at another usual rate reads garbage."""
+        if not any(agree(actual, usual) for usual in (self.baud, *USUAL_RATES)):
             rule = f"{actual:.0f} baud from a bus at {bus_hz} Hz, the line runs at {self.baud}"
             raise Forbidden(register, divisor, rule)
 
@@ -52,6 +67,10 @@ class CmsdkUart(Uart):
     """The UART of Arm's Cortex-M System Design Kit (DDI 0479, 4.3)."""
 
     bus_hz: int = 0
+
+    def rate(self) -> float:
+        divisor = self.registers.get(0x10, 0)
+        return self.bus_hz / divisor if divisor else 0.0
 
     def read(self, offset: int) -> int:
         if offset == 0x00:
@@ -74,5 +93,4 @@ class CmsdkUart(Uart):
         control = self.registers.get(0x08, 0)
         if not control & enable:
             raise Forbidden(f"{self.name}_CTRL", control, rule)
-        divisor = self.registers.get(0x10, 0)
-        self.check_rate(f"{self.name}_BAUDDIV", divisor, self.bus_hz / divisor if divisor else 0.0, self.bus_hz)
+        self.check_rate(f"{self.name}_BAUDDIV", self.registers.get(0x10, 0), self.rate(), self.bus_hz)
