@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
 
-from tinygen.errors import DeviceError
+from tinygen.errors import DeviceError, DeviceGoneError
 
 _WRITE_SECONDS = 30.0
 # The shell becomes the program. Its child, the keeper, kills it when the write end of the pipe on descriptor $0
@@ -39,7 +39,7 @@ class ProcessTransport:
     def __init__(self, command: Sequence[str], cwd: Path | None = None) -> None:
         self._name = command[0]
         if shutil.which(command[0], path=os.environ.get("PATH")) is None:
-            raise DeviceError("cannot be started (there is no such program)", where=self._name)
+            raise DeviceGoneError("cannot be started (there is no such program)", where=self._name)
         self._lifeline = -1
         self._process = self._start(list(command), cwd)
         self._chunks: Queue[bytes] = Queue()
@@ -70,7 +70,7 @@ class ProcessTransport:
                 start_new_session=bool(pass_fds),
             )  # fmt: skip
         except OSError as error:
-            raise DeviceError(f"cannot be started ({error})", where=self._name) from error
+            raise DeviceGoneError(f"cannot be started ({error})", where=self._name) from error
 
     def _pump(self) -> None:
         assert self._process.stdout is not None
@@ -109,7 +109,7 @@ class ProcessTransport:
         data, self._pending = self._pending[:size], self._pending[size:]
         return data
 
-    def _ended(self) -> DeviceError:
+    def _ended(self) -> DeviceGoneError:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
         self._stop()
@@ -117,7 +117,7 @@ class ProcessTransport:
         if self._process.stderr is not None and not self._process.stderr.closed:
             said = self._process.stderr.read().decode("utf-8", "replace").strip()[-2000:]
         status = f"ended with status {self._process.returncode}"
-        return DeviceError(f"{status}: {said or 'without a word'}", where=self._name)
+        return DeviceGoneError(f"{status}: {said or 'without a word'}", where=self._name)
 
     def _stop(self) -> None:
         """Ends program and keeper, and the thread before its file: a thread that still reads a closed file's

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from typing import Protocol
 
 import serial
-from serial.tools import list_ports
 
+from hil.ports import ports_text, serial_ports
 from hil.process import ProcessTransport
-from tinygen.errors import DeviceError
+from tinygen.errors import DeviceGoneError
 
 __all__ = ["ProcessTransport", "SerialTransport", "Transport"]
 
 _WRITE_SECONDS = 30.0
+_SLICE_SECONDS = 0.05
 
 
 class Transport(Protocol):
@@ -31,19 +34,29 @@ class Transport(Protocol):
 class SerialTransport:
     """A serial port.
 
+    Args:
+        port: a path, or one of pyserial's URLs: hwgrep://, rfc2217://, socket://.
+        baud: bits per second.
+
     Raises:
-        DeviceError: the port is not there, is in use, or went away.
+        DeviceGoneError: the port is not there, is in use, or went away.
     """
 
     def __init__(self, port: str, baud: int = 115200) -> None:
         self.port = port
+        # With hwgrep:// the address is looked up already here.
         try:
-            self._serial = serial.Serial(port, baud, timeout=0, write_timeout=_WRITE_SECONDS, exclusive=True)
+            self._serial = serial.serial_for_url(port, baud, do_not_open=True)
+            # Set once: at every change an rfc2217:// port asks its server.
+            self._serial.timeout, self._serial.write_timeout = _SLICE_SECONDS, _WRITE_SECONDS
+            with suppress(AttributeError, ValueError):
+                self._serial.exclusive = True
+            self._serial.open()
         except (serial.SerialException, OSError, ValueError) as error:
-            there = ", ".join(p.device for p in list_ports.comports()) or "none"
-            raise DeviceError(
+            raise DeviceGoneError(
                 f"the serial port cannot be opened ({error})", where=port,
-                fix=f"Ports that are there: {there}. Check the cable, and that no other program holds the port.",
+                fix=f"Ports that are there: {ports_text(serial_ports())}. "
+                "Check the cable, and that no other program holds the port.",
             ) from error  # fmt: skip
 
     def write(self, data: bytes) -> None:
@@ -53,14 +66,17 @@ class SerialTransport:
             raise self._gone(error) from error
 
     def read(self, size: int, timeout: float) -> bytes:
+        deadline = time.monotonic() + timeout
         try:
-            self._serial.timeout = timeout
-            return bytes(self._serial.read(size))
+            data = bytes(self._serial.read(size))
+            while len(data) < size and time.monotonic() < deadline:
+                data += self._serial.read(size - len(data))
         except (serial.SerialException, OSError) as error:
             raise self._gone(error) from error
+        return data
 
-    def _gone(self, error: Exception) -> DeviceError:
-        return DeviceError(f"the board went away ({error})", where=self.port, fix="Check the cable and the power.")
+    def _gone(self, error: Exception) -> DeviceGoneError:
+        return DeviceGoneError(f"the board went away ({error})", where=self.port, fix="Check the cable and the power.")
 
     def close(self) -> None:
         self._serial.close()

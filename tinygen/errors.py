@@ -61,3 +61,11 @@ class BoardError(TinygenError):
 
 class DeviceError(TinygenError):
     """A device, real or emulated, did not answer as the protocol says."""
+
+
+class DeviceGoneError(DeviceError):
+    """The line to a device is closed: it is not there, was unplugged, or its program ended. Asking again is no use."""
+
+
+class WrongBuildError(DeviceError):
+    """A device answers, but runs another firmware than the build directory holds."""
