@@ -16,13 +16,12 @@ BARE = "bare"
 """The engine of a board that is nothing but a core."""
 
 
-def _m0plus(core: str, title: str) -> Board:
-    """A Cortex-M0+: Armv6-M, so 16-bit Thumb instructions only, no unaligned access, no product above 32 bits."""
+def _core(core: str, title: str, isa: tuple[str, ...], toolchain: ToolchainFlags) -> Board:
     return Board(
         name=core,
         title=title,
         core=core,
-        isa=("c99",),
+        isa=isa,
         memories=(),
         clock=None,
         uart=None,
@@ -34,20 +33,28 @@ def _m0plus(core: str, title: str) -> Board:
         run_current=None,
         timing=None,
         stack_bytes=4096,
-        emulator=EmulatorSpec(engine=BARE, cpu_model="cortex-m0"),
+        emulator=EmulatorSpec(engine=BARE, cpu_model=core),
         sources=(),
         include_dirs=(),
-        toolchain=ToolchainFlags(
-            zig=ZigTarget("thumb-freestanding-eabi", "cortex_m0plus"),
-            gcc=("-mcpu=cortex-m0plus", "-mthumb", "-mfloat-abi=soft"),
-        ),
+        toolchain=toolchain,
         path=resource("boards"),
     )
 
 
+# Armv6-M: 16-bit Thumb instructions only, no unaligned access, no product above 32 bits.
+_M0PLUS = ToolchainFlags(
+    zig=ZigTarget("thumb-freestanding-eabi", "cortex_m0plus"),
+    gcc=("-mcpu=cortex-m0plus", "-mthumb", "-mfloat-abi=soft"),
+)
+# RV32IMC; unaligned accesses are the hardware's (esp-idf, migration guide 5.0, gcc).
+_ESP32C3 = ToolchainFlags(
+    zig=ZigTarget("riscv32-freestanding", "generic_rv32+m+c+zicsr+unaligned_scalar_mem"),
+    gcc=("-march=rv32imc_zicsr", "-mabi=ilp32", "-mno-strict-align"),
+)
 _CORES = (
-    _m0plus("cortex-m0plus", "Cortex-M0+, multiplication in 1 cycle"),
-    _m0plus("cortex-m0plus-slow-multiplier", "Cortex-M0+, multiplication in 32 cycles"),
+    _core("cortex-m0plus", "Cortex-M0+, multiplication in 1 cycle", ("c99",), _M0PLUS),
+    _core("cortex-m0plus-slow-multiplier", "Cortex-M0+, multiplication in 32 cycles", ("c99",), _M0PLUS),
+    _core("esp32c3", "RISC-V core of the ESP32-C3", ("c99", "rv32"), _ESP32C3),
 )
 
 

@@ -37,6 +37,8 @@ _PIPELINES: dict[str, Pipeline] = {
     "cortex-m7": CortexM7(),
     "cortex-m33": SingleIssue(CORTEX_M33),
     "esp32c3": SingleIssue(ESP32C3),
+    # The HP core. ctrlsrc measured both: the same but for what ESP32C3 says.
+    "esp32c6": SingleIssue(ESP32C3),
 }
 CORES = tuple(_PIPELINES)
 
@@ -54,7 +56,7 @@ def pipeline_of(core: str) -> Pipeline:
 
 def decoder_of(core: str) -> Decode:
     """What turns code of that core into `Instruction`s."""
-    return decode_riscv if core == "esp32c3" else decode_thumb
+    return decode_riscv if core.startswith("esp32") else decode_thumb
 
 
 def core_cost(

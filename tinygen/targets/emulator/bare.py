@@ -13,15 +13,15 @@ from elftools.elf.elffile import ELFFile
 
 from tinygen.errors import BoardError, ToolchainError
 from tinygen.targets.board import Memory
-from tinygen.targets.emulator.counting import FPU_DOUBLE, FPU_ON, BlockRow, Cost, Counter, make_counter
+from tinygen.targets.emulator.counting import BlockRow, Cost, Counter, make_counter
+from tinygen.targets.emulator.cpu import new_cpu
 from tinygen.targets.emulator.faults import Fault, Stop, fault_error
-from tinygen.targets.emulator.machine import access_kind, core_registers, exception_of, new_cpu
+from tinygen.targets.emulator.machine import access_kind, exception_of
 from tinygen.targets.emulator.memory import PAGE
 from tinygen.targets.emulator.symbols import Symbols
 
 try:
     import unicorn
-    from unicorn import arm_const
 except ImportError:  # new_cpu says so when one is wanted
     unicorn = None
 
@@ -59,17 +59,19 @@ class BareCore:
         cost: Cost | None = None,
         native: bool | None = None,
     ) -> None:
-        self._uc: Any = new_cpu(core)
+        self._cpu = new_cpu(core)
+        self._uc: Any = self._cpu.uc
         self.elf, self.core, self.symbols = elf, core, Symbols(elf)
         self.counter: Counter = make_counter(native)
-        self.counter.features = FPU_ON | (FPU_DOUBLE if double else 0)
+        self.counter.features = self._cpu.features(("fpu-dp" if double else "fpu-sp",))
         self._memories: list[Memory] = []
         self._access: Fault | None = None
         self._exception: int | None = None
         self._load()
         self.map("stack", _STACK_TOP - stack_bytes, stack_bytes)
         self.map("return", _RETURN, PAGE)
-        self.counter.install(self._uc, blocks=count, alignment=strict, cost=cost)
+        self._cpu.peripherals(lambda: self.cycles, lambda on: None)
+        self.counter.install(self._uc, self._cpu.registers, blocks=count, alignment=strict, cost=cost)
         self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._invalid_access)
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._on_exception)
 
@@ -98,34 +100,29 @@ class BareCore:
         """Calls a function by name or address.
 
         Args:
-            arguments: integers and addresses: the first four in r0 to r3, the rest on the stack (AAPCS).
+            arguments: integers and addresses, passed as the architecture's calling convention says.
             budget: instructions after which the call counts as endless (when counting).
 
         Returns:
-            r0, unsigned.
+            what the function gives in its first register, unsigned.
 
         Raises:
             BoardError: the code faulted: what, where, registers.
         """
         uc, counter = self._uc, self.counter
         address = self.symbols.address(function) if isinstance(function, str) else function
-        extra = b"".join((value & 0xFFFFFFFF).to_bytes(4, "little") for value in arguments[4:])
-        sp = (_STACK_TOP - len(extra)) & ~7
+        extra = self._cpu.prepare_call(arguments, _STACK_TOP, _RETURN)
         if extra:
-            self.write(sp, extra)
-        uc.reg_write(arm_const.UC_ARM_REG_SP, sp)
-        uc.reg_write(arm_const.UC_ARM_REG_LR, _RETURN | 1)
-        for register, value in enumerate(arguments[:4]):
-            uc.reg_write(arm_const.UC_ARM_REG_R0 + register, value & 0xFFFFFFFF)
+            self.write(self._cpu.sp, extra)
         self._access, self._exception, counter.illegal, counter.limited = None, None, 0, 0
         counter.limit = counter.total + budget
         failure: Exception | None = None
         try:
-            uc.emu_start(address | 1, _RETURN)
+            uc.emu_start(self._cpu.entry(address), _RETURN)
         except unicorn.UcError as error:
             failure = error
         self._check(failure, budget)
-        return int(uc.reg_read(arm_const.UC_ARM_REG_R0))
+        return self._cpu.result()
 
     @property
     def instructions(self) -> int:
@@ -165,7 +162,7 @@ class BareCore:
 
     def _check(self, failure: Exception | None, budget: int) -> None:
         counter = self.counter
-        pc = self._uc.reg_read(arm_const.UC_ARM_REG_PC)
+        pc = self._cpu.pc
         if counter.lost:
             raise ToolchainError("more distinct blocks ran than the counter has room for", where=str(self.elf))
         wrong = failure or self._access or self._exception is not None or counter.illegal or counter.limited
@@ -173,9 +170,10 @@ class BareCore:
             return
         stop = Stop(
             pc=counter.illegal_pc if counter.illegal else pc,
-            registers=core_registers(self._uc),
+            registers=self._cpu.values(),
+            link=self._cpu.link,
             access=self._access,
-            exception=exception_of(self._uc, self._exception, failure),
+            exception=exception_of(self._cpu, self._exception, failure),
             illegal=counter.illegal,
             illegal_address=counter.illegal_address,
             failure=failure or RuntimeError("the core went to sleep"),
@@ -188,5 +186,6 @@ class BareCore:
         return False
 
     def _on_exception(self, uc: Any, number: int, user: Any) -> None:
-        self._exception = number
-        uc.emu_stop()
+        if not self._cpu.exception(number):
+            self._exception = number
+            uc.emu_stop()

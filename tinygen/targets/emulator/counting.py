@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 OUTSIDE, OBSERVER, FIRST_LAYER = 0, 1, 2
-FPU_ON, FPU_DOUBLE = 1, 2
-ILLEGAL_FPU_OFF, ILLEGAL_DOUBLE, ILLEGAL_UNALIGNED = 1, 2, 3
+FPU_ON, FPU_DOUBLE, ATOMIC = 1, 2, 4
+ILLEGAL_FPU_OFF, ILLEGAL_DOUBLE, ILLEGAL_UNALIGNED, ILLEGAL_FLOAT, ILLEGAL_ATOMIC = 1, 2, 3, 4, 5
 
 Cost = Callable[[int, int, int], int]
 """cost(address, size, instructions): cycles of one pass through a block of `size` bytes; asked once per block."""
+
+
+@dataclass(frozen=True)
+class Registers:
+    """An architecture, as the counter needs it.
+
+    Attributes:
+        ids: Unicorn's number of each register, in the architecture's own order.
+        link: the register that a call leaves its return address in.
+        riscv: RISC-V's instructions, not Thumb's.
+    """
+
+    ids: tuple[int, ...]
+    link: int
+    riscv: bool
 
 
 class BlockRow(NamedTuple):
@@ -42,7 +58,7 @@ class Counter(Protocol):
         invoke, observer: entries of an inference and of what is called after each layer; 0 for none.
         bucket: what executes now.
         lost: blocks for which the table had no room; the emulator stops at the first.
-        features: FPU_* bits.
+        features: FPU_* and ATOMIC bits.
         illegal, illegal_pc, illegal_address: ILLEGAL_* that stopped the emulator, where, and the unaligned address.
     """
 
@@ -59,15 +75,16 @@ class Counter(Protocol):
     illegal_pc: int
     illegal_address: int
 
-    def install(self, uc: Any, *, blocks: bool, alignment: bool, cost: Cost | None) -> None:
+    def install(self, uc: Any, registers: Registers, *, blocks: bool, alignment: bool, cost: Cost | None) -> None:
         """Adds the hooks to a Unicorn engine; must precede its first `emu_start`, or blocks already
         translated are never seen.
 
         Args:
+            registers: of the engine's architecture.
             blocks: count them.
-            alignment: watch every instruction for accesses that must be aligned and are not. (A memory hook would
-                be the natural way, but in Unicorn 2.1.4 one that is called within an IT block leaves the IT state
-                set, and the next block's first instructions are wrongly skipped.)
+            alignment: on Arm, watch every instruction for accesses that must be aligned and are not. (A memory hook
+                would be the natural way, but in Unicorn 2.1.4 one that is called within an IT block leaves the IT
+                state set, and the next block's first instructions are wrongly skipped.)
             cost: see `Cost`; a `TimedCost` also gives the memories' timing.
         """
 

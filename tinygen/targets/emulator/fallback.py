@@ -6,20 +6,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinygen.targets.emulator.counting import (
+    ATOMIC,
     FIRST_LAYER,
     FPU_DOUBLE,
     FPU_ON,
+    ILLEGAL_ATOMIC,
     ILLEGAL_DOUBLE,
+    ILLEGAL_FLOAT,
     ILLEGAL_FPU_OFF,
     ILLEGAL_UNALIGNED,
     OBSERVER,
     OUTSIDE,
     BlockRow,
     Cost,
+    Registers,
 )
 from tinygen.targets.emulator.stalls import NO_REGISTER, Access, CacheState, TimedCost
 
 _NO_BASE = 16
+_NONE = Registers((), 0, False)
 
 
 @dataclass
@@ -52,23 +57,24 @@ class PythonCounter:
     _invoke_return: int = 0
     _observer_return: int = 0
     _cost: Cost | None = None
+    _registers: Registers = _NONE
     _blocks: dict[tuple[int, int], _Block] = field(default_factory=dict)
     _bases: dict[int, int] = field(default_factory=dict)
     _code: CacheState | None = None
     _data: CacheState | None = None
     _last: _Block | None = None
 
-    def install(self, uc: Any, *, blocks: bool, alignment: bool, cost: Cost | None) -> None:
+    def install(self, uc: Any, registers: Registers, *, blocks: bool, alignment: bool, cost: Cost | None) -> None:
         import unicorn
 
-        self._cost = cost
+        self._cost, self._registers = cost, registers
         if isinstance(cost, TimedCost):
-            cost.attach(lambda register: _register(uc, register))
+            cost.attach(lambda register: self._register(uc, register))
             if cost.caches:
                 self._code, self._data = (CacheState(cache) for cache in cost.caches)
         if blocks:
             uc.hook_add(unicorn.UC_HOOK_BLOCK, self._on_block)
-        if alignment:
+        if alignment and not registers.riscv:
             uc.hook_add(unicorn.UC_HOOK_CODE, self._on_instruction)
 
     def rows(self) -> list[BlockRow]:
@@ -113,9 +119,9 @@ class PythonCounter:
         for access in block.accesses:
             start = access.offset
             if access.base != NO_REGISTER:
-                start += _register(uc, access.base)
+                start += self._register(uc, access.base)
             if access.scaled != NO_REGISTER:
-                start += _register(uc, access.scaled) << access.shift
+                start += self._register(uc, access.scaled) << access.shift
             stalls += data.read(start & 0xFFFFFFFF, access.size)
         return stalls
 
@@ -128,11 +134,11 @@ class PythonCounter:
             self._invoke_return = 0
             self.bucket = OUTSIDE
         if address == self.invoke:
-            self._invoke_return = _return_address(uc)
+            self._invoke_return = self._return_address(uc)
             self._layer = 0
             self.bucket = FIRST_LAYER
         elif address == self.observer and self.bucket >= FIRST_LAYER:
-            self._observer_return = _return_address(uc)
+            self._observer_return = self._return_address(uc)
             self.bucket = OBSERVER
 
     def _examine(self, uc: Any, address: int, size: int) -> int:
@@ -140,15 +146,28 @@ class PythonCounter:
         at = instructions = 0
         while at + 1 < size:
             first = _halfword(code, at)
-            wide = first >> 11 >= 0x1D
-            if wide and at + 3 < size and not self.illegal:
-                self.illegal = self._lacks(first, _halfword(code, at + 2))
-                self.illegal_pc = address + at
+            riscv = self._registers.riscv
+            wide = first & 3 == 3 if riscv else first >> 11 >= 0x1D
+            illegal = 0
+            if riscv:
+                illegal = self._lacks_riscv(first)
+            elif wide and at + 3 < size:
+                illegal = self._lacks_thumb(first, _halfword(code, at + 2))
+            if illegal and not self.illegal:
+                self.illegal, self.illegal_pc = illegal, address + at
             at += 4 if wide else 2
             instructions += 1
         return instructions
 
-    def _lacks(self, first: int, second: int) -> int:
+    def _lacks_riscv(self, first: int) -> int:
+        if first & 3 != 3:
+            return ILLEGAL_FLOAT if not first & 1 and first & 0x2000 else 0
+        opcode = first & 0x7F
+        if opcode == 0x2F:
+            return 0 if self.features & ATOMIC else ILLEGAL_ATOMIC
+        return ILLEGAL_FLOAT if opcode in (0x07, 0x27) or 0x43 <= opcode <= 0x53 else 0
+
+    def _lacks_thumb(self, first: int, second: int) -> int:
         if first & 0xEC00 == 0xEC00 and second & 0x0E00 == 0x0A00 and not self.features & FPU_ON:
             return ILLEGAL_FPU_OFF
         arithmetic = first & 0xEF00 == 0xEE00 and second & 0x0F10 == 0x0B00
@@ -160,23 +179,18 @@ class PythonCounter:
         if base is None:
             code = bytes(uc.mem_read(address, size)).ljust(4, b"\0")
             base = self._bases[address] = _aligned_base(_halfword(code, 0), _halfword(code, 2))
-        if base in (_NO_BASE, 15) or self.illegal:
+        if base >= 15 or self.illegal:
             return
-        value = _register(uc, base)
+        value = self._register(uc, base)
         if value & 3:
             self.illegal, self.illegal_pc, self.illegal_address = ILLEGAL_UNALIGNED, address, value
             uc.emu_stop()
 
+    def _register(self, uc: Any, number: int) -> int:
+        return int(uc.reg_read(self._registers.ids[number]))
 
-def _register(uc: Any, number: int) -> int:
-    from unicorn import arm_const
-
-    special = {13: arm_const.UC_ARM_REG_SP, 14: arm_const.UC_ARM_REG_LR}
-    return int(uc.reg_read(special.get(number, arm_const.UC_ARM_REG_R0 + number)))
-
-
-def _return_address(uc: Any) -> int:
-    return _register(uc, 14) & ~1
+    def _return_address(self, uc: Any) -> int:
+        return self._register(uc, self._registers.link) & ~1
 
 
 def _halfword(code: bytes, at: int) -> int:

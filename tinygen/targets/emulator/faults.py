@@ -7,20 +7,21 @@ from dataclasses import dataclass
 
 from tinygen.errors import BoardError
 from tinygen.targets.board import Memory
-from tinygen.targets.emulator.counting import ILLEGAL_DOUBLE, ILLEGAL_FPU_OFF, ILLEGAL_UNALIGNED
+from tinygen.targets.emulator.counting import (
+    ILLEGAL_ATOMIC,
+    ILLEGAL_DOUBLE,
+    ILLEGAL_FLOAT,
+    ILLEGAL_FPU_OFF,
+    ILLEGAL_UNALIGNED,
+)
 from tinygen.targets.emulator.symbols import Symbols
 
 _STACK_REACH = 64 * 1024
-# QEMU's numbers (target/arm/cpu.h), which Unicorn hands on.
-UNDEFINED, NOT_THUMB = 1, 18
-_EXCEPTIONS = {
-    UNDEFINED: "an undefined instruction", 2: "SVC: the firmware has no supervisor", 3: "a prefetch abort",
-    4: "a data abort", 7: "BKPT: a breakpoint without a debugger", 8: "a branch into the exception range",
-    17: "no coprocessor", NOT_THUMB: "not in Thumb state: an address without its lowest bit set was branched to",
-}  # fmt: skip
 _ILLEGAL = {
     ILLEGAL_FPU_OFF: "a floating-point instruction, but CPACR does not enable the FPU (DDI 0403 B3.2.20)",
     ILLEGAL_DOUBLE: "a double-precision instruction, but the core's FPU has single precision only",
+    ILLEGAL_FLOAT: "a floating-point instruction, but the core has no FPU",
+    ILLEGAL_ATOMIC: "an atomic operation, but the core lacks RISC-V's A extension",
 }
 
 
@@ -44,10 +45,11 @@ class Stop:
 
     Attributes:
         pc: of the instruction that could not be executed.
-        registers: r0 to r12, sp and lr.
+        registers: of the core, by name; sp is among them.
+        link: the one with the return address.
         forbidden: the rule a peripheral found broken.
         access: the access without an answer.
-        exception: its number.
+        exception: what the core would take, in words.
         illegal, illegal_address: what the counter found: ILLEGAL_*, and the address accessed.
         failure: what the CPU emulator itself said.
         limit: what ran out, e.g. "2,000,000 instructions in one call".
@@ -55,9 +57,10 @@ class Stop:
 
     pc: int
     registers: Mapping[str, int]
+    link: str = "lr"
     forbidden: Exception | None = None
     access: Fault | None = None
-    exception: int | None = None
+    exception: str = ""
     illegal: int = 0
     illegal_address: int = 0
     failure: Exception | None = None
@@ -98,15 +101,12 @@ def _what(memories: Sequence[Memory], symbols: Symbols, stop: Stop) -> tuple[str
         return f"{what}to {top:#010x}{access}", "Build with a larger --stack. "
     if stop.access is not None:
         return describe_access(memories, stop.access), ""
-    reason = str(stop.failure)
-    if stop.exception is not None:
-        reason = _EXCEPTIONS.get(stop.exception, f"exception {stop.exception}")
-    return f"the core cannot execute this instruction ({reason})", ""
+    return f"the core cannot execute this instruction ({stop.exception or stop.failure})", ""
 
 
 def _context(symbols: Symbols, stop: Stop) -> str:
     values = " ".join(f"{name}={value:#x}" for name, value in stop.registers.items())
-    return f"(called from {symbols.place(stop.registers['lr'] & ~1)}; {values})"
+    return f"(called from {symbols.place(stop.registers[stop.link] & ~1)}; {values})"
 
 
 def stack_overflow(symbols: Symbols, sp: int, address: int) -> int:

@@ -8,9 +8,7 @@
 #include <stdint.h>
 
 #define SLOTS 65536U
-#define REGISTER_LR 10 /* UC_ARM_REG_LR */
-#define REGISTER_SP 12 /* UC_ARM_REG_SP */
-#define REGISTER_R0 66 /* UC_ARM_REG_R0; up to R12 they follow each other */
+#define REGISTERS 32U
 #define BASES 65536U
 #define NO_BASE 16U
 #define OUTSIDE 0U
@@ -19,15 +17,18 @@
 
 #define FPU_ON 1U      /* CPACR lets floating point through */
 #define FPU_DOUBLE 2U  /* the core has double precision */
+#define ATOMIC 4U      /* the core has RISC-V's atomic operations */
 #define ILLEGAL_FPU_OFF 1U
 #define ILLEGAL_DOUBLE 2U
 #define ILLEGAL_UNALIGNED 3U
+#define ILLEGAL_FLOAT 4U
+#define ILLEGAL_ATOMIC 5U
 
 /* Caches before slow memories, see stalls.py. */
 #define LINES 2048U
 #define REGIONS 8U
 #define ACCESSES 65536U
-#define NO_REGISTER 15U
+#define NO_REGISTER 255U
 
 typedef struct {
     uint32_t start;
@@ -87,7 +88,10 @@ typedef struct {
     uint32_t bucket;
     uint32_t layer;
     uint32_t lost;     /* blocks that found the table full */
-    uint32_t features; /* FPU_* */
+    uint32_t riscv;    /* the code is RISC-V's, not Thumb */
+    uint32_t link;     /* register with the return address of a call */
+    int32_t registers[REGISTERS]; /* Unicorn's numbers of them */
+    uint32_t features; /* FPU_*, ATOMIC */
     uint32_t illegal;  /* ILLEGAL_* that stopped the emulator */
     uint32_t illegal_pc;
     uint32_t illegal_address; /* the unaligned base address */
@@ -114,8 +118,23 @@ static int is_double_precision(uint32_t first, uint32_t second)
     return arithmetic || conversion;
 }
 
-/* What the core lacks for this instruction; 0 when it has it. */
-static uint32_t illegal_instruction(uint32_t features, uint32_t first, uint32_t second)
+/*
+ * Floating point and atomic operations of RISC-V, by major opcode, and the compressed loads and stores of floats
+ * (RISC-V unprivileged architecture, RV32/64G instruction listings): not in cores without F, D and A.
+ */
+static uint32_t illegal_riscv(uint32_t features, uint32_t first)
+{
+    const uint32_t opcode = first & 0x7FU;
+    if ((first & 3U) != 3U) {
+        return (first & 1U) == 0U && (first & 0x2000U) != 0U ? ILLEGAL_FLOAT : 0U; /* odd funct3 in quadrants 0 and 2 */
+    }
+    if (opcode == 0x2FU) {
+        return (features & ATOMIC) == 0U ? ILLEGAL_ATOMIC : 0U;
+    }
+    return opcode == 0x07U || opcode == 0x27U || (opcode >= 0x43U && opcode <= 0x53U) ? ILLEGAL_FLOAT : 0U;
+}
+
+static uint32_t illegal_thumb(uint32_t features, uint32_t first, uint32_t second)
 {
     const int floating = (first & 0xEC00U) == 0xEC00U && (second & 0x0E00U) == 0x0A00U;
     if (floating && (features & FPU_ON) == 0U) {
@@ -138,13 +157,16 @@ static uint32_t examine(counter_t *c, void *uc, uint32_t address, uint32_t size)
     }
     for (uint32_t i = 0U; i + 1U < bytes; instructions++) {
         const uint32_t first = halfword(code, i);
-        const int wide = first >> 11 >= 0x1DU;
-        if (wide && i + 3U < bytes) {
-            const uint32_t illegal = illegal_instruction(c->features, first, halfword(code, i + 2U));
-            if (illegal != 0U && c->illegal == 0U) {
-                c->illegal = illegal;
-                c->illegal_pc = address + i;
-            }
+        const int wide = c->riscv != 0U ? (first & 3U) == 3U : first >> 11 >= 0x1DU;
+        uint32_t illegal = 0U;
+        if (c->riscv != 0U) {
+            illegal = illegal_riscv(c->features, first);
+        } else if (wide && i + 3U < bytes) {
+            illegal = illegal_thumb(c->features, first, halfword(code, i + 2U));
+        }
+        if (illegal != 0U && c->illegal == 0U) {
+            c->illegal = illegal;
+            c->illegal_pc = address + i;
         }
         i += wide ? 4U : 2U;
     }
@@ -166,13 +188,14 @@ static block_t *find(counter_t *c, uint32_t address, uint32_t bucket)
 static uint32_t core_register(const counter_t *c, void *uc, uint32_t number)
 {
     uint32_t value = 0U;
-    c->reg_read(uc, number == 13U ? REGISTER_SP : number == 14U ? REGISTER_LR : REGISTER_R0 + (int)number, &value);
+    c->reg_read(uc, (int)c->registers[number], &value);
     return value;
 }
 
+/* On Arm bit 0 says Thumb; on RISC-V it is 0 anyway. */
 static uint32_t return_address(const counter_t *c, void *uc)
 {
-    return core_register(c, uc, 14U) & ~1U;
+    return core_register(c, uc, c->link) & ~1U;
 }
 
 static int is_missing(cache_t *cache, uint32_t number)
@@ -315,7 +338,7 @@ void tinygen_on_instruction(void *uc, uint64_t address, uint32_t size, void *use
         b->address = (uint32_t)address;
         b->base = aligned_base(halfword(code, 0U), halfword(code, 2U));
     }
-    if (b->base == NO_BASE || b->base == 15U || c->illegal != 0U) {
+    if (b->base >= 15U || c->illegal != 0U) {
         return;
     }
     const uint32_t value = core_register(c, uc, b->base);

@@ -14,9 +14,9 @@ from typing import Any
 
 from tinygen.errors import BoardError, ToolchainError
 from tinygen.targets.board import Board
-from tinygen.targets.emulator.core import core_peripherals
-from tinygen.targets.emulator.counting import FPU_DOUBLE, FPU_ON, Cost, Counter, make_counter
-from tinygen.targets.emulator.faults import NOT_THUMB, UNDEFINED, Fault, Stop, fault_error, stack_overflow
+from tinygen.targets.emulator.counting import Cost, Counter, make_counter
+from tinygen.targets.emulator.cpu import Cpu, new_cpu
+from tinygen.targets.emulator.faults import Fault, Stop, fault_error, stack_overflow
 from tinygen.targets.emulator.guarded import GuardedCost
 from tinygen.targets.emulator.memory import PAGE, Memories
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral, Port
@@ -27,7 +27,6 @@ from tinygen.targets.emulator.symbols import Symbols
 
 try:
     import unicorn
-    from unicorn import arm_const
 except ImportError:  # the emulator is an extra; new_cpu says so when one is wanted
     unicorn = None
 
@@ -37,7 +36,6 @@ _UNCOUNTED_ACCESS = 16
 _PAINT = b"\xa5"
 # Fields of app_model_t in firmware/app/app_model.h: `invoke` is the ninth word.
 _INVOKE_FIELD = 8 * 4
-_REGISTERS = ("r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "sp", "lr")
 
 
 class EmulatedBoard:
@@ -74,7 +72,8 @@ class EmulatedBoard:
         host_seconds: float = 600.0,
         native: bool | None = None,
     ) -> None:
-        self._uc = new_cpu(board.core)
+        self._cpu = new_cpu(board.core)
+        self._uc = self._cpu.uc
         self.board, self.elf, self.symbols = board, elf, Symbols(elf)
         self.counter: Counter = make_counter(native)
         self._count, self._budget, self._host_seconds = count, budget, host_seconds
@@ -87,14 +86,15 @@ class EmulatedBoard:
         self.memories = Memories(self._uc, board.memories, elf)
         self.peripherals, self.uart = board_peripherals(board, lambda: self.cycles)
         self.uart.polled = self._polled
-        self.peripherals += core_peripherals(board.core, lambda: self.cycles, self._fpu_switched)
+        self._fpu_switched(False)
+        self.peripherals += self._cpu.peripherals(lambda: self.cycles, self._fpu_switched)
         self.edges: list[tuple[int, bool]] = []
         self._watch_timestamps()
         self._map_peripherals()
         self._mark_inference()
         alignment = count if strict is None else strict
         guarded = GuardedCost(cost, self._keep_error) if cost else None
-        self.counter.install(self._uc, blocks=count, alignment=alignment, cost=guarded)
+        self.counter.install(self._uc, self._cpu.registers, blocks=count, alignment=alignment, cost=guarded)
         self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._invalid_access)
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._on_exception)
         self._reset()
@@ -221,10 +221,7 @@ class EmulatedBoard:
             self._stop()
 
     def _fpu_switched(self, on: bool) -> None:
-        features = 0
-        if on and any(extension.startswith("fpu") for extension in self.board.isa):
-            features = FPU_ON | (FPU_DOUBLE if "fpu-dp" in self.board.isa else 0)
-        self.counter.features = features
+        self.counter.features = self._cpu.features(self.board.isa, float_on=on)
 
     def _mark_inference(self) -> None:
         model = self.symbols.by_name.get("app_model")
@@ -242,17 +239,15 @@ class EmulatedBoard:
         return False
 
     def _on_exception(self, uc: Any, number: int, user: Any) -> None:
-        self._exception = number
-        self._stop()
+        if not self._cpu.exception(number):
+            self._exception = number
+            self._stop()
 
     def _reset(self) -> None:
         bottom, top = (self.symbols.by_name.get(name, 0) for name in ("__stack_bottom", "__stack_top"))
         if top > bottom:
             self.memories.write(bottom, _PAINT * (top - bottom))
-        vectors = self.memories.read(self.board.link_flash.origin, 8)
-        self._uc.reg_write(arm_const.UC_ARM_REG_SP, int.from_bytes(vectors[:4], "little"))
-        self._uc.reg_write(arm_const.UC_ARM_REG_LR, 0xFFFFFFFF)
-        self._pc = int.from_bytes(vectors[4:], "little") | 1
+        self._pc = self._cpu.reset(self.board, self.memories, self.symbols)
 
     def _run(self) -> None:
         """Runs until a peripheral stops the CPU; raises what went wrong, and again when it is asked to go on."""
@@ -263,37 +258,37 @@ class EmulatedBoard:
         failure: Exception | None = None
         host_limit = 0 if self._count else int(self._host_seconds * 1e6)
         try:
-            self._uc.emu_start(self._pc, 0xFFFFFFFE, host_limit, 0)
+            self._uc.emu_start(self._cpu.entry(self._pc), 0xFFFFFFFE, host_limit, 0)
         except unicorn.UcError as error:
             failure = error
-        pc = self._uc.reg_read(arm_const.UC_ARM_REG_PC)
-        self._pc = pc | 1
+        self._pc = self._cpu.pc
         limit = f"{self._budget:,} instructions without looking at its UART" if self.counter.limited else ""
         if not self._stopped and host_limit and self._uc.query(unicorn.UC_QUERY_TIMEOUT):
             limit = f"{self._host_seconds:g} seconds of this computer's time"
         counter = self.counter
-        sp = self._uc.reg_read(arm_const.UC_ARM_REG_SP)
+        sp = self._cpu.sp
         if self._fault is not None and not isinstance(self._fault, Forbidden):
             raise self._fault
         if counter.lost:
             raise ToolchainError("more distinct blocks ran than the counter has room for", where=str(self.elf))
         wrong = self._fault or self._access or self._exception is not None or failure or limit
         if wrong or counter.illegal or stack_overflow(self.symbols, sp, sp):
-            stop = self._state(pc, failure, limit)
+            stop = self._state(failure, limit)
             self._error = fault_error(self.board.name, self.board.memories, self.symbols, stop)
             raise self._error
         if not self._stopped:
             # WFI or WFE: without interrupts nothing ever wakes the core, so only time passes.
             self._skipped += max(self._deadline - self.cycles, 0)
 
-    def _state(self, pc: int, failure: Exception | None, limit: str) -> Stop:
+    def _state(self, failure: Exception | None, limit: str) -> Stop:
         illegal = self.counter.illegal
         return Stop(
-            pc=self.counter.illegal_pc if illegal else pc,
-            registers=core_registers(self._uc),
+            pc=self.counter.illegal_pc if illegal else self._pc,
+            registers=self._cpu.values(),
+            link=self._cpu.link,
             forbidden=self._fault,
             access=self._access,
-            exception=exception_of(self._uc, self._exception, failure),
+            exception=exception_of(self._cpu, self._exception, failure),
             illegal=illegal,
             illegal_address=self.counter.illegal_address,
             failure=failure,
@@ -311,47 +306,8 @@ def access_kind(access: int) -> str:
     return kinds.get(access, "access")
 
 
-def core_registers(uc: Any) -> dict[str, int]:
-    """r0 to r12, sp and lr."""
-    return {name: uc.reg_read(getattr(arm_const, f"UC_ARM_REG_{name.upper()}")) for name in _REGISTERS}
-
-
-def exception_of(uc: Any, number: int | None, failure: Exception | None) -> int | None:
-    """QEMU's number of the exception that ended a run; None when it was something else."""
-    if number is not None or not isinstance(failure, unicorn.UcError):
-        return number
-    if failure.errno != unicorn.UC_ERR_INSN_INVALID:
-        return None
-    in_thumb_state = uc.reg_read(arm_const.UC_ARM_REG_XPSR) >> 24 & 1
-    return UNDEFINED if in_thumb_state else NOT_THUMB
-
-
-def new_cpu(core: str) -> Any:
-    """A Unicorn engine of the given core, without memory.
-
-    UC_MODE_MCLASS must not be set: with it Unicorn 2.1.4 ignores the CPU model.
-
-    Raises:
-        ToolchainError: Unicorn is not installed.
-        BoardError: it has no such core.
-    """
-    if unicorn is None:
-        raise ToolchainError("Unicorn, the CPU emulator, is not installed", fix="pip install 'tinygen[emulator]'")
-    models = {
-        "cortex-m0": arm_const.UC_CPU_ARM_CORTEX_M0,
-        # The same instructions in other times.
-        "cortex-m0plus": arm_const.UC_CPU_ARM_CORTEX_M0,
-        "cortex-m0plus-slow-multiplier": arm_const.UC_CPU_ARM_CORTEX_M0,
-        "cortex-m3": arm_const.UC_CPU_ARM_CORTEX_M3,
-        "cortex-m4": arm_const.UC_CPU_ARM_CORTEX_M4,
-        "cortex-m7": arm_const.UC_CPU_ARM_CORTEX_M7,
-        "cortex-m33": arm_const.UC_CPU_ARM_CORTEX_M33,
-    }
-    if core not in models:
-        raise BoardError(f"there is no emulated {core}", fix=f"There are: {', '.join(models)}.")
-    uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB)
-    uc.ctl_set_cpu_model(int(models[core]))
-    # Unicorn's own FPU switches; whether the firmware may use it, CPACR decides (see `_fpu_switched`).
-    uc.reg_write(arm_const.UC_ARM_REG_C1_C0_2, 0xF << 20)
-    uc.reg_write(arm_const.UC_ARM_REG_FPEXC, 1 << 30)
-    return uc
+def exception_of(cpu: Cpu, number: int | None, failure: Exception | None) -> str:
+    """The exception that ended a run, in words; "" when it was something else."""
+    if number is None and failure is not None:
+        number = cpu.failed(failure)
+    return "" if number is None else cpu.exceptions.get(number, f"exception {number}")

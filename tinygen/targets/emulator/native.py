@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.errors import ToolchainError
-from tinygen.targets.emulator.counting import BlockRow, Cost
+from tinygen.targets.emulator.counting import BlockRow, Cost, Registers
 from tinygen.targets.emulator.stalls import MAX_LINES, MAX_REGIONS, Cache, TimedCost
 
 SLOTS = BASES = ACCESSES = 65536
@@ -86,6 +86,9 @@ class NativeCounter(ctypes.Structure):
         ("bucket", ctypes.c_uint32),
         ("layer", ctypes.c_uint32),
         ("lost", ctypes.c_uint32),
+        ("riscv", ctypes.c_uint32),
+        ("link", ctypes.c_uint32),
+        ("registers", ctypes.c_int32 * 32),
         ("features", ctypes.c_uint32),
         ("illegal", ctypes.c_uint32),
         ("illegal_pc", ctypes.c_uint32),
@@ -100,29 +103,28 @@ class NativeCounter(ctypes.Structure):
         ("bases", ctypes.c_uint64 * BASES),
     )
 
-    def install(self, uc: Any, *, blocks: bool, alignment: bool, cost: Cost | None) -> None:
+    def install(self, uc: Any, registers: Registers, *, blocks: bool, alignment: bool, cost: Cost | None) -> None:
         from unicorn.unicorn_py3.unicorn import uclib
 
         for field, symbol in (("reg_read", "uc_reg_read"), ("mem_read", "uc_mem_read"), ("emu_stop", "uc_emu_stop")):
             setattr(self, field, ctypes.cast(getattr(uclib, symbol), ctypes.c_void_p).value)
+        self.riscv, self.link = int(registers.riscv), registers.link
+        self.registers[: len(registers.ids)] = registers.ids
         if cost is not None:
-            self._time(uc, cost)
+            self._time(uc, registers, cost)
             self._cost_callback = _COST(self._with_accesses(cost))  # C keeps only the address
             self.cost = ctypes.cast(self._cost_callback, ctypes.c_void_p).value
         library = load_library()
         if blocks:
             self._hook(uclib, uc, _HOOK_BLOCK, library.tinygen_on_block)
-        if alignment:
+        if alignment and not registers.riscv:
             self._hook(uclib, uc, _HOOK_CODE, library.tinygen_on_instruction)
 
-    def _time(self, uc: Any, cost: Cost) -> None:
+    def _time(self, uc: Any, registers: Registers, cost: Cost) -> None:
         """Lets a `TimedCost` see the registers, and sets up its caches."""
         if not isinstance(cost, TimedCost):
             return
-        from unicorn import arm_const
-
-        special = {13: arm_const.UC_ARM_REG_SP, 14: arm_const.UC_ARM_REG_LR}
-        cost.attach(lambda number: int(uc.reg_read(special.get(number, arm_const.UC_ARM_REG_R0 + number))))
+        cost.attach(lambda number: int(uc.reg_read(registers.ids[number])))
         if cost.caches is not None:
             self.timed = 1
             self.code.describe(cost.caches[0])

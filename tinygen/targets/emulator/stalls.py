@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
-NO_REGISTER = 15
+NO_REGISTER = 255
 MAX_LINES, MAX_REGIONS = 2048, 8
 
 
 class Access(NamedTuple):
-    """Bytes read: `size` from r[base] + (r[scaled] << shift) + offset; register 15 counts as 0."""
+    """Bytes read: `size` from r[base] + (r[scaled] << shift) + offset; `NO_REGISTER` counts as 0."""
 
     base: int
     scaled: int
@@ -56,7 +56,7 @@ class TimedCost(Protocol):
         """See `Cost`."""
 
     def attach(self, register: Callable[[int], int]) -> None:
-        """Gives it the registers: `register(n)` is r0 to r14 at the start of the block that is asked for."""
+        """Gives it the registers: `register(n)` is its nth at the start of the block that is asked for."""
 
 
 @dataclass

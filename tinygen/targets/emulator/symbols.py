@@ -12,14 +12,21 @@ from tinygen.errors import BoardError
 
 
 class Symbols:
-    """What an ELF says about addresses."""
+    """What an ELF says about addresses.
+
+    Attributes:
+        entry: its entry point.
+        by_name: address of every symbol.
+    """
 
     def __init__(self, elf: Path) -> None:
         self.path = elf
         self.by_name: dict[str, int] = {}
         functions: list[tuple[int, int, str]] = []
         with elf.open("rb") as file:
-            table = ELFFile(file).get_section_by_name(".symtab")
+            image = ELFFile(file)
+            self.entry = int(image["e_entry"])
+            table = image.get_section_by_name(".symtab")
             for symbol in table.iter_symbols() if table else ():
                 self.by_name.setdefault(symbol.name, symbol["st_value"])
                 if symbol["st_info"]["type"] == "STT_FUNC":

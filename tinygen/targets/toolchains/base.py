@@ -86,7 +86,7 @@ class Toolchain(ABC):
 
     def device_flags(self) -> list[str]:
         """Compile flags of code that runs on a board."""
-        return list(DEVICE_FLAGS) + (["-mno-global-merge"] if self.is_clang else [])
+        return list(DEVICE_FLAGS)
 
     def prefix_maps(self) -> dict[str, str]:
         """Folders of the compiler's own headers, and what debug information shall call them."""

@@ -68,6 +68,11 @@ class Zig(Toolchain):
         target = ["-target", self._target.target, f"-mcpu={self._target.cpu}"] if self._target else []
         return [str(self._executable), "cc", *target, "-fno-sanitize=undefined"]
 
+    def device_flags(self) -> list[str]:
+        """Arm's clang merges globals into one, unless told, and then nobody knows their sizes."""
+        arm = self._target is not None and self._target.target.startswith(("thumb", "arm"))
+        return [*super().device_flags(), *(["-mno-global-merge"] if arm else [])]
+
     def link_flags(self) -> list[str]:
         """zig sets an entry point of its own unless told."""
         return ["-nostdlib", "-Wl,-e,Reset_Handler", "-Wl,--gc-sections"]

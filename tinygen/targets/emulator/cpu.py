@@ -1,0 +1,109 @@
+"""What the emulated machines want to know of a CPU, whatever its architecture."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from tinygen.errors import BoardError, ToolchainError
+from tinygen.targets.board import Board
+from tinygen.targets.emulator.counting import Registers
+from tinygen.targets.emulator.memory import Memories
+from tinygen.targets.emulator.peripheral import Peripheral
+from tinygen.targets.emulator.symbols import Symbols
+
+try:
+    import unicorn
+except ImportError:  # the emulator is an extra; new_cpu says so when one is wanted
+    unicorn = None
+
+
+class Cpu(ABC):
+    """One core in Unicorn, without memory.
+
+    Attributes:
+        uc: the Unicorn engine.
+        registers: how the block counter reads them, and which instructions it looks for.
+        link: name of the register with the return address.
+        exceptions: what Unicorn's exception numbers mean.
+    """
+
+    uc: Any
+    registers: Registers
+    link: ClassVar[str]
+    exceptions: ClassVar[dict[int, str]]
+
+    @property
+    @abstractmethod
+    def pc(self) -> int:
+        """Address of the next instruction, or of the one that could not be executed."""
+
+    @property
+    @abstractmethod
+    def sp(self) -> int:
+        """The stack pointer."""
+
+    @abstractmethod
+    def values(self) -> dict[str, int]:
+        """The core's registers by name, sp and the return address among them."""
+
+    @abstractmethod
+    def entry(self, address: int) -> int:
+        """What `emu_start` must be given to go on at `address`."""
+
+    @abstractmethod
+    def reset(self, board: Board, memories: Memories, symbols: Symbols) -> int:
+        """Sets the registers as reset, or a boot ROM, leaves them; gives the first instruction's address."""
+
+    @abstractmethod
+    def prepare_call(self, arguments: Sequence[int], top: int, back: int) -> bytes:
+        """Sets the registers for a call that returns to `back`, with the stack below `top`.
+
+        Returns:
+            what must be written at sp: the arguments that have no register.
+        """
+
+    @abstractmethod
+    def result(self) -> int:
+        """What the function that returned has given, unsigned."""
+
+    @abstractmethod
+    def features(self, extensions: Sequence[str], *, float_on: bool = True) -> int:
+        """`Counter.features` of a core with these `Board.isa` extensions."""
+
+    def exception(self, number: int) -> bool:
+        """Whether the CPU goes on after this exception, which then was none to the firmware."""
+        return False
+
+    def failed(self, failure: Exception) -> int | None:
+        """The exception that made the emulator itself give up; None when it was none."""
+        return None
+
+    def peripherals(self, clock: Callable[[], int], features: Callable[[bool], None]) -> list[Peripheral]:
+        """Those of the core itself.
+
+        Args:
+            clock: gives cycles since reset.
+            features: called when the firmware switches the FPU on or off.
+        """
+        return []
+
+
+def new_cpu(core: str) -> Cpu:
+    """A CPU of that name.
+
+    Raises:
+        ToolchainError: Unicorn is not installed.
+        BoardError: it has no such core.
+    """
+    if unicorn is None:
+        raise ToolchainError("Unicorn, the CPU emulator, is not installed", fix="pip install 'tinygen[emulator]'")
+    from tinygen.targets.emulator import cpu_arm, cpu_riscv
+
+    if core in cpu_arm.MODELS:
+        return cpu_arm.ArmCpu(core)
+    if core in cpu_riscv.EXTENSIONS:
+        return cpu_riscv.RiscvCpu(core)
+    known = ", ".join((*cpu_arm.MODELS, *cpu_riscv.EXTENSIONS))
+    raise BoardError(f"there is no emulated {core}", fix=f"There are: {known}.")
