@@ -69,3 +69,7 @@ class DeviceGoneError(DeviceError):
 
 class WrongBuildError(DeviceError):
     """A device answers, but runs another firmware than the build directory holds."""
+
+
+class FlashError(TinygenError):
+    """An image did not get onto a board."""

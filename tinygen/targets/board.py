@@ -130,13 +130,30 @@ class Usb:
 
 
 @dataclass(frozen=True)
+class EspFlash:
+    """esptool's name of the chip, and where in the SPI flash the image begins, which is where the ROM looks for one."""
+
+    chip: str
+    address: int
+
+
+@dataclass(frozen=True)
 class Flashing:
-    """How an image gets onto the board; `methods` in order of preference."""
+    """How an image gets onto the board.
+
+    Attributes:
+        methods: names in `tinygen.targets.flashing`, in order of preference.
+        openocd: script of the board, or of its chip (`target/...`), which is reached through an ST-LINK.
+        pyocd: target name.
+        volume: label of the drive that the debug probe shows.
+        esptool: of an ESP32.
+    """
 
     methods: tuple[str, ...] = ()
     openocd: str = ""
     pyocd: str = ""
     volume: str = ""
+    esptool: EspFlash | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from tinygen.targets.board import (
     Clock,
     EmulatorSpec,
     EnableBit,
+    EspFlash,
     Flashing,
     Led,
     Memory,
@@ -41,6 +42,10 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _ISA = ("c99", "dsp", "fpu-sp", "fpu-dp", "mve", "rv32", "dual-issue")
 _ENGINES = ("unicorn", "qemu", "native", "none")
 _USES = ("code", "constants", "stack", "data")
+_FLASHERS = {
+    "pyocd": "pyocd", "openocd": "openocd", "st-flash": "", "dfu": "", "mass-storage": "volume", "esptool": "esptool",
+}  # fmt: skip
+"""Ways to flash a board, and the key that each of them needs. PlatformIO's needs none here: it has its own."""
 
 
 @dataclass
@@ -253,9 +258,22 @@ def _toolchain(node: _Node) -> ToolchainFlags:
 
 
 def _flashing(node: _Node) -> Flashing:
+    methods = node.texts("methods", tuple(_FLASHERS))
+    for method in methods:
+        if _FLASHERS[method] and not node.has(_FLASHERS[method]):
+            fix = f"Add `{_FLASHERS[method]}:`, or take {method} out of `methods`."
+            raise node.error(_FLASHERS[method], f"the key is missing, and {method} needs it", fix)
     return Flashing(
-        node.texts("methods"), node.text("openocd", ""), node.text("pyocd", ""), node.text("volume", "")
+        methods=methods,
+        openocd=node.text("openocd", ""),
+        pyocd=node.text("pyocd", ""),
+        volume=node.text("volume", ""),
+        esptool=node.optional("esptool", _esp_flash),
     )
+
+
+def _esp_flash(node: _Node) -> EspFlash:
+    return EspFlash(node.text("chip"), node.integer("address", 0, (1 << 32) - 1))
 
 
 def _run_current(node: _Node) -> RunCurrent:
