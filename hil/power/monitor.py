@@ -26,11 +26,16 @@ class Trace:
     """What an instrument saw.
 
     Attributes:
-        seconds: float64 [N], rising: when each sample was taken, by the instrument's clock.
+        seconds: float64 [N], rising: when each sample was taken, by the instrument's clock; the middle of the interval
+            where a sample is the mean over one.
         amperes: float64 [N], NaN where the instrument says that it lost samples.
         volts: float64 [N], or one number where the instrument supplies the board with a set voltage.
         edges: of the timestamp pin, in order; empty where it is not wired.
         host_start: this computer's `time.monotonic()` at `seconds` = 0, as well as the instrument's wire lets us know.
+        host_rate: seconds of this computer per second of the instrument.
+        host_uncertainty: by how much a time that was converted between both clocks may be off, seconds.
+        edge_uncertainty: of the time of an edge, seconds; the sampling interval of the digital input.
+        notes: what a reader of the figures should know, sentences.
     """
 
     seconds: np.ndarray
@@ -38,6 +43,14 @@ class Trace:
     volts: np.ndarray | float
     edges: tuple[Edge, ...]
     host_start: float
+    host_rate: float = 1.0
+    host_uncertainty: float = 0.0
+    edge_uncertainty: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    def at_host(self, moment: float) -> float:
+        """The instrument's time at this computer's `time.monotonic()`."""
+        return (moment - self.host_start) / self.host_rate
 
 
 class PowerMonitor(Protocol):
