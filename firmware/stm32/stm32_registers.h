@@ -1,7 +1,8 @@
 /*
  * What STM32F4 and STM32F7 have in common: reset and clock control, power, flash interface and GPIO lie at the same
  * addresses, and the registers used here have the same layout but for the bits named after a family.
- * Sections are those of RM0385 (F74x); RM0090 (F40x) has the same registers in its chapters 5, 7, 8 and 3.
+ * Sections are those of RM0385 (F74x); RM0090 (F40x) has the same registers in its chapters 5, 7, 8 and 3. So have
+ * RM0383 (F411) and RM0410 (F76x).
  */
 #ifndef STM32_REGISTERS_H
 #define STM32_REGISTERS_H

@@ -1,25 +1,16 @@
-/* Power and flash interface of STM32F405/F407. */
+/* Flash interface of STM32F405/F407 and F411. */
 #include <stdint.h>
 
 #include "board_config.h"
 #include "clock.h"
 #include "stm32_registers.h"
 
-/* RM0090 5.4.1: one bit; 1 is scale 1, for up to 168 MHz */
-#define PWR_CR_VOS (1U << 14)
-
-/* RM0090 3.9.1 */
+/* RM0090 3.9.1; RM0383, FLASH_ACR */
 #define FLASH_ACR_PRFTEN (1U << 8)
 #define FLASH_ACR_ICEN (1U << 9)
 #define FLASH_ACR_DCEN (1U << 10)
 #define FLASH_ACR_ICRST (1U << 11)
 #define FLASH_ACR_DCRST (1U << 12)
-
-bool family_voltage(void)
-{
-    PWR_CR |= PWR_CR_VOS;
-    return (PWR_CR & PWR_CR_VOS) != 0U;
-}
 
 bool family_over_drive(void)
 {

@@ -1,4 +1,4 @@
-/* Power and flash interface of STM32F74x/F75x. */
+/* Power and flash interface of STM32F74x/F75x; the same in RM0410 for F76x/F77x. */
 #include <stdint.h>
 
 #include "board_config.h"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tinygen.targets.board import load_board
-from tinygen.targets.emulator.core import DWT_BASE, SCS_BASE, core_peripherals
+from tinygen.targets.emulator.core import DWT_BASE, SCS_BASE, core_peripherals, set_cache_sizes
 from tinygen.targets.emulator.line import heard
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral, Port
 from tinygen.targets.emulator.peripherals import board_peripherals
@@ -31,6 +31,7 @@ class Bus:
         self.uart: Uart
         self.peripherals, self.uart = board_peripherals(board, lambda: self.now)
         self.peripherals += core_peripherals(board.core, lambda: self.now, self.fpu.append)
+        set_cache_sizes(self.peripherals, board.timing)
 
     def _at(self, address: int) -> tuple[Peripheral, int]:
         found = next(p for p in self.peripherals if p.base <= address < p.base + p.size)
@@ -79,7 +80,6 @@ def test_nothing_is_ready_at_once(bus: Bus) -> None:
     assert not bus.read(CR) & 1 << 17
     bus.wait()
     assert bus.read(CR) & 1 << 17
-
 
 
 def test_switching_to_a_clock_that_is_not_ready(bus: Bus) -> None:
@@ -224,6 +224,70 @@ def test_f405_limits() -> None:
         bus.set(CFGR, 2)
 
 
+def f411(pll: int = 4 | 100 << 6 | 1 << 22 | 5 << 24) -> Bus:
+    """An F411 with its PLL at 100 MHz, or what else is asked for, the regulator still at scale 2."""
+    bus = Bus("f411re")
+    bus.write(CR, 0x81 | HSE)
+    bus.wait()
+    bus.write(PLLCFGR, pll)
+    bus.set(APB1ENR, 1 << 28)
+    return bus
+
+
+def test_f411_limits() -> None:
+    bus = f411()
+    with pytest.raises(Forbidden, match=r"VOS = 0 is reserved .RM0383, PWR_CR"):
+        bus.write(PWR, 0)
+    bus.set(CR, 1 << 24)
+    with pytest.raises(Forbidden, match="VOS changed while the PLL is on"):
+        bus.write(PWR, 0xC000)
+    bus.wait()
+    bus.write(FLASH, 3)
+    bus.write(CFGR, 4 << 10)
+    with pytest.raises(Forbidden, match="HCLK 100000000 Hz, at most 84000000 without over-drive at voltage scale 2"):
+        bus.set(CFGR, 2)
+
+
+@pytest.mark.parametrize(
+    ("n", "p", "waits", "apb1", "rule"),
+    [
+        (100, 2, 3, 4, ""),
+        (100, 2, 2, 4, r"HCLK 100000000 Hz needs 3 flash wait states, 2 are set .RM0383, FLASH_ACR"),
+        (64, 2, 1, 4, ""),
+        (130, 4, 1, 4, "HCLK 65000000 Hz needs 2 flash wait states"),
+        (182, 4, 2, 4, "HCLK 91000000 Hz needs 3 flash wait states"),
+        (100, 2, 3, 0, "APB1 100000000 Hz, at most 50000000"),
+        (102, 2, 3, 4, "PLL output 102000000 Hz is not 24000000 to 100000000"),
+    ],
+)
+def test_f411_clocks(n: int, p: int, waits: int, apb1: int, rule: str) -> None:
+    bus = f411(4 | n << 6 | (p // 2 - 1) << 16 | 1 << 22 | 5 << 24)
+    bus.write(PWR, 0xC000)
+
+    def switch() -> None:
+        bus.set(CR, 1 << 24)
+        bus.wait()
+        bus.write(FLASH, waits)
+        bus.write(CFGR, apb1 << 10)
+        bus.set(CFGR, 2)
+
+    if not rule:
+        switch()
+        return
+    with pytest.raises(Forbidden, match=rule):
+        switch()
+
+
+def test_crystal_of_the_discovery_kit() -> None:
+    bus = Bus("disco-f746ng")
+    with pytest.raises(Forbidden, match="HSEBYP is 1, but the board has a crystal on OSC_IN"):
+        bus.write(CR, 0x81 | HSE)
+    bus.write(CR, 0x81 | 1 << 16)
+    assert not bus.read(CR) & 1 << 17
+    bus.wait()
+    assert bus.read(CR) & 1 << 17
+
+
 def test_cycle_counter_needs_trace_and_key(bus: Bus) -> None:
     ctrl, count, lock, demcr = DWT_BASE, DWT_BASE + 4, DWT_BASE + 0xFB0, SCS_BASE + 0xDFC
     bus.write(ctrl, 1)
@@ -256,15 +320,22 @@ def test_systick(bus: Bus) -> None:
         bus.write(csr, 0b111)
 
 
-@pytest.mark.parametrize(("name", "core_id"), [("f746zg", 0x410FC271), ("netduinoplus2", 0x410FC241)])
-def test_system_control(name: str, core_id: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "core_id", "cache"),
+    [("f746zg", 0x410FC271, 4096), ("f767zi", 0x410FC271, 16384), ("netduinoplus2", 0x410FC241, 0)],
+)
+def test_system_control(name: str, core_id: int, cache: int) -> None:
     bus = Bus(name)
     assert bus.read(SCS_BASE + 0xD00) == core_id
     bus.write(SCS_BASE + 0xD14, 3 << 16)
-    has_caches = name == "f746zg"
+    has_caches = cache > 0
     assert bus.read(SCS_BASE + 0xD14) >> 16 & 3 == 3 * has_caches
-    sets, ways = ((bus.read(SCS_BASE + 0xD80) >> 13) + 1 & 0x7FFF, (bus.read(SCS_BASE + 0xD80) >> 3 & 0x3FF) + 1)
-    assert (sets * ways * 32 == 4096) == has_caches
+    for level_1_instructions, ways in ((0, 4), (1, 2)):
+        bus.write(SCS_BASE + 0xD84, level_1_instructions)
+        size_id = bus.read(SCS_BASE + 0xD80)
+        if has_caches:
+            assert ((size_id >> 13 & 0x7FFF) + 1) * ((size_id >> 3 & 0x3FF) + 1) * 32 == cache
+            assert (size_id >> 3 & 0x3FF) + 1 == ways
     bus.write(SCS_BASE + 0xD88, 0xF << 20)
     bus.write(SCS_BASE + 0xD88, 0)
     assert bus.fpu == [True, False]

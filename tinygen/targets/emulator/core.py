@@ -6,9 +6,10 @@ and trap nothing; unaligned accesses that always fault are found by a strict run
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from tinygen.targets.board import MemoryTiming
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral
 
 DWT_BASE, SCS_BASE = 0xE0001000, 0xE000E000
@@ -23,10 +24,6 @@ _CPUID, _ICSR, _VTOR, _AIRCR, _CCR, _CLIDR, _CTR, _CCSIDR, _CSSELR, _CPACR, _DEM
 _CPUIDS = {"cortex-m7": 0x410FC271, "cortex-m4": 0x410FC241, "cortex-m3": 0x412FC231, "cortex-m0": 0x410CC200}
 _CCR_CACHES = 3 << 16
 _TRCENA = 1 << 24
-# Cortex-M7 TRM (DDI 0489) 3.3.5 with 4 KB each, as in STM32F74x: 32-byte lines (coded log2(words) - 2);
-# data 4 ways of 32 sets, instructions 2 ways of 64.
-_DATA_4K = 0xF << 28 | 31 << 13 | 3 << 3 | 1
-_INSTRUCTION_4K = 0xF << 28 | 63 << 13 | 1 << 3 | 1
 
 
 @dataclass
@@ -79,11 +76,14 @@ class SystemControlSpace(Peripheral):
         clock: cycles of the core since reset.
         core: "cortex-m7".
         fpu_switched: called when CPACR lets floating point through, or no longer.
+        code_cache, data_cache: bytes, where the core has caches.
     """
 
     clock: Callable[[], int] = lambda: 0
     core: str = "cortex-m7"
     fpu_switched: Callable[[bool], None] = lambda on: None
+    code_cache: int = 4096
+    data_cache: int = 4096
     _tick_start: int = field(default=0, init=False)
     _wraps_seen: int = field(default=0, init=False)
 
@@ -100,7 +100,8 @@ class SystemControlSpace(Peripheral):
         if offset == _CTR:
             return 0x8303C003 if self._has_caches else 0x8000C000
         if offset == _CCSIDR and self._has_caches:
-            return _INSTRUCTION_4K if super().read(_CSSELR) & 1 else _DATA_4K
+            instructions = super().read(_CSSELR) & 1
+            return _cache_size_id(self.code_cache, 2) if instructions else _cache_size_id(self.data_cache, 4)
         return super().read(offset)
 
     def write(self, offset: int, value: int) -> None:
@@ -155,6 +156,18 @@ class SystemControlSpace(Peripheral):
         wraps = self._ticks() // self._period()
         new, self._wraps_seen = wraps > self._wraps_seen, wraps
         return _COUNTFLAG if new else 0
+
+
+def _cache_size_id(size: int, ways: int) -> int:
+    """CCSIDR of a cache with lines of 32 bytes, coded log2(words) - 2 (Cortex-M7 TRM, DDI 0489, 3.3.5)."""
+    return 0xF << 28 | (size // (32 * ways) - 1) << 13 | (ways - 1) << 3 | 1
+
+
+def set_cache_sizes(peripherals: Sequence[Peripheral], timing: MemoryTiming | None) -> None:
+    """Has the system control space among `peripherals` tell the sizes of the board's caches."""
+    for peripheral in peripherals:
+        if timing is not None and isinstance(peripheral, SystemControlSpace):
+            peripheral.code_cache, peripheral.data_cache = timing.code.size, timing.data.size
 
 
 def core_peripherals(

@@ -14,6 +14,7 @@ from typing import Any
 
 from tinygen.errors import BoardError, ToolchainError
 from tinygen.targets.board import Board
+from tinygen.targets.emulator.core import set_cache_sizes
 from tinygen.targets.emulator.counting import Cost, Counter, make_counter
 from tinygen.targets.emulator.cpu import Cpu, new_cpu
 from tinygen.targets.emulator.faults import Fault, Stop, fault_error, stack_overflow
@@ -88,6 +89,7 @@ class EmulatedBoard:
         self.uart.polled = self._polled
         self._fpu_switched(False)
         self.peripherals += self._cpu.peripherals(lambda: self.cycles, self._fpu_switched)
+        set_cache_sizes(self.peripherals, board.timing)
         self.edges: list[tuple[int, bool]] = []
         self._watch_timestamps()
         self._map_peripherals()

@@ -1,6 +1,6 @@
 """What STM32F4 and STM32F7 share: clock tree, flash interface, pins and the rules of their USARTs.
 
-RM0090 (F405/F407) and RM0385 (F74x/F75x). The limits hold for 2.7 to 3.6 V.
+RM0090 (F405/F407), RM0383 (F411), RM0385 (F74x/F75x) and RM0410 (F76x/F77x). The limits hold for 2.7 to 3.6 V.
 """
 
 from __future__ import annotations
@@ -29,23 +29,34 @@ class Limits:
     """What a family allows, in Hz.
 
     Attributes:
-        tree, buses, waits, usart: where its manual says so.
+        tree, buses, waits, flash, usart: where its manual says so.
         core, apb1, apb2: by (voltage scale, over-drive) and by over-drive.
         pll_out: highest output of the main PLL.
-        per_wait_state: HCLK per flash wait state.
+        wait_states: highest HCLK with 0, 1, 2 ... flash wait states.
         vco: range of the PLL's VCO.
     """
 
     tree: str
     buses: str
     waits: str
+    flash: str
     usart: str
     core: dict[tuple[int, bool], int]
     apb1: dict[bool, int]
     apb2: dict[bool, int]
     pll_out: int
-    per_wait_state: int = 30_000_000
+    wait_states: tuple[int, ...]
     vco: tuple[int, int] = (100_000_000, 432_000_000)
+
+
+def every(step: int, count: int) -> tuple[int, ...]:
+    """`Limits.wait_states` where each wait state is good for `step` Hz more."""
+    return tuple(step * (i + 1) for i in range(count))
+
+
+def needed_wait_states(limits: tuple[int, ...], hclk: int) -> int:
+    """Flash wait states at `hclk` Hz; see `Limits.wait_states`."""
+    return next((i for i, highest in enumerate(limits) if hclk <= highest), len(limits))
 
 
 @dataclass
@@ -199,7 +210,7 @@ class Rcc(Peripheral):
             if self.bus_hz(bus) > most:
                 rule = f"{bus.upper()} {self.bus_hz(bus)} Hz, at most {most} {drive} over-drive ({limits.buses})"
                 raise Forbidden(register, value, rule)
-        needed = -(-hclk // limits.per_wait_state) - 1
+        needed = needed_wait_states(limits.wait_states, hclk)
         if self.wait_states() < needed:
             rule = f"HCLK {hclk} Hz needs {needed} flash wait states, {self.wait_states()} are set ({limits.waits})"
             raise Forbidden(register, value, rule)

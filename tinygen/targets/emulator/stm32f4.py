@@ -1,4 +1,4 @@
-"""STM32F405 and F407 (RM0090; limits in DS8626 table 14)."""
+"""STM32F405 and F407 (RM0090; limits in DS8626 table 14), and F411 (RM0383; limits as in stm32f411xe.h)."""
 
 from __future__ import annotations
 
@@ -15,42 +15,91 @@ from tinygen.targets.emulator.stm32 import (
     Limits,
     Rcc,
     StmUart,
+    every,
     pin_check,
     reset_ports,
 )
 
-LIMITS = Limits(
-    tree="RM0090 7.3",
-    buses="RM0090 5.4.1; DS8626 table 14",
-    waits="RM0090 table 10",
-    usart="RM0090 30.6",
-    core={(1, False): 168_000_000, (2, False): 144_000_000},
-    apb1={False: 42_000_000},
-    apb2={False: 84_000_000},
-    pll_out=168_000_000,
-)
 _CR, _CSR = 0x00, 0x04
-_VOS = 1 << 14
+_VOSRDY = 1 << 14
+
+
+@dataclass(frozen=True)
+class Part:
+    """How parts of the family differ.
+
+    Attributes:
+        limits: clocks and flash.
+        power: where its manual says so.
+        scales: voltage scale by what is written to PWR_CR.VOS.
+        reset_vos: VOS after reset.
+    """
+
+    limits: Limits
+    power: str
+    scales: dict[int, int]
+    reset_vos: int
+
+
+PARTS = {
+    "f405": Part(
+        Limits(
+            tree="RM0090 7.3",
+            buses="RM0090 5.4.1; DS8626 table 14",
+            waits="RM0090 table 10",
+            flash="RM0090 3.9.1",
+            usart="RM0090 30.6",
+            core={(1, False): 168_000_000, (2, False): 144_000_000},
+            apb1={False: 42_000_000},
+            apb2={False: 84_000_000},
+            pll_out=168_000_000,
+            wait_states=every(30_000_000, 6),
+        ),
+        power="RM0090 5.4.1", scales={0: 2, 1: 1}, reset_vos=1,
+    ),
+    "f411": Part(
+        Limits(
+            tree="RM0383, RCC",
+            buses="RM0383, PWR_CR; DS10314",
+            waits="RM0383, FLASH_ACR",
+            flash="RM0383, FLASH_ACR",
+            usart="RM0383, USART",
+            core={(1, False): 100_000_000, (2, False): 84_000_000, (3, False): 64_000_000},
+            apb1={False: 50_000_000},
+            apb2={False: 100_000_000},
+            pll_out=100_000_000,
+            wait_states=(30_000_000, 64_000_000, 90_000_000, 100_000_000),
+        ),
+        power="RM0383, PWR_CR", scales={1: 3, 2: 2, 3: 1}, reset_vos=2,
+    ),
+}  # fmt: skip
 
 
 @dataclass
 class PwrF4(Peripheral):
-    """Power control (RM0090 5.4.1): one bit of voltage scale, no over-drive."""
+    """Power control: voltage scale, no over-drive."""
 
     rcc: Rcc = field(kw_only=True)
-    registers: dict[int, int] = field(default_factory=lambda: {_CR: _VOS})
+    part: Part = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.registers[_CR] = self.part.reset_vos << 14
 
     def read(self, offset: int) -> int:
-        return super().read(offset) | (_VOS if offset == _CSR else 0)
+        return super().read(offset) | (_VOSRDY if offset == _CSR else 0)
 
     def write(self, offset: int, value: int) -> None:
-        if offset == _CR and (value ^ self.registers[_CR]) & _VOS and self.rcc.pll_is_on():
-            raise Forbidden("PWR_CR", value, "VOS changed while the PLL is on (RM0090 5.4.1)")
+        if offset == _CR:
+            vos = value >> 14 & 3
+            if vos not in self.part.scales:
+                raise Forbidden("PWR_CR", value, f"VOS = {vos} is reserved ({self.part.power})")
+            if vos != self.registers[_CR] >> 14 & 3 and self.rcc.pll_is_on():
+                raise Forbidden("PWR_CR", value, f"VOS changed while the PLL is on ({self.part.power})")
         super().write(offset, value)
 
     def voltage_scale(self) -> int:
-        """1 or 2."""
-        return 1 if self.registers[_CR] & _VOS else 2
+        """1 is the highest voltage."""
+        return self.part.scales[self.registers[_CR] >> 14 & 3]
 
 
 @dataclass
@@ -80,20 +129,22 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
     """Those of an F4 board, and its UART; `clock` gives cycles since reset."""
     assert board.clock is not None and board.uart is not None
     uart = board.uart
+    part = PARTS["f411" if "firmware/stm32f4/voltage_f411.c" in board.sources else "f405"]
+    limits = part.limits
     rcc = Rcc(
-        "RCC", RCC_BASE, limits=LIMITS, hse_hz=board.clock.source_hz if board.clock.source == "hse" else 0,
+        "RCC", RCC_BASE, limits=limits, hse_hz=board.clock.source_hz if board.clock.source == "hse" else 0,
         hse_bypass=board.clock.bypass, clock=clock,
     )  # fmt: skip
-    # ICRST and DCRST only while ICEN and DCEN are 0: RM0090 3.9.1.
-    flash = Flash("FLASH", FLASH_BASE, resets=((11, 9), (12, 10)), manual="RM0090 3.9.1")
+    # ICRST and DCRST only while ICEN and DCEN are 0.
+    flash = Flash("FLASH", FLASH_BASE, resets=((11, 9), (12, 10)), manual=limits.flash)
     flash.changed = lambda value: rcc.check_clocks("FLASH_ACR", value)
-    power = PwrF4("PWR", PWR_BASE, rcc=rcc, enabled=rcc.gate("apb1enr", 28), clock_rule="RM0090 7.3.13")
+    power = PwrF4("PWR", PWR_BASE, rcc=rcc, part=part, enabled=rcc.gate("apb1enr", 28), clock_rule=limits.tree)
     rcc.wait_states, rcc.voltage_scale = flash.wait_states, power.voltage_scale
-    ports = reset_ports(rcc, 9, "RM0090 7.3.10")
+    ports = reset_ports(rcc, 9, limits.tree)
     enable = uart.enable
     usart = UsartF4(
-        uart.instance, uart.base, baud=uart.baud, bus_hz=lambda: rcc.bus_hz(uart.bus), manual=LIMITS.usart,
-        pin_ready=pin_check(board, ports), clock_rule="RM0090 7.3.13",
+        uart.instance, uart.base, baud=uart.baud, bus_hz=lambda: rcc.bus_hz(uart.bus), manual=limits.usart,
+        pin_ready=pin_check(board, ports), clock_rule=limits.tree,
         enabled=rcc.gate(enable.register, enable.bit) if enable else lambda: True,
     )  # fmt: skip
     return [rcc, flash, power, *ports, usart], usart

@@ -1,4 +1,8 @@
-"""STM32F74x and F75x (RM0385; limits in DS10916 table 17)."""
+"""STM32F74x and F75x (RM0385; limits in DS10916 table 17), and F76x and F77x.
+
+What is used here is the same in RM0410 (F76x, F77x), and the limits are in DS11532 and stm32f7xx_ll_utils.c; the
+sections named are RM0385's.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from tinygen.targets.emulator.stm32 import (
     Limits,
     Rcc,
     StmUart,
+    every,
     pin_check,
     reset_ports,
 )
@@ -23,6 +28,7 @@ LIMITS = Limits(
     tree="RM0385 5.3",
     buses="RM0385 4.1.4; DS10916 table 17",
     waits="RM0385 table 7",
+    flash="RM0385 3.7.1",
     usart="RM0385 31.8",
     core={
         (1, False): 180_000_000, (1, True): 216_000_000,
@@ -32,6 +38,7 @@ LIMITS = Limits(
     apb1={False: 45_000_000, True: 54_000_000},
     apb2={False: 90_000_000, True: 108_000_000},
     pll_out=216_000_000,
+    wait_states=every(30_000_000, 8),
 )  # fmt: skip
 _CR1, _CSR1 = 0x00, 0x04
 _ODEN, _ODSWEN, _VOS = 1 << 16, 1 << 17, 3 << 14
@@ -122,7 +129,7 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
         hse_bypass=board.clock.bypass, clock=clock,
     )  # fmt: skip
     # ARTRST only while ARTEN is 0: RM0385 3.7.1.
-    flash = Flash("FLASH", FLASH_BASE, resets=((11, 9),), manual="RM0385 3.7.1")
+    flash = Flash("FLASH", FLASH_BASE, resets=((11, 9),), manual=LIMITS.flash)
     flash.changed = lambda value: rcc.check_clocks("FLASH_ACR", value)
     power = PwrF7("PWR", PWR_BASE, rcc=rcc, clock=clock, enabled=rcc.gate("apb1enr", 28), clock_rule="RM0385 5.3.13")
     rcc.wait_states, rcc.over_drive, rcc.voltage_scale = flash.wait_states, power.over_drive, power.voltage_scale
