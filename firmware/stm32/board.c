@@ -1,4 +1,4 @@
-/* Boards with an STM32F4, F7 or L4+. */
+/* Boards with an STM32. */
 #include "board.h"
 
 #include <stddef.h>

@@ -1,4 +1,7 @@
-/* USART of STM32F7 (RM0385 chapter 31) and LPUART of L4+, polled: at 216 MHz a byte at 115200 baud lasts 18 750 cycles. */
+/*
+ * USART of STM32F7 (RM0385 chapter 31), L4 and G4, and their LPUART, polled: at 216 MHz a byte at 115200 baud lasts
+ * 18 750 cycles.
+ */
 #include "usart.h"
 
 #include "board_config.h"

@@ -1,4 +1,6 @@
-/* The clock tree of STM32L4+: from MSI, which reset leaves at 4 MHz, to the PLL on HSI16. */
+/*
+ * The clock tree of STM32L4, L4+ and G4: from what reset leaves (MSI at 4 MHz, or HSI16) to the PLL on HSI16.
+ */
 #include "clock.h"
 
 #include <stddef.h>
@@ -7,7 +9,13 @@
 #include "family_registers.h"
 
 #define START_MS 10U
-#define BOOST_ABOVE_HZ 80000000U
+#define HSI16_HZ 16000000U
+/* Boost is for more than 80 MHz on L4+, 150 MHz on G4; having it on below does no harm. */
+#define USES_BOOST (PART_HAS_BOOST && BOARD_SYSCLK_HZ > 80000000U)
+
+#if BOARD_HSE_HZ != HSI16_HZ
+#error "the PLL runs on HSI16 here: write `source: hsi` and `source_hz: 16000000` in the board's file"
+#endif
 
 static uint32_t core_hz = BOARD_FALLBACK_HZ;
 static uint32_t uart_hz = BOARD_FALLBACK_HZ;
@@ -26,14 +34,16 @@ static const char *power_up(void)
 {
     RCC_APB1ENR1 |= RCC_APB1ENR1_PWREN;
     (void)RCC_APB1ENR1;
+#if PART_HAS_VDDIO2
     PWR_CR2 |= PWR_CR2_IOSV;
+#endif
     PWR_CR1 = (PWR_CR1 & ~PWR_CR1_VOS_MASK) | PWR_CR1_VOS_RANGE_1;
     if (!clock_wait(&PWR_SR2, PWR_SR2_VOSF, 0U, START_MS)) {
         return "voltage scale not taken";
     }
-    if (BOARD_SYSCLK_HZ > BOOST_ABOVE_HZ) {
-        PWR_CR5 &= ~PWR_CR5_R1MODE;
-    }
+#if USES_BOOST
+    PWR_CR5 &= ~PWR_CR5_R1MODE;
+#endif
     return NULL;
 }
 
@@ -49,18 +59,22 @@ static const char *start_pll(void)
     if (!clock_wait(&RCC_CR, RCC_CR_PLLRDY, RCC_CR_PLLRDY, START_MS)) {
         return "PLL not locked";
     }
-    FLASH_ACR = BOARD_FLASH_WAIT_STATES | FLASH_ACR_PRFTEN | FLASH_ACR_ICEN | FLASH_ACR_DCEN;
+    FLASH_ACR = (FLASH_ACR & ~FLASH_ACR_LATENCY_MASK) | BOARD_FLASH_WAIT_STATES | FLASH_ACR_PRFTEN | FLASH_ACR_ICEN |
+                FLASH_ACR_DCEN;
     if ((FLASH_ACR & FLASH_ACR_LATENCY_MASK) != BOARD_FLASH_WAIT_STATES) {
         return "flash wait states not taken";
     }
     return NULL;
 }
 
-/* Above 80 MHz the core goes by half the speed for a microsecond (stm32l4xx_hal_rcc.c, undershoot management). */
+/*
+ * On the way to more than 80 MHz the core runs at half the speed for a microsecond (RM0440 6.1.5; stm32l4xx_hal_rcc.c,
+ * undershoot management).
+ */
 static const char *use_pll(void)
 {
-    RCC_CFGR = RCC_CFGR_HPRE_2;
-    RCC_CFGR |= RCC_CFGR_SW_PLL;
+    RCC_CFGR |= RCC_CFGR_HPRE_2;
+    RCC_CFGR |= RCC_CFGR_SW_PLL; /* both bits: 0 or 1 stood there */
     if (!clock_wait(&RCC_CFGR, RCC_CFGR_SWS_MASK, RCC_CFGR_SW_PLL << 2, START_MS)) {
         return "switch to the PLL refused";
     }
@@ -75,14 +89,18 @@ static const char *use_pll(void)
 /* From the bus at full speed, 9600 baud would want more than the 20 bits of LPUART's divisor (RM0432, LPUART_BRR). */
 static void feed_uart(void)
 {
+#if BOARD_UART_IS_LPUART
     RCC_CCIPR = (RCC_CCIPR & ~RCC_CCIPR_LPUART1SEL_MASK) | RCC_CCIPR_LPUART1SEL_HSI16;
-    uart_hz = BOARD_HSE_HZ; /* the PLL's source, which is HSI16 */
+    uart_hz = HSI16_HZ;
+#else
+    uart_hz = BOARD_HCLK_HZ / BOARD_UART_BUS_DIV;
+#endif
 }
 
 /* Back to what reset leaves, but for the flash wait states, of which too many do no harm. */
 static void stay_on_internal_oscillator(void)
 {
-    RCC_CFGR &= ~(RCC_CFGR_SW_MASK | RCC_CFGR_HPRE_MASK);
+    RCC_CFGR = (RCC_CFGR & ~(RCC_CFGR_SW_MASK | RCC_CFGR_HPRE_MASK)) | PART_RESET_CLOCK;
     RCC_CR &= ~RCC_CR_PLLON;
 }
 

@@ -1,6 +1,7 @@
 /*
- * Registers of STM32L4+ (STM32L4R5). Names, addresses and bits are those of ST's device header stm32l4r5xx.h
- * (STM32CubeL4); what they do is in RM0432.
+ * Registers of STM32L4 and L4+ (STM32L476, L4R5), and of STM32G4 (G474), which has the same. Names, addresses and bits
+ * are those of ST's device headers stm32l476xx.h, stm32l4r5xx.h and stm32g474xx.h; what they do is in RM0351, RM0432 and
+ * RM0440. part.h says where these differ.
  */
 #ifndef STM32L4_FAMILY_REGISTERS_H
 #define STM32L4_FAMILY_REGISTERS_H
@@ -8,6 +9,7 @@
 #include <stdint.h>
 
 #include "board_config.h"
+#include "part.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(uintptr_t)(address))
 
@@ -18,6 +20,8 @@
 #define RCC_CR_PLLRDY (1U << 25)
 #define RCC_CFGR REGISTER(0x40021008U)
 #define RCC_CFGR_SW_MASK 3U
+#define RCC_CFGR_SW_MSI 0U
+#define RCC_CFGR_SW_HSI 1U
 #define RCC_CFGR_SW_PLL 3U
 #define RCC_CFGR_SWS_MASK (3U << 2)
 #define RCC_CFGR_HPRE_MASK (15U << 4)
@@ -65,8 +69,13 @@ typedef struct {
 #define GPIO(port) ((gpio_t *)(uintptr_t)(0x48000000U + 0x400U * (port)))
 #define GPIO_CLOCKS RCC_AHB2ENR
 
-/* LPUART: 256 times the clock by the baud rate; taken apart, as the product needs more than 32 bits. */
+#if BOARD_UART_IS_LPUART
+/* 256 times the clock by the baud rate; taken apart, as the product needs more than 32 bits. */
 #define UART_DIVISOR(clock_hz, baud)                                                                                   \
     ((clock_hz) / (baud) * 256U + ((clock_hz) % (baud) * 256U + (baud) / 2U) / (baud))
+#else
+/* Oversampling by 16. */
+#define UART_DIVISOR(clock_hz, baud) (((clock_hz) + (baud) / 2U) / (baud))
+#endif
 
 #endif

@@ -17,7 +17,7 @@ TEXT = (resource("boards") / "f746zg.yaml").read_text(encoding="utf-8")
 def test_the_boards_are_listed_by_name() -> None:
     names = list(list_boards())
     assert names == sorted(names)
-    assert {"disco-f746ng", "f411re", "f746zg", "f767zi", "host", "l4r5zi", "mps2-an500", "netduinoplus2"} <= set(names)
+    assert {"disco-f746ng", "f411re", "f746zg", "f767zi", "g474re", "host", "l476rg", "l4r5zi"} <= set(names)
     assert all(load_board(name).name == name for name in list_boards())
 
 
@@ -33,6 +33,13 @@ def test_a_gap_ends_the_linked_ram() -> None:
     board = load_board("netduinoplus2")
     assert board.ram_bytes == 128 * 1024
     assert board.memory("CCM").use == ()
+
+
+@pytest.mark.parametrize(("name", "kbytes"), [("f767zi", 512), ("disco-f746ng", 320), ("l476rg", 96), ("g474re", 128)])
+def test_ram_that_is_linked(name: str, kbytes: int) -> None:
+    """TCM and SRAM in one, and G474's CCM, which is behind the rest, too; but not L476's SRAM2, which is elsewhere."""
+    board = load_board(name)
+    assert (board.link_ram.origin, board.ram_bytes) == (0x20000000, kbytes * 1024)
 
 
 def test_the_host_has_no_memories_of_its_own() -> None:

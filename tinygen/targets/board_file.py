@@ -187,7 +187,7 @@ def _memory(node: _Node) -> Memory:
 def _pll(node: _Node) -> Pll:
     return Pll(
         m=node.integer("m", 2, 63),
-        n=node.integer("n", 50, 432),
+        n=node.integer("n", 4, 512),
         p=node.integer("p", 2, 8),
         q=node.integer("q", 2, 15),
     )

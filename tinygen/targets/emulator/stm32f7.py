@@ -113,7 +113,7 @@ class UsartF7(StmUart):
             self.give(value)
             return
         if offset == 0x0C and self.registers.get(0x00, 0) & 1:
-            raise Forbidden(f"{self.name}_BRR", value, "may be written only while UE is 0 (RM0385 31.8.4)")
+            raise Forbidden(f"{self.name}_BRR", value, f"may be written only while UE is 0 ({self.manual})")
         super().write(offset, value)
 
     def settings(self) -> tuple[int, int, int]:

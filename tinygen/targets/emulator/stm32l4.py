@@ -1,13 +1,17 @@
-"""STM32L4+ (L4R5): clock tree, power, and the LPUART. RM0432; names as in ST's header stm32l4r5xx.h."""
+"""STM32L4 and L4+ (L476, L4R5), and G4 (G474), which has the same registers: clock tree, power, and the LPUART.
+
+Names are those of ST's headers stm32l476xx.h, stm32l4r5xx.h and stm32g474xx.h; the limits hold for 2.7 to 3.6 V.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tinygen.errors import BoardError
 from tinygen.targets.board import Board
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral
-from tinygen.targets.emulator.stm32 import Flash, Gpio, StmUart
+from tinygen.targets.emulator.stm32 import Flash, Gpio, StmUart, every, needed_wait_states
 from tinygen.targets.emulator.stm32f7 import UsartF7
 
 RCC_BASE, FLASH_BASE, PWR_BASE, GPIO_BASE = 0x40021000, 0x40022000, 0x40007000, 0x48000000
@@ -20,8 +24,70 @@ _MSI, _HSI, _PLL = 0, 1, 3
 _START = {_MSION: 5e-6, _HSION: 4e-6, _PLLON: 40e-6}
 _PWR_CR1, _PWR_CR2, _PWR_SR2, _PWR_CR5 = 0x00, 0x04, 0x14, 0x80
 _VOS, _R1MODE, _IOSV = 3 << 9, 1 << 8, 1 << 9
-_BOOST_HZ, _NORMAL_HZ, _LOW_HZ = 120_000_000, 80_000_000, 26_000_000
-_WAIT_STATE_HZ = 20_000_000
+# Above, with parts that have a boost, half the speed comes first, for a microsecond.
+_STEP_HZ, _STEP_SECONDS = 80_000_000, 1e-6
+
+
+@dataclass(frozen=True)
+class Part:
+    """How parts of the family differ.
+
+    Attributes:
+        manual: its reference manual.
+        boost, normal, low: highest HCLK with 0, 1, 2 ... flash wait states, in range 1 with boost (empty where there
+            is none), in range 1, and in range 2.
+        pll_m, pll_n: highest divider, and highest factor, of the main PLL.
+        vco_input: its range.
+        pll_out: highest output of the main PLL.
+        has_msi: MSI is there, and drives the core after reset; else HSI16 does.
+        has_io_supply: PG2 to PG15 have a supply of their own.
+        ports: GPIO ports, from A.
+        flash_reset: FLASH_ACR after reset.
+    """
+
+    manual: str
+    boost: tuple[int, ...]
+    normal: tuple[int, ...]
+    low: tuple[int, ...]
+    pll_m: int
+    pll_n: int
+    vco_input: tuple[int, int]
+    pll_out: int
+    has_msi: bool
+    has_io_supply: bool
+    ports: int
+    flash_reset: int
+
+    @property
+    def reset(self) -> dict[int, int]:
+        """Registers of RCC after reset."""
+        return {_CR: 0x63 if self.has_msi else 0x500, _PLLCFGR: 0x1000, _CFGR: 0 if self.has_msi else 5}
+
+    @property
+    def sources(self) -> dict[int, int]:
+        """By RCC_CFGR.SW: the bit of RCC_CR that switches that clock on."""
+        return ({_MSI: _MSION} if self.has_msi else {}) | {_HSI: _HSION, _PLL: _PLLON}
+
+
+PARTS = {
+    # Wait states and the PLL's limits: stm32l4xx_ll_utils.c; RM0432 for VCO inputs below 4 MHz.
+    "l4r5": Part(
+        "RM0432", boost=every(20_000_000, 6), normal=every(20_000_000, 4), low=(8_000_000, 16_000_000, 26_000_000),
+        pll_m=16, pll_n=127, vco_input=(2_660_000, 16_000_000), pll_out=120_000_000,
+        has_msi=True, has_io_supply=True, ports=9, flash_reset=0x600,
+    ),
+    "l476": Part(
+        "RM0351", boost=(), normal=every(16_000_000, 5), low=(6_000_000, 12_000_000, 18_000_000, 26_000_000),
+        pll_m=8, pll_n=86, vco_input=(4_000_000, 16_000_000), pll_out=80_000_000,
+        has_msi=True, has_io_supply=True, ports=8, flash_reset=0x600,
+    ),
+    # Wait states: RM0440 table 29 (stm32g4xx_ll_utils.c has twice as many); PLL: stm32g4xx_ll_utils.c.
+    "g474": Part(
+        "RM0440", boost=every(34_000_000, 5), normal=every(30_000_000, 5), low=(12_000_000, 24_000_000, 26_000_000),
+        pll_m=16, pll_n=127, vco_input=(2_660_000, 8_000_000), pll_out=170_000_000,
+        has_msi=False, has_io_supply=False, ports=7, flash_reset=0x40600,
+    ),
+}  # fmt: skip
 
 
 @dataclass
@@ -29,16 +95,21 @@ class RccL4(Peripheral):
     """Reset and clock control, as far as MSI at 4 MHz, HSI16 and the main PLL's output R go.
 
     Attributes:
+        part: which of the family.
         clock: cycles of the core since reset.
         wait_states: as set in the flash interface.
-        highest_hz: what the regulator's setting allows now.
+        limits: highest HCLK by wait states, as the regulator is set now.
     """
 
+    part: Part = field(kw_only=True)
     clock: Callable[[], int] = lambda: 0
     wait_states: Callable[[], int] = lambda: 0
-    highest_hz: Callable[[], int] = lambda: _NORMAL_HZ
-    registers: dict[int, int] = field(default_factory=lambda: {_CR: 0x63, _PLLCFGR: 0x1000, _CFGR: 0})
-    _ready_at: dict[int, int] = field(default_factory=lambda: {_MSION: 0}, init=False)
+    limits: Callable[[], tuple[int, ...]] = lambda: ()
+    _ready_at: dict[int, int] = field(default_factory=dict, init=False)
+    _full_speed_from: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.registers |= self.part.reset
 
     def read(self, offset: int) -> int:
         value = super().read(offset)
@@ -52,19 +123,21 @@ class RccL4(Peripheral):
             self._write_control(value)
             return
         if offset == _PLLCFGR and self._on(_PLLON) and value != self.registers[offset]:
-            raise Forbidden("RCC_PLLCFGR", value, "written while the PLL is on (RM0432, RCC_PLLCFGR)")
+            raise Forbidden("RCC_PLLCFGR", value, f"written while the PLL is on ({self.part.manual}, RCC_PLLCFGR)")
         if offset == _CFGR:
             value = self._selected(value)
+            self._check_step(value)
         self.registers[offset] = value
         if offset == _CFGR:
             self.check_clocks("RCC_CFGR", value)
 
     def _write_control(self, value: int) -> None:
         before = self.registers[_CR]
-        source = {_MSI: _MSION, _HSI: _HSION, _PLL: _PLLON}[self._source()]
+        source = self.part.sources[self._source()]
         needed = [source, *([self._pll_source()] if source == _PLLON else [])]
         if any(not value >> bit & 1 for bit in needed):
-            raise Forbidden("RCC_CR", value, "switches off the clock that drives the core (RM0432, RCC_CR)")
+            rule = f"switches off the clock that drives the core ({self.part.manual}, RCC_CR)"
+            raise Forbidden("RCC_CR", value, rule)
         self.registers[_CR] = value
         for bit, seconds in _START.items():
             if value >> bit & 1 and not before >> bit & 1:
@@ -74,22 +147,36 @@ class RccL4(Peripheral):
 
     def _start_pll(self, control: int) -> None:
         if not self._ready(self._pll_source()):
-            raise Forbidden("RCC_CR", control, "PLL on before its source is ready (RM0432, RCC_CR)")
+            rule = f"PLL on before its source is ready ({self.part.manual}, RCC_CR)"
+            raise Forbidden("RCC_CR", control, rule)
         self.pll_hz()
 
     def _pll_source(self) -> int:
         source = self.registers[_PLLCFGR] & 3
-        if source not in (1, 2):
+        if source not in ((1, 2) if self.part.has_msi else (2,)):
             raise Forbidden("RCC_PLLCFGR", self.registers[_PLLCFGR], "the PLL's source is not MSI or HSI16, as here")
         return _MSION if source == 1 else _HSION
 
     def _selected(self, config: int) -> int:
         """`config` with SWS following SW."""
         selected = config & 3
-        bit = {_MSI: _MSION, _HSI: _HSION, _PLL: _PLLON}.get(selected)
+        bit = self.part.sources.get(selected)
         if bit is None or not self._ready(bit):
-            raise Forbidden("RCC_CFGR", config, "SW selects a clock that is not ready (RM0432, RCC_CFGR)")
+            rule = f"SW selects a clock that is not ready ({self.part.manual}, RCC_CFGR)"
+            raise Forbidden("RCC_CFGR", config, rule)
         return config & ~0xC | selected << 2
+
+    def _check_step(self, config: int) -> None:
+        """The way to more than 80 MHz of parts with a boost: AHB divided first, a microsecond later no more."""
+        if not self.part.boost or config & 3 != _PLL or self.pll_hz() <= _STEP_HZ:
+            return
+        divided, where = config >> 7 & 1, f"({self.part.manual}, PWR: range 1 boost)"
+        if self._source() != _PLL:
+            if not divided:
+                raise Forbidden("RCC_CFGR", config, f"SW selects more than 80 MHz with HPRE not dividing {where}")
+            self._full_speed_from = self.clock() + int(_STEP_SECONDS * self.pll_hz() / 2)
+        elif not divided and self.clock() < self._full_speed_from:
+            raise Forbidden("RCC_CFGR", config, f"HPRE changed within 1 us of the switch to the PLL {where}")
 
     def _on(self, bit: int) -> bool:
         return bool(self.registers[_CR] >> bit & 1)
@@ -104,13 +191,20 @@ class RccL4(Peripheral):
         """Output R of the main PLL; checks its factors, input, VCO and output."""
         config = self.registers[_PLLCFGR]
         source = MSI_HZ if config & 3 == 1 else HSI_HZ
+        part = self.part
         m, n, r = (config >> 4 & 15) + 1, config >> 8 & 0x7F, ((config >> 25 & 3) + 1) * 2
         if not config >> 24 & 1:
             raise Forbidden("RCC_PLLCFGR", config, "output R, which feeds the core, is off (PLLREN = 0)")
         vco = source / m * n
-        if not 2_660_000 <= source / m <= 16_000_000 or not 8 <= n <= 127 or not 64_000_000 <= vco <= 344_000_000:
-            rule = f"VCO input {source / m:.0f} Hz, times {n}: not 2.66 to 16 MHz, 8 to 127 times, 64 to 344 MHz"
-            raise Forbidden("RCC_PLLCFGR", config, f"{rule} (RM0432, RCC_PLLCFGR)")
+        low, high = part.vco_input
+        good = low <= source / m <= high and m <= part.pll_m and 8 <= n <= part.pll_n
+        if not good or not 64_000_000 <= vco <= 344_000_000:
+            allowed = f"{low / 1e6:g} to {high / 1e6:g} MHz, 8 to {part.pll_n} times, 64 to 344 MHz"
+            rule = f"VCO input {source / m:.0f} Hz (divided by {m}), times {n}: not {allowed}"
+            raise Forbidden("RCC_PLLCFGR", config, f"{rule} ({part.manual}, RCC_PLLCFGR)")
+        if vco / r > part.pll_out:
+            rule = f"PLL output {vco / r:.0f} Hz, at most {part.pll_out} ({part.manual}, RCC_PLLCFGR)"
+            raise Forbidden("RCC_PLLCFGR", config, rule)
         return round(vco / r)
 
     def hclk_hz(self) -> int:
@@ -135,19 +229,19 @@ class RccL4(Peripheral):
         if selected == 1:
             return self.pll_hz() if self._source() == _PLL else {_MSI: MSI_HZ, _HSI: HSI_HZ}[self._source()]
         if selected != 2 or not self._ready(_HSION):
-            rule = "LPUART1SEL selects a clock that is not on (RM0432, RCC_CCIPR)"
+            rule = f"LPUART1SEL selects a clock that is not on ({self.part.manual}, RCC_CCIPR)"
             raise Forbidden("RCC_CCIPR", self.registers[_CCIPR], rule)
         return HSI_HZ
 
     def check_clocks(self, register: str, value: int) -> None:
         """Raises Forbidden when the present settings are outside the limits."""
-        hclk, allowed = self.hclk_hz(), self.highest_hz()
-        if hclk > allowed:
-            rule = f"HCLK {hclk} Hz, at most {allowed} with this regulator setting (RM0432, PWR: ranges and boost)"
+        hclk, limits, manual = self.hclk_hz(), self.limits(), self.part.manual
+        if hclk > limits[-1]:
+            rule = f"HCLK {hclk} Hz, at most {limits[-1]} with this regulator setting ({manual}, PWR: ranges)"
             raise Forbidden(register, value, rule)
-        needed = -(-hclk // _WAIT_STATE_HZ) - 1
-        if self.wait_states() < needed:
-            rule = f"HCLK {hclk} Hz needs {needed} flash wait states, {self.wait_states()} are set (RM0432, FLASH_ACR)"
+        needed, are = needed_wait_states(limits, hclk), self.wait_states()
+        if are < needed:
+            rule = f"HCLK {hclk} Hz needs {needed} flash wait states, {are} are set ({manual}, FLASH_ACR)"
             raise Forbidden(register, value, rule)
 
     def gate(self, register: str, bit: int) -> Callable[[], bool]:
@@ -166,21 +260,27 @@ class PwrL4(Peripheral):
         return 0 if offset == _PWR_SR2 else super().read(offset)  # VOSF: the regulator is ready at once
 
     def write(self, offset: int, value: int) -> None:
+        part = self.rcc.part
         if offset == _PWR_CR1 and value & _VOS not in (1 << 9, 2 << 9):
-            raise Forbidden("PWR_CR1", value, "VOS is 01 or 10 (RM0432, PWR_CR1)")
+            raise Forbidden("PWR_CR1", value, f"VOS is 01 or 10 ({part.manual}, PWR_CR1)")
+        if offset == _PWR_CR2 and value & _IOSV and not part.has_io_supply:
+            raise Forbidden("PWR_CR2", value, f"bit 9 is reserved: there is one supply ({part.manual}, PWR_CR2)")
+        if offset == _PWR_CR5 and not part.boost:
+            raise Forbidden("PWR_CR5", value, f"there is no such register, as there is no boost ({part.manual}, PWR)")
         super().write(offset, value)
         if offset in (_PWR_CR1, _PWR_CR5):
             self.rcc.check_clocks("PWR_CR1" if offset == _PWR_CR1 else "PWR_CR5", value)
 
-    def highest_hz(self) -> int:
-        """What the core may run at with the present range and boost."""
+    def limits(self) -> tuple[int, ...]:
+        """Highest HCLK by flash wait states, with the present range and boost."""
+        part = self.rcc.part
         if self.registers[_PWR_CR1] & _VOS != 1 << 9:
-            return _LOW_HZ
-        return _NORMAL_HZ if self.registers[_PWR_CR5] & _R1MODE else _BOOST_HZ
+            return part.low
+        return part.normal if self.registers[_PWR_CR5] & _R1MODE else part.boost
 
     def has_port_g(self) -> bool:
-        """Whether VDDIO2 was said to be there: PG2 to PG15 are cut off before."""
-        return bool(self.registers.get(_PWR_CR2, 0) & _IOSV)
+        """Whether VDDIO2, if the part has one, was said to be there: PG2 to PG15 are cut off before."""
+        return not self.rcc.part.has_io_supply or bool(self.registers.get(_PWR_CR2, 0) & _IOSV)
 
 
 @dataclass
@@ -207,28 +307,45 @@ def _pin_ready(board: Board, ports: list[Gpio], power: PwrL4) -> Callable[[str],
     return ready
 
 
+def _part(board: Board) -> Part:
+    """The one whose part.h the firmware includes."""
+    for name, part in PARTS.items():
+        if f"firmware/stm32l4/{name}" in board.include_dirs:
+            return part
+    known = ", ".join(f"firmware/stm32l4/{name}" for name in PARTS)
+    raise BoardError(
+        "no folder says which part it is", where=f"{board.path}: include_dirs", fix=f"Add one of: {known}."
+    )
+
+
 def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral], StmUart]:
-    """Those of an L4+ board, and its LPUART; `clock` gives cycles since reset."""
+    """Those of an L4, L4+ or G4 board, and its UART; `clock` gives cycles since reset."""
     assert board.clock is not None and board.uart is not None
-    uart = board.uart
-    rcc = RccL4("RCC", RCC_BASE, clock=clock)
-    flash = Flash("FLASH", FLASH_BASE, resets=((11, 9), (12, 10)), manual="RM0432, FLASH_ACR")
+    uart, part = board.uart, _part(board)
+    manual = part.manual
+    rcc = RccL4("RCC", RCC_BASE, part=part, clock=clock)
+    flash = Flash(
+        "FLASH", FLASH_BASE, resets=((11, 9), (12, 10)), manual=f"{manual}, FLASH_ACR",
+        registers={0x00: part.flash_reset},
+    )  # fmt: skip
     flash.changed = lambda value: rcc.check_clocks("FLASH_ACR", value)
-    power = PwrL4("PWR", PWR_BASE, rcc=rcc, enabled=rcc.gate("apb1enr1", 28), clock_rule="RM0432, RCC_APB1ENR1")
-    rcc.wait_states, rcc.highest_hz = flash.wait_states, power.highest_hz
+    power = PwrL4("PWR", PWR_BASE, rcc=rcc, enabled=rcc.gate("apb1enr1", 28), clock_rule=f"{manual}, RCC_APB1ENR1")
+    rcc.wait_states, rcc.limits = flash.wait_states, power.limits
     # After reset all pins are analog, but those of the debug port.
     modes = {0: 0xABFFFFFF, 1: 0xFFFFFEBF}
     ports = [
         Gpio(
             f"GPIO{chr(ord('A') + i)}", GPIO_BASE + 0x400 * i, enabled=rcc.gate("ahb2enr", i),
-            clock_rule="RM0432, RCC_AHB2ENR", registers={0x00: modes.get(i, 0xFFFFFFFF)},
+            clock_rule=f"{manual}, RCC_AHB2ENR", registers={0x00: modes.get(i, 0xFFFFFFFF)},
         )
-        for i in range(9)
+        for i in range(part.ports)
     ]  # fmt: skip
     enable = uart.enable
-    lpuart = LpUart(
-        uart.instance, uart.base, baud=uart.baud, bus_hz=lambda: rcc.lpuart_hz(uart.bus), manual="RM0432, LPUART",
-        pin_ready=_pin_ready(board, ports, power), clock_rule="RM0432, RCC_APB1ENR2",
+    low_power = uart.instance.startswith("LPUART")
+    feed = rcc.lpuart_hz if low_power else rcc.bus_hz
+    usart = (LpUart if low_power else UsartF7)(
+        uart.instance, uart.base, baud=uart.baud, bus_hz=lambda: feed(uart.bus), manual=f"{manual}, {uart.instance}",
+        pin_ready=_pin_ready(board, ports, power), clock_rule=f"{manual}, RCC",
         enabled=rcc.gate(enable.register, enable.bit) if enable else lambda: True,
     )  # fmt: skip
-    return [rcc, flash, power, *ports, lpuart], lpuart
+    return [rcc, flash, power, *ports, usart], usart
