@@ -11,7 +11,7 @@ from tinygen.errors import DeviceError
 HOLD_SECONDS = 50e-6
 """Falling edges closer than this are one pulse that bounced: EEMBC's runner, `timestamp-hold-us` in its README."""
 MESSAGE_SECONDS = 0.02
-"""How late a message may be read: a USB serial adapter may hold it for 16 ms (FTDI's default latency timer)."""
+"""How late a message may be read: FTDI's USB serial adapters hold it for up to 16 ms (AN232B-04, latency timer)."""
 _LEAST_SHARE = 0.9
 """Of a run without its warm-ups, that its two edges must span; the rest is for messages."""
 _PIN_HELP = (
