@@ -1,22 +1,30 @@
 """The host's side of the device protocol (firmware/app/serve.c says what it is).
 
-Every block of bytes carries its CRC-32; what does not match is asked for again, a few times, and never
-handed on.
+No result is lost or invented. Every command and reply is sealed (hil/exchange.py). An inference says what it ran on:
+the sums of build, switch and inputs must be those of what was loaded here. It says what came out: the sums of what is
+read later must be those. So a device that restarts, swaps places with another, or obeys a command that the line made
+up can cost time, or an error, but not a wrong result.
 """
 
 from __future__ import annotations
 
 import time
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from hil.exchange import LINE_HELP, Exchange, RefusedError, Reply, check
 from hil.transports import Transport
 from tinygen.errors import DeviceError
 
-READY = b"m-ready"
 _ATTEMPTS = 4
 _REPLY_SECONDS = 5.0
-_REFUSED = "e-[no such switch]"
+_T = TypeVar("_T")
+
+
+class LostError(DeviceError):
+    """An inference came to nothing; its inputs must be loaded again."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +50,47 @@ class DeviceInfo:
     current: int = 0
 
 
+@dataclass(frozen=True)
+class Inference:
+    """One inference, whole.
+
+    Attributes:
+        outputs: bytes of each output.
+        cycles: what the device counted.
+    """
+
+    outputs: tuple[bytes, ...]
+    cycles: int
+
+
 class DeviceClient:
     """Speaks to one device.
 
     Args:
         transport: the line.
         infer_seconds: how long an inference may take.
+        clock: seconds, as `time.monotonic`; that of the line, where its time is not the computer's.
+        nonce: see `Exchange`.
+
+    Attributes:
+        troubles: what it recovered from so far, in words.
     """
 
-    def __init__(self, transport: Transport, infer_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        infer_seconds: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        nonce: int | None = None,
+    ) -> None:
         self._transport = transport
         self._infer_seconds = infer_seconds
-        self._buffer = b""
+        self._line = Exchange(transport, clock, nonce)
+        self._device: DeviceInfo | None = None
+        self._chosen = 0
+        self._loaded: dict[int, bytes] | None = None  # None: nothing was loaded here, so no input is expected
+        self._gave: dict[int, list[str]] | None = None
+        self.troubles: list[str] = []
 
     def close(self) -> None:
         self._transport.close()
@@ -62,33 +99,34 @@ class DeviceClient:
         """Asks the device what it is; the first thing to do. What an earlier program left on the line is cleared.
 
         Raises:
-            DeviceError: nothing answers, or not as this protocol says.
+            DeviceError: nothing answers, or not as this protocol says, or another device than before.
         """
-        try:
-            return self._info()
-        except DeviceError:
-            self._resynchronise()
-        return self._info()
+        device = self._persist("what the device is", self._info)
+        if self._device is not None and (self._device.name, self._device.build) != (device.name, device.build):
+            raise RefusedError(
+                f"runs build {device.build} of '{device.name}' now, before it was {self._device.build} of "
+                f"'{self._device.name}'", fix="Was the board exchanged, or flashed anew? Start again.",
+            )  # fmt: skip
+        if self._device is None:
+            self._chosen = device.current
+        self._device = device
+        return device
 
     def _info(self) -> DeviceInfo:
-        values: dict[str, list[str]] = {}
-        for line in self._exchange("tg-info%", _REPLY_SECONDS):
-            if line.startswith("m-tg-"):
-                key, _, value = line[5:].partition(" ")
-                values.setdefault(key, []).append(value)
+        reply = self._line.ask("tg-info", _REPLY_SECONDS)
         try:
             return DeviceInfo(
-                name=values["name"][0],
-                build=values["build"][0],
-                clock_hz=int(values["clock"][0]),
-                inputs=tuple(int(v.split()[1]) for v in values.get("input", [])),
-                outputs=tuple(int(v.split()[1]) for v in values.get("output", [])),
-                layers=int(values["layers"][0]),
-                switches=tuple(v.split()[1] for v in values.get("switch", [])),
-                current=int(values.get("current", ["0"])[0]),
+                name=_text(reply, "m-tg-name"),
+                build=_text(reply, "m-tg-build"),
+                clock_hz=int(reply.values("m-tg-clock")[0][0]),
+                inputs=tuple(int(v[1]) for v in reply.values("m-tg-input")),
+                outputs=tuple(int(v[1]) for v in reply.values("m-tg-output")),
+                layers=int(reply.values("m-tg-layers")[0][0]),
+                switches=tuple(v[1] for v in reply.values("m-tg-switch")),
+                current=int((reply.values("m-tg-current") or [["0"]])[0][0]),
             )
-        except (KeyError, IndexError, ValueError) as error:
-            raise DeviceError(
+        except (IndexError, ValueError) as error:
+            raise RefusedError(
                 "answers, but not as tinygen's firmware does", fix="Flash the firmware that `tinygen build` wrote."
             ) from error
 
@@ -98,17 +136,10 @@ class DeviceClient:
         Raises:
             DeviceError: there is no such switch, or the line is bad.
         """
-        problem = "the answers were damaged"
-        for _ in range(_ATTEMPTS):
-            try:
-                # The number comes back: a digit that the line changed would choose another switch.
-                if self._exchange(f"tg-switch {index}%", _REPLY_SECONDS) == [f"m-tg-current {index}"]:
-                    return
-            except DeviceError as error:
-                problem = error.what
-                if _REFUSED not in problem:
-                    self._resynchronise()
-        raise DeviceError(f"switch {index} could not be chosen ({problem})", fix=_LINE_HELP)
+        self._known()
+        self._persist(f"switch {index}", lambda: self._line.ask(f"tg-switch {index}", _REPLY_SECONDS))
+        self._chosen = index
+        self._loaded = self._gave = None
 
     def load(self, index: int, data: bytes) -> None:
         """Writes an input.
@@ -116,119 +147,144 @@ class DeviceClient:
         Raises:
             DeviceError: the device refuses it, or it does not arrive whole.
         """
-        command = f"tg-load {index} {len(data)} {zlib.crc32(data):08x}%"
-        self._retry(command, data, f"input {index}")
+        self._known()
+        self._gave = None
+        self._loaded = self._loaded or {}
+        self._loaded.pop(index, None)
+        command, seconds = f"tg-load {index} {len(data)} {zlib.crc32(data):08x}", _REPLY_SECONDS + len(data) / 5000
+        self._persist(f"input {index}", lambda: self._line.ask(command, seconds, data))
+        self._loaded[index] = bytes(data)
 
     def run(self) -> int:
-        """One inference; gives the cycles the device counted."""
-        return self._cycles(self._exchange("tg-run%", self._infer_seconds))[1]
+        """One inference; gives the cycles the device counted.
+
+        Raises:
+            LostError: the inference came to nothing, or ran on something else than what was loaded.
+        """
+        return self._cycles("tg-run")[1]
 
     def profile(self) -> tuple[list[int], int]:
-        """One inference; gives cycles per layer and in all."""
-        return self._cycles(self._exchange("tg-profile%", self._infer_seconds))
+        """One inference; gives cycles per layer and in all. Raises as `run`."""
+        return self._cycles("tg-profile")
 
     def read(self, index: int) -> bytes:
-        """An output's bytes."""
-        return self._block(f"tg-read {index}%", f"output {index}")
+        """An output's bytes, of the last inference.
+
+        Raises:
+            LostError: there was none, or its outputs are no longer there.
+        """
+        if self._gave is None:
+            raise LostError("there is no inference whose outputs could be read")
+        data = self._persist(f"output {index}", lambda: self._line.ask(f"tg-read {index}", _REPLY_SECONDS)).block
+        if self._gave.get(index) != _sums(data):
+            self._gave = None
+            raise LostError("no longer has the outputs of the inference", fix="Did it restart?")
+        return data
 
     def trace(self) -> list[int]:
-        """One inference; gives the CRC-32 of every tensor the layers write, in order."""
-        lines = self._exchange("tg-trace%", self._infer_seconds)
-        return [int(line.split()[2], 16) for line in lines if line.startswith("m-tg-crc ")]
+        """One inference; gives the CRC-32 of every tensor the layers write, in order. Raises as `run`."""
+        return [int(words[1], 16) for words in self._inference("tg-trace").values("m-tg-crc")]
 
     def dump(self, index: int) -> bytes:
-        """One inference up to the layer that writes tensor `index` of `trace`; that tensor's bytes."""
-        return self._block(f"tg-dump {index}%", f"tensor {index}")
+        """One inference up to the layer that writes tensor `index` of `trace`; that tensor's bytes. Raises as `run`."""
+        return self._inference(f"tg-dump {index}").block
 
-    def _cycles(self, lines: list[str]) -> tuple[list[int], int]:
-        try:
-            layers = [int(line.split()[2]) for line in lines if line.startswith("m-tg-layer ")]
-            return layers, next(int(line.split()[1]) for line in lines if line.startswith("m-tg-cycles "))
-        except (StopIteration, IndexError, ValueError) as error:
-            raise DeviceError(f"gave no cycle count, but {lines}") from error
+    def infer(self, inputs: Sequence[bytes]) -> Inference:
+        """One inference, from loading to reading, again where something came between.
 
-    def _retry(self, command: str, data: bytes, what: str) -> None:
+        Raises:
+            DeviceError: it could not be done.
+        """
+        return self.on_inputs(inputs, lambda: self._whole(len(self._known().outputs)))
+
+    def _whole(self, outputs: int) -> Inference:
+        cycles = self.run()
+        return Inference(tuple(self.read(i) for i in range(outputs)), cycles)
+
+    def on_inputs(self, inputs: Sequence[bytes], action: Callable[[], _T]) -> _T:
+        """Loads all inputs, and gives what `action` gives: calls of `run`, `profile`, `trace`, `dump` and `read`.
+
+        Where one of them is lost, all is done again, by the same switch.
+
+        Raises:
+            DeviceError: it could not be done.
+        """
+        wanted = len(self._known().inputs)
+        if len(inputs) != wanted:
+            raise RefusedError(f"wants {wanted} inputs, not {len(inputs)}")
         problem: DeviceError | None = None
         for _ in range(_ATTEMPTS):
             try:
-                self._exchange(command, _REPLY_SECONDS + len(data) / 5000, data)
-                return
-            except DeviceError as error:
-                problem = error
-                self._resynchronise()
-        raise DeviceError(f"{what} did not arrive in {_ATTEMPTS} attempts ({problem})", fix=_LINE_HELP)
+                if problem is not None:
+                    self._recover()
+                for index, data in enumerate(inputs):
+                    self.load(index, data)
+                return action()
+            except LostError as error:
+                problem = self._note(error)
+        assert problem is not None
+        raise DeviceError(f"no inference in {_ATTEMPTS} attempts ({problem.what})", fix=problem.fix or LINE_HELP)
 
-    def _block(self, command: str, what: str) -> bytes:
-        problem = ""
+    def _recover(self) -> None:
+        """After a restart: the same device and the same switch again, or an error."""
+        self._persist("after a lost inference", self._line.resynchronise)
+        if self.info().current != self._chosen:
+            self.set_switch(self._chosen)
+
+    def _known(self) -> DeviceInfo:
+        return self._device or self.info()
+
+    def _inference(self, command: str) -> Reply:
+        """Once: the inputs are gone afterwards, whether an answer comes or not."""
+        loaded, self._gave = self._loaded, None
+        try:
+            reply = self._line.ask(command, self._infer_seconds)
+        except RefusedError:
+            raise
+        except DeviceError as error:
+            raise LostError(error.what, where=error.where, fix=error.fix) from error
+        if loaded is not None and reply.values("m-tg-ran") != [self._ran(loaded)]:
+            raise LostError("did not run on what was loaded", fix="Did it restart?")
+        self._loaded = None
+        self._gave = {int(words[0]): words[1:] for words in reply.values("m-tg-gave")}
+        return reply
+
+    def _ran(self, loaded: dict[int, bytes]) -> list[str]:
+        """What the device must say that it ran on."""
+        device = self._known()
+        missing = [i for i in range(len(device.inputs)) if i not in loaded]
+        if missing:
+            raise LostError(f"ran without input {missing[0]}", fix="Load all inputs before each inference.")
+        inputs = b"".join(loaded[i] for i in range(len(device.inputs)))
+        return _sums(device.build.encode("ascii") + bytes([self._chosen & 0xFF]) + inputs)
+
+    def _cycles(self, command: str) -> tuple[list[int], int]:
+        reply = self._inference(command)
+        try:
+            return [int(v[1]) for v in reply.values("m-tg-layer")], int(reply.values("m-tg-cycles")[0][0])
+        except (IndexError, ValueError) as error:
+            raise DeviceError(f"gave no cycle count, but {reply.lines}") from error
+
+    def _persist(self, what: str, action: Callable[[], _T]) -> _T:
+        """Does what can be done twice until it is done."""
+        problem: DeviceError | None = None
         for _ in range(_ATTEMPTS):
             try:
-                return self._read_block(command)
+                if problem is not None:
+                    self._line.resynchronise()
+                return action()
+            except RefusedError:
+                raise
             except DeviceError as error:
-                problem = str(error)
-                self._resynchronise()
-        raise DeviceError(f"{what} could not be read in {_ATTEMPTS} attempts ({problem})", fix=_LINE_HELP)
+                problem = self._note(error)
+        assert problem is not None
+        message = f"{problem.what}, in {_ATTEMPTS} attempts ({what})"
+        raise DeviceError(message, where=problem.where, fix=problem.fix or LINE_HELP) from problem
 
-    def _read_block(self, command: str) -> bytes:
-        self._transport.write(command.encode())
-        deadline = time.monotonic() + self._infer_seconds
-        line = ""
-        while not line.startswith("m-tg-data "):
-            line = self._line(deadline)
-            if line.startswith("e-[") or line == "m-ready":
-                raise DeviceError(f"refuses {command} {line}")
-        try:
-            size, crc = int(line.split()[1]), int(line.split()[2], 16)
-        except (IndexError, ValueError) as error:
-            raise DeviceError(f"garbled reply {line!r}") from error
-        if size > 1 << 26:
-            raise DeviceError(f"garbled reply {line!r}")
-        data = self._take(size, time.monotonic() + _REPLY_SECONDS + size / 5000)
-        if zlib.crc32(data) != crc:
-            raise DeviceError(f"{size} bytes arrived damaged")
-        self._until_ready(time.monotonic() + _REPLY_SECONDS)
-        return data
-
-    def _exchange(self, command: str, seconds: float, data: bytes = b"") -> list[str]:
-        """Sends a command, gives the lines of its reply without the last.
-
-        Raises:
-            DeviceError: no reply in time, or an error reply.
-        """
-        self._transport.write(command.encode() + data)
-        lines = self._until_ready(time.monotonic() + seconds)
-        wrong = [line for line in lines if line.startswith("e-[") and not line.startswith("e-[clock")]
-        if wrong:
-            raise DeviceError(f"answers {wrong[0]} to {command}")
-        return lines
-
-    def _until_ready(self, deadline: float) -> list[str]:
-        lines = []
-        while (line := self._line(deadline)) != "m-ready":
-            lines.append(line)
-        return lines
-
-    def _line(self, deadline: float) -> str:
-        while b"\r\n" not in self._buffer:
-            self._fill(1, deadline)
-            if len(self._buffer) > 1 << 16:
-                raise DeviceError("sends bytes without end of line")
-        line, _, self._buffer = self._buffer.partition(b"\r\n")
-        return line.decode("ascii", "replace")
-
-    def _take(self, size: int, deadline: float) -> bytes:
-        while len(self._buffer) < size:
-            self._fill(size - len(self._buffer), deadline)
-        data, self._buffer = self._buffer[:size], self._buffer[size:]
-        return data
-
-    def _fill(self, size: int, deadline: float) -> None:
-        left = deadline - time.monotonic()
-        data = self._transport.read(size, min(max(left, 0.0), self._infer_seconds)) if left > 0 else b""
-        if not data:
-            raise DeviceError(
-                "does not answer", fix="Is it powered, flashed and reset? Is the port the right one? " + _LINE_HELP
-            )
-        self._buffer += data
+    def _note(self, error: DeviceError) -> DeviceError:
+        if self._device is not None:
+            self.troubles.append(error.what)
+        return error
 
     def wait_for_boot(self) -> None:
         """Reads the banner of a device that has just started.
@@ -236,17 +292,12 @@ class DeviceClient:
         Raises:
             DeviceError: it does not come up.
         """
-        self._until_ready(time.monotonic() + _REPLY_SECONDS)
-
-    def _resynchronise(self) -> None:
-        """Lets a confused device finish: it drops raw bytes after 50 ms of silence, gives up after 500."""
-        self._transport.write(b"%")
-        quiet = 0
-        for _ in range(50):
-            quiet = 0 if self._transport.read(4096, 0.1) else quiet + 1
-            if quiet >= 7:
-                break
-        self._buffer = b""
+        self._line.until_ready(self._line.clock() + _REPLY_SECONDS)
 
 
-_LINE_HELP = "A line that drops or changes bytes: try another cable or hub."
+def _text(reply: Reply, label: str) -> str:
+    return " ".join(reply.values(label)[0])
+
+
+def _sums(data: bytes) -> list[str]:
+    return [f"{value:08x}" for value in check(data)]

@@ -10,6 +10,7 @@
  *     tg-read O%        N and CRC-32 of output O, then N raw bytes
  *     tg-trace%         one inference; CRC-32 of every tensor that a layer writes
  *     tg-dump T%        one inference; tensor T of the trace, sent as tg-read does
+ *     tg-seal C N ...%  any of these, guarded against all that a line can do (see seal.h)
  *
  * Inputs share memory with intermediate values, so load them again before every inference, and after tg-switch.
  */
@@ -22,6 +23,7 @@
 #include "app_model.h"
 #include "board.h"
 #include "crc32.h"
+#include "seal.h"
 #include "text.h"
 #include "uart.h"
 
@@ -163,11 +165,13 @@ static void load(const char *arguments)
 static void run(void)
 {
     board_led(BOARD_LED_BUSY, true);
+    seal_ran();
     const uint64_t start = cycles_now();
     app_model.invoke(NULL, NULL);
     const uint64_t cycles = cycles_now() - start;
     board_led(BOARD_LED_BUSY, false);
     line_number("m-tg-cycles ", cycles);
+    seal_gave();
 }
 
 typedef struct {
@@ -187,9 +191,11 @@ static void layer_finished(void *context, uint32_t layer)
 
 static void profile(void)
 {
+    seal_ran();
     profile_t state = {cycles_now(), 0U};
     app_model.invoke(layer_finished, &state);
     line_number("m-tg-cycles ", state.total);
+    seal_gave();
 }
 
 static void send_block(const void *data, uint32_t bytes)
@@ -199,7 +205,7 @@ static void send_block(const void *data, uint32_t bytes)
     text_write(" ");
     text_write_hex(crc32_update(0U, data, bytes));
     end_line();
-    uart_write(data, bytes);
+    text_write_bytes(data, bytes);
     end_line();
 }
 
@@ -234,6 +240,7 @@ static void trace_finished(void *context, uint32_t layer)
 static void trace(void)
 {
     uint32_t next = 0U;
+    seal_ran();
     app_model.invoke(trace_finished, &next);
 }
 
@@ -254,6 +261,7 @@ static void dump(const char *arguments)
         return;
     }
     app_trace_t tensor = app_model.trace(index);
+    seal_ran();
     app_model.invoke(dump_finished, &tensor);
 }
 
@@ -313,6 +321,21 @@ static void obey(const char *command)
     }
 }
 
+/* Raw bytes may follow a sealed command that arrived damaged. */
+static void answer(const char *command)
+{
+    uint32_t nonce;
+    if (!matches(command, "tg-seal", &command)) {
+        obey(command);
+    } else if (!seal_open(&command, &nonce)) {
+        refuse("e-[damaged]");
+    } else {
+        seal_begin(nonce);
+        obey(command);
+        seal_end();
+    }
+}
+
 static void banner(void)
 {
     text_write("m-tg-boot ");
@@ -336,7 +359,7 @@ void serve(void)
     banner();
     for (;;) {
         if (read_command(command)) {
-            obey(command);
+            answer(command);
         } else {
             refuse("e-[command too long]");
         }

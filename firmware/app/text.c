@@ -1,8 +1,25 @@
 #include "text.h"
 
-#include <stddef.h>
-
 #include "uart.h"
+
+static check_t written = CHECK_OF_NOTHING;
+
+void text_check_restart(void)
+{
+    const check_t nothing = CHECK_OF_NOTHING;
+    written = nothing;
+}
+
+check_t text_check(void)
+{
+    return written;
+}
+
+void text_write_bytes(const void *data, size_t bytes)
+{
+    check_update(&written, data, bytes);
+    uart_write(data, bytes);
+}
 
 void text_write(const char *text)
 {
@@ -10,7 +27,7 @@ void text_write(const char *text)
     while (text[length] != '\0') {
         length++;
     }
-    uart_write(text, length);
+    text_write_bytes(text, length);
 }
 
 void text_write_decimal(uint64_t value)
@@ -36,7 +53,7 @@ void text_write_decimal(uint64_t value)
             digits[length++] = digit;
         }
     }
-    uart_write(digits, length);
+    text_write_bytes(digits, length);
 }
 
 void text_write_hex(uint32_t value)
@@ -46,7 +63,7 @@ void text_write_hex(uint32_t value)
         digits[i] = "0123456789abcdef"[value >> 28];
         value <<= 4;
     }
-    uart_write(digits, sizeof digits);
+    text_write_bytes(digits, sizeof digits);
 }
 
 static uint32_t digit_value(char c)

@@ -3,11 +3,19 @@
 #define TEXT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
+#include "check.h"
+
 void text_write(const char *text);
+void text_write_bytes(const void *data, size_t bytes);
 void text_write_decimal(uint64_t value);
 void text_write_hex(uint32_t value); /* 8 digits, lower case */
+
+/* The check of all that was written since the restart. */
+void text_check_restart(void);
+check_t text_check(void);
 
 /*
  * Read one number at *cursor, preceded by any spaces, and move *cursor behind it.

@@ -19,7 +19,6 @@ from rich.console import Console
 import tinygen
 from hil.client import DeviceClient
 from hil.transports import ProcessTransport
-from tests.hil.test_client import FaultyTransport
 from tests.support.board_batch import IN, M7, OUT, execute, link
 from tests.support.switchable import CLASSES, random_inputs, small_network
 from tests.targets.wire import Wire, command_of
@@ -273,32 +272,6 @@ def test_protocol(wire: Wire) -> None:
     }.items():
         assert wire.ask(command) == [answer]
         assert wire.ask("tg-info%")[-2] == "m-tg-current 3"
-
-
-@pytest.mark.parametrize(
-    "kind", ["flip", pytest.param("drop", marks=pytest.mark.long), pytest.param("noise", marks=pytest.mark.long)]
-)
-def test_bad_line(native: BuildReport, kind: str) -> None:
-    """Another switch than the one that was asked for is never run."""
-    done = 0
-    data = INPUTS[0][0].tobytes()
-    for seed in range(5):
-        inner = ProcessTransport([str(native.folder / "firmware.elf")])
-        DeviceClient(inner).wait_for_boot()
-        client = DeviceClient(FaultyTransport(inner, kind, 0.003, seed), infer_seconds=3.0)
-        switch = seed % len(NETWORK.switches)
-        try:
-            client.set_switch(switch)
-            client.load(0, data)
-            client.run()
-            got = np.frombuffer(client.read(0), "<i4").tolist()
-            assert [[got]] == outputs(NETWORK, switch, INPUTS[0])
-            done += 1
-        except DeviceError as error:
-            assert error.what
-        finally:
-            client.close()
-    assert done >= 2
 
 
 def test_command_line(tmp_path: Path, native: BuildReport) -> None:

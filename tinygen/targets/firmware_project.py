@@ -30,7 +30,7 @@ from tinygen.targets.toolchains.base import (
 )
 from tinygen.version import VERSION
 
-_APPLICATION = ("main", "serve", "text", "crc32")
+_APPLICATION = ("main", "serve", "seal", "text", "check", "crc32")
 _APPLICATION_SOURCES = tuple(f"firmware/app/{name}.c" for name in _APPLICATION)
 _DEVICE_SOURCES = ("firmware/libc/string.c",)
 _LIBC_INCLUDE = "firmware/libc/include"
