@@ -55,6 +55,18 @@ def test_double_precision_on_a_single_precision_core(board: Board, tmp_path: Pat
     assert error.where.startswith("f746zg: invoke (app_model.c:")
 
 
+def test_double_precision_where_the_fpu_has_it(tmp_path: Path) -> None:
+    """The compiler uses it, and the result is right."""
+    f767 = load_board("f767zi")
+    body = (
+        '    volatile double x = 0.1;\n    __asm volatile("vadd.f64 d0, d0, d0" ::: "d0");\n'
+        "    if (x * 3.0 != 0x1.3333333333334p-2) { __builtin_trap(); }"
+    )
+    client = DeviceClient(EmulatedBoard(f767, build(f767, "zig", tmp_path, model_with_invoke("", body)).elf))
+    client.wait_for_boot()
+    client.run()
+
+
 def test_an_address_without_thumb_bit(board: Board, tmp_path: Path) -> None:
     error = crash(board, tmp_path, '    __asm volatile("ldr r3, =0x08000400\\n blx r3" ::: "r3", "lr");')
     assert "not in Thumb state" in error.what
@@ -72,8 +84,6 @@ def test_a_dead_board_stays_dead(board: Board, tmp_path: Path) -> None:
     with pytest.raises(BoardError) as second:
         client.info()
     assert second.value is first.value and emulated.instructions == executed
-
-
 
 
 def test_a_sleeping_core_is_only_silent(board: Board, tmp_path: Path) -> None:

@@ -289,7 +289,7 @@ class LpUart(UsartF7):
 
     def _divisor_times_16(self, control: int, divisor: int) -> int:
         if not 0x300 <= divisor <= 0xFFFFF:
-            raise Forbidden(f"{self.name}_BRR", divisor, "is not 0x300 to 0xFFFFF (RM0432, LPUART_BRR)")
+            raise Forbidden(f"{self.name}_BRR", divisor, f"is not 0x300 to 0xFFFFF ({self.manual}_BRR)")
         return divisor // 16
 
 
