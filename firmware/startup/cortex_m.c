@@ -1,9 +1,10 @@
 /*
- * From reset to main() on Armv7E-M. The linker script (board.ld) gives the symbols; the stack lies at the very
- * bottom of RAM, so that one that overflows meets unmapped addresses and faults instead of overwriting data.
+ * From reset to main() on Armv7E-M and Armv8-M. The linker script (board.ld) gives the symbols; the stack lies at the
+ * very bottom of RAM, so that one that overflows meets unmapped addresses and faults instead of overwriting data.
  */
 #include <stdint.h>
 
+#include "board_config.h"
 #include "core_registers.h"
 
 extern uint32_t __stack_top[];
@@ -50,10 +51,16 @@ __attribute__((used, section(".vectors"))) const vectors_t vectors = {
     },
 };
 
-/* CPACR (DDI 0403 B3.2.20): CP10 and CP11, the FPU, on before any compiled code that might use it. */
+/*
+ * CPACR (DDI 0403 B3.2.20): CP10 and CP11, the FPU, on before any compiled code that might use it. Where the supply
+ * comes first, it does before anything is written to RAM, the stack included.
+ */
 __attribute__((naked, used)) void Reset_Handler(void)
 {
     __asm volatile(
+#if BOARD_SUPPLY_FIRST
+        "bl supply_init\n"
+#endif
         "ldr r0, =0xE000ED88\n"
         "ldr r1, [r0]\n"
         "orr r1, r1, #0x00F00000\n"

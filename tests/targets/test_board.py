@@ -68,6 +68,7 @@ def test_clock_dividers_are_those_of_the_reference_manual() -> None:
         ("use: [stack, data]", "use: [data]", "memories", "no ram memory is for stack"),
         ("n: 216", "n: 200", "clock.sysclk_hz", "give 200000000 Hz"),
         ("apb1_div: 4", "apb1_div: 5", "clock.apb1_div", "not a divider"),
+        ("ahb_div: 1", "ahb_div: 1\n  axi_div: 3", "clock.axi_div", "not a divider"),
         ("stack_bytes: 4096", "stack_bytes: 4100", "stack_bytes", "multiple of 8"),
         ("stack_bytes: 4096", "stack_bytes: 327680", "stack_bytes", "all the RAM"),
         ("engine: unicorn", "engine: magic", "emulator.engine", "'magic' is unknown"),

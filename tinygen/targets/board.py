@@ -57,12 +57,18 @@ class Pll:
 
 @dataclass(frozen=True)
 class Clock:
-    """The clock tree at full speed. Frequencies in Hz."""
+    """The clock tree at full speed. Frequencies in Hz.
+
+    Attributes:
+        ahb_div: from SYSCLK to the core.
+        axi_div: from the core to the buses, where they are slower (STM32H7: HPRE); apb1_div and apb2_div come behind.
+    """
 
     source: str
     source_hz: int
     sysclk_hz: int
     ahb_div: int = 1
+    axi_div: int = 1
     apb1_div: int = 1
     apb2_div: int = 1
     flash_wait_states: int = 0

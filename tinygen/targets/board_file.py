@@ -200,6 +200,7 @@ def _clock(node: _Node) -> Clock:
         source_hz=node.integer("source_hz", 1, hz),
         sysclk_hz=node.integer("sysclk_hz", 1, hz),
         ahb_div=node.integer("ahb_div", 1, 512, 1),
+        axi_div=node.integer("axi_div", 1, 512, 1),
         apb1_div=node.integer("apb1_div", 1, 16, 1),
         apb2_div=node.integer("apb2_div", 1, 16, 1),
         flash_wait_states=node.integer("flash_wait_states", 0, 15, 0),
@@ -209,7 +210,7 @@ def _clock(node: _Node) -> Clock:
         over_drive=node.flag("over_drive"),
         voltage_scale=node.integer("voltage_scale", 0, 3, 0),
     )
-    for key, divider in (("apb1_div", clock.apb1_div), ("apb2_div", clock.apb2_div)):
+    for key, divider in (("axi_div", clock.axi_div), ("apb1_div", clock.apb1_div), ("apb2_div", clock.apb2_div)):
         if divider not in (1, 2, 4, 8, 16):
             raise node.error(key, f"{divider} is not a divider", "Use 1, 2, 4, 8 or 16.")
     gives = clock.source_hz

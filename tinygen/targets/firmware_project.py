@@ -135,7 +135,7 @@ def _config_context(board: Board) -> dict[str, object]:
         "board": board,
         "clock": clock,
         "dividers": rcc_cfgr_dividers(clock, 8 if "firmware/stm32l4/clock.c" in board.sources else 10),
-        "uart_bus_div": bus_divider,
+        "uart_bus_div": bus_divider * clock.axi_div,
         "port": _port_number,
     }
 
