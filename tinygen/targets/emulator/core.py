@@ -21,7 +21,10 @@ _NVIC_ISER, _NVIC_ISER_END = 0x100, 0x120
 _CPUID, _ICSR, _VTOR, _AIRCR, _CCR, _CLIDR, _CTR, _CCSIDR, _CSSELR, _CPACR, _DEMCR = (
     0xD00, 0xD04, 0xD08, 0xD0C, 0xD14, 0xD78, 0xD7C, 0xD80, 0xD84, 0xD88, 0xDFC,
 )  # fmt: skip
-_CPUIDS = {"cortex-m7": 0x410FC271, "cortex-m4": 0x410FC241, "cortex-m3": 0x412FC231, "cortex-m0": 0x410CC200}
+_CPUIDS = {
+    "cortex-m7": 0x410FC271, "cortex-m4": 0x410FC241, "cortex-m3": 0x412FC231, "cortex-m0": 0x410CC200,
+    "cortex-m33": 0x410FD211,
+}  # fmt: skip
 _CCR_CACHES = 3 << 16
 _TRCENA = 1 << 24
 

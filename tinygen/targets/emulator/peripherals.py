@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tinygen.errors import BoardError
 from tinygen.targets.board import Board
-from tinygen.targets.emulator import stm32f4, stm32f7, stm32h7, stm32l4
+from tinygen.targets.emulator import stm32f4, stm32f7, stm32h7, stm32l4, stm32u5
 from tinygen.targets.emulator.peripheral import Peripheral
 from tinygen.targets.emulator.uart import CmsdkUart, Uart
 
@@ -27,6 +27,7 @@ def board_peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peri
         ("stm32l4", stm32l4.peripherals),
         ("stm32f7", stm32f7.peripherals),
         ("stm32f4", stm32f4.peripherals),
+        ("stm32u5", stm32u5.peripherals),
     )
     for family, build in families:
         if any(source.startswith(f"firmware/{family}/") for source in board.sources):
@@ -39,5 +40,5 @@ def board_peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peri
     raise BoardError(
         "there are no register models for this board",
         where=f"{board.path}: emulator.peripherals",
-        fix="There are models of stm32f4, stm32f7, stm32h7, stm32l4 and cmsdk-uart; or run the board on QEMU.",
+        fix="There are models of stm32f4, stm32f7, stm32h7, stm32l4, stm32u5 and cmsdk-uart; or run the board on QEMU.",
     )
