@@ -34,7 +34,7 @@ _VOLTS_TOLERANCE = 0.01
 """UM2269 4.4: effective voltage is within about 1 % of the target."""
 _REPLY_SECONDS = 10.0
 """A new voltage calibrates the board first (help text, `calib`)."""
-_QUIET_SECONDS = 0.2
+_QUIET_SECONDS = 0.1
 _POWER_HELP = "The LPM01A measures changing currents up to 50 mA; use another instrument for larger boards."
 
 
@@ -223,7 +223,7 @@ class Lpm01a:
     def _clear(self) -> None:
         """Ends what an earlier program may have left running, and drops what is on the line."""
         for attempt in range(2):
-            deadline = time.monotonic() + 10 * _QUIET_SECONDS
+            deadline = time.monotonic() + 20 * _QUIET_SECONDS
             quiet = time.monotonic()
             while time.monotonic() < deadline:
                 if self._read():

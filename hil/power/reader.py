@@ -32,11 +32,14 @@ class StreamReader:
 
     def _run(self) -> None:
         try:
-            while not self._end.is_set():
+            ending = False
+            while not ending:
+                # Read once more when it ends: what has arrived counts, and so does that nothing can any more.
+                ending = self._end.is_set()
                 piece = self._read()
                 if piece:
                     self._take(piece, self._now())
-                else:
+                elif not ending:
                     time.sleep(_PAUSE)
         except Exception as error:  # handed on by whoever stops the reader
             self.error = error

@@ -29,7 +29,7 @@ def measure() -> Iterator[Measure]:
     ) -> tuple[EnergyResult, Waveform]:
         # Below the 50 mA that the instrument measures.
         waveform = runs_of_inferences(3, 0.8, idle=0.003, level=0.020, first=0.7)
-        bench = Bench(waveform)
+        bench = Bench(waveform, step=0.05)
         bench.double = double = Lpm01aDouble(waveform, faults)
         doubles.append(double)
         monitor = Lpm01a(double.port, now=bench.now, **settings)  # type: ignore[arg-type]
