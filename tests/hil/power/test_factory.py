@@ -1,0 +1,114 @@
+"""Instruments by name, the predicted source, and how a measurement ends when the device fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from serial.tools import list_ports
+
+from hil.power import EnergyOptions, PowerMonitor, PredictedSource, Run, Trace, measure_energy, open_monitor
+from hil.power.lpm01a import Lpm01a
+from tests.hil.power.lpm01a_double import Lpm01aDouble
+from tests.hil.power.waveform import runs_of_inferences
+from tinygen.errors import BoardError, DeviceError, TinygenError
+from tinygen.targets.board import load_board
+from tinygen.verbs.predicted import time_and_energy
+
+BOARD = load_board("f746zg")
+
+
+def test_an_lpm01a_is_opened_with_the_boards_voltage() -> None:
+    double = Lpm01aDouble(runs_of_inferences(1, 0.5))
+    monitor = open_monitor(f"lpm01a:{double.port}", load_board("l4r5zi"))
+    assert isinstance(monitor, Lpm01a) and monitor.name == f"ST X-NUCLEO-LPM01A ({double.port})"
+    assert "volt 1800m" in double.state.lines
+    monitor.close()
+    open_monitor(f"lpm01a:{double.port}", BOARD, volts=3.0).close()  # type: ignore[union-attr]
+    assert "volt 3000m" in double.state.lines
+    double.close()
+
+
+@pytest.mark.parametrize(
+    "spec", ["", "ppk3", "ppk2:auto,ampere,D1,D2", "ppk2:auto,E1", "lpm01a:/dev/ttyACM1,ampere", "predicted:f746zg"]
+)
+def test_what_is_no_instrument(spec: str) -> None:
+    with pytest.raises(TinygenError, match=r"--power: there is no instrument '.*'\nOne of: lpm01a:PORT"):
+        open_monitor(spec, BOARD)
+
+
+def test_no_lpm01a_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(list_ports, "comports", list)
+    with pytest.raises(DeviceError, match="lpm01a: 0 instruments with the LPM01A's USB id 0483:5740"):
+        open_monitor("lpm01a:auto", BOARD)
+
+
+def test_predicted_energy_is_that_of_the_board_file() -> None:
+    source = open_monitor("predicted", BOARD)
+    assert isinstance(source, PredictedSource)
+    result = source.energy([2_160_000, 2_160_216, 2_161_000])
+    report = result.as_json()
+    assert report["source"] == "predicted" and report["windows_from"] == "predicted cycles"
+    wanted = time_and_energy(2_160_216, BOARD)
+    assert report["microjoules_per_inference"] == pytest.approx(wanted["microjoules_predicted"], rel=1e-6)
+    low, high = wanted["microjoules_interval"]
+    assert report["microjoules_uncertainty"] == pytest.approx((high - low) / 2, rel=1e-3)
+    assert report["mlperf_tiny"] is False and report["idle_milliamperes"] is None
+    assert "nothing was measured" in report["notes"][0]
+
+
+def test_a_board_without_run_current_has_no_prediction() -> None:
+    with pytest.raises(BoardError, match="f746zg: has no run current"):
+        open_monitor("predicted", replace(BOARD, run_current=None, path=Path("x.yaml")))
+
+
+class _Recorder:
+    """An instrument that tells what is done with it."""
+
+    name = "recorder"
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def start(self) -> None:
+        self.calls.append("start")
+
+    def stop(self) -> Trace:
+        self.calls.append("stop")
+        return Trace(np.arange(0, 20, 0.01), np.full(2000, 0.02), 3.3, (), 0.0)
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+def test_the_instrument_is_stopped_when_the_device_fails() -> None:
+    monitor = _Recorder()
+    checked: PowerMonitor = monitor
+
+    def run(index: int, seconds: float) -> Run:
+        raise DeviceError("does not answer")
+
+    with pytest.raises(DeviceError, match=r"^does not answer"):
+        measure_energy(checked, run, EnergyOptions(), now=lambda: 0.0, sleep=lambda seconds: None)
+    assert monitor.calls == ["start", "stop"]
+
+
+def test_every_run_is_asked_for_by_its_number_and_length() -> None:
+    asked = []
+    clock = [0.0]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    def run(index: int, seconds: float) -> Run:
+        asked.append((index, seconds))
+        sleep(2.0)
+        return Run(10, clock[0] - 2.0, clock[0])
+
+    options = EnergyOptions(runs=3, seconds=1.5, idle_seconds=1.0)
+    result = measure_energy(_Recorder(), run, options, now=lambda: clock[0], sleep=sleep)
+    assert asked == [(0, 1.5), (1, 1.5), (2, 1.5)]
+    assert result.median == pytest.approx(2.0 * 3.3 * 0.02 / 10)
+    assert result.net_of_idle == pytest.approx(0.0, abs=1e-9)
