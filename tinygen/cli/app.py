@@ -10,6 +10,7 @@ import typer
 from tinygen.cli import tables
 from tinygen.cli.bench import bench
 from tinygen.cli.console import console, errors, print_json, progress
+from tinygen.cli.flash import flash
 from tinygen.verbs.oracle import Oracle
 from tinygen.version import VERSION
 
@@ -223,3 +224,4 @@ def demo(
 
 
 app.command()(bench)
+app.command()(flash)

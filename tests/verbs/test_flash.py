@@ -1,0 +1,176 @@
+"""`tinygen flash`: doubles of the tools, and the emulated board in the place of the flashed one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from hil import ports
+from tests.targets.flashing.conftest import BUILD_ID, built, original
+from tests.targets.flashing.doubles import Tools, tools
+from tinygen.errors import DeviceError, FlashError, TinygenError, WrongBuildError
+from tinygen.targets.board import load_board
+from tinygen.targets.emulator import EmulatedBoard
+from tinygen.targets.emulator.pty import open_pty
+from tinygen.verbs import flash as verb
+from tinygen.verbs.flash import FlashOptions, flash
+
+__all__ = ["built", "original", "tools"]
+
+F746ZG = load_board("f746zg")
+
+
+@contextmanager
+def board_on_a_port(folder: Path) -> Iterator[str]:
+    """The emulated board with the firmware of a build directory."""
+    board = EmulatedBoard(F746ZG, folder / "firmware.elf")
+    try:
+        with open_pty(board, 115200) as port:
+            yield port
+    finally:
+        board.close()
+
+
+@pytest.fixture
+def no_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports.list_ports, "comports", list)
+
+
+def probes(monkeypatch: pytest.MonkeyPatch, *there: tuple[str, str]) -> None:
+    """ST-LINKs (port, serial number) on this computer."""
+    usb = F746ZG.usb
+    assert usb
+    found = [
+        SimpleNamespace(device=port, description="STLINK", vid=usb.vid, pid=usb.pid, serial_number=serial)
+        for port, serial in there
+    ]
+    monkeypatch.setattr(ports.list_ports, "comports", lambda: found)
+
+
+def test_flashed_and_answering(tools: Tools, built: Path) -> None:
+    tools.add("openocd", ("** Programming Finished **\n** Verified OK **\n", 0))
+    with board_on_a_port(built) as port:
+        result = flash(built, FlashOptions(port=port))
+    assert (result.build, result.port, result.method) == (BUILD_ID, port, "openocd")
+    assert result.sentence().endswith(f"and answering: build {BUILD_ID} on {port}")
+    program = f"program {{{built}/firmware.elf}} verify reset exit"
+    assert tools.calls == [["openocd", "-f", "board/st_nucleo_f7.cfg", "-c", program]]
+
+
+def test_the_board_is_found_by_its_usb_identity(tools: Tools, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools.add("openocd")
+    with board_on_a_port(built) as port:
+        probes(monkeypatch, (port, "066A"))
+        for wanted in (None, "auto", "auto:066A"):
+            assert flash(built, FlashOptions(port=wanted)).port == port
+
+
+def test_a_board_that_runs_something_else_is_told(tools: Tools, built: Path) -> None:
+    tools.add("openocd")
+    manifest = json.loads((built / "manifest.json").read_text()) | {"build_id": "f" * 16}
+    (built / "manifest.json").write_text(json.dumps(manifest))
+    with board_on_a_port(built) as port, pytest.raises(WrongBuildError, match=f"runs build {BUILD_ID}"):
+        flash(built, FlashOptions(port=port))
+
+
+def test_a_board_that_stays_silent_is_told(tools: Tools, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools.add("openocd")
+    monkeypatch.setattr(verb, "_ANSWER_SECONDS", 0.0)
+    with pytest.raises(DeviceError, match="was flashed, but") as caught:
+        flash(built, FlashOptions(port="/dev/ttyNONE"))
+    assert "RESET" in caught.value.fix
+
+
+def test_without_a_port_it_says_that_nobody_was_asked(tools: Tools, built: Path, no_ports: None) -> None:
+    tools.add("openocd")
+    result = flash(built, FlashOptions())
+    assert result.build is None and "--port" in result.sentence()
+    with pytest.raises(DeviceError, match="no serial port has USB 0483:374b"):
+        flash(built, FlashOptions(port="auto"))
+    assert "no-check" in flash(built, FlashOptions(check=False)).sentence()
+
+
+def test_of_two_boards_one_must_be_named(tools: Tools, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenOCD would take the first that it meets."""
+    tools.add("openocd")
+    probes(monkeypatch, ("/dev/ttyACM0", "066A"), ("/dev/ttyACM1", "066B"))
+    with pytest.raises(FlashError, match="2 of them are connected") as caught:
+        flash(built, FlashOptions(check=False))
+    assert "--probe 066B: /dev/ttyACM1" in caught.value.fix
+    assert not tools.calls
+    flash(built, FlashOptions(check=False, probe="066B"))
+    assert "adapter serial 066B" in tools.calls[0]
+
+
+def test_dry_run_runs_nothing(tools: Tools, built: Path, no_ports: None) -> None:
+    before = sorted(path.name for path in built.rglob("*"))
+    tools.add("st-flash")
+    result = flash(built, FlashOptions(dry_run=True))
+    assert result.commands == [f"{tools.folder}/st-flash --reset write '{built}/firmware.bin' 0x08000000"]
+    assert not tools.calls and sorted(path.name for path in built.rglob("*")) == before
+    for method in ("openocd", "pyocd", "mass-storage", "platformio"):
+        assert flash(built, FlashOptions(dry_run=True, method=method)).commands
+
+
+def test_wrong_directories_are_refused(tools: Tools, built: Path, tmp_path: Path) -> None:
+    tools.add("openocd")
+    with pytest.raises(TinygenError, match="not a build directory"):
+        flash(tmp_path, FlashOptions())
+    with pytest.raises(TinygenError, match="holds firmware for f746zg, not for l4r5zi"):
+        flash(built, FlashOptions(board="l4r5zi"))
+    (built / "firmware.bin").write_bytes(b"another")
+    with pytest.raises(FlashError, match="not that of"):
+        flash(built, FlashOptions(board="f746zg"))
+    manifest = json.loads((built / "manifest.json").read_text())
+    (built / "manifest.json").write_text(json.dumps(manifest | {"board": "host"}))
+    with pytest.raises(FlashError, match="for this computer"):
+        flash(built, FlashOptions())
+    (built / "manifest.json").write_text(json.dumps({key: manifest[key] for key in manifest if key != "images"}))
+    with pytest.raises(FlashError, match="no images"):
+        flash(built, FlashOptions())
+    assert not tools.calls
+
+
+def tinygen(*arguments: str | Path, path: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from tinygen.cli import main; main()", "flash", *map(str, arguments)]
+    environment = {**os.environ, "PATH": str(path)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=120)
+
+
+def test_cli(tools: Tools, built: Path) -> None:
+    tools.add("openocd", ("** Programming Started **\n", 0))
+    dry = tinygen(built, "--method", "openocd", "--dry-run", path=tools.folder)
+    assert dry.returncode == 0
+    assert dry.stdout.splitlines() == [
+        f"{tools.folder}/openocd -f board/st_nucleo_f7.cfg -c 'program {{{built}/firmware.elf}} verify reset exit'"
+    ]
+    assert not tools.calls
+    done = tinygen(built, "--method", "openocd", "--no-check", path=tools.folder)
+    assert (done.returncode, done.stderr) == (0, "** Programming Started **\n")
+    assert "flashed by openocd" in done.stdout
+    report = tinygen(built, "--method", "openocd", "--no-check", "--no-verify", "--json", path=tools.folder)
+    assert report.stderr == ""
+    content = json.loads(report.stdout)
+    assert content["flashed"] and content["method"] == "openocd" and content["build_id"] is None
+    assert "verify" not in content["commands"][0]
+
+
+def test_cli_errors(tools: Tools, built: Path, tmp_path: Path) -> None:
+    tools.add("openocd", ("Error: open failed\n", 1))
+    failed = tinygen(built, "--method", "openocd", path=tools.folder)
+    assert failed.returncode == 1 and "no debug probe" in failed.stderr and "Traceback" not in failed.stderr
+    as_json = tinygen(built, "--method", "openocd", "--json", path=tools.folder)
+    assert as_json.returncode == 1
+    assert "no debug probe" in json.loads(as_json.stdout)["error"]["what"]
+    nowhere = tinygen(tmp_path / "nowhere", path=tools.folder)
+    assert nowhere.returncode == 1 and "manifest.json" in nowhere.stderr
+    other = tinygen(built, "--method", "jtag", path=tools.folder)
+    assert other.returncode == 1 and "cannot be flashed by 'jtag'" in other.stderr
