@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from hil.exchange import LINE_HELP, Exchange, RefusedError, Reply, check
 from hil.transports import Transport
-from tinygen.errors import DeviceError
+from tinygen.errors import DeviceError, DeviceGoneError, WrongBuildError
 
 _ATTEMPTS = 4
 _REPLY_SECONDS = 5.0
@@ -103,7 +103,7 @@ class DeviceClient:
         """
         device = self._persist("what the device is", self._info)
         if self._device is not None and (self._device.name, self._device.build) != (device.name, device.build):
-            raise RefusedError(
+            raise WrongBuildError(
                 f"runs build {device.build} of '{device.name}' now, before it was {self._device.build} of "
                 f"'{self._device.name}'", fix="Was the board exchanged, or flashed anew? Start again.",
             )  # fmt: skip
@@ -239,7 +239,7 @@ class DeviceClient:
         loaded, self._gave = self._loaded, None
         try:
             reply = self._line.ask(command, self._infer_seconds)
-        except RefusedError:
+        except (RefusedError, DeviceGoneError):
             raise
         except DeviceError as error:
             raise LostError(error.what, where=error.where, fix=error.fix) from error
@@ -273,7 +273,7 @@ class DeviceClient:
                 if problem is not None:
                     self._line.resynchronise()
                 return action()
-            except RefusedError:
+            except (RefusedError, DeviceGoneError):
                 raise
             except DeviceError as error:
                 problem = self._note(error)

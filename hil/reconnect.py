@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from hil.transports import Transport
-from tinygen.errors import DeviceError
+from tinygen.errors import DeviceError, DeviceGoneError
 
 _POLL_SECONDS = 0.25
 _T = TypeVar("_T")
@@ -20,12 +20,13 @@ class ReconnectingTransport:
     `DeviceClient.infer` takes that error as any other of the line, and begins anew.
 
     Args:
-        open_line: opens the line; raises DeviceError as long as it is not there.
+        open_line: opens the line; raises DeviceGoneError as long as it is not there.
         patience: seconds to wait for it to come back.
         clock, sleep: as in `time`.
 
     Raises:
-        DeviceError: it was lost and is back; or it stays away, and so does every call from then on.
+        DeviceError: it was lost and is back.
+        DeviceGoneError: it stays away; so says every call from then on.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class ReconnectingTransport:
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._open, self._patience, self._clock, self._sleep = open_line, patience, clock, sleep
-        self._lost: DeviceError | None = None
+        self._lost: DeviceGoneError | None = None
         self._line = open_line()
 
     def write(self, data: bytes) -> None:
@@ -57,19 +58,19 @@ class ReconnectingTransport:
             raise self._lost
         try:
             return action()
-        except DeviceError as error:
+        except DeviceGoneError as error:
             self._reopen(error)
             raise DeviceError(f"the line was lost and is back ({error.what})", where=error.where) from error
 
-    def _reopen(self, error: DeviceError) -> None:
+    def _reopen(self, error: DeviceGoneError) -> None:
         self.close()
         deadline = self._clock() + self._patience
         while self._clock() < deadline:
             self._sleep(_POLL_SECONDS)
-            with suppress(DeviceError):
+            with suppress(DeviceGoneError):
                 self._line = self._open()
                 return
-        self._lost = DeviceError(
+        self._lost = DeviceGoneError(
             f"{error.what}, and did not come back within {self._patience:g} seconds", where=error.where, fix=error.fix
         )
         raise self._lost from error

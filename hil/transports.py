@@ -48,7 +48,9 @@ class SerialTransport:
         try:
             self._serial = serial.serial_for_url(port, baud, do_not_open=True)
             # Set once: at every change an rfc2217:// port asks its server.
-            self._serial.timeout, self._serial.write_timeout = _SLICE_SECONDS, _WRITE_SECONDS
+            self._serial.timeout = _SLICE_SECONDS
+            if not port.startswith("rfc2217:"):  # which refuses to open with one
+                self._serial.write_timeout = _WRITE_SECONDS
             with suppress(AttributeError, ValueError):
                 self._serial.exclusive = True
             self._serial.open()

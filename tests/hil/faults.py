@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.hil.devices import Hang, TimedDevice
-from tinygen.errors import DeviceError
+from tinygen.errors import DeviceGoneError
 
 _HANG_VIRTUAL_SECONDS = 1500.0
 _HANG_READS = 2_000_000
@@ -152,7 +152,7 @@ class FaultyLine:
         if self.blocked:
             self.blocked = False
             self.sleep(_WRITE_SECONDS)
-            raise DeviceError("the board went away (write time-out)")
+            raise DeviceGoneError("the board went away (write time-out)")
         self._check_plug()
 
     def read(self, size: int, timeout: float) -> bytes:
@@ -191,7 +191,7 @@ class FaultyLine:
     def _check_plug(self) -> None:
         if self.device.now < self.unplugged_until:
             self._pending, self._late = b"", []
-            raise DeviceError("the board went away (cable)", fix="Check the cable and the power.")
+            raise DeviceGoneError("the board went away (cable)", fix="Check the cable and the power.")
 
     def _check_time(self) -> None:
         self._reads += 1

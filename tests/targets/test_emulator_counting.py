@@ -32,7 +32,7 @@ def elf(request: pytest.FixtureRequest, board: Board, tmp_path_factory: pytest.T
 def profile_of(board: Board, elf: Path, **options: Any) -> tuple[Profile, EmulatedBoard, int]:
     """Profile of one inference, the board, and the cycles the firmware's own counter saw."""
     emulated = EmulatedBoard(board, elf, **options)
-    client = DeviceClient(emulated)
+    client = DeviceClient(emulated, nonce=0)
     client.wait_for_boot()
     client.load(0, X)
     emulated.clear_profile()
@@ -60,7 +60,7 @@ def test_every_instruction_is_counted_once(board: Board, elf: Path) -> None:
             executed[address] = executed.get(address, 0) + 1
 
     other._uc.hook_add(unicorn.UC_HOOK_CODE, on_instruction)
-    client = DeviceClient(other)
+    client = DeviceClient(other, nonce=0)
     client.wait_for_boot()
     client.load(0, X)
     executed.clear()
@@ -87,7 +87,7 @@ def test_known_loop(board: Board, tmp_path: Path) -> None:
     counts = []
     for path in (empty, with_loop):
         emulated = EmulatedBoard(board, path)
-        client = DeviceClient(emulated)
+        client = DeviceClient(emulated, nonce=0)
         client.wait_for_boot()
         emulated.clear_profile()
         client.run()

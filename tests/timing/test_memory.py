@@ -103,7 +103,7 @@ def test_in_c_and_in_python_the_same_on_a_board(tmp_path: Path) -> None:
 
     def profile(native: bool) -> tuple[Profile, list[BlockRow]]:
         emulated = EmulatedBoard(board, elf, cost=board_cost(board, elf), native=native)
-        client = DeviceClient(emulated)
+        client = DeviceClient(emulated, nonce=0)
         client.wait_for_boot()
         client.load(0, bytes(range(16)))
         boot = sorted(emulated.counter.rows())

@@ -60,7 +60,7 @@ def rates(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], flo
             manifest = build(MODEL, folder, options, profile=False).manifest
             target, elf = load_board(board), folder / "firmware.elf"
             emulated = EmulatedBoard(target, elf, cost=core_cost(target.core, ElfCode(elf).read), strict=False)
-            client = DeviceClient(emulated)
+            client = DeviceClient(emulated, nonce=0)
             client.wait_for_boot()
             client.load(0, load_test_digits()[0][0].tobytes())
             emulated.clear_profile()

@@ -56,7 +56,7 @@ class Device:
         self._emulated: EmulatedBoard | None = None
         # QEMU does not count: the same firmware runs beside it in our own emulated board.
         self._twin = Device(folder, engine="unicorn", count=True) if count and self.engine == "qemu" else None
-        self.client = DeviceClient(self._transport(port, count))
+        self.client = DeviceClient(self._transport(port, count), nonce=None if port else 0)
 
     def _transport(self, port: str | None, count: bool) -> Transport:
         elf = (self.folder / "firmware.elf").resolve()

@@ -1,0 +1,157 @@
+"""labgrid's coordinator and exporter on this computer, in front of boards that are emulated here."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import yaml
+from serial.rfc2217 import PortManager
+
+from hil.transports import Transport
+
+_TICK = 0.002
+_START_SECONDS = 60.0
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def served(board: Transport, protocol: str) -> Iterator[int]:
+    """A TCP server in front of an emulated board, as ser2net is in front of a real one; gives its port.
+
+    Args:
+        board: its time passes as that of this computer.
+        protocol: "raw" or "rfc2217", as labgrid calls them.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stop = threading.Event()
+        thread = threading.Thread(target=_serve, args=(server, board, protocol, stop), daemon=True)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _serve(server: socket.socket, board: Transport, protocol: str, stop: threading.Event) -> None:
+    while not stop.is_set():
+        if select.select([server], [], [], 0.05)[0]:
+            connection, _ = server.accept()
+            with connection:
+                _bridge(connection, board, protocol, stop)
+
+
+def _bridge(connection: socket.socket, board: Transport, protocol: str, stop: threading.Event) -> None:
+    manager = _port_manager(connection) if protocol == "rfc2217" else None
+    before = time.monotonic()
+    while not stop.is_set():
+        if select.select([connection], [], [], _TICK)[0]:
+            try:
+                data = connection.recv(4096)
+            except ConnectionError:
+                return
+            if not data:
+                return
+            board.write(b"".join(manager.filter(data)) if manager else data)
+        now = time.monotonic()
+        said = board.read(4096, now - before)
+        before = now
+        if said:
+            connection.sendall(b"".join(manager.escape(said)) if manager else said)
+
+
+def _port_manager(connection: socket.socket) -> PortManager:
+    """The server's side of RFC 2217, for a port whose settings change nothing."""
+    nothing = {name: lambda: None for name in ("reset_input_buffer", "reset_output_buffer")}
+    lines = dict.fromkeys(("rts", "dtr", "cts", "dsr", "cd"), True) | {"ri": False, "break_condition": False}
+    flow = {"xonxoff": False, "rtscts": False, "dsrdtr": False}
+    port: Any = SimpleNamespace(baudrate=115200, bytesize=8, parity="N", stopbits=1, **nothing, **lines, **flow)
+    output: Any = SimpleNamespace(write=connection.sendall)
+    return PortManager(port, output)
+
+
+class Farm:
+    """A coordinator and an exporter.
+
+    Attributes:
+        address: host and port of the coordinator.
+    """
+
+    def __init__(self, folder: Path, exports: Mapping[str, Mapping[str, object]]) -> None:
+        self.address = f"127.0.0.1:{free_port()}"
+        self._folder = folder
+        self._programs: list[subprocess.Popen[bytes]] = []
+        resources = {name: {"NetworkSerialPort": dict(arguments)} for name, arguments in exports.items()}
+        (folder / "exports.yaml").write_text(yaml.safe_dump(resources), encoding="utf-8")
+
+    def start(self) -> None:
+        """Raises TimeoutError, with what they said, when they do not come up."""
+        self._start("labgrid-coordinator", "-l", self.address)
+        self._until(lambda: self.client("places").returncode == 0, "coordinator")
+        exporter = ("labgrid-exporter", "-c", self.address, "-n", "exporter", "--hostname", "127.0.0.1", "exports.yaml")
+        self._start(*exporter)
+        self._until(lambda: "exporter" in self.client("resources").stdout, "exporter")
+
+    def client(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """labgrid's own command line."""
+        command = [program("labgrid-client"), "-x", self.address, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=_START_SECONDS)
+
+    def place(self, name: str, group: str) -> None:
+        """Creates a place with the port of an exported group."""
+        for command in (("create",), ("add-match", f"*/{group}/*")):
+            done = self.client("-p", name, *command)
+            assert done.returncode == 0, done.stderr
+
+    def holder(self, name: str) -> str:
+        """Who has a place; empty when nobody."""
+        lines = self.client("-p", name, "show").stdout.splitlines()
+        words = next(line for line in lines if line.strip().startswith("acquired:")).split()
+        return "" if words[1:] in ([], ["None"]) else words[1]
+
+    def stop(self) -> None:
+        """Ends both."""
+        for running in reversed(self._programs):
+            running.kill()
+            running.wait()
+
+    def _start(self, name: str, *arguments: str) -> None:
+        with (self._folder / f"{name}.txt").open("wb") as log:
+            self._programs.append(
+                subprocess.Popen([program(name), *arguments], cwd=self._folder, stdout=log, stderr=log)
+            )
+
+    def _until(self, condition: object, what: str) -> None:
+        assert callable(condition)
+        end = time.monotonic() + _START_SECONDS
+        while not condition():
+            said = (self._folder / f"labgrid-{what}.txt").read_text(encoding="utf-8", errors="replace")
+            if time.monotonic() > end or self._programs[-1].poll() is not None:
+                raise TimeoutError(f"labgrid-{what} does not come up: {said}")
+            time.sleep(0.1)
+
+
+def program(name: str) -> str:
+    """Where it is: beside this interpreter, or on the path."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if os.access(beside, os.X_OK) else shutil.which(name)
+    assert found is not None, f"{name} is not installed"
+    return found
