@@ -50,14 +50,14 @@ def right_outputs(x: bytes, z: bytes, switch: int) -> tuple[bytes, bytes]:
     return y, sum(y).to_bytes(4, "little")
 
 
-def build_virtual(directory: Path, model_c: str) -> Path:
+def build_virtual(directory: Path, model_c: str, sanitize: tuple[str, ...] = ()) -> Path:
     """Host firmware, its own UART driver included, whose time is that of `VirtualDevice`."""
     board = load_board("host")
     project = project_with(board, directory, model_c)
     driver = directory / "firmware/host/board.c"
     text = driver.read_text(encoding="utf-8")
     driver.write_text((_HERE / "virtual_line.h").read_text(encoding="utf-8") + text, encoding="utf-8")
-    return build_elf(project, find_toolchain("zig", board)).elf
+    return build_elf(project, find_toolchain("zig", board), sanitize=sanitize).elf
 
 
 def build_board(name: str, directory: Path, model_c: str) -> Path:
