@@ -47,14 +47,14 @@ def _check(trials: dict[str, list[Trial]], name: str, capsys: pytest.CaptureFixt
 
 
 def test_host(host: Maker, capsys: pytest.CaptureFixture[str]) -> None:
-    _check(tally(10, *host), "host firmware", capsys)
+    _check(tally(5, *host), "host firmware", capsys)
 
 
 def test_board(board: Maker, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without the kinds whose waiting takes long to emulate."""
-    slow = ("for ever", "30 seconds", "watchdog", "baud", "blocks", "one byte in")
+    """Some kinds, none whose waiting takes long to emulate."""
+    slow = ("for ever", "seconds late", "watchdog", "baud", "blocks", "one byte in")
     kinds = tuple(kind for kind in KINDS if not any(words in kind for words in slow))
-    _check(tally(1, *board, kinds), f"{BOARD}, emulated", capsys)
+    _check(tally(1, *board, kinds[2::3]), f"{BOARD}, emulated", capsys)
 
 
 @pytest.mark.long
