@@ -55,7 +55,10 @@ static const char *power_up(void)
 
 static const char *start_pll(void)
 {
-    const uint32_t range = PLL_INPUT_HZ >= 8000000U ? 3U : PLL_INPUT_HZ >= 4000000U ? 2U : PLL_INPUT_HZ >= 2000000U;
+    const uint32_t range = PLL_INPUT_HZ >= 8000000U   ? 3U
+                           : PLL_INPUT_HZ >= 4000000U ? 2U
+                           : PLL_INPUT_HZ >= 2000000U ? 1U
+                                                      : 0U;
     RCC_CR |= BOARD_HSE_BYPASS ? RCC_CR_HSEBYP : 0U;
     RCC_CR |= RCC_CR_HSEON;
     if (!clock_wait(&RCC_CR, RCC_CR_HSERDY, RCC_CR_HSERDY, START_MS)) {
@@ -74,7 +77,7 @@ static const char *start_pll(void)
 /* APB3 and APB4, where nothing of ours runs, are as slow as APB1. */
 static const char *prepare_buses(void)
 {
-    const uint32_t delay = AXI_HZ > 185000000U ? 2U : AXI_HZ > 70000000U; /* RM0433 table 17 */
+    const uint32_t delay = AXI_HZ > 185000000U ? 2U : AXI_HZ > 70000000U ? 1U : 0U; /* RM0433 table 17 */
     const uint32_t latency = BOARD_FLASH_WAIT_STATES | (delay << FLASH_ACR_WRHIGHFREQ_SHIFT);
     const uint32_t apb1 = apb_code(BOARD_APB1_DIV);
     FLASH_ACR = latency;
