@@ -198,13 +198,12 @@ class Kept(ProcessTransport):
         pass
 
 
-def test_a_board_that_another_session_left_switched(native: BuildReport, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_board_that_another_session_left_switched(native: BuildReport) -> None:
     """It starts with the first switch all the same."""
     board = Kept([str(native.folder / "firmware.elf")])
     DeviceClient(board).wait_for_boot()
-    monkeypatch.setattr(Device, "_transport", lambda *_: board)
     for switch in ("w4a8", "w8a8", None):
-        with Device(native.folder, engine="serial") as device:
+        with open_device(native.folder, transport=board) as device:
             assert device.client.info().current == 0
             if switch is not None:
                 device.select(switch)

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jinja2
-
 from tinygen.bench.curves import NO_PICTURE, curve_rows, curves_svg, statements
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
 from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
-from tinygen.paths import resource
+from tinygen.verbs.pages import COLOURS, page_environment
 
-_COLOURS = ("#4c8dd6", "#e0884a", "#5fae72", "#b06fc0", "#d65f6e", "#8a9a3c", "#4fb3b3", "#a0785a")
 _GREY = "#8b949e"
 _WIDTH, _LEFT, _RIGHT, _BAR, _GAP = 1000, 260, 130, 13, 9
 _CORE_LIMIT = {"cortex-m4": 2.0, "cortex-m7": 2.0, "cortex-m33": 2.0}
@@ -24,12 +21,7 @@ _Value = Callable[[_Row], float | None]
 
 def render_bench(report: dict[str, Any]) -> str:
     """The page for `BenchReport.as_json()`."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resource("templates") / "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
+    environment = page_environment()
     environment.filters["number"] = lambda value: "" if value is None else f"{value:,}"
     environment.filters["multiple"] = ratio_text
     environment.globals["rate"] = rate
@@ -74,7 +66,7 @@ def _label(row: _Row) -> str:
 
 def _series(rows: Sequence[_Row]) -> dict[str, str]:
     names = dict.fromkeys(_label(row) for row in rows)
-    return {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(names)}
+    return {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(names)}
 
 
 def _by_case(rows: Sequence[_Row]) -> list[list[_Row]]:

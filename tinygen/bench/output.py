@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from tinygen.bench.html import render_bench
-from tinygen.errors import TinygenError
+from tinygen.verbs.output import check_folder, write_folder
 
 FIGURES_FILE, REPORT_FILE = "bench.json", "report.html"
+_WHAT = "benchmark"
 
 
 def check_output(out: Path) -> None:
@@ -19,14 +18,7 @@ def check_output(out: Path) -> None:
     Raises:
         TinygenError: `out` is a file, or holds what is not from an earlier benchmark.
     """
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise TinygenError("is a file", where=str(out), fix="Name a directory for --out.")
-    if {path.name for path in out.iterdir()} - {FIGURES_FILE, REPORT_FILE}:
-        raise TinygenError(
-            "holds files that are not an earlier benchmark", where=str(out), fix="Choose an empty or new directory."
-        )
+    check_folder(out, frozenset((FIGURES_FILE, REPORT_FILE)), _WHAT)
 
 
 def write_output(report: dict[str, Any], out: Path) -> None:
@@ -36,15 +28,5 @@ def write_output(report: dict[str, Any], out: Path) -> None:
         TinygenError: it cannot be written; `out` is then as it was.
     """
     check_output(out)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
-            folder = Path(temporary) / "bench"
-            folder.mkdir()
-            (folder / FIGURES_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-            (folder / REPORT_FILE).write_text(render_bench(report), encoding="utf-8")
-            if out.exists():
-                shutil.rmtree(out)
-            folder.rename(out)
-    except OSError as error:
-        raise TinygenError(f"cannot be written ({error.strerror})", where=str(out)) from error
+    figures = json.dumps(report, indent=2) + "\n"
+    write_folder(out, {FIGURES_FILE: figures.encode(), REPORT_FILE: render_bench(report).encode()}, _WHAT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
@@ -15,7 +15,9 @@ _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 
 
-def in_processes(work: Callable[[_Job], _Result], jobs: Sequence[_Job], processes: int) -> Iterator[_Result]:
+def in_processes(
+    work: Callable[[_Job], _Result], jobs: Sequence[_Job], processes: int
+) -> Generator[_Result, None, None]:
     """Results in the order of the jobs.
 
     Args:

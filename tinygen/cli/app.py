@@ -11,6 +11,7 @@ from tinygen.cli import tables
 from tinygen.cli.bench import bench
 from tinygen.cli.console import console, errors, print_json, progress
 from tinygen.cli.flash import flash
+from tinygen.cli.hil import hil
 from tinygen.verbs.oracle import Oracle
 from tinygen.version import VERSION
 
@@ -225,3 +226,4 @@ def demo(
 
 app.command()(bench)
 app.command()(flash)
+app.command()(hil)

@@ -34,8 +34,12 @@ class Samples:
 
     def head(self, count: int) -> Samples:
         """The first `count` samples."""
-        labels = None if self.labels is None else self.labels[:count]
-        return Samples(tuple(array[:count] for array in self.inputs), labels)
+        return self.part(0, count)
+
+    def part(self, start: int, end: int) -> Samples:
+        """Samples `start` to `end`, that one excluded; fewer where there are not so many."""
+        labels = None if self.labels is None else self.labels[start:end]
+        return Samples(tuple(array[start:end] for array in self.inputs), labels)
 
 
 def load_samples(path: Path, tensors: tuple[Tensor, ...]) -> Samples:
@@ -58,6 +62,20 @@ def load_samples(path: Path, tensors: tuple[Tensor, ...]) -> Samples:
     if counts == {0}:
         raise TinygenError("holds no samples", where=str(path))
     return Samples(inputs, None if labels is None else labels.reshape(-1).astype(np.int64))
+
+
+def random_samples(tensors: tuple[Tensor, ...], count: int, seed: int) -> Samples:
+    """The same inputs at every call: codes over their whole range, all as likely; floats of a normal distribution."""
+    rng = np.random.default_rng(seed)
+    return Samples(tuple(_random(tensor, count, rng) for tensor in tensors))
+
+
+def _random(tensor: Tensor, count: int, rng: np.random.Generator) -> np.ndarray:
+    shape = (count, *tensor.shape)
+    if tensor.is_float:
+        return rng.standard_normal(shape).astype(np.float32)
+    low, high = tensor.code_range
+    return rng.integers(low, high + 1, shape).astype(tensor.dtype)
 
 
 def _find(

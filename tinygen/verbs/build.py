@@ -28,7 +28,7 @@ from tinygen.targets.images import write_images
 from tinygen.targets.toolchain import BuildResult, build_elf, find_toolchain
 from tinygen.targets.toolchains.base import Toolchain
 from tinygen.verbs.governor import write_governor
-from tinygen.verbs.manifest import MANIFEST, describe_program, describe_simplification
+from tinygen.verbs.manifest import MANIFEST, describe_program, describe_simplification, keep_model
 from tinygen.verbs.profiled import add_profiles
 from tinygen.verbs.report import render_report
 from tinygen.verbs.switches import describe_network, describe_switches
@@ -174,6 +174,7 @@ class _Job:
         content, emitted = _write_sources(program, self.model, folder, self.options, self.library)
         project = write_firmware_project(self.board, folder, stack_bytes=self.options.stack_bytes)
         result = build_elf(project, self.toolchain)
+        content["model_copy"] = keep_model(self.source, folder)
         content["simplified"] = describe_simplification(self.source.first, self.network.first)
         content["switches"] = describe_switches(program, emitted, self.source, self.network, result)
         if program.is_switchable:

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.ir.encodings import Affine
+from tinygen.ir.graph import Graph
+
 FLOAT_RELATIVE = 1e-5
 
 
@@ -93,6 +96,14 @@ def differing(a: np.ndarray, b: np.ndarray) -> tuple[int, ...] | None:
 def _largest(a: np.ndarray, b: np.ndarray) -> float:
     gap = np.abs(a.astype(np.float64) - b.reshape(a.shape).astype(np.float64))
     return float(np.max(gap, initial=0.0))
+
+
+def decision_threshold(graph: Graph) -> float:
+    """The code above which a model's only output says class 1: that of 0.5."""
+    output = graph.tensors[graph.outputs[0]]
+    if isinstance(output.encoding, Affine):
+        return 0.5 / output.scale + output.zero_point
+    return 0.5
 
 
 def correct(output: np.ndarray, label: int, threshold: float) -> bool:

@@ -10,15 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from hil.client import DeviceClient
+from hil.client import DeviceClient, DeviceInfo
+from hil.ports import EMULATED, QEMU, is_line_to_hardware, port_path
 from hil.transports import ProcessTransport, SerialTransport, Transport
-from tinygen.errors import DeviceError, TinygenError
+from tinygen.errors import BoardError, DeviceError, TinygenError, WrongBuildError
 from tinygen.ir.encodings import pack_bits, unpack_bits
 from tinygen.targets.board import Board, load_board
 from tinygen.targets.cycles import board_cost
 from tinygen.targets.emulator import EmulatedBoard, Profile
 from tinygen.targets.qemu import qemu_command
 from tinygen.verbs.manifest import read_manifest, switch_index
+
+INFER_SECONDS = 60.0
+MEASURED, PREDICTED = "measured", "predicted"
+REPORTED = "reported"
+"""By what is behind a pseudo-terminal or a network: a board's cycles are measured, an emulator's predicted."""
 
 
 @dataclass(frozen=True)
@@ -40,31 +46,41 @@ class Device:
     """A model on a device, ready for inferences; use as a context manager.
 
     Attributes:
-        name: of the runtime, for reports: "host", "board f746zg (emulated)".
+        name: of the runtime, for reports: "host", "f746zg-emulated", "f746zg-serial".
         engine: what runs it: "unicorn", "qemu", "native", "serial".
+        port: what the serial port is opened by; "" for the other engines.
+        info: what the device said of itself last; None before it is entered.
     """
 
     def __init__(
-        self, folder: Path, *, port: str | None = None, engine: str | None = None, count: bool = False
+        self,
+        folder: Path,
+        *,
+        port: str | None = None,
+        engine: str | None = None,
+        count: bool = False,
+        transport: Transport | None = None,
+        infer_seconds: float = INFER_SECONDS,
     ) -> None:
         self.folder = folder
         self.manifest = read_manifest(folder)
         self.board = load_board(self.manifest["board"])
-        self.engine = "serial" if port else engine or self.board.emulator.engine
+        self.engine, self.port = ("serial", "") if transport else _place(self.board, port, engine)
         self.name = _runtime_name(self.board, self.engine)
-        self._section = self.manifest
+        self._section, self._switch = self.manifest, 0
+        self.info: DeviceInfo | None = None
         self._emulated: EmulatedBoard | None = None
         # QEMU does not count: the same firmware runs beside it in our own emulated board.
         self._twin = Device(folder, engine="unicorn", count=True) if count and self.engine == "qemu" else None
-        self.client = DeviceClient(self._transport(port, count), nonce=None if port else 0)
+        self.client = DeviceClient(transport or self._transport(count), infer_seconds)
 
-    def _transport(self, port: str | None, count: bool) -> Transport:
+    def _transport(self, count: bool) -> Transport:
+        if self.engine == "serial":
+            assert self.board.uart is not None
+            return SerialTransport(self.port, self.board.uart.baud)
         elf = (self.folder / "firmware.elf").resolve()
         if not elf.is_file():
             raise TinygenError("firmware.elf is missing", where=str(self.folder), fix="Build it again.")
-        if port:
-            assert self.board.uart is not None
-            return SerialTransport(port, self.board.uart.baud)
         if self.engine == "native":
             return ProcessTransport([str(elf)])
         if self.engine == "qemu":
@@ -77,17 +93,9 @@ class Device:
         try:
             if self.engine != "serial":
                 self.client.wait_for_boot()
-            info = self.client.info()
-            if info.build != self.manifest["build_id"]:
-                raise DeviceError(
-                    f"runs build {info.build} of '{info.name}', this directory holds {self.manifest['build_id']}",
-                    where=self.name, fix="Flash the firmware of this directory.",
-                )  # fmt: skip
             if self._twin is not None:
                 self._twin.__enter__()
-            if info.current:
-                # A real board keeps the switch that an earlier session chose.
-                self.select(0)
+            self.check()
         except BaseException:
             self.client.close()
             raise
@@ -95,6 +103,26 @@ class Device:
 
     def __exit__(self, *error: object) -> None:
         self.client.close()
+
+    def check(self) -> DeviceInfo:
+        """Asks the device what it runs, and has it run by the chosen switch: at first, and after any doubt.
+
+        A device that was reset has its first switch, a real board the one that an earlier session chose.
+
+        Raises:
+            WrongBuildError: it runs another firmware.
+            DeviceError: it does not answer.
+        """
+        info = self.client.info()
+        if info.build != self.manifest["build_id"]:
+            raise WrongBuildError(
+                f"runs build {info.build} of '{info.name}', this directory holds {self.manifest['build_id']}",
+                where=self.name, fix="Flash the firmware of this directory.",
+            )  # fmt: skip
+        if info.current != self._switch:
+            self.client.set_switch(self._switch)
+        self.info = info
+        return info
 
     def select(self, switch: int | str) -> None:
         """Runs the model by this switch from now on: its number or name. Only 0 where there are none.
@@ -108,7 +136,7 @@ class Device:
             raise TinygenError(f"there is no switch {index}", where=self.name, fix=f"It has {len(entries)}.")
         if len(entries) > 1:
             self.client.set_switch(index)
-        self._section = entries[index]
+        self._section, self._switch = entries[index], index
         if self._twin is not None:
             self._twin.select(index)
 
@@ -118,11 +146,36 @@ class Device:
         device = self._twin or self
         return device._emulated.stack_used() if device._emulated else None
 
+    @property
+    def cycles_source(self) -> str:
+        """What its cycle counter is worth: MEASURED, PREDICTED, REPORTED, or "" where nothing counts (QEMU)."""
+        if self.engine == "serial":
+            return MEASURED if self.port and is_line_to_hardware(self.port) else REPORTED
+        return {"unicorn": PREDICTED, "native": MEASURED}.get(self.engine, "")
+
+    @property
+    def timer(self) -> Device | None:
+        """Where this firmware's cycles are counted: here, on QEMU's emulated twin, or nowhere."""
+        return self if self.cycles_source else self._twin
+
     def infer(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Codes of each model output."""
+        return self.timed(sample)[0]
+
+    def timed(self, sample: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:
+        """Codes of each model output, and the cycles that the device counted."""
         self._load(sample)
-        self.client.run()
-        return self._outputs()
+        cycles = self.client.run()
+        return self._outputs(), cycles
+
+    def measure_layers(self, sample: Sequence[np.ndarray]) -> tuple[list[int], list[int]]:
+        """Cycles of each layer, as the device counts them; and its instructions, where they are counted."""
+        self._load(sample)
+        if self._emulated is None:
+            return self.client.profile()[0], []
+        self._emulated.clear_profile()
+        cycles, _ = self.client.profile()
+        return cycles, list(self._emulated.profile(len(cycles)).layers)
 
     def measure(self, sample: Sequence[np.ndarray]) -> Measured:
         """One inference with a profile, where the device can give one."""
@@ -162,26 +215,58 @@ class Device:
 
 
 def open_device(
-    folder: Path, *, port: str | None = None, engine: str | None = None, count: bool = False
+    folder: Path,
+    *,
+    port: str | None = None,
+    engine: str | None = None,
+    count: bool = False,
+    transport: Transport | None = None,
+    infer_seconds: float = INFER_SECONDS,
 ) -> Device:
     """A device for a build directory; use it in a `with` statement.
 
     Args:
         folder: written by `tinygen build`.
-        port: serial port of a real board; else the board's emulator.
+        port: "auto" or "auto:NUMBER", the port with the board's USB identity (and that serial number); a path, or one
+            of pyserial's URLs; "emulated" or "qemu"; None for the emulator that the board file prefers.
         engine: "unicorn" runs the board in our emulator, also where the board file prefers QEMU.
         count: count instructions (emulated boards).
+        transport: a line to the board that is open already, instead of a port.
+        infer_seconds: how long an inference may take.
 
     Raises:
         TinygenError: not a build directory, no emulator, or no board on the port.
     """
-    return Device(folder, port=port, engine=engine, count=count)
+    return Device(
+        folder, port=port, engine=engine, count=count, transport=transport, infer_seconds=infer_seconds
+    )
+
+
+def _place(board: Board, port: str | None, engine: str | None) -> tuple[str, str]:
+    """Engine and serial port.
+
+    Raises:
+        DeviceError: of `hil.ports`.
+        BoardError: nothing emulates the board.
+    """
+    if engine is None and port not in (None, EMULATED, QEMU):
+        if board.is_host:
+            raise DeviceError("is no board: its firmware is a program of this computer", where=board.name,
+                              fix="Leave the port out.")  # fmt: skip
+        assert port is not None
+        return "serial", port_path(port, board)
+    own = board.emulator.engine
+    if engine is None:
+        engine = {None: own, QEMU: QEMU, EMULATED: "unicorn" if own == "qemu" else own}[port]
+    if engine == "none":
+        raise BoardError(f"nothing emulates {board.name}", where=str(board.path), fix="Name the port of a real board.")
+    return engine, ""
 
 
 def _runtime_name(board: Board, engine: str) -> str:
     if engine == "native":
         return "host"
-    kind = {"unicorn": "emulated", "qemu": "qemu", "serial": "real"}[engine]
+    kind = {"unicorn": "emulated", "qemu": "qemu", "serial": "serial"}[engine]
     return f"{board.name}-{kind}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -9,12 +10,17 @@ from typing import Any
 
 from tinygen.emit.model import EmittedSwitch
 from tinygen.errors import TinygenError
+from tinygen.frontends.tg import load_tg_network
+from tinygen.frontends.tg.writer import write_tg
 from tinygen.ir.encodings import Affine, Binary
 from tinygen.ir.graph import Graph
+from tinygen.ir.network import Network
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.program import Program, Step, constants_of
 
 MANIFEST = "manifest.json"
+MODEL_COPY = "model.tg"
+"""The model as it was read, whatever its format: what a device's outputs are held against."""
 
 
 def describe_program(program: Program, emitted: EmittedSwitch) -> dict[str, Any]:
@@ -106,6 +112,28 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or "model" not in content:
         raise TinygenError("is not a manifest of tinygen's", where=str(path), fix="Build it again.")
     return content
+
+
+def keep_model(source: Network, folder: Path) -> dict[str, str]:
+    """Writes the model into a build directory; gives its entry in the manifest."""
+    content = write_tg(source if source.is_switchable else source.first)
+    (folder / MODEL_COPY).write_bytes(content)
+    return {"name": MODEL_COPY, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def read_kept_model(folder: Path, manifest: dict[str, Any]) -> Network:
+    """The model that a build directory was made from.
+
+    Raises:
+        TinygenError: the build is of an older tinygen, or its copy of the model is not what it was.
+    """
+    entry = manifest.get("model_copy")
+    path = folder / MODEL_COPY
+    if entry is None or not path.is_file():
+        raise TinygenError(f"holds no copy of its model ({MODEL_COPY})", where=str(folder), fix="Build it again.")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
+        raise TinygenError("is not the model of this build", where=str(path), fix="Build it again.")
+    return load_tg_network(path)
 
 
 def section(manifest: dict[str, Any], switch: str | None) -> dict[str, Any]:

@@ -52,13 +52,20 @@ def time_and_energy(cycles: int, board: Board) -> dict[str, Any]:
         return {}
     seconds = cycles / board.core_hz
     entry: dict[str, Any] = {"milliseconds_predicted": round(seconds * 1e3, 6)}
-    if board.run_current is not None:
-        current = board.run_current
-        joules = current.volts * current.ma * 1e-3 * seconds
-        low, high = (joules * (1 + sign * current.interval) for sign in (-1, 1))
-        entry["microjoules_predicted"] = round(joules * 1e6, 3)
-        entry["microjoules_interval"] = [round(low * 1e6, 3), round(high * 1e6, 3)]
+    energy = predicted_energy(seconds, board)
+    if energy is not None:
+        entry["microjoules_predicted"], entry["microjoules_interval"] = energy
     return entry
+
+
+def predicted_energy(seconds: float, board: Board) -> tuple[float, list[float]] | None:
+    """Microjoules of so much computing, and what they lie between; None where the board's current is not known."""
+    if board.run_current is None:
+        return None
+    current = board.run_current
+    joules = current.volts * current.ma * 1e-3 * seconds
+    low, high = (joules * (1 + sign * current.interval) for sign in (-1, 1))
+    return round(joules * 1e6, 3), [round(low * 1e6, 3), round(high * 1e6, 3)]
 
 
 def median_profile(profiles: Sequence[Profile]) -> Profile:

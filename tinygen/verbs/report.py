@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import jinja2
+from tinygen.verbs.pages import COLOURS, page_environment
 
-from tinygen.paths import resource
-
-_COLOURS = ("#4c8dd6", "#e0884a", "#5fae72", "#b06fc0", "#d65f6e", "#8a9a3c", "#4fb3b3", "#a0785a")
 _WIDTH, _LEFT, _TOP, _PLOT = 1000, 70, 10, 300
 
 
 def render_report(manifest: dict[str, Any]) -> str:
     """The page for one build, from its manifest (with `profile`, when a run was profiled)."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resource("templates") / "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(
+    return page_environment().get_template("report.html.j2").render(
         m=manifest,
         cards=_cards(manifest),
         regions=_regions(manifest),
@@ -136,7 +127,7 @@ def _regions(m: dict[str, Any]) -> list[dict[str, Any]]:
                 "bytes": count,
                 "text": size_text(count),
                 "percent": round(100 * count / total, 3),
-                "colour": _COLOURS[index % len(_COLOURS)],
+                "colour": COLOURS[index % len(COLOURS)],
             }
             for index, (name, count) in enumerate(region["parts"].items())
             if count
@@ -168,7 +159,7 @@ def _arena(m: dict[str, Any]) -> dict[str, Any]:
                 "y": y_of(buffer["offset"] + buffer["bytes"]),
                 "w": round(width, 1),
                 "h": round(max(tall, 1), 1),
-                "colour": _COLOURS[index % len(_COLOURS)],
+                "colour": COLOURS[index % len(COLOURS)],
                 "title": title,
                 "label": short if tall >= 16 and len(short) > 3 else "",
             }
@@ -207,7 +198,7 @@ def _work(m: dict[str, Any]) -> dict[str, Any]:
             "name": layer["name"],
             "percent": round(100 * count / top, 2),
             "text": f"{count:,} ({100 * count / total:.1f} %)",
-            "colour": _COLOURS[kinds[layer["op"]] % len(_COLOURS)],
+            "colour": COLOURS[kinds[layer["op"]] % len(COLOURS)],
         }
         for layer, count in zip(m["layers"], counts, strict=True)
     ]

@@ -12,13 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinygen.frontends.load import load_network
-from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate, evaluate_all
 from tinygen.passes.pipeline import simplify
 from tinygen.verbs.arrays import Samples, load_samples
 from tinygen.verbs.build import BuildOptions, build
-from tinygen.verbs.compare import Comparison, Mismatch, correct, differing
+from tinygen.verbs.compare import Comparison, Mismatch, correct, decision_threshold, differing
 from tinygen.verbs.device import Device, open_device
 from tinygen.verbs.library import LayerDifference, LibrarySemantics, library_semantics
 from tinygen.verbs.manifest import section
@@ -240,10 +239,7 @@ def _right(
     """Correct answers per runtime, named with its switch where there are several."""
     if samples.labels is None:
         return {}
-    output = graph.tensors[graph.outputs[0]]
-    threshold = 0.5
-    if isinstance(output.encoding, Affine):
-        threshold = 0.5 / output.scale + output.zero_point
+    threshold = decision_threshold(graph)
     return {
         _labelled(name, switch): sum(
             correct(row[0], int(label), threshold) for row, label in zip(rows, samples.labels, strict=True)

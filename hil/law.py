@@ -1,0 +1,71 @@
+"""What a firmware should answer: the integer semantics of the model that its build directory keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.graph import Graph
+from tinygen.ir.interpreter import evaluate, evaluate_all
+from tinygen.passes.pipeline import simplify
+from tinygen.verbs.compare import Mismatch, correct, decision_threshold, differing
+from tinygen.verbs.library import library_semantics
+from tinygen.verbs.manifest import read_kept_model, read_manifest, section
+
+
+class Law:
+    """One switch of a model; where its layers call a vendor's library, that library's own arithmetic.
+
+    Args:
+        graph: of the model as it was read.
+        section: what the manifest says of the switch.
+    """
+
+    def __init__(self, graph: Graph, section: Mapping[str, Any]) -> None:
+        self.graph = graph
+        self._library = library_semantics(graph, section)
+        self._threshold = decision_threshold(graph)
+
+    def outputs(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Codes of each model output."""
+        return self._library.infer(sample) if self._library else evaluate(self.graph, sample)
+
+    def is_right(self, outputs: Sequence[np.ndarray], label: int) -> bool:
+        """Whether a classifier's answer is the label."""
+        return correct(outputs[0], label, self._threshold)
+
+    def first_difference(
+        self, index: int, sample: Sequence[np.ndarray], theirs: Mapping[str, np.ndarray]
+    ) -> Mismatch | None:
+        """The first layer whose codes are other ones; None when all that can be compared agree.
+
+        Args:
+            index: of the sample, for the result.
+            sample: the inputs.
+            theirs: codes by tensor, of the simplified graph, as a device has them.
+        """
+        graph = simplify(self.graph)
+        ours = self._library.tensors(sample) if self._library else evaluate_all(graph, sample)
+        for op in graph.ops:
+            for name in op.outputs:
+                if name in theirs and name in ours:
+                    element = differing(ours[name], theirs[name])
+                    if element is not None:
+                        found = theirs[name].reshape(ours[name].shape)[element]
+                        return Mismatch(index, op.name, name, element, (ours[name][element].item(), found.item()))
+        return None
+
+
+def law_of(folder: Path, switch: str | None) -> Law:
+    """What the firmware of a build directory should answer, by one of its switches.
+
+    Raises:
+        TinygenError: the directory keeps no model, or there is no such switch.
+    """
+    manifest = read_manifest(folder)
+    network = read_kept_model(folder, manifest)
+    graph = network.first if switch is None else network.switch(switch).graph
+    return Law(graph, section(manifest, switch))

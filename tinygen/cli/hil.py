@@ -1,0 +1,72 @@
+"""`tinygen hil`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tinygen.cli import hil_tables
+from tinygen.cli.console import console, errors, print_json, progress
+
+
+def hil(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A directory written by `tinygen build`.")],
+    inputs: Annotated[
+        Path | None,
+        typer.Option("--inputs", "-i", metavar="X.npz", help="`x`, and `y` for accuracy. Default: random inputs."),
+    ] = None,
+    port: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|PORT|emulated|qemu",
+            help="A real board's serial port (auto: by its USB identity; auto:SERIAL where there are several), or what "
+            "stands in for it.",
+        ),
+    ] = "emulated",
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Use the first N inputs.")] = None,
+    switch: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of a switchable network; default: all of them.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where the report is written; default: DIR/hil.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JUnit XML here, too.")] = None,
+    min_accuracy: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, metavar="F", help="Fail when fewer answers are right.")
+    ] = None,
+    max_latency_us: Annotated[
+        float | None, typer.Option(min=0.0, metavar="US", help="Fail when an inference takes longer.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Emulated boards at the same time.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of random inputs.")] = 0,
+    timeout: Annotated[float, typer.Option(min=0.1, metavar="S", help="Seconds that an inference may take.")] = 60.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of text.")] = False,
+) -> None:
+    """Prove a build on its board: outputs, accuracy, latency, energy; with --port, on a real one."""
+    from hil.checks import Limits
+    from tinygen.verbs.hil import HilOptions, check_junit, check_output
+    from tinygen.verbs.hil import hil as run
+
+    options = HilOptions(
+        port=port, inputs=inputs, limit=limit, seed=seed, switch=switch, jobs=jobs, infer_seconds=timeout,
+        limits=Limits(min_accuracy, max_latency_us),
+    )  # fmt: skip
+    target = folder / "hil" if out is None else out
+    check_output(target)
+    check_junit(junit)
+    with progress(as_json) as update:
+        report = run(folder, options, progress=update)
+    report.write(target, junit)
+    if as_json:
+        print_json(report.as_json())
+    else:
+        console.print(hil_tables.hil_view(report.as_json()))
+        console.print(f"Report: {target / 'report.html'}   figures: {target / 'hil-report.json'}")
+    if not report.passed:
+        failed = [one for one in report.content["checks"] if one["status"] == "failed"]
+        for one in failed:
+            name = f"{one['name']}[{one['switch']}]" if one["switch"] else one["name"]
+            errors.print(f"{name}: {one['message']}", markup=False, soft_wrap=True)
+        raise typer.Exit(1)
