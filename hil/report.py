@@ -20,7 +20,7 @@
         layers               [{name, cycles, microseconds, instructions, source}] of one inference; instructions or null
         energy               [{source, about, microjoules, ...}] per inference, at most one predicted, one measured
         memory               {stack_used_bytes, stack_bytes, arena_bytes}; what was used is null where nothing shows it
-        incidents            [{sample, attempt, what}]: what went wrong and was tried again
+        incidents            [{sample, what}]: what went wrong and was tried again
         rows                 [{sample, matches, stable, attempts, cycles, crc32, label, right}], crc32 of the codes
 
 `source` is "measured" (by the board's own counter, or an instrument), "predicted" (by tinygen's model of the core, or

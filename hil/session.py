@@ -2,11 +2,12 @@
 
 What may go wrong on the way is told apart:
 
-- the line is bad, or the device was reset, or does not answer in time: it is asked again what it runs, its switch is
-  chosen again, and the same input is run anew, a few times;
-- its outputs are not the model's: run anew, too. A second, other result is a fault of the board or of the line, and
-  the report says so; only a result that comes twice is taken for what the firmware computes;
-- the line is closed, another firmware answers, or the emulated board stops: the session ends with what it has.
+- the line is bad, or the device was reset, or does not answer in time: the client (hil/client.py) makes sure of the
+  device and of its switch, and runs the same input anew; here it is only noted;
+- its outputs are not the model's: run anew, too. A second, other result is a fault of the board, and the report says
+  so; only a result that comes twice is taken for what the firmware computes;
+- the line is closed, nothing answers after several attempts, another firmware answers, or the emulated board stops:
+  the session ends with what it has.
 
 So every row is what the device gave for the input of that number.
 """
@@ -19,13 +20,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hil.law import Law
-from tinygen.errors import BoardError, DeviceError, DeviceGoneError, TinygenError, WrongBuildError
+from tinygen.errors import BoardError, DeviceError, TinygenError
 from tinygen.verbs.arrays import Samples
 from tinygen.verbs.compare import Mismatch, differing
 from tinygen.verbs.device import Device
 
 Done = Callable[[int], None]
-ATTEMPTS = 4
+ATTEMPTS = 3
 TIMED_BESIDE = 3
 """Inferences of the emulated twin, for an engine that counts nothing."""
 
@@ -40,7 +41,7 @@ class Row:
         matches: whether they are those of the semantics.
         stable: False when the device had given other outputs before.
         cycles: by the device's own counter; None where it has none.
-        attempts: how often the input was run.
+        attempts: how often the input was run; more than once where the first result was not the semantics'.
     """
 
     sample: int
@@ -56,7 +57,6 @@ class Incident:
     """Something that went wrong with an input, and was tried again."""
 
     sample: int
-    attempt: int
     what: str
 
 
@@ -148,32 +148,30 @@ class Session:
         """One input until its result is sure.
 
         Raises:
-            DeviceError: it is not, after a few attempts.
+            DeviceError, BoardError: there will be none.
         """
         sample = self._sample(index)
         wanted = self.law.outputs(sample)
         before: list[list[np.ndarray]] = []
-        problem = ""
-        for attempt in range(1, ATTEMPTS + 1):
+        while True:
             try:
-                if problem:
-                    self.device.check()
                 outputs, cycles = self.device.timed(sample)
-            except (DeviceGoneError, WrongBuildError):
-                raise
-            except DeviceError as error:
-                problem = error.what
-                self.found.incidents.append(Incident(index, attempt, problem))
-                continue
+            finally:
+                self._note_troubles(index)
             matches, again = same(outputs, wanted), any(same(outputs, other) for other in before)
-            if matches or again or attempt == ATTEMPTS:
+            attempts = len(before) + 1
+            if matches or again or attempts == ATTEMPTS:
                 stable = all(same(outputs, other) for other in before)
                 counted = cycles if self.found.cycles_source else None
-                return Row(index, tuple(outputs), matches, stable, counted, attempt)
+                return Row(index, tuple(outputs), matches, stable, counted, attempts)
             before.append(outputs)
-            problem = "gave other outputs than the model"
-            self.found.incidents.append(Incident(index, attempt, problem))
-        raise DeviceError(f"gives no result in {ATTEMPTS} attempts; the last one: {problem}", where=self.device.name)
+            self.found.incidents.append(Incident(index, "gave other outputs than the model"))
+            self.device.check()
+
+    def _note_troubles(self, index: int) -> None:
+        troubles = self.device.client.troubles
+        self.found.incidents += [Incident(index, what) for what in troubles]
+        troubles.clear()
 
     def _examine(self, layers: bool) -> None:
         """What is worth knowing beside the results; not having it is no reason to fail."""
@@ -187,7 +185,7 @@ class Session:
                 self._time_layers()
         except (DeviceError, BoardError) as error:
             last = self.first + len(self.samples) - 1
-            found.incidents.append(Incident(last, 1, f"after the last input: {_sentence(error)}"))
+            found.incidents.append(Incident(last, f"after the last input: {_sentence(error)}"))
         found.stack_used = self.device.stack_used
 
     def _time_layers(self) -> None:

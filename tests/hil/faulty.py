@@ -21,7 +21,7 @@ class FaultyDevice:
 
     Args:
         elves: programs; at each reset the next one runs, the last one for good.
-        command: what the commands counted begin with: "tg-run".
+        command: which commands are counted: "tg-run".
         at: their numbers, from 1.
         fault: called with this device and the bytes written; True when the command must not be passed on.
     """
@@ -54,7 +54,7 @@ class FaultyDevice:
 
     def write(self, data: bytes) -> None:
         self._check_cable()
-        if data.startswith(self.command):
+        if b" " + self.command in data.partition(b"%")[0]:
             self.count += 1
             if self.count in self.at and self.fault(self):
                 return

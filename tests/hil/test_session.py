@@ -120,9 +120,8 @@ def test_a_reset_that_nobody_sees(folder: Path, inputs: Path, right: list[list[i
     report = run(folder, inputs, device)
     assert_rows_are_right(report, right)
     (part,) = report.content["switches"]
-    assert [row["sample"] for row in part["rows"] if row["attempts"] > 1] in ([], [3])
-    if statuses(report)["stable"] == "failed":
-        assert message(report, "stable") == "inputs 3 gave several results"
+    assert [one["sample"] for one in part["incidents"]] == [3]
+    assert statuses(report)["stable"] == "passed"
 
 
 def test_an_unplugged_board(folder: Path, inputs: Path, right: list[list[int]], tmp_path: Path) -> None:
@@ -133,10 +132,8 @@ def test_an_unplugged_board(folder: Path, inputs: Path, right: list[list[int]], 
     assert_rows_are_right(report, right, 5)
     assert statuses(report)["results"] == "failed"
     assert statuses(report)["bit-exact"] == "passed"
-    text = message(report, "results")
-    assert text == (
-        f"5 of {COUNT} inputs have their result; stopped at input 5: /dev/ttyTEST: the board went away (cable pulled)"
-    )
+    begin = f"5 of {COUNT} inputs have their result; stopped at input 5: /dev/ttyTEST: the board went away"
+    assert message(report, "results").startswith(begin)
     report.write(tmp_path / "out", tmp_path / "ci.xml")
     kept = np.load(tmp_path / "out/outputs.npz")
     assert kept["y0"].tolist() == right[:5]
@@ -158,8 +155,8 @@ def test_a_device_that_hangs(
     report = run(folder, inputs, device, infer_seconds=0.2)
     assert_rows_are_right(report, right, 2)
     assert "stopped at input 2" in message(report, "results")
-    assert "in 4 attempts" in message(report, "results")
-    assert [one["attempt"] for one in report.content["switches"][0]["incidents"]] == [1, 2, 3, 4]
+    assert "does not answer, in 4 attempts" in message(report, "results")
+    assert {one["sample"] for one in report.content["switches"][0]["incidents"]} == {2}
 
 
 def test_another_firmware_after_a_reset(folder: Path, inputs: Path, right: list[list[int]], tmp_path: Path) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from hil.client import DeviceClient, DeviceInfo
 from hil.ports import EMULATED, QEMU, is_line_to_hardware, port_path
+from hil.reconnect import ReconnectingTransport
 from hil.transports import ProcessTransport, SerialTransport, Transport
 from tinygen.errors import BoardError, DeviceError, TinygenError, WrongBuildError
 from tinygen.ir.encodings import pack_bits, unpack_bits
@@ -21,6 +23,7 @@ from tinygen.targets.emulator import EmulatedBoard, Profile
 from tinygen.targets.qemu import qemu_command
 from tinygen.verbs.manifest import read_manifest, switch_index
 
+_T = TypeVar("_T")
 INFER_SECONDS = 60.0
 MEASURED, PREDICTED = "measured", "predicted"
 REPORTED = "reported"
@@ -72,12 +75,15 @@ class Device:
         self._emulated: EmulatedBoard | None = None
         # QEMU does not count: the same firmware runs beside it in our own emulated board.
         self._twin = Device(folder, engine="unicorn", count=True) if count and self.engine == "qemu" else None
-        self.client = DeviceClient(transport or self._transport(count), infer_seconds)
+        # Other numbers of commands take other cycles to check: an emulated board should give the same at every run.
+        nonce = None if self.engine == "serial" else 0
+        self.client = DeviceClient(transport or self._transport(count), infer_seconds, nonce=nonce)
 
     def _transport(self, count: bool) -> Transport:
         if self.engine == "serial":
             assert self.board.uart is not None
-            return SerialTransport(self.port, self.board.uart.baud)
+            # A board whose USB is its own goes away with every reset, and comes back.
+            return ReconnectingTransport(partial(SerialTransport, self.port, self.board.uart.baud))
         elf = (self.folder / "firmware.elf").resolve()
         if not elf.is_file():
             raise TinygenError("firmware.elf is missing", where=str(self.folder), fix="Build it again.")
@@ -164,29 +170,34 @@ class Device:
 
     def timed(self, sample: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:
         """Codes of each model output, and the cycles that the device counted."""
-        self._load(sample)
-        cycles = self.client.run()
-        return self._outputs(), cycles
+        inference = self.client.infer(self._in_memory(sample))
+        return self._as_arrays(inference.outputs), inference.cycles
 
     def measure_layers(self, sample: Sequence[np.ndarray]) -> tuple[list[int], list[int]]:
         """Cycles of each layer, as the device counts them; and its instructions, where they are counted."""
-        self._load(sample)
+        cycles, _ = self._profile(sample, self.client.profile)
         if self._emulated is None:
-            return self.client.profile()[0], []
-        self._emulated.clear_profile()
-        cycles, _ = self.client.profile()
+            return cycles, []
         return cycles, list(self._emulated.profile(len(cycles)).layers)
 
     def measure(self, sample: Sequence[np.ndarray]) -> Measured:
         """One inference with a profile, where the device can give one."""
-        self._load(sample)
         if self._emulated is None:
-            cycles = self.client.run()
-            return Measured(self._outputs(), self._profile_of_twin(sample), cycles)
-        self._emulated.clear_profile()
-        _, cycles = self.client.profile()
+            outputs, cycles = self.timed(sample)
+            return Measured(outputs, self._profile_of_twin(sample), cycles)
+        (_, cycles), found = self._profile(sample, lambda: (self.client.profile(), self._read()))
         profile = self._emulated.profile(len(self._section["layers"]))
-        return Measured(self._outputs(), profile, cycles)
+        return Measured(self._as_arrays(found), profile, cycles)
+
+    def _profile(self, sample: Sequence[np.ndarray], action: Callable[[], _T]) -> _T:
+        """What `action` gives on an input; the emulated board counts from the beginning."""
+
+        def counted() -> _T:
+            if self._emulated is not None:
+                self._emulated.clear_profile()
+            return action()
+
+        return self.client.on_inputs(self._in_memory(sample), counted)
 
     def _profile_of_twin(self, sample: Sequence[np.ndarray]) -> Profile | None:
         return self._twin.measure(sample).profile if self._twin else None
@@ -194,24 +205,28 @@ class Device:
     def intermediate(self, sample: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Codes of every tensor a layer writes, by name; each is checked against its CRC-32."""
         tensors = [tensor for layer in self._section["layers"] for tensor in layer["outputs"]]
-        self._load(sample)
-        sums = self.client.trace()
+        inputs = self._in_memory(sample)
+        sums = self.client.on_inputs(inputs, self.client.trace)
         found = {}
         for index, tensor in enumerate(tensors):
-            self._load(sample)
-            data = self.client.dump(index)
+            data = self.client.on_inputs(inputs, partial(self.client.dump, index))
             if zlib.crc32(data) != sums[index]:
                 raise DeviceError(f"gives other codes for '{tensor['name']}' at each inference", where=self.name)
             found[tensor["name"]] = _as_array(data, tensor)
         return found
 
-    def _load(self, sample: Sequence[np.ndarray]) -> None:
-        for index, (codes, tensor) in enumerate(zip(sample, self._section["inputs"], strict=True)):
-            in_memory = pack_bits(codes) if tensor.get("packed") else np.ascontiguousarray(codes)
-            self.client.load(index, in_memory.tobytes())
+    def _in_memory(self, sample: Sequence[np.ndarray]) -> list[bytes]:
+        """Inputs as they lie in the arena."""
+        return [
+            (pack_bits(codes) if tensor.get("packed") else np.ascontiguousarray(codes)).tobytes()
+            for codes, tensor in zip(sample, self._section["inputs"], strict=True)
+        ]
 
-    def _outputs(self) -> list[np.ndarray]:
-        return [_as_array(self.client.read(i), tensor) for i, tensor in enumerate(self._section["outputs"])]
+    def _read(self) -> list[bytes]:
+        return [self.client.read(index) for index in range(len(self._section["outputs"]))]
+
+    def _as_arrays(self, outputs: Sequence[bytes]) -> list[np.ndarray]:
+        return [_as_array(data, tensor) for data, tensor in zip(outputs, self._section["outputs"], strict=True)]
 
 
 def open_device(
