@@ -110,6 +110,11 @@ def port_path(port: str, board: Board) -> str:
     return find_port(board, number).path if kind == AUTO else port
 
 
+def is_place(port: str) -> bool:
+    """Whether a board farm knows the port: labgrid:PLACE."""
+    return port.startswith("labgrid:")
+
+
 def is_line_to_hardware(path: str) -> bool:
     """Whether a port is certainly this computer's own: behind a pseudo-terminal or a network may be anything."""
-    return "://" not in path and _PSEUDO_TERMINAL.fullmatch(os.path.realpath(path)) is None
+    return "://" not in path and not is_place(path) and _PSEUDO_TERMINAL.fullmatch(os.path.realpath(path)) is None

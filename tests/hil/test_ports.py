@@ -81,14 +81,14 @@ def test_board_without_identity(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_names_are_taken_as_they_are() -> None:
-    for name in ("/dev/pts/7", "COM3", "hwgrep://0483:374B", "rfc2217://farm:4000", "autofs"):
+    for name in ("/dev/pts/7", "COM3", "hwgrep://0483:374B", "rfc2217://farm:4000", "labgrid:desk", "autofs"):
         assert port_path(name, NUCLEO) == name
 
 
 def test_what_may_stand_behind_a_port(tmp_path: os.PathLike[str]) -> None:
     assert is_line_to_hardware("/dev/ttyACM0")
     assert is_line_to_hardware("COM3")
-    for name in ("/dev/pts/12", "socket://farm:4000", "loop://"):
+    for name in ("/dev/pts/12", "socket://farm:4000", "loop://", "labgrid:desk"):
         assert not is_line_to_hardware(name)
     link = os.path.join(tmp_path, "board")
     os.symlink("/dev/pts/3", link)

@@ -24,13 +24,14 @@ from tests.support.switchable import small_network
 from tests.targets.build import build as build_dummy
 from tests.targets.tools import requires_tool
 from tinygen.demo import load_test_digits
-from tinygen.errors import DeviceError, TinygenError
+from tinygen.errors import BoardError, DeviceError, TinygenError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.targets.board import load_board
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.verbs.build import BuildOptions, build
+from tinygen.verbs.device import Device
 from tinygen.verbs.hil import HilOptions, HilReport, hil
 from tinygen.verbs.manifest import read_kept_model, read_manifest
 
@@ -250,6 +251,21 @@ def test_emulated_and_behind_a_terminal(nucleo: Path, inputs: Path, right: list[
     }  # fmt: skip
 
 
+def test_a_place_of_a_board_farm(nucleo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """tests/hil/test_labgrid.py has the farm; here, that its places are asked for."""
+    asked = []
+
+    def place(name: str) -> EmulatedBoard:
+        asked.append(name)
+        return EmulatedBoard(load_board("f746zg"), elf(nucleo))
+
+    monkeypatch.setattr("hil.labgrid.LabgridTransport", place)
+    report = hil(nucleo, HilOptions(limit=2, port="labgrid:desk"))
+    assert report.passed and asked == ["labgrid:desk"]
+    assert report.content["device"]["port"] == "labgrid:desk"
+    assert report.content["switches"][0]["latency"]["source"] == "reported"
+
+
 def test_several_twins_give_the_same_report(nucleo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hil.twins.TURN", 3)
     reports = [hil(nucleo, HilOptions(limit=7, jobs=jobs)) for jobs in (1, 2)]
@@ -274,9 +290,6 @@ def test_through_qemu(inputs: Path, right: list[list[int]], tmp_path: Path) -> N
 
 def test_an_emulated_board_that_crashes(nucleo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a real one that hangs: what there is until then is kept."""
-    from tinygen.errors import BoardError
-    from tinygen.verbs.device import Device
-
     real = Device.timed
     count = 0
 

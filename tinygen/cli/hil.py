@@ -21,8 +21,8 @@ def hil(
         str,
         typer.Option(
             metavar="auto|PORT|emulated|qemu",
-            help="A real board's serial port (auto: by its USB identity; auto:SERIAL where there are several), or what "
-            "stands in for it.",
+            help="A real board's serial port (auto: by its USB identity; auto:SERIAL where there are several; "
+            "labgrid:PLACE), or what stands in for it.",
         ),
     ] = "emulated",
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Use the first N inputs.")] = None,

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from hil.client import DeviceClient, DeviceInfo
-from hil.ports import EMULATED, QEMU, is_line_to_hardware, port_path
+from hil.ports import EMULATED, QEMU, is_line_to_hardware, is_place, port_path
 from hil.reconnect import ReconnectingTransport
 from hil.transports import ProcessTransport, SerialTransport, Transport
 from tinygen.errors import BoardError, DeviceError, TinygenError, WrongBuildError
@@ -81,9 +81,8 @@ class Device:
 
     def _transport(self, count: bool) -> Transport:
         if self.engine == "serial":
-            assert self.board.uart is not None
             # A board whose USB is its own goes away with every reset, and comes back.
-            return ReconnectingTransport(partial(SerialTransport, self.port, self.board.uart.baud))
+            return ReconnectingTransport(self._open_line)
         elf = (self.folder / "firmware.elf").resolve()
         if not elf.is_file():
             raise TinygenError("firmware.elf is missing", where=str(self.folder), fix="Build it again.")
@@ -94,6 +93,15 @@ class Device:
         cost = board_cost(self.board, elf) if count else None
         self._emulated = EmulatedBoard(self.board, elf, count=count, cost=cost)
         return self._emulated
+
+    def _open_line(self) -> Transport:
+        if is_place(self.port):
+            # Not before: labgrid is an extra, and takes its time.
+            from hil.labgrid import LabgridTransport
+
+            return LabgridTransport(self.port)
+        assert self.board.uart is not None
+        return SerialTransport(self.port, self.board.uart.baud)
 
     def __enter__(self) -> Device:
         try:
@@ -243,7 +251,8 @@ def open_device(
     Args:
         folder: written by `tinygen build`.
         port: "auto" or "auto:NUMBER", the port with the board's USB identity (and that serial number); a path, or one
-            of pyserial's URLs; "emulated" or "qemu"; None for the emulator that the board file prefers.
+            of pyserial's URLs; labgrid:PLACE, see `hil.labgrid`; "emulated" or "qemu"; None for the emulator that the
+            board file prefers.
         engine: "unicorn" runs the board in our emulator, also where the board file prefers QEMU.
         count: count instructions (emulated boards).
         transport: a line to the board that is open already, instead of a port.
