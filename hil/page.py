@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.verbs.device import PREDICTED
 from tinygen.verbs.pages import COLOURS, page_environment
 
 _WIDTH, _LEFT, _RIGHT, _PLOT, _BAR, _GAP = 1000, 60, 20, 220, 15, 5
@@ -25,6 +26,7 @@ def render_hil(report: Mapping[str, Any]) -> str:
                 "cards": _cards(part),
                 "histogram": _histogram(part),
                 "layers": _layers(part["layers"]),
+                "energies": _energies(part["energy"]),
                 "wrong": [row for row in part["rows"] if not (row["matches"] and row["stable"])][:_SHOWN],
                 "incidents": part["incidents"][:_SHOWN],
                 "more": max(len(part["incidents"]) - _SHOWN, 0),
@@ -118,3 +120,20 @@ def _layers(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         "bars": bars, "width": _WIDTH, "height": 2 * _GAP + len(layers) * (_BAR + _GAP), "left": _NAMES, "bar": _BAR,
         "colour": COLOURS[2], "source": layers[0]["source"],
     }  # fmt: skip
+
+
+def _energies(energies: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """A bar per source, with what it may lie between; predicted and measured in colours of their own."""
+    if not energies:
+        return None
+    most = max((energy.get("interval") or [0, energy["microjoules"]])[1] for energy in energies) or 1.0
+    scale = (_WIDTH - _NAMES - _VALUES) / most
+    bars = []
+    for index, energy in enumerate(energies):
+        low, high = energy.get("interval") or [energy["microjoules"]] * 2
+        bars.append({
+            "y": _GAP + index * (_BAR + _GAP), "w": round(energy["microjoules"] * scale, 1), "name": energy["source"],
+            "text": energy_text(energy), "low": round(_NAMES + low * scale, 1), "high": round(_NAMES + high * scale, 1),
+            "colour": COLOURS[1] if energy["source"] == PREDICTED else COLOURS[4],
+        })  # fmt: skip
+    return {"bars": bars, "width": _WIDTH, "height": 2 * _GAP + len(bars) * (_BAR + _GAP), "left": _NAMES, "bar": _BAR}

@@ -68,6 +68,7 @@ class Collected:
         rows: in the order of the inputs.
         incidents: in the order in which they happened.
         stopped: why the session ended early; "" when it did not.
+        interrupted: whether that was the user's wish.
         first_mismatch: where the first wrong output comes from.
         cycles_source: of the rows' cycles, see `Device.cycles_source`; "" where there are none.
         beside: cycles of the emulated twin, predicted, where the device itself counts none.
@@ -79,6 +80,7 @@ class Collected:
     rows: list[Row] = field(default_factory=list)
     incidents: list[Incident] = field(default_factory=list)
     stopped: str = ""
+    interrupted: bool = False
     first_mismatch: Mismatch | None = None
     cycles_source: str = ""
     beside: list[int] = field(default_factory=list)
@@ -90,7 +92,7 @@ class Collected:
         """Takes over what another session with the same firmware found on other inputs."""
         self.rows = sorted([*self.rows, *other.rows], key=lambda row: row.sample)
         self.incidents += other.incidents
-        self.stopped = self.stopped or other.stopped
+        self.stopped, self.interrupted = self.stopped or other.stopped, self.interrupted or other.interrupted
         found = [one for one in (self.first_mismatch, other.first_mismatch) if one is not None]
         self.first_mismatch = min(found, key=lambda one: one.sample, default=None)
         self.cycles_source = self.cycles_source or other.cycles_source
@@ -136,7 +138,7 @@ class Session:
         except (DeviceError, BoardError) as error:
             self.found.stopped = f"at input {index}: {_sentence(error)}"
         except KeyboardInterrupt:
-            self.found.stopped = f"at input {index}: interrupted"
+            self.found.stopped, self.found.interrupted = f"at input {index}: interrupted", True
         else:
             self._examine(layers)
         return self.found

@@ -56,7 +56,7 @@ def collect_on_twins(whole: Turn, jobs: int, done: Done) -> Collected:
                 if found.stopped:
                     break
         except KeyboardInterrupt:
-            found.stopped = f"at input {len(found.rows)}: interrupted"
+            found.stopped, found.interrupted = f"at input {len(found.rows)}: interrupted", True
     return found
 
 

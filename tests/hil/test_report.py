@@ -81,7 +81,7 @@ def test_page(report: HilReport) -> None:
     assert "failed</span></h1>" in page
     assert "median latency, predicted" in page and "energy per inference, predicted" in page
     assert "measured" not in page
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3
     for layer in part(report)["layers"]:
         assert f"{layer['cycles']:,} cycles" in page
     # Self-contained: nothing to fetch.
@@ -95,6 +95,14 @@ def test_names_are_text_on_the_page(report: HilReport) -> None:
     page = render_hil(content)
     assert "&lt;b&gt;&amp;" in page and "&lt;i&gt;e-[crc]" in page
     assert "tried again" in page
+
+
+def test_measured_stands_beside_predicted(report: HilReport) -> None:
+    content = json.loads(json.dumps(report.content))
+    content["switches"][0]["energy"].append({"source": "measured", "about": "PPK2", "microjoules": 777.0})
+    page = render_hil(content)
+    assert "energy per inference, predicted" in page and "energy per inference, measured" in page
+    assert "777.0 µJ" in page and "Energy: measured, PPK2." in page
 
 
 def test_an_empty_report_has_a_page(report: HilReport) -> None:

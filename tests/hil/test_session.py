@@ -148,6 +148,17 @@ def test_unplugged_before_the_first_result(folder: Path, inputs: Path) -> None:
     assert report.junit().count("<skipped") == 2
 
 
+def test_interrupted(folder: Path, inputs: Path, right: list[list[int]]) -> None:
+    """What there is by then is kept; other switches are not begun."""
+
+    def wants_to_stop(device: FaultyDevice) -> bool:
+        raise KeyboardInterrupt
+
+    report = run(folder, inputs, FaultyDevice([elf(folder)], "tg-run", (6,), wants_to_stop))
+    assert_rows_are_right(report, right, 4)
+    assert message(report, "results") == f"4 of {COUNT} inputs have their result; stopped at input 4: interrupted"
+
+
 def test_a_device_that_hangs(
     folder: Path, inputs: Path, right: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

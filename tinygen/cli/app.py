@@ -56,7 +56,7 @@ Name = Annotated[str | None, typer.Option(help="C name of the model; default: fr
 Switch = Annotated[
     str | None, typer.Option(metavar="NAME", help="Of a switchable network; default: run the first, verify all.")
 ]
-Port = Annotated[str | None, typer.Option(help="Serial port of a real board; default: the emulated board.")]
+Port = Annotated[str | None, typer.Option(help="Of a real board: auto, or its serial port; default: the emulated one.")]
 
 
 def _version(wanted: bool) -> None:

@@ -161,7 +161,7 @@ class _Run:
             names = [options.switch]
         self.laws: dict[str | None, Law] = {name: law_of(folder, name) for name in names}
         self.samples = self._read_samples(self.laws[names[0]])
-        self.found = {name: Collected() for name in names}
+        self.found = {name: Collected(stopped="before the first input") for name in names}
         self.checks: list[Check] = []
         self.device: Device
 
@@ -202,11 +202,13 @@ class _Run:
             if device.engine == "serial":
                 for name, law in self.laws.items():
                     self.found[name] = self._collect_here(device, name, law)
-                return
-        options = self.options
-        for name in self.laws:
-            turn = Turn(self.folder, options.port, options.infer_seconds, name, self.samples)
-            self.found[name] = collect_on_twins(turn, options.jobs, self._done(device, name))
+                    if self.found[name].stopped:
+                        break
+        for name in self.laws if device.engine != "serial" else ():
+            turn = Turn(self.folder, self.options.port, self.options.infer_seconds, name, self.samples)
+            self.found[name] = collect_on_twins(turn, self.options.jobs, self._done(device, name))
+            if self.found[name].interrupted:
+                break
 
     def _check_start(self, device: Device) -> None:
         info, wanted = device.info, self.manifest["clock_hz"]
