@@ -63,14 +63,12 @@ class BoardResult:
     @property
     def row(self) -> tuple[str, ...]:
         """One line of a table whose head is HEAD."""
-        build = self.device.build if self.device else "-"
-        middle = f"{median(self.cycles):.0f}" if self.cycles else "-"
+        middle = f"{median(self.cycles):,.0f}" if self.cycles else "-"
         rate = f"{len(self.samples) / self.seconds:.1f}" if self.samples and self.seconds else "-"
-        troubles = str(len(self.troubles))
-        return self.name, build, str(len(self.samples)), middle, rate, troubles, self.error or "done"
+        return self.name, str(len(self.samples)), middle, rate, str(len(self.troubles))
 
 
-HEAD = ("board", "build", "inferences", "median cycles", "per second", "recovered", "outcome")
+HEAD = ("board", "inferences", "median cycles", "per second", "recovered")
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from hil.reconnect import ReconnectingTransport
 from hil.transports import SerialTransport
 from tinygen.errors import DeviceError, DeviceGoneError, ToolchainError
 
@@ -85,7 +87,7 @@ class LabgridTransport:
         self._ours = self._ask(self._acquire)
         try:
             entry = self._ask(lambda session: self._serial_port(session, resource))
-            self._line = SerialTransport(*_url(entry))
+            self._line = ReconnectingTransport(partial(SerialTransport, *_url(entry)))
         except BaseException:
             self._release()
             raise

@@ -10,6 +10,7 @@ import typer
 from tinygen.cli import tables
 from tinygen.cli.bench import bench
 from tinygen.cli.console import console, errors, print_json, progress
+from tinygen.cli.farm import farm
 from tinygen.cli.flash import flash
 from tinygen.cli.hil import hil
 from tinygen.verbs.oracle import Oracle
@@ -227,3 +228,4 @@ def demo(
 app.command()(bench)
 app.command()(flash)
 app.command()(hil)
+app.command()(farm)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,11 +16,11 @@ from hil.ports import EMULATED, QEMU, is_line_to_hardware, is_place, port_path
 from hil.reconnect import ReconnectingTransport
 from hil.transports import ProcessTransport, SerialTransport, Transport
 from tinygen.errors import BoardError, DeviceError, TinygenError, WrongBuildError
-from tinygen.ir.encodings import pack_bits, unpack_bits
 from tinygen.targets.board import Board, load_board
 from tinygen.targets.cycles import board_cost
 from tinygen.targets.emulator import EmulatedBoard, Profile
 from tinygen.targets.qemu import qemu_command
+from tinygen.verbs.codes import from_memory, in_memory
 from tinygen.verbs.manifest import read_manifest, switch_index
 
 _T = TypeVar("_T")
@@ -220,21 +220,18 @@ class Device:
             data = self.client.on_inputs(inputs, partial(self.client.dump, index))
             if zlib.crc32(data) != sums[index]:
                 raise DeviceError(f"gives other codes for '{tensor['name']}' at each inference", where=self.name)
-            found[tensor["name"]] = _as_array(data, tensor)
+            found[tensor["name"]] = from_memory(data, tensor)
         return found
 
     def _in_memory(self, sample: Sequence[np.ndarray]) -> list[bytes]:
         """Inputs as they lie in the arena."""
-        return [
-            (pack_bits(codes) if tensor.get("packed") else np.ascontiguousarray(codes)).tobytes()
-            for codes, tensor in zip(sample, self._section["inputs"], strict=True)
-        ]
+        return [in_memory(codes, tensor) for codes, tensor in zip(sample, self._section["inputs"], strict=True)]
 
     def _read(self) -> list[bytes]:
         return [self.client.read(index) for index in range(len(self._section["outputs"]))]
 
     def _as_arrays(self, outputs: Sequence[bytes]) -> list[np.ndarray]:
-        return [_as_array(data, tensor) for data, tensor in zip(outputs, self._section["outputs"], strict=True)]
+        return [from_memory(data, tensor) for data, tensor in zip(outputs, self._section["outputs"], strict=True)]
 
 
 def open_device(
@@ -292,10 +289,3 @@ def _runtime_name(board: Board, engine: str) -> str:
         return "host"
     kind = {"unicorn": "emulated", "qemu": "qemu", "serial": "serial"}[engine]
     return f"{board.name}-{kind}"
-
-
-def _as_array(data: bytes, tensor: dict[str, Any]) -> np.ndarray:
-    if tensor.get("packed"):
-        words = np.frombuffer(data, "<u4").reshape(*tensor["shape"][:-1], -1)
-        return unpack_bits(words, tensor["shape"][-1])
-    return np.frombuffer(data, tensor["dtype"]).reshape(tensor["shape"])

@@ -1,0 +1,101 @@
+"""`tinygen farm`: a build on several emulated boards at once, held against the model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.switchable import CLASSES, random_inputs, small_network
+from tinygen.errors import TinygenError
+from tinygen.frontends.memory import MemoryModel
+from tinygen.ir.interpreter import evaluate
+from tinygen.verbs.build import BuildOptions, build
+from tinygen.verbs.farm import FarmOptions, FarmReport, farm
+
+NETWORK = small_network()
+SWITCH = len(NETWORK.switches) - 1
+COUNT = 9
+MISSING = "/dev/ttyNOTHING0"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("farm")
+    samples = random_inputs(NETWORK, COUNT, seed=4)
+    named = {f"x{i}": np.stack(codes) for i, codes in enumerate(zip(*samples, strict=True))}
+    np.savez(folder / "x.npz", **named, y=np.arange(COUNT) % CLASSES)  # type: ignore[arg-type]
+    return build(MemoryModel(NETWORK, "net"), folder / "net", BuildOptions(board="f746zg")).folder
+
+
+def wanted(folder: Path) -> np.ndarray:
+    """What the model gives, a row per input."""
+    x = np.load(folder.parent / "x.npz")
+    samples = [[x[f"x{i}"][row] for i in range(len(x.files) - 1)] for row in range(COUNT)]
+    return np.stack([evaluate(NETWORK.switches[SWITCH].graph, sample)[0] for sample in samples])
+
+
+def options(folder: Path) -> FarmOptions:
+    return FarmOptions(inputs=folder.parent / "x.npz", switch=NETWORK.names[SWITCH])
+
+
+def test_three_boards_share_the_inputs(built: Path) -> None:
+    told: list[int] = []
+    ports = ["emulated"] * 3
+    report = farm(built, ports, options(built), progress=lambda what, done, total: told.append(done))
+    assert report.passed and told == list(range(1, COUNT + 1))
+    assert [board.name for board in report.boards] == ["emulated 1", "emulated 2", "emulated 3"]
+    right = wanted(built)
+    assert report.samples == tuple(range(COUNT)) and report.outputs[0].tolist() == right.tolist()
+    answers = right.reshape(COUNT, -1).argmax(1)
+    assert report.correct == int((answers == np.arange(COUNT) % CLASSES).sum())
+
+
+def test_a_board_that_is_not_there_is_named_and_harms_no_other(built: Path, tmp_path: Path) -> None:
+    report = farm(built, ["emulated", MISSING], options(built))
+    assert not report.passed and report.wrong == ()
+    assert report.outputs[0].tolist() == wanted(built).tolist()
+    assert report.boards[0].error == "" and MISSING in report.boards[1].error
+    report.write(tmp_path / "out")
+    content = json.loads((tmp_path / "out/farm-report.json").read_text())
+    assert content["results"] == COUNT and content["boards"][0]["samples"] == list(range(COUNT))
+    assert np.load(tmp_path / "out/outputs.npz")["sample"].tolist() == list(range(COUNT))
+
+
+def test_no_board_at_all(built: Path, tmp_path: Path) -> None:
+    report = farm(built, [MISSING], options(built))
+    assert (report.samples, report.outputs, report.planned, report.passed) == ((), (), COUNT, False)
+    report.write(tmp_path / "out")
+    assert np.load(tmp_path / "out/outputs.npz")["sample"].tolist() == []
+
+
+def test_wrong_results_are_found(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a board that computes something else."""
+    from tinygen.verbs import farm as module
+
+    monkeypatch.setattr(module, "from_memory", lambda data, tensor: np.zeros(tensor["shape"], tensor["dtype"]))
+    report: FarmReport = farm(built, ["emulated"], options(built))
+    assert len(report.wrong) > 0 and not report.passed
+
+
+@pytest.mark.parametrize(("ports", "what"), [([], "no board is named"), ([MISSING, MISSING], "named twice")])
+def test_ports_that_cannot_be(built: Path, ports: list[str], what: str) -> None:
+    with pytest.raises(TinygenError, match=what):
+        farm(built, ports, options(built))
+
+
+def test_command_line(built: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from tinygen.cli import main; main()", "farm", str(built), "--limit", "3"]
+    command += ["--port", "emulated", "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and json.loads(done.stdout)["results"] == 3, done.stderr
+    done = subprocess.run([*command, "--port", MISSING], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "3 of 3 inputs have a result" in done.stdout and "stopped" in done.stdout
+    assert done.stderr.startswith(f"{MISSING}: the serial port cannot be opened") and "Traceback" not in done.stderr
+    (tmp_path / "out/other").touch()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "holds files" in done.stderr

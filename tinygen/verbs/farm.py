@@ -1,0 +1,196 @@
+"""`tinygen farm`: a build directory on several boards at once, which share the inputs; held against the model.
+
+The boards are real ones, places of a labgrid farm, or emulated. One that fails harms no other: what it was at goes to
+another, and the result says why it stopped. See `hil.farm`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hil.client import DeviceClient, Inference
+from hil.farm import BoardResult, FarmResult, Target, run_shared
+from hil.law import Law, law_of
+from hil.ports import EMULATED, QEMU
+from hil.session import same
+from tinygen.errors import TinygenError
+from tinygen.verbs.arrays import Samples, load_samples, random_samples
+from tinygen.verbs.codes import from_memory, in_memory
+from tinygen.verbs.device import INFER_SECONDS, Device
+from tinygen.verbs.manifest import read_manifest, section, switch_index
+from tinygen.verbs.output import check_folder, write_folder
+
+Progress = Callable[[str, int, int], None]
+RANDOM_INPUTS = 20
+FILES = frozenset(("farm-report.json", "outputs.npz"))
+_WHAT = "farm report"
+
+
+@dataclass(frozen=True)
+class FarmOptions:
+    """What to run.
+
+    Attributes:
+        inputs: .npy or .npz, see `load_samples`; None draws random ones.
+        limit: use only the first inputs; of random ones, how many (20).
+        seed: of random inputs.
+        switch: of a switchable network; None takes the first.
+        infer_seconds: how long an inference may take.
+    """
+
+    inputs: Path | None = None
+    limit: int | None = None
+    seed: int = 0
+    switch: str | None = None
+    infer_seconds: float = INFER_SECONDS
+
+
+@dataclass(frozen=True, eq=False)
+class FarmReport:
+    """What the boards found together.
+
+    Attributes:
+        boards: how each did.
+        outputs: codes by output, one row per result.
+        samples: number of each row's input, rising.
+        planned: how many inputs there were.
+        wrong: numbers of the inputs whose outputs are not the model's.
+        correct: how many answers are the label; None without labels.
+    """
+
+    boards: tuple[BoardResult, ...]
+    outputs: tuple[np.ndarray, ...]
+    samples: tuple[int, ...]
+    planned: int
+    wrong: tuple[int, ...]
+    correct: int | None
+
+    @property
+    def passed(self) -> bool:
+        """Every input has its right result, and every board was there until the end."""
+        return not self.wrong and len(self.samples) == self.planned and not any(b.error for b in self.boards)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "passed": self.passed,
+            "inputs": self.planned,
+            "results": len(self.samples),
+            "wrong": list(self.wrong),
+            "correct": self.correct,
+            "boards": [
+                {
+                    "name": board.name,
+                    "build_id": board.device.build if board.device else None,
+                    "clock_hz": board.device.clock_hz if board.device else None,
+                    "samples": board.samples,
+                    "cycles": board.cycles,
+                    "troubles": board.troubles,
+                    "error": board.error or None,
+                    "seconds": round(board.seconds, 3),
+                }
+                for board in self.boards
+            ],
+        }
+
+    def write(self, out: Path) -> None:
+        """Writes farm-report.json and outputs.npz (y0, y1, ... and `sample`) into a folder.
+
+        Raises:
+            TinygenError: `out` holds something else, or cannot be written; it is then as it was.
+        """
+        arrays = io.BytesIO()
+        named: dict[str, Any] = {f"y{i}": codes for i, codes in enumerate(self.outputs)}
+        np.savez(arrays, sample=np.array(self.samples, np.int64), **named)
+        text = json.dumps(self.as_json(), indent=2) + "\n"
+        write_folder(out, {"farm-report.json": text.encode(), "outputs.npz": arrays.getvalue()}, _WHAT)
+
+
+def check_output(out: Path) -> None:
+    """
+    Raises:
+        TinygenError: `out` is a file, or holds what is not from an earlier farm.
+    """
+    check_folder(out, FILES, _WHAT)
+
+
+def farm(
+    folder: Path, ports: Sequence[str], options: FarmOptions | None = None, *, progress: Progress | None = None
+) -> FarmReport:
+    """Runs inputs on the boards at `ports`, each input once, on whichever board is free.
+
+    Args:
+        folder: written by `tinygen build`.
+        ports: see `open_device`; "emulated" may come several times.
+        options: inputs and switch.
+        progress: called with (what, done, of).
+
+    Raises:
+        TinygenError: the directory, the inputs or the options are at fault, or a port is named twice.
+    """
+    options = options or FarmOptions()
+    manifest = read_manifest(folder)
+    law, samples = law_of(folder, options.switch), _samples(folder, options)
+    part = section(manifest, options.switch)
+    targets = _targets(folder, ports, manifest, options)
+    inputs = [
+        [in_memory(x, t) for x, t in zip(samples.sample(i), part["inputs"], strict=True)] for i in range(len(samples))
+    ]
+    tell = progress or (lambda what, done, total: None)
+    found = run_shared(targets, inputs, lambda count: tell(manifest["model"], count, len(samples)))
+    return _report(found, samples, law, part["outputs"])
+
+
+def _samples(folder: Path, options: FarmOptions) -> Samples:
+    graph = law_of(folder, options.switch).graph
+    tensors = tuple(graph.tensors[name] for name in graph.inputs)
+    if options.inputs is None:
+        return random_samples(tensors, options.limit or RANDOM_INPUTS, options.seed)
+    samples = load_samples(options.inputs, tensors)
+    return samples if options.limit is None else samples.head(options.limit)
+
+
+def _targets(folder: Path, ports: Sequence[str], manifest: dict[str, Any], options: FarmOptions) -> list[Target]:
+    if not ports:
+        raise TinygenError("no board is named", where=str(folder), fix="Give --port for each.")
+    switch = switch_index(manifest, options.switch) if options.switch is not None else 0
+
+    def connect(port: str) -> DeviceClient:
+        device = Device(folder, port=port, count=True, infer_seconds=options.infer_seconds)
+        return device.__enter__().client
+
+    build = manifest["build_id"]
+    return [
+        Target(name, partial(connect, port), build, switch) for name, port in zip(_names(ports), ports, strict=True)
+    ]
+
+
+def _names(ports: Sequence[str]) -> list[str]:
+    """What stands in for a board may come several times, each time as one of its own."""
+    standing_in = (EMULATED, QEMU)
+    twice = [port for i, port in enumerate(ports) if port in ports[:i] and port not in standing_in]
+    if twice:
+        raise TinygenError("this port is named twice", where=twice[0], fix="Each board has a port of its own.")
+    return [f"{port} {ports[:i].count(port) + 1}" if port in standing_in else port for i, port in enumerate(ports)]
+
+
+def _report(found: FarmResult, samples: Samples, law: Law, tensors: Sequence[dict[str, Any]]) -> FarmReport:
+    done = [i for i, inference in enumerate(found.inferences) if inference is not None]
+    rows = [_arrays(inference, tensors) for inference in found.inferences if inference is not None]
+    wrong = [i for i, row in zip(done, rows, strict=True) if not same(row, law.outputs(samples.sample(i)))]
+    correct = None
+    if samples.labels is not None:
+        correct = sum(law.is_right(row, int(samples.labels[i])) for i, row in zip(done, rows, strict=True))
+    outputs = tuple(np.stack(codes) for codes in zip(*rows, strict=True))
+    return FarmReport(found.boards, outputs, tuple(done), len(samples), tuple(wrong), correct)
+
+
+def _arrays(inference: Inference, tensors: Sequence[dict[str, Any]]) -> list[np.ndarray]:
+    return [from_memory(data, tensor) for data, tensor in zip(inference.outputs, tensors, strict=True)]
