@@ -24,7 +24,7 @@ _HOST_SECONDS = 300
 _LOAD, _RUN, _BLOCK = rb"tg-load [^%]*%", rb"tg-run%", rb"m-tg-data [^\r]*\r\n"
 _INFERENCES = 4
 # Bytes that a session without faults sends and gets, rounded down.
-_TO, _FROM = 1150, 2100
+TO_BYTES, FROM_BYTES = 1150, 2100
 _CLOCKS = {1_000_000_000, 216_000_000}
 
 
@@ -46,13 +46,13 @@ class Kind:
 def _at(
     way: str, happen: Happening, spread: int = 0, after: bytes = b"", outcomes: tuple[str, ...] = ("recovered",)
 ) -> Kind:
-    spread = spread or (_TO if way == "to" else _FROM)
+    spread = spread or (TO_BYTES if way == "to" else FROM_BYTES)
     return Kind(lambda seed, other: At(seed, way, happen, spread, after), outcomes)
 
 
 def _late(seconds: float) -> Kind:
     """Within the session what comes late comes."""
-    return Kind(lambda seed, other: At(seed, "from", faults.late(seconds), _FROM), pause=seconds / 2)
+    return Kind(lambda seed, other: At(seed, "from", faults.late(seconds), FROM_BYTES), pause=seconds / 2)
 
 
 def _stale(seed: random.Random, other: Path) -> Fault:
@@ -70,7 +70,7 @@ def _garbage(seed: random.Random, other: Path) -> Fault:
 
 
 def _swap(seed: random.Random, other: Path) -> Fault:
-    return At(seed, "to", faults.unplugged(2.0, elf=other), _TO)
+    return At(seed, "to", faults.unplugged(2.0, elf=other), TO_BYTES)
 
 
 class _Stranger(Fault):

@@ -54,17 +54,21 @@ class At(Fault):
         way: "to" the device or "from" it.
         happen: gives what becomes of the rest of a piece, from that byte on.
         spread: it happens within so many bytes,
-        after: counted from where the stream has matched this, at its first or second time; empty: from the begin.
+        after: counted from where the stream has matched this; empty: from the begin.
+        times: how often it must have matched; 0: once or twice, drawn by seed.
 
     Attributes:
         then: what becomes of the next piece, where it is not to pass unchanged.
     """
 
-    def __init__(self, seed: random.Random, way: str, happen: Happening, spread: int, after: bytes = b"") -> None:
+    def __init__(
+        self, seed: random.Random, way: str, happen: Happening, spread: int, after: bytes = b"", times: int = 0
+    ) -> None:
         super().__init__(seed)
         self.then: Happening | None = None
         self._way, self._happen, self._skip = way, happen, seed.randrange(spread)
-        self._after, self._times, self._seen = after, seed.randrange(1, 3) if after else 0, b""
+        self._after, self._seen = after, b""
+        self._times = (times or seed.randrange(1, 3)) if after else 0
         self.happened = False
 
     def to_device(self, data: bytes) -> bytes:

@@ -75,9 +75,7 @@ def after(count: int, happening: faults.Happening) -> tuple[Fault, threading.Eve
         event.set()
         return happening(fault, rest)
 
-    fault = At(random.Random(count), "to", happen, 1, rb"tg-run(?=%)")
-    fault._times = count
-    return fault, event
+    return At(random.Random(count), "to", happen, 1, rb"tg-run(?=%)", times=count), event
 
 
 def assert_right(result: FarmResult, switch: int = 0) -> None:

@@ -15,7 +15,7 @@ import pytest
 from hil.client import DeviceClient
 from hil.exchange import Exchange
 from tests.hil.devices import OTHER_BUILD, EmulatedDevice, TimedDevice, VirtualDevice, build_board, build_virtual, model
-from tests.hil.fault_kinds import _FROM, _TO, KINDS, Trial, session, table, tally
+from tests.hil.fault_kinds import FROM_BYTES, KINDS, TO_BYTES, Trial, session, table, tally
 from tests.hil.faults import Fault, FaultyLine
 
 BOARD = "f746zg"
@@ -73,7 +73,7 @@ def test_faults_are_drawn_from_the_whole_session(host: Maker) -> None:
     line = FaultyLine(device, Fault(random.Random(0)))
     assert session(DeviceClient(line, 20.0, line.clock), line, random.Random(1)) == ""
     device.close()
-    assert _TO <= line.told < _TO * 1.05 and _FROM <= len(line.said) < _FROM * 1.1
+    assert TO_BYTES <= line.told < TO_BYTES * 1.05 and FROM_BYTES <= len(line.said) < FROM_BYTES * 1.1
 
 
 def _wrong(host: Maker, kind: str) -> int:
