@@ -8,10 +8,14 @@ user holds already (`labgrid-client acquire`) is used, and kept.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -34,6 +38,9 @@ _CONNECT_SECONDS = 15.0
 # An exporter opens the port when its place is acquired.
 _PORT_SECONDS = 15.0
 _POLL_SECONDS = 0.2
+# gRPC gives a process one connection to an address, and the coordinator takes one session of a connection.
+_ONE_AT_A_TIME = threading.Lock()
+_CONNECT_ATTEMPTS = 3
 _CLASS = "NetworkSerialPort"
 _T = TypeVar("_T")
 
@@ -116,16 +123,15 @@ class LabgridTransport:
         """Connects, asks one thing of the coordinator, and leaves: a place stays acquired without a connection."""
 
         async def talk() -> _T:
-            session = ClientSession(self.place.coordinator, asyncio.get_running_loop())
+            session = await self._connect()
             try:
-                await asyncio.wait_for(session.start(), _CONNECT_SECONDS)
                 return await question(session)
             finally:
-                await session.stop()
-                await session.close()
+                await _leave(session)
 
         try:
-            return asyncio.run(talk())
+            with _ONE_AT_A_TIME, _quiet():
+                return asyncio.run(talk())
         except DeviceError:
             raise
         except grpc.RpcError as error:
@@ -134,6 +140,21 @@ class LabgridTransport:
             reason = "it does not answer" if isinstance(error, TimeoutError) else str(error)
             fix = "Is labgrid-coordinator running there? LG_COORDINATOR names it."
             raise self._error(f"the coordinator cannot be asked ({reason})", fix) from error
+
+    async def _connect(self) -> Any:
+        """A session; tried again where the coordinator has not yet noticed that the last one left."""
+        left = _CONNECT_ATTEMPTS
+        while True:
+            left -= 1
+            session = ClientSession(self.place.coordinator, asyncio.get_running_loop())
+            try:
+                await asyncio.wait_for(session.start(), _CONNECT_SECONDS)
+                return session
+            except Exception:
+                await _leave(session)
+                if not left:
+                    raise
+            await asyncio.sleep(_POLL_SECONDS)
 
     def _error(self, what: str, fix: str = "") -> DeviceGoneError:
         return DeviceGoneError(what, where=str(self.place), fix=fix)
@@ -180,6 +201,26 @@ class LabgridTransport:
             if cls == _CLASS and entry is not None and match is not None:
                 found[match.rename or name] = entry
         return found
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without labgrid's log, tracebacks and all: what went wrong is raised."""
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "labgrid" not in Path(record.pathname).parts
+
+    root = logging.getLogger()
+    root.addFilter(is_other)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_other)
+
+
+async def _leave(session: Any) -> None:
+    await session.stop()
+    await session.close()
 
 
 def _url(entry: Any) -> tuple[str, int]:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.hil.farm_of_one import Farm, served
 from tests.support.switchable import CLASSES, random_inputs, small_network
 from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.interpreter import evaluate
+from tinygen.targets.board import load_board
+from tinygen.targets.emulator import EmulatedBoard
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.farm import FarmOptions, FarmReport, farm
 
 NETWORK = small_network()
 SWITCH = len(NETWORK.switches) - 1
 COUNT = 9
+NO_LABGRID = importlib.util.find_spec("labgrid") is None and os.environ.get("TINYGEN_CI") != "1"
 MISSING = "/dev/ttyNOTHING0"
 
 
@@ -86,6 +93,30 @@ def test_wrong_results_are_found(built: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_ports_that_cannot_be(built: Path, ports: list[str], what: str) -> None:
     with pytest.raises(TinygenError, match=what):
         farm(built, ports, options(built))
+
+
+@pytest.mark.long
+@pytest.mark.skipif(NO_LABGRID, reason="labgrid is not installed")
+def test_places_of_a_labgrid_farm(built: Path, tmp_path: Path) -> None:
+    """Two boards of a coordinator, and one that it does not know."""
+    names = ("one", "two")
+    with ExitStack() as stack:
+        exports: dict[str, dict[str, object]] = {}
+        for name in names:
+            board = EmulatedBoard(load_board("f746zg"), built / "firmware.elf", count=False)
+            port = stack.enter_context(served(board, "raw"))
+            exports[name] = {"host": "127.0.0.1", "port": port, "protocol": "raw"}
+        places = Farm(tmp_path, exports)
+        stack.callback(places.stop)
+        places.start()
+        for name in names:
+            places.place(name, name)
+        ports = [f"labgrid://{places.address}/{name}" for name in (*names, "three")]
+        report = farm(built, ports, options(built))
+        assert report.outputs[0].tolist() == wanted(built).tolist()
+        assert [bool(board.error) for board in report.boards] == [False, False, True]
+        assert "there is no such place" in report.boards[2].error
+        assert not places.holder("one") and not places.holder("two")
 
 
 def test_command_line(built: Path, tmp_path: Path) -> None:
