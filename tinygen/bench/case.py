@@ -49,6 +49,8 @@ class Case:
         trained: for networks whose accuracy belongs to the figures.
         figures: more of them, for the row.
         switch: of a switchable model, the switch that is measured, in a firmware that has all of them.
+        board: of suites about boards, the one that it is measured on; None for the benchmark's.
+        toolchains: with `board`, the compilers that build for it.
     """
 
     suite: str
@@ -61,6 +63,8 @@ class Case:
     trained: Trained | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
     switch: str | None = None
+    board: str | None = None
+    toolchains: tuple[str, ...] = ()
 
     def samples(self, graph: Graph) -> Sequence[list[np.ndarray]]:
         """Inputs to measure with, `graph` being the model's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tinygen.bench import boards
 from tinygen.bench.curves import NO_PICTURE, curve_rows, curves_svg, statements
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
 from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
@@ -35,8 +36,10 @@ def render_bench(report: dict[str, Any]) -> str:
         limit=_CORE_LIMIT.get(report["core"]),
         models=[
             {"chart": _layer_chart(group, _series(good)), "layers": _layer_rows(group)}
-            for group in _by_case(good) if len(group[0]["layers"]) > 1
+            for group in _by_case(good) if len(group[0]["layers"]) > 1 and group[0]["suite"] != boards.SUITE
         ],
+        boards=boards.board_rows(report["rows"]),
+        compilers=boards.compiler_names(report["rows"]),
         good=good,
         trained=[row for row in report["rows"] if "accuracy" in row],
         curves=_curves(good),

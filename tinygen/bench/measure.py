@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.bench.bare import measure_bare
+from tinygen.bench.boards import NOT_EMULATED
 from tinygen.bench.case import Case
 from tinygen.bench.generation import measure_generation
 from tinygen.errors import TinygenError
@@ -61,6 +62,8 @@ def measure(job: Job) -> Row:
         if not job.case.runs:
             return row | measure_generation(job.case, job.kernels, board_or_core(job.board))
         core = bare_cores().get(job.board)
+        if core is None and load_board(job.board).emulator.engine == NOT_EMULATED:
+            return row
         if core is not None:
             return row | measure_bare(job.case, job.kernels, job.toolchain, core)
         with tempfile.TemporaryDirectory(prefix="tinygen-bench-") as folder:

@@ -76,6 +76,7 @@ def suite(
 
 def all_suites() -> tuple[Suite, ...]:
     """Every suite, in the order of their registration."""
+    import tinygen.bench.boards
     import tinygen.bench.generation
     import tinygen.bench.int8_kernels
     import tinygen.bench.lowbit

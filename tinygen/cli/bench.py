@@ -71,7 +71,8 @@ def bench(
     if as_json:
         print_json(report.rows)
     else:
-        print_wide(bench_tables.bench_view(report.as_json(), layers=layers), bench_tables.WIDTH)
+        content = report.as_json()
+        print_wide(bench_tables.bench_view(content, layers=layers), bench_tables.width_of(content))
         if out is not None:
             console.print(f"Report: {out / 'report.html'}   figures: {out / 'bench.json'}")
     for entry in report.skipped:

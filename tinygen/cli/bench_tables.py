@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tinygen.bench import boards
 from tinygen.bench.curves import statements
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
 from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
@@ -36,9 +37,11 @@ def suite_table(suites: Sequence[dict[str, str]]) -> RenderableType:
 
 def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
     """Everything about a benchmark: work, memory, summary, and layers where wanted."""
-    rows = [row for row in report["rows"] if "seconds" not in row]
+    rows = [row for row in report["rows"] if "seconds" not in row and row["suite"] != boards.SUITE]
     timed = [row for row in report["rows"] if "seconds" in row]
     parts: list[RenderableType] = [_generation(timed), Text()] if timed else []
+    about_boards = [row for row in report["rows"] if row["suite"] == boards.SUITE]
+    parts += [*_boards(about_boards), Text()] if about_boards else []
     if not rows:
         return Group(*parts)
     parts += [_work(report, rows), Text(), _memory(report, rows), Text()]
@@ -57,6 +60,17 @@ def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
         parts += [Text(), _failures(failed)]
     parts += [Text(), *_notes(report)]
     return Group(*parts)
+
+
+def width_of(report: dict[str, Any]) -> int:
+    """Columns that the tables need: lines of Markdown must not be broken."""
+    return max([WIDTH, *(len(line) for line in boards.boards_markdown(report["rows"]).splitlines())])
+
+
+def _boards(rows: Sequence[_Row]) -> list[RenderableType]:
+    """Every board, as Markdown: a table of the documentation; and what failed."""
+    failed = [row for row in rows if row["error"]]
+    return [Text(boards.boards_markdown(rows)), *([Text(), _failures(failed)] if failed else [])]
 
 
 def _work(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:

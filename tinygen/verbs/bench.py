@@ -77,12 +77,13 @@ class BenchReport:
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as it stands in DIR/bench.json."""
+        several = len({row["board"] for row in self.rows}) > 1
         return {
             "version": VERSION,
-            "board": self.board.name,
-            "board_title": self.board.title,
-            "core": self.board.core,
-            "clock_hz": self.board.core_hz,
+            "board": "several" if several else self.board.name,
+            "board_title": "several boards" if several else self.board.title,
+            "core": "several" if several else self.board.core,
+            "clock_hz": None if several else self.board.core_hz,
             "cycles_source": f"{CYCLES_SOURCE} by a model of the core",
             "baseline": self.baseline,
             "rows": self.rows,
@@ -118,7 +119,7 @@ def bench(
     rows = []
     step("measuring", 0, len(jobs))
     for job, row in zip(jobs, in_processes(measure, jobs, options.jobs), strict=True):
-        rows.append(row | {"published": published(job.case, board)})
+        rows.append(row | {"published": published(job.case, board_or_core(job.board))})
         step("measuring", len(rows), len(jobs))
     baseline = options.baseline or choose_baseline(options.kernels)
     add_ratios(rows, baseline)
@@ -178,8 +179,10 @@ def _cases(
 def _jobs(case: Case, toolchains: Sequence[str], options: BenchOptions) -> list[Job]:
     if not case.runs:
         return [Job(case, kernels, "", options.board) for kernels in options.kernels if kernels not in FOREIGN]
+    if case.board is not None:
+        toolchains = [name for name in case.toolchains if name in (options.toolchains or case.toolchains)]
     return [
-        Job(case, kernels, name, options.board, options.cmsis_nn)
+        Job(case, kernels, name, case.board or options.board, options.cmsis_nn)
         for name in toolchains for kernels in options.kernels
     ]  # fmt: skip
 

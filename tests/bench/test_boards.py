@@ -1,0 +1,113 @@
+"""Suite `boards`: every board file, the table, and boards that nothing emulates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.support.models import FOLDER, KWS, needs_models
+from tinygen.bench import boards, measure
+from tinygen.bench.html import render_bench
+from tinygen.bench.suites import SuiteOptions
+from tinygen.cli.app import app
+from tinygen.errors import TinygenError, ToolchainError
+from tinygen.targets.board import Board, list_boards, load_board
+from tinygen.verbs.bench import BenchOptions, BenchReport, bench
+
+NOTHING = load_board("f746zg")
+NOTHING = replace(NOTHING, name="nothing", title="Nothing (EMPTY1)", emulator=replace(NOTHING.emulator, engine="none"))
+
+
+@pytest.fixture(scope="module")
+def report() -> BenchReport:
+    return bench(
+        [], ["boards"], BenchOptions(kernels=("tinygen",), toolchains=("zig",), only=("digits@f746zg",), jobs=1)
+    )
+
+
+def test_every_board_but_the_host_is_there_by_itself() -> None:
+    found = boards.cases(SuiteOptions())
+    assert {case.board for case in found.cases} == set(list_boards()) - {"host"}
+    assert all(case.name == f"digits@{case.board}" for case in found.cases)
+    assert "kws: no kws_ref_model.tflite" in str(found.skipped[0])
+
+
+@needs_models
+def test_kws_is_found_in_the_folders_of_models() -> None:
+    found = boards.cases(SuiteOptions(models=(FOLDER,)))
+    assert [case.model for case in found.cases if case.name == "kws@f746zg"] == [KWS]
+    assert not any(entry.name == "kws" for entry in found.skipped)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(TinygenError, match="nowhere: is not a directory"):
+        boards.cases(SuiteOptions(models=(tmp_path / "nowhere",)))
+
+
+def test_a_compiler_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(name: str, board: Board) -> None:
+        if name == "gcc":
+            raise ToolchainError("arm-none-eabi-gcc is not on the PATH")
+
+    monkeypatch.setattr(boards, "find_toolchain", find)
+    found = boards.cases(SuiteOptions())
+    assert {case.toolchains for case in found.cases} == {("zig",)}
+    assert "f746zg with gcc: arm-none-eabi-gcc is not on the PATH" in map(str, found.skipped)
+
+
+def test_a_row_has_what_the_table_says(report: BenchReport) -> None:
+    (row,) = report.rows
+    assert row["error"] is None and row["max_abs_diff"] == 0 and row["board"] == "f746zg" and row["model"] == "digits"
+    (line,) = boards.board_rows(report.rows)
+    assert line["board"] == "NUCLEO-F746ZG (STM32F746ZG)" and line["core"] == "cortex-m7, 216 MHz"
+    assert line["flash"] == f"{row['flash_bytes']:,}" and line["ram"] == f"{row['ram_bytes']:,}"
+    assert float(line["ms"]) == pytest.approx(row["milliseconds_predicted"], rel=5e-3)
+    assert line["uj"].endswith(" ± 30 %")
+    page = render_bench(report.as_json())
+    assert "<h2>Boards</h2>" in page and line["uj"] in page
+
+
+def test_a_board_that_nothing_emulates_has_no_figures(monkeypatch: pytest.MonkeyPatch, report: BenchReport) -> None:
+    def load(name: str) -> Board:
+        return NOTHING if name == "nothing" else load_board(name)
+
+    monkeypatch.setattr(boards, "list_boards", lambda: {"nothing": Path("nothing.yaml")})
+    monkeypatch.setattr(boards, "load_board", load)
+    monkeypatch.setattr(measure, "load_board", load)
+    (case,) = boards.cases(SuiteOptions()).cases
+    assert case.toolchains == ("",)
+    row = measure.measure(measure.Job(case, "tinygen", "", "nothing"))
+    assert row["error"] is None and row["flash_bytes"] is None
+    lines = boards.board_rows([*report.rows, row])
+    assert lines[1] == {
+        "board": "Nothing (EMPTY1)", "core": "cortex-m7, 216 MHz", "model": "digits", "flash": "unknown",
+        "ram": "unknown", "ms": "not emulated", "uj": "not emulated",
+    }  # fmt: skip
+
+
+def row_of(toolchain: str, **figures: Any) -> dict[str, Any]:
+    return {
+        "suite": "boards", "case": "digits@x", "board_title": "X", "core": "y", "clock_hz": 0, "model": "digits",
+        "toolchain": toolchain, "error": None, "flash_bytes": 12345, "ram_bytes": 678, **figures,
+    }  # fmt: skip
+
+
+def test_markdown_with_two_compilers_and_what_is_unknown() -> None:
+    rows = [row_of("gcc", error="does not fit"), row_of("zig", milliseconds_predicted=1234.5)]
+    assert boards.boards_markdown(rows).splitlines() == [
+        "| Board | Core | Model | Flash, B (clang / gcc) | RAM, B (clang / gcc) | ms, predicted | µJ, predicted |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+        "| X | y | digits | 12,345 / failed | 678 / failed | 1,234 / failed | – / failed |",
+    ]
+    assert boards.boards_markdown([row_of("zig") | {"suite": "models"}]) == ""
+
+
+def test_the_command_prints_markdown(monkeypatch: pytest.MonkeyPatch, report: BenchReport) -> None:
+    monkeypatch.setattr("tinygen.verbs.bench.bench", lambda *args, **named: report)
+    result = CliRunner().invoke(app, ["bench", "--suite", "boards"], terminal_width=40)
+    assert result.exit_code == 0
+    assert boards.boards_markdown(report.rows) in "\n".join(line.rstrip() for line in result.stdout.splitlines())
