@@ -192,8 +192,9 @@ _SKEW_NOTED = 100.0
 
 def _window(trace: Trace, index: int, window: Window, options: EnergyOptions) -> WindowEnergy:
     part = _checked(integrate(trace, window.start, window.stop), f"in window {index}", options)
-    # As if the window's mean power were on the wrong side of both ends, for as long as they may be off.
-    ends = 2 * window.uncertainty * part.watts
+    # As if the window's mean power were on the wrong side of both ends, for as long as they may be off; what happens
+    # between two samples is not known either.
+    ends = 2 * (window.uncertainty + sample_interval(trace) / 2) * part.watts
     clocks = abs(trace.host_rate - 1) * part.joules
     return WindowEnergy(
         start=window.start, stop=window.stop, inferences=window.inferences, joules=part.joules,

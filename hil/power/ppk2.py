@@ -23,6 +23,7 @@ from tinygen.errors import DeviceError, TinygenError
 HERTZ = 100_000
 """Words per second; fixed (Nordic, PPK2 user guide)."""
 _MILLIVOLTS = (800, 5000)
+_MAX_AMPERES = 1.0
 _QUIET_SECONDS = 0.1
 _GONE_HELP = "Check its cable, and start anew."
 _FIND_HELP = "Connect it by its USB data port; on Linux, your user must be in the group that owns /dev/ttyACM*."
@@ -102,10 +103,12 @@ class Ppk2:
         changes = np.flatnonzero(np.diff(level[known].astype(np.int8))) + 1
         # Between two words a pin may change anywhere: half way is nearest.
         edges = tuple(Edge((known[i - 1] + known[i]) / 2 / HERTZ, bool(level[known[i]])) for i in changes)
+        high = int(np.count_nonzero(amperes[known] > _MAX_AMPERES))
+        notes = (f"{high} samples are above {_MAX_AMPERES:g} A, which the PPK2 is not made for",) if high else ()
         fit = fit_clock(*self._clocks(runs))
         return Trace(
             np.arange(total) / HERTZ, amperes, self._volts, edges, host_start=fit.start, host_rate=fit.rate,
-            host_uncertainty=fit.uncertainty, edge_uncertainty=1 / HERTZ,
+            host_uncertainty=fit.uncertainty, edge_uncertainty=1 / HERTZ, notes=notes,
         )  # fmt: skip
 
     def _clocks(self, runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:

@@ -57,6 +57,7 @@ def measure(install: Install) -> Measure:
 
 
 def check(result: EnergyResult, waveform: Waveform, bound: float) -> None:
+    """The stated uncertainty is without the instrument's own accuracy, and so without its range switches."""
     for index, window in enumerate(result.windows):
         assert window.joules == pytest.approx(waveform.joules(index), rel=bound)
 
@@ -75,6 +76,12 @@ def test_the_integral_is_the_analytic_one(measure: Measure) -> None:
 def test_the_coarsest_range(measure: Measure) -> None:
     result, waveform = measure(waveform=runs_of_inferences(3, 0.4, idle=0.070, level=0.200, first=0.7))
     check(result, waveform, 1e-3)  # a step of its converter is 0.8 mA
+
+
+@requires_package("ppk2_api")
+def test_currents_beyond_its_range_are_said(measure: Measure) -> None:
+    result, _ = measure(waveform=runs_of_inferences(3, 0.4, idle=0.070, level=1.2, first=0.7))
+    assert any("samples are above 1 A, which the PPK2 is not made for" in note for note in result.notes)
 
 
 @requires_package("ppk2_api")
