@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from hil.power.joulescope import Joulescope
-from hil.power.lpm01a import USB_ID, Lpm01a
+from hil.power.lpm01a import MAX_AMPERES, USB_ID, Lpm01a
 from hil.power.monitor import PowerMonitor
 from hil.power.ppk2 import Ppk2
 from hil.power.predicted import PredictedSource
@@ -31,6 +31,7 @@ def open_monitor(
     Raises:
         TinygenError: there is no such instrument or option, or its package is not installed.
         DeviceError: it does not answer.
+        BoardError: the board file has no run current to predict from.
     """
     name, _, rest = spec.partition(":")
     where, *options = rest.split(",")
@@ -40,6 +41,7 @@ def open_monitor(
     if name == "predicted" and not rest:
         return PredictedSource(board)
     if name == "lpm01a":
+        _check_current(board)
         return Lpm01a(_lpm01a_port() if where in ("", "auto") else where, volts=supply, now=now)
     if name == "joulescope":
         return Joulescope(where or "auto", volts=supply, now=now)
@@ -50,6 +52,19 @@ def open_monitor(
         pin = int(pins[0][1:]) if pins else 0
         return Ppk2(where or "auto", volts=supply, ampere="ampere" in options, pin=pin, now=now)
     raise _wrong(spec)
+
+
+def _check_current(board: Board) -> None:
+    """
+    Raises:
+        TinygenError: the board draws more than the LPM01A measures where currents change.
+    """
+    current = board.run_current
+    if current is not None and current.ma * 1e-3 > MAX_AMPERES:
+        raise TinygenError(
+            f"the LPM01A measures up to {MAX_AMPERES * 1e3:g} mA, and {board.title} draws about {current.ma:g} mA",
+            where="--power", fix="Use a PPK2 or a Joulescope.",
+        )  # fmt: skip
 
 
 def _wrong(spec: str) -> TinygenError:

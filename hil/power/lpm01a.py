@@ -29,6 +29,8 @@ FREQUENCIES = (100_000, 50_000, 20_000, 10_000, 5_000, 2_000, 1_000, 500, 200, 1
 """UM2269 table 13."""
 _ASCII_HERTZ = 5_000
 """Most that text carries for longer than a second (table 2)."""
+MAX_AMPERES = 0.050
+"""Where currents change, with firmware 1.0.6 (eembc/energyrunner, README, bill of materials); UM2269 says 10 mA."""
 _VOLTS = (1.8, 3.3)
 _VOLTS_TOLERANCE = 0.01
 """UM2269 4.4: effective voltage is within about 1 % of the target."""

@@ -26,7 +26,7 @@ def test_an_lpm01a_is_opened_with_the_boards_voltage() -> None:
     assert isinstance(monitor, Lpm01a) and monitor.name == f"ST X-NUCLEO-LPM01A ({double.port})"
     assert "volt 1800m" in double.state.lines
     monitor.close()
-    open_monitor(f"lpm01a:{double.port}", BOARD, volts=3.0).close()  # type: ignore[union-attr]
+    open_monitor(f"lpm01a:{double.port}", load_board("l4r5zi"), volts=3.0).close()  # type: ignore[union-attr]
     assert "volt 3000m" in double.state.lines
     double.close()
 
@@ -39,10 +39,15 @@ def test_what_is_no_instrument(spec: str) -> None:
         open_monitor(spec, BOARD)
 
 
+def test_a_board_that_draws_too_much_for_an_lpm01a() -> None:
+    with pytest.raises(TinygenError, match=r"up to 50 mA, and NUCLEO-F746ZG .* draws about 102 mA\nUse a PPK2"):
+        open_monitor("lpm01a:auto", BOARD)
+
+
 def test_no_lpm01a_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(list_ports, "comports", list)
     with pytest.raises(DeviceError, match="lpm01a: 0 instruments with the LPM01A's USB id 0483:5740"):
-        open_monitor("lpm01a:auto", BOARD)
+        open_monitor("lpm01a:auto", load_board("l4r5zi"))
 
 
 def test_predicted_energy_is_that_of_the_board_file() -> None:
