@@ -62,7 +62,7 @@ def runs_of(
         if found.microseconds is not None:
             # By the device's own clock; what lies before is the command on the line.
             began = max(began, ended - found.microseconds * 1e-6)
-        return Run(count, began, ended)
+        return Run(count, began, ended, timed=found.microseconds is not None)
 
     return run
 

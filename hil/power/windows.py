@@ -14,6 +14,8 @@ MESSAGE_SECONDS = 0.02
 """How late a message may be read: FTDI's USB serial adapters hold it for up to 16 ms (AN232B-04, latency timer)."""
 _LEAST_SHARE = 0.9
 """Of a run without its warm-ups, that its two edges must span; the rest is for messages."""
+_LINE_SECONDS = 0.5
+"""What the command and its reply take on a line of 9600 baud, some hundred bytes."""
 _PIN_HELP = (
     "Wire the board's timestamp pin (`timestamp` in its board file) to the instrument's digital input, and both "
     "grounds together; build with --mode energy."
@@ -26,15 +28,17 @@ class Run:
 
     Attributes:
         inferences: N.
-        began, ended: `time.monotonic()` when the messages around the N inferences arrived, or, where energy mode sends
-            none, when the command was sent and when its last line came.
+        began, ended: `time.monotonic()` when the N inferences began and ended, as messages tell; or, where energy mode
+            sends none, when the command was sent and when its last line came.
         warmups: W, where `began` is before them.
+        timed: whether messages told.
     """
 
     inferences: int
     began: float
     ended: float
     warmups: int = 0
+    timed: bool = True
 
     @property
     def measured_seconds(self) -> float:
@@ -89,7 +93,8 @@ def windows_from_edges(trace: Trace, runs: Sequence[Run]) -> list[Window]:
                 fix=_PIN_HELP,
             )
         start, stop = mine[-2:]
-        if stop - start < _LEAST_SHARE * run.measured_seconds / trace.host_rate - 2 * slack:
+        least = _LEAST_SHARE * run.measured_seconds - (0.0 if run.timed else _LINE_SECONDS)
+        if stop - start < least / trace.host_rate - 2 * slack:
             raise DeviceError(
                 f"saw {len(mine)} falling edges of the timestamp pin in run {index}, the last two {stop - start:.6f} s "
                 f"apart, though the inferences took {run.measured_seconds:.3f} s", fix=_PIN_HELP,
@@ -102,9 +107,14 @@ def windows_from_messages(trace: Trace, runs: Sequence[Run]) -> list[Window]:
     """A window per run, from when its messages arrived at this computer.
 
     Raises:
-        DeviceError: a run had warm-ups that no message tells from its inferences.
+        DeviceError: no messages told when a run began, or not from when its warm-ups were over.
     """
     for index, run in enumerate(runs):
+        if not run.timed:
+            raise DeviceError(
+                f"saw no timestamp pin, and no message told when run {index} began",
+                fix=f"{_PIN_HELP} Or measure in performance mode, whose messages tell the time.",
+            )
         if run.warmups:
             raise DeviceError(
                 f"run {index} has {run.warmups} warm-ups that no message tells from its inferences",

@@ -175,6 +175,25 @@ def test_warm_ups_cannot_be_told_from_inferences_by_messages() -> None:
         energy_of_runs(trace, [Run(10, 1.0, 2.0, warmups=10)], SHORT, name="ideal")
 
 
+def test_without_pin_and_messages_there_are_no_windows() -> None:
+    trace = Trace(np.arange(0, 3, 0.001), np.ones(3000), 3.3, (), 0.0)
+    with pytest.raises(
+        DeviceError, match=r"no timestamp pin, and no message told when run 0 began\nWire .* performance"
+    ):
+        energy_of_runs(trace, [Run(10, 1.0, 2.0, timed=False)], SHORT, name="ideal")
+
+
+def test_a_slow_line_around_a_run_is_no_odd_edge(waveform: Waveform) -> None:
+    trace = trace_of(waveform, 10_000.0, 5.5)
+    runs = [
+        replace(run, began=run.began - 0.03, ended=run.ended + 0.2) for run in host_runs(waveform, 100, offset=1000.0)
+    ]
+    windows = windows_from_edges(trace, [replace(run, timed=False) for run in runs])
+    assert [window.start for window in windows] == pytest.approx([piece.start for piece in waveform.pieces])
+    with pytest.raises(DeviceError, match=r"though the inferences took 0\.730 s"):
+        windows_from_edges(trace, runs)
+
+
 def test_a_wrong_voltage_is_refused(waveform: Waveform) -> None:
     trace = replace(trace_of(waveform, 10_000.0, 5.5), volts=np.full(55_000, 2.9))
     with pytest.raises(DeviceError, match=r"with 2\.900 V in window 0, not with 3\.300 V"):
