@@ -89,6 +89,15 @@ def test_a_board_that_nothing_emulates_has_no_figures(monkeypatch: pytest.Monkey
     }  # fmt: skip
 
 
+def test_nothing_can_be_counted_where_nothing_emulates(tmp_path: Path) -> None:
+    text = load_board("f746zg").path.read_text()
+    assert "engine: unicorn" in text
+    path = tmp_path / "nothing.yaml"
+    path.write_text(text.replace("engine: unicorn", "engine: none").replace("name: f746zg", "name: nothing"))
+    with pytest.raises(TinygenError, match="nothing: nothing emulates it, so nothing can be counted"):
+        bench([], ["models"], BenchOptions(board=str(path)))
+
+
 def row_of(toolchain: str, **figures: Any) -> dict[str, Any]:
     return {
         "suite": "boards", "case": "digits@x", "board_title": "X", "core": "y", "clock_hz": 0, "model": "digits",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinygen.bench.boards import NOT_EMULATED
 from tinygen.bench.break_even import break_evens
 from tinygen.bench.case import Case, Skipped, case_of
 from tinygen.bench.generation import add_growth
@@ -131,6 +132,11 @@ def _check(board: Board, options: BenchOptions) -> None:
     if board.is_host:
         raise TinygenError(
             "instructions of this computer cannot be counted", where=board.name,
+            fix="Name a board that is emulated; `tinygen boards` lists them.",
+        )  # fmt: skip
+    if board.emulator.engine == NOT_EMULATED:
+        raise TinygenError(
+            "nothing emulates it, so nothing can be counted", where=board.name,
             fix="Name a board that is emulated; `tinygen boards` lists them.",
         )  # fmt: skip
     if not options.kernels:
