@@ -19,7 +19,6 @@ from tests.targets.flashing.doubles import Tools, tools
 from tinygen.errors import DeviceError, FlashError, TinygenError, WrongBuildError
 from tinygen.targets.board import load_board
 from tinygen.targets.emulator import EmulatedBoard
-from tinygen.targets.emulator.pty import open_pty
 from tinygen.verbs import flash as verb
 from tinygen.verbs.flash import FlashOptions, flash
 
@@ -33,7 +32,7 @@ def board_on_a_port(folder: Path) -> Iterator[str]:
     """The emulated board with the firmware of a build directory."""
     board = EmulatedBoard(F746ZG, folder / "firmware.elf")
     try:
-        with open_pty(board, 115200) as port:
+        with board.pty() as port:
             yield port
     finally:
         board.close()

@@ -25,6 +25,7 @@ from tinygen.targets.board import Board, load_board
 from tinygen.targets.cmsis_nn import CmsisNn, find_checkout
 from tinygen.targets.firmware_project import write_firmware_project
 from tinygen.targets.images import write_images
+from tinygen.targets.platformio_project import write_platformio_project
 from tinygen.targets.toolchain import BuildResult, build_elf, find_toolchain
 from tinygen.targets.toolchains.base import Toolchain
 from tinygen.verbs.governor import write_governor
@@ -183,6 +184,7 @@ class _Job:
             apart = [self.lowered(self.options.streaming, network) for network in alone]
             content["network"] = describe_network(program, emitted, self.source, apart)
         content["images"] = write_images(self.board, result.elf, folder)
+        content["platformio"] = write_platformio_project(project)
         return content | _board_part(self.board, result, self.options, project.stack_bytes)
 
     def smaller(self, program: NetworkProgram, error: FitError) -> NetworkProgram:

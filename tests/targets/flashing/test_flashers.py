@@ -59,7 +59,7 @@ def job(board: Board = F746ZG, **more: object) -> Job:
             "platformio", job(port="/dev/ttyACM0"),
             ["mkdir -p out/.pio/build/f746zg", "cp out/firmware.elf out/firmware.bin out/.pio/build/f746zg",
              f"{PYTHON} -m platformio run --project-dir out --environment f746zg --upload-port /dev/ttyACM0 "
-             "--target nobuild --target upload"],
+             "--target nobuild --target upload --disable-auto-clean"],
         ),
     ],
 )  # fmt: skip

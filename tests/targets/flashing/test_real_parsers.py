@@ -105,6 +105,6 @@ def test_platformio(built: Path) -> None:
     assert step.command[1:4] == ("-m", "platformio", "run")
     context = cli.make_context("run", list(step.command[4:]))
     assert context.params["environment"] == ("f746zg",)
-    assert context.params["target"] == ("nobuild", "upload")
+    assert context.params["target"] == ("nobuild", "upload") and context.params["disable_auto_clean"]
     assert context.params["upload_port"] == "/dev/ttyACM0"
     assert context.params["project_dir"] == str(built)

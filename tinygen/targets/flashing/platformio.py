@@ -52,7 +52,9 @@ class PlatformIoUpload(Flasher):
             )  # fmt: skip
         port = ["--upload-port", job.port] if job.port else []
         words = ("run", "--project-dir", str(job.folder), "--environment", job.board.name, *port)
-        return [Step("uploading", (*start, *words, "--target", "nobuild", "--target", "upload"))]
+        # Without the last it empties the folder first (platformio/run/helpers.py, clean_build_dir).
+        upload = ("--target", "nobuild", "--target", "upload", "--disable-auto-clean")
+        return [Step("uploading", (*start, *words, *upload))]
 
     def _place(self, job: Job) -> Path:
         """Where PlatformIO would have put the program, had it built it."""
