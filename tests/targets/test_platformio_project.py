@@ -82,8 +82,15 @@ def pio(core: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, env=environment | more, check=False, timeout=300)
 
 
+# Warns, unless it is compiled as a vendor's library is.
+LIBRARY = "#include <library.h>\nint library(void) { int unused; return LIBRARY; }\n"
+
+
 def project_of(board: Board, folder: Path) -> Path:
     (folder / "model").mkdir(parents=True)
+    for name, text in (("Include/library.h", "#define LIBRARY 1\n"), ("Source/library.c", LIBRARY)):
+        (folder / "cmsis-nn" / name).parent.mkdir(parents=True)
+        (folder / "cmsis-nn" / name).write_text(text)
     assert write_platformio_project(project_with(board, folder)) == ("platformio.ini", "platformio_build.py")
     return folder
 
@@ -137,7 +144,8 @@ def loaded(elf: Path) -> dict[str, int]:
 @pytest.mark.parametrize("name", ["f746zg", pytest.param("l4r5zi", marks=pytest.mark.long)])
 def test_pio_run_builds_what_we_build(name: str, core: Path, tmp_path: Path) -> None:
     board = KNOWN[name]
-    folder = project_of(board, tmp_path / "my project")
+    # The folder's own name must not be taken for the library's.
+    folder = project_of(board, tmp_path / "cmsis-nn" / "my project")
     done = pio(core, "run", "--project-dir", str(folder))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "warning" not in done.stdout + done.stderr
