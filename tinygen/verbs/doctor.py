@@ -10,6 +10,7 @@ from typing import Any
 
 from tinygen.errors import TinygenError
 from tinygen.targets.cmsis_nn import URL, VARIABLE, find_checkout
+from tinygen.targets.flashing import FLASHERS, Flasher
 
 _PACKAGES = (
     ("ziglang", "ziglang", "the default compiler: firmware without anything else installed", "pip install ziglang"),
@@ -37,8 +38,17 @@ def examine() -> list[dict[str, Any]]:
     for program, needed_for, get in _PROGRAMS:
         version = _program_version(program)
         entries.append(_entry(program, version is not None, version or "", needed_for, get))
+    entries += [_flasher(flasher) for flasher in FLASHERS if flasher.is_tool]
     entries.append(_cmsis_nn())
     return entries
+
+
+def _flasher(flasher: Flasher) -> dict[str, Any]:
+    version = _package_version(flasher.module) if flasher.module else None
+    found = version is not None or flasher.find() is not None
+    version = version or _program_version(flasher.program) or ""
+    needed_for = f"tinygen flash --method {flasher.name}: {flasher.boards}"
+    return _entry(flasher.program, found, version, needed_for, flasher.get)
 
 
 def _cmsis_nn() -> dict[str, Any]:

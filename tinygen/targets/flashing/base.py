@@ -100,6 +100,8 @@ class Flasher(ABC):
     hints: ClassVar[tuple[Hint, ...]] = ()
     uses_probe: ClassVar[bool] = True
     """Whether it goes through the board's debug probe."""
+    is_tool: ClassVar[bool] = True
+    """Whether something must be installed for it."""
 
     def can(self, board: Board) -> bool:
         """Whether the board file allows it."""

@@ -25,6 +25,7 @@ class MassStorage(Flasher):
     program = "cp"
     boards = "boards whose debug probe shows a drive"
     get = "nothing to install; the drive must be mounted"
+    is_tool = False
     report_seconds = _REPORT_SECONDS
 
     def find(self) -> tuple[str, ...] | None:
