@@ -20,6 +20,7 @@ from tinygen.emit.templates import environment
 from tinygen.errors import BoardError
 from tinygen.paths import resource
 from tinygen.targets.board import Board, Clock, Pin
+from tinygen.targets.flashing import make_command
 from tinygen.targets.toolchains.base import (
     COMPILE_FLAGS,
     DEVICE_FLAGS,
@@ -185,4 +186,5 @@ def _make_context(project: FirmwareProject) -> dict[str, object]:
         "default_toolchain": "cc" if board.is_host else "zig" if zig else "gcc",
         "zig_core": f"-target {zig.target} -mcpu={zig.cpu}" if zig else "",
         "gcc_core": " ".join(gcc or ()),
+        "flash_command": make_command(board),
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +14,11 @@ import pytest
 
 from tests.targets.flashing.complaints import COMPLAINTS
 from tests.targets.flashing.doubles import Tools
+from tests.targets.tools import requires_tool
 from tinygen.errors import BoardError, FlashError
 from tinygen.paths import resource
 from tinygen.targets.board import Board, EspFlash, Flashing, list_boards, load_board
-from tinygen.targets.flashing import FLASHERS, Job, choose, flashers_of
+from tinygen.targets.flashing import FLASHERS, Job, choose, flashers_of, make_command
 from tinygen.targets.flashing.runner import run_command
 
 F746ZG = load_board("f746zg")
@@ -215,3 +218,16 @@ def test_every_flasher_says_how_to_get_it_and_every_board_can_be_flashed() -> No
     for name in list_boards():
         board = load_board(name)
         assert not board.flashing.methods or flashers_of(board), name
+
+
+@requires_tool("make")
+def test_make_flash_runs_the_boards_first_tool_that_takes_an_elf(tools: Tools, built: Path) -> None:
+    """-o: firmware.elf counts as built."""
+    make = shutil.which("make", path=os.defpath)
+    tools.add("openocd")
+    command = [make or "make", "-o", "firmware.elf", "-C", built, "flash"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert tools.calls == [["openocd", "-f", "board/st_nucleo_f7.cfg", "-c", "program firmware.elf verify reset exit"]]
+    assert make_command(NETDUINO).startswith("openocd -f interface/stlink.cfg -f target/stm32f4x.cfg")
+    assert make_command(load_board("host")) == ""

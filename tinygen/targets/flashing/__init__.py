@@ -5,6 +5,9 @@ To add a tool: a file with a :class:`Flasher`, a line in `FLASHERS`, its name an
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 from tinygen.errors import FlashError
 from tinygen.targets.board import Board
 from tinygen.targets.flashing.base import Flasher, Job, Step
@@ -16,7 +19,7 @@ from tinygen.targets.flashing.platformio import PlatformIoUpload
 from tinygen.targets.flashing.pyocd import PyOcd
 from tinygen.targets.flashing.st_flash import StFlash
 
-__all__ = ["FLASHERS", "Flasher", "Job", "Step", "choose", "flashers_of"]
+__all__ = ["FLASHERS", "Flasher", "Job", "Step", "choose", "flashers_of", "make_command"]
 
 FLASHERS: tuple[Flasher, ...] = (
     OpenOcd(), PyOcd(), StFlash(), DfuUtil(), EspTool(), MassStorage(), PlatformIoUpload(),
@@ -28,6 +31,18 @@ def flashers_of(board: Board) -> tuple[Flasher, ...]:
     """Ways to flash a board: its file's, in its order of preference, then PlatformIO's."""
     named = tuple(_BY_NAME[name] for name in board.flashing.methods)
     return named + tuple(f for f in FLASHERS if f.can(board) and f not in named)
+
+
+def make_command(board: Board) -> str:
+    """Shell command that flashes ./firmware.elf by the first method of the board that takes an ELF; "" without one.
+
+    For a generated Makefile, which builds nothing but the ELF.
+    """
+    job = Job(board, Path(), {"bin": ""})
+    for flasher in flashers_of(board):
+        if flasher.takes_elf:
+            return shlex.join(flasher.steps(job, (flasher.program,))[0].command)
+    return ""
 
 
 def choose(job: Job, method: str | None, *, dry_run: bool = False) -> Flasher:

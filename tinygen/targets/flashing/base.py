@@ -100,6 +100,8 @@ class Flasher(ABC):
     hints: ClassVar[tuple[Hint, ...]] = ()
     uses_probe: ClassVar[bool] = True
     """Whether it goes through the board's debug probe."""
+    takes_elf: ClassVar[bool] = False
+    """Whether it flashes firmware.elf itself."""
     is_tool: ClassVar[bool] = True
     """Whether something must be installed for it."""
 

@@ -46,6 +46,7 @@ class OpenOcd(Flasher):
     name = "openocd"
     program = "openocd"
     boards = "STM32"
+    takes_elf = True
     get = "apt install openocd, brew install openocd, or https://openocd.org"
     hints = OPENOCD_HINTS
 

@@ -30,6 +30,7 @@ class PyOcd(Flasher):
     program = "pyocd"
     module = "pyocd"
     boards = "STM32"
+    takes_elf = True
     get = "pip install 'tinygen[flash]'"
     hints = (
         # pyocd/probe/stlink/usb.py; the probe is not listed then, so "No connected debug probes" comes after it.
