@@ -173,3 +173,25 @@ def test_cli_errors(tools: Tools, built: Path, tmp_path: Path) -> None:
     assert nowhere.returncode == 1 and "manifest.json" in nowhere.stderr
     other = tinygen(built, "--method", "jtag", path=tools.folder)
     assert other.returncode == 1 and "cannot be flashed by 'jtag'" in other.stderr
+
+
+def test_the_tools_packages_are_extras(tmp_path: Path) -> None:
+    """Nothing of ours imports them: what flashes is a command, and a core installation can do it."""
+    modules = "tinygen.cli.app, tinygen.verbs.flash, tinygen.verbs.build, tinygen.verbs.doctor, tinygen.targets.images"
+    extras = "{'pyocd', 'esptool', 'platformio', 'SCons'}"
+    script = f"import sys, {modules}; print(sorted({extras} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_firmware_in_energy_mode_is_asked_at_its_rate(
+    tools: Tools, built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools.add("openocd")
+    manifest = json.loads((built / "manifest.json").read_text())
+    asked: list[int] = []
+    monkeypatch.setattr(verb, "ask_build", lambda port, baud, build: asked.append(baud) or build)
+    for mode in ("performance", "energy"):
+        (built / "manifest.json").write_text(json.dumps(manifest | {"mode": mode}))
+        flash(built, FlashOptions(port="/dev/ttyACM0"))
+    assert asked == [115200, 9600]

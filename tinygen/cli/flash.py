@@ -20,7 +20,7 @@ def flash(
         str | None, typer.Option(metavar="PORT|auto", help="Serial port; default: found by the board's USB identity.")
     ] = None,
     probe: Annotated[
-        str | None, typer.Option(metavar="ID", help="Serial number of the debug probe, where there are several.")
+        str | None, typer.Option(metavar="ID", help="Serial number of the debug probe, or where its drive is mounted.")
     ] = None,
     method: Annotated[
         str | None,

@@ -17,6 +17,8 @@ from tinygen.targets.flashing.runner import Echo
 from tinygen.targets.images import check_images
 from tinygen.verbs.manifest import read_manifest
 
+_ENERGY_BAUD = 9600
+"""What firmware built for the benchmark's energy mode begins with."""
 _ANSWER_SECONDS = 15.0
 """A board starts within milliseconds; its probe or bridge may come back on USB seconds later."""
 
@@ -29,7 +31,7 @@ class FlashOptions:
         board: name or file; must be the build's. None takes the build's.
         method: name of a flasher; None takes the first that the board prefers and this computer has.
         port: serial port; "auto" finds it by the board's USB identity, None too, but does without where there is none.
-        probe: serial number of the debug probe.
+        probe: serial number of the debug probe; of mass storage, the folder where its drive is mounted.
         verify: read flash back, where the tool leaves the choice.
         check: ask the board afterwards which build it runs.
         dry_run: run nothing.
@@ -115,7 +117,7 @@ def flash(folder: Path, options: FlashOptions, *, echo: Echo | None = None) -> F
     flasher.flash(job, echo or (lambda text: None))
     seconds = time.monotonic() - start
     done = FlashResult(folder, board, flasher.name, commands, dry_run=False, seconds=seconds)
-    return _asked(done, manifest["build_id"], options)
+    return _asked(done, manifest, options)
 
 
 def _board_of(folder: Path, manifest: dict[str, Any], wanted: str | None) -> Board:
@@ -134,8 +136,10 @@ def _port(board: Board, options: FlashOptions) -> str | None:
     """The board's serial port: the one that was named, or found; None where none was asked for and none is there."""
     if options.port is not None:
         return port_path(options.port, board)
+    # A probe and its serial port are one USB device; mass storage names a folder instead.
+    serial = "" if options.probe is None or Path(options.probe).is_dir() else options.probe
     try:
-        return find_port(board, options.probe or "").path
+        return find_port(board, serial).path
     except DeviceError:
         return None
 
@@ -150,7 +154,7 @@ def _one_probe(flasher: Flasher, board: Board, options: FlashOptions) -> None:
         raise FlashError(f"{len(alike)} of them are connected", where=board.title, fix=f"Name one:\n{listed}")
 
 
-def _asked(done: FlashResult, build_id: str, options: FlashOptions) -> FlashResult:
+def _asked(done: FlashResult, manifest: dict[str, Any], options: FlashOptions) -> FlashResult:
     """The result with the board's answer."""
     if not options.check:
         return replace(done, unasked="--no-check")
@@ -158,8 +162,9 @@ def _asked(done: FlashResult, build_id: str, options: FlashOptions) -> FlashResu
     port = _found_again(done.board, options)
     if port is None:
         return replace(done, unasked="its serial port was not found; name it by --port")
-    build = ask_build(port, done.board, build_id)
-    return replace(done, port=port, build=build)
+    assert done.board.uart is not None
+    baud = _ENERGY_BAUD if manifest.get("mode") == "energy" else done.board.uart.baud
+    return replace(done, port=port, build=ask_build(port, baud, manifest["build_id"]))
 
 
 def _found_again(board: Board, options: FlashOptions) -> str | None:
@@ -176,23 +181,22 @@ def _found_again(board: Board, options: FlashOptions) -> str | None:
         time.sleep(0.2)
 
 
-def ask_build(port: str, board: Board, build_id: str, seconds: float = _ANSWER_SECONDS) -> str:
+def ask_build(port: str, baud: int, build_id: str) -> str:
     """The build that a board says it runs.
 
     Args:
         port: path of its serial port; may yet have to appear.
+        baud: what its firmware begins with.
         build_id: the one that was flashed.
-        seconds: how long to try.
 
     Raises:
         WrongBuildError: it runs another build: what was flashed did not start.
         DeviceError: it does not answer.
     """
-    assert board.uart is not None
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + _ANSWER_SECONDS
     while True:
         try:
-            build = _build_on(port, board.uart.baud)
+            build = _build_on(port, baud)
             break
         except DeviceError as error:
             if time.monotonic() > deadline:
