@@ -266,6 +266,11 @@ class Board:
     path: Path = field(compare=False)
 
     @property
+    def esp_chip(self) -> str:
+        """Espressif's name of the chip, "" for others': esp32c3."""
+        return self.core if self.core.startswith("esp32") and self.emulator.engine != "bare" else ""
+
+    @property
     def is_host(self) -> bool:
         """Whether this is the computer we run on."""
         return self.core == "host"

@@ -29,6 +29,7 @@ from tinygen.targets.toolchains.base import (
     LIBRARY_INCLUDE,
     OPTIMIZE,
 )
+from tinygen.targets.toolchains.gcc import gcc_for
 from tinygen.version import VERSION
 
 _APPLICATION = ("main", "serve", "seal", "text", "check", "crc32")
@@ -76,9 +77,8 @@ def write_firmware_project(
     _copy_sources(board, project)
     if not board.is_host:
         _write(directory / "board/board_config.h", "project/board_config.h.j2", _config_context(board))
-        _write(
-            directory / "board/board.ld", "project/board.ld.j2", _layout_context(board, project.stack_bytes)
-        )
+        script = "project/esp.ld.j2" if board.esp_chip else "project/board.ld.j2"
+        _write(directory / "board/board.ld", script, _layout_context(board, project.stack_bytes))
     _write(directory / "Makefile", "project/Makefile.j2", _make_context(project))
     return project
 
@@ -142,7 +142,7 @@ def _config_context(board: Board) -> dict[str, object]:
 
 
 def _port_number(pin: Pin) -> int:
-    return ord(pin.port) - ord("A")
+    return ord(pin.port) - ord("A") if pin.port else 0
 
 
 def rcc_cfgr_dividers(clock: Clock, ppre1: int = 10) -> int:
@@ -160,9 +160,13 @@ def rcc_cfgr_dividers(clock: Clock, ppre1: int = 10) -> int:
 def _layout_context(board: Board, stack_bytes: int) -> dict[str, object]:
     ram = board.link_ram
     parts = [m for m in board.memories if m.kind == "ram" and ram.contains(m.origin)]
+    flash = board.link_flash
     return {
         "board": board,
-        "flash": board.link_flash,
+        "flash": flash,
+        # On an ESP32-C3 flash and RAM have other addresses for instructions.
+        "code_origin": flash.aliases[0] if flash.aliases else flash.origin,
+        "code_bus": ram.aliases[0] - ram.origin if ram.aliases else 0,
         "ram": ram,
         "ram_parts": parts,
         "stack_bytes": stack_bytes,
@@ -185,6 +189,7 @@ def _make_context(project: FirmwareProject) -> dict[str, object]:
         "optimize": OPTIMIZE,
         "default_toolchain": "cc" if board.is_host else "zig" if zig else "gcc",
         "zig_core": f"-target {zig.target} -mcpu={zig.cpu}" if zig else "",
+        "gcc": gcc_for(gcc or ()),
         "gcc_core": " ".join(gcc or ()),
         "flash_command": make_command(board),
     }

@@ -30,7 +30,7 @@ from tinygen.targets.toolchains.base import (
     link_error,
 )
 from tinygen.targets.toolchains.fit import overflow_error
-from tinygen.targets.toolchains.gcc import ArmGcc, HostCc
+from tinygen.targets.toolchains.gcc import CrossGcc, HostCc, gcc_for
 from tinygen.targets.toolchains.sizes import GROUPS, Sizes, measure
 from tinygen.targets.toolchains.zig import Zig, zig_folder
 
@@ -39,7 +39,7 @@ TOOLCHAINS = ("zig", "gcc")
 
 @dataclass(frozen=True)
 class BuildResult:
-    """A built firmware. `bin` is None on the host."""
+    """A built firmware. `bin` is None on the host and on ESP boards."""
 
     elf: Path
     bin: Path | None
@@ -88,21 +88,17 @@ def find_toolchain(name: str | None, board: Board) -> Toolchain:
         return _host_toolchain(name)
     flags = board.toolchain
     wanted = name or (
-        "zig" if flags.zig and zig_folder() else "gcc" if flags.gcc and _has_arm_gcc() else "zig"
+        "zig" if flags.zig and zig_folder() else "gcc" if flags.gcc and shutil.which(gcc_for(flags.gcc)) else "zig"
     )
     if wanted == "zig" and flags.zig:
         return Zig(flags.zig)
     if wanted == "gcc" and flags.gcc is not None:
-        return ArmGcc(flags.gcc)
+        return CrossGcc(flags.gcc)
     raise ToolchainError(
         f"{wanted} cannot build for {board.name}",
         where=str(board.path),
         fix=f"Give the board file `toolchain: {{{wanted}: ...}}`, or use another toolchain.",
     )
-
-
-def _has_arm_gcc() -> bool:
-    return shutil.which("arm-none-eabi-gcc") is not None
 
 
 def _host_toolchain(name: str | None) -> Toolchain:
@@ -152,7 +148,8 @@ def build_elf(
         _link(toolchain, project.directory, objects, link, elf, board)
         rams = {m.name: (m.origin, m.size) for m in board.memories if m.kind == "ram"}
         sizes = measure(elf, objects, rams) if _is_elf(elf) else _no_sizes()
-    binary = None if board.is_host else write_bin(elf, board.link_flash.origin)
+    # An ESP's image is no plain copy of flash: see `esp_image`.
+    binary = None if board.is_host or board.esp_chip else write_bin(elf, board.link_flash.origin)
     return BuildResult(elf, binary, toolchain.name, toolchain.version, sizes)
 
 
@@ -169,9 +166,7 @@ def build_shared_library(
     Raises:
         ToolchainError: the C is wrong (file:line) or something is not defined.
     """
-    return _build_host(
-        code, output, toolchain, ["-shared"], ["-fPIC", *_sanitize_flags(toolchain, sanitize)], optimize
-    )
+    return _build_host(code, output, toolchain, ["-shared"], ["-fPIC", *_sanitize_flags(toolchain, sanitize)], optimize)
 
 
 def build_executable(

@@ -82,7 +82,14 @@ def board_cost(board: Board, elf: Path) -> BlockCost:
     Raises:
         BoardError: there is no model of the board's core.
     """
-    return core_cost(board.core, ElfCode(elf).read, timing=board.timing)
+    code = ElfCode(elf)
+    roms = [memory for memory in board.memories if memory.kind == "flash" and not memory.use]
+
+    def read(address: int, size: int) -> bytes:
+        # Of the emulated chip's ROM there is no code to look at: a cycle per instruction.
+        return b"" if any(rom.contains(address) for rom in roms) else code.read(address, size)
+
+    return core_cost(board.core, read, timing=board.timing)
 
 
 def explain(core: str, code: bytes, address: int) -> tuple[Issued, ...]:

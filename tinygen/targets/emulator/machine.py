@@ -84,11 +84,15 @@ class EmulatedBoard:
         self._access: Fault | None = None
         self._exception: int | None = None
         self._error: BoardError | None = None
-        self.memories = Memories(self._uc, board.memories, elf)
+        # An ESP's flash is seen through a cache, which the firmware has to set up.
+        hidden = [m.name for m in board.memories if board.esp_chip and m.kind == "flash" and m.use]
+        self.memories = Memories(self._uc, board.memories, elf, hidden)
         self.peripherals, self.uart = board_peripherals(board, lambda: self.cycles)
         self.uart.polled = self._polled
         self._fpu_switched(False)
         self.peripherals += self._cpu.peripherals(lambda: self.cycles, self._fpu_switched)
+        for peripheral in self.peripherals:
+            peripheral.connect(self.memories)
         set_cache_sizes(self.peripherals, board.timing)
         self.edges: list[tuple[int, bool]] = []
         self._watch_timestamps()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,18 @@ class Memories:
         uc: the Unicorn engine to map them in.
         memories: of the board.
         elf: the firmware.
+        hidden: names of memories that the CPU sees only where `show` says.
 
     Raises:
         BoardError: a segment lies outside the memories.
     """
 
-    def __init__(self, uc: Any, memories: Sequence[Memory], elf: Path) -> None:
-        self._memories = tuple(memories)
+    def __init__(self, uc: Any, memories: Sequence[Memory], elf: Path, hidden: Collection[str] = ()) -> None:
+        self._uc, self._memories = uc, tuple(memories)
         self._buffers = {memory.name: mmap.mmap(-1, -(-memory.size // PAGE) * PAGE) for memory in memories}
         for memory in memories:
-            self._map(uc, memory)
+            if memory.name not in hidden:
+                self._map(uc, memory)
         self._load(elf)
 
     def _map(self, uc: Any, memory: Memory) -> None:
@@ -42,6 +44,20 @@ class Memories:
         protection = _READ | _EXEC | (_WRITE if memory.kind == "ram" else 0)
         for origin in (memory.origin, *memory.aliases):
             uc.mem_map_ptr(origin, len(buffer), protection, address)
+
+    def show(self, name: str, offset: int, size: int, address: int) -> None:
+        """Lets the CPU read part of a hidden memory at `address`, which must be free.
+
+        Args:
+            name: of the memory.
+            offset, size: of the part, in bytes.
+        """
+        start = ctypes.addressof(ctypes.c_char.from_buffer(self._buffers[name])) + offset
+        self._uc.mem_map_ptr(address, size, _READ | _EXEC, start)
+
+    def hide(self, address: int, size: int) -> None:
+        """Takes back what `show` has shown there."""
+        self._uc.mem_unmap(address, size)
 
     def _load(self, elf: Path) -> None:
         with elf.open("rb") as file:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tinygen.targets.emulator.memory import Memories
 
 
 class Forbidden(Exception):
@@ -65,6 +69,9 @@ class Peripheral:
     def write(self, offset: int, value: int) -> None:
         """Writes the register at a multiple of 4."""
         self.registers[offset] = value
+
+    def connect(self, memories: Memories) -> None:
+        """Called once, when the board's memories stand."""
 
     def _require_clock(self, offset: int, value: int) -> None:
         if not self.enabled():

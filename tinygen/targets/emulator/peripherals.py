@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tinygen.errors import BoardError
 from tinygen.targets.board import Board
-from tinygen.targets.emulator import stm32f4, stm32f7, stm32h7, stm32l4, stm32u5
+from tinygen.targets.emulator import esp32, stm32f4, stm32f7, stm32h7, stm32l4, stm32u5
 from tinygen.targets.emulator.peripheral import Peripheral
 from tinygen.targets.emulator.uart import CmsdkUart, Uart
 
@@ -23,6 +23,7 @@ def board_peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peri
     if board.uart is None or board.clock is None:
         raise BoardError("an emulated board needs `uart` and `clock`", where=str(board.path))
     families: tuple[tuple[str, Callable[..., tuple[list[Peripheral], Uart]]], ...] = (
+        ("esp32", esp32.peripherals),
         ("stm32h7", stm32h7.peripherals),
         ("stm32l4", stm32l4.peripherals),
         ("stm32f7", stm32f7.peripherals),
@@ -40,5 +41,6 @@ def board_peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peri
     raise BoardError(
         "there are no register models for this board",
         where=f"{board.path}: emulator.peripherals",
-        fix="There are models of stm32f4, stm32f7, stm32h7, stm32l4, stm32u5 and cmsdk-uart; or run the board on QEMU.",
+        fix="There are models of esp32c3, esp32c6, stm32f4, stm32f7, stm32h7, stm32l4, stm32u5 and cmsdk-uart; or run "
+        "the board on QEMU.",
     )

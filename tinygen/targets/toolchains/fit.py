@@ -26,7 +26,7 @@ def overflow_error(board: Board, output: str, objects: Mapping[str, Path]) -> Fi
     """
     overflows: dict[str, int] = {}
     for match in _OVERFLOW.finditer(output):
-        region = match["region"]
+        region = _REGIONS.get(match["region"], match["region"])
         overflows[region] = max(overflows.get(region, 0), int(match["bytes"]))
     if not overflows:
         return None
@@ -35,6 +35,8 @@ def overflow_error(board: Board, output: str, objects: Mapping[str, Path]) -> Fi
     return FitError("; ".join(parts), where=f"link for {board.name}", fix=fix, excess=overflows)
 
 
+_REGIONS = {"CODE": "FLASH", "RAM_CODE": "RAM"}
+"""Other names of the same memory: on an ESP32-C3, what the bus for instructions calls it."""
 _FIXES = {
     "FLASH": "For flash: take a smaller or more strongly quantized model, or a board with more flash.",
     "RAM": "For RAM: take a model with smaller activations, a smaller stack, or a board with more RAM.",

@@ -1,4 +1,4 @@
-"""GNU compilers: arm-none-eabi-gcc for boards, and whatever cc is on this computer."""
+"""GNU compilers: for Arm and for RISC-V boards, and whatever cc is on this computer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from tinygen.errors import ToolchainError
 from tinygen.targets.toolchains.base import Toolchain
 
-ARM_GCC = "arm-none-eabi-gcc"
+ARM_GCC, RISCV_GCC = "arm-none-eabi-gcc", "riscv64-unknown-elf-gcc"
+_PACKAGES = {ARM_GCC: "gcc-arm-none-eabi", RISCV_GCC: "gcc-riscv64-unknown-elf"}
 
 
 @cache
@@ -31,8 +32,13 @@ def _own_folders(executable: str) -> tuple[str, ...]:
     return tuple(folders)
 
 
-class ArmGcc(Toolchain):
-    """`arm-none-eabi-gcc` with a board's core flags, without its C library.
+def gcc_for(flags: tuple[str, ...]) -> str:
+    """Name of the compiler that takes a board's core flags: -march=rv32imc is RISC-V's."""
+    return RISCV_GCC if any(flag.startswith("-march=rv") for flag in flags) else ARM_GCC
+
+
+class CrossGcc(Toolchain):
+    """`arm-none-eabi-gcc` or `riscv64-unknown-elf-gcc` with a board's core flags, without its C library.
 
     Raises:
         ToolchainError: it is not on the PATH.
@@ -42,11 +48,12 @@ class ArmGcc(Toolchain):
     is_clang = False
 
     def __init__(self, flags: tuple[str, ...]) -> None:
-        executable = shutil.which(ARM_GCC)
+        compiler = gcc_for(flags)
+        executable = shutil.which(compiler)
         if executable is None:
             raise ToolchainError(
-                f"{ARM_GCC} is not on the PATH",
-                fix="Install it (Debian, Ubuntu: `apt install gcc-arm-none-eabi`), or use `--toolchain zig`.",
+                f"{compiler} is not on the PATH",
+                fix=f"Install it (Debian, Ubuntu: `apt install {_PACKAGES[compiler]}`), or use `--toolchain zig`.",
             )
         self._executable = executable
         self._flags = flags
