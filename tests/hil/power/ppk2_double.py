@@ -7,7 +7,6 @@ what the package makes of a word is the current that the board drew.
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +59,7 @@ class Ppk2Double:
         self.commands: list[bytes] = []
         self.baudrate = 0
         self._lock = threading.Lock()
+        self._asked_again = threading.Event()
         self._pending = b""
         self._running, self._time, self._start, self._word, self._range = False, 0.0, 0.0, 0, -1
         self._switched = False
@@ -76,7 +76,10 @@ class Ppk2Double:
     def in_waiting(self) -> int:
         if self.gone:
             raise OSError(5, "Input/output error")
-        return len(self._pending)
+        with self._lock:
+            if not self._pending:
+                self._asked_again.set()
+            return len(self._pending)
 
     def read(self, size: int) -> bytes:
         with self._lock:
@@ -112,8 +115,10 @@ class Ppk2Double:
                 self.gone = True
             elif self._running:
                 self._pending += self._words(until)
-        while self._pending and not self.gone:
-            time.sleep(0.0005)
+                self._asked_again.clear()
+        if self._running and not self.gone:
+            # The driver has noted when what it read arrived, once it asks for more.
+            assert self._asked_again.wait(60.0)
 
     def _words(self, until: float) -> bytes:
         rate = HERTZ * (1 + self.faults.ppm * 1e-6)

@@ -72,7 +72,7 @@ def test_the_integral_is_the_analytic_one(measure: Measure, model: str) -> None:
 def test_a_clock_200_ppm_fast(measure: Measure) -> None:
     result, waveform = measure(JoulescopeFaults(ppm=200.0))
     check(result, waveform, 5e-4)
-    assert any("-200 ppm" in note or "-199 ppm" in note or "-201 ppm" in note for note in result.notes)
+    assert any("-200 ppm" in note for note in result.notes)
 
 
 def test_transients_of_range_switches_are_energy_that_the_board_did_not_draw(measure: Measure) -> None:

@@ -96,7 +96,7 @@ def test_range_switches_leave_little_behind(measure: Measure) -> None:
 def test_a_clock_200_ppm_fast_is_found_and_within_the_uncertainty(measure: Measure) -> None:
     result, waveform = measure(Ppk2Faults(ppm=200.0))
     check(result, waveform, 1e-3)
-    assert any("-200 ppm" in note or "-199 ppm" in note or "-201 ppm" in note for note in result.notes)
+    assert any("-200 ppm" in note for note in result.notes)
 
 
 @requires_package("ppk2_api")
