@@ -18,8 +18,8 @@ from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_network
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering.select import CMSIS_NN
-from tinygen.targets.bare_cores import bare_cores, board_or_core
-from tinygen.targets.board import load_board
+from tinygen.targets.bare_cores import BARE, board_or_core
+from tinygen.targets.board import Board, load_board
 from tinygen.targets.emulator import Profile
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.compare import differing
@@ -59,19 +59,28 @@ def measure(job: Job) -> Row:
     """
     row = empty_row(job)
     try:
+        board = board_of(job)
         if not job.case.runs:
-            return row | measure_generation(job.case, job.kernels, board_or_core(job.board))
-        core = bare_cores().get(job.board)
-        if core is None and load_board(job.board).emulator.engine == NOT_EMULATED:
+            return row | measure_generation(job.case, job.kernels, board)
+        if board.emulator.engine == NOT_EMULATED:
             return row
-        if core is not None:
-            return row | measure_bare(job.case, job.kernels, job.toolchain, core)
+        if board.emulator.engine == BARE:
+            return row | measure_bare(job.case, job.kernels, job.toolchain, board)
         with tempfile.TemporaryDirectory(prefix="tinygen-bench-") as folder:
             return _measure(job, row, Path(folder) / "build")
     except TinygenError as error:
         return row | {"error": str(error).replace("\n", " ")}
     except Exception as error:  # one kernel's defect must not cost the rows of all others
         return row | {"error": f"internal error: {type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+
+
+def board_of(job: Job) -> Board:
+    """What a job is measured on: a suite about boards means the board where a bare core has the same name.
+
+    Raises:
+        BoardError: there is no such board.
+    """
+    return load_board(job.board) if job.case.board else board_or_core(job.board)
 
 
 def empty_row(job: Job) -> Row:
