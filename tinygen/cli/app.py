@@ -105,7 +105,8 @@ def build(
         print_json(result.as_json())
     else:
         console.print(tables.build_summary(result.manifest))
-        console.print(f"Firmware: {out / 'firmware.elf'}   report: {out / 'report.html'}")
+        made = f"Firmware: {out / 'firmware.elf'}" if "firmware" not in result.manifest else f"ESP-IDF project: {out}"
+        console.print(f"{made}   report: {out / 'report.html'}")
 
 
 @app.command()

@@ -58,7 +58,10 @@ def build_summary(manifest: dict[str, Any]) -> RenderableType:
     for region in manifest["memory"]:
         used = sum(region["parts"].values())
         facts.add_row(region["name"], f"{size_text(used)} of {size_text(region['size'])}")
-    facts.add_row("model in flash", size_text(manifest["flash_model_bytes"]))
+    if manifest.get("target_note"):
+        facts.add_row("target", manifest["target_note"])
+    else:
+        facts.add_row("model in flash", size_text(manifest["flash_model_bytes"]))
     if manifest["switches"]:
         facts.add_row("constants", constants_text(manifest["network"]))
         facts.add_row("arena of all switches", size_text(manifest["network"]["arena_bytes"]))

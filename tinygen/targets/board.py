@@ -271,6 +271,12 @@ class Board:
         return self.core if self.core.startswith("esp32") and self.emulator.engine != "bare" else ""
 
     @property
+    def is_project_only(self) -> bool:
+        """Whether nothing here compiles for it or emulates it: a build is a project for its own tools."""
+        flags = self.toolchain
+        return not self.is_host and flags.zig is None and flags.gcc is None
+
+    @property
     def is_host(self) -> bool:
         """Whether this is the computer we run on."""
         return self.core == "host"

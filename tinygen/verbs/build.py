@@ -11,8 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hil.client import DeviceClient
+from hil.transports import ProcessTransport
 from tinygen.emit.model import EmittedModel, emit_app_model, emit_model
-from tinygen.errors import FitError, TinygenError
+from tinygen.errors import DeviceError, FitError, TinygenError
 from tinygen.frontends.load import load_network
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.network import Network
@@ -24,6 +26,7 @@ from tinygen.passes.pipeline import simplify, simplify_network
 from tinygen.targets.board import Board, load_board
 from tinygen.targets.cmsis_nn import CmsisNn, find_checkout
 from tinygen.targets.firmware_project import write_firmware_project
+from tinygen.targets.idf_project import UNTESTED, build_for_host, host_folder, write_idf_project
 from tinygen.targets.images import write_images
 from tinygen.targets.platformio_project import write_platformio_project
 from tinygen.targets.toolchain import BuildResult, build_elf, find_toolchain
@@ -120,7 +123,7 @@ def build(
     _check_target(out)
     board = load_board(options.board)
     _check_options(options)
-    toolchain = find_toolchain(options.toolchain, board)
+    toolchain = find_toolchain(options.toolchain, load_board("host") if board.is_project_only else board)
     step("reading the model", 0, 4)
     source = load_network(model, options.name, options.calibration)
     job = _Job(model, source, simplify_network(source), options, board, toolchain)
@@ -138,7 +141,7 @@ def build(
             manifest = job.compiled(program, folder)
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         step("measuring", 3, 4)
-        if profile and not board.is_host:
+        if profile and not board.is_host and not board.is_project_only:
             add_profiles(manifest, folder, program, board)
             write_governor(manifest, folder)
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
@@ -173,6 +176,8 @@ class _Job:
     def compiled(self, program: NetworkProgram, folder: Path) -> dict[str, Any]:
         """Writes the project into `folder` and builds it; gives the manifest."""
         content, emitted = _write_sources(program, self.model, folder, self.options, self.library)
+        if self.board.is_project_only:
+            return self._project(program, folder, content, emitted)
         project = write_firmware_project(self.board, folder, stack_bytes=self.options.stack_bytes)
         result = build_elf(project, self.toolchain)
         content["model_copy"] = keep_model(self.source, folder)
@@ -186,6 +191,24 @@ class _Job:
         content["images"] = write_images(self.board, result.elf, folder)
         content["platformio"] = write_platformio_project(project)
         return content | _board_part(self.board, result, self.options, project.stack_bytes)
+
+    def _project(
+        self, program: NetworkProgram, folder: Path, content: dict[str, Any], emitted: EmittedModel
+    ) -> dict[str, Any]:
+        """Writes an ESP-IDF project; the model and the application are compiled for this computer, and run once."""
+        write_idf_project(self.board, folder, program.name)
+        with host_folder() as temporary:
+            result = build_for_host(folder, self.toolchain, Path(temporary))
+            outputs = run_once(result.elf, content["build_id"])
+            content["simplified"] = describe_simplification(self.source.first, self.network.first)
+            content["switches"] = describe_switches(program, emitted, self.source, self.network, result)
+            if program.is_switchable:
+                alone = [Network.of(simplify(switch.graph)) for switch in self.source]
+                apart = [self.lowered(self.options.streaming, network) for network in alone]
+                content["network"] = describe_network(program, emitted, self.source, apart)
+        unknown = {"flash_bytes": None, "ram_bytes": None, "firmware": None, "target_note": UNTESTED}
+        part = _board_part(self.board, result, self.options, _stack_of(self.options, self.board))
+        return content | part | unknown | {"images": {}, "memory": [], "arena_memory": {}, "host_outputs": outputs}
 
     def smaller(self, program: NetworkProgram, error: FitError) -> NetworkProgram:
         """The program with an arena that is smaller by what the linker missed: with less scratch, or in stripes.
@@ -202,6 +225,30 @@ class _Job:
         except FitError as best:
             what = f"{error.what}; {best.what}"
             raise FitError(what, where=error.where, fix=error.fix, excess=error.excess) from best
+
+
+def _stack_of(options: BuildOptions, board: Board) -> int:
+    return board.stack_bytes if options.stack_bytes is None else options.stack_bytes
+
+
+def run_once(program: Path, build_id: str) -> int:
+    """Runs a host build: one inference on zeros; gives how many outputs came back.
+
+    Raises:
+        DeviceError: it does not answer, or is another model.
+    """
+    client = DeviceClient(ProcessTransport([str(program)]), nonce=0)
+    try:
+        client.wait_for_boot()
+        info = client.info()
+        if info.build != build_id:
+            raise DeviceError(f"runs build {info.build}, not {build_id}", where=str(program))
+        for index, size in enumerate(info.inputs):
+            client.load(index, bytes(size))
+        client.run()
+        return sum(len(client.read(index)) == size for index, size in enumerate(info.outputs))
+    finally:
+        client.close()
 
 
 def _check_options(options: BuildOptions) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from tinygen.demo import MODEL, load_test_digits
+from tinygen.targets.board import load_board
 from tinygen.verbs.build import BuildOptions, build
-from tinygen.verbs.device import open_device
+from tinygen.verbs.device import open_device, require_runtime
 
 Progress = Callable[[str, int, int], None]
 _SHADES = " .:-=+*#%@"
@@ -67,6 +68,7 @@ def run_demo(
     Raises:
         TinygenError: of the build or the device.
     """
+    require_runtime(load_board(board))
     report = build(MODEL, out, BuildOptions(board=board, toolchain=toolchain), progress=progress)
     images, labels = load_test_digits()
     answers, counts = [], []

@@ -234,6 +234,23 @@ class Device:
         return [from_memory(data, tensor) for data, tensor in zip(outputs, self._section["outputs"], strict=True)]
 
 
+def require_runtime(board: Board) -> None:
+    """Refuses a board that nothing stands in for.
+
+    Raises:
+        BoardError: nothing emulates it.
+    """
+    if board.emulator.engine != "none":
+        return
+    fix = "Name the port of a real board."
+    if board.is_project_only:
+        fix = (
+            f"`tinygen build --board {board.name}` writes an ESP-IDF project: build and flash that with `idf.py flash` "
+            "or `pio run -t upload`, then give --port; or take an emulated board (esp32c3, esp32c6)."
+        )
+    raise BoardError(f"nothing emulates {board.name}", where=str(board.path), fix=fix)
+
+
 def open_device(
     folder: Path,
     *,
@@ -280,7 +297,7 @@ def _place(board: Board, port: str | None, engine: str | None) -> tuple[str, str
     if engine is None:
         engine = {None: own, QEMU: QEMU, EMULATED: "unicorn" if own == "qemu" else own}[port]
     if engine == "none":
-        raise BoardError(f"nothing emulates {board.name}", where=str(board.path), fix="Name the port of a real board.")
+        require_runtime(board)
     return engine, ""
 
 

@@ -98,10 +98,13 @@ def _with_code(constants: int, coded: int) -> str:
 
 
 def _cards(m: dict[str, Any]) -> list[tuple[str, str]]:
-    cards = [
+    sizes = [("target", m["target_note"])] if m.get("target_note") else [
         ("flash", size_text(m["flash_bytes"])),
         ("of which model", size_text(m["flash_model_bytes"])),
         ("RAM, stack included", size_text(m["ram_bytes"])),
+    ]  # fmt: skip
+    cards = [
+        *sizes,
         ("arena", size_text((m.get("network") or m)["arena_bytes"])),
         ("multiply-accumulates", f"{m['macs']:,}"),
     ]

@@ -15,10 +15,11 @@ from tinygen.frontends.load import load_network
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate, evaluate_all
 from tinygen.passes.pipeline import simplify
+from tinygen.targets.board import load_board
 from tinygen.verbs.arrays import Samples, load_samples
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.compare import Comparison, Mismatch, correct, decision_threshold, differing
-from tinygen.verbs.device import Device, open_device
+from tinygen.verbs.device import Device, open_device, require_runtime
 from tinygen.verbs.library import LayerDifference, LibrarySemantics, library_semantics
 from tinygen.verbs.manifest import section
 from tinygen.verbs.oracle import LiteRt, Oracle
@@ -119,6 +120,7 @@ def verify(
     Raises:
         TinygenError: the model, the inputs, the build or a device is at fault.
     """
+    require_runtime(load_board(options.board))
     network = load_network(model, options.name, options.calibration)
     chosen = network.switches if switch is None else (network.switch(switch),)
     samples = load_samples(inputs, tuple(network.first.tensors[name] for name in network.first.inputs))
