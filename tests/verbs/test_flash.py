@@ -109,6 +109,30 @@ def test_of_two_boards_one_must_be_named(tools: Tools, built: Path, monkeypatch:
     assert "adapter serial 066B" in tools.calls[0]
 
 
+def test_esptool_never_looks_for_a_board_on_ports_of_others(
+    tools: Tools, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself it would try every serial port there is."""
+    tools.add("esptool")
+    text = F746ZG.path.read_text()
+    start, end = text.index("flashing:"), text.index("platformio:")
+    esp = "flashing: {methods: [esptool], esptool: {chip: esp32c3, address: 0}}\n"
+    (tmp_path / "esp.yaml").write_text(text[:start] + esp + text[end:])
+    manifest = json.loads((built / "manifest.json").read_text()) | {"board": str(tmp_path / "esp.yaml")}
+    (built / "manifest.json").write_text(json.dumps(manifest))
+    probes(monkeypatch)
+    with pytest.raises(DeviceError, match="no serial port has USB"):
+        flash(built, FlashOptions(check=False))
+    probes(monkeypatch, ("/dev/ttyUSB0", "01"), ("/dev/ttyUSB1", "02"))
+    with pytest.raises(DeviceError, match="2 serial ports have USB"):
+        flash(built, FlashOptions(check=False))
+    assert not tools.calls
+    flash(built, FlashOptions(check=False, port="auto:02"))
+    probes(monkeypatch, ("/dev/ttyUSB0", "01"))
+    flash(built, FlashOptions(check=False))
+    assert [call[call.index("--port") + 1] for call in tools.calls] == ["/dev/ttyUSB1", "/dev/ttyUSB0"]
+
+
 def test_dry_run_runs_nothing(tools: Tools, built: Path, no_ports: None) -> None:
     before = sorted(path.name for path in built.rglob("*"))
     tools.add("st-flash")

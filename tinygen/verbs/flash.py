@@ -99,8 +99,8 @@ def flash(folder: Path, options: FlashOptions, *, echo: Echo | None = None) -> F
         echo: gets what the tool prints, as it comes.
 
     Raises:
-        FlashError: no tool, no probe, no port, or the tool failed.
-        DeviceError: the board does not answer afterwards, or runs another build.
+        FlashError: no tool, no probe, or the tool failed.
+        DeviceError: no port; or the board does not answer afterwards, or runs another build.
         TinygenError: not a build directory, or another board's.
     """
     manifest = read_manifest(folder)
@@ -110,6 +110,8 @@ def flash(folder: Path, options: FlashOptions, *, echo: Echo | None = None) -> F
     flasher = choose(job, options.method, dry_run=options.dry_run)
     if not options.dry_run:
         _one_probe(flasher, board, options)
+        if flasher.uses_port and job.port is None:
+            job = replace(job, port=find_port(board).path)
     commands = flasher.shown(job)
     if options.dry_run:
         return FlashResult(folder, board, flasher.name, commands, dry_run=True, unasked="dry run")

@@ -100,6 +100,8 @@ class Flasher(ABC):
     hints: ClassVar[tuple[Hint, ...]] = ()
     uses_probe: ClassVar[bool] = True
     """Whether it goes through the board's debug probe."""
+    uses_port: ClassVar[bool] = False
+    """Whether it goes through the board's serial port, which must be known then: others may hold other boards."""
     takes_elf: ClassVar[bool] = False
     """Whether it flashes firmware.elf itself."""
     is_tool: ClassVar[bool] = True

@@ -17,6 +17,7 @@ class EspTool(Flasher):
     boards = "ESP32"
     get = "pip install 'tinygen[flash]'"
     uses_probe = False
+    uses_port = True
     hints = (
         # esptool/loader.py, _connect and the lines behind it
         Hint(
