@@ -12,7 +12,7 @@ from elftools.elf.elffile import ELFFile
 from intelhex import IntelHex
 
 from tests.targets.build import DUMMY_MODEL, build
-from tests.targets.tools import requires_tool
+from tests.targets.tools import requires_package, requires_tool
 from tinygen.errors import FlashError
 from tinygen.targets.board import EspFlash, Flashing, load_board
 from tinygen.targets.images import check_images, write_images
@@ -127,6 +127,21 @@ def test_without_esptool_an_esp32_has_no_image_and_flash_says_why(
     with pytest.raises(FlashError, match="no images") as caught:
         check_images(board, tmp_path / "firmware.elf", tmp_path, images)
     assert "tinygen[flash]" in caught.value.fix
+
+
+@requires_package("esptool")
+def test_an_esp32s_image_is_checked_too(tmp_path: Path) -> None:
+    board = load_board("esp32c3")
+    elf = build(board, "zig", tmp_path).elf
+    images = write_images(board, elf, tmp_path)
+    assert images == {"bin": "firmware.bin"}
+    check_images(board, elf, tmp_path, images)
+    path = tmp_path / "firmware.bin"
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[:40] + bytes([whole[40] ^ 1]) + whole[41:], b"", b"no image at all" * 10):
+        path.write_bytes(damaged)
+        with pytest.raises(FlashError, match="not that of"):
+            check_images(board, elf, tmp_path, images)
 
 
 def test_the_host_has_no_images(tmp_path: Path) -> None:

@@ -14,11 +14,14 @@ from types import SimpleNamespace
 import pytest
 
 from hil import ports
+from tests.targets.build import build
 from tests.targets.flashing.conftest import BUILD_ID, built, original
 from tests.targets.flashing.doubles import Tools, tools
+from tests.targets.tools import requires_package
 from tinygen.errors import DeviceError, FlashError, TinygenError, WrongBuildError
-from tinygen.targets.board import load_board
+from tinygen.targets.board import Board, load_board
 from tinygen.targets.emulator import EmulatedBoard
+from tinygen.targets.images import write_images
 from tinygen.verbs import flash as verb
 from tinygen.verbs.flash import FlashOptions, flash
 
@@ -43,12 +46,12 @@ def no_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports.list_ports, "comports", list)
 
 
-def probes(monkeypatch: pytest.MonkeyPatch, *there: tuple[str, str]) -> None:
-    """ST-LINKs (port, serial number) on this computer."""
-    usb = F746ZG.usb
+def probes(monkeypatch: pytest.MonkeyPatch, board: Board, *there: tuple[str, str]) -> None:
+    """Probes of a board (port, serial number) on this computer."""
+    usb = board.usb
     assert usb
     found = [
-        SimpleNamespace(device=port, description="STLINK", vid=usb.vid, pid=usb.pid, serial_number=serial)
+        SimpleNamespace(device=port, description="a board", vid=usb.vid, pid=usb.pid, serial_number=serial)
         for port, serial in there
     ]
     monkeypatch.setattr(ports.list_ports, "comports", lambda: found)
@@ -67,7 +70,7 @@ def test_flashed_and_answering(tools: Tools, built: Path) -> None:
 def test_the_board_is_found_by_its_usb_identity(tools: Tools, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tools.add("openocd")
     with board_on_a_port(built) as port:
-        probes(monkeypatch, (port, "066A"))
+        probes(monkeypatch, F746ZG, (port, "066A"))
         for wanted in (None, "auto", "auto:066A"):
             assert flash(built, FlashOptions(port=wanted)).port == port
 
@@ -100,7 +103,7 @@ def test_without_a_port_it_says_that_nobody_was_asked(tools: Tools, built: Path,
 def test_of_two_boards_one_must_be_named(tools: Tools, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenOCD would take the first that it meets."""
     tools.add("openocd")
-    probes(monkeypatch, ("/dev/ttyACM0", "066A"), ("/dev/ttyACM1", "066B"))
+    probes(monkeypatch, F746ZG, ("/dev/ttyACM0", "066A"), ("/dev/ttyACM1", "066B"))
     with pytest.raises(FlashError, match="2 of them are connected") as caught:
         flash(built, FlashOptions(check=False))
     assert "--probe 066B: /dev/ttyACM1" in caught.value.fix
@@ -109,26 +112,27 @@ def test_of_two_boards_one_must_be_named(tools: Tools, built: Path, monkeypatch:
     assert "adapter serial 066B" in tools.calls[0]
 
 
+@requires_package("esptool")
 def test_esptool_never_looks_for_a_board_on_ports_of_others(
-    tools: Tools, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By itself it would try every serial port there is."""
     tools.add("esptool")
-    text = F746ZG.path.read_text()
-    start, end = text.index("flashing:"), text.index("platformio:")
-    esp = "flashing: {methods: [esptool], esptool: {chip: esp32c3, address: 0}}\n"
-    (tmp_path / "esp.yaml").write_text(text[:start] + esp + text[end:])
-    manifest = json.loads((built / "manifest.json").read_text()) | {"board": str(tmp_path / "esp.yaml")}
+    board = load_board("esp32c3")
+    elf = build(board, "zig", tmp_path / "c3").elf
+    built = elf.parent
+    images = write_images(board, elf, built)
+    manifest = {"model": "dummy", "board": "esp32c3", "build_id": BUILD_ID, "images": images}
     (built / "manifest.json").write_text(json.dumps(manifest))
-    probes(monkeypatch)
+    probes(monkeypatch, board)
     with pytest.raises(DeviceError, match="no serial port has USB"):
         flash(built, FlashOptions(check=False))
-    probes(monkeypatch, ("/dev/ttyUSB0", "01"), ("/dev/ttyUSB1", "02"))
+    probes(monkeypatch, board, ("/dev/ttyUSB0", "01"), ("/dev/ttyUSB1", "02"))
     with pytest.raises(DeviceError, match="2 serial ports have USB"):
         flash(built, FlashOptions(check=False))
     assert not tools.calls
     flash(built, FlashOptions(check=False, port="auto:02"))
-    probes(monkeypatch, ("/dev/ttyUSB0", "01"))
+    probes(monkeypatch, board, ("/dev/ttyUSB0", "01"))
     flash(built, FlashOptions(check=False))
     assert [call[call.index("--port") + 1] for call in tools.calls] == ["/dev/ttyUSB1", "/dev/ttyUSB0"]
 

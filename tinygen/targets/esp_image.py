@@ -8,6 +8,7 @@ has a checksum but no SHA-256: the ROM could not know what it is of.
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def check_esp_image(board: Board, elf: Path, content: bytes) -> None:
     in_ram, mapped = _parts(board, elf)
     try:
         image = library.LoadFirmwareImage(board.esp_chip, content)
-    except (library.FatalError, RuntimeError, IndexError, ValueError) as error:
+    except (library.FatalError, RuntimeError, IndexError, ValueError, struct.error) as error:
         raise ToolchainError(f"esptool cannot read the image back: {error}", where=str(elf)) from error
     with elf.open("rb") as file:
         entry = int(ELFFile(file)["e_entry"])

@@ -6,7 +6,6 @@ lies behind the code, and start-up copies it into RAM.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +13,9 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 from intelhex import IntelHex, IntelHexError
 
-from tinygen.errors import FlashError
+from tinygen.errors import FlashError, ToolchainError
 from tinygen.targets.board import Board
+from tinygen.targets.esp_image import check_esp_image, write_esp_image
 from tinygen.targets.toolchain import flash_image
 
 BIN, HEX = "bin", "hex"
@@ -49,10 +49,9 @@ def write_images(board: Board, elf: Path, folder: Path) -> dict[str, str]:
 
 
 def _write_esp_image(board: Board, elf: Path, folder: Path) -> dict[str, str]:
-    if importlib.util.find_spec("esptool") is None:
+    if not _has_esptool():
         return {}
-    writer = importlib.import_module("tinygen.targets.esp_image")
-    writer.write_esp_image(board, elf, folder / _NAMES[BIN])
+    write_esp_image(board, elf, folder / _NAMES[BIN])
     return {BIN: _NAMES[BIN]}
 
 
@@ -81,14 +80,28 @@ def check_images(board: Board, elf: Path, folder: Path, images: Mapping[str, str
         path = folder / name
         if not path.is_file():
             raise FlashError("the image is missing", where=str(path), fix="Build it again.")
-        if not board.flashing.esptool and not _holds(kind, path, elf, board):
+        if not _holds(kind, path, elf, board):
             raise FlashError(f"the image is not that of {elf.name}", where=str(path), fix="Build it again.")
 
 
+def _has_esptool() -> bool:
+    return importlib.util.find_spec("esptool") is not None
+
+
 def _holds(kind: str, path: Path, elf: Path, board: Board) -> bool:
+    if board.flashing.esptool:
+        return not _has_esptool() or _is_esp_image(path, elf, board)
     if kind == BIN:
         return path.read_bytes() == flash_image(elf, board.link_flash.origin)
     try:
         return bool(IntelHex(str(path)).todict() == _intel_hex(elf).todict())
     except (IntelHexError, UnicodeDecodeError):
         return False
+
+
+def _is_esp_image(path: Path, elf: Path, board: Board) -> bool:
+    try:
+        check_esp_image(board, elf, path.read_bytes())
+    except ToolchainError:
+        return False
+    return True

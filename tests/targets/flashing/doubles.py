@@ -58,15 +58,19 @@ class Tools:
 
 @pytest.fixture
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
-    """Only doubles are found: no tool of this computer, no Python package either."""
+    """Of the flashing tools only doubles are found: no program of this computer, and none of their Python packages."""
     folder = tmp_path / "tools"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
     from tinygen.targets.flashing import base
 
-    def spec(name: str) -> object:
-        return (folder / name / "__init__.py").exists() or None
+    real = base.importlib.util.find_spec
+
+    def spec(name: str, package: str | None = None) -> object:
+        if name in MODULES.values():
+            return (folder / name / "__init__.py").exists() or None
+        return real(name, package)
 
     monkeypatch.setattr(base.importlib.util, "find_spec", spec)
     return Tools(folder)

@@ -77,14 +77,19 @@ def test_a_blank_in_the_path_stays_one_word_for_tcl() -> None:
     assert step.command[-1] == "program {my build/firmware.elf} verify reset exit"
 
 
-def test_the_first_method_that_is_installed_is_taken(tools: Tools) -> None:
+def test_the_first_method_that_is_installed_is_taken(tools: Tools, built: Path) -> None:
     assert [f.name for f in flashers_of(F746ZG)] == ["openocd", "pyocd", "st-flash", "mass-storage", "platformio"]
     with pytest.raises(FlashError, match="none of the tools") as caught:
         choose(job(), None)
     for words in ("apt install openocd", "pip install 'tinygen[flash]'", "stlink-tools", "tinygen[platformio]"):
         assert words in caught.value.fix
     assert choose(job(), None, dry_run=True).name == "openocd"
-    for name in ("platformio", "st-flash", "pyocd", "openocd"):
+    tools.add("platformio")
+    with pytest.raises(FlashError, match="none of the tools"):
+        choose(Job(F746ZG, built, IMAGES), None)  # no project for it stands there
+    (built / "platformio.ini").touch()
+    assert choose(Job(F746ZG, built, IMAGES), None).name == "platformio"
+    for name in ("st-flash", "pyocd", "openocd"):
         tools.add(name)
         assert choose(job(), None).name == name
     assert choose(job(), "st-flash").name == "st-flash"

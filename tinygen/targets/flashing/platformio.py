@@ -40,6 +40,9 @@ class PlatformIoUpload(Flasher):
         *DFU_HINTS,
     )
 
+    def available(self, job: Job) -> bool:
+        return (job.folder / PROJECT).is_file() and super().available(job)
+
     def can(self, board: Board) -> bool:
         """Whether the board file names PlatformIO's board."""
         return board.platformio is not None
