@@ -28,7 +28,7 @@ class Check:
     """One of them.
 
     Attributes:
-        name: "boot", "build-id", "clock", "results", "bit-exact", "stable", "accuracy", "latency".
+        name: "boot", "build-id", "clock", "results", "bit-exact", "stable", "accuracy", "latency", "energy".
         status: PASSED, FAILED or SKIPPED.
         message: what was found.
         switch: of the network; None where it has only one, or the check is not about one.

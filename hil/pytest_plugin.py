@@ -42,9 +42,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 if TYPE_CHECKING:
+    from hil.output import HilReport
     from tinygen.targets.board import Board
     from tinygen.verbs.device import Device
-    from tinygen.verbs.hil import HilReport
 
 _Result = TypeVar("_Result")
 _MARK = "board"

@@ -18,7 +18,8 @@
         latency              null where nothing counts, or {source, about, inferences, clock_hz,
                              cycles and microseconds: {min, median, mean, p99, max}}
         layers               [{name, cycles, microseconds, instructions, source}] of one inference; instructions or null
-        energy               [{source, about, microjoules, ...}] per inference, at most one predicted, one measured
+        energy               [{source, about, microjoules, interval}] per inference, at most one predicted and one
+                             measured, which has all that `hil.power.result.EnergyResult.as_json` gives
         memory               {stack_used_bytes, stack_bytes, arena_bytes}; what was used is null where nothing shows it
         incidents            [{sample, what}]: what went wrong and was tried again
         rows                 [{sample, matches, stable, attempts, cycles, crc32, label, right}], crc32 of the codes

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from hil.checks import FAILED, PASSED, Limits, switch_checks
+from hil.output import FILES, HilReport, check_junit, check_output
 from hil.page import render_hil
 from hil.report import SCHEMA, SCHEMA_VERSION
 from tests.hil.faulty import digits_on
 from tinygen.demo import load_test_digits
 from tinygen.errors import TinygenError
 from tinygen.targets.board import load_board
-from tinygen.verbs.hil import FILES, HilOptions, HilReport, check_junit, check_output, hil
+from tinygen.verbs.hil import HilOptions, hil
 
 COUNT = 6
 

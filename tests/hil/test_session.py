@@ -11,6 +11,7 @@ import pytest
 
 from hil import client
 from hil.checks import Limits
+from hil.output import HilReport
 from tests.hil.faulty import (
     FaultyDevice,
     digits_on,
@@ -32,7 +33,7 @@ from tinygen.targets.board import load_board
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.device import Device
-from tinygen.verbs.hil import HilOptions, HilReport, hil
+from tinygen.verbs.hil import HilOptions, hil
 from tinygen.verbs.manifest import read_kept_model, read_manifest
 
 COUNT = 12

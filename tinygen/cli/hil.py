@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +40,13 @@ def hil(
     max_latency_us: Annotated[
         float | None, typer.Option(min=0.0, metavar="US", help="Fail when an inference takes longer.")
     ] = None,
+    power: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INSTRUMENT",
+            help="Measure energy on a real board: lpm01a:PORT, ppk2:PORT, joulescope[:SERIAL]; PORT may be auto.",
+        ),
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Emulated boards at the same time.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of random inputs.")] = 0,
     timeout: Annotated[float, typer.Option(min=0.1, metavar="S", help="Seconds that an inference may take.")] = 60.0,
@@ -46,7 +54,8 @@ def hil(
 ) -> None:
     """Prove a build on its board: outputs, accuracy, latency, energy; with --port, on a real one."""
     from hil.checks import Limits
-    from tinygen.verbs.hil import HilOptions, check_junit, check_output
+    from hil.output import check_junit, check_output
+    from tinygen.verbs.hil import HilOptions, open_instrument
     from tinygen.verbs.hil import hil as run
 
     options = HilOptions(
@@ -56,8 +65,11 @@ def hil(
     target = folder / "hil" if out is None else out
     check_output(target)
     check_junit(junit)
-    with progress(as_json) as update:
-        report = run(folder, options, progress=update)
+    with progress(as_json) as update, ExitStack() as stack:
+        monitor = None if power is None else open_instrument(folder, power)
+        if monitor is not None:
+            stack.callback(monitor.close)
+        report = run(folder, options, monitor=monitor, progress=update)
     report.write(target, junit)
     if as_json:
         print_json(report.as_json())

@@ -178,7 +178,7 @@ class Device:
 
     def timed(self, sample: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:
         """Codes of each model output, and the cycles that the device counted."""
-        inference = self.client.infer(self._in_memory(sample))
+        inference = self.client.infer(self.in_memory(sample))
         return self._as_arrays(inference.outputs), inference.cycles
 
     def measure_layers(self, sample: Sequence[np.ndarray]) -> tuple[list[int], list[int]]:
@@ -205,7 +205,7 @@ class Device:
                 self._emulated.clear_profile()
             return action()
 
-        return self.client.on_inputs(self._in_memory(sample), counted)
+        return self.client.on_inputs(self.in_memory(sample), counted)
 
     def _profile_of_twin(self, sample: Sequence[np.ndarray]) -> Profile | None:
         return self._twin.measure(sample).profile if self._twin else None
@@ -213,7 +213,7 @@ class Device:
     def intermediate(self, sample: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Codes of every tensor a layer writes, by name; each is checked against its CRC-32."""
         tensors = [tensor for layer in self._section["layers"] for tensor in layer["outputs"]]
-        inputs = self._in_memory(sample)
+        inputs = self.in_memory(sample)
         sums = self.client.on_inputs(inputs, self.client.trace)
         found = {}
         for index, tensor in enumerate(tensors):
@@ -223,7 +223,7 @@ class Device:
             found[tensor["name"]] = from_memory(data, tensor)
         return found
 
-    def _in_memory(self, sample: Sequence[np.ndarray]) -> list[bytes]:
+    def in_memory(self, sample: Sequence[np.ndarray]) -> list[bytes]:
         """Inputs as they lie in the arena."""
         return [in_memory(codes, tensor) for codes, tensor in zip(sample, self._section["inputs"], strict=True)]
 

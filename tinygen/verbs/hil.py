@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -14,25 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from hil.checks import FAILED, SKIPPED, Check, Limits, check, junit_xml, switch_checks
+from hil.checks import FAILED, SKIPPED, Check, Limits, check, switch_checks
 from hil.law import Law, law_of
-from hil.page import render_hil
-from hil.ports import EMULATED
+from hil.measured import describe_energy, measure_on
+from hil.output import HilReport
+from hil.ports import EMULATED, QEMU
+from hil.power import EnergyOptions, PowerMonitor, PredictedSource, open_monitor
 from hil.report import SCHEMA, SCHEMA_VERSION, describe_switch
 from hil.session import Collected, Session
 from hil.transports import Transport
 from hil.twins import Turn, collect_on_twins
 from tinygen.errors import BoardError, DeviceError, TinygenError, WrongBuildError
+from tinygen.targets.board import load_board
 from tinygen.verbs.arrays import Samples, load_samples, random_samples
 from tinygen.verbs.device import INFER_SECONDS, Device, open_device
 from tinygen.verbs.manifest import read_manifest, section, switch_index
-from tinygen.verbs.output import check_folder, write_folder
 from tinygen.version import VERSION
 
 Progress = Callable[[str, int, int], None]
 RANDOM_INPUTS = 20
-FILES = frozenset(("hil-report.json", "junit.xml", "report.html", "outputs.npz"))
-_WHAT = "hil report"
 NO_LIMITS = Limits()
 
 
@@ -61,68 +59,14 @@ class HilOptions:
     infer_seconds: float = INFER_SECONDS
 
 
-@dataclass(frozen=True)
-class HilReport:
-    """What a session found.
+def open_instrument(folder: Path, name: str) -> PowerMonitor | None:
+    """The instrument of that name, see `hil.power.factory`; None for "predicted", which every report has.
 
-    Attributes:
-        content: see `hil.report`.
-        outputs: the device's codes: y0, y1, ... with one row per result, and `sample`, the number of each result's
-            input; of a switchable network "w2a4/y0" and so on.
-    """
-
-    content: dict[str, Any]
-    outputs: Mapping[str, np.ndarray]
-
-    @property
-    def passed(self) -> bool:
-        return bool(self.content["passed"])
-
-    def as_json(self) -> dict[str, Any]:
-        return self.content
-
-    def junit(self) -> str:
-        return junit_xml(self.content)
-
-    def write(self, out: Path, junit: Path | None = None) -> None:
-        """Writes hil-report.json, junit.xml, report.html and outputs.npz into `out`; and the JUnit XML to `junit`.
-
-        Raises:
-            TinygenError: `out` holds something else, or cannot be written; it is then as it was.
-        """
-        arrays = io.BytesIO()
-        named: dict[str, Any] = dict(self.outputs)
-        np.savez(arrays, **named)
-        files = {
-            "hil-report.json": (json.dumps(self.content, indent=2) + "\n").encode(),
-            "junit.xml": self.junit().encode(),
-            "report.html": render_hil(self.content).encode(),
-            "outputs.npz": arrays.getvalue(),
-        }
-        write_folder(out, files, _WHAT)
-        if junit is not None:
-            try:
-                junit.write_bytes(files["junit.xml"])
-            except OSError as error:
-                raise TinygenError(f"cannot be written ({error.strerror})", where=str(junit)) from error
-
-
-def check_junit(junit: Path | None) -> None:
-    """
     Raises:
-        TinygenError: there can be no file of that name.
+        TinygenError: there is none, or it does not answer.
     """
-    if junit is not None and (junit.is_dir() or not junit.parent.is_dir()):
-        what = "is a directory" if junit.is_dir() else "its directory does not exist"
-        raise TinygenError(what, where=str(junit), fix="Name a file for --junit.")
-
-
-def check_output(out: Path) -> None:
-    """
-    Raises:
-        TinygenError: `out` is a file, or holds what is not from an earlier session.
-    """
-    check_folder(out, FILES, _WHAT)
+    monitor = open_monitor(name, load_board(read_manifest(folder)["board"]))
+    return None if isinstance(monitor, PredictedSource) else monitor
 
 
 def hil(
@@ -130,6 +74,8 @@ def hil(
     options: HilOptions | None = None,
     *,
     transport: Transport | None = None,
+    monitor: PowerMonitor | None = None,
+    energy: EnergyOptions | None = None,
     progress: Progress | None = None,
 ) -> HilReport:
     """Runs inputs on the device of a build directory, and holds what it gives against the model's integer semantics.
@@ -140,12 +86,21 @@ def hil(
         folder: written by `tinygen build`.
         options: device, inputs and limits.
         transport: a line to a board that is open already, instead of `options.port`.
+        monitor: an instrument that watches the board; it supplies it already, where it does.
+        energy: how to measure with it.
         progress: called with (what, done, of).
 
     Raises:
         TinygenError: the directory, the inputs or the options are at fault, or there is no device to open.
     """
-    return _Run(folder, options or HilOptions(), transport, progress or (lambda what, done, total: None)).report()
+    options = options or HilOptions()
+    if monitor is not None and transport is None and options.port in (None, EMULATED, QEMU):
+        raise TinygenError(
+            f"{monitor.name} has no board to watch: what runs is emulated", where=str(folder), fix="Name a real port."
+        )
+    run = _Run(folder, options, transport, progress or (lambda what, done, total: None))
+    run.monitor, run.energy = monitor, energy
+    return run.report()
 
 
 class _Run:
@@ -163,6 +118,9 @@ class _Run:
         self.samples = self._read_samples(self.laws[names[0]])
         self.found = {name: Collected(stopped="before the first input") for name in names}
         self.checks: list[Check] = []
+        self.measured: dict[str | None, dict[str, Any]] = {}
+        self.monitor: PowerMonitor | None = None
+        self.energy: EnergyOptions | None = None
         self.device: Device
 
     def _read_samples(self, law: Law) -> Samples:
@@ -204,6 +162,7 @@ class _Run:
                     self.found[name] = self._collect_here(device, name, law)
                     if self.found[name].stopped:
                         break
+                    self._measure(device, name, law)
         for name in self.laws if device.engine != "serial" else ():
             turn = Turn(self.folder, self.options.port, self.options.infer_seconds, name, self.samples)
             self.found[name] = collect_on_twins(turn, self.options.jobs, self._done(device, name))
@@ -221,6 +180,17 @@ class _Run:
             text = f"the core runs at {info.clock_hz / 1e6:g} MHz, the board file says {wanted / 1e6:g}"
             self.checks.append(check("clock", info.clock_hz == wanted, text))
 
+    def _measure(self, device: Device, name: str | None, law: Law) -> None:
+        if self.monitor is None:
+            return
+        try:
+            result = measure_on(device, law.graph, self.samples, self.monitor, self.energy)
+        except DeviceError as error:
+            self.checks.append(check("energy", False, _text(error), name))
+            return
+        self.measured[name] = describe_energy(result)
+        self.checks.append(check("energy", True, f"measured with {result.instrument}", name))
+
     def _collect_here(self, device: Device, name: str | None, law: Law) -> Collected:
         if name is not None:
             try:
@@ -234,11 +204,14 @@ class _Run:
         return partial(_tell, self.progress, label, len(self.samples))
 
     def _part(self, name: str | None) -> dict[str, Any]:
-        return describe_switch(
+        part = describe_switch(
             self.found[name], name=name, planned=len(self.samples), law=self.laws[name],
             labels=self.samples.labels, section={**self.manifest, **section(self.manifest, name)},
             device=self.device,
         )  # fmt: skip
+        if name in self.measured:
+            part["energy"].append(self.measured[name])
+        return part
 
     def _content(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         device, manifest, inputs = self.device, self.manifest, self.options.inputs
