@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -66,13 +67,17 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     def load_db(self: DeviceClient, data: bytes) -> None:
         counted.db = data
 
-    def measure(self: DeviceClient, iterations: int, warm_up: int = 0, codes: Sequence[bytes] | None = None) -> None:
-        assert codes is not None
-        if bytes(byte ^ 0x80 for byte in counted.db) != b"".join(codes):
+    def measure(
+        self: DeviceClient, iterations: int, warm_up: int = 0, codes: Sequence[bytes] | None = None
+    ) -> SimpleNamespace:
+        loaded = bytes(byte ^ 0x80 for byte in counted.db)
+        if codes is not None and loaded != b"".join(codes):
             raise DeviceError("did not run on what was loaded")
+        began = time.monotonic()
         for _ in range(iterations):
-            self.infer(codes)
+            self.infer([loaded])
         counted.measured.append(iterations)
+        return SimpleNamespace(microseconds=int((time.monotonic() - began) * 1e6))
 
     monkeypatch.setattr(DeviceClient, "load_db", load_db, raising=False)
     monkeypatch.setattr(DeviceClient, "measure", measure, raising=False)
@@ -81,7 +86,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
 
 def test_energy(folder: Path, device: FaultyDevice, counted: Counted) -> None:
     report = hil(folder, HilOptions(limit=2), transport=device, monitor=Steady(), energy=QUICK)
-    assert report.passed
+    assert report.passed, [one["message"] for one in report.content["checks"] if one["status"] == "failed"]
     (part,) = report.content["switches"]
     (energy,) = part["energy"]
     assert energy["source"] == "measured" and "steady: median of 3 windows by message times" in energy["about"]
