@@ -12,7 +12,9 @@ from hil.client import DeviceClient
 from hil.exchange import seal
 from tests.hil.devices import VirtualDevice, build_virtual, model, right_outputs
 
-WORDS = [b"tg-info", b"tg-run", b"tg-load", b"tg-read", b"tg-dump", b"tg-switch", b"tg-seal", b"tg-trace", b"name"]
+# Not those that take as long as they say, or change the rate of the line.
+WORDS = b"tg-info tg-run tg-load tg-read tg-dump tg-switch tg-seal tg-trace tg-profile tg-paint tg-marks tg-db".split()
+WORDS += b"name profile help timestamp db results m-ready".split()
 NUMBERS = [b"0", b"1", b"8", b"64", b"4294967295", b"4294967296", b"99999999999", b"-1", b"deadbeef", b"", b"x"]
 X, Z = bytes(range(64)), bytes(range(8))
 
