@@ -105,9 +105,13 @@ def flash(folder: Path, options: FlashOptions, *, echo: Echo | None = None) -> F
     """
     manifest = read_manifest(folder)
     board = _board_of(folder, manifest, options.board)
-    check_images(board, folder / "firmware.elf", folder, manifest.get("images") or {})
-    job = Job(board, folder, manifest["images"], _port(board, options), options.probe, options.verify)
+    images = manifest.get("images") or {}
+    job = Job(board, folder, images, _port(board, options), options.probe, options.verify)
     flasher = choose(job, options.method, dry_run=options.dry_run)
+    if job.compiled:
+        check_images(board, folder / "firmware.elf", folder, images)
+    elif not flasher.builds:
+        raise FlashError("firmware.elf is missing", where=str(folder), fix="Build it again.")
     if not options.dry_run:
         _one_probe(flasher, board, options)
         if flasher.uses_port and job.port is None:

@@ -62,11 +62,16 @@ def job(board: Board = F746ZG, **more: object) -> Job:
             "platformio", job(port="/dev/ttyACM0"),
             ["mkdir -p out/.pio/build/f746zg", "cp out/firmware.elf out/firmware.bin out/.pio/build/f746zg",
              f"{PYTHON} -m platformio run --project-dir out --environment f746zg --upload-port /dev/ttyACM0 "
-             "--target nobuild --target upload --disable-auto-clean"],
+             "--target nobuild --disable-auto-clean --target upload"],
         ),
     ],
 )  # fmt: skip
-def test_commands(tools: Tools, method: str, job: Job, commands: list[str]) -> None:
+def test_commands(
+    tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, job: Job, commands: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/firmware.elf").touch()
     for name in ("pyocd", "esptool", "platformio"):
         tools.add(name)
     assert FLASHER[method].shown(job) == commands
@@ -166,6 +171,18 @@ def test_platformio_uploads_the_firmware_of_the_build(tools: Tools, built: Path)
         assert (built / ".pio/build/f746zg" / name).read_bytes() == (built / name).read_bytes()
     with pytest.raises(FlashError, match="which debug probe"):
         FLASHER["platformio"].flash(Job(F746ZG, built, IMAGES, probe="06"), echo=print)
+
+
+def test_platformio_compiles_a_project_that_holds_sources_only(tools: Tools, tmp_path: Path) -> None:
+    """As one for ESP-IDF does."""
+    (tmp_path / "platformio.ini").touch()
+    tools.add("platformio", ("", 0))
+    project = Job(F746ZG, tmp_path, {})
+    FLASHER["platformio"].flash(project, echo=print)
+    words = ["run", "--project-dir", str(tmp_path), "--environment", "f746zg", "--target", "upload"]
+    assert tools.calls == [["platformio", *words]]
+    assert FLASHER["platformio"].shown(project) == [shlex.join([sys.executable, "-m", "platformio", *words])]
+    assert not (tmp_path / ".pio").exists()
 
 
 def test_a_tool_that_hangs_is_ended(tmp_path: Path) -> None:

@@ -38,6 +38,11 @@ class Job:
     verify: bool = True
 
     @property
+    def compiled(self) -> bool:
+        """Whether there is a firmware. A project for ESP-IDF holds sources only."""
+        return (self.folder / "firmware.elf").is_file()
+
+    @property
     def elf(self) -> str:
         return str(self.folder / "firmware.elf")
 
@@ -104,6 +109,8 @@ class Flasher(ABC):
     """Whether it goes through the board's serial port, which must be known then: others may hold other boards."""
     takes_elf: ClassVar[bool] = False
     """Whether it flashes firmware.elf itself."""
+    builds: ClassVar[bool] = False
+    """Whether it compiles a project that holds sources only."""
     is_tool: ClassVar[bool] = True
     """Whether something must be installed for it."""
 

@@ -17,12 +17,16 @@ PROJECT = "platformio.ini"
 
 
 class PlatformIoUpload(Flasher):
-    """`pio run -t nobuild -t upload` on the firmware that stands in the build directory: what was proved is flashed."""
+    """`pio run -t nobuild -t upload` on the firmware that stands in the build directory: what was proved is flashed.
+
+    A project for ESP-IDF has none: PlatformIO compiles it then.
+    """
 
     name = "platformio"
     program = "pio"
     module = "platformio"
     boards = "all that PlatformIO knows"
+    builds = True
     get = "pip install 'tinygen[platformio]'"
     hints = (
         # platformio/package/exception.py, platformio/http.py
@@ -55,9 +59,9 @@ class PlatformIoUpload(Flasher):
             )  # fmt: skip
         port = ["--upload-port", job.port] if job.port else []
         words = ("run", "--project-dir", str(job.folder), "--environment", job.board.name, *port)
-        # Without the last it empties the folder first (platformio/run/helpers.py, clean_build_dir).
-        upload = ("--target", "nobuild", "--target", "upload", "--disable-auto-clean")
-        return [Step("uploading", (*start, *words, *upload))]
+        # Without the second it empties the folder first (platformio/run/helpers.py, clean_build_dir).
+        as_it_is = ("--target", "nobuild", "--disable-auto-clean") if job.compiled else ()
+        return [Step("uploading", (*start, *words, *as_it_is, "--target", "upload"))]
 
     def _place(self, job: Job) -> Path:
         """Where PlatformIO would have put the program, had it built it."""
@@ -67,6 +71,8 @@ class PlatformIoUpload(Flasher):
         return [job.elf, job.binary]
 
     def shown(self, job: Job) -> list[str]:
+        if not job.compiled:
+            return super().shown(job)
         place = str(self._place(job))
         copy = [["mkdir", "-p", place], ["cp", *self._files(job), place]]
         return [*map(shlex.join, copy), *super().shown(job)]
@@ -79,7 +85,7 @@ class PlatformIoUpload(Flasher):
         """
         if not (job.folder / PROJECT).is_file():
             raise FlashError(f"there is no {PROJECT}", where=str(job.folder), fix="Use another method.")
-        if self.find() is not None:
+        if self.find() is not None and job.compiled:
             place = self._place(job)
             place.mkdir(parents=True, exist_ok=True)
             for name in self._files(job):
