@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -202,16 +203,34 @@ def test_colours_and_progress_bars_are_no_part_of_the_message() -> None:
     assert outcome.last_line == "[== ]" and "Error: bad" in outcome.text
 
 
-def test_an_interruption_ends_the_tool(tmp_path: Path) -> None:
+def test_an_interruption_ends_the_tool_and_what_it_started(tmp_path: Path) -> None:
+    """pio starts SCons, which starts OpenOCD."""
+
     def interrupt(text: str) -> None:
         raise KeyboardInterrupt
 
-    pid = tmp_path / "pid"
-    script = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); print(1, flush=True); time.sleep(99)"
+    pids = tmp_path / "pids"
+    script = f"sleep 600 & echo $! $$ > '{pids}'; echo started; wait"
     with pytest.raises(KeyboardInterrupt):
-        run_command([sys.executable, "-c", script], interrupt)
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(pid.read_text()), 0)
+        run_command(["/bin/sh", "-c", script], interrupt)
+    for pid in map(int, pids.read_text().split()):
+        for _ in range(200):  # who has lost its parent is reaped by another process, when that comes to it
+            if not alive(pid):
+                break
+            time.sleep(0.05)
+        assert not alive(pid)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def test_a_late_tool_that_started_another_is_ended_too() -> None:
+    with pytest.raises(FlashError, match="did not end within 1 s"):
+        run_command(["/bin/sh", "-c", "sleep 600 & wait"], print, seconds=1)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tinygen.errors import FlashError
@@ -40,7 +42,7 @@ def run_command(command: Sequence[str], echo: Echo, seconds: float = _SECONDS) -
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**os.environ, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8"},
+            env={**os.environ, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8"}, start_new_session=True,
         )  # fmt: skip
     except OSError as error:
         raise FlashError(f"cannot be started ({error})", where=command[0], fix="Run `tinygen doctor`.") from error
@@ -48,7 +50,7 @@ def run_command(command: Sequence[str], echo: Echo, seconds: float = _SECONDS) -
 
     def end() -> None:
         late.set()
-        process.kill()
+        _kill(process)
 
     timer = threading.Timer(seconds, end)
     timer.start()
@@ -56,7 +58,7 @@ def run_command(command: Sequence[str], echo: Echo, seconds: float = _SECONDS) -
         text = _read(process, echo)
         status = process.wait()
     except BaseException:
-        process.kill()
+        _kill(process)
         process.wait()
         raise
     finally:
@@ -65,6 +67,15 @@ def run_command(command: Sequence[str], echo: Echo, seconds: float = _SECONDS) -
         what = f"did not end within {seconds:.0f} s"
         raise FlashError(what, where=command[0], fix="Plug the board in again, and try once more.")
     return Outcome(_COLOUR.sub("", text), status)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends a program and those that it started, which would go on flashing, and hold the probe."""
+    if os.name == "posix":
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
 
 
 def _read(process: subprocess.Popen[bytes], echo: Echo) -> str:
