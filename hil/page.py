@@ -56,6 +56,8 @@ def _cards(part: Mapping[str, Any]) -> list[tuple[str, str]]:
     if memory["stack_used_bytes"] is not None:
         of = f" of {memory['stack_bytes']:,}" if memory["stack_bytes"] else ""
         cards.append(("deepest stack, bytes", f"{memory['stack_used_bytes']:,}{of}"))
+    if memory["arena_used_bytes"] is not None:
+        cards.append(("arena written, bytes", f"{memory['arena_used_bytes']:,} of {memory['arena_bytes']:,}"))
     return cards
 
 

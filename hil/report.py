@@ -20,7 +20,7 @@
         layers               [{name, cycles, microseconds, instructions, source}] of one inference; instructions or null
         energy               [{source, about, microjoules, interval}] per inference, at most one predicted and one
                              measured, which has all that `hil.power.result.EnergyResult.as_json` gives
-        memory               {stack_used_bytes, stack_bytes, arena_bytes}; what was used is null where nothing shows it
+        memory               {stack_used_bytes, stack_bytes, arena_used_bytes, arena_bytes}; null where nothing shows it
         incidents            [{sample, what}]: what went wrong and was tried again
         rows                 [{sample, matches, stable, attempts, cycles, crc32, label, right}], crc32 of the codes
 
@@ -89,6 +89,7 @@ def describe_switch(
         "memory": {
             "stack_used_bytes": found.stack_used,
             "stack_bytes": section.get("stack_bytes"),
+            "arena_used_bytes": found.arena_used,
             "arena_bytes": section["arena_bytes"],
         },
         "incidents": [asdict(incident) for incident in found.incidents],

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -29,6 +30,15 @@ Done = Callable[[int], None]
 ATTEMPTS = 3
 TIMED_BESIDE = 3
 """Inferences of the emulated twin, for an engine that counts nothing."""
+
+
+@runtime_checkable
+class Marking(Protocol):
+    """A client whose device fills arena and stack with a pattern, and says later how much of it was written over."""
+
+    def paint(self) -> None: ...
+
+    def marks(self) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +84,7 @@ class Collected:
         beside: cycles of the emulated twin, predicted, where the device itself counts none.
         layers: cycles of each layer in one inference; empty where they are not known.
         instructions: of each layer in that inference, where they are counted.
-        stack_used: deepest stack in bytes, where it can be seen.
+        stack_used, arena_used: high-water marks in bytes, where they can be seen.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -87,6 +97,7 @@ class Collected:
     layers: list[int] = field(default_factory=list)
     instructions: list[int] = field(default_factory=list)
     stack_used: int | None = None
+    arena_used: int | None = None
 
     def add(self, other: Collected) -> None:
         """Takes over what another session with the same firmware found on other inputs."""
@@ -99,7 +110,12 @@ class Collected:
         self.beside = self.beside or other.beside
         if not self.layers:
             self.layers, self.instructions = other.layers, other.instructions
-        self.stack_used = max((n for n in (self.stack_used, other.stack_used) if n is not None), default=None)
+        self.stack_used = _higher(self.stack_used, other.stack_used)
+        self.arena_used = _higher(self.arena_used, other.arena_used)
+
+
+def _higher(a: int | None, b: int | None) -> int | None:
+    return max((n for n in (a, b) if n is not None), default=None)
 
 
 def _nothing(count: int) -> None:
@@ -131,6 +147,8 @@ class Session:
         """
         index = self.first
         try:
+            if isinstance(self.device.client, Marking):
+                self.device.client.paint()
             self._run(index)
             for index in range(self.first, self.first + len(self.samples)):
                 self.found.rows.append(self._run(index))
@@ -185,10 +203,19 @@ class Session:
                 found.first_mismatch = self.law.first_difference(wrong, self._sample(wrong), tensors)
             if layers:
                 self._time_layers()
+            self._read_marks()
         except (DeviceError, BoardError) as error:
             last = self.first + len(self.samples) - 1
             found.incidents.append(Incident(last, f"after the last input: {_sentence(error)}"))
+
+    def _read_marks(self) -> None:
+        """What the firmware itself knows of arena and stack; else, what the emulated board sees of the stack."""
+        found, client = self.found, self.device.client
         found.stack_used = self.device.stack_used
+        if isinstance(client, Marking):
+            marks = client.marks()
+            found.arena_used = marks.arena[0] if marks.arena else None
+            found.stack_used = marks.stack[0] if marks.stack else found.stack_used
 
     def _time_layers(self) -> None:
         timer, sample = self.device.timer, self._sample(self.first)

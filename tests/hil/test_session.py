@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -147,6 +148,22 @@ def test_unplugged_before_the_first_result(folder: Path, inputs: Path) -> None:
     assert_rows_are_right(report, [], 0)
     assert statuses(report)["bit-exact"] == statuses(report)["stable"] == "skipped"
     assert report.junit().count("<skipped") == 2
+
+
+def test_high_water_marks(folder: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the firmware, where it has any: painted before the first inference, read after the last."""
+    asked: list[str] = []
+
+    def marks(self: client.DeviceClient) -> SimpleNamespace:
+        asked.append("marks")
+        return SimpleNamespace(arena=(100, 200), stack=(30, 40))
+
+    monkeypatch.setattr(client.DeviceClient, "paint", lambda self: asked.append("paint"), raising=False)
+    monkeypatch.setattr(client.DeviceClient, "marks", marks, raising=False)
+    device = FaultyDevice([elf(folder)], "tg-run", (1, 4), lambda device: bool(asked.append("run")))
+    (part,) = run(folder, inputs, device, limit=3).content["switches"]
+    assert asked == ["paint", "run", "run", "marks"]
+    assert (part["memory"]["arena_used_bytes"], part["memory"]["stack_used_bytes"]) == (100, 30)
 
 
 def test_interrupted(folder: Path, inputs: Path, right: list[list[int]]) -> None:

@@ -52,6 +52,8 @@ def _figures(part: Mapping[str, Any]) -> RenderableType:
     if memory["stack_used_bytes"] is not None:
         of = f" of {memory['stack_bytes']:,}" if memory["stack_bytes"] else ""
         facts.add_row("deepest stack", f"{memory['stack_used_bytes']:,}{of} B")
+    if memory["arena_used_bytes"] is not None:
+        facts.add_row("arena written", f"{memory['arena_used_bytes']:,} of {memory['arena_bytes']:,} B")
     if part["incidents"]:
         facts.add_row("tried again", f"{len(part['incidents']):,} times; the report says why")
     return facts
