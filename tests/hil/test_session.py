@@ -350,6 +350,16 @@ def test_what_a_build_directory_must_have(folder: Path, inputs: Path, tmp_path: 
         hil(other)
 
 
+def test_a_board_that_nothing_emulates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its build directory keeps the model as all do: only a port is missing."""
+    folder = digits_on("esp32", tmp_path)
+    with pytest.raises(BoardError, match="nothing emulates esp32"):
+        hil(folder)
+    monkeypatch.setattr("hil.ports.serial_ports", lambda: ())
+    with pytest.raises(DeviceError, match="no serial port has USB"):
+        hil(folder, HilOptions(port="auto"))
+
+
 def test_labels_for_accuracy(folder: Path) -> None:
     with pytest.raises(TinygenError, match="no labels"):
         hil(folder, HilOptions(limits=Limits(min_accuracy=0.5)))

@@ -176,11 +176,11 @@ class _Job:
     def compiled(self, program: NetworkProgram, folder: Path) -> dict[str, Any]:
         """Writes the project into `folder` and builds it; gives the manifest."""
         content, emitted = _write_sources(program, self.model, folder, self.options, self.library)
+        content["model_copy"] = keep_model(self.source, folder)
         if self.board.is_project_only:
             return self._project(program, folder, content, emitted)
         project = write_firmware_project(self.board, folder, stack_bytes=self.options.stack_bytes)
         result = build_elf(project, self.toolchain)
-        content["model_copy"] = keep_model(self.source, folder)
         content["simplified"] = describe_simplification(self.source.first, self.network.first)
         content["switches"] = describe_switches(program, emitted, self.source, self.network, result)
         if program.is_switchable:
