@@ -8,6 +8,7 @@ import pytest
 
 from tinygen.errors import BoardError
 from tinygen.targets.bare_cores import bare_cores
+from tinygen.targets.board import CacheTiming, MemoryTiming
 from tinygen.targets.cycles import core_cost
 from tinygen.targets.cycles.elf_code import ElfCode
 from tinygen.targets.emulator import BareCore
@@ -163,3 +164,28 @@ def test_what_is_wrong_is_said(core: BareCore) -> None:
     with pytest.raises(BoardError, match="write of 4 bytes at 0x3ffdff"):
         core.call("deep", 10_000)
     assert core.call("deep", 20) == 210
+
+
+def test_loads_through_a_shared_cache(elf: Path) -> None:
+    """Code and data share lines: a table that fills the cache throws the code out; both counters say the same."""
+    region = (0, 0x40000000, 100)
+    timing = MemoryTiming(CacheTiming(1024, 32, 2, (region,)), CacheTiming(1024, 32, 2, (region,)))
+    shared = MemoryTiming(timing.code, timing.code)
+    stalls: dict[tuple[str, bool], list[int]] = {}
+    for name, kind in (("apart", timing), ("shared", shared)):
+        for native in (True, False):
+            cost = core_cost("esp32c3", ElfCode(elf).read, timing=kind)
+            core = BareCore(elf, "esp32c3", native=native, cost=cost)
+            core.map("data", 0x30000000, 4096)
+            found = []
+            for _ in range(2):
+                before = sum(row.stalls for row in core.blocks())
+                core.call("sum", 0x30000000, 1024)
+                found.append(sum(row.stalls for row in core.blocks()) - before)
+            stalls[name, native] = found
+    assert stalls["apart", True] == stalls["apart", False] and stalls["shared", True] == stalls["shared", False]
+    # 32 lines of data and those of the code; the second time what else is read, a line, has thrown out a few.
+    first, second = stalls["apart", True]
+    assert 3200 < first < 4000 and second < 500
+    # The data alone are as large as the cache: code and data throw each other out.
+    assert stalls["shared", True][1] > second

@@ -203,7 +203,7 @@ class CacheTiming:
 
 @dataclass(frozen=True)
 class MemoryTiming:
-    """What the memories cost beyond the cycles of the core: caches for code and data."""
+    """What the memories cost beyond the cycles of the core: caches for code and data; the same object when shared."""
 
     code: CacheTiming
     data: CacheTiming

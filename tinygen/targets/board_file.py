@@ -308,6 +308,9 @@ def _cache(node: _Node, memories: Sequence[Memory]) -> CacheTiming:
 
 
 def _timing(node: _Node, memories: Sequence[Memory]) -> MemoryTiming:
+    if node.has("cache"):
+        shared = node.child("cache", lambda n: _cache(n, memories))
+        return MemoryTiming(shared, shared)
     return MemoryTiming(
         code=node.child("code_cache", lambda n: _cache(n, memories)),
         data=node.child("data_cache", lambda n: _cache(n, memories)),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tinygen.errors import BoardError
 from tinygen.targets.board import Board, MemoryTiming
+from tinygen.targets.cycles.addresses import ARM, RISCV
 from tinygen.targets.cycles.blocks import BlockCost, Decode, Read
 from tinygen.targets.cycles.cortex_m7 import CortexM7
 from tinygen.targets.cycles.elf_code import ElfCode
@@ -73,7 +74,9 @@ def core_cost(
     Raises:
         BoardError: there is no model of the core.
     """
-    return BlockCost(pipeline or pipeline_of(core), decoder_of(core), read, caches_of(timing) if timing else None)
+    numbers = RISCV if decoder_of(core) is decode_riscv else ARM
+    caches = caches_of(timing) if timing else None
+    return BlockCost(pipeline or pipeline_of(core), decoder_of(core), read, caches, numbers)
 
 
 def board_cost(board: Board, elf: Path) -> BlockCost:

@@ -6,13 +6,20 @@ in the block is not known; its loads are taken to hit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tinygen.targets.cycles.instruction import Instruction, Kind
 from tinygen.targets.emulator.stalls import NO_REGISTER, Access
 
-_NUMBERS = {f"r{n}": n for n in range(13)} | {"sb": 9, "sl": 10, "fp": 11, "ip": 12, "sp": 13, "lr": 14}
+ARM = {f"r{n}": n for n in range(13)} | {"sb": 9, "sl": 10, "fp": 11, "ip": 12, "sp": 13, "lr": 14}
+RISCV = (
+    {"ra": 1, "sp": 2, "gp": 3, "tp": 4, "s0": 8, "s1": 9}
+    | {f"t{n}": 5 + n if n < 3 else 25 + n for n in range(7)}
+    | {f"a{n}": 10 + n for n in range(8)}
+    | {f"s{n}": 16 + n for n in range(2, 12)}
+)
+"""Numbers of the registers, by name, as `TimedCost.attach` counts them."""
 _MERGE_GAP = 32
 
 
@@ -33,23 +40,23 @@ class Value:
         terms = tuple((register, shift + places) for register, shift in self.terms)
         return Value(terms, self.constant << places)
 
-    def access(self, size: int) -> Access | None:
+    def access(self, size: int, numbers: Mapping[str, int] = ARM) -> Access | None:
         """As an `Access`; None when two registers are shifted."""
         terms = sorted(self.terms, key=lambda term: term[1])
         plain = [r for r, shift in terms if shift == 0]
         base = plain[0] if plain else ""
         rest = [term for term in terms if term != (base, 0)] or ([(base, 0)] if len(plain) == 2 else [])
-        if len(rest) > 1 or any(r not in _NUMBERS for r, _ in terms):
+        if len(rest) > 1 or any(r not in numbers for r, _ in terms):
             return None
         index, shift = rest[0] if rest else ("", 0)
-        return Access(_NUMBERS.get(base, NO_REGISTER), _NUMBERS.get(index, NO_REGISTER), shift, self.constant, size)
+        return Access(numbers.get(base, NO_REGISTER), numbers.get(index, NO_REGISTER), shift, self.constant, size)
 
 
 @dataclass
 class _Tracker:
     """Registers whose values are known; one that is missing still has its value from the start."""
 
-    known: dict[str, Value | None] = field(default_factory=dict)
+    known: dict[str, Value | None] = field(default_factory=lambda: {"zero": Value(())})
 
     def value(self, register: str) -> Value | None:
         return self.known.get(register, Value(((register, 0),)))
@@ -70,20 +77,22 @@ class _Tracker:
         if new.kind not in (Kind.ALU, Kind.SHIFTED, Kind.SHIFT) or new.left_shift is None or len(operands) < 2:
             return None
         values = [self.value(o) if isinstance(o, str) else Value((), o) for o in operands[1:]]
-        if new.name in ("add", "addw", "sub", "subw") and len(operands) == 2:
+        if new.name in ("add", "addw", "addi", "slli", "sub", "subw") and len(operands) == 2:
             values.insert(0, self.value(str(operands[0])))
         if any(value is None for value in values):
             return None
         first, last = values[0], values[-1]
         assert first is not None and last is not None
-        if new.name in ("mov", "movw"):
+        if new.name == "lui":
+            return first.shifted(12)
+        if new.name in ("mov", "movw", "mv", "li"):
             return first.shifted(new.left_shift) if len(values) == 1 else None
         if new.name == "movt" and not first.terms:
             low = self.value(str(operands[0]))
             return Value((), low.constant & 0xFFFF | first.constant << 16) if low and not low.terms else None
-        if new.name == "lsl" and len(values) == 2 and not last.terms:
+        if new.name in ("lsl", "slli") and len(values) == 2 and not last.terms:
             return first.shifted(last.constant)
-        if new.name in ("add", "addw") and len(values) == 2:
+        if new.name in ("add", "addw", "addi") and len(values) == 2:
             return first.plus(last.shifted(new.left_shift))
         if new.name in ("sub", "subw") and len(values) == 2 and not last.terms:
             return first.plus(Value((), -last.constant))
@@ -101,17 +110,17 @@ def _step(new: Instruction) -> int | None:
     return last if isinstance(last, int) else None
 
 
-def loads(code: Sequence[Instruction]) -> list[Access | None]:
+def loads(code: Sequence[Instruction], numbers: Mapping[str, int] = ARM) -> list[Access | None]:
     """For each instruction, what it reads; None for what reads nothing or nobody knows where."""
     tracker = _Tracker()
     found = []
     for new in code:
-        found.append(_access(tracker, new) if new.kind in (Kind.LOAD, Kind.LOAD_MULTIPLE) else None)
+        found.append(_access(tracker, new, numbers) if new.kind in (Kind.LOAD, Kind.LOAD_MULTIPLE) else None)
         tracker.step(new)
     return found
 
 
-def _access(tracker: _Tracker, new: Instruction) -> Access | None:
+def _access(tracker: _Tracker, new: Instruction, numbers: Mapping[str, int]) -> Access | None:
     size = new.access_bytes or 4 * new.words
     if new.base == "pc":
         return None if new.index else Value((), (new.address + 4 & ~3) + new.offset).access(size)
@@ -122,7 +131,7 @@ def _access(tracker: _Tracker, new: Instruction) -> Access | None:
     if value is None:
         return None
     down = new.name in ("ldmdb", "vldmdb")
-    return value.plus(Value((), new.offset - (size if down else 0))).access(size)  # type: ignore[union-attr]
+    return value.plus(Value((), new.offset - (size if down else 0))).access(size, numbers)  # type: ignore[union-attr]
 
 
 def merged(accesses: Sequence[Access | None]) -> list[Access]:

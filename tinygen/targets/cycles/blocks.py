@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from tinygen.targets.cycles.addresses import loads, merged
+from tinygen.targets.cycles.addresses import ARM, loads, merged
 from tinygen.targets.cycles.instruction import Instruction
 from tinygen.targets.cycles.pipeline import Entry, Pipeline, steady_state
 from tinygen.targets.emulator.stalls import NO_REGISTER, Access, Cache
@@ -32,9 +32,14 @@ class BlockCost:
     """
 
     def __init__(
-        self, pipeline: Pipeline, decode: Decode, read: Read, caches: tuple[Cache, Cache] | None = None
+        self,
+        pipeline: Pipeline,
+        decode: Decode,
+        read: Read,
+        caches: tuple[Cache, Cache] | None = None,
+        numbers: Mapping[str, int] = ARM,
     ) -> None:
-        self._pipeline, self._decode, self._read = pipeline, decode, read
+        self._pipeline, self._decode, self._read, self._numbers = pipeline, decode, read, numbers
         self.caches: tuple[Cache, Cache] | None = caches
         self.accesses: Sequence[Access] = ()
         self._blocks: dict[tuple[int, int], _Decoded] = {}
@@ -62,7 +67,7 @@ class BlockCost:
         key = (address, size)
         if key not in self._blocks:
             code = self._decode(self._read(address, size), address)
-            reads = loads(code)
+            reads = loads(code, self._numbers)
             self._blocks[key] = (code, reads, merged(reads))
         return self._blocks[key]
 

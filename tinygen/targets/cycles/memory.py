@@ -7,8 +7,9 @@ from tinygen.targets.emulator.stalls import Cache
 
 
 def caches_of(timing: MemoryTiming) -> tuple[Cache, Cache]:
-    """The caches for code and for data."""
-    return _cache(timing.code), _cache(timing.data)
+    """The caches for code and for data; one and the same where both share it."""
+    code = _cache(timing.code)
+    return code, code if timing.data is timing.code else _cache(timing.data)
 
 
 def _cache(timing: CacheTiming) -> Cache:

@@ -45,7 +45,7 @@ def _instruction(found: Any) -> Instruction:
     names = [found.reg_name(o.reg) for o in found.operands if o.type == _REGISTER]
     fields: dict[str, Any] = {
         "address": found.address, "size": found.size, "name": base_name, "text": f"{name} {found.op_str}".strip(),
-        "kind": Kind.ALU, "reads": set(names[1:]), "writes": set(names[:1]),
+        "kind": Kind.ALU, "reads": set(names[1:]), "writes": set(names[:1]), "operands": _operands(found),
     }  # fmt: skip
     if base_name in _LOADS or base_name in _STORES:
         fields |= _access(found, base_name, names)
@@ -62,6 +62,12 @@ def _instruction(found: Any) -> Instruction:
     if found.size == 2 and fields["kind"] in (Kind.ALU, Kind.SHIFT) and base_name not in ("mv", "li", "lui"):
         fields["reads"] = fields["reads"] | fields["writes"]  # compressed: the destination is a source
     return Instruction(**fields | {key: frozenset(fields[key] - {"zero"}) for key in ("reads", "writes")})
+
+
+def _operands(found: Any) -> tuple[str | int, ...]:
+    """Registers and immediates as written."""
+    plain = [o for o in found.operands if o.type in (_REGISTER, _IMMEDIATE)]
+    return tuple(found.reg_name(o.reg) if o.type == _REGISTER else int(o.imm) for o in plain)
 
 
 def _access(found: Any, name: str, names: list[str]) -> dict[str, Any]:

@@ -71,7 +71,9 @@ class PythonCounter:
         if isinstance(cost, TimedCost):
             cost.attach(lambda register: self._register(uc, register))
             if cost.caches:
-                self._code, self._data = (CacheState(cache) for cache in cost.caches)
+                code, data = cost.caches
+                self._code = CacheState(code)
+                self._data = self._code if data is code else CacheState(data)
         if blocks:
             uc.hook_add(unicorn.UC_HOOK_BLOCK, self._on_block)
         if alignment and not registers.riscv:

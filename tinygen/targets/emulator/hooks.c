@@ -96,6 +96,7 @@ typedef struct {
     uint32_t illegal_pc;
     uint32_t illegal_address; /* the unaligned base address */
     uint32_t timed;        /* whether the caches are looked up */
+    uint32_t shared;       /* whether `code` is the cache of data, too */
     uint32_t new_accesses; /* index of the first access of the block that cost was asked for last */
     uint32_t last_block;   /* slot of the block that ran last */
     cache_t code;
@@ -235,11 +236,12 @@ static uint32_t stalls_of(counter_t *c, void *uc, const block_t *b)
     /* What has just run is still there: loops need no look. */
     uint32_t cycles = slot == c->last_block ? 0U : read_through(&c->code, b->address, b->size);
     c->last_block = slot;
+    cache_t *data = c->shared != 0U ? &c->code : &c->data;
     for (const access_t *a = &c->accesses[b->accesses]; a->size != 0U; a++) {
         uint32_t start = a->offset;
         start += a->base == NO_REGISTER ? 0U : core_register(c, uc, a->base);
         start += a->index == NO_REGISTER ? 0U : core_register(c, uc, a->index) << a->shift;
-        cycles += read_through(&c->data, start, a->size);
+        cycles += read_through(data, start, a->size);
     }
     return cycles;
 }

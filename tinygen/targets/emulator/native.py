@@ -94,6 +94,7 @@ class NativeCounter(ctypes.Structure):
         ("illegal_pc", ctypes.c_uint32),
         ("illegal_address", ctypes.c_uint32),
         ("timed", ctypes.c_uint32),
+        ("shared", ctypes.c_uint32),
         ("new_accesses", ctypes.c_uint32),
         ("last_block", ctypes.c_uint32),
         ("code", _Cache),
@@ -126,7 +127,7 @@ class NativeCounter(ctypes.Structure):
             return
         cost.attach(lambda number: int(uc.reg_read(registers.ids[number])))
         if cost.caches is not None:
-            self.timed = 1
+            self.timed, self.shared = 1, int(cost.caches[0] is cost.caches[1])
             self.code.describe(cost.caches[0])
             self.data.describe(cost.caches[1])
 

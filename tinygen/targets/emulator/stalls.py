@@ -45,7 +45,7 @@ class TimedCost(Protocol):
     """A `Cost` that knows the memories, too.
 
     Attributes:
-        caches: for code and for data; None where memory never waits.
+        caches: for code and for data, the same object when they share one; None where memory never waits.
         accesses: what the block reads that was asked for last.
     """
 
