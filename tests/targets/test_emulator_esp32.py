@@ -48,15 +48,16 @@ def test_inference(board: Board, tmp_path: Path, toolchain: str) -> None:
     emulated, client = booted(board, result.elf)
     assert client.info().clock_hz == 160_000_000
     client.load(0, bytes(range(16)))
-    cycles = client.run()
+    client.run()
     assert list(client.read(0)) == [2 * x + 1 for x in range(16)]
+    cycles = client.run()  # the code is in the cache now
     emulated.clear_profile()
-    client.load(0, bytes(16))
     layers, _ = client.profile()
     profile = emulated.profile(2)
     assert len(layers) == 2 and all(own > 0 for own in profile.layer_cycles)
-    # The chip's own counter counts what the model of its pipeline says; here without the calls between layers.
-    assert cycles == pytest.approx(sum(profile.layer_cycles), rel=0.2)
+    # The chip's own counter counts what the model of its pipeline says; here without the calls between layers, whose
+    # code throws some of the model's out of the cache.
+    assert cycles == pytest.approx(sum(profile.layer_cycles) - sum(profile.layer_stalls), rel=0.2)
     assert 0 < emulated.stack_used() < 1024
     assert isinstance(emulated.uart, EspUart) and emulated.uart.core_hz() == 160_000_000
 
@@ -166,7 +167,8 @@ def test_the_timestamp_pin(board: Board, faulty: dict[str, Path]) -> None:
     assert [high for _, high in emulated.edges] == [True, False]
 
 
-def test_what_does_not_fit(board: Board, tmp_path: Path) -> None:
+def test_what_does_not_fit(tmp_path: Path) -> None:
+    board = load_board("esp32c3")
     much = "static volatile uint8_t much[600000];"
     model = model_with_invoke(much, "    much[observer == NULL ? 1 : 2] = 1U;")
     with pytest.raises(FitError, match="does not fit RAM"):

@@ -22,6 +22,7 @@ _PACKAGES = (
 )
 _PROGRAMS = (
     ("arm-none-eabi-gcc", "--toolchain gcc for STM32 boards", "apt install gcc-arm-none-eabi libnewlib-arm-none-eabi"),
+    ("riscv64-unknown-elf-gcc", "--toolchain gcc for esp32c3, esp32c6", "apt install gcc-riscv64-unknown-elf"),
     ("cc", "--board host, sanitizers (zig stands in without it)", "apt install gcc"),
     ("qemu-system-arm", "the boards netduinoplus2 and mps2-an500", "apt install qemu-system-arm"),
     ("make", "building a generated project by hand", "apt install make"),
