@@ -13,6 +13,7 @@ from tinygen.targets.cycles import core_cost
 from tinygen.targets.cycles.elf_code import ElfCode
 from tinygen.targets.emulator import BareCore
 from tinygen.targets.toolchain import HostCode, build_flat, find_toolchain
+from tinygen.verbs.bench import BenchOptions, bench
 
 SOURCE = """
 #include <stdint.h>
@@ -189,3 +190,16 @@ def test_loads_through_a_shared_cache(elf: Path) -> None:
     assert 3200 < first < 4000 and second < 500
     # The data alone are as large as the cache: code and data throw each other out.
     assert stalls["shared", True][1] > second
+
+
+SMALL = (
+    "fc_64_12", "avgpool_3x3_18_12x12", "maxpool_2x2_32_16x16", "softmax_12", "conv_1x1_7_5_9x9_s1", "fc_101_35",
+    "dw_3x3_19_11x13_s1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("only", [SMALL, pytest.param((), marks=pytest.mark.long, id="all")])
+def test_kernels_are_bit_exact(only: tuple[str, ...]) -> None:
+    report = bench([], ["int8-kernels"], BenchOptions(board="esp32c3", only=only, kernels=("tinygen",), jobs=1))
+    assert len(report.rows) == (len(only) or 25)
+    assert [row["case"] for row in report.rows if row["error"] or row["max_abs_diff"] != 0] == []
