@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hil.client import DeviceClient, DeviceInfo, Inference
+    from hil.client import DeviceClient, DeviceInfo, Inference, Marks, Window
     from hil.transports import SerialTransport, Transport
 
 _PLACES = {
     "DeviceClient": "hil.client",
     "DeviceInfo": "hil.client",
     "Inference": "hil.client",
+    "Marks": "hil.client",
     "SerialTransport": "hil.transports",
     "Transport": "hil.transports",
+    "Window": "hil.client",
 }
-__all__ = ["DeviceClient", "DeviceInfo", "Inference", "SerialTransport", "Transport"]
+__all__ = ["DeviceClient", "DeviceInfo", "Inference", "Marks", "SerialTransport", "Transport", "Window"]
 
 
 def __getattr__(name: str) -> Any:

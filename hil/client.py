@@ -14,10 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from hil.exchange import LINE_HELP, Exchange, RefusedError, Reply, check
-from hil.transports import Transport
+from hil.exchange import BYTES_PER_SECOND, LINE_HELP, Exchange, RefusedError, Reply, check
+from hil.transports import RatedTransport, Transport
 from tinygen.errors import DeviceError, DeviceGoneError, WrongBuildError
 
+ENERGY_BAUD = 9600
+PERFORMANCE_BAUD = 115200
 _ATTEMPTS = 4
 _REPLY_SECONDS = 5.0
 _T = TypeVar("_T")
@@ -38,6 +40,8 @@ class DeviceInfo:
         layers: how many, of the current switch.
         switches: names of the ways to run the model; empty when there is only one.
         current: index of the one that it is run by now.
+        db_bytes: of the buffer for inputs of `measure`; 0 where it has none.
+        mode: "performance" or "energy".
     """
 
     name: str
@@ -48,6 +52,8 @@ class DeviceInfo:
     layers: int
     switches: tuple[str, ...] = ()
     current: int = 0
+    db_bytes: int = 0
+    mode: str = "performance"
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,30 @@ class Inference:
 
     outputs: tuple[bytes, ...]
     cycles: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """Inferences between two timestamps.
+
+    Attributes:
+        iterations: how many.
+        microseconds: between the timestamps, by the device's own clock; None in energy mode, where the timestamp pin
+            marks them.
+        results: values of the last inference's outputs, with three decimals.
+    """
+
+    iterations: int
+    microseconds: int | None
+    results: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Marks:
+    """High-water marks since `paint`, in bytes: at least so much was written, and there is so much; None: unknown."""
+
+    arena: tuple[int, int] | None
+    stack: tuple[int, int] | None
 
 
 class DeviceClient:
@@ -124,6 +154,8 @@ class DeviceClient:
                 layers=int(reply.values("m-tg-layers")[0][0]),
                 switches=tuple(v[1] for v in reply.values("m-tg-switch")),
                 current=int((reply.values("m-tg-current") or [["0"]])[0][0]),
+                db_bytes=int((reply.values("m-tg-db") or [["0"]])[0][0]),
+                mode=(reply.values("m-tg-mode") or [["performance"]])[0][0],
             )
         except (IndexError, ValueError) as error:
             raise RefusedError(
@@ -151,7 +183,7 @@ class DeviceClient:
         self._gave = None
         self._loaded = self._loaded or {}
         self._loaded.pop(index, None)
-        command, seconds = f"tg-load {index} {len(data)} {zlib.crc32(data):08x}", _REPLY_SECONDS + len(data) / 5000
+        command, seconds = f"tg-load {index} {len(data)} {zlib.crc32(data):08x}", _slowly(data)
         self._persist(f"input {index}", lambda: self._line.ask(command, seconds, data))
         self._loaded[index] = bytes(data)
 
@@ -225,6 +257,78 @@ class DeviceClient:
         assert problem is not None
         raise DeviceError(f"no inference in {_ATTEMPTS} attempts ({problem.what})", fix=problem.fix or LINE_HELP)
 
+    def set_mode(self, mode: str) -> None:
+        """Changes to "performance" (115200 baud, timestamps as text) or "energy" (9600 baud, timestamps by a pin).
+
+        Raises:
+            DeviceError: there is no such mode, the transport cannot change its rate, or the line is bad.
+        """
+        if not isinstance(self._transport, RatedTransport):
+            raise RefusedError("is on a line whose rate cannot be changed", fix="Build it with --mode energy instead.")
+        self._known()
+        rates = (PERFORMANCE_BAUD, ENERGY_BAUD) if mode == "performance" else (ENERGY_BAUD, PERFORMANCE_BAUD)
+        for _ in range(_ATTEMPTS):
+            try:
+                self._line.ask(f"tg-mode {mode}", _REPLY_SECONDS)
+            except RefusedError:
+                raise
+            except DeviceError as error:  # it may have changed, and only the reply be lost
+                self._note(error)
+            if self._found_at(self._transport, rates) == mode:
+                return
+        raise DeviceError(f"does not change to mode {mode}", fix=LINE_HELP)
+
+    def _found_at(self, transport: RatedTransport, rates: tuple[int, int]) -> str:
+        """The mode of the device, which answers at one of these rates; "" where it answers at none."""
+        for baud in rates:
+            transport.set_baud(baud)
+            try:
+                self._line.resynchronise()
+                return self._info().mode
+            except RefusedError:
+                raise
+            except DeviceError as error:
+                self._note(error)
+        return ""
+
+    def load_db(self, data: bytes) -> None:
+        """Writes an input as the benchmark's runner sends it, for `measure`; it stays until the next.
+
+        Raises:
+            DeviceError: the device refuses it, or it does not arrive whole.
+        """
+        command = f"tg-db {len(data)} {zlib.crc32(data):08x}"
+        self._persist("the db buffer", lambda: self._line.ask(command, _slowly(data), data))
+
+    def measure(self, iterations: int, warm_up: int = 0, codes: Sequence[bytes] | None = None) -> Window:
+        """Inferences on what `load_db` loaded, between two timestamps; their outputs can be read afterwards.
+
+        Args:
+            iterations, warm_up: how many are measured, and how many come before.
+            codes: the model's inputs that this makes, where they are known: the device must say that it ran on those.
+
+        Raises:
+            LostError: it came to nothing, or ran on something else.
+            RefusedError: nothing was loaded, or it was lost by a restart.
+        """
+        self._known()
+        self._loaded = None if codes is None else dict(enumerate(codes))
+        reply = self._inference(f"infer {iterations} {warm_up}")
+        laps = [int(line.removeprefix("m-lap-us-")) for line in reply.lines if line.startswith("m-lap-us-")]
+        text = next((line for line in reply.lines if line.startswith("m-results-[")), "m-results-[]")
+        results = tuple(float(value) for value in text[len("m-results-[") : -1].split(",") if value)
+        return Window(iterations, laps[1] - laps[0] if len(laps) == 2 else None, results)
+
+    def paint(self) -> None:
+        """Fills arena and free stack with a pattern, for `marks`; inputs must be loaded after it."""
+        self._persist("paint", lambda: self._line.ask("tg-paint", _REPLY_SECONDS))
+        self._loaded = self._gave = None
+
+    def marks(self) -> Marks:
+        """How much of arena and stack was written since `paint`."""
+        reply = self._persist("high-water marks", lambda: self._line.ask("tg-marks", _REPLY_SECONDS))
+        return Marks(_pair(reply, "m-tg-arena"), _pair(reply, "m-tg-stack"))
+
     def _recover(self) -> None:
         """After a restart: the same device and the same switch again, or an error."""
         self._persist("after a lost inference", self._line.resynchronise)
@@ -293,6 +397,14 @@ class DeviceClient:
             DeviceError: it does not come up.
         """
         self._line.until_ready(self._line.clock() + _REPLY_SECONDS)
+
+
+def _slowly(data: bytes) -> float:
+    return _REPLY_SECONDS + len(data) / BYTES_PER_SECOND
+
+
+def _pair(reply: Reply, label: str) -> tuple[int, int] | None:
+    return next(((int(words[0]), int(words[1])) for words in reply.values(label)), None)
 
 
 def _text(reply: Reply, label: str) -> str:

@@ -20,6 +20,8 @@ LINE_HELP = "A line that drops or changes bytes: try another cable or hub."
 _READY = b"m-ready"
 _LINE_LIMIT = 1 << 16
 _BLOCK_LIMIT = 1 << 26
+# A byte of 10 bits at 9600 baud, and some time to spare.
+BYTES_PER_SECOND = 800
 # Within a line or a block of raw bytes, silence means that the rest was lost.
 _GAP_SECONDS = 2.0
 
@@ -142,7 +144,7 @@ class Exchange:
                 raise DeviceError(f"garbled reply {text!r}") from error
             if not 0 <= size <= _BLOCK_LIMIT:
                 raise DeviceError(f"garbled reply {text!r}")
-            reply.block = self._take(size, deadline + size / 5000)
+            reply.block = self._take(size, deadline + size / BYTES_PER_SECOND)
             reply.seen += reply.block
         if len(reply.lines) > _LINE_LIMIT:
             raise DeviceError("sends lines without end")

@@ -119,6 +119,9 @@ class ProcessTransport:
         status = f"ended with status {self._process.returncode}"
         return DeviceGoneError(f"{status}: {said or 'without a word'}", where=self._name)
 
+    def set_baud(self, baud: int) -> None:
+        """Nothing: pipes take bytes at any rate."""
+
     def _stop(self) -> None:
         """Ends program and keeper, and the thread before its file: a thread that still reads a closed file's
         number would take bytes from whatever is opened next.

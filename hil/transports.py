@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import serial
 
@@ -12,7 +12,7 @@ from hil.ports import ports_text, serial_ports
 from hil.process import ProcessTransport
 from tinygen.errors import DeviceGoneError
 
-__all__ = ["ProcessTransport", "SerialTransport", "Transport"]
+__all__ = ["ProcessTransport", "RatedTransport", "SerialTransport", "Transport"]
 
 _WRITE_SECONDS = 30.0
 _SLICE_SECONDS = 0.05
@@ -29,6 +29,14 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Lets the device go."""
+
+
+@runtime_checkable
+class RatedTransport(Transport, Protocol):
+    """A line whose rate can be changed."""
+
+    def set_baud(self, baud: int) -> None:
+        """Bits per second, from the next byte on."""
 
 
 class SerialTransport:
@@ -76,6 +84,12 @@ class SerialTransport:
         except (serial.SerialException, OSError) as error:
             raise self._gone(error) from error
         return data
+
+    def set_baud(self, baud: int) -> None:
+        try:
+            self._serial.baudrate = baud
+        except (serial.SerialException, OSError, ValueError) as error:
+            raise self._gone(error) from error
 
     def _gone(self, error: Exception) -> DeviceGoneError:
         return DeviceGoneError(f"the board went away ({error})", where=self.port, fix="Check the cable and the power.")

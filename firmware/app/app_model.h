@@ -31,6 +31,15 @@ typedef struct {
 /* Called when layer `layer` has finished, in order 0 .. layers - 1. */
 typedef void app_observer_t(void *context, uint32_t layer);
 
+/* What the benchmark's protocol asks of a model (commands_mlperf.c). */
+typedef struct {
+    const char *id;       /* the benchmark's name of it, "kws01"; NULL where it is none of the benchmark's */
+    uint8_t *db;          /* room for an input as the runner sends it, outside the arena; may be NULL */
+    uint32_t db_bytes;    /* 0 where db is NULL */
+    void (*load)(void);   /* writes the model's inputs from db; there is one where db is not NULL */
+    void (*results)(void); /* prints the values of the last outputs; NULL where no number stands for their codes */
+} app_benchmark_t;
+
 typedef struct {
     const char *name;
     const char *build_id; /* 16 hex digits: hash of model, options and generated sources */
@@ -45,6 +54,8 @@ typedef struct {
     const app_switch_t *each_switch;
     uint32_t (*current)(void);           /* index of the switch, 0 after init */
     bool (*set_switch)(uint32_t index); /* false, and nothing changed, when there is no such switch */
+    app_tensor_t (*arena)(void); /* what of the model's memory may be overwritten between inferences; may be NULL */
+    app_benchmark_t benchmark;
 } app_model_t;
 
 extern const app_model_t app_model;

@@ -25,6 +25,9 @@ typedef enum { BOARD_LED_READY, BOARD_LED_BUSY, BOARD_LED_FAULT } board_led_t;
 /* Does nothing where the board has no light for that purpose. */
 void board_led(board_led_t led, bool on);
 
+/* The lowest byte of the memory that the stack may take, and how many there are; 0 where that is not known. */
+uint32_t board_stack(uint8_t **lowest);
+
 /*
  * The pin that tells a power instrument where a measurement begins and ends, by falling edges; high after
  * board_init(). Does nothing where the board has no such pin.

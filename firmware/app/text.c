@@ -56,17 +56,27 @@ void text_write_decimal(uint64_t value)
     text_write_bytes(digits, length);
 }
 
-void text_write_hex(uint32_t value)
+static void write_hex(uint32_t value, size_t count)
 {
     char digits[8];
-    for (size_t i = 0U; i < sizeof digits; i++) {
-        digits[i] = "0123456789abcdef"[value >> 28];
-        value <<= 4;
+    for (size_t i = count; i-- > 0U;) {
+        digits[i] = "0123456789abcdef"[value & 15U];
+        value >>= 4;
     }
-    text_write_bytes(digits, sizeof digits);
+    text_write_bytes(digits, count);
 }
 
-static uint32_t digit_value(char c)
+void text_write_hex(uint32_t value)
+{
+    write_hex(value, 8U);
+}
+
+void text_write_hex_byte(uint8_t value)
+{
+    write_hex(value, 2U);
+}
+
+uint32_t text_digit(char c)
 {
     if (c >= '0' && c <= '9') {
         return (uint32_t)(c - '0');
@@ -80,17 +90,22 @@ static uint32_t digit_value(char c)
     return UINT32_MAX;
 }
 
-static bool read_number(const char **cursor, uint32_t base, uint32_t *value)
+static const char *after_spaces(const char *p)
 {
-    const char *p = *cursor;
     while (*p == ' ') {
         p++;
     }
-    if (digit_value(*p) >= base) {
+    return p;
+}
+
+static bool read_number(const char **cursor, uint32_t base, uint32_t *value)
+{
+    const char *p = after_spaces(*cursor);
+    if (text_digit(*p) >= base) {
         return false;
     }
     uint32_t number = 0U;
-    for (uint32_t digit = digit_value(*p); digit < base; digit = digit_value(*++p)) {
+    for (uint32_t digit = text_digit(*p); digit < base; digit = text_digit(*++p)) {
         if (number > (UINT32_MAX - digit) / base) {
             return false;
         }
@@ -113,8 +128,20 @@ bool text_read_hex(const char **cursor, uint32_t *value)
 
 bool text_at_end(const char *cursor)
 {
-    while (*cursor == ' ') {
-        cursor++;
+    return *after_spaces(cursor) == '\0';
+}
+
+bool text_takes_word(const char **cursor, const char *word)
+{
+    const char *p = after_spaces(*cursor);
+    while (*word != '\0') {
+        if (*p++ != *word++) {
+            return false;
+        }
     }
-    return *cursor == '\0';
+    if (*p != ' ' && *p != '\0') {
+        return false;
+    }
+    *cursor = p;
+    return true;
 }

@@ -12,6 +12,7 @@ void text_write(const char *text);
 void text_write_bytes(const void *data, size_t bytes);
 void text_write_decimal(uint64_t value);
 void text_write_hex(uint32_t value); /* 8 digits, lower case */
+void text_write_hex_byte(uint8_t value);
 
 /* The check of all that was written since the restart. */
 void text_check_restart(void);
@@ -26,5 +27,11 @@ bool text_read_hex(const char **cursor, uint32_t *value);
 
 /* Whether nothing but spaces is left. */
 bool text_at_end(const char *cursor);
+
+/* Whether `word` comes next, after any spaces; *cursor is then moved behind it. */
+bool text_takes_word(const char **cursor, const char *word);
+
+/* Value of a hexadecimal digit; 16 or more of anything else. */
+uint32_t text_digit(char c);
 
 #endif

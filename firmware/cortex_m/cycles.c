@@ -4,7 +4,9 @@
 #include "board.h"
 #include "cortex_m.h"
 #include "core_registers.h"
+#include "uart.h"
 
+#define POLLS_PER_READING 1024U
 #define SYSTICK_SPAN (UINT32_C(1) << 24)
 
 static bool has_cyccnt;
@@ -90,4 +92,16 @@ deadline_t deadline_in(uint32_t ms, uint32_t clock_hz)
 bool deadline_passed(const deadline_t *deadline)
 {
     return cycles_now() - deadline->start >= deadline->cycles;
+}
+
+bool wait_is_over(uint32_t timeout_ms, const deadline_t *deadline)
+{
+    static uint32_t polls;
+    if (timeout_ms != UART_WAIT_FOREVER) {
+        return deadline_passed(deadline);
+    }
+    if (++polls % POLLS_PER_READING == 0U) {
+        (void)cycles_now();
+    }
+    return false;
 }

@@ -4,6 +4,8 @@
  */
 #include "board.h"
 
+#include <stddef.h>
+
 #include "board_config.h"
 #include "driver/gpio.h"
 #include "driver/uart.h"
@@ -76,6 +78,13 @@ void board_led(board_led_t led, bool on)
     (void)led;
     (void)on;
 #endif
+}
+
+/* The stack is that of an RTOS' task. */
+uint32_t board_stack(uint8_t **lowest)
+{
+    *lowest = NULL;
+    return 0U;
 }
 
 void board_timestamp_pin(bool high)

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -46,6 +47,12 @@ void board_led(board_led_t led, bool on)
 {
     (void)led;
     (void)on;
+}
+
+uint32_t board_stack(uint8_t **lowest)
+{
+    *lowest = NULL;
+    return 0U;
 }
 
 void board_timestamp_pin(bool high)

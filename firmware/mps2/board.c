@@ -62,7 +62,7 @@ int uart_read_byte(uint32_t timeout_ms)
 {
     const deadline_t deadline = deadline_in(timeout_ms, BOARD_HCLK_HZ);
     while ((CMSDK_UART->state & STATE_RX_FULL) == 0U) {
-        if (timeout_ms != UART_WAIT_FOREVER && deadline_passed(&deadline)) {
+        if (wait_is_over(timeout_ms, &deadline)) {
             return UART_TIMEOUT;
         }
     }

@@ -5,8 +5,11 @@
  */
 #include <stdint.h>
 
+#include "board.h"
 #include "riscv.h"
 
+extern uint32_t __stack_bottom[];
+extern uint32_t __stack_top[];
 extern uint32_t __bss_start[];
 extern uint32_t __bss_end[];
 
@@ -33,4 +36,10 @@ __attribute__((used)) IN_RAM void start(void)
         *to++ = 0U;
     }
     (void)main();
+}
+
+uint32_t board_stack(uint8_t **lowest)
+{
+    *lowest = (uint8_t *)__stack_bottom;
+    return (uint32_t)((uintptr_t)__stack_top - (uintptr_t)__stack_bottom);
 }

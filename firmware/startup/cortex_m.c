@@ -4,9 +4,11 @@
  */
 #include <stdint.h>
 
+#include "board.h"
 #include "board_config.h"
 #include "core_registers.h"
 
+extern uint32_t __stack_bottom[];
 extern uint32_t __stack_top[];
 extern uint32_t __data_start[];
 extern uint32_t __data_end[];
@@ -85,4 +87,10 @@ __attribute__((used, noinline)) void start(void)
     SCB_SHCSR |= SCB_SHCSR_MEMFAULTENA | SCB_SHCSR_BUSFAULTENA | SCB_SHCSR_USGFAULTENA;
     data_barrier();
     (void)main();
+}
+
+uint32_t board_stack(uint8_t **lowest)
+{
+    *lowest = (uint8_t *)__stack_bottom;
+    return (uint32_t)((uintptr_t)__stack_top - (uintptr_t)__stack_bottom);
 }

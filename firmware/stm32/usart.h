@@ -11,7 +11,8 @@ void usart_init(uint32_t clock_hz, uint32_t baud);
 /* Whether a byte has come; if so it is taken. Clears an overrun: the bytes lost show in the CRC. */
 bool usart_take(uint8_t *byte);
 
-/* Waits for room in the transmitter. */
+/* Whether the transmitter takes a byte; and gives it one. */
+bool usart_has_room(void);
 void usart_put(uint8_t byte);
 
 /* Waits until the stop bit of the last byte is out. */

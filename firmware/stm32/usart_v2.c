@@ -57,10 +57,13 @@ bool usart_take(uint8_t *byte)
     return true;
 }
 
+bool usart_has_room(void)
+{
+    return (UART->isr & ISR_TXE) != 0U;
+}
+
 void usart_put(uint8_t byte)
 {
-    while ((UART->isr & ISR_TXE) == 0U) {
-    }
     UART->tdr = byte;
 }
 

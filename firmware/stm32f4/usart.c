@@ -45,10 +45,13 @@ bool usart_take(uint8_t *byte)
     return true;
 }
 
+bool usart_has_room(void)
+{
+    return (UART->sr & SR_TXE) != 0U;
+}
+
 void usart_put(uint8_t byte)
 {
-    while ((UART->sr & SR_TXE) == 0U) {
-    }
     UART->dr = byte;
 }
 

@@ -42,17 +42,20 @@ def wire(built: tuple[Board, Path]) -> Iterator[Wire]:
 
 def test_the_banner_says_what_runs_and_how_fast(built: tuple[Board, Path], wire: Wire) -> None:
     hz = {"host": 1_000_000_000}.get(built[0].name, built[0].core_hz)
-    assert wire.boot[0] == f"m-tg-boot dummy 0123456789abcdef {hz}"
+    assert wire.boot[0] == "m-timestamp-mode-performance"
+    assert wire.boot[1].startswith("m-lap-us-") and wire.boot[-1] == "m-init-done"
+    assert wire.boot[2] == f"m-tg-boot dummy 0123456789abcdef {hz}"
     # QEMU's STM32F405 has no RCC, which the firmware must survive and report.
     clock = ["e-[clock: RCC does not answer, clock assumed]"] if built[0].name == "netduinoplus2" else []
-    assert wire.boot[1:] == clock
+    assert wire.boot[3:-1] == clock
 
 
 def test_info(built: tuple[Board, Path], wire: Wire) -> None:
     info = wire.ask("\r\n\r\ntg-info%")
     assert info[:2] == ["m-tg-name dummy", "m-tg-build 0123456789abcdef"]
-    assert info[2] == f"m-tg-clock {wire.boot[0].split()[-1]}"
-    assert info[3:] == ["m-tg-input 0 16", "m-tg-output 0 16", "m-tg-layers 2"]
+    assert info[2] == f"m-tg-clock {wire.boot[2].split()[-1]}"
+    assert info[3:6] == ["m-tg-input 0 16", "m-tg-output 0 16", "m-tg-layers 2"]
+    assert info[6:] == ["m-tg-db 16", "m-tg-mode performance"]
 
 
 def test_load_run_read(wire: Wire) -> None:
@@ -73,12 +76,14 @@ def test_profile_adds_up(wire: Wire) -> None:
 @pytest.mark.parametrize(
     ("command", "answer"),
     [
-        ("hello%", "e-[unknown command]"),
-        ("%", "e-[unknown command]"),
-        ("tg-infos%", "e-[unknown command]"),
-        ("tg-run 1%", "e-[unknown command]"),
-        ("x" * 64 + "%", "e-[unknown command]"),
-        ("x" * 65, "e-[command too long]"),
+        ("hello%", "e-[Unknown command: hello]"),
+        ("%", "e-[Unknown command: ]"),
+        ("tg-infos%", "e-[Unknown command: tg-infos]"),
+        ("tg-run 1%", "e-[Unknown command: tg-run]"),
+        ("a\r\nm-ready%", "e-[Unknown command: a]"),
+        ("x" * 80 + "%", f"e-[Unknown command: {'x' * 80}]"),
+        ("x" * 81, "e-[command too long]"),
+        ("tg-mode fast%", "e-[tg-mode wants: performance or energy]"),
         ("tg-read%", "e-[tg-read wants: output]"),
         ("tg-read 1%", "e-[no such output]"),
         ("tg-read 4294967296%", "e-[tg-read wants: output]"),
@@ -106,6 +111,29 @@ def test_bytes_after_a_refused_load_are_not_taken_for_commands(
     assert wire.load(0, X) == [] and len(wire.ask("tg-run%")) == 1 and wire.read(0) == Y
 
 
+def test_commands_that_come_while_a_reply_goes_out_are_kept(wire: Wire) -> None:
+    """As many bytes as a host sends without waiting, by the guide to EEMBC's runner."""
+    wire.send(b"tg-info%" * 7)
+    infos = [wire.reply() for _ in range(7)]
+    assert all(info[0] == "m-tg-name dummy" and len(info) == 8 for info in infos)
+
+
+def test_paint_and_marks(built: tuple[Board, Path], wire: Wire) -> None:
+    assert wire.ask("tg-paint%") == []
+    painted = wire.ask("tg-marks%")
+    assert painted[0] == "m-tg-arena 0 32"
+    assert wire.load(0, X) == []
+    assert wire.ask("tg-marks%")[0] == "m-tg-arena 16 32"
+    wire.ask("tg-run%")
+    marks = wire.ask("tg-marks%")
+    assert marks[0] == "m-tg-arena 32 32"
+    if built[0].is_host:
+        assert len(marks) == 1
+    else:
+        used, size = (int(word) for word in marks[1].split()[1:])
+        assert 64 <= used < 1024 and size == built[0].stack_bytes
+
+
 def test_a_damaged_byte_is_noticed(wire: Wire) -> None:
     wire.send(f"tg-load 0 16 {zlib.crc32(X):08X}%".encode() + b"\x00" + X[1:])
     assert wire.reply() == ["e-[crc]"]
@@ -129,7 +157,7 @@ def test_the_application_is_clean_under_sanitizers(tmp_path: Path) -> None:
     with Wire([str(elf)]) as wire:
         wire.reply()
         assert wire.load(0, X) == [] and len(wire.ask("tg-profile%")) == 3 and wire.read(0) == Y
-        assert wire.ask("x" * 65) == ["e-[command too long]"]
+        assert wire.ask("x" * 81) == ["e-[command too long]"]
         assert wire.process.stdin is not None
         wire.process.stdin.close()
         assert wire.process.wait(timeout=20) == 0

@@ -20,13 +20,17 @@ def model_with_invoke(declarations: str, body: str) -> str:
     return f"{head}{declarations}\n{signature}\n{{\n{NOTHING}{body}\n}}\n\n{tail}"
 
 
-def project_with(board: Board, directory: Path, model: str = DUMMY_MODEL) -> FirmwareProject:
+def project_with(
+    board: Board, directory: Path, model: str = DUMMY_MODEL, mode: str = "performance"
+) -> FirmwareProject:
     """A firmware project whose whole model is the one C file `model`."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "app_model.c").write_text(model, encoding="utf-8")
-    return write_firmware_project(board, directory)
+    return write_firmware_project(board, directory, mode=mode)
 
 
-def build(board: Board, toolchain: str, directory: Path, model: str = DUMMY_MODEL) -> BuildResult:
+def build(
+    board: Board, toolchain: str, directory: Path, model: str = DUMMY_MODEL, mode: str = "performance"
+) -> BuildResult:
     """Builds it."""
-    return build_elf(project_with(board, directory, model), find_toolchain(toolchain, board))
+    return build_elf(project_with(board, directory, model, mode), find_toolchain(toolchain, board))

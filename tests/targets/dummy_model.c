@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "text.h"
+#include "values.h"
+
 #define COUNT 16U
 
 static union {
@@ -48,6 +51,28 @@ static bool set_switch(uint32_t index)
     return index == 0U;
 }
 
+static app_tensor_t arena(void)
+{
+    const app_tensor_t memory = {"arena", static_arena.bytes, sizeof static_arena.bytes};
+    return memory;
+}
+
+static uint8_t db[COUNT];
+
+static void load_db(void)
+{
+    memcpy(static_arena.bytes, db, COUNT);
+}
+
+static void results(void)
+{
+    static const values_scale_t scale = {1, 1, 1U << 23, -26}; /* 0.125 (y - 1), so 0.25 x */
+    for (uint32_t i = 0U; i < COUNT; i++) {
+        text_write(i == 0U ? "" : ",");
+        values_write_code(static_arena.bytes[COUNT + i], &scale);
+    }
+}
+
 static void invoke(app_observer_t *observer, void *context)
 {
     int8_t *const y = static_arena.bytes + COUNT;
@@ -79,4 +104,6 @@ const app_model_t app_model = {
     .each_switch = switches,
     .current = current,
     .set_switch = set_switch,
+    .arena = arena,
+    .benchmark = {.id = "kws01", .db = db, .db_bytes = COUNT, .load = load_db, .results = results},
 };

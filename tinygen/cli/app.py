@@ -52,6 +52,13 @@ Calibration = Annotated[
     Path | None,
     typer.Option(metavar="X", help="Inputs (.npy, .npz) to quantize a float .pt2 with; images as PyTorch has them."),
 ]
+Mode = Annotated[
+    str,
+    typer.Option(
+        metavar="performance|energy",
+        help="How the firmware begins: 115200 baud and timestamps as text; or 9600 baud and a timestamp pin.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Name = Annotated[str | None, typer.Option(help="C name of the model; default: from the file's name.")]
 Switch = Annotated[
@@ -90,6 +97,7 @@ def build(
     arena: Arena = None,
     weights: Weights = "flash",
     calibration: Calibration = None,
+    mode: Mode = "performance",
     as_json: Json = False,
 ) -> None:
     """Turn a model into a C project and firmware for a board."""
@@ -97,7 +105,7 @@ def build(
 
     options = BuildOptions(
         board=board, toolchain=toolchain, kernels=kernels, name=name, stack_bytes=stack, cmsis_nn=cmsis_nn,
-        stream=stream, arena_bytes=arena, weights=weights, calibration=calibration,
+        stream=stream, arena_bytes=arena, weights=weights, calibration=calibration, mode=mode,
     )  # fmt: skip
     with progress(as_json) as update:
         result = build(model, out, options, progress=update)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tinygen.emit.benchmark import benchmark_of
 from tinygen.emit.ctext import comment_safe
 from tinygen.emit.kernels import Call, KernelWriter
 from tinygen.emit.ports import ports_of, ports_of_switches
@@ -112,12 +113,22 @@ _FILES = (
 )
 
 
-def emit_app_model(program: Program | NetworkProgram, source: str, build_id: str) -> str:
-    """The binding between a model and the firmware's application."""
+def emit_app_model(program: Program | NetworkProgram, source: str, build_id: str, *, has_db: bool = True) -> str:
+    """The binding between a model and the firmware's application.
+
+    Args:
+        program: from lowering.
+        source: the model file's name, for comments.
+        build_id: 16 hexadecimal digits.
+        has_db: keep inputs of the benchmark's protocol in a buffer outside the arena.
+    """
     network = program if isinstance(program, NetworkProgram) else NetworkProgram.of(program)
     context = _context(network, source) | {
         "build_id": build_id,
         "is_switchable": network.is_switchable,
+        "state_bytes": network.state_bytes,
+        "benchmark": benchmark_of(network),
+        "has_db": has_db,
         "switches": [
             {
                 "index": index,

@@ -24,6 +24,9 @@ from tinygen.targets.flashing import make_command
 from tinygen.targets.toolchains.base import (
     COMPILE_FLAGS,
     DEVICE_FLAGS,
+    FIRMWARE_FLAGS,
+    FIRMWARE_FOLDER,
+    LIBC_FOLDER,
     LIBRARY_FLAGS,
     LIBRARY_FOLDER,
     LIBRARY_INCLUDE,
@@ -32,7 +35,10 @@ from tinygen.targets.toolchains.base import (
 from tinygen.targets.toolchains.gcc import gcc_for
 from tinygen.version import VERSION
 
-_APPLICATION = ("main", "serve", "seal", "text", "check", "crc32")
+_APPLICATION = (
+    "main", "serve", "commands_mlperf", "commands_tinygen", "db", "measure", "paint", "reply", "values", "seal",
+    "text", "check", "crc32",
+)  # fmt: skip
 _APPLICATION_SOURCES = tuple(f"firmware/app/{name}.c" for name in _APPLICATION)
 _DEVICE_SOURCES = ("firmware/libc/string.c",)
 _LIBC_INCLUDE = "firmware/libc/include"
@@ -61,7 +67,7 @@ class FirmwareProject:
 
 
 def write_firmware_project(
-    board: Board, directory: Path, *, stack_bytes: int | None = None
+    board: Board, directory: Path, *, stack_bytes: int | None = None, mode: str = "performance"
 ) -> FirmwareProject:
     """Adds the board's part to `directory`, where the model's C may already be.
 
@@ -69,14 +75,15 @@ def write_firmware_project(
         board: what to build for.
         directory: made when absent; `model/*.c`, `app_model.c` and `cmsis-nn/**/*.c` in it are added to the sources.
         stack_bytes: instead of the board's default; a multiple of 8.
+        mode: how the firmware begins: "performance", or "energy" (firmware/app/measure.h).
 
     Raises:
         BoardError: the board names a source that does not exist, or the stack is no multiple of 8.
     """
     project = _describe(board, directory, board.stack_bytes if stack_bytes is None else stack_bytes)
     _copy_sources(board, project)
+    _write(directory / "board/board_config.h", "project/board_config.h.j2", _config_context(board) | {"mode": mode})
     if not board.is_host:
-        _write(directory / "board/board_config.h", "project/board_config.h.j2", _config_context(board))
         script = "project/esp.ld.j2" if board.esp_chip else "project/board.ld.j2"
         _write(directory / "board/board.ld", script, _layout_context(board, project.stack_bytes))
     _write(directory / "Makefile", "project/Makefile.j2", _make_context(project))
@@ -129,6 +136,8 @@ def _write(path: Path, template: str, context: dict[str, object]) -> None:
 
 
 def _config_context(board: Board) -> dict[str, object]:
+    if board.is_host:
+        return {"board": board}
     assert board.clock is not None and board.uart is not None
     clock = board.clock
     bus_divider = {"ahb": 1, "apb1": clock.apb1_div, "apb2": clock.apb2_div}[board.uart.bus]
@@ -176,12 +185,13 @@ def _layout_context(board: Board, stack_bytes: int) -> dict[str, object]:
 def _make_context(project: FirmwareProject) -> dict[str, object]:
     board = project.board
     zig, gcc = board.toolchain.zig, board.toolchain.gcc
-    includes = [f"-I{d}" for d in project.include_dirs] + [
-        f"-isystem {d}" for d in project.system_include_dirs
-    ]
+    includes = [f"-I{d}" for d in project.include_dirs] + [f"-isystem {d}" for d in project.system_include_dirs]
     return {
         "board": board,
         "sources": project.sources,
+        "firmware_folder": FIRMWARE_FOLDER,
+        "firmware_flags": " ".join(FIRMWARE_FLAGS),
+        "libc_folder": LIBC_FOLDER,
         "library_folder": LIBRARY_FOLDER if LIBRARY_INCLUDE in project.system_include_dirs else "",
         "library_flags": " ".join(LIBRARY_FLAGS),
         "includes": " ".join(includes),

@@ -31,13 +31,14 @@ _BOARD = "firmware/esp_idf/board.c"
 _MAIN_STACK = 8192
 
 
-def write_idf_project(board: Board, folder: Path, model: str) -> None:
+def write_idf_project(board: Board, folder: Path, model: str, mode: str = "performance") -> None:
     """Adds the project to `folder`, where the model's C is.
 
     Args:
         board: an ESP32 or ESP32-S3.
         folder: with model/ and app_model.c.
         model: its C name.
+        mode: how the firmware begins, see `write_firmware_project`.
 
     Raises:
         BoardError: the board file lacks what the project needs.
@@ -54,6 +55,7 @@ def write_idf_project(board: Board, folder: Path, model: str) -> None:
     context = {
         "board": board,
         "model": model,
+        "mode": mode,
         "sources": [*sources, _BOARD],
         "requires": "esp_driver_uart esp_driver_gpio esp_hw_support",
         "mhz": board.core_hz // 1_000_000,

@@ -11,7 +11,10 @@ from tinygen.targets.firmware_project import FirmwareProject
 from tinygen.targets.toolchains.base import (
     COMPILE_FLAGS,
     DEVICE_FLAGS,
+    FIRMWARE_FLAGS,
+    FIRMWARE_FOLDER,
     LIBC_FLAGS,
+    LIBC_FOLDER,
     LIBRARY_FLAGS,
     LIBRARY_FOLDER,
     LIBRARY_INCLUDE,
@@ -47,7 +50,7 @@ def write_platformio_project(project: FirmwareProject) -> tuple[str, ...]:
         *(f"-I{folder}" for folder in project.include_dirs),
         *system,
     ]
-    by_folder = {"firmware/libc": list(LIBC_FLAGS)}
+    by_folder = {LIBC_FOLDER: list(LIBC_FLAGS), FIRMWARE_FOLDER: list(FIRMWARE_FLAGS)}
     if LIBRARY_INCLUDE in project.system_include_dirs:
         by_folder[LIBRARY_FOLDER] = list(LIBRARY_FLAGS)
     context = {

@@ -13,6 +13,7 @@ from typing import Any
 
 from hil.client import DeviceClient
 from hil.transports import ProcessTransport
+from tinygen.emit.benchmark import benchmark_of
 from tinygen.emit.model import EmittedModel, emit_app_model, emit_model
 from tinygen.errors import DeviceError, FitError, TinygenError
 from tinygen.frontends.load import load_network
@@ -42,6 +43,7 @@ Progress = Callable[[str, int, int], None]
 _ARENA_ALIGNMENT = 16
 """Of the arena's section in the linker script: a smaller arena saves so many bytes less, at worst."""
 WEIGHTS = ("flash", "ram")
+MODES = ("performance", "energy")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class BuildOptions:
         arena_bytes: the largest arena allowed; stripes are used where that needs them. None: what the board holds.
         weights: "flash", or "ram": copied there at start-up, where reading them is faster.
         calibration: inputs to quantize a float PyTorch model with, see `load_model`.
+        mode: how the firmware begins: "performance", or "energy": 9600 baud, and measurements marked by the timestamp
+            pin.
     """
 
     board: str = "f746zg"
@@ -71,6 +75,7 @@ class BuildOptions:
     arena_bytes: int | None = None
     weights: str = "flash"
     calibration: Path | None = None
+    mode: str = "performance"
 
     @property
     def streaming(self) -> Streaming | None:
@@ -133,12 +138,7 @@ def build(
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
         folder = Path(temporary) / "build"
         step("compiling", 2, 4)
-        try:
-            manifest = job.compiled(program, folder)
-        except FitError as error:
-            program = job.smaller(program, error)
-            shutil.rmtree(folder)
-            manifest = job.compiled(program, folder)
+        program, manifest = job.fitted(program, folder)
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         step("measuring", 3, 4)
         if profile and not board.is_host and not board.is_project_only:
@@ -173,13 +173,33 @@ class _Job:
             network or self.network, family=family, isa=isa, library=self.library, streaming=streaming, code_bytes=code
         )
 
-    def compiled(self, program: NetworkProgram, folder: Path) -> dict[str, Any]:
+    def fitted(self, program: NetworkProgram, folder: Path) -> tuple[NetworkProgram, dict[str, Any]]:
+        """Compiles what fits: where RAM lacks, without the buffer for the benchmark's inputs; then a smaller arena.
+
+        Raises:
+            FitError: that does not fit either.
+        """
+        try:
+            return program, self.compiled(program, folder)
+        except FitError as error:
+            if not error.excess.get("RAM"):
+                raise
+        shutil.rmtree(folder)
+        try:
+            return program, self.compiled(program, folder, has_db=False)
+        except FitError as error:
+            program = self.smaller(program, error)
+        shutil.rmtree(folder)
+        return program, self.compiled(program, folder, has_db=False)
+
+    def compiled(self, program: NetworkProgram, folder: Path, *, has_db: bool = True) -> dict[str, Any]:
         """Writes the project into `folder` and builds it; gives the manifest."""
-        content, emitted = _write_sources(program, self.model, folder, self.options, self.library)
+        content, emitted = _write_sources(program, self.model, folder, self.options, self.library, has_db)
         content["model_copy"] = keep_model(self.source, folder)
         if self.board.is_project_only:
             return self._project(program, folder, content, emitted)
-        project = write_firmware_project(self.board, folder, stack_bytes=self.options.stack_bytes)
+        options = self.options
+        project = write_firmware_project(self.board, folder, stack_bytes=options.stack_bytes, mode=options.mode)
         result = build_elf(project, self.toolchain)
         content["simplified"] = describe_simplification(self.source.first, self.network.first)
         content["switches"] = describe_switches(program, emitted, self.source, self.network, result)
@@ -196,7 +216,7 @@ class _Job:
         self, program: NetworkProgram, folder: Path, content: dict[str, Any], emitted: EmittedModel
     ) -> dict[str, Any]:
         """Writes an ESP-IDF project; the model and the application are compiled for this computer, and run once."""
-        write_idf_project(self.board, folder, program.name)
+        write_idf_project(self.board, folder, program.name, self.options.mode)
         with host_folder() as temporary:
             result = build_for_host(folder, self.toolchain, Path(temporary))
             outputs = run_once(result.elf, content["build_id"])
@@ -256,6 +276,8 @@ def _check_options(options: BuildOptions) -> None:
         raise TinygenError(f"there is no kernel family '{options.kernels}'", fix=f"Families: {', '.join(FAMILIES)}.")
     if options.weights not in WEIGHTS:
         raise TinygenError(f"weights cannot lie in '{options.weights}'", fix=f"Memories: {', '.join(WEIGHTS)}.")
+    if options.mode not in MODES:
+        raise TinygenError(f"a firmware cannot begin in mode '{options.mode}'", fix=f"Modes: {', '.join(MODES)}.")
     if options.arena_bytes is not None and options.arena_bytes < 0:
         raise TinygenError(f"an arena of {options.arena_bytes} bytes cannot be", fix="Give --arena at least 0 bytes.")
 
@@ -277,8 +299,9 @@ def _check_target(out: Path) -> None:
 
 
 def _write_sources(
-    program: NetworkProgram, model: Path | MemoryModel, folder: Path, options: BuildOptions, library: CmsisNn | None
-) -> tuple[dict[str, Any], EmittedModel]:
+    program: NetworkProgram, model: Path | MemoryModel, folder: Path, options: BuildOptions, library: CmsisNn | None,
+    has_db: bool,
+) -> tuple[dict[str, Any], EmittedModel]:  # fmt: skip
     """Writes the generated C, and the library's where it is called; gives the manifest's part about the model."""
     emitted = emit_model(program, model.name, weights_in_ram=options.weights == "ram")
     sources = folder / "model"
@@ -294,7 +317,8 @@ def _write_sources(
     used = None if library is None else library.add_to(program.programs, folder)
     digest.update((used["sha256"] if used else "").encode())
     build_id = digest.hexdigest()[:16]
-    binding = emit_app_model(program, model.name, build_id)
+    binding = emit_app_model(program, model.name, build_id, has_db=has_db)
+    benchmark = benchmark_of(program)
     (folder / "app_model.c").write_text(binding, encoding="utf-8", newline="\n")
     content = {
         **describe_program(program.first, emitted.switches[0]),
@@ -304,6 +328,12 @@ def _write_sources(
         "build_id": build_id,
         "version": VERSION,
         "library": used,
+        "mode": options.mode,
+        "benchmark": {
+            "model": benchmark["id"],
+            "input": benchmark["kind"],
+            "db_bytes": benchmark["db_bytes"] if has_db else 0,
+        },
     }
     return content, emitted
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from hil.client import DeviceClient, DeviceInfo
+from hil.client import ENERGY_BAUD, DeviceClient, DeviceInfo
 from hil.ports import EMULATED, QEMU, is_line_to_hardware, is_place, port_path
 from hil.reconnect import ReconnectingTransport
 from hil.transports import ProcessTransport, SerialTransport, Transport
@@ -92,6 +92,7 @@ class Device:
             return ProcessTransport(qemu_command(self.board, elf))
         cost = board_cost(self.board, elf) if count else None
         self._emulated = EmulatedBoard(self.board, elf, count=count, cost=cost)
+        self._emulated.set_baud(self._baud())
         return self._emulated
 
     def _open_line(self) -> Transport:
@@ -100,8 +101,12 @@ class Device:
             from hil.labgrid import LabgridTransport
 
             return LabgridTransport(self.port)
+        return SerialTransport(self.port, self._baud())
+
+    def _baud(self) -> int:
+        """What the firmware begins with."""
         assert self.board.uart is not None
-        return SerialTransport(self.port, self.board.uart.baud)
+        return ENERGY_BAUD if self.manifest.get("mode") == "energy" else self.board.uart.baud
 
     def __enter__(self) -> Device:
         try:

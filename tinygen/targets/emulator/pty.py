@@ -14,6 +14,8 @@ from typing import Protocol
 from tinygen.targets.emulator.line import USUAL_RATES
 
 _WAIT = 0.005
+# Emulated seconds at a time, at most: where the emulator is slower than the clock, it must not fall behind for good.
+_STEP = 0.02
 
 
 class _Line(Protocol):
@@ -26,7 +28,7 @@ class _Line(Protocol):
 
 @contextmanager
 def open_pty(board: _Line, baud: int) -> Iterator[str]:
-    """Runs the board in a thread behind a pseudo-terminal, in step with the host's clock; gives its path.
+    """Runs the board in a thread behind a pseudo-terminal, in step with the host's clock, or slower; gives its path.
 
     Args:
         board: what is behind it.
@@ -90,7 +92,7 @@ def _bridge(board: _Line, leader: int, stop: threading.Event, failures: list[Exc
             if select.select([leader], [], [], _WAIT)[0]:
                 board.write(os.read(leader, 4096))
             now = time.monotonic()
-            data = board.read(4096, now - before)
+            data = board.read(4096, min(now - before, _STEP))
             before = now
             while data:
                 data = data[os.write(leader, data) :]

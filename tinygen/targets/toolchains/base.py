@@ -44,8 +44,13 @@ _UNDEFINED = re.compile(r"undefined (?:reference to|symbol:) [`']?(?P<symbol>[\w
 _SECONDS = 600
 
 
+FIRMWARE_FOLDER = "firmware"
+FIRMWARE_FLAGS = ("-Os",)
+"""Application and drivers wait for a serial line most of the time: flash counts, not speed."""
+
+LIBC_FOLDER = f"{FIRMWARE_FOLDER}/libc"
 LIBC_FLAGS = ("-fno-builtin",)
-"""Else the compiler sees what memcpy does, and calls memcpy from memcpy."""
+"""Else the compiler sees what memcpy does, and calls memcpy from memcpy. The model calls it: here speed counts."""
 
 LIBRARY_FLAGS = ("-w", "-fhosted")
 """No warnings; and memcpy of a word is a load. For a bare target zig assumes the opposite, and CMSIS-NN, which loads
@@ -54,8 +59,10 @@ everything that way, would run five times as many instructions."""
 
 def flags_of_source(source: str) -> list[str]:
     """Extra flags of one source, by its path in the project."""
-    if source.startswith("firmware/libc/"):
+    if source.startswith(f"{LIBC_FOLDER}/"):
         return list(LIBC_FLAGS)
+    if source.startswith(f"{FIRMWARE_FOLDER}/"):
+        return list(FIRMWARE_FLAGS)
     return list(LIBRARY_FLAGS) if source.startswith(f"{LIBRARY_FOLDER}/") else []
 
 

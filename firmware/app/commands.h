@@ -1,0 +1,10 @@
+/* The commands, by protocol. Both functions answer a command of theirs, all but the last line, and tell whether it was. */
+#ifndef COMMANDS_H
+#define COMMANDS_H
+
+#include <stdbool.h>
+
+bool commands_mlperf(const char *command);
+bool commands_tinygen(const char *command);
+
+#endif
