@@ -107,6 +107,10 @@ class LabgridTransport:
         """At most `size` bytes; fewer when `timeout` seconds have passed."""
         return self._line.read(size, timeout)
 
+    def set_baud(self, baud: int) -> None:
+        """Bits per second, from the next byte on; without effect where the port is a plain socket ("raw")."""
+        self._line.set_baud(baud)
+
     def close(self) -> None:
         """Closes the port and releases the place."""
         try:

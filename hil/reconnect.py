@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from hil.transports import Transport
+from hil.transports import RatedTransport
 from tinygen.errors import DeviceError, DeviceGoneError
 
 _POLL_SECONDS = 0.25
@@ -20,7 +20,8 @@ class ReconnectingTransport:
     `DeviceClient.infer` takes that error as any other of the line, and begins anew.
 
     Args:
-        open_line: opens the line; raises DeviceGoneError as long as it is not there.
+        open_line: opens the line, at the rate that a device begins with; raises DeviceGoneError as long as it is not
+            there.
         patience: seconds to wait for it to come back.
         clock, sleep: as in `time`.
 
@@ -31,7 +32,7 @@ class ReconnectingTransport:
 
     def __init__(
         self,
-        open_line: Callable[[], Transport],
+        open_line: Callable[[], RatedTransport],
         patience: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
@@ -47,6 +48,10 @@ class ReconnectingTransport:
     def read(self, size: int, timeout: float) -> bytes:
         """At most `size` bytes; fewer when `timeout` seconds have passed."""
         return self._guard(lambda: self._line.read(size, timeout))
+
+    def set_baud(self, baud: int) -> None:
+        """Bits per second, from the next byte on; until the line is lost."""
+        self._guard(lambda: self._line.set_baud(baud))
 
     def close(self) -> None:
         """Lets the device go."""

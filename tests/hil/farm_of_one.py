@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from serial.rfc2217 import PortManager
 
-from hil.transports import Transport
+from hil.transports import RatedTransport
 
 _TICK = 0.002
 _START_SECONDS = 60.0
@@ -33,7 +33,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(board: Transport, protocol: str) -> Iterator[int]:
+def served(board: RatedTransport, protocol: str) -> Iterator[int]:
     """A TCP server in front of an emulated board, as ser2net is in front of a real one; gives its port.
 
     Args:
@@ -51,7 +51,7 @@ def served(board: Transport, protocol: str) -> Iterator[int]:
             thread.join()
 
 
-def _serve(server: socket.socket, board: Transport, protocol: str, stop: threading.Event) -> None:
+def _serve(server: socket.socket, board: RatedTransport, protocol: str, stop: threading.Event) -> None:
     while not stop.is_set():
         if select.select([server], [], [], 0.05)[0]:
             connection, _ = server.accept()
@@ -59,7 +59,7 @@ def _serve(server: socket.socket, board: Transport, protocol: str, stop: threadi
                 _bridge(connection, board, protocol, stop)
 
 
-def _bridge(connection: socket.socket, board: Transport, protocol: str, stop: threading.Event) -> None:
+def _bridge(connection: socket.socket, board: RatedTransport, protocol: str, stop: threading.Event) -> None:
     manager = _port_manager(connection) if protocol == "rfc2217" else None
     before = time.monotonic()
     while not stop.is_set():
@@ -70,7 +70,10 @@ def _bridge(connection: socket.socket, board: Transport, protocol: str, stop: th
                 return
             if not data:
                 return
-            board.write(b"".join(manager.filter(data)) if manager else data)
+            data = b"".join(manager.filter(data)) if manager else data
+            if manager:
+                board.set_baud(manager.serial.baudrate)
+            board.write(data)
         now = time.monotonic()
         said = board.read(4096, now - before)
         before = now

@@ -170,6 +170,9 @@ class FaultyLine:
         data, self._pending = self._pending[:size], self._pending[size:]
         return data
 
+    def set_baud(self, baud: int) -> None:
+        """Nothing: only `OtherBaud` knows of rates."""
+
     def close(self) -> None:
         """The device is ended by whoever began it."""
 

@@ -60,6 +60,21 @@ def test_inferences_on_a_place(farm: Farm, protocol: str) -> None:
 
 
 @needs_labgrid
+def test_the_rate_of_a_place_can_be_changed(farm: Farm) -> None:
+    """By RFC 2217: into energy mode and back."""
+    client = DeviceClient(LabgridTransport(Place("rfc2217", farm.address)))
+    try:
+        client.info()
+        client.set_switch(0)
+        for mode in ("energy", "performance"):
+            client.set_mode(mode)
+            assert client.info().mode == mode
+            assert client.infer((X, Z)).outputs == right_outputs(X, Z, 0)
+    finally:
+        client.close()
+
+
+@needs_labgrid
 def test_a_place_is_released_when_its_port_cannot_be_opened(farm: Farm) -> None:
     with pytest.raises(DeviceGoneError, match="cannot be opened"):
         LabgridTransport(Place("dead", farm.address))

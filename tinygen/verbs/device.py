@@ -14,7 +14,7 @@ import numpy as np
 from hil.client import ENERGY_BAUD, DeviceClient, DeviceInfo
 from hil.ports import EMULATED, QEMU, is_line_to_hardware, is_place, port_path
 from hil.reconnect import ReconnectingTransport
-from hil.transports import ProcessTransport, SerialTransport, Transport
+from hil.transports import ProcessTransport, RatedTransport, SerialTransport, Transport
 from tinygen.errors import BoardError, DeviceError, TinygenError, WrongBuildError
 from tinygen.targets.board import Board, load_board
 from tinygen.targets.cycles import board_cost
@@ -95,12 +95,14 @@ class Device:
         self._emulated.set_baud(self._baud())
         return self._emulated
 
-    def _open_line(self) -> Transport:
+    def _open_line(self) -> RatedTransport:
         if is_place(self.port):
             # Not before: labgrid is an extra, and takes its time.
             from hil.labgrid import LabgridTransport
 
-            return LabgridTransport(self.port)
+            place = LabgridTransport(self.port)
+            place.set_baud(self._baud())
+            return place
         return SerialTransport(self.port, self._baud())
 
     def _baud(self) -> int:
