@@ -6,7 +6,7 @@
 #include "uart.h"
 
 #define ENERGY_BAUD 9600U
-#define HOLD_US 10U /* the protocol asks for 1 at least */
+#define HOLD_US 50U /* the protocol asks for 1 at least; some instruments look at their inputs every 10 */
 #define MICROSECONDS 1000000U
 
 static measure_mode_t mode;

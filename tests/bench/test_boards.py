@@ -15,7 +15,6 @@ from tinygen.bench.html import render_bench
 from tinygen.bench.suites import SuiteOptions
 from tinygen.cli.app import app
 from tinygen.errors import TinygenError, ToolchainError
-from tinygen.targets.bare_cores import BARE
 from tinygen.targets.board import Board, list_boards, load_board
 from tinygen.verbs.bench import BenchOptions, BenchReport, bench
 
@@ -79,7 +78,7 @@ def test_a_board_that_nothing_emulates_has_no_figures(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(boards, "list_boards", lambda: {"nothing": Path("nothing.yaml")})
     monkeypatch.setattr(boards, "load_board", load)
-    monkeypatch.setattr(measure, "load_board", load)
+    monkeypatch.setattr(measure, "board_or_core", load)
     (case,) = boards.cases(SuiteOptions()).cases
     assert case.toolchains == ("",)
     row = measure.measure(measure.Job(case, "tinygen", "", "nothing"))
@@ -122,9 +121,3 @@ def test_the_command_prints_markdown(monkeypatch: pytest.MonkeyPatch, report: Be
     result = CliRunner().invoke(app, ["bench", "--suite", "boards"], terminal_width=40)
     assert result.exit_code == 0
     assert boards.boards_markdown(report.rows) in "\n".join(line.rstrip() for line in result.stdout.splitlines())
-
-
-def test_a_board_is_meant_where_a_bare_core_has_its_name() -> None:
-    case = next(case for case in boards.cases(SuiteOptions()).cases if case.board == "esp32c3")
-    assert measure.board_of(measure.Job(case, "tinygen", "zig", "esp32c3")).emulator.engine == "unicorn"
-    assert measure.board_of(measure.Job(replace(case, board=None), "tinygen", "zig", "esp32c3")).emulator.engine == BARE

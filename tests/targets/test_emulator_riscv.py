@@ -83,7 +83,7 @@ NAMES = (
 def elf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("riscv")
     (folder / "x.c").write_text(SOURCE)
-    toolchain = find_toolchain("zig", bare_cores()["esp32c3"])
+    toolchain = find_toolchain("zig", bare_cores()["esp32c3-core"])
     return build_flat(HostCode(folder, ("x.c",)), folder / "x.elf", toolchain, entries=NAMES, optimize="-O1")
 
 
@@ -200,6 +200,6 @@ SMALL = (
 
 @pytest.mark.parametrize("only", [SMALL, pytest.param((), marks=pytest.mark.long, id="all")])
 def test_kernels_are_bit_exact(only: tuple[str, ...]) -> None:
-    report = bench([], ["int8-kernels"], BenchOptions(board="esp32c3", only=only, kernels=("tinygen",), jobs=1))
+    report = bench([], ["int8-kernels"], BenchOptions(board="esp32c3-core", only=only, kernels=("tinygen",), jobs=1))
     assert len(report.rows) == (len(only) or 25)
     assert [row["case"] for row in report.rows if row["error"] or row["max_abs_diff"] != 0] == []

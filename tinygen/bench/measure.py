@@ -19,7 +19,7 @@ from tinygen.frontends.load import load_network
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering.select import CMSIS_NN
 from tinygen.targets.bare_cores import BARE, board_or_core
-from tinygen.targets.board import Board, load_board
+from tinygen.targets.board import load_board
 from tinygen.targets.emulator import Profile
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.compare import differing
@@ -59,7 +59,7 @@ def measure(job: Job) -> Row:
     """
     row = empty_row(job)
     try:
-        board = board_of(job)
+        board = board_or_core(job.board)
         if not job.case.runs:
             return row | measure_generation(job.case, job.kernels, board)
         if board.emulator.engine == NOT_EMULATED:
@@ -72,15 +72,6 @@ def measure(job: Job) -> Row:
         return row | {"error": str(error).replace("\n", " ")}
     except Exception as error:  # one kernel's defect must not cost the rows of all others
         return row | {"error": f"internal error: {type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-
-
-def board_of(job: Job) -> Board:
-    """What a job is measured on: a suite about boards means the board where a bare core has the same name.
-
-    Raises:
-        BoardError: there is no such board.
-    """
-    return load_board(job.board) if job.case.board else board_or_core(job.board)
 
 
 def empty_row(job: Job) -> Row:

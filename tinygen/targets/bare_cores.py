@@ -16,9 +16,9 @@ BARE = "bare"
 """The engine of a board that is nothing but a core."""
 
 
-def _core(core: str, title: str, isa: tuple[str, ...], toolchain: ToolchainFlags) -> Board:
+def _core(core: str, title: str, isa: tuple[str, ...], toolchain: ToolchainFlags, name: str = "") -> Board:
     return Board(
-        name=core,
+        name=name or core,
         title=title,
         core=core,
         isa=isa,
@@ -49,12 +49,12 @@ _M0PLUS = ToolchainFlags(
 # RV32IMC; unaligned accesses are the hardware's (esp-idf, migration guide 5.0, gcc).
 _ESP32C3 = ToolchainFlags(
     zig=ZigTarget("riscv32-freestanding", "generic_rv32+m+c+zicsr+unaligned_scalar_mem"),
-    gcc=("-march=rv32imc_zicsr", "-mabi=ilp32", "-mno-strict-align"),
+    gcc=("-march=rv32imc", "-misa-spec=2.2", "-mabi=ilp32", "-mno-strict-align", "-ffreestanding", "-fbuiltin"),
 )
 _CORES = (
     _core("cortex-m0plus", "Cortex-M0+, multiplication in 1 cycle", ("c99",), _M0PLUS),
     _core("cortex-m0plus-slow-multiplier", "Cortex-M0+, multiplication in 32 cycles", ("c99",), _M0PLUS),
-    _core("esp32c3", "RISC-V core of the ESP32-C3", ("c99", "rv32"), _ESP32C3),
+    _core("esp32c3", "RISC-V core of the ESP32-C3", ("c99", "rv32"), _ESP32C3, "esp32c3-core"),
 )
 
 

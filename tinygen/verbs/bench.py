@@ -12,7 +12,7 @@ from tinygen.bench.boards import NOT_EMULATED
 from tinygen.bench.break_even import break_evens
 from tinygen.bench.case import Case, Skipped, case_of
 from tinygen.bench.generation import add_growth
-from tinygen.bench.measure import FOREIGN, Job, Row, board_of, measure
+from tinygen.bench.measure import FOREIGN, Job, Row, measure
 from tinygen.bench.processes import in_processes
 from tinygen.bench.published import published, sources
 from tinygen.bench.ratios import add_ratios, choose_baseline, summarize
@@ -120,7 +120,7 @@ def bench(
     rows = []
     step("measuring", 0, len(jobs))
     for job, row in zip(jobs, in_processes(measure, jobs, options.jobs), strict=True):
-        rows.append(row | {"published": published(job.case, board_of(job))})
+        rows.append(row | {"published": published(job.case, board_or_core(job.board))})
         step("measuring", len(rows), len(jobs))
     baseline = options.baseline or choose_baseline(options.kernels)
     add_ratios(rows, baseline)

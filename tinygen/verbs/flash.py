@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hil.client import DeviceClient
+from hil.client import ENERGY_BAUD, DeviceClient
 from hil.ports import find_port, port_path, serial_ports
 from hil.transports import SerialTransport
 from tinygen.errors import DeviceError, FlashError, TinygenError, WrongBuildError
@@ -17,7 +17,6 @@ from tinygen.targets.flashing.runner import Echo
 from tinygen.targets.images import check_images
 from tinygen.verbs.manifest import read_manifest
 
-_ENERGY_BAUD = 9600
 """What firmware built for the benchmark's energy mode begins with."""
 _ANSWER_SECONDS = 15.0
 """A board starts within milliseconds; its probe or bridge may come back on USB seconds later."""
@@ -169,7 +168,7 @@ def _asked(done: FlashResult, manifest: dict[str, Any], options: FlashOptions) -
     if port is None:
         return replace(done, unasked="its serial port was not found; name it by --port")
     assert done.board.uart is not None
-    baud = _ENERGY_BAUD if manifest.get("mode") == "energy" else done.board.uart.baud
+    baud = ENERGY_BAUD if manifest.get("mode") == "energy" else done.board.uart.baud
     return replace(done, port=port, build=ask_build(port, baud, manifest["build_id"]))
 
 
