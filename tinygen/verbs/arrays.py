@@ -53,15 +53,32 @@ def load_samples(path: Path, tensors: tuple[Tensor, ...]) -> Samples:
         TinygenError: unreadable, or rows that do not fit the model's inputs.
     """
     arrays = read_arrays(path)
-    labels = arrays.pop("y", None)
+    labels = _labels(arrays.pop("y", None), path)
     found = [_find(arrays, index, tensor, tensors, path) for index, tensor in enumerate(tensors)]
     inputs = tuple(fit(array, tensor, path) for array, tensor in zip(found, tensors, strict=True))
     counts = {len(array) for array in inputs} | ({len(labels)} if labels is not None else set())
     if len(counts) != 1:
         raise TinygenError(f"its arrays have different numbers of samples: {sorted(counts)}", where=str(path))
-    if counts == {0}:
-        raise TinygenError("holds no samples", where=str(path))
-    return Samples(inputs, None if labels is None else labels.reshape(-1).astype(np.int64))
+    return Samples(inputs, labels)
+
+
+def _labels(labels: np.ndarray | None, path: Path) -> np.ndarray | None:
+    """Classes [samples], from one number per row.
+
+    Raises:
+        TinygenError: they are something else.
+    """
+    if labels is None:
+        return None
+    if labels.ndim == 0 or labels.size != len(labels) or labels.dtype.kind not in "biuf":
+        raise TinygenError(
+            f"its labels y are {labels.dtype.name} {list(labels.shape)}", where=str(path),
+            fix="Give the number of the class of each sample.",
+        )  # fmt: skip
+    classes = labels.reshape(-1)
+    if not np.array_equal(classes, np.nan_to_num(np.trunc(classes))):
+        raise TinygenError("its labels y are not whole numbers", where=str(path), fix="Give numbers of classes.")
+    return classes.astype(np.int64)
 
 
 def random_samples(tensors: tuple[Tensor, ...], count: int, seed: int) -> Samples:
@@ -99,11 +116,15 @@ def fit(array: np.ndarray, tensor: Tensor, path: Path) -> np.ndarray:
             f"rows of shape {list(array.shape[1:])} do not fit input '{tensor.name}' {list(tensor.shape)}",
             where=str(path),
         )
+    if rows == 0:
+        raise TinygenError("holds no samples", where=str(path))
     array = array.reshape(rows, *tensor.shape)
     if array.dtype.kind == "f" and tensor.is_float:
         return array.astype(np.float32)
     low, high = tensor.code_range
     if array.dtype.kind == "f" and isinstance(tensor.encoding, Affine):
+        if not np.isfinite(array).all():
+            raise TinygenError(f"holds NaN or infinity for input '{tensor.name}', which has no code", where=str(path))
         codes = round_half_away(array.astype(np.float32) / np.float32(tensor.scale)) + tensor.zero_point
         return np.clip(codes, low, high).astype(tensor.dtype)
     if array.dtype.kind in "iu" and not tensor.is_float and low <= array.min() and array.max() <= high:
