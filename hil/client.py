@@ -87,7 +87,10 @@ class Window:
 
 @dataclass(frozen=True)
 class Marks:
-    """High-water marks since `paint`, in bytes: at least so much was written, and there is so much; None: unknown."""
+    """High-water marks since `paint`, in bytes: at least so much was written, and there is so much.
+
+    None where it is not known: there is no such memory, or the device restarted since.
+    """
 
     arena: tuple[int, int] | None
     stack: tuple[int, int] | None
@@ -300,12 +303,15 @@ class DeviceClient:
         command = f"tg-db {len(data)} {zlib.crc32(data):08x}"
         self._persist("the db buffer", lambda: self._line.ask(command, _slowly(data), data))
 
-    def measure(self, iterations: int, warm_up: int = 0, codes: Sequence[bytes] | None = None) -> Window:
+    def measure(
+        self, iterations: int, warm_up: int = 0, codes: Sequence[bytes] | None = None, *, seconds: float = 0.0
+    ) -> Window:
         """Inferences on what `load_db` loaded, between two timestamps; their outputs can be read afterwards.
 
         Args:
             iterations, warm_up: how many are measured, and how many come before.
             codes: the model's inputs that this makes, where they are known: the device must say that it ran on those.
+            seconds: how long all of it is known to take; it may take as long as one inference more.
 
         Raises:
             LostError: it came to nothing, or ran on something else.
@@ -313,7 +319,7 @@ class DeviceClient:
         """
         self._known()
         self._loaded = None if codes is None else dict(enumerate(codes))
-        reply = self._inference(f"infer {iterations} {warm_up}")
+        reply = self._inference(f"infer {iterations} {warm_up}", seconds)
         laps = [int(line.removeprefix("m-lap-us-")) for line in reply.lines if line.startswith("m-lap-us-")]
         text = next((line for line in reply.lines if line.startswith("m-results-[")), "m-results-[]")
         results = tuple(float(value) for value in text[len("m-results-[") : -1].split(",") if value)
@@ -338,11 +344,11 @@ class DeviceClient:
     def _known(self) -> DeviceInfo:
         return self._device or self.info()
 
-    def _inference(self, command: str) -> Reply:
+    def _inference(self, command: str, seconds: float = 0.0) -> Reply:
         """Once: the inputs are gone afterwards, whether an answer comes or not."""
         loaded, self._gave = self._loaded, None
         try:
-            reply = self._line.ask(command, self._infer_seconds)
+            reply = self._line.ask(command, self._infer_seconds + seconds)
         except (RefusedError, DeviceGoneError):
             raise
         except DeviceError as error:

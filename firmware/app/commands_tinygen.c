@@ -13,7 +13,7 @@
  *     tg-trace%         one inference; CRC-32 of every tensor that a layer writes
  *     tg-dump T%        one inference; tensor T of the trace, sent as tg-read does
  *     tg-paint%         fills arena and free stack with a pattern
- *     tg-marks%         how much of both was written since, and how much there is
+ *     tg-marks%         how much of both was written since, and how much there is; nothing if never painted
  *
  * Inputs share memory with intermediate values, so load them again before every inference, and after tg-switch and
  * tg-paint. The db buffer is apart: for `infer` it is loaded once.
@@ -257,9 +257,14 @@ static void set_mode(const char *arguments)
     reply_text("m-tg-mode ", measure_mode_name(mode));
 }
 
+static bool painted; /* not after a restart: then it would be the start-up code that wrote */
+
 /* A mark is the far end of what was written since tg-paint: at least so much, as a byte written may look like paint. */
 static void marks(void)
 {
+    if (!painted) {
+        return;
+    }
     if (app_model.arena != NULL) {
         const app_tensor_t arena = app_model.arena();
         reply_pair("m-tg-arena ", paint_written_from_start(arena.data, arena.bytes), arena.bytes);
@@ -280,6 +285,7 @@ static void paint(void)
     uint8_t *stack;
     const uint32_t bytes = board_stack(&stack);
     paint_below_here(stack, bytes);
+    painted = true;
 }
 
 static bool commands_without_arguments(const char *command)

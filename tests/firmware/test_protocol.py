@@ -119,6 +119,7 @@ def test_commands_that_come_while_a_reply_goes_out_are_kept(wire: Wire) -> None:
 
 
 def test_paint_and_marks(built: tuple[Board, Path], wire: Wire) -> None:
+    assert wire.ask("tg-marks%") == []
     assert wire.ask("tg-paint%") == []
     painted = wire.ask("tg-marks%")
     assert painted[0] == "m-tg-arena 0 32"
