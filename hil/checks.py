@@ -28,7 +28,8 @@ class Check:
     """One of them.
 
     Attributes:
-        name: "boot", "build-id", "clock", "results", "bit-exact", "stable", "accuracy", "latency", "energy".
+        name: "boot", "build-id", "clock", "results", "bit-exact", "stable", "accuracy", "latency", "energy";
+            "finished", where it was interrupted after the results of a switch.
         status: PASSED, FAILED or SKIPPED.
         message: what was found.
         switch: of the network; None where it has only one, or the check is not about one.

@@ -11,7 +11,7 @@
     seconds                  that all of it took, on this computer
     switches                 one entry per switch; a model that cannot be switched has one, whose `switch` is null:
         switch               name
-        planned, completed   inputs; `stopped` says why they are not the same, or is null
+        planned, completed   inputs; `stopped` says why the session ended early, or is null
         mismatches           results that are not the integer semantics'; `first_mismatch` says where, or is null:
                              {sample, layer, tensor, element, values: [semantics, device]}
         accuracy             {correct, of, accuracy}, or null without labels

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -30,15 +29,6 @@ Done = Callable[[int], None]
 ATTEMPTS = 3
 TIMED_BESIDE = 3
 """Inferences of the emulated twin, for an engine that counts nothing."""
-
-
-@runtime_checkable
-class Marking(Protocol):
-    """A client whose device fills arena and stack with a pattern, and says later how much of it was written over."""
-
-    def paint(self) -> None: ...
-
-    def marks(self) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,8 +137,7 @@ class Session:
         """
         index = self.first
         try:
-            if isinstance(self.device.client, Marking):
-                self.device.client.paint()
+            self.device.client.paint()
             self._run(index)
             for index in range(self.first, self.first + len(self.samples)):
                 self.found.rows.append(self._run(index))
@@ -195,7 +184,7 @@ class Session:
 
     def _examine(self, layers: bool) -> None:
         """What is worth knowing beside the results; not having it is no reason to fail."""
-        found = self.found
+        found, last = self.found, self.first + len(self.samples) - 1
         wrong = next((row.sample for row in found.rows if not row.matches), None)
         try:
             if wrong is not None:
@@ -205,17 +194,15 @@ class Session:
                 self._time_layers()
             self._read_marks()
         except (DeviceError, BoardError) as error:
-            last = self.first + len(self.samples) - 1
             found.incidents.append(Incident(last, f"after the last input: {_sentence(error)}"))
+        except KeyboardInterrupt:
+            found.stopped, found.interrupted = f"after input {last}: interrupted", True
 
     def _read_marks(self) -> None:
         """What the firmware itself knows of arena and stack; else, what the emulated board sees of the stack."""
-        found, client = self.found, self.device.client
-        found.stack_used = self.device.stack_used
-        if isinstance(client, Marking):
-            marks = client.marks()
-            found.arena_used = marks.arena[0] if marks.arena else None
-            found.stack_used = marks.stack[0] if marks.stack else found.stack_used
+        found, marks = self.found, self.device.client.marks()
+        found.arena_used = marks.arena[0] if marks.arena else None
+        found.stack_used = marks.stack[0] if marks.stack else self.device.stack_used
 
     def _time_layers(self) -> None:
         timer, sample = self.device.timer, self._sample(self.first)

@@ -30,8 +30,8 @@ class Measurable(Protocol):
     def load_db(self, data: bytes) -> None:
         """Loads an input."""
 
-    def measure(self, iterations: int, warm_up: int = 0) -> Measured:
-        """Runs inferences on it."""
+    def measure(self, iterations: int, warm_up: int = 0, *, seconds: float = 0.0) -> Measured:
+        """Runs inferences on it, which take about `seconds`."""
 
 
 def runs_of(
@@ -57,7 +57,7 @@ def runs_of(
         client.load_db(inputs[index % len(inputs)])
         count = max(least, math.ceil(_MORE * seconds / inference_seconds))
         began = now()
-        found = client.measure(count, 0)
+        found = client.measure(count, 0, seconds=count * inference_seconds)
         ended = now()
         if found.microseconds is not None:
             # By the device's own clock; what lies before is the command on the line.

@@ -149,6 +149,11 @@ class _Run:
             self.checks += [check("boot", True, "the device answers"), check("build-id", False, _text(error))]
         except (DeviceError, BoardError) as error:
             self.checks += [check("boot", False, _text(error)), Check("build-id", SKIPPED, "nothing answers")]
+        except KeyboardInterrupt:
+            # Between inputs, as when energy is measured: the results until then are worth a report.
+            if not any(found.rows for found in self.found.values()):
+                raise
+            self.checks.append(check("finished", False, "interrupted"))
         parts = [self._part(name) for name in self.laws]
         for part in parts:
             self.checks += switch_checks(part, self.options.limits)
@@ -185,7 +190,7 @@ class _Run:
             return
         try:
             result = measure_on(device, law.graph, self.samples, self.monitor, self.energy)
-        except DeviceError as error:
+        except TinygenError as error:
             self.checks.append(check("energy", False, _text(error), name))
             return
         self.measured[name] = describe_energy(result)

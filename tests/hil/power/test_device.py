@@ -35,7 +35,7 @@ class _Device:
         self.bench.until(self.bench.waveform.pieces[len(self.asked)].start - 0.030)
         self.loaded.append(data)
 
-    def measure(self, iterations: int, warm_up: int = 0) -> _Window:
+    def measure(self, iterations: int, warm_up: int = 0, *, seconds: float = 0.0) -> _Window:
         piece = self.bench.waveform.pieces[len(self.asked)]
         self.asked.append((iterations, warm_up))
         assert piece.stop - piece.start == pytest.approx(iterations * INFERENCE)
@@ -68,8 +68,9 @@ def test_at_least_ten_inferences_however_slow() -> None:
 
         def load_db(self, data: bytes) -> None: ...
 
-        def measure(self, iterations: int, warm_up: int = 0) -> _Window:
+        def measure(self, iterations: int, warm_up: int = 0, *, seconds: float = 0.0) -> _Window:
             self.asked = iterations
+            assert seconds == 70.0  # longer than the client would wait for an inference
             return _Window(None)
 
     device = Slow()
