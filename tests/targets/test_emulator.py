@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,30 @@ def test_count_is_exact(board: Board, tmp_path: Path) -> None:
     client.run()
     blocks = [block for block in emulated.profile(2).blocks if block.count in (9, 10)]
     assert sum(block.instructions * block.count for block in blocks) in (36, 40)
+
+
+def test_an_interruption_waits_for_the_end(board: Board, elf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raised inside a callback it would be lost, and the cycles that the firmware reads there with it."""
+    emulated, client = start(board, elf)
+    cycles = []
+    for _ in range(2):
+        client.load(0, bytes(16))
+        cycles.append(client.run())
+    held, polled = [], emulated.uart.polled
+
+    def interrupted() -> None:
+        signal.raise_signal(signal.SIGINT)
+        held.append(True)
+        polled()
+
+    client.load(0, bytes(16))
+    with monkeypatch.context() as patch:
+        patch.setattr(emulated.uart, "polled", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            client.run()
+    assert held and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    client.load(0, bytes(16))
+    assert client.run() == cycles[1]
 
 
 def test_without_counting(board: Board, elf: Path) -> None:

@@ -16,6 +16,7 @@ from tinygen.targets.board import Memory
 from tinygen.targets.emulator.counting import BlockRow, Cost, Counter, make_counter
 from tinygen.targets.emulator.cpu import new_cpu
 from tinygen.targets.emulator.faults import Fault, Stop, fault_error
+from tinygen.targets.emulator.interrupts import held_interrupts
 from tinygen.targets.emulator.machine import access_kind, exception_of
 from tinygen.targets.emulator.memory import PAGE
 from tinygen.targets.emulator.symbols import Symbols
@@ -117,10 +118,11 @@ class BareCore:
         self._access, self._exception, counter.illegal, counter.limited = None, None, 0, 0
         counter.limit = counter.total + budget
         failure: Exception | None = None
-        try:
-            uc.emu_start(self._cpu.entry(address), _RETURN)
-        except unicorn.UcError as error:
-            failure = error
+        with held_interrupts():
+            try:
+                uc.emu_start(self._cpu.entry(address), _RETURN)
+            except unicorn.UcError as error:
+                failure = error
         self._check(failure, budget)
         return self._cpu.result()
 

@@ -19,6 +19,7 @@ from tinygen.targets.emulator.counting import Cost, Counter, make_counter
 from tinygen.targets.emulator.cpu import Cpu, new_cpu
 from tinygen.targets.emulator.faults import Fault, Stop, fault_error, stack_overflow
 from tinygen.targets.emulator.guarded import GuardedCost
+from tinygen.targets.emulator.interrupts import held_interrupts
 from tinygen.targets.emulator.memory import PAGE, Memories
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral, Port
 from tinygen.targets.emulator.peripherals import board_peripherals
@@ -261,6 +262,10 @@ class EmulatedBoard:
         """Runs until a peripheral stops the CPU; raises what went wrong, and again when it is asked to go on."""
         if self._error is not None:
             raise self._error
+        with held_interrupts():
+            self._run_cpu()
+
+    def _run_cpu(self) -> None:
         self._stopped = False
         self.counter.limit = self.counter.total + self._budget
         failure: Exception | None = None
