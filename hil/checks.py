@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+# What XML 1.0 has no way to write (section 2.2): a board that answers garbage would make the file unreadable.
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,9 @@ def junit_xml(report: Mapping[str, Any]) -> str:
             ElementTree.SubElement(case, "system-out").text = one["message"]
     suites = ElementTree.Element("testsuites")
     suites.append(suite)
+    for element in suites.iter():
+        element.text = element.text and _NO_XML.sub("\N{REPLACEMENT CHARACTER}", element.text)
+        element.attrib.update({key: _NO_XML.sub("\N{REPLACEMENT CHARACTER}", value) for key, value in element.items()})
     ElementTree.indent(suites)
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
 

@@ -112,7 +112,9 @@ class Exchange:
                 raise RestartedError("has restarted", fix="Is its power steady?")
             if line == _READY:
                 if reply.lines and not reply.stale:
-                    raise DeviceError(f"answers {reply.error or reply.lines[0]} to {command}", fix=LINE_HELP)
+                    # As text for a terminal: a line at the wrong rate gives any bytes.
+                    answer = ascii(reply.error or reply.lines[0])[1:-1]
+                    raise DeviceError(f"answers {answer} to {command}", fix=LINE_HELP)
                 reply = Reply()
             elif text.startswith("m-tg-seal "):
                 if self._is_answer(reply, text):

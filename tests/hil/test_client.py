@@ -112,3 +112,16 @@ class Garbage(Silent):
 def test_garbage() -> None:
     with pytest.raises(DeviceError):
         DeviceClient(Garbage(), clock=count(0.0, 0.01).__next__).info()
+
+
+class Shouting(Silent):
+    """A device that says something else, in control characters."""
+
+    def read(self, size: int, timeout: float) -> bytes:
+        return b"\x1b[2J\x00\xff\r\nm-ready\r\n"
+
+
+def test_what_a_strange_device_says_is_no_command_to_the_terminal() -> None:
+    with pytest.raises(DeviceError) as caught:
+        DeviceClient(Shouting(), clock=count(0.0, 0.01).__next__).info()
+    assert caught.value.what.isprintable() and "\\x1b[2J\\x00" in caught.value.what

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hil.checks import FAILED, PASSED, Limits, switch_checks
+from hil.checks import FAILED, PASSED, Limits, junit_xml, switch_checks
 from hil.output import FILES, HilReport, check_junit, check_output
 from hil.page import render_hil
 from hil.report import SCHEMA, SCHEMA_VERSION
@@ -75,6 +75,16 @@ def test_junit(report: HilReport) -> None:
     assert re.fullmatch(r"slowest of 6: [\d,.]+ µs predicted, at most 1", failure.get("message", ""))
     names = {one.get("name", "") for one in suite.iter("property")}
     assert {"accuracy", "latency_us_predicted", "energy_uj_predicted"} <= names
+
+
+def test_junit_of_a_board_that_answers_garbage(report: HilReport) -> None:
+    content = json.loads(json.dumps(report.content))
+    content["checks"][0] |= {"status": "failed", "message": "answers \x00\x1b[31m<&\ufffe\ud800 é"}
+    content["inputs"]["source"] = "in\x07puts.npz"
+    root = ElementTree.fromstring(junit_xml(content).encode())
+    (first, *_) = root.iter("failure")
+    assert first.text == first.get("message") == "answers \ufffd\ufffd[31m<&\ufffd\ufffd é"
+    assert "in\ufffdputs.npz" in {one.get("value") for one in root.iter("property")}
 
 
 def test_page(report: HilReport) -> None:
