@@ -13,8 +13,8 @@
 #define UART_CONF0 REGISTER(BOARD_UART_BASE + 0x20U)
 #define CLKDIV_MAX 0xFFFU
 #define CLKDIV_FRACTION_AT 20U
-#define RX_COUNT(status) ((status) & 0x7FU)
-#define TX_COUNT(status) ((status) >> 16 & 0x7FU)
+#define RX_COUNT(status) ((status) & 0xFFU) /* up to 128, which is a bit more than 127 needs */
+#define TX_COUNT(status) ((status) >> 16 & 0xFFU)
 #define FIFO_FULL 120U /* of 128 bytes */
 #define CONF0_8_BITS (3U << 2)
 #define CONF0_1_STOP_BIT (1U << 4)

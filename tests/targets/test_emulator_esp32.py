@@ -179,6 +179,14 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
         build(board, "zig", tmp_path / "flash", model)
 
 
+def test_a_full_buffer_is_not_an_empty_one(board: Board, plain: dict[str, Path]) -> None:
+    """It holds 128 bytes: a count that 7 bits cannot say."""
+    emulated = EmulatedBoard(board, plain[board.name], budget=1_000_000)
+    DeviceClient(emulated).wait_for_boot()
+    emulated.write(b"\r" * 128 + b"name%")
+    assert emulated.read(len("m-name-dut-[tinygen]"), timeout=2.0) == b"m-name-dut-[tinygen]"
+
+
 class Registers:
     """A chip's registers without a CPU."""
 

@@ -15,6 +15,7 @@ from tinygen.targets.emulator.uart import Uart
 
 XTAL_HZ, PLL_HZ, RC_FAST_HZ = 40_000_000, 80_000_000, 17_500_000
 _PAGE = 0x10000
+_FIFO_BYTES = 128
 _KEY = 0x50D83AA1
 _ROM_CALLS = 0x6FFFF000
 """Of the emulator alone: where its stand-ins for ROM functions report that they were called."""
@@ -162,7 +163,7 @@ class EspUart(Uart):
         if offset == 0x1C:
             for peripheral in self.watched:
                 peripheral.check()
-            return int(self.waiting())
+            return min(self.waiting_bytes(), _FIFO_BYTES)
         return super().read(offset)
 
     def write(self, offset: int, value: int) -> None:

@@ -41,6 +41,10 @@ class Uart(Peripheral):
         self._arrive()
         return bool(self._arrived)
 
+    def waiting_bytes(self) -> int:
+        """How many bytes a receiver with a buffer has; those that the wrong rate may yet change, as they were sent."""
+        return len(self._arrived) + len(self.received) if self.waiting() else 0
+
     def take(self) -> int:
         """The next byte from the host; 0 when there is none."""
         self._arrive()
