@@ -15,10 +15,12 @@ IN_RAM void flash_map_page(uint32_t entry, uint32_t page)
 
 /*
  * The PLL runs since reset, as the ROM's USB needs it: 480 MHz, of which the chip makes 160 MHz before the divider
- * here (clk_tree_ll.h of esp-idf, clk_ll_cpu_set_hs_divider).
+ * here (clk_tree_ll.h of esp-idf, clk_ll_cpu_set_hs_divider). Flash changes over with the core: reset's divider would
+ * make 120 MHz, too fast for a chip that is not calibrated for it, so that comes first (rtc_clk_init.c).
  */
 const char *clock_init(void)
 {
+    PCR_MSPI_CLK_CONF = (PCR_MSPI_CLK_CONF & ~MSPI_DIVIDER_MASK) | MSPI_DIVIDER_6;
     PCR_CPU_FREQ_CONF &= ~CPU_DIVIDER_MASK;
     PCR_SYSCLK_CONF = (PCR_SYSCLK_CONF & ~CLOCK_SOURCE_MASK) | CLOCK_SOURCE_PLL;
     return (PCR_SYSCLK_CONF & CLOCK_SOURCE_MASK) == CLOCK_SOURCE_PLL ? NULL : "the PLL cannot be selected";

@@ -23,6 +23,9 @@
 #define UART_CLK_XTAL (3U << 20)
 #define UART_CLK_SOURCE_MASK (3U << 20)
 #define UART_CLK_ENABLE (1U << 22)
+#define PCR_MSPI_CLK_CONF REGISTER(0x6009601CU)
+#define MSPI_DIVIDER_MASK (0xFFU << 8) /* what makes flash's clock of the PLL, less one: 3 after reset, 4 or 5 */
+#define MSPI_DIVIDER_6 (5U << 8)
 #define PCR_SYSCLK_CONF REGISTER(0x60096110U)
 #define CLOCK_SOURCE_MASK (3U << 16)
 #define CLOCK_SOURCE_PLL (1U << 16)

@@ -215,6 +215,7 @@ RTC, LP_WDT, C3_TIMG0, C6_TIMG0, SYSTEM, PCR = 0x60008000, 0x600B1C00, 0x6001F00
         ("esp32c3", SYSTEM + 0x08, 6, "CPUPERIOD_SEL is 0"),
         ("esp32c3", SYSTEM + 0x58, 3 << 10, "SOC_CLK_SEL is 0"),
         ("esp32c6", PCR + 0x110, 3 << 16, "SOC_CLK_SEL is 0"),
+        ("esp32c6", PCR + 0x110, 1 << 16, "flash would run at more than 80 MHz"),
         ("esp32c6", PCR + 0x118, 2 << 8, "CPU_HS_DIV_NUM is 0, 1 or 3"),
         ("esp32c3", 0x600C5004, 1, "the table changes while the cache is on"),
         ("esp32c6", 0x6000237C, 1 | 1 << 9, "the table changes while the cache is on"),
@@ -233,8 +234,8 @@ def test_what_the_chip_forbids(chip: str, address: int, value: int, why: str) ->
         ("esp32c3", [(SYSTEM + 0x58, 1 << 10)], 80_000_000),
         ("esp32c3", [(SYSTEM + 0x58, 1 << 10), (SYSTEM + 0x08, 5)], 160_000_000),
         ("esp32c6", [], 40_000_000),
-        ("esp32c6", [(PCR + 0x110, 1 << 16), (PCR + 0x118, 1 << 8)], 80_000_000),
-        ("esp32c6", [(PCR + 0x110, 1 << 16)], 160_000_000),
+        ("esp32c6", [(PCR + 0x1C, 5 << 8), (PCR + 0x110, 1 << 16), (PCR + 0x118, 1 << 8)], 80_000_000),
+        ("esp32c6", [(PCR + 0x1C, 5 << 8), (PCR + 0x110, 1 << 16)], 160_000_000),
     ],
 )
 def test_clocks(chip: str, writes: list[tuple[int, int]], hz: int) -> None:

@@ -100,6 +100,9 @@ class Pcr(Peripheral):
     def write(self, offset: int, value: int) -> None:
         if offset == 0x110 and value >> 16 & 3 == 3:
             raise Forbidden("PCR_SYSCLK_CONF", value, "SOC_CLK_SEL is 0 (crystal), 1 (PLL) or 2 (RC_FAST)")
+        if offset == 0x110 and value >> 16 & 3 == 1 and self.read(0x1C) >> 8 & 0xFF != 5:
+            rule = "MSPI_FAST_HS_DIV_NUM is not 5: flash would run at more than 80 MHz (rtc_clk_init.c of esp-idf)"
+            raise Forbidden("PCR_SYSCLK_CONF", value, rule)
         if offset == 0x118 and value >> 8 & 0xFF not in (0, 1, 3):
             raise Forbidden("PCR_CPU_FREQ_CONF", value, "CPU_HS_DIV_NUM is 0, 1 or 3 (clk_tree_ll.h)")
         super().write(offset, value)
@@ -364,7 +367,8 @@ def _esp32c6(board: Board, cache: FlashCache, seconds: Callable[[], float]) -> t
     low_power = Watchdogs("LP_WDT", 0x600B1C00, 0x400, seconds=seconds, watchdogs=dogs,
                           registers={0x00: 1 << 12, 0x04: 200_000, 0x1C: 300 << 20})  # fmt: skip
     timer = _timer_group(0x60008000, seconds)
-    pcr = Pcr("PCR", 0x60096000, 0x1000, registers={0x04: 3 << 20 | 1 << 22, 0x110: 2 << 8, 0x11C: 3 << 8})
+    pcr = Pcr("PCR", 0x60096000, 0x1000,
+              registers={0x04: 3 << 20 | 1 << 22, 0x1C: 3 << 8, 0x110: 2 << 8, 0x11C: 3 << 8})  # fmt: skip
     extmem = Peripheral("EXTMEM", 0x600C8000, 0x1000, registers={0x04: 3})
     cache.buses = lambda: extmem.read(0x04)
     uart = EspUart(board.uart.instance, board.uart.base, 0x1000, baud=board.uart.baud, core_hz=pcr.core_hz,
