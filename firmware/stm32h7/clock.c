@@ -46,6 +46,7 @@ static const char *power_up(void)
         RCC_APB4ENR |= RCC_APB4ENR_SYSCFGEN;
         (void)RCC_APB4ENR;
         SYSCFG_PWRCR |= SYSCFG_PWRCR_ODEN;
+        (void)SYSCFG_PWRCR; /* on another bus than PWR: else its flag might be read before this is written */
         if (!voltage_ready()) {
             return "over-drive not ready";
         }
