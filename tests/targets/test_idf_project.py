@@ -166,6 +166,8 @@ def test_the_project_names_its_files(projects: dict[str, Path], name: str) -> No
     assert all((folder / "main" / path).is_dir() for path in re.findall(r'"(\.\./[^".]+)"', text))
     defaults = (folder / "sdkconfig.defaults").read_text()
     assert f'CONFIG_IDF_TARGET="{name}"' in defaults and "CONFIG_ESP_DEFAULT_CPU_FREQ_MHZ_240=y" in defaults
+    megabytes = {"esp32": 4, "esp32s3": 8}[name]  # WROOM-32 and WROOM-1, as on the boards
+    assert f"CONFIG_ESPTOOLPY_FLASHSIZE_{megabytes}MB=y" in defaults
     ini = configparser.ConfigParser()
     ini.read(folder / "platformio.ini")
     section = ini[f"env:{name}"]

@@ -59,7 +59,7 @@ def write_idf_project(board: Board, folder: Path, model: str, mode: str = "perfo
         "sources": [*sources, _BOARD],
         "requires": "esp_driver_uart esp_driver_gpio esp_hw_support",
         "mhz": board.core_hz // 1_000_000,
-        "flash_mb": board.link_flash.size >> 20,
+        "flash_mb": _flash_megabytes(board),
         "stack_bytes": _MAIN_STACK,
         "clock": board.clock,
         "uart_bus_div": 1,
@@ -78,6 +78,11 @@ def write_idf_project(board: Board, folder: Path, model: str, mode: str = "perfo
         target.parent.mkdir(parents=True, exist_ok=True)
         text = environment().get_template(template).render(context)
         target.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _flash_megabytes(board: Board) -> int:
+    """What the module has: a power of two (esp-idf's Kconfig knows no other), of which a window may show less."""
+    return 1 << (board.link_flash.size - 1).bit_length() >> 20
 
 
 def build_for_host(folder: Path, toolchain: Toolchain, into: Path) -> BuildResult:
