@@ -19,6 +19,7 @@ _TYPES = {
     "int32": schema.TensorType.INT32,
     "int64": schema.TensorType.INT64,
     "bool": schema.TensorType.BOOL,
+    "resource": schema.TensorType.RESOURCE,
 }
 
 # The interpreter refuses a version it does not register; these are ones that have int8.
@@ -85,11 +86,37 @@ def build(spec: ModelSpec) -> bytes:
     return build_chain([spec])
 
 
-def build_chain(specs: Sequence[ModelSpec], *, inputs: Sequence[TensorSpec] | None = None) -> bytes:
+def build_chain(
+    specs: Sequence[ModelSpec],
+    *,
+    inputs: Sequence[TensorSpec] | None = None,
+    outputs: Sequence[TensorSpec] | None = None,
+    once: Sequence[ModelSpec] | None = None,
+) -> bytes:
     """A model of several operators; the same TensorSpec object used twice is the same tensor.
 
-    Model inputs are the run-time operands that no operator writes, outputs what no operator reads.
+    Model inputs are the run-time operands that no operator writes, outputs what no operator reads, where they are not
+    given. `once` are the operators of a second subgraph.
     """
+    model = schema.ModelT()
+    model.version = 3
+    model.description = "tinygen test"
+    model.buffers = [schema.BufferT()]
+    model.operatorCodes = []
+    model.subgraphs = [_subgraph(model, specs, inputs, outputs)]
+    if once is not None:
+        model.subgraphs.append(_subgraph(model, once, None, ()))
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _subgraph(
+    model: Any,
+    specs: Sequence[ModelSpec],
+    inputs: Sequence[TensorSpec] | None,
+    outputs: Sequence[TensorSpec] | None,
+) -> Any:
     tensors: list[TensorSpec] = []
 
     def index(tensor: TensorSpec | None) -> int:
@@ -101,11 +128,6 @@ def build_chain(specs: Sequence[ModelSpec], *, inputs: Sequence[TensorSpec] | No
         tensors.append(tensor)
         return len(tensors) - 1
 
-    model = schema.ModelT()
-    model.version = 3
-    model.description = "tinygen test"
-    model.buffers = [schema.BufferT()]
-    model.operatorCodes = []
     graph = schema.SubGraphT()
     graph.name = "main"
     graph.operators = []
@@ -124,11 +146,9 @@ def build_chain(specs: Sequence[ModelSpec], *, inputs: Sequence[TensorSpec] | No
     graph.tensors = [_tensor(model, tensor, position) for position, tensor in enumerate(tensors)]
     fed = [i for i, t in enumerate(tensors) if t.data is None and i not in written]
     graph.inputs = [index(tensor) for tensor in inputs] if inputs is not None else fed
-    graph.outputs = [i for i in sorted(written) if i not in read]
-    model.subgraphs = [graph]
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    unread = [i for i in sorted(written) if i not in read]
+    graph.outputs = [index(tensor) for tensor in outputs] if outputs is not None else unread
+    return graph
 
 
 def _code(model: Any, spec: ModelSpec) -> int:

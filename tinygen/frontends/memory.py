@@ -44,6 +44,8 @@ class MemoryModel:
                 digest.update(repr((tensor.name, tensor.shape, tensor.encoding)).encode())
                 digest.update(b"" if tensor.data is None else tensor.data.tobytes())
             digest.update(repr((graph.name, graph.ops, graph.inputs, graph.outputs)).encode())
+            for state in graph.states:
+                digest.update(repr((state.tensor, state.update)).encode() + state.initial.tobytes())
         if isinstance(self.content, Network):
             digest.update(repr((self.content.name, self.content.names)).encode())
         return digest.digest()

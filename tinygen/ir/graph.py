@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tinygen.errors import ModelError
 from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.state import State
 from tinygen.ir.tensor import Tensor
 
 
@@ -19,6 +20,7 @@ class Graph:
         tensors: every tensor by name.
         ops: operators in execution order.
         inputs, outputs: tensor names, in the model's order.
+        states: what is kept from one invocation to the next.
     """
 
     name: str
@@ -26,6 +28,17 @@ class Graph:
     ops: tuple[Op, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    states: tuple[State, ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Tensors that have their codes before the first operator runs: inputs and states."""
+        return (*self.inputs, *(state.tensor for state in self.states))
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """Tensors that are wanted when the last operator has finished: outputs, and what states become."""
+        return (*self.outputs, *(state.update for state in self.states))
 
     def node(self, op: Op) -> Node:
         """The operator together with the tensors it touches."""
@@ -42,10 +55,11 @@ class Graph:
         """Checks order, shapes and each operator's own rules.
 
         Raises:
-            ModelError: a tensor is used before it is written, or a shape disagrees with its operator.
+            ModelError: a tensor is used before it is written, a shape disagrees with its operator, or a state with its
+                tensors.
             UnsupportedError: an operator is legal but outside what tinygen does.
         """
-        known = {name for name, tensor in self.tensors.items() if tensor.is_constant} | set(self.inputs)
+        known = {name for name, tensor in self.tensors.items() if tensor.is_constant} | set(self.sources)
         for node in self.nodes():
             for name in node.op.inputs:
                 if name and name not in known:
@@ -61,3 +75,23 @@ class Graph:
         for name in self.outputs:
             if name not in known:
                 raise ModelError(f"output '{name}' is never written", where=self.name)
+        self._check_states(known)
+
+    def _check_states(self, known: set[str]) -> None:
+        written = {name for op in self.ops for name in op.outputs} | set(self.inputs)
+        for state in self.states:
+            where = f"state '{state.tensor}'"
+            tensor, update = self.tensors[state.tensor], self.tensors[state.update]
+            if tensor.name in written or tensor.is_constant:
+                raise ModelError("is an input, a constant or written by an operator, too", where=where)
+            written.add(tensor.name)
+            if update.name not in known or update.is_constant:
+                raise ModelError(f"becomes '{update.name}', which nothing computes", where=where)
+            if (update.shape, update.encoding) != (tensor.shape, tensor.encoding):
+                raise ModelError(
+                    f"is {tensor.describe()} of {tensor.encoding}, and becomes {update.describe()} of "
+                    f"{update.encoding}", where=where,
+                )  # fmt: skip
+            if state.initial.shape != tensor.shape or state.initial.dtype != tensor.dtype:
+                found = f"{state.initial.dtype} [{','.join(map(str, state.initial.shape))}]"
+                raise ModelError(f"is {tensor.describe()}, and begins as {found}", where=where)

@@ -16,7 +16,10 @@ _ABSENT = np.zeros(0, np.int64)
 
 
 def evaluate_all(
-    graph: Graph, inputs: Sequence[np.ndarray], instead: Mapping[str, Evaluate] | None = None
+    graph: Graph,
+    inputs: Sequence[np.ndarray],
+    instead: Mapping[str, Evaluate] | None = None,
+    states: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Every tensor's codes for one inference.
 
@@ -24,11 +27,13 @@ def evaluate_all(
         graph: a validated graph.
         inputs: codes of each model input, shaped and typed as the graph says.
         instead: another meaning for some operators, by name.
+        states: codes of the states' tensors, by name; None for those they begin with.
 
     Returns:
         codes by tensor name, constants included.
     """
     values = {name: tensor.data for name, tensor in graph.tensors.items() if tensor.data is not None}
+    values |= initial_states(graph) if states is None else states
     for name, value in zip(graph.inputs, inputs, strict=True):
         tensor = graph.tensors[name]
         values[name] = np.asarray(value, tensor.dtype).reshape(tensor.shape)
@@ -43,6 +48,43 @@ def evaluate_all(
 def evaluate(
     graph: Graph, inputs: Sequence[np.ndarray], instead: Mapping[str, Evaluate] | None = None
 ) -> list[np.ndarray]:
-    """Codes of each model output for one inference; see `evaluate_all`."""
+    """Codes of each model output for one inference, the first if the graph has states; see `evaluate_all`."""
     values: Mapping[str, np.ndarray] = evaluate_all(graph, inputs, instead)
     return [values[name] for name in graph.outputs]
+
+
+def initial_states(graph: Graph) -> dict[str, np.ndarray]:
+    """Codes of the states' tensors before the first invocation, by name."""
+    return {state.tensor: state.initial for state in graph.states}
+
+
+class Stream:
+    """Inferences one after the other, with what the graph keeps between them.
+
+    Args:
+        graph: a validated graph; without states every step is an inference of its own.
+        instead: another meaning for some operators, by name.
+
+    Attributes:
+        states: codes of the states' tensors before the next step, by name.
+    """
+
+    def __init__(self, graph: Graph, instead: Mapping[str, Evaluate] | None = None) -> None:
+        self.graph, self._instead = graph, instead
+        self.states = initial_states(graph)
+
+    def reset(self) -> None:
+        """Begins anew."""
+        self.states = initial_states(self.graph)
+
+    def step(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Codes of each model output for the next inference."""
+        values = self.step_all(inputs)
+        return [values[name] for name in self.graph.outputs]
+
+    def step_all(self, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """The same of every tensor, by name."""
+        values = evaluate_all(self.graph, inputs, self._instead, self.states)
+        # All at once: a state may become what another one was.
+        self.states = {state.tensor: values[state.update] for state in self.graph.states}
+        return values

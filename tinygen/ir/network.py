@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tinygen.errors import ModelError
+from tinygen.errors import ModelError, UnsupportedError
 from tinygen.ir.graph import Graph
 from tinygen.ir.tensor import Tensor
 
@@ -86,11 +86,18 @@ class Network:
         for switch in self.switches:
             if not _NAME.fullmatch(switch.name):
                 raise ModelError(
-                    f"switch '{switch.name}' is no name in C", where=self.name,
+                    f"switch '{switch.name}' is no name in C",
+                    where=self.name,
                     fix="Use a-z, 0-9 and _, a letter first.",
                 )
             switch.graph.validate()
             _check_ports(self, switch)
+            if self.is_switchable and switch.graph.states:
+                raise UnsupportedError(
+                    f"switch '{switch.name}' keeps '{switch.graph.states[0].tensor}' between inferences: what that "
+                    "means to the other switches is not known", where=self.name,
+                    fix="Save a network that keeps something as a graph of its own.",
+                )  # fmt: skip
 
 
 def _check_ports(network: Network, switch: Switch) -> None:

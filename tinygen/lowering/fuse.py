@@ -23,7 +23,7 @@ def fuse(graph: Graph, family: str, isa: Collection[str]) -> Graph:
     if family not in ("tinygen", COMPACT, DENSE, SPARSE) or "dsp" not in isa:
         return graph
     readers = Counter(name for op in graph.ops for name in op.inputs)
-    readers.update(graph.outputs)
+    readers.update(graph.sinks)
     ops: list[Op] = []
     for op in graph.ops:
         joined = _convolution_and_sum(graph, ops, op, readers) if type(op) is Add else None

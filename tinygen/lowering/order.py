@@ -75,7 +75,8 @@ class _Memory:
         writer = {name: index for index, op in enumerate(graph.ops) for name in op.outputs}
         self.bytes = [graph.tensors[name].nbytes for name in names]
         self.readers = [0] * len(names)
-        self.kept = sum(1 << bit[name] for name in set(graph.outputs))
+        # What is kept between invocations never goes, and nothing is written over it.
+        self.kept = sum(1 << bit[name] for name in {*graph.sinks, *(s.tensor for s in graph.states)})
         self.operators = []
         for index, (op, plan) in enumerate(zip(graph.ops, plans, strict=True)):
             for name in op.inputs:
@@ -94,7 +95,7 @@ class _Memory:
         for index, operator in enumerate(self.operators):
             for before in _bits(operator.after):
                 self.followers[before] |= 1 << index
-        self.start: _Slots = frozenset(1 << bit[name] for name in graph.inputs)
+        self.start: _Slots = frozenset(1 << bit[name] for name in graph.sources)
 
     def step(self, slots: _Slots, index: int, done: int) -> tuple[_Slots, int]:
         """Executes operator `index`; `done` has its bit already. Gives what stays alive, and bytes meanwhile."""

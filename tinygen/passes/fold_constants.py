@@ -15,14 +15,14 @@ _ABSENT = np.zeros(0, np.int64)
 def fold_constants(graph: Graph) -> Graph:
     """The same graph with constant operators turned into constant tensors.
 
-    An operator that writes a model output stays: outputs live in the arena.
+    An operator that writes a model output, or what a state becomes, stays: those live in the arena.
     """
     tensors = dict(graph.tensors)
     kept: list[Op] = []
     for op in graph.ops:
         current = replace(graph, tensors=tensors).node(op)
         constant = all(tensor is None or tensor.is_constant for tensor in current.inputs)
-        if not constant or any(name in graph.outputs for name in op.outputs):
+        if not constant or any(name in graph.sinks for name in op.outputs):
             kept.append(op)
             continue
         values = [_ABSENT if t is None or t.data is None else t.data for t in current.inputs]

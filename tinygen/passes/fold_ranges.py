@@ -20,8 +20,8 @@ SMALL = 1024
 def fold_ranges(graph: Graph) -> Graph:
     """The same graph without the operators whose ranges leave one code per channel.
 
-    An operator that writes a model output stays: outputs live in the arena. So do operators on integer codes, whose
-    kernels read what others wrote.
+    An operator that writes a model output, or what a state becomes, stays: those live in the arena. So do operators
+    on integer codes, whose kernels read what others wrote.
     """
     ranges = channel_ranges(graph)
     readers: dict[str, list[Op]] = {}
@@ -46,7 +46,7 @@ def fold_ranges(graph: Graph) -> Graph:
 
 
 def _is_constant(graph: Graph, ranges: Ranges, name: str) -> bool:
-    return name not in graph.outputs and name in ranges and bool(ranges[name].constant.all())
+    return name not in graph.sinks and name in ranges and bool(ranges[name].constant.all())
 
 
 def _pays(node: Node, constants: list[Tensor]) -> bool:

@@ -46,7 +46,7 @@ _INTEGER_MACS = (IntegerConv2D, IntegerFullyConnected)
 
 
 def remove_channels(graph: Graph, multiple: int = 1, *, integers: bool = True) -> Graph:
-    """The same graph with narrower layers. Model inputs and outputs keep their shapes.
+    """The same graph with narrower layers. Model inputs, outputs and states keep their shapes.
 
     Args:
         multiple: tensors whose channels are a multiple of this stay so; some channels are kept for it. Kernels that
@@ -65,7 +65,7 @@ class _Search:
 
     def __init__(self, graph: Graph, integers: bool) -> None:
         self.graph, self.integers = graph, integers
-        ends = {*graph.inputs, *graph.outputs}
+        ends = {*graph.sources, *graph.sinks}
         self.removed = {
             tensor.name: np.full(tensor.shape[-1], has_channels(tensor) and tensor.name not in ends)
             for tensor in graph.tensors.values()

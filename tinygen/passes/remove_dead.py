@@ -1,4 +1,4 @@
-"""Operators that nothing reads are dropped, and tensors that nothing touches with them."""
+"""Operators and states that nothing reads are dropped, and tensors that nothing touches with them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,25 @@ from tinygen.ir.ops.base import Op
 
 
 def remove_dead(graph: Graph) -> Graph:
-    """The same graph without operators whose outputs reach no model output."""
-    needed = set(graph.outputs)
+    """The same graph without operators whose outputs reach no model output, in this inference or a later one."""
+    alive: set[str] = set()
+    while True:
+        kept, needed = _reaching(graph, {*graph.outputs, *alive})
+        updates = {state.update for state in graph.states if state.tensor in needed}
+        if updates <= alive:
+            break
+        alive |= updates
+    states = tuple(state for state in graph.states if state.tensor in needed)
+    smaller = replace(graph, ops=kept, states=states)
+    touched = {name for op in kept for name in (*op.inputs, *op.outputs)} | {*smaller.sources, *smaller.sinks}
+    return replace(smaller, tensors={name: tensor for name, tensor in graph.tensors.items() if name in touched})
+
+
+def _reaching(graph: Graph, wanted: set[str]) -> tuple[tuple[Op, ...], set[str]]:
+    """Operators whose outputs reach the tensors wanted, and all tensors that do."""
     kept: list[Op] = []
     for op in reversed(graph.ops):
-        if needed.intersection(op.outputs):
-            needed.update(name for name in op.inputs if name)
+        if wanted.intersection(op.outputs):
+            wanted.update(name for name in op.inputs if name)
             kept.append(op)
-    kept.reverse()
-    touched = {name for op in kept for name in (*op.inputs, *op.outputs)} | set(graph.inputs) | set(graph.outputs)
-    tensors = {name: tensor for name, tensor in graph.tensors.items() if name in touched}
-    return replace(graph, tensors=tensors, ops=tuple(kept))
+    return tuple(reversed(kept)), wanted

@@ -69,6 +69,8 @@ class _Walk:
     def run(self) -> GraphChannels:
         for name in self.graph.inputs:
             self._fresh(self.graph.tensors[name], "it belongs to the model's input")
+        for state in self.graph.states:
+            self._fresh(self.graph.tensors[state.tensor], "it is kept between inferences")
         for node in self.graph.nodes():
             labels = self._node(node)
             if labels is None:
@@ -81,6 +83,8 @@ class _Walk:
                 self.labels[node.output.name] = labels
         for name in self.graph.outputs:
             self.numbers.fix(self.labels.get(name, ()), "the model gives it back")
+        for state in self.graph.states:
+            self.numbers.fix(self.labels.get(state.update, ()), "it is kept between inferences")
         return self._resolved()
 
     def _resolved(self) -> GraphChannels:

@@ -16,6 +16,7 @@ from tinygen.errors import ModelError, TinygenError, UnsupportedError
 from tinygen.frontends.names import c_name
 from tinygen.frontends.tflite import operators
 from tinygen.frontends.tflite.registry import OPERATOR_NAMES, Operator, convert
+from tinygen.frontends.tflite.variables import VARIABLE_OPERATORS, Variables
 from tinygen.ir.encodings import Affine, Encoding, Float32, Plain
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
@@ -33,6 +34,8 @@ _TYPES = {
     tflite.TensorType.INT32: "int32",
     tflite.TensorType.INT64: "int64",
     tflite.TensorType.BOOL: "bool",
+    # The number of a variable; no graph has operators on it.
+    tflite.TensorType.RESOURCE: "int32",
 }
 _TYPE_NAMES = {value: name for name, value in vars(tflite.TensorType).items() if isinstance(value, int)}
 
@@ -103,15 +106,37 @@ class _Reader:
 
     def graph(self) -> Graph:
         graph = self.subgraph
-        tensors = self._tensors()
-        ops = tuple(self._operator(index, tensors) for index in range(self._count(graph.OperatorsLength())))
+        tensors = self._tensors(graph)
+        variables = Variables(self._other_subgraph)
+        # What stands for each tensor of the file: what a variable is read to may be what was assigned to it.
+        now = list(tensors)
+        ops = []
+        for index in range(self._count(graph.OperatorsLength())):
+            code, custom, operator = self._operator(graph, index, now)
+            if code not in VARIABLE_OPERATORS:
+                ops.append(self._converted(code, custom, operator))
+                continue
+            value = variables.meet(code, operator)
+            if value is not None:
+                now = [value if tensor is operator.outputs[0] else tensor for tensor in now]
         return Graph(
             name=self.name,
             tensors={tensor.name: tensor for tensor in tensors},
-            ops=ops,
-            inputs=tuple(tensors[i].name for i in self._indices(graph.InputsAsNumpy(), len(tensors))),
-            outputs=tuple(tensors[i].name for i in self._indices(graph.OutputsAsNumpy(), len(tensors))),
+            ops=tuple(ops),
+            inputs=tuple(now[i].name for i in self._indices(graph.InputsAsNumpy(), len(now))),
+            outputs=tuple(now[i].name for i in self._indices(graph.OutputsAsNumpy(), len(now))),
+            states=variables.states(),
         )
+
+    def _other_subgraph(self, index: int) -> list[tuple[int, Operator]]:
+        """Its operators with their codes."""
+        if not 0 < index < self._count(self.model.SubgraphsLength()):
+            raise ModelError(f"is damaged: there is no subgraph {index} to call")
+        subgraph = self.model.Subgraphs(index)
+        tensors = self._tensors(subgraph)
+        count = self._count(subgraph.OperatorsLength())
+        found = [self._operator(subgraph, number, tensors) for number in range(count)]
+        return [(code, operator) for code, _, operator in found]
 
     def _indices(self, vector: Any, limit: int) -> list[int]:
         indices = [] if isinstance(vector, int) else [int(i) for i in vector]
@@ -120,12 +145,12 @@ class _Reader:
                 raise ModelError(f"is damaged: tensor index {index} of {limit}")
         return indices
 
-    def _tensors(self) -> list[Tensor]:
-        count = self._count(self.subgraph.TensorsLength())
+    def _tensors(self, subgraph: Any) -> list[Tensor]:
+        count = self._count(subgraph.TensorsLength())
         names: set[str] = set()
         tensors = []
         for index in range(count):
-            raw = self.subgraph.Tensors(index)
+            raw = subgraph.Tensors(index)
             name = (raw.Name() or b"").decode("utf-8", "replace") or f"tensor_{index}"
             if name in names:
                 name = f"{name}#{index}"
@@ -200,8 +225,9 @@ class _Reader:
             return _unpacked(content, math.prod(shape)).reshape(shape)
         return np.frombuffer(content, dtype).reshape(shape)
 
-    def _operator(self, index: int, tensors: list[Tensor]) -> Op:
-        raw = self.subgraph.Operators(index)
+    def _operator(self, subgraph: Any, index: int, tensors: list[Tensor]) -> tuple[int, str, Operator]:
+        """Code, custom code and operands of an operator."""
+        raw = subgraph.Operators(index)
         code_index = raw.OpcodeIndex()
         if code_index >= self._count(self.model.OperatorCodesLength()):
             raise ModelError(f"is damaged: operator {index} has no code {code_index}")
@@ -219,6 +245,9 @@ class _Reader:
             ),
             raw=raw,
         )  # fmt: skip
+        return code, custom, operator
+
+    def _converted(self, code: int, custom: str, operator: Operator) -> Op:
         try:
             return convert(code, custom, operator)
         except TinygenError:

@@ -160,11 +160,13 @@ def _check_tensors(graph: Graph) -> None:
         # It becomes part of symbols in the C.
         if not re.fullmatch(r"\w+", name, flags=re.ASCII):
             raise ModelError(f"an operator cannot be called {name!r}")
-    for name in (*graph.inputs, *graph.outputs, *(name for op in graph.ops for name in (*op.inputs, *op.outputs))):
+    for name in (*graph.sources, *graph.sinks, *(name for op in graph.ops for name in (*op.inputs, *op.outputs))):
         if name and name not in graph.tensors:
             raise ModelError(f"there is no tensor '{name}'")
     for key, tensor in graph.tensors.items():
         _check_tensor(key, tensor)
+    for state in graph.states:
+        check_codes(graph.tensors[state.tensor].encoding, state.initial, f"state '{state.tensor}'")
 
 
 def _check_tensor(key: str, tensor: Tensor) -> None:
