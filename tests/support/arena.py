@@ -12,13 +12,16 @@ from tinygen.lowering.program import Program, Step
 _ABSENT = np.zeros(0, np.int64)
 
 
-def run_in_arena(program: Program, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+def run_in_arena(program: Program, inputs: Sequence[np.ndarray], arena: np.ndarray | None = None) -> list[np.ndarray]:
     """The model's outputs, every tensor read from and written to where the plan has it.
 
     Scratch is spoiled before a step and after it, and so are outputs before their step, except where the kernel
     says that they may lie on an input: a plan that shares bytes wrongly gives wrong outputs.
+
+    Args:
+        arena: of `new_arena` or an earlier run, whose states it keeps; None begins anew.
     """
-    arena = np.full(program.memory.arena_bytes, 0xA5, np.uint8)
+    arena = new_arena(program) if arena is None else arena
     for tensor, value in zip(program.inputs, inputs, strict=True):
         _bytes(program, arena, tensor)[:] = np.ascontiguousarray(value, tensor.dtype).reshape(-1).view(np.uint8)
     for step in program.steps:
@@ -34,7 +37,27 @@ def run_in_arena(program: Program, inputs: Sequence[np.ndarray]) -> list[np.ndar
             codes = np.ascontiguousarray(result, tensor.dtype).reshape(-1)
             _bytes(program, arena, tensor)[:] = codes.view(np.uint8)
         _spoil_scratch(step, arena)
+    for move in program.moves:
+        arena[move.target : move.target + move.size] = arena[move.source : move.source + move.size].copy()
     return [_value(program, arena, tensor) for tensor in program.outputs]
+
+
+def new_arena(program: Program) -> np.ndarray:
+    """Rubbish, and what states begin with."""
+    arena = np.full(program.memory.arena_bytes, 0xA5, np.uint8)
+    for state in program.graph.states:
+        tensor = program.graph.tensors[state.tensor]
+        _bytes(program, arena, tensor)[:] = np.frombuffer(tensor.to_memory(state.initial), np.uint8)
+    return arena
+
+
+def spoil_all_but_states(program: Program, arena: np.ndarray) -> None:
+    """What may happen between two invocations: other code uses the rest of the arena."""
+    kept = np.zeros(len(arena), bool)
+    for state in program.graph.states:
+        start = program.offsets[state.tensor]
+        kept[start : start + program.graph.tensors[state.tensor].nbytes] = True
+    arena[~kept] = 0x3C
 
 
 def _bytes(program: Program, arena: np.ndarray, tensor: Tensor) -> np.ndarray:

@@ -51,6 +51,8 @@ def run_on_host(
     folder: Path,
     compiler: str = "gcc",
     flags: Sequence[str] = ("-O0", *SANITIZERS),
+    *,
+    keep: bool = False,
 ) -> list[list[list[np.ndarray]]]:
     """Outputs per program, per sample, per model output.
 
@@ -58,9 +60,10 @@ def run_on_host(
         programs: with distinct graph names.
         samples: per program a list of samples, each a list of the model's inputs.
         folder: where sources and the executable are written.
+        keep: states, from one sample to the next.
     """
     sources = write_sources(programs, folder)
-    runs = [_run_text(program, len(feeds)) for program, feeds in zip(programs, samples, strict=True)]
+    runs = [_run_text(program, len(feeds), keep) for program, feeds in zip(programs, samples, strict=True)]
     includes = "".join(f'#include "{program.graph.name}.h"\n' for program in programs)
     main = folder / "main_batch.c"
     main.write_text(_MAIN.format(includes=includes, runs="\n".join(runs)))
@@ -90,20 +93,23 @@ def compile_host(sources: Sequence[Path], executable: Path, flags: Sequence[str]
     assert done.returncode == 0, done.stderr[-4000:]
 
 
-def _run_text(program: Program, count: int) -> str:
+def _run_text(program: Program, count: int, keep: bool) -> str:
     name = program.graph.name
-    lines = [f"    for (int n = 0; n < {count}; n++) {{"]
     # The arena comes from malloc at its exact size, so that AddressSanitizer guards both its ends.
-    lines.append(f"        uint8_t *arena = malloc({name.upper()}_ARENA_BYTES);")
-    lines.append("        if (arena == NULL) { return 5; }")
-    lines.append(f"        memset(arena, 0xA5, {name.upper()}_ARENA_BYTES);")
-    lines.append(f"        {name}_t *m = {name}_init(arena);")
+    begin = [
+        f"        uint8_t *arena = malloc({name.upper()}_ARENA_BYTES);",
+        "        if (arena == NULL) { return 5; }",
+        f"        memset(arena, 0xA5, {name.upper()}_ARENA_BYTES);",
+        f"        {name}_t *m = {name}_init(arena);",
+    ]
+    loop = f"    for (int n = 0; n < {count}; n++) {{"
+    lines = ["    {", *begin, loop] if keep else [loop, *begin]
     for tensor, function in zip(program.inputs, _functions(program, "input"), strict=True):
         lines.append(f"        get({function}(m), {tensor.nbytes});")
     lines.append(f"        {name}_invoke(m);")
     for tensor, function in zip(program.outputs, _functions(program, "output"), strict=True):
         lines.append(f"        put({function}(m), {tensor.nbytes});")
-    lines.append("        free(arena);\n    }")
+    lines += ["    }", "        free(arena);", "    }"] if keep else ["        free(arena);\n    }"]
     return "\n".join(lines)
 
 
@@ -113,9 +119,7 @@ def _functions(program: Program, kind: str) -> list[str]:
     return [f"{name}_{kind}"] if len(tensors) == 1 else [f"{name}_{kind}_{i}" for i in range(len(tensors))]
 
 
-def _split(
-    programs: Sequence[Program], counts: Sequence[int], content: bytes
-) -> list[list[list[np.ndarray]]]:
+def _split(programs: Sequence[Program], counts: Sequence[int], content: bytes) -> list[list[list[np.ndarray]]]:
     position = 0
     results = []
     for program, count in zip(programs, counts, strict=True):

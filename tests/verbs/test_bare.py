@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.schema_py_generated import BuiltinOperator
 
+from tests.support.streaming_models import SMALL
 from tests.support.tflite_builder import ModelSpec, TensorSpec, build, options
 from tinygen.demo import MODEL, load_test_digits
 from tinygen.errors import BoardError
@@ -56,3 +57,12 @@ def test_an_arena_too_small_is_noticed() -> None:
     with pytest.raises(BoardError, match="beyond the end of arena") as caught:
         bare.run(0, [np.zeros(x.shape, np.int8)])
     assert "pool_kernels.c:" in caught.value.where
+
+
+def test_every_run_of_a_streaming_model_is_its_first() -> None:
+    board = load_board("f746zg")
+    graph = simplify(read_tflite(SMALL["accumulator"](), name="accumulator"))
+    bare = BareModels([lower(graph, isa=board.isa)], board, find_toolchain("zig", board))
+    sample = [np.full((1, 4), 10, np.int8)]
+    for _ in range(2):
+        np.testing.assert_array_equal(bare.run(0, sample).outputs[0], evaluate(graph, sample)[0])

@@ -8,6 +8,7 @@ from typing import Any
 
 from tinygen.emit.benchmark import benchmark_of
 from tinygen.emit.ctext import comment_safe
+from tinygen.emit.kept import kept_of
 from tinygen.emit.kernels import Call, KernelWriter
 from tinygen.emit.ports import ports_of, ports_of_switches
 from tinygen.emit.sharing import shares
@@ -166,6 +167,7 @@ def _context(network: NetworkProgram, source: str) -> dict[str, Any]:
         "arena_bytes": max(network.arena_bytes, ALIGNMENT),
         "arena_align": ALIGNMENT,
         **ports,
+        **kept_of(network.first),
     }
 
 

@@ -48,13 +48,19 @@ class Place:
 
 
 def last_uses(graph: Graph) -> dict[str, int]:
-    """The last step that reads each tensor; outputs of the model stay to the end."""
+    """The last step that needs each tensor; outputs of the model stay to the end, and states with what they become."""
     last = dict.fromkeys(graph.inputs, 0)
     for step, op in enumerate(graph.ops):
         for name in (*op.inputs, *op.outputs):
             last[name] = step
-    last.update({name: len(graph.ops) for name in graph.outputs})
+    last.update({name: len(graph.ops) for name in (*graph.sinks, *(state.tensor for state in graph.states))})
     return last
+
+
+def last_reads(graph: Graph) -> dict[str, int]:
+    """The last step that reads each tensor: the end for outputs of the model, and for what states become."""
+    reads = {name: step for step, op in enumerate(graph.ops) for name in op.inputs}
+    return reads | dict.fromkeys(graph.sinks, len(graph.ops))
 
 
 def assign_slots(graph: Graph, plans: Sequence[KernelPlan]) -> tuple[list[Slot], dict[str, Place]]:
@@ -135,20 +141,24 @@ def _overlays(
 class _Assignment:
     def __init__(self, graph: Graph, plans: Sequence[KernelPlan]) -> None:
         self.graph, self.plans = graph, plans
-        self.last = last_uses(graph)
+        self.last, self.reads = last_uses(graph), last_reads(graph)
         self.slots: list[Slot] = []
         self.places: dict[str, Place] = {}
         self.wholes = _wholes(graph, plans)
 
     def run(self) -> tuple[list[Slot], dict[str, Place]]:
-        for name in self.graph.inputs:
-            # Inputs are written before the first layer, all of them at once.
+        for name in self.graph.sources:
+            # Inputs are written before the first layer, all of them at once; states are there already.
             self._new(name, 0)
         for step, (op, plan) in enumerate(zip(self.graph.ops, self.plans, strict=True)):
             reused: set[int] = set()
             for index, name in enumerate(op.outputs):
                 if name in self.places:
                     # The parts of a joined tensor are where they belong already.
+                    continue
+                home = None if name in self.wholes else self._home(plan, index, step)
+                if home is not None:
+                    self._put(name, home)
                     continue
                 donor = None if name in self.wholes else self._donor(plan, index, step, reused)
                 if donor is None:
@@ -172,6 +182,23 @@ class _Assignment:
         place.slot.last = max(place.slot.last, self.last[name])
         place.slot.ends.append((place.offset + self.graph.tensors[name].nbytes, self.last[name]))
         self.places[name] = place
+
+    def _home(self, plan: KernelPlan, output: int, step: int) -> Place | None:
+        """The place of the state that this output becomes, if nothing reads what the state was any more."""
+        op = self.graph.ops[step]
+        for state in self.graph.states:
+            place = self.places[state.tensor]
+            if state.update != op.outputs[output] or plan.is_alias:
+                continue
+            inside = [name for name, other in self.places.items() if other.slot is place.slot]
+            # The operator itself may read it, where the plan says that it writes in step.
+            clash = any(
+                name in inside and (self.places[name] != place or (index, output) not in plan.inplace)
+                for index, name in enumerate(op.inputs)
+            )
+            if not clash and all(self.reads.get(name, -1) <= step for name in inside):
+                return place
+        return None
 
     def _donor(self, plan: KernelPlan, output: int, step: int, reused: set[int]) -> Place | None:
         """The input's place that this output may take over: always for aliases, else if the input dies here."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from tinygen.errors import TinygenError, UnsupportedError
+from tinygen.errors import TinygenError
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.code_budget import CODE_BYTES, coded_layers
@@ -38,7 +38,7 @@ def lower(
         code_bytes: the most code that may stand for weights, in all layers together.
 
     Raises:
-        UnsupportedError: no kernel matches a layer.
+        UnsupportedError: no kernel matches a layer, or states become what cannot be copied to them.
         TinygenError: the family wants a library and none is given, or it lacks a function.
         FitError: the arena cannot be made as small as `streaming` wants.
     """
@@ -66,9 +66,6 @@ class Chosen:
 
 def choose_kernels(graph: Graph, family: str, isa: Collection[str]) -> Chosen:
     """The fastest kernels of a graph; see `lower`."""
-    if graph.states:
-        raise UnsupportedError(f"keeps '{graph.states[0].tensor}' between inferences: there is no C for that",
-                               where=graph.name)  # fmt: skip
     graph = fuse(graph, family, isa)
     return Chosen(graph, [choose(node, family, isa) for node in graph.nodes()], family, isa)
 

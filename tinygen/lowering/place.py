@@ -12,6 +12,7 @@ from tinygen.lowering.planner import ALIGNMENT, plan_memory
 from tinygen.lowering.program import Ordering, Program, Step
 from tinygen.lowering.scratch import budget_without_limit, spend_scratch
 from tinygen.lowering.select import Choice
+from tinygen.lowering.states import final_moves
 
 _TRIES = 4
 """Memory plans with more scratch that are made, before a limited arena stays with the least."""
@@ -82,13 +83,15 @@ def _placed(
     buffers = layout.buffers
     memory = plan_memory(buffers, layout.overlays, **({} if nodes is None else {"nodes": nodes}))
     place = {id(slot): offset for slot, offset in zip(layout.slots, memory.offsets, strict=True)}
+    offsets = {name: place[id(p.slot)] + p.offset for name, p in layout.places.items()}
     return Program(
         graph=graph,
         steps=_steps(graph, choices, plans, {index: place[id(slot)] for index, slot in layout.scratch.items()}),
-        offsets={name: place[id(p.slot)] + p.offset for name, p in layout.places.items()},
+        offsets=offsets,
         buffers=buffers,
         memory=memory,
         ordering=Ordering(memory.arena_bytes, False, False),
+        moves=final_moves(graph, layout.places, offsets),
     )
 
 

@@ -11,6 +11,7 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.plan import Constant, Kernel, KernelPlan
 from tinygen.lowering.planner import Buffer, MemoryPlan
+from tinygen.lowering.states import Move
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +79,7 @@ class Program:
         ordering: whether operators were moved, and what that saves.
         isa: instruction sets of the core it was made for.
         streamed: how the first stage is computed in stripes, when it is.
+        moves: what is copied behind the last step, in order.
     """
 
     graph: Graph
@@ -88,6 +90,12 @@ class Program:
     ordering: Ordering
     isa: frozenset[str] = frozenset()
     streamed: Streamed | None = None
+    moves: tuple[Move, ...] = ()
+
+    @property
+    def state_bytes(self) -> int:
+        """What the network keeps between invocations."""
+        return sum(self.graph.tensors[state.tensor].nbytes for state in self.graph.states)
 
     @property
     def layers(self) -> tuple[Step, ...]:

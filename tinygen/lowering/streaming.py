@@ -88,8 +88,7 @@ def stream(whole: Draft, wanted: Streaming, choose: Chooser) -> Draft:
         return whole
     how = "in stripes" if best.program.streamed else "and stripes do not help"
     raise FitError(
-        f"the arena does not fit {limit:,} bytes: {whole.arena_bytes:,} as it is, "
-        f"{best.arena_bytes:,} at best {how}",
+        f"the arena does not fit {limit:,} bytes: {whole.arena_bytes:,} as it is, {best.arena_bytes:,} at best {how}",
         where=whole.program.graph.name,
         fix="Take a model with smaller activations or input, or a board with more RAM.",
     )
@@ -110,6 +109,9 @@ def _ranked(candidates: Sequence[_Candidate], wanted: Streaming) -> list[_Candid
 def _candidates(whole: Draft, choose: Chooser, limit: int | None) -> list[_Candidate]:
     """Every stage in stripes of every useful height, where the peak of live bytes falls; as many as work allows."""
     graph, plans = whole.program.graph, least_scratch(whole.choices)
+    if graph.states:
+        # What a state becomes would be written in stripes while the state is still read.
+        return []
     given = max(live_bytes(graph, plans), default=0)
     stages = sorted(find_stages(graph), key=lambda s: (graph.tensors[s.result].nbytes, s.end))[:_STAGES]
     stages = [stage for stage in stages if _peak_behind(graph, plans, stage) < given]

@@ -76,7 +76,7 @@ class BareModels:
         self.core.map("arena", _ARENA, self._end - _ARENA)
 
     def run(self, index: int, sample: Sequence[np.ndarray]) -> BareRun:
-        """One inference of program `index`.
+        """One inference of program `index`, the first if it keeps something.
 
         Args:
             sample: codes of each model input.
@@ -88,14 +88,13 @@ class BareModels:
         size = _arena_bytes(program)
         arena = self._end - size
         core.write(arena, b"\xa5" * size)
+        if program.graph.states:
+            core.call(f"{program.graph.name}_reset", arena)
         for tensor, codes in zip(program.inputs, sample, strict=True):
             core.write(arena + program.offsets[tensor.name], tensor.to_memory(codes))
         before, cycles = core.instructions, core.cycles
         core.call(_entry(program), arena)
-        outputs = [
-            t.from_memory(core.read(arena + program.offsets[t.name], t.nbytes))
-            for t in program.outputs
-        ]
+        outputs = [t.from_memory(core.read(arena + program.offsets[t.name], t.nbytes)) for t in program.outputs]
         return BareRun(outputs, core.instructions - before, core.cycles - cycles)
 
 
@@ -107,9 +106,7 @@ def _arena_bytes(program: Program) -> int:
     return aligned(max(program.memory.arena_bytes, 1))
 
 
-def _build(
-    programs: Sequence[Program], folder: Path, toolchain: Toolchain, library: CmsisNn | None
-) -> Path:
+def _build(programs: Sequence[Program], folder: Path, toolchain: Toolchain, library: CmsisNn | None) -> Path:
     (folder / "model").mkdir()
     for program in programs:
         for name, text in emit_model(program, program.graph.name).files.items():
@@ -118,4 +115,6 @@ def _build(
         library.add_to(programs, folder)
     sources = tuple(sorted(path.relative_to(folder).as_posix() for path in folder.glob("**/*.c")))
     code = HostCode(folder, sources, include_dirs=("model",), system_include_dirs=(LIBRARY_INCLUDE,))
-    return build_flat(code, folder / "model.elf", toolchain, entries=[_entry(program) for program in programs])
+    entries = [_entry(program) for program in programs]
+    entries += [f"{program.graph.name}_reset" for program in programs if program.graph.states]
+    return build_flat(code, folder / "model.elf", toolchain, entries=entries)

@@ -29,6 +29,7 @@ def describe_program(program: Program, emitted: EmittedSwitch) -> dict[str, Any]
         "model": program.graph.name,
         "inputs": [describe_tensor(program, tensor) for tensor in program.inputs],
         "outputs": [describe_tensor(program, tensor) for tensor in program.outputs],
+        "states": [describe_tensor(program, program.graph.tensors[state.tensor]) for state in program.graph.states],
         "arena_bytes": program.memory.arena_bytes,
         "arena_lower_bound_bytes": program.memory.lower_bound_bytes,
         "arena_optimal": program.memory.optimal,

@@ -1,0 +1,37 @@
+"""What the templates say of a model's states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygen.emit.ctext import array_lines, comment_safe
+from tinygen.lowering.program import Program
+
+
+def kept_of(program: Program) -> dict[str, Any]:
+    """States with what they begin with, and what is copied at the end of an invocation.
+
+    A state of `lines` is copied from an array, one without is filled with the byte `fill`.
+    """
+    states = []
+    for index, state in enumerate(program.graph.states):
+        tensor = program.graph.tensors[state.tensor]
+        content = np.frombuffer(tensor.to_memory(state.initial), np.uint8)
+        uniform = bool((content == content[0]).all())
+        states.append(
+            {
+                "index": index,
+                "note": f"{comment_safe(tensor.name)}: {tensor.describe()}",
+                "offset": program.offsets[tensor.name],
+                "bytes": tensor.nbytes,
+                "fill": int(content[0]),
+                "lines": [] if uniform else array_lines(content),
+            }
+        )
+    moves = [
+        {"target": move.target, "source": move.source, "size": move.size, "note": comment_safe(move.state)}
+        for move in program.moves
+    ]
+    return {"states": states, "kept_bytes": program.state_bytes, "moves": moves}
