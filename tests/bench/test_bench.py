@@ -14,7 +14,7 @@ import pytest
 
 import tinygen.lowering.network as lowering
 from tests.support.cmsis_nn import needs_cmsis_nn
-from tinygen.bench import layers, measure, output, ratios, suites
+from tinygen.bench import layers, measure, ratios, suites
 from tinygen.bench.case import case_of
 from tinygen.bench.figures import rounds_otherwise
 from tinygen.bench.html import render_bench
@@ -302,10 +302,10 @@ def test_writes_all_or_nothing(report: BenchReport, tmp_path: Path, monkeypatch:
     assert json.loads((out / "bench.json").read_text())["rows"] == json.loads(json.dumps(report.rows))
     write_output(report.as_json(), out)
 
-    def fail(report: dict[str, Any]) -> str:
+    def fail(path: Path, data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(output, "render_bench", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     before = (out / "bench.json").read_bytes()
     for target in (out, tmp_path / "deep" / "new"):
         with pytest.raises(TinygenError, match="No space left"):

@@ -209,7 +209,7 @@ class _Job:
             apart = [self.lowered(self.options.streaming, network) for network in alone]
             content["network"] = describe_network(program, emitted, self.source, apart)
         content["images"] = write_images(self.board, result.elf, folder)
-        content["platformio"] = write_platformio_project(project)
+        content["platformio"] = list(write_platformio_project(project))
         return content | _board_part(self.board, result, self.options, project.stack_bytes)
 
     def _project(
