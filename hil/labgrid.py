@@ -79,6 +79,7 @@ class LabgridTransport:
 
     Args:
         place: what to acquire, or labgrid:... as `parse_place` takes it.
+        baud: bits per second, also when the port is opened again; None takes what the exporter says.
         resource: name of the port's resource, where the place has several.
 
     Raises:
@@ -87,14 +88,15 @@ class LabgridTransport:
             later: the port went away.
     """
 
-    def __init__(self, place: Place | str, resource: str = "") -> None:
+    def __init__(self, place: Place | str, baud: int | None = None, resource: str = "") -> None:
         if ClientSession is None:
             raise ToolchainError("labgrid is not installed", fix="pip install 'tinygen[labgrid]'")
         self.place = place if isinstance(place, Place) else parse_place(place)
         self._ours = self._ask(self._acquire)
         try:
             entry = self._ask(lambda session: self._serial_port(session, resource))
-            self._line = ReconnectingTransport(partial(SerialTransport, *_url(entry)))
+            url, usual = _url(entry)
+            self._line = ReconnectingTransport(partial(SerialTransport, url, baud or usual))
         except BaseException:
             self._release()
             raise

@@ -12,6 +12,7 @@ import pytest
 from hil import labgrid
 from hil.client import DeviceClient
 from hil.labgrid import LabgridTransport, Place, parse_place
+from hil.transports import SerialTransport
 from tests.hil.devices import BUILD, build_board, model, right_outputs
 from tests.hil.farm_of_one import Farm, free_port, served
 from tinygen.errors import DeviceError, DeviceGoneError, ToolchainError
@@ -90,6 +91,23 @@ def test_a_place_without_a_serial_port(farm: Farm, monkeypatch: pytest.MonkeyPat
     with pytest.raises(DeviceGoneError, match="no serial port 'other' that is ready"):
         LabgridTransport(Place("raw", farm.address), resource="other")
     assert not farm.holder("empty") and not farm.holder("raw")
+
+
+@needs_labgrid
+def test_the_rate_is_the_firmwares_whenever_the_port_is_opened(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what the exporter says: a build for energy mode begins with another."""
+    rates = []
+
+    class Noted(SerialTransport):
+        def __init__(self, port: str, baud: int) -> None:
+            rates.append(baud)
+            super().__init__(port, baud)
+
+    monkeypatch.setattr(labgrid, "SerialTransport", Noted)
+    transport = LabgridTransport(Place("rfc2217", farm.address), 9600)
+    transport._line._reopen(DeviceGoneError("the board went away"))
+    transport.close()
+    assert rates == [9600, 9600]
 
 
 @needs_labgrid

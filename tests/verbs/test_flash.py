@@ -223,3 +223,18 @@ def test_firmware_in_energy_mode_is_asked_at_its_rate(
         (built / "manifest.json").write_text(json.dumps(manifest | {"mode": mode}))
         flash(built, FlashOptions(port="/dev/ttyACM0"))
     assert asked == [115200, 9600]
+
+
+def test_a_port_that_was_there_is_waited_for(tools: Tools, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board whose USB is its own goes away with its reset."""
+    tools.add("openocd")
+    there = iter([True, False, False, True])
+
+    def find(board: Board, serial: str = "") -> ports.SerialPort:
+        if next(there):
+            return ports.SerialPort("/dev/ttyACM7")
+        raise DeviceError("no serial port")
+
+    monkeypatch.setattr(verb, "find_port", find)
+    monkeypatch.setattr(verb, "ask_build", lambda port, baud, build: build)
+    assert flash(built, FlashOptions()).port == "/dev/ttyACM7"

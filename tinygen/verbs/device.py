@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -92,7 +92,7 @@ class Device:
             return ProcessTransport(qemu_command(self.board, elf))
         cost = board_cost(self.board, elf) if count else None
         self._emulated = EmulatedBoard(self.board, elf, count=count, cost=cost)
-        self._emulated.set_baud(self._baud())
+        self._emulated.set_baud(first_baud(self.board, self.manifest))
         return self._emulated
 
     def _open_line(self) -> RatedTransport:
@@ -100,15 +100,8 @@ class Device:
             # Not before: labgrid is an extra, and takes its time.
             from hil.labgrid import LabgridTransport
 
-            place = LabgridTransport(self.port)
-            place.set_baud(self._baud())
-            return place
-        return SerialTransport(self.port, self._baud())
-
-    def _baud(self) -> int:
-        """What the firmware begins with."""
-        assert self.board.uart is not None
-        return ENERGY_BAUD if self.manifest.get("mode") == "energy" else self.board.uart.baud
+            return LabgridTransport(self.port, first_baud(self.board, self.manifest))
+        return SerialTransport(self.port, first_baud(self.board, self.manifest))
 
     def __enter__(self) -> Device:
         try:
@@ -241,6 +234,12 @@ class Device:
         return [from_memory(data, tensor) for data, tensor in zip(outputs, self._section["outputs"], strict=True)]
 
 
+def first_baud(board: Board, manifest: Mapping[str, Any]) -> int:
+    """Bits per second that the firmware of a build directory begins with."""
+    assert board.uart is not None
+    return ENERGY_BAUD if manifest.get("mode") == "energy" else board.uart.baud
+
+
 def require_runtime(board: Board) -> None:
     """Refuses a board that nothing stands in for.
 
@@ -294,10 +293,11 @@ def _place(board: Board, port: str | None, engine: str | None) -> tuple[str, str
         DeviceError: of `hil.ports`.
         BoardError: nothing emulates the board.
     """
+    if engine is None and board.is_host and port not in (None, EMULATED):
+        raise DeviceError(
+            "is no board: its firmware is a program of this computer", where=board.name, fix="Leave the port out."
+        )
     if engine is None and port not in (None, EMULATED, QEMU):
-        if board.is_host:
-            raise DeviceError("is no board: its firmware is a program of this computer", where=board.name,
-                              fix="Leave the port out.")  # fmt: skip
         assert port is not None
         return "serial", port_path(port, board)
     own = board.emulator.engine

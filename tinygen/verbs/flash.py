@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hil.client import ENERGY_BAUD, DeviceClient
+from hil.client import DeviceClient
 from hil.ports import find_port, port_path, serial_ports
 from hil.transports import SerialTransport
 from tinygen.errors import DeviceError, FlashError, TinygenError, WrongBuildError
@@ -15,9 +15,9 @@ from tinygen.targets.board import Board, load_board
 from tinygen.targets.flashing import Flasher, Job, choose
 from tinygen.targets.flashing.runner import Echo
 from tinygen.targets.images import check_images
+from tinygen.verbs.device import first_baud
 from tinygen.verbs.manifest import read_manifest
 
-"""What firmware built for the benchmark's energy mode begins with."""
 _ANSWER_SECONDS = 15.0
 """A board starts within milliseconds; its probe or bridge may come back on USB seconds later."""
 
@@ -122,7 +122,7 @@ def flash(folder: Path, options: FlashOptions, *, echo: Echo | None = None) -> F
     flasher.flash(job, echo or (lambda text: None))
     seconds = time.monotonic() - start
     done = FlashResult(folder, board, flasher.name, commands, dry_run=False, seconds=seconds)
-    return _asked(done, manifest, options)
+    return _asked(done, manifest, options, had_port=job.port is not None)
 
 
 def _board_of(folder: Path, manifest: dict[str, Any], wanted: str | None) -> Board:
@@ -159,20 +159,19 @@ def _one_probe(flasher: Flasher, board: Board, options: FlashOptions) -> None:
         raise FlashError(f"{len(alike)} of them are connected", where=board.title, fix=f"Name one:\n{listed}")
 
 
-def _asked(done: FlashResult, manifest: dict[str, Any], options: FlashOptions) -> FlashResult:
+def _asked(done: FlashResult, manifest: dict[str, Any], options: FlashOptions, *, had_port: bool) -> FlashResult:
     """The result with the board's answer."""
     if not options.check:
         return replace(done, unasked="--no-check")
     # Anew: flashing may have brought the port into being, or moved it.
-    port = _found_again(done.board, options)
+    port = _found_again(done.board, options, had_port=had_port)
     if port is None:
         return replace(done, unasked="its serial port was not found; name it by --port")
-    assert done.board.uart is not None
-    baud = ENERGY_BAUD if manifest.get("mode") == "energy" else done.board.uart.baud
-    return replace(done, port=port, build=ask_build(port, baud, manifest["build_id"]))
+    return replace(done, port=port, build=ask_build(port, first_baud(done.board, manifest), manifest["build_id"]))
 
 
-def _found_again(board: Board, options: FlashOptions) -> str | None:
+def _found_again(board: Board, options: FlashOptions, *, had_port: bool) -> str | None:
+    """The board's port; one that was there before may be away for a moment, as a board's own USB is at a reset."""
     deadline = time.monotonic() + _ANSWER_SECONDS
     while True:
         try:
@@ -181,7 +180,7 @@ def _found_again(board: Board, options: FlashOptions) -> str | None:
             if time.monotonic() > deadline:
                 raise
             port = None
-        if port is not None or options.port is None:
+        if port is not None or not had_port or time.monotonic() > deadline:
             return port
         time.sleep(0.2)
 
