@@ -48,7 +48,7 @@ class BoardResult:
         samples: numbers of the inputs that it ran, in this order.
         cycles: of each of these, as it counted them.
         troubles: what was recovered from, in words.
-        error: why it stopped early; "" when it did not.
+        error: why it stopped early, which may be the user's wish; "" when it did not.
         seconds: from the first command to the last.
     """
 
@@ -175,6 +175,7 @@ def _run_all(jobs: Sequence[tuple[Target, _Work]]) -> tuple[BoardResult, ...]:
             bugs.append(bug)
             work.stop()
 
+    interrupted = False
     pairs = zip(jobs, results, strict=True)
     threads = [threading.Thread(target=work, args=(*job, result), daemon=True) for job, result in pairs]
     try:
@@ -182,6 +183,8 @@ def _run_all(jobs: Sequence[tuple[Target, _Work]]) -> tuple[BoardResult, ...]:
             thread.start()
         for thread in threads:
             thread.join()
+    except KeyboardInterrupt:
+        interrupted = True  # the results until then are kept
     finally:
         # When interrupted: each board ends its inference and lets its line go.
         for _, each in jobs:
@@ -191,6 +194,8 @@ def _run_all(jobs: Sequence[tuple[Target, _Work]]) -> tuple[BoardResult, ...]:
                 thread.join()
     if bugs:
         raise bugs[0]
+    for result in results if interrupted else ():
+        result.error = result.error or "interrupted"
     return tuple(results)
 
 
