@@ -1,4 +1,4 @@
-/* The commands, by protocol. Both functions answer a command of theirs, all but the last line, and tell whether it was. */
+/* The commands, by protocol. Both functions answer a command of theirs, but for the last line, and tell if it was. */
 #ifndef COMMANDS_H
 #define COMMANDS_H
 

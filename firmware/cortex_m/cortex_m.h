@@ -20,7 +20,7 @@ typedef struct {
 deadline_t deadline_in(uint32_t ms, uint32_t clock_hz);
 bool deadline_passed(const deadline_t *deadline);
 
-/* The same for a UART's wait, which may have no end: then the counter is read now and then, so that no wrap is missed. */
+/* The same for a UART's wait, which may have no end: the counter is read now and then, so that no wrap is missed. */
 bool wait_is_over(uint32_t timeout_ms, const deadline_t *deadline);
 
 #endif

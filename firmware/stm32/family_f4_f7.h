@@ -1,4 +1,4 @@
-/* What board.c and gpio.c ask of a family, for STM32F4 and F7; stm32l4/family_registers.h is the other one. */
+/* What board.c and gpio.c ask of a family, for STM32F4 and F7; the others have a family_registers.h of their own. */
 #ifndef FAMILY_F4_F7_H
 #define FAMILY_F4_F7_H
 
@@ -6,7 +6,5 @@
 #include "stm32_registers.h"
 
 #define GPIO_CLOCKS RCC_AHB1ENR
-/* RM0385 31.5.4, RM0090 30.3.4: oversampling by 16. */
-#define UART_DIVISOR(clock_hz, baud) (((clock_hz) + (baud) / 2U) / (baud))
 
 #endif

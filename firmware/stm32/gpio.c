@@ -2,6 +2,21 @@
 
 #include "family_registers.h"
 
+/* The same in all families (RM0385 6.4); a port every 0x400 bytes. */
+typedef struct {
+    volatile uint32_t moder;
+    volatile uint32_t otyper;
+    volatile uint32_t ospeedr;
+    volatile uint32_t pupdr;
+    volatile uint32_t idr;
+    volatile uint32_t odr;
+    volatile uint32_t bsrr;
+    volatile uint32_t lckr;
+    volatile uint32_t afr[2];
+} gpio_t;
+
+#define GPIO(port) ((gpio_t *)(uintptr_t)(GPIO_PORT_A + 0x400U * (port)))
+
 #define MODE_OUTPUT 1U
 #define MODE_ALTERNATE 2U
 #define SPEED_MEDIUM 1U

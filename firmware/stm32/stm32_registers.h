@@ -25,7 +25,6 @@
 #define RCC_PLLCFGR_SRC_HSE (1U << 22)
 #define RCC_CFGR REGISTER(0x40023808U)
 #define RCC_CFGR_SW_MASK 3U
-#define RCC_CFGR_SW_HSI 0U
 #define RCC_CFGR_SW_PLL 2U
 #define RCC_CFGR_SWS_MASK (3U << 2)
 #define RCC_CFGR_DIVIDERS 0x0000FCF0U /* PPRE2, PPRE1, HPRE */
@@ -42,19 +41,7 @@
 #define FLASH_ACR REGISTER(0x40023C00U)
 #define FLASH_ACR_LATENCY_MASK 0xFU
 
-/* 6.4 GPIO: port A at 0x40020000, then every 0x400 */
-typedef struct {
-    volatile uint32_t moder;
-    volatile uint32_t otyper;
-    volatile uint32_t ospeedr;
-    volatile uint32_t pupdr;
-    volatile uint32_t idr;
-    volatile uint32_t odr;
-    volatile uint32_t bsrr;
-    volatile uint32_t lckr;
-    volatile uint32_t afr[2];
-} gpio_t;
-
-#define GPIO(port) ((gpio_t *)(uintptr_t)(0x40020000U + 0x400U * (port)))
+/* 6.4 GPIO */
+#define GPIO_PORT_A 0x40020000U
 
 #endif

@@ -53,21 +53,7 @@
 #define DBGMCU_IDCODE REGISTER(0x5C001000U)
 #define DBGMCU_IDCODE_REV_ID_SHIFT 16
 
-typedef struct {
-    volatile uint32_t moder;
-    volatile uint32_t otyper;
-    volatile uint32_t ospeedr;
-    volatile uint32_t pupdr;
-    volatile uint32_t idr;
-    volatile uint32_t odr;
-    volatile uint32_t bsrr;
-    volatile uint32_t lckr;
-    volatile uint32_t afr[2];
-} gpio_t;
-
-#define GPIO(port) ((gpio_t *)(uintptr_t)(0x58020000U + 0x400U * (port)))
+#define GPIO_PORT_A 0x58020000U
 #define GPIO_CLOCKS RCC_AHB4ENR
-/* RM0433, USART: oversampling by 16. */
-#define UART_DIVISOR(clock_hz, baud) (((clock_hz) + (baud) / 2U) / (baud))
 
 #endif

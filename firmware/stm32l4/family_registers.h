@@ -1,7 +1,7 @@
 /*
  * Registers of STM32L4 and L4+ (STM32L476, L4R5), and of STM32G4 (G474), which has the same. Names, addresses and bits
- * are those of ST's device headers stm32l476xx.h, stm32l4r5xx.h and stm32g474xx.h; what they do is in RM0351, RM0432 and
- * RM0440. part.h says where these differ.
+ * are those of ST's device headers stm32l476xx.h, stm32l4r5xx.h and stm32g474xx.h; what they do is in RM0351, RM0432
+ * and RM0440. part.h says where these differ.
  */
 #ifndef STM32L4_FAMILY_REGISTERS_H
 #define STM32L4_FAMILY_REGISTERS_H
@@ -54,28 +54,7 @@
 #define FLASH_ACR_ICEN (1U << 9)
 #define FLASH_ACR_DCEN (1U << 10)
 
-typedef struct {
-    volatile uint32_t moder;
-    volatile uint32_t otyper;
-    volatile uint32_t ospeedr;
-    volatile uint32_t pupdr;
-    volatile uint32_t idr;
-    volatile uint32_t odr;
-    volatile uint32_t bsrr;
-    volatile uint32_t lckr;
-    volatile uint32_t afr[2];
-} gpio_t;
-
-#define GPIO(port) ((gpio_t *)(uintptr_t)(0x48000000U + 0x400U * (port)))
+#define GPIO_PORT_A 0x48000000U
 #define GPIO_CLOCKS RCC_AHB2ENR
-
-#if BOARD_UART_IS_LPUART
-/* 256 times the clock by the baud rate; taken apart, as the product needs more than 32 bits. */
-#define UART_DIVISOR(clock_hz, baud)                                                                                   \
-    ((clock_hz) / (baud) * 256U + ((clock_hz) % (baud) * 256U + (baud) / 2U) / (baud))
-#else
-/* Oversampling by 16. */
-#define UART_DIVISOR(clock_hz, baud) (((clock_hz) + (baud) / 2U) / (baud))
-#endif
 
 #endif

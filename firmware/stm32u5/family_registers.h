@@ -55,21 +55,7 @@
 #define ICACHE_CR REGISTER(0x40030400U)
 #define ICACHE_CR_EN (1U << 0)
 
-typedef struct {
-    volatile uint32_t moder;
-    volatile uint32_t otyper;
-    volatile uint32_t ospeedr;
-    volatile uint32_t pupdr;
-    volatile uint32_t idr;
-    volatile uint32_t odr;
-    volatile uint32_t bsrr;
-    volatile uint32_t lckr;
-    volatile uint32_t afr[2];
-} gpio_t;
-
-#define GPIO(port) ((gpio_t *)(uintptr_t)(0x42020000U + 0x400U * (port)))
+#define GPIO_PORT_A 0x42020000U
 #define GPIO_CLOCKS RCC_AHB2ENR1
-/* RM0456, USART: oversampling by 16. */
-#define UART_DIVISOR(clock_hz, baud) (((clock_hz) + (baud) / 2U) / (baud))
 
 #endif
