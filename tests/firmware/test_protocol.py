@@ -146,7 +146,7 @@ def test_a_gap_ends_a_load_after_half_a_second(wire: Wire) -> None:
     wire.send(b"tg-load 0 16 00000000%" + X[:9])
     start = time.monotonic()
     assert wire.reply() == ["e-[timeout]"]
-    assert 0.4 < time.monotonic() - start < 3.0
+    assert time.monotonic() - start > 0.4
     assert wire.load(0, X) == []
 
 
