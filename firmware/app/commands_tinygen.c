@@ -246,10 +246,9 @@ static void dump(const char *arguments)
 
 static void set_mode(const char *arguments)
 {
-    measure_mode_t mode = MEASURE_PERFORMANCE;
-    if (text_takes_word(&arguments, "energy")) {
-        mode = MEASURE_ENERGY;
-    } else if (!text_takes_word(&arguments, "performance")) {
+    const bool energy = text_takes_word(&arguments, "energy");
+    const measure_mode_t mode = energy ? MEASURE_ENERGY : MEASURE_PERFORMANCE;
+    if ((!energy && !text_takes_word(&arguments, "performance")) || !text_at_end(arguments)) {
         reply("e-[tg-mode wants: performance or energy]");
         return;
     }

@@ -63,11 +63,11 @@ static void print(const char *arguments)
 {
     uint32_t count = expected;
     uint32_t offset = 0U;
-    if (!text_at_end(arguments) && !text_read_decimal(&arguments, &count)) {
+    if ((!text_at_end(arguments) && !text_read_decimal(&arguments, &count)) ||
+        (!text_at_end(arguments) && !text_read_decimal(&arguments, &offset)) || !text_at_end(arguments)) {
         reply("e-[Command 'db print' takes: bytes offset]");
         return;
     }
-    (void)text_read_decimal(&arguments, &offset);
     for (uint32_t i = 0U; i < count && offset < expected; i++, offset++) {
         text_write(i % BYTES_PER_LINE == 0U ? "m-buffer-" : "-");
         text_write_hex_byte(app_model.benchmark.db[offset]);
