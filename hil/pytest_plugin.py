@@ -101,7 +101,7 @@ def firmware(request: pytest.FixtureRequest, board: Board, tmp_path_factory: pyt
         )  # fmt: skip
     path = request.path.parent / model
     builds = request.config.stash.setdefault(_BUILDS, {})
-    key = (path, str(board.path), *sorted(options.items()))
+    key = (path, str(board.path), repr(sorted(options.items())))
     if key not in builds:
         folder = tmp_path_factory.mktemp("firmware") / "build"
         wanted = _or_fail(lambda: BuildOptions(board=str(board.path), **options))

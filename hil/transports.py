@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import suppress
 from typing import Protocol, runtime_checkable
@@ -62,7 +63,7 @@ class SerialTransport:
             with suppress(AttributeError, ValueError):
                 self._serial.exclusive = True
             self._serial.open()
-        except (serial.SerialException, OSError, ValueError) as error:
+        except (serial.SerialException, OSError, ValueError, re.error) as error:  # hwgrep:// takes a pattern
             raise DeviceGoneError(
                 f"the serial port cannot be opened ({error})", where=port,
                 fix=f"Ports that are there: {ports_text(serial_ports())}. "

@@ -70,10 +70,11 @@ def test_what_the_device_refuses_is_not_tried_again(client: DeviceClient) -> Non
     client.infer([bytes(16)])
 
 
-def test_no_such_port() -> None:
+@pytest.mark.parametrize("port", ["/dev/ttyNOTHING0", "hwgrep://nothing", "hwgrep://(", "bogus://"])
+def test_no_such_port(port: str) -> None:
     with pytest.raises(DeviceError) as caught:
-        SerialTransport("/dev/ttyNOTHING0")
-    assert "/dev/ttyNOTHING0" in str(caught.value)
+        SerialTransport(port)
+    assert port in str(caught.value)
     assert "Ports that are there" in caught.value.fix
 
 

@@ -123,6 +123,7 @@ WRONG = {
     "@pytest.mark.board('host', model='none.tflite')": "none.tflite: there is no such file",
     "@pytest.mark.board('host', model='digits.tflite', kernels='magic')": "there is no kernel family 'magic'",
     "@pytest.mark.board('host', model='digits.tflite', colour='red')": "colour",
+    "@pytest.mark.board('host', model='digits.tflite', toolchain=['gcc'])": "there is no toolchain",
 }
 
 

@@ -345,8 +345,9 @@ def test_an_emulated_board_that_crashes(nucleo: Path, monkeypatch: pytest.Monkey
 
 
 def test_what_a_build_directory_must_have(folder: Path, inputs: Path, tmp_path: Path) -> None:
-    with pytest.raises(DeviceError, match="is no board"):
-        hil(folder, HilOptions(port="auto"))
+    for port in ("auto", "qemu"):
+        with pytest.raises(DeviceError, match="is no board"):
+            hil(folder, HilOptions(port=port))
     other = tmp_path / "other"
     other.mkdir()
     for path in folder.iterdir():
@@ -363,8 +364,9 @@ def test_what_a_build_directory_must_have(folder: Path, inputs: Path, tmp_path: 
 def test_a_board_that_nothing_emulates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its build directory keeps the model as all do: only a port is missing."""
     folder = digits_on("esp32", tmp_path)
-    with pytest.raises(BoardError, match="nothing emulates esp32"):
-        hil(folder)
+    for port in (None, "emulated", "qemu"):
+        with pytest.raises(BoardError, match="nothing emulates esp32"):
+            hil(folder, HilOptions(port=port))
     monkeypatch.setattr("hil.ports.serial_ports", lambda: ())
     with pytest.raises(DeviceError, match="no serial port has USB"):
         hil(folder, HilOptions(port="auto"))

@@ -291,7 +291,7 @@ def _place(board: Board, port: str | None, engine: str | None) -> tuple[str, str
 
     Raises:
         DeviceError: of `hil.ports`.
-        BoardError: nothing emulates the board.
+        BoardError: nothing stands in for the board.
     """
     if engine is None and board.is_host and port not in (None, EMULATED):
         raise DeviceError(
@@ -300,11 +300,10 @@ def _place(board: Board, port: str | None, engine: str | None) -> tuple[str, str
     if engine is None and port not in (None, EMULATED, QEMU):
         assert port is not None
         return "serial", port_path(port, board)
+    require_runtime(board)
     own = board.emulator.engine
     if engine is None:
         engine = {None: own, QEMU: QEMU, EMULATED: "unicorn" if own == "qemu" else own}[port]
-    if engine == "none":
-        require_runtime(board)
     return engine, ""
 
 
