@@ -294,13 +294,13 @@ def test_a_place_of_a_board_farm(nucleo: Path, monkeypatch: pytest.MonkeyPatch) 
     """tests/hil/test_labgrid.py has the farm; here, that its places are asked for."""
     asked = []
 
-    def place(name: str) -> EmulatedBoard:
-        asked.append(name)
+    def place(name: str, baud: int) -> EmulatedBoard:
+        asked.append((name, baud))
         return EmulatedBoard(load_board("f746zg"), elf(nucleo))
 
     monkeypatch.setattr("hil.labgrid.LabgridTransport", place)
     report = hil(nucleo, HilOptions(limit=2, port="labgrid:desk"))
-    assert report.passed and asked == ["labgrid:desk"]
+    assert report.passed and asked == [("labgrid:desk", 115200)]
     assert report.content["device"]["port"] == "labgrid:desk"
     assert report.content["switches"][0]["latency"]["source"] == "reported"
 
