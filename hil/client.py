@@ -42,6 +42,7 @@ class DeviceInfo:
         current: index of the one that it is run by now.
         db_bytes: of the buffer for inputs of `measure`; 0 where it has none.
         mode: "performance" or "energy".
+        state_bytes: what its model keeps from one inference to the next; 0: each is for itself.
     """
 
     name: str
@@ -54,6 +55,7 @@ class DeviceInfo:
     current: int = 0
     db_bytes: int = 0
     mode: str = "performance"
+    state_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,8 @@ class DeviceClient:
         self._chosen = 0
         self._loaded: dict[int, bytes] | None = None  # None: nothing was loaded here, so no input is expected
         self._gave: dict[int, list[str]] | None = None
+        self._steps: int | None = None  # inferences since the reset; None: not known
+        self._past: list[list[bytes]] | None = None  # inputs since the reset; None: there were other inferences, too
         self.troubles: list[str] = []
 
     def close(self) -> None:
@@ -159,6 +163,7 @@ class DeviceClient:
                 current=int((reply.values("m-tg-current") or [["0"]])[0][0]),
                 db_bytes=int((reply.values("m-tg-db") or [["0"]])[0][0]),
                 mode=(reply.values("m-tg-mode") or [["performance"]])[0][0],
+                state_bytes=int((reply.values("m-tg-state") or [["0"]])[0][0]),
             )
         except (IndexError, ValueError) as error:
             raise RefusedError(
@@ -175,6 +180,15 @@ class DeviceClient:
         self._persist(f"switch {index}", lambda: self._line.ask(f"tg-switch {index}", _REPLY_SECONDS))
         self._chosen = index
         self._loaded = self._gave = None
+
+    def reset(self) -> None:
+        """Has the device forget all earlier inferences.
+
+        Raises:
+            DeviceError: its model keeps nothing, or the line is bad.
+        """
+        self._persist("reset", lambda: self._line.ask("tg-reset", _REPLY_SECONDS))
+        self._steps, self._past = 0, []
 
     def load(self, index: int, data: bytes) -> None:
         """Writes an input.
@@ -224,26 +238,67 @@ class DeviceClient:
         """One inference up to the layer that writes tensor `index` of `trace`; that tensor's bytes. Raises as `run`."""
         return self._inference(f"tg-dump {index}").block
 
-    def infer(self, inputs: Sequence[bytes]) -> Inference:
+    def infer(self, inputs: Sequence[bytes], *, keep: bool = False) -> Inference:
         """One inference, from loading to reading, again where something came between.
+
+        Args:
+            inputs: bytes of each.
+            keep: go on from the last such inference, see `step`.
 
         Raises:
             DeviceError: it could not be done.
         """
-        return self.on_inputs(inputs, lambda: self._whole(len(self._known().outputs)))
+        return self.step(inputs, self._whole) if keep else self.on_inputs(inputs, self._whole)
 
-    def _whole(self, outputs: int) -> Inference:
+    def _whole(self) -> Inference:
         cycles = self.run()
-        return Inference(tuple(self.read(i) for i in range(outputs)), cycles)
+        return Inference(tuple(self.read(i) for i in range(len(self._known().outputs))), cycles)
 
     def on_inputs(self, inputs: Sequence[bytes], action: Callable[[], _T]) -> _T:
         """Loads all inputs, and gives what `action` gives: calls of `run`, `profile`, `trace`, `dump` and `read`.
 
-        Where one of them is lost, all is done again, by the same switch.
+        Where one of them is lost, all is done again, by the same switch. A model that keeps something from one
+        inference to the next begins anew.
 
         Raises:
             DeviceError: it could not be done.
         """
+        if self._known().state_bytes:
+            self._past = None
+            found = self.step(inputs, action)
+            self._past = None
+            return found
+        return self._repeated(inputs, action, lambda: None)
+
+    def step(self, inputs: Sequence[bytes], action: Callable[[], _T]) -> _T:
+        """The same, but with what the last step left behind. The first step begins anew, as does one behind `reset` or
+        behind any other inference; `action` is one inference, and reads.
+
+        Where one inference is lost, it is not known what the device keeps by now: all steps since the reset are done
+        again.
+
+        Raises:
+            DeviceError: it could not be done.
+        """
+        past = self._past
+
+        def begin() -> None:
+            if past is None or self._past is None:
+                self.reset()
+                for earlier in past or ():
+                    self._load_all(earlier)
+                    self.run()
+
+        found = self._repeated(inputs, action, begin)
+        self._past = past or []
+        self._past.append([bytes(data) for data in inputs])
+        return found
+
+    def _load_all(self, inputs: Sequence[bytes]) -> None:
+        for index, data in enumerate(inputs):
+            self.load(index, data)
+
+    def _repeated(self, inputs: Sequence[bytes], action: Callable[[], _T], begin: Callable[[], None]) -> _T:
         wanted = len(self._known().inputs)
         if len(inputs) != wanted:
             raise RefusedError(f"wants {wanted} inputs, not {len(inputs)}")
@@ -252,8 +307,8 @@ class DeviceClient:
             try:
                 if problem is not None:
                     self._recover()
-                for index, data in enumerate(inputs):
-                    self.load(index, data)
+                begin()
+                self._load_all(inputs)
                 return action()
             except LostError as error:
                 problem = self._note(error)
@@ -317,9 +372,10 @@ class DeviceClient:
             LostError: it came to nothing, or ran on something else.
             RefusedError: nothing was loaded, or it was lost by a restart.
         """
-        self._known()
+        if self._known().state_bytes:
+            self.reset()
         self._loaded = None if codes is None else dict(enumerate(codes))
-        reply = self._inference(f"infer {iterations} {warm_up}", seconds)
+        reply = self._inference(f"infer {iterations} {warm_up}", seconds, iterations + warm_up)
         laps = [int(line.removeprefix("m-lap-us-")) for line in reply.lines if line.startswith("m-lap-us-")]
         text = next((line for line in reply.lines if line.startswith("m-results-[")), "m-results-[]")
         results = tuple(float(value) for value in text[len("m-results-[") : -1].split(",") if value)
@@ -328,7 +384,7 @@ class DeviceClient:
     def paint(self) -> None:
         """Fills arena and free stack with a pattern, for `marks`; inputs must be loaded after it."""
         self._persist("paint", lambda: self._line.ask("tg-paint", _REPLY_SECONDS))
-        self._loaded = self._gave = None
+        self._loaded = self._gave = self._steps = self._past = None
 
     def marks(self) -> Marks:
         """How much of arena and stack was written since `paint`."""
@@ -344,29 +400,33 @@ class DeviceClient:
     def _known(self) -> DeviceInfo:
         return self._device or self.info()
 
-    def _inference(self, command: str, seconds: float = 0.0) -> Reply:
-        """Once: the inputs are gone afterwards, whether an answer comes or not."""
-        loaded, self._gave = self._loaded, None
+    def _inference(self, command: str, seconds: float = 0.0, count: int = 1) -> Reply:
+        """Once, `count` inferences: the inputs are gone afterwards, whether an answer comes or not."""
+        if self._known().state_bytes and self._steps is None:
+            self.reset()
+        loaded, steps = self._loaded, self._steps
+        self._gave = self._steps = self._past = None
         try:
             reply = self._line.ask(command, self._infer_seconds + seconds)
         except (RefusedError, DeviceGoneError):
             raise
         except DeviceError as error:
             raise LostError(error.what, where=error.where, fix=error.fix) from error
-        if loaded is not None and reply.values("m-tg-ran") != [self._ran(loaded)]:
+        if loaded is not None and reply.values("m-tg-ran") != [self._ran(loaded, steps)]:
             raise LostError("did not run on what was loaded", fix="Did it restart?")
-        self._loaded = None
+        self._loaded, self._steps = None, None if steps is None else steps + count
         self._gave = {int(words[0]): words[1:] for words in reply.values("m-tg-gave")}
         return reply
 
-    def _ran(self, loaded: dict[int, bytes]) -> list[str]:
-        """What the device must say that it ran on."""
+    def _ran(self, loaded: dict[int, bytes], steps: int | None) -> list[str]:
+        """What the device must say that it ran on, so many inferences after its reset."""
         device = self._known()
         missing = [i for i in range(len(device.inputs)) if i not in loaded]
         if missing:
             raise LostError(f"ran without input {missing[0]}", fix="Load all inputs before each inference.")
         inputs = b"".join(loaded[i] for i in range(len(device.inputs)))
-        return _sums(device.build.encode("ascii") + bytes([self._chosen & 0xFF]) + inputs)
+        earlier = b"" if steps is None else steps.to_bytes(4, "little")
+        return _sums(device.build.encode("ascii") + bytes([self._chosen & 0xFF]) + earlier + inputs)
 
     def _cycles(self, command: str) -> tuple[list[int], int]:
         reply = self._inference(command)

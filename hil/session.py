@@ -9,7 +9,8 @@ What may go wrong on the way is told apart:
 - the line is closed, nothing answers after several attempts, another firmware answers, or the emulated board stops:
   the session ends with what it has.
 
-So every row is what the device gave for the input of that number.
+So every row is what the device gave for the input of that number. A model that keeps something from one inference to
+the next begins anew with each input: `tinygen verify` and `tinygen run` take inputs for a stream.
 """
 
 from __future__ import annotations

@@ -54,7 +54,11 @@ typedef struct {
     const app_switch_t *each_switch;
     uint32_t (*current)(void);           /* index of the switch, 0 after init */
     bool (*set_switch)(uint32_t index); /* false, and nothing changed, when there is no such switch */
-    app_tensor_t (*arena)(void); /* what of the model's memory may be overwritten between inferences; may be NULL */
+    uint32_t state_bytes;    /* what the model keeps from one inference to the next; 0 for most models */
+    void (*reset)(void);     /* forgets that: the next inference is the first; NULL where state_bytes is 0 */
+    uint32_t (*steps)(void); /* inferences since init or reset; NULL where state_bytes is 0 */
+    /* What of the model's memory may be overwritten between inferences, if reset follows; may be NULL. */
+    app_tensor_t (*arena)(void);
     app_benchmark_t benchmark;
 } app_model_t;
 

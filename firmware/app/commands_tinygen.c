@@ -2,11 +2,12 @@
  * What the benchmark's protocol lacks:
  *
  *     tg-info%          name, build, clock, sizes of inputs and outputs, switches if several, layers of the current,
- *                       bytes of the db buffer, mode
+ *                       bytes of the db buffer, mode, bytes of what the model keeps between inferences, if any
  *     tg-switch S%      runs the model by switch S from now on
  *     tg-mode M%        "performance" or "energy" (measure.h), once this command is answered
  *     tg-load I N C%    then N raw bytes for input I, whose CRC-32 is C (hexadecimal)
  *     tg-db N C%        then N raw bytes for the db buffer
+ *     tg-reset%         the model forgets all earlier inferences; also after tg-paint and at the start
  *     tg-run%           one inference; its cycles
  *     tg-profile%       one inference; cycles of each layer
  *     tg-read O%        N and CRC-32 of output O, then N raw bytes
@@ -68,6 +69,18 @@ static void info(void)
     reply_number("m-tg-layers ", current_switch()->layers);
     reply_number("m-tg-db ", app_model.benchmark.db_bytes);
     reply_text("m-tg-mode ", measure_mode_name(measure_mode()));
+    if (app_model.state_bytes > 0U) {
+        reply_number("m-tg-state ", app_model.state_bytes);
+    }
+}
+
+static void reset(void)
+{
+    if (app_model.reset == NULL) {
+        reply("e-[this model keeps nothing]");
+        return;
+    }
+    app_model.reset();
 }
 
 static void set_switch(const char *arguments)
@@ -281,6 +294,9 @@ static void paint(void)
         const app_tensor_t arena = app_model.arena();
         paint_bytes(arena.data, arena.bytes);
     }
+    if (app_model.reset != NULL) {
+        app_model.reset(); /* what it keeps lies in the arena */
+    }
     uint8_t *stack;
     const uint32_t bytes = board_stack(&stack);
     paint_below_here(stack, bytes);
@@ -295,6 +311,7 @@ static bool commands_without_arguments(const char *command)
     } commands[] = {
         {"tg-info", info},   {"tg-run", run},     {"tg-profile", profile},
         {"tg-trace", trace}, {"tg-paint", paint}, {"tg-marks", marks},
+        {"tg-reset", reset},
     };
     for (size_t i = 0U; i < sizeof commands / sizeof commands[0]; i++) {
         const char *rest = command;

@@ -67,6 +67,11 @@ void seal_ran(void)
     check_t check = CHECK_OF_NOTHING;
     check_update(&check, app_model.build_id, length_of(app_model.build_id));
     check_update(&check, &choice, 1U);
+    if (app_model.steps != NULL) {
+        const uint32_t steps = app_model.steps();
+        const uint8_t bytes[] = {(uint8_t)steps, (uint8_t)(steps >> 8), (uint8_t)(steps >> 16), (uint8_t)(steps >> 24)};
+        check_update(&check, bytes, sizeof bytes);
+    }
     for (uint32_t i = 0U; i < app_model.inputs; i++) {
         const app_tensor_t tensor = app_model.input(i);
         check_update(&check, tensor.data, tensor.bytes);

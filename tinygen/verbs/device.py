@@ -172,13 +172,29 @@ class Device:
         """Where this firmware's cycles are counted: here, on QEMU's emulated twin, or nowhere."""
         return self if self.cycles_source else self._twin
 
+    @property
+    def keeps(self) -> bool:
+        """Whether the model keeps something from one inference to the next."""
+        return bool(self.manifest.get("states"))
+
+    def reset(self) -> None:
+        """The next `step` is the first. Nothing is kept where the model keeps nothing."""
+        if self.keeps:
+            self.client.reset()
+        if self._twin is not None:
+            self._twin.reset()
+
     def infer(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Codes of each model output."""
+        """Codes of each model output; of a model that keeps something, those of its first inference."""
         return self.timed(sample)[0]
 
-    def timed(self, sample: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:
-        """Codes of each model output, and the cycles that the device counted."""
-        inference = self.client.infer(self.in_memory(sample))
+    def step(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Codes of each model output, with what the last step left behind."""
+        return self.timed(sample, keep=True)[0]
+
+    def timed(self, sample: Sequence[np.ndarray], *, keep: bool = False) -> tuple[list[np.ndarray], int]:
+        """Codes of each model output, and the cycles that the device counted; `keep` as `step` does."""
+        inference = self.client.infer(self.in_memory(sample), keep=keep and self.keeps)
         return self._as_arrays(inference.outputs), inference.cycles
 
     def measure_layers(self, sample: Sequence[np.ndarray]) -> tuple[list[int], list[int]]:
@@ -188,16 +204,16 @@ class Device:
             return cycles, []
         return cycles, list(self._emulated.profile(len(cycles)).layers)
 
-    def measure(self, sample: Sequence[np.ndarray]) -> Measured:
-        """One inference with a profile, where the device can give one."""
+    def measure(self, sample: Sequence[np.ndarray], *, keep: bool = False) -> Measured:
+        """One inference with a profile, where the device can give one; `keep` as `step` does."""
         if self._emulated is None:
-            outputs, cycles = self.timed(sample)
-            return Measured(outputs, self._profile_of_twin(sample), cycles)
-        (_, cycles), found = self._profile(sample, lambda: (self.client.profile(), self._read()))
+            outputs, cycles = self.timed(sample, keep=keep)
+            return Measured(outputs, self._profile_of_twin(sample, keep), cycles)
+        (_, cycles), found = self._profile(sample, lambda: (self.client.profile(), self._read()), keep)
         profile = self._emulated.profile(len(self._section["layers"]))
         return Measured(self._as_arrays(found), profile, cycles)
 
-    def _profile(self, sample: Sequence[np.ndarray], action: Callable[[], _T]) -> _T:
+    def _profile(self, sample: Sequence[np.ndarray], action: Callable[[], _T], keep: bool = False) -> _T:
         """What `action` gives on an input; the emulated board counts from the beginning."""
 
         def counted() -> _T:
@@ -205,10 +221,11 @@ class Device:
                 self._emulated.clear_profile()
             return action()
 
-        return self.client.on_inputs(self.in_memory(sample), counted)
+        run = self.client.step if keep and self.keeps else self.client.on_inputs
+        return run(self.in_memory(sample), counted)
 
-    def _profile_of_twin(self, sample: Sequence[np.ndarray]) -> Profile | None:
-        return self._twin.measure(sample).profile if self._twin else None
+    def _profile_of_twin(self, sample: Sequence[np.ndarray], keep: bool) -> Profile | None:
+        return self._twin.measure(sample, keep=keep).profile if self._twin else None
 
     def intermediate(self, sample: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Codes of every tensor a layer writes, by name; each is checked against its CRC-32."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir.graph import Graph
-from tinygen.ir.interpreter import evaluate, evaluate_all
+from tinygen.ir.interpreter import Stream, evaluate, evaluate_all
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.plan import Arithmetic, registered_kernels
 from tinygen.passes.stripe_stage import model_layer
@@ -68,10 +68,16 @@ class LibrarySemantics:
 
     def __post_init__(self) -> None:
         self.differences = {layer: LayerDifference(layer, kernel) for layer, (kernel, _) in self.kernels.items()}
+        self._meanings = {layer: partial(self._both, layer) for layer in self.kernels}
+        self._stream = Stream(self.graph, self._meanings)
 
     def infer(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Codes of each model output; every such layer is also computed as LiteRT does, from the same inputs."""
-        return evaluate(self.graph, sample, {layer: partial(self._both, layer) for layer in self.kernels})
+        return evaluate(self.graph, sample, self._meanings)
+
+    def step(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The same, with what the last step left behind."""
+        return self._stream.step(sample)
 
     def tensors(self, sample: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Codes of every tensor."""

@@ -58,13 +58,17 @@ class LiteRt:
             raise ModelError(f"LiteRT refuses this model ({error})", where=str(path)) from error
         self.name = f"litert-{oracle}"
 
-    def infer(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Codes of each model output for one sample."""
+    def step(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Codes of each model output for one sample; LiteRT keeps variables from one to the next."""
         for detail, value in zip(self._interpreter.get_input_details(), sample, strict=True):
             self._interpreter.set_tensor(detail["index"], value.reshape(detail["shape"]))
         self._interpreter.invoke()
         details = self._interpreter.get_output_details()
         return [self._interpreter.get_tensor(detail["index"]).copy() for detail in details]
+
+    def infer(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The same; of a model with variables, only the first is an inference from the beginning."""
+        return self.step(sample)
 
     def intermediate(self, graph: Graph, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Codes of named tensors after `infer`; those LiteRT no longer holds are left out.

@@ -79,7 +79,7 @@ def run(
     switch: str | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
-    """Runs one inference per row of `inputs`.
+    """Runs one inference per row of `inputs`; of a model that keeps something between them, a step.
 
     Args:
         folder: written by `tinygen build`.
@@ -100,7 +100,7 @@ def run(
         if switch is not None:
             device.select(switch)
         for index in range(len(samples)):
-            rows.append(device.measure(samples.sample(index)))
+            rows.append(device.measure(samples.sample(index), keep=True))
             if progress:
                 progress(device.name, index + 1, len(samples))
         stack = device.stack_used

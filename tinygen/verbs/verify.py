@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygen.frontends.load import load_network
 from tinygen.ir.graph import Graph
-from tinygen.ir.interpreter import evaluate, evaluate_all
+from tinygen.ir.interpreter import Stream, evaluate_all
 from tinygen.passes.pipeline import simplify
 from tinygen.targets.board import load_board
 from tinygen.verbs.arrays import Samples, load_samples
@@ -28,22 +28,17 @@ Progress = Callable[[str, int, int], None]
 
 
 class Runtime(Protocol):
-    """Something that computes the model's outputs."""
+    """Something that computes the model's outputs, with what the last step left behind."""
 
     name: str
 
-    def infer(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]: ...
+    def step(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]: ...
 
 
-@dataclass
-class Semantics:
+class Semantics(Stream):
     """The integer semantics as a runtime."""
 
-    graph: Graph
-    name: str = "semantics"
-
-    def infer(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return evaluate(self.graph, sample)
+    name = "semantics"
 
 
 @dataclass(frozen=True)
@@ -106,6 +101,8 @@ def verify(
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Runs every runtime over the inputs and compares them pair by pair.
+
+    The inputs of a model that keeps something between inferences are one stream, which each runtime begins anew.
 
     Args:
         model: the model file.
@@ -229,7 +226,7 @@ def _run_all(
 ) -> list[list[np.ndarray]]:
     results = []
     for index in range(len(samples)):
-        results.append(runtime.infer(samples.sample(index)))
+        results.append(runtime.step(samples.sample(index)))
         if progress:
             progress(_labelled(runtime.name, switch), index + 1, len(samples))
     return results
@@ -257,6 +254,9 @@ def _labelled(runtime: str, switch: str) -> str:
 class _Locator:
     """Finds the first layer at which two runtimes part ways, on the first sample that differs.
 
+    Of a model that keeps something between inferences, the first output that differs: to look at the layers of a later
+    inference, all before it would have to be done again for each tensor.
+
     Devices run the simplified graph: their layers are held against its semantics, whose tensors may have fewer
     channels than the model's. What the passes themselves broke shows at the outputs.
     """
@@ -282,6 +282,9 @@ class _Locator:
         if index is None:
             return
         sample = self.samples.sample(index)
+        if self.graph.states:
+            self._locate_output(comparison, index, outputs)
+            return
         graph = self.simple if self.devices.keys() & {comparison.first, comparison.second} else self.graph
         writers = {name: op.name for op in graph.ops for name in op.outputs}
         a = self._tensors(comparison.first, sample, graph)
@@ -292,6 +295,11 @@ class _Locator:
                 if element is not None:
                     comparison.where = _mismatch(index, writer, name, element, a[name], b[name])
                     return
+        self._locate_output(comparison, index, outputs)
+
+    def _locate_output(
+        self, comparison: Comparison, index: int, outputs: Mapping[str, list[list[np.ndarray]]]
+    ) -> None:
         rows = zip(outputs[comparison.first][index], outputs[comparison.second][index], strict=True)
         for name, (x, y) in zip(self.graph.outputs, rows, strict=True):
             element = differing(x, y)
