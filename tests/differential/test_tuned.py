@@ -19,6 +19,8 @@ from tinygen.frontends.tflite import read_tflite
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.lowering.fuse import fuse
+from tinygen.lowering.lower import lower
+from tinygen.passes.pipeline import simplify
 
 Case = tuple[Graph, Feeds]
 _ACTIVATIONS = (
@@ -41,6 +43,7 @@ def window(
     spread: float = 1.0,
     zero: int | None = None,
     bias: int = 3000,
+    least: int = -128,
     seed: int = 0,
 ) -> Case:
     """A convolution, or with 0 filters a depthwise one; what is not given follows from the shapes.
@@ -50,6 +53,7 @@ def window(
         spread: largest over smallest scale of the weights, about; 1 for one scale per layer.
         zero: point of the output.
         bias: the largest.
+        least: of the weights' codes.
     """
     rng = np.random.default_rng([*size, channels, filters, *kernel, *stride, batch, seed])
     depthwise, filters = filters == 0, filters or channels
@@ -61,7 +65,7 @@ def window(
         -(-n // s) if same else (n - (k - 1) * d - 1) // s + 1
         for n, k, s, d in zip(size, kernel, stride, dilation, strict=True)
     ]
-    codes = rng.integers(-128, 128, shape).astype(np.int8)
+    codes = rng.integers(least, 128, shape).astype(np.int8)
     y = TensorSpec(
         (batch, *out, filters), "int8", float(SCALE * 0.01 * 70 * np.sqrt(taps) * y_scale),
         int(rng.integers(-128, 128)) if zero is None else zero,
@@ -124,6 +128,15 @@ CONVOLUTIONS = [
     window((4, 4), 12, 4, (2, 3), stride=(3, 3)),
 ]
 
+ONE_PIXEL = [
+    window((5, 1), 40, 33, (5, 1), stride=(3, 1), same=False, least=-127),
+    window((1, 1), 32, 64, (1, 1), least=-127),
+    window((2, 3), 5, 7, (2, 3), same=False, least=-127),
+    window((1, 4), 3, 5, (1, 4), same=False, spread=1e3, least=-127),
+    window((3, 1), 6, 5, (3, 1), same=False, y_scale=64.0, least=-127),
+    window((1, 1), 12, 6, (1, 1), y_scale=0.01, least=-127),
+]
+
 DEPTHWISE = [
     *[window((5, 5), 4, 0, (rows, 3), batch=2) for rows in (1, 2, 3, 4, 5, 6)],
     *[window((6, 7), 8, 0, (rows, 2), stride=(2, 2), same=False) for rows in (1, 2, 4, 5)],
@@ -181,7 +194,7 @@ def separable() -> Network:
     return net
 
 
-SETS = {"conv": CONVOLUTIONS, "depthwise": DEPTHWISE, "dense": DENSE, "scales": SCALES}
+SETS = {"conv": CONVOLUTIONS, "one pixel": ONE_PIXEL, "depthwise": DEPTHWISE, "dense": DENSE, "scales": SCALES}
 
 
 @shares
@@ -189,6 +202,22 @@ SETS = {"conv": CONVOLUTIONS, "depthwise": DEPTHWISE, "dense": DENSE, "scales": 
 def test_every_variant(name: str, every: int) -> None:
     cases = SETS[name][::every]
     assert check(cases) >= len(cases)
+
+
+def test_a_window_that_is_the_whole_input_is_dense() -> None:
+    """Not where a border is added, there are several images, or the window leaves pixels out."""
+
+    def chosen(case: Case) -> str:
+        (step,) = lower(simplify(case[0]), isa=DSP).layers
+        return step.kernel.name
+
+    assert [chosen(case) for case in ONE_PIXEL] == ["conv_2d_s8_dsp_dense"] * len(ONE_PIXEL)
+    others = [
+        window((1, 1), 4, 3, (3, 3)),
+        window((1, 1), 4, 3, (1, 1), batch=2),
+        window((2, 2), 4, 3, (1, 1), stride=(2, 2), same=False),
+    ]
+    assert "conv_2d_s8_dsp_dense" not in [chosen(case) for case in others]
 
 
 def test_networks() -> None:
