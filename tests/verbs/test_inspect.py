@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from tests.support import integer_layers as layers
+from tests.support.streaming_models import SMALL
 from tinygen.frontends.tg import save_tg
 from tinygen.verbs.inspect import inspect_model
 
@@ -18,3 +19,10 @@ def test_epilogues_are_named_not_listed(tmp_path: Path) -> None:
     attributes = json.loads(json.dumps(content))["operators"][0]["attributes"]
     assert attributes["epilogue"] == "1 threshold per channel"
     assert content["macs"] == 6 * 6 * 48 * 3 * 3 * 40
+
+
+def test_states_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "ring.tflite"
+    path.write_bytes(SMALL["ring"]())
+    (state,) = inspect_model(path)["states"]
+    assert state["shape"] == [1, 3, 1, 4]

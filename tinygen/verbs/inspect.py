@@ -35,6 +35,7 @@ def _graph(graph: Graph) -> dict[str, Any]:
     return {
         "inputs": [_tensor(graph.tensors[name]) for name in graph.inputs],
         "outputs": [_tensor(graph.tensors[name]) for name in graph.outputs],
+        "states": [_tensor(graph.tensors[state.tensor]) for state in graph.states],
         "macs": sum(node.op.macs(node) for node in graph.nodes()),
         "constant_bytes": sum(t.nbytes for t in graph.tensors.values() if t.is_constant),
         "operators": _operators(graph),
