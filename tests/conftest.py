@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -17,6 +19,14 @@ _COUNTS = (CASES, BOARD_CASES, tally.CODES, tally.DIFFERING, tally.INPUTS, tally
 # The same examples at every run, so that a change is what turns a test red; TINYGEN_RANDOM=1 looks for new ones.
 settings.register_profile("tinygen", deadline=None, derandomize=not os.environ.get("TINYGEN_RANDOM"))
 settings.load_profile("tinygen")
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Python hears SIGINT, also where the shell that started the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -12,6 +12,7 @@ from tests.differential.test_tuned import CORES, Case, check, dense, window
 from tests.support import integer_layers as layers
 from tests.support import variants
 from tests.support.integer_layers import OUTPUTS
+from tests.support.shares import shares
 from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import Affine, PowerOfTwo
 from tinygen.lowering.plan import Kernel, registered_kernels
@@ -84,14 +85,16 @@ def check_coded(cases: list[Case], **how: object) -> int:
         return check(cases, **how)
 
 
-def test_convolutions() -> None:
+@shares
+def test_convolutions(every: int) -> None:
     """Each code on one of the shapes."""
-    cases = [recoded(CONVOLUTIONS[i % len(CONVOLUTIONS)], name) for i, name in enumerate(VALUES)]
+    cases = [recoded(CONVOLUTIONS[i % len(CONVOLUTIONS)], name) for i, name in enumerate(VALUES)][::every]
     assert check_coded(cases, most=2, cores=[CORES["m7"]]) == 2 * len(cases)
 
 
-def test_dense() -> None:
-    cases = [recoded(DENSE[i % len(DENSE)], name) for i, name in enumerate(VALUES)]
+@shares
+def test_dense(every: int) -> None:
+    cases = [recoded(DENSE[i % len(DENSE)], name) for i, name in enumerate(VALUES)][::every]
     assert check_coded(cases, cores=[CORES["m7"]]) == len(cases)
 
 

@@ -107,18 +107,20 @@ def test_dense_layers(every: int) -> None:
     assert _check(dense_layers(22, 1)[::every]) >= 22 // every
 
 
-def test_books_of_odd_depths() -> None:
+@shares
+def test_books_of_odd_depths(every: int) -> None:
     """Five codes of three bits in a word: the last taps begin a word of their own."""
     found = [
         layers.dense(f"b{depth}_{seed}", (depth,), 1, x=levels(4), w=layers.codebook(16), y=INT32, seed=seed)
         for depth in (9, 10)
         for seed in range(6)
     ]
-    _check(found)
+    _check(found[::every])
 
 
-def test_pools() -> None:
-    _check([*pools(1), *pools(2), *pools(3)])
+@shares
+def test_pools(every: int) -> None:
+    _check([*pools(1), *pools(2), *pools(3)][::every])
 
 
 @pytest.mark.long

@@ -169,6 +169,7 @@ def test_names_must_differ(makers: tuple[Maker, Maker]) -> None:
         run_shared([target("a", makers[0]), target("a", makers[0])], INPUTS)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupted_run_keeps_its_results_and_lets_all_lines_go(makers: tuple[Maker, Maker]) -> None:
     closed: list[str] = []
 

@@ -92,5 +92,5 @@ def test_without_the_seal_results_would_be_wrong(host: Maker, monkeypatch: pytes
 def test_without_the_evidence_results_would_be_wrong(host: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = "reset before any command, unnoticed"
     assert _wrong(host, kind) == 0
-    monkeypatch.setattr(DeviceClient, "_ran", lambda self, loaded: ANY)
+    monkeypatch.setattr(DeviceClient, "_ran", lambda self, *loaded: ANY)
     assert _wrong(host, kind) > 0

@@ -95,6 +95,7 @@ def test_count_is_exact(board: Board, tmp_path: Path) -> None:
     assert sum(block.instructions * block.count for block in blocks) in (36, 40)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interruption_waits_for_the_end(board: Board, elf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Raised inside a callback it would be lost, and the cycles that the firmware reads there with it."""
     emulated, client = start(board, elf)
