@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -15,13 +13,13 @@ from hil.labgrid import LabgridTransport, Place, parse_place
 from hil.transports import SerialTransport
 from tests.hil.devices import BUILD, build_board, model, right_outputs
 from tests.hil.farm_of_one import Farm, free_port, served
+from tests.targets.tools import requires_package
 from tinygen.errors import DeviceError, DeviceGoneError, ToolchainError
 from tinygen.targets.board import load_board
 from tinygen.targets.emulator import EmulatedBoard
 
 BOARD = "f746zg"
-MISSING = importlib.util.find_spec("labgrid") is None and os.environ.get("TINYGEN_CI") != "1"
-needs_labgrid = pytest.mark.skipif(MISSING, reason="labgrid is not installed")
+needs_labgrid = requires_package("labgrid")
 X, Z = bytes(range(64)), bytes(range(8))
 
 

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pytest
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Code
 
 from tests.support.tflite_builder import ModelSpec, TensorSpec, build_chain, options
+from tests.targets.tools import requires_package
 from tinygen.ir.graph import Graph
 
 WAKE_WORDS = ("alexa", "hey_jarvis", "hey_mycroft", "okay_nabu")
 _SPEC = importlib.util.find_spec("pymicro_wakeword")
 
-# Where TINYGEN_CI=1 the package must be there: the tests run, and fail without it.
-needs_wake_words = pytest.mark.skipif(
-    _SPEC is None and os.environ.get("TINYGEN_CI") != "1", reason="pymicro-wakeword is not installed"
-)
+needs_wake_words = requires_package("pymicro_wakeword")
 
 
 def wake_word(name: str) -> Path:

@@ -16,6 +16,6 @@ def requires_tool(name: str) -> pytest.MarkDecorator:
 
 
 def requires_package(name: str) -> pytest.MarkDecorator:
-    """Likewise for a Python package."""
+    """Likewise for a Python package, by the name that is imported."""
     missing = importlib.util.find_spec(name) is None and os.environ.get("TINYGEN_CI") != "1"
     return pytest.mark.skipif(missing, reason=f"{name} is not installed")

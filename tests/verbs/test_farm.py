@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -15,6 +13,7 @@ import pytest
 
 from tests.hil.farm_of_one import Farm, served
 from tests.support.switchable import CLASSES, random_inputs, small_network
+from tests.targets.tools import requires_package
 from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.interpreter import evaluate
@@ -26,7 +25,6 @@ from tinygen.verbs.farm import FarmOptions, FarmReport, farm
 NETWORK = small_network()
 SWITCH = len(NETWORK.switches) - 1
 COUNT = 9
-NO_LABGRID = importlib.util.find_spec("labgrid") is None and os.environ.get("TINYGEN_CI") != "1"
 MISSING = "/dev/ttyNOTHING0"
 
 
@@ -96,7 +94,7 @@ def test_ports_that_cannot_be(built: Path, ports: list[str], what: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.skipif(NO_LABGRID, reason="labgrid is not installed")
+@requires_package("labgrid")
 def test_places_of_a_labgrid_farm(built: Path, tmp_path: Path) -> None:
     """Two boards of a coordinator, and one that it does not know."""
     names = ("one", "two")

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from typing import Protocol
-
-import pytest
 
 from hil.power.windows import Run
 from tests.hil.power.waveform import Waveform
@@ -57,9 +53,3 @@ class Bench:
         ended = self.now()
         self.sleep(0.01)
         return Run(100, began, ended)
-
-
-def requires_package(name: str) -> pytest.MarkDecorator:
-    """Skips a test when a Python package is not installed; where TINYGEN_CI=1 the test runs, and fails."""
-    missing = importlib.util.find_spec(name) is None and os.environ.get("TINYGEN_CI") != "1"
-    return pytest.mark.skipif(missing, reason=f"{name} is not installed: pip install 'tinygen[power]'")

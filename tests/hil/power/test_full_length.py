@@ -8,11 +8,12 @@ import pytest
 
 from hil.power.energy import EnergyOptions, measure_energy
 from hil.power.monitor import PowerMonitor
-from tests.hil.power.bench import Bench, Double, requires_package
+from tests.hil.power.bench import Bench, Double
 from tests.hil.power.joulescope_double import JoulescopeDouble, JoulescopeFaults
 from tests.hil.power.lpm01a_double import Lpm01aDouble, Lpm01aFaults
 from tests.hil.power.ppk2_double import Ppk2Double, Ppk2Faults
 from tests.hil.power.waveform import runs_of_inferences
+from tests.targets.tools import requires_package
 
 PPM = 200.0
 Open = Callable[[pytest.MonkeyPatch, Bench], tuple[Double, PowerMonitor]]

@@ -10,9 +10,10 @@ import pytest
 from hil.power.energy import EnergyOptions, measure_energy
 from hil.power.joulescope import Joulescope
 from hil.power.result import MESSAGES, PIN, EnergyResult
-from tests.hil.power.bench import Bench, requires_package
+from tests.hil.power.bench import Bench
 from tests.hil.power.joulescope_double import JoulescopeDouble, JoulescopeFaults
 from tests.hil.power.waveform import Waveform, runs_of_inferences
+from tests.targets.tools import requires_package
 from tinygen.errors import DeviceError, TinygenError
 
 SHORT = EnergyOptions(runs=3, seconds=0.4, idle_seconds=0.5, volts=3.3)

@@ -12,9 +12,10 @@ from hil.power.energy import EnergyOptions, measure_energy
 from hil.power.ppk2 import Ppk2
 from hil.power.ppk2_words import find_runs
 from hil.power.result import MESSAGES, PIN, EnergyResult
-from tests.hil.power.bench import Bench, requires_package
+from tests.hil.power.bench import Bench
 from tests.hil.power.ppk2_double import Ppk2Double, Ppk2Faults
 from tests.hil.power.waveform import Piece, Waveform, runs_of_inferences
+from tests.targets.tools import requires_package
 from tinygen.errors import DeviceError, TinygenError
 
 SHORT = EnergyOptions(runs=3, seconds=0.4, idle_seconds=0.5)
