@@ -10,9 +10,26 @@ import typer
 from tinygen.cli import tables
 from tinygen.cli.bench import bench
 from tinygen.cli.console import console, errors, print_json, progress
+from tinygen.cli.demo import demo
 from tinygen.cli.farm import farm
 from tinygen.cli.flash import flash
 from tinygen.cli.hil import hil
+from tinygen.cli.options import (
+    Arena,
+    Board,
+    Calibration,
+    CmsisNn,
+    Json,
+    Kernels,
+    Mode,
+    Model,
+    Name,
+    Port,
+    Stream,
+    Switch,
+    Toolchain,
+    Weights,
+)
 from tinygen.verbs.oracle import Oracle
 from tinygen.version import VERSION
 
@@ -24,47 +41,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite, .onnx, .tg or .pt2 file.")]
-Board = Annotated[str, typer.Option("--board", "-b", metavar="BOARD", help="See `tinygen boards`.")]
-Toolchain = Annotated[str | None, typer.Option(metavar="zig|gcc", help="Compiler; default: what the board prefers.")]
-Kernels = Annotated[
-    str,
-    typer.Option(
-        metavar="tinygen|compact|reference|cmsis-nn",
-        help="Kernel family: the fastest, the fastest without weights as code, plain loops, Arm's library.",
-    ),
-]
-CmsisNn = Annotated[
-    Path | None,
-    typer.Option("--cmsis-nn", metavar="PATH", envvar="CMSIS_NN_PATH", help="CMSIS-NN, for the kernels of that name."),
-]
-Stream = Annotated[
-    bool, typer.Option("--stream", help="Compute the first layers in stripes of rows: the smallest arena.")
-]
-Arena = Annotated[
-    int | None, typer.Option(min=0, metavar="BYTES", help="Largest arena; stripes are used where that needs them.")
-]
-Weights = Annotated[
-    str, typer.Option(metavar="flash|ram", help="Where weights lie; in RAM they are copied at start-up.")
-]
-Calibration = Annotated[
-    Path | None,
-    typer.Option(metavar="X", help="Inputs (.npy, .npz) to quantize a float .pt2 with; images as PyTorch has them."),
-]
-Mode = Annotated[
-    str,
-    typer.Option(
-        metavar="performance|energy",
-        help="How the firmware begins: 115200 baud and timestamps as text; or 9600 baud and a timestamp pin.",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
-Name = Annotated[str | None, typer.Option(help="C name of the model; default: from the file's name.")]
-Switch = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Of a switchable network; default: run the first, verify all.")
-]
-Port = Annotated[str | None, typer.Option(help="Of a real board: auto, or its serial port; default: the emulated one.")]
 
 
 def _version(wanted: bool) -> None:
@@ -213,28 +189,8 @@ def doctor(as_json: Json = False) -> None:
         console.print(tables.doctor_table(content))
 
 
-@app.command()
-def demo(
-    board: Board = "f746zg",
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the project is written.")] = Path(
-        "out/demo"
-    ),
-    digits: Annotated[int, typer.Option(min=1, max=1000, help="How many test digits to run.")] = 200,
-    toolchain: Toolchain = None,
-    as_json: Json = False,
-) -> None:
-    """Build the bundled digit classifier and run it on the emulated board."""
-    from tinygen.verbs.demo import run_demo
-
-    with progress(as_json) as update:
-        result = run_demo(board, out, digits=digits, toolchain=toolchain, progress=update)
-    if as_json:
-        print_json(result.as_json())
-    else:
-        console.print(tables.demo_view(result))
-
-
 app.command()(bench)
 app.command()(flash)
 app.command()(hil)
 app.command()(farm)
+app.add_typer(demo, name="demo")

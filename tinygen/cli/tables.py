@@ -98,8 +98,13 @@ def run_table(result: RunResult) -> RenderableType:
     """Outputs and instruction counts, the first rows."""
     table = _table(
         f"{len(result.rows)} inferences on {result.device}" + (f", switch {result.switch}" if result.switch else ""),
-        [("#", "right"), ("output", ""), ("instructions", "right"), ("cycles, predicted", "right"),
-         ("device cycles", "right")],
+        [
+            ("#", "right"),
+            ("output", ""),
+            ("instructions", "right"),
+            ("cycles, predicted", "right"),
+            ("device cycles", "right"),
+        ],
     )
     for index, row in enumerate(result.rows[:20]):
         values = row.outputs[0].reshape(-1)
@@ -145,9 +150,7 @@ def _library_table(report: VerifyReport) -> RenderableType:
         [("layer", ""), ("kernel", ""), ("codes", "right"), ("differ", "right"), ("largest difference", "right")],
     )
     for entry in report.library:
-        layers.add_row(
-            entry.layer, entry.kernel, f"{entry.codes:,}", f"{entry.differing:,}", str(entry.max_abs_diff)
-        )
+        layers.add_row(entry.layer, entry.kernel, f"{entry.codes:,}", f"{entry.differing:,}", str(entry.max_abs_diff))
     assert report.library_outputs is not None
     outputs = report.library_outputs.as_json()
     total = (
@@ -195,8 +198,15 @@ def board_table(content: list[dict[str, Any]]) -> RenderableType:
     """All boards."""
     table = _table(
         "Boards",
-        [("board", ""), ("", ""), ("core", ""), ("MHz", "right"), ("flash", "right"), ("RAM", "right"),
-         ("runs on", "")],
+        [
+            ("board", ""),
+            ("", ""),
+            ("core", ""),
+            ("MHz", "right"),
+            ("flash", "right"),
+            ("RAM", "right"),
+            ("runs on", ""),
+        ],
     )
     for board in content:
         mhz = f"{board['clock_hz'] / 1e6:g}" if board["clock_hz"] else ""

@@ -1,0 +1,49 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite, .onnx, .tg or .pt2 file.")]
+Board = Annotated[str, typer.Option("--board", "-b", metavar="BOARD", help="See `tinygen boards`.")]
+Toolchain = Annotated[str | None, typer.Option(metavar="zig|gcc", help="Compiler; default: what the board prefers.")]
+Kernels = Annotated[
+    str,
+    typer.Option(
+        metavar="tinygen|compact|reference|cmsis-nn",
+        help="Kernel family: the fastest, the fastest without weights as code, plain loops, Arm's library.",
+    ),
+]
+CmsisNn = Annotated[
+    Path | None,
+    typer.Option("--cmsis-nn", metavar="PATH", envvar="CMSIS_NN_PATH", help="CMSIS-NN, for the kernels of that name."),
+]
+Stream = Annotated[
+    bool, typer.Option("--stream", help="Compute the first layers in stripes of rows: the smallest arena.")
+]
+Arena = Annotated[
+    int | None, typer.Option(min=0, metavar="BYTES", help="Largest arena; stripes are used where that needs them.")
+]
+Weights = Annotated[
+    str, typer.Option(metavar="flash|ram", help="Where weights lie; in RAM they are copied at start-up.")
+]
+Calibration = Annotated[
+    Path | None,
+    typer.Option(metavar="X", help="Inputs (.npy, .npz) to quantize a float .pt2 with; images as PyTorch has them."),
+]
+Mode = Annotated[
+    str,
+    typer.Option(
+        metavar="performance|energy",
+        help="How the firmware begins: 115200 baud and timestamps as text; or 9600 baud and a timestamp pin.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Name = Annotated[str | None, typer.Option(help="C name of the model; default: from the file's name.")]
+Switch = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of a switchable network; default: run the first, verify all.")
+]
+Port = Annotated[str | None, typer.Option(help="Of a real board: auto, or its serial port; default: the emulated one.")]
