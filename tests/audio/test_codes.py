@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.host_batch import SANITIZERS, compile_host
-from tinygen.audio.codes import FeatureCodes
+from tinygen.audio.codes import CoefficientCodes, FeatureCodes
 from tinygen.emit.ctext import array_lines
 from tinygen.emit.templates import environment
 from tinygen.errors import UnsupportedError
@@ -137,3 +137,38 @@ def test_inputs_that_cannot_be_fed(encoding: Affine, says: str) -> None:
 def test_raw_features_are_uint16() -> None:
     with pytest.raises(TypeError, match="not int64"):
         FeatureCodes(WAKEWORD).apply(np.arange(3))
+
+
+COEFFICIENTS = np.concatenate([
+    np.linspace(-600, 600, 40001), np.arange(-512, 513) * 0.5847029, (np.arange(-512, 513) + 0.5) * 0.5847029,
+]).astype(np.float32)  # fmt: skip
+MLPERF = LINES["mlperf"]
+"""The input of MLPerf Tiny's keyword spotting model."""
+
+
+def test_coefficients_toward_zero_are_as_mlperf_tiny_makes_them() -> None:
+    scaled = COEFFICIENTS / MLPERF.scale[0] + MLPERF.zero_point[0]  # make_bin_files.py, before its cast
+    assert scaled.dtype == np.float32
+    found = CoefficientCodes(MLPERF).apply(COEFFICIENTS)
+    inside = (scaled > -129) & (scaled < 128)
+    assert np.array_equal(found[inside], scaled[inside].astype(np.int8))
+    assert (found[scaled <= -129] == -128).all()
+    assert (found[scaled >= 128] == 127).all()
+    assert np.count_nonzero(~inside) > 1000
+
+
+@pytest.mark.parametrize("encoding", [MLPERF, Affine("uint8", (0.25,), (7,))])
+def test_coefficients_to_nearest(encoding: Affine) -> None:
+    found = CoefficientCodes(encoding, "nearest").apply(COEFFICIENTS)
+    quotient = (COEFFICIENTS / np.float32(encoding.scale[0])).astype(np.float64)
+    nearest = np.sign(quotient) * np.floor(np.abs(quotient) + 0.5) + encoding.zero_point[0]
+    assert np.array_equal(found, np.clip(nearest, *encoding.code_range))
+    assert found.dtype == encoding.dtype
+
+
+def test_coefficients_of_float_models_are_themselves() -> None:
+    assert CoefficientCodes(Float32()).apply(COEFFICIENTS) is COEFFICIENTS
+    with pytest.raises(TypeError, match="not float64"):
+        CoefficientCodes(MLPERF).apply(np.zeros(3))
+    with pytest.raises(UnsupportedError, match="cannot become int16"):
+        CoefficientCodes(Affine("int16", (0.1,), (0,)))

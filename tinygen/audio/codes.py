@@ -1,9 +1,12 @@
-"""From the front end's raw features to the codes of a model's input tensor, as integers alone.
+"""From a front end's features to the codes of a model's input tensor.
 
-The law is pymicro-wakeword's (`MicroWakeWord.process_streaming_prob`): the feature, a double, is `raw * 10 / 256`
-(pymicro-features); its code is `np.round(feature / scale + zero_point)` in doubles, ties to even. Where that does not
-fit the input's type, pymicro-wakeword leaves the result to the C compiler's cast; here it saturates, as ESPHome does
+`FeatureCodes` takes the raw features of the micro front end, as integers alone. The law is pymicro-wakeword's
+(`MicroWakeWord.process_streaming_prob`): the feature, a double, is `raw * 10 / 256` (pymicro-features); its code is
+`np.round(feature / scale + zero_point)` in doubles, ties to even. Where that does not fit the input's type,
+pymicro-wakeword leaves the result to the C compiler's cast; here it saturates, as ESPHome does
 (esphome/components/micro_wake_word/micro_wake_word.cpp).
+
+`CoefficientCodes` takes MFCCs, which are float32.
 """
 
 from __future__ import annotations
@@ -59,26 +62,10 @@ class FeatureCodes:
     unit: float = UNIT
 
     def __post_init__(self) -> None:
-        if isinstance(self.encoding, Float32):
-            return
-        affine = isinstance(self.encoding, Affine)
-        if not affine or self.encoding.storage not in ("int8", "uint8") or self.encoding.per_channel:
+        _check(self.encoding)
+        if isinstance(self.encoding, Affine) and self.limit == 0:
             raise UnsupportedError(
-                f"audio features cannot become {self.encoding}",
-                where="the model's input",
-                fix="An int8 or uint8 input with one scale for all channels, or a float32 input, can be fed.",
-            )
-        low, high = self.encoding.code_range
-        scale, zero_point = self.encoding.scale[0], self.encoding.zero_point[0]
-        if not (np.isfinite(scale) and scale > 0 and low <= zero_point <= high):
-            raise UnsupportedError(
-                f"scale {scale:g} with zero point {zero_point} are none an {self.encoding.storage} input can have",
-                where="the model's input",
-                fix="The scale must be above zero, and the zero point a value of the input's type.",
-            )
-        if self.limit == 0:
-            raise UnsupportedError(
-                f"with scale {scale:g} every feature has the same code",
+                f"with scale {self.encoding.scale[0]:g} every feature has the same code",
                 where="the model's input",
                 fix="Is this the input for audio features? They range from 0 to about 26.",
             )
@@ -172,6 +159,86 @@ class FeatureCodes:
             "line": self.line,
             "starts": self.starts if affine and self.line is None else None,
         }
+
+
+@dataclass(frozen=True)
+class CoefficientCodes:
+    """MFCCs, float32, as codes of one input tensor: of x / scale + zero_point in single precision, saturated.
+
+    Attributes:
+        encoding: of the input: Affine int8 or uint8 with one scale, or Float32 (the "code" is the coefficient itself).
+        rounding: "toward_zero", the whole part of that sum, as MLPerf Tiny's own int8 inputs have it (mlcommons/tiny,
+            benchmark/training/keyword_spotting/make_bin_files.py: `np.array(dat/scale + zero_point, dtype=np.int8)`,
+            which leaves what does not fit to the C compiler's cast); or "nearest", x / scale rounded half away from
+            zero before the zero point is added, as TFLite's QUANTIZE has it.
+
+    Raises:
+        UnsupportedError: for any other encoding.
+    """
+
+    encoding: Affine | Float32
+    rounding: str = "toward_zero"
+
+    def __post_init__(self) -> None:
+        _check(self.encoding)
+
+    @property
+    def ctype(self) -> str:
+        """The C type of one code."""
+        return ctype(self.encoding.dtype)
+
+    def apply(self, coefficients: np.ndarray) -> np.ndarray:
+        """Codes of the input's type, of float32 of the same shape."""
+        if coefficients.dtype != np.float32:
+            raise TypeError(f"coefficients are float32, not {coefficients.dtype}")
+        if isinstance(self.encoding, Float32):
+            return coefficients
+        zero = self.encoding.zero_point[0]
+        low, high = self.encoding.code_range
+        quotient = coefficients / np.float32(self.encoding.scale[0])
+        if self.rounding == "toward_zero":
+            codes = np.clip(quotient + np.float32(zero), low, high)
+        else:
+            bounded = np.clip(quotient, low - zero, high - zero)
+            whole = np.trunc(bounded)
+            # The difference is exact, and so are ties.
+            codes = whole + (bounded - whole >= 0.5) - (bounded - whole <= -0.5) + zero
+        found: np.ndarray = codes.astype(self.encoding.dtype)
+        return found
+
+    def context(self) -> dict[str, Any]:
+        """For the macro `coefficient_code` of templates/audio/codes.j2."""
+        if isinstance(self.encoding, Float32):
+            return {"type": self.ctype, "scale": None}
+        low, high = self.encoding.code_range
+        return {
+            "type": self.ctype,
+            "rounding": self.rounding,
+            "scale": self.encoding.scale[0],
+            "zero_point": self.encoding.zero_point[0],
+            "low": low,
+            "high": high,
+        }
+
+
+def _check(encoding: Affine | Float32) -> None:
+    """Refuses inputs that features cannot become."""
+    if isinstance(encoding, Float32):
+        return
+    if not isinstance(encoding, Affine) or encoding.storage not in ("int8", "uint8") or encoding.per_channel:
+        raise UnsupportedError(
+            f"audio features cannot become {encoding}",
+            where="the model's input",
+            fix="An int8 or uint8 input with one scale for all channels, or a float32 input, can be fed.",
+        )
+    low, high = encoding.code_range
+    scale, zero_point = encoding.scale[0], encoding.zero_point[0]
+    if not (np.isfinite(scale) and scale > 0 and low <= zero_point <= high):
+        raise UnsupportedError(
+            f"scale {scale:g} with zero point {zero_point} are none an {encoding.storage} input can have",
+            where="the model's input",
+            fix="The scale must be above zero, and the zero point a value of the input's type.",
+        )
 
 
 def _candidates(slope: float) -> Iterator[tuple[int, int]]:
