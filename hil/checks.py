@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from tinygen.errors import TinygenError
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 # What XML 1.0 has no way to write (section 2.2): a board that answers garbage would make the file unreadable.
@@ -24,6 +27,15 @@ class Limits:
 
     min_accuracy: float | None = None
     max_latency_us: float | None = None
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            TinygenError: a limit that is no number: nothing could be checked against it, and JSON cannot hold it.
+        """
+        for name, value in (("--min-accuracy", self.min_accuracy), ("--max-latency-us", self.max_latency_us)):
+            if value is not None and not math.isfinite(value):
+                raise TinygenError(f"{value} is no limit", where=name, fix="Give a number, or leave it out.")
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,8 @@ def _exactness_text(part: Mapping[str, Any]) -> str:
     if where is None:
         return text
     ours, theirs = where["values"]
-    return f"{text}; input {where['sample']}, layer {where['layer']}, element {where['element']}: {theirs}, not {ours}"
+    place = f"layer {where['layer']}" if where["layer"] else f"output {where['tensor']}"
+    return f"{text}; input {where['sample']}, {place}, element {where['element']}: {theirs}, not {ours}"
 
 
 def _latency_check(latency: Mapping[str, Any] | None, limit: float, switch: str | None) -> Check:

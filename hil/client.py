@@ -126,7 +126,7 @@ class DeviceClient:
         self._loaded: dict[int, bytes] | None = None  # None: nothing was loaded here, so no input is expected
         self._gave: dict[int, list[str]] | None = None
         self._steps: int | None = None  # inferences since the reset; None: not known
-        self._past: list[list[bytes]] | None = None  # inputs since the reset; None: there were other inferences, too
+        self._past: list[list[bytes]] | None = None  # the stream's inputs so far; None: there were other inferences
         self.troubles: list[str] = []
 
     def close(self) -> None:
@@ -283,7 +283,7 @@ class DeviceClient:
         past = self._past
 
         def begin() -> None:
-            if past is None or self._past is None:
+            if past is None or self._past is None or self._steps != len(past):
                 self.reset()
                 for earlier in past or ():
                     self._load_all(earlier)
@@ -293,6 +293,11 @@ class DeviceClient:
         self._past = past or []
         self._past.append([bytes(data) for data in inputs])
         return found
+
+    def take_back(self) -> None:
+        """The next `step` takes the place of the last one; the device is brought back to what it was before that."""
+        if self._past:
+            self._past = self._past[:-1]
 
     def _load_all(self, inputs: Sequence[bytes]) -> None:
         for index, data in enumerate(inputs):

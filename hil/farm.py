@@ -1,7 +1,8 @@
 """Several boards at once: inputs shared among boards of one build, or each board with inputs and a build of its own.
 
 Each board has a thread and a line of its own. One that fails says why, and gives back the input that it was at; the
-others go on. Results are joined by the number of the input, whoever computed it.
+others go on. Results are joined by the number of the input, whoever computed it. Inputs that go on from each other are
+one stream, which one board runs from its beginning.
 """
 
 from __future__ import annotations
@@ -89,18 +90,26 @@ class FarmResult:
         return tuple(i for i, inference in enumerate(self.inferences) if inference is None)
 
 
-def run_shared(targets: Sequence[Target], inputs: Sequence[Input], done: Done = lambda count: None) -> FarmResult:
+def run_shared(
+    targets: Sequence[Target],
+    inputs: Sequence[Input],
+    done: Done = lambda count: None,
+    streams: Sequence[range] | None = None,
+) -> FarmResult:
     """Runs each input once, on whichever board is free.
 
     Args:
         targets: boards of one build.
         inputs: of the model.
         done: called, by one thread at a time, with how many inputs have their result.
+        streams: inputs that go on from each other, in a model that keeps something from one inference to the next; all
+            inputs are in one. A board takes a whole stream; where it fails, another begins that stream anew. None: each
+            input is for itself, and a model that keeps something begins anew with it.
 
     Raises:
         DeviceError: two targets have one name, or two boards run different builds: their results cannot be joined.
     """
-    work = _Work(inputs, done)
+    work = _Work(inputs, done, streams)
     boards = _run_all([(target, work) for target in targets])
     builds = {board.device.build: board.name for board in boards if board.device}
     if len(builds) > 1:
@@ -123,17 +132,18 @@ def run_each(jobs: Sequence[tuple[Target, Sequence[Input]]]) -> tuple[FarmResult
 class _Work:
     """Inputs that wait for a board, and results. Its methods may be called by any thread."""
 
-    def __init__(self, inputs: Sequence[Input], done: Done) -> None:
+    def __init__(self, inputs: Sequence[Input], done: Done, streams: Sequence[range] | None = None) -> None:
         self.inputs = inputs
+        self.keeps = streams is not None
         self.results: list[Inference | None] = [None] * len(inputs)
-        self._waiting = deque(range(len(inputs)))
+        self._waiting = deque([range(i, i + 1) for i in range(len(inputs))] if streams is None else streams)
         self._under_way = 0
         self._stopped = False
         self._changed = threading.Condition()
         self._done = done
 
-    def take(self) -> int | None:
-        """Number of an input; None when there is nothing left. Waits while another board may give one back."""
+    def take(self) -> range | None:
+        """Numbers of a stream's inputs; None when nothing is left. Waits while a board may give one back."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or not self._under_way or self._stopped)
             if self._stopped or not self._waiting:
@@ -141,16 +151,28 @@ class _Work:
             self._under_way += 1
             return self._waiting.popleft()
 
-    def finish(self, index: int, inference: Inference) -> None:
+    @property
+    def is_stopped(self) -> bool:
+        return self._stopped
+
+    def keep(self, index: int, inference: Inference) -> bool:
+        """A result; False where another board had it before it failed, and that stays."""
         with self._changed:
+            if self.results[index] is not None:
+                return False
             self.results[index] = inference
+            self._done(sum(result is not None for result in self.results))
+            return True
+
+    def finish(self) -> None:
+        """Of what `take` gave, all have their result."""
+        with self._changed:
             self._under_way -= 1
             self._changed.notify_all()
-            self._done(sum(result is not None for result in self.results))
 
-    def give_back(self, index: int) -> None:
+    def give_back(self, stream: range) -> None:
         with self._changed:
-            self._waiting.appendleft(index)
+            self._waiting.appendleft(stream)
             self._under_way -= 1
             self._changed.notify_all()
 
@@ -206,8 +228,8 @@ def _run_board(target: Target, work: _Work, result: BoardResult) -> None:
     try:
         client = target.connect()
         result.device = _prepare(client, target)
-        while (index := work.take()) is not None:
-            _run_input(client, work, result, index)
+        while (stream := work.take()) is not None:
+            _run_stream(client, work, result, stream)
     except TinygenError as error:
         result.error = str(error).replace("\n", " ")
     finally:
@@ -228,15 +250,21 @@ def _prepare(client: DeviceClient, target: Target) -> DeviceInfo:
     return device
 
 
-def _run_input(client: DeviceClient, work: _Work, result: BoardResult, index: int) -> None:
+def _run_stream(client: DeviceClient, work: _Work, result: BoardResult, stream: range) -> None:
     try:
-        inference = client.infer(work.inputs[index])
+        if work.keeps:
+            client.reset()
+        for index in stream:
+            inference = client.infer(work.inputs[index], keep=work.keeps)
+            if work.keep(index, inference):
+                result.samples.append(index)
+                result.cycles.append(inference.cycles)
+            if work.is_stopped:
+                break
     except BaseException:
-        work.give_back(index)
+        work.give_back(stream)
         raise
-    result.samples.append(index)
-    result.cycles.append(inference.cycles)
-    work.finish(index, inference)
+    work.finish()
 
 
 def _close(client: DeviceClient, result: BoardResult) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir.graph import Graph
-from tinygen.ir.interpreter import evaluate, evaluate_all
+from tinygen.ir.interpreter import Stream, evaluate_all
 from tinygen.passes.pipeline import simplify
 from tinygen.verbs.compare import Mismatch, correct, decision_threshold, differing
 from tinygen.verbs.library import library_semantics
@@ -27,11 +27,31 @@ class Law:
     def __init__(self, graph: Graph, section: Mapping[str, Any]) -> None:
         self.graph = graph
         self._library = library_semantics(graph, section)
+        self._stream = self._library or Stream(graph)
         self._threshold = decision_threshold(graph)
 
     def outputs(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Codes of each model output."""
-        return self._library.infer(sample) if self._library else evaluate(self.graph, sample)
+        """Codes of each model output, with what the model keeps from the last call."""
+        return self._stream.step(sample)
+
+    def reset(self) -> None:
+        """The next inference is the first."""
+        self._stream.reset()
+
+    def first_output(self, index: int, wanted: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Mismatch | None:
+        """The first output that is another one, as far as can be said of a later inference of a stream.
+
+        Args:
+            index: of the sample, for the result.
+            wanted: what `outputs` gave for it.
+            outputs: of the device.
+        """
+        for name, ours, theirs in zip(self.graph.outputs, wanted, outputs, strict=True):
+            element = differing(ours, theirs)
+            if element is not None:
+                values = ours[element].item(), theirs.reshape(ours.shape)[element].item()
+                return Mismatch(index, "", name, element, values)
+        return None
 
     def is_right(self, outputs: Sequence[np.ndarray], label: int) -> bool:
         """Whether a classifier's answer is the label."""
@@ -40,7 +60,7 @@ class Law:
     def first_difference(
         self, index: int, sample: Sequence[np.ndarray], theirs: Mapping[str, np.ndarray]
     ) -> Mismatch | None:
-        """The first layer whose codes are other ones; None when all that can be compared agree.
+        """The first layer whose codes are other ones in a first inference; None when all that can be compared agree.
 
         Args:
             index: of the sample, for the result.

@@ -9,8 +9,10 @@ What may go wrong on the way is told apart:
 - the line is closed, nothing answers after several attempts, another firmware answers, or the emulated board stops:
   the session ends with what it has.
 
-So every row is what the device gave for the input of that number. A model that keeps something from one inference to
-the next begins anew with each input: `tinygen verify` and `tinygen run` take inputs for a stream.
+So every row is what the device gave for the input of that number. The inputs of a model that keeps something from one
+inference to the next are a stream, or several (`Samples.resets`): each is a step that goes on from the one before. To
+run one anew, all before it are done again. Only the first wrong step of a stream is: those behind it may be wrong
+because it was.
 """
 
 from __future__ import annotations
@@ -126,9 +128,11 @@ class Session:
     def __init__(self, device: Device, law: Law, samples: Samples, first: int = 0) -> None:
         self.device, self.law, self.samples, self.first = device, law, samples, first
         self.found = Collected(cycles_source=device.cycles_source)
+        self._astray = False  # whether a step of this stream has given something else than the model
 
     def collect(self, done: Done = _nothing, *, layers: bool = True) -> Collected:
-        """Runs the inputs; the first once more before all, so that each is timed with warm caches.
+        """Runs the inputs, the first of which begins a stream; it once more before all, so that each is timed with
+        warm caches.
 
         Nothing is raised for a device that fails: `Collected.stopped` says why there are fewer rows.
 
@@ -140,6 +144,7 @@ class Session:
         try:
             self.device.client.paint()
             self._run(index)
+            self.found.first_mismatch = None
             for index in range(self.first, self.first + len(self.samples)):
                 self.found.rows.append(self._run(index))
                 done(len(self.found.rows))
@@ -160,23 +165,38 @@ class Session:
         Raises:
             DeviceError, BoardError: there will be none.
         """
+        if self.samples.begins(index - self.first):
+            self._begin_stream(index)
         sample = self._sample(index)
         wanted = self.law.outputs(sample)
         before: list[list[np.ndarray]] = []
         while True:
             try:
-                outputs, cycles = self.device.timed(sample)
+                outputs, cycles = self.device.timed(sample, keep=True)
             finally:
                 self._note_troubles(index)
             matches, again = same(outputs, wanted), any(same(outputs, other) for other in before)
             attempts = len(before) + 1
-            if matches or again or attempts == ATTEMPTS:
+            if matches or again or attempts == ATTEMPTS or self._astray:
+                if not matches and self.device.keeps:
+                    self._astray = True
+                    found = self.law.first_output(index, wanted, outputs)
+                    self.found.first_mismatch = self.found.first_mismatch or found
                 stable = all(same(outputs, other) for other in before)
                 counted = cycles if self.found.cycles_source else None
                 return Row(index, tuple(outputs), matches, stable, counted, attempts)
             before.append(outputs)
             self.found.incidents.append(Incident(index, "gave other outputs than the model"))
             self.device.check()
+            self.device.take_back()
+
+    def _begin_stream(self, index: int) -> None:
+        self.law.reset()
+        self._astray = False
+        try:
+            self.device.reset()
+        finally:
+            self._note_troubles(index)
 
     def _note_troubles(self, index: int) -> None:
         troubles = self.device.client.troubles
@@ -188,7 +208,7 @@ class Session:
         found, last = self.found, self.first + len(self.samples) - 1
         wrong = next((row.sample for row in found.rows if not row.matches), None)
         try:
-            if wrong is not None:
+            if wrong is not None and not self.device.keeps:
                 tensors = self.device.intermediate(self._sample(wrong))
                 found.first_mismatch = self.law.first_difference(wrong, self._sample(wrong), tensors)
             if layers:
@@ -212,7 +232,7 @@ class Session:
         if timer is not self.device:
             timer.timed(sample)
             indices = range(min(TIMED_BESIDE, len(self.samples)))
-            self.found.beside = [timer.timed(self.samples.sample(index))[1] for index in indices]
+            self.found.beside = [timer.timed(self.samples.sample(index), keep=True)[1] for index in indices]
         self.found.layers, self.found.instructions = timer.measure_layers(sample)
 
 

@@ -13,6 +13,7 @@ from tinygen.bench.processes import in_processes
 from tinygen.errors import BoardError, DeviceError
 from tinygen.verbs.arrays import Samples
 from tinygen.verbs.device import open_device
+from tinygen.verbs.manifest import read_manifest
 
 TURN = 50
 """Inputs of one emulated board: few enough to show progress, enough for its start not to matter."""
@@ -40,11 +41,13 @@ class Turn:
 def collect_on_twins(whole: Turn, jobs: int, done: Done) -> Collected:
     """All inputs, shared out between `jobs` processes, up to the first at which a twin stops.
 
-    A twin begins anew every `TURN` inputs, whatever the number of processes: so that does not change the result.
+    A twin begins anew every `TURN` inputs, whatever the number of processes: so that does not change the result. A
+    stream of a model that keeps something is not divided.
     """
     found = Collected()
-    size = len(whole.samples)
-    turns = [replace(whole, samples=whole.samples.part(at, at + TURN), first=at) for at in range(0, size, TURN)]
+    keeps = bool(read_manifest(whole.folder).get("states"))
+    parts_of = _streams(whole.samples) if keeps else _turns(len(whole.samples))
+    turns = [replace(whole, samples=whole.samples.part(part.start, part.stop), first=part.start) for part in parts_of]
     # In this process there is somebody to tell of every single input.
     alone = jobs < 2 or len(turns) < 2
     work = partial(_collect, done=lambda count: done(len(found.rows) + count)) if alone else _collect
@@ -57,6 +60,20 @@ def collect_on_twins(whole: Turn, jobs: int, done: Done) -> Collected:
                     break
         except KeyboardInterrupt:
             found.stopped, found.interrupted = f"at input {len(found.rows)}: interrupted", True
+    return found
+
+
+def _turns(size: int) -> list[range]:
+    return [range(at, min(at + TURN, size)) for at in range(0, size, TURN)]
+
+
+def _streams(samples: Samples) -> list[range]:
+    """Whole streams, together at least `TURN` inputs, but for the last."""
+    found: list[range] = []
+    for stream in samples.streams():
+        if found and len(found[-1]) < TURN:
+            stream = range(found.pop().start, stream.stop)
+        found.append(stream)
     return found
 
 

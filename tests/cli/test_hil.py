@@ -56,6 +56,8 @@ def test_failed_checks(built: Path, tmp_path: Path) -> None:
         (["BUILT", "--switch", "w2a4"], "there is no switch 'w2a4'"),
         (["BUILT", "--inputs", "none.npz"], "none.npz: there is no such file"),
         (["BUILT", "--min-accuracy", "0.9"], "has no labels"),
+        (["BUILT", "--max-latency-us", "inf"], "--max-latency-us: inf is no limit"),
+        (["BUILT", "--power", "ppk2:/dev/ttyNONE"], "ppk2:/dev/ttyNONE has no board to watch: what runs is emulated"),
         (["BUILT", "--out", "BUILT"], "holds files that are not an earlier hil report"),
         (["BUILT", "--junit", "none/ci.xml"], "its directory does not exist"),
     ],

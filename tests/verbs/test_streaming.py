@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,16 +11,24 @@ import pytest
 
 from hil.client import DeviceClient
 from hil.exchange import RefusedError
-from hil.law import law_of
+from hil.farm import Target, run_shared
+from hil.law import Law, law_of
 from hil.session import Session
-from tests.hil.faulty import FaultyDevice, digits_on, misses_the_command, resets, resets_quietly
+from tests.hil.faulty import FaultyDevice, digits_on, is_unplugged, misses_the_command, resets, resets_quietly
 from tests.support.streaming_models import SMALL, WAKE_WORDS, frames, needs_wake_words, wake_word
+from tinygen.bench.case import case_of
+from tinygen.bench.measure import Job, measure
+from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_model
 from tinygen.frontends.tflite import read_tflite
 from tinygen.ir.interpreter import Stream, evaluate
-from tinygen.verbs.arrays import Samples
+from tinygen.targets.board import load_board
+from tinygen.targets.toolchain import find_toolchain
+from tinygen.verbs.arrays import Samples, load_samples
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.device import open_device
+from tinygen.verbs.farm import FarmOptions, farm
+from tinygen.verbs.hil import HilOptions, hil
 from tinygen.verbs.run import run
 from tinygen.verbs.verify import verify
 
@@ -161,14 +170,155 @@ def test_nothing_is_lost_or_done_twice(folder: Path, command: str, fault: Callab
     assert line.count >= 1
 
 
-def test_a_session_holds_each_input_against_a_first_inference(folder: Path) -> None:
-    samples = [*slow_frames(3), *slow_frames(3)]
+def two_streams() -> Samples:
+    """Three frames, and three more behind a reset."""
+    codes = np.stack([sample[0] for sample in [*slow_frames(3), *slow_frames(3)]])
+    return Samples((codes,), None, frozenset({3}))
+
+
+def test_a_session_takes_its_inputs_for_streams(folder: Path) -> None:
     with open_device(folder) as device:
-        codes = np.stack([sample[0] for sample in samples])
-        found = Session(device, law_of(folder, None), Samples((codes,), None)).collect()
-    assert not found.stopped and not found.incidents
+        found = Session(device, law_of(folder, None), two_streams()).collect()
+    assert not found.stopped and not found.incidents and found.layers
     assert [row.matches for row in found.rows] == [True] * 6
-    np.testing.assert_array_equal(found.rows[1].outputs[0], evaluate(GRAPH, samples[1])[0])
+    outputs = [row.outputs[0] for row in found.rows]
+    np.testing.assert_array_equal(outputs, [*law(slow_frames(3))] * 2)
+    assert not np.array_equal(outputs[1], evaluate(GRAPH, slow_frames(2)[1])[0])
+
+
+@pytest.mark.parametrize("fault", [resets, resets_quietly])
+@pytest.mark.parametrize("command", ["tg-run", "tg-load", "tg-read"])
+def test_a_session_whose_line_is_lost_in_the_middle(
+    folder: Path, command: str, fault: Callable[[FaultyDevice], bool]
+) -> None:
+    line = FaultyDevice([folder / "firmware.elf"], command, [4, 7], fault)
+    with open_device(folder, transport=line) as device:
+        found = Session(device, law_of(folder, None), two_streams()).collect(layers=False)
+    assert not found.stopped and found.incidents and line.count >= 1
+    assert [(row.matches, row.stable) for row in found.rows] == [(True, True)] * 6
+
+
+def test_a_session_names_the_first_wrong_step_and_repeats_no_other(folder: Path) -> None:
+    """All steps behind it are wrong too, up to the next stream; repeating each would take all before it each time."""
+    wrong = law_of(folder, None)
+    asked = 0
+
+    def outputs(sample: list[np.ndarray]) -> list[np.ndarray]:
+        nonlocal asked
+        asked += 1  # the first is the one that is run before all
+        return [codes + (asked in (3, 4)) for codes in Law.outputs(wrong, sample)]
+
+    wrong.outputs = outputs  # type: ignore[method-assign, assignment]
+    with open_device(folder) as device:
+        found = Session(device, wrong, two_streams()).collect(layers=False)
+    assert [row.matches for row in found.rows] == [True, False, False, True, True, True]
+    assert [row.attempts for row in found.rows] == [1, 2, 1, 1, 1, 1] and all(row.stable for row in found.rows)
+    assert found.first_mismatch is not None
+    assert (found.first_mismatch.sample, found.first_mismatch.tensor) == (1, GRAPH.outputs[0])
+    np.testing.assert_array_equal([row.outputs[0] for row in found.rows], [*law(slow_frames(3))] * 2)
+
+
+def test_a_step_that_gives_something_else_once_is_done_again(folder: Path) -> None:
+    """A device whose memory is spoilt: the stream is made again, and goes on."""
+    with open_device(folder) as device:
+        session, timed, count = Session(device, law_of(folder, None), two_streams()), device.timed, 0
+
+        def spoilt(sample: list[np.ndarray], *, keep: bool = False) -> tuple[list[np.ndarray], int]:
+            nonlocal count
+            count += 1
+            outputs, cycles = timed(sample, keep=keep)
+            return ([codes + 1 for codes in outputs] if count == 4 else outputs), cycles
+
+        device.timed = spoilt  # type: ignore[method-assign, assignment]
+        found = session.collect(layers=False)
+    assert [(row.matches, row.stable) for row in found.rows] == [(True, i != 2) for i in range(6)]
+
+
+def test_hil_runs_the_file_as_streams(folder: Path, tmp_path: Path) -> None:
+    samples = two_streams()
+    np.savez(tmp_path / "x.npz", x=samples.inputs[0], reset=np.arange(6) == 3)
+    report = hil(folder, HilOptions(inputs=tmp_path / "x.npz"))
+    assert report.passed and report.content["switches"][0]["completed"] == 6
+    np.testing.assert_array_equal(report.outputs["y0"], np.concatenate([law(slow_frames(3))] * 2).reshape(6, 1, -1))
+    result = run(folder, tmp_path / "x.npz", outputs=tmp_path / "y.npy")
+    assert len(result.rows) == 6
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), [*law(slow_frames(3))] * 2)
+
+
+def test_verify_begins_anew_where_the_file_says_so(tmp_path: Path) -> None:
+    model = tmp_path / "accumulator.tflite"
+    model.write_bytes(SMALL["accumulator"]())
+    np.savez(tmp_path / "x.npz", x=two_streams().inputs[0], reset=[0, 0, 0, 1, 0, 0])
+    report = verify(model, tmp_path / "x.npz", BuildOptions(board="host"))
+    assert report.identical and report.samples == 6
+
+
+def test_a_farm_shares_streams_not_frames(tmp_path: Path, folder: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.concatenate([two_streams().inputs[0]] * 2), reset=np.arange(12) % 3 == 0)
+    report = farm(folder, ["emulated", "emulated"], FarmOptions(inputs=tmp_path / "x.npz"))
+    assert report.passed and report.samples == tuple(range(12))
+    np.testing.assert_array_equal(report.outputs[0], [*law(slow_frames(3))] * 4)
+    for board in report.boards:
+        for stream in range(0, 12, 3):
+            assert len({stream, stream + 1, stream + 2} & set(board.samples)) in (0, 3)
+
+
+def test_a_stream_that_a_board_leaves_is_begun_anew_by_another(folder: Path) -> None:
+    samples = slow_frames(6)
+    inputs = [[sample[0].tobytes()] for sample in samples]
+    gone = threading.Event()
+
+    def unplugged(device: FaultyDevice) -> bool:
+        gone.set()
+        return is_unplugged(device)
+
+    def first() -> DeviceClient:
+        return DeviceClient(FaultyDevice([folder / "firmware.elf"], "tg-run", [3], unplugged), infer_seconds=2.0)
+
+    def second() -> DeviceClient:
+        assert gone.wait(60.0)
+        return DeviceClient(FaultyDevice([folder / "firmware.elf"], "tg-run", [], resets), infer_seconds=2.0)
+
+    result = run_shared([Target("a", first), Target("b", second)], inputs, streams=[range(6)])
+    found = [np.frombuffer(one.outputs[0], np.int8) for one in result.inferences if one]
+    np.testing.assert_array_equal(found, np.concatenate(law(samples)))
+    a, b = result.boards
+    assert a.error and a.samples == [0, 1] and not b.error and b.samples == [2, 3, 4, 5]
+
+
+def test_turns_of_emulated_twins_hold_whole_streams(tmp_path: Path) -> None:
+    """More than a turn in one stream, on two boards at a time."""
+    model = tmp_path / "accumulator.tflite"
+    model.write_bytes(SMALL["accumulator"]())
+    built = build(model, tmp_path / "board", BuildOptions(board=BOARD), profile=False).folder
+    codes = np.stack([sample[0] for sample in slow_frames(130)]) % 3 - 1
+    np.savez(tmp_path / "x.npz", x=codes, reset=np.isin(np.arange(130), (70, 80)))
+    report = hil(built, HilOptions(inputs=tmp_path / "x.npz", jobs=2))
+    assert report.passed, report.content["checks"]
+    (part,) = report.content["switches"]
+    assert [row["sample"] for row in part["rows"]] == list(range(130))
+
+
+@pytest.mark.parametrize("marks", [[0, 2, 0], [0.0, 1.0, 0.0], [[0], [1], [0]], [True, False]])
+def test_marks_of_streams_that_are_none(marks: list[object], tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.stack([sample[0] for sample in slow_frames(3)]), reset=marks)
+    with pytest.raises(TinygenError, match=r"reset is|different numbers"):
+        load_samples(tmp_path / "x.npz", (GRAPH.tensors[GRAPH.inputs[0]],))
+
+
+@needs_wake_words
+def test_a_wake_word_in_hil_and_bench(tmp_path: Path) -> None:
+    """Frames of one stream, of which the line loses one in the middle."""
+    model = wake_word("hey_mycroft")
+    inputs = write(frames(load_model(model), 8), tmp_path / "x.npz")
+    built = build(model, tmp_path / "host", BuildOptions(board="host"), profile=False).folder
+    line = FaultyDevice([built / "firmware.elf"], "tg-run", [6], resets_quietly)
+    report = hil(built, HilOptions(inputs=inputs), transport=line)
+    assert report.passed and report.content["switches"][0]["incidents"]
+    row = measure(
+        Job(case_of("own", "hey_mycroft", model), "tinygen", find_toolchain(None, load_board(BOARD)).name, BOARD)
+    )
+    assert row["error"] is None and row["max_abs_diff"] == 0 and row["samples"] == 2
 
 
 def test_a_reply_that_is_lost_does_not_make_two_steps_of_one(folder: Path) -> None:

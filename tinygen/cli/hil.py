@@ -66,7 +66,7 @@ def hil(
     check_output(target)
     check_junit(junit)
     with progress(as_json) as update, ExitStack() as stack:
-        monitor = None if power is None else open_instrument(folder, power)
+        monitor = None if power is None else open_instrument(folder, power, port)
         if monitor is not None:
             stack.callback(monitor.close)
         report = run(folder, options, monitor=monitor, progress=update)

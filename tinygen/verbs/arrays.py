@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +22,13 @@ class Samples:
     Attributes:
         inputs: per model input an array [samples, *shape] of codes.
         labels: class per sample, when the file has them.
+        resets: numbers of the samples, besides the first, at which a model that keeps something from one inference to
+            the next begins anew.
     """
 
     inputs: tuple[np.ndarray, ...]
     labels: np.ndarray | None = None
+    resets: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.inputs[0])
@@ -39,27 +43,40 @@ class Samples:
     def part(self, start: int, end: int) -> Samples:
         """Samples `start` to `end`, that one excluded; fewer where there are not so many."""
         labels = None if self.labels is None else self.labels[start:end]
-        return Samples(tuple(array[start:end] for array in self.inputs), labels)
+        resets = frozenset(index - start for index in self.resets if start < index < end)
+        return Samples(tuple(array[start:end] for array in self.inputs), labels, resets)
+
+    def begins(self, index: int) -> bool:
+        """Whether a stream begins with this sample."""
+        return index == 0 or index in self.resets
+
+    def streams(self) -> list[range]:
+        """Numbers of the samples of each stream."""
+        starts = [0, *sorted(self.resets), len(self)]
+        return [range(start, end) for start, end in itertools.pairwise(starts)]
 
 
 def load_samples(path: Path, tensors: tuple[Tensor, ...]) -> Samples:
     """Reads inputs for a model.
 
     A .npy holds the model's only input, one sample per row. A .npz holds `x` (or `x0`, `x1`, ... for
-    several inputs, or arrays named after the inputs) and optionally `y`, the labels. Rows may be flat or shaped. Float
-    data for a quantized input is quantized with that input's scale and zero point.
+    several inputs, or arrays named after the inputs) and optionally `y`, the labels, and `reset`, true for every row at
+    which a model with states begins anew (the first does in any case). Rows may be flat or shaped. Float data for a
+    quantized input is quantized with that input's scale and zero point.
 
     Raises:
         TinygenError: unreadable, or rows that do not fit the model's inputs.
     """
     arrays = read_arrays(path)
     labels = _labels(arrays.pop("y", None), path)
+    resets = _resets(None if any(t.name == "reset" for t in tensors) else arrays.pop("reset", None), path)
     found = [_find(arrays, index, tensor, tensors, path) for index, tensor in enumerate(tensors)]
     inputs = tuple(fit(array, tensor, path) for array, tensor in zip(found, tensors, strict=True))
-    counts = {len(array) for array in inputs} | ({len(labels)} if labels is not None else set())
+    counts = {len(array) for array in (*inputs, *(a for a in (labels, resets) if a is not None))}
     if len(counts) != 1:
         raise TinygenError(f"its arrays have different numbers of samples: {sorted(counts)}", where=str(path))
-    return Samples(inputs, labels)
+    begun = () if resets is None else np.flatnonzero(resets).tolist()
+    return Samples(inputs, labels, frozenset(begun) - {0})
 
 
 def _labels(labels: np.ndarray | None, path: Path) -> np.ndarray | None:
@@ -79,6 +96,22 @@ def _labels(labels: np.ndarray | None, path: Path) -> np.ndarray | None:
     if not np.array_equal(classes, np.nan_to_num(np.trunc(classes))):
         raise TinygenError("its labels y are not whole numbers", where=str(path), fix="Give numbers of classes.")
     return classes.astype(np.int64)
+
+
+def _resets(marks: np.ndarray | None, path: Path) -> np.ndarray | None:
+    """Whether a stream begins, [samples], from one mark per row.
+
+    Raises:
+        TinygenError: they are something else.
+    """
+    if marks is None:
+        return None
+    if marks.ndim != 1 or marks.dtype.kind not in "biu" or not np.isin(marks, (0, 1)).all():
+        raise TinygenError(
+            f"its array reset is {marks.dtype.name} {list(marks.shape)}", where=str(path),
+            fix="Give true or false (1 or 0) for each sample.",
+        )  # fmt: skip
+    return marks.astype(bool)
 
 
 def random_samples(tensors: tuple[Tensor, ...], count: int, seed: int) -> Samples:

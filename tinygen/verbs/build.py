@@ -116,7 +116,8 @@ def build(
 
     Args:
         model: the model file, or a model made in memory.
-        out: the directory to write; replaced when an earlier build stands there.
+        out: the directory to write; replaced when an earlier build stands there, but for the reports of `tinygen hil`:
+            those on another build go to hil-BUILD.
         options: board, toolchain, kernels.
         profile: run one inference in the emulated board, for the report.
         progress: called with (what, done, of).
@@ -147,6 +148,7 @@ def build(
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         (folder / "report.html").write_text(render_report(manifest), encoding="utf-8")
         if out.exists():
+            _keep_reports(out, folder, manifest["build_id"])
             shutil.rmtree(out)
         folder.rename(out)
     step("done", 4, 4)
@@ -285,6 +287,18 @@ def _check_options(options: BuildOptions) -> None:
 def isa_of(board: Board) -> tuple[str, ...]:
     """What kernels may use: the host also runs the SIMD forms, through their portable twins."""
     return (*board.isa, "c99", "dsp") if board.is_host else board.isa
+
+
+def _keep_reports(out: Path, folder: Path, build: str) -> None:
+    """Moves what `tinygen hil` found, perhaps on a real board, from an earlier build's directory to the new one."""
+    for reports in (*out.glob("hil"), *out.glob("hil-*")):
+        try:
+            of_build = str(json.loads((reports / "hil-report.json").read_text())["build_id"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        name = "hil" if of_build == build else f"hil-{of_build}"
+        if not (folder / name).exists():
+            reports.rename(folder / name)
 
 
 def _check_target(out: Path) -> None:

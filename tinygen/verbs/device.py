@@ -192,6 +192,10 @@ class Device:
         """Codes of each model output, with what the last step left behind."""
         return self.timed(sample, keep=True)[0]
 
+    def take_back(self) -> None:
+        """The next `step` takes the place of the last one. Nothing to do where the model keeps nothing."""
+        self.client.take_back()
+
     def timed(self, sample: Sequence[np.ndarray], *, keep: bool = False) -> tuple[list[np.ndarray], int]:
         """Codes of each model output, and the cycles that the device counted; `keep` as `step` does."""
         inference = self.client.infer(self.in_memory(sample), keep=keep and self.keeps)

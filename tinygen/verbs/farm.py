@@ -124,7 +124,8 @@ def check_output(out: Path) -> None:
 def farm(
     folder: Path, ports: Sequence[str], options: FarmOptions | None = None, *, progress: Progress | None = None
 ) -> FarmReport:
-    """Runs inputs on the boards at `ports`, each input once, on whichever board is free.
+    """Runs inputs on the boards at `ports`, each input once, on whichever board is free; streams, of a model that keeps
+    something from one inference to the next, as a whole.
 
     Args:
         folder: written by `tinygen build`.
@@ -144,7 +145,8 @@ def farm(
         [in_memory(x, t) for x, t in zip(samples.sample(i), part["inputs"], strict=True)] for i in range(len(samples))
     ]
     tell = progress or (lambda what, done, total: None)
-    found = run_shared(targets, inputs, lambda count: tell(manifest["model"], count, len(samples)))
+    streams = samples.streams() if manifest.get("states") else None
+    found = run_shared(targets, inputs, lambda count: tell(manifest["model"], count, len(samples)), streams)
     return _report(found, samples, law, part["outputs"])
 
 
@@ -184,12 +186,23 @@ def _names(ports: Sequence[str]) -> list[str]:
 def _report(found: FarmResult, samples: Samples, law: Law, tensors: Sequence[dict[str, Any]]) -> FarmReport:
     done = [i for i, inference in enumerate(found.inferences) if inference is not None]
     rows = [_arrays(inference, tensors) for inference in found.inferences if inference is not None]
-    wrong = [i for i, row in zip(done, rows, strict=True) if not same(row, law.outputs(samples.sample(i)))]
+    expected = _expected(law, samples, max(done, default=-1) + 1)
+    wrong = [i for i, row in zip(done, rows, strict=True) if not same(row, expected[i])]
     correct = None
     if samples.labels is not None:
         correct = sum(law.is_right(row, int(samples.labels[i])) for i, row in zip(done, rows, strict=True))
     outputs = tuple(np.stack(codes) for codes in zip(*rows, strict=True))
     return FarmReport(found.boards, outputs, tuple(done), len(samples), tuple(wrong), correct)
+
+
+def _expected(law: Law, samples: Samples, count: int) -> list[list[np.ndarray]]:
+    """What the model gives for the first `count` inputs."""
+    found = []
+    for index in range(count):
+        if samples.begins(index):
+            law.reset()
+        found.append(law.outputs(samples.sample(index)))
+    return found
 
 
 def _arrays(inference: Inference, tensors: Sequence[dict[str, Any]]) -> list[np.ndarray]:

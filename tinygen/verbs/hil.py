@@ -59,12 +59,15 @@ class HilOptions:
     infer_seconds: float = INFER_SECONDS
 
 
-def open_instrument(folder: Path, name: str) -> PowerMonitor | None:
+def open_instrument(folder: Path, name: str, port: str | None) -> PowerMonitor | None:
     """The instrument of that name, see `hil.power.factory`; None for "predicted", which every report has.
 
     Raises:
-        TinygenError: there is none, or it does not answer.
+        TinygenError: there is none, or it does not answer; or what is at `port` is emulated, and the instrument is left
+            alone.
     """
+    if name != "predicted":
+        _require_board(folder, name, port)
     monitor = open_monitor(name, load_board(read_manifest(folder)["board"]))
     return None if isinstance(monitor, PredictedSource) else monitor
 
@@ -94,13 +97,18 @@ def hil(
         TinygenError: the directory, the inputs or the options are at fault, or there is no device to open.
     """
     options = options or HilOptions()
-    if monitor is not None and transport is None and options.port in (None, EMULATED, QEMU):
-        raise TinygenError(
-            f"{monitor.name} has no board to watch: what runs is emulated", where=str(folder), fix="Name a real port."
-        )
+    if monitor is not None and transport is None:
+        _require_board(folder, monitor.name, options.port)
     run = _Run(folder, options, transport, progress or (lambda what, done, total: None))
     run.monitor, run.energy = monitor, energy
     return run.report()
+
+
+def _require_board(folder: Path, instrument: str, port: str | None) -> None:
+    if port in (None, EMULATED, QEMU):
+        raise TinygenError(
+            f"{instrument} has no board to watch: what runs is emulated", where=str(folder), fix="Name a real port."
+        )
 
 
 class _Run:

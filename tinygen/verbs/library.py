@@ -79,6 +79,10 @@ class LibrarySemantics:
         """The same, with what the last step left behind."""
         return self._stream.step(sample)
 
+    def reset(self) -> None:
+        """The next step is the first."""
+        self._stream.reset()
+
     def tensors(self, sample: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Codes of every tensor."""
         return evaluate_all(self.graph, sample, {layer: theirs for layer, (_, theirs) in self.kernels.items()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,25 +47,40 @@ class LiteRt:
             Oracle.OPTIMIZED: OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
             Oracle.XNNPACK: OpResolverType.BUILTIN,
         }[oracle]
+        self._path = path
+        self._make = partial(
+            Interpreter,
+            model_path=str(path),
+            experimental_op_resolver_type=resolver,
+            experimental_preserve_all_tensors=keep,
+            num_threads=1,
+        )
+        self.name = f"litert-{oracle}"
+        self._stepped = False
+        self._begin()
+
+    def _begin(self) -> None:
         try:
-            self._interpreter: Any = Interpreter(
-                model_path=str(path),
-                experimental_op_resolver_type=resolver,
-                experimental_preserve_all_tensors=keep,
-                num_threads=1,
-            )
+            self._interpreter: Any = self._make()
             self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise ModelError(f"LiteRT refuses this model ({error})", where=str(path)) from error
-        self.name = f"litert-{oracle}"
+            raise ModelError(f"LiteRT refuses this model ({error})", where=str(self._path)) from error
 
     def step(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Codes of each model output for one sample; LiteRT keeps variables from one to the next."""
+        self._stepped = True
         for detail, value in zip(self._interpreter.get_input_details(), sample, strict=True):
             self._interpreter.set_tensor(detail["index"], value.reshape(detail["shape"]))
         self._interpreter.invoke()
         details = self._interpreter.get_output_details()
         return [self._interpreter.get_tensor(detail["index"]).copy() for detail in details]
+
+    def reset(self) -> None:
+        """The next step is the first."""
+        # LiteRT's own reset makes variables zero, and does not initialise them again.
+        if self._stepped:
+            self._begin()
+            self._stepped = False
 
     def infer(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The same; of a model with variables, only the first is an inference from the beginning."""

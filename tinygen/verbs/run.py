@@ -79,7 +79,7 @@ def run(
     switch: str | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
-    """Runs one inference per row of `inputs`; of a model that keeps something between them, a step.
+    """Runs one inference per row of `inputs`; of a model that keeps something between them, a step of a stream.
 
     Args:
         folder: written by `tinygen build`.
@@ -100,6 +100,8 @@ def run(
         if switch is not None:
             device.select(switch)
         for index in range(len(samples)):
+            if samples.begins(index):
+                device.reset()
             rows.append(device.measure(samples.sample(index), keep=True))
             if progress:
                 progress(device.name, index + 1, len(samples))

@@ -34,6 +34,8 @@ class Runtime(Protocol):
 
     def step(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]: ...
 
+    def reset(self) -> None: ...
+
 
 class Semantics(Stream):
     """The integer semantics as a runtime."""
@@ -102,7 +104,7 @@ def verify(
 ) -> VerifyReport:
     """Runs every runtime over the inputs and compares them pair by pair.
 
-    The inputs of a model that keeps something between inferences are one stream, which each runtime begins anew.
+    The inputs of a model that keeps something between inferences are a stream, or several (`Samples.resets`).
 
     Args:
         model: the model file.
@@ -226,6 +228,8 @@ def _run_all(
 ) -> list[list[np.ndarray]]:
     results = []
     for index in range(len(samples)):
+        if samples.begins(index):
+            runtime.reset()
         results.append(runtime.step(samples.sample(index)))
         if progress:
             progress(_labelled(runtime.name, switch), index + 1, len(samples))
