@@ -8,14 +8,16 @@ if TYPE_CHECKING:
     from tinygen.frontends.ptq.options import QuantizeOptions
     from tinygen.frontends.tg import save_tg as save
     from tinygen.frontends.torch import export, export_switches
+    from tinygen.passes.to_streaming import to_streaming
 
 _LAZY = {
     "QuantizeOptions": ("tinygen.frontends.ptq.options", "QuantizeOptions"),
     "export": ("tinygen.frontends.torch", "export"),
     "export_switches": ("tinygen.frontends.torch", "export_switches"),
     "save": ("tinygen.frontends.tg", "save_tg"),
+    "to_streaming": ("tinygen.passes.to_streaming", "to_streaming"),
 }
-__all__ = ["QuantizeOptions", "export", "export_switches", "save"]
+__all__ = ["QuantizeOptions", "export", "export_switches", "save", "to_streaming"]
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,7 @@ def run_in_arena(program: Program, inputs: Sequence[np.ndarray], arena: np.ndarr
     """
     arena = new_arena(program) if arena is None else arena
     for tensor, value in zip(program.inputs, inputs, strict=True):
-        _bytes(program, arena, tensor)[:] = np.ascontiguousarray(value, tensor.dtype).reshape(-1).view(np.uint8)
+        _store(program, arena, tensor, value)
     for step in program.steps:
         if step.plan.is_alias:
             continue
@@ -34,8 +34,7 @@ def run_in_arena(program: Program, inputs: Sequence[np.ndarray], arena: np.ndarr
         values = [_value(program, arena, tensor) for tensor in step.node.inputs]
         results = step.node.op.evaluate(step.node, values)
         for tensor, result in zip(step.node.outputs, results, strict=True):
-            codes = np.ascontiguousarray(result, tensor.dtype).reshape(-1)
-            _bytes(program, arena, tensor)[:] = codes.view(np.uint8)
+            _store(program, arena, tensor, result)
         _spoil_scratch(step, arena)
     for move in program.moves:
         arena[move.target : move.target + move.size] = arena[move.source : move.source + move.size].copy()
@@ -47,7 +46,7 @@ def new_arena(program: Program) -> np.ndarray:
     arena = np.full(program.memory.arena_bytes, 0xA5, np.uint8)
     for state in program.graph.states:
         tensor = program.graph.tensors[state.tensor]
-        _bytes(program, arena, tensor)[:] = np.frombuffer(tensor.to_memory(state.initial), np.uint8)
+        _store(program, arena, tensor, state.initial)
     return arena
 
 
@@ -66,12 +65,16 @@ def _bytes(program: Program, arena: np.ndarray, tensor: Tensor) -> np.ndarray:
     return arena[start : start + tensor.nbytes]
 
 
+def _store(program: Program, arena: np.ndarray, tensor: Tensor, codes: np.ndarray) -> None:
+    _bytes(program, arena, tensor)[:] = np.frombuffer(tensor.to_memory(codes), np.uint8)
+
+
 def _value(program: Program, arena: np.ndarray, tensor: Tensor | None) -> np.ndarray:
     if tensor is None:
         return _ABSENT
     if tensor.data is not None:
         return tensor.data
-    return _bytes(program, arena, tensor).copy().view(tensor.dtype).reshape(tensor.shape)
+    return tensor.from_memory(_bytes(program, arena, tensor).tobytes())
 
 
 def _on_an_input(program: Program, step: Step, output: int) -> bool:

@@ -1,7 +1,7 @@
 """Rows of NHWC tensors of batch 1: windows of them, and tensors put together from them.
 
 Rows lie side by side in memory, so a window is a pointer into a larger tensor, and a tensor that is computed
-stripe by stripe needs no copying. Passes make these operators; no file format has them.
+stripe by stripe needs no copying. Passes make these operators; of the file formats only `.tg` has them.
 """
 
 from __future__ import annotations
