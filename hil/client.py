@@ -173,13 +173,15 @@ class DeviceClient:
     def set_switch(self, index: int) -> None:
         """Runs the model by switch `index` of `DeviceInfo.switches` from now on; inputs must be loaded after it.
 
+        What the model keeps from one inference to the next begins anew.
+
         Raises:
             DeviceError: there is no such switch, or the line is bad.
         """
         self._known()
         self._persist(f"switch {index}", lambda: self._line.ask(f"tg-switch {index}", _REPLY_SECONDS))
         self._chosen = index
-        self._loaded = self._gave = None
+        self._loaded = self._gave = self._steps = self._past = None
 
     def reset(self) -> None:
         """Has the device forget all earlier inferences.

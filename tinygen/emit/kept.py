@@ -10,10 +10,11 @@ from tinygen.emit.ctext import array_lines, comment_safe
 from tinygen.lowering.program import Program
 
 
-def kept_of(program: Program) -> dict[str, Any]:
+def kept_of(program: Program, prefix: str = "initial") -> dict[str, Any]:
     """States with what they begin with, and what is copied at the end of an invocation.
 
-    A state of `lines` is copied from an array, one without is filled with the byte `fill`.
+    A state of `lines` is copied from an array, whose name begins with `prefix`; one without is filled with the byte
+    `fill`.
     """
     states = []
     for index, state in enumerate(program.graph.states):
@@ -22,7 +23,7 @@ def kept_of(program: Program) -> dict[str, Any]:
         uniform = bool((content == content[0]).all())
         states.append(
             {
-                "index": index,
+                "symbol": f"{prefix}_{index}",
                 "note": f"{comment_safe(tensor.name)}: {tensor.describe()}",
                 "offset": program.offsets[tensor.name],
                 "bytes": tensor.nbytes,
@@ -34,4 +35,4 @@ def kept_of(program: Program) -> dict[str, Any]:
         {"target": move.target, "source": move.source, "size": move.size, "note": comment_safe(move.state)}
         for move in program.moves
     ]
-    return {"states": states, "kept_bytes": program.state_bytes, "moves": moves}
+    return {"states": states, "moves": moves}

@@ -90,7 +90,9 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
         "dual_issue": "dual-issue" in network.first.isa and "tinygen_simd.h" in writer.headers,
         "weights_in_ram": weights_in_ram,
     }
-    context |= _switch_context(network, switches, layers) if network.is_switchable else {"layers": layers[0]}
+    context |= _switch_context(network, switches, layers) if network.is_switchable else {
+        "layers": layers[0], **kept_of(network.first),
+    }  # fmt: skip
     name = network.name
     files = {
         f"{name}{suffix}": environment().get_template(f"model/{template}").render(context)
@@ -167,7 +169,7 @@ def _context(network: NetworkProgram, source: str) -> dict[str, Any]:
         "arena_bytes": max(network.arena_bytes, ALIGNMENT),
         "arena_align": ALIGNMENT,
         **ports,
-        **kept_of(network.first),
+        "kept_bytes": network.kept_bytes,
     }
 
 
@@ -186,6 +188,7 @@ def _switch_context(
                 "macro": f"{network.name}_{switch.name}".upper(),
                 "runner": emitted[index].runner,
                 "layers": layers[index],
+                **kept_of(switch.program, f"initial_{switch.name}"),
                 "summary": f"{_layer_count(len(layers[index]))}, {_macs(switch.program):,} MAC; constants: "
                 f"{constants[index].own:,} B of its own, {constants[index].shared:,} B shared",
             }
@@ -205,7 +208,7 @@ def _macs(program: Program) -> int:
 def _api(network: NetworkProgram) -> set[str]:
     """Symbols of a switchable network that no kernel or array may have."""
     ports = ports_of_switches(network)
-    verbs = ("init", "invoke", "invoke_observed", "layers", "set_switch", "switch")
+    verbs = ("init", "invoke", "invoke_observed", "layers", "reset", "set_switch", "switch")
     names = {f"{network.name}_{verb}" for verb in verbs}
     for port in (*ports["inputs"], *ports["outputs"]):
         names |= {port["function"], f"{port['function']}_scale", f"{port['function']}_zero_point"}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tinygen.errors import ModelError, UnsupportedError
+from tinygen.errors import ModelError
 from tinygen.ir.graph import Graph
 from tinygen.ir.tensor import Tensor
 
@@ -29,6 +29,9 @@ class Switch:
 @dataclass(frozen=True)
 class Network:
     """What one firmware computes.
+
+    Graphs may keep states, each its own: which frames another switch has seen, and what its codes stand for, says
+    nothing to this one. So whenever another switch is chosen, its states begin anew.
 
     Attributes:
         name: a C identifier; every symbol of the generated code starts with it.
@@ -92,12 +95,6 @@ class Network:
                 )
             switch.graph.validate()
             _check_ports(self, switch)
-            if self.is_switchable and switch.graph.states:
-                raise UnsupportedError(
-                    f"switch '{switch.name}' keeps '{switch.graph.states[0].tensor}' between inferences: what that "
-                    "means to the other switches is not known", where=self.name,
-                    fix="Save a network that keeps something as a graph of its own.",
-                )  # fmt: skip
 
 
 def _check_ports(network: Network, switch: Switch) -> None:

@@ -68,6 +68,11 @@ class NetworkProgram:
         return STATE_BYTES if self.is_switchable else 0
 
     @property
+    def kept_bytes(self) -> int:
+        """What a switch keeps from one invocation to the next, of the one that keeps most."""
+        return max(program.state_bytes for program in self.programs)
+
+    @property
     def arena_bytes(self) -> int:
         """Of the state, and the switch that needs most."""
         return self.state_bytes + max(program.memory.arena_bytes for program in self.programs)

@@ -175,7 +175,8 @@ class Device:
     @property
     def keeps(self) -> bool:
         """Whether the model keeps something from one inference to the next."""
-        return bool(self.manifest.get("states"))
+        entries = self.manifest.get("switches") or [self.manifest]
+        return any(entry.get("states") for entry in entries)
 
     def reset(self) -> None:
         """The next `step` is the first. Nothing is kept where the model keeps nothing."""
