@@ -105,13 +105,25 @@ class MicroFrontend:
 def features(samples: np.ndarray, config: MicroFrontendConfig | None = None) -> np.ndarray:
     """The features of a whole recording, by a front end that has heard nothing before.
 
+    By the generated C, built for this computer; by NumPy where there is no compiler.
+
     Args:
-        samples: int16.
+        samples: int16, one channel.
 
     Returns:
         uint16 [frames, channels].
+
+    Raises:
+        TinygenError: the samples are no int16 sequence.
     """
-    return MicroFrontend(config).process(samples)
+    from tinygen.audio.native import host_toolchain, native_features  # builds on this module
+
+    config = config or MicroFrontendConfig()
+    check_samples(samples)
+    toolchain = host_toolchain()
+    if toolchain is None:
+        return MicroFrontend(config).process(samples)
+    return native_features(samples, config, toolchain)
 
 
 def check_samples(samples: np.ndarray) -> np.ndarray:
