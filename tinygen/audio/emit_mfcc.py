@@ -1,0 +1,95 @@
+"""MFCCs as C: the texts of `features.h`, `features.c` and `features_tables.h`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygen.audio.codes import CoefficientCodes
+from tinygen.audio.mfcc_config import MfccConfig
+from tinygen.audio.mfcc_exact import FULL_SCALE
+from tinygen.audio.mfcc_tables import MfccTables, quarters, radices, tables_of
+from tinygen.emit.ctext import array_lines
+from tinygen.emit.templates import environment
+from tinygen.ir.encodings import Affine, Float32
+from tinygen.version import VERSION
+
+_FILES = {"features.h": "mfcc.h.j2", "features.c": "mfcc.c.j2", "features_tables.h": "mfcc_tables.h.j2"}
+
+
+def mfcc_files(config: MfccConfig, encoding: Affine | None) -> dict[str, str]:
+    """The text of each file by its name.
+
+    Args:
+        encoding: of the model's input; None: the codes are the coefficients themselves, float.
+
+    Raises:
+        UnsupportedError: an input that MFCCs cannot become.
+    """
+    codes = CoefficientCodes(encoding or Float32(), config.rounding)
+    context = _context(config, codes, tables_of(config))
+    return {name: environment().get_template(f"audio/{file}").render(context) for name, file in _FILES.items()}
+
+
+def _context(config: MfccConfig, codes: CoefficientCodes, tables: MfccTables) -> dict[str, Any]:
+    points = config.fft_size // 2
+    span = config.window_hops * config.hop_samples
+    peak = config.level == "peak"
+    # The FFT's window is zero behind the frame, but something has to be there.
+    buffer = max(span, config.fft_size)
+    return {
+        "version": VERSION,
+        "config": config,
+        "codes": codes.context(),
+        "code_note": "the coefficient" if encoding_is_float(codes) else f"of {codes.encoding}",
+        "description": [
+            f"Sound of {config.sample_rate_hz} Hz in {config.bands} bands from {config.lower_band_hz:g} to "
+            f"{config.upper_band_hz:g} Hz; what is loudest is "
+            + (f"the largest sample of {config.clip_hops} hops." if peak else f"{FULL_SCALE}."),
+        ],
+        "peak": peak,
+        "points": points,
+        "first_radix": radices(points)[0],
+        "stages": quarters(points),
+        "first_bin": tables.first_bin,
+        "history": span - config.hop_samples,
+        "buffer": buffer,
+        "most_hops": config.clip_hops if peak else config.window_hops,
+        "full_scale_half_gain": 0.5 / FULL_SCALE,
+        "state_bytes": state_bytes(config),
+        "tables": _c_tables(config, tables),
+        "array_lines": array_lines,
+    }
+
+
+def encoding_is_float(codes: CoefficientCodes) -> bool:
+    return isinstance(codes.encoding, Float32)
+
+
+def state_bytes(config: MfccConfig) -> int:
+    """Of features_t."""
+    samples = max(config.window_hops * config.hop_samples, config.fft_size)
+    floats, shorts = config.fft_size, 1 + samples
+    if config.level == "peak":
+        floats += config.frames * config.bands
+        shorts += config.clip_hops + 2
+    return 4 * floats + -(-2 * shorts // 4) * 4
+
+
+def _c_tables(config: MfccConfig, tables: MfccTables) -> list[dict[str, Any]]:
+    points = config.fft_size // 2
+    found = [
+        ("window", "float", tables.window, "Hann's, and zeros."),
+        ("order", "uint16_t", tables.order, "Which pair of samples the FFT's first stage takes at each place."),
+        ("turns", "float", tables.turns, f"-i exp(-2 pi i k / {config.fft_size}) of each bin that is in a band."),
+        ("interval_bins", "uint16_t", tables.interval_bins, "Bins between the edges of the bands."),
+        ("rises", "float", tables.rises, "The weight of each bin in the band that rises there."),
+        ("cosines", "float", tables.cosines, "Of the bands' logarithms in each coefficient."),
+    ]
+    if quarters(points):
+        comment = "w, w^2, w^3 for w = exp(-2 pi i k / n), k = 0 ... n / 4 - 1, of each stage: n = "
+        sizes = ", ".join(str(4 * quarter) for quarter in quarters(points))
+        found.append(("twiddles", "float", tables.twiddles, comment + sizes + "."))
+    return [
+        {"name": name, "type": ctype, "size": values.size, "data": values, "comment": comment}
+        for name, ctype, values, comment in found
+    ]
