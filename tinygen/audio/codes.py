@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.errors import UnsupportedError
-from tinygen.ir.encodings import Affine, Float32
+from tinygen.ir.encodings import Affine, Encoding, Float32
 from tinygen.lowering.ctypes import ctype, double_literal
 
 UNIT = 10 / 256
@@ -62,7 +62,7 @@ class FeatureCodes:
     unit: float = UNIT
 
     def __post_init__(self) -> None:
-        _check(self.encoding)
+        checked(self.encoding)
         if isinstance(self.encoding, Affine) and self.limit == 0:
             raise UnsupportedError(
                 f"with scale {self.encoding.scale[0]:g} every feature has the same code",
@@ -180,7 +180,7 @@ class CoefficientCodes:
     rounding: str = "toward_zero"
 
     def __post_init__(self) -> None:
-        _check(self.encoding)
+        checked(self.encoding)
 
     @property
     def ctype(self) -> str:
@@ -221,10 +221,14 @@ class CoefficientCodes:
         }
 
 
-def _check(encoding: Affine | Float32) -> None:
-    """Refuses inputs that features cannot become."""
+def checked(encoding: Encoding) -> Affine | Float32:
+    """The encoding of an input that features can become.
+
+    Raises:
+        UnsupportedError: it is another.
+    """
     if isinstance(encoding, Float32):
-        return
+        return encoding
     if not isinstance(encoding, Affine) or encoding.storage not in ("int8", "uint8") or encoding.per_channel:
         raise UnsupportedError(
             f"audio features cannot become {encoding}",
@@ -239,6 +243,7 @@ def _check(encoding: Affine | Float32) -> None:
             where="the model's input",
             fix="The scale must be above zero, and the zero point a value of the input's type.",
         )
+    return encoding
 
 
 def _candidates(slope: float) -> Iterator[tuple[int, int]]:

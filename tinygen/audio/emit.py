@@ -11,23 +11,28 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.audio.codes import FeatureCodes, checked
+from tinygen.audio.emit_mfcc import mfcc_files
+from tinygen.audio.mfcc_config import MfccConfig
 from tinygen.audio.micro_config import MicroFrontendConfig
 from tinygen.audio.micro_tables import FILTER_BITS, FilterBank, MicroTables, make_tables
 from tinygen.emit.ctext import array_lines
 from tinygen.emit.templates import environment
-from tinygen.ir.encodings import Affine
+from tinygen.ir.encodings import Encoding
 from tinygen.version import VERSION
+
+FeatureConfig = MicroFrontendConfig | MfccConfig
 
 FOLDER = "audio"
 _STATIC = ("features_complex.h",)
 
 
-def emit_features(config: MicroFrontendConfig, encoding: Affine | None, folder: Path) -> list[str]:
+def emit_features(config: FeatureConfig, encoding: Encoding | None, folder: Path) -> list[str]:
     """Writes the front end's C into `folder`/audio.
 
     Args:
         config: its parameters.
-        encoding: of the model's input, which features become codes of; None: features stay raw, codes are uint16_t.
+        encoding: of the model's input, which features become codes of; None: they stay raw, uint16_t (MFCCs: float).
         folder: of a C project.
 
     Returns:
@@ -35,8 +40,9 @@ def emit_features(config: MicroFrontendConfig, encoding: Affine | None, folder: 
 
     Raises:
         TinygenError: parameters that have no meaning together.
+        UnsupportedError: an encoding that features cannot become.
     """
-    files = micro_frontend_files(config)
+    files = mfcc_files(config, encoding) if isinstance(config, MfccConfig) else micro_frontend_files(config, encoding)
     target = folder / FOLDER
     target.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
@@ -44,9 +50,10 @@ def emit_features(config: MicroFrontendConfig, encoding: Affine | None, folder: 
     return [f"{FOLDER}/{name}" for name in sorted(files) if name.endswith(".c")]
 
 
-def micro_frontend_files(config: MicroFrontendConfig) -> dict[str, str]:
+def micro_frontend_files(config: MicroFrontendConfig, encoding: Encoding | None = None) -> dict[str, str]:
     """The text of each file by its name."""
-    context = _context(config, make_tables(config))
+    codes = None if encoding is None else FeatureCodes(checked(encoding))
+    context = _context(config, make_tables(config), codes)
     names = {
         "features.h": "features.h.j2",
         "features.c": "micro_frontend.c.j2",
@@ -56,7 +63,7 @@ def micro_frontend_files(config: MicroFrontendConfig) -> dict[str, str]:
     return {name: environment().get_template(f"audio/{template}").render(context) for name, template in names.items()}
 
 
-def _context(config: MicroFrontendConfig, tables: MicroTables) -> dict[str, Any]:
+def _context(config: MicroFrontendConfig, tables: MicroTables, codes: FeatureCodes | None) -> dict[str, Any]:
     points = config.fft_size // 2
     # A frame may end within a hop: then the rest of that hop is history for the next frame.
     hops = math.ceil(config.window_samples / config.hop_samples)
@@ -79,10 +86,10 @@ def _context(config: MicroFrontendConfig, tables: MicroTables) -> dict[str, Any]
             )
             if there
         ),
-        "codes": None,
+        "codes": None if codes is None else codes.context(),
         "array_lines": array_lines,
-        "code_type": "uint16_t",
-        "code_note": "the raw feature",
+        "code_type": "uint16_t" if codes is None else codes.ctype,
+        "code_note": "the raw feature" if codes is None else f"of {codes.encoding}",
         "state_bytes": _state_bytes(config, history),
         "points": points,
         "history": history,

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygen.audio.codes import CoefficientCodes
+from tinygen.audio.codes import CoefficientCodes, checked
 from tinygen.audio.mfcc_config import MfccConfig
 from tinygen.audio.mfcc_exact import FULL_SCALE
 from tinygen.audio.mfcc_tables import MfccTables, quarters, radices, tables_of
 from tinygen.emit.ctext import array_lines
 from tinygen.emit.templates import environment
-from tinygen.ir.encodings import Affine, Float32
+from tinygen.ir.encodings import Encoding, Float32
 from tinygen.version import VERSION
 
 _FILES = {"features.h": "mfcc.h.j2", "features.c": "mfcc.c.j2", "features_tables.h": "mfcc_tables.h.j2"}
 
 
-def mfcc_files(config: MfccConfig, encoding: Affine | None) -> dict[str, str]:
+def mfcc_files(config: MfccConfig, encoding: Encoding | None) -> dict[str, str]:
     """The text of each file by its name.
 
     Args:
@@ -25,7 +25,7 @@ def mfcc_files(config: MfccConfig, encoding: Affine | None) -> dict[str, str]:
     Raises:
         UnsupportedError: an input that MFCCs cannot become.
     """
-    codes = CoefficientCodes(encoding or Float32(), config.rounding)
+    codes = CoefficientCodes(checked(encoding or Float32()), config.rounding)
     context = _context(config, codes, tables_of(config))
     return {name: environment().get_template(f"audio/{file}").render(context) for name, file in _FILES.items()}
 
@@ -40,7 +40,7 @@ def _context(config: MfccConfig, codes: CoefficientCodes, tables: MfccTables) ->
         "version": VERSION,
         "config": config,
         "codes": codes.context(),
-        "code_note": "the coefficient" if encoding_is_float(codes) else f"of {codes.encoding}",
+        "code_note": f"of {codes.encoding}",
         "description": [
             f"Sound of {config.sample_rate_hz} Hz in {config.bands} bands from {config.lower_band_hz:g} to "
             f"{config.upper_band_hz:g} Hz; what is loudest is "
@@ -59,10 +59,6 @@ def _context(config: MfccConfig, codes: CoefficientCodes, tables: MfccTables) ->
         "tables": _c_tables(config, tables),
         "array_lines": array_lines,
     }
-
-
-def encoding_is_float(codes: CoefficientCodes) -> bool:
-    return isinstance(codes.encoding, Float32)
 
 
 def state_bytes(config: MfccConfig) -> int:
