@@ -187,8 +187,14 @@ def _table(name: str, ctype: str, values: np.ndarray, comment: str) -> dict[str,
 
 
 def _complex_table(name: str, values: np.ndarray, comment: str) -> dict[str, Any]:
-    words = [f"COMPLEX({re}, {im})," for re, im in values.reshape(-1, 2).tolist()]
-    return {"name": name, "type": "uint32_t", "shape": f"[{len(words)}]", "comment": comment, "lines": _wrapped(words)}
+    words = [f"{{{{{re}, {im}}}}}," for re, im in values.reshape(-1, 2).tolist()]
+    return {
+        "name": name,
+        "type": "feature_point_t",
+        "shape": f"[{len(words)}]",
+        "comment": comment,
+        "lines": _wrapped(words),
+    }
 
 
 def _wrapped(words: list[str], width: int = 100) -> list[str]:
