@@ -89,7 +89,7 @@ def _library(config: MicroFrontendConfig, toolchain: Toolchain) -> ctypes.CDLL:
     (folder / driver).write_text(_DRIVER, encoding="utf-8")
     # Not the folder audio itself: its features.h would be taken for the C library's own.
     code = HostCode(folder, (*sources, driver), include_dirs=(".",))
-    library = ctypes.CDLL(str(build_shared_library(code, folder / "features.so", toolchain)))
+    library = ctypes.CDLL(str(build_shared_library(code, folder / "features.so", toolchain, optimize="-O2")))
     library.features_of_all.restype = None
     library.features_of_all.argtypes = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p]
     return library

@@ -1,0 +1,122 @@
+"""The micro front end's C against its meaning in NumPy: other parameters, sanitizers, emulated cores."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.audio.features_c import on_host
+from tests.audio.micro_core import CoreFrontend
+from tests.audio.sounds import make, mixed
+from tests.targets.tools import requires_package, requires_tool
+from tinygen.audio import fixed_fft
+from tinygen.audio.emit import micro_frontend_files
+from tinygen.audio.micro_config import MicroFrontendConfig
+from tinygen.audio.micro_frontend import MicroFrontend, features
+from tinygen.audio.micro_tables import WINDOW_BITS, make_tables
+
+# Whole and odd windows, FFTs of both shapes, frames that end within a hop, one hop to a window, every stage left out.
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "8 kHz": {"sample_rate_hz": 8000, "upper_band_hz": 3800.0},
+    "20 of 10 ms, 32 channels": {"window_ms": 20, "channels": 32},
+    "25 of 10 ms": {"window_ms": 25},
+    "one hop": {"window_ms": 10, "channels": 20},
+    "no PCAN": {"pcan": False},
+    "no noise reduction": {"pcan": False, "noise_reduction": False},
+    "no log": {"log": False},
+    "nothing behind the filters": {"log": False, "pcan": False, "noise_reduction": False},
+    "odd window": {"sample_rate_hz": 11025, "window_ms": 25, "upper_band_hz": 5000.0, "log_scale_shift": 3},
+    "large": {"sample_rate_hz": 48000, "window_ms": 40, "hop_ms": 20, "channels": 80, "upper_band_hz": 20000.0},
+    "tiny": {
+        "sample_rate_hz": 8000,
+        "window_ms": 4,
+        "hop_ms": 2,
+        "channels": 6,
+        "lower_band_hz": 300.0,
+        "upper_band_hz": 3000.0,
+        "odd_smoothing": 0.025,
+    },
+}
+QUICK = ("8 kHz", "25 of 10 ms", "nothing behind the filters", "odd window")
+
+
+def test_a_filter_share_that_is_rounded_up_twice_is_among_the_parameters() -> None:
+    """Where a bin's two shares do not add up to one, the C has a line more."""
+    assert any(
+        "both shares" in micro_frontend_files(MicroFrontendConfig(**p))["features.c"] for p in PARAMETERS.values()
+    )
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in PARAMETERS]
+)
+def test_parameters(name: str) -> None:
+    config = MicroFrontendConfig(**PARAMETERS[name])
+    samples = mixed(3, config.sample_rate_hz)
+    wanted = MicroFrontend(config).process(samples)
+    assert len(np.unique(wanted)) > 50
+    assert np.array_equal(features(samples, config), wanted)
+
+
+@requires_tool("gcc")
+@pytest.mark.parametrize("name", ["default", "odd window"])
+def test_under_sanitizers(name: str, tmp_path: Path) -> None:
+    config = MicroFrontendConfig(**PARAMETERS.get(name, {}))
+    samples = mixed(1.2, config.sample_rate_hz)
+    samples = samples[: samples.size // config.hop_samples * config.hop_samples]
+    files = micro_frontend_files(config)
+    said = re.search(r"owns it: (\d+) bytes", files["features.h"])
+    assert said
+    output = on_host(files, samples, tmp_path, state_bytes=int(said[1]))
+    frames = np.frombuffer(output, np.uint16).reshape(-1, config.channels)
+    # In whole hops, where the last one may not be enough for another frame.
+    assert 0 <= len(MicroFrontend(config).process(samples)) - len(frames) <= 1
+    assert np.array_equal(frames, MicroFrontend(config).process(samples)[: len(frames)])
+
+
+@requires_package("unicorn")
+@pytest.mark.parametrize(("board", "budget"), [("f746zg", 32_000), ("esp32c3", 57_000)])
+def test_emulated_core(board: str, budget: int, tmp_path: Path) -> None:
+    """Equal on a core with SIMD and on one without, within a bound for the worst hop in instructions."""
+    core = CoreFrontend(board, MicroFrontendConfig(), tmp_path)
+    samples = mixed(3)
+    frames = core.process(samples)
+    assert len(frames) == 298
+    assert np.array_equal(frames, MicroFrontend().process(samples))
+    assert max(core.instructions) < budget
+
+
+@requires_package("unicorn")
+def test_odd_window_on_an_emulated_core(tmp_path: Path) -> None:
+    config = MicroFrontendConfig(**PARAMETERS["odd window"])
+    samples = make("swelling", 0.5, config.sample_rate_hz)
+    frames = CoreFrontend("f746zg", config, tmp_path).process(samples)
+    assert np.array_equal(frames, MicroFrontend(config).process(samples)[: len(frames)])
+    assert len(frames) == 48
+
+
+@pytest.mark.parametrize("name", ["default", *PARAMETERS])
+def test_the_fft_never_wraps_around(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lets a core compute with wider sums: of no sound does any part of any stage come near 16 bits."""
+    config = MicroFrontendConfig(**PARAMETERS.get(name, {}))
+    tables = make_tables(config)
+    rng = np.random.default_rng(3)
+    # The loudest that a bin can be: full-scale squares of its frequency and any phase.
+    time, bins = np.arange(config.window_samples), rng.uniform(0, config.fft_size / 2, (300, 1))
+    waves = np.cos(2 * np.pi * bins * time / config.fft_size + rng.uniform(0, 7, (300, 1)))
+    samples = np.zeros((config.fft_size, 300), np.int16)
+    samples[: config.window_samples] = ((np.where(waves > 0, 32767, -32768) * tables.window) >> WINDOW_BITS).T
+    largest: list[int] = []
+
+    def held(values: np.ndarray) -> np.ndarray:
+        largest.append(int(np.abs(values).max()))
+        return values
+
+    monkeypatch.setattr(fixed_fft, "_wrap", held)
+    tables.fft(samples)
+    assert len(largest) > 10
+    assert max(largest) < 26_000
