@@ -132,6 +132,19 @@ class DeviceClient:
     def close(self) -> None:
         self._transport.close()
 
+    @property
+    def line(self) -> Exchange:
+        """The line itself, for what is no command."""
+        return self._line
+
+    def ask(self, command: str) -> Reply:
+        """A command that can be done twice, until it is done."""
+        return self._persist(command, lambda: self._line.ask(command, _REPLY_SECONDS))
+
+    def forget(self) -> None:
+        """Something else runs the model: what was loaded, read and kept is not known any more."""
+        self._loaded = self._gave = self._steps = self._past = None
+
     def info(self) -> DeviceInfo:
         """Asks the device what it is; the first thing to do. What an earlier program left on the line is cleared.
 
@@ -390,12 +403,12 @@ class DeviceClient:
 
     def paint(self) -> None:
         """Fills arena and free stack with a pattern, for `marks`; inputs must be loaded after it."""
-        self._persist("paint", lambda: self._line.ask("tg-paint", _REPLY_SECONDS))
-        self._loaded = self._gave = self._steps = self._past = None
+        self.ask("tg-paint")
+        self.forget()
 
     def marks(self) -> Marks:
         """How much of arena and stack was written since `paint`."""
-        reply = self._persist("high-water marks", lambda: self._line.ask("tg-marks", _REPLY_SECONDS))
+        reply = self.ask("tg-marks")
         return Marks(_pair(reply, "m-tg-arena"), _pair(reply, "m-tg-stack"))
 
     def _recover(self) -> None:

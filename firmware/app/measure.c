@@ -36,6 +36,11 @@ const char *measure_mode_name(measure_mode_t of)
     return of == MEASURE_ENERGY ? "energy" : "performance";
 }
 
+uint32_t measure_baud(void)
+{
+    return mode == MEASURE_ENERGY ? ENERGY_BAUD : BOARD_UART_BAUD;
+}
+
 void measure_request(measure_mode_t next)
 {
     wanted = next;
@@ -44,8 +49,8 @@ void measure_request(measure_mode_t next)
 void measure_settle(void)
 {
     if (wanted != mode) {
-        uart_set_baud(wanted == MEASURE_ENERGY ? ENERGY_BAUD : BOARD_UART_BAUD);
         enter(wanted);
+        uart_set_baud(measure_baud());
     }
 }
 

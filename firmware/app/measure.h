@@ -16,6 +16,9 @@ void measure_init(void);
 measure_mode_t measure_mode(void);
 const char *measure_mode_name(measure_mode_t mode);
 
+/* What the line runs at in the present mode. */
+uint32_t measure_baud(void);
+
 /* From the next measure_settle() on: the reply to the command that asks for it still goes out as it came in. */
 void measure_request(measure_mode_t mode);
 void measure_settle(void);

@@ -38,6 +38,15 @@ void reply_pair(const char *label, uint32_t index, uint64_t value)
     reply_end();
 }
 
+void reply_check(check_t check)
+{
+    text_write(" ");
+    text_write_hex(check.crc);
+    text_write(" ");
+    text_write_hex(check.adler);
+    reply_end();
+}
+
 void reply_refusal(const char *error)
 {
     reply(error);

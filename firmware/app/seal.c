@@ -5,6 +5,7 @@
 #include "app_model.h"
 #include "check.h"
 #include "crc32.h"
+#include "reply.h"
 #include "text.h"
 
 static bool sealed;
@@ -34,15 +35,6 @@ bool seal_open(const char **command, uint32_t *nonce)
     return true;
 }
 
-static void write_check(check_t check)
-{
-    text_write(" ");
-    text_write_hex(check.crc);
-    text_write(" ");
-    text_write_hex(check.adler);
-    text_write("\r\n");
-}
-
 void seal_begin(uint32_t nonce)
 {
     sealed = true;
@@ -54,7 +46,7 @@ void seal_end(void)
 {
     text_write("m-tg-seal ");
     text_write_hex(nonce_of_command);
-    write_check(text_check());
+    reply_check(text_check());
     sealed = false;
 }
 
@@ -77,7 +69,7 @@ void seal_ran(void)
         check_update(&check, tensor.data, tensor.bytes);
     }
     text_write("m-tg-ran");
-    write_check(check);
+    reply_check(check);
 }
 
 void seal_gave(void)
@@ -88,6 +80,6 @@ void seal_gave(void)
         check_update(&check, tensor.data, tensor.bytes);
         text_write("m-tg-gave ");
         text_write_decimal(i);
-        write_check(check);
+        reply_check(check);
     }
 }

@@ -1,8 +1,8 @@
 /*
  * Commands are ASCII and end in '%'; CR and LF before a command are ignored. A reply is lines that end in CR LF,
  * the last of which is "m-ready"; "e-[...]" says what was wrong. commands_mlperf.c has the commands of MLPerf Tiny's
- * protocol (EEMBC's API 3.1), commands_tinygen.c our own. "tg-seal C N ...%" is any of them, guarded against all that a
- * line can do (seal.h).
+ * protocol (EEMBC's API 3.1), commands_tinygen.c our own, an application its own besides (firmware/wakeword/listen.h).
+ * "tg-seal C N ...%" is any of them, guarded against all that a line can do (seal.h).
  */
 #include "serve.h"
 
@@ -11,12 +11,17 @@
 
 #include "app_model.h"
 #include "board.h"
+#include "board_config.h"
 #include "commands.h"
 #include "measure.h"
 #include "reply.h"
 #include "seal.h"
 #include "text.h"
 #include "uart.h"
+
+#if APP_WAKEWORD
+#include "listen.h"
+#endif
 
 #define COMMAND_CHARACTERS 80U
 #define DELETE '\x7f' /* a character that is in no command */
@@ -53,9 +58,19 @@ static void refuse_unknown(const char *command)
     reply("]");
 }
 
+static bool commands_of_application(const char *command)
+{
+#if APP_WAKEWORD
+    return listen_command(command);
+#else
+    (void)command;
+    return false;
+#endif
+}
+
 static void obey(const char *command)
 {
-    if (!commands_mlperf(command) && !commands_tinygen(command)) {
+    if (!commands_mlperf(command) && !commands_tinygen(command) && !commands_of_application(command)) {
         refuse_unknown(command);
     }
 }
@@ -108,5 +123,8 @@ void serve(void)
         }
         reply("m-ready");
         measure_settle();
+#if APP_WAKEWORD
+        listen_if_asked();
+#endif
     }
 }

@@ -14,11 +14,14 @@ from tinygen.cli.demo import demo
 from tinygen.cli.farm import farm
 from tinygen.cli.flash import flash
 from tinygen.cli.hil import hil
+from tinygen.cli.listen import listen
 from tinygen.cli.options import (
+    App,
     Arena,
     Board,
     Calibration,
     CmsisNn,
+    Config,
     Json,
     Kernels,
     Mode,
@@ -74,14 +77,18 @@ def build(
     weights: Weights = "flash",
     calibration: Calibration = None,
     mode: Mode = "performance",
+    app: App = None,
+    config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Turn a model into a C project and firmware for a board."""
     from tinygen.verbs.build import BuildOptions, build
+    from tinygen.verbs.wakeword import read_app
 
     options = BuildOptions(
         board=board, toolchain=toolchain, kernels=kernels, name=name, stack_bytes=stack, cmsis_nn=cmsis_nn,
         stream=stream, arena_bytes=arena, weights=weights, calibration=calibration, mode=mode,
+        app=read_app(app, config, model),
     )  # fmt: skip
     with progress(as_json) as update:
         result = build(model, out, options, progress=update)
@@ -193,4 +200,5 @@ app.command()(bench)
 app.command()(flash)
 app.command()(hil)
 app.command()(farm)
+app.command()(listen)
 app.add_typer(demo, name="demo")

@@ -41,6 +41,13 @@ Mode = Annotated[
         help="How the firmware begins: 115200 baud and timestamps as text; or 9600 baud and a timestamp pin.",
     ),
 ]
+App = Annotated[
+    str | None, typer.Option(metavar="wakeword", help="What the firmware does besides: wakeword listens for words.")
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(metavar="JSON", help="microWakeWord's JSON, for --app wakeword; default: the one beside MODEL."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Name = Annotated[str | None, typer.Option(help="C name of the model; default: from the file's name.")]
 Switch = Annotated[

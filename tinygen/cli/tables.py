@@ -67,6 +67,8 @@ def build_summary(manifest: dict[str, Any]) -> RenderableType:
         facts.add_row("arena of all switches", size_text(manifest["network"]["arena_bytes"]))
     else:
         facts.add_row("arena", arena_text(manifest))
+    if manifest.get("app"):
+        facts.add_row("wake word", app_text(manifest["app"]))
     if len(manifest["memory"]) > 1 and manifest["arena_memory"]:
         facts.add_row("arena in", ", ".join(f"{name} ({n:,} B)" for name, n in manifest["arena_memory"].items()))
     if manifest["stream"]:
@@ -81,6 +83,13 @@ def build_summary(manifest: dict[str, Any]) -> RenderableType:
         if "microjoules_predicted" in profile:
             facts.add_row("energy, predicted", energy_text(profile))
     return Group(*parts, facts)
+
+
+def app_text(app: dict[str, Any]) -> str:
+    """What an application listens for, and what that takes beside model and protocol."""
+    cutoff = f"cutoff {app['cutoff']:g} over {app['sliding_window']}"
+    size = f"; flash {app['flash_bytes']:,} B, RAM {app['ram_bytes']:,} B" if "flash_bytes" in app else ""
+    return f"{app['wake_word']}, {cutoff}{size}"
 
 
 def _switch_table(manifest: dict[str, Any]) -> Table:

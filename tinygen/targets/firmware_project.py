@@ -5,6 +5,7 @@ Layout of the folder (all paths relative to it):
     model/            generated model C (written by emit)
     app_model.c       generated binding of the model (written by emit)
     cmsis-nn/         files of the kernel library that the model calls, where it calls one
+    audio/ wakeword/  the application's generated C, where there is one (written by emit)
     firmware/         hand-written C the board needs, copied
     board/            board_config.h and board.ld, rendered from the board's YAML
     Makefile          builds it again without tinygen
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinygen.emit.templates import environment
+from tinygen.emit.wakeword import CONFIG as WAKEWORD
 from tinygen.errors import BoardError
 from tinygen.paths import resource
 from tinygen.targets.board import Board, Clock, Pin
@@ -40,6 +42,7 @@ _APPLICATION = (
     "text", "check", "crc32",
 )  # fmt: skip
 _APPLICATION_SOURCES = tuple(f"firmware/app/{name}.c" for name in _APPLICATION)
+_WAKEWORD_SOURCES = tuple(f"firmware/wakeword/{name}.c" for name in ("wakeword", "listen", "block"))
 _DEVICE_SOURCES = ("firmware/libc/string.c",)
 _LIBC_INCLUDE = "firmware/libc/include"
 
@@ -82,7 +85,8 @@ def write_firmware_project(
     """
     project = _describe(board, directory, board.stack_bytes if stack_bytes is None else stack_bytes)
     _copy_sources(board, project)
-    _write(directory / "board/board_config.h", "project/board_config.h.j2", _config_context(board) | {"mode": mode})
+    config = _config_context(board) | _begin(directory, mode)
+    _write(directory / "board/board_config.h", "project/board_config.h.j2", config)
     if not board.is_host:
         script = "project/esp.ld.j2" if board.esp_chip else "project/board.ld.j2"
         _write(directory / "board/board.ld", script, _layout_context(board, project.stack_bytes))
@@ -97,13 +101,14 @@ def _describe(board: Board, directory: Path, stack_bytes: int) -> FirmwareProjec
     generated = [f"model/{path.name}" for path in sorted((directory / "model").glob("*.c"))]
     if (directory / "app_model.c").is_file():
         generated.append("app_model.c")
+    app_sources, app_includes = application_of(directory)
     library = sorted(p.relative_to(directory).as_posix() for p in (directory / LIBRARY_FOLDER).glob("**/*.c"))
     device = () if board.is_host else _DEVICE_SOURCES
     return FirmwareProject(
         directory=directory,
         board=board,
-        sources=(*generated, *library, *_APPLICATION_SOURCES, *device, *board.sources),
-        include_dirs=("model", "firmware/app", "board", *board.include_dirs),
+        sources=(*generated, *library, *_APPLICATION_SOURCES, *app_sources, *device, *board.sources),
+        include_dirs=("model", "firmware/app", *app_includes, "board", *board.include_dirs),
         system_include_dirs=(
             *((LIBRARY_INCLUDE,) if library else ()),
             *(() if board.is_host else (_LIBC_INCLUDE,)),
@@ -111,6 +116,15 @@ def _describe(board: Board, directory: Path, stack_bytes: int) -> FirmwareProjec
         linker_script=None if board.is_host else "board/board.ld",
         stack_bytes=0 if board.is_host else stack_bytes,
     )
+
+
+def application_of(directory: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Sources of the application that a project has beside the common one, and their folders; () where it has none."""
+    if not (directory / WAKEWORD).is_file():
+        return (), ()
+    features = sorted(f"audio/{path.name}" for path in (directory / "audio").glob("*.c"))
+    # Not the folder audio: its features.h would be taken for the C library's own on a computer.
+    return (*features, *_WAKEWORD_SOURCES), (".", "firmware/wakeword")
 
 
 def _copy_sources(board: Board, project: FirmwareProject) -> None:
@@ -127,6 +141,11 @@ def _copy_sources(board: Board, project: FirmwareProject) -> None:
         target = project.directory / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / name, target)
+
+
+def _begin(directory: Path, mode: str) -> dict[str, object]:
+    """What board_config.h says that no board file does."""
+    return {"mode": mode, "wakeword": (directory / WAKEWORD).is_file()}
 
 
 def _write(path: Path, template: str, context: dict[str, object]) -> None:

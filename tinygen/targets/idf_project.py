@@ -20,7 +20,7 @@ from tinygen.emit.templates import environment
 from tinygen.errors import BoardError
 from tinygen.paths import resource
 from tinygen.targets.board import Board, load_board
-from tinygen.targets.firmware_project import write_firmware_project
+from tinygen.targets.firmware_project import application_of, write_firmware_project
 from tinygen.targets.toolchain import BuildResult, build_elf
 from tinygen.targets.toolchains.base import Toolchain
 from tinygen.version import VERSION
@@ -52,11 +52,19 @@ def write_idf_project(board: Board, folder: Path, model: str, mode: str = "perfo
     _copy(resource("firmware").parent / _BOARD, folder / _BOARD)
     sources = [f"model/{path.name}" for path in sorted((folder / "model").glob("*.c"))]
     sources += ["app_model.c", *(f"{_APPLICATION}/{p.name}" for p in sorted((folder / _APPLICATION).glob("*.c")))]
+    app_sources, app_includes = application_of(folder)
+    for name in app_sources:
+        if name.startswith("firmware/"):
+            _copy(resource("firmware").parent / name, folder / name)
+    for header in sorted((resource("firmware") / "wakeword").glob("*.h")) if app_sources else ():
+        _copy(header, folder / "firmware/wakeword" / header.name)
     context = {
         "board": board,
         "model": model,
         "mode": mode,
-        "sources": [*sources, _BOARD],
+        "wakeword": bool(app_sources),
+        "sources": [*sources, *app_sources, _BOARD],
+        "include_dirs": ["model", _APPLICATION, *app_includes, "board"],
         "requires": "esp_driver_uart esp_driver_gpio esp_hw_support",
         "mhz": board.core_hz // 1_000_000,
         "flash_mb": _flash_megabytes(board),
@@ -91,7 +99,9 @@ def build_for_host(folder: Path, toolchain: Toolchain, into: Path) -> BuildResul
     Raises:
         ToolchainError: the C is wrong.
     """
-    shutil.copytree(folder / "model", into / "model")
+    for name in ("model", "audio", "wakeword"):
+        if (folder / name).is_dir():
+            shutil.copytree(folder / name, into / name)
     shutil.copyfile(folder / "app_model.c", into / "app_model.c")
     return build_elf(write_firmware_project(load_board("host"), into), toolchain)
 

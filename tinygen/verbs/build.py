@@ -15,6 +15,7 @@ from hil.client import DeviceClient
 from hil.transports import ProcessTransport
 from tinygen.emit.benchmark import benchmark_of
 from tinygen.emit.model import EmittedModel, emit_app_model, emit_model
+from tinygen.emit.wakeword import WakewordApp, WakewordPlan, emit_wakeword, plan_wakeword
 from tinygen.errors import DeviceError, FitError, TinygenError
 from tinygen.frontends.load import load_network
 from tinygen.frontends.memory import MemoryModel
@@ -32,6 +33,7 @@ from tinygen.targets.images import write_images
 from tinygen.targets.platformio_project import write_platformio_project
 from tinygen.targets.toolchain import BuildResult, build_elf, find_toolchain
 from tinygen.targets.toolchains.base import Toolchain
+from tinygen.targets.uart_rates import uart_rates
 from tinygen.verbs.governor import write_governor
 from tinygen.verbs.manifest import MANIFEST, describe_program, describe_simplification, keep_model
 from tinygen.verbs.profiled import add_profiles
@@ -63,6 +65,7 @@ class BuildOptions:
         calibration: inputs to quantize a float PyTorch model with, see `load_model`.
         mode: how the firmware begins: "performance", or "energy": 9600 baud, and measurements marked by the timestamp
             pin.
+        app: what the firmware does besides answering commands: `WakewordApp` listens for words.
     """
 
     board: str = "f746zg"
@@ -76,6 +79,7 @@ class BuildOptions:
     weights: str = "flash"
     calibration: Path | None = None
     mode: str = "performance"
+    app: WakewordApp | None = None
 
     @property
     def streaming(self) -> Streaming | None:
@@ -134,6 +138,8 @@ def build(
     source = load_network(model, options.name, options.calibration)
     job = _Job(model, source, simplify_network(source), options, board, toolchain)
     program = job.lowered(options.streaming)
+    if options.app is not None:
+        plan_wakeword(options.app, program)  # which says what does not fit, before anything is written
     step("writing C", 1, 4)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
@@ -210,6 +216,7 @@ class _Job:
             alone = [Network.of(simplify(switch.graph)) for switch in self.source]
             apart = [self.lowered(self.options.streaming, network) for network in alone]
             content["network"] = describe_network(program, emitted, self.source, apart)
+        _add_cost_of_app(content, result)
         content["images"] = write_images(self.board, result.elf, folder)
         content["platformio"] = list(write_platformio_project(project))
         return content | _board_part(self.board, result, self.options, project.stack_bytes)
@@ -333,6 +340,7 @@ def _write_sources(
     build_id = digest.hexdigest()[:16]
     binding = emit_app_model(program, model.name, build_id, has_db=has_db)
     benchmark = benchmark_of(program)
+    app = _write_app(options, program, folder)
     (folder / "app_model.c").write_text(binding, encoding="utf-8", newline="\n")
     content = {
         **describe_program(program.first, emitted.switches[0]),
@@ -348,8 +356,42 @@ def _write_sources(
             "input": benchmark["kind"],
             "db_bytes": benchmark["db_bytes"] if has_db else 0,
         },
+        "app": app,
     }
     return content, emitted
+
+
+def _write_app(options: BuildOptions, program: NetworkProgram, folder: Path) -> dict[str, Any] | None:
+    """Writes the application's part of the project; gives the manifest's."""
+    if options.app is None:
+        return None
+    plan = plan_wakeword(options.app, program)
+    bauds = uart_rates(load_board(options.board))
+    emit_wakeword(options.app, plan, program.first.inputs[0].encoding, bauds, folder)
+    return options.app.as_json() | _describe_plan(options.app, plan) | {"bauds": list(bauds)}
+
+
+def _describe_plan(app: WakewordApp, plan: WakewordPlan) -> dict[str, Any]:
+    return {
+        "labels": list(plan.labels),
+        "frames": plan.frames,
+        "step_frames": plan.step,
+        "cutoff_sums": list(plan.cutoff_sums),
+        "sample_rate_hz": app.features.sample_rate_hz,
+        "hop_samples": app.features.hop_samples,
+        "window_samples": app.features.window_samples,
+        "channels": app.features.channels,
+    }
+
+
+def _add_cost_of_app(content: dict[str, Any], result: BuildResult) -> None:
+    """What front end and listening take beside model and protocol."""
+    if content["app"] is not None:
+        sizes = result.sizes
+        content["app"] |= {
+            "flash_bytes": sizes.flash_by_group["wake word"],
+            "ram_bytes": sizes.ram_by_group["wake word"],
+        }
 
 
 def _board_part(

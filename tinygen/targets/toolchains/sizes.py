@@ -12,7 +12,7 @@ from elftools.elf.sections import SymbolTableSection
 
 from tinygen.targets.toolchains.base import LIBRARY_FOLDER
 
-GROUPS = ("model code", "model weights", "application", "drivers", "arena", "stack", "other")
+GROUPS = ("model code", "model weights", "application", "wake word", "drivers", "arena", "stack", "other")
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ def group_of(source: str) -> str:
         return "model weights" if source.endswith("_weights.c") else "model code"
     if source.startswith(f"{LIBRARY_FOLDER}/"):
         return "model code"
+    if source.startswith(("audio/", "firmware/wakeword/")):
+        return "wake word"
     if source == "app_model.c" or source.startswith("firmware/app/"):
         return "application"
     return "drivers" if source.startswith("firmware/") else "other"

@@ -1,0 +1,121 @@
+#include "wakeword.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "app_model.h"
+#include "board.h"
+
+#define FRAME_CODES FEATURES_CHANNELS
+#define KEPT_FRAMES (WAKEWORD_FRAMES - WAKEWORD_STEP) /* what one input has in common with the next */
+
+static features_t features;
+static uint32_t hops;
+static uint32_t steps; /* inferences, as the model counts them */
+
+/* The model's input, as it fills up: the model may use that memory for something else between inferences. */
+static feature_code_t frames[WAKEWORD_FRAMES * FRAME_CODES];
+static uint32_t frame_count;
+
+/* The last codes of each output, and their sums. */
+static wakeword_code_t window[WAKEWORD_WINDOW][WAKEWORD_OUTPUTS];
+static int32_t sums[WAKEWORD_OUTPUTS];
+static uint32_t window_next;
+static uint32_t window_count;
+static wakeword_hop_t last;
+
+static uint32_t model_steps(void)
+{
+    return app_model.steps != NULL ? app_model.steps() : 0U;
+}
+
+void wakeword_reset(void)
+{
+    features_init(&features);
+    if (app_model.reset != NULL) {
+        app_model.reset();
+    }
+    memset(sums, 0, sizeof sums);
+    memset(window, 0, sizeof window);
+    memset(&last, 0, sizeof last);
+    hops = 0U;
+    frame_count = 0U;
+    window_next = 0U;
+    window_count = 0U;
+    steps = model_steps();
+}
+
+uint32_t wakeword_hops(void)
+{
+    return hops;
+}
+
+bool wakeword_is_disturbed(void)
+{
+    return steps != model_steps();
+}
+
+/* The codes of the oldest inference leave the sums, those of the newest enter. */
+static void slide(void)
+{
+    wakeword_code_t *const oldest = window[window_next];
+    for (uint32_t i = 0U; i < WAKEWORD_OUTPUTS; i++) {
+        sums[i] += (int32_t)last.codes[i] - (int32_t)oldest[i];
+    }
+    memcpy(oldest, last.codes, sizeof last.codes);
+    window_next = window_next + 1U < WAKEWORD_WINDOW ? window_next + 1U : 0U;
+    window_count += window_count < WAKEWORD_WINDOW ? 1U : 0U;
+}
+
+static void decide(void)
+{
+    static const int32_t cutoffs[WAKEWORD_OUTPUTS] = WAKEWORD_CUTOFFS;
+    uint32_t best = 0U;
+    for (uint32_t i = 1U; i < WAKEWORD_OUTPUTS; i++) {
+        best = sums[i] > sums[best] ? i : best;
+    }
+    last.label = best;
+    last.sum = sums[best];
+    last.detected = window_count == WAKEWORD_WINDOW && last.sum >= cutoffs[best];
+}
+
+static void infer(void)
+{
+    memcpy(app_model.input(0U).data, frames, sizeof frames);
+    app_model.invoke(NULL, NULL);
+    memcpy(last.codes, app_model.output(0U).data, sizeof last.codes);
+    steps = model_steps();
+    slide();
+    decide();
+}
+
+/* The frame that features_hop() wrote at the end of `frames` is there; whether they are enough now. */
+static bool add_frame(void)
+{
+    frame_count++;
+    return frame_count == WAKEWORD_FRAMES;
+}
+
+static void drop_frames(void)
+{
+    memmove(frames, &frames[WAKEWORD_STEP * FRAME_CODES], KEPT_FRAMES * FRAME_CODES * sizeof frames[0]);
+    frame_count = KEPT_FRAMES;
+}
+
+wakeword_hop_t wakeword_hop(const int16_t samples[FEATURES_HOP_SAMPLES])
+{
+    const uint64_t start = cycles_now();
+    const bool is_frame = features_hop(&features, samples, &frames[frame_count * FRAME_CODES]);
+    const uint64_t framed = cycles_now();
+    last.number = hops++;
+    last.frontend_cycles = (uint32_t)(framed - start);
+    last.inference_cycles = 0U;
+    last.detected = false;
+    last.ran = is_frame && add_frame();
+    if (last.ran) {
+        infer();
+        drop_frames();
+        last.inference_cycles = (uint32_t)(cycles_now() - framed);
+    }
+    return last;
+}

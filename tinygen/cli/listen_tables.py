@@ -1,0 +1,50 @@
+"""What `tinygen listen` shows."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tinygen.verbs.listen import ListenReport, Times
+
+
+def listen_view(report: ListenReport) -> RenderableType:
+    """Words that were detected, and the time of hops against their budget."""
+    app = report.manifest["app"]
+    words = Table(title=f"{app['wake_word']}, {report.seconds:.2f} s of sound on {report.device}", title_justify="left")
+    for name in ("second", "word", "probability", "highest"):
+        words.add_column(name, justify="left" if name == "word" else "right")
+    for one in report.detections:
+        words.add_row(f"{one.seconds:.2f}", one.label, f"{one.probability:.3f}", f"{one.highest:.3f}")
+    highest = max(report.probabilities, default=0.0)
+    nothing = f"Nothing detected: the highest probability was {highest:.3f}, the cutoff is {app['cutoff']:g}."
+    heard: RenderableType = words if report.detections else Text(nothing)
+    return Group(heard, Text(), *_times(report))
+
+
+def _times(report: ListenReport) -> list[RenderableType]:
+    if not report.cycles_source:
+        return [Text(f"No time: nothing counts cycles on {report.device}.")]
+    table = Table(title=f"Time of a hop, {report.cycles_source}; budget {report.budget_ms:g} ms", title_justify="left")
+    for name in ("hops", "count", "median, ms", "longest, ms", "longest, cycles", "of budget"):
+        table.add_column(name, justify="left" if name == "hops" else "right")
+    for name, times in (("features", report.without_inference), ("features, inference", report.with_inference)):
+        if times.count:
+            table.add_row(name, *_row(report, times))
+    over = report.counted.overruns
+    lines = [f"{over} of {report.counted.hops} hops took longer than {report.budget_ms:g} ms."]
+    if report.share is not None:
+        lines.append(f"Front end and model take {report.share:.1%} of real time.")
+    lines += [f"On the line: {', '.join(report.troubles[:5])}."] if report.troubles else []
+    return [table, *map(Text, lines)]
+
+
+def _row(report: ListenReport, times: Times) -> list[str]:
+    worst = report.milliseconds(times.worst)
+    if worst is None or times.worst is None:
+        return [f"{times.count:,}", "", "", "", ""]
+    median = report.milliseconds(times.median) or 0.0
+    return [
+        f"{times.count:,}", f"{median:.3f}", f"{worst:.3f}", f"{times.worst:,}", f"{worst / report.budget_ms:.1%}",
+    ]  # fmt: skip

@@ -1,0 +1,258 @@
+"""`tinygen listen`: sound to a device that listens for words, and what it made of it."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hil.audio import RATES, HopEvent, Listened, listened
+from hil.audio import listen as listen_on
+from tinygen.errors import TinygenError
+from tinygen.verbs.device import Device, open_device
+from tinygen.verbs.manifest import read_manifest
+
+OnEvent = Callable[[HopEvent, float], None]
+SAME_WORD_SECONDS = 1.0
+"""Detections that follow each other faster are one word's."""
+
+
+class Average:
+    """The probabilities of a build's outputs, hop by hop, exactly as pymicro-wakeword computes them: the mean of the
+    last dequantized outputs, 0.0 before so many are there.
+
+    Args:
+        manifest: of a build with the application `wakeword`.
+    """
+
+    def __init__(self, manifest: dict[str, Any]) -> None:
+        output = manifest["outputs"][0]
+        self._zero, self._scale = np.float32(output["zero_point"]), np.float32(output["scale"])
+        self._size = manifest["app"]["sliding_window"]
+        self._last: deque[list[float]] = deque(maxlen=self._size)
+
+    def add(self, codes: Iterable[int]) -> tuple[float, ...]:
+        """Of every output, after one inference more."""
+        real = (np.array(list(codes), np.float32) - self._zero) * self._scale
+        self._last.append([float(value) for value in real])
+        if len(self._last) < self._size:
+            return tuple(0.0 for _ in real)
+        return tuple(statistics.mean(column) for column in zip(*self._last, strict=True))
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A word: the first of the inferences in a row that detect it.
+
+    Attributes:
+        hop: that the inference ended with; seconds: of sound up to then.
+        label: what was heard.
+        probability: there; highest: of all inferences in a row.
+    """
+
+    hop: int
+    seconds: float
+    label: str
+    probability: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class Times:
+    """Cycles of hops of one kind. None where there were none, or nothing counts."""
+
+    count: int
+    median: int | None
+    worst: int | None
+
+    @staticmethod
+    def of(cycles: list[int], worst: int) -> Times:
+        known = bool(cycles) and worst > 0
+        return Times(len(cycles), int(statistics.median(cycles)) if known else None, worst if known else None)
+
+
+@dataclass(frozen=True)
+class ListenReport:
+    """Sound that was listened to.
+
+    Attributes:
+        device: the runtime's name: "f746zg-emulated".
+        manifest: of the build.
+        events: one a hop.
+        probabilities: of each inference, see `Average`; of the output with the largest sum where there are several.
+        detections: words.
+        counted: by the device itself.
+        clock_hz: what its cycles are of.
+        cycles_source: "predicted", "measured", "reported"; "" where nothing counts.
+        troubles: what the line did, and was recovered from.
+    """
+
+    device: str
+    manifest: dict[str, Any]
+    events: tuple[HopEvent, ...]
+    probabilities: tuple[float, ...]
+    detections: tuple[Detection, ...]
+    counted: Listened
+    clock_hz: int
+    cycles_source: str
+    troubles: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Of sound."""
+        return len(self.events) * self.budget_ms / 1000
+
+    @property
+    def budget_ms(self) -> float:
+        """The time of one hop."""
+        app = self.manifest["app"]
+        return float(1000 * app["hop_samples"] / app["sample_rate_hz"])
+
+    @property
+    def without_inference(self) -> Times:
+        return Times.of([_cycles(e) for e in self.events if not e.ran], self.counted.worst_without)
+
+    @property
+    def with_inference(self) -> Times:
+        return Times.of([_cycles(e) for e in self.events if e.ran], self.counted.worst_with)
+
+    @property
+    def share(self) -> float | None:
+        """Of real time that front end and model take."""
+        total = sum(map(_cycles, self.events))
+        return total / (len(self.events) * self.counted.budget) if total and self.cycles_source else None
+
+    def milliseconds(self, cycles: int | None) -> float | None:
+        return None if cycles is None or not self.cycles_source else 1000 * cycles / self.clock_hz
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "device": self.device,
+            "wake_word": self.manifest["app"]["wake_word"],
+            "hops": len(self.events),
+            "seconds": self.seconds,
+            "detections": [asdict(one) for one in self.detections],
+            "probabilities": list(self.probabilities),
+            "time": {
+                "cycles_source": self.cycles_source or None,
+                "clock_hz": self.clock_hz,
+                "budget_ms": self.budget_ms,
+                "without_inference": self._times(self.without_inference),
+                "with_inference": self._times(self.with_inference),
+                "share_of_real_time": self.share,
+                "hops_over_budget": self.counted.overruns,
+            },
+            "counted": asdict(self.counted),
+            "troubles": list(self.troubles),
+            "events": [asdict(event) for event in self.events],
+        }
+
+    def _times(self, times: Times) -> dict[str, Any]:
+        return {
+            "hops": times.count,
+            "median_ms": self.milliseconds(times.median),
+            "worst_ms": self.milliseconds(times.worst),
+            "worst_cycles": times.worst if self.cycles_source else None,
+        }
+
+
+def _cycles(event: HopEvent) -> int:
+    return event.frontend_cycles + event.inference_cycles
+
+
+def listen(
+    folder: Path,
+    samples: Iterable[np.ndarray],
+    *,
+    port: str | None = None,
+    device: Device | None = None,
+    on_event: OnEvent | None = None,
+) -> ListenReport:
+    """Sends sound to a device; the model begins anew.
+
+    Args:
+        folder: written by `tinygen build --app wakeword`.
+        samples: int16 at the firmware's sample rate, pieces of any size.
+        port: serial port of a real board; else the board's emulator.
+        device: an open one of that folder, instead.
+        on_event: called after each hop with its event and the probability, the last one where no inference ran.
+
+    Raises:
+        TinygenError: the build does not listen, the device is missing, the line is bad.
+    """
+    app = app_of(folder)
+    if device is None:
+        with open_device(folder, port=port, count=True) as opened:
+            return listen(folder, samples, device=opened, on_event=on_event)
+    average, collected = Average(device.manifest), _Collected(app)
+    rates = [rate for rate in RATES if rate in app["bauds"]]
+    before = len(device.client.troubles)
+    for event in listen_on(device.client, samples, hop_samples=app["hop_samples"], rates=rates):
+        probability = collected.add(event, average)
+        if on_event is not None:
+            on_event(event, probability)
+    counted = listened(device.client)
+    assert device.info is not None
+    return ListenReport(
+        device=device.name,
+        manifest=device.manifest,
+        events=tuple(collected.events),
+        probabilities=tuple(collected.probabilities),
+        detections=tuple(collected.detections),
+        counted=counted,
+        clock_hz=device.info.clock_hz,
+        cycles_source=device.cycles_source,
+        troubles=tuple(device.client.troubles[before:]),
+    )
+
+
+def app_of(folder: Path) -> dict[str, Any]:
+    """The manifest's part about the application.
+
+    Raises:
+        TinygenError: the build has no application that listens.
+    """
+    app = read_manifest(folder).get("app")
+    if not isinstance(app, dict) or app.get("kind") != "wakeword":
+        raise TinygenError(
+            "its firmware does not listen", where=str(folder),
+            fix="Build it with: tinygen build MODEL --app wakeword --out DIR",
+        )  # fmt: skip
+    return app
+
+
+class _Collected:
+    """Events, and the words in them."""
+
+    def __init__(self, app: dict[str, Any]) -> None:
+        self._hop_seconds = app["hop_samples"] / app["sample_rate_hz"]
+        self._labels = app["labels"]
+        self._newest = 0.0
+        self._until = -1.0
+        self.events: list[HopEvent] = []
+        self.probabilities: list[float] = []
+        self.detections: list[Detection] = []
+
+    def add(self, event: HopEvent, average: Average) -> float:
+        self.events.append(event)
+        if event.ran:
+            self._newest = average.add(event.codes)[event.label]
+            self.probabilities.append(self._newest)
+        if event.detected:
+            self._detected(event)
+        return self._newest
+
+    def _detected(self, event: HopEvent) -> None:
+        now, label = (event.hop + 1) * self._hop_seconds, self._labels[event.label]
+        before = self.detections[-1] if self.detections else None
+        if before is not None and before.label == label and now <= self._until:
+            highest = max(before.highest, self._newest)
+            self.detections[-1] = Detection(before.hop, before.seconds, label, before.probability, highest)
+        else:
+            self.detections.append(Detection(event.hop, now, label, self._newest, self._newest))
+        self._until = now + SAME_WORD_SECONDS
