@@ -15,6 +15,7 @@ static uint32_t steps; /* inferences, as the model counts them */
 
 /* The model's input, as it fills up: the model may use that memory for something else between inferences. */
 static feature_code_t frames[WAKEWORD_FRAMES * FRAME_CODES];
+typedef char frames_are_the_input[sizeof frames == WAKEWORD_INPUT_BYTES ? 1 : -1];
 static uint32_t frame_count;
 
 /* The last codes of each output, and their sums. */

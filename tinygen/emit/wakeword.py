@@ -95,6 +95,7 @@ class WakewordPlan:
     Attributes:
         frames: of the model's input; step: how many of them are new at each inference.
         channels: features of a frame.
+        input_bytes: of the model's input.
         labels: of the outputs.
         window: inferences whose probabilities are averaged.
         cutoff_sums: for each output, the least sum of the codes of a window that is a detection; None: never.
@@ -104,6 +105,7 @@ class WakewordPlan:
     frames: int
     step: int
     channels: int
+    input_bytes: int
     labels: tuple[str, ...]
     window: int
     cutoff_sums: tuple[int | None, ...]
@@ -152,7 +154,8 @@ def plan_wakeword(app: WakewordApp, network: NetworkProgram) -> WakewordPlan:
     least = cutoff_sum(app.cutoff, app.sliding_window, encoding)
     sums = tuple(None if name in app.ignored else least for name in app.names)
     step = _step(app, frames, bool(program.graph.states))
-    return WakewordPlan(frames, step, app.features.channels, app.names, app.sliding_window, sums, encoding)
+    size = program.inputs[0].nbytes
+    return WakewordPlan(frames, step, app.features.channels, size, app.names, app.sliding_window, sums, encoding)
 
 
 def _name(program: Program) -> str:
