@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from tests.audio.micro_core import CoreFrontend
 from tests.audio.sounds import make, mixed
 from tests.targets.tools import requires_package, requires_tool
 from tinygen.audio import fixed_fft
-from tinygen.audio.emit import micro_frontend_files
+from tinygen.audio.emit import emit_features, micro_frontend_files
 from tinygen.audio.micro_config import MicroFrontendConfig
 from tinygen.audio.micro_frontend import MicroFrontend, features
 from tinygen.audio.micro_tables import WINDOW_BITS, make_tables
+from tinygen.targets.board import load_board
+from tinygen.targets.toolchain import HostCode, build_shared_library, find_toolchain
 
 # Whole and odd windows, FFTs of both shapes, frames that end within a hop, one hop to a window, every stage left out.
 PARAMETERS: dict[str, dict[str, Any]] = {
@@ -76,6 +79,42 @@ def test_under_sanitizers(name: str, tmp_path: Path) -> None:
     # In whole hops, where the last one may not be enough for another frame.
     assert 0 <= len(MicroFrontend(config).process(samples)) - len(frames) <= 1
     assert np.array_equal(frames, MicroFrontend(config).process(samples)[: len(frames)])
+
+
+SQUARE_ROOTS = """
+#include "audio/features.c"
+uint64_t first_wrong(uint64_t x, uint64_t step, uint32_t count);
+uint64_t first_wrong(uint64_t x, uint64_t step, uint32_t count)
+{
+    for (; count > 0U; count--, x += step) {
+        const uint64_t root = square_root(x);
+        const bool above = root == 0U ? x == 0U : x > root * root - root;
+        const bool below = x <= root * root + root || (root == 0xFFFFU && x >> 32 == 0U);
+        if (!above || !below) {
+            return x;
+        }
+    }
+    return UINT64_MAX;
+}
+"""
+
+
+def test_square_root(tmp_path: Path) -> None:
+    """The nearest: root^2 - root < x <= root^2 + root, around powers of two and squares, and in between."""
+    emit_features(MicroFrontendConfig(), None, tmp_path)
+    (tmp_path / "roots.c").write_text(SQUARE_ROOTS)
+    code = HostCode(tmp_path, ("roots.c",), include_dirs=(".",))
+    library = ctypes.CDLL(
+        str(build_shared_library(code, tmp_path / "roots.so", find_toolchain(None, load_board("host"))))
+    )
+    wrong = library.first_wrong
+    wrong.restype, wrong.argtypes = ctypes.c_uint64, [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint32]
+    rng = np.random.default_rng(1)
+    starts = [max(0, (1 << bits) - 2000) for bits in range(60)]
+    starts += [max(0, int(root) ** 2 - 2000) for root in np.exp2(rng.uniform(0, 29.9, 500))]
+    assert [start for start in starts if wrong(start, 1, 4000) != 2**64 - 1] == []
+    assert wrong(0, 1, 1 << 17) == 2**64 - 1
+    assert wrong(1, (1 << 60) // 2_000_003, 2_000_000) == 2**64 - 1
 
 
 @requires_package("unicorn")

@@ -53,9 +53,17 @@ def test_what_cannot_be_is_said(values: dict[str, Any], message: str) -> None:
     assert caught.value.fix
 
 
-def test_a_gain_that_does_not_fit() -> None:
-    with pytest.raises(TinygenError, match="PCAN's gain changes too fast"):
-        make_tables(MicroFrontendConfig(pcan_strength=4.0, pcan_offset=0.5, pcan_gain_bits=18))
+@pytest.mark.parametrize(
+    "parameters", [{"pcan_offset": 32.0}, {"pcan_strength": 4.0, "pcan_offset": 0.5, "pcan_gain_bits": 18}], ids=str
+)
+def test_a_gain_that_does_not_fit(parameters: dict[str, Any]) -> None:
+    with pytest.raises(TinygenError, match="PCAN's gain does not fit 16 bits"):
+        make_tables(MicroFrontendConfig(**parameters))
+
+
+def test_a_band_behind_the_spectrum() -> None:
+    with pytest.raises(TinygenError, match="the highest band ends in bin 256 of 256"):
+        make_tables(MicroFrontendConfig(upper_band_hz=7999.9))
 
 
 @pytest.mark.parametrize("samples", [np.zeros(480), np.zeros((480, 1), np.int16), np.zeros(480, np.int32)])

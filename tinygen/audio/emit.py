@@ -77,15 +77,11 @@ def _context(config: MicroFrontendConfig, tables: MicroTables, codes: FeatureCod
         "config": config,
         "title": f"{config.channels} channels of {config.window_ms} ms, every {config.hop_ms} ms",
         "description": _description(config),
-        "stages": "".join(
+        "later_stages": [
             name
-            for name, there in (
-                (", noise reduction", config.noise_reduction),
-                (", per-channel amplitude normalization (PCAN)", config.pcan),
-                (", logarithm", config.log),
-            )
+            for name, there in (("noise reduction", config.noise_reduction), ("PCAN", config.pcan), ("log", config.log))
             if there
-        ),
+        ],
         "codes": None if codes is None else codes.context(),
         "array_lines": array_lines,
         "code_type": "uint16_t" if codes is None else codes.ctype,

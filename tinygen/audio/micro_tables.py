@@ -80,7 +80,7 @@ def make_tables(config: MicroFrontendConfig) -> MicroTables:
     """The tables for a front end.
 
     Raises:
-        TinygenError: the bands do not fit the spectrum, or the gain is too steep for its parabolas.
+        TinygenError: the bands do not fit the spectrum, or PCAN's gain its 16 bits.
     """
     smoothing = [_fixed(config.even_smoothing), _fixed(config.odd_smoothing)]
     return MicroTables(
@@ -153,14 +153,23 @@ def _gain_table(config: MicroFrontendConfig) -> np.ndarray:
         y0, y1, y2 = (_gain(config, x) for x in (start, start + start // 2, end))
         linear = 4 * (y1 - y0) - (y2 - y0)
         table[interval] = y0, linear, y2 - y0 - linear
-    steepest = (np.abs(table[2:, 1]) * 32 + np.abs(table[2:, 2]) * 32 + 1) * 1023 + (1 << 14)
-    if np.abs(table).max() > 32767 or steepest.max() > 2**31 - 1:
+    if not _fits(table):
         raise TinygenError(
-            "PCAN's gain changes too fast for 16 bits",
-            where="front end: pcan_strength",
-            fix="Set pcan_strength or pcan_gain_bits lower, or pcan_offset higher.",
+            "PCAN's gain does not fit 16 bits: near its largest values it would wrap around",
+            where="front end: pcan_gain_bits",
+            fix="Set pcan_gain_bits lower, or pcan_offset higher.",
         )
     return table.astype(np.int16)
+
+
+def _fits(table: np.ndarray) -> bool:
+    """Whether no parabola leaves 16 bits, nor what is computed on the way 32."""
+    position = np.arange(1024)
+    value, linear, curvature = table[2:, 0, None], table[2:, 1, None], table[2:, 2, None]
+    product = (((curvature * position) >> 5) + linear * 32) * position + (1 << 14)
+    gain = value + (product >> 15)
+    narrow = np.abs(table).max() <= 32767 and gain.min() >= 0 and gain.max() <= 32767
+    return bool(narrow and np.abs(product).max() < 2**31)
 
 
 def _gain(config: MicroFrontendConfig, x: int) -> int:
