@@ -63,7 +63,7 @@ def test_a_gain_that_does_not_fit(parameters: dict[str, Any]) -> None:
 
 def test_a_band_behind_the_spectrum() -> None:
     with pytest.raises(TinygenError, match="the highest band ends in bin 256 of 256"):
-        make_tables(MicroFrontendConfig(upper_band_hz=7999.9))
+        make_tables(MicroFrontendConfig(upper_band_hz=7999.9999))
 
 
 @pytest.mark.parametrize("samples", [np.zeros(480), np.zeros((480, 1), np.int16), np.zeros(480, np.int32)])
