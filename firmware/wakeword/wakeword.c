@@ -13,9 +13,15 @@ static features_t features;
 static uint32_t hops;
 static uint32_t steps; /* inferences, as the model counts them */
 
+#ifdef FEATURES_FRAMES
+/* The features keep the input's frames themselves: all of them are at the level of the loudest sample among them. */
+typedef feature_code_t frames_t[FEATURES_FRAMES * FRAME_CODES];
+#else
 /* The model's input, as it fills up: the model may use that memory for something else between inferences. */
-static feature_code_t frames[WAKEWORD_FRAMES * FRAME_CODES];
-typedef char frames_are_the_input[sizeof frames == WAKEWORD_INPUT_BYTES ? 1 : -1];
+typedef feature_code_t frames_t[WAKEWORD_FRAMES * FRAME_CODES];
+static frames_t frames;
+#endif
+typedef char frames_are_the_input[sizeof(frames_t) == WAKEWORD_INPUT_BYTES ? 1 : -1];
 static uint32_t frame_count;
 
 /* The last codes of each output, and their sums. */
@@ -82,7 +88,6 @@ static void decide(void)
 
 static void infer(void)
 {
-    memcpy(app_model.input(0U).data, frames, sizeof frames);
     app_model.invoke(NULL, NULL);
     memcpy(last.codes, app_model.output(0U).data, sizeof last.codes);
     steps = model_steps();
@@ -90,29 +95,48 @@ static void infer(void)
     decide();
 }
 
-/* The frame that features_hop() wrote at the end of `frames` is there; whether they are enough now. */
+/* True: these samples complete a frame. */
+static bool hear(const int16_t samples[FEATURES_HOP_SAMPLES])
+{
+#ifdef FEATURES_FRAMES
+    return features_hop(&features, samples, NULL);
+#else
+    return features_hop(&features, samples, &frames[frame_count * FRAME_CODES]);
+#endif
+}
+
+/* One frame more is there; whether they are enough now. Then they are in the model's input. */
 static bool add_frame(void)
 {
     frame_count++;
-    return frame_count == WAKEWORD_FRAMES;
+    if (frame_count < WAKEWORD_FRAMES) {
+        return false;
+    }
+#ifdef FEATURES_FRAMES
+    return features_window(&features, app_model.input(0U).data);
+#else
+    memcpy(app_model.input(0U).data, frames, sizeof frames);
+    return true;
+#endif
 }
 
 static void drop_frames(void)
 {
+#ifndef FEATURES_FRAMES
     memmove(frames, &frames[WAKEWORD_STEP * FRAME_CODES], KEPT_FRAMES * FRAME_CODES * sizeof frames[0]);
+#endif
     frame_count = KEPT_FRAMES;
 }
 
 wakeword_hop_t wakeword_hop(const int16_t samples[FEATURES_HOP_SAMPLES])
 {
     const uint64_t start = cycles_now();
-    const bool is_frame = features_hop(&features, samples, &frames[frame_count * FRAME_CODES]);
+    last.ran = hear(samples) && add_frame();
     const uint64_t framed = cycles_now();
     last.number = hops++;
     last.frontend_cycles = (uint32_t)(framed - start);
     last.inference_cycles = 0U;
     last.detected = false;
-    last.ran = is_frame && add_frame();
     if (last.ran) {
         infer();
         drop_frames();

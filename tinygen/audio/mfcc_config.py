@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from tinygen.errors import TinygenError
 
 KIND = "mfcc"
 """What its JSON says under "kind"."""
+KEYWORD_SPOTTING = Path(__file__).with_name("mlperf_kws.json")
+"""What to listen for with MLPerf Tiny's kws_ref_model.tflite: `tinygen build --app wakeword --config` takes it."""
 LARGEST_FFT = 4096
 LEVELS = ("peak", "full_scale")
 ROUNDINGS = ("toward_zero", "nearest")

@@ -187,7 +187,21 @@ def _frames(app: WakewordApp, program: Program) -> int:
             f"the model's input is {shape}, not frames of {channels} features", where=_name(program),
             fix=f"A wake word takes (1, frames, {channels}), with other dimensions of 1; do its features fit?",
         )  # fmt: skip
-    return program.inputs[0].size // channels
+    frames = program.inputs[0].size // channels
+    _check_clip(app, frames, program)
+    return frames
+
+
+def _check_clip(app: WakewordApp, frames: int, program: Program) -> None:
+    """Features at the level of a clip's peak keep as many frames as the model takes."""
+    from tinygen.audio.mfcc_config import MfccConfig
+
+    features = app.features
+    if isinstance(features, MfccConfig) and features.level == "peak" and features.frames != frames:
+        raise TinygenError(
+            f"the model takes {frames} frames at once, and the features' peak is that of {features.frames}",
+            where=_name(program), fix=f'Give the features in the JSON "frames": {frames}, or "level": "full_scale".',
+        )  # fmt: skip
 
 
 def _step(app: WakewordApp, frames: int, is_streaming: bool) -> int:
