@@ -7,7 +7,7 @@ from typing import Any
 from tinygen.audio.codes import CoefficientCodes, checked
 from tinygen.audio.mfcc_config import MfccConfig
 from tinygen.audio.mfcc_exact import FULL_SCALE
-from tinygen.audio.mfcc_tables import MfccTables, quarters, radices, tables_of
+from tinygen.audio.mfcc_tables import LN2, MfccTables, log_segments, quarters, radices, tables_of
 from tinygen.emit.ctext import array_lines
 from tinygen.emit.templates import environment
 from tinygen.ir.encodings import Encoding, Float32
@@ -56,6 +56,8 @@ def _context(config: MfccConfig, codes: CoefficientCodes, tables: MfccTables) ->
         "most_hops": config.clip_hops if peak else config.window_hops,
         "full_scale_half_gain": 0.5 / FULL_SCALE,
         "state_bytes": state_bytes(config),
+        "ln2": LN2,
+        "log_segments": [f"{{{value}, {slope}, {bend}}}," for value, slope, bend in log_segments().tolist()],
         "tables": _c_tables(config, tables),
         "array_lines": array_lines,
     }
@@ -79,7 +81,7 @@ def _c_tables(config: MfccConfig, tables: MfccTables) -> list[dict[str, Any]]:
         ("turns", "float", tables.turns, f"-i exp(-2 pi i k / {config.fft_size}) of each bin that is in a band."),
         ("interval_bins", "uint16_t", tables.interval_bins, "Bins between the edges of the bands."),
         ("rises", "float", tables.rises, "The weight of each bin in the band that rises there."),
-        ("cosines", "float", tables.cosines, "Of the bands' logarithms in each coefficient."),
+        ("cosines", "int32_t", tables.cosines, "Of the bands' logarithms in each coefficient; 28 fraction bits."),
     ]
     if quarters(points):
         comment = "w, w^2, w^3 for w = exp(-2 pi i k / n), k = 0 ... n / 4 - 1, of each stage: n = "

@@ -1,7 +1,9 @@
-"""Mel-frequency cepstral coefficients in single precision, operation for operation as the C computes them.
+"""Mel-frequency cepstral coefficients, operation for operation as the C computes them.
 
-NumPy's float32 rounds each operation as IEEE 754 has it, and so do the boards, with an FPU or without, as long as no
-compiler fuses a multiplication with an addition (-ffp-contract=off): the codes are equal, not close.
+Up to the filter bank in single precision. NumPy's float32 rounds each operation as IEEE 754 has it, and so do the
+boards, with an FPU or without, as long as no compiler fuses a multiplication with an addition (-ffp-contract=off): the
+codes are equal, not close. Logarithms and cosine transform are integers: a window of frames has them made anew for
+each inference, and a board without an FPU has no time for that.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from tinygen.audio.mfcc_config import MfccConfig
 from tinygen.audio.mfcc_exact import FULL_SCALE
-from tinygen.audio.mfcc_tables import quarters, radices, tables_of
+from tinygen.audio.mfcc_tables import LN2, log_segments, quarters, radices, tables_of
 
 __all__ = ["Mfcc", "MfccConfig", "natural_log", "square_root"]
 
@@ -118,11 +120,10 @@ class Mfcc:
         return square_root(x * x + y * y)
 
     def _coefficients(self, bands: np.ndarray, gains: np.ndarray) -> np.ndarray:
-        logs = natural_log(bands * gains + _F(self.config.floor))
-        sums = np.zeros((len(bands), self.config.channels), _F)
-        for band in range(self.config.bands):
-            sums = sums + logs[:, band : band + 1] * self._tables.cosines[:, band]
-        return sums
+        """float32 of 20 fraction bits, from integers: LOG_BITS and COSINE_BITS are there more, and 31 are dropped."""
+        logs = natural_log(bands * gains + _F(self.config.floor)).astype(np.int64)
+        sums = logs @ self._tables.cosines.T.astype(np.int64)
+        return ((sums + (1 << 30)) >> 31).astype(_F) * _F(2.0**-20)
 
 
 def _times(a_r: np.ndarray, a_i: np.ndarray, b_r: np.ndarray, b_i: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -184,17 +185,14 @@ def square_root(x: np.ndarray) -> np.ndarray:
 
 
 def natural_log(x: np.ndarray) -> np.ndarray:
-    """float32, of normal positive ones; absolute error below 1e-7 + 6e-8 |log x|.
+    """Of normal positive float32: int32, 23 fraction bits; error below 5e-7.
 
-    x = 2^n m with sqrt(1/2) <= m < sqrt(2); log m by the series of 2 atanh((m - 1) / (m + 1)). ln 2 is split so that
-    n * high is exact.
+    x = 2^n m: n ln 2, and ln m from a parabola for each 128th of [1, 2).
     """
-    bits = x.view(np.int32)
-    exponent = (bits - np.int32(0x3F3504F3)) >> np.int32(23)
-    m = (bits - (exponent << np.int32(23))).view(_F)
-    n = exponent.astype(_F)
-    s = (m - _F(1)) / (m + _F(1))
-    z = s * s
-    series = s * z * (_F(2 / 3) + z * (_F(2 / 5) + z * (_F(2 / 7) + z * _F(2 / 9))))
-    logarithm: np.ndarray = n * _F(0.693359375) + (_F(2) * s + (series + n * _F(-2.12194440e-4)))
+    bits = x.view(np.int32).astype(np.int64)
+    exponent, mantissa = (bits >> 23) - 127, bits & 0x7FFFFF
+    value, slope, bend = np.moveaxis(log_segments()[mantissa >> 16], -1, 0)
+    place = mantissa & 0xFFFF
+    slope = slope + ((place * bend + 0x8000) >> 16)
+    logarithm: np.ndarray = (exponent * LN2 + value + ((place * slope + 0x8000) >> 16)).astype(np.int32)
     return logarithm

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from tinygen.audio.mfcc_config import MfccConfig
 from tinygen.audio.mfcc_exact import bin_mels, cosine_weights, hann_window, mel_edges
+
+LOG_BITS = 23
+"""Fraction bits of a logarithm."""
+LN2 = round(math.log(2) * 2**LOG_BITS)
+LOG_SEGMENTS = 128
+COSINE_BITS = 28
+"""Fraction bits of the cosine transform's weights: the sums of 69, which is -log of the smallest floor, fit 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +31,7 @@ class MfccTables:
         turns: for each bin from there on, what takes the complex FFT's result to the real one's [bins, 2].
         rises: for each of those, its weight in the band that rises there; the band before has the rest.
         interval_bins: uint16 [bands + 1]: how many bins there are between an edge of the bands and the next one.
-        cosines: [channels, bands].
+        cosines: int32 of COSINE_BITS fraction bits [channels, bands].
     """
 
     window: np.ndarray
@@ -52,7 +61,7 @@ def tables_of(config: MfccConfig) -> MfccTables:
         turns=_pairs(turns),
         rises=rises[counted].astype(np.float32),
         interval_bins=np.bincount(intervals[counted], minlength=config.bands + 1).astype(np.uint16),
-        cosines=cosine_weights(config).astype(np.float32),
+        cosines=np.round(cosine_weights(config) * 2**COSINE_BITS).astype(np.int32),
     )
 
 
@@ -66,6 +75,20 @@ def quarters(size: int) -> list[int]:
     """A quarter of what each stage of radix 4 puts together, without a stage that is the first of all."""
     sizes = np.cumprod(radices(size)).tolist()
     return [done // 4 for done in sizes[1:]]
+
+
+@cache
+def log_segments() -> np.ndarray:
+    """ln(1 + (i + u) / 128), 0 <= u < 1, is value + u (slope + u bend): int64 [128, 3], LOG_BITS fraction bits.
+
+    A parabola through the ends of the segment and its middle. Slopes are below 2^16: times 16 bits of u, below 2^32.
+    """
+    ends = np.arange(LOG_SEGMENTS)
+    at_begin, at_middle, at_end = (np.log1p((ends + u) / LOG_SEGMENTS) * 2**LOG_BITS for u in (0, 0.5, 1))
+    bend = 2 * (at_end + at_begin - 2 * at_middle)
+    columns = [at_begin, at_end - at_begin - bend, bend]
+    segments: np.ndarray = np.round(np.stack(columns, 1)).astype(np.int64)
+    return segments
 
 
 def _order(stages: list[int]) -> list[int]:
