@@ -29,7 +29,7 @@ _ATTEMPTS = 4
 _IDLE_SECONDS = 3.5
 """A little more than what the device waits for a good block."""
 _CHANGE_SECONDS = 0.02
-_STOP = b"\x03"
+_STOP, _STOP_SECONDS = b"\x03", 0.05
 _SHORTEST = len("m-tg-end 00000000 0 00000000 00000000\r\n")
 _LINE_LIMIT = 1 << 12
 
@@ -111,6 +111,23 @@ def listen(
         stream.end()
 
 
+def listen_to_microphone(client: DeviceClient, *, rates: Sequence[int] = RATES) -> Iterator[HopEvent]:
+    """What each hop came to that the device's own microphone heard, until the iterator is closed.
+
+    The device does not wait for anyone: an event that the line damages is not given, and its number is missing.
+
+    Raises:
+        RefusedError: the device has no microphone, or that does not start.
+        DeviceError: nothing more comes.
+    """
+    stream = _Stream(client, rates, "mic ")
+    stream.begin()
+    try:
+        yield from stream.hear()
+    finally:
+        stream.end()
+
+
 def listened(client: DeviceClient) -> Listened:
     """What the device counted since its session began.
 
@@ -152,12 +169,15 @@ class _Line:
     rest: tuple[int, ...]
 
 
+def _is_whole(body: bytes, crc: bytes, adler: bytes) -> bool:
+    return [crc, adler] == [f"{value:08x}".encode() for value in check(body)]
+
+
 def _line(text: bytes, session: int) -> _Line | None:
     """None where it is damaged, or somebody else's."""
-    body, _, sums = text.rpartition(b" ")
+    body, _, adler = text.rpartition(b" ")
     body, _, crc = body.rpartition(b" ")
-    crc_of_body, adler_of_body = check(body)
-    if (crc, sums) != (f"{crc_of_body:08x}".encode(), f"{adler_of_body:08x}".encode()):
+    if not _is_whole(body, crc, adler):
         return None
     label, _, words = body.decode("ascii", "replace").partition(" ")
     try:
@@ -180,8 +200,8 @@ def _event(line: _Line) -> HopEvent:
 class _Stream:
     """One session, from `begin` to `end`."""
 
-    def __init__(self, client: DeviceClient, rates: Sequence[int]) -> None:
-        self._client, self._line = client, client.line
+    def __init__(self, client: DeviceClient, rates: Sequence[int], source: str = "") -> None:
+        self._client, self._line, self._source = client, client.line, source
         self._transport: Any = self._line.transport
         self._rates = list(rates)
         self._usual_rate = PERFORMANCE_BAUD
@@ -200,7 +220,7 @@ class _Stream:
         self._open((0,))
 
     def _open(self, expected: tuple[int, ...]) -> None:
-        reply = self._client.ask(f"tg-listen {self._rates[0]} {self._session:08x}")
+        reply = self._client.ask(f"tg-listen {self._source}{self._rates[0]} {self._session:08x}")
         try:
             found = int(reply.values("m-tg-listen")[0][0])
         except (IndexError, ValueError) as error:
@@ -233,6 +253,29 @@ class _Stream:
         self._is_open = False
         assert problem is not None
         raise DeviceError(f"{problem.what}, in {_ATTEMPTS} attempts (hop {self._next})", fix=problem.fix or LINE_HELP)
+
+    def hear(self) -> Iterator[HopEvent]:
+        """What the device says by itself."""
+        while (text := self._text(self._line.clock() + _ANSWER_SECONDS)) is not None:
+            line = _line(text, self._session)
+            if line is not None and line.label == "m-tg-hop":
+                yield _event(line)
+            elif line is not None and line.label == "m-tg-end":
+                self._is_open = False
+                fix = "Is it wired as its board file says?"
+                raise RefusedError("does not listen: its microphone does not start", fix=fix)
+        raise DeviceError("says nothing more while it listens", fix=LINE_HELP)
+
+    def _stop_hearing(self) -> None:
+        """The byte that ends it must be there in several hops in a row."""
+        deadline = self._line.clock() + _ANSWER_SECONDS
+        while self._line.clock() < deadline:
+            self._transport.write(_STOP)
+            text = self._text(self._line.clock() + _STOP_SECONDS)
+            line = _line(text, self._session) if text is not None else None
+            if line is not None and line.label == "m-tg-end":
+                return
+        self._wait_for_commands()
 
     def _answered(self, data: bytes) -> HopEvent:
         for attempt in range(_ATTEMPTS):
@@ -288,7 +331,9 @@ class _Stream:
     def end(self) -> None:
         """The line is as it was before `begin`, and the device takes commands again."""
         try:
-            if self._is_open:
+            if self._is_open and self._source:
+                self._stop_hearing()
+            elif self._is_open:
                 self._say_end()
         finally:
             self._is_open = False
@@ -298,7 +343,7 @@ class _Stream:
     def _set_rate(self, rate: int) -> None:
         """Leaves the device some time to do so, too: it has only just said that it will."""
         self._transport.set_baud(rate)
-        self._transport.read(1, _CHANGE_SECONDS)
+        self._buffer += self._transport.read(1, _CHANGE_SECONDS)
 
     def _say_end(self) -> None:
         data = block(self._session, self._next, np.zeros(0, np.int16))
