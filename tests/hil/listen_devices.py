@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -162,7 +163,7 @@ def right_events(samples: np.ndarray) -> list[HopEvent]:
         ran = len(frames) == FRAMES
         detected = False
         if ran:
-            for code in sum(frames, []):
+            for code in itertools.chain.from_iterable(frames):
                 total = (total * 31 + code) & 0xFFFFFFFF
             window.append((total >> 7 & 0xFF, len(window) + 1 & 0xFF))
             frames = []

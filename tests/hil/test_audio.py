@@ -6,6 +6,7 @@ emulated board.
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from collections.abc import Callable
@@ -192,7 +193,7 @@ def host_elf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_sound_in_pieces_of_any_size(client: DeviceClient) -> None:
     cuts = [0, 1, 3, 20, 21, 90, 200, SOUND.size]
-    pieces = [SOUND[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    pieces = [SOUND[a:b] for a, b in itertools.pairwise(cuts)]
     assert without_cycles(list(listen(client, pieces, hop_samples=HOP))) == RIGHT
     counted = listened(client)
     assert (counted.hops, counted.inferences) == (HOPS, sum(event.ran for event in RIGHT))

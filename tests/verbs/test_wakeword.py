@@ -1,4 +1,4 @@
-"""What a wake word's JSON says, and what becomes of its cutoff: a sum of codes that decides as pymicro-wakeword does."""
+"""What a wake word's JSON says, and its cutoff as a sum of codes, which decides as pymicro-wakeword does."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_sum_of_codes_decides_as_pymicro_wakeword_does(encoding: Affine, cutof
 
 
 def test_cutoffs_that_cannot_be_decided_or_reached() -> None:
-    with pytest.raises(TinygenError, match="no probability is above the cutoff 0.999"):
+    with pytest.raises(TinygenError, match=r"no probability is above the cutoff 0\.999"):
         cutoff_sum(0.999, 5, UINT8)
     coarse = Affine("uint8", (float(np.float32(0.0037)),), (0,))
     exactly = statistics.mean([float(np.float32(200) * np.float32(0.0037))] * 3)
