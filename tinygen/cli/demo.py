@@ -9,6 +9,7 @@ import typer
 
 from tinygen.cli import tables
 from tinygen.cli.console import console, print_json, progress
+from tinygen.cli.demo_wakeword import wakeword
 from tinygen.cli.options import Board, Json, Toolchain
 
 demo = typer.Typer(help="Build a demo and run it on the emulated board.")
@@ -36,3 +37,6 @@ def digits(
         print_json(result.as_json())
     else:
         console.print(tables.demo_view(result))
+
+
+demo.command("wakeword")(wakeword)
