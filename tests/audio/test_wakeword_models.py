@@ -1,0 +1,61 @@
+"""The four models of pymicro-wakeword as firmware that listens: against pymicro-wakeword itself, on the same sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.wake_word_oracles import law, pymicro
+from tests.support.wake_word_proof import HEADER, assert_proved, compare, sound, word_of, words_in
+from tests.targets.tools import requires_package
+from tinygen.audio.models import bundled
+
+pytestmark = [requires_package(name) for name in ("pymicro_wakeword", "espeakng_loader", "ai_edge_litert")]
+MODELS = ("alexa", "hey_jarvis", "hey_mycroft", "okay_nabu")
+BOARDS = ("f746zg", "esp32c3")
+
+
+def test_a_few_seconds_on_an_emulated_board(tmp_path: Path) -> None:
+    result = compare("hey_jarvis", "f746zg", tmp_path / "out", sound("Hey Jarvis", ratios=())[: 16000 * 3])
+    assert_proved(result)
+    assert any(result.ours_detected)
+
+
+def test_the_two_meanings_differ_where_they_should() -> None:
+    """Otherwise equality with the one would say nothing of the other."""
+    model, config = bundled()["okay_nabu"]
+    heard = pymicro(config, sound("Okay Nabu", ratios=())[: 16000 * 3])
+    reference = law(model, heard.inputs, optimised=False)
+    differing = sum(a != b for a, b in zip(reference, heard.codes, strict=True))
+    assert 0 < differing < len(reference) // 2
+
+
+@pytest.mark.long
+def test_all_models_on_both_boards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [HEADER]
+    for name in MODELS:
+        samples = sound(word_of(name), ratios=(5,), noises=("pink",))
+        for board in BOARDS:
+            result = compare(name, board, tmp_path / f"{name}-{board}", samples)
+            assert_proved(result)
+            assert any(result.ours_detected)
+            rows.append(result.row())
+    with capsys.disabled():
+        print("", *rows, sep="\n")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", MODELS)
+def test_minutes_of_sound_on_the_host(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = sound(word_of(name), ratios=(20, 10, 5, 0))
+    result = compare(name, "host", tmp_path / "out", samples)
+    assert_proved(result)
+    assert len(words_in(result.ours_detected, 3)) > 5
+    with capsys.disabled():
+        print("", HEADER, result.row(), sep="\n")
+
+
+def test_words_in() -> None:
+    detected = [False] * 5 + [True] * 3 + [False] * 20 + [True] + [False] * 40 + [True, False]
+    assert words_in(detected, 3) == [5, 69]
