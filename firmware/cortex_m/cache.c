@@ -3,6 +3,8 @@
 #include "cortex_m.h"
 #include "core_registers.h"
 
+#define CACHE_LINE 32U /* Cortex-M7 TRM (DDI 0489) 5.1 */
+
 /* Drops every line of the L1 data cache by set and way; its content is undefined after power-up. */
 static void invalidate_data_cache(void)
 {
@@ -37,4 +39,14 @@ void caches_enable(void)
         data_barrier();
         instruction_barrier();
     }
+}
+
+void cache_discard(const void *data, uint32_t bytes)
+{
+    const uint32_t start = (uint32_t)(uintptr_t)data;
+    data_barrier();
+    for (uint32_t address = start; address < start + bytes; address += CACHE_LINE) {
+        SCB_DCIMVAC = address;
+    }
+    data_barrier();
 }

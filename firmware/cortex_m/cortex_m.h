@@ -11,6 +11,9 @@ void cycles_init(void);
 /* Turns on instruction and data cache, empty. */
 void caches_enable(void);
 
+/* Has the core read what something else has written there: whole lines of 32 bytes. Nothing to do without a cache. */
+void cache_discard(const void *data, uint32_t bytes);
+
 typedef struct {
     uint64_t start;
     uint64_t cycles;

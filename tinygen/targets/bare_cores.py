@@ -25,6 +25,7 @@ def _core(core: str, title: str, isa: tuple[str, ...], toolchain: ToolchainFlags
         memories=(),
         clock=None,
         uart=None,
+        microphone=None,
         leds=(),
         timestamp=None,
         usb=None,

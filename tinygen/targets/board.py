@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
@@ -115,6 +116,66 @@ class Uart:
     rx: Pin | None = None
     af: int = 0
     enable: EnableBit | None = None
+
+
+@dataclass(frozen=True)
+class I2sClock:
+    """What makes an I2S bit clock.
+
+    Attributes:
+        source_hz: of an ESP: what `divider` divides; 0 on STM32, where `pll_n` and `pll_r` say.
+        pll_n, pll_r: factors of an STM32's PLLI2S, which has its input from the main PLL's divider M.
+        divider: whole part.
+        numerator, denominator: of its fraction.
+        bit_divider: divides once more.
+    """
+
+    divider: int
+    source_hz: int = 0
+    pll_n: int = 0
+    pll_r: int = 0
+    numerator: int = 0
+    denominator: int = 1
+    bit_divider: int = 1
+
+    def bit_hz(self, clock: Clock | None) -> Fraction:
+        """Of the bit clock, on average where the divider has a fraction.
+
+        Args:
+            clock: of the board.
+        """
+        source = Fraction(self.source_hz)
+        if clock is not None and clock.pll is not None and self.pll_r:
+            source = Fraction(clock.source_hz * self.pll_n, clock.pll.m * self.pll_r)
+        return source / (self.divider + Fraction(self.numerator, self.denominator)) / self.bit_divider
+
+
+@dataclass(frozen=True)
+class Microphone:
+    """A microphone with 24 bits in slots of 32 at the left channel of an I2S port that is the master.
+
+    Attributes:
+        instance, base, enable: of the port.
+        ck, ws, sd, af: its pins.
+        sample_rate_hz: wanted.
+        clock: what gives it.
+        gain_bits: the firmware takes the upper 16 bits of the code times 2 ** gain_bits.
+    """
+
+    instance: str
+    base: int
+    ck: Pin
+    ws: Pin
+    sd: Pin
+    sample_rate_hz: int
+    clock: I2sClock
+    gain_bits: int = 0
+    af: int = 0
+    enable: EnableBit | None = None
+
+    def rate_hz(self, clock: Clock | None) -> Fraction:
+        """Frames per second that the board's clocks give; a frame is 64 bits."""
+        return self.clock.bit_hz(clock) / 64
 
 
 @dataclass(frozen=True)
@@ -251,6 +312,7 @@ class Board:
     memories: tuple[Memory, ...]
     clock: Clock | None
     uart: Uart | None
+    microphone: Microphone | None
     leds: tuple[Led, ...]
     timestamp: Pin | None
     usb: Usb | None

@@ -21,9 +21,11 @@ from tinygen.targets.board import (
     EnableBit,
     EspFlash,
     Flashing,
+    I2sClock,
     Led,
     Memory,
     MemoryTiming,
+    Microphone,
     Pin,
     PlatformIo,
     Pll,
@@ -41,6 +43,8 @@ _PIN = re.compile(r"P([A-K])(\d{1,2})|GPIO(\d{1,2})")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _ISA = ("c99", "dsp", "fpu-sp", "fpu-dp", "mve", "rv32", "dual-issue")
 _ENGINES = ("unicorn", "qemu", "native", "none")
+RATE_TOLERANCE = 0.001
+"""How far a microphone's rate may be off: a tenth of a percent moves no sound out of its band of a front end."""
 _USES = ("code", "constants", "stack", "data")
 _FLASHERS = {
     "pyocd": "pyocd", "openocd": "openocd", "st-flash": "", "dfu": "", "mass-storage": "volume", "esptool": "esptool",
@@ -236,8 +240,46 @@ def _uart(node: _Node) -> Uart:
         tx=node.pin("tx") if node.has("tx") else None,
         rx=node.pin("rx") if node.has("rx") else None,
         af=node.integer("af", 0, 15, 0),
-        enable=node.optional("enable", lambda n: EnableBit(n.text("register"), n.integer("bit", 0, 31))),
+        enable=node.optional("enable", _enable_bit),
     )
+
+
+def _i2s_clock(node: _Node) -> I2sClock:
+    has_pll = node.has("pll_n")
+    return I2sClock(
+        source_hz=0 if has_pll else node.integer("source_hz", 1, 10**10),
+        pll_n=node.integer("pll_n", 50, 432) if has_pll else 0,
+        pll_r=node.integer("pll_r", 2, 7) if has_pll else 0,
+        divider=node.integer("divider", 2, 511),
+        numerator=node.integer("numerator", 0, 511, 0),
+        denominator=node.integer("denominator", 1, 511, 1),
+        bit_divider=node.integer("bit_divider", 1, 64, 1),
+    )
+
+
+def _microphone(node: _Node, clock: Clock | None) -> Microphone:
+    node.text("kind", choices=("i2s",))
+    microphone = Microphone(
+        instance=node.text("instance"),
+        base=node.integer("base", 0, 0xFFFFFFFF),
+        ck=node.pin("ck"),
+        ws=node.pin("ws"),
+        sd=node.pin("sd"),
+        af=node.integer("af", 0, 15, 0),
+        enable=node.optional("enable", _enable_bit),
+        sample_rate_hz=node.integer("sample_rate_hz", 7800, 50_000),
+        clock=node.child("clock", _i2s_clock),
+        gain_bits=node.integer("gain_bits", 0, 8, 0),
+    )
+    rate = microphone.rate_hz(clock)
+    if abs(rate - microphone.sample_rate_hz) > microphone.sample_rate_hz * RATE_TOLERANCE:
+        what = f"the settings give {float(rate):.1f} frames of 64 bits a second, not {microphone.sample_rate_hz}"
+        raise node.error("sample_rate_hz", what, "Correct it, or `clock`.")
+    return microphone
+
+
+def _enable_bit(node: _Node) -> EnableBit:
+    return EnableBit(node.text("register"), node.integer("bit", 0, 31))
 
 
 def _led(node: _Node) -> Led:
@@ -319,14 +361,16 @@ def _timing(node: _Node, memories: Sequence[Memory]) -> MemoryTiming:
 
 def _board(node: _Node) -> Board:
     memories = node.children("memories", _memory)
+    clock = node.optional("clock", _clock)
     return Board(
         name=node.text("name"),
         title=node.text("title"),
         core=node.text("core"),
         isa=node.texts("isa", _ISA),
         memories=memories,
-        clock=node.optional("clock", _clock),
+        clock=clock,
         uart=node.optional("uart", _uart),
+        microphone=node.optional("microphone", lambda n: _microphone(n, clock)),
         leds=node.children("leds", _led),
         timestamp=node.pin("timestamp") if node.has("timestamp") else None,
         usb=node.optional("usb", lambda n: Usb(n.integer("vid", 0, 0xFFFF), n.integer("pid", 0, 0xFFFF))),

@@ -165,6 +165,7 @@ def _config_context(board: Board) -> dict[str, object]:
         "clock": clock,
         "dividers": rcc_cfgr_dividers(clock, 8 if "firmware/stm32l4/clock.c" in board.sources else 10),
         "uart_bus_div": bus_divider * clock.axi_div,
+        "microphone_hz": float(board.microphone.rate_hz(clock)) if board.microphone else 0.0,
         "port": _port_number,
     }
 

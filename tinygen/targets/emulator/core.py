@@ -25,7 +25,7 @@ _CPUIDS = {
     "cortex-m7": 0x410FC271, "cortex-m4": 0x410FC241, "cortex-m3": 0x412FC231, "cortex-m0": 0x410CC200,
     "cortex-m33": 0x410FD211,
 }  # fmt: skip
-_CCR_CACHES = 3 << 16
+_CCR_CACHES, _CCR_DC, _DCIMVAC = 3 << 16, 1 << 16, 0xF5C
 _TRCENA = 1 << 24
 
 
@@ -80,6 +80,7 @@ class SystemControlSpace(Peripheral):
         core: "cortex-m7".
         fpu_switched: called when CPACR lets floating point through, or no longer.
         code_cache, data_cache: bytes, where the core has caches.
+        discarded: called with an address whose line of the data cache is discarded.
     """
 
     clock: Callable[[], int] = lambda: 0
@@ -87,6 +88,7 @@ class SystemControlSpace(Peripheral):
     fpu_switched: Callable[[bool], None] = lambda on: None
     code_cache: int = 4096
     data_cache: int = 4096
+    discarded: Callable[[int], None] = lambda address: None
     _tick_start: int = field(default=0, init=False)
     _wraps_seen: int = field(default=0, init=False)
 
@@ -109,6 +111,9 @@ class SystemControlSpace(Peripheral):
 
     def write(self, offset: int, value: int) -> None:
         self._refuse_interrupts(offset, value)
+        if offset == _DCIMVAC:
+            self.discarded(value)
+            return
         if offset in (_SYST_CVR, _SYST_CSR, _SYST_RVR):
             self._write_systick(offset, value)
             return
@@ -119,6 +124,10 @@ class SystemControlSpace(Peripheral):
         super().write(offset, value)
         if offset == _CPACR:
             self.fpu_switched(value >> 20 & 0xF == 0xF)
+
+    def data_cache_on(self) -> bool:
+        """CCR.DC."""
+        return bool(self.registers.get(_CCR, 0) & _CCR_DC)
 
     @property
     def _has_caches(self) -> bool:

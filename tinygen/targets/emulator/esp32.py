@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tinygen.targets.board import Board, Memory
+from tinygen.targets.emulator.esp32_sound import microphone_peripherals
 from tinygen.targets.emulator.memory import Memories
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral, Port
 from tinygen.targets.emulator.uart import Uart
@@ -322,8 +323,9 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
     def seconds() -> float:
         return clock() / board.core_hz
 
-    build = {"esp32c3": _esp32c3, "esp32c6": _esp32c6}[board.core]
-    return build(board, FlashCache(flash), seconds)
+    if board.core == "esp32c3":
+        return _esp32c3(board, FlashCache(flash), seconds, clock)
+    return _esp32c6(board, FlashCache(flash), seconds)
 
 
 def _timer_group(base: int, seconds: Callable[[], float]) -> Watchdogs:
@@ -333,7 +335,9 @@ def _timer_group(base: int, seconds: Callable[[], float]) -> Watchdogs:
                      registers={0x48: 1 << 14 | 9 << 15, 0x50: 26_000_000})  # fmt: skip
 
 
-def _esp32c3(board: Board, cache: FlashCache, seconds: Callable[[], float]) -> tuple[list[Peripheral], Uart]:
+def _esp32c3(
+    board: Board, cache: FlashCache, seconds: Callable[[], float], clock: Callable[[], int]
+) -> tuple[list[Peripheral], Uart]:
     assert board.uart is not None
     # rtc_cntl_reg.h: 200,000 ticks of the slow clock's 136 kHz (soc/clk_tree_defs.h). The super watchdog: about 1 s.
     dogs = (
@@ -343,7 +347,7 @@ def _esp32c3(board: Board, cache: FlashCache, seconds: Callable[[], float]) -> t
     rtc = Watchdogs("RTC_CNTL", 0x60008000, 0x800, seconds=seconds, watchdogs=dogs,
                     registers={0x90: 1 << 12, 0x94: 200_000, 0xAC: 300 << 18})  # fmt: skip
     timer = _timer_group(0x6001F000, seconds)
-    system = System("SYSTEM", 0x600C0000, 0x1000, registers={0x08: 0xC, 0x58: 1})
+    system = System("SYSTEM", 0x600C0000, 0x1000, registers={0x08: 0xC, 0x1C: 1 << 6, 0x58: 1})
     extmem = Peripheral("EXTMEM", 0x600C4000, 0x1000, registers={0x04: 3})
     cache.buses = lambda: extmem.read(0x04)
     uart = EspUart(board.uart.instance, board.uart.base, 0x1000, baud=board.uart.baud, core_hz=system.core_hz,
@@ -354,7 +358,8 @@ def _esp32c3(board: Board, cache: FlashCache, seconds: Callable[[], float]) -> t
     mux = Peripheral("IO_MUX", 0x60009000, 0x1000)
     gpio = EspGpio("GPIO", 0x60004000, 0x1000, mux=mux)
     table = MmuTable("MMU", 0x600C5000, 0x200, cache=cache)
-    return [rtc, timer, system, extmem, table, uart, rom, gpio, mux], uart
+    sound = microphone_peripherals(board, system, gpio, mux, system.core_hz, clock)
+    return [rtc, timer, system, extmem, table, uart, rom, gpio, mux, *sound], uart
 
 
 def _esp32c6(board: Board, cache: FlashCache, seconds: Callable[[], float]) -> tuple[list[Peripheral], Uart]:

@@ -9,12 +9,15 @@ ahead.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinygen.errors import BoardError, ToolchainError
 from tinygen.targets.board import Board
-from tinygen.targets.emulator.core import set_cache_sizes
+from tinygen.targets.emulator.core import SystemControlSpace, set_cache_sizes
 from tinygen.targets.emulator.counting import Cost, Counter, make_counter
 from tinygen.targets.emulator.cpu import Cpu, new_cpu
 from tinygen.targets.emulator.faults import Fault, Stop, fault_error, stack_overflow
@@ -25,6 +28,7 @@ from tinygen.targets.emulator.peripheral import Forbidden, Peripheral, Port
 from tinygen.targets.emulator.peripherals import board_peripherals
 from tinygen.targets.emulator.profile import Profile, make_profile
 from tinygen.targets.emulator.pty import open_pty
+from tinygen.targets.emulator.sound import SoundDma
 from tinygen.targets.emulator.symbols import Symbols
 
 try:
@@ -35,6 +39,7 @@ except ImportError:  # the emulator is an extra; new_cpu says so when one is wan
 BUDGET = 4_000_000_000
 _IDLE_JUMP = 20_000
 _UNCOUNTED_ACCESS = 16
+_FRAME_BITS = 10
 _PAINT = b"\xa5"
 # Fields of app_model_t in firmware/app/app_model.h: `invoke` is the ninth word.
 _INVOKE_FIELD = 8 * 4
@@ -89,12 +94,14 @@ class EmulatedBoard:
         hidden = [m.name for m in board.memories if board.esp_chip and m.kind == "flash" and m.use]
         self.memories = Memories(self._uc, board.memories, elf, hidden)
         self.peripherals, self.uart = board_peripherals(board, lambda: self.cycles)
-        self.uart.polled = self._polled
+        self.uart.polled, self.uart.gave = self._polled, self._gave
+        self._sound = next((p for p in self.peripherals if isinstance(p, SoundDma)), None)
         self._fpu_switched(False)
         self.peripherals += self._cpu.peripherals(lambda: self.cycles, self._fpu_switched)
         for peripheral in self.peripherals:
             peripheral.connect(self.memories)
         set_cache_sizes(self.peripherals, board.timing)
+        self._connect_sound()
         self.edges: list[tuple[int, bool]] = []
         self._watch_timestamps()
         self._map_peripherals()
@@ -152,6 +159,26 @@ class EmulatedBoard:
         """
         return open_pty(self, self.uart.baud)
 
+    def feed_microphone(self, samples: np.ndarray) -> None:
+        """Sound for the board's microphone, behind what it is still to hear; it begins when the firmware switches the
+        microphone on, and goes on whether or not the firmware is ready for it. Behind the last sample there is silence.
+
+        Args:
+            samples: int16 [samples], at the microphone's rate in the board file, as the firmware is to get them.
+
+        Raises:
+            BoardError: the board has no microphone, or the samples are something else.
+        """
+        if self._sound is None:
+            fix = "Take a board whose file has `microphone:`."
+            raise BoardError("has no microphone that is emulated", where=self.board.name, fix=fix)
+        if samples.dtype != np.int16 or samples.ndim != 1:
+            raise BoardError(
+                f"its microphone hears int16 samples, not {samples.dtype.name} {list(samples.shape)}",
+                where=self.board.name, fix="Give one channel, [samples], as int16.",
+            )  # fmt: skip
+        self._sound.line.sound.feed(samples)
+
     def clear_profile(self) -> None:
         """Starts counting anew."""
         self.counter.clear()
@@ -168,6 +195,28 @@ class EmulatedBoard:
         """Deepest stack so far, in bytes, found by what is left of the paint that reset put there."""
         bottom, top = self.symbols.address("__stack_bottom"), self.symbols.address("__stack_top")
         return len(self.memories.read(bottom, top - bottom).lstrip(_PAINT))
+
+    def _connect_sound(self) -> None:
+        if self._sound is None:
+            return
+        self._sound.skip = self._skip
+        for space in self.peripherals:
+            if isinstance(space, SystemControlSpace):
+                self._sound.memory.cached = partial(self._is_cached, space)
+                space.discarded = self._sound.memory.discard
+
+    def _is_cached(self, space: SystemControlSpace, address: int) -> bool:
+        """RAM but for a Cortex-M7's tightly coupled memories (DDI 0489 1.3), while the data cache is on."""
+        inside = [m for m in self.board.memories if m.origin <= address < m.end]
+        return space.data_cache_on() and bool(inside) and not inside[0].name.endswith("TCM")
+
+    def _skip(self, cycles: int) -> None:
+        self._skipped += cycles
+
+    def _gave(self) -> None:
+        """A byte was sent. On the line it takes its time; that matters where sound comes in meanwhile."""
+        if self._sound is not None and self._sound.line.running:
+            self._skipped += int(_FRAME_BITS * self.board.core_hz / (self.uart.rate() or self.uart.baud))
 
     def _watch_timestamps(self) -> None:
         pin = self.board.timestamp
@@ -225,7 +274,8 @@ class EmulatedBoard:
         self.counter.limit = self.counter.total + self._budget
         if not self.uart.is_idle():
             return
-        self._skipped += _IDLE_JUMP
+        if self._sound is None or not self._sound.line.running:
+            self._skipped += _IDLE_JUMP
         if len(self.uart.sent) >= self._want or self.cycles >= self._deadline:
             self._stop()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from tinygen.targets.board import Board
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral, Port
@@ -17,11 +18,13 @@ HSI_HZ = 16_000_000
 _CR, _PLLCFGR, _CFGR, _AHB1ENR, _APB1ENR, _APB2ENR = 0x00, 0x04, 0x08, 0x30, 0x40, 0x44
 _NAMES = {_CR: "RCC_CR", _PLLCFGR: "RCC_PLLCFGR", _CFGR: "RCC_CFGR"}
 _ENABLE_REGISTERS = {"ahb1enr": _AHB1ENR, "apb1enr": _APB1ENR, "apb2enr": _APB2ENR}
-_HSION, _HSEON, _HSEBYP, _PLLON = 0, 16, 18, 24
+_PLLI2SCFGR = 0x84
+_HSION, _HSEON, _HSEBYP, _PLLON, _PLLI2SON = 0, 16, 18, 24, 26
 _HSI, _HSE, _PLL = 0, 1, 2
 # Seconds from on to ready: datasheets' typical values, so that a firmware that does not wait is caught.
-_START = {_HSION: 2e-6, _HSEON: 1e-3, _PLLON: 100e-6}
+_START = {_HSION: 2e-6, _HSEON: 1e-3, _PLLON: 100e-6, _PLLI2SON: 100e-6}
 _START_BYPASS = 5e-6
+_I2S_MOST = 192_000_000
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,9 @@ class Rcc(Peripheral):
     wait_states: Callable[[], int] = lambda: 0
     over_drive: Callable[[], bool] = lambda: False
     voltage_scale: Callable[[], int] = lambda: 1
-    registers: dict[int, int] = field(default_factory=lambda: {_CR: 0x83, _PLLCFGR: 0x24003010, _CFGR: 0})
+    registers: dict[int, int] = field(
+        default_factory=lambda: {_CR: 0x83, _PLLCFGR: 0x24003010, _CFGR: 0, _PLLI2SCFGR: 0x24003000}
+    )
     _ready_at: dict[int, int] = field(default_factory=lambda: {_HSION: 0}, init=False)
 
     def read(self, offset: int) -> int:
@@ -93,6 +98,8 @@ class Rcc(Peripheral):
             return
         if offset == _PLLCFGR and value != self.registers[offset] and self._on(_PLLON):
             raise Forbidden("RCC_PLLCFGR", value, f"written while the PLL is on ({self.limits.tree}, PLLCFGR)")
+        if offset == _PLLI2SCFGR and value != self.registers.get(offset, 0) and self._on(_PLLI2SON):
+            raise Forbidden("RCC_PLLI2SCFGR", value, f"written while PLLI2S is on ({self.limits.tree}, PLLI2SCFGR)")
         if offset == _CFGR:
             value = self._selected(value)
         self.registers[offset] = value
@@ -111,9 +118,12 @@ class Rcc(Peripheral):
         for bit in starts:
             seconds = _START_BYPASS if bit == _HSEON and self.hse_bypass else _START[bit]
             self._ready_at[bit] = self.clock() + int(seconds * self.hclk_hz())
-        if _PLLON in starts:
+        if _PLLON in starts or _PLLI2SON in starts:
             self._check_pll_source()
+        if _PLLON in starts:
             self.pll_hz()
+        if _PLLI2SON in starts:
+            self._pll_i2s_hz()
 
     def _check_oscillator(self, control: int) -> None:
         bypass = bool(control >> _HSEBYP & 1)
@@ -183,6 +193,29 @@ class Rcc(Peripheral):
             rule = f"PLL output {vco / p:.0f} Hz is not 24000000 to {self.limits.pll_out} ({tree}, PLLCFGR)"
             raise Forbidden("RCC_PLLCFGR", config, rule)
         return round(vco / p)
+
+    def i2s_hz(self) -> Fraction:
+        """What I2S ports get from PLLI2S; 0 while it is not ready."""
+        if self.registers[_CFGR] >> 23 & 1:
+            raise Forbidden("RCC_CFGR", self.registers[_CFGR], "I2SSRC selects a pin that nothing is wired to")
+        return self._pll_i2s_hz() if self._ready(_PLLI2SON) else Fraction(0)
+
+    def _pll_i2s_hz(self) -> Fraction:
+        """Output R of PLLI2S; checks its factors and VCO."""
+        config, main, tree = self.registers[_PLLI2SCFGR], self.registers[_PLLCFGR], self.limits.tree
+        n, r = config >> 6 & 0x1FF, config >> 28 & 7
+        if not 50 <= n <= 432 or r < 2:
+            rule = f"PLLI2SN {n} is not 50 to 432, or PLLI2SR {r} not 2 to 7 ({tree}, PLLI2SCFGR)"
+            raise Forbidden("RCC_PLLI2SCFGR", config, rule)
+        vco = Fraction((self.hse_hz if main >> 22 & 1 else HSI_HZ) * n, main & 0x3F)
+        low, high = self.limits.vco
+        if not low <= vco <= high:
+            rule = f"VCO {float(vco):.0f} Hz is not {low} to {high} ({tree}, PLLI2SCFGR)"
+            raise Forbidden("RCC_PLLI2SCFGR", config, rule)
+        if vco / r > _I2S_MOST:
+            rule = f"{float(vco / r):.0f} Hz, at most {_I2S_MOST} ({tree}, PLLI2SCFGR)"
+            raise Forbidden("RCC_PLLI2SCFGR", config, rule)
+        return vco / r
 
     def hclk_hz(self) -> int:
         """What the core runs at."""

@@ -23,6 +23,7 @@ from tinygen.targets.emulator.stm32 import (
     pin_check,
     reset_ports,
 )
+from tinygen.targets.emulator.stm32_sound import microphone_peripherals
 
 LIMITS = Limits(
     tree="RM0385 5.3",
@@ -140,4 +141,4 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
         pin_ready=pin_check(board, ports), clock_rule="RM0385 5.3.13",
         enabled=rcc.gate(enable.register, enable.bit) if enable else lambda: True,
     )  # fmt: skip
-    return [rcc, flash, power, *ports, usart], usart
+    return [rcc, flash, power, *ports, usart, *microphone_peripherals(board, rcc, ports, clock)], usart

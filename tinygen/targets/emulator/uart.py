@@ -19,12 +19,14 @@ class Uart(Peripheral):
         received: bytes the host has sent and that have not reached the firmware's side.
         sent: what the host's side has received, and the host has not read.
         polled: called when the firmware looks at the status.
+        gave: called when it has sent a byte.
     """
 
     baud: int = 115200
     received: deque[int] = field(default_factory=deque)
     sent: bytearray = field(default_factory=bytearray)
     polled: Callable[[], None] = lambda: None
+    gave: Callable[[], None] = lambda: None
     _arrived: deque[int] = field(default_factory=deque, init=False)
 
     def rate(self) -> float | None:
@@ -53,6 +55,7 @@ class Uart(Peripheral):
     def give(self, value: int) -> None:
         """A byte to the host."""
         self.sent += heard(value & 0xFF, self.rate() or self.baud, self.baud)
+        self.gave()
 
     def _arrive(self) -> None:
         """Lets bytes in until one is there: at the wrong rate one may be heard as none, or as several."""
