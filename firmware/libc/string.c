@@ -14,27 +14,25 @@
 /* A word at any address, of any type. */
 typedef uint32_t word_t __attribute__((aligned(1), may_alias));
 
-void *memcpy(void *restrict destination, const void *restrict source, size_t bytes)
+/* Right for bytes that overlap, too, where the destination begins below the source: what is written was read. */
+static inline void copy_forwards(uint8_t *destination, const uint8_t *source, size_t bytes)
 {
-    uint8_t *d = destination;
-    const uint8_t *s = source;
-    for (; bytes >= 16U; bytes -= 16U, d += 16, s += 16) {
-        const uint32_t a = ((const word_t *)s)[0];
-        const uint32_t b = ((const word_t *)s)[1];
-        const uint32_t c = ((const word_t *)s)[2];
-        const uint32_t e = ((const word_t *)s)[3];
-        ((word_t *)d)[0] = a;
-        ((word_t *)d)[1] = b;
-        ((word_t *)d)[2] = c;
-        ((word_t *)d)[3] = e;
+    for (; bytes >= 16U; bytes -= 16U, destination += 16, source += 16) {
+        const uint32_t a = ((const word_t *)source)[0];
+        const uint32_t b = ((const word_t *)source)[1];
+        const uint32_t c = ((const word_t *)source)[2];
+        const uint32_t d = ((const word_t *)source)[3];
+        ((word_t *)destination)[0] = a;
+        ((word_t *)destination)[1] = b;
+        ((word_t *)destination)[2] = c;
+        ((word_t *)destination)[3] = d;
     }
-    for (; bytes >= 4U; bytes -= 4U, d += 4, s += 4) {
-        *(word_t *)d = *(const word_t *)s;
+    for (; bytes >= 4U; bytes -= 4U, destination += 4, source += 4) {
+        *(word_t *)destination = *(const word_t *)source;
     }
     while (bytes-- > 0U) {
-        *d++ = *s++;
+        *destination++ = *source++;
     }
-    return destination;
 }
 
 static void copy_backwards(uint8_t *destination, const uint8_t *source, size_t bytes)
@@ -47,14 +45,10 @@ static void copy_backwards(uint8_t *destination, const uint8_t *source, size_t b
     }
 }
 
-static void copy_forwards(uint8_t *destination, const uint8_t *source, size_t bytes)
+void *memcpy(void *restrict destination, const void *restrict source, size_t bytes)
 {
-    for (; bytes >= 4U; bytes -= 4U, destination += 4, source += 4) {
-        *(word_t *)destination = *(const word_t *)source;
-    }
-    while (bytes-- > 0U) {
-        *destination++ = *source++;
-    }
+    copy_forwards(destination, source, bytes);
+    return destination;
 }
 
 void *memmove(void *destination, const void *source, size_t bytes)

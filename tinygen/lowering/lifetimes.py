@@ -227,6 +227,12 @@ def _wholes(graph: Graph, plans: Sequence[KernelPlan]) -> dict[str, tuple[str, i
     for op, plan in zip(graph.ops, plans, strict=True):
         for (source, target), offset in zip(plan.inplace, plan.part_offsets, strict=False):
             direct[op.inputs[source]] = (op.outputs[target], offset)
+    for op, plan in reversed(list(zip(graph.ops, plans, strict=True))):
+        # What a part is only another shape of.
+        if plan.is_alias and not plan.part_offsets and op.outputs[0] in direct and op.inputs[0] not in direct:
+            sizes = {graph.tensors[name].nbytes for name in (op.inputs[0], op.outputs[0])}
+            if len(sizes) == 1:
+                direct[op.inputs[0]] = (op.outputs[0], 0)
     found = {}
     for name in direct:
         whole, offset = direct[name]

@@ -12,6 +12,7 @@ from tinygen.passes.fold_ranges import fold_ranges
 from tinygen.passes.nest_weights import nest_weights
 from tinygen.passes.remove_channels import remove_channels
 from tinygen.passes.remove_dead import remove_dead
+from tinygen.passes.ring_buffers import ring_buffers
 
 _CHANNELS = 4
 """In a word of int8 codes."""
@@ -29,7 +30,7 @@ def simplify(graph: Graph, *, integers: bool = True) -> Graph:
         # Without its unread channels, a tensor may be constant as a whole.
         smaller = remove_channels(remove_dead(fold_constants(fold_ranges(graph))), _CHANNELS, integers=integers)
         if smaller.ops == graph.ops:
-            return fold_pad(smaller)
+            return ring_buffers(fold_pad(smaller))
         graph = smaller
 
 

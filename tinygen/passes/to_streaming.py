@@ -8,7 +8,6 @@ window has been seen, outputs are code for code those of the window that ends th
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +19,7 @@ from tinygen.ir.network import Network, Switch
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.concatenation import Concatenation
 from tinygen.ir.ops.reshape import Reshape
-from tinygen.ir.ops.rows import RowWindow
+from tinygen.ir.ops.rows import RowWindow, row_shape
 from tinygen.ir.state import State
 from tinygen.ir.tensor import Shape, Tensor
 from tinygen.passes.frames import Flow, Parts, Rule, Span, rule_of
@@ -249,15 +248,13 @@ class _Conversion:
     def _slice(self, source: str, flow: Flow, first: int, count: int, name: str) -> str:
         """`count` frames of a tensor from `first` on. Frames become rows, and back, which costs nothing."""
         tensor = self.tensors[source]
-        frame = tensor.shape[flow.axis + 1 :]
         window = self._add(name, tensor, flow, count)
         if flow.axis == _TIME and len(tensor.shape) == 4:
             self.ops.append(self._row_window(source, window, first, count))
             return window
-        last = frame[-1] if frame else 1
-        rows = (math.prod(frame) // last, last)
-        image = Tensor(self._unused(f"{name}_rows_of"), (1, tensor.shape[flow.axis], *rows), tensor.encoding)
-        part = Tensor(self._unused(f"{name}_rows"), (1, count, *rows), tensor.encoding)
+        shapes = (row_shape(self.tensors[n].shape, flow.axis) for n in (source, window))
+        image = Tensor(self._unused(f"{name}_rows_of"), next(shapes), tensor.encoding)
+        part = Tensor(self._unused(f"{name}_rows"), next(shapes), tensor.encoding)
         self.tensors |= {image.name: image, part.name: part}
         self.ops += [
             Reshape(name=self._op_name("rows"), inputs=(source,), outputs=(image.name,), shape=image.shape),

@@ -6,6 +6,7 @@ stripe by stripe needs no copying. Passes make these operators; of the file form
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,6 +16,13 @@ import numpy as np
 from tinygen.errors import ModelError
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.tensor import Shape
+
+
+def row_shape(shape: Shape, axis: int) -> Shape:
+    """[1, rows, columns, channels] of a tensor whose rows are those of `axis`; dimensions in front of it are 1."""
+    inner = shape[axis + 1 :]
+    channels = inner[-1] if inner else 1
+    return 1, shape[axis], math.prod(inner) // channels, channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +61,7 @@ class JoinRows(Rows):
     """The inputs one below the other."""
 
     KIND: ClassVar[str] = "join_rows"
+    TAKES_BITS: ClassVar[bool] = True
 
     def infer_shapes(self, node: Node) -> list[Shape]:
         shapes = [node.input(i).shape for i in range(len(node.inputs))]
