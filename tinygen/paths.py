@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -19,3 +21,18 @@ def resource(name: str) -> Path:
         if folder.is_dir():
             return folder
     raise FileNotFoundError(f"{name}/ is missing from this installation of tinygen")
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 of the package's own files: what its builds and predictions depend on beside their inputs."""
+    digest = hashlib.sha256()
+    for folder in (
+        _PACKAGE,
+        _PACKAGE.parent / "hil",
+        *(resource(name) for name in ("templates", "firmware", "boards")),
+    ):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()

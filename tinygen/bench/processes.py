@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
@@ -40,6 +40,37 @@ def in_processes(
             raise ToolchainError(
                 "a process was killed", fix="Perhaps memory ran out: try again with --jobs 1."
             ) from error
+
+
+def as_they_come(
+    work: Callable[[_Job], _Result], jobs: Sequence[_Job], processes: int
+) -> Generator[_Result, None, None]:
+    """Results in the order in which they are finished; as `in_processes` otherwise, for jobs that take minutes.
+
+    Raises:
+        ToolchainError: a process was killed.
+    """
+    if processes < 2 or len(jobs) < 2:
+        yield from map(work, jobs)
+        return
+    others = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context, initializer=_leave_interrupts) as pool:
+        waiting = [pool.submit(work, job) for job in jobs]
+        try:
+            for done in as_completed(waiting):
+                yield done.result()
+        except BrokenProcessPool as error:
+            raise ToolchainError(
+                "a process was killed", fix="Perhaps memory ran out: try again with --jobs 1."
+            ) from error
+        except BaseException:
+            # The pool would wait for jobs that nobody waits for any more.
+            for one in waiting:
+                one.cancel()
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()
+            raise
 
 
 def of_seeds(

@@ -9,6 +9,7 @@ import typer
 
 from tinygen.cli import tables
 from tinygen.cli.console import console, print_json, progress
+from tinygen.cli.demo_classify import classify
 from tinygen.cli.demo_wakeword import wakeword
 from tinygen.cli.options import Board, Json, Toolchain
 
@@ -40,3 +41,4 @@ def digits(
 
 
 demo.command("wakeword")(wakeword)
+demo.command("classify")(classify)

@@ -1,0 +1,128 @@
+"""What `tinygen demo classify` prints: the networks side by side, then each picture and what they say of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tinygen.classify.page import answer_text, row_texts
+from tinygen.classify.result import Comparison, Seen
+
+_SHADES = " .:-=+*#%@"
+_WIDEST = 32
+
+
+def comparison_view(result: Comparison, *, colours: bool) -> RenderableType:
+    """
+    Args:
+        colours: the terminal has them: pictures are drawn in half blocks instead of shades.
+    """
+    parts: list[RenderableType] = []
+    if result.rows:
+        parts += [_table(result), *(Text(line) for line in _notes(result)), Text()]
+    for one in result.seen:
+        parts += [_seen(one, result, colours), Text()]
+    equal = f"{result.outputs - result.differ:,} of {result.outputs:,} outputs of {result.device}"
+    said = f"{equal} are the integer semantics' own, code for code."
+    parts.append(Text(said, style="red" if result.differ else "green"))
+    if result.kept:
+        parts.append(Text(f"Figures of an earlier run, unchanged since: {', '.join(result.kept)} (--retrain: anew)."))
+    took = ", ".join(f"{what} {_seconds(seconds)}" for what, seconds in result.seconds.items() if seconds >= 1)
+    files = [f"Report: {result.report / 'report.html'}"]
+    files += [f"picture: {result.report / 'pareto.png'}"] if result.has_picture else []
+    files += [f"builds: {', '.join(str(folder) for folder in result.builds.values())}"]
+    return Group(*parts, Text("   ".join(files), overflow="fold"), *([Text(f"Took: {took}")] if took else []))
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def _table(result: Comparison) -> Table:
+    front, source = result.front, result.rows[0].source
+    table = Table(
+        title=f"{result.title} on {result.device}: {result.rows[0].inputs:,} test inputs over its serial port",
+        title_justify="left", header_style="bold", box=None, pad_edge=False,
+    )  # fmt: skip
+    table.add_column("", width=1)
+    table.add_column("network", no_wrap=True)
+    table.add_column("switch", no_wrap=True)
+    for name in ("accuracy", f"latency\n{source}", "energy\npredicted", "flash", "RAM", "= semantics"):
+        table.add_column(name, justify="right", no_wrap=True)
+    before = ""
+    for row in result.rows:
+        cells = row_texts(row)
+        first = row.choice != before
+        before = row.choice
+        table.add_row(
+            Text("◆" if row in front else "", style="cyan"), Text(row.choice if first else ""), Text(row.switch),
+            cells["accuracy"], cells["latency"], cells["energy"],
+            *([cells["flash"], cells["ram"]] if first else ["", ""]),
+            Text(f"{row.inputs - row.differ:,}", style="red" if row.differ else ""),
+            style="bold" if row in front else "",
+        )  # fmt: skip
+    return table
+
+
+def _notes(result: Comparison) -> list[str]:
+    notes = []
+    if result.front:
+        cost = "energy" if result.axis and result.axis.key == "microjoules" else "latency"
+        notes.append(f"◆ no other has a better accuracy at no more {cost}. Flash and RAM: of the whole firmware.")
+    if result.float_accuracy is not None:
+        notes.append(f"The float network in PyTorch, trained for as long: {100 * result.float_accuracy:.1f} %.")
+    spread = max((row.cycles["max"] / row.cycles["min"] - 1 for row in result.rows if row.cycles), default=None)
+    if spread is not None:
+        text = f"differ by at most {100 * spread:.2f} %" if spread else "do not differ"
+        notes.append(f"Latency is the median; inferences of one network {text} in cycles, whatever the input.")
+    return notes
+
+
+def _seen(one: Seen, result: Comparison, colours: bool) -> RenderableType:
+    height, width, channels = one.picture.pixels.shape
+    kind = f"{width}x{height}, {'colour' if channels == 3 else 'grey'}"
+    answers = Table(box=None, show_header=False, pad_edge=False)
+    answers.add_column(no_wrap=True)
+    answers.add_column()
+    for verdict in one.verdicts:
+        style = "" if verdict.matches else "red"
+        answers.add_row(Text(verdict.name), Text(answer_text(verdict, result.labels), style=style))
+    side = Table(box=None, show_header=False, pad_edge=False, title=f"{one.picture.path} as the board saw it ({kind})",
+                 title_justify="left")  # fmt: skip
+    side.add_column(no_wrap=True)
+    side.add_column()
+    side.add_row(draw_pixels(one.picture.pixels, colours=colours), answers)
+    return side
+
+
+def draw_pixels(pixels: np.ndarray, *, colours: bool) -> Text:
+    """uint8 [height, width, channels] as text, two rows of pixels in a line; at most 32 columns."""
+    step = -(-pixels.shape[1] // _WIDEST)
+    small = _means(pixels.astype(np.float64), step)
+    if len(small) % 2:
+        small = np.concatenate([small, small[-1:]])
+    text = Text()
+    for above, below in zip(small[0::2], small[1::2], strict=True):
+        for top, bottom in zip(above, below, strict=True):
+            if colours:
+                text.append("▀", style=f"{_hex(top)} on {_hex(bottom)}")
+            else:
+                text.append(_SHADES[int((top.mean() + bottom.mean()) / 2) * len(_SHADES) // 256])
+        text.append("\n")
+    text.right_crop(1)
+    return text
+
+
+def _means(pixels: np.ndarray, step: int) -> np.ndarray:
+    """Means of squares of `step` pixels; what does not fill one is left out."""
+    height, width, channels = pixels.shape
+    rows, columns = height // step, width // step
+    cut = pixels[: rows * step, : columns * step]
+    return np.asarray(cut.reshape(rows, step, columns, step, channels).mean(axis=(1, 3)))
+
+
+def _hex(pixel: np.ndarray) -> str:
+    red, green, blue = np.broadcast_to(pixel, 3).astype(int).tolist()
+    return f"#{red:02x}{green:02x}{blue:02x}"
