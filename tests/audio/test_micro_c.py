@@ -129,6 +129,22 @@ def test_emulated_core(board: str, budget: int, tmp_path: Path) -> None:
     assert max(core.instructions) < budget
 
 
+@pytest.mark.long
+@requires_package("unicorn")
+@pytest.mark.parametrize(
+    ("board", "toolchain"),
+    [
+        pytest.param("f746zg", "gcc", marks=requires_tool("arm-none-eabi-gcc")),
+        pytest.param("esp32c3-core", "gcc", marks=requires_tool("riscv64-unknown-elf-gcc")),
+        pytest.param("cortex-m0plus", "zig"),
+    ],
+)
+def test_other_compilers_and_cores(board: str, toolchain: str, tmp_path: Path) -> None:
+    core = CoreFrontend(board, MicroFrontendConfig(), tmp_path, toolchain)
+    samples = mixed(3)
+    assert np.array_equal(core.process(samples), MicroFrontend().process(samples))
+
+
 @requires_package("unicorn")
 def test_odd_window_on_an_emulated_core(tmp_path: Path) -> None:
     config = MicroFrontendConfig(**PARAMETERS["odd window"])
