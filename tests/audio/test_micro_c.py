@@ -14,7 +14,7 @@ from tests.audio.features_c import on_host
 from tests.audio.micro_core import CoreFrontend
 from tests.audio.sounds import make, mixed
 from tests.targets.tools import requires_package, requires_tool
-from tinygen.audio import fixed_fft
+from tinygen.audio import fixed_fft, native
 from tinygen.audio.emit import emit_features, micro_frontend_files
 from tinygen.audio.micro_config import MicroFrontendConfig
 from tinygen.audio.micro_frontend import MicroFrontend, features
@@ -63,6 +63,19 @@ def test_parameters(name: str) -> None:
     wanted = MicroFrontend(config).process(samples)
     assert len(np.unique(wanted)) > 50
     assert np.array_equal(features(samples, config), wanted)
+
+
+def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "host_toolchain", lambda: None)
+    monkeypatch.setattr(native, "_library", None)
+    samples = mixed(1)
+    assert np.array_equal(features(samples), MicroFrontend().process(samples))
+
+
+def test_recordings_shorter_than_a_window() -> None:
+    assert features(np.zeros(479, np.int16)).shape == (0, 40)
+    assert features(np.zeros(0, np.int16)).shape == (0, 40)
+    assert features(np.zeros(480, np.int16)).shape == (1, 40)
 
 
 @requires_tool("gcc")

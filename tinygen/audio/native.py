@@ -5,6 +5,7 @@ What is built stays for the process: one library per set of parameters.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import tempfile
 from functools import cache
@@ -39,8 +40,6 @@ void features_of_all(const int16_t *samples, uint32_t hops, uint16_t *frames)
     }
 }
 """
-_folders: list[tempfile.TemporaryDirectory[str]] = []
-"""Held until the process ends: not every system lets a library go that is in use."""
 
 
 @cache
@@ -82,8 +81,10 @@ def native_features(samples: np.ndarray, config: MicroFrontendConfig, toolchain:
 
 @cache
 def _library(config: MicroFrontendConfig, toolchain: Toolchain) -> ctypes.CDLL:
-    _folders.append(tempfile.TemporaryDirectory(prefix="tinygen-audio-", ignore_cleanup_errors=True))
-    folder = Path(_folders[-1].name)
+    # Until the process ends; not every system lets a file go that is a library in use.
+    temporary = tempfile.TemporaryDirectory(prefix="tinygen-audio-", ignore_cleanup_errors=True)
+    atexit.register(temporary.cleanup)
+    folder = Path(temporary.name)
     sources = emit_features(config, None, folder)
     driver = f"{FOLDER}/all.c"
     (folder / driver).write_text(_DRIVER, encoding="utf-8")
