@@ -65,7 +65,7 @@ def expected(config: MfccConfig, encoding: Affine | None, samples: np.ndarray, *
     return b"".join(part.tobytes() for part in found)
 
 
-LONG = ("level", "float_windows", "long_window", "power_of_two")
+LONG = ("level", "level_unsigned", "float_windows", "long_window", "power_of_two")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in CASES])
