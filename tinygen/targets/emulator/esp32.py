@@ -158,11 +158,12 @@ class EspUart(Uart):
     core_hz: Callable[[], int] = lambda: XTAL_HZ
     update: int | None = None
     watched: tuple[Watchdogs, ...] = ()
+    sends_at: int = 0x00
     _divisor: int = field(default=0, init=False)
 
     def read(self, offset: int) -> int:
         if offset == 0x00:
-            self._check()
+            self.once("line", self._check)
             return self.take()
         if offset == 0x1C:
             for peripheral in self.watched:
@@ -172,7 +173,7 @@ class EspUart(Uart):
 
     def write(self, offset: int, value: int) -> None:
         if offset == 0x00:
-            self._check()
+            self.once("line", self._check)
             self.give(value)
             return
         if offset == self.update:
@@ -183,6 +184,9 @@ class EspUart(Uart):
 
     def rate(self) -> float:
         """Bits per second; 0 without a clock."""
+        return float(self.once("rate", self._rate_now))
+
+    def _rate_now(self) -> float:
         conf = self.clock_conf()
         bus = PLL_HZ if self.core_hz() in (80_000_000, 120_000_000, 160_000_000) else XTAL_HZ
         source = {1: bus, 2: RC_FAST_HZ, 3: XTAL_HZ}.get(conf >> 20 & 3, 0)

@@ -96,6 +96,7 @@ class EmulatedBoard:
         self.peripherals, self.uart = board_peripherals(board, lambda: self.cycles)
         self.uart.polled, self.uart.gave = self._polled, self._gave
         self._sound = next((p for p in self.peripherals if isinstance(p, SoundDma)), None)
+        self.uart.stores = 0
         self._fpu_switched(False)
         self.peripherals += self._cpu.peripherals(lambda: self.cycles, self._fpu_switched)
         for peripheral in self.peripherals:
@@ -252,6 +253,7 @@ class EmulatedBoard:
                         self.counter.limit = self.counter.total + self._budget
                     if value is None:
                         return member.load(address - member.base, size)
+                    self._count_store(member, address - member.base)
                     member.store(address - member.base, size, value)
                 except Forbidden as error:
                     self._fault = self._fault or error
@@ -260,6 +262,11 @@ class EmulatedBoard:
         self._access = self._access or Fault("read" if value is None else "write", address, size)
         self._stop()
         return 0
+
+    def _count_store(self, member: Peripheral, offset: int) -> None:
+        uart = self.uart
+        if member is not uart or offset != uart.sends_at:
+            uart.stores = (uart.stores or 0) + 1
 
     def _stop(self) -> None:
         self._stopped = True

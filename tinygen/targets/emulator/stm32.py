@@ -333,6 +333,9 @@ class StmUart(Uart):
         raise NotImplementedError
 
     def rate(self) -> float:
+        return float(self.once("rate", self._rate_now))
+
+    def _rate_now(self) -> float:
         control, _, divisor = self.settings()
         times = self._divisor_times_16(control, divisor)
         return 16 * self.bus_hz() / times if times >= 16 else 0.0
@@ -344,6 +347,9 @@ class StmUart(Uart):
             direction: "TX" or "RX".
             enable: bits of CR1 that must be set.
         """
+        self.once(direction, lambda: self._check_line(direction, enable))
+
+    def _check_line(self, direction: str, enable: int) -> None:
         control, control2, divisor = self.settings()
         if control & enable != enable:
             bit = "TE" if direction == "TX" else "RE"

@@ -106,6 +106,8 @@ class PwrF4(Peripheral):
 class UsartF4(StmUart):
     """RM0090 chapter 30."""
 
+    sends_at: int = 0x04
+
     def read(self, offset: int) -> int:
         if offset == 0x00:  # SR: TXE, TC, RXNE
             return (1 << 7) | (1 << 6) | (int(self.waiting()) << 5)

@@ -100,6 +100,8 @@ class PwrF7(Peripheral):
 class UsartF7(StmUart):
     """RM0385 chapter 31."""
 
+    sends_at: int = 0x28
+
     def read(self, offset: int) -> int:
         if offset == 0x1C:  # ISR: TEACK, REACK, TXE, TC, RXNE
             return (1 << 22) | (1 << 21) | (1 << 7) | (1 << 6) | (int(self.waiting()) << 5)

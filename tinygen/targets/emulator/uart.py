@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tinygen.targets.emulator.line import USUAL_RATES, agree, heard
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral
@@ -20,6 +21,9 @@ class Uart(Peripheral):
         sent: what the host's side has received, and the host has not read.
         polled: called when the firmware looks at the status.
         gave: called when it has sent a byte.
+        stores: how often the firmware has written any register so far, but for that of the bytes it sends; None:
+            nobody counts.
+        sends_at: offset of that register.
     """
 
     baud: int = 115200
@@ -27,7 +31,25 @@ class Uart(Peripheral):
     sent: bytearray = field(default_factory=bytearray)
     polled: Callable[[], None] = lambda: None
     gave: Callable[[], None] = lambda: None
+    stores: int | None = None
+    sends_at: int = -1
     _arrived: deque[int] = field(default_factory=deque, init=False)
+    _known: dict[Any, Any] = field(default_factory=dict, init=False)
+    _known_at: tuple[int, int] = field(default=(-1, 0), init=False)
+
+    def once(self, what: str, find: Callable[[], Any]) -> Any:
+        """What `find` gives, which only a store or another rate of the host's side changes: a byte a time is slow.
+
+        Args:
+            what: its name.
+        """
+        if self.stores is None:
+            return find()
+        if self._known_at != (self.stores, self.baud):
+            self._known, self._known_at = {}, (self.stores, self.baud)
+        if what not in self._known:
+            self._known[what] = find()
+        return self._known[what]
 
     def rate(self) -> float | None:
         """What the firmware's side runs at, in baud; None when it is not known and taken to be right."""
