@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.targets.tools import requires_package
+from tinygen.audio import microphone
 from tinygen.audio.resample import to_int16
 from tinygen.audio.scenes import Scene, scenes, speakers
 from tinygen.audio.wav import read_wav
@@ -50,7 +51,8 @@ def alexa(built: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_a_microphone_until_it_is_enough(alexa: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "record", pieces)
+    monkeypatch.setattr(microphone, "check", lambda rate: None)
+    monkeypatch.setattr(microphone, "record", pieces)
     heard: list[tuple[int, float, str]] = []
     result = demo_wakeword(
         "host", alexa, model="alexa", microphone=True, until=lambda: len(heard) > 400,

@@ -11,7 +11,7 @@ import numpy as np
 
 from hil.audio import HopEvent
 from hil.ports import is_line_to_hardware, is_place, port_path
-from tinygen.audio.microphone import record
+from tinygen.audio import microphone as computers_microphone
 from tinygen.audio.models import bundled
 from tinygen.audio.scenes import Scene, scenes
 from tinygen.audio.wav import read_wav, write_wav
@@ -186,10 +186,17 @@ def _sound(wav: Path | None, microphone: bool, word: str, rate: int) -> Iterable
     if wav is not None:
         return [Scene(wav.name, read_wav(wav, rate))]
     if microphone:
-        return (Scene("microphone", piece) for piece in record(rate))
+        computers_microphone.check(rate)
+        return _from_microphone(rate)
     if rate != 16_000:
         raise TinygenError(f"speech is synthesised at 16000 Hz, the model takes {rate} Hz", fix="Give --wav FILE.")
     return scenes(word)
+
+
+def _from_microphone(rate: int) -> Iterator[Scene]:
+    """Opens it when the first piece is wanted: nothing is heard while the firmware is built."""
+    for piece in computers_microphone.record(rate):
+        yield Scene("microphone", piece)
 
 
 class _Tape:
