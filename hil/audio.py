@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +30,8 @@ _IDLE_SECONDS = 3.5
 """A little more than what the device waits for a good block."""
 _CHANGE_SECONDS = 0.02
 _STOP, _STOP_SECONDS = b"\x03", 0.05
+_QUIET_SECONDS = 0.05
+"""More than the silence behind which the device takes commands again."""
 _SHORTEST = len("m-tg-end 00000000 0 00000000 00000000\r\n")
 _LINE_LIMIT = 1 << 12
 
@@ -111,7 +113,9 @@ def listen(
         stream.end()
 
 
-def listen_to_microphone(client: DeviceClient, *, rates: Sequence[int] = RATES) -> Iterator[HopEvent]:
+def listen_to_microphone(
+    client: DeviceClient, *, rates: Sequence[int] = RATES
+) -> Generator[HopEvent, None, None]:
     """What each hop came to that the device's own microphone heard, until the iterator is closed.
 
     The device does not wait for anyone: an event that the line damages is not given, and its number is missing.
@@ -274,6 +278,7 @@ class _Stream:
             text = self._text(self._line.clock() + _STOP_SECONDS)
             line = _line(text, self._session) if text is not None else None
             if line is not None and line.label == "m-tg-end":
+                self._transport.read(4096, _QUIET_SECONDS)
                 return
         self._wait_for_commands()
 

@@ -3,7 +3,7 @@
  * buffers in a ring; one that is full is the core's until that gives it back. Registers: esp-idf's i2s_reg.h and
  * gdma_reg.h; the order of steps as in its i2s_ll.h and i2s_hal.c.
  */
-#include "microphone.h"
+#include "microphone_driver.h"
 
 #include <stddef.h>
 
@@ -152,7 +152,7 @@ static void receive(void)
     RX_CONF |= RX_START;
 }
 
-bool microphone_start(uint32_t sample_rate_hz)
+bool microphone_driver_start(uint32_t sample_rate_hz)
 {
     if (sample_rate_hz != BOARD_MICROPHONE_HZ || board_clock_status() != NULL) {
         return false;
@@ -169,7 +169,7 @@ bool microphone_start(uint32_t sample_rate_hz)
     return true;
 }
 
-static bool read_block(int16_t *samples)
+bool microphone_driver_read(int16_t samples[MICROPHONE_BLOCK])
 {
     descriptor_t *const full = &ring[next];
     const uint64_t since = cycles_now();
@@ -188,19 +188,13 @@ static bool read_block(int16_t *samples)
     return (DMA_INT_RAW & DMA_IN_DSCR_ERR) == 0U;
 }
 
-bool microphone_read(int16_t *samples, uint32_t count)
+void microphone_driver_restart(void)
 {
-    for (uint32_t i = 0U; i + MICROPHONE_BLOCK <= count; i += MICROPHONE_BLOCK) {
-        if (!read_block(samples + i)) {
-            pause();
-            receive();
-            return false;
-        }
-    }
-    return true;
+    pause();
+    receive();
 }
 
-void microphone_stop(void)
+void microphone_driver_stop(void)
 {
     pause();
     RX_CLKM_CONF &= ~RX_CLKM_ACTIVE;

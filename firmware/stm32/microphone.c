@@ -2,7 +2,7 @@
  * An I2S microphone with 24 bits in slots of 32, left, on SPI2 as I2S2: the master that receives. DMA 1 writes what
  * comes into one half of a buffer while the other is read. Sections are those of RM0385.
  */
-#include "microphone.h"
+#include "microphone_driver.h"
 
 #include <stddef.h>
 
@@ -97,7 +97,7 @@ static void pause(void)
     (void)I2S_SR;
 }
 
-bool microphone_start(uint32_t sample_rate_hz)
+bool microphone_driver_start(uint32_t sample_rate_hz)
 {
     if (sample_rate_hz != BOARD_MICROPHONE_HZ || board_clock_status() != NULL || !start_clock()) {
         return false;
@@ -129,7 +129,7 @@ static bool wait_for_half(uint32_t full)
     return true;
 }
 
-static bool read_block(int16_t *samples)
+bool microphone_driver_read(int16_t samples[MICROPHONE_BLOCK])
 {
     const uint32_t full = next == 0U ? STREAM3_HALF : STREAM3_COMPLETE;
     if (!wait_for_half(full)) {
@@ -147,19 +147,13 @@ static bool read_block(int16_t *samples)
     return (DMA1_LISR & lost) == 0U && (I2S_SR & I2S_SR_OVR) == 0U;
 }
 
-bool microphone_read(int16_t *samples, uint32_t count)
+void microphone_driver_restart(void)
 {
-    for (uint32_t i = 0U; i + MICROPHONE_BLOCK <= count; i += MICROPHONE_BLOCK) {
-        if (!read_block(samples + i)) {
-            pause();
-            receive();
-            return false;
-        }
-    }
-    return true;
+    pause();
+    receive();
 }
 
-void microphone_stop(void)
+void microphone_driver_stop(void)
 {
     pause();
     RCC_CR &= ~RCC_CR_PLLI2SON;

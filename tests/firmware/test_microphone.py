@@ -21,6 +21,7 @@ BUFFERS = {"f746zg": 2, "esp32c3": 4}
 DECLARATIONS = """
 #include "board.h"
 #include "microphone.h"
+#include "microphone_driver.h"
 
 #define BLOCKS 100U
 int16_t sound[BLOCKS * MICROPHONE_BLOCK];
@@ -46,7 +47,8 @@ RECORD = """
     started = microphone_start(16000U) ? 1U : 0U;
     const uint64_t begin = cycles_now();
     for (uint32_t i = 0U; i < BLOCKS && started != 0U; i++) {
-        good[i] = microphone_read(sound + i * MICROPHONE_BLOCK, MICROPHONE_BLOCK) ? 1U : 2U;
+        int16_t *const to = sound + i * MICROPHONE_BLOCK; /* in pieces that are no blocks */
+        good[i] = microphone_read(to, 48U) && microphone_read(to + 48U, MICROPHONE_BLOCK - 48U) ? 1U : 2U;
         wait_us(work_us);
         if (i == slow_block) {
             wait_us(slow_us);
@@ -152,6 +154,7 @@ def test_how_late_a_firmware_may_be(firmware: tuple[str, Path], in_time: bool) -
     assert all(recorder.good) == in_time
 
 
+@pytest.mark.long
 @requires_tool("arm-none-eabi-gcc")
 def test_built_by_gcc(tmp_path: Path) -> None:
     recorder = Recorder("f746zg", build(load_board("f746zg"), "gcc", tmp_path, MODEL).elf)
@@ -162,6 +165,7 @@ def test_built_by_gcc(tmp_path: Path) -> None:
     np.testing.assert_array_equal(recorder.sound.ravel(), played)
 
 
+@pytest.mark.long
 @requires_tool("riscv64-unknown-elf-gcc")
 def test_built_by_gcc_for_riscv(tmp_path: Path) -> None:
     recorder = Recorder("esp32c3", build(load_board("esp32c3"), "gcc", tmp_path, MODEL).elf)

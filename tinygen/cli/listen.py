@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hil.ports import EMULATED
 from tinygen.cli.console import console, print_json, progress
 from tinygen.cli.options import Json, Port
 from tinygen.errors import TinygenError
@@ -29,24 +30,44 @@ def listen(
     mic: Annotated[
         bool, typer.Option("--mic", help="Send what this computer's microphone hears, until Ctrl-C.")
     ] = False,
+    board_mic: Annotated[
+        bool,
+        typer.Option(
+            "--board-mic",
+            help="Have the board listen to its own microphone, until Ctrl-C; an emulated one hears --wav.",
+        ),
+    ] = False,
     port: Port = None,
     as_json: Json = False,
 ) -> None:
     """Send sound to firmware that listens for words; show what it detects, and the time it takes."""
+    import numpy as np
+
     from tinygen.cli.listen_tables import listen_view
-    from tinygen.verbs.listen import app_of
+    from tinygen.verbs.listen import app_of, listen_to_board
     from tinygen.verbs.listen import listen as run
 
     rate = int(app_of(folder)["sample_rate_hz"])
-    if mic == bool(wav):
-        raise TinygenError("nothing to listen to, or too much", fix="Give --wav FILE (one or more), or --mic.")
+    emulated = port in (None, EMULATED)
+    if (mic and (wav or board_mic)) or not (mic or wav or board_mic):
+        fix = "Give --wav FILE (one or more), or --mic; or --board-mic."
+        raise TinygenError("nothing to listen to, or too much", fix=fix)
+    if board_mic and emulated != bool(wav):
+        what = "hears nothing but what it is given" if emulated else "hears what there is to hear, not a file"
+        fix = "Give --wav FILE, too." if emulated else "Leave --wav out."
+        raise TinygenError(f"the microphone of this board {what}", where=str(port or folder), fix=fix)
     with progress(as_json) as update:
         sounds, hops = (_microphone(rate), 0) if mic else _files(wav or [], rate, folder)
 
         def show(event: HopEvent, probability: float) -> None:
-            update(f"listening, probability {probability:.2f}" if mic else "listening", event.hop + 1, hops or None)
+            what = "listening" if hops else f"listening, probability {probability:.2f}"
+            update(what, event.hop + 1, hops or None)
 
-        result = run(folder, sounds, port=port, on_event=show)
+        if board_mic:
+            heard = np.concatenate(list(sounds)) if wav else None
+            result = listen_to_board(folder, heard, port=port, on_event=show)
+        else:
+            result = run(folder, sounds, port=port, on_event=show)
     if as_json:
         print_json(result.as_json())
     else:

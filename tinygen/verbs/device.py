@@ -185,6 +185,17 @@ class Device:
         if self._twin is not None:
             self._twin.reset()
 
+    def feed_microphone(self, samples: np.ndarray) -> None:
+        """Sound for the microphone of an emulated board, see `EmulatedBoard.feed_microphone`.
+
+        Raises:
+            BoardError: the device is not emulated here, or has no microphone.
+        """
+        if self._emulated is None:
+            fix = "Speak to it, or send the sound over its serial port."
+            raise BoardError("nothing can be played to its microphone: it is not emulated", where=self.name, fix=fix)
+        self._emulated.feed_microphone(samples)
+
     def infer(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Codes of each model output; of a model that keeps something, those of its first inference."""
         return self.timed(sample)[0]

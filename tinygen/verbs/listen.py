@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hil.audio import RATES, HopEvent, Listened, listened
+from hil.audio import RATES, HopEvent, Listened, listen_to_microphone, listened
 from hil.audio import listen as listen_on
 from tinygen.errors import TinygenError
 from tinygen.verbs.device import Device, open_device
@@ -189,13 +190,71 @@ def listen(
     if device is None:
         with open_device(folder, port=port, count=True) as opened:
             return listen(folder, samples, device=opened, on_event=on_event)
-    average, collected = Average(device.manifest), _Collected(app)
-    rates = [rate for rate in RATES if rate in app["bauds"]]
     before = len(device.client.troubles)
-    for event in listen_on(device.client, samples, hop_samples=app["hop_samples"], rates=rates):
+    events = listen_on(device.client, samples, hop_samples=app["hop_samples"], rates=_rates(app))
+    return _report(device, _collect(device, events, on_event), before)
+
+
+def listen_to_board(
+    folder: Path,
+    samples: np.ndarray | None = None,
+    *,
+    hops: int | None = None,
+    port: str | None = None,
+    device: Device | None = None,
+    on_event: OnEvent | None = None,
+) -> ListenReport:
+    """Has a device listen to its own microphone, in real time; that of an emulated board in its own time.
+
+    Args:
+        folder: written by `tinygen build --app wakeword`.
+        samples: what the microphone of an emulated board hears, int16 at the firmware's sample rate.
+        hops: after which it ends; None: with the sound, or where there is none, with Ctrl-C.
+        port, device, on_event: see `listen`.
+
+    Raises:
+        TinygenError: the build does not listen, the device is missing or has no microphone, the line is bad.
+    """
+    app = app_of(folder)
+    if device is None:
+        with open_device(folder, port=port, count=True) as opened:
+            return listen_to_board(folder, samples, hops=hops, device=opened, on_event=on_event)
+    if samples is not None:
+        device.feed_microphone(samples)
+        hops = samples.size // app["hop_samples"] if hops is None else hops
+    before = len(device.client.troubles)
+    with closing(listen_to_microphone(device.client, rates=_rates(app))) as heard:
+        collected = _collect(device, _until(heard, hops), on_event)
+    return _report(device, collected, before)
+
+
+def _rates(app: dict[str, Any]) -> list[int]:
+    return [rate for rate in RATES if rate in app["bauds"]]
+
+
+def _until(events: Iterator[HopEvent], hops: int | None) -> Iterator[HopEvent]:
+    """Those of the first hops; all until Ctrl-C, which ends the sound, not the report."""
+    try:
+        for event in events if hops != 0 else ():
+            if hops is not None and event.hop >= hops:
+                return  # an event of the last hop may have been damaged
+            yield event
+            if event.hop + 1 == hops:
+                return
+    except KeyboardInterrupt:
+        return
+
+
+def _collect(device: Device, events: Iterable[HopEvent], on_event: OnEvent | None) -> _Collected:
+    average, collected = Average(device.manifest), _Collected(device.manifest["app"])
+    for event in events:
         probability = collected.add(event, average)
         if on_event is not None:
             on_event(event, probability)
+    return collected
+
+
+def _report(device: Device, collected: _Collected, before: int) -> ListenReport:
     counted = listened(device.client)
     assert device.info is not None
     return ListenReport(
