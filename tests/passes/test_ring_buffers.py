@@ -100,6 +100,28 @@ def test_new_frames_under_another_shape() -> None:
     assert program.offsets["input"] == program.offsets[joined.inputs[1]]
 
 
+def test_only_stretches_of_what_stays() -> None:
+    """Most of a tensor, or any part of what is kept anyway; a small stretch of another is copied: the rest can go."""
+    net = WindowNetwork(np.random.default_rng(5), (1, 12, 1, 4))
+    net.last_frames(5)
+    assert ring_buffers(net.graph()).ops == net.graph().ops
+    graph = stream()
+    _, _, joined = joined_of(graph)
+
+    def cut(source: str, name: str, count: int) -> StridedSlice:
+        return StridedSlice(name=name, inputs=(source,), outputs=(name,), begin=(0, 0, 0, 0), step=(1,) * 4,
+                            count=(1, count, 1, 5), axes=(0, 1, 2, 3))  # fmt: skip
+
+    total = Add(name="total", inputs=(joined, joined), outputs=("sums",))
+    cuts = [cut("sums", "most", 2), cut("sums", "few", 1), cut(joined, "oldest", 1)]
+    last = Add(name="last", inputs=("few", "oldest"), outputs=("y2",))
+    end = Add(name="end", inputs=("most", "y2"), outputs=("y3",))
+    shapes = {"sums": 3, "most": 2, "few": 1, "oldest": 1, "y2": 1, "y3": 2}
+    tensors = {name: like(graph, joined, name, frames) for name, frames in shapes.items()}
+    ring = assert_same(changed(graph, total, *cuts, last, end, outputs=("y3",), **tensors))
+    assert [op.name for op in ring.ops if op.KIND == "strided_slice"] == ["few"]
+
+
 def changed(
     graph: Graph, *ops: Op, outputs: tuple[str, ...] = (), states: tuple[State, ...] = (), **shapes: Tensor
 ) -> Graph:

@@ -30,10 +30,12 @@ from tinygen.ir.tensor import Tensor
 def ring_buffers(graph: Graph) -> Graph:
     """The same graph; states that are joined with new frames, and stretches of rows, without copies.
 
-    Left as they are: outputs of the model, which stay when a step has ended; and what a state becomes, where it is cut
-    from something else than that state's own frames.
+    Left as they are: outputs of the model, which stay when a step has ended; what a state becomes, where it is cut from
+    something else than that state's own frames; and small stretches of what is not kept anyway, which would have to
+    stay for them. A few networks need a little more arena so: new frames have a place of their own from the first layer
+    on.
     """
-    return _Rewriter(graph).run()
+    return _Rewriter(graph).run() if graph.states else graph
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,9 @@ class _Rewriter:
             return False
         # Two states that lie in each other's frames could not move up.
         owner = self.owners.get(source)
-        return output not in self.updates or (owner is not None and self.states[owner].update == output)
+        if output in self.updates:
+            return owner is not None and self.states[owner].update == output
+        return owner is not None or 2 * node.output.nbytes >= node.input(0).nbytes
 
     def _may_be_joined(self, node: Node) -> bool:
         """Frames of one state, then new ones that nothing else wants in a place of their own."""
