@@ -6,16 +6,27 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from tinygen.classify.tested import Row
 from tinygen.errors import TinygenError
 
 _COLOURS = ("#2f6fb4", "#d9772b", "#3f9455", "#a34fb0", "#c8434f", "#7d8a2e", "#2a9d9d", "#8c6450")
-_MARKERS = "osD^vPXh"
 _GREY, _INK = "#8b949e", "#26323d"
 _INCHES = (13.0, 6.2)
 _DPI = 150
+_PLAIN_AREA = 90.0
+_CEILING = 100.4
+"""Accuracies are drawn by the logarithm of what they lack to this: most networks stand close under 100 %."""
+_FRONT: dict[str, Any] = {"color": _INK, "linewidth": 1.6, "alpha": 0.55}
+_FLOAT: dict[str, Any] = {"color": _GREY, "linestyle": (0, (5, 4)), "linewidth": 1.2}
+_TICKS = (10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 97.5, 98, 98.5, 99, 99.5, 100)
+_PLACES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1), (2, 2), (-2, 2), (2, -2), (-2, -2))
+"""Where a name may stand: right, left, above, below, in the corners, farther out."""
+_Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,9 @@ class Axis:
     def of(self, row: Row) -> float | None:
         value = getattr(row, self.key)
         return None if value is None else float(value) / self.divisor
+
+
+FLASH = Axis("flash_bytes", "flash of the firmware, KiB", 1024)
 
 
 def cost_axis(rows: Sequence[Row]) -> Axis | None:
@@ -86,8 +100,8 @@ def need_matplotlib() -> None:
 def draw(rows: Sequence[Row], title: str, float_accuracy: float | None = None) -> dict[str, bytes]:
     """The picture as "png" and "svg": accuracy against cost, the area of a mark by flash; and against flash.
 
-    Marks of one build share colour and shape. The line joins what nothing beats; whiskers are the standard error of an
-    accuracy that was counted on so many inputs.
+    Marks of one build have one colour. The line parts what is better than anything measured from what is not; whiskers
+    are the standard error of an accuracy that was counted on so many inputs.
 
     Args:
         rows: with accuracies.
@@ -101,20 +115,17 @@ def draw(rows: Sequence[Row], title: str, float_accuracy: float | None = None) -
         "svg.fonttype": "none", "svg.hashsalt": "tinygen", "font.size": 10.5, "text.color": _INK,
         "axes.edgecolor": _GREY, "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK,
     }  # fmt: skip
-    cost = cost_axis(rows)
-    axes = [axis for axis in (cost, Axis("flash_bytes", "flash of the firmware, KiB", 1024)) if axis]
-    axes = [axis for axis in axes if all(axis.of(row) is not None for row in rows)]
+    axes = [axis for axis in (cost_axis(rows), FLASH) if axis and all(axis.of(row) is not None for row in rows)]
+    names = dict.fromkeys(row.choice for row in rows)
+    colours = {name: _COLOURS[place % len(_COLOURS)] for place, name in enumerate(names)}
     with rc_context(style):
         figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
         panels = figure.subplots(1, max(len(axes), 1), sharey=True, squeeze=False)[0]
-        looks = _looks(rows)
         for panel, axis in zip(panels, axes, strict=False):
-            _panel(panel, rows, axis, looks, float_accuracy)
+            _Panel(panel, rows, axis, colours).draw(float_accuracy)
         panels[0].set_ylabel(f"accuracy on the board, % of {rows[0].inputs:,} inputs")
         figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold")
-        handles, labels = panels[0].get_legend_handles_labels()
-        unique = dict(zip(labels, handles, strict=True))
-        figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=8, frameon=False)
+        _legend(figure, colours, float_accuracy)
         return {kind: _saved(figure, kind) for kind in ("png", "svg")}
 
 
@@ -126,100 +137,146 @@ def _saved(figure: Any, kind: str) -> bytes:
     return content[content.index(b"<svg") :] if kind == "svg" else content
 
 
-def _looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """Colour and shape by choice."""
-    names = dict.fromkeys(row.choice for row in rows)
-    return {
-        name: {"color": _COLOURS[place % len(_COLOURS)], "marker": _MARKERS[place % len(_MARKERS)]}
-        for place, name in enumerate(names)
-    }
+def _legend(figure: Any, colours: Mapping[str, str], float_accuracy: float | None) -> None:
+    from matplotlib.lines import Line2D
 
-
-def _panel(
-    panel: Any, rows: Sequence[Row], axis: Axis, looks: Mapping[str, Mapping[str, Any]], float_accuracy: float | None
-) -> None:
-    panel.set_xscale("log")
-    front = front_of(rows, axis)
-    steps = [(axis.of(row), _percent(row)) for row in front]
-    panel.plot(
-        *zip(*steps, strict=True),
-        color=_INK,
-        linewidth=1.6,
-        alpha=0.55,
-        drawstyle="steps-post",
-        zorder=2,
-        label="Pareto front: nothing beats it",
-    )
+    entries = [Line2D([], [], label="Pareto front: nothing here beats it", **_FRONT)]
     if float_accuracy is not None:
-        panel.axhline(100 * float_accuracy, color=_GREY, linestyle=(0, (5, 4)), linewidth=1.2, zorder=1,
-                      label=f"float, PyTorch: {100 * float_accuracy:.1f} %")  # fmt: skip
-    for row in rows:
-        share = row.accuracy or 0.0
-        panel.errorbar(axis.of(row), 100 * share, yerr=100 * math.sqrt(share * (1 - share) / row.inputs), fmt="none",
-                       ecolor=looks[row.choice]["color"], elinewidth=1, alpha=0.28, zorder=1)  # fmt: skip
-        on_front = row in front
-        panel.scatter(axis.of(row), 100 * share, s=_area(row, axis), **looks[row.choice],
-                      edgecolors=_INK if on_front else "white", linewidths=1.5 if on_front else 0.8,
-                      alpha=0.95 if on_front else 0.75, zorder=4 if on_front else 3, label=row.choice)  # fmt: skip
-    _ticks(panel.xaxis, [axis.of(row) or 1.0 for row in rows])
-    panel.set_xlabel(axis.title + (", area by flash" if axis.key != "flash_bytes" else ""))
-    panel.grid(alpha=0.25, which="major")
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.margins(x=0.14, y=0.12)
-    _label(panel, rows, axis, looks)
+        entries.append(Line2D([], [], label=f"float, PyTorch: {100 * float_accuracy:.1f} %", **_FLOAT))
+    for name, colour in colours.items():
+        entries.append(Line2D([], [], linestyle="none", marker="o", markersize=8, color=colour, label=name))
+    figure.legend(handles=entries, loc="outside lower center", ncols=len(entries), frameon=False)
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One plot: accuracy against an axis."""
+
+    panel: Any
+    rows: Sequence[Row]
+    axis: Axis
+    colours: Mapping[str, str]
+
+    def draw(self, float_accuracy: float | None) -> None:
+        panel, front = self.panel, front_of(self.rows, self.axis)
+        panel.set_xscale("log")
+        panel.set_yscale("function", functions=(_height, _percent_at))
+        panel.plot([self._x(row) for row in front], [_percent(row) for row in front], zorder=2,
+                   drawstyle="steps-post", **_FRONT)  # fmt: skip
+        if float_accuracy is not None:
+            panel.axhline(100 * float_accuracy, zorder=1, **_FLOAT)
+        for row in sorted(self.rows, key=self._area, reverse=True):  # small ones lie on large ones
+            colour, on_front = self.colours[row.choice], row in front
+            panel.errorbar(self._x(row), _percent(row), yerr=_standard_error(row), fmt="none", ecolor=colour,
+                           elinewidth=1, alpha=0.3, zorder=1)  # fmt: skip
+            panel.scatter(self._x(row), _percent(row), s=self._area(row), color=colour, zorder=4 if on_front else 3,
+                          edgecolors=_INK if on_front else "white", linewidths=1.5 if on_front else 0.8,
+                          alpha=0.95 if on_front else 0.7)  # fmt: skip
+        _round_ticks(panel.xaxis, [self._x(row) for row in self.rows])
+        self._accuracy_ticks()
+        panel.set_xlabel(self.axis.title + (", area by flash" if self.axis != FLASH else ""))
+        panel.grid(alpha=0.25)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.margins(x=0.16)
+        self._label(front)
+
+    def _x(self, row: Row) -> float:
+        return self.axis.of(row) or 0.0
+
+    def _area(self, row: Row) -> float:
+        """Square points: by flash, where the axis says something else."""
+        if self.axis == FLASH or row.flash_bytes is None:
+            return _PLAIN_AREA
+        return min(max(row.flash_bytes / 1024 * 3.2, 35.0), 700.0)
+
+    def _accuracy_ticks(self) -> None:
+        from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+        low = min(_percent(row) - _standard_error(row) for row in self.rows)
+        high = min(max(_percent(row) + _standard_error(row) for row in self.rows) + 0.3, 100.0)
+        bottom = low - 0.08 * (_CEILING - low)
+        self.panel.set_ylim(bottom, high)
+        self.panel.yaxis.set_major_locator(FixedLocator([tick for tick in _TICKS if bottom <= tick <= high]))
+        self.panel.yaxis.set_minor_locator(NullLocator())
+        self.panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+    def _label(self, front: Sequence[Row]) -> None:
+        """A name beside each mark, where it covers least of marks, names and the front.
+
+        Switches have one flash: there, the best stands for all of them.
+        """
+        from matplotlib.patheffects import withStroke
+
+        panel = self.panel
+        panel.figure.canvas.draw()  # the layout is known only then
+        scale = panel.figure.dpi / 72
+        marks = {row.name: self._box(row, scale) for row in self.rows}
+        taken = [*marks.values(), *self._line_boxes(front)]
+        for row, name in sorted(self._names(), key=lambda pair: marks[pair[0].name]):
+            size = 0.62 * 9 * len(name) * scale, 11 * scale
+            boxes = [_beside(marks[row.name], place, *size, 3 * scale) for place in _PLACES]
+            costs = [
+                sum(_overlap(box, other) for other in taken) + _outside(panel, box) + 0.01 * size[0] * index
+                for index, box in enumerate(boxes)
+            ]
+            box = boxes[costs.index(min(costs))]
+            taken.append(box)
+            x, y = panel.transData.inverted().transform(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2))
+            panel.text(x, y, name, ha="center", va="center", fontsize=9, color=self.colours[row.choice], zorder=6,
+                       fontweight="bold", path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
+
+    def _names(self) -> list[tuple[Row, str]]:
+        if self.axis != FLASH:
+            return [(row, row.name) for row in self.rows]
+        best: dict[str, Row] = {}
+        for row in self.rows:
+            if row.choice not in best or (row.accuracy or 0) > (best[row.choice].accuracy or 0):
+                best[row.choice] = row
+        counts = {name: sum(row.choice == name for row in self.rows) for name in best}
+        return [(row, name if counts[name] == 1 else f"{name}: {counts[name]} switches") for name, row in best.items()]
+
+    def _box(self, row: Row, scale: float) -> _Box:
+        x, y = self.panel.transData.transform((self._x(row), _percent(row)))
+        radius = math.sqrt(self._area(row) / math.pi) * scale
+        return x - radius, y - radius, x + radius, y + radius
+
+    def _line_boxes(self, front: Sequence[Row]) -> list[_Box]:
+        """The front's steps, as wide as a line."""
+        points = [self.panel.transData.transform((self._x(row), _percent(row))) for row in front]
+        boxes: list[_Box] = []
+        for (x0, y0), (x1, y1) in pairwise(points):
+            boxes += [(x0, y0 - 2, x1, y0 + 2), (x1 - 2, min(y0, y1), x1 + 2, max(y0, y1))]
+        return boxes
+
+
+def _height(percent: Any) -> Any:
+    return -np.log(np.maximum(_CEILING - np.asarray(percent, np.float64), 1e-3))
+
+
+def _percent_at(height: Any) -> Any:
+    return _CEILING - np.exp(-np.asarray(height, np.float64))
 
 
 def _percent(row: Row) -> float:
     return 100 * (row.accuracy or 0.0)
 
 
-def _area(row: Row, axis: Axis) -> float:
-    """Square points: by flash, where the axis says something else."""
-    if axis.key == "flash_bytes" or row.flash_bytes is None:
-        return 80.0
-    return min(max(row.flash_bytes / 1024 * 3.2, 35.0), 700.0)
+def _standard_error(row: Row) -> float:
+    share = row.accuracy or 0.0
+    return 100 * math.sqrt(share * (1 - share) / row.inputs)
 
 
-def _ticks(axis: Any, values: Sequence[float]) -> None:
+def _round_ticks(axis: Any, values: Sequence[float]) -> None:
     """Round numbers in plain digits; a logarithmic axis over less than a decade has hardly any of its own."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     low, high = min(values) / 1.5, max(values) * 1.5
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    dense = high / low < 30
-    ticks = [factor * 10.0**decade for decade in decades for factor in ((1, 1.5, 2, 3, 5, 7) if dense else (1, 3))]
+    factors = (1, 1.5, 2, 3, 5, 7) if high / low < 30 else (1, 3)
+    ticks = [factor * 10.0**decade for decade in decades for factor in factors]
     axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
-
-
-_PLACES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1), (2, 2), (-2, 2), (2, -2), (-2, -2))
-
-
-def _label(panel: Any, rows: Sequence[Row], axis: Axis, looks: Mapping[str, Mapping[str, Any]]) -> None:
-    """A name beside each mark, where it covers least of other marks and names."""
-    figure = panel.figure
-    figure.canvas.draw()  # the layout is known only then
-    scale = figure.dpi / 72
-    marks = []
-    for row in rows:
-        x, y = panel.transData.transform((axis.of(row), _percent(row)))
-        radius = math.sqrt(_area(row, axis) / math.pi) * scale
-        marks.append((x - radius, y - radius, x + radius, y + radius))
-    taken = list(marks)
-    for row, mark in sorted(zip(rows, marks, strict=True), key=lambda pair: (pair[1][0], pair[1][1])):
-        wide, high = (0.6 * 9 * len(row.name) * scale, 11 * scale)
-        boxes = [_beside(mark, place, wide, high, 3 * scale) for place in _PLACES]
-        costs = [sum(_overlap(box, other) for other in taken) + 0.01 * index + _outside(panel, box)
-                 for index, box in enumerate(boxes)]  # fmt: skip
-        box = boxes[costs.index(min(costs))]
-        taken.append(box)
-        x, y = panel.transData.inverted().transform(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2))
-        panel.text(x, y, row.name, ha="center", va="center", fontsize=9, color=looks[row.choice]["color"], zorder=6,
-                   fontweight="bold")  # fmt: skip
-
-
-_Box = tuple[float, float, float, float]
 
 
 def _beside(mark: _Box, place: tuple[int, int], wide: float, high: float, gap: float) -> _Box:
