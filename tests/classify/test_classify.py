@@ -106,10 +106,13 @@ def _on_a_port(tmp_path: Path, options: ClassifyOptions, picture: Path, answer: 
         result = classify_digits(out, replace(options, limit=4, port=port), [picture])
     assert result.rows[0].source == "reported" and result.rows[0].differ == 0
     assert result.seen[0].verdicts[0].answer.index == answer
-    with EmulatedBoard(load_board("f746zg"), elf).pty() as port:
+    build = json.loads((elf.parent / "manifest.json").read_text())["build_id"]
+    other = tmp_path / "other.elf"
+    other.write_bytes(elf.read_bytes().replace(build.encode(), b"0123456789abcdef"))
+    with EmulatedBoard(load_board("f746zg"), other).pty() as port:
         with pytest.raises(WrongBuildError) as caught:
-            classify_model(MODEL, out, replace(options, port=port), [picture])
-        assert f"tinygen flash {out / 'f746zg' / 'digits'} --port {port}" in caught.value.fix
+            classify_digits(out, replace(options, port=port), [picture])
+        assert f"tinygen flash {elf.parent} --port {port}" in caught.value.fix
     with pytest.raises(TinygenError, match="cannot be opened") as gone:
         classify_digits(out, replace(options, port="/dev/ttyNONE"), [picture])
     assert "tinygen flash" in gone.value.fix

@@ -23,6 +23,7 @@ _CEILING = 100.4
 """Accuracies are drawn by the logarithm of what they lack to this: most networks stand close under 100 %."""
 _FRONT: dict[str, Any] = {"color": _INK, "linewidth": 1.6, "alpha": 0.55}
 _FLOAT: dict[str, Any] = {"color": _GREY, "linestyle": (0, (5, 4)), "linewidth": 1.2}
+_HALO: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.6, "pad": 0.6}
 _TICKS = (10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 97.5, 98, 98.5, 99, 99.5, 100)
 _PLACES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1), (2, 2), (-2, 2), (2, -2), (-2, -2))
 """Where a name may stand: right, left, above, below, in the corners, farther out."""
@@ -205,8 +206,6 @@ class _Panel:
 
         Switches have one flash: there, the best stands for all of them.
         """
-        from matplotlib.patheffects import withStroke
-
         panel = self.panel
         panel.figure.canvas.draw()  # the layout is known only then
         scale = panel.figure.dpi / 72
@@ -223,7 +222,7 @@ class _Panel:
             taken.append(box)
             x, y = panel.transData.inverted().transform(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2))
             panel.text(x, y, name, ha="center", va="center", fontsize=9, color=self.colours[row.choice], zorder=6,
-                       fontweight="bold", path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
+                       fontweight="bold", bbox=_HALO)  # fmt: skip
 
     def _names(self) -> list[tuple[Row, str]]:
         if self.axis != FLASH:
