@@ -41,7 +41,6 @@ def row_texts(row: Row) -> dict[str, str]:
     """A row's figures as people read them; "–" where there is none."""
     return {
         "accuracy": _text(row.accuracy, "{:.1%}").replace("%", " %"),
-        "torch": "" if row.correct_torch is None else f"{row.correct_torch:,}",
         "latency": _text(row.milliseconds, "{:.3f} ms"),
         "energy": _text(row.microjoules, "{:,.0f} µJ"),
         "flash": _text(row.flash_bytes, "{:,} B"),
