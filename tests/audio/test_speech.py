@@ -116,7 +116,7 @@ def test_after_errors_it_speaks_on() -> None:
     before = say(TEXT)
     worker = speech._worker()
     with pytest.raises(TinygenError, match="no voice 'zz'"):
-        worker.ask({"do": "say", "text": "x", "voice": "zz", "parameters": {}})
+        worker.ask({"do": "say", "all": [{"text": "x", "voice": "zz", "parameters": {}}]})
     with pytest.raises(TinygenError, match="crashed"):
         worker.ask({"do": "no such thing"})
     assert np.array_equal(before, say(TEXT))
@@ -140,3 +140,19 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(speech.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(TinygenError, match=r"tinygen\[audio\]"):
         speech._worker_of.__wrapped__(0)
+
+
+def test_texts_said_together_are_those_asked_for() -> None:
+    asked = [speech.Spoken("hey computer"), speech.Spoken("good morning", "de", "f2", {"rate": 200})]
+    heard = speech.say_all(asked)
+    assert np.array_equal(heard[0], say("hey computer"))
+    assert all(np.array_equal(a, b) for a, b in zip(heard, speech.say_all(asked), strict=True))
+    assert 0.5 < len(heard[1]) / len(say("good morning", voice="de", variant="f2", rate=200)) < 2
+
+
+def test_phonemes_are_a_voices_own() -> None:
+    english, nothing = speech.phonemes(["hey computer", ""])
+    assert "pj" in english and nothing == ""
+    assert speech.phonemes(["hey computer"], voice="de") != [english]
+    with pytest.raises(TinygenError, match="no voice 'zz'"):
+        speech.phonemes(["x"], voice="zz")

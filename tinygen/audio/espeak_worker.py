@@ -21,6 +21,7 @@ from typing import Any
 SYNCHRONOUS = 2
 DO_NOT_EXIT = 0x8000
 CHARS_UTF8 = 1
+PHONEMES_IPA = 0x02
 RATE, VOLUME, PITCH, PITCH_RANGE, WORD_GAP = 1, 2, 3, 4, 7
 PARAMETERS = {"rate": RATE, "volume": VOLUME, "pitch": PITCH, "pitch_range": PITCH_RANGE, "word_gap": WORD_GAP}
 
@@ -59,6 +60,8 @@ class Espeak:
             *(ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint),
             *(ctypes.c_void_p, ctypes.c_void_p),
         ]
+        lib.espeak_TextToPhonemes.argtypes = [ctypes.POINTER(ctypes.c_char_p), ctypes.c_int, ctypes.c_int]
+        lib.espeak_TextToPhonemes.restype = ctypes.c_char_p
         self._lib = lib
         self._sound = bytearray()
         self._callback = Callback(self._heard)  # the library keeps no reference
@@ -92,17 +95,33 @@ class Espeak:
             if self._lib.espeak_SetParameter(PARAMETERS[name], value, 0) != 0:
                 raise ValueError(f"eSpeak NG refuses {name} = {value}")
         encoded = text.encode()
+        self._sound.clear()
         if self._lib.espeak_Synth(encoded, len(encoded) + 1, 0, 0, 0, CHARS_UTF8, None, None) != 0:
             raise ValueError("eSpeak NG could not say it")
         return bytes(self._sound)
+
+    def phonemes(self, texts: list[str], voice: str) -> list[str]:
+        """How the voice reads each text, in IPA."""
+        if self._lib.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise ValueError(f"eSpeak NG has no voice {voice!r}, or not all of its data")
+        return [self._phonemes(text) for text in texts]
+
+    def _phonemes(self, text: str) -> str:
+        rest = ctypes.c_char_p(text.encode())
+        clauses = []
+        while rest.value is not None:  # one clause a call
+            clauses.append(self._lib.espeak_TextToPhonemes(ctypes.byref(rest), CHARS_UTF8, PHONEMES_IPA).decode())
+        return " ".join(clauses)
 
 
 def answer(espeak: Espeak, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """What the request asks for, and the sound that belongs to it."""
     if request["do"] == "list":
         return {"voices": espeak.list_voices(request["variants"])}, b""
-    sound = espeak.say(request["text"], request["voice"], request["parameters"])
-    return {"sample_rate_hz": espeak.sample_rate_hz}, sound
+    if request["do"] == "phonemes":
+        return {"phonemes": espeak.phonemes(request["texts"], request["voice"])}, b""
+    sounds = [espeak.say(one["text"], one["voice"], one["parameters"]) for one in request["all"]]
+    return {"sample_rate_hz": espeak.sample_rate_hz, "sizes": [len(sound) for sound in sounds]}, b"".join(sounds)
 
 
 def serve(espeak: Espeak, line: bytes) -> None:

@@ -14,6 +14,8 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from tinygen.errors import TinygenError
 SAMPLE_RATE_HZ = 16_000
 # Lowest and highest values eSpeak NG documents (speak_lib.h, espeak_PARAMETER).
 RANGES = {"rate": (80, 450), "pitch": (0, 99), "pitch_range": (0, 100), "volume": (0, 200), "word_gap": (0, 500)}
+DEFAULTS = {"rate": 175, "pitch": 50, "pitch_range": 50, "volume": 100, "word_gap": 0}
 
 
 def say(
@@ -55,19 +58,61 @@ def say(
         TinygenError: nothing to say, a text that the voice cannot read, a voice or variant there is not, a value out
             of range, no `espeakng-loader`.
     """
-    if not any(character.isalnum() for character in text) or "\0" in text:
-        raise TinygenError(f"nothing to say in {text!r}", fix="Give a text with letters or digits.")
     parameters = {"rate": rate, "pitch": pitch, "pitch_range": pitch_range, "volume": volume, "word_gap": word_gap}
+    return say_all([Spoken(text, voice, variant, parameters)])[0]
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What :func:`say` is asked for: the text, who says it, and the parameters that differ from its defaults."""
+
+    text: str
+    voice: str = "en-us"
+    variant: str | None = None
+    parameters: Mapping[str, int] = field(default_factory=dict)
+
+
+def say_all(texts: Sequence[Spoken]) -> list[np.ndarray]:
+    """Texts spoken one after the other by one copy of the library, which is faster than one by one.
+
+    What was said before leaves traces: the same list gives the same samples, another order may not.
+
+    Raises:
+        TinygenError: as :func:`say`.
+    """
+    reply, sound = _worker().ask({"do": "say", "all": [_request(one) for one in texts]})
+    ends = np.cumsum([0, *reply["sizes"]])
+    heard = []
+    for one, first, end in zip(texts, ends, ends[1:], strict=False):
+        samples = np.frombuffer(sound[first:end], np.int16)
+        if not samples.any():
+            fix = "Write it in that language's script."
+            raise TinygenError(f"the voice {one.voice!r} cannot read {one.text!r}", fix=fix)
+        heard.append(resample(samples, reply["sample_rate_hz"], SAMPLE_RATE_HZ))
+    return heard
+
+
+def _request(one: Spoken) -> dict[str, Any]:
+    if not any(character.isalnum() for character in one.text) or "\0" in one.text:
+        raise TinygenError(f"nothing to say in {one.text!r}", fix="Give a text with letters or digits.")
+    parameters = {**DEFAULTS, **one.parameters}
     for name, value in parameters.items():
         low, high = RANGES[name]
         if not low <= value <= high:
             raise TinygenError(f"{name} = {value} is out of range", where="speech", fix=f"Give {low} to {high}.")
-    request = {"do": "say", "text": text, "voice": _full_name(voice, variant), "parameters": parameters}
-    reply, sound = _worker().ask(request)
-    samples = np.frombuffer(sound, np.int16)
-    if not samples.any():
-        raise TinygenError(f"the voice {voice!r} cannot read {text!r}", fix="Write it in that language's script.")
-    return resample(samples, reply["sample_rate_hz"], SAMPLE_RATE_HZ)
+    return {"text": one.text, "voice": _full_name(one.voice, one.variant), "parameters": parameters}
+
+
+def phonemes(texts: Sequence[str], *, voice: str = "en-us") -> list[str]:
+    """How a voice reads each text: phonemes in IPA, with marks of stress and length.
+
+    Raises:
+        TinygenError: a voice there is not, no `espeakng-loader`.
+    """
+    request = {"do": "phonemes", "texts": list(texts), "voice": _full_name(voice, None)}
+    reply, _ = _worker().ask(request)
+    read: list[str] = reply["phonemes"]
+    return read
 
 
 @functools.cache
