@@ -13,6 +13,7 @@ import typer
 
 from tinygen.cli.console import console, print_json, print_wide, progress
 from tinygen.cli.options import Board, Json, Toolchain
+from tinygen.errors import TinygenError
 
 
 def wakeword(
@@ -42,10 +43,28 @@ def wakeword(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the project is written.")] = Path(
         "out/wakeword"
     ),
+    train: Annotated[
+        str | None,
+        typer.Option("--train", metavar="PHRASE", help="Train a network for this phrase first, in some minutes."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="With --train: next to nothing of all, to see that it works.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="With --train: of the data set and the network.")] = 0,
     toolchain: Toolchain = None,
     as_json: Json = False,
 ) -> None:
     """Build firmware that listens for a wake word, start the (emulated) board, and speak to it."""
+    if train is not None:
+        if wav is not None or mic or port is not None or save_wav is not None or model != "okay_nabu":
+            fix = "Train first; then: tinygen demo wakeword --model DIR/model.tg --wav FILE."
+            raise TinygenError("--train plays a scene of its own to the emulated board", fix=fix)
+        from tinygen.cli.train_wakeword import train_and_show
+
+        train_and_show(train, out, board=board, quick=quick, seed=seed, toolchain=toolchain, as_json=as_json)
+        return
+    if quick:
+        raise TinygenError("--quick is for training", fix='Give --train "hey computer", too.')
     from tinygen.cli.demo_wakeword_view import LiveView, demo_view
     from tinygen.verbs.demo_wakeword import demo_wakeword
 

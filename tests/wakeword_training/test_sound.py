@@ -1,0 +1,60 @@
+"""Levels, noise and rooms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tinygen.wakeword_training import sound
+
+RNG = np.random.default_rng(3)
+
+
+@pytest.mark.parametrize("snr_db", [-5.0, 0.0, 12.5, 40.0])
+def test_the_ratio_of_speech_to_noise_is_exact(snr_db: float) -> None:
+    speech, noise = RNG.standard_normal(5000) * 0.1, RNG.standard_normal(5000) * 7
+    scaled = sound.noise_at_snr(noise, sound.power(speech), snr_db)
+    assert 10 * np.log10(sound.power(speech) / sound.power(scaled)) == pytest.approx(snr_db, abs=1e-9)
+
+
+def test_levels_are_exact_and_silence_stays() -> None:
+    loud = sound.at_level(RNG.standard_normal(4000), -23.0)
+    assert 10 * np.log10(sound.power(loud)) == pytest.approx(-23.0, abs=1e-9)
+    assert not sound.at_level(np.zeros(10), -20.0).any()
+    assert not sound.noise_at_snr(np.zeros(10), 1.0, 3.0).any()
+
+
+def test_what_is_too_loud_is_clipped() -> None:
+    assert sound.to_int16(np.array([-2.0, -1.0, 0.0, 0.5, 1.0, 2.0])).tolist() == [
+        -32768,
+        -32768,
+        0,
+        16384,
+        32767,
+        32767,
+    ]
+
+
+def test_the_span_of_speech() -> None:
+    clip = np.concatenate([np.zeros(100), np.full(50, 1000), np.zeros(30)]).astype(np.int16)
+    assert sound.speech_span(clip) == (100, 150)
+    assert sound.speech_span(np.zeros(7, np.int16)) == (0, 7)
+
+
+def test_a_room_decays_as_it_says_and_is_convolved() -> None:
+    rooms = [sound.room(np.random.default_rng(seed)) for seed in range(20)]
+    for response in rooms:
+        assert response[0] == 1.0
+        diffuse = sound.power(response[1:]) * (len(response) - 1)
+        assert 10**-1.5 <= diffuse <= 1.0
+        half = len(response) // 2
+        # 0.8 of the time to -60 dB: half of it is 24 dB, on the whole.
+        assert 17 < 10 * np.log10(np.sum(response[1:half] ** 2) / np.sum(response[half:] ** 2)) < 31
+    clip = RNG.standard_normal(300)
+    assert np.allclose(sound.in_room(clip, rooms[0]), np.convolve(clip, rooms[0]))
+
+
+def test_hum_and_crowds_have_unit_power() -> None:
+    assert sound.power(sound.hum(16000, RNG)) == pytest.approx(1.0)
+    crowd = sound.mixed([RNG.standard_normal(700), 9 * RNG.standard_normal(90)], 4000, RNG)
+    assert sound.power(crowd) == pytest.approx(1.0)

@@ -1,0 +1,91 @@
+"""From a phrase to a firmware; what can go wrong before that."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.support.torch_models import need
+from tests.targets.tools import requires_package
+from tinygen.cli.app import app
+from tinygen.verbs.wakeword import wakeword_app_from_json
+from tinygen.wakeword_training import dataset
+from tinygen.wakeword_training.parts import Part
+from tinygen.wakeword_training.train import Amount, train_wakeword
+from tinygen.wakeword_training.training import Effort
+
+need("torch")
+pytestmark = requires_package("espeakng_loader")
+
+TINY = Amount(
+    {
+        Part.TRAIN: {"phrases": 4, "near misses": 2, "air": 2},
+        Part.VALIDATION: {"phrases": 1, "air": 1},
+        Part.HELD_OUT: {"phrases": 2, "near misses": 1, "air": 1},
+    },
+    Effort(60, 2, 6),
+    ("f746zg",),
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["--train", ""], "the phrase is empty"),
+        (["--train", "hey 2"], "only the letters"),
+        (["--train", "hey xkcd"], "no vowel"),
+        (["--train", "hey computer please open the door for me now"], "network hears"),
+        (["--train", "hey computer", "--board", "nothing"], "nothing"),
+        (["--train", "hey computer", "--mic"], "a scene of its own"),
+        (["--quick"], "for training"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_leaves_nothing(arguments: list[str], what: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, ["demo", "wakeword", "--out", str(out), *arguments])
+    assert result.exit_code != 0
+    assert what in f"{result.exception}"
+    assert not out.exists()
+
+
+def test_a_folder_with_other_things_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("x")
+    result = CliRunner().invoke(app, ["demo", "wakeword", "--train", "hey computer", "--out", str(tmp_path)])
+    assert result.exit_code != 0 and "not an earlier training" in str(result.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.long
+def test_from_a_phrase_to_a_firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "SCENES_PER_FILE", 1)
+    monkeypatch.setattr(dataset, "_in_processes", _here)
+    trained = train_wakeword("hey computer", tmp_path / "out", amount=TINY, seed=1)
+    out = tmp_path / "out"
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        ["dataset", "det.png", "firmware", "held_out.wav", "model.json", "model.tg", "report.json", "switchable.json",
+         "switchable.tg"]
+    )  # fmt: skip
+    assert trained.steps == 999 and trained.differing == 0  # the board computes what the semantics says
+    assert [one.name for one in trained.evaluations] == ["int8", "w8a8", "w4a4", "w2a2"]
+    for one in trained.evaluations:
+        assert one.chosen.phrases > 5 and one.chosen.hours == pytest.approx(1 / 120)
+    assert [(one.board, one.name) for one in trained.sizes] == [
+        ("f746zg", name) for name in ("int8", "w8a8", "w4a4", "w2a2")
+    ]
+    weights = [one.weights for one in trained.sizes[1:]]
+    assert weights == sorted(weights, reverse=True)
+    listens = wakeword_app_from_json(out / "model.json")
+    assert listens.cutoff == trained.evaluations[0].chosen.cutoff and listens.wake_word == "hey computer"
+    report = json.loads((out / "report.json").read_text())
+    assert report["demonstration"]["phrase_ends_at_seconds"] == list(trained.expected)
+    assert (out / "det.png").read_bytes().startswith(b"\x89PNG")
+    assert len(list((out / "dataset").iterdir())) == 14
+
+
+def _here(jobs: list[dataset.Job]) -> object:
+    for job in jobs:
+        dataset.write_file(job)
+        yield

@@ -1,0 +1,104 @@
+"""`tinygen demo wakeword --train`: what it shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tinygen.cli.console import console, print_json, print_wide, progress
+from tinygen.cli.demo_wakeword_view import LiveView, demo_view
+
+if TYPE_CHECKING:
+    from tinygen.wakeword_training.det import Point, Rate
+    from tinygen.wakeword_training.evaluate import Evaluation
+    from tinygen.wakeword_training.train import Size, Trained
+
+_WIDTH = 110
+
+
+def train_and_show(
+    phrase: str, out: Path, *, board: str, quick: bool, seed: int, toolchain: str | None, as_json: bool
+) -> None:
+    """Trains, and prints the report: text and tables, or one JSON document."""
+    from tinygen.wakeword_training.train import FULL, QUICK, train_wakeword
+
+    with LiveView(console, quiet=as_json) as view, progress(as_json) as update:
+        trained = train_wakeword(
+            phrase, out, board=board, amount=QUICK if quick else FULL, seed=seed, toolchain=toolchain, progress=update,
+            on_start=view.start, on_hop=view.show,
+        )  # fmt: skip
+    if as_json:
+        print_json(trained.as_json())
+    else:
+        print_wide(trained_view(trained), _WIDTH)
+
+
+def trained_view(trained: Trained) -> RenderableType:
+    """Everything that came of it."""
+    point = trained.evaluations[0].chosen
+    words = (
+        f"Held-out voices: the phrase {point.phrases:,} times, {point.hours:.1f} h without it; in brackets 95 % "
+        "confidence. All speech is synthesised: real voices and rooms will do worse."
+    )
+    parts: list[RenderableType] = [_accuracy(trained), Text(words), Text()]
+    if trained.sizes:
+        parts += [_sizes(trained.sizes), Text()]
+    parts += [demo_view(trained.demo), Text(_heard(trained))]
+    total = sum(trained.seconds.values())
+    stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in trained.seconds.items())
+    parts += [
+        Text(f"{total / 60:.1f} minutes: {stages}."),
+        Text(f"All of it is in {trained.folder}: det.png, report.json, model.tg."),
+    ]
+    return Group(*parts)
+
+
+def _heard(trained: Trained) -> str:
+    said = ", ".join(f"{seconds:.1f}" for seconds in trained.expected)
+    heard = ", ".join(f"{one.seconds:.1f}" for one in trained.demo.report.detections)
+    same = f"{trained.differing} of {trained.steps:,} codes differ from the integer semantics."
+    return f"The phrase ends at {said or 'no'} s; detected at {heard or 'no'} s. {same}"
+
+
+def _accuracy(trained: Trained) -> Table:
+    table = Table(title=f"'{trained.phrase.text}': false rejects, held-out voices")
+    table.add_column("precision")
+    for allowed in ("0.5 false accepts/h", "1/h", "2/h", "chosen cutoff", "there, false accepts/h", "near misses"):
+        table.add_column(allowed, justify="right")
+    for one in trained.evaluations:
+        table.add_row(one.name, *(_rejects(one.at(allowed)) for allowed in (0.5, 1.0, 2.0)), *_chosen(one))
+    return table
+
+
+def _chosen(one: Evaluation) -> tuple[str, str, str]:
+    accepts = one.chosen.false_accepts
+    return (
+        f"{_share(one.chosen.false_rejects)} at {one.chosen.cutoff:.2f}",
+        f"{accepts.value:.2f} ({accepts.low:.2f}-{accepts.high:.2f})",
+        f"{one.confused} of {one.near_misses}",
+    )
+
+
+def _rejects(point: Point | None) -> str:
+    return "none" if point is None else _share(point.false_rejects)
+
+
+def _share(rate: Rate) -> str:
+    return f"{100 * rate.value:.1f} % ({100 * rate.low:.1f}-{100 * rate.high:.1f})"
+
+
+def _sizes(sizes: tuple[Size, ...]) -> Table:
+    table = Table(title="Sizes of firmwares that run the network; a switch's are those of all switches together")
+    table.add_column("board")
+    for name in ("precision", "flash B", "RAM B", "constants B, alone", "cycles of a step", "ms of 30"):
+        table.add_column(name, justify="right")
+    for one in sizes:
+        table.add_row(
+            one.board, one.name, f"{one.flash:,}", f"{one.ram:,}", f"{one.weights:,}", f"{one.cycles:,}",
+            f"{one.milliseconds:.2f}",
+        )  # fmt: skip
+    return table

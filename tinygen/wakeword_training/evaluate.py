@@ -1,0 +1,148 @@
+"""What a network makes of scenes, step by step, as a board would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.graph import Graph
+from tinygen.wakeword_training.dataset import Scenes
+from tinygen.wakeword_training.det import Point, Rate, Scored, best_at, share, sliding_sums
+from tinygen.wakeword_training.host_stream import build_stream, run_stream
+from tinygen.wakeword_training.network import FRAME_SECONDS, HOP
+from tinygen.wakeword_training.scenes import Kind
+
+SLIDING_WINDOW = 5
+"""Outputs that are averaged: microWakeWord's usual number."""
+LATE_SECONDS, SAME_WORD_SECONDS = 0.75, 1.0
+"""A detection up to so long after the phrase's end is one of it; those less apart than that are the same one."""
+ALLOWED_PER_HOUR = (0.5, 1.0, 2.0)
+MOST_PER_HOUR = 0.5
+"""What the cutoff is chosen for, on validation voices."""
+LOWEST_CUTOFF = 0.5
+
+
+class Network:
+    """A streaming graph as C on this computer.
+
+    Args:
+        graph: with states.
+        folder: for its C and program.
+    """
+
+    def __init__(self, graph: Graph, folder: Path) -> None:
+        self.graph = graph
+        self._program = build_stream(graph, folder)
+
+    def outputs(self, scenes: Scenes) -> np.ndarray:
+        """int8 [scenes, steps]: the scenes one behind the other, as one stream."""
+        count, frames, channels = scenes.codes.shape
+        steps = frames // HOP
+        inputs = scenes.codes[:, : steps * HOP].reshape(count * steps, HOP, 1, channels)
+        return run_stream(self._program, self.graph, inputs).reshape(count, steps)
+
+
+def best_sums(sums: np.ndarray, said: np.ndarray) -> np.ndarray:
+    """The largest sum from each utterance's begin to LATE_SECONDS behind its end.
+
+    Args:
+        sums: int64 [scenes, steps].
+        said: int64 [n, 3]: scene, frames of begin and end.
+    """
+    late = round(LATE_SECONDS / FRAME_SECONDS)
+    return np.array([sums[scene, first // HOP : (end + late) // HOP + 1].max() for scene, first, end in said], np.int64)
+
+
+def scored(network: Network, phrases: Scenes, air: Scenes, size: int = SLIDING_WINDOW) -> Scored:
+    """The network on scenes with the phrase, and on those without."""
+    return Scored(
+        size=size,
+        best=best_sums(_sums(network.outputs(phrases), size), phrases.of_kind(Kind.PHRASE)),
+        sums=_sums(network.outputs(air), size).ravel(),
+        hours=air.hours,
+        pause=round(SAME_WORD_SECONDS / (HOP * FRAME_SECONDS)),
+    )
+
+
+def _sums(codes: np.ndarray, size: int) -> np.ndarray:
+    return sliding_sums(codes.ravel(), size).reshape(codes.shape)
+
+
+def choose(validation: Scored) -> Point:
+    """The threshold with the fewest rejects among those that accept at most MOST_PER_HOUR, LOWEST_CUTOFF at least.
+
+    Where every threshold accepts more, the one that accepts least.
+    """
+    points = [point for point in validation.curve() if point.cutoff >= LOWEST_CUTOFF]
+    found = best_at(points, MOST_PER_HOUR)
+    if found is not None:
+        return found
+    if points:
+        return min(points, key=lambda point: (point.accepted, point.missed))
+    return validation.at(round(LOWEST_CUTOFF * 256 * validation.size))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One precision on voices that training has not heard.
+
+    Attributes:
+        name: "int8", or a switch's.
+        chosen: the threshold chosen on validation voices, on held-out ones.
+        curve: all thresholds.
+        confused: near misses that the chosen threshold takes for the phrase, and of how many.
+    """
+
+    name: str
+    chosen: Point
+    curve: tuple[Point, ...]
+    confused: int
+    near_misses: int
+
+    @property
+    def confusions(self) -> Rate:
+        return share(self.confused, self.near_misses)
+
+    def at(self, accepts_per_hour: float) -> Point | None:
+        """The fewest rejects with at most so many false accepts per hour."""
+        return best_at(self.curve, accepts_per_hour)
+
+    def as_json(self) -> dict[str, Any]:
+        at = {f"{allowed:g}": self.at(allowed) for allowed in ALLOWED_PER_HOUR}
+        return {
+            "name": self.name,
+            "chosen": self.chosen.as_json(),
+            "false_accepts_per_hour": {name: point and point.as_json() for name, point in at.items()},
+            "near_misses": {"accepted": self.confused, "said": self.near_misses, "share": self.confusions.as_json()},
+            "det": [point.as_json() for point in self.curve],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """Scenes to judge a network by, by mix."""
+
+    validation: Mapping[str, Scenes]
+    held_out: Mapping[str, Scenes]
+
+
+def evaluate(name: str, graph: Graph, sound: Sound, folder: Path, size: int = SLIDING_WINDOW) -> Evaluation:
+    """A network's figures.
+
+    Args:
+        name: of the precision.
+        graph: with states.
+        sound: validation chooses the threshold, the rest is measured on what is held out.
+        folder: for its C.
+        size: of the sliding window, in steps.
+    """
+    network = Network(graph, folder)
+    chosen = choose(scored(network, sound.validation["phrases"], sound.validation["air"], size))
+    result = scored(network, sound.held_out["phrases"], sound.held_out["air"], size)
+    near = sound.held_out["near misses"]
+    confused = best_sums(_sums(network.outputs(near), size), near.of_kind(Kind.NEAR_MISS)) > chosen.threshold
+    return Evaluation(name, result.at(chosen.threshold), tuple(result.curve()), int(confused.sum()), int(confused.size))

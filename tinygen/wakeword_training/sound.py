@@ -1,0 +1,83 @@
+"""Sound as float64 samples, 1.0 the loudest that int16 holds: levels, noise, rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+RATE_HZ = 16_000
+FULL_SCALE = 32768.0
+_SILENT = 0.02
+"""Of the largest sample: what is below lies outside of speech."""
+
+
+def to_int16(samples: np.ndarray) -> np.ndarray:
+    """Samples as a converter would give them: rounded, and clipped beyond its range."""
+    return np.clip(np.rint(samples * FULL_SCALE), -32768, 32767).astype(np.int16)
+
+
+def speech_span(samples: np.ndarray) -> tuple[int, int]:
+    """(first, one past the last) sample of what is louder than the silence around it; all of a silent clip."""
+    size = np.abs(samples.astype(np.float64))
+    loud = np.flatnonzero(size > _SILENT * size.max(initial=0))
+    return (int(loud[0]), int(loud[-1]) + 1) if loud.size else (0, len(samples))
+
+
+def power(samples: np.ndarray) -> float:
+    """Mean square."""
+    return float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
+
+
+def at_level(samples: np.ndarray, decibels: float) -> np.ndarray:
+    """Scaled to this root mean square over full scale; silence stays silence."""
+    now = power(samples)
+    return samples * (10 ** (decibels / 20) / np.sqrt(now)) if now > 0 else samples
+
+
+def noise_at_snr(noise: np.ndarray, signal_power: float, snr_db: float) -> np.ndarray:
+    """`noise` scaled so that signal_power over its own power is `snr_db`; silence stays silence."""
+    now = power(noise)
+    return noise * np.sqrt(signal_power / now * 10 ** (-snr_db / 10)) if now > 0 else noise
+
+
+def hum(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Mains hum: 50 or 60 Hz and its harmonics, each half as strong as the one before; root mean square 1."""
+    base = float(rng.choice((50.0, 60.0)))
+    time = np.arange(samples) / RATE_HZ
+    tones = [0.5**k * np.sin(2 * np.pi * base * (k + 1) * time + rng.uniform(0, 2 * np.pi)) for k in range(5)]
+    total = np.sum(tones, 0)
+    return total / np.sqrt(power(total))
+
+
+def mixed(clips: Sequence[np.ndarray], samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Clips, each again and again from a place of its own, all equally loud: a crowd; root mean square 1."""
+    total = np.zeros(samples)
+    for clip in clips:
+        start = int(rng.integers(len(clip)))
+        repeats = -(-(samples + start) // len(clip))
+        total += at_level(np.tile(clip, repeats)[start : start + samples], 0.0)
+    now = power(total)
+    return total / np.sqrt(now) if now > 0 else total
+
+
+def room(rng: np.random.Generator) -> np.ndarray:
+    """An impulse response: the direct sound, then Gaussian noise that decays exponentially (Polack's model of rooms).
+
+    Reverberation time 0.1 to 0.7 s (to -60 dB), the diffuse field 0 to 15 dB below the direct sound in total.
+    """
+    seconds = rng.uniform(0.1, 0.7)
+    time = np.arange(round(0.8 * seconds * RATE_HZ)) / RATE_HZ
+    diffuse = rng.standard_normal(len(time)) * 10 ** (-3 * time / seconds)
+    diffuse[: round(0.002 * RATE_HZ)] = 0.0  # no wall is nearer than 0.7 m of way
+    ratio = 10 ** (-rng.uniform(0, 15) / 10)
+    response = diffuse * np.sqrt(ratio / np.sum(diffuse**2))
+    response[0] = 1.0
+    return response
+
+
+def in_room(samples: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """The convolution, with its tail; by way of spectra."""
+    length = len(samples) + len(response) - 1
+    size = 1 << (length - 1).bit_length()
+    return np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(response, size), size)[:length]

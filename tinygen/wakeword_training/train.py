@@ -1,0 +1,362 @@
+"""From a phrase to a tested firmware: `tinygen demo wakeword --train`."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygen.audio.wav import write_wav
+from tinygen.errors import TinygenError
+from tinygen.frontends.tg import save_tg
+from tinygen.ir.graph import Graph
+from tinygen.ir.interpreter import Stream
+from tinygen.ir.network import Network
+from tinygen.targets.board import load_board
+from tinygen.verbs.build import BuildOptions, build
+from tinygen.verbs.demo_wakeword import OnHop, WakewordDemo, demo_wakeword
+from tinygen.verbs.device import require_runtime
+from tinygen.wakeword_training.dataset import Scenes, Wanted, cast_of, load_scenes
+from tinygen.wakeword_training.evaluate import SLIDING_WINDOW, Evaluation, Sound, evaluate
+from tinygen.wakeword_training.features import CONFIG, feature_codes
+from tinygen.wakeword_training.network import HOP, float_network, window_frames
+from tinygen.wakeword_training.parts import Part
+from tinygen.wakeword_training.phrase import Phrase, read_phrase
+from tinygen.wakeword_training.plot import check_matplotlib, det_picture
+from tinygen.wakeword_training.scenes import MIXES, Kind, make_scene
+from tinygen.wakeword_training.segments import Segments
+from tinygen.wakeword_training.sound import RATE_HZ
+from tinygen.wakeword_training.training import Effort
+
+Progress = Callable[[str, int, int], None]
+BOARDS = ("f746zg", "esp32c3")
+"""Where the sizes of all precisions are taken."""
+REPORT, DATASET, FIRMWARE = "report.json", "dataset", "firmware"
+_CALIBRATION = 64
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much is synthesised and trained.
+
+    Attributes:
+        scenes: of half a minute, by part and mix.
+        effort: of training.
+        boards: where sizes are taken.
+    """
+
+    scenes: Mapping[Part, Mapping[str, int]]
+    effort: Effort
+    boards: tuple[str, ...] = BOARDS
+
+
+FULL = Amount(
+    {
+        Part.TRAIN: {"phrases": 160, "near misses": 100, "air": 100},
+        Part.VALIDATION: {"phrases": 30, "air": 60},
+        Part.HELD_OUT: {"phrases": 60, "near misses": 20, "air": 240},
+    },
+    Effort(4500, 4, 1200),
+)
+QUICK = Amount(
+    {
+        Part.TRAIN: {"phrases": 20, "near misses": 10, "air": 10},
+        Part.VALIDATION: {"phrases": 10, "air": 10},
+        Part.HELD_OUT: {"phrases": 10, "near misses": 10, "air": 10},
+    },
+    Effort(150, 2, 30),
+    (),
+)
+"""To see that everything works; what it gives is of no use."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What one precision takes on a board.
+
+    Attributes:
+        board, name: whose.
+        flash, ram: bytes of the firmware; of a switch those of the firmware that holds all of them.
+        weights: bytes of constants, as if the precision were alone.
+        cycles: of an inference, predicted; clock_hz: of the board.
+    """
+
+    board: str
+    name: str
+    flash: int
+    ram: int
+    weights: int
+    cycles: int
+    clock_hz: int
+
+    @property
+    def milliseconds(self) -> float:
+        return 1000 * self.cycles / self.clock_hz
+
+    def as_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "milliseconds_predicted": self.milliseconds}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of it.
+
+    Attributes:
+        folder: where everything lies.
+        phrase: what was trained.
+        frames: of the network's window.
+        evaluations: of each precision.
+        sizes: of each precision on each board.
+        demo: a held-out scene on the board.
+        expected: seconds at which the phrase ends in it.
+        steps, differing: inferences there, and those whose code is not that of the integer semantics.
+        seconds: wall time of each stage.
+    """
+
+    folder: Path
+    phrase: Phrase
+    frames: int
+    evaluations: tuple[Evaluation, ...]
+    sizes: tuple[Size, ...]
+    demo: WakewordDemo
+    expected: tuple[float, ...]
+    steps: int
+    differing: int
+    seconds: Mapping[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        demo = self.demo.as_json()
+        demo.pop("probabilities")
+        return {
+            "phrase": self.phrase.text,
+            "sounds": self.phrase.sounds,
+            "window_frames": self.frames,
+            "evaluations": [one.as_json() for one in self.evaluations],
+            "sizes": [one.as_json() for one in self.sizes],
+            "demonstration": {
+                "phrase_ends_at_seconds": list(self.expected),
+                "steps": self.steps,
+                "steps_that_differ_from_semantics": self.differing,
+                **demo,
+            },
+            "wall_seconds": dict(self.seconds),
+        }
+
+
+def train_wakeword(
+    text: str, out: Path, *, board: str = "f746zg", amount: Amount = FULL, seed: int = 0, toolchain: str | None = None,
+    progress: Progress | None = None, on_start: Callable[[str], None] | None = None, on_hop: OnHop | None = None,
+) -> Trained:  # fmt: skip
+    """Synthesises, trains, evaluates, builds and demonstrates a wake word of one's own.
+
+    Writes into `out`: `dataset/` (kept: another run takes it up), `model.tg` and `switchable.tg` with microWakeWord's
+    JSON beside them, `det.png`, `report.json`, `firmware/`, `held_out.wav` (what was played to it).
+
+    Args:
+        text: the phrase.
+        out: a folder that is empty, not there, or of an earlier training.
+        board: for the firmware.
+        amount: FULL or QUICK.
+        seed: the same one gives the same data set and networks.
+        toolchain: see `BuildOptions`.
+        progress: called with (what, done, of).
+        on_start, on_hop: see `demo_wakeword`.
+
+    Raises:
+        TinygenError: the phrase cannot be trained; the folder holds other things; an extra is missing.
+    """
+    phrase = read_phrase(text)
+    check_matplotlib()
+    require_runtime(load_board(board))
+    _check_folder(out)
+    clock = _Clock()
+    with clock.stage("data set"):
+        scenes = _scenes(phrase, amount, out / DATASET, seed, progress)
+    frames = window_frames(phrase)
+    with tempfile.TemporaryDirectory(prefix=".training-", dir=out) as temporary:
+        work = Path(temporary)
+        networks = _networks(phrase, scenes, frames, amount.effort, seed, clock, progress)
+        with clock.stage("evaluation"):
+            evaluations = _evaluations(networks, scenes, work, progress)
+        _write_models(phrase, networks, evaluations, work)
+        (work / "det.png").write_bytes(det_picture(evaluations, f"{phrase.text!r}, held-out voices"))
+        with clock.stage("sizes"):
+            sizes = _sizes(work, amount.boards, progress)
+        scene = make_scene(cast_of(phrase, Part.HELD_OUT), MIXES["phrases"], np.random.default_rng([seed, 3]))
+        write_wav(work / "held_out.wav", scene.samples, RATE_HZ)
+        for path in (path for path in work.iterdir() if path.is_file()):
+            os.replace(path, out / path.name)
+    with clock.stage("firmware and demonstration"):
+        demo = demo_wakeword(
+            board, out / FIRMWARE, model=str(out / "model.tg"), wav=out / "held_out.wav", toolchain=toolchain,
+            progress=progress, on_start=on_start, on_hop=on_hop,
+        )  # fmt: skip
+    expected = tuple(one.end / RATE_HZ for one in scene.said if one.kind is Kind.PHRASE)
+    codes = semantic_codes(networks[0].first, scene.samples)
+    heard = [event.codes[0] for event in demo.report.events if event.ran]
+    differing = abs(len(codes) - len(heard)) + sum(a != b for a, b in zip(codes, heard, strict=False))
+    result = Trained(out, phrase, frames, evaluations, sizes, demo, expected, len(codes), differing, clock.seconds)
+    _replace(out / REPORT, json.dumps(result.as_json(), indent=2) + "\n")
+    return result
+
+
+def _check_folder(out: Path) -> None:
+    """
+    Raises:
+        TinygenError: it is a file, cannot be written, or holds something else than an earlier training.
+    """
+    if out.exists() and not out.is_dir():
+        raise TinygenError("is a file", where=str(out), fix="Name a directory for --out.")
+    if out.is_dir() and any(out.iterdir()) and not (out / DATASET).is_dir():
+        raise TinygenError(
+            "holds files that are not an earlier training", where=str(out), fix="Choose an empty or new directory."
+        )
+    try:
+        (out / DATASET).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TinygenError(f"cannot be written ({error.strerror})", where=str(out)) from error
+
+
+class _Clock:
+    """Wall time by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begin = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - begin
+
+
+SceneSets = Mapping[Part, Mapping[str, Scenes]]
+
+
+def _scenes(phrase: Phrase, amount: Amount, cache: Path, seed: int, progress: Progress | None) -> SceneSets:
+    return {
+        part: {
+            mix: load_scenes(phrase, Wanted(part, mix, count), cache, seed=seed, progress=progress)
+            for mix, count in counts.items()
+        }
+        for part, counts in amount.scenes.items()
+    }
+
+
+def _networks(
+    phrase: Phrase, scenes: SceneSets, frames: int, effort: Effort, seed: int, clock: _Clock, progress: Progress | None
+) -> tuple[Network, Network]:
+    """The int8 network and the switchable one, both step by step."""
+    # Not before: torch is an extra, and takes its time.
+    from tinygen.wakeword_training.export import int8_stream, switchable_stream
+    from tinygen.wakeword_training.training import train_float, train_switches
+
+    segments = Segments(Scenes.joined(list(scenes[Part.TRAIN].values())), frames)
+    network = float_network(frames, seed=seed)
+    with clock.stage("training in float"):
+        train_float(network, segments, effort, seed=seed, progress=progress)
+    with clock.stage("training the switches"):
+        switches = train_switches(network, segments, effort, seed=seed, progress=progress)
+    windows = _calibration(segments, seed)
+    name = phrase.text.replace(" ", "_").replace("-", "_").replace("'", "")
+    with clock.stage("export"):
+        return int8_stream(network, windows, name=name), switchable_stream(switches, windows, name=f"{name}_switches")
+
+
+def _calibration(segments: Segments, seed: int) -> np.ndarray:
+    """Windows to see ranges with, half of them with the phrase."""
+    rng = np.random.default_rng([seed, 2])
+    half = _CALIBRATION // 2
+    places = [*segments.of_phrase(half, rng), *segments.anywhere(half, rng)]
+    return np.stack([segments.scenes.codes[scene, start : start + segments.frames] for scene, start in places])
+
+
+def _evaluations(
+    networks: tuple[Network, Network], scenes: SceneSets, work: Path, progress: Progress | None
+) -> tuple[Evaluation, ...]:
+    sound = Sound(scenes[Part.VALIDATION], scenes[Part.HELD_OUT])
+    int8, switches = networks
+    graphs = {"int8": int8.first, **{switch.name: switch.graph for switch in switches}}
+    found = []
+    for done, (name, graph) in enumerate(graphs.items(), 1):
+        found.append(evaluate(name, graph, sound, work / "host" / name))
+        if progress:
+            progress("evaluating", done, len(graphs))
+    return tuple(found)
+
+
+def _write_models(
+    phrase: Phrase, networks: tuple[Network, Network], evaluations: tuple[Evaluation, ...], work: Path
+) -> None:
+    for network, file, evaluation in zip(networks, ("model", "switchable"), evaluations[:2], strict=True):
+        save_tg(network, work / f"{file}.tg")
+        content = _model_json(phrase, f"{file}.tg", evaluation.chosen.cutoff)
+        (work / f"{file}.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _model_json(phrase: Phrase, model: str, cutoff: float) -> dict[str, Any]:
+    """microWakeWord's JSON, version 2."""
+    return {
+        "type": "micro",
+        "wake_word": phrase.text,
+        "author": "",
+        "website": "",
+        "model": model,
+        "trained_languages": list(phrase.languages),
+        "version": 2,
+        "micro": {
+            "probability_cutoff": cutoff,
+            "feature_step_size": 10,
+            "sliding_window_size": SLIDING_WINDOW,
+            "tensor_arena_size": 0,
+            "minimum_esphome_version": "2024.7.0",
+        },
+        "features": CONFIG.as_json(),
+    }
+
+
+def _sizes(work: Path, boards: tuple[str, ...], progress: Progress | None) -> tuple[Size, ...]:
+    """Of plain firmwares, which do not listen: what differs between precisions is the network alone."""
+    sizes: list[Size] = []
+    for done, board in enumerate(boards):
+        if progress:
+            progress("building for sizes", done, len(boards))
+        for file in ("model", "switchable"):
+            options = BuildOptions(board=board, kernels="compact")
+            sizes += _sizes_of(build(work / f"{file}.tg", work / "builds" / board / file, options).manifest, board)
+    return tuple(sizes)
+
+
+def _sizes_of(manifest: dict[str, Any], board: str) -> list[Size]:
+    flash, ram, clock = manifest["flash_bytes"], manifest["ram_bytes"], manifest["clock_hz"]
+    if not manifest["switches"]:
+        weights = sum(layer["weight_bytes"] for layer in manifest["layers"])
+        return [Size(board, "int8", flash, ram, weights, manifest["profile"]["cycles_predicted"], clock)]
+    apart = manifest["network"]["constant_bytes_apart"]
+    return [
+        Size(board, one["name"], flash, ram, apart[one["name"]], one["profile"]["cycles_predicted"], clock)
+        for one in manifest["switches"]
+    ]
+
+
+def semantic_codes(graph: Graph, samples: np.ndarray) -> list[int]:
+    """The outputs of a streaming graph on a sound, by the meaning of its operators; they begin with the first frames."""
+    stream = Stream(graph)
+    frames = feature_codes(samples)
+    steps = frames[: len(frames) // HOP * HOP].reshape(-1, 1, HOP, 1, frames.shape[1])
+    return [int(stream.step([step])[0].item()) for step in steps]
+
+
+def _replace(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(text)
+    os.replace(temporary, path)

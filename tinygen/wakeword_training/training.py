@@ -1,0 +1,158 @@
+"""Training: the float network, then the switchable one that starts from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tinygen.nn import InputQuant
+from tinygen.nn.switchable import Distillation, SwitchSpec, switchable, train_switchable
+from tinygen.wakeword_training.dataset import Scenes
+from tinygen.wakeword_training.features import FULL, real_features
+from tinygen.wakeword_training.network import HOP, TwoClasses
+from tinygen.wakeword_training.segments import BATCH, MAY_BE, STEPS, Place, Segments
+
+Progress = Callable[[str, int, int], None]
+SWITCHES = (SwitchSpec(8, 8), SwitchSpec(4, 4), SwitchSpec(2, 2))
+FLOAT = SwitchSpec(32, 32)
+RATE, SWITCH_RATE = 3e-3, 2e-3
+_HARD_LOGIT = -2.0
+"""What is taken for the phrase with more than this (a probability of 0.12) is shown more often."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to train.
+
+    Attributes:
+        batches: of the float network.
+        rounds: of looking for what is mistaken for the phrase, evenly spaced.
+        switch_batches: of the switchable network, all switches at each.
+    """
+
+    batches: int
+    rounds: int
+    switch_batches: int
+
+
+def train_float(
+    network: nn.Module, segments: Segments, effort: Effort, *, seed: int, progress: Progress | None = None
+) -> None:
+    """Trains the network in place; it is in evaluation mode afterwards. The same seed gives the same weights.
+
+    AdamW with a rate that rises and falls once (Smith and Topin, "Super-Convergence", 2018); features are masked as in
+    SpecAugment (Park et al., Interspeech 2019).
+    """
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    model = TwoClasses(network)
+    optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=effort.batches)
+    for done, (features, labels) in enumerate(_rounds(network, segments, effort.batches, effort.rounds, rng), 1):
+        model.train()
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(features), labels).backward()
+        optimizer.step()
+        schedule.step()
+        if progress:
+            progress("training in float", done, effort.batches)
+    network.eval()
+
+
+def train_switches(
+    network: nn.Module, segments: Segments, effort: Effort, *, seed: int, progress: Progress | None = None
+) -> nn.Module:
+    """A switchable network that starts from a trained one, trained on; in evaluation mode.
+
+    All switches together, each learning from the float one (self-distillation), which is left out of boards.
+    """
+    torch.manual_seed(seed)
+    rng = np.random.default_rng([seed, 1])
+    result = switchable(network, (*SWITCHES, FLOAT))
+    _fix_input(result)
+    model = TwoClasses(result)
+    optimizer = torch.optim.AdamW(model.parameters(), SWITCH_RATE, weight_decay=0.001)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, effort.switch_batches)
+    hard = hard_places(network, segments, rng)
+    given = segments.batches(effort.switch_batches, rng, hard)
+    shown = _told(_masked(given, rng), effort.switch_batches, progress)
+    # The divergence is a sum over a segment's outputs, cross-entropy a mean.
+    distillation = Distillation(output=1 / STEPS, features=0.0)
+    train_switchable(model, shown, optimizer, distillation=distillation, after_step=schedule.step)
+    return result.eval()
+
+
+def _fix_input(network: nn.Module) -> None:
+    """The input's range is the front end's, whatever batches hold: its quantizer then gives the data set's codes."""
+    for module in network.modules():
+        if isinstance(module, InputQuant):
+            module.momentum = 0.0
+            module.running_range.copy_(torch.tensor([0.0, FULL]))
+            module.batches.fill_(1)
+
+
+def _rounds(
+    network: nn.Module, segments: Segments, count: int, rounds: int, rng: np.random.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Masked batches; after each round with the hard places found anew."""
+    hard: list[Place] = []
+    for index in range(rounds):
+        share = count * (index + 1) // rounds - count * index // rounds
+        yield from _masked(segments.batches(share, rng, hard), rng)
+        if index < rounds - 1:
+            hard = hard_places(network, segments, rng)
+
+
+def _told(
+    given: Iterable[tuple[Tensor, Tensor]], total: int, progress: Progress | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    for done, batch in enumerate(given, 1):
+        yield batch
+        if progress:
+            progress("training the switches", done, total)
+
+
+def _masked(given: Iterable[tuple[Tensor, Tensor]], rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """In half of the segments some channels are gone, in half some frames; half are a little louder or softer."""
+    for features, labels in given:
+        _, channels, frames, _ = features.shape
+        for segment in features:
+            if rng.random() < 0.5:
+                first = int(rng.integers(channels - 8))
+                segment[first : first + int(rng.integers(1, 8))] = 0
+            if rng.random() < 0.5:
+                first = int(rng.integers(frames - 12))
+                segment[:, first : first + int(rng.integers(1, 12))] = 0
+            if rng.random() < 0.5:
+                segment.add_(float(rng.normal())).clamp_(0, FULL)
+        yield features, labels
+
+
+def hard_places(network: nn.Module, segments: Segments, rng: np.random.Generator) -> list[Place]:
+    """Where segments begin that the network takes for the phrase and that are not."""
+    found = []
+    for scene, logits in enumerate(logits_of(network, segments.scenes)):
+        ends = segments.frames - 1 + HOP * np.flatnonzero(logits > _HARD_LOGIT)
+        for end in ends:
+            behind = end - segments.ends[scene]
+            if not np.any((behind >= MAY_BE[0]) & (behind <= MAY_BE[1])):
+                found.append(segments.with_window(scene, int(end), rng))
+    return found
+
+
+def logits_of(network: nn.Module, scenes: Scenes) -> Iterator[np.ndarray]:
+    """float32 [S] of each scene: of all its windows, HOP apart."""
+    network.eval()
+    for first in range(0, len(scenes.codes), BATCH // 4):
+        codes = scenes.codes[first : first + BATCH // 4]
+        with torch.no_grad():
+            yield from network(as_tensor(codes))[:, 0, :, 0].numpy()
+
+
+def as_tensor(codes: np.ndarray) -> Tensor:
+    """Features [N, channels, T, 1] of codes [N, T, channels]."""
+    return torch.from_numpy(real_features(codes)).permute(0, 2, 1)[..., None].contiguous()
