@@ -348,7 +348,7 @@ def _sizes_of(manifest: dict[str, Any], board: str) -> list[Size]:
 
 
 def semantic_codes(graph: Graph, samples: np.ndarray) -> list[int]:
-    """The outputs of a streaming graph on a sound, by the meaning of its operators; they begin with the first frames."""
+    """Outputs of a streaming graph on a sound, by the meaning of its operators; steps begin with the first frames."""
     stream = Stream(graph)
     frames = feature_codes(samples)
     steps = frames[: len(frames) // HOP * HOP].reshape(-1, 1, HOP, 1, frames.shape[1])
