@@ -1,4 +1,4 @@
-# `make demo` and `make test` set up everything they need in .venv: no root, nothing but Python and make.
+# Each of these sets up everything it needs in .venv: no root, nothing but Python and make.
 # PYTHON=... chooses the interpreter; else the first of these that is new enough and can make environments.
 PYTHON ?= python3.13 python3.12 python3.11 python3.14 python3 python
 VENV := .venv
@@ -6,10 +6,16 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
-.PHONY: demo test test-long lint wheel-test clean
+.PHONY: demo wakeword classify test test-long lint wheel-test clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tinygen demo
+
+wakeword: $(VENV)/.wakeword
+	$(BIN)/tinygen demo wakeword
+
+classify: $(VENV)/.classify
+	$(BIN)/tinygen demo classify
 
 test: lint
 	$(PYTEST)
@@ -47,9 +53,18 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	@touch $@
 
+$(VENV)/.wakeword: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo,audio]'
+	@touch $@ $(VENV)/.demo
+
+# With this torch, pip finds wheels for the CPU alone.
+$(VENV)/.classify: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo,classify]' torch==2.13.0
+	@touch $@ $(VENV)/.demo
+
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $@ $(VENV)/.demo
+	@touch $@ $(VENV)/.demo $(VENV)/.wakeword $(VENV)/.classify
 
 clean:
 	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
