@@ -93,6 +93,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_verify(model: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=np.stack([sample[0] for sample in frames(12)]))
     report = verify(model, tmp_path / "x.npz", BuildOptions(board="f746zg"))

@@ -53,7 +53,7 @@ def kinds(graph: Graph) -> list[str]:
 
 @pytest.mark.parametrize("lowbit", [False, True], ids=["int8", "lowbit"])
 @given(seed=st.integers(0, 2**32 - 1), times=st.integers(1, 3))
-@settings(max_examples=15)
+@settings(max_examples=10)
 def test_random_networks(lowbit: bool, seed: int, times: int) -> None:
     graph = random_window_network(seed, lowbit=lowbit)
     hop = stride_of(graph)
