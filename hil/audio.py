@@ -67,7 +67,7 @@ class Listened:
     Attributes:
         hops, inferences, detections: of them.
         overruns: hops that took longer than the sound lasts.
-        lost: hops before which the microphone lost samples.
+        lost: how often the microphone lost samples, which are no hops.
         worst_without, worst_with: cycles of the longest hop without and with an inference; 0 for none.
         budget: cycles in the time of one hop.
     """

@@ -109,6 +109,7 @@ class DeviceClient:
 
     Attributes:
         troubles: what it recovered from so far, in words.
+        line: for what is no command.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class DeviceClient:
     ) -> None:
         self._transport = transport
         self._infer_seconds = infer_seconds
-        self._line = Exchange(transport, clock, nonce)
+        self.line = Exchange(transport, clock, nonce)
         self._device: DeviceInfo | None = None
         self._chosen = 0
         self._loaded: dict[int, bytes] | None = None  # None: nothing was loaded here, so no input is expected
@@ -132,14 +133,9 @@ class DeviceClient:
     def close(self) -> None:
         self._transport.close()
 
-    @property
-    def line(self) -> Exchange:
-        """The line itself, for what is no command."""
-        return self._line
-
     def ask(self, command: str) -> Reply:
         """A command that can be done twice, until it is done."""
-        return self._persist(command, lambda: self._line.ask(command, _REPLY_SECONDS))
+        return self._persist(command, lambda: self.line.ask(command, _REPLY_SECONDS))
 
     def forget(self) -> None:
         """Something else runs the model: what was loaded, read and kept is not known any more."""
@@ -163,7 +159,7 @@ class DeviceClient:
         return device
 
     def _info(self) -> DeviceInfo:
-        reply = self._line.ask("tg-info", _REPLY_SECONDS)
+        reply = self.line.ask("tg-info", _REPLY_SECONDS)
         try:
             return DeviceInfo(
                 name=_text(reply, "m-tg-name"),
@@ -192,7 +188,7 @@ class DeviceClient:
             DeviceError: there is no such switch, or the line is bad.
         """
         self._known()
-        self._persist(f"switch {index}", lambda: self._line.ask(f"tg-switch {index}", _REPLY_SECONDS))
+        self._persist(f"switch {index}", lambda: self.line.ask(f"tg-switch {index}", _REPLY_SECONDS))
         self._chosen = index
         self._loaded = self._gave = self._steps = self._past = None
 
@@ -202,7 +198,7 @@ class DeviceClient:
         Raises:
             DeviceError: its model keeps nothing, or the line is bad.
         """
-        self._persist("reset", lambda: self._line.ask("tg-reset", _REPLY_SECONDS))
+        self._persist("reset", lambda: self.line.ask("tg-reset", _REPLY_SECONDS))
         self._steps, self._past = 0, []
 
     def load(self, index: int, data: bytes) -> None:
@@ -216,7 +212,7 @@ class DeviceClient:
         self._loaded = self._loaded or {}
         self._loaded.pop(index, None)
         command, seconds = f"tg-load {index} {len(data)} {zlib.crc32(data):08x}", _slowly(data)
-        self._persist(f"input {index}", lambda: self._line.ask(command, seconds, data))
+        self._persist(f"input {index}", lambda: self.line.ask(command, seconds, data))
         self._loaded[index] = bytes(data)
 
     def run(self) -> int:
@@ -239,7 +235,7 @@ class DeviceClient:
         """
         if self._gave is None:
             raise LostError("there is no inference whose outputs could be read")
-        data = self._persist(f"output {index}", lambda: self._line.ask(f"tg-read {index}", _REPLY_SECONDS)).block
+        data = self._persist(f"output {index}", lambda: self.line.ask(f"tg-read {index}", _REPLY_SECONDS)).block
         if self._gave.get(index) != _sums(data):
             self._gave = None
             raise LostError("no longer has the outputs of the inference", fix="Did it restart?")
@@ -347,7 +343,7 @@ class DeviceClient:
         rates = (PERFORMANCE_BAUD, ENERGY_BAUD) if mode == "performance" else (ENERGY_BAUD, PERFORMANCE_BAUD)
         for _ in range(_ATTEMPTS):
             try:
-                self._line.ask(f"tg-mode {mode}", _REPLY_SECONDS)
+                self.line.ask(f"tg-mode {mode}", _REPLY_SECONDS)
             except RefusedError:
                 raise
             except DeviceError as error:  # it may have changed, and only the reply be lost
@@ -361,7 +357,7 @@ class DeviceClient:
         for baud in rates:
             transport.set_baud(baud)
             try:
-                self._line.resynchronise()
+                self.line.resynchronise()
                 return self._info().mode
             except RefusedError:
                 raise
@@ -376,7 +372,7 @@ class DeviceClient:
             DeviceError: the device refuses it, or it does not arrive whole.
         """
         command = f"tg-db {len(data)} {zlib.crc32(data):08x}"
-        self._persist("the db buffer", lambda: self._line.ask(command, _slowly(data), data))
+        self._persist("the db buffer", lambda: self.line.ask(command, _slowly(data), data))
 
     def measure(
         self, iterations: int, warm_up: int = 0, codes: Sequence[bytes] | None = None, *, seconds: float = 0.0
@@ -413,7 +409,7 @@ class DeviceClient:
 
     def _recover(self) -> None:
         """After a restart: the same device and the same switch again, or an error."""
-        self._persist("after a lost inference", self._line.resynchronise)
+        self._persist("after a lost inference", self.line.resynchronise)
         if self.info().current != self._chosen:
             self.set_switch(self._chosen)
 
@@ -427,7 +423,7 @@ class DeviceClient:
         loaded, steps = self._loaded, self._steps
         self._gave = self._steps = self._past = None
         try:
-            reply = self._line.ask(command, self._infer_seconds + seconds)
+            reply = self.line.ask(command, self._infer_seconds + seconds)
         except (RefusedError, DeviceGoneError):
             raise
         except DeviceError as error:
@@ -461,7 +457,7 @@ class DeviceClient:
         for _ in range(_ATTEMPTS):
             try:
                 if problem is not None:
-                    self._line.resynchronise()
+                    self.line.resynchronise()
                 return action()
             except (RefusedError, DeviceGoneError):
                 raise
@@ -482,7 +478,7 @@ class DeviceClient:
         Raises:
             DeviceError: it does not come up.
         """
-        self._line.until_ready(self._line.clock() + _REPLY_SECONDS)
+        self.line.until_ready(self.line.clock() + _REPLY_SECONDS)
 
 
 def _slowly(data: bytes) -> float:

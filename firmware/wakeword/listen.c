@@ -11,11 +11,11 @@
 #include "uart.h"
 #include "wakeword.h"
 
-#ifndef BOARD_HAS_MICROPHONE
-#define BOARD_HAS_MICROPHONE 0
-#endif
 #if BOARD_HAS_MICROPHONE
 #include "microphone.h"
+#define HEARS (FEATURES_HOP_SAMPLES % MICROPHONE_BLOCK == 0U)
+#else
+#define HEARS false
 #endif
 
 #define IDLE_MS 3000U
@@ -87,7 +87,7 @@ static void ask(const char *arguments)
         reply("e-[tg-listen wants: [mic] rate session]");
         return;
     }
-    if (from_microphone && !BOARD_HAS_MICROPHONE) {
+    if (from_microphone && !HEARS) {
         reply("e-[no microphone]");
         return;
     }
@@ -252,8 +252,11 @@ static void listen_to_microphone(void)
     uint32_t stops = 0U;
     if (microphone_start(FEATURES_SAMPLE_RATE_HZ)) {
         while (stops < STOP_HOPS) {
-            counts.lost += microphone_read(samples, FEATURES_HOP_SAMPLES) ? 0U : 1U;
-            hear(samples);
+            if (microphone_read(samples, FEATURES_HOP_SAMPLES)) {
+                hear(samples);
+            } else {
+                counts.lost++;
+            }
             stops = uart_read_byte(0U) == STOP ? stops + 1U : 0U;
         }
         microphone_stop();

@@ -20,9 +20,9 @@
  * CRC and ADLER are of the line up to the space before them. A block that comes twice is answered again, and counts
  * once. After IDLE_MS without a good block the line changes back, too; the session can be taken up again.
  *
- * With "mic" no blocks are sent: each hop has its line, until the byte STOP is there in STOP_HOPS hops in a row.
+ * With "mic" no blocks are sent: each hop that is heard has its line, until the byte STOP is there in STOP_HOPS hops in a row.
  *
- *     tg-listened%    of the session: hops, inferences, detections, hops over budget, hops that the microphone lost;
+ *     tg-listened%    of the session: hops, inferences, detections, hops over budget, times that the microphone lost some;
  *                     cycles of the longest hop without and with inference, and of the budget (of one hop's time)
  */
 #ifndef LISTEN_H

@@ -73,26 +73,32 @@ _MICROPHONE_C = """#define _POSIX_C_SOURCE 200809L
 #include <time.h>
 static const int16_t heard[] = {HEARD};
 static uint32_t next;
+static uint32_t calls;
 bool microphone_start(uint32_t sample_rate_hz)
 {
     next = 0U;
+    calls = 0U;
     return sample_rate_hz == 1600U && sizeof heard > sizeof heard[0];
 }
 bool microphone_read(int16_t *samples, uint32_t count)
 {
     const struct timespec hop = {0, 1000000L};
     (void)nanosleep(&hop, 0);
+    if (calls++ % HOPS == 5U) {
+        return false;
+    }
     for (uint32_t i = 0U; i < count; i++) {
         samples[i] = heard[next++ % (sizeof heard / sizeof heard[0] / count * count)];
     }
-    return next / count % HOPS != 5U;
+    return true;
 }
 void microphone_stop(void)
 {
 }
 """
-_MICROPHONE_H = """#include <stdbool.h>
+_MICROPHONE_H = f"""#include <stdbool.h>
 #include <stdint.h>
+#define MICROPHONE_BLOCK {HOP}U
 bool microphone_start(uint32_t sample_rate_hz);
 bool microphone_read(int16_t *samples, uint32_t count);
 void microphone_stop(void);
@@ -140,8 +146,7 @@ def _with_microphone(project: FirmwareProject, heard: np.ndarray) -> FirmwarePro
     hops = max(heard.size // HOP, 1)
     source = _MICROPHONE_C.replace("HEARD", values).replace("HOPS", f"{hops}U")
     (project.directory / "board/microphone.c").write_text(source)
-    if not (project.directory / "firmware/app/microphone.h").exists():
-        (project.directory / "firmware/app/microphone.h").write_text(_MICROPHONE_H)
+    (project.directory / "firmware/app/microphone.h").write_text(_MICROPHONE_H)
     return replace(project, sources=(*project.sources, "board/microphone.c"))
 
 
