@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hil.audio import HopEvent
 from tests.support.streaming_models import needs_wake_words, wake_word
 from tests.targets.tools import requires_package, requires_tool
 from tinygen.audio.codes import FeatureCodes
@@ -119,6 +120,17 @@ def test_on_the_emulated_board(tmp_path: Path) -> None:
 def test_on_other_boards(board: str, toolchain: str, tmp_path: Path) -> None:
     sound = speech()
     check(listen(build_for(board, tmp_path / "board", toolchain), [sound]), sound)
+
+
+def test_an_interruption_keeps_what_was_heard(folder: Path) -> None:
+    def interrupt(event: HopEvent, probability: float) -> None:
+        if event.hop == 20:
+            raise KeyboardInterrupt
+
+    with open_device(folder) as device:
+        report = listen(folder, [speech()], device=device, on_event=interrupt)
+        assert len(report.events) == report.counted.hops == 21
+        assert len(listen(folder, [speech()[:8000]], device=device).events) == 50
 
 
 def test_the_firmware_does_all_else_too(folder: Path) -> None:

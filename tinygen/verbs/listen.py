@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -192,7 +192,9 @@ def listen(
             return listen(folder, samples, device=opened, on_event=on_event)
     before = len(device.client.troubles)
     events = listen_on(device.client, samples, hop_samples=app["hop_samples"], rates=_rates(app))
-    return _report(device, _collect(device, events, on_event), before)
+    with closing(events):
+        collected = _collect(device, events, on_event)
+    return _report(device, collected, before)
 
 
 def listen_to_board(
@@ -233,24 +235,23 @@ def _rates(app: dict[str, Any]) -> list[int]:
 
 
 def _until(events: Iterator[HopEvent], hops: int | None) -> Iterator[HopEvent]:
-    """Those of the first hops; all until Ctrl-C, which ends the sound, not the report."""
-    try:
-        for event in events if hops != 0 else ():
-            if hops is not None and event.hop >= hops:
-                return  # an event of the last hop may have been damaged
-            yield event
-            if event.hop + 1 == hops:
-                return
-    except KeyboardInterrupt:
-        return
+    """Those of the first hops; or all."""
+    for event in events if hops != 0 else ():
+        if hops is not None and event.hop >= hops:
+            return  # an event of the last hop may have been damaged
+        yield event
+        if event.hop + 1 == hops:
+            return
 
 
 def _collect(device: Device, events: Iterable[HopEvent], on_event: OnEvent | None) -> _Collected:
+    """Ctrl-C ends the sound, not the report."""
     average, collected = Average(device.manifest), _Collected(device.manifest["app"])
-    for event in events:
-        probability = collected.add(event, average)
-        if on_event is not None:
-            on_event(event, probability)
+    with suppress(KeyboardInterrupt):
+        for event in events:
+            probability = collected.add(event, average)
+            if on_event is not None:
+                on_event(event, probability)
     return collected
 
 
