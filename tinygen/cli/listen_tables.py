@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tinygen.verbs.listen import ListenReport, Times
+from tinygen.verbs.listen import BOUND, ListenReport, Times
 
 
 def listen_view(report: ListenReport) -> RenderableType:
@@ -36,6 +36,7 @@ def _times(report: ListenReport) -> list[RenderableType]:
     lines = [f"{over} of {report.counted.hops} hops took longer than {report.budget_ms:g} ms."]
     if report.share is not None:
         lines.append(f"Front end and model take {report.share:.1%} of real time.")
+    lines.append(BOUND)
     lines += [f"On the line: {', '.join(report.troubles[:5])}."] if report.troubles else []
     return [table, *map(Text, lines)]
 

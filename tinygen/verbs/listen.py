@@ -19,6 +19,11 @@ from tinygen.verbs.device import Device, open_device
 from tinygen.verbs.manifest import read_manifest
 
 OnEvent = Callable[[HopEvent, float], None]
+BOUND = (
+    "Every loop of front end and model has a length that is known before any sound: samples of a window, points of the "
+    "FFT, channels, the layers' shapes. Sound decides single branches only (zeros, saturation) and how long a division "
+    "takes, so the longest hop of any sound is near the longest here."
+)
 SAME_WORD_SECONDS = 1.0
 """Detections that follow each other faster are one word's."""
 
@@ -147,6 +152,7 @@ class ListenReport:
                 "with_inference": self._times(self.with_inference),
                 "share_of_real_time": self.share,
                 "hops_over_budget": self.counted.overruns,
+                "bound": BOUND,
             },
             "counted": asdict(self.counted),
             "troubles": list(self.troubles),
