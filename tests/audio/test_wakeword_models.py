@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 
 from tests.support.wake_word_oracles import law, pymicro
-from tests.support.wake_word_proof import HEADER, assert_proved, compare, sound, word_of, words_in
+from tests.support.wake_word_proof import HEADER, Oracles, assert_proved, compare, sound, word_of, words_in
 from tests.targets.tools import requires_package
 from tinygen.audio.models import bundled
 
 pytestmark = [requires_package(name) for name in ("pymicro_wakeword", "espeakng_loader", "ai_edge_litert")]
 MODELS = ("alexa", "hey_jarvis", "hey_mycroft", "okay_nabu")
 BOARDS = ("f746zg", "esp32c3")
+VARIANTS = ("f3", "m7", "belinda", "klatt4", "whisper")
 
 
 def test_a_few_seconds_on_an_emulated_board(tmp_path: Path) -> None:
-    result = compare("hey_jarvis", "f746zg", tmp_path / "out", sound("Hey Jarvis", ratios=())[: 16000 * 3])
+    oracles = Oracles.of("hey_jarvis", sound("Hey Jarvis", ratios=())[: 16000 * 3])
+    result = compare("hey_jarvis", "f746zg", tmp_path / "out", oracles)
     assert_proved(result)
     assert any(result.ours_detected)
 
@@ -35,9 +37,9 @@ def test_the_two_meanings_differ_where_they_should() -> None:
 def test_all_models_on_both_boards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [HEADER]
     for name in MODELS:
-        samples = sound(word_of(name), ratios=(5,), noises=("pink",))
+        oracles = Oracles.of(name, sound(word_of(name), ratios=(5,), noises=("pink",)))
         for board in BOARDS:
-            result = compare(name, board, tmp_path / f"{name}-{board}", samples)
+            result = compare(name, board, tmp_path / f"{name}-{board}", oracles)
             assert_proved(result)
             assert any(result.ours_detected)
             rows.append(result.row())
@@ -48,10 +50,10 @@ def test_all_models_on_both_boards(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.long
 @pytest.mark.parametrize("name", MODELS)
 def test_minutes_of_sound_on_the_host(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    samples = sound(word_of(name), ratios=(20, 10, 5, 0))
-    result = compare(name, "host", tmp_path / "out", samples)
+    oracles = Oracles.of(name, sound(word_of(name), ratios=(10, 0), variants=VARIANTS))
+    result = compare(name, "host", tmp_path / "out", oracles)
     assert_proved(result)
-    assert len(words_in(result.ours_detected, 3)) > 5
+    assert len(words_in(result.ours_detected, 3)) >= 5
     with capsys.disabled():
         print("", HEADER, result.row(), sep="\n")
 

@@ -22,22 +22,44 @@ PAUSE = np.zeros(8000, np.int16)
 
 
 @dataclass(frozen=True)
+class Oracles:
+    """What others make of a sound.
+
+    Attributes:
+        samples: the sound.
+        theirs: pymicro-wakeword as it is.
+        reference: pymicro-wakeword's own code on LiteRT's reference kernels.
+        optimised: codes by tinygen's meaning of the model with two operators rounded as LiteRT's optimised kernels do.
+    """
+
+    samples: np.ndarray
+    theirs: Heard
+    reference: Heard
+    optimised: list[int]
+
+    @staticmethod
+    def of(name: str, samples: np.ndarray) -> Oracles:
+        """Of a bundled model."""
+        model, config = bundled()[name]
+        theirs = pymicro(config, samples)
+        reference = pymicro(config, samples, reference=True)
+        return Oracles(samples, theirs, reference, law(model, theirs.inputs, optimised=True))
+
+
+@dataclass(frozen=True)
 class Compared:
     """What firmware and pymicro-wakeword made of the same sound.
 
     Attributes:
         name, board: the model and where it ran.
         report: the firmware's.
-        ours: probabilities, one an inference.
-        theirs: pymicro-wakeword as it is.
-        reference: pymicro-wakeword's own code on LiteRT's reference kernels.
+        oracles: the others'.
     """
 
     name: str
     board: str
     report: ListenReport
-    theirs: Heard
-    reference: Heard
+    oracles: Oracles
 
     @property
     def ours(self) -> list[float]:
@@ -50,11 +72,11 @@ class Compared:
     @property
     def differing(self) -> int:
         """Probabilities that are not pymicro-wakeword's as it is."""
-        return sum(a != b for a, b in zip(self.ours, self.theirs.probabilities, strict=True))
+        return sum(a != b for a, b in zip(self.ours, self.oracles.theirs.probabilities, strict=True))
 
     @property
     def largest_difference(self) -> float:
-        return max(abs(a - b) for a, b in zip(self.ours, self.theirs.probabilities, strict=True))
+        return max(abs(a - b) for a, b in zip(self.ours, self.oracles.theirs.probabilities, strict=True))
 
     def row(self) -> str:
         """Of the table."""
@@ -67,10 +89,10 @@ class Compared:
             self.name,
             self.board,
             f"{len(report.events):,}",
-            f"{sum(a != b for a, b in zip(self.ours, self.reference.probabilities, strict=True))}",
+            f"{sum(a != b for a, b in zip(self.ours, self.oracles.reference.probabilities, strict=True))}",
             f"{self.differing} of {len(self.ours)}",
             f"{self.largest_difference:.3f}",
-            f"{len(words_in(self.ours_detected, stride))}/{len(words_in(self.theirs.detected, stride))}",
+            f"{len(words_in(self.ours_detected, stride))}/{len(words_in(self.oracles.theirs.detected, stride))}",
             *(f"{n:,} ({report.milliseconds(n):.3f} ms)" for n in (frontend, inference)),
             f"{share:.1%}",
             f"{manifest['flash_bytes']:,}",
@@ -94,26 +116,36 @@ def words_in(detected: Iterable[bool], stride: int) -> list[int]:
     return starts
 
 
-def sound(word: str, *, ratios: Sequence[float], noises: Sequence[str] = ("white", "pink", "babble")) -> np.ndarray:
-    """Sentences with the word by two voices and one without, clean and at each ratio in each noise; int16 at 16 kHz."""
+def sound(
+    word: str,
+    *,
+    ratios: Sequence[float],
+    noises: Sequence[str] = ("white", "pink", "babble"),
+    variants: Sequence[str] = (),
+) -> np.ndarray:
+    """Sentences with a wake word and one without, clean and at each ratio in each noise: int16 at 16 kHz.
+
+    Args:
+        word: said by two voices that the bundled models understand, and by `variants`, which they may not.
+        ratios: speech to noise, dB.
+        noises: of `tinygen.audio.mixing.NOISES`.
+        variants: of eSpeak NG.
+    """
     one, two = speakers(word)
     rng = np.random.default_rng(11)
-    spoken = [
-        one.say(f"{word}, what time is it?"),
-        two.say(f"{word}."),
-        say("Turn on the kitchen light.", variant="f2"),
-    ]
+    other = say("Turn on the kitchen light.", variant="f2")
+    spoken = [one.say(f"{word}, what time is it?"), two.say(f"{word}."), other]
+    spoken += [say(f"{word}.", variant=variant) for variant in variants]
     clean = np.concatenate([part for sentence in spoken for part in (PAUSE, sentence)])
     noisy = [at_snr(clean, NOISES[name](len(clean), rng), ratio) for ratio in ratios for name in noises]
     return np.concatenate([clean, *noisy, PAUSE])
 
 
-def compare(name: str, board: str, folder: Path, samples: np.ndarray) -> Compared:
-    """Builds a bundled model's firmware into `folder`, plays the sound to it, and to pymicro-wakeword."""
+def compare(name: str, board: str, folder: Path, oracles: Oracles) -> Compared:
+    """Builds a bundled model's firmware into `folder`, and plays the sound to it."""
     model, config = bundled()[name]
     build(model, folder, BuildOptions(board=board, app=wakeword_app_from_json(config)), profile=False)
-    report = listen(folder, [samples])
-    return Compared(name, board, report, pymicro(config, samples), pymicro(config, samples, reference=True))
+    return Compared(name, board, listen(folder, [oracles.samples]), oracles)
 
 
 def assert_proved(result: Compared) -> None:
@@ -124,15 +156,15 @@ def assert_proved(result: Compared) -> None:
       meaning in place, tinygen's meaning gives its codes, all of them.
     - The words that are detected are the same, and every hop ends in time.
     """
-    model = bundled()[result.name][0]
+    oracles = result.oracles
     ran = [event for event in result.report.events if event.ran]
-    assert len(ran) == len(result.theirs.codes) > 0
-    assert [event.codes[0] for event in ran] == result.reference.codes
-    assert result.ours == result.reference.probabilities
-    assert result.ours_detected == result.reference.detected
-    assert law(model, result.theirs.inputs, optimised=True) == result.theirs.codes
+    assert len(ran) == len(oracles.theirs.codes) > 0
+    assert [event.codes[0] for event in ran] == oracles.reference.codes
+    assert result.ours == oracles.reference.probabilities
+    assert result.ours_detected == oracles.reference.detected
+    assert oracles.optimised == oracles.theirs.codes
     stride = result.report.manifest["app"]["step_frames"]
-    ours, theirs = words_in(result.ours_detected, stride), words_in(result.theirs.detected, stride)
+    ours, theirs = words_in(result.ours_detected, stride), words_in(oracles.theirs.detected, stride)
     assert len(ours) == len(theirs)
     # A probability near the cutoff may cross it one inference earlier or later.
     assert all(abs(a - b) <= 1 for a, b in zip(ours, theirs, strict=True))
