@@ -27,7 +27,6 @@
 #define I2S_CR2_RXDMAEN (1U << 0)
 #define I2S_SR I2S(0x08U)
 #define I2S_SR_OVR (1U << 6)
-#define I2S_DR I2S(0x0CU)
 #define I2S_CFGR I2S(0x1CU)
 #define I2S_CFGR_CHLEN_32 (1U << 0)
 #define I2S_CFGR_DATLEN_24 (1U << 1)
@@ -75,8 +74,23 @@ static bool start_clock(void)
     return clock_wait(&RCC_CR, RCC_CR_PLLI2SRDY, RCC_CR_PLLI2SRDY, PLL_LOCK_MS);
 }
 
+/*
+ * Whatever the port was at: one that is switched off in the middle of a frame may go on in the middle of one (32.7), so
+ * it is reset. A peripheral has the same bit in the reset registers as in the enable registers, 0x20 above (5.3).
+ */
+static void port_init(void)
+{
+    volatile uint32_t *const reset = &BOARD_MICROPHONE_ENABLE_REGISTER - 8;
+    *reset |= BOARD_MICROPHONE_ENABLE_MASK;
+    *reset &= ~BOARD_MICROPHONE_ENABLE_MASK;
+    I2S_CFGR = I2S_CFGR_I2SMOD | I2S_CFGR_MASTER_RECEIVES | I2S_CFGR_DATLEN_24 | I2S_CFGR_CHLEN_32;
+    I2S_PR = (BOARD_MICROPHONE_DIVIDER % 2U << 8) | BOARD_MICROPHONE_DIVIDER / 2U;
+    I2S_CR2 = I2S_CR2_RXDMAEN;
+}
+
 static void receive(void)
 {
+    port_init();
     next = 0U;
     DMA1_LIFCR = STREAM3_FLAGS;
     DMA1_S3PAR = BOARD_MICROPHONE_BASE + 0x0CU;
@@ -93,8 +107,6 @@ static void pause(void)
     I2S_CFGR &= ~I2S_CFGR_I2SE;
     DMA1_S3CR &= ~DMA_EN;
     (void)clock_wait(&DMA1_S3CR, DMA_EN, 0U, 1U); /* 8.3: it ends what it is at */
-    (void)I2S_DR;                                 /* 32.7: OVR is cleared by reading both */
-    (void)I2S_SR;
 }
 
 bool microphone_driver_start(uint32_t sample_rate_hz)
@@ -109,9 +121,6 @@ bool microphone_driver_start(uint32_t sample_rate_hz)
     RCC_AHB1ENR |= RCC_AHB1ENR_DMA1EN;
     (void)RCC_AHB1ENR;
     pause();
-    I2S_CFGR = I2S_CFGR_I2SMOD | I2S_CFGR_MASTER_RECEIVES | I2S_CFGR_DATLEN_24 | I2S_CFGR_CHLEN_32;
-    I2S_PR = (BOARD_MICROPHONE_DIVIDER % 2U << 8) | BOARD_MICROPHONE_DIVIDER / 2U;
-    I2S_CR2 = I2S_CR2_RXDMAEN;
     receive();
     return true;
 }

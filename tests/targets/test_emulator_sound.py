@@ -168,6 +168,16 @@ def test_a_port_that_nobody_serves_overruns() -> None:
     assert not board.read(SPI2 + 0x08) & 1 << 6
 
 
+def test_a_reset_ends_everything() -> None:
+    board = F746()
+    board.go()
+    board.frames(3)
+    board.write(RCC + 0x20, 1 << 14)
+    board.write(RCC + 0x20, 0)
+    assert board.read(I2SCFGR) == 0 and board.read(I2SPR) == 2 and not board.dma.line.running
+    assert board.read(S3NDTR) == 8 * FRAMES - 12
+
+
 def test_time_passes_while_the_firmware_only_waits() -> None:
     board = F746()
     board.go()

@@ -19,6 +19,7 @@ _CR, _PLLCFGR, _CFGR, _AHB1ENR, _APB1ENR, _APB2ENR = 0x00, 0x04, 0x08, 0x30, 0x4
 _NAMES = {_CR: "RCC_CR", _PLLCFGR: "RCC_PLLCFGR", _CFGR: "RCC_CFGR"}
 _ENABLE_REGISTERS = {"ahb1enr": _AHB1ENR, "apb1enr": _APB1ENR, "apb2enr": _APB2ENR}
 _PLLI2SCFGR = 0x84
+_RESETS_BELOW = 0x20
 _HSION, _HSEON, _HSEBYP, _PLLON, _PLLI2SON = 0, 16, 18, 24, 26
 _HSI, _HSE, _PLL = 0, 1, 2
 # Seconds from on to ready: datasheets' typical values, so that a firmware that does not wait is caught.
@@ -70,6 +71,7 @@ class Rcc(Peripheral):
         limits: of the family.
         hse_hz, hse_bypass: what is on OSC_IN: how fast, and a clock rather than a crystal.
         clock: cycles of the core since reset.
+        resets: what to do when a peripheral's reset bit is set, by its enable register and bit.
         wait_states, over_drive, voltage_scale: as set now.
     """
 
@@ -77,6 +79,7 @@ class Rcc(Peripheral):
     hse_hz: int = 0
     hse_bypass: bool = False
     clock: Callable[[], int] = lambda: 0
+    resets: dict[tuple[str, int], Callable[[], None]] = field(default_factory=dict)
     wait_states: Callable[[], int] = lambda: 0
     over_drive: Callable[[], bool] = lambda: False
     voltage_scale: Callable[[], int] = lambda: 1
@@ -102,6 +105,9 @@ class Rcc(Peripheral):
             raise Forbidden("RCC_PLLI2SCFGR", value, f"written while PLLI2S is on ({self.limits.tree}, PLLI2SCFGR)")
         if offset == _CFGR:
             value = self._selected(value)
+        for (register, bit), reset in self.resets.items():
+            if offset == _ENABLE_REGISTERS[register] - _RESETS_BELOW and value >> bit & 1:
+                reset()
         self.registers[offset] = value
         if offset in _NAMES:
             self.check_clocks(_NAMES[offset], value)

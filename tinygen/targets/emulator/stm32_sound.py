@@ -20,6 +20,7 @@ _CR2, _SR, _DR, _CFGR, _PR = 0x04, 0x08, 0x0C, 0x1C, 0x20
 _I2SE, _RXDMAEN = 1 << 10, 1 << 0
 _PHILIPS_MASTER_RECEIVES_24_IN_32 = 1 << 11 | 3 << 8 | 1 << 1 | 1 << 0
 _OVR = 1 << 6
+_RESET_VALUES = {_SR: 2, _PR: 2}
 _LISR, _LIFCR = 0x00, 0x08
 _STREAM3, _SIZE = 0x58, 0x18
 _STREAM_CR, _NDTR, _PAR, _M0AR = 0x58, 0x5C, 0x60, 0x64
@@ -50,7 +51,7 @@ class I2sPort(Peripheral):
     core_hz: Callable[[], int] = lambda: 0
     pins_ready: Callable[[], bool] = lambda: True
     before: Callable[[], None] = lambda: None
-    registers: dict[int, int] = field(default_factory=lambda: {_SR: 2, _PR: 2})
+    registers: dict[int, int] = field(default_factory=lambda: dict(_RESET_VALUES))
     overrun: bool = False
 
     def read(self, offset: int) -> int:
@@ -74,6 +75,14 @@ class I2sPort(Peripheral):
                 self.line.start(self._cycles_per_frame(value))
             else:
                 self.line.stop()
+
+    def reset(self) -> None:
+        """By its bit in RCC."""
+        self.before()
+        self.registers.clear()
+        self.registers.update(_RESET_VALUES)
+        self.overrun = False
+        self.line.stop()
 
     def wants_dma(self) -> bool:
         """Whether it asks for each halfword to be taken."""
@@ -225,6 +234,8 @@ def microphone_peripherals(
         pins_ready=pins_ready, clock_rule="RM0385 5.3.13",
         enabled=rcc.gate(enable.register, enable.bit) if enable else lambda: True,
     )  # fmt: skip
+    if enable is not None:
+        rcc.resets[enable.register, enable.bit] = port.reset
     dma = Dma(
         "DMA1", DMA1_BASE, port=port, memory=DmaMemory(), clock=clock, clock_rule="RM0385 5.3.10",
         enabled=rcc.gate("ahb1enr", 21),
