@@ -174,6 +174,16 @@ def test_built_by_gcc_for_riscv(tmp_path: Path) -> None:
     assert all(recorder.good)
 
 
+@pytest.mark.long
+def test_another_board_of_the_family(tmp_path: Path) -> None:
+    recorder = Recorder("f767zi", build(load_board("f767zi"), "zig", tmp_path, MODEL).elf)
+    played = noise(BLOCK * BLOCKS)
+    recorder.emulated.feed_microphone(played)
+    recorder.record()
+    assert all(recorder.good)
+    np.testing.assert_array_equal(recorder.sound.ravel(), played)
+
+
 def test_boards_without_a_microphone(tmp_path: Path) -> None:
     board = EmulatedBoard(load_board("f411re"), build(load_board("f411re"), "zig", tmp_path).elf)
     with pytest.raises(BoardError, match="has no microphone"):

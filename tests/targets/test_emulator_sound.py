@@ -228,7 +228,7 @@ def test_board_files(change: tuple[str, str], words: str, tmp_path: Path) -> Non
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["f746zg", "esp32c3"])
+@pytest.mark.parametrize("name", ["f746zg", "f767zi", "esp32c3"])
 def test_rates_of_boards_are_exact(name: str) -> None:
     board = load_board(name)
     assert board.microphone is not None
