@@ -53,10 +53,19 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_choice(few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From digits to the table; a second run trains, builds and tests nothing; a real board must run the build."""
+    """From digits to the table; a second run trains, builds and tests nothing."""
     options = ClassifyOptions(choices=("xnor",), settings=ONE_EPOCH, jobs=1)
     picture = _digit_file(tmp_path / "seven.png", 0)
     done: list[tuple[str, int, int]] = []
+
+    def until_the_third_digit(what: str, count: int, of: int) -> None:
+        done.append((what, count, of))
+        if what.endswith("emulated") and count == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        classify_digits(tmp_path / "out", options, [picture], progress=until_the_third_digit)
+    assert sorted(path.name for path in (tmp_path / "out" / "f746zg").iterdir()) == ["xnor", "xnor.json"]
     first = classify_digits(
         tmp_path / "out", options, [picture], progress=lambda what, count, of: done.append((what, count, of))
     )
@@ -69,6 +78,7 @@ def test_one_choice(few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert first.float_accuracy is not None and not first.kept
     ((verdict,),) = [one.verdicts for one in first.seen]
     assert verdict.matches and verdict.answer.probability and (first.outputs, first.differ) == (21, 0)
+    assert sum(what == "xnor: compiling" for what, _, _ in done) == 1  # what was built stays
     assert done[-1][1] == done[-1][2] and {what.partition(":")[0] for what, _, _ in done} == {"training", "xnor"}
     written = json.loads((first.report / "results.json").read_text())
     assert written == json.loads(json.dumps(first.as_json()))
@@ -95,26 +105,30 @@ def test_one_choice(few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             classify_digits(tmp_path / "out", replace(options, limit=5))
         with pytest.raises(AssertionError, match="done before"):
             classify_digits(tmp_path / "out", replace(options, settings=Settings(seed=1, epochs=1)))
-    _on_a_port(tmp_path, options, picture, verdict.answer.index)
 
 
-def _on_a_port(tmp_path: Path, options: ClassifyOptions, picture: Path, answer: int) -> None:
+@pytest.mark.long
+def test_on_a_port(tmp_path: Path) -> None:
     """A board behind a pseudo-terminal: right firmware, wrong firmware, no board."""
-    out = tmp_path / "out"
-    elf = out / "f746zg" / "xnor" / "firmware.elf"
+    out, picture = tmp_path / "out", _digit_file(tmp_path / "x.png", 0)
+    images, labels = load_test_digits()
+    np.savez(tmp_path / "x.npz", x=images[:4], y=labels[:4])
+    inputs = tmp_path / "x.npz"
+    emulated = classify_model(MODEL, out, ClassifyOptions(jobs=1), [picture])
+    elf = out / "f746zg" / "digits" / "firmware.elf"
     with EmulatedBoard(load_board("f746zg"), elf).pty() as port:
-        result = classify_digits(out, replace(options, limit=4, port=port), [picture])
-    assert result.rows[0].source == "reported" and result.rows[0].differ == 0
-    assert result.seen[0].verdicts[0].answer.index == answer
+        result = classify_model(MODEL, out, ClassifyOptions(port=port), [picture], inputs=inputs)
+    assert result.rows[0].source == "reported" and (result.outputs, result.differ) == (5, 0)
+    assert result.seen[0].verdicts == emulated.seen[0].verdicts
     build = json.loads((elf.parent / "manifest.json").read_text())["build_id"]
     other = tmp_path / "other.elf"
     other.write_bytes(elf.read_bytes().replace(build.encode(), b"0123456789abcdef"))
     with EmulatedBoard(load_board("f746zg"), other).pty() as port:
         with pytest.raises(WrongBuildError) as caught:
-            classify_digits(out, replace(options, port=port), [picture])
+            classify_model(MODEL, out, ClassifyOptions(port=port), [picture])
         assert f"tinygen flash {elf.parent} --port {port}" in caught.value.fix
     with pytest.raises(TinygenError, match="cannot be opened") as gone:
-        classify_digits(out, replace(options, port="/dev/ttyNONE"), [picture])
+        classify_model(MODEL, out, ClassifyOptions(port="/dev/ttyNONE"), [picture])
     assert "tinygen flash" in gone.value.fix
 
 

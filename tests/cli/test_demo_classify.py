@@ -19,6 +19,7 @@ for _name in ("matplotlib", "torch", "mlxtend"):
 Image = need("PIL.Image")
 
 
+@pytest.mark.long
 def test_a_model_of_ones_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,6 +90,7 @@ class OnBoard:
         record = self._record()
         if record is None:
             build(self.candidate.model, self.folder, self.place.options, progress=self.progress)
+            self._keep(None)
         self._check_port()
         if self.test is None:
             rows: list[Row] = []
@@ -98,8 +99,8 @@ class OnBoard:
             rows = [Row.from_json(row) for row in record["rows"]]
         else:
             rows = self._tested(self.test)
-        if record is None or (self.test is not None and not self.kept):
-            self._keep(rows)
+            if self.place.port is None:
+                self._keep(rows)
         return rows
 
     def _check_port(self) -> None:
@@ -183,14 +184,14 @@ class OnBoard:
         except (OSError, ValueError, KeyError, TypeError, TinygenError):
             return None
 
-    def _keep(self, rows: Sequence[Row]) -> None:
-        figures = self.test is not None and self.place.port is None
+    def _keep(self, rows: Sequence[Row] | None) -> None:
+        """Writes the record; `rows` is None where nothing was tested yet."""
         record = {
             "build": self._build_key(),
             "build_id": read_manifest(self.folder)["build_id"],
-            "test": self._test_key() if figures else "",
+            "test": "" if rows is None else self._test_key(),
             "correct_torch": dict(self.candidate.right),
-            "rows": [row.as_json() for row in rows] if figures else [],
+            "rows": [row.as_json() for row in rows or ()],
         }
         write_whole(self._record_file, (json.dumps(record, indent=2) + "\n").encode())
 

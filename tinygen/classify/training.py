@@ -8,7 +8,7 @@ without half of its filters, those of the least Taylor importance on 400 digits,
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def sources() -> list[bytes]:
     return [*(path.read_bytes() for path in files), torch.__version__.encode()]
 
 
-def train(names: Sequence[str], settings: Settings, jobs: int, progress: Progress) -> Iterator[Trained]:
+def train(names: Sequence[str], settings: Settings, jobs: int, progress: Progress) -> Generator[Trained, None, None]:
     """Trains choices, each from the float network of the seed; gives them as they are finished.
 
     Args:

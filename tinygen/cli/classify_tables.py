@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tinygen.classify.page import answer_text, row_texts
+from tinygen.classify.page import answer_text
 from tinygen.classify.result import Comparison, Seen
 
 _SHADES = " .:-=+*#%@"
@@ -41,7 +41,7 @@ def _seconds(seconds: float) -> str:
 
 
 def _table(result: Comparison) -> Table:
-    front, source = result.front, result.rows[0].source
+    front = result.front
     table = Table(
         title=f"{result.title} on {result.device}: {result.rows[0].inputs:,} test inputs over its serial port",
         title_justify="left", header_style="bold", box=None, pad_edge=False,
@@ -49,21 +49,25 @@ def _table(result: Comparison) -> Table:
     table.add_column("", width=1)
     table.add_column("network", no_wrap=True)
     table.add_column("switch", no_wrap=True)
-    for name in ("accuracy", f"latency\n{source}", "energy\npredicted", "flash", "RAM", "= semantics"):
+    for name in ("accuracy\n%", "latency\nms", "energy\nµJ", "flash\nB", "RAM\nB", "as the\nsemantics"):
         table.add_column(name, justify="right", no_wrap=True)
     before = ""
     for row in result.rows:
-        cells = row_texts(row)
         first = row.choice != before
         before = row.choice
         table.add_row(
             Text("◆" if row in front else "", style="cyan"), Text(row.choice if first else ""), Text(row.switch),
-            cells["accuracy"], cells["latency"], cells["energy"],
-            *([cells["flash"], cells["ram"]] if first else ["", ""]),
+            _number(None if row.accuracy is None else 100 * row.accuracy, "{:.1f}"),
+            _number(row.milliseconds, "{:,.3f}"), _number(row.microjoules, "{:,.0f}"),
+            _number(row.flash_bytes, "{:,}") if first else "", _number(row.ram_bytes, "{:,}") if first else "",
             Text(f"{row.inputs - row.differ:,}", style="red" if row.differ else ""),
             style="bold" if row in front else "",
         )  # fmt: skip
     return table
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else form.format(value)
 
 
 def _notes(result: Comparison) -> list[str]:
@@ -75,8 +79,10 @@ def _notes(result: Comparison) -> list[str]:
         notes.append(f"The float network in PyTorch, trained for as long: {100 * result.float_accuracy:.1f} %.")
     spread = max((row.cycles["max"] / row.cycles["min"] - 1 for row in result.rows if row.cycles), default=None)
     if spread is not None:
-        text = f"differ by at most {100 * spread:.2f} %" if spread else "do not differ"
-        notes.append(f"Latency is the median; inferences of one network {text} in cycles, whatever the input.")
+        text = f"differ by at most {100 * spread:.3f} %" if spread else "do not differ"
+        notes.append(f"Latency is {result.rows[0].source}, a median: in cycles, a network's inferences {text}.")
+    if any(row.microjoules is not None for row in result.rows):
+        notes.append("Energy is predicted: run current of the board file x supply voltage x latency.")
     return notes
 
 

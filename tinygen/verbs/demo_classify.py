@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -194,7 +195,7 @@ class _Run:
             return found
         options = self.options
         parts = training.train(missing, options.settings, options.jobs, self.progress)
-        with _Timed(self.seconds, "training"):
+        with _Timed(self.seconds, "training"), closing(parts):
             for one in parts:
                 self.store.keep(one)
                 found[one.name] = one
