@@ -88,7 +88,7 @@ def listen(
     *,
     hop_samples: int = 160,
     rates: Sequence[int] = RATES,
-) -> Iterator[HopEvent]:
+) -> Generator[HopEvent, None, None]:
     """Sends sound, and gives what each hop came to; the model begins anew.
 
     What is left at the end, less than a hop, is not sent.

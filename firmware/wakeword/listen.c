@@ -13,9 +13,6 @@
 
 #if BOARD_HAS_MICROPHONE
 #include "microphone.h"
-#define HEARS (FEATURES_HOP_SAMPLES % MICROPHONE_BLOCK == 0U)
-#else
-#define HEARS false
 #endif
 
 #define IDLE_MS 3000U
@@ -87,7 +84,7 @@ static void ask(const char *arguments)
         reply("e-[tg-listen wants: [mic] rate session]");
         return;
     }
-    if (from_microphone && !HEARS) {
+    if (from_microphone && !BOARD_HAS_MICROPHONE) {
         reply("e-[no microphone]");
         return;
     }

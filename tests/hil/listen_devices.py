@@ -96,9 +96,8 @@ void microphone_stop(void)
 {
 }
 """
-_MICROPHONE_H = f"""#include <stdbool.h>
+_MICROPHONE_H = """#include <stdbool.h>
 #include <stdint.h>
-#define MICROPHONE_BLOCK {HOP}U
 bool microphone_start(uint32_t sample_rate_hz);
 bool microphone_read(int16_t *samples, uint32_t count);
 void microphone_stop(void);
