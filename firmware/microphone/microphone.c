@@ -1,3 +1,4 @@
+/* Sound in pieces of any length, from the blocks of a board's driver. */
 #include "microphone.h"
 
 #include <string.h>
