@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import replace
 from itertools import pairwise
 
@@ -76,6 +77,13 @@ def test_picture() -> None:
     assert "switchable: 2 switches" in words
     assert "Digits on a board" in words and "float, PyTorch: 98.4 %" in words
     assert any("energy per inference" in word for word in words) and any("flash" in word for word in words)
+
+
+def test_picture_of_one_firmware() -> None:
+    """All of its switches cost the same flash: an axis of one value, and no warning of it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert draw([row for row in ROWS if row.switch], "x")["png"]
 
 
 def test_picture_of_few_figures() -> None:

@@ -178,7 +178,6 @@ class _Panel:
         panel.set_xlabel(self.axis.title + (", area by flash" if self.axis != FLASH else ""))
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
-        panel.margins(x=0.16)
         self._label(front)
 
     def _x(self, row: Row) -> float:
@@ -269,7 +268,9 @@ def _round_ticks(axis: Any, values: Sequence[float]) -> None:
     """Round numbers in plain digits; a logarithmic axis over less than a decade has hardly any of its own."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    low, high = min(values) / 1.5, max(values) * 1.5
+    room = max((max(values) / min(values)) ** 0.16, 1.3)  # for names beside the outermost
+    low, high = min(values) / room, max(values) * room
+    axis.axes.set_xlim(low, high)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     factors = (1, 1.5, 2, 3, 5, 7) if high / low < 30 else (1, 3)
     ticks = [factor * 10.0**decade for decade in decades for factor in factors]

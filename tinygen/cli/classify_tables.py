@@ -46,7 +46,7 @@ def _table(result: Comparison) -> Table:
         title=f"{result.title} on {result.device}: {result.rows[0].inputs:,} test inputs over its serial port",
         title_justify="left", header_style="bold", box=None, pad_edge=False,
     )  # fmt: skip
-    table.add_column("", width=1)
+    table.add_column("", min_width=1, no_wrap=True)
     table.add_column("network", no_wrap=True)
     table.add_column("switch", no_wrap=True)
     for name in ("accuracy\n%", "latency\nms", "energy\nµJ", "flash\nB", "RAM\nB", "as the\nsemantics"):
@@ -76,7 +76,8 @@ def _notes(result: Comparison) -> list[str]:
         cost = "energy" if result.axis and result.axis.key == "microjoules" else "latency"
         notes.append(f"◆ no other has a better accuracy at no more {cost}. Flash and RAM: of the whole firmware.")
     if result.float_accuracy is not None:
-        notes.append(f"The float network in PyTorch, trained for as long: {100 * result.float_accuracy:.1f} %.")
+        percent = f"{100 * result.float_accuracy:.1f} %"
+        notes.append(f"The float network in PyTorch, trained for as long: {percent} of all 1,000.")
     spread = max((row.cycles["max"] / row.cycles["min"] - 1 for row in result.rows if row.cycles), default=None)
     if spread is not None:
         text = f"differ by at most {100 * spread:.3f} %" if spread else "do not differ"

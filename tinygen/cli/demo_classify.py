@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinygen.cli.console import console, errors, print_json, progress
+from tinygen.cli.console import console, errors, print_json, print_wide, progress
 from tinygen.cli.options import Board, Json, Kernels, Toolchain
 from tinygen.errors import TinygenError
 
@@ -81,7 +81,7 @@ def classify(
     if as_json:
         print_json(result.as_json())
     else:
-        console.print(comparison_view(result, colours=console.color_system is not None))
+        print_wide(comparison_view(result, colours=console.color_system is not None), 80)
     if result.differ:
         errors.print(f"{result.differ} outputs of the board are not the integer semantics'.")
         raise typer.Exit(1)
