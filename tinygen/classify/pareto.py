@@ -122,11 +122,15 @@ def draw(rows: Sequence[Row], title: str, float_accuracy: float | None = None) -
     with rc_context(style):
         figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
         panels = figure.subplots(1, max(len(axes), 1), sharey=True, squeeze=False)[0]
-        for panel, axis in zip(panels, axes, strict=False):
-            _Panel(panel, rows, axis, colours).draw(float_accuracy)
+        plots = [_Panel(panel, rows, axis, colours) for panel, axis in zip(panels, axes, strict=False)]
+        for plot in plots:
+            plot.draw(float_accuracy)
         panels[0].set_ylabel(f"accuracy on the board, % of {rows[0].inputs:,} inputs")
         figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold")
         _legend(figure, colours, float_accuracy)
+        figure.canvas.draw()  # where things lie is known only then
+        for plot in plots:
+            plot.label()
         return {kind: _saved(figure, kind) for kind in ("png", "svg")}
 
 
@@ -178,7 +182,6 @@ class _Panel:
         panel.set_xlabel(self.axis.title + (", area by flash" if self.axis != FLASH else ""))
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
-        self._label(front)
 
     def _x(self, row: Row) -> float:
         return self.axis.of(row) or 0.0
@@ -200,16 +203,15 @@ class _Panel:
         self.panel.yaxis.set_minor_locator(NullLocator())
         self.panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
-    def _label(self, front: Sequence[Row]) -> None:
+    def label(self) -> None:
         """A name beside each mark, where it covers least of marks, names and the front.
 
         Switches have one flash: there, the best stands for all of them.
         """
         panel = self.panel
-        panel.figure.canvas.draw()  # the layout is known only then
         scale = panel.figure.dpi / 72
         marks = {row.name: self._box(row, scale) for row in self.rows}
-        taken = [*marks.values(), *self._line_boxes(front)]
+        taken = [*marks.values(), *self._line_boxes(front_of(self.rows, self.axis))]
         for row, name in sorted(self._names(), key=lambda pair: marks[pair[0].name]):
             size = 0.62 * 9 * len(name) * scale, 11 * scale
             boxes = [_beside(marks[row.name], place, *size, 3 * scale) for place in _PLACES]
