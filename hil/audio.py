@@ -113,9 +113,7 @@ def listen(
         stream.end()
 
 
-def listen_to_microphone(
-    client: DeviceClient, *, rates: Sequence[int] = RATES
-) -> Generator[HopEvent, None, None]:
+def listen_to_microphone(client: DeviceClient, *, rates: Sequence[int] = RATES) -> Generator[HopEvent, None, None]:
     """What each hop came to that the device's own microphone heard, until the iterator is closed.
 
     The device does not wait for anyone: an event that the line damages is not given, and its number is missing.
@@ -235,7 +233,12 @@ class _Stream:
                 fix="Is its power steady? What it had heard is lost: begin again.",
             )
         self._buffer, self._is_open = b"", True
-        self._set_rate(self._rates[0])
+        try:
+            self._set_rate(self._rates[0])
+        except DeviceGoneError:
+            raise
+        except DeviceError as error:  # a line that is back at its first rate: the first hop will show that
+            self._client.troubles.append(error.what)
 
     def send(self, samples: np.ndarray) -> HopEvent:
         """One hop, until its event is there."""
@@ -340,9 +343,14 @@ class _Stream:
                 self._stop_hearing()
             elif self._is_open:
                 self._say_end()
+        except DeviceGoneError:
+            raise
+        except DeviceError as error:  # all is heard, and the device changes its rate back by itself
+            self._client.troubles.append(error.what)
+            self._wait_for_commands()
         finally:
             self._is_open = False
-            with suppress(DeviceGoneError):
+            with suppress(DeviceError):
                 self._set_rate(self._usual_rate)
 
     def _set_rate(self, rate: int) -> None:
