@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from tests.support.torch_models import need
 from tests.targets.tools import requires_package
 from tinygen.cli.app import app
+from tinygen.errors import TinygenError
 from tinygen.verbs.wakeword import wakeword_app_from_json
 from tinygen.wakeword_training import dataset
 from tinygen.wakeword_training.parts import Part
@@ -58,6 +60,17 @@ def test_a_folder_with_other_things_stays_as_it_is(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.parametrize(
+    ("module", "extra"), [("torch", "torch"), ("espeakng_loader", "audio"), ("matplotlib", "plot")]
+)
+def test_a_missing_package_is_named_with_its_extra(module: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == module else found(name, *rest))
+    result = CliRunner().invoke(app, ["demo", "wakeword", "--train", "hey computer"])
+    assert isinstance(result.exception, TinygenError)
+    assert module in result.exception.what and f"tinygen[{extra}]" in result.exception.fix
+
+
 @pytest.mark.long
 def test_from_a_phrase_to_a_firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset, "SCENES_PER_FILE", 1)
@@ -68,7 +81,7 @@ def test_from_a_phrase_to_a_firmware(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ["dataset", "det.png", "firmware", "held_out.wav", "model.json", "model.tg", "report.json", "switchable.json",
          "switchable.tg"]
     )  # fmt: skip
-    assert trained.steps == 999 and trained.differing == 0  # the board computes what the semantics says
+    assert trained.steps == 399 and trained.differing == 0  # the board computes what the semantics says
     assert [one.name for one in trained.evaluations] == ["int8", "w8a8", "w4a4", "w2a2"]
     for one in trained.evaluations:
         assert one.chosen.phrases > 5 and one.chosen.hours == pytest.approx(1 / 120)

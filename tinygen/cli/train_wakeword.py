@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from tinygen.cli.console import console, print_json, print_wide, progress
 from tinygen.cli.demo_wakeword_view import LiveView, demo_view
+from tinygen.errors import TinygenError
 
 if TYPE_CHECKING:
     from tinygen.wakeword_training.det import Point, Rate
@@ -18,12 +20,19 @@ if TYPE_CHECKING:
     from tinygen.wakeword_training.train import Size, Trained
 
 _WIDTH = 110
+_NEEDED = {"torch": "torch", "espeakng_loader": "audio", "matplotlib": "plot"}
+"""Packages and the extras that bring them."""
 
 
 def train_and_show(
     phrase: str, out: Path, *, board: str, quick: bool, seed: int, toolchain: str | None, as_json: bool
 ) -> None:
     """Trains, and prints the report: text and tables, or one JSON document."""
+    for module, extra in _NEEDED.items():
+        if importlib.util.find_spec(module) is None:
+            raise TinygenError(
+                f"training needs {module}, which is not installed", fix=f"pip install 'tinygen[{extra}]'"
+            )
     from tinygen.wakeword_training.train import FULL, QUICK, train_wakeword
 
     with LiveView(console, quiet=as_json) as view, progress(as_json) as update:
@@ -41,8 +50,8 @@ def trained_view(trained: Trained) -> RenderableType:
     """Everything that came of it."""
     point = trained.evaluations[0].chosen
     words = (
-        f"Held-out voices: the phrase {point.phrases:,} times, {point.hours:.1f} h without it; in brackets 95 % "
-        "confidence. All speech is synthesised: real voices and rooms will do worse."
+        f"Held-out voices: the phrase {point.phrases:,} times, {point.hours:.1f} h without it (FA: false accepts); in "
+        "brackets 95 % confidence. All speech is synthesised: real voices and rooms will do worse."
     )
     parts: list[RenderableType] = [_accuracy(trained), Text(words), Text()]
     if trained.sizes:
@@ -67,24 +76,25 @@ def _heard(trained: Trained) -> str:
 def _accuracy(trained: Trained) -> Table:
     table = Table(title=f"'{trained.phrase.text}': false rejects, held-out voices")
     table.add_column("precision")
-    for allowed in ("0.5 false accepts/h", "1/h", "2/h", "chosen cutoff", "there, false accepts/h", "near misses"):
-        table.add_column(allowed, justify="right")
+    for name in ("at 0.5 FA/h", "1 FA/h", "2 FA/h", "chosen cutoff", "there", "FA/h there", "near misses"):
+        table.add_column(name, justify="right", no_wrap=True)
     for one in trained.evaluations:
         table.add_row(one.name, *(_rejects(one.at(allowed)) for allowed in (0.5, 1.0, 2.0)), *_chosen(one))
     return table
 
 
-def _chosen(one: Evaluation) -> tuple[str, str, str]:
+def _chosen(one: Evaluation) -> tuple[str, ...]:
     accepts = one.chosen.false_accepts
     return (
-        f"{_share(one.chosen.false_rejects)} at {one.chosen.cutoff:.2f}",
+        f"{one.chosen.cutoff:.2f}",
+        _share(one.chosen.false_rejects),
         f"{accepts.value:.2f} ({accepts.low:.2f}-{accepts.high:.2f})",
         f"{one.confused} of {one.near_misses}",
     )
 
 
 def _rejects(point: Point | None) -> str:
-    return "none" if point is None else _share(point.false_rejects)
+    return "none" if point is None else f"{100 * point.false_rejects.value:.1f} %"
 
 
 def _share(rate: Rate) -> str:

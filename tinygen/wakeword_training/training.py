@@ -47,7 +47,7 @@ def train_float(
     AdamW with a rate that rises and falls once (Smith and Topin, "Super-Convergence", 2018); features are masked as in
     SpecAugment (Park et al., Interspeech 2019).
     """
-    torch.manual_seed(seed)
+    _begin(seed)
     rng = np.random.default_rng(seed)
     model = TwoClasses(network)
     optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.01)
@@ -70,7 +70,7 @@ def train_switches(
 
     All switches together, each learning from the float one (self-distillation), which is left out of boards.
     """
-    torch.manual_seed(seed)
+    _begin(seed)
     rng = np.random.default_rng([seed, 1])
     result = switchable(network, (*SWITCHES, FLOAT))
     _fix_input(result)
@@ -84,6 +84,12 @@ def train_switches(
     distillation = Distillation(output=1 / STEPS, features=0.0)
     train_switchable(model, shown, optimizer, distillation=distillation, after_step=schedule.step)
     return result.eval()
+
+
+def _begin(seed: int) -> None:
+    """The same sums in the same order. These layers are too small for two threads, which mostly wait for each other."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
 
 
 def _fix_input(network: nn.Module) -> None:
