@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,9 @@ from tinygen.wakeword_training.network import HOP, Shape, float_network  # noqa:
 from tinygen.wakeword_training.segments import IGNORED, STEPS, Segments  # noqa: E402
 from tinygen.wakeword_training.training import (  # noqa: E402
     Effort,
+    _warped,
     as_tensor,
+    calm,
     hard_places,
     logits_of,
     train_float,
@@ -100,6 +103,28 @@ def test_the_same_seed_gives_the_same_weights(trained) -> None:
         train_float(network, trained[1], Effort(3, 2, 0), seed=4)
     one, same = (network.state_dict().values() for network in networks)
     assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
+
+
+def test_logits_are_calmed_and_keep_their_order(trained) -> None:
+    network, segments = copy.deepcopy(trained[0]), trained[1]
+    with torch.no_grad():
+        network.whole.weight.mul_(50), network.whole.bias.mul_(50)
+    before = np.stack(list(logits_of(network, segments.scenes)))
+    calm(network, segments)
+    after = np.stack(list(logits_of(network, segments.scenes)))
+    factor = after[0, 0] / before[0, 0]
+    assert 0 < factor < 1 and np.allclose(after, factor * before, rtol=1e-3, atol=1e-3)
+    calm(network, segments)
+    assert np.allclose(np.stack(list(logits_of(network, segments.scenes))), after, rtol=1e-3, atol=1e-3)
+
+
+def test_warped_channels_keep_a_flat_spectrum_and_move_a_peak() -> None:
+    flat = torch.full((64, 40, 3, 1), 7.0)
+    assert torch.allclose(_warped(flat, np.random.default_rng(0)), flat, atol=1e-4)
+    peak = torch.zeros((64, 40, 3, 1))
+    peak[:, 20] = 1.0
+    moved = _warped(peak, np.random.default_rng(0))[:, :, 0, 0].argmax(1)
+    assert 17 <= int(moved.min()) < int(moved.max()) <= 23
 
 
 def test_hard_places_are_not_the_phrase(trained) -> None:

@@ -260,7 +260,7 @@ def _networks(
     """The int8 network and the switchable one, both step by step."""
     # Not before: torch is an extra, and takes its time.
     from tinygen.wakeword_training.export import int8_stream, switchable_stream
-    from tinygen.wakeword_training.training import train_float, train_switches
+    from tinygen.wakeword_training.training import calm, train_float, train_switches
 
     segments = Segments(Scenes.joined(list(scenes[Part.TRAIN].values())), frames)
     network = float_network(frames, seed=seed)
@@ -268,6 +268,8 @@ def _networks(
         train_float(network, segments, effort, seed=seed, progress=progress)
     with clock.stage("training the switches"):
         switches = train_switches(network, segments, effort, seed=seed, progress=progress)
+    for trained in (network, switches):
+        calm(trained, segments)
     windows = _calibration(segments, seed)
     name = phrase.text.replace(" ", "_").replace("-", "_").replace("'", "")
     with clock.stage("export"):

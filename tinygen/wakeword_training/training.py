@@ -14,12 +14,14 @@ from tinygen.nn.switchable import Distillation, SwitchSpec, switchable, train_sw
 from tinygen.wakeword_training.dataset import Scenes
 from tinygen.wakeword_training.features import FULL, real_features
 from tinygen.wakeword_training.network import HOP, TwoClasses
-from tinygen.wakeword_training.segments import BATCH, MAY_BE, STEPS, Place, Segments
+from tinygen.wakeword_training.segments import AT_ONCE, BATCH, MAY_BE, STEPS, Place, Segments
 
 Progress = Callable[[str, int, int], None]
 SWITCHES = (SwitchSpec(8, 8), SwitchSpec(4, 4), SwitchSpec(2, 2))
 FLOAT = SwitchSpec(32, 32)
 RATE, SWITCH_RATE = 3e-3, 2e-3
+CALM = 3.0
+"""A logit: a probability of 0.95."""
 _HARD_LOGIT = -2.0
 """What is taken for the phrase with more than this (a probability of 0.12) is shown more often."""
 
@@ -123,8 +125,11 @@ def _told(
 
 
 def _masked(given: Iterable[tuple[Tensor, Tensor]], rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """In half of the segments some channels are gone, in half some frames; half are a little louder or softer."""
+    """Of longer or shorter vocal tracts; in half of the segments some channels are gone, in half some frames; half are
+    a little louder or softer.
+    """
     for features, labels in given:
+        features = _warped(features, rng)
         _, channels, frames, _ = features.shape
         for segment in features:
             if rng.random() < 0.5:
@@ -136,6 +141,38 @@ def _masked(given: Iterable[tuple[Tensor, Tensor]], rng: np.random.Generator) ->
             if rng.random() < 0.5:
                 segment.add_(float(rng.normal())).clamp_(0, FULL)
         yield features, labels
+
+
+def _warped(features: Tensor, rng: np.random.Generator) -> Tensor:
+    """Each segment's channels moved along the mel scale, as another speaker's formants are: vocal tract length
+    perturbation (Jaitly and Hinton, ICML workshop on deep learning for audio, speech and language processing, 2013).
+    """
+    count, channels, _, _ = features.shape
+    middle = (channels - 1) / 2
+    stretch = rng.uniform(0.92, 1.08, (count, 1))
+    places = middle + (np.arange(channels) - middle) * stretch + rng.uniform(-2, 2, (count, 1))
+    places = places.clip(0, channels - 1)
+    # The weight of each channel in the one that takes its place: linear interpolation.
+    weights = np.maximum(0, 1 - np.abs(places[:, :, None] - np.arange(channels)))
+    return torch.bmm(torch.from_numpy(weights).float(), features[..., 0])[..., None]
+
+
+def calm(network: nn.Module, segments: Segments) -> None:
+    """Scales the logits, so that a probability of 8 bits tells those of the phrase from each other.
+
+    Of all times that the phrase is said in training, a tenth is above CALM then; sooner or later training makes every
+    logit as large as it can.
+    """
+    highest = []
+    for scene, logits in enumerate(logits_of(network, segments.scenes)):
+        ends = segments.frames - 1 + HOP * np.arange(len(logits))
+        for end in segments.ends[scene]:
+            near = (ends >= end + AT_ONCE[0]) & (ends <= end + AT_ONCE[1])
+            highest += [float(logits[near].max())] if near.any() else []
+    factor = min(1.0, CALM / max(float(np.quantile(highest, 0.9)), CALM))
+    with torch.no_grad():
+        network.whole.weight.mul_(factor)
+        network.whole.bias.mul_(factor)
 
 
 def hard_places(network: nn.Module, segments: Segments, rng: np.random.Generator) -> list[Place]:
