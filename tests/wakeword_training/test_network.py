@@ -89,6 +89,13 @@ def test_batches_are_half_of_phrases(trained) -> None:
     assert float(features.min()) >= 0 and float(features.max()) <= 26.0 + 1e-5
 
 
+def test_windows_behind_phrases_end_there() -> None:
+    segments = Segments(made_up(6, 3), FRAMES)
+    for scene, start in segments.behind_phrase(40, np.random.default_rng(0)):
+        behind = start + FRAMES - 1 - segments.ends[scene]
+        assert ((behind >= 0) & (behind < 20)).any()
+
+
 def test_training_finds_the_phrase(trained) -> None:
     network, segments = trained
     logits = np.stack(list(logits_of(network, segments.scenes)))

@@ -75,6 +75,13 @@ class Segments:
         start = end - self.frames + 1 - int(rng.integers(0, HOP * (STEPS - 8)))
         return scene, int(np.clip(start, 0, self.scenes.codes.shape[1] - self.length))
 
+    def behind_phrase(self, count: int, rng: np.random.Generator) -> list[Place]:
+        """Windows at whose end the phrase has just ended."""
+        chosen = self.phrases[rng.integers(len(self.phrases), size=count)]
+        late = rng.integers(0, AT_ONCE[1], size=count)
+        starts = (chosen[:, 2] + late - self.frames + 1).clip(0, self.scenes.codes.shape[1] - self.frames)
+        return list(zip(chosen[:, 0].tolist(), starts.tolist(), strict=True))
+
     def anywhere(self, count: int, rng: np.random.Generator) -> list[Place]:
         """Segments that begin in any frame of any scene."""
         scenes, frames, _ = self.scenes.codes.shape

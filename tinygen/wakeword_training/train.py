@@ -40,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 BOARDS = ("f746zg", "esp32c3")
 """Where the sizes of all precisions are taken."""
 REPORT, DATASET, FIRMWARE = "report.json", "dataset", "firmware"
-_CALIBRATION = 64
+_CALIBRATION = 128
 DEMO_SECONDS = 12
 """Of sound that is played to the board."""
 
@@ -277,10 +277,10 @@ def _networks(
 
 
 def _calibration(segments: Segments, seed: int) -> np.ndarray:
-    """Windows to see ranges with, half of them with the phrase."""
+    """Windows to see ranges with: half of them end where the phrase has just ended, so that its logits are seen."""
     rng = np.random.default_rng([seed, 2])
     half = _CALIBRATION // 2
-    places = [*segments.of_phrase(half, rng), *segments.anywhere(half, rng)]
+    places = [*segments.behind_phrase(half, rng), *segments.anywhere(half, rng)]
     return np.stack([segments.scenes.codes[scene, start : start + segments.frames] for scene, start in places])
 
 
