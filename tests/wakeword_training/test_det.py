@@ -49,6 +49,19 @@ def test_detections_close_to_each_other_are_one() -> None:
     assert count_detections(np.zeros(5), 5, 3) == 0
 
 
+def test_a_network_that_always_detects_is_no_good_one() -> None:
+    sums = np.full(3600, 640)
+    assert count_detections(sums, 639, 4) == 720
+    stuck = Scored(size=5, best=np.full(20, 640), sums=sums, hours=0.5, pause=4)
+    assert best_at(stuck.curve(), 2.0).missed == 20  # type: ignore[union-attr]
+
+
+def test_a_lower_threshold_never_accepts_less() -> None:
+    sums = np.random.default_rng(0).integers(0, 100, 2000)
+    counts = [count_detections(sums, threshold, 7) for threshold in range(100)]
+    assert counts == sorted(counts, reverse=True) and counts[0] > counts[98] > counts[99] == 0
+
+
 def test_sliding_sums_are_those_of_the_last_codes() -> None:
     codes = np.array([-128, 127, 0, -128, 5], np.int8)
     assert sliding_sums(codes, 3).tolist() == [0, 0, 383, 383, 261]

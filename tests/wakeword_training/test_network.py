@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from tests.support.torch_models import need
+from tinygen.emit.wakeword import cutoff_sum
 from tinygen.ir.interpreter import Stream
 from tinygen.wakeword_training.dataset import Scenes
+from tinygen.wakeword_training.det import Scored
 from tinygen.wakeword_training.features import ENCODING
 from tinygen.wakeword_training.scenes import Kind
 
 torch = need("torch")
 
-from tinygen.wakeword_training.evaluate import Network, best_sums, choose, scored  # noqa: E402
+from tinygen.wakeword_training.evaluate import Network, best_of_phrases, best_sums, choose, scored  # noqa: E402
 from tinygen.wakeword_training.export import PROBABILITY, int8_stream, switchable_stream  # noqa: E402
 from tinygen.wakeword_training.network import HOP, Shape, float_network  # noqa: E402
 from tinygen.wakeword_training.segments import IGNORED, STEPS, Segments  # noqa: E402
@@ -195,5 +197,22 @@ def test_scores_and_the_chosen_cutoff(trained, windows, tmp_path: Path) -> None:
 def test_the_best_sum_is_from_begin_to_shortly_after() -> None:
     sums = np.zeros((1, 300), np.int64)
     sums[0, [9, 50, 70, 71]] = [5, 6, 7, 8]
-    said = np.array([[0, 30, 139], [0, 150, 150]])
-    assert best_sums(sums, said).tolist() == [7 if (139 + 75) // 3 == 70 else 8, 8]
+    said = np.array([[0, 30, 137], [0, 30, 138], [0, 150, 150]])
+    assert best_sums(sums, said).tolist() == [7, 8, 8]
+
+
+def test_a_detection_is_of_one_phrase_alone() -> None:
+    """Phrases that end in steps 30, 50 and 70, a step being 30 ms: the second one is missed."""
+    sums = np.zeros((2, 300), np.int64)
+    sums[0, [20, 31, 42, 43, 69, 95, 96]] = [9, 5, 4, 3, 6, 7, 8]
+    said = np.array([[0, 30, 90], [0, 95, 150], [0, 160, 210], [1, 0, 6]])
+    assert best_of_phrases(sums, said).tolist() == [5, 3, 7, 0]
+
+
+@pytest.mark.parametrize(("best", "air", "threshold"), [(1275, 1275, 1274), (900, 900, 900), (90, 0, 640)])
+def test_the_chosen_cutoff_can_be_passed(best: int, air: int, threshold: int) -> None:
+    """Also of networks that are always sure, that take everything for the phrase, that never detect anything."""
+    validation = Scored(size=5, best=np.full(9, best), sums=np.full(1200, air), hours=0.01, pause=33)
+    point = choose(validation)
+    assert point.threshold == threshold
+    assert cutoff_sum(point.cutoff, 5, PROBABILITY) == threshold + 1 - 5 * 128

@@ -69,10 +69,10 @@ class Scored:
 
     Attributes:
         size: of the sliding window, in steps.
-        best: int64 [phrases], the largest sum while each phrase is said and shortly after.
+        best: int64 [phrases], the largest sum around the end of each phrase.
         sums: int64 [steps] of a stream in which it is not said.
         hours: of that stream.
-        pause: steps without a detection, after which the next is another one.
+        pause: steps behind a detection in which others are the same one.
     """
 
     size: int
@@ -121,9 +121,16 @@ def cutoff_of(threshold: int, size: int) -> float:
 
 
 def count_detections(sums: np.ndarray, threshold: int, pause: int) -> int:
-    """Detections; those at most `pause` steps behind another are the same one."""
+    """Detections; those at most `pause` steps behind one that counts do not count.
+
+    A device that detects without end is counted again and again, not once: else the worst network were the best.
+    """
     above = np.flatnonzero(sums > threshold)
-    return 0 if not above.size else 1 + int(np.count_nonzero(np.diff(above) > pause))
+    count, place = 0, 0
+    while place < above.size:
+        count += 1
+        place = int(np.searchsorted(above, above[place] + pause, side="right"))
+    return count
 
 
 def best_at(points: Sequence[Point], accepts_per_hour: float) -> Point | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygen.ir.graph import Graph
 from tinygen.wakeword_training.dataset import Scenes
-from tinygen.wakeword_training.det import Point, Rate, Scored, best_at, share, sliding_sums
+from tinygen.wakeword_training.det import CODES, Point, Rate, Scored, best_at, share, sliding_sums
 from tinygen.wakeword_training.host_stream import build_stream, run_stream
 from tinygen.wakeword_training.network import FRAME_SECONDS, HOP
 from tinygen.wakeword_training.scenes import Kind
@@ -20,6 +20,8 @@ SLIDING_WINDOW = 5
 """Outputs that are averaged: microWakeWord's usual number."""
 LATE_SECONDS, SAME_WORD_SECONDS = 0.75, 1.0
 """A detection up to so long after the phrase's end is one of it; those less apart than that are the same one."""
+EARLY_SECONDS = 0.2
+"""Before the phrase's end: earlier detections are not of it, but of what was said before."""
 ALLOWED_PER_HOUR = (0.5, 1.0, 2.0)
 MOST_PER_HOUR = 0.5
 """What the cutoff is chosen for, on validation voices."""
@@ -57,11 +59,31 @@ def best_sums(sums: np.ndarray, said: np.ndarray) -> np.ndarray:
     return np.array([sums[scene, first // HOP : (end + late) // HOP + 1].max() for scene, first, end in said], np.int64)
 
 
+def best_of_phrases(sums: np.ndarray, said: np.ndarray) -> np.ndarray:
+    """The largest sum from EARLY_SECONDS before each phrase's end to LATE_SECONDS behind it, or until the next one's.
+
+    No step counts for two: phrases that follow each other closely have to be detected one by one.
+
+    Args:
+        sums: int64 [scenes, steps].
+        said: int64 [n, 3]: scene, frames of begin and end; in order within a scene.
+    """
+    early, late = (round(seconds / FRAME_SECONDS / HOP) for seconds in (EARLY_SECONDS, LATE_SECONDS))
+    ends = said[:, 2] // HOP
+    found = np.zeros(len(said), np.int64)
+    for index, (scene, end) in enumerate(zip(said[:, 0], ends, strict=True)):
+        last = end + late + 1
+        if index + 1 < len(said) and said[index + 1, 0] == scene:
+            last = min(last, ends[index + 1] - early)
+        found[index] = sums[scene, max(end - early, 0) : last].max(initial=0)
+    return found
+
+
 def scored(network: Network, phrases: Scenes, air: Scenes, size: int = SLIDING_WINDOW) -> Scored:
     """The network on scenes with the phrase, and on those without."""
     return Scored(
         size=size,
-        best=best_sums(_sums(network.outputs(phrases), size), phrases.of_kind(Kind.PHRASE)),
+        best=best_of_phrases(_sums(network.outputs(phrases), size), phrases.of_kind(Kind.PHRASE)),
         sums=_sums(network.outputs(air), size).ravel(),
         hours=air.hours,
         pause=round(SAME_WORD_SECONDS / (HOP * FRAME_SECONDS)),
@@ -75,15 +97,17 @@ def _sums(codes: np.ndarray, size: int) -> np.ndarray:
 def choose(validation: Scored) -> Point:
     """The threshold with the fewest rejects among those that accept at most MOST_PER_HOUR, LOWEST_CUTOFF at least.
 
-    Where every threshold accepts more, the one that accepts least.
+    Where every threshold accepts more, the one that accepts least. No sum would be above the highest one.
     """
-    points = [point for point in validation.curve() if point.cutoff >= LOWEST_CUTOFF]
+    curve = validation.curve()
+    lowest, highest = round(LOWEST_CUTOFF * CODES * validation.size), (CODES - 1) * validation.size - 1
+    points = [point for point in curve if lowest <= point.threshold <= highest]
     found = best_at(points, MOST_PER_HOUR)
     if found is not None:
         return found
     if points:
         return min(points, key=lambda point: (point.accepted, point.missed))
-    return validation.at(round(LOWEST_CUTOFF * 256 * validation.size))
+    return validation.at(min(max(curve[-1].threshold, lowest), highest))
 
 
 @dataclass(frozen=True)
