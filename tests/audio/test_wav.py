@@ -72,6 +72,25 @@ def test_files_that_are_cut_off(tmp_path: Path) -> None:
             assert f"holds {length - 44} of the 16 bytes" in str(problem.value)
 
 
+def test_headers_that_are_damaged(tmp_path: Path) -> None:
+    whole = written(tmp_path / "a.wav", SAMPLES.tobytes()).read_bytes()
+    refused = 0
+    for place in range(44):
+        for value in (0, 0x7F, 0xFF):
+            (tmp_path / "a.wav").write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
+            try:
+                assert read_wav(tmp_path / "a.wav").dtype == np.int16
+            except TinygenError:
+                refused += 1
+    assert refused > 60
+
+
+@pytest.mark.parametrize("rate", [1, 999, 768_001, 2_000_000_000])
+def test_rates_that_no_sound_has(tmp_path: Path, rate: int) -> None:
+    with pytest.raises(TinygenError, match=f"{rate} Hz is no sample rate"):
+        read_wav(written(tmp_path / "a.wav", SAMPLES.tobytes(), rate=rate))
+
+
 @pytest.mark.parametrize(("tag", "name"), [(3, "float"), (6, "a-law"), (7, "mu-law"), (17, "adpcm")])
 def test_other_codings_are_refused_with_a_way_out(tmp_path: Path, tag: int, name: str) -> None:
     with pytest.raises(TinygenError, match=rf"not a WAV file of integer samples.*{tag}(?s:.)*ffmpeg -i {name}.wav"):

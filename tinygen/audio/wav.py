@@ -11,6 +11,8 @@ from tinygen.audio.resample import resample, to_int16
 from tinygen.errors import TinygenError
 
 SAMPLE_RATE_HZ = 16_000
+RATES = range(1_000, 768_001)
+"""Hz; what a header says beyond them is damage, and would take no end of memory to convert."""
 _CONVERT = "Convert it first: ffmpeg -i {name} -ac 1 -ar 16000 -c:a pcm_s16le converted.wav"
 
 
@@ -20,7 +22,8 @@ def read_wav(path: Path, sample_rate_hz: int = SAMPLE_RATE_HZ) -> np.ndarray:
     A file that is 16 bit, mono and at that rate already comes back sample for sample.
 
     Raises:
-        TinygenError: the file is missing, is no WAV file, is cut off, empty, or holds something else than integers.
+        TinygenError: the file is missing, is no WAV file, is cut off, damaged, empty, or holds something else than
+            integers.
     """
     try:
         with path.open("rb") as raw, wave.open(raw, "rb") as file:
@@ -30,8 +33,8 @@ def read_wav(path: Path, sample_rate_hz: int = SAMPLE_RATE_HZ) -> np.ndarray:
         raise TinygenError("there is no such file", where=str(path)) from None
     except OSError as problem:
         raise TinygenError(f"cannot be read: {problem.strerror}", where=str(path)) from None
-    except EOFError:
-        raise TinygenError("the WAV file is cut off in its header", where=str(path)) from None
+    except (EOFError, RuntimeError):  # the latter where a chunk is said to end beyond the file
+        raise TinygenError("is no WAV file, or is cut off in its header", where=str(path)) from None
     except wave.Error as problem:
         fix = _CONVERT.format(name=path.name)
         raise TinygenError(f"not a WAV file of integer samples ({problem})", where=str(path), fix=fix) from None
@@ -41,6 +44,9 @@ def read_wav(path: Path, sample_rate_hz: int = SAMPLE_RATE_HZ) -> np.ndarray:
         raise TinygenError(what, where=str(path), fix="Record or copy it again.")
     if shape.nframes == 0:
         raise TinygenError("the WAV file holds no sound", where=str(path))
+    if shape.framerate not in RATES:
+        what = f"{shape.framerate} Hz is no sample rate of sound ({RATES[0]} to {RATES[-1]} Hz)"
+        raise TinygenError(what, where=str(path), fix="Record or copy it again.")
     return resample(_mono(_samples(data, shape.sampwidth, path), shape.nchannels), shape.framerate, sample_rate_hz)
 
 
