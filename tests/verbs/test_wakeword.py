@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from tests.support.streaming_models import WAKE_WORDS, needs_wake_words, wake_word
 from tinygen.audio.mfcc import MfccConfig
 from tinygen.audio.micro_frontend import MicroFrontendConfig
-from tinygen.emit.wakeword import WakewordApp, cutoff_sum, plan_wakeword
+from tinygen.emit.wakeword import WakewordApp, WakewordPlan, cutoff_sum, emit_wakeword, plan_wakeword
 from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_network
 from tinygen.ir.encodings import Affine
@@ -94,6 +95,10 @@ def test_features_every_20_ms(tmp_path: Path) -> None:
         (lambda c: c.update(labels=["a", "b"], ignored=["c"]), ["'c' is to be ignored, and is no label"]),
         (lambda c: c.update(features={"kind": "lpc"}), ["kind is 'lpc'"]),
         (lambda c: c.update(step_frames=0), ["a step of 0 frames"]),
+        (lambda c: c["micro"].update(probability_cutoff=10**400), ["'micro.probability_cutoff' is no usual number"]),
+        (lambda c: c["micro"].update(probability_cutoff=float("nan")), ["a cutoff of nan cannot be"]),
+        (lambda c: c.update(wake_word="\ud800"), ["'wake_word' is no usual number or text"]),
+        (lambda c: c.update(labels=["yes", "\ud800"]), ["'labels' is no usual number or text"]),
     ],
 )
 def test_refuses(change: Callable[[dict[str, Any]], object], words: list[str], tmp_path: Path) -> None:
@@ -110,9 +115,10 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(TinygenError, match="no JSON object"):
         wakeword_app_from_json(tmp_path / "list.json")
-    (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(TinygenError, match="cannot be read"):
-        wakeword_app_from_json(tmp_path / "broken.json")
+    for text in ("{", "[" * 100_000):
+        (tmp_path / "broken.json").write_text(text)
+        with pytest.raises(TinygenError, match="cannot be read"):
+            wakeword_app_from_json(tmp_path / "broken.json")
 
 
 def test_what_a_command_line_names(tmp_path: Path) -> None:
@@ -179,5 +185,18 @@ def test_a_plan_for_a_wake_word() -> None:
         plan_wakeword(WakewordApp(0.9, 5, MicroFrontendConfig(channels=20)), network)
     with pytest.raises(TinygenError, match="1 outputs, and 2 labels"):
         plan_wakeword(WakewordApp(0.9, 5, MicroFrontendConfig(), labels=("yes", "no")), network)
-    with pytest.raises(TinygenError, match="a step of 1 frames"):
+    with pytest.raises(TinygenError, match=r"a step of 1 frames(?s:.)*A streaming model takes 3 at once"):
         plan_wakeword(WakewordApp(0.9, 5, MicroFrontendConfig(), step_frames=1), network)
+
+
+def test_no_name_gets_out_of_its_comment(tmp_path: Path) -> None:
+    names = ("a /* b", "*/ #error c", "d ??/", "e\\\n#error", "ü")
+    plan = WakewordPlan(3, 3, 40, 120, names, 5, (1153,) * 5, UINT8)
+    for labels, name in ((names, ""), ((), " ".join(names))):
+        app = WakewordApp(0.9, 5, MicroFrontendConfig(), name, labels)
+        emit_wakeword(app, plan, UINT8, [115200], tmp_path)
+        text = (tmp_path / "wakeword/wakeword_config.h").read_text(encoding="ascii")
+        comments = re.findall(r"/\*(.*?)\*/", text, re.DOTALL)
+        assert sum("error c" in comment for comment in comments) == 1 + bool(name)
+        assert not any("/*" in comment or "??/" in comment or "\\" in comment for comment in comments)
+        assert "error" not in re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)

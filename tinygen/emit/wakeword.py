@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygen.emit.ctext import comment_safe
 from tinygen.emit.templates import environment
 from tinygen.errors import TinygenError, UnsupportedError
 from tinygen.ir.encodings import Affine, Encoding
@@ -209,8 +210,8 @@ def _step(app: WakewordApp, frames: int, is_streaming: bool) -> int:
     if step is None:
         return frames if is_streaming else max(frames // 4, 1)
     if step > frames or (is_streaming and step != frames):
-        kind = "a streaming model takes" if is_streaming else "at most"
-        raise TinygenError(f"a step of {step} frames cannot be", fix=f"Here it is {kind} {frames}.")
+        fix = f"A streaming model takes {frames} at once." if is_streaming else f"Give at most {frames}."
+        raise TinygenError(f"a step of {step} frames cannot be", fix=fix)
     return step
 
 
@@ -271,7 +272,8 @@ def emit_wakeword(app: WakewordApp, plan: WakewordPlan, encoding: Encoding, baud
     context = {
         "plan": plan,
         "cutoff": repr(app.cutoff),
-        "title": title.replace("*/", "* /").replace("\n", " "),
+        "title": comment_safe(title),
+        "labels": comment_safe(", ".join(plan.labels)),
         "bauds": bauds,
         "version": VERSION,
     }

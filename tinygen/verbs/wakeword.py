@@ -35,7 +35,7 @@ def wakeword_app_from_json(path: Path) -> WakewordApp:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         fix = "A wake word needs microWakeWord's JSON beside its model, or named by --config."
         raise TinygenError(f"cannot be read ({reason})", where=str(path), fix=fix) from error
@@ -131,6 +131,16 @@ class _Keys:
         if not isinstance(value, allowed) or isinstance(value, bool):
             names = {int: "a whole number", float: "a number", str: "text", dict: "an object", list: "a list"}
             raise self.wrong(key, f"is {json.dumps(value)}, not {names[kind]}", "Correct it.")
+        return self._usual(key, value)
+
+    def _usual(self, key: str, value: Any) -> Any:
+        """Without what JSON can say and hardly anything else can: numbers of hundreds of digits, half characters."""
+        try:
+            str(value).encode()
+            if isinstance(value, int):
+                float(value)
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise self.wrong(key, "is no usual number or text", "Correct it.") from error
         return value
 
     def names(self, key: str) -> tuple[str, ...]:
@@ -138,6 +148,7 @@ class _Keys:
         values = self.get(key, list) if key in self.content else []
         if not all(isinstance(value, str) for value in values) or len(set(values)) != len(values):
             raise self.wrong(key, "is no list of different texts", "Correct it.")
+        self._usual(key, "".join(values))
         return cast(tuple[str, ...], tuple(values))
 
     def wrong(self, key: str, what: str, fix: str) -> TinygenError:
