@@ -27,7 +27,7 @@ from tinygen.ir.encodings import Affine
 from tinygen.ir.interpreter import Stream
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.device import open_device
-from tinygen.verbs.listen import ListenReport, listen
+from tinygen.verbs.listen import ListenReport, listen, listen_to_board
 from tinygen.verbs.wakeword import wakeword_app_from_json
 
 pytestmark = [needs_wake_words, requires_package("espeakng_loader")]
@@ -197,6 +197,11 @@ def test_the_command_refuses(folder: Path, tmp_path: Path) -> None:
         done = tinygen("listen", *arguments)
         assert done.returncode == 1 and "Traceback" not in done.stderr
         assert words in " ".join(done.stderr.split()), done.stderr
+
+
+def test_sound_for_a_microphone_is_a_hop_at_least(folder: Path) -> None:
+    with pytest.raises(TinygenError, match="159 samples are less than a hop, which is 160"):
+        listen_to_board(folder, np.zeros(159, np.int16))
 
 
 def test_a_build_that_does_not_listen(tmp_path: Path) -> None:

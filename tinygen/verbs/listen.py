@@ -228,8 +228,11 @@ def listen_to_board(
         with open_device(folder, port=port, count=True) as opened:
             return listen_to_board(folder, samples, hops=hops, device=opened, on_event=on_event)
     if samples is not None:
-        device.feed_microphone(samples)
         hops = samples.size // app["hop_samples"] if hops is None else hops
+        if hops == 0:
+            what = f"{samples.size} samples are less than a hop, which is {app['hop_samples']}"
+            raise TinygenError(what, fix="Give longer sound.")
+        device.feed_microphone(samples)
     before = len(device.client.troubles)
     with closing(listen_to_microphone(device.client, rates=_rates(app))) as heard:
         collected = _collect(device, _until(heard, hops), on_event)
