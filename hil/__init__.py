@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hil.client import DeviceClient, DeviceInfo, Inference, Marks, Window
+    from hil.answers import DeviceInfo, Inference, Marks, Window
+    from hil.client import DeviceClient
     from hil.transports import SerialTransport, Transport
 
 _PLACES = {
     "DeviceClient": "hil.client",
-    "DeviceInfo": "hil.client",
-    "Inference": "hil.client",
-    "Marks": "hil.client",
+    "DeviceInfo": "hil.answers",
+    "Inference": "hil.answers",
+    "Marks": "hil.answers",
     "SerialTransport": "hil.transports",
     "Transport": "hil.transports",
-    "Window": "hil.client",
+    "Window": "hil.answers",
 }
 __all__ = ["DeviceClient", "DeviceInfo", "Inference", "Marks", "SerialTransport", "Transport", "Window"]
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from hil.client import DeviceClient, DeviceInfo, Inference
+from hil.answers import DeviceInfo, Inference
+from hil.client import DeviceClient
 from tinygen.errors import DeviceError, TinygenError, WrongBuildError
 
 Input = Sequence[bytes]

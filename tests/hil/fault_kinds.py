@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from hil.client import DeviceClient, DeviceInfo
+from hil.answers import DeviceInfo
+from hil.client import DeviceClient
 from hil.exchange import seal
 from hil.reconnect import ReconnectingTransport
 from tests.hil import faults

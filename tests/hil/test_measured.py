@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hil.client import DeviceClient, Window
+from hil.answers import Window
+from hil.client import DeviceClient
 from hil.power import EnergyOptions, Trace
 from tests.hil.faulty import FaultyDevice, digits_on, resets
 from tinygen.emit import benchmark

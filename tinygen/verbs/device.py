@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from hil.client import ENERGY_BAUD, DeviceClient, DeviceInfo
+from hil.answers import DeviceInfo
+from hil.client import ENERGY_BAUD, DeviceClient
 from hil.ports import EMULATED, QEMU, is_line_to_hardware, is_place, port_path
 from hil.reconnect import ReconnectingTransport
 from hil.transports import ProcessTransport, RatedTransport, SerialTransport, Transport

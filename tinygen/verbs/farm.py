@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from hil.client import DeviceClient, Inference
+from hil.answers import Inference
+from hil.client import DeviceClient
 from hil.farm import BoardResult, FarmResult, Target, run_shared
 from hil.law import Law, law_of
 from hil.ports import EMULATED, QEMU
