@@ -67,6 +67,13 @@ def test_a_microphone_until_it_is_enough(alexa: Path, monkeypatch: pytest.Monkey
     assert len(read_wav(tmp_path / "heard.wav")) // 160 == len(heard)
 
 
+@pytest.mark.parametrize(("name", "words"), [("none/heard.wav", "its folder is missing"), (".", "is a folder")])
+def test_what_was_heard_is_not_lost_for_want_of_a_folder(name: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(TinygenError, match=words):
+        demo_wakeword("host", tmp_path / "out", model="alexa", microphone=True, save_wav=tmp_path / name)
+    assert not (tmp_path / "out").exists()
+
+
 def test_words_that_are_missed_or_invented_are_said_to_be(alexa: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spoken = scenes("Alexa")
     wrong = [

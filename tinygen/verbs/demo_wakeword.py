@@ -155,6 +155,8 @@ def demo_wakeword(
         TinygenError: no such model, sound or board; or of the build, flashing or the device.
     """
     target = load_board(board)
+    if save_wav is not None:
+        _check_place(save_wav)
     if port is None:
         require_runtime(target)
     elif not is_place(port):
@@ -178,6 +180,13 @@ def demo_wakeword(
     if save_wav is not None:
         write_wav(save_wav, tape.played(), app.features.sample_rate_hz)
     return WakewordDemo(files[0], runtime, report, _by_scene(report, tape.scenes()))
+
+
+def _check_place(path: Path) -> None:
+    """Whether a file can be there: it is written when all is heard, and what a microphone heard does not come again."""
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else "its folder is missing"
+        raise TinygenError(f"nothing can be written there: {what}", where=str(path), fix="Name a file in a folder.")
 
 
 def _sound(wav: Path | None, microphone: bool, word: str, rate: int) -> Iterable[Scene]:
