@@ -14,7 +14,6 @@ from hil.audio import HopEvent, listen_to_microphone, listened
 from hil.client import DeviceClient
 from tests.hil import listen_devices
 from tests.support.streaming_models import needs_wake_words
-from tinygen.errors import BoardError
 from tinygen.targets.board import load_board
 from tinygen.targets.cycles import board_cost
 from tinygen.targets.emulator import EmulatedBoard
@@ -118,11 +117,3 @@ def test_command_line(tmp_path: Path) -> None:
     ):
         done = tinygen("listen", folder, *arguments)
         assert done.returncode == 1 and words in " ".join(done.stderr.split()) and "Traceback" not in done.stderr
-
-
-def test_what_is_not_emulated_hears_nothing(tmp_path: Path) -> None:
-    from tests.hil.faulty import digits_on
-    from tinygen.verbs.device import open_device
-
-    with open_device(digits_on("host", tmp_path)) as device, pytest.raises(BoardError, match="not emulated"):
-        device.feed_microphone(np.zeros(HOP, np.int16))

@@ -21,7 +21,7 @@ from tinygen.audio.codes import FeatureCodes
 from tinygen.audio.micro_frontend import MicroFrontend
 from tinygen.audio.speech import say
 from tinygen.audio.wav import write_wav
-from tinygen.errors import TinygenError
+from tinygen.errors import BoardError, TinygenError
 from tinygen.frontends.load import load_model
 from tinygen.ir.encodings import Affine
 from tinygen.ir.interpreter import Stream
@@ -199,9 +199,11 @@ def test_the_command_refuses(folder: Path, tmp_path: Path) -> None:
         assert words in " ".join(done.stderr.split()), done.stderr
 
 
-def test_sound_for_a_microphone_is_a_hop_at_least(folder: Path) -> None:
+def test_what_no_microphone_hears(folder: Path) -> None:
     with pytest.raises(TinygenError, match="159 samples are less than a hop, which is 160"):
         listen_to_board(folder, np.zeros(159, np.int16))
+    with pytest.raises(BoardError, match="nothing can be played to its microphone: it is not emulated"):
+        listen_to_board(folder, np.zeros(160, np.int16))
 
 
 def test_a_build_that_does_not_listen(tmp_path: Path) -> None:
