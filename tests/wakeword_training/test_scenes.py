@@ -18,6 +18,7 @@ from tinygen.wakeword_training.phrase import read_phrase
 from tinygen.wakeword_training.scenes import MIXES, SAMPLES, Kind, Mix, make_scene
 
 pytestmark = requires_package("espeakng_loader")
+CODES = Scenes(np.zeros((1, 30, 40), np.int8), np.array([[0, 0, 3, 9]]), np.array([5.0]))
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,23 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TinygenError, match="cannot be written"):
         load_scenes(read_phrase("hey computer"), Wanted(Part.TRAIN, "air", 1), tmp_path / "file" / "x", seed=0)
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TinygenError, match="cannot be written"):
+        dataset._write(tmp_path / "file" / "x.npz", CODES)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    dataset._write(path, CODES)
+    assert np.array_equal(dataset._read(path).codes, CODES.codes)
+    content = path.read_bytes()
+    for damaged in (b"", content[:100], content[:-30], content.replace(b"NUMPY", b"numpy"), b"x" + content[1:9]):
+        path.write_bytes(damaged)
+        with pytest.raises(TinygenError, match=r"x\.npz: is damaged"):
+            dataset._read(path)
 
 
 def test_no_voices_are_an_error(monkeypatch) -> None:

@@ -13,6 +13,8 @@ import os
 import signal
 import tempfile
 import threading
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -119,7 +121,7 @@ def load_scenes(phrase: Phrase, wanted: Wanted, cache: Path, *, seed: int, progr
         progress: called with (what, done, of).
 
     Raises:
-        TinygenError: the cache cannot be written; speech cannot be synthesised.
+        TinygenError: the cache cannot be written, or a file in it is damaged; speech cannot be synthesised.
     """
     cast = cast_of(phrase, wanted.part)
     paths = [cache / f"{_key(cast, wanted, seed, index)}.npz" for index in range(wanted.files)]
@@ -207,20 +209,28 @@ def _frame(sample: int) -> int:
 
 def _write(path: Path, scenes: Scenes) -> None:
     """Whole or not at all."""
-    handle, name = tempfile.mkstemp(prefix=".scenes-", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, codes=scenes.codes, said=scenes.said, snr_db=scenes.snr_db)
-        os.replace(name, path)
+        handle, name = tempfile.mkstemp(prefix=".scenes-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, codes=scenes.codes, said=scenes.said, snr_db=scenes.snr_db)
+            os.replace(name, path)
+        finally:
+            Path(name).unlink(missing_ok=True)
     except OSError as error:
         raise TinygenError(f"cannot be written ({error.strerror})", where=str(path)) from error
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Scenes:
-    with np.load(path) as arrays:
-        return Scenes(arrays["codes"], arrays["said"], arrays["snr_db"])
+    """
+    Raises:
+        TinygenError: the file is not as it was written.
+    """
+    try:
+        with np.load(path) as arrays:
+            return Scenes(arrays["codes"], arrays["said"], arrays["snr_db"])
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise TinygenError("is damaged", where=str(path), fix="Delete it, and run again: it is made anew.") from error
 
 
 def total_hours(scenes: Iterable[Scenes]) -> float:

@@ -1,4 +1,7 @@
-"""The three parts of a data set, and what goes into which: a voice or a sentence of one is in no other."""
+"""The three parts of a data set, and what goes into which: a voice or a near miss of one is in no other.
+
+Pieces of the phrase are in all of them. So are the words and patterns of sentences, most of which are said only once.
+"""
 
 from __future__ import annotations
 
