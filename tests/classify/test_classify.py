@@ -157,6 +157,7 @@ def test_nothing_is_begun_that_cannot_be_finished(tmp_path: Path) -> None:
 
 
 @needs_models
+@pytest.mark.long
 def test_resnet_8(tmp_path: Path) -> None:
     """MLPerf Tiny's image classifier as it is, on images of any size and on a small test set of pixels."""
     rng = np.random.default_rng(3)
