@@ -13,7 +13,7 @@ from tinygen.bench.processes import in_processes
 from tinygen.errors import BoardError, DeviceError
 from tinygen.verbs.arrays import Samples
 from tinygen.verbs.device import open_device
-from tinygen.verbs.manifest import read_manifest
+from tinygen.verbs.manifest import keeps_states, read_manifest
 
 TURN = 50
 """Inputs of one emulated board: few enough to show progress, enough for its start not to matter."""
@@ -45,7 +45,7 @@ def collect_on_twins(whole: Turn, jobs: int, done: Done) -> Collected:
     stream of a model that keeps something is not divided.
     """
     found = Collected()
-    keeps = bool(read_manifest(whole.folder).get("states"))
+    keeps = keeps_states(read_manifest(whole.folder))
     parts_of = _streams(whole.samples) if keeps else _turns(len(whole.samples))
     turns = [replace(whole, samples=whole.samples.part(part.start, part.stop), first=part.start) for part in parts_of]
     # In this process there is somebody to tell of every single input.

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hil.client import DeviceClient
+from hil.twins import TURN
 from tests.hil.faulty import FaultyDevice, resets
 from tests.support.integer_layers import random_codes
 from tests.support.switchable import Plan, expected_bytes, random_plan, switch_on_board, switch_on_host
@@ -23,6 +24,8 @@ from tinygen.lowering.network import lower_network
 from tinygen.passes.pipeline import simplify_network
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.device import open_device
+from tinygen.verbs.farm import FarmOptions, farm
+from tinygen.verbs.hil import HilOptions, hil
 from tinygen.verbs.verify import verify
 
 ISA = ("c99", "dsp")
@@ -126,3 +129,20 @@ def test_devices(model: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.frombuffer(found, np.int8), laws[2].step(sample)[0][0])
     client.close()
     assert client.troubles
+
+
+def test_many_inputs_are_one_stream(tmp_path: Path) -> None:
+    """However many a turn of hil or a farm takes; also where the first switch keeps nothing."""
+    save(replace(NET, switches=(NET.switch("last"), NET.switch("wide"))), tmp_path / "net.tg")
+    folder = build(tmp_path / "net.tg", tmp_path / "host", BuildOptions(board="host"), profile=False).folder
+    samples = frames(TURN + 10)
+    np.savez(tmp_path / "x.npz", x=np.stack([sample[0] for sample in samples]))
+    stream = Stream(NET.switch("wide").graph)
+    expected = [stream.step(sample)[0] for sample in samples]
+    report = hil(folder, HilOptions(inputs=tmp_path / "x.npz", switch="wide"))
+    assert report.passed, report.content["checks"]
+    (outputs,) = (found for name, found in report.outputs.items() if "y0" in name)
+    np.testing.assert_array_equal(outputs, expected)
+    farmed = farm(folder, ["emulated", "emulated"], FarmOptions(inputs=tmp_path / "x.npz", switch="wide"))
+    assert farmed.passed, farmed.as_json()
+    np.testing.assert_array_equal(farmed.outputs[0], expected)

@@ -22,7 +22,7 @@ from tinygen.targets.cycles import board_cost
 from tinygen.targets.emulator import EmulatedBoard, Profile
 from tinygen.targets.qemu import qemu_command
 from tinygen.verbs.codes import from_memory, in_memory
-from tinygen.verbs.manifest import read_manifest, switch_index
+from tinygen.verbs.manifest import keeps_states, read_manifest, switch_index
 
 _T = TypeVar("_T")
 INFER_SECONDS = 60.0
@@ -176,8 +176,7 @@ class Device:
     @property
     def keeps(self) -> bool:
         """Whether the model keeps something from one inference to the next."""
-        entries = self.manifest.get("switches") or [self.manifest]
-        return any(entry.get("states") for entry in entries)
+        return keeps_states(self.manifest)
 
     def reset(self) -> None:
         """The next `step` is the first. Nothing is kept where the model keeps nothing."""

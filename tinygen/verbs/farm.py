@@ -26,7 +26,7 @@ from tinygen.errors import TinygenError
 from tinygen.verbs.arrays import Samples, load_samples, random_samples
 from tinygen.verbs.codes import from_memory, in_memory
 from tinygen.verbs.device import INFER_SECONDS, Device
-from tinygen.verbs.manifest import read_manifest, section, switch_index
+from tinygen.verbs.manifest import keeps_states, read_manifest, section, switch_index
 from tinygen.verbs.output import check_folder, write_folder
 
 Progress = Callable[[str, int, int], None]
@@ -146,7 +146,7 @@ def farm(
         [in_memory(x, t) for x, t in zip(samples.sample(i), part["inputs"], strict=True)] for i in range(len(samples))
     ]
     tell = progress or (lambda what, done, total: None)
-    streams = samples.streams() if manifest.get("states") else None
+    streams = samples.streams() if keeps_states(manifest) else None
     found = run_shared(targets, inputs, lambda count: tell(manifest["model"], count, len(samples)), streams)
     return _report(found, samples, law, part["outputs"])
 

@@ -149,6 +149,11 @@ def section(manifest: dict[str, Any], switch: str | None) -> dict[str, Any]:
     return entries[switch_index(manifest, switch)]
 
 
+def keeps_states(manifest: dict[str, Any]) -> bool:
+    """Whether the model keeps something from one inference to the next, by any of its switches."""
+    return any(entry.get("states") for entry in manifest.get("switches") or [manifest])
+
+
 def switch_index(manifest: dict[str, Any], switch: str) -> int:
     """The number of a switch.
 
