@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +80,17 @@ def test_an_interrupted_file_is_not_there(tmp_path: Path, cast, monkeypatch) -> 
     with pytest.raises(KeyboardInterrupt):
         write_file((cast, Wanted(Part.HELD_OUT, "air", 1), 0, 0, tmp_path / "x.npz"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_process_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "write_file", _die)
+    with pytest.raises(TinygenError, match="was killed"):
+        load_scenes(read_phrase("hey computer"), Wanted(Part.TRAIN, "air", 11), tmp_path, seed=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _die(job: dataset.Job) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -153,7 +154,11 @@ Job = tuple[Cast, Wanted, int, int, Path]
 
 
 def _in_processes(jobs: Sequence[Job]) -> Iterator[None]:
-    """Writes the files; what was begun is finished, and nothing new begun, when the caller stops."""
+    """Writes the files; what was begun is finished, and nothing new begun, when the caller stops.
+
+    Raises:
+        TinygenError: a process was killed.
+    """
     if len(jobs) < 2:
         for job in jobs:
             write_file(job)
@@ -166,6 +171,9 @@ def _in_processes(jobs: Sequence[Job]) -> Iterator[None]:
         for future in as_completed([pool.submit(write_file, job) for job in jobs]):
             future.result()
             yield
+    except BrokenProcessPool as error:
+        fix = "Perhaps memory ran out. Run again: what is finished is kept."
+        raise TinygenError("a process that makes scenes was killed", fix=fix) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
