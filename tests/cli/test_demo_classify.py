@@ -55,6 +55,8 @@ def test_a_model_of_ones_own(
         (["none.png"], "none.png: there is no such file"),
         (["--model", "none.tflite", "x.png"], "none.tflite: there is no such file"),
         (["--labels", "x.txt"], "belong to --model"),
+        (["--model", "x.tflite", "x.png", "--choices", "int8"], "are of the digits' training"),
+        (["--model", "x.tflite", "x.png", "--epochs", "3"], "are of the digits' training"),
         (["--model", "x.tflite", "--pixels", "0"], "'0' is no pair of numbers"),
         (["--model", "x.tflite", "--pixels", "1,1"], "tells black from white by nothing"),
         (["--prepare", "stamp"], "there is no way 'stamp' to prepare images"),

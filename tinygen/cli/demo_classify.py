@@ -73,6 +73,10 @@ def classify(
     )  # fmt: skip
     if model is None and (labels or inputs or pixels):
         raise TinygenError("--labels, --inputs and --pixels belong to --model", fix="Name a model by --model.")
+    if model is not None and (choices != "all" or epochs or seed):
+        raise TinygenError(
+            "--choices, --epochs and --seed are of the digits' training", fix="Leave them or --model out."
+        )
     with progress(as_json) as update:
         if model is None:
             result = classify_digits(out, options, images or [], progress=update)
