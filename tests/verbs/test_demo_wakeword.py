@@ -16,7 +16,7 @@ from tests.targets.tools import requires_package
 from tinygen.audio import microphone
 from tinygen.audio.resample import to_int16
 from tinygen.audio.scenes import Scene, scenes, speakers
-from tinygen.audio.wav import read_wav
+from tinygen.audio.wav import read_wav, write_wav
 from tinygen.errors import TinygenError
 from tinygen.verbs import demo_wakeword as module
 from tinygen.verbs.build import BuildOptions, build
@@ -72,6 +72,20 @@ def test_what_was_heard_is_not_lost_for_want_of_a_folder(name: str, words: str, 
     with pytest.raises(TinygenError, match=words):
         demo_wakeword("host", tmp_path / "out", model="alexa", microphone=True, save_wav=tmp_path / name)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+def test_a_scene_lasts_as_long_at_any_rate_of_the_model(
+    rate: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_wav(tmp_path / "a.wav", np.ones(16000, np.int16))
+    (scene,) = module._sound(tmp_path / "a.wav", False, "Alexa", rate)
+    assert (scene.seconds, scene.samples.size) == (1.0, rate)
+    monkeypatch.setattr(microphone, "check", lambda rate: None)
+    monkeypatch.setattr(microphone, "record", lambda rate: iter([np.zeros(rate // 2, np.int16)] * 4))
+    tape = module._Tape(module._sound(None, True, "Alexa", rate), lambda: False)
+    assert sum(piece.size for piece in tape.pieces()) == 2 * rate
+    assert [heard.seconds for heard in tape.scenes()] == [2.0]
 
 
 def test_words_that_are_missed_or_invented_are_said_to_be(alexa: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,17 +33,19 @@ class Scene:
 
     Attributes:
         name: what is heard in it.
-        samples: int16 at 16 kHz.
+        samples: int16.
         has_word: whether the word is in it; None where nobody knows.
+        sample_rate_hz: of the samples.
     """
 
     name: str
     samples: np.ndarray
     has_word: bool | None = None
+    sample_rate_hz: int = SAMPLE_RATE_HZ
 
     @property
     def seconds(self) -> float:
-        return len(self.samples) / SAMPLE_RATE_HZ
+        return len(self.samples) / self.sample_rate_hz
 
 
 # eSpeak NG's formant voices are far from what these models were trained with; each understands some of them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +193,7 @@ def _sound(wav: Path | None, microphone: bool, word: str, rate: int) -> Iterable
     if wav is not None and microphone:
         raise TinygenError("two sounds at once", fix="Give --wav or --mic.")
     if wav is not None:
-        return [Scene(wav.name, read_wav(wav, rate))]
+        return [Scene(wav.name, read_wav(wav, rate), sample_rate_hz=rate)]
     if microphone:
         computers_microphone.check(rate)
         return _from_microphone(rate)
@@ -205,7 +205,7 @@ def _sound(wav: Path | None, microphone: bool, word: str, rate: int) -> Iterable
 def _from_microphone(rate: int) -> Iterator[Scene]:
     """Opens it when the first piece is wanted: nothing is heard while the firmware is built."""
     for piece in computers_microphone.record(rate):
-        yield Scene("microphone", piece)
+        yield Scene("microphone", piece, sample_rate_hz=rate)
 
 
 class _Tape:
@@ -233,7 +233,7 @@ class _Tape:
     def scenes(self) -> Sequence[Scene]:
         if len({scene.name for scene in self._played}) == len(self._played):
             return self._played
-        return [Scene(self.scene, self.played())]
+        return [replace(self._played[-1], samples=self.played(), has_word=None)]
 
 
 def _by_scene(report: ListenReport, played: Sequence[Scene]) -> tuple[HeardScene, ...]:
