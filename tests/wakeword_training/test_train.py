@@ -53,11 +53,13 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(arguments: list[str], wh
     assert not out.exists()
 
 
-def test_a_folder_with_other_things_stays_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("x")
+@pytest.mark.parametrize("names", [["mine.txt"], ["dataset", "mine.txt"], ["model.json"]])
+def test_a_folder_with_other_things_stays_as_it_is(names: list[str], tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / name).mkdir() if name == "dataset" else (tmp_path / name).write_text("x")
     result = CliRunner().invoke(app, ["demo", "wakeword", "--train", "hey computer", "--out", str(tmp_path)])
     assert result.exit_code != 0 and "not an earlier training" in str(result.exception)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,10 @@ Progress = Callable[[str, int, int], None]
 BOARDS = ("f746zg", "esp32c3")
 """Where the sizes of all precisions are taken."""
 REPORT, DATASET, FIRMWARE = "report.json", "dataset", "firmware"
+DET, WAV = "det.png", "held_out.wav"
+_MODEL, _SWITCHABLE = "model", "switchable"
+_OWN = {REPORT, DATASET, FIRMWARE, DET, WAV}
+_OWN |= {f"{model}.{kind}" for model in (_MODEL, _SWITCHABLE) for kind in ("tg", "json")}
 _CALIBRATION = 128
 DEMO_SECONDS = 12
 """Of sound that is played to the board."""
@@ -189,17 +193,17 @@ def train_wakeword(
         with clock.stage("evaluation"):
             evaluations = _evaluations(networks, scenes, work, progress)
         _write_models(phrase, networks, evaluations, work)
-        (work / "det.png").write_bytes(det_picture(evaluations, f"{phrase.text!r}, held-out voices"))
+        (work / DET).write_bytes(det_picture(evaluations, f"{phrase.text!r}, held-out voices"))
         with clock.stage("sizes"):
             sizes = _sizes(work, amount.boards, progress)
         scene = make_scene(cast_of(phrase, Part.HELD_OUT), MIXES["phrases"], np.random.default_rng([seed, 3]))
         samples = scene.samples[: DEMO_SECONDS * RATE_HZ]
-        write_wav(work / "held_out.wav", samples, RATE_HZ)
+        write_wav(work / WAV, samples, RATE_HZ)
         for path in (path for path in work.iterdir() if path.is_file()):
             os.replace(path, out / path.name)
     with clock.stage("firmware and demonstration"):
         demo = demo_wakeword(
-            board, out / FIRMWARE, model=str(out / "model.tg"), wav=out / "held_out.wav", toolchain=toolchain,
+            board, out / FIRMWARE, model=str(out / f"{_MODEL}.tg"), wav=out / WAV, toolchain=toolchain,
             progress=progress, on_start=on_start, on_hop=on_hop,
         )  # fmt: skip
     expected = tuple(one.end / RATE_HZ for one in scene.said if one.kind is Kind.PHRASE and one.end <= len(samples))
@@ -218,7 +222,9 @@ def _check_folder(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise TinygenError("is a file", where=str(out), fix="Name a directory for --out.")
-    if out.is_dir() and any(out.iterdir()) and not (out / DATASET).is_dir():
+    # A process that was killed leaves hidden ones.
+    found = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
+    if found - _OWN or (found and not (out / DATASET).is_dir()):
         raise TinygenError(
             "holds files that are not an earlier training", where=str(out), fix="Choose an empty or new directory."
         )
@@ -301,7 +307,7 @@ def _evaluations(
 def _write_models(
     phrase: Phrase, networks: tuple[Network, Network], evaluations: tuple[Evaluation, ...], work: Path
 ) -> None:
-    for network, file, evaluation in zip(networks, ("model", "switchable"), evaluations[:2], strict=True):
+    for network, file, evaluation in zip(networks, (_MODEL, _SWITCHABLE), evaluations[:2], strict=True):
         save_tg(network, work / f"{file}.tg")
         content = _model_json(phrase, f"{file}.tg", evaluation.chosen.cutoff)
         (work / f"{file}.json").write_text(json.dumps(content, indent=2) + "\n")
@@ -330,7 +336,7 @@ def _sizes(work: Path, boards: tuple[str, ...], progress: Progress | None) -> tu
     for done, board in enumerate(boards):
         if progress:
             progress("building for sizes", done, len(boards))
-        for file in ("model", "switchable"):
+        for file in (_MODEL, _SWITCHABLE):
             options = BuildOptions(board=board, kernels="compact")
             sizes += _sizes_of(build(work / f"{file}.tg", work / "builds" / board / file, options).manifest, board)
     return tuple(sizes)
