@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -115,6 +116,19 @@ def test_modes(mode: str, tmp_path: Path) -> None:
         assert np.corrcoef(seen.ravel(), digit.ravel())[0, 1] > 0.9
     else:
         assert (np.abs(seen.astype(int) - digit) <= 2).all()
+
+
+def test_large_images_are_made_small_first(tmp_path: Path) -> None:
+    """Memory is that of a few bytes a pixel, not of real numbers."""
+    image = Image.new("L", (3000, 2000), 255)
+    image.paste(0, (1400, 500, 1600, 1500))
+    image.save(tmp_path / "x.png")
+    tracemalloc.start()
+    try:
+        read_picture(tmp_path / "x.png", (28, 28, 1), Kind.DIGIT)
+        assert tracemalloc.get_traced_memory()[1] < 3000 * 2000 * 8
+    finally:
+        tracemalloc.stop()
 
 
 def test_exif_turns_the_image(tmp_path: Path) -> None:

@@ -152,16 +152,14 @@ def _photo(image: Any, shape: tuple[int, int, int]) -> np.ndarray:
 
 def _digit(image: Any, size: tuple[int, int], where: str) -> np.ndarray:
     """uint8 [height, width], a light digit on black."""
-    grey = _grey(image)
-    if grey.shape == size:
-        as_it_is = _centred_already(grey)
+    if image.size == size[::-1]:
+        as_it_is = _centred_already(_grey(image))
         if as_it_is is not None:
             return as_it_is
     if max(image.size) > _WORKING:
-        smaller = image.copy()
-        smaller.thumbnail((_WORKING, _WORKING))
-        grey = _grey(smaller)
-    ink, strokes = _ink(grey, where)
+        image = image.copy()
+        image.thumbnail((_WORKING, _WORKING))
+    ink, strokes = _ink(_grey(image), where)
     rows, columns = (np.flatnonzero(strokes.any(axis=axis)) for axis in (1, 0))
     cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return np.rint(255 * _placed(_boxed(_thickened(cropped), size), size)).astype(np.uint8)
