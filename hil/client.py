@@ -36,7 +36,7 @@ class DeviceClient:
         transport: the line.
         infer_seconds: how long an inference may take.
         clock: seconds, as `time.monotonic`; that of the line, where its time is not the computer's.
-        nonce: see `Exchange`.
+        nonce, wakes: see `Exchange`.
 
     Attributes:
         troubles: what it recovered from so far, in words.
@@ -49,10 +49,12 @@ class DeviceClient:
         infer_seconds: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
         nonce: int | None = None,
+        *,
+        wakes: bool = False,
     ) -> None:
         self._transport = transport
         self._infer_seconds = infer_seconds
-        self.line = Exchange(transport, clock, nonce)
+        self.line = Exchange(transport, clock, nonce, wakes=wakes)
         self._device: DeviceInfo | None = None
         self._chosen = 0
         self._loaded: dict[int, bytes] | None = None  # None: nothing was loaded here, so no input is expected

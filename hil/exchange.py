@@ -24,6 +24,10 @@ _BLOCK_LIMIT = 1 << 26
 BYTES_PER_SECOND = 800
 # Within a line or a block of raw bytes, silence means that the rest was lost.
 _GAP_SECONDS = 2.0
+# Firmware that listens by itself does so after a silence of 10 s; a byte ends that within a hop or two.
+_SILENT_SECONDS = 5.0
+_WAKE_SECONDS = 0.05
+_WAKE_READS = 4
 
 
 class RestartedError(DeviceError):
@@ -77,13 +81,22 @@ class Exchange:
         transport: the line.
         clock: seconds, as `time.monotonic`; that of the line, where its time is not the computer's.
         nonce: of the first command; random when None, so that no reply to an earlier program fits.
+        wakes: the device may be busy while no commands come (firmware/wakeword/listen.h): after a silence it is sent
+            a byte first, and what it had said by itself is dropped.
     """
 
     def __init__(
-        self, transport: Transport, clock: Callable[[], float] = time.monotonic, nonce: int | None = None
+        self,
+        transport: Transport,
+        clock: Callable[[], float] = time.monotonic,
+        nonce: int | None = None,
+        *,
+        wakes: bool = False,
     ) -> None:
         self.transport = transport
         self.clock = clock
+        self._wakes = wakes
+        self._spoke: float | None = None
         self._nonce = int.from_bytes(os.urandom(4), "little") if nonce is None else nonce
         self._buffer = b""
 
@@ -95,9 +108,12 @@ class Exchange:
             RestartedError: it restarted meanwhile.
             DeviceError: no whole reply in time, or the line went away.
         """
+        if self._wakes and (self._spoke is None or self.clock() - self._spoke > _SILENT_SECONDS):
+            self._wake()
         self._nonce = (self._nonce + 1) & 0xFFFFFFFF
         self.transport.write(seal(command, self._nonce) + data)
         reply = self._sealed_reply(command, self.clock() + seconds)
+        self._spoke = self.clock()
         if reply.error:
             damaged = reply.error in ("e-[crc]", "e-[timeout]")
             raise (DeviceError if damaged else RefusedError)(f"answers {reply.error} to {command}")
@@ -159,6 +175,17 @@ class Exchange:
             return
         if line != _READY:
             self._buffer = line + b"\r\n" + self._buffer
+
+    def _wake(self) -> None:
+        """The end of a line, which no command minds."""
+        self.transport.write(b"\r")
+        said = b""
+        for _ in range(_WAKE_READS):
+            said += (data := self.transport.read(4096, _WAKE_SECONDS))
+            if not data:
+                break
+        restarted = self._spoke is not None and b"m-tg-boot " in said
+        self._buffer = said if restarted else b""
 
     def until_ready(self, deadline: float) -> list[str]:
         """Lines of what is not sealed, such as the banner, without "m-ready"."""

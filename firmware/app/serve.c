@@ -26,12 +26,22 @@
 #define COMMAND_CHARACTERS 80U
 #define DELETE '\x7f' /* a character that is in no command */
 
+static char next_character(size_t *length)
+{
+#if APP_WAKEWORD
+    return (char)listen_read_byte(length);
+#else
+    (void)length;
+    return (char)uart_read_byte(UART_WAIT_FOREVER);
+#endif
+}
+
 /* Reads up to '%'. False when the command is longer than COMMAND_CHARACTERS. */
 static bool read_command(char command[COMMAND_CHARACTERS + 1U])
 {
     size_t length = 0U;
     for (;;) {
-        const char c = (char)uart_read_byte(UART_WAIT_FOREVER);
+        const char c = next_character(&length);
         if (c == '%') {
             command[length] = '\0';
             return true;

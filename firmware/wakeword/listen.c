@@ -1,7 +1,5 @@
 #include "listen.h"
 
-#include <stddef.h>
-
 #include "block.h"
 #include "board.h"
 #include "board_config.h"
@@ -18,6 +16,7 @@
 #define IDLE_MS 3000U
 #define STOP 0x03
 #define STOP_HOPS 4U
+#define PATIENCE_MS 10000U /* silence after which firmware that listens by itself does so again */
 #define QUIET_MS 20U /* silence after which the computer is taken to have heard the end */
 #define LIGHT_MS 1000U /* how long the light stays on after a detection */
 #define LIGHT_HOPS (LIGHT_MS * (FEATURES_SAMPLE_RATE_HZ / 1000U) / FEATURES_HOP_SAMPLES)
@@ -42,6 +41,7 @@ static struct {
 static counts_t counts;
 static wakeword_hop_t newest;
 static uint32_t light_hops; /* how many more the light stays on */
+static uint32_t light_label; /* the word that it is on for */
 
 /* What the clock counts in the time of one hop; the products fit 32 bits. */
 static uint32_t budget_cycles(void)
@@ -62,17 +62,22 @@ static bool has_rate(uint32_t baud)
     return false;
 }
 
+static void begin(uint32_t id)
+{
+    const counts_t none = {0U, 0U, 0U, 0U, 0U, 0U};
+    counts = none;
+    light_hops = 0U;
+    wakeword_reset();
+    session.exists = true;
+    session.id = id;
+}
+
 /* A session goes on where it was left, if nothing else had the model run since; any other begins. */
 static void open(uint32_t id)
 {
     if (!session.exists || session.id != id || session.from_microphone || wakeword_is_disturbed()) {
-        const counts_t none = {0U, 0U, 0U, 0U, 0U, 0U};
-        counts = none;
-        light_hops = 0U;
-        wakeword_reset();
+        begin(id);
     }
-    session.exists = true;
-    session.id = id;
 }
 
 static void ask(const char *arguments)
@@ -181,22 +186,26 @@ static void count(const wakeword_hop_t *hop)
     keep_highest(hop->ran ? &counts.worst_with : &counts.worst_without, cycles);
 }
 
-static void light(const wakeword_hop_t *hop)
+/* True where a word begins: several inferences may detect the same one. */
+static bool light(const wakeword_hop_t *hop)
 {
+    const bool is_new = hop->detected && (light_hops == 0U || light_label != hop->label);
     if (hop->detected) {
         light_hops = LIGHT_HOPS;
+        light_label = hop->label;
     } else if (light_hops > 0U) {
         light_hops--;
     }
     board_led(BOARD_LED_BUSY, light_hops > 0U);
+    return is_new;
 }
 
-static void hear(const int16_t samples[FEATURES_HOP_SAMPLES])
+/* True where a word begins. */
+static bool hear(const int16_t samples[FEATURES_HOP_SAMPLES])
 {
     newest = wakeword_hop(samples);
     count(&newest);
-    light(&newest);
-    tell_hop(&newest);
+    return light(&newest);
 }
 
 /* Answers one block; false when it was the last. */
@@ -209,7 +218,8 @@ static bool answer(const block_t *block)
         return false;
     }
     if (block->hop == expected) {
-        hear(block->samples);
+        (void)hear(block->samples);
+        tell_hop(&newest);
     } else if (block->hop + 1U == expected && !is_end) {
         tell_hop(&newest); /* the computer has not got it */
     } else {
@@ -242,17 +252,27 @@ static void listen_to_line(void)
 }
 
 #if BOARD_HAS_MICROPHONE
+typedef enum { HEARD_NOTHING, HEARD_SOUND, HEARD_WORD } heard_t;
+
+/* The microphone's next hop: nothing where samples were lost, a word where one begins. */
+static heard_t hear_next(void)
+{
+    static int16_t samples[FEATURES_HOP_SAMPLES];
+    if (!microphone_read(samples, FEATURES_HOP_SAMPLES)) {
+        counts.lost++;
+        return HEARD_NOTHING;
+    }
+    return hear(samples) ? HEARD_WORD : HEARD_SOUND;
+}
+
 /* The UART may keep no more than one byte while the model runs, so that is all the computer has to say here. */
 static void listen_to_microphone(void)
 {
-    static int16_t samples[FEATURES_HOP_SAMPLES];
     uint32_t stops = 0U;
     if (microphone_start(FEATURES_SAMPLE_RATE_HZ)) {
         while (stops < STOP_HOPS) {
-            if (microphone_read(samples, FEATURES_HOP_SAMPLES)) {
-                hear(samples);
-            } else {
-                counts.lost++;
+            if (hear_next() != HEARD_NOTHING) {
+                tell_hop(&newest);
             }
             stops = uart_read_byte(0U) == STOP ? stops + 1U : 0U;
         }
@@ -283,3 +303,74 @@ void listen_if_asked(void)
     board_led(BOARD_LED_BUSY, false);
     uart_set_baud(measure_baud());
 }
+
+#if WAKEWORD_LISTENS
+static void tell_word(void)
+{
+    static const char *const words[] = WAKEWORD_WORDS;
+    const uint32_t above_zero = (uint32_t)(newest.sum - WAKEWORD_ZERO_SUM); /* as is every cutoff */
+    const uint32_t thousandths = (uint32_t)((above_zero * WAKEWORD_THOUSANDTHS + (1ULL << 31)) >> 32);
+    text_write("m-tg-heard ");
+    text_write_decimal(thousandths / 1000U);
+    text_write(".");
+    for (uint32_t digit = 100U; digit > 0U; digit /= 10U) {
+        text_write_decimal(thousandths / digit % 10U);
+    }
+    text_write(" ");
+    text_write_decimal(newest.number);
+    reply_text(" ", words[newest.label]);
+}
+
+/* At once, or a second after the last such line; gives how many losses have been told by now. */
+static uint32_t tell_lost(uint32_t told)
+{
+    static uint64_t next;
+    if (counts.lost == told || cycles_now() < next) {
+        return told;
+    }
+    next = cycles_now() + board_clock_hz();
+    reply_number("m-tg-lost ", counts.lost);
+    return counts.lost;
+}
+
+/* Until a byte comes, which it gives. */
+static int listen_alone(void)
+{
+    int byte = UART_TIMEOUT;
+    uint32_t told = 0U;
+    begin(0U);
+    session.from_microphone = true; /* no session of a computer's goes on behind it */
+    if (!microphone_start(FEATURES_SAMPLE_RATE_HZ)) {
+        reply("e-[microphone does not start]");
+        return uart_read_byte(UART_WAIT_FOREVER);
+    }
+    while (byte == UART_TIMEOUT) {
+        if (hear_next() == HEARD_WORD) {
+            tell_word();
+        }
+        told = tell_lost(told);
+        byte = uart_read_byte(0U);
+    }
+    microphone_stop();
+    board_led(BOARD_LED_BUSY, false);
+    return byte;
+}
+
+int listen_read_byte(size_t *length)
+{
+    static uint32_t patience_ms; /* none after a restart */
+    const int byte = uart_read_byte(patience_ms);
+    patience_ms = PATIENCE_MS;
+    if (byte != UART_TIMEOUT) {
+        return byte;
+    }
+    *length = 0U;
+    return listen_alone();
+}
+#else
+int listen_read_byte(size_t *length)
+{
+    (void)length;
+    return uart_read_byte(UART_WAIT_FOREVER);
+}
+#endif

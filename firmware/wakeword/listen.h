@@ -22,18 +22,38 @@
  *
  * With "mic" no blocks are sent: each hop that is heard has its line, until the byte STOP is there in STOP_HOPS hops in a row.
  *
- *     tg-listened%    of the session: hops, inferences, detections, hops over budget, times that the microphone lost some;
- *                     cycles of the longest hop without and with inference, and of the budget (of one hop's time)
+ * Firmware built to listen by itself (WAKEWORD_LISTENS) does that from the start, to its own microphone, with no more to
+ * say than
+ *
+ *     m-tg-heard PROBABILITY HOP WORD    a word, when the first inference detects it; hops count from where this began
+ *     m-tg-lost N                        the microphone lost samples, N times until now; once a second at most
+ *     e-[microphone does not start]
+ *
+ * Any byte ends that: it is the first of a command, and commands are answered as ever. When the line was quiet for
+ * PATIENCE_MS, listening begins anew, and inputs and what the model kept are lost to the computer: neither noise on an
+ * open line nor a computer that leaves makes it deaf for good. Where the UART keeps one byte only (STM32), most of a
+ * command that comes while it listens is lost: send CR first, which no command minds, and the command 50 ms later.
+ *
+ *     tg-listened%    of the session, or since it last began to listen by itself: hops, inferences, detections, hops
+ *                     over budget, times that the microphone lost some; cycles of the longest hop without and with
+ *                     inference, and of the budget (of one hop's time)
  */
 #ifndef LISTEN_H
 #define LISTEN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* As those of commands.h. */
 bool listen_command(const char *command);
 
 /* Listens, where the last command asked for that; to be called when its answer is out. */
 void listen_if_asked(void);
+
+/*
+ * The next byte of a command, as uart_read_byte(UART_WAIT_FOREVER) gives it; meanwhile firmware that listens by itself
+ * may do so. Then it forgets the `*length` bytes of a command that never became whole.
+ */
+int listen_read_byte(size_t *length);
 
 #endif

@@ -63,6 +63,7 @@ _CONFIG_H = f"""#ifndef WAKEWORD_CONFIG_H
 typedef uint8_t wakeword_code_t;
 #define WAKEWORD_WINDOW {WINDOW}U
 #define WAKEWORD_CUTOFFS {{{CUTOFFS[0]}, {CUTOFFS[1]}}}
+#define WAKEWORD_LISTENS 0
 #define WAKEWORD_BAUDS {{115200U, 230400U, 460800U, 921600U}}
 #endif
 """
@@ -129,7 +130,7 @@ def build_listening(
     """
     project = listening_project(board, directory, build_id)
     if microphone is not None:
-        project = _with_microphone(project, microphone)
+        project = with_microphone(project, microphone)
     if virtual:
         driver = directory / "firmware/host/board.c"
         text = driver.read_text(encoding="utf-8")
@@ -137,7 +138,7 @@ def build_listening(
     return build_elf(project, find_toolchain("zig", load_board(board))).elf
 
 
-def _with_microphone(project: FirmwareProject, heard: np.ndarray) -> FirmwareProject:
+def with_microphone(project: FirmwareProject, heard: np.ndarray) -> FirmwareProject:
     config = project.directory / "board/board_config.h"
     text = re.sub(r"#define BOARD_HAS_MICROPHONE .*\n", "", config.read_text(encoding="utf-8"))
     config.write_text(text.replace("#define BOARD_NAME", "#define BOARD_HAS_MICROPHONE 1\n#define BOARD_NAME"))

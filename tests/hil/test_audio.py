@@ -230,7 +230,8 @@ def test_the_boards_own_microphone(tmp_path: Path) -> None:
     assert without_cycles([next(hearing) for _ in range(HOPS)]) == RIGHT
     hearing.close()  # type: ignore[attr-defined]
     counted = listened(client)
-    assert counted.hops >= HOPS + 4 and counted.lost == (counted.hops + counted.lost + HOPS - 6) // HOPS
+    # Four hops end it; the first may be the last one that was waited for.
+    assert counted.hops >= HOPS + 3 and counted.lost == (counted.hops + counted.lost + HOPS - 6) // HOPS
     # The next one begins anew, whoever speaks.
     assert without_cycles(list(listen(client, [SOUND], hop_samples=HOP))) == RIGHT
     hearing = listen_to_microphone(client)

@@ -24,6 +24,7 @@ from tinygen.cli.options import (
     Config,
     Json,
     Kernels,
+    Listens,
     Mode,
     Model,
     Name,
@@ -79,6 +80,7 @@ def build(
     mode: Mode = "performance",
     app: App = None,
     config: Config = None,
+    listens: Listens = None,
     as_json: Json = False,
 ) -> None:
     """Turn a model into a C project and firmware for a board."""
@@ -88,7 +90,7 @@ def build(
     options = BuildOptions(
         board=board, toolchain=toolchain, kernels=kernels, name=name, stack_bytes=stack, cmsis_nn=cmsis_nn,
         stream=stream, arena_bytes=arena, weights=weights, calibration=calibration, mode=mode,
-        app=read_app(app, config, model),
+        app=read_app(app, config, model, listens),
     )  # fmt: skip
     with progress(as_json) as update:
         result = build(model, out, options, progress=update)

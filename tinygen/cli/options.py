@@ -48,6 +48,14 @@ Config = Annotated[
     Path | None,
     typer.Option(metavar="JSON", help="microWakeWord's JSON, for --app wakeword; default: the one beside MODEL."),
 ]
+Listens = Annotated[
+    str | None,
+    typer.Option(
+        "--listen",
+        metavar="mic",
+        help="With --app wakeword: the firmware listens by itself, to the board's microphone; default: when told to.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Name = Annotated[str | None, typer.Option(help="C name of the model; default: from the file's name.")]
 Switch = Annotated[

@@ -89,7 +89,8 @@ def app_text(app: dict[str, Any]) -> str:
     """What an application listens for, and what that takes beside model and protocol."""
     cutoff = f"cutoff {app['cutoff']:g} over {app['sliding_window']}"
     size = f"; flash {app['flash_bytes']:,} B, RAM {app['ram_bytes']:,} B" if "flash_bytes" in app else ""
-    return f"{app['wake_word']}, {cutoff}{size}"
+    alone = "; listens by itself" if app.get("listens") else ""
+    return f"{app['wake_word']}, {cutoff}{alone}{size}"
 
 
 def _switch_table(manifest: dict[str, Any]) -> Table:

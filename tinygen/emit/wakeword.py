@@ -7,6 +7,7 @@ cutoff.
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,7 +18,7 @@ import numpy as np
 
 from tinygen.emit.ctext import comment_safe
 from tinygen.emit.templates import environment
-from tinygen.errors import TinygenError, UnsupportedError
+from tinygen.errors import BoardError, TinygenError, UnsupportedError
 from tinygen.ir.encodings import Affine, Encoding
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.network import NetworkProgram
@@ -26,6 +27,7 @@ from tinygen.version import VERSION
 
 if TYPE_CHECKING:
     from tinygen.audio.emit import FeatureConfig
+    from tinygen.targets.board import Board
 
 CONFIG = "wakeword/wakeword_config.h"
 """In a project: where there is such a file, its firmware is this application's."""
@@ -46,6 +48,7 @@ class WakewordApp:
         ignored: labels that are no detections, such as silence.
         step_frames: new frames at each inference. A streaming model takes all of its input as new; for one over a
             window of frames None means a quarter of them.
+        listens: "mic": by itself, from the start, to the board's own microphone; None: when a computer says so.
 
     Raises:
         TinygenError: a value is out of range.
@@ -58,6 +61,7 @@ class WakewordApp:
     labels: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     step_frames: int | None = None
+    listens: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.cutoff < 1:
@@ -67,6 +71,10 @@ class WakewordApp:
             raise TinygenError(what, fix=f"Give 1 to {LONGEST_WINDOW}.")
         if self.step_frames is not None and self.step_frames < 1:
             raise TinygenError(f"a step of {self.step_frames} frames cannot be", fix="Give at least 1.")
+        if self.listens not in (None, "mic"):
+            raise TinygenError(
+                f"nothing can be listened to by '{self.listens}'", fix="Give --listen mic, or leave it out."
+            )
         unknown = [name for name in self.ignored if name not in self.labels]
         if unknown:
             raise TinygenError(f"'{unknown[0]}' is to be ignored, and is no label", fix=f"Labels: {self.labels}.")
@@ -86,6 +94,7 @@ class WakewordApp:
             "labels": list(self.labels),
             "ignored": list(self.ignored),
             "features": self.features.as_json(),
+            "listens": self.listens,
         }
 
 
@@ -157,6 +166,25 @@ def plan_wakeword(app: WakewordApp, network: NetworkProgram) -> WakewordPlan:
     step = _step(app, frames, bool(program.graph.states))
     size = program.inputs[0].nbytes
     return WakewordPlan(frames, step, app.features.channels, size, app.names, app.sliding_window, sums, encoding)
+
+
+def check_microphone(app: WakewordApp, board: Board) -> None:
+    """That a board has the microphone which an application listens to by itself.
+
+    Raises:
+        BoardError: it has none, or one of another rate.
+    """
+    if app.listens is None:
+        return
+    if board.microphone is None:
+        fix = "Take a board whose file has `microphone:`, or leave --listen out."
+        raise BoardError("has no microphone to listen to by itself", where=board.name, fix=fix)
+    rate = board.microphone.sample_rate_hz
+    if rate != app.features.sample_rate_hz:
+        raise BoardError(
+            f"its microphone runs at {rate} Hz, and the features are of {app.features.sample_rate_hz} Hz",
+            where=board.name, fix="Change `sample_rate_hz` in the board's file, or take other features.",
+        )  # fmt: skip
 
 
 def _name(program: Program) -> str:
@@ -275,9 +303,20 @@ def emit_wakeword(app: WakewordApp, plan: WakewordPlan, encoding: Encoding, baud
         "title": comment_safe(title),
         "labels": comment_safe(", ".join(plan.labels)),
         "bauds": bauds,
+        "listens": app.listens is not None,
+        "words": [c_string(name) for name in plan.labels],
+        "thousandths": round(Fraction(float(np.float32(plan.scale))) * 1000 / plan.window * 2**32),
         "version": VERSION,
     }
     path = folder / CONFIG
     path.parent.mkdir(parents=True, exist_ok=True)
     text = environment().get_template("wakeword/wakeword_config.h.j2").render(context)
     path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def c_string(text: str) -> str:
+    """A C string literal of one line of text, as UTF-8; what would end that line is a space."""
+    line = "".join(c if c.isprintable() else " " for c in text)
+    plain = set(string.ascii_letters + string.digits + " _-.,!'")
+    codes = line.encode("utf-8")
+    return '"' + "".join(chr(b) if chr(b) in plain else f"\\{b:03o}" for b in codes) + '"'

@@ -15,7 +15,7 @@ from hil.client import DeviceClient
 from hil.transports import ProcessTransport
 from tinygen.emit.benchmark import benchmark_of
 from tinygen.emit.model import EmittedModel, emit_app_model, emit_model
-from tinygen.emit.wakeword import WakewordApp, WakewordPlan, emit_wakeword, plan_wakeword
+from tinygen.emit.wakeword import WakewordApp, WakewordPlan, check_microphone, emit_wakeword, plan_wakeword
 from tinygen.errors import DeviceError, FitError, TinygenError
 from tinygen.frontends.load import load_network
 from tinygen.frontends.memory import MemoryModel
@@ -133,6 +133,8 @@ def build(
     _check_target(out)
     board = load_board(options.board)
     _check_options(options)
+    if options.app is not None:
+        check_microphone(options.app, board)
     toolchain = find_toolchain(options.toolchain, load_board("host") if board.is_project_only else board)
     step("reading the model", 0, 4)
     source = load_network(model, options.name, options.calibration)

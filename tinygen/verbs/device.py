@@ -78,7 +78,8 @@ class Device:
         self._twin = Device(folder, engine="unicorn", count=True) if count and self.engine == "qemu" else None
         # Other numbers of commands take other cycles to check: an emulated board should give the same at every run.
         nonce = None if self.engine == "serial" else 0
-        self.client = DeviceClient(transport or self._transport(count), infer_seconds, nonce=nonce)
+        wakes = (self.manifest.get("app") or {}).get("listens") is not None
+        self.client = DeviceClient(transport or self._transport(count), infer_seconds, nonce=nonce, wakes=wakes)
 
     def _transport(self, count: bool) -> Transport:
         if self.engine == "serial":

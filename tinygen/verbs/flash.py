@@ -216,7 +216,7 @@ def ask_build(port: str, baud: int, build_id: str) -> str:
 
 
 def _build_on(port: str, baud: int) -> str:
-    client = DeviceClient(SerialTransport(port, baud))
+    client = DeviceClient(SerialTransport(port, baud), wakes=True)
     try:
         return client.info().build
     finally:

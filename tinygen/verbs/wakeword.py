@@ -61,24 +61,27 @@ def wakeword_app_from_json(path: Path) -> WakewordApp:
         raise TinygenError(error.what, where=error.where or str(path), fix=error.fix) from error
 
 
-def read_app(name: str | None, config: Path | None, model: Path) -> WakewordApp | None:
+def read_app(name: str | None, config: Path | None, model: Path, listens: str | None = None) -> WakewordApp | None:
     """The application that a command line names.
 
     Args:
         name: "wakeword", or None for none.
         config: its JSON; None: the one beside the model.
         model: what it is for.
+        listens: see `WakewordApp`.
 
     Raises:
         TinygenError: there is no such application, or its JSON is wrong.
     """
     if name is None and config is not None:
         raise TinygenError("--config is for an application", fix="Name it, too: --app wakeword.")
+    if name is None and listens is not None:
+        raise TinygenError("--listen is for an application", fix="Name it, too: --app wakeword.")
     if name is None:
         return None
     if name != "wakeword":
         raise TinygenError(f"there is no application '{name}'", fix="Applications: wakeword.")
-    return wakeword_app_from_json(config or model.with_suffix(".json"))
+    return replace(wakeword_app_from_json(config or model.with_suffix(".json")), listens=listens)
 
 
 def features_from_json(content: dict[str, Any], where: str) -> FeatureConfig:
