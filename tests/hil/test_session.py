@@ -332,12 +332,12 @@ def test_an_emulated_board_that_crashes(nucleo: Path, monkeypatch: pytest.Monkey
     real = Device.timed
     count = 0
 
-    def timed(self: Device, sample):  # type: ignore[no-untyped-def]
+    def timed(self: Device, sample, *, keep=False):  # type: ignore[no-untyped-def]
         nonlocal count
         count += 1
         if count == 4:
             raise BoardError("writes to 0x10", where="main.c:7")
-        return real(self, sample)
+        return real(self, sample, keep=keep)
 
     monkeypatch.setattr(Device, "timed", timed)
     report = hil(nucleo, HilOptions(limit=5))
