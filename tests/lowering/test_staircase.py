@@ -13,7 +13,6 @@ from tests.support.tflite_builder import ModelSpec, TensorSpec, build, options
 from tinygen.frontends.tflite import read_tflite
 from tinygen.ir.fixed_point import (
     Activation,
-    Rounding,
     multiply_by_quantized_multiplier,
     multiply_by_real,
     quantize_multiplier,
@@ -226,7 +225,7 @@ def test_forms(form: str, graph: Graph) -> None:
     assert (accumulators.max(axis=0) == highs).all()
     activation = node.op.activation  # type: ignore[attr-defined]
     assert isinstance(activation, Activation)
-    want = mac.requantize(node, accumulators, activation, Rounding.TWICE)
+    want = mac.requantize(node, accumulators, activation)
     for channel in range(len(bias)):
         start = accumulators[:, channel] - bias[channel] + int(ending.rows[channel, 0])
         m, s = column(ending, "multiplier", channel), column(ending, "shift", channel)

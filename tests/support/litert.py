@@ -1,4 +1,4 @@
-"""LiteRT's reference kernels as the oracle."""
+"""LiteRT's kernels as the oracle, the reference ones unless others are asked for."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 def reference_outputs(model: bytes, samples: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
     """Outputs of LiteRT's BUILTIN_REF kernels for each sample (a list of the model's inputs)."""
-    interpreter = Interpreter(
-        model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=1
-    )
+    return outputs_of(model, samples, OpResolverType.BUILTIN_REF)
+
+
+def outputs_of(
+    model: bytes, samples: Sequence[Sequence[np.ndarray]], kernels: OpResolverType
+) -> list[list[np.ndarray]]:
+    """The same of any of LiteRT's kernel sets."""
+    interpreter = Interpreter(model_content=model, experimental_op_resolver_type=kernels, num_threads=1)
     interpreter.allocate_tensors()
     results = []
     for sample in samples:

@@ -141,10 +141,11 @@ def sound(
     return np.concatenate([clean, *noisy, PAUSE])
 
 
-def compare(name: str, board: str, folder: Path, oracles: Oracles) -> Compared:
+def compare(name: str, board: str, folder: Path, oracles: Oracles, *, arithmetic: str = "reference") -> Compared:
     """Builds a bundled model's firmware into `folder`, and plays the sound to it."""
     model, config = bundled()[name]
-    build(model, folder, BuildOptions(board=board, app=wakeword_app_from_json(config)), profile=False)
+    app = wakeword_app_from_json(config)
+    build(model, folder, BuildOptions(board=board, app=app, arithmetic=arithmetic), profile=False)
     return Compared(name, board, listen(folder, [oracles.samples]), oracles)
 
 
@@ -168,6 +169,17 @@ def assert_proved(result: Compared) -> None:
     assert len(ours) == len(theirs)
     # A probability near the cutoff may cross it one inference earlier or later.
     assert all(abs(a - b) <= 1 for a, b in zip(ours, theirs, strict=True))
+    assert result.report.counted.overruns == 0
+
+
+def assert_as_shipped(result: Compared) -> None:
+    """What must hold of firmware with the optimised arithmetic: all is as in pymicro-wakeword as it is."""
+    theirs = result.oracles.theirs
+    ran = [event for event in result.report.events if event.ran]
+    assert len(ran) == len(theirs.codes) > 0
+    assert [event.codes[0] for event in ran] == theirs.codes
+    assert result.ours == theirs.probabilities
+    assert result.ours_detected == theirs.detected
     assert result.report.counted.overruns == 0
 
 

@@ -18,6 +18,7 @@ from tinygen.cli.listen import listen
 from tinygen.cli.options import (
     App,
     Arena,
+    Arithmetic,
     Board,
     Calibration,
     CmsisNn,
@@ -81,6 +82,7 @@ def build(
     app: App = None,
     config: Config = None,
     listens: Listens = None,
+    arithmetic: Arithmetic = "reference",
     as_json: Json = False,
 ) -> None:
     """Turn a model into a C project and firmware for a board."""
@@ -90,7 +92,7 @@ def build(
     options = BuildOptions(
         board=board, toolchain=toolchain, kernels=kernels, name=name, stack_bytes=stack, cmsis_nn=cmsis_nn,
         stream=stream, arena_bytes=arena, weights=weights, calibration=calibration, mode=mode,
-        app=read_app(app, config, model, listens),
+        app=read_app(app, config, model, listens), arithmetic=arithmetic,
     )  # fmt: skip
     with progress(as_json) as update:
         result = build(model, out, options, progress=update)
@@ -135,8 +137,10 @@ def verify(
     weights: Weights = "flash",
     calibration: Calibration = None,
     oracle: Annotated[
-        list[Oracle] | None, typer.Option(help="LiteRT kernels to compare with; may be repeated. Default: ref.")
+        list[Oracle] | None,
+        typer.Option(help="LiteRT kernels to compare with; may be repeated. Default: those of --arithmetic."),
     ] = None,
+    arithmetic: Arithmetic = "reference",
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Use the first N samples.")] = None,
     switch: Switch = None,
     as_json: Json = False,
@@ -147,11 +151,11 @@ def verify(
 
     options = BuildOptions(
         board=board, toolchain=toolchain, kernels=kernels, cmsis_nn=cmsis_nn,
-        stream=stream, arena_bytes=arena, weights=weights, calibration=calibration,
+        stream=stream, arena_bytes=arena, weights=weights, calibration=calibration, arithmetic=arithmetic,
     )  # fmt: skip
     with progress(as_json) as update:
         report = verify(
-            model, inputs, options, oracles=oracle or [Oracle.REF], limit=limit, switch=switch, progress=update
+            model, inputs, options, oracles=oracle or (), limit=limit, switch=switch, progress=update
         )
     if as_json:
         print_json(report.as_json())

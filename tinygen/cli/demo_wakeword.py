@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from tinygen.cli.console import console, print_json, print_wide, progress
-from tinygen.cli.options import Board, Json, Toolchain
+from tinygen.cli.options import Arithmetic, Board, Json, Toolchain
 from tinygen.errors import TinygenError
 
 
@@ -52,6 +52,7 @@ def wakeword(
     ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="With --train: of the data set and the network.")] = 0,
     toolchain: Toolchain = None,
+    arithmetic: Arithmetic = "reference",
     as_json: Json = False,
 ) -> None:
     """Build firmware that listens for a wake word, start the (emulated) board, and speak to it."""
@@ -70,8 +71,8 @@ def wakeword(
 
     with _interrupt_ends(mic) as ended, LiveView(console, quiet=as_json) as view, progress(as_json) as update:
         result = demo_wakeword(
-            board, out, model=model, wav=wav, microphone=mic, port=port, toolchain=toolchain, save_wav=save_wav,
-            until=ended, progress=update, on_start=view.start, on_hop=view.show,
+            board, out, model=model, wav=wav, microphone=mic, port=port, toolchain=toolchain, arithmetic=arithmetic,
+            save_wav=save_wav, until=ended, progress=update, on_start=view.start, on_hop=view.show,
         )  # fmt: skip
     if as_json:
         print_json(result.as_json())

@@ -41,6 +41,13 @@ Mode = Annotated[
         help="How the firmware begins: 115200 baud and timestamps as text; or 9600 baud and a timestamp pin.",
     ),
 ]
+Arithmetic = Annotated[
+    str,
+    typer.Option(
+        metavar="reference|optimized",
+        help="Of a .tflite model: rounded as LiteRT's reference kernels do, or as its optimised built-in ones.",
+    ),
+]
 App = Annotated[
     str | None, typer.Option(metavar="wakeword", help="What the firmware does besides: wakeword listens for words.")
 ]

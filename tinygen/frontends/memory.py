@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tinygen.errors import ModelError
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
+from tinygen.ir.ops.base import later_fields
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,8 @@ class MemoryModel:
                 digest.update(repr((tensor.name, tensor.shape, tensor.encoding)).encode())
                 digest.update(b"" if tensor.data is None else tensor.data.tobytes())
             digest.update(repr((graph.name, graph.ops, graph.inputs, graph.outputs)).encode())
+            for op in graph.ops:
+                digest.update(repr(later_fields(op)).encode() if later_fields(op) else b"")
             for state in graph.states:
                 digest.update(repr((state.tensor, state.update)).encode() + state.initial.tobytes())
         if isinstance(self.content, Network):

@@ -25,6 +25,8 @@ class Rounding(Enum):
     """Doubling high multiply, then a shift, each rounded (gemmlowp)."""
     REAL = "real"
     """The product with the real multiplier in double precision, ties away from zero."""
+    UPWARDS = "upwards"
+    """As TWICE, but the shift rounds halves upwards (what LiteRT's optimised kernels do here and there)."""
 
 
 class Activation(Enum):
@@ -76,6 +78,12 @@ def rounding_divide_by_pot(x: np.ndarray, exponent: np.ndarray | int) -> np.ndar
     return (x >> exponent) + ((x & mask) > threshold)
 
 
+def rounding_divide_by_pot_upwards(x: np.ndarray, exponent: np.ndarray | int) -> np.ndarray:
+    """x / 2**exponent, ties upwards."""
+    exponent = np.asarray(exponent, np.int64)
+    return np.asarray((np.asarray(x, np.int64) + ((np.int64(1) << exponent) >> 1)) >> exponent)
+
+
 def saturating_rounding_doubling_high_mul(a: np.ndarray, b: np.ndarray | int) -> np.ndarray:
     """High 32 bits of 2*a*b, rounded; only INT32_MIN * INT32_MIN saturates."""
     product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
@@ -83,13 +91,18 @@ def saturating_rounding_doubling_high_mul(a: np.ndarray, b: np.ndarray | int) ->
 
 
 def multiply_by_quantized_multiplier(
-    x: np.ndarray, multiplier: np.ndarray | int, shift: np.ndarray | int
+    x: np.ndarray, multiplier: np.ndarray | int, shift: np.ndarray | int, upward: np.ndarray | bool = False
 ) -> np.ndarray:
-    """x * multiplier * 2**(shift - 31) with TFLite's two roundings (int32 accumulators)."""
+    """x * multiplier * 2**(shift - 31) with TFLite's two roundings (int32 accumulators).
+
+    Where `upward`, the second takes halves upwards instead of away from zero.
+    """
     shift = np.asarray(shift, np.int64)
     left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
     shifted = wrap_int32(np.asarray(x, np.int64) << left)
-    return rounding_divide_by_pot(saturating_rounding_doubling_high_mul(shifted, multiplier), right)
+    high = saturating_rounding_doubling_high_mul(shifted, multiplier)
+    away = rounding_divide_by_pot(high, right)
+    return np.where(upward, rounding_divide_by_pot_upwards(high, right), away) if np.any(upward) else away
 
 
 def multiply_by_real(x: np.ndarray, real: np.ndarray | float) -> np.ndarray:

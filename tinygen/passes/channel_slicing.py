@@ -66,10 +66,11 @@ class _Slicer:
         if isinstance(op, DepthwiseConv2D):
             keep = self._kept(node.output)
             weights = self._constant(_compressed(node.input(1), 3, keep), op, "weights")
-            bias = node.optional(2)
-            if bias is None:
-                return replace(op, inputs=(op.inputs[0], weights))
-            return replace(op, inputs=(op.inputs[0], weights, self._constant(_flat(bias, keep), op, "bias")))
+            upward = int(keep[: op.upward_channels].sum())
+            inputs, bias = [op.inputs[0], weights], node.optional(2)
+            if bias is not None:
+                inputs.append(self._constant(_flat(bias, keep), op, "bias"))
+            return replace(op, inputs=tuple(inputs), upward_channels=upward)
         if isinstance(op, Reshape):
             return replace(op, shape=self.tensors[op.outputs[0]].shape)
         if isinstance(op, Binary):

@@ -171,7 +171,7 @@ def _requantized(node: Node, least: np.ndarray, largest: np.ndarray) -> Range:
     """Codes between two accumulators per channel: requantization is monotone as long as nothing wraps."""
     op = node.op
     assert isinstance(op, Conv2D | DepthwiseConv2D | FullyConnected)
-    codes = mac.requantize(node, np.stack([least, largest]), op.activation, op.ROUNDING).astype(np.int64)
+    codes = mac.requantize(node, np.stack([least, largest]), op.activation).astype(np.int64)
     _, shifts = mac.multipliers(node)
     reach = np.maximum(np.abs(least), np.abs(largest))
     if node.output.dtype == np.int16:

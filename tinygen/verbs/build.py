@@ -24,6 +24,7 @@ from tinygen.lowering.code_budget import CODE_BYTES
 from tinygen.lowering.network import NetworkProgram, lower_network
 from tinygen.lowering.select import CMSIS_NN, FAMILIES
 from tinygen.lowering.streaming import Streaming
+from tinygen.passes.litert_arithmetic import Arithmetic, optimized_arithmetic
 from tinygen.passes.pipeline import simplify, simplify_network
 from tinygen.targets.board import Board, load_board
 from tinygen.targets.cmsis_nn import CmsisNn, find_checkout
@@ -66,6 +67,8 @@ class BuildOptions:
         mode: how the firmware begins: "performance", or "energy": 9600 baud, and measurements marked by the timestamp
             pin.
         app: what the firmware does besides answering commands: `WakewordApp` listens for words.
+        arithmetic: of a .tflite model: "reference", or "optimized": rounded as LiteRT's optimised kernels do, see
+            `tinygen.passes.litert_arithmetic`.
     """
 
     board: str = "f746zg"
@@ -80,6 +83,7 @@ class BuildOptions:
     calibration: Path | None = None
     mode: str = "performance"
     app: WakewordApp | None = None
+    arithmetic: str = Arithmetic.REFERENCE
 
     @property
     def streaming(self) -> Streaming | None:
@@ -137,7 +141,7 @@ def build(
         check_microphone(options.app, board)
     toolchain = find_toolchain(options.toolchain, load_board("host") if board.is_project_only else board)
     step("reading the model", 0, 4)
-    source = load_network(model, options.name, options.calibration)
+    source = read_source(model, options)
     job = _Job(model, source, simplify_network(source), options, board, toolchain)
     program = job.lowered(options.streaming)
     if options.app is not None:
@@ -161,6 +165,23 @@ def build(
         folder.rename(out)
     step("done", 4, 4)
     return BuildReport(out, manifest)
+
+
+def read_source(model: Path | MemoryModel, options: BuildOptions) -> Network:
+    """The model, with the arithmetic that it is built with.
+
+    Raises:
+        TinygenError: of the frontend; or it is no TFLite model, and another arithmetic than its own is wanted.
+    """
+    source = load_network(model, options.name, options.calibration)
+    if options.arithmetic == Arithmetic.REFERENCE:
+        return source
+    if isinstance(model, MemoryModel) or model.suffix.lower() != ".tflite":
+        raise TinygenError(
+            "only .tflite models can be built with LiteRT's optimised arithmetic", where=model.name,
+            fix="Leave out --arithmetic; a .tg file holds its own.",
+        )  # fmt: skip
+    return optimized_arithmetic(source)
 
 
 class _Job:
@@ -289,6 +310,10 @@ def _check_options(options: BuildOptions) -> None:
         raise TinygenError(f"weights cannot lie in '{options.weights}'", fix=f"Memories: {', '.join(WEIGHTS)}.")
     if options.mode not in MODES:
         raise TinygenError(f"a firmware cannot begin in mode '{options.mode}'", fix=f"Modes: {', '.join(MODES)}.")
+    if options.arithmetic not in tuple(Arithmetic):
+        raise TinygenError(
+            f"there is no arithmetic '{options.arithmetic}'", fix=f"One of: {', '.join(Arithmetic)}."
+        )
     if options.arena_bytes is not None and options.arena_bytes < 0:
         raise TinygenError(f"an arena of {options.arena_bytes} bytes cannot be", fix="Give --arena at least 0 bytes.")
 
@@ -334,7 +359,10 @@ def _write_sources(
     digest = hashlib.sha256(model.read_bytes())
     # Where files lie does not matter: what is in the library counts, and what calibration makes of the C.
     unplaced = replace(options, cmsis_nn=None, calibration=None)
-    digest.update(json.dumps(asdict(unplaced), sort_keys=True).encode())
+    chosen = asdict(unplaced)
+    if options.arithmetic == Arithmetic.REFERENCE:
+        del chosen["arithmetic"]  # which earlier builds had not
+    digest.update(json.dumps(chosen, sort_keys=True).encode())
     for name, text in sorted(emitted.files.items()):
         digest.update(f"{name}\n{text}".encode())
     used = None if library is None else library.add_to(program.programs, folder)
@@ -348,6 +376,7 @@ def _write_sources(
         **describe_program(program.first, emitted.switches[0]),
         "model": program.name,
         "source": model.name,
+        **({} if options.arithmetic == Arithmetic.REFERENCE else {"arithmetic": options.arithmetic}),
         "source_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
         "build_id": build_id,
         "version": VERSION,

@@ -129,6 +129,7 @@ def demo_wakeword(
     microphone: bool = False,
     port: str | None = None,
     toolchain: str | None = None,
+    arithmetic: str = "reference",
     save_wav: Path | None = None,
     until: Callable[[], bool] | None = None,
     progress: Progress | None = None,
@@ -144,7 +145,7 @@ def demo_wakeword(
         wav: what is played; None, without `microphone`: sentences that are synthesised, see `scenes`.
         microphone: play what this computer's microphone hears.
         port: of a real board, which is flashed first; None for the emulated one.
-        toolchain: see `BuildOptions`.
+        toolchain, arithmetic: see `BuildOptions`.
         save_wav: where what was played is written.
         until: asked before each scene, and each piece from the microphone: whether it is enough.
         progress: of the build.
@@ -164,7 +165,8 @@ def demo_wakeword(
     files = wakeword_files(model)
     app = wakeword_app_from_json(files[1])
     sound = _sound(wav, microphone, app.wake_word, app.features.sample_rate_hz)
-    build(files[0], out, BuildOptions(board=board, toolchain=toolchain, app=app), progress=progress)
+    options = BuildOptions(board=board, toolchain=toolchain, app=app, arithmetic=arithmetic)
+    build(files[0], out, options, progress=progress)
     runtime = _runtime(target, port)
     if port is not None and is_line_to_hardware(port):
         flash(out, FlashOptions(port=port))

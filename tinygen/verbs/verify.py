@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygen.frontends.load import load_network
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import Stream, evaluate_all
+from tinygen.passes.litert_arithmetic import Arithmetic
 from tinygen.passes.pipeline import simplify
 from tinygen.targets.board import load_board
 from tinygen.verbs.arrays import Samples, load_samples
-from tinygen.verbs.build import BuildOptions, build
+from tinygen.verbs.build import BuildOptions, build, read_source
 from tinygen.verbs.compare import Comparison, Mismatch, correct, decision_threshold, differing
 from tinygen.verbs.device import Device, open_device, require_runtime
 from tinygen.verbs.library import LayerDifference, LibrarySemantics, library_semantics
@@ -97,7 +97,7 @@ def verify(
     inputs: Path,
     options: BuildOptions,
     *,
-    oracles: Sequence[Oracle] = (Oracle.REF,),
+    oracles: Sequence[Oracle] = (),
     limit: int | None = None,
     switch: str | None = None,
     progress: Progress | None = None,
@@ -110,8 +110,9 @@ def verify(
         model: the model file.
         inputs: .npy or .npz, see `load_samples`.
         options: board, toolchain and kernels to build with.
-        oracles: LiteRT kernel sets to compare with; the first is the oracle, all are compared with REF too. Files
-            that LiteRT does not read are held against the integer semantics alone.
+        oracles: LiteRT kernel sets to compare with; the first is the oracle, all are compared with that of the
+            options' arithmetic too, which is the one where none is given. Files that LiteRT does not read are held
+            against the integer semantics alone.
         limit: use only the first samples.
         switch: of a switchable network; None takes all of them, one after the other.
         progress: called with (what, done, of).
@@ -120,13 +121,13 @@ def verify(
         TinygenError: the model, the inputs, the build or a device is at fault.
     """
     require_runtime(load_board(options.board))
-    network = load_network(model, options.name, options.calibration)
+    network = read_source(model, options)
     chosen = network.switches if switch is None else (network.switch(switch),)
     samples = load_samples(inputs, tuple(network.first.tensors[name] for name in network.first.inputs))
     if limit is not None:
         samples = samples.head(limit)
-    if model.suffix.lower() != ".tflite":
-        oracles = ()
+    home = Oracle.OPTIMIZED if options.arithmetic == Arithmetic.OPTIMIZED else Oracle.REF
+    oracles = (oracles or (home,)) if model.suffix.lower() == ".tflite" else ()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tinygen-verify-")))
         devices = []
@@ -142,7 +143,7 @@ def verify(
             for device in devices:
                 device.select(network.names.index(one.name))
             library = library_semantics(one.graph, section(manifest, label or None))
-            trial = _Trial(model, one.graph, samples, devices, oracles, library, label)
+            trial = _Trial(model, one.graph, samples, devices, oracles, home, library, label)
             parts.append(trial.run(progress))
     return VerifyReport(
         model=str(model),
@@ -171,6 +172,7 @@ class _Trial:
 
     Attributes:
         devices: they run this graph.
+        home: LiteRT's kernels whose arithmetic the graph has.
         switch: name of the graph's switch; "" where the model has only one graph.
     """
 
@@ -179,19 +181,21 @@ class _Trial:
     samples: Samples
     devices: Sequence[Device]
     oracles: Sequence[Oracle]
+    home: Oracle
     library: LibrarySemantics | None
     switch: str
 
     def run(self, progress: Progress | None) -> _Found:
         oracles, law, library = self.oracles, Semantics(self.graph), self.library
-        wanted = list(dict.fromkeys(oracles if Oracle.REF in oracles or not oracles else (*oracles, Oracle.REF)))
+        wanted = list(dict.fromkeys(oracles if self.home in oracles or not oracles else (*oracles, self.home)))
         references = [LiteRt(self.model, oracle) for oracle in wanted]
         runtimes: list[Runtime] = [*references, law, *([library] if library else []), *self.devices]
         outputs = {runtime.name: _run_all(runtime, self.samples, self.switch, progress) for runtime in runtimes}
         chosen = [f"litert-{oracle}" for oracle in oracles]
         expected = library or law
         pairs = [(name, law.name) for name in chosen] + [(expected.name, device.name) for device in self.devices]
-        pairs += [("litert-ref", name) for name in chosen if name != "litert-ref"]
+        home = f"litert-{self.home}"
+        pairs += [(home, name) for name in chosen if name != home]
         comparisons = [self._compare(pair, outputs) for pair in pairs]
         named = dict(zip(wanted, references, strict=True))
         locator = _Locator(self.model, self.graph, self.samples, self.devices, named, library)

@@ -187,6 +187,8 @@ class _Slicer:
             op = replace(op, epilogue=compressed(epilogue, keep))  # type: ignore[call-arg]
         if isinstance(op, IntegerAdd):
             return replace(op, first=_each(op.first, keep), second=_each(op.second, keep), shift=_each(op.shift, keep))
+        if isinstance(op, DepthwiseConv2D):
+            return replace(op, upward_channels=int(keep[: op.upward_channels].sum()))
         return replace(op, sign=_each(op.sign, keep)) if isinstance(op, IntegerMaxPool2D) else op
 
     def _layer(self, node: Node) -> Op:

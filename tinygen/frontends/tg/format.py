@@ -4,7 +4,8 @@ A `.tg` file is a zip archive of uncompressed entries: `graph.json`, and one `ar
 `{"format": FORMAT, "version": 1, "graph": GRAPH}`, or `{"format": FORMAT, "version": 2, "network": NETWORK}`. GRAPH is
 the dataclass `Graph`, NETWORK the dataclass `Network`, field by field:
 
-- a dataclass is an object of its fields, with its class name under "type";
+- a dataclass is an object of its fields, with its class name under "type"; fields that came later are left out where
+  they hold their default;
 - a tuple is a list, a mapping an object, an enumeration member its value;
 - a float that JSON has no number for is {"float": "inf"}, "-inf" or "nan";
 - an array is {"array": N}; equal arrays are stored once.

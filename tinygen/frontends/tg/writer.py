@@ -28,6 +28,7 @@ from tinygen.frontends.tg.format import (
 )
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
+from tinygen.ir.ops.base import is_left_out
 
 # The oldest date a zip entry can bear: files do not change with the time they are written.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -102,6 +103,7 @@ def _encode(value: Any, arrays: dict[bytes, int]) -> Any:
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: _encode(item, arrays) for key, item in value.items()}
     if is_dataclass(value):
-        named = {field.name: _encode(getattr(value, field.name), arrays) for field in fields(value) if field.init}
+        kept = [field for field in fields(value) if field.init and not is_left_out(value, field)]
+        named = {field.name: _encode(getattr(value, field.name), arrays) for field in kept}
         return {TYPE: type(value).__name__} | named
     raise TinygenError(f"a {type(value).__name__} cannot be saved in a .tg file")

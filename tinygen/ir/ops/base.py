@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, dataclass, fields
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
 from tinygen.ir.encodings import Binary
 from tinygen.ir.tensor import Shape, Tensor
+
+LATER: Mapping[str, bool] = MappingProxyType({"later": True})
+"""Metadata of fields that operators got once there were files of them: left out where they hold their default, and out
+of `repr`, so that files and builds stay what they were."""
+
+
+def is_left_out(owner: Any, field: Field[Any]) -> bool:
+    """Whether the field came later, and holds its default."""
+    return "later" in field.metadata and getattr(owner, field.name) == field.default
+
+
+def later_fields(op: Op) -> dict[str, Any]:
+    """Fields that `repr` lacks, where they do not hold their default."""
+    return {f.name: getattr(op, f.name) for f in fields(op) if "later" in f.metadata and not is_left_out(op, f)}
 
 
 @dataclass(frozen=True)

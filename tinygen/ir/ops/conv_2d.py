@@ -56,7 +56,7 @@ class Conv2D(Convolution):
         acc = np.concatenate(sums, axis=-1) + mac.bias_value(node, values)
         if real:
             return [mac.clamp_float(acc, self.activation)]
-        return [mac.requantize(node, acc, self.activation, self.ROUNDING)]
+        return [mac.requantize(node, acc, self.activation)]
 
     def macs(self, node: Node) -> int:
         _, kernel_h, kernel_w, depth = node.input(1).shape

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from tinygen.ir.fixed_point import Activation, Rounding
 from tinygen.ir.ops import mac
-from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.base import LATER, Node
 from tinygen.ir.ops.sliding import Convolution
 from tinygen.ir.ops.window import patches
 from tinygen.ir.tensor import Shape
@@ -21,6 +21,10 @@ class DepthwiseConv2D(Convolution):
     """Inputs: activations NHWC, weights [1, KH, KW, C * multiplier], optional bias [C * multiplier].
 
     Output channel c * multiplier + m is filter m of input channel c.
+
+    Attributes:
+        upward_channels: so many output channels, from the first, round halves of int8 codes upwards (UPWARDS); the
+            others away from zero (TWICE).
     """
 
     KIND: ClassVar[str] = "depthwise_conv_2d"
@@ -28,6 +32,7 @@ class DepthwiseConv2D(Convolution):
     CHANNEL_AXIS: ClassVar[int] = 3
 
     activation: Activation = Activation.NONE
+    upward_channels: int = field(default=0, metadata=LATER, repr=False)
 
     def multiplier(self, node: Node) -> int:
         return node.input(1).shape[3] // node.input(0).shape[3]
@@ -42,6 +47,9 @@ class DepthwiseConv2D(Convolution):
         node.require(one == 1, f"weights must have shape [1, H, W, C], not {list(node.input(1).shape)}")
         node.require(outputs % channels == 0, f"{outputs} filters over {channels} channels")
         mac.check_encodings(node, channels=outputs, axis=self.CHANNEL_AXIS)
+        count = self.upward_channels
+        node.require(0 <= count <= outputs, f"{count} of {outputs} channels cannot be rounded upwards")
+        node.require(count == 0 or node.output.dtype == np.int8, "only int8 codes can be rounded upwards")
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         rows, columns = self.geometry(node)
@@ -58,7 +66,7 @@ class DepthwiseConv2D(Convolution):
                 acc += tap * weights[0, row, column].astype(kind)
         if real:
             return [mac.clamp_float(acc, self.activation)]
-        return [mac.requantize(node, acc, self.activation, self.ROUNDING)]
+        return [mac.requantize(node, acc, self.activation)]
 
     def macs(self, node: Node) -> int:
         _, kernel_h, kernel_w, _ = node.input(1).shape

@@ -119,16 +119,25 @@ def real_multipliers(node: Node) -> list[float]:
     return [x * scale / output for scale in node.input(1).affine.scale]
 
 
-def requantize(node: Node, acc: np.ndarray, activation: Activation, rounding: Rounding) -> np.ndarray:
-    """Accumulators (channels last) to clamped output codes."""
+def rounding_of(node: Node) -> tuple[Rounding, int]:
+    """How a layer's accumulators are scaled: by TWICE or REAL, and in how many channels, from the first, by UPWARDS."""
+    rounding: Rounding = getattr(node.op, "rounding", getattr(node.op, "ROUNDING", Rounding.TWICE))
+    if rounding is Rounding.UPWARDS:
+        return Rounding.TWICE, node.output.shape[-1]
+    return rounding, getattr(node.op, "upward_channels", 0)
+
+
+def requantize(node: Node, acc: np.ndarray, activation: Activation) -> np.ndarray:
+    """Accumulators (channels last, or one for all that are scaled alike) to clamped output codes."""
     multiplier, shift = multipliers(node)
     output = node.output
     wide = output.dtype == np.int16
+    rounding, upward = rounding_of(node)
     if rounding is Rounding.REAL:
         scaled = multiply_by_real(acc if wide else wrap_int32(acc), np.array(real_multipliers(node)))
     elif wide:
         scaled = multiply_by_quantized_multiplier_64(acc, multiplier, shift)
     else:
-        scaled = multiply_by_quantized_multiplier(wrap_int32(acc), multiplier, shift)
+        scaled = multiply_by_quantized_multiplier(wrap_int32(acc), multiplier, shift, np.arange(acc.shape[-1]) < upward)
     low, high = quantized_activation_range(activation, output)
     return np.clip(scaled + output.zero_point, low, high).astype(output.dtype)

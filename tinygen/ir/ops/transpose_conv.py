@@ -68,7 +68,7 @@ class TransposeConv(Op):
                 acc[:, y][:, :, z] += scattered[:, first_y:last_y, first_z:last_z]
         if real:
             return [mac.clamp_float(acc, self.activation)]
-        return [mac.requantize(node, acc, self.activation, self.ROUNDING)]
+        return [mac.requantize(node, acc, self.activation)]
 
     def macs(self, node: Node) -> int:
         outputs, kernel_h, kernel_w, _ = node.input(1).shape

@@ -13,7 +13,9 @@ from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 
-def _direct(node: Node, kind: str, *, context: dict[str, Any], constants: tuple[Constant, ...]) -> KernelPlan:
+def _direct(
+    node: Node, kind: str, *, context: dict[str, Any], constants: tuple[Constant, ...], headers: tuple[str, ...] = ()
+) -> KernelPlan:
     """The plain loops, for any type."""
     op = node.op
     assert isinstance(op, DepthwiseConv2D)
@@ -30,6 +32,7 @@ def _direct(node: Node, kind: str, *, context: dict[str, Any], constants: tuple[
             **context,
         },
         constants=(_weights(node), *constants),
+        headers=("tinygen_math.h", *headers),
         cycles=12.0 * op.macs(node) + 20.0 * node.output.size,
     )
 
@@ -51,6 +54,7 @@ def depthwise_conv_2d_s8(node: Node) -> KernelPlan | None:
         node, "s8",
         context=types | scale.context | {"input_zero": node.input(0).zero_point},
         constants=(mac.bias_or_zeros(node, channels, np.int32), *scale.constants),
+        headers=scale.headers,
     )  # fmt: skip
 
 
@@ -95,6 +99,6 @@ def depthwise_conv_2d_s8_dsp(node: Node) -> KernelPlan | None:
         context={**window_context(node, geometry), "input_zero": node.input(0).zero_point, **scale.context},
         constants=(_weights(node), mac.folded_bias(node, axis=3), *scale.constants),
         scratch_bytes=channels if padded else 0,
-        headers=("tinygen_math.h", "tinygen_simd.h"),
+        headers=("tinygen_math.h", "tinygen_simd.h", *scale.headers),
         cycles=4.0 * op.macs(node) + 30.0 * node.output.size,
     )

@@ -14,11 +14,11 @@ from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 @kernel(DepthwiseConv2D, name="cmsis_nn_depthwise_conv_2d", family=support.FAMILY)
 def depthwise_conv_2d(node: Node) -> KernelPlan | None:
-    """Any window, stride, dilation and channel multiplier."""
+    """Any window, stride, dilation and channel multiplier; halves away from zero."""
     op = node.op
     assert isinstance(op, DepthwiseConv2D)
     suffix = support.type_suffix(node)
-    if suffix is None or not node.input(1).is_constant:
+    if suffix is None or not node.input(1).is_constant or op.upward_channels:
         return None
     if suffix == "s16" and support.scales(node)[1].max() > support.LARGEST_LEFT_SHIFT_S16:
         return None

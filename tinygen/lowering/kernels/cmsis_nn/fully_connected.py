@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygen.ir.fixed_point import (
+    Rounding,
     multiply_by_quantized_multiplier,
     multiply_by_quantized_multiplier_64,
     quantized_activation_range,
@@ -43,11 +44,11 @@ def arithmetic(node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 @kernel(FullyConnected, name="cmsis_nn_fully_connected", family=support.FAMILY, arithmetic=arithmetic)
 def fully_connected(node: Node) -> KernelPlan | None:
-    """Per tensor or per channel; int16 per tensor only."""
+    """Per tensor or per channel; int16 per tensor only; not what rounds halves upwards."""
     op = node.op
     assert isinstance(op, FullyConnected)
     suffix = support.type_suffix(node)
-    if suffix is None or not node.input(1).is_constant:
+    if suffix is None or not node.input(1).is_constant or op.rounding is not Rounding.REAL:
         return None
     weights = node.constant(1)
     outputs, depth = weights.shape

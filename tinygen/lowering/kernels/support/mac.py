@@ -29,7 +29,8 @@ class Requantization:
 
     Attributes:
         context: template values: output_zero, low, high, per_channel, scale_function with its
-            scale_arguments, and multiplier and shift when one pair serves all channels.
+            scale_arguments, multiplier and shift when one pair serves all channels, and upward_channels when only
+            so many, from the first, round halves upwards.
         constants: `multipliers` and `shifts` arrays (or `scales`) when there is one pair per channel.
         headers: what the scale function needs beside tinygen_math.h.
         cycles: predicted cost per output.
@@ -59,6 +60,11 @@ def requantization(node: Node, *, channels: int) -> Requantization:
     if not per_channel:
         context |= {name[:-1]: values[0].item() for name, values in factors.items()}
         constants = ()
+    upward = semantics.rounding_of(node)[1]
+    if 0 < upward < channels:
+        context["upward_channels"] = upward
+    if upward:
+        return Requantization(context, constants, ("tinygen_upwards.h",))
     if "scales" not in factors:
         return Requantization(context, constants)
     return Requantization(context, constants, ("tinygen_double.h",), 35.0 if len(factors) > 1 else 300.0)
@@ -70,8 +76,11 @@ def _literal(value: np.generic) -> str:
 
 def _scaling(node: Node, low: int, high: int) -> tuple[str, dict[str, np.ndarray]]:
     """The C function that scales an accumulator to a result in [low, high], and its arguments per weight scale."""
-    if getattr(node.op, "ROUNDING", Rounding.TWICE) is not Rounding.REAL:
+    rounding, upward = semantics.rounding_of(node)
+    if rounding is not Rounding.REAL:
         function = "tg_requantize_64" if node.output.dtype == np.int16 else "tg_requantize"
+        if upward == node.output.shape[-1]:
+            function = "tg_requantize_upwards"
         return function, _factors(list(zip(*semantics.multipliers(node), strict=True)))
     reals = semantics.real_multipliers(node)
     ranges = _accumulator_ranges(node, len(reals))

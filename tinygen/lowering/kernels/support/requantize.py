@@ -46,6 +46,7 @@ class _Layer:
     node: Node
     activation: Activation
     rounding: Rounding
+    upward: int
     bias: np.ndarray
     lows: np.ndarray
     highs: np.ndarray
@@ -56,6 +57,11 @@ class _Layer:
     @property
     def largest(self) -> int:
         return int(max(np.abs(self.lows).max(), np.abs(self.highs).max()))
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some channels round halves upwards, others away from zero."""
+        return 0 < self.upward < len(self.bias)
 
     def write(self, form: str, start: np.ndarray, **columns: np.ndarray | int) -> Epilogue:
         """Columns with one value for all channels become literals."""
@@ -86,7 +92,7 @@ def epilogue(node: Node, *, axis: int, unit: int = 1) -> Epilogue | None:
     """The cheapest form that equals the semantics on every accumulator this layer can reach.
 
     `fused`: multiply-add and saturate (see `staircase`). `stepwise`: the two roundings one after the other, without
-    branches. `plain`: the function the portable kernels call.
+    branches. `plain`: the function the portable kernels call. Layers that round halves upwards are `fused` or nothing.
 
     Args:
         node: an int8 layer with constant weights.
@@ -94,13 +100,14 @@ def epilogue(node: Node, *, axis: int, unit: int = 1) -> Epilogue | None:
         unit: the kernel's accumulators are this many times the sums.
 
     Returns:
-        None when no form fits; with unit 1 and two roundings there always is one.
+        None when no form fits; with unit 1 and two roundings, halves away from zero, there always is one.
     """
     weights, bias = node.input(1), node.optional(2)
     encodings = tuple(tensor and tensor.encoding for tensor in (node.input(0), weights, bias, node.output))
     arrays = (weights.data, bias and bias.data)
     activation: Activation = getattr(node.op, "activation", Activation.NONE)
-    key = (type(node.op), activation, encodings, *map(id, arrays), weights.shape, axis, unit)
+    rounding = semantics.rounding_of(node)
+    key = (type(node.op), activation, rounding, encodings, *map(id, arrays), weights.shape, axis, unit)
     if key not in _known:
         # The arrays are kept with it, so that no other one gets their identity.
         _known[key] = (arrays, _epilogue(node, axis, unit))
@@ -118,8 +125,7 @@ def _epilogue(node: Node, axis: int, unit: int) -> Epilogue | None:
     lows, highs = reachable(node, bias, axis=axis)
     activation: Activation = getattr(node.op, "activation", Activation.NONE)
     low, high = quantized_activation_range(activation, node.output)
-    rounding: Rounding = getattr(node.op, "ROUNDING", Rounding.TWICE)
-    layer = _Layer(node, activation, rounding, bias, lows, highs, low, high, unit)
+    layer = _Layer(node, activation, *semantics.rounding_of(node), bias, lows, highs, low, high, unit)
     if layer.largest * unit >= 2**31:
         return None if unit > 1 else _plain(layer)
     return _fused(layer) or _stepwise(layer) or _plain(layer)
@@ -134,13 +140,15 @@ def reachable(node: Node, bias: np.ndarray, *, axis: int) -> tuple[np.ndarray, n
 
 def _fused(layer: _Layer) -> Epilogue | None:
     def staircase(accumulators: np.ndarray) -> np.ndarray:
-        return semantics.requantize(layer.node, accumulators, layer.activation, layer.rounding)
+        return semantics.requantize(layer.node, accumulators, layer.activation)
 
     if layer.largest >= _SMALL or not _rises(layer):
         return None
     real = np.array(semantics.real_multipliers(layer.node))
     lows, highs = layer.lows, layer.highs
-    if len(real) == 1:
+    if len(real) == 1 and layer.mixed:
+        real = np.repeat(real, len(lows))
+    elif len(real) == 1:
         # One scale, one staircase: its constants need not be repeated.
         lows, highs = lows.min(keepdims=True), highs.max(keepdims=True)
     found = fit(staircase, real, lows, highs, layer.low, layer.high, layer.unit)
@@ -153,7 +161,7 @@ def _fused(layer: _Layer) -> Epilogue | None:
 
 
 def _stepwise(layer: _Layer) -> Epilogue | None:
-    if layer.rounding is not Rounding.TWICE:
+    if layer.rounding is not Rounding.TWICE or layer.upward:
         return None
     multiplier, shift = semantics.multipliers(layer.node)
     if shift.max() >= 0 or shift.min() < -24 or layer.largest >= _SMALL:
@@ -166,7 +174,7 @@ def _stepwise(layer: _Layer) -> Epilogue | None:
 
 
 def _plain(layer: _Layer) -> Epilogue | None:
-    if layer.rounding is not Rounding.TWICE:
+    if layer.rounding is not Rounding.TWICE or layer.upward:
         return None
     multiplier, shift = semantics.multipliers(layer.node)
     return layer.write("plain", layer.bias * layer.unit, multiplier=multiplier, shift=shift)

@@ -1,0 +1,61 @@
+"""Arithmetic of TFLite models: of LiteRT's reference kernels, or of its optimised built-in kernels.
+
+The two sets of kernels differ in two int8 operators, by codes that are one apart:
+
+- DEPTHWISE_CONV_2D: the optimised kernel's last shift rounds exact halves upwards in all channels that fill groups of
+  eight, as Arm's `vrshl` does; the reference rounds them away from zero, and so does the scalar code for the channels
+  that are left (tensorflow/lite/kernels/internal/optimized/integer_ops/depthwise_conv.h).
+- FULLY_CONNECTED: a high multiply and a shift that rounds halves upwards (Ruy); the reference multiplies by the real
+  multiplier in double precision.
+
+This is what ai-edge-litert's `BUILTIN_WITHOUT_DEFAULT_DELEGATES` and pymicro-wakeword's library compute on x86-64,
+tried on random layers of each shape (tests/differential/test_optimized_arithmetic.py). LiteRT's kernels for other
+processors may choose otherwise by shape (Arm has kernels of its own for 3x3 filters): `tinygen verify --arithmetic
+optimized` holds a model against LiteRT on the computer it runs on. XNNPACK, LiteRT's default, is neither of the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+
+import numpy as np
+
+from tinygen.ir.fixed_point import Rounding
+from tinygen.ir.graph import Graph
+from tinygen.ir.network import Network
+from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.fully_connected import FullyConnected
+
+_GROUP = 8
+"""Channels that the optimised depthwise kernel computes at once."""
+
+
+class Arithmetic(StrEnum):
+    """Whose rounding a TFLite model is built with."""
+
+    REFERENCE = "reference"
+    OPTIMIZED = "optimized"
+
+
+def optimized_arithmetic(network: Network) -> Network:
+    """A TFLite model as LiteRT's optimised kernels compute it; before any pass, which may take channels away."""
+    return replace(
+        network, switches=tuple(replace(switch, graph=_optimized(switch.graph)) for switch in network.switches)
+    )
+
+
+def _optimized(graph: Graph) -> Graph:
+    return replace(graph, ops=tuple(_rounded(node) for node in graph.nodes()))
+
+
+def _rounded(node: Node) -> Op:
+    op = node.op
+    if node.outputs and node.output.dtype == np.int8:
+        if isinstance(op, DepthwiseConv2D):
+            channels = node.output.shape[3]
+            return replace(op, upward_channels=channels - channels % _GROUP)
+        if isinstance(op, FullyConnected):
+            return replace(op, rounding=Rounding.UPWARDS)
+    return op
