@@ -1,7 +1,7 @@
 """pymicro-wakeword as the oracle of listening firmware: as it is, and on LiteRT's reference kernels.
 
 pymicro-wakeword runs LiteRT's optimised built-in kernels (not XNNPACK). Two of them do not round as the reference
-kernels, which tinygen's meaning is:
+kernels, which tinygen's meaning is, where these models show it (CONV_2D's would, too, without the RELU behind it):
 
 - DEPTHWISE_CONV_2D rounds exact halves of its last shift upwards where the reference rounds them away from zero, in
   all channels that fill groups of eight (Arm's `vrshl`; what is left beside them is computed by scalar code, as the

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from tinygen.ir.encodings import Affine
+from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Add
@@ -53,6 +54,8 @@ def _convolution_and_sum(graph: Graph, before: list[Op], add: Op, readers: Count
         weights = source.input(1)
         if not weights.is_constant or convolution.groups(source) > 1 or source.output.shape[0] > 1:
             continue
+        if convolution.rounding is not Rounding.TWICE:
+            continue  # there may be no kernel for the two
         between = graph.tensors[name].encoding
         assert isinstance(between, Affine)
         other = add.inputs[1 - add.inputs.index(name)]

@@ -1,17 +1,21 @@
 """Arithmetic of TFLite models: of LiteRT's reference kernels, or of its optimised built-in kernels.
 
-The two sets of kernels differ in two int8 operators, by codes that are one apart:
+The two sets of kernels differ in three int8 operators, by codes that are one apart:
 
-- DEPTHWISE_CONV_2D: the optimised kernel's last shift rounds exact halves upwards in all channels that fill groups of
-  eight, as Arm's `vrshl` does; the reference rounds them away from zero, and so does the scalar code for the channels
-  that are left (tensorflow/lite/kernels/internal/optimized/integer_ops/depthwise_conv.h).
+- CONV_2D: the optimised kernel (Ruy's matrix product) rounds exact halves of the last shift upwards, the reference away
+  from zero; of grouped convolutions LiteRT has the reference kernel alone.
+- DEPTHWISE_CONV_2D: the optimised kernel rounds so in all channels that fill groups of
+  eight, as Arm's `vrshl` does; what is left beside them is computed by scalar code, as the reference does
+  (tensorflow/lite/kernels/internal/optimized/integer_ops/depthwise_conv.h).
 - FULLY_CONNECTED: a high multiply and a shift that rounds halves upwards (Ruy); the reference multiplies by the real
   multiplier in double precision.
 
-This is what ai-edge-litert's `BUILTIN_WITHOUT_DEFAULT_DELEGATES` and pymicro-wakeword's library compute on x86-64,
-tried on random layers of each shape (tests/differential/test_optimized_arithmetic.py). LiteRT's kernels for other
-processors may choose otherwise by shape (Arm has kernels of its own for 3x3 filters): `tinygen verify --arithmetic
-optimized` holds a model against LiteRT on the computer it runs on. XNNPACK, LiteRT's default, is neither of the two.
+This is what ai-edge-litert's `BUILTIN_WITHOUT_DEFAULT_DELEGATES` and pymicro-wakeword's library compute on x86-64 (with
+AVX-512), tried on random layers of all shapes (tests/differential/test_optimized_arithmetic.py). Where a convolution
+ends in a RELU at the lowest code, negative halves do not show, and the two agree. LiteRT's kernels for other processors
+may choose otherwise by shape (Arm has some of its own for 3x3 filters), and other operators were not looked at:
+`tinygen verify --arithmetic optimized` holds a model against LiteRT on the computer it runs on, and shows what differs.
+XNNPACK, LiteRT's default, is neither of the two.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
 from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 
@@ -56,6 +61,6 @@ def _rounded(node: Node) -> Op:
         if isinstance(op, DepthwiseConv2D):
             channels = node.output.shape[3]
             return replace(op, upward_channels=channels - channels % _GROUP)
-        if isinstance(op, FullyConnected):
+        if isinstance(op, FullyConnected) or (isinstance(op, Conv2D) and op.groups(node) == 1):
             return replace(op, rounding=Rounding.UPWARDS)
     return op

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from tinygen.ir.fixed_point import Activation, Rounding
 from tinygen.ir.ops import mac
-from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.base import LATER, Node
 from tinygen.ir.ops.sliding import Convolution
 from tinygen.ir.ops.window import patches
 from tinygen.ir.tensor import Shape
@@ -18,13 +18,17 @@ from tinygen.ir.tensor import Shape
 
 @dataclass(frozen=True, kw_only=True)
 class Conv2D(Convolution):
-    """Inputs: activations NHWC, weights OHWI (I = input channels / groups), optional bias [O]."""
+    """Inputs: activations NHWC, weights OHWI (I = input channels / groups), optional bias [O].
+
+    Attributes:
+        rounding: how int8 codes are made of sums: TWICE, or UPWARDS; all channels alike.
+    """
 
     KIND: ClassVar[str] = "conv_2d"
-    ROUNDING: ClassVar[Rounding] = Rounding.TWICE
     CHANNEL_AXIS: ClassVar[int] = 0
 
     activation: Activation = Activation.NONE
+    rounding: Rounding = field(default=Rounding.TWICE, metadata=LATER, repr=False)
 
     def groups(self, node: Node) -> int:
         return node.input(0).shape[3] // node.input(1).shape[3]
@@ -39,6 +43,10 @@ class Conv2D(Convolution):
         node.require(channels % depth == 0, f"{channels} input channels do not divide into groups of {depth}")
         node.require(outputs % (channels // depth) == 0, f"{outputs} filters in {channels // depth} groups")
         mac.check_encodings(node, channels=outputs, axis=self.CHANNEL_AXIS)
+        choices = (Rounding.TWICE, Rounding.UPWARDS)
+        node.require(self.rounding in choices, f"sums cannot be rounded '{self.rounding.value}'")
+        plain = self.rounding is Rounding.TWICE
+        node.require(plain or node.output.dtype == np.int8, "only int8 codes can be rounded upwards")
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         rows, columns = self.geometry(node)

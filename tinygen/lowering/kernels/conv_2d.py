@@ -13,7 +13,9 @@ from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 
-def _direct(node: Node, kind: str, *, context: dict[str, Any], constants: tuple[Constant, ...]) -> KernelPlan:
+def _direct(
+    node: Node, kind: str, *, context: dict[str, Any], constants: tuple[Constant, ...], headers: tuple[str, ...] = ()
+) -> KernelPlan:
     """The plain loops, for any type."""
     op = node.op
     assert isinstance(op, Conv2D)
@@ -33,6 +35,7 @@ def _direct(node: Node, kind: str, *, context: dict[str, Any], constants: tuple[
             **context,
         },
         constants=(packed, *constants),
+        headers=("tinygen_math.h", *headers),
         cycles=7.0 * op.macs(node) + 20.0 * node.output.size,
     )
 
@@ -49,6 +52,7 @@ def conv_2d_s8(node: Node) -> KernelPlan | None:
         node, "s8",
         context=types | scale.context | {"input_zero": node.input(0).zero_point},
         constants=(mac.bias_or_zeros(node, channels, np.int32), *scale.constants),
+        headers=scale.headers,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
@@ -73,8 +74,7 @@ class Job:
 
 def int8_job(node: Node) -> Job:
     """What the job of an int8 layer in TFLite's scheme is; with the addition that may be joined to it."""
-    convolution = node.op.convolution(node) if isinstance(node.op, Conv2DAdd) else node
-    ending = epilogue(convolution, axis=0)
+    ending = epilogue(_convolution(node), axis=0)
     assert ending is not None
     context = {
         "source": "input", "spread": "tg_spread", "spread_extra": "", "fill": node.input(0).zero_point,
@@ -84,10 +84,17 @@ def int8_job(node: Node) -> Job:
     return Job(node, ending, node.constant(1), context, f"{node.op.KIND}_s8_dsp")
 
 
+def _convolution(node: Node) -> Node:
+    """Without the addition."""
+    return node.op.convolution(node) if isinstance(node.op, Conv2DAdd) else node
+
+
 def takes_int8(node: Node) -> bool:
     op = node.op
     assert isinstance(op, Conv2D)
-    return node.output.dtype == np.int8 and node.input(1).is_constant and op.groups(node) == 1
+    if node.output.dtype != np.int8 or not node.input(1).is_constant or op.groups(node) > 1:
+        return False
+    return op.rounding is Rounding.TWICE or epilogue(_convolution(node), axis=0) is not None
 
 
 def _context(job: Job, taps: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.lowering.kernels.cmsis_nn import support
@@ -17,11 +18,11 @@ _S16_COLUMNS = 512
 
 @kernel(Conv2D, name="cmsis_nn_conv_2d", family=support.FAMILY)
 def conv_2d(node: Node) -> KernelPlan | None:
-    """Any window, stride and dilation; groups in int8 only."""
+    """Any window, stride and dilation; groups in int8 only; halves away from zero."""
     op = node.op
     assert isinstance(op, Conv2D)
     suffix = support.type_suffix(node)
-    if suffix is None or not node.input(1).is_constant:
+    if suffix is None or not node.input(1).is_constant or op.rounding is not Rounding.TWICE:
         return None
     if suffix == "s16" and not _s16_is_exact(node, op):
         return None
