@@ -59,7 +59,7 @@ def test_verify_follows_the_arithmetic(tmp_path: Path) -> None:
 def test_the_optimised_arithmetic_step_by_step(name: str, tmp_path: Path) -> None:
     """Against LiteRT's optimised kernels, 500 steps of sound on the emulated board."""
     model, config = bundled()[name]
-    heard = pymicro(config, sound(word_of(name), ratios=(5,), noises=("pink",)))
+    heard = pymicro(config, sound(word_of(name), ratios=(5, 0), noises=("pink",)))
     np.savez(tmp_path / "x.npz", x=np.concatenate(heard.inputs)[:500])
     report = verify(model, tmp_path / "x.npz", BuildOptions(board="f746zg", arithmetic="optimized"))
     assert report.samples == 500
