@@ -76,14 +76,14 @@ static void slide(void)
 
 static void decide(void)
 {
-    static const int32_t cutoffs[WAKEWORD_OUTPUTS] = WAKEWORD_CUTOFFS;
+    static const int32_t cutoffs[WAKEWORD_SWITCHES][WAKEWORD_OUTPUTS] = WAKEWORD_CUTOFFS;
     uint32_t best = 0U;
     for (uint32_t i = 1U; i < WAKEWORD_OUTPUTS; i++) {
         best = sums[i] > sums[best] ? i : best;
     }
     last.label = best;
     last.sum = sums[best];
-    last.detected = window_count == WAKEWORD_WINDOW && last.sum >= cutoffs[best];
+    last.detected = window_count == WAKEWORD_WINDOW && last.sum >= cutoffs[app_model.current()][best];
 }
 
 static void infer(void)

@@ -147,7 +147,7 @@ def test_the_firmware_does_all_else_too(folder: Path) -> None:
 
 def test_the_manifest_says_what_it_listens_for(folder: Path) -> None:
     app = json.loads((folder / "manifest.json").read_text())["app"]
-    assert (app["kind"], app["wake_word"], app["cutoff_sums"]) == ("wakeword", "Alexa", [1153])  # 1152 / 1280 is 0.9
+    assert (app["kind"], app["wake_word"], app["cutoff_sums"]) == ("wakeword", "Alexa", [[1153]])  # 1152 / 1280 is 0.9
     assert app["features"]["hop_ms"] == 10 and app["step_frames"] == app["frames"] == 3
     assert 2000 < app["ram_bytes"] < 4000 < app["flash_bytes"] < 40000
 

@@ -6,6 +6,7 @@ import json
 import re
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def test_reads_what_other_models_need(tmp_path: Path) -> None:
     def change(content: dict[str, Any]) -> None:
         content |= {"labels": ["silence", "yes", "no"], "ignored": ["silence"], "step_frames": 12}
         content["features"] = mfcc.as_json()
+        content["switch_cutoffs"] = {"w8a8": 0.6, "w2a2": 0.9}
 
     app = wakeword_app_from_json(written(tmp_path, change))
     assert app.names == ("silence", "yes", "no") and app.ignored == ("silence",)
@@ -180,18 +182,25 @@ def test_a_plan_for_a_wake_word() -> None:
     network = lower_network(load_network(wake_word("alexa"), None, None), family="reference", isa=("c99",))
     plan = plan_wakeword(WakewordApp(0.9, 5, MicroFrontendConfig()), network)
     assert (plan.frames, plan.step, plan.channels, plan.input_bytes) == (3, 3, 40, 120)
-    assert plan.cutoff_sums == (1153,) and plan.ctype == "uint8_t"  # 1152 / 1280 is not above 0.9
+    assert plan.cutoff_sums == ((1153,),) and plan.ctype == "uint8_t"  # 1152 / 1280 is not above 0.9
     with pytest.raises(TinygenError, match=r"input is \(1, 3, 40\), not frames of 20 features"):
         plan_wakeword(WakewordApp(0.9, 5, MicroFrontendConfig(channels=20)), network)
     with pytest.raises(TinygenError, match="1 outputs, and 2 labels"):
         plan_wakeword(WakewordApp(0.9, 5, MicroFrontendConfig(), labels=("yes", "no")), network)
     with pytest.raises(TinygenError, match=r"a step of 1 frames(?s:.)*A streaming model takes 3 at once"):
         plan_wakeword(WakewordApp(0.9, 5, MicroFrontendConfig(), step_frames=1), network)
+    both = replace(
+        network, switches=(replace(network.switches[0], name="fine"), replace(network.switches[0], name="coarse"))
+    )
+    app = WakewordApp(0.9, 5, MicroFrontendConfig(), switch_cutoffs={"coarse": 0.5})
+    assert plan_wakeword(app, both).cutoff_sums == ((1153,), (641,))
+    with pytest.raises(TinygenError, match="cutoff for the switch 'coarse', which the model has not"):
+        plan_wakeword(app, network)
 
 
 def test_no_name_gets_out_of_its_comment(tmp_path: Path) -> None:
     names = ("a /* b", "*/ #error c", "d ??/", "e\\\n#error", "ü")
-    plan = WakewordPlan(3, 3, 40, 120, names, 5, (1153,) * 5, UINT8)
+    plan = WakewordPlan(3, 3, 40, 120, names, 5, ((1153,) * 5,), (0.9,), UINT8)
     for labels, name in ((names, ""), ((), " ".join(names))):
         app = WakewordApp(0.9, 5, MicroFrontendConfig(), name, labels)
         emit_wakeword(app, plan, UINT8, [115200], tmp_path)

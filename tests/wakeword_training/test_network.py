@@ -18,7 +18,7 @@ from tinygen.wakeword_training.scenes import Kind
 
 torch = need("torch")
 
-from tinygen.wakeword_training.evaluate import Network, best_of_phrases, best_sums, choose, scored  # noqa: E402
+from tinygen.wakeword_training.evaluate import Network, best_of_phrases, best_sums, choose, scored, without_near_misses  # noqa: E402
 from tinygen.wakeword_training.export import PROBABILITY, int8_stream, switchable_stream  # noqa: E402
 from tinygen.wakeword_training.network import HOP, Shape, float_network  # noqa: E402
 from tinygen.wakeword_training.segments import IGNORED, STEPS, Segments  # noqa: E402
@@ -192,6 +192,16 @@ def test_scores_and_the_chosen_cutoff(trained, windows, tmp_path: Path) -> None:
     point = choose(result)
     assert point.cutoff >= 0.5 and point.false_accepts.value <= 0.5
     assert point == result.at(point.threshold)
+
+
+def test_near_misses_are_judged_apart() -> None:
+    """One from frame 30 to 60, so steps 10 to 45 do not count."""
+    air = Scenes(
+        np.zeros((2, 300, 40), np.int8), np.array([[0, Kind.NEAR_MISS, 30, 60], [1, Kind.OTHER, 30, 60]]), np.zeros(2)
+    )
+    counts = without_near_misses(air)
+    assert counts.shape == (2, 100) and np.flatnonzero(~counts[0]).tolist() == list(range(10, 46))
+    assert counts[1].all()
 
 
 def test_the_best_sum_is_from_begin_to_shortly_after() -> None:

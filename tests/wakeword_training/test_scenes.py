@@ -17,7 +17,7 @@ from tinygen.wakeword_training.dataset import Scenes, Wanted, cast_of, load_scen
 from tinygen.wakeword_training.features import feature_codes
 from tinygen.wakeword_training.parts import Part
 from tinygen.wakeword_training.phrase import read_phrase
-from tinygen.wakeword_training.scenes import MIXES, SAMPLES, Kind, Mix, make_scene
+from tinygen.wakeword_training.scenes import MIXES, MORE_VARIED, SAMPLES, Kind, Mix, Variety, make_scene
 
 pytestmark = requires_package("espeakng_loader")
 CODES = Scenes(np.zeros((1, 30, 40), np.int8), np.array([[0, 0, 3, 9]]), np.array([5.0]))
@@ -33,6 +33,14 @@ def test_a_scene_is_the_same_for_the_same_seed(cast) -> None:
     assert one.samples.dtype == np.int16 and one.samples.shape == (SAMPLES,)
     assert np.array_equal(one.samples, same.samples) and one.said == same.said
     assert not np.array_equal(one.samples, other.samples)
+
+
+def test_training_alone_has_voices_made_more_varied(cast) -> None:
+    assert cast.variety == Variety() == cast_of(read_phrase("hey computer"), Part.VALIDATION).variety
+    assert cast_of(read_phrase("hey computer"), Part.TRAIN).variety == MORE_VARIED
+    varied = make_scene(replace(cast, variety=MORE_VARIED), MIXES["phrases"], np.random.default_rng(1))
+    assert not np.array_equal(varied.samples, make_scene(cast, MIXES["phrases"], np.random.default_rng(1)).samples)
+    assert MORE_VARIED.snr_db[0] <= varied.snr_db <= MORE_VARIED.snr_db[1] or np.isinf(varied.snr_db)
 
 
 def test_what_is_said_where(cast) -> None:

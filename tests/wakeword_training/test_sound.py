@@ -58,3 +58,22 @@ def test_hum_and_crowds_have_unit_power() -> None:
     assert sound.power(sound.hum(16000, RNG)) == pytest.approx(1.0)
     crowd = sound.mixed([RNG.standard_normal(700), 9 * RNG.standard_normal(90)], 4000, RNG)
     assert sound.power(crowd) == pytest.approx(1.0)
+
+
+def test_a_shorter_throat_is_higher_and_faster_and_nothing_is_aliased() -> None:
+    tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
+    higher = sound.of_another(tone, 1.1, np.zeros(7))
+    assert len(higher) == round(16000 / 1.1)
+    assert np.argmax(np.abs(np.fft.rfft(higher))) * 16000 / len(higher) == pytest.approx(1100, abs=1.0)
+    assert sound.power(higher) == pytest.approx(0.5, rel=0.01)
+    above = sound.of_another(np.sin(2 * np.pi * 7500 * np.arange(16000) / 16000), 1.1, np.zeros(7))
+    assert sound.power(above) < 1e-6  # 8,250 Hz is no more
+
+
+def test_a_colour_is_a_frequency_response() -> None:
+    decibels = np.array([0.0, 0.0, 0.0, 6.0, -6.0, 0.0, 0.0])
+    for hertz, gain in ((500, 0.0), (1000, 6.0), (2000, -6.0)):
+        tone = np.sin(2 * np.pi * hertz * np.arange(16000) / 16000)
+        heard = sound.of_another(tone, 1.0, decibels)
+        assert len(heard) == 16000 and 10 * np.log10(sound.power(heard) / sound.power(tone)) == pytest.approx(gain)
+    assert np.std(np.concatenate([sound.colour(4.0, RNG) for _ in range(400)])) == pytest.approx(4.0, rel=0.1)

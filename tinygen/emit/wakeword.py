@@ -8,8 +8,8 @@ cutoff.
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,7 @@ class WakewordApp:
     Attributes:
         cutoff: a word is detected where the mean of the last `sliding_window` probabilities is above it; above 0,
             below 1.
+        switch_cutoffs: the same for switches (by name) whose probabilities mean something else; others take `cutoff`.
         sliding_window: how many, at least 1.
         features: what the model is fed with.
         wake_word: what it means when a model with one output says yes.
@@ -62,10 +63,12 @@ class WakewordApp:
     ignored: tuple[str, ...] = ()
     step_frames: int | None = None
     listens: str | None = None
+    switch_cutoffs: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 0 < self.cutoff < 1:
-            raise TinygenError(f"a cutoff of {self.cutoff:g} cannot be", fix="Give one above 0 and below 1.")
+        for cutoff in (self.cutoff, *self.switch_cutoffs.values()):
+            if not 0 < cutoff < 1:
+                raise TinygenError(f"a cutoff of {cutoff:g} cannot be", fix="Give one above 0 and below 1.")
         if not 1 <= self.sliding_window <= LONGEST_WINDOW:
             what = f"a sliding window of {self.sliding_window} inferences cannot be"
             raise TinygenError(what, fix=f"Give 1 to {LONGEST_WINDOW}.")
@@ -90,6 +93,7 @@ class WakewordApp:
             "kind": "wakeword",
             "wake_word": self.wake_word,
             "cutoff": self.cutoff,
+            "switch_cutoffs": dict(self.switch_cutoffs),
             "sliding_window": self.sliding_window,
             "labels": list(self.labels),
             "ignored": list(self.ignored),
@@ -108,7 +112,9 @@ class WakewordPlan:
         input_bytes: of the model's input.
         labels: of the outputs.
         window: inferences whose probabilities are averaged.
-        cutoff_sums: for each output, the least sum of the codes of a window that is a detection; None: never.
+        cutoff_sums: for each switch and output, the least sum of the codes of a window that is a detection; None:
+            never.
+        cutoffs: of each switch, what these stand for.
         output: encoding of the outputs.
     """
 
@@ -118,7 +124,8 @@ class WakewordPlan:
     input_bytes: int
     labels: tuple[str, ...]
     window: int
-    cutoff_sums: tuple[int | None, ...]
+    cutoff_sums: tuple[tuple[int | None, ...], ...]
+    cutoffs: tuple[float, ...]
     output: Affine
 
     @property
@@ -161,11 +168,12 @@ def plan_wakeword(app: WakewordApp, network: NetworkProgram) -> WakewordPlan:
             f"the model has {output.size} outputs, and {len(app.names)} label{'s' * (len(app.names) != 1)}",
             where=_name(program), fix='Name each in the JSON: "labels": ["silence", "yes", ...].',
         )  # fmt: skip
-    least = cutoff_sum(app.cutoff, app.sliding_window, encoding)
-    sums = tuple(None if name in app.ignored else least for name in app.names)
+    cutoffs = _cutoffs(app, network)
+    sums = tuple(_cutoff_sums(app, cutoff, encoding) for cutoff in cutoffs)
     step = _step(app, frames, bool(program.graph.states))
     size = program.inputs[0].nbytes
-    return WakewordPlan(frames, step, app.features.channels, size, app.names, app.sliding_window, sums, encoding)
+    channels, window = app.features.channels, app.sliding_window
+    return WakewordPlan(frames, step, channels, size, app.names, window, sums, cutoffs, encoding)
 
 
 def check_microphone(app: WakewordApp, board: Board) -> None:
@@ -185,6 +193,23 @@ def check_microphone(app: WakewordApp, board: Board) -> None:
             f"its microphone runs at {rate} Hz, and the features are of {app.features.sample_rate_hz} Hz",
             where=board.name, fix="Change `sample_rate_hz` in the board's file, or take other features.",
         )  # fmt: skip
+
+
+def _cutoffs(app: WakewordApp, network: NetworkProgram) -> tuple[float, ...]:
+    """Of each switch."""
+    unknown = sorted(set(app.switch_cutoffs) - set(network.names))
+    if unknown:
+        raise TinygenError(
+            f"there is a cutoff for the switch '{unknown[0]}', which the model has not", where=_name(network.first),
+            fix=f"It has: {', '.join(network.names)}.",
+        )  # fmt: skip
+    return tuple(app.switch_cutoffs.get(name, app.cutoff) for name in network.names)
+
+
+def _cutoff_sums(app: WakewordApp, cutoff: float, encoding: Affine) -> tuple[int | None, ...]:
+    """Of each output."""
+    least = cutoff_sum(cutoff, app.sliding_window, encoding)
+    return tuple(None if name in app.ignored else least for name in app.names)
 
 
 def _name(program: Program) -> str:
@@ -299,7 +324,7 @@ def emit_wakeword(app: WakewordApp, plan: WakewordPlan, encoding: Encoding, baud
     title = "Words" if app.labels else f"'{app.wake_word}'"
     context = {
         "plan": plan,
-        "cutoff": repr(app.cutoff),
+        "cutoffs": [repr(cutoff) for cutoff in plan.cutoffs],
         "title": comment_safe(title),
         "labels": comment_safe(", ".join(plan.labels)),
         "bauds": bauds,

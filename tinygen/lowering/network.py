@@ -56,6 +56,10 @@ class NetworkProgram:
         return self.switches[0].program
 
     @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(switch.name for switch in self.switches)
+
+    @property
     def programs(self) -> tuple[Program, ...]:
         return tuple(switch.program for switch in self.switches)
 

@@ -407,7 +407,7 @@ def _describe_plan(app: WakewordApp, plan: WakewordPlan) -> dict[str, Any]:
         "labels": list(plan.labels),
         "frames": plan.frames,
         "step_frames": plan.step,
-        "cutoff_sums": list(plan.cutoff_sums),
+        "cutoff_sums": [list(sums) for sums in plan.cutoff_sums],
         "sample_rate_hz": app.features.sample_rate_hz,
         "hop_samples": app.features.hop_samples,
         "window_samples": app.features.window_samples,

@@ -7,6 +7,7 @@ models of pymicro-wakeword have it. What it lacks may be added, for other models
     "ignored": ["_silence", "_unknown"]                those that are no detections
     "step_frames": 10                                  new frames at each inference, of a model over a window of them
     "features": {...}                                  `as_json()` of a `FeatureConfig`
+    "switch_cutoffs": {"w4a4": 0.8}                    of a switchable model, where they are not "probability_cutoff"
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def wakeword_app_from_json(path: Path) -> WakewordApp:
             labels=keys.names("labels"),
             ignored=keys.names("ignored"),
             step_frames=keys.get("step_frames", int) if "step_frames" in content else None,
+            switch_cutoffs=_switch_cutoffs(keys),
         )
     except TinygenError as error:
         raise TinygenError(error.what, where=error.where or str(path), fix=error.fix) from error
@@ -97,6 +99,13 @@ def features_from_json(content: dict[str, Any], where: str) -> FeatureConfig:
     from tinygen.audio.micro_frontend import MicroFrontendConfig
 
     return MicroFrontendConfig.from_json(content, where)
+
+
+def _switch_cutoffs(keys: _Keys) -> dict[str, float]:
+    if "switch_cutoffs" not in keys.content:
+        return {}
+    named = _Keys(keys.get("switch_cutoffs", dict), keys.path, "switch_cutoffs.")
+    return {name: named.get(name, float) for name in named.content}
 
 
 def _features(keys: _Keys, micro: _Keys) -> FeatureConfig:

@@ -29,7 +29,7 @@ from tinygen.wakeword_training.features import CONFIG, feature_codes
 from tinygen.wakeword_training.near_misses import near_misses
 from tinygen.wakeword_training.parts import Part, voices_of
 from tinygen.wakeword_training.phrase import ENGLISH, Phrase
-from tinygen.wakeword_training.scenes import MIXES, SECONDS, Cast, Kind, Scene, make_scene
+from tinygen.wakeword_training.scenes import MIXES, MORE_VARIED, SECONDS, Cast, Kind, Scene, Variety, make_scene
 
 Progress = Callable[[str, int, int], None]
 PROCESSES = 2
@@ -108,7 +108,8 @@ def cast_of(phrase: Phrase, part: Part) -> Cast:
             f"espeak-ng has {len(timbres)} variants here, none of which falls to the {part.value} voices",
             fix="Install espeakng-loader anew: pip install --force-reinstall espeakng-loader.",
         )
-    return Cast(phrase.text, speakers, voices_of(part, ENGLISH, timbres), near_misses(phrase, part))
+    variety = MORE_VARIED if part is Part.TRAIN else Variety()
+    return Cast(phrase.text, speakers, voices_of(part, ENGLISH, timbres), near_misses(phrase, part), variety)
 
 
 def load_scenes(phrase: Phrase, wanted: Wanted, cache: Path, *, seed: int, progress: Progress | None = None) -> Scenes:

@@ -80,14 +80,28 @@ def best_of_phrases(sums: np.ndarray, said: np.ndarray) -> np.ndarray:
 
 
 def scored(network: Network, phrases: Scenes, air: Scenes, size: int = SLIDING_WINDOW) -> Scored:
-    """The network on scenes with the phrase, and on those without."""
+    """The network on scenes with the phrase, and on those without; near misses in these are judged apart."""
+    counts = without_near_misses(air)
     return Scored(
         size=size,
         best=best_of_phrases(_sums(network.outputs(phrases), size), phrases.of_kind(Kind.PHRASE)),
-        sums=_sums(network.outputs(air), size).ravel(),
-        hours=air.hours,
+        sums=np.where(counts, _sums(network.outputs(air), size), 0).ravel(),
+        hours=air.hours * float(counts.mean()),
         pause=round(SAME_WORD_SECONDS / (HOP * FRAME_SECONDS)),
     )
+
+
+def without_near_misses(air: Scenes) -> np.ndarray:
+    """bool [scenes, steps]: neither in a near miss nor so shortly behind it that a detection would be of it.
+
+    They are planted, dozens an hour: how many of them are accepted is a figure of its own, and would else be all that
+    is seen of how often other speech is.
+    """
+    counts = np.ones((len(air.codes), air.codes.shape[1] // HOP), bool)
+    late = round(LATE_SECONDS / FRAME_SECONDS)
+    for scene, first, end in air.of_kind(Kind.NEAR_MISS):
+        counts[scene, first // HOP : (end + late) // HOP + 1] = False
+    return counts
 
 
 def _sums(codes: np.ndarray, size: int) -> np.ndarray:

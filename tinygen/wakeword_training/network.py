@@ -29,7 +29,7 @@ class Shape:
         kernels: their reach in time: the first in frames, the others in steps.
     """
 
-    filters: tuple[int, ...] = (32, 32, 32, 32)
+    filters: tuple[int, ...] = (48, 48, 48, 48)
     kernels: tuple[int, ...] = (5, 5, 7, 7)
 
 

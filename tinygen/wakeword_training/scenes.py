@@ -52,6 +52,27 @@ MIXES = {
 
 
 @dataclass(frozen=True)
+class Variety:
+    """How speakers, and what is behind them, differ beyond their timbres.
+
+    Attributes:
+        pitches: espeak-ng's, lowest and highest.
+        snr_db: of speech over background, least and most.
+        stretch: formants and pitch are up to this factor higher or lower, as of shorter or longer vocal tracts.
+        colour_db: the standard deviation of a random frequency response.
+    """
+
+    pitches: tuple[int, int] = (20, 80)
+    snr_db: tuple[float, float] = (5.0, 35.0)
+    stretch: float = 1.0
+    colour_db: float = 0.0
+
+
+MORE_VARIED = Variety((5, 95), (0.0, 30.0), 1.15, 4.0)
+"""For training: synthetic timbres are few, and a network learns them by heart."""
+
+
+@dataclass(frozen=True)
 class Cast:
     """Who may say what in the scenes of a part.
 
@@ -60,12 +81,14 @@ class Cast:
         speakers: who say it.
         others: who say all else; the same timbres.
         near_misses: what sounds like it.
+        variety: of all of them.
     """
 
     phrase: str
     speakers: tuple[Voice, ...]
     others: tuple[Voice, ...]
     near_misses: tuple[str, ...]
+    variety: Variety = Variety()
 
 
 class Kind(IntEnum):
@@ -107,7 +130,7 @@ def make_scene(cast: Cast, mix: Mix, rng: np.random.Generator) -> Scene:
         return Scene(sound.to_int16(sound.at_level(_background(cast, rng), rng.uniform(-60, -15))), (), None)
     speech, said = _speech(cast, mix, rng)
     speech = sound.at_level(speech, rng.uniform(-38, -14))
-    snr = float("inf") if rng.random() < 0.1 else float(rng.uniform(5, 35))
+    snr = float("inf") if rng.random() < 0.1 else float(rng.uniform(*cast.variety.snr_db))
     if np.isfinite(snr):
         speech = speech + sound.noise_at_snr(_background(cast, rng), _power_of_speech(speech), snr)
     if rng.random() < 0.1:
@@ -143,15 +166,16 @@ def _talk(cast: Cast, mix: Mix, rng: np.random.Generator) -> Iterator[tuple[Kind
     while True:
         kinds = [Kind(kind) for kind in rng.choice(len(Kind), _AT_ONCE, p=shares)]
         asked = [_utterance(cast, kind, rng) for kind in kinds]
-        yield from zip(kinds, [one.text for one in asked], _clips(asked), strict=True)
+        yield from zip(kinds, [one.text for one in asked], _clips(asked, cast.variety, rng), strict=True)
 
 
 def _utterance(cast: Cast, kind: Kind, rng: np.random.Generator) -> Spoken:
     """The phrase; a near miss; or a sentence, in English or as another language would read it."""
     if kind is Kind.OTHER:
         text, voice = _sentence(cast, rng), _one(cast.others, rng)
-        return spoken(text, Voice(_one(FOREIGN, rng), voice.variant) if rng.random() < 0.25 else voice, rng)
-    return spoken(cast.phrase if kind is Kind.PHRASE else _one(cast.near_misses, rng), _one(cast.speakers, rng), rng)
+        return spoken(text, Voice(_one(FOREIGN, rng), voice.variant) if rng.random() < 0.25 else voice, cast, rng)
+    text = cast.phrase if kind is Kind.PHRASE else _one(cast.near_misses, rng)
+    return spoken(text, _one(cast.speakers, rng), cast, rng)
 
 
 def _sentence(cast: Cast, rng: np.random.Generator) -> str:
@@ -161,18 +185,23 @@ def _sentence(cast: Cast, rng: np.random.Generator) -> str:
     return text
 
 
-def spoken(text: str, voice: Voice, rng: np.random.Generator) -> Spoken:
+def spoken(text: str, voice: Voice, cast: Cast, rng: np.random.Generator) -> Spoken:
     """A text slow or fast, high or low."""
-    parameters = {"rate": int(rng.integers(RATES[0], RATES[1] + 1)), "pitch": int(rng.integers(20, 81))}
+    (slow, fast), (low, high) = RATES, cast.variety.pitches
+    parameters = {"rate": int(rng.integers(slow, fast + 1)), "pitch": int(rng.integers(low, high + 1))}
     return Spoken(text, voice.language, voice.variant, parameters)
 
 
-def _clips(asked: Sequence[Spoken]) -> list[np.ndarray]:
+def _clips(asked: Sequence[Spoken], variety: Variety, rng: np.random.Generator) -> list[np.ndarray]:
     """What was said, of root mean square 0.1, without silence around it."""
     clips = []
     for clip in say_all(asked):
         first, end = sound.speech_span(clip)
-        clips.append(sound.at_level(clip[first:end].astype(np.float64), -20.0))
+        heard = clip[first:end].astype(np.float64)
+        if variety.stretch > 1.0:
+            factor = variety.stretch ** rng.uniform(-1, 1)
+            heard = sound.of_another(heard, factor, sound.colour(variety.colour_db, rng))
+        clips.append(sound.at_level(heard, -20.0))
     return clips
 
 
@@ -189,10 +218,10 @@ def _one_background(cast: Cast, rng: np.random.Generator) -> np.ndarray:
     if kind < 0.6:
         return sound.hum(SAMPLES, rng)
     talkers = [
-        spoken(". ".join(_sentence(cast, rng) for _ in range(4)), _one(cast.others, rng), rng)
+        spoken(". ".join(_sentence(cast, rng) for _ in range(4)), _one(cast.others, rng), cast, rng)
         for _ in range(int(rng.integers(2, 7)))
     ]
-    return sound.mixed(_clips(talkers), SAMPLES, rng)
+    return sound.mixed(_clips(talkers, cast.variety, rng), SAMPLES, rng)
 
 
 def _one(choices: Sequence[T], rng: np.random.Generator) -> T:

@@ -81,3 +81,22 @@ def in_room(samples: np.ndarray, response: np.ndarray) -> np.ndarray:
     length = len(samples) + len(response) - 1
     size = 1 << (length - 1).bit_length()
     return np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(response, size), size)[:length]
+
+
+_COLOUR_HZ = (125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
+
+
+def colour(deviation_db: float, rng: np.random.Generator) -> np.ndarray:
+    """Decibels at _COLOUR_HZ, normally distributed: the frequency response of a throat, a microphone, a way to it."""
+    return rng.normal(0.0, deviation_db, len(_COLOUR_HZ))
+
+
+def of_another(samples: np.ndarray, factor: float, decibels: np.ndarray) -> np.ndarray:
+    """All frequencies `factor` times as high and as much faster (what a vocal tract shorter by it sounds like), in a
+    colour; by way of the spectrum, so that nothing is aliased.
+    """
+    spectrum = np.fft.rfft(samples)
+    hertz = np.maximum(np.fft.rfftfreq(len(samples), 1 / RATE_HZ) * factor, 1.0)
+    gains = np.interp(np.log(hertz), np.log(_COLOUR_HZ), decibels)
+    length = max(2, round(len(samples) / factor))
+    return np.fft.irfft(spectrum * 10 ** (gains / 20), length) * (length / len(samples))

@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,11 +66,11 @@ class Amount:
 
 FULL = Amount(
     {
-        Part.TRAIN: {"phrases": 160, "near misses": 100, "air": 100},
-        Part.VALIDATION: {"phrases": 30, "air": 60},
-        Part.HELD_OUT: {"phrases": 60, "near misses": 20, "air": 240},
+        Part.TRAIN: {"phrases": 500, "near misses": 160, "air": 200},
+        Part.VALIDATION: {"phrases": 60, "air": 190},
+        Part.HELD_OUT: {"phrases": 60, "near misses": 20, "air": 260},
     },
-    Effort(4500, 4, 1200),
+    Effort(4500, 4, 800),
 )
 QUICK = Amount(
     {
@@ -307,14 +307,16 @@ def _evaluations(
 def _write_models(
     phrase: Phrase, networks: tuple[Network, Network], evaluations: tuple[Evaluation, ...], work: Path
 ) -> None:
-    for network, file, evaluation in zip(networks, (_MODEL, _SWITCHABLE), evaluations[:2], strict=True):
+    for network, file, of in zip(networks, (_MODEL, _SWITCHABLE), (evaluations[:1], evaluations[1:]), strict=True):
         save_tg(network, work / f"{file}.tg")
-        content = _model_json(phrase, f"{file}.tg", evaluation.chosen.cutoff)
+        content = _model_json(phrase, f"{file}.tg", of)
         (work / f"{file}.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
-def _model_json(phrase: Phrase, model: str, cutoff: float) -> dict[str, Any]:
-    """microWakeWord's JSON, version 2, without what is for ESPHome alone."""
+def _model_json(phrase: Phrase, model: str, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    """microWakeWord's JSON, version 2, without what is for ESPHome alone; with a cutoff for each switch."""
+    cutoffs = {one.name: one.chosen.cutoff for one in evaluations}
+    switches = {"switch_cutoffs": cutoffs} if len(cutoffs) > 1 else {}
     return {
         "type": "micro",
         "wake_word": phrase.text,
@@ -322,11 +324,12 @@ def _model_json(phrase: Phrase, model: str, cutoff: float) -> dict[str, Any]:
         "trained_languages": list(phrase.languages),
         "version": 2,
         "micro": {
-            "probability_cutoff": cutoff,
+            "probability_cutoff": evaluations[0].chosen.cutoff,
             "feature_step_size": 10,
             "sliding_window_size": SLIDING_WINDOW,
         },
         "features": CONFIG.as_json(),
+        **switches,
     }
 
 
