@@ -8,6 +8,7 @@ import json
 import statistics
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -23,8 +24,10 @@ from tinygen.audio.speech import say
 from tinygen.audio.wav import write_wav
 from tinygen.errors import BoardError, TinygenError
 from tinygen.frontends.load import load_model
+from tinygen.frontends.tg import save_tg
 from tinygen.ir.encodings import Affine
 from tinygen.ir.interpreter import Stream
+from tinygen.ir.network import Network, Switch
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.device import open_device
 from tinygen.verbs.listen import ListenReport, listen, listen_to_board
@@ -120,6 +123,25 @@ def test_on_the_emulated_board(tmp_path: Path) -> None:
 def test_on_other_boards(board: str, toolchain: str, tmp_path: Path) -> None:
     sound = speech()
     check(listen(build_for(board, tmp_path / "board", toolchain), [sound]), sound)
+
+
+def test_each_switch_has_its_cutoff(tmp_path: Path) -> None:
+    """The same network twice: the second one detects what the first one does not."""
+    graph = load_model(wake_word(NAME))
+    save_tg(Network("twice", (Switch("strict", graph), Switch("lenient", graph))), tmp_path / "twice.tg")
+    app = replace(wakeword_app_from_json(wake_word(NAME).with_suffix(".json")), switch_cutoffs={"strict": 0.99})
+    out = build(tmp_path / "twice.tg", tmp_path / "out", BuildOptions(board="host", app=app), profile=False).folder
+    sound = speech()
+    with open_device(out) as device:
+        reports = []
+        for index in (0, 1, 0):
+            device.client.set_switch(index)
+            reports.append(listen(out, [sound], device=device))
+    for report, cutoff in zip(reports, (0.99, CUTOFF, 0.99), strict=True):
+        assert report.probabilities == reports[0].probabilities
+        ran = [event.detected for event in report.events if event.ran]
+        assert ran == [mean > cutoff for mean in report.probabilities]
+    assert reports[1].counted.detections > reports[0].counted.detections
 
 
 def test_an_interruption_keeps_what_was_heard(folder: Path) -> None:

@@ -94,6 +94,8 @@ def test_from_a_phrase_to_a_firmware(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert weights == sorted(weights, reverse=True)
     listens = wakeword_app_from_json(out / "model.json")
     assert listens.cutoff == trained.evaluations[0].chosen.cutoff and listens.wake_word == "hey computer"
+    switchable = wakeword_app_from_json(out / "switchable.json")
+    assert switchable.switch_cutoffs == {one.name: one.chosen.cutoff for one in trained.evaluations[1:]}
     report = json.loads((out / "report.json").read_text())
     assert report["demonstration"]["phrase_ends_at_seconds"] == list(trained.expected)
     assert (out / "det.png").read_bytes().startswith(b"\x89PNG")

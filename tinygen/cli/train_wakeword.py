@@ -50,8 +50,9 @@ def trained_view(trained: Trained) -> RenderableType:
     """Everything that came of it."""
     point = trained.evaluations[0].chosen
     words = (
-        f"Held-out voices: the phrase {point.phrases:,} times, {point.hours:.1f} h without it (FA: false accepts); in "
-        "brackets 95 % confidence. All speech is synthesised: real voices and rooms will do worse."
+        f"Held-out voices: the phrase {point.phrases:,} times, {point.hours:.1f} h of speech and noise without it and "
+        "without near misses, which are judged apart (FA: false accepts); in brackets 95 % confidence. All speech is "
+        "synthesised: real voices and rooms will do worse."
     )
     parts: list[RenderableType] = [_accuracy(trained), Text(words), Text()]
     if trained.sizes:
@@ -102,7 +103,7 @@ def _share(rate: Rate) -> str:
 
 
 def _sizes(sizes: tuple[Size, ...]) -> Table:
-    table = Table(title="Sizes of firmwares that run the network; a switch's are those of all switches together")
+    table = Table(title="Sizes of firmwares that listen; a switch's are those of all switches together")
     table.add_column("board")
     for name in ("precision", "flash B", "RAM B", "constants B, alone", "cycles of a step", "ms of 30"):
         table.add_column(name, justify="right")

@@ -20,6 +20,10 @@ Place = tuple[int, int]
 STEPS = 32
 """Outputs of one segment."""
 BATCH = 32
+PHRASES = 16
+"""Segments of a batch with the phrase."""
+HARD = 0.5
+"""Of the other ones, so many hold what was taken for the phrase."""
 IGNORED = -100
 """The class that cross-entropy leaves out."""
 AT_ONCE = (-1, 20)
@@ -97,15 +101,16 @@ class Segments:
     def batches(
         self, count: int, rng: np.random.Generator, hard: Sequence[Place] = ()
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Half of the segments with the phrase; the others from anywhere, half of them hard ones where there are any.
+        """PHRASES of the segments with the phrase; the others from anywhere, or hard where there are such.
 
         Args:
             count: of batches.
             rng: draws.
             hard: segments with something that was taken for the phrase.
         """
-        others = BATCH // 2
+        others = BATCH - PHRASES
+        most = round(HARD * others)
         for _ in range(count):
-            chosen = [hard[i] for i in rng.integers(len(hard), size=others // 2)] if hard else []
-            places = [*self.of_phrase(BATCH - others, rng), *chosen, *self.anywhere(others - len(chosen), rng)]
+            chosen = [hard[i] for i in rng.integers(len(hard), size=most)] if hard else []
+            places = [*self.of_phrase(PHRASES, rng), *chosen, *self.anywhere(others - len(chosen), rng)]
             yield self.batch(places)

@@ -24,6 +24,7 @@ from tinygen.targets.board import load_board
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.demo_wakeword import OnHop, WakewordDemo, demo_wakeword
 from tinygen.verbs.device import require_runtime
+from tinygen.verbs.wakeword import wakeword_app_from_json
 from tinygen.wakeword_training.dataset import Scenes, Wanted, cast_of, load_scenes
 from tinygen.wakeword_training.evaluate import SLIDING_WINDOW, Evaluation, Sound, evaluate
 from tinygen.wakeword_training.features import CONFIG, feature_codes
@@ -70,7 +71,7 @@ FULL = Amount(
         Part.VALIDATION: {"phrases": 60, "air": 190},
         Part.HELD_OUT: {"phrases": 60, "near misses": 20, "air": 260},
     },
-    Effort(4500, 4, 800),
+    Effort(4000, 4, 800),
 )
 QUICK = Amount(
     {
@@ -334,13 +335,14 @@ def _model_json(phrase: Phrase, model: str, evaluations: Sequence[Evaluation]) -
 
 
 def _sizes(work: Path, boards: tuple[str, ...], progress: Progress | None) -> tuple[Size, ...]:
-    """Of plain firmwares, which do not listen: what differs between precisions is the network alone."""
+    """Of firmwares that listen."""
     sizes: list[Size] = []
     for done, board in enumerate(boards):
         if progress:
             progress("building for sizes", done, len(boards))
         for file in (_MODEL, _SWITCHABLE):
-            options = BuildOptions(board=board, kernels="compact")
+            app = wakeword_app_from_json(work / f"{file}.json")
+            options = BuildOptions(board=board, kernels="compact", app=app)
             sizes += _sizes_of(build(work / f"{file}.tg", work / "builds" / board / file, options).manifest, board)
     return tuple(sizes)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from tinygen.nn import InputQuant
 from tinygen.nn.switchable import Distillation, SwitchSpec, switchable, train_switchable
@@ -20,6 +21,9 @@ Progress = Callable[[str, int, int], None]
 SWITCHES = (SwitchSpec(8, 8), SwitchSpec(4, 4), SwitchSpec(2, 2))
 FLOAT = SwitchSpec(32, 32)
 RATE, SWITCH_RATE = 3e-3, 2e-3
+DROPPED = 0.3
+"""Of what the last layer sees, in training."""
+MASKS = 2
 CALM = 3.0
 """A logit: a probability of 0.95."""
 _HARD_LOGIT = -2.0
@@ -52,7 +56,8 @@ def train_float(
     _begin(seed)
     rng = np.random.default_rng(seed)
     model = TwoClasses(network)
-    optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.01)
+    drops = _dropping(network)
+    optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.03)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=effort.batches)
     for done, (features, labels) in enumerate(_rounds(network, segments, effort.batches, effort.rounds, rng), 1):
         model.train()
@@ -62,7 +67,15 @@ def train_float(
         schedule.step()
         if progress:
             progress("training in float", done, effort.batches)
+    drops.remove()
     network.eval()
+
+
+def _dropping(network: nn.Module) -> RemovableHandle:
+    """Dropout before the last layer, while training; no layer of the network, which is exported as it is."""
+    return network.whole.register_forward_pre_hook(
+        lambda whole, given: (nn.functional.dropout(given[0], DROPPED, whole.training),)
+    )
 
 
 def train_switches(
@@ -125,19 +138,20 @@ def _told(
 
 
 def _masked(given: Iterable[tuple[Tensor, Tensor]], rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Of longer or shorter vocal tracts; in half of the segments some channels are gone, in half some frames; half are
-    a little louder or softer.
+    """Of longer or shorter vocal tracts; up to MASKS times some channels are gone, or some frames; half of the segments
+    are a little louder or softer.
     """
     for features, labels in given:
         features = _warped(features, rng)
         _, channels, frames, _ = features.shape
         for segment in features:
-            if rng.random() < 0.5:
-                first = int(rng.integers(channels - 8))
-                segment[first : first + int(rng.integers(1, 8))] = 0
-            if rng.random() < 0.5:
-                first = int(rng.integers(frames - 12))
-                segment[:, first : first + int(rng.integers(1, 12))] = 0
+            for _ in range(MASKS):
+                if rng.random() < 0.5:
+                    first = int(rng.integers(channels - 9))
+                    segment[first : first + int(rng.integers(1, 10))] = 0
+                if rng.random() < 0.5:
+                    first = int(rng.integers(frames - 14))
+                    segment[:, first : first + int(rng.integers(1, 15))] = 0
             if rng.random() < 0.5:
                 segment.add_(float(rng.normal())).clamp_(0, FULL)
         yield features, labels
