@@ -11,7 +11,7 @@ import pytest
 from tests.audio.features_c import on_core, on_host
 from tests.audio.test_mfcc import CLIPS
 from tests.support.board_batch import M0PLUS, M4_SOFT, M7, Core
-from tests.targets.tools import requires_package, requires_tool
+from tests.targets.tools import requires_package
 from tinygen.audio.codes import CoefficientCodes
 from tinygen.audio.emit_mfcc import mfcc_files, state_bytes
 from tinygen.audio.mfcc import Mfcc, MfccConfig
@@ -81,14 +81,14 @@ def test_c_on_the_host(name: str, tmp_path: Path) -> None:
     assert found == wanted
 
 
-@requires_tool("clang")
+@requires_package("ziglang")
 def test_clang_gives_the_same(tmp_path: Path) -> None:
     config, samples = MfccConfig(), sound()
     wanted = expected(config, MLPERF, samples, window=True)
     files = mfcc_files(config, MLPERF)
     flags = ("-O3", "-fsanitize=undefined", "-fno-sanitize-recover=all")
     bytes_ = state_bytes(config)
-    assert on_host(files, samples, tmp_path, state_bytes=bytes_, window=True, compiler="clang", flags=flags) == wanted
+    assert on_host(files, samples, tmp_path, state_bytes=bytes_, window=True, compiler="zig", flags=flags) == wanted
 
 
 @requires_package("ziglang")

@@ -74,6 +74,7 @@ def test_ratios_of_rows(report: BenchReport) -> None:
     assert summary["tinygen"]["published_cases"] == 2
 
 
+@pytest.mark.long
 def test_processes_give_the_same_rows(report: BenchReport) -> None:
     again = bench([], ["int8-kernels"], replace(SMALL, jobs=2))
     assert json.dumps(again.as_json()) == json.dumps(report.as_json())

@@ -31,6 +31,7 @@ GIGABYTE = 1 << 20
 """In kilobytes, as Linux counts."""
 
 
+@pytest.mark.long
 def test_rows() -> None:
     report = bench([], ["generation"], BenchOptions(only=("weights-300kB", "layers-*"), jobs=1))
     json.dumps(report.as_json())

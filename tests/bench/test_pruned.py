@@ -106,6 +106,7 @@ def test_random_baselines_depend_on_the_seed(start: training.Start, few: tuple[D
     assert any(bool((first[name] != second[name]).any()) for name in first)
 
 
+@pytest.mark.long
 def test_rows_page_and_tables(few: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPatch) -> None:
     """A few methods of one seed, one epoch: through training, graph and board to what is printed."""
     monkeypatch.setattr(lowbit, "load_digits", lambda: few)

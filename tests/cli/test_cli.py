@@ -70,6 +70,7 @@ def test_run(built: tuple[Path, dict], tmp_path: Path) -> None:
     assert outputs.reshape(3, 10).argmax(1).tolist() == labels[:3].tolist()
 
 
+@pytest.mark.long
 def test_verify_in_stripes(tmp_path: Path) -> None:
     """The options that change the program are verify's too, and the codes do not change."""
     images, labels = load_test_digits()

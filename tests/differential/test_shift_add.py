@@ -112,6 +112,7 @@ def scaled_convolutions(count: int, seed: int) -> list[Layer]:
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_kernel_scales() -> None:
     found = scaled_convolutions(16, 1)
     taken = matching(found, SCALED)
@@ -122,6 +123,7 @@ def test_kernel_scales() -> None:
     assert not matching(convolutions(4, 1), SCALED) and not matching(found, CONV)
 
 
+@pytest.mark.long
 @requires_tool("arm-none-eabi-gcc")
 def test_with_gcc() -> None:
     check(convolutions(8, 3), CONV, [""], host=False, compiler="gcc")

@@ -117,6 +117,7 @@ def test_any_core() -> None:
     assert check(cases, cores=[(M0PLUS, ("c99",))], part="sparse_c99") == len(cases)
 
 
+@pytest.mark.long
 @requires_tool("arm-none-eabi-gcc")
 def test_with_gcc() -> None:
     cases = sparse([*HARD[:8], *integer_convolutions(6, 3)], shift=2)

@@ -121,6 +121,7 @@ def test_without_fpu() -> None:
     _check([*int8_layers(2, 20), *integer_layers(2, 20)], host=False, cores=((M4_SOFT, DSP),), level="-Os")
 
 
+@pytest.mark.long
 @requires_tool("arm-none-eabi-gcc")
 def test_with_gcc() -> None:
     _check([*int8_layers(2, 21), *integer_layers(2, 21)], host=False, compiler="gcc")

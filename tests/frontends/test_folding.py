@@ -110,6 +110,7 @@ quantizers = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None)
 @given(cases(), quantizers)
 def test_uniform(case: tuple[list[list[tuple[str, float, float]]], Reach], quantizer: Uniform) -> None:

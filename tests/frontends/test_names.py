@@ -30,9 +30,12 @@ def test_refused(name: str) -> None:
 def test_headers_and_types_are_taken() -> None:
     """A model's header must not hide another, nor its type one of <stdint.h>."""
     root = Path(__file__).parents[2]
-    headers = {path.stem for folder in ("firmware", "templates/model") for path in (root / folder).rglob("*.h")}
+    folders = ("firmware", "templates/model", "templates/audio", "templates/wakeword")
+    found = (path.name for folder in folders for path in (root / folder).rglob("*.h*"))
+    templates = {"model.h.j2", "kernels.h.j2", "weights.h.j2", "switchable.h.j2"}  # these begin with the model's name
+    headers = {name.split(".")[0] for name in found if name not in templates}
     own = {name for name in headers if not (root / f"firmware/libc/include/{name}.h").exists()}
-    assert {"governor", "tinygen_sparse"} < own
+    assert {"governor", "tinygen_sparse", "wakeword", "features"} < own
     for name in sorted(own | {"uint32", "size", "tg"}):
         assert c_name(name) == f"{name}_model"
 

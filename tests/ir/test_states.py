@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 from tests.support.streaming_models import SMALL, frames
-from tinygen.errors import ModelError, UnsupportedError
+from tinygen.errors import ModelError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.tflite import read_tflite
 from tinygen.frontends.tg import read_tg, write_tg
 from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import Stream
-from tinygen.ir.network import Network, Switch
 from tinygen.ir.state import State
 
 GRAPH = read_tflite(SMALL["ring"]())
@@ -78,10 +77,3 @@ def test_saved_and_read_again() -> None:
 def test_build_ids_differ_by_what_states_begin_with() -> None:
     other = replace(GRAPH, states=(State(STATE.tensor, STATE.update, np.zeros(ROWS, np.int8)),))
     assert MemoryModel(GRAPH, "net").read_bytes() != MemoryModel(other, "net").read_bytes()
-
-
-def test_switches_keep_nothing() -> None:
-    network = Network("net", (Switch("one", GRAPH), Switch("two", GRAPH)))
-    with pytest.raises(UnsupportedError, match="switch 'one' keeps"):
-        network.validate()
-    Network.of(GRAPH).validate()

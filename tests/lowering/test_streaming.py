@@ -190,6 +190,7 @@ def test_where_stripes_do_not_help() -> None:
         lower(graph, streaming=Streaming(program.memory.arena_bytes - 8))
 
 
+@pytest.mark.long
 @needs_models
 def test_code_of_models() -> None:
     """C under sanitizers and in the emulated core, with the result laid over the image it is computed from."""

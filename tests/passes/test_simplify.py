@@ -71,6 +71,7 @@ def test_no_code_leaves_its_range(dtype: str) -> None:
     check()
 
 
+@pytest.mark.long
 @settings(max_examples=6, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(st.lists(st.tuples(generator(), st.integers(2, 7)), min_size=8, max_size=8))
 def test_the_c_as_well(cases: list[tuple[np.random.Generator, int]]) -> None:

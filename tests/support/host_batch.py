@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -85,9 +86,12 @@ def feed_of(programs: Sequence[Program], samples: Sequence[Sequence[Sequence[np.
     )
 
 
+_COMPILERS = {"gcc": ["gcc"], "zig": [sys.executable, "-m", "ziglang", "cc"]}
+
+
 def compile_host(sources: Sequence[Path], executable: Path, flags: Sequence[str], compiler: str = "gcc") -> None:
-    """Builds a program for this computer, in its own folder."""
-    command = [compiler, *WARNINGS, *flags, "-o", str(executable), *map(str, sources)]
+    """Builds a program for this computer, in its own folder; `compiler` is "gcc" or "zig", which is a clang."""
+    command = [*_COMPILERS[compiler], *WARNINGS, *flags, "-o", str(executable), *map(str, sources)]
     folder = executable.parent
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr[-4000:]

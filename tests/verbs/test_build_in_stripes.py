@@ -51,6 +51,7 @@ def test_stripes_when_asked(model: Path, tmp_path: Path) -> None:
     assert "stripes" in (tmp_path / "b/report.html").read_text()
 
 
+@pytest.mark.long
 def test_stripes_when_the_board_asks(model: Path, tmp_path: Path) -> None:
     """RAM for stack and statics, but not for the whole arena: the build finds the stripes that fit, and they run."""
     smallest, manifest = arena(model, tmp_path / "a", stream=True)

@@ -18,7 +18,7 @@ CORRECT_OF_1000 = 901
 """What LiteRT's reference kernels score on kws01.npz (its XNNPACK kernels: 902)."""
 
 on_qemu = requires_tool("qemu-system-arm")
-with_gcc = requires_tool("arm-none-eabi-gcc")
+with_gcc = (requires_tool("arm-none-eabi-gcc"), pytest.mark.long)
 
 
 def check(report: VerifyReport, samples: int) -> None:

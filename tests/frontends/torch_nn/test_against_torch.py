@@ -96,6 +96,7 @@ def _combinations(pairs: Iterable[tuple[str, str]]) -> Iterable[tuple[nn.Module,
         yield body(weights, activation), images(12, 3, 7, 7)
 
 
+@pytest.mark.long
 def test_quantizers() -> None:
     """Each of the weights, each of the activations."""
     activations = list(ACTIVATIONS)
@@ -228,6 +229,7 @@ def _residual_network(recipe: str) -> nn.Module:
     return convert(network, recipe)
 
 
+@pytest.mark.long
 def test_branches() -> None:
     torch.manual_seed(6)
     x = images(12, 3, 7, 7)
