@@ -60,6 +60,7 @@ class Espeak:
             *(ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint),
             *(ctypes.c_void_p, ctypes.c_void_p),
         ]
+        lib.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
         lib.espeak_TextToPhonemes.argtypes = [ctypes.POINTER(ctypes.c_char_p), ctypes.c_int, ctypes.c_int]
         lib.espeak_TextToPhonemes.restype = ctypes.c_char_p
         self._lib = lib
@@ -94,6 +95,8 @@ class Espeak:
         for name, value in parameters.items():
             if self._lib.espeak_SetParameter(PARAMETERS[name], value, 0) != 0:
                 raise ValueError(f"eSpeak NG refuses {name} = {value}")
+        # The library seeds its noise, the breath of some variants, by the clock.
+        self._lib.espeak_ng_SetRandSeed(1)
         encoded = text.encode()
         self._sound.clear()
         if self._lib.espeak_Synth(encoded, len(encoded) + 1, 0, 0, 0, CHARS_UTF8, None, None) != 0:

@@ -34,7 +34,7 @@ from tinygen.wakeword_training.scenes import MIXES, MORE_VARIED, SECONDS, Cast, 
 Progress = Callable[[str, int, int], None]
 PROCESSES = 2
 SCENES_PER_FILE = 10
-_VERSION = 2
+_VERSION = 3
 """Of what is in the files: scenes of another version are made anew."""
 
 
