@@ -105,6 +105,7 @@ def test_long_rows_of_odd_levels() -> None:
     _check(layers, cores=())
 
 
+@pytest.mark.long
 def test_without_simd() -> None:
     """The portable kernels on a core that faults on unaligned words."""
     found = [*int8_layers(3, 3), *integer_layers(4, 3)]

@@ -101,6 +101,7 @@ def test_dense_layers(every: int) -> None:
     _check(found[::every])
 
 
+@pytest.mark.long
 def test_batches() -> None:
     bits = {"x": BINARY, "w": BINARY}
     found = [

@@ -113,6 +113,7 @@ def test_visual_wake_words() -> None:
     assert exact(program, [image(graph)])
 
 
+@pytest.mark.long
 def test_rows_computed_again_within_the_limit() -> None:
     """MCUNetV2's way: allowed more work, the smallest arena may be smaller still; never beyond the limit."""
     graph = mobilenet(48).graph("small")
@@ -137,6 +138,7 @@ def test_the_cheapest_way_that_fits() -> None:
     assert program.streamed.stripes < smallest.streamed.stripes
 
 
+@pytest.mark.long
 def test_what_does_not_fit() -> None:
     graph = mobilenet().graph("vww")
     with pytest.raises(FitError) as caught:

@@ -40,6 +40,7 @@ def arena(model: Path, out: Path, **options: object) -> tuple[int, dict]:
     return manifest["arena_bytes"], manifest
 
 
+@pytest.mark.long
 def test_stripes_when_asked(model: Path, tmp_path: Path) -> None:
     whole, plain = arena(model, tmp_path / "a")
     smallest, striped = arena(model, tmp_path / "b", stream=True)
@@ -68,6 +69,7 @@ def test_stripes_when_the_board_asks(model: Path, tmp_path: Path) -> None:
     assert report.identical and report.samples == 3
 
 
+@pytest.mark.long
 def test_even_stripes_do_not_fit(model: Path, tmp_path: Path) -> None:
     with pytest.raises(FitError) as caught:
         build(model, tmp_path / "out", BuildOptions(board=small_board(tmp_path, 8192)), profile=False)

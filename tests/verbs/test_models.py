@@ -57,6 +57,7 @@ def test_resnet_on_f746zg(tmp_path: Path, toolchain: str) -> None:
     run(RESNET, resnet_inputs(tmp_path, 30), 30, board="f746zg", toolchain=toolchain)
 
 
+@pytest.mark.long
 @on_qemu
 @pytest.mark.parametrize("board", ["netduinoplus2", "mps2-an500"])
 @pytest.mark.parametrize("toolchain", ["zig", pytest.param("gcc", marks=with_gcc)])

@@ -32,7 +32,9 @@ def test_the_arena_lies_in_the_fastest_ram(tmp_path: Path) -> None:
     assert large["arena_memory"]["DTCM"] == fast - large["stack_bytes"]
 
 
-@pytest.mark.parametrize("toolchain", ["zig", pytest.param("gcc", marks=requires_tool("arm-none-eabi-gcc"))])
+@pytest.mark.parametrize(
+    "toolchain", ["zig", pytest.param("gcc", marks=[requires_tool("arm-none-eabi-gcc"), pytest.mark.long])]
+)
 def test_weights_in_ram(tmp_path: Path, toolchain: str) -> None:
     """They take RAM and flash, the start-up code copies them, and the codes are the same."""
     flash, ram = (

@@ -240,6 +240,7 @@ def test_random_switchings_through_the_protocol(device: Device) -> None:
     _switch_at_random(device, 150, 1)
 
 
+@pytest.mark.long
 def test_random_switchings_of_an_emulated_board(built: BuildReport) -> None:
     with open_device(built.folder) as device:
         _switch_at_random(device, 60, 2)

@@ -90,6 +90,7 @@ def test_masked_recipes(kernels: bool) -> None:
     assert OTHER_TOP[label] <= 0.001 * INPUTS[label]
 
 
+@pytest.mark.long
 def test_masked_recipes_in_c() -> None:
     """Encodings that only pruned weights have: one bit with scalings per kernel and 0, odd integers and 0."""
     found = [_masked(recipe, False, "nn: masked recipes", f"m{i}") for i, recipe in enumerate(("apsq", "w2a2"))]
