@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Protocol
 
+from hil.client import PERFORMANCE_BAUD
 from tests.targets.build import build, project_with
 from tinygen.targets.board import load_board
 from tinygen.targets.emulator import EmulatedBoard
@@ -32,6 +33,9 @@ class TimedDevice(Protocol):
     def write(self, data: bytes) -> None: ...
 
     def read(self, size: int, timeout: float) -> bytes: ...
+
+    def speak_at(self, baud: int) -> None:
+        """The rate of the host's side."""
 
     def reset(self, elf: Path | None = None) -> None: ...
 
@@ -97,6 +101,9 @@ class VirtualDevice:
             if stream is not None:
                 stream.close()
 
+    def speak_at(self, baud: int) -> None:
+        """A pipe has no rate."""
+
     def write(self, data: bytes) -> None:
         for start in range(0, len(data), 65535):
             part = data[start : start + 65535]
@@ -141,10 +148,16 @@ class EmulatedDevice:
     def __init__(self, board: str, elf: Path) -> None:
         self._board, self._elf = load_board(board), elf
         self._before = 0.0
+        self._baud = PERFORMANCE_BAUD
         self._start()
 
     def _start(self) -> None:
         self._emulated = EmulatedBoard(self._board, self._elf, count=False)
+        self._emulated.set_baud(self._baud)
+
+    def speak_at(self, baud: int) -> None:
+        self._baud = baud
+        self._emulated.set_baud(baud)
 
     @property
     def now(self) -> float:

@@ -17,7 +17,7 @@ from hil.exchange import seal
 from hil.reconnect import ReconnectingTransport
 from tests.hil import faults
 from tests.hil.devices import BUILD, Hang, TimedDevice, right_outputs
-from tests.hil.faults import FOREVER, At, Before, Fault, FaultyLine, Happening, Noisy, OtherBaud
+from tests.hil.faults import BOOT_SECONDS, FOREVER, At, Before, Fault, FaultyLine, Happening, Noisy, OtherBaud
 from tinygen.errors import DeviceError
 
 OUTCOMES = ("recovered", "clean error", "wrong result", "hang")
@@ -153,7 +153,7 @@ class Trial:
 def run_trial(name: str, number: int, device: TimedDevice, other: Path) -> Trial:
     """Inferences by switch 1 on a device that has just started, with a fault drawn by `name` and `number`."""
     seed = random.Random(f"{name} {number}")
-    device.read(4096, 0.01)
+    device.read(4096, BOOT_SECONDS)
     line = FaultyLine(device, KINDS[name].make(seed, other))
     transport = ReconnectingTransport(line.reopen, 10.0, line.clock, line.sleep)
     client = DeviceClient(transport, 20.0, line.clock, nonce=seed.getrandbits(32))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hil.client import PERFORMANCE_BAUD
 from tests.hil.devices import Hang, TimedDevice
 from tinygen.errors import DeviceGoneError
 
@@ -18,6 +19,8 @@ _HANG_VIRTUAL_SECONDS = 1500.0
 _HANG_READS = 2_000_000
 FOREVER = float("inf")
 _WRITE_SECONDS = 30.0
+BOOT_SECONDS = 0.2
+"""More than a banner takes at 115200 baud: what comes behind the first command would mean a restart."""
 # x^32 + ... + 1 as the bits of CRC-32 go over the line: what this is added to has the same CRC.
 _GENERATOR = 0xEDB88320 << 1 | 1
 
@@ -142,8 +145,9 @@ class FaultyLine:
             self._pending += self._receive(end - self.device.now)
 
     def reopen(self) -> FaultyLine:
-        """The port, where it is there."""
+        """The port, where it is there, at the rate that a device begins with."""
         self._check_plug()
+        self.device.speak_at(PERFORMANCE_BAUD)
         return self
 
     def write(self, data: bytes) -> None:
@@ -171,7 +175,8 @@ class FaultyLine:
         return data
 
     def set_baud(self, baud: int) -> None:
-        """Nothing: only `OtherBaud` knows of rates."""
+        """The host's side; the fault passes bytes as they are at any rate."""
+        self.device.speak_at(baud)
 
     def close(self) -> None:
         """The device is ended by whoever began it."""
@@ -280,7 +285,7 @@ def restarted(fault: At, rest: bytes) -> bytes:
 def restarted_unnoticed(fault: At, rest: bytes) -> bytes:
     """The device starts anew before this piece, and its banner is lost."""
     fault.line.device.reset()
-    fault.line.device.read(4096, 0.01)
+    fault.line.device.read(4096, BOOT_SECONDS)
     return rest
 
 

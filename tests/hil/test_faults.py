@@ -17,7 +17,7 @@ from hil.client import DeviceClient
 from hil.exchange import Exchange
 from tests.hil.devices import OTHER_BUILD, EmulatedDevice, TimedDevice, VirtualDevice, build_board, build_virtual, model
 from tests.hil.fault_kinds import FROM_BYTES, KINDS, TO_BYTES, Trial, session, table, tally
-from tests.hil.faults import Fault, FaultyLine
+from tests.hil.faults import BOOT_SECONDS, Fault, FaultyLine
 
 BOARD = "f746zg"
 Maker = tuple[Callable[[], TimedDevice], Path]
@@ -70,7 +70,7 @@ def test_board_20_times(board: Maker, capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_faults_are_drawn_from_the_whole_session(host: Maker) -> None:
     device = host[0]()
-    device.read(4096, 0.01)
+    device.read(4096, BOOT_SECONDS)
     line = FaultyLine(device, Fault(random.Random(0)))
     assert session(DeviceClient(line, 20.0, line.clock), line, random.Random(1)) == ""
     device.close()
