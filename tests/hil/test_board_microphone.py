@@ -14,6 +14,7 @@ from hil.audio import HopEvent, listen_to_microphone, listened
 from hil.client import DeviceClient
 from tests.hil import listen_devices
 from tests.support.streaming_models import needs_wake_words
+from tinygen.errors import TinygenError
 from tinygen.targets.board import load_board
 from tinygen.targets.cycles import board_cost
 from tinygen.targets.emulator import EmulatedBoard
@@ -83,6 +84,8 @@ def test_a_wake_word_over_both_ways(name: str, tmp_path: Path) -> None:
     assert heard.probabilities == sent.probabilities and heard.detections == sent.detections
     assert len(heard.detections) == 1 and heard.detections[0].label == "Okay Nabu"
     assert (heard.counted.lost, heard.counted.overruns) == (0, 0) and not heard.troubles
+    with pytest.raises(TinygenError, match="shorter than a hop, which is 160 samples"):
+        listen_to_board(folder, sound[:159])
 
 
 @needs_wake_words

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tinygen.audio.micro_config import KIND, MicroFrontendConfig
+from tinygen.audio.micro_config import MicroFrontendConfig
 from tinygen.audio.micro_tables import (
     GAIN_INTERVALS,
     LOG_BITS,
@@ -28,7 +28,7 @@ from tinygen.audio.micro_tables import (
 )
 from tinygen.errors import TinygenError
 
-__all__ = ["FEATURE_SCALE", "KIND", "MicroFrontend", "MicroFrontendConfig", "check_samples", "features"]
+__all__ = ["FEATURE_SCALE", "MicroFrontend", "MicroFrontendConfig", "check_samples", "features"]
 
 FEATURE_SCALE = 10 / 256
 """A raw feature times this is what pymicro-features gives, and what microWakeWord's models were trained on."""

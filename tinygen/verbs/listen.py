@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -196,11 +196,7 @@ def listen(
     if device is None:
         with open_device(folder, port=port, count=True) as opened:
             return listen(folder, samples, device=opened, on_event=on_event)
-    before = len(device.client.troubles)
-    events = listen_on(device.client, samples, hop_samples=app["hop_samples"], rates=_rates(app))
-    with closing(events):
-        collected = _collect(device, events, on_event)
-    return _report(device, collected, before)
+    return _hear(device, listen_on(device.client, samples, hop_samples=app["hop_samples"], rates=_rates(app)), on_event)
 
 
 def listen_to_board(
@@ -229,43 +225,37 @@ def listen_to_board(
             return listen_to_board(folder, samples, hops=hops, device=opened, on_event=on_event)
     if samples is not None:
         hops = samples.size // app["hop_samples"] if hops is None else hops
-        if hops == 0:
-            what = f"{samples.size} samples are less than a hop, which is {app['hop_samples']}"
-            raise TinygenError(what, fix="Give longer sound.")
         device.feed_microphone(samples)
-    before = len(device.client.troubles)
-    with closing(listen_to_microphone(device.client, rates=_rates(app))) as heard:
-        collected = _collect(device, _until(heard, hops), on_event)
-    return _report(device, collected, before)
+    return _hear(device, _until(listen_to_microphone(device.client, rates=_rates(app)), hops), on_event)
 
 
 def _rates(app: dict[str, Any]) -> list[int]:
     return [rate for rate in RATES if rate in app["bauds"]]
 
 
-def _until(events: Iterator[HopEvent], hops: int | None) -> Iterator[HopEvent]:
+def _until(events: Generator[HopEvent], hops: int | None) -> Generator[HopEvent]:
     """Those of the first hops; or all."""
-    for event in events if hops != 0 else ():
-        if hops is not None and event.hop >= hops:
-            return  # an event of the last hop may have been damaged
-        yield event
-        if event.hop + 1 == hops:
-            return
+    with closing(events):
+        for event in events if hops != 0 else ():
+            if hops is not None and event.hop >= hops:
+                return  # an event of the last hop may have been damaged
+            yield event
+            if event.hop + 1 == hops:
+                return
 
 
-def _collect(device: Device, events: Iterable[HopEvent], on_event: OnEvent | None) -> _Collected:
+def _hear(device: Device, events: Generator[HopEvent], on_event: OnEvent | None) -> ListenReport:
     """Ctrl-C ends the sound, not the report."""
+    before = len(device.client.troubles)
     average, collected = Average(device.manifest), _Collected(device.manifest["app"])
-    with suppress(KeyboardInterrupt):
+    with closing(events), suppress(KeyboardInterrupt):
         for event in events:
             probability = collected.add(event, average)
             if on_event is not None:
                 on_event(event, probability)
-    return collected
-
-
-def _report(device: Device, collected: _Collected, before: int) -> ListenReport:
-    counted = listened(device.client)
+    if not collected.events:
+        hop = device.manifest["app"]["hop_samples"]
+        raise TinygenError(f"the sound is shorter than a hop, which is {hop} samples", fix="Give longer sound.")
     assert device.info is not None
     return ListenReport(
         device=device.name,
@@ -273,7 +263,7 @@ def _report(device: Device, collected: _Collected, before: int) -> ListenReport:
         events=tuple(collected.events),
         probabilities=tuple(collected.probabilities),
         detections=tuple(collected.detections),
-        counted=counted,
+        counted=listened(device.client),
         clock_hz=device.info.clock_hz,
         cycles_source=device.cycles_source,
         troubles=tuple(device.client.troubles[before:]),
