@@ -81,11 +81,11 @@ def scenes(word: str) -> list[Scene]:
     one, two = speakers(word)
     rng = np.random.default_rng(7)
     like = _LIKE.get(word.lower(), _half(word))
-    first = _framed(one.say(f"{word}, what time is it?"), LEAD_SECONDS)
-    second = _framed(two.say(f"{word}. Turn on the light."), PAUSE_SECONDS)
-    other = _framed(one.say("What is the weather like tomorrow?"), PAUSE_SECONDS)
-    near = _framed(two.say(f"{like}, turn on the light."), PAUSE_SECONDS)
-    third = _framed(one.say(f"{word}, what time is it?"), PAUSE_SECONDS)
+    first = framed(one.say(f"{word}, what time is it?"), LEAD_SECONDS)
+    second = framed(two.say(f"{word}. Turn on the light."), PAUSE_SECONDS)
+    other = framed(one.say("What is the weather like tomorrow?"), PAUSE_SECONDS)
+    near = framed(two.say(f"{like}, turn on the light."), PAUSE_SECONDS)
+    third = framed(one.say(f"{word}, what time is it?"), PAUSE_SECONDS)
     noise = to_int16(500 * pink(2 * SAMPLE_RATE_HZ, rng))
     return [
         Scene(f"“{word}, what time is it?”", first, True),
@@ -103,7 +103,7 @@ def _half(word: str) -> str:
     return " ".join(words[: len(words) // 2]) if len(words) > 1 else word[: (len(word) + 1) // 2]
 
 
-def _framed(speech: np.ndarray, lead_seconds: float) -> np.ndarray:
-    """Silence before and after."""
+def framed(speech: np.ndarray, lead_seconds: float) -> np.ndarray:
+    """int16 speech with silence before it, and PAUSE_SECONDS of it behind."""
     before, after = (np.zeros(round(s * SAMPLE_RATE_HZ), np.int16) for s in (lead_seconds, PAUSE_SECONDS))
     return np.concatenate([before, speech, after])

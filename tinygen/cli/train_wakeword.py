@@ -57,7 +57,8 @@ def trained_view(trained: Trained) -> RenderableType:
     parts: list[RenderableType] = [_accuracy(trained), Text(words), Text()]
     if trained.sizes:
         parts += [_sizes(trained.sizes), Text()]
-    parts += [demo_view(trained.demo), Text(_heard(trained))]
+    same = f"{trained.differing} of {trained.steps:,} codes differ from the integer semantics."
+    parts += [demo_view(trained.demo), Text(same)]
     total = sum(trained.seconds.values())
     stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in trained.seconds.items())
     parts += [
@@ -65,13 +66,6 @@ def trained_view(trained: Trained) -> RenderableType:
         Text(f"All of it is in {trained.folder}: det.png, report.json, model.tg."),
     ]
     return Group(*parts)
-
-
-def _heard(trained: Trained) -> str:
-    said = ", ".join(f"{seconds:.1f}" for seconds in trained.expected)
-    heard = ", ".join(f"{one.seconds:.1f}" for one in trained.demo.report.detections)
-    same = f"{trained.differing} of {trained.steps:,} codes differ from the integer semantics."
-    return f"The phrase ends at {said or 'no'} s; detected at {heard or 'no'} s. {same}"
 
 
 def _accuracy(trained: Trained) -> Table:

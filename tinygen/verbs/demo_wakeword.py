@@ -127,6 +127,7 @@ def demo_wakeword(
     model: str = DEFAULT_MODEL,
     wav: Path | None = None,
     microphone: bool = False,
+    played: Sequence[Scene] | None = None,
     port: str | None = None,
     toolchain: str | None = None,
     arithmetic: str = "reference",
@@ -142,8 +143,9 @@ def demo_wakeword(
         board: see `tinygen boards`.
         out: the build directory.
         model: name of a bundled model, or a file with its JSON beside it.
-        wav: what is played; None, without `microphone`: sentences that are synthesised, see `scenes`.
+        wav: what is played; None, without `microphone` and `played`: sentences that are synthesised, see `scenes`.
         microphone: play what this computer's microphone hears.
+        played: what is played, scene by scene, at the model's sample rate.
         port: of a real board, which is flashed first; None for the emulated one.
         toolchain, arithmetic: see `BuildOptions`.
         save_wav: where what was played is written.
@@ -164,7 +166,7 @@ def demo_wakeword(
         port = port_path(port, target)
     files = wakeword_files(model)
     app = wakeword_app_from_json(files[1])
-    sound = _sound(wav, microphone, app.wake_word, app.features.sample_rate_hz)
+    sound = played or _sound(wav, microphone, app.wake_word, app.features.sample_rate_hz)
     options = BuildOptions(board=board, toolchain=toolchain, app=app, arithmetic=arithmetic)
     build(files[0], out, options, progress=progress)
     runtime = _runtime(target, port)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.audio.speech import SAMPLE_RATE_HZ
 from tinygen.audio.wav import write_wav
 from tinygen.errors import TinygenError
 from tinygen.frontends.tg import save_tg
@@ -25,16 +26,15 @@ from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.demo_wakeword import OnHop, WakewordDemo, demo_wakeword
 from tinygen.verbs.device import require_runtime
 from tinygen.verbs.wakeword import wakeword_app_from_json
-from tinygen.wakeword_training.dataset import Scenes, Wanted, cast_of, load_scenes
+from tinygen.wakeword_training.dataset import Scenes, Wanted, load_scenes
+from tinygen.wakeword_training.demonstration import held_out_scenes
 from tinygen.wakeword_training.evaluate import SLIDING_WINDOW, Evaluation, Sound, evaluate
 from tinygen.wakeword_training.features import CONFIG, feature_codes
 from tinygen.wakeword_training.network import HOP, float_network, window_frames
 from tinygen.wakeword_training.parts import Part
 from tinygen.wakeword_training.phrase import Phrase, read_phrase
 from tinygen.wakeword_training.plot import check_matplotlib, det_picture
-from tinygen.wakeword_training.scenes import MIXES, Kind, make_scene
 from tinygen.wakeword_training.segments import Segments
-from tinygen.wakeword_training.sound import RATE_HZ
 from tinygen.wakeword_training.training import Effort
 
 Progress = Callable[[str, int, int], None]
@@ -46,8 +46,6 @@ _MODEL, _SWITCHABLE = "model", "switchable"
 _OWN = {REPORT, DATASET, FIRMWARE, DET, WAV}
 _OWN |= {f"{model}.{kind}" for model in (_MODEL, _SWITCHABLE) for kind in ("tg", "json")}
 _CALIBRATION = 128
-DEMO_SECONDS = 12
-"""Of sound that is played to the board."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +120,7 @@ class Trained:
         frames: of the network's window.
         evaluations: of each precision.
         sizes: of each precision on each board.
-        demo: a held-out scene on the board.
-        expected: seconds at which the phrase ends in it.
+        demo: held-out voices on the board, see `held_out_scenes`.
         steps, differing: inferences there, and those whose code is not that of the integer semantics.
         seconds: wall time of each stage.
     """
@@ -134,7 +131,6 @@ class Trained:
     evaluations: tuple[Evaluation, ...]
     sizes: tuple[Size, ...]
     demo: WakewordDemo
-    expected: tuple[float, ...]
     steps: int
     differing: int
     seconds: Mapping[str, float]
@@ -149,7 +145,6 @@ class Trained:
             "evaluations": [one.as_json() for one in self.evaluations],
             "sizes": [one.as_json() for one in self.sizes],
             "demonstration": {
-                "phrase_ends_at_seconds": list(self.expected),
                 "steps": self.steps,
                 "steps_that_differ_from_semantics": self.differing,
                 **demo,
@@ -197,21 +192,20 @@ def train_wakeword(
         (work / DET).write_bytes(det_picture(evaluations, f"{phrase.text!r}, held-out voices"))
         with clock.stage("sizes"):
             sizes = _sizes(work, amount.boards, progress)
-        scene = make_scene(cast_of(phrase, Part.HELD_OUT), MIXES["phrases"], np.random.default_rng([seed, 3]))
-        samples = scene.samples[: DEMO_SECONDS * RATE_HZ]
-        write_wav(work / WAV, samples, RATE_HZ)
+        played = held_out_scenes(phrase, seed=seed)
+        samples = np.concatenate([scene.samples for scene in played])
+        write_wav(work / WAV, samples, SAMPLE_RATE_HZ)
         for path in (path for path in work.iterdir() if path.is_file()):
             os.replace(path, out / path.name)
     with clock.stage("firmware and demonstration"):
         demo = demo_wakeword(
-            board, out / FIRMWARE, model=str(out / f"{_MODEL}.tg"), wav=out / WAV, toolchain=toolchain,
+            board, out / FIRMWARE, model=str(out / f"{_MODEL}.tg"), played=played, toolchain=toolchain,
             progress=progress, on_start=on_start, on_hop=on_hop,
         )  # fmt: skip
-    expected = tuple(one.end / RATE_HZ for one in scene.said if one.kind is Kind.PHRASE and one.end <= len(samples))
     codes = semantic_codes(networks[0].first, samples)
     heard = [event.codes[0] for event in demo.report.events if event.ran]
     differing = abs(len(codes) - len(heard)) + sum(a != b for a, b in zip(codes, heard, strict=False))
-    result = Trained(out, phrase, frames, evaluations, sizes, demo, expected, len(codes), differing, clock.seconds)
+    result = Trained(out, phrase, frames, evaluations, sizes, demo, len(codes), differing, clock.seconds)
     _replace(out / REPORT, json.dumps(result.as_json(), indent=2) + "\n")
     return result
 
