@@ -8,12 +8,11 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from tests.differential.test_tuned import CORES, Case, check, dense, window
+from tests.differential.test_tuned import BUILDS, CORES, Case, check, dense, window
 from tests.support import integer_layers as layers
 from tests.support import variants
 from tests.support.integer_layers import OUTPUTS
 from tests.support.shares import shares
-from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import Affine, PowerOfTwo
 from tinygen.lowering.plan import Kernel, registered_kernels
 
@@ -131,9 +130,7 @@ def test_each_code(name: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("core", CORES)
-@pytest.mark.parametrize("level", ["-O0", "-Og", "-O1", "-O2", "-O3", "-Os"])
-@pytest.mark.parametrize("compiler", ["zig", pytest.param("gcc", marks=requires_tool("arm-none-eabi-gcc"))])
+@pytest.mark.parametrize(("compiler", "level", "core"), BUILDS)
 def test_every_compiler(compiler: str, level: str, core: str) -> None:
     """What is in registers, and what the compiler may not move, is right however it optimises."""
     cases = [recoded(case, name) for name in ("w2 ternary", "w4", "w7", "c4") for case in (CONVOLUTIONS[0], DENSE[0])]

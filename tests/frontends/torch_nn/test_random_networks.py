@@ -17,7 +17,7 @@ from tinygen.ir.interpreter import evaluate
 torch.set_num_threads(1)
 LABEL = "nn: random networks"
 BATCH = 10
-ROUNDS = int(os.environ.get("TINYGEN_NN_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("TINYGEN_NN_ROUNDS", "8"))
 
 
 def _compare(seeds: range) -> None:
