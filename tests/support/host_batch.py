@@ -37,13 +37,24 @@ int main(void)
 """
 
 
-def write_sources(programs: Sequence[Program], folder: Path) -> list[Path]:
-    """Emits each program; every graph needs a name of its own. Gives the C files."""
+def write_sources(programs: Sequence[Program], folder: Path, *, optimised: bool = True) -> list[Path]:
+    """Emits each program; every graph needs a name of its own. Gives the C files to compile.
+
+    Fewer files compile faster. Calls and weights are joined into one; without optimisation, which sees nothing more in
+    a larger file, the kernels too.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    sources = []
     for program in programs:
-        for name, text in emit_model(program, "test").files.items():
-            (folder / name).write_text(text)
-    return sorted(folder.glob("*.c"))
+        name = program.graph.name
+        files = emit_model(program, "test").files
+        for file, text in files.items():
+            (folder / file).write_text(text)
+        apart = [file for file in files if optimised and file == f"{name}_kernels.c"]
+        joined = folder / f"{name}_joined.c"
+        joined.write_text("".join(f'#include "{f}"\n' for f in files if f.endswith(".c") and f not in apart))
+        sources += [joined, *(folder / file for file in apart)]
+    return sources
 
 
 def run_on_host(
@@ -63,7 +74,7 @@ def run_on_host(
         folder: where sources and the executable are written.
         keep: states, from one sample to the next.
     """
-    sources = write_sources(programs, folder)
+    sources = write_sources(programs, folder, optimised="-O0" not in flags)
     runs = [_run_text(program, len(feeds), keep) for program, feeds in zip(programs, samples, strict=True)]
     includes = "".join(f'#include "{program.graph.name}.h"\n' for program in programs)
     main = folder / "main_batch.c"
@@ -91,7 +102,7 @@ _COMPILERS = {"gcc": ["gcc"], "zig": [sys.executable, "-m", "ziglang", "cc"]}
 
 def compile_host(sources: Sequence[Path], executable: Path, flags: Sequence[str], compiler: str = "gcc") -> None:
     """Builds a program for this computer, in its own folder; `compiler` is "gcc" or "zig", which is a clang."""
-    command = [*_COMPILERS[compiler], *WARNINGS, *flags, "-o", str(executable), *map(str, sources)]
+    command = [*_COMPILERS[compiler], *WARNINGS, *flags, "-pipe", "-o", str(executable), *map(str, sources)]
     folder = executable.parent
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
