@@ -1,7 +1,7 @@
 """The fault table: recovered or a clean error; never a wrong result, never a hang.
 
-`python -m pytest -m long tests/hil/test_faults.py` injects each kind 100 times on the host firmware, 20 times on the
-emulated board, where that takes eight minutes.
+`python -m pytest -m long tests/hil/test_faults.py` injects each kind 100 times on the host firmware, 5 times on the
+emulated board, where that takes two minutes.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def test_host_100_times(host: Maker, capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.long
-def test_board_20_times(board: Maker, capsys: pytest.CaptureFixture[str]) -> None:
-    _check(tally(20, *board), f"{BOARD}, emulated", capsys)
+def test_board_5_times(board: Maker, capsys: pytest.CaptureFixture[str]) -> None:
+    _check(tally(5, *board), f"{BOARD}, emulated", capsys)
 
 
 def test_faults_are_drawn_from_the_whole_session(host: Maker) -> None:
