@@ -81,6 +81,6 @@ def test_resnet_all_inputs(tmp_path: Path, toolchain: str) -> None:
 @pytest.mark.long
 @on_qemu
 @pytest.mark.parametrize("board", ["netduinoplus2", "mps2-an500"])
-def test_all_inputs_on_qemu(tmp_path: Path, board: str) -> None:
-    run(KWS, KWS_INPUTS, 1000, board=board)
-    run(RESNET, resnet_inputs(tmp_path, 100), 100, board=board)
+def test_more_inputs_on_qemu(tmp_path: Path, board: str) -> None:
+    run(KWS, KWS_INPUTS, 250, board=board)
+    run(RESNET, resnet_inputs(tmp_path, 50), 50, board=board)
