@@ -4,7 +4,7 @@ PYTHON ?= python3.13 python3.12 python3.11 python3.14 python3 python
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
-PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 .PHONY: demo wakeword classify test test-long lint wheel-test clean
 

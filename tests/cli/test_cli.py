@@ -197,3 +197,11 @@ def test_does_not_fit_the_board(tmp_path: Path) -> None:
 def test_project_builds_by_hand(built: tuple[Path, dict]) -> None:
     done = subprocess.run(["make", "-n", "-C", str(built[0])], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_help_waits_for_nothing_heavy() -> None:
+    """What takes its time to import is imported by the verbs that need it."""
+    heavy = {"numpy", "torch", "unicorn", "jinja2", "elftools", "serial", "yaml"}
+    code = f"import sys, tinygen.cli; print(sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

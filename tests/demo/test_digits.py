@@ -9,7 +9,8 @@ import pytest
 
 from tinygen.demo import MODEL, TEST_DIGITS, load_test_digits
 from tinygen.verbs.demo import run_demo
-from tinygen.verbs.oracle import LiteRt, Oracle
+from tinygen.verbs.oracle import LiteRt
+from tinygen.verbs.oracle_names import Oracle
 
 _RIGHT = 983
 """Of the 1,000 test digits, with LiteRT's reference kernels."""

@@ -12,7 +12,7 @@ from tinygen.frontends.load import load_model
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.verbs.build import BuildOptions
-from tinygen.verbs.oracle import Oracle
+from tinygen.verbs.oracle_names import Oracle
 from tinygen.verbs.verify import verify
 
 

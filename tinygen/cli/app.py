@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from tinygen.cli import tables
 from tinygen.cli.bench import bench
 from tinygen.cli.console import console, errors, print_json, progress
 from tinygen.cli.demo import demo
@@ -35,7 +34,7 @@ from tinygen.cli.options import (
     Toolchain,
     Weights,
 )
-from tinygen.verbs.oracle import Oracle
+from tinygen.verbs.oracle_names import Oracle
 from tinygen.version import VERSION
 
 app = typer.Typer(
@@ -99,7 +98,9 @@ def build(
     if as_json:
         print_json(result.as_json())
     else:
-        console.print(tables.build_summary(result.manifest))
+        from tinygen.cli.tables import build_summary
+
+        console.print(build_summary(result.manifest))
         made = f"Firmware: {out / 'firmware.elf'}" if "firmware" not in result.manifest else f"ESP-IDF project: {out}"
         console.print(f"{made}   report: {out / 'report.html'}")
 
@@ -121,7 +122,9 @@ def run(
     if as_json:
         print_json(result.as_json())
     else:
-        console.print(tables.run_table(result))
+        from tinygen.cli.tables import run_table
+
+        console.print(run_table(result))
 
 
 @app.command()
@@ -160,7 +163,9 @@ def verify(
     if as_json:
         print_json(report.as_json())
     else:
-        console.print(tables.verify_tables(report))
+        from tinygen.cli.tables import verify_tables
+
+        console.print(verify_tables(report))
     if not report.identical:
         errors.print("The runtimes differ.")
         raise typer.Exit(1)
@@ -175,7 +180,9 @@ def inspect(model: Model, calibration: Calibration = None, as_json: Json = False
     if as_json:
         print_json(content)
     else:
-        console.print(tables.graph_table(content))
+        from tinygen.cli.tables import graph_table
+
+        console.print(graph_table(content))
 
 
 @app.command()
@@ -187,7 +194,9 @@ def boards(as_json: Json = False) -> None:
     if as_json:
         print_json(content)
     else:
-        console.print(tables.board_table(content))
+        from tinygen.cli.tables import board_table
+
+        console.print(board_table(content))
 
 
 @app.command()
@@ -199,7 +208,9 @@ def doctor(as_json: Json = False) -> None:
     if as_json:
         print_json(content)
     else:
-        console.print(tables.doctor_table(content))
+        from tinygen.cli.tables import doctor_table
+
+        console.print(doctor_table(content))
 
 
 app.command()(bench)

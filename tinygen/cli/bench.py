@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from tinygen.cli import bench_tables
 from tinygen.cli.console import console, errors, print_json, print_wide, progress
 
 MODELS_VARIABLE = "TINYGEN_MODELS"
@@ -45,6 +44,7 @@ def bench(
     """Compare kernel families and compilers: instructions, cycles, flash and RAM, per model and layer."""
     from tinygen.bench.output import check_output, write_output
     from tinygen.bench.suites import all_suites
+    from tinygen.cli import bench_tables
     from tinygen.verbs.bench import BenchOptions, default_jobs, default_kernels
     from tinygen.verbs.bench import bench as run
 

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from tinygen.cli import tables
 from tinygen.cli.console import console, print_json, progress
 from tinygen.cli.demo_classify import classify
 from tinygen.cli.demo_wakeword import wakeword
@@ -37,7 +36,9 @@ def digits(
     if as_json:
         print_json(result.as_json())
     else:
-        console.print(tables.demo_view(result))
+        from tinygen.cli.tables import demo_view
+
+        console.print(demo_view(result))
 
 
 demo.command("wakeword")(wakeword)

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from tinygen.cli import hil_tables
 from tinygen.cli.console import console, errors, print_json, progress
 
 
@@ -74,7 +73,9 @@ def hil(
     if as_json:
         print_json(report.as_json())
     else:
-        console.print(hil_tables.hil_view(report.as_json()))
+        from tinygen.cli.hil_tables import hil_view
+
+        console.print(hil_view(report.as_json()))
         console.print(f"Report: {target / 'report.html'}   figures: {target / 'hil-report.json'}")
     if not report.passed:
         failed = [one for one in report.content["checks"] if one["status"] == "failed"]

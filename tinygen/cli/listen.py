@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hil.ports import EMULATED
 from tinygen.cli.console import console, print_json, progress
 from tinygen.cli.options import Json, Port
 from tinygen.errors import TinygenError
@@ -43,6 +42,7 @@ def listen(
     """Send sound to firmware that listens for words; show what it detects, and the time it takes."""
     import numpy as np
 
+    from hil.ports import EMULATED
     from tinygen.cli.listen_tables import listen_view
     from tinygen.verbs.listen import app_of, listen_to_board
     from tinygen.verbs.listen import listen as run

@@ -246,6 +246,10 @@ class RunCurrent:
     interval: float = 0.3
 
 
+MAX_LINES, MAX_REGIONS = 2048, 8
+"""Of a cache, that can be simulated."""
+
+
 @dataclass(frozen=True)
 class CacheTiming:
     """A cache, or the buffers of a flash interface, for cycle prediction.

@@ -14,6 +14,8 @@ import yaml
 
 from tinygen.errors import BoardError
 from tinygen.targets.board import (
+    MAX_LINES,
+    MAX_REGIONS,
     Board,
     CacheTiming,
     Clock,
@@ -35,7 +37,6 @@ from tinygen.targets.board import (
     Usb,
     ZigTarget,
 )
-from tinygen.targets.emulator.stalls import MAX_LINES, MAX_REGIONS
 
 T = TypeVar("T")
 

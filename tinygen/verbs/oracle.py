@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,7 @@ import numpy as np
 
 from tinygen.errors import ModelError, TinygenError
 from tinygen.ir.graph import Graph
-
-
-class Oracle(StrEnum):
-    """LiteRT's own kernel sets; they do not all give the same codes."""
-
-    REF = "ref"
-    OPTIMIZED = "optimized"
-    XNNPACK = "xnnpack"
+from tinygen.verbs.oracle_names import Oracle
 
 
 class LiteRt:

@@ -22,7 +22,8 @@ from tinygen.verbs.compare import Comparison, Mismatch, correct, decision_thresh
 from tinygen.verbs.device import Device, open_device, require_runtime
 from tinygen.verbs.library import LayerDifference, LibrarySemantics, library_semantics
 from tinygen.verbs.manifest import section
-from tinygen.verbs.oracle import LiteRt, Oracle
+from tinygen.verbs.oracle import LiteRt
+from tinygen.verbs.oracle_names import Oracle
 
 Progress = Callable[[str, int, int], None]
 

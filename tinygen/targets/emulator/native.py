@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from tinygen.errors import ToolchainError
+from tinygen.targets.board import MAX_LINES, MAX_REGIONS
 from tinygen.targets.emulator.counting import BlockRow, Cost, Registers
-from tinygen.targets.emulator.stalls import MAX_LINES, MAX_REGIONS, Cache, TimedCost
+from tinygen.targets.emulator.stalls import Cache, TimedCost
 
 SLOTS = BASES = ACCESSES = 65536
 _SOURCE = Path(__file__).with_name("hooks.c")

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
 NO_REGISTER = 255
-MAX_LINES, MAX_REGIONS = 2048, 8
 
 
 class Access(NamedTuple):
@@ -30,8 +29,8 @@ class Cache:
 
     Attributes:
         line: bytes of a line, a power of two.
-        ways, sets: their product is the number of lines, at most `MAX_LINES`. Lines are replaced in turn.
-        regions: (start, end, cycles that a miss costs) of each memory behind it, at most `MAX_REGIONS`.
+        ways, sets: their product is the number of lines, at most `board.MAX_LINES`. Lines are replaced in turn.
+        regions: (start, end, cycles that a miss costs) of each memory behind it, at most `board.MAX_REGIONS`.
     """
 
     line: int
