@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-SHARE = 5
+SHARE = 7
 """The default run takes one case in so many; coprime to most of the cycles in which encodings follow each other."""
 
 shares = pytest.mark.parametrize("every", [SHARE, pytest.param(1, marks=pytest.mark.long)], ids=["some", "all"])
