@@ -30,6 +30,9 @@ _IDLE_SECONDS = 3.5
 """A little more than what the device waits for a good block."""
 _CHANGE_SECONDS = 0.02
 _STOP, _STOP_SECONDS = b"\x03", 0.05
+_STILL_THERE, _SIGN_HOPS = b"\r", 50
+"""What tells a device with a microphone that somebody listens to it, and after how many of its hops: well before it
+gives up."""
 _QUIET_SECONDS = 0.05
 """More than the silence behind which the device takes commands again."""
 _SHORTEST = len("m-tg-end 00000000 0 00000000 00000000\r\n")
@@ -263,12 +266,19 @@ class _Stream:
 
     def hear(self) -> Iterator[HopEvent]:
         """What the device says by itself."""
+        heard = 0
         while (text := self._text(self._line.clock() + _ANSWER_SECONDS)) is not None:
             line = _line(text, self._session)
             if line is not None and line.label == "m-tg-hop":
+                if heard % _SIGN_HOPS == 0:
+                    self._transport.write(_STILL_THERE)
+                heard += 1
                 yield _event(line)
             elif line is not None and line.label == "m-tg-end":
                 self._is_open = False
+                self._transport.read(4096, _QUIET_SECONDS)
+                if heard:
+                    raise DeviceError("stopped listening: this computer was silent for too long", fix=LINE_HELP)
                 fix = "Is it wired as its board file says?"
                 raise RefusedError("does not listen: its microphone does not start", fix=fix)
         raise DeviceError("says nothing more while it listens", fix=LINE_HELP)

@@ -268,13 +268,19 @@ static heard_t hear_next(void)
 /* The UART may keep no more than one byte while the model runs, so that is all the computer has to say here. */
 static void listen_to_microphone(void)
 {
+    const uint32_t longest = IDLE_MS * (board_clock_hz() / 1000U);
     uint32_t stops = 0U;
     if (microphone_start(FEATURES_SAMPLE_RATE_HZ)) {
-        while (stops < STOP_HOPS) {
+        uint64_t since = cycles_now();
+        while (stops < STOP_HOPS && cycles_now() - since < longest) {
             if (hear_next() != HEARD_NOTHING) {
                 tell_hop(&newest);
             }
-            stops = uart_read_byte(0U) == STOP ? stops + 1U : 0U;
+            const int byte = uart_read_byte(0U);
+            if (byte != UART_TIMEOUT) {
+                since = cycles_now();
+            }
+            stops = byte == STOP ? stops + 1U : 0U;
         }
         microphone_stop();
     }

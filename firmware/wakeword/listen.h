@@ -20,7 +20,8 @@
  * CRC and ADLER are of the line up to the space before them. A block that comes twice is answered again, and counts
  * once. After IDLE_MS without a good block the line changes back, too; the session can be taken up again.
  *
- * With "mic" no blocks are sent: each hop that is heard has its line, until the byte STOP is there in STOP_HOPS hops in a row.
+ * With "mic" no blocks are sent: each hop that is heard has its line, until the byte STOP is there in STOP_HOPS hops in
+ * a row; or until no byte at all came for IDLE_MS, since the computer may be gone.
  *
  * Firmware built to listen by itself (WAKEWORD_LISTENS) does that from the start, to its own microphone, with no more to
  * say than

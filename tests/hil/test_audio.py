@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -237,6 +238,24 @@ def test_the_boards_own_microphone(tmp_path: Path) -> None:
     hearing = listen_to_microphone(client)
     assert without_cycles([next(hearing)])[0].hop == 0
     hearing.close()  # type: ignore[attr-defined]
+    client.close()
+
+
+def test_a_board_whose_computer_is_gone_takes_commands_again(tmp_path: Path) -> None:
+    client = DeviceClient(ProcessTransport([str(build_listening("host", tmp_path, microphone=SOUND))]))
+    client.wait_for_boot()
+    hearing = listen_to_microphone(client)
+    # Longer than the three seconds that it waits for a sign that somebody is there.
+    begun, heard = time.monotonic(), 0
+    while time.monotonic() - begun < 3.5:
+        assert next(hearing).hop == heard
+        heard += 1
+    time.sleep(3.2)
+    with pytest.raises(DeviceError, match="stopped listening"):
+        for _ in hearing:
+            pass
+    assert client.info().name == "listens"
+    assert listened(client).hops > heard
     client.close()
 
 
