@@ -133,6 +133,16 @@ def raising(problem: Exception) -> Callable[[str], Any]:
     return imported
 
 
+def test_a_stream_that_does_not_start_is_closed(module: types.ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_stream: Stream) -> None:
+        raise PortAudioError("busy")
+
+    monkeypatch.setattr(Stream, "start", start)
+    with pytest.raises(TinygenError, match="busy"):
+        record(16_000)
+    assert Stream.opened[0].state == "closed"
+
+
 def test_a_missing_package_and_a_missing_library_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(microphone.importlib, "import_module", raising(ImportError("No module named 'sounddevice'")))
     with pytest.raises(TinygenError, match=r"tinygen\[mic\]"):

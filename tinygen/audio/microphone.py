@@ -50,7 +50,11 @@ def record(sample_rate_hz: int = 16_000, device: str | int | None = None) -> Ite
     try:
         settings = _settings(sample_rate_hz, device)
         stream = sounddevice.InputStream(**settings, blocksize=size, callback=recording.heard)
-        stream.start()
+        try:
+            stream.start()
+        except BaseException:
+            stream.close()
+            raise
     except (sounddevice.PortAudioError, ValueError) as problem:
         raise _unusable(problem, sample_rate_hz) from None
     return recording.pieces(stream)
