@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,21 @@ def test_training_alone_has_voices_made_more_varied(cast) -> None:
     varied = make_scene(replace(cast, variety=MORE_VARIED), MIXES["phrases"], np.random.default_rng(1))
     assert not np.array_equal(varied.samples, make_scene(cast, MIXES["phrases"], np.random.default_rng(1)).samples)
     assert MORE_VARIED.snr_db[0] <= varied.snr_db <= MORE_VARIED.snr_db[1] or np.isinf(varied.snr_db)
+
+
+@pytest.mark.parametrize(("clean", "expected"), [(1.0, True), (0.0, False)])
+def test_some_scenes_have_nothing_behind_who_speaks(cast, clean: float, expected: bool) -> None:
+    quiet = replace(cast, variety=Variety(clean=clean))
+    found = [make_scene(quiet, MIXES["phrases"], np.random.default_rng(seed)).snr_db for seed in range(3)]
+    assert [snr == float("inf") for snr in found] == [expected] * 3
+
+
+def test_words_in_no_room_end_where_they_end(cast) -> None:
+    """Without rooms and backgrounds, what lies between two utterances is silence."""
+    dry = replace(cast, variety=Variety(clean=1.0, rooms=0.0))
+    scene = make_scene(dry, MIXES["phrases"], np.random.default_rng(1))
+    for before, after in pairwise(scene.said):
+        assert not scene.samples[before.end : after.first].any()
 
 
 def test_what_is_said_where(cast) -> None:
