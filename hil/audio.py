@@ -30,9 +30,10 @@ _IDLE_SECONDS = 3.5
 """A little more than what the device waits for a good block."""
 _CHANGE_SECONDS = 0.02
 _STOP, _STOP_SECONDS = b"\x03", 0.05
-_STILL_THERE, _SIGN_HOPS = b"\r", 50
-"""What tells a device with a microphone that somebody listens to it, and after how many of its hops: well before it
-gives up."""
+_STILL_THERE, _SIGN_HOPS = b"\r", 2
+"""What tells a device with a microphone that somebody listens to it, and after how many of its hops: before it gives
+up, though a hop may last a second; and no faster than it reads, which is a byte a hop.
+"""
 _QUIET_SECONDS = 0.05
 """More than the silence behind which the device takes commands again."""
 _SHORTEST = len("m-tg-end 00000000 0 00000000 00000000\r\n")

@@ -57,6 +57,21 @@ def test_every_hop_is_heard(name: str, tmp_path: Path, monkeypatch: pytest.Monke
         assert True in lit and lit[-1] is False and any(event.detected for event in heard)
 
 
+def test_long_hops_do_not_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 100 ms each, for longer than the device waits for a sign that somebody listens."""
+    header = listen_devices._FEATURES_H.replace("RATE_HZ 1600U", "RATE_HZ 16000U")
+    monkeypatch.setattr(listen_devices, "_FEATURES_H", header.replace("SAMPLES 16U", "SAMPLES 1600U"))
+    elf = listen_devices.build_listening("f746zg", tmp_path)
+    board = EmulatedBoard(load_board("f746zg"), elf, count=False)
+    client = DeviceClient(board, nonce=0)
+    client.wait_for_boot()
+    board.feed_microphone(np.zeros(45 * 1600, np.int16))
+    hearing = listen_to_microphone(client)
+    assert [next(hearing).hop for _ in range(40)] == list(range(40))
+    hearing.close()
+    client.close()
+
+
 def spoken() -> np.ndarray:
     """A wake word in three seconds of sound."""
     from tinygen.audio.speech import say

@@ -221,9 +221,12 @@ def test_the_command_refuses(folder: Path, tmp_path: Path) -> None:
         assert words in " ".join(done.stderr.split()), done.stderr
 
 
-def test_what_no_microphone_hears(folder: Path) -> None:
+def test_sound_shorter_than_a_hop(folder: Path) -> None:
     with pytest.raises(TinygenError, match="shorter than a hop, which is 160 samples"):
         listen(folder, [np.zeros(100, np.int16), np.zeros(59, np.int16)])
+
+
+def test_what_no_microphone_hears(folder: Path) -> None:
     with pytest.raises(BoardError, match="nothing can be played to its microphone: it is not emulated"):
         listen_to_board(folder, np.zeros(160, np.int16))
 

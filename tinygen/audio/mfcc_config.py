@@ -50,11 +50,11 @@ class MfccConfig(FrameParameters):
     rounding: str = "toward_zero"
 
     def __post_init__(self) -> None:
-        self.check_types()
-        self.check_time()
+        self._check_types()
+        self._check_time()
         self._check_bands()
-        self.check("floor", self.floor, 1e-30, 1.0)
-        self.check("frames", self.frames, 1, 1000)
+        self._check("floor", self.floor, 1e-30, 1.0)
+        self._check("frames", self.frames, 1, 1000)
         self._check_choice("level", self.level, LEVELS)
         self._check_choice("rounding", self.rounding, ROUNDINGS)
 
@@ -69,13 +69,13 @@ class MfccConfig(FrameParameters):
         return self.frames - 1 + self.window_hops
 
     def _check_bands(self) -> None:
-        self.check("bands", self.bands, 1, 255)
-        self.check("channels", self.channels, 1, self.bands)
+        self._check("bands", self.bands, 1, 255)
+        self._check("channels", self.channels, 1, self.bands)
         half = self.sample_rate_hz / 2
-        self.check("lower_band_hz", self.lower_band_hz, 0, half)
+        self._check("lower_band_hz", self.lower_band_hz, 0, half)
         if not self.lower_band_hz < self.upper_band_hz <= half:
-            raise self.wrong("upper_band_hz", self.upper_band_hz, f"above {self.lower_band_hz:g}, at most {half:g}")
+            raise self._wrong("upper_band_hz", self.upper_band_hz, f"above {self.lower_band_hz:g}, at most {half:g}")
 
     def _check_choice(self, name: str, value: str, choices: tuple[str, ...]) -> None:
         if value not in choices:
-            raise self.wrong(name, value, " or ".join(f'"{choice}"' for choice in choices))
+            raise self._wrong(name, value, " or ".join(f'"{choice}"' for choice in choices))

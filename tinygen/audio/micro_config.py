@@ -59,8 +59,8 @@ class MicroFrontendConfig(FrameParameters):
     log_scale_shift: int = 6
 
     def __post_init__(self) -> None:
-        self.check_types()
-        self.check_time(self.hop_ms, "the hop")
+        self._check_types()
+        self._check_time(self.hop_ms, "the hop")
         self._check_bands()
         self._check_levels()
 
@@ -81,10 +81,10 @@ class MicroFrontendConfig(FrameParameters):
         return self.smoothing_bits - self.correction_bits
 
     def _check_bands(self) -> None:
-        self.check("channels", self.channels, 1, 255)
-        self.check("lower_band_hz", self.lower_band_hz, 0, self.sample_rate_hz / 2)
+        self._check("channels", self.channels, 1, 255)
+        self._check("lower_band_hz", self.lower_band_hz, 0, self.sample_rate_hz / 2)
         if not self.lower_band_hz < self.upper_band_hz < self.sample_rate_hz / 2:
-            raise self.wrong(
+            raise self._wrong(
                 "upper_band_hz",
                 self.upper_band_hz,
                 f"above {self.lower_band_hz:g} and below {self.sample_rate_hz / 2:g}, half the sample rate",
@@ -92,9 +92,9 @@ class MicroFrontendConfig(FrameParameters):
 
     def _check_levels(self) -> None:
         for name in ("even_smoothing", "odd_smoothing", "min_signal_remaining"):
-            self.check(name, getattr(self, name), 0, 1)
-        self.check("smoothing_bits", self.smoothing_bits, 0, 16)
-        self.check("log_scale_shift", self.log_scale_shift, 0, 10)
+            self._check(name, getattr(self, name), 0, 1)
+        self._check("smoothing_bits", self.smoothing_bits, 0, 16)
+        self._check("log_scale_shift", self.log_scale_shift, 0, 10)
         if not self.pcan:
             return
         if not self.noise_reduction:
@@ -103,8 +103,8 @@ class MicroFrontendConfig(FrameParameters):
                 where="front end: pcan",
                 fix="Set pcan to false; or to leave the noise in, min_signal_remaining to 1.",
             )
-        self.check("pcan_strength", self.pcan_strength, 0, 4)
-        self.check("pcan_offset", self.pcan_offset, 1e-3, 1e9)
-        self.check("smoothing_bits", self.smoothing_bits, max(self.correction_bits, 0), 16, "what the FFT's size needs")
-        lowest = max(self.correction_bits + _SNR_BITS, 0)
-        self.check("pcan_gain_bits", self.pcan_gain_bits, lowest, 30, "what the FFT's size needs")
+        self._check("pcan_strength", self.pcan_strength, 0, 4)
+        self._check("pcan_offset", self.pcan_offset, 1e-3, 1e9)
+        why = "what the FFT's size needs"
+        self._check("smoothing_bits", self.smoothing_bits, max(self.correction_bits, 0), 16, why)
+        self._check("pcan_gain_bits", self.pcan_gain_bits, max(self.correction_bits + _SNR_BITS, 0), 30, why)

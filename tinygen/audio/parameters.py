@@ -77,29 +77,29 @@ class FrameParameters:
                 raise TinygenError(f"{cls.NAME} has no parameter {name!r}", where=where, fix=fix)
         return cls(**rest)
 
-    def check_types(self) -> None:
+    def _check_types(self) -> None:
         """Raises TinygenError where a value is not of its field's type."""
         for field in fields(self):
             value = getattr(self, field.name)
             types, wanted = _TYPES[str(field.type)]
             if not isinstance(value, types) or isinstance(value, bool) != (field.type == "bool"):
-                raise self.wrong(field.name, value, wanted)
+                raise self._wrong(field.name, value, wanted)
 
-    def check_time(self, shortest_window_ms: int = 1, why: str = "") -> None:
+    def _check_time(self, shortest_window_ms: int = 1, why: str = "") -> None:
         """Raises TinygenError where window and hop are not whole samples that an FFT can take."""
-        self.check("sample_rate_hz", self.sample_rate_hz, 1000, 192_000)
-        self.check("hop_ms", self.hop_ms, 1, 1000)
-        self.check("window_ms", self.window_ms, shortest_window_ms, 1000, why)
-        self.check("window_ms", self.window_samples, 16, LARGEST_FFT, unit=" samples")
+        self._check("sample_rate_hz", self.sample_rate_hz, 1000, 192_000)
+        self._check("hop_ms", self.hop_ms, 1, 1000)
+        self._check("window_ms", self.window_ms, shortest_window_ms, 1000, why)
+        self._check("window_ms", self.window_samples, 16, LARGEST_FFT, unit=" samples")
         if self.hop_samples < 1:
-            raise self.wrong("hop_ms", self.hop_ms, "at least one sample")
+            raise self._wrong("hop_ms", self.hop_ms, "at least one sample")
 
-    def check(self, name: str, value: float, lowest: float, highest: float, why: str = "", unit: str = "") -> None:
+    def _check(self, name: str, value: float, lowest: float, highest: float, why: str = "", unit: str = "") -> None:
         """Raises TinygenError unless lowest <= value <= highest; `why` explains the lowest."""
         if not lowest <= value <= highest:
             wanted = f"from {lowest:g}{f' ({why})' if why else ''} to {highest:g}{unit}"
-            raise self.wrong(name, value, wanted, unit)
+            raise self._wrong(name, value, wanted, unit)
 
-    def wrong(self, name: str, value: object, wanted: str, unit: str = "") -> TinygenError:
+    def _wrong(self, name: str, value: object, wanted: str, unit: str = "") -> TinygenError:
         """The error: the value that the parameter has, and what it must be."""
         return TinygenError(f"{name} is {value!r}{unit}", where=f"{self.PLACE}: {name}", fix=f"It must be {wanted}.")
