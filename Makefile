@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
-.PHONY: demo wakeword classify test test-long lint wheel-test clean
+.PHONY: demo wakeword classify test test-long mutants lint docs figures wheel-test clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tinygen demo
@@ -23,9 +23,22 @@ test: lint
 test-long: $(VENV)/.dev
 	$(PYTEST) -m long
 
+# Breaks tinygen in one place after the other (tests/mutants): which default test notices? Takes an hour and more.
+mutants: $(VENV)/.dev
+	$(BIN)/python -m tests.mutants --jobs $(JOBS)
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
+
+# The pages, as a site in out/site; a link that leads nowhere is an error.
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict
+
+# Holds the figures of README and docs/ to the commands named beside them, those that take less than a minute.
+figures: $(VENV)/.dev
+	$(BIN)/python -m tests.docs.figures
 
 # Builds the wheel and does the main job from it, in an empty environment outside the checkout.
 wheel-test: $(VENV)/.dev
@@ -65,6 +78,10 @@ $(VENV)/.classify: $(VENV)/bin/python pyproject.toml
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/.demo $(VENV)/.wakeword $(VENV)/.classify
+
+$(VENV)/.docs: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import settings
 
 from tests.support import tally
-from tests.support.differential import BOARD_CASES, CASES
+from tests.support.differential import BOARD_CASES, CASES, distinct
+from tinygen.targets.toolchains.zig import zig_environment
 
 _KEY = "tinygen_cases"
 _COUNTS = (CASES, BOARD_CASES, tally.CODES, tally.DIFFERING, tally.INPUTS, tally.OTHER_TOP)
@@ -19,6 +20,10 @@ _COUNTS = (CASES, BOARD_CASES, tally.CODES, tally.DIFFERING, tally.INPUTS, tally
 # The same examples at every run, so that a change is what turns a test red; TINYGEN_RANDOM=1 looks for new ones.
 settings.register_profile("tinygen", deadline=None, derandomize=not os.environ.get("TINYGEN_RANDOM"))
 settings.load_profile("tinygen")
+
+# zig builds a library of helpers for each core: once, also where a test calls it by itself.
+for _name, _folder in zig_environment().items():
+    os.environ.setdefault(_name, _folder)
 
 
 @pytest.fixture
@@ -45,15 +50,19 @@ class _Collector:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Tests say how wide a terminal is; the one that they run in does not count, nor what pytest-xdist says of it.
+    os.environ.pop("COLUMNS", None)
     config.pluginmanager.register(_Collector())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How many models each operator was compared on."""
     if CASES:
-        terminalreporter.section("single-operator models compared: LiteRT, semantics, host C (of these emulated)")
-        for label, count in sorted(CASES.items()):
-            terminalreporter.write_line(f"{count:6d} ({BOARD_CASES[label]:4d})  {label}")
+        terminalreporter.section("different models compared: oracle, semantics, host C (and in the emulated core)")
+        host, core = distinct(CASES), distinct(BOARD_CASES)
+        for label in sorted({*host, *core}):
+            terminalreporter.write_line(f"{host[label]:6d} ({core[label]:4d})  {label}")
+        terminalreporter.write_line(f"{host.total():6d} ({core.total():4d})  in all")
     if tally.CODES:
         terminalreporter.section("codes compared with torch's, differing ones (where float32 rounds over a boundary)")
         for label, count in sorted(tally.CODES.items()):

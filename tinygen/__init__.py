@@ -5,19 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tinygen.api import build, inspect, run, verify
     from tinygen.frontends.ptq.options import QuantizeOptions
     from tinygen.frontends.tg import save_tg as save
     from tinygen.frontends.torch import export, export_switches
     from tinygen.passes.to_streaming import to_streaming
+    from tinygen.verbs.build import BuildOptions
+    from tinygen.verbs.hil import HilOptions
 
 _LAZY = {
+    "BuildOptions": ("tinygen.verbs.build", "BuildOptions"),
+    "HilOptions": ("tinygen.verbs.hil", "HilOptions"),
     "QuantizeOptions": ("tinygen.frontends.ptq.options", "QuantizeOptions"),
+    "build": ("tinygen.api", "build"),
     "export": ("tinygen.frontends.torch", "export"),
     "export_switches": ("tinygen.frontends.torch", "export_switches"),
+    "inspect": ("tinygen.api", "inspect"),
+    "run": ("tinygen.api", "run"),
     "save": ("tinygen.frontends.tg", "save_tg"),
     "to_streaming": ("tinygen.passes.to_streaming", "to_streaming"),
+    "verify": ("tinygen.api", "verify"),
 }
-__all__ = ["QuantizeOptions", "export", "export_switches", "save", "to_streaming"]
+__all__ = [
+    "BuildOptions", "HilOptions", "QuantizeOptions", "build", "export", "export_switches", "inspect", "run", "save",
+    "to_streaming", "verify",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

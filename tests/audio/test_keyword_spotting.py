@@ -16,9 +16,9 @@ from tinygen.audio.mfcc import Mfcc, MfccConfig
 from tinygen.audio.mfcc_config import KEYWORD_SPOTTING
 from tinygen.audio.speech import say
 from tinygen.errors import TinygenError
+from tinygen.project.wakeword_json import wakeword_app_from_json
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.listen import ListenReport, listen
-from tinygen.verbs.wakeword import wakeword_app_from_json
 
 LABELS = ["down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes", "silence", "unknown"]
 
@@ -63,7 +63,7 @@ def test_hears_a_word(on_host: Path) -> None:
     assert [event.hop for event in ran] == list(range(49, 134, 10))
     assert [event.codes for event in ran] == expected(sound(), report)
     assert [detection.label for detection in report.detections] == ["yes"]
-    assert report.manifest["app"]["features"] == MfccConfig().as_json()
+    assert report.app.features == MfccConfig().as_json()
 
 
 @needs_models

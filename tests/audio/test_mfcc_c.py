@@ -86,7 +86,8 @@ def test_clang_gives_the_same(tmp_path: Path) -> None:
     config, samples = MfccConfig(), sound()
     wanted = expected(config, MLPERF, samples, window=True)
     files = mfcc_files(config, MLPERF)
-    flags = ("-O3", "-fsanitize=undefined", "-fno-sanitize-recover=all")
+    # Undefined steps end the program; zig would take 25 s to build what says which.
+    flags = ("-O3", "-fsanitize=undefined", "-fsanitize-trap=undefined")
     bytes_ = state_bytes(config)
     assert on_host(files, samples, tmp_path, state_bytes=bytes_, window=True, compiler="zig", flags=flags) == wanted
 

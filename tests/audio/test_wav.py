@@ -109,5 +109,5 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         read_wav(tmp_path / "a.ogg")
     with pytest.raises(TinygenError, match="40 bits are not supported"):
         read_wav(raw_wav(tmp_path / "wide.wav", 1, 40, bytes(40)))
-    with pytest.raises(TinygenError, match="cannot be written: No such file"):
+    with pytest.raises(TinygenError, match=r"cannot be written \(No such file"):
         write_wav(tmp_path / "no" / "where.wav", SAMPLES)

@@ -21,7 +21,10 @@ from tinygen.bench.html import render_bench
 from tinygen.bench.layers import Window
 from tinygen.bench.measure import Job
 from tinygen.bench.output import check_output, write_output
-from tinygen.bench.suites import SuiteCases, SuiteOptions, all_suites
+from tinygen.bench.registry import all_suites
+from tinygen.bench.run import BenchOptions, BenchReport, bench
+from tinygen.bench.suites import SuiteCases, SuiteOptions
+from tinygen.builds.library import LibrarySemantics
 from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.encodings import Float32
@@ -29,8 +32,6 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.tensor import Tensor
-from tinygen.verbs.bench import BenchOptions, BenchReport, bench
-from tinygen.verbs.library import LibrarySemantics
 
 SCHEMA = {
     "suite": str, "case": str, "shape": str, "encoding": str, "kernels": str, "toolchain": str, "board": str,
@@ -146,8 +147,8 @@ def test_a_librarys_own_rounding_is_shown(monkeypatch: pytest.MonkeyPatch) -> No
         bias[0] += 40_000
         return node.op.evaluate(node, [*values[:2], bias])
 
-    def semantics(graph: Graph, manifest: Any) -> LibrarySemantics:
-        return LibrarySemantics(graph, {"conv_2d": (manifest["layers"][0]["kernel"], wrong_bias)})
+    def semantics(graph: Graph, program: Any) -> LibrarySemantics:
+        return LibrarySemantics(graph, {"conv_2d": (program.layers[0].kernel, wrong_bias)})
 
     monkeypatch.setattr(measure, "library_semantics", semantics)
     row = measure.measure(job("reference"))

@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 from tests.support.models import FOLDER, KWS, needs_models
 from tinygen.bench import boards, measure
 from tinygen.bench.html import render_bench
+from tinygen.bench.run import BenchOptions, BenchReport, bench
 from tinygen.bench.suites import SuiteOptions
 from tinygen.cli.app import app
 from tinygen.errors import TinygenError, ToolchainError
-from tinygen.targets.board import Board, list_boards, load_board
-from tinygen.verbs.bench import BenchOptions, BenchReport, bench
+from tinygen.targets.board import Board
+from tinygen.targets.boards import list_boards, load_board
 
 NOTHING = load_board("f746zg")
 NOTHING = replace(NOTHING, name="nothing", title="Nothing (EMPTY1)", emulator=replace(NOTHING.emulator, engine="none"))
@@ -117,7 +118,7 @@ def test_markdown_with_two_compilers_and_what_is_unknown() -> None:
 
 
 def test_the_command_prints_markdown(monkeypatch: pytest.MonkeyPatch, report: BenchReport) -> None:
-    monkeypatch.setattr("tinygen.verbs.bench.bench", lambda *args, **named: report)
+    monkeypatch.setattr("tinygen.bench.run.bench", lambda *args, **named: report)
     result = CliRunner().invoke(app, ["bench", "--suite", "boards"], terminal_width=40)
     assert result.exit_code == 0
     assert boards.boards_markdown(report.rows) in "\n".join(line.rstrip() for line in result.stdout.splitlines())

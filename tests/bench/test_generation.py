@@ -17,14 +17,15 @@ from tests.support.tflite_builder import ModelSpec, TensorSpec, build_chain, opt
 from tinygen.bench.case import case_of, samples_of
 from tinygen.bench.generation import stack_of_layers
 from tinygen.bench.measure import Job, measure
-from tinygen.bench.suites import SuiteOptions, find_suite
+from tinygen.bench.registry import find_suite
+from tinygen.bench.run import BenchOptions, bench
+from tinygen.bench.suites import SuiteOptions
 from tinygen.emit.model import emit_model
 from tinygen.errors import FitError
 from tinygen.frontends.load import load_model
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
-from tinygen.verbs.bench import BenchOptions, bench
 from tinygen.verbs.build import BuildOptions, build
 
 GIGABYTE = 1 << 20
@@ -52,7 +53,7 @@ def test_rows() -> None:
 
 def test_a_foreign_library_takes_no_part() -> None:
     from tinygen.bench.measure import FOREIGN
-    from tinygen.verbs.bench import _jobs
+    from tinygen.bench.run import _jobs
 
     (case,) = (c for c in find_suite("generation").cases(SuiteOptions()).cases if c.name == "weights-300kB")
     families = ("tinygen", *FOREIGN)
@@ -76,7 +77,7 @@ def test_memory_of_20_megabytes() -> None:
     """In a process of its own. Its peak is VmHWM: ru_maxrss also keeps the peak of the process that started it."""
     script = (
         "from tinygen.bench.generation import _generate, stack_of_layers; "
-        "from tinygen.targets.board import load_board; "
+        "from tinygen.targets.boards import load_board; "
         "_generate(stack_of_layers('big', 76, 512), 'tinygen', load_board('f746zg')); "
         "print(open('/proc/self/status').read())"
     )

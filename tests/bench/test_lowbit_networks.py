@@ -15,15 +15,16 @@ from tinygen.bench import lowbit_networks
 from tinygen.bench.case import Trained
 from tinygen.bench.html import render_bench
 from tinygen.bench.lowbit_networks import SEEDS, THESIS, Outcome, outcome, trained_cases
-from tinygen.bench.suites import SuiteOptions, find_suite
+from tinygen.bench.registry import find_suite
+from tinygen.bench.run import BenchOptions, bench
+from tinygen.bench.suites import SuiteOptions
 from tinygen.cli.bench_tables import bench_view
 from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
-from tinygen.targets.board import load_board
-from tinygen.verbs.bench import BenchOptions, bench
+from tinygen.targets.boards import load_board
 from tinygen.verbs.build import isa_of
 
 for _name in ("torch", "mlxtend"):
@@ -169,7 +170,13 @@ def test_processes_train_the_same(few: tuple[Digits, Digits]) -> None:
     assert one.trained is not None and two.trained is not None and one.trained.figures == two.trained.figures
 
 
-@pytest.mark.parametrize("name", REGIMES)
+# One of each kind of kernel; the others in the long run.
+KINDS = ("w2a2", "xnor", "ternary", "log", "apsq-1")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in KINDS else pytest.param(name, marks=pytest.mark.long) for name in REGIMES]
+)
 def test_layers_run_in_tuned_kernels(name: str, few: tuple[Digits, Digits]) -> None:
     """What recipes give is what kernels take: no convolution is left to the plain one."""
     train, test = _some(few[0], 50), few[1]

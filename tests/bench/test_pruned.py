@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from html import unescape
 from typing import Any
 from xml.etree import ElementTree
@@ -16,12 +17,13 @@ from tests.support.torch_models import need
 from tinygen.bench import pruned
 from tinygen.bench.curves import COSTS, NO_PICTURE, comparisons, curve_rows, curves_svg, statements
 from tinygen.bench.html import render_bench
-from tinygen.bench.suites import SuiteOptions, find_suite
+from tinygen.bench.registry import find_suite
+from tinygen.bench.run import BenchOptions, bench
+from tinygen.bench.suites import SuiteOptions
 from tinygen.cli.bench_tables import bench_view
 from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.interpreter import evaluate
-from tinygen.verbs.bench import BenchOptions, bench
 
 for _name in ("torch", "mlxtend", "matplotlib", "sklearn", "skopt"):
     need(_name)
@@ -30,9 +32,11 @@ from tinygen.bench import train_digits_lowbit as lowbit  # noqa: E402  (needs to
 from tinygen.bench import train_digits_pruned as training  # noqa: E402
 from tinygen.bench.pruned_methods import METHODS  # noqa: E402
 from tinygen.bench.train_digits_lowbit import Digits  # noqa: E402
+from tinygen.compress.blocks import Grid  # noqa: E402
 from tinygen.compress.masking import masks_of  # noqa: E402
+from tinygen.compress.mint import Connectivity  # noqa: E402
 
-QUICK = ("taylor", "joint-masks", "layer-prune", "snacs", "n-m", "automatic")
+QUICK = ("taylor", "joint-masks", "layer-prune", "snacs", "n-m")
 NAMES = [name for method in METHODS for name in method.cases()]
 
 
@@ -45,7 +49,7 @@ def few() -> tuple[Digits, Digits]:
 
 @pytest.fixture(scope="module")
 def start(few: tuple[Digits, Digits]) -> training.Start:
-    return training.train_start(few[0], 3, start_epochs=1, epochs=1)
+    return training.train_start(training.halved(few[0]), 3, start_epochs=1, epochs=1)
 
 
 def row(method: str, accuracy: float, spread: float = 0.1, **other: Any) -> dict[str, Any]:
@@ -71,7 +75,7 @@ def test_held_digits_are_not_trained_with(start: training.Start, few: tuple[Digi
     assert set(start.held[1].tolist()) == set(range(10))
     seen = {image.numpy().tobytes() for image in start.images}
     assert not any(image.numpy().tobytes() in seen for image in start.held[0])
-    assert training.live_weights(start.network) == 41_936
+    assert training.live_weights(start.network) == 38_096
 
 
 @pytest.mark.parametrize(
@@ -84,13 +88,14 @@ def test_held_digits_are_not_trained_with(start: training.Start, few: tuple[Digi
 def test_methods_remove_what_is_asked_for(method: Any, start: training.Start) -> None:
     """And leave the start as it was; what remains still computes."""
     before = {name: value.clone() for name, value in start.network.state_dict().items()}
-    network = method.make(start, method.ratios[0])
-    left = training.live_weights(network) / 41_936
+    network = method.make(start, method.ratios[0]).finished()
+    left = training.live_weights(network) / 38_096
     # The large dense layer; the convolutions but the first.
-    dense, inner = 216 * 32 / 41_936, (3456 + 6 * 5184) / 41_936
+    dense, inner = 96 * 32 / 38_096, (3456 + 6 * 5184) / 38_096
     low, high = {
-        "filters": (0.2, 0.6), "layers": (1 - 2 * 5184 / 41_936,) * 2, "kernels": (1 - 0.9 * inner, 1 - 0.7 * inner),
-        "dense weights": (1 - 0.5 * dense,) * 2, "filters of 2-bit codes": (0.3, 1.0),
+        "filters": (0.2, 0.6), "layers": (1 - 2 * 5184 / 38_096,) * 2, "kernels": (1 - 0.9 * inner, 1 - 0.7 * inner),
+        "blocks of kernels": (1 - 0.76 * inner, 1 - 0.75 * inner), "dense weights": (1 - 0.5 * dense,) * 2,
+        "filters of 2-bit codes": (0.3, 1.0),
     }[method.level]  # fmt: skip
     if method.name == "joint-masks":  # in one epoch of six batches masks hardly move
         high = 1.0
@@ -100,10 +105,43 @@ def test_methods_remove_what_is_asked_for(method: Any, start: training.Start) ->
 
 
 def test_random_baselines_depend_on_the_seed(start: training.Start, few: tuple[Digits, Digits]) -> None:
-    other = training.Start(start.network, start.images, start.labels, start.held, start.seed + 1, 1, 1)
-    method = next(method for method in METHODS if method.name == "random-kernels")
-    first, second = (masks_of(method.make(one, 0.9)) for one in (start, other))
-    assert any(bool((first[name] != second[name]).any()) for name in first)
+    other = replace(start, seed=start.seed + 1, _connections={})
+    for name in ("random-kernels", "random-blocks"):
+        method = next(method for method in METHODS if method.name == name)
+        first, second = (masks_of(method.make(one, 0.9).network) for one in (start, other))
+        assert any(bool((first[layer] != second[layer]).any()) for layer in first)
+
+
+def test_blocks_go_whole_and_the_same_share_of_each_layer(start: training.Start) -> None:
+    """Whatever ranks them: criteria compare at the same granularity and the same shares."""
+    kept = {}
+    for method in METHODS:
+        if method.level == "blocks of kernels":
+            masks = masks_of(method.make(start, 0.9).network)
+            assert set(masks) == {"conv2"} | {f"blocks.{i}.conv{j}" for i in range(3) for j in (1, 2)}
+            for mask in masks.values():
+                blocks = mask.flatten(2).unflatten(1, (8, -1)).unflatten(0, (8, -1)).flatten(3)
+                assert bool((blocks.all(3).all(1) == blocks.any(3).any(1)).all())
+            kept[method.name] = {name: int(mask.sum()) for name, mask in masks.items()}
+    assert len(kept) == 4 and all(one == kept["random-blocks"] for one in kept.values())
+
+
+def test_samples_of_estimators_are_not_held_and_repeatability_is_of_halves(
+    start: training.Start, few: tuple[Digits, Digits]
+) -> None:
+    images, labels = start.samples
+    assert len(labels) == len(few[0].labels) - len(start.held[1]) > len(start.labels)
+    held = {image.numpy().tobytes() for image in start.held[0]}
+    assert not any(image.numpy().tobytes() in held for image in images)
+    seen: list[int] = []
+
+    def scores(_: Any, given: Any, labels: Any, seed: int) -> dict[str, Connectivity]:
+        seen.append(len(given))
+        values = np.arange(4.0) if seed == start.seed else np.array([0.0, 1.0, 3.0, 2.0])
+        return {"a": Connectivity(values.reshape(2, 2), Grid(2, 2), (2, 2))}
+
+    assert start.repeatability(scores) == pytest.approx(0.8)
+    assert sum(seen) == len(labels)
 
 
 @pytest.mark.long
@@ -140,7 +178,7 @@ def test_rows_page_and_tables(few: tuple[Digits, Digits], monkeypatch: pytest.Mo
 
 def test_graphs_of_batches_mean_what_single_digits_mean(start: training.Start, few: tuple[Digits, Digits]) -> None:
     """Accuracy is taken over batches, through the reshaping in front of dense layers."""
-    found = pruned._outcome("int8", start.network, start, few[1])
+    found = pruned._outcome("int8", start.network, start, training.halved(few[1]))
     alone = np.array([evaluate(found.graph, [codes[None]])[0].argmax() for codes in found.inputs])
     assert np.array_equal(alone == few[1].labels, found.right)
     assert found.inputs.min() == -128 and found.inputs.max() == 127
@@ -164,6 +202,17 @@ def test_statement_where_chance_does_as_well() -> None:
         "Filters, 50 %: chance 95.00 ± 0.40. It does as well as the best, taylor 95.30 ± 0.30: the difference is "
         "+0.30, its spread 0.50. It does as well as l1, too."
     ]
+
+
+def test_statements_say_what_was_there_before_and_what_repeats() -> None:
+    rows = [
+        row("mint", 96.0, accuracy_before=51.25, repeatability=0.314),
+        row("chance", 95.0, accuracy_before=12.0, repeatability=None, random=True),
+    ]
+    assert statements(rows)[0].endswith(
+        " Before fine-tuning: mint 51.2, chance 12.0. Rank correlation of the scores from two halves of the samples: "
+        "mint 0.31."
+    )
 
 
 def test_only_equal_sizes_are_compared() -> None:

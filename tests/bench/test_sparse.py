@@ -8,11 +8,12 @@ import numpy as np
 
 from tinygen.bench.break_even import break_evens
 from tinygen.bench.case import Case
+from tinygen.bench.registry import find_suite
+from tinygen.bench.run import default_kernels
 from tinygen.bench.sparse import SPARSITIES
-from tinygen.bench.suites import SuiteOptions, find_suite
+from tinygen.bench.suites import SuiteOptions
 from tinygen.frontends.load import load_model
-from tinygen.targets.board import load_board
-from tinygen.verbs.bench import default_kernels
+from tinygen.targets.boards import load_board
 
 CASES = find_suite("sparse").cases(SuiteOptions()).cases
 
@@ -29,6 +30,17 @@ def test_zeros() -> None:
             assert abs(share - case.figures["sparsity"]) < 0.01
 
 
+def test_patterns_of_four() -> None:
+    """At most two, or one, of each four neighbouring channels; the other half, or quarter, is there."""
+    found = [case for case in CASES if case.name.startswith("of4_")]
+    assert len(found) >= 4 and all("series" not in case.figures for case in found)
+    for case in found:
+        graph = load_model(case.model)
+        live = (graph.node(graph.ops[0]).constant(1) != 0).reshape(-1, 4).sum(1)
+        kept = int(case.name[-1])
+        assert live.max() == kept and (live == kept).mean() > 0.95
+
+
 def test_families() -> None:
     assert default_kernels(False, ["sparse"]) == ("dense", "sparse", "tinygen")
     assert default_kernels(False, ["sparse", "lowbit"]) == default_kernels(False) == ("tinygen", "reference")
@@ -41,7 +53,7 @@ def row(case: Case, kernels: str, cycles: float, flash: float) -> dict[str, Any]
 
 def test_break_evens() -> None:
     """Dense figures stay, sparse ones fall on a line: where they meet is known."""
-    series = [case for case in CASES if case.figures["series"] == "conv_1x1_128_128_8x8_int8"]
+    series = [case for case in CASES if case.figures.get("series") == "conv_1x1_128_128_8x8_int8"]
     assert len(series) == len(SPARSITIES)
     rows = []
     for case in series:

@@ -9,6 +9,8 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
+from tests.support.spread import spread
+from tinygen.bench.bare_models import BareModels
 from tinygen.bench.case import samples_of
 from tinygen.bench.sparse_dense import PATTERNS, SHAPES, dense_cases, sparse_fully_connected
 from tinygen.frontends.load import load_model
@@ -19,9 +21,8 @@ from tinygen.lowering import lower as lowering
 from tinygen.lowering.plan import registered_kernels
 from tinygen.lowering.program import Program
 from tinygen.lowering.select import Choice, choose
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 from tinygen.targets.toolchain import find_toolchain
-from tinygen.verbs.bare import BareModels
 
 CASES = dense_cases()
 BOARDS = ("f746zg", "netduinoplus2")
@@ -95,9 +96,8 @@ def _measured(board_name: str, label: str, sparsity: int) -> tuple[int, int, int
     return cycles[0], min(cycles[1:-1]), cycles[-1]
 
 
-@pytest.mark.parametrize("board", BOARDS)
-@pytest.mark.parametrize("label", ["single", "4x4"])
-def test_right_on_both_sides(board: str, label: str) -> None:
+@pytest.mark.parametrize(("label", "board"), spread(["single", "4x4"], BOARDS))
+def test_right_on_both_sides(label: str, board: str) -> None:
     """Few zeros: dense; many: sparse; and never far from the better of both."""
     points = []
     for sparsity in (25, 50, 80, 95):

@@ -10,13 +10,14 @@ import pytest
 from tests.support.models import FOLDER, KWS, RESNET, needs_models
 from tinygen.bench.case import Case, case_of, samples_of
 from tinygen.bench.published import published
-from tinygen.bench.suites import SuiteOptions, all_suites, find_suite
+from tinygen.bench.registry import all_suites, find_suite
+from tinygen.bench.suites import SuiteOptions
 from tinygen.demo import MODEL
 from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_model
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.interpreter import evaluate
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 
 PUBLISHED_KERNELS = 17
 KERNELS = find_suite("int8-kernels").cases(SuiteOptions()).cases

@@ -14,13 +14,14 @@ from tests.support.torch_models import need
 from tinygen.bench import switchable as suite
 from tinygen.bench.case import Case
 from tinygen.bench.html import render_bench
-from tinygen.bench.suites import SuiteOptions, find_suite
+from tinygen.bench.registry import find_suite
+from tinygen.bench.run import BenchOptions, bench
+from tinygen.bench.suites import SuiteOptions
 from tinygen.bench.switch_totals import switch_totals
 from tinygen.bench.switchable import trained_cases
 from tinygen.cli.bench_tables import bench_view
 from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
-from tinygen.verbs.bench import BenchOptions, bench
 
 for _name in ("torch", "mlxtend"):
     need(_name)

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.command import Done, tinygen
 from tinygen.demo import MODEL
 
 
-def bench(*arguments: str | Path, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from tinygen.cli import main; main()", "bench", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **variables}
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=300
-    )
+def bench(*arguments: str | Path, cwd: Path | None = None, **variables: str) -> Done:
+    return tinygen("bench", *arguments, cwd=cwd, **variables)
 
 
 def test_own_model(tmp_path: Path) -> None:
-    options = ["--toolchain", "zig", "--kernels", "tinygen,reference", "--layers"]
+    options = ["--toolchain", "zig", "--kernels", "tinygen,reference", "--layers", "--jobs", "1"]
     done = bench(MODEL, "--out", tmp_path / "o", *options)
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "o" / "bench.json").read_text())
@@ -52,7 +46,7 @@ def test_list() -> None:
 
 def test_failures_are_rows_and_exit_status_1(tmp_path: Path) -> None:
     """A board with too little RAM for a case, its input alone is larger: the row says so, the others stand."""
-    from tinygen.targets.board import load_board
+    from tinygen.targets.boards import load_board
 
     text = load_board("f746zg").path.read_text()
     small = tmp_path / "small.yaml"
@@ -60,7 +54,7 @@ def test_failures_are_rows_and_exit_status_1(tmp_path: Path) -> None:
     assert small.read_text() != text
     done = bench(
         "--suite", "int8-kernels", "--case", "conv_3x3_3_8_96x96_s2", "--case", "fc_64_12", "--kernels", "reference",
-        "--toolchain", "zig", "--board", small, "--json",
+        "--toolchain", "zig", "--board", small, "--jobs", "1", "--json",
     )  # fmt: skip
     rows = json.loads(done.stdout)
     assert done.returncode == 1, rows

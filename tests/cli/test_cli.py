@@ -10,13 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.command import tinygen
 from tests.targets.tools import requires_tool
 from tinygen.demo import MODEL, load_test_digits
-
-
-def tinygen(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from tinygen.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +144,16 @@ def test_error_as_json(tmp_path: Path) -> None:
     done = tinygen("build", "missing.tflite", "--out", tmp_path / "o", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["error"]["where"] == "missing.tflite"
+
+
+def test_a_process_of_its_own(tmp_path: Path) -> None:
+    """All other tests call the program in theirs: what it prints and its exit status come out of a started one too."""
+    for arguments, status in ((["boards", "--json"], 0), (["build", "missing.tflite", "-o", "o"], 1), (["nothing"], 2)):
+        command = [sys.executable, "-c", "from tinygen.cli import main; main()", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=60)
+        inside = tinygen(*arguments, cwd=tmp_path)
+        assert (done.returncode, done.stdout, done.stderr) == (status, inside.stdout, inside.stderr)
+        assert inside.returncode == status
 
 
 def test_debug_shows_the_traceback() -> None:

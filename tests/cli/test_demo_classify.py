@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cli.test_cli import tinygen
+from tests.support.command import tinygen
 from tests.support.torch_models import need
 from tinygen.cli import main
 from tinygen.demo import MODEL, load_test_digits

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cli.test_cli import tinygen
+from tests.support.command import tinygen
 from tests.targets.tools import requires_package
 from tinygen.audio.models import bundled
 from tinygen.audio.scenes import scenes

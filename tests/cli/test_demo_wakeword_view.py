@@ -8,9 +8,9 @@ import signal
 import pytest
 from rich.console import Console
 
-from hil.audio import HopEvent
 from tinygen.cli.demo_wakeword import _interrupt_ends
 from tinygen.cli.demo_wakeword_view import LiveView, condensed, sparkline
+from tinygen.hil.audio import HopEvent
 
 
 def test_bars() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cli.test_cli import tinygen
 from tests.hil.faulty import digits_on
+from tests.support.command import tinygen
 from tinygen.demo import load_test_digits
 
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from tests.support.spread import some
 from tests.support.torch_models import need
 
 torch = need("torch")
@@ -14,6 +15,7 @@ from torch import nn  # noqa: E402
 
 from tests.support.prunable_networks import NETWORKS, images, network  # noqa: E402
 from tinygen.compress.automatic import (  # noqa: E402
+    AutomaticResult,
     AutomaticSettings,
     RatioSearch,
     best_ratio,
@@ -120,6 +122,8 @@ def test_bad_searches() -> None:
         RatioSearch(highest=1.0)
     with pytest.raises(TinygenError, match="observations"):
         RatioSearch(random=0)
+    with pytest.raises(TinygenError, match=r"(?s)trivial share of 5.*0\.05"):
+        AutomaticSettings(trivial=5)
     with pytest.raises(TinygenError, match="is nan"):
         best_ratio(lambda ratio: math.nan, RatioSearch())
     with pytest.raises(TinygenError, match="interactions, filter, random"):
@@ -147,7 +151,7 @@ def quantized(name: str, recipe: str) -> nn.Module:
     return net
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", some(NETWORKS, 2))
 def test_whatever_is_free_goes(name: str) -> None:
     """With an accuracy that nothing moves, much of every group; a network that runs, and its size."""
     net = quantized(name, "w2a2")
@@ -172,17 +176,29 @@ def test_nothing_goes_that_costs_too_much() -> None:
     assert [group.layers for group in result.groups] == [("dense",), ("second.0",), ("first",)]
 
 
-def test_fine_tuning_where_accuracy_fell() -> None:
+@pytest.mark.parametrize("falls", [False, True])
+def test_fine_tuning_where_much_of_a_layer_went(falls: bool) -> None:
+    """The share that is pruned counts (section 4.4), and no loss of accuracy: that may be none, or anything."""
     net = quantized("plain", "w2a2")
     whole = sum(p.numel() for p in net.parameters())
-    called: list[nn.Module] = []
+    tuned: list[int] = []
 
     def accuracy(candidate: nn.Module) -> float:
-        return 90 * sum(p.numel() for p in candidate.parameters()) / whole
+        return 90 * (sum(p.numel() for p in candidate.parameters()) / whole if falls else 1.0)
 
-    settings = AutomaticSettings(alpha=4.0, search=QUICK)
-    result = prune_automatically(net, images(), accuracy, finetune=called.append, settings=settings)
-    assert result.fine_tunings == len(called) >= 2
+    def finetune(candidate: nn.Module) -> None:
+        tuned.append(sum(p.numel() for p in candidate.parameters()))
+
+    def pruned(trivial: float) -> AutomaticResult:
+        search = RatioSearch(random=2, guided=0, seed=4)
+        settings = AutomaticSettings(alpha=4.0, search=search, trivial=trivial)
+        return prune_automatically(net, images(), accuracy, finetune=finetune, settings=settings)
+
+    found = pruned(0.05)
+    many = [group for group in found.groups if group.before - group.filters > 0.05 * group.before]
+    assert found.fine_tunings == len(tuned) == len(many) == len(found.groups) == 3
+    assert tuned == sorted(tuned, reverse=True) and tuned[0] < whole
+    assert falls or pruned(0.5).fine_tunings == 0
 
 
 @pytest.mark.parametrize("ranking", ["interactions", "filter"])

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.support.spread import spread
 from tests.support.torch_models import need, outputs_of
 
 torch = need("torch")
@@ -86,10 +87,7 @@ def test_masked_and_slim_networks_are_the_same_once_quantized(name: str) -> None
 
 
 # Bits side by side must fill words, and the branches of "concat" are narrower: its export is refused.
-INTEGER = [(name, recipe) for name in NETWORKS for recipe in RECIPES if (name, recipe) != ("concat", "xnor")]
-
-
-@pytest.mark.parametrize(("name", "recipe"), INTEGER)
+@pytest.mark.parametrize(("name", "recipe"), spread(NETWORKS, RECIPES, without=[("concat", "xnor")]))
 def test_integer_networks(name: str, recipe: str) -> None:
     net, masks = quantized(name, recipe), grouped_masks(network(name), images(), 0.4)
     check(tinygen.export(net, images(1)), masks_of(name))

@@ -92,8 +92,10 @@ def test_masked_and_quantized_networks() -> None:
     assert not found["3"][~torch.eye(6, 2, dtype=torch.bool)].any()
     quantized = convert(network(), "w4a4")
     quantized(images)
-    masks = prune_by_obd(quantized, images, labels, 0.5, level="kernel", curvature="fisher")
+    masks = prune_by_obd(quantized, images, labels, 0.5, level="kernel", curvature="fisher", empty_filters=True)
     assert masks["3"].shape == (6, 2) and sum(int(mask.sum()) for mask in masks.values()) > 0
+    # The first layer and the one in groups stay whole by default.
+    assert set(prune_by_obd(quantized, images, labels, 0.5, level="kernel", curvature="fisher")) == {"8"}
 
 
 def test_bad_input() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.spread import spread
 from tests.support.torch_models import need
 
 torch = need("torch")
@@ -183,6 +184,17 @@ def test_layers_called_twice_and_groups_lose_alike() -> None:
     assert consistent(net, x, {"first": torch.arange(6) != 1, "again": torch.arange(6) != 1}).masks["first"].all()
 
 
+def test_filters_leave_every_group_or_none() -> None:
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 8, 1, groups=2), nn.ReLU(), nn.Conv2d(8, 2, 1)).double()
+    x = exact_images()
+    one, both = torch.arange(8) != 1, (torch.arange(8) % 4) != 1
+    assert consistent(net, x, {"1": one}).masks["1"].all()
+    assert torch.equal(consistent(net, x, {"1": both}).masks["1"], both)
+    small, full = slim(net, x, {"1": both}), masked(net, x, {"1": both})
+    assert small[1].weight.shape[:2] == (6, 2) and torch.allclose(small(x), full(x), rtol=1e-12, atol=0)
+
+
 class Squeeze(nn.Module):
     """A gate on every channel, made by dense layers: multiplication unites them."""
 
@@ -218,8 +230,7 @@ def calibrated(name: str, recipe: str) -> nn.Module:
     return net.eval().double()
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("name", "recipe"), spread(NETWORKS, RECIPES))
 def test_quantized_networks(name: str, recipe: str) -> None:
     """Kept weights are quantized alone in both; a sum's rounding may move no code, for the sums are the same."""
     net, x = calibrated(name, recipe), images(4, seed=5).double()

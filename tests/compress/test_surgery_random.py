@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from tests.support.spread import some
 from tests.support.torch_models import need
 
 torch = need("torch")
@@ -91,7 +92,7 @@ class RandomNetwork(nn.Module):
         return self.head(torch.flatten(images[-1], 1))
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", some(range(40), 20))
 def test_networks(seed: int) -> None:
     net, x = RandomNetwork(seed).double().eval(), exact_images()
     for masks in (grouped_masks(net, x, 0.5, seed), random_masks(net, 0.7, seed)):

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinygen.apps.digits import run_demo
+from tinygen.builds.oracle import LiteRt
+from tinygen.builds.oracle_names import Oracle
 from tinygen.demo import MODEL, TEST_DIGITS, load_test_digits
-from tinygen.verbs.demo import run_demo
-from tinygen.verbs.oracle import LiteRt
-from tinygen.verbs.oracle_names import Oracle
 
 _RIGHT = 983
 """Of the 1,000 test digits, with LiteRT's reference kernels."""

@@ -5,33 +5,32 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ai_edge_litert.schema_py_generated import ActivationFunctionType, BuiltinOperator, Padding
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
 
 from tests.differential.test_binary import case as binary_case
 from tests.differential.test_conv_2d import conv_case
 from tests.differential.test_fully_connected import dense, tied
 from tests.differential.test_pool_2d import case as pool_case
 from tests.differential.test_unary import case as unary_case
+from tests.support.cases import Case, models
 from tests.support.cmsis_nn import compare_on_core, expected, library, lowered, needs_cmsis_nn
 from tests.support.models import KWS, KWS_INPUTS, RESNET, needs_models, resnet_inputs
 from tests.support.tflite_builder import ModelSpec, TensorSpec, build, options
 from tests.targets.tools import requires_tool
+from tinygen.bench.bare_models import BareModels
 from tinygen.demo import MODEL
 from tinygen.frontends.load import load_model
 from tinygen.frontends.tflite import read_tflite
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering.select import CMSIS_NN
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 from tinygen.targets.cmsis_nn import find_checkout
 from tinygen.targets.toolchain import flash_image
-from tinygen.verbs.bare import BareModels
 from tinygen.verbs.build import BuildOptions
 from tinygen.verbs.build import build as build_verb
 from tinygen.verbs.verify import verify
@@ -40,36 +39,23 @@ pytestmark = needs_cmsis_nn
 _RELU = ActivationFunctionType.RELU
 
 
-def on_core(
-    case: st.SearchStrategy[ModelSpec], examples: int = 4, batch: int = 12, all_by_library: bool = True
-) -> Callable[[], None]:
-    """A test function that compares `examples` batches of models."""
+CASES: dict[str, tuple[Case, int]] = {
+    **{f"{'depthwise' if depthwise else 'conv'} {dtype}": (partial(conv_case, dtype=dtype, depthwise=depthwise), 48)
+       for depthwise in (False, True) for dtype in ("int8", "int16")},
+    **{f"dense {dtype}": (partial(dense, dtype=dtype), 48) for dtype in ("int8", "int16")},
+    "dense ties": (partial(tied, dtype="int8"), 24),
+    **{f"{name} {dtype}": (partial(pool_case, name=name, dtype=dtype), 24)
+       for name in ("AVERAGE_POOL_2D", "MAX_POOL_2D") for dtype in ("int8", "int16")},
+    **{f"{name} {dtype}": (partial(binary_case, name=name, dtype=dtype), 24)
+       for name in ("ADD", "MUL") for dtype in ("int8", "int16")},
+    "SOFTMAX": (partial(unary_case, name="SOFTMAX", source="int8"), 48),
+}  # fmt: skip
 
-    @settings(max_examples=examples, phases=(Phase.explicit, Phase.reuse, Phase.generate))
-    @given(st.lists(case, min_size=batch, max_size=batch))
-    def test(cases: list[ModelSpec]) -> None:
-        compare_on_core(cases, all_by_library=all_by_library)
 
-    return test
-
-
-test_conv_int8 = on_core(conv_case("int8", False))
-test_conv_int16 = on_core(conv_case("int16", False))
-test_depthwise_int8 = on_core(conv_case("int8", True))
-test_depthwise_int16 = on_core(conv_case("int16", True))
-test_dense_int8 = on_core(dense("int8"))
-test_dense_int16 = on_core(dense("int16"))
-test_dense_ties_int8 = on_core(tied("int8"), examples=2)
-test_average_pool = on_core(pool_case("AVERAGE_POOL_2D", "int8"))
-test_average_pool_int16 = on_core(pool_case("AVERAGE_POOL_2D", "int16"), examples=2)
-test_max_pool = on_core(pool_case("MAX_POOL_2D", "int8"), examples=2)
-test_max_pool_int16 = on_core(pool_case("MAX_POOL_2D", "int16"), examples=2)
-# Operands that broadcast are left to our own kernels.
-test_add_int8 = on_core(binary_case("ADD", "int8"), all_by_library=False)
-test_add_int16 = on_core(binary_case("ADD", "int16"), examples=2, all_by_library=False)
-test_mul_int8 = on_core(binary_case("MUL", "int8"), examples=2, all_by_library=False)
-test_mul_int16 = on_core(binary_case("MUL", "int16"), examples=2, all_by_library=False)
-test_softmax = on_core(unary_case("SOFTMAX", "int8"))
+@pytest.mark.parametrize("name", CASES)
+def test_models(name: str) -> None:
+    """Operands that broadcast are left to our own kernels."""
+    compare_on_core(models(f"cmsis-nn {name}", *CASES[name]), all_by_library=not name.startswith(("ADD", "MUL")))
 
 
 def conv_spec(
@@ -186,7 +172,7 @@ def test_same_firmware_wherever_the_library_lies(tmp_path: Path) -> None:
     manifests = []
     for index, path in enumerate((None, tmp_path / "elsewhere")):
         options = BuildOptions(kernels=CMSIS_NN, cmsis_nn=path)
-        manifests.append(build_verb(MODEL, tmp_path / f"out{index}", options, profile=False).manifest)
+        manifests.append(build_verb(MODEL, tmp_path / f"out{index}", options, profile=False).as_json())
     assert manifests[0]["build_id"] == manifests[1]["build_id"]
     assert manifests[0]["library"]["sha256"] == manifests[1]["library"]["sha256"]
     images = [(tmp_path / f"out{index}/firmware.bin").read_bytes() for index in (0, 1)]

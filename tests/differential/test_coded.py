@@ -12,7 +12,6 @@ from tests.differential.test_tuned import BUILDS, CORES, Case, check, dense, win
 from tests.support import integer_layers as layers
 from tests.support import variants
 from tests.support.integer_layers import OUTPUTS
-from tests.support.shares import shares
 from tinygen.ir.encodings import Affine, PowerOfTwo
 from tinygen.lowering.plan import Kernel, registered_kernels
 
@@ -84,16 +83,14 @@ def check_coded(cases: list[Case], **how: object) -> int:
         return check(cases, **how)
 
 
-@shares
-def test_convolutions(every: int) -> None:
+def test_convolutions() -> None:
     """Each code on one of the shapes."""
-    cases = [recoded(CONVOLUTIONS[i % len(CONVOLUTIONS)], name) for i, name in enumerate(VALUES)][::every]
+    cases = [recoded(CONVOLUTIONS[i % len(CONVOLUTIONS)], name) for i, name in enumerate(VALUES)]
     assert check_coded(cases, most=2, cores=[CORES["m7"]]) == 2 * len(cases)
 
 
-@shares
-def test_dense(every: int) -> None:
-    cases = [recoded(DENSE[i % len(DENSE)], name) for i, name in enumerate(VALUES)][::every]
+def test_dense() -> None:
+    cases = [recoded(DENSE[i % len(DENSE)], name) for i, name in enumerate(VALUES)]
     assert check_coded(cases, cores=[CORES["m7"]]) == len(cases)
 
 
@@ -126,7 +123,7 @@ def test_integer_layers(conv: bool) -> None:
 @pytest.mark.parametrize("name", VALUES)
 def test_each_code(name: str) -> None:
     """Each code on all of the shapes, every variant."""
-    check_coded([recoded(case, name) for case in (*CONVOLUTIONS, *DENSE)])
+    check_coded([recoded(case, name) for case in (*CONVOLUTIONS, *DENSE)], in_turn=True)
 
 
 @pytest.mark.long

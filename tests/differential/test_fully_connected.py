@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from ai_edge_litert.schema_py_generated import ActivationFunctionType, BuiltinOperator, Padding
-from hypothesis import strategies as st
 
-from tests.support.cases import ACTIVATIONS, differential, generator, log_uniform, scale_of, zero_point
+from tests.support.cases import ACTIVATIONS, Draw, differential, log_uniform, scale_of
 from tests.support.differential import compare, random_codes
 from tests.support.tflite_builder import ModelSpec, TensorSpec, build, options
 from tinygen.frontends.tflite import read_tflite
 from tinygen.lowering.lower import lower
 
 
-@st.composite
-def dense(draw: st.DrawFn, dtype: str) -> ModelSpec:
-    rng = draw(generator())
-    rows, depth, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 70)), draw(st.integers(1, 20))
-    keep = draw(st.booleans())
+def dense(draw: Draw, dtype: str) -> ModelSpec:
+    rng = draw.rng
+    rows, depth, outputs = draw.integer(1, 3), draw.integer(1, 70), draw.integer(1, 20)
+    keep = draw.yes()
     x_shape = (1, rows, depth) if keep else (rows, depth)
     y_shape = (1, rows, outputs) if keep else (rows, outputs)
     chosen = options(
-        "FullyConnectedOptions", fusedActivationFunction=draw(st.sampled_from(ACTIVATIONS)), keepNumDims=keep
+        "FullyConnectedOptions", fusedActivationFunction=draw.choice(ACTIVATIONS), keepNumDims=keep
     )
-    biased = draw(st.booleans())
+    biased = draw.yes()
     if dtype == "float32":
         weights = rng.normal(size=(outputs, depth)).astype(np.float32)
         bias = TensorSpec((outputs,), "float32", data=rng.normal(size=outputs).astype(np.float32))
@@ -32,75 +32,73 @@ def dense(draw: st.DrawFn, dtype: str) -> ModelSpec:
     else:
         wide = dtype == "int16"
         x_scale = scale_of(rng, dtype, 1e-3, 0.3) or 1.0
-        w_scale = log_uniform(rng, 1e-3, 0.1, outputs if draw(st.booleans()) and not wide else 1)
+        w_scale = log_uniform(rng, 1e-3, 0.1, outputs if draw.yes() and not wide else 1)
         codes = rng.integers(-127, 128, (outputs, depth)).astype(np.int8)
         values = rng.integers(-20000, 20000, outputs)
         bias = TensorSpec((outputs,), "int64" if wide else "int32", w_scale * x_scale, 0, 0, values)
-        inputs = [TensorSpec(x_shape, dtype, x_scale, draw(zero_point(dtype))),
+        inputs = [TensorSpec(x_shape, dtype, x_scale, draw.zero_point(dtype)),
                   TensorSpec(codes.shape, "int8", w_scale, 0, 0, codes)]  # fmt: skip
         spread = x_scale * float(np.mean(w_scale)) * 70 * np.sqrt(depth) * (256 if wide else 1)
-        y = TensorSpec(y_shape, dtype, float(spread * log_uniform(rng, 0.02, 4)), draw(zero_point(dtype)))
+        y = TensorSpec(y_shape, dtype, float(spread * log_uniform(rng, 0.02, 4)), draw.zero_point(dtype))
     return ModelSpec(
         BuiltinOperator.FULLY_CONNECTED, [*inputs, *([bias] if biased else [])], [y], **chosen,
         label=f"FULLY_CONNECTED {dtype}", version={"int8": 5, "int16": 7, "float32": 5}[dtype],
     )  # fmt: skip
 
 
-@st.composite
-def matmul(draw: st.DrawFn, dtype: str) -> ModelSpec:
-    rng = draw(generator())
-    m, k, n = (draw(st.integers(1, 9)) for _ in range(3))
-    adjoint = draw(st.booleans()), draw(st.booleans())
-    batch = tuple(draw(st.lists(st.integers(1, 3), min_size=0, max_size=2)))
-    other = tuple(1 if draw(st.booleans()) else b for b in batch)
+def matmul(draw: Draw, dtype: str) -> ModelSpec:
+    rng = draw.rng
+    m, k, n = (draw.integer(1, 9) for _ in range(3))
+    adjoint = draw.yes(), draw.yes()
+    batch = draw.sizes(3, 0, 2)
+    other = tuple(1 if draw.yes() else b for b in batch)
     a_shape = (*batch, *((k, m) if adjoint[0] else (m, k)))
     b_shape = (*other, *((n, k) if adjoint[1] else (k, n)))
     a_scale, b_scale = scale_of(rng, dtype, 1e-3, 0.3), scale_of(rng, dtype, 1e-3, 0.3)
     y_scale = None
     if a_scale is not None and b_scale is not None:
         y_scale = float(np.float32(a_scale * b_scale * 70 * np.sqrt(k) * log_uniform(rng, 0.05, 3)))
-    first = TensorSpec(a_shape, dtype, a_scale, draw(zero_point(dtype)))
-    second = TensorSpec(b_shape, dtype, b_scale, draw(zero_point(dtype)))
-    if draw(st.booleans()):
+    first = TensorSpec(a_shape, dtype, a_scale, draw.zero_point(dtype))
+    second = TensorSpec(b_shape, dtype, b_scale, draw.zero_point(dtype))
+    if draw.yes():
         second = TensorSpec(b_shape, dtype, b_scale, second.zero_point, data=random_codes(second, rng))
     return ModelSpec(
         BuiltinOperator.BATCH_MATMUL, [first, second],
-        [TensorSpec((*batch, m, n), dtype, y_scale, draw(zero_point(dtype)))],
+        [TensorSpec((*batch, m, n), dtype, y_scale, draw.zero_point(dtype))],
         **options("BatchMatMulOptions", adjX=adjoint[0], adjY=adjoint[1]), label=f"BATCH_MATMUL {dtype}",
         version=2 if dtype == "int8" else 1,
     )  # fmt: skip
 
 
-@st.composite
-def transpose_conv(draw: st.DrawFn, dtype: str) -> ModelSpec:
-    rng = draw(generator())
-    kernel, stride = [(draw(st.integers(1, 4)), draw(st.integers(1, 4))) for _ in range(2)]
-    size, same = (draw(st.integers(1, 5)), draw(st.integers(1, 5))), draw(st.booleans())
-    depth, filters = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+def transpose_conv(draw: Draw, dtype: str) -> ModelSpec:
+    rng = draw.rng
+    kernel, stride = [(draw.integer(1, 4), draw.integer(1, 4)) for _ in range(2)]
+    size, same = (draw.integer(1, 5), draw.integer(1, 5)), draw.yes()
+    depth, filters = draw.integer(1, 5), draw.integer(1, 5)
     out = tuple(
-        n * s if same else (n - 1) * s + k + draw(st.integers(0, s - 1))
+        n * s if same else (n - 1) * s + k + draw.integer(0, s - 1)
         for n, k, s in zip(size, kernel, stride, strict=True)
     )
     shape = TensorSpec((4,), "int32", data=np.array([1, *out, filters], np.int32))
     w_shape = (filters, *kernel, depth)
-    biased = draw(st.booleans())
+    biased = draw.yes()
     if dtype == "float32":
         weights = TensorSpec(w_shape, dtype, data=rng.normal(size=w_shape).astype(np.float32))
         x, y = TensorSpec((1, *size, depth), dtype), TensorSpec((1, *out, filters), dtype)
         bias = TensorSpec((filters,), dtype, data=rng.normal(size=filters).astype(np.float32))
     else:
         x_scale = scale_of(rng, dtype, 1e-3, 0.3) or 1.0
-        w_scale = log_uniform(rng, 1e-3, 0.1, filters if draw(st.booleans()) else 1)
+        w_scale = log_uniform(rng, 1e-3, 0.1, filters if draw.yes() else 1)
         codes = rng.integers(-127, 128, w_shape).astype(np.int8)
         weights = TensorSpec(w_shape, "int8", w_scale, 0, 0, codes)
-        x = TensorSpec((1, *size, depth), dtype, x_scale, draw(zero_point(dtype)))
+        x = TensorSpec((1, *size, depth), dtype, x_scale, draw.zero_point(dtype))
         spread = x_scale * float(np.mean(w_scale)) * 70 * np.sqrt(depth * kernel[0] * kernel[1])
-        y = TensorSpec((1, *out, filters), dtype, float(spread * log_uniform(rng, 0.05, 3)), draw(zero_point(dtype)))
+        y = TensorSpec((1, *out, filters), dtype, float(spread * log_uniform(rng, 0.05, 3)), draw.zero_point(dtype))
         values = rng.integers(-9000, 9000, filters)
         bias = TensorSpec((filters,), "int32", w_scale * x_scale, 0, 0, values)
     chosen = options(
         "TransposeConvOptions", padding=Padding.SAME if same else Padding.VALID, strideH=stride[0], strideW=stride[1],
-        fusedActivationFunction=draw(st.sampled_from([ActivationFunctionType.NONE, ActivationFunctionType.RELU])),
+        fusedActivationFunction=draw.choice([ActivationFunctionType.NONE, ActivationFunctionType.RELU]),
     )  # fmt: skip
     return ModelSpec(
         BuiltinOperator.TRANSPOSE_CONV, [shape, weights, x, *([bias] if biased else [])], [y], **chosen,
@@ -108,15 +106,14 @@ def transpose_conv(draw: st.DrawFn, dtype: str) -> ModelSpec:
     )  # fmt: skip
 
 
-@st.composite
-def tied(draw: st.DrawFn, dtype: str) -> ModelSpec:
+def tied(draw: Draw, dtype: str) -> ModelSpec:
     """Scales whose ratio is a small fraction: many products lie exactly between two codes."""
-    numbers = st.sampled_from([0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 6.0, 7.0])
-    x_scale, w_scale, y_scale = draw(numbers), draw(numbers), draw(numbers)
-    rng = draw(generator())
-    codes = rng.integers(-9, 10, (draw(st.integers(1, 9)), 3)).astype(np.int8)
-    x = TensorSpec((3, 3), dtype, x_scale, draw(zero_point(dtype)))
-    y = TensorSpec((3, len(codes)), dtype, y_scale * w_scale * 4, draw(zero_point(dtype)))
+    numbers = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 6.0, 7.0)
+    x_scale, w_scale, y_scale = (draw.choice(numbers) for _ in range(3))
+    rng = draw.rng
+    codes = rng.integers(-9, 10, (draw.integer(1, 9), 3)).astype(np.int8)
+    x = TensorSpec((3, 3), dtype, x_scale, draw.zero_point(dtype))
+    y = TensorSpec((3, len(codes)), dtype, y_scale * w_scale * 4, draw.zero_point(dtype))
     weights = TensorSpec(codes.shape, "int8", w_scale, 0, 0, codes)
     return ModelSpec(
         BuiltinOperator.FULLY_CONNECTED, [x, weights], [y], **options("FullyConnectedOptions"),
@@ -124,15 +121,14 @@ def tied(draw: st.DrawFn, dtype: str) -> ModelSpec:
     )  # fmt: skip
 
 
-@st.composite
-def near_ties(draw: st.DrawFn, dtype: str) -> ModelSpec:
+def near_ties(draw: Draw, dtype: str) -> ModelSpec:
     """Biases that put the accumulators where the result changes, with any scale: the multiplier's last bit counts."""
-    rng = draw(generator())
-    outputs = draw(st.integers(1, 9))
-    per_channel = draw(st.booleans())
-    x_scale, y_scale = (np.float32(draw(st.integers(1, 30)) / draw(st.integers(1, 30))) for _ in range(2))
-    w_scale = np.float32(rng.integers(1, 99, outputs if per_channel else 1) / 2.0 ** draw(st.integers(4, 24)))
-    zero = draw(zero_point(dtype))
+    rng = draw.rng
+    outputs = draw.integer(1, 9)
+    per_channel = draw.yes()
+    x_scale, y_scale = (np.float32(draw.integer(1, 30) / draw.integer(1, 30)) for _ in range(2))
+    w_scale = np.float32(rng.integers(1, 99, outputs if per_channel else 1) / 2.0 ** draw.integer(4, 24))
+    zero = draw.zero_point(dtype)
     info = np.iinfo(dtype)
     result = rng.integers(info.min - zero, info.max - zero + 1, outputs)
     bias = np.rint((result - 0.5) / (float(x_scale) * w_scale.astype(np.float64) / float(y_scale)))
@@ -179,14 +175,13 @@ def test_each_way_to_scale() -> None:
     compare([spec for specs in functions.values() for spec in specs])
 
 
-test_dense_near_ties_int8 = differential(near_ties("int8"), examples=8)
-test_dense_near_ties_int16 = differential(near_ties("int16"), examples=8)
-test_dense_ties_int8 = differential(tied("int8"), examples=8)
-test_dense_ties_int16 = differential(tied("int16"), examples=5)
-test_dense_int8 = differential(dense("int8"))
-test_dense_int16 = differential(dense("int16"), examples=8)
-test_dense_float32 = differential(dense("float32"), examples=6)
-test_matmul_int8 = differential(matmul("int8"), examples=10)
-test_matmul_float32 = differential(matmul("float32"), examples=5)
-test_transpose_conv_int8 = differential(transpose_conv("int8"), examples=10)
-test_transpose_conv_float32 = differential(transpose_conv("float32"), examples=5)
+CASES = {
+    **{f"near ties {dtype}": (partial(near_ties, dtype=dtype), 64) for dtype in ("int8", "int16")},
+    **{f"ties {dtype}": (partial(tied, dtype=dtype), count) for dtype, count in (("int8", 64), ("int16", 40))},
+    **{f"FULLY_CONNECTED {dtype}": (partial(dense, dtype=dtype), count)
+       for dtype, count in (("int8", 96), ("int16", 64), ("float32", 48))},
+    **{f"{name} {dtype}": (partial(case, dtype=dtype), count)
+       for name, case in (("BATCH_MATMUL", matmul), ("TRANSPOSE_CONV", transpose_conv))
+       for dtype, count in (("int8", 80), ("float32", 40))},
+}  # fmt: skip
+test_models, test_many, test_on_the_core = differential(CASES)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from ai_edge_litert.schema_py_generated import BuiltinOperator
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.differential.test_conv_2d import conv_case
 from tests.differential.test_fully_connected import dense
-from tests.support.cases import differential
+from tests.support.cases import Case, differential, models
 from tests.support.differential import assert_same, random_codes
 from tests.support.litert import reference_outputs
 from tests.support.tflite_builder import ModelSpec, TensorSpec, build, options
@@ -33,28 +32,30 @@ def narrowed(spec: ModelSpec) -> ModelSpec:
     return replace(spec, inputs=[x, narrow, *biases], label=f"{spec.label} x int4", version=version)
 
 
-def int4(case: st.SearchStrategy[ModelSpec]) -> st.SearchStrategy[ModelSpec]:
-    return case.map(narrowed)
+def int4(case: Case) -> Case:
+    return lambda draw: narrowed(case(draw))
 
 
-test_conv = differential(int4(conv_case("int8", False)), examples=4)
-test_conv_int16 = differential(int4(conv_case("int16", False)), examples=2)
-test_depthwise = differential(int4(conv_case("int8", True)), examples=4)
-test_dense = differential(int4(dense("int8")), examples=4)
-test_dense_int16 = differential(int4(dense("int16")), examples=3)
+CASES = {
+    "CONV_2D int8": (int4(partial(conv_case, dtype="int8", depthwise=False)), 32),
+    "CONV_2D int16": (int4(partial(conv_case, dtype="int16", depthwise=False)), 20),
+    "DEPTHWISE_CONV_2D int8": (int4(partial(conv_case, dtype="int8", depthwise=True)), 32),
+    "FULLY_CONNECTED int8": (int4(partial(dense, dtype="int8")), 32),
+    "FULLY_CONNECTED int16": (int4(partial(dense, dtype="int16")), 24),
+}
+test_models, test_many, test_on_the_core = differential(CASES)
 
 
-@given(int4(conv_case("int16", True)))
-@settings(max_examples=20)
-def test_depthwise_int16(spec: ModelSpec) -> None:
+def test_depthwise_int16() -> None:
     """LiteRT's kernel for 16-bit activations takes the packed bytes for codes; with one code per byte it is right."""
-    x, weights, *biases = spec.inputs
-    assert x is not None and weights is not None
-    wide = replace(spec, inputs=[x, replace(weights, dtype="int8"), *biases])
-    sample = [random_codes(x, np.random.default_rng(0))]
-    (want,) = reference_outputs(build(wide), [sample])
-    graph = read_tflite(build(spec))
-    assert_same(want, evaluate(graph, sample), graph, "semantics")
+    for spec in models("int4", int4(partial(conv_case, dtype="int16", depthwise=True)), 20):
+        x, weights, *biases = spec.inputs
+        assert x is not None and weights is not None
+        wide = replace(spec, inputs=[x, replace(weights, dtype="int8"), *biases])
+        sample = [random_codes(x, np.random.default_rng(0))]
+        (want,) = reference_outputs(build(wide), [sample])
+        graph = read_tflite(build(spec))
+        assert_same(want, evaluate(graph, sample), graph, "semantics")
 
 
 def layer(weights: TensorSpec) -> ModelSpec:

@@ -10,7 +10,7 @@ import pytest
 from tests.support import integer_layers as layers
 from tests.support.board_batch import M4, M7
 from tests.support.integer_layers import BINARY, INT8, INT32, OUTPUTS, TERNARY, Layer, affine, levels
-from tests.support.shares import shares
+from tests.support.shares import one_in
 from tests.support.variants import DSP, check_variants
 from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import Encoding
@@ -75,9 +75,9 @@ def _check(found: list[Layer], **options: object) -> int:
     return check_variants([one.graph for one in found], [one.feeds for one in found], most=3, **options)  # type: ignore[arg-type]
 
 
-@shares
+@one_in(3)
 def test_convolutions(every: int) -> None:
-    assert _check(convolutions(22, 1)[::every]) >= 40 // every
+    assert _check(convolutions(22, 1)[::every], in_turn=every > 1) >= 40 // every
 
 
 def scaled_convolutions(count: int, seed: int) -> list[Layer]:
@@ -94,20 +94,20 @@ def scaled_convolutions(count: int, seed: int) -> list[Layer]:
     ]  # fmt: skip
 
 
-@shares
+@one_in(3)
 def test_kernel_scales(every: int) -> None:
     found = scaled_convolutions(16, 1)
     node = found[0].graph.node(found[0].graph.ops[0])
     assert choose(node, "tinygen", DSP).kernel.name == "integer_conv_2d_packed_dsp_rows"
-    _check(found[::every])
+    _check(found[::every], in_turn=every > 1)
 
 
-@shares
+@one_in(3)
 def test_dense_layers(every: int) -> None:
-    assert _check(dense_layers(22, 1)[::every]) >= 22 // every
+    assert _check(dense_layers(22, 1)[::every], in_turn=every > 1) >= 22 // every
 
 
-@shares
+@one_in(3)
 def test_books_of_odd_depths(every: int) -> None:
     """Five codes of three bits in a word: the last taps begin a word of their own."""
     found = [
@@ -115,29 +115,30 @@ def test_books_of_odd_depths(every: int) -> None:
         for depth in (9, 10)
         for seed in range(6)
     ]
-    _check(found[::every])
+    _check(found[::every], in_turn=every > 1)
 
 
-@shares
+@one_in(3)
 def test_pools(every: int) -> None:
-    _check([*pools(1), *pools(2), *pools(3)][::every])
+    _check([*pools(1), *pools(2), *pools(3)][::every], in_turn=every > 1)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(2, 4))
 def test_many_layers(seed: int) -> None:
-    _check(convolutions(44, seed))
-    _check(dense_layers(44, seed))
+    _check(convolutions(44, seed), in_turn=True)
+    _check(dense_layers(44, seed), in_turn=True)
 
 
 @requires_tool("arm-none-eabi-gcc")
-@shares
+@one_in(3)
 def test_with_gcc(every: int) -> None:
     _check(
         [*convolutions(11, 9), *dense_layers(11, 9)][::every],
         host=False,
         compiler="gcc",
         cores=((M7, (*DSP, "dual-issue")), (M4, DSP)),
+        in_turn=every > 1,
     )
 
 

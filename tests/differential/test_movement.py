@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ai_edge_litert.schema_py_generated import BuiltinOperator, MirrorPadMode
-from hypothesis import strategies as st
 
-from tests.support.cases import differential, generator, log_uniform, scale_of, zero_point
+from tests.support.cases import Case, Draw, differential, log_uniform, scale_of
 from tests.support.differential import compare, random_codes
 from tests.support.host_batch import run_on_host
 from tests.support.litert import reference_outputs
@@ -18,7 +19,6 @@ from tinygen.frontends.tflite import read_tflite
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering.lower import lower
 
-ranks = st.lists(st.integers(1, 6), min_size=1, max_size=4).map(tuple)
 TYPES = ("int8", "float32", "int16", "int32")
 
 
@@ -30,17 +30,16 @@ def integers(*values: int) -> TensorSpec:
     return TensorSpec((len(values),), "int32", data=np.array(values, np.int32))
 
 
-def twins(draw: st.DrawFn, rng: np.random.Generator, dtype: str) -> tuple[float | None, int]:
+def twins(draw: Draw, rng: np.random.Generator, dtype: str) -> tuple[float | None, int]:
     """One encoding for input and output."""
-    return scale_of(rng, dtype), draw(zero_point(dtype))
+    return scale_of(rng, dtype), draw.zero_point(dtype)
 
 
-@st.composite
-def concatenation(draw: st.DrawFn, dtype: str) -> ModelSpec:
-    rng = draw(generator())
-    shape, q = draw(ranks), twins(draw, rng, dtype)
-    axis = draw(st.integers(-len(shape), len(shape) - 1))
-    sizes = draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
+def concatenation(draw: Draw, dtype: str) -> ModelSpec:
+    rng = draw.rng
+    shape, q = draw.sizes(6, 1, 4), twins(draw, rng, dtype)
+    axis = draw.integer(-len(shape), len(shape) - 1)
+    sizes = draw.sizes(5, 1, 4)
     inputs = []
     for size in sizes:
         own = list(shape)
@@ -54,11 +53,10 @@ def concatenation(draw: st.DrawFn, dtype: str) -> ModelSpec:
     )  # fmt: skip
 
 
-@st.composite
-def pack(draw: st.DrawFn, dtype: str) -> ModelSpec:
-    rng = draw(generator())
-    shape, q = tuple(draw(st.lists(st.integers(1, 6), min_size=1, max_size=3))), twins(draw, rng, dtype)
-    axis, count = draw(st.integers(0, len(shape))), draw(st.integers(1, 4))
+def pack(draw: Draw, dtype: str) -> ModelSpec:
+    rng = draw.rng
+    shape, q = draw.sizes(6, 1, 3), twins(draw, rng, dtype)
+    axis, count = draw.integer(0, len(shape)), draw.integer(1, 4)
     inputs = [TensorSpec(shape, dtype, *q) for _ in range(count)]
     out = (*shape[:axis], count, *shape[axis:])
     return ModelSpec(
@@ -67,11 +65,10 @@ def pack(draw: st.DrawFn, dtype: str) -> ModelSpec:
     )  # fmt: skip
 
 
-@st.composite
-def unpack(draw: st.DrawFn, dtype: str) -> ModelSpec:
-    rng = draw(generator())
-    shape, q = tuple(draw(st.lists(st.integers(1, 5), min_size=2, max_size=4))), twins(draw, rng, dtype)
-    axis = draw(st.integers(-len(shape), len(shape) - 1))
+def unpack(draw: Draw, dtype: str) -> ModelSpec:
+    rng = draw.rng
+    shape, q = draw.sizes(5, 2, 4), twins(draw, rng, dtype)
+    axis = draw.integer(-len(shape), len(shape) - 1)
     rest = tuple(n for i, n in enumerate(shape) if i != axis % len(shape))
     outputs = [TensorSpec(rest, dtype, *q) for _ in range(shape[axis])]
     return ModelSpec(
@@ -80,12 +77,11 @@ def unpack(draw: st.DrawFn, dtype: str) -> ModelSpec:
     )  # fmt: skip
 
 
-@st.composite
-def split(draw: st.DrawFn, dtype: str) -> ModelSpec:
-    rng = draw(generator())
-    q, parts = twins(draw, rng, dtype), draw(st.integers(1, 4))
-    shape = list(draw(ranks))
-    axis = draw(st.integers(-len(shape), len(shape) - 1))
+def split(draw: Draw, dtype: str) -> ModelSpec:
+    rng = draw.rng
+    q, parts = twins(draw, rng, dtype), draw.integer(1, 4)
+    shape = list(draw.sizes(6, 1, 4))
+    axis = draw.integer(-len(shape), len(shape) - 1)
     each = shape[axis]
     shape[axis] = each * parts
     part = [each if i == axis % len(shape) else n for i, n in enumerate(shape)]
@@ -96,14 +92,13 @@ def split(draw: st.DrawFn, dtype: str) -> ModelSpec:
     )  # fmt: skip
 
 
-@st.composite
-def split_v(draw: st.DrawFn, dtype: str) -> ModelSpec:
-    rng = draw(generator())
-    q, sizes = twins(draw, rng, dtype), draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
-    shape = list(draw(ranks))
-    axis = draw(st.integers(-len(shape), len(shape) - 1))
+def split_v(draw: Draw, dtype: str) -> ModelSpec:
+    rng = draw.rng
+    q, sizes = twins(draw, rng, dtype), draw.sizes(4, 1, 4)
+    shape = list(draw.sizes(6, 1, 4))
+    axis = draw.integer(-len(shape), len(shape) - 1)
     shape[axis] = sum(sizes)
-    given = [-1 if i == 0 and draw(st.booleans()) else n for i, n in enumerate(sizes)]
+    given = [-1 if i == 0 and draw.yes() else n for i, n in enumerate(sizes)]
     outputs = [TensorSpec([n if i == axis % len(shape) else m for i, m in enumerate(shape)], dtype, *q) for n in sizes]
     return ModelSpec(
         BuiltinOperator.SPLIT_V, [TensorSpec(shape, dtype, *q), integers(*given), integers(axis)], outputs,
@@ -111,13 +106,12 @@ def split_v(draw: st.DrawFn, dtype: str) -> ModelSpec:
     )  # fmt: skip
 
 
-@st.composite
-def pad(draw: st.DrawFn, name: str, dtype: str) -> ModelSpec:
-    rng = draw(generator())
-    shape, q = draw(ranks), twins(draw, rng, dtype)
-    symmetric = draw(st.booleans())
+def pad(draw: Draw, name: str, dtype: str) -> ModelSpec:
+    rng = draw.rng
+    shape, q = draw.sizes(6, 1, 4), twins(draw, rng, dtype)
+    symmetric = draw.yes()
     limit = [3] * len(shape) if name != "MIRROR_PAD" else [n - (0 if symmetric else 1) for n in shape]
-    pairs = [(draw(st.integers(0, m)), draw(st.integers(0, m))) for m in limit]
+    pairs = [(draw.integer(0, m), draw.integer(0, m)) for m in limit]
     out = tuple(n + a + b for n, (a, b) in zip(shape, pairs, strict=True))
     amounts = TensorSpec((len(shape), 2), "int32", data=np.array(pairs, np.int32))
     inputs = [TensorSpec(shape, dtype, *q), amounts]
@@ -136,12 +130,11 @@ def pad(draw: st.DrawFn, name: str, dtype: str) -> ModelSpec:
     )  # fmt: skip
 
 
-@st.composite
-def slice_(draw: st.DrawFn, dtype: str) -> ModelSpec:
-    rng = draw(generator())
-    shape, q = draw(ranks), twins(draw, rng, dtype)
-    begin = [draw(st.integers(0, n - 1)) for n in shape]
-    size = [draw(st.sampled_from([-1, *range(1, n - b + 1)])) for n, b in zip(shape, begin, strict=True)]
+def slice_(draw: Draw, dtype: str) -> ModelSpec:
+    rng = draw.rng
+    shape, q = draw.sizes(6, 1, 4), twins(draw, rng, dtype)
+    begin = [draw.integer(0, n - 1) for n in shape]
+    size = [draw.choice([-1, *range(1, n - b + 1)]) for n, b in zip(shape, begin, strict=True)]
     out = tuple(n - b if s == -1 else s for n, b, s in zip(shape, begin, size, strict=True))
     return ModelSpec(
         BuiltinOperator.SLICE, [TensorSpec(shape, dtype, *q), integers(*begin), integers(*size)],
@@ -149,42 +142,40 @@ def slice_(draw: st.DrawFn, dtype: str) -> ModelSpec:
     )  # fmt: skip
 
 
-@st.composite
-def walk(draw: st.DrawFn, size: int) -> slice:
+def walk(draw: Draw, size: int) -> slice:
     """A slice that takes something of `size` elements; its ends may be missing, negative or outside."""
-    step = draw(st.sampled_from([1, 1, 2, 3, -1, -2]))
-    first, last = draw(st.integers(0, size - 1)), draw(st.integers(0, size - 1))
+    step = draw.choice([1, 1, 2, 3, -1, -2])
+    first, last = draw.integer(0, size - 1), draw.integer(0, size - 1)
     first, last = (min(first, last), max(first, last)) if step > 0 else (max(first, last), min(first, last))
-    start: int | None = draw(st.sampled_from([first, first - size]))
+    start: int | None = draw.choice([first, first - size])
     stop: int | None = last + 1 if step > 0 else last - 1
     if step > 0 and last == size - 1:
-        stop = draw(st.sampled_from([stop, None, size + 3]))
+        stop = draw.choice([stop, None, size + 3])
     elif step < 0 and last == 0:
-        stop = draw(st.sampled_from([None, -size - 1, -size - 5]))
-    if first == (0 if step > 0 else size - 1) and draw(st.booleans()):
-        start = None if draw(st.booleans()) else (-size - 2 if step > 0 else size + 2)
+        stop = draw.choice([None, -size - 1, -size - 5])
+    if first == (0 if step > 0 else size - 1) and draw.yes():
+        start = None if draw.yes() else (-size - 2 if step > 0 else size + 2)
     return slice(start, stop, step)
 
 
-@st.composite
-def strided_slice(draw: st.DrawFn, dtype: str) -> ModelSpec:
+def strided_slice(draw: Draw, dtype: str) -> ModelSpec:
     """A Python index expression, written down as begin, end, strides and masks."""
-    rng = draw(generator())
-    shape, q = draw(ranks), twins(draw, rng, dtype)
+    rng = draw.rng
+    shape, q = draw.sizes(6, 1, 4), twins(draw, rng, dtype)
     index: list[object] = [
-        draw(st.one_of(walk(n), walk(n), st.integers(-n, n - 1))) for n in shape[: draw(st.integers(1, len(shape)))]
+        walk(draw, n) if draw.yes(0.67) else draw.integer(-n, n - 1) for n in shape[: draw.integer(1, len(shape))]
     ]
-    if draw(st.sampled_from([True, False, False])):
+    if draw.choice([True, False, False]):
         # An ellipsis in place of at least one dimension.
-        first = draw(st.integers(0, len(index) - 1))
-        index[first : draw(st.integers(first + 1, len(index)))] = [...]
+        first = draw.integer(0, len(index) - 1)
+        index[first : draw.integer(first + 1, len(index))] = [...]
         tail = index[first + 1 :]
-        index[first + 1 :] = [draw(walk(n)) for n in shape[len(shape) - len(tail) :]]
-    if draw(st.sampled_from([True, False, False])):
-        index.insert(draw(st.integers(0, len(index))), None)
+        index[first + 1 :] = [walk(draw, n) for n in shape[len(shape) - len(tail) :]]
+    if draw.choice([True, False, False]):
+        index.insert(draw.integer(0, len(index)), None)
     entries, masks = [], dict.fromkeys(("begin", "end", "shrinkAxis", "newAxis", "ellipsis"), 0)
     for i, entry in enumerate(index):
-        begin, end, step = draw(st.integers(-3, 3)), draw(st.integers(-3, 3)), 1
+        begin, end, step = draw.integer(-3, 3), draw.integer(-3, 3), 1
         if isinstance(entry, slice):
             step = entry.step
             masks["begin"] |= (entry.start is None) << i
@@ -207,11 +198,10 @@ def strided_slice(draw: st.DrawFn, dtype: str) -> ModelSpec:
     )  # fmt: skip
 
 
-@st.composite
-def transpose(draw: st.DrawFn, dtype: str) -> ModelSpec:
-    rng = draw(generator())
-    shape = tuple(draw(st.lists(st.integers(1, 5), min_size=1, max_size=6)))
-    q, order = twins(draw, rng, dtype), draw(st.permutations(range(len(shape))))
+def transpose(draw: Draw, dtype: str) -> ModelSpec:
+    rng = draw.rng
+    shape = draw.sizes(5, 1, 6)
+    q, order = twins(draw, rng, dtype), draw.rng.permutation(len(shape)).tolist()
     return ModelSpec(
         BuiltinOperator.TRANSPOSE, [TensorSpec(shape, dtype, *q), integers(*order)],
         [TensorSpec([shape[i] for i in order], dtype, *q)], **options("TransposeOptions"), label=f"TRANSPOSE {dtype}",
@@ -219,15 +209,14 @@ def transpose(draw: st.DrawFn, dtype: str) -> ModelSpec:
     )  # fmt: skip
 
 
-@st.composite
-def reshape(draw: st.DrawFn, name: str, dtype: str) -> ModelSpec:
-    rng = draw(generator())
-    shape, q = draw(ranks), twins(draw, rng, dtype)
+def reshape(draw: Draw, name: str, dtype: str) -> ModelSpec:
+    rng = draw.rng
+    shape, q = draw.sizes(6, 1, 4), twins(draw, rng, dtype)
     if name == "SQUEEZE":
         source, target = (1, *shape, 1)[:4], tuple(n for n in (1, *shape, 1)[:4] if n != 1)
         chosen, inputs = options("SqueezeOptions"), [TensorSpec(source, dtype, *q)]
     elif name == "EXPAND_DIMS":
-        axis = draw(st.integers(0, len(shape)))
+        axis = draw.integer(0, len(shape))
         target = (*shape[:axis], 1, *shape[axis:])
         chosen, inputs = options("ExpandDimsOptions"), [TensorSpec(shape, dtype, *q), integers(axis)]
     else:
@@ -239,12 +228,11 @@ def reshape(draw: st.DrawFn, name: str, dtype: str) -> ModelSpec:
     )  # fmt: skip
 
 
-@st.composite
-def resize(draw: st.DrawFn, name: str, dtype: str) -> ModelSpec:
-    rng = draw(generator())
-    shape = (draw(st.sampled_from([1, 2])), draw(st.integers(1, 9)), draw(st.integers(1, 9)), draw(st.integers(1, 4)))
-    size, q = (draw(st.integers(1, 14)), draw(st.integers(1, 14))), twins(draw, rng, dtype)
-    mode = draw(st.sampled_from(["plain", "align", "half"]))
+def resize(draw: Draw, name: str, dtype: str) -> ModelSpec:
+    rng = draw.rng
+    shape = (draw.choice([1, 2]), draw.integer(1, 9), draw.integer(1, 9), draw.integer(1, 4))
+    size, q = (draw.integer(1, 14), draw.integer(1, 14)), twins(draw, rng, dtype)
+    mode = draw.choice(["plain", "align", "half"])
     table = "ResizeBilinearOptions" if name == "RESIZE_BILINEAR" else "ResizeNearestNeighborOptions"
     return ModelSpec(
         getattr(BuiltinOperator, name), [TensorSpec(shape, dtype, *q), integers(*size)],
@@ -254,45 +242,46 @@ def resize(draw: st.DrawFn, name: str, dtype: str) -> ModelSpec:
     )  # fmt: skip
 
 
-@st.composite
-def prelu(draw: st.DrawFn, dtype: str) -> ModelSpec:
-    rng = draw(generator())
-    shape = (1, draw(st.integers(1, 5)), draw(st.integers(1, 5)), draw(st.integers(1, 6)))
-    alpha_shape = draw(st.sampled_from([(1, 1, shape[3]), shape[1:], (1, 1, 1)]))
+def prelu(draw: Draw, dtype: str) -> ModelSpec:
+    rng = draw.rng
+    shape = (1, draw.integer(1, 5), draw.integer(1, 5), draw.integer(1, 6))
+    alpha_shape = draw.choice([(1, 1, shape[3]), shape[1:], (1, 1, 1)])
     x, a = scale_of(rng, dtype, 1e-6, 1e3), scale_of(rng, dtype, 1e-3, 0.05)
-    alpha = TensorSpec(alpha_shape, dtype, a, draw(zero_point(dtype)))
-    if draw(st.booleans()):
+    alpha = TensorSpec(alpha_shape, dtype, a, draw.zero_point(dtype))
+    if draw.yes():
         alpha = TensorSpec(alpha_shape, dtype, a, alpha.zero_point, data=random_codes(alpha, rng))
     y = None if x is None else float(np.float32(x * log_uniform(rng, 0.3, 3)))
     return ModelSpec(
-        BuiltinOperator.PRELU, [TensorSpec(shape, dtype, x, draw(zero_point(dtype))), alpha],
-        [TensorSpec(shape, dtype, y, draw(zero_point(dtype)))], label=f"PRELU {dtype}",
+        BuiltinOperator.PRELU, [TensorSpec(shape, dtype, x, draw.zero_point(dtype)), alpha],
+        [TensorSpec(shape, dtype, y, draw.zero_point(dtype))], label=f"PRELU {dtype}",
     )  # fmt: skip
 
 
-def kinds(build, *types: str):  # type: ignore[no-untyped-def]
-    return st.one_of([build(dtype) for dtype in types])
+def cases(name: str, case: Callable[..., ModelSpec], count: int, *types: str) -> dict[str, tuple[Case, int]]:
+    """One case for each type, which share `count` models."""
+    return {f"{name} {dtype}": (partial(case, dtype=dtype), count // len(types)) for dtype in types}
 
 
-test_concatenation = differential(kinds(concatenation, "int8", "float32", "int16"), examples=8)
-test_pack = differential(kinds(pack, "int8", "float32"), examples=5)
-test_unpack = differential(kinds(unpack, "int8", "float32"), examples=5)
-test_split = differential(kinds(split, "int8", "float32"), examples=5)
-test_split_v = differential(kinds(split_v, "int8", "float32"), examples=5)
-test_pad = differential(kinds(lambda d: pad("PAD", d), "int8", "float32", "int32"), examples=6)
-test_pad_v2 = differential(kinds(lambda d: pad("PADV2", d), "int8", "float32"), examples=6)
-test_mirror_pad = differential(kinds(lambda d: pad("MIRROR_PAD", d), "int8", "float32"), examples=6)
-test_slice = differential(kinds(slice_, "int8", "float32", "int32"), examples=6)
-test_strided_slice = differential(kinds(strided_slice, "int8", "float32", "int16", "int32"), examples=16)
-test_transpose = differential(kinds(transpose, "int8", "float32"), examples=8)
-test_reshape = differential(kinds(lambda d: reshape("RESHAPE", d), "int8", "float32"), examples=3)
-test_squeeze = differential(kinds(lambda d: reshape("SQUEEZE", d), "int8", "float32"), examples=3)
-test_expand_dims = differential(kinds(lambda d: reshape("EXPAND_DIMS", d), "int8", "float32"), examples=3)
-test_nearest = differential(kinds(lambda d: resize("RESIZE_NEAREST_NEIGHBOR", d), "int8", "float32"), examples=8)
-test_bilinear_int8 = differential(resize("RESIZE_BILINEAR", "int8"), examples=10)
-test_bilinear_float32 = differential(resize("RESIZE_BILINEAR", "float32"), examples=5)
-test_prelu_int8 = differential(prelu("int8"), examples=8)
-test_prelu_float32 = differential(prelu("float32"), examples=4)
+CASES = {
+    **cases("CONCATENATION", concatenation, 66, "int8", "float32", "int16"),
+    **cases("PACK", pack, 40, "int8", "float32"),
+    **cases("UNPACK", unpack, 40, "int8", "float32"),
+    **cases("SPLIT", split, 40, "int8", "float32"),
+    **cases("SPLIT_V", split_v, 40, "int8", "float32"),
+    **cases("PAD", partial(pad, name="PAD"), 66, "int8", "float32", "int32"),
+    **cases("PADV2", partial(pad, name="PADV2"), 48, "int8", "float32"),
+    **cases("MIRROR_PAD", partial(pad, name="MIRROR_PAD"), 48, "int8", "float32"),
+    **cases("SLICE", slice_, 48, "int8", "float32", "int32"),
+    **cases("STRIDED_SLICE", strided_slice, 128, "int8", "float32", "int16", "int32"),
+    **cases("TRANSPOSE", transpose, 64, "int8", "float32"),
+    **cases("RESHAPE", partial(reshape, name="RESHAPE"), 24, "int8", "float32"),
+    **cases("SQUEEZE", partial(reshape, name="SQUEEZE"), 24, "int8", "float32"),
+    **cases("EXPAND_DIMS", partial(reshape, name="EXPAND_DIMS"), 24, "int8", "float32"),
+    **cases("RESIZE_NEAREST", partial(resize, name="RESIZE_NEAREST_NEIGHBOR"), 64, "int8", "float32"),
+    **cases("RESIZE_BILINEAR", partial(resize, name="RESIZE_BILINEAR"), 120, "int8", "float32"),
+    **cases("PRELU", prelu, 96, "int8", "float32"),
+}
+test_models, test_many, test_on_the_core = differential(CASES)
 
 
 @pytest.mark.parametrize("value", [-np.inf, np.inf, np.nan, np.finfo(np.float32).min])

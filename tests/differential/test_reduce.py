@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from ai_edge_litert.schema_py_generated import BuiltinOperator, TensorType
-from hypothesis import strategies as st
 
-from tests.support.cases import differential, generator, log_uniform, scale_of, zero_point
+from tests.support.cases import Draw, differential, log_uniform, scale_of
 from tests.support.tflite_builder import ModelSpec, TensorSpec, options
 
 
-@st.composite
-def reduce_case(draw: st.DrawFn, name: str, dtype: str) -> ModelSpec:
-    rng = draw(generator())
-    shape = tuple(draw(st.lists(st.integers(1, 9), min_size=2, max_size=4)))
-    axes = draw(st.sampled_from([a for a in ((1, 2), (0,), (1,), (-1,), (1, 0), (2, 3), (1, 2, 3))
-                                 if all(-len(shape) <= i < len(shape) for i in a)]))  # fmt: skip
-    keep = draw(st.booleans())
+def reduce_case(draw: Draw, name: str, dtype: str) -> ModelSpec:
+    rng = draw.rng
+    shape = draw.sizes(9, 2, 4)
+    axes = draw.choice([a for a in ((1, 2), (0,), (1,), (-1,), (1, 0), (2, 3), (1, 2, 3))
+                                 if all(-len(shape) <= i < len(shape) for i in a)])  # fmt: skip
+    keep = draw.yes()
     gone = {a % len(shape) for a in axes}
     out = tuple(1 if i in gone else n for i, n in enumerate(shape) if keep or i not in gone)
-    scale, zero = scale_of(rng, dtype), draw(zero_point(dtype))
+    scale, zero = scale_of(rng, dtype), draw.zero_point(dtype)
     y_scale, y_zero = scale, zero
     if name == "MEAN" and scale is not None:
-        y_scale, y_zero = float(np.float32(scale * log_uniform(rng, 0.2, 3))), draw(zero_point(dtype))
+        y_scale, y_zero = float(np.float32(scale * log_uniform(rng, 0.2, 3))), draw.zero_point(dtype)
     indices = TensorSpec((len(axes),), "int32", data=np.array(axes, np.int32))
     return ModelSpec(
         getattr(BuiltinOperator, name),
@@ -34,18 +34,17 @@ def reduce_case(draw: st.DrawFn, name: str, dtype: str) -> ModelSpec:
     )
 
 
-@st.composite
-def arg_case(draw: st.DrawFn, name: str, dtype: str) -> ModelSpec:
-    rng = draw(generator())
-    shape = tuple(draw(st.lists(st.integers(1, 9), min_size=2, max_size=4)))
-    axis = draw(st.integers(-len(shape), len(shape) - 1))
+def arg_case(draw: Draw, name: str, dtype: str) -> ModelSpec:
+    rng = draw.rng
+    shape = draw.sizes(9, 2, 4)
+    axis = draw.integer(-len(shape), len(shape) - 1)
     out = tuple(n for i, n in enumerate(shape) if i != axis % len(shape))
-    kind = draw(st.sampled_from(["int32", "int64"]))
+    kind = draw.choice(["int32", "int64"])
     table = {"ARG_MAX": "ArgMaxOptions", "ARG_MIN": "ArgMinOptions"}[name]
     chosen = options(table, outputType=getattr(TensorType, kind.upper()))
     return ModelSpec(
         getattr(BuiltinOperator, name),
-        [TensorSpec(shape, dtype, scale_of(rng, dtype), draw(zero_point(dtype))),
+        [TensorSpec(shape, dtype, scale_of(rng, dtype), draw.zero_point(dtype)),
          TensorSpec((1,), "int32", data=np.array([axis], np.int32))],
         [TensorSpec(out, kind)],
         **chosen,
@@ -54,11 +53,10 @@ def arg_case(draw: st.DrawFn, name: str, dtype: str) -> ModelSpec:
     )  # fmt: skip
 
 
-test_mean_int8 = differential(reduce_case("MEAN", "int8"))
-test_mean_float32 = differential(reduce_case("MEAN", "float32"), examples=4)
-test_reduce_max_int8 = differential(reduce_case("REDUCE_MAX", "int8"), examples=6)
-test_reduce_max_float32 = differential(reduce_case("REDUCE_MAX", "float32"), examples=4)
-test_reduce_min_int8 = differential(reduce_case("REDUCE_MIN", "int8"), examples=4)
-test_arg_max_int8 = differential(arg_case("ARG_MAX", "int8"), examples=6)
-test_arg_max_float32 = differential(arg_case("ARG_MAX", "float32"), examples=4)
-test_arg_min_int8 = differential(arg_case("ARG_MIN", "int8"), examples=4)
+CASES = {
+    **{f"{name} {dtype}": (partial(reduce_case, name=name, dtype=dtype), count)
+       for name in ("MEAN", "REDUCE_MAX", "REDUCE_MIN") for dtype, count in (("int8", 56), ("float32", 32))},
+    **{f"{name} {dtype}": (partial(arg_case, name=name, dtype=dtype), count)
+       for name in ("ARG_MAX", "ARG_MIN") for dtype, count in (("int8", 40), ("float32", 32))},
+}  # fmt: skip
+test_models, test_many, test_on_the_core = differential(CASES)

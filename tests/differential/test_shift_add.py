@@ -14,7 +14,7 @@ from tests.support import integer_layers as layers
 from tests.support.board_batch import run_on_board
 from tests.support.host_batch import run_on_host
 from tests.support.integer_layers import BINARY, INT8, INT32, OUTPUTS, TERNARY, Layer, affine, codebook, levels
-from tests.support.shares import shares
+from tests.support.shares import one_in
 from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import Codebook
 from tinygen.ir.interpreter import evaluate
@@ -62,7 +62,15 @@ def matching(found: Sequence[Layer], name: str) -> list[Layer]:
     return [layer for layer in found if kernel.variants(layer.graph.node(layer.graph.ops[0]))]
 
 
-def check(found: Sequence[Layer], name: str, cores: Sequence[str], *, host: bool = True, compiler: str = "zig") -> None:
+def check(
+    found: Sequence[Layer], name: str, cores: Sequence[str], *, host: bool = True, compiler: str = "zig",
+    in_turn: bool = False,
+) -> None:  # fmt: skip
+    """On the host, and on each of the cores; in turn, each layer on one of them."""
+    if in_turn:
+        for number, suffix in enumerate(cores):
+            check(found[number :: len(cores)], name, [suffix], host=host, compiler=compiler)
+        return
     feeds = [layer.feeds for layer in found]
     results = []
     for suffix in cores:
@@ -80,22 +88,22 @@ def check(found: Sequence[Layer], name: str, cores: Sequence[str], *, host: bool
                 assert np.array_equal(want, got[0]), f"{name} {layer.graph.name}\n{layer.graph}"
 
 
-@shares
+@one_in(3)
 def test_convolutions(every: int) -> None:
     found = convolutions(24, 1)
     assert len(matching(found, CONV)) == 24
-    check(found[::every], CONV, ["", "_dual"])
+    check(found[::every], CONV, ["", "_dual"], in_turn=every > 1)
 
 
-@shares
+@one_in(3)
 def test_convolutions_in_order(every: int) -> None:
     found = matching(convolutions(24, 2), f"{CONV}_dsp")
     assert len(found) >= 8
-    check(found[::every], f"{CONV}_dsp", ["_dual", "_dsp"])
+    check(found[::every], f"{CONV}_dsp", ["_dual", "_dsp"], in_turn=every > 1)
 
 
 def test_dense_layers() -> None:
-    check(dense_layers(16, 1), DENSE, ["", "_dual"])
+    check(dense_layers(16, 1), DENSE, ["", "_dual"], in_turn=True)
 
 
 def scaled_convolutions(count: int, seed: int) -> list[Layer]:
@@ -135,9 +143,9 @@ def test_with_gcc() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(5, 8))
 def test_many(seed: int) -> None:
-    check(convolutions(40, seed), CONV, ["", "_dual"])
-    check(matching(convolutions(40, seed), f"{CONV}_dsp"), f"{CONV}_dsp", ["_dual", "_dsp"])
-    check(dense_layers(20, seed), DENSE, ["", "_dual"])
+    check(convolutions(40, seed), CONV, ["", "_dual"], in_turn=True)
+    check(matching(convolutions(40, seed), f"{CONV}_dsp"), f"{CONV}_dsp", ["_dual", "_dsp"], in_turn=True)
+    check(dense_layers(20, seed), DENSE, ["", "_dual"], in_turn=True)
 
 
 def test_halves_at_their_ends() -> None:
@@ -156,21 +164,23 @@ def test_halves_at_their_ends() -> None:
     check(matching(found, f"{CONV}_dsp"), f"{CONV}_dsp", ["_dual"], host=False)
 
 
-@pytest.mark.parametrize("present", [(0,), (3,), (0, 3), (0, 1, 3), (2, 3)], ids=str)
-def test_few_values(present: tuple[int, ...]) -> None:
+def test_few_values() -> None:
     """Weights of which none is negative, or that are all the same: the first of a table is 0, or all of it."""
     book = Codebook((1.0,), table=(-5, 0, 7, 9))
-    conv = layers.conv("c", (4, 4, 9), 5, (3, 2), x=affine(0), w=book, y=INT32, seed=1)
-    dense = layers.dense("d", (37,), 5, x=affine(0), w=book, y=INT32, seed=1)
     rng = np.random.default_rng(0)
-    for layer in (conv, dense):
-        w = layer.graph.tensors["w"]
-        assert w.data is not None
-        w.data[...] = rng.choice(present, w.data.shape)
-    check([conv], CONV, ["", "_dual"])
-    if matching([conv], f"{CONV}_dsp"):
-        check([conv], f"{CONV}_dsp", ["_dual", "_dsp"], host=False)
-    check([dense], DENSE, ["", "_dual"])
+    convs, denses = [], []
+    for i, present in enumerate(((0,), (3,), (0, 3), (0, 1, 3), (2, 3))):
+        convs.append(layers.conv(f"c{i}", (4, 4, 9), 5, (3, 2), x=affine(0), w=book, y=INT32, seed=1))
+        denses.append(layers.dense(f"d{i}", (37,), 5, x=affine(0), w=book, y=INT32, seed=1))
+        for layer in (convs[-1], denses[-1]):
+            w = layer.graph.tensors["w"]
+            assert w.data is not None
+            w.data[...] = rng.choice(present, w.data.shape)
+    check(convs, CONV, ["", "_dual"])
+    in_order = matching(convs, f"{CONV}_dsp")
+    assert in_order
+    check(in_order, f"{CONV}_dsp", ["_dual", "_dsp"], host=False)
+    check(denses, DENSE, ["", "_dual"])
 
 
 @pytest.mark.parametrize("w", [BINARY, TERNARY, levels(2, True)], ids=str)

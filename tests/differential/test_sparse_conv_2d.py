@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.differential.test_tuned import Case, network, random_window, window
+from tests.differential.test_tuned import GCC, LEVELS, Case, network, random_window, window
 from tests.support import integer_layers as layers
 from tests.support.board_batch import M0PLUS, M4, M7
 from tests.support.integer_layers import INT8, OUTPUTS, TERNARY, affine, levels
 from tests.support.networks import Network
 from tests.support.pruned import DENSITIES, pruned
-from tests.support.shares import shares
+from tests.support.shares import one_in
 from tests.support.variants import DSP, check_variants
 from tests.targets.tools import requires_tool
 
@@ -67,27 +67,27 @@ def integer_convolutions(count: int, seed: int) -> list[Case]:
     return found
 
 
-@shares
+@one_in(3)
 def test_hard_shapes(every: int) -> None:
-    assert check(sparse(HARD[::every]), most=3) >= 2 * len(HARD[::every])
+    assert check(sparse(HARD[::every]), most=3, in_turn=every > 1) >= 2 * len(HARD[::every])
 
 
 @pytest.mark.parametrize("by", ["groups", "weights"])
 def test_other_zeros(by: str) -> None:
     """Blocks of channels, and weights here and there: what 1x1 windows have."""
-    check(sparse([HARD[0], *HARD[-5:]], by, 3), most=3)
+    check(sparse([HARD[0], *HARD[-5:]], by, 3), most=3, in_turn=True)
 
 
 @pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
 def test_densities(density: float) -> None:
     """Layers that are zero as a whole, and such without a zero."""
     shapes = (window((5, 6), 5, 6, (3, 3)), window((4, 5), 8, 7, (1, 1)), window((5, 5), 4, 3, (2, 3), same=False))
-    check([(pruned(graph, density), feeds) for graph, feeds in shapes], most=3)
+    check([(pruned(graph, density), feeds) for graph, feeds in shapes], most=3, in_turn=True)
 
 
-@shares
+@one_in(3)
 def test_integer_convolutions(every: int) -> None:
-    assert check(sparse(integer_convolutions(16, 1)[::every]), most=2) >= 24 // every
+    assert check(sparse(integer_convolutions(16, 1)[::every]), most=2, in_turn=every > 1) >= 24 // every
 
 
 def residual() -> Network:
@@ -108,7 +108,7 @@ def test_sums_and_places() -> None:
             mask = np.random.default_rng(len(name)).random((tensor.shape[0], 1, 1, tensor.shape[3])) < 0.4
             tensor = replace(tensor, data=tensor.data * mask.astype(np.int8))
         kept[name] = tensor
-    check([(replace(graph, tensors=kept), feeds)], most=4)
+    check([(replace(graph, tensors=kept), feeds)], most=4, in_turn=True)
 
 
 def test_any_core() -> None:
@@ -130,11 +130,13 @@ def test_many_shapes(seed: int) -> None:
     rng = np.random.default_rng(seed)
     windows = [random_window(rng, seed) for _ in range(16)]
     plain = [(g, f) for g, f in windows if g.ops[0].KIND == "conv_2d"]
-    check(sparse([*plain, *integer_convolutions(12, seed + 10)], ("kernels", "weights")[seed % 2], seed), most=3)
+    cases = sparse([*plain, *integer_convolutions(12, seed + 10)], ("kernels", "weights")[seed % 2], seed)
+    check(cases, most=3, in_turn=True)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("level", ["-O0", "-Og", "-O1", "-O3", "-Os"])
-@pytest.mark.parametrize("compiler", ["zig", pytest.param("gcc", marks=requires_tool("arm-none-eabi-gcc"))])
+@pytest.mark.parametrize(
+    ("compiler", "level"), [pytest.param(*one, marks=GCC if one[0] == "gcc" else ()) for one in LEVELS]
+)
 def test_every_level(compiler: str, level: str) -> None:
     check(sparse(HARD, shift=3), level=level, compiler=compiler, host=False, most=2)

@@ -7,14 +7,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.differential.test_tuned import window
 from tests.support import variants
 from tests.support.board_batch import M0PLUS, M4, M4_SOFT, M7
 from tests.support.integer_layers import BINARY, INT8, INT32, ONE, OUTPUTS, TERNARY, Layer, affine, dense, levels
-from tests.support.sparse_layers import blocked, ends, int8_dense, integer_dense, n_of_m, single
+from tests.support.integer_layers import conv as integer_layer_conv
+from tests.support.sparse_layers import (
+    blocked,
+    ends,
+    int8_dense,
+    int8_pixels,
+    integer_dense,
+    integer_pixels,
+    n_of_m,
+    single,
+)
 from tests.support.variants import DSP, check_variants
 from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import PowerOfTwo
 from tinygen.ir.fixed_point import Activation
+from tinygen.ir.ops.window import Padding
 from tinygen.lowering.plan import registered_kernels
 
 ACTIVATIONS = (
@@ -83,11 +95,86 @@ def _check(found: list[Layer], **options: object) -> int:
 
 
 def test_int8() -> None:
-    assert _check(int8_layers(4, 1)) >= 16
+    assert _check(int8_layers(8, 1), in_turn=True) >= 32
 
 
 def test_integers() -> None:
-    assert _check(integer_layers(5, 1)) >= 20
+    assert _check(integer_layers(10, 1), in_turn=True) >= 40
+
+
+def test_groups_of_a_few_live_weights() -> None:
+    """1:4 and 2:8, whose last products are added behind their loop where two instructions issue at once."""
+    rng = np.random.default_rng(4)
+    found = [int8_dense(f"g{m}", n_of_m((5, 3 * m + 2), n, m, rng), 2, seed=m) for n, m in ((1, 4), (2, 8))]
+    assert _check(found, part="groups") >= 2
+
+
+def test_convolutions_of_one_tap_are_dense_layers() -> None:
+    """Of every pixel; 1:4, 2:4 and 3:8, int8 and integer codes, odd widths; no other kernels are for groups."""
+    rng = np.random.default_rng(6)
+    found = [
+        int8_pixels(f"p{m}_{n}", n_of_m((5, depth), n, m, rng), (3, 2), scales=n, seed=m)
+        for n, m, depth in ((1, 4, 13), (2, 4, 34), (3, 8, 19))
+    ]
+    found += [
+        integer_pixels(f"q{i}", n_of_m((33, 36), 2, 4, rng), (2, 3), x=x, w=w, y=y, seed=i)
+        for i, (x, w, y) in enumerate(((levels(4), levels(7), levels(4)), (affine(5), INT8, BINARY),
+                                       (levels(4, True), INT8, INT32), (BINARY, INT8, levels(2))))
+    ]  # fmt: skip
+    assert _check(found, part="groups", cores=((M0PLUS, ("c99",)),)) == 7
+
+
+def windows(seed: int) -> list[Layer]:
+    """2:4 and 1:4 in windows: at borders of every kind, with strides, dilation, and no border."""
+    rng = np.random.default_rng(seed)
+    found = [
+        int8_pixels("w1", n_of_m((5, 9 * 8), 2, 4, rng), (4, 5), kernel=(3, 3), seed=seed),
+        int8_pixels("w2", n_of_m((3, 6 * 4), 1, 4, rng), (5, 6), kernel=(3, 2), stride=2, scales=2, seed=seed),
+        int8_pixels("w3", n_of_m((2, 9 * 4), 2, 4, rng), (6, 7), kernel=(3, 3), dilation=2, seed=seed),
+        int8_pixels("w4", n_of_m((4, 8), 1, 4, rng), (5, 5), stride=2, seed=seed),
+        int8_pixels(
+            "w5", n_of_m((3, 9 * 8), 3, 8, rng), (4, 4), kernel=(3, 3), padding=Padding.VALID, scales=2, seed=seed
+        ),
+    ]
+    kinds = ((levels(4), levels(7), levels(4), True), (affine(5), INT8, BINARY, True), (TERNARY, INT8, INT32, True),
+             (levels(4, True), INT8, INT32, False))  # fmt: skip
+    return found + [
+        integer_pixels(
+            f"v{i}", n_of_m((33, 9 * 4), 2, 4, rng), (4, 3), kernel=(3, 3), x=x, w=w, y=y, same=same, seed=seed + i
+        )
+        for i, (x, w, y, same) in enumerate(kinds)
+    ]
+
+
+def test_convolutions_are_dense_layers_of_windows() -> None:
+    assert _check(windows(7), part="groups", cores=((M0PLUS, ("c99",)),)) == 9
+
+
+@pytest.mark.long
+@requires_tool("arm-none-eabi-gcc")
+@pytest.mark.parametrize("compiler", ["zig", "gcc"])
+def test_convolutions_by_both_compilers(compiler: str) -> None:
+    assert _check(windows(8), part="groups", cores=ALL, compiler=compiler, host=compiler == "zig") == 9
+
+
+def test_convolutions_without_groups() -> None:
+    """In groups of channels; of packed bits in windows; where a border has no code of 0."""
+    live = n_of_m((4, 9 * 4), 2, 4, np.random.default_rng(0))
+    made = [
+        integer_pixels("a", live, (4, 4), kernel=(3, 3), x=BINARY, w=INT8, y=INT32, same=False),
+        integer_pixels("b", live, (4, 4), kernel=(3, 3), x=levels(4, True), w=INT8, y=INT32),
+        integer_layer_conv("c", (4, 4, 8), 4, (3, 3), x=affine(5), w=INT8, y=INT32, groups=2, zeros=0.9),
+    ]
+    kernels = [one for one in registered_kernels() if "conv_2d_sparse_groups" in one.name]
+    assert len(kernels) == 2
+    for layer in made:
+        (node,) = layer.graph.nodes()
+        assert not any(kernel.plan(node) for kernel in kernels if isinstance(node.op, kernel.op))
+    several, _ = window((5, 5), 4, 8, (1, 1), stride=(2, 2), batch=2)
+    (node,) = several.nodes()
+    assert not any(kernel.plan(node) for kernel in kernels if isinstance(node.op, kernel.op))
+    (node,) = int8_pixels("d", live, (4, 4), kernel=(3, 3)).graph.nodes()
+    assert sum(kernel.plan(node) is not None for kernel in kernels if isinstance(node.op, kernel.op)) == 1
 
 
 def test_long_rows_of_odd_levels() -> None:

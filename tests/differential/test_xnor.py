@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.differential.test_tuned import GCC, LEVELS
 from tests.support import integer_layers as layers
 from tests.support.integer_layers import BINARY, INT8, INT32, TERNARY, Layer, affine, levels
-from tests.support.shares import shares
+from tests.support.shares import one_in
 from tests.support.variants import check_variants
 from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import Affine, Encoding
@@ -49,16 +50,18 @@ def _batched(layer: Layer, batch: int) -> Layer:
     return Layer(replace(graph, tensors={**graph.tensors, **larger}), feeds)
 
 
-def _check(found: list[Layer], compiler: str = "zig", host: bool = True, level: str = "-O2") -> None:
+def _check(
+    found: list[Layer], compiler: str = "zig", host: bool = True, level: str = "-O2", *, in_turn: bool = False
+) -> None:
     graphs, feeds = [layer.graph for layer in found], [layer.feeds for layer in found]
     for graph in graphs:
         graph.validate()
-    check_variants(graphs, feeds, compiler=compiler, host=host, level=level)
+    check_variants(graphs, feeds, compiler=compiler, host=host, level=level, in_turn=in_turn)
 
 
-@shares
+@one_in(3)
 def test_convolutions(every: int) -> None:
-    _check(_convolutions(24 // every, 1))
+    _check(_convolutions(24, 1)[::every], in_turn=every > 1)
 
 
 def test_windows_with_no_tap_inside() -> None:
@@ -79,14 +82,15 @@ def test_compiled_by_gcc() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("level", ["-O0", "-Og", "-O1", "-O2", "-O3", "-Os"])
-@pytest.mark.parametrize("compiler", ["zig", pytest.param("gcc", marks=requires_tool("arm-none-eabi-gcc"))])
+@pytest.mark.parametrize(
+    ("compiler", "level"), [pytest.param(*one, marks=GCC if one[0] == "gcc" else ()) for one in LEVELS]
+)
 def test_optimisation_levels(compiler: str, level: str) -> None:
     """Registers suffice for the assembly in every function, however it is compiled."""
     _check(_convolutions(9, 4), compiler, host=False, level=level)
 
 
-@shares
+@one_in(3)
 def test_dense_layers(every: int) -> None:
     """Inputs of one pixel and of several, whose last words are partly empty."""
     rng = np.random.default_rng(3)
@@ -98,7 +102,7 @@ def test_dense_layers(every: int) -> None:
         )
         for index in range(18)
     ]  # fmt: skip
-    _check(found[::every])
+    _check(found[::every], in_turn=every > 1)
 
 
 @pytest.mark.long

@@ -15,8 +15,8 @@ from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering.lower import lower
-from tinygen.targets.board import load_board
-from tinygen.targets.firmware_project import write_firmware_project
+from tinygen.project.firmware import write_firmware_project
+from tinygen.targets.boards import load_board
 from tinygen.targets.toolchain import build_elf, find_toolchain
 
 

@@ -11,7 +11,7 @@ from elftools.elf.sections import SymbolTableSection
 from tests.targets.build import build, model_with_invoke
 from tests.targets.tools import requires_tool
 from tests.targets.wire import Wire, command_of
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 
 pytestmark = requires_tool("qemu-system-arm")
 

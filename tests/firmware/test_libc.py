@@ -8,7 +8,7 @@ import random
 import pytest
 
 from tinygen.paths import resource
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 from tinygen.targets.toolchain import HostCode, build_shared_library, find_toolchain
 
 NAMES = ("memcpy", "memmove", "memset", "memcmp", "strlen")

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hil.client import DeviceClient
 from tests.targets.build import build, model_with_invoke
 from tests.targets.tools import requires_tool
 from tinygen.errors import BoardError
-from tinygen.targets.board import load_board
+from tinygen.hil.client import DeviceClient
+from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
 
 BOARDS = ["f746zg", "esp32c3"]

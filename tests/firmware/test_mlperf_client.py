@@ -27,7 +27,8 @@ import serial
 from tests.targets.build import build
 from tests.targets.tools import requires_tool
 from tests.targets.wire import command_of
-from tinygen.targets.board import Board, load_board
+from tinygen.targets.board import Board
+from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.targets.emulator.pty import open_pty
 

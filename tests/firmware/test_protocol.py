@@ -12,18 +12,23 @@ import pytest
 from tests.targets.build import build, project_with
 from tests.targets.tools import requires_tool
 from tests.targets.wire import Wire, command_of
-from tinygen.targets.board import Board, load_board
+from tinygen.targets.board import Board
+from tinygen.targets.boards import load_board
 from tinygen.targets.toolchain import build_elf, find_toolchain
 
 QEMU = requires_tool("qemu-system-arm")
 CASES = [("host", "zig")] + [(b, t) for b in ("netduinoplus2", "mps2-an500") for t in ("zig", "gcc")]
+# Each board and each compiler once; all pairs in the long run.
+USUAL = (("host", "zig"), ("netduinoplus2", "zig"), ("mps2-an500", "gcc"))
 X = bytes(range(240, 256))
 Y = bytes((2 * x + 1) % 256 for x in X)
 
 
 def _marks(board: str, toolchain: str) -> list[pytest.MarkDecorator]:
     marks = [] if board == "host" else [QEMU]
-    return [*marks, requires_tool("arm-none-eabi-gcc")] if toolchain == "gcc" else marks
+    if toolchain == "gcc":
+        marks.append(requires_tool("arm-none-eabi-gcc"))
+    return marks if (board, toolchain) in USUAL else [*marks, pytest.mark.long]
 
 
 @pytest.fixture(scope="module", params=[pytest.param(c, marks=_marks(*c), id="-".join(c)) for c in CASES])

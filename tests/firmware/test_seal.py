@@ -10,7 +10,7 @@ import pytest
 
 from tests.targets.build import build
 from tests.targets.wire import Wire, command_of
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 
 X = bytes(range(240, 256))
 Y = bytes((2 * x + 1) % 256 for x in X)

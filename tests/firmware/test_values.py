@@ -14,7 +14,7 @@ import pytest
 
 from tinygen.emit.benchmark import linear
 from tinygen.paths import resource
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 from tinygen.targets.toolchain import HostCode, build_shared_library, find_toolchain
 
 SOURCES = tuple(f"firmware/app/{name}.c" for name in ("values", "text", "check", "crc32"))

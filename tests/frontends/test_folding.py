@@ -272,3 +272,9 @@ def test_output_without_a_quantizer() -> None:
 def test_refused(reason: str, make: object) -> None:
     with pytest.raises((ModelError, UnsupportedError), match=reason):
         make()  # type: ignore[operator]
+
+
+def test_epsilon_is_added_to_the_variance() -> None:
+    chain = Chain.start(2).batch_norm([0.5, -1.0], [4.0, 0.0], 0.25, [3.0, 2.0], [0.125, 0.0])
+    assert [float(gain) for gain in chain.gain] == pytest.approx([3 / np.sqrt(4.25), 4.0], rel=1e-15)
+    assert [float(x) for x in chain.offset] == pytest.approx([0.125 - 1.5 / np.sqrt(4.25), 4.0], rel=1e-15)

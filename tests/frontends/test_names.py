@@ -32,7 +32,9 @@ def test_headers_and_types_are_taken() -> None:
     root = Path(__file__).parents[2]
     folders = ("firmware", "templates/model", "templates/audio", "templates/wakeword")
     found = (path.name for folder in folders for path in (root / folder).rglob("*.h*"))
-    templates = {"model.h.j2", "kernels.h.j2", "weights.h.j2", "switchable.h.j2"}  # these begin with the model's name
+    # These begin with the model's name, or are part of one that does.
+    parts = ("build", "conversions", "kernels", "model", "switchable", "weights")
+    templates = {f"{part}.h.j2" for part in parts}
     headers = {name.split(".")[0] for name in found if name not in templates}
     own = {name for name in headers if not (root / f"firmware/libc/include/{name}.h").exists()}
     assert {"governor", "tinygen_sparse", "wakeword", "features"} < own
@@ -40,10 +42,12 @@ def test_headers_and_types_are_taken() -> None:
         assert c_name(name) == f"{name}_model"
 
 
-@pytest.mark.parametrize("stem", ["input", "model", "main", "uart"])
+@pytest.mark.parametrize(
+    "stem", ["main", "uart", *(pytest.param(stem, marks=pytest.mark.long) for stem in ("input", "model"))]
+)
 def test_awkward_names_build(tmp_path: Path, stem: str) -> None:
     model = tmp_path / f"{stem}.tflite"
     model.write_bytes(MODEL.read_bytes())
     report = build(model, tmp_path / "out", BuildOptions(), profile=False)
     assert (tmp_path / "out/firmware.elf").is_file()
-    assert report.manifest["model"] == c_name(stem)
+    assert report.as_json()["model"] == c_name(stem)

@@ -23,13 +23,13 @@ from tests.support.streaming_models import (
     wake_word,
 )
 from tests.support.tflite_builder import ModelSpec, TensorSpec, build_chain
+from tinygen.builds.oracle import LiteRt
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
 from tinygen.frontends.load import load_model
 from tinygen.frontends.tflite import read_tflite
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import Stream, evaluate
 from tinygen.passes.pipeline import simplify
-from tinygen.verbs.oracle import LiteRt
 
 
 def assert_as_litert(content: bytes, graphs: list[Graph], count: int) -> list[list[np.ndarray]]:
@@ -54,7 +54,7 @@ def test_small_models(name: str) -> None:
 
 
 @needs_wake_words
-@pytest.mark.parametrize("name", WAKE_WORDS)
+@pytest.mark.parametrize("name", [*WAKE_WORDS[:1], *(pytest.param(n, marks=pytest.mark.long) for n in WAKE_WORDS[1:])])
 def test_wake_words(name: str) -> None:
     """Every tensor of every frame; enough that the longest state, 20 rows, one for each frame, was filled often."""
     graph = load_model(wake_word(name))

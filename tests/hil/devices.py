@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 from typing import Protocol
 
-from hil.client import PERFORMANCE_BAUD
 from tests.targets.build import build, project_with
-from tinygen.targets.board import load_board
+from tinygen.hil.client import PERFORMANCE_BAUD
+from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.targets.toolchain import build_elf, find_toolchain
 
@@ -61,7 +61,7 @@ def build_virtual(directory: Path, model_c: str, sanitize: tuple[str, ...] = ())
     driver = directory / "firmware/host/board.c"
     text = driver.read_text(encoding="utf-8")
     driver.write_text((_HERE / "virtual_line.h").read_text(encoding="utf-8") + text, encoding="utf-8")
-    return build_elf(project, find_toolchain("zig", board), sanitize=sanitize).elf
+    return build_elf(project, find_toolchain(None, board), sanitize=sanitize).elf
 
 
 def build_board(name: str, directory: Path, model_c: str) -> Path:

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from serial.rfc2217 import PortManager
 
-from hil.transports import RatedTransport
+from tinygen.hil.transports import RatedTransport
 
 _TICK = 0.002
 _START_SECONDS = 60.0

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from hil.answers import DeviceInfo
-from hil.client import DeviceClient
-from hil.exchange import seal
-from hil.reconnect import ReconnectingTransport
 from tests.hil import faults
 from tests.hil.devices import BUILD, Hang, TimedDevice, right_outputs
 from tests.hil.faults import BOOT_SECONDS, FOREVER, At, Before, Fault, FaultyLine, Happening, Noisy, OtherBaud
 from tinygen.errors import DeviceError
+from tinygen.hil.answers import DeviceInfo
+from tinygen.hil.client import DeviceClient
+from tinygen.hil.exchange import seal
+from tinygen.hil.reconnect import ReconnectingTransport
 
 OUTCOMES = ("recovered", "clean error", "wrong result", "hang")
 _HOST_SECONDS = 300

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hil.client import PERFORMANCE_BAUD
 from tests.hil.devices import Hang, TimedDevice
 from tinygen.errors import DeviceGoneError
+from tinygen.hil.client import PERFORMANCE_BAUD
 
 _HANG_VIRTUAL_SECONDS = 1500.0
 _HANG_READS = 2_000_000

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hil.transports import ProcessTransport
 from tinygen.demo import MODEL
 from tinygen.errors import DeviceGoneError
+from tinygen.hil.transports import ProcessTransport
 from tinygen.verbs.build import BuildOptions, build
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hil.audio import HopEvent
 from tests.hil.devices import BUILD
 from tests.targets.build import project_with
-from tinygen.targets.board import load_board
-from tinygen.targets.firmware_project import FirmwareProject
+from tinygen.hil.audio import HopEvent
+from tinygen.targets.boards import load_board
+from tinygen.targets.firmware_sources import FirmwareProject
 from tinygen.targets.toolchain import build_elf, find_toolchain
 
 HOP, CHANNELS, FRAMES, WINDOW = 16, 4, 3, 3

@@ -17,16 +17,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hil.audio import HopEvent, block, listen, listen_to_microphone, listened
-from hil.client import DeviceClient
-from hil.exchange import RefusedError
-from hil.reconnect import ReconnectingTransport
-from hil.transports import ProcessTransport
 from tests.hil import faults
 from tests.hil.devices import OTHER_BUILD, EmulatedDevice, Hang, TimedDevice, VirtualDevice, build_virtual, model
 from tests.hil.faults import BOOT_SECONDS, FOREVER, At, Fault, FaultyLine, Noisy, OtherBaud
 from tests.hil.listen_devices import HOP, build_listening, right_events, sound
 from tinygen.errors import DeviceError, TinygenError
+from tinygen.hil.audio import HopEvent, block, listen, listen_to_microphone, listened
+from tinygen.hil.client import DeviceClient
+from tinygen.hil.exchange import RefusedError
+from tinygen.hil.reconnect import ReconnectingTransport
+from tinygen.hil.transports import ProcessTransport
 
 BOARD = "f746zg"
 HOPS = 14
@@ -171,7 +171,7 @@ def test_without_the_sums_events_would_be_wrong(
     host: tuple[Callable[[], TimedDevice], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That the faults are ones that need them, and that a wrong event shows."""
-    monkeypatch.setattr("hil.audio._is_whole", lambda body, crc, adler: True)
+    monkeypatch.setattr("tinygen.hil.audio._is_whole", lambda body, crc, adler: True)
     outcomes = set()
     for number in range(6):
         device = host[0]()

@@ -3,19 +3,19 @@ comes to what it should."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hil.audio import HopEvent, listen_to_microphone, listened
-from hil.client import DeviceClient
 from tests.hil import listen_devices
+from tests.support.command import tinygen
 from tests.support.streaming_models import needs_wake_words
 from tinygen.errors import TinygenError
-from tinygen.targets.board import load_board
+from tinygen.hil.audio import HopEvent, listen_to_microphone, listened
+from tinygen.hil.client import DeviceClient
+from tinygen.targets.boards import load_board
 from tinygen.targets.cycles import board_cost
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.targets.emulator.peripheral import Port
@@ -86,9 +86,9 @@ def spoken() -> np.ndarray:
 def test_a_wake_word_over_both_ways(name: str, tmp_path: Path) -> None:
     """Through the microphone as over the UART: the same features, codes and probabilities, hop by hop."""
     from tinygen.audio.models import bundled
+    from tinygen.project.wakeword_json import wakeword_app_from_json
     from tinygen.verbs.build import BuildOptions, build
     from tinygen.verbs.listen import listen, listen_to_board
-    from tinygen.verbs.wakeword import wakeword_app_from_json
 
     model, description = bundled()["okay_nabu"]
     options = BuildOptions(board=name, app=wakeword_app_from_json(description))
@@ -108,14 +108,9 @@ def test_a_wake_word_over_both_ways(name: str, tmp_path: Path) -> None:
 def test_command_line(tmp_path: Path) -> None:
     """`tinygen listen DIR --board-mic --wav F`, and what it refuses."""
     import json
-    import subprocess
     import wave
 
     from tinygen.audio.models import bundled
-
-    def tinygen(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from tinygen.cli import main; main()", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
 
     model, _ = bundled()["okay_nabu"]
     folder = tmp_path / "out"

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from hil.client import DeviceClient, LostError
-from hil.exchange import RefusedError
-from hil.transports import ProcessTransport, SerialTransport
 from tests.targets.build import build
 from tinygen.errors import DeviceError
-from tinygen.targets.board import load_board
+from tinygen.hil.client import DeviceClient, LostError
+from tinygen.hil.exchange import RefusedError
+from tinygen.hil.transports import ProcessTransport, SerialTransport
+from tinygen.targets.boards import load_board
 
 
 @pytest.fixture(scope="module")

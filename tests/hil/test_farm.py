@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from hil.client import DeviceClient
-from hil.farm import HEAD, FarmResult, Target, run_each, run_shared
 from tests.hil import faults
 from tests.hil.devices import (
     BUILD,
@@ -26,6 +24,8 @@ from tests.hil.devices import (
 )
 from tests.hil.faults import FOREVER, At, Fault, FaultyLine
 from tinygen.errors import DeviceError, WrongBuildError
+from tinygen.hil.client import DeviceClient
+from tinygen.hil.farm import HEAD, FarmResult, Target, run_each, run_shared
 
 BOARD = "f746zg"
 RANDOM = random.Random(5)

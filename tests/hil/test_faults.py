@@ -13,11 +13,11 @@ from unittest.mock import ANY
 
 import pytest
 
-from hil.client import DeviceClient
-from hil.exchange import Exchange
 from tests.hil.devices import OTHER_BUILD, EmulatedDevice, TimedDevice, VirtualDevice, build_board, build_virtual, model
 from tests.hil.fault_kinds import FROM_BYTES, KINDS, TO_BYTES, Trial, session, table, tally
 from tests.hil.faults import BOOT_SECONDS, Fault, FaultyLine
+from tinygen.hil.client import DeviceClient
+from tinygen.hil.exchange import Exchange
 
 BOARD = "f746zg"
 Maker = tuple[Callable[[], TimedDevice], Path]

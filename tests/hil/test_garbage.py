@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hil.client import DeviceClient
-from hil.exchange import seal
 from tests.hil.devices import VirtualDevice, build_virtual, model, right_outputs
+from tinygen.hil.client import DeviceClient
+from tinygen.hil.exchange import seal
 
 # Not those that take as long as they say, or change the rate of the line.
 WORDS = b"tg-info tg-run tg-load tg-read tg-dump tg-switch tg-seal tg-trace tg-profile tg-paint tg-marks tg-db".split()

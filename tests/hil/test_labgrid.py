@@ -7,15 +7,15 @@ from contextlib import ExitStack
 
 import pytest
 
-from hil import labgrid
-from hil.client import DeviceClient
-from hil.labgrid import LabgridTransport, Place, parse_place
-from hil.transports import SerialTransport
 from tests.hil.devices import BUILD, build_board, model, right_outputs
 from tests.hil.farm_of_one import Farm, free_port, served
 from tests.targets.tools import requires_package
 from tinygen.errors import DeviceError, DeviceGoneError, ToolchainError
-from tinygen.targets.board import load_board
+from tinygen.hil import labgrid
+from tinygen.hil.client import DeviceClient
+from tinygen.hil.labgrid import LabgridTransport, Place, parse_place
+from tinygen.hil.transports import SerialTransport
+from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
 
 BOARD = "f746zg"

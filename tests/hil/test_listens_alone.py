@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hil.client import DeviceClient
-from hil.transports import ProcessTransport
 from tests.hil import listen_devices
 from tests.hil.listen_devices import HOP, right_events, sound
 from tests.support.streaming_models import needs_wake_words, wake_word
-from tinygen.emit.wakeword import c_string
 from tinygen.errors import BoardError, TinygenError
-from tinygen.targets.board import load_board
+from tinygen.hil.client import DeviceClient
+from tinygen.hil.transports import ProcessTransport
+from tinygen.project.wakeword import c_string
+from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.targets.toolchain import build_elf, find_toolchain
 
@@ -144,15 +144,15 @@ def test_a_spoken_wake_word(name: str, tmp_path: Path) -> None:
     """One line, of the hop that a computer is told of; sessions of any kind at any time."""
     from tests.hil.test_board_microphone import spoken
     from tinygen.audio.models import bundled
+    from tinygen.hil.device import Device
+    from tinygen.project.wakeword_json import read_app
     from tinygen.verbs.build import BuildOptions, build
-    from tinygen.verbs.device import Device
     from tinygen.verbs.listen import listen_to_board
-    from tinygen.verbs.wakeword import read_app
 
     model, _ = bundled()["okay_nabu"]
     app = read_app("wakeword", None, model, "mic")
     report = build(model, tmp_path / "out", BuildOptions(board=name, app=app), profile=False)
-    assert report.manifest["app"]["listens"] == "mic"
+    assert report.as_json()["app"]["listens"] == "mic"
     words = spoken()
     with Device(report.folder, engine="unicorn") as device:  # at start-up, while it listens
         [word] = listen_to_board(report.folder, words, device=device).detections
@@ -164,7 +164,7 @@ def test_a_spoken_wake_word(name: str, tmp_path: Path) -> None:
     assert board.read(1000, words.size / 16_000) == line
     uart = OneByteUart(board)
     with Device(report.folder, transport=uart) as device:
-        assert device.info is not None and device.info.build == report.manifest["build_id"]
+        assert device.info is not None and device.info.build == report.as_json()["build_id"]
         counted = {line.split()[0]: int(line.split()[1]) for line in device.client.ask("tg-listened").lines}
         assert counted["m-tg-hops"] >= words.size // 160 - 1 and counted["m-tg-lost"] == 0
         assert not uart.damaged
@@ -174,8 +174,8 @@ def test_a_spoken_wake_word(name: str, tmp_path: Path) -> None:
 
 @needs_wake_words
 def test_what_is_refused(tmp_path: Path) -> None:
+    from tinygen.project.wakeword_json import read_app
     from tinygen.verbs.build import BuildOptions, build
-    from tinygen.verbs.wakeword import read_app
 
     model = wake_word("alexa")
     app = read_app("wakeword", None, model, "mic")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from hil.client import DeviceClient, LostError
-from hil.exchange import RefusedError
-from hil.transports import ProcessTransport, Transport
 from tests.targets.build import build
 from tinygen.errors import DeviceError
-from tinygen.targets.board import load_board
+from tinygen.hil.client import DeviceClient, LostError
+from tinygen.hil.exchange import RefusedError
+from tinygen.hil.transports import ProcessTransport, Transport
+from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
 
 X = bytes(range(16))

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hil.answers import Window
-from hil.client import DeviceClient
-from hil.power import EnergyOptions, Trace
 from tests.hil.faulty import FaultyDevice, digits_on, resets
 from tinygen.emit import benchmark
 from tinygen.errors import DeviceError, TinygenError
+from tinygen.hil.answers import Window
+from tinygen.hil.client import DeviceClient
+from tinygen.hil.power import EnergyOptions, Trace
 from tinygen.verbs.hil import HilOptions, hil
 
 AMPERES, VOLTS, RATE = 0.1, 3.3, 1000

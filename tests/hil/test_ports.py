@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import pytest
 from serial.tools import list_ports
 
-from hil.ports import find_port, is_line_to_hardware, port_path, serial_ports
-from hil.transports import SerialTransport
 from tinygen.errors import DeviceError, DeviceGoneError
-from tinygen.targets.board import Usb, load_board
+from tinygen.hil.ports import find_port, is_line_to_hardware, port_path, serial_ports
+from tinygen.hil.transports import SerialTransport
+from tinygen.targets.board import Usb
+from tinygen.targets.boards import load_board
 
 NUCLEO = load_board("f746zg")
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from hil import process
-from hil.transports import ProcessTransport
 from tinygen.errors import DeviceError
+from tinygen.hil import process
+from tinygen.hil.transports import ProcessTransport
 
 
 def test_bytes_go_both_ways() -> None:

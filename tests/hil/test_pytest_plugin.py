@@ -12,15 +12,18 @@ import numpy as np
 import pytest
 
 from tinygen.demo import MODEL, load_test_digits
+from tinygen.paths import CACHE_VARIABLE, cache_folder
 
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[2]
+CACHE = cache_folder()  # pytester gives tests another home, where zig would build its libraries anew
 
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A folder with a model and inputs; CI is not set."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv(CACHE_VARIABLE, str(CACHE))
     monkeypatch.delenv("CI", raising=False)
     # Whether tinygen is installed here with its plugin or not, it is this one that is tested.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
@@ -31,7 +34,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 
 def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return project.runpytest("-p", "hil.pytest_plugin", "--strict-markers", *arguments)
+    return project.runpytest("-p", "tinygen.pytest_plugin", "--strict-markers", *arguments)
 
 
 def test_fixtures(project: pytest.Pytester) -> None:
@@ -139,7 +142,8 @@ def test_wrong_use(project: pytest.Pytester) -> None:
 
 
 def test_unused_it_imports_nothing_heavy() -> None:
-    code = "import sys, hil.pytest_plugin; print(sorted({'numpy', 'serial', 'jinja2', 'unicorn'} & set(sys.modules)))"
+    heavy = "{'numpy', 'serial', 'jinja2', 'unicorn'}"
+    code = f"import sys, tinygen.pytest_plugin; print(sorted({heavy} & set(sys.modules)))"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout == "[]\n"

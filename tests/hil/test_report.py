@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hil.checks import FAILED, PASSED, Limits, junit_xml, switch_checks
-from hil.output import FILES, HilReport, check_junit, check_output
-from hil.page import render_hil
-from hil.report import SCHEMA, SCHEMA_VERSION
 from tests.hil.faulty import digits_on
 from tinygen.demo import load_test_digits
 from tinygen.errors import TinygenError
-from tinygen.targets.board import load_board
+from tinygen.hil.checks import FAILED, PASSED, Limits, junit_xml, switch_checks
+from tinygen.hil.output import HilReport, check_junit, check_output
+from tinygen.hil.page import render_hil
+from tinygen.hil.report import SCHEMA, SCHEMA_VERSION
+from tinygen.targets.boards import load_board
 from tinygen.verbs.hil import HilOptions, hil
+
+FILES = {"hil-report.json", "junit.xml", "report.html", "outputs.npz"}
 
 COUNT = 6
 
@@ -159,7 +161,9 @@ def test_files(report: HilReport, tmp_path: Path) -> None:
     report.write(out)
     assert {path.name for path in out.iterdir()} == FILES
     assert {path.name for path in tmp_path.iterdir()} == {"out", "ci.xml"}
-    assert json.loads((out / "hil-report.json").read_text()) == report.content
+    content = json.loads((out / "hil-report.json").read_text())
+    assert content.pop("files").keys() == FILES - {"hil-report.json"} and content.pop("record_sha256")
+    assert content == report.content
     assert (tmp_path / "ci.xml").read_text() == (out / "junit.xml").read_text() == report.junit()
     assert np.load(out / "outputs.npz")["y0"].shape == (COUNT, 1, 10)
 

@@ -9,9 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hil import client
-from hil.checks import Limits
-from hil.output import HilReport
 from tests.hil.faulty import (
     FaultyDevice,
     digits_on,
@@ -24,17 +21,20 @@ from tests.hil.faulty import (
 from tests.support.switchable import small_network
 from tests.targets.build import build as build_dummy
 from tests.targets.tools import requires_tool
+from tinygen.builds.manifest import read_kept_model, read_manifest
 from tinygen.demo import load_test_digits
 from tinygen.errors import BoardError, DeviceError, TinygenError
 from tinygen.frontends.memory import MemoryModel
+from tinygen.hil import client
+from tinygen.hil.checks import Limits
+from tinygen.hil.device import Device
+from tinygen.hil.output import HilReport
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.conv_2d import Conv2D
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.verbs.build import BuildOptions, build
-from tinygen.verbs.device import Device
 from tinygen.verbs.hil import HilOptions, hil
-from tinygen.verbs.manifest import read_kept_model, read_manifest
 
 COUNT = 12
 
@@ -298,7 +298,7 @@ def test_a_place_of_a_board_farm(nucleo: Path, monkeypatch: pytest.MonkeyPatch) 
         asked.append((name, baud))
         return EmulatedBoard(load_board("f746zg"), elf(nucleo))
 
-    monkeypatch.setattr("hil.labgrid.LabgridTransport", place)
+    monkeypatch.setattr("tinygen.hil.labgrid.LabgridTransport", place)
     report = hil(nucleo, HilOptions(limit=2, port="labgrid:desk"))
     assert report.passed and asked == [("labgrid:desk", 115200)]
     assert report.content["device"]["port"] == "labgrid:desk"
@@ -306,7 +306,7 @@ def test_a_place_of_a_board_farm(nucleo: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_several_twins_give_the_same_report(nucleo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hil.twins.TURN", 3)
+    monkeypatch.setattr("tinygen.hil.twins.TURN", 3)
     reports = [hil(nucleo, HilOptions(limit=7, jobs=jobs)) for jobs in (1, 2)]
     first, second = (report.content["switches"] for report in reports)
     assert first == second
@@ -367,7 +367,7 @@ def test_a_board_that_nothing_emulates(tmp_path: Path, monkeypatch: pytest.Monke
     for port in (None, "emulated", "qemu"):
         with pytest.raises(BoardError, match="nothing emulates esp32"):
             hil(folder, HilOptions(port=port))
-    monkeypatch.setattr("hil.ports.serial_ports", lambda: ())
+    monkeypatch.setattr("tinygen.hil.ports.serial_ports", lambda: ())
     with pytest.raises(DeviceError, match="no serial port has USB"):
         hil(folder, HilOptions(port="auto"))
 

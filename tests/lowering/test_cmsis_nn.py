@@ -22,7 +22,7 @@ from tinygen.lowering.lower import lower
 from tinygen.lowering.plan import LibraryCall
 from tinygen.lowering.select import CMSIS_NN
 from tinygen.passes.pipeline import simplify
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 from tinygen.targets.cmsis_nn import COMMIT, VARIABLE, CmsisNn, find_checkout
 from tinygen.targets.toolchain import find_toolchain
 from tinygen.verbs import build as verb

@@ -8,11 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ai_edge_litert.schema_py_generated import ActivationFunctionType, BuiltinOperator
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.passes.test_simplify import assert_same_meaning
-from tests.support.cases import generator
+from tests.support.cases import draws
 from tests.support.networks import SCALE, Network
 from tests.support.random_networks import random_network
 from tests.support.tflite_builder import ModelSpec, TensorSpec, options
@@ -165,19 +163,13 @@ def test_other_families_and_cores_get_the_graph_as_it_is(family: str, isa: tuple
 def test_random_networks() -> None:
     """They mean the same, and every joined pair has a kernel."""
     joined = 0
-
-    @settings(max_examples=60)
-    @given(generator(), st.integers(2, 8))
-    def check(rng: np.random.Generator, layers: int) -> None:
-        nonlocal joined
-        net = random_network(rng, layers)
-        net_graph = read_tflite(net.model())
+    for draw in draws("joined", 60):
+        rng = draw.rng
+        net_graph = read_tflite(random_network(rng, draw.integer(2, 8)).model())
         after = fuse(net_graph, "tinygen", DSP)
         assert_same_meaning(net_graph, after, rng)
         for node in after.nodes():
             if isinstance(node.op, Conv2DAdd):
                 assert choose(node, "tinygen", DSP).variants
                 joined += 1
-
-    check()
     assert joined > 10

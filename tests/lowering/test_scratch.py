@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.arena import run_in_arena
 from tests.support.networks import Network
+from tests.support.orders import search_briefly
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
@@ -34,6 +35,11 @@ def scratch(program: Program) -> int:
     return sum(step.plan.scratch_bytes for step in program.steps)
 
 
+@pytest.fixture
+def any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    search_briefly(monkeypatch)
+
+
 def test_a_limit_is_kept_and_used() -> None:
     """A byte less than the default takes scratch away before it takes stripes; more room is never slower."""
     graph = residual()
@@ -45,6 +51,7 @@ def test_a_limit_is_kept_and_used() -> None:
     assert cycles(wide) < cycles(default) < cycles(tight)
 
 
+@pytest.mark.usefixtures("any_order")
 def test_the_smallest_arena_takes_what_is_free() -> None:
     """In the smallest arena some layer has more than its least scratch, and the arena is at its bound."""
     graph = residual()
@@ -57,6 +64,7 @@ def test_the_smallest_arena_takes_what_is_free() -> None:
         lower(graph, isa=ISA, streaming=Streaming(smallest.memory.arena_bytes // 2))
 
 
+@pytest.mark.usefixtures("any_order")
 def test_convolution_and_addition_in_stripes() -> None:
     """The joined operator is cut into rows like any other: its other operand is read at the rows it writes."""
     program = lower(residual(), isa=ISA)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.integer_layers import affine, levels
-from tests.support.sparse_layers import blocked, int8_dense, integer_dense, n_of_m, single
+from tests.support.sparse_layers import blocked, int8_dense, int8_pixels, integer_dense, n_of_m, single
 from tests.support.variants import DSP
 from tinygen.ir.graph import Graph
 from tinygen.lowering.plan import KernelPlan
@@ -57,6 +57,19 @@ def test_compact_gives_time_for_flash() -> None:
         small_name, small = _chosen(graph, "compact")
         assert "_sparse" not in name and small_name.endswith("_sparse_pairs_dsp")
         assert small.weight_bytes <= 0.7 * plan.weight_bytes and plan.cycles < small.cycles <= 1.5 * plan.cycles
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3)])
+def test_convolutions_of_a_pattern(kernel: tuple[int, int]) -> None:
+    """Without SIMD 2:4 takes 5/8 of the flash and about half the time of the dense kernel; with it that is faster."""
+    live = n_of_m((64, 64 * kernel[0] * kernel[1]), 2, 4, np.random.default_rng(0))
+    graph = int8_pixels("c", live, (8, 8), kernel=kernel).graph
+    name, plan = _chosen(graph, isa=("c99",))
+    dense_name, dense = _chosen(graph, "dense", isa=("c99",))
+    assert name == "conv_2d_sparse_groups" and "_sparse" not in dense_name
+    assert plan.weight_bytes <= 0.7 * dense.weight_bytes and plan.cycles < 0.7 * dense.cycles
+    for family in ("tinygen", "compact"):
+        assert "_sparse" not in _chosen(graph, family)[0]
 
 
 def test_compact_does_not_crawl() -> None:

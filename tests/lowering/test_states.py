@@ -129,9 +129,9 @@ def test_how_the_c_reads() -> None:
     files = emit_model(small("delay_line"), "delay_line.tflite").files
     assert "void delay_line_reset(delay_line_t *model);" in files["delay_line.h"]
     text = files["delay_line.c"]
-    assert text.count("memset(arena + ") == 2 and text.count("memmove(arena + ") == 2
+    assert text.count("memset(at(arena, ") == 2 and text.count("memmove(at(arena, ") == 2
     text = emit_model(small("accumulator"), "accumulator.tflite").files["accumulator.c"]
-    assert "    3, 166, 7, 120," in text and "memcpy(arena + " in text
+    assert "    3, 166, 7, 120," in text and "memcpy(at(arena, " in text
     graph = replace(read_tflite(SMALL["used_late"](), name="forgets"), states=())
     assert "reset" not in "".join(emit_model(lower(_without_state(graph)), "x").files.values())
 

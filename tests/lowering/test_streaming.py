@@ -8,16 +8,16 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.lowering.test_order import networks
 from tests.passes.test_stripes import image, stages
 from tests.support.arena import run_in_arena
+from tests.support.cases import draws
 from tests.support.differential import compare_code
 from tests.support.litert import reference_outputs
 from tests.support.models import KWS, RESNET, needs_models
 from tests.support.networks import Network, mobilenet
+from tests.support.orders import search_briefly
 from tinygen.errors import FitError
 from tinygen.frontends.load import load_model
 from tinygen.ir.graph import Graph
@@ -53,14 +53,22 @@ def choose_in_place(node: Node, family: str, isa: Collection[str]) -> Choice:
     return choice
 
 
+@pytest.fixture
+def any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    search_briefly(monkeypatch)
+
+
 both_kernels = pytest.mark.parametrize("chooser", [choose, choose_in_place])
 
 
 @both_kernels
-@given(networks())
-@settings(max_examples=60, deadline=None)
-def test_plans_hold(chooser: Chooser, net: Network) -> None:
-    graph = net.graph()
+@pytest.mark.usefixtures("any_order")
+def test_plans_hold(chooser: Chooser) -> None:
+    for draw in draws("plans", 40):
+        assert_plans_hold(chooser, networks(draw).graph())
+
+
+def assert_plans_hold(chooser: Chooser, graph: Graph) -> None:
     rng = np.random.default_rng(0)
     inputs = [rng.integers(-128, 128, graph.tensors[name].shape).astype(np.int8) for name in graph.inputs]
     with patch("tinygen.lowering.lower.choose", chooser):
@@ -69,11 +77,15 @@ def test_plans_hold(chooser: Chooser, net: Network) -> None:
 
 
 @both_kernels
-@given(stages(), st.integers(0, 100))
-@settings(max_examples=40, deadline=None)
-def test_plans_of_stripes_hold(chooser: Chooser, net: Network, percent: int) -> None:
-    """For every limit between the smallest arena and the unstriped one: it is kept, and the outputs are right."""
-    graph = net.graph()
+@pytest.mark.parametrize("count", [12, pytest.param(40, marks=pytest.mark.long)])
+@pytest.mark.usefixtures("any_order")
+def test_plans_of_stripes_hold(chooser: Chooser, count: int) -> None:
+    for draw in draws(f"{count} plans of stripes", count):
+        assert_plans_of_stripes_hold(chooser, stages(draw).graph(), draw.integer(0, 100))
+
+
+def assert_plans_of_stripes_hold(chooser: Chooser, graph: Graph, percent: int) -> None:
+    """For a limit between the smallest arena and the unstriped one: it is kept, and the outputs are right."""
     x = image(graph)
     want = evaluate(graph, [x])
     with patch("tinygen.lowering.lower.choose", chooser):
@@ -127,7 +139,7 @@ def test_rows_computed_again_within_the_limit() -> None:
 
 
 def test_the_cheapest_way_that_fits() -> None:
-    graph = mobilenet().graph("vww")
+    graph = mobilenet(48).graph("vww")
     whole, smallest = lower(graph, isa=ISA), lower(graph, isa=ISA, streaming=SMALLEST)
     assert lower(graph, isa=ISA, streaming=Streaming(whole.memory.arena_bytes)).streamed is None
     assert smallest.streamed is not None
@@ -164,13 +176,13 @@ def test_long_networks_do_not_take_minutes(monkeypatch: pytest.MonkeyPatch) -> N
         asked.append(node)
         return choose(node, family, isa)
 
-    allowed = 10_000
+    allowed = 4_000
     monkeypatch.setattr(streaming, "_WORK", allowed)
     monkeypatch.setattr(streaming, "stripe_stage", counted)
     monkeypatch.setattr("tinygen.lowering.lower.choose", counting)
     net = Network(1)
     x = net.input(32, 32, 3)
-    for index in range(300):
+    for index in range(120):
         x = net.conv(x, 8, 3, 2 if index == 3 else 1)
     graph = net.graph()
     program = lower(graph, isa=ISA, streaming=SMALLEST)

@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hil.client import DeviceClient
-from hil.twins import TURN
 from tests.hil.faulty import FaultyDevice, resets
 from tests.support.integer_layers import random_codes
 from tests.support.switchable import Plan, expected_bytes, random_plan, switch_on_board, switch_on_host
 from tests.support.windows import WindowNetwork
 from tinygen import save, to_streaming
 from tinygen.emit.model import emit_model
+from tinygen.hil.client import DeviceClient
+from tinygen.hil.device import open_device
+from tinygen.hil.twins import TURN
 from tinygen.ir.encodings import Affine, Encoding
 from tinygen.ir.interpreter import Stream
 from tinygen.ir.network import Network, Switch
 from tinygen.lowering.network import lower_network
 from tinygen.passes.pipeline import simplify_network
 from tinygen.verbs.build import BuildOptions, build
-from tinygen.verbs.device import open_device
 from tinygen.verbs.farm import FarmOptions, farm
 from tinygen.verbs.hil import HilOptions, hil
 from tinygen.verbs.verify import verify

@@ -199,7 +199,7 @@ def test_int8_is_symmetric_per_channel() -> None:
     codes, encoding = q.Symmetric8().codes(weights)
     assert codes.tolist() == [[127, -64, 2], [-127, 0, 0], [0, 0, 0]]
     assert isinstance(encoding, Affine) and encoding.axis == 0 and encoding.zero_point == (0, 0, 0)
-    np.testing.assert_allclose(encoding.scale, [0.01, 0.001, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(encoding.scale, [0.01, 0.001, 0.01], rtol=1e-6)
 
 
 @pytest.mark.parametrize("make", [q.BWN, q.Ternary, q.Symmetric8, q.APSQ, lambda: q.LogQuant(3)])

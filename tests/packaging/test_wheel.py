@@ -36,8 +36,8 @@ def names(wheel: Path) -> list[str]:
         "tinygen/demo/digits_test.npz",
         "tinygen/demo/train_digits.py",
         "tinygen/_data/templates/report/hil.html.j2",
-        "hil/client.py",
-        "hil/pytest_plugin.py",
+        "tinygen/hil/client.py",
+        "tinygen/pytest_plugin.py",
     ],
 )
 def test_contains(names: list[str], name: str) -> None:
@@ -47,7 +47,7 @@ def test_contains(names: list[str], name: str) -> None:
 def test_pytest_finds_the_plugin(wheel: Path, names: list[str]) -> None:
     (entries,) = (name for name in names if name.endswith("entry_points.txt"))
     with zipfile.ZipFile(wheel) as archive:
-        assert "[pytest11]\ntinygen = hil.pytest_plugin" in archive.read(entries).decode()
+        assert "[pytest11]\ntinygen = tinygen.pytest_plugin" in archive.read(entries).decode()
 
 
 def test_contains_no_tests(names: list[str]) -> None:

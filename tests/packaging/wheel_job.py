@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tinygen.builds.oracle import LiteRt
+from tinygen.builds.oracle_names import Oracle
 from tinygen.demo import MODEL, load_test_digits
-from tinygen.verbs.oracle import LiteRt
-from tinygen.verbs.oracle_names import Oracle
 
 ROOT = Path(__file__).parents[2]
 DIGITS = 10

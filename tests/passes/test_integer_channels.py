@@ -6,10 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tests.support.cases import generator
+from tests.support.cases import draws
 from tests.support.integer_layers import BINARY, INT8, INT32, TERNARY, affine, levels, random_codes, random_epilogue
 from tests.support.variants import check_variants
 from tinygen.ir.encodings import Encoding, IntegerEncoding
@@ -158,10 +156,9 @@ def feeds(graph: Graph, rng: np.random.Generator) -> list[list[np.ndarray]]:
 
 @pytest.mark.parametrize("multiple", [1, 4])
 def test_means_the_same(multiple: int) -> None:
-    @settings(max_examples=120)
-    @given(generator(), st.integers(1, 5))
-    def check(rng: np.random.Generator, layers: int) -> None:
-        graph = random_network(rng, layers)
+    for draw in draws("dead channels", 60):
+        rng = draw.rng
+        graph = random_network(rng, draw.integer(1, 5))
         after = remove_channels(graph, multiple)
         after.validate()
         assert simplify(graph).inputs == graph.inputs
@@ -170,21 +167,16 @@ def test_means_the_same(multiple: int) -> None:
             assert np.array_equal(want, evaluate(after, sample)[0])
             assert np.array_equal(want, evaluate(simplify(graph), sample)[0])
 
-    check()
-
 
 def test_no_code_leaves_its_range() -> None:
-    @settings(max_examples=120)
-    @given(generator(), st.integers(1, 5))
-    def check(rng: np.random.Generator, layers: int) -> None:
-        graph = random_network(rng, layers)
+    for draw in draws("ranges of codes", 60):
+        rng = draw.rng
+        graph = random_network(rng, draw.integer(1, 5))
         ranges = channel_ranges(graph)
         for sample in feeds(graph, rng):
             values = evaluate_all(graph, sample)
             for name, known in ranges.items():
                 assert (values[name] >= known.low).all() and (values[name] <= known.high).all(), name
-
-    check()
 
 
 def chain(padding: Padding, code: int) -> Graph:

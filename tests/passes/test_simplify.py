@@ -6,10 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
 
-from tests.support.cases import generator
+from tests.support.cases import draws
 from tests.support.differential import compare_models
 from tests.support.random_networks import random_network
 from tinygen.frontends.tflite import read_tflite
@@ -47,36 +45,26 @@ def assert_same_meaning(before: Graph, after: Graph, rng: np.random.Generator) -
 @pytest.mark.parametrize("dtype", ["int8", "int16"])
 @pytest.mark.parametrize("change", [simplify, fold_ranges, remove_channels])
 def test_means_the_same(change: Callable[[Graph], Graph], dtype: str) -> None:
-    @settings(max_examples=150)
-    @given(generator(), st.integers(1, 8))
-    def check(rng: np.random.Generator, layers: int) -> None:
-        graph = read_tflite(random_network(rng, layers, dtype).model())
-        assert_same_meaning(graph, change(graph), rng)
-
-    check()
+    for draw in draws(f"{dtype} networks", 40):
+        graph = read_tflite(random_network(draw.rng, draw.integer(1, 8), dtype).model())
+        assert_same_meaning(graph, change(graph), draw.rng)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16"])
 def test_no_code_leaves_its_range(dtype: str) -> None:
-    @settings(max_examples=100)
-    @given(generator(), st.integers(1, 8))
-    def check(rng: np.random.Generator, layers: int) -> None:
-        graph = read_tflite(random_network(rng, layers, dtype).model())
+    for draw in draws(f"{dtype} ranges", 40):
+        graph = read_tflite(random_network(draw.rng, draw.integer(1, 8), dtype).model())
         ranges = channel_ranges(graph)
-        for sample in feeds(graph, rng):
+        for sample in feeds(graph, draw.rng):
             values = evaluate_all(graph, sample)
             for name, known in ranges.items():
                 assert (values[name] >= known.low).all() and (values[name] <= known.high).all(), name
 
-    check()
 
-
-@pytest.mark.long
-@settings(max_examples=6, phases=(Phase.explicit, Phase.reuse, Phase.generate))
-@given(st.lists(st.tuples(generator(), st.integers(2, 7)), min_size=8, max_size=8))
-def test_the_c_as_well(cases: list[tuple[np.random.Generator, int]]) -> None:
+@pytest.mark.parametrize("count", [8, pytest.param(48, marks=pytest.mark.long)])
+def test_the_c_as_well(count: int) -> None:
     models, samples = [], []
-    for rng, layers in cases:
-        models.append(random_network(rng, layers).model())
-        samples.append(feeds(read_tflite(models[-1]), rng, 3))
+    for draw in draws(f"{count} in C", count):
+        models.append(random_network(draw.rng, draw.integer(2, 7)).model())
+        samples.append(feeds(read_tflite(models[-1]), draw.rng, 3))
     compare_models(models, samples, ["simplified networks"] * len(models))

@@ -6,14 +6,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import Phase, assume, given, settings
-from hypothesis import strategies as st
 
 from tests.support.arena import run_in_arena
+from tests.support.cases import Draw, draws
 from tests.support.differential import compare_code
 from tests.support.litert import reference_outputs
 from tests.support.networks import Network
-from tests.support.shares import shares
+from tests.support.orders import search_briefly
 from tests.support.tflite_builder import TensorSpec
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate_all
@@ -35,13 +34,12 @@ def striped_graph(graph: Graph, stage: Stage, height: int, keep: bool) -> Graph:
     return striped.graph
 
 
-@st.composite
-def stages(draw: st.DrawFn) -> Network:
+def stages(draw: Draw) -> Network:
     """Windows of all sizes, strides, dilations and paddings; skip connections; layers of one element."""
-    net = Network(draw(st.integers(0, 1000)))
-    x = net.input(draw(st.integers(7, 16)), draw(st.integers(5, 9)), draw(st.integers(1, 5)))
-    for _ in range(draw(st.integers(1, 5))):
-        x = draw(st.sampled_from(LAYERS))(draw, net, x)
+    net = Network(draw.integer(0, 1000))
+    x = net.input(draw.integer(7, 16), draw.integer(5, 9), draw.integer(1, 5))
+    for _ in range(draw.integer(1, 5)):
+        x = draw.choice(LAYERS)(draw, net, x)
     return net
 
 
@@ -60,57 +58,60 @@ def fits(x: TensorSpec, reach: int) -> bool:
     return min(x.shape[1], x.shape[2]) >= reach
 
 
-def conv(draw: st.DrawFn, net: Network, x: TensorSpec) -> TensorSpec:
-    kernel, dilation = draw(st.sampled_from([(1, 1), (2, 1), (3, 1), (5, 1), (3, 2)]))
-    same = draw(st.booleans()) or not fits(x, (kernel - 1) * dilation + 1)
-    stride = draw(st.integers(1, 3)) if dilation == 1 else 1
-    return net.conv(x, draw(st.integers(1, 6)), kernel, stride, same=same, relu=draw(st.booleans()), dilation=dilation)
+def conv(draw: Draw, net: Network, x: TensorSpec) -> TensorSpec:
+    kernel, dilation = draw.choice([(1, 1), (2, 1), (3, 1), (5, 1), (3, 2)])
+    same = draw.yes() or not fits(x, (kernel - 1) * dilation + 1)
+    stride = draw.integer(1, 3) if dilation == 1 else 1
+    return net.conv(x, draw.integer(1, 6), kernel, stride, same=same, relu=draw.yes(), dilation=dilation)
 
 
-def depthwise(draw: st.DrawFn, net: Network, x: TensorSpec) -> TensorSpec:
-    return net.depthwise(x, draw(st.sampled_from([3, 5])), draw(st.integers(1, 2)))
+def depthwise(draw: Draw, net: Network, x: TensorSpec) -> TensorSpec:
+    return net.depthwise(x, draw.choice([3, 5]), draw.integer(1, 2))
 
 
-def pool(draw: st.DrawFn, net: Network, x: TensorSpec) -> TensorSpec:
-    kernel = draw(st.integers(1, 3))
-    same = draw(st.booleans()) or not fits(x, kernel)
-    return net.pool(x, kernel, draw(st.integers(1, 3)), average=draw(st.booleans()), same=same)
+def pool(draw: Draw, net: Network, x: TensorSpec) -> TensorSpec:
+    kernel = draw.integer(1, 3)
+    same = draw.yes() or not fits(x, kernel)
+    return net.pool(x, kernel, draw.integer(1, 3), average=draw.yes(), same=same)
 
 
-def residual(draw: st.DrawFn, net: Network, x: TensorSpec) -> TensorSpec:
-    y = net.conv(net.conv(x, 4, draw(st.sampled_from([1, 3]))), x.shape[3], 3)
-    return net.add(x, y) if draw(st.booleans()) else net.add(y, x)
+def residual(draw: Draw, net: Network, x: TensorSpec) -> TensorSpec:
+    y = net.conv(net.conv(x, 4, draw.choice([1, 3])), x.shape[3], 3)
+    return net.add(x, y) if draw.yes() else net.add(y, x)
 
 
-def pointwise(draw: st.DrawFn, net: Network, x: TensorSpec) -> TensorSpec:
-    return net.relu(x) if draw(st.booleans()) else net.requantize(x)
+def pointwise(draw: Draw, net: Network, x: TensorSpec) -> TensorSpec:
+    return net.relu(x) if draw.yes() else net.requantize(x)
 
 
-def branches(draw: st.DrawFn, net: Network, x: TensorSpec) -> TensorSpec:
+def branches(draw: Draw, net: Network, x: TensorSpec) -> TensorSpec:
     """An inception cell whose branches reach differently far, side by side in channels."""
     return net.concatenate([net.pool(x, 3, 1), net.relu(x), net.pool(x, 5, 1, average=True)])
 
 
-def padded(draw: st.DrawFn, net: Network, x: TensorSpec) -> TensorSpec:
+def padded(draw: Draw, net: Network, x: TensorSpec) -> TensorSpec:
     """Padding of its own before a convolution that has none, as Keras' MobileNets have it."""
-    x = net.pad(x, (draw(st.integers(0, 1)), draw(st.integers(0, 2))), (1, 1))
-    return net.conv(x, 3, 3, draw(st.integers(1, 2)), same=not fits(x, 3))
+    x = net.pad(x, (draw.integer(0, 1), draw.integer(0, 2)), (1, 1))
+    return net.conv(x, 3, 3, draw.integer(1, 2), same=not fits(x, 3))
 
 
-def constants(draw: st.DrawFn, net: Network, x: TensorSpec) -> TensorSpec:
+def constants(draw: Draw, net: Network, x: TensorSpec) -> TensorSpec:
     """Added per channel, per column, per row, or per element: the last two are cut into rows themselves."""
     _, height, width, channels = x.shape
     shapes = [(channels,), (1, 1, width, 1), (1, height, 1, 1), (1, height, width, channels), (width, channels)]
-    return net.add_constant(x, *draw(st.sampled_from(shapes)))
+    return net.add_constant(x, *draw.choice(shapes))
 
 
 LAYERS = [conv, conv, depthwise, pool, residual, pointwise, branches, padded, constants]
 
 
-@given(stages(), st.integers(1, 6))
-@settings(max_examples=60, deadline=None)
-def test_stripes_mean_the_same(net: Network, height: int) -> None:
-    graph = net.graph()
+def test_stripes_mean_the_same() -> None:
+    for draw in draws("stripes", 40):
+        assert_stripes(stages(draw).graph(), draw.integer(1, 6))
+
+
+def assert_stripes(graph: Graph, height: int) -> None:
+    """Whether shared rows are kept or computed again."""
     found = find_stages(graph)
     assert found and found[-1].end == len(graph.ops)
     x = image(graph)
@@ -134,28 +135,35 @@ def check_macs(graph: Graph, striped: Graph, keep: bool) -> None:
     assert macs[1] <= macs[0] or not keep
 
 
-@shares
-def test_the_c_does_too(every: int) -> None:
-    """LiteRT's codes, from C under sanitizers and in the emulated core: rows lie where they should."""
-
-    @given(st.lists(st.tuples(stages(), st.integers(1, 4), st.booleans()), min_size=6, max_size=6))
-    @settings(max_examples=-(-3 // every), deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
-    def drawn(cases: list[tuple[Network, int, bool]]) -> None:
-        _compare_stripes(cases)
-
-    drawn()
+@pytest.fixture
+def any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    search_briefly(monkeypatch)
 
 
-def _compare_stripes(cases: list[tuple[Network, int, bool]]) -> None:
-    assume(not any(only_padding(n.graph(), find_stages(n.graph())[-1], height) for n, height, _ in cases))
-    graphs, samples, expected = [], [], []
-    for number, (net, height, keep) in enumerate(cases):
+@pytest.mark.usefixtures("any_order")
+@pytest.mark.parametrize(
+    ("count", "most"), [(6, 40), pytest.param(16, 160, marks=pytest.mark.long)], ids=["some", "many"]
+)
+def test_the_c_does_too(count: int, most: int) -> None:
+    """LiteRT's codes, from C under sanitizers and in the emulated core: rows lie where they should.
+
+    Args:
+        most: operators of a striped graph.
+    """
+    graphs, samples, expected, labels = [], [], [], []
+    for number, draw in enumerate(draws(f"{count} stripes in C", 2 * count)):
+        net, height, keep = stages(draw), draw.integer(1, 4), number % 2 == 0
         graph = net.graph(f"m{number}")
-        striped = striped_graph(graph, find_stages(graph)[-1], height, keep)
-        graphs.append(striped)
-        samples.append([[image(graph, seed)] for seed in range(2)])
-        expected.append(reference_outputs(net.model(), samples[-1]))
-    labels = [f"stripes, shared rows {'kept' if keep else 'computed again'}" for _, _, keep in cases]
+        stage = find_stages(graph)[-1]
+        if only_padding(graph, stage, height):
+            continue
+        striped = striped_graph(graph, stage, height, keep)
+        if len(graphs) < count and len(striped.ops) <= most:
+            graphs.append(striped)
+            samples.append([[image(graph, seed)] for seed in range(2)])
+            expected.append(reference_outputs(net.model(), samples[-1]))
+            labels.append(f"stripes, shared rows {'kept' if keep else 'computed again'}")
+    assert len(graphs) == count and sum(len(graph.ops) for graph in graphs) > 10 * count
     compare_code(graphs, samples, expected, labels, on_board=True)
 
 
@@ -182,6 +190,7 @@ def test_shared_rows_are_computed_again_or_kept() -> None:
     assert isinstance(again.ops[-1], JoinRows)
 
 
+@pytest.mark.usefixtures("any_order")
 def test_only_stripes_live() -> None:
     """The tensor in the middle is never there as a whole, and joining costs no code."""
     graph = chain(height=64)
@@ -211,6 +220,7 @@ def test_padding_by_itself_is_cut_with_a_row_of_the_image(size: int, keep: bool)
         assert np.array_equal(got[stage.result], want[stage.result])
 
 
+@pytest.mark.usefixtures("any_order")
 def test_equal_stripes_share_one_function() -> None:
     graph = chain(height=40)
     stage = find_stages(graph)[-1]

@@ -19,7 +19,7 @@ from tinygen.targets.emulator.symbols import Symbols
 
 CODE, RAM, IN, OUT, STOP = 0x0, 0x20000000, 0x30000000, 0x40000000, 0x08000000
 _SIZE = 32 << 20
-_FLAGS = ["-ffp-contract=off", "-g1", "-nostdlib"]
+_FLAGS = ["-ffp-contract=off", "-g0", "-nostdlib"]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def execute(elf: Path, feed: bytes, total: int, core: Core) -> bytes:
     uc.reg_write(arm_const.UC_ARM_REG_FPEXC, 1 << 30)
     uc.reg_write(arm_const.UC_ARM_REG_SP, RAM + _SIZE - 16)
     uc.reg_write(arm_const.UC_ARM_REG_LR, STOP | 1)
-    uc.emu_start(Symbols(elf).address("run_all") | 1, STOP)
+    uc.emu_start(Symbols(elf).entry | 1, STOP)
     return bytes(uc.mem_read(OUT, total))
 
 
@@ -156,7 +156,7 @@ def _flatten(elf: Path, image: Path) -> None:
 
 def _run(program: Program, count: int) -> str:
     name = program.graph.name
-    lines = [f"for (int n = 0; n < {count}; n++) {{ {name}_t *m = {name}_init(0);"]
+    lines = [f"for (int n = 0; n < {count}; n++) {{ {name}_t *m = {name}_init(0, 0);"]
     for tensor, function in zip(program.inputs, _functions(program, "input"), strict=True):
         lines.append(f"memcpy({function}(m), in, {tensor.nbytes}); in += {tensor.nbytes};")
     lines.append(f"{name}_invoke(m);")

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.differential import assert_same, random_codes
 from tests.support.tflite_builder import ModelSpec, build
+from tinygen.bench.bare_models import BareModels
 from tinygen.frontends.tflite import read_tflite
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
@@ -18,10 +19,9 @@ from tinygen.lowering.lower import lower
 from tinygen.lowering.program import Program
 from tinygen.lowering.select import CMSIS_NN
 from tinygen.passes.pipeline import simplify
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 from tinygen.targets.cmsis_nn import VARIABLE, CmsisNn, find_checkout
 from tinygen.targets.toolchain import find_toolchain
-from tinygen.verbs.bare import BareModels
 
 needs_cmsis_nn = pytest.mark.skipif(
     not os.environ.get(VARIABLE), reason=f"{VARIABLE} does not name a checkout of CMSIS-NN (it is in no registry)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -37,24 +38,39 @@ int main(void)
 """
 
 
-def write_sources(programs: Sequence[Program], folder: Path, *, optimised: bool = True) -> list[Path]:
-    """Emits each program; every graph needs a name of its own. Gives the C files to compile.
+_STATIC = re.compile(r"^(?:static (?:inline |const |struct |union )*[^(;={]*?|\} )(\w+)(?=[(\[;]| =)", re.MULTILINE)
+_ENUMERATOR = re.compile(r"^    (AT_\w+) = ", re.MULTILINE)
 
-    Fewer files compile faster. Calls and weights are joined into one; without optimisation, which sees nothing more in
-    a larger file, the kernels too.
+
+def write_sources(programs: Sequence[Program], folder: Path) -> list[Path]:
+    """Emits each program; every graph needs a name of its own. Gives the two C files to compile.
+
+    Starting a compiler costs more than compiling a small model: one file has all kernels, the other all calls and
+    weights. Kernels stay apart from what calls them, as in a user's build: nothing is inlined across.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    sources = []
+    kernels, models = [], []
     for program in programs:
         name = program.graph.name
         files = emit_model(program, "test").files
         for file, text in files.items():
             (folder / file).write_text(text)
-        apart = [file for file in files if optimised and file == f"{name}_kernels.c"]
-        joined = folder / f"{name}_joined.c"
-        joined.write_text("".join(f'#include "{f}"\n' for f in files if f.endswith(".c") and f not in apart))
-        sources += [joined, *(folder / file for file in apart)]
-    return sources
+            if file.endswith(".c"):
+                (kernels if file == f"{name}_kernels.c" else models).append(_joined(name, file, text))
+    found = []
+    for stem, lines in (("all_kernels", kernels), ("all_models", models)):
+        if lines:
+            found.append(folder / f"{stem}.c")
+            found[-1].write_text("".join(lines))
+    return found
+
+
+def _joined(name: str, file: str, text: str) -> str:
+    """An #include of one file among others: what is static in it gets a name that no other file has."""
+    found = {*_STATIC.findall(text), *_ENUMERATOR.findall(text)}
+    own = sorted(word for word in found if not word.startswith(f"{name}_"))
+    before = "".join(f"#define {word} {name}_{word}\n" for word in own)
+    return f'{before}#include "{file}"\n' + "".join(f"#undef {word}\n" for word in own)
 
 
 def run_on_host(
@@ -73,18 +89,54 @@ def run_on_host(
         samples: per program a list of samples, each a list of the model's inputs.
         folder: where sources and the executable are written.
         keep: states, from one sample to the next.
+
+    Raises:
+        AssertionError: the program ended early; names the first model that makes it do so, and what was wrong.
     """
-    sources = write_sources(programs, folder, optimised="-O0" not in flags)
+    # Messages of the sanitizers are two thirds of the code that gcc writes for them: only a batch that fails has them.
+    quick = [*flags, "-fsanitize-undefined-trap-on-error"] if compiler == "gcc" and "-O0" in flags else flags
+    done = _compile_and_run(programs, samples, folder, compiler, quick, keep)
+    if done.returncode != 0:
+        raise AssertionError(_blame(programs, samples, folder, compiler, flags, keep))
+    return _split(programs, [len(feeds) for feeds in samples], done.stdout)
+
+
+def _compile_and_run(
+    programs: Sequence[Program], samples: Sequence[Sequence[Sequence[np.ndarray]]], folder: Path, compiler: str,
+    flags: Sequence[str], keep: bool,
+) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
+    sources = write_sources(programs, folder)
     runs = [_run_text(program, len(feeds), keep) for program, feeds in zip(programs, samples, strict=True)]
     includes = "".join(f'#include "{program.graph.name}.h"\n' for program in programs)
+    if "-O0" in flags:
+        # The compiler sees nothing more in one file than in three.
+        includes += "".join(f'#include "{source.name}"\n' for source in sources)
+        sources = []
     main = folder / "main_batch.c"
     main.write_text(_MAIN.format(includes=includes, runs="\n".join(runs)))
     executable = folder / "batch"
     compile_host([main, *sources], executable, flags, compiler)
-    feed = feed_of(programs, samples)
-    done = subprocess.run([executable], input=feed, capture_output=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr.decode()[-3000:]
-    return _split(programs, [len(feeds) for feeds in samples], done.stdout)
+    return subprocess.run(
+        [executable], input=feed_of(programs, samples), capture_output=True, timeout=300, check=False
+    )
+
+
+def _blame(
+    programs: Sequence[Program], samples: Sequence[Sequence[Sequence[np.ndarray]]], folder: Path, compiler: str,
+    flags: Sequence[str], keep: bool,
+) -> str:  # fmt: skip
+    """Which program ends a batch, and why: each is run alone, with the sanitizers' messages."""
+    for program, feeds in zip(programs, samples, strict=True):
+        alone = _compile_and_run([program], [feeds], folder / f"alone_{program.graph.name}", compiler, flags, keep)
+        if alone.returncode != 0:
+            message = alone.stderr.decode()[-3000:]
+            return f"{program.graph.name} ends with {alone.returncode}: {message}\n{describe(program)}"
+    return "the batch ends early, but none of its programs does so alone"
+
+
+def describe(program: Program) -> str:
+    """Its kernels, and the layers that they compute."""
+    return "\n".join(f"{step.kernel.name}: {step.node.describe()}" for step in program.steps)
 
 
 def feed_of(programs: Sequence[Program], samples: Sequence[Sequence[Sequence[np.ndarray]]]) -> bytes:
@@ -115,7 +167,7 @@ def _run_text(program: Program, count: int, keep: bool) -> str:
         f"        uint8_t *arena = malloc({name.upper()}_ARENA_BYTES);",
         "        if (arena == NULL) { return 5; }",
         f"        memset(arena, 0xA5, {name.upper()}_ARENA_BYTES);",
-        f"        {name}_t *m = {name}_init(arena);",
+        f"        {name}_t *m = {name}_init(arena, {name.upper()}_ARENA_BYTES);",
     ]
     loop = f"    for (int n = 0; n < {count}; n++) {{"
     lines = ["    {", *begin, loop] if keep else [loop, *begin]

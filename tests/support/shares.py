@@ -7,5 +7,11 @@ import pytest
 SHARE = 7
 """The default run takes one case in so many; coprime to most of the cycles in which encodings follow each other."""
 
-shares = pytest.mark.parametrize("every", [SHARE, pytest.param(1, marks=pytest.mark.long)], ids=["some", "all"])
-"""For tests that take `cases[::every]`."""
+
+def one_in(share: int) -> pytest.MarkDecorator:
+    """For tests that take `cases[::every]`."""
+    values = [share, pytest.param(1, marks=pytest.mark.long)]
+    return pytest.mark.parametrize("every", values, ids=["some", "all"])
+
+
+shares = one_in(SHARE)

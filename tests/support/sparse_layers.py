@@ -11,7 +11,9 @@ from tests.support.integer_layers import Layer
 from tinygen.ir.encodings import Affine, Encoding, IntegerEncoding
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.window import Padding
 from tinygen.ir.tensor import Tensor
 
 
@@ -93,3 +95,39 @@ def integer_dense(
     graph.validate()
     feeds = [[integer_layers.random_codes(x, (rows, live.shape[1]), rng)] for _ in range(2)]
     return Layer(graph, feeds)
+
+
+def int8_pixels(
+    name: str, live: np.ndarray, image: tuple[int, int], *, kernel: tuple[int, int] = (1, 1), stride: int = 1,
+    dilation: int = 1, padding: Padding = Padding.SAME, scales: int = 1, seed: int = 0,
+) -> Layer:  # fmt: skip
+    """A Conv2D over an image [H, W] with a mask of its weights [O, H W I]: `int8_dense` for each pixel."""
+    flat = int8_dense(name, live, scales=scales, seed=seed)
+    tensors, rng = dict(flat.graph.tensors), np.random.default_rng(seed)
+    outputs, channels = len(live), live.shape[1] // (kernel[0] * kernel[1])
+    weights, shape = tensors["w"], (outputs, *kernel, channels)
+    assert weights.data is not None
+    tensors["x"] = replace(tensors["x"], shape=(1, *image, channels))
+    tensors["w"] = replace(weights, shape=shape, data=weights.data.reshape(shape))
+    op = Conv2D(
+        name="layer", inputs=("x", "w", "b"), outputs=("y",), padding=padding, stride=(stride, stride),
+        dilation=(dilation, dilation),
+    )  # fmt: skip
+    graph = replace(flat.graph, tensors=tensors, ops=(op,))
+    tensors["y"] = replace(tensors["y"], shape=op.infer_shapes(graph.node(op))[0])
+    graph.validate()
+    return Layer(graph, [[rng.integers(-128, 128, (1, *image, channels)).astype(np.int8)] for _ in range(2)])
+
+
+def integer_pixels(
+    name: str, live: np.ndarray, image: tuple[int, int], *, x: IntegerEncoding, w: IntegerEncoding, y: Encoding,
+    kernel: tuple[int, int] = (1, 1), stride: int = 1, same: bool = True, seed: int = 0,
+) -> Layer:  # fmt: skip
+    """An IntegerConv2D with the code of zero outside the mask [O, H W I]; `w` has one, which is 0."""
+    outputs, channels = len(live), live.shape[1] // (kernel[0] * kernel[1])
+    codes = integer_layers.random_codes(w, live.shape, np.random.default_rng(seed))
+    weights = np.where(live, codes, 0).astype(codes.dtype).reshape(outputs, *kernel, channels)
+    return integer_layers.conv(
+        name, (*image, channels), outputs, kernel, x=x, w=w, y=y, stride=(stride, stride), same=same, seed=seed,
+        weights=weights,
+    )  # fmt: skip

@@ -111,7 +111,7 @@ def expected_bytes(network: Network, inputs: Sequence[Sequence[np.ndarray]], pla
 
 
 _BODY = """
-    {name}_t *m = {name}_init(0);
+    {name}_t *m = {name}_init(0, 0);
     for (uint32_t n = 0U; n < {count}U; n++) {{
         uint32_t asked, index;
         GET(&asked, 4U);

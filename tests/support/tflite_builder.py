@@ -143,11 +143,11 @@ def _subgraph(
         graph.operators.append(operator)
         read.update(operator.inputs)
         written.update(operator.outputs)
-    graph.tensors = [_tensor(model, tensor, position) for position, tensor in enumerate(tensors)]
     fed = [i for i, t in enumerate(tensors) if t.data is None and i not in written]
     graph.inputs = [index(tensor) for tensor in inputs] if inputs is not None else fed
     unread = [i for i in sorted(written) if i not in read]
     graph.outputs = [index(tensor) for tensor in outputs] if outputs is not None else unread
+    graph.tensors = [_tensor(model, tensor, position) for position, tensor in enumerate(tensors)]
     return graph
 
 
@@ -174,7 +174,7 @@ def _tensor(model: Any, spec: TensorSpec, position: int) -> Any:
         tensor.quantization.zeroPoint = [int(z) for z in zeros]
         tensor.quantization.quantizedDimension = spec.axis
     if spec.data is not None:
-        data = np.ascontiguousarray(spec.data, np.dtype("int8" if spec.dtype == "int4" else spec.dtype))
+        data = np.asarray(spec.data, np.dtype("int8" if spec.dtype == "int4" else spec.dtype), order="C")
         assert data.shape == tuple(spec.shape), (data.shape, spec.shape)
         buffer = schema.BufferT()
         buffer.data = _nibbles(data) if spec.dtype == "int4" else np.frombuffer(data.tobytes(), np.uint8)

@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tinygen.builds.arrays import Reading, fit
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.movement import Transpose
-from tinygen.verbs.arrays import fit
 
 
 def need(module: str) -> Any:
-    """The module; the test is skipped where it is not installed, and fails in CI."""
-    if os.environ.get("TINYGEN_CI") == "1":
-        return importlib.import_module(module)
-    return pytest.importorskip(module)
+    """The module, imported when it is used; the test is skipped where it is not installed, and fails in CI.
+
+    To import torchao, scikit-learn and the like takes seconds, and every process of a test run collects all tests.
+    """
+    if os.environ.get("TINYGEN_CI") != "1" and importlib.util.find_spec(module.partition(".")[0]) is None:
+        pytest.skip(f"{module} is not installed", allow_module_level=True)
+    return _Module(module)
+
+
+class _Module:
+    """Imports the module it stands for when something of it is asked for."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self._name), name)
 
 
 def codes_of(graph: Graph, x: np.ndarray) -> list[np.ndarray]:
     """Samples of the module's (only) input as the graph takes them."""
     stored = x.transpose(0, 2, 3, 1) if x.ndim == 4 else x
-    return list(fit(np.ascontiguousarray(stored), graph.tensors[graph.inputs[0]], Path("x")))
+    clipped = Reading(clip=True)  # as torch's quantizers do
+    return list(fit(np.ascontiguousarray(stored), graph.tensors[graph.inputs[0]], "x", clipped))
 
 
 def outputs_of(graph: Graph, x: np.ndarray, index: int = 0) -> np.ndarray:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 
 from tests.support.board_batch import M4, M7, Core, run_on_board
-from tests.support.host_batch import run_on_host
+from tests.support.differential import count_models
+from tests.support.host_batch import describe, run_on_host
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
-from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.base import Node, Op
 from tinygen.lowering import lower as lowering
 from tinygen.lowering import place
 from tinygen.lowering.fuse import fuse
@@ -48,46 +50,61 @@ def tuned(node: Node, part: str = "") -> list[Choice]:
     return found or [choose(node, "tinygen", DSP)]
 
 
-def each_variant(graph: Graph, most: int | None = None, part: str = "") -> Iterator[Graph]:
-    """The graph once per variant of the layer that has most; other layers go through theirs at the same time.
+@dataclass(frozen=True)
+class Variant:
+    """One way to compute a graph.
 
-    Each has a name of its own; give it to `program`.
+    Attributes:
+        graph: with a name of its own.
+        choices: of each layer, by its name and kind.
+        index: which of them, counted modulo theirs; layers go through theirs at the same time.
+    """
+
+    graph: Graph
+    choices: Mapping[tuple[str, type[Op]], list[Choice]]
+    index: int
+    part: str
+
+    def pick(self, node: Node, *_: object) -> Choice:
+        """What stands for `choose` in the lowering."""
+        choices = self.choices.get((node.op.name, type(node.op))) or tuned(node, self.part)
+        return choices[self.index % len(choices)]
+
+
+def each_variant(graph: Graph, most: int | None = None, part: str = "") -> Iterator[Variant]:
+    """The graph once per variant of the layer that has most.
 
     Args:
         most: only so many, spread over all of them.
         part: see `tuned`.
     """
-    count = max(len(tuned(node, part)) for node in fuse(graph, "tinygen", DSP).nodes())
-    for index in np.unique(np.linspace(0, count - 1, min(most or count, count)).astype(int)):
-        yield replace(graph, name=f"{graph.name}_v{index}")
+    choices = {(node.op.name, type(node.op)): tuned(node, part) for node in fuse(graph, "tinygen", DSP).nodes()}
+    count = max(len(found) for found in choices.values())
+    for index in np.unique(np.linspace(0, count - 1, min(most or count, count)).astype(int)).tolist():
+        yield Variant(replace(graph, name=f"{graph.name}_v{index}"), choices, index, part)
 
 
-def program(graph: Graph, isa: Sequence[str] = DSP, *, guarded: bool = True, part: str = "") -> Program:
-    """The program of one graph that `each_variant` gave: layer by layer its variant, counted modulo theirs.
+def program(variant: Variant, isa: Sequence[str] = DSP, *, guarded: bool = True) -> Program:
+    """The variant's program.
 
     Args:
-        guarded: nothing shares memory, and the last layer's scratch ends where the arena does: AddressSanitizer sees
-            what reaches beyond. Else memory is planned as usual, buffers in place and all.
-        part: see `tuned`.
+        guarded: nothing shares memory, and by turns the last layer's scratch and the output end where the arena does:
+            AddressSanitizer sees what reaches beyond. Else memory is planned as usual, buffers in place and all.
     """
-    index = int(graph.name.rpartition("_v")[2])
-
-    def pick(node: Node, family: str, _: Sequence[str]) -> Choice:
-        choices = tuned(node, part)
-        return choices[index % len(choices)]
-
-    planner = _apart if guarded else plan_memory
-    with patch.object(lowering, "choose", pick), patch.object(place, "plan_memory", planner):
-        return lowering.lower(graph, isa=isa)
+    last = variant.graph.outputs[0] if variant.index % 2 == 0 else ""
+    planner = partial(_apart, last=last) if guarded else plan_memory
+    with patch.object(lowering, "choose", variant.pick), patch.object(place, "plan_memory", planner):
+        return lowering.lower(variant.graph, isa=isa)
 
 
-def _apart(buffers: Sequence[Buffer], overlays: Sequence[Overlay] = (), **_: int) -> MemoryPlan:
-    """One buffer behind the other, in order; scratch comes last."""
-    offsets, end = [], 0
-    for buffer in buffers:
-        offsets.append(end)
-        end += aligned(buffer.size)
-    size = offsets[-1] + buffers[-1].size
+def _apart(buffers: Sequence[Buffer], overlays: Sequence[Overlay] = (), *, last: str = "", **_: int) -> MemoryPlan:
+    """One buffer behind the other, in order, scratch at the end; but the buffer of that name is the last."""
+    offsets, end = [0] * len(buffers), 0
+    order = sorted(range(len(buffers)), key=lambda index: buffers[index].name == last)
+    for index in order:
+        offsets[index] = end
+        end += aligned(buffers[index].size)
+    size = offsets[order[-1]] + buffers[order[-1]].size
     return MemoryPlan(tuple(offsets), size, size, False)
 
 
@@ -101,39 +118,55 @@ def check_variants(
     host: bool = True,
     most: int | None = None,
     part: str = "",
+    in_turn: bool = False,
 ) -> int:
     """Asserts that every variant gives what the semantics say: on the host under sanitizers, and on emulated cores.
 
     Args:
         most, part: which variants, see `each_variant`.
+        in_turn: every variant runs on one of the cores, not on each of them.
 
     Returns:
         how many programs were compared.
     """
-    expected = [[evaluate(graph, sample) for sample in rows] for graph, rows in zip(graphs, feeds, strict=True)]
-    cases = [(variant, i) for i, graph in enumerate(graphs) for variant in each_variant(graph, most, part)]
-
-    def compare(who: str, run: Callable[[Path], list[list[list[np.ndarray]]]]) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            results = run(Path(folder))
-        for (graph, i), rows in zip(cases, results, strict=True):
-            for want, got in zip(expected[i], rows, strict=True):
-                for a, b in zip(want, got, strict=True):
-                    wrong = int((a != b).sum())
-                    assert np.array_equal(a, b), f"{who}: {wrong} of {a.size} differ\n{_describe(graph, part)}"
-
-    samples = [feeds[i] for _, i in cases]
+    batch = [
+        _Case(variant, rows, [evaluate(graph, sample) for sample in rows])
+        for graph, rows in zip(graphs, feeds, strict=True)
+        for variant in each_variant(graph, most, part)
+    ]
     if host:
-        compare("host", lambda folder: run_on_host([program(graph, part=part) for graph, _ in cases], samples, folder))
-    for core, isa in cores:
-        programs = [program(graph, isa, guarded=False, part=part) for graph, _ in cases]
-        compare(
-            f"{core} {compiler} {level}",
-            lambda folder, p=programs, c=core: run_on_board(p, samples, folder, c, level, compiler),  # type: ignore[misc]
-        )
-    return len(cases)
+        _compare("host", batch, [program(case.variant) for case in batch], run_on_host)
+    for number, (core, isa) in enumerate(cores):
+        share = batch[number % len(cores) :: len(cores)] if in_turn else batch
+        if share:
+            programs = [program(case.variant, isa, guarded=False) for case in share]
+            run = partial(run_on_board, core=core, level=level, compiler=compiler)
+            _compare(f"{core} {compiler} {level}", share, programs, run)
+    kinds = [f"variants of {case.variant.graph.ops[-1].KIND}" for case in batch]
+    count_models([case.variant.graph for case in batch], kinds)
+    return len(batch)
 
 
-def _describe(graph: Graph, part: str) -> str:
-    steps = program(graph, part=part).steps
-    return f"{graph.name}\n" + "\n".join(f"{s.kernel.name}: {s.node.describe()} {dict(s.plan.context)}" for s in steps)
+@dataclass(frozen=True)
+class _Case:
+    variant: Variant
+    feeds: Feeds
+    expected: Sequence[Sequence[np.ndarray]]
+
+
+def _compare(
+    who: str, batch: Sequence[_Case], programs: Sequence[Program],
+    run: Callable[[Sequence[Program], Sequence[Feeds], Path], list[list[list[np.ndarray]]]],
+) -> None:  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        results = run(programs, [case.feeds for case in batch], Path(folder))
+    for case, one, rows in zip(batch, programs, results, strict=True):
+        for want, got in zip(case.expected, rows, strict=True):
+            for a, b in zip(want, got, strict=True):
+                wrong = int((a != b).sum())
+                assert np.array_equal(a, b), f"{who}: {wrong} of {a.size} differ\n{_describe(one)}"
+
+
+def _describe(one: Program) -> str:
+    contexts = "\n".join(f"    {dict(step.plan.context)}" for step in one.steps)
+    return f"{one.graph.name}\n{describe(one)}\n{contexts}"

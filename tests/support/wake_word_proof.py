@@ -14,9 +14,9 @@ from tinygen.audio.mixing import NOISES, at_snr
 from tinygen.audio.models import bundled
 from tinygen.audio.scenes import speakers
 from tinygen.audio.speech import say
+from tinygen.project.wakeword_json import wakeword_app_from_json
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.listen import SAME_WORD_SECONDS, ListenReport, listen
-from tinygen.verbs.wakeword import wakeword_app_from_json
 
 PAUSE = np.zeros(8000, np.int16)
 
@@ -81,7 +81,7 @@ class Compared:
     def row(self) -> str:
         """Of the table."""
         report, manifest = self.report, self.report.manifest
-        stride = manifest["app"]["step_frames"]
+        stride = report.app.step_frames
         frontend = max(event.frontend_cycles for event in report.events)
         inference = max(event.inference_cycles for event in report.events)
         share = (report.milliseconds(report.with_inference.worst) or 0.0) / report.budget_ms
@@ -95,8 +95,8 @@ class Compared:
             f"{len(words_in(self.ours_detected, stride))}/{len(words_in(self.oracles.theirs.detected, stride))}",
             *(f"{n:,} ({report.milliseconds(n):.3f} ms)" for n in (frontend, inference)),
             f"{share:.1%}",
-            f"{manifest['flash_bytes']:,}",
-            f"{manifest['ram_bytes']:,}",
+            f"{manifest.flash_bytes:,}",
+            f"{manifest.ram_bytes:,}",
         ]
         return "| " + " | ".join(cells) + " |"
 
@@ -164,7 +164,7 @@ def assert_proved(result: Compared) -> None:
     assert result.ours == oracles.reference.probabilities
     assert result.ours_detected == oracles.reference.detected
     assert oracles.optimised == oracles.theirs.codes
-    stride = result.report.manifest["app"]["step_frames"]
+    stride = result.report.app.step_frames
     ours, theirs = words_in(result.ours_detected, stride), words_in(oracles.theirs.detected, stride)
     assert len(ours) == len(theirs)
     # A probability near the cutoff may cross it one inference earlier or later.

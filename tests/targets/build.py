@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tinygen.project.firmware import write_firmware_project
 from tinygen.targets.board import Board
-from tinygen.targets.firmware_project import FirmwareProject, write_firmware_project
+from tinygen.targets.firmware_sources import FirmwareProject
 from tinygen.targets.toolchain import BuildResult, build_elf, find_toolchain
 
 DUMMY_MODEL = (Path(__file__).parent / "dummy_model.c").read_text(encoding="utf-8")

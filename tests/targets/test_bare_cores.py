@@ -16,6 +16,7 @@ from tinygen.bench import layers
 from tinygen.bench.bare import measure_bare
 from tinygen.bench.case import case_of
 from tinygen.bench.layers import Window
+from tinygen.bench.run import BenchOptions, bench
 from tinygen.demo import MODEL
 from tinygen.errors import BoardError, TinygenError
 from tinygen.frontends.load import load_model
@@ -27,10 +28,9 @@ from tinygen.passes.pipeline import simplify
 from tinygen.targets.bare_cores import bare_cores, board_or_core
 from tinygen.targets.emulator import BareCore
 from tinygen.targets.toolchain import HostCode, build_flat, find_toolchain
-from tinygen.verbs.bench import BenchOptions, bench
 
 FAST, SLOW = "cortex-m0plus", "cortex-m0plus-slow-multiplier"
-COMPILERS = ["zig", pytest.param("gcc", marks=requires_tool("arm-none-eabi-gcc"))]
+COMPILERS = ["zig", pytest.param("gcc", marks=[requires_tool("arm-none-eabi-gcc"), pytest.mark.long])]
 
 
 def wide_network(dtype: str) -> Graph:

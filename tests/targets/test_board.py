@@ -8,8 +8,8 @@ import pytest
 
 from tinygen.errors import BoardError
 from tinygen.paths import resource
-from tinygen.targets.board import list_boards, load_board
-from tinygen.targets.firmware_project import rcc_cfgr_dividers
+from tinygen.project.firmware import rcc_cfgr_dividers
+from tinygen.targets.boards import list_boards, load_board
 
 TEXT = (resource("boards") / "f746zg.yaml").read_text(encoding="utf-8")
 

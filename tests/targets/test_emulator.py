@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from hil.client import DeviceClient
-from hil.transports import SerialTransport
 from tests.targets.build import build, model_with_invoke
 from tinygen.errors import BoardError, DeviceError
-from tinygen.targets.board import Board, load_board
+from tinygen.hil.client import DeviceClient
+from tinygen.hil.transports import SerialTransport
+from tinygen.targets.board import Board
+from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
 
 

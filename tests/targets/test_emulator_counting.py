@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import unicorn
 
-from hil.client import DeviceClient
 from tests.targets.build import build, model_with_invoke
 from tinygen.errors import ToolchainError
-from tinygen.targets.board import Board, load_board
+from tinygen.hil.client import DeviceClient
+from tinygen.paths import CACHE_VARIABLE
+from tinygen.targets.board import Board
+from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard, Profile, native
-from tinygen.targets.emulator.counting import make_counter
+from tinygen.targets.emulator.counters import make_counter
 from tinygen.targets.emulator.fallback import PythonCounter
 
 X = bytes(range(16))
@@ -128,7 +130,7 @@ def test_cycle_counter_agrees_with_the_profile(board: Board, elf: Path) -> None:
 
 
 def test_without_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     monkeypatch.setattr(native.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
     monkeypatch.setattr(native, "_compilers", lambda: [["false"]])
     native.load_library.cache_clear()

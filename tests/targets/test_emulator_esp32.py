@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from unicorn import riscv_const
 
-from hil.client import DeviceClient
 from tests.targets.build import build, model_with_invoke
 from tests.targets.tools import requires_tool
 from tinygen.errors import BoardError, FitError
-from tinygen.targets.board import Board, load_board
+from tinygen.hil.client import DeviceClient
+from tinygen.targets.board import Board
+from tinygen.targets.boards import load_board
 from tinygen.targets.cycles import board_cost
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.targets.emulator.esp32 import EspUart
@@ -19,7 +20,8 @@ from tinygen.targets.emulator.peripheral import Forbidden
 from tinygen.targets.emulator.peripherals import board_peripherals
 
 CHIPS = ("esp32c3", "esp32c6")
-TOOLCHAINS = ["zig", pytest.param("gcc", marks=requires_tool("riscv64-unknown-elf-gcc"))]
+# gcc in the default run: test_every_board.py, test_runs.
+TOOLCHAINS = ["zig", pytest.param("gcc", marks=[requires_tool("riscv64-unknown-elf-gcc"), pytest.mark.long])]
 
 
 @pytest.fixture(params=CHIPS)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from hil.client import DeviceClient
 from tests.targets.build import build, model_with_invoke
 from tinygen.errors import BoardError
-from tinygen.targets.board import Board, Memory, load_board
+from tinygen.hil.client import DeviceClient
+from tinygen.targets.board import Board, Memory
+from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.targets.emulator.faults import Fault, describe_access
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from hil.client import DeviceClient
 from tests.targets.build import build, model_with_invoke, project_with
 from tests.targets.test_emulator_registers import Bus
 from tinygen.errors import BoardError
-from tinygen.targets.board import Board, load_board
+from tinygen.hil.client import DeviceClient
+from tinygen.targets.board import Board
+from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.targets.emulator.peripheral import Forbidden
 from tinygen.targets.toolchain import build_elf, find_toolchain

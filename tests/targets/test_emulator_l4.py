@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from hil.client import DeviceClient
 from tests.targets.build import build, project_with
 from tests.targets.test_emulator_registers import Bus
 from tinygen.errors import BoardError, ToolchainError
-from tinygen.targets.board import load_board
+from tinygen.hil.client import DeviceClient
+from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.targets.emulator.peripheral import Forbidden
 from tinygen.targets.emulator.peripherals import board_peripherals

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 from tinygen.targets.emulator.core import DWT_BASE, SCS_BASE, core_peripherals, set_cache_sizes
 from tinygen.targets.emulator.line import heard
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral, Port

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tinygen.bench.run import BenchOptions, bench
 from tinygen.errors import BoardError
 from tinygen.targets.bare_cores import bare_cores
 from tinygen.targets.board import CacheTiming, MemoryTiming
@@ -13,7 +14,6 @@ from tinygen.targets.cycles import core_cost
 from tinygen.targets.cycles.elf_code import ElfCode
 from tinygen.targets.emulator import BareCore
 from tinygen.targets.toolchain import HostCode, build_flat, find_toolchain
-from tinygen.verbs.bench import BenchOptions, bench
 
 SOURCE = """
 #include <stdint.h>

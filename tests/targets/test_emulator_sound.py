@@ -11,8 +11,8 @@ import pytest
 
 from tests.targets.test_emulator_registers import Bus
 from tinygen.errors import BoardError
-from tinygen.targets.board import load_board
 from tinygen.targets.board_file import read_board
+from tinygen.targets.boards import load_board
 from tinygen.targets.emulator.peripheral import Forbidden
 from tinygen.targets.emulator.sound import LINE, DmaMemory, MicrophoneLine, Sound, SoundDma
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from hil.client import DeviceClient
 from tests.targets.build import build, model_with_invoke
 from tests.targets.test_emulator_registers import Bus
 from tests.targets.tools import requires_tool
 from tinygen.errors import BoardError
-from tinygen.targets.board import Board, list_boards, load_board
+from tinygen.hil.client import DeviceClient
+from tinygen.targets.board import Board
+from tinygen.targets.boards import list_boards, load_board
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.targets.emulator.core import SCS_BASE
 from tinygen.targets.emulator.peripheral import Forbidden

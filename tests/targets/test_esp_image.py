@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from hil.client import DeviceClient
 from tests.targets.build import build, model_with_invoke
 from tinygen.errors import ToolchainError
-from tinygen.targets.board import load_board
+from tinygen.hil.client import DeviceClient
+from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.targets.esp_image import check_esp_image, write_esp_image
 

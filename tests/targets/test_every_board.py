@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from hil.client import DeviceClient
 from tests.targets.build import build, project_with
 from tests.targets.tools import requires_tool
 from tinygen.errors import BoardError
+from tinygen.hil.client import DeviceClient
 from tinygen.paths import resource
-from tinygen.targets.board import Board, Pin, list_boards, load_board
+from tinygen.targets.board import Board, Pin
+from tinygen.targets.boards import list_boards, load_board
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.targets.emulator.peripheral import Peripheral
 from tinygen.targets.toolchain import build_elf, find_toolchain
@@ -22,6 +23,7 @@ EMULATED = [name for name, board in BOARDS.items() if board.emulator.engine in (
 STM32 = [name for name in EMULATED if any(source.startswith("firmware/stm32") for source in BOARDS[name].sources)]
 # One of those that run the same firmware on the same register models.
 KINDS = list({(BOARDS[name].sources, BOARDS[name].include_dirs): name for name in STM32}.values())
+BOTH_COMPILERS = ("f746zg", "f411re", "esp32c3")
 
 
 def pins(board: Board) -> list[Pin]:
@@ -49,7 +51,7 @@ def test_facts(name: str) -> None:
 
 
 def compilers() -> list[object]:
-    """Every emulated board with each of its compilers."""
+    """Every emulated board with each of its compilers; in the default run the second one for one board of a kind."""
     cases: list[object] = []
     for name in EMULATED:
         flags = BOARDS[name].toolchain
@@ -57,7 +59,8 @@ def compilers() -> list[object]:
             cases.append((name, "zig"))
         if flags.gcc:
             tool = "arm-none-eabi-gcc" if BOARDS[name].core.startswith("cortex") else "riscv64-unknown-elf-gcc"
-            cases.append(pytest.param(name, "gcc", marks=requires_tool(tool), id=f"{name}-gcc"))
+            long = [] if name in BOTH_COMPILERS else [pytest.mark.long]
+            cases.append(pytest.param(name, "gcc", marks=[requires_tool(tool), *long], id=f"{name}-gcc"))
     return cases
 
 

@@ -14,7 +14,8 @@ from intelhex import IntelHex
 from tests.targets.build import DUMMY_MODEL, build
 from tests.targets.tools import requires_package, requires_tool
 from tinygen.errors import FlashError
-from tinygen.targets.board import EspFlash, Flashing, load_board
+from tinygen.targets.board import EspFlash, Flashing
+from tinygen.targets.boards import load_board
 from tinygen.targets.images import check_images, write_images
 
 # A variable that is not zero: its first value lies behind the code in flash, and is copied to RAM.

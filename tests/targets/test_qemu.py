@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from hil.client import DeviceClient
-from hil.transports import ProcessTransport
 from tests.targets.build import build
 from tests.targets.tools import requires_tool
 from tinygen.errors import BoardError, DeviceError, ToolchainError
-from tinygen.targets.board import load_board
+from tinygen.hil.client import DeviceClient
+from tinygen.hil.transports import ProcessTransport
+from tinygen.targets.boards import load_board
 from tinygen.targets.qemu import qemu_command
 
 QEMU = requires_tool("qemu-system-arm")
@@ -90,8 +90,8 @@ def test_wrong_machine(tmp_path: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from hil.transports import ProcessTransport
-from tinygen.targets.board import load_board
+from tinygen.hil.transports import ProcessTransport
+from tinygen.targets.boards import load_board
 from tinygen.targets.qemu import qemu_command
 line = ProcessTransport(qemu_command(load_board("mps2-an500"), Path(sys.argv[1])))
 assert line.read(1, 10.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import subprocess
 import sys
@@ -15,16 +16,19 @@ from elftools.elf.elffile import ELFFile
 from tests.targets.build import DUMMY_MODEL, build, project_with
 from tests.targets.tools import requires_tool
 from tinygen.errors import FitError, ToolchainError
-from tinygen.targets.board import list_boards, load_board
+from tinygen.targets.board import Board
+from tinygen.targets.boards import list_boards, load_board
 from tinygen.targets.toolchain import (
+    BuildResult,
     HostCode,
     build_elf,
     build_executable,
     build_shared_library,
     find_toolchain,
 )
+from tinygen.targets.toolchains import compiling
 from tinygen.targets.toolchains.base import compile_error, link_error
-from tinygen.targets.toolchains.zig import cache_folder
+from tinygen.targets.toolchains.zig import zig_cache
 
 GCC = pytest.param("gcc", marks=requires_tool("arm-none-eabi-gcc"))
 BOTH = pytest.mark.parametrize("toolchain", ["zig", GCC])
@@ -32,11 +36,32 @@ BOTH = pytest.mark.parametrize("toolchain", ["zig", GCC])
 DEVICES = [name for name in list_boards() if name != "host" and not load_board(name).esp_chip]
 
 
-@BOTH
-@pytest.mark.parametrize("name", DEVICES)
-def test_every_board_builds_without_a_warning(name: str, toolchain: str, tmp_path: Path) -> None:
+# With gcc one of them, in the long run all.
+EACH = pytest.mark.parametrize(
+    "built",
+    [
+        *[pytest.param((name, "zig"), id=f"{name}-zig") for name in DEVICES],
+        *[
+            pytest.param((name, "gcc"), id=f"{name}-gcc", marks=[requires_tool("arm-none-eabi-gcc"), *long])
+            for name in DEVICES
+            for long in ([] if name == "f746zg" else [pytest.mark.long],)
+        ],
+    ],
+    indirect=True,
+)
+
+
+@pytest.fixture(scope="module")
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Board, BuildResult]:
+    """The dummy model for a board, with one of its compilers; several tests look at it."""
+    name, toolchain = request.param
     board = load_board(name)
-    result = build(board, toolchain, tmp_path)
+    return board, build(board, toolchain, tmp_path_factory.mktemp(name))
+
+
+@EACH
+def test_every_board_builds_without_a_warning(built: tuple[Board, BuildResult]) -> None:
+    board, result = built
     assert result.bin is not None and result.bin.stat().st_size == result.flash_bytes
     assert result.flash_bytes < 13 * 1024
     assert sum(result.sizes.flash_by_group.values()) == result.flash_bytes
@@ -48,11 +73,9 @@ def test_every_board_builds_without_a_warning(name: str, toolchain: str, tmp_pat
     assert 32 <= result.sizes.ram_by_group["arena"] <= 64
 
 
-@BOTH
-@pytest.mark.parametrize("name", DEVICES)
-def test_the_image_begins_with_stack_and_reset(name: str, toolchain: str, tmp_path: Path) -> None:
-    board = load_board(name)
-    result = build(board, toolchain, tmp_path)
+@EACH
+def test_the_image_begins_with_stack_and_reset(built: tuple[Board, BuildResult]) -> None:
+    board, result = built
     assert result.bin is not None
     image = result.bin.read_bytes()
     stack, reset = (int.from_bytes(image[i : i + 4], "little") for i in (0, 4))
@@ -61,12 +84,17 @@ def test_the_image_begins_with_stack_and_reset(name: str, toolchain: str, tmp_pa
 
 
 @BOTH
-def test_the_same_project_gives_the_same_bytes_anywhere(toolchain: str, tmp_path: Path) -> None:
+def test_the_same_project_gives_the_same_bytes_anywhere(
+    toolchain: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with objects from the cache, and without."""
     board = load_board("f746zg")
     images = [
         build(board, toolchain, tmp_path / folder).elf.read_bytes() for folder in ("a", "somewhere/else")
     ]
-    assert images[0] == images[1]
+    monkeypatch.setattr(compiling, "object_cache", lambda: None)
+    images.append(build(board, toolchain, tmp_path / "b").elf.read_bytes())
+    assert images[0] == images[1] == images[2]
     assert str(tmp_path).encode() not in images[0]
 
 
@@ -74,8 +102,8 @@ def test_the_same_project_gives_the_same_bytes_anywhere(toolchain: str, tmp_path
 def test_nothing_but_the_firmware_is_left_in_the_project(toolchain: str, tmp_path: Path) -> None:
     build(load_board("f746zg"), toolchain, tmp_path)
     top = {path.name for path in tmp_path.iterdir()}
-    assert top == {"app_model.c", "board", "firmware", "firmware.bin", "firmware.elf", "Makefile"}
-    assert not cache_folder().is_relative_to(tmp_path)
+    assert top == {"app_model.c", "board", "firmware", "firmware.bin", "firmware.elf", "Makefile", "README.md"}
+    assert not zig_cache().is_relative_to(tmp_path)
 
 
 @BOTH
@@ -265,3 +293,26 @@ def test_the_makefile_builds_the_host_program(tmp_path: Path) -> None:
     subprocess.run(["make", "-s", "-j2"], cwd=tmp_path, check=True)
     result = subprocess.run([tmp_path / "firmware.elf"], input=b"tg-info%", capture_output=True, check=True)
     assert result.stdout.endswith(b"m-tg-mode performance\r\nm-ready\r\n")
+    # A header that changed makes again what includes it, and nothing else.
+    os.utime(tmp_path / "firmware/app/seal.h", (2**31, 2**31))
+    remade = subprocess.run(["make", "-n"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert " -c firmware/app/seal.c" in remade and " -c firmware/app/text.c" not in remade
+
+
+def test_the_makefile_says_what_lacks_without_zig(tmp_path: Path) -> None:
+    project_with(load_board("f746zg"), tmp_path)
+    command = ["make", "TOOLCHAIN=zig", "PYTHON=false"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "pip install ziglang" in done.stderr
+
+
+def test_a_full_disk_is_no_fault_of_the_c() -> None:
+    """Where the compiler writes: gcc's words and clang's."""
+    toolchain = find_toolchain(None, load_board("host"))
+    for said in (
+        "model/kws.c:1:1: fatal error: error writing to /tmp/cc1.s: No space left on device",
+        "error: unable to open output file '/tmp/0.o': 'No space left on device'",
+        "ld: final link failed: No space left on device",
+    ):
+        for error in (compile_error(toolchain, "model/kws.c", said), link_error(toolchain, said)):
+            assert error.what == "the compiler cannot write (No space left on device)" and "TMPDIR" in error.fix

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tinygen.targets.board import list_boards, load_board
+from tinygen.targets.boards import list_boards, load_board
 from tinygen.targets.uart_rates import TOLERANCE, actual_rate, uart_rates
 
 BOARDS = tuple(name for name in list_boards() if load_board(name).emulator.engine != "bare")

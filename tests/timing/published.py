@@ -18,7 +18,8 @@ from typing import Any
 
 import yaml
 
-from tinygen.targets.board import MemoryTiming, load_board
+from tinygen.targets.board import MemoryTiming
+from tinygen.targets.boards import load_board
 from tinygen.targets.cycles import core_cost, decoder_of
 from tinygen.targets.emulator import BareCore
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hil.client import DeviceClient
 from tests.targets.build import build
-from tinygen.targets.board import CacheTiming, MemoryTiming, load_board
+from tinygen.hil.client import DeviceClient
+from tinygen.targets.board import CacheTiming, MemoryTiming
+from tinygen.targets.boards import load_board
 from tinygen.targets.cycles import board_cost, core_cost
 from tinygen.targets.emulator import BareCore, EmulatedBoard, Profile
 from tinygen.targets.emulator.counting import BlockRow

@@ -6,10 +6,10 @@ import statistics
 
 import pytest
 
-from hil.client import DeviceClient
 from tests.timing.published import main, read_points, read_ratios
 from tinygen.demo import MODEL, load_test_digits
-from tinygen.targets.board import load_board
+from tinygen.hil.client import DeviceClient
+from tinygen.targets.boards import load_board
 from tinygen.targets.cycles import core_cost
 from tinygen.targets.cycles.elf_code import ElfCode
 from tinygen.targets.emulator import EmulatedBoard
@@ -57,7 +57,7 @@ def rates(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], flo
         for kernels in ("tinygen", "reference"):
             folder = tmp_path_factory.mktemp("ratio") / "out"
             options = BuildOptions(board=board, toolchain="zig", kernels=kernels)
-            manifest = build(MODEL, folder, options, profile=False).manifest
+            manifest = build(MODEL, folder, options, profile=False).as_json()
             target, elf = load_board(board), folder / "firmware.elf"
             emulated = EmulatedBoard(target, elf, cost=core_cost(target.core, ElfCode(elf).read), strict=False)
             client = DeviceClient(emulated, nonce=0)

@@ -36,7 +36,7 @@ def small_board(folder: Path, ram: int) -> str:
 
 
 def arena(model: Path, out: Path, **options: object) -> tuple[int, dict]:
-    manifest = build(model, out, BuildOptions(**options), profile=False).manifest  # type: ignore[arg-type]
+    manifest = build(model, out, BuildOptions(**options), profile=False).as_json()  # type: ignore[arg-type]
     return manifest["arena_bytes"], manifest
 
 

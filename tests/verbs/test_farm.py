@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,12 +10,13 @@ import numpy as np
 import pytest
 
 from tests.hil.farm_of_one import Farm, served
+from tests.support.command import tinygen
 from tests.support.switchable import CLASSES, random_inputs, small_network
 from tests.targets.tools import requires_package
 from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.interpreter import evaluate
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.farm import FarmOptions, FarmReport, farm
@@ -82,7 +81,7 @@ def test_wrong_results_are_found(built: Path, monkeypatch: pytest.MonkeyPatch) -
     """Those of a board that computes something else."""
     from tinygen.verbs import farm as module
 
-    monkeypatch.setattr(module, "from_memory", lambda data, tensor: np.zeros(tensor["shape"], tensor["dtype"]))
+    monkeypatch.setattr(module, "from_memory", lambda data, tensor: np.zeros(tensor.shape, tensor.dtype))
     report: FarmReport = farm(built, ["emulated"], options(built))
     assert len(report.wrong) > 0 and not report.passed
 
@@ -118,13 +117,14 @@ def test_places_of_a_labgrid_farm(built: Path, tmp_path: Path) -> None:
 
 
 def test_command_line(built: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from tinygen.cli import main; main()", "farm", str(built), "--limit", "3"]
-    command += ["--port", "emulated", "--out", str(tmp_path / "out")]
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    command = ["farm", built, "--limit", "3", "--port", "emulated", "--out", tmp_path / "out"]
+    done = tinygen(*command, "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["results"] == 3, done.stderr
-    done = subprocess.run([*command, "--port", MISSING], capture_output=True, text=True, check=False)
+    done = tinygen(*command, "--port", MISSING)
     assert done.returncode == 1 and "3 of 3 inputs have a result" in done.stdout and "stopped" in done.stdout
     assert done.stderr.startswith(f"{MISSING}: the serial port cannot be opened") and "Traceback" not in done.stderr
     (tmp_path / "out/other").touch()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert tinygen(*command).returncode == 0 and (tmp_path / "out/other").exists()
+    (tmp_path / "out/farm-report.json").unlink()
+    done = tinygen(*command)
     assert done.returncode == 1 and "holds files" in done.stderr

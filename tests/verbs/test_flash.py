@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,13 +12,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from hil import ports
+from tests.support.command import Done, tinygen
+from tests.support.manifests import a_manifest
 from tests.targets.build import build
 from tests.targets.flashing.conftest import BUILD_ID, built, original
 from tests.targets.flashing.doubles import Tools, tools
 from tests.targets.tools import requires_package
 from tinygen.errors import DeviceError, FlashError, TinygenError, WrongBuildError
-from tinygen.targets.board import Board, load_board
+from tinygen.hil import ports
+from tinygen.targets.board import Board
+from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.targets.images import write_images
 from tinygen.verbs import flash as verb
@@ -122,8 +124,8 @@ def test_esptool_never_looks_for_a_board_on_ports_of_others(
     elf = build(board, "zig", tmp_path / "c3").elf
     built = elf.parent
     images = write_images(board, elf, built)
-    manifest = {"model": "dummy", "board": "esp32c3", "build_id": BUILD_ID, "images": images}
-    (built / "manifest.json").write_text(json.dumps(manifest))
+    manifest = a_manifest(board="esp32c3", build_id=BUILD_ID, images=images)
+    (built / "manifest.json").write_text(json.dumps(manifest.to_json()))
     probes(monkeypatch, board)
     with pytest.raises(DeviceError, match="no serial port has USB"):
         flash(built, FlashOptions(check=False))
@@ -166,24 +168,22 @@ def test_wrong_directories_are_refused(tools: Tools, built: Path, tmp_path: Path
     assert not tools.calls
 
 
-def tinygen(*arguments: str | Path, path: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from tinygen.cli import main; main()", "flash", *map(str, arguments)]
-    environment = {**os.environ, "PATH": str(path)}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=120)
+def flashing(*arguments: str | Path, path: Path) -> Done:
+    return tinygen("flash", *arguments, PATH=str(path))
 
 
 def test_cli(tools: Tools, built: Path) -> None:
     tools.add("openocd", ("** Programming Started **\n", 0))
-    dry = tinygen(built, "--method", "openocd", "--dry-run", path=tools.folder)
+    dry = flashing(built, "--method", "openocd", "--dry-run", path=tools.folder)
     assert dry.returncode == 0
     assert dry.stdout.splitlines() == [
         f"{tools.folder}/openocd -f board/st_nucleo_f7.cfg -c 'program {{{built}/firmware.elf}} verify reset exit'"
     ]
     assert not tools.calls
-    done = tinygen(built, "--method", "openocd", "--no-check", path=tools.folder)
+    done = flashing(built, "--method", "openocd", "--no-check", path=tools.folder)
     assert (done.returncode, done.stderr) == (0, "** Programming Started **\n")
     assert "flashed by openocd" in done.stdout
-    report = tinygen(built, "--method", "openocd", "--no-check", "--no-verify", "--json", path=tools.folder)
+    report = flashing(built, "--method", "openocd", "--no-check", "--no-verify", "--json", path=tools.folder)
     assert report.stderr == ""
     content = json.loads(report.stdout)
     assert content["flashed"] and content["method"] == "openocd" and content["build_id"] is None
@@ -192,14 +192,14 @@ def test_cli(tools: Tools, built: Path) -> None:
 
 def test_cli_errors(tools: Tools, built: Path, tmp_path: Path) -> None:
     tools.add("openocd", ("Error: open failed\n", 1))
-    failed = tinygen(built, "--method", "openocd", path=tools.folder)
+    failed = flashing(built, "--method", "openocd", path=tools.folder)
     assert failed.returncode == 1 and "no debug probe" in failed.stderr and "Traceback" not in failed.stderr
-    as_json = tinygen(built, "--method", "openocd", "--json", path=tools.folder)
+    as_json = flashing(built, "--method", "openocd", "--json", path=tools.folder)
     assert as_json.returncode == 1
     assert "no debug probe" in json.loads(as_json.stdout)["error"]["what"]
-    nowhere = tinygen(tmp_path / "nowhere", path=tools.folder)
+    nowhere = flashing(tmp_path / "nowhere", path=tools.folder)
     assert nowhere.returncode == 1 and "manifest.json" in nowhere.stderr
-    other = tinygen(built, "--method", "jtag", path=tools.folder)
+    other = flashing(built, "--method", "jtag", path=tools.folder)
     assert other.returncode == 1 and "cannot be flashed by 'jtag'" in other.stderr
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
-import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hil.audio import HopEvent
+from tests.support.command import tinygen
 from tests.support.streaming_models import needs_wake_words, wake_word
 from tests.targets.tools import requires_package, requires_tool
 from tinygen.audio.codes import FeatureCodes
@@ -25,13 +24,14 @@ from tinygen.audio.wav import write_wav
 from tinygen.errors import BoardError, TinygenError
 from tinygen.frontends.load import load_model
 from tinygen.frontends.tg import save_tg
+from tinygen.hil.audio import HopEvent
+from tinygen.hil.device import open_device
 from tinygen.ir.encodings import Affine
 from tinygen.ir.interpreter import Stream
 from tinygen.ir.network import Network, Switch
+from tinygen.project.wakeword_json import wakeword_app_from_json
 from tinygen.verbs.build import BuildOptions, build
-from tinygen.verbs.device import open_device
 from tinygen.verbs.listen import ListenReport, listen, listen_to_board
-from tinygen.verbs.wakeword import wakeword_app_from_json
 
 pytestmark = [needs_wake_words, requires_package("espeakng_loader")]
 NAME, CUTOFF = "alexa", 0.9
@@ -191,11 +191,6 @@ def test_projects_for_other_tools_have_its_sources(board: str, tmp_path: Path) -
     for source in ("audio/features.c", "firmware/wakeword/wakeword.c", "firmware/wakeword/block.c"):
         assert source in text and (path / source).is_file()
     assert (path / "wakeword/wakeword_config.h").is_file() and (path / "firmware/wakeword/listen.h").is_file()
-
-
-def tinygen(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from tinygen.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_the_command(folder: Path, tmp_path: Path) -> None:

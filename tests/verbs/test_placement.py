@@ -11,7 +11,7 @@ from tests.support.networks import Network, mobilenet
 from tests.targets.tools import requires_tool
 from tinygen.demo import MODEL, load_test_digits
 from tinygen.errors import TinygenError
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.verify import verify
 
@@ -20,12 +20,12 @@ def test_the_arena_lies_in_the_fastest_ram(tmp_path: Path) -> None:
     """Tightly coupled memory comes first, right behind the stack; what does not fit goes on in the next."""
     path = tmp_path / "net.tflite"
     path.write_bytes(mobilenet(48).model())
-    small = build(path, tmp_path / "small", BuildOptions(), profile=False).manifest
+    small = build(path, tmp_path / "small", BuildOptions(), profile=False).as_json()
     assert list(small["arena_memory"]) == ["DTCM"]
     net = Network(1)
     net.conv(net.input(64, 64, 8), 8, 3)
     path.write_bytes(net.model())
-    large = build(path, tmp_path / "large", BuildOptions(), profile=False).manifest
+    large = build(path, tmp_path / "large", BuildOptions(), profile=False).as_json()
     assert set(large["arena_memory"]) == {"DTCM", "SRAM1"}
     assert 0 <= sum(large["arena_memory"].values()) - large["arena_bytes"] < 16
     fast = load_board("f746zg").memory("DTCM").size
@@ -38,7 +38,7 @@ def test_the_arena_lies_in_the_fastest_ram(tmp_path: Path) -> None:
 def test_weights_in_ram(tmp_path: Path, toolchain: str) -> None:
     """They take RAM and flash, the start-up code copies them, and the codes are the same."""
     flash, ram = (
-        build(MODEL, tmp_path / weights, BuildOptions(toolchain=toolchain, weights=weights), profile=False).manifest
+        build(MODEL, tmp_path / weights, BuildOptions(toolchain=toolchain, weights=weights), profile=False).as_json()
         for weights in ("flash", "ram")
     )
     parts = [{region["name"]: region["parts"]["model weights"] for region in m["memory"]} for m in (flash, ram)]

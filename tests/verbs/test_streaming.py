@@ -9,24 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hil.client import DeviceClient
-from hil.exchange import RefusedError
-from hil.farm import Target, run_shared
-from hil.law import Law, law_of
-from hil.session import Session
 from tests.hil.faulty import FaultyDevice, digits_on, is_unplugged, misses_the_command, resets, resets_quietly
 from tests.support.streaming_models import SMALL, WAKE_WORDS, frames, needs_wake_words, wake_word
 from tinygen.bench.case import case_of
 from tinygen.bench.measure import Job, measure
+from tinygen.builds.arrays import Samples, load_samples
 from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_model
 from tinygen.frontends.tflite import read_tflite
+from tinygen.hil.client import DeviceClient
+from tinygen.hil.device import open_device
+from tinygen.hil.exchange import RefusedError
+from tinygen.hil.farm import Target, run_shared
+from tinygen.hil.law import Law, law_of
+from tinygen.hil.session import Session
 from tinygen.ir.interpreter import Stream, evaluate
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 from tinygen.targets.toolchain import find_toolchain
-from tinygen.verbs.arrays import Samples, load_samples
 from tinygen.verbs.build import BuildOptions, build
-from tinygen.verbs.device import open_device
 from tinygen.verbs.farm import FarmOptions, farm
 from tinygen.verbs.hil import HilOptions, hil
 from tinygen.verbs.run import run
@@ -348,5 +348,5 @@ def test_a_model_that_keeps_nothing_is_not_reset(tmp_path: Path) -> None:
         device.reset()
         with pytest.raises(RefusedError, match="keeps nothing"):
             device.client.reset()
-        image = np.zeros(device.manifest["inputs"][0]["shape"], np.int8)
+        image = np.zeros(device.manifest.inputs[0].shape, np.int8)
         np.testing.assert_array_equal(device.step([image])[0], device.infer([image])[0])

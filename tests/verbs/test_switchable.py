@@ -7,8 +7,6 @@ import json
 import random
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,21 +15,22 @@ import pytest
 from rich.console import Console
 
 import tinygen
-from hil.client import DeviceClient
-from hil.transports import ProcessTransport
 from tests.support.board_batch import IN, M7, OUT, execute, link
+from tests.support.command import tinygen as call
 from tests.support.switchable import CLASSES, random_inputs, small_network
 from tests.targets.wire import Wire, command_of
 from tinygen.cli.tables import build_summary
 from tinygen.errors import DeviceError, ModelError, TinygenError
 from tinygen.frontends.memory import MemoryModel
+from tinygen.hil.client import DeviceClient
+from tinygen.hil.device import Device, open_device
+from tinygen.hil.transports import ProcessTransport
 from tinygen.ir.interpreter import evaluate, evaluate_all
 from tinygen.ir.network import Network
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.passes.pipeline import simplify
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 from tinygen.verbs.build import BuildOptions, BuildReport, build
-from tinygen.verbs.device import Device, open_device
 from tinygen.verbs.inspect import inspect_model
 from tinygen.verbs.run import run
 from tinygen.verbs.verify import verify
@@ -81,7 +80,7 @@ def test_manifest(built: BuildReport) -> None:
 
 def test_flash_of_each_switch(built: BuildReport) -> None:
     """What is shared counts once; the sum of own and shared is what an independent firmware has."""
-    network, entries = built.manifest["network"], built.manifest["switches"]
+    network, entries = built.as_json()["network"], built.as_json()["switches"]
     for entry in entries:
         assert sum(entry["constant_bytes"].values()) == network["constant_bytes_apart"][entry["name"]]
     own = sum(entry["constant_bytes"]["own"] for entry in entries)
@@ -89,7 +88,7 @@ def test_flash_of_each_switch(built: BuildReport) -> None:
     assert own < network["constant_bytes"] < apart
     text = (built.folder / "model/net_weights.c").read_text()
     assert text.count("] TG_ALIGNED(4) = {") < sum(len(entry["layers"]) for entry in entries) * 4
-    flash = next(region for region in built.manifest["memory"] if region["name"] == "flash")["parts"]
+    flash = next(region for region in built.as_json()["memory"] if region["name"] == "flash")["parts"]
     assert network["constant_bytes"] <= flash["model weights"] < network["constant_bytes"] + 4 * 100
     # Two convolutions of 8 x 3 x 3 x 3 and 8 x 3 x 3 x 8, and a classifier of 5 x 128.
     assert network["float_bytes"] == 4 * (216 + 576 + 640)
@@ -98,7 +97,7 @@ def test_flash_of_each_switch(built: BuildReport) -> None:
 
 def test_report(built: BuildReport) -> None:
     page = (built.folder / "report.html").read_text()
-    for entry in built.manifest["switches"]:
+    for entry in built.as_json()["switches"]:
         assert f"<td>{entry['name']}</td>" in page and f"{entry['profile']['cycles_predicted']:,}" in page
 
 
@@ -276,25 +275,24 @@ def test_protocol(wire: Wire) -> None:
 
 def test_command_line(tmp_path: Path, native: BuildReport) -> None:
     np.save(tmp_path / "x.npy", INPUTS[0][0])
-    command = [sys.executable, "-c", "from tinygen.cli import main; main()", "run", str(native.folder)]
-    command += ["--inputs", str(tmp_path / "x.npy"), "--switch"]
-    done = subprocess.run([*command, "w7"], capture_output=True, text=True, check=False)
+    run = ["run", native.folder, "--inputs", tmp_path / "x.npy", "--switch"]
+    done = call(*run, "w7")
     assert done.returncode == 1 and "no switch 'w7'" in done.stderr and "w1a1, w2a2" in done.stderr
-    done = subprocess.run([*command, "w8a8"], capture_output=True, text=True, check=False)
+    done = call(*run, "w8a8")
     assert done.returncode == 0 and "switch w8a8" in done.stdout
 
 
 def test_tables(built: BuildReport) -> None:
     text = io.StringIO()
     Console(file=text, width=160).print(build_summary(built.manifest))
-    for entry in built.manifest["switches"]:
+    for entry in built.as_json()["switches"]:
         assert f"{entry['profile']['cycles_predicted']:,}" in text.getvalue()
     assert "in independent firmwares" in text.getvalue() and "as float32 weights" in text.getvalue()
 
 
 def test_governor_beside_the_firmware(built: BuildReport, tmp_path: Path) -> None:
     """Its C, the ladder and the model on an emulated core: every inference by the switch that the budget allows."""
-    entries = built.manifest["switches"]
+    entries = built.as_json()["switches"]
     costs = {e["name"]: round(1000 * e["profile"]["microjoules_predicted"]) for e in entries}
     ladder = (built.folder / "governor/net_ladder.c").read_text()
     listed = re.findall(r"\{NET_(\w+), (\d+)U\}", ladder)
@@ -311,7 +309,7 @@ void run_all(void);
 void run_all(void)
 {{
     governor_energy_t governor;
-    net_t *const model = net_init(0);
+    net_t *const model = net_init(0, 0U);
     uint8_t *out = (uint8_t *){OUT:#x};
     const governor_rung_t *rung;
     governor_energy_init(&governor, net_ladder, NET_SWITCHES, {budget}U, {count}U);

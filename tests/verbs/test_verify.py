@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinygen.builds.compare import Comparison
+from tinygen.builds.oracle_names import Oracle
 from tinygen.demo import MODEL, load_test_digits
 from tinygen.frontends.load import load_model
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.verbs.build import BuildOptions
-from tinygen.verbs.oracle_names import Oracle
-from tinygen.verbs.verify import verify
+from tinygen.verbs.verify import VerifyReport, verify
 
 
 @pytest.fixture
@@ -51,3 +52,12 @@ def test_names_the_first_layer(digits: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert comparison.where.layer == second
         assert comparison.where.element == (0, 0, 0, 0)
         assert len(set(comparison.where.values)) == 2
+
+
+def test_one_pair_that_differs_is_enough() -> None:
+    pairs = [Comparison("litert", "semantics", samples=2), Comparison("semantics", "host", samples=2)]
+    assert VerifyReport("m", "host", 2, tuple(pairs), None).identical
+    for pair in pairs:
+        pair.mismatches = 1
+        assert not VerifyReport("m", "host", 2, tuple(pairs), None).identical
+        pair.mismatches = 0

@@ -16,7 +16,7 @@ import numpy as np
 from tinygen.audio.emit import FOLDER, emit_features
 from tinygen.audio.micro_config import MicroFrontendConfig
 from tinygen.errors import ToolchainError
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 from tinygen.targets.toolchain import HostCode, build_shared_library, find_toolchain
 from tinygen.targets.toolchains.base import Toolchain
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import wave
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from tinygen.audio.resample import resample, to_int16
 from tinygen.errors import TinygenError
+from tinygen.files import write_file
 
 SAMPLE_RATE_HZ = 16_000
 RATES = range(1_000, 768_001)
@@ -56,14 +58,13 @@ def write_wav(path: Path, samples: np.ndarray, sample_rate_hz: int = SAMPLE_RATE
     Raises:
         TinygenError: the file cannot be written.
     """
-    try:
-        with path.open("wb") as raw, wave.open(raw, "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(sample_rate_hz)
-            file.writeframes(samples.astype("<i2").tobytes())
-    except OSError as problem:
-        raise TinygenError(f"cannot be written: {problem.strerror}", where=str(path)) from None
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate_hz)
+        file.writeframes(samples.astype("<i2").tobytes())
+    write_file(path, content.getvalue())
 
 
 def _samples(data: bytes, width: int, path: Path) -> np.ndarray:

@@ -9,15 +9,15 @@ import numpy as np
 from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
+from tinygen.bench.bare_models import BareModels
 from tinygen.bench.case import Case
+from tinygen.builds.compare import differing
 from tinygen.frontends.load import load_model
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
 from tinygen.targets.board import Board
 from tinygen.targets.toolchain import find_toolchain
-from tinygen.verbs.bare import BareModels
-from tinygen.verbs.compare import differing
 
 
 def measure_bare(case: Case, kernels: str, toolchain: str, board: Board) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from tinygen.bench.case import Case, Skipped, case_of
 from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
 from tinygen.demo import MODEL
 from tinygen.errors import TinygenError, ToolchainError
-from tinygen.targets.board import Board, list_boards, load_board
+from tinygen.targets.board import Board
+from tinygen.targets.boards import list_boards, load_board
 from tinygen.targets.toolchain import TOOLCHAINS, find_toolchain
 
 SUITE = "boards"

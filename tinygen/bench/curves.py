@@ -103,6 +103,17 @@ def _sentence(found: Comparison) -> str:
             text += f" It does as well as {_names(found.others[1:])}, too."
     if found.larger:
         text += f" Not compared, as more weights are left: {_names(found.larger)}."
+    return text + _aside(found)
+
+
+def _aside(found: Comparison) -> str:
+    """What the methods gave before training, and how far their scores can be had again."""
+    rows = [*found.better, *found.others, found.random]
+    before = [f"{row['method']} {row['accuracy_before']:.1f}" for row in rows if row.get("accuracy_before") is not None]
+    repeated = [f"{row['method']} {row['repeatability']:.2f}" for row in rows if row.get("repeatability") is not None]
+    text = f" Before fine-tuning: {', '.join(before)}." if before else ""
+    if repeated:
+        text += f" Rank correlation of the scores from two halves of the samples: {', '.join(repeated)}."
     return text
 
 

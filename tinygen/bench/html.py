@@ -9,7 +9,7 @@ from tinygen.bench import boards
 from tinygen.bench.curves import NO_PICTURE, curve_rows, curves_svg, statements
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
 from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
-from tinygen.verbs.pages import COLOURS, page_environment
+from tinygen.builds.pages import COLOURS, page_environment
 
 _GREY = "#8b949e"
 _WIDTH, _LEFT, _RIGHT, _BAR, _GAP = 1000, 260, 130, 13, 9

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygen.bench.case import Case, Trained, case_of, encoding_of
-from tinygen.bench.processes import of_seeds
 from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
 from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
@@ -24,6 +23,7 @@ from tinygen.frontends.names import c_name
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.reshape import Reshape
+from tinygen.processes import of_seeds
 
 if TYPE_CHECKING:
     from torch import nn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import traceback
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,19 @@ from tinygen.bench.bare import measure_bare
 from tinygen.bench.boards import NOT_EMULATED
 from tinygen.bench.case import Case
 from tinygen.bench.generation import measure_generation
+from tinygen.builds.compare import differing
+from tinygen.builds.library import library_semantics
+from tinygen.builds.manifest import Manifest, ProgramEntry, SwitchEntry
+from tinygen.builds.predicted import time_and_energy
 from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_network
+from tinygen.hil.device import Measured, open_device
 from tinygen.ir.interpreter import Stream
 from tinygen.lowering.select import CMSIS_NN
 from tinygen.targets.bare_cores import BARE, board_or_core
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import Profile
 from tinygen.verbs.build import BuildOptions, build
-from tinygen.verbs.compare import differing
-from tinygen.verbs.device import Measured, open_device
-from tinygen.verbs.library import library_semantics
-from tinygen.verbs.manifest import section
-from tinygen.verbs.predicted import time_and_energy
 
 Row = dict[str, Any]
 
@@ -94,7 +94,7 @@ def _measure(job: Job, row: Row, folder: Path) -> Row:
     manifest = build(job.case.model, folder, options, profile=False).manifest
     network, switch = load_network(job.case.model), job.case.switch
     graph = network.first if switch is None else network.switch(switch).graph
-    part = section(manifest, switch)
+    part = manifest.section(switch)
     samples = job.case.samples(graph)
     outputs = []
     library = library_semantics(graph, part)
@@ -117,43 +117,43 @@ def _measure(job: Job, row: Row, folder: Path) -> Row:
     return row | _work(part, measured.profile) | {"stack_used_bytes": stack} | predicted | board
 
 
-def _sizes(manifest: dict[str, Any]) -> Row:
-    flash = next(region for region in manifest["memory"] if region["name"] == "flash")
+def _sizes(manifest: Manifest) -> Row:
+    flash = next(region for region in manifest.memory if region.name == "flash")
     return {
-        "flash_bytes": manifest["flash_bytes"],
-        "flash_without_weights_bytes": manifest["flash_bytes"] - flash["parts"].get("model weights", 0),
-        "flash_model_code_bytes": flash["parts"].get("model code", 0),
-        "ram_bytes": manifest["ram_bytes"],
-        "arena_bytes": manifest["arena_bytes"],
+        "flash_bytes": manifest.flash_bytes,
+        "flash_without_weights_bytes": (manifest.flash_bytes or 0) - flash.parts.get("model weights", 0),
+        "flash_model_code_bytes": flash.parts.get("model code", 0),
+        "ram_bytes": manifest.ram_bytes,
+        "arena_bytes": manifest.arena_bytes,
     }
 
 
-def _switch_bytes(manifest: dict[str, Any], part: dict[str, Any]) -> Row:
+def _switch_bytes(manifest: Manifest, part: ProgramEntry) -> Row:
     """Of a switch: what of the flash it has for itself and what others use too, and all switches' constants."""
-    if "network" not in manifest:
+    together = manifest.network
+    if together is None or not isinstance(part, SwitchEntry):
         return {}
-    together = manifest["network"]
     return {
         "switch": {
-            "constant_bytes": part["constant_bytes"], "code_bytes": part["code_bytes"],
-            "constant_bytes_together": together["constant_bytes"],
-            "constant_bytes_apart": together["constant_bytes_apart"][part["name"]],
-            "float_bytes": together["float_bytes"],
+            "constant_bytes": asdict(part.constant_bytes), "code_bytes": asdict(part.code_bytes),
+            "constant_bytes_together": together.constant_bytes,
+            "constant_bytes_apart": together.constant_bytes_apart[part.name],
+            "float_bytes": together.float_bytes,
         }
     }  # fmt: skip
 
 
-def _work(part: dict[str, Any], profile: Profile) -> Row:
+def _work(part: ProgramEntry, profile: Profile) -> Row:
     """
     Args:
         part: of the manifest, about the graph that was run.
     """
-    counts = zip(part["layers"], profile.layers, profile.layer_cycles, strict=True)
+    counts = zip(part.layers, profile.layers, profile.layer_cycles, strict=True)
     return {
         "instructions": profile.instructions,
         "cycles_predicted": profile.cycles,
         "layers": [
-            {key: layer[key] for key in ("name", "op", "kernel", "macs", "weight_bytes", "scratch_bytes")}
+            {key: getattr(layer, key) for key in ("name", "op", "kernel", "macs", "weight_bytes", "scratch_bytes")}
             | {"instructions": instructions, "cycles_predicted": cycles}
             for layer, instructions, cycles in counts
         ],

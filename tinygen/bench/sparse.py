@@ -58,12 +58,30 @@ def without_kernels(model: MemoryModel, sparsity: float) -> MemoryModel:
     return replace(model, content=replace(graph, tensors=tensors))
 
 
+def of_four(name: str, shape: str, make: Callable[[str], MemoryModel]) -> list[Case]:
+    """A case for 2:4 and one for 1:4: of each four neighbouring input channels as many weights stay."""
+    found = []
+    for kept in (2, 1):
+        title = f"of4_{name}_{kept}"
+        model = make(title)
+        key = model.graph.ops[0].inputs[1]
+        weights = model.graph.tensors[key]
+        assert weights.data is not None and weights.shape[-1] % 4 == 0
+        order = np.random.default_rng(kept).random((weights.size // 4, 4)).argsort(axis=-1)
+        data = np.where((order < kept).reshape(weights.shape), weights.data, 0).astype(weights.dtype)
+        tensors = {**model.graph.tensors, key: replace(weights, data=data)}
+        model = replace(model, content=replace(model.graph, tensors=tensors))
+        found.append(case_of(SUITE, title, model, f"{shape} int8, {kept}:4"))
+    return found
+
+
 def _convolutions() -> Sequence[Case]:
     found: list[Case] = []
     for name, image, filters, window in lowbit.SHAPES:
         text = f"{window.kernel[0]}x{window.kernel[1]} {image[2]}->{filters} @{image[0]}x{image[1]}"
         found += sparse_cases(name, text, _int8(image, filters, window), "int8")
         found += sparse_cases(name, text, _ternary(image, filters, window), "ternary")
+        found += of_four(name, text, _int8(image, filters, window))
     return found
 
 

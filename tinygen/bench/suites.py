@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinygen.bench.case import Case, Skipped
-from tinygen.errors import TinygenError
 
 
 @dataclass(frozen=True)
@@ -74,28 +73,6 @@ def suite(
     return register
 
 
-def all_suites() -> tuple[Suite, ...]:
-    """Every suite, in the order of their registration."""
-    import tinygen.bench.boards
-    import tinygen.bench.generation
-    import tinygen.bench.int8_kernels
-    import tinygen.bench.lowbit
-    import tinygen.bench.lowbit_networks
-    import tinygen.bench.models
-    import tinygen.bench.pruned
-    import tinygen.bench.sparse
-    import tinygen.bench.switchable  # noqa: F401  (each registers its suite)
-
+def registered() -> tuple[Suite, ...]:
+    """The suites so far, in the order of their registration; `tinygen.bench.registry` has them all."""
     return tuple(_SUITES.values())
-
-
-def find_suite(name: str) -> Suite:
-    """The suite `name`.
-
-    Raises:
-        TinygenError: there is none.
-    """
-    known = {entry.name: entry for entry in all_suites()}
-    if name not in known:
-        raise TinygenError(f"there is no suite '{name}'", where="--suite", fix=f"Suites: {', '.join(known)}.")
-    return known[name]

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from tinygen.bench.case import Case, Trained, case_of, encoding_of
 from tinygen.bench.lowbit_networks import BOARD_DIGITS, Outcome, figures_of, outcome_of
-from tinygen.bench.processes import of_seeds
 from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
 from tinygen.bench.switch_totals import ALONE
 from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.network import Network, Switch
+from tinygen.processes import of_seeds
 
 if TYPE_CHECKING:
     from torch import nn

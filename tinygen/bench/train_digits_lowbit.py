@@ -33,7 +33,7 @@ from tinygen.nn import (
 CLASSES, SIDE, TRAIN_PER_CLASS = 10, 28, 400
 BATCH = 50
 SHIFT = 2
-"""Digits are moved by up to this many pixels each way while training."""
+"""Digits of the full size are moved by up to this many pixels each way while training, smaller ones by fewer."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +149,10 @@ def _fit(network: nn.Module, digits: Digits, regime: Regime, epochs: int, seed: 
 
 def shifted(images: Tensor, chance: torch.Generator) -> Tensor:
     """Each image moved by its own number of pixels, zeros coming in."""
-    padded = nn.functional.pad(images[:, 0], (SHIFT,) * 4)
-    count = len(images)
-    rows, columns = torch.randint(0, 2 * SHIFT + 1, (2, count, 1), generator=chance) + torch.arange(SIDE)
+    count, side = len(images), images.shape[-1]
+    shift = SHIFT * side // SIDE
+    padded = nn.functional.pad(images[:, 0], (shift,) * 4)
+    rows, columns = torch.randint(0, 2 * shift + 1, (2, count, 1), generator=chance) + torch.arange(side)
     return padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]].unsqueeze(1)
 
 

@@ -1,41 +1,54 @@
 """Trains one small residual network on digits for suite `pruned`, and gives what its methods need of data and training.
 
-Data: as in `train_digits_lowbit`, of its 4,000 digits to train with every second one; of those 2,000, 200 are held out
-to calibrate and to search with.
+Data: as in `train_digits_lowbit`, at half the height and width: 14x14. Of its 4,000 digits to train with every second
+one; of those 2,000, 200 are held out to calibrate and to search with. Criteria that estimate information look at 200 of
+each class among the 3,800 that are not held out.
 Network: 3x3 convolutions 1->16 and 16->24, both of stride 2, three residual blocks of two 3x3 convolutions 24->24, max
-pooling, and dense layers 216->32 and 32->10: 41,936 weights, 1.73 M multiply-accumulates.
+pooling, and dense layers 96->32 and 32->10: 38,096 weights, 0.57 M multiply-accumulates.
 
-All networks of a seed start from the same trained one and train for the same number of epochs; methods with a penalty
-train with it in the first half of them, and prune between the halves. Networks on 2-bit codes start from one that was
-converted and trained for as many epochs, with `train_digits_lowbit`'s optimiser and shifted digits.
+All networks of a seed start from the same trained one and train for the same number of epochs: 16, as with 4 accuracy
+tells how fast a network recovers. Whether more than 16 would gain was not measured. Methods with a penalty train with
+it in the first half of them, and prune between the halves. Networks on 2-bit codes start from one that was converted
+and trained for half as many epochs, with `train_digits_lowbit`'s optimiser and shifted digits, and train for half as
+many again.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from statistics import fmean
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tinygen.bench.train_digits_lowbit import CLASSES, FLOAT, REGIMES, Digits, train_on
 from tinygen.compress.masking import sparsity
 from tinygen.compress.masks import prunable
-from tinygen.compress.mint import Connectivity, mint_scores
+from tinygen.compress.mint import Connectivity
 from tinygen.compress.surgery import Group, groups
 from tinygen.compress.training import Shuffled, finetune
 
-BATCH, EVERY = 50, 2
-START_EPOCHS, EPOCHS = 8, 4
-START_RATE, RATE = 0.01, 0.005
-CHANNELS, INNER, HIDDEN = 16, 24, 32
+BATCH, EVERY = 100, 2
+START_EPOCHS, EPOCHS = 8, 16
+START_RATE, RATE = 0.02, 0.01
+CHANNELS, INNER, PIXELS, HIDDEN = 16, 24, 4, 32
+"""Channels behind the first layer and behind the others; pixels behind the pooling; outputs of the first dense one."""
 KERNEL_LAYERS_LEFT_WHOLE = ("conv1", "dense1", "dense2")
 """What kernel-level methods do not prune: the layer of one input channel, and dense layers, which have no kernels."""
-CONTEXT_GROUPS, PER_LABEL = 8, 20
-"""Groups of filters and samples of each class that MINT and SNACS look at."""
+CONTEXT_GROUPS, PER_LABEL = 8, 200
+"""Groups of filters that make blocks (3x3 kernels; 3x2 in `conv2`), and samples of each class that MINT and SNACS look
+at: the thesis has 200 to 650, and half of those that there are tells how far scores repeat."""
+
+
+BlockScores: TypeAlias = "Callable[[nn.Module, Tensor, Tensor, int], dict[str, Connectivity]]"
+"""scores(network, images, labels, seed): of the blocks of every layer."""
 
 
 class Block(nn.Module):
@@ -56,7 +69,7 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """[N, 1, 28, 28] to [N, 10]. `train_on` quantizes the input of `conv1`, and what `relu3` gives the last layer."""
+    """[N, 1, 14, 14] to [N, 10]. `train_on` quantizes the input of `conv1`, and what `relu3` gives the last layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,9 +80,9 @@ class Network(nn.Module):
         self.bn2 = nn.BatchNorm2d(INNER)
         self.relu2 = nn.ReLU()
         self.blocks = nn.Sequential(*(Block(INNER) for _ in range(3)))
-        self.pool = nn.MaxPool2d(3, 2)
+        self.pool = nn.MaxPool2d(2, 2)
         self.flatten = nn.Flatten()
-        self.dense1 = nn.Linear(9 * INNER, HIDDEN)
+        self.dense1 = nn.Linear(PIXELS * INNER, HIDDEN)
         self.relu3 = nn.ReLU()
         self.dense2 = nn.Linear(HIDDEN, CLASSES)
 
@@ -85,8 +98,9 @@ class Start:
 
     Attributes:
         network: trained, in float; methods copy it.
-        images, labels: to train with, [N, 1, 28, 28] and [N].
+        images, labels: to train with, [N, 1, 14, 14] and [N].
         held: other images and labels, to calibrate and to search with.
+        samples: images and labels for estimators, those to train with and more, none of those held.
         start_epochs: that the network has trained for.
         epochs: that each method trains for, at least 1.
     """
@@ -95,9 +109,11 @@ class Start:
     images: Tensor
     labels: Tensor
     held: tuple[Tensor, Tensor]
+    samples: tuple[Tensor, Tensor]
     seed: int
     start_epochs: int
     epochs: int
+    _connections: dict[BlockScores, dict[str, Connectivity]] = field(default_factory=dict)
 
     @property
     def example(self) -> Tensor:
@@ -119,13 +135,17 @@ class Start:
     def groups(self) -> list[Group]:
         return groups(self.network, self.example)
 
-    @cached_property
-    def mint(self) -> dict[str, Connectivity]:
-        """MINT's scores, for all ratios."""
-        return mint_scores(
-            self.network, self.images, self.labels, per_label=PER_LABEL, groups=CONTEXT_GROUPS,
-            exclude=KERNEL_LAYERS_LEFT_WHOLE, seed=self.seed,
-        )  # fmt: skip
+    def connections(self, scores: BlockScores) -> dict[str, Connectivity]:
+        """Scores of blocks, computed once for all ratios."""
+        if scores not in self._connections:
+            self._connections[scores] = scores(self.network, *self.samples, self.seed)
+        return self._connections[scores]
+
+    def repeatability(self, scores: BlockScores) -> float:
+        """The rank correlation of the scores from one half of the samples and from the other; mean over the layers."""
+        images, labels = self.samples
+        first, second = (scores(self.network, images[at::2], labels[at::2], self.seed + at) for at in (0, 1))
+        return fmean(float(spearmanr(first[name].scores.ravel(), second[name].scores.ravel())[0]) for name in first)
 
     def copy(self) -> nn.Module:
         return copy.deepcopy(self.network)
@@ -145,11 +165,15 @@ class Start:
     @cached_property
     def low_bit(self) -> nn.Module:
         """The network on 2-bit codes, trained, for methods to copy."""
-        return train_on(self.network, REGIMES["w2a2"], self._digits, self.seed, self.epochs)
+        return train_on(self.network, REGIMES["w2a2"], self._digits, self.seed, self.halves[0])
 
-    def low_bit_trained(self, network: nn.Module) -> nn.Module:
-        """A copy of a network on 2-bit codes, trained on for all epochs."""
-        return train_on(network, FLOAT, self._digits, self.seed, self.epochs)
+    def low_bit_trained(self, network: nn.Module, epochs: int | None = None) -> nn.Module:
+        """A copy of a network on 2-bit codes, trained on for half of the epochs unless given."""
+        return train_on(network, FLOAT, self._digits, self.seed, self.halves[0] if epochs is None else epochs)
+
+    def low_bit_tuned(self, network: nn.Module) -> None:
+        """A network on 2-bit codes, trained in place for one epoch."""
+        network.load_state_dict(self.low_bit_trained(network, 1).state_dict())
 
     @property
     def _digits(self) -> Digits:
@@ -161,17 +185,27 @@ class Start:
         return self.epochs - self.epochs // 2, self.epochs // 2
 
 
+def halved(digits: Digits) -> Digits:
+    """Digits of half the height and width: means of 2x2 pixels."""
+    images = functional.avg_pool2d(torch.from_numpy(digits.images), 2)
+    return Digits(images.numpy(), digits.labels)
+
+
 def train_start(digits: Digits, seed: int, start_epochs: int = START_EPOCHS, epochs: int = EPOCHS) -> Start:
     """Trains the float network that all methods start from.
 
     Args:
-        digits: to train with, every second one; the last of each class, a tenth of them, are held out.
+        digits: `halved`, to train with, every second one; the last of each class, a tenth of them, are held out.
     """
     torch.set_num_threads(1)
     images, labels = (values[::EVERY] for values in digits.tensors())
     held = _held(labels.numpy())
     torch.manual_seed(seed)
-    start = Start(Network(), images[~held], labels[~held], (images[held], labels[held]), seed, start_epochs, epochs)
+    more, of_more = (values[np.arange(len(values)) % EVERY > 0] for values in digits.tensors())
+    samples = (torch.cat((images[~held], more)), torch.cat((labels[~held], of_more)))
+    start = Start(
+        Network(), images[~held], labels[~held], (images[held], labels[held]), samples, seed, start_epochs, epochs
+    )
     start.trained(start.network, start_epochs, rate=START_RATE)
     return start
 

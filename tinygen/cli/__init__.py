@@ -6,10 +6,14 @@ import json
 import os
 import sys
 import traceback
+from contextlib import suppress
+
+from rich.text import Text
 
 from tinygen.cli.app import app
 from tinygen.cli.console import errors
 from tinygen.errors import TinygenError
+from tinygen.files import cleaned_when_ended, explained
 
 DEBUG_VARIABLE = "TINYGEN_DEBUG"
 
@@ -18,12 +22,20 @@ def main() -> None:
     """Entry point of the `tinygen` command.
 
     Exit status: 0 success; 1 an error tinygen understands, or `verify` found differences; 2 wrong
-    usage; 70 a defect in tinygen; 130 interrupted.
+    usage; 70 a defect in tinygen; 130 interrupted. SIGTERM and SIGHUP end it as they do, after it has cleaned up.
     """
+    with cleaned_when_ended():
+        _main()
+
+
+def _main() -> None:
     debug = "--debug" in sys.argv or bool(os.environ.get(DEBUG_VARIABLE))
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app(arguments, prog_name="tinygen")
+        try:
+            app(arguments, prog_name="tinygen")
+        finally:
+            sys.stdout.flush()
     except TinygenError as error:
         if debug:
             traceback.print_exc()
@@ -34,23 +46,43 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output went away (`tinygen inspect ... | head`): nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(0)
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        problem = explained(error)
+        if problem is None:
+            _report_defect(error)
+            sys.exit(70)
+        lost = error.filename is None  # `> /dev/full`, mostly: what was written is no file that has a name here
+        if lost:
+            _drop_output()
+        _report(problem, as_json="--json" in arguments and not lost)
+        sys.exit(1)
     except Exception as error:  # the last resort: a user gets a sentence, not a traceback
         if debug:
             traceback.print_exc()
-        errors.print(f"[bold red]internal error[/]: {type(error).__name__}: ", end="")
-        errors.print(str(error), markup=False)
-        errors.print("This is a defect in tinygen. Run again with --debug and report what it prints.")
+        _report_defect(error)
         sys.exit(70)
+
+
+def _drop_output() -> None:
+    """Else Python would try again at its end to write what it still has."""
+    with suppress(OSError, ValueError):  # where it is no file: in tests, say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _report_defect(error: Exception) -> None:
+    errors.print(Text.assemble(("internal error", "bold red"), f": {type(error).__name__}: {error}"))
+    errors.print("This is a defect in tinygen. Run again with --debug and report what it prints.")
 
 
 def _report(error: TinygenError, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"error": {"what": error.what, "where": error.where, "fix": error.fix}}))
         return
-    errors.print("[bold red]error[/]: ", end="")
-    errors.print(f"{error.where}: {error.what}" if error.where else error.what, markup=False)
+    said = f"{error.where}: {error.what}" if error.where else error.what
+    errors.print(Text.assemble(("error", "bold red"), f": {said}"))
     if error.fix:
-        errors.print("[bold]help[/]: ", end="")
-        errors.print(error.fix, markup=False)
+        errors.print(Text.assemble(("help", "bold"), f": {error.fix}"))

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from tinygen.builds.oracle_names import Oracle
 from tinygen.cli.bench import bench
-from tinygen.cli.console import console, errors, print_json, progress
+from tinygen.cli.console import console, errors, print_json, progress, warn
 from tinygen.cli.demo import demo
 from tinygen.cli.farm import farm
 from tinygen.cli.flash import flash
@@ -20,8 +21,12 @@ from tinygen.cli.options import (
     Arithmetic,
     Board,
     Calibration,
+    CalibrationLayout,
+    Clip,
     CmsisNn,
     Config,
+    Force,
+    InputLayout,
     Json,
     Kernels,
     Listens,
@@ -34,7 +39,6 @@ from tinygen.cli.options import (
     Toolchain,
     Weights,
 )
-from tinygen.verbs.oracle_names import Oracle
 from tinygen.version import VERSION
 
 app = typer.Typer(
@@ -43,6 +47,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -77,31 +82,35 @@ def build(
     arena: Arena = None,
     weights: Weights = "flash",
     calibration: Calibration = None,
+    layout: CalibrationLayout = None,
     mode: Mode = "performance",
     app: App = None,
     config: Config = None,
     listens: Listens = None,
     arithmetic: Arithmetic = "reference",
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Turn a model into a C project and firmware for a board."""
-    from tinygen.verbs.build import BuildOptions, build
-    from tinygen.verbs.wakeword import read_app
+    from tinygen.api import build
+    from tinygen.project.wakeword_json import read_app
+    from tinygen.verbs.build import BuildOptions
 
     options = BuildOptions(
         board=board, toolchain=toolchain, kernels=kernels, name=name, stack_bytes=stack, cmsis_nn=cmsis_nn,
-        stream=stream, arena_bytes=arena, weights=weights, calibration=calibration, mode=mode,
+        stream=stream, arena_bytes=arena, weights=weights, calibration=calibration, layout=layout, mode=mode,
         app=read_app(app, config, model, listens), arithmetic=arithmetic,
     )  # fmt: skip
     with progress(as_json) as update:
-        result = build(model, out, options, progress=update)
+        result = build(model, out, options, force=force, progress=update)
+    warn(result.manifest.warnings)
     if as_json:
         print_json(result.as_json())
     else:
         from tinygen.cli.tables import build_summary
 
         console.print(build_summary(result.manifest))
-        made = f"Firmware: {out / 'firmware.elf'}" if "firmware" not in result.manifest else f"ESP-IDF project: {out}"
+        made = f"Firmware: {out / 'firmware.elf'}" if result.manifest.firmware else f"ESP-IDF project: {out}"
         console.print(f"{made}   report: {out / 'report.html'}")
 
 
@@ -112,13 +121,19 @@ def run(
     outputs: Annotated[Path | None, typer.Option("--outputs", metavar="Y", help="Write outputs here (.npy).")] = None,
     port: Port = None,
     switch: Switch = None,
+    layout: InputLayout = None,
+    clip: Clip = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there at --outputs.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run inferences on the emulated board (or, with --port, on a real one)."""
-    from tinygen.verbs.run import run
+    """Run inferences on the emulated board, or on a real one (--port)."""
+    from tinygen.api import run
 
     with progress(as_json) as update:
-        result = run(folder, inputs, outputs=outputs, port=port, switch=switch, progress=update)
+        result = run(
+            folder, inputs, layout=layout, clip=clip, outputs=outputs, port=port, switch=switch, force=force,
+            progress=update,
+        )  # fmt: skip
     if as_json:
         print_json(result.as_json())
     else:
@@ -141,42 +156,51 @@ def verify(
     calibration: Calibration = None,
     oracle: Annotated[
         list[Oracle] | None,
-        typer.Option(help="LiteRT kernels to compare with; may be repeated. Default: those of --arithmetic."),
+        typer.Option(
+            metavar="ref|optimized|xnnpack",
+            help="LiteRT kernels to compare with; may be repeated. Default: those of --arithmetic.",
+        ),
     ] = None,
     arithmetic: Arithmetic = "reference",
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Use the first N samples.")] = None,
     switch: Switch = None,
+    layout: InputLayout = None,
+    clip: Clip = False,
     as_json: Json = False,
 ) -> None:
-    """Compare LiteRT, the integer semantics, C on the host and the board, bit for bit."""
+    """Compare LiteRT, integer semantics, host C and board, bit for bit."""
+    from tinygen.api import verify
     from tinygen.verbs.build import BuildOptions
-    from tinygen.verbs.verify import verify
 
     options = BuildOptions(
-        board=board, toolchain=toolchain, kernels=kernels, cmsis_nn=cmsis_nn,
-        stream=stream, arena_bytes=arena, weights=weights, calibration=calibration, arithmetic=arithmetic,
+        board=board, toolchain=toolchain, kernels=kernels, cmsis_nn=cmsis_nn, stream=stream, arena_bytes=arena,
+        weights=weights, calibration=calibration, layout=None if calibration is None else layout, arithmetic=arithmetic,
     )  # fmt: skip
     with progress(as_json) as update:
         report = verify(
-            model, inputs, options, oracles=oracle or (), limit=limit, switch=switch, progress=update
-        )
+            model, inputs, options, layout=layout, clip=clip, oracles=oracle or (), limit=limit, switch=switch,
+            progress=update,
+        )  # fmt: skip
     if as_json:
         print_json(report.as_json())
     else:
         from tinygen.cli.tables import verify_tables
 
         console.print(verify_tables(report))
+    warn(report.warnings)
     if not report.identical:
         errors.print("The runtimes differ.")
         raise typer.Exit(1)
 
 
 @app.command()
-def inspect(model: Model, calibration: Calibration = None, as_json: Json = False) -> None:
-    """Show a model's graph as a table."""
-    from tinygen.verbs.inspect import inspect_model
+def inspect(
+    model: Model, calibration: Calibration = None, layout: CalibrationLayout = None, as_json: Json = False
+) -> None:
+    """Show a model's operators and tensors."""
+    from tinygen.api import inspect
 
-    content = inspect_model(model, calibration)
+    content = inspect(model, calibration=calibration, layout=layout)
     if as_json:
         print_json(content)
     else:
@@ -201,7 +225,7 @@ def boards(as_json: Json = False) -> None:
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Show what is installed, what is missing, what that costs and how to get it."""
+    """Show what is installed, what is missing and how to get it."""
     from tinygen.verbs.doctor import examine
 
     content = examine()

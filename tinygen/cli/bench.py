@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from tinygen.cli.console import console, errors, print_json, print_wide, progress
+from tinygen.cli.console import console, errors, print_json, progress
+from tinygen.cli.options import Force
 
 MODELS_VARIABLE = "TINYGEN_MODELS"
 
@@ -37,20 +38,24 @@ def bench(
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Write bench.json and report.html here.")
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Print a table per layer, too.")] = False,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: 2.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; default: 2.")] = None,
     list_suites: Annotated[bool, typer.Option("--list", help="List the suites.")] = False,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as one JSON array instead of text.")] = False,
 ) -> None:
-    """Compare kernel families and compilers: instructions, cycles, flash and RAM, per model and layer."""
+    """Compare kernel families and compilers: cycles, flash and RAM.
+
+    Per model, and with --layers per layer.
+    """
+    from tinygen.api import bench as run
     from tinygen.bench.output import check_output, write_output
-    from tinygen.bench.suites import all_suites
+    from tinygen.bench.registry import all_suites
+    from tinygen.bench.run import BenchOptions, default_jobs, default_kernels
     from tinygen.cli import bench_tables
-    from tinygen.verbs.bench import BenchOptions, default_jobs, default_kernels
-    from tinygen.verbs.bench import bench as run
 
     if list_suites:
         suites = [{"name": entry.name, "summary": entry.summary} for entry in all_suites()]
-        print_json(suites) if as_json else print_wide(bench_tables.suite_table(suites), bench_tables.WIDTH)
+        print_json(suites) if as_json else console.print(bench_tables.suite_table(suites))
         return
     options = BenchOptions(
         board=board,
@@ -63,20 +68,20 @@ def bench(
         cmsis_nn=cmsis_nn,
     )
     if out is not None:
-        check_output(out)
+        check_output(out, force=force)
     with progress(False) as update:
         report = run(models or [], suite or [], options, progress=update)
     if out is not None:
-        write_output(report.as_json(), out)
+        write_output(report.as_json(), out, force=force)
     if as_json:
         print_json(report.rows)
     else:
         content = report.as_json()
-        print_wide(bench_tables.bench_view(content, layers=layers), bench_tables.width_of(content))
+        console.print(bench_tables.bench_view(content, layers=layers))
         if out is not None:
             console.print(f"Report: {out / 'report.html'}   figures: {out / 'bench.json'}")
     for entry in report.skipped:
-        errors.print(f"left out: {entry}", markup=False, soft_wrap=True)
+        errors.print(f"left out: {entry}", soft_wrap=True)
     if report.errors:
         errors.print(f"{report.errors} of {len(report.rows)} measurements failed; their rows say why.")
         raise typer.Exit(1)

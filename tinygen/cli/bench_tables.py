@@ -1,4 +1,4 @@
-"""Benchmark figures as rich tables."""
+"""Benchmark figures as tables."""
 
 from __future__ import annotations
 
@@ -6,30 +6,24 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from tinygen.bench import boards
 from tinygen.bench.curves import statements
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
 from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
+from tinygen.cli.sheet import Column, Sheet, name, number, prose
 
-WIDTH = 160
 _Row = dict[str, Any]
 
 
-def _table(title: str, columns: Iterable[str]) -> Table:
-    """Columns whose name starts with `<` are text, others are numbers."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False, title_style="bold")
-    for name in columns:
-        text = name.startswith("<")
-        table.add_column(name.lstrip("<"), justify="left" if text else "right", overflow="fold", no_wrap=name != "why")
-    return table
+_PLACE = (name("case"), name("kernels"), name("compiler"))
+"""Which measurement a row is."""
 
 
 def suite_table(suites: Sequence[dict[str, str]]) -> RenderableType:
     """Names of the suites and what is in them."""
-    table = _table("Suites", ["<suite", "<cases"])
+    table = Sheet("Suites", [name("suite"), prose("cases")])
     for entry in suites:
         table.add_row(entry["name"], entry["summary"])
     return table
@@ -62,25 +56,22 @@ def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
     return Group(*parts)
 
 
-def width_of(report: dict[str, Any]) -> int:
-    """Columns that the tables need: lines of Markdown must not be broken."""
-    return max([WIDTH, *(len(line) for line in boards.boards_markdown(report["rows"]).splitlines())])
-
-
 def _boards(rows: Sequence[_Row]) -> list[RenderableType]:
     """Every board, as Markdown: a table of the documentation; and what failed."""
     failed = [row for row in rows if row["error"]]
-    return [Text(boards.boards_markdown(rows)), *([Text(), _failures(failed)] if failed else [])]
+    text = Text(boards.boards_markdown(rows), no_wrap=True, overflow="ignore")
+    return [text, *([Text(), _failures(failed)] if failed else [])]
 
 
 def _work(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
     published = any(row["published"] for row in rows)
-    columns = ["<case", "MAC", "<kernels", "<compiler", "instructions", "MAC/\ninstr.", "cycles", "MAC/\ncycle", "ms"]
-    columns += [f"x\n{report['baseline']}"] if report["baseline"] else []
-    columns += ["published\ninstr.", "x\npublished"] if published else []
     best = any("best_cycles" in (row["published"] or {}) for row in rows)
-    columns += ["best\ncycles", "best\nms"] if best else []
-    table = _table(f"Work on {report['board_title']}", columns)
+    columns = [name("case"), number("MAC", 6), name("kernels"), name("compiler"), number("instructions")]
+    columns += [number("MAC/\ninstr.", 7), number("cycles", 1), number("MAC/\ncycle", 5), number("ms", 1)]
+    columns += [number(f"x\n{report['baseline']}", 2)] if report["baseline"] else []
+    columns += [number("published\ninstr.", 4), number("x\npublished", 3)] if published else []
+    columns += [number("best\ncycles", 9), number("best\nms", 8)] if best else []
+    table = Sheet(f"Work on {report['board_title']}", columns)
     for row in _with_gaps(table, rows):
         cells: list[str | Text] = [row["case"], f"{row['macs']:,}"] if row["first"] else ["", ""]
         cells += [row["kernels"], row["toolchain"]]
@@ -104,11 +95,13 @@ def _work(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
 
 
 def _memory(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
-    columns = ["<case", "<kernels", "<compiler", "flash", "without\nweights", "RAM", "arena", "stack\nused"]
-    ratios = [f"{what} x\n{report['baseline']}" for what in ("flash", "arena")] if report["baseline"] else []
+    columns = [*_PLACE, number("flash"), number("without\nweights", 2), number("RAM"), number("arena", 1),
+               number("stack\nused", 5)]  # fmt: skip
+    ratios = [number(f"{what} x\n{report['baseline']}", 3) for what in ("flash", "arena")] if report["baseline"] else []
     published = any("arena_bytes" in (row["published"] or {}) for row in rows)
-    extra = ["published\nw/o weights", "x", "published\narena", "x"] if published else []
-    table = _table("Memory in bytes", columns + ratios + extra)
+    theirs = ("published\nw/o weights", "x w/o\nweights", "published\narena", "x\narena")
+    extra = [number(heading, 4) for heading in theirs] if published else []
+    table = Sheet("Memory in bytes", [*columns, *ratios, *extra])
     for row in _with_gaps(table, [row for row in rows if not row["error"]]):
         cells: list[str | Text] = [row["case"] if row["first"] else "", row["kernels"], row["toolchain"]]
         keys = ("flash_bytes", "flash_without_weights_bytes", "ram_bytes", "arena_bytes", "stack_used_bytes")
@@ -117,19 +110,20 @@ def _memory(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
             cells += [_multiple(row["ratios"].get(key)) for key in ("flash_bytes", "arena_bytes")]
         if published:
             for key in ("flash_without_weights_bytes", "arena_bytes"):
-                theirs = (row["published"] or {}).get(key)
-                cells += [_number(theirs), _multiple(row[key] / theirs if theirs else None)]
+                other = (row["published"] or {}).get(key)
+                cells += [_number(other), _multiple(row[key] / other if other else None)]
         table.add_row(*cells)
     return table
 
 
 def _break_even(rows: Sequence[_Row]) -> RenderableType:
     """From which sparsity on the sparse kernels are better."""
-    columns = ["<layer", "<compiler", "cycles", "flash", "predicted", "worst choice"]
-    table = _table("Break-even sparsity in %: from there on sparse kernels are better", columns)
+    figures = (number(heading) for heading in ("cycles", "flash", "predicted", "worst choice"))
+    columns = [name("layer"), name("compiler"), *figures]
+    table = Sheet("Break-even sparsity in %: from there on sparse kernels are better", columns)
     for row in rows:
-        figures = [row[key] for key in ("measured", "flash", "predicted")]
-        cells = ["never" if figure is None else f"{figure:.0f}" for figure in figures]
+        shares = [row[key] for key in ("measured", "flash", "predicted")]
+        cells = ["never" if share is None else f"{share:.0f}" for share in shares]
         worst = row["worst_choice"]
         table.add_row(row["series"], row["toolchain"], *cells, "" if worst is None else f"x {worst:.2f}")
     return table
@@ -139,8 +133,10 @@ def _accuracy(rows: Sequence[_Row]) -> RenderableType:
     """Trained networks: what they get right, beside what each family and compiler needs for that."""
     first = rows[0]
     title = f"Accuracy: % of {first['test_inputs']:,} test inputs, {len(first['seeds'])} seeds; board: the first"
-    columns = ["<case", "accuracy", "- float", "torch", "same\nas torch", "<thesis (table)", "<kernels", "<compiler"]
-    table = _table(title, [*columns, "right on\nboard", "flash", "RAM", "cycles", "ms"])
+    columns = [name("case"), number("accuracy"), number("- float", 6), number("torch", 7), number("same\nas torch", 8),
+               name("thesis (table)", 9), name("kernels"), name("compiler", 3), number("right on\nboard", 5),
+               number("flash"), number("RAM", 2), number("cycles", 4), number("ms", 1)]  # fmt: skip
+    table = Sheet(title, columns)
     table.add_row("float", spread_text(first, "accuracy_float"))
     for row in _with_gaps(table, rows):
         cells = _accuracy_cells(row) if row["first"] else [""] * 6
@@ -162,8 +158,8 @@ def _accuracy_cells(row: _Row) -> list[str]:
 
 def _switches(rows: Sequence[_Row]) -> list[RenderableType]:
     """Flash of the switches of one firmware, and of all together beside firmwares of their own."""
-    columns = ["<case", "<kernels", "<compiler", "constants:\nown", "shared", "alone", "kernels:\nown", "shared"]
-    table = _table("Flash of switches in one firmware, bytes", columns)
+    headings = ("constants:\nown", "\nshared", "\nalone", "kernels:\nown", "\nshared")
+    table = Sheet("Flash of switches in one firmware, bytes", [*_PLACE, *map(number, headings)])
     for row in _with_gaps(table, switch_rows(rows)):
         constants, code = row["switch"]["constant_bytes"], row["switch"]["code_bytes"]
         numbers = (*constants.values(), row["switch"]["constant_bytes_apart"], *code.values())
@@ -177,17 +173,19 @@ def _layers(rows: Sequence[_Row]) -> RenderableType:
     rows = [row for row in rows if not row["error"]]
     labels = [f"{row['kernels']} {row['toolchain']}" for row in rows]
     multiples = [bool(row["baseline"]) and row["kernels"] != row["baseline"] for row in rows]
-    columns: list[str] = []
-    for label, multiple in zip(labels, multiples, strict=True):
-        columns += [label.replace(" ", "\n"), *(["x"] if multiple else []), "MAC/\ncycle"]
-    table = _table(f"Layers of {rows[0]['case']}", ["<layer", "MAC", *columns])
+    columns: list[Column] = []
+    for rank, (label, multiple) in enumerate(zip(labels, multiples, strict=True)):
+        columns.append(number(label.replace(" ", "\n"), rank))
+        columns += [number(f"x\n{rows[0]['baseline']}", 100 + rank)] if multiple else []
+        columns.append(number("MAC/\ncycle", 200))
+    table = Sheet(f"Layers of {rows[0]['case']}", [name("layer"), number("MAC", 150), *columns])
     names = list(dict.fromkeys(layer["name"] for row in rows for layer in row["layers"]))
     found = [{layer["name"]: layer for layer in row["layers"]} for row in rows]
-    for name in names:
-        macs = next(layers[name]["macs"] for layers in found if name in layers)
-        cells: list[str | Text] = [name, _number(macs)]
+    for one in names:
+        macs = next(layers[one]["macs"] for layers in found if one in layers)
+        cells: list[str | Text] = [one, _number(macs)]
         for layers, multiple in zip(found, multiples, strict=True):
-            layer = layers.get(name, {})
+            layer = layers.get(one, {})
             cells.append(_number(layer.get("instructions")))
             cells += [_multiple(layer.get("ratios", {}).get("instructions"))] if multiple else []
             cells.append(rate(macs, layer.get("cycles_predicted")))
@@ -196,11 +194,15 @@ def _layers(rows: Sequence[_Row]) -> RenderableType:
 
 
 def _summary(report: dict[str, Any]) -> RenderableType:
-    keys = {"instructions": "instr.", "cycles_predicted": "cycles", "flash_bytes": "flash",
-            "flash_without_weights_bytes": "without\nweights", "ram_bytes": "RAM", "arena_bytes": "arena"}  # fmt: skip
-    table = _table(
+    keys = {
+        "instructions": number("instr."), "cycles_predicted": number("cycles"), "flash_bytes": number("flash", 1),
+        "flash_without_weights_bytes": number("without\nweights", 4), "ram_bytes": number("RAM", 2),
+        "arena_bytes": number("arena", 3),
+    }  # fmt: skip
+    columns = [name("suite"), name("kernels"), name("compiler"), name("failed", 6), name("against"), number("cases", 5)]
+    table = Sheet(
         "Geometric means, as a multiple (less is better)",
-        ["<suite", "<kernels", "<compiler", "failed", "<against", "cases", *keys.values(), "<worst in instructions"],
+        [*columns, *keys.values(), name("worst in instructions", 5)],
     )
     for entry in report["summary"]:
         place = [entry["suite"], entry["kernels"], entry["toolchain"], str(entry["errors"] or "")]
@@ -212,7 +214,7 @@ def _summary(report: dict[str, Any]) -> RenderableType:
             means = [_multiple(entry["published_ratios"].get(key)) for key in keys]
             count = str(entry["published_cases"])
             table.add_row(*place, "published", count, *means, _worst(entry["published_worst"]))
-    return table if table.row_count else Text()
+    return table if table.rows else Text()
 
 
 def _worst(entry: dict[str, Any] | None) -> str:
@@ -222,8 +224,10 @@ def _worst(entry: dict[str, Any] | None) -> str:
 def _generation(rows: Sequence[_Row]) -> RenderableType:
     """Seconds per stage, and the total as a multiple of the first case's beside what it should follow."""
     stages = list(rows[0]["seconds"])
-    columns = ["<case", "<kernels", "layers", "weights, B", "C, B", *(f"{stage}, s" for stage in stages)]
-    table = _table("Writing C (seconds of this computer)", [*columns, "x seconds", "x weights", "x layers"])
+    times = (number(f"{stage}, s", 0 if stage == "total" else 2) for stage in stages)
+    columns = [name("case"), name("kernels"), number("layers", 3), number("weights, B", 3), number("C, B", 4), *times]
+    growth = (number(f"x {what}", 1) for what in ("seconds", "weights", "layers"))
+    table = Sheet("Writing C (seconds of this computer)", [*columns, *growth])
     for row in _with_gaps(table, rows):
         cells = [row["case"] if row["first"] else "", row["kernels"]]
         cells += [_number(row[key]) for key in ("layer_count", "weight_bytes", "c_bytes")]
@@ -234,8 +238,7 @@ def _generation(rows: Sequence[_Row]) -> RenderableType:
 
 
 def _failures(rows: Sequence[_Row]) -> RenderableType:
-    table = _table("Failed", ["<case", "<kernels", "<compiler", "why"])
-    table.columns[-1].justify = "left"
+    table = Sheet("Failed", [*_PLACE, prose("why")])
     for row in rows:
         table.add_row(row["case"], row["kernels"], row["toolchain"], Text(row["error"], style="red"))
     return table
@@ -260,7 +263,7 @@ def _by_case(rows: Sequence[_Row]) -> dict[tuple[str, str], list[_Row]]:
     return groups
 
 
-def _with_gaps(table: Table, rows: Sequence[_Row]) -> Iterable[_Row]:
+def _with_gaps(table: Sheet, rows: Sequence[_Row]) -> Iterable[_Row]:
     """Rows marked with `first` of their case, a gap between cases of several rows."""
     groups = list(_by_case(rows).values())
     for index, group in enumerate(groups):

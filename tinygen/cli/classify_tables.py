@@ -7,8 +7,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tinygen.classify.page import answer_text
-from tinygen.classify.result import Comparison, Seen
+from tinygen.apps.classify.page import answer_text
+from tinygen.apps.classify.result import Comparison, Seen
+from tinygen.cli.sheet import Sheet, name, number
 
 _SHADES = " .:-=+*#%@"
 _WIDEST = 32
@@ -40,23 +41,19 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 
-def _table(result: Comparison) -> Table:
+def _table(result: Comparison) -> Sheet:
     front = result.front
-    table = Table(
-        title=f"{result.title} on {result.device}: {result.rows[0].inputs:,} test inputs over its serial port",
-        title_justify="left", header_style="bold", box=None, pad_edge=False,
-    )  # fmt: skip
-    table.add_column("", min_width=1, no_wrap=True)
-    table.add_column("network", no_wrap=True)
-    table.add_column("switch", no_wrap=True)
-    for name in ("accuracy\n%", "latency\nms", "energy\nµJ", "flash\nB", "RAM\nB", "as the\nsemantics"):
-        table.add_column(name, justify="right", no_wrap=True)
+    figures = [number(heading) for heading in ("accuracy\n%", "latency\nms", "energy\nµJ", "flash\nB", "RAM\nB")]
+    table = Sheet(
+        f"{result.title} on {result.device}: {result.rows[0].inputs:,} test inputs over its serial port",
+        [name(""), name("network"), name("switch"), *figures, number("as the\nsemantics")],
+    )
     before = ""
     for row in result.rows:
         first = row.choice != before
         before = row.choice
         table.add_row(
-            Text("◆" if row in front else "", style="cyan"), Text(row.choice if first else ""), Text(row.switch),
+            Text("◆" if row in front else "", style="cyan"), row.choice if first else "", row.switch,
             _number(None if row.accuracy is None else 100 * row.accuracy, "{:.1f}"),
             _number(row.milliseconds, "{:,.3f}"), _number(row.microjoules, "{:,.0f}"),
             _number(row.flash_bytes, "{:,}") if first else "", _number(row.ram_bytes, "{:,}") if first else "",
@@ -77,7 +74,8 @@ def _notes(result: Comparison) -> list[str]:
         notes.append(f"◆ no other has a better accuracy at no more {cost}. Flash and RAM: of the whole firmware.")
     if result.float_accuracy is not None:
         percent = f"{100 * result.float_accuracy:.1f} %"
-        notes.append(f"The float network in PyTorch, trained for as long: {percent} of all 1,000.")
+        inputs = f"{result.rows[0].inputs:,}"
+        notes.append(f"The float network in PyTorch, trained for as long: {percent} of the same {inputs}.")
     spread = max((row.cycles["max"] / row.cycles["min"] - 1 for row in result.rows if row.cycles), default=None)
     if spread is not None:
         text = f"differ by at most {100 * spread:.3f} %" if spread else "do not differ"

@@ -10,7 +10,7 @@ import typer
 from tinygen.cli.console import console, print_json, progress
 from tinygen.cli.demo_classify import classify
 from tinygen.cli.demo_wakeword import wakeword
-from tinygen.cli.options import Board, Json, Toolchain
+from tinygen.cli.options import Board, Force, Json, Toolchain
 
 demo = typer.Typer(help="Build a demo and run it on the emulated board.")
 
@@ -22,17 +22,20 @@ def digits(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the project is written.")] = Path(
         "out/demo"
     ),
-    count: Annotated[int, typer.Option("--digits", min=1, max=1000, help="How many test digits to run.")] = 200,
+    count: Annotated[
+        int, typer.Option("--digits", min=1, max=1000, metavar="N", help="How many test digits to run.")
+    ] = 200,
     toolchain: Toolchain = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Build the bundled digit classifier and run it on the emulated board; or one of the demos below."""
     if context.invoked_subcommand is not None:
         return
-    from tinygen.verbs.demo import run_demo
+    from tinygen.apps.digits import run_demo
 
     with progress(as_json) as update:
-        result = run_demo(board, out, digits=count, toolchain=toolchain, progress=update)
+        result = run_demo(board, out, digits=count, toolchain=toolchain, force=force, progress=update)
     if as_json:
         print_json(result.as_json())
     else:

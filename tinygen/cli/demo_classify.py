@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinygen.cli.console import console, errors, print_json, print_wide, progress
-from tinygen.cli.options import Board, Json, Kernels, Toolchain
+from tinygen.cli.console import console, errors, print_json, progress
+from tinygen.cli.options import Board, Clip, Force, InputLayout, Json, Kernels, Toolchain
 from tinygen.errors import TinygenError
 
 if TYPE_CHECKING:
-    from tinygen.classify.images import Kind
+    from tinygen.apps.classify.images import Kind
 
 
 def classify(
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="[IMAGE]...", help="PNG or JPEG files to classify.")
+        list[Path] | None, typer.Argument(metavar="IMAGE", help="PNG or JPEG files to classify.")
     ] = None,
     board: Board = "f746zg",
     choices: Annotated[
@@ -39,7 +39,7 @@ def classify(
         int | None, typer.Option(min=0, metavar="N", help="Run only the first N test inputs; 0: only the images.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, metavar="N", help="Of each training; default: 8 or 12.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the training.")] = 0,
     retrain: Annotated[bool, typer.Option("--retrain", help="Train, build and test again what is there.")] = False,
     prepare: Annotated[
         str | None,
@@ -50,27 +50,33 @@ def classify(
         typer.Option(metavar="BLACK,WHITE", help="With --model: what these are to it; default: by its input's range."),
     ] = None,
     port: Annotated[
-        str | None, typer.Option(help="Of a real board: auto, or its serial port; one choice at a time.")
+        str | None,
+        typer.Option(metavar="PORT", help="Of a real board: auto, or its serial port; one choice at a time."),
     ] = None,
     kernels: Kernels = "compact",
     toolchain: Toolchain = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")] = None,
+    layout: InputLayout = None,
+    clip: Clip = False,
+    jobs: Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per core.")] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Train digit classifiers, compress them in several ways, compare them on the board; classify images.
+    """Train, compress and compare digit classifiers; classify images.
 
     Everything is trained once for all boards, and tested again only where something has changed.
     """
-    from tinygen.classify.choices import Settings, parse_choices
+    from tinygen.apps.classify.choices import Settings, parse_choices
+    from tinygen.apps.classify.demo import ClassifyOptions, classify_digits, classify_model
+    from tinygen.builds.arrays import Reading
     from tinygen.cli.classify_tables import comparison_view
-    from tinygen.verbs.demo_classify import ClassifyOptions, classify_digits, classify_model
 
     defaults = ClassifyOptions()
     options = ClassifyOptions(
         board=board, toolchain=toolchain, kernels=kernels, choices=parse_choices(choices),
         settings=Settings(seed, epochs), limit=digits, port=port, jobs=jobs or defaults.jobs, retrain=retrain,
-        kind=_kind(prepare), pixels=_pixels(pixels),
+        kind=_kind(prepare), pixels=_pixels(pixels), reading=Reading(layout, clip), force=force,
     )  # fmt: skip
+    options.reading.check(inputs)
     if model is None and (labels or inputs or pixels):
         raise TinygenError("--labels, --inputs and --pixels belong to --model", fix="Name a model by --model.")
     if model is not None and (choices != "all" or epochs or seed):
@@ -85,14 +91,14 @@ def classify(
     if as_json:
         print_json(result.as_json())
     else:
-        print_wide(comparison_view(result, colours=console.color_system is not None), 80)
+        console.print(comparison_view(result, colours=console.color_system is not None))
     if result.differ:
         errors.print(f"{result.differ} outputs of the board are not the integer semantics'.")
         raise typer.Exit(1)
 
 
 def _kind(text: str | None) -> Kind | None:
-    from tinygen.classify.images import Kind
+    from tinygen.apps.classify.images import Kind
 
     if text is None:
         return None

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tinygen.cli.console import console, print_json, print_wide, progress
+from tinygen.cli.console import console, print_json, progress
 from tinygen.cli.options import Arithmetic, Board, Json, Toolchain
 from tinygen.errors import TinygenError
 
@@ -37,6 +37,7 @@ def wakeword(
     port: Annotated[
         str | None,
         typer.Option(
+            metavar="PORT",
             help="Of a real board, which is flashed first: auto, or its serial port; default: the emulated one."
         ),
     ] = None,
@@ -50,34 +51,47 @@ def wakeword(
     quick: Annotated[
         bool, typer.Option("--quick", help="With --train: next to nothing of all, to see that it works.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="With --train: of the data set and the network.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, metavar="N", help="With --train: of the data set and the network.")
+    ] = 0,
     toolchain: Toolchain = None,
     arithmetic: Arithmetic = "reference",
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace the file at --save-wav, and files in --out that were changed since."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Build firmware that listens for a wake word, start the (emulated) board, and speak to it."""
+    """Build wake-word firmware, start the board and play speech to it."""
     if train is not None:
         if wav is not None or mic or port is not None or save_wav is not None or model != "okay_nabu":
             fix = "Train first; then: tinygen demo wakeword --model DIR/model.tg --wav FILE."
             raise TinygenError("--train plays a scene of its own to the emulated board", fix=fix)
         from tinygen.cli.train_wakeword import train_and_show
 
-        train_and_show(train, out, board=board, quick=quick, seed=seed, toolchain=toolchain, as_json=as_json)
+        train_and_show(
+            train, out, board=board, quick=quick, seed=seed, toolchain=toolchain, force=force, as_json=as_json
+        )
         return
     if quick:
         raise TinygenError("--quick is for training", fix='Give --train "hey computer", too.')
+    from tinygen.apps.wakeword.demo import DemoOptions, Watcher, demo_wakeword
     from tinygen.cli.demo_wakeword_view import LiveView, demo_view
-    from tinygen.verbs.demo_wakeword import demo_wakeword
 
     with _interrupt_ends(mic) as ended, LiveView(console, quiet=as_json) as view, progress(as_json) as update:
         result = demo_wakeword(
-            board, out, model=model, wav=wav, microphone=mic, port=port, toolchain=toolchain, arithmetic=arithmetic,
-            save_wav=save_wav, until=ended, progress=update, on_start=view.start, on_hop=view.show,
+            board,
+            out,
+            DemoOptions(
+                model=model, wav=wav, microphone=mic, port=port, toolchain=toolchain, arithmetic=arithmetic,
+                save_wav=save_wav, force=force,
+            ),
+            Watcher(ended, update, view.start, view.show),
         )  # fmt: skip
     if as_json:
         print_json(result.as_json())
     else:
-        print_wide(demo_view(result), 110)
+        console.print(demo_view(result))
 
 
 @contextmanager

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from tinygen.cli.listen_tables import listen_view
+from tinygen.cli.sheet import Sheet, name, number, prose
 
 if TYPE_CHECKING:
-    from hil.audio import HopEvent
-    from tinygen.verbs.demo_wakeword import HeardScene, WakewordDemo
+    from tinygen.apps.wakeword.demo import HeardScene, WakewordDemo
+    from tinygen.hil.audio import HopEvent
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SHOWN = 48
@@ -62,7 +62,7 @@ class LiveView:
     def start(self, runtime: str) -> None:
         if self._quiet:
             return
-        self._console.print(runtime, markup=False)
+        self._console.print(runtime)
         if self._live is not None:
             self._live.start()
 
@@ -84,17 +84,15 @@ class LiveView:
 
 def demo_view(result: WakewordDemo) -> RenderableType:
     """Scene by scene, then words and times, then memory."""
-    app, manifest = result.manifest["app"], result.manifest
-    title = f"{app['wake_word']}: what was played, and the probability over time"
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for name in ("second", "sound", "probability", "peak", "detected", "right"):
-        wide = name in ("sound", "detected", "right")
-        table.add_column(name, justify="left" if wide or name == "probability" else "right", no_wrap=name != "sound")
+    app, manifest = result.report.app, result.manifest
+    title = f"{app.wake_word}: what was played, and the probability over time"
+    columns = [number("second"), prose("sound"), name("probability"), number("peak"), name("detected"), name("right")]
+    table = Sheet(title, columns)
     for one in result.heard:
         table.add_row(*_row(result, one))
     memory = (
-        f"Flash {manifest['flash_bytes']:,} B, RAM {manifest['ram_bytes']:,} B: the whole firmware; front end and "
-        f"listening take {app['flash_bytes']:,} B and {app['ram_bytes']:,} B of these."
+        f"Flash {manifest.flash_bytes:,} B, RAM {manifest.ram_bytes:,} B: the whole firmware; front end and "
+        f"listening take {app.flash_bytes:,} B and {app.ram_bytes:,} B of these."
     )
     return Group(table, Text(), listen_view(result.report), Text(), Text(memory))
 

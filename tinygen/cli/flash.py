@@ -43,6 +43,6 @@ def flash(
     if as_json:
         print_json(result.as_json())
     elif dry_run:
-        print("\n".join(result.commands))
+        console.print("\n".join(result.commands), soft_wrap=True)
     else:
-        console.print(f"{result.board.title}: {result.sentence()}", markup=False)
+        console.print(f"{result.board.title}: {result.sentence()}")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tinygen.cli.console import console, errors, print_json, progress
+from tinygen.cli.options import Clip, Force, InputLayout
 
 
 def hil(
@@ -46,30 +47,37 @@ def hil(
             help="Measure energy on a real board: lpm01a:PORT, ppk2:PORT, joulescope[:SERIAL]; PORT may be auto.",
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Emulated boards at the same time.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Of random inputs.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Emulated boards at the same time.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of random inputs.")] = 0,
     timeout: Annotated[float, typer.Option(min=0.1, metavar="S", help="Seconds that an inference may take.")] = 60.0,
+    layout: InputLayout = None,
+    clip: Clip = False,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of text.")] = False,
 ) -> None:
-    """Prove a build on its board: outputs, accuracy, latency, energy; with --port, on a real one."""
-    from hil.checks import Limits
-    from hil.output import check_junit, check_output
+    """Prove a build on its board: outputs, accuracy, latency, energy.
+
+    On the emulated board, or with --port on a real one.
+    """
+    from tinygen.api import hil as prove
+    from tinygen.builds.arrays import Reading
+    from tinygen.hil.checks import Limits
+    from tinygen.hil.output import check_junit, check_output
     from tinygen.verbs.hil import HilOptions, open_instrument
-    from tinygen.verbs.hil import hil as run
 
     options = HilOptions(
         port=port, inputs=inputs, limit=limit, seed=seed, switch=switch, jobs=jobs, infer_seconds=timeout,
-        limits=Limits(min_accuracy, max_latency_us),
+        limits=Limits(min_accuracy, max_latency_us), reading=Reading(layout, clip),
     )  # fmt: skip
     target = folder / "hil" if out is None else out
-    check_output(target)
-    check_junit(junit)
+    check_output(target, force=force)
+    check_junit(junit, force=force)
     with progress(as_json) as update, ExitStack() as stack:
         monitor = None if power is None else open_instrument(folder, power, port)
         if monitor is not None:
             stack.callback(monitor.close)
-        report = run(folder, options, monitor=monitor, progress=update)
-    report.write(target, junit)
+        report = prove(folder, options=options, monitor=monitor, progress=update)
+    report.write(target, junit, force=force)
     if as_json:
         print_json(report.as_json())
     else:
@@ -81,5 +89,5 @@ def hil(
         failed = [one for one in report.content["checks"] if one["status"] == "failed"]
         for one in failed:
             name = f"{one['name']}[{one['switch']}]" if one["switch"] else one["name"]
-            errors.print(f"{name}: {one['message']}", markup=False, soft_wrap=True)
+            errors.print(f"{name}: {one['message']}", soft_wrap=True)
         raise typer.Exit(1)

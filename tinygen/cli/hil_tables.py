@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from hil.page import energy_text, time_text
+from tinygen.cli.sheet import Sheet, name, prose
+from tinygen.hil.page import energy_text, time_text
 
 _STYLES = {"passed": "green", "failed": "red", "skipped": "yellow"}
 
@@ -18,25 +18,19 @@ def hil_view(report: Mapping[str, Any]) -> RenderableType:
     """Checks, then the figures of each switch."""
     device = report["device"]
     at = f" at {device['port']}" if device["port"] else ""
-    checks = Table(
-        title=f"{report['model']} on {device['name']}{at}; inputs: {report['inputs']['source']}",
-        title_justify="left", header_style="bold", box=None, pad_edge=False,
-    )  # fmt: skip
-    for name in ("check", "", "found"):
-        checks.add_column(name, overflow="fold")
+    checks = Sheet(
+        f"{report['model']} on {device['name']}{at}; inputs: {report['inputs']['source']}",
+        [name("check"), name(""), prose("found")],
+    )
     for one in report["checks"]:
-        name = f"{one['name']} [{one['switch']}]" if one["switch"] else one["name"]
-        checks.add_row(Text(name), Text(one["status"], style=_STYLES[one["status"]]), Text(one["message"]))
+        check = f"{one['name']} [{one['switch']}]" if one["switch"] else one["name"]
+        checks.add_row(check, Text(one["status"], style=_STYLES[one["status"]]), one["message"])
     return Group(checks, *(part for entry in report["switches"] for part in (Text(), _figures(entry))))
 
 
 def _figures(part: Mapping[str, Any]) -> RenderableType:
-    facts = Table(
-        title=f"Switch {part['switch']}" if part["switch"] else None, title_justify="left", box=None,
-        show_header=False, pad_edge=False,
-    )  # fmt: skip
-    facts.add_column()
-    facts.add_column()
+    title = f"Switch {part['switch']}" if part["switch"] else ""
+    facts = Sheet(title, [name(""), prose("")], headings=False)
     if part["accuracy"]:
         found = part["accuracy"]
         facts.add_row("accuracy", f"{found['correct']:,} of {found['of']:,} right, {100 * found['accuracy']:.2f} %")

@@ -15,7 +15,7 @@ from tinygen.errors import TinygenError
 if TYPE_CHECKING:
     import numpy as np
 
-    from hil.audio import HopEvent
+    from tinygen.hil.audio import HopEvent
 
 
 def listen(
@@ -39,15 +39,18 @@ def listen(
     port: Port = None,
     as_json: Json = False,
 ) -> None:
-    """Send sound to firmware that listens for words; show what it detects, and the time it takes."""
+    """Send sound to wake-word firmware; show what it detects.
+
+    Also shows the time that each hop of sound takes on the board.
+    """
     import numpy as np
 
-    from hil.ports import EMULATED
     from tinygen.cli.listen_tables import listen_view
+    from tinygen.hil.ports import EMULATED
     from tinygen.verbs.listen import app_of, listen_to_board
     from tinygen.verbs.listen import listen as run
 
-    rate = int(app_of(folder)["sample_rate_hz"])
+    rate = int(app_of(folder).sample_rate_hz)
     emulated = port in (None, EMULATED)
     if (mic and (wav or board_mic)) or not (mic or wav or board_mic):
         fix = "Give --wav FILE (one or more), or --mic; or --board-mic."
@@ -79,7 +82,7 @@ def _files(paths: list[Path], rate: int, folder: Path) -> tuple[list[np.ndarray]
     from tinygen.verbs.listen import app_of
 
     sounds = [read_wav(path, rate) for path in paths]
-    return sounds, sum(sound.size for sound in sounds) // int(app_of(folder)["hop_samples"])
+    return sounds, sum(sound.size for sound in sounds) // int(app_of(folder).hop_samples)
 
 
 def _microphone(rate: int) -> Iterator[np.ndarray]:

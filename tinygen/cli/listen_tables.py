@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from tinygen.cli.sheet import Sheet, name, number
 from tinygen.verbs.listen import BOUND, ListenReport, Times
 
 
 def listen_view(report: ListenReport) -> RenderableType:
     """Words that were detected, and the time of hops against their budget."""
-    app = report.manifest["app"]
-    words = Table(title=f"{app['wake_word']}, {report.seconds:.2f} s of sound on {report.device}", title_justify="left")
-    for name in ("second", "word", "probability", "highest"):
-        words.add_column(name, justify="left" if name == "word" else "right")
+    app = report.app
+    words = Sheet(
+        f"{app.wake_word}, {report.seconds:.2f} s of sound on {report.device}",
+        [number("second"), name("word"), number("probability"), number("highest")],
+    )
     for one in report.detections:
         words.add_row(f"{one.seconds:.2f}", one.label, f"{one.probability:.3f}", f"{one.highest:.3f}")
     highest = max(report.probabilities, default=0.0)
-    nothing = f"Nothing detected: the highest probability was {highest:.3f}, the cutoff is {app['cutoff']:g}."
+    nothing = f"Nothing detected: the highest probability was {highest:.3f}, the cutoff is {app.cutoff:g}."
     heard: RenderableType = words if report.detections else Text(nothing)
     return Group(heard, Text(), *_times(report))
 
@@ -26,12 +27,12 @@ def listen_view(report: ListenReport) -> RenderableType:
 def _times(report: ListenReport) -> list[RenderableType]:
     if not report.cycles_source:
         return [Text(f"No time: nothing counts cycles on {report.device}.")]
-    table = Table(title=f"Time of a hop, {report.cycles_source}; budget {report.budget_ms:g} ms", title_justify="left")
-    for name in ("hops", "count", "median, ms", "longest, ms", "longest, cycles", "of budget"):
-        table.add_column(name, justify="left" if name == "hops" else "right")
-    for name, times in (("features", report.without_inference), ("features, inference", report.with_inference)):
+    headings = ("count", "median, ms", "longest, ms", "longest, cycles", "of budget")
+    title = f"Time of a hop, {report.cycles_source}; budget {report.budget_ms:g} ms"
+    table = Sheet(title, [name("hops"), *map(number, headings)])
+    for what, times in (("features", report.without_inference), ("features, inference", report.with_inference)):
         if times.count:
-            table.add_row(name, *_row(report, times))
+            table.add_row(what, *_row(report, times))
     over = report.counted.overruns
     lines = [f"{over} of {report.counted.hops} hops took longer than {report.budget_ms:g} ms."]
     if report.share is not None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tinygen.frontends.layouts import Layout
+
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite, .onnx, .tg or .pt2 file.")]
 Board = Annotated[str, typer.Option("--board", "-b", metavar="BOARD", help="See `tinygen boards`.")]
 Toolchain = Annotated[str | None, typer.Option(metavar="zig|gcc", help="Compiler; default: what the board prefers.")]
@@ -33,6 +35,25 @@ Weights = Annotated[
 Calibration = Annotated[
     Path | None,
     typer.Option(metavar="X", help="Inputs (.npy, .npz) to quantize a float .pt2 with; images as PyTorch has them."),
+]
+InputLayout = Annotated[
+    Layout | None,
+    typer.Option(
+        "--layout",
+        metavar="nhwc|nchw",
+        help="Order of the dimensions of images in arrays; default: that of the model's inputs, nhwc.",
+    ),
+]
+CalibrationLayout = Annotated[
+    Layout | None,
+    typer.Option(
+        "--layout",
+        metavar="nchw|nhwc",
+        help="Order of the dimensions of --calibration; default: as PyTorch has images, nchw.",
+    ),
+]
+Clip = Annotated[
+    bool, typer.Option("--clip", help="Take the ends of an input's range for real values beyond it, however far.")
 ]
 Mode = Annotated[
     str,
@@ -64,8 +85,17 @@ Listens = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
-Name = Annotated[str | None, typer.Option(help="C name of the model; default: from the file's name.")]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Replace files that tinygen wrote there and somebody has changed since; never any others."
+    ),
+]
+Name = Annotated[str | None, typer.Option(metavar="NAME", help="C name of the model; default: from the file's name.")]
 Switch = Annotated[
     str | None, typer.Option(metavar="NAME", help="Of a switchable network; default: run the first, verify all.")
 ]
-Port = Annotated[str | None, typer.Option(help="Of a real board: auto, or its serial port; default: the emulated one.")]
+Port = Annotated[
+    str | None,
+    typer.Option(metavar="PORT", help="Of a real board: auto, or its serial port; default: the emulated one."),
+]

@@ -1,15 +1,16 @@
-"""Rich tables for people; `--json` is for machines."""
+"""Tables for people; `--json` is for machines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tinygen.verbs.report import (
+from tinygen.builds.manifest import AppEntry, Manifest
+from tinygen.builds.report import (
     SWITCH_COLUMNS,
     arena_text,
     codes_text,
@@ -19,102 +20,91 @@ from tinygen.verbs.report import (
     stream_text,
     switch_row,
 )
+from tinygen.cli.sheet import Sheet, name, number, prose, tail
 
 if TYPE_CHECKING:
-    from tinygen.verbs.demo import DemoResult
+    from tinygen.apps.digits import DemoResult
     from tinygen.verbs.run import RunResult
     from tinygen.verbs.verify import VerifyReport
 
 
-def _table(title: str, columns: Iterable[tuple[str, str]]) -> Table:
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for name, justify in columns:
-        first = name in ("layer", "switch")
-        table.add_column(name, justify="right" if justify == "right" else "left", overflow="fold", no_wrap=first)
-    return table
-
-
-def build_summary(manifest: dict[str, Any]) -> RenderableType:
+def build_summary(manifest: Manifest) -> RenderableType:
     """What a build came to."""
-    profile = manifest.get("profile")
-    layers = _table(
-        f"{manifest['model']} on {manifest['board_title']}, {manifest['toolchain']}, kernels: {manifest['kernels']}",
-        [("layer", ""), ("kernel", ""), ("MAC", "right"), ("weights, B", "right")]
-        + ([("instructions", "right"), ("cycles, predicted", "right"), ("MAC/cycle", "right")] if profile else []),
+    profile = manifest.profile
+    measured = [number("instructions", 1), number("cycles, predicted"), number("MAC/cycle", 4)] if profile else []
+    layers = Sheet(
+        f"{manifest.model} on {manifest.board_title}, {manifest.toolchain}, kernels: {manifest.kernels}",
+        [name("layer"), name("kernel"), number("MAC", 2), number("weights, B", 3), *measured],
     )
-    for index, layer in enumerate(manifest["layers"]):
-        row = [layer["name"], layer["kernel"], f"{layer['macs']:,}", f"{layer['weight_bytes']:,}"]
+    for index, layer in enumerate(manifest.layers):
+        row = [layer.name, layer.kernel, f"{layer.macs:,}", f"{layer.weight_bytes:,}"]
         if profile:
-            count, cycles = (profile["layers"][index][key] for key in ("instructions", "cycles_predicted"))
-            row += [f"{count:,}", f"{cycles:,}", f"{layer['macs'] / cycles:.2f}" if layer["macs"] and cycles else ""]
+            count, cycles = profile.layers[index].instructions, profile.layers[index].cycles_predicted
+            row += [f"{count:,}", f"{cycles:,}", f"{layer.macs / cycles:.2f}" if layer.macs and cycles else ""]
         layers.add_row(*row)
     parts: list[RenderableType] = [layers, Text()]
-    if manifest["switches"]:
-        layers.title = Text(f"{layers.title}; layers of switch {manifest['switches'][0]['name']}")
+    if manifest.switches:
+        layers.title += f"; layers of switch {manifest.switches[0].name}"
         parts += [_switch_table(manifest), Text()]
-    facts = Table(box=None, show_header=False, pad_edge=False)
-    facts.add_column(justify="left")
-    facts.add_column(justify="left")
-    for region in manifest["memory"]:
-        used = sum(region["parts"].values())
-        facts.add_row(region["name"], f"{size_text(used)} of {size_text(region['size'])}")
-    if manifest.get("target_note"):
-        facts.add_row("target", manifest["target_note"])
+    facts = Sheet("", [name(""), prose("")], headings=False)
+    for region in manifest.memory:
+        facts.add_row(region.name, f"{size_text(region.used)} of {size_text(region.size)}")
+    if manifest.target_note:
+        facts.add_row("target", manifest.target_note)
     else:
-        facts.add_row("model in flash", size_text(manifest["flash_model_bytes"]))
-    if manifest["switches"]:
-        facts.add_row("constants", constants_text(manifest["network"]))
-        facts.add_row("arena of all switches", size_text(manifest["network"]["arena_bytes"]))
+        facts.add_row("model in flash", size_text(manifest.flash_model_bytes))
+    if manifest.network is not None:
+        facts.add_row("constants", constants_text(manifest.network))
+        facts.add_row("arena of all switches", size_text(manifest.network.arena_bytes))
     else:
         facts.add_row("arena", arena_text(manifest))
-    if manifest.get("app"):
-        facts.add_row("wake word", app_text(manifest["app"]))
-    if len(manifest["memory"]) > 1 and manifest["arena_memory"]:
-        facts.add_row("arena in", ", ".join(f"{name} ({n:,} B)" for name, n in manifest["arena_memory"].items()))
-    if manifest["stream"]:
+    if manifest.app:
+        facts.add_row("wake word", app_text(manifest.app))
+    if len(manifest.memory) > 1 and manifest.arena_memory:
+        facts.add_row("arena in", ", ".join(f"{name} ({n:,} B)" for name, n in manifest.arena_memory.items()))
+    if manifest.stream:
         facts.add_row("stripes", stream_text(manifest))
-    if not manifest["switches"]:
-        facts.add_row("MAC", f"{manifest['macs']:,}")
-    if profile and not manifest["switches"]:
-        facts.add_row("instructions", f"{profile['instructions']:,} per inference")
-        facts.add_row("cycles, predicted", f"{profile['cycles_predicted']:,}")
-        if "milliseconds_predicted" in profile:
-            facts.add_row("time, predicted", f"{profile['milliseconds_predicted']:,.3f} ms")
-        if "microjoules_predicted" in profile:
+    if not manifest.switches:
+        facts.add_row("MAC", f"{manifest.macs:,}")
+    if profile and not manifest.switches:
+        facts.add_row("instructions", f"{profile.instructions:,} per inference")
+        facts.add_row("cycles, predicted", f"{profile.cycles_predicted:,}")
+        if profile.milliseconds_predicted is not None:
+            facts.add_row("time, predicted", f"{profile.milliseconds_predicted:,.3f} ms")
+        if profile.microjoules_predicted is not None:
             facts.add_row("energy, predicted", energy_text(profile))
     return Group(*parts, facts)
 
 
-def app_text(app: dict[str, Any]) -> str:
+def app_text(app: AppEntry) -> str:
     """What an application listens for, and what that takes beside model and protocol."""
-    cutoff = f"cutoff {app['cutoff']:g} over {app['sliding_window']}"
-    size = f"; flash {app['flash_bytes']:,} B, RAM {app['ram_bytes']:,} B" if "flash_bytes" in app else ""
-    alone = "; listens by itself" if app.get("listens") else ""
-    return f"{app['wake_word']}, {cutoff}{alone}{size}"
+    cutoff = f"cutoff {app.cutoff:g} over {app.sliding_window}"
+    size = f"; flash {app.flash_bytes:,} B, RAM {app.ram_bytes:,} B" if app.flash_bytes is not None else ""
+    alone = "; listens by itself" if app.listens else ""
+    return f"{app.wake_word}, {cutoff}{alone}{size}"
 
 
-def _switch_table(manifest: dict[str, Any]) -> Table:
+_SWITCH_RANKS = {"MAC": 3, "code, B": 2, "energy, µJ": 1}
+
+
+def _switch_table(manifest: Manifest) -> Sheet:
     """What each switch of a network takes."""
-    table = _table(
+    table = Sheet(
         "Switches; in flash, what each has for itself + what it shares with others",
-        [(name, "right" if index else "") for index, name in enumerate(SWITCH_COLUMNS)],
+        [name("switch"), *(number(heading, _SWITCH_RANKS.get(heading, 0)) for heading in SWITCH_COLUMNS[1:])],
     )
-    for entry in manifest["switches"]:
+    for entry in manifest.switches:
         table.add_row(*switch_row(entry))
     return table
 
 
 def run_table(result: RunResult) -> RenderableType:
     """Outputs and instruction counts, the first rows."""
-    table = _table(
+    columns = [number("#"), prose("output"), number("instructions", 1), number("cycles, predicted"),
+               number("device cycles", 2)]  # fmt: skip
+    table = Sheet(
         f"{len(result.rows)} inferences on {result.device}" + (f", switch {result.switch}" if result.switch else ""),
-        [
-            ("#", "right"),
-            ("output", ""),
-            ("instructions", "right"),
-            ("cycles, predicted", "right"),
-            ("device cycles", "right"),
-        ],
+        columns,
     )
     for index, row in enumerate(result.rows[:20]):
         values = row.outputs[0].reshape(-1)
@@ -127,9 +117,9 @@ def run_table(result: RunResult) -> RenderableType:
 
 def verify_tables(report: VerifyReport) -> RenderableType:
     """Pairs of runtimes, and accuracy."""
-    pairs = _table(
+    pairs = Sheet(
         f"{report.model} on {report.board}: {report.samples} samples",
-        [("runtimes", ""), ("samples", "right"), ("differ", "right"), ("largest difference", "right"), ("first", "")],
+        [name("runtimes"), number("samples"), number("differ"), number("largest difference"), prose("first")],
     )
     for comparison in report.comparisons:
         entry = comparison.as_json()
@@ -147,17 +137,17 @@ def verify_tables(report: VerifyReport) -> RenderableType:
     notes = [Text(), _library_table(report)] if report.library_outputs is not None else []
     if report.accuracy is None:
         return Group(pairs, *notes)
-    accuracy = _table("Accuracy", [("runtime", ""), ("correct", "right"), ("accuracy", "right")])
-    for name, count in report.accuracy.items():
-        accuracy.add_row(name, f"{count} of {report.samples}", f"{100 * count / report.samples:.2f} %")
+    accuracy = Sheet("Accuracy", [name("runtime"), number("correct"), number("accuracy")])
+    for runtime, count in report.accuracy.items():
+        accuracy.add_row(runtime, f"{count} of {report.samples}", f"{100 * count / report.samples:.2f} %")
     return Group(pairs, *notes, Text(), accuracy)
 
 
 def _library_table(report: VerifyReport) -> RenderableType:
     """Layers that the library computes otherwise than LiteRT, and what comes of it."""
-    layers = _table(
+    layers = Sheet(
         "The library rounds otherwise than LiteRT; the boards are compared with the library's own arithmetic",
-        [("layer", ""), ("kernel", ""), ("codes", "right"), ("differ", "right"), ("largest difference", "right")],
+        [name("layer"), name("kernel"), number("codes", 1), number("differ"), number("largest difference")],
     )
     for entry in report.library:
         layers.add_row(entry.layer, entry.kernel, f"{entry.codes:,}", f"{entry.differing:,}", str(entry.max_abs_diff))
@@ -171,12 +161,8 @@ def _library_table(report: VerifyReport) -> RenderableType:
     return Group(layers, *(Text(f"  {line}") for line in lines))
 
 
-_USUAL = ("none", (1, 1), (0, 0), (1,))
-"""Attributes that say nothing: no activation, steps of one, no padding, rising channels."""
-
-
 def graph_table(content: dict[str, Any]) -> RenderableType:
-    """A model's operators; switch by switch, where it has switches."""
+    """A model's operators and tensors; switch by switch, where it has switches."""
     title = f"{content['source']}: {content['file_bytes']:,} B, "
     if "switches" not in content:
         return _operator_table(title, content)
@@ -184,55 +170,55 @@ def graph_table(content: dict[str, Any]) -> RenderableType:
     return Group(*(part for table in tables for part in (table, Text())))
 
 
-def _operator_table(title: str, content: dict[str, Any]) -> Table:
-    table = _table(
-        f"{title}{content['macs']:,} MAC, {content['constant_bytes']:,} B of constants",
-        [("operator", ""), ("inputs", ""), ("output", ""), ("encoding", ""), ("attributes", ""), ("MAC", "right")],
-    )
+def _operator_table(title: str, content: dict[str, Any]) -> Sheet:
+    """An operator, then a line for each tensor that it reads or writes."""
+    columns = [name(""), name("shape"), name("encoding", 1), tail("tensor")]
+    table = Sheet(f"{title}{content['macs']:,} MAC, {content['constant_bytes']:,} B of constants", columns)
     for op in content["operators"]:
-        inputs = ", ".join(_short(t) for t in op["inputs"])
-        attributes = ", ".join(f"{k}={v}" for k, v in op["attributes"].items() if v not in _USUAL)
-        table.add_row(
-            op["name"], inputs, ", ".join(_short(t) for t in op["outputs"]),
-            op["outputs"][0]["encoding"] if op["outputs"] else "", attributes, f"{op['macs']:,}" if op["macs"] else "",
-        )  # fmt: skip
+        facts = [f"{key}={_value(value)}" for key, value in op["attributes"].items() if key not in op["usual"]]
+        facts += [f"{op['macs']:,} MAC"] if op["macs"] else []
+        table.add_line(Text.assemble((op["name"], "bold"), "  " if facts else "", ", ".join(facts)))
+        for role in ("input", "output"):
+            for one in op[f"{role}s"]:
+                shape = "x".join(map(str, one["shape"])) or "scalar"
+                table.add_row(f"  {'constant' if one['constant'] else role}", shape, one["encoding"], one["name"])
     return table
 
 
-def _short(tensor: dict[str, Any]) -> str:
-    shape = "x".join(map(str, tensor["shape"])) or "scalar"
-    return f"{tensor['dtype']} {shape}" + (" const" if tensor["constant"] else "")
+def _value(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def board_table(content: list[dict[str, Any]]) -> RenderableType:
     """All boards."""
-    table = _table(
-        "Boards",
-        [
-            ("board", ""),
-            ("", ""),
-            ("core", ""),
-            ("MHz", "right"),
-            ("flash", "right"),
-            ("RAM", "right"),
-            ("runs on", ""),
-        ],
-    )
+    columns = [name("board"), name("core"), number("MHz"), number("flash"), number("RAM"), tail("name")]
+    table = Sheet("Boards", columns)
     for board in content:
         mhz = f"{board['clock_hz'] / 1e6:g}" if board["clock_hz"] else ""
-        sizes = [f"{board[key] // 1024} KiB" if board[key] else "" for key in ("flash_bytes", "ram_bytes")]
-        table.add_row(board["name"], board["title"], board["core"], mhz, *sizes, board["emulator"])
+        note = ", not emulated" if board["emulator"] == "none" else ""
+        sizes = [f"{board[key] // 1024:,} KiB" if board[key] else "" for key in ("flash_bytes", "ram_bytes")]
+        table.add_row(board["name"], board["core"], mhz, *sizes, board["title"] + note)
     return table
 
 
 def doctor_table(content: list[dict[str, Any]]) -> RenderableType:
-    """What is installed and what is missing."""
-    table = _table("", [("", ""), ("what", ""), ("version", ""), ("for", ""), ("how to get it", "")])
+    """What is installed and what is missing, and how to get that."""
+    table = Sheet("", [name(""), name("what"), name("version", 1), prose("for")])
     for entry in content:
         mark = Text("ok", style="green") if entry["found"] else Text("missing", style="yellow")
-        get = "" if entry["found"] else entry["get"]
-        table.add_row(mark, entry["what"], entry["version"], entry["needed_for"], get)
-    return table
+        table.add_row(mark, entry["what"], _version(entry["version"]), entry["needed_for"])
+    missing = Sheet("How to get what is missing", [name(""), tail("")], headings=False)
+    for entry in content:
+        if not entry["found"]:
+            missing.add_row(entry["what"], entry["get"])
+    return Group(table, Text(), missing) if missing.rows else table
+
+
+def _version(text: str) -> str:
+    """The number in what a program says of its version: `cc (Debian 12.2.0-14) 12.2.0`."""
+    plain = re.sub(r"\([^)]*\)", "", text)
+    found = re.search(r"\d+(\.\w+)+", plain)
+    return found[0] if found else text
 
 
 def demo_view(result: DemoResult) -> RenderableType:

@@ -7,25 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from tinygen.cli.console import console, print_json, print_wide, progress
+from tinygen.cli.console import console, print_json, progress
 from tinygen.cli.demo_wakeword_view import LiveView, demo_view
+from tinygen.cli.sheet import Sheet, name, number
 from tinygen.errors import TinygenError
 
 if TYPE_CHECKING:
-    from tinygen.wakeword_training.det import Point, Rate
-    from tinygen.wakeword_training.evaluate import Evaluation
-    from tinygen.wakeword_training.train import Size, Trained
+    from tinygen.apps.wakeword.det import Point, Rate
+    from tinygen.apps.wakeword.evaluate import Evaluation
+    from tinygen.apps.wakeword.train import Size, Trained
 
-_WIDTH = 110
 _NEEDED = {"torch": "torch", "espeakng_loader": "audio", "matplotlib": "plot"}
 """Packages and the extras that bring them."""
 
 
 def train_and_show(
-    phrase: str, out: Path, *, board: str, quick: bool, seed: int, toolchain: str | None, as_json: bool
+    phrase: str, out: Path, *, board: str, quick: bool, seed: int, toolchain: str | None, force: bool, as_json: bool
 ) -> None:
     """Trains, and prints the report: text and tables, or one JSON document."""
     for module, extra in _NEEDED.items():
@@ -33,17 +32,20 @@ def train_and_show(
             raise TinygenError(
                 f"training needs {module}, which is not installed", fix=f"pip install 'tinygen[{extra}]'"
             )
-    from tinygen.wakeword_training.train import FULL, QUICK, train_wakeword
+    from tinygen.apps.wakeword.demo import Watcher
+    from tinygen.apps.wakeword.train import FULL, QUICK, TrainOptions, train_wakeword
 
     with LiveView(console, quiet=as_json) as view, progress(as_json) as update:
         trained = train_wakeword(
-            phrase, out, board=board, amount=QUICK if quick else FULL, seed=seed, toolchain=toolchain, progress=update,
-            on_start=view.start, on_hop=view.show,
-        )  # fmt: skip
+            phrase,
+            out,
+            TrainOptions(board, QUICK if quick else FULL, seed, toolchain, force),
+            Watcher(progress=update, on_start=view.start, on_hop=view.show),
+        )
     if as_json:
         print_json(trained.as_json())
     else:
-        print_wide(trained_view(trained), _WIDTH)
+        console.print(trained_view(trained))
 
 
 def trained_view(trained: Trained) -> RenderableType:
@@ -60,7 +62,7 @@ def trained_view(trained: Trained) -> RenderableType:
     same = f"{trained.differing} of {trained.steps:,} codes differ from the integer semantics."
     parts += [demo_view(trained.demo), Text(same)]
     total = sum(trained.seconds.values())
-    stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in trained.seconds.items())
+    stages = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in trained.seconds.items())
     parts += [
         Text(f"{total / 60:.1f} minutes: {stages}."),
         Text(f"All of it is in {trained.folder}: det.png, report.json, model.tg."),
@@ -68,11 +70,10 @@ def trained_view(trained: Trained) -> RenderableType:
     return Group(*parts)
 
 
-def _accuracy(trained: Trained) -> Table:
-    table = Table(title=f"'{trained.phrase.text}': false rejects, held-out voices")
-    table.add_column("precision")
-    for name in ("at 0.5 FA/h", "1 FA/h", "2 FA/h", "chosen cutoff", "there", "FA/h there", "near misses"):
-        table.add_column(name, justify="right", no_wrap=True)
+def _accuracy(trained: Trained) -> Sheet:
+    rates = (number("at 0.5 FA/h", 1), number("1 FA/h"), number("2 FA/h", 2))
+    chosen = (number("chosen cutoff"), number("there"), number("FA/h there"), number("near misses", 3))
+    table = Sheet(f"'{trained.phrase.text}': false rejects, held-out voices", [name("precision"), *rates, *chosen])
     for one in trained.evaluations:
         table.add_row(one.name, *(_rejects(one.at(allowed)) for allowed in (0.5, 1.0, 2.0)), *_chosen(one))
     return table
@@ -96,11 +97,12 @@ def _share(rate: Rate) -> str:
     return f"{100 * rate.value:.1f} % ({100 * rate.low:.1f}-{100 * rate.high:.1f})"
 
 
-def _sizes(sizes: tuple[Size, ...]) -> Table:
-    table = Table(title="Sizes of firmwares that listen; a switch's are those of all switches together")
-    table.add_column("board")
-    for name in ("precision", "flash B", "RAM B", "constants B, alone", "cycles of a step", "ms of 30"):
-        table.add_column(name, justify="right")
+def _sizes(sizes: tuple[Size, ...]) -> Sheet:
+    ranks = {"flash B": 0, "RAM B": 0, "constants B, alone": 2, "cycles of a step": 1, "ms of 30": 0}
+    table = Sheet(
+        "Sizes of firmwares that listen; a switch's are those of all switches together",
+        [name("board"), name("precision"), *(number(heading, rank) for heading, rank in ranks.items())],
+    )
     for one in sizes:
         table.add_row(
             one.board, one.name, f"{one.flash:,}", f"{one.ram:,}", f"{one.weights:,}", f"{one.cycles:,}",

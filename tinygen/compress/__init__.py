@@ -39,6 +39,7 @@ Which kernels or weights
 Training and counting
     Shuffled, finetune, accuracy: batches, plain training, share of right answers
     cost, multiply_accumulates: parameters and multiply-accumulates under masks; with and without zeros
+    gated_cost: multiply-accumulates behind gates of a density, with experts
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tinygen.compress.automatic import AutomaticSettings, RatioSearch, prune_automatically
-    from tinygen.compress.counting import cost, multiply_accumulates
+    from tinygen.compress.counting import cost, gated_cost, multiply_accumulates
     from tinygen.compress.criteria import (
         JointMasks,
         bn_penalty,
@@ -93,7 +94,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "automatic": ("AutomaticSettings", "RatioSearch", "prune_automatically"),
-    "counting": ("cost", "multiply_accumulates"),
+    "counting": ("cost", "gated_cost", "multiply_accumulates"),
     "criteria": (
         "JointMasks", "bn_penalty", "bn_scale", "bn_taylor", "ensemble_ranks", "filter_masks", "imprint_gains",
         "layer_importance", "layer_prune", "narrowed", "proxy_accuracies", "random_filters", "random_layers",
@@ -135,6 +136,7 @@ __all__ = [
     "ensemble_ranks",
     "filter_masks",
     "finetune",
+    "gated_cost",
     "groups",
     "imprint_gains",
     "is_n_m",

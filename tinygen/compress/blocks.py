@@ -6,16 +6,17 @@ channels with one group of filters; it stays or goes as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from tinygen.compress.masks import prunable
 from tinygen.compress.observe import Observer
+from tinygen.compress.surgery.tracing import Tracer
 from tinygen.errors import ModelError, UnsupportedError
 
 Groups: TypeAlias = "int | Mapping[str, int | tuple[int, int]]"
@@ -72,12 +73,27 @@ def connected(observer: Observer, exclude: Collection[str] = ()) -> dict[str, nn
     Raises:
         ModelError: `exclude` names no layer, or nothing is left.
     """
-    layers = prunable(observer.network)
-    where = type(observer.network).__name__
+    return connections(observer.network, observer.layers, exclude)
+
+
+def order_of(network: nn.Module) -> tuple[str, ...]:
+    """Convolutions and dense layers as they run; as they are registered, where torch.fx cannot trace the network."""
+    names = prunable(network)
+    try:
+        nodes = Tracer().trace(network).nodes
+    except (fx.proxy.TraceError, TypeError):
+        return tuple(names)
+    return tuple(str(node.target) for node in nodes if node.op == "call_module" and str(node.target) in names)
+
+
+def connections(network: nn.Module, order: Sequence[str], exclude: Collection[str] = ()) -> dict[str, nn.Module]:
+    """`connected`, of layers in this order."""
+    layers = prunable(network)
+    where = type(network).__name__
     if unknown := sorted(set(exclude) - set(layers)):
         fix = f"Layers: {', '.join(layers)}."
         raise ModelError(f"no layer {', '.join(unknown)} to exclude", where=where, fix=fix)
-    names = [name for name in observer.layers[1:] if name not in exclude]
+    names = [name for name in order[1:] if name not in exclude]
     found = {n: layers[n] for n in names if getattr(layers[n], "groups", 1) == 1 and layers[n].weight.shape[1] > 1}
     if not found:
         raise ModelError(

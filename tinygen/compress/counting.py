@@ -1,22 +1,24 @@
 """What a network costs: parameters and multiply-accumulates, per layer and in all.
 
 Convolutions and dense layers only, padded taps included, as Ganesh 2022 counts: weights times the size of the layer's
-output map. `cost` counts what masks keep; `multiply_accumulates` what is not zero, beside all. It says what could be
-saved. What is saved depends on the kernel that runs: dense ones skip nothing.
+output map. `cost` counts what masks keep; `multiply_accumulates` what is not zero, beside all: it says what could be
+saved. What is saved depends on the kernel that runs: dense ones skip nothing. `gated_cost` counts what gates of a
+density let through.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from tinygen.compress.masks import check_masks, prunable, used_weights
+from tinygen.compress.ranking import layers_of
 from tinygen.compress.surgery.tracing import Example, evaluating, inputs_of
-from tinygen.errors import ModelError
+from tinygen.errors import ModelError, UnsupportedError
 from tinygen.nn.pruned import mask_of
 
 
@@ -78,6 +80,34 @@ def cost(network: nn.Module, example: Example, masks: Mapping[str, Tensor] | Non
         within |= {id(parameter) for parameter in layer.parameters(recurse=False)}
     other = sum(parameter.numel() for parameter in network.parameters() if id(parameter) not in within)
     return Cost(counted, other)
+
+
+def gated_cost(
+    network: nn.Module, example: Example, density: float, *, experts: int = 0, exclude: Collection[str] = ()
+) -> float:
+    """Multiply-accumulates where gates let a share of each layer's channels through (Raju 2022, table 3.1).
+
+    A layer costs q (weights x positions + experts x weights): q is d for the first one, whose input is whole, and d^2
+    for all others; mixing n experts takes n multiplications for each weight of the kernels that are computed. Shares
+    are not rounded up to whole channels, and predictors and routers not counted, as in the table.
+
+    Args:
+        density: d, above 0 and up to 1.
+        experts: n, mixed in each layer.
+        exclude: names of layers that are not gated and not counted; of the table the classifier.
+
+    Raises:
+        UnsupportedError: another density, or fewer experts than none.
+        ModelError: `exclude` names no layer; no layer ran; the network does not take the example.
+    """
+    if not 0.0 < density <= 1.0 or experts < 0:
+        what = f"{experts} experts" if experts < 0 else f"a density of {density}"
+        raise UnsupportedError(what, where="gated_cost", fix="Use 0 < density <= 1, and 0 experts or more.")
+    layers = layers_of(network, exclude)
+    counted = {name: work for name, work in multiply_accumulates(network, example).items() if name in layers}
+    sizes = {name: layers[name].weight.numel() for name in counted}
+    shares = [density if place == 0 else density**2 for place in range(len(counted))]
+    return sum(q * (counted[name].dense + experts * sizes[name]) for q, name in zip(shares, counted, strict=True))
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from tinygen.compress.magnitude import magnitude_scores
+from tinygen.compress.magnitude import magnitude_scores, ranked_layers
 from tinygen.compress.masking import apply_masks, sparsity
+from tinygen.compress.masks import prunable
 from tinygen.compress.ranking import check_share, prune_lowest
 from tinygen.errors import UnsupportedError
 
@@ -42,7 +43,7 @@ class Ticket:
 
 def iterative_magnitude_pruning(
     network: nn.Module, train: Train, *, rounds: int, epochs: int, share: float = 0.2, rewind_to: int = 0,
-    level: str = "weight", scope: str = "global", exclude: Collection[str] = (),
+    level: str = "weight", scope: str = "global", exclude: Collection[str] = (), empty_filters: bool = False,
 ) -> Iterator[Ticket]:  # fmt: skip
     """Trains `rounds` + 1 times, each time with fewer weights; look at the network after each.
 
@@ -58,20 +59,22 @@ def iterative_magnitude_pruning(
         level: "weight" or "kernel".
         scope: the share of each "layer" or of all together ("global").
         exclude: names of layers that stay whole.
+        empty_filters: filters may lose their last weight (or kernel), see `prune_by_magnitude`.
 
     Raises:
-        UnsupportedError: epochs, rounds or the share make no sense.
+        UnsupportedError: epochs, rounds or the share make no sense; from a round, that filters would be empty.
     """
     check_share(share)
     if not 0 <= rewind_to < epochs or rounds < 0:
         what = f"rewinding to epoch {rewind_to} of {epochs}, {rounds} rounds"
         raise UnsupportedError(what, where="iterative magnitude pruning", fix="Use 0 <= rewind_to < epochs.")
-    return _rounds(network, train, rounds, epochs, share, rewind_to, level, scope, frozenset(exclude))
+    whole = set(prunable(network)) - set(ranked_layers(network, level, exclude, empty_filters))
+    return _rounds(network, train, rounds, epochs, share, rewind_to, level, scope, whole, empty_filters)
 
 
 def _rounds(
     network: nn.Module, train: Train, rounds: int, epochs: int, share: float, rewind_to: int, level: str, scope: str,
-    exclude: frozenset[str],
+    exclude: Collection[str], empty_filters: bool,
 ) -> Iterator[Ticket]:  # fmt: skip
     if rewind_to:
         train(network, 0, rewind_to)
@@ -82,7 +85,7 @@ def _rounds(
         yield Ticket(number, dict(masks), 1.0 - sparsity(network).total if masks else 1.0)
         if number < rounds:
             scores = magnitude_scores(network, level, exclude)
-            masks = prune_lowest(network, scores, share, scope=scope, kept=masks or None)
+            masks = prune_lowest(network, scores, share, scope=scope, kept=masks or None, empty_filters=empty_filters)
             apply_masks(network, masks)
             rewind(network, start)
 

@@ -11,6 +11,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
+from tinygen.compress.blocks import connections, order_of
 from tinygen.compress.masks import used_weights
 from tinygen.compress.ranking import LEVELS, chosen, layers_of, per_kernel, prune_lowest
 
@@ -35,24 +36,53 @@ def random_weight_scores(
     return {name: torch.rand(shape, generator=generator) for name, shape in shapes.items()}
 
 
+def ranked_layers(network: nn.Module, level: str, exclude: Collection[str], empty_filters: bool) -> Collection[str]:
+    """Names of layers that lose weights or kernels.
+
+    Of kernels those of `blocks.connected`: not the first layer's, nor those of convolutions in groups or of one input
+    channel, where a kernel is all that a filter has. With empty filters all, and of single weights all.
+    """
+    if level == "weight" or empty_filters:
+        return layers_of(network, exclude)
+    return connections(network, order_of(network), exclude)
+
+
 def prune_by_magnitude(
-    network: nn.Module, share: float, *, level: str = "weight", scope: str = "global", exclude: Collection[str] = ()
-) -> dict[str, Tensor]:
+    network: nn.Module, share: float, *, level: str = "weight", scope: str = "global", exclude: Collection[str] = (),
+    empty_filters: bool = False,
+) -> dict[str, Tensor]:  # fmt: skip
     """Masks without the weights (or kernels) of the smallest magnitude.
 
     Args:
         network: masks that it has already count as removed: the share is of all weights.
-        share: of the weights of the layers that are not excluded.
-        level: "weight" or "kernel".
+        share: of the weights of the layers that lose any.
+        level: "weight" or "kernel"; of kernels, the first layer and such whose filters have one each stay whole.
         scope: the share of each "layer", or of all together ("global").
         exclude: names of layers that stay whole.
+        empty_filters: filters may lose their last weight (or kernel), and every layer may lose kernels. What such
+            filters give does not depend on the input; where all of a layer do, the network is dead.
+
+    Raises:
+        UnsupportedError: the share takes a filter's last weight (or kernel), and `empty_filters` is False.
+        ModelError: `exclude` names no layer, or nothing is left.
     """
-    return prune_lowest(network, magnitude_scores(network, level, exclude), share, scope=scope)
+    scores = magnitude_scores(network, level, exclude)
+    return _pruned(network, scores, share, level, scope, exclude, empty_filters)
+
+
+def _pruned(
+    network: nn.Module, scores: dict[str, Tensor], share: float, level: str, scope: str, exclude: Collection[str],
+    empty_filters: bool,
+) -> dict[str, Tensor]:  # fmt: skip
+    names = ranked_layers(network, level, exclude, empty_filters)
+    ranked = {name: scores[name] for name in names}
+    return prune_lowest(network, ranked, share, scope=scope, empty_filters=empty_filters)
 
 
 def prune_at_random(
     network: nn.Module, share: float, *, level: str = "weight", scope: str = "global",
-    exclude: Collection[str] = (), seed: int = 0,
+    exclude: Collection[str] = (), empty_filters: bool = False, seed: int = 0,
 ) -> dict[str, Tensor]:  # fmt: skip
     """As `prune_by_magnitude`, by chance."""
-    return prune_lowest(network, random_weight_scores(network, level, exclude, seed=seed), share, scope=scope)
+    scores = random_weight_scores(network, level, exclude, seed=seed)
+    return _pruned(network, scores, share, level, scope, exclude, empty_filters)

@@ -17,7 +17,8 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-from tinygen.compress.masks import used_weights
+from tinygen.compress.magnitude import ranked_layers
+from tinygen.compress.masks import prunable, used_weights
 from tinygen.compress.ranking import LEVELS, chosen, layers_of, prune_lowest
 from tinygen.compress.surgery.tracing import evaluating
 from tinygen.errors import ModelError, UnsupportedError
@@ -92,15 +93,16 @@ def _diagonals(
 
 def prune_by_obd(
     network: nn.Module, images: Tensor, labels: Tensor, share: float, *, curvature: str = "gauss-newton",
-    level: str = "weight", scope: str = "global", exclude: Collection[str] = (),
+    level: str = "weight", scope: str = "global", exclude: Collection[str] = (), empty_filters: bool = False,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Masks without the weights (or kernels) that cost least; a kernel is ranked by its cost per weight.
 
     At high shares, costs of single weights do not say what a whole layer costs: with scope "global" one layer may lose
-    all, and the network is dead. Scope "layer" cannot.
+    nearly all. For `empty_filters` see `prune_by_magnitude`.
     """
+    exclude = set(prunable(network)) - set(ranked_layers(network, level, exclude, empty_filters))
     scores = obd_scores(network, images, labels, curvature=curvature, level=level, exclude=exclude)
     if level == "kernel":
         sizes = {name: layer.weight[0, 0].numel() for name, layer in layers_of(network, exclude).items()}
         scores = {name: values / sizes[name] for name, values in scores.items()}
-    return prune_lowest(network, scores, share, scope=scope)
+    return prune_lowest(network, scores, share, scope=scope, empty_filters=empty_filters)

@@ -74,6 +74,7 @@ def keep_highest(
     scope: str = "layer",
     weights_each: Mapping[str, int] | None = None,
     kept: Mapping[str, Tensor] | None = None,
+    empty_filters: bool = True,
 ) -> dict[str, Tensor]:
     """Masks without the lowest scores; of equal ones those that come first go first.
 
@@ -83,16 +84,26 @@ def keep_highest(
         scope: this share of each "layer", or of all layers together ("global").
         weights_each: how many weights one score stands for (a kernel's size), by layer; 1 unless given.
         kept: masks so far, shaped as the scores; what they leave out stays removed.
+        empty_filters: a filter may lose all that it has; else its highest score stays, whatever others have.
 
     Raises:
         ModelError: a score is not a number, or a mask has another shape.
-        UnsupportedError: a share outside 0..1, or another scope.
+        UnsupportedError: a share outside 0..1, or one that cannot be had without empty filters; another scope.
     """
     check_share(share)
     start = {name: _start(name, values, None if kept is None else kept.get(name)) for name, values in scores.items()}
+    free = start if empty_filters else {name: start[name] & ~_last(scores[name], start[name]) for name in scores}
     if chosen("scope", scope, SCOPES) == "global":
-        return _lowest_removed(scores, start, share, weights_each or {})
-    return {name: _lowest_removed({name: values}, start, share, {})[name] for name, values in scores.items()}
+        return _lowest_removed(scores, start, free, share, weights_each or {})
+    return {name: _lowest_removed({name: values}, start, free, share, {})[name] for name, values in scores.items()}
+
+
+def _last(scores: Tensor, kept: Tensor) -> Tensor:
+    """Of each filter the highest score that is left, the last of equal ones; bool, shaped as the scores."""
+    rows = torch.where(kept, scores.double(), -torch.inf).flatten(1)
+    highest = rows.shape[1] - 1 - rows.flip(1).argmax(1)
+    last = torch.zeros_like(rows, dtype=torch.bool).scatter_(1, highest[:, None], True)
+    return last.reshape(scores.shape)
 
 
 def _start(name: str, scores: Tensor, kept: Tensor | None) -> Tensor:
@@ -107,16 +118,23 @@ def _start(name: str, scores: Tensor, kept: Tensor | None) -> Tensor:
 
 
 def _lowest_removed(
-    scores: Mapping[str, Tensor], start: Mapping[str, Tensor], share: float, weights_each: Mapping[str, int]
-) -> dict[str, Tensor]:
-    """Removes in one order over all these layers until the share of their weights is reached."""
+    scores: Mapping[str, Tensor], start: Mapping[str, Tensor], free: Mapping[str, Tensor], share: float,
+    weights_each: Mapping[str, int],
+) -> dict[str, Tensor]:  # fmt: skip
+    """Removes of what is free, in one order over all these layers, until the share of their weights is reached."""
     flat = torch.cat([values.double().flatten() for values in scores.values()])
-    live = torch.cat([start[name].flatten() for name in scores])
+    live, may_go = (torch.cat([part[name].flatten() for name in scores]) for part in (start, free))
     sizes = torch.cat([torch.full((v.numel(),), weights_each.get(name, 1)) for name, v in scores.items()])
-    order = torch.argsort(flat[live], stable=True)
-    alive = live.nonzero().flatten()[order]
+    order = torch.argsort(flat[may_go], stable=True)
+    alive = may_go.nonzero().flatten()[order]
     removed = torch.cumsum(sizes[alive], 0)
-    wanted = at_least(share, int(removed[-1])) if len(removed) else 0
+    total, most = int(sizes[live].sum()), int(removed[-1]) if len(removed) else 0
+    wanted = at_least(share, total)
+    if wanted > most:
+        raise UnsupportedError(
+            f"{share:.1%} of the weights: {most / total:.1%} can go without taking a filter's last connection",
+            where=", ".join(scores), fix="Ask for less, or allow empty_filters=True: such filters give constants.",
+        )  # fmt: skip
     # How many scores it takes until that many weights are gone.
     count = int(torch.searchsorted(removed, wanted)) + 1 if wanted else 0
     left = live.clone()
@@ -127,9 +145,12 @@ def _lowest_removed(
 
 def prune_lowest(
     network: nn.Module, scores: Mapping[str, Tensor], share: float, *, scope: str = "layer",
-    kept: Mapping[str, Tensor] | None = None,
+    kept: Mapping[str, Tensor] | None = None, empty_filters: bool = False,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """`keep_highest` for scores of a network's weights or kernels, kernels counted with their sizes."""
+    """`keep_highest` for scores of a network's weights or kernels, kernels counted with their sizes.
+
+    A filter whose inputs are all gone gives the same for every input: unless told otherwise, each keeps a connection.
+    """
     layers = prunable(network)
     each = {name: layers[name].weight.numel() // values.numel() for name, values in scores.items()}
-    return keep_highest(scores, share, scope=scope, weights_each=each, kept=kept)
+    return keep_highest(scores, share, scope=scope, weights_each=each, kept=kept, empty_filters=empty_filters)

@@ -17,7 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from tinygen.compress.blocks import Grid, Groups, connected, grid_of, slices
-from tinygen.compress.hash_estimator import Hash, cell_width, hashed_information, standardised
+from tinygen.compress.hash_estimator import (
+    CELLS,
+    DRAWS,
+    Hash,
+    beyond_chance,
+    cell_width,
+    ranked,
+    shuffled_within,
+    standardised,
+)
 from tinygen.compress.masks import prunable, used_weights
 from tinygen.compress.mint import Connectivity
 from tinygen.compress.observe import Observed, Observer, per_class
@@ -30,6 +39,8 @@ PHI = ("1", "w", "w2", "exp(-w2/2)", "act", "w act", "exp(-w2 act2/2)")
 largest value in the layer (so that weights lie in [0, 1], section 4.3.2). exp(-w2/2) falls with the weights, from 1 to
 0.607: it is the thesis' best, and means what it says. Whose activations is not said; here X's and Y's, the block's."""
 
+PER_LABEL = 500
+"""Samples of each class: the thesis has 200 to 650 for ten classes (sections 3.3.2 and 4.3.3)."""
 PROTECTED = tuple(percent / 100 for percent in range(5, 55, 5))
 """Shares of filters tried by protect="probe"."""
 
@@ -53,9 +64,10 @@ class Snacs:
 
 
 def snacs(
-    network: nn.Module, images: Tensor, labels: Tensor, share: float, *, per_label: int = 50, groups: Groups = 64,
-    phi: str = "exp(-w2/2)", form: str = "bounded", protect: float | str = 0.0, absolute: bool = False,
-    exact: bool = False, levels: Iterable[float] = LEVELS, exclude: Collection[str] = (), seed: int = 0,
+    network: nn.Module, images: Tensor, labels: Tensor, share: float, *, per_label: int = PER_LABEL,
+    groups: Groups = 64, phi: str = "exp(-w2/2)", form: str = "bounded", draws: int = DRAWS,
+    protect: float | str = 0.0, absolute: bool = False, exact: bool = False, levels: Iterable[float] = LEVELS,
+    exclude: Collection[str] = (), seed: int = 0,
 ) -> Snacs:  # fmt: skip
     """Masks that remove a share of the network's weights.
 
@@ -63,10 +75,11 @@ def snacs(
         network: trained; not changed.
         images, labels: training data, [N, ...] and [N]; scores and support vector machines see the same samples.
         share: tau, of the weights of all convolutions and dense layers.
-        per_label: samples of each class (200 in the thesis).
+        per_label: samples of each class, those that there are.
         groups: of filters and input channels, see `blocks`.
         phi: one of PHI.
         form: "bounded" or "literal", see `hash_estimator`.
+        draws: of the hashes; scores are means over them.
         protect: share of the filters of each layer that keep all connections, or "probe": for each layer the one of
             PROTECTED with which its machine is most accurate at the layer's limit, if that is more than without (and
             if that limit can still be reached).
@@ -86,7 +99,7 @@ def snacs(
     observer = Observer(network, images[index])
     layers = connected(observer, exclude)
     scores = {
-        name: connectivity(observer.observed(name), layer, grid_of(name, layer, groups), phi, form, seed)
+        name: connectivity(observer.observed(name), layer, grid_of(name, layer, groups), phi, form, seed, draws)
         for name, layer in layers.items()
     }
     probes = {name: Probe(observer, name, labels[index]) for name in layers}
@@ -102,23 +115,41 @@ def snacs(
     return Snacs(masks, scores, limits, protected)
 
 
-def connectivity(observed: Observed, layer: nn.Module, grid: Grid, phi: str, form: str, seed: int) -> Connectivity:
-    """Adaptive mutual information of each block of a layer."""
+def snacs_scores(
+    network: nn.Module, images: Tensor, labels: Tensor, *, per_label: int = PER_LABEL, groups: Groups = 64,
+    phi: str = "exp(-w2/2)", form: str = "bounded", draws: int = DRAWS, exclude: Collection[str] = (), seed: int = 0,
+) -> dict[str, Connectivity]:  # fmt: skip
+    """Adaptive mutual information of every connection, by layer in the order of execution; for options see `snacs`."""
+    observer = Observer(network, images[per_class(labels, per_label, seed)])
+    return {
+        name: connectivity(observer.observed(name), layer, grid_of(name, layer, groups), phi, form, seed, draws)
+        for name, layer in connected(observer, exclude).items()
+    }
+
+
+def connectivity(
+    observed: Observed, layer: nn.Module, grid: Grid, phi: str, form: str, seed: int, draws: int = DRAWS
+) -> Connectivity:
+    """Adaptive mutual information of each block of a layer: the mean over so many draws of the hashes."""
     chosen("phi", phi, PHI)
-    x, y = (standardised(values.double().cpu().numpy()) for values in (observed.outputs, observed.inputs))
+    values, given = (part.double().cpu().numpy() for part in (observed.outputs, observed.inputs))
+    x, y, z = ranked(values), ranked(given), standardised(given)
     generator = np.random.default_rng(seed)
     rows, columns = slices(x.shape[1], grid.rows), slices(y.shape[1], grid.columns)
-    few = len(x) / 10
+    few = len(x) / CELLS
     # One width for all groups of a kind: they have the same dimension, and scores must compare.
     wide, tall = cell_width(x[:, rows[0]], few), cell_width(y[:, columns[0]], few)
-    of_x, of_y, of_z = Hash(x, wide, generator), Hash(y, tall, generator), Hash(y, cell_width(y), generator)
+    around = cell_width(np.delete(z, columns[0], axis=1))
     weights = _phi(phi, observed, layer, rows, columns)
-    scores = np.empty((grid.rows, grid.columns))
-    targets = [of_x.of(row) for row in rows]
-    for j, column in enumerate(columns):
-        source, rest = of_y.of(column), of_z.without(column)
-        for i, target in enumerate(targets):
-            scores[i, j] = hashed_information(target, source, rest, weights[i][j], form)
+    scores = np.zeros((grid.rows, grid.columns))
+    for _ in range(draws):
+        of_x, of_y, of_z = Hash(x, wide, generator), Hash(y, tall, generator), Hash(z, around, generator)
+        targets = [of_x.of(row) for row in rows]
+        for j, column in enumerate(columns):
+            source, rest = of_y.of(column), of_z.without(column)
+            shuffled = shuffled_within(source, rest, generator)
+            for i, target in enumerate(targets):
+                scores[i, j] += beyond_chance(target, source, shuffled, rest, weights[i][j], form) / draws
     outputs, inputs = layer.weight.shape[:2]
     return Connectivity(scores, grid, (outputs, inputs))
 

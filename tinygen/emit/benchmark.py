@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.errors import UnsupportedError
 from tinygen.ir.encodings import Affine, Float32, Levels, Plain
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.ctypes import ctype
@@ -38,8 +39,16 @@ def benchmark_of(network: NetworkProgram) -> dict[str, Any]:
         outputs: per output the C type, the number of values, and per switch the numbers of `values_scale_t`; or float.
             Empty where an output's codes stand for no number each.
         distance: the result is the mean squared distance of output and input, as of an autoencoder.
+
+    Raises:
+        UnsupportedError: the model has no inputs.
     """
     program = network.first
+    if not program.inputs:
+        raise UnsupportedError(
+            "has no inputs: firmware is sent samples, and gives their results", where=network.name,
+            fix="Leave the constant to your own program, or let the model take an input.",
+        )  # fmt: skip
     identity = _identity(program.inputs, program.outputs)
     kind = _kind(identity, network)
     sizes = [t.nbytes for t in program.inputs]

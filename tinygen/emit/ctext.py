@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import accumulate
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, count
 
 import numpy as np
 
 from tinygen.lowering.ctypes import double_literal, float_literal
+from tinygen.lowering.plan import Field
 
 _CHUNK = 65536
 """Elements at a time: lists of Python objects take tens of times the memory of the array."""
@@ -44,6 +46,24 @@ def array_lines(data: np.ndarray, width: int = 96) -> list[str]:
     return lines
 
 
+def struct_lines(rows: np.ndarray, fields: Sequence[Field]) -> list[str]:
+    """The body of an initialiser of structs, one a line.
+
+    Args:
+        rows: int32 [structs, words].
+        fields: what the words are.
+    """
+    lines = []
+    for row in rows:
+        words, parts, at = _words(row), [], 0
+        for field in fields:
+            part = ", ".join(words[at : at + field.words])
+            parts.append(part if field.count is None else f"{{{part}}}")
+            at += field.words
+        lines.append(f"{{{', '.join(parts)}}},")
+    return lines
+
+
 def _words(flat: np.ndarray) -> list[str]:
     """Each element as a C literal."""
     if flat.dtype == np.float64:
@@ -58,6 +78,13 @@ def _words(flat: np.ndarray) -> list[str]:
         return list(map(str, flat.tolist()))
     dtype = flat.dtype
     return [integer_literal(value, dtype) for value in flat.tolist()]
+
+
+def candidates(name: str) -> Iterator[str]:
+    """A name, then the same with a number, for the first that is free."""
+    yield name
+    for number in count(2):
+        yield f"{name}_{number}"
 
 
 def comment_safe(text: str) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from tinygen.emit.ctext import array_lines, comment_safe
+from tinygen.emit.places import Places
 from tinygen.lowering.program import Program
 
 
-def kept_of(program: Program, prefix: str = "initial") -> dict[str, Any]:
+def kept_of(program: Program, places: Places, prefix: str = "initial") -> dict[str, Any]:
     """States with what they begin with, and what is copied at the end of an invocation.
 
     A state of `lines` is copied from an array, whose name begins with `prefix`; one without is filled with the byte
@@ -25,14 +26,20 @@ def kept_of(program: Program, prefix: str = "initial") -> dict[str, Any]:
             {
                 "symbol": f"{prefix}_{index}",
                 "note": f"{comment_safe(tensor.name)}: {tensor.describe()}",
-                "offset": program.offsets[tensor.name],
+                "place": places.of(tensor.name),
                 "bytes": tensor.nbytes,
                 "fill": int(content[0]),
                 "lines": [] if uniform else array_lines(content),
             }
         )
+    updates = {state.tensor: state.update for state in program.graph.states}
     moves = [
-        {"target": move.target, "source": move.source, "size": move.size, "note": comment_safe(move.state)}
+        {
+            "target": places.of(move.state),
+            "source": places.of(updates[move.state]),
+            "size": move.size,
+            "note": comment_safe(move.state),
+        }
         for move in program.moves
     ]
     return {"states": states, "moves": moves}

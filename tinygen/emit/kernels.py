@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from itertools import count
 
-from tinygen.emit.ctext import array_lines, comment_safe
+from tinygen.emit.ctext import array_lines, candidates, comment_safe, struct_lines
+from tinygen.emit.places import Places
 from tinygen.emit.sharing import ArrayKey, array_key, array_users
 from tinygen.emit.templates import environment
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.network import NetworkProgram
-from tinygen.lowering.plan import Constant, KernelPlan
-from tinygen.lowering.program import Program, Step, constants_of
+from tinygen.lowering.plan import Constant, Field, KernelPlan
+from tinygen.lowering.program import Step, constants_of
 
 _LINE_WIDTH = 110
 
@@ -29,8 +29,16 @@ class Function:
 
 
 @dataclass(frozen=True)
+class Struct:
+    """The C type of a constant array's elements, where these are structs of int32_t."""
+
+    name: str
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True)
 class Array:
-    """One constant array; `bytes` is its size."""
+    """One constant array; `length` in elements of `ctype`, `bytes` its size."""
 
     symbol: str
     ctype: str
@@ -61,16 +69,6 @@ def _wrapped(head: str, parameters: list[str]) -> str:
     return f"{head}(\n    " + ",\n    ".join(parameters) + ")"
 
 
-def _candidates(name: str) -> Iterator[str]:
-    yield name
-    for number in count(2):
-        yield f"{name}_{number}"
-
-
-def _place(program: Program, tensor: str) -> str:
-    return f"(arena + {program.offsets[tensor]})"
-
-
 class KernelWriter:
     """Collects functions, arrays and calls while walking over the steps of a network's programs.
 
@@ -83,16 +81,17 @@ class KernelWriter:
         self.model = network.name
         self.functions: dict[str, Function] = {}
         self.arrays: dict[ArrayKey, Array] = {}
+        self.structs: dict[tuple[Field, ...], Struct] = {}
         self.headers: set[str] = {"tinygen_math.h"}
         self.library_headers: set[str] = set()
         self._names: set[str] = set(reserved)
         self._switches = len(network.switches)
         self._users = array_users(network) if network.is_switchable else {}
 
-    def call(self, program: Program, step: Step) -> Call:
+    def call(self, places: Places, step: Step) -> Call:
         """Registers what a step of a program needs and gives its call."""
         symbols = {c.name: self._array(step, c).symbol for c in constants_of(step)}
-        parameters, arguments = self._parameters(program, step, symbols)
+        parameters, arguments = self._parameters(places, step, symbols)
         function = self._function(step.plan, parameters)
         self.headers.update(step.plan.headers)
         if step.plan.library is not None:
@@ -100,7 +99,7 @@ class KernelWriter:
         return Call(function.name, arguments, tuple(symbols.values()))
 
     def _parameters(
-        self, program: Program, step: Step, symbols: Mapping[str, str]
+        self, places: Places, step: Step, symbols: Mapping[str, str]
     ) -> tuple[list[str], list[str]]:
         """(declarations, arguments) in call order: operands, packed constants, results, scratch."""
         node, plan = step.node, step.plan
@@ -112,18 +111,18 @@ class KernelWriter:
             restrict = "" if index in shared_in else "restrict "
             declarations.append(f"const {kind} *{restrict}{name}")
             tensor = node.input(index).name
-            arguments.append(symbols.get(name) or f"(const {kind} *)(const void *){_place(program, tensor)}")
+            arguments.append(symbols.get(name) or f"at(arena, {places.of(tensor)})")
         for constant in plan.constants:
-            declarations.append(f"const {ctype(constant.data.dtype)} *restrict {constant.name}")
+            declarations.append(f"const {self._element(constant)} *restrict {constant.name}")
             arguments.append(symbols[constant.name])
         for name, index in plan.results:
             kind = ctype(node.outputs[index].memory_dtype)
             restrict = "" if index in shared_out else "restrict "
             declarations.append(f"{kind} *{restrict}{name}")
-            arguments.append(f"({kind} *)(void *){_place(program, node.outputs[index].name)}")
+            arguments.append(f"at(arena, {places.of(node.outputs[index].name)})")
         if plan.scratch_bytes:
             declarations.append("void *restrict scratch")
-            arguments.append(f"arena + {step.scratch_offset}")
+            arguments.append(f"at(arena, {places.scratch(step)})")
         return declarations, arguments
 
     def _function(self, plan: KernelPlan, parameters: list[str]) -> Function:
@@ -135,11 +134,12 @@ class KernelWriter:
     def _written(self, plan: KernelPlan, parameters: list[str]) -> Function:
         """The function under the first name that leaves it and its helpers, whose names begin with it, alone."""
         template = environment().get_template(f"kernels/{plan.template}")
-        for name in _candidates(f"{self.model}_{plan.stem}"):
+        types = {f"{c.name}_type": self._element(c) for c in plan.constants if c.fields}
+        for name in candidates(f"{self.model}_{plan.stem}"):
             if name in self._names:
                 continue
             signature = _wrapped(f"void {name}", parameters)
-            body = template.render(**plan.context, name=name, signature=signature).strip() + "\n"
+            body = template.render(**plan.context, **types, name=name, signature=signature).strip() + "\n"
             defined = {name, *re.findall(rf"\b{name}_\w+", body)}
             if not defined & self._names:
                 self._names |= defined
@@ -147,7 +147,7 @@ class KernelWriter:
         raise AssertionError("there is always another name")
 
     def _unique(self, name: str) -> str:
-        candidate = next(one for one in _candidates(name) if one not in self._names)
+        candidate = next(one for one in candidates(name) if one not in self._names)
         self._names.add(candidate)
         return candidate
 
@@ -162,10 +162,20 @@ class KernelWriter:
                 title = f"{', '.join(users)}: {title}"
             self.arrays[key] = Array(
                 symbol=self._unique(f"{self.model}{owner}_{step.node.op.name}_{constant.name}"),
-                ctype=ctype(constant.data.dtype),
-                length=constant.data.size,
+                ctype=self._element(constant),
+                length=len(constant.data) if constant.fields else constant.data.size,
                 bytes=constant.data.nbytes,
                 comment=comment_safe(f"{title}: {constant.comment}" if constant.comment else title),
-                lines=array_lines(constant.data),
+                lines=struct_lines(constant.data, constant.fields) if constant.fields else array_lines(constant.data),
             )
         return self.arrays[key]
+
+    def _element(self, constant: Constant) -> str:
+        """The C type of a constant array's elements."""
+        fields = constant.fields
+        if not fields:
+            return ctype(constant.data.dtype)
+        if fields not in self.structs:
+            words = "_".join(f.name if f.count is None else f"{f.name}_{f.count}" for f in fields)
+            self.structs[fields] = Struct(self._unique(f"{self.model}_{words}_t"), fields)
+        return self.structs[fields].name

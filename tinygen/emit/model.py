@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygen.emit.benchmark import benchmark_of
 from tinygen.emit.ctext import comment_safe
 from tinygen.emit.kept import kept_of
 from tinygen.emit.kernels import Call, KernelWriter
-from tinygen.emit.ports import ports_of, ports_of_switches
+from tinygen.emit.places import Places
+from tinygen.emit.ports import Port, ports_of, ports_of_switches
 from tinygen.emit.sharing import shares
 from tinygen.emit.templates import environment
 from tinygen.ir.tensor import Tensor
@@ -45,12 +47,28 @@ class EmittedModel:
     """The generated C.
 
     Attributes:
+        name: of the model.
         files: text by file name (model sources and headers).
         switches: in the network's order; one, where it cannot be switched.
     """
 
-    files: dict[str, str]
+    name: str
+    files: Mapping[str, str]
     switches: tuple[EmittedSwitch, ...]
+
+    @property
+    def content(self) -> Mapping[str, str]:
+        """The files but for the one with the build's id."""
+        return {name: text for name, text in self.files.items() if name != f"{self.name}_build.h"}
+
+    def identified(self, build_id: str | None = None) -> EmittedModel:
+        """The same C with that build id, 16 hexadecimal digits; by default it is a hash of the other files."""
+        if build_id is None:
+            text = "".join(f"{name}\n{text}" for name, text in sorted(self.content.items()))
+            build_id = hashlib.sha256(text.encode()).hexdigest()[:16]
+        context = {"name": self.name, "NAME": self.name.upper(), "version": VERSION, "build_id": build_id}
+        header = environment().get_template("model/build.h.j2").render(context)
+        return replace(self, files={**self.content, f"{self.name}_build.h": header})
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -71,7 +89,12 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
     """
     network = program if isinstance(program, NetworkProgram) else NetworkProgram.of(program)
     writer = KernelWriter(network, _api(network) if network.is_switchable else ())
-    calls = [[(step, writer.call(switch.program, step)) for step in switch.program.layers] for switch in network]
+    places = _places(network)
+    ports = _ports(network, places)
+    calls = [
+        [(step, writer.call(own, step)) for step in switch.program.layers]
+        for switch, own in zip(network, places, strict=True)
+    ]
     sizes = {array.symbol: array.bytes for array in writer.arrays.values()}
     switches = tuple(
         EmittedSwitch(
@@ -82,16 +105,17 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
         for switch, rows in zip(network, calls, strict=True)
     )  # fmt: skip
     layers = [[_layer(*row) for row in rows] for rows in calls]
-    context = _context(network, source) | {
+    context = _context(network, source) | ports | {
         "functions": list(writer.functions.values()),
         "constants": list(writer.arrays.values()),
+        "structs": list(writer.structs.values()),
         "headers": sorted(writer.headers),
         "library_headers": sorted(writer.library_headers),
         "dual_issue": "dual-issue" in network.first.isa and "tinygen_simd.h" in writer.headers,
         "weights_in_ram": weights_in_ram,
     }
-    context |= _switch_context(network, switches, layers) if network.is_switchable else {
-        "layers": layers[0], **kept_of(network.first),
+    context |= _switch_context(network, switches, layers, places) if network.is_switchable else {
+        "layers": layers[0], **kept_of(network.first, places[0]), "places": places[0].all,
     }  # fmt: skip
     name = network.name
     files = {
@@ -101,10 +125,11 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
     }
     for header in sorted(writer.headers):
         files[header] = (resource("templates") / "model" / header).read_text()
-    return EmittedModel(files, switches)
+    return EmittedModel(name, files, switches).identified()
 
 
 _NAME_WIDTH = 60
+LICENCE = "SPDX-License-Identifier: 0BSD. Generated code is yours: use it as you like, without conditions."
 
 _PLAIN = ((".h", "model.h.j2"), (".c", "model.c.j2"))
 _SWITCHABLE = ((".h", "switchable.h.j2"), (".c", "switchable.c.j2"))
@@ -126,7 +151,7 @@ def emit_app_model(program: Program | NetworkProgram, source: str, build_id: str
         has_db: keep inputs of the benchmark's protocol in a buffer outside the arena.
     """
     network = program if isinstance(program, NetworkProgram) else NetworkProgram.of(program)
-    context = _context(network, source) | {
+    context = _context(network, source) | _ports(network, _places(network)) | {
         "build_id": build_id,
         "is_switchable": network.is_switchable,
         "state_bytes": network.state_bytes,
@@ -160,7 +185,6 @@ def _traces(program: Program, state_bytes: int) -> list[dict[str, Any]]:
 
 def _context(network: NetworkProgram, source: str) -> dict[str, Any]:
     name = network.name
-    ports = ports_of_switches(network) if network.is_switchable else ports_of(network.first)
     return {
         "name": name,
         "NAME": name.upper(),
@@ -168,14 +192,24 @@ def _context(network: NetworkProgram, source: str) -> dict[str, Any]:
         "source": comment_safe(source),
         "arena_bytes": max(network.arena_bytes, ALIGNMENT),
         "arena_align": ALIGNMENT,
-        **ports,
         "kept_bytes": network.kept_bytes,
+        "licence": LICENCE,
     }
 
 
+def _places(network: NetworkProgram) -> tuple[Places, ...]:
+    """Of each switch."""
+    return tuple(Places(switch.program, switch.name if network.is_switchable else "") for switch in network)
+
+
+def _ports(network: NetworkProgram, places: tuple[Places, ...]) -> dict[str, list[Port]]:
+    return ports_of_switches(network, places) if network.is_switchable else ports_of(network.first, places[0])
+
+
 def _switch_context(
-    network: NetworkProgram, emitted: tuple[EmittedSwitch, ...], layers: list[list[dict[str, Any]]]
-) -> dict[str, Any]:
+    network: NetworkProgram, emitted: tuple[EmittedSwitch, ...], layers: list[list[dict[str, Any]]],
+    places: tuple[Places, ...],
+) -> dict[str, Any]:  # fmt: skip
     """What only the templates of switchable networks want."""
     constants = shares([switch.arrays for switch in emitted])
     return {
@@ -188,7 +222,8 @@ def _switch_context(
                 "macro": f"{network.name}_{switch.name}".upper(),
                 "runner": emitted[index].runner,
                 "layers": layers[index],
-                **kept_of(switch.program, f"initial_{switch.name}"),
+                **kept_of(switch.program, places[index], f"initial_{switch.name}"),
+                "places": places[index].all,
                 "summary": f"{_layer_count(len(layers[index]))}, {_macs(switch.program):,} MAC; constants: "
                 f"{constants[index].own:,} B of its own, {constants[index].shared:,} B shared",
             }
@@ -207,11 +242,14 @@ def _macs(program: Program) -> int:
 
 def _api(network: NetworkProgram) -> set[str]:
     """Symbols of a switchable network that no kernel or array may have."""
-    ports = ports_of_switches(network)
-    verbs = ("init", "invoke", "invoke_observed", "layers", "reset", "set_switch", "switch")
+    ports = _ports(network, _places(network))
+    verbs = (
+        "build_id", "init", "invoke", "invoke_observed", "layers", "reset", "set_switch", "switch", "version",
+    )  # fmt: skip
     names = {f"{network.name}_{verb}" for verb in verbs}
     for port in (*ports["inputs"], *ports["outputs"]):
-        names |= {port["function"], f"{port['function']}_scale", f"{port['function']}_zero_point"}
+        function = port["function"]
+        names |= {function, *(f"{function}_{what}" for what in ("scale", "zero_point", "quantize", "dequantize"))}
     return names | {_runner(network, switch) for switch in network}
 
 
@@ -226,7 +264,7 @@ def _layer(step: Step, call: Call) -> dict[str, Any]:
     notes += [f"out  {_note(tensor)}" for tensor in node.outputs]
     return {
         "index": step.index,
-        "title": comment_safe(f"{node.op.name} by {step.kernel.name}"),
+        "title": comment_safe(f"{node.op.name} by {call.function}, kernel {step.kernel.name}"),
         "notes": notes,
         "function": call.function,
         "arguments": call.arguments,

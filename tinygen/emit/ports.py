@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tinygen.emit.ctext import comment_safe
+from tinygen.emit.places import Places
 from tinygen.ir.encodings import Affine
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.ctypes import ctype, float_literal
@@ -12,26 +14,30 @@ from tinygen.lowering.network import NetworkProgram
 from tinygen.lowering.program import Program
 
 Port = dict[str, Any]
+_CONVERTED = ("int8", "uint8", "int16")
 
 
-def ports_of(program: Program) -> dict[str, list[Port]]:
+def ports_of(program: Program, places: Places) -> dict[str, list[Port]]:
     """Inputs and outputs of a program."""
     name = program.graph.name
     return {
-        "inputs": _ports(name, program, program.inputs, "input"),
-        "outputs": _ports(name, program, program.outputs, "output"),
+        "inputs": _ports(name, program, places, "input"),
+        "outputs": _ports(name, program, places, "output"),
     }
 
 
-def ports_of_switches(network: NetworkProgram) -> dict[str, list[Port]]:
+def ports_of_switches(network: NetworkProgram, places: Sequence[Places]) -> dict[str, list[Port]]:
     """The same of a network that can be switched: as the first switch has them, and what differs as lists.
 
-    Each has `offsets`, from the arena's start. `scales` and `zero_points` are empty where one value holds for all;
-    else it is `scale` or `zero_point` that is None.
+    Each has `offsets`, from the arena's start, and `places`. `scales` and `zero_points` are empty where one value
+    holds for all; else it is `scale` or `zero_point` that is None.
     """
     found: dict[str, list[Port]] = {}
     for kind in ("inputs", "outputs"):
-        of_switches = [_ports(network.name, p, getattr(p, kind), kind[:-1]) for p in network.programs]
+        of_switches = [
+            _ports(network.name, program, own, kind[:-1])
+            for program, own in zip(network.programs, places, strict=True)
+        ]
         found[kind] = [_common(list(ports), network.state_bytes) for ports in zip(*of_switches, strict=True)]
     return found
 
@@ -39,6 +45,7 @@ def ports_of_switches(network: NetworkProgram) -> dict[str, list[Port]]:
 def _common(ports: list[Port], state_bytes: int) -> Port:
     common = dict(ports[0])
     common["offsets"] = [state_bytes + port["offset"] for port in ports]
+    common["places"] = [port["place"] for port in ports]
     for key, plural in (("scale", "scales"), ("zero_point", "zero_points")):
         values = [port[key] for port in ports]
         differ = any(value != values[0] for value in values)
@@ -46,29 +53,52 @@ def _common(ports: list[Port], state_bytes: int) -> Port:
         common[key] = None if differ else values[0]
     if common["scale"] is None and not common["scales"]:
         common["zero_point"], common["zero_points"] = None, []
+    common["is_quantized"] = all(port["is_quantized"] for port in ports)
+    if common["scales"] or common["zero_points"]:
+        common["model_parameter"] = f"const {common['model']}_t *model, "
+    if common["scales"]:
+        common["scale_expression"] = f"switches[model->current].{common['label']}_scale"
+    if common["zero_points"]:
+        common["zero_point_expression"] = f"switches[model->current].{common['label']}_zero_point"
     return common
 
 
-def _ports(name: str, program: Program, tensors: tuple[Tensor, ...], kind: str) -> list[Port]:
+def _ports(name: str, program: Program, places: Places, kind: str) -> list[Port]:
+    tensors = program.inputs if kind == "input" else program.outputs
     return [
-        _port(name, program, tensor, kind if len(tensors) == 1 else f"{kind}_{index}")
+        _port(name, tensor, kind if len(tensors) == 1 else f"{kind}_{index}")
+        | {"offset": program.offsets[tensor.name], "place": places.of(tensor.name)}
         for index, tensor in enumerate(tensors)
     ]
 
 
-def _port(name: str, program: Program, tensor: Tensor, label: str) -> Port:
+def _port(name: str, tensor: Tensor, label: str) -> Port:
     affine = tensor.encoding if isinstance(tensor.encoding, Affine) else None
+    macro = f"{name}_{label}".upper()
     return {
+        "model": name,
         "tensor": comment_safe(tensor.name),
         "c_string": comment_safe(tensor.name),
         "label": label,
         "function": f"{name}_{label}",
-        "macro": f"{name}_{label}".upper(),
+        "macro": macro,
+        "words": f"the {label.replace('_', ' ')}",
         "ctype": ctype(tensor.memory_dtype),
         "describe": tensor.describe(),
         "size": tensor.size,
         "bytes": tensor.nbytes,
-        "offset": program.offsets[tensor.name],
         "scale": float_literal(affine.scale[0]) if affine else None,
         "zero_point": affine.zero_point[0] if affine else 0,
+        **_conversion(affine, macro),
     }
+
+
+def _conversion(affine: Affine | None, macro: str) -> Port:
+    """How codes become real values, and real values codes, where that is one line for all of them."""
+    if affine is None or affine.per_channel or affine.storage not in _CONVERTED:
+        return {"is_quantized": False}
+    low, high = affine.code_range
+    return {
+        "is_quantized": True, "low": low, "high": high, "model_parameter": "", "scale_expression": f"{macro}_SCALE",
+        "zero_point_expression": f"{macro}_ZERO_POINT",
+    }  # fmt: skip

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinygen.lowering.network import NetworkProgram
-from tinygen.lowering.plan import Constant
+from tinygen.lowering.plan import Constant, Field
 from tinygen.lowering.program import constants_of
 
-ArrayKey = tuple[str, bytes]
+ArrayKey = tuple[str, tuple[Field, ...], bytes]
 """Type and content: what is equal in both is one array in the C."""
 
 
 def array_key(constant: Constant) -> ArrayKey:
-    return constant.data.dtype.name, constant.data.tobytes()
+    return constant.data.dtype.name, constant.fields, constant.data.tobytes()
 
 
 def array_users(network: NetworkProgram) -> dict[ArrayKey, tuple[str, ...]]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
+from tinygen.frontends.layouts import Layout
 from tinygen.frontends.memory import MemoryModel, only_graph
 from tinygen.frontends.names import check_c_name
 from tinygen.frontends.onnx import load_onnx
@@ -27,7 +28,9 @@ def load_model(path: Path | MemoryModel, name: str | None = None, calibration: P
     return only_graph(load_network(path, name, calibration), where)
 
 
-def load_network(path: Path | MemoryModel, name: str | None = None, calibration: Path | None = None) -> Network:
+def load_network(
+    path: Path | MemoryModel, name: str | None = None, calibration: Path | None = None, layout: Layout | None = None
+) -> Network:
     """What a model file holds; most hold one Graph, which makes a Network of one switch.
 
     Args:
@@ -35,6 +38,7 @@ def load_network(path: Path | MemoryModel, name: str | None = None, calibration:
             in memory.
         name: C identifier for the model; by default made from the file's name, or the one a .tg was saved with.
         calibration: .npy or .npz of inputs as the PyTorch module takes them, to quantize a float .pt2 with.
+        layout: how images lie in it; None: as the module takes them, NCHW.
 
     Raises:
         ModelError, UnsupportedError: see the format's reader.
@@ -43,6 +47,8 @@ def load_network(path: Path | MemoryModel, name: str | None = None, calibration:
         return path.network if name is None else _named(path.network, check_c_name(name))
     if not path.is_file():
         raise ModelError("there is no such file", where=str(path))
+    if layout is not None and calibration is None:
+        raise TinygenError("says how calibration inputs lie, and there are none", where="--layout", fix="Leave it out.")
     checked = None if name is None else check_c_name(name)
     suffix = path.suffix.lower()
     if suffix == ".pt2":
@@ -55,7 +61,7 @@ def load_network(path: Path | MemoryModel, name: str | None = None, calibration:
             raise TinygenError(
                 "PyTorch, which reads such files, is not installed", where=str(path), fix="pip install 'tinygen[torch]'"
             ) from error
-        return Network.of(load_pt2(path, checked, calibration))
+        return Network.of(load_pt2(path, checked, calibration, layout))
     if calibration is not None:
         raise TinygenError("takes no calibration: it is quantized already", where=str(path))
     if suffix == ".tg":

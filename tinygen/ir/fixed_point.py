@@ -64,6 +64,13 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     return multiplier, shift
 
 
+def multiplier_fits(real: float) -> bool:
+    """Whether `quantize_multiplier` can say it: TFLite's kernels shift 32-bit words left by 30 at most; what they do
+    beyond, C++ leaves undefined.
+    """
+    return math.isfinite(real) and abs(real) <= 2.0**30 - 1
+
+
 def wrap_int32(x: np.ndarray) -> np.ndarray:
     """What a 32-bit register would hold."""
     return np.asarray(x, np.int64).astype(np.int32).astype(np.int64)

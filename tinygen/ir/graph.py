@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tinygen.errors import ModelError
@@ -56,9 +56,11 @@ class Graph:
 
         Raises:
             ModelError: a tensor is used before it is written, a shape disagrees with its operator, or a state with its
-                tensors.
+                tensors; an input is a constant; there are no outputs; two operators write one tensor.
             UnsupportedError: an operator is legal but outside what tinygen does.
         """
+        self._check_ports()
+        written: list[str] = []
         known = {name for name, tensor in self.tensors.items() if tensor.is_constant} | set(self.sources)
         for node in self.nodes():
             for name in node.op.inputs:
@@ -71,11 +73,33 @@ class Graph:
                         f"output '{tensor.name}' has shape {list(tensor.shape)}, its inputs give {list(shape)}",
                         where=node.op.name,
                     )
+                written.append(tensor.name)
                 known.add(tensor.name)
         for name in self.outputs:
             if name not in known:
                 raise ModelError(f"output '{name}' is never written", where=self.name)
         self._check_states(known)
+        self._check_writers(written)
+
+    def _check_writers(self, written: Sequence[str]) -> None:
+        taken = set(self.inputs)
+        for name in written:
+            if name in taken or self.tensors[name].is_constant:
+                raise ModelError(f"tensor '{name}' is an input, a constant or another operator's output, too")
+            taken.add(name)
+
+    def _check_ports(self) -> None:
+        for name in self.inputs:
+            if self.tensors[name].is_constant:
+                raise ModelError(
+                    f"input '{name}' is a constant",
+                    fix="Take its data out of the file, or take the tensor off the model's inputs.",
+                )  # fmt: skip
+        if not self.outputs:
+            raise ModelError(
+                "has no outputs: nothing that it computes can be read",
+                fix="Name at least one output when the model is exported.",
+            )  # fmt: skip
 
     def _check_states(self, known: set[str]) -> None:
         written = {name for op in self.ops for name in op.outputs} | set(self.inputs)

@@ -17,7 +17,9 @@ from tinygen.lowering.streaming import Streaming
 
 STATE_BYTES = ALIGNMENT
 """What stands at the arena's start of a network that can be switched: the current switch, and padding."""
-_TAKEN = re.compile(r"switches|layers|arena_.*|no_.*|(input|output|ladder)(_.*)?|h|(kernels|weights|ladder)_h")
+_TAKEN = re.compile(
+    r"switches|layers|arena_.*|no_.*|(input|output|ladder)(_.*)?|h|build_id|(build|kernels|weights|ladder)_h"
+)
 """Names that the C gives to something else: `NAME_SWITCHES`, `NAME_NO_SUCH_SWITCH`."""
 
 

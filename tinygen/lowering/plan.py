@@ -17,6 +17,18 @@ Arithmetic = Evaluate
 """What a kernel computes, with the arguments and results of `Op.evaluate`."""
 
 
+@dataclass(frozen=True)
+class Field:
+    """A member of a C struct of int32_t: one value, or an array of `count`."""
+
+    name: str
+    count: int | None = None
+
+    @property
+    def words(self) -> int:
+        return 1 if self.count is None else self.count
+
+
 @dataclass(frozen=True, eq=False)
 class Constant:
     """An array the kernel reads from flash, already in the order its inner loop eats it.
@@ -25,11 +37,14 @@ class Constant:
         name: the parameter's name in the C function ("weights").
         data: int8/uint8/int16/int32/float32 codes; the C type follows from the dtype.
         comment: one line on the layout, shown above the array.
+        fields: of int32 [rows, words]: what the words of a row are. The C array has a struct for each row; the
+            template knows its type as NAME_type.
     """
 
     name: str
     data: np.ndarray
     comment: str = ""
+    fields: tuple[Field, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,6 +128,7 @@ class Kernel:
         plan: see `PlanFunction`.
         arithmetic: what it computes, where a library is known to round otherwise than the operator's meaning.
         unless: an instruction set for which there is a better form of this kernel; "" for none.
+        is_sparse: it spares weights that are zero, and pays for what it says where the others are.
     """
 
     name: str
@@ -122,11 +138,7 @@ class Kernel:
     plan: PlanFunction
     arithmetic: Arithmetic | None = None
     unless: str = ""
-
-    @property
-    def is_sparse(self) -> bool:
-        """Whether it spares weights that are zero, and pays for what it says where the others are."""
-        return "_sparse" in self.name
+    is_sparse: bool = False
 
     def suits(self, isa: Collection[str]) -> bool:
         """Whether it is for a core with these instruction sets."""
@@ -152,12 +164,13 @@ def kernel(
     isa: str = "c99",
     arithmetic: Arithmetic | None = None,
     unless: str = "",
+    is_sparse: bool = False,
 ) -> Callable[[PlanFunction], PlanFunction]:
     """Registers the decorated plan function as a kernel of `op`."""
 
     def register(function: PlanFunction) -> PlanFunction:
         assert all(existing.name != name for existing in _KERNELS), name
-        _KERNELS.append(Kernel(name, op, family, isa, function, arithmetic, unless))
+        _KERNELS.append(Kernel(name, op, family, isa, function, arithmetic, unless, is_sparse))
         return function
 
     return register

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 
@@ -13,11 +14,22 @@ from tinygen.ir.encodings import IntegerEncoding
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.plan import Kernel, KernelPlan, registered_kernels
 
-CMSIS_NN = "cmsis-nn"
-COMPACT = "compact"
-DENSE = "dense"
-SPARSE = "sparse"
-FAMILIES = ("tinygen", COMPACT, "reference", CMSIS_NN, DENSE, SPARSE)
+
+class Family(StrEnum):
+    """What kernels a program is made of: the fastest, the fastest without weights as code, plain loops, Arm's library;
+    and for comparisons: as if no weight were zero, and sparse ones wherever they can be.
+    """
+
+    TINYGEN = "tinygen"
+    COMPACT = "compact"
+    REFERENCE = "reference"
+    CMSIS_NN = "cmsis-nn"
+    DENSE = "dense"
+    SPARSE = "sparse"
+
+
+CMSIS_NN, COMPACT, DENSE, SPARSE = Family.CMSIS_NN, Family.COMPACT, Family.DENSE, Family.SPARSE
+FAMILIES = tuple(Family)
 
 _OWN = ("tinygen", "reference")
 _STAGES: dict[str, tuple[tuple[str, ...], ...]] = {

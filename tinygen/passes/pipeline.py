@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network, Switch
+from tinygen.passes.constant_outputs import constant_outputs
 from tinygen.passes.fold_constants import fold_constants
 from tinygen.passes.fold_pad import fold_pad
 from tinygen.passes.fold_ranges import fold_ranges
@@ -25,7 +26,7 @@ def simplify(graph: Graph, *, integers: bool = True) -> Graph:
     Args:
         integers: channels of layers on integer codes may go, too.
     """
-    graph = remove_dead(fold_constants(graph))
+    graph = remove_dead(fold_constants(constant_outputs(graph)))
     while True:
         # Without its unread channels, a tensor may be constant as a whole.
         smaller = remove_channels(remove_dead(fold_constants(fold_ranges(graph))), _CHANNELS, integers=integers)

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 from tinygen.errors import BoardError
 from tinygen.paths import resource
-from tinygen.targets.board import Board, EmulatorSpec, Flashing, ToolchainFlags, ZigTarget, load_board
+from tinygen.targets.board import Board, EmulatorSpec, Flashing, ToolchainFlags, ZigTarget
+from tinygen.targets.boards import load_board
 
 BARE = "bare"
 """The engine of a board that is nothing but a core."""

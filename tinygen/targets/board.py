@@ -6,14 +6,12 @@ reads it from the :class:`Board`, so that a fact is written down once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
 from tinygen.errors import BoardError
-from tinygen.paths import resource
 
 
 @dataclass(frozen=True)
@@ -398,31 +396,3 @@ class Board:
     def core_hz(self) -> int:
         """Clock of the core at full speed, Hz; 0 where it is not ours to set (host)."""
         return self.clock.hclk_hz if self.clock else 0
-
-
-def list_boards() -> Mapping[str, Path]:
-    """Names of the boards that come with tinygen, and their files, in alphabetical order."""
-    return {path.stem: path for path in sorted(resource("boards").glob("*.yaml"))}
-
-
-def load_board(name_or_path: str | Path) -> Board:
-    """The board called so, or described by that YAML file.
-
-    Raises:
-        BoardError: no such board, or its file is wrong (file, key, what, fix).
-    """
-    # Here, not above: the reader imports the classes of this module.
-    from tinygen.targets.board_file import read_board
-
-    known = list_boards()
-    if str(name_or_path) in known:
-        return read_board(known[str(name_or_path)])
-    path = Path(name_or_path)
-    if path.suffix in {".yaml", ".yml"}:
-        if path.is_file():
-            return read_board(path)
-        raise BoardError("there is no such file", where=str(path), fix="Name a board file that exists.")
-    raise BoardError(
-        f"there is no board called {name_or_path}",
-        fix=f"Boards: {', '.join(known)}. A board of your own is a .yaml file; name its path.",
-    )

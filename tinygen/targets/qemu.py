@@ -14,7 +14,7 @@ PROGRAM = "qemu-system-arm"
 def qemu_command(board: Board, elf: Path) -> list[str]:
     """The command that runs a firmware with its UART on standard input and output.
 
-    Give it to `hil.transports.ProcessTransport`, which also sees to it that QEMU ends when we do: by itself it
+    Give it to `tinygen.hil.transports.ProcessTransport`, which also sees to it that QEMU ends when we do: by itself it
     would run on for ever.
 
     Raises:

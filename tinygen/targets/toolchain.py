@@ -11,7 +11,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,15 +19,9 @@ from elftools.elf.elffile import ELFFile
 from tinygen.errors import ToolchainError
 from tinygen.paths import resource
 from tinygen.targets.board import Board
-from tinygen.targets.firmware_project import FirmwareProject
-from tinygen.targets.toolchains.base import (
-    COMPILE_FLAGS,
-    OPTIMIZE,
-    Toolchain,
-    compile_error,
-    flags_of_source,
-    link_error,
-)
+from tinygen.targets.firmware_sources import FirmwareProject
+from tinygen.targets.toolchains.base import OPTIMIZE, Toolchain, link_error
+from tinygen.targets.toolchains.compiling import compile_all
 from tinygen.targets.toolchains.fit import overflow_error
 from tinygen.targets.toolchains.gcc import CrossGcc, HostCc, gcc_for
 from tinygen.targets.toolchains.sizes import GROUPS, Sizes, measure
@@ -141,7 +134,7 @@ def build_elf(
     if not board.is_host:
         flags += toolchain.device_flags()
     with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
-        objects = _compile(toolchain, project.directory, project.sources, flags, Path(temporary))
+        objects = compile_all(toolchain, project.directory, project.sources, flags, Path(temporary))
         link = _sanitize_flags(toolchain, sanitize)
         if project.linker_script is not None:
             link += [*toolchain.link_flags(), f"-Wl,-T,{project.linker_script}"]
@@ -207,7 +200,7 @@ def build_flat(
     flags = [*_include_flags(code), *toolchain.device_flags(), "-isystem", "firmware/libc/include"]
     with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
         sources = (*code.sources, "firmware/libc/string.c")
-        objects = _compile(toolchain, code.directory, sources, flags, Path(temporary), optimize)
+        objects = compile_all(toolchain, code.directory, sources, flags, Path(temporary), optimize)
         link = [*toolchain.link_flags(), "-Wl,-T,flat.ld", f"-Wl,-e,{entries[0]}"]
         _link(toolchain, code.directory, objects, link, output, None)
     return output
@@ -239,7 +232,7 @@ def _build_host(
 ) -> Path:
     extra = [*flags, *_include_flags(code)]
     with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
-        objects = _compile(toolchain, code.directory, code.sources, extra, Path(temporary), optimize)
+        objects = compile_all(toolchain, code.directory, code.sources, extra, Path(temporary), optimize)
         _link(toolchain, code.directory, objects, [*link, *flags], output, None)
     return output
 
@@ -250,36 +243,6 @@ def _sanitize_flags(toolchain: Toolchain, sanitize: Sequence[str]) -> list[str]:
     if toolchain.name == "zig" and "address" in sanitize:
         raise ToolchainError("zig has no address sanitizer", fix="Install gcc or clang for sanitized builds.")
     return [f"-fsanitize={','.join(sanitize)}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
-
-
-def _compile(
-    toolchain: Toolchain,
-    directory: Path,
-    sources: Sequence[str],
-    flags: Sequence[str],
-    temporary: Path,
-    optimize: str = OPTIMIZE,
-) -> dict[str, Path]:
-    """Object file by source. All are compiled; the error raised is that of the first source that fails."""
-    root = directory.resolve()
-    maps = {str(root): "."} | toolchain.prefix_maps()
-    common = [
-        *COMPILE_FLAGS,
-        optimize,
-        *flags,
-        *(f"-ffile-prefix-map={old}={new}" for old, new in maps.items()),
-    ]
-    objects = {source: temporary / f"{i:03}.o" for i, source in enumerate(sources)}
-
-    def compile_one(source: str) -> ToolchainError | None:
-        result = toolchain.run([*common, *flags_of_source(source), "-c", source, "-o", str(objects[source])], root)
-        return compile_error(toolchain, source, result.stderr) if result.returncode else None
-
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for error in pool.map(compile_one, sources):
-            if error is not None:
-                raise error
-    return objects
 
 
 def _link(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygen.targets import board as targets
+from tinygen.targets import boards
+from tinygen.targets.board import Board
 
 
 def list_boards() -> list[dict[str, Any]]:
     """Facts about every board that comes with tinygen."""
-    return [_describe(targets.load_board(name)) for name in sorted(targets.list_boards())]
+    return [_describe(boards.load_board(name)) for name in sorted(boards.list_boards())]
 
 
-def _describe(board: targets.Board) -> dict[str, Any]:
+def _describe(board: Board) -> dict[str, Any]:
     return {
         "name": board.name,
         "title": board.title,

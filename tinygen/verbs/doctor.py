@@ -9,8 +9,10 @@ import sys
 from typing import Any
 
 from tinygen.errors import TinygenError
+from tinygen.paths import CACHE_VARIABLE
 from tinygen.targets.cmsis_nn import URL, VARIABLE, find_checkout
 from tinygen.targets.flashing import FLASHERS, Flasher
+from tinygen.targets.toolchains.objects import LIMIT_BYTES, object_cache
 
 _PACKAGES = (
     ("ziglang", "ziglang", "the default compiler: firmware without anything else installed", "pip install ziglang"),
@@ -41,6 +43,7 @@ def examine() -> list[dict[str, Any]]:
         entries.append(_entry(program, version is not None, version or "", needed_for, get))
     entries += [_flasher(flasher) for flasher in FLASHERS if flasher.is_tool]
     entries.append(_cmsis_nn())
+    entries.append(_objects())
     return entries
 
 
@@ -50,6 +53,16 @@ def _flasher(flasher: Flasher) -> dict[str, Any]:
     version = version or _program_version(flasher.program) or ""
     needed_for = f"tinygen flash --method {flasher.name}: {flasher.boards}"
     return _entry(flasher.program, found, version, needed_for, flasher.get)
+
+
+def _objects() -> dict[str, Any]:
+    """Where compiled objects are kept, and how much of them."""
+    cache = object_cache()
+    needed_for = f"unchanged C is not compiled again; {CACHE_VARIABLE}=FOLDER moves it, =off stops it"
+    if cache is None:
+        return _entry("object cache", False, "", needed_for, f"unset {CACHE_VARIABLE}")
+    size = f"{cache.size_bytes() / 1024**2:.1f} of at most {LIMIT_BYTES >> 20} MiB in {cache.folder}"
+    return _entry("object cache", True, size, needed_for, f"{CACHE_VARIABLE}=FOLDER")
 
 
 def _cmsis_nn() -> dict[str, Any]:

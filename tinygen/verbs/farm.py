@@ -1,13 +1,12 @@
 """`tinygen farm`: a build directory on several boards at once, which share the inputs; held against the model.
 
 The boards are real ones, places of a labgrid farm, or emulated. One that fails harms no other: what it was at goes to
-another, and the result says why it stopped. See `hil.farm`.
+another, and the result says why it stopped. See `tinygen.hil.farm`.
 """
 
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,23 +15,23 @@ from typing import Any
 
 import numpy as np
 
-from hil.answers import Inference
-from hil.client import DeviceClient
-from hil.farm import BoardResult, FarmResult, Target, run_shared
-from hil.law import Law, law_of
-from hil.ports import EMULATED, QEMU
-from hil.session import same
+from tinygen.builds.arrays import AS_IT_IS, Inputs, Reading, Samples, load_samples, random_samples
+from tinygen.builds.codes import from_memory, in_memory
+from tinygen.builds.compare import class_count
+from tinygen.builds.folder import Folder, Record
+from tinygen.builds.manifest import Manifest, TensorEntry, read_manifest
 from tinygen.errors import TinygenError
-from tinygen.verbs.arrays import Samples, load_samples, random_samples
-from tinygen.verbs.codes import from_memory, in_memory
-from tinygen.verbs.device import INFER_SECONDS, Device
-from tinygen.verbs.manifest import keeps_states, read_manifest, section, switch_index
-from tinygen.verbs.output import check_folder, write_folder
+from tinygen.hil.answers import Inference
+from tinygen.hil.client import DeviceClient
+from tinygen.hil.device import INFER_SECONDS, Device
+from tinygen.hil.farm import BoardResult, FarmResult, Target, run_shared
+from tinygen.hil.law import Law, law_of
+from tinygen.hil.ports import EMULATED, QEMU
+from tinygen.hil.session import same
 
 Progress = Callable[[str, int, int], None]
 RANDOM_INPUTS = 20
-FILES = frozenset(("farm-report.json", "outputs.npz"))
-_WHAT = "farm report"
+RECORD = Record("farm-report.json", "farm report")
 
 
 @dataclass(frozen=True)
@@ -40,18 +39,20 @@ class FarmOptions:
     """What to run.
 
     Attributes:
-        inputs: .npy or .npz, see `load_samples`; None draws random ones.
+        inputs: see `load_samples`; None draws random ones.
         limit: use only the first inputs; of random ones, how many (20).
         seed: of random inputs.
         switch: of a switchable network; None takes the first.
         infer_seconds: how long an inference may take.
+        reading: how images lie in the inputs, and what becomes of values beyond an input's range.
     """
 
-    inputs: Path | None = None
+    inputs: Inputs | None = None
     limit: int | None = None
     seed: int = 0
     switch: str | None = None
     infer_seconds: float = INFER_SECONDS
+    reading: Reading = AS_IT_IS
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +102,10 @@ class FarmReport:
             ],
         }
 
-    def write(self, out: Path) -> None:
+    def write(self, out: Path, *, force: bool = False) -> None:
         """Writes farm-report.json and outputs.npz (y0, y1, ... and `sample`) into a folder.
+
+        An earlier report is replaced; forced, also one that was changed.
 
         Raises:
             TinygenError: `out` holds something else, or cannot be written; it is then as it was.
@@ -110,16 +113,15 @@ class FarmReport:
         arrays = io.BytesIO()
         named: dict[str, Any] = {f"y{i}": codes for i, codes in enumerate(self.outputs)}
         np.savez(arrays, sample=np.array(self.samples, np.int64), **named)
-        text = json.dumps(self.as_json(), indent=2) + "\n"
-        write_folder(out, {"farm-report.json": text.encode(), "outputs.npz": arrays.getvalue()}, _WHAT)
+        Folder(out, RECORD, force=force).write(self.as_json(), {"outputs.npz": arrays.getvalue()})
 
 
-def check_output(out: Path) -> None:
+def check_output(out: Path, *, force: bool = False) -> None:
     """
     Raises:
         TinygenError: `out` is a file, or holds what is not from an earlier farm.
     """
-    check_folder(out, FILES, _WHAT)
+    Folder(out, RECORD, force=force).check()
 
 
 def farm(
@@ -140,36 +142,37 @@ def farm(
     options = options or FarmOptions()
     manifest = read_manifest(folder)
     law, samples = law_of(folder, options.switch), _samples(folder, options)
-    part = section(manifest, options.switch)
+    part = manifest.section(options.switch)
     targets = _targets(folder, ports, manifest, options)
     inputs = [
-        [in_memory(x, t) for x, t in zip(samples.sample(i), part["inputs"], strict=True)] for i in range(len(samples))
+        [in_memory(x, t) for x, t in zip(samples.sample(i), part.inputs, strict=True)] for i in range(len(samples))
     ]
     tell = progress or (lambda what, done, total: None)
-    streams = samples.streams() if keeps_states(manifest) else None
-    found = run_shared(targets, inputs, lambda count: tell(manifest["model"], count, len(samples)), streams)
-    return _report(found, samples, law, part["outputs"])
+    streams = samples.streams() if manifest.keeps_states else None
+    found = run_shared(targets, inputs, lambda count: tell(manifest.model, count, len(samples)), streams)
+    return _report(found, samples, law, part.outputs)
 
 
 def _samples(folder: Path, options: FarmOptions) -> Samples:
     graph = law_of(folder, options.switch).graph
-    tensors = tuple(graph.tensors[name] for name in graph.inputs)
+    tensors = [graph.tensors[name] for name in graph.inputs]
+    options.reading.check(options.inputs)
     if options.inputs is None:
         return random_samples(tensors, options.limit or RANDOM_INPUTS, options.seed)
-    samples = load_samples(options.inputs, tensors)
+    samples = load_samples(options.inputs, tensors, options.reading, classes=class_count(graph))
     return samples if options.limit is None else samples.head(options.limit)
 
 
-def _targets(folder: Path, ports: Sequence[str], manifest: dict[str, Any], options: FarmOptions) -> list[Target]:
+def _targets(folder: Path, ports: Sequence[str], manifest: Manifest, options: FarmOptions) -> list[Target]:
     if not ports:
         raise TinygenError("no board is named", where=str(folder), fix="Give --port for each.")
-    switch = switch_index(manifest, options.switch) if options.switch is not None else 0
+    switch = manifest.switch_index(options.switch) if options.switch is not None else 0
 
     def connect(port: str) -> DeviceClient:
         device = Device(folder, port=port, count=True, infer_seconds=options.infer_seconds)
         return device.__enter__().client
 
-    build = manifest["build_id"]
+    build = manifest.build_id
     return [
         Target(name, partial(connect, port), build, switch) for name, port in zip(_names(ports), ports, strict=True)
     ]
@@ -184,7 +187,7 @@ def _names(ports: Sequence[str]) -> list[str]:
     return [f"{port} {ports[:i].count(port) + 1}" if port in standing_in else port for i, port in enumerate(ports)]
 
 
-def _report(found: FarmResult, samples: Samples, law: Law, tensors: Sequence[dict[str, Any]]) -> FarmReport:
+def _report(found: FarmResult, samples: Samples, law: Law, tensors: Sequence[TensorEntry]) -> FarmReport:
     done = [i for i, inference in enumerate(found.inferences) if inference is not None]
     rows = [_arrays(inference, tensors) for inference in found.inferences if inference is not None]
     expected = _expected(law, samples, max(done, default=-1) + 1)
@@ -206,5 +209,5 @@ def _expected(law: Law, samples: Samples, count: int) -> list[list[np.ndarray]]:
     return found
 
 
-def _arrays(inference: Inference, tensors: Sequence[dict[str, Any]]) -> list[np.ndarray]:
+def _arrays(inference: Inference, tensors: Sequence[TensorEntry]) -> list[np.ndarray]:
     return [from_memory(data, tensor) for data, tensor in zip(inference.outputs, tensors, strict=True)]

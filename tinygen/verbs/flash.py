@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hil.client import DeviceClient
-from hil.ports import find_port, port_path, serial_ports
-from hil.transports import SerialTransport
+from tinygen.builds.manifest import Manifest, read_manifest
 from tinygen.errors import DeviceError, FlashError, TinygenError, WrongBuildError
-from tinygen.targets.board import Board, load_board
+from tinygen.hil.client import DeviceClient
+from tinygen.hil.device import first_baud
+from tinygen.hil.ports import find_port, port_path, serial_ports
+from tinygen.hil.transports import SerialTransport
+from tinygen.targets.board import Board
+from tinygen.targets.boards import load_board
 from tinygen.targets.flashing import Flasher, Job, choose
 from tinygen.targets.flashing.runner import Echo
 from tinygen.targets.images import check_images
-from tinygen.verbs.device import first_baud
-from tinygen.verbs.manifest import read_manifest
 
 _ANSWER_SECONDS = 15.0
 """A board starts within milliseconds; its probe or bridge may come back on USB seconds later."""
@@ -104,7 +105,7 @@ def flash(folder: Path, options: FlashOptions, *, echo: Echo | None = None) -> F
     """
     manifest = read_manifest(folder)
     board = _board_of(folder, manifest, options.board)
-    images = manifest.get("images") or {}
+    images = manifest.images
     job = Job(board, folder, images, _port(board, options), options.probe, options.verify)
     flasher = choose(job, options.method, dry_run=options.dry_run)
     if job.compiled:
@@ -125,8 +126,8 @@ def flash(folder: Path, options: FlashOptions, *, echo: Echo | None = None) -> F
     return _asked(done, manifest, options, had_port=job.port is not None)
 
 
-def _board_of(folder: Path, manifest: dict[str, Any], wanted: str | None) -> Board:
-    board = load_board(manifest["board"])
+def _board_of(folder: Path, manifest: Manifest, wanted: str | None) -> Board:
+    board = load_board(manifest.board)
     if wanted is not None and load_board(wanted).name != board.name:
         raise TinygenError(
             f"holds firmware for {board.name}, not for {wanted}", where=str(folder),
@@ -159,7 +160,7 @@ def _one_probe(flasher: Flasher, board: Board, options: FlashOptions) -> None:
         raise FlashError(f"{len(alike)} of them are connected", where=board.title, fix=f"Name one:\n{listed}")
 
 
-def _asked(done: FlashResult, manifest: dict[str, Any], options: FlashOptions, *, had_port: bool) -> FlashResult:
+def _asked(done: FlashResult, manifest: Manifest, options: FlashOptions, *, had_port: bool) -> FlashResult:
     """The result with the board's answer."""
     if not options.check:
         return replace(done, unasked="--no-check")
@@ -167,7 +168,7 @@ def _asked(done: FlashResult, manifest: dict[str, Any], options: FlashOptions, *
     port = _found_again(done.board, options, had_port=had_port)
     if port is None:
         return replace(done, unasked="its serial port was not found; name it by --port")
-    return replace(done, port=port, build=ask_build(port, first_baud(done.board, manifest), manifest["build_id"]))
+    return replace(done, port=port, build=ask_build(port, first_baud(done.board, manifest), manifest.build_id))
 
 
 def _found_again(board: Board, options: FlashOptions, *, had_port: bool) -> str | None:

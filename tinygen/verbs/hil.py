@@ -12,21 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from hil.checks import FAILED, SKIPPED, Check, Limits, check, switch_checks
-from hil.law import Law, law_of
-from hil.measured import describe_energy, measure_on
-from hil.output import HilReport
-from hil.ports import EMULATED, QEMU
-from hil.power import EnergyOptions, PowerMonitor, PredictedSource, open_monitor
-from hil.report import SCHEMA, SCHEMA_VERSION, describe_switch
-from hil.session import Collected, Session
-from hil.transports import Transport
-from hil.twins import Turn, collect_on_twins
+from tinygen.builds.arrays import AS_IT_IS, Inputs, Reading, Samples, load_samples, name_of, random_samples
+from tinygen.builds.compare import class_count
+from tinygen.builds.manifest import read_manifest
 from tinygen.errors import BoardError, DeviceError, TinygenError, WrongBuildError
-from tinygen.targets.board import load_board
-from tinygen.verbs.arrays import Samples, load_samples, random_samples
-from tinygen.verbs.device import INFER_SECONDS, Device, open_device
-from tinygen.verbs.manifest import read_manifest, section, switch_index
+from tinygen.hil.checks import FAILED, SKIPPED, Check, Limits, check, switch_checks
+from tinygen.hil.device import INFER_SECONDS, Device, open_device
+from tinygen.hil.law import Law, law_of
+from tinygen.hil.measured import describe_energy, measure_on
+from tinygen.hil.output import HilReport
+from tinygen.hil.ports import EMULATED, QEMU
+from tinygen.hil.power import EnergyOptions, PowerMonitor, PredictedSource, open_monitor
+from tinygen.hil.report import SCHEMA, SCHEMA_VERSION, describe_switch
+from tinygen.hil.session import Collected, Session
+from tinygen.hil.transports import Transport
+from tinygen.hil.twins import Turn, collect_on_twins
+from tinygen.targets.boards import load_board
 from tinygen.version import VERSION
 
 Progress = Callable[[str, int, int], None]
@@ -40,7 +41,8 @@ class HilOptions:
 
     Attributes:
         port: see `open_device`.
-        inputs: .npy or .npz, see `load_samples`; None draws random ones.
+        inputs: see `load_samples`; None draws random ones.
+        reading: how images lie in the inputs, and what becomes of values beyond an input's range.
         limit: use only the first inputs; of random ones, how many (20).
         seed: of random inputs.
         switch: of a switchable network; None takes all of them, one after the other.
@@ -50,17 +52,18 @@ class HilOptions:
     """
 
     port: str | None = EMULATED
-    inputs: Path | None = None
+    inputs: Inputs | None = None
     limit: int | None = None
     seed: int = 0
     switch: str | None = None
     limits: Limits = NO_LIMITS
     jobs: int = 1
     infer_seconds: float = INFER_SECONDS
+    reading: Reading = AS_IT_IS
 
 
 def open_instrument(folder: Path, name: str, port: str | None) -> PowerMonitor | None:
-    """The instrument of that name, see `hil.power.factory`; None for "predicted", which every report has.
+    """The instrument of that name, see `tinygen.hil.power.factory`; None for "predicted", which every report has.
 
     Raises:
         TinygenError: there is none, or it does not answer; or what is at `port` is emulated, and the instrument is left
@@ -68,7 +71,7 @@ def open_instrument(folder: Path, name: str, port: str | None) -> PowerMonitor |
     """
     if name != "predicted":
         _require_board(folder, name, port)
-    monitor = open_monitor(name, load_board(read_manifest(folder)["board"]))
+    monitor = open_monitor(name, load_board(read_manifest(folder).board))
     return None if isinstance(monitor, PredictedSource) else monitor
 
 
@@ -118,9 +121,9 @@ class _Run:
         self.folder, self.options, self.transport, self.progress = folder, options, transport, progress
         self.begun, self.created = time.monotonic(), datetime.now(UTC)
         self.manifest = read_manifest(folder)
-        names = [entry["name"] for entry in self.manifest["switches"]] or [None]
+        names: list[str | None] = [*self.manifest.switch_names] or [None]
         if options.switch is not None:
-            switch_index(self.manifest, options.switch)
+            self.manifest.switch_index(options.switch)
             names = [options.switch]
         self.laws: dict[str | None, Law] = {name: law_of(folder, name) for name in names}
         self.samples = self._read_samples(self.laws[names[0]])
@@ -133,15 +136,18 @@ class _Run:
 
     def _read_samples(self, law: Law) -> Samples:
         options = self.options
-        tensors = tuple(law.graph.tensors[name] for name in law.graph.inputs)
+        graph = law.graph
+        tensors = [graph.tensors[name] for name in graph.inputs]
+        options.reading.check(options.inputs)
         if options.inputs is None:
             samples = random_samples(tensors, options.limit or RANDOM_INPUTS, options.seed)
         else:
-            samples = load_samples(options.inputs, tensors)
+            samples = load_samples(options.inputs, tensors, options.reading, classes=class_count(graph))
             samples = samples if options.limit is None else samples.head(options.limit)
         if samples.labels is None and options.limits.min_accuracy is not None:
+            where = "random inputs" if options.inputs is None else name_of(options.inputs)
             raise TinygenError(
-                "has no labels (y), so there is no accuracy to check", where=str(options.inputs or "random inputs"),
+                "has no labels (y), so there is no accuracy to check", where=where,
                 fix="Leave --min-accuracy out, or give --inputs an .npz with x and y.",
             )  # fmt: skip
         return samples
@@ -183,7 +189,7 @@ class _Run:
                 break
 
     def _check_start(self, device: Device) -> None:
-        info, wanted = device.info, self.manifest["clock_hz"]
+        info, wanted = device.info, self.manifest.clock_hz
         assert info is not None
         self.checks += [
             check("boot", True, f"{info.name} answers on {device.port or device.name}"),
@@ -219,8 +225,8 @@ class _Run:
     def _part(self, name: str | None) -> dict[str, Any]:
         part = describe_switch(
             self.found[name], name=name, planned=len(self.samples), law=self.laws[name],
-            labels=self.samples.labels, section={**self.manifest, **section(self.manifest, name)},
-            device=self.device,
+            labels=self.samples.labels, program=self.manifest.section(name),
+            stack_bytes=self.manifest.stack_bytes, device=self.device,
         )  # fmt: skip
         if name in self.measured:
             part["energy"].append(self.measured[name])
@@ -236,7 +242,12 @@ class _Run:
             "created": self.created.isoformat(timespec="seconds"),
             "passed": all(one.status != FAILED for one in self.checks),
             "checks": [one.as_json() for one in self.checks],
-            **{key: manifest[key] for key in ("model", "build_id", "board", "board_title", "toolchain", "kernels")},
+            "model": manifest.model,
+            "build_id": manifest.build_id,
+            "board": manifest.board,
+            "board_title": manifest.board_title,
+            "toolchain": manifest.toolchain,
+            "kernels": manifest.kernels.value,
             "device": {
                 "name": device.name,
                 "engine": device.engine,
@@ -244,7 +255,7 @@ class _Run:
                 "clock_hz": device.info.clock_hz if device.info else None,
             },
             "inputs": {
-                "source": str(inputs) if inputs else drawn,
+                "source": drawn if inputs is None else name_of(inputs),
                 "count": len(self.samples),
                 "labels": self.samples.labels is not None,
             },

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from tinygen.frontends.layouts import Layout
 from tinygen.frontends.load import load_network
 from tinygen.ir.graph import Graph
 from tinygen.ir.tensor import Tensor
 
 
-def inspect_model(path: Path, calibration: Path | None = None) -> dict[str, Any]:
+def inspect_model(path: Path, calibration: Path | None = None, layout: Layout | None = None) -> dict[str, Any]:
     """Inputs, outputs and operators of a model file, as the frontend read them.
 
     Where the model can be switched, they are those of its first switch, and `switches` has all.
@@ -19,7 +21,7 @@ def inspect_model(path: Path, calibration: Path | None = None) -> dict[str, Any]
     Raises:
         ModelError, UnsupportedError: see `load_network`.
     """
-    network = load_network(path, None, calibration)
+    network = load_network(path, None, calibration, layout)
     content = {
         "model": network.name,
         "source": str(path),
@@ -50,6 +52,7 @@ def _operators(graph: Graph) -> list[dict[str, Any]]:
             "inputs": [_tensor(t) for t in node.inputs if t is not None],
             "outputs": [_tensor(t) for t in node.outputs],
             "attributes": _attributes(node.op),
+            "usual": _usual(node.op),
             "macs": node.op.macs(node),
         }
         for node in graph.nodes()
@@ -60,6 +63,11 @@ def _attributes(op: object) -> dict[str, Any]:
     common = {"name", "inputs", "outputs"}
     values = {key: value for key, value in vars(op).items() if key not in common and value is not None}
     return {key: _shown(value) for key, value in values.items()}
+
+
+def _usual(op: Any) -> list[str]:
+    """Attributes that have their default."""
+    return [one.name for one in fields(op) if getattr(op, one.name) == one.default]
 
 
 _FEW = 4

@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from hil.audio import RATES, HopEvent, Listened, listen_to_microphone, listened
-from hil.audio import listen as listen_on
+from tinygen.builds.manifest import AppEntry, Manifest, read_manifest
 from tinygen.errors import TinygenError
-from tinygen.verbs.device import Device, open_device
-from tinygen.verbs.manifest import read_manifest
+from tinygen.hil.audio import RATES, HopEvent, Listened, listen_to_microphone, listened
+from tinygen.hil.audio import listen as listen_on
+from tinygen.hil.device import Device, open_device
 
 OnEvent = Callable[[HopEvent, float], None]
 BOUND = (
-    "Every loop of front end and model has a length that is known before any sound: samples of a window, points of the "
-    "FFT, channels, the layers' shapes. Sound decides single branches only (zeros, saturation) and how long a division "
-    "takes, so the longest hop of any sound is near the longest here."
+    "The lengths of all loops of front end and model are known before any sound: samples of a window, points of the "
+    "FFT, channels, the layers' shapes. Only a few branches (zeros, saturation) and the time of a division depend on "
+    "the sound, so the longest hop of any sound is near the longest one here."
 )
 SAME_WORD_SECONDS = 1.0
 """Detections that follow each other faster are one word's."""
@@ -36,10 +36,10 @@ class Average:
         manifest: of a build with the application `wakeword`.
     """
 
-    def __init__(self, manifest: dict[str, Any]) -> None:
-        output = manifest["outputs"][0]
-        self._zero, self._scale = np.float32(output["zero_point"]), np.float32(output["scale"])
-        self._size = manifest["app"]["sliding_window"]
+    def __init__(self, manifest: Manifest) -> None:
+        output, app = manifest.outputs[0], _app(manifest)
+        self._zero, self._scale = np.float32(output.zero_point or 0), np.float32(output.scale or 1.0)
+        self._size = app.sliding_window
         self._last: deque[list[float]] = deque(maxlen=self._size)
 
     def add(self, codes: Iterable[int]) -> tuple[float, ...]:
@@ -99,7 +99,7 @@ class ListenReport:
     """
 
     device: str
-    manifest: dict[str, Any]
+    manifest: Manifest
     events: tuple[HopEvent, ...]
     probabilities: tuple[float, ...]
     detections: tuple[Detection, ...]
@@ -114,10 +114,13 @@ class ListenReport:
         return len(self.events) * self.budget_ms / 1000
 
     @property
+    def app(self) -> AppEntry:
+        return _app(self.manifest)
+
+    @property
     def budget_ms(self) -> float:
         """The time of one hop."""
-        app = self.manifest["app"]
-        return float(1000 * app["hop_samples"] / app["sample_rate_hz"])
+        return float(1000 * self.app.hop_samples / self.app.sample_rate_hz)
 
     @property
     def without_inference(self) -> Times:
@@ -139,7 +142,7 @@ class ListenReport:
     def as_json(self) -> dict[str, Any]:
         return {
             "device": self.device,
-            "wake_word": self.manifest["app"]["wake_word"],
+            "wake_word": self.app.wake_word,
             "hops": len(self.events),
             "seconds": self.seconds,
             "detections": [asdict(one) for one in self.detections],
@@ -196,7 +199,7 @@ def listen(
     if device is None:
         with open_device(folder, port=port, count=True) as opened:
             return listen(folder, samples, device=opened, on_event=on_event)
-    return _hear(device, listen_on(device.client, samples, hop_samples=app["hop_samples"], rates=_rates(app)), on_event)
+    return _hear(device, listen_on(device.client, samples, hop_samples=app.hop_samples, rates=_rates(app)), on_event)
 
 
 def listen_to_board(
@@ -224,13 +227,13 @@ def listen_to_board(
         with open_device(folder, port=port, count=True) as opened:
             return listen_to_board(folder, samples, hops=hops, device=opened, on_event=on_event)
     if samples is not None:
-        hops = samples.size // app["hop_samples"] if hops is None else hops
+        hops = samples.size // app.hop_samples if hops is None else hops
         device.feed_microphone(samples)
     return _hear(device, _until(listen_to_microphone(device.client, rates=_rates(app)), hops), on_event)
 
 
-def _rates(app: dict[str, Any]) -> list[int]:
-    return [rate for rate in RATES if rate in app["bauds"]]
+def _rates(app: AppEntry) -> list[int]:
+    return [rate for rate in RATES if rate in app.bauds]
 
 
 def _until(events: Generator[HopEvent], hops: int | None) -> Generator[HopEvent]:
@@ -247,14 +250,14 @@ def _until(events: Generator[HopEvent], hops: int | None) -> Generator[HopEvent]
 def _hear(device: Device, events: Generator[HopEvent], on_event: OnEvent | None) -> ListenReport:
     """Ctrl-C ends the sound, not the report."""
     before = len(device.client.troubles)
-    average, collected = Average(device.manifest), _Collected(device.manifest["app"])
+    average, collected = Average(device.manifest), _Collected(_app(device.manifest))
     with closing(events), suppress(KeyboardInterrupt):
         for event in events:
             probability = collected.add(event, average)
             if on_event is not None:
                 on_event(event, probability)
     if not collected.events:
-        hop = device.manifest["app"]["hop_samples"]
+        hop = _app(device.manifest).hop_samples
         raise TinygenError(f"the sound is shorter than a hop, which is {hop} samples", fix="Give longer sound.")
     assert device.info is not None
     return ListenReport(
@@ -270,14 +273,14 @@ def _hear(device: Device, events: Generator[HopEvent], on_event: OnEvent | None)
     )
 
 
-def app_of(folder: Path) -> dict[str, Any]:
+def app_of(folder: Path) -> AppEntry:
     """The manifest's part about the application.
 
     Raises:
         TinygenError: the build has no application that listens.
     """
-    app = read_manifest(folder).get("app")
-    if not isinstance(app, dict) or app.get("kind") != "wakeword":
+    app = read_manifest(folder).app
+    if app is None or app.kind != "wakeword":
         raise TinygenError(
             "its firmware does not listen", where=str(folder),
             fix="Build it with: tinygen build MODEL --app wakeword --out DIR",
@@ -285,12 +288,17 @@ def app_of(folder: Path) -> dict[str, Any]:
     return app
 
 
+def _app(manifest: Manifest) -> AppEntry:
+    assert manifest.app is not None, "see `app_of`"
+    return manifest.app
+
+
 class _Collected:
     """Events, and the words in them."""
 
-    def __init__(self, app: dict[str, Any]) -> None:
-        self._hop_seconds = app["hop_samples"] / app["sample_rate_hz"]
-        self._labels = app["labels"]
+    def __init__(self, app: AppEntry) -> None:
+        self._hop_seconds = app.hop_samples / app.sample_rate_hz
+        self._labels = app.labels
         self._newest = 0.0
         self._until = -1.0
         self.events: list[HopEvent] = []

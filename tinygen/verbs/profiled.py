@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from tinygen.builds.manifest import Manifest, ProfileEntry
+from tinygen.builds.plain import from_plain
+from tinygen.builds.predicted import profile_json
 from tinygen.errors import ToolchainError
+from tinygen.hil.device import Device, open_device
 from tinygen.lowering.network import NetworkProgram
 from tinygen.lowering.program import Program
 from tinygen.targets.board import Board
-from tinygen.verbs.device import Device, open_device
-from tinygen.verbs.predicted import profile_json
 
 
-def add_profiles(manifest: dict[str, Any], folder: Path, network: NetworkProgram, board: Board) -> None:
-    """Adds `profile` to a manifest, and to each of its switches: instructions and predicted cycles on zero input.
+def with_profiles(manifest: Manifest, folder: Path, network: NetworkProgram, board: Board) -> Manifest:
+    """The manifest, and each of its switches, with instructions and predicted cycles on zero input.
 
     None when the emulator is not installed.
     """
     profiles = _profiles(folder, network, board)
-    manifest["profile"] = profiles[0]
-    for entry, profile in zip(manifest["switches"], profiles, strict=bool(manifest["switches"])):
-        entry["profile"] = profile
+    pairs = zip(manifest.switches, profiles, strict=bool(manifest.switches))
+    switches = tuple(replace(entry, profile=profile) for entry, profile in pairs)
+    return replace(manifest, profile=profiles[0], switches=switches)
 
 
-def _profiles(folder: Path, network: NetworkProgram, board: Board) -> list[dict[str, Any] | None]:
-    profiles: list[dict[str, Any] | None] = []
+def _profiles(folder: Path, network: NetworkProgram, board: Board) -> list[ProfileEntry | None]:
+    profiles: list[ProfileEntry | None] = []
     try:
         for index, program in enumerate(network.programs):
             # Each right after reset, with cold caches: as if it were alone.
@@ -38,14 +40,15 @@ def _profiles(folder: Path, network: NetworkProgram, board: Board) -> list[dict[
     return profiles
 
 
-def _profile(device: Device, index: int, program: Program, board: Board) -> dict[str, Any]:
+def _profile(device: Device, index: int, program: Program, board: Board) -> ProfileEntry:
     device.select(index)
     measured = device.measure([np.zeros(tensor.shape, tensor.dtype) for tensor in program.inputs])
     assert measured.profile is not None
-    return profile_json(measured.profile, program_names(program), board) | {
+    content = profile_json(measured.profile, program_names(program), board) | {
         "stack_used_bytes": device.stack_used,
         "functions": dict(sorted(measured.profile.functions.items(), key=lambda item: -item[1])),
     }
+    return from_plain(ProfileEntry, content)
 
 
 def program_names(program: Program) -> list[str]:

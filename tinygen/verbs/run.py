@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.errors import TinygenError
-from tinygen.ir.encodings import Affine, Encoding, Float32, Plain
-from tinygen.ir.tensor import Tensor
+from tinygen.builds.arrays import AS_IT_IS, Inputs, Reading, load_samples
+from tinygen.builds.manifest import read_kept_model, read_manifest
+from tinygen.builds.predicted import median_profile, profile_json
+from tinygen.files import check_new_file, write_file
+from tinygen.frontends.layouts import Layout
+from tinygen.hil.device import Measured, open_device
 from tinygen.targets.board import Board
 from tinygen.targets.emulator import Profile
-from tinygen.verbs.arrays import load_samples
-from tinygen.verbs.device import Measured, open_device
-from tinygen.verbs.manifest import read_manifest, section
-from tinygen.verbs.predicted import median_profile, profile_json
 
 Progress = Callable[[str, int, int], None]
+_IMAGES = 5
+"""Dimensions of stacked outputs that are images: samples, batch, height, width, channels."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class RunResult:
     stack_used: int | None
     board: Board
     switch: str | None = None
+
+    @property
+    def outputs(self) -> tuple[np.ndarray, ...]:
+        """Codes of each output of the model, [inferences, *shape]."""
+        return tuple(np.stack(codes) for codes in zip(*(row.outputs for row in self.rows), strict=True))
 
     def as_json(self) -> dict[str, Any]:
         counted = [row.profile for row in self.rows if row.profile is not None]
@@ -72,29 +79,37 @@ class RunResult:
 
 def run(
     folder: Path,
-    inputs: Path,
+    inputs: Inputs,
     *,
+    reading: Reading = AS_IT_IS,
     outputs: Path | None = None,
     port: str | None = None,
     switch: str | None = None,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
     """Runs one inference per row of `inputs`; of a model that keeps something between them, a step of a stream.
 
     Args:
         folder: written by `tinygen build`.
-        inputs: .npy or .npz, see `load_samples`.
-        outputs: where to write the outputs: .npy for a model with one output, .npz (y0, y1, ...) for more.
+        inputs: see `load_samples`.
+        reading: how images lie in `inputs`, and in `outputs`; what becomes of values beyond an input's range.
+        outputs: where to write the outputs, a new file: .npy for a model with one output, .npz (y0, y1, ...) for more.
         port: serial port of a real board; else the board's emulator.
         switch: of a switchable network; None takes the first.
+        force: replace a file that is there at `outputs`.
         progress: called with (what, done, of).
 
     Raises:
-        TinygenError: bad inputs, a missing device, or firmware that fails.
+        TinygenError: bad inputs, a missing device, or firmware that fails; `outputs` cannot be written.
     """
+    if outputs is not None:
+        check_new_file(outputs, force=force)
     manifest = read_manifest(folder)
-    chosen = section(manifest, switch)
-    samples = load_samples(inputs, tuple(_tensor(entry) for entry in chosen["inputs"]))
+    chosen = manifest.section(switch)
+    network = read_kept_model(folder, manifest)
+    graph = network.first if switch is None else network.switch(switch).graph
+    samples = load_samples(inputs, [graph.tensors[name] for name in graph.inputs], reading)
     rows = []
     with open_device(folder, port=port, count=True) as device:
         if switch is not None:
@@ -107,29 +122,19 @@ def run(
                 progress(device.name, index + 1, len(samples))
         stack = device.stack_used
     if outputs is not None:
-        _write_outputs(outputs, rows)
-    names = tuple(layer["name"] for layer in chosen["layers"])
+        _write_outputs(outputs, rows, reading.layout)
+    names = tuple(layer.name for layer in chosen.layers)
     return RunResult(device.name, device.engine, names, tuple(rows), stack, device.board, switch)
 
 
-def _tensor(entry: dict[str, Any]) -> Tensor:
-    encoding: Encoding = Plain(entry["dtype"])
-    if entry["dtype"] == "float32":
-        encoding = Float32()
-    elif "scale" in entry:
-        encoding = Affine(entry["dtype"], (entry["scale"],), (entry["zero_point"],))
-    return Tensor(entry["name"], tuple(entry["shape"]), encoding)
-
-
-def _write_outputs(path: Path, rows: list[Measured]) -> None:
+def _write_outputs(path: Path, rows: list[Measured], layout: Layout | None) -> None:
     stacked = [np.stack(arrays) for arrays in zip(*(row.outputs for row in rows), strict=True)]
-    try:
-        if len(stacked) == 1 and path.suffix != ".npz":
-            with path.open("wb") as file:
-                np.save(file, stacked[0])
-        else:
-            named: dict[str, Any] = {f"y{i}": array for i, array in enumerate(stacked)}
-            with path.open("wb") as file:
-                np.savez(file, **named)
-    except OSError as error:
-        raise TinygenError(f"cannot be written ({error.strerror})", where=str(path)) from error
+    if layout is Layout.NCHW:
+        stacked = [np.moveaxis(array, -1, 2) if array.ndim == _IMAGES else array for array in stacked]
+    content = io.BytesIO()
+    if len(stacked) == 1 and path.suffix != ".npz":
+        np.save(content, stacked[0])
+    else:
+        named: dict[str, Any] = {f"y{i}": array for i, array in enumerate(stacked)}
+        np.savez(content, **named)
+    write_file(path, content.getvalue())

@@ -11,19 +11,19 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tinygen.builds.arrays import AS_IT_IS, Inputs, Reading, Samples, load_samples
+from tinygen.builds.compare import Comparison, Mismatch, class_count, correct, decision_threshold, differing
+from tinygen.builds.library import LayerDifference, LibrarySemantics, library_semantics
+from tinygen.builds.oracle import LiteRt
+from tinygen.builds.oracle_names import Oracle
+from tinygen.frontends.memory import MemoryModel
+from tinygen.hil.device import Device, open_device, require_runtime
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import Stream, evaluate_all
 from tinygen.passes.litert_arithmetic import Arithmetic
 from tinygen.passes.pipeline import simplify
-from tinygen.targets.board import load_board
-from tinygen.verbs.arrays import Samples, load_samples
+from tinygen.targets.boards import load_board
 from tinygen.verbs.build import BuildOptions, build, read_source
-from tinygen.verbs.compare import Comparison, Mismatch, correct, decision_threshold, differing
-from tinygen.verbs.device import Device, open_device, require_runtime
-from tinygen.verbs.library import LayerDifference, LibrarySemantics, library_semantics
-from tinygen.verbs.manifest import section
-from tinygen.verbs.oracle import LiteRt
-from tinygen.verbs.oracle_names import Oracle
 
 Progress = Callable[[str, int, int], None]
 
@@ -55,6 +55,7 @@ class VerifyReport:
         library: layers that a vendor's library computes otherwise than LiteRT; the boards are compared with the
             library's own arithmetic there.
         library_outputs: what that makes of the model's outputs; None without such layers.
+        warnings: of the build.
     """
 
     model: str
@@ -64,6 +65,7 @@ class VerifyReport:
     accuracy: Mapping[str, int] | None
     library: tuple[LayerDifference, ...] = ()
     library_outputs: Comparison | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def identical(self) -> bool:
@@ -84,6 +86,7 @@ class VerifyReport:
                 for name, count in self.accuracy.items()
             },
             "identical": self.identical,
+            "warnings": list(self.warnings),
             "library": None
             if self.library_outputs is None
             else {
@@ -94,10 +97,11 @@ class VerifyReport:
 
 
 def verify(
-    model: Path,
-    inputs: Path,
+    model: Path | MemoryModel,
+    inputs: Inputs,
     options: BuildOptions,
     *,
+    reading: Reading = AS_IT_IS,
     oracles: Sequence[Oracle] = (),
     limit: int | None = None,
     switch: str | None = None,
@@ -108,9 +112,10 @@ def verify(
     The inputs of a model that keeps something between inferences are a stream, or several (`Samples.resets`).
 
     Args:
-        model: the model file.
-        inputs: .npy or .npz, see `load_samples`.
+        model: the model file, or a model made in memory.
+        inputs: see `load_samples`.
         options: board, toolchain and kernels to build with.
+        reading: how images lie in the inputs, and what becomes of values beyond an input's range.
         oracles: LiteRT kernel sets to compare with; the first is the oracle, all are compared with that of the
             options' arithmetic too, which is the one where none is given. Files that LiteRT does not read are held
             against the integer semantics alone.
@@ -124,11 +129,13 @@ def verify(
     require_runtime(load_board(options.board))
     network = read_source(model, options)
     chosen = network.switches if switch is None else (network.switch(switch),)
-    samples = load_samples(inputs, tuple(network.first.tensors[name] for name in network.first.inputs))
+    first = network.first
+    tensors = [first.tensors[name] for name in first.inputs]
+    samples = load_samples(inputs, tensors, reading, classes=class_count(first))
     if limit is not None:
         samples = samples.head(limit)
     home = Oracle.OPTIMIZED if options.arithmetic == Arithmetic.OPTIMIZED else Oracle.REF
-    oracles = (oracles or (home,)) if model.suffix.lower() == ".tflite" else ()
+    oracles = (oracles or (home,)) if _is_tflite(model) else ()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tinygen-verify-")))
         devices = []
@@ -143,17 +150,18 @@ def verify(
             label = one.name if network.is_switchable else ""
             for device in devices:
                 device.select(network.names.index(one.name))
-            library = library_semantics(one.graph, section(manifest, label or None))
+            library = library_semantics(one.graph, manifest.section(label or None))
             trial = _Trial(model, one.graph, samples, devices, oracles, home, library, label)
             parts.append(trial.run(progress))
     return VerifyReport(
-        model=str(model),
+        model=model.name if isinstance(model, MemoryModel) else str(model),
         board=options.board,
         samples=len(samples),
         comparisons=tuple(comparison for part in parts for comparison in part.comparisons),
         accuracy=None if samples.labels is None else {name: n for part in parts for name, n in part.right.items()},
         library=tuple(difference for part in parts for difference in part.library),
         library_outputs=_added([part.library_outputs for part in parts if part.library_outputs is not None]),
+        warnings=manifest.warnings,
     )
 
 
@@ -177,7 +185,7 @@ class _Trial:
         switch: name of the graph's switch; "" where the model has only one graph.
     """
 
-    model: Path
+    model: Path | MemoryModel
     graph: Graph
     samples: Samples
     devices: Sequence[Device]
@@ -189,7 +197,7 @@ class _Trial:
     def run(self, progress: Progress | None) -> _Found:
         oracles, law, library = self.oracles, Semantics(self.graph), self.library
         wanted = list(dict.fromkeys(oracles if self.home in oracles or not oracles else (*oracles, self.home)))
-        references = [LiteRt(self.model, oracle) for oracle in wanted]
+        references = [_litert(self.model, oracle) for oracle in wanted]
         runtimes: list[Runtime] = [*references, law, *([library] if library else []), *self.devices]
         outputs = {runtime.name: _run_all(runtime, self.samples, self.switch, progress) for runtime in runtimes}
         chosen = [f"litert-{oracle}" for oracle in oracles]
@@ -214,6 +222,15 @@ class _Trial:
         for index, (a, b) in enumerate(zip(outputs[pair[0]], outputs[pair[1]], strict=True)):
             comparison.add(index, a, b)
         return comparison
+
+
+def _litert(model: Path | MemoryModel, oracle: Oracle, *, keep: bool = False) -> LiteRt:
+    assert isinstance(model, Path)  # what was made in memory has no oracle
+    return LiteRt(model, oracle, keep=keep)
+
+
+def _is_tflite(model: Path | MemoryModel) -> bool:
+    return isinstance(model, Path) and model.suffix.lower() == ".tflite"
 
 
 def _added(comparisons: Sequence[Comparison]) -> Comparison | None:
@@ -272,7 +289,7 @@ class _Locator:
 
     def __init__(
         self,
-        model: Path,
+        model: Path | MemoryModel,
         graph: Graph,
         samples: Samples,
         devices: Sequence[Device],
@@ -320,7 +337,7 @@ class _Locator:
         if runtime in self.devices:
             return self.devices[runtime].intermediate(sample)
         if runtime in self.oracles:
-            interpreter = LiteRt(self.model, self.oracles[runtime], keep=True)
+            interpreter = _litert(self.model, self.oracles[runtime], keep=True)
             interpreter.infer(sample)
             return interpreter.intermediate(self.graph, [name for op in self.graph.ops for name in op.outputs])
         if self.library is not None and runtime == self.library.name:

@@ -214,9 +214,9 @@ def run_mutations(models: list[bytes], count: int) -> Counter[str]:
 
 def test_mutations() -> None:
     """Damaged bytes: an error of ours or a model, never a traceback."""
-    results = run_mutations([conv_net("int8", 0, True), mixed_net()], 60)
+    results = run_mutations([conv_net("int8", 0, True), mixed_net()], 32)
     print(dict(results))
-    assert results["error"] > 15
+    assert results["error"] > 8
 
 
 @pytest.mark.long

@@ -76,8 +76,8 @@ def test_accuracy_and_files(tmp_path: Path) -> None:
         ("digits.pt2", BuildOptions(board="host", calibration=tmp_path / "calibration.npz")),
     ):
         built = build(tmp_path / name, tmp_path / f"out-{name}", options, profile=False)
-        run(built.folder, tmp_path / "test.npz", outputs=tmp_path / "codes.npy")
-        np.testing.assert_array_equal(np.load(tmp_path / "codes.npy").reshape(codes.shape), codes)
+        run(built.folder, tmp_path / "test.npz", outputs=tmp_path / f"{name}.npy")
+        np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy").reshape(codes.shape), codes)
     report = verify(tmp_path / "digits.tg", tmp_path / "test.npz", BuildOptions(board="host"))
     assert report.identical
     assert [pair.first for pair in report.comparisons] == ["semantics"]

@@ -125,7 +125,7 @@ def test_orders_that_differ() -> None:
     assert len(transposes(graph)) >= len(functions)
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(st.data())
 def test_convolutions(data: st.DataObject) -> None:
     groups = data.draw(st.sampled_from([1, 1, 2, 3, 6]))

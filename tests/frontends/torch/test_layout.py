@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,3 +69,11 @@ def test_permutation_is_undone() -> None:
     assert layout.permuted(NHWC) == Layout.dense((1, 4, 5, 3))
     assert layout.permuted(NHWC).is_stored_as(range(4))
     assert not layout.is_stored_as(range(4))
+
+
+@pytest.mark.parametrize("permutation", [(1, 2, 0), (2, 0, 1), (0, 2, 1)])
+def test_permuted_memory(permutation: tuple[int, ...]) -> None:
+    elements = np.arange(24).reshape(2, 3, 4)
+    layout = Layout.dense(elements.shape).transposed(permutation)
+    assert layout.shape == elements.shape
+    assert layout.to_memory(elements).tolist() == elements.transpose(permutation).ravel().tolist()

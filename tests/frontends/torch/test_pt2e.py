@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,15 @@ def quantized(module: Any, shape: tuple[int, ...] = SHAPE, per_channel: bool = T
     return quantize_pt2e.convert_pt2e(prepared)
 
 
-MODULE = quantized(small())
+@cache
+def whole() -> Any:
+    """The network of most tests: not made where tests are only listed."""
+    return quantized(small())
 
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    return export(MODULE, TEST[:1])
+    return export(whole(), TEST[:1])
 
 
 def activation_parameters(module: Any) -> set[tuple[float, int]]:
@@ -61,8 +65,8 @@ def test_kept_as_they_are(graph: Graph) -> None:
         for tensor in graph.tensors.values()
         if isinstance(tensor.encoding, Affine) and not tensor.is_constant
     }
-    assert ours == activation_parameters(MODULE)
-    frozen = {value.numpy().tobytes() for name, value in MODULE.state_dict().items() if "frozen" in name}
+    assert ours == activation_parameters(whole())
+    frozen = {value.numpy().tobytes() for name, value in whole().state_dict().items() if "frozen" in name}
     linear = next(
         op for op in graph.ops if op.KIND == "fully_connected" and len(graph.tensors[op.inputs[1]].shape) == 2
     )
@@ -81,7 +85,7 @@ def test_against_torch(graph: Graph) -> None:
     assert compared > 40_000
     assert differing < compared / 200
     with torch.no_grad():
-        wanted = np.concatenate([MODULE(row[None]).numpy() for row in TEST])
+        wanted = np.concatenate([whole()(row[None]).numpy() for row in TEST])
     found = real_outputs(graph, TEST.numpy())
     assert np.abs(found - wanted).max() < 0.02
     assert (found.argmax(1) == wanted.argmax(1)).all()
@@ -97,14 +101,14 @@ def test_host_c(graph: Graph, tmp_path: Path) -> None:
 
 
 def test_file(graph: Graph, tmp_path: Path) -> None:
-    torch.export.save(torch.export.export(MODULE, (TEST[:1],)), tmp_path / "net.pt2")
+    torch.export.save(torch.export.export(whole(), (TEST[:1],)), tmp_path / "net.pt2")
     again = load_model(tmp_path / "net.pt2")
     assert again.ops == graph.ops
     np.save(tmp_path / "x.npy", TEST.numpy())
     with pytest.raises(TinygenError, match="quantized already"):
         load_model(tmp_path / "net.pt2", None, tmp_path / "x.npy")
     with pytest.raises(TinygenError, match="quantized already"):
-        export(MODULE, TEST[:1], TEST)
+        export(whole(), TEST[:1], TEST)
 
 
 def test_per_tensor_weights_and_integer_outputs() -> None:

@@ -13,7 +13,9 @@ import pytest
 
 from tests.support.torch_models import need
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
-from tinygen.frontends.load import load_model
+from tinygen.frontends.layouts import Layout
+from tinygen.frontends.load import load_model, load_network
+from tinygen.frontends.tg import write_tg
 
 torch = need("torch")
 nn, F = torch.nn, torch.nn.functional
@@ -129,7 +131,9 @@ sys.modules["torch"] = None
 import tinygen
 from pathlib import Path
 from tinygen.errors import TinygenError
-from tinygen.frontends.load import load_model
+from tinygen.frontends.layouts import Layout
+from tinygen.frontends.load import load_model, load_network
+from tinygen.frontends.tg import write_tg
 tinygen.save, tinygen.QuantizeOptions
 for what in (lambda: tinygen.export, lambda: load_model(Path(sys.argv[1]))):
     try:
@@ -155,8 +159,21 @@ def test_files(tmp_path: Path) -> None:
     with pytest.raises(TinygenError, match="has no array for input 0"):
         load_model(path, None, tmp_path / "a.npz")
     np.save(tmp_path / "b.npy", np.zeros((3, 5)))
-    with pytest.raises(TinygenError, match=r"has shape \[3, 5\]"):
+    with pytest.raises(TinygenError, match=r"rows of shape \[5\] do not fit"):
         load_model(path, None, tmp_path / "b.npy")
     np.save(tmp_path / "c.npy", np.random.default_rng(0).normal(size=(9, 4)))
     assert load_model(path, None, tmp_path / "c.npy").name == "net"
     assert load_model(path, "mine", tmp_path / "c.npy").name == "mine"
+
+
+def test_layout_of_calibration_inputs(tmp_path: Path) -> None:
+    """Channels first unless it is said otherwise; never as they happen to lie."""
+    path, images = tmp_path / "net.pt2", np.random.default_rng(0).normal(size=(9, 3, 4, 5))
+    torch.export.save(torch.export.export(nn.Conv2d(3, 2, 1), (torch.zeros(1, 3, 4, 5),)), path)
+    np.save(tmp_path / "first.npy", images)
+    np.save(tmp_path / "last.npy", images.transpose(0, 2, 3, 1))
+    first = load_network(path, None, tmp_path / "first.npy")
+    with pytest.raises(TinygenError, match="--layout nhwc"):
+        load_network(path, None, tmp_path / "last.npy")
+    last = load_network(path, None, tmp_path / "last.npy", Layout.NHWC)
+    assert write_tg(last.first) == write_tg(first.first)

@@ -27,7 +27,7 @@ from tests.frontends.torch_nn.networks import (
     like_trained,
 )
 from tests.support.differential import compare_code
-from tests.support.shares import shares
+from tests.support.shares import one_in, shares
 from tests.support.tally import INPUTS, OTHER_TOP
 from tests.support.torch_oracle import Compared, compare_with_torch
 from tinygen.errors import UnsupportedError
@@ -67,9 +67,10 @@ def _in_c(found: Iterable[Compared], label: str) -> None:
     compare_code(graphs, feeds, expected, [label] * len(graphs), on_board=True)
 
 
-def _all(networks: Iterable[tuple[nn.Module, Tensor]], label: str) -> None:
+def _all(networks: Iterable[tuple[nn.Module, Tensor]], label: str, every: int = 1) -> None:
+    """All of them against torch, one in so many of the graphs in C too."""
     found = [_trained(net, x, label, f"m{i}", seed=i) for i, (net, x) in enumerate(networks)]
-    _in_c(found, label)
+    _in_c(found[::every], label)
 
 
 def _float_network() -> nn.Sequential:
@@ -125,7 +126,8 @@ def test_tables_on_both_sides_are_refused(weights: str, activation: str) -> None
         _trained(network, x, "", "m")
 
 
-def test_geometry() -> None:
+@one_in(4)
+def test_geometry(every: int) -> None:
     torch.manual_seed(2)
     _all(
         [
@@ -145,6 +147,7 @@ def test_geometry() -> None:
             layer("log-sqrt2", "log-two-sided", 3, 2, 6, dilation=2, padding=5, entry="tanh1", image=(3, 5, 5)),
         ],
         "nn: geometry",
+        every,
     )  # fmt: skip
 
 
@@ -156,7 +159,8 @@ def _dense(inputs: int, outputs: int) -> QuantLinear:
     return QuantLinear(inputs, outputs, weight_quantizer=Symmetric8())
 
 
-def test_pools_and_heads() -> None:
+@one_in(4)
+def test_pools_and_heads(every: int) -> None:
     torch.manual_seed(4)
     x = images(12, 3, 8, 8)
 
@@ -181,10 +185,12 @@ def test_pools_and_heads() -> None:
             network(nn.ReLU6(), Affine8(), nn.MaxPool2d(6), nn.Flatten()),
         ],
         "nn: pools and heads",
+        every,
     )  # fmt: skip
 
 
-def test_orders_of_layers() -> None:
+@one_in(4)
+def test_orders_of_layers(every: int) -> None:
     """XNOR-Net's order, slopes in front of quantizers, dense networks, quantizers within layers."""
     torch.manual_seed(5)
     x, vectors = images(12, 3, 7, 7), images(12, 13)
@@ -218,6 +224,7 @@ def test_orders_of_layers() -> None:
             (nn.Sequential(nn.Flatten(), InputQuant(), _dense(49, 4)), images(12, 1, 7, 7)),
         ],
         "nn: orders of layers",
+        every,
     )  # fmt: skip
 
 
@@ -260,7 +267,8 @@ def test_branches() -> None:
     )  # fmt: skip
 
 
-def test_layers_of_zeros() -> None:
+@shares
+def test_layers_of_zeros(every: int) -> None:
     """Channels that a method of compression has emptied: scales of zero, ranges of nothing."""
     torch.manual_seed(7)
     found = []
@@ -273,7 +281,7 @@ def test_layers_of_zeros() -> None:
                 if hasattr(part.weight_quantizer, "cluster"):
                     part.weight_quantizer.cluster(part.weight)
         found.append(compare_with_torch(network, images(8, 3, 7, 7), "nn: layers of zeros", f"m{index}"))
-    _in_c(found[::6], "nn: layers of zeros")
+    _in_c(found[::every], "nn: layers of zeros")
 
 
 def _without_epsilon(chain: Chain, mean: Any, variance: Any, epsilon: float, gamma: Any, beta: Any) -> Chain:

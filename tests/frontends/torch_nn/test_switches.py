@@ -30,7 +30,12 @@ def made(name: str, switches: Sequence[SwitchSpec], family: str = "tanh") -> nn.
     return network
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+LATER = ("side-by-side",)  # as "flattened", with another end
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in LATER else name for name in NETWORKS]
+)
 def test_every_switch_means_what_torch_computes(name: str) -> None:
     specs = SIGNED if name == "xnor-order" else USUAL
     module, x = made(name, specs), images(40)

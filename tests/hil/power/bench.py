@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from hil.power.windows import Run
 from tests.hil.power.waveform import Waveform
+from tinygen.hil.power.windows import Run
 
 OFFSET = 1000.0
 """What this computer's clock says when the simulation begins."""

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from hil.power import EnergyOptions, measure_device, runs_of
-from hil.power.lpm01a import Lpm01a
-from hil.power.result import MESSAGES, PIN
 from tests.hil.power.bench import Bench
 from tests.hil.power.lpm01a_double import Lpm01aDouble, Lpm01aFaults
 from tests.hil.power.waveform import Piece, Waveform
 from tinygen.errors import DeviceError
+from tinygen.hil.power import EnergyOptions, measure_device, runs_of
+from tinygen.hil.power.lpm01a import Lpm01a
+from tinygen.hil.power.result import MESSAGES, PIN
 
 INFERENCE = 0.0125
 """Seconds of the simulated device."""

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hil.power.clock import check_clock, fit_clock
-from hil.power.energy import EnergyOptions, energy_of, energy_of_runs
-from hil.power.integral import integrate
-from hil.power.monitor import Edge, Trace
-from hil.power.result import MESSAGES, PIN
-from hil.power.windows import Run, Window, falling_edges, windows_from_edges
 from tests.hil.power.waveform import Piece, Waveform, host_runs, runs_of_inferences
 from tinygen.errors import DeviceError
+from tinygen.hil.power.clock import check_clock, fit_clock
+from tinygen.hil.power.energy import EnergyOptions, energy_of, energy_of_runs
+from tinygen.hil.power.integral import integrate
+from tinygen.hil.power.monitor import Edge, Trace
+from tinygen.hil.power.result import MESSAGES, PIN
+from tinygen.hil.power.windows import Run, Window, falling_edges, windows_from_edges
 
 SHORT = EnergyOptions(runs=5, seconds=0.5, inferences=10)
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from serial.tools import list_ports
 
-from hil.power import EnergyOptions, PowerMonitor, PredictedSource, Run, Trace, measure_energy, open_monitor
-from hil.power.lpm01a import Lpm01a
 from tests.hil.power.lpm01a_double import Lpm01aDouble
 from tests.hil.power.waveform import runs_of_inferences
+from tinygen.builds.predicted import time_and_energy
 from tinygen.errors import BoardError, DeviceError, TinygenError
-from tinygen.targets.board import load_board
-from tinygen.verbs.predicted import time_and_energy
+from tinygen.hil.power import EnergyOptions, PowerMonitor, PredictedSource, Run, Trace, measure_energy, open_monitor
+from tinygen.hil.power.lpm01a import Lpm01a
+from tinygen.targets.boards import load_board
 
 BOARD = load_board("f746zg")
 

@@ -6,21 +6,21 @@ from collections.abc import Callable
 
 import pytest
 
-from hil.power.energy import EnergyOptions, measure_energy
-from hil.power.monitor import PowerMonitor
 from tests.hil.power.bench import Bench, Double
 from tests.hil.power.joulescope_double import JoulescopeDouble, JoulescopeFaults
 from tests.hil.power.lpm01a_double import Lpm01aDouble, Lpm01aFaults
 from tests.hil.power.ppk2_double import Ppk2Double, Ppk2Faults
 from tests.hil.power.waveform import runs_of_inferences
 from tests.targets.tools import requires_package
+from tinygen.hil.power.energy import EnergyOptions, measure_energy
+from tinygen.hil.power.monitor import PowerMonitor
 
 PPM = 200.0
 Open = Callable[[pytest.MonkeyPatch, Bench], tuple[Double, PowerMonitor]]
 
 
 def lpm01a(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> tuple[Double, PowerMonitor]:
-    from hil.power.lpm01a import Lpm01a
+    from tinygen.hil.power.lpm01a import Lpm01a
 
     double = Lpm01aDouble(bench.waveform, Lpm01aFaults(ppm=PPM))
     return double, Lpm01a(double.port, now=bench.now)
@@ -29,7 +29,7 @@ def lpm01a(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> tuple[Double, Power
 def ppk2(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> tuple[Double, PowerMonitor]:
     from ppk2_api import ppk2_api
 
-    from hil.power.ppk2 import Ppk2
+    from tinygen.hil.power.ppk2 import Ppk2
 
     double = Ppk2Double(bench.waveform, Ppk2Faults(ppm=PPM))
     monkeypatch.setattr(ppk2_api.serial, "Serial", double)
@@ -39,7 +39,7 @@ def ppk2(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> tuple[Double, PowerMo
 def joulescope(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> tuple[Double, PowerMonitor]:
     from joulescope.v1 import driver
 
-    from hil.power.joulescope import Joulescope
+    from tinygen.hil.power.joulescope import Joulescope
 
     double = JoulescopeDouble(bench.waveform, JoulescopeFaults(ppm=PPM))
     monkeypatch.setattr(driver, "Driver", double)

@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from hil.power.energy import EnergyOptions, measure_energy
-from hil.power.joulescope import Joulescope
-from hil.power.result import MESSAGES, PIN, EnergyResult
 from tests.hil.power.bench import Bench
 from tests.hil.power.joulescope_double import JoulescopeDouble, JoulescopeFaults
 from tests.hil.power.waveform import Waveform, runs_of_inferences
 from tests.targets.tools import requires_package
 from tinygen.errors import DeviceError, TinygenError
+from tinygen.hil.power.energy import EnergyOptions, measure_energy
+from tinygen.hil.power.joulescope import Joulescope
+from tinygen.hil.power.result import MESSAGES, PIN, EnergyResult
 
 SHORT = EnergyOptions(runs=3, seconds=0.4, idle_seconds=0.5, volts=3.3)
 Measure = Callable[..., tuple[EnergyResult, Waveform]]

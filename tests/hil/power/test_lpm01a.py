@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from hil.power.energy import EnergyOptions, measure_energy
-from hil.power.lpm01a import Lpm01a
-from hil.power.lpm01a_stream import AsciiDecoder, BinaryDecoder, place
-from hil.power.result import MESSAGES, PIN, EnergyResult
 from tests.hil.power.bench import Bench
 from tests.hil.power.lpm01a_double import Lpm01aDouble, Lpm01aFaults
 from tests.hil.power.waveform import Waveform, runs_of_inferences
 from tinygen.errors import DeviceError, TinygenError
+from tinygen.hil.power.energy import EnergyOptions, measure_energy
+from tinygen.hil.power.lpm01a import Lpm01a
+from tinygen.hil.power.lpm01a_stream import AsciiDecoder, BinaryDecoder, place
+from tinygen.hil.power.result import MESSAGES, PIN, EnergyResult
 
 SHORT = EnergyOptions(runs=3, seconds=0.8, idle_seconds=0.5)
 Measure = Callable[..., tuple[EnergyResult, Waveform]]

@@ -8,15 +8,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from hil.power.energy import EnergyOptions, measure_energy
-from hil.power.ppk2 import Ppk2
-from hil.power.ppk2_words import find_runs
-from hil.power.result import MESSAGES, PIN, EnergyResult
 from tests.hil.power.bench import Bench
 from tests.hil.power.ppk2_double import Ppk2Double, Ppk2Faults
 from tests.hil.power.waveform import Piece, Waveform, runs_of_inferences
 from tests.targets.tools import requires_package
 from tinygen.errors import DeviceError, TinygenError
+from tinygen.hil.power.energy import EnergyOptions, measure_energy
+from tinygen.hil.power.ppk2 import Ppk2
+from tinygen.hil.power.ppk2_words import find_runs
+from tinygen.hil.power.result import MESSAGES, PIN, EnergyResult
 
 SHORT = EnergyOptions(runs=3, seconds=0.4, idle_seconds=0.5)
 PORT = "/dev/ttyPPK2"

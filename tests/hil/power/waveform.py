@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hil.power.windows import Run
+from tinygen.hil.power.windows import Run
 
 PULSE_SECONDS = 100e-6
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.manifests import a_manifest
 from tests.targets.build import build
 from tests.targets.flashing.doubles import tools
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 from tinygen.targets.images import write_images
 
 __all__ = ["tools"]
@@ -24,8 +25,8 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     board = load_board("f746zg")
     folder = tmp_path_factory.mktemp("flash") / "build"
     elf = build(board, "zig", folder).elf
-    manifest = {"model": "dummy", "board": "f746zg", "build_id": BUILD_ID, "images": write_images(board, elf, folder)}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    manifest = a_manifest(board="f746zg", build_id=BUILD_ID, images=write_images(board, elf, folder))
+    (folder / "manifest.json").write_text(json.dumps(manifest.to_json()))
     return folder
 
 

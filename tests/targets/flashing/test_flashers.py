@@ -18,7 +18,8 @@ from tests.targets.flashing.doubles import Tools
 from tests.targets.tools import requires_tool
 from tinygen.errors import BoardError, FlashError
 from tinygen.paths import resource
-from tinygen.targets.board import Board, EspFlash, Flashing, list_boards, load_board
+from tinygen.targets.board import Board, EspFlash, Flashing
+from tinygen.targets.boards import list_boards, load_board
 from tinygen.targets.flashing import FLASHERS, Job, choose, flashers_of, make_command
 from tinygen.targets.flashing.runner import run_command
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.targets.flashing.doubles import Tools
 from tinygen.errors import FlashError
-from tinygen.targets.board import load_board
+from tinygen.targets.boards import load_board
 from tinygen.targets.flashing import Job, choose, mass_storage
 from tinygen.targets.flashing.mass_storage import MassStorage, mounted
 

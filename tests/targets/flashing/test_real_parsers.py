@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.targets.tools import requires_package
-from tinygen.targets.board import Board, EspFlash, Flashing, list_boards, load_board
+from tinygen.targets.board import Board, EspFlash, Flashing
+from tinygen.targets.boards import list_boards, load_board
 from tinygen.targets.flashing import FLASHERS, Job
 
 IMAGES = {"bin": "firmware.bin", "hex": "firmware.hex"}

@@ -12,6 +12,11 @@ from tinygen.ir.tensor import Tensor
 _LARGEST = 127
 _BIAS_LIMIT = 2.0**30
 """Half of int32: the accumulator wants room too, and bias correction comes later."""
+_INPUT_CODES = 255
+_NOTHING = 2.0**-12
+"""What all inputs together can add to a bias, as a part of it: a sixteenth of a code at most."""
+_NOTHING_OF_ALL = 2.0**-20
+"""The same as a part of the channel whose inputs can add most."""
 _GRID = 1e-2
 """Codes that a value on the grid may be off by, from the rounding of scale times code to single precision."""
 
@@ -19,13 +24,18 @@ _GRID = 1e-2
 def quantize_weights(tensor: Tensor, axis: int, input_scale: float, bias: np.ndarray) -> Tensor:
     """Symmetric int8, one scale per channel of `axis`.
 
-    A channel whose bias is large beside its weights gets a larger scale, so that the bias fits into 32 bits.
+    A channel whose bias is large beside its weights gets a larger scale, so that the bias fits into 32 bits. A channel
+    that is nothing but its bias gets the largest scale of the others: with one of its own, made for the bias, its
+    accumulator would be so large that the kernels could multiply no channel's as fast as they can.
     """
     data = _data(tensor)
     others = tuple(i for i in range(data.ndim) if i != axis)
-    scales = np.abs(data).max(axis=others).astype(np.float64) / _LARGEST
-    scales = np.maximum(scales, np.abs(bias) / (input_scale * _BIAS_LIMIT))
-    scales = np.where(scales > 0, scales, scales.max() or 1.0).astype(np.float32)
+    largest = np.abs(data).max(axis=others).astype(np.float64)
+    reach = largest * input_scale * _INPUT_CODES * (data.size / data.shape[axis])
+    constant = (reach <= np.abs(bias) * _NOTHING) | (reach <= reach.max() * _NOTHING_OF_ALL)
+    scales = np.where(constant, 0.0, largest / _LARGEST)
+    scales = np.where(constant, scales.max() or largest.max() / _LARGEST or 1.0, scales)
+    scales = np.maximum(scales, np.abs(bias) / (input_scale * _BIAS_LIMIT)).astype(np.float32)
     shape = [-1 if i == axis else 1 for i in range(data.ndim)]
     codes = np.clip(np.round(data / scales.astype(np.float64).reshape(shape)), -_LARGEST, _LARGEST).astype(np.int8)
     encoding = Affine("int8", tuple(map(float, scales)), (0,) * len(scales), axis)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,21 +26,49 @@ _ACTIVATIONS = {
 }
 
 
+# A flatbuffer table without fields: the distance back to its vtable, of which the size, and the table's, are all.
+_NO_FIELDS = bytes([4, 0, 4, 0, 4, 0, 0, 0])
+_NO_FIELDS_START = 4
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the file says of a tensor, where a `Tensor` says less.
+
+    Attributes:
+        kind: its type: "int4" where the codes are held in int8, "resource".
+        scale, zero_point: of the tensor as a whole, of floats, too; 0 where it has none, or one per channel. These are
+            what LiteRT calls `params`.
+    """
+
+    kind: str
+    scale: np.float32
+    zero_point: int
+
+
 @dataclass(frozen=True)
 class Operator:
     """One operator of the file, as a converter sees it.
 
     Attributes:
         name: unique name given to it ("conv_2d_3").
+        code: of the builtin operator.
         inputs: tensors, None where an optional input is absent.
         outputs: tensors.
         raw: the flatbuffer table.
+        declared: what the file says of each tensor of the subgraph, by name.
     """
 
     name: str
+    code: int
     inputs: tuple[Tensor | None, ...]
     outputs: tuple[Tensor, ...]
     raw: Any
+    declared: Mapping[str, Declared]
+
+    def kind(self, tensor: Tensor) -> str:
+        """The type that the file gives a tensor: "int8", "int4", "resource"."""
+        return self.declared[tensor.name].kind
 
     def common(self, *, keep_inputs: int | None = None) -> dict[str, Any]:
         """Keyword arguments every Op takes; `keep_inputs` drops parameters given as trailing tensors."""
@@ -52,11 +80,17 @@ class Operator:
         }
 
     def options(self, table: Any) -> Any:
-        """The builtin options, read as `table` (a class of the schema); all defaults when absent."""
-        options = self.raw.BuiltinOptions()
-        result = table()
+        """The builtin options, read as `table` (a class of the schema); all defaults when absent, as in LiteRT.
+
+        Raises:
+            ModelError: they are those of another operator.
+        """
+        options, result = self.raw.BuiltinOptions(), table()
         if options is None:
-            raise ModelError("its options are missing", where=self.describe())
+            result.Init(_NO_FIELDS, _NO_FIELDS_START)
+            return result
+        if self.raw.BuiltinOptionsType() != getattr(tflite.BuiltinOptions, table.__name__):
+            raise ModelError(f"its options are not {table.__name__}", where=self.describe())
         result.Init(options.Bytes, options.Pos)
         return result
 

@@ -12,7 +12,7 @@ from tinygen.ir.encodings import Affine, Codebook, Encoding, Levels, Plain, Powe
 from tinygen.ir.tensor import Shape
 
 _STORAGE = {
-    Affine: ("int8", "int16", "int32", "int64", "uint8"),
+    Affine: ("int8", "int16", "int32", "int64", "uint8", "uint16"),
     Plain: ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"),
 }
 

@@ -16,9 +16,11 @@ import numpy as np
 from tinygen.errors import ModelError, TinygenError
 from tinygen.frontends.memory import only_graph
 from tinygen.frontends.names import check_c_name
+from tinygen.frontends.npy import read_header
 from tinygen.frontends.tg.check import check_codes, check_encoding
 from tinygen.frontends.tg.decode import Decoder
 from tinygen.frontends.tg.format import ARRAY_KINDS, FORMAT, GRAPH_VERSION, NETWORK_VERSION, STRUCTURE, array_entry
+from tinygen.frontends.zips import DamagedError, read_zip
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
 from tinygen.ir.tensor import Tensor
@@ -90,8 +92,7 @@ def _renamed(network: Network, name: str) -> Network:
 
 
 def _network(content: bytes) -> Network:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        entries = _entries(archive)
+    entries = _entries(content)
     if STRUCTURE not in entries:
         raise ModelError(f"has no {STRUCTURE}")
     structure = json.loads(entries.pop(STRUCTURE), object_pairs_hook=_object, parse_constant=_no_number)
@@ -116,14 +117,13 @@ def _network(content: bytes) -> Network:
     return network
 
 
-def _entries(archive: zipfile.ZipFile) -> dict[str, bytes]:
-    """Content by name. Compressed entries are refused: a small file could then claim any amount of memory."""
-    infos = archive.infolist()
+def _entries(content: bytes) -> dict[str, bytes]:
+    """Content by name. Compressed entries are refused: ours have none."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        infos = archive.infolist()
     if any(info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size for info in infos):
         raise ModelError("has compressed entries")
-    if len({info.filename for info in infos}) != len(infos):
-        raise ModelError("has two entries of one name")
-    return {info.filename: archive.read(info) for info in infos}
+    return read_zip(io.BytesIO(content), len(content))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -139,17 +139,17 @@ def _no_number(text: str) -> float:
 
 
 def _array(content: bytes, where: str) -> np.ndarray:
-    """A .npy file; its header is held against its length before anything is allocated."""
-    stream = io.BytesIO(content)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise ModelError("is no .npy file of version 1.0", where=where)
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    if fortran or dtype.kind not in ARRAY_KINDS or dtype.byteorder == ">":
-        raise ModelError(f"holds {dtype}, not plain little-endian numbers row by row", where=where)
-    data = content[stream.tell() :]
-    if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != len(data):
-        raise ModelError(f"has {len(data)} bytes of data, its shape is {list(shape)} of {dtype}", where=where)
-    return np.frombuffer(data, dtype).reshape(shape)
+    """A .npy file as the writer writes them."""
+    try:
+        header = read_header(content)
+        if header.version != (1, 0):
+            raise ModelError("is no .npy file of version 1.0", where=where)
+        dtype = header.dtype
+        if header.fortran or dtype.kind not in ARRAY_KINDS or dtype.byteorder == ">":
+            raise ModelError(f"holds {dtype}, not plain little-endian numbers row by row", where=where)
+        return np.frombuffer(content, dtype, offset=header.start).reshape(header.shape)
+    except DamagedError as error:
+        raise ModelError(f"is no plain array: {error}", where=where) from error
 
 
 def _check_tensors(graph: Graph) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.errors import TinygenError
+from tinygen.files import write_file
 from tinygen.frontends.tg.format import (
     ARRAY,
     ARRAY_KINDS,
@@ -36,7 +37,7 @@ _UNIX, _READABLE = 3, 0o644 << 16
 
 
 def save_tg(model: Graph | Network, path: Path | str) -> None:
-    """Writes a graph, or a network, to a file that `tinygen build` and `load_network` take.
+    """Writes a graph, or a network, to a file that `tinygen build` and `load_network` take; an earlier one is replaced.
 
     Args:
         model: what is saved; it is validated first.
@@ -48,11 +49,7 @@ def save_tg(model: Graph | Network, path: Path | str) -> None:
     path = Path(path)
     if path.suffix.lower() != ".tg":
         raise TinygenError(f"a model is not saved as '{path.suffix}'", where=str(path), fix="Name a .tg file.")
-    content = write_tg(model)
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise TinygenError(f"cannot be written ({error.strerror})", where=str(path)) from error
+    write_file(path, write_tg(model))
 
 
 def write_tg(model: Graph | Network) -> bytes:

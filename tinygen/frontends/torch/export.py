@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from tinygen.errors import TinygenError, UnsupportedError
+from tinygen.errors import ModelError, TinygenError, UnsupportedError
 from tinygen.frontends.names import check_c_name
 from tinygen.frontends.ptq.calibrate import Sample
 from tinygen.frontends.ptq.model import FloatModel
@@ -24,6 +24,7 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
 from tinygen.nn.pruned import bake_masks, copy_network, is_pruned
 from tinygen.nn.switchable import SwitchSpec, is_switchable
+from tinygen.passes.dependence import dead_outputs
 
 Array: TypeAlias = "torch.Tensor | np.ndarray"
 Calibration: TypeAlias = "Array | Iterable[Any]"
@@ -59,6 +60,7 @@ def export(
 
     Raises:
         UnsupportedError: the module uses an operator that tinygen lacks; names operator and module.
+        ModelError: an output does not depend on the input, as where pruning has taken all of a layer; names the layer.
         TinygenError: calibration is missing, or does not fit the inputs.
     """
     check_c_name(name)
@@ -68,12 +70,25 @@ def export(
             fix="tinygen.export_switches gives all of them, tinygen.nn.switchable.extract the module of one.",
         )  # fmt: skip
     if isinstance(module, torch.nn.Module) and is_quantized(module):
-        return _low_bit(module, example_input, calibration is not None or float32, name)
+        return _alive(_low_bit(module, example_input, calibration is not None or float32, name))
     program = module if isinstance(module, ExportedProgram) else _traced(_without_masks(module), example_input)
     model = read_program(program, name)
     if float32:
-        return _float_graph(model, calibration)
-    return quantize(model, None if calibration is None else samples_of(calibration, model.graph), options)
+        return _alive(_float_graph(model, calibration))
+    return _alive(quantize(model, None if calibration is None else samples_of(calibration, model.graph), options))
+
+
+def _alive(graph: Graph) -> Graph:
+    """The graph, unless an output that is computed from its inputs is the same for all of them."""
+    for dead in dead_outputs(graph):
+        if dead.op is not None:
+            raise ModelError(
+                str(dead), where=graph.name,
+                fix=f"Prune less of '{dead.op}' (pruning by magnitude and by chance leaves every filter a connection "
+                "unless empty_filters=True), or train on." if dead.zeros else
+                f"Train on, or calibrate it with inputs like those it will see: '{dead.op}' saturates.",
+            )  # fmt: skip
+    return graph
 
 
 def _without_masks(module: torch.nn.Module) -> torch.nn.Module:
@@ -99,13 +114,21 @@ def export_switches(
 
     Raises:
         UnsupportedError: the module is not switchable, or lacks a switch; a module or function of it is not read.
-        ModelError: a quantizer that has seen no data, or an example that the module does not take.
+        ModelError: a quantizer that has seen no data, an example that the module does not take, or a switch whose
+            output does not depend on its input.
     """
     check_c_name(name)
     inputs = _examples(example_input)
     if len(inputs) != 1:
         raise UnsupportedError(f"{len(inputs)} inputs of a switchable module", where=type(module).__name__)
-    return read_switches(module, inputs[0], name, switches)
+    network = read_switches(module, inputs[0], name, switches)
+    for switch in network:
+        try:
+            _alive(switch.graph)
+        except ModelError as error:
+            error.where = f"switch {switch.name}, {error.where}"
+            raise
+    return network
 
 
 def _low_bit(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.ao.quantization.fx._decomposed  # The operators of quantized files.
 
 from tinygen.errors import ModelError, TinygenError
-from tinygen.frontends.arrays import read_arrays
+from tinygen.frontends.arrays import input_names, read_arrays
+from tinygen.frontends.layouts import Layout, Rows
 from tinygen.frontends.names import c_name
 from tinygen.frontends.ptq.calibrate import Sample
 from tinygen.frontends.ptq.quantize import quantize
@@ -20,7 +19,9 @@ from tinygen.frontends.torch.layout import NCHW
 from tinygen.ir.graph import Graph
 
 
-def load_pt2(path: Path, name: str | None = None, calibration: Path | None = None) -> Graph:
+def load_pt2(
+    path: Path, name: str | None = None, calibration: Path | None = None, layout: Layout | None = None
+) -> Graph:
     """Reads a .pt2 file: of a float module, which becomes int8, or of one that PT2E has quantized.
 
     torch itself opens the file: read only those that you trust.
@@ -28,8 +29,9 @@ def load_pt2(path: Path, name: str | None = None, calibration: Path | None = Non
     Args:
         path: the file.
         name: C identifier for the model; by default made from the file's name.
-        calibration: .npy or .npz of inputs as the module takes them, images NCHW: `x`, or `x0`, `x1`, ..., or arrays
-            named after the inputs; one sample per row, flat or shaped.
+        calibration: .npy or .npz of inputs as the module takes them: `x`, or `x0`, `x1`, ..., or arrays named after the
+            inputs; see `Rows.take`.
+        layout: how images lie in it; None: NCHW, as the module takes them.
 
     Raises:
         ModelError: torch cannot read the file.
@@ -45,29 +47,19 @@ def load_pt2(path: Path, name: str | None = None, calibration: Path | None = Non
         ) from error  # fmt: skip
     try:
         model = read_program(program, name or c_name(path.stem))
-        return quantize(model, None if calibration is None else _samples(calibration, model.graph))
+        return quantize(model, None if calibration is None else _samples(calibration, model.graph, layout))
     except TinygenError as error:
         error.where = f"{path}: {error.where}" if error.where else str(path)
         raise
 
 
-def _samples(path: Path, graph: Graph) -> list[Sample]:
+def _samples(path: Path, graph: Graph, layout: Layout | None) -> list[Sample]:
     arrays = read_arrays(path)
+    names = input_names(arrays, graph.inputs, str(path))
     found = []
-    for index, name in enumerate(graph.inputs):
-        names = [f"x{index}", name] + (["x"] if len(graph.inputs) == 1 else [])
-        key = next((key for key in names if key in arrays), None)
-        if key is None:
-            raise TinygenError(
-                f"has no array for input {index} ('{name}')", where=str(path),
-                fix=f"Name it one of {names}; the file has {sorted(arrays)}.",
-            )  # fmt: skip
-        found.append(_shaped(arrays[key], graph.tensors[name].shape))
+    for name, key in zip(graph.inputs, names, strict=True):
+        stored = graph.tensors[name].shape
+        shape = tuple(stored[i] for i in NCHW) if len(stored) == 4 else stored
+        rows = Rows(f"input '{name}'", shape, Layout.NCHW).take(arrays[key], layout, str(path))
+        found.append(rows.reshape(len(rows), *shape[1:]))
     return samples_of(found[0] if len(found) == 1 else tuple(found), graph)
-
-
-def _shaped(array: np.ndarray, stored: tuple[int, ...]) -> np.ndarray:
-    """Rows that are flat, in the shape that the module takes."""
-    shape = tuple(stored[i] for i in NCHW) if len(stored) == 4 else stored
-    flat = array.ndim == 2 and array.shape[1] == math.prod(shape)
-    return array.reshape(len(array), *shape[1:]) if flat else array

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, fields
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
 from tinygen.ir.encodings import Binary
+from tinygen.ir.fixed_point import multiplier_fits
 from tinygen.ir.tensor import Shape, Tensor
 
 LATER: Mapping[str, bool] = MappingProxyType({"later": True})
@@ -143,6 +144,11 @@ class Node:
         """Raises UnsupportedError(what), naming the operator and its shapes, unless `condition`."""
         if not condition:
             raise self.unsupported(what)
+
+    def require_multipliers(self, reals: Iterable[float]) -> None:
+        """Raises UnsupportedError unless all of these factors between scales are such that fixed point can say them."""
+        for real in reals:
+            self.require(multiplier_fits(real), f"its scales are too far apart: a multiplier of {real:.3g}")
 
     def describe(self) -> str:
         """`conv_2d_0 (int8 [1,49,10,1], ... -> int8 [1,25,5,64])`"""

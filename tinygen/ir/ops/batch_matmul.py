@@ -49,11 +49,17 @@ class BatchMatmul(Op):
         for tensor in (a, b, output):
             quantized = isinstance(tensor.encoding, Affine) and not tensor.encoding.per_channel
             node.require(quantized and tensor.dtype == np.int8, f"'{tensor.name}' is {tensor.encoding}, not int8")
+        node.require_multipliers([self.real_scale(node)])
+
+    def real_scale(self, node: Node) -> float:
+        """The scale of products in codes of the output; LiteRT multiplies the scales in single precision."""
+        with np.errstate(over="ignore", under="ignore"):
+            product = np.float32(node.input(0).scale) * np.float32(node.input(1).scale)
+        return float(product) / node.output.scale
 
     def scale(self, node: Node) -> tuple[int, int]:
-        """(multiplier, shift) of the product; LiteRT multiplies the scales in single precision."""
-        product = np.float32(node.input(0).scale) * np.float32(node.input(1).scale)
-        return quantize_multiplier(float(product) / node.output.scale)
+        """The same as (multiplier, shift)."""
+        return quantize_multiplier(self.real_scale(node))
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         a, b = values[0].astype(np.float64), values[1].astype(np.float64)

@@ -127,6 +127,9 @@ class Add(Arithmetic):
             return
         shifts = self.shifts(node)
         if shifts is None:
+            reals = self.real_scales(node)
+            node.require_multipliers(reals)
+            node.require(all(real > 0 for real in reals), "its scales are too far apart")
             fits = self.scales(node).output[1] <= 0
             node.require(fits, f"an output scale of {node.output.scale:.3g} is too small for these operands")
             return
@@ -145,17 +148,22 @@ class Add(Arithmetic):
         a, b, output = (round(exponent) for exponent in exponents)
         return output - a, output - b
 
+    def left_shift(self, node: Node) -> int:
+        """Fractional bits added to both operands."""
+        return 20 if node.output.dtype == np.int8 else 15
+
+    def real_scales(self, node: Node) -> tuple[float, float, float]:
+        """Factors of the first operand, the second and the output; LiteRT doubles and shifts in single precision."""
+        a, b = node.input(0).scale, node.input(1).scale
+        with np.errstate(over="ignore"):
+            twice = float(np.float32(2.0) * np.float32(max(a, b)))
+            output = float(np.float32(1 << self.left_shift(node)) * np.float32(node.output.scale))
+        return a / twice, b / twice, twice / output
+
     def scales(self, node: Node) -> SumScales:
         """Multipliers of the integer form."""
-        left_shift = 20 if node.output.dtype == np.int8 else 15
-        a, b = node.input(0).scale, node.input(1).scale
-        twice = 2.0 * max(a, b)
-        return SumScales(
-            left_shift,
-            quantize_multiplier(a / twice),
-            quantize_multiplier(b / twice),
-            quantize_multiplier(twice / ((1 << left_shift) * node.output.scale)),
-        )
+        first, second, output = (quantize_multiplier(real) for real in self.real_scales(node))
+        return SumScales(self.left_shift(node), first, second, output)
 
     def real(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return a + self.SIGN * b
@@ -187,7 +195,7 @@ class Mul(Arithmetic):
     def check(self, node: Node) -> None:
         super().check(node)
         if not node.output.is_float:
-            node.require(math.isfinite(self.real_scale(node)), "its scales are too far apart")
+            node.require_multipliers([self.real_scale(node)])
 
     def real_scale(self, node: Node) -> float:
         """first scale * second scale / output scale; LiteRT forms it in single precision."""

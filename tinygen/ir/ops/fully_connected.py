@@ -39,6 +39,7 @@ class FullyConnected(Op):
         outputs, depth = node.input(1).shape
         node.require(node.input(0).size % depth == 0, f"input elements are not a multiple of the depth {depth}")
         mac.check_encodings(node, channels=outputs, axis=0)
+        mac.require_words(node)
         choices = (Rounding.REAL, Rounding.UPWARDS)
         node.require(self.rounding in choices, f"sums cannot be rounded '{self.rounding.value}'")
         plain = self.rounding is Rounding.REAL

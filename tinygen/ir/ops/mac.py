@@ -53,6 +53,7 @@ def check_encodings(node: Node, *, channels: int, axis: int) -> None:
     node.require(not any(weights.affine.zero_point), "the weights' zero points must be 0")
     if bias is not None:
         node.require(bias.dtype in (np.int32, np.int64), f"bias must be int32 or int64, not {bias.dtype.name}")
+    node.require_multipliers(real_multipliers(node))
 
 
 def centred(values: np.ndarray, tensor: Tensor) -> np.ndarray:
@@ -117,6 +118,24 @@ def real_multipliers(node: Node) -> list[float]:
     """input scale * weight scale / output scale in double, one per weight scale."""
     x, output = node.input(0).scale, node.output.scale
     return [x * scale / output for scale in node.input(1).affine.scale]
+
+
+def require_words(node: Node) -> None:
+    """Raises UnsupportedError where a sum times its real multiplier may leave 32 bits (Rounding.REAL).
+
+    LiteRT then casts a double that does not fit, which C++ leaves undefined.
+    """
+    if node.output.is_float:
+        return
+    x, weights, bias = node.input(0), node.input(1), node.optional(2)
+    furthest = max(abs(code - x.zero_point) for code in x.code_range)
+    if weights.data is None:
+        taps = np.full(1, weights.size // weights.shape[0] * 128.0)
+    else:
+        taps = np.abs(weights.data.astype(np.float64)).reshape(weights.shape[0], -1).sum(axis=1)
+    offset = 0.0 if bias is None or bias.data is None else np.abs(bias.data.astype(np.float64)).reshape(-1)
+    worst = float(np.max((taps * furthest + offset) * np.array(real_multipliers(node))))
+    node.require(worst < 2.0**31, f"its scales are too far apart: sums of {worst:.3g} in codes of the output")
 
 
 def rounding_of(node: Node) -> tuple[Rounding, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -25,7 +24,7 @@ class Prelu(Binary):
         node.require(node.output.is_float or node.output.dtype == np.int8, "only int8 and float32 are supported")
         node.require(node.input(0).shape == node.output.shape, "alpha has more elements than the input")
         if not node.output.is_float:
-            node.require(all(map(math.isfinite, self.real_scales(node))), "its scales are too far apart")
+            node.require_multipliers(self.real_scales(node))
 
     def real_scales(self, node: Node) -> tuple[float, float]:
         """Output codes per input code where x >= 0, and elsewhere; LiteRT forms them in single precision."""

@@ -51,6 +51,8 @@ class Mean(Reduce):
     def check(self, node: Node) -> None:
         super().check(node)
         node.require(node.output.is_float or node.output.dtype == np.int8, "only int8 and float32 are supported")
+        if not node.output.is_float:
+            node.require_multipliers([node.input(0).scale / node.output.scale])
 
     def scale(self, node: Node) -> tuple[int, int]:
         """(multiplier, shift) of the centred sum: the division by the count keeps as many bits as fit."""

@@ -44,6 +44,12 @@ class Unary(Op):
         for tensor in (x, output):
             quantized = isinstance(tensor.encoding, Affine) and not tensor.encoding.per_channel
             node.require(quantized and tensor.dtype == np.int8, f"'{tensor.name}' is {tensor.encoding}, not int8")
+        with np.errstate(all="ignore"):
+            node.require_multipliers(self.real_scales(node))
+
+    def real_scales(self, node: Node) -> tuple[float, ...]:
+        """Factors that the integer form multiplies by, in single precision, as LiteRT computes them."""
+        return (float(np.float32(1.0) / np.float32(node.output.scale)),)
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         if node.output.is_float:
@@ -77,11 +83,12 @@ class Clamp(Unary):
     def real(self, x: np.ndarray) -> np.ndarray:
         return np.clip(x, *float_activation_range(self.activation))
 
+    def real_scales(self, node: Node) -> tuple[float, ...]:
+        return (_ratio(node),)
+
     def integer(self, node: Node, codes: np.ndarray) -> np.ndarray:
         x, output = node.input(0), node.output
-        # In single precision, as LiteRT computes it here.
-        real = np.float32(np.float32(x.scale) / np.float32(output.scale))
-        scaled = multiply_by_quantized_multiplier(codes - x.zero_point, *quantize_multiplier(float(real)))
+        scaled = multiply_by_quantized_multiplier(codes - x.zero_point, *quantize_multiplier(_ratio(node)))
         low, high = quantized_activation_range(self.activation, output)
         return np.clip(scaled + output.zero_point, low, high)
 
@@ -97,14 +104,17 @@ class LeakyRelu(Unary):
     def real(self, x: np.ndarray) -> np.ndarray:
         return np.where(x > 0, x, x * np.float32(self.alpha))
 
+    def real_scales(self, node: Node) -> tuple[float, ...]:
+        slope = np.float32(node.input(0).scale) * np.float32(self.alpha) / np.float32(node.output.scale)
+        return _ratio(node), float(slope)
+
     def integer(self, node: Node, codes: np.ndarray) -> np.ndarray:
         x, output = node.input(0), node.output
         centred = codes - x.zero_point
-        identity = np.float32(x.scale) / np.float32(output.scale)
-        slope = np.float32(x.scale) * np.float32(self.alpha) / np.float32(output.scale)
-        positive = multiply_by_quantized_multiplier(centred, *quantize_multiplier(float(identity)))
+        identity, slope = self.real_scales(node)
+        positive = multiply_by_quantized_multiplier(centred, *quantize_multiplier(identity))
         sign = -1 if slope < 0 else 1
-        negative = sign * multiply_by_quantized_multiplier(centred, *quantize_multiplier(abs(float(slope))))
+        negative = sign * multiply_by_quantized_multiplier(centred, *quantize_multiplier(abs(slope)))
         return np.where(centred >= 0, positive, negative) + output.zero_point
 
 
@@ -137,14 +147,23 @@ class HardSwish(Unary):
 
     KIND: ClassVar[str] = "hard_swish"
 
+    def check(self, node: Node) -> None:
+        super().check(node)
+        if not node.output.is_float:
+            # Words of 16 bits are shifted right by these.
+            shifts = [quantize_multiplier(real)[1] for real in self.real_scales(node)]
+            node.require(min(shifts) >= -15, "its scales are too far apart")
+
     def real(self, x: np.ndarray) -> np.ndarray:
         return x * np.clip(x + 3, 0, 6) / 6
 
+    def real_scales(self, node: Node) -> tuple[float, ...]:
+        high_scale = np.float32(1.0 / 128.0) * np.float32(node.input(0).scale)
+        return float(high_scale / np.float32(node.output.scale)), float(high_scale / np.float32(3.0 / 32768.0))
+
     def integer(self, node: Node, codes: np.ndarray) -> np.ndarray:
         """LiteRT's 16-bit form: x with 7 extra bits, times a clamped ramp of 15 bits."""
-        high_scale = np.float32(1.0 / 128.0) * np.float32(node.input(0).scale)
-        gain, gain_shift = _multiplier16(float(high_scale / np.float32(node.output.scale)))
-        slope, slope_shift = _multiplier16(float(high_scale / np.float32(3.0 / 32768.0)))
+        (gain, gain_shift), (slope, slope_shift) = map(_multiplier16, self.real_scales(node))
         high = (codes - node.input(0).zero_point) * 128
         ramp = _saturate16(high << (slope_shift - 1)) if slope_shift > 0 else high
         ramp = _rounding_high_mul16(ramp, slope)
@@ -158,6 +177,11 @@ class HardSwish(Unary):
         if gain_shift > 0:
             return _saturate16(truncated << gain_shift) + node.output.zero_point
         return rounding_divide_by_pot(truncated, -gain_shift) + node.output.zero_point
+
+
+def _ratio(node: Node) -> float:
+    """input scale / output scale, in single precision."""
+    return float(np.float32(node.input(0).scale) / np.float32(node.output.scale))
 
 
 def _multiplier16(real: float) -> tuple[int, int]:
@@ -186,12 +210,14 @@ class Abs(Unary):
     def real(self, x: np.ndarray) -> np.ndarray:
         return np.abs(x)
 
+    def real_scales(self, node: Node) -> tuple[float, ...]:
+        return (_ratio(node),)
+
     def integer(self, node: Node, codes: np.ndarray) -> np.ndarray:
         x, output = node.input(0), node.output
         magnitude = np.abs(codes - x.zero_point)
         if x.scale != output.scale:
-            real = np.float32(x.scale) / np.float32(output.scale)
-            magnitude = multiply_by_quantized_multiplier(magnitude, *quantize_multiplier(float(real)))
+            magnitude = multiply_by_quantized_multiplier(magnitude, *quantize_multiplier(_ratio(node)))
         return magnitude + output.zero_point
 
 

@@ -120,9 +120,8 @@ def dense_plan(
     taps = packed.shape[1]
     # What the shifted activations add: see tg_spread_dense().
     even = weights[:, 0::2].astype(np.int64).sum(axis=1)
-    channels = ending.rows.astype(np.int64)
+    channels = ending.rows.copy()
     channels[:, 0] -= 127 * even
-    wrapped = channels.astype(np.uint32).astype(np.int32)
     rows = node.input(0).size // depth
     return KernelPlan(
         template="fully_connected/fully_connected_s8_dsp_4.c.j2",
@@ -138,7 +137,7 @@ def dense_plan(
                 np.append(packed.reshape(-1), np.zeros(16, np.int8)),
                 f"{list(packed.shape)}, four outputs, four taps of each in turn",
             ),
-            Constant("channels", wrapped.reshape(-1), f"per channel: {ending.layout}"),
+            ending.with_rows(channels).constant(),
         ),
         scratch_bytes=2 * taps + 4,
         headers=headers,

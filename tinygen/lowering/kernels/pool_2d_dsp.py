@@ -73,7 +73,6 @@ def average_pool_2d_s8_dsp(node: Node) -> KernelPlan | None:
         {
             "form": "fused",
             "unit": 1,
-            "words": 0,
             "literals": list(names),
             "multiplier": int(found.multiplier[0]),
             "offset": int(found.offset[0]),

@@ -28,7 +28,7 @@ def _reduce(node: Node) -> KernelPlan:
         "count": op.count(node),
         "outputs": node.output.size,
         "outer": make_nest([x.shape[i] for i in outer], [[strides[i] for i in outer]], (0,)).context(),
-        "inner": make_nest([x.shape[i] for i in op.axes], [[strides[i] for i in op.axes]], (0,)).context(),
+        "inner": make_nest([x.shape[i] for i in op.axes], [[strides[i] for i in op.axes]], (0,)).context("j"),
         "type": ctype(x.dtype),
         "real": real,
     }

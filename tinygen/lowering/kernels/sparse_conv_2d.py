@@ -30,13 +30,13 @@ _MOST_TAPS = 25
 _PRODUCT, _UNIT, _OUTPUT, _COPY = 6.8, 3.1, 48.0, 8.3
 
 
-@kernel(Conv2D, name="conv_2d_s8_sparse_c99", family="tinygen", unless="dsp")
+@kernel(Conv2D, name="conv_2d_s8_sparse_c99", family="tinygen", unless="dsp", is_sparse=True)
 def conv_2d_s8_sparse(node: Node) -> Sequence[KernelPlan]:
     """Lists of live kernels, or of live weights."""
     return _plans(int8_job(node)) if takes_int8(node) else ()
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_sparse_c99", family="tinygen", unless="dsp")
+@kernel(IntegerConv2D, name="integer_conv_2d_sparse_c99", family="tinygen", unless="dsp", is_sparse=True)
 def integer_conv_2d_sparse(node: Node) -> Sequence[KernelPlan]:
     """Lists of live kernels, or of live weights."""
     return _plans(plain_job(node))

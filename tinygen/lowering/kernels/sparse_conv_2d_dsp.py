@@ -68,27 +68,29 @@ _DUAL = Costs(True, 0.95, 0.0, 6.2, 26.0, 7.0, 3.3, 3.5, 3.9, 62.0, 0.87)
 _SINGLE = Costs(False, 0.84, 1.67, 8.7, 2.0, 13.7, 4.9, 9.4, 10.6, 8.0, 0.43)
 
 
-@kernel(Conv2DAdd, name="conv_2d_add_s8_sparse_dual", family="tinygen", isa="dual-issue")
-@kernel(Conv2D, name="conv_2d_s8_sparse_dual", family="tinygen", isa="dual-issue")
+@kernel(Conv2DAdd, name="conv_2d_add_s8_sparse_dual", family="tinygen", isa="dual-issue", is_sparse=True)
+@kernel(Conv2D, name="conv_2d_s8_sparse_dual", family="tinygen", isa="dual-issue", is_sparse=True)
 def conv_2d_s8_sparse_dual(node: Node) -> Sequence[KernelPlan]:
     """For Cortex-M7: loads between products."""
     return _plans(int8_job(node), _DUAL) if takes_int8(node) else ()
 
 
-@kernel(Conv2DAdd, name="conv_2d_add_s8_sparse_dsp", family="tinygen", isa="dsp", unless="dual-issue")
-@kernel(Conv2D, name="conv_2d_s8_sparse_dsp", family="tinygen", isa="dsp", unless="dual-issue")
+@kernel(Conv2DAdd, name="conv_2d_add_s8_sparse_dsp", family="tinygen", isa="dsp", unless="dual-issue", is_sparse=True)
+@kernel(Conv2D, name="conv_2d_s8_sparse_dsp", family="tinygen", isa="dsp", unless="dual-issue", is_sparse=True)
 def conv_2d_s8_sparse_dsp(node: Node) -> Sequence[KernelPlan]:
     """For cores that issue one instruction at a time."""
     return _plans(int8_job(node), _SINGLE) if takes_int8(node) else ()
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_sparse_dual", family="tinygen", isa="dual-issue")
+@kernel(IntegerConv2D, name="integer_conv_2d_sparse_dual", family="tinygen", isa="dual-issue", is_sparse=True)
 def integer_conv_2d_sparse_dual(node: Node) -> Sequence[KernelPlan]:
     """For Cortex-M7: loads between products."""
     return _plans(plain_job(node), _DUAL)
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_sparse_dsp", family="tinygen", isa="dsp", unless="dual-issue")
+@kernel(
+    IntegerConv2D, name="integer_conv_2d_sparse_dsp", family="tinygen", isa="dsp", unless="dual-issue", is_sparse=True
+)
 def integer_conv_2d_sparse_dsp(node: Node) -> Sequence[KernelPlan]:
     """For cores that issue one instruction at a time."""
     return _plans(plain_job(node), _SINGLE)

@@ -81,8 +81,8 @@ def _entries(layer: SparseLayer, multiple: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def _register(op: type[Op]) -> None:
-    kernel(op, name=f"{op.KIND}_sparse", family="tinygen")(_steps_c99)
-    kernel(op, name=f"{op.KIND}_sparse_dsp", family="tinygen", isa="dsp")(_steps_dsp)
+    kernel(op, name=f"{op.KIND}_sparse", family="tinygen", is_sparse=True)(_steps_c99)
+    kernel(op, name=f"{op.KIND}_sparse_dsp", family="tinygen", isa="dsp", is_sparse=True)(_steps_dsp)
 
 
 _register(FullyConnected)

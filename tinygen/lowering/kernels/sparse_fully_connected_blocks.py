@@ -83,7 +83,7 @@ def _pieces(weights: np.ndarray, form: _Form) -> np.ndarray:
 
 def _register(op: type[Op], form: _Form) -> None:
     name = f"{op.KIND}_sparse_{form.height}x{form.width}_dsp"
-    kernel(op, name=name, family="tinygen", isa="dsp")(lambda node: _plan(node, form))
+    kernel(op, name=name, family="tinygen", isa="dsp", is_sparse=True)(lambda node: _plan(node, form))
 
 
 for _form in _FORMS:

@@ -15,7 +15,6 @@ from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.lowering.kernels.support import sparse_rows
 from tinygen.lowering.kernels.support.packing import pack_carried_rows
-from tinygen.lowering.kernels.support.requantize import Epilogue
 from tinygen.lowering.kernels.support.sparse_dense import sparse_layer
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
@@ -36,10 +35,9 @@ def _tiles(node: Node) -> KernelPlan | None:
     steps = sparse_rows.walk(np.asarray(sparse_rows.blocks_of(layer.weights, 4, 4).any(axis=(2, 3))), _REACH)
     tiles = packed.reshape(len(steps.counts), -1, 16)[steps.rows, steps.columns].reshape(-1)
     # What the shifted activations add: see tg_spread_dense().
-    rows = layer.epilogue.rows.astype(np.int64)
+    rows = layer.epilogue.rows.copy()
     rows[:, 0] -= 127 * layer.weights[:, 0::2].astype(np.int64).sum(axis=1)
-    wrapped = rows.astype(np.uint32).view(np.int32)
-    return layer.with_epilogue(Epilogue(layer.epilogue.context, wrapped, layer.epilogue.layout)).plan(
+    return layer.with_epilogue(layer.epilogue.with_rows(rows)).plan(
         "fully_connected/sparse_tiles.c.j2", "sparse_4x4_dsp",
         constants=(
             layer.counts(steps.counts, "tiles of four outputs"),
@@ -60,7 +58,7 @@ def _signed_bytes(node: Node) -> bool:
 
 
 def _register(op: type[Op]) -> None:
-    kernel(op, name=f"{op.KIND}_sparse_4x4_dsp", family="tinygen", isa="dsp")(_tiles)
+    kernel(op, name=f"{op.KIND}_sparse_4x4_dsp", family="tinygen", isa="dsp", is_sparse=True)(_tiles)
 
 
 _register(FullyConnected)

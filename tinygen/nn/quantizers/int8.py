@@ -15,7 +15,9 @@ class Symmetric8(WeightQuantizer):
 
     def parts(self, weights: Tensor, kept: Tensor | None = None) -> WeightCodes:
         top = weights.double().abs().flatten(1).amax(1)
-        scale = (torch.where(top > 0, top, 127.0) / 127.0).float().clamp_min(torch.finfo(torch.float32).tiny)
+        # A channel without weights may have any scale: with its neighbours' it is multiplied as they are.
+        instead = torch.where(top.max() > 0, top.max(), 127.0)
+        scale = (torch.where(top > 0, top, instead) / 127.0).float().clamp_min(torch.finfo(torch.float32).tiny)
         scale = channel_view(scale, weights)
         codes = round_half_up(weights.double() / scale.double()).clamp(-127, 127)
         return WeightCodes(codes, codes, scale)

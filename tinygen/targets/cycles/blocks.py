@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from tinygen.targets.cycles.addresses import ARM, loads, merged
 from tinygen.targets.cycles.instruction import Instruction
@@ -13,6 +14,11 @@ from tinygen.targets.emulator.stalls import NO_REGISTER, Access, Cache
 Read = Callable[[int, int], bytes]
 Decode = Callable[[bytes, int], list[Instruction]]
 _Decoded = tuple[list[Instruction], list[Access | None], list[Access]]
+
+
+@lru_cache(maxsize=8192)  # a firmware is run more than once: to be profiled, to be checked, to answer
+def _decode_block(decode: Decode, code: bytes, address: int) -> list[Instruction]:
+    return decode(code, address)
 
 
 class BlockCost:
@@ -60,13 +66,14 @@ class BlockCost:
         # One function may run as many layers: its blocks are scheduled once.
         key = (address, size, buses)
         if key not in self._cycles:
-            self._cycles[key] = self.cycles([replace(i, memory=bus) for i, bus in zip(code, buses, strict=True)])
+            placed = [i if i.memory == bus else replace(i, memory=bus) for i, bus in zip(code, buses, strict=True)]
+            self._cycles[key] = self.cycles(placed)
         return self._cycles[key] + undecoded + self._pipeline.entry(code[0], how)
 
     def _decoded(self, address: int, size: int) -> _Decoded:
         key = (address, size)
         if key not in self._blocks:
-            code = self._decode(self._read(address, size), address)
+            code = _decode_block(self._decode, bytes(self._read(address, size)), address)
             reads = loads(code, self._numbers)
             self._blocks[key] = (code, reads, merged(reads))
         return self._blocks[key]

@@ -13,8 +13,9 @@ from elftools.elf.elffile import ELFFile
 
 from tinygen.errors import BoardError, ToolchainError
 from tinygen.targets.board import Memory
-from tinygen.targets.emulator.counting import BlockRow, Cost, Counter, make_counter
-from tinygen.targets.emulator.cpu import new_cpu
+from tinygen.targets.emulator.counters import make_counter
+from tinygen.targets.emulator.counting import BlockRow, Cost, Counter
+from tinygen.targets.emulator.cpus import new_cpu
 from tinygen.targets.emulator.faults import Fault, Stop, fault_error
 from tinygen.targets.emulator.interrupts import held_interrupts
 from tinygen.targets.emulator.machine import access_kind, exception_of

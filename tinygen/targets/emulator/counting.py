@@ -93,26 +93,3 @@ class Counter(Protocol):
 
     def clear(self) -> None:
         """Forgets the counts; `total`, `cycles` and marks stay."""
-
-
-def make_counter(native: bool | None = None) -> Counter:
-    """A counter.
-
-    Args:
-        native: True insists on C, False on Python; None takes C where a compiler is found.
-
-    Raises:
-        ToolchainError: C is insisted on, and could not be built.
-    """
-    from tinygen.errors import ToolchainError
-    from tinygen.targets.emulator.fallback import PythonCounter
-    from tinygen.targets.emulator.native import NativeCounter, load_library
-
-    if native is not False:
-        try:
-            load_library()
-            return NativeCounter()
-        except ToolchainError:
-            if native:
-                raise
-    return PythonCounter()

@@ -6,17 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from tinygen.errors import BoardError, ToolchainError
 from tinygen.targets.board import Board
 from tinygen.targets.emulator.counting import Registers
 from tinygen.targets.emulator.memory import Memories
 from tinygen.targets.emulator.peripheral import Peripheral
 from tinygen.targets.emulator.symbols import Symbols
-
-try:
-    import unicorn
-except ImportError:  # the emulator is an extra; new_cpu says so when one is wanted
-    unicorn = None
 
 
 class Cpu(ABC):
@@ -88,22 +82,3 @@ class Cpu(ABC):
             features: called when the firmware switches the FPU on or off.
         """
         return []
-
-
-def new_cpu(core: str) -> Cpu:
-    """A CPU of that name.
-
-    Raises:
-        ToolchainError: Unicorn is not installed.
-        BoardError: it has no such core.
-    """
-    if unicorn is None:
-        raise ToolchainError("Unicorn, the CPU emulator, is not installed", fix="pip install 'tinygen[emulator]'")
-    from tinygen.targets.emulator import cpu_arm, cpu_riscv
-
-    if core in cpu_arm.MODELS:
-        return cpu_arm.ArmCpu(core)
-    if core in cpu_riscv.EXTENSIONS:
-        return cpu_riscv.RiscvCpu(core)
-    known = ", ".join((*cpu_arm.MODELS, *cpu_riscv.EXTENSIONS))
-    raise BoardError(f"there is no emulated {core}", fix=f"There are: {known}.")

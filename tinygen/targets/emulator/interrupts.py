@@ -1,4 +1,4 @@
-"""Ctrl-C while a machine is emulated."""
+"""Ctrl-C, and signals that end the program, while a machine is emulated."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tinygen.files import ENDING
+
 
 @contextmanager
 def held_interrupts() -> Iterator[None]:
-    """Holds Ctrl-C back until the end: of the inference, mostly.
+    """Holds Ctrl-C back until the end: of the inference, mostly; and other signals that are handled in Python.
 
     Python raises it in whatever it enters next, which is mostly one of Unicorn's callbacks. There it would be lost; and
     with it what the callback should have given the firmware, as the value of the cycle counter. Nor may the emulation
@@ -20,9 +22,10 @@ def held_interrupts() -> Iterator[None]:
     Raises:
         KeyboardInterrupt: at the end, where Ctrl-C was pressed meanwhile.
     """
-    handler = signal.getsignal(signal.SIGINT)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
+    taken = {number: handler for number, handler in handlers.items() if callable(handler)}
     # Only the main thread is ever interrupted.
-    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+    if not taken or threading.current_thread() is not threading.main_thread():
         yield
         return
     held: list[int] = []
@@ -30,10 +33,12 @@ def held_interrupts() -> Iterator[None]:
     def hold(number: int, frame: Any) -> None:
         held.append(number)
 
-    signal.signal(signal.SIGINT, hold)
+    for number in taken:
+        signal.signal(number, hold)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in taken.items():
+            signal.signal(number, handler)
         if held:
-            handler(signal.SIGINT, None)
+            taken[signal.Signals(held[0])](held[0], None)

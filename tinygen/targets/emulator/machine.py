@@ -18,8 +18,10 @@ import numpy as np
 from tinygen.errors import BoardError, ToolchainError
 from tinygen.targets.board import Board
 from tinygen.targets.emulator.core import SystemControlSpace, set_cache_sizes
-from tinygen.targets.emulator.counting import Cost, Counter, make_counter
-from tinygen.targets.emulator.cpu import Cpu, new_cpu
+from tinygen.targets.emulator.counters import make_counter
+from tinygen.targets.emulator.counting import Cost, Counter
+from tinygen.targets.emulator.cpu import Cpu
+from tinygen.targets.emulator.cpus import new_cpu
 from tinygen.targets.emulator.faults import Fault, Stop, fault_error, stack_overflow
 from tinygen.targets.emulator.guarded import GuardedCost
 from tinygen.targets.emulator.interrupts import held_interrupts

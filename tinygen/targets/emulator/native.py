@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from tinygen.errors import ToolchainError
+from tinygen.paths import cache_folder
 from tinygen.targets.board import MAX_LINES, MAX_REGIONS
 from tinygen.targets.emulator.counting import BlockRow, Cost, Registers
 from tinygen.targets.emulator.stalls import Cache, TimedCost
+from tinygen.targets.toolchains.zig import zig_environment
 
 SLOTS = BASES = ACCESSES = 65536
 _SOURCE = Path(__file__).with_name("hooks.c")
@@ -184,9 +186,8 @@ class NativeCounter(ctypes.Structure):
 
 
 def _cache_folders() -> list[Path]:
-    base = os.environ.get("XDG_CACHE_HOME")
     own = f"tinygen-{os.getuid()}" if hasattr(os, "getuid") else "tinygen"
-    return [(Path(base) if base else Path.home() / ".cache") / "tinygen", Path(tempfile.gettempdir()) / own]
+    return [cache_folder(), Path(tempfile.gettempdir()) / own]
 
 
 def _compilers() -> list[list[str]]:
@@ -228,7 +229,9 @@ def _build(library: Path) -> str:
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:
             built = Path(folder) / library.name
             command = [*compiler, "-shared", "-fPIC", "-O2", "-std=c99", str(_SOURCE), "-o", str(built)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command, env=os.environ | zig_environment(), capture_output=True, text=True, check=False
+            )
             if done.returncode == 0:
                 # A rename is atomic, so that two processes that build at once both end up with a whole file.
                 built.replace(library)

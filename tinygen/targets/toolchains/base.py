@@ -41,6 +41,7 @@ _DIAGNOSTIC = re.compile(
 )
 _LINK_ERROR = re.compile(r"^.*?(?:ld|ld\.lld|ld\.bfd|collect2)?: ?(?:error: )(?P<text>.*)$", re.MULTILINE)
 _UNDEFINED = re.compile(r"undefined (?:reference to|symbol:) [`']?(?P<symbol>[\w.$]+)")
+_FULL = "No space left on device"
 _SECONDS = 600
 
 
@@ -82,6 +83,14 @@ class Toolchain(ABC):
     @abstractmethod
     def command(self) -> list[str]:
         """The compiler and the flags that select the core."""
+
+    @abstractmethod
+    def identity(self) -> str | None:
+        """What an object depends on beside its sources and flags; None where that cannot be told."""
+
+    def dependency_flags(self, listed: Path) -> list[str]:
+        """Makes the compiler write the files it has read into `listed`; nothing where all others are its own."""
+        return ["-MD", "-MF", str(listed)]
 
     @abstractmethod
     def link_flags(self) -> list[str]:
@@ -130,8 +139,20 @@ class Toolchain(ABC):
             raise ToolchainError(f"{command[0]} did not end within {_SECONDS} s", where=str(cwd)) from error
 
 
+def identity_of(*programs: str) -> str:
+    """Programs by path, size and time of change."""
+    found = []
+    for program in programs:
+        path = os.path.realpath(program)
+        status = os.stat(path)
+        found.append(f"{path} {status.st_size} {status.st_mtime_ns}")
+    return "\n".join(found)
+
+
 def compile_error(toolchain: Toolchain, source: str, output: str) -> ToolchainError:
     """The first error of a failed compilation."""
+    if _FULL in output:
+        return _disk_full(source)
     match = _DIAGNOSTIC.search(output)
     if match:
         where = f"{match['file']}:{match['line']}"
@@ -141,12 +162,19 @@ def compile_error(toolchain: Toolchain, source: str, output: str) -> ToolchainEr
 
 def link_error(toolchain: Toolchain, output: str) -> ToolchainError:
     """The first error of a failed link that is not about size."""
+    if _FULL in output:
+        return _disk_full("link")
     undefined = _UNDEFINED.search(output)
     if undefined:
         fix = "Define it in one of the project's C files."
         return ToolchainError(f"nothing defines {undefined['symbol']}", where="link", fix=fix)
     match = _LINK_ERROR.search(output)
     return ToolchainError(f"{toolchain.name} cannot link: {match['text'] if match else _last_lines(output)}")
+
+
+def _disk_full(where: str) -> ToolchainError:
+    fix = "Free some space for temporary files, or set TMPDIR to another folder."
+    return ToolchainError(f"the compiler cannot write ({_FULL})", where=where, fix=fix)
 
 
 def _last_lines(output: str) -> str:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from tinygen.errors import ToolchainError
-from tinygen.targets.toolchains.base import Toolchain
+from tinygen.targets.toolchains.base import Toolchain, identity_of
 
 ARM_GCC, RISCV_GCC = "arm-none-eabi-gcc", "riscv64-unknown-elf-gcc"
 _PACKAGES = {ARM_GCC: "gcc-arm-none-eabi", RISCV_GCC: "gcc-riscv64-unknown-elf"}
@@ -30,6 +30,19 @@ def _own_folders(executable: str) -> tuple[str, ...]:
         if path is not None:
             folders.append(str(path.parent if path.suffix == ".a" else path))
     return tuple(folders)
+
+
+@cache
+def _identity(executable: str) -> str:
+    """The driver, and the compiler and assembler that it starts."""
+    programs = [executable]
+    for name in ("cc1", "as"):
+        result = subprocess.run(
+            [executable, f"-print-prog-name={name}"], capture_output=True, text=True, check=False
+        )
+        found = shutil.which(result.stdout.strip() or name)
+        programs += [found] if found else []
+    return f"{_first_line(executable)}\n{identity_of(*programs)}"
 
 
 def gcc_for(flags: tuple[str, ...]) -> str:
@@ -62,6 +75,10 @@ class CrossGcc(Toolchain):
     def command(self) -> list[str]:
         """gcc and the core."""
         return [self._executable, *self._flags]
+
+    def identity(self) -> str | None:
+        """Its version, and its programs as they lie on the disk."""
+        return _identity(self._executable)
 
     def link_flags(self) -> list[str]:
         """No start files: reset is ours. One segment of flash may hold code and constants."""
@@ -98,6 +115,10 @@ class HostCc(Toolchain):
     def command(self) -> list[str]:
         """Native code needs no more than the name."""
         return [self._executable]
+
+    def identity(self) -> str | None:
+        """Its version, and its programs as they lie on the disk."""
+        return _identity(self._executable)
 
     def link_flags(self) -> list[str]:
         """Nothing: it links programs of this computer by default."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from elftools.elf.constants import SH_FLAGS
@@ -76,18 +78,17 @@ def group_of(source: str) -> str:
     return "drivers" if source.startswith("firmware/") else "other"
 
 
-def symbols_of_object(path: Path) -> Iterator[tuple[str, str, bool]]:
-    """Name, section and locality of each function and object that the object file `path` defines."""
-    with path.open("rb") as file:
-        elf = ELFFile(file)
-        table = elf.get_section_by_name(".symtab")
-        if not isinstance(table, SymbolTableSection):
-            return
-        for symbol in table.iter_symbols():
-            index = symbol["st_shndx"]
-            if symbol["st_info"]["type"] in ("STT_FUNC", "STT_OBJECT") and isinstance(index, int):
-                is_local = symbol["st_info"]["bind"] == "STB_LOCAL"
-                yield symbol.name, elf.get_section(index).name, is_local
+def symbols_of_object(path: Path) -> tuple[str, ...]:
+    """Names of the functions and objects that the object file `path` defines."""
+    return _symbols_of_object(path.read_bytes())
+
+
+@lru_cache(maxsize=256)  # the drivers of one build are those of the next
+def _symbols_of_object(data: bytes) -> tuple[str, ...]:
+    table = ELFFile(io.BytesIO(data)).get_section_by_name(".symtab")
+    symbols = table.iter_symbols() if isinstance(table, SymbolTableSection) else ()
+    defined = (s for s in symbols if s["st_info"]["type"] in ("STT_FUNC", "STT_OBJECT"))
+    return tuple(symbol.name for symbol in defined if isinstance(symbol["st_shndx"], int))
 
 
 def sections_of_object(path: Path) -> Iterator[tuple[str, int, bool, bool]]:
@@ -174,7 +175,7 @@ def _symbols(
 def _owners(objects: Mapping[str, Path]) -> dict[str, list[str]]:
     owners: dict[str, list[str]] = {}
     for source, path in objects.items():
-        for name, _, _ in symbols_of_object(path):
+        for name in symbols_of_object(path):
             owners.setdefault(name, []).append(source)
     return owners
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,8 +10,9 @@ from functools import cache
 from pathlib import Path
 
 from tinygen.errors import ToolchainError
+from tinygen.paths import cache_folder
 from tinygen.targets.board import ZigTarget
-from tinygen.targets.toolchains.base import Toolchain
+from tinygen.targets.toolchains.base import Toolchain, identity_of
 
 
 @cache
@@ -30,15 +30,20 @@ def _version(executable: Path) -> str:
     return f"ziglang {result.stdout.strip()}"
 
 
-def cache_folder() -> Path:
-    """A folder of the user's for zig's caches, outside any project."""
-    if sys.platform == "darwin":
-        base = Path.home() / "Library/Caches"
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "tinygen" / "zig"
+def zig_cache() -> Path:
+    """Where zig keeps the libraries it has built, outside any project."""
+    return cache_folder() / "zig"
+
+
+def zig_environment() -> dict[str, str]:
+    """Makes zig keep all there."""
+    folder = str(zig_cache())
+    return {"ZIG_GLOBAL_CACHE_DIR": folder, "ZIG_LOCAL_CACHE_DIR": folder}
+
+
+def own_flags(target: str) -> tuple[str, ...]:
+    """What only clang is told. Arm's merges globals into one, unless told, and then nobody knows their sizes."""
+    return ("-mno-global-merge",) if target.startswith(("thumb", "arm")) else ()
 
 
 class Zig(Toolchain):
@@ -68,10 +73,17 @@ class Zig(Toolchain):
         target = ["-target", self._target.target, f"-mcpu={self._target.cpu}"] if self._target else []
         return [str(self._executable), "cc", *target, "-fno-sanitize=undefined"]
 
+    def identity(self) -> str | None:
+        """The wheel's one program. Without a target it compiles for the very CPU it runs on, which has no name here."""
+        return identity_of(str(self._executable)) if self._target else None
+
+    def dependency_flags(self, listed: Path) -> list[str]:
+        """All headers that are not the build's are the wheel's; and asked for a list, zig writes another object."""
+        return []
+
     def device_flags(self) -> list[str]:
-        """Arm's clang merges globals into one, unless told, and then nobody knows their sizes."""
-        arm = self._target is not None and self._target.target.startswith(("thumb", "arm"))
-        return [*super().device_flags(), *(["-mno-global-merge"] if arm else [])]
+        """Those of every compiler, and clang's own."""
+        return [*super().device_flags(), *(own_flags(self._target.target) if self._target else ())]
 
     def link_flags(self) -> list[str]:
         """zig sets an entry point of its own unless told."""
@@ -87,5 +99,4 @@ class Zig(Toolchain):
 
     def environment(self) -> Mapping[str, str]:
         """Both caches outside the project."""
-        folder = str(cache_folder())
-        return {"ZIG_GLOBAL_CACHE_DIR": folder, "ZIG_LOCAL_CACHE_DIR": folder}
+        return zig_environment()

@@ -91,8 +91,9 @@ def _paddings(operator: Operator) -> tuple[tuple[int, int], ...]:
 
 @converts(tflite.BuiltinOperator.PAD)
 def pad(operator: Operator) -> Op:
-    encoding = operator.outputs[0].encoding
-    value = encoding.zero_point[0] if isinstance(encoding, Affine) else 0
+    # LiteRT pads what is not quantized with 0, whatever the output's zero point.
+    before, after = data_input(operator).encoding, operator.outputs[0].encoding
+    value = after.zero_point[0] if isinstance(before, Affine) and isinstance(after, Affine) else 0
     return Pad(**operator.common(keep_inputs=1), paddings=_paddings(operator), value=value)
 
 

@@ -117,6 +117,8 @@ def _spec(operator: Operator) -> _Spec:
     operator.require(spec.ellipsis_mask.bit_count() <= 1, "more than one ellipsis")
     plain = not (spec.begin_mask or spec.end_mask or spec.new_axis_mask or spec.ellipsis_mask)
     operator.require(plain or not spec.offset, "masks together with an end that is an offset")
+    whole = len(spec.begin) == len(data_input(operator).shape)
+    operator.require(whole or not spec.offset, "an end that is an offset, and not one for each dimension")
     return spec
 
 

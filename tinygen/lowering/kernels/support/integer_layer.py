@@ -7,6 +7,7 @@ epilogue on every accumulator that can occur, else `steps` or `rescale`, which a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,8 +22,9 @@ from tinygen.ir.ops.mac import accumulator_range
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.codes import pixel_elements
-from tinygen.lowering.kernels.support.requantize import Epilogue
+from tinygen.lowering.kernels.support.requantize import Epilogue, write_columns
 from tinygen.lowering.kernels.support.staircase import fit
+from tinygen.lowering.plan import Field
 
 _NEVER = 2**31 - 1
 _LARGEST = 2**31 - 2**16
@@ -149,31 +151,19 @@ def _epilogue(
 ) -> Epilogue:
     match rising:
         case None:
-            return _write({"form": "none"}, bias * unit, "bias", unit)
+            return _write({"form": "none"}, bias * unit, unit, {})
         case Threshold() if isinstance(y.encoding, Binary):
             # Never and always are as far as sums can be, so that a bias takes them.
             cuts = np.clip(np.array(rising.thresholds, np.int64)[:, 0], lows - 1, highs + 1)
-            return _write({"form": "sign"}, (bias - cuts) * unit, "bias less threshold", unit)
+            return _write({"form": "sign"}, (bias - cuts) * unit, unit, {}, "bias less threshold")
         case Rescale() | Threshold():
             return _fused(rising, lows, highs, bias, unit) or _as_written(rising, bias, unit)
 
 
 def _write(
-    context: dict[str, Any], start: np.ndarray, layout: str, unit: int, **columns: np.ndarray
+    context: dict[str, Any], start: np.ndarray, unit: int, columns: Mapping[str, np.ndarray], bias: str = "bias"
 ) -> Epilogue:
-    """Rows of one bias and further words; columns with one value for all channels become literals."""
-    words, names = [start.astype(np.int64)], [layout]
-    literals = []
-    for name, values in columns.items():
-        if np.all(values == values[0]):
-            context[name] = int(values[0])
-            literals.append(name)
-        else:
-            context[name] = len(words)
-            words.append(values.astype(np.int64))
-            names.append(name)
-    context |= {"words": len(words), "literals": literals, "unit": unit, "output_zero": 0}
-    return Epilogue(context, np.stack(words, axis=1), ", ".join(names))
+    return write_columns(context | {"unit": unit, "output_zero": 0}, start, columns, bias)
 
 
 def _saturation(low: int, high: int) -> dict[str, Any]:
@@ -197,8 +187,11 @@ def _fused(
     if found is None:
         return None
     return _write(
-        {"form": "fused", **_saturation(low, high)}, bias * unit + found.moved, "bias", unit,
-        multiplier=found.multiplier, offset=found.offset, shift=np.array([found.shift]), **_clamps(rising),
+        {"form": "fused", **_saturation(low, high)}, bias * unit + found.moved, unit,
+        {
+            "multiplier": found.multiplier, "offset": found.offset, "shift": np.array([found.shift]),
+            **_clamps(rising),
+        },
     )  # fmt: skip
 
 
@@ -229,15 +222,14 @@ def _scales(rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray) ->
 def _as_written(rising: Rescale | Threshold, bias: np.ndarray, unit: int) -> Epilogue:
     if isinstance(rising, Threshold):
         rows = np.clip(np.array(rising.thresholds, np.int64) * unit, -_NEVER - 1, _NEVER)
-        context: dict[str, Any] = {
-            "form": "steps", "steps": rows.shape[1], "words": 1 + rows.shape[1], "literals": [], "unit": unit,
-            "output_zero": 0,
-        }  # fmt: skip
-        return Epilogue(context, np.column_stack([bias * unit, rows]), "bias, thresholds")
+        context = {"form": "steps", "steps": rows.shape[1], "literals": [], "unit": unit, "output_zero": 0}
+        return Epilogue(context, np.column_stack([bias * unit, rows]), (Field("bias"), Field("steps", rows.shape[1])))
     offset = np.array(rising.offset, np.int64)
     low_words = (offset & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
     return _write(
-        {"form": "rescale", "low": rising.low, "high": rising.high}, bias * unit, "bias", unit,
-        multiplier=np.array(rising.multiplier), offset_low=low_words, offset_high=offset >> 32,
-        shift=np.array(rising.shift), **_clamps(rising),
+        {"form": "rescale", "low": rising.low, "high": rising.high}, bias * unit, unit,
+        {
+            "multiplier": np.array(rising.multiplier), "offset_low": low_words, "offset_high": offset >> 32,
+            "shift": np.array(rising.shift), **_clamps(rising),
+        },
     )  # fmt: skip

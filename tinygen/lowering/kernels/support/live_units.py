@@ -7,7 +7,6 @@ once for all weights that meet them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -42,6 +41,7 @@ class _Load:
     first: int
     free: int
     activations: bool
+    register: str
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,6 @@ def _dual_words(groups: Sequence[Sequence[Product]]) -> int:
     return 2 + len(_positions(groups)) % 2
 
 
-def _names(body: Sequence[str]) -> tuple[str, ...]:
-    return tuple(sorted({name for line in body for name in re.findall(r"TG_LOAD\(([wx]\d)", line)}))
-
-
 def _mac(product: Product, weight: str, word: str) -> str:
     return f"TG_MAC{'_' + product.kind if product.kind else ''}(a{product.pixel}, {weight}, {word});"
 
@@ -138,9 +134,11 @@ def _single(groups: Sequence[Sequence[Product]]) -> Loop:
     body = ["TG_LOAD(d, r, 0);"]
     loads = 1
     moved = False
+    used: set[str] = set()
     for group in groups:
         own = sorted({p.weight for p in group})
         names = {weight: f"w{i}" for i, weight in enumerate(own)}
+        used.update(names.values())
         body += [f"TG_LOAD({names[weight]}, r, {1 + weight});" for weight in own]
         if not moved:
             body.append("x += d;")
@@ -149,12 +147,13 @@ def _single(groups: Sequence[Sequence[Product]]) -> Loop:
         loads += len(own) + len(positions)
         for start in range(0, len(positions), words):
             batch = positions[start : start + words]
+            used.update(f"x{i}" for i in range(len(batch)))
             body += [f"TG_LOAD(x{i}, x, {offset});" for i, (offset, _) in enumerate(batch)]
             body += [_mac(p, names[p.weight], f"x{i}") for i, (_, part) in enumerate(batch) for p in part]
     record = 2 + max(p.weight for group in groups for p in group)
     body += [f"TG_ADVANCE(r, {record});", "TG_RECALL(d, last);"]
     count = sum(map(len, groups))
-    return Loop((), tuple(body), _names(body), record, count, loads)
+    return Loop((), tuple(body), tuple(sorted(used)), record, count, loads)
 
 
 def _dual(groups: Sequence[Sequence[Product]]) -> Loop:
@@ -186,7 +185,7 @@ def _dual(groups: Sequence[Sequence[Product]]) -> Loop:
         place = same.index(number)
         before = same[place - 1]
         free = uses[kind, before][-1] + 1 - (total if place == 0 else 0)
-        loads.append(_Load(text, at[0], free, kind == "x"))
+        loads.append(_Load(text, at[0], free, kind == "x", name))
     return _placed(order, loads, record)
 
 
@@ -231,4 +230,5 @@ def _placed(order: Sequence[str], loads: Sequence[_Load], record: int) -> Loop:
         body += [load.text for slot, _, load in early if slot == index]
         body.append(text)
     before = ["TG_LOAD(d, r, 0);", "x += d;", *(load.text for _, _, load in early)]
-    return Loop(tuple(before), tuple(body), _names(body), record, total, len(loads) + 1)
+    names = sorted({load.register for load in loads})
+    return Loop(tuple(before), tuple(body), tuple(names), record, total, len(loads) + 1)

@@ -27,12 +27,12 @@ class Nest:
     strides: tuple[tuple[int, ...], ...]
     bases: tuple[int, ...]
 
-    def context(self) -> dict[str, Any]:
-        """Template values: `extents`, `strides`, `bases` and the C expression of each operand's index."""
+    def context(self, counter: str = "i") -> dict[str, Any]:
+        """Template values: `extents`, and the C expression of each operand's index, in counters i0, i1, ..."""
         return {
             "extents": list(self.extents),
             "indices": [
-                _expression(base, strides) for base, strides in zip(self.bases, self.strides, strict=True)
+                _expression(base, strides, counter) for base, strides in zip(self.bases, self.strides, strict=True)
             ],
             "inner": [list(strides)[-1] if strides else 0 for strides in self.strides],
         }
@@ -70,13 +70,13 @@ def make_nest(extents: Sequence[int], strides: Sequence[Sequence[int]], bases: S
     )
 
 
-def _expression(base: int, strides: Sequence[int]) -> str:
+def _expression(base: int, strides: Sequence[int], counter: str) -> str:
     """`3 + i0 * 12 - i1 * 2`"""
     text = str(base) if base else ""
     for depth, stride in enumerate(strides):
         if stride == 0:
             continue
-        term = f"i{depth}" if abs(stride) == 1 else f"i{depth} * {abs(stride)}"
+        term = f"{counter}{depth}" if abs(stride) == 1 else f"{counter}{depth} * {abs(stride)}"
         if not text:
             text = term if stride > 0 else f"-{term}"
         else:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tinygen.ir.ops import mac as semantics
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.kernels.support.mac import folded_bias
 from tinygen.lowering.kernels.support.staircase import fit
-from tinygen.lowering.plan import Constant
+from tinygen.lowering.plan import Constant, Field
 
 _SMALL = 2**30
 _KEPT = 64
@@ -26,17 +27,51 @@ class Epilogue:
 
     Attributes:
         context: template values for kernels/requantize.j2.
-        rows: int32 [channels, words]: the bias, then what the form wants of each channel.
-        layout: one phrase on the words.
+        rows: int64 [channels, words], taken modulo 2^32: the bias, then what the form wants of each channel.
+        fields: names of the words.
+        bias: one phrase on the first word, where it is more than the bias.
     """
 
     context: dict[str, Any]
     rows: np.ndarray
-    layout: str
+    fields: tuple[Field, ...]
+    bias: str = "bias"
 
     def constant(self) -> Constant:
-        """The rows as one array."""
-        return Constant("channels", self.rows.reshape(-1).astype(np.int32), f"per channel: {self.layout}")
+        """The rows as one array of structs, one per output channel."""
+        words = (self.bias, *(field.name for field in self.fields[1:]))
+        rows = self.rows.astype(np.int64).astype(np.uint32).view(np.int32)
+        return Constant("channels", rows, f"per output channel: {', '.join(words)}", self.fields)
+
+    def with_rows(self, rows: np.ndarray) -> Epilogue:
+        """The same form with other numbers."""
+        return replace(self, rows=rows)
+
+
+def write_columns(
+    context: dict[str, Any], start: np.ndarray, columns: Mapping[str, np.ndarray | int], bias: str = "bias"
+) -> Epilogue:
+    """Rows of one bias and further words. Columns with one value for all channels become literals of the template.
+
+    Args:
+        context: the rest of the template's values.
+        start: per channel what sums begin with.
+        columns: by field name; None in the context says that a channel has its own.
+        bias: one phrase on `start`.
+    """
+    words, fields, literals = [start], [Field("bias")], []
+    values: dict[str, int | None] = {}
+    for name, column in columns.items():
+        one = np.ravel(column)
+        same = bool(np.all(one == one[0]))
+        values[name] = int(one[0]) if same else None
+        if same:
+            literals.append(name)
+        else:
+            words.append(np.broadcast_to(column, start.shape))
+            fields.append(Field(name))
+    rows = np.stack([np.asarray(word, np.int64) for word in words], axis=1)
+    return Epilogue(context | values | {"literals": literals}, rows, tuple(fields), bias)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +94,16 @@ class _Layer:
         return int(max(np.abs(self.lows).max(), np.abs(self.highs).max()))
 
     @property
+    def live(self) -> np.ndarray:
+        """Channels that have more than one accumulator; all of them where one scale serves all channels."""
+        live = self.lows < self.highs
+        return live if live.any() and len(semantics.real_multipliers(self.node)) > 1 else np.ones_like(live)
+
+    @property
+    def largest_live(self) -> int:
+        return int(max(np.abs(self.lows[self.live]).max(), np.abs(self.highs[self.live]).max()))
+
+    @property
     def mixed(self) -> bool:
         """Whether some channels round halves upwards, others away from zero."""
         return 0 < self.upward < len(self.bias)
@@ -74,18 +119,7 @@ class _Layer:
             # Elsewhere it is part of the offset; named here, it would keep layers from sharing a function.
             "output_zero": self.node.output.zero_point if form == "plain" else 0,
         }
-        words, names = [start], ["bias"]
-        for name, values in columns.items():
-            one = np.ravel(values)
-            if np.all(one == one[0]):
-                context[name] = int(one[0])
-            else:
-                words.append(np.broadcast_to(values, start.shape))
-                context[name] = len(names)
-                names.append(name)
-        literals = [name for name in columns if name not in names]
-        context |= {"words": len(words), "literals": literals}
-        return Epilogue(context, np.stack(words, axis=1), ", ".join(names))
+        return write_columns(context, start, columns)
 
 
 def epilogue(node: Node, *, axis: int, unit: int = 1) -> Epilogue | None:
@@ -126,9 +160,10 @@ def _epilogue(node: Node, axis: int, unit: int) -> Epilogue | None:
     activation: Activation = getattr(node.op, "activation", Activation.NONE)
     low, high = quantized_activation_range(activation, node.output)
     layer = _Layer(node, activation, *semantics.rounding_of(node), bias, lows, highs, low, high, unit)
-    if layer.largest * unit >= 2**31:
-        return None if unit > 1 else _plain(layer)
-    return _fused(layer) or _stepwise(layer) or _plain(layer)
+    found = _fused(layer) or (_stepwise(layer) if layer.largest_live * unit < 2**31 else None)
+    if found is None and unit > 1 and layer.largest * unit >= 2**31:
+        return None
+    return found or _plain(layer)
 
 
 def reachable(node: Node, bias: np.ndarray, *, axis: int) -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +177,7 @@ def _fused(layer: _Layer) -> Epilogue | None:
     def staircase(accumulators: np.ndarray) -> np.ndarray:
         return semantics.requantize(layer.node, accumulators, layer.activation)
 
-    if layer.largest >= _SMALL or not _rises(layer):
+    if layer.largest_live >= _SMALL or not _rises(layer):
         return None
     real = np.array(semantics.real_multipliers(layer.node))
     lows, highs = layer.lows, layer.highs
@@ -164,13 +199,22 @@ def _stepwise(layer: _Layer) -> Epilogue | None:
     if layer.rounding is not Rounding.TWICE or layer.upward:
         return None
     multiplier, shift = semantics.multipliers(layer.node)
-    if shift.max() >= 0 or shift.min() < -24 or layer.largest >= _SMALL:
+    live = layer.live
+    if not live.all():
+        # One accumulator, one code: it begins from 0, and the code is the offset.
+        some = int(np.argmax(live))
+        multiplier, shift = np.where(live, multiplier, multiplier[some]), np.where(live, shift, shift[some])
+    if shift.max() >= 0 or shift.min() < -24 or layer.largest_live >= _SMALL:
         return None
     offset = (np.int64(1) << (-shift - 1)) + (layer.node.output.zero_point << -shift)
-    scaled = (layer.largest * multiplier) >> 31
+    if not live.all():
+        codes = semantics.requantize(layer.node, layer.lows[None, :], layer.activation)[0].astype(np.int64)
+        offset = np.where(live, offset, codes << -shift)
+    scaled = (layer.largest_live * multiplier) >> 31
     if np.any(scaled + np.abs(offset) + 2 >= 2**31):
         return None
-    return layer.write("stepwise", layer.bias * layer.unit, multiplier=multiplier, offset=offset, shift=-shift)
+    start = np.where(live, layer.bias * layer.unit, 0)
+    return layer.write("stepwise", start, multiplier=multiplier, offset=offset, shift=-shift)
 
 
 def _plain(layer: _Layer) -> Epilogue | None:
@@ -183,4 +227,5 @@ def _plain(layer: _Layer) -> Epilogue | None:
 def _rises(layer: _Layer) -> bool:
     """Whether no accumulator overflows on its way, so that codes never fall as it rises."""
     _, shift = semantics.multipliers(layer.node)
-    return bool(layer.largest << max(int(shift.max()), 0) < _SMALL)
+    shift = np.broadcast_to(shift, layer.lows.shape)[layer.live]
+    return bool(layer.largest_live << max(int(shift.max()), 0) < _SMALL)

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from tinygen.ir.encodings import Binary, Levels
+from tinygen.ir.encodings import Affine, Binary, Levels
 from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.window import Axis
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support import codes, sparse_rows
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
+from tinygen.lowering.kernels.support.window import window_stem
 from tinygen.lowering.plan import Constant, KernelPlan
 
 _PLAIN_UNIT = 1.9
 """The plain kernel for integer codes predicts cycles of a Cortex-M0+, the one for int8 about half of these."""
 _LARGEST = 2**31 - 1
-_EXPANDED = {"bits": 8.0, "widened": 1.5, "copied": 4.0}
+_EXPANDED = {"bits": 8.0, "widened": 1.5, "copied": 4.0, "window": 1.5}
 """Cycles per activation for making it ready."""
 
 
@@ -104,55 +108,114 @@ class SparseLayer:
 
 
 def sparse_layer(node: Node, unit: int = 1) -> SparseLayer | None:
-    """The layer of a FullyConnected or IntegerFullyConnected.
+    """The layer of a FullyConnected or IntegerFullyConnected, or of a convolution: a dense one for each pixel, of which
+    the input is a window.
 
     Args:
-        node: the layer.
+        node: the layer; a convolution in one group.
         unit: the kernel's sums are this many times the products.
 
     Returns:
         None where the kernels do not reach: weights or activations that are not 8 bits wide, scales per kernel, an
-        epilogue without an exact form.
+        epilogue without an exact form, a window of packed bits, several images, a border without a code of zero.
     """
     if not node.input(1).is_constant or not node.input(0).shape:
         return None
-    return _int8_layer(node, unit) if isinstance(node.op, FullyConnected) else _integer_layer(node, unit)
+    if isinstance(node.op, Conv2D | IntegerConv2D) and not _has_windows(node, node.op):
+        return None
+    return _int8_layer(node, unit) if isinstance(node.op, FullyConnected | Conv2D) else _integer_layer(node, unit)
+
+
+def _has_windows(node: Node, op: Conv2D | IntegerConv2D) -> bool:
+    """Whether the windows of a convolution can be the rows of a dense layer."""
+    if type(op) not in (Conv2D, IntegerConv2D) or op.groups(node) > 1:
+        return False
+    if _is_pointwise(node):
+        return True
+    x = node.input(0)
+    if x.shape[0] > 1:
+        return False  # windows are found from the pixel's number in one image
+    return not isinstance(x.encoding, Binary) and (_fill(x) is not None or not any(a.padded for a in _axes(node)))
+
+
+def _axes(node: Node) -> tuple[Axis, Axis]:
+    assert isinstance(node.op, Conv2D | IntegerConv2D)
+    return node.op.geometry(node)
+
+
+def _is_pointwise(node: Node) -> bool:
+    """Whether each pixel of a convolution's output has a window of one pixel, at the same place."""
+    return all(axis.kernel == 1 and axis.stride == 1 and not axis.padded for axis in _axes(node))
+
+
+def _fill(x: Tensor) -> int | None:
+    """The code of 0, which windows have beyond the border; None where there is none."""
+    if isinstance(x.encoding, Affine):
+        return x.zero_point
+    return None if isinstance(x.encoding, Levels) and x.encoding.signed else 0
+
+
+def _reading(node: Node, depth: int) -> tuple[int, dict[str, Any]]:
+    """How many rows the dense layer has, and how each is read."""
+    x = node.input(0)
+    if not isinstance(node.op, Conv2D | IntegerConv2D) or _is_pointwise(node):
+        pixels = 1 if isinstance(node.op, FullyConnected) else depth // x.shape[-1]
+        return x.size // depth, _input(x, depth, pixels)
+    rows, columns = _axes(node)
+    kind = ctype(x.memory_dtype)
+    window = {
+        "kind": "window", "type": kind, "padding": 0, "rows": asdict(rows), "columns": asdict(columns),
+        "channels": x.shape[-1], "fill": _fill(x), "padded": rows.padded or columns.padded,
+    }  # fmt: skip
+    return node.output.size // node.output.shape[-1], {
+        "input_type": kind, "input_step": 0, "pixels": 1, "expanded": window, "row": "codes", "code_type": kind,
+    }  # fmt: skip
 
 
 def _int8_layer(node: Node, unit: int) -> SparseLayer | None:
-    x, weights = node.input(0), node.input(1)
+    weights = node.input(1)
     if node.output.dtype != np.int8 or weights.zero_point:
         return None
     ending = epilogue(node, axis=0, unit=unit)
     if ending is None:
         return None
-    outputs, depth = weights.shape
-    context = {"y_type": "int8_t", "packed_output": False, "y_step": outputs, "doubled": False, **_input(x, depth, 1)}
-    return SparseLayer(node.constant(1), ending, context, "fully_connected_s8", x.size // depth)
+    outputs, depth = weights.shape[0], weights.size // weights.shape[0]
+    count, reading = _reading(node, depth)
+    context = {"y_type": "int8_t", "packed_output": False, "y_step": outputs, "doubled": False, **reading}
+    return SparseLayer(node.constant(1).reshape(outputs, depth), ending, context, _stem(node, "s8"), count)
 
 
 def _integer_layer(node: Node, unit: int) -> SparseLayer | None:
     op, x = node.op, node.input(0)
-    assert isinstance(op, IntegerFullyConnected)
-    depth, weights = node.input(1).shape[1], node.input(1)
+    assert isinstance(op, IntegerFullyConnected | IntegerConv2D)
+    weights = node.input(1)
+    depth = weights.size // weights.shape[0]
     if depth % x.shape[-1]:
         return None
     layer = integer_layer(node, op.epilogue, unit)
     if layer is None:
         return None
-    ending = layer.epilogue
+    ending, flat = layer.epilogue, layer.weights.reshape(len(layer.weights), -1)
     doubled = isinstance(x.encoding, Levels) and x.encoding.signed
     if doubled:
-        if 2 * x.integer.code_range[1] * int(np.abs(layer.weights).sum(axis=1).max()) > _LARGEST:
+        if 2 * x.integer.code_range[1] * int(np.abs(flat).sum(axis=1).max()) > _LARGEST:
             return None  # twice the sums, before the bias takes half of them away, are beyond 32 bits
         # Integers are 2 * code - largest: the largest joins the bias.
-        rows = ending.rows.astype(np.int64)
-        rows[:, 0] -= x.integer.code_range[1] * layer.weights.sum(axis=1)
-        ending = Epilogue(ending.context, rows, ending.layout)
+        rows = ending.rows.copy()
+        rows[:, 0] -= x.integer.code_range[1] * flat.sum(axis=1)
+        ending = ending.with_rows(rows)
     output = {key: layer.context[key] for key in ("y_type", "packed_output", "y_step")}
-    stem = f"fully_connected_{codes.kind_of(x.integer)}_{codes.kind_of(weights.integer)}"
-    context = {**output, "doubled": doubled, **_input(x, depth, depth // x.shape[-1])}
-    return SparseLayer(layer.weights.astype(np.int8), ending, context, stem, x.size // depth, _PLAIN_UNIT)
+    stem = _stem(node, f"{codes.kind_of(x.integer)}_{codes.kind_of(weights.integer)}")
+    count, reading = _reading(node, depth)
+    context = {**output, "doubled": doubled, **reading}
+    return SparseLayer(flat.astype(np.int8), ending, context, stem, count, _PLAIN_UNIT)
+
+
+def _stem(node: Node, codes_of: str) -> str:
+    """Of the function's name: layers that read windows do it by their geometry."""
+    if not isinstance(node.op, Conv2D | IntegerConv2D):
+        return f"fully_connected_{codes_of}"
+    return f"conv_2d_{codes_of}" if _is_pointwise(node) else window_stem(f"conv_2d_{codes_of}", _axes(node))
 
 
 def _input(x: Tensor, depth: int, pixels: int) -> dict[str, Any]:

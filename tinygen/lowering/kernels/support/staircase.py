@@ -58,6 +58,9 @@ def fit(
 ) -> Fit | None:
     """Constants that reproduce a staircase, or None when there are none.
 
+    A channel that has only one accumulator, as one without weights has, gives one code whatever its scale: it begins
+    from 0, its code is the offset, and the others' shift is not its concern.
+
     Args:
         staircase: the semantics.
         real: scale per channel, positive.
@@ -65,6 +68,9 @@ def fit(
         floor, ceiling: what the codes saturate at (after any clamp); outside the two nothing need be right.
         unit: the kernel's accumulators are this many times those of the semantics.
     """
+    live = lows < highs
+    if not live.all() and len(real) == len(lows):
+        return _with_constants(staircase, real, lows, highs, floor, ceiling, unit)
     largest = float(real.max(initial=0.0)) / unit
     if not 0.0 < largest < 0.5 or max(np.abs(lows).max(), np.abs(highs).max()) * unit >= _SAFE:
         return None
@@ -78,6 +84,31 @@ def fit(
         if found is not None:
             return found
     return None
+
+
+def _with_constants(
+    staircase: Staircase, real: np.ndarray, lows: np.ndarray, highs: np.ndarray, floor: int, ceiling: int, unit: int
+) -> Fit | None:
+    """The same where some channels have one accumulator; arguments are those of `fit`."""
+    live = lows < highs
+
+    def of_live(accumulators: np.ndarray) -> np.ndarray:
+        whole = np.tile(lows, (len(accumulators), 1))
+        whole[:, live] = accumulators
+        return staircase(whole)[:, live]
+
+    found = Fit(np.ones(0, np.int64), np.ones(0, np.int64), np.ones(0, np.int64), 1)
+    if live.any():
+        part = fit(of_live, real[live], lows[live], highs[live], floor, ceiling, unit)
+        if part is None:
+            return None
+        found = part
+    codes = np.clip(staircase(lows[None, :])[0].astype(np.int64), floor, ceiling)
+    multiplier = np.full(len(lows), found.multiplier[0] if live.any() else 1)
+    offset, moved = codes << found.shift, -lows.astype(np.int64) * unit
+    for column, values in zip((multiplier, offset, moved), found[:3], strict=True):
+        column[live] = values
+    return Fit(multiplier, offset, moved, found.shift)
 
 
 def _fit_all(

@@ -1,0 +1,115 @@
+"""From a phrase to a firmware; what can go wrong before that."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from tests.support.torch_models import need
+from tests.targets.tools import requires_package
+from tinygen.apps.wakeword import dataset
+from tinygen.apps.wakeword.demonstration import held_out_scenes
+from tinygen.apps.wakeword.parts import Part
+from tinygen.apps.wakeword.train import Amount, TrainOptions, train_wakeword
+from tinygen.apps.wakeword.training import Effort
+from tinygen.audio.wav import read_wav
+from tinygen.cli.app import app
+from tinygen.errors import TinygenError
+from tinygen.project.wakeword_json import wakeword_app_from_json
+
+need("torch")
+pytestmark = requires_package("espeakng_loader")
+
+TINY = Amount(
+    {
+        Part.TRAIN: {"phrases": 4, "near misses": 2, "air": 2},
+        Part.VALIDATION: {"phrases": 1, "air": 1},
+        Part.HELD_OUT: {"phrases": 2, "near misses": 1, "air": 1},
+    },
+    Effort(60, 2, 6),
+    ("f746zg",),
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["--train", ""], "the phrase is empty"),
+        (["--train", "hey 2"], "only the letters"),
+        (["--train", "hey xkcd"], "no vowel"),
+        (["--train", "hey computer please open the door for me now"], "network hears"),
+        (["--train", "hey computer", "--board", "nothing"], "nothing"),
+        (["--train", "hey computer", "--mic"], "a scene of its own"),
+        (["--quick"], "for training"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_leaves_nothing(arguments: list[str], what: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, ["demo", "wakeword", "--out", str(out), *arguments])
+    assert result.exit_code != 0
+    assert what in f"{result.exception}"
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("names", [["mine.txt"], ["dataset", "mine.txt"], ["model.json"]])
+def test_a_folder_with_other_things_stays_as_it_is(names: list[str], tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / name).mkdir() if name == "dataset" else (tmp_path / name).write_text("x")
+    result = CliRunner().invoke(app, ["demo", "wakeword", "--train", "hey computer", "--out", str(tmp_path)])
+    assert result.exit_code != 0 and "not an earlier training" in str(result.exception)
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"), [("torch", "torch"), ("espeakng_loader", "audio"), ("matplotlib", "plot")]
+)
+def test_a_missing_package_is_named_with_its_extra(module: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == module else found(name, *rest))
+    result = CliRunner().invoke(app, ["demo", "wakeword", "--train", "hey computer"])
+    assert isinstance(result.exception, TinygenError)
+    assert module in result.exception.what and f"tinygen[{extra}]" in result.exception.fix
+
+
+@pytest.mark.long
+def test_from_a_phrase_to_a_firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "SCENES_PER_FILE", 1)
+    monkeypatch.setattr(dataset, "_in_processes", _here)
+    trained = train_wakeword("hey computer", tmp_path / "out", TrainOptions(amount=TINY, seed=1))
+    out = tmp_path / "out"
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        ["dataset", "det.png", "firmware", "held_out.wav", "model.json", "model.tg", "report.json", "switchable.json",
+         "switchable.tg"]
+    )  # fmt: skip
+    assert trained.differing == 0  # the board computes what the semantics says
+    played = held_out_scenes(trained.phrase, seed=1)
+    assert [one.scene.name for one in trained.demo.heard] == [one.name for one in played]
+    assert np.array_equal(read_wav(out / "held_out.wav", 16_000), np.concatenate([one.samples for one in played]))
+    assert trained.steps == ((sum(one.samples.size for one in played) - 480) // 160 + 1) // 3
+    assert [one.name for one in trained.evaluations] == ["int8", "w8a8", "w4a4", "w2a2"]
+    for one in trained.evaluations:
+        assert one.chosen.phrases > 5 and one.chosen.hours == pytest.approx(1 / 120)
+    assert [(one.board, one.name) for one in trained.sizes] == [
+        ("f746zg", name) for name in ("int8", "w8a8", "w4a4", "w2a2")
+    ]
+    weights = [one.weights for one in trained.sizes[1:]]
+    assert weights == sorted(weights, reverse=True)
+    listens = wakeword_app_from_json(out / "model.json")
+    assert listens.cutoff == trained.evaluations[0].chosen.cutoff and listens.wake_word == "hey computer"
+    switchable = wakeword_app_from_json(out / "switchable.json")
+    assert switchable.switch_cutoffs == {one.name: one.chosen.cutoff for one in trained.evaluations[1:]}
+    report = json.loads((out / "report.json").read_text())
+    assert [one["name"] for one in report["demonstration"]["scenes"]] == [one.name for one in played]
+    assert (out / "det.png").read_bytes().startswith(b"\x89PNG")
+    assert len(list((out / "dataset").iterdir())) == 14
+
+
+def _here(jobs: list[dataset.Job]) -> object:
+    for job in jobs:
+        dataset.write_file(job)
+        yield

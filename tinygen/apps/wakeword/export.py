@@ -1,0 +1,100 @@
+"""From trained networks to what a board runs: int8 or low bits, three frames a step, a probability out."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from tinygen.apps.wakeword.features import ENCODING
+from tinygen.apps.wakeword.network import HOP
+from tinygen.apps.wakeword.training import as_tensor
+from tinygen.errors import TinygenError
+from tinygen.frontends.torch import export, export_switches
+from tinygen.ir.encodings import Affine
+from tinygen.ir.graph import Graph
+from tinygen.ir.network import Network, Switch
+from tinygen.ir.ops.unary import Logistic
+from tinygen.ir.tensor import Tensor
+from tinygen.nn.quantizers import Affine8
+from tinygen.nn.switchable import SwitchableActivation, SwitchSpec, switched, switches_of
+from tinygen.passes.to_streaming import to_streaming
+
+PROBABILITY = Affine("int8", (1 / 256,), (-128,))
+"""TFLite's encoding of what LOGISTIC gives."""
+
+
+def int8_stream(network: nn.Module, windows: np.ndarray, *, name: str) -> Network:
+    """The float network in int8 by TFLite's rules, step by step.
+
+    Args:
+        network: trained; logits of windows.
+        windows: codes [N, frames, CHANNELS] to calibrate with; they take each value that the input has.
+        name: C identifier.
+    """
+    module = nn.Sequential(OrderedDict(network=network, flatten=nn.Flatten(), sigmoid=nn.Sigmoid()))
+    samples = as_tensor(spanning(windows))
+    graph = export(module, samples[:1], samples, name=name)
+    return _streaming(Network.of(graph))
+
+
+def switchable_stream(network: nn.Module, windows: np.ndarray, *, name: str) -> Network:
+    """The switchable network step by step, one graph per switch that boards have.
+
+    Args:
+        network: trained and switchable; logits of windows.
+        windows: codes [N, frames, CHANNELS] to see the logits' ranges with.
+        name: C identifier.
+    """
+    samples = as_tensor(spanning(windows))
+    logits = SwitchableActivation(switches_of(network), _last_of).eval()
+    module = nn.Sequential(OrderedDict(network=network, logits=logits, flatten=nn.Flatten()))
+    for spec in switches_of(network):
+        with switched(module, spec), torch.no_grad():
+            # The logits' quantizer alone sees its range; those of the network keep what training gave them.
+            logits.at(spec).train()(network(samples))
+            logits.at(spec).eval()
+    network_of_graphs = export_switches(module.eval(), samples[:1], name=name)
+    return _streaming(_each(network_of_graphs, _with_probability))
+
+
+def _streaming(network: Network) -> Network:
+    """Step by step.
+
+    Raises:
+        TinygenError: the input's codes would not be those that the data set has.
+    """
+    for one in network:
+        (source,) = one.graph.inputs
+        found = one.graph.tensors[source].encoding
+        if found != ENCODING:
+            raise TinygenError(f"takes {found}, the data set has {ENCODING}", where=f"{network.name}, {one.name}")
+    return to_streaming(network, hop=HOP)
+
+
+def _last_of(spec: SwitchSpec) -> nn.Module:
+    return nn.Identity() if spec.is_float else Affine8()
+
+
+def _each(network: Network, change: Callable[[Graph], Graph]) -> Network:
+    return replace(network, switches=tuple(Switch(one.name, change(one.graph)) for one in network))
+
+
+def _with_probability(graph: Graph) -> Graph:
+    """The graph with LOGISTIC behind its output."""
+    (logit,) = graph.outputs
+    shape = graph.tensors[logit].shape
+    tensors = {**graph.tensors, "probability": Tensor("probability", shape, PROBABILITY)}
+    op = Logistic(name="probability", inputs=(logit,), outputs=("probability",))
+    return replace(graph, tensors=tensors, ops=(*graph.ops, op), outputs=("probability",))
+
+
+def spanning(windows: np.ndarray) -> np.ndarray:
+    """The windows and one with the input's least and largest codes in it, so that ranges seen are the input's own."""
+    ends = windows[:1].copy()
+    ends[0, 0, 0], ends[0, 0, -1] = -128, 127
+    return np.concatenate([windows, ends])

@@ -1,0 +1,414 @@
+"""From a phrase to a tested firmware: `tinygen demo wakeword --train`."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygen.apps.wakeword.dataset import Scenes, Wanted, load_scenes
+from tinygen.apps.wakeword.demo import NOBODY, DemoOptions, WakewordDemo, Watcher, demo_wakeword
+from tinygen.apps.wakeword.demonstration import held_out_scenes
+from tinygen.apps.wakeword.evaluate import SLIDING_WINDOW, Evaluation, Sound, evaluate
+from tinygen.apps.wakeword.features import CONFIG, feature_codes
+from tinygen.apps.wakeword.network import HOP, float_network, window_frames
+from tinygen.apps.wakeword.parts import Part
+from tinygen.apps.wakeword.phrase import Phrase, read_phrase
+from tinygen.apps.wakeword.plot import check_matplotlib, det_picture
+from tinygen.apps.wakeword.segments import Segments
+from tinygen.apps.wakeword.training import Effort
+from tinygen.audio.speech import SAMPLE_RATE_HZ
+from tinygen.audio.wav import write_wav
+from tinygen.builds.folder import Folder, Record, first_file
+from tinygen.builds.manifest import Manifest
+from tinygen.errors import TinygenError
+from tinygen.files import PREFIX, temporary_folder, writing
+from tinygen.frontends.tg import save_tg
+from tinygen.hil.device import require_runtime
+from tinygen.ir.graph import Graph
+from tinygen.ir.interpreter import Stream
+from tinygen.ir.network import Network
+from tinygen.project.wakeword_json import wakeword_app_from_json
+from tinygen.targets.boards import load_board
+from tinygen.verbs.build import RECORD as BUILD
+from tinygen.verbs.build import BuildOptions, build
+
+Progress = Callable[[str, int, int], None]
+BOARDS = ("f746zg", "esp32c3")
+"""Where the sizes of all precisions are taken."""
+REPORT, DATASET, FIRMWARE = "report.json", "dataset", "firmware"
+DET, WAV = "det.png", "held_out.wav"
+_MODEL, _SWITCHABLE = "model", "switchable"
+_RECORD = Record(REPORT, "training", beside=frozenset((DATASET, FIRMWARE)))
+_CACHED = re.compile(rf"[0-9a-f]{{24}}\.npz|{re.escape(PREFIX)}.*")
+"""In the data set's folder: files named after all that they depend on, and those of a process that was killed."""
+_CALIBRATION = 128
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much is synthesised and trained.
+
+    Attributes:
+        scenes: of half a minute, by part and mix.
+        effort: of training.
+        boards: where sizes are taken.
+    """
+
+    scenes: Mapping[Part, Mapping[str, int]]
+    effort: Effort
+    boards: tuple[str, ...] = BOARDS
+
+
+FULL = Amount(
+    {
+        Part.TRAIN: {"phrases": 500, "near misses": 160, "air": 200},
+        Part.VALIDATION: {"phrases": 60, "air": 190},
+        Part.HELD_OUT: {"phrases": 60, "near misses": 20, "air": 260},
+    },
+    Effort(4000, 4, 800),
+)
+QUICK = Amount(
+    {
+        Part.TRAIN: {"phrases": 20, "near misses": 10, "air": 10},
+        Part.VALIDATION: {"phrases": 10, "air": 10},
+        Part.HELD_OUT: {"phrases": 10, "near misses": 10, "air": 10},
+    },
+    Effort(150, 2, 30),
+    (),
+)
+"""To see that everything works; what it gives is of no use."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What one precision takes on a board.
+
+    Attributes:
+        board, name: whose.
+        flash, ram: bytes of the firmware; of a switch those of the firmware that holds all of them.
+        weights: bytes of constants, as if the precision were alone.
+        cycles: of an inference, predicted; clock_hz: of the board.
+    """
+
+    board: str
+    name: str
+    flash: int
+    ram: int
+    weights: int
+    cycles: int
+    clock_hz: int
+
+    @property
+    def milliseconds(self) -> float:
+        return 1000 * self.cycles / self.clock_hz
+
+    def as_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "milliseconds_predicted": self.milliseconds}
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What training gave, before it is heard.
+
+    Attributes:
+        phrase: what was trained.
+        frames: of the network's window.
+        evaluations: of each precision.
+        sizes: of each precision on each board.
+    """
+
+    phrase: Phrase
+    frames: int
+    evaluations: tuple[Evaluation, ...]
+    sizes: tuple[Size, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "phrase": self.phrase.text,
+            "sounds": self.phrase.sounds,
+            "window_frames": self.frames,
+            "evaluations": [one.as_json() for one in self.evaluations],
+            "sizes": [one.as_json() for one in self.sizes],
+        }
+
+
+@dataclass(frozen=True)
+class Trained(Networks):
+    """What came of it.
+
+    Attributes:
+        folder: where everything lies.
+        demo: held-out voices on the board, see `held_out_scenes`.
+        steps, differing: inferences there, and those whose code is not that of the integer semantics.
+        seconds: wall time of each stage.
+    """
+
+    folder: Path
+    demo: WakewordDemo
+    steps: int
+    differing: int
+    seconds: Mapping[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        demo = self.demo.as_json()
+        demo.pop("probabilities")
+        return {
+            **super().as_json(),
+            "demonstration": {
+                "steps": self.steps,
+                "steps_that_differ_from_semantics": self.differing,
+                **demo,
+            },
+            "wall_seconds": dict(self.seconds),
+        }
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a wake word is trained.
+
+    Attributes:
+        board: for the firmware.
+        amount: FULL or QUICK.
+        seed: the same one gives the same data set and networks.
+        toolchain: see `BuildOptions`.
+        force: replace files of an earlier training that have been changed, see `tinygen.builds.folder`.
+    """
+
+    board: str = "f746zg"
+    amount: Amount = FULL
+    seed: int = 0
+    toolchain: str | None = None
+    force: bool = False
+
+
+DEFAULTS = TrainOptions()
+
+
+def train_wakeword(
+    text: str, out: Path, options: TrainOptions = DEFAULTS, watcher: Watcher = NOBODY
+) -> Trained:
+    """Synthesises, trains, evaluates, builds and demonstrates a wake word of one's own.
+
+    Writes into `out`: `dataset/` (kept: another run takes it up), `model.tg` and `switchable.tg` with microWakeWord's
+    JSON beside them, `det.png`, `report.json`, `firmware/`, `held_out.wav` (what was played to it).
+
+    Args:
+        text: the phrase.
+        out: a folder that is empty, not there, or of an earlier training.
+        options: how much, and for which board.
+        watcher: called as it goes on, see `demo_wakeword`; it is not asked `until`.
+
+    Raises:
+        TinygenError: the phrase cannot be trained; the folder holds other things, or cannot be written; an extra is
+            missing.
+    """
+    phrase = read_phrase(text)
+    check_matplotlib()
+    require_runtime(load_board(options.board))
+    amount, seed, progress = options.amount, options.seed, watcher.progress
+    target = Folder(out, _RECORD, force=options.force)
+    _check_folder(target)
+    clock = _Clock()
+    with clock.stage("data set"), _emptied(out):
+        scenes = _scenes(phrase, amount, out / DATASET, seed, progress)
+    frames = window_frames(phrase)
+    with writing(out), temporary_folder(out) as work:
+        networks = _networks(phrase, scenes, frames, amount.effort, seed, clock, progress)
+        with clock.stage("evaluation"):
+            evaluations = _evaluations(networks, scenes, work, progress)
+        _write_models(phrase, networks, evaluations, work)
+        (work / DET).write_bytes(det_picture(evaluations, f"{phrase.text!r}, held-out voices"))
+        with clock.stage("sizes"):
+            sizes = _sizes(work, amount.boards, progress)
+        played = held_out_scenes(phrase, seed=seed)
+        samples = np.concatenate([scene.samples for scene in played])
+        write_wav(work / WAV, samples, SAMPLE_RATE_HZ)
+        files = {path.name: path.read_bytes() for path in work.iterdir() if path.is_file()}
+    # Before the demonstration, which may fail: training takes its time.
+    target.write(Networks(phrase, frames, evaluations, sizes).as_json(), files)
+    with clock.stage("firmware and demonstration"):
+        demo = demo_wakeword(
+            options.board,
+            out / FIRMWARE,
+            DemoOptions(
+                model=str(out / f"{_MODEL}.tg"), played=played, toolchain=options.toolchain, force=options.force
+            ),
+            replace(watcher, until=NOBODY.until),
+        )
+    codes = semantic_codes(networks[0].first, samples)
+    heard = [event.codes[0] for event in demo.report.events if event.ran]
+    differing = abs(len(codes) - len(heard)) + sum(a != b for a, b in zip(codes, heard, strict=False))
+    result = Trained(phrase, frames, evaluations, sizes, out, demo, len(codes), differing, clock.seconds)
+    target.write(result.as_json(), files)
+    return result
+
+
+def _check_folder(target: Folder) -> None:
+    """
+    Raises:
+        TinygenError: it is a file, cannot be written, or holds something else than an earlier training.
+    """
+    target.check()
+    dataset = target.out / DATASET
+    foreign = [path for path in dataset.iterdir() if not _CACHED.fullmatch(path.name)] if dataset.is_dir() else []
+    if foreign:
+        what = f"holds files that are not an earlier training, {first_file(target.out, foreign)} for one"
+        raise TinygenError(what, where=str(target.out), fix="Choose an empty or new directory.")
+    Folder(target.out / FIRMWARE, BUILD, force=target.force).check()
+
+
+@contextmanager
+def _emptied(out: Path) -> Iterator[None]:
+    """Leaves no empty folders behind where the block fails."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # they hold something, or are not there
+            (out / DATASET).rmdir()
+            out.rmdir()
+        raise
+
+
+class _Clock:
+    """Wall time by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begin = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - begin
+
+
+SceneSets = Mapping[Part, Mapping[str, Scenes]]
+
+
+def _scenes(phrase: Phrase, amount: Amount, cache: Path, seed: int, progress: Progress | None) -> SceneSets:
+    return {
+        part: {
+            mix: load_scenes(phrase, Wanted(part, mix, count), cache, seed=seed, progress=progress)
+            for mix, count in counts.items()
+        }
+        for part, counts in amount.scenes.items()
+    }
+
+
+def _networks(
+    phrase: Phrase, scenes: SceneSets, frames: int, effort: Effort, seed: int, clock: _Clock, progress: Progress | None
+) -> tuple[Network, Network]:
+    """The int8 network and the switchable one, both step by step."""
+    # Not before: torch is an extra, and takes its time.
+    from tinygen.apps.wakeword.export import int8_stream, switchable_stream
+    from tinygen.apps.wakeword.training import calm, train_float, train_switches
+
+    segments = Segments(Scenes.joined(list(scenes[Part.TRAIN].values())), frames)
+    network = float_network(frames, seed=seed)
+    with clock.stage("training in float"):
+        train_float(network, segments, effort, seed=seed, progress=progress)
+    with clock.stage("training the switches"):
+        switches = train_switches(network, segments, effort, seed=seed, progress=progress)
+    for trained in (network, switches):
+        calm(trained, segments)
+    windows = _calibration(segments, seed)
+    name = phrase.text.replace(" ", "_").replace("-", "_").replace("'", "")
+    with clock.stage("export"):
+        return int8_stream(network, windows, name=name), switchable_stream(switches, windows, name=f"{name}_switches")
+
+
+def _calibration(segments: Segments, seed: int) -> np.ndarray:
+    """Windows to see ranges with: half of them end where the phrase has just ended, so that its logits are seen."""
+    rng = np.random.default_rng([seed, 2])
+    half = _CALIBRATION // 2
+    places = [*segments.behind_phrase(half, rng), *segments.anywhere(half, rng)]
+    return np.stack([segments.scenes.codes[scene, start : start + segments.frames] for scene, start in places])
+
+
+def _evaluations(
+    networks: tuple[Network, Network], scenes: SceneSets, work: Path, progress: Progress | None
+) -> tuple[Evaluation, ...]:
+    sound = Sound(scenes[Part.VALIDATION], scenes[Part.HELD_OUT])
+    int8, switches = networks
+    graphs = {"int8": int8.first, **{switch.name: switch.graph for switch in switches}}
+    found = []
+    for done, (name, graph) in enumerate(graphs.items(), 1):
+        found.append(evaluate(name, graph, sound, work / "host" / name))
+        if progress:
+            progress("evaluating", done, len(graphs))
+    return tuple(found)
+
+
+def _write_models(
+    phrase: Phrase, networks: tuple[Network, Network], evaluations: tuple[Evaluation, ...], work: Path
+) -> None:
+    for network, file, of in zip(networks, (_MODEL, _SWITCHABLE), (evaluations[:1], evaluations[1:]), strict=True):
+        save_tg(network, work / f"{file}.tg")
+        content = _model_json(phrase, f"{file}.tg", of)
+        (work / f"{file}.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _model_json(phrase: Phrase, model: str, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    """microWakeWord's JSON, version 2, without what is for ESPHome alone; with a cutoff for each switch."""
+    cutoffs = {one.name: one.chosen.cutoff for one in evaluations}
+    switches = {"switch_cutoffs": cutoffs} if len(cutoffs) > 1 else {}
+    return {
+        "type": "micro",
+        "wake_word": phrase.text,
+        "model": model,
+        "trained_languages": list(phrase.languages),
+        "version": 2,
+        "micro": {
+            "probability_cutoff": evaluations[0].chosen.cutoff,
+            "feature_step_size": 10,
+            "sliding_window_size": SLIDING_WINDOW,
+        },
+        "features": CONFIG.as_json(),
+        **switches,
+    }
+
+
+def _sizes(work: Path, boards: tuple[str, ...], progress: Progress | None) -> tuple[Size, ...]:
+    """Of firmwares that listen."""
+    sizes: list[Size] = []
+    for done, board in enumerate(boards):
+        if progress:
+            progress("building for sizes", done, len(boards))
+        for file in (_MODEL, _SWITCHABLE):
+            app = wakeword_app_from_json(work / f"{file}.json")
+            options = BuildOptions(board=board, kernels="compact", app=app)
+            sizes += _sizes_of(build(work / f"{file}.tg", work / "builds" / board / file, options).manifest, board)
+    return tuple(sizes)
+
+
+def _sizes_of(manifest: Manifest, board: str) -> list[Size]:
+    assert manifest.flash_bytes is not None and manifest.ram_bytes is not None and manifest.clock_hz is not None
+    flash, ram, clock = manifest.flash_bytes, manifest.ram_bytes, manifest.clock_hz
+    if manifest.network is None:
+        weights = {"int8": sum(layer.weight_bytes for layer in manifest.layers)}
+        profiles = {"int8": manifest.profile}
+    else:
+        weights = dict(manifest.network.constant_bytes_apart)
+        profiles = {one.name: one.profile for one in manifest.switches}
+    return [
+        Size(board, name, flash, ram, weights[name], profile.cycles_predicted, clock)
+        for name, profile in profiles.items()
+        if profile is not None
+    ]
+
+
+def semantic_codes(graph: Graph, samples: np.ndarray) -> list[int]:
+    """Outputs of a streaming graph on a sound, by the meaning of its operators; steps begin with the first frames."""
+    stream = Stream(graph)
+    frames = feature_codes(samples)
+    steps = frames[: len(frames) // HOP * HOP].reshape(-1, 1, HOP, 1, frames.shape[1])
+    return [int(stream.step([step])[0].item()) for step in steps]

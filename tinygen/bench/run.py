@@ -1,0 +1,216 @@
+"""`tinygen bench`: models with each kernel family and compiler, in the emulated board, side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinygen.bench.boards import NOT_EMULATED
+from tinygen.bench.break_even import break_evens
+from tinygen.bench.case import Case, Skipped, case_of
+from tinygen.bench.generation import add_growth
+from tinygen.bench.measure import FOREIGN, Job, Row, measure
+from tinygen.bench.published import published, sources
+from tinygen.bench.ratios import add_ratios, choose_baseline, summarize
+from tinygen.bench.registry import find_suite
+from tinygen.bench.suites import SuiteOptions
+from tinygen.builds.predicted import CYCLES_SOURCE
+from tinygen.errors import TinygenError
+from tinygen.lowering.select import CMSIS_NN, FAMILIES
+from tinygen.processes import in_processes
+from tinygen.targets.bare_cores import BARE, board_or_core
+from tinygen.targets.board import Board
+from tinygen.targets.cmsis_nn import find_checkout
+from tinygen.targets.toolchain import find_toolchain
+from tinygen.version import VERSION
+
+Progress = Callable[[str, int, int], None]
+OWN = "own"
+"""What stands as `suite` in the rows of the user's own models."""
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What to compare.
+
+    Attributes:
+        board: name or YAML file, or a core without a board (`bare_cores`).
+        kernels: families, see `FAMILIES`.
+        toolchains: compilers; empty for the one the board prefers.
+        baseline: the family the others are divided by; None chooses (see `choose_baseline`).
+        models: folders with models, for suite `models`.
+        only: patterns of case names (`conv_*`); empty for all.
+        jobs: processes.
+        cmsis_nn: folder of CMSIS-NN, see `BuildOptions`.
+    """
+
+    board: str = "f746zg"
+    kernels: tuple[str, ...] = ("tinygen", "reference")
+    toolchains: tuple[str, ...] = ()
+    baseline: str | None = None
+    models: tuple[Path, ...] = ()
+    only: tuple[str, ...] = ()
+    jobs: int = 2
+    cmsis_nn: Path | None = None
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """What a benchmark found.
+
+    Attributes:
+        rows: one per case, family and compiler; see `measure`, plus `published`, `baseline` and `ratios`.
+        skipped: models that were found and left out.
+        break_even: of layers measured at several sparsities, see `break_evens`.
+    """
+
+    board: Board
+    baseline: str | None
+    rows: list[Row]
+    skipped: tuple[Skipped, ...]
+    break_even: Sequence[Row] = ()
+
+    @property
+    def errors(self) -> int:
+        return sum(row["error"] is not None for row in self.rows)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, as it stands in DIR/bench.json."""
+        several = len({row["board"] for row in self.rows}) > 1
+        return {
+            "version": VERSION,
+            "board": "several" if several else self.board.name,
+            "board_title": "several boards" if several else self.board.title,
+            "core": "several" if several else self.board.core,
+            "clock_hz": None if several else self.board.core_hz,
+            "cycles_source": f"{CYCLES_SOURCE} by a model of the core",
+            "baseline": self.baseline,
+            "rows": self.rows,
+            "summary": summarize(self.rows),
+            "break_even": list(self.break_even),
+            "skipped": [{"model": entry.name, "reason": entry.reason} for entry in self.skipped],
+            "sources": sources(self.rows),
+        }
+
+
+def bench(
+    models: Sequence[Path], suites: Sequence[str], options: BenchOptions, *, progress: Progress | None = None
+) -> BenchReport:
+    """Measures own models and suites.
+
+    Args:
+        models: model files.
+        suites: names, see `all_suites`.
+        options: what to compare on which board.
+        progress: called with (what, done, of).
+
+    Raises:
+        TinygenError: nothing to measure, or an unknown name; what goes wrong with a single case stands in its row.
+    """
+    board = board_or_core(options.board)
+    _check(board, options)
+    toolchains = options.toolchains or (find_toolchain(None, board).name,)
+    for name in toolchains:
+        find_toolchain(name, board)
+    step = progress or (lambda what, done, total: None)
+    cases, skipped = _cases(models, suites, options, step)
+    jobs = [job for case in cases for job in _jobs(case, toolchains, options)]
+    rows = []
+    step("measuring", 0, len(jobs))
+    for job, row in zip(jobs, in_processes(measure, jobs, options.jobs), strict=True):
+        rows.append(row | {"published": published(job.case, board_or_core(job.board))})
+        step("measuring", len(rows), len(jobs))
+    baseline = options.baseline or choose_baseline(options.kernels)
+    add_ratios(rows, baseline)
+    add_growth(rows)
+    return BenchReport(board, baseline, rows, skipped, break_evens(rows, cases, board))
+
+
+def _check(board: Board, options: BenchOptions) -> None:
+    if board.is_host:
+        raise TinygenError(
+            "instructions of this computer cannot be counted", where=board.name,
+            fix="Name a board that is emulated; `tinygen boards` lists them.",
+        )  # fmt: skip
+    if board.emulator.engine == NOT_EMULATED:
+        raise TinygenError(
+            "nothing emulates it, so nothing can be counted", where=board.name,
+            fix="Name a board that is emulated; `tinygen boards` lists them.",
+        )  # fmt: skip
+    if not options.kernels:
+        raise TinygenError("no kernel family is named", where="--kernels", fix=f"Families: {', '.join(FAMILIES)}.")
+    for name in options.kernels:
+        if name not in FAMILIES:
+            raise TinygenError(f"there is no kernel family '{name}'", fix=f"Families: {', '.join(FAMILIES)}.")
+    if CMSIS_NN in options.kernels and board.emulator.engine == BARE:
+        raise TinygenError(
+            "CMSIS-NN is measured on boards only", where=board.name, fix="Leave cmsis-nn out of --kernels."
+        )
+    if CMSIS_NN in options.kernels:
+        find_checkout(options.cmsis_nn)
+    if options.baseline is not None and options.baseline not in options.kernels:
+        raise TinygenError(
+            f"'{options.baseline}' is not among the kernels that are measured", where="--baseline",
+            fix=f"One of: {', '.join(options.kernels)}.",
+        )  # fmt: skip
+
+
+def _cases(
+    models: Sequence[Path], suites: Sequence[str], options: BenchOptions, progress: Progress
+) -> tuple[list[Case], tuple[Skipped, ...]]:
+    cases = [case_of(OWN, path.stem, path) for path in models]
+    names = [case.name for case in cases]
+    for name in names:
+        if names.count(name) > 1:
+            raise TinygenError(f"two of the models are called '{name}'", fix="Give the files different names.")
+    skipped: list[Skipped] = []
+    unwanted: list[str] = []
+    suite_options = SuiteOptions(options.models, options.only, progress, options.jobs)
+    for name in suites:
+        found = find_suite(name).cases(suite_options)
+        cases += found.cases
+        skipped += found.skipped
+        unwanted += found.unwanted
+    if not cases and not unwanted:
+        raise TinygenError("there is nothing to measure", fix="Name models, or a suite: tinygen bench --list")
+    chosen = [case for case in cases if suite_options.wanted(case.name)]
+    if not chosen:
+        known = ", ".join([*(case.name for case in cases), *unwanted])
+        raise TinygenError(f"no case is called {' or '.join(options.only)}", where="--case", fix=f"Cases: {known}.")
+    return chosen, tuple(skipped)
+
+
+def _jobs(case: Case, toolchains: Sequence[str], options: BenchOptions) -> list[Job]:
+    if not case.runs:
+        return [Job(case, kernels, "", options.board) for kernels in options.kernels if kernels not in FOREIGN]
+    if case.board is not None:
+        toolchains = [name for name in case.toolchains if name in (options.toolchains or case.toolchains)]
+    return [
+        Job(case, kernels, name, case.board or options.board, options.cmsis_nn)
+        for name in toolchains for kernels in options.kernels
+    ]  # fmt: skip
+
+
+def default_kernels(library: bool, suites: Sequence[str] = ()) -> tuple[str, ...]:
+    """Families to compare unless the user says: ours, and what it is measured against, or what a suite is about.
+
+    Args:
+        library: whether a vendor's library is at hand.
+        suites: names.
+
+    Raises:
+        TinygenError: there is no such suite.
+    """
+    special = {find_suite(name).kernels for name in suites}
+    if len(special) == 1 and () not in special:
+        return special.pop()
+    foreign = tuple(name for name in FAMILIES if name in FOREIGN) if library else ()
+    return ("tinygen", "reference", *foreign)
+
+
+def default_jobs() -> int:
+    """Two where there are two processors: each process runs a compiler with threads of its own."""
+    return min(2, os.cpu_count() or 1)

@@ -1,0 +1,210 @@
+"""Inputs and labels from .npy and .npz files, checked against what a model takes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinygen.builds.values import as_codes
+from tinygen.errors import TinygenError
+from tinygen.frontends.arrays import input_names, read_arrays
+from tinygen.frontends.layouts import Layout, Rows
+from tinygen.ir.tensor import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Inputs to run.
+
+    Attributes:
+        inputs: per model input an array [samples, *shape] of codes.
+        labels: class per sample, when the file has them.
+        resets: numbers of the samples, besides the first, at which a model that keeps something from one inference to
+            the next begins anew.
+    """
+
+    inputs: tuple[np.ndarray, ...]
+    labels: np.ndarray | None = None
+    resets: frozenset[int] = frozenset()
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    def sample(self, index: int) -> list[np.ndarray]:
+        return [array[index] for array in self.inputs]
+
+    def head(self, count: int) -> Samples:
+        """The first `count` samples."""
+        return self.part(0, count)
+
+    def part(self, start: int, end: int) -> Samples:
+        """Samples `start` to `end`, that one excluded; fewer where there are not so many."""
+        labels = None if self.labels is None else self.labels[start:end]
+        resets = frozenset(index - start for index in self.resets if start < index < end)
+        return Samples(tuple(array[start:end] for array in self.inputs), labels, resets)
+
+    def begins(self, index: int) -> bool:
+        """Whether a stream begins with this sample."""
+        return index == 0 or index in self.resets
+
+    def streams(self) -> list[range]:
+        """Numbers of the samples of each stream."""
+        starts = [0, *sorted(self.resets), len(self)]
+        return [range(start, end) for start, end in itertools.pairwise(starts)]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How arrays from outside are read.
+
+    Attributes:
+        layout: how images lie in them; None: as the model takes them.
+        clip: real values beyond an input's range become its ends, instead of an error.
+    """
+
+    layout: Layout | None = None
+    clip: bool = False
+
+    def check(self, inputs: Inputs | None) -> None:
+        """
+        Raises:
+            TinygenError: there are no inputs to read, but it says how.
+        """
+        if inputs is None and self != AS_IT_IS:
+            option = "--clip" if self.layout is None else "--layout"
+            raise TinygenError("says how inputs are read, and there are none", where=option, fix="Give --inputs.")
+
+
+AS_IT_IS = Reading()
+Inputs = Path | np.ndarray | Mapping[str, np.ndarray]
+"""Where inputs are: a .npy or .npz file, the array of a model's only input, or arrays by name as in an .npz."""
+
+
+def name_of(inputs: Inputs) -> str:
+    """What errors and reports call them."""
+    return str(inputs) if isinstance(inputs, Path) else "inputs"
+
+
+def load_samples(
+    inputs: Inputs, tensors: Sequence[Tensor], reading: Reading = AS_IT_IS, *, classes: int | None = None
+) -> Samples:
+    """Reads inputs for a model.
+
+    A .npy holds the model's only input. A .npz holds `x` (or `x0`, `x1`, ... for several inputs, or arrays named after
+    the inputs) and optionally `y`, the labels, and `reset`, true for every row at which a model with states begins anew
+    (the first does in any case). Each array has a sample per row, in the shape that the model takes, or is a single
+    sample; see `Rows.take`. Real values for a quantized input become codes, see `as_codes`.
+
+    Args:
+        inputs: a file, or what one would hold.
+        tensors: the model's inputs.
+        reading: how images lie in the arrays, and what becomes of values beyond an input's range.
+        classes: how many the model tells apart; None where labels are not looked at.
+
+    Raises:
+        TinygenError: unreadable, or arrays that do not fit the model's inputs or each other.
+    """
+    return samples_of(_arrays(inputs), tensors, reading, classes=classes, where=name_of(inputs))
+
+
+def samples_of(
+    arrays: Mapping[str, np.ndarray], tensors: Sequence[Tensor], reading: Reading, *, classes: int | None, where: str
+) -> Samples:
+    """The same from arrays by name; `where` names their file in errors."""
+    arrays = dict(arrays)
+    marks = None if any(tensor.name == "reset" for tensor in tensors) else arrays.pop("reset", None)
+    given = None if any(tensor.name == "y" for tensor in tensors) else arrays.pop("y", None)
+    names = input_names(arrays, [tensor.name for tensor in tensors], where)
+    _check_unused(arrays.keys() - set(names), tensors, where)
+    codes = tuple(fit(arrays[name], tensor, where, reading) for name, tensor in zip(names, tensors, strict=True))
+    labels, resets = _labels(given, classes, where), _resets(marks, where)
+    counts = {len(array) for array in (*codes, *(a for a in (labels, resets) if a is not None))}
+    if len(counts) != 1:
+        raise TinygenError(f"its arrays have different numbers of samples: {sorted(counts)}", where=where)
+    begun = () if resets is None else np.flatnonzero(resets).tolist()
+    return Samples(codes, labels, frozenset(begun) - {0})
+
+
+def _arrays(inputs: Inputs) -> dict[str, np.ndarray]:
+    if isinstance(inputs, Path):
+        return read_arrays(inputs)
+    if isinstance(inputs, Mapping):
+        return {name: np.asarray(array) for name, array in inputs.items()}
+    return {"x": np.asarray(inputs)}
+
+
+def _labels(labels: np.ndarray | None, classes: int | None, where: str) -> np.ndarray | None:
+    """Classes [samples], from one number per row.
+
+    Raises:
+        TinygenError: they are something else.
+    """
+    if labels is None:
+        return None
+    if labels.ndim == 0 or labels.size != len(labels) or labels.dtype.kind not in "biuf":
+        raise TinygenError(
+            f"its labels y are {labels.dtype.name} {list(labels.shape)}", where=where,
+            fix="Give the number of the class of each sample.",
+        )  # fmt: skip
+    numbers = labels.reshape(-1)
+    if not np.array_equal(numbers, np.nan_to_num(np.trunc(numbers))):
+        raise TinygenError("its labels y are not whole numbers", where=where, fix="Give numbers of classes.")
+    found = numbers.astype(np.int64)
+    wrong = (found < 0) | (found >= (np.iinfo(np.int64).max if classes is None else classes))
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        known = "" if classes is None else f": the model's are 0 to {classes - 1}"
+        raise TinygenError(
+            f"label {found[at]} of sample {at} is no class{known}", where=where, fix="Number classes from 0."
+        )
+    return found
+
+
+def _resets(marks: np.ndarray | None, where: str) -> np.ndarray | None:
+    """Whether a stream begins, [samples], from one mark per row.
+
+    Raises:
+        TinygenError: they are something else.
+    """
+    if marks is None:
+        return None
+    if marks.ndim != 1 or marks.dtype.kind not in "biu" or not np.isin(marks, (0, 1)).all():
+        raise TinygenError(
+            f"its array reset is {marks.dtype.name} {list(marks.shape)}", where=where,
+            fix="Give true or false (1 or 0) for each sample.",
+        )  # fmt: skip
+    return marks.astype(bool)
+
+
+def random_samples(tensors: Sequence[Tensor], count: int, seed: int) -> Samples:
+    """The same inputs at every call: codes over their whole range, all as likely; floats of a normal distribution."""
+    rng = np.random.default_rng(seed)
+    return Samples(tuple(_random(tensor, count, rng) for tensor in tensors))
+
+
+def _random(tensor: Tensor, count: int, rng: np.random.Generator) -> np.ndarray:
+    shape = (count, *tensor.shape)
+    if tensor.is_float:
+        return rng.standard_normal(shape).astype(np.float32)
+    low, high = tensor.code_range
+    return rng.integers(low, high + 1, shape).astype(tensor.dtype)
+
+
+def _check_unused(names: Collection[str], tensors: Sequence[Tensor], where: str) -> None:
+    """Arrays that nothing reads are refused: labels under another name would be lost without a word."""
+    if names:
+        known = ", ".join(f"x{index} ('{tensor.name}')" for index, tensor in enumerate(tensors))
+        raise TinygenError(
+            f"holds {', '.join(map(repr, sorted(names)))}, which nothing reads", where=where,
+            fix=f"Read are {known}, labels as y, and reset; leave all others out.",
+        )  # fmt: skip
+
+
+def fit(array: np.ndarray, tensor: Tensor, where: str, reading: Reading = AS_IT_IS) -> np.ndarray:
+    """An array as codes of a tensor, [samples, *shape]; `where` names the file in errors."""
+    rows = Rows(f"input '{tensor.name}'", tensor.shape).take(array, reading.layout, where)
+    return np.ascontiguousarray(as_codes(rows, tensor, where, clip=reading.clip))

@@ -1,0 +1,472 @@
+"""What a build directory says of itself: the content of manifest.json, and the model it keeps.
+
+The JSON is flat: what the three parts of a manifest say (`ProgramEntry`, `ModelEntry`, `FirmwareEntry`) stands side by
+side. Entries that are left out have the default that the field has here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from tinygen.builds.folder import UNFINISHED, sha256_of
+from tinygen.builds.plain import OPTIONAL, PlainError, from_plain, to_plain
+from tinygen.errors import TinygenError
+from tinygen.frontends.tg import read_tg_network
+from tinygen.frontends.tg.writer import write_tg
+from tinygen.ir.network import Network
+from tinygen.lowering.program import Ordering, Streamed
+from tinygen.lowering.select import Family
+from tinygen.passes.litert_arithmetic import Arithmetic
+from tinygen.project.choices import Mode, WeightMemory
+
+MANIFEST = "manifest.json"
+MODEL_COPY = "model.tg"
+"""The model as it was read, whatever its format: what a device's outputs are held against."""
+FIRMWARE = "firmware.elf"
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """A tensor and its place.
+
+    Attributes:
+        bytes, offset: in the arena.
+        scale, zero_point: of codes that are affine per tensor.
+        packed: 32 codes of one bit in each word.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: int
+    offset: int
+    scale: float | None = field(default=None, metadata=OPTIONAL)
+    zero_point: int | None = field(default=None, metadata=OPTIONAL)
+    packed: bool = field(default=False, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True)
+class LayerEntry:
+    """A layer that runs code.
+
+    Attributes:
+        kernel, function: of the library, and in the C.
+        weight_bytes: of its constants.
+        inputs: `int8 [1,49,10,1]`.
+    """
+
+    name: str
+    op: str
+    kernel: str
+    function: str
+    macs: int
+    weight_bytes: int
+    scratch_bytes: int
+    inputs: tuple[str, ...]
+    outputs: tuple[TensorEntry, ...]
+
+
+@dataclass(frozen=True)
+class BufferEntry:
+    """A piece of the arena, from step `first` to step `last`."""
+
+    name: str
+    bytes: int
+    offset: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramEntry:
+    """What does not depend on the board, of a switch.
+
+    Attributes:
+        states: what the model keeps from one inference to the next.
+        arena_lower_bound_bytes: the largest sum of live buffers; arena_optimal: no smaller arena is possible.
+        stream: how the first layers are computed in stripes; None where they are not.
+        arena: its buffers.
+        steps: names of all operators, in order.
+    """
+
+    inputs: tuple[TensorEntry, ...]
+    outputs: tuple[TensorEntry, ...]
+    states: tuple[TensorEntry, ...]
+    arena_bytes: int
+    arena_lower_bound_bytes: int
+    arena_optimal: bool
+    order: Ordering
+    stream: Streamed | None
+    macs: int
+    layers: tuple[LayerEntry, ...]
+    arena: tuple[BufferEntry, ...]
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Simplified:
+    """What the passes took away: whole layers, and channels of those that compute them."""
+
+    channels_removed: Mapping[str, int]
+    layers_removed: tuple[str, ...]
+    macs_removed: int
+
+
+@dataclass(frozen=True)
+class Owned:
+    """Bytes that a switch has for itself, and that others use too."""
+
+    own: int
+    shared: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """Counted instructions and predicted cycles; time and energy where the board's clock and current are known."""
+
+    instructions: int
+    cycles_predicted: int
+    milliseconds_predicted: float | None = field(default=None, metadata=OPTIONAL)
+    microjoules_predicted: float | None = field(default=None, metadata=OPTIONAL)
+    microjoules_interval: tuple[float, float] | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerProfile(Predicted):
+    """Of one layer.
+
+    Attributes:
+        memory_stalls_predicted: of the cycles, those that waited for memory.
+    """
+
+    name: str
+    memory_stalls_predicted: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileEntry(Predicted):
+    """One inference on zero input, in the emulated board.
+
+    Attributes:
+        functions: instructions by function.
+    """
+
+    cycles_source: str
+    layers: tuple[LayerProfile, ...]
+    stack_used_bytes: int | None
+    functions: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwitchEntry(ProgramEntry):
+    """A switch of a network.
+
+    Attributes:
+        constant_bytes, code_bytes: of flash.
+        profile: None where it was not run.
+    """
+
+    name: str
+    model: str
+    simplified: Simplified
+    constant_bytes: Owned
+    code_bytes: Owned
+    profile: ProfileEntry | None
+
+
+@dataclass(frozen=True)
+class NetworkEntry:
+    """What all switches come to together.
+
+    Attributes:
+        arena_bytes: of the state and the switch that needs most.
+        constant_bytes: of all arrays, equal ones once.
+        coded_bytes: about how much code stands for weights, equal code once.
+        constant_bytes_apart, coded_bytes_apart: what independent firmwares would have, one per switch.
+        float_bytes: of the weights in float32, in the switch that has most.
+    """
+
+    arena_bytes: int
+    state_bytes: int
+    constant_bytes: int
+    constant_bytes_apart: Mapping[str, int]
+    coded_bytes: int
+    coded_bytes_apart: Mapping[str, int]
+    float_bytes: int
+
+
+@dataclass(frozen=True)
+class Named:
+    """A file, and the SHA-256 of what it holds."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class LibraryEntry:
+    """A vendor's kernels.
+
+    Attributes:
+        commit: "" where the folder is no git checkout.
+        sha256: of the files that were copied.
+    """
+
+    name: str
+    commit: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class BenchmarkEntry:
+    """What MLPerf Tiny's runner is told of the model.
+
+    Attributes:
+        db_bytes: of the buffer that inputs are loaded into; 0 where RAM has no room for one.
+    """
+
+    model: str
+    input: str
+    db_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppEntry:
+    """The wake-word application; see `WakewordApp` and `WakewordPlan`.
+
+    Attributes:
+        flash_bytes, ram_bytes: beside model and protocol; None where nothing was linked for the board.
+    """
+
+    kind: str
+    wake_word: str
+    cutoff: float
+    switch_cutoffs: Mapping[str, float]
+    sliding_window: int
+    labels: tuple[str, ...]
+    ignored: tuple[str, ...]
+    features: Mapping[str, Any]
+    listens: str | None
+    frames: int
+    step_frames: int
+    cutoff_sums: tuple[tuple[int | None, ...], ...]
+    sample_rate_hz: int
+    hop_samples: int
+    window_samples: int
+    channels: int
+    bauds: tuple[int, ...]
+    flash_bytes: int | None = field(default=None, metadata=OPTIONAL)
+    ram_bytes: int | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelEntry:
+    """What was built, and by what.
+
+    Attributes:
+        model: its name in the C.
+        source: the file's name.
+        build_id: of model, options and generated C; the firmware answers it.
+        version: of tinygen.
+        library: None where no layer calls one.
+        app: what the firmware does besides answering commands.
+    """
+
+    model: str
+    source: str
+    source_sha256: str
+    build_id: str
+    version: str
+    library: LibraryEntry | None
+    mode: Mode
+    benchmark: BenchmarkEntry
+    app: AppEntry | None
+    model_copy: Named
+    arithmetic: Arithmetic = field(default=Arithmetic.REFERENCE, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A memory, and what is in it by kind."""
+
+    name: str
+    size: int
+    parts: Mapping[str, int]
+
+    @property
+    def used(self) -> int:
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirmwareEntry:
+    """What became of it on a board.
+
+    Attributes:
+        board: its name, or the path of its file.
+        flash_bytes, ram_bytes: of the firmware; None where only a project was written.
+        clock_hz: None on the host.
+        arena_memory: bytes of the arena by memory.
+        images: names of what is flashed, by kind.
+        platformio: files of the project for PlatformIO.
+        firmware: None where only a project was written; target_note says what is not known then.
+        host_outputs: then, how many outputs came back from one inference on this computer.
+    """
+
+    board: str
+    board_title: str
+    toolchain: str
+    compiler: str
+    kernels: Family
+    flash_bytes: int | None
+    flash_model_bytes: int
+    ram_bytes: int | None
+    stack_bytes: int
+    clock_hz: int | None
+    weights: WeightMemory
+    arena_memory: Mapping[str, int]
+    memory: tuple[Region, ...]
+    images: Mapping[str, str] = field(default_factory=dict)
+    platformio: tuple[str, ...] = ()
+    firmware: str | None = field(default=FIRMWARE, metadata=OPTIONAL)
+    target_note: str = field(default="", metadata=OPTIONAL)
+    host_outputs: int | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(ProgramEntry, ModelEntry, FirmwareEntry):
+    """A build; what `ProgramEntry` says is of its first switch.
+
+    Attributes:
+        simplified: of the first switch.
+        switches: none of a network that cannot be switched; network: None then.
+        profile: of the first switch; None where it was not run.
+        warnings: about the model: what the user should know before it is used.
+        files: SHA-256 of all others in the directory that tinygen wrote; record_sha256: of what all this says. See
+            `tinygen.builds.folder`.
+    """
+
+    simplified: Simplified
+    switches: tuple[SwitchEntry, ...]
+    network: NetworkEntry | None = field(default=None, metadata=OPTIONAL)
+    profile: ProfileEntry | None = field(default=None, metadata=OPTIONAL)
+    warnings: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    record_sha256: str = field(default="", metadata=OPTIONAL)
+
+    @classmethod
+    def of(
+        cls, program: ProgramEntry, model: ModelEntry, firmware: FirmwareEntry, simplified: Simplified,
+        switches: tuple[SwitchEntry, ...], network: NetworkEntry | None,
+    ) -> Manifest:  # fmt: skip
+        """One of its parts."""
+        parts = {one.name: getattr(part, one.name) for part in (program, model, firmware) for one in fields(part)}
+        return cls(simplified=simplified, switches=switches, network=network, **parts)
+
+    @classmethod
+    def from_json(cls, content: Any) -> Manifest:
+        """
+        Raises:
+            PlainError: it is none.
+        """
+        return from_plain(cls, content)
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(to_plain(self))
+
+    @property
+    def is_switchable(self) -> bool:
+        return bool(self.switches)
+
+    @property
+    def keeps_states(self) -> bool:
+        """Whether the model keeps something from one inference to the next, by any of its switches."""
+        return any(entry.states for entry in self.switches or (self,))
+
+    @property
+    def switch_names(self) -> tuple[str, ...]:
+        return tuple(entry.name for entry in self.switches)
+
+    def switch_index(self, switch: str) -> int:
+        """The number of a switch.
+
+        Raises:
+            TinygenError: there is no switch of that name.
+        """
+        names = self.switch_names
+        if switch not in names:
+            fix = f"Switches: {', '.join(names)}." if names else "It has no switches: leave --switch out."
+            raise TinygenError(f"there is no switch '{switch}'", where=self.model, fix=fix)
+        return names.index(switch)
+
+    def section(self, switch: str | int | None) -> ProgramEntry:
+        """What it says of a switch, by name or number; of the first, or of the whole, where none is named.
+
+        Raises:
+            TinygenError: it has no switch of that name.
+        """
+        if switch is None or (switch == 0 and not self.switches):
+            return self
+        return self.switches[switch if isinstance(switch, int) else self.switch_index(switch)]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a build directory.
+
+    Raises:
+        TinygenError: the directory is not one that `tinygen build` wrote, or the manifest is damaged, or another
+            version's.
+    """
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise TinygenError(
+            "is not a build directory (no manifest.json)",
+            where=str(folder),
+            fix="Make one with: tinygen build MODEL --board BOARD --out DIR",
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise TinygenError(f"cannot be read ({error})", where=str(path), fix="Build it again.") from error
+    if isinstance(content, dict) and content.get(UNFINISHED):
+        raise TinygenError("is not whole: an earlier build was interrupted", where=str(folder), fix="Build it again.")
+    if not isinstance(content, dict) or "model" not in content:
+        raise TinygenError("is not a manifest of tinygen's", where=str(path), fix="Build it again.")
+    try:
+        return Manifest.from_json(content)
+    except PlainError as error:
+        what = f"is damaged, or of another version of tinygen ({error})"
+        raise TinygenError(what, where=str(path), fix="Build it again.") from error
+
+
+def keep_model(source: Network, folder: Path) -> Named:
+    """Writes the model into a build directory; gives its entry in the manifest."""
+    content = write_tg(source if source.is_switchable else source.first)
+    (folder / MODEL_COPY).write_bytes(content)
+    return Named(MODEL_COPY, sha256_of(content))
+
+
+def read_kept_model(folder: Path, manifest: Manifest) -> Network:
+    """The model that a build directory was made from.
+
+    Raises:
+        TinygenError: the directory's copy of the model is not what it was.
+    """
+    path = folder / MODEL_COPY
+    if not path.is_file():
+        raise TinygenError(f"holds no copy of its model ({MODEL_COPY})", where=str(folder), fix="Build it again.")
+    content = path.read_bytes()
+    if sha256_of(content) != manifest.model_copy.sha256:
+        raise TinygenError("is not the model of this build", where=str(path), fix="Build it again.")
+    return _network(content)
+
+
+@lru_cache(maxsize=2)
+def _network(content: bytes) -> Network:
+    """Read once: each switch of a network is held against it on its own, and reading it takes the longer the more."""
+    return read_tg_network(content, where=MODEL_COPY)

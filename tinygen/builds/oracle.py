@@ -1,0 +1,95 @@
+"""LiteRT as the outside oracle: the interpreter the model was made for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygen.builds.oracle_names import Oracle
+from tinygen.errors import ModelError, TinygenError
+from tinygen.ir.graph import Graph
+
+
+class LiteRt:
+    """A model in LiteRT's interpreter.
+
+    Args:
+        path: the .tflite file.
+        oracle: which kernels compute.
+        keep: keep every intermediate tensor readable (slower; not possible with XNNPACK, which fuses).
+
+    Raises:
+        TinygenError: ai-edge-litert is not installed.
+        ModelError: LiteRT refuses the model.
+    """
+
+    def __init__(self, path: Path, oracle: Oracle = Oracle.REF, *, keep: bool = False) -> None:
+        try:
+            from ai_edge_litert.interpreter import Interpreter, OpResolverType
+        except ImportError as error:
+            raise TinygenError(
+                "LiteRT is not installed, so there is nothing to compare with", fix="pip install 'tinygen[litert]'"
+            ) from error
+        resolver = {
+            Oracle.REF: OpResolverType.BUILTIN_REF,
+            Oracle.OPTIMIZED: OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            Oracle.XNNPACK: OpResolverType.BUILTIN,
+        }[oracle]
+        self._path = path
+        self._make = partial(
+            Interpreter,
+            model_path=str(path),
+            experimental_op_resolver_type=resolver,
+            experimental_preserve_all_tensors=keep,
+            num_threads=1,
+        )
+        self.name = f"litert-{oracle}"
+        self._stepped = False
+        self._begin()
+
+    def _begin(self) -> None:
+        try:
+            self._interpreter: Any = self._make()
+            self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"LiteRT refuses this model ({error})", where=str(self._path)) from error
+
+    def step(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Codes of each model output for one sample; LiteRT keeps variables from one to the next."""
+        self._stepped = True
+        for detail, value in zip(self._interpreter.get_input_details(), sample, strict=True):
+            self._interpreter.set_tensor(detail["index"], value.reshape(detail["shape"]))
+        self._interpreter.invoke()
+        details = self._interpreter.get_output_details()
+        return [self._interpreter.get_tensor(detail["index"]).copy() for detail in details]
+
+    def reset(self) -> None:
+        """The next step is the first."""
+        # LiteRT's own reset makes variables zero, and does not initialise them again.
+        if self._stepped:
+            self._begin()
+            self._stepped = False
+
+    def infer(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The same; of a model with variables, only the first is an inference from the beginning."""
+        return self.step(sample)
+
+    def intermediate(self, graph: Graph, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Codes of named tensors after `infer`; those LiteRT no longer holds are left out.
+
+        Args:
+            graph: as read from the same file, before any pass: its tensors are in the file's order.
+            names: the tensors wanted.
+        """
+        index = {name: position for position, name in enumerate(graph.tensors)}
+        found = {}
+        for name in names:
+            try:
+                found[name] = self._interpreter.get_tensor(index[name]).copy()
+            except (ValueError, KeyError):
+                continue
+        return found

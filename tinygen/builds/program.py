@@ -1,0 +1,78 @@
+"""What the manifest says of a program: tensors, layers, arena; and of what the passes took away."""
+
+from __future__ import annotations
+
+from tinygen.builds.manifest import BufferEntry, LayerEntry, ProgramEntry, Simplified, TensorEntry
+from tinygen.emit.model import EmittedSwitch
+from tinygen.ir.encodings import Affine, Binary
+from tinygen.ir.graph import Graph
+from tinygen.ir.tensor import Tensor
+from tinygen.lowering.program import Program, Step, constants_of
+
+
+def describe_program(program: Program, emitted: EmittedSwitch) -> ProgramEntry:
+    """The part of the manifest that does not depend on the board."""
+    return ProgramEntry(
+        inputs=tuple(describe_tensor(program, tensor) for tensor in program.inputs),
+        outputs=tuple(describe_tensor(program, tensor) for tensor in program.outputs),
+        states=tuple(describe_tensor(program, program.graph.tensors[state.tensor]) for state in program.graph.states),
+        arena_bytes=program.memory.arena_bytes,
+        arena_lower_bound_bytes=program.memory.lower_bound_bytes,
+        arena_optimal=program.memory.optimal,
+        order=program.ordering,
+        stream=program.streamed,
+        macs=sum(step.node.op.macs(step.node) for step in program.steps),
+        layers=tuple(_layer(program, step, emitted) for step in program.layers),
+        arena=tuple(
+            BufferEntry(b.name, size, offset, first, last)
+            for b, offset in zip(program.buffers, program.memory.offsets, strict=True)
+            for first, last, size in b.pieces()
+        ),
+        steps=tuple(step.node.op.name for step in program.steps),
+    )
+
+
+def describe_simplification(source: Graph, graph: Graph) -> Simplified:
+    """What the passes took away."""
+    narrower = {
+        node.op.name: source.tensors[node.output.name].shape[-1] - node.output.shape[-1]
+        for node in graph.nodes()
+        if node.output.shape and node.op.macs(node)
+    }
+    kept = {op.name for op in graph.ops}
+    return Simplified(
+        channels_removed={name: count for name, count in narrower.items() if count},
+        layers_removed=tuple(op.name for op in source.ops if op.name not in kept),
+        macs_removed=sum(node.op.macs(node) for node in source.nodes())
+        - sum(node.op.macs(node) for node in graph.nodes()),
+    )
+
+
+def _layer(program: Program, step: Step, emitted: EmittedSwitch) -> LayerEntry:
+    node = step.node
+    return LayerEntry(
+        name=node.op.name,
+        op=node.op.KIND,
+        kernel=step.kernel.name,
+        function=emitted.functions[step.index],
+        macs=node.op.macs(node),
+        weight_bytes=sum(constant.data.nbytes for constant in constants_of(step)),
+        scratch_bytes=step.plan.scratch_bytes,
+        inputs=tuple(t.describe() for t in node.inputs if t is not None and not t.is_constant),
+        outputs=tuple(describe_tensor(program, tensor) for tensor in node.outputs),
+    )
+
+
+def describe_tensor(program: Program, tensor: Tensor) -> TensorEntry:
+    """Name, type, shape, quantization and place of a tensor in the arena."""
+    affine = isinstance(tensor.encoding, Affine)
+    return TensorEntry(
+        name=tensor.name,
+        dtype=tensor.dtype.name,
+        shape=tuple(tensor.shape),
+        bytes=tensor.nbytes,
+        offset=program.offsets[tensor.name],
+        scale=tensor.scale if affine else None,
+        zero_point=tensor.zero_point if affine else None,
+        packed=isinstance(tensor.encoding, Binary),
+    )

@@ -1,0 +1,246 @@
+"""report.html: one self-contained page about a build."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygen.builds.manifest import (
+    Manifest,
+    NetworkEntry,
+    Predicted,
+    ProgramEntry,
+    SwitchEntry,
+    TensorEntry,
+)
+from tinygen.builds.pages import COLOURS, page_environment
+
+_WIDTH, _LEFT, _TOP, _PLOT = 1000, 70, 10, 300
+
+
+def render_report(manifest: Manifest) -> str:
+    """The page for one build, from its manifest (with `profile`, when a run was profiled)."""
+    return page_environment().get_template("report.html.j2").render(
+        m=manifest,
+        cards=_cards(manifest),
+        regions=_regions(manifest),
+        arena=_arena(manifest),
+        work=_work(manifest),
+        layers=_layers(manifest),
+        switches=[switch_row(entry) for entry in manifest.switches],
+        switch_columns=SWITCH_COLUMNS,
+        constants=constants_text(manifest.network) if manifest.network else "",
+    )
+
+
+def codes_text(count: int) -> str:
+    """`1 code`, `2 codes`"""
+    return f"{count} code" if count == 1 else f"{count} codes"
+
+
+def size_text(count: int) -> str:
+    """12,345 B (12.1 KiB)."""
+    return f"{count:,} B ({count / 1024:.1f} KiB)" if count >= 1024 else f"{count} B"
+
+
+def arena_text(m: ProgramEntry) -> str:
+    """The arena's size, how far from the lower bound (largest sum of live buffers), and what reordering saved."""
+    gap = m.arena_bytes - m.arena_lower_bound_bytes
+    text = size_text(m.arena_bytes)
+    if gap:
+        proof = "proved the smallest" if m.arena_optimal else "perhaps not the smallest"
+        text += f", {proof}; {gap:,} B above the lower bound {size_text(m.arena_lower_bound_bytes)}"
+    else:
+        text += ", the lower bound"
+    if m.order.changed:
+        text += f"; {size_text(m.order.given_arena_bytes)} in the model's own order of operators"
+    return text
+
+
+def stream_text(m: ProgramEntry) -> str:
+    """How the first layers are computed in stripes; empty when they are not."""
+    s = m.stream
+    if not s:
+        return ""
+    extra = s.recomputed_macs
+    cost = f"{extra:,} MAC more ({100 * extra / max(s.macs, 1):.1f} %)" if extra else "no MAC more"
+    rows = f"{s.stripes} stripes of {s.rows} rows, shared rows {'kept' if s.keep else 'computed again'}"
+    before = size_text(s.arena_bytes_before)
+    return f"{s.operators[0]} to {s.operators[-1]} in {rows}: {cost}; arena without stripes at least {before}"
+
+
+def energy_text(profile: Predicted) -> str:
+    """123 µJ (86 to 160); empty where it is not known."""
+    if profile.microjoules_predicted is None or profile.microjoules_interval is None:
+        return ""
+    low, high = profile.microjoules_interval
+    return f"{profile.microjoules_predicted:,.0f} µJ ({low:,.0f} to {high:,.0f})"
+
+
+SWITCH_COLUMNS = ("switch", "MAC", "constants, B", "code, B", "arena, B", "cycles, predicted", "energy, µJ")
+
+
+def switch_row(entry: SwitchEntry) -> list[str]:
+    """What one switch takes, in the order of SWITCH_COLUMNS; bytes of flash as "its own + shared with others"."""
+    profile = entry.profile
+    cycles = profile.cycles_predicted if profile else None
+    energy = profile.microjoules_predicted if profile else None
+    return [
+        entry.name,
+        f"{entry.macs:,}",
+        *(f"{part.own:,} + {part.shared:,}" for part in (entry.constant_bytes, entry.code_bytes)),
+        f"{entry.arena_bytes:,}",
+        "" if cycles is None else f"{cycles:,}",
+        "" if energy is None else f"{energy:,.1f}",
+    ]
+
+
+def constants_text(network: NetworkEntry) -> str:
+    """The constants of a switchable network, beside what they would be otherwise."""
+    apart = sum(network.constant_bytes_apart.values()), sum(network.coded_bytes_apart.values())
+    return (
+        f"{_with_code(network.constant_bytes, network.coded_bytes)} for all switches; {_with_code(*apart)} in "
+        f"independent firmwares, {size_text(network.float_bytes)} as float32 weights"
+    )
+
+
+def _with_code(constants: int, coded: int) -> str:
+    return size_text(constants) + (f", and about {size_text(coded)} of weights as code" if coded else "")
+
+
+def _cards(m: Manifest) -> list[tuple[str, str]]:
+    sizes = [("target", m.target_note)] if m.target_note else [
+        ("flash", size_text(m.flash_bytes or 0)),
+        ("of which model", size_text(m.flash_model_bytes)),
+        ("RAM, stack included", size_text(m.ram_bytes or 0)),
+    ]  # fmt: skip
+    cards = [
+        *sizes,
+        ("arena", size_text((m.network or m).arena_bytes)),
+        ("multiply-accumulates", f"{m.macs:,}"),
+    ]
+    profile = m.profile
+    if profile:
+        cards.append(("instructions per inference", f"{profile.instructions:,}"))
+        cards.append((f"cycles ({profile.cycles_source})", f"{profile.cycles_predicted:,}"))
+        if profile.milliseconds_predicted is not None:
+            clock = f"at {(m.clock_hz or 0) / 1e6:g} MHz, predicted"
+            cards.append((clock, f"{profile.milliseconds_predicted:.2f} ms"))
+        if profile.microjoules_predicted is not None:
+            cards.append(("energy, predicted", energy_text(profile)))
+    return cards
+
+
+def _regions(m: Manifest) -> list[dict[str, Any]]:
+    regions = []
+    for region in m.memory:
+        total = region.size
+        parts = [
+            {
+                "name": name,
+                "bytes": count,
+                "text": size_text(count),
+                "percent": round(100 * count / total, 3),
+                "colour": COLOURS[index % len(COLOURS)],
+            }
+            for index, (name, count) in enumerate(region.parts.items())
+            if count
+        ]
+        used = region.used
+        text = f"{size_text(used)} of {size_text(total)}, {100 * used / total:.1f} %"
+        regions.append({"name": region.name, "text": text, "parts": parts})
+    return regions
+
+
+def _arena(m: ProgramEntry) -> dict[str, Any]:
+    steps = max(len(m.steps), 1)
+    height = max(m.arena_bytes, 1)
+    column = (_WIDTH - _LEFT) / steps
+
+    def y_of(offset: float) -> float:
+        return round(_TOP + _PLOT * (1 - offset / height), 1)
+
+    boxes = []
+    for index, buffer in enumerate(m.arena):
+        last = min(buffer.last, steps - 1)
+        width = column * (last - buffer.first + 1)
+        tall = _PLOT * buffer.bytes / height
+        title = f"{buffer.name}: {buffer.bytes} B at {buffer.offset}, layers {buffer.first} to {last}"
+        short = buffer.name.rsplit("/", 1)[-1].rsplit(";", 1)[-1][: max(int(width / 7), 0)]
+        boxes.append(
+            {
+                "x": round(_LEFT + column * buffer.first, 1),
+                "y": y_of(buffer.offset + buffer.bytes),
+                "w": round(width, 1),
+                "h": round(max(tall, 1), 1),
+                "colour": COLOURS[index % len(COLOURS)],
+                "title": title,
+                "label": short if tall >= 16 and len(short) > 3 else "",
+            }
+        )
+    ticks = [
+        {"x": _LEFT - 6, "y": y_of(mark) + 4, "anchor": "end", "text": f"{mark:,}"}
+        for mark in (m.arena_bytes * k // 4 for k in range(5))
+    ]
+    every = max(1, steps // 20)
+    ticks += [
+        {"x": round(_LEFT + column * (i + 0.5), 1), "y": _TOP + _PLOT + 16, "anchor": "middle", "text": str(i)}
+        for i in range(0, steps, every)
+    ]
+    summary = f"Arena {arena_text(m)}." + (f" Stripes: {stream_text(m)}." if m.stream else "")
+    return {
+        "width": _WIDTH, "height": _TOP + _PLOT + 24, "left": _LEFT, "boxes": boxes, "ticks": ticks,
+        "bound_y": y_of(m.arena_lower_bound_bytes), "summary": summary,
+    }  # fmt: skip
+
+
+def _work(m: Manifest) -> dict[str, Any]:
+    profile = m.profile
+    if profile:
+        counts = [layer.instructions for layer in profile.layers]
+        title = "Where the instructions go"
+        note = f"Executed instructions of one inference on zero input, counted in the emulated board: {sum(counts):,}."
+    else:
+        counts = [layer.macs for layer in m.layers]
+        title = "Where the multiply-accumulates go"
+        note = "No instruction counts: this build was not run in an emulated board that counts."
+    top = max([*counts, 1])
+    total = max(sum(counts), 1)
+    kinds = {kind: i for i, kind in enumerate(dict.fromkeys(layer.op for layer in m.layers))}
+    rows = [
+        {
+            "name": layer.name,
+            "percent": round(100 * count / top, 2),
+            "text": f"{count:,} ({100 * count / total:.1f} %)",
+            "colour": COLOURS[kinds[layer.op] % len(COLOURS)],
+        }
+        for layer, count in zip(m.layers, counts, strict=True)
+    ]
+    return {"title": title, "note": note, "rows": rows}
+
+
+def _layers(m: Manifest) -> list[dict[str, Any]]:
+    profile = m.profile
+    rows = []
+    for index, layer in enumerate(m.layers):
+        instructions = profile.layers[index].instructions if profile else None
+        cycles = profile.layers[index].cycles_predicted if profile else None
+        rate = layer.macs / cycles if cycles else None
+        rows.append(
+            {
+                "name": layer.name,
+                "kernel": layer.kernel,
+                "inputs": ", ".join(layer.inputs),
+                "outputs": ", ".join(_shape_text(t) for t in layer.outputs),
+                "macs": f"{layer.macs:,}",
+                "weight_bytes": f"{layer.weight_bytes:,}",
+                "scratch_bytes": f"{layer.scratch_bytes:,}",
+                "instructions": f"{instructions:,}" if instructions is not None else "",
+                "cycles": f"{cycles:,}" if cycles is not None else "",
+                "rate": f"{rate:.2f}" if rate else "",
+            }
+        )
+    return rows
+
+
+def _shape_text(tensor: TensorEntry) -> str:
+    return f"{tensor.dtype} [{','.join(map(str, tensor.shape))}]"

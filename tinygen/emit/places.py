@@ -1,0 +1,81 @@
+"""Names of places in a program's arena: an enumerator for each tensor and scratch buffer that its C mentions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinygen.emit.ctext import candidates, comment_safe
+from tinygen.ir.tensor import Tensor
+from tinygen.lowering.program import Program, Step
+
+
+@dataclass(frozen=True)
+class Place:
+    """An enumerator.
+
+    Attributes:
+        name: in the C, such as AT_CONV_2D_0.
+        offset: bytes from the start of the program's part of the arena.
+        comment: what lies there.
+    """
+
+    name: str
+    offset: int
+    comment: str
+
+
+class Places:
+    """The places of one program, in the order in which its C mentions them.
+
+    Args:
+        program: from lowering.
+        switch: the switch's name, in a network that has several; "" elsewhere.
+    """
+
+    def __init__(self, program: Program, switch: str = "") -> None:
+        self._program = program
+        self._prefix = f"AT_{switch}_".upper() if switch else "AT_"
+        self._labels = _labels(program)
+        self._found: dict[tuple[str, str], Place] = {}
+        self._names: set[str] = set()
+
+    @property
+    def all(self) -> tuple[Place, ...]:
+        return tuple(self._found.values())
+
+    def of(self, tensor: str) -> str:
+        """The enumerator of a tensor that lies in the arena."""
+        found = self._program.graph.tensors[tensor]
+        return self._place(("tensor", tensor), self._labels[tensor], self._program.offsets[tensor], _described(found))
+
+    def scratch(self, step: Step) -> str:
+        """The enumerator of a step's scratch."""
+        comment = f"{step.plan.scratch_bytes:,} B: scratch"
+        name = step.node.op.name
+        return self._place(("scratch", name), f"{name}_scratch", step.scratch_offset, comment)
+
+    def _place(self, key: tuple[str, str], label: str, offset: int, comment: str) -> str:
+        """A layer may be called `input`, and two may differ in upper and lower case only."""
+        if key not in self._found:
+            name = next(one for one in candidates(f"{self._prefix}{label}".upper()) if one not in self._names)
+            self._names.add(name)
+            self._found[key] = Place(name, offset, comment)
+        return self._found[key].name
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{tensor.nbytes:,} B: {comment_safe(tensor.describe())}"
+
+
+def _labels(program: Program) -> dict[str, str]:
+    """Of every tensor: what the header calls it, or the layer that writes it."""
+    labels: dict[str, str] = {}
+    for step in program.steps:
+        outputs = step.node.outputs
+        for index, tensor in enumerate(outputs):
+            labels[tensor.name] = step.node.op.name + (f"_{index}" if len(outputs) > 1 else "")
+    for index, state in enumerate(program.graph.states):
+        labels[state.tensor] = f"state_{index}"
+    for index, name in enumerate(program.graph.inputs):
+        labels[name] = "input" + (f"_{index}" if len(program.graph.inputs) > 1 else "")
+    return labels

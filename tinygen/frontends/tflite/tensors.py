@@ -1,0 +1,158 @@
+"""The tensors of a subgraph: shapes, encodings, constants."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tflite
+
+from tinygen.errors import ModelError, UnsupportedError
+from tinygen.frontends.tflite.registry import Declared
+from tinygen.ir.encodings import Affine, Encoding, Float32, Plain
+from tinygen.ir.tensor import Tensor
+
+_TYPES = {
+    tflite.TensorType.FLOAT32: "float32",
+    tflite.TensorType.INT8: "int8",
+    tflite.TensorType.INT4: "int8",
+    tflite.TensorType.UINT8: "uint8",
+    tflite.TensorType.INT16: "int16",
+    tflite.TensorType.INT32: "int32",
+    tflite.TensorType.INT64: "int64",
+    tflite.TensorType.BOOL: "bool",
+    # The number of a variable; no graph has operators on it.
+    tflite.TensorType.RESOURCE: "int32",
+}
+_TYPE_NAMES = {value: name for name, value in vars(tflite.TensorType).items() if isinstance(value, int)}
+
+_INT4_RANGE = (-8, 7)
+
+# Where the vtable of a tensor has its external buffer, a field younger than the schema's bindings.
+_EXTERNAL_BUFFER = 24
+
+Count = Callable[[int], int]
+"""Gives a vector's length back, if the file can hold it."""
+
+
+def read_tensors(model: Any, subgraph: Any, count: Count) -> tuple[list[Tensor], dict[str, Declared]]:
+    """The tensors of a subgraph, and what else the file says of each, by name.
+
+    Raises:
+        ModelError: they contradict themselves.
+        UnsupportedError: a type or shape that tinygen lacks.
+    """
+    names: set[str] = set()
+    tensors, declared = [], {}
+    for index in range(count(subgraph.TensorsLength())):
+        raw = subgraph.Tensors(index)
+        name = (raw.Name() or b"").decode("utf-8", "replace") or f"tensor_{index}"
+        if name in names:
+            name = f"{name}#{index}"
+        names.add(name)
+        tensors.append(_tensor(model, raw, name, count))
+        declared[name] = _declared(raw)
+    return tensors, declared
+
+
+def _declared(raw: Any) -> Declared:
+    kind, quantization = _TYPE_NAMES[raw.Type()].lower(), raw.Quantization()
+    if quantization is None or quantization.ScaleLength() != 1:
+        return Declared(kind, np.float32(0), 0)
+    return Declared(kind, np.float32(quantization.Scale(0)), int(quantization.ZeroPoint(0)))
+
+
+def _tensor(model: Any, raw: Any, name: str, count: Count) -> Tensor:
+    where = f"tensor '{name}'"
+    if raw.Type() not in _TYPES:
+        kind = _TYPE_NAMES.get(raw.Type(), str(raw.Type()))
+        raise UnsupportedError(f"tensors of type {kind} are not supported", where=where)
+    if raw.Sparsity() is not None:
+        raise UnsupportedError("sparse tensors are not supported", where=where)
+    shape = tuple(int(raw.Shape(i)) for i in range(count(raw.ShapeLength())))
+    if any(dim <= 0 for dim in shape) or math.prod(shape) > 2**31:
+        raise UnsupportedError(
+            f"shape {list(shape)} is not static and positive", where=where,
+            fix="Export the model with a fixed batch size of 1.",
+        )  # fmt: skip
+    encoding = _encoding(raw, where, shape, count)
+    data = _data(model, raw, where, shape, encoding.dtype, count)
+    if raw.Type() == tflite.TensorType.INT4 and data is None:
+        raise UnsupportedError(
+            "4-bit tensors must be constants, this one is computed at run time", where=where,
+            fix="Keep 4 bits for weights, and quantize activations to int8.",
+        )  # fmt: skip
+    return Tensor(name, shape, encoding, data)
+
+
+def _encoding(raw: Any, where: str, shape: tuple[int, ...], count: Count) -> Encoding:
+    """Scales and zero points as LiteRT takes them (core/interpreter_builder.cc, `ParseQuantization`)."""
+    storage, quantization = _TYPES[raw.Type()], raw.Quantization()
+    if quantization is None or quantization.ScaleLength() == 0:
+        return Float32() if storage == "float32" else Plain(storage)
+    scales = tuple(float(scale) for scale in _vector(quantization.ScaleAsNumpy, count(quantization.ScaleLength())))
+    zeros = tuple(int(zero) for zero in _vector(quantization.ZeroPointAsNumpy, count(quantization.ZeroPointLength())))
+    axis = int(quantization.QuantizedDimension())
+    if len(zeros) != len(scales):
+        raise ModelError(f"has {len(scales)} scales and {len(zeros)} zero points", where=where)
+    if axis < 0 or (shape and axis >= len(shape)):
+        raise ModelError(f"is quantized along axis {axis}, and has {len(shape)} dimensions", where=where)
+    if len(scales) > 1 and (not shape or shape[axis] != len(scales)):
+        raise ModelError(f"has {len(scales)} scales along axis {axis} of shape {list(shape)}", where=where)
+    if storage == "float32":
+        return Float32()
+    if not all(math.isfinite(scale) and scale > 0 for scale in scales):
+        raise ModelError("has a scale that is not a positive number", where=where)
+    low, high = _code_range(raw)
+    if not all(low <= zero <= high for zero in zeros):
+        raise ModelError(f"has a zero point outside {_TYPE_NAMES[raw.Type()].lower()}", where=where)
+    return Affine(storage, scales, zeros, axis if len(scales) > 1 else None)
+
+
+def _vector(read: Callable[[], Any], length: int) -> Any:
+    """A vector as an array, at once: element by element took most of the time of reading a file."""
+    return read() if length else ()
+
+
+def _code_range(raw: Any) -> tuple[int, int]:
+    if raw.Type() == tflite.TensorType.INT4:
+        return _INT4_RANGE
+    if raw.Type() == tflite.TensorType.BOOL:
+        return 0, 1
+    limits = np.iinfo(_TYPES[raw.Type()])
+    return int(limits.min), int(limits.max)
+
+
+def _data(
+    model: Any, raw: Any, where: str, shape: tuple[int, ...], dtype: np.dtype, count: Count
+) -> np.ndarray | None:
+    """Codes of a constant; all others have buffer 0, whatever it holds, or one that has none."""
+    index = raw.Buffer()
+    if index >= count(model.BuffersLength()):
+        raise ModelError(f"has no buffer {index}", where=where)
+    if raw.IsVariable():
+        raise UnsupportedError("variable tensors are not supported", where=where)
+    buffer = model.Buffers(index)
+    if buffer.Offset() > 1:
+        raise UnsupportedError("data behind the tables of the file is not supported", where=where)
+    if index == 0 or buffer.DataIsNone():
+        return None
+    if raw._tab.Offset(_EXTERNAL_BUFFER):
+        raise ModelError("has data in the file and outside of it", where=where)
+    content = np.asarray(buffer.DataAsNumpy()).tobytes()
+    packed = raw.Type() == tflite.TensorType.INT4
+    expected = (math.prod(shape) + 1) // 2 if packed else math.prod(shape) * dtype.itemsize
+    if len(content) != expected:
+        raise ModelError(f"has {len(content)} bytes of data, its shape needs {expected}", where=where)
+    if packed:
+        return _unpacked(content, math.prod(shape)).reshape(shape)
+    return np.frombuffer(content, dtype).reshape(shape)
+
+
+def _unpacked(content: bytes, count: int) -> np.ndarray:
+    """`count` int8 codes in [-8, 7] from INT4 data: two per byte, the low nibble first."""
+    pairs = np.frombuffer(content, np.int8)
+    # Shifted left and back again, a nibble is sign-extended.
+    return np.stack([np.left_shift(pairs, 4) >> 4, pairs >> 4], axis=-1).reshape(-1)[:count]

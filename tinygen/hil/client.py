@@ -1,0 +1,430 @@
+"""The host's side of the device protocol (firmware/app/serve.c says what it is).
+
+No result is lost or invented. Every command and reply is sealed (hil/exchange.py). An inference says what it ran on:
+the sums of build, switch and inputs must be those of what was loaded here. It says what came out: the sums of what is
+read later must be those. So a device that restarts, swaps places with another, or obeys a command that the line made
+up can cost time, or an error, but not a wrong result.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from tinygen.errors import DeviceError, DeviceGoneError, WrongBuildError
+from tinygen.hil.answers import DeviceInfo, Inference, Marks, Window
+from tinygen.hil.exchange import BYTES_PER_SECOND, LINE_HELP, Exchange, RefusedError, Reply, check
+from tinygen.hil.transports import RatedTransport, Transport
+
+ENERGY_BAUD = 9600
+PERFORMANCE_BAUD = 115200
+_ATTEMPTS = 4
+_REPLY_SECONDS = 5.0
+_T = TypeVar("_T")
+
+
+class LostError(DeviceError):
+    """An inference came to nothing; its inputs must be loaded again."""
+
+
+class DeviceClient:
+    """Speaks to one device.
+
+    Args:
+        transport: the line.
+        infer_seconds: how long an inference may take.
+        clock: seconds, as `time.monotonic`; that of the line, where its time is not the computer's.
+        nonce, wakes: see `Exchange`.
+
+    Attributes:
+        troubles: what it recovered from so far, in words.
+        line: for what is no command.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        infer_seconds: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        nonce: int | None = None,
+        *,
+        wakes: bool = False,
+    ) -> None:
+        self._transport = transport
+        self._infer_seconds = infer_seconds
+        self.line = Exchange(transport, clock, nonce, wakes=wakes)
+        self._device: DeviceInfo | None = None
+        self._chosen = 0
+        self._loaded: dict[int, bytes] | None = None  # None: nothing was loaded here, so no input is expected
+        self._gave: dict[int, list[str]] | None = None
+        self._steps: int | None = None  # inferences since the reset; None: not known
+        self._past: list[list[bytes]] | None = None  # the stream's inputs so far; None: there were other inferences
+        self.troubles: list[str] = []
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def ask(self, command: str) -> Reply:
+        """A command that can be done twice, until it is done."""
+        return self._persist(command, lambda: self.line.ask(command, _REPLY_SECONDS))
+
+    def forget(self) -> None:
+        """Something else runs the model: what was loaded, read and kept is not known any more."""
+        self._loaded = self._gave = self._steps = self._past = None
+
+    def info(self) -> DeviceInfo:
+        """Asks the device what it is; the first thing to do. What an earlier program left on the line is cleared.
+
+        Raises:
+            DeviceError: nothing answers, or not as this protocol says, or another device than before.
+        """
+        device = self._persist("what the device is", self._info)
+        if self._device is not None and (self._device.name, self._device.build) != (device.name, device.build):
+            raise WrongBuildError(
+                f"runs build {device.build} of '{device.name}' now, before it was {self._device.build} of "
+                f"'{self._device.name}'", fix="Was the board exchanged, or flashed anew? Start again.",
+            )  # fmt: skip
+        if self._device is None:
+            self._chosen = device.current
+        self._device = device
+        return device
+
+    def _info(self) -> DeviceInfo:
+        reply = self.line.ask("tg-info", _REPLY_SECONDS)
+        try:
+            return DeviceInfo(
+                name=_text(reply, "m-tg-name"),
+                build=_text(reply, "m-tg-build"),
+                clock_hz=int(reply.values("m-tg-clock")[0][0]),
+                inputs=tuple(int(v[1]) for v in reply.values("m-tg-input")),
+                outputs=tuple(int(v[1]) for v in reply.values("m-tg-output")),
+                layers=int(reply.values("m-tg-layers")[0][0]),
+                switches=tuple(v[1] for v in reply.values("m-tg-switch")),
+                current=int((reply.values("m-tg-current") or [["0"]])[0][0]),
+                db_bytes=int((reply.values("m-tg-db") or [["0"]])[0][0]),
+                mode=(reply.values("m-tg-mode") or [["performance"]])[0][0],
+                state_bytes=int((reply.values("m-tg-state") or [["0"]])[0][0]),
+            )
+        except (IndexError, ValueError) as error:
+            raise RefusedError(
+                "answers, but not as tinygen's firmware does", fix="Flash the firmware that `tinygen build` wrote."
+            ) from error
+
+    def set_switch(self, index: int) -> None:
+        """Runs the model by switch `index` of `DeviceInfo.switches` from now on; inputs must be loaded after it.
+
+        What the model keeps from one inference to the next begins anew.
+
+        Raises:
+            DeviceError: there is no such switch, or the line is bad.
+        """
+        self._known()
+        self._persist(f"switch {index}", lambda: self.line.ask(f"tg-switch {index}", _REPLY_SECONDS))
+        self._chosen = index
+        self._loaded = self._gave = self._steps = self._past = None
+
+    def reset(self) -> None:
+        """Has the device forget all earlier inferences.
+
+        Raises:
+            DeviceError: its model keeps nothing, or the line is bad.
+        """
+        self._persist("reset", lambda: self.line.ask("tg-reset", _REPLY_SECONDS))
+        self._steps, self._past = 0, []
+
+    def load(self, index: int, data: bytes) -> None:
+        """Writes an input.
+
+        Raises:
+            DeviceError: the device refuses it, or it does not arrive whole.
+        """
+        self._known()
+        self._gave = None
+        self._loaded = self._loaded or {}
+        self._loaded.pop(index, None)
+        command, seconds = f"tg-load {index} {len(data)} {zlib.crc32(data):08x}", _slowly(data)
+        self._persist(f"input {index}", lambda: self.line.ask(command, seconds, data))
+        self._loaded[index] = bytes(data)
+
+    def run(self) -> int:
+        """One inference; gives the cycles the device counted.
+
+        Raises:
+            LostError: the inference came to nothing, or ran on something else than what was loaded.
+        """
+        return self._cycles("tg-run")[1]
+
+    def profile(self) -> tuple[list[int], int]:
+        """One inference; gives cycles per layer and in all. Raises as `run`."""
+        return self._cycles("tg-profile")
+
+    def read(self, index: int) -> bytes:
+        """An output's bytes, of the last inference.
+
+        Raises:
+            LostError: there was none, or its outputs are no longer there.
+        """
+        if self._gave is None:
+            raise LostError("there is no inference whose outputs could be read")
+        data = self._persist(f"output {index}", lambda: self.line.ask(f"tg-read {index}", _REPLY_SECONDS)).block
+        if self._gave.get(index) != _sums(data):
+            self._gave = None
+            raise LostError("no longer has the outputs of the inference", fix="Did it restart?")
+        return data
+
+    def trace(self) -> list[int]:
+        """One inference; gives the CRC-32 of every tensor the layers write, in order. Raises as `run`."""
+        return [int(words[1], 16) for words in self._inference("tg-trace").values("m-tg-crc")]
+
+    def dump(self, index: int) -> bytes:
+        """One inference up to the layer that writes tensor `index` of `trace`; that tensor's bytes. Raises as `run`."""
+        return self._inference(f"tg-dump {index}").block
+
+    def infer(self, inputs: Sequence[bytes], *, keep: bool = False) -> Inference:
+        """One inference, from loading to reading, again where something came between.
+
+        Args:
+            inputs: bytes of each.
+            keep: go on from the last such inference, see `step`.
+
+        Raises:
+            DeviceError: it could not be done.
+        """
+        return self.step(inputs, self._whole) if keep else self.on_inputs(inputs, self._whole)
+
+    def _whole(self) -> Inference:
+        cycles = self.run()
+        return Inference(tuple(self.read(i) for i in range(len(self._known().outputs))), cycles)
+
+    def on_inputs(self, inputs: Sequence[bytes], action: Callable[[], _T]) -> _T:
+        """Loads all inputs, and gives what `action` gives: calls of `run`, `profile`, `trace`, `dump` and `read`.
+
+        Where one of them is lost, all is done again, by the same switch. A model that keeps something from one
+        inference to the next begins anew.
+
+        Raises:
+            DeviceError: it could not be done.
+        """
+        if self._known().state_bytes:
+            self._past = None
+            found = self.step(inputs, action)
+            self._past = None
+            return found
+        return self._repeated(inputs, action, lambda: None)
+
+    def step(self, inputs: Sequence[bytes], action: Callable[[], _T]) -> _T:
+        """The same, but with what the last step left behind. The first step begins anew, as does one behind `reset` or
+        behind any other inference; `action` is one inference, and reads.
+
+        Where one inference is lost, it is not known what the device keeps by now: all steps since the reset are done
+        again.
+
+        Raises:
+            DeviceError: it could not be done.
+        """
+        past = self._past
+
+        def begin() -> None:
+            if past is None or self._past is None or self._steps != len(past):
+                self.reset()
+                for earlier in past or ():
+                    self._load_all(earlier)
+                    self.run()
+
+        found = self._repeated(inputs, action, begin)
+        self._past = past or []
+        self._past.append([bytes(data) for data in inputs])
+        return found
+
+    def take_back(self) -> None:
+        """The next `step` takes the place of the last one; the device is brought back to what it was before that."""
+        if self._past:
+            self._past = self._past[:-1]
+
+    def _load_all(self, inputs: Sequence[bytes]) -> None:
+        for index, data in enumerate(inputs):
+            self.load(index, data)
+
+    def _repeated(self, inputs: Sequence[bytes], action: Callable[[], _T], begin: Callable[[], None]) -> _T:
+        wanted = len(self._known().inputs)
+        if len(inputs) != wanted:
+            raise RefusedError(f"wants {wanted} inputs, not {len(inputs)}")
+        problem: DeviceError | None = None
+        for _ in range(_ATTEMPTS):
+            try:
+                if problem is not None:
+                    self._recover()
+                begin()
+                self._load_all(inputs)
+                return action()
+            except LostError as error:
+                problem = self._note(error)
+        assert problem is not None
+        raise DeviceError(f"no inference in {_ATTEMPTS} attempts ({problem.what})", fix=problem.fix or LINE_HELP)
+
+    def set_mode(self, mode: str) -> None:
+        """Changes to "performance" (115200 baud, timestamps as text) or "energy" (9600 baud, timestamps by a pin).
+
+        Raises:
+            DeviceError: there is no such mode, the transport cannot change its rate, or the line is bad.
+        """
+        if not isinstance(self._transport, RatedTransport):
+            raise RefusedError("is on a line whose rate cannot be changed", fix="Build it with --mode energy instead.")
+        self._known()
+        rates = (PERFORMANCE_BAUD, ENERGY_BAUD) if mode == "performance" else (ENERGY_BAUD, PERFORMANCE_BAUD)
+        for _ in range(_ATTEMPTS):
+            try:
+                self.line.ask(f"tg-mode {mode}", _REPLY_SECONDS)
+            except RefusedError:
+                raise
+            except DeviceError as error:  # it may have changed, and only the reply be lost
+                self._note(error)
+            if self._found_at(self._transport, rates) == mode:
+                return
+        raise DeviceError(f"does not change to mode {mode}", fix=LINE_HELP)
+
+    def _found_at(self, transport: RatedTransport, rates: tuple[int, int]) -> str:
+        """The mode of the device, which answers at one of these rates; "" where it answers at none."""
+        for baud in rates:
+            transport.set_baud(baud)
+            try:
+                self.line.resynchronise()
+                return self._info().mode
+            except RefusedError:
+                raise
+            except DeviceError as error:
+                self._note(error)
+        return ""
+
+    def load_db(self, data: bytes) -> None:
+        """Writes an input as the benchmark's runner sends it, for `measure`; it stays until the next.
+
+        Raises:
+            DeviceError: the device refuses it, or it does not arrive whole.
+        """
+        command = f"tg-db {len(data)} {zlib.crc32(data):08x}"
+        self._persist("the db buffer", lambda: self.line.ask(command, _slowly(data), data))
+
+    def measure(
+        self, iterations: int, warm_up: int = 0, codes: Sequence[bytes] | None = None, *, seconds: float = 0.0
+    ) -> Window:
+        """Inferences on what `load_db` loaded, between two timestamps; their outputs can be read afterwards.
+
+        Args:
+            iterations, warm_up: how many are measured, and how many come before.
+            codes: the model's inputs that this makes, where they are known: the device must say that it ran on those.
+            seconds: how long all of it is known to take; it may take as long as one inference more.
+
+        Raises:
+            LostError: it came to nothing, or ran on something else.
+            RefusedError: nothing was loaded, or it was lost by a restart.
+        """
+        if self._known().state_bytes:
+            self.reset()
+        self._loaded = None if codes is None else dict(enumerate(codes))
+        reply = self._inference(f"infer {iterations} {warm_up}", seconds, iterations + warm_up)
+        laps = [int(line.removeprefix("m-lap-us-")) for line in reply.lines if line.startswith("m-lap-us-")]
+        text = next((line for line in reply.lines if line.startswith("m-results-[")), "m-results-[]")
+        results = tuple(float(value) for value in text[len("m-results-[") : -1].split(",") if value)
+        return Window(iterations, laps[1] - laps[0] if len(laps) == 2 else None, results)
+
+    def paint(self) -> None:
+        """Fills arena and free stack with a pattern, for `marks`; inputs must be loaded after it."""
+        self.ask("tg-paint")
+        self.forget()
+
+    def marks(self) -> Marks:
+        """How much of arena and stack was written since `paint`."""
+        reply = self.ask("tg-marks")
+        return Marks(_pair(reply, "m-tg-arena"), _pair(reply, "m-tg-stack"))
+
+    def _recover(self) -> None:
+        """After a restart: the same device and the same switch again, or an error."""
+        self._persist("after a lost inference", self.line.resynchronise)
+        if self.info().current != self._chosen:
+            self.set_switch(self._chosen)
+
+    def _known(self) -> DeviceInfo:
+        return self._device or self.info()
+
+    def _inference(self, command: str, seconds: float = 0.0, count: int = 1) -> Reply:
+        """Once, `count` inferences: the inputs are gone afterwards, whether an answer comes or not."""
+        if self._known().state_bytes and self._steps is None:
+            self.reset()
+        loaded, steps = self._loaded, self._steps
+        self._gave = self._steps = self._past = None
+        try:
+            reply = self.line.ask(command, self._infer_seconds + seconds)
+        except (RefusedError, DeviceGoneError):
+            raise
+        except DeviceError as error:
+            raise LostError(error.what, where=error.where, fix=error.fix) from error
+        if loaded is not None and reply.values("m-tg-ran") != [self._ran(loaded, steps)]:
+            raise LostError("did not run on what was loaded", fix="Did it restart?")
+        self._loaded, self._steps = None, None if steps is None else steps + count
+        self._gave = {int(words[0]): words[1:] for words in reply.values("m-tg-gave")}
+        return reply
+
+    def _ran(self, loaded: dict[int, bytes], steps: int | None) -> list[str]:
+        """What the device must say that it ran on, so many inferences after its reset."""
+        device = self._known()
+        missing = [i for i in range(len(device.inputs)) if i not in loaded]
+        if missing:
+            raise LostError(f"ran without input {missing[0]}", fix="Load all inputs before each inference.")
+        inputs = b"".join(loaded[i] for i in range(len(device.inputs)))
+        earlier = b"" if steps is None else steps.to_bytes(4, "little")
+        return _sums(device.build.encode("ascii") + bytes([self._chosen & 0xFF]) + earlier + inputs)
+
+    def _cycles(self, command: str) -> tuple[list[int], int]:
+        reply = self._inference(command)
+        try:
+            return [int(v[1]) for v in reply.values("m-tg-layer")], int(reply.values("m-tg-cycles")[0][0])
+        except (IndexError, ValueError) as error:
+            raise DeviceError(f"gave no cycle count, but {reply.lines}") from error
+
+    def _persist(self, what: str, action: Callable[[], _T]) -> _T:
+        """Does what can be done twice until it is done."""
+        problem: DeviceError | None = None
+        for _ in range(_ATTEMPTS):
+            try:
+                if problem is not None:
+                    self.line.resynchronise()
+                return action()
+            except (RefusedError, DeviceGoneError):
+                raise
+            except DeviceError as error:
+                problem = self._note(error)
+        assert problem is not None
+        message = f"{problem.what}, in {_ATTEMPTS} attempts ({what})"
+        raise DeviceError(message, where=problem.where, fix=problem.fix or LINE_HELP) from problem
+
+    def _note(self, error: DeviceError) -> DeviceError:
+        if self._device is not None:
+            self.troubles.append(error.what)
+        return error
+
+    def wait_for_boot(self) -> None:
+        """Reads the banner of a device that has just started.
+
+        Raises:
+            DeviceError: it does not come up.
+        """
+        self.line.until_ready(self.line.clock() + _REPLY_SECONDS)
+
+
+def _slowly(data: bytes) -> float:
+    return _REPLY_SECONDS + len(data) / BYTES_PER_SECOND
+
+
+def _pair(reply: Reply, label: str) -> tuple[int, int] | None:
+    return next(((int(words[0]), int(words[1])) for words in reply.values(label)), None)
+
+
+def _text(reply: Reply, label: str) -> str:
+    return " ".join(reply.values(label)[0])
+
+
+def _sums(data: bytes) -> list[str]:
+    return [f"{value:08x}" for value in check(data)]

@@ -1,0 +1,358 @@
+"""A build directory on its device: emulated, native, on QEMU, or real on a serial port."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from tinygen.builds.codes import from_memory, in_memory
+from tinygen.builds.manifest import Manifest, ProgramEntry, read_manifest
+from tinygen.errors import BoardError, DeviceError, TinygenError, WrongBuildError
+from tinygen.hil.answers import DeviceInfo
+from tinygen.hil.client import ENERGY_BAUD, DeviceClient
+from tinygen.hil.ports import EMULATED, QEMU, is_line_to_hardware, is_place, port_path
+from tinygen.hil.reconnect import ReconnectingTransport
+from tinygen.hil.transports import ProcessTransport, RatedTransport, SerialTransport, Transport
+from tinygen.project.choices import Mode
+from tinygen.targets.board import Board
+from tinygen.targets.boards import load_board
+from tinygen.targets.cycles import board_cost
+from tinygen.targets.emulator import EmulatedBoard, Profile
+from tinygen.targets.qemu import qemu_command
+
+_T = TypeVar("_T")
+INFER_SECONDS = 60.0
+MEASURED, PREDICTED = "measured", "predicted"
+REPORTED = "reported"
+"""By what is behind a pseudo-terminal or a network: a board's cycles are measured, an emulator's predicted."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One inference: outputs and what it took.
+
+    Attributes:
+        outputs: codes per model output.
+        profile: executed instructions, where the device counts them.
+        cycles: what the device's own cycle counter said.
+    """
+
+    outputs: list[np.ndarray]
+    profile: Profile | None
+    cycles: int
+
+
+class Device:
+    """A model on a device, ready for inferences; use as a context manager.
+
+    Attributes:
+        name: of the runtime, for reports: "host", "f746zg-emulated", "f746zg-serial".
+        engine: what runs it: "unicorn", "qemu", "native", "serial".
+        port: what the serial port is opened by; "" for the other engines.
+        info: what the device said of itself last; None before it is entered.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: str | None = None,
+        engine: str | None = None,
+        count: bool = False,
+        transport: Transport | None = None,
+        infer_seconds: float = INFER_SECONDS,
+    ) -> None:
+        self.folder = folder
+        self.manifest = read_manifest(folder)
+        self.board = load_board(self.manifest.board)
+        self.engine, self.port = ("serial", "") if transport else _place(self.board, port, engine)
+        self.name = _runtime_name(self.board, self.engine)
+        self._program: ProgramEntry = self.manifest
+        self._switch = 0
+        self.info: DeviceInfo | None = None
+        self._emulated: EmulatedBoard | None = None
+        # QEMU does not count: the same firmware runs beside it in our own emulated board.
+        self._twin = Device(folder, engine="unicorn", count=True) if count and self.engine == "qemu" else None
+        # Other numbers of commands take other cycles to check: an emulated board should give the same at every run.
+        nonce = None if self.engine == "serial" else 0
+        wakes = self.manifest.app is not None and self.manifest.app.listens is not None
+        self.client = DeviceClient(transport or self._transport(count), infer_seconds, nonce=nonce, wakes=wakes)
+
+    def _transport(self, count: bool) -> Transport:
+        if self.engine == "serial":
+            # A board whose USB is its own goes away with every reset, and comes back.
+            return ReconnectingTransport(self._open_line)
+        elf = (self.folder / "firmware.elf").resolve()
+        if not elf.is_file():
+            raise TinygenError("firmware.elf is missing", where=str(self.folder), fix="Build it again.")
+        if self.engine == "native":
+            return ProcessTransport([str(elf)])
+        if self.engine == "qemu":
+            return ProcessTransport(qemu_command(self.board, elf))
+        cost = board_cost(self.board, elf) if count else None
+        self._emulated = EmulatedBoard(self.board, elf, count=count, cost=cost)
+        self._emulated.set_baud(first_baud(self.board, self.manifest))
+        return self._emulated
+
+    def _open_line(self) -> RatedTransport:
+        if is_place(self.port):
+            # Not before: labgrid is an extra, and takes its time.
+            from tinygen.hil.labgrid import LabgridTransport
+
+            return LabgridTransport(self.port, first_baud(self.board, self.manifest))
+        return SerialTransport(self.port, first_baud(self.board, self.manifest))
+
+    def __enter__(self) -> Device:
+        try:
+            if self.engine != "serial":
+                self.client.wait_for_boot()
+            if self._twin is not None:
+                self._twin.__enter__()
+            self.check()
+        except BaseException:
+            self.client.close()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.client.close()
+
+    def check(self) -> DeviceInfo:
+        """Asks the device what it runs, and has it run by the chosen switch: at first, and after any doubt.
+
+        A device that was reset has its first switch, a real board the one that an earlier session chose.
+
+        Raises:
+            WrongBuildError: it runs another firmware.
+            DeviceError: it does not answer.
+        """
+        info = self.client.info()
+        if info.build != self.manifest.build_id:
+            raise WrongBuildError(
+                f"runs build {info.build} of '{info.name}', this directory holds {self.manifest.build_id}",
+                where=self.name, fix="Flash the firmware of this directory.",
+            )  # fmt: skip
+        if info.current != self._switch:
+            self.client.set_switch(self._switch)
+        self.info = info
+        return info
+
+    def select(self, switch: int | str) -> None:
+        """Runs the model by this switch from now on: its number or name. Only 0 where there are none.
+
+        Raises:
+            TinygenError: there is no such switch.
+        """
+        index = self.manifest.switch_index(switch) if isinstance(switch, str) else switch
+        count = len(self.manifest.switches) or 1
+        if not 0 <= index < count:
+            raise TinygenError(f"there is no switch {index}", where=self.name, fix=f"It has {count}.")
+        if count > 1:
+            self.client.set_switch(index)
+        self._program, self._switch = self.manifest.section(index), index
+        if self._twin is not None:
+            self._twin.select(index)
+
+    @property
+    def stack_used(self) -> int | None:
+        """Deepest stack so far in bytes, where it can be seen."""
+        device = self._twin or self
+        return device._emulated.stack_used() if device._emulated else None
+
+    @property
+    def cycles_source(self) -> str:
+        """What its cycle counter is worth: MEASURED, PREDICTED, REPORTED, or "" where nothing counts (QEMU)."""
+        if self.engine == "serial":
+            return MEASURED if self.port and is_line_to_hardware(self.port) else REPORTED
+        return {"unicorn": PREDICTED, "native": MEASURED}.get(self.engine, "")
+
+    @property
+    def timer(self) -> Device | None:
+        """Where this firmware's cycles are counted: here, on QEMU's emulated twin, or nowhere."""
+        return self if self.cycles_source else self._twin
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the model keeps something from one inference to the next."""
+        return self.manifest.keeps_states
+
+    def reset(self) -> None:
+        """The next `step` is the first. Nothing is kept where the model keeps nothing."""
+        if self.keeps:
+            self.client.reset()
+        if self._twin is not None:
+            self._twin.reset()
+
+    def feed_microphone(self, samples: np.ndarray) -> None:
+        """Sound for the microphone of an emulated board, see `EmulatedBoard.feed_microphone`.
+
+        Raises:
+            BoardError: the device is not emulated here, or has no microphone.
+        """
+        if self._emulated is None:
+            fix = "Speak to it, or send the sound over its serial port."
+            raise BoardError("nothing can be played to its microphone: it is not emulated", where=self.name, fix=fix)
+        self._emulated.feed_microphone(samples)
+
+    def infer(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Codes of each model output; of a model that keeps something, those of its first inference."""
+        return self.timed(sample)[0]
+
+    def step(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Codes of each model output, with what the last step left behind."""
+        return self.timed(sample, keep=True)[0]
+
+    def take_back(self) -> None:
+        """The next `step` takes the place of the last one. Nothing to do where the model keeps nothing."""
+        self.client.take_back()
+
+    def timed(self, sample: Sequence[np.ndarray], *, keep: bool = False) -> tuple[list[np.ndarray], int]:
+        """Codes of each model output, and the cycles that the device counted; `keep` as `step` does."""
+        inference = self.client.infer(self.in_memory(sample), keep=keep and self.keeps)
+        return self._as_arrays(inference.outputs), inference.cycles
+
+    def measure_layers(self, sample: Sequence[np.ndarray]) -> tuple[list[int], list[int]]:
+        """Cycles of each layer, as the device counts them; and its instructions, where they are counted."""
+        cycles, _ = self._profile(sample, self.client.profile)
+        if self._emulated is None:
+            return cycles, []
+        return cycles, list(self._emulated.profile(len(cycles)).layers)
+
+    def measure(self, sample: Sequence[np.ndarray], *, keep: bool = False) -> Measured:
+        """One inference with a profile, where the device can give one; `keep` as `step` does."""
+        if self._emulated is None:
+            outputs, cycles = self.timed(sample, keep=keep)
+            return Measured(outputs, self._profile_of_twin(sample, keep), cycles)
+        (_, cycles), found = self._profile(sample, lambda: (self.client.profile(), self._read()), keep)
+        profile = self._emulated.profile(len(self._program.layers))
+        return Measured(self._as_arrays(found), profile, cycles)
+
+    def _profile(self, sample: Sequence[np.ndarray], action: Callable[[], _T], keep: bool = False) -> _T:
+        """What `action` gives on an input; the emulated board counts from the beginning."""
+
+        def counted() -> _T:
+            if self._emulated is not None:
+                self._emulated.clear_profile()
+            return action()
+
+        run = self.client.step if keep and self.keeps else self.client.on_inputs
+        return run(self.in_memory(sample), counted)
+
+    def _profile_of_twin(self, sample: Sequence[np.ndarray], keep: bool) -> Profile | None:
+        return self._twin.measure(sample, keep=keep).profile if self._twin else None
+
+    def intermediate(self, sample: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Codes of every tensor a layer writes, by name; each is checked against its CRC-32."""
+        tensors = [tensor for layer in self._program.layers for tensor in layer.outputs]
+        inputs = self.in_memory(sample)
+        sums = self.client.on_inputs(inputs, self.client.trace)
+        found = {}
+        for index, tensor in enumerate(tensors):
+            data = self.client.on_inputs(inputs, partial(self.client.dump, index))
+            if zlib.crc32(data) != sums[index]:
+                raise DeviceError(f"gives other codes for '{tensor.name}' at each inference", where=self.name)
+            found[tensor.name] = from_memory(data, tensor)
+        return found
+
+    def in_memory(self, sample: Sequence[np.ndarray]) -> list[bytes]:
+        """Inputs as they lie in the arena.
+
+        Raises:
+            TinygenError: too many or too few, or see `codes.in_memory`.
+        """
+        wanted = len(self._program.inputs)
+        if len(sample) != wanted:
+            raise TinygenError(f"takes {wanted} inputs, not {len(sample)}", where=self.name)
+        return [in_memory(codes, tensor) for codes, tensor in zip(sample, self._program.inputs, strict=True)]
+
+    def _read(self) -> list[bytes]:
+        return [self.client.read(index) for index in range(len(self._program.outputs))]
+
+    def _as_arrays(self, outputs: Sequence[bytes]) -> list[np.ndarray]:
+        return [from_memory(data, tensor) for data, tensor in zip(outputs, self._program.outputs, strict=True)]
+
+
+def first_baud(board: Board, manifest: Manifest) -> int:
+    """Bits per second that the firmware of a build directory begins with."""
+    assert board.uart is not None
+    return ENERGY_BAUD if manifest.mode is Mode.ENERGY else board.uart.baud
+
+
+def require_runtime(board: Board) -> None:
+    """Refuses a board that nothing stands in for.
+
+    Raises:
+        BoardError: nothing emulates it.
+    """
+    if board.emulator.engine != "none":
+        return
+    fix = "Name the port of a real board."
+    if board.is_project_only:
+        fix = (
+            f"`tinygen build --board {board.name}` writes an ESP-IDF project: build and flash that with `idf.py flash` "
+            "or `pio run -t upload`, then give --port; or take an emulated board (esp32c3, esp32c6)."
+        )
+    raise BoardError(f"nothing emulates {board.name}", where=str(board.path), fix=fix)
+
+
+def open_device(
+    folder: Path,
+    *,
+    port: str | None = None,
+    engine: str | None = None,
+    count: bool = False,
+    transport: Transport | None = None,
+    infer_seconds: float = INFER_SECONDS,
+) -> Device:
+    """A device for a build directory; use it in a `with` statement.
+
+    Args:
+        folder: written by `tinygen build`.
+        port: "auto" or "auto:NUMBER", the port with the board's USB identity (and that serial number); a path, or one
+            of pyserial's URLs; labgrid:PLACE, see `tinygen.hil.labgrid`; "emulated" or "qemu"; None for the emulator
+            that the board file prefers.
+        engine: "unicorn" runs the board in our emulator, also where the board file prefers QEMU.
+        count: count instructions (emulated boards).
+        transport: a line to the board that is open already, instead of a port.
+        infer_seconds: how long an inference may take.
+
+    Raises:
+        TinygenError: not a build directory, no emulator, or no board on the port.
+    """
+    return Device(
+        folder, port=port, engine=engine, count=count, transport=transport, infer_seconds=infer_seconds
+    )
+
+
+def _place(board: Board, port: str | None, engine: str | None) -> tuple[str, str]:
+    """Engine and serial port.
+
+    Raises:
+        DeviceError: of `tinygen.hil.ports`.
+        BoardError: nothing stands in for the board.
+    """
+    if engine is None and board.is_host and port not in (None, EMULATED):
+        raise DeviceError(
+            "is no board: its firmware is a program of this computer", where=board.name, fix="Leave the port out."
+        )
+    if engine is None and port not in (None, EMULATED, QEMU):
+        assert port is not None
+        return "serial", port_path(port, board)
+    require_runtime(board)
+    own = board.emulator.engine
+    if engine is None:
+        engine = {None: own, QEMU: QEMU, EMULATED: "unicorn" if own == "qemu" else own}[port]
+    return engine, ""
+
+
+def _runtime_name(board: Board, engine: str) -> str:
+    if engine == "native":
+        return "host"
+    kind = {"unicorn": "emulated", "qemu": "qemu", "serial": "serial"}[engine]
+    return f"{board.name}-{kind}"

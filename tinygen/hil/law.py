@@ -1,0 +1,90 @@
+"""What a firmware should answer: the integer semantics of the model that its build directory keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tinygen.builds.compare import Mismatch, correct, decision_threshold, differing
+from tinygen.builds.library import library_semantics
+from tinygen.builds.manifest import ProgramEntry, read_kept_model, read_manifest
+from tinygen.ir.graph import Graph
+from tinygen.ir.interpreter import Stream, evaluate_all
+from tinygen.passes.pipeline import simplify
+
+
+class Law:
+    """One switch of a model; where its layers call a vendor's library, that library's own arithmetic.
+
+    Args:
+        graph: of the model as it was read.
+        program: what the manifest says of the switch.
+    """
+
+    def __init__(self, graph: Graph, program: ProgramEntry) -> None:
+        self.graph = graph
+        self._library = library_semantics(graph, program)
+        self._stream = self._library or Stream(graph)
+        self._threshold = decision_threshold(graph)
+
+    def outputs(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Codes of each model output, with what the model keeps from the last call."""
+        return self._stream.step(sample)
+
+    def reset(self) -> None:
+        """The next inference is the first."""
+        self._stream.reset()
+
+    def first_output(self, index: int, wanted: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Mismatch | None:
+        """The first output that is another one, as far as can be said of a later inference of a stream.
+
+        Args:
+            index: of the sample, for the result.
+            wanted: what `outputs` gave for it.
+            outputs: of the device.
+        """
+        for name, ours, theirs in zip(self.graph.outputs, wanted, outputs, strict=True):
+            element = differing(ours, theirs)
+            if element is not None:
+                values = ours[element].item(), theirs.reshape(ours.shape)[element].item()
+                return Mismatch(index, "", name, element, values)
+        return None
+
+    def is_right(self, outputs: Sequence[np.ndarray], label: int) -> bool:
+        """Whether a classifier's answer is the label."""
+        return correct(outputs[0], label, self._threshold)
+
+    def first_difference(
+        self, index: int, sample: Sequence[np.ndarray], theirs: Mapping[str, np.ndarray]
+    ) -> Mismatch | None:
+        """The first layer whose codes are other ones in a first inference; None when all that can be compared agree.
+
+        Args:
+            index: of the sample, for the result.
+            sample: the inputs.
+            theirs: codes by tensor, of the simplified graph, as a device has them.
+        """
+        graph = simplify(self.graph)
+        ours = self._library.tensors(sample) if self._library else evaluate_all(graph, sample)
+        for op in graph.ops:
+            for name in op.outputs:
+                if name in theirs and name in ours:
+                    element = differing(ours[name], theirs[name])
+                    if element is not None:
+                        found = theirs[name].reshape(ours[name].shape)[element]
+                        return Mismatch(index, op.name, name, element, (ours[name][element].item(), found.item()))
+        return None
+
+
+def law_of(folder: Path, switch: str | None) -> Law:
+    """What the firmware of a build directory should answer, by one of its switches.
+
+    Raises:
+        TinygenError: the directory keeps no model, or there is no such switch.
+    """
+    manifest = read_manifest(folder)
+    network = read_kept_model(folder, manifest)
+    graph = network.first if switch is None else network.switch(switch).graph
+    return Law(graph, manifest.section(switch))

@@ -1,0 +1,92 @@
+"""Many inputs on several emulated twins of one board, each in a process of its own."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from tinygen.builds.arrays import Samples
+from tinygen.builds.manifest import read_manifest
+from tinygen.errors import BoardError, DeviceError
+from tinygen.hil.device import open_device
+from tinygen.hil.law import law_of
+from tinygen.hil.session import Collected, Done, Session
+from tinygen.processes import in_processes
+
+TURN = 50
+"""Inputs of one emulated board: few enough to show progress, enough for its start not to matter."""
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """What one twin runs.
+
+    Attributes:
+        folder, port, infer_seconds: see `open_device`.
+        switch: name; None where the model has only one.
+        samples: the inputs.
+        first: number of the first of them, where they are part of more.
+    """
+
+    folder: Path
+    port: str | None
+    infer_seconds: float
+    switch: str | None
+    samples: Samples
+    first: int = 0
+
+
+def collect_on_twins(whole: Turn, jobs: int, done: Done) -> Collected:
+    """All inputs, shared out between `jobs` processes, up to the first at which a twin stops.
+
+    A twin begins anew every `TURN` inputs, whatever the number of processes: so that does not change the result. A
+    stream of a model that keeps something is not divided.
+    """
+    found = Collected()
+    keeps = read_manifest(whole.folder).keeps_states
+    parts_of = _streams(whole.samples) if keeps else _turns(len(whole.samples))
+    turns = [replace(whole, samples=whole.samples.part(part.start, part.stop), first=part.start) for part in parts_of]
+    # In this process there is somebody to tell of every single input.
+    alone = jobs < 2 or len(turns) < 2
+    work = partial(_collect, done=lambda count: done(len(found.rows) + count)) if alone else _collect
+    with closing(in_processes(work, turns, jobs)) as parts:
+        try:
+            for part in parts:
+                found.add(part)
+                done(len(found.rows))
+                if found.stopped:
+                    break
+        except KeyboardInterrupt:
+            found.stopped, found.interrupted = f"at input {len(found.rows)}: interrupted", True
+    return found
+
+
+def _turns(size: int) -> list[range]:
+    return [range(at, min(at + TURN, size)) for at in range(0, size, TURN)]
+
+
+def _streams(samples: Samples) -> list[range]:
+    """Whole streams, together at least `TURN` inputs, but for the last."""
+    found: list[range] = []
+    for stream in samples.streams():
+        if found and len(found[-1]) < TURN:
+            stream = range(found.pop().start, stream.stop)
+        found.append(stream)
+    return found
+
+
+def _nobody(count: int) -> None:
+    pass
+
+
+def _collect(turn: Turn, done: Done = _nobody) -> Collected:
+    try:
+        with open_device(turn.folder, port=turn.port, count=True, infer_seconds=turn.infer_seconds) as device:
+            if turn.switch is not None:
+                device.select(turn.switch)
+            session = Session(device, law_of(turn.folder, turn.switch), turn.samples, turn.first)
+            return session.collect(done, layers=turn.first == 0)
+    except (DeviceError, BoardError) as error:
+        return Collected(stopped=f"at input {turn.first}: {error.what}")
