@@ -18,10 +18,15 @@ def load(train: int = 800) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]
 def float_network(filters: int = 8) -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(1, filters, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(filters), nn.ReLU(),
-        nn.Conv2d(filters, 2 * filters, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(2 * filters), nn.ReLU(),
-        nn.Flatten(), nn.Linear(98 * filters, 10),
-    )  # fmt: skip
+        nn.Conv2d(1, filters, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(filters),
+        nn.ReLU(),
+        nn.Conv2d(filters, 2 * filters, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(2 * filters),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(98 * filters, 10),
+    )
 
 
 def train(network: nn.Module, x: Tensor, y: Tensor, epochs: int) -> nn.Module:

@@ -27,9 +27,18 @@ _LAZY = {
     "verify": ("tinygen.api", "verify"),
 }
 __all__ = [
-    "BuildOptions", "HilOptions", "QuantizeOptions", "build", "export", "export_switches", "inspect", "run", "save",
-    "to_streaming", "verify",
-]  # fmt: skip
+    "BuildOptions",
+    "HilOptions",
+    "QuantizeOptions",
+    "build",
+    "export",
+    "export_switches",
+    "inspect",
+    "run",
+    "save",
+    "to_streaming",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -45,9 +45,14 @@ Arrays: TypeAlias = str | Path | np.ndarray | Mapping[str, np.ndarray]
 
 
 def build(
-    model: Model, out: Path | str, options: BuildOptions | None = None, *, board: str | None = None,
-    force: bool = False, progress: Progress | None = None,
-) -> BuildReport:  # fmt: skip
+    model: Model,
+    out: Path | str,
+    options: BuildOptions | None = None,
+    *,
+    board: str | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> BuildReport:
     """Turns a model into a C project and firmware for a board.
 
     Args:
@@ -70,10 +75,17 @@ def build(
 
 
 def run(
-    folder: Path | str, inputs: Arrays, *, layout: Layout | str | None = None, clip: bool = False,
-    switch: str | None = None, port: str | None = None, outputs: Path | str | None = None, force: bool = False,
+    folder: Path | str,
+    inputs: Arrays,
+    *,
+    layout: Layout | str | None = None,
+    clip: bool = False,
+    switch: str | None = None,
+    port: str | None = None,
+    outputs: Path | str | None = None,
+    force: bool = False,
     progress: Progress | None = None,
-) -> RunResult:  # fmt: skip
+) -> RunResult:
     """Runs one inference per row on the emulated board, or on a real one.
 
     Args:
@@ -96,16 +108,30 @@ def run(
     from tinygen.verbs.run import run as infer
 
     return infer(
-        Path(folder), _inputs(inputs), reading=_reading(layout, clip), switch=switch, port=port,
-        outputs=None if outputs is None else Path(outputs), force=force, progress=progress,
-    )  # fmt: skip
+        Path(folder),
+        _inputs(inputs),
+        reading=_reading(layout, clip),
+        switch=switch,
+        port=port,
+        outputs=None if outputs is None else Path(outputs),
+        force=force,
+        progress=progress,
+    )
 
 
 def verify(
-    model: Model, inputs: Arrays, options: BuildOptions | None = None, *, board: str | None = None,
-    layout: Layout | str | None = None, clip: bool = False, oracles: Sequence[Oracle] = (), limit: int | None = None,
-    switch: str | None = None, progress: Progress | None = None,
-) -> VerifyReport:  # fmt: skip
+    model: Model,
+    inputs: Arrays,
+    options: BuildOptions | None = None,
+    *,
+    board: str | None = None,
+    layout: Layout | str | None = None,
+    clip: bool = False,
+    oracles: Sequence[Oracle] = (),
+    limit: int | None = None,
+    switch: str | None = None,
+    progress: Progress | None = None,
+) -> VerifyReport:
     """Compares LiteRT, the integer semantics, C on this computer and the board, bit for bit.
 
     Args:
@@ -126,9 +152,15 @@ def verify(
     from tinygen.verbs.verify import verify as compare
 
     return compare(
-        _model(model), _inputs(inputs), _options(options, board), reading=_reading(layout, clip), oracles=oracles,
-        limit=limit, switch=switch, progress=progress,
-    )  # fmt: skip
+        _model(model),
+        _inputs(inputs),
+        _options(options, board),
+        reading=_reading(layout, clip),
+        oracles=oracles,
+        limit=limit,
+        switch=switch,
+        progress=progress,
+    )
 
 
 def inspect(
@@ -151,10 +183,16 @@ def inspect(
 
 
 def hil(
-    folder: Path | str, inputs: Arrays | None = None, options: HilOptions | None = None, *,
-    layout: Layout | str | None = None, clip: bool = False, port: str | None = None,
-    monitor: PowerMonitor | None = None, progress: Progress | None = None,
-) -> HilReport:  # fmt: skip
+    folder: Path | str,
+    inputs: Arrays | None = None,
+    options: HilOptions | None = None,
+    *,
+    layout: Layout | str | None = None,
+    clip: bool = False,
+    port: str | None = None,
+    monitor: PowerMonitor | None = None,
+    progress: Progress | None = None,
+) -> HilReport:
     """Proves a build on its board: outputs, accuracy, latency and energy against the model.
 
     Args:
@@ -186,9 +224,13 @@ def hil(
 
 
 def bench(
-    models: Sequence[Path | str] = (), suites: Sequence[str] = (), options: BenchOptions | None = None, *,
-    board: str | None = None, progress: Progress | None = None,
-) -> BenchReport:  # fmt: skip
+    models: Sequence[Path | str] = (),
+    suites: Sequence[str] = (),
+    options: BenchOptions | None = None,
+    *,
+    board: str | None = None,
+    progress: Progress | None = None,
+) -> BenchReport:
     """Measures models and suites with several kernel families and compilers, in the emulated board.
 
     Args:

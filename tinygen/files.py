@@ -22,10 +22,21 @@ from tinygen.errors import TinygenError
 PREFIX = ".tinygen-"
 """Of temporary folders. One that stays behind is of a process that was killed without warning."""
 FORCE_HELP = "Choose another name, or give --force to replace it."
-_CIRCUMSTANCES = frozenset((
-    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENAMETOOLONG,
-    errno.ENOTDIR, errno.EMFILE, errno.ENFILE, errno.ELOOP,
-))  # fmt: skip
+_CIRCUMSTANCES = frozenset(
+    (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EFBIG,
+        errno.ENAMETOOLONG,
+        errno.ENOTDIR,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ELOOP,
+    )
+)
 """Of the computer and its disks: no defect of ours. A missing file is none of them: who reads it says what it is."""
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that end a program that does not handle them; beside SIGINT, which Python raises as KeyboardInterrupt."""

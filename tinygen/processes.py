@@ -74,9 +74,11 @@ def as_they_come(
 
 
 def of_seeds(
-    work: Callable[[int], _Result], seeds: Sequence[int], processes: int,
+    work: Callable[[int], _Result],
+    seeds: Sequence[int],
+    processes: int,
     progress: Callable[[str, int, int], None] | None = None,
-) -> list[_Result]:  # fmt: skip
+) -> list[_Result]:
     """What is trained from each seed; `progress` is called with ("training", done, of)."""
     report = progress or (lambda what, done, total: None)
     report("training", 0, len(seeds))

@@ -54,13 +54,18 @@ _BUILDS = pytest.StashKey[dict[tuple[Any, ...], Path]]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("tinygen", "tinygen: models on boards")
     group.addoption(
-        "--board-port", action="append", default=[], metavar="[BOARD=]PORT",
+        "--board-port",
+        action="append",
+        default=[],
+        metavar="[BOARD=]PORT",
         help="where boards are: emulated (default), qemu, auto, auto:SERIAL, a path or a URL; with BOARD=, that board",
-    )  # fmt: skip
+    )
     group.addoption(
-        "--board-missing", choices=("skip", "fail"), default=None,
+        "--board-missing",
+        choices=("skip", "fail"),
+        default=None,
         help="what becomes of a test whose board is not there; default: fail where CI is set, else skip",
-    )  # fmt: skip
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -97,8 +102,9 @@ def firmware(request: pytest.FixtureRequest, board: Board, tmp_path_factory: pyt
     if model is None:
         pytest.fail(
             '@pytest.mark.board wants a model: @pytest.mark.board("f746zg", model="model.tflite"); or override the '
-            "fixture `firmware`", pytrace=False,
-        )  # fmt: skip
+            "fixture `firmware`",
+            pytrace=False,
+        )
     path = request.path.parent / model
     builds = request.config.stash.setdefault(_BUILDS, {})
     key = (path, str(board.path), repr(sorted(options.items())))

@@ -139,9 +139,13 @@ def test_raw_features_are_uint16() -> None:
         FeatureCodes(WAKEWORD).apply(np.arange(3))
 
 
-COEFFICIENTS = np.concatenate([
-    np.linspace(-600, 600, 40001), np.arange(-512, 513) * 0.5847029, (np.arange(-512, 513) + 0.5) * 0.5847029,
-]).astype(np.float32)  # fmt: skip
+COEFFICIENTS = np.concatenate(
+    [
+        np.linspace(-600, 600, 40001),
+        np.arange(-512, 513) * 0.5847029,
+        (np.arange(-512, 513) + 0.5) * 0.5847029,
+    ]
+).astype(np.float32)
 MLPERF = LINES["mlperf"]
 """The input of MLPerf Tiny's keyword spotting model."""
 

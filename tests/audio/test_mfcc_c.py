@@ -28,23 +28,32 @@ CASES: dict[str, tuple[dict[str, Any], Affine | None]] = {
     "float_windows": ({"frames": 2}, None),
     # An FFT of 128 points begins with a stage of radix 2, and its window has no zeros.
     "power_of_two": (
-        {"sample_rate_hz": 8000, "window_ms": 32, "hop_ms": 16, "channels": 13, "bands": 26, "frames": 4}, None,
+        {"sample_rate_hz": 8000, "window_ms": 32, "hop_ms": 16, "channels": 13, "bands": 26, "frames": 4},
+        None,
     ),
     # More hops than one before the first frame.
     "long_window": ({"window_ms": 64, "hop_ms": 10, "level": "full_scale", "upper_band_hz": 8000.0}, None),
     # Gaps between frames; an odd window; every band up to half the sample rate.
     "odd_window": (
         {
-            "sample_rate_hz": 22050, "window_ms": 20, "hop_ms": 25, "channels": 20, "bands": 20, "floor": 1e-3,
-            "lower_band_hz": 0.0, "upper_band_hz": 11025.0, "level": "full_scale",
+            "sample_rate_hz": 22050,
+            "window_ms": 20,
+            "hop_ms": 25,
+            "channels": 20,
+            "bands": 20,
+            "floor": 1e-3,
+            "lower_band_hz": 0.0,
+            "upper_band_hz": 11025.0,
+            "level": "full_scale",
         },
         None,
     ),
     # More bands than bins: some are empty. The FFT has one stage of each radix.
     "tiny": (
-        {"sample_rate_hz": 8000, "window_ms": 2, "hop_ms": 1, "channels": 40, "level": "full_scale"}, None,
+        {"sample_rate_hz": 8000, "window_ms": 2, "hop_ms": 1, "channels": 40, "level": "full_scale"},
+        None,
     ),
-}  # fmt: skip
+}
 
 
 def sound() -> np.ndarray:

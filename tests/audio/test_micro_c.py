@@ -33,7 +33,11 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "no log": {"log": False},
     "nothing behind the filters": {"log": False, "pcan": False, "noise_reduction": False},
     "shares that exceed one": {
-        "sample_rate_hz": 8000, "channels": 16, "upper_band_hz": 3800.0, "log": False, "pcan": False,
+        "sample_rate_hz": 8000,
+        "channels": 16,
+        "upper_band_hz": 3800.0,
+        "log": False,
+        "pcan": False,
         "noise_reduction": False,
     },
     "odd window": {"sample_rate_hz": 11025, "window_ms": 25, "upper_band_hz": 5000.0, "log_scale_shift": 3},

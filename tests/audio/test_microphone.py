@@ -62,8 +62,12 @@ def test_pieces_follow_each_other_and_the_stream_is_closed(module: types.ModuleT
     sound = np.concatenate([next(pieces) for _ in range(3)])
     assert sound.dtype == np.int16 and sound.tolist() == list(range(2400))
     assert stream.settings == {
-        "device": None, "channels": 1, "dtype": "int16", "samplerate": 16000, "blocksize": 800,
-    }  # fmt: skip
+        "device": None,
+        "channels": 1,
+        "dtype": "int16",
+        "samplerate": 16000,
+        "blocksize": 800,
+    }
     pieces.close()  # type: ignore[attr-defined]
     assert stream.state == "closed"
 

@@ -34,9 +34,19 @@ from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.tensor import Tensor
 
 SCHEMA = {
-    "suite": str, "case": str, "shape": str, "encoding": str, "kernels": str, "toolchain": str, "board": str,
-    "instructions": int, "cycles_predicted": int, "macs": int, "flash_bytes": int, "ram_bytes": int,
-}  # fmt: skip
+    "suite": str,
+    "case": str,
+    "shape": str,
+    "encoding": str,
+    "kernels": str,
+    "toolchain": str,
+    "board": str,
+    "instructions": int,
+    "cycles_predicted": int,
+    "macs": int,
+    "flash_bytes": int,
+    "ram_bytes": int,
+}
 SMALL = BenchOptions(only=("fc_64_12", "softmax_12"), toolchains=("zig",), jobs=1)
 
 
@@ -48,7 +58,7 @@ def report() -> BenchReport:
 def test_rows(report: BenchReport) -> None:
     assert [(row["case"], row["kernels"]) for row in report.rows] == [
         (case, kernels) for case in ("fc_64_12", "softmax_12") for kernels in ("tinygen", "reference")
-    ]  # fmt: skip
+    ]
     for row in report.rows:
         for key, kind in SCHEMA.items():
             assert isinstance(row[key], kind), key

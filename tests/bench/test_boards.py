@@ -86,9 +86,14 @@ def test_a_board_that_nothing_emulates_has_no_figures(monkeypatch: pytest.Monkey
     assert row["error"] is None and row["flash_bytes"] is None
     lines = boards.board_rows([*report.rows, row])
     assert lines[1] == {
-        "board": "Nothing (EMPTY1)", "core": "cortex-m7, 216 MHz", "model": "digits", "flash": "unknown",
-        "ram": "unknown", "ms": "not emulated", "uj": "not emulated",
-    }  # fmt: skip
+        "board": "Nothing (EMPTY1)",
+        "core": "cortex-m7, 216 MHz",
+        "model": "digits",
+        "flash": "unknown",
+        "ram": "unknown",
+        "ms": "not emulated",
+        "uj": "not emulated",
+    }
 
 
 def test_nothing_can_be_counted_where_nothing_emulates(tmp_path: Path) -> None:
@@ -102,9 +107,18 @@ def test_nothing_can_be_counted_where_nothing_emulates(tmp_path: Path) -> None:
 
 def row_of(toolchain: str, **figures: Any) -> dict[str, Any]:
     return {
-        "suite": "boards", "case": "digits@x", "board_title": "X", "core": "y", "clock_hz": 0, "model": "digits",
-        "toolchain": toolchain, "error": None, "flash_bytes": 12345, "ram_bytes": 678, **figures,
-    }  # fmt: skip
+        "suite": "boards",
+        "case": "digits@x",
+        "board_title": "X",
+        "core": "y",
+        "clock_hz": 0,
+        "model": "digits",
+        "toolchain": toolchain,
+        "error": None,
+        "flash_bytes": 12345,
+        "ram_bytes": 678,
+        **figures,
+    }
 
 
 def test_markdown_with_two_compilers_and_what_is_unknown() -> None:

@@ -38,7 +38,7 @@ def test_rows() -> None:
     json.dumps(report.as_json())
     assert [(row["case"], row["kernels"], row["toolchain"]) for row in report.rows] == [
         (case, kernels, "") for case in ("weights-300kB", "layers-1000") for kernels in ("tinygen", "reference")
-    ]  # fmt: skip
+    ]
     for row in report.rows:
         assert row["error"] is None and row["instructions"] is None
         assert set(row["seconds"]) == {"check", "simplify", "lower", "emit", "write", "total"}

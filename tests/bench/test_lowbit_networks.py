@@ -68,9 +68,11 @@ def test_training_is_repeatable_and_moves_digits(few: tuple[Digits, Digits]) -> 
     corner = images[0, 0, 10:18, 10:18]
     # Where the middle of the first digit went: to one place, at most two pixels away.
     places = [
-        (dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)
+        (dy, dx)
+        for dy in range(-2, 3)
+        for dx in range(-2, 3)
         if bool((moved[0, 0, 10 + dy : 18 + dy, 10 + dx : 18 + dx] == corner).all())
-    ]  # fmt: skip
+    ]
     assert places and not bool((moved == images).all())
 
 
@@ -116,9 +118,7 @@ def test_batches_mean_what_single_digits_mean(few: tuple[Digits, Digits]) -> Non
 def test_figures_of_seeds() -> None:
     graph = find_suite("lowbit").cases(SuiteOptions()).cases[0].model.graph  # type: ignore[union-attr]
     labels = np.arange(10)
-    outcomes = [
-        Outcome(graph, labels, labels, labels < right, labels < right + 1, labels != 0) for right in (6, 8)
-    ]  # fmt: skip
+    outcomes = [Outcome(graph, labels, labels, labels < right, labels < right + 1, labels != 0) for right in (6, 8)]
     figures = lowbit_networks.figures_of(outcomes, [90.0, 94.0], (0, 1))
     assert figures["accuracy"] == pytest.approx(70) and figures["accuracy_torch"] == pytest.approx(80)
     assert figures["accuracy_spread"] == pytest.approx(np.std([60, 80], ddof=1))

@@ -55,11 +55,24 @@ def start(few: tuple[Digits, Digits]) -> training.Start:
 def row(method: str, accuracy: float, spread: float = 0.1, **other: Any) -> dict[str, Any]:
     """A made-up row of 50 % of the filters."""
     return {
-        "suite": "pruned", "case": f"{method}-50", "kernels": "tinygen", "toolchain": "zig", "error": None,
-        "method": method, "level": "filters", "ratio": 0.5, "random": False, "live_weights": 0.25, "seeds": [0, 1, 2],
-        "accuracy": accuracy, "accuracy_spread": spread, "flash_bytes": 20_000, "ram_bytes": 9_000,
-        "cycles_predicted": 500_000, "encoding": "int8",
-    } | other  # fmt: skip
+        "suite": "pruned",
+        "case": f"{method}-50",
+        "kernels": "tinygen",
+        "toolchain": "zig",
+        "error": None,
+        "method": method,
+        "level": "filters",
+        "ratio": 0.5,
+        "random": False,
+        "live_weights": 0.25,
+        "seeds": [0, 1, 2],
+        "accuracy": accuracy,
+        "accuracy_spread": spread,
+        "flash_bytes": 20_000,
+        "ram_bytes": 9_000,
+        "cycles_predicted": 500_000,
+        "encoding": "int8",
+    } | other
 
 
 def test_methods_are_named_apart_and_have_baselines() -> None:
@@ -82,9 +95,10 @@ def test_held_digits_are_not_trained_with(start: training.Start, few: tuple[Digi
     "method",
     [
         pytest.param(method, id=method.name, marks=() if method.name in QUICK else pytest.mark.long)
-        for method in METHODS if method.ratios
+        for method in METHODS
+        if method.ratios
     ],
-)  # fmt: skip
+)
 def test_methods_remove_what_is_asked_for(method: Any, start: training.Start) -> None:
     """And leave the start as it was; what remains still computes."""
     before = {name: value.clone() for name, value in start.network.state_dict().items()}
@@ -93,10 +107,13 @@ def test_methods_remove_what_is_asked_for(method: Any, start: training.Start) ->
     # The large dense layer; the convolutions but the first.
     dense, inner = 96 * 32 / 38_096, (3456 + 6 * 5184) / 38_096
     low, high = {
-        "filters": (0.2, 0.6), "layers": (1 - 2 * 5184 / 38_096,) * 2, "kernels": (1 - 0.9 * inner, 1 - 0.7 * inner),
-        "blocks of kernels": (1 - 0.76 * inner, 1 - 0.75 * inner), "dense weights": (1 - 0.5 * dense,) * 2,
+        "filters": (0.2, 0.6),
+        "layers": (1 - 2 * 5184 / 38_096,) * 2,
+        "kernels": (1 - 0.9 * inner, 1 - 0.7 * inner),
+        "blocks of kernels": (1 - 0.76 * inner, 1 - 0.75 * inner),
+        "dense weights": (1 - 0.5 * dense,) * 2,
         "filters of 2-bit codes": (0.3, 1.0),
-    }[method.level]  # fmt: skip
+    }[method.level]
     if method.name == "joint-masks":  # in one epoch of six batches masks hardly move
         high = 1.0
     assert low - 1e-3 <= left <= high + 1e-3
@@ -231,9 +248,12 @@ def test_rows_of_one_family_and_compiler() -> None:
 
 def test_picture_has_a_line_per_method_and_cost() -> None:
     rows = [
-        row("int8", 97.0, level="dense", ratio=0.0), row("l1", 96.0), row("l1", 94.0, ratio=0.75, flash_bytes=9_000),
-        row("chance", 95.0, random=True), row("failed", 95.0, error="no memory", flash_bytes=None),
-    ]  # fmt: skip
+        row("int8", 97.0, level="dense", ratio=0.0),
+        row("l1", 96.0),
+        row("l1", 94.0, ratio=0.75, flash_bytes=9_000),
+        row("chance", 95.0, random=True),
+        row("failed", 95.0, error="no memory", flash_bytes=None),
+    ]
     svg = curves_svg(rows)
     assert svg is not None and svg == curves_svg(rows)
     ids = [element.get("id", "") for element in ElementTree.fromstring(svg).iter()]

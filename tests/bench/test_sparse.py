@@ -47,8 +47,14 @@ def test_families() -> None:
 
 
 def row(case: Case, kernels: str, cycles: float, flash: float) -> dict[str, Any]:
-    return {"kernels": kernels, "toolchain": "zig", "error": None, "cycles_predicted": cycles, "flash_bytes": flash,
-            **case.figures}  # fmt: skip
+    return {
+        "kernels": kernels,
+        "toolchain": "zig",
+        "error": None,
+        "cycles_predicted": cycles,
+        "flash_bytes": flash,
+        **case.figures,
+    }
 
 
 def test_break_evens() -> None:

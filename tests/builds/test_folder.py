@@ -28,8 +28,11 @@ def write(out: Path, files: dict[str, bytes], *, force: bool = False, **content:
 
 def held(out: Path) -> dict[str, bytes]:
     """All files of a folder but the record, and empty folders."""
-    found = {p.relative_to(out).as_posix(): b"" if p.is_dir() else p.read_bytes() for p in out.rglob("*")
-             if not p.is_dir() or not any(p.iterdir())}  # fmt: skip
+    found = {
+        p.relative_to(out).as_posix(): b"" if p.is_dir() else p.read_bytes()
+        for p in out.rglob("*")
+        if not p.is_dir() or not any(p.iterdir())
+    }
     return {name: data for name, data in found.items() if name != RECORD.name}
 
 

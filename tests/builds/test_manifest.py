@@ -18,10 +18,24 @@ from tinygen.lowering.select import Family
 from tinygen.passes.litert_arithmetic import Arithmetic
 
 APP = AppEntry(
-    kind="wakeword", wake_word="Alexa", cutoff=0.9, switch_cutoffs={}, sliding_window=5, labels=("Alexa",), ignored=(),
-    features={"hop_ms": 10}, listens=None, frames=3, step_frames=3, cutoff_sums=((1153, None),), sample_rate_hz=16_000,
-    hop_samples=160, window_samples=480, channels=40, bauds=(115_200,),
-)  # fmt: skip
+    kind="wakeword",
+    wake_word="Alexa",
+    cutoff=0.9,
+    switch_cutoffs={},
+    sliding_window=5,
+    labels=("Alexa",),
+    ignored=(),
+    features={"hop_ms": 10},
+    listens=None,
+    frames=3,
+    step_frames=3,
+    cutoff_sums=((1153, None),),
+    sample_rate_hz=16_000,
+    hop_samples=160,
+    window_samples=480,
+    channels=40,
+    bauds=(115_200,),
+)
 STREAMED = Streamed(("conv", "pool"), 4, 8, keep=True, macs=100, recomputed_macs=5, arena_bytes_before=9000)
 
 
@@ -95,11 +109,15 @@ def test_damaged_ones(change: Callable[[dict[str, Any]], None], words: str, tmp_
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "cannot be read"), ("{", "cannot be read"), ("[" * 100_000, "cannot be read"), ("\xff", "cannot be read"),
-        ("[]", "is not a manifest of tinygen's"), ('{"name": "extension"}', "is not a manifest of tinygen's"),
+        ("", "cannot be read"),
+        ("{", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        ("\xff", "cannot be read"),
+        ("[]", "is not a manifest of tinygen's"),
+        ('{"name": "extension"}', "is not a manifest of tinygen's"),
         ('{"unfinished": true, "files": {}}', "an earlier build was interrupted"),
     ],
-)  # fmt: skip
+)
 def test_other_files(text: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(text, encoding="latin-1")
     with pytest.raises(TinygenError, match=words):

@@ -23,7 +23,17 @@ MOVED = Ordering(given_arena_bytes=2000, changed=True, optimal=True)
 )
 def test_arena_and_its_bound(arena: int, optimal: bool, order: Ordering, text: str) -> None:
     program = ProgramEntry(
-        inputs=(), outputs=(), states=(), arena_bytes=arena, arena_lower_bound_bytes=1000, arena_optimal=optimal,
-        order=order, stream=None, macs=0, layers=(), arena=(), steps=(),
-    )  # fmt: skip
+        inputs=(),
+        outputs=(),
+        states=(),
+        arena_bytes=arena,
+        arena_lower_bound_bytes=1000,
+        arena_optimal=optimal,
+        order=order,
+        stream=None,
+        macs=0,
+        layers=(),
+        arena=(),
+        steps=(),
+    )
     assert arena_text(program) == text

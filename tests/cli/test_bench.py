@@ -53,9 +53,22 @@ def test_failures_are_rows_and_exit_status_1(tmp_path: Path) -> None:
     small.write_text(text.replace("size: 0x10000\n", "size: 0x6000\n"))
     assert small.read_text() != text
     done = bench(
-        "--suite", "int8-kernels", "--case", "conv_3x3_3_8_96x96_s2", "--case", "fc_64_12", "--kernels", "reference",
-        "--toolchain", "zig", "--board", small, "--jobs", "1", "--json",
-    )  # fmt: skip
+        "--suite",
+        "int8-kernels",
+        "--case",
+        "conv_3x3_3_8_96x96_s2",
+        "--case",
+        "fc_64_12",
+        "--kernels",
+        "reference",
+        "--toolchain",
+        "zig",
+        "--board",
+        small,
+        "--jobs",
+        "1",
+        "--json",
+    )
     rows = json.loads(done.stdout)
     assert done.returncode == 1, rows
     large, dense = sorted(rows, key=lambda row: row["case"])

@@ -25,8 +25,16 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
 
 def test_build_json(built: tuple[Path, dict]) -> None:
     folder, report = built
-    for key in ("board", "toolchain", "flash_bytes", "flash_model_bytes", "ram_bytes", "arena_bytes",
-                "arena_lower_bound_bytes", "macs"):  # fmt: skip
+    for key in (
+        "board",
+        "toolchain",
+        "flash_bytes",
+        "flash_model_bytes",
+        "ram_bytes",
+        "arena_bytes",
+        "arena_lower_bound_bytes",
+        "macs",
+    ):
         assert report[key], key
     assert {"name", "op", "kernel", "macs", "weight_bytes"} <= set(report["layers"][0])
     assert report["arena_bytes"] >= report["arena_lower_bound_bytes"]
@@ -94,8 +102,10 @@ def test_verify(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert [pair["pair"] for pair in report["pairs"]] == [
-        "litert-ref/semantics", "semantics/host", "semantics/f746zg-emulated",
-    ]  # fmt: skip
+        "litert-ref/semantics",
+        "semantics/host",
+        "semantics/f746zg-emulated",
+    ]
     assert report["samples"] == 20
     assert report["mismatches"] == report["max_abs_diff"] == 0
     assert len({entry["correct"] for entry in report["accuracy"].values()}) == 1

@@ -98,8 +98,9 @@ def first_shape(path: Path) -> tuple[int, ...]:
 def everything(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()
-    }  # fmt: skip
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
 
 
 def host(*arguments: str | Path) -> tuple[str | Path, ...]:
@@ -260,7 +261,7 @@ def folder_verbs(built: Path, model: Path, out: Path) -> dict[str, Sequence[str 
         "demo wakeword": ("demo", "wakeword", "--board", "host", "--out", out),
         "train": ("demo", "wakeword", "--board", "host", "--train", "hey computer", "--quick", "--out", out),
         "classify": ("demo", "classify", "--board", "host", "--choices", "int8", "--epochs", "1", "--out", out),
-    }  # fmt: skip
+    }
 
 
 VERBS = ("build", "hil", "farm", "bench", "demo", "demo wakeword", "train", "classify")
@@ -281,8 +282,18 @@ def test_a_folder_that_is_not_ours(
 ) -> None:
     """With the names that the verb itself writes."""
     out = tmp_path / "out"
-    for name in ("manifest.json", "hil-report.json", "bench.json", "farm-report.json", "report.json", "report.html",
-                 "outputs.npz", "model.tg", "dataset/photo.jpg", ".git/HEAD"):  # fmt: skip
+    for name in (
+        "manifest.json",
+        "hil-report.json",
+        "bench.json",
+        "farm-report.json",
+        "report.json",
+        "report.html",
+        "outputs.npz",
+        "model.tg",
+        "dataset/photo.jpg",
+        ".git/HEAD",
+    ):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text("{}")
     before = everything(out)
@@ -318,9 +329,14 @@ FULL = (errno.ENOSPC, "No space left on device")
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("again", [False, True])
 def test_read_only(
-    tinygen: Callable[..., Outcome], model: Path, tmp_path: Path, built: Path, verb: str, again: bool,
+    tinygen: Callable[..., Outcome],
+    model: Path,
+    tmp_path: Path,
+    built: Path,
+    verb: str,
+    again: bool,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     """The operating system says so before anything runs; a new folder is no other than one that is there."""
     place = tmp_path / "read-only"
     place.mkdir()
@@ -416,9 +432,14 @@ def fail_writing(monkeypatch: pytest.MonkeyPatch, place: Path, after: int, error
     ("verb", "error"), [("build", FULL), ("build", READ_ONLY), ("hil", FULL), ("farm", FULL), ("run", READ_ONLY)]
 )
 def test_writing_fails(
-    tinygen: Callable[..., Outcome], model: Path, tmp_path: Path, built: Path, verb: str, error: tuple[int, str],
+    tinygen: Callable[..., Outcome],
+    model: Path,
+    tmp_path: Path,
+    built: Path,
+    verb: str,
+    error: tuple[int, str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     """At the first file, in the middle and at the last: where an earlier one stands, it is whole."""
     place = tmp_path / "place"
     place.mkdir()
@@ -462,9 +483,7 @@ def test_a_tg_file_from_python(model: Path, tmp_path: Path, monkeypatch: pytest.
     assert everything(path.parent) == before and os.listdir(path.parent) == ["model.tg"]
 
 
-@pytest.mark.parametrize(
-    ("number", "python"), [(signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGHUP, True)]
-)
+@pytest.mark.parametrize(("number", "python"), [(signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGHUP, True)])
 def test_signals_leave_nothing(model: Path, tmp_path: Path, number: signal.Signals, python: bool) -> None:
     """While the compiler runs: nothing beside the target, nothing in the folder for temporary files."""
     out, temporary = tmp_path / "out", tmp_path / "tmp"

@@ -63,9 +63,12 @@ def test_a_model_of_ones_own(
     ],
 )
 def test_errors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
     words: str,
-) -> None:  # fmt: skip
+) -> None:
     """Clean, and nothing is written."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["tinygen", "demo", "classify", *arguments])

@@ -35,9 +35,12 @@ def status(monkeypatch: pytest.MonkeyPatch) -> Status:
     [(ModelError("is broken"), 1), (KeyboardInterrupt(), 130), (RuntimeError("a defect"), 70), (SystemExit(2), 2)],
 )
 def test_what_ends_a_command(
-    raised: BaseException, expected: int, status: Status, monkeypatch: pytest.MonkeyPatch,
+    raised: BaseException,
+    expected: int,
+    status: Status,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     def app(*arguments: object, **options: object) -> None:
         raise raised
 

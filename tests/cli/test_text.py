@@ -89,8 +89,15 @@ def operator(tensor: str) -> dict[str, Any]:
 
 def views(text: str) -> dict[str, Any]:
     """Tables of each verb, with this text wherever a name or a message stands."""
-    board = {"name": text, "title": text, "core": "c", "clock_hz": 1, "flash_bytes": 1024, "ram_bytes": 1024,
-             "emulator": "none"}  # fmt: skip
+    board = {
+        "name": text,
+        "title": text,
+        "core": "c",
+        "clock_hz": 1,
+        "flash_bytes": 1024,
+        "ram_bytes": 1024,
+        "emulator": "none",
+    }
     entry = {"what": text, "found": False, "version": "", "needed_for": text, "get": text}
     same = Comparison("semantics", text, switch=text)
     library = LayerDifference(text, text)
@@ -210,8 +217,26 @@ def test_the_build_of_a_model_fits(folder: Path, width: int | None) -> None:
         assert all(one in graph for one in names)
 
 
-@pytest.mark.parametrize("verb", ["", "build", "run", "verify", "inspect", "boards", "doctor", "bench", "flash", "hil",
-                                  "farm", "listen", "demo", "demo wakeword", "demo classify"])  # fmt: skip
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "",
+        "build",
+        "run",
+        "verify",
+        "inspect",
+        "boards",
+        "doctor",
+        "bench",
+        "flash",
+        "hil",
+        "farm",
+        "listen",
+        "demo",
+        "demo wakeword",
+        "demo classify",
+    ],
+)
 def test_help_fits(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Choices such as tinygen|compact|reference are whole, no summary of a verb ends in dots."""
     monkeypatch.setenv("COLUMNS", "80")

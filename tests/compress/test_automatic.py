@@ -135,10 +135,16 @@ def test_bad_searches() -> None:
 @pytest.mark.parametrize(
     ("quantizer", "bits"),
     [
-        (BWN(), 1), (TernaryQuant(), 2), (TanhQuant(2), 2), (TanhQuant(4), 4), (Symmetric8(), 8), (APSQ(1), 1),
-        (LogQuant(3, integer_exponents=True), 4), (CodebookQuant(4, table_bits=8), 4),
+        (BWN(), 1),
+        (TernaryQuant(), 2),
+        (TanhQuant(2), 2),
+        (TanhQuant(4), 4),
+        (Symmetric8(), 8),
+        (APSQ(1), 1),
+        (LogQuant(3, integer_exponents=True), 4),
+        (CodebookQuant(4, table_bits=8), 4),
     ],
-)  # fmt: skip
+)
 def test_bits_of_weights(quantizer, bits: int) -> None:
     torch.manual_seed(0)
     assert weight_bits(QuantConv2d(4, 8, 3, weight_quantizer=quantizer)) == bits

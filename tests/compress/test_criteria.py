@@ -178,8 +178,11 @@ def test_criteria_leave_the_network_as_it_was() -> None:
     net.train()
     net.first.weight.requires_grad_(False)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    for scores in (criteria.taylor_weight(net, data(torch.float32)), criteria.taylor_gate(net, x, data(torch.float32)),
-                   criteria.gradient(net, data(torch.float32))):  # fmt: skip
+    for scores in (
+        criteria.taylor_weight(net, data(torch.float32)),
+        criteria.taylor_gate(net, x, data(torch.float32)),
+        criteria.gradient(net, data(torch.float32)),
+    ):
         assert scores["first"].shape == (8,) and not scores["first"].requires_grad and float(scores["first"].sum()) > 0
     assert net.training and not net.first.weight.requires_grad
     assert all(parameter.grad is None for parameter in net.parameters())
@@ -310,8 +313,10 @@ def test_random_models() -> None:
     assert len({tuple(each) for each in counts}) > 6 and min(map(min, counts)) >= 1 and max(map(max, counts)) == 8
     assert criteria.random_layers(["a", "b", "c", "d"], 2, 1) == criteria.random_layers(["a", "b", "c", "d"], 2, 1)
     assert {tuple(criteria.random_layers(["a", "b", "c"], 2, seed)) for seed in range(20)} == {
-        ("a", "b"), ("a", "c"), ("b", "c"),
-    }  # fmt: skip
+        ("a", "b"),
+        ("a", "c"),
+        ("b", "c"),
+    }
     with pytest.raises(ModelError, match="4 of 3 candidates"):
         criteria.random_layers(["a", "b", "c"], 4, 0)
     with pytest.raises(UnsupportedError, match=r"a share of 1.1"):

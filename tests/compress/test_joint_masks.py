@@ -57,8 +57,11 @@ def test_sparsity_is_one_ratio_over_all_layers() -> None:
     joint.real.data[:4] = -1.0  # of the first layer's 8; 8 + 12 + 16 filters have masks, the head has none
     assert joint.sparsity().item() == pytest.approx(32 / 36)
     assert {name: int(mask.sum()) for name, mask in joint.masks().items()} == {
-        "first": 4, "second.0": 12, "dense": 16, "head": 10,
-    }  # fmt: skip
+        "first": 4,
+        "second.0": 12,
+        "dense": 16,
+        "head": 10,
+    }
     # A mask that stands for several filters counts as often: stem and block share 8, the others stand for 3 layers.
     residual = JointMasks(network("residual"), x)
     assert residual.filters.sum() == 8 * 3 + 12 * 3 + 12 * 2

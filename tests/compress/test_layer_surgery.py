@@ -73,8 +73,12 @@ def test_blocks_and_layers_are_found() -> None:
     net, x = network("residual"), images()
     assert residual_blocks(net, x) == ["blocks.0", "blocks.2"]
     assert removable_layers(net, x) == [
-        "blocks.0.body.0.0", "blocks.0.body.1", "blocks.1.body.1", "blocks.2.body.0.0", "blocks.2.body.1",
-    ]  # fmt: skip
+        "blocks.0.body.0.0",
+        "blocks.0.body.1",
+        "blocks.1.body.1",
+        "blocks.2.body.0.0",
+        "blocks.2.body.1",
+    ]
     assert residual_blocks(network("plain"), x) == []
 
 

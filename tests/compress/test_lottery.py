@@ -47,7 +47,14 @@ def test_rounds(level: str, rewind_to: int) -> None:
     net, training = network(), Training()
     initial, remaining, before = snapshot(net), [], None
     for ticket in iterative_magnitude_pruning(
-        net, training, rounds=3, epochs=5, share=0.5, rewind_to=rewind_to, level=level, exclude=["0"],
+        net,
+        training,
+        rounds=3,
+        epochs=5,
+        share=0.5,
+        rewind_to=rewind_to,
+        level=level,
+        exclude=["0"],
         empty_filters=level == "kernel",
     ):
         remaining.append(ticket.remaining)

@@ -58,9 +58,12 @@ def test_residual_network() -> None:
     c = net.norms[2](net.third(b))  # the addition ends it
     d = torch.relu(c + net.short(a))
     expected = {
-        "first": (x, a), "second": (a, b), "third": (b, c), "short": (a, net.short(a)),
+        "first": (x, a),
+        "second": (a, b),
+        "third": (b, c),
+        "short": (a, net.short(a)),
         "head": (d.flatten(1)[..., None, None], net.head(d.flatten(1))[..., None, None]),
-    }  # fmt: skip
+    }
     for name, (inputs, outputs) in expected.items():
         seen = observer.observed(name)
         torch.testing.assert_close(seen.inputs, inputs.mean((2, 3)))

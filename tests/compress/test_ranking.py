@@ -77,9 +77,14 @@ def test_printed_limits_allow_the_printed_pruning() -> None:
     tau = {phi: sum(g * w for g, w in zip(column, VGG16_WEIGHTS, strict=True)) / total for phi, column in GAMMA.items()}
     assert total == 14_715_584
     assert {phi: round(value, 2) for phi, value in tau.items()} == {
-        "1": 85.98, "w": 85.98, "w2": 85.98, "exp(-w2/2)": 86.18, "act": 85.53, "w act": 85.74,
+        "1": 85.98,
+        "w": 85.98,
+        "w2": 85.98,
+        "exp(-w2/2)": 86.18,
+        "act": 85.53,
+        "w act": 85.74,
         "exp(-w2 act2/2)": 84.26,
-    }  # fmt: skip
+    }
     assert all(PRUNED[phi] < tau[phi] for phi in GAMMA)
     assert all(tau[phi] - PRUNED[phi] < 2.0 for phi in GAMMA if "act" not in phi)
 

@@ -78,9 +78,7 @@ def case(draw: Draw, name: str, dtype: str) -> ModelSpec:
             values["potScaleInt16"] = draw.yes()
         chosen = options(f"{name.title()}Options", **values)
     version = _VERSIONS.get(name, {"int8": 2}).get(dtype, 1)
-    return ModelSpec(
-        getattr(BuiltinOperator, name), [a, b], [y], **chosen, label=f"{name} {dtype}", version=version
-    )
+    return ModelSpec(getattr(BuiltinOperator, name), [a, b], [y], **chosen, label=f"{name} {dtype}", version=version)
 
 
 def power_of_two(draw: Draw, name: str) -> ModelSpec:
@@ -90,24 +88,31 @@ def power_of_two(draw: Draw, name: str) -> ModelSpec:
         shifts.reverse()
     scale = 2.0 ** draw.integer(-15, 3)
     a, b = (TensorSpec(shape, "int16", scale * 2.0**-shift) for shift in shifts)
-    chosen = options(
-        f"{name.title()}Options", fusedActivationFunction=draw.choice(ACTIVATIONS), potScaleInt16=True
-    )
+    chosen = options(f"{name.title()}Options", fusedActivationFunction=draw.choice(ACTIVATIONS), potScaleInt16=True)
     return ModelSpec(
-        getattr(BuiltinOperator, name), [a, b], [TensorSpec(shape, "int16", scale)], **chosen,
-        label=f"{name} int16", version=_VERSIONS[name]["int16"],
-    )  # fmt: skip
+        getattr(BuiltinOperator, name),
+        [a, b],
+        [TensorSpec(shape, "int16", scale)],
+        **chosen,
+        label=f"{name} int16",
+        version=_VERSIONS[name]["int16"],
+    )
 
 
 CASES = {
     **{f"{name} int8": (partial(case, name=name, dtype="int8"), 96) for name in ("ADD", "SUB", "MUL")},
     **{f"{name} int16": (partial(case, name=name, dtype="int16"), 48) for name in ("ADD", "SUB", "MUL")},
     **{f"{name} by shifts": (partial(power_of_two, name=name), 24) for name in ("ADD", "SUB")},
-    **{f"{name} {dtype}": (partial(case, name=name, dtype=dtype), count)
-       for name in ("MAXIMUM", "MINIMUM") for dtype, count in (("int8", 40), ("int16", 20), ("int32", 20))},
-    **{f"{name} float32": (partial(case, name=name, dtype="float32"), 40)
-       for name in ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM")},
-}  # fmt: skip
+    **{
+        f"{name} {dtype}": (partial(case, name=name, dtype=dtype), count)
+        for name in ("MAXIMUM", "MINIMUM")
+        for dtype, count in (("int8", 40), ("int16", 20), ("int32", 20))
+    },
+    **{
+        f"{name} float32": (partial(case, name=name, dtype="float32"), 40)
+        for name in ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM")
+    },
+}
 test_models, test_many, test_on_the_core = differential(CASES)
 
 
@@ -118,14 +123,21 @@ def test_operands_that_share_a_buffer() -> None:
     wide, tall = TensorSpec((1, 6), "int8", 0.1, 5), TensorSpec((6, 6), "int8", 0.3, 1)
     shapes_of = [TensorSpec((len(s.shape),), "int32", data=np.array(s.shape, np.int32)) for s in (flat, view)]
     add, mul = options("AddOptions"), options("MulOptions")
-    model = build_chain([
-        ModelSpec(BuiltinOperator.ADD, [x, x], [doubled], **add, version=2),
-        ModelSpec(BuiltinOperator.RESHAPE, [doubled, shapes_of[0]], [flat], **options("ReshapeOptions")),
-        ModelSpec(BuiltinOperator.RESHAPE, [flat, shapes_of[1]], [view], **options("ReshapeOptions")),
-        ModelSpec(BuiltinOperator.ADD, [flat, view], [wide], **add, version=2),
-        ModelSpec(BuiltinOperator.MUL, [wide, TensorSpec((6, 1), "int8", 0.1, 0, data=np.ones((6, 1), np.int8))],
-                  [tall], **mul, version=2),
-    ])  # fmt: skip
+    model = build_chain(
+        [
+            ModelSpec(BuiltinOperator.ADD, [x, x], [doubled], **add, version=2),
+            ModelSpec(BuiltinOperator.RESHAPE, [doubled, shapes_of[0]], [flat], **options("ReshapeOptions")),
+            ModelSpec(BuiltinOperator.RESHAPE, [flat, shapes_of[1]], [view], **options("ReshapeOptions")),
+            ModelSpec(BuiltinOperator.ADD, [flat, view], [wide], **add, version=2),
+            ModelSpec(
+                BuiltinOperator.MUL,
+                [wide, TensorSpec((6, 1), "int8", 0.1, 0, data=np.ones((6, 1), np.int8))],
+                [tall],
+                **mul,
+                version=2,
+            ),
+        ]
+    )
     rng = np.random.default_rng(0)
     compare_models([model], [[[random_codes(x, rng)] for _ in range(3)]], ["ADD, MUL in place"])
 

@@ -40,16 +40,25 @@ _RELU = ActivationFunctionType.RELU
 
 
 CASES: dict[str, tuple[Case, int]] = {
-    **{f"{'depthwise' if depthwise else 'conv'} {dtype}": (partial(conv_case, dtype=dtype, depthwise=depthwise), 48)
-       for depthwise in (False, True) for dtype in ("int8", "int16")},
+    **{
+        f"{'depthwise' if depthwise else 'conv'} {dtype}": (partial(conv_case, dtype=dtype, depthwise=depthwise), 48)
+        for depthwise in (False, True)
+        for dtype in ("int8", "int16")
+    },
     **{f"dense {dtype}": (partial(dense, dtype=dtype), 48) for dtype in ("int8", "int16")},
     "dense ties": (partial(tied, dtype="int8"), 24),
-    **{f"{name} {dtype}": (partial(pool_case, name=name, dtype=dtype), 24)
-       for name in ("AVERAGE_POOL_2D", "MAX_POOL_2D") for dtype in ("int8", "int16")},
-    **{f"{name} {dtype}": (partial(binary_case, name=name, dtype=dtype), 24)
-       for name in ("ADD", "MUL") for dtype in ("int8", "int16")},
+    **{
+        f"{name} {dtype}": (partial(pool_case, name=name, dtype=dtype), 24)
+        for name in ("AVERAGE_POOL_2D", "MAX_POOL_2D")
+        for dtype in ("int8", "int16")
+    },
+    **{
+        f"{name} {dtype}": (partial(binary_case, name=name, dtype=dtype), 24)
+        for name in ("ADD", "MUL")
+        for dtype in ("int8", "int16")
+    },
     "SOFTMAX": (partial(unary_case, name="SOFTMAX", source="int8"), 48),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)

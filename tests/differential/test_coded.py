@@ -35,7 +35,7 @@ VALUES = {
     "c3": [-128, -77, -50, -3, 4, 19, 60],
     "c4": [0, *(sign << e for e in range(7) for sign in (1, -1))],
     "c4 no zero": [-128, -99, -70, -53, -31, -22, -9, -2, 3, 11, 17, 30, 44, 67, 90, 127],
-}  # fmt: skip
+}
 
 
 def recoded(case: Case, name: str) -> Case:
@@ -68,9 +68,14 @@ DENSE = [dense(67, 6), dense(16, 4, 2), dense(3, 9), dense(40, 1)]
 X = (layers.affine(17), layers.levels(4), layers.levels(3, True), layers.levels(8), layers.TERNARY)
 X_SIGNED = (layers.affine(-128), layers.levels(5), layers.TERNARY)
 W = (
-    layers.BINARY, layers.TERNARY, *(layers.levels(bits, True) for bits in range(2, 8)), layers.levels(3),
-    layers.codebook(4), layers.codebook(16), PowerOfTwo(layers.ONE, exponents=7),
-)  # fmt: skip
+    layers.BINARY,
+    layers.TERNARY,
+    *(layers.levels(bits, True) for bits in range(2, 8)),
+    layers.levels(3),
+    layers.codebook(4),
+    layers.codebook(16),
+    PowerOfTwo(layers.ONE, exponents=7),
+)
 
 
 def packed_kernels() -> list[Kernel]:

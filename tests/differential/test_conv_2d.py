@@ -44,10 +44,13 @@ def conv_case(draw: Draw, dtype: str, depthwise: bool) -> ModelSpec:
     x_shape, y_shape = (batch, *w["size"], channels), (batch, *w["out"], filters)
     inputs, output = operands(draw, rng, dtype, x_shape, y_shape, weight_shape, axis, filters)
     common = {
-        "padding": w["padding"], "strideH": w["stride"][0], "strideW": w["stride"][1],
-        "dilationHFactor": w["dilation"][0], "dilationWFactor": w["dilation"][1],
+        "padding": w["padding"],
+        "strideH": w["stride"][0],
+        "strideW": w["stride"][1],
+        "dilationHFactor": w["dilation"][0],
+        "dilationWFactor": w["dilation"][1],
         "fusedActivationFunction": draw.choice(ACTIVATIONS),
-    }  # fmt: skip
+    }
     if depthwise:
         chosen = options("DepthwiseConv2DOptions", depthMultiplier=multiplier, **common)
     else:
@@ -57,9 +60,15 @@ def conv_case(draw: Draw, dtype: str, depthwise: bool) -> ModelSpec:
 
 
 def operands(
-    draw: Draw, rng: np.random.Generator, dtype: str, x_shape: tuple[int, ...], y_shape: tuple[int, ...],
-    weight_shape: tuple[int, ...], axis: int, filters: int,
-) -> tuple[list[TensorSpec | None], TensorSpec]:  # fmt: skip
+    draw: Draw,
+    rng: np.random.Generator,
+    dtype: str,
+    x_shape: tuple[int, ...],
+    y_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    axis: int,
+    filters: int,
+) -> tuple[list[TensorSpec | None], TensorSpec]:
     """Input, weights, maybe a bias; and the output."""
     # LiteRT's CONV_2D insists on a bias, DEPTHWISE_CONV_2D does not.
     bias_there = axis == 0 or draw.yes()

@@ -20,9 +20,7 @@ def dense(draw: Draw, dtype: str) -> ModelSpec:
     keep = draw.yes()
     x_shape = (1, rows, depth) if keep else (rows, depth)
     y_shape = (1, rows, outputs) if keep else (rows, outputs)
-    chosen = options(
-        "FullyConnectedOptions", fusedActivationFunction=draw.choice(ACTIVATIONS), keepNumDims=keep
-    )
+    chosen = options("FullyConnectedOptions", fusedActivationFunction=draw.choice(ACTIVATIONS), keepNumDims=keep)
     biased = draw.yes()
     if dtype == "float32":
         weights = rng.normal(size=(outputs, depth)).astype(np.float32)
@@ -36,14 +34,20 @@ def dense(draw: Draw, dtype: str) -> ModelSpec:
         codes = rng.integers(-127, 128, (outputs, depth)).astype(np.int8)
         values = rng.integers(-20000, 20000, outputs)
         bias = TensorSpec((outputs,), "int64" if wide else "int32", w_scale * x_scale, 0, 0, values)
-        inputs = [TensorSpec(x_shape, dtype, x_scale, draw.zero_point(dtype)),
-                  TensorSpec(codes.shape, "int8", w_scale, 0, 0, codes)]  # fmt: skip
+        inputs = [
+            TensorSpec(x_shape, dtype, x_scale, draw.zero_point(dtype)),
+            TensorSpec(codes.shape, "int8", w_scale, 0, 0, codes),
+        ]
         spread = x_scale * float(np.mean(w_scale)) * 70 * np.sqrt(depth) * (256 if wide else 1)
         y = TensorSpec(y_shape, dtype, float(spread * log_uniform(rng, 0.02, 4)), draw.zero_point(dtype))
     return ModelSpec(
-        BuiltinOperator.FULLY_CONNECTED, [*inputs, *([bias] if biased else [])], [y], **chosen,
-        label=f"FULLY_CONNECTED {dtype}", version={"int8": 5, "int16": 7, "float32": 5}[dtype],
-    )  # fmt: skip
+        BuiltinOperator.FULLY_CONNECTED,
+        [*inputs, *([bias] if biased else [])],
+        [y],
+        **chosen,
+        label=f"FULLY_CONNECTED {dtype}",
+        version={"int8": 5, "int16": 7, "float32": 5}[dtype],
+    )
 
 
 def matmul(draw: Draw, dtype: str) -> ModelSpec:
@@ -63,11 +67,13 @@ def matmul(draw: Draw, dtype: str) -> ModelSpec:
     if draw.yes():
         second = TensorSpec(b_shape, dtype, b_scale, second.zero_point, data=random_codes(second, rng))
     return ModelSpec(
-        BuiltinOperator.BATCH_MATMUL, [first, second],
+        BuiltinOperator.BATCH_MATMUL,
+        [first, second],
         [TensorSpec((*batch, m, n), dtype, y_scale, draw.zero_point(dtype))],
-        **options("BatchMatMulOptions", adjX=adjoint[0], adjY=adjoint[1]), label=f"BATCH_MATMUL {dtype}",
+        **options("BatchMatMulOptions", adjX=adjoint[0], adjY=adjoint[1]),
+        label=f"BATCH_MATMUL {dtype}",
         version=2 if dtype == "int8" else 1,
-    )  # fmt: skip
+    )
 
 
 def transpose_conv(draw: Draw, dtype: str) -> ModelSpec:
@@ -97,13 +103,20 @@ def transpose_conv(draw: Draw, dtype: str) -> ModelSpec:
         values = rng.integers(-9000, 9000, filters)
         bias = TensorSpec((filters,), "int32", w_scale * x_scale, 0, 0, values)
     chosen = options(
-        "TransposeConvOptions", padding=Padding.SAME if same else Padding.VALID, strideH=stride[0], strideW=stride[1],
+        "TransposeConvOptions",
+        padding=Padding.SAME if same else Padding.VALID,
+        strideH=stride[0],
+        strideW=stride[1],
         fusedActivationFunction=draw.choice([ActivationFunctionType.NONE, ActivationFunctionType.RELU]),
-    )  # fmt: skip
+    )
     return ModelSpec(
-        BuiltinOperator.TRANSPOSE_CONV, [shape, weights, x, *([bias] if biased else [])], [y], **chosen,
-        label=f"TRANSPOSE_CONV {dtype}", version=4,
-    )  # fmt: skip
+        BuiltinOperator.TRANSPOSE_CONV,
+        [shape, weights, x, *([bias] if biased else [])],
+        [y],
+        **chosen,
+        label=f"TRANSPOSE_CONV {dtype}",
+        version=4,
+    )
 
 
 def tied(draw: Draw, dtype: str) -> ModelSpec:
@@ -116,9 +129,13 @@ def tied(draw: Draw, dtype: str) -> ModelSpec:
     y = TensorSpec((3, len(codes)), dtype, y_scale * w_scale * 4, draw.zero_point(dtype))
     weights = TensorSpec(codes.shape, "int8", w_scale, 0, 0, codes)
     return ModelSpec(
-        BuiltinOperator.FULLY_CONNECTED, [x, weights], [y], **options("FullyConnectedOptions"),
-        label=f"FULLY_CONNECTED {dtype}", version={"int8": 5, "int16": 7}[dtype],
-    )  # fmt: skip
+        BuiltinOperator.FULLY_CONNECTED,
+        [x, weights],
+        [y],
+        **options("FullyConnectedOptions"),
+        label=f"FULLY_CONNECTED {dtype}",
+        version={"int8": 5, "int16": 7}[dtype],
+    )
 
 
 def near_ties(draw: Draw, dtype: str) -> ModelSpec:
@@ -136,14 +153,18 @@ def near_ties(draw: Draw, dtype: str) -> ModelSpec:
     inputs = [
         TensorSpec((256, 1), dtype, float(x_scale), 0),
         TensorSpec((outputs, 1), "int8", w_scale, 0, 0, rng.integers(-3, 4, (outputs, 1)).astype(np.int8)),
-        TensorSpec((outputs,), "int32" if dtype == "int8" else "int64", w_scale * x_scale, 0, 0,
-                   np.clip(bias, -limit, limit)),
-    ]  # fmt: skip
+        TensorSpec(
+            (outputs,), "int32" if dtype == "int8" else "int64", w_scale * x_scale, 0, 0, np.clip(bias, -limit, limit)
+        ),
+    ]
     return ModelSpec(
-        BuiltinOperator.FULLY_CONNECTED, inputs, [TensorSpec((256, outputs), dtype, float(y_scale), zero)],
-        **options("FullyConnectedOptions"), label=f"FULLY_CONNECTED {dtype} near ties",
+        BuiltinOperator.FULLY_CONNECTED,
+        inputs,
+        [TensorSpec((256, outputs), dtype, float(y_scale), zero)],
+        **options("FullyConnectedOptions"),
+        label=f"FULLY_CONNECTED {dtype} near ties",
         version={"int8": 5, "int16": 7}[dtype],
-    )  # fmt: skip
+    )
 
 
 def wide_ranging(dtype: str, w_scale: float, bias: int) -> ModelSpec:
@@ -152,13 +173,23 @@ def wide_ranging(dtype: str, w_scale: float, bias: int) -> ModelSpec:
     inputs = [
         TensorSpec((256, 1), dtype, 0.1),
         TensorSpec(weights.shape, "int8", w_scale, 0, 0, weights),
-        TensorSpec((3,), "int32" if dtype == "int8" else "int64", np.float32(0.1) * np.float32(w_scale), 0, 0,
-                   np.array([1, -1, 1]) * bias),
-    ]  # fmt: skip
+        TensorSpec(
+            (3,),
+            "int32" if dtype == "int8" else "int64",
+            np.float32(0.1) * np.float32(w_scale),
+            0,
+            0,
+            np.array([1, -1, 1]) * bias,
+        ),
+    ]
     return ModelSpec(
-        BuiltinOperator.FULLY_CONNECTED, inputs, [TensorSpec((256, 3), dtype, 0.3)],
-        **options("FullyConnectedOptions"), label=f"FULLY_CONNECTED {dtype} each way", version=7,
-    )  # fmt: skip
+        BuiltinOperator.FULLY_CONNECTED,
+        inputs,
+        [TensorSpec((256, 3), dtype, 0.3)],
+        **options("FullyConnectedOptions"),
+        label=f"FULLY_CONNECTED {dtype} each way",
+        version=7,
+    )
 
 
 def test_each_way_to_scale() -> None:
@@ -178,10 +209,14 @@ def test_each_way_to_scale() -> None:
 CASES = {
     **{f"near ties {dtype}": (partial(near_ties, dtype=dtype), 64) for dtype in ("int8", "int16")},
     **{f"ties {dtype}": (partial(tied, dtype=dtype), count) for dtype, count in (("int8", 64), ("int16", 40))},
-    **{f"FULLY_CONNECTED {dtype}": (partial(dense, dtype=dtype), count)
-       for dtype, count in (("int8", 96), ("int16", 64), ("float32", 48))},
-    **{f"{name} {dtype}": (partial(case, dtype=dtype), count)
-       for name, case in (("BATCH_MATMUL", matmul), ("TRANSPOSE_CONV", transpose_conv))
-       for dtype, count in (("int8", 80), ("float32", 40))},
-}  # fmt: skip
+    **{
+        f"FULLY_CONNECTED {dtype}": (partial(dense, dtype=dtype), count)
+        for dtype, count in (("int8", 96), ("int16", 64), ("float32", 48))
+    },
+    **{
+        f"{name} {dtype}": (partial(case, dtype=dtype), count)
+        for name, case in (("BATCH_MATMUL", matmul), ("TRANSPOSE_CONV", transpose_conv))
+        for dtype, count in (("int8", 80), ("float32", 40))
+    },
+}
 test_models, test_many, test_on_the_core = differential(CASES)

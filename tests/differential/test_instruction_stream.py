@@ -27,9 +27,13 @@ from tinygen.lowering.select import Choice
 
 POWERS = PowerOfTwo((1.0,), exponents=7)
 ACTIVATIONS = (
-    affine(-128), affine(0), affine(13), TERNARY,
-    *(levels(b) for b in (2, 4, 7, 8)), *(levels(b, True) for b in (2, 4, 7)),
-)  # fmt: skip
+    affine(-128),
+    affine(0),
+    affine(13),
+    TERNARY,
+    *(levels(b) for b in (2, 4, 7, 8)),
+    *(levels(b, True) for b in (2, 4, 7)),
+)
 WEIGHTS = (TERNARY, POWERS, BINARY, levels(2, True), levels(3, True), codebook(8), INT8)
 STREAM = "integer_conv_2d_stream"
 CORES = {"": (M0PLUS, ("c99",)), "_dsp": (M4, ("c99", "dsp")), "_dual": (M7, ("c99", "dsp", "dual-issue"))}
@@ -58,14 +62,21 @@ def convolutions(count: int, seed: int) -> list[Layer]:
         height = kernel[0] if i % 5 == 0 else int(rng.integers(5, 8))
         found.append(
             layers.conv(
-                f"s{seed}_{i}", (height, int(rng.integers(5, 9)), int(rng.choice([1, 2, 3, 5, 8, 13]))),
-                int(rng.choice([1, 2, 4, 7, 8, 9, 17])), kernel, x=ACTIVATIONS[i % len(ACTIVATIONS)],
-                w=WEIGHTS[int(rng.integers(len(WEIGHTS)))], y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
-                stride=(int(rng.integers(1, 3)), int(rng.integers(1, 3))), same=bool(i % 5 and rng.random() < 0.6),
-                dilation=(1, 2) if i % 7 == 3 else (1, 1), shared=bool(rng.random() < 0.2),
-                zeros=float(rng.choice([0, 0.5, 0.9])), seed=i,
+                f"s{seed}_{i}",
+                (height, int(rng.integers(5, 9)), int(rng.choice([1, 2, 3, 5, 8, 13]))),
+                int(rng.choice([1, 2, 4, 7, 8, 9, 17])),
+                kernel,
+                x=ACTIVATIONS[i % len(ACTIVATIONS)],
+                w=WEIGHTS[int(rng.integers(len(WEIGHTS)))],
+                y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
+                stride=(int(rng.integers(1, 3)), int(rng.integers(1, 3))),
+                same=bool(i % 5 and rng.random() < 0.6),
+                dilation=(1, 2) if i % 7 == 3 else (1, 1),
+                shared=bool(rng.random() < 0.2),
+                zeros=float(rng.choice([0, 0.5, 0.9])),
+                seed=i,
             )
-        )  # fmt: skip
+        )
     return found
 
 

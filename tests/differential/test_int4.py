@@ -26,7 +26,7 @@ def narrowed(spec: ModelSpec) -> ModelSpec:
     assert weights is not None and weights.data is not None
     narrow = replace(
         weights, dtype="int4", data=weights.data >> 4, scale=np.asarray(weights.scale, np.float32) * np.float32(16)
-    )  # fmt: skip
+    )
     version = 7 if spec.opcode == BuiltinOperator.FULLY_CONNECTED else 0
     biases = [other and replace(other, scale=np.asarray(other.scale, np.float32) * np.float32(16)) for other in others]
     return replace(spec, inputs=[x, narrow, *biases], label=f"{spec.label} x int4", version=version)

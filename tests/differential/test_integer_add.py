@@ -46,11 +46,17 @@ def test_sums() -> None:
     kinds: tuple[IntegerEncoding, ...] = (*ACTIVATIONS[::2], INT16, UINT8, INT32, codebook(16))
     found = [
         layers.add(
-            f"m{i}", ((3, 2, 5), (2, 2, 32), (1, 3, 35), (9,))[i % 4], a=a, b=kinds[(3 * i + 1) % len(kinds)],
-            y=OUTPUTS[i % len(OUTPUTS)], shared=i % 3 == 0, shifted=i % 4 == 1, seed=i,
+            f"m{i}",
+            ((3, 2, 5), (2, 2, 32), (1, 3, 35), (9,))[i % 4],
+            a=a,
+            b=kinds[(3 * i + 1) % len(kinds)],
+            y=OUTPUTS[i % len(OUTPUTS)],
+            shared=i % 3 == 0,
+            shifted=i % 4 == 1,
+            seed=i,
         )
         for i, a in enumerate(kinds)
-    ]  # fmt: skip
+    ]
     found += [
         layers.add(f"w{s}", (2, 3, 5), a=INT32, b=INT32, y=y, shifted=True, seed=s) for s, y in enumerate((INT8, INT32))
     ]
@@ -87,9 +93,12 @@ def _joined(name: str, encoding: IntegerEncoding, channels: Sequence[int], axis:
 
 def test_joined_codes() -> None:
     found = [
-        _joined("b0", BINARY, (32, 64), 3), _joined("b1", BINARY, (5, 5, 5), 1), _joined("b2", BINARY, (35, 35), 2),
-        _joined("u", levels(3), (5, 7), 3), _joined("c", codebook(16), (5, 7), 3),
-    ]  # fmt: skip
+        _joined("b0", BINARY, (32, 64), 3),
+        _joined("b1", BINARY, (5, 5, 5), 1),
+        _joined("b2", BINARY, (35, 35), 2),
+        _joined("u", levels(3), (5, 7), 3),
+        _joined("c", codebook(16), (5, 7), 3),
+    ]
     _compare(found, "CONCATENATION of codes")
 
 

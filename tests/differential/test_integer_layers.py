@@ -37,12 +37,21 @@ def test_convolutions(every: int) -> None:
         x, w = ACTIVATIONS[index % len(ACTIVATIONS)], _pick(WEIGHTS, index, 1)
         found.append(
             layers.conv(
-                f"m{index}", (int(rng.integers(5, 9)), int(rng.integers(5, 9)), channels), filters, kernel,
-                x=x, w=w, y=_pick(OUTPUTS, index, 3), stride=tuple(int(s) for s in rng.integers(1, 3, 2)),
-                same=bool(rng.random() < 0.6), groups=groups, scaled=rng.random() < 0.2,
-                shared=bool(rng.random() < 0.2), seed=index,
+                f"m{index}",
+                (int(rng.integers(5, 9)), int(rng.integers(5, 9)), channels),
+                filters,
+                kernel,
+                x=x,
+                w=w,
+                y=_pick(OUTPUTS, index, 3),
+                stride=tuple(int(s) for s in rng.integers(1, 3, 2)),
+                same=bool(rng.random() < 0.6),
+                groups=groups,
+                scaled=rng.random() < 0.2,
+                shared=bool(rng.random() < 0.2),
+                seed=index,
             )
-        )  # fmt: skip
+        )
     _compare(found[::every], "INTEGER_CONV_2D")
 
 
@@ -54,11 +63,17 @@ def test_dense_layers(every: int) -> None:
         source = ((33,), (2, 3, 5), (1, 1, 64), (2, 2, 32))[index % 4]
         found.append(
             layers.dense(
-                f"m{index}", source, int(rng.integers(1, 40)), x=ACTIVATIONS[index % len(ACTIVATIONS)],
-                w=_pick(WEIGHTS, index, 1), y=_pick(OUTPUTS, index, 2), scaled=rng.random() < 0.2,
-                shared=bool(rng.random() < 0.2), seed=index,
+                f"m{index}",
+                source,
+                int(rng.integers(1, 40)),
+                x=ACTIVATIONS[index % len(ACTIVATIONS)],
+                w=_pick(WEIGHTS, index, 1),
+                y=_pick(OUTPUTS, index, 2),
+                scaled=rng.random() < 0.2,
+                shared=bool(rng.random() < 0.2),
+                seed=index,
             )
-        )  # fmt: skip
+        )
     _compare(found[::every], "INTEGER_FULLY_CONNECTED")
 
 

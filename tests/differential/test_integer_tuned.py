@@ -36,14 +36,20 @@ def convolutions(count: int, seed: int) -> list[Layer]:
         kernel = (int(rng.integers(1, 5)), int(rng.integers(1, 5))) if rng.random() < 0.8 else (1, 1)
         found.append(
             layers.conv(
-                f"c{seed}_{i}", (int(rng.integers(5, 9)), int(rng.integers(5, 10)), channels),
-                int(rng.choice([1, 3, 4, 8, 35, 64])), kernel, x=ACTIVATIONS[i % len(ACTIVATIONS)],
-                w=WEIGHTS[int(rng.integers(len(WEIGHTS)))], y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
-                stride=(int(rng.integers(1, 3)), int(rng.integers(1, 3))), same=bool(rng.random() < 0.6),
+                f"c{seed}_{i}",
+                (int(rng.integers(5, 9)), int(rng.integers(5, 10)), channels),
+                int(rng.choice([1, 3, 4, 8, 35, 64])),
+                kernel,
+                x=ACTIVATIONS[i % len(ACTIVATIONS)],
+                w=WEIGHTS[int(rng.integers(len(WEIGHTS)))],
+                y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
+                stride=(int(rng.integers(1, 3)), int(rng.integers(1, 3))),
+                same=bool(rng.random() < 0.6),
                 dilation=(int(rng.integers(1, 3)), 1) if rng.random() < 0.2 else (1, 1),
-                shared=bool(rng.random() < 0.3), seed=i,
+                shared=bool(rng.random() < 0.3),
+                seed=i,
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -51,13 +57,17 @@ def dense_layers(count: int, seed: int) -> list[Layer]:
     rng = np.random.default_rng(seed)
     return [
         layers.dense(
-            f"d{seed}_{i}", ((int(rng.integers(1, 70)),), (3, 2, 8), (2, 2, 5))[int(rng.integers(3))],
-            int(rng.choice([1, 3, 4, 10, 33, 40])), x=(*ACTIVATIONS, BINARY)[i % (len(ACTIVATIONS) + 1)],
-            w=WEIGHTS[int(rng.integers(len(WEIGHTS)))], y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
-            shared=bool(rng.random() < 0.3), seed=i,
+            f"d{seed}_{i}",
+            ((int(rng.integers(1, 70)),), (3, 2, 8), (2, 2, 5))[int(rng.integers(3))],
+            int(rng.choice([1, 3, 4, 10, 33, 40])),
+            x=(*ACTIVATIONS, BINARY)[i % (len(ACTIVATIONS) + 1)],
+            w=WEIGHTS[int(rng.integers(len(WEIGHTS)))],
+            y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
+            shared=bool(rng.random() < 0.3),
+            seed=i,
         )
         for i in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def pools(seed: int) -> list[Layer]:
@@ -85,13 +95,19 @@ def scaled_convolutions(count: int, seed: int) -> list[Layer]:
     rng = np.random.default_rng(seed)
     return [
         layers.conv(
-            f"s{seed}_{i}", (int(rng.integers(4, 8)), int(rng.integers(4, 8)), int(rng.choice([4, 8, 20]))),
-            int(rng.choice([1, 3, 4, 6, 9])), (3, int(rng.integers(1, 4))), x=ACTIVATIONS[i % len(ACTIVATIONS)],
-            w=(BINARY, levels(2, True), levels(4, True), TERNARY)[i % 4], y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
-            same=i % 3 > 0, scaled=True, seed=i,
+            f"s{seed}_{i}",
+            (int(rng.integers(4, 8)), int(rng.integers(4, 8)), int(rng.choice([4, 8, 20]))),
+            int(rng.choice([1, 3, 4, 6, 9])),
+            (3, int(rng.integers(1, 4))),
+            x=ACTIVATIONS[i % len(ACTIVATIONS)],
+            w=(BINARY, levels(2, True), levels(4, True), TERNARY)[i % 4],
+            y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
+            same=i % 3 > 0,
+            scaled=True,
+            seed=i,
         )
         for i in range(count)
-    ]  # fmt: skip
+    ]
 
 
 @one_in(3)

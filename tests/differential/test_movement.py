@@ -48,9 +48,13 @@ def concatenation(draw: Draw, dtype: str) -> ModelSpec:
     total = list(shape)
     total[axis] = sum(sizes)
     return ModelSpec(
-        BuiltinOperator.CONCATENATION, inputs, [TensorSpec(total, dtype, *q)],
-        **options("ConcatenationOptions", axis=axis), label=f"CONCATENATION {dtype}", version=_version(dtype),
-    )  # fmt: skip
+        BuiltinOperator.CONCATENATION,
+        inputs,
+        [TensorSpec(total, dtype, *q)],
+        **options("ConcatenationOptions", axis=axis),
+        label=f"CONCATENATION {dtype}",
+        version=_version(dtype),
+    )
 
 
 def pack(draw: Draw, dtype: str) -> ModelSpec:
@@ -60,9 +64,13 @@ def pack(draw: Draw, dtype: str) -> ModelSpec:
     inputs = [TensorSpec(shape, dtype, *q) for _ in range(count)]
     out = (*shape[:axis], count, *shape[axis:])
     return ModelSpec(
-        BuiltinOperator.PACK, inputs, [TensorSpec(out, dtype, *q)],
-        **options("PackOptions", axis=axis, valuesCount=count), label=f"PACK {dtype}", version=_version(dtype),
-    )  # fmt: skip
+        BuiltinOperator.PACK,
+        inputs,
+        [TensorSpec(out, dtype, *q)],
+        **options("PackOptions", axis=axis, valuesCount=count),
+        label=f"PACK {dtype}",
+        version=_version(dtype),
+    )
 
 
 def unpack(draw: Draw, dtype: str) -> ModelSpec:
@@ -72,9 +80,13 @@ def unpack(draw: Draw, dtype: str) -> ModelSpec:
     rest = tuple(n for i, n in enumerate(shape) if i != axis % len(shape))
     outputs = [TensorSpec(rest, dtype, *q) for _ in range(shape[axis])]
     return ModelSpec(
-        BuiltinOperator.UNPACK, [TensorSpec(shape, dtype, *q)], outputs,
-        **options("UnpackOptions", axis=axis, num=shape[axis]), label=f"UNPACK {dtype}", version=_version(dtype),
-    )  # fmt: skip
+        BuiltinOperator.UNPACK,
+        [TensorSpec(shape, dtype, *q)],
+        outputs,
+        **options("UnpackOptions", axis=axis, num=shape[axis]),
+        label=f"UNPACK {dtype}",
+        version=_version(dtype),
+    )
 
 
 def split(draw: Draw, dtype: str) -> ModelSpec:
@@ -86,10 +98,13 @@ def split(draw: Draw, dtype: str) -> ModelSpec:
     shape[axis] = each * parts
     part = [each if i == axis % len(shape) else n for i, n in enumerate(shape)]
     return ModelSpec(
-        BuiltinOperator.SPLIT, [integers(axis), TensorSpec(shape, dtype, *q)],
+        BuiltinOperator.SPLIT,
+        [integers(axis), TensorSpec(shape, dtype, *q)],
         [TensorSpec(part, dtype, *q) for _ in range(parts)],
-        **options("SplitOptions", numSplits=parts), label=f"SPLIT {dtype}", version=_version(dtype),
-    )  # fmt: skip
+        **options("SplitOptions", numSplits=parts),
+        label=f"SPLIT {dtype}",
+        version=_version(dtype),
+    )
 
 
 def split_v(draw: Draw, dtype: str) -> ModelSpec:
@@ -101,9 +116,13 @@ def split_v(draw: Draw, dtype: str) -> ModelSpec:
     given = [-1 if i == 0 and draw.yes() else n for i, n in enumerate(sizes)]
     outputs = [TensorSpec([n if i == axis % len(shape) else m for i, m in enumerate(shape)], dtype, *q) for n in sizes]
     return ModelSpec(
-        BuiltinOperator.SPLIT_V, [TensorSpec(shape, dtype, *q), integers(*given), integers(axis)], outputs,
-        **options("SplitVOptions", numSplits=len(sizes)), label=f"SPLIT_V {dtype}", version=_version(dtype),
-    )  # fmt: skip
+        BuiltinOperator.SPLIT_V,
+        [TensorSpec(shape, dtype, *q), integers(*given), integers(axis)],
+        outputs,
+        **options("SplitVOptions", numSplits=len(sizes)),
+        label=f"SPLIT_V {dtype}",
+        version=_version(dtype),
+    )
 
 
 def pad(draw: Draw, name: str, dtype: str) -> ModelSpec:
@@ -125,9 +144,13 @@ def pad(draw: Draw, name: str, dtype: str) -> ModelSpec:
         chosen = options("MirrorPadOptions", mode=mode)
     version = 2 if dtype == "int8" and name != "MIRROR_PAD" else 1
     return ModelSpec(
-        getattr(BuiltinOperator, name), inputs, [TensorSpec(out, dtype, *q)], **chosen, label=f"{name} {dtype}",
+        getattr(BuiltinOperator, name),
+        inputs,
+        [TensorSpec(out, dtype, *q)],
+        **chosen,
+        label=f"{name} {dtype}",
         version=version,
-    )  # fmt: skip
+    )
 
 
 def slice_(draw: Draw, dtype: str) -> ModelSpec:
@@ -137,9 +160,13 @@ def slice_(draw: Draw, dtype: str) -> ModelSpec:
     size = [draw.choice([-1, *range(1, n - b + 1)]) for n, b in zip(shape, begin, strict=True)]
     out = tuple(n - b if s == -1 else s for n, b, s in zip(shape, begin, size, strict=True))
     return ModelSpec(
-        BuiltinOperator.SLICE, [TensorSpec(shape, dtype, *q), integers(*begin), integers(*size)],
-        [TensorSpec(out, dtype, *q)], **options("SliceOptions"), label=f"SLICE {dtype}", version=_version(dtype),
-    )  # fmt: skip
+        BuiltinOperator.SLICE,
+        [TensorSpec(shape, dtype, *q), integers(*begin), integers(*size)],
+        [TensorSpec(out, dtype, *q)],
+        **options("SliceOptions"),
+        label=f"SLICE {dtype}",
+        version=_version(dtype),
+    )
 
 
 def walk(draw: Draw, size: int) -> slice:
@@ -194,8 +221,9 @@ def strided_slice(draw: Draw, dtype: str) -> ModelSpec:
         [TensorSpec(shape, dtype, *q), integers(*begins), integers(*ends), integers(*steps)],
         [TensorSpec(out, dtype, *q)],
         **options("StridedSliceOptions", **{f"{name}Mask": mask for name, mask in masks.items()}),
-        label=f"STRIDED_SLICE {dtype}", version=4,
-    )  # fmt: skip
+        label=f"STRIDED_SLICE {dtype}",
+        version=4,
+    )
 
 
 def transpose(draw: Draw, dtype: str) -> ModelSpec:
@@ -203,10 +231,13 @@ def transpose(draw: Draw, dtype: str) -> ModelSpec:
     shape = draw.sizes(5, 1, 6)
     q, order = twins(draw, rng, dtype), draw.rng.permutation(len(shape)).tolist()
     return ModelSpec(
-        BuiltinOperator.TRANSPOSE, [TensorSpec(shape, dtype, *q), integers(*order)],
-        [TensorSpec([shape[i] for i in order], dtype, *q)], **options("TransposeOptions"), label=f"TRANSPOSE {dtype}",
+        BuiltinOperator.TRANSPOSE,
+        [TensorSpec(shape, dtype, *q), integers(*order)],
+        [TensorSpec([shape[i] for i in order], dtype, *q)],
+        **options("TransposeOptions"),
+        label=f"TRANSPOSE {dtype}",
         version=2 if dtype == "int8" else 1,
-    )  # fmt: skip
+    )
 
 
 def reshape(draw: Draw, name: str, dtype: str) -> ModelSpec:
@@ -224,8 +255,12 @@ def reshape(draw: Draw, name: str, dtype: str) -> ModelSpec:
         chosen = options("ReshapeOptions", newShape=list(target))
         inputs = [TensorSpec(shape, dtype, *q), integers(*target)]
     return ModelSpec(
-        getattr(BuiltinOperator, name), inputs, [TensorSpec(target, dtype, *q)], **chosen, label=f"{name} {dtype}",
-    )  # fmt: skip
+        getattr(BuiltinOperator, name),
+        inputs,
+        [TensorSpec(target, dtype, *q)],
+        **chosen,
+        label=f"{name} {dtype}",
+    )
 
 
 def resize(draw: Draw, name: str, dtype: str) -> ModelSpec:
@@ -235,11 +270,13 @@ def resize(draw: Draw, name: str, dtype: str) -> ModelSpec:
     mode = draw.choice(["plain", "align", "half"])
     table = "ResizeBilinearOptions" if name == "RESIZE_BILINEAR" else "ResizeNearestNeighborOptions"
     return ModelSpec(
-        getattr(BuiltinOperator, name), [TensorSpec(shape, dtype, *q), integers(*size)],
+        getattr(BuiltinOperator, name),
+        [TensorSpec(shape, dtype, *q), integers(*size)],
         [TensorSpec((shape[0], *size, shape[3]), dtype, *q)],
         **options(table, alignCorners=mode == "align", halfPixelCenters=mode == "half"),
-        label=f"{name} {dtype}", version=3,
-    )  # fmt: skip
+        label=f"{name} {dtype}",
+        version=3,
+    )
 
 
 def prelu(draw: Draw, dtype: str) -> ModelSpec:
@@ -252,9 +289,11 @@ def prelu(draw: Draw, dtype: str) -> ModelSpec:
         alpha = TensorSpec(alpha_shape, dtype, a, alpha.zero_point, data=random_codes(alpha, rng))
     y = None if x is None else float(np.float32(x * log_uniform(rng, 0.3, 3)))
     return ModelSpec(
-        BuiltinOperator.PRELU, [TensorSpec(shape, dtype, x, draw.zero_point(dtype)), alpha],
-        [TensorSpec(shape, dtype, y, draw.zero_point(dtype))], label=f"PRELU {dtype}",
-    )  # fmt: skip
+        BuiltinOperator.PRELU,
+        [TensorSpec(shape, dtype, x, draw.zero_point(dtype)), alpha],
+        [TensorSpec(shape, dtype, y, draw.zero_point(dtype))],
+        label=f"PRELU {dtype}",
+    )
 
 
 def cases(name: str, case: Callable[..., ModelSpec], count: int, *types: str) -> dict[str, tuple[Case, int]]:
@@ -289,10 +328,14 @@ def test_padding_that_is_no_number(value: float, tmp_path: Path) -> None:
     """-inf around the input of a maximum is usual; the C has no <math.h> to name it."""
     amounts = TensorSpec((2, 2), "int32", data=np.ones((2, 2), np.int32))
     border = TensorSpec((1,), "float32", data=np.array([value], np.float32))
-    model = build(ModelSpec(
-        BuiltinOperator.PADV2, [TensorSpec((2, 3), "float32"), amounts, border], [TensorSpec((4, 5), "float32")],
-        **options("PadV2Options"),
-    ))  # fmt: skip
+    model = build(
+        ModelSpec(
+            BuiltinOperator.PADV2,
+            [TensorSpec((2, 3), "float32"), amounts, border],
+            [TensorSpec((4, 5), "float32")],
+            **options("PadV2Options"),
+        )
+    )
     feeds = [[np.arange(6, dtype=np.float32).reshape(2, 3)]]
     graph = read_tflite(model, name="m")
     [[want]] = reference_outputs(model, feeds)
@@ -307,8 +350,10 @@ def test_padding_with_the_most_negative_number() -> None:
         ModelSpec(
             BuiltinOperator.PADV2,
             [TensorSpec((3,), dtype), amounts, TensorSpec((1,), dtype, data=np.full(1, np.iinfo(dtype).min, dtype))],
-            [TensorSpec((5,), dtype)], **options("PadV2Options"), label=f"PADV2 {dtype}",
+            [TensorSpec((5,), dtype)],
+            **options("PadV2Options"),
+            label=f"PADV2 {dtype}",
         )
         for dtype in ("int32", "int64")
-    ]  # fmt: skip
+    ]
     compare(specs)

@@ -42,9 +42,18 @@ def nested_layer(index: int, bits: int, more: tuple[int, int] = (0, 0), stride: 
     parent = layers.random_codes(layers.levels(8), shape, np.random.default_rng([index, bits, *more]))
     codes = derived_codes(parent[:filters, ..., : image[2]], 8, bits)
     layer = layers.conv(
-        f"n{index}_{bits}", image, filters, kernel, x=x, w=weights(bits), y=OUTPUTS[index * 5 % len(OUTPUTS)],
-        same=same, stride=(stride, stride), seed=index, weights=codes,
-    )  # fmt: skip
+        f"n{index}_{bits}",
+        image,
+        filters,
+        kernel,
+        x=x,
+        w=weights(bits),
+        y=OUTPUTS[index * 5 % len(OUTPUTS)],
+        same=same,
+        stride=(stride, stride),
+        seed=index,
+        weights=codes,
+    )
     tensor = replace(layer.graph.tensors["w"], nested_in=parent)
     return replace(layer.graph, tensors={**layer.graph.tensors, "w": tensor}), layer.feeds
 
@@ -96,9 +105,15 @@ def test_layers_share_arrays() -> None:
         depth = image[2] + extra
         codes = derived_codes(parent[: filters + extra, ..., :depth], 8, bits)
         layer = layers.conv(
-            "c", (*image[:2], depth), filters + extra, kernel, x=layers.levels(2), w=weights(bits), y=layers.INT32,
+            "c",
+            (*image[:2], depth),
+            filters + extra,
+            kernel,
+            x=layers.levels(2),
+            w=weights(bits),
+            y=layers.INT32,
             weights=codes,
-        )  # fmt: skip
+        )
         tensors = {**layer.graph.tensors, "w": replace(layer.graph.tensors["w"], nested_in=parent)}
         with patch.object(lowering, "choose", lambda node, *_: _nested(node)):
             (step,) = lowering.lower(replace(layer.graph, tensors=tensors), isa=("c99", "dsp")).steps

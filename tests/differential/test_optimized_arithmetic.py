@@ -73,10 +73,15 @@ def _depthwise(rng: np.random.Generator) -> ModelSpec:
     x = TensorSpec((1, height, width, channels), "int8", 1.0, int(rng.integers(-128, 128)))
     y = TensorSpec((1, rows, columns, outputs), "int8", float(2.0 ** rng.integers(-2, 4)), int(rng.integers(-20, 21)))
     chosen = options(
-        "DepthwiseConv2DOptions", padding=Padding.SAME if same else Padding.VALID, strideH=stride, strideW=stride,
-        dilationHFactor=dilation, dilationWFactor=dilation, depthMultiplier=multiplier,
+        "DepthwiseConv2DOptions",
+        padding=Padding.SAME if same else Padding.VALID,
+        strideH=stride,
+        strideW=stride,
+        dilationHFactor=dilation,
+        dilationWFactor=dilation,
+        depthMultiplier=multiplier,
         fusedActivationFunction=int(rng.choice(_ACTIVATIONS)),
-    )  # fmt: skip
+    )
     return ModelSpec(BuiltinOperator.DEPTHWISE_CONV_2D, [x, *_operands(rng, weights, 3)], [y], **chosen)
 
 
@@ -91,8 +96,13 @@ def _convolution(rng: np.random.Generator) -> ModelSpec:
     weights = rng.integers(-8, 9, (filters, *kernel, depth)).astype(np.int8)
     x = TensorSpec((1, height, width, depth * groups), "int8", 1.0, int(rng.integers(-128, 128)))
     y = TensorSpec((1, rows, columns, filters), "int8", float(2.0 ** rng.integers(-1, 4)), int(rng.integers(-20, 21)))
-    chosen = options("Conv2DOptions", padding=Padding.VALID, strideH=stride, strideW=stride,
-                     fusedActivationFunction=int(rng.choice(_ACTIVATIONS, p=(0.8, 0.1, 0.1))))  # fmt: skip
+    chosen = options(
+        "Conv2DOptions",
+        padding=Padding.VALID,
+        strideH=stride,
+        strideW=stride,
+        fusedActivationFunction=int(rng.choice(_ACTIVATIONS, p=(0.8, 0.1, 0.1))),
+    )
     return ModelSpec(BuiltinOperator.CONV_2D, [x, *_operands(rng, weights, 0)], [y], **chosen)
 
 
@@ -197,24 +207,30 @@ def test_channels_that_go_take_their_rounding_along() -> None:
     codes = rng.integers(-20, 21, (12, 1, 1, 12)).astype(np.int8)
     no_bias = TensorSpec((12,), "int32", 2.0**-5, 0, 0, np.zeros(12, np.int32))
     before = ModelSpec(
-        BuiltinOperator.CONV_2D, [source, TensorSpec(codes.shape, "int8", 2.0**-5, 0, 0, codes), no_bias], [x],
+        BuiltinOperator.CONV_2D,
+        [source, TensorSpec(codes.shape, "int8", 2.0**-5, 0, 0, codes), no_bias],
+        [x],
         **options("Conv2DOptions", padding=Padding.VALID, strideH=1, strideW=1),
-    )  # fmt: skip
+    )
     filters = rng.integers(-20, 21, (1, 3, 3, 12)).astype(np.int8)
     scales = [2.0**-5] * 12
     weights = TensorSpec(filters.shape, "int8", scales, [0] * 12, 3, filters)
     middle = TensorSpec((1, 1, 1, 12), "int8", 1.0, 0)
     first = ModelSpec(
-        BuiltinOperator.DEPTHWISE_CONV_2D, [x, weights, no_bias], [middle],
+        BuiltinOperator.DEPTHWISE_CONV_2D,
+        [x, weights, no_bias],
+        [middle],
         **options("DepthwiseConv2DOptions", padding=Padding.VALID, strideH=1, strideW=1, depthMultiplier=1),
-    )  # fmt: skip
+    )
     codes = rng.integers(-20, 21, (5, 12)).astype(np.int8)
     codes[:, [1, 6, 8, 11]] = 0
     dense = TensorSpec(codes.shape, "int8", 2.0**-5, 0, 0, codes)
     second = ModelSpec(
-        BuiltinOperator.FULLY_CONNECTED, [middle, dense, None], [TensorSpec((1, 5), "int8", 1.0, 0)],
+        BuiltinOperator.FULLY_CONNECTED,
+        [middle, dense, None],
+        [TensorSpec((1, 5), "int8", 1.0, 0)],
         **options("FullyConnectedOptions"),
-    )  # fmt: skip
+    )
     model = build_chain([before, first, second])
     graph = _optimized(model, "m")
     simple = simplify(graph)

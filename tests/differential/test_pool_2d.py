@@ -26,13 +26,17 @@ def case(draw: Draw, name: str, dtype: str) -> ModelSpec:
         [TensorSpec((batch, *size, channels), dtype, scale, zero)],
         [TensorSpec((batch, *out, channels), dtype, scale, zero)],
         **options(
-            "Pool2DOptions", padding=Padding.SAME if same else Padding.VALID, strideH=stride[0], strideW=stride[1],
-            filterHeight=kernel[0], filterWidth=kernel[1],
+            "Pool2DOptions",
+            padding=Padding.SAME if same else Padding.VALID,
+            strideH=stride[0],
+            strideW=stride[1],
+            filterHeight=kernel[0],
+            filterWidth=kernel[1],
             fusedActivationFunction=draw.choice(ACTIVATIONS),
         ),
         label=f"{name} {dtype}",
         version=_VERSIONS[dtype],
-    )  # fmt: skip
+    )
 
 
 CASES = {

@@ -14,8 +14,13 @@ from tests.support.tflite_builder import ModelSpec, TensorSpec, options
 def reduce_case(draw: Draw, name: str, dtype: str) -> ModelSpec:
     rng = draw.rng
     shape = draw.sizes(9, 2, 4)
-    axes = draw.choice([a for a in ((1, 2), (0,), (1,), (-1,), (1, 0), (2, 3), (1, 2, 3))
-                                 if all(-len(shape) <= i < len(shape) for i in a)])  # fmt: skip
+    axes = draw.choice(
+        [
+            a
+            for a in ((1, 2), (0,), (1,), (-1,), (1, 0), (2, 3), (1, 2, 3))
+            if all(-len(shape) <= i < len(shape) for i in a)
+        ]
+    )
     keep = draw.yes()
     gone = {a % len(shape) for a in axes}
     out = tuple(1 if i in gone else n for i, n in enumerate(shape) if keep or i not in gone)
@@ -44,19 +49,27 @@ def arg_case(draw: Draw, name: str, dtype: str) -> ModelSpec:
     chosen = options(table, outputType=getattr(TensorType, kind.upper()))
     return ModelSpec(
         getattr(BuiltinOperator, name),
-        [TensorSpec(shape, dtype, scale_of(rng, dtype), draw.zero_point(dtype)),
-         TensorSpec((1,), "int32", data=np.array([axis], np.int32))],
+        [
+            TensorSpec(shape, dtype, scale_of(rng, dtype), draw.zero_point(dtype)),
+            TensorSpec((1,), "int32", data=np.array([axis], np.int32)),
+        ],
         [TensorSpec(out, kind)],
         **chosen,
         label=f"{name} {dtype}",
         version=2 if dtype == "int8" else 1,
-    )  # fmt: skip
+    )
 
 
 CASES = {
-    **{f"{name} {dtype}": (partial(reduce_case, name=name, dtype=dtype), count)
-       for name in ("MEAN", "REDUCE_MAX", "REDUCE_MIN") for dtype, count in (("int8", 56), ("float32", 32))},
-    **{f"{name} {dtype}": (partial(arg_case, name=name, dtype=dtype), count)
-       for name in ("ARG_MAX", "ARG_MIN") for dtype, count in (("int8", 40), ("float32", 32))},
-}  # fmt: skip
+    **{
+        f"{name} {dtype}": (partial(reduce_case, name=name, dtype=dtype), count)
+        for name in ("MEAN", "REDUCE_MAX", "REDUCE_MIN")
+        for dtype, count in (("int8", 56), ("float32", 32))
+    },
+    **{
+        f"{name} {dtype}": (partial(arg_case, name=name, dtype=dtype), count)
+        for name in ("ARG_MAX", "ARG_MIN")
+        for dtype, count in (("int8", 40), ("float32", 32))
+    },
+}
 test_models, test_many, test_on_the_core = differential(CASES)

@@ -34,13 +34,20 @@ def convolutions(count: int, seed: int) -> list[Layer]:
         kernel = (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
         found.append(
             layers.conv(
-                f"t{seed}_{i}", (int(rng.integers(3, 7)), int(rng.integers(3, 7)), int(rng.choice([1, 3, 8, 33]))),
-                int(rng.choice([1, 2, 5, 8, 34])), kernel, x=ACTIVATIONS[i % len(ACTIVATIONS)],
-                w=WEIGHTS[i % len(WEIGHTS)], y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
-                stride=(int(rng.integers(1, 3)), int(rng.integers(1, 3))), same=bool(rng.random() < 0.6),
-                dilation=(1, 2) if i % 9 == 3 and kernel[1] < 3 else (1, 1), shared=bool(rng.random() < 0.2), seed=i,
+                f"t{seed}_{i}",
+                (int(rng.integers(3, 7)), int(rng.integers(3, 7)), int(rng.choice([1, 3, 8, 33]))),
+                int(rng.choice([1, 2, 5, 8, 34])),
+                kernel,
+                x=ACTIVATIONS[i % len(ACTIVATIONS)],
+                w=WEIGHTS[i % len(WEIGHTS)],
+                y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
+                stride=(int(rng.integers(1, 3)), int(rng.integers(1, 3))),
+                same=bool(rng.random() < 0.6),
+                dilation=(1, 2) if i % 9 == 3 and kernel[1] < 3 else (1, 1),
+                shared=bool(rng.random() < 0.2),
+                seed=i,
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -48,12 +55,16 @@ def dense_layers(count: int, seed: int) -> list[Layer]:
     rng = np.random.default_rng([seed, 2])
     return [
         layers.dense(
-            f"d{seed}_{i}", ((7,), (2, 3, 5), (300,), (2, 2, 64))[i % 4], int(rng.integers(1, 40)),
-            x=ACTIVATIONS[i % len(ACTIVATIONS)], w=WEIGHTS[(3 * i) % len(WEIGHTS)],
-            y=OUTPUTS[int(rng.integers(len(OUTPUTS)))], seed=i,
+            f"d{seed}_{i}",
+            ((7,), (2, 3, 5), (300,), (2, 2, 64))[i % 4],
+            int(rng.integers(1, 40)),
+            x=ACTIVATIONS[i % len(ACTIVATIONS)],
+            w=WEIGHTS[(3 * i) % len(WEIGHTS)],
+            y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
+            seed=i,
         )
         for i in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def matching(found: Sequence[Layer], name: str) -> list[Layer]:
@@ -63,9 +74,14 @@ def matching(found: Sequence[Layer], name: str) -> list[Layer]:
 
 
 def check(
-    found: Sequence[Layer], name: str, cores: Sequence[str], *, host: bool = True, compiler: str = "zig",
+    found: Sequence[Layer],
+    name: str,
+    cores: Sequence[str],
+    *,
+    host: bool = True,
+    compiler: str = "zig",
     in_turn: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     """On the host, and on each of the cores; in turn, each layer on one of them."""
     if in_turn:
         for number, suffix in enumerate(cores):
@@ -111,13 +127,20 @@ def scaled_convolutions(count: int, seed: int) -> list[Layer]:
     rng = np.random.default_rng([seed, 3])
     return [
         layers.conv(
-            f"k{seed}_{i}", (5, 6, int(rng.choice([1, 3, 8, 70]))), int(rng.choice([1, 5, 34])),
-            ((3, 3), (1, 1), (5, 3), (2, 3))[i % 4], x=ACTIVATIONS[i % len(ACTIVATIONS)],
-            w=(BINARY, TERNARY, levels(2, True))[i % 3], y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
-            stride=(int(rng.integers(1, 3)), 1), same=bool(rng.random() < 0.6), scaled=True, seed=i,
+            f"k{seed}_{i}",
+            (5, 6, int(rng.choice([1, 3, 8, 70]))),
+            int(rng.choice([1, 5, 34])),
+            ((3, 3), (1, 1), (5, 3), (2, 3))[i % 4],
+            x=ACTIVATIONS[i % len(ACTIVATIONS)],
+            w=(BINARY, TERNARY, levels(2, True))[i % 3],
+            y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
+            stride=(int(rng.integers(1, 3)), 1),
+            same=bool(rng.random() < 0.6),
+            scaled=True,
+            seed=i,
         )
         for i in range(count)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.long

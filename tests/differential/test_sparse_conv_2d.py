@@ -57,12 +57,18 @@ def integer_convolutions(count: int, seed: int) -> list[Case]:
     for i in range(count):
         kernel = tuple(int(n) for n in rng.integers(1, 6, 2)) if i % 3 else (1, 1)
         layer = layers.conv(
-            f"i{seed}_{i}", (int(rng.integers(5, 9)), int(rng.integers(5, 10)), int(rng.choice([1, 3, 4, 7, 8, 12]))),
-            int(rng.choice([1, 3, 5, 33])), kernel, x=ACTIVATIONS[i % len(ACTIVATIONS)],  # type: ignore[arg-type]
-            w=(INT8, TERNARY)[i % 2], y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
-            stride=(int(rng.integers(1, 3)), int(rng.integers(1, 3))), same=bool(rng.random() < 0.6),
-            dilation=(int(rng.integers(1, 3)), 1) if rng.random() < 0.2 else (1, 1), seed=i,
-        )  # fmt: skip
+            f"i{seed}_{i}",
+            (int(rng.integers(5, 9)), int(rng.integers(5, 10)), int(rng.choice([1, 3, 4, 7, 8, 12]))),
+            int(rng.choice([1, 3, 5, 33])),
+            kernel,
+            x=ACTIVATIONS[i % len(ACTIVATIONS)],  # type: ignore[arg-type]
+            w=(INT8, TERNARY)[i % 2],
+            y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
+            stride=(int(rng.integers(1, 3)), int(rng.integers(1, 3))),
+            same=bool(rng.random() < 0.6),
+            dilation=(int(rng.integers(1, 3)), 1) if rng.random() < 0.2 else (1, 1),
+            seed=i,
+        )
         found.append((layer.graph, layer.feeds))
     return found
 

@@ -30,8 +30,13 @@ from tinygen.ir.ops.window import Padding
 from tinygen.lowering.plan import registered_kernels
 
 ACTIVATIONS = (
-    affine(-128), affine(5), BINARY, TERNARY, *(levels(b) for b in (2, 4, 7, 8)), *(levels(b, True) for b in (2, 4, 8)),
-)  # fmt: skip
+    affine(-128),
+    affine(5),
+    BINARY,
+    TERNARY,
+    *(levels(b) for b in (2, 4, 7, 8)),
+    *(levels(b, True) for b in (2, 4, 8)),
+)
 WEIGHTS = (INT8, TERNARY, PowerOfTwo(ONE, exponents=7), levels(4), levels(7))
 ALL = ((M7, (*DSP, "dual-issue")), (M4, DSP), (M0PLUS, DSP))
 
@@ -69,25 +74,36 @@ def int8_layers(count: int, seed: int) -> list[Layer]:
     rng = np.random.default_rng(seed)
     return [
         int8_dense(
-            f"m{seed}_{i}", _pattern(_shape(rng), rng), int(rng.integers(1, 6)), zero=int(rng.integers(-128, 128)),
-            scales=int(rng.integers(1, 3)), activation=list(Activation)[i % len(Activation)],
-            y_scale=float(rng.choice([1.0, 1.0, 0.01, 3000.0])), bias=int(rng.choice([0, 3000, 2**22])),
-            extreme=bool(rng.random() < 0.2), seed=i,
+            f"m{seed}_{i}",
+            _pattern(_shape(rng), rng),
+            int(rng.integers(1, 6)),
+            zero=int(rng.integers(-128, 128)),
+            scales=int(rng.integers(1, 3)),
+            activation=list(Activation)[i % len(Activation)],
+            y_scale=float(rng.choice([1.0, 1.0, 0.01, 3000.0])),
+            bias=int(rng.choice([0, 3000, 2**22])),
+            extreme=bool(rng.random() < 0.2),
+            seed=i,
         )
         for i in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def integer_layers(count: int, seed: int) -> list[Layer]:
     rng = np.random.default_rng(seed)
     return [
         integer_dense(
-            f"i{seed}_{i}", _pattern(_shape(rng), rng), int(rng.integers(1, 6)),
-            x=ACTIVATIONS[i % len(ACTIVATIONS)], w=WEIGHTS[int(rng.integers(len(WEIGHTS)))],
-            y=(*OUTPUTS, INT32)[int(rng.integers(len(OUTPUTS) + 1))], shared=bool(rng.random() < 0.3), seed=i,
+            f"i{seed}_{i}",
+            _pattern(_shape(rng), rng),
+            int(rng.integers(1, 6)),
+            x=ACTIVATIONS[i % len(ACTIVATIONS)],
+            w=WEIGHTS[int(rng.integers(len(WEIGHTS)))],
+            y=(*OUTPUTS, INT32)[int(rng.integers(len(OUTPUTS) + 1))],
+            shared=bool(rng.random() < 0.3),
+            seed=i,
         )
         for i in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def _check(found: list[Layer], **options: object) -> int:
@@ -118,9 +134,15 @@ def test_convolutions_of_one_tap_are_dense_layers() -> None:
     ]
     found += [
         integer_pixels(f"q{i}", n_of_m((33, 36), 2, 4, rng), (2, 3), x=x, w=w, y=y, seed=i)
-        for i, (x, w, y) in enumerate(((levels(4), levels(7), levels(4)), (affine(5), INT8, BINARY),
-                                       (levels(4, True), INT8, INT32), (BINARY, INT8, levels(2))))
-    ]  # fmt: skip
+        for i, (x, w, y) in enumerate(
+            (
+                (levels(4), levels(7), levels(4)),
+                (affine(5), INT8, BINARY),
+                (levels(4, True), INT8, INT32),
+                (BINARY, INT8, levels(2)),
+            )
+        )
+    ]
     assert _check(found, part="groups", cores=((M0PLUS, ("c99",)),)) == 7
 
 
@@ -136,8 +158,12 @@ def windows(seed: int) -> list[Layer]:
             "w5", n_of_m((3, 9 * 8), 3, 8, rng), (4, 4), kernel=(3, 3), padding=Padding.VALID, scales=2, seed=seed
         ),
     ]
-    kinds = ((levels(4), levels(7), levels(4), True), (affine(5), INT8, BINARY, True), (TERNARY, INT8, INT32, True),
-             (levels(4, True), INT8, INT32, False))  # fmt: skip
+    kinds = (
+        (levels(4), levels(7), levels(4), True),
+        (affine(5), INT8, BINARY, True),
+        (TERNARY, INT8, INT32, True),
+        (levels(4, True), INT8, INT32, False),
+    )
     return found + [
         integer_pixels(
             f"v{i}", n_of_m((33, 9 * 4), 2, 4, rng), (4, 3), kernel=(3, 3), x=x, w=w, y=y, same=same, seed=seed + i

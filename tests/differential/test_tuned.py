@@ -24,9 +24,11 @@ from tinygen.passes.pipeline import simplify
 
 Case = tuple[Graph, Feeds]
 _ACTIVATIONS = (
-    ActivationFunctionType.NONE, ActivationFunctionType.RELU, ActivationFunctionType.RELU6,
+    ActivationFunctionType.NONE,
+    ActivationFunctionType.RELU,
+    ActivationFunctionType.RELU6,
     ActivationFunctionType.RELU_N1_TO_1,
-)  # fmt: skip
+)
 
 
 def window(
@@ -67,18 +69,24 @@ def window(
     ]
     codes = rng.integers(least, 128, shape).astype(np.int8)
     y = TensorSpec(
-        (batch, *out, filters), "int8", float(SCALE * 0.01 * 70 * np.sqrt(taps) * y_scale),
+        (batch, *out, filters),
+        "int8",
+        float(SCALE * 0.01 * 70 * np.sqrt(taps) * y_scale),
         int(rng.integers(-128, 128)) if zero is None else zero,
-    )  # fmt: skip
+    )
     inputs = [
-        x, TensorSpec(shape, "int8", w_scale, 0, 3 if depthwise else 0, codes),
+        x,
+        TensorSpec(shape, "int8", w_scale, 0, 3 if depthwise else 0, codes),
         TensorSpec((filters,), "int32", w_scale * SCALE, 0, 0, rng.integers(-bias, bias, filters)),
-    ]  # fmt: skip
+    ]
     common = {
-        "padding": Padding.SAME if same else Padding.VALID, "strideH": stride[0], "strideW": stride[1],
-        "dilationHFactor": dilation[0], "dilationWFactor": dilation[1],
+        "padding": Padding.SAME if same else Padding.VALID,
+        "strideH": stride[0],
+        "strideW": stride[1],
+        "dilationHFactor": dilation[0],
+        "dilationWFactor": dilation[1],
         "fusedActivationFunction": _ACTIVATIONS[int(rng.integers(4))],
-    }  # fmt: skip
+    }
     if depthwise:
         chosen = options("DepthwiseConv2DOptions", depthMultiplier=1, **common)
         spec = ModelSpec(BuiltinOperator.DEPTHWISE_CONV_2D, inputs, [y], **chosen)
@@ -229,16 +237,25 @@ def test_networks() -> None:
 
 def random_window(rng: np.random.Generator, seed: int) -> Case:
     """Any window over up to 7 x 7 pixels; one in three is depthwise."""
-    pairs = {name: tuple(int(n) for n in rng.integers(1, most, 2)) for name, most in
-             (("size", 8), ("kernel", 6), ("stride", 4), ("dilation", 3))}  # fmt: skip
+    pairs = {
+        name: tuple(int(n) for n in rng.integers(1, most, 2))
+        for name, most in (("size", 8), ("kernel", 6), ("stride", 4), ("dilation", 3))
+    }
     reach = [(k - 1) * d + 1 for k, d in zip(pairs["kernel"], pairs["dilation"], strict=True)]
     same = bool(rng.random() < 0.6) or any(r > n for r, n in zip(reach, pairs["size"], strict=True))
     dilation = pairs["dilation"] if rng.random() < 0.3 else (1, 1)
     return window(
-        pairs["size"], int(rng.choice([1, 3, 4, 8, 12])), 0 if rng.random() < 0.33 else int(rng.integers(1, 10)),
-        pairs["kernel"], stride=pairs["stride"], dilation=dilation, same=same, batch=int(rng.choice([1, 1, 2])),
-        spread=float(rng.choice([1.0, 100.0])), seed=seed,
-    )  # type: ignore[arg-type]  # fmt: skip
+        pairs["size"],
+        int(rng.choice([1, 3, 4, 8, 12])),
+        0 if rng.random() < 0.33 else int(rng.integers(1, 10)),
+        pairs["kernel"],
+        stride=pairs["stride"],
+        dilation=dilation,
+        same=same,
+        batch=int(rng.choice([1, 1, 2])),
+        spread=float(rng.choice([1.0, 100.0])),
+        seed=seed,
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.long

@@ -22,8 +22,13 @@ def _options(name: str, rng: np.random.Generator) -> dict[str, Any]:
         return options("LeakyReluOptions", alpha=alpha)
     if name == "SOFTMAX":
         return options("SoftmaxOptions", beta=float(rng.choice([1.0, 1.0, 0.5, 2.0])))
-    tables = {"HARD_SWISH": "HardSwishOptions", "ABS": "AbsOptions", "NEG": "NegOptions",
-              "QUANTIZE": "QuantizeOptions", "DEQUANTIZE": "DequantizeOptions"}  # fmt: skip
+    tables = {
+        "HARD_SWISH": "HardSwishOptions",
+        "ABS": "AbsOptions",
+        "NEG": "NegOptions",
+        "QUANTIZE": "QuantizeOptions",
+        "DEQUANTIZE": "DequantizeOptions",
+    }
     return options(tables[name]) if name in tables else {}
 
 
@@ -43,25 +48,43 @@ def case(draw: Draw, name: str, source: str, target: str = "") -> ModelSpec:
     y = TensorSpec(shape, target, y_scale, y_zero)
     label = f"{name} {source}" + (f" to {target}" if target != source else "")
     version = 1 if source == "float32" and name not in ("DEQUANTIZE",) else _VERSIONS.get(name, 2)
-    return ModelSpec(
-        getattr(BuiltinOperator, name), [x], [y], **_options(name, rng), label=label, version=version
-    )
+    return ModelSpec(getattr(BuiltinOperator, name), [x], [y], **_options(name, rng), label=label, version=version)
 
 
 CASES = {
-    **{f"{name} int8": (partial(case, name=name, source="int8"), 48)
-       for name in ("LOGISTIC", "TANH", "RELU", "RELU6", "LEAKY_RELU", "ABS")},
+    **{
+        f"{name} int8": (partial(case, name=name, source="int8"), 48)
+        for name in ("LOGISTIC", "TANH", "RELU", "RELU6", "LEAKY_RELU", "ABS")
+    },
     **{f"{name} int8": (partial(case, name=name, source="int8"), 64) for name in ("SOFTMAX", "HARD_SWISH")},
-    **{f"{name} float32": (partial(case, name=name, source="float32"), 24)
-       for name in ("SOFTMAX", "LOGISTIC", "TANH", "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "HARD_SWISH", "ABS",
-                    "NEG")},
-    **{f"{name} {source} to {target}": (partial(case, name=name, source=source, target=target), count)
-       for name, source, target, count in (
-           ("QUANTIZE", "float32", "int8", 48), ("QUANTIZE", "float32", "int16", 24), ("QUANTIZE", "int8", "int8", 48),
-           ("QUANTIZE", "int8", "uint8", 24), ("QUANTIZE", "uint8", "int8", 24),
-           ("DEQUANTIZE", "int8", "float32", 32), ("DEQUANTIZE", "int16", "float32", 24),
-       )},
-}  # fmt: skip
+    **{
+        f"{name} float32": (partial(case, name=name, source="float32"), 24)
+        for name in (
+            "SOFTMAX",
+            "LOGISTIC",
+            "TANH",
+            "RELU",
+            "RELU6",
+            "RELU_N1_TO_1",
+            "LEAKY_RELU",
+            "HARD_SWISH",
+            "ABS",
+            "NEG",
+        )
+    },
+    **{
+        f"{name} {source} to {target}": (partial(case, name=name, source=source, target=target), count)
+        for name, source, target, count in (
+            ("QUANTIZE", "float32", "int8", 48),
+            ("QUANTIZE", "float32", "int16", 24),
+            ("QUANTIZE", "int8", "int8", 48),
+            ("QUANTIZE", "int8", "uint8", 24),
+            ("QUANTIZE", "uint8", "int8", 24),
+            ("DEQUANTIZE", "int8", "float32", 32),
+            ("DEQUANTIZE", "int16", "float32", 24),
+        )
+    },
+}
 test_models, test_many, test_on_the_core = differential(CASES)
 
 

@@ -17,8 +17,16 @@ from tinygen.ir.encodings import Affine, Encoding
 from tinygen.lowering.select import choose
 
 OUTPUTS: tuple[Encoding, ...] = (
-    BINARY, INT32, BINARY, affine(-7), BINARY, levels(2), BINARY, levels(4, True), Affine("int16", (1.0,), (0,)),
-)  # fmt: skip
+    BINARY,
+    INT32,
+    BINARY,
+    affine(-7),
+    BINARY,
+    levels(2),
+    BINARY,
+    levels(4, True),
+    Affine("int16", (1.0,), (0,)),
+)
 
 
 def _convolutions(count: int, seed: int) -> list[Layer]:
@@ -33,11 +41,20 @@ def _convolutions(count: int, seed: int) -> list[Layer]:
         filters = int(rng.choice([1, 2, 7, 10, 31, 32, 33, 47, 64, 70]))
         found.append(
             layers.conv(
-                f"m{index}", (*image, channels), filters, kernel, x=BINARY, w=BINARY, y=OUTPUTS[index % len(OUTPUTS)],
-                stride=tuple(int(s) for s in rng.integers(1, 4, 2)), dilation=dilation,
-                same=bool(rng.random() < 0.6), shared=bool(rng.random() < 0.2), seed=index,
+                f"m{index}",
+                (*image, channels),
+                filters,
+                kernel,
+                x=BINARY,
+                w=BINARY,
+                y=OUTPUTS[index % len(OUTPUTS)],
+                stride=tuple(int(s) for s in rng.integers(1, 4, 2)),
+                dilation=dilation,
+                same=bool(rng.random() < 0.6),
+                shared=bool(rng.random() < 0.2),
+                seed=index,
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -97,11 +114,17 @@ def test_dense_layers(every: int) -> None:
     sources = ((33,), (2, 3, 5), (1, 1, 64), (2, 2, 32), (256,), (3, 1, 40), (1000,), (7,))
     found = [
         layers.dense(
-            f"m{index}", sources[index % len(sources)], int(rng.integers(1, 70)), x=BINARY, w=BINARY,
-            y=OUTPUTS[index % len(OUTPUTS)], shared=index % 5 == 0, seed=index,
+            f"m{index}",
+            sources[index % len(sources)],
+            int(rng.integers(1, 70)),
+            x=BINARY,
+            w=BINARY,
+            y=OUTPUTS[index % len(OUTPUTS)],
+            shared=index % 5 == 0,
+            seed=index,
         )
         for index in range(18)
-    ]  # fmt: skip
+    ]
     _check(found[::every], in_turn=every > 1)
 
 

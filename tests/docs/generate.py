@@ -18,9 +18,25 @@ from tinygen.cli.app import app
 
 _MADE = "<!-- Made by: python -m tests.docs.generate --write -->"
 _WIDE = {
-    "ADD", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MAXIMUM",
-    "MAX_POOL_2D", "MINIMUM", "MUL", "PACK", "PAD", "RESHAPE", "SLICE", "SPLIT", "STRIDED_SLICE", "SUB", "TRANSPOSE",
-}  # fmt: skip
+    "ADD",
+    "AVERAGE_POOL_2D",
+    "CONCATENATION",
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "FULLY_CONNECTED",
+    "MAXIMUM",
+    "MAX_POOL_2D",
+    "MINIMUM",
+    "MUL",
+    "PACK",
+    "PAD",
+    "RESHAPE",
+    "SLICE",
+    "SPLIT",
+    "STRIDED_SLICE",
+    "SUB",
+    "TRANSPOSE",
+}
 """TFLite operators that are tested with int16 activations, too."""
 
 
@@ -117,7 +133,8 @@ def operators() -> str:
     in_tflite = [f"`{name}`{' ¹⁶' if name in _WIDE else ''}" for name in listed]
     aten = sorted(name.removeprefix("aten.") for name in CONVERTERS)
     parts = [
-        "# Supported operators", _MADE,
+        "# Supported operators",
+        _MADE,
         "An operator that is missing is an error, which names it, its shapes, and the operators that are supported.",
         f"## TensorFlow Lite: {len(listed)} operators",
         "int8 (per channel and per tensor) and float32; ¹⁶: int16 activations (16x8), too. Constants may be INT4, two "
@@ -129,7 +146,7 @@ def operators() -> str:
         f"## PyTorch: {len(aten)} operators of an exported program",
         "Names are ATen's, without their overload. `quantized_decomposed` ones are those of the PT2E flow.",
         ", ".join(f"`{name}`" for name in aten) + ".",
-    ]  # fmt: skip
+    ]
     return "\n\n".join(parts) + "\n"
 
 

@@ -1,6 +1,6 @@
 """Draws docs/images/demo.svg: what `tinygen demo` prints in a terminal of 84 columns.
 
-    python -m tests.docs.picture
+python -m tests.docs.picture
 """
 
 from __future__ import annotations

@@ -159,9 +159,26 @@ def test_quick_commands_run(words: list[str]) -> None:
 
 
 _NOT_HERE = (
-    "auto", "mic", "train", "classify", "wakeword", "--suite", "PATH", "labgrid", "hey", "my.yaml", "--cmsis-nn",
-    "[OPTIONS]", "w2a2", "nabu", "kws.tg", "kws.pt2", "model.onnx", "xnnpack", "flash",
-)  # fmt: skip
+    "auto",
+    "mic",
+    "train",
+    "classify",
+    "wakeword",
+    "--suite",
+    "PATH",
+    "labgrid",
+    "hey",
+    "my.yaml",
+    "--cmsis-nn",
+    "[OPTIONS]",
+    "w2a2",
+    "nabu",
+    "kws.tg",
+    "kws.pt2",
+    "model.onnx",
+    "xnnpack",
+    "flash",
+)
 """What needs a board, a microphone, minutes, or a file that a page only speaks of."""
 
 

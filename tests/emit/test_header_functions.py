@@ -31,26 +31,41 @@ Call = Callable[..., np.ndarray]
 _OF_NUMBERS: dict[int, tuple[str, ...]] = {
     1: ("saturate_s8", "low_sum", "high_sum"),
     2: (
-        "rounding_shift", "high_mul", "shift_left_saturating", "sxtb16", "sxtb16_odd", "add_pairs", "ssub16",
+        "rounding_shift",
+        "high_mul",
+        "shift_left_saturating",
+        "sxtb16",
+        "sxtb16_odd",
+        "add_pairs",
+        "ssub16",
         "max_four",
     ),
     3: (
-        "requantize", "requantize_upwards", "round_twice", "high_mla", "smlad", "smlabb", "smlatt", "full_carry",
+        "requantize",
+        "requantize_upwards",
+        "round_twice",
+        "high_mla",
+        "smlad",
+        "smlabb",
+        "smlatt",
+        "full_carry",
         "away",
     ),
-}  # fmt: skip
+}
 _ALIASES = {
-    "sxtb16": "(int32_t)tg_sxtb16((uint32_t)a[i])", "sxtb16_odd": "(int32_t)tg_sxtb16_odd((uint32_t)a[i])",
+    "sxtb16": "(int32_t)tg_sxtb16((uint32_t)a[i])",
+    "sxtb16_odd": "(int32_t)tg_sxtb16_odd((uint32_t)a[i])",
     "add_pairs": "(int32_t)tg_add_pairs((uint32_t)a[i], (uint32_t)b[i])",
     "ssub16": "(int32_t)tg_ssub16((uint32_t)a[i], (uint32_t)b[i])",
     "max_four": "(int32_t)tg_max_four((uint32_t)a[i], (uint32_t)b[i])",
     "smlad": "tg_smlad((uint32_t)a[i], (uint32_t)b[i], c[i])",
     "smlabb": "tg_smlabb((uint32_t)a[i], (uint32_t)b[i], c[i])",
     "smlatt": "tg_smlatt((uint32_t)a[i], (uint32_t)b[i], c[i])",
-    "low_sum": "tg_low_sum((uint32_t)a[i])", "high_sum": "tg_high_sum((uint32_t)a[i])",
+    "low_sum": "tg_low_sum((uint32_t)a[i])",
+    "high_sum": "tg_high_sum((uint32_t)a[i])",
     "away": "tg_away(a[i], b[i]) >> c[i]",
     "full_carry": "(int32_t)full_carry((uint32_t)a[i], (uint32_t)b[i], (uint32_t)c[i])",
-}  # fmt: skip
+}
 _HEADERS = ("math", "simd", "bits", "codes", "coded", "groups", "upwards", "stream", "double")
 _OTHERS = """
 static uint32_t full_carry(uint32_t sum, uint32_t x, uint32_t y)
@@ -261,8 +276,10 @@ def test_codes_in_pairs(count: int, library: ctypes.CDLL, rng: np.random.Generat
     order = np.arange(count).reshape(-1, 4)[:, [0, 2, 1, 3]].reshape(-1, 2)
     unsigned = codes.view(np.uint8).astype(np.int64)
     for name, integers in (
-        ("spread", codes.astype(np.int64)), ("spread_unsigned", unsigned), ("spread_levels", 2 * (unsigned % 16) - 15),
-    ):  # fmt: skip
+        ("spread", codes.astype(np.int64)),
+        ("spread_unsigned", unsigned),
+        ("spread_levels", 2 * (unsigned % 16) - 15),
+    ):
         given = (codes.view(np.uint8) % 16).view(np.int8) if name == "spread_levels" else codes
         assert np.array_equal(_words(library, name, given, count // 2), integers[order]), name
     rows = codes[:8] if count >= 8 else np.tile(codes, 2)

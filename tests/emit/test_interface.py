@@ -127,9 +127,9 @@ def test_conversions_are_litert_s(tmp_path: Path, dtype: str, zero: int) -> None
     assert np.array_equal(rows["code"][~finite], [info.max, info.min])
     codes = rows["code"].astype(np.int32)
     assert np.array_equal(rows["real"], scale * (codes - zero).astype(np.float32))
-    assert _converted(_negated(dtype, float(scale), zero), dtype, np.array([np.nan], np.float32), tmp_path)[
-        "code"
-    ] == [info.min]
+    assert _converted(_negated(dtype, float(scale), zero), dtype, np.array([np.nan], np.float32), tmp_path)["code"] == [
+        info.min
+    ]
 
 
 def _negated(dtype: str, scale: float, zero: int) -> Program:

@@ -80,8 +80,11 @@ def test_no_warnings(compiler: str, tmp_path: Path) -> None:
         for flags in ([], ["-DNET_NO_STATIC_ARENA"]):
             done = subprocess.run(
                 [*command, *WARNINGS, *flags, "-I", str(app), "-I", "model", "-c", str(source), "-o", "out.o"],
-                cwd=tmp_path, capture_output=True, text=True, check=False,
-            )  # fmt: skip
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             assert done.returncode == 0, done.stderr
 
 

@@ -155,8 +155,9 @@ def test_start(device: Device) -> None:
     """api: ee_benchmark_initialize; submit: EE_MSG_TIMESTAMP_MODE; reference devices: a timestamp follows."""
     assert device.boot[0] == f"m-timestamp-mode-{device.mode}"
     assert [bool(re.fullmatch(r"m-lap-us-\d+", line)) for line in device.boot[:2]] == [
-        False, device.mode == "performance",
-    ]  # fmt: skip
+        False,
+        device.mode == "performance",
+    ]
     assert device.boot[-1] == "m-init-done"
     if device.board:
         falls = [high for _, high in device.edges()[:3]]
@@ -258,8 +259,12 @@ def test_infer(device: Device) -> None:
     lines = device.ask("infer 3 2")
     laps = [int(line.removeprefix("m-lap-us-")) for line in lines if line.startswith("m-lap-us-")]
     assert [line for line in lines if not line.startswith("m-lap-us-")] == [
-        "m-warmup-start-2", "m-warmup-done", "m-infer-start-3", "m-infer-done", f"m-results-[{','.join(RESULTS)}]",
-    ]  # fmt: skip
+        "m-warmup-start-2",
+        "m-warmup-done",
+        "m-infer-start-3",
+        "m-infer-done",
+        f"m-results-[{','.join(RESULTS)}]",
+    ]
     if device.mode == "performance":
         assert lines[3:5] == [f"m-lap-us-{lap}" for lap in laps] and len(laps) == 2 and laps[0] <= laps[1]
     else:

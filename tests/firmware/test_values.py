@@ -24,8 +24,11 @@ class Scale(ctypes.Structure):
     """values_scale_t."""
 
     _fields_ = (
-        ("gain", ctypes.c_int32), ("zero", ctypes.c_int32), ("mantissa", ctypes.c_uint32), ("exponent", ctypes.c_int32),
-    )  # fmt: skip
+        ("gain", ctypes.c_int32),
+        ("zero", ctypes.c_int32),
+        ("mantissa", ctypes.c_uint32),
+        ("exponent", ctypes.c_int32),
+    )
 
 
 @pytest.fixture(scope="module")

@@ -98,12 +98,18 @@ LIES: dict[str, tuple[Callable[[], bytes], str]] = {
     "446 TiB": (lambda: _header(HUGE, b"12345678"), "8 bytes of data"),
     "446 TiB, version 2": (lambda: _header(HUGE, version=b"\x02\x00"), "0 bytes of data"),
     "negative": (lambda: _header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}", b"1234"), "shape is [-1]"),
-    "nothing times much": (lambda: _header(f"{{'descr': '<f4', 'fortran_order': False, 'shape': (0, {2**62})}}"),
-                           "its shape is"),
-    "70 dimensions": (lambda: _header(f"{{'descr': '<f4', 'fortran_order': False, 'shape': {(1,) * 70}}}", b"1234"),
-                      "its shape is"),
-    "no bytes per item": (lambda: _header(f"{{'descr': '|S0', 'fortran_order': False, 'shape': ({2**60},)}}"),
-                          "not plain numbers"),
+    "nothing times much": (
+        lambda: _header(f"{{'descr': '<f4', 'fortran_order': False, 'shape': (0, {2**62})}}"),
+        "its shape is",
+    ),
+    "70 dimensions": (
+        lambda: _header(f"{{'descr': '<f4', 'fortran_order': False, 'shape': {(1,) * 70}}}", b"1234"),
+        "its shape is",
+    ),
+    "no bytes per item": (
+        lambda: _header(f"{{'descr': '|S0', 'fortran_order': False, 'shape': ({2**60},)}}"),
+        "not plain numbers",
+    ),
     "objects": (lambda: npy(np.array([{}], object)), "not plain numbers"),
     "deep": (lambda: _header("(" * 9000), "damaged"),
     "data is missing": (lambda: npy(ARRAYS["x"])[:-1], "23 bytes of data"),
@@ -115,11 +121,15 @@ LIES: dict[str, tuple[Callable[[], bytes], str]] = {
     "half an archive": (lambda: npz(**ARRAYS)[:-30], "not a zip file"),
     "bzip2": (_bzip2, "another method"),
     "claims less than it holds": (
-        lambda: _claiming(200, npz(compressed=True, x=np.zeros(8 * MEGABYTE, np.int8))), "CRC"),
+        lambda: _claiming(200, npz(compressed=True, x=np.zeros(8 * MEGABYTE, np.int8))),
+        "CRC",
+    ),
     "claims far more": (lambda: _claiming(300 * MEGABYTE, npz(x=ARRAYS["x"])), "claim 314,572,800 bytes"),
-    "overlapping": (lambda: overlapping([f"x{i}.npy" for i in range(200)], npy(np.zeros(MEGABYTE // 4, np.int8))),
-                    "overlaps"),
-}  # fmt: skip
+    "overlapping": (
+        lambda: overlapping([f"x{i}.npy" for i in range(200)], npy(np.zeros(MEGABYTE // 4, np.int8))),
+        "overlaps",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", LIES)

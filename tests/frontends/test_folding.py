@@ -105,9 +105,14 @@ def cases(draw: st.DrawFn) -> tuple[list[list[tuple[str, float, float]]], Reach]
 
 
 quantizers = st.builds(
-    Uniform, scale=positive, zero_point=st.sampled_from([0.0, -3.0, 0.5]), low=st.integers(-9, 0),
-    high=st.integers(1, 20), rounding=st.sampled_from(list(Rounding)), shift=st.sampled_from([0, 1, -5]),
-)  # fmt: skip
+    Uniform,
+    scale=positive,
+    zero_point=st.sampled_from([0.0, -3.0, 0.5]),
+    low=st.integers(-9, 0),
+    high=st.integers(1, 20),
+    rounding=st.sampled_from(list(Rounding)),
+    shift=st.sampled_from([0, 1, -5]),
+)
 
 
 @pytest.mark.long
@@ -145,9 +150,12 @@ def random_layer(channels: int, seed: int) -> tuple[Chain, Reach]:
     rng = np.random.default_rng(seed)
     chain = Chain.start(channels).affine(np.float32(0.0173)).affine(rng.uniform(1e-3, 2e-3, channels))
     chain = chain.batch_norm(
-        rng.normal(0, 1, channels), rng.uniform(0.3, 2, channels), 1e-5,
-        rng.choice([-1.0, 1.0], channels) * rng.uniform(0.2, 1, channels), rng.normal(0, 0.3, channels),
-    ).relu()  # fmt: skip
+        rng.normal(0, 1, channels),
+        rng.uniform(0.3, 2, channels),
+        1e-5,
+        rng.choice([-1.0, 1.0], channels) * rng.uniform(0.2, 1, channels),
+        rng.normal(0, 0.3, channels),
+    ).relu()
     return chain, Reach.of_weights(rng.integers(-127, 128, (channels, 3, 3, 64)), -128, 127)
 
 

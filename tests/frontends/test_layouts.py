@@ -76,18 +76,28 @@ def test_dimensions_of_one_may_be_missing(shape: tuple[int, ...], array: tuple[i
         (IMAGE, FIRST, Layout.NHWC, "rows of shape [3, 4, 5]", "give --layout nchw"),
         (IMAGE, IMAGES, Layout.NCHW, "rows of shape [4, 5, 3]", "give --layout nhwc"),
         (MODULE, IMAGES, None, "rows of shape [4, 5, 3]", "give --layout nhwc"),
-        (IMAGE, IMAGES.reshape(2, 60), None, "flat rows of shape [60]",
-         "by --layout nhwc for that of [1, 4, 5, 3], --layout nchw for [1, 3, 4, 5]."),
+        (
+            IMAGE,
+            IMAGES.reshape(2, 60),
+            None,
+            "flat rows of shape [60]",
+            "by --layout nhwc for that of [1, 4, 5, 3], --layout nchw for [1, 3, 4, 5].",
+        ),
         (IMAGE, IMAGES.reshape(2, 20, 3), None, "rows of shape [20, 3]", ""),
         (IMAGE, IMAGES.transpose(0, 2, 1, 3), None, "rows of shape [5, 4, 3]", "numpy.transpose(x, (0, 2, 1, 3))"),
         (IMAGE, np.zeros((2, 59)), None, "rows of shape [59]", ""),
         (IMAGE, IMAGES[:0], None, "holds no samples", ""),
-        (Rows("input 'x'", (1, 49, 40)), np.zeros((9, 40, 49)), None, "rows of shape [40, 49]",
-         "numpy.transpose(x, (0, 2, 1))"),
+        (
+            Rows("input 'x'", (1, 49, 40)),
+            np.zeros((9, 40, 49)),
+            None,
+            "rows of shape [40, 49]",
+            "numpy.transpose(x, (0, 2, 1))",
+        ),
         (Rows("input 'x'", (1, 49, 40)), np.zeros((9, 1960)), None, "flat rows", "by --layout nhwc for that of [1, 49"),
         (Rows("input 'x'", (1, 2)), np.zeros(()), None, "rows of shape []", ""),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit(wanted: Rows, array: np.ndarray, layout: Layout | None, what: str, fix: str) -> None:
     with pytest.raises(TinygenError) as error:
         wanted.take(array, layout, "x.npy")

@@ -108,14 +108,21 @@ REFUSED: dict[str, bytes] = {
     "has 1 scales and 0 zero points": field(f"{WEIGHTS}.quantization.zeroPoint", []),
     "is quantized along axis 4, and has 4 dimensions": field(f"{WEIGHTS}.quantization.quantizedDimension", 4),
     "has 2 scales along axis 0 of shape [3, 1, 1, 2]": altered(
-        lambda model: model.subgraphs[0].tensors[1].quantization.__dict__.update(scale=[0.25, 0.5], zeroPoint=[0, 0])),
+        lambda model: model.subgraphs[0].tensors[1].quantization.__dict__.update(scale=[0.25, 0.5], zeroPoint=[0, 0])
+    ),
     "is quantized along axis -1": field(f"{WEIGHTS}.quantization.quantizedDimension", -1),
     "has data in the file and outside of it": field(f"{WEIGHTS}.externalBuffer", 1),
     "tensor 'weights' is used before anything writes it": field("buffers.1.data", None),
     "its options are not Conv2DOptions": altered(
-        lambda model: model.subgraphs[0].operators[0].__dict__.update(
-            builtinOptionsType=BuiltinOptions.Pool2DOptions,
-            builtinOptions=options("Pool2DOptions", strideH=1, strideW=1)["options"])),
+        lambda model: (
+            model.subgraphs[0]
+            .operators[0]
+            .__dict__.update(
+                builtinOptionsType=BuiltinOptions.Pool2DOptions,
+                builtinOptions=options("Pool2DOptions", strideH=1, strideW=1)["options"],
+            )
+        )
+    ),
     # CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, TRANSPOSE_CONV.
     "it has 4 inputs, CONV_2D takes 3 (input, weights, bias)": conv(X, W, B, B),
     "it has 2 inputs, CONV_2D takes 3": conv(X, W),
@@ -125,81 +132,126 @@ REFUSED: dict[str, bytes] = {
     "its input 'x' has 3 dimensions, 4 wanted": conv(TensorSpec((4, 4, 2), "int8", 0.5, 3, name="x"), W, B),
     "its stride_w is 0": conv(X, W, B, strideW=0),
     "its dilation_h_factor is -1": conv(X, W, B, dilationHFactor=-1),
+    "its dilation_w_factor is 65536": conv(X, W, B, dilationWFactor=65536),
+    "its stride_w is 65536": conv(X, W, B, strideW=65536),
     "its option quantized_bias_type is 77": conv(X, W, B, quantizedBiasType=77),
     "the weights' zero points must be 0": conv(
-        X, TensorSpec((3, 1, 1, 2), "int8", 0.25, 1, name="weights", data=np.ones((3, 1, 1, 2), np.int8)), B),
+        X, TensorSpec((3, 1, 1, 2), "int8", 0.25, 1, name="weights", data=np.ones((3, 1, 1, 2), np.int8)), B
+    ),
     "is too small for its fused activation": conv(X, W, B, scale=1e-10, fusedActivationFunction=RELU6),
     "it has 4 inputs, DEPTHWISE_CONV_2D takes 2 to 3": depthwise(X, DW, DB, DB),
     "its bias 'bias' has 2 dimensions, 1 wanted": depthwise(
-        X, DW, TensorSpec((1, 2), "int32", 0.125, name="bias", data=np.ones((1, 2), np.int32))),
+        X, DW, TensorSpec((1, 2), "int32", 0.125, name="bias", data=np.ones((1, 2), np.int32))
+    ),
     "its stride_h is 40000": depthwise(X, DW, DB, strideH=40000),
     "it has 1 inputs, FULLY_CONNECTED takes 2 to 3": dense(FLAT),
     "its bias 'bias' has scale 0.5, which is not that of its input times that of its weights (0.125)": dense(
-        FLAT, FW, bias(scale=0.5)),
+        FLAT, FW, bias(scale=0.5)
+    ),
     "its weights 'weights' has 3 dimensions, 2 wanted": dense(FLAT, weights((3, 4, 1)), B),
     "its weights 'weights' is int4, not int8": simple(
-        "TRANSPOSE_CONV", [constant(1, 4, 4, 3), weights((3, 1, 1, 2), dtype="int4"), X, B],
-        [codes(1, 4, 4, 3, scale=1.0)], "TransposeConvOptions", strideH=1, strideW=1),
+        "TRANSPOSE_CONV",
+        [constant(1, 4, 4, 3), weights((3, 1, 1, 2), dtype="int4"), X, B],
+        [codes(1, 4, 4, 3, scale=1.0)],
+        "TransposeConvOptions",
+        strideH=1,
+        strideW=1,
+    ),
     "its output 't4' has shape [1, 4, 4, 3], its parameters give [3, 4, 4, 3]": simple(
-        "TRANSPOSE_CONV", [constant(3, 4, 4, 3), W, X, B], [codes(1, 4, 4, 3, scale=1.0)], "TransposeConvOptions",
-        strideH=1, strideW=1),
+        "TRANSPOSE_CONV",
+        [constant(3, 4, 4, 3), W, X, B],
+        [codes(1, 4, 4, 3, scale=1.0)],
+        "TransposeConvOptions",
+        strideH=1,
+        strideW=1,
+    ),
     # Operators of one or two operands.
     "it has 2 inputs, SOFTMAX takes 1": simple(
-        "SOFTMAX", [FLAT, codes(1, 4)], [codes(1, 4, scale=1 / 256, zero=-128)], "SoftmaxOptions", beta=1.0),
+        "SOFTMAX", [FLAT, codes(1, 4)], [codes(1, 4, scale=1 / 256, zero=-128)], "SoftmaxOptions", beta=1.0
+    ),
     "has scale 0.00390234, only 1/256 is possible": simple(
-        "LOGISTIC", [FLAT], [codes(1, 4, scale=0.00390234, zero=-128)]),
+        "LOGISTIC", [FLAT], [codes(1, 4, scale=0.00390234, zero=-128)]
+    ),
     "its output's scale 0.001 is too fine for its input's 0.5": simple(
-        "HARD_SWISH", [FLAT], [codes(1, 4, scale=0.001)], "HardSwishOptions"),
+        "HARD_SWISH", [FLAT], [codes(1, 4, scale=0.001)], "HardSwishOptions"
+    ),
     "its second operand 't1' is int16, not int8": simple(
-        "ADD", [codes(4), codes(4, dtype="int16")], [codes(4)], "AddOptions"),
+        "ADD", [codes(4), codes(4, dtype="int16")], [codes(4)], "AddOptions"
+    ),
     "16-bit 't0' has zero point 1": simple(
-        "ADD", [codes(4, zero=1, dtype="int16"), codes(4, dtype="int16")], [codes(4, dtype="int16")], "AddOptions"),
+        "ADD", [codes(4, zero=1, dtype="int16"), codes(4, dtype="int16")], [codes(4, dtype="int16")], "AddOptions"
+    ),
     # Windows and reductions.
     "its stride_h is 0": simple(
-        "AVERAGE_POOL_2D", [X], [codes(1, 4, 4, 2, zero=3)], "Pool2DOptions", strideW=1, filterWidth=1, filterHeight=1),
+        "AVERAGE_POOL_2D", [X], [codes(1, 4, 4, 2, zero=3)], "Pool2DOptions", strideW=1, filterWidth=1, filterHeight=1
+    ),
     "its axes 'parameter' is int64, not int32": simple(
-        "MEAN", [X, constant(1, dtype="int64")], [codes(1, 4, 2)], "ReducerOptions"),
+        "MEAN", [X, constant(1, dtype="int64")], [codes(1, 4, 2)], "ReducerOptions"
+    ),
     "'t2' has scale 0.25 and zero point 0, 'x' 0.5 and 3: they must be the same": simple(
-        "REDUCE_MAX", [X, constant(1)], [codes(1, 4, 2, scale=0.25)], "ReducerOptions"),
+        "REDUCE_MAX", [X, constant(1)], [codes(1, 4, 2, scale=0.25)], "ReducerOptions"
+    ),
     "its axis has 2 elements, 1 wanted": simple(
-        "ARG_MAX", [X, constant(3, 3)], [TensorSpec((1, 4, 4), "int32")], "ArgMaxOptions", outputType=2),
+        "ARG_MAX", [X, constant(3, 3)], [TensorSpec((1, 4, 4), "int32")], "ArgMaxOptions", outputType=2
+    ),
     "its size has 3 elements, 2 wanted": simple(
-        "RESIZE_NEAREST_NEIGHBOR", [X, constant(4, 4, 4)], [codes(1, 4, 4, 2, zero=3)], "ResizeNearestNeighborOptions"),
+        "RESIZE_NEAREST_NEIGHBOR", [X, constant(4, 4, 4)], [codes(1, 4, 4, 2, zero=3)], "ResizeNearestNeighborOptions"
+    ),
     # What moves.
     "it has 3 inputs, RESHAPE takes 1 to 2": simple(
-        "RESHAPE", [FLAT, constant(4), constant(4)], [codes(4, zero=3)], "ReshapeOptions"),
+        "RESHAPE", [FLAT, constant(4), constant(4)], [codes(4, zero=3)], "ReshapeOptions"
+    ),
     # LiteRT crashes.
     "its shape (input 1) is missing": simple("RESHAPE", [FLAT, None], [codes(4, zero=3)], "ReshapeOptions"),
     "the shape asked for is [-1, -1]": simple(
-        "RESHAPE", [FLAT, constant(-1, -1)], [codes(2, 2, zero=3)], "ReshapeOptions"),
+        "RESHAPE", [FLAT, constant(-1, -1)], [codes(2, 2, zero=3)], "ReshapeOptions"
+    ),
     "its parameters give [8]": simple("RESHAPE", [FLAT, constant(8)], [codes(4, zero=3)], "ReshapeOptions"),
     "dimensions [1] of [1, 4] do not all have one element": simple(
-        "SQUEEZE", [FLAT], [codes(4, zero=3)], "SqueezeOptions", squeezeDims=[1]),
+        "SQUEEZE", [FLAT], [codes(4, zero=3)], "SqueezeOptions", squeezeDims=[1]
+    ),
     "axis [5] of 3 dimensions": simple(
-        "EXPAND_DIMS", [FLAT, constant(5)], [codes(1, 4, 1, zero=3)], "ExpandDimsOptions"),
+        "EXPAND_DIMS", [FLAT, constant(5)], [codes(1, 4, 1, zero=3)], "ExpandDimsOptions"
+    ),
     "its option values_count is 3, it has 2 inputs": simple(
-        "PACK", [codes(4), codes(4)], [codes(2, 4)], "PackOptions", valuesCount=3),
+        "PACK", [codes(4), codes(4)], [codes(2, 4)], "PackOptions", valuesCount=3
+    ),
     "its option num is 3, it has 2 outputs": simple(
-        "UNPACK", [codes(2, 4)], [codes(4), codes(4)], "UnpackOptions", num=3),
+        "UNPACK", [codes(2, 4)], [codes(4), codes(4)], "UnpackOptions", num=3
+    ),
     "its option num_splits is 4, it has 2 outputs": simple(
-        "SPLIT", [constant(0), codes(4)], [codes(2), codes(2)], "SplitOptions", numSplits=4),
+        "SPLIT", [constant(0), codes(4)], [codes(2), codes(2)], "SplitOptions", numSplits=4
+    ),
     "it has 3 inputs, STRIDED_SLICE takes 4": simple(
-        "STRIDED_SLICE", [codes(4), constant(0), constant(2)], [codes(2)], "StridedSliceOptions"),
+        "STRIDED_SLICE", [codes(4), constant(0), constant(2)], [codes(2)], "StridedSliceOptions"
+    ),
     "its begin 'parameter' is int64, not int32": simple(
-        "STRIDED_SLICE", [codes(4), constant(0, dtype="int64"), constant(2), constant(1)], [codes(2)],
-        "StridedSliceOptions"),
+        "STRIDED_SLICE",
+        [codes(4), constant(0, dtype="int64"), constant(2), constant(1)],
+        [codes(2)],
+        "StridedSliceOptions",
+    ),
     "'value' has scale 0.25 and zero point 0, 't3' 0.5 and 0: they must be the same": simple(
-        "PADV2", [codes(4), constant(1, 1, shape=(1, 2)),
-                  TensorSpec((), "int8", 0.25, name="value", data=np.array(3, np.int8))],
-        [codes(6)], "PadV2Options"),
-    "its options are missing": build(ModelSpec(
-        OP.FULLY_CONNECTED, [codes(1, 4, dtype="int16"), FW, bias(dtype="int64")],
-        [codes(1, 3, dtype="int16", scale=1.0)], version=7)),
+        "PADV2",
+        [codes(4), constant(1, 1, shape=(1, 2)), TensorSpec((), "int8", 0.25, name="value", data=np.array(3, np.int8))],
+        [codes(6)],
+        "PadV2Options",
+    ),
+    "its options are missing": build(
+        ModelSpec(
+            OP.FULLY_CONNECTED,
+            [codes(1, 4, dtype="int16"), FW, bias(dtype="int64")],
+            [codes(1, 3, dtype="int16", scale=1.0)],
+            version=7,
+        )
+    ),
     "its paddings 'parameter' has 1 dimensions, 2 wanted": simple(
-        "PAD", [codes(4), constant(1, 1)], [codes(6)], "PadOptions"),
+        "PAD", [codes(4), constant(1, 1)], [codes(6)], "PadOptions"
+    ),
     "its output 't2' is int8, not int16": simple(
-        "TRANSPOSE", [codes(2, 3, dtype="int16"), constant(1, 0)], [codes(3, 2)]),
-}  # fmt: skip
+        "TRANSPOSE", [codes(2, 3, dtype="int16"), constant(1, 0)], [codes(3, 2)]
+    ),
+}
 
 
 @pytest.mark.parametrize("reason", REFUSED)
@@ -213,12 +265,14 @@ def test_both_refuse(reason: str, litert: Worker) -> None:
 
 CONTRADICTORY: dict[str, bytes] = {
     "its option output_type is int64, its output int32": simple(
-        "ARG_MAX", [X, constant(3)], [TensorSpec((1, 4, 4), "int32")], "ArgMaxOptions", outputType=4),
+        "ARG_MAX", [X, constant(3)], [TensorSpec((1, 4, 4), "int32")], "ArgMaxOptions", outputType=4
+    ),
     "output 'y' has shape [1, 4, 5, 3], its inputs give [1, 4, 4, 3]": field(
-        "subgraphs.0.tensors.3.shape", [1, 4, 5, 3]),
+        "subgraphs.0.tensors.3.shape", [1, 4, 5, 3]
+    ),
     "has a zero point outside int8": field("subgraphs.0.tensors.0.quantization.zeroPoint", [300]),
     "has 13 bytes of data, its shape needs 12": field("buffers.2.data", np.zeros(13, np.uint8)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("reason", CONTRADICTORY)
@@ -247,10 +301,10 @@ FAR_APART: dict[str, bytes] = {
     "a multiplier of 5e+19": simple("MUL", [FLAT, FLAT], [codes(1, 4, scale=5e-21)], "MulOptions"),
     "a multiplier of 1e+20": simple("QUANTIZE", [codes(4, scale=1e10)], [codes(4, scale=1e-10)], "QuantizeOptions"),
     "a multiplier of 1e+12": simple(
-        "QUANTIZE", [TensorSpec((4,), "float32")], [codes(4, scale=1e-12)], "QuantizeOptions"),
-    "a multiplier of 5e+11": simple(
-        "MEAN", [X, constant(1)], [codes(1, 4, 2, scale=1e-12)], "ReducerOptions"),
-}  # fmt: skip
+        "QUANTIZE", [TensorSpec((4,), "float32")], [codes(4, scale=1e-12)], "QuantizeOptions"
+    ),
+    "a multiplier of 5e+11": simple("MEAN", [X, constant(1)], [codes(1, 4, 2, scale=1e-12)], "ReducerOptions"),
+}
 
 
 @pytest.mark.parametrize("reason", FAR_APART)
@@ -294,6 +348,7 @@ def test_every_operator_has_a_contract(litert: Worker) -> None:
     """And its versions are those that LiteRT knows: the newest runs, one more does not."""
     assert set(supported_operators()) <= {OPERATOR_NAMES[code] for code in CONTRACTS}
     for code, contract in CONTRACTS.items():
+
         def listed(version: int, code: int = code) -> bytes:
             def change(model: Any) -> None:
                 entry = unpacked(GOOD).operatorCodes[0]

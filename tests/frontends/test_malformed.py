@@ -24,7 +24,7 @@ SECONDS = 20.0
 
 
 def outcome(content: bytes) -> str:
-    """"error" for a TinygenError, "fine" for a model that goes all the way to a program."""
+    """ "error" for a TinygenError, "fine" for a model that goes all the way to a program."""
     begun = time.monotonic()
     try:
         graph = simplify(read_tflite(content))

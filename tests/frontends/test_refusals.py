@@ -36,9 +36,11 @@ def resize(shape: tuple[int, ...], size: tuple[int, int], dtype: str = "int8", *
     scale = 0.1 if dtype == "int8" else None
     out = (shape[0], *size, shape[3])
     return ModelSpec(
-        BuiltinOperator.RESIZE_BILINEAR, [TensorSpec(shape, dtype, scale), integers(*size)],
-        [TensorSpec(out, dtype, scale)], **options("ResizeBilinearOptions", **values),
-    )  # fmt: skip
+        BuiltinOperator.RESIZE_BILINEAR,
+        [TensorSpec(shape, dtype, scale), integers(*size)],
+        [TensorSpec(out, dtype, scale)],
+        **options("ResizeBilinearOptions", **values),
+    )
 
 
 def binary(name: str, *scales: float, dtype: str = "int8", **values: Any) -> ModelSpec:

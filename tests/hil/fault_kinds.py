@@ -64,9 +64,15 @@ def _stale(seed: random.Random, other: Path) -> Fault:
 
 def _garbage(seed: random.Random, other: Path) -> Fault:
     commands = (
-        b"tg-loa", b"tg-run%tg-", b"tg-load 0 64 00000000%abc", b"x" * 80, b"tg-switch 0%", b"%%%%tg-read 0%",
-        seal("tg-run", 7)[:-5], seed.randbytes(40),
-    )  # fmt: skip
+        b"tg-loa",
+        b"tg-run%tg-",
+        b"tg-load 0 64 00000000%abc",
+        b"x" * 80,
+        b"tg-switch 0%",
+        b"%%%%tg-read 0%",
+        seal("tg-run", 7)[:-5],
+        seed.randbytes(40),
+    )
     return Before(seed, to=seed.choice(commands))
 
 

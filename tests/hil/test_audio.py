@@ -77,9 +77,10 @@ KINDS: dict[str, tuple[Make, tuple[str, ...]]] = {
     "reset anywhere": (_at("to", faults.restarted), ANY),
     "reset anywhere, unnoticed": (_at("to", faults.restarted_unnoticed), ANY),
     "another device put in meanwhile": (
-        lambda seed, other: At(seed, "to", faults.unplugged(2.0, elf=other), TO), ANY,
+        lambda seed, other: At(seed, "to", faults.unplugged(2.0, elf=other), TO),
+        ANY,
     ),
-}  # fmt: skip
+}
 
 
 def trial(kind: str, number: int, device: TimedDevice, other: Path) -> tuple[str, str]:

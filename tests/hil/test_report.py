@@ -68,8 +68,15 @@ def test_junit(report: HilReport) -> None:
     (suite,) = root
     cases = suite.findall("testcase")
     assert [case.get("name") for case in cases] == [
-        "boot", "build-id", "clock", "results", "bit-exact", "stable", "accuracy", "latency",
-    ]  # fmt: skip
+        "boot",
+        "build-id",
+        "clock",
+        "results",
+        "bit-exact",
+        "stable",
+        "accuracy",
+        "latency",
+    ]
     assert {case.get("classname") for case in cases} == {"digits.f746zg-emulated"}
     assert suite.get("tests") == str(len(cases)) and suite.get("failures") == "1"
     (failure,) = suite.iter("failure")
@@ -130,10 +137,17 @@ def entry(**changed: Any) -> dict[str, Any]:
     row = {"sample": 0, "stable": True}
     figures = dict.fromkeys(("min", "median", "mean", "p99", "max"), 10.0)
     return {
-        "switch": None, "planned": 1, "completed": 1, "stopped": None, "mismatches": 0, "first_mismatch": None,
-        "rows": [row], "accuracy": {"correct": 9, "of": 10, "accuracy": 0.9},
-        "latency": {"source": "measured", "inferences": 1, "microseconds": figures}, **changed,
-    }  # fmt: skip
+        "switch": None,
+        "planned": 1,
+        "completed": 1,
+        "stopped": None,
+        "mismatches": 0,
+        "first_mismatch": None,
+        "rows": [row],
+        "accuracy": {"correct": 9, "of": 10, "accuracy": 0.9},
+        "latency": {"source": "measured", "inferences": 1, "microseconds": figures},
+        **changed,
+    }
 
 
 @pytest.mark.parametrize(

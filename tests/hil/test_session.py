@@ -104,9 +104,13 @@ def test_all_is_well(folder: Path, inputs: Path, right: list[list[int]]) -> None
 @pytest.mark.parametrize("command", ["tg-load", "tg-run", "tg-read"])
 @pytest.mark.parametrize("fault", [resets, misses_the_command])
 def test_a_device_that_is_reset_or_misses_a_command(
-    folder: Path, inputs: Path, right: list[list[int]], command: str, fault: Callable[[FaultyDevice], bool],
+    folder: Path,
+    inputs: Path,
+    right: list[list[int]],
+    command: str,
+    fault: Callable[[FaultyDevice], bool],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     """It goes on with the input that it was at."""
     monkeypatch.setattr(client, "_REPLY_SECONDS", 1.0)
     device = FaultyDevice([elf(folder)], command, (4, 9), fault)
@@ -286,8 +290,11 @@ def test_emulated_and_behind_a_terminal(nucleo: Path, inputs: Path, right: list[
     assert a["layers"][0]["instructions"] and b["layers"][0]["instructions"] is None
     assert 0 < a["memory"]["stack_used_bytes"] < a["memory"]["stack_bytes"] == 4096
     assert there.content["device"] == {
-        "name": "f746zg-serial", "engine": "serial", "port": port, "clock_hz": 216_000_000,
-    }  # fmt: skip
+        "name": "f746zg-serial",
+        "engine": "serial",
+        "port": port,
+        "clock_hz": 216_000_000,
+    }
 
 
 def test_a_place_of_a_board_farm(nucleo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

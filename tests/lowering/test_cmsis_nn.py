@@ -53,10 +53,15 @@ def conv_graph(dtype: str = "int8") -> Graph:
         ],
         [TensorSpec((1, 4, 6, 3), dtype, 0.3, 0 if wide else 4)],
         **options(
-            "Conv2DOptions", padding=Padding.SAME, strideH=2, strideW=1, dilationHFactor=1, dilationWFactor=1,
+            "Conv2DOptions",
+            padding=Padding.SAME,
+            strideH=2,
+            strideW=1,
+            dilationHFactor=1,
+            dilationWFactor=1,
             fusedActivationFunction=ActivationFunctionType.RELU,
         ),
-    )  # fmt: skip
+    )
     return simplify(read_tflite(build(spec), name="layer"))
 
 
@@ -157,8 +162,9 @@ def test_only_what_is_needed(tiny_library: Path, tmp_path_factory: pytest.TempPa
     project = tmp_path_factory.mktemp("project")
     assert checkout.copy(["arm_user"], project) == tuple(f"cmsis-nn/{name}" for name in needed)
     assert sorted(path.name for path in project.glob("cmsis-nn/**/*.h")) == [
-        "arm_nnfunctions.h", "arm_nnsupportfunctions.h",
-    ]  # fmt: skip
+        "arm_nnfunctions.h",
+        "arm_nnsupportfunctions.h",
+    ]
     with pytest.raises(TinygenError, match="has no arm_four"):
         checkout.sources(["arm_one_get_buffer_size", "arm_four"])
 

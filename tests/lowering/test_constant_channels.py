@@ -36,8 +36,11 @@ def _wide(network: Network) -> None:
 
 
 LAYERS: dict[str, Callable[[Network], None]] = {
-    "conv": _conv, "pointwise": _pointwise, "depthwise": _depthwise, "wide": _wide,
-}  # fmt: skip
+    "conv": _conv,
+    "pointwise": _pointwise,
+    "depthwise": _depthwise,
+    "wide": _wide,
+}
 
 
 def whole(name: str) -> Graph:

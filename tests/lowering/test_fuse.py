@@ -134,9 +134,7 @@ def batch_of_two() -> Graph:
     return net.graph()
 
 
-@pytest.mark.parametrize(
-    "make", [two_readers, model_output, twice_the_same, broadcast, depthwise, batch_of_two]
-)
+@pytest.mark.parametrize("make", [two_readers, model_output, twice_the_same, broadcast, depthwise, batch_of_two])
 def test_left_apart(make: Callable[[], Graph]) -> None:
     graph = make()
     assert any(type(op) is Add for op in graph.ops)

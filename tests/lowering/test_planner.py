@@ -72,8 +72,11 @@ def test_no_shared_bytes(given_buffers: list[Buffer]) -> None:
     check(given_buffers, plan, [])
     most = 0
     for step in range(16):
-        live = [(o, aligned(b.size_at(step))) for b, o in zip(given_buffers, plan.offsets, strict=True)
-                if b.first <= step <= b.last]  # fmt: skip
+        live = [
+            (o, aligned(b.size_at(step)))
+            for b, o in zip(given_buffers, plan.offsets, strict=True)
+            if b.first <= step <= b.last
+        ]
         taken = [byte for offset, size in live for byte in range(offset, offset + size, ALIGNMENT)]
         assert len(taken) == len(set(taken))
         most = max(most, sum(size for _, size in live))
@@ -106,11 +109,33 @@ def test_where_one_greedy_order_fails() -> None:
 def test_where_all_greedy_orders_fail() -> None:
     """None of the orders tried reaches the bound (1208 bytes instead of 1192): the search does."""
     hard = boxes(
-        (304, 12, 16), (264, 17, 19), (152, 22, 23), (104, 20, 24), (256, 21, 22), (72, 1, 2), (208, 20, 26),
-        (304, 25, 26), (64, 6, 6), (224, 4, 10), (168, 6, 7), (240, 4, 13), (128, 6, 7), (24, 20, 23), (272, 0, 4),
-        (264, 17, 21), (208, 22, 26), (24, 10, 13), (104, 0, 4), (40, 15, 20), (192, 22, 26), (120, 10, 10),
-        (248, 17, 17), (272, 6, 13), (32, 15, 22), (304, 16, 21),
-    )  # fmt: skip
+        (304, 12, 16),
+        (264, 17, 19),
+        (152, 22, 23),
+        (104, 20, 24),
+        (256, 21, 22),
+        (72, 1, 2),
+        (208, 20, 26),
+        (304, 25, 26),
+        (64, 6, 6),
+        (224, 4, 10),
+        (168, 6, 7),
+        (240, 4, 13),
+        (128, 6, 7),
+        (24, 20, 23),
+        (272, 0, 4),
+        (264, 17, 21),
+        (208, 22, 26),
+        (24, 10, 13),
+        (104, 0, 4),
+        (40, 15, 20),
+        (192, 22, 26),
+        (120, 10, 10),
+        (248, 17, 17),
+        (272, 6, 13),
+        (32, 15, 22),
+        (304, 16, 21),
+    )
     greedy = plan_memory(hard, nodes=0)
     assert (greedy.arena_bytes, greedy.optimal) == (1208, False)
     plan = plan_memory(hard)

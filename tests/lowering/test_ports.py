@@ -61,9 +61,14 @@ def test_refused(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], re
     ("spec", "inputs", "outputs", "reason"), [(ADD, [X], [], "has no outputs"), (SQUARE, [], [Y], "has no inputs")]
 )
 def test_refused_without_a_traceback(
-    spec: ModelSpec, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], reason: str,
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    spec: ModelSpec,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     model, out = tmp_path / "net.tflite", tmp_path / "out"
     model.write_bytes(build_chain([spec], inputs=inputs, outputs=outputs))
     monkeypatch.setattr("sys.argv", ["tinygen", "build", str(model), "--board", "f746zg", "--out", str(out)])

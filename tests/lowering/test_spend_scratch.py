@@ -26,9 +26,7 @@ def buffers(sizes: list[int], choices: list[Choice]) -> list[Buffer]:
     """A chain: step i reads tensor i, writes tensor i + 1, and has its least scratch."""
     last = len(choices) - 1
     tensors = [Buffer(f"t{i}", size, max(i - 1, 0), min(i, last)) for i, size in enumerate(sizes)]
-    scratch = [
-        Buffer(f"s{i}", size, i, i) for i, c in enumerate(choices) if (size := c.variants[0].scratch_bytes)
-    ]
+    scratch = [Buffer(f"s{i}", size, i, i) for i, c in enumerate(choices) if (size := c.variants[0].scratch_bytes)]
     return [*tensors, *scratch]
 
 

@@ -185,9 +185,10 @@ def conv(bias: int, y_scale: float, zero: int, activation: int, w_scales: tuple[
     filters = len(w_scales)
     codes = np.full((filters, 1, 1, 1), weight, np.int8)
     inputs = [
-        TensorSpec((1, 1, 1, 1), "int8", 0.05, 17), TensorSpec(codes.shape, "int8", w_scales, 0, 0, codes),
+        TensorSpec((1, 1, 1, 1), "int8", 0.05, 17),
+        TensorSpec(codes.shape, "int8", w_scales, 0, 0, codes),
         TensorSpec((filters,), "int32", np.array(w_scales) * 0.05, 0, 0, np.full(filters, bias)),
-    ]  # fmt: skip
+    ]
     chosen = options("Conv2DOptions", padding=Padding.VALID, strideH=1, strideW=1, fusedActivationFunction=activation)
     y = TensorSpec((1, 1, 1, filters), "int8", y_scale, zero)
     return read_tflite(build(ModelSpec(BuiltinOperator.CONV_2D, inputs, [y], **chosen)))

@@ -18,9 +18,12 @@ _LARGEST = 2**31 - 1
 
 
 def addition(
-    scales: tuple[float, float, float], zeros: tuple[int, int, int], activation: Activation = Activation.NONE,
-    dtype: str = "int8", shape: Shape = (256, 256),
-) -> Node:  # fmt: skip
+    scales: tuple[float, float, float],
+    zeros: tuple[int, int, int],
+    activation: Activation = Activation.NONE,
+    dtype: str = "int8",
+    shape: Shape = (256, 256),
+) -> Node:
     tensors = [
         Tensor(name, shape, Affine(dtype, (float(np.float32(scale)),), (zero,)))
         for name, scale, zero in zip("aby", scales, zeros, strict=True)
@@ -79,9 +82,7 @@ def test_exact_wherever_it_is_given() -> None:
 
 @pytest.mark.parametrize("activation", list(Activation))
 @pytest.mark.parametrize("zeros", [(0, 0, 0), (-128, -128, -128), (3, -7, 127), (127, 127, -128)])
-@pytest.mark.parametrize(
-    "scales", [(0.25, 0.25, 0.25), (0.1, 0.05, 0.13), (0.02, 0.3, 0.3), (0.1, 0.2, 0.15)]
-)
+@pytest.mark.parametrize("scales", [(0.25, 0.25, 0.25), (0.1, 0.05, 0.13), (0.02, 0.3, 0.3), (0.1, 0.2, 0.15)])
 def test_usual_operands_have_a_form(
     scales: tuple[float, float, float], zeros: tuple[int, int, int], activation: Activation
 ) -> None:

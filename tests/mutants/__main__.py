@@ -72,9 +72,7 @@ def _is_green(places: Sequence[Workplace], mutants: Sequence[Mutant]) -> bool:
     return run.status == 0
 
 
-def _try_all(
-    places: Sequence[Workplace], mutants: Sequence[Mutant], options: argparse.Namespace
-) -> list[Outcome]:
+def _try_all(places: Sequence[Workplace], mutants: Sequence[Mutant], options: argparse.Namespace) -> list[Outcome]:
     free: SimpleQueue[Workplace] = SimpleQueue()
     for place in places:
         free.put(place)
@@ -112,10 +110,14 @@ def _print_table(outcomes: Sequence[Outcome]) -> None:
 
 def _row(outcome: Outcome) -> dict[str, object]:
     return {
-        "list": outcome.mutant.room, "mutant": outcome.mutant.name, "breaks": outcome.mutant.breaks,
-        "verdict": outcome.verdict, "by": outcome.by, "expected": outcome.expected,
+        "list": outcome.mutant.room,
+        "mutant": outcome.mutant.name,
+        "breaks": outcome.mutant.breaks,
+        "verdict": outcome.verdict,
+        "by": outcome.by,
+        "expected": outcome.expected,
         "seconds": round(outcome.seconds, 1),
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

@@ -20,8 +20,11 @@ def copy_tree(to: Path) -> Path:
     """Copies what git tracks, and what it does not ignore, to a folder in `to`; gives that folder."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     copy = to / ROOT.name
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():

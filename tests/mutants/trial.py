@@ -68,9 +68,12 @@ class Workplace:
         # Threads do not live on in a fork.
         alone = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         self._zygote = subprocess.Popen(
-            [sys.executable, str(FOLDER / "zygote.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [sys.executable, str(FOLDER / "zygote.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
             env=alone,
-        )  # fmt: skip
+        )
 
     def close(self) -> None:
         assert self._zygote.stdin is not None
@@ -96,9 +99,11 @@ class Workplace:
         # The test that every mutant applies would notice each of them.
         arguments += list(tests) or ["--ignore", "tests/mutants"]
         wanted = {
-            "copy": str(self.copy), "arguments": arguments, "environment": environment(self.copy, caches=caches),
+            "copy": str(self.copy),
+            "arguments": arguments,
+            "environment": environment(self.copy, caches=caches),
             "seconds": seconds,
-        }  # fmt: skip
+        }
         assert self._zygote.stdin is not None and self._zygote.stdout is not None
         start = time.monotonic()
         self._zygote.stdin.write(json.dumps(wanted) + "\n")

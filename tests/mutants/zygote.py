@@ -16,11 +16,29 @@ import tempfile
 import time
 
 OUTSIDE = (
-    "pytest", "hypothesis", "numpy", "jinja2", "yaml", "rich.console", "typer.testing", "serial", "tflite",
-    "flatbuffers", "ai_edge_litert.interpreter", "ai_edge_litert.schema_py_generated", "elftools.elf.elffile",
-    "unicorn", "capstone", "torch", "torch.fx", "torch.nn.utils.prune", "onnx", "scipy.sparse.csgraph",
-    "scipy.spatial.distance", "torch_pruning",
-)  # fmt: skip
+    "pytest",
+    "hypothesis",
+    "numpy",
+    "jinja2",
+    "yaml",
+    "rich.console",
+    "typer.testing",
+    "serial",
+    "tflite",
+    "flatbuffers",
+    "ai_edge_litert.interpreter",
+    "ai_edge_litert.schema_py_generated",
+    "elftools.elf.elffile",
+    "unicorn",
+    "capstone",
+    "torch",
+    "torch.fx",
+    "torch.nn.utils.prune",
+    "onnx",
+    "scipy.sparse.csgraph",
+    "scipy.spatial.distance",
+    "torch_pruning",
+)
 
 
 def _in_child(run: dict, output: int) -> int:

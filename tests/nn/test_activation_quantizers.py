@@ -67,11 +67,18 @@ def test_codes_count_boundaries_and_stand_for_the_output(name: str, seed: int, s
 @pytest.mark.parametrize(
     ("name", "count", "kind"),
     [
-        ("relu 2", 3, Levels), ("relu 8", 255, Levels), ("sign", 1, Binary), ("tanh 1", 1, Binary),
-        ("tanh 4", 15, Levels), ("log int 3", 7, PowerOfTwo), ("log sqrt2 4", 15, Codebook),
-        ("log int 4 two-sided", 30, Codebook), ("log 3", 8, Codebook), ("affine8", 255, Affine),
+        ("relu 2", 3, Levels),
+        ("relu 8", 255, Levels),
+        ("sign", 1, Binary),
+        ("tanh 1", 1, Binary),
+        ("tanh 4", 15, Levels),
+        ("log int 3", 7, PowerOfTwo),
+        ("log sqrt2 4", 15, Codebook),
+        ("log int 4 two-sided", 30, Codebook),
+        ("log 3", 8, Codebook),
+        ("affine8", 255, Affine),
     ],
-)  # fmt: skip
+)
 def test_numbers_of_boundaries_and_encodings(name: str, count: int, kind: type) -> None:
     boundaries, encoding = trained(name, 1).boundaries()
     assert len(boundaries) == count and isinstance(encoding, kind)

@@ -138,7 +138,7 @@ def test_outputs_of_constants_and_of_states() -> None:
         Softmax(name="constant", inputs=("c",), outputs=("y",)),
         Add(name="late", inputs=("state", "c"), outputs=("late",)),
         Add(name="sum", inputs=("state", "x"), outputs=("sum",)),
-    )  # fmt: skip
+    )
     graph = Graph("model", tensors, ops, ("x",), ("y", "late"), (State("state", "sum", np.zeros(shape, np.int8)),))
     assert [str(dead) for dead in dead_outputs(graph)] == [
         "output 'y' is the same for every input: it is computed from constants alone"

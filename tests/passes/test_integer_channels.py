@@ -29,8 +29,15 @@ from tinygen.passes.ranges import channel_ranges
 from tinygen.passes.remove_channels import remove_channels
 
 CODES: tuple[IntegerEncoding, ...] = (
-    levels(2), levels(4), levels(8), levels(3, True), affine(-128), affine(4), TERNARY, BINARY,
-)  # fmt: skip
+    levels(2),
+    levels(4),
+    levels(8),
+    levels(3, True),
+    affine(-128),
+    affine(4),
+    TERNARY,
+    BINARY,
+)
 
 
 class Builder:
@@ -49,9 +56,10 @@ class Builder:
         shape = op.infer_shapes(node)[0]
         if hasattr(op, "epilogue") and y != INT32:
             integers = (
-                node.input(0).integer.integers(self.sample[op.inputs[0]]) if isinstance(op, Requantize)
+                node.input(0).integer.integers(self.sample[op.inputs[0]])
+                if isinstance(op, Requantize)
                 else self._value(op, Tensor(name, shape, INT32))
-            )  # fmt: skip
+            )
             epilogue = random_epilogue(y, integers, self.rng, shared=bool(self.rng.random() < 0.2))
             assert epilogue is not None
             op = replace(op, epilogue=epilogue)  # type: ignore[call-arg]
@@ -187,17 +195,31 @@ def chain(padding: Padding, code: int) -> Graph:
     second = rng.integers(1, 100, (4, 3, 3, 6)).astype(np.int8)
     second[..., 2] = 0
     tensors = [
-        Tensor("x", (1, 5, 5, 3), affine(0)), Tensor("w1", first.shape, INT8, first),
-        Tensor("a", (1, 5, 5, 6), affine(0)), Tensor("w2", second.shape, INT8, second),
+        Tensor("x", (1, 5, 5, 3), affine(0)),
+        Tensor("w1", first.shape, INT8, first),
+        Tensor("a", (1, 5, 5, 6), affine(0)),
+        Tensor("w2", second.shape, INT8, second),
         Tensor("y", (1, *[5 if padding is Padding.SAME else 3] * 2, 4), affine(0)),
-    ]  # fmt: skip
+    ]
     half = 1 << 9
     ops = (
-        IntegerConv2D(name="one", inputs=("x", "w1"), outputs=("a",), padding=Padding.VALID, stride=(1, 1),
-                      epilogue=Rescale((3,), (half + (code << 10),), (10,), -128, 127)),
-        IntegerConv2D(name="two", inputs=("a", "w2"), outputs=("y",), padding=padding, stride=(1, 1),
-                      epilogue=Rescale((1,), (half,), (10,), -128, 127)),
-    )  # fmt: skip
+        IntegerConv2D(
+            name="one",
+            inputs=("x", "w1"),
+            outputs=("a",),
+            padding=Padding.VALID,
+            stride=(1, 1),
+            epilogue=Rescale((3,), (half + (code << 10),), (10,), -128, 127),
+        ),
+        IntegerConv2D(
+            name="two",
+            inputs=("a", "w2"),
+            outputs=("y",),
+            padding=padding,
+            stride=(1, 1),
+            epilogue=Rescale((1,), (half,), (10,), -128, 127),
+        ),
+    )
     return Graph("chain", {t.name: t for t in tensors}, ops, ("x",), ("y",))
 
 

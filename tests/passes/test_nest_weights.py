@@ -61,8 +61,9 @@ def test_one_code_that_differs() -> None:
 def test_a_corner_of_a_wider_layer() -> None:
     wide = layers.random_codes(layers.levels(8), (16, 3, 3, 12), np.random.default_rng(1))
     narrow = layer(8, wide[:12])
-    whole = layers.conv("net", (6, 6, 12), 16, (3, 3), x=layers.INT8, w=layers.levels(8, True), y=layers.INT32,
-                        weights=wide)  # fmt: skip
+    whole = layers.conv(
+        "net", (6, 6, 12), 16, (3, 3), x=layers.INT8, w=layers.levels(8, True), y=layers.INT32, weights=wide
+    )
     network = Network("net", (Switch("narrow", narrow.graph), Switch("wide", whole.graph)))
     found = weights_of(nest_weights(network))
     assert found[0] is whole.graph.tensors["w"].data and found[1] is None

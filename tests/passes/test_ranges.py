@@ -28,8 +28,11 @@ SUMS = ("ADD", "SUB")
 UNARY = ("RELU", "RELU6", "LEAKY_RELU", "LOGISTIC", "TANH", "HARD_SWISH", "ABS")
 TYPES = ("int8", "int16")
 CASES: dict[str, Case] = {
-    **{f"{name} {kind}": partial(binary.case, name=name, dtype=kind)
-       for name in (*SUMS, "MUL", "MAXIMUM") for kind in TYPES},
+    **{
+        f"{name} {kind}": partial(binary.case, name=name, dtype=kind)
+        for name in (*SUMS, "MUL", "MAXIMUM")
+        for kind in TYPES
+    },
     **{f"{name} shifts": partial(binary.power_of_two, name=name) for name in SUMS},
     **{name: partial(unary.case, name=name, source="int8") for name in UNARY},
     "QUANTIZE": partial(unary.case, name="QUANTIZE", source="uint8", target="int8"),
@@ -47,7 +50,7 @@ CASES: dict[str, Case] = {
     "TRANSPOSE": partial(movement.transpose, dtype="int8"),
     "RESHAPE": partial(movement.reshape, name="RESHAPE", dtype="int8"),
     "PRELU": partial(movement.prelu, dtype="int8"),
-}  # fmt: skip
+}
 WRAPPING = ("CONV_2D int8", "CONV_2D int16", "DEPTHWISE_CONV_2D int8", "FULLY_CONNECTED int8", "MUL int8", "MUL int16")
 
 
@@ -124,5 +127,3 @@ def test_each_channel_has_its_own_range() -> None:
     found = channel_ranges(graph)[graph.outputs[0]]
     assert found.constant.tolist() == [False, True]
     assert found.low[0] < found.high[0]
-
-

@@ -72,15 +72,18 @@ def test_always_clamped() -> None:
 
 def test_clamped_thanks_to_the_activation_before() -> None:
     """After a RELU codes are at least the zero point: negative weights cannot give more than the bias."""
+
     def network(activation: int) -> Graph:
         a, b, c, d = image(3), image(4), image(3), image(2)
         negative = weights(3, 1, 1, 4)
         negative[1] = -np.abs(negative[1])
-        return simplified([
-            conv(a, b, weights(4, 1, 1, 3), [0, 0, 0, 0], activation=activation),
-            conv(b, c, negative, [0, -1, 0], activation=RELU),
-            conv(c, d, weights(2, 1, 1, 3), [0, 0]),
-        ])  # fmt: skip
+        return simplified(
+            [
+                conv(a, b, weights(4, 1, 1, 3), [0, 0, 0, 0], activation=activation),
+                conv(b, c, negative, [0, -1, 0], activation=RELU),
+                conv(c, d, weights(2, 1, 1, 3), [0, 0]),
+            ]
+        )
 
     assert widths(network(RELU)) == [4, 2, 2]
     assert widths(network(NONE)) == [4, 3, 2]
@@ -89,34 +92,40 @@ def test_clamped_thanks_to_the_activation_before() -> None:
 def test_unread_channels_go_back_through_a_depthwise_layer() -> None:
     """A depthwise filter of zeros: the filter before it computed for nothing."""
     a, b, c, d = image(3), image(4), image(4), image(2)
-    graph = simplified([
-        conv(a, b, weights(4, 1, 1, 3), [1, 2, 3, 4]),
-        conv(b, c, zeroed(weights(1, 3, 3, 4), 3, 2), [5, 6, 7000, 8], Padding.SAME),
-        conv(c, d, weights(2, 1, 1, 4), [9, 9]),
-    ])  # fmt: skip
+    graph = simplified(
+        [
+            conv(a, b, weights(4, 1, 1, 3), [1, 2, 3, 4]),
+            conv(b, c, zeroed(weights(1, 3, 3, 4), 3, 2), [5, 6, 7000, 8], Padding.SAME),
+            conv(c, d, weights(2, 1, 1, 4), [9, 9]),
+        ]
+    )
     assert widths(graph) == [3, 3, 2]
 
 
 def test_both_ways_of_an_addition_lose_the_same() -> None:
     a, b, c, d, e = image(3), image(4), image(4), image(4), image(2)
     add = options("AddOptions", fusedActivationFunction=NONE)
-    graph = simplified([
-        conv(a, b, zeroed(weights(4, 1, 1, 3), 0, 1, 2), [1, 2, 3, 4]),
-        conv(a, c, zeroed(weights(4, 1, 1, 3), 0, 2, 3), [1, 2, 3, 4]),
-        ModelSpec(BuiltinOperator.ADD, [b, c], [d], version=2, **add),
-        conv(d, e, weights(2, 1, 1, 4), [9, 9]),
-    ])  # fmt: skip
+    graph = simplified(
+        [
+            conv(a, b, zeroed(weights(4, 1, 1, 3), 0, 1, 2), [1, 2, 3, 4]),
+            conv(a, c, zeroed(weights(4, 1, 1, 3), 0, 2, 3), [1, 2, 3, 4]),
+            ModelSpec(BuiltinOperator.ADD, [b, c], [d], version=2, **add),
+            conv(d, e, weights(2, 1, 1, 4), [9, 9]),
+        ]
+    )
     assert widths(graph) == [3, 3, 3, 2]
 
 
 def test_a_constant_operand_of_an_addition_is_one_pixel() -> None:
     a, b, c, d = image(3), image(4), image(4), image(4)
     add = options("AddOptions", fusedActivationFunction=NONE)
-    graph = simplified([
-        conv(a, b, zeroed(weights(4, 1, 1, 3), 0, 0, 1, 2, 3), [100, 2000, 3, 4]),
-        conv(a, c, weights(4, 1, 1, 3), [1, 2, 3, 4]),
-        ModelSpec(BuiltinOperator.ADD, [b, c], [d], version=2, **add),
-    ])  # fmt: skip
+    graph = simplified(
+        [
+            conv(a, b, zeroed(weights(4, 1, 1, 3), 0, 0, 1, 2, 3), [100, 2000, 3, 4]),
+            conv(a, c, weights(4, 1, 1, 3), [1, 2, 3, 4]),
+            ModelSpec(BuiltinOperator.ADD, [b, c], [d], version=2, **add),
+        ]
+    )
     assert [node.op.KIND for node in graph.nodes()] == ["conv_2d", "add"]
     assert graph.node(graph.ops[1]).input(0).shape == (1, 1, 1, 4)
 
@@ -130,10 +139,13 @@ def test_large_constants_do_not_fill_the_flash(size: int, layers: list[str]) -> 
         conv(b, c, weights(4, 1, 1, 4), [0] * 4),
         conv(a, d, weights(4, 1, 1, 3), [1, 2, 3, 4]),
         ModelSpec(
-            BuiltinOperator.CONCATENATION, [c, d], [image(8, size=size)], version=2,
+            BuiltinOperator.CONCATENATION,
+            [c, d],
+            [image(8, size=size)],
+            version=2,
             **options("ConcatenationOptions", axis=3),
         ),
-    ]  # fmt: skip
+    ]
     graph = simplified(specs)
     assert [node.op.KIND for node in graph.nodes()][: len(layers)] == layers
 
@@ -144,11 +156,13 @@ def test_dense_after_flattening() -> None:
     shape = TensorSpec((2,), "int32", data=np.array([1, 64]))
     codes = weights(3, 64)
     dense = [flat, TensorSpec((3, 64), "int8", 0.01, 0, 0, codes)]
-    graph = simplified([
-        conv(a, b, zeroed(weights(4, 1, 1, 3), 0, 2), [1, 2, 9000, 4]),
-        ModelSpec(BuiltinOperator.RESHAPE, [b, shape], [flat], **options("ReshapeOptions")),
-        ModelSpec(BuiltinOperator.FULLY_CONNECTED, dense, [y], **options("FullyConnectedOptions")),
-    ])  # fmt: skip
+    graph = simplified(
+        [
+            conv(a, b, zeroed(weights(4, 1, 1, 3), 0, 2), [1, 2, 9000, 4]),
+            ModelSpec(BuiltinOperator.RESHAPE, [b, shape], [flat], **options("ReshapeOptions")),
+            ModelSpec(BuiltinOperator.FULLY_CONNECTED, dense, [y], **options("FullyConnectedOptions")),
+        ]
+    )
     assert widths(graph) == [3, 48, 3]
     assert graph.node(graph.ops[2]).constant(2).any()
 
@@ -200,9 +214,11 @@ def test_words_of_four_channels_stay_whole(constant: int, kept: int, monkeypatch
     """Of eight channels that may go four go, or none; a layer that had no whole words loses what it can."""
     monkeypatch.setattr("tinygen.passes.pipeline._CHANNELS", 4)
     a, b, c, d = image(3), image(8), image(7), image(2)
-    graph = simplified([
-        conv(a, b, zeroed(weights(8, 1, 1, 3), 0, *range(constant)), [100] * 8),
-        conv(b, c, zeroed(weights(7, 1, 1, 8), 0, 2), [1, 2, 3, 4, 5, 6, 7]),
-        conv(c, d, weights(2, 1, 1, 7), [5, 6]),
-    ])  # fmt: skip
+    graph = simplified(
+        [
+            conv(a, b, zeroed(weights(8, 1, 1, 3), 0, *range(constant)), [100] * 8),
+            conv(b, c, zeroed(weights(7, 1, 1, 8), 0, 2), [1, 2, 3, 4, 5, 6, 7]),
+            conv(c, d, weights(2, 1, 1, 7), [5, 6]),
+        ]
+    )
     assert widths(graph) == [kept, 6, 2]

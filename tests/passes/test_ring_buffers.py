@@ -109,8 +109,15 @@ def test_only_stretches_of_what_stays() -> None:
     _, _, joined = joined_of(graph)
 
     def cut(source: str, name: str, count: int) -> StridedSlice:
-        return StridedSlice(name=name, inputs=(source,), outputs=(name,), begin=(0, 0, 0, 0), step=(1,) * 4,
-                            count=(1, count, 1, 5), axes=(0, 1, 2, 3))  # fmt: skip
+        return StridedSlice(
+            name=name,
+            inputs=(source,),
+            outputs=(name,),
+            begin=(0, 0, 0, 0),
+            step=(1,) * 4,
+            count=(1, count, 1, 5),
+            axes=(0, 1, 2, 3),
+        )
 
     total = Add(name="total", inputs=(joined, joined), outputs=("sums",))
     cuts = [cut("sums", "most", 2), cut("sums", "few", 1), cut(joined, "oldest", 1)]
@@ -128,9 +135,12 @@ def changed(
     """With more operators at the end."""
     tensors = {**graph.tensors, **shapes}
     more = replace(
-        graph, ops=(*graph.ops, *ops), tensors=tensors, outputs=(*graph.outputs, *outputs),
+        graph,
+        ops=(*graph.ops, *ops),
+        tensors=tensors,
+        outputs=(*graph.outputs, *outputs),
         states=(*graph.states, *states),
-    )  # fmt: skip
+    )
     more.validate()
     return more
 
@@ -153,12 +163,25 @@ def test_outputs_stay_where_they_are() -> None:
     state, _, joined = joined_of(graph)
     ring = assert_same(changed(graph, outputs=(joined,)))
     assert "join_rows" not in kinds(ring)
-    copy = StridedSlice(name="copy", inputs=(joined,), outputs=("old",), begin=(0, 0, 0, 0), step=(1,) * 4,
-                        count=(1, 2, 1, 5), axes=(0, 1, 2, 3))  # fmt: skip
+    copy = StridedSlice(
+        name="copy",
+        inputs=(joined,),
+        outputs=("old",),
+        begin=(0, 0, 0, 0),
+        step=(1,) * 4,
+        count=(1, 2, 1, 5),
+        axes=(0, 1, 2, 3),
+    )
     ring = assert_same(changed(graph, copy, outputs=("old",), old=like(graph, joined, "old", 2)))
     assert "join_rows" not in kinds(ring)
-    ring = assert_same(changed(graph, Add(name="twice", inputs=(state, state), outputs=("y2",)), outputs=("y2",),
-                               y2=like(graph, state, "y2")))  # fmt: skip
+    ring = assert_same(
+        changed(
+            graph,
+            Add(name="twice", inputs=(state, state), outputs=("y2",)),
+            outputs=("y2",),
+            y2=like(graph, state, "y2"),
+        )
+    )
     assert "join_rows" in kinds(ring)
 
 
@@ -180,14 +203,27 @@ def test_a_frame_goes_on_to_another_state() -> None:
     """What falls out of one state is new to the next: it is cut before the frames move up."""
     graph = stream()
     _, new, joined = joined_of(graph)
-    oldest = StridedSlice(name="oldest", inputs=(joined,), outputs=("fallen",), begin=(0, 0, 0, 0), step=(1,) * 4,
-                          count=(1, 1, 1, 5), axes=(0, 1, 2, 3))  # fmt: skip
+    oldest = StridedSlice(
+        name="oldest",
+        inputs=(joined,),
+        outputs=("fallen",),
+        begin=(0, 0, 0, 0),
+        step=(1,) * 4,
+        count=(1, 1, 1, 5),
+        axes=(0, 1, 2, 3),
+    )
     total = Add(name="total", inputs=("late", new), outputs=("y2",))
     late = like(graph, new, "late")
     more = changed(
-        graph, oldest, total, outputs=("y2",), states=(State("late", "fallen", np.zeros(late.shape, late.dtype)),),
-        late=late, fallen=like(graph, new, "fallen"), y2=like(graph, new, "y2"),
-    )  # fmt: skip
+        graph,
+        oldest,
+        total,
+        outputs=("y2",),
+        states=(State("late", "fallen", np.zeros(late.shape, late.dtype)),),
+        late=late,
+        fallen=like(graph, new, "fallen"),
+        y2=like(graph, new, "y2"),
+    )
     assert "join_rows" in kinds(assert_same(more))
 
 
@@ -209,10 +245,17 @@ def test_frames_along_columns_of_several_rows() -> None:
     tensors = {name: Tensor(name, shape, encoding) for name, shape in shapes.items()}
     ops = (
         Concatenation(name="join", inputs=("kept", "x"), outputs=("joined",), axis=2),
-        StridedSlice(name="newest", inputs=("joined",), outputs=("cut",), begin=(0, 0, 1, 0), step=(1,) * 4,
-                     count=shapes["cut"], axes=(0, 1, 2, 3)),
+        StridedSlice(
+            name="newest",
+            inputs=("joined",),
+            outputs=("cut",),
+            begin=(0, 0, 1, 0),
+            step=(1,) * 4,
+            count=shapes["cut"],
+            axes=(0, 1, 2, 3),
+        ),
         Add(name="twice", inputs=("joined", "joined"), outputs=("y",)),
-    )  # fmt: skip
+    )
     states = (State("kept", "cut", np.zeros(shapes["kept"], np.int8)),)
     graph = Graph(name="columns", tensors=tensors, ops=ops, inputs=("x",), outputs=("y",), states=states)
     graph.validate()

@@ -146,13 +146,19 @@ def test_reshaped_and_reduced_frames() -> None:
 
 def test_every_other_frame() -> None:
     net = WindowNetwork(np.random.default_rng(6), (1, 12, 2, 3))
-    net.add(StridedSlice, [net.x], net.encoding, begin=(0, 1, 1, 0), step=(1, 3, 1, 1), count=(1, 3, 1, 3),
-            axes=(1, 3))  # fmt: skip
+    net.add(StridedSlice, [net.x], net.encoding, begin=(0, 1, 1, 0), step=(1, 3, 1, 1), count=(1, 3, 1, 3), axes=(1, 3))
     net.dense(3)
     assert_streams(net.graph(), 3)
     net = WindowNetwork(np.random.default_rng(6), (1, 12, 2, 3))
-    net.add(StridedSlice, [net.x], net.encoding, begin=(0, 11, 0, 0), step=(1, -2, 1, 1), count=(1, 4, 2, 3),
-            axes=(0, 1, 2, 3))  # fmt: skip
+    net.add(
+        StridedSlice,
+        [net.x],
+        net.encoding,
+        begin=(0, 11, 0, 0),
+        step=(1, -2, 1, 1),
+        count=(1, 4, 2, 3),
+        axes=(0, 1, 2, 3),
+    )
     assert_streams(net.graph(), 5)
 
 
@@ -176,14 +182,24 @@ def test_a_frame_of_its_own() -> None:
     ("make", "message"),
     [
         (lambda net: net.conv(4, (3, 1), row_padding=(1, 1)), r"op0 .*it pads in time"),
-        (lambda net: net.add(Pad, [net.x], net.encoding, paddings=((0, 0), (0, 1), (0, 0), (0, 0)), value=0),
-         r"op0 .*it pads in time"),
+        (
+            lambda net: net.add(Pad, [net.x], net.encoding, paddings=((0, 0), (0, 1), (0, 0), (0, 0)), value=0),
+            r"op0 .*it pads in time",
+        ),
         (lambda net: net.add(Concatenation, [net.x, net.x], net.encoding, axis=1), r"op0 .*behind the other in time"),
-        (lambda net: net.add(ResizeNearestNeighbor, [net.x], net.encoding, size=(32, 2),
-                             align_corners=False, half_pixel_centers=False),
-         r"op0 .*how resize_nearest_neighbor mixes frames is not known"),
+        (
+            lambda net: net.add(
+                ResizeNearestNeighbor,
+                [net.x],
+                net.encoding,
+                size=(32, 2),
+                align_corners=False,
+                half_pixel_centers=False,
+            ),
+            r"op0 .*how resize_nearest_neighbor mixes frames is not known",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_streamed(make: Callable[[WindowNetwork], object], message: str) -> None:
     net = WindowNetwork(np.random.default_rng(8), (1, 16, 2, 3))
     make(net)
@@ -210,10 +226,16 @@ def test_what_is_no_window() -> None:
 @pytest.mark.parametrize(
     ("encoding", "code"),
     [
-        (Affine("int8", (0.5,), (-128,)), -128), (levels(3), 0), (levels(2, True), 1), (BINARY, 0), (POWERS, 0),
-        (Codebook((1.0,), table=(-7, 3, 9)), 1), (Float32(), 0), (Affine("int32", (0.5,), (7,)), 7),
+        (Affine("int8", (0.5,), (-128,)), -128),
+        (levels(3), 0),
+        (levels(2, True), 1),
+        (BINARY, 0),
+        (POWERS, 0),
+        (Codebook((1.0,), table=(-7, 3, 9)), 1),
+        (Float32(), 0),
+        (Affine("int32", (0.5,), (7,)), 7),
     ],
-)  # fmt: skip
+)
 def test_zeros(encoding: Encoding, code: int) -> None:
     codes = zero_codes(encoding, (2, 3))
     assert codes.dtype == encoding.dtype and codes.shape == (2, 3) and (codes == code).all()

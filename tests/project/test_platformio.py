@@ -66,9 +66,12 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert board.platformio
         content = {
             "build": {"cpu": board.core, "f_cpu": f"{board.core_hz}L", "extra_flags": "-DSTM32"},
-            "frameworks": [], "name": board.title, "vendor": "ST", "url": "",
+            "frameworks": [],
+            "name": board.title,
+            "vendor": "ST",
+            "url": "",
             "upload": {"maximum_size": board.flash_bytes, "maximum_ram_size": board.ram_bytes, "protocol": "custom"},
-        }  # fmt: skip
+        }
         (platform / "boards" / f"{board.platformio.board}.json").write_text(json.dumps(content))
     return folder
 
@@ -76,10 +79,14 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pio(core: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Runs PlatformIO, offline as far as it is up to it."""
     environment = os.environ | {
-        "PLATFORMIO_CORE_DIR": str(core), "HOME": str(core), "CI": "true",
-        "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no", "PLATFORMIO_NO_ANSI": "true",
-        "HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9",
-    }  # fmt: skip
+        "PLATFORMIO_CORE_DIR": str(core),
+        "HOME": str(core),
+        "CI": "true",
+        "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
+        "PLATFORMIO_NO_ANSI": "true",
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+    }
     command = [sys.executable, "-m", "platformio", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment | more, check=False, timeout=300)
 

@@ -82,9 +82,7 @@ def run_on_board(
     counts = [len(feeds) for feeds in samples]
     sources = write_sources(programs, folder)
     elf = link(_main(programs, counts), sources, folder, core, compiler, level)
-    total = sum(
-        n * sum(t.nbytes for t in program.outputs) for n, program in zip(counts, programs, strict=True)
-    )
+    total = sum(n * sum(t.nbytes for t in program.outputs) for n, program in zip(counts, programs, strict=True))
     return _split(programs, counts, execute(elf, feed_of(programs, samples), total, core))
 
 
@@ -130,11 +128,19 @@ def link(main: str, sources: Sequence[Path], folder: Path, core: Core, compiler:
     (folder / "batch.ld").write_text(_SCRIPT.format(code=CODE, ram=RAM))
     elf = folder / "batch.elf"
     command = [
-        *compile_, *WARNINGS, *_FLAGS, "-isystem", str(libc / "include"), "-Wl,-T,batch.ld",
-        "-Wl,-e,run_all", "-o", str(elf), "main_board.c",
+        *compile_,
+        *WARNINGS,
+        *_FLAGS,
+        "-isystem",
+        str(libc / "include"),
+        "-Wl,-T,batch.ld",
+        "-Wl,-e,run_all",
+        "-o",
+        str(elf),
+        "main_board.c",
         *[source.name for source in sources if not source.name.startswith("main_")],
         "-lgcc" if "arm-none-eabi-gcc" in compile_ else "-lcompiler_rt",
-    ]  # fmt: skip
+    ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     _flatten(elf, folder / "batch.bin")

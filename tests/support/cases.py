@@ -15,9 +15,11 @@ from tests.support.differential import Board, compare
 from tests.support.tflite_builder import ModelSpec, build
 
 ACTIVATIONS = [
-    ActivationFunctionType.NONE, ActivationFunctionType.RELU,
-    ActivationFunctionType.RELU6, ActivationFunctionType.RELU_N1_TO_1,
-]  # fmt: skip
+    ActivationFunctionType.NONE,
+    ActivationFunctionType.RELU,
+    ActivationFunctionType.RELU6,
+    ActivationFunctionType.RELU_N1_TO_1,
+]
 SOME = 20
 """How many models of each case the default run compares."""
 

@@ -98,9 +98,11 @@ def compare(specs: Sequence[ModelSpec], seed: int = 0, samples: int = 2, board: 
 
 
 def compare_models(
-    models: Sequence[bytes], feeds: Sequence[Sequence[Sequence[np.ndarray]]], labels: Sequence[str],
+    models: Sequence[bytes],
+    feeds: Sequence[Sequence[Sequence[np.ndarray]]],
+    labels: Sequence[str],
     board: Board = Board.SHARE,
-) -> None:  # fmt: skip
+) -> None:
     """The same for finished model files and given inputs."""
     graphs = [read_tflite(model, name=f"m{i}") for i, model in enumerate(models)]
     expected = [reference_outputs(model, feed) for model, feed in zip(models, feeds, strict=True)]
@@ -194,5 +196,3 @@ def assert_same(want: list[np.ndarray], got: list[np.ndarray], graph: object, wh
                 f"{who}: output {index}: {len(where)} of {a.size} differ, first at {first}: "
                 f"LiteRT {a[first]}, ours {b[first]}\n{graph}"
             )
-
-

@@ -102,9 +102,13 @@ def run_on_host(
 
 
 def _compile_and_run(
-    programs: Sequence[Program], samples: Sequence[Sequence[Sequence[np.ndarray]]], folder: Path, compiler: str,
-    flags: Sequence[str], keep: bool,
-) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
+    programs: Sequence[Program],
+    samples: Sequence[Sequence[Sequence[np.ndarray]]],
+    folder: Path,
+    compiler: str,
+    flags: Sequence[str],
+    keep: bool,
+) -> subprocess.CompletedProcess[bytes]:
     sources = write_sources(programs, folder)
     runs = [_run_text(program, len(feeds), keep) for program, feeds in zip(programs, samples, strict=True)]
     includes = "".join(f'#include "{program.graph.name}.h"\n' for program in programs)
@@ -116,15 +120,17 @@ def _compile_and_run(
     main.write_text(_MAIN.format(includes=includes, runs="\n".join(runs)))
     executable = folder / "batch"
     compile_host([main, *sources], executable, flags, compiler)
-    return subprocess.run(
-        [executable], input=feed_of(programs, samples), capture_output=True, timeout=300, check=False
-    )
+    return subprocess.run([executable], input=feed_of(programs, samples), capture_output=True, timeout=300, check=False)
 
 
 def _blame(
-    programs: Sequence[Program], samples: Sequence[Sequence[Sequence[np.ndarray]]], folder: Path, compiler: str,
-    flags: Sequence[str], keep: bool,
-) -> str:  # fmt: skip
+    programs: Sequence[Program],
+    samples: Sequence[Sequence[Sequence[np.ndarray]]],
+    folder: Path,
+    compiler: str,
+    flags: Sequence[str],
+    keep: bool,
+) -> str:
     """Which program ends a batch, and why: each is run alone, with the sanitizers' messages."""
     for program, feeds in zip(programs, samples, strict=True):
         alone = _compile_and_run([program], [feeds], folder / f"alone_{program.graph.name}", compiler, flags, keep)

@@ -43,17 +43,39 @@ def codebook(entries: int, seed: int = 0) -> Codebook:
 
 
 ACTIVATIONS: tuple[IntegerEncoding, ...] = (
-    BINARY, TERNARY, POWERS, affine(0), affine(-128), affine(17),
-    *(levels(bits) for bits in range(2, 9)), *(levels(bits, True) for bits in range(2, 9)),
-)  # fmt: skip
+    BINARY,
+    TERNARY,
+    POWERS,
+    affine(0),
+    affine(-128),
+    affine(17),
+    *(levels(bits) for bits in range(2, 9)),
+    *(levels(bits, True) for bits in range(2, 9)),
+)
 WEIGHTS: tuple[IntegerEncoding, ...] = (
-    BINARY, TERNARY, POWERS, INT8, codebook(4), codebook(16), codebook(64),
-    *(levels(bits, True) for bits in range(2, 9)), *(levels(bits) for bits in (2, 4)),
-)  # fmt: skip
+    BINARY,
+    TERNARY,
+    POWERS,
+    INT8,
+    codebook(4),
+    codebook(16),
+    codebook(64),
+    *(levels(bits, True) for bits in range(2, 9)),
+    *(levels(bits) for bits in (2, 4)),
+)
 OUTPUTS: tuple[Encoding, ...] = (
-    BINARY, affine(-128), affine(3), Affine("int16", ONE, (0,)), INT32, levels(2), levels(4), levels(3, True),
-    levels(7), levels(8), TERNARY,
-)  # fmt: skip
+    BINARY,
+    affine(-128),
+    affine(3),
+    Affine("int16", ONE, (0,)),
+    INT32,
+    levels(2),
+    levels(4),
+    levels(3, True),
+    levels(7),
+    levels(8),
+    TERNARY,
+)
 
 
 def random_codes(encoding: Encoding, shape: Shape, rng: np.random.Generator) -> np.ndarray:
@@ -105,9 +127,7 @@ def random_epilogue(
     floor, ceiling = (tuple(row.tolist()) if rng.random() < 0.3 else () for row in bounds)
     if accumulators.shape[-1] != channels:
         floor, ceiling = (), ()
-    return Rescale(
-        tuple(multiplier.tolist()), tuple(offset.tolist()), tuple(shift.tolist()), low, high, floor, ceiling
-    )
+    return Rescale(tuple(multiplier.tolist()), tuple(offset.tolist()), tuple(shift.tolist()), low, high, floor, ceiling)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,11 +160,24 @@ def _accumulators(x: Tensor, constants: Sequence[Tensor], bare: Op, rng: np.rand
 
 
 def conv(
-    name: str, image: Shape, filters: int, kernel: tuple[int, int], *,
-    x: IntegerEncoding, w: IntegerEncoding, y: Encoding, stride: tuple[int, int] = (1, 1),
-    dilation: tuple[int, int] = (1, 1), same: bool = True, groups: int = 1, scaled: bool = False,
-    shared: bool = False, zeros: float = 0.0, seed: int = 0, weights: np.ndarray | None = None,
-) -> Layer:  # fmt: skip
+    name: str,
+    image: Shape,
+    filters: int,
+    kernel: tuple[int, int],
+    *,
+    x: IntegerEncoding,
+    w: IntegerEncoding,
+    y: Encoding,
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+    same: bool = True,
+    groups: int = 1,
+    scaled: bool = False,
+    shared: bool = False,
+    zeros: float = 0.0,
+    seed: int = 0,
+    weights: np.ndarray | None = None,
+) -> Layer:
     """A convolution of [H, W, C] with random weights, or the codes given.
 
     Args:
@@ -159,18 +192,32 @@ def conv(
     codes = np.where(rng.random(shape) < zeros, 0, codes).astype(codes.dtype)
     constants = [Tensor("w", shape, w, codes), *_scales(shape, scaled, rng)]
     arguments = {
-        "name": "layer", "inputs": tuple(t.name for t in (source, *constants)), "outputs": ("y",),
-        "padding": Padding.SAME if same else Padding.VALID, "stride": stride, "dilation": dilation,
-    }  # fmt: skip
+        "name": "layer",
+        "inputs": tuple(t.name for t in (source, *constants)),
+        "outputs": ("y",),
+        "padding": Padding.SAME if same else Padding.VALID,
+        "stride": stride,
+        "dilation": dilation,
+    }
     accumulators = _accumulators(source, constants, IntegerConv2D(**arguments), rng)
     op = IntegerConv2D(**arguments, epilogue=random_epilogue(y, accumulators, rng, shared))
     return _layer(name, source, constants, op, y, rng)
 
 
 def dense(
-    name: str, source: Shape, outputs: int, *, x: IntegerEncoding, w: IntegerEncoding, y: Encoding,
-    scaled: bool = False, shared: bool = False, zeros: float = 0.0, masked: np.ndarray | None = None, seed: int = 0,
-) -> Layer:  # fmt: skip
+    name: str,
+    source: Shape,
+    outputs: int,
+    *,
+    x: IntegerEncoding,
+    w: IntegerEncoding,
+    y: Encoding,
+    scaled: bool = False,
+    shared: bool = False,
+    zeros: float = 0.0,
+    masked: np.ndarray | None = None,
+    seed: int = 0,
+) -> Layer:
     """A dense layer on an input of any shape, taken as one row; where `masked` is false weights have code 0."""
     rng = np.random.default_rng([seed, *source, outputs])
     shape = (outputs, int(np.prod(source)))
@@ -193,29 +240,52 @@ def _scales(shape: Shape, scaled: bool, rng: np.random.Generator) -> list[Tensor
 
 
 def max_pool(
-    name: str, image: Shape, kernel: tuple[int, int], stride: tuple[int, int], *, x: IntegerEncoding,
-    same: bool = False, sign: str = "mixed", seed: int = 0,
-) -> Layer:  # fmt: skip
+    name: str,
+    image: Shape,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    *,
+    x: IntegerEncoding,
+    same: bool = False,
+    sign: str = "mixed",
+    seed: int = 0,
+) -> Layer:
     """A pool with signs "rising", "falling" or "mixed"."""
     rng = np.random.default_rng([seed, *image, *kernel])
     signs = {"rising": (1,), "falling": (-1,), "mixed": tuple(rng.choice([1, -1], image[2]).tolist())}[sign]
     op = IntegerMaxPool2D(
-        name="layer", inputs=("x",), outputs=("y",), padding=Padding.SAME if same else Padding.VALID,
-        kernel=kernel, stride=stride, sign=signs,
-    )  # fmt: skip
+        name="layer",
+        inputs=("x",),
+        outputs=("y",),
+        padding=Padding.SAME if same else Padding.VALID,
+        kernel=kernel,
+        stride=stride,
+        sign=signs,
+    )
     return _layer(name, Tensor("x", (1, *image), x), [], op, x, rng)
 
 
 def sum_pool(
-    name: str, image: Shape, kernel: tuple[int, int], stride: tuple[int, int], *, x: IntegerEncoding, y: Encoding,
-    same: bool = False, seed: int = 0,
-) -> Layer:  # fmt: skip
+    name: str,
+    image: Shape,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    *,
+    x: IntegerEncoding,
+    y: Encoding,
+    same: bool = False,
+    seed: int = 0,
+) -> Layer:
     rng = np.random.default_rng([seed, *image, *kernel])
     source = Tensor("x", (1, *image), x)
     arguments = {
-        "name": "layer", "inputs": ("x",), "outputs": ("y",), "kernel": kernel, "stride": stride,
+        "name": "layer",
+        "inputs": ("x",),
+        "outputs": ("y",),
+        "kernel": kernel,
+        "stride": stride,
         "padding": Padding.SAME if same else Padding.VALID,
-    }  # fmt: skip
+    }
     accumulators = _accumulators(source, [], IntegerSumPool2D(**arguments), rng)
     op = IntegerSumPool2D(**arguments, epilogue=random_epilogue(y, accumulators, rng))
     return _layer(name, source, [], op, y, rng)
@@ -234,9 +304,16 @@ def requantize(name: str, shape: Shape, *, x: IntegerEncoding, y: Encoding, seed
 
 
 def add(
-    name: str, shape: Shape, *, a: IntegerEncoding, b: IntegerEncoding, y: Encoding, shared: bool = False,
-    shifted: bool = False, seed: int = 0,
-) -> Layer:  # fmt: skip
+    name: str,
+    shape: Shape,
+    *,
+    a: IntegerEncoding,
+    b: IntegerEncoding,
+    y: Encoding,
+    shared: bool = False,
+    shifted: bool = False,
+    seed: int = 0,
+) -> Layer:
     """A sum of two inputs; int32 operands take the sum beyond 32 bits now and then.
 
     Args:
@@ -253,8 +330,12 @@ def add(
         factors.append(tuple(int(f) for f in rng.integers(-limit, limit + 1, count)))
     feeds = [[_wide(tensor, rng) for tensor in operands] for _ in range(2)]
     arguments: dict[str, Any] = {
-        "name": "layer", "inputs": ("x", "z"), "outputs": ("y",), "first": factors[0], "second": factors[1],
-    }  # fmt: skip
+        "name": "layer",
+        "inputs": ("x", "z"),
+        "outputs": ("y",),
+        "first": factors[0],
+        "second": factors[1],
+    }
     if shifted:
         arguments["shift"] = tuple(int(s) for s in rng.integers(10, 32, count))
     draft = {t.name: t for t in (*operands, Tensor("y", (1, *shape), INT32))}

@@ -32,9 +32,10 @@ def conv(
     """A convolution; depthwise when the weights' first dimension is 1 and y has as many channels as x."""
     depthwise = codes.shape[0] == 1 and codes.shape[3] == y.shape[3] == x.shape[3] > 1
     inputs = [
-        x, TensorSpec(codes.shape, "int8", 0.01, 0, 0, codes),
+        x,
+        TensorSpec(codes.shape, "int8", 0.01, 0, 0, codes),
         TensorSpec((len(bias),), "int32", np.float32(0.05) * np.float32(0.01), 0, 0, np.array(bias)),
-    ]  # fmt: skip
+    ]
     common = {"padding": padding, "strideH": 1, "strideW": 1, "fusedActivationFunction": activation}
     if depthwise:
         chosen = options("DepthwiseConv2DOptions", depthMultiplier=1, **common)

@@ -13,28 +13,108 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 _SCALES = (
-    0.0, -1.0, -0.05, 1.4e-45, 1e-38, 1e-12, 1e-7, 1e-3, 0.5, 1.0, 2.0**-8, 3.0, 1e3, 1e6, 1e10, 3e38,
-    float("inf"), float("nan"),
-)  # fmt: skip
+    0.0,
+    -1.0,
+    -0.05,
+    1.4e-45,
+    1e-38,
+    1e-12,
+    1e-7,
+    1e-3,
+    0.5,
+    1.0,
+    2.0**-8,
+    3.0,
+    1e3,
+    1e6,
+    1e10,
+    3e38,
+    float("inf"),
+    float("nan"),
+)
 _FACTORS = (0.5, 2.0, 1.0001, 0.999, 0.1, 10.0, 1000.0)
 _ZEROS = (-(2**63), -(2**31), -129, -128, -127, -1, 0, 1, 64, 127, 128, 255, 256, 32767, 32768, 2**31, 2**40)
 _SIZES = (-(2**31), -2, -1, 0, 1, 2, 3, 4, 5, 7, 8, 10, 16, 49, 64, 100, 4097, 65536, 2**31 - 1)
 _VERSIONS = (-1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 15, 20, 99, 1000)
 _TYPES = (
-    "FLOAT32", "FLOAT16", "INT32", "UINT8", "INT64", "STRING", "BOOL", "INT16", "INT8", "FLOAT64", "INT4", "RESOURCE",
+    "FLOAT32",
+    "FLOAT16",
+    "INT32",
+    "UINT8",
+    "INT64",
+    "STRING",
+    "BOOL",
+    "INT16",
+    "INT8",
+    "FLOAT64",
+    "INT4",
+    "RESOURCE",
     "VARIANT",
-)  # fmt: skip
+)
 _SUPPORTED = (
-    "ABS", "ADD", "ARG_MAX", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D",
-    "DEQUANTIZE", "EXPAND_DIMS", "FULLY_CONNECTED", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "MAXIMUM", "MAX_POOL_2D",
-    "MEAN", "MINIMUM", "MIRROR_PAD", "MUL", "NEG", "PACK", "PAD", "PADV2", "PRELU", "QUANTIZE", "REDUCE_MAX",
-    "REDUCE_MIN", "RELU", "RELU6", "RELU_N1_TO_1", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE",
-    "SOFTMAX", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE", "SUB", "TANH", "TRANSPOSE", "TRANSPOSE_CONV", "UNPACK",
-    "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE",
-)  # fmt: skip
+    "ABS",
+    "ADD",
+    "ARG_MAX",
+    "AVERAGE_POOL_2D",
+    "BATCH_MATMUL",
+    "CONCATENATION",
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "DEQUANTIZE",
+    "EXPAND_DIMS",
+    "FULLY_CONNECTED",
+    "HARD_SWISH",
+    "LEAKY_RELU",
+    "LOGISTIC",
+    "MAXIMUM",
+    "MAX_POOL_2D",
+    "MEAN",
+    "MINIMUM",
+    "MIRROR_PAD",
+    "MUL",
+    "NEG",
+    "PACK",
+    "PAD",
+    "PADV2",
+    "PRELU",
+    "QUANTIZE",
+    "REDUCE_MAX",
+    "REDUCE_MIN",
+    "RELU",
+    "RELU6",
+    "RELU_N1_TO_1",
+    "RESHAPE",
+    "RESIZE_BILINEAR",
+    "RESIZE_NEAREST_NEIGHBOR",
+    "SLICE",
+    "SOFTMAX",
+    "SPLIT",
+    "SPLIT_V",
+    "SQUEEZE",
+    "STRIDED_SLICE",
+    "SUB",
+    "TANH",
+    "TRANSPOSE",
+    "TRANSPOSE_CONV",
+    "UNPACK",
+    "VAR_HANDLE",
+    "READ_VARIABLE",
+    "ASSIGN_VARIABLE",
+    "CALL_ONCE",
+)
 _LACKING = (
-    "SVDF", "LSTM", "DIV", "GATHER", "CAST", "EXP", "SUM", "CUSTOM", "IF", "WHILE", "PLACEHOLDER_FOR_GREATER_OP_CODES",
-)  # fmt: skip
+    "SVDF",
+    "LSTM",
+    "DIV",
+    "GATHER",
+    "CAST",
+    "EXP",
+    "SUM",
+    "CUSTOM",
+    "IF",
+    "WHILE",
+    "PLACEHOLDER_FOR_GREATER_OP_CODES",
+)
 _ATTEMPTS = 50
 
 Mutation = Callable[[Any, random.Random], str | None]
@@ -419,10 +499,26 @@ def tables(model: Any, rng: random.Random) -> str | None:
 
 
 _WEIGHTED: tuple[tuple[Mutation, int], ...] = (
-    (shape, 10), (data_type, 6), (buffer_index, 5), (flags, 4), (scale, 12), (zero_point, 8), (quantized_dimension, 4),
-    (quantization, 5), (sparsity, 1), (operands, 9), (results, 5), (ports, 6), (operator_options, 12),
-    (options_table, 4), (opcode_index, 3), (operator_code, 5), (version, 5), (operator_order, 4), (contents, 8),
+    (shape, 10),
+    (data_type, 6),
+    (buffer_index, 5),
+    (flags, 4),
+    (scale, 12),
+    (zero_point, 8),
+    (quantized_dimension, 4),
+    (quantization, 5),
+    (sparsity, 1),
+    (operands, 9),
+    (results, 5),
+    (ports, 6),
+    (operator_options, 12),
+    (options_table, 4),
+    (opcode_index, 3),
+    (operator_code, 5),
+    (version, 5),
+    (operator_order, 4),
+    (contents, 8),
     (tables, 2),
-)  # fmt: skip
+)
 _MUTATIONS = [mutation for mutation, _ in _WEIGHTED]
 _WEIGHTS = [weight for _, weight in _WEIGHTED]

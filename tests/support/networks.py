@@ -31,9 +31,16 @@ class Network:
         return self._activations((1, *shape))
 
     def conv(
-        self, x: TensorSpec, filters: int, kernel: int | tuple[int, int] = 1, stride: int = 1, *,
-        same: bool = True, relu: bool = True, dilation: int = 1,
-    ) -> TensorSpec:  # fmt: skip
+        self,
+        x: TensorSpec,
+        filters: int,
+        kernel: int | tuple[int, int] = 1,
+        stride: int = 1,
+        *,
+        same: bool = True,
+        relu: bool = True,
+        dilation: int = 1,
+    ) -> TensorSpec:
         size = (kernel, kernel) if isinstance(kernel, int) else kernel
         return self._window(x, (filters, *size, x.shape[3]), 0, stride, same, relu, dilation)
 
@@ -60,10 +67,13 @@ class Network:
             wide = "int64" if self.dtype == "int16" else "int32"
             bias = TensorSpec((filters,), wide, w_scale * (y.scale or 1), 0, 0, bias_codes)
         common = {
-            "padding": Padding.SAME if same else Padding.VALID, "strideH": stride, "strideW": stride,
-            "dilationHFactor": dilation, "dilationWFactor": dilation,
+            "padding": Padding.SAME if same else Padding.VALID,
+            "strideH": stride,
+            "strideW": stride,
+            "dilationHFactor": dilation,
+            "dilationWFactor": dilation,
             "fusedActivationFunction": ActivationFunctionType.RELU if relu else ActivationFunctionType.NONE,
-        }  # fmt: skip
+        }
         depth = {"depthMultiplier": 1} if axis else {}
         name = "DepthwiseConv2D" if axis else "Conv2D"
         code = BuiltinOperator.DEPTHWISE_CONV_2D if axis else BuiltinOperator.CONV_2D
@@ -76,11 +86,20 @@ class Network:
         name = BuiltinOperator.AVERAGE_POOL_2D if average else BuiltinOperator.MAX_POOL_2D
         common = {"padding": Padding.SAME if same else Padding.VALID, "strideH": stride, "strideW": stride}
         self.layers.append(
-            ModelSpec(name, [x], [y], version=3 if self.dtype == "int16" else 2, **options(
-                "Pool2DOptions", filterHeight=kernel, filterWidth=kernel,
-                fusedActivationFunction=ActivationFunctionType.NONE, **common,
-            ))
-        )  # fmt: skip
+            ModelSpec(
+                name,
+                [x],
+                [y],
+                version=3 if self.dtype == "int16" else 2,
+                **options(
+                    "Pool2DOptions",
+                    filterHeight=kernel,
+                    filterWidth=kernel,
+                    fusedActivationFunction=ActivationFunctionType.NONE,
+                    **common,
+                ),
+            )
+        )
         return y
 
     def add(self, a: TensorSpec, b: TensorSpec) -> TensorSpec:

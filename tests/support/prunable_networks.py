@@ -116,8 +116,11 @@ class Concat(nn.Module):
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "plain": Plain, "residual": Residual, "separable": Separable, "concat": Concat,
-}  # fmt: skip
+    "plain": Plain,
+    "residual": Residual,
+    "separable": Separable,
+    "concat": Concat,
+}
 """Networks of [N, 1, 8, 8] to ten classes, of a few thousand parameters."""
 
 

@@ -82,20 +82,39 @@ class Network:
         weights = self._thinned(self.codes(filters, kernel, kernel, depth), 0, 3)
         pair = self.parameters(weights, 0, depth * kernel * kernel)
         y = self.activations((1, height, width, filters), output)
-        self.add("CONV_2D", [self.x, *pair], y, 5, **options(
-            "Conv2DOptions", padding=padding, strideH=stride, strideW=stride,
-            fusedActivationFunction=self.rng.choice(_ACTIVATIONS),
-        ))  # fmt: skip
+        self.add(
+            "CONV_2D",
+            [self.x, *pair],
+            y,
+            5,
+            **options(
+                "Conv2DOptions",
+                padding=padding,
+                strideH=stride,
+                strideW=stride,
+                fusedActivationFunction=self.rng.choice(_ACTIVATIONS),
+            ),
+        )
 
     def depthwise(self, kernel: int = 3, stride: int = 1, multiplier: int = 1) -> None:
         filters = self.x.shape[3] * multiplier
         padding, height, width = self._window(kernel, stride)
         weights = self._thinned(self.codes(1, kernel, kernel, filters), 3)
         pair = self.parameters(weights, 3, kernel * kernel)
-        self.add("DEPTHWISE_CONV_2D", [self.x, *pair], self.activations((1, height, width, filters)), 5, **options(
-            "DepthwiseConv2DOptions", padding=padding, strideH=stride, strideW=stride, depthMultiplier=multiplier,
-            fusedActivationFunction=self.rng.choice(_ACTIVATIONS),
-        ))  # fmt: skip
+        self.add(
+            "DEPTHWISE_CONV_2D",
+            [self.x, *pair],
+            self.activations((1, height, width, filters)),
+            5,
+            **options(
+                "DepthwiseConv2DOptions",
+                padding=padding,
+                strideH=stride,
+                strideW=stride,
+                depthMultiplier=multiplier,
+                fusedActivationFunction=self.rng.choice(_ACTIVATIONS),
+            ),
+        )
 
     def dense(self, outputs: int) -> None:
         size = int(np.prod(self.x.shape))
@@ -128,8 +147,13 @@ class Network:
         before = self.x
         self.conv(filters, output=before)
         shape = (*before.shape[:3], before.shape[3] + filters)
-        self.add("CONCATENATION", [before, self.x], self.activations(shape, before), 2,
-                 **options("ConcatenationOptions", axis=3))  # fmt: skip
+        self.add(
+            "CONCATENATION",
+            [before, self.x],
+            self.activations(shape, before),
+            2,
+            **options("ConcatenationOptions", axis=3),
+        )
 
     def relu(self) -> None:
         self.add("RELU", [self.x], self.activations(tuple(self.x.shape)))
@@ -165,9 +189,12 @@ def random_network(rng: np.random.Generator, layers: int, dtype: str = "int8") -
     ]
     if dtype == "int8":
         body += [
-            net.times_constant, net.relu, net.pad,
-            lambda: net.residual("MUL"), lambda: net.beside(int(rng.integers(1, 5))),
-        ]  # fmt: skip
+            net.times_constant,
+            net.relu,
+            net.pad,
+            lambda: net.residual("MUL"),
+            lambda: net.beside(int(rng.integers(1, 5))),
+        ]
     for _ in range(layers):
         body[int(rng.integers(len(body)))]()
     if rng.random() < 0.3 and dtype == "int8":

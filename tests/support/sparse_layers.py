@@ -43,10 +43,18 @@ def ends(shape: tuple[int, int]) -> np.ndarray:
 
 
 def int8_dense(
-    name: str, live: np.ndarray, rows: int = 1, *, zero: int = -7, scales: int = 1,
-    activation: Activation = Activation.NONE, y_scale: float = 1.0, bias: int = 3000, extreme: bool = False,
+    name: str,
+    live: np.ndarray,
+    rows: int = 1,
+    *,
+    zero: int = -7,
+    scales: int = 1,
+    activation: Activation = Activation.NONE,
+    y_scale: float = 1.0,
+    bias: int = 3000,
+    extreme: bool = False,
     seed: int = 0,
-) -> Layer:  # fmt: skip
+) -> Layer:
     """A FullyConnected [rows, I] -> [rows, O] with a mask of its weights [O, I].
 
     Args:
@@ -68,10 +76,14 @@ def int8_dense(
     tensors = {
         "x": Tensor("x", (rows, depth), Affine("int8", (0.05,), (zero,))),
         "w": Tensor("w", live.shape, Affine("int8", w_scale, zeros, axis), np.where(live, codes, 0).astype(np.int8)),
-        "b": Tensor("b", (outputs,), Affine("int32", tuple(0.05 * s for s in w_scale), zeros, axis),
-                    rng.integers(-bias, bias + 1, outputs).astype(np.int32)),
+        "b": Tensor(
+            "b",
+            (outputs,),
+            Affine("int32", tuple(0.05 * s for s in w_scale), zeros, axis),
+            rng.integers(-bias, bias + 1, outputs).astype(np.int32),
+        ),
         "y": Tensor("y", (rows, outputs), Affine("int8", (out_scale,), (4,))),
-    }  # fmt: skip
+    }
     op = FullyConnected(name="layer", inputs=("x", "w", "b"), outputs=("y",), activation=activation)
     graph = Graph(name, tensors, (op,), ("x",), ("y",))
     graph.validate()
@@ -80,9 +92,16 @@ def int8_dense(
 
 
 def integer_dense(
-    name: str, live: np.ndarray, rows: int = 1, *, x: IntegerEncoding, w: IntegerEncoding, y: Encoding,
-    shared: bool = False, seed: int = 0,
-) -> Layer:  # fmt: skip
+    name: str,
+    live: np.ndarray,
+    rows: int = 1,
+    *,
+    x: IntegerEncoding,
+    w: IntegerEncoding,
+    y: Encoding,
+    shared: bool = False,
+    seed: int = 0,
+) -> Layer:
     """An IntegerFullyConnected with the code of zero outside the mask; `w` has one, which is 0."""
     rng = np.random.default_rng([seed, *live.shape, rows])
     layer = integer_layers.dense(
@@ -98,9 +117,17 @@ def integer_dense(
 
 
 def int8_pixels(
-    name: str, live: np.ndarray, image: tuple[int, int], *, kernel: tuple[int, int] = (1, 1), stride: int = 1,
-    dilation: int = 1, padding: Padding = Padding.SAME, scales: int = 1, seed: int = 0,
-) -> Layer:  # fmt: skip
+    name: str,
+    live: np.ndarray,
+    image: tuple[int, int],
+    *,
+    kernel: tuple[int, int] = (1, 1),
+    stride: int = 1,
+    dilation: int = 1,
+    padding: Padding = Padding.SAME,
+    scales: int = 1,
+    seed: int = 0,
+) -> Layer:
     """A Conv2D over an image [H, W] with a mask of its weights [O, H W I]: `int8_dense` for each pixel."""
     flat = int8_dense(name, live, scales=scales, seed=seed)
     tensors, rng = dict(flat.graph.tensors), np.random.default_rng(seed)
@@ -110,9 +137,13 @@ def int8_pixels(
     tensors["x"] = replace(tensors["x"], shape=(1, *image, channels))
     tensors["w"] = replace(weights, shape=shape, data=weights.data.reshape(shape))
     op = Conv2D(
-        name="layer", inputs=("x", "w", "b"), outputs=("y",), padding=padding, stride=(stride, stride),
+        name="layer",
+        inputs=("x", "w", "b"),
+        outputs=("y",),
+        padding=padding,
+        stride=(stride, stride),
         dilation=(dilation, dilation),
-    )  # fmt: skip
+    )
     graph = replace(flat.graph, tensors=tensors, ops=(op,))
     tensors["y"] = replace(tensors["y"], shape=op.infer_shapes(graph.node(op))[0])
     graph.validate()
@@ -120,14 +151,32 @@ def int8_pixels(
 
 
 def integer_pixels(
-    name: str, live: np.ndarray, image: tuple[int, int], *, x: IntegerEncoding, w: IntegerEncoding, y: Encoding,
-    kernel: tuple[int, int] = (1, 1), stride: int = 1, same: bool = True, seed: int = 0,
-) -> Layer:  # fmt: skip
+    name: str,
+    live: np.ndarray,
+    image: tuple[int, int],
+    *,
+    x: IntegerEncoding,
+    w: IntegerEncoding,
+    y: Encoding,
+    kernel: tuple[int, int] = (1, 1),
+    stride: int = 1,
+    same: bool = True,
+    seed: int = 0,
+) -> Layer:
     """An IntegerConv2D with the code of zero outside the mask [O, H W I]; `w` has one, which is 0."""
     outputs, channels = len(live), live.shape[1] // (kernel[0] * kernel[1])
     codes = integer_layers.random_codes(w, live.shape, np.random.default_rng(seed))
     weights = np.where(live, codes, 0).astype(codes.dtype).reshape(outputs, *kernel, channels)
     return integer_layers.conv(
-        name, (*image, channels), outputs, kernel, x=x, w=w, y=y, stride=(stride, stride), same=same, seed=seed,
+        name,
+        (*image, channels),
+        outputs,
+        kernel,
+        x=x,
+        w=w,
+        y=y,
+        stride=(stride, stride),
+        same=same,
+        seed=seed,
         weights=weights,
-    )  # fmt: skip
+    )

@@ -159,9 +159,12 @@ def gives_old() -> bytes:
 
 
 SMALL: dict[str, Callable[[], bytes]] = {
-    "accumulator": accumulator, "ring": ring, "delay_line": delay_line, "read_again": read_again,
+    "accumulator": accumulator,
+    "ring": ring,
+    "delay_line": delay_line,
+    "read_again": read_again,
     "used_late": used_late,
-}  # fmt: skip
+}
 """Models that can be built."""
 ONLY_RUN: dict[str, Callable[[], bytes]] = {"swapped": swapped, "gives_old": gives_old}
 """Models that have a meaning, and no C."""

@@ -13,19 +13,38 @@ CLASSES = 4
 def usual() -> nn.Module:
     """Convolution, batch norm, ReLU; a dense layer in the middle; image 3x8x8."""
     return nn.Sequential(
-        nn.Conv2d(3, 10, 3, padding=1, bias=False), nn.BatchNorm2d(10), nn.ReLU(),
-        nn.Conv2d(10, 7, 3), nn.BatchNorm2d(7), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-        nn.Linear(63, 9, bias=False), nn.BatchNorm1d(9), nn.ReLU(), nn.Dropout(0.1), nn.Linear(9, CLASSES),
-    )  # fmt: skip
+        nn.Conv2d(3, 10, 3, padding=1, bias=False),
+        nn.BatchNorm2d(10),
+        nn.ReLU(),
+        nn.Conv2d(10, 7, 3),
+        nn.BatchNorm2d(7),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(63, 9, bias=False),
+        nn.BatchNorm1d(9),
+        nn.ReLU(),
+        nn.Dropout(0.1),
+        nn.Linear(9, CLASSES),
+    )
 
 
 def xnor_order() -> nn.Module:
     """Convolution, ReLU, batch norm, with pools in between; image 3x8x8."""
     return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(8),
-        nn.Conv2d(8, 6, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(6),
-        nn.Conv2d(6, 12, 3, bias=False), nn.BatchNorm2d(12), nn.ReLU(), nn.Flatten(), nn.Linear(12, CLASSES),
-    )  # fmt: skip
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.BatchNorm2d(8),
+        nn.Conv2d(8, 6, 3, bias=False),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.BatchNorm2d(6),
+        nn.Conv2d(6, 12, 3, bias=False),
+        nn.BatchNorm2d(12),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(12, CLASSES),
+    )
 
 
 class Residual(nn.Module):
@@ -70,11 +89,19 @@ class SideBySide(nn.Module):
 def separable() -> nn.Module:
     """Depthwise and pointwise convolutions."""
     return nn.Sequential(
-        nn.Conv2d(3, 6, 3, 2, 1, bias=False), nn.BatchNorm2d(6), nn.ReLU6(),
-        nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False), nn.BatchNorm2d(6), nn.ReLU6(),
-        nn.Conv2d(6, 9, 1, bias=False), nn.BatchNorm2d(9), nn.ReLU6(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(9, CLASSES),
-    )  # fmt: skip
+        nn.Conv2d(3, 6, 3, 2, 1, bias=False),
+        nn.BatchNorm2d(6),
+        nn.ReLU6(),
+        nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False),
+        nn.BatchNorm2d(6),
+        nn.ReLU6(),
+        nn.Conv2d(6, 9, 1, bias=False),
+        nn.BatchNorm2d(9),
+        nn.ReLU6(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(9, CLASSES),
+    )
 
 
 NETWORKS: Mapping[str, Callable[[], nn.Module]] = {

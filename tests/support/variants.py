@@ -155,9 +155,11 @@ class _Case:
 
 
 def _compare(
-    who: str, batch: Sequence[_Case], programs: Sequence[Program],
+    who: str,
+    batch: Sequence[_Case],
+    programs: Sequence[Program],
     run: Callable[[Sequence[Program], Sequence[Feeds], Path], list[list[list[np.ndarray]]]],
-) -> None:  # fmt: skip
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         results = run(programs, [case.feeds for case in batch], Path(folder))
     for case, one, rows in zip(batch, programs, results, strict=True):

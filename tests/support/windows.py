@@ -131,8 +131,15 @@ class WindowNetwork:
         """A stretch of frames, with so many behind it that are cut off."""
         shape = self.shape
         begin = (0, shape[1] - count - later, 0, 0)
-        self.add(StridedSlice, [self.x], self.encoding, begin=begin, step=(1,) * 4,
-                 count=(1, count, *shape[2:]), axes=(0, 1, 2, 3))  # fmt: skip
+        self.add(
+            StridedSlice,
+            [self.x],
+            self.encoding,
+            begin=begin,
+            step=(1,) * 4,
+            count=(1, count, *shape[2:]),
+            axes=(0, 1, 2, 3),
+        )
 
     def plus(self, other: str) -> None:
         """The sum with a tensor of the same shape."""

@@ -25,9 +25,24 @@ def overlapping(names: Sequence[str], kernel: bytes) -> bytes:
     directory = b""
     for name, checksum, size, from_end in reversed(records):
         fields = struct.pack(
-            "<HHHHHHIIIHHHHHII", _VERSION, _VERSION, 0, 0, 0, 0x21, checksum, size, size, len(name), 0, 0, 0, 0, 0,
+            "<HHHHHHIIIHHHHHII",
+            _VERSION,
+            _VERSION,
+            0,
+            0,
+            0,
+            0x21,
+            checksum,
+            size,
+            size,
+            len(name),
+            0,
+            0,
+            0,
+            0,
+            0,
             len(body) - from_end,
-        )  # fmt: skip
+        )
         directory += _CENTRAL + fields + name.encode()
     count = len(names)
     return body + directory + _END + struct.pack("<HHHHIIH", 0, 0, count, count, len(directory), len(body), 0)

@@ -21,9 +21,7 @@ def model_with_invoke(declarations: str, body: str) -> str:
     return f"{head}{declarations}\n{signature}\n{{\n{NOTHING}{body}\n}}\n\n{tail}"
 
 
-def project_with(
-    board: Board, directory: Path, model: str = DUMMY_MODEL, mode: str = "performance"
-) -> FirmwareProject:
+def project_with(board: Board, directory: Path, model: str = DUMMY_MODEL, mode: str = "performance") -> FirmwareProject:
     """A firmware project whose whole model is the one C file `model`."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "app_model.c").write_text(model, encoding="utf-8")

@@ -87,7 +87,7 @@ def test_counts_repeat(board: Board, elf: Path) -> None:
 
 def test_count_is_exact(board: Board, tmp_path: Path) -> None:
     """Ten executions of a block of known length are counted as such."""
-    loop = "    __asm volatile(\"movs r3, #10\\n1: nop\\n nop\\n subs r3, #1\\n bne 1b\" ::: \"r3\", \"cc\");"
+    loop = '    __asm volatile("movs r3, #10\\n1: nop\\n nop\\n subs r3, #1\\n bne 1b" ::: "r3", "cc");'
     elf = build(board, "zig", tmp_path, model_with_invoke("", loop)).elf
     emulated, client = start(board, elf)
     emulated.clear_profile()
@@ -157,7 +157,7 @@ def test_stack_overflow(board: Board, tmp_path: Path) -> None:
 
 
 def test_undefined_instruction(board: Board, tmp_path: Path) -> None:
-    error = crash(board, tmp_path, "    __asm volatile(\".short 0xde00\");")
+    error = crash(board, tmp_path, '    __asm volatile(".short 0xde00");')
     assert "cannot execute" in error.what
 
 
@@ -234,7 +234,7 @@ def test_pseudo_terminal(board: Board, elf: Path) -> None:
 
 
 def test_a_crash_behind_a_pseudo_terminal_is_told(board: Board, tmp_path: Path) -> None:
-    elf = build(board, "zig", tmp_path, model_with_invoke("", "    __asm volatile(\".short 0xde00\");")).elf
+    elf = build(board, "zig", tmp_path, model_with_invoke("", '    __asm volatile(".short 0xde00");')).elf
     with pytest.raises(BoardError, match="cannot execute"), EmulatedBoard(board, elf).pty() as path:
         client = DeviceClient(SerialTransport(path), infer_seconds=1.0)
         client.wait_for_boot()

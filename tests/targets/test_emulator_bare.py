@@ -52,10 +52,24 @@ def elf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "x.c").write_text(SOURCE)
     (folder / "x.ld").write_text(SCRIPT)
     command = [
-        sys.executable, "-m", "ziglang", "cc", "-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m7+fp_armv8d16sp",
-        "-O1", "-g", "-ffreestanding", "-nostdlib", "-Wl,-e,six", "-Wl,-T,x.ld", "-Wl,--no-gc-sections",
-        "x.c", "-o", "x.elf",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "ziglang",
+        "cc",
+        "-target",
+        "thumb-freestanding-eabihf",
+        "-mcpu=cortex_m7+fp_armv8d16sp",
+        "-O1",
+        "-g",
+        "-ffreestanding",
+        "-nostdlib",
+        "-Wl,-e,six",
+        "-Wl,-T,x.ld",
+        "-Wl,--no-gc-sections",
+        "x.c",
+        "-o",
+        "x.elf",
+    ]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return folder / "x.elf"
 

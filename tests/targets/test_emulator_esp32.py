@@ -92,12 +92,18 @@ __attribute__((noinline)) static void deep(void)
 }
 """
 FAULTS = [
-    "write of 4 bytes at 0x70000000", "write of 4 bytes at 0x60010000", "which is read-only",
-    "stack overflow by at least", "an illegal instruction", "EBREAK: a breakpoint without a debugger",
-    "a floating-point instruction, but the core has no FPU", "fetch of 2 bytes at 0x20000000",
-    "still running after 1,000,000 instructions", "still running after 1,000,000 instructions",
+    "write of 4 bytes at 0x70000000",
+    "write of 4 bytes at 0x60010000",
+    "which is read-only",
+    "stack overflow by at least",
+    "an illegal instruction",
+    "EBREAK: a breakpoint without a debugger",
+    "a floating-point instruction, but the core has no FPU",
+    "fetch of 2 bytes at 0x20000000",
     "still running after 1,000,000 instructions",
-]  # fmt: skip
+    "still running after 1,000,000 instructions",
+    "still running after 1,000,000 instructions",
+]
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,12 @@ def _run_at(mhz: int, scale: int, over_drive: bool) -> None:
     bus = Bus("f746zg")
     pll = 4 | mhz << 6 | 1 << 22 | 9 << 24
     steps = [
-        (CR, 0x81 | HSE), (APB1ENR, 1 << 28), (PWR, (4 - scale) << 14), (PLLCFGR, pll), (CR, 0x81 | HSE | 1 << 24),
-    ]  # fmt: skip
+        (CR, 0x81 | HSE),
+        (APB1ENR, 1 << 28),
+        (PWR, (4 - scale) << 14),
+        (PLLCFGR, pll),
+        (CR, 0x81 | HSE | 1 << 24),
+    ]
     if over_drive:
         steps += [(PWR, (4 - scale) << 14 | 1 << 16), (PWR, (4 - scale) << 14 | 3 << 16)]
     for address, value in [*steps, (FLASH, 7), (CFGR, 5 << 10 | 4 << 13), (CFGR, 5 << 10 | 4 << 13 | 2)]:
@@ -89,10 +93,14 @@ def test_parts_of_a_register() -> None:
 @pytest.mark.parametrize(
     ("sp", "address", "overrun"),
     [
-        (0x2000_1010, 0x2000_1004, 0), (0x2000_1010, 0x2000_0F00, 0x100), (0x2000_0FF8, 0x2000_1010, 8),
-        (0x2000_0F80, 0x2000_0F90, 0x80), (0x2000_1010, 0x4002_0000, 0), (0x2000_1010, 0x1FFF_0000, 0),
+        (0x2000_1010, 0x2000_1004, 0),
+        (0x2000_1010, 0x2000_0F00, 0x100),
+        (0x2000_0FF8, 0x2000_1010, 8),
+        (0x2000_0F80, 0x2000_0F90, 0x80),
+        (0x2000_1010, 0x4002_0000, 0),
+        (0x2000_1010, 0x1FFF_0000, 0),
     ],
-)  # fmt: skip
+)
 def test_how_far_a_stack_is_overrun(sp: int, address: int, overrun: int) -> None:
     symbols = SimpleNamespace(by_name={"__stack_bottom": 0x2000_1000, "__stack_top": 0x2000_2000})
     assert stack_overflow(symbols, sp, address) == overrun  # type: ignore[arg-type]

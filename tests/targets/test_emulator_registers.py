@@ -55,11 +55,16 @@ class Bus:
     def full_speed(self) -> None:
         """F746 to 216 MHz, as RM0385 4.1.4 says."""
         steps: list[Callable[[], None]] = [
-            lambda: self.write(CR, 0x81 | HSE), lambda: self.set(APB1ENR, 1 << 28),
-            lambda: self.write(PLLCFGR, PLL_216), lambda: self.set(CR, 1 << 24),
-            lambda: self.set(PWR, 1 << 16), lambda: self.set(PWR, 1 << 17),
-            lambda: self.write(FLASH, 7), lambda: self.write(CFGR, 5 << 10 | 4 << 13), lambda: self.set(CFGR, 2),
-        ]  # fmt: skip
+            lambda: self.write(CR, 0x81 | HSE),
+            lambda: self.set(APB1ENR, 1 << 28),
+            lambda: self.write(PLLCFGR, PLL_216),
+            lambda: self.set(CR, 1 << 24),
+            lambda: self.set(PWR, 1 << 16),
+            lambda: self.set(PWR, 1 << 17),
+            lambda: self.write(FLASH, 7),
+            lambda: self.write(CFGR, 5 << 10 | 4 << 13),
+            lambda: self.set(CFGR, 2),
+        ]
         for step in steps:
             step()
             self.wait()

@@ -74,9 +74,21 @@ void atomic(uint32_t *p);
 void atomic(uint32_t *p) { __asm volatile("mv a0, %0\\n .4byte 0x0005252f" :: "r"(p) : "a0", "memory"); }
 """
 NAMES = (
-    "ten", "called", "sum", "cycles", "deep", "forever", "stray", "word", "illegal", "breakpoint", "call_supervisor",
-    "floating", "floating_load", "atomic",
-)  # fmt: skip
+    "ten",
+    "called",
+    "sum",
+    "cycles",
+    "deep",
+    "forever",
+    "stray",
+    "word",
+    "illegal",
+    "breakpoint",
+    "call_supervisor",
+    "floating",
+    "floating_load",
+    "atomic",
+)
 
 
 @pytest.fixture(scope="module")
@@ -193,9 +205,14 @@ def test_loads_through_a_shared_cache(elf: Path) -> None:
 
 
 SMALL = (
-    "fc_64_12", "avgpool_3x3_18_12x12", "maxpool_2x2_32_16x16", "softmax_12", "conv_1x1_7_5_9x9_s1", "fc_101_35",
+    "fc_64_12",
+    "avgpool_3x3_18_12x12",
+    "maxpool_2x2_32_16x16",
+    "softmax_12",
+    "conv_1x1_7_5_9x9_s1",
+    "fc_101_35",
     "dw_3x3_19_11x13_s1",
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("only", [SMALL, pytest.param((), marks=pytest.mark.long, id="all")])

@@ -266,12 +266,22 @@ class C3(Bus):
         self.words = Words()
         self.dma.memory.memories = self.words  # type: ignore[assignment]
         settings = {
-            CLK_EN0: 1 << 21, CLK_EN1: 1 << 6, RST_EN1: 0, GPIO + 0x554: 16, GPIO + 0x558: 17, GPIO + 0x24: 3,
-            GPIO + 0x190: 1 << 6 | 10, I2S + 0x20: 1 << 19 | 1 << 15 | 1 << 12 | 1 << 9 | 1 << 5,
-            I2S + 0x28: 31 | 3 << 7 | 31 << 13 | 31 << 18 | 31 << 24 | 1 << 29, I2S + 0x34: 1 << 29,
-            I2S + 0x38: 1 | 15 << 18, I2S + 0x30: 1 << 26 | 2 << 27 | 39, I2S + 0x50: 1 << 16 | 1,
-            GDMA + 0xA0: 3, GDMA + 0x74: 1 << 12,
-        }  # fmt: skip
+            CLK_EN0: 1 << 21,
+            CLK_EN1: 1 << 6,
+            RST_EN1: 0,
+            GPIO + 0x554: 16,
+            GPIO + 0x558: 17,
+            GPIO + 0x24: 3,
+            GPIO + 0x190: 1 << 6 | 10,
+            I2S + 0x20: 1 << 19 | 1 << 15 | 1 << 12 | 1 << 9 | 1 << 5,
+            I2S + 0x28: 31 | 3 << 7 | 31 << 13 | 31 << 18 | 31 << 24 | 1 << 29,
+            I2S + 0x34: 1 << 29,
+            I2S + 0x38: 1 | 15 << 18,
+            I2S + 0x30: 1 << 26 | 2 << 27 | 39,
+            I2S + 0x50: 1 << 16 | 1,
+            GDMA + 0xA0: 3,
+            GDMA + 0x74: 1 << 12,
+        }
         for address, value in settings.items():
             self.write(address, value)
         for pin in (0, 1, 10):

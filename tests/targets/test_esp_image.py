@@ -78,9 +78,14 @@ def test_the_firmware_runs_from_its_image(built: dict[str, tuple[Path, bytes]], 
 
 @pytest.mark.parametrize(
     ("place", "what"),
-    [(0, "cannot read the image back"), (4, "entry point"), (24, "segments in RAM"), (60, "segments in RAM"),
-     (0x10010, "flash")],
-)  # fmt: skip
+    [
+        (0, "cannot read the image back"),
+        (4, "entry point"),
+        (24, "segments in RAM"),
+        (60, "segments in RAM"),
+        (0x10010, "flash"),
+    ],
+)
 @pytest.mark.parametrize("chip", CHIPS)
 def test_a_damaged_image_is_found_out(built: dict[str, tuple[Path, bytes]], chip: str, place: int, what: str) -> None:
     elf, content = built[chip]

@@ -45,8 +45,10 @@ def test_facts(name: str) -> None:
         assert (root / path).exists(), path
     assert board.usb is None or (board.usb.vid > 0 and (board.flashing.methods or board.is_project_only))
     for method, needs in (
-        ("openocd", board.flashing.openocd), ("pyocd", board.flashing.pyocd), ("mass-storage", board.flashing.volume)
-    ):  # fmt: skip
+        ("openocd", board.flashing.openocd),
+        ("pyocd", board.flashing.pyocd),
+        ("mass-storage", board.flashing.volume),
+    ):
         assert method not in board.flashing.methods or needs, f"{method} needs its own key"
 
 

@@ -66,9 +66,7 @@ def test_every_board_builds_without_a_warning(built: tuple[Board, BuildResult]) 
     assert result.flash_bytes < 13 * 1024
     assert sum(result.sizes.flash_by_group.values()) == result.flash_bytes
     assert sum(result.sizes.ram_by_group.values()) == result.ram_bytes
-    assert sum(result.sizes.ram_by_memory.values()) in range(
-        result.ram_bytes - 16, result.ram_bytes + 1
-    )  # padding
+    assert sum(result.sizes.ram_by_memory.values()) in range(result.ram_bytes - 16, result.ram_bytes + 1)  # padding
     assert result.sizes.ram_by_group["stack"] == board.stack_bytes
     assert 32 <= result.sizes.ram_by_group["arena"] <= 64
 
@@ -89,9 +87,7 @@ def test_the_same_project_gives_the_same_bytes_anywhere(
 ) -> None:
     """Also with objects from the cache, and without."""
     board = load_board("f746zg")
-    images = [
-        build(board, toolchain, tmp_path / folder).elf.read_bytes() for folder in ("a", "somewhere/else")
-    ]
+    images = [build(board, toolchain, tmp_path / folder).elf.read_bytes() for folder in ("a", "somewhere/else")]
     monkeypatch.setattr(compiling, "object_cache", lambda: None)
     images.append(build(board, toolchain, tmp_path / "b").elf.read_bytes())
     assert images[0] == images[1] == images[2]
@@ -117,9 +113,7 @@ def test_debug_information_names_our_lines(toolchain: str, tmp_path: Path) -> No
 
 @BOTH
 @pytest.mark.parametrize("name", ["f746zg", "netduinoplus2"])
-def test_no_double_precision_instruction_where_the_fpu_is_single(
-    name: str, toolchain: str, tmp_path: Path
-) -> None:
+def test_no_double_precision_instruction_where_the_fpu_is_single(name: str, toolchain: str, tmp_path: Path) -> None:
     model = DUMMY_MODEL.replace(
         "static void init(void)\n{\n",
         "volatile double wide = 1.5;\nvolatile float narrow = 1.5F;\n\nstatic void init(void)\n{\n"

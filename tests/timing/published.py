@@ -126,8 +126,10 @@ def table(points: Sequence[Point]) -> str:
         name = f"{p.name}{' *' if p.fitted else ''}"
         lines.append(f"{name:<26}{p.board:<18}{p.mhz:>5.0f}{p.mcycles:>10.3f}{p.predicted:>11.3f}{p.error:>+9.1%}")
     for core in dict.fromkeys(p.core for p in points):
-        for label, chosen in (("all", [p for p in points if p.core == core]),
-                              ("held out", [p for p in points if p.core == core and not p.fitted])):  # fmt: skip
+        for label, chosen in (
+            ("all", [p for p in points if p.core == core]),
+            ("held out", [p for p in points if p.core == core and not p.fitted]),
+        ):
             errors = [abs(p.error) for p in chosen]
             lines.append(
                 f"{core}, {label}: median |error| {statistics.median(errors):.1%}, largest {max(errors):.1%}, "

@@ -52,9 +52,21 @@ def elf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "x.s").write_text(SOURCE)
     (folder / "x.ld").write_text(SCRIPT)
     command = [
-        sys.executable, "-m", "ziglang", "cc", "-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m7+fp_armv8d16sp",
-        "-nostdlib", "-Wl,-e,count", "-Wl,-T,x.ld", "-Wl,--no-gc-sections", "x.s", "-o", "x.elf",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "ziglang",
+        "cc",
+        "-target",
+        "thumb-freestanding-eabihf",
+        "-mcpu=cortex_m7+fp_armv8d16sp",
+        "-nostdlib",
+        "-Wl,-e,count",
+        "-Wl,-T,x.ld",
+        "-Wl,--no-gc-sections",
+        "x.s",
+        "-o",
+        "x.elf",
+    ]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return folder / "x.elf"
 
@@ -95,8 +107,10 @@ def test_explain(tmp_path: Path) -> None:
     code = assemble({"x": "ldr r0, [r1]; mul r2, r0, r3; nop"}, tmp_path)["x"]
     issued = explain("cortex-m7", code, 0x100)
     assert [(i.instruction.text, i.cycle, i.why) for i in issued] == [
-        ("ldr r0, [r1]", 0, ""), ("mul r2, r0, r3", 2, "waits for r0"), ("nop", 2, ""),
-    ]  # fmt: skip
+        ("ldr r0, [r1]", 0, ""),
+        ("mul r2, r0, r3", 2, "waits for r0"),
+        ("nop", 2, ""),
+    ]
     with pytest.raises(BoardError, match="no cycle model of avr"):
         explain("avr", code, 0)
 

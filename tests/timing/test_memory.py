@@ -52,9 +52,21 @@ def elf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "x.s").write_text(SOURCE)
     (folder / "x.ld").write_text("ENTRY(sum) SECTIONS { . = 0x10000; .text : { KEEP(*(.text*)) } }")
     command = [
-        sys.executable, "-m", "ziglang", "cc", "-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m7+fp_armv8d16sp",
-        "-nostdlib", "-Wl,-e,sum", "-Wl,-T,x.ld", "-Wl,--no-gc-sections", "x.s", "-o", "x.elf",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "ziglang",
+        "cc",
+        "-target",
+        "thumb-freestanding-eabihf",
+        "-mcpu=cortex_m7+fp_armv8d16sp",
+        "-nostdlib",
+        "-Wl,-e,sum",
+        "-Wl,-T,x.ld",
+        "-Wl,--no-gc-sections",
+        "x.s",
+        "-o",
+        "x.elf",
+    ]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return folder / "x.elf"
 

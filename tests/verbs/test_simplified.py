@@ -27,11 +27,15 @@ def every_channel_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 def model(tmp_path: Path) -> Path:
     a, b, c, d = image(3), image(5), image(4, size=2), image(2, size=2)
     path = tmp_path / "thin.tflite"
-    path.write_bytes(build_chain([
-        conv(a, b, zeroed(weights(5, 1, 1, 3), 0, 1, 4), [100, 2000, -300, 0, -5000]),
-        conv(b, c, zeroed(weights(4, 3, 3, 5), 0, 2), [1, 2, 3, 4]),
-        conv(c, d, weights(2, 1, 1, 4), [5, 6]),
-    ]))  # fmt: skip
+    path.write_bytes(
+        build_chain(
+            [
+                conv(a, b, zeroed(weights(5, 1, 1, 3), 0, 1, 4), [100, 2000, -300, 0, -5000]),
+                conv(b, c, zeroed(weights(4, 3, 3, 5), 0, 2), [1, 2, 3, 4]),
+                conv(c, d, weights(2, 1, 1, 4), [5, 6]),
+            ]
+        )
+    )
     return path
 
 

@@ -142,9 +142,13 @@ def test_verify(tmp_path: Path) -> None:
     assert report.identical and [c.switch for c in report.comparisons] == list(NETWORK.names)
     assert report.accuracy is not None and report.accuracy["w8a8 host"] == len(INPUTS)
     assert report.as_json()["pairs"][1] == {
-        "switch": "w2a2", "pair": "semantics/host", "samples": 6, "mismatches": 0, "max_abs_diff": 0,
+        "switch": "w2a2",
+        "pair": "semantics/host",
+        "samples": 6,
+        "mismatches": 0,
+        "max_abs_diff": 0,
         "first_mismatch": None,
-    }  # fmt: skip
+    }
     one = verify(tmp_path / "net.tg", tmp_path / "x.npz", BuildOptions(board="host"), switch="w2a2", limit=2)
     assert [c.switch for c in one.comparisons] == ["w2a2"] and one.samples == 2
     with pytest.raises(ModelError, match="no switch 'w9'"):

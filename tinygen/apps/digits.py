@@ -62,9 +62,14 @@ class DemoResult:
 
 
 def run_demo(
-    board: str, out: Path, *, digits: int, toolchain: str | None = None, force: bool = False,
+    board: str,
+    out: Path,
+    *,
+    digits: int,
+    toolchain: str | None = None,
+    force: bool = False,
     progress: Progress | None = None,
-) -> DemoResult:  # fmt: skip
+) -> DemoResult:
     """Builds the digit classifier into `out` and runs the first `digits` test digits.
 
     An earlier build in `out` is replaced, see `build`.

@@ -203,7 +203,12 @@ def _points(rows: Sequence[_Row], method: str) -> list[_Row]:
 
 def _draw(panel: Any, cost: str, method: str, rows: Sequence[_Row], look: dict[str, Any]) -> None:
     bars = panel.errorbar(
-        [row[cost] / _UNIT[cost] for row in rows], [row["accuracy"] for row in rows],
-        yerr=[row["accuracy_spread"] for row in rows], capsize=2, elinewidth=0.6, linewidth=1.2, **look,
-    )  # fmt: skip
+        [row[cost] / _UNIT[cost] for row in rows],
+        [row["accuracy"] for row in rows],
+        yerr=[row["accuracy_spread"] for row in rows],
+        capsize=2,
+        elinewidth=0.6,
+        linewidth=1.2,
+        **look,
+    )
     bars.lines[0].set_gid(f"{cost}:{method}")

@@ -134,9 +134,13 @@ def stack_of_layers(name: str, blocks: int, channels: int, image: int = 8) -> Me
 def _layer(kind: str, index: int) -> Op:
     make: type[DepthwiseConv2D] | type[Conv2D] = DepthwiseConv2D if kind == "dw" else Conv2D
     return make(
-        name=f"{kind}_{index}", inputs=(f"x{index}", f"w{index}", f"b{index}"), outputs=(f"x{index + 1}",),
-        padding=Padding.SAME, stride=(1, 1), activation=Activation.RELU,
-    )  # fmt: skip
+        name=f"{kind}_{index}",
+        inputs=(f"x{index}", f"w{index}", f"b{index}"),
+        outputs=(f"x{index + 1}",),
+        padding=Padding.SAME,
+        stride=(1, 1),
+        activation=Activation.RELU,
+    )
 
 
 def _constants(rng: np.random.Generator, index: int, shape: Shape, axis: int) -> tuple[Tensor, Tensor]:

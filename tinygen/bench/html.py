@@ -36,7 +36,8 @@ def render_bench(report: dict[str, Any]) -> str:
         limit=_CORE_LIMIT.get(report["core"]),
         models=[
             {"chart": _layer_chart(group, _series(good)), "layers": _layer_rows(group)}
-            for group in _by_case(good) if len(group[0]["layers"]) > 1 and group[0]["suite"] != boards.SUITE
+            for group in _by_case(good)
+            if len(group[0]["layers"]) > 1 and group[0]["suite"] != boards.SUITE
         ],
         boards=boards.board_rows(report["rows"]),
         compilers=boards.compiler_names(report["rows"]),
@@ -58,9 +59,11 @@ def _curves(rows: Sequence[_Row]) -> dict[str, Any] | None:
         return None
     picture = curves_svg(rows)
     return {
-        "picture": picture, "missing": None if picture else NO_PICTURE, "statements": statements(rows),
+        "picture": picture,
+        "missing": None if picture else NO_PICTURE,
+        "statements": statements(rows),
         "about": f"{mine[0]['kernels']}, {mine[0]['toolchain']}",
-    }  # fmt: skip
+    }
 
 
 def _label(row: _Row) -> str:
@@ -87,18 +90,43 @@ def _charts(report: dict[str, Any], rows: Sequence[_Row]) -> list[dict[str, Any]
         groups = _by_case([row for row in rows if row["suite"] == suite])
         colours = _series(rows)
         charts += [
-            _chart(f"{suite}: instructions per inference", "Each case on a scale of its own. Shorter is better.",
-                   groups, colours, lambda row: row["instructions"], own_scale=True, published="instructions"),
-            _chart(f"{suite}: MAC per predicted cycle", f"Cycles: {report['cycles_source']}. Longer is better"
-                   + (f"; the line is the core's limit, {limit:g}." if limit else "."),
-                   groups, colours, _mac_rate, limit=limit, text=lambda value: f"{value:.3f}"),
-            _chart(f"{suite}: flash without weights, bytes", "Of the whole firmware: start-up, drivers, protocol. "
-                   "Shorter is better.",
-                   groups, colours, lambda row: row["flash_without_weights_bytes"],
-                   published="flash_without_weights_bytes"),
-            _chart(f"{suite}: arena, bytes", "Each case on a scale of its own. Shorter is better.",
-                   groups, colours, lambda row: row["arena_bytes"], own_scale=True, published="arena_bytes"),
-        ]  # fmt: skip
+            _chart(
+                f"{suite}: instructions per inference",
+                "Each case on a scale of its own. Shorter is better.",
+                groups,
+                colours,
+                lambda row: row["instructions"],
+                own_scale=True,
+                published="instructions",
+            ),
+            _chart(
+                f"{suite}: MAC per predicted cycle",
+                f"Cycles: {report['cycles_source']}. Longer is better"
+                + (f"; the line is the core's limit, {limit:g}." if limit else "."),
+                groups,
+                colours,
+                _mac_rate,
+                limit=limit,
+                text=lambda value: f"{value:.3f}",
+            ),
+            _chart(
+                f"{suite}: flash without weights, bytes",
+                "Of the whole firmware: start-up, drivers, protocol. Shorter is better.",
+                groups,
+                colours,
+                lambda row: row["flash_without_weights_bytes"],
+                published="flash_without_weights_bytes",
+            ),
+            _chart(
+                f"{suite}: arena, bytes",
+                "Each case on a scale of its own. Shorter is better.",
+                groups,
+                colours,
+                lambda row: row["arena_bytes"],
+                own_scale=True,
+                published="arena_bytes",
+            ),
+        ]
     return [chart for chart in charts if chart["groups"]]
 
 
@@ -135,8 +163,10 @@ def _layer_chart(rows: Sequence[_Row], colours: dict[str, str]) -> dict[str, Any
     for name in names:
         bars = [
             (_label(row), colours[_label(row)], layer["instructions"])
-            for row in rows for layer in row["layers"] if layer["name"] == name and layer["instructions"]
-        ]  # fmt: skip
+            for row in rows
+            for layer in row["layers"]
+            if layer["name"] == name and layer["instructions"]
+        ]
         if bars:
             groups.append((name, bars))
     note = "Executed instructions per layer. Shorter is better."
@@ -168,15 +198,26 @@ def _layout(
         placed = []
         for label, colour, value in bars:
             placed.append(
-                {"y": y, "w": round(max(value * scale, 1), 1), "colour": colour, "text": text(value),
-                 "title": f"{name}, {label}: {text(value)}"}
-            )  # fmt: skip
+                {
+                    "y": y,
+                    "w": round(max(value * scale, 1), 1),
+                    "colour": colour,
+                    "text": text(value),
+                    "title": f"{name}, {label}: {text(value)}",
+                }
+            )
             y += _BAR
         middle = (placed[0]["y"] + y) / 2 + 4
         groups.append({"label": name if len(name) <= 40 else f"...{name[-38:]}", "y": round(middle, 1), "bars": placed})
         y += _GAP
     line = None if limit is None else round(_LEFT + limit * span / largest, 1)
     return {
-        "title": title, "note": note, "groups": groups, "limit_x": line, "width": _WIDTH, "height": y, "left": _LEFT,
+        "title": title,
+        "note": note,
+        "groups": groups,
+        "limit_x": line,
+        "width": _WIDTH,
+        "height": y,
+        "left": _LEFT,
         "bar": _BAR - 2,
-    }  # fmt: skip
+    }

@@ -55,9 +55,13 @@ def conv_2d(name: str, image: Shape, filters: int, window: Window) -> MemoryMode
     weights = _weights(name, (filters, *window.kernel, channels), filters, channel_axis=0)
     output = (1, *window.output(height, width), filters)
     op = Conv2D(
-        name="conv_2d", inputs=("x", "weights", "bias"), outputs=("y",), padding=window.padding, stride=window.stride,
+        name="conv_2d",
+        inputs=("x", "weights", "bias"),
+        outputs=("y",),
+        padding=window.padding,
+        stride=window.stride,
         activation=Activation.RELU,
-    )  # fmt: skip
+    )
     return _mac_model(name, op, (1, *image), weights, output, taps=math.prod(window.kernel) * channels)
 
 
@@ -67,9 +71,13 @@ def depthwise_conv_2d(name: str, image: Shape, window: Window) -> MemoryModel:
     weights = _weights(name, (1, *window.kernel, channels), channels, channel_axis=3)
     output = (1, *window.output(height, width), channels)
     op = DepthwiseConv2D(
-        name="depthwise_conv_2d", inputs=("x", "weights", "bias"), outputs=("y",), padding=window.padding,
-        stride=window.stride, activation=Activation.RELU,
-    )  # fmt: skip
+        name="depthwise_conv_2d",
+        inputs=("x", "weights", "bias"),
+        outputs=("y",),
+        padding=window.padding,
+        stride=window.stride,
+        activation=Activation.RELU,
+    )
     return _mac_model(name, op, (1, *image), weights, output, taps=math.prod(window.kernel))
 
 
@@ -109,16 +117,18 @@ def softmax(name: str, classes: int) -> MemoryModel:
     return _model(name, Softmax(name="softmax", inputs=("x",), outputs=("y",)), tensors, ("x",))
 
 
-def _pool_model(
-    name: str, kind: type[AveragePool2D] | type[MaxPool2D], image: Shape, window: Window
-) -> MemoryModel:
+def _pool_model(name: str, kind: type[AveragePool2D] | type[MaxPool2D], image: Shape, window: Window) -> MemoryModel:
     height, width, channels = image
     same = _int8(_X_SCALE, _X_ZERO)
     tensors = [Tensor("x", (1, *image), same), Tensor("y", (1, *window.output(height, width), channels), same)]
     op = kind(
-        name=kind.KIND, inputs=("x",), outputs=("y",), padding=window.padding, kernel=window.kernel,
+        name=kind.KIND,
+        inputs=("x",),
+        outputs=("y",),
+        padding=window.padding,
+        kernel=window.kernel,
         stride=window.stride,
-    )  # fmt: skip
+    )
     return _model(name, op, tensors, ("x",))
 
 
@@ -164,5 +174,3 @@ def _model(name: str, op: Op, tensors: Sequence[Tensor], inputs: tuple[str, ...]
     graph = Graph(c_name(name), by_name, (op,), inputs, op.outputs)
     graph.validate()
     return MemoryModel(graph, name)
-
-

@@ -102,9 +102,13 @@ def integer_conv_2d(name: str, image: Shape, filters: int, window: Window, codin
     factors = [Tensor("scales", scales.shape, Affine("uint16", _ONE, (0,)), scales)] if coding.scaled else []
     integers = coding.w.integers(codes) * (scales[:, None, None, :] if coding.scaled else 1)
     op = IntegerConv2D(
-        name="conv", inputs=("x", "weights", *(t.name for t in factors)), outputs=("y",), padding=window.padding,
-        stride=window.stride, epilogue=_epilogue(coding.x, integers.reshape(filters, -1).astype(np.float64), rng),
-    )  # fmt: skip
+        name="conv",
+        inputs=("x", "weights", *(t.name for t in factors)),
+        outputs=("y",),
+        padding=window.padding,
+        stride=window.stride,
+        epilogue=_epilogue(coding.x, integers.reshape(filters, -1).astype(np.float64), rng),
+    )
     graph = Graph(c_name(name), {t.name: t for t in (x, w, *factors, y)}, (op,), ("x",), ("y",))
     graph.validate()
     return MemoryModel(graph, f"{name} (random weights)")

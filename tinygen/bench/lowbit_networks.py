@@ -101,9 +101,15 @@ def cases(options: SuiteOptions) -> SuiteCases:
 
 
 def trained_cases(
-    names: Sequence[str], seeds: Sequence[int], train: Digits, test: Digits, *, epochs: int | None = None,
-    progress: Callable[[str, int, int], None] | None = None, jobs: int = 1,
-) -> list[Case]:  # fmt: skip
+    names: Sequence[str],
+    seeds: Sequence[int],
+    train: Digits,
+    test: Digits,
+    *,
+    epochs: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    jobs: int = 1,
+) -> list[Case]:
     """A case per recipe.
 
     Args:
@@ -176,9 +182,11 @@ def _case(name: str, outcomes: Sequence[Outcome], floats: Sequence[float], seeds
 
 
 def figures_of(
-    outcomes: Sequence[Outcome], floats: Sequence[float], seeds: Sequence[int],
+    outcomes: Sequence[Outcome],
+    floats: Sequence[float],
+    seeds: Sequence[int],
     thesis: tuple[float, float, str] | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """For the row: accuracies in per cent, each mean over the seeds with its standard deviation (`_spread`).
 
     Args:

@@ -34,8 +34,13 @@ FOREIGN = frozenset({CMSIS_NN})
 """Families that call a vendor's library."""
 
 FIGURES = (
-    "instructions", "cycles_predicted", "flash_bytes", "flash_without_weights_bytes", "ram_bytes", "arena_bytes",
-)  # fmt: skip
+    "instructions",
+    "cycles_predicted",
+    "flash_bytes",
+    "flash_without_weights_bytes",
+    "ram_bytes",
+    "arena_bytes",
+)
 """Columns that are compared with the baseline's."""
 
 
@@ -79,14 +84,29 @@ def empty_row(job: Job) -> Row:
     """A row without figures."""
     case = job.case
     return {
-        "suite": case.suite, "case": case.name, "shape": case.shape, "encoding": case.encoding,
-        "kernels": job.kernels, "toolchain": job.toolchain, "board": job.board,
-        "instructions": None, "cycles_predicted": None, "macs": case.macs, "flash_bytes": None, "ram_bytes": None,
-        "flash_without_weights_bytes": None, "flash_model_code_bytes": None, "arena_bytes": None,
-        "stack_used_bytes": None, "samples": 0, "max_abs_diff": None, "error": None, "layers": [],
+        "suite": case.suite,
+        "case": case.name,
+        "shape": case.shape,
+        "encoding": case.encoding,
+        "kernels": job.kernels,
+        "toolchain": job.toolchain,
+        "board": job.board,
+        "instructions": None,
+        "cycles_predicted": None,
+        "macs": case.macs,
+        "flash_bytes": None,
+        "ram_bytes": None,
+        "flash_without_weights_bytes": None,
+        "flash_model_code_bytes": None,
+        "arena_bytes": None,
+        "stack_used_bytes": None,
+        "samples": 0,
+        "max_abs_diff": None,
+        "error": None,
+        "layers": [],
         **(case.trained.figures if case.trained else {}),
         **case.figures,
-    }  # fmt: skip
+    }
 
 
 def _measure(job: Job, row: Row, folder: Path) -> Row:
@@ -135,12 +155,13 @@ def _switch_bytes(manifest: Manifest, part: ProgramEntry) -> Row:
         return {}
     return {
         "switch": {
-            "constant_bytes": asdict(part.constant_bytes), "code_bytes": asdict(part.code_bytes),
+            "constant_bytes": asdict(part.constant_bytes),
+            "code_bytes": asdict(part.code_bytes),
             "constant_bytes_together": together.constant_bytes,
             "constant_bytes_apart": together.constant_bytes_apart[part.name],
             "float_bytes": together.float_bytes,
         }
-    }  # fmt: skip
+    }
 
 
 def _work(part: ProgramEntry, profile: Profile) -> Row:

@@ -82,9 +82,15 @@ def cases(options: SuiteOptions) -> SuiteCases:
 
 
 def pruned_cases(
-    names: Sequence[str], seeds: Sequence[int], train: Digits, test: Digits, *, epochs: int | None = None,
-    progress: Callable[[str, int, int], None] | None = None, jobs: int = 1,
-) -> list[Case]:  # fmt: skip
+    names: Sequence[str],
+    seeds: Sequence[int],
+    train: Digits,
+    test: Digits,
+    *,
+    epochs: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    jobs: int = 1,
+) -> list[Case]:
     """A case per name.
 
     Args:
@@ -100,8 +106,9 @@ def pruned_cases(
     floats = [accuracy for accuracy, _ in found]
     about = {
         name: {"method": method.name, "level": method.level, "ratio": ratio, "random": method.random}
-        for method in METHODS for name, ratio in method.cases().items()
-    }  # fmt: skip
+        for method in METHODS
+        for name, ratio in method.cases().items()
+    }
     return [
         replace(
             _case(name, [smaller[name].outcome for _, smaller in found], floats, seeds),

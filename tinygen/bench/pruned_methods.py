@@ -274,10 +274,12 @@ def _dense_random(start: Start, ratio: float) -> dict[str, Tensor]:
 def _automatic(ranking: str) -> Make:
     def make(start: Start, ratio: float) -> Pruned:
         found = prune_automatically(
-            start.low_bit, start.example, lambda network: 100 * accuracy(network, start.batches),
+            start.low_bit,
+            start.example,
+            lambda network: 100 * accuracy(network, start.batches),
             finetune=start.low_bit_tuned,
             settings=AutomaticSettings(ranking=ranking, seed=start.seed, search=RatioSearch(ratio, seed=start.seed)),
-        )  # fmt: skip
+        )
         return Pruned(found.network, start.low_bit_trained)
 
     return make
@@ -287,15 +289,25 @@ METHODS = (
     Method("int8", DENSE, (), lambda start, _: Pruned(start.copy(), start.trained)),
     Method("w2a2", DENSE, (), lambda start, _: Pruned(start.low_bit, start.low_bit_trained)),
     Method("l1", FILTERS, FILTER_RATIOS, _by_score(lambda start: criteria.weight_norm(start.network))),
-    Method("taylor", FILTERS, FILTER_RATIOS,
-           _by_score(lambda start: criteria.taylor_gate(start.network, start.example, start.batches))),
-    Method("gradient", FILTERS, FILTER_RATIOS,
-           _by_score(lambda start: criteria.gradient(start.network, start.batches))),
+    Method(
+        "taylor",
+        FILTERS,
+        FILTER_RATIOS,
+        _by_score(lambda start: criteria.taylor_gate(start.network, start.example, start.batches)),
+    ),
+    Method(
+        "gradient", FILTERS, FILTER_RATIOS, _by_score(lambda start: criteria.gradient(start.network, start.batches))
+    ),
     Method("bn-scale", FILTERS, FILTER_RATIOS, _bn_scale),
     Method("static-width", FILTERS, FILTER_RATIOS, _static),
     Method("joint-masks", FILTERS, FILTER_RATIOS, _joint_masks),
-    Method("random-filters", FILTERS, FILTER_RATIOS,
-           _by_score(lambda start: criteria.random_scores(start.network, start.seed)), random=True),
+    Method(
+        "random-filters",
+        FILTERS,
+        FILTER_RATIOS,
+        _by_score(lambda start: criteria.random_scores(start.network, start.seed)),
+        random=True,
+    ),
     Method("imprint", LAYERS, LAYER_RATIOS, _by_importance(_imprint)),
     Method("layer-prune", LAYERS, LAYER_RATIOS, _by_importance(_layer_prune)),
     Method("random-layers", LAYERS, LAYER_RATIOS, _by_importance(_random_blocks), random=True),
@@ -311,5 +323,5 @@ METHODS = (
     Method("random-dense", WEIGHTS, WEIGHT_RATIOS, _by_masks(_dense_random), random=True),
     Method("automatic", QUANTIZED, (AUTOMATIC_RATIO,), _automatic("interactions")),
     Method("automatic-random", QUANTIZED, (AUTOMATIC_RATIO,), _automatic("random"), random=True),
-)  # fmt: skip
+)
 """In the order of the tables."""

@@ -57,7 +57,10 @@ def summarize(rows: Sequence[Row]) -> list[dict[str, Any]]:
             groups.setdefault((row["suite"], row["kernels"], row["toolchain"]), []).append(row)
     return [
         {
-            "suite": suite, "kernels": kernels, "toolchain": toolchain, "cases": len(members),
+            "suite": suite,
+            "kernels": kernels,
+            "toolchain": toolchain,
+            "cases": len(members),
             "errors": sum(row["error"] is not None for row in members),
             "baseline": next((row["baseline"] for row in members if row["baseline"]), None),
             "ratios": _means([row["ratios"] for row in members]),
@@ -67,7 +70,7 @@ def summarize(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "published_cases": sum(bool(row.get("published")) for row in members),
         }
         for (suite, kernels, toolchain), members in groups.items()
-    ]  # fmt: skip
+    ]
 
 
 def _worst(rows: Sequence[Row], ratios_of: Callable[[Row], dict[str, float]]) -> dict[str, Any] | None:

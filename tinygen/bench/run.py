@@ -132,14 +132,16 @@ def bench(
 def _check(board: Board, options: BenchOptions) -> None:
     if board.is_host:
         raise TinygenError(
-            "instructions of this computer cannot be counted", where=board.name,
+            "instructions of this computer cannot be counted",
+            where=board.name,
             fix="Name a board that is emulated; `tinygen boards` lists them.",
-        )  # fmt: skip
+        )
     if board.emulator.engine == NOT_EMULATED:
         raise TinygenError(
-            "nothing emulates it, so nothing can be counted", where=board.name,
+            "nothing emulates it, so nothing can be counted",
+            where=board.name,
             fix="Name a board that is emulated; `tinygen boards` lists them.",
-        )  # fmt: skip
+        )
     if not options.kernels:
         raise TinygenError("no kernel family is named", where="--kernels", fix=f"Families: {', '.join(FAMILIES)}.")
     for name in options.kernels:
@@ -153,9 +155,10 @@ def _check(board: Board, options: BenchOptions) -> None:
         find_checkout(options.cmsis_nn)
     if options.baseline is not None and options.baseline not in options.kernels:
         raise TinygenError(
-            f"'{options.baseline}' is not among the kernels that are measured", where="--baseline",
+            f"'{options.baseline}' is not among the kernels that are measured",
+            where="--baseline",
             fix=f"One of: {', '.join(options.kernels)}.",
-        )  # fmt: skip
+        )
 
 
 def _cases(
@@ -190,8 +193,9 @@ def _jobs(case: Case, toolchains: Sequence[str], options: BenchOptions) -> list[
         toolchains = [name for name in case.toolchains if name in (options.toolchains or case.toolchains)]
     return [
         Job(case, kernels, name, case.board or options.board, options.cmsis_nn)
-        for name in toolchains for kernels in options.kernels
-    ]  # fmt: skip
+        for name in toolchains
+        for kernels in options.kernels
+    ]
 
 
 def default_kernels(library: bool, suites: Sequence[str] = ()) -> tuple[str, ...]:

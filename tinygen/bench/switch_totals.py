@@ -31,19 +31,24 @@ def switch_totals(rows: Sequence[_Row]) -> list[_Row]:
     for kernels, toolchain in dict.fromkeys((row["kernels"], row["toolchain"]) for row in good):
         ours = [row for row in good if (row["kernels"], row["toolchain"]) == (kernels, toolchain)]
         alone = {
-            row["case"]: row["flash_bytes"] for row in rows
+            row["case"]: row["flash_bytes"]
+            for row in rows
             if (row["kernels"], row["toolchain"]) == (kernels, toolchain) and not row["error"]
-        }  # fmt: skip
+        }
         names = [row["case"] + ALONE for row in ours]
         whole = ours[0]["switch"]
-        result.append({
-            "kernels": kernels, "toolchain": toolchain, "switches": len(ours),
-            "constant_bytes": whole["constant_bytes_together"],
-            "constant_bytes_apart": sum(row["switch"]["constant_bytes_apart"] for row in ours),
-            "float_bytes": whole["float_bytes"],
-            "flash_bytes": ours[0]["flash_bytes"],
-            "flash_bytes_alone": sum(alone[name] for name in names) if set(names) <= set(alone) else None,
-        })  # fmt: skip
+        result.append(
+            {
+                "kernels": kernels,
+                "toolchain": toolchain,
+                "switches": len(ours),
+                "constant_bytes": whole["constant_bytes_together"],
+                "constant_bytes_apart": sum(row["switch"]["constant_bytes_apart"] for row in ours),
+                "float_bytes": whole["float_bytes"],
+                "flash_bytes": ours[0]["flash_bytes"],
+                "flash_bytes_alone": sum(alone[name] for name in names) if set(names) <= set(alone) else None,
+            }
+        )
     return result
 
 

@@ -74,9 +74,15 @@ def cases(options: SuiteOptions) -> SuiteCases:
 
 
 def trained_cases(
-    alone: Sequence[str], seeds: Sequence[int], train: Digits, test: Digits, *, epochs: int | None = None,
-    progress: Callable[[str, int, int], None] | None = None, jobs: int = 1,
-) -> list[Case]:  # fmt: skip
+    alone: Sequence[str],
+    seeds: Sequence[int],
+    train: Digits,
+    test: Digits,
+    *,
+    epochs: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    jobs: int = 1,
+) -> list[Case]:
     """The cases, in the order of switches, the independent network of each behind it.
 
     Args:
@@ -95,14 +101,16 @@ def train_seed(alone: Sequence[str], train: Digits, test: Digits, epochs: int | 
     from tinygen.nn.switchable import extract
 
     widths = dict.fromkeys([1.0, *(spec.width for spec in training.SWITCHES if spec.name in alone)])
-    starts = {
-        width: training.train_start(train, seed, width, epochs or training.START_EPOCHS) for width in widths
-    }  # fmt: skip
+    starts = {width: training.train_start(train, seed, width, epochs or training.START_EPOCHS) for width in widths}
     count = epochs or training.EPOCHS
     network = training.train_switches(
-        starts[1.0], [*training.SWITCHES, training.FLOAT], train, seed, distillation=training.DISTILLATION,
+        starts[1.0],
+        [*training.SWITCHES, training.FLOAT],
+        train,
+        seed,
+        distillation=training.DISTILLATION,
         epochs=count,
-    )  # fmt: skip
+    )
     switches = {spec.name: _outcome(extract(network, spec), test) for spec in training.SWITCHES}
 
     def independent(spec: SwitchSpec) -> nn.Module:

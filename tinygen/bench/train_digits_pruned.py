@@ -151,15 +151,26 @@ class Start:
         return copy.deepcopy(self.network)
 
     def trained(
-        self, network: nn.Module, epochs: int | None = None, *, rate: float = RATE,
-        penalty: Callable[[], Tensor] | None = None, after_step: Callable[[nn.Module], None] | None = None,
+        self,
+        network: nn.Module,
+        epochs: int | None = None,
+        *,
+        rate: float = RATE,
+        penalty: Callable[[], Tensor] | None = None,
+        after_step: Callable[[nn.Module], None] | None = None,
         parameters: list[dict[str, object]] | None = None,
-    ) -> nn.Module:  # fmt: skip
+    ) -> nn.Module:
         """The network, trained in place for `epochs`, all of them unless given."""
         finetune(
-            network, Shuffled(self.images, self.labels, BATCH, self.seed), self.epochs if epochs is None else epochs,
-            rate, weight_decay=1e-4, penalty=penalty, after_step=after_step, parameters=parameters,
-        )  # fmt: skip
+            network,
+            Shuffled(self.images, self.labels, BATCH, self.seed),
+            self.epochs if epochs is None else epochs,
+            rate,
+            weight_decay=1e-4,
+            penalty=penalty,
+            after_step=after_step,
+            parameters=parameters,
+        )
         return network
 
     @cached_property

@@ -61,9 +61,14 @@ def train_start(digits: Digits, seed: int, width: float = 1.0, epochs: int = STA
 
 
 def train_switches(
-    start: nn.Module, switches: Sequence[SwitchSpec], digits: Digits, seed: int, *,
-    distillation: Distillation | None = None, epochs: int = EPOCHS,
-) -> nn.Module:  # fmt: skip
+    start: nn.Module,
+    switches: Sequence[SwitchSpec],
+    digits: Digits,
+    seed: int,
+    *,
+    distillation: Distillation | None = None,
+    epochs: int = EPOCHS,
+) -> nn.Module:
     """A float network made switchable and trained on; the network itself stays as it is."""
     return _fit(switchable(start, switches), digits, seed, epochs, RATE, distillation)
 

@@ -147,9 +147,10 @@ def _labels(labels: np.ndarray | None, classes: int | None, where: str) -> np.nd
         return None
     if labels.ndim == 0 or labels.size != len(labels) or labels.dtype.kind not in "biuf":
         raise TinygenError(
-            f"its labels y are {labels.dtype.name} {list(labels.shape)}", where=where,
+            f"its labels y are {labels.dtype.name} {list(labels.shape)}",
+            where=where,
             fix="Give the number of the class of each sample.",
-        )  # fmt: skip
+        )
     numbers = labels.reshape(-1)
     if not np.array_equal(numbers, np.nan_to_num(np.trunc(numbers))):
         raise TinygenError("its labels y are not whole numbers", where=where, fix="Give numbers of classes.")
@@ -174,9 +175,10 @@ def _resets(marks: np.ndarray | None, where: str) -> np.ndarray | None:
         return None
     if marks.ndim != 1 or marks.dtype.kind not in "biu" or not np.isin(marks, (0, 1)).all():
         raise TinygenError(
-            f"its array reset is {marks.dtype.name} {list(marks.shape)}", where=where,
+            f"its array reset is {marks.dtype.name} {list(marks.shape)}",
+            where=where,
             fix="Give true or false (1 or 0) for each sample.",
-        )  # fmt: skip
+        )
     return marks.astype(bool)
 
 
@@ -199,9 +201,10 @@ def _check_unused(names: Collection[str], tensors: Sequence[Tensor], where: str)
     if names:
         known = ", ".join(f"x{index} ('{tensor.name}')" for index, tensor in enumerate(tensors))
         raise TinygenError(
-            f"holds {', '.join(map(repr, sorted(names)))}, which nothing reads", where=where,
+            f"holds {', '.join(map(repr, sorted(names)))}, which nothing reads",
+            where=where,
             fix=f"Read are {known}, labels as y, and reset; leave all others out.",
-        )  # fmt: skip
+        )
 
 
 def fit(array: np.ndarray, tensor: Tensor, where: str, reading: Reading = AS_IT_IS) -> np.ndarray:

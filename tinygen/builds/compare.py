@@ -33,9 +33,12 @@ class Mismatch:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "sample": self.sample, "layer": self.layer, "tensor": self.tensor,
-            "element": list(self.element), "values": list(self.values),
-        }  # fmt: skip
+            "sample": self.sample,
+            "layer": self.layer,
+            "tensor": self.tensor,
+            "element": list(self.element),
+            "values": list(self.values),
+        }
 
 
 @dataclass

@@ -207,9 +207,10 @@ class Folder:
                 found.append(name)
             elif not self.force:
                 raise TinygenError(
-                    "has been changed since tinygen wrote it", where=str(self.out / name),
+                    "has been changed since tinygen wrote it",
+                    where=str(self.out / name),
                     fix="Move it to keep it, or give --force to replace it.",
-                )  # fmt: skip
+                )
             elif name in wanted and _is_plain(out, name):
                 found.append(name)
         return found
@@ -247,8 +248,9 @@ class Folder:
             if standing is not None:
                 raise TinygenError(
                     f"stands where the {self.record.what} has a file of its own, and tinygen did not write it",
-                    where=str(self.out / standing.relative_to(out)), fix="Move it, or choose another directory.",
-                )  # fmt: skip
+                    where=str(self.out / standing.relative_to(out)),
+                    fix="Move it, or choose another directory.",
+                )
         return going
 
 

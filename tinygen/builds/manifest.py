@@ -361,9 +361,14 @@ class Manifest(ProgramEntry, ModelEntry, FirmwareEntry):
 
     @classmethod
     def of(
-        cls, program: ProgramEntry, model: ModelEntry, firmware: FirmwareEntry, simplified: Simplified,
-        switches: tuple[SwitchEntry, ...], network: NetworkEntry | None,
-    ) -> Manifest:  # fmt: skip
+        cls,
+        program: ProgramEntry,
+        model: ModelEntry,
+        firmware: FirmwareEntry,
+        simplified: Simplified,
+        switches: tuple[SwitchEntry, ...],
+        network: NetworkEntry | None,
+    ) -> Manifest:
         """One of its parts."""
         parts = {one.name: getattr(part, one.name) for part in (program, model, firmware) for one in fields(part)}
         return cls(simplified=simplified, switches=switches, network=network, **parts)

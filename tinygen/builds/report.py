@@ -19,16 +19,20 @@ _WIDTH, _LEFT, _TOP, _PLOT = 1000, 70, 10, 300
 
 def render_report(manifest: Manifest) -> str:
     """The page for one build, from its manifest (with `profile`, when a run was profiled)."""
-    return page_environment().get_template("report.html.j2").render(
-        m=manifest,
-        cards=_cards(manifest),
-        regions=_regions(manifest),
-        arena=_arena(manifest),
-        work=_work(manifest),
-        layers=_layers(manifest),
-        switches=[switch_row(entry) for entry in manifest.switches],
-        switch_columns=SWITCH_COLUMNS,
-        constants=constants_text(manifest.network) if manifest.network else "",
+    return (
+        page_environment()
+        .get_template("report.html.j2")
+        .render(
+            m=manifest,
+            cards=_cards(manifest),
+            regions=_regions(manifest),
+            arena=_arena(manifest),
+            work=_work(manifest),
+            layers=_layers(manifest),
+            switches=[switch_row(entry) for entry in manifest.switches],
+            switch_columns=SWITCH_COLUMNS,
+            constants=constants_text(manifest.network) if manifest.network else "",
+        )
     )
 
 
@@ -108,11 +112,15 @@ def _with_code(constants: int, coded: int) -> str:
 
 
 def _cards(m: Manifest) -> list[tuple[str, str]]:
-    sizes = [("target", m.target_note)] if m.target_note else [
-        ("flash", size_text(m.flash_bytes or 0)),
-        ("of which model", size_text(m.flash_model_bytes)),
-        ("RAM, stack included", size_text(m.ram_bytes or 0)),
-    ]  # fmt: skip
+    sizes = (
+        [("target", m.target_note)]
+        if m.target_note
+        else [
+            ("flash", size_text(m.flash_bytes or 0)),
+            ("of which model", size_text(m.flash_model_bytes)),
+            ("RAM, stack included", size_text(m.ram_bytes or 0)),
+        ]
+    )
     cards = [
         *sizes,
         ("arena", size_text((m.network or m).arena_bytes)),
@@ -188,9 +196,14 @@ def _arena(m: ProgramEntry) -> dict[str, Any]:
     ]
     summary = f"Arena {arena_text(m)}." + (f" Stripes: {stream_text(m)}." if m.stream else "")
     return {
-        "width": _WIDTH, "height": _TOP + _PLOT + 24, "left": _LEFT, "boxes": boxes, "ticks": ticks,
-        "bound_y": y_of(m.arena_lower_bound_bytes), "summary": summary,
-    }  # fmt: skip
+        "width": _WIDTH,
+        "height": _TOP + _PLOT + 24,
+        "left": _LEFT,
+        "boxes": boxes,
+        "ticks": ticks,
+        "bound_y": y_of(m.arena_lower_bound_bytes),
+        "summary": summary,
+    }
 
 
 def _work(m: Manifest) -> dict[str, Any]:

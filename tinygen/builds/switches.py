@@ -102,7 +102,9 @@ def _float_bytes(graph: Graph) -> int:
     """Of the weights: constants of two dimensions or more that layers multiply with."""
     weights = {
         tensor.name: tensor.size
-        for node in graph.nodes() if node.op.macs(node)
-        for tensor in node.inputs[1:2] if tensor is not None and tensor.is_constant and len(tensor.shape) > 1
-    }  # fmt: skip
+        for node in graph.nodes()
+        if node.op.macs(node)
+        for tensor in node.inputs[1:2]
+        if tensor is not None and tensor.is_constant and len(tensor.shape) > 1
+    }
     return FLOAT_BYTES * sum(weights.values())

@@ -44,8 +44,9 @@ def as_codes(values: np.ndarray, tensor: Tensor, where: str, *, clip: bool = Fal
         fix += ", or real values as float32."
     raise TinygenError(
         f"holds {values.dtype.name}, input '{tensor.name}' takes {tensor.dtype.name}",
-        where=where, fix=fix if fix.endswith(".") else f"{fix}.",
-    )  # fmt: skip
+        where=where,
+        fix=fix if fix.endswith(".") else f"{fix}.",
+    )
 
 
 def _reals(values: np.ndarray, tensor: Tensor, where: str) -> np.ndarray:
@@ -74,9 +75,10 @@ def _quantized(values: np.ndarray, tensor: Tensor, where: str, *, clip: bool) ->
         furthest = float(values[beyond][np.argmax(np.abs(values[beyond]))])
         raise TinygenError(
             f"{int(beyond.sum()):,} of {values.size:,} values are beyond what input '{tensor.name}' can hold, "
-            f"{reals[0]:.6g} to {reals[1]:.6g}; the furthest is {furthest:.6g}", where=_at(beyond, where),
+            f"{reals[0]:.6g} to {reals[1]:.6g}; the furthest is {furthest:.6g}",
+            where=_at(beyond, where),
             fix="Give values as the model was trained on; --clip (clip=True in Python) takes the range's ends instead.",
-        )  # fmt: skip
+        )
     return np.clip(codes, low, high).astype(tensor.dtype)
 
 
@@ -88,14 +90,15 @@ def _codes(values: np.ndarray, tensor: Tensor, where: str) -> np.ndarray:
             f"holds {values.dtype.name}, input '{tensor.name}' takes {tensor.dtype.name} codes, {low} to {high}",
             where=where,
             fix=f"Give the codes as {tensor.dtype.name} (of pixels often x - 128), or real values as float32.",
-        )  # fmt: skip
+        )
     beyond = (values < low) | (values > high)
     if beyond.any():
         raise TinygenError(
             f"{int(beyond.sum()):,} of {values.size:,} values are no codes of input '{tensor.name}', which are {low} "
-            f"to {high}", where=_at(beyond, where),
+            f"to {high}",
+            where=_at(beyond, where),
             fix=f"Give the codes as {tensor.dtype.name}, or real values as float32.",
-        )  # fmt: skip
+        )
     return values.astype(tensor.dtype)
 
 

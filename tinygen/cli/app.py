@@ -97,10 +97,21 @@ def build(
     from tinygen.verbs.build import BuildOptions
 
     options = BuildOptions(
-        board=board, toolchain=toolchain, kernels=kernels, name=name, stack_bytes=stack, cmsis_nn=cmsis_nn,
-        stream=stream, arena_bytes=arena, weights=weights, calibration=calibration, layout=layout, mode=mode,
-        app=read_app(app, config, model, listens), arithmetic=arithmetic,
-    )  # fmt: skip
+        board=board,
+        toolchain=toolchain,
+        kernels=kernels,
+        name=name,
+        stack_bytes=stack,
+        cmsis_nn=cmsis_nn,
+        stream=stream,
+        arena_bytes=arena,
+        weights=weights,
+        calibration=calibration,
+        layout=layout,
+        mode=mode,
+        app=read_app(app, config, model, listens),
+        arithmetic=arithmetic,
+    )
     with progress(as_json) as update:
         result = build(model, out, options, force=force, progress=update)
     warn(result.manifest.warnings)
@@ -131,9 +142,16 @@ def run(
 
     with progress(as_json) as update:
         result = run(
-            folder, inputs, layout=layout, clip=clip, outputs=outputs, port=port, switch=switch, force=force,
+            folder,
+            inputs,
+            layout=layout,
+            clip=clip,
+            outputs=outputs,
+            port=port,
+            switch=switch,
+            force=force,
             progress=update,
-        )  # fmt: skip
+        )
     if as_json:
         print_json(result.as_json())
     else:
@@ -173,14 +191,29 @@ def verify(
     from tinygen.verbs.build import BuildOptions
 
     options = BuildOptions(
-        board=board, toolchain=toolchain, kernels=kernels, cmsis_nn=cmsis_nn, stream=stream, arena_bytes=arena,
-        weights=weights, calibration=calibration, layout=None if calibration is None else layout, arithmetic=arithmetic,
-    )  # fmt: skip
+        board=board,
+        toolchain=toolchain,
+        kernels=kernels,
+        cmsis_nn=cmsis_nn,
+        stream=stream,
+        arena_bytes=arena,
+        weights=weights,
+        calibration=calibration,
+        layout=None if calibration is None else layout,
+        arithmetic=arithmetic,
+    )
     with progress(as_json) as update:
         report = verify(
-            model, inputs, options, layout=layout, clip=clip, oracles=oracle or (), limit=limit, switch=switch,
+            model,
+            inputs,
+            options,
+            layout=layout,
+            clip=clip,
+            oracles=oracle or (),
+            limit=limit,
+            switch=switch,
             progress=update,
-        )  # fmt: skip
+        )
     if as_json:
         print_json(report.as_json())
     else:

@@ -79,9 +79,12 @@ def _work(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
             table.add_row(*cells, Text("failed", style="red"))
             continue
         cells += [
-            _number(row["instructions"]), rate(row["macs"], row["instructions"]), _number(row["cycles_predicted"]),
-            rate(row["macs"], row["cycles_predicted"]), _milliseconds(row),
-        ]  # fmt: skip
+            _number(row["instructions"]),
+            rate(row["macs"], row["instructions"]),
+            _number(row["cycles_predicted"]),
+            rate(row["macs"], row["cycles_predicted"]),
+            _milliseconds(row),
+        ]
         cells += [_multiple(row["ratios"].get("instructions"))] if report["baseline"] else []
         if published:
             theirs = (row["published"] or {}).get("instructions")
@@ -95,8 +98,14 @@ def _work(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
 
 
 def _memory(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
-    columns = [*_PLACE, number("flash"), number("without\nweights", 2), number("RAM"), number("arena", 1),
-               number("stack\nused", 5)]  # fmt: skip
+    columns = [
+        *_PLACE,
+        number("flash"),
+        number("without\nweights", 2),
+        number("RAM"),
+        number("arena", 1),
+        number("stack\nused", 5),
+    ]
     ratios = [number(f"{what} x\n{report['baseline']}", 3) for what in ("flash", "arena")] if report["baseline"] else []
     published = any("arena_bytes" in (row["published"] or {}) for row in rows)
     theirs = ("published\nw/o weights", "x w/o\nweights", "published\narena", "x\narena")
@@ -133,9 +142,21 @@ def _accuracy(rows: Sequence[_Row]) -> RenderableType:
     """Trained networks: what they get right, beside what each family and compiler needs for that."""
     first = rows[0]
     title = f"Accuracy: % of {first['test_inputs']:,} test inputs, {len(first['seeds'])} seeds; board: the first"
-    columns = [name("case"), number("accuracy"), number("- float", 6), number("torch", 7), number("same\nas torch", 8),
-               name("thesis (table)", 9), name("kernels"), name("compiler", 3), number("right on\nboard", 5),
-               number("flash"), number("RAM", 2), number("cycles", 4), number("ms", 1)]  # fmt: skip
+    columns = [
+        name("case"),
+        number("accuracy"),
+        number("- float", 6),
+        number("torch", 7),
+        number("same\nas torch", 8),
+        name("thesis (table)", 9),
+        name("kernels"),
+        name("compiler", 3),
+        number("right on\nboard", 5),
+        number("flash"),
+        number("RAM", 2),
+        number("cycles", 4),
+        number("ms", 1),
+    ]
     table = Sheet(title, columns)
     table.add_row("float", spread_text(first, "accuracy_float"))
     for row in _with_gaps(table, rows):
@@ -150,10 +171,13 @@ def _accuracy(rows: Sequence[_Row]) -> RenderableType:
 def _accuracy_cells(row: _Row) -> list[str]:
     thesis = row["thesis"]
     return [
-        row["case"], spread_text(row, "accuracy"), f"{row['accuracy'] - row['accuracy_float']:+.2f}",
-        f"{row['accuracy_torch']:.2f}", f"{100 * row['top1_equal']:.2f}",
+        row["case"],
+        spread_text(row, "accuracy"),
+        f"{row['accuracy'] - row['accuracy_float']:+.2f}",
+        f"{row['accuracy_torch']:.2f}",
+        f"{100 * row['top1_equal']:.2f}",
         f"{thesis['accuracy']:.1f} of {thesis['reference']:.1f} ({thesis['table']})" if thesis else "",
-    ]  # fmt: skip
+    ]
 
 
 def _switches(rows: Sequence[_Row]) -> list[RenderableType]:
@@ -195,10 +219,13 @@ def _layers(rows: Sequence[_Row]) -> RenderableType:
 
 def _summary(report: dict[str, Any]) -> RenderableType:
     keys = {
-        "instructions": number("instr."), "cycles_predicted": number("cycles"), "flash_bytes": number("flash", 1),
-        "flash_without_weights_bytes": number("without\nweights", 4), "ram_bytes": number("RAM", 2),
+        "instructions": number("instr."),
+        "cycles_predicted": number("cycles"),
+        "flash_bytes": number("flash", 1),
+        "flash_without_weights_bytes": number("without\nweights", 4),
+        "ram_bytes": number("RAM", 2),
         "arena_bytes": number("arena", 3),
-    }  # fmt: skip
+    }
     columns = [name("suite"), name("kernels"), name("compiler"), name("failed", 6), name("against"), number("cases", 5)]
     table = Sheet(
         "Geometric means, as a multiple (less is better)",

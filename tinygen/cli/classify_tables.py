@@ -53,13 +53,17 @@ def _table(result: Comparison) -> Sheet:
         first = row.choice != before
         before = row.choice
         table.add_row(
-            Text("◆" if row in front else "", style="cyan"), row.choice if first else "", row.switch,
+            Text("◆" if row in front else "", style="cyan"),
+            row.choice if first else "",
+            row.switch,
             _number(None if row.accuracy is None else 100 * row.accuracy, "{:.1f}"),
-            _number(row.milliseconds, "{:,.3f}"), _number(row.microjoules, "{:,.0f}"),
-            _number(row.flash_bytes, "{:,}") if first else "", _number(row.ram_bytes, "{:,}") if first else "",
+            _number(row.milliseconds, "{:,.3f}"),
+            _number(row.microjoules, "{:,.0f}"),
+            _number(row.flash_bytes, "{:,}") if first else "",
+            _number(row.ram_bytes, "{:,}") if first else "",
             Text(f"{row.inputs - row.differ:,}", style="red" if row.differ else ""),
             style="bold" if row in front else "",
-        )  # fmt: skip
+        )
     return table
 
 
@@ -94,8 +98,13 @@ def _seen(one: Seen, result: Comparison, colours: bool) -> RenderableType:
     for verdict in one.verdicts:
         style = "" if verdict.matches else "red"
         answers.add_row(Text(verdict.name), Text(answer_text(verdict, result.labels), style=style))
-    side = Table(box=None, show_header=False, pad_edge=False, title=f"{one.picture.path} as the board saw it ({kind})",
-                 title_justify="left")  # fmt: skip
+    side = Table(
+        box=None,
+        show_header=False,
+        pad_edge=False,
+        title=f"{one.picture.path} as the board saw it ({kind})",
+        title_justify="left",
+    )
     side.add_column(no_wrap=True)
     side.add_column()
     side.add_row(draw_pixels(one.picture.pixels, colours=colours), answers)

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 
 def classify(
-    images: Annotated[
-        list[Path] | None, typer.Argument(metavar="IMAGE", help="PNG or JPEG files to classify.")
-    ] = None,
+    images: Annotated[list[Path] | None, typer.Argument(metavar="IMAGE", help="PNG or JPEG files to classify.")] = None,
     board: Board = "f746zg",
     choices: Annotated[
         str, typer.Option(metavar="NAME,...", help="int8, w4, xnor, pruned, switchable; or all.")
@@ -72,10 +70,20 @@ def classify(
 
     defaults = ClassifyOptions()
     options = ClassifyOptions(
-        board=board, toolchain=toolchain, kernels=kernels, choices=parse_choices(choices),
-        settings=Settings(seed, epochs), limit=digits, port=port, jobs=jobs or defaults.jobs, retrain=retrain,
-        kind=_kind(prepare), pixels=_pixels(pixels), reading=Reading(layout, clip), force=force,
-    )  # fmt: skip
+        board=board,
+        toolchain=toolchain,
+        kernels=kernels,
+        choices=parse_choices(choices),
+        settings=Settings(seed, epochs),
+        limit=digits,
+        port=port,
+        jobs=jobs or defaults.jobs,
+        retrain=retrain,
+        kind=_kind(prepare),
+        pixels=_pixels(pixels),
+        reading=Reading(layout, clip),
+        force=force,
+    )
     options.reading.check(inputs)
     if model is None and (labels or inputs or pixels):
         raise TinygenError("--labels, --inputs and --pixels belong to --model", fix="Name a model by --model.")

@@ -38,7 +38,7 @@ def wakeword(
         str | None,
         typer.Option(
             metavar="PORT",
-            help="Of a real board, which is flashed first: auto, or its serial port; default: the emulated one."
+            help="Of a real board, which is flashed first: auto, or its serial port; default: the emulated one.",
         ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the project is written.")] = Path(
@@ -83,11 +83,17 @@ def wakeword(
             board,
             out,
             DemoOptions(
-                model=model, wav=wav, microphone=mic, port=port, toolchain=toolchain, arithmetic=arithmetic,
-                save_wav=save_wav, force=force,
+                model=model,
+                wav=wav,
+                microphone=mic,
+                port=port,
+                toolchain=toolchain,
+                arithmetic=arithmetic,
+                save_wav=save_wav,
+                force=force,
             ),
             Watcher(ended, update, view.start, view.show),
-        )  # fmt: skip
+        )
     if as_json:
         print_json(result.as_json())
     else:

@@ -66,9 +66,16 @@ def hil(
     from tinygen.verbs.hil import HilOptions, open_instrument
 
     options = HilOptions(
-        port=port, inputs=inputs, limit=limit, seed=seed, switch=switch, jobs=jobs, infer_seconds=timeout,
-        limits=Limits(min_accuracy, max_latency_us), reading=Reading(layout, clip),
-    )  # fmt: skip
+        port=port,
+        inputs=inputs,
+        limit=limit,
+        seed=seed,
+        switch=switch,
+        jobs=jobs,
+        infer_seconds=timeout,
+        limits=Limits(min_accuracy, max_latency_us),
+        reading=Reading(layout, clip),
+    )
     target = folder / "hil" if out is None else out
     check_output(target, force=force)
     check_junit(junit, force=force)

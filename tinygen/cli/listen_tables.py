@@ -48,5 +48,9 @@ def _row(report: ListenReport, times: Times) -> list[str]:
         return [f"{times.count:,}", "", "", "", ""]
     median = report.milliseconds(times.median) or 0.0
     return [
-        f"{times.count:,}", f"{median:.3f}", f"{worst:.3f}", f"{times.worst:,}", f"{worst / report.budget_ms:.1%}",
-    ]  # fmt: skip
+        f"{times.count:,}",
+        f"{median:.3f}",
+        f"{worst:.3f}",
+        f"{times.worst:,}",
+        f"{worst / report.budget_ms:.1%}",
+    ]

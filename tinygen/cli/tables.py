@@ -100,8 +100,13 @@ def _switch_table(manifest: Manifest) -> Sheet:
 
 def run_table(result: RunResult) -> RenderableType:
     """Outputs and instruction counts, the first rows."""
-    columns = [number("#"), prose("output"), number("instructions", 1), number("cycles, predicted"),
-               number("device cycles", 2)]  # fmt: skip
+    columns = [
+        number("#"),
+        prose("output"),
+        number("instructions", 1),
+        number("cycles, predicted"),
+        number("device cycles", 2),
+    ]
     table = Sheet(
         f"{len(result.rows)} inferences on {result.device}" + (f", switch {result.switch}" if result.switch else ""),
         columns,
@@ -131,9 +136,12 @@ def verify_tables(report: VerifyReport) -> RenderableType:
         style = "red" if entry["mismatches"] else "green"
         switch = f"{comparison.switch}: " if comparison.switch else ""
         pairs.add_row(
-            switch + entry["pair"].replace("/", " = "), str(entry["samples"]),
-            Text(str(entry["mismatches"]), style=style), str(entry["max_abs_diff"]), first,
-        )  # fmt: skip
+            switch + entry["pair"].replace("/", " = "),
+            str(entry["samples"]),
+            Text(str(entry["mismatches"]), style=style),
+            str(entry["max_abs_diff"]),
+            first,
+        )
     notes = [Text(), _library_table(report)] if report.library_outputs is not None else []
     if report.accuracy is None:
         return Group(pairs, *notes)

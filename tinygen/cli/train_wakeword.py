@@ -105,7 +105,12 @@ def _sizes(sizes: tuple[Size, ...]) -> Sheet:
     )
     for one in sizes:
         table.add_row(
-            one.board, one.name, f"{one.flash:,}", f"{one.ram:,}", f"{one.weights:,}", f"{one.cycles:,}",
+            one.board,
+            one.name,
+            f"{one.flash:,}",
+            f"{one.ram:,}",
+            f"{one.weights:,}",
+            f"{one.cycles:,}",
             f"{one.milliseconds:.2f}",
-        )  # fmt: skip
+        )
     return table

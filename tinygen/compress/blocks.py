@@ -53,9 +53,10 @@ def grid_of(name: str, layer: nn.Module, groups: Groups) -> Grid:
         wanted = (given, given) if isinstance(given, int) else given
     if min(wanted) < 1 or rows % wanted[0] or columns % wanted[1]:
         raise UnsupportedError(
-            f"{wanted[0]} x {wanted[1]} groups of {rows} filters and {columns} input channels", where=name,
+            f"{wanted[0]} x {wanted[1]} groups of {rows} filters and {columns} input channels",
+            where=name,
             fix="Give numbers of groups that divide them.",
-        )  # fmt: skip
+        )
     return Grid(*wanted)
 
 

@@ -171,9 +171,10 @@ def _positions(network: nn.Module, example: Example, layers: Mapping[str, nn.Mod
             network(*inputs_of(example))
     except (RuntimeError, ValueError) as error:
         raise ModelError(
-            f"it does not take the example ({str(error).splitlines()[0]})", where=type(network).__name__,
+            f"it does not take the example ({str(error).splitlines()[0]})",
+            where=type(network).__name__,
             fix="Give an example as the network takes it, with the batch first.",
-        ) from error  # fmt: skip
+        ) from error
     finally:
         for handle in hooks:
             handle.remove()

@@ -182,9 +182,13 @@ def shuffled_within(y: np.ndarray, z: np.ndarray, generator: np.random.Generator
 
 
 def beyond_chance(
-    x: np.ndarray, y: np.ndarray, shuffled: np.ndarray, z: np.ndarray, phi: np.ndarray | float = 1.0,
+    x: np.ndarray,
+    y: np.ndarray,
+    shuffled: np.ndarray,
+    z: np.ndarray,
+    phi: np.ndarray | float = 1.0,
     form: str = "bounded",
-) -> float:  # fmt: skip
+) -> float:
     """`hashed_information` less that of `shuffled`, y as `shuffled_within` gives it; the most it can be stays.
 
     Finite samples fill cells unevenly even where nothing depends: that part C is 0.02 to 0.1 with `Cells`, and all but
@@ -199,9 +203,16 @@ def beyond_chance(
 
 
 def adaptive_information(
-    x: np.ndarray, y: np.ndarray, z: np.ndarray, *, phi: np.ndarray | float = 1.0, form: str = "bounded",
-    widths: Cells | None = None, draws: int = DRAWS, seed: int = 0,
-) -> float:  # fmt: skip
+    x: np.ndarray,
+    y: np.ndarray,
+    z: np.ndarray,
+    *,
+    phi: np.ndarray | float = 1.0,
+    form: str = "bounded",
+    widths: Cells | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> float:
     """The estimate of I_phi(X; Y | Z) from samples.
 
     Args:

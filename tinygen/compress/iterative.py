@@ -49,9 +49,10 @@ def prune_iteratively(
     """
     if not 0.0 <= ratio <= 1.0 or steps < 1 or scope not in ("layer", "global"):
         raise UnsupportedError(
-            f"a ratio of {ratio} in {steps} steps by {scope!r}", where="prune_iteratively",
+            f"a ratio of {ratio} in {steps} steps by {scope!r}",
+            where="prune_iteratively",
             fix='Use a ratio from 0 to 1, at least one step, and "layer" or "global".',
-        )  # fmt: skip
+        )
     at_first: dict[tuple[str, ...], int] = {}
     for step in range(1, steps + 1):
         found = groups(network, example)

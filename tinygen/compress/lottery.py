@@ -42,9 +42,18 @@ class Ticket:
 
 
 def iterative_magnitude_pruning(
-    network: nn.Module, train: Train, *, rounds: int, epochs: int, share: float = 0.2, rewind_to: int = 0,
-    level: str = "weight", scope: str = "global", exclude: Collection[str] = (), empty_filters: bool = False,
-) -> Iterator[Ticket]:  # fmt: skip
+    network: nn.Module,
+    train: Train,
+    *,
+    rounds: int,
+    epochs: int,
+    share: float = 0.2,
+    rewind_to: int = 0,
+    level: str = "weight",
+    scope: str = "global",
+    exclude: Collection[str] = (),
+    empty_filters: bool = False,
+) -> Iterator[Ticket]:
     """Trains `rounds` + 1 times, each time with fewer weights; look at the network after each.
 
     The optimiser must be made anew in each call of `train`: momentum is not rewound.
@@ -73,9 +82,17 @@ def iterative_magnitude_pruning(
 
 
 def _rounds(
-    network: nn.Module, train: Train, rounds: int, epochs: int, share: float, rewind_to: int, level: str, scope: str,
-    exclude: Collection[str], empty_filters: bool,
-) -> Iterator[Ticket]:  # fmt: skip
+    network: nn.Module,
+    train: Train,
+    rounds: int,
+    epochs: int,
+    share: float,
+    rewind_to: int,
+    level: str,
+    scope: str,
+    exclude: Collection[str],
+    empty_filters: bool,
+) -> Iterator[Ticket]:
     if rewind_to:
         train(network, 0, rewind_to)
     start = snapshot(network)

@@ -48,9 +48,14 @@ def ranked_layers(network: nn.Module, level: str, exclude: Collection[str], empt
 
 
 def prune_by_magnitude(
-    network: nn.Module, share: float, *, level: str = "weight", scope: str = "global", exclude: Collection[str] = (),
+    network: nn.Module,
+    share: float,
+    *,
+    level: str = "weight",
+    scope: str = "global",
+    exclude: Collection[str] = (),
     empty_filters: bool = False,
-) -> dict[str, Tensor]:  # fmt: skip
+) -> dict[str, Tensor]:
     """Masks without the weights (or kernels) of the smallest magnitude.
 
     Args:
@@ -71,18 +76,29 @@ def prune_by_magnitude(
 
 
 def _pruned(
-    network: nn.Module, scores: dict[str, Tensor], share: float, level: str, scope: str, exclude: Collection[str],
+    network: nn.Module,
+    scores: dict[str, Tensor],
+    share: float,
+    level: str,
+    scope: str,
+    exclude: Collection[str],
     empty_filters: bool,
-) -> dict[str, Tensor]:  # fmt: skip
+) -> dict[str, Tensor]:
     names = ranked_layers(network, level, exclude, empty_filters)
     ranked = {name: scores[name] for name in names}
     return prune_lowest(network, ranked, share, scope=scope, empty_filters=empty_filters)
 
 
 def prune_at_random(
-    network: nn.Module, share: float, *, level: str = "weight", scope: str = "global",
-    exclude: Collection[str] = (), empty_filters: bool = False, seed: int = 0,
-) -> dict[str, Tensor]:  # fmt: skip
+    network: nn.Module,
+    share: float,
+    *,
+    level: str = "weight",
+    scope: str = "global",
+    exclude: Collection[str] = (),
+    empty_filters: bool = False,
+    seed: int = 0,
+) -> dict[str, Tensor]:
     """As `prune_by_magnitude`, by chance."""
     scores = random_weight_scores(network, level, exclude, seed=seed)
     return _pruned(network, scores, share, level, scope, exclude, empty_filters)

@@ -58,6 +58,7 @@ def check_masks(network: nn.Module, masks: Mapping[str, Tensor], dimensions: int
         shape = layers[name].weight.shape[:dimensions]
         if mask.dtype != torch.bool or mask.shape != shape:
             raise ModelError(
-                f"a mask {mask.dtype} {list(mask.shape)} for weights {list(layers[name].weight.shape)}", where=name,
+                f"a mask {mask.dtype} {list(mask.shape)} for weights {list(layers[name].weight.shape)}",
+                where=name,
                 fix=f"Give torch.bool {list(shape)}, True for what is kept.",
-            )  # fmt: skip
+            )

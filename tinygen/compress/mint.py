@@ -44,9 +44,17 @@ class Connectivity:
 
 
 def mint_scores(
-    network: nn.Module, images: Tensor, labels: Tensor, *, per_label: int = PER_LABEL, groups: Groups = 64,
-    scaled: bool = True, splits: int = 1, exclude: Collection[str] = (), seed: int = 0,
-) -> dict[str, Connectivity]:  # fmt: skip
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    per_label: int = PER_LABEL,
+    groups: Groups = 64,
+    scaled: bool = True,
+    splits: int = 1,
+    exclude: Collection[str] = (),
+    seed: int = 0,
+) -> dict[str, Connectivity]:
     """Conditional mutual information of every connection, by layer in the order of execution.
 
     A tree is built for each block: with G groups, G^2 trees over 2/3 of the samples, 40 ms each for 3,600.

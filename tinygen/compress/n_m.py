@@ -19,9 +19,14 @@ from tinygen.errors import ModelError, UnsupportedError
 
 
 def n_m_masks(
-    network: nn.Module, n: int, m: int, *, scores: Mapping[str, Tensor] | None = None,
-    exclude: Collection[str] = (), channels: Mapping[str, int] | None = None,
-) -> dict[str, Tensor]:  # fmt: skip
+    network: nn.Module,
+    n: int,
+    m: int,
+    *,
+    scores: Mapping[str, Tensor] | None = None,
+    exclude: Collection[str] = (),
+    channels: Mapping[str, int] | None = None,
+) -> dict[str, Tensor]:
     """Weight masks of an N:M pattern: the N highest scores of each group stay (the first of equal ones).
 
     A last group of fewer than M channels keeps N too, or all it has.
@@ -69,9 +74,10 @@ def _as_stored(weights: Tensor, channels: int | None, name: str) -> Tensor:
         return torch.movedim(weights, 1, -1)
     if weights.dim() != 2 or channels < 1 or weights.shape[1] % channels:
         raise ModelError(
-            f"an image of {channels} channels in front of weights {list(weights.shape)}", where=name,
+            f"an image of {channels} channels in front of weights {list(weights.shape)}",
+            where=name,
             fix="Name a dense layer, and a number of channels that divides its inputs.",
-        )  # fmt: skip
+        )
     return weights.reshape(len(weights), channels, -1).movedim(1, -1)
 
 

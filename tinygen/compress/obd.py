@@ -27,9 +27,14 @@ CURVATURES = ("gauss-newton", "fisher")
 
 
 def obd_scores(
-    network: nn.Module, images: Tensor, labels: Tensor, *, curvature: str = "gauss-newton", level: str = "weight",
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    curvature: str = "gauss-newton",
+    level: str = "weight",
     exclude: Collection[str] = (),
-) -> dict[str, Tensor]:  # fmt: skip
+) -> dict[str, Tensor]:
     """h_ii w_i^2 / 2 of every weight, or summed over each kernel [O, I].
 
     Args:
@@ -92,9 +97,17 @@ def _diagonals(
 
 
 def prune_by_obd(
-    network: nn.Module, images: Tensor, labels: Tensor, share: float, *, curvature: str = "gauss-newton",
-    level: str = "weight", scope: str = "global", exclude: Collection[str] = (), empty_filters: bool = False,
-) -> dict[str, Tensor]:  # fmt: skip
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    share: float,
+    *,
+    curvature: str = "gauss-newton",
+    level: str = "weight",
+    scope: str = "global",
+    exclude: Collection[str] = (),
+    empty_filters: bool = False,
+) -> dict[str, Tensor]:
     """Masks without the weights (or kernels) that cost least; a kernel is ranked by its cost per weight.
 
     At high shares, costs of single weights do not say what a whole layer costs: with scope "global" one layer may lose

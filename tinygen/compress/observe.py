@@ -26,9 +26,19 @@ from tinygen.nn.quantizers import ActivationQuantizer
 
 _ELEMENTWISE = (ActivationQuantizer, nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d, nn.Identity)
 _FUNCTIONS = (
-    torch.relu, functional.relu, functional.relu6, functional.leaky_relu, functional.hardtanh, torch.tanh,
-    torch.sigmoid, functional.dropout, "relu", "relu_", "tanh", "sigmoid",
-)  # fmt: skip
+    torch.relu,
+    functional.relu,
+    functional.relu6,
+    functional.leaky_relu,
+    functional.hardtanh,
+    torch.tanh,
+    torch.sigmoid,
+    functional.dropout,
+    "relu",
+    "relu_",
+    "tanh",
+    "sigmoid",
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -101,8 +101,9 @@ def shared_limits(
         before = shares
     raise UnsupportedError(
         f"limits that remove {total:.1%} of the weights: {removed(before):.1%} is all that these layers allow",
-        where="shared_limits", fix="Ask for less, or exclude fewer layers.",
-    )  # fmt: skip
+        where="shared_limits",
+        fix="Ask for less, or exclude fewer layers.",
+    )
 
 
 def _thresholds(curves: Mapping[str, Curve]) -> list[float]:

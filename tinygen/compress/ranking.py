@@ -118,9 +118,12 @@ def _start(name: str, scores: Tensor, kept: Tensor | None) -> Tensor:
 
 
 def _lowest_removed(
-    scores: Mapping[str, Tensor], start: Mapping[str, Tensor], free: Mapping[str, Tensor], share: float,
+    scores: Mapping[str, Tensor],
+    start: Mapping[str, Tensor],
+    free: Mapping[str, Tensor],
+    share: float,
     weights_each: Mapping[str, int],
-) -> dict[str, Tensor]:  # fmt: skip
+) -> dict[str, Tensor]:
     """Removes of what is free, in one order over all these layers, until the share of their weights is reached."""
     flat = torch.cat([values.double().flatten() for values in scores.values()])
     live, may_go = (torch.cat([part[name].flatten() for name in scores]) for part in (start, free))
@@ -133,8 +136,9 @@ def _lowest_removed(
     if wanted > most:
         raise UnsupportedError(
             f"{share:.1%} of the weights: {most / total:.1%} can go without taking a filter's last connection",
-            where=", ".join(scores), fix="Ask for less, or allow empty_filters=True: such filters give constants.",
-        )  # fmt: skip
+            where=", ".join(scores),
+            fix="Ask for less, or allow empty_filters=True: such filters give constants.",
+        )
     # How many scores it takes until that many weights are gone.
     count = int(torch.searchsorted(removed, wanted)) + 1 if wanted else 0
     left = live.clone()
@@ -144,9 +148,14 @@ def _lowest_removed(
 
 
 def prune_lowest(
-    network: nn.Module, scores: Mapping[str, Tensor], share: float, *, scope: str = "layer",
-    kept: Mapping[str, Tensor] | None = None, empty_filters: bool = False,
-) -> dict[str, Tensor]:  # fmt: skip
+    network: nn.Module,
+    scores: Mapping[str, Tensor],
+    share: float,
+    *,
+    scope: str = "layer",
+    kept: Mapping[str, Tensor] | None = None,
+    empty_filters: bool = False,
+) -> dict[str, Tensor]:
     """`keep_highest` for scores of a network's weights or kernels, kernels counted with their sizes.
 
     A filter whose inputs are all gone gives the same for every input: unless told otherwise, each keeps a connection.

@@ -64,11 +64,23 @@ class Snacs:
 
 
 def snacs(
-    network: nn.Module, images: Tensor, labels: Tensor, share: float, *, per_label: int = PER_LABEL,
-    groups: Groups = 64, phi: str = "exp(-w2/2)", form: str = "bounded", draws: int = DRAWS,
-    protect: float | str = 0.0, absolute: bool = False, exact: bool = False, levels: Iterable[float] = LEVELS,
-    exclude: Collection[str] = (), seed: int = 0,
-) -> Snacs:  # fmt: skip
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    share: float,
+    *,
+    per_label: int = PER_LABEL,
+    groups: Groups = 64,
+    phi: str = "exp(-w2/2)",
+    form: str = "bounded",
+    draws: int = DRAWS,
+    protect: float | str = 0.0,
+    absolute: bool = False,
+    exact: bool = False,
+    levels: Iterable[float] = LEVELS,
+    exclude: Collection[str] = (),
+    seed: int = 0,
+) -> Snacs:
     """Masks that remove a share of the network's weights.
 
     Args:
@@ -116,9 +128,18 @@ def snacs(
 
 
 def snacs_scores(
-    network: nn.Module, images: Tensor, labels: Tensor, *, per_label: int = PER_LABEL, groups: Groups = 64,
-    phi: str = "exp(-w2/2)", form: str = "bounded", draws: int = DRAWS, exclude: Collection[str] = (), seed: int = 0,
-) -> dict[str, Connectivity]:  # fmt: skip
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    per_label: int = PER_LABEL,
+    groups: Groups = 64,
+    phi: str = "exp(-w2/2)",
+    form: str = "bounded",
+    draws: int = DRAWS,
+    exclude: Collection[str] = (),
+    seed: int = 0,
+) -> dict[str, Connectivity]:
     """Adaptive mutual information of every connection, by layer in the order of execution; for options see `snacs`."""
     observer = Observer(network, images[per_class(labels, per_label, seed)])
     return {
@@ -162,9 +183,14 @@ def _phi(
     act = _activation_norms(observed, rows, columns) if "act" in phi else np.ones((*w.shape, 1))
     w = w[..., None]
     formula = {
-        "1": np.ones_like(w), "w": w, "w2": w**2, "exp(-w2/2)": np.exp(-(w**2) / 2),
-        "act": act, "w act": w * act, "exp(-w2 act2/2)": np.exp(-(w**2) * act**2 / 2),
-    }[phi]  # fmt: skip
+        "1": np.ones_like(w),
+        "w": w,
+        "w2": w**2,
+        "exp(-w2/2)": np.exp(-(w**2) / 2),
+        "act": act,
+        "w act": w * act,
+        "exp(-w2 act2/2)": np.exp(-(w**2) * act**2 / 2),
+    }[phi]
     return [[np.asarray(block[0] if len(block) == 1 else block) for block in row] for row in formula]
 
 

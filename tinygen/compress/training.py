@@ -24,9 +24,10 @@ class Shuffled:
     def __init__(self, inputs: Tensor, labels: Tensor, size: int, seed: int) -> None:
         if len(inputs) != len(labels) or not len(inputs) or size < 1:
             raise ModelError(
-                f"{len(inputs)} inputs and {len(labels)} labels in batches of {size}", where="Shuffled",
+                f"{len(inputs)} inputs and {len(labels)} labels in batches of {size}",
+                where="Shuffled",
                 fix="Give as many labels as inputs, and a size of at least 1.",
-            )  # fmt: skip
+            )
         self.inputs, self.labels, self.size = inputs, labels, size
         self.generator = torch.Generator().manual_seed(seed)
 

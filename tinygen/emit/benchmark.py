@@ -46,9 +46,10 @@ def benchmark_of(network: NetworkProgram) -> dict[str, Any]:
     program = network.first
     if not program.inputs:
         raise UnsupportedError(
-            "has no inputs: firmware is sent samples, and gives their results", where=network.name,
+            "has no inputs: firmware is sent samples, and gives their results",
+            where=network.name,
             fix="Leave the constant to your own program, or let the model take an input.",
-        )  # fmt: skip
+        )
     identity = _identity(program.inputs, program.outputs)
     kind = _kind(identity, network)
     sizes = [t.nbytes for t in program.inputs]

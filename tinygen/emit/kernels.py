@@ -98,9 +98,7 @@ class KernelWriter:
             self.library_headers.add(step.plan.library.header)
         return Call(function.name, arguments, tuple(symbols.values()))
 
-    def _parameters(
-        self, places: Places, step: Step, symbols: Mapping[str, str]
-    ) -> tuple[list[str], list[str]]:
+    def _parameters(self, places: Places, step: Step, symbols: Mapping[str, str]) -> tuple[list[str], list[str]]:
         """(declarations, arguments) in call order: operands, packed constants, results, scratch."""
         node, plan = step.node, step.plan
         shared_in = {source for source, _ in plan.inplace}

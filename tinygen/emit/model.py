@@ -98,25 +98,37 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
     sizes = {array.symbol: array.bytes for array in writer.arrays.values()}
     switches = tuple(
         EmittedSwitch(
-            switch.name, _runner(network, switch), tuple(call.function for _, call in rows),
+            switch.name,
+            _runner(network, switch),
+            tuple(call.function for _, call in rows),
             {symbol: sizes[symbol] for _, call in rows for symbol in call.arrays},
             {call.function: step.plan.code_bytes for step, call in rows if step.plan.code_bytes},
         )
         for switch, rows in zip(network, calls, strict=True)
-    )  # fmt: skip
+    )
     layers = [[_layer(*row) for row in rows] for rows in calls]
-    context = _context(network, source) | ports | {
-        "functions": list(writer.functions.values()),
-        "constants": list(writer.arrays.values()),
-        "structs": list(writer.structs.values()),
-        "headers": sorted(writer.headers),
-        "library_headers": sorted(writer.library_headers),
-        "dual_issue": "dual-issue" in network.first.isa and "tinygen_simd.h" in writer.headers,
-        "weights_in_ram": weights_in_ram,
-    }
-    context |= _switch_context(network, switches, layers, places) if network.is_switchable else {
-        "layers": layers[0], **kept_of(network.first, places[0]), "places": places[0].all,
-    }  # fmt: skip
+    context = (
+        _context(network, source)
+        | ports
+        | {
+            "functions": list(writer.functions.values()),
+            "constants": list(writer.arrays.values()),
+            "structs": list(writer.structs.values()),
+            "headers": sorted(writer.headers),
+            "library_headers": sorted(writer.library_headers),
+            "dual_issue": "dual-issue" in network.first.isa and "tinygen_simd.h" in writer.headers,
+            "weights_in_ram": weights_in_ram,
+        }
+    )
+    context |= (
+        _switch_context(network, switches, layers, places)
+        if network.is_switchable
+        else {
+            "layers": layers[0],
+            **kept_of(network.first, places[0]),
+            "places": places[0].all,
+        }
+    )
     name = network.name
     files = {
         f"{name}{suffix}": environment().get_template(f"model/{template}").render(context)
@@ -151,22 +163,26 @@ def emit_app_model(program: Program | NetworkProgram, source: str, build_id: str
         has_db: keep inputs of the benchmark's protocol in a buffer outside the arena.
     """
     network = program if isinstance(program, NetworkProgram) else NetworkProgram.of(program)
-    context = _context(network, source) | _ports(network, _places(network)) | {
-        "build_id": build_id,
-        "is_switchable": network.is_switchable,
-        "state_bytes": network.state_bytes,
-        "benchmark": benchmark_of(network),
-        "has_db": has_db,
-        "switches": [
-            {
-                "index": index,
-                "name": switch.name,
-                "layers": len(switch.program.layers),
-                "traces": _traces(switch.program, network.state_bytes),
-            }
-            for index, switch in enumerate(network)
-        ],
-    }
+    context = (
+        _context(network, source)
+        | _ports(network, _places(network))
+        | {
+            "build_id": build_id,
+            "is_switchable": network.is_switchable,
+            "state_bytes": network.state_bytes,
+            "benchmark": benchmark_of(network),
+            "has_db": has_db,
+            "switches": [
+                {
+                    "index": index,
+                    "name": switch.name,
+                    "layers": len(switch.program.layers),
+                    "traces": _traces(switch.program, network.state_bytes),
+                }
+                for index, switch in enumerate(network)
+            ],
+        }
+    )
     return environment().get_template("model/app_model.c.j2").render(context)
 
 
@@ -207,9 +223,11 @@ def _ports(network: NetworkProgram, places: tuple[Places, ...]) -> dict[str, lis
 
 
 def _switch_context(
-    network: NetworkProgram, emitted: tuple[EmittedSwitch, ...], layers: list[list[dict[str, Any]]],
+    network: NetworkProgram,
+    emitted: tuple[EmittedSwitch, ...],
+    layers: list[list[dict[str, Any]]],
     places: tuple[Places, ...],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """What only the templates of switchable networks want."""
     constants = shares([switch.arrays for switch in emitted])
     return {
@@ -244,8 +262,16 @@ def _api(network: NetworkProgram) -> set[str]:
     """Symbols of a switchable network that no kernel or array may have."""
     ports = _ports(network, _places(network))
     verbs = (
-        "build_id", "init", "invoke", "invoke_observed", "layers", "reset", "set_switch", "switch", "version",
-    )  # fmt: skip
+        "build_id",
+        "init",
+        "invoke",
+        "invoke_observed",
+        "layers",
+        "reset",
+        "set_switch",
+        "switch",
+        "version",
+    )
     names = {f"{network.name}_{verb}" for verb in verbs}
     for port in (*ports["inputs"], *ports["outputs"]):
         function = port["function"]

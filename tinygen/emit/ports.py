@@ -35,8 +35,7 @@ def ports_of_switches(network: NetworkProgram, places: Sequence[Places]) -> dict
     found: dict[str, list[Port]] = {}
     for kind in ("inputs", "outputs"):
         of_switches = [
-            _ports(network.name, program, own, kind[:-1])
-            for program, own in zip(network.programs, places, strict=True)
+            _ports(network.name, program, own, kind[:-1]) for program, own in zip(network.programs, places, strict=True)
         ]
         found[kind] = [_common(list(ports), network.state_bytes) for ports in zip(*of_switches, strict=True)]
     return found
@@ -99,6 +98,10 @@ def _conversion(affine: Affine | None, macro: str) -> Port:
         return {"is_quantized": False}
     low, high = affine.code_range
     return {
-        "is_quantized": True, "low": low, "high": high, "model_parameter": "", "scale_expression": f"{macro}_SCALE",
+        "is_quantized": True,
+        "low": low,
+        "high": high,
+        "model_parameter": "",
+        "scale_expression": f"{macro}_SCALE",
         "zero_point_expression": f"{macro}_ZERO_POINT",
-    }  # fmt: skip
+    }

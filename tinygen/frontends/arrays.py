@@ -34,9 +34,10 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise TinygenError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
     except _DAMAGE as error:
         raise TinygenError(
-            f"is not a .npy or .npz file of plain arrays: {error}", where=str(path),
+            f"is not a .npy or .npz file of plain arrays: {error}",
+            where=str(path),
             fix="Write it with numpy.save or numpy.savez.",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _arrays(file: BinaryIO) -> dict[str, np.ndarray]:
@@ -80,7 +81,8 @@ def input_names(arrays: Collection[str], inputs: Sequence[str], where: str) -> l
     pairs = enumerate(zip(inputs, numbered, strict=True))
     index = next((i for i, pair in pairs if not set(pair) & set(arrays)), 0)
     raise TinygenError(
-        f"has no array for input {index} ('{inputs[index]}')", where=where,
+        f"has no array for input {index} ('{inputs[index]}')",
+        where=where,
         fix=f"Name all inputs' arrays one way: {' or '.join(', '.join(way) for way in ways)}; the file has "
         f"{', '.join(sorted(arrays)) or 'none'}.",
-    )  # fmt: skip
+    )

@@ -28,8 +28,17 @@ from tinygen.frontends.rescale_fit import Cuts, Fit, Reach, fit_linear, fit_resc
 from tinygen.ir.epilogue import MOST_THRESHOLDS, Epilogue, Rescale, Threshold
 
 __all__ = [
-    "Boundaries", "Chain", "Folded", "Quantizer", "Reach", "Rounding", "Uniform", "fold", "fold_real", "thresholds",
-]  # fmt: skip
+    "Boundaries",
+    "Chain",
+    "Folded",
+    "Quantizer",
+    "Reach",
+    "Rounding",
+    "Uniform",
+    "fold",
+    "fold_real",
+    "thresholds",
+]
 
 Values = float | Sequence[float] | np.ndarray
 """One for all channels, or one per channel. Floats of any width are taken as the exact numbers they are."""
@@ -312,9 +321,7 @@ def fold(
     return Folded(fit.rescale, base, fit.wrong, fit.worst)
 
 
-def _clamped_fit(
-    chain: Chain, quantizer: Quantizer, reach: Reach, slopes: Sequence[Fraction], base: int
-) -> Fit | None:
+def _clamped_fit(chain: Chain, quantizer: Quantizer, reach: Reach, slopes: Sequence[Fraction], base: int) -> Fit | None:
     """The fit of the chain without its clamps, and these as codes; None where they are no others than the quantizer's.
 
     Behind a ReLU with a batch norm after it, all accumulators below some value have one code, which is not the least:
@@ -347,9 +354,12 @@ def _with_clamps(rescale: Rescale, floor: np.ndarray, ceiling: np.ndarray) -> Re
     floor, ceiling = (np.clip(bounds, low, high) for bounds in (floor, ceiling))
     low, high = int(floor.min()), int(ceiling.max())
     return replace(
-        rescale, low=low, high=high, floor=() if np.all(floor == low) else tuple(floor.tolist()),
+        rescale,
+        low=low,
+        high=high,
+        floor=() if np.all(floor == low) else tuple(floor.tolist()),
         ceiling=() if np.all(ceiling == high) else tuple(ceiling.tolist()),
-    )  # fmt: skip
+    )
 
 
 def thresholds(chain: Chain, quantizer: Quantizer, reach: Reach) -> Threshold:

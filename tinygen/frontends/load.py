@@ -68,9 +68,10 @@ def load_network(
         return load_tg_network(path, checked)
     if suffix not in _READERS:
         raise UnsupportedError(
-            f"cannot tell what a '{path.suffix}' file holds", where=str(path),
+            f"cannot tell what a '{path.suffix}' file holds",
+            where=str(path),
             fix="tinygen reads .tflite, .onnx, .tg and .pt2 models.",
-        )  # fmt: skip
+        )
     return Network.of(_READERS[suffix](path, checked))
 
 

@@ -62,8 +62,9 @@ def only_graph(network: Network, where: str) -> Graph:
     """
     if network.is_switchable:
         raise ModelError(
-            f"can be switched ({', '.join(network.names)}): one graph is not all of it", where=where,
+            f"can be switched ({', '.join(network.names)}): one graph is not all of it",
+            where=where,
             fix="tinygen build, run and verify take it whole; tinygen bench --suite switchable compares switches. "
             "In Python: tinygen.frontends.load.load_network.",
-        )  # fmt: skip
+        )
     return network.first

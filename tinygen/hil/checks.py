@@ -68,8 +68,12 @@ def switch_checks(part: Mapping[str, Any], limits: Limits) -> list[Check]:
     switch, rows = part["switch"], part["rows"]
     checks = [check("results", part["completed"] == part["planned"], _results_text(part), switch)]
     if not rows:
-        names = ("bit-exact", "stable", *(["accuracy"] if limits.min_accuracy is not None else []),
-                 *(["latency"] if limits.max_latency_us is not None else []))  # fmt: skip
+        names = (
+            "bit-exact",
+            "stable",
+            *(["accuracy"] if limits.min_accuracy is not None else []),
+            *(["latency"] if limits.max_latency_us is not None else []),
+        )
         return checks + [Check(name, SKIPPED, "there are no results", switch) for name in names]
     restless = [row["sample"] for row in rows if not row["stable"]]
     text = "every input has one result" if not restless else f"inputs {_list(restless)} gave several results"
@@ -121,9 +125,15 @@ def junit_xml(report: Mapping[str, Any]) -> str:
     checks = report["checks"]
     counts = {status: sum(one["status"] == status for one in checks) for status in (FAILED, SKIPPED)}
     suite = ElementTree.Element(
-        "testsuite", name=f"tinygen hil {report['model']}", tests=str(len(checks)), failures=str(counts[FAILED]),
-        errors="0", skipped=str(counts[SKIPPED]), time=f"{report['seconds']:.3f}", timestamp=report["created"],
-    )  # fmt: skip
+        "testsuite",
+        name=f"tinygen hil {report['model']}",
+        tests=str(len(checks)),
+        failures=str(counts[FAILED]),
+        errors="0",
+        skipped=str(counts[SKIPPED]),
+        time=f"{report['seconds']:.3f}",
+        timestamp=report["created"],
+    )
     properties = ElementTree.SubElement(suite, "properties")
     for name, value in _properties(report):
         ElementTree.SubElement(properties, "property", name=name, value=value)

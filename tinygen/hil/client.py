@@ -84,8 +84,9 @@ class DeviceClient:
         if self._device is not None and (self._device.name, self._device.build) != (device.name, device.build):
             raise WrongBuildError(
                 f"runs build {device.build} of '{device.name}' now, before it was {self._device.build} of "
-                f"'{self._device.name}'", fix="Was the board exchanged, or flashed anew? Start again.",
-            )  # fmt: skip
+                f"'{self._device.name}'",
+                fix="Was the board exchanged, or flashed anew? Start again.",
+            )
         if self._device is None:
             self._chosen = device.current
         self._device = device

@@ -136,8 +136,9 @@ class Device:
         if info.build != self.manifest.build_id:
             raise WrongBuildError(
                 f"runs build {info.build} of '{info.name}', this directory holds {self.manifest.build_id}",
-                where=self.name, fix="Flash the firmware of this directory.",
-            )  # fmt: skip
+                where=self.name,
+                fix="Flash the firmware of this directory.",
+            )
         if info.current != self._switch:
             self.client.set_switch(self._switch)
         self.info = info
@@ -325,9 +326,7 @@ def open_device(
     Raises:
         TinygenError: not a build directory, no emulator, or no board on the port.
     """
-    return Device(
-        folder, port=port, engine=engine, count=count, transport=transport, infer_seconds=infer_seconds
-    )
+    return Device(folder, port=port, engine=engine, count=count, transport=transport, infer_seconds=infer_seconds)
 
 
 def _place(board: Board, port: str | None, engine: str | None) -> tuple[str, str]:

@@ -18,23 +18,27 @@ _SHOWN = 20
 
 def render_hil(report: Mapping[str, Any]) -> str:
     """The page for a report; see `tinygen.hil.report` for its keys."""
-    return page_environment().get_template("hil.html.j2").render(
-        r=report,
-        parts=[
-            {
-                "title": f"Switch {part['switch']}" if part["switch"] else "Results",
-                "cards": _cards(part),
-                "histogram": _histogram(part),
-                "layers": _layers(part["layers"]),
-                "energies": _energies(part["energy"]),
-                "wrong": [row for row in part["rows"] if not (row["matches"] and row["stable"])][:_SHOWN],
-                "incidents": part["incidents"][:_SHOWN],
-                "more": max(len(part["incidents"]) - _SHOWN, 0),
-                "p": part,
-            }
-            for part in report["switches"]
-        ],
-    )  # fmt: skip
+    return (
+        page_environment()
+        .get_template("hil.html.j2")
+        .render(
+            r=report,
+            parts=[
+                {
+                    "title": f"Switch {part['switch']}" if part["switch"] else "Results",
+                    "cards": _cards(part),
+                    "histogram": _histogram(part),
+                    "layers": _layers(part["layers"]),
+                    "energies": _energies(part["energy"]),
+                    "wrong": [row for row in part["rows"] if not (row["matches"] and row["stable"])][:_SHOWN],
+                    "incidents": part["incidents"][:_SHOWN],
+                    "more": max(len(part["incidents"]) - _SHOWN, 0),
+                    "p": part,
+                }
+                for part in report["switches"]
+            ],
+        )
+    )
 
 
 def _cards(part: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -92,15 +96,30 @@ def _histogram(part: Mapping[str, Any]) -> dict[str, Any] | None:
     for index, count in enumerate(counts.tolist()):
         tall = _PLOT * count / int(counts.max())
         title = f"{edges[index]:,.3f} to {edges[index + 1]:,.3f} µs: {count:,} inferences"
-        bars.append({"x": round(_LEFT + index * width, 1), "y": round(_PLOT - tall + 10, 1), "w": round(width - 1, 1),
-                     "h": round(tall, 1), "title": title})  # fmt: skip
+        bars.append(
+            {
+                "x": round(_LEFT + index * width, 1),
+                "y": round(_PLOT - tall + 10, 1),
+                "w": round(width - 1, 1),
+                "h": round(tall, 1),
+                "title": title,
+            }
+        )
     figures = latency["microseconds"]
     marks = [{"x": x_of(figures[key]), "text": f"{key} {figures[key]:,.1f}"} for key in ("median", "p99")]
     return {
-        "bars": bars, "marks": marks if bins > 1 else [], "width": _WIDTH, "height": _PLOT + 34, "base": _PLOT + 10,
-        "left": _LEFT, "right": _WIDTH - _RIGHT, "low": f"{low:,.2f} µs", "high": f"{high:,.2f} µs",
-        "most": f"{int(counts.max()):,}", "colour": COLOURS[0],
-    }  # fmt: skip
+        "bars": bars,
+        "marks": marks if bins > 1 else [],
+        "width": _WIDTH,
+        "height": _PLOT + 34,
+        "base": _PLOT + 10,
+        "left": _LEFT,
+        "right": _WIDTH - _RIGHT,
+        "low": f"{low:,.2f} µs",
+        "high": f"{high:,.2f} µs",
+        "most": f"{int(counts.max()):,}",
+        "colour": COLOURS[0],
+    }
 
 
 def _layers(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -113,15 +132,24 @@ def _layers(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         share = 100 * layer["microseconds"] / total
         width = (_WIDTH - _NAMES - _VALUES) * layer["microseconds"] / most
         name, spent = layer["name"], time_text(layer["microseconds"])
-        bars.append({
-            "y": _GAP + index * (_BAR + _GAP), "w": round(max(width, 1.0), 1),
-            "text": f"{spent}, {layer['cycles']:,} cycles ({share:.1f} %)", "title": name,
-            "name": name if len(name) <= 44 else f"...{name[-42:]}",
-        })  # fmt: skip
+        bars.append(
+            {
+                "y": _GAP + index * (_BAR + _GAP),
+                "w": round(max(width, 1.0), 1),
+                "text": f"{spent}, {layer['cycles']:,} cycles ({share:.1f} %)",
+                "title": name,
+                "name": name if len(name) <= 44 else f"...{name[-42:]}",
+            }
+        )
     return {
-        "bars": bars, "width": _WIDTH, "height": 2 * _GAP + len(layers) * (_BAR + _GAP), "left": _NAMES, "bar": _BAR,
-        "colour": COLOURS[2], "source": layers[0]["source"],
-    }  # fmt: skip
+        "bars": bars,
+        "width": _WIDTH,
+        "height": 2 * _GAP + len(layers) * (_BAR + _GAP),
+        "left": _NAMES,
+        "bar": _BAR,
+        "colour": COLOURS[2],
+        "source": layers[0]["source"],
+    }
 
 
 def _energies(energies: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -133,9 +161,15 @@ def _energies(energies: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     bars = []
     for index, energy in enumerate(energies):
         low, high = energy.get("interval") or [energy["microjoules"]] * 2
-        bars.append({
-            "y": _GAP + index * (_BAR + _GAP), "w": round(energy["microjoules"] * scale, 1), "name": energy["source"],
-            "text": energy_text(energy), "low": round(_NAMES + low * scale, 1), "high": round(_NAMES + high * scale, 1),
-            "colour": COLOURS[1] if energy["source"] == PREDICTED else COLOURS[4],
-        })  # fmt: skip
+        bars.append(
+            {
+                "y": _GAP + index * (_BAR + _GAP),
+                "w": round(energy["microjoules"] * scale, 1),
+                "name": energy["source"],
+                "text": energy_text(energy),
+                "low": round(_NAMES + low * scale, 1),
+                "high": round(_NAMES + high * scale, 1),
+                "colour": COLOURS[1] if energy["source"] == PREDICTED else COLOURS[4],
+            }
+        )
     return {"bars": bars, "width": _WIDTH, "height": 2 * _GAP + len(bars) * (_BAR + _GAP), "left": _NAMES, "bar": _BAR}

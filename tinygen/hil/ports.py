@@ -81,9 +81,10 @@ def find_port(board: Board, serial: str = "") -> SerialPort:
     there = serial_ports()
     if board.usb is None:
         raise DeviceError(
-            f"{board.name} has no USB identity to find it by", where=f"{board.path}: usb",
+            f"{board.name} has no USB identity to find it by",
+            where=f"{board.path}: usb",
             fix=f"Name the port. Ports that are there: {ports_text(there)}.",
-        )  # fmt: skip
+        )
     alike = [port for port in there if port.usb == board.usb]
     found = [port for port in alike if port.serial == serial] if serial else alike
     if len(found) == 1:
@@ -91,13 +92,15 @@ def find_port(board: Board, serial: str = "") -> SerialPort:
     wanted = f"USB {usb_text(board.usb)}" + (f" and serial number {serial}" if serial else "")
     if not found:
         raise DeviceError(
-            f"no serial port has {wanted}", where=board.title,
+            f"no serial port has {wanted}",
+            where=board.title,
             fix=f"Ports that are there: {ports_text(there)}. Plug the board in, or name its port.",
-        )  # fmt: skip
+        )
     raise DeviceError(
-        f"{len(found)} serial ports have {wanted}", where=board.title,
+        f"{len(found)} serial ports have {wanted}",
+        where=board.title,
         fix=f"Name one, or its serial number as {AUTO}:NUMBER: {ports_text(found)}.",
-    )  # fmt: skip
+    )
 
 
 def port_path(port: str, board: Board) -> str:

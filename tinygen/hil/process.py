@@ -66,9 +66,15 @@ class ProcessTransport:
         pipe = subprocess.PIPE
         try:
             return subprocess.Popen(
-                command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=cwd, bufsize=0, pass_fds=pass_fds,
+                command,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                cwd=cwd,
+                bufsize=0,
+                pass_fds=pass_fds,
                 start_new_session=bool(pass_fds),
-            )  # fmt: skip
+            )
         except OSError as error:
             raise DeviceGoneError(f"cannot be started ({error})", where=self._name) from error
 

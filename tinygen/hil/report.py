@@ -54,9 +54,16 @@ _NATIVE = "by this computer's clock, whose nanoseconds stand for cycles"
 
 
 def describe_switch(
-    found: Collected, *, name: str | None, planned: int, law: Law, labels: np.ndarray | None,
-    program: ProgramEntry, stack_bytes: int | None, device: Device,
-) -> dict[str, Any]:  # fmt: skip
+    found: Collected,
+    *,
+    name: str | None,
+    planned: int,
+    law: Law,
+    labels: np.ndarray | None,
+    program: ProgramEntry,
+    stack_bytes: int | None,
+    device: Device,
+) -> dict[str, Any]:
     """The entry of a switch.
 
     Args:

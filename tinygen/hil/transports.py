@@ -65,10 +65,11 @@ class SerialTransport:
             self._serial.open()
         except (serial.SerialException, OSError, ValueError, re.error) as error:  # hwgrep:// takes a pattern
             raise DeviceGoneError(
-                f"the serial port cannot be opened ({error})", where=port,
+                f"the serial port cannot be opened ({error})",
+                where=port,
                 fix=f"Ports that are there: {ports_text(serial_ports())}. "
                 "Check the cable, and that no other program holds the port.",
-            ) from error  # fmt: skip
+            ) from error
 
     def write(self, data: bytes) -> None:
         try:

@@ -94,12 +94,12 @@ class Graph:
                 raise ModelError(
                     f"input '{name}' is a constant",
                     fix="Take its data out of the file, or take the tensor off the model's inputs.",
-                )  # fmt: skip
+                )
         if not self.outputs:
             raise ModelError(
                 "has no outputs: nothing that it computes can be read",
                 fix="Name at least one output when the model is exported.",
-            )  # fmt: skip
+            )
 
     def _check_states(self, known: set[str]) -> None:
         written = {name for op in self.ops for name in op.outputs} | set(self.inputs)
@@ -114,8 +114,9 @@ class Graph:
             if (update.shape, update.encoding) != (tensor.shape, tensor.encoding):
                 raise ModelError(
                     f"is {tensor.describe()} of {tensor.encoding}, and becomes {update.describe()} of "
-                    f"{update.encoding}", where=where,
-                )  # fmt: skip
+                    f"{update.encoding}",
+                    where=where,
+                )
             if state.initial.shape != tensor.shape or state.initial.dtype != tensor.dtype:
                 found = f"{state.initial.dtype} [{','.join(map(str, state.initial.shape))}]"
                 raise ModelError(f"is {tensor.describe()}, and begins as {found}", where=where)

@@ -50,9 +50,10 @@ def derived_codes(codes: np.ndarray, wide: int, narrow: int) -> np.ndarray:
     """
     if not nests(wide, narrow) or wide > 16:
         raise UnsupportedError(
-            f"codes of {narrow} bits are no function of those of {wide}", where="derived_codes",
+            f"codes of {narrow} bits are no function of those of {wide}",
+            where="derived_codes",
             fix="Use bits that divide those of the wider codes: 8 serve 4, 2 and 1.",
-        )  # fmt: skip
+        )
     if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) < 2**wide:
         found = f"codes from {codes.min()} to {codes.max()}"
         fix = "Give the codes themselves (from 0), not what they stand for."

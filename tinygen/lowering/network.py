@@ -130,5 +130,6 @@ def _check_names(network: Network) -> None:
             raise ModelError(
                 f"a switch cannot be called '{switch.name}': the C gives {network.name.upper()}_{switch.name.upper()} "
                 "to something else",
-                where=network.name, fix="Name it after its bits, as w4a4.",
-            )  # fmt: skip
+                where=network.name,
+                fix="Name it after its bits, as w4a4.",
+            )

@@ -71,10 +71,7 @@ def search(problem: Problem, capacity: int, budget: Budget) -> tuple[Outcome, li
     for index, clique in enumerate(problem.cliques):
         for buffer in clique:
             membership[buffer].append(index)
-    load = [
-        sum(clique.values()) - saving
-        for clique, saving in zip(problem.cliques, problem.savings, strict=True)
-    ]
+    load = [sum(clique.values()) - saving for clique, saving in zip(problem.cliques, problem.savings, strict=True)]
     count = len(problem.sizes)
     state = _State([0] * count, set(range(count)), load)
     # Depth first with a stack of its own: graphs of a thousand buffers exceed Python's recursion limit.

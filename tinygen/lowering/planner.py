@@ -115,16 +115,11 @@ def live_by_step(buffers: Sequence[Buffer], overlays: Sequence[Overlay] = ()) ->
 
 
 def _bound(problem: Problem) -> int:
-    loads = (
-        sum(clique.values()) - saving
-        for clique, saving in zip(problem.cliques, problem.savings, strict=True)
-    )
+    loads = (sum(clique.values()) - saving for clique, saving in zip(problem.cliques, problem.savings, strict=True))
     return max(loads, default=0)
 
 
-def plan_memory(
-    buffers: Sequence[Buffer], overlays: Sequence[Overlay] = (), *, nodes: int = _NODES
-) -> MemoryPlan:
+def plan_memory(buffers: Sequence[Buffer], overlays: Sequence[Overlay] = (), *, nodes: int = _NODES) -> MemoryPlan:
     """Places every buffer; buffers alive at the same step share bytes only where an overlay allows it.
 
     Args:

@@ -44,15 +44,19 @@ def final_moves(graph: Graph, places: Mapping[str, Place], offsets: Mapping[str,
         if given:
             raise UnsupportedError(
                 f"output '{given[0]}' is what '{state.tensor}' was before the invocation, and would be overwritten",
-                where=graph.name, fix="Let an operator compute the output from it.",
-            )  # fmt: skip
+                where=graph.name,
+                fix="Let an operator compute the output from it.",
+            )
     moves = []
     while left:
         free = _free(left, places)
         if free is None:
             names = ", ".join(f"'{state.tensor}'" for state in left)
-            raise UnsupportedError(f"states take each other's places: {names}", where=graph.name,
-                                   fix="Let an operator compute what one of them becomes.")  # fmt: skip
+            raise UnsupportedError(
+                f"states take each other's places: {names}",
+                where=graph.name,
+                fix="Let an operator compute what one of them becomes.",
+            )
         left.remove(free)
         size = graph.tensors[free.tensor].nbytes
         moves.append(Move(free.tensor, offsets[free.tensor], offsets[free.update], size))

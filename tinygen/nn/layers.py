@@ -39,9 +39,10 @@ class MaskedWeights(nn.Module):
         shape = self.weight.shape
         if mask.dtype != torch.bool or mask.shape not in (shape, shape[:2]):
             raise ModelError(
-                f"a mask {mask.dtype} {list(mask.shape)} for weights {list(shape)}", where=type(self).__name__,
+                f"a mask {mask.dtype} {list(mask.shape)} for weights {list(shape)}",
+                where=type(self).__name__,
                 fix=f"Give torch.bool {list(shape)} or {list(shape[:2])}, True for what is kept.",
-            )  # fmt: skip
+            )
         inner = (1,) * (len(shape) - mask.dim())
         self.weight_mask = mask.reshape(*mask.shape, *inner).expand(shape).to(self.weight.device, copy=True)
 

@@ -149,8 +149,9 @@ def _elementwise(op: Op, node: Node, flows: Flows) -> Rule:
 @rule_of.register
 def _(op: Concatenation, node: Node, flows: Flows) -> Rule:
     if op.axis == _axis(flows):
-        raise node.unsupported("it joins tensors one behind the other in time",
-                               fix="Join them along channels, or leave them apart.")  # fmt: skip
+        raise node.unsupported(
+            "it joins tensors one behind the other in time", fix="Join them along channels, or leave them apart."
+        )
     return _elementwise(op, node, flows)
 
 

@@ -92,10 +92,13 @@ def compressed(epilogue: Epilogue | None, keep: np.ndarray) -> Epilogue | None:
     match epilogue:
         case Rescale():
             return replace(
-                epilogue, multiplier=_kept(epilogue.multiplier, keep), offset=_kept(epilogue.offset, keep),
-                shift=_kept(epilogue.shift, keep), floor=_kept(epilogue.floor, keep),
+                epilogue,
+                multiplier=_kept(epilogue.multiplier, keep),
+                offset=_kept(epilogue.offset, keep),
+                shift=_kept(epilogue.shift, keep),
+                floor=_kept(epilogue.floor, keep),
                 ceiling=_kept(epilogue.ceiling, keep),
-            )  # fmt: skip
+            )
         case Threshold():
             rows = epilogue.thresholds
             if len(rows) > 1:
@@ -118,9 +121,12 @@ def narrowed(op: Op, keep: np.ndarray) -> Op:
             return replace(op, epilogue=epilogue)
         case IntegerAdd():
             return replace(
-                op, first=_kept(op.first, keep), second=_kept(op.second, keep), shift=_kept(op.shift, keep),
+                op,
+                first=_kept(op.first, keep),
+                second=_kept(op.second, keep),
+                shift=_kept(op.shift, keep),
                 epilogue=compressed(op.epilogue, keep),
-            )  # fmt: skip
+            )
         case _:
             return op
 

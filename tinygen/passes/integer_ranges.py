@@ -24,8 +24,13 @@ from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.tensor import Tensor
 
 INTEGER_OPS: tuple[type[Op], ...] = (
-    IntegerAdd, IntegerConv2D, IntegerFullyConnected, IntegerMaxPool2D, IntegerSumPool2D, Requantize,
-)  # fmt: skip
+    IntegerAdd,
+    IntegerConv2D,
+    IntegerFullyConnected,
+    IntegerMaxPool2D,
+    IntegerSumPool2D,
+    Requantize,
+)
 IntegerMac = IntegerConv2D | IntegerFullyConnected
 
 

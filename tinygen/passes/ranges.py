@@ -226,10 +226,12 @@ def _monotone(node: Node, ranges: Ranges) -> list[Range] | None:
         values = [np.broadcast_to(getattr(ranges[t.name], end), t.shape).astype(t.dtype) for t in inputs]
         results.append(node.op.evaluate(node, values))
     return [
-        Range(low.reshape(-1, low.shape[-1]).min(axis=0).astype(np.int64),
-              high.reshape(-1, high.shape[-1]).max(axis=0).astype(np.int64))
+        Range(
+            low.reshape(-1, low.shape[-1]).min(axis=0).astype(np.int64),
+            high.reshape(-1, high.shape[-1]).max(axis=0).astype(np.int64),
+        )
         for low, high in zip(*results, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 _Rule = Callable[[Node, Ranges], "list[Range] | None"]

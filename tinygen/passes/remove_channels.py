@@ -39,9 +39,19 @@ from tinygen.passes.integer_ranges import INTEGER_OPS, is_integer_mac
 from tinygen.passes.ranges import channel_ranges, has_channels, is_constant_mac
 
 _CHANNELWISE = (
-    Unary, Quantize, Pool2D, Pad, MirrorPad, Mean, ReduceMax, ReduceMin, IntegerMaxPool2D, IntegerSumPool2D, IntegerAdd,
+    Unary,
+    Quantize,
+    Pool2D,
+    Pad,
+    MirrorPad,
+    Mean,
+    ReduceMax,
+    ReduceMin,
+    IntegerMaxPool2D,
+    IntegerSumPool2D,
+    IntegerAdd,
     Requantize,
-)  # fmt: skip
+)
 _INTEGER_MACS = (IntegerConv2D, IntegerFullyConnected)
 
 

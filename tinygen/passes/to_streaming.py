@@ -123,22 +123,24 @@ class _Conversion:
     def _begin(self) -> None:
         graph = self.graph
         if graph.states:
-            raise UnsupportedError(f"keeps '{graph.states[0].tensor}' already: it is streaming as it is",
-                                   where=graph.name)  # fmt: skip
+            raise UnsupportedError(
+                f"keeps '{graph.states[0].tensor}' already: it is streaming as it is", where=graph.name
+            )
         if len(graph.inputs) != 1:
-            raise UnsupportedError(f"has {len(graph.inputs)} inputs; one window of frames is wanted",
-                                   where=graph.name)  # fmt: skip
+            raise UnsupportedError(f"has {len(graph.inputs)} inputs; one window of frames is wanted", where=graph.name)
         (name,) = graph.inputs
         shape = graph.tensors[name].shape
         if len(shape) < 2 or shape[0] != 1:
-            raise UnsupportedError(f"is {graph.tensors[name].describe()}, no window [1, frames, ...]",
-                                   where=f"input '{name}'")  # fmt: skip
+            raise UnsupportedError(
+                f"is {graph.tensors[name].describe()}, no window [1, frames, ...]", where=f"input '{name}'"
+            )
         if name in graph.outputs:
             raise UnsupportedError("is an output, too", where=f"input '{name}'")
         frames = shape[_TIME]
         if not 1 <= self.hop <= frames:
-            raise TinygenError(f"a hop of {self.hop} frames, in windows of {frames}", where=graph.name,
-                               fix=f"Choose 1 to {frames}.")  # fmt: skip
+            raise TinygenError(
+                f"a hop of {self.hop} frames, in windows of {frames}", where=graph.name, fix=f"Choose 1 to {frames}."
+            )
         if self.hop < frames:
             self.flows[name] = Flow(_TIME, frames, self.hop)
 
@@ -241,8 +243,9 @@ class _Conversion:
         if span == (begin, flow.frames):
             return joined
         if (name, span) not in self.windows:
-            self.windows[name, span] = self._slice(joined, flow, span[0] - begin, span[1] - span[0],
-                                                   self._unused(f"{name}_{span[0]}_{span[1]}"))  # fmt: skip
+            self.windows[name, span] = self._slice(
+                joined, flow, span[0] - begin, span[1] - span[0], self._unused(f"{name}_{span[0]}_{span[1]}")
+            )
         return self.windows[name, span]
 
     def _slice(self, source: str, flow: Flow, first: int, count: int, name: str) -> str:

@@ -39,9 +39,20 @@ from tinygen.targets.toolchains.zig import own_flags
 from tinygen.version import VERSION
 
 _APPLICATION = (
-    "main", "serve", "commands_mlperf", "commands_tinygen", "db", "measure", "paint", "reply", "values", "seal",
-    "text", "check", "crc32",
-)  # fmt: skip
+    "main",
+    "serve",
+    "commands_mlperf",
+    "commands_tinygen",
+    "db",
+    "measure",
+    "paint",
+    "reply",
+    "values",
+    "seal",
+    "text",
+    "check",
+    "crc32",
+)
 _APPLICATION_SOURCES = tuple(f"firmware/app/{name}.c" for name in _APPLICATION)
 _WAKEWORD_SOURCES = tuple(f"firmware/wakeword/{name}.c" for name in ("wakeword", "listen", "block"))
 _DEVICE_SOURCES = ("firmware/libc/string.c",)

@@ -186,14 +186,16 @@ def plan_wakeword(app: WakewordApp, network: NetworkProgram) -> WakewordPlan:
     encoding = output.encoding
     if not isinstance(encoding, Affine) or encoding.per_channel or encoding.storage not in ("int8", "uint8"):
         raise UnsupportedError(
-            f"the output is {encoding}; a probability is averaged as int8 or uint8", where=_name(program),
+            f"the output is {encoding}; a probability is averaged as int8 or uint8",
+            where=_name(program),
             fix="Quantize the model, its output too.",
-        )  # fmt: skip
+        )
     if output.size != len(app.names):
         raise TinygenError(
             f"the model has {output.size} outputs, and {len(app.names)} label{'s' * (len(app.names) != 1)}",
-            where=_name(program), fix='Name each in the JSON: "labels": ["silence", "yes", ...].',
-        )  # fmt: skip
+            where=_name(program),
+            fix='Name each in the JSON: "labels": ["silence", "yes", ...].',
+        )
     cutoffs = _cutoffs(app, network)
     sums = tuple(_cutoff_sums(app, cutoff, encoding) for cutoff in cutoffs)
     step = _step(app, frames, bool(program.graph.states))
@@ -217,8 +219,9 @@ def check_microphone(app: WakewordApp, board: Board) -> None:
     if rate != app.features.sample_rate_hz:
         raise BoardError(
             f"its microphone runs at {rate} Hz, and the features are of {app.features.sample_rate_hz} Hz",
-            where=board.name, fix="Change `sample_rate_hz` in the board's file, or take other features.",
-        )  # fmt: skip
+            where=board.name,
+            fix="Change `sample_rate_hz` in the board's file, or take other features.",
+        )
 
 
 def _cutoffs(app: WakewordApp, network: NetworkProgram) -> tuple[float, ...]:
@@ -226,9 +229,10 @@ def _cutoffs(app: WakewordApp, network: NetworkProgram) -> tuple[float, ...]:
     unknown = sorted(set(app.switch_cutoffs) - set(network.names))
     if unknown:
         raise TinygenError(
-            f"there is a cutoff for the switch '{unknown[0]}', which the model has not", where=_name(network.first),
+            f"there is a cutoff for the switch '{unknown[0]}', which the model has not",
+            where=_name(network.first),
             fix=f"It has: {', '.join(network.names)}.",
-        )  # fmt: skip
+        )
     return tuple(app.switch_cutoffs.get(name, app.cutoff) for name in network.names)
 
 
@@ -246,9 +250,10 @@ def _check_switches(network: NetworkProgram) -> None:
     ends = [(p.inputs[0].encoding, p.outputs[0].encoding) for p in network.programs]
     if any(end != ends[0] for end in ends):
         raise UnsupportedError(
-            "its switches have inputs or outputs of different scales", where=_name(network.first),
+            "its switches have inputs or outputs of different scales",
+            where=_name(network.first),
             fix="Features and cutoff are made for one.",
-        )  # fmt: skip
+        )
 
 
 def input_encoding(network: NetworkProgram) -> Encoding:
@@ -264,9 +269,10 @@ def _frames(app: WakewordApp, program: Program) -> int:
     dims = [n for n in shape if n != 1] or [1]
     if dims[-1] != channels or len(dims) > 2:
         raise TinygenError(
-            f"the model's input is {shape}, not frames of {channels} features", where=_name(program),
+            f"the model's input is {shape}, not frames of {channels} features",
+            where=_name(program),
             fix=f"A wake word takes (1, frames, {channels}), with other dimensions of 1; do its features fit?",
-        )  # fmt: skip
+        )
     frames = program.inputs[0].size // channels
     _check_clip(app, frames, program)
     return frames
@@ -280,8 +286,9 @@ def _check_clip(app: WakewordApp, frames: int, program: Program) -> None:
     if isinstance(features, MfccConfig) and features.level == "peak" and features.frames != frames:
         raise TinygenError(
             f"the model takes {frames} frames at once, and the features' peak is that of {features.frames}",
-            where=_name(program), fix=f'Give the features in the JSON "frames": {frames}, or "level": "full_scale".',
-        )  # fmt: skip
+            where=_name(program),
+            fix=f'Give the features in the JSON "frames": {frames}, or "level": "full_scale".',
+        )
 
 
 def _step(app: WakewordApp, frames: int, is_streaming: bool) -> int:
@@ -323,9 +330,10 @@ def cutoff_sum(cutoff: float, window: int, encoding: Affine) -> int:
         raise TinygenError(f"no probability is above the cutoff {cutoff:g}", fix=f"The highest is {most:g}.")
     if earliest != latest:
         raise TinygenError(
-            f"whether sums are above the cutoff {cutoff:g} depends on how float32 rounds", where="the model's output",
+            f"whether sums are above the cutoff {cutoff:g} depends on how float32 rounds",
+            where="the model's output",
             fix="Give a cutoff that is a millionth higher or lower.",
-        )  # fmt: skip
+        )
     return latest
 
 

@@ -50,8 +50,13 @@ RATE_TOLERANCE = 0.001
 """How far a microphone's rate may be off: a tenth of a percent moves no sound out of its band of a front end."""
 _USES = ("code", "constants", "stack", "data")
 _FLASHERS = {
-    "pyocd": "pyocd", "openocd": "openocd", "st-flash": "", "dfu": "", "mass-storage": "volume", "esptool": "esptool",
-}  # fmt: skip
+    "pyocd": "pyocd",
+    "openocd": "openocd",
+    "st-flash": "",
+    "dfu": "",
+    "mass-storage": "volume",
+    "esptool": "esptool",
+}
 """Ways to flash a board, and the key that each of them needs. PlatformIO's needs none here: it has its own."""
 
 
@@ -161,9 +166,7 @@ class _Node:
         nodes = []
         for i, value in enumerate(self._list(key)):
             if not isinstance(value, dict):
-                raise self.error(
-                    f"{key}[{i}]", f"{value!r} is not a mapping", "Write `- key: value` entries."
-                )
+                raise self.error(f"{key}[{i}]", f"{value!r} is not a mapping", "Write `- key: value` entries.")
             nodes.append(_Node(self.file, f"{self.where}.{key}[{i}]".lstrip("."), value))
         return tuple(_build(node, build) for node in nodes)
 

@@ -34,6 +34,16 @@ def qemu_command(board: Board, elf: Path) -> list[str]:
             f"{PROGRAM} is not installed, and {board.name} runs on it", fix="apt install qemu-system-arm"
         )
     return [
-        program, "-machine", machine, "-kernel", str(elf.resolve()),
-        "-nodefaults", "-display", "none", "-monitor", "none", "-serial", "stdio",
-    ]  # fmt: skip
+        program,
+        "-machine",
+        machine,
+        "-kernel",
+        str(elf.resolve()),
+        "-nodefaults",
+        "-display",
+        "none",
+        "-monitor",
+        "none",
+        "-serial",
+        "stdio",
+    ]

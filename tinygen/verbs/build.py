@@ -213,9 +213,10 @@ def read_source(model: Path | MemoryModel, options: BuildOptions) -> Network:
         return source
     if isinstance(model, MemoryModel) or model.suffix.lower() != ".tflite":
         raise TinygenError(
-            "only .tflite models can be built with LiteRT's optimised arithmetic", where=model.name,
+            "only .tflite models can be built with LiteRT's optimised arithmetic",
+            where=model.name,
             fix="Leave out --arithmetic; a .tg file holds its own.",
-        )  # fmt: skip
+        )
     return optimized_arithmetic(source)
 
 
@@ -223,9 +224,14 @@ class _Job:
     """One model for one board: what stays the same when it is lowered again, with a smaller arena."""
 
     def __init__(
-        self, model: Path | MemoryModel, source: Network, network: Network, options: BuildOptions, board: Board,
+        self,
+        model: Path | MemoryModel,
+        source: Network,
+        network: Network,
+        options: BuildOptions,
+        board: Board,
         toolchain: Toolchain,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.model, self.source, self.network = model, source, network
         self.options, self.board, self.toolchain = options, board, toolchain
         calls = options.kernels == CMSIS_NN
@@ -273,9 +279,7 @@ class _Job:
         )
         return self._manifest(program, emitted, _with_cost_of_app(model, self.options.app, result), firmware, result)
 
-    def _project(
-        self, program: NetworkProgram, folder: Path, model: ModelEntry, emitted: EmittedModel
-    ) -> Manifest:
+    def _project(self, program: NetworkProgram, folder: Path, model: ModelEntry, emitted: EmittedModel) -> Manifest:
         """Writes an ESP-IDF project; the model and the application are compiled for this computer, and run once."""
         write_idf_project(self.board, folder, program.name, self.options.mode)
         with host_folder() as temporary:
@@ -284,15 +288,25 @@ class _Job:
             stack = self.board.stack_bytes if self.options.stack_bytes is None else self.options.stack_bytes
             known = _firmware(self.board, result, self.options, stack)
             firmware = replace(
-                known, flash_bytes=None, ram_bytes=None, firmware=None, target_note=UNTESTED, memory=(),
-                arena_memory={}, host_outputs=outputs,
-            )  # fmt: skip
+                known,
+                flash_bytes=None,
+                ram_bytes=None,
+                firmware=None,
+                target_note=UNTESTED,
+                memory=(),
+                arena_memory={},
+                host_outputs=outputs,
+            )
             return self._manifest(program, emitted, model, firmware, result)
 
     def _manifest(
-        self, program: NetworkProgram, emitted: EmittedModel, model: ModelEntry, firmware: FirmwareEntry,
+        self,
+        program: NetworkProgram,
+        emitted: EmittedModel,
+        model: ModelEntry,
+        firmware: FirmwareEntry,
         result: BuildResult,
-    ) -> Manifest:  # fmt: skip
+    ) -> Manifest:
         together = None
         if program.is_switchable:
             # Anew from the source: alone, a switch has no codes to share.
@@ -370,9 +384,7 @@ def _rungs(manifest: Manifest) -> list[Rung]:
     return rungs if len(rungs) == len(profiles) else []
 
 
-def _write_sources(
-    job: _Job, program: NetworkProgram, folder: Path, has_db: bool
-) -> tuple[EmittedModel, ModelEntry]:
+def _write_sources(job: _Job, program: NetworkProgram, folder: Path, has_db: bool) -> tuple[EmittedModel, ModelEntry]:
     """Writes the generated C, and the library's where it is called; gives the manifest's part about the model."""
     options, model = job.options, job.model
     emitted = emit_model(program, model.name, weights_in_ram=options.weights == WeightMemory.RAM)

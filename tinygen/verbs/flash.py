@@ -130,9 +130,10 @@ def _board_of(folder: Path, manifest: Manifest, wanted: str | None) -> Board:
     board = load_board(manifest.board)
     if wanted is not None and load_board(wanted).name != board.name:
         raise TinygenError(
-            f"holds firmware for {board.name}, not for {wanted}", where=str(folder),
+            f"holds firmware for {board.name}, not for {wanted}",
+            where=str(folder),
             fix=f"Build it again with --board {wanted}, or leave --board out.",
-        )  # fmt: skip
+        )
     if board.is_host:
         raise FlashError("holds a program for this computer", where=str(folder), fix="Build it for a board.")
     return board
@@ -210,9 +211,10 @@ def ask_build(port: str, baud: int, build_id: str) -> str:
             time.sleep(0.2)
     if build != build_id:
         raise WrongBuildError(
-            f"runs build {build}, not {build_id} that was flashed", where=port,
+            f"runs build {build}, not {build_id} that was flashed",
+            where=port,
             fix="Is this the port of the board that was flashed? Press RESET, and check its boot pins.",
-        )  # fmt: skip
+        )
     return build
 
 

@@ -147,9 +147,10 @@ class _Run:
         if samples.labels is None and options.limits.min_accuracy is not None:
             where = "random inputs" if options.inputs is None else name_of(options.inputs)
             raise TinygenError(
-                "has no labels (y), so there is no accuracy to check", where=where,
+                "has no labels (y), so there is no accuracy to check",
+                where=where,
                 fix="Leave --min-accuracy out, or give --inputs an .npz with x and y.",
-            )  # fmt: skip
+            )
         return samples
 
     def report(self) -> HilReport:
@@ -224,10 +225,15 @@ class _Run:
 
     def _part(self, name: str | None) -> dict[str, Any]:
         part = describe_switch(
-            self.found[name], name=name, planned=len(self.samples), law=self.laws[name],
-            labels=self.samples.labels, program=self.manifest.section(name),
-            stack_bytes=self.manifest.stack_bytes, device=self.device,
-        )  # fmt: skip
+            self.found[name],
+            name=name,
+            planned=len(self.samples),
+            law=self.laws[name],
+            labels=self.samples.labels,
+            program=self.manifest.section(name),
+            stack_bytes=self.manifest.stack_bytes,
+            device=self.device,
+        )
         if name in self.measured:
             part["energy"].append(self.measured[name])
         return part

@@ -282,9 +282,10 @@ def app_of(folder: Path) -> AppEntry:
     app = read_manifest(folder).app
     if app is None or app.kind != "wakeword":
         raise TinygenError(
-            "its firmware does not listen", where=str(folder),
+            "its firmware does not listen",
+            where=str(folder),
             fix="Build it with: tinygen build MODEL --app wakeword --out DIR",
-        )  # fmt: skip
+        )
     return app
 
 

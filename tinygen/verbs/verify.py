@@ -245,9 +245,7 @@ def _added(comparisons: Sequence[Comparison]) -> Comparison | None:
     return total
 
 
-def _run_all(
-    runtime: Runtime, samples: Samples, switch: str, progress: Progress | None
-) -> list[list[np.ndarray]]:
+def _run_all(runtime: Runtime, samples: Samples, switch: str, progress: Progress | None) -> list[list[np.ndarray]]:
     results = []
     for index in range(len(samples)):
         if samples.begins(index):
@@ -323,9 +321,7 @@ class _Locator:
                     return
         self._locate_output(comparison, index, outputs)
 
-    def _locate_output(
-        self, comparison: Comparison, index: int, outputs: Mapping[str, list[list[np.ndarray]]]
-    ) -> None:
+    def _locate_output(self, comparison: Comparison, index: int, outputs: Mapping[str, list[list[np.ndarray]]]) -> None:
         rows = zip(outputs[comparison.first][index], outputs[comparison.second][index], strict=True)
         for name, (x, y) in zip(self.graph.outputs, rows, strict=True):
             element = differing(x, y)
@@ -345,8 +341,6 @@ class _Locator:
         return evaluate_all(graph, sample)
 
 
-def _mismatch(
-    sample: int, layer: str, tensor: str, element: tuple[int, ...], a: np.ndarray, b: np.ndarray
-) -> Mismatch:
+def _mismatch(sample: int, layer: str, tensor: str, element: tuple[int, ...], a: np.ndarray, b: np.ndarray) -> Mismatch:
     values = (a[element].item(), b.reshape(a.shape)[element].item())
     return Mismatch(sample, layer, tensor, element, values)

@@ -173,9 +173,13 @@ def test_resnet_8(tmp_path: Path) -> None:
     images = rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     np.savez(tmp_path / "x.npz", x=images, y=np.array([[1], [2]]))
     result = classify_model(
-        RESNET, tmp_path / "out", ClassifyOptions(jobs=1), [tmp_path / "noise.jpg", tmp_path / "sky.png"],
-        labels=tmp_path / "labels.txt", inputs=tmp_path / "x.npz",
-    )  # fmt: skip
+        RESNET,
+        tmp_path / "out",
+        ClassifyOptions(jobs=1),
+        [tmp_path / "noise.jpg", tmp_path / "sky.png"],
+        labels=tmp_path / "labels.txt",
+        inputs=tmp_path / "x.npz",
+    )
     assert (result.outputs, result.differ) == (4, 0)
     assert result.rows[0].inputs == 2 and not result.has_picture
     assert {path.name for path in result.report.iterdir()} == {"results.json", "report.html"}
@@ -207,7 +211,7 @@ def test_all_choices(tmp_path: Path) -> None:
     assert (result.report / "pareto.png").read_bytes().startswith(b"\x89PNG")
     rows = {row.name: row for row in result.rows}
     assert all((row.correct or 0) >= 20 for row in result.rows)
-    assert abs((rows["int8"].correct or 0) - (rows["int8"].correct_torch or 0) ) <= 1
+    assert abs((rows["int8"].correct or 0) - (rows["int8"].correct_torch or 0)) <= 1
     flash = {name: row.flash_bytes or 0 for name, row in rows.items()}
     assert flash["xnor"] < flash["w4"] < flash["int8"] and flash["pruned"] < flash["int8"]
     energy = {name: row.microjoules or 0.0 for name, row in rows.items()}

@@ -15,8 +15,21 @@ from tinygen.apps.classify.tested import Row
 
 need("matplotlib")
 
-ROW = Row("int8", "", 980, 1000, 0, 981, {"min": 1.0, "median": 1.0, "max": 1.0}, 7.5, 2500.0, (1800.0, 3300.0),
-          "predicted", 50_000, 24_000)  # fmt: skip
+ROW = Row(
+    "int8",
+    "",
+    980,
+    1000,
+    0,
+    981,
+    {"min": 1.0, "median": 1.0, "max": 1.0},
+    7.5,
+    2500.0,
+    (1800.0, 3300.0),
+    "predicted",
+    50_000,
+    24_000,
+)
 
 
 def _rows(*points: tuple[str, str, int, float, int]) -> list[Row]:
@@ -26,9 +39,14 @@ def _rows(*points: tuple[str, str, int, float, int]) -> list[Row]:
     ]
 
 
-ROWS = _rows(("int8", "", 983, 2524.0, 51_824), ("w4", "", 980, 2530.0, 38_200), ("xnor", "", 975, 785.0, 28_120),
-             ("pruned", "", 975, 700.0, 28_700), ("switchable", "w8a8", 980, 2647.0, 128_168),
-             ("switchable", "w1a1_x0_5", 946, 413.0, 128_168))  # fmt: skip
+ROWS = _rows(
+    ("int8", "", 983, 2524.0, 51_824),
+    ("w4", "", 980, 2530.0, 38_200),
+    ("xnor", "", 975, 785.0, 28_120),
+    ("pruned", "", 975, 700.0, 28_700),
+    ("switchable", "w8a8", 980, 2647.0, 128_168),
+    ("switchable", "w1a1_x0_5", 946, 413.0, 128_168),
+)
 
 
 def test_front_of_made_up_points() -> None:

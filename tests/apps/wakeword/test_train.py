@@ -83,9 +83,18 @@ def test_from_a_phrase_to_a_firmware(tmp_path: Path, monkeypatch: pytest.MonkeyP
     trained = train_wakeword("hey computer", tmp_path / "out", TrainOptions(amount=TINY, seed=1))
     out = tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        ["dataset", "det.png", "firmware", "held_out.wav", "model.json", "model.tg", "report.json", "switchable.json",
-         "switchable.tg"]
-    )  # fmt: skip
+        [
+            "dataset",
+            "det.png",
+            "firmware",
+            "held_out.wav",
+            "model.json",
+            "model.tg",
+            "report.json",
+            "switchable.json",
+            "switchable.tg",
+        ]
+    )
     assert trained.differing == 0  # the board computes what the semantics says
     played = held_out_scenes(trained.phrase, seed=1)
     assert [one.scene.name for one in trained.demo.heard] == [one.name for one in played]

@@ -19,10 +19,16 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "level": {"level": "full_scale"},
     "power_of_two": {"sample_rate_hz": 8000, "window_ms": 32, "hop_ms": 16, "channels": 13, "bands": 26},
     "odd_window": {
-        "sample_rate_hz": 22050, "window_ms": 20, "hop_ms": 10, "channels": 20, "bands": 20,
-        "lower_band_hz": 0.0, "upper_band_hz": 11025.0, "floor": 1e-3,
+        "sample_rate_hz": 22050,
+        "window_ms": 20,
+        "hop_ms": 10,
+        "channels": 20,
+        "bands": 20,
+        "lower_band_hz": 0.0,
+        "upper_band_hz": 11025.0,
+        "floor": 1e-3,
     },
-}  # fmt: skip
+}
 """What differs from MfccConfig's defaults."""
 
 

@@ -85,9 +85,14 @@ def test_mixed_network(tmp_path: Path) -> None:
     feeds = images(2, 5, 12, 10)
     graph, gaps = compare(mixed_net(), feeds, tmp_path)
     assert kinds(graph) == [
-        "integer_conv_2d", "integer_conv_2d", "integer_max_pool_2d", "integer_conv_2d", "integer_max_pool_2d",
-        "integer_conv_2d", "reshape",
-    ]  # fmt: skip
+        "integer_conv_2d",
+        "integer_conv_2d",
+        "integer_max_pool_2d",
+        "integer_conv_2d",
+        "integer_max_pool_2d",
+        "integer_conv_2d",
+        "reshape",
+    ]
     output = graph.tensors[graph.outputs[0]]
     assert output.dtype == np.int32
     assert max(np.abs(gap).max() for gap in gaps) <= 2
@@ -125,42 +130,93 @@ def test_quantizers(mode: str, bits: int, signed: int, narrow: int) -> None:
 
 
 LAYERS: dict[str, tuple[tuple[str, ...], Step]] = {
-    "zero point": (("integer_conv_2d", "integer_conv_2d"), lambda n, x: conv(
-        n, n.quant(conv(n, x, 4, 4), 0.41, 4, zero=5.0, signed=0), 6, 4)),
+    "zero point": (
+        ("integer_conv_2d", "integer_conv_2d"),
+        lambda n, x: conv(n, n.quant(conv(n, x, 4, 4), 0.41, 4, zero=5.0, signed=0), 6, 4),
+    ),
     "grouped": (("integer_conv_2d",), lambda n, x: n.quant(conv(n, x, 4, 2, group=2, pads=[0, 1, 1, 0]), 0.41, 3)),
     "8 bits": (("integer_conv_2d",), lambda n, x: n.quant(n.node("Relu", conv(n, x, 4, 4)), 0.0371, 8, signed=0)),
-    "clamp, 8 bits": (("integer_conv_2d",), lambda n, x: n.quant(n.node(
-        "Clip", conv(n, x, 4, 4), n.constant(-0.7), n.constant(0.9)), 0.0371, 8)),
-    "relu before batch norm": (("integer_conv_2d",), lambda n, x: n.quant(n.batch_norm(
-        n.node("Relu", conv(n, x, 7, 4)), 7, np.random.default_rng(3)), 0.31, 4)),
-    "sum of one scale": (("integer_conv_2d", "integer_conv_2d", "requantize", "requantize", "add", "requantize"),
-        lambda n, x: n.quant(n.node("Relu", n.node(
-            "Add", n.quant(conv(n, x, 4, 4), 0.41, 5, signed=0), n.quant(conv(n, x, 4, 4, seed=3), 0.41, 5, signed=0)
-        )), 0.53, 4, signed=0)),
-    "sum of signed codes": (("integer_conv_2d", "integer_conv_2d", "sub", "integer_conv_2d"),
-        lambda n, x: conv(n, n.node(
-            "Sub", n.quant(conv(n, x, 4, 4), 0.41, 5), n.quant(conv(n, x, 4, 4, seed=3), 0.41, 5)), 3, 4)),
-    "average": (("integer_conv_2d", "integer_sum_pool_2d"), lambda n, x: n.quant(n.node(
-        "AveragePool", n.quant(conv(n, x, 4, 4), 0.41, 4, signed=0), kernel_shape=[2, 2], strides=[2, 2]), 0.37, 4)),
-    "global average": (("integer_conv_2d", "integer_sum_pool_2d"), lambda n, x: n.node(
-        "GlobalAveragePool", n.quant(conv(n, x, 4, 4), 0.41, 4, signed=0))),
-    "truncated average": (("integer_conv_2d", "integer_sum_pool_2d"), lambda n, x: truncated(n, n.node(
-        "AveragePool", n.quant(conv(n, x, 4, 4), 0.25, 4, signed=0), kernel_shape=[2, 2]), 6, 4)),
-    "rounded truncation": (("integer_conv_2d", "integer_sum_pool_2d"), lambda n, x: truncated(n, n.node(
-        "AveragePool", n.quant(conv(n, x, 4, 4), 0.25, 4, signed=0), kernel_shape=[2, 2]), 6, 4, "ROUND")),
-    "concatenation": (("requantize", "integer_conv_2d", "concatenation", "integer_conv_2d"), lambda n, x: conv(
-        n, n.node("Concat", *[n.quant(v, 0.21, 4) for v in two(n, x)], axis=1), 5, 8)),
-    "binary and padding": (("requantize", "integer_conv_2d"), lambda n, x: n.quant(n.node(
-        "Conv", n.bipolar(x), n.bipolar(n.constant(normal(5, 3, 4, 3, 3))), pads=[1, 1, 1, 1]), 1.3, 4)),
+    "clamp, 8 bits": (
+        ("integer_conv_2d",),
+        lambda n, x: n.quant(n.node("Clip", conv(n, x, 4, 4), n.constant(-0.7), n.constant(0.9)), 0.0371, 8),
+    ),
+    "relu before batch norm": (
+        ("integer_conv_2d",),
+        lambda n, x: n.quant(n.batch_norm(n.node("Relu", conv(n, x, 7, 4)), 7, np.random.default_rng(3)), 0.31, 4),
+    ),
+    "sum of one scale": (
+        ("integer_conv_2d", "integer_conv_2d", "requantize", "requantize", "add", "requantize"),
+        lambda n, x: n.quant(
+            n.node(
+                "Relu",
+                n.node(
+                    "Add",
+                    n.quant(conv(n, x, 4, 4), 0.41, 5, signed=0),
+                    n.quant(conv(n, x, 4, 4, seed=3), 0.41, 5, signed=0),
+                ),
+            ),
+            0.53,
+            4,
+            signed=0,
+        ),
+    ),
+    "sum of signed codes": (
+        ("integer_conv_2d", "integer_conv_2d", "sub", "integer_conv_2d"),
+        lambda n, x: conv(
+            n, n.node("Sub", n.quant(conv(n, x, 4, 4), 0.41, 5), n.quant(conv(n, x, 4, 4, seed=3), 0.41, 5)), 3, 4
+        ),
+    ),
+    "average": (
+        ("integer_conv_2d", "integer_sum_pool_2d"),
+        lambda n, x: n.quant(
+            n.node("AveragePool", n.quant(conv(n, x, 4, 4), 0.41, 4, signed=0), kernel_shape=[2, 2], strides=[2, 2]),
+            0.37,
+            4,
+        ),
+    ),
+    "global average": (
+        ("integer_conv_2d", "integer_sum_pool_2d"),
+        lambda n, x: n.node("GlobalAveragePool", n.quant(conv(n, x, 4, 4), 0.41, 4, signed=0)),
+    ),
+    "truncated average": (
+        ("integer_conv_2d", "integer_sum_pool_2d"),
+        lambda n, x: truncated(
+            n, n.node("AveragePool", n.quant(conv(n, x, 4, 4), 0.25, 4, signed=0), kernel_shape=[2, 2]), 6, 4
+        ),
+    ),
+    "rounded truncation": (
+        ("integer_conv_2d", "integer_sum_pool_2d"),
+        lambda n, x: truncated(
+            n, n.node("AveragePool", n.quant(conv(n, x, 4, 4), 0.25, 4, signed=0), kernel_shape=[2, 2]), 6, 4, "ROUND"
+        ),
+    ),
+    "concatenation": (
+        ("requantize", "integer_conv_2d", "concatenation", "integer_conv_2d"),
+        lambda n, x: conv(n, n.node("Concat", *[n.quant(v, 0.21, 4) for v in two(n, x)], axis=1), 5, 8),
+    ),
+    "binary and padding": (
+        ("requantize", "integer_conv_2d"),
+        lambda n, x: n.quant(
+            n.node("Conv", n.bipolar(x), n.bipolar(n.constant(normal(5, 3, 4, 3, 3))), pads=[1, 1, 1, 1]), 1.3, 4
+        ),
+    ),
     "binary sum": (("integer_conv_2d",), lambda n, x: n.bipolar(n.node("Add", conv(n, x, 4, 4), n.constant(0.1)))),
-    "quantized bias": (("integer_conv_2d",), lambda n, x: n.node(
-        "Conv", x, n.quant(n.constant(normal(1, 3, 4, 1, 1)), 0.3, 4), n.quant(n.constant(normal(2, 3)), 2**-10, 16))),
-    "flattened before the quantizer": (("requantize", "transpose", "reshape"), lambda n, x: n.quant(
-        n.node("Flatten", n.node("Relu", x)), 0.31, 4, signed=0)),
+    "quantized bias": (
+        ("integer_conv_2d",),
+        lambda n, x: n.node(
+            "Conv", x, n.quant(n.constant(normal(1, 3, 4, 1, 1)), 0.3, 4), n.quant(n.constant(normal(2, 3)), 2**-10, 16)
+        ),
+    ),
+    "flattened before the quantizer": (
+        ("requantize", "transpose", "reshape"),
+        lambda n, x: n.quant(n.node("Flatten", n.node("Relu", x)), 0.31, 4, signed=0),
+    ),
     "scaled output": (("integer_conv_2d",), lambda n, x: n.node("Mul", conv(n, x, 4, 4), n.constant(0.5))),
-    "pad": (("pad", "integer_conv_2d"), lambda n, x: n.quant(conv(
-        n, n.node("Pad", x, n.constant([0, 0, 1, 1, 0, 0, 1, 1], "int64")), 4, 4), 0.4, 4)),
-}  # fmt: skip
+    "pad": (
+        ("pad", "integer_conv_2d"),
+        lambda n, x: n.quant(conv(n, n.node("Pad", x, n.constant([0, 0, 1, 1, 0, 0, 1, 1], "int64")), 4, 4), 0.4, 4),
+    ),
+}
 
 
 def conv(net: OnnxNet, x: str, filters: int, depth: int, seed: int = 1, **attributes: object) -> str:
@@ -217,7 +273,13 @@ def test_thresholds_only_where_needed() -> None:
 @pytest.mark.parametrize("domain", ["qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas"])
 def test_domains(domain: str) -> None:
     net = OnnxNet()
-    x = net.node("Quant", net.input(1, 6, dtype=TensorProto.FLOAT), net.constant(0.1), net.constant(0.0),
-                 net.constant(3.0), domain=domain)  # fmt: skip
+    x = net.node(
+        "Quant",
+        net.input(1, 6, dtype=TensorProto.FLOAT),
+        net.constant(0.1),
+        net.constant(0.0),
+        net.constant(3.0),
+        domain=domain,
+    )
     graph = read_onnx(net.content(net.node("Relu", x)))
     assert kinds(graph) == ["requantize"]

@@ -42,83 +42,118 @@ def kernel(net: OnnxNet) -> str:
 REFUSED: dict[str, Callable[[], bytes]] = {
     # Not quantized.
     "its input 0 ('x') is a float that nothing quantizes": lambda: plain(
-        lambda n, x: n.node("Conv", x, kernel(n), name="first")),
+        lambda n, x: n.node("Conv", x, kernel(n), name="first")
+    ),
     "its input 1 ('c_4') is a constant": lambda: layer(
-        lambda n, x: n.node("Conv", x, n.constant(np.ones((5, 4, 3, 3))))),
+        lambda n, x: n.node("Conv", x, n.constant(np.ones((5, 4, 3, 3))))
+    ),
     "its input 0 ('conv_8') is a float that nothing quantizes": lambda: layer(
-        lambda n, x: n.node("Sigmoid", n.node("Conv", x, kernel(n)))),
+        lambda n, x: n.node("Sigmoid", n.node("Conv", x, kernel(n)))
+    ),
     "input 'x': nothing quantizes this input": lambda: q_of_constant(),
     "does not depend on a quantized input": lambda: plain(lambda n, x: n.node("Identity", x)),
     "gives a float that nothing quantizes": lambda: layer(lambda n, x: n.node("Sigmoid", x)),
     "input 'x' is quantized in two ways": lambda: plain(
-        lambda n, x: q(n, n.node("Add", n.quantize(x, 0.1), n.quantize(x, 0.2)))),
-    "dequantized with another scale": lambda: plain(lambda n, x: n.node(
-        "DequantizeLinear", n.node("QuantizeLinear", x, n.constant(0.1), n.constant(0, "int8")),
-        n.constant(0.2), n.constant(0, "int8"))),
+        lambda n, x: q(n, n.node("Add", n.quantize(x, 0.1), n.quantize(x, 0.2)))
+    ),
+    "dequantized with another scale": lambda: plain(
+        lambda n, x: n.node(
+            "DequantizeLinear",
+            n.node("QuantizeLinear", x, n.constant(0.1), n.constant(0, "int8")),
+            n.constant(0.2),
+            n.constant(0, "int8"),
+        )
+    ),
     "its result first": lambda: layer(lambda n, x: q(n, n.node("Mul", n.node("Sigmoid", x), n.constant(2.0)))),
     # Quantized in ways that tinygen has not.
-    "activations quantized with 4 scales": lambda: plain(lambda n, x: n.node(
-        "QuantizeLinear", x, n.constant(np.ones(4)), n.constant(np.zeros(4), "int8"), axis=1)),
+    "activations quantized with 4 scales": lambda: plain(
+        lambda n, x: n.node("QuantizeLinear", x, n.constant(np.ones(4)), n.constant(np.zeros(4), "int8"), axis=1)
+    ),
     "activations of type uint16": lambda: plain(lambda n, x: n.quantize(x, 0.1, 0, "uint16")),
-    "blocked quantization": lambda: layer(lambda n, x: n.node("Conv", x, n.node(
-        "DequantizeLinear", n.constant(np.ones((5, 4, 3, 3)), "int8"), n.constant(np.ones((5, 2, 3, 3))),
-        axis=1, block_size=2))),
+    "blocked quantization": lambda: layer(
+        lambda n, x: n.node(
+            "Conv",
+            x,
+            n.node(
+                "DequantizeLinear",
+                n.constant(np.ones((5, 4, 3, 3)), "int8"),
+                n.constant(np.ones((5, 2, 3, 3))),
+                axis=1,
+                block_size=2,
+            ),
+        )
+    ),
     "have scales along axis 1, not along their output channels": lambda: layer(
-        lambda n, x: n.node("Conv", x, weights_of(n, 5, 4, 3, 3, axis=1))),
+        lambda n, x: n.node("Conv", x, weights_of(n, 5, 4, 3, 3, axis=1))
+    ),
     "is not a positive number": lambda: plain(lambda n, x: n.quantize(x, -0.1)),
-    "3 scales along axis 0 of shape [5, 4, 3, 3]": lambda: layer(lambda n, x: n.node(
-        "Conv", x, n.weights(np.ones((5, 4, 3, 3)), [1.0, 2.0, 3.0]))),
+    "3 scales along axis 0 of shape [5, 4, 3, 3]": lambda: layer(
+        lambda n, x: n.node("Conv", x, n.weights(np.ones((5, 4, 3, 3)), [1.0, 2.0, 3.0]))
+    ),
     "rounding mode 'NEAREST' is not known": lambda: plain(lambda n, x: n.quant(x, 0.1, 4, rounding_mode="NEAREST")),
     "its zero point 0.5 is no integer": lambda: plain(lambda n, x: n.quant(x, 0.1, 4, zero=0.5)),
     "a bit width of 33": lambda: plain(lambda n, x: n.quant(x, 0.1, 33)),
     "codes -256 to 255 are wider than 8 bits": lambda: plain(lambda n, x: n.quant(x, 0.1, 9)),
     "a quantizer with a single code": lambda: plain(lambda n, x: n.quant(x, 0.1, 1, narrow=1)),
-    "accumulators reach": lambda: layer(lambda n, x: n.bipolar(n.node(
-        "MatMul", x, n.weights(np.full((140000, 1), 127), 1.0))), 140000),
+    "accumulators reach": lambda: layer(
+        lambda n, x: n.bipolar(n.node("MatMul", x, n.weights(np.full((140000, 1), 127), 1.0))), 140000
+    ),
     "cannot be followed by a quantizer to binary": lambda: layer(lambda n, x: n.bipolar(n.node("Sigmoid", x))),
     "differs along more than the channels": lambda: layer(
-        lambda n, x: q(n, n.node("Add", x, n.constant(np.ones((1, 4, 6, 1)))))),
+        lambda n, x: q(n, n.node("Add", x, n.constant(np.ones((1, 4, 6, 1)))))
+    ),
     "a quantizer clamped to 5.0..5.0": lambda: plain(lambda n, x: n.clipped(x, 0.1, 5, 5)),
     # Operators and attributes.
     "operator Erf is not supported": lambda: layer(lambda n, x: n.node("Erf", x)),
     f"operator FloatQuant of domain '{QONNX}' is not supported": lambda: layer(
-        lambda n, x: n.node("FloatQuant", x, domain=QONNX)),
+        lambda n, x: n.node("FloatQuant", x, domain=QONNX)
+    ),
     "is not NCHW": lambda: layer(lambda n, x: n.node("MaxPool", x, kernel_shape=[3]), 4, 8),
     "a dilated pool": lambda: layer(lambda n, x: n.node("MaxPool", x, kernel_shape=[2, 2], dilations=[2, 2])),
-    "padded by (0, 1) rows": lambda: layer(lambda n, x: q(n, n.node(
-        "AveragePool", x, kernel_shape=[3, 3], pads=[0, 0, 1, 0]))),
-    "ceil_mode together with count_include_pad": lambda: layer(lambda n, x: q(n, n.node(
-        "AveragePool", x, kernel_shape=[3, 3], ceil_mode=1, count_include_pad=1))),
-    "mode 'reflect' is not supported": lambda: layer(lambda n, x: n.node(
-        "Pad", x, n.constant([0, 0, 1, 1, 0, 0, 1, 1], "int64"), mode="reflect")),
-    "which no code of": lambda: layer(lambda n, x: n.node(
-        "Pad", x, n.constant([0, 0, 1, 1, 0, 0, 1, 1], "int64"), n.constant(100.0))),
+    "padded by (0, 1) rows": lambda: layer(
+        lambda n, x: q(n, n.node("AveragePool", x, kernel_shape=[3, 3], pads=[0, 0, 1, 0]))
+    ),
+    "ceil_mode together with count_include_pad": lambda: layer(
+        lambda n, x: q(n, n.node("AveragePool", x, kernel_shape=[3, 3], ceil_mode=1, count_include_pad=1))
+    ),
+    "mode 'reflect' is not supported": lambda: layer(
+        lambda n, x: n.node("Pad", x, n.constant([0, 0, 1, 1, 0, 0, 1, 1], "int64"), mode="reflect")
+    ),
+    "which no code of": lambda: layer(
+        lambda n, x: n.node("Pad", x, n.constant([0, 0, 1, 1, 0, 0, 1, 1], "int64"), n.constant(100.0))
+    ),
     "a mean over axes [1]": lambda: layer(lambda n, x: q(n, n.node("ReduceMean", x, n.constant([1], "int64")))),
-    "it is in training mode": lambda: layer(lambda n, x: n.node(
-        "BatchNormalization", x, *(n.constant(np.ones(4)) for _ in range(4)), training_mode=1)),
-    "its shape, input 1 ('x'), is computed at run time": lambda: plain(lambda n, x: n.node(
-        "Reshape", n.quantize(x, 0.1), x)),
+    "it is in training mode": lambda: layer(
+        lambda n, x: n.node("BatchNormalization", x, *(n.constant(np.ones(4)) for _ in range(4)), training_mode=1)
+    ),
+    "its shape, input 1 ('x'), is computed at run time": lambda: plain(
+        lambda n, x: n.node("Reshape", n.quantize(x, 0.1), x)
+    ),
     # Damage.
     "4 filters of 4 channels in 2 groups over 4 channels": lambda: layer(
-        lambda n, x: n.node("Conv", x, weights_of(n, 4, 4, 3, 3), group=2)),
+        lambda n, x: n.node("Conv", x, weights_of(n, 4, 4, 3, 3), group=2)
+    ),
     "does not fit [6, 5]": lambda: layer(lambda n, x: n.node("Conv", x, weights_of(n, 5, 4, 7, 7))),
     "a bias of 3 elements for 5 channels": lambda: layer(
-        lambda n, x: n.node("Conv", x, kernel(n), n.constant(np.ones(3)))),
+        lambda n, x: n.node("Conv", x, kernel(n), n.constant(np.ones(3)))
+    ),
     "cannot be reshaped": lambda: layer(lambda n, x: n.node("Reshape", x, n.constant([7, 2], "int64"))),
     "shape [-1, 7]": lambda: layer(lambda n, x: n.node("Reshape", x, n.constant([-1, 7], "int64"))),
     "does not permute 4 dimensions": lambda: layer(lambda n, x: n.node("Transpose", x, perm=[0, 1, 1, 2])),
     "axis 9 of 4 dimensions": lambda: layer(lambda n, x: n.node("Concat", x, x, axis=9)),
     "its attribute 'axis' is missing": lambda: layer(lambda n, x: n.node("Concat", x, x)),
     "7 weights over [1, 120]": lambda: layer(
-        lambda n, x: n.node("MatMul", n.node("Flatten", x), weights_of(n, 7, 3, axis=1))),
+        lambda n, x: n.node("MatMul", n.node("Flatten", x), weights_of(n, 7, 3, axis=1))
+    ),
     "is written by no earlier operator": lambda: layer(lambda n, x: n.node("Relu", "nowhere")),
     "is an output that no operator writes": lambda: unread().content("nothing"),
     "is not static and positive": lambda: plain(lambda n, x: n.quantize(x, 0.1), 1, 4, "rows", 5),
-    "has a variance that is not positive": lambda: layer(lambda n, x: n.node(
-        "BatchNormalization", x, *(n.constant(v * np.ones(4)) for v in (1, 0, 0, -1)))),
+    "has a variance that is not positive": lambda: layer(
+        lambda n, x: n.node("BatchNormalization", x, *(n.constant(v * np.ones(4)) for v in (1, 0, 0, -1)))
+    ),
     "its input 0 ('') is missing": lambda: layer(lambda n, x: n.node("Relu", "")),
     "2 pads for 4 dimensions": lambda: layer(lambda n, x: n.node("Pad", x, n.constant([1, 1], "int64"))),
-}  # fmt: skip
+}
 
 
 def q_of_constant() -> bytes:
@@ -189,7 +224,7 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 def outcome(content: bytes) -> str:
-    """"error" for a TinygenError, "fine" for a model that goes all the way to a program."""
+    """ "error" for a TinygenError, "fine" for a model that goes all the way to a program."""
     try:
         graph = simplify(read_onnx(content))
         if sum(node.op.macs(node) for node in graph.nodes()) < 1 << 27:

@@ -70,9 +70,11 @@ def float_model(path: Path, softmax: bool) -> None:
 
 
 CASES = [
-    (QuantType.QInt8, True, False), (QuantType.QInt8, False, False), (QuantType.QUInt8, True, False),
+    (QuantType.QInt8, True, False),
+    (QuantType.QInt8, False, False),
+    (QuantType.QUInt8, True, False),
     (QuantType.QUInt8, True, True),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("activations", "per_channel", "softmax"), CASES)
@@ -82,9 +84,14 @@ def test_digits(activations: Any, per_channel: bool, softmax: bool, tmp_path: Pa
     float_model(source, softmax)
     x, labels = digits()
     quantize_static(
-        source, target, Calibration(x[:200]), quant_format=QuantFormat.QDQ, activation_type=activations,
-        weight_type=QuantType.QInt8, per_channel=per_channel,
-    )  # fmt: skip
+        source,
+        target,
+        Calibration(x[:200]),
+        quant_format=QuantFormat.QDQ,
+        activation_type=activations,
+        weight_type=QuantType.QInt8,
+        per_channel=per_channel,
+    )
     graph, test = load_model(target), x[1200:]
     last = ["softmax", "quantize"] if softmax else []
     assert [op.KIND for op in graph.ops] == ["conv_2d", "max_pool_2d", "fully_connected", *last]

@@ -122,11 +122,12 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "C name": (lambda s: s["network"].update(name="int"), "cannot name a model"),
     "unknown tensor": (lambda s: switch(s)["graph"]["ops"][0].update(inputs=["nothing"]), "no tensor 'nothing'"),
     "two outputs": (
-        lambda s: switch(s)["graph"].update(outputs=switch(s)["graph"]["outputs"] * 2), "has 2 outputs",
+        lambda s: switch(s)["graph"].update(outputs=switch(s)["graph"]["outputs"] * 2),
+        "has 2 outputs",
     ),
     "other output": (lambda s: switch(s)["graph"].update(outputs=["y0"]), "output 'y0' is"),
     "array of another": (lambda s: switch(s)["graph"]["tensors"]["w1"].update(data={"array": 0}), "its array"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CHANGES)

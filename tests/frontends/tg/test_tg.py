@@ -78,9 +78,15 @@ def fused() -> Graph:
     }
     add = Add(name="add", inputs=("y", "x"), outputs=("s",))
     conv = Conv2DAdd(
-        name="conv", inputs=("x", "w", "", "x"), outputs=("s",), padding=Padding.VALID, stride=(1, 1),
-        row_padding=(0, 0), between=encoding, sum=add,
-    )  # fmt: skip
+        name="conv",
+        inputs=("x", "w", "", "x"),
+        outputs=("s",),
+        padding=Padding.VALID,
+        stride=(1, 1),
+        row_padding=(0, 0),
+        between=encoding,
+        sum=add,
+    )
     pad = Pad(name="pad", inputs=("s",), outputs=("p",), paddings=((0, 0), (1, 1), (0, 1), (0, 0)), value=-128)
     border = Pad(name="border", inputs=("f",), outputs=("g",), paddings=((1, 0), (2, 0)), value=-np.inf)
     return Graph("fused", tensors, (conv, pad, border), ("x", "f"), ("p", "g"))
@@ -90,9 +96,12 @@ def low_bit() -> Graph:
     """Every encoding below 8 bits, and both epilogues."""
     rng = np.random.default_rng(1)
     encodings: list[IntegerEncoding] = [
-        Levels((0.5,), bits=3, signed=True), Binary((0.25, 0.5, 0.125, 1.0), 0), Ternary((0.1,)),
-        PowerOfTwo((0.01,), exponents=5), Codebook((2.0,), table=(-300, -1, 0, 70)),
-    ]  # fmt: skip
+        Levels((0.5,), bits=3, signed=True),
+        Binary((0.25, 0.5, 0.125, 1.0), 0),
+        Ternary((0.1,)),
+        PowerOfTwo((0.01,), exponents=5),
+        Codebook((2.0,), table=(-300, -1, 0, 70)),
+    ]
     tensors = {"x0": Tensor("x0", (1, 3, 3, 4), Levels((0.1,), bits=2, signed=False))}
     ops: list[Op] = []
     for index, encoding in enumerate(encodings):

@@ -100,7 +100,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], list[str]]] = {
     "dropout": (lambda x: F.dropout(x, 0.5, False) + 1, ["add"]),
     "round trip": (round_trip, ["clamp"]),
     "squeeze": (lambda x: x.mean(1, keepdim=True).squeeze(1).unsqueeze(1) * x, ["mean", "mul"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("part", range(3))
@@ -133,9 +133,15 @@ def test_convolutions(data: st.DataObject) -> None:
     padding = data.draw(st.one_of(st.tuples(st.integers(0, 3), st.integers(0, 3)), st.sampled_from(["same", "valid"])))
     stride = 1 if padding == "same" else data.draw(st.integers(1, 3))
     conv = nn.Conv2d(
-        6, 6 * data.draw(st.integers(1, 2)), kernel, stride, padding, data.draw(st.integers(1, 2)), groups,
+        6,
+        6 * data.draw(st.integers(1, 2)),
+        kernel,
+        stride,
+        padding,
+        data.draw(st.integers(1, 2)),
+        groups,
         data.draw(st.booleans()),
-    )  # fmt: skip
+    )
     graph = compare(nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), nn.ReLU()), IMAGE)
     assert ("depthwise_conv_2d" in kinds(graph)) == (groups == 6)
     assert set(kinds(graph)) <= {"conv_2d", "depthwise_conv_2d", "pad"}
@@ -155,21 +161,41 @@ def test_linear(shape: tuple[int, ...]) -> None:
 def test_signals() -> None:
     """[1, C, L]: rows of images, without a transposition but at the input."""
     layers = [
-        nn.Conv1d(6, 8, 5, 2, 2, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.MaxPool1d(2),
-        nn.Conv1d(8, 8, 3, padding="same", groups=8, dilation=2), nn.BatchNorm1d(8), nn.ReLU6(), nn.AvgPool1d(3),
-        nn.Conv1d(8, 4, 1), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 3),
-    ]  # fmt: skip
+        nn.Conv1d(6, 8, 5, 2, 2, bias=False),
+        nn.BatchNorm1d(8),
+        nn.ReLU(),
+        nn.MaxPool1d(2),
+        nn.Conv1d(8, 8, 3, padding="same", groups=8, dilation=2),
+        nn.BatchNorm1d(8),
+        nn.ReLU6(),
+        nn.AvgPool1d(3),
+        nn.Conv1d(8, 4, 1),
+        nn.AdaptiveAvgPool1d(1),
+        nn.Flatten(),
+        nn.Linear(4, 3),
+    ]
     assert kinds(compare(nn.Sequential(*layers), (1, 6, 48))) == [
-        "reshape", "transpose", "reshape", "conv_2d", "max_pool_2d", "depthwise_conv_2d", "average_pool_2d", "conv_2d",
-        "mean", "reshape", "fully_connected",
-    ]  # fmt: skip
+        "reshape",
+        "transpose",
+        "reshape",
+        "conv_2d",
+        "max_pool_2d",
+        "depthwise_conv_2d",
+        "average_pool_2d",
+        "conv_2d",
+        "mean",
+        "reshape",
+        "fully_connected",
+    ]
 
 
 def test_batch_norm_alone() -> None:
     """Before a convolution, and behind one that something else reads too."""
     assert kinds(compare(nn.Sequential(nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 3, 1)), IMAGE)) == [
-        "mul", "add", "conv_2d",
-    ]  # fmt: skip
+        "mul",
+        "add",
+        "conv_2d",
+    ]
 
     class Shared(nn.Module):
         def __init__(self) -> None:

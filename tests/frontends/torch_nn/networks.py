@@ -110,12 +110,16 @@ def body(
     entry = ACTIVATIONS[input_quantizer]() if input_quantizer else InputQuant()
     return nn.Sequential(
         entry,
-        QuantConv2d(3, channels, 3, padding=1, bias=bias, weight_quantizer=first), nn.BatchNorm2d(channels),
+        QuantConv2d(3, channels, 3, padding=1, bias=bias, weight_quantizer=first),
+        nn.BatchNorm2d(channels),
         ACTIVATIONS[activation](),
-        QuantConv2d(channels, 6, 3, bias=bias, weight_quantizer=second), nn.BatchNorm2d(6), nn.MaxPool2d(2),
+        QuantConv2d(channels, 6, 3, bias=bias, weight_quantizer=second),
+        nn.BatchNorm2d(6),
+        nn.MaxPool2d(2),
         ACTIVATIONS[activation](),
-        nn.Flatten(), QuantLinear(6 * ((size - 2) // 2) ** 2, 4, weight_quantizer=third),
-    )  # fmt: skip
+        nn.Flatten(),
+        QuantLinear(6 * ((size - 2) // 2) ** 2, 4, weight_quantizer=third),
+    )
 
 
 def layer(

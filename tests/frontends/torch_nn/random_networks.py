@@ -68,10 +68,16 @@ class RandomNetwork:
         elif self._often(0.3):
             dilation = (2, 1)
         return QuantConv2d(
-            channels, filters, kernel, stride, padding, dilation, groups,
+            channels,
+            filters,
+            kernel,
+            stride,
+            padding,
+            dilation,
+            groups,
             bias=self._often(0.5) if bias is None else bias,
             weight_quantizer=WEIGHTS[self._weights()](),
-        )  # fmt: skip
+        )
 
     def _append(self, *parts: nn.Module) -> None:
         """Appends layers; their output's shape is found by trying."""
@@ -109,10 +115,15 @@ class RandomNetwork:
         """Batch norm, slopes, clamps, pools, in any order."""
         image, channels = len(self.shape) == 3, self.shape[0]
         options = [
-            lambda: nn.BatchNorm2d(channels) if image else nn.BatchNorm1d(channels), nn.ReLU, nn.ReLU6,
-            lambda: nn.Hardtanh(-1.5, 0.75), lambda: nn.PReLU(channels), lambda: nn.LeakyReLU(0.2), nn.Identity,
+            lambda: nn.BatchNorm2d(channels) if image else nn.BatchNorm1d(channels),
+            nn.ReLU,
+            nn.ReLU6,
+            lambda: nn.Hardtanh(-1.5, 0.75),
+            lambda: nn.PReLU(channels),
+            lambda: nn.LeakyReLU(0.2),
+            nn.Identity,
             lambda: self._pool() if image else nn.Dropout(),
-        ]  # fmt: skip
+        ]
         if self._often(0.8):
             self._append(options[0]())
         for index in self.rng.permutation(len(options))[: int(self.rng.integers(0, 3))]:

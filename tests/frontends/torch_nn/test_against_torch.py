@@ -76,10 +76,19 @@ def _all(networks: Iterable[tuple[nn.Module, Tensor]], label: str, every: int = 
 def _float_network() -> nn.Sequential:
     torch.manual_seed(3)
     return nn.Sequential(
-        nn.Conv2d(3, 12, 3, padding=1), nn.BatchNorm2d(12), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(12, 33, 3, padding=1), nn.BatchNorm2d(33), nn.ReLU(),
-        nn.Conv2d(33, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Flatten(), nn.Linear(64, 10),
-    )  # fmt: skip
+        nn.Conv2d(3, 12, 3, padding=1),
+        nn.BatchNorm2d(12),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(12, 33, 3, padding=1),
+        nn.BatchNorm2d(33),
+        nn.ReLU(),
+        nn.Conv2d(33, 16, 3),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+    )
 
 
 @shares
@@ -148,7 +157,7 @@ def test_geometry(every: int) -> None:
         ],
         "nn: geometry",
         every,
-    )  # fmt: skip
+    )
 
 
 def _convolution(channels: int, filters: int, kernel: int = 3, **options: object) -> QuantConv2d:
@@ -186,7 +195,7 @@ def test_pools_and_heads(every: int) -> None:
         ],
         "nn: pools and heads",
         every,
-    )  # fmt: skip
+    )
 
 
 @one_in(4)
@@ -202,21 +211,42 @@ def test_orders_of_layers(every: int) -> None:
 
     _all(
         [
-            (nn.Sequential(
-                InputQuant(), _convolution(3, 32), xnor_block(32, 33, 3, padding=1, activation="relu"),
-                xnor_block(33, 8, 3), nn.BatchNorm2d(8), Sign(), nn.Flatten(), _dense(72, 5),
-            ), x),
+            (
+                nn.Sequential(
+                    InputQuant(),
+                    _convolution(3, 32),
+                    xnor_block(32, 33, 3, padding=1, activation="relu"),
+                    xnor_block(33, 8, 3),
+                    nn.BatchNorm2d(8),
+                    Sign(),
+                    nn.Flatten(),
+                    _dense(72, 5),
+                ),
+                x,
+            ),
             (nn.Sequential(InputQuant(), _convolution(3, 6), xnor_block(6, 5, 3, activation="prelu"), Affine8()), x),
             (nn.Sequential(InputQuant(), _dense(13, 9), nn.BatchNorm1d(9), ReLUQuant(4), _dense(9, 3)), vectors),
-            (nn.Sequential(
-                InputQuant(), QuantLinear(13, 33, weight_quantizer=BWN()), nn.BatchNorm1d(33), Sign(),
-                QuantLinear(33, 35, weight_quantizer=XNORNet()), nn.BatchNorm1d(35), nn.LeakyReLU(0.1), Sign(),
-                QuantLinear(35, 4, bias=False, weight_quantizer=BinaryConnect()),
-            ), vectors),
-            (nn.Sequential(
-                QuantLinear(13, 6, weight_quantizer=TanhQuant(3), input_quantizer=TanhQuantActivation(3)),
-                QuantLinear(6, 4, weight_quantizer=Symmetric8(), input_quantizer=Affine8()),
-            ), vectors),
+            (
+                nn.Sequential(
+                    InputQuant(),
+                    QuantLinear(13, 33, weight_quantizer=BWN()),
+                    nn.BatchNorm1d(33),
+                    Sign(),
+                    QuantLinear(33, 35, weight_quantizer=XNORNet()),
+                    nn.BatchNorm1d(35),
+                    nn.LeakyReLU(0.1),
+                    Sign(),
+                    QuantLinear(35, 4, bias=False, weight_quantizer=BinaryConnect()),
+                ),
+                vectors,
+            ),
+            (
+                nn.Sequential(
+                    QuantLinear(13, 6, weight_quantizer=TanhQuant(3), input_quantizer=TanhQuantActivation(3)),
+                    QuantLinear(6, 4, weight_quantizer=Symmetric8(), input_quantizer=Affine8()),
+                ),
+                vectors,
+            ),
             sloped(nn.PReLU(5), Affine8(), _convolution(5, 3)),
             sloped(nn.PReLU(5), nn.BatchNorm2d(5), nn.MaxPool2d(2), nn.PReLU(), ReLUQuant(2), _convolution(5, 2, 2)),
             sloped(nn.LeakyReLU(), nn.BatchNorm2d(5), nn.Hardtanh(-0.5, 0.7), TanhQuantActivation(4)),
@@ -225,14 +255,20 @@ def test_orders_of_layers(every: int) -> None:
         ],
         "nn: orders of layers",
         every,
-    )  # fmt: skip
+    )
 
 
 def _residual_network(recipe: str) -> nn.Module:
     network = nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
-        Residual(8, 8), Residual(8, 12, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10),
-    )  # fmt: skip
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        Residual(8, 8),
+        Residual(8, 12, stride=2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(12, 10),
+    )
     return convert(network, recipe)
 
 
@@ -245,26 +281,56 @@ def test_branches() -> None:
         [
             *[(_residual_network(recipe), x) for recipe in ("int8", "w2a2", "xnor", "apsq")],
             # Real values all along the way beside the bits: sums of sums.
-            (nn.Sequential(
-                *first, Beside(nn.BatchNorm2d(32), Sign(), _convolution(32, 32, padding=1, weights=XNORNet)),
-                Beside(nn.BatchNorm2d(32), Sign(), _convolution(32, 32, padding=1, weights=XNORNet)),
-                Beside(nn.BatchNorm2d(32), Sign(), _convolution(32, 32, padding=1, weights=XNORNet)),
-                nn.BatchNorm2d(32), Affine8(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), _dense(32, 10),
-            ), x),
-            (nn.Sequential(
-                InputQuant(), Difference(nn.Sequential(_convolution(3, 4), ReLUQuant(3)),
-                                         nn.Sequential(_convolution(3, 4), Sign())),
-                nn.BatchNorm2d(4), TanhQuantActivation(3), nn.Flatten(), _dense(100, 10),
-            ), x),
-            (nn.Sequential(
-                InputQuant(), Joined(_convolution(3, 32), _convolution(3, 64), Sign()),
-                _convolution(96, 5, weights=XNORNet), nn.BatchNorm2d(5), Affine8(),
-            ), x),
-            (nn.Sequential(InputQuant(), Joined(_convolution(3, 5), _convolution(3, 2), ReLUQuant(4)), nn.MaxPool2d(2),
-                           nn.Flatten(), _dense(28, 10)), x),
+            (
+                nn.Sequential(
+                    *first,
+                    Beside(nn.BatchNorm2d(32), Sign(), _convolution(32, 32, padding=1, weights=XNORNet)),
+                    Beside(nn.BatchNorm2d(32), Sign(), _convolution(32, 32, padding=1, weights=XNORNet)),
+                    Beside(nn.BatchNorm2d(32), Sign(), _convolution(32, 32, padding=1, weights=XNORNet)),
+                    nn.BatchNorm2d(32),
+                    Affine8(),
+                    nn.AdaptiveAvgPool2d(1),
+                    nn.Flatten(),
+                    _dense(32, 10),
+                ),
+                x,
+            ),
+            (
+                nn.Sequential(
+                    InputQuant(),
+                    Difference(
+                        nn.Sequential(_convolution(3, 4), ReLUQuant(3)), nn.Sequential(_convolution(3, 4), Sign())
+                    ),
+                    nn.BatchNorm2d(4),
+                    TanhQuantActivation(3),
+                    nn.Flatten(),
+                    _dense(100, 10),
+                ),
+                x,
+            ),
+            (
+                nn.Sequential(
+                    InputQuant(),
+                    Joined(_convolution(3, 32), _convolution(3, 64), Sign()),
+                    _convolution(96, 5, weights=XNORNet),
+                    nn.BatchNorm2d(5),
+                    Affine8(),
+                ),
+                x,
+            ),
+            (
+                nn.Sequential(
+                    InputQuant(),
+                    Joined(_convolution(3, 5), _convolution(3, 2), ReLUQuant(4)),
+                    nn.MaxPool2d(2),
+                    nn.Flatten(),
+                    _dense(28, 10),
+                ),
+                x,
+            ),
         ],
         "nn: branches",
-    )  # fmt: skip
+    )
 
 
 @shares

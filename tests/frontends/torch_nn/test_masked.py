@@ -32,10 +32,19 @@ torch.set_num_threads(1)
 def _float_network() -> nn.Sequential:
     torch.manual_seed(3)
     return nn.Sequential(
-        nn.Conv2d(3, 12, 3, padding=1), nn.BatchNorm2d(12), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(12, 33, 3, padding=1), nn.BatchNorm2d(33), nn.ReLU(),
-        nn.Conv2d(33, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Flatten(), nn.Linear(64, 10),
-    )  # fmt: skip
+        nn.Conv2d(3, 12, 3, padding=1),
+        nn.BatchNorm2d(12),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(12, 33, 3, padding=1),
+        nn.BatchNorm2d(33),
+        nn.ReLU(),
+        nn.Conv2d(33, 16, 3),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+    )
 
 
 def random_masks(network: nn.Module, share: float, kernels: bool, seed: int = 0) -> dict[str, Tensor]:

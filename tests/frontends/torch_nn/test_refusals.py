@@ -55,7 +55,9 @@ def _branching(net: nn.Module, x: Tensor) -> Tensor:
 
 MODULES: dict[str, tuple[nn.Module, str]] = {
     "no input quantizer": (
-        nn.Sequential(_conv()), "0: the model's input has no quantizer\nPut tinygen.nn.InputQuant() in front"),
+        nn.Sequential(_conv()),
+        "0: the model's input has no quantizer\nPut tinygen.nn.InputQuant() in front",
+    ),
     "batch norm of the input": (nn.Sequential(nn.BatchNorm2d(3), Sign(), _conv()), "0: the model's input has no quant"),
     "no quantizer between": (_network(nn.BatchNorm2d(4), _conv(4)), "3: its input, from 1 on, is real values"),
     "float layer": (_network(ReLUQuant(2), nn.Conv2d(4, 2, 3)), "3: Conv2d is not read in quantized networks\ntinygen"),
@@ -66,9 +68,13 @@ MODULES: dict[str, tuple[nn.Module, str]] = {
     "uneven adaptive": (_network(Sign(), nn.AdaptiveAvgPool2d(3)), "3: an adaptive average of 4x4 to 3x3"),
     "average of reals": (_network(nn.AvgPool2d(2)), "2: its input, from 1 on, is real values"),
     "pool of vectors": (
-        nn.Sequential(InputQuant(), nn.Flatten(), Sign(), nn.Unflatten(1, (3, 36))), "3: Unflatten is not read"),
+        nn.Sequential(InputQuant(), nn.Flatten(), Sign(), nn.Unflatten(1, (3, 36))),
+        "3: Unflatten is not read",
+    ),
     "batch norm alone": (
-        _network(nn.BatchNorm2d(4, track_running_stats=False), Sign()), "2: a batch norm without running statistics"),
+        _network(nn.BatchNorm2d(4, track_running_stats=False), Sign()),
+        "2: a batch norm without running statistics",
+    ),
     "batch norm of columns": (_network(nn.Flatten(), nn.BatchNorm1d(64), Sign()), "3: a batch norm of 64 features beh"),
     "slopes of columns": (_network(nn.Flatten(), nn.PReLU(64), Sign()), "3: 64 slopes behind 4 channels"),
     "partial flattening": (_network(Sign(), nn.Flatten(2)), "3: a flattening of dimensions 2 to -1"),
@@ -76,13 +82,17 @@ MODULES: dict[str, tuple[nn.Module, str]] = {
     "slope without quantizer": (_network(nn.PReLU(4)), "1: an output behind a PReLU, with no quantizer"),
     "dense along an axis": (_network(Sign(), _dense(4)), "3: a dense layer along one axis of [1, 4, 4, 4]"),
     "clamped sum": (
-        _network(Beside(nn.Identity(), nn.ReLU()), Affine8()), "add: a sum of what is clamped behind 1 and not quant"),
+        _network(Beside(nn.Identity(), nn.ReLU()), Affine8()),
+        "add: a sum of what is clamped behind 1 and not quant",
+    ),
     "other encodings": (
-        _network(Joined(ReLUQuant(2), Affine8(), nn.Identity())), "cat: parts of different encodings: int8"),
+        _network(Joined(ReLUQuant(2), Affine8(), nn.Identity())),
+        "cat: parts of different encodings: int8",
+    ),
     "bits": (_network(Joined(nn.Identity(), nn.Identity(), Sign())), "cat: bits of [4, 4] channels side by side"),
     "real parts": (_network(Joined(nn.Identity(), nn.Identity(), nn.Identity())), "cat: its input, from 1 on, is real"),
     "nothing": (nn.Identity(), "model: the module gives back its input"),
-}  # fmt: skip
+}
 
 FUNCTIONS: dict[str, tuple[Forward, str]] = {
     "function": (lambda net, x: torch.sigmoid(_quantized(net, x)), "sigmoid: the function sigmoid is not read"),
@@ -93,7 +103,8 @@ FUNCTIONS: dict[str, tuple[Forward, str]] = {
     "parameter": (lambda net, x: _quantized(net, x) + net.bias, "bias: a get attr"),
     "broadcast": (
         lambda net, x: _quantized(net, x) + nn.functional.adaptive_avg_pool2d(_quantized(net, x), 1),
-        "add: a sum of [1, 4, 4, 4] and [1, 1, 1, 4]"),
+        "add: a sum of [1, 4, 4, 4] and [1, 1, 1, 4]",
+    ),
     "rows": (lambda net, x: torch.cat([_quantized(net, x)] * 2, 2), "cat: a concatenation along dimension 2"),
     "raw part": (lambda net, x: torch.cat([net.entry(x), x], 1), "cat: the model's input has no quantizer"),
     "number in parts": (lambda net, x: torch.cat([net.entry(x), net.bias.expand(x.shape)], 1), "bias: a get attr"),
@@ -104,7 +115,7 @@ FUNCTIONS: dict[str, tuple[Forward, str]] = {
     "input twice": (_twice_quantized, "quantizer: the model's input is quantized a second time"),
     "branch": (_branching, "Written: the module's forward() depends on values"),
     "pair": (lambda net, x: (net.entry(x), net.entry(x)), "the output: forward() gives back a tuple"),
-}  # fmt: skip
+}
 
 
 def _refused(network: nn.Module, x: Tensor, message: str) -> None:

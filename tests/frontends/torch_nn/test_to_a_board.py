@@ -32,12 +32,17 @@ from tinygen.verbs.run import run
 IMAGES = images(12, 3, 5, 5)
 KINDS = (("recipe", RECIPES), ("weights", WEIGHTS), ("activations", ACTIVATIONS))
 ALL = (
-    *(f"{kind}_{name}".replace("-", "_") for kind, names in KINDS for name in names), "activations_default",
-)  # fmt: skip
+    *(f"{kind}_{name}".replace("-", "_") for kind, names in KINDS for name in names),
+    "activations_default",
+)
 FEW = (
-    *(name for name in ALL if name.startswith("recipe_")), "weights_apsq2", "weights_codebook64", "activations_log",
-    "activations_log_thesis", "activations_tanh4",
-)  # fmt: skip
+    *(name for name in ALL if name.startswith("recipe_")),
+    "weights_apsq2",
+    "weights_codebook64",
+    "activations_log",
+    "activations_log_thesis",
+    "activations_tanh4",
+)
 """All recipes and, in weights or activations, every encoding that tinygen.nn has."""
 
 
@@ -45,18 +50,31 @@ def _modules() -> Iterator[tuple[str, nn.Module]]:
     for name in RECIPES:
         torch.manual_seed(3)
         float_network = nn.Sequential(
-            nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(),
-            nn.Conv2d(4, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(36, 4),
-        )  # fmt: skip
+            nn.Conv2d(3, 4, 3, padding=1, bias=False),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Conv2d(4, 4, 3, bias=False),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(36, 4),
+        )
         yield f"recipe_{name}", convert(float_network, name)
     for name in WEIGHTS:
         yield f"weights_{name}", body(name, "int8-relu", channels=4, size=5)
     for name in ACTIVATIONS:
         yield f"activations_{name}", body("tanh2", name, channels=4, size=5)
-    yield "activations_default", nn.Sequential(
-        qn.InputQuant(), qn.QuantConv2d(3, 4, 3, weight_quantizer=qn.TanhQuant(2)), nn.BatchNorm2d(4),
-        qn.LogQuantActivation(3), nn.Flatten(), qn.QuantLinear(36, 4, weight_quantizer=qn.TanhQuant(2)),
-    )  # fmt: skip
+    yield (
+        "activations_default",
+        nn.Sequential(
+            qn.InputQuant(),
+            qn.QuantConv2d(3, 4, 3, weight_quantizer=qn.TanhQuant(2)),
+            nn.BatchNorm2d(4),
+            qn.LogQuantActivation(3),
+            nn.Flatten(),
+            qn.QuantLinear(36, 4, weight_quantizer=qn.TanhQuant(2)),
+        ),
+    )
 
 
 @cache

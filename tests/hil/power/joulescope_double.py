@@ -113,8 +113,10 @@ class JoulescopeDouble:
         pin = self.waveform.pin(times) if self.faults.wired else np.zeros(len(times), bool)
         full = 2_000_000 // self._rate
         for topic, field, index, data in (
-            ("s/i/", 1, 0, amperes), ("s/v/", 2, 0, volts), ("s/p/", 3, 0, amperes * volts),
-        ):  # fmt: skip
+            ("s/i/", 1, 0, amperes),
+            ("s/v/", 2, 0, volts),
+            ("s/p/", 3, 0, amperes * volts),
+        ):
             self._publish(topic, field, index, begin * full, data.astype(np.float32), full)
         self._publish("s/i/range/", 4, 0, begin * full, np.zeros(len(times), np.uint8), full)
         # The C library lowers the rate of currents and voltages; inputs stay at 2 MHz.
@@ -126,7 +128,14 @@ class JoulescopeDouble:
         topic = f"{self.device_paths()[0]}/{topic}!data"
         call = self._subscribers.get(topic)
         if call is not None:
-            call(topic, {
-                "field_id": field, "index": index, "sample_id": sample, "data": data, "sample_rate": 2_000_000,
-                "decimate_factor": decimate,
-            })  # fmt: skip
+            call(
+                topic,
+                {
+                    "field_id": field,
+                    "index": index,
+                    "sample_id": sample,
+                    "data": data,
+                    "sample_rate": 2_000_000,
+                    "decimate_factor": decimate,
+                },
+            )

@@ -25,9 +25,14 @@ def trace_of(waveform: Waveform, rate: float, seconds: float, *, ppm: float = 0.
     times = np.arange(round(seconds * rate)) / rate
     edges = tuple(Edge(fall * own, False) for fall in waveform.falls())
     return Trace(
-        times, waveform.current(times / own), waveform.volts, edges, host_start=offset, host_rate=1 / own,
+        times,
+        waveform.current(times / own),
+        waveform.volts,
+        edges,
+        host_start=offset,
+        host_rate=1 / own,
         edge_uncertainty=1 / rate,
-    )  # fmt: skip
+    )
 
 
 def drop(trace: Trace, first: float, count: int) -> Trace:

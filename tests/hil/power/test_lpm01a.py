@@ -83,9 +83,19 @@ def test_what_the_driver_asks_for_is_what_mlcommons_runner_asks_for() -> None:
     double = Lpm01aDouble(runs_of_inferences(1, 0.5))
     Lpm01a(double.port, volts=1.8).close()
     assert set(double.state.lines) >= {
-        "htc", "pwr off", "acqtime inf", "trigdelay 0", "trigsrc sw", "eventsrc d7 fal", "output energy",
-        "format ascii_dec", "freq 1000", "volt 1800m", "pwr on nostatus", "hrc",
-    }  # fmt: skip
+        "htc",
+        "pwr off",
+        "acqtime inf",
+        "trigdelay 0",
+        "trigsrc sw",
+        "eventsrc d7 fal",
+        "output energy",
+        "format ascii_dec",
+        "freq 1000",
+        "volt 1800m",
+        "pwr on nostatus",
+        "hrc",
+    }
     assert double.state.lines[-2:] == ["pwr off", "hrc"]
     double.close()
 

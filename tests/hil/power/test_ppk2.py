@@ -40,9 +40,11 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
 @pytest.fixture
 def measure(install: Install) -> Measure:
     def run(
-        faults: Ppk2Faults | None = None, waveform: Waveform | None = None, options: EnergyOptions = SHORT,
+        faults: Ppk2Faults | None = None,
+        waveform: Waveform | None = None,
+        options: EnergyOptions = SHORT,
         **settings: object,
-    ) -> tuple[EnergyResult, Waveform]:  # fmt: skip
+    ) -> tuple[EnergyResult, Waveform]:
         waveform = waveform or runs_of_inferences(3, 0.4, idle=0.003, level=0.040, first=0.7)
         bench = Bench(waveform, step=0.05)
         bench.double = double = Ppk2Double(waveform, faults)

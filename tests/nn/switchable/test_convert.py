@@ -76,9 +76,13 @@ def test_half_width_is_the_network_of_the_first_filters() -> None:
     def norm(value: Tensor, i: int, channels: int) -> Tensor:
         part = network[i]
         return nn.functional.batch_norm(
-            value, part.running_mean[:channels], part.running_var[:channels], weight[i][:channels],
-            part.bias[:channels], eps=part.eps,
-        )  # fmt: skip
+            value,
+            part.running_mean[:channels],
+            part.running_var[:channels],
+            weight[i][:channels],
+            part.bias[:channels],
+            eps=part.eps,
+        )
 
     value = torch.relu(norm(nn.functional.conv2d(x, weight[0][:5], padding=1), 1, 5))
     value = torch.relu(norm(nn.functional.conv2d(value, weight[3][:4, :5], network[3].bias[:4]), 4, 4))

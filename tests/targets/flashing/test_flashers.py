@@ -40,15 +40,21 @@ def job(board: Board = F746ZG, **more: object) -> Job:
     [
         ("openocd", job(), ["openocd -f board/st_nucleo_f7.cfg -c 'program out/firmware.elf verify reset exit'"]),
         (
-            "openocd", job(NETDUINO, verify=False, probe="066B"),
-            ["openocd -f interface/stlink.cfg -f target/stm32f4x.cfg -c 'adapter serial 066B' "
-             "-c 'program out/firmware.elf reset exit'"],
+            "openocd",
+            job(NETDUINO, verify=False, probe="066B"),
+            [
+                "openocd -f interface/stlink.cfg -f target/stm32f4x.cfg -c 'adapter serial 066B' "
+                "-c 'program out/firmware.elf reset exit'"
+            ],
         ),
         (
-            "pyocd", job(probe="066B"),
-            [f"{PYTHON} -m pyocd load --no-wait --target stm32f746zgtx --probe 066B out/firmware.elf",
-             f"{PYTHON} -m pyocd commander --no-wait --target stm32f746zgtx --probe 066B --connect attach "
-             """-c 'compare 0x08000000 "out/firmware.bin"'"""],
+            "pyocd",
+            job(probe="066B"),
+            [
+                f"{PYTHON} -m pyocd load --no-wait --target stm32f746zgtx --probe 066B out/firmware.elf",
+                f"{PYTHON} -m pyocd commander --no-wait --target stm32f746zgtx --probe 066B --connect attach "
+                """-c 'compare 0x08000000 "out/firmware.bin"'""",
+            ],
         ),
         ("pyocd", job(verify=False), [f"{PYTHON} -m pyocd load --no-wait --target stm32f746zgtx out/firmware.elf"]),
         ("st-flash", job(), ["st-flash --reset write out/firmware.bin 0x08000000"]),
@@ -56,18 +62,23 @@ def job(board: Board = F746ZG, **more: object) -> Job:
         ("dfu", job(NETDUINO), ["dfu-util -d 0483:df11 -a 0 -s 0x08000000:leave -D out/firmware.bin"]),
         ("dfu", job(NETDUINO, probe="2"), ["dfu-util -d 0483:df11 -S 2 -a 0 -s 0x08000000:leave -D out/firmware.bin"]),
         (
-            "esptool", job(ESP32C3, port="/dev/ttyUSB0"),
+            "esptool",
+            job(ESP32C3, port="/dev/ttyUSB0"),
             [f"{PYTHON} -m esptool --chip esp32c3 --port /dev/ttyUSB0 --baud 460800 write-flash 0x0 out/firmware.bin"],
         ),
         ("mass-storage", job(probe="/media/me/NODE"), ["cp out/firmware.bin /media/me/NODE/"]),
         (
-            "platformio", job(port="/dev/ttyACM0"),
-            ["mkdir -p out/.pio/build/f746zg", "cp out/firmware.elf out/firmware.bin out/.pio/build/f746zg",
-             f"{PYTHON} -m platformio run --project-dir out --environment f746zg --upload-port /dev/ttyACM0 "
-             "--target nobuild --disable-auto-clean --target upload"],
+            "platformio",
+            job(port="/dev/ttyACM0"),
+            [
+                "mkdir -p out/.pio/build/f746zg",
+                "cp out/firmware.elf out/firmware.bin out/.pio/build/f746zg",
+                f"{PYTHON} -m platformio run --project-dir out --environment f746zg --upload-port /dev/ttyACM0 "
+                "--target nobuild --disable-auto-clean --target upload",
+            ],
         ),
     ],
-)  # fmt: skip
+)
 def test_commands(
     tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, job: Job, commands: list[str]
 ) -> None:

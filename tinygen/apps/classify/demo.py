@@ -101,9 +101,15 @@ def classify_digits(
 
 
 def classify_model(
-    model: Path, out: Path, options: ClassifyOptions, images: Sequence[Path] = (), *, labels: Path | None = None,
-    inputs: Path | None = None, progress: Progress | None = None,
-) -> Comparison:  # fmt: skip
+    model: Path,
+    out: Path,
+    options: ClassifyOptions,
+    images: Sequence[Path] = (),
+    *,
+    labels: Path | None = None,
+    inputs: Path | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
     """The same with a model that is there already: .tflite, .onnx, .tg; a switchable one has a row per switch.
 
     Args:
@@ -205,15 +211,19 @@ class _Run:
         return found
 
     def compared(
-        self, title: str, candidates: Sequence[Candidate], test: Arrays | None, pictures: Sequence[Picture], *,
-        float_accuracy: float | None = None, labels: tuple[str, ...] = (),
-    ) -> Comparison:  # fmt: skip
+        self,
+        title: str,
+        candidates: Sequence[Candidate],
+        test: Arrays | None,
+        pictures: Sequence[Picture],
+        *,
+        float_accuracy: float | None = None,
+        labels: tuple[str, ...] = (),
+    ) -> Comparison:
         """Each candidate built and run; the report is written."""
         options = self.options
         building = BuildOptions(board=options.board, toolchain=options.toolchain, kernels=options.kernels)
-        place = Place(
-            self.folder, building, options.port, options.jobs, options.pixels, options.retrain, options.force
-        )  # fmt: skip
+        place = Place(self.folder, building, options.port, options.jobs, options.pixels, options.retrain, options.force)
         rows: list[Row] = []
         verdicts: list[list[Verdict]] = [[] for _ in pictures]
         kept, builds = [], {}
@@ -229,9 +239,18 @@ class _Run:
         seen = tuple(Seen(picture, tuple(all_of)) for picture, all_of in zip(pictures, verdicts, strict=True))
         device = f"{self.board.name} at {options.port}" if options.port else f"{self.board.name}-emulated"
         result = Comparison(
-            title, self.board, device, tuple(rows), float_accuracy, seen, labels, tuple(kept), self.report, builds,
+            title,
+            self.board,
+            device,
+            tuple(rows),
+            float_accuracy,
+            seen,
+            labels,
+            tuple(kept),
+            self.report,
+            builds,
             {what: round(seconds, 1) for what, seconds in self.seconds.items()},
-        )  # fmt: skip
+        )
         write_report(result, force=options.force)
         return result
 

@@ -93,9 +93,7 @@ class OnBoard:
         record = self._record()
         if record is None:
             self._record_place.check_free([self._record_file.name])
-            build(
-                self.candidate.model, self.folder, self.place.options, force=self.place.force, progress=self.progress
-            )  # fmt: skip
+            build(self.candidate.model, self.folder, self.place.options, force=self.place.force, progress=self.progress)
             self._keep(None)
         self._check_port()
         if self.test is None:
@@ -133,9 +131,14 @@ class OnBoard:
             arrays: dict[str, Any] = self._as_codes(test)
             np.savez(path, **arrays)
             return run_test_set(
-                self.candidate.name, self.folder, path, port=self.place.port, jobs=self.place.jobs,
-                right_torch=self.candidate.right, progress=self.progress,
-            )  # fmt: skip
+                self.candidate.name,
+                self.folder,
+                path,
+                port=self.place.port,
+                jobs=self.place.jobs,
+                right_torch=self.candidate.right,
+                progress=self.progress,
+            )
 
     def _as_codes(self, test: Arrays) -> dict[str, Any]:
         graph = read_kept_model(self.folder, read_manifest(self.folder)).first

@@ -20,21 +20,26 @@ def render_classify(result: Comparison, picture: str) -> str:
         picture: an <svg> element, or "".
     """
     front = result.front
-    return page_environment().get_template("classify.html.j2").render(
-        r=result,
-        source=result.rows[0].source if result.rows else "",
-        rows=[{"r": row, "cells": row_texts(row), "on_front": row in front} for row in result.rows],
-        picture=picture,
-        seen=[
-            {
-                "file": one.picture.path.name,
-                "png": _png(one.picture.pixels),
-                "answers": [(verdict.name, answer_text(verdict, result.labels), verdict.matches)
-                            for verdict in one.verdicts],
-            }
-            for one in result.seen
-        ],
-    )  # fmt: skip
+    return (
+        page_environment()
+        .get_template("classify.html.j2")
+        .render(
+            r=result,
+            source=result.rows[0].source if result.rows else "",
+            rows=[{"r": row, "cells": row_texts(row), "on_front": row in front} for row in result.rows],
+            picture=picture,
+            seen=[
+                {
+                    "file": one.picture.path.name,
+                    "png": _png(one.picture.pixels),
+                    "answers": [
+                        (verdict.name, answer_text(verdict, result.labels), verdict.matches) for verdict in one.verdicts
+                    ],
+                }
+                for one in result.seen
+            ],
+        )
+    )
 
 
 def row_texts(row: Row) -> dict[str, str]:

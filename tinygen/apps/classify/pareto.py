@@ -56,8 +56,9 @@ def cost_axis(rows: Sequence[Row]) -> Axis | None:
     """Energy where it is known of all, else latency; None where that is not known either."""
     source = rows[0].source if rows else ""
     for axis in (
-        Axis("microjoules", "energy per inference, µJ (predicted)"), Axis("milliseconds", f"latency, ms ({source})"),
-    ):  # fmt: skip
+        Axis("microjoules", "energy per inference, µJ (predicted)"),
+        Axis("milliseconds", f"latency, ms ({source})"),
+    ):
         if rows and all(axis.of(row) is not None for row in rows):
             return axis
     return None
@@ -71,9 +72,10 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
             so equal points do not beat each other.
     """
     front = [
-        index for index, (cost, gain) in enumerate(points)
+        index
+        for index, (cost, gain) in enumerate(points)
         if not any(c <= cost and g >= gain and (c < cost or g > gain) for c, g in points)
-    ]  # fmt: skip
+    ]
     return sorted(front, key=lambda index: (points[index][0], index))
 
 
@@ -113,9 +115,15 @@ def draw(rows: Sequence[Row], title: str, float_accuracy: float | None = None) -
     from matplotlib.figure import Figure
 
     style = {
-        "svg.fonttype": "none", "svg.hashsalt": "tinygen", "font.size": 10.5, "text.color": _INK,
-        "axes.edgecolor": _GREY, "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK,
-    }  # fmt: skip
+        "svg.fonttype": "none",
+        "svg.hashsalt": "tinygen",
+        "font.size": 10.5,
+        "text.color": _INK,
+        "axes.edgecolor": _GREY,
+        "axes.labelcolor": _INK,
+        "xtick.color": _INK,
+        "ytick.color": _INK,
+    }
     axes = [axis for axis in (cost_axis(rows), FLASH) if axis and all(axis.of(row) is not None for row in rows)]
     names = dict.fromkeys(row.choice for row in rows)
     colours = {name: _COLOURS[place % len(_COLOURS)] for place, name in enumerate(names)}
@@ -166,17 +174,37 @@ class _Panel:
         panel, front = self.panel, front_of(self.rows, self.axis)
         panel.set_xscale("log")
         panel.set_yscale("function", functions=(_height, _percent_at))
-        panel.plot([self._x(row) for row in front], [_percent(row) for row in front], zorder=2,
-                   drawstyle="steps-post", **_FRONT)  # fmt: skip
+        panel.plot(
+            [self._x(row) for row in front],
+            [_percent(row) for row in front],
+            zorder=2,
+            drawstyle="steps-post",
+            **_FRONT,
+        )
         if float_accuracy is not None:
             panel.axhline(100 * float_accuracy, zorder=1, **_FLOAT)
         for row in sorted(self.rows, key=self._area, reverse=True):  # small ones lie on large ones
             colour, on_front = self.colours[row.choice], row in front
-            panel.errorbar(self._x(row), _percent(row), yerr=_standard_error(row), fmt="none", ecolor=colour,
-                           elinewidth=1, alpha=0.3, zorder=1)  # fmt: skip
-            panel.scatter(self._x(row), _percent(row), s=self._area(row), color=colour, zorder=4 if on_front else 3,
-                          edgecolors=_INK if on_front else "white", linewidths=1.5 if on_front else 0.8,
-                          alpha=0.95 if on_front else 0.7)  # fmt: skip
+            panel.errorbar(
+                self._x(row),
+                _percent(row),
+                yerr=_standard_error(row),
+                fmt="none",
+                ecolor=colour,
+                elinewidth=1,
+                alpha=0.3,
+                zorder=1,
+            )
+            panel.scatter(
+                self._x(row),
+                _percent(row),
+                s=self._area(row),
+                color=colour,
+                zorder=4 if on_front else 3,
+                edgecolors=_INK if on_front else "white",
+                linewidths=1.5 if on_front else 0.8,
+                alpha=0.95 if on_front else 0.7,
+            )
         _round_ticks(panel.xaxis, [self._x(row) for row in self.rows])
         self._accuracy_ticks()
         panel.set_xlabel(self.axis.title + (", area by flash" if self.axis != FLASH else ""))
@@ -222,8 +250,18 @@ class _Panel:
             box = boxes[costs.index(min(costs))]
             taken.append(box)
             x, y = panel.transData.inverted().transform(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2))
-            panel.text(x, y, name, ha="center", va="center", fontsize=9, color=self.colours[row.choice], zorder=6,
-                       fontweight="bold", bbox=_HALO)  # fmt: skip
+            panel.text(
+                x,
+                y,
+                name,
+                ha="center",
+                va="center",
+                fontsize=9,
+                color=self.colours[row.choice],
+                zorder=6,
+                fontweight="bold",
+                bbox=_HALO,
+            )
 
     def _names(self) -> list[tuple[Row, str]]:
         if self.axis != FLASH:

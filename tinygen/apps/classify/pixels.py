@@ -82,9 +82,10 @@ def image_input(graph: Graph) -> Tensor:
     if not fits or tensors[0].shape[3] not in (1, 3) or not _has_scale(tensors[0]):
         found = ", ".join(str(list(tensor.shape)) for tensor in tensors)
         raise TinygenError(
-            f"takes {found}, which is no image", where=graph.name,
+            f"takes {found}, which is no image",
+            where=graph.name,
             fix="Give a model of one input [1, height, width, 1 or 3], float or with one scale.",
-        )  # fmt: skip
+        )
     if len(graph.outputs) != 1:
         raise TinygenError(f"has {len(graph.outputs)} outputs", where=graph.name, fix="Give one that classifies.")
     return tensors[0]

@@ -80,17 +80,32 @@ class Row:
         """What `as_json` gave."""
         interval = entry["microjoules_interval"]
         return Row(
-            entry["choice"], entry["switch"] or "", entry["correct"], entry["inputs"], entry["differ_from_semantics"],
-            entry["correct_torch"], entry["cycles"], entry["milliseconds"], entry["microjoules"],
-            None if interval is None else (interval[0], interval[1]), entry["source"] or "", entry["flash_bytes"],
+            entry["choice"],
+            entry["switch"] or "",
+            entry["correct"],
+            entry["inputs"],
+            entry["differ_from_semantics"],
+            entry["correct_torch"],
+            entry["cycles"],
+            entry["milliseconds"],
+            entry["microjoules"],
+            None if interval is None else (interval[0], interval[1]),
+            entry["source"] or "",
+            entry["flash_bytes"],
             entry["ram_bytes"],
-        )  # fmt: skip
+        )
 
 
 def run_test_set(
-    choice: str, folder: Path, inputs: Path, *, port: str | None = None, jobs: int = 1,
-    right_torch: Mapping[str, int] | None = None, progress: Progress | None = None,
-) -> list[Row]:  # fmt: skip
+    choice: str,
+    folder: Path,
+    inputs: Path,
+    *,
+    port: str | None = None,
+    jobs: int = 1,
+    right_torch: Mapping[str, int] | None = None,
+    progress: Progress | None = None,
+) -> list[Row]:
     """Runs a test set on the board of a build directory, by each of its switches, over its serial port.
 
     Args:

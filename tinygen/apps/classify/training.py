@@ -121,8 +121,12 @@ def _halved(start: nn.Module, digits: lowbit.Digits, seed: int) -> nn.Module:
 def _switchable(job: _Job, digits: lowbit.Digits, test: lowbit.Digits) -> tuple[Network, dict[str, list[int]]]:
     assert job.start is not None
     module = switches.train_switches(
-        job.start, [*switches.SWITCHES, switches.FLOAT], digits, job.settings.seed,
-        distillation=switches.DISTILLATION, epochs=job.settings.epochs or switches.EPOCHS,
-    )  # fmt: skip
+        job.start,
+        [*switches.SWITCHES, switches.FLOAT],
+        digits,
+        job.settings.seed,
+        distillation=switches.DISTILLATION,
+        epochs=job.settings.epochs or switches.EPOCHS,
+    )
     wrong = {spec.name: _wrong(extract(module, spec), test) for spec in switches.SWITCHES}
     return export_switches(module, digits.tensors()[0][:1], name="digits_switchable"), wrong

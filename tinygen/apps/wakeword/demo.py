@@ -169,9 +169,7 @@ class Watcher:
 DEFAULTS, NOBODY = DemoOptions(), Watcher()
 
 
-def demo_wakeword(
-    board: str, out: Path, options: DemoOptions = DEFAULTS, watcher: Watcher = NOBODY
-) -> WakewordDemo:
+def demo_wakeword(board: str, out: Path, options: DemoOptions = DEFAULTS, watcher: Watcher = NOBODY) -> WakewordDemo:
     """Builds the firmware into `out`, starts it, plays sound to it, and gives what it made of that.
 
     Args:
@@ -201,9 +199,11 @@ def demo_wakeword(
     watcher.on_start(runtime)
     tape = _Tape(sound, watcher.until)
     report = listen(
-        out, tape.pieces(), port=port,
+        out,
+        tape.pieces(),
+        port=port,
         on_event=lambda event, probability: watcher.on_hop(event, probability, tape.scene),
-    )  # fmt: skip
+    )
     if options.save_wav is not None:
         write_wav(options.save_wav, tape.played(), app.features.sample_rate_hz)
     return WakewordDemo(files[0], runtime, report, _by_scene(report, tape.scenes()))

@@ -23,11 +23,21 @@ _STRESS = re.compile(r"\([a-z-]+\)|[ˈˌːˑ‿ʔʲ̩̃_\s]")
 _SKELETON = {
     letter: kind
     for kind, letters in {
-        "p": "pb", "t": "tdɾθð", "k": "kɡgcɟ", "s": "szʃʒ", "f": "fvβ", "m": "m", "n": "nŋɲ", "l": "lɫʎ", "r": "rɹʁɻ",
-        "j": "j", "w": "wʋ", "h": "hxçɦ",
+        "p": "pb",
+        "t": "tdɾθð",
+        "k": "kɡgcɟ",
+        "s": "szʃʒ",
+        "f": "fvβ",
+        "m": "m",
+        "n": "nŋɲ",
+        "l": "lɫʎ",
+        "r": "rɹʁɻ",
+        "j": "j",
+        "w": "wʋ",
+        "h": "hxçɦ",
     }.items()
     for letter in letters
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -63,27 +73,31 @@ def read_phrase(text: str) -> Phrase:
         raise TinygenError("the phrase is empty", fix='Give the words to listen for: --train "hey computer".')
     if not _ALLOWED.fullmatch(words):
         raise TinygenError(
-            "only the letters a to z, spaces, and ' or - within words can be said", where=where,
+            "only the letters a to z, spaces, and ' or - within words can be said",
+            where=where,
             fix="Write it as an English reader would say it, numbers in words.",
-        )  # fmt: skip
+        )
     for word in words.split():
         if not set(word) & set("aeiouy"):
             raise TinygenError(
-                f"'{word}' has no vowel: it would be spelt letter by letter", where=where,
+                f"'{word}' has no vowel: it would be spelt letter by letter",
+                where=where,
                 fix=f"Write it as it is spoken: '{' '.join('xyz')}' as 'ex why zee'.",
-            )  # fmt: skip
+            )
     sounds = plain_phonemes(words)
     if len(sounds) < LEAST_PHONEMES:
         raise TinygenError(
-            f"'{sounds}' is {len(sounds)} sounds long: other speech is full of it", where=where,
+            f"'{sounds}' is {len(sounds)} sounds long: other speech is full of it",
+            where=where,
             fix=f"Take a phrase of at least {LEAST_PHONEMES} sounds, better ten: two or three words.",
-        )  # fmt: skip
+        )
     seconds = _seconds(words)
     if seconds > MOST_SECONDS:
         raise TinygenError(
-            f"takes {seconds:.1f} s to say; the network hears {MOST_SECONDS} s", where=where,
+            f"takes {seconds:.1f} s to say; the network hears {MOST_SECONDS} s",
+            where=where,
             fix="Take a shorter phrase: two or three words.",
-        )  # fmt: skip
+        )
     return Phrase(words, sounds, seconds, _languages(words))
 
 

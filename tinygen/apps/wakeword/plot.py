@@ -43,8 +43,9 @@ def det_figure(evaluations: Sequence[Evaluation], title: str) -> Any:
         (line,) = axes.step(
             [point.false_accepts.value for point in points],
             [point.false_rejects.value for point in points],
-            where="post", label=evaluation.name,
-        )  # fmt: skip
+            where="post",
+            label=evaluation.name,
+        )
         chosen = evaluation.chosen
         axes.plot([chosen.false_accepts.value], [chosen.false_rejects.value], "o", color=line.get_color())
     once = min(1 / evaluation.chosen.hours for evaluation in evaluations)

@@ -193,9 +193,7 @@ class TrainOptions:
 DEFAULTS = TrainOptions()
 
 
-def train_wakeword(
-    text: str, out: Path, options: TrainOptions = DEFAULTS, watcher: Watcher = NOBODY
-) -> Trained:
+def train_wakeword(text: str, out: Path, options: TrainOptions = DEFAULTS, watcher: Watcher = NOBODY) -> Trained:
     """Synthesises, trains, evaluates, builds and demonstrates a wake word of one's own.
 
     Writes into `out`: `dataset/` (kept: another run takes it up), `model.tg` and `switchable.tg` with microWakeWord's

@@ -97,9 +97,13 @@ class AutomaticResult:
 
 
 def prune_automatically(
-    network: nn.Module, example: Example, accuracy: Callable[[nn.Module], float], *,
-    finetune: Callable[[nn.Module], None] | None = None, settings: AutomaticSettings | None = None,
-) -> AutomaticResult:  # fmt: skip
+    network: nn.Module,
+    example: Example,
+    accuracy: Callable[[nn.Module], float],
+    *,
+    finetune: Callable[[nn.Module], None] | None = None,
+    settings: AutomaticSettings | None = None,
+) -> AutomaticResult:
     """Prunes a trained quantized network, each group of coupled layers by the ratio that is found best for it.
 
     Args:
@@ -117,22 +121,28 @@ def prune_automatically(
     chosen = settings or AutomaticSettings()
     if is_switchable(network):
         raise UnsupportedError(
-            "a network of several switches", where=type(network).__name__,
+            "a network of several switches",
+            where=type(network).__name__,
             fix="Prune a network of one, or the float network, and make it switchable then.",
-        )  # fmt: skip
+        )
     if not any(is_low_bit(module) for module in network.modules()):
         raise TinygenError(
-            "it has no layers of less than 8 bits", where=type(network).__name__,
+            "it has no layers of less than 8 bits",
+            where=type(network).__name__,
             fix="Convert and train it (tinygen.nn.convert), or prune it by another criterion.",
-        )  # fmt: skip
+        )
     return _Pruning(copy_network(network), example, accuracy, finetune, chosen).run()
 
 
 class _Pruning:
     def __init__(
-        self, network: nn.Module, example: Example, accuracy: Callable[[nn.Module], float],
-        finetune: Callable[[nn.Module], None] | None, settings: AutomaticSettings,
-    ) -> None:  # fmt: skip
+        self,
+        network: nn.Module,
+        example: Example,
+        accuracy: Callable[[nn.Module], float],
+        finetune: Callable[[nn.Module], None] | None,
+        settings: AutomaticSettings,
+    ) -> None:
         self.network, self.example, self.accuracy = network, example, accuracy
         self.finetune, self.settings = finetune, settings
         self.whole = _Size.of(network)
@@ -146,9 +156,10 @@ class _Pruning:
         reference = self.accuracy(self.network)
         if 0 < reference <= 1 or reference > 100:
             raise TinygenError(
-                f"an accuracy of {reference:g}, which is no percentage", where="prune_automatically",
+                f"an accuracy of {reference:g}, which is no percentage",
+                where="prune_automatically",
                 fix="Give percent: 100 times what tinygen.compress.accuracy gives.",
-            )  # fmt: skip
+            )
         done = [self._group(group) for group in (reversed(found) if self.settings.backwards else found)]
         left = _Size.of(self.network)
         return AutomaticResult(

@@ -58,9 +58,14 @@ def best_ratio(loss: Callable[[float], float], settings: RatioSearch) -> tuple[f
     except ModuleNotFoundError as error:
         raise TinygenError("scikit-optimize is not installed", fix="pip install 'tinygen[compress]'") from error
     optimizer = Optimizer(
-        [(0.0, settings.highest)], "GP", n_initial_points=settings.random + 1, acq_func="LCB", acq_optimizer="sampling",
-        acq_func_kwargs={"kappa": settings.kappa}, random_state=settings.seed,
-    )  # fmt: skip
+        [(0.0, settings.highest)],
+        "GP",
+        n_initial_points=settings.random + 1,
+        acq_func="LCB",
+        acq_optimizer="sampling",
+        acq_func_kwargs={"kappa": settings.kappa},
+        random_state=settings.seed,
+    )
     tried = [_observe(loss, 0.0)]
     optimizer.tell([0.0], tried[0].loss)
     with warnings.catch_warnings():

@@ -51,7 +51,8 @@ def scales(network: nn.Module, example: Example) -> dict[str, Tensor]:
     found = {name: gamma for name, gamma in found.items() if gamma is not None}
     if not found:
         raise UnsupportedError(
-            "no batch norm with a scale right behind a layer", where=type(network).__name__,
+            "no batch norm with a scale right behind a layer",
+            where=type(network).__name__,
             fix="Use another criterion, or put nn.BatchNorm2d behind the convolutions.",
-        )  # fmt: skip
+        )
     return found

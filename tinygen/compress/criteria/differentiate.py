@@ -68,9 +68,7 @@ def no_batch() -> ModelError:
 
 def weights(network: nn.Module) -> dict[str, Tensor]:
     """The weights that training moves, by layer; those behind a mask too."""
-    return {
-        name: getattr(layer, "weight_orig", layer.weight) for name, layer in prunable(network).items()
-    }  # fmt: skip
+    return {name: getattr(layer, "weight_orig", layer.weight) for name, layer in prunable(network).items()}
 
 
 def mean_over(batches: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -82,9 +82,10 @@ class JointMasks(nn.Module):
             module = self.network.get_submodule(name)
             if isinstance(module, (QuantConv2d, QuantLinear)) and module.input_quantizer is not None:
                 raise UnsupportedError(
-                    "its input is masked and then quantized, perhaps to something that is not zero", where=name,
+                    "its input is masked and then quantized, perhaps to something that is not zero",
+                    where=name,
                     fix="Put the quantizer in front of the layer as a module of its own.",
-                )  # fmt: skip
+                )
             yield name, index
 
     def _index(self, numbers: np.ndarray) -> Tensor:

@@ -80,12 +80,9 @@ def _taylor_norm(network: nn.Module, data: Batches, loss: Loss) -> dict[str, Ten
     """||G * W||_2 of each filter (5.2)."""
     values = weights(network)
     return mean_over(
-        {
-            name: torch.linalg.vector_norm((g * values[name].detach()).flatten(1), dim=1)
-            for name, g in batch.items()
-        }
+        {name: torch.linalg.vector_norm((g * values[name].detach()).flatten(1), dim=1) for name, g in batch.items()}
         for batch in gradients(network, values, data, loss)
-    )  # fmt: skip
+    )
 
 
 def ranks(importance: Mapping[str, float]) -> dict[str, int]:

@@ -87,10 +87,8 @@ def scored_groups(scores: FilterScores, groups: Sequence[Group]) -> list[tuple[G
 def remove_lowest(scored: Sequence[tuple[Group, Tensor]], count: int, masks: dict[str, Tensor]) -> int:
     """Takes away the `count` entries of the lowest scores that can be spared; returns how many these were."""
     entries = [
-        (float(score), place, entry)
-        for place, (_, scores) in enumerate(scored)
-        for entry, score in enumerate(scores)
-    ]  # fmt: skip
+        (float(score), place, entry) for place, (_, scores) in enumerate(scored) for entry, score in enumerate(scores)
+    ]
     removed = 0
     for _, place, entry in sorted(entries):
         if removed == count:

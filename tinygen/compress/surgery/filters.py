@@ -232,9 +232,10 @@ def _layer(network: nn.Module, name: str) -> nn.Conv2d | nn.Linear:
     assert isinstance(layer, (nn.Conv2d, nn.Linear))
     if not isinstance(layer._parameters.get("weight"), nn.Parameter):
         raise UnsupportedError(
-            "weights that are computed from other parameters", where=name,
+            "weights that are computed from other parameters",
+            where=name,
             fix="Remove the parametrization first (torch.nn.utils.parametrize.remove_parametrizations).",
-        )  # fmt: skip
+        )
     return layer
 
 

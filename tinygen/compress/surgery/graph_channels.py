@@ -148,9 +148,11 @@ class _Walk:
         last = len(node.output.shape) - 1
         if isinstance(op, Concatenation) and op.axis == last:
             # A constant among the operands stays as it is.
-            return None if any(t is None or t.name not in self.labels for t in node.inputs) else np.concatenate(
-                [self.labels[name] for name in op.inputs]
-            )  # fmt: skip
+            return (
+                None
+                if any(t is None or t.name not in self.labels for t in node.inputs)
+                else np.concatenate([self.labels[name] for name in op.inputs])
+            )
         wide = [
             self.labels[tensor.name]
             for tensor in node.inputs

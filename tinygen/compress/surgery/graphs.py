@@ -94,9 +94,10 @@ def _by_operator(graph: Graph, channels: GraphChannels, masks: GraphMasks) -> di
         operator = names.get(name) or names.get(name.replace(".", "_"))
         if operator is None:
             raise ModelError(
-                "no convolution or dense layer of constant weights", where=name,
+                "no convolution or dense layer of constant weights",
+                where=name,
                 fix=f"Layers: {', '.join(channels.layers)}.",
-            )  # fmt: skip
+            )
         count = len(channels.layers[operator].outputs)
         if mask.dtype != np.bool_ or mask.shape != (count,):
             raise ModelError(

@@ -112,9 +112,10 @@ def _shapes(
     except (RuntimeError, ValueError) as error:
         given = ", ".join(str(list(x.shape)) for x in inputs_of(example))
         raise ModelError(
-            f"it does not take inputs of {given} ({str(error).splitlines()[0]})", where=type(network).__name__,
+            f"it does not take inputs of {given} ({str(error).splitlines()[0]})",
+            where=type(network).__name__,
             fix="Give an example as the network takes it, with the batch first.",
-        ) from error  # fmt: skip
+        ) from error
     finally:
         for handle in hooks:
             handle.remove()
@@ -154,9 +155,10 @@ def _called(node: fx.Node) -> str:
 def _shortcut(block: nn.Module, name: str, given: tuple[int, ...], made: tuple[int, ...]) -> nn.Module:
     """The block with its last addition replaced by the branch that has fewer layers."""
     trouble = UnsupportedError(
-        f"it makes {list(made)} of {list(given)}, so that nothing can take its place", where=name,
+        f"it makes {list(made)} of {list(given)}, so that nothing can take its place",
+        where=name,
         fix="Remove layers that keep the shape, or residual blocks with a shortcut.",
-    )  # fmt: skip
+    )
     graph = Tracer().trace(block)
     node = next(iter(node for node in graph.nodes if node.op == "output")).all_input_nodes[0]
     while _called(node) not in _ADDITIONS or node.op == "call_module":

@@ -13,28 +13,84 @@ from tinygen.compress.surgery.tracing import Example, trace
 from tinygen.nn.quantizers import ActivationQuantizer
 
 ACTIVATIONS = (
-    nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Sigmoid,
-    nn.Tanh, nn.Hardsigmoid, nn.Hardswish, nn.Softplus, nn.Softsign, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink,
-    nn.LogSigmoid, nn.Threshold, ActivationQuantizer,
-)  # fmt: skip
+    nn.ReLU,
+    nn.ReLU6,
+    nn.Hardtanh,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.SELU,
+    nn.CELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Mish,
+    nn.Sigmoid,
+    nn.Tanh,
+    nn.Hardsigmoid,
+    nn.Hardswish,
+    nn.Softplus,
+    nn.Softsign,
+    nn.Hardshrink,
+    nn.Softshrink,
+    nn.Tanhshrink,
+    nn.LogSigmoid,
+    nn.Threshold,
+    ActivationQuantizer,
+)
 _SPATIAL = (
-    nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Dropout2d, nn.ZeroPad2d,
-    nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.Upsample,
-)  # fmt: skip
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveMaxPool2d,
+    nn.Dropout2d,
+    nn.ZeroPad2d,
+    nn.ConstantPad2d,
+    nn.ReflectionPad2d,
+    nn.ReplicationPad2d,
+    nn.Upsample,
+)
 VECTORS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.PReLU)
 
 ELEMENTWISE = (*ACTIVATIONS, nn.Dropout, nn.Identity)
 
 _ACTIVATION_CALLS = {
-    "relu", "relu_", "relu6", "hardtanh", "leaky_relu", "elu", "gelu", "silu", "mish", "sigmoid", "tanh", "hardsigmoid",
-    "hardswish", "softplus", "clamp", "clip",
-}  # fmt: skip
+    "relu",
+    "relu_",
+    "relu6",
+    "hardtanh",
+    "leaky_relu",
+    "elu",
+    "gelu",
+    "silu",
+    "mish",
+    "sigmoid",
+    "tanh",
+    "hardsigmoid",
+    "hardswish",
+    "softplus",
+    "clamp",
+    "clip",
+}
 _ELEMENTWISE_CALLS = _ACTIVATION_CALLS | {
-    "abs", "neg", "exp", "sqrt", "square", "dropout", "contiguous", "clone", "float", "double", "detach",
-}  # fmt: skip
+    "abs",
+    "neg",
+    "exp",
+    "sqrt",
+    "square",
+    "dropout",
+    "contiguous",
+    "clone",
+    "float",
+    "double",
+    "detach",
+}
 _SPATIAL_CALLS = {
-    "max_pool2d", "boolean_dispatch", "avg_pool2d", "adaptive_avg_pool2d", "dropout2d", "interpolate",
-}  # fmt: skip
+    "max_pool2d",
+    "boolean_dispatch",
+    "avg_pool2d",
+    "adaptive_avg_pool2d",
+    "dropout2d",
+    "interpolate",
+}
 _BINARY_CALLS = {"add", "iadd", "add_", "sub", "isub", "sub_", "mul", "imul", "mul_", "truediv", "div", "maximum"}
 _CONCATENATIONS = {"cat", "concat", "concatenate"}
 _MEANS = {"mean", "amax", "amin"}

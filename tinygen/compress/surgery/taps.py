@@ -80,10 +80,8 @@ class Taps:
             return name in node.meta.get("nn_module_stack", {})
 
         ends = [
-            node
-            for node in self.traced.graph.nodes
-            if inside(node) and any(not inside(user) for user in node.users)
-        ]  # fmt: skip
+            node for node in self.traced.graph.nodes if inside(node) and any(not inside(user) for user in node.users)
+        ]
         return ends[-1] if ends else None
 
 

@@ -61,9 +61,10 @@ def trace(network: nn.Module, example: Example) -> tuple[fx.GraphModule, dict[fx
             graph = Tracer().trace(network)
         except (fx.proxy.TraceError, TypeError) as error:
             raise UnsupportedError(
-                f"the network cannot be traced ({str(error).splitlines()[0]})", where=where,
+                f"the network cannot be traced ({str(error).splitlines()[0]})",
+                where=where,
                 fix="Write forward() without branches on tensors, and without lengths of them.",
-            ) from error  # fmt: skip
+            ) from error
         traced = fx.GraphModule(network, graph)
         recorder = _Recorder(traced)
         try:
@@ -71,9 +72,10 @@ def trace(network: nn.Module, example: Example) -> tuple[fx.GraphModule, dict[fx
         except (RuntimeError, ValueError) as error:
             shapes = ", ".join(str(list(x.shape)) for x in inputs_of(example))
             raise ModelError(
-                f"it does not take inputs of {shapes} ({str(error).splitlines()[0]})", where=where,
+                f"it does not take inputs of {shapes} ({str(error).splitlines()[0]})",
+                where=where,
                 fix="Give an example as the network takes it, with the batch first.",
-            ) from error  # fmt: skip
+            ) from error
     return traced, recorder.values
 
 

@@ -67,9 +67,13 @@ def window_of(operator: Operator, kernel: tuple[int, ...], height: int, width: i
         rows = _ceiled(height, kernel[0], stride[0], dilation[0], rows)
         columns = _ceiled(width, kernel[1], stride[1], dilation[1], columns)
     return Window(
-        (kernel[0], kernel[1]), (stride[0], stride[1]), (dilation[0], dilation[1]), rows, columns,
+        (kernel[0], kernel[1]),
+        (stride[0], stride[1]),
+        (dilation[0], dilation[1]),
+        rows,
+        columns,
         bool(operator.attribute("count_include_pad", 0)),
-    )  # fmt: skip
+    )
 
 
 def _same(size: int, kernel: int, stride: int, dilation: int, lower: bool) -> Pair:

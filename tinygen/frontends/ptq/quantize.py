@@ -31,9 +31,10 @@ def quantize(model: FloatModel, samples: Sequence[Sample] | None, options: Quant
         raise TinygenError("takes no calibration: it is quantized already", where=model.graph.name)
     if not model.is_quantized and samples is None:
         raise TinygenError(
-            "is a float model, and calibration inputs are missing", where=model.graph.name,
+            "is a float model, and calibration inputs are missing",
+            where=model.graph.name,
             fix="Give some inputs like those it will see (--calibration X.npz, or calibration=...), or float32=True.",
-        )  # fmt: skip
+        )
     simple = simplify_float(model)
     if samples is None:
         return convert(simple, simple.activations)

@@ -168,12 +168,12 @@ class _Reader:
             code=code,
             inputs=tuple(self._operand(raw.Inputs(i), tensors) for i in range(self._count(raw.InputsLength()))),
             outputs=tuple(
-                tensors[i] for i in self._indices(
-                    [raw.Outputs(j) for j in range(self._count(raw.OutputsLength()))], len(tensors))
+                tensors[i]
+                for i in self._indices([raw.Outputs(j) for j in range(self._count(raw.OutputsLength()))], len(tensors))
             ),
             raw=raw,
             declared=declared,
-        )  # fmt: skip
+        )
         return custom, operator
 
     def _operand(self, index: int, tensors: list[Tensor]) -> Tensor | None:

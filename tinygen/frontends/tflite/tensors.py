@@ -74,16 +74,18 @@ def _tensor(model: Any, raw: Any, name: str, count: Count) -> Tensor:
     shape = tuple(int(raw.Shape(i)) for i in range(count(raw.ShapeLength())))
     if any(dim <= 0 for dim in shape) or math.prod(shape) > 2**31:
         raise UnsupportedError(
-            f"shape {list(shape)} is not static and positive", where=where,
+            f"shape {list(shape)} is not static and positive",
+            where=where,
             fix="Export the model with a fixed batch size of 1.",
-        )  # fmt: skip
+        )
     encoding = _encoding(raw, where, shape, count)
     data = _data(model, raw, where, shape, encoding.dtype, count)
     if raw.Type() == tflite.TensorType.INT4 and data is None:
         raise UnsupportedError(
-            "4-bit tensors must be constants, this one is computed at run time", where=where,
+            "4-bit tensors must be constants, this one is computed at run time",
+            where=where,
             fix="Keep 4 bits for weights, and quantize activations to int8.",
-        )  # fmt: skip
+        )
     return Tensor(name, shape, encoding, data)
 
 
@@ -125,9 +127,7 @@ def _code_range(raw: Any) -> tuple[int, int]:
     return int(limits.min), int(limits.max)
 
 
-def _data(
-    model: Any, raw: Any, where: str, shape: tuple[int, ...], dtype: np.dtype, count: Count
-) -> np.ndarray | None:
+def _data(model: Any, raw: Any, where: str, shape: tuple[int, ...], dtype: np.dtype, count: Count) -> np.ndarray | None:
     """Codes of a constant; all others have buffer 0, whatever it holds, or one that has none."""
     index = raw.Buffer()
     if index >= count(model.BuffersLength()):

@@ -107,9 +107,10 @@ class Variables:
         if variable.value is None:
             if variable.initial is None:
                 raise UnsupportedError(
-                    "is read before anything is assigned to it", where=variable.name,
+                    "is read before anything is assigned to it",
+                    where=variable.name,
                     fix="Give it an initial value: a constant, assigned in the subgraph of a CALL_ONCE in front.",
-                )  # fmt: skip
+                )
             _require_same(variable, output, variable.initial, "initialised")
             variable.state = variable.value = output
         _require_same(variable, output, variable.value, "assigned")
@@ -122,8 +123,9 @@ class Variables:
         for code, inner in self._subgraph(operator.options(tflite.CallOnceOptions).InitSubgraphIndex()):
             # Nothing else has an effect that lasts.
             if code not in (_HANDLE, _ASSIGN):
-                raise UnsupportedError(f"does more than assign constants to variables ({inner.name})",
-                                       where=operator.name)  # fmt: skip
+                raise UnsupportedError(
+                    f"does more than assign constants to variables ({inner.name})", where=operator.name
+                )
             once.meet(code, inner)
         for key, found in once._variables.items():
             if found.value is None:
@@ -149,5 +151,6 @@ def _require_same(variable: _Variable, read: Tensor, other: Tensor, how: str) ->
     if (read.shape, read.encoding) != (other.shape, other.encoding):
         raise UnsupportedError(
             f"is read as {read.describe()} of {read.encoding}, and {how} as {other.describe()} of {other.encoding}",
-            where=variable.name, fix="Give it one type, shape and quantization.",
-        )  # fmt: skip
+            where=variable.name,
+            fix="Give it one type, shape and quantization.",
+        )

@@ -112,9 +112,10 @@ class Decoder:
         kind = _class_named(name, base)
         if kind is None:
             raise ModelError(
-                f"'{name}' is no {base.__name__} that this version of tinygen has", where=where,
+                f"'{name}' is no {base.__name__} that this version of tinygen has",
+                where=where,
                 fix="Read the file with the version of tinygen that wrote it, or a newer one.",
-            )  # fmt: skip
+            )
         hints = _hints(kind)
         unknown = content.keys() - hints.keys() - {TYPE}
         if unknown:

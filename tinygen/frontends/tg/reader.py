@@ -27,9 +27,19 @@ from tinygen.ir.tensor import Tensor
 
 # What zipfile, json and NumPy raise when a file is not what it says, or nests without end.
 _DAMAGE = (
-    zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError,
-    RecursionError, NotImplementedError, RuntimeError,
-)  # fmt: skip
+    zipfile.BadZipFile,
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    NotImplementedError,
+    RuntimeError,
+)
 
 
 def load_tg(path: Path, name: str | None = None) -> Graph:

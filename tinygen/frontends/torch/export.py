@@ -66,9 +66,10 @@ def export(
     check_c_name(name)
     if isinstance(module, torch.nn.Module) and is_switchable(module):
         raise UnsupportedError(
-            "has several switches", where=type(module).__name__,
+            "has several switches",
+            where=type(module).__name__,
             fix="tinygen.export_switches gives all of them, tinygen.nn.switchable.extract the module of one.",
-        )  # fmt: skip
+        )
     if isinstance(module, torch.nn.Module) and is_quantized(module):
         return _alive(_low_bit(module, example_input, calibration is not None or float32, name))
     program = module if isinstance(module, ExportedProgram) else _traced(_without_masks(module), example_input)
@@ -83,11 +84,13 @@ def _alive(graph: Graph) -> Graph:
     for dead in dead_outputs(graph):
         if dead.op is not None:
             raise ModelError(
-                str(dead), where=graph.name,
+                str(dead),
+                where=graph.name,
                 fix=f"Prune less of '{dead.op}' (pruning by magnitude and by chance leaves every filter a connection "
-                "unless empty_filters=True), or train on." if dead.zeros else
-                f"Train on, or calibrate it with inputs like those it will see: '{dead.op}' saturates.",
-            )  # fmt: skip
+                "unless empty_filters=True), or train on."
+                if dead.zeros
+                else f"Train on, or calibrate it with inputs like those it will see: '{dead.op}' saturates.",
+            )
     return graph
 
 
@@ -101,9 +104,12 @@ def _without_masks(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def export_switches(
-    module: torch.nn.Module, example_input: Array | Sequence[Array], *, name: str = "model",
+    module: torch.nn.Module,
+    example_input: Array | Sequence[Array],
+    *,
+    name: str = "model",
     switches: Sequence[SwitchSpec | str] | None = None,
-) -> Network:  # fmt: skip
+) -> Network:
     """The Network of a module made by `tinygen.nn.switchable`: one graph per switch, all of the same input.
 
     Args:
@@ -137,9 +143,10 @@ def _low_bit(
     """The integer graph of a module whose layers are tinygen.nn's."""
     if otherwise:
         raise TinygenError(
-            "its tinygen.nn layers are quantized already", where=type(module).__name__,
+            "its tinygen.nn layers are quantized already",
+            where=type(module).__name__,
             fix="Leave out calibration and float32; tinygen.nn.calibrate sets ranges that training has not.",
-        )  # fmt: skip
+        )
     inputs = _examples(example_input)
     if len(inputs) != 1:
         raise UnsupportedError(f"{len(inputs)} inputs of a module of tinygen.nn layers", where=type(module).__name__)
@@ -162,9 +169,10 @@ def _traced(module: torch.nn.Module, example_input: Array | Sequence[Array] | No
         except (RuntimeError, TypeError, ValueError, AssertionError) as error:
             first_line = next(iter(str(error).splitlines()), type(error).__name__)
             raise UnsupportedError(
-                f"torch.export cannot trace it ({first_line})", where=type(module).__name__,
+                f"torch.export cannot trace it ({first_line})",
+                where=type(module).__name__,
                 fix="The module must run on the example input, and its control flow must not depend on values.",
-            ) from error  # fmt: skip
+            ) from error
 
 
 def _examples(example_input: Array | Sequence[Array] | None) -> list[torch.Tensor]:

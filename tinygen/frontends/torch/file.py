@@ -42,9 +42,10 @@ def load_pt2(
         program = torch.export.load(path)
     except Exception as error:  # Whatever torch's readers raise: they have no common error.
         raise ModelError(
-            f"torch cannot read it ({type(error).__name__}: {error})", where=str(path),
+            f"torch cannot read it ({type(error).__name__}: {error})",
+            where=str(path),
             fix="Write it with torch.export.save, with the same version of torch.",
-        ) from error  # fmt: skip
+        ) from error
     try:
         model = read_program(program, name or c_name(path.stem))
         return quantize(model, None if calibration is None else _samples(calibration, model.graph, layout))

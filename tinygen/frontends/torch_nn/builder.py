@@ -47,9 +47,10 @@ class Builder:
             self.entry = quantizer, shape, self._add(Tensor(self._unique(name), shape, encoding))
         if (quantizer, shape) != self.entry[:2]:
             raise UnsupportedError(
-                "the model's input is quantized a second time", where=where,
+                "the model's input is quantized a second time",
+                where=where,
                 fix="Quantize it once, and give the result to all that read it.",
-            )  # fmt: skip
+            )
         return Coded(self.entry[2])
 
     def constant(self, name: str, codes: np.ndarray, encoding: Encoding) -> str:
@@ -83,9 +84,10 @@ class Builder:
         """
         if pending.bends:
             raise UnsupportedError(
-                "an output behind a PReLU, with no quantizer", where=pending.where,
+                "an output behind a PReLU, with no quantizer",
+                where=pending.where,
                 fix="Put Affine8() behind it, or end the network with the layer in front.",
-            )  # fmt: skip
+            )
         epilogue, scale = fold_real(pending.chain, pending.reach)
         return self._end(pending, epilogue, Affine("int32", (scale,), (0,)), name)
 
@@ -127,9 +129,15 @@ class Builder:
             epilogue = _SAME_32
         result = name if not pending.pools else f"{name}.unpooled"
         tensor = self._write(
-            pending.op, pending.where, pending.inputs, pending.shape, encoding, result,
-            **pending.fields, epilogue=epilogue,
-        )  # fmt: skip
+            pending.op,
+            pending.where,
+            pending.inputs,
+            pending.shape,
+            encoding,
+            result,
+            **pending.fields,
+            epilogue=epilogue,
+        )
         codes_rise = pending.rising if as_codes else (True,) * pending.chain.channels
         for index, pool in enumerate(pending.pools):
             last = index == len(pending.pools) - 1
@@ -143,10 +151,19 @@ class Builder:
         """A pool of codes; where the sign is -1, the smallest."""
         pad = pool.padding
         return self._write(
-            IntegerMaxPool2D, pool.name, (x.name,), None, x.encoding, name, padding=Padding.VALID, kernel=pool.kernel,
-            stride=pool.stride, row_padding=(pad[0], pad[0]), column_padding=(pad[1], pad[1]),
+            IntegerMaxPool2D,
+            pool.name,
+            (x.name,),
+            None,
+            x.encoding,
+            name,
+            padding=Padding.VALID,
+            kernel=pool.kernel,
+            stride=pool.stride,
+            row_padding=(pad[0], pad[0]),
+            column_padding=(pad[1], pad[1]),
             sign=sign[:1] if len(set(sign)) == 1 else sign,
-        )  # fmt: skip
+        )
 
     def concatenate(self, parts: list[Tensor], name: str) -> Tensor:
         """Codes of one encoding side by side along their last axis."""
@@ -155,9 +172,15 @@ class Builder:
         return self._write(Concatenation, name, names, None, parts[0].encoding, name, axis=axis)
 
     def _write(
-        self, kind: type[Op], where: str, inputs: tuple[str, ...], shape: Shape | None, encoding: Encoding, name: str,
+        self,
+        kind: type[Op],
+        where: str,
+        inputs: tuple[str, ...],
+        shape: Shape | None,
+        encoding: Encoding,
+        name: str,
         **fields: object,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         output = self._unique(name)
         op = kind(name=self._unique_op(where), inputs=inputs, outputs=(output,), **fields)
         if shape is None:

@@ -44,9 +44,12 @@ def convolution(builder: Builder, module: QuantConv2d, x: Value, where: str) -> 
     codes, encoding = module.weight_codes()
     rows, columns = _paddings(module)
     fields = {
-        "padding": Padding.VALID, "stride": tuple(module.stride), "dilation": tuple(module.dilation),
-        "row_padding": rows, "column_padding": columns,
-    }  # fmt: skip
+        "padding": Padding.VALID,
+        "stride": tuple(module.stride),
+        "dilation": tuple(module.dilation),
+        "row_padding": rows,
+        "column_padding": columns,
+    }
     geometry = zip(source.shape[1:3], module.kernel_size, module.stride, module.dilation, (rows, columns), strict=True)
     sizes = [axis(n, kernel, stride, gap, Padding.VALID, pad).output for n, kernel, stride, gap, pad in geometry]
     shape = (source.shape[0], *sizes, module.out_channels)
@@ -90,9 +93,17 @@ def _columns_as_nhwc(codes: np.ndarray, source: Tensor) -> np.ndarray:
 
 
 def _accumulated(
-    builder: Builder, module: QuantConv2d | QuantLinear, op: type, fields: dict[str, Any], source: Coded,
-    codes: np.ndarray, encoding: IntegerEncoding, scales: np.ndarray | None, shape: tuple[int, ...], where: str,
-) -> Pending:  # fmt: skip
+    builder: Builder,
+    module: QuantConv2d | QuantLinear,
+    op: type,
+    fields: dict[str, Any],
+    source: Coded,
+    codes: np.ndarray,
+    encoding: IntegerEncoding,
+    scales: np.ndarray | None,
+    shape: tuple[int, ...],
+    where: str,
+) -> Pending:
     """Accumulators of a layer and what they stand for: x_scale * w_scale * accumulator + bias."""
     names = [source.tensor.name, builder.constant(f"{where}.weight", codes, encoding)]
     integers = encoding.integers(codes)

@@ -53,9 +53,10 @@ def call(builder: Builder, function: Any, arguments: Sequence[Any], options: dic
             return _sum(builder, x, rest, options, where, sign)
     if any(isinstance(value, Raw | Coded | Pending) for value in (*rest, *options.values())):
         raise UnsupportedError(
-            f"{name} of two tensors is not read in quantized networks", where=where,
+            f"{name} of two tensors is not read in quantized networks",
+            where=where,
             fix="Additions, subtractions and concatenations of branches are.",
-        )  # fmt: skip
+        )
     for functions, module in _FUNCTIONS:
         if function in functions:
             return apply(builder, module(*rest, **options), x, where)
@@ -99,9 +100,10 @@ def _batch_norm(builder: Builder, module: nn.BatchNorm2d, x: Value, where: str) 
         )
     if pending.chain.channels != module.num_features:
         raise UnsupportedError(
-            f"a batch norm of {module.num_features} features behind {pending.chain.channels} channels", where=where,
+            f"a batch norm of {module.num_features} features behind {pending.chain.channels} channels",
+            where=where,
             fix="Put it in front of the flattening.",
-        )  # fmt: skip
+        )
     gamma = 1.0 if module.weight is None else module.weight.detach().double().numpy()
     beta = 0.0 if module.bias is None else module.bias.detach().double().numpy()
     mean, variance = (v.detach().double().numpy() for v in (module.running_mean, module.running_var))
@@ -133,9 +135,10 @@ def _bent(pending: Pending, slopes: Sequence[float], where: str) -> Pending:
         raise UnsupportedError(f"{len(slopes)} slopes behind {channels} channels", where=where, fix="Flatten later.")
     if min(slopes) < 0:
         raise UnsupportedError(
-            f"a slope of {min(slopes):.3g}: values no longer rise with the accumulator", where=where,
+            f"a slope of {min(slopes):.3g}: values no longer rise with the accumulator",
+            where=where,
             fix="Keep slopes from 0 on: clamp them in training (weight.data.clamp_(min=0)).",
-        )  # fmt: skip
+        )
     exact = [Fraction(slope) for slope in slopes]
     return pending.bent(exact * (channels if len(exact) == 1 else 1))
 

@@ -42,9 +42,10 @@ def codes(builder: Builder, x: Value, where: str) -> Coded:
     if exact is not None:
         return exact
     raise UnsupportedError(
-        f"its input, from {x.where} on, is real values that no quantizer has made codes of", where=where,
+        f"its input, from {x.where} on, is real values that no quantizer has made codes of",
+        where=where,
         fix=f"Put {QUANTIZERS} in front of it.",
-    )  # fmt: skip
+    )
 
 
 def raw_input(where: str) -> UnsupportedError:

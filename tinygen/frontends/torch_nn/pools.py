@@ -34,9 +34,10 @@ def largest(builder: Builder, module: nn.MaxPool2d, x: Value, where: str) -> Val
 def average(builder: Builder, module: nn.AvgPool2d, x: Value, where: str) -> Pending:
     if module.ceil_mode or pair(module.padding) != (0, 0) or module.divisor_override:
         raise UnsupportedError(
-            "an average pool with padding, ceil_mode or divisor_override", where=where,
+            "an average pool with padding, ceil_mode or divisor_override",
+            where=where,
             fix="Choose a kernel and stride that the image divides into.",
-        )  # fmt: skip
+        )
     kernel = pair(module.kernel_size)
     return _sum(operands.image(builder, x, where), kernel, pair(module.stride or kernel), where)
 
@@ -49,9 +50,10 @@ def adaptive(builder: Builder, module: nn.AdaptiveAvgPool2d, x: Value, where: st
     rows, columns = rows or height, columns or width
     if height % rows or width % columns:
         raise UnsupportedError(
-            f"an adaptive average of {height}x{width} to {rows}x{columns}, whose windows differ", where=where,
+            f"an adaptive average of {height}x{width} to {rows}x{columns}, whose windows differ",
+            where=where,
             fix="Choose a size that divides the image's.",
-        )  # fmt: skip
+        )
     kernel = (height // rows, width // columns)
     return _sum(source, kernel, kernel, where)
 
@@ -81,9 +83,10 @@ def _sum(source: Coded, kernel: tuple[int, int], stride: tuple[int, int], where:
 def flatten(builder: Builder, module: nn.Flatten, x: Value, where: str) -> Value:
     if module.start_dim != 1 or module.end_dim not in (-1, 3):
         raise UnsupportedError(
-            f"a flattening of dimensions {module.start_dim} to {module.end_dim}", where=where,
+            f"a flattening of dimensions {module.start_dim} to {module.end_dim}",
+            where=where,
             fix="All but the first are flattened: torch.flatten(x, 1).",
-        )  # fmt: skip
+        )
     if isinstance(x, Coded | Pending):
         return x.flattened()
     return Raw((x.shape[0], int(np.prod(x.shape[1:])))) if len(x.shape) != 4 else _flat_input(x, where)
@@ -92,7 +95,8 @@ def flatten(builder: Builder, module: nn.Flatten, x: Value, where: str) -> Value
 def _flat_input(x: Raw, where: str) -> Raw:
     if x.shape[1] != 1:
         raise UnsupportedError(
-            "an image of several channels, flattened before it is quantized", where=where,
+            "an image of several channels, flattened before it is quantized",
+            where=where,
             fix="Quantize it first: boards take images as NHWC.",
-        )  # fmt: skip
+        )
     return Raw((x.shape[0], x.shape[2] * x.shape[3]))

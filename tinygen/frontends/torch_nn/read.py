@@ -67,9 +67,10 @@ def _try(module: nn.Module, x: torch.Tensor) -> None:
         module(x)
     except RuntimeError as error:
         raise ModelError(
-            f"it does not take an input of {list(x.shape)} ({str(error).splitlines()[0]})", where=type(module).__name__,
+            f"it does not take an input of {list(x.shape)} ({str(error).splitlines()[0]})",
+            where=type(module).__name__,
             fix="Give an example [1, ...] of the shape that the board will see.",
-        ) from error  # fmt: skip
+        ) from error
 
 
 @contextmanager
@@ -138,9 +139,10 @@ class Reader:
         shape = output.tensor.shape
         if output.flat and shape[3] > 1 and shape[1] * shape[2] > 1:
             raise UnsupportedError(
-                f"the output is an image {list(shape)}, flattened channel by channel", where=output.tensor.name,
+                f"the output is an image {list(shape)}, flattened channel by channel",
+                where=output.tensor.name,
                 fix="Leave the flattening out: boards give back images as NHWC.",
-            )  # fmt: skip
+            )
         return output
 
     def _node(self, node: fx.Node) -> Value:

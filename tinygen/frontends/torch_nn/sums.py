@@ -83,9 +83,10 @@ def add(builder: Builder, a: Value, b: Value, where: str, sign: int = 1) -> Pend
         factors((p, sign * q), (m, n)) for p, q, m, n in zip(left.chain.gain, right.chain.gain, *largest, strict=True)
     ]
     fields = {
-        "first": _shared([f.first for f in found]), "second": _shared([f.second for f in found]),
+        "first": _shared([f.first for f in found]),
+        "second": _shared([f.second for f in found]),
         "shift": _shared([f.shift for f in found]),
-    }  # fmt: skip
+    }
     offsets = [p + sign * q for p, q in zip(left.chain.offset, right.chain.offset, strict=True)]
     chain = linear([f.unit for f in found], offsets)
     inputs = (left.inputs[0], right.inputs[0])
@@ -98,9 +99,10 @@ def _operand(builder: Builder, x: Value, where: str) -> Pending:
     source = operands.pending(x, where)
     if not source.unclamped:
         raise UnsupportedError(
-            f"a sum of what is clamped behind {source.where} and not quantized", where=where,
+            f"a sum of what is clamped behind {source.where} and not quantized",
+            where=where,
             fix=f"Put {operands.QUANTIZERS} between the activation and the sum.",
-        )  # fmt: skip
+        )
     return builder.accumulators(source)
 
 
@@ -140,9 +142,10 @@ def concatenate(builder: Builder, parts: Sequence[Value], dim: int, where: str) 
     ranks = {len(source.tensor.shape) for source in sources}
     if any(source.flat for source in sources) or len(ranks) != 1 or dim % min(ranks) != 1:
         raise UnsupportedError(
-            f"a concatenation along dimension {dim}, or of flattened images", where=where,
+            f"a concatenation along dimension {dim}, or of flattened images",
+            where=where,
             fix="Images are joined along channels, dim=1, before they are flattened.",
-        )  # fmt: skip
+        )
     kinds = {(source.tensor.encoding, source.gain) for source in sources}
     if len(kinds) != 1:
         shown = ", ".join(sorted(str(source.tensor.encoding) for source in sources))
@@ -152,7 +155,8 @@ def concatenate(builder: Builder, parts: Sequence[Value], dim: int, where: str) 
     whole = all(source.tensor.shape[-1] % WORD_BITS == 0 for source in sources)
     if isinstance(sources[0].tensor.encoding, Binary) and not whole:
         raise UnsupportedError(
-            f"bits of {[source.tensor.shape[-1] for source in sources]} channels side by side", where=where,
+            f"bits of {[source.tensor.shape[-1] for source in sources]} channels side by side",
+            where=where,
             fix=f"Use multiples of {WORD_BITS} channels, or put the Sign behind the concatenation.",
-        )  # fmt: skip
+        )
     return Coded(builder.concatenate([source.tensor for source in sources], where), step=sources[0].step)

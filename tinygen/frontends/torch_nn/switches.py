@@ -15,9 +15,11 @@ from tinygen.nn.switchable.spec import check_switches, chosen
 
 
 def read_switches(
-    module: nn.Module, example_input: torch.Tensor, name: str = "model",
+    module: nn.Module,
+    example_input: torch.Tensor,
+    name: str = "model",
     switches: Sequence[SwitchSpec | str] | None = None,
-) -> Network:  # fmt: skip
+) -> Network:
     """The network of a module made by `tinygen.nn.switchable`.
 
     Args:

@@ -35,9 +35,13 @@ class Measurable(Protocol):
 
 
 def runs_of(
-    client: Measurable, inputs: Sequence[bytes], inference_seconds: float, *, least: int,
+    client: Measurable,
+    inputs: Sequence[bytes],
+    inference_seconds: float,
+    *,
+    least: int,
     now: Callable[[], float] = time.monotonic,
-) -> Callable[[int, float], Run]:  # fmt: skip
+) -> Callable[[int, float], Run]:
     """What `measure_energy` asks for, on a device.
 
     Args:
@@ -68,10 +72,15 @@ def runs_of(
 
 
 def measure_device(
-    client: Measurable, monitor: PowerMonitor, inputs: Sequence[bytes], inference_seconds: float,
-    options: EnergyOptions | None = None, *, now: Callable[[], float] = time.monotonic,
+    client: Measurable,
+    monitor: PowerMonitor,
+    inputs: Sequence[bytes],
+    inference_seconds: float,
+    options: EnergyOptions | None = None,
+    *,
+    now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> EnergyResult:  # fmt: skip
+) -> EnergyResult:
     """The energy of one inference of a device that answers already.
 
     Raises:

@@ -150,9 +150,14 @@ def _inside(trace: Trace, idle: tuple[float, float]) -> tuple[float, float]:
 
 
 def energy_of(
-    trace: Trace, windows: Sequence[Window], idle: tuple[float, float] | None = None,
-    options: EnergyOptions | None = None, *, name: str = "", windows_from: str = PIN,
-) -> EnergyResult:  # fmt: skip
+    trace: Trace,
+    windows: Sequence[Window],
+    idle: tuple[float, float] | None = None,
+    options: EnergyOptions | None = None,
+    *,
+    name: str = "",
+    windows_from: str = PIN,
+) -> EnergyResult:
     """The energy of windows of a trace.
 
     Args:
@@ -197,10 +202,16 @@ def _window(trace: Trace, index: int, window: Window, options: EnergyOptions) ->
     ends = 2 * (window.uncertainty + sample_interval(trace) / 2) * part.watts
     clocks = abs(trace.host_rate - 1) * part.joules
     return WindowEnergy(
-        start=window.start, stop=window.stop, inferences=window.inferences, joules=part.joules,
-        uncertainty=ends + clocks + part.gap_uncertainty, mean_amperes=part.mean_amperes, volts=part.volts,
-        samples=part.samples, lost=part.lost,
-    )  # fmt: skip
+        start=window.start,
+        stop=window.stop,
+        inferences=window.inferences,
+        joules=part.joules,
+        uncertainty=ends + clocks + part.gap_uncertainty,
+        mean_amperes=part.mean_amperes,
+        volts=part.volts,
+        samples=part.samples,
+        lost=part.lost,
+    )
 
 
 def _checked(part: Integral, place: str, options: EnergyOptions) -> Integral:

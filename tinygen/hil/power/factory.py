@@ -63,8 +63,9 @@ def _check_current(board: Board) -> None:
     if current is not None and current.ma * 1e-3 > MAX_AMPERES:
         raise TinygenError(
             f"the LPM01A measures up to {MAX_AMPERES * 1e3:g} mA, and {board.title} draws about {current.ma:g} mA",
-            where="--power", fix="Use a PPK2 or a Joulescope.",
-        )  # fmt: skip
+            where="--power",
+            fix="Use a PPK2 or a Joulescope.",
+        )
 
 
 def _wrong(spec: str) -> TinygenError:
@@ -78,6 +79,7 @@ def _lpm01a_port() -> str:
     if len(found) != 1:
         raise DeviceError(
             f"{len(found)} instruments with the LPM01A's USB id {USB_ID[0]:04x}:{USB_ID[1]:04x} are connected",
-            where="lpm01a", fix=f"Name the port: lpm01a:PORT ({', '.join(found) or 'none found'}).",
-        )  # fmt: skip
+            where="lpm01a",
+            fix=f"Name the port: lpm01a:PORT ({', '.join(found) or 'none found'}).",
+        )
     return found[0]

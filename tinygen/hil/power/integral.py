@@ -93,9 +93,15 @@ def integrate(trace: Trace, start: float, stop: float) -> Integral:
 
 
 def _summed(
-    widths: np.ndarray, middles: np.ndarray, bridged: np.ndarray, amperes: np.ndarray, volts: np.ndarray,
-    seconds: float, lost: int, samples: int,
-) -> Integral:  # fmt: skip
+    widths: np.ndarray,
+    middles: np.ndarray,
+    bridged: np.ndarray,
+    amperes: np.ndarray,
+    volts: np.ndarray,
+    seconds: float,
+    lost: int,
+    samples: int,
+) -> Integral:
     """
     Args:
         widths: of the strips between neighbouring samples, seconds [n - 1].
@@ -115,6 +121,12 @@ def _summed(
     gap = max(seconds - covered, 0.0)
     spread = float(np.nanmax(watts) - np.nanmin(watts)) if gap else 0.0
     return Integral(
-        joules=power * seconds, seconds=seconds, covered=min(covered, seconds), mean_amperes=mean(amperes),
-        volts=mean(volts), samples=samples, lost=lost, gap_uncertainty=gap * spread,
-    )  # fmt: skip
+        joules=power * seconds,
+        seconds=seconds,
+        covered=min(covered, seconds),
+        mean_amperes=mean(amperes),
+        volts=mean(volts),
+        samples=samples,
+        lost=lost,
+        gap_uncertainty=gap * spread,
+    )

@@ -188,6 +188,12 @@ class _Collector:
         # A board without voltage has no power to divide.
         amperes = np.divide(watts, volts, out=np.where(np.isnan(watts), np.nan, 0.0), where=np.abs(volts) > 1e-3)
         return Trace(
-            (np.arange(len(volts)) + 0.5) * interval, amperes, volts, tuple(self._edges), host_start=fit.start,
-            host_rate=fit.rate, host_uncertainty=fit.uncertainty, edge_uncertainty=1 / self._hertz,
-        )  # fmt: skip
+            (np.arange(len(volts)) + 0.5) * interval,
+            amperes,
+            volts,
+            tuple(self._edges),
+            host_start=fit.start,
+            host_rate=fit.rate,
+            host_uncertainty=fit.uncertainty,
+            edge_uncertainty=1 / self._hertz,
+        )

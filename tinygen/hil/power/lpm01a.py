@@ -58,9 +58,15 @@ class Lpm01a:
     """
 
     def __init__(
-        self, port: str, *, volts: float = 3.3, hertz: int = 1_000, energy: bool = True, binary: bool = False,
+        self,
+        port: str,
+        *,
+        volts: float = 3.3,
+        hertz: int = 1_000,
+        energy: bool = True,
+        binary: bool = False,
         now: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    ) -> None:
         _check_settings(volts, hertz, binary)
         self.name = f"ST X-NUCLEO-LPM01A ({port})"
         self._port, self._volts, self._hertz, self._energy, self._binary = port, volts, hertz, energy, binary
@@ -72,9 +78,10 @@ class Lpm01a:
             self._serial = serial.Serial(port, BAUD, timeout=0.02, write_timeout=5.0, exclusive=True)
         except (serial.SerialException, OSError, ValueError) as error:
             raise DeviceError(
-                f"the instrument's port cannot be opened ({error})", where=self.name,
+                f"the instrument's port cannot be opened ({error})",
+                where=self.name,
                 fix="Check the cable, and that no other program holds the port.",
-            ) from error  # fmt: skip
+            ) from error
         try:
             self._configure()
         except BaseException:
@@ -116,9 +123,10 @@ class Lpm01a:
         volts = int(found[1]) * 10.0 ** int(found[2])
         if abs(volts - self._volts) > _VOLTS_TOLERANCE * self._volts:
             raise DeviceError(
-                f"supplies {volts:.3f} V, not {self._volts:.3f} V", where=self.name,
+                f"supplies {volts:.3f} V, not {self._volts:.3f} V",
+                where=self.name,
                 fix="Is something else feeding the board? Remove its other supplies.",
-            )  # fmt: skip
+            )
 
     def start(self) -> None:
         self._decoder: AsciiDecoder | BinaryDecoder = BinaryDecoder() if self._binary else AsciiDecoder()
@@ -163,8 +171,10 @@ class Lpm01a:
         if early:
             raise DeviceError(
                 f"ended the acquisition by itself after {len(stream.values)} samples; its buffer was {stream.load} % "
-                "full", where=self.name, fix="Lower the sampling rate, or close other programs.",
-            )  # fmt: skip
+                "full",
+                where=self.name,
+                fix="Lower the sampling rate, or close other programs.",
+            )
 
     def _trace(self) -> Trace:
         placed = place(self._decoder.stream, self._hertz, aligned=not self._binary)
@@ -178,10 +188,16 @@ class Lpm01a:
         if placed.missing_events:
             notes.append(f"edges of the timestamp pin are missing: events {placed.missing_events}")
         return Trace(
-            times, amperes, self._volts, tuple(Edge(event / self._hertz, False) for event in placed.events),
-            host_start=fit.start, host_rate=fit.rate, host_uncertainty=fit.uncertainty + 1 / self._hertz,
-            edge_uncertainty=1 / self._hertz, notes=tuple(notes),
-        )  # fmt: skip
+            times,
+            amperes,
+            self._volts,
+            tuple(Edge(event / self._hertz, False) for event in placed.events),
+            host_start=fit.start,
+            host_rate=fit.rate,
+            host_uncertainty=fit.uncertainty + 1 / self._hertz,
+            edge_uncertainty=1 / self._hertz,
+            notes=tuple(notes),
+        )
 
     def _clocks(self, placed: Placed) -> tuple[np.ndarray, np.ndarray]:
         """When the last sample of each piece was taken, by both clocks."""
@@ -218,9 +234,10 @@ class Lpm01a:
                     raise DeviceError(f"refuses '{command}' ({text})", where=self.name, fix="Update its firmware.")
             if time.monotonic() > deadline:
                 raise DeviceError(
-                    f"does not answer '{command}'", where=self.name,
+                    f"does not answer '{command}'",
+                    where=self.name,
                     fix="Is this the instrument's port? Unplug it and try again.",
-                )  # fmt: skip
+                )
 
     def _clear(self) -> None:
         """Ends what an earlier program may have left running, and drops what is on the line."""

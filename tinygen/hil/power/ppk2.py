@@ -46,9 +46,14 @@ class Ppk2:
     """
 
     def __init__(
-        self, port: str = "auto", *, volts: float = 3.3, ampere: bool = False, pin: int = 0,
+        self,
+        port: str = "auto",
+        *,
+        volts: float = 3.3,
+        ampere: bool = False,
+        pin: int = 0,
         now: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    ) -> None:
         millivolts = round(volts * 1000)
         _check_settings(millivolts, pin)
         self._volts, self._pin, self._now = volts, pin, now
@@ -107,9 +112,16 @@ class Ppk2:
         notes = (f"{high} samples are above {_MAX_AMPERES:g} A, which the PPK2 is not made for",) if high else ()
         fit = fit_clock(*self._clocks(runs))
         return Trace(
-            np.arange(total) / HERTZ, amperes, self._volts, edges, host_start=fit.start, host_rate=fit.rate,
-            host_uncertainty=fit.uncertainty, edge_uncertainty=1 / HERTZ, notes=notes,
-        )  # fmt: skip
+            np.arange(total) / HERTZ,
+            amperes,
+            self._volts,
+            edges,
+            host_start=fit.start,
+            host_rate=fit.rate,
+            host_uncertainty=fit.uncertainty,
+            edge_uncertainty=1 / HERTZ,
+            notes=notes,
+        )
 
     def _clocks(self, runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
         """When the last word of each piece was measured, by both clocks."""

@@ -25,9 +25,10 @@ class PredictedSource:
     def __init__(self, board: Board) -> None:
         if board.run_current is None or not board.core_hz:
             raise BoardError(
-                "has no run current, from which energy could be predicted", where=board.name,
+                "has no run current, from which energy could be predicted",
+                where=board.name,
                 fix="Give its file `run_current: {ma: ..., volts: ..., source: ...}`, or measure.",
-            )  # fmt: skip
+            )
         self._board, self._current = board, board.run_current
         self.name = (
             f"predicted ({board.run_current.ma:g} mA at {board.run_current.volts:g} V: {board.run_current.source})"

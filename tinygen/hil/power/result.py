@@ -130,10 +130,15 @@ class EnergyResult:
 
 def _window_json(window: WindowEnergy) -> dict[str, Any]:
     return {
-        "seconds": window.seconds, "inferences": window.inferences, "joules": window.joules,
-        "joules_uncertainty": window.uncertainty, "mean_milliamperes": window.mean_amperes * 1e3,
-        "volts": window.volts, "samples": window.samples, "lost_samples": window.lost,
-    }  # fmt: skip
+        "seconds": window.seconds,
+        "inferences": window.inferences,
+        "joules": window.joules,
+        "joules_uncertainty": window.uncertainty,
+        "mean_milliamperes": window.mean_amperes * 1e3,
+        "volts": window.volts,
+        "samples": window.samples,
+        "lost_samples": window.lost,
+    }
 
 
 def shortcomings(windows: tuple[WindowEnergy, ...]) -> tuple[str, ...]:

@@ -97,8 +97,9 @@ def windows_from_edges(trace: Trace, runs: Sequence[Run]) -> list[Window]:
         if stop - start < least / trace.host_rate - 2 * slack:
             raise DeviceError(
                 f"saw {len(mine)} falling edges of the timestamp pin in run {index}, the last two {stop - start:.6f} s "
-                f"apart, though the inferences took {run.measured_seconds:.3f} s", fix=_PIN_HELP,
-            )  # fmt: skip
+                f"apart, though the inferences took {run.measured_seconds:.3f} s",
+                fix=_PIN_HELP,
+            )
         found.append(Window(start, stop, run.inferences, trace.edge_uncertainty))
     return found
 

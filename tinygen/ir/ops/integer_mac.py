@@ -34,9 +34,7 @@ def check_epilogue(node: Node, epilogue: Epilogue | None, channels: int) -> None
     problem = epilogue.problem(channels)
     node.require(not problem, problem)
     (low, high), (least, largest) = epilogue.code_range, output.integer.code_range
-    node.require(
-        least <= low and high <= largest, f"codes {low}..{high} do not all exist in {output.encoding}"
-    )
+    node.require(least <= low and high <= largest, f"codes {low}..{high} do not all exist in {output.encoding}")
 
 
 def largest_integer(encoding: Encoding) -> int:

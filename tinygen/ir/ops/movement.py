@@ -95,9 +95,7 @@ class StridedSlice(Movement):
         for size, first, step, count in zip(node.input(0).shape, self.begin, self.step, self.count, strict=True):
             last = first + (count - 1) * step
             if not (0 <= first < size and 0 <= last < size and count >= 1):
-                raise ModelError(
-                    f"takes elements {first} to {last} of a dimension of {size}", where=node.describe()
-                )
+                raise ModelError(f"takes elements {first} to {last} of a dimension of {size}", where=node.describe())
         super().check(node)
 
     def views(self, node: Node) -> list[View]:

@@ -21,12 +21,17 @@ def batch_matmul(node: Node) -> KernelPlan | None:
     strides = [_batch_strides(node.input(i).shape, len(batches)) for i in (0, 1)]
     context: dict[str, Any] = {
         **make_nest(batches, strides, (0, 0)).context(),
-        "m": m, "k": k, "n": n,
-        "a_row": 1 if op.adjoint_first else k, "a_step": m if op.adjoint_first else 1,
-        "b_row": 1 if op.adjoint_second else n, "b_step": k if op.adjoint_second else 1,
-        "type": ctype(node.output.dtype), "real": node.output.is_float,
+        "m": m,
+        "k": k,
+        "n": n,
+        "a_row": 1 if op.adjoint_first else k,
+        "a_step": m if op.adjoint_first else 1,
+        "b_row": 1 if op.adjoint_second else n,
+        "b_step": k if op.adjoint_second else 1,
+        "type": ctype(node.output.dtype),
+        "real": node.output.is_float,
         "acc_type": "float" if node.output.is_float else "int32_t",
-    }  # fmt: skip
+    }
     if not node.output.is_float:
         multiplier, shift = op.scale(node)
         context |= {

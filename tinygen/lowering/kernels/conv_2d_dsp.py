@@ -77,10 +77,16 @@ def int8_job(node: Node) -> Job:
     ending = epilogue(_convolution(node), axis=0)
     assert ending is not None
     context = {
-        "source": "input", "spread": "tg_spread", "spread_extra": "", "fill": node.input(0).zero_point,
-        "y_type": "int8_t", "packed_output": False, "y_step": node.output.shape[3], "unsigned_bits": 0,
+        "source": "input",
+        "spread": "tg_spread",
+        "spread_extra": "",
+        "fill": node.input(0).zero_point,
+        "y_type": "int8_t",
+        "packed_output": False,
+        "y_step": node.output.shape[3],
+        "unsigned_bits": 0,
         **_residual(node),
-    }  # fmt: skip
+    }
     return Job(node, ending, node.constant(1), context, f"{node.op.KIND}_s8_dsp")
 
 
@@ -175,8 +181,11 @@ def _packed(job: Job) -> _Packed:
         (Constant("weights", blocks.words.reshape(-1), layout), *code.constants(), *scales, *others),
         # No code need be that of zero: what fills up the taps is multiplied with activations that are.
         {"code": blocks.context(code) | scaling, "spread_words": blocks.spread_words, "clear": taps > rows.shape[1]},
-        filters, taps, blocks.spread_words + code.table_bytes // 4, code.spread_cycles + cycles,
-    )  # fmt: skip
+        filters,
+        taps,
+        blocks.spread_words + code.table_bytes // 4,
+        code.spread_cycles + cycles,
+    )
 
 
 def _packed_nested(job: Job, code: NestedCode, rows: np.ndarray, others: tuple[Constant, ...]) -> _Packed:
@@ -189,8 +198,11 @@ def _packed_nested(job: Job, code: NestedCode, rows: np.ndarray, others: tuple[C
     return _Packed(
         (Constant("weights", words, layout), *code.constants(), *others),
         {"code": code.context(job.weights.shape), "spread_words": 2 * taps, "clear": taps > rows.shape[1]},
-        filters, taps, 2 * taps, code.spread_cycles,
-    )  # fmt: skip
+        filters,
+        taps,
+        2 * taps,
+        code.spread_cycles,
+    )
 
 
 _SCALING = 2.8

@@ -58,9 +58,7 @@ def column_products(taps: int, both: bool) -> ColumnProducts:
     return ColumnProducts(whole + 1, tuple(words), tuple(products))
 
 
-def column_schedule(
-    column: ColumnProducts, taps: int, stride: int, count: int, *, dual_issue: bool
-) -> list[list[str]]:
+def column_schedule(column: ColumnProducts, taps: int, stride: int, count: int, *, dual_issue: bool) -> list[list[str]]:
     """Loads and products of `count` neighbouring output columns, in an order that the core likes.
 
     Every word of activations is loaded once and serves all windows that touch it.
@@ -101,9 +99,7 @@ def _loads_w(column: ColumnProducts, stage: int, taps: int) -> list[list[str]]:
     return [["load_w", str(stage), str(word)] for word in range(len(column.words)) if stage < taps]
 
 
-def _products(
-    column: ColumnProducts, stage: int, pair: int, taps: int, stride: int, count: int
-) -> list[list[str]]:
+def _products(column: ColumnProducts, stage: int, pair: int, taps: int, stride: int, count: int) -> list[list[str]]:
     """What one pair of rows in one column of the input is multiplied with."""
     return [
         [instruction, f"sum{output}{row}", f"x{stage}_{pair}", f"w{stage - output * stride}_{word}"]

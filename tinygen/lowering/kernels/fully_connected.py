@@ -29,12 +29,17 @@ def _plain(
         template="fully_connected/fully_connected.c.j2",
         stem=f"fully_connected_{kind}_{depth}x{outputs}",
         context={
-            "rows": rows, "depth": depth, "outputs": outputs, "real": kind == "f32", "wide": kind == "s16", **types,
+            "rows": rows,
+            "depth": depth,
+            "outputs": outputs,
+            "real": kind == "f32",
+            "wide": kind == "s16",
+            **types,
         },
         constants=(Constant("weights", weights.reshape(-1), f"[{outputs}, {depth}]"), *constants),
         headers=("tinygen_math.h", *(scale.headers if scale else ())),
         cycles=rows * outputs * (4.0 * depth + (scale.cycles if scale else 20.0)),
-    )  # fmt: skip
+    )
 
 
 @kernel(FullyConnected, name="fully_connected_s8")
@@ -105,9 +110,13 @@ def fully_connected_s8_dsp_4(node: Node) -> KernelPlan | None:
 
 
 def dense_plan(
-    node: Node, weights: np.ndarray, ending: Epilogue, context: dict[str, Any], stem: str,
+    node: Node,
+    weights: np.ndarray,
+    ending: Epilogue,
+    context: dict[str, Any],
+    stem: str,
     headers: tuple[str, ...] = ("tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h"),
-) -> KernelPlan | None:  # fmt: skip
+) -> KernelPlan | None:
     """The plan for int8 weights [O, I] and an epilogue of sums that are 256 times as large.
 
     Returns:
@@ -127,8 +136,13 @@ def dense_plan(
         template="fully_connected/fully_connected_s8_dsp_4.c.j2",
         stem=f"{stem}_{depth}x{outputs}",
         context={
-            "rows": rows, "depth": depth, "taps": taps, "outputs": outputs, "row_step": depth,
-            **ending.context, **context,
+            "rows": rows,
+            "depth": depth,
+            "taps": taps,
+            "outputs": outputs,
+            "row_step": depth,
+            **ending.context,
+            **context,
         },
         constants=(
             # The loop reads one block ahead.

@@ -42,9 +42,14 @@ def unit_of(code: Code) -> int:
 
 
 def packed_dense_plan(
-    node: Node, weights: np.ndarray, code: Code, ending: Epilogue, context: dict[str, Any], stem: str,
+    node: Node,
+    weights: np.ndarray,
+    code: Code,
+    ending: Epilogue,
+    context: dict[str, Any],
+    stem: str,
     headers: tuple[str, ...],
-) -> KernelPlan:  # fmt: skip
+) -> KernelPlan:
     """The plan for int8 weights [O, I] that fit a code, and inputs in signed bytes; sums are in units of `unit_of`."""
     outputs, depth = weights.shape
     pieces, words = _packed(code, weights)
@@ -56,10 +61,18 @@ def packed_dense_plan(
         template="fully_connected/fully_connected_s8_packed_dsp.c.j2",
         stem=f"{stem}_{code.name}_{depth}x{outputs}",
         context={
-            "rows": rows, "depth": depth, "outputs": outputs, "pieces": pieces, "pairs": pairs, "y_step": outputs,
-            "block_words": words.shape[1], "code": code.context(), "first": getattr(code, "first", 0) * unit_of(code),
+            "rows": rows,
+            "depth": depth,
+            "outputs": outputs,
+            "pieces": pieces,
+            "pairs": pairs,
+            "y_step": outputs,
+            "block_words": words.shape[1],
+            "code": code.context(),
+            "first": getattr(code, "first", 0) * unit_of(code),
             "nibbles": unit_of(code) == _NIBBLES,
-            **ending.context, **context,
+            **ending.context,
+            **context,
         },
         constants=(
             # The loop over codes of 4 bits reads one block ahead.
@@ -70,7 +83,7 @@ def packed_dense_plan(
         scratch_bytes=4 * pairs * len(pieces) + code.table_bytes + 2 * ahead,
         headers=(coded_weights.HEADER, *headers),
         cycles=rows * (2.0 * depth * len(pieces) + words.shape[0] * (_cost(code) * 8 * pairs + 8)),
-    )  # fmt: skip
+    )
 
 
 def _cost(code: Code) -> float:

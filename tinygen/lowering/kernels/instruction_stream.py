@@ -295,9 +295,14 @@ def _additions(tap: Tap, name: str, form: Form) -> str:
 
 
 def _plan(
-    node: Node, layer: IntegerLayer, stream: _Stream, layout: _Layout, pieces: list[list[dict[str, Any]]], form: Form,
+    node: Node,
+    layer: IntegerLayer,
+    stream: _Stream,
+    layout: _Layout,
+    pieces: list[list[dict[str, Any]]],
+    form: Form,
     size: int,
-) -> KernelPlan:  # fmt: skip
+) -> KernelPlan:
     rows = layout.geometry[0]
     filters = min(form.filters, node.output.shape[3] + (1 if stream.offset else 0))
     buffer_rows = (size - 1) * rows.stride + layout.span_h
@@ -349,7 +354,7 @@ def _last_shift(block: _Block) -> int:
 
 def _cycles(
     node: Node, stream: _Stream, layout: _Layout, pieces: list[list[dict[str, Any]]], form: Form, size: int
-) -> float:  # fmt: skip
+) -> float:
     """Predicted: pairs times additions and loads, what pieces and phases cost per pair, and spreading and finishing."""
     pairs = layout.rows * layout.columns
     blocks = -(-layout.rows // size)

@@ -24,9 +24,11 @@ def _walk(view: View, name: str) -> dict[str, Any]:
     shown = make_nest(nest.extents[:-1], [nest.strides[0][:-1]], nest.bases) if contiguous else nest
     if contiguous:
         return {
-            "name": name, "extents": [*shown.extents, nest.extents[-1]], "run": nest.extents[-1],
+            "name": name,
+            "extents": [*shown.extents, nest.extents[-1]],
+            "run": nest.extents[-1],
             "index": shown.context()["indices"][0],
-        }  # fmt: skip
+        }
     return {"name": name, "extents": list(nest.extents), "run": 1, "index": nest.context()["indices"][0]}
 
 

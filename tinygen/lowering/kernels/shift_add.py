@@ -151,9 +151,17 @@ def _fully_connected(node: Node, form: _Form) -> KernelPlan | None:
     rows = node.input(0).size // depth
     one = dict.fromkeys(("batch", "k_h", "k_w", "stride_h", "stride_w", "dilation_h", "dilation_w"), 1)
     window = {
-        **one, "in_h": rows, "in_w": 1, "in_c": depth, "out_h": rows, "out_w": 1, "out_c": outputs, "pad_h": 0,
-        "pad_w": 0, "padded": False,
-    }  # fmt: skip
+        **one,
+        "in_h": rows,
+        "in_w": 1,
+        "in_c": depth,
+        "out_h": rows,
+        "out_w": 1,
+        "out_c": outputs,
+        "pad_h": 0,
+        "pad_w": 0,
+        "padded": False,
+    }
     stem = f"fully_connected_{form.name}_{codes.kind_of(node.input(1).integer)}"
     return _plan(node, layer, tables, form, stem, window)
 

@@ -224,9 +224,14 @@ def _layout(job: Job, units: _Units, shape: tuple[int, int, int, int], size: int
     pace = columns.stride // column_step
     width = (tiles * pixels - 1) * pace + last_x // column_step + 1
     return _Layout(
-        shape, (row_step, column_step), (stride_h // row_step, pace),
-        last_y // row_step + 1, width, tiles, pixels,
-    )  # fmt: skip
+        shape,
+        (row_step, column_step),
+        (stride_h // row_step, pace),
+        last_y // row_step + 1,
+        width,
+        tiles,
+        pixels,
+    )
 
 
 def _shapes(job: Job) -> list[tuple[int, int, int, int]]:
@@ -275,7 +280,7 @@ def _plans(job: Job | None, costs: Costs) -> Sequence[KernelPlan]:
 
 def _plan(
     job: Job, units: _Units, packed: _Packed, shape: tuple[int, int, int, int], size: int, pixels: int, costs: Costs
-) -> KernelPlan | None:  # fmt: skip
+) -> KernelPlan | None:
     if size > shape[2] or pixels > max(shape[3], 2) or (units.halves and pixels % 2):
         return None
     layout = _layout(job, units, shape, size, pixels)
@@ -298,18 +303,39 @@ def _plan(
         **window_context(node, geometry),
         **job.ending.context,
         **{key: value for key, value in job.context.items() if key not in ("fill", "spread", "spread_extra")},
-        "in_h": in_h, "in_w": in_w, "out_h": out_h, "out_w": out_w,
-        "rows": size, "pixels": pixels, "always": out_w % pixels or pixels, "tiles": layout.tiles,
-        "row_step": layout.steps[0], "column_step": layout.steps[1], "row_pace": layout.paces[0],
-        "span": layout.span, "width": layout.width, "pitch": pitch, "plane": plane, "planes": planes,
-        "together": units.together, "tile_words": pixels * layout.paces[1] * units.together // (1 + units.halves),
-        "beside": units.beside and list(units.beside), "outside": outside,
-        "before": list(inner.before), "body": list(inner.body), "record": inner.record,
-        "registers": list(inner.names), "record_words": record_words,
-        "unit_bytes": units.weights, "weight_words": words, "gap_type": ctype(packed.gaps.dtype),
-        "kind": code_kind(job), "fill": job.context["fill"] if rows.padded or columns.padded else 0,
-        "pairs": _pairs(units), "of": _unit(units),
-    }  # fmt: skip
+        "in_h": in_h,
+        "in_w": in_w,
+        "out_h": out_h,
+        "out_w": out_w,
+        "rows": size,
+        "pixels": pixels,
+        "always": out_w % pixels or pixels,
+        "tiles": layout.tiles,
+        "row_step": layout.steps[0],
+        "column_step": layout.steps[1],
+        "row_pace": layout.paces[0],
+        "span": layout.span,
+        "width": layout.width,
+        "pitch": pitch,
+        "plane": plane,
+        "planes": planes,
+        "together": units.together,
+        "tile_words": pixels * layout.paces[1] * units.together // (1 + units.halves),
+        "beside": units.beside and list(units.beside),
+        "outside": outside,
+        "before": list(inner.before),
+        "body": list(inner.body),
+        "record": inner.record,
+        "registers": list(inner.names),
+        "record_words": record_words,
+        "unit_bytes": units.weights,
+        "weight_words": words,
+        "gap_type": ctype(packed.gaps.dtype),
+        "kind": code_kind(job),
+        "fill": job.context["fill"] if rows.padded or columns.padded else 0,
+        "pairs": _pairs(units),
+        "of": _unit(units),
+    }
     return KernelPlan(
         template="conv_2d/conv_2d_sparse_dsp.c.j2",
         stem=window_stem(job.stem.replace("_dsp", "_sparse"), geometry),
@@ -354,7 +380,7 @@ def _unit(units: _Units) -> str:
 
 def _cycles(
     job: Job, packed: _Packed, layout: _Layout, inner: Loop, size: int, words: int, outside: bool, costs: Costs
-) -> float:  # fmt: skip
+) -> float:
     """Predicted: units times tiles, and what is made ready for each block of rows."""
     out_h = layout.shape[2]
     filters, live = len(packed.counts), int(packed.counts.sum())

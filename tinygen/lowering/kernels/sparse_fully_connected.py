@@ -48,14 +48,16 @@ def _steps_dsp(node: Node) -> KernelPlan | None:
     weight = single * _WEIGHT + (1 - single) * _WEIGHT_OF_TWO
     row = single * _ROW + (1 - single) * _ROW_OF_TWO
     return layer.plan(
-        "fully_connected/sparse_steps.c.j2", "sparse_dsp",
+        "fully_connected/sparse_steps.c.j2",
+        "sparse_dsp",
         constants=(
             layer.counts(counts // _PIECE, f"pieces of {_PIECE} weights"),
             Constant("weights", words, "steps and weights by turns, from the lowest byte of each word"),
         ),
         headers=_HEADERS,
-        cycles=row * layer.outputs + weight * len(entries), lanes=2 if together else 1,
-    )  # fmt: skip
+        cycles=row * layer.outputs + weight * len(entries),
+        lanes=2 if together else 1,
+    )
 
 
 def _steps_c99(node: Node) -> KernelPlan | None:
@@ -66,11 +68,12 @@ def _steps_c99(node: Node) -> KernelPlan | None:
     entries, counts = _entries(layer, 1)
     content = entries.reshape(-1).view(np.uint8) if entries.size else np.zeros(2, np.uint8)
     return layer.plan(
-        "fully_connected/sparse_steps_c99.c.j2", "sparse",
+        "fully_connected/sparse_steps_c99.c.j2",
+        "sparse",
         constants=(layer.counts(counts, "live weights"), Constant("weights", content, "steps and weights by turns")),
         headers=(),
         cycles=layer.plain_unit * (_ROW_C99 * layer.outputs + _WEIGHT_C99 * len(entries)),
-    )  # fmt: skip
+    )
 
 
 def _entries(layer: SparseLayer, multiple: int) -> tuple[np.ndarray, np.ndarray]:

@@ -55,17 +55,22 @@ def _plan(node: Node, form: _Form) -> KernelPlan | None:
     size = words.shape[1] // 4
     ready = layer.widened(padding=-layer.depth % form.width)
     return ready.plan(
-        "fully_connected/sparse_blocks.c.j2", f"sparse_{form.height}x{form.width}_dsp",
+        "fully_connected/sparse_blocks.c.j2",
+        f"sparse_{form.height}x{form.width}_dsp",
         constants=(
             layer.counts(counts, f"pieces of {_PIECE} blocks"),
             Constant(
-                "weights", np.append(sparse_rows.to_words(words), np.zeros(_AHEAD, np.uint32)),
+                "weights",
+                np.append(sparse_rows.to_words(words), np.zeros(_AHEAD, np.uint32)),
                 f"per piece four steps, then blocks of {form.height} x {form.width}",
             ),
         ),
-        headers=_HEADERS, cycles=form.row * len(blocks) + form.block * len(weights),
-        height=form.height, width=form.width, piece_words=size,
-    )  # fmt: skip
+        headers=_HEADERS,
+        cycles=form.row * len(blocks) + form.block * len(weights),
+        height=form.height,
+        width=form.width,
+        piece_words=size,
+    )
 
 
 def _ordered(blocks: np.ndarray, form: _Form) -> np.ndarray:

@@ -106,9 +106,14 @@ def _packed_places(groups: _Groups, order: np.ndarray) -> np.ndarray:
 def _chunk_context(groups: _Groups) -> dict[str, Any]:
     chunks, rest = divmod(groups.row, groups.chunk)
     return {
-        "kept": groups.kept, "group": groups.size, "chunk": groups.chunk, "place_bits": groups.bits,
-        "chunks": chunks, "rest": rest, "mask": "UINT32_C(0x%s)" % ("03" * 4 if groups.bits == 2 else "0F" * 4),
-    }  # fmt: skip
+        "kept": groups.kept,
+        "group": groups.size,
+        "chunk": groups.chunk,
+        "place_bits": groups.bits,
+        "chunks": chunks,
+        "rest": rest,
+        "mask": "UINT32_C(0x%s)" % ("03" * 4 if groups.bits == 2 else "0F" * 4),
+    }
 
 
 def _interleaved(heads: np.ndarray, bodies: np.ndarray, size: int) -> np.ndarray:
@@ -142,10 +147,13 @@ def _groups_dsp(node: Node) -> KernelPlan | None:
     words = _interleaved(places, _weight_words(_rows(groups.weights, 4)), groups.chunk // 4)
     comment = f"per {groups.chunk} weights their places in groups of {groups.size}, then they as 0 2 1 3"
     return layer.plan(
-        "fully_connected/sparse_groups.c.j2", f"sparse_{groups.kept}_of_{groups.size}_dsp",
-        constants=(Constant("weights", words, comment),), headers=_HEADERS,
-        cycles=layer.outputs * (_ROW + _WEIGHT[groups.bits] * groups.row), **_chunk_context(groups),
-    )  # fmt: skip
+        "fully_connected/sparse_groups.c.j2",
+        f"sparse_{groups.kept}_of_{groups.size}_dsp",
+        constants=(Constant("weights", words, comment),),
+        headers=_HEADERS,
+        cycles=layer.outputs * (_ROW + _WEIGHT[groups.bits] * groups.row),
+        **_chunk_context(groups),
+    )
 
 
 def _groups_c99(node: Node) -> KernelPlan | None:
@@ -156,14 +164,16 @@ def _groups_c99(node: Node) -> KernelPlan | None:
     layer, groups = found
     places = _packed_places(groups, groups.bits * np.arange(groups.chunk))
     return layer.plan(
-        "fully_connected/sparse_groups_c99.c.j2", f"sparse_{groups.kept}_of_{groups.size}",
+        "fully_connected/sparse_groups_c99.c.j2",
+        f"sparse_{groups.kept}_of_{groups.size}",
         constants=(
             Constant("positions", places.reshape(-1), f"places in groups of {groups.size}, {groups.bits} bits each"),
             Constant("weights", groups.weights.astype(np.int8).reshape(-1), f"[{layer.outputs}, {groups.row}]"),
         ),
-        headers=(), cycles=layer.plain_unit * layer.outputs * (_ROW_C99 + _WEIGHT_C99 * groups.row),
+        headers=(),
+        cycles=layer.plain_unit * layer.outputs * (_ROW_C99 + _WEIGHT_C99 * groups.row),
         **_chunk_context(groups),
-    )  # fmt: skip
+    )
 
 
 def _pairs_dsp(node: Node) -> KernelPlan | None:
@@ -181,14 +191,18 @@ def _pairs_dsp(node: Node) -> KernelPlan | None:
     heads = np.bitwise_or.reduce(padded.reshape(len(padded), -1, _EIGHT) << shifts, axis=-1).astype(np.uint32)
     padding = 6 * (used - -(-layer.depth // 4))
     return layer.plan(
-        "fully_connected/sparse_pairs_of_four.c.j2", "sparse_pairs_dsp",
+        "fully_connected/sparse_pairs_of_four.c.j2",
+        "sparse_pairs_dsp",
         constants=(
             Constant("weights", _interleaved(heads, weights, 4), "per eight groups which pairs they take, weights"),
         ),
-        headers=_HEADERS, scratch_bytes=24 * used,
+        headers=_HEADERS,
+        scratch_bytes=24 * used,
         cycles=_SPREAD * layer.depth + layer.outputs * (_ROW + _GROUP * used),
-        chunks=chunks, rest=rest, padding=padding,
-    )  # fmt: skip
+        chunks=chunks,
+        rest=rest,
+        padding=padding,
+    )
 
 
 def _is_wide(node: Node) -> bool:

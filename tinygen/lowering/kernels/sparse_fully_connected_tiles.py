@@ -38,15 +38,17 @@ def _tiles(node: Node) -> KernelPlan | None:
     rows = layer.epilogue.rows.copy()
     rows[:, 0] -= 127 * layer.weights[:, 0::2].astype(np.int64).sum(axis=1)
     return layer.with_epilogue(layer.epilogue.with_rows(rows)).plan(
-        "fully_connected/sparse_tiles.c.j2", "sparse_4x4_dsp",
+        "fully_connected/sparse_tiles.c.j2",
+        "sparse_4x4_dsp",
         constants=(
             layer.counts(steps.counts, "tiles of four outputs"),
             Constant("steps", np.append(steps.deltas, 0).astype(np.uint8), "fours of inputs from tile to tile"),
             Constant("weights", tiles if tiles.size else np.zeros(4, np.int8), "per tile four taps of each output"),
         ),
-        headers=_HEADERS, scratch_bytes=-(-layer.depth // 4) * 8 + 4,
+        headers=_HEADERS,
+        scratch_bytes=-(-layer.depth // 4) * 8 + 4,
         cycles=_SPREAD * layer.depth + _ROW * len(steps.counts) + _TILE * len(steps.rows),
-    )  # fmt: skip
+    )
 
 
 def _signed_bytes(node: Node) -> bool:

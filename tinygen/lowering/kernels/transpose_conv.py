@@ -24,15 +24,25 @@ def _plain(node: Node, kind: str) -> KernelPlan | None:
         template="transpose_conv/transpose_conv.c.j2",
         stem=f"transpose_conv_{kind}_{rows.kernel}x{columns.kernel}",
         context={
-            "batch": batch, "in_h": in_h, "in_w": in_w, "in_c": in_c,
-            "out_h": op.size[0], "out_w": op.size[1], "out_c": weights.shape[0],
-            "k_h": rows.kernel, "k_w": columns.kernel, "stride_h": rows.stride, "stride_w": columns.stride,
-            "pad_h": rows.before, "pad_w": columns.before, **loops.context,
+            "batch": batch,
+            "in_h": in_h,
+            "in_w": in_w,
+            "in_c": in_c,
+            "out_h": op.size[0],
+            "out_w": op.size[1],
+            "out_c": weights.shape[0],
+            "k_h": rows.kernel,
+            "k_w": columns.kernel,
+            "stride_h": rows.stride,
+            "stride_w": columns.stride,
+            "pad_h": rows.before,
+            "pad_w": columns.before,
+            **loops.context,
         },
         constants=(Constant("weights", weights.reshape(-1), f"OHWI {list(weights.shape)}"), *loops.constants),
         headers=("tinygen_math.h", *loops.headers),
         cycles=8.0 * op.macs(node),
-    )  # fmt: skip
+    )
 
 
 for _kind in KINDS:

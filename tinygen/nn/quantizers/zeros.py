@@ -60,6 +60,7 @@ def _table(values: tuple[int, ...]) -> tuple[int, ...]:
     if len(values) > LARGEST_TABLE:
         raise UnsupportedError(
             f"pruned weights with {len(values) - 1} levels and 0 need a table of {len(values)} entries",
-            where="weights", fix="Use at most 7 bits, or Symmetric8, which has a zero.",
-        )  # fmt: skip
+            where="weights",
+            fix="Use at most 7 bits, or Symmetric8, which has a zero.",
+        )
     return values

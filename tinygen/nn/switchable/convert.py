@@ -24,9 +24,12 @@ from tinygen.nn.switchable.trace import Layer, Structure, trace
 
 
 def switchable(
-    network: nn.Module, switches: Sequence[SwitchSpec], family: str | Family = "tanh", *,
+    network: nn.Module,
+    switches: Sequence[SwitchSpec],
+    family: str | Family = "tanh",
+    *,
     eight_bit: Collection[str] | None = None,
-) -> nn.Module:  # fmt: skip
+) -> nn.Module:
     """A switchable copy of a trained float network (SP-Net; thesis, chapter 5), in the first of its switches.
 
     Weights are shared; every switch has batch norms of its own, which start as the network's, and ranges of its own.
@@ -92,18 +95,23 @@ def _check_signs(network: nn.Module, specs: Sequence[SwitchSpec], structure: Str
     if signs:
         path = next((path for path in structure.relus if path not in structure.to_last), type(network).__name__)
         raise UnsupportedError(
-            f"1-bit activations ({', '.join(signs)}) in the place of a ReLU", where=path,
+            f"1-bit activations ({', '.join(signs)}) in the place of a ReLU",
+            where=path,
             fix="Put batch norm behind the ReLU (convolution, ReLU, BatchNorm) and train the float network so.",
-        )  # fmt: skip
+        )
 
 
 class _Maker:
     """Makes the switchable modules."""
 
     def __init__(
-        self, network: nn.Module, structure: Structure, specs: tuple[SwitchSpec, ...], family: Family,
+        self,
+        network: nn.Module,
+        structure: Structure,
+        specs: tuple[SwitchSpec, ...],
+        family: Family,
         eight_bit: Collection[str] | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.parts = dict(network.named_modules())
         self.structure, self.specs, self.family = structure, specs, family
         names = [layer.path for layer in structure.layers]
@@ -142,9 +150,16 @@ class _Maker:
         new: nn.Module
         if isinstance(old, nn.Conv2d):
             new = SwitchableConv2d(
-                old.in_channels, old.out_channels, old.kernel_size, stride=old.stride, padding=old.padding,
-                dilation=old.dilation, groups=old.groups, padding_mode=old.padding_mode, **options,
-            )  # fmt: skip
+                old.in_channels,
+                old.out_channels,
+                old.kernel_size,
+                stride=old.stride,
+                padding=old.padding,
+                dilation=old.dilation,
+                groups=old.groups,
+                padding_mode=old.padding_mode,
+                **options,
+            )
         else:
             new = SwitchableLinear(old.in_features, old.out_features, **options)
         new.weight, new.bias = old.weight, old.bias

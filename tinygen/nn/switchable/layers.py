@@ -39,9 +39,13 @@ class SharedWeights(Switchable, MaskedWeights):
     outputs: tuple[Run, ...]
 
     def _attach(
-        self, switches: Sequence[SwitchSpec], quantizer: Callable[[int], WeightQuantizer],
-        input_quantizer: ActivationQuantizer | None, inputs: Sequence[Run], outputs: Sequence[Run],
-    ) -> None:  # fmt: skip
+        self,
+        switches: Sequence[SwitchSpec],
+        quantizer: Callable[[int], WeightQuantizer],
+        input_quantizer: ActivationQuantizer | None,
+        inputs: Sequence[Run],
+        outputs: Sequence[Run],
+    ) -> None:
         self._switched_by(switches)
         self.register_buffer("weight_mask", None)
         bits = dict.fromkeys(spec.weight_bits for spec in switches if spec.weight_bits != FLOAT_BITS)
@@ -111,10 +115,15 @@ class SwitchableConv2d(SharedWeights, nn.Conv2d):
     """
 
     def __init__(
-        self, *args: Any, switches: Sequence[SwitchSpec], weight_quantizer: Callable[[int], WeightQuantizer],
-        input_quantizer: ActivationQuantizer | None = None, inputs: Sequence[Run] | None = None,
-        outputs: Sequence[Run] | None = None, **kwargs: Any,
-    ) -> None:  # fmt: skip
+        self,
+        *args: Any,
+        switches: Sequence[SwitchSpec],
+        weight_quantizer: Callable[[int], WeightQuantizer],
+        input_quantizer: ActivationQuantizer | None = None,
+        inputs: Sequence[Run] | None = None,
+        outputs: Sequence[Run] | None = None,
+        **kwargs: Any,
+    ) -> None:
         nn.Conv2d.__init__(self, *args, **kwargs)
         if self.padding_mode != "zeros":
             raise UnsupportedError(
@@ -125,9 +134,10 @@ class SwitchableConv2d(SharedWeights, nn.Conv2d):
         slims = any(run.slims for run in (*given, *made)) and any(spec.width < 1 for spec in switches)
         if slims and self.groups > 1 and not (self.depthwise and tuple(given) == tuple(made)):
             raise UnsupportedError(
-                f"{self.groups} groups of channels do not slim", where="SwitchableConv2d",
+                f"{self.groups} groups of channels do not slim",
+                where="SwitchableConv2d",
                 fix="Use depthwise convolutions (as many outputs as inputs), one group, or only width 1.",
-            )  # fmt: skip
+            )
         self._attach(switches, weight_quantizer, input_quantizer, given, made)
 
     @property
@@ -150,10 +160,15 @@ class SwitchableConv2d(SharedWeights, nn.Conv2d):
         options = self._options(spec)
         kind = QuantConv2d if "weight_quantizer" in options else nn.Conv2d
         plain = kind(
-            elements(self.inputs, spec.width), elements(self.outputs, spec.width), self.kernel_size,
-            stride=self.stride, padding=self.padding, dilation=self.dilation, groups=self._groups(spec.width),
+            elements(self.inputs, spec.width),
+            elements(self.outputs, spec.width),
+            self.kernel_size,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self._groups(spec.width),
             **options,
-        )  # fmt: skip
+        )
         return self._fill(plain, spec)
 
 
@@ -169,10 +184,15 @@ class SwitchableLinear(SharedWeights, nn.Linear):
     """
 
     def __init__(
-        self, *args: Any, switches: Sequence[SwitchSpec], weight_quantizer: Callable[[int], WeightQuantizer],
-        input_quantizer: ActivationQuantizer | None = None, inputs: Sequence[Run] | None = None,
-        outputs: Sequence[Run] | None = None, **kwargs: Any,
-    ) -> None:  # fmt: skip
+        self,
+        *args: Any,
+        switches: Sequence[SwitchSpec],
+        weight_quantizer: Callable[[int], WeightQuantizer],
+        input_quantizer: ActivationQuantizer | None = None,
+        inputs: Sequence[Run] | None = None,
+        outputs: Sequence[Run] | None = None,
+        **kwargs: Any,
+    ) -> None:
         nn.Linear.__init__(self, *args, **kwargs)
         given = (Run(self.in_features),) if inputs is None else inputs
         made = (Run(self.out_features),) if outputs is None else outputs

@@ -18,13 +18,32 @@ LAYERS = (nn.Conv2d, nn.Linear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 RELUS = (nn.ReLU, nn.ReLU6)
 _PASS = (
-    nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d, nn.Softmax,
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+    nn.Flatten,
+    nn.Identity,
+    nn.Dropout,
+    nn.Dropout2d,
+    nn.Softmax,
     nn.LogSoftmax,
-)  # fmt: skip
+)
 _PASS_FUNCTIONS = (
-    torch.flatten, torch.mean, torch.reshape, torch.max_pool2d, functional.max_pool2d, functional.avg_pool2d,
-    functional.adaptive_avg_pool2d, functional.dropout, "flatten", "view", "reshape", "mean", "contiguous", "size",
-)  # fmt: skip
+    torch.flatten,
+    torch.mean,
+    torch.reshape,
+    torch.max_pool2d,
+    functional.max_pool2d,
+    functional.avg_pool2d,
+    functional.adaptive_avg_pool2d,
+    functional.dropout,
+    "flatten",
+    "view",
+    "reshape",
+    "mean",
+    "contiguous",
+    "size",
+)
 _SUMS = (operator.add, operator.iadd, operator.sub, torch.add, torch.sub, "add", "add_", "sub", "sub_")
 _CATS = (torch.cat, torch.concat, torch.concatenate)
 
@@ -107,9 +126,10 @@ class _Trace:
             self.graph = fx.Tracer().trace(self.network)
         except fx.proxy.TraceError as error:
             raise UnsupportedError(
-                f"the module's forward() depends on values ({error})", where=self.where,
+                f"the module's forward() depends on values ({error})",
+                where=self.where,
                 fix="Write it without branches on tensors.",
-            ) from error  # fmt: skip
+            ) from error
         for node in self.graph.nodes:
             self.values[node] = self._node(node)
 
@@ -182,9 +202,10 @@ class _Trace:
         if [block.count for block in first] != [block.count for block in second]:
             counts = ["+".join(str(block.count) for block in blocks) for blocks in sources if blocks]
             raise UnsupportedError(
-                f"a sum of {counts[0]} and {counts[1]} channels", where=f"{self.where}, {where}",
+                f"a sum of {counts[0]} and {counts[1]} channels",
+                where=f"{self.where}, {where}",
                 fix="Both operands need the same layers' widths: put a convolution behind the concatenation.",
-            )  # fmt: skip
+            )
         for a, b in zip(first, second, strict=True):
             one, other = a.root(), b.root()
             if one is not other:
@@ -193,9 +214,10 @@ class _Trace:
 
     def _unknown(self, what: str, where: str) -> UnsupportedError:
         return UnsupportedError(
-            f"{what} is not known to switchable networks", where=f"{self.where}, {where}",
+            f"{what} is not known to switchable networks",
+            where=f"{self.where}, {where}",
             fix="Use Conv2d, Linear, BatchNorm, ReLU modules, pools, flatten, sums and concatenations.",
-        )  # fmt: skip
+        )
 
     def structure(self) -> Structure:
         layers, norms = [], {}
@@ -210,9 +232,10 @@ class _Trace:
         relus, behind, to_last = self._activations(layers[-1].path)
         if not relus and not behind and len(layers) > 1:
             raise UnsupportedError(
-                "no nn.ReLU between the layers", where=self.where,
+                "no nn.ReLU between the layers",
+                where=self.where,
                 fix="Make activations modules (self.relu = nn.ReLU()) rather than calls of torch.relu.",
-            )  # fmt: skip
+            )
         return Structure(tuple(layers), norms, relus, behind, to_last)
 
     def _activations(self, last: str) -> tuple[tuple[str, ...], tuple[str, ...], frozenset[str]]:

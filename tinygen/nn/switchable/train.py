@@ -79,9 +79,12 @@ def teacher_of(switches: Sequence[SwitchSpec], where: str = "distillation") -> S
 
 
 def switchable_step(
-    network: nn.Module, images: Tensor, labels: Tensor, optimizer: Optimizer,
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    optimizer: Optimizer,
     distillation: Distillation | None = None,
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, float]:
     """One iteration of Algorithm 3: the gradients of all switches summed, then one step.
 
     Without distillation every switch has the cross-entropy; with it the float switch of the largest width alone, and
@@ -174,9 +177,13 @@ def _recording(network: nn.Module, kind: Any, seen: dict[Any, Tensor]) -> Iterat
 
 
 def train_switchable(
-    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], optimizer: Optimizer, *,
-    distillation: Distillation | None = None, after_step: Callable[[], None] | None = None,
-) -> dict[str, float]:  # fmt: skip
+    network: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    optimizer: Optimizer,
+    *,
+    distillation: Distillation | None = None,
+    after_step: Callable[[], None] | None = None,
+) -> dict[str, float]:
     """Trains all switches together; call it once per epoch, or with batches without end of your making.
 
     Args:

@@ -54,8 +54,11 @@ _NARROW_LOAD = (2, 3, 4, 3, 1, 2)  # bytes and halfwords come a stage later; an 
 _FLOAT_LOAD = (1, 1, 1, 1, 3, 1)
 _ALONE = frozenset({Kind.DIVIDE, Kind.LOAD_MULTIPLE, Kind.STORE_MULTIPLE, Kind.TABLE_BRANCH, Kind.BARRIER})
 _UNITS = (
-    ("multiplier", MACS), ("shifter", frozenset({Kind.SHIFTED})), ("store port", STORES), ("FPU", FLOATS),
-)  # fmt: skip
+    ("multiplier", MACS),
+    ("shifter", frozenset({Kind.SHIFTED})),
+    ("store port", STORES),
+    ("FPU", FLOATS),
+)
 _ONE_CYCLE = frozenset({Kind.ALU, Kind.SHIFT, Kind.SHIFTED, Kind.BITS})
 _SIMPLE = frozenset({Kind.ALU})
 

@@ -44,9 +44,15 @@ def _instruction(found: Any) -> Instruction:
     base_name = {"addi16sp": "addi", "addi4spn": "addi", "lwsp": "lw", "swsp": "sw"}.get(name, name)
     names = [found.reg_name(o.reg) for o in found.operands if o.type == _REGISTER]
     fields: dict[str, Any] = {
-        "address": found.address, "size": found.size, "name": base_name, "text": f"{name} {found.op_str}".strip(),
-        "kind": Kind.ALU, "reads": set(names[1:]), "writes": set(names[:1]), "operands": _operands(found),
-    }  # fmt: skip
+        "address": found.address,
+        "size": found.size,
+        "name": base_name,
+        "text": f"{name} {found.op_str}".strip(),
+        "kind": Kind.ALU,
+        "reads": set(names[1:]),
+        "writes": set(names[:1]),
+        "operands": _operands(found),
+    }
     if base_name in _LOADS or base_name in _STORES:
         fields |= _access(found, base_name, names)
     elif base_name in _BRANCHES or base_name in _JUMPS:

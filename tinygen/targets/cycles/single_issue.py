@@ -86,21 +86,46 @@ CORTEX_M4 = Costs()
 CORTEX_M3 = Costs(accumulate=2, long_mac=4, long_accumulate=5)
 # M33 (jnk0le): loads 1 with use after 2, multiplications 1 with use after 2, branches 2.
 CORTEX_M33 = Costs(
-    mac_latency=2, shifted_latency=2, load=1, load_latency=2, indexed_store=1, pipelined_loads=False, address_stall=0,
-    multiple_base=0, taken=1, wide_target=0, float_mac=3, divide=6,
-)  # fmt: skip
+    mac_latency=2,
+    shifted_latency=2,
+    load=1,
+    load_latency=2,
+    indexed_store=1,
+    pipelined_loads=False,
+    address_stall=0,
+    multiple_base=0,
+    taken=1,
+    wide_target=0,
+    float_mac=3,
+    divide=6,
+)
 # M0+ (DDI 0484C, table 3.1): loads and stores 2 (1 on the single-cycle I/O port, which holds no data of ours), multiple
 # ones 1 + N, branch 2, BL 3, BX and BLX 2, POP to pc 3 + N, MULS 1 or 32: STM32 and RP2040 have the fast multiplier.
 CORTEX_M0PLUS = Costs(
-    store=2, indexed_store=2, pipelined_loads=False, address_stall=0, taken=1, wide_target=0, call_extra=1,
-    load_pc_extra=1, it_folds=False,
-)  # fmt: skip
+    store=2,
+    indexed_store=2,
+    pipelined_loads=False,
+    address_stall=0,
+    taken=1,
+    wide_target=0,
+    call_extra=1,
+    load_pc_extra=1,
+    it_folds=False,
+)
 CORTEX_M0PLUS_SLOW = replace(CORTEX_M0PLUS, mac=32)
 # ESP32-C3 (ctrlsrc): load 2, branch 1 and 3 taken, jump 2; MULH 2 and DIV 10 are the C6's (LLTA-Bench).
 ESP32C3 = Costs(
-    long_mac=2, divide=10, load=2, indexed_store=1, pipelined_loads=False, address_stall=0, taken=2, wide_target=0,
-    jump_discount=1, it_folds=False,
-)  # fmt: skip
+    long_mac=2,
+    divide=10,
+    load=2,
+    indexed_store=1,
+    pipelined_loads=False,
+    address_stall=0,
+    taken=2,
+    wide_target=0,
+    jump_discount=1,
+    it_folds=False,
+)
 
 
 @dataclass

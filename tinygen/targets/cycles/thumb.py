@@ -28,14 +28,38 @@ _BRANCHES = {"b", "bl", "bx", "blx", "cbz", "cbnz"}
 _ALIASES = {"fmstat": "vmrs", "fconsts": "vmov", "fconstd": "vmov"}
 _BARRIERS = {"dsb", "dmb", "isb"}
 _NOPS = {
-    "nop", "hint", "yield", "wfe", "wfi", "sev", "pld", "bkpt", "udf", "cps", "cpsie", "cpsid", "mrs", "msr", "svc",
-}  # fmt: skip
-_MULTIPLE = {"ldm": Kind.LOAD_MULTIPLE, "stm": Kind.STORE_MULTIPLE, "pop": Kind.LOAD_MULTIPLE,
-             "push": Kind.STORE_MULTIPLE, "ldmdb": Kind.LOAD_MULTIPLE, "stmdb": Kind.STORE_MULTIPLE}  # fmt: skip
+    "nop",
+    "hint",
+    "yield",
+    "wfe",
+    "wfi",
+    "sev",
+    "pld",
+    "bkpt",
+    "udf",
+    "cps",
+    "cpsie",
+    "cpsid",
+    "mrs",
+    "msr",
+    "svc",
+}
+_MULTIPLE = {
+    "ldm": Kind.LOAD_MULTIPLE,
+    "stm": Kind.STORE_MULTIPLE,
+    "pop": Kind.LOAD_MULTIPLE,
+    "push": Kind.STORE_MULTIPLE,
+    "ldmdb": Kind.LOAD_MULTIPLE,
+    "stmdb": Kind.STORE_MULTIPLE,
+}
 _FLOAT_MULTIPLE = {
-    "vldmia": Kind.LOAD_MULTIPLE, "vldmdb": Kind.LOAD_MULTIPLE, "vpop": Kind.LOAD_MULTIPLE,
-    "vstmia": Kind.STORE_MULTIPLE, "vstmdb": Kind.STORE_MULTIPLE, "vpush": Kind.STORE_MULTIPLE,
-}  # fmt: skip
+    "vldmia": Kind.LOAD_MULTIPLE,
+    "vldmdb": Kind.LOAD_MULTIPLE,
+    "vpop": Kind.LOAD_MULTIPLE,
+    "vstmia": Kind.STORE_MULTIPLE,
+    "vstmdb": Kind.STORE_MULTIPLE,
+    "vpush": Kind.STORE_MULTIPLE,
+}
 _BITS = re.compile(
     r"[su]xt|[su]bfx|bf[ic]|rev|rbit|clz|pkh|sel$|[su]sat|q(add|sub|d|asx|sax)|[su]h?(add|sub)(8|16)|uq(add|sub)"
     r"|usad|[su]h?(asx|sax)"
@@ -68,10 +92,15 @@ def decode_thumb(code: bytes, address: int) -> list[Instruction]:
 def _instruction(found: Any) -> Instruction:
     name = _ALIASES.get(str(found.insn_name()), str(found.insn_name()))
     common: dict[str, Any] = {
-        "address": found.address, "size": found.size, "name": name, "text": f"{found.mnemonic} {found.op_str}".strip(),
+        "address": found.address,
+        "size": found.size,
+        "name": name,
+        "text": f"{found.mnemonic} {found.op_str}".strip(),
         "conditional": found.cc not in _ALWAYS and name != "it",
-        "double": ".f64" in found.mnemonic, "operands": _operands(found), "left_shift": _left_shift(found),
-    }  # fmt: skip
+        "double": ".f64" in found.mnemonic,
+        "operands": _operands(found),
+        "left_shift": _left_shift(found),
+    }
     fields = _fields(found, name)
     reads = set(fields.pop("reads", ())) - {"pc"}
     writes = set(fields.pop("writes", ())) - {"pc"}
@@ -124,9 +153,13 @@ def _branch(found: Any, name: str) -> dict[str, Any]:
         return {"kind": Kind.TABLE_BRANCH, "reads": read, "address_registers": address, "writes_pc": True}
     targets = [o.imm & 0xFFFFFFFF for o in found.operands if o.type == _IMMEDIATE]
     fields: dict[str, Any] = {
-        "kind": Kind.BRANCH, "reads": set(_registers(found)), "writes_pc": True, "is_call": name in ("bl", "blx"),
-        "writes": {"lr"} if name in ("bl", "blx") else set(), "target": targets[0] if targets else None,
-    }  # fmt: skip
+        "kind": Kind.BRANCH,
+        "reads": set(_registers(found)),
+        "writes_pc": True,
+        "is_call": name in ("bl", "blx"),
+        "writes": {"lr"} if name in ("bl", "blx") else set(),
+        "target": targets[0] if targets else None,
+    }
     if name in ("cbz", "cbnz"):
         fields["conditional"] = True
     return fields
@@ -149,7 +182,7 @@ def _multiple(found: Any, name: str) -> dict[str, Any]:
         "base": base,
         "float_access": name in _FLOAT_MULTIPLE,
         "writes_pc": load and "pc" in names,
-    }  # fmt: skip
+    }
 
 
 def _single(found: Any, name: str) -> dict[str, Any]:
@@ -178,7 +211,7 @@ def _single(found: Any, name: str) -> dict[str, Any]:
         "index": index,
         "float_access": name.startswith("v"),
         "writes_pc": load and "pc" in names,
-    }  # fmt: skip
+    }
 
 
 def _float(found: Any, name: str) -> dict[str, Any]:
@@ -195,8 +228,12 @@ def _float(found: Any, name: str) -> dict[str, Any]:
     accumulates = bool(_FLOAT_MACS.match(name))
     kind = Kind.FLOAT_MAC if accumulates else Kind.FLOAT_DIVIDE if name in ("vdiv", "vsqrt") else Kind.FLOAT
     reads = set(names) if accumulates else set(names[1:])
-    return {"kind": kind, "reads": reads, "writes": set(names[:1]),
-            "accumulated": frozenset(names[:1]) - frozenset(names[1:]) if accumulates else frozenset()}  # fmt: skip
+    return {
+        "kind": kind,
+        "reads": reads,
+        "writes": set(names[:1]),
+        "accumulated": frozenset(names[:1]) - frozenset(names[1:]) if accumulates else frozenset(),
+    }
 
 
 def _arithmetic(found: Any, name: str) -> dict[str, Any]:

@@ -19,12 +19,25 @@ _SYST_CSR, _SYST_RVR, _SYST_CVR = 0x010, 0x014, 0x018
 _ENABLE, _TICKINT, _CLKSOURCE, _COUNTFLAG = 1 << 0, 1 << 1, 1 << 2, 1 << 16
 _NVIC_ISER, _NVIC_ISER_END = 0x100, 0x120
 _CPUID, _ICSR, _VTOR, _AIRCR, _CCR, _CLIDR, _CTR, _CCSIDR, _CSSELR, _CPACR, _DEMCR = (
-    0xD00, 0xD04, 0xD08, 0xD0C, 0xD14, 0xD78, 0xD7C, 0xD80, 0xD84, 0xD88, 0xDFC,
-)  # fmt: skip
+    0xD00,
+    0xD04,
+    0xD08,
+    0xD0C,
+    0xD14,
+    0xD78,
+    0xD7C,
+    0xD80,
+    0xD84,
+    0xD88,
+    0xDFC,
+)
 _CPUIDS = {
-    "cortex-m7": 0x410FC271, "cortex-m4": 0x410FC241, "cortex-m3": 0x412FC231, "cortex-m0": 0x410CC200,
+    "cortex-m7": 0x410FC271,
+    "cortex-m4": 0x410FC241,
+    "cortex-m3": 0x412FC231,
+    "cortex-m0": 0x410CC200,
     "cortex-m33": 0x410FD211,
-}  # fmt: skip
+}
 _CCR_CACHES, _CCR_DC, _DCIMVAC = 3 << 16, 1 << 16, 0xF5C
 _TRCENA = 1 << 24
 
@@ -182,9 +195,7 @@ def set_cache_sizes(peripherals: Sequence[Peripheral], timing: MemoryTiming | No
             peripheral.code_cache, peripheral.data_cache = timing.code.size, timing.data.size
 
 
-def core_peripherals(
-    core: str, clock: Callable[[], int], fpu_switched: Callable[[bool], None]
-) -> list[Peripheral]:
+def core_peripherals(core: str, clock: Callable[[], int], fpu_switched: Callable[[bool], None]) -> list[Peripheral]:
     """Those of every Cortex-M; `clock` gives cycles since reset."""
     space = SystemControlSpace("SCS", SCS_BASE, 0x1000, clock=clock, core=core, fpu_switched=fpu_switched)
     lock = core == "cortex-m7"

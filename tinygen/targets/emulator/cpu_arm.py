@@ -37,10 +37,15 @@ class ArmCpu(Cpu):
     link = "lr"
     registers = Registers(_IDS, link=14, riscv=False)
     exceptions = {
-        _UNDEFINED: "an undefined instruction", 2: "SVC: the firmware has no supervisor", 3: "a prefetch abort",
-        4: "a data abort", 7: "BKPT: a breakpoint without a debugger", 8: "a branch into the exception range",
-        17: "no coprocessor", _NOT_THUMB: "not in Thumb state: an address without its lowest bit set was branched to",
-    }  # fmt: skip
+        _UNDEFINED: "an undefined instruction",
+        2: "SVC: the firmware has no supervisor",
+        3: "a prefetch abort",
+        4: "a data abort",
+        7: "BKPT: a breakpoint without a debugger",
+        8: "a branch into the exception range",
+        17: "no coprocessor",
+        _NOT_THUMB: "not in Thumb state: an address without its lowest bit set was branched to",
+    }
 
     def __init__(self, core: str) -> None:
         # UC_MODE_MCLASS must not be set: with it Unicorn 2.1.4 ignores the CPU model.

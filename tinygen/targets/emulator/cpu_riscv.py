@@ -18,9 +18,23 @@ EXTENSIONS: dict[str, str] = {"esp32c3": "imc", "esp32c6": "imac"}
 """Of each core, beside the CSRs (ESP32-C3 TRM chapter 1; ESP32-C6 TRM chapter 1)."""
 
 _NAMES = (
-    "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", *(f"a{n}" for n in range(8)),
-    *(f"s{n}" for n in range(2, 12)), "t3", "t4", "t5", "t6",
-)  # fmt: skip
+    "zero",
+    "ra",
+    "sp",
+    "gp",
+    "tp",
+    "t0",
+    "t1",
+    "t2",
+    "s0",
+    "s1",
+    *(f"a{n}" for n in range(8)),
+    *(f"s{n}" for n in range(2, 12)),
+    "t3",
+    "t4",
+    "t5",
+    "t6",
+)
 _IDS = tuple(riscv_const.UC_RISCV_REG_X0 + n for n in range(32))
 _RA, _SP, _A0 = 1, 2, 10
 _ILLEGAL, _BREAKPOINT = 2, 3
@@ -39,12 +53,17 @@ class RiscvCpu(Cpu):
     registers = Registers(_IDS, link=_RA, riscv=True)
     # Of mcause (RISC-V privileged architecture, 3.1.15).
     exceptions = {
-        0: "an instruction address that is odd", 1: "an instruction fetch from nowhere",
+        0: "an instruction address that is odd",
+        1: "an instruction fetch from nowhere",
         _ILLEGAL: "an illegal instruction",
-        _BREAKPOINT: "EBREAK: a breakpoint without a debugger", 4: "a misaligned load", 5: "a load from nowhere",
-        6: "a misaligned store", 7: "a store to nowhere", 8: "ECALL: the firmware has no supervisor",
+        _BREAKPOINT: "EBREAK: a breakpoint without a debugger",
+        4: "a misaligned load",
+        5: "a load from nowhere",
+        6: "a misaligned store",
+        7: "a store to nowhere",
+        8: "ECALL: the firmware has no supervisor",
         11: "ECALL: the firmware has no supervisor",
-    }  # fmt: skip
+    }
 
     def __init__(self, core: str) -> None:
         self.core, self.uc = core, unicorn.Uc(unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV32)

@@ -335,8 +335,9 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
 def _timer_group(base: int, seconds: Callable[[], float]) -> Watchdogs:
     # timer_group_reg.h: at reset the flash boot mode (bit 14) runs, 26,000,000 ticks of APB's 80 MHz.
     dog = Watchdog("WDTCONFIG0", 0x48, 0x64, 1 << 31 | 1 << 14, 80e6, hold=0x50)
-    return Watchdogs("TIMG0", base, 0x1000, seconds=seconds, watchdogs=(dog,),
-                     registers={0x48: 1 << 14 | 9 << 15, 0x50: 26_000_000})  # fmt: skip
+    return Watchdogs(
+        "TIMG0", base, 0x1000, seconds=seconds, watchdogs=(dog,), registers={0x48: 1 << 14 | 9 << 15, 0x50: 26_000_000}
+    )
 
 
 def _esp32c3(
@@ -348,14 +349,26 @@ def _esp32c3(
         Watchdog("WDTCONFIG0", 0x90, 0xA8, 1 << 31 | 1 << 12, 136e3, hold=0x94),
         Watchdog("SWD_CONF", 0xAC, 0xB0, 0xFFFFFFFF, 1.0, 0x8F1D312A, stopped=3 << 30),
     )
-    rtc = Watchdogs("RTC_CNTL", 0x60008000, 0x800, seconds=seconds, watchdogs=dogs,
-                    registers={0x90: 1 << 12, 0x94: 200_000, 0xAC: 300 << 18})  # fmt: skip
+    rtc = Watchdogs(
+        "RTC_CNTL",
+        0x60008000,
+        0x800,
+        seconds=seconds,
+        watchdogs=dogs,
+        registers={0x90: 1 << 12, 0x94: 200_000, 0xAC: 300 << 18},
+    )
     timer = _timer_group(0x6001F000, seconds)
     system = System("SYSTEM", 0x600C0000, 0x1000, registers={0x08: 0xC, 0x1C: 1 << 6, 0x58: 1})
     extmem = Peripheral("EXTMEM", 0x600C4000, 0x1000, registers={0x04: 3})
     cache.buses = lambda: extmem.read(0x04)
-    uart = EspUart(board.uart.instance, board.uart.base, 0x1000, baud=board.uart.baud, core_hz=system.core_hz,
-                   registers={0x20: 0x1C | 1 << 28})  # fmt: skip
+    uart = EspUart(
+        board.uart.instance,
+        board.uart.base,
+        0x1000,
+        baud=board.uart.baud,
+        core_hz=system.core_hz,
+        registers={0x20: 0x1C | 1 << 28},
+    )
     uart.clock_conf = lambda: uart.registers.get(0x78, 3 << 20)
     uart.watched = (rtc, timer)
     rom = Rom("ROM", _ROM_CALLS, 0x1000, cache=cache, functions=_cache_functions(cache, 0x4000051C, 0x40000520))
@@ -373,15 +386,29 @@ def _esp32c6(board: Board, cache: FlashCache, seconds: Callable[[], float]) -> t
         Watchdog("CONFIG0", 0x00, 0x18, 1 << 31 | 1 << 12, 136e3, hold=0x04),
         Watchdog("SWD_CONFIG", 0x1C, 0x20, 0xFFFFFFFF, 1.0, stopped=1 << 18 | 1 << 30),
     )
-    low_power = Watchdogs("LP_WDT", 0x600B1C00, 0x400, seconds=seconds, watchdogs=dogs,
-                          registers={0x00: 1 << 12, 0x04: 200_000, 0x1C: 300 << 20})  # fmt: skip
+    low_power = Watchdogs(
+        "LP_WDT",
+        0x600B1C00,
+        0x400,
+        seconds=seconds,
+        watchdogs=dogs,
+        registers={0x00: 1 << 12, 0x04: 200_000, 0x1C: 300 << 20},
+    )
     timer = _timer_group(0x60008000, seconds)
-    pcr = Pcr("PCR", 0x60096000, 0x1000,
-              registers={0x04: 3 << 20 | 1 << 22, 0x1C: 3 << 8, 0x110: 2 << 8, 0x11C: 3 << 8})  # fmt: skip
+    pcr = Pcr(
+        "PCR", 0x60096000, 0x1000, registers={0x04: 3 << 20 | 1 << 22, 0x1C: 3 << 8, 0x110: 2 << 8, 0x11C: 3 << 8}
+    )
     extmem = Peripheral("EXTMEM", 0x600C8000, 0x1000, registers={0x04: 3})
     cache.buses = lambda: extmem.read(0x04)
-    uart = EspUart(board.uart.instance, board.uart.base, 0x1000, baud=board.uart.baud, core_hz=pcr.core_hz,
-                   update=0x98, registers={0x20: 0x1C | 1 << 20})  # fmt: skip
+    uart = EspUart(
+        board.uart.instance,
+        board.uart.base,
+        0x1000,
+        baud=board.uart.baud,
+        core_hz=pcr.core_hz,
+        update=0x98,
+        registers={0x20: 0x1C | 1 << 20},
+    )
     uart.clock_conf = lambda: pcr.read(0x04) if pcr.read(0x04) & 1 << 22 else 0
     uart.watched = (low_power, timer)
     rom = Rom("ROM", _ROM_CALLS, 0x1000, cache=cache, functions=_cache_functions(cache, 0x40000690, 0x40000694))

@@ -184,9 +184,13 @@ class Gdma(SoundDma):
 
 
 def microphone_peripherals(
-    board: Board, system: Peripheral, gpio: Peripheral, mux: Peripheral, core_hz: Callable[[], int],
+    board: Board,
+    system: Peripheral,
+    gpio: Peripheral,
+    mux: Peripheral,
+    core_hz: Callable[[], int],
     clock: Callable[[], int],
-) -> tuple[Peripheral, ...]:  # fmt: skip
+) -> tuple[Peripheral, ...]:
     """The port and the DMA controller of the board's microphone; none where it has no microphone."""
     microphone = board.microphone
     if microphone is None:
@@ -206,12 +210,24 @@ def microphone_peripherals(
         return lambda: bool(system.read(register) >> bit & 1) and not system.read(reset) >> bit & 1
 
     port = EspI2s(
-        microphone.instance, microphone.base, 0x1000, microphone=microphone,
-        line=MicrophoneLine(Sound(), microphone.gain_bits, clock), core_hz=core_hz, pins_ready=pins_ready,
-        enabled=on(0x10, 0x18, 21), clock_rule="system_reg.h, SYSTEM_PERIP_CLK_EN0 and RST_EN0",
-    )  # fmt: skip
+        microphone.instance,
+        microphone.base,
+        0x1000,
+        microphone=microphone,
+        line=MicrophoneLine(Sound(), microphone.gain_bits, clock),
+        core_hz=core_hz,
+        pins_ready=pins_ready,
+        enabled=on(0x10, 0x18, 21),
+        clock_rule="system_reg.h, SYSTEM_PERIP_CLK_EN0 and RST_EN0",
+    )
     dma = Gdma(
-        "GDMA", GDMA_BASE, 0x1000, port=port, memory=DmaMemory(), clock=clock,
-        enabled=on(0x14, 0x1C, 6), clock_rule="system_reg.h, SYSTEM_PERIP_CLK_EN1 and RST_EN1",
-    )  # fmt: skip
+        "GDMA",
+        GDMA_BASE,
+        0x1000,
+        port=port,
+        memory=DmaMemory(),
+        clock=clock,
+        enabled=on(0x14, 0x1C, 6),
+        clock_rule="system_reg.h, SYSTEM_PERIP_CLK_EN1 and RST_EN1",
+    )
     return port, dma

@@ -90,8 +90,9 @@ def _what(memories: Sequence[Memory], symbols: Symbols, stop: Stop) -> tuple[str
     if stop.illegal == ILLEGAL_UNALIGNED:
         return (
             f"unaligned access through {stop.illegal_address:#010x}: this instruction needs a multiple of 4 "
-            "(DDI 0403 A3.2.1)", "",
-        )  # fmt: skip
+            "(DDI 0403 A3.2.1)",
+            "",
+        )
     if stop.illegal:
         return f"the core cannot execute this instruction: {_ILLEGAL[stop.illegal]}", ""
     if overflow := stack_overflow(symbols, sp, stop.access.address if stop.access else sp):

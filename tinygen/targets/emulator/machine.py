@@ -178,8 +178,9 @@ class EmulatedBoard:
         if samples.dtype != np.int16 or samples.ndim != 1:
             raise BoardError(
                 f"its microphone hears int16 samples, not {samples.dtype.name} {list(samples.shape)}",
-                where=self.board.name, fix="Give one channel, [samples], as int16.",
-            )  # fmt: skip
+                where=self.board.name,
+                fix="Give one channel, [samples], as int16.",
+            )
         self._sound.line.sound.feed(samples)
 
     def clear_profile(self) -> None:
@@ -371,10 +372,12 @@ class EmulatedBoard:
 def access_kind(access: int) -> str:
     """Unicorn's kind of invalid access, in words (see `Fault`)."""
     kinds = {
-        unicorn.UC_MEM_WRITE_UNMAPPED: "write", unicorn.UC_MEM_READ_UNMAPPED: "read",
-        unicorn.UC_MEM_FETCH_UNMAPPED: "fetch", unicorn.UC_MEM_WRITE_PROT: "flash write",
+        unicorn.UC_MEM_WRITE_UNMAPPED: "write",
+        unicorn.UC_MEM_READ_UNMAPPED: "read",
+        unicorn.UC_MEM_FETCH_UNMAPPED: "fetch",
+        unicorn.UC_MEM_WRITE_PROT: "flash write",
         unicorn.UC_MEM_FETCH_PROT: "fetch",
-    }  # fmt: skip
+    }
     return kinds.get(access, "access")
 
 

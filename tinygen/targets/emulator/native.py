@@ -27,10 +27,18 @@ SLOTS = BASES = ACCESSES = 65536
 _SOURCE = Path(__file__).with_name("hooks.c")
 _HOOK_CODE, _HOOK_BLOCK = 4, 8
 _COST = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32)
-_BLOCK = np.dtype([
-    ("count", "<u8"), ("stalls", "<u8"), ("address", "<u4"), ("bucket", "<u4"),
-    ("instructions", "<u4"), ("cycles", "<u4"), ("size", "<u4"), ("accesses", "<u4"),
-])  # fmt: skip
+_BLOCK = np.dtype(
+    [
+        ("count", "<u8"),
+        ("stalls", "<u8"),
+        ("address", "<u4"),
+        ("bucket", "<u4"),
+        ("instructions", "<u4"),
+        ("cycles", "<u4"),
+        ("size", "<u4"),
+        ("accesses", "<u4"),
+    ]
+)
 
 
 class _Region(ctypes.Structure):
@@ -162,9 +170,13 @@ class NativeCounter(ctypes.Structure):
         everywhere = (ctypes.c_uint64(1), ctypes.c_uint64(0))
         handle = ctypes.c_size_t()
         status = uclib.uc_hook_add(
-            uc._uch, ctypes.byref(handle), ctypes.c_int(kind), ctypes.cast(function, ctypes.c_void_p),
-            ctypes.byref(self), *everywhere,
-        )  # fmt: skip
+            uc._uch,
+            ctypes.byref(handle),
+            ctypes.c_int(kind),
+            ctypes.cast(function, ctypes.c_void_p),
+            ctypes.byref(self),
+            *everywhere,
+        )
         if status:
             raise ToolchainError(f"Unicorn refused a hook (error {status})")
 

@@ -34,9 +34,7 @@ def board_peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peri
         if any(source.startswith(f"firmware/{family}/") for source in board.sources):
             return build(board, clock)
     if "cmsdk-uart" in board.emulator.peripherals:
-        uart = CmsdkUart(
-            board.uart.instance, board.uart.base, 0x1000, baud=board.uart.baud, bus_hz=board.clock.hclk_hz
-        )
+        uart = CmsdkUart(board.uart.instance, board.uart.base, 0x1000, baud=board.uart.baud, bus_hz=board.clock.hclk_hz)
         return [uart], uart
     raise BoardError(
         "there are no register models for this board",

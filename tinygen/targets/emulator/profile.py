@@ -84,9 +84,7 @@ def make_profile(rows: Iterable[BlockRow], symbols: Symbols, layers: int) -> Pro
         if row.bucket < FIRST_LAYER:
             continue
         layer = min(row.bucket - FIRST_LAYER, layers)
-        blocks.append(
-            ExecutedBlock(layer, row.address, row.size, row.instructions, row.cycles, row.passes, row.stalls)
-        )
+        blocks.append(ExecutedBlock(layer, row.address, row.size, row.instructions, row.cycles, row.passes, row.stalls))
         per_layer[layer] += row.instructions * row.passes
         cycles[layer] += row.cycles * row.passes + row.stalls
         name = symbols.function(row.address)

@@ -380,11 +380,14 @@ def reset_ports(rcc: Rcc, count: int, manual: str) -> list[Gpio]:
     modes, speeds, pulls = {0: 0xA8000000, 1: 0x280}, {0: 0x0C000000, 1: 0xC0}, {0: 0x64000000, 1: 0x100}
     return [
         Gpio(
-            f"GPIO{chr(ord('A') + i)}", GPIO_BASE + 0x400 * i, enabled=rcc.gate("ahb1enr", i), clock_rule=manual,
+            f"GPIO{chr(ord('A') + i)}",
+            GPIO_BASE + 0x400 * i,
+            enabled=rcc.gate("ahb1enr", i),
+            clock_rule=manual,
             registers={0x00: modes.get(i, 0), 0x08: speeds.get(i, 0), 0x0C: pulls.get(i, 0)},
         )
         for i in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def pin_check(board: Board, ports: list[Gpio]) -> Callable[[str], bool]:

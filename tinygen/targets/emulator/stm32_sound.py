@@ -229,15 +229,25 @@ def microphone_peripherals(
         return all(ports[ord(pin.port) - ord("A")].alternate(pin.number) == microphone.af for pin in pins)
 
     port = I2sPort(
-        microphone.instance, microphone.base, microphone=microphone,
-        line=MicrophoneLine(Sound(), microphone.gain_bits, clock), source_hz=rcc.i2s_hz, core_hz=rcc.hclk_hz,
-        pins_ready=pins_ready, clock_rule="RM0385 5.3.13",
+        microphone.instance,
+        microphone.base,
+        microphone=microphone,
+        line=MicrophoneLine(Sound(), microphone.gain_bits, clock),
+        source_hz=rcc.i2s_hz,
+        core_hz=rcc.hclk_hz,
+        pins_ready=pins_ready,
+        clock_rule="RM0385 5.3.13",
         enabled=rcc.gate(enable.register, enable.bit) if enable else lambda: True,
-    )  # fmt: skip
+    )
     if enable is not None:
         rcc.resets[enable.register, enable.bit] = port.reset
     dma = Dma(
-        "DMA1", DMA1_BASE, port=port, memory=DmaMemory(), clock=clock, clock_rule="RM0385 5.3.10",
+        "DMA1",
+        DMA1_BASE,
+        port=port,
+        memory=DmaMemory(),
+        clock=clock,
+        clock_rule="RM0385 5.3.10",
         enabled=rcc.gate("ahb1enr", 21),
-    )  # fmt: skip
+    )
     return port, dma

@@ -55,7 +55,9 @@ PARTS = {
             pll_out=168_000_000,
             wait_states=every(30_000_000, 6),
         ),
-        power="RM0090 5.4.1", scales={0: 2, 1: 1}, reset_vos=1,
+        power="RM0090 5.4.1",
+        scales={0: 2, 1: 1},
+        reset_vos=1,
     ),
     "f411": Part(
         Limits(
@@ -70,9 +72,11 @@ PARTS = {
             pll_out=100_000_000,
             wait_states=(30_000_000, 64_000_000, 90_000_000, 100_000_000),
         ),
-        power="RM0383, PWR_CR", scales={1: 3, 2: 2, 3: 1}, reset_vos=2,
+        power="RM0383, PWR_CR",
+        scales={1: 3, 2: 2, 3: 1},
+        reset_vos=2,
     ),
-}  # fmt: skip
+}
 
 
 @dataclass
@@ -134,9 +138,13 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
     part = PARTS["f411" if "firmware/stm32f4/voltage_f411.c" in board.sources else "f405"]
     limits = part.limits
     rcc = Rcc(
-        "RCC", RCC_BASE, limits=limits, hse_hz=board.clock.source_hz if board.clock.source == "hse" else 0,
-        hse_bypass=board.clock.bypass, clock=clock,
-    )  # fmt: skip
+        "RCC",
+        RCC_BASE,
+        limits=limits,
+        hse_hz=board.clock.source_hz if board.clock.source == "hse" else 0,
+        hse_bypass=board.clock.bypass,
+        clock=clock,
+    )
     # ICRST and DCRST only while ICEN and DCEN are 0.
     flash = Flash("FLASH", FLASH_BASE, resets=((11, 9), (12, 10)), manual=limits.flash)
     flash.changed = lambda value: rcc.check_clocks("FLASH_ACR", value)
@@ -145,8 +153,13 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
     ports = reset_ports(rcc, 9, limits.tree)
     enable = uart.enable
     usart = UsartF4(
-        uart.instance, uart.base, baud=uart.baud, bus_hz=lambda: rcc.bus_hz(uart.bus), manual=limits.usart,
-        pin_ready=pin_check(board, ports), clock_rule=limits.tree,
+        uart.instance,
+        uart.base,
+        baud=uart.baud,
+        bus_hz=lambda: rcc.bus_hz(uart.bus),
+        manual=limits.usart,
+        pin_ready=pin_check(board, ports),
+        clock_rule=limits.tree,
         enabled=rcc.gate(enable.register, enable.bit) if enable else lambda: True,
-    )  # fmt: skip
+    )
     return [rcc, flash, power, *ports, usart], usart

@@ -32,15 +32,18 @@ LIMITS = Limits(
     flash="RM0385 3.7.1",
     usart="RM0385 31.8",
     core={
-        (1, False): 180_000_000, (1, True): 216_000_000,
-        (2, False): 168_000_000, (2, True): 180_000_000,
-        (3, False): 144_000_000, (3, True): 144_000_000,
+        (1, False): 180_000_000,
+        (1, True): 216_000_000,
+        (2, False): 168_000_000,
+        (2, True): 180_000_000,
+        (3, False): 144_000_000,
+        (3, True): 144_000_000,
     },
     apb1={False: 45_000_000, True: 54_000_000},
     apb2={False: 90_000_000, True: 108_000_000},
     pll_out=216_000_000,
     wait_states=every(30_000_000, 8),
-)  # fmt: skip
+)
 _CR1, _CSR1 = 0x00, 0x04
 _ODEN, _ODSWEN, _VOS = 1 << 16, 1 << 17, 3 << 14
 _SECONDS = 40e-6
@@ -128,9 +131,13 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
     assert board.clock is not None and board.uart is not None
     uart = board.uart
     rcc = Rcc(
-        "RCC", RCC_BASE, limits=LIMITS, hse_hz=board.clock.source_hz if board.clock.source == "hse" else 0,
-        hse_bypass=board.clock.bypass, clock=clock,
-    )  # fmt: skip
+        "RCC",
+        RCC_BASE,
+        limits=LIMITS,
+        hse_hz=board.clock.source_hz if board.clock.source == "hse" else 0,
+        hse_bypass=board.clock.bypass,
+        clock=clock,
+    )
     # ARTRST only while ARTEN is 0: RM0385 3.7.1.
     flash = Flash("FLASH", FLASH_BASE, resets=((11, 9),), manual=LIMITS.flash)
     flash.changed = lambda value: rcc.check_clocks("FLASH_ACR", value)
@@ -139,8 +146,13 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
     ports = reset_ports(rcc, 11, "RM0385 5.3.10")
     enable = uart.enable
     usart = UsartF7(
-        uart.instance, uart.base, baud=uart.baud, bus_hz=lambda: rcc.bus_hz(uart.bus), manual=LIMITS.usart,
-        pin_ready=pin_check(board, ports), clock_rule="RM0385 5.3.13",
+        uart.instance,
+        uart.base,
+        baud=uart.baud,
+        bus_hz=lambda: rcc.bus_hz(uart.bus),
+        manual=LIMITS.usart,
+        pin_ready=pin_check(board, ports),
+        clock_rule="RM0385 5.3.13",
         enabled=rcc.gate(enable.register, enable.bit) if enable else lambda: True,
-    )  # fmt: skip
+    )
     return [rcc, flash, power, *ports, usart, *microphone_peripherals(board, rcc, ports, clock)], usart

@@ -120,15 +120,23 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
     modes = {0: 0xABFFFFFF, 1: 0xFFFFFEBF}
     ports = [
         Gpio(
-            f"GPIO{chr(ord('A') + i)}", GPIO_BASE + 0x400 * i, enabled=rcc.gate("ahb4enr", i),
-            clock_rule="RM0433, RCC_AHB4ENR", registers={0x00: modes.get(i, 0xFFFFFFFF)},
+            f"GPIO{chr(ord('A') + i)}",
+            GPIO_BASE + 0x400 * i,
+            enabled=rcc.gate("ahb4enr", i),
+            clock_rule="RM0433, RCC_AHB4ENR",
+            registers={0x00: modes.get(i, 0xFFFFFFFF)},
         )
         for i in range(11)
-    ]  # fmt: skip
+    ]
     enable = uart.enable
     usart = UsartF7(
-        uart.instance, uart.base, baud=uart.baud, bus_hz=lambda: rcc.bus_hz(uart.bus), manual="RM0433, USART",
-        pin_ready=pin_check(board, ports), clock_rule="RM0433, RCC_APB1LENR",
+        uart.instance,
+        uart.base,
+        baud=uart.baud,
+        bus_hz=lambda: rcc.bus_hz(uart.bus),
+        manual="RM0433, USART",
+        pin_ready=pin_check(board, ports),
+        clock_rule="RM0433, RCC_APB1LENR",
         enabled=rcc.gate(enable.register, enable.bit) if enable else lambda: True,
-    )  # fmt: skip
+    )
     return [rcc, flash, power, system, revision, *ports, usart], usart

@@ -15,16 +15,24 @@ from tinygen.targets.emulator.peripheral import Forbidden, Peripheral
 HSI_HZ, CSI_HZ = 64_000_000, 4_000_000
 _CFGR, _D1CFGR, _D2CFGR, _D3CFGR, _PLLCKSELR, _PLLCFGR, _PLL1DIVR = 0x10, 0x18, 0x1C, 0x20, 0x28, 0x2C, 0x30
 _NAMES = {
-    _CFGR: "RCC_CFGR", _D1CFGR: "RCC_D1CFGR", _D2CFGR: "RCC_D2CFGR", _D3CFGR: "RCC_D3CFGR",
-    _PLLCKSELR: "RCC_PLLCKSELR", _PLLCFGR: "RCC_PLLCFGR", _PLL1DIVR: "RCC_PLL1DIVR",
-}  # fmt: skip
+    _CFGR: "RCC_CFGR",
+    _D1CFGR: "RCC_D1CFGR",
+    _D2CFGR: "RCC_D2CFGR",
+    _D3CFGR: "RCC_D3CFGR",
+    _PLLCKSELR: "RCC_PLLCKSELR",
+    _PLLCFGR: "RCC_PLLCFGR",
+    _PLL1DIVR: "RCC_PLL1DIVR",
+}
 _ENABLES = {"ahb4enr": 0xE0, "apb1lenr": 0xE8, "apb1henr": 0xEC, "apb2enr": 0xF0, "apb4enr": 0xF4}
 _HSION, _CSION, _HSEON, _HSEBYP, _PLL1ON = 0, 7, 16, 18, 24
 _SOURCES = {0: _HSION, 1: _CSION, 2: _HSEON, 3: _PLL1ON}  # of CFGR.SW; PLLSRC has the first three
 # Seconds: DS12110's typical values where it has them; a crystal takes a millisecond or so, a clock at the pin none.
 _SWITCHES = {
-    _HSION: Switch(2, 2e-6), _CSION: Switch(8, 1e-6), _HSEON: Switch(17, 1e-3), _PLL1ON: Switch(25, 50e-6),
-}  # fmt: skip
+    _HSION: Switch(2, 2e-6),
+    _CSION: Switch(8, 1e-6),
+    _HSEON: Switch(17, 1e-3),
+    _PLL1ON: Switch(25, 50e-6),
+}
 _BYPASSED = {**_SWITCHES, _HSEON: Switch(17, 5e-6)}
 # By voltage scale. AXI and AHB have half of it, the APBs half of that (RM0433, RCC: clock tree; DS12110, general
 # operating conditions; Embassy, rcc/h.rs).

@@ -72,22 +72,49 @@ class Part:
 PARTS = {
     # Wait states and the PLL's limits: stm32l4xx_ll_utils.c; RM0432 for VCO inputs below 4 MHz.
     "l4r5": Part(
-        "RM0432", boost=every(20_000_000, 6), normal=every(20_000_000, 4), low=(8_000_000, 16_000_000, 26_000_000),
-        pll_m=16, pll_n=127, vco_input=(2_660_000, 16_000_000), pll_out=120_000_000,
-        has_msi=True, has_io_supply=True, ports=9, flash_reset=0x600,
+        "RM0432",
+        boost=every(20_000_000, 6),
+        normal=every(20_000_000, 4),
+        low=(8_000_000, 16_000_000, 26_000_000),
+        pll_m=16,
+        pll_n=127,
+        vco_input=(2_660_000, 16_000_000),
+        pll_out=120_000_000,
+        has_msi=True,
+        has_io_supply=True,
+        ports=9,
+        flash_reset=0x600,
     ),
     "l476": Part(
-        "RM0351", boost=(), normal=every(16_000_000, 5), low=(6_000_000, 12_000_000, 18_000_000, 26_000_000),
-        pll_m=8, pll_n=86, vco_input=(4_000_000, 16_000_000), pll_out=80_000_000,
-        has_msi=True, has_io_supply=True, ports=8, flash_reset=0x600,
+        "RM0351",
+        boost=(),
+        normal=every(16_000_000, 5),
+        low=(6_000_000, 12_000_000, 18_000_000, 26_000_000),
+        pll_m=8,
+        pll_n=86,
+        vco_input=(4_000_000, 16_000_000),
+        pll_out=80_000_000,
+        has_msi=True,
+        has_io_supply=True,
+        ports=8,
+        flash_reset=0x600,
     ),
     # Wait states: RM0440 table 29 (stm32g4xx_ll_utils.c has twice as many); PLL: stm32g4xx_ll_utils.c.
     "g474": Part(
-        "RM0440", boost=every(34_000_000, 5), normal=every(30_000_000, 5), low=(12_000_000, 24_000_000, 26_000_000),
-        pll_m=16, pll_n=127, vco_input=(2_660_000, 8_000_000), pll_out=170_000_000,
-        has_msi=False, has_io_supply=False, ports=7, flash_reset=0x40600,
+        "RM0440",
+        boost=every(34_000_000, 5),
+        normal=every(30_000_000, 5),
+        low=(12_000_000, 24_000_000, 26_000_000),
+        pll_m=16,
+        pll_n=127,
+        vco_input=(2_660_000, 8_000_000),
+        pll_out=170_000_000,
+        has_msi=False,
+        has_io_supply=False,
+        ports=7,
+        flash_reset=0x40600,
     ),
-}  # fmt: skip
+}
 
 
 @dataclass
@@ -325,9 +352,12 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
     manual = part.manual
     rcc = RccL4("RCC", RCC_BASE, part=part, clock=clock)
     flash = Flash(
-        "FLASH", FLASH_BASE, resets=((11, 9), (12, 10)), manual=f"{manual}, FLASH_ACR",
+        "FLASH",
+        FLASH_BASE,
+        resets=((11, 9), (12, 10)),
+        manual=f"{manual}, FLASH_ACR",
         registers={0x00: part.flash_reset},
-    )  # fmt: skip
+    )
     flash.changed = lambda value: rcc.check_clocks("FLASH_ACR", value)
     power = PwrL4("PWR", PWR_BASE, rcc=rcc, enabled=rcc.gate("apb1enr1", 28), clock_rule=f"{manual}, RCC_APB1ENR1")
     rcc.wait_states, rcc.limits = flash.wait_states, power.limits
@@ -335,17 +365,25 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
     modes = {0: 0xABFFFFFF, 1: 0xFFFFFEBF}
     ports = [
         Gpio(
-            f"GPIO{chr(ord('A') + i)}", GPIO_BASE + 0x400 * i, enabled=rcc.gate("ahb2enr", i),
-            clock_rule=f"{manual}, RCC_AHB2ENR", registers={0x00: modes.get(i, 0xFFFFFFFF)},
+            f"GPIO{chr(ord('A') + i)}",
+            GPIO_BASE + 0x400 * i,
+            enabled=rcc.gate("ahb2enr", i),
+            clock_rule=f"{manual}, RCC_AHB2ENR",
+            registers={0x00: modes.get(i, 0xFFFFFFFF)},
         )
         for i in range(part.ports)
-    ]  # fmt: skip
+    ]
     enable = uart.enable
     low_power = uart.instance.startswith("LPUART")
     feed = rcc.lpuart_hz if low_power else rcc.bus_hz
     usart = (LpUart if low_power else UsartF7)(
-        uart.instance, uart.base, baud=uart.baud, bus_hz=lambda: feed(uart.bus), manual=f"{manual}, {uart.instance}",
-        pin_ready=_pin_ready(board, ports, power), clock_rule=f"{manual}, RCC",
+        uart.instance,
+        uart.base,
+        baud=uart.baud,
+        bus_hz=lambda: feed(uart.bus),
+        manual=f"{manual}, {uart.instance}",
+        pin_ready=_pin_ready(board, ports, power),
+        clock_rule=f"{manual}, RCC",
         enabled=rcc.gate(enable.register, enable.bit) if enable else lambda: True,
-    )  # fmt: skip
+    )
     return [rcc, flash, power, *ports, usart], usart

@@ -276,18 +276,26 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
     modes = {0: 0xABFFFFFF, 1: 0xFFFFFEBF}
     ports: list[Gpio] = [
         GpioU5(
-            f"GPIO{chr(ord('A') + i)}", GPIO_BASE + 0x400 * i, enabled=rcc.gate("ahb2enr1", i),
-            clock_rule="RM0456, RCC_AHB2ENR1", registers={0x00: modes.get(i, 0xFFFFFFFF)},
+            f"GPIO{chr(ord('A') + i)}",
+            GPIO_BASE + 0x400 * i,
+            enabled=rcc.gate("ahb2enr1", i),
+            clock_rule="RM0456, RCC_AHB2ENR1",
+            registers={0x00: modes.get(i, 0xFFFFFFFF)},
         )
         for i in range(9)
-    ]  # fmt: skip
+    ]
     port_g = ports[6]
     assert isinstance(port_g, GpioU5)
     port_g.supplied = lambda pin: pin < 2 or power.has_port_g()
     enable = uart.enable
     usart = UsartF7(
-        uart.instance, uart.base, baud=uart.baud, bus_hz=lambda: rcc.bus_hz(uart.bus), manual="RM0456, USART",
-        pin_ready=pin_check(board, ports), clock_rule="RM0456, RCC_APB2ENR",
+        uart.instance,
+        uart.base,
+        baud=uart.baud,
+        bus_hz=lambda: rcc.bus_hz(uart.bus),
+        manual="RM0456, USART",
+        pin_ready=pin_check(board, ports),
+        clock_rule="RM0456, RCC_APB2ENR",
         enabled=rcc.gate(enable.register, enable.bit) if enable else lambda: True,
-    )  # fmt: skip
+    )
     return [rcc, flash, power, IcacheU5("ICACHE", ICACHE_BASE), *ports, usart], usart

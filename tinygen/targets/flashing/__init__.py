@@ -22,8 +22,14 @@ from tinygen.targets.flashing.st_flash import StFlash
 __all__ = ["FLASHERS", "Flasher", "Job", "Step", "choose", "flashers_of", "make_command"]
 
 FLASHERS: tuple[Flasher, ...] = (
-    OpenOcd(), PyOcd(), StFlash(), DfuUtil(), EspTool(), MassStorage(), PlatformIoUpload(),
-)  # fmt: skip
+    OpenOcd(),
+    PyOcd(),
+    StFlash(),
+    DfuUtil(),
+    EspTool(),
+    MassStorage(),
+    PlatformIoUpload(),
+)
 _BY_NAME = {flasher.name: flasher for flasher in FLASHERS}
 
 
@@ -61,9 +67,10 @@ def choose(job: Job, method: str | None, *, dry_run: bool = False) -> Flasher:
         found = next((flasher for flasher in possible if flasher.name == method), None)
         if found is None:
             raise FlashError(
-                f"{board.title} cannot be flashed by '{method}'", where=f"{board.path}: flashing.methods",
+                f"{board.title} cannot be flashed by '{method}'",
+                where=f"{board.path}: flashing.methods",
                 fix=f"Methods: {', '.join(f.name for f in possible)}.",
-            )  # fmt: skip
+            )
         return found
     available = next((flasher for flasher in possible if flasher.available(job)), None)
     if available is None and not dry_run:

@@ -52,10 +52,11 @@ class MassStorage(Flasher):
         volume, label = self._volume(job), job.board.flashing.volume
         if volume is None or not volume.is_dir():
             raise FlashError(
-                f"the drive {volume or label} is not mounted", where=f"{self.name} on {job.board.title}",
+                f"the drive {volume or label} is not mounted",
+                where=f"{self.name} on {job.board.title}",
                 fix=f"Plug the board in and mount it (udisksctl mount -b /dev/disk/by-label/{label}), "
                 "or name the folder where it is mounted by --probe.",
-            )  # fmt: skip
+            )
         before = _report(volume)
         echo(f"copying {job.binary} to {volume}\n")
         try:
@@ -64,9 +65,10 @@ class MassStorage(Flasher):
             # A probe that does not reach the chip shows a drive of a few kilobytes, and FAIL.TXT on it: many threads on
             # community.st.com, "The interface firmware FAILED to reset/halt the target MCU".
             raise FlashError(
-                f"the drive does not take the image ({error.strerror or error})", where=str(volume),
+                f"the drive does not take the image ({error.strerror or error})",
+                where=str(volume),
                 fix=f"Look for {REPORT} on it. {HOLD_RESET(job)}",
-            ) from error  # fmt: skip
+            ) from error
         problem = self._wait_for_report(volume, before)
         if problem:
             raise FlashError(f"the debug probe says: {problem}", where=str(volume / REPORT), fix=HOLD_RESET(job))

@@ -54,9 +54,10 @@ class PlatformIoUpload(Flasher):
     def steps(self, job: Job, start: tuple[str, ...]) -> list[Step]:
         if job.probe:
             raise FlashError(
-                "PlatformIO's upload cannot be told which debug probe to use", where=self.name,
+                "PlatformIO's upload cannot be told which debug probe to use",
+                where=self.name,
                 fix="Leave --probe out, or use another method.",
-            )  # fmt: skip
+            )
         port = ["--upload-port", job.port] if job.port else []
         words = ("run", "--project-dir", str(job.folder), "--environment", job.board.name, *port)
         # Without the second it empties the folder first (platformio/run/helpers.py, clean_build_dir).

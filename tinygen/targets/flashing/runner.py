@@ -41,9 +41,13 @@ def run_command(command: Sequence[str], echo: Echo, seconds: float = _SECONDS) -
     """
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**os.environ, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8"}, start_new_session=True,
-        )  # fmt: skip
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8"},
+            start_new_session=True,
+        )
     except OSError as error:
         raise FlashError(f"cannot be started ({error})", where=command[0], fix="Run `tinygen doctor`.") from error
     late = threading.Event()

@@ -132,9 +132,7 @@ class Toolchain(ABC):
                 check=False,
             )
         except OSError as error:
-            raise ToolchainError(
-                f"{command[0]} cannot be started: {error}", fix="Run `tinygen doctor`."
-            ) from error
+            raise ToolchainError(f"{command[0]} cannot be started: {error}", fix="Run `tinygen doctor`.") from error
         except subprocess.TimeoutExpired as error:
             raise ToolchainError(f"{command[0]} did not end within {_SECONDS} s", where=str(cwd)) from error
 

@@ -37,9 +37,7 @@ def _identity(executable: str) -> str:
     """The driver, and the compiler and assembler that it starts."""
     programs = [executable]
     for name in ("cc1", "as"):
-        result = subprocess.run(
-            [executable, f"-print-prog-name={name}"], capture_output=True, text=True, check=False
-        )
+        result = subprocess.run([executable, f"-print-prog-name={name}"], capture_output=True, text=True, check=False)
         found = shutil.which(result.stdout.strip() or name)
         programs += [found] if found else []
     return f"{_first_line(executable)}\n{identity_of(*programs)}"

@@ -143,9 +143,7 @@ def _sections(elf: ELFFile) -> Iterator[_Section | None]:
         yield _Section(section.name, section["sh_addr"], section["sh_size"], stored, writable)
 
 
-def _symbols(
-    elf: ELFFile, sections: Mapping[int, _Section], objects: Mapping[str, Path]
-) -> Iterator[SymbolSize]:
+def _symbols(elf: ELFFile, sections: Mapping[int, _Section], objects: Mapping[str, Path]) -> Iterator[SymbolSize]:
     """Each address once; a name that several objects define is told apart by the FILE symbol before it."""
     owners = _owners(objects)
     table = elf.get_section_by_name(".symtab")
@@ -158,12 +156,7 @@ def _symbols(
             file = symbol.name
         section = sections.get(symbol["st_shndx"])
         place = symbol["st_value"] & ~1 if kind == "STT_FUNC" else symbol["st_value"]
-        if (
-            kind not in ("STT_FUNC", "STT_OBJECT")
-            or section is None
-            or not symbol["st_size"]
-            or place in seen
-        ):
+        if kind not in ("STT_FUNC", "STT_OBJECT") or section is None or not symbol["st_size"] or place in seen:
             continue
         seen.add(place)
         source = _owner(owners.get(symbol.name, []), file)
@@ -188,9 +181,7 @@ def _owner(candidates: list[str], file: str) -> str:
     return candidates[0] if candidates else ""
 
 
-def _by_group(
-    known: dict[str, int], symbols: tuple[SymbolSize, ...], what: str, total: int
-) -> dict[str, int]:
+def _by_group(known: dict[str, int], symbols: tuple[SymbolSize, ...], what: str, total: int) -> dict[str, int]:
     groups = dict.fromkeys(GROUPS, 0) | known
     for symbol in symbols:
         if symbol.group not in known:

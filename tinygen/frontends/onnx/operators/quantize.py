@@ -131,8 +131,9 @@ def dequantized(operator: Operator, index: int, scale_index: int, zero_index: in
     zero = _zero_points(operator, zero_index)
     encoding = value.tensor.affine
     same = scale.size == 1 == zero.size and (
-        float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]) - value.raw_shift
-    ) == (encoding.scale[0], encoding.zero_point[0])  # fmt: skip
+        float(scale.reshape(-1)[0]),
+        int(zero.reshape(-1)[0]) - value.raw_shift,
+    ) == (encoding.scale[0], encoding.zero_point[0])
     operator.require(
         same,
         f"its {operator.label(index)} is dequantized with another scale or zero point than it was quantized with",
@@ -188,11 +189,15 @@ def quant(operator: Operator) -> Value:
 
 
 _NUMPY_ROUNDING: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "ROUND": np.rint, "HALF_EVEN": np.rint, "CEIL": np.ceil, "FLOOR": np.floor, "DOWN": np.trunc,
+    "ROUND": np.rint,
+    "HALF_EVEN": np.rint,
+    "CEIL": np.ceil,
+    "FLOOR": np.floor,
+    "DOWN": np.trunc,
     "UP": lambda x: np.sign(x) * np.ceil(np.abs(x)),
     "HALF_UP": lambda x: np.sign(x) * np.floor(np.abs(x) + np.float32(0.5)),
     "HALF_DOWN": lambda x: np.sign(x) * np.ceil(np.abs(x) - np.float32(0.5)),
-}  # fmt: skip
+}
 
 
 def _quant_constant(

@@ -215,10 +215,14 @@ def slice_(operator: Operator) -> Value:
         operator.require(len(walks[where]) > 0, "an empty result")
     turned = [walks[axis] for axis in value.view.order]
     tensor = operator.builder.emit(
-        StridedSlice, [value.tensor], value.tensor.encoding,
-        begin=tuple(walk.start for walk in turned), step=tuple(walk.step for walk in turned),
-        count=tuple(len(walk) for walk in turned), axes=tuple(range(len(turned))),
-    )  # fmt: skip
+        StridedSlice,
+        [value.tensor],
+        value.tensor.encoding,
+        begin=tuple(walk.start for walk in turned),
+        step=tuple(walk.step for walk in turned),
+        count=tuple(len(walk) for walk in turned),
+        axes=tuple(range(len(turned))),
+    )
     return replace(value, tensor=tensor, view=View.of(tensor.shape, value.view.order))
 
 
@@ -241,8 +245,13 @@ def split(operator: Operator) -> Value | list[Value]:
         begin = tuple(start if i == position else 0 for i in range(len(shape)))
         count = tuple(size if i == position else n for i, n in enumerate(shape))
         tensor = operator.builder.emit(
-            StridedSlice, [value.tensor], value.tensor.encoding,
-            begin=begin, step=(1,) * len(shape), count=count, axes=identity(len(shape)),
-        )  # fmt: skip
+            StridedSlice,
+            [value.tensor],
+            value.tensor.encoding,
+            begin=begin,
+            step=(1,) * len(shape),
+            count=count,
+            axes=identity(len(shape)),
+        )
         results.append(replace(value, tensor=tensor, view=View.of(tensor.shape, value.view.order)))
     return results

@@ -88,9 +88,14 @@ class AverageSource:
 
     def _sum(self, epilogue: Epilogue | None, encoding: Encoding) -> Tensor:
         return self.builder.emit(
-            IntegerSumPool2D, [self.x], encoding, kernel=self.window.kernel, stride=self.window.stride,
-            epilogue=epilogue, **self.window.padding(*self.x.shape[1:3]),
-        )  # fmt: skip
+            IntegerSumPool2D,
+            [self.x],
+            encoding,
+            kernel=self.window.kernel,
+            stride=self.window.stride,
+            epilogue=epilogue,
+            **self.window.padding(*self.x.shape[1:3]),
+        )
 
     def _inside(self, chain: Chain, target: Target) -> Tensor:
         """Taps outside the image do not count: the mean of codes first, rounded, then the quantizer."""
@@ -118,6 +123,11 @@ class AverageSource:
         if self.window.kernel == self.x.shape[1:3]:
             return self.builder.emit(Mean, [self.x], encoding, axes=(1, 2), keep_dims=True)
         return self.builder.emit(
-            AveragePool2D, [self.x], encoding, kernel=self.window.kernel, stride=self.window.stride,
-            activation=activation, **self.window.padding(*self.x.shape[1:3]),
-        )  # fmt: skip
+            AveragePool2D,
+            [self.x],
+            encoding,
+            kernel=self.window.kernel,
+            stride=self.window.stride,
+            activation=activation,
+            **self.window.padding(*self.x.shape[1:3]),
+        )

@@ -22,9 +22,10 @@ def check_version(code: int, version: int) -> None:
         raise ModelError(f"operator {code} is in no version of TensorFlow Lite", where="operator codes")
     if contract is not None and not 1 <= version <= contract.versions:
         raise ModelError(
-            f"version {version} of {name} is unknown: versions 1 to {contract.versions} are", where="operator codes",
+            f"version {version} of {name} is unknown: versions 1 to {contract.versions} are",
+            where="operator codes",
             fix="Convert the model with another version of the converter, or check that the file is whole.",
-        )  # fmt: skip
+        )
 
 
 def check_operator(operator: Operator) -> None:

@@ -28,9 +28,11 @@ def _unary(versions: int, names: str, *more: Rule) -> Contract:
 
 def _arithmetic(versions: int, table: type) -> Contract:
     return Contract(
-        versions=versions, inputs=("first operand", "second operand"), types=alike(_NUMBERS, "T, T -> T"),
+        versions=versions,
+        inputs=("first operand", "second operand"),
+        types=alike(_NUMBERS, "T, T -> T"),
         rules=(rules.int16_is_symmetric, rules.clamp(table)),
-    )  # fmt: skip
+    )
 
 
 def _extremum() -> Contract:
@@ -41,100 +43,147 @@ def _extremum() -> Contract:
 
 def _pool() -> Contract:
     return Contract(
-        versions=3, inputs=("input",), types=alike("float32|int8|uint8|int16", "T -> T"), ranks={"input": (4,)},
+        versions=3,
+        inputs=("input",),
+        types=alike("float32|int8|uint8|int16", "T -> T"),
+        ranks={"input": (4,)},
         rules=(
-            rules.positive(tflite.Pool2DOptions, "StrideH", "StrideW"), rules.clamp(tflite.Pool2DOptions),
+            rules.positive(tflite.Pool2DOptions, "StrideH", "StrideW"),
+            rules.clamp(tflite.Pool2DOptions),
         ),
-    )  # fmt: skip
+    )
 
 
 def _reduction(*more: Rule) -> Contract:
     return Contract(
-        versions=3, inputs=("input", "axes"), types=alike(_NUMBERS, "T, int32 -> T"),
+        versions=3,
+        inputs=("input", "axes"),
+        types=alike(_NUMBERS, "T, int32 -> T"),
         rules=(rules.int16_is_symmetric, *more),
-    )  # fmt: skip
+    )
 
 
 def _index_of_extremum(table: type) -> Contract:
     return Contract(
-        versions=3, inputs=("input", "axis"), types=types(f"float32|int8|uint8|int32|bool, {_INDICES} -> {_INDICES}"),
+        versions=3,
+        inputs=("input", "axis"),
+        types=types(f"float32|int8|uint8|int32|bool, {_INDICES} -> {_INDICES}"),
         rules=(rules.elements(1, 1, "axis"), rules.index_type(table)),
-    )  # fmt: skip
+    )
 
 
 def _padding(inputs: tuple[str, ...]) -> Contract:
     return Contract(
-        versions=6, inputs=inputs, needed=2, absent=frozenset({"pad value"}),
-        types=alike(f"{_NUMBERS}|bool", f"T, {_INDICES}|int8|int16|bool, T -> T"), ranks={"paddings": (2,)},
+        versions=6,
+        inputs=inputs,
+        needed=2,
+        absent=frozenset({"pad value"}),
+        types=alike(f"{_NUMBERS}|bool", f"T, {_INDICES}|int8|int16|bool, T -> T"),
+        ranks={"paddings": (2,)},
         rules=(rules.at_most(0, 8), rules.elements(2, 1, "pad value"), rules.pad_value_encoding),
-    )  # fmt: skip
+    )
 
 
 def _resizing() -> Contract:
     return Contract(
-        versions=4, inputs=("input", "size"), types=alike(_NUMBERS, "T, int32 -> T"),
-        ranks={"input": (4,), "size": (1,)}, rules=(rules.elements(1, 2, "size"),),
-    )  # fmt: skip
+        versions=4,
+        inputs=("input", "size"),
+        types=alike(_NUMBERS, "T, int32 -> T"),
+        ranks={"input": (4,), "size": (1,)},
+        rules=(rules.elements(1, 2, "size"),),
+    )
 
 
 _MULTIPLYING: Mapping[int, Contract] = {
     _OP.CONV_2D: Contract(
-        versions=8, inputs=("input", "weights", "bias"), ranks={"input": (4,), "weights": (4,)},
+        versions=8,
+        inputs=("input", "weights", "bias"),
+        ranks={"input": (4,), "weights": (4,)},
         types=types(
-            "float32, float32|int8|uint8|int4, float32 -> float32", "uint8, uint8, int32 -> uint8",
-            "int8, int8|int4, int32 -> int8", "int16, int8|int4, int32|int64 -> int16",
+            "float32, float32|int8|uint8|int4, float32 -> float32",
+            "uint8, uint8, int32 -> uint8",
+            "int8, int8|int4, int32 -> int8",
+            "int16, int8|int4, int32|int64 -> int16",
         ),
         rules=(
-            rules.filters_have_no_zero_point, rules.int16_is_symmetric, rules.bias(2),
-            rules.positive(tflite.Conv2DOptions, "StrideH", "StrideW", "DilationHFactor", "DilationWFactor"),
-            rules.bias_type(tflite.Conv2DOptions, 2), rules.clamp(tflite.Conv2DOptions),
+            rules.filters_have_no_zero_point,
+            rules.int16_is_symmetric,
+            rules.bias(2),
+            rules.short_strides(tflite.Conv2DOptions, "StrideH", "StrideW", "DilationHFactor", "DilationWFactor"),
+            rules.bias_type(tflite.Conv2DOptions, 2),
+            rules.clamp(tflite.Conv2DOptions),
         ),
     ),
     _OP.DEPTHWISE_CONV_2D: Contract(
-        versions=7, inputs=("input", "weights", "bias"), needed=2, ranks={"input": (4,), "weights": (4,)},
+        versions=7,
+        inputs=("input", "weights", "bias"),
+        needed=2,
+        ranks={"input": (4,), "weights": (4,)},
         types=types(
-            "float32, float32|int8, float32 -> float32", "uint8, uint8|int4, int32 -> uint8",
-            "int8, int8|int4, int32 -> int8", "int16, int8|int4, int64 -> int16",
+            "float32, float32|int8, float32 -> float32",
+            "uint8, uint8|int4, int32 -> uint8",
+            "int8, int8|int4, int32 -> int8",
+            "int16, int8|int4, int64 -> int16",
         ),
         rules=(
-            rules.int16_is_symmetric, rules.bias(2, vector=True),
+            rules.int16_is_symmetric,
+            rules.bias(2, vector=True),
             rules.short_strides(
-                tflite.DepthwiseConv2DOptions, "StrideH", "StrideW", "DilationHFactor", "DilationWFactor"),
+                tflite.DepthwiseConv2DOptions, "StrideH", "StrideW", "DilationHFactor", "DilationWFactor"
+            ),
             rules.clamp(tflite.DepthwiseConv2DOptions),
         ),
     ),
     _OP.TRANSPOSE_CONV: Contract(
-        versions=5, inputs=("output shape", "weights", "input", "bias"), needed=3, absent=frozenset({"bias"}),
+        versions=5,
+        inputs=("output shape", "weights", "input", "bias"),
+        needed=3,
+        absent=frozenset({"bias"}),
         ranks={"output shape": (1,), "weights": (4,), "input": (4,)},
         types=types(
-            "int32, float32|int8, float32, float32 -> float32", "int32, uint8, uint8, int32 -> uint8",
-            "int32, int8, int8, int32 -> int8", "int32, int8, int16, int32|int64 -> int16",
+            "int32, float32|int8, float32, float32 -> float32",
+            "int32, uint8, uint8, int32 -> uint8",
+            "int32, int8, int8, int32 -> int8",
+            "int32, int8, int16, int32|int64 -> int16",
         ),
         rules=(
-            rules.transposed_target, rules.int16_is_symmetric, rules.bias(3),
+            rules.transposed_target,
+            rules.int16_is_symmetric,
+            rules.bias(3),
             rules.short_strides(tflite.TransposeConvOptions, "StrideH", "StrideW"),
-            rules.bias_type(tflite.TransposeConvOptions, 3), rules.clamp(tflite.TransposeConvOptions),
+            rules.bias_type(tflite.TransposeConvOptions, 3),
+            rules.clamp(tflite.TransposeConvOptions),
         ),
     ),
     _OP.FULLY_CONNECTED: Contract(
-        versions=14, inputs=("input", "weights", "bias"), needed=2, absent=frozenset({"bias"}), ranks={"weights": (2,)},
+        versions=14,
+        inputs=("input", "weights", "bias"),
+        needed=2,
+        absent=frozenset({"bias"}),
+        ranks={"weights": (2,)},
         types=types(
-            "float32, float32|int8|uint8|int4, float32 -> float32", "int16, int16, int32|int64 -> int16",
+            "float32, float32|int8|uint8|int4, float32 -> float32",
+            "int16, int16, int32|int64 -> int16",
             "int8|uint8|int16, int8|uint8|int4, int32|int64 -> int8|uint8|int16",
         ),
         rules=(
-            rules.int16_is_symmetric, rules.bias_scale, rules.bias_type(tflite.FullyConnectedOptions, 2),
+            rules.int16_is_symmetric,
+            rules.bias_scale,
+            rules.bias_type(tflite.FullyConnectedOptions, 2),
             rules.clamp(tflite.FullyConnectedOptions),
         ),
     ),
     _OP.BATCH_MATMUL: Contract(
-        versions=4, inputs=("first matrix", "second matrix"),
+        versions=4,
+        inputs=("first matrix", "second matrix"),
         types=types(
-            "float32, float32|int8 -> float32", "int8, int8 -> int8|int32", "int16, int16|int8 -> int16",
+            "float32, float32|int8 -> float32",
+            "int8, int8 -> int8|int32",
+            "int16, int16|int8 -> int16",
         ),
         rules=(rules.int16_is_symmetric, rules.at_most(0, 5), rules.at_most(1, 5)),
     ),
-}  # fmt: skip
+}
 
 _ELEMENTWISE: Mapping[int, Contract] = {
     _OP.ADD: _arithmetic(6, tflite.AddOptions),
@@ -142,8 +191,7 @@ _ELEMENTWISE: Mapping[int, Contract] = {
     _OP.MUL: _arithmetic(8, tflite.MulOptions),
     _OP.MAXIMUM: _extremum(),
     _OP.MINIMUM: _extremum(),
-    _OP.PRELU: Contract(
-        versions=1, inputs=("input", "alpha"), types=alike("float32|int8|uint8|int16", "T, T -> T")),
+    _OP.PRELU: Contract(versions=1, inputs=("input", "alpha"), types=alike("float32|int8|uint8|int16", "T, T -> T")),
     _OP.RELU: _unary(3, "float32|int8|uint8|int16"),
     _OP.RELU6: _unary(3, "float32|int8|uint8|int16"),
     _OP.RELU_N1_TO_1: _unary(1, "float32|int8|uint8"),
@@ -152,19 +200,29 @@ _ELEMENTWISE: Mapping[int, Contract] = {
     _OP.TANH: _unary(3, "float32|int8|uint8|int16"),
     _OP.LOGISTIC: _unary(3, "float32|int8|uint8|int16", rules.unit_scale),
     _OP.SOFTMAX: Contract(
-        versions=4, inputs=("input",),
-        types=types("float32 -> float32", "int8 -> int8|int16", "uint8 -> uint8|int16", "int16 -> int16")),
+        versions=4,
+        inputs=("input",),
+        types=types("float32 -> float32", "int8 -> int8|int16", "uint8 -> uint8|int16", "int16 -> int16"),
+    ),
     _OP.ABS: _unary(5, "float32|int8|int16|int32"),
     _OP.NEG: _unary(1, "float32|int32|int64"),
     _OP.QUANTIZE: Contract(
-        versions=6, inputs=("input",),
+        versions=6,
+        inputs=("input",),
         types=types(
-            "float32 -> int8|uint8|int16|int4", "int8|uint8 -> int8|uint8|int16", "int16 -> int8|int16|int32",
-            "int32 -> int8|int16")),
+            "float32 -> int8|uint8|int16|int4",
+            "int8|uint8 -> int8|uint8|int16",
+            "int16 -> int8|int16|int32",
+            "int32 -> int8|int16",
+        ),
+    ),
     _OP.DEQUANTIZE: Contract(
-        versions=9, inputs=("input",), types=types("int4|uint8|int8|int16|float16 -> float32"),
-        rules=(rules.int16_is_symmetric,)),
-}  # fmt: skip
+        versions=9,
+        inputs=("input",),
+        types=types("int4|uint8|int8|int16|float16 -> float32"),
+        rules=(rules.int16_is_symmetric,),
+    ),
+}
 
 _WINDOWS: Mapping[int, Contract] = {
     _OP.AVERAGE_POOL_2D: _pool(),
@@ -179,62 +237,105 @@ _WINDOWS: Mapping[int, Contract] = {
 }
 
 _MOVING: Mapping[int, Contract] = {
-    _OP.RESHAPE: Contract(
-        versions=1, inputs=("input", "shape"), needed=1, rules=(rules.reshape_target,)),
-    _OP.SQUEEZE: Contract(
-        versions=2, inputs=("input",), rules=(rules.at_most(0, 8), rules.squeeze_target)),
+    _OP.RESHAPE: Contract(versions=1, inputs=("input", "shape"), needed=1, rules=(rules.reshape_target,)),
+    _OP.SQUEEZE: Contract(versions=2, inputs=("input",), rules=(rules.at_most(0, 8), rules.squeeze_target)),
     _OP.EXPAND_DIMS: Contract(
-        versions=1, inputs=("input", "axis"), types=alike(f"{_NUMBERS}|bool", f"T, {_INDICES} -> T"),
-        rules=(rules.int16_is_symmetric, rules.expanded_as_it_was, rules.expanded_target)),
+        versions=1,
+        inputs=("input", "axis"),
+        types=alike(f"{_NUMBERS}|bool", f"T, {_INDICES} -> T"),
+        rules=(rules.int16_is_symmetric, rules.expanded_as_it_was, rules.expanded_target),
+    ),
     _OP.CONCATENATION: Contract(
-        versions=7, inputs=("part",), endless=True, types=alike(f"{_NUMBERS}|bool", "T -> T"),
-        rules=(rules.int16_is_symmetric, rules.beside_each_other)),
+        versions=7,
+        inputs=("part",),
+        endless=True,
+        types=alike(f"{_NUMBERS}|bool", "T -> T"),
+        rules=(rules.int16_is_symmetric, rules.beside_each_other),
+    ),
     _OP.PACK: Contract(
-        versions=5, inputs=("part",), endless=True, types=alike(_NUMBERS, "T -> T"),
+        versions=5,
+        inputs=("part",),
+        endless=True,
+        types=alike(_NUMBERS, "T -> T"),
         rules=(
             rules.counted(tflite.PackOptions, "ValuesCount", "inputs", lambda operator: len(operator.inputs)),
-            rules.one_encoding)),
+            rules.one_encoding,
+        ),
+    ),
     _OP.UNPACK: Contract(
-        versions=6, inputs=("input",), outputs=None, types=alike("float32|int8|uint8|int16|int32|bool", "T -> T"),
+        versions=6,
+        inputs=("input",),
+        outputs=None,
+        types=alike("float32|int8|uint8|int16|int32|bool", "T -> T"),
         rules=(
             rules.counted(tflite.UnpackOptions, "Num", "outputs", lambda operator: len(operator.outputs)),
-            rules.one_encoding)),
+            rules.one_encoding,
+        ),
+    ),
     _OP.SPLIT: Contract(
-        versions=5, inputs=("axis", "input"), outputs=None, types=alike(_NUMBERS, "int32, T -> T"),
-        rules=(rules.counted(tflite.SplitOptions, "NumSplits", "outputs", lambda operator: len(operator.outputs)),)),
+        versions=5,
+        inputs=("axis", "input"),
+        outputs=None,
+        types=alike(_NUMBERS, "int32, T -> T"),
+        rules=(rules.counted(tflite.SplitOptions, "NumSplits", "outputs", lambda operator: len(operator.outputs)),),
+    ),
     _OP.SPLIT_V: Contract(
-        versions=3, inputs=("input", "sizes", "axis"), outputs=None,
-        types=alike(_NUMBERS, f"T, {_INDICES}, int32 -> T"), ranks={"sizes": (1,)},
-        rules=(rules.counted(tflite.SplitVOptions, "NumSplits", "outputs", lambda operator: len(operator.outputs)),)),
+        versions=3,
+        inputs=("input", "sizes", "axis"),
+        outputs=None,
+        types=alike(_NUMBERS, f"T, {_INDICES}, int32 -> T"),
+        ranks={"sizes": (1,)},
+        rules=(rules.counted(tflite.SplitVOptions, "NumSplits", "outputs", lambda operator: len(operator.outputs)),),
+    ),
     _OP.PAD: _padding(("input", "paddings", "pad value")),
     _OP.PADV2: _padding(("input", "paddings", "pad value")),
     _OP.MIRROR_PAD: Contract(
-        versions=3, inputs=("input", "paddings"), types=alike(f"{_NUMBERS}|bool", f"T, {_INDICES} -> T"),
-        ranks={"paddings": (2,)}, rules=(rules.int16_is_symmetric, rules.one_encoding_of_integers)),
+        versions=3,
+        inputs=("input", "paddings"),
+        types=alike(f"{_NUMBERS}|bool", f"T, {_INDICES} -> T"),
+        ranks={"paddings": (2,)},
+        rules=(rules.int16_is_symmetric, rules.one_encoding_of_integers),
+    ),
     _OP.TRANSPOSE: Contract(
-        versions=9, inputs=("input", "permutation"), types=alike(f"{_NUMBERS}|bool", "T, int32 -> T"),
-        ranks={"permutation": (1,)}, rules=(rules.at_most(0, 8),)),
+        versions=9,
+        inputs=("input", "permutation"),
+        types=alike(f"{_NUMBERS}|bool", "T, int32 -> T"),
+        ranks={"permutation": (1,)},
+        rules=(rules.at_most(0, 8),),
+    ),
     _OP.SLICE: Contract(
-        versions=8, inputs=("input", "begin", "size"),
-        types=alike(f"{_NUMBERS}|bool", f"T, {_INDICES}, {_INDICES} -> T"), ranks={"begin": (1,), "size": (1,)}),
+        versions=8,
+        inputs=("input", "begin", "size"),
+        types=alike(f"{_NUMBERS}|bool", f"T, {_INDICES}, {_INDICES} -> T"),
+        ranks={"begin": (1,), "size": (1,)},
+    ),
     _OP.STRIDED_SLICE: Contract(
-        versions=8, inputs=("input", "begin", "end", "strides"),
+        versions=8,
+        inputs=("input", "begin", "end", "strides"),
         types=alike(f"{_NUMBERS}|bool", "T, int32, int32, int32 -> T"),
-        ranks={"begin": (1,), "end": (1,), "strides": (1,)}),
-}  # fmt: skip
+        ranks={"begin": (1,), "end": (1,), "strides": (1,)},
+    ),
+}
 
 _HANDLE = "resource|int32"
 
 _VARIABLES: Mapping[int, Contract] = {
     _OP.VAR_HANDLE: Contract(versions=1, inputs=()),
     _OP.READ_VARIABLE: Contract(
-        versions=1, inputs=("handle",), types=alike(f"{_NUMBERS}|bool", f"{_HANDLE} -> T"),
-        rules=(rules.elements(0, 1, "handle"),)),
+        versions=1,
+        inputs=("handle",),
+        types=alike(f"{_NUMBERS}|bool", f"{_HANDLE} -> T"),
+        rules=(rules.elements(0, 1, "handle"),),
+    ),
     _OP.ASSIGN_VARIABLE: Contract(
-        versions=1, inputs=("handle", "value"), outputs=0, types=alike(f"{_NUMBERS}|bool", f"{_HANDLE}, T -> T"),
-        rules=(rules.elements(0, 1, "handle"),)),
+        versions=1,
+        inputs=("handle", "value"),
+        outputs=0,
+        types=alike(f"{_NUMBERS}|bool", f"{_HANDLE}, T -> T"),
+        rules=(rules.elements(0, 1, "handle"),),
+    ),
     _OP.CALL_ONCE: Contract(versions=1, inputs=(), outputs=0),
-}  # fmt: skip
+}
 
 CONTRACTS: Mapping[int, Contract] = {**_MULTIPLYING, **_ELEMENTWISE, **_WINDOWS, **_MOVING, **_VARIABLES}
 """By builtin code."""

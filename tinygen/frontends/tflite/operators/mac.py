@@ -26,9 +26,7 @@ def fully_connected(operator: Operator) -> Op:
 @converts(tflite.BuiltinOperator.BATCH_MATMUL)
 def batch_matmul(operator: Operator) -> Op:
     options = operator.options(tflite.BatchMatMulOptions)
-    return BatchMatmul(
-        **operator.common(), adjoint_first=bool(options.AdjX()), adjoint_second=bool(options.AdjY())
-    )
+    return BatchMatmul(**operator.common(), adjoint_first=bool(options.AdjX()), adjoint_second=bool(options.AdjY()))
 
 
 @converts(tflite.BuiltinOperator.TRANSPOSE_CONV)

@@ -19,9 +19,7 @@ def axes_of(operator: Operator, index: int) -> tuple[int, ...]:
 
 def _reduce(operator: Operator, kind: type[Reduce]) -> Op:
     options = operator.options(tflite.ReducerOptions)
-    return kind(
-        **operator.common(keep_inputs=1), axes=axes_of(operator, 1), keep_dims=bool(options.KeepDims())
-    )
+    return kind(**operator.common(keep_inputs=1), axes=axes_of(operator, 1), keep_dims=bool(options.KeepDims()))
 
 
 @converts(tflite.BuiltinOperator.MEAN)

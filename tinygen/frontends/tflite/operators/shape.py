@@ -111,9 +111,7 @@ def mirror_pad(operator: Operator) -> Op:
     mode = operator.options(tflite.MirrorPadOptions).Mode()
     operator.require(mode in (0, 1), f"mode {mode} is not supported")
     symmetric = mode == tflite.MirrorPadMode.SYMMETRIC
-    return MirrorPad(
-        **operator.common(keep_inputs=1), paddings=_paddings(operator), value=0, symmetric=symmetric
-    )
+    return MirrorPad(**operator.common(keep_inputs=1), paddings=_paddings(operator), value=0, symmetric=symmetric)
 
 
 @converts(tflite.BuiltinOperator.TRANSPOSE)

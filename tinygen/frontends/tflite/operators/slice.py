@@ -21,8 +21,11 @@ def slice_(operator: Operator) -> Op:
     count = tuple(shape[i] - begin[i] if size[i] == -1 else size[i] for i in range(len(shape)))
     return StridedSlice(
         **operator.common(keep_inputs=1),
-        begin=tuple(begin), step=(1,) * len(shape), count=count, axes=tuple(range(len(shape))),
-    )  # fmt: skip
+        begin=tuple(begin),
+        step=(1,) * len(shape),
+        count=count,
+        axes=tuple(range(len(shape))),
+    )
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,7 @@ def _spec(operator: Operator) -> _Spec:
         ellipsis_mask=options.EllipsisMask(),
         offset=bool(options.Offset()),
     )
-    operator.require(
-        len(spec.begin) == len(spec.end) == len(spec.step) <= 31, f"begin {spec.begin}, end {spec.end}"
-    )
+    operator.require(len(spec.begin) == len(spec.end) == len(spec.step) <= 31, f"begin {spec.begin}, end {spec.end}")
     operator.require(all(spec.step), "a stride is 0")
     reach = 1 << len(spec.begin)
     for name, mask in (("new-axis", spec.new_axis_mask), ("ellipsis", spec.ellipsis_mask)):

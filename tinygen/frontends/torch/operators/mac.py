@@ -63,9 +63,14 @@ def convolution(call: Call) -> Value:
     padded = max(*rows, *columns) > 0
     inputs = [tensor, call.build.constant(stored, "weights", _along(weights.encoding, 3 if depthwise else 0))]
     output = call.build.add(
-        kind, [*inputs, *_bias(call)], padding=Padding.VALID, stride=stride, dilation=dilation,
-        row_padding=rows if padded else None, column_padding=columns if padded else None,
-    )  # fmt: skip
+        kind,
+        [*inputs, *_bias(call)],
+        padding=Padding.VALID,
+        stride=stride,
+        dilation=dilation,
+        row_padding=rows if padded else None,
+        column_padding=columns if padded else None,
+    )
     return call.build.fresh_image(output, rank)
 
 

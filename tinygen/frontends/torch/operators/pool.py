@@ -56,10 +56,14 @@ def _pool(call: Call, kind: type[Op]) -> Value:
 def _window(call: Call, kind: type[Op], tensor: str, rank: int, sides: tuple[Pair, Pair]) -> Value:
     padded = max(*sides[0], *sides[1]) > 0
     output = call.build.add(
-        kind, [tensor], padding=Padding.VALID, kernel=call.sides("kernel_size", rank, 1),
-        stride=call.sides("stride", rank, 1), row_padding=sides[0] if padded else None,
+        kind,
+        [tensor],
+        padding=Padding.VALID,
+        kernel=call.sides("kernel_size", rank, 1),
+        stride=call.sides("stride", rank, 1),
+        row_padding=sides[0] if padded else None,
         column_padding=sides[1] if padded else None,
-    )  # fmt: skip
+    )
     return call.build.fresh_image(output, rank)
 
 

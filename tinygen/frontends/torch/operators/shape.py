@@ -13,9 +13,14 @@ from tinygen.ir.ops.pad import MirrorPad, Pad
 
 
 @converts(
-    "aten.dropout", "aten.clone", "aten.contiguous", "aten.alias", "aten.detach", "aten.lift_fresh_copy",
+    "aten.dropout",
+    "aten.clone",
+    "aten.contiguous",
+    "aten.alias",
+    "aten.detach",
+    "aten.lift_fresh_copy",
     "aten.feature_dropout",
-)  # fmt: skip
+)
 def identity(call: Call) -> Value:
     call.require(not call.get("train", False), "dropout must be in evaluation mode", "Call module.eval().")
     name = "self" if "self" in call.arguments else "input"
@@ -73,10 +78,13 @@ def _slice(call: Call, x: Value, dim: int, begin: int, step: int, count: int) ->
     shape, axis = call.build.tensors[tensor].shape, order.index(dim)
     rank = range(len(shape))
     output = call.build.add(
-        StridedSlice, [tensor],
-        begin=tuple(begin if i == axis else 0 for i in rank), step=tuple(step if i == axis else 1 for i in rank),
-        count=tuple(count if i == axis else shape[i] for i in rank), axes=tuple(rank),
-    )  # fmt: skip
+        StridedSlice,
+        [tensor],
+        begin=tuple(begin if i == axis else 0 for i in rank),
+        step=tuple(step if i == axis else 1 for i in rank),
+        count=tuple(count if i == axis else shape[i] for i in rank),
+        axes=tuple(rank),
+    )
     return call.build.fresh(output, order)
 
 

@@ -24,7 +24,9 @@ def add(node: Node) -> KernelPlan | None:
         template="cmsis_nn/add.c.j2",
         stem=f"cmsis_nn_add_{suffix}",
         context={
-            "function": function, "size": node.output.size, "left_shift": scales.left_shift,
+            "function": function,
+            "size": node.output.size,
+            "left_shift": scales.left_shift,
             "first": [-node.input(0).zero_point, *scales.first],
             "second": [-node.input(1).zero_point, *scales.second],
             "output": [node.output.zero_point, *scales.output],
@@ -34,4 +36,4 @@ def add(node: Node) -> KernelPlan | None:
         headers=support.HEADERS,
         cycles=80.0 * node.output.size,
         library=support.call_without_scratch(function),
-    )  # fmt: skip
+    )

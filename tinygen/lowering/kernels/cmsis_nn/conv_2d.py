@@ -35,7 +35,11 @@ def conv_2d(node: Node) -> KernelPlan | None:
         template="cmsis_nn/conv_2d.c.j2",
         stem=window_stem(f"cmsis_nn_conv_2d_{suffix}", op.geometry(node)),
         context={
-            "function": function, "wide": suffix == "s16", "inputs": inputs, "filters": filters, "outputs": outputs,
+            "function": function,
+            "wide": suffix == "s16",
+            "inputs": inputs,
+            "filters": filters,
+            "outputs": outputs,
             **window.context(),
         },
         constants=(
@@ -46,7 +50,7 @@ def conv_2d(node: Node) -> KernelPlan | None:
         headers=support.HEADERS,
         cycles=2.3 * op.macs(node),
         library=support.call(function, window.conv_params(), inputs, filters, outputs),
-    )  # fmt: skip
+    )
 
 
 def _s16_is_exact(node: Node, op: Conv2D) -> bool:

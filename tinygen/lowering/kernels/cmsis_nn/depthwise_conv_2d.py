@@ -31,8 +31,11 @@ def depthwise_conv_2d(node: Node) -> KernelPlan | None:
         template="cmsis_nn/depthwise_conv_2d.c.j2",
         stem=window_stem(f"cmsis_nn_depthwise_conv_2d_{suffix}", op.geometry(node)),
         context={
-            "function": function, "multiplier": op.multiplier(node),
-            "inputs": inputs, "filters": filters, "outputs": outputs,
+            "function": function,
+            "multiplier": op.multiplier(node),
+            "inputs": inputs,
+            "filters": filters,
+            "outputs": outputs,
             **window.context(),
         },
         constants=(
@@ -43,4 +46,4 @@ def depthwise_conv_2d(node: Node) -> KernelPlan | None:
         headers=support.HEADERS,
         cycles=8.0 * op.macs(node),
         library=support.call(function, window.depthwise_params(op.multiplier(node)), inputs, filters, outputs),
-    )  # fmt: skip
+    )

@@ -68,16 +68,22 @@ def fully_connected(node: Node) -> KernelPlan | None:
         template="cmsis_nn/fully_connected.c.j2",
         stem=f"cmsis_nn_fully_connected_{suffix}_{depth}x{outputs}",
         context={
-            "function": function, "per_channel": per_channel, "rows": rows, "depth": depth, "outputs": outputs,
-            "multiplier": int(multipliers[0]), "shift": int(shifts[0]),
-            "input_offset": -node.input(0).zero_point, "output_offset": node.output.zero_point,
+            "function": function,
+            "per_channel": per_channel,
+            "rows": rows,
+            "depth": depth,
+            "outputs": outputs,
+            "multiplier": int(multipliers[0]),
+            "shift": int(shifts[0]),
+            "input_offset": -node.input(0).zero_point,
+            "output_offset": node.output.zero_point,
             "clamp": list(quantized_activation_range(op.activation, node.output)),
         },
         constants=(*constants, *support.scale_constants(node, outputs)) if per_channel else constants,
         headers=support.HEADERS,
         cycles=2.1 * op.macs(node),
         library=_call(function, suffix, (depth, 1, 1, outputs)),
-    )  # fmt: skip
+    )
 
 
 def _call(function: str, suffix: str, filters: tuple[int, ...]) -> LibraryCall:

@@ -22,7 +22,8 @@ def mul(node: Node) -> KernelPlan | None:
         template="cmsis_nn/mul.c.j2",
         stem=f"cmsis_nn_mul_{suffix}",
         context={
-            "function": function, "size": node.output.size,
+            "function": function,
+            "size": node.output.size,
             "offsets": [-node.input(0).zero_point, -node.input(1).zero_point],
             "output": [node.output.zero_point, *op.scale(node)],
             "clamp": list(quantized_activation_range(op.activation, node.output)),
@@ -31,4 +32,4 @@ def mul(node: Node) -> KernelPlan | None:
         headers=support.HEADERS,
         cycles=30.0 * node.output.size,
         library=support.call_without_scratch(function),
-    )  # fmt: skip
+    )

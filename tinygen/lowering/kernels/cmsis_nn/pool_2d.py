@@ -27,13 +27,16 @@ def _pool(node: Node, *, average: bool) -> KernelPlan | None:
         template="cmsis_nn/pool_2d.c.j2",
         stem=window_stem(f"cmsis_nn_{kind}_pool_{suffix}", op.geometry(node)),
         context={
-            "function": function, "inputs": inputs, "filters": (1, *op.kernel, 1), "outputs": outputs,
+            "function": function,
+            "inputs": inputs,
+            "filters": (1, *op.kernel, 1),
+            "outputs": outputs,
             **support.Window.of(node, op).context(),
         },
         headers=support.HEADERS,
         cycles=6.0 * node.output.size * op.kernel[0] * op.kernel[1],
         library=library,
-    )  # fmt: skip
+    )
 
 
 @kernel(AveragePool2D, name="cmsis_nn_average_pool_2d", family=support.FAMILY)

@@ -21,10 +21,13 @@ def softmax(node: Node) -> KernelPlan | None:
         template="cmsis_nn/softmax.c.j2",
         stem="cmsis_nn_softmax_s8",
         context={
-            "rows": node.output.size // depth, "depth": depth,
-            "multiplier": multiplier, "shift": shift, "smallest_difference": -reach,
+            "rows": node.output.size // depth,
+            "depth": depth,
+            "multiplier": multiplier,
+            "shift": shift,
+            "smallest_difference": -reach,
         },
         headers=support.HEADERS,
         cycles=420.0 * node.output.size,
         library=support.call_without_scratch("arm_softmax_s8"),
-    )  # fmt: skip
+    )

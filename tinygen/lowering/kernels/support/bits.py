@@ -110,13 +110,26 @@ class BitLayer:
         """Template values."""
         rows, columns = self.rows, self.columns
         return {
-            "batch": self.batch, "in_h": rows.input, "in_w": columns.input, "in_c": self.channels,
-            "out_h": rows.output, "out_w": columns.output, "out_c": self.filters,
-            "k_h": rows.kernel, "k_w": columns.kernel, "stride_h": rows.stride, "stride_w": columns.stride,
-            "dilation_h": rows.dilation, "dilation_w": columns.dilation, "pad_h": rows.before,
-            "pad_w": columns.before, "padded_h": rows.padded, "padded_w": columns.padded,
-            "pixel": self.pixel_words, **self.output,
-        }  # fmt: skip
+            "batch": self.batch,
+            "in_h": rows.input,
+            "in_w": columns.input,
+            "in_c": self.channels,
+            "out_h": rows.output,
+            "out_w": columns.output,
+            "out_c": self.filters,
+            "k_h": rows.kernel,
+            "k_w": columns.kernel,
+            "stride_h": rows.stride,
+            "stride_w": columns.stride,
+            "dilation_h": rows.dilation,
+            "dilation_w": columns.dilation,
+            "pad_h": rows.before,
+            "pad_w": columns.before,
+            "padded_h": rows.padded,
+            "padded_w": columns.padded,
+            "pixel": self.pixel_words,
+            **self.output,
+        }
 
 
 def bit_layer(node: Node) -> BitLayer | None:
@@ -245,13 +258,18 @@ def columns_plan(layer: BitLayer, stem: str) -> KernelPlan | None:
         stem=stem,
         context=layer.context()
         | {
-            "planes": planes, "areas": areas, "missing": missing, "octets": octets, "fused": threshold is not None,
-            "words": -(-layer.filters // WORD_BITS), "after": {} if threshold is not None else after.context,
+            "planes": planes,
+            "areas": areas,
+            "missing": missing,
+            "octets": octets,
+            "fused": threshold is not None,
+            "words": -(-layer.filters // WORD_BITS),
+            "after": {} if threshold is not None else after.context,
         },
         constants=tuple(constants),
         headers=HEADERS,
         cycles=layer.pixels * -(-layer.filters // WORD_BITS) * (place + _PIXEL),
-    )  # fmt: skip
+    )
 
 
 # -- words: 32 channels of one filter ---------------------------------------------------------------------------------

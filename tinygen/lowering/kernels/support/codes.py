@@ -110,9 +110,12 @@ def _threshold(epilogue: Threshold) -> Ending:
     sign = epilogue.sign[0] if len(set(epilogue.sign)) == 1 else None
     single = shared and steps == 1
     context = {
-        "kind": "threshold", "steps": steps, "shared": shared, "sign": sign,
+        "kind": "threshold",
+        "steps": steps,
+        "shared": shared,
+        "sign": sign,
         "threshold": _int32(int(rows[0, 0])) if single else None,
-    }  # fmt: skip
+    }
     constants = []
     if not single:
         table = rows[:1] if shared else rows

@@ -187,12 +187,16 @@ def _fused(
     if found is None:
         return None
     return _write(
-        {"form": "fused", **_saturation(low, high)}, bias * unit + found.moved, unit,
+        {"form": "fused", **_saturation(low, high)},
+        bias * unit + found.moved,
+        unit,
         {
-            "multiplier": found.multiplier, "offset": found.offset, "shift": np.array([found.shift]),
+            "multiplier": found.multiplier,
+            "offset": found.offset,
+            "shift": np.array([found.shift]),
             **_clamps(rising),
         },
-    )  # fmt: skip
+    )
 
 
 def _clamps(rising: Rescale | Threshold) -> dict[str, np.ndarray]:
@@ -227,9 +231,14 @@ def _as_written(rising: Rescale | Threshold, bias: np.ndarray, unit: int) -> Epi
     offset = np.array(rising.offset, np.int64)
     low_words = (offset & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
     return _write(
-        {"form": "rescale", "low": rising.low, "high": rising.high}, bias * unit, unit,
+        {"form": "rescale", "low": rising.low, "high": rising.high},
+        bias * unit,
+        unit,
         {
-            "multiplier": np.array(rising.multiplier), "offset_low": low_words, "offset_high": offset >> 32,
-            "shift": np.array(rising.shift), **_clamps(rising),
+            "multiplier": np.array(rising.multiplier),
+            "offset_low": low_words,
+            "offset_high": offset >> 32,
+            "shift": np.array(rising.shift),
+            **_clamps(rising),
         },
-    )  # fmt: skip
+    )

@@ -215,8 +215,10 @@ def _placed(order: Sequence[str], loads: Sequence[_Load], record: int) -> Loop:
     step = max((slot for slot, _ in own), default=move)
     early = sorted(
         (max(slot + total, move if load.activations else step), load.first, load)
-        for slot, some in slots.items() if slot < 0 for load in some
-    )  # fmt: skip
+        for slot, some in slots.items()
+        if slot < 0
+        for load in some
+    )
     body: list[str] = []
     for index, text in enumerate(order):
         here = slots.get(index, [])

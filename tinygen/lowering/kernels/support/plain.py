@@ -44,8 +44,12 @@ def plain_loops(node: Node, kind: str) -> PlainLoops | None:
     channels = node.output.shape[-1]
     bias = mac.bias_or_zeros(node, channels, _BIASES[kind])
     context = {
-        "real": kind == "f32", "wide": kind == "s16", "input_type": x, "weight_type": weight, "acc_type": accumulator,
-    }  # fmt: skip
+        "real": kind == "f32",
+        "wide": kind == "s16",
+        "input_type": x,
+        "weight_type": weight,
+        "acc_type": accumulator,
+    }
     if kind == "f32":
         return PlainLoops({**context, "input_zero": 0, **mac.float_clamp(node)}, (bias,), ())
     scale = mac.requantization(node, channels=channels)

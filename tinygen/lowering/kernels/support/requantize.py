@@ -190,9 +190,12 @@ def _fused(layer: _Layer) -> Epilogue | None:
     if found is None:
         return None
     return layer.write(
-        "fused", layer.bias * layer.unit + found.moved,
-        multiplier=found.multiplier, offset=found.offset, shift=found.shift,
-    )  # fmt: skip
+        "fused",
+        layer.bias * layer.unit + found.moved,
+        multiplier=found.multiplier,
+        offset=found.offset,
+        shift=found.shift,
+    )
 
 
 def _stepwise(layer: _Layer) -> Epilogue | None:

@@ -75,9 +75,16 @@ class SparseLayer:
         )
 
     def plan(
-        self, template: str, form: str, *, constants: tuple[Constant, ...], headers: tuple[str, ...], cycles: float,
-        scratch_bytes: int = 0, **context: Any,
-    ) -> KernelPlan:  # fmt: skip
+        self,
+        template: str,
+        form: str,
+        *,
+        constants: tuple[Constant, ...],
+        headers: tuple[str, ...],
+        cycles: float,
+        scratch_bytes: int = 0,
+        **context: Any,
+    ) -> KernelPlan:
         """The plan of a kernel.
 
         Args:
@@ -97,14 +104,18 @@ class SparseLayer:
             template=template,
             stem=f"{self.stem}_{form}_{self.depth}x{self.outputs}",
             context={
-                "rows": self.rows, "depth": self.depth, "outputs": self.outputs, **self.epilogue.context,
-                **self.context, **context,
+                "rows": self.rows,
+                "depth": self.depth,
+                "outputs": self.outputs,
+                **self.epilogue.context,
+                **self.context,
+                **context,
             },
             constants=(*constants, self.epilogue.constant()),
             scratch_bytes=scratch_bytes,
             headers=tuple(sorted({"tinygen_codes.h", "tinygen_math.h", "tinygen_simd.h", *headers})),
             cycles=self.rows * cycles,
-        )  # fmt: skip
+        )
 
 
 def sparse_layer(node: Node, unit: int = 1) -> SparseLayer | None:
@@ -164,12 +175,23 @@ def _reading(node: Node, depth: int) -> tuple[int, dict[str, Any]]:
     rows, columns = _axes(node)
     kind = ctype(x.memory_dtype)
     window = {
-        "kind": "window", "type": kind, "padding": 0, "rows": asdict(rows), "columns": asdict(columns),
-        "channels": x.shape[-1], "fill": _fill(x), "padded": rows.padded or columns.padded,
-    }  # fmt: skip
+        "kind": "window",
+        "type": kind,
+        "padding": 0,
+        "rows": asdict(rows),
+        "columns": asdict(columns),
+        "channels": x.shape[-1],
+        "fill": _fill(x),
+        "padded": rows.padded or columns.padded,
+    }
     return node.output.size // node.output.shape[-1], {
-        "input_type": kind, "input_step": 0, "pixels": 1, "expanded": window, "row": "codes", "code_type": kind,
-    }  # fmt: skip
+        "input_type": kind,
+        "input_step": 0,
+        "pixels": 1,
+        "expanded": window,
+        "row": "codes",
+        "code_type": kind,
+    }
 
 
 def _int8_layer(node: Node, unit: int) -> SparseLayer | None:
@@ -222,7 +244,10 @@ def _input(x: Tensor, depth: int, pixels: int) -> dict[str, Any]:
     """How a row of the input is read: as it lies, but for packed bits, which become -1 and 1 in scratch."""
     kind, bits = ctype(x.memory_dtype), isinstance(x.encoding, Binary)
     return {
-        "input_type": kind, "input_step": pixels * codes.pixel_elements(x) if bits else depth, "pixels": pixels,
+        "input_type": kind,
+        "input_step": pixels * codes.pixel_elements(x) if bits else depth,
+        "pixels": pixels,
         "expanded": {"kind": "bits", "type": "int8_t", "padding": 0} if bits else None,
-        "row": "codes" if bits else "input", "code_type": "int8_t" if bits else kind,
-    }  # fmt: skip
+        "row": "codes" if bits else "input",
+        "code_type": "int8_t" if bits else kind,
+    }

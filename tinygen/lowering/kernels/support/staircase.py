@@ -123,9 +123,13 @@ def _fit_all(
     columns = []
     for channel in range(len(real)):
         found = _fit_channel(
-            float(real[channel]), shift, steps, _scaled(at[:, channel], unit), _scaled(below[:, channel], unit),
+            float(real[channel]),
+            shift,
+            steps,
+            _scaled(at[:, channel], unit),
+            _scaled(below[:, channel], unit),
             unit * max(abs(int(lows[channel])), abs(int(highs[channel]))),
-        )  # fmt: skip
+        )
         if found is None:
             return None
         columns.append(found)
