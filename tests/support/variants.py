@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import numpy as np
 
+from tests.support.bare_batch import run_on_bare_core
 from tests.support.board_batch import M4, M7, Core, run_on_board
 from tests.support.differential import count_models
 from tests.support.host_batch import describe, run_on_host
@@ -24,13 +25,15 @@ from tinygen.lowering.plan import registered_kernels
 from tinygen.lowering.planner import Buffer, MemoryPlan, Overlay, aligned, plan_memory
 from tinygen.lowering.program import Program
 from tinygen.lowering.select import Choice, choose
+from tinygen.targets.board import Board
 
 DSP = ("c99", "dsp")
+_DSP_AND_DUAL = (*DSP, "dual-issue")
 Feeds = Sequence[Sequence[np.ndarray]]
 """Per sample, the model's inputs."""
 
 
-def tuned(node: Node, part: str = "") -> list[Choice]:
+def tuned(node: Node, part: str = "", isa: Sequence[str] = _DSP_AND_DUAL) -> list[Choice]:
     """Every plan of every tuned kernel that matches, each as a choice of its own.
 
     But for weights as code: that is much C, and test_instruction_stream.py's. Sparse convolutions only where they are
@@ -38,16 +41,17 @@ def tuned(node: Node, part: str = "") -> list[Choice]:
 
     Args:
         part: of the kernels' names, to leave out others.
+        isa: kernels of any of these instruction sets.
     """
     found = [
         Choice(kernel, (plan,))
         for kernel in registered_kernels()
-        if kernel.op is type(node.op) and kernel.family == "tinygen" and kernel.isa in (*DSP, "dual-issue")
+        if kernel.op is type(node.op) and kernel.family == "tinygen" and kernel.isa in isa
         if part in kernel.name and (part or not (kernel.is_sparse and "conv_2d" in kernel.name))
         for plan in kernel.variants(node)
         if not plan.code_bytes
     ]
-    return found or [choose(node, "tinygen", DSP)]
+    return found or [choose(node, "tinygen", DSP if isa is _DSP_AND_DUAL else isa)]
 
 
 @dataclass(frozen=True)
@@ -64,27 +68,31 @@ class Variant:
     choices: Mapping[tuple[str, type[Op]], list[Choice]]
     index: int
     part: str
+    isa: Sequence[str] = _DSP_AND_DUAL
 
     def pick(self, node: Node, *_: object) -> Choice:
         """What stands for `choose` in the lowering."""
-        choices = self.choices.get((node.op.name, type(node.op))) or tuned(node, self.part)
+        choices = self.choices.get((node.op.name, type(node.op))) or tuned(node, self.part, self.isa)
         return choices[self.index % len(choices)]
 
 
-def each_variant(graph: Graph, most: int | None = None, part: str = "") -> Iterator[Variant]:
+def each_variant(
+    graph: Graph, most: int | None = None, part: str = "", isa: Sequence[str] = _DSP_AND_DUAL
+) -> Iterator[Variant]:
     """The graph once per variant of the layer that has most.
 
     Args:
         most: only so many, spread over all of them.
-        part: see `tuned`.
+        part, isa: see `tuned`.
     """
-    choices = {(node.op.name, type(node.op)): tuned(node, part) for node in fuse(graph, "tinygen", DSP).nodes()}
+    nodes = fuse(graph, "tinygen", isa).nodes()
+    choices = {(node.op.name, type(node.op)): tuned(node, part, isa) for node in nodes}
     count = max(len(found) for found in choices.values())
     for index in np.unique(np.linspace(0, count - 1, min(most or count, count)).astype(int)).tolist():
-        yield Variant(replace(graph, name=f"{graph.name}_v{index}"), choices, index, part)
+        yield Variant(replace(graph, name=f"{graph.name}_v{index}"), choices, index, part, isa)
 
 
-def program(variant: Variant, isa: Sequence[str] = DSP, *, guarded: bool = True) -> Program:
+def program(variant: Variant, isa: Sequence[str] | None = None, *, guarded: bool = True) -> Program:
     """The variant's program.
 
     Args:
@@ -93,6 +101,7 @@ def program(variant: Variant, isa: Sequence[str] = DSP, *, guarded: bool = True)
     """
     last = variant.graph.outputs[0] if variant.index % 2 == 0 else ""
     planner = partial(_apart, last=last) if guarded else plan_memory
+    isa = isa or (DSP if variant.isa is _DSP_AND_DUAL else variant.isa)
     with patch.object(lowering, "choose", variant.pick), patch.object(place, "plan_memory", planner):
         return lowering.lower(variant.graph, isa=isa)
 
@@ -112,18 +121,20 @@ def check_variants(
     graphs: Sequence[Graph],
     feeds: Sequence[Feeds],
     *,
-    cores: Sequence[tuple[Core, tuple[str, ...]]] = ((M7, (*DSP, "dual-issue")), (M4, DSP)),
+    cores: Sequence[tuple[Core | Board, tuple[str, ...]]] = ((M7, (*DSP, "dual-issue")), (M4, DSP)),
     level: str = "-O2",
     compiler: str = "zig",
     host: bool = True,
     most: int | None = None,
     part: str = "",
     in_turn: bool = False,
+    isa: Sequence[str] = _DSP_AND_DUAL,
 ) -> int:
     """Asserts that every variant gives what the semantics say: on the host under sanitizers, and on emulated cores.
 
     Args:
-        most, part: which variants, see `each_variant`.
+        cores: emulated ones, with their instruction sets; a Board is a bare core.
+        most, part, isa: which variants, see `each_variant`.
         in_turn: every variant runs on one of the cores, not on each of them.
 
     Returns:
@@ -132,15 +143,18 @@ def check_variants(
     batch = [
         _Case(variant, rows, [evaluate(graph, sample) for sample in rows])
         for graph, rows in zip(graphs, feeds, strict=True)
-        for variant in each_variant(graph, most, part)
+        for variant in each_variant(graph, most, part, isa)
     ]
     if host:
         _compare("host", batch, [program(case.variant) for case in batch], run_on_host)
-    for number, (core, isa) in enumerate(cores):
+    for number, (core, of_core) in enumerate(cores):
         share = batch[number % len(cores) :: len(cores)] if in_turn else batch
         if share:
-            programs = [program(case.variant, isa, guarded=False) for case in share]
-            run = partial(run_on_board, core=core, level=level, compiler=compiler)
+            programs = [program(case.variant, of_core, guarded=False) for case in share]
+            if isinstance(core, Board):
+                run = partial(run_on_bare_core, board=core, compiler=compiler)
+            else:
+                run = partial(run_on_board, core=core, level=level, compiler=compiler)
             _compare(f"{core} {compiler} {level}", share, programs, run)
     kinds = [f"variants of {case.variant.graph.ops[-1].KIND}" for case in batch]
     count_models([case.variant.graph for case in batch], kinds)

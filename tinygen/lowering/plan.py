@@ -123,8 +123,8 @@ class Kernel:
         name: unique, for reports and `--kernels`.
         op: the operator's class.
         family: "reference" (portable, plain loops), "tinygen" (tuned) or "cmsis-nn" (calls of that library).
-        isa: the instruction set it needs: "c99" or "dsp" (Armv7E-M SIMD; its C also runs on any host
-            through portable twins of the intrinsics).
+        isa: the instruction set it needs: "c99", "dsp" (Armv7E-M SIMD; its C also runs on any host
+            through portable twins of the intrinsics) or "scalar" (no SIMD, but a product in a cycle; likewise).
         plan: see `PlanFunction`.
         arithmetic: what it computes, where a library is known to round otherwise than the operator's meaning.
         unless: an instruction set for which there is a better form of this kernel; "" for none.

@@ -1,0 +1,183 @@
+/*
+ * Inner loops of cores without SIMD: sums of products of four pixels and four filters, int8 each.
+ *
+ * Sixteen sums stay in registers, so that eight loads serve sixteen products. Compilers spill some of them, whatever
+ * one tells them; so the loop is one piece of assembly where there is one, and plain C elsewhere.
+ */
+#ifndef TINYGEN_SCALAR_H
+#define TINYGEN_SCALAR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__riscv) && defined(__riscv_mul) && __riscv_xlen == 32 && !defined(__riscv_32e)
+#define TG_TILE_RV32 1
+#else
+#define TG_TILE_RV32 0
+#endif
+
+/*
+ * Four windows and the weights of four filters. A window is `rows` pieces of 8 * `eights` + `rest` codes; weights are
+ * those of four filters, tap by tap. The assembly below knows where the members are.
+ */
+typedef struct {
+    int32_t sums[16];   /* by filter, then by pixel */
+    const int8_t *x[4]; /* where windows begin */
+    const int8_t *w;
+    int32_t rows;   /* at least 1 */
+    int32_t eights; /* codes of a piece in whole eights: a multiple of 8 */
+    int32_t rest;   /* codes of a piece beyond */
+    int32_t skip;   /* from the end of a piece to the next */
+} tg_tile;
+
+#if TG_TILE_RV32
+
+/* Nothing of these functions is visible to compilers but that they are called. */
+#if defined(__clang__)
+#define TG_ASSEMBLY static __attribute__((naked, noinline, unused))
+#else
+#define TG_ASSEMBLY static __attribute__((naked, noipa, unused))
+#endif
+
+/*
+ * 3.06 cycles a product where a load takes two: s0 to s11 and a2 to a5 are sums, a0, a1, a6 and a7 windows, t6 weights,
+ * ra is where a piece ends.
+ */
+TG_ASSEMBLY void tg_dot_4x4(tg_tile *tile __attribute__((unused)))
+{
+    __asm__ volatile(
+        ".macro tg_mac4 a, b, c, d\n\t"
+        "mul t5, t0, t4\n\tadd \\a, \\a, t5\n\tmul t5, t1, t4\n\tadd \\b, \\b, t5\n\t"
+        "mul t5, t2, t4\n\tadd \\c, \\c, t5\n\tmul t5, t3, t4\n\tadd \\d, \\d, t5\n\t"
+        ".endm\n\t"
+        ".macro tg_tap x, w0, w1, w2, w3\n\t"
+        "lb t0, \\x(a0)\n\tlb t1, \\x(a1)\n\tlb t2, \\x(a6)\n\tlb t3, \\x(a7)\n\t"
+        "lb t4, \\w0(t6)\n\ttg_mac4 s0, s1, s2, s3\n\t"
+        "lb t4, \\w1(t6)\n\ttg_mac4 s4, s5, s6, s7\n\t"
+        "lb t4, \\w2(t6)\n\ttg_mac4 s8, s9, s10, s11\n\t"
+        "lb t4, \\w3(t6)\n\ttg_mac4 a2, a3, a4, a5\n\t"
+        ".endm\n\t"
+        ".macro tg_forward codes, weights\n\t"
+        "addi a0, a0, \\codes\n\taddi a1, a1, \\codes\n\taddi a6, a6, \\codes\n\taddi a7, a7, \\codes\n\t"
+        "addi t6, t6, \\weights\n\t"
+        ".endm\n\t"
+        "addi sp, sp, -64\n\t"
+        "sw s0, 0(sp)\n\tsw s1, 4(sp)\n\tsw s2, 8(sp)\n\tsw s3, 12(sp)\n\tsw s4, 16(sp)\n\tsw s5, 20(sp)\n\t"
+        "sw s6, 24(sp)\n\tsw s7, 28(sp)\n\tsw s8, 32(sp)\n\tsw s9, 36(sp)\n\tsw s10, 40(sp)\n\tsw s11, 44(sp)\n\t"
+        "sw ra, 48(sp)\n\tsw a0, 52(sp)\n\tlw t0, 84(a0)\n\tsw t0, 56(sp)\n\t"
+        "lw t6, 80(a0)\n\tlw a1, 68(a0)\n\tlw a6, 72(a0)\n\tlw a7, 76(a0)\n\tmv t5, a0\n\tlw a0, 64(a0)\n\t"
+        "li s0, 0\n\tli s1, 0\n\tli s2, 0\n\tli s3, 0\n\tli s4, 0\n\tli s5, 0\n\tli s6, 0\n\tli s7, 0\n\t"
+        "li s8, 0\n\tli s9, 0\n\tli s10, 0\n\tli s11, 0\n\tli a2, 0\n\tli a3, 0\n\tli a4, 0\n\tli a5, 0\n"
+        "1:\n\t"
+        "lw ra, 88(t5)\n\tbeqz ra, 3f\n\tadd ra, ra, a0\n"
+        "2:\n\t"
+        "tg_tap 0, 0, 1, 2, 3\n\ttg_tap 1, 4, 5, 6, 7\n\ttg_tap 2, 8, 9, 10, 11\n\ttg_tap 3, 12, 13, 14, 15\n\t"
+        "tg_tap 4, 16, 17, 18, 19\n\ttg_tap 5, 20, 21, 22, 23\n\ttg_tap 6, 24, 25, 26, 27\n\t"
+        "tg_tap 7, 28, 29, 30, 31\n\ttg_forward 8, 32\n\t"
+        "bne a0, ra, 2b\n\tlw t5, 52(sp)\n"
+        "3:\n\t"
+        "lw ra, 92(t5)\n\tbeqz ra, 5f\n\tadd ra, ra, a0\n"
+        "4:\n\t"
+        "tg_tap 0, 0, 1, 2, 3\n\ttg_forward 1, 4\n\t"
+        "bne a0, ra, 4b\n"
+        "5:\n\t"
+        "lw t0, 56(sp)\n\tlw t5, 52(sp)\n\taddi t0, t0, -1\n\tbeqz t0, 6f\n\tsw t0, 56(sp)\n\tlw t0, 96(t5)\n\t"
+        "add a0, a0, t0\n\tadd a1, a1, t0\n\tadd a6, a6, t0\n\tadd a7, a7, t0\n\tj 1b\n"
+        "6:\n\t"
+        "sw s0, 0(t5)\n\tsw s1, 4(t5)\n\tsw s2, 8(t5)\n\tsw s3, 12(t5)\n\tsw s4, 16(t5)\n\tsw s5, 20(t5)\n\t"
+        "sw s6, 24(t5)\n\tsw s7, 28(t5)\n\tsw s8, 32(t5)\n\tsw s9, 36(t5)\n\tsw s10, 40(t5)\n\tsw s11, 44(t5)\n\t"
+        "sw a2, 48(t5)\n\tsw a3, 52(t5)\n\tsw a4, 56(t5)\n\tsw a5, 60(t5)\n\t"
+        "lw s0, 0(sp)\n\tlw s1, 4(sp)\n\tlw s2, 8(sp)\n\tlw s3, 12(sp)\n\tlw s4, 16(sp)\n\tlw s5, 20(sp)\n\t"
+        "lw s6, 24(sp)\n\tlw s7, 28(sp)\n\tlw s8, 32(sp)\n\tlw s9, 36(sp)\n\tlw s10, 40(sp)\n\tlw s11, 44(sp)\n\t"
+        "lw ra, 48(sp)\n\taddi sp, sp, 64\n\tret\n\t"
+        ".purgem tg_tap\n\t.purgem tg_mac4\n\t.purgem tg_forward"
+        :
+        :
+        : "memory");
+}
+
+#else
+
+static inline void tg_dot_4x4(tg_tile *tile)
+{
+    const int8_t *w = tile->w;
+    const int32_t length = tile->eights + tile->rest;
+    ptrdiff_t at = 0;
+    for (int32_t i = 0; i < 16; i++) {
+        tile->sums[i] = 0;
+    }
+    for (int32_t row = 0; row < tile->rows; row++, at += length + tile->skip) {
+        for (int32_t i = 0; i < length; i++, w += 4) {
+            for (int32_t j = 0; j < 16; j++) {
+                tile->sums[j] += tile->x[j & 3][at + i] * w[j >> 2];
+            }
+        }
+    }
+}
+
+#endif
+
+/* sums[f] += x[i] * w[4 * i + f] for eight codes: one statement, so that nothing is loaded before there is a register. */
+static inline void tg_eight_by_four(int32_t sums[4], const int8_t *x, const int8_t *w)
+{
+#if TG_TILE_RV32
+    int32_t code;
+    int32_t weight;
+#define TG_TAP(x, w0, w1, w2, w3) \
+    "lb %4, " x "(%6)\n\t" \
+    "lb %5, " w0 "(%7)\n\tmul %5, %5, %4\n\tadd %0, %0, %5\n\tlb %5, " w1 "(%7)\n\tmul %5, %5, %4\n\tadd %1, %1, %5\n\t" \
+    "lb %5, " w2 "(%7)\n\tmul %5, %5, %4\n\tadd %2, %2, %5\n\tlb %5, " w3 "(%7)\n\tmul %5, %5, %4\n\tadd %3, %3, %5\n\t"
+    __asm__ volatile(
+        TG_TAP("0", "0", "1", "2", "3") TG_TAP("1", "4", "5", "6", "7") TG_TAP("2", "8", "9", "10", "11")
+        TG_TAP("3", "12", "13", "14", "15") TG_TAP("4", "16", "17", "18", "19") TG_TAP("5", "20", "21", "22", "23")
+        TG_TAP("6", "24", "25", "26", "27") TG_TAP("7", "28", "29", "30", "31")
+        : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3]), "=&r"(code), "=&r"(weight)
+        : "r"(x), "r"(w)
+        : "memory");
+#undef TG_TAP
+#else
+    for (int32_t i = 0; i < 32; i++) {
+        sums[i & 3] += x[i >> 2] * w[i];
+    }
+#endif
+}
+
+/* One window and four filters: the first four sums. */
+static inline void tg_dot_1x4(tg_tile *tile)
+{
+    const int8_t *x = tile->x[0];
+    const int8_t *w = tile->w;
+    int32_t sums[4] = {0, 0, 0, 0};
+    for (int32_t row = tile->rows; row > 0; row--, x += tile->skip) {
+        for (const int8_t *const end = x + tile->eights; x != end; x += 8, w += 32) {
+            tg_eight_by_four(sums, x, w);
+        }
+        for (const int8_t *const end = x + tile->rest; x != end; x++, w += 4) {
+            sums[0] += *x * w[0];
+            sums[1] += *x * w[1];
+            sums[2] += *x * w[2];
+            sums[3] += *x * w[3];
+        }
+    }
+    for (int32_t i = 0; i < 4; i++) {
+        tile->sums[i] = sums[i];
+    }
+}
+
+/* Codes of signed levels, 0 to `largest`, as the integers that they stand for. */
+static inline void tg_copy_levels(int8_t *to, const int8_t *from, int32_t count, int32_t largest)
+{
+    for (int32_t i = 0; i < count; i++) {
+        to[i] = (int8_t)(2 * from[i] - largest);
+    }
+}
+
+/* Codes of 0 to 255, less 128. */
+static inline void tg_copy_flipped(int8_t *to, const int8_t *from, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++) {
+        to[i] = (int8_t)(from[i] ^ -128);
+    }
+}
+
+#endif

@@ -1,0 +1,74 @@
+"""Kernels for cores without SIMD, on the shapes that are hard for them, against the operators' meaning."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.differential.test_integer_tuned import convolutions
+from tests.differential.test_tuned import CONVOLUTIONS, ONE_PIXEL, SCALES, Case, random_window, window
+from tests.support.integer_layers import Layer
+from tests.support.shares import one_in
+from tests.support.variants import check_variants
+from tests.targets.tools import requires_tool
+from tinygen.lowering.lower import lower
+from tinygen.passes.pipeline import simplify
+from tinygen.targets.bare_cores import bare_cores
+
+ISA = ("c99", "scalar")
+ESP32C3 = bare_cores()["esp32c3-core"]
+COMPILERS = ["zig", pytest.param("gcc", marks=requires_tool("riscv64-unknown-elf-gcc"))]
+
+
+def check(cases: list[Case], **how: object) -> int:
+    graphs = [replace(graph, name=f"m{i}") for i, (graph, _) in enumerate(cases)]
+    options = {"isa": ISA, "cores": [(ESP32C3, ESP32C3.isa)], **how}
+    return check_variants(graphs, [feeds for _, feeds in cases], **options)  # type: ignore[arg-type]
+
+
+def check_layers(layers: list[Layer], **how: object) -> int:
+    return check([(one.graph, one.feeds) for one in layers], **how)
+
+
+# Pieces of fewer than eight codes, of more, of whole eights; remainders of pixels, filters and rows.
+SHAPES = [
+    window((5, 7), 3, 5, (3, 3)),
+    window((5, 6), 17, 9, (3, 2), stride=(2, 1)),
+    window((6, 5), 16, 8, (1, 1), batch=2),
+    window((5, 5), 2, 6, (3, 5), same=False),
+    window((3, 4), 8, 3, (3, 4), same=False),
+    window((7, 3), 5, 4, (4, 1), stride=(3, 2), dilation=(2, 1)),
+    window((6, 9), 4, 7, (2, 3), dilation=(1, 3), same=False),
+    window((9, 9), 33, 1, (1, 1), stride=(2, 2), same=False),
+]
+
+
+def test_chosen() -> None:
+    (step,) = lower(simplify(SHAPES[0][0]), isa=ESP32C3.isa).layers
+    assert step.kernel.name == "conv_2d_s8_scalar"
+
+
+@one_in(3)
+def test_convolutions(every: int) -> None:
+    cases = [*SHAPES, *CONVOLUTIONS, *ONE_PIXEL, *SCALES][::every]
+    assert check(cases, most=3) >= len(cases)
+
+
+@one_in(3)
+def test_integer_convolutions(every: int) -> None:
+    assert check_layers(convolutions(22, 1)[::every], most=2) >= 22 // every
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_compilers(compiler: str) -> None:
+    """What is in registers is right whichever compiler is around it."""
+    check(SHAPES[:4], compiler=compiler, host=False, most=2)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_random_windows(compiler: str) -> None:
+    rng = np.random.default_rng(len(compiler))
+    check([random_window(rng, 5) for _ in range(40)], most=3, compiler=compiler)

@@ -1,0 +1,29 @@
+"""Runs many generated models on a bare core, one function call each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tinygen.bench.bare_models import BareModels
+from tinygen.lowering.program import Program
+from tinygen.targets.board import Board
+from tinygen.targets.toolchain import find_toolchain
+
+
+def run_on_bare_core(
+    programs: Sequence[Program],
+    samples: Sequence[Sequence[Sequence[np.ndarray]]],
+    folder: Path,
+    board: Board,
+    compiler: str = "zig",
+) -> list[list[list[np.ndarray]]]:
+    """Outputs per program, per sample, per model output; see `run_on_host`. Nothing is written to `folder`."""
+    models = BareModels(programs, board, find_toolchain(compiler, board), strict=True)
+    runs = [[models.run(index, sample).outputs for sample in feeds] for index, feeds in enumerate(samples)]
+    return [
+        [[codes.reshape(t.shape) for codes, t in zip(one, program.outputs, strict=True)] for one in rows]
+        for program, rows in zip(programs, runs, strict=True)
+    ]

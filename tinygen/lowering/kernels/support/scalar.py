@@ -1,0 +1,99 @@
+"""What kernels for cores without SIMD share (templates/model/tinygen_scalar.h)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.encodings import Affine, Levels, Ternary
+from tinygen.ir.tensor import Tensor
+from tinygen.lowering.kernels.support.requantize import Epilogue
+from tinygen.lowering.plan import Constant
+
+HEADERS = ("tinygen_math.h", "tinygen_scalar.h", "tinygen_simd.h")
+_FLIP = 128
+"""Between unsigned bytes and signed ones."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """How activations come to scratch as the int8 that are multiplied.
+
+    Attributes:
+        fill: what stands for zero there.
+        levels: codes q of signed levels become 2 * q - levels; 0 for others.
+        flips: codes of 0 to 255 become signed ones, 128 less.
+    """
+
+    fill: int
+    levels: int = 0
+    flips: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether what is multiplied is not what lies in memory."""
+        return self.levels > 0 or self.flips
+
+    @property
+    def cost(self) -> float:
+        """Times that of a plain copy."""
+        return 8.0 if self.changes else 1.0
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """Template values."""
+        if self.levels:
+            return {"copy": "tg_copy_levels", "copy_extra": f", {self.levels}"}
+        return {"copy": "tg_copy_flipped" if self.flips else "TG_COPY", "copy_extra": ""}
+
+
+def copy_of(x: Tensor) -> Copy | None:
+    """None for activations that do not fit a signed byte."""
+    match x.encoding:
+        case Affine(storage="int8"):
+            return Copy(x.zero_point)
+        case Ternary():
+            return Copy(0)
+        case Levels(signed=False):
+            flips = x.encoding.bits == 8
+            return Copy(-_FLIP if flips else 0, flips=flips)
+        case Levels():
+            return Copy(0, 2**x.encoding.bits - 1) if x.encoding.bits < 8 else None
+        case _:
+            return None
+
+
+def moved(ending: Epilogue, weights: np.ndarray, copy: Copy) -> Epilogue:
+    """The epilogue of sums over what a copy gives; `weights` are [O, ...]."""
+    if not copy.flips:
+        return ending
+    rows = ending.rows.copy()
+    rows[:, 0] += _FLIP * weights.reshape(len(weights), -1).astype(np.int64).sum(axis=1)
+    return ending.with_rows(rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Interleaved:
+    """Weights of four filters at a time.
+
+    Attributes:
+        rows: int8 [filters, taps], filters rounded up to a multiple of four with zeros.
+        data: the same tap by tap, those of four filters together.
+    """
+
+    rows: np.ndarray
+    data: np.ndarray
+
+    @property
+    def constant(self) -> Constant:
+        return Constant("weights", self.data, f"{list(self.rows.shape)}, four filters tap by tap")
+
+
+def by_four(weights: np.ndarray) -> Interleaved:
+    """`weights`: int8 [filters, taps]."""
+    filters, taps = weights.shape
+    rows = np.zeros((-(-filters // 4) * 4, taps), np.int8)
+    rows[:filters] = weights
+    return Interleaved(rows, np.ascontiguousarray(rows.reshape(-1, 4, taps).transpose(0, 2, 1)).reshape(-1))
