@@ -11,7 +11,8 @@
  *
  * Nested: bytes are 8-bit codes that several switches of a network read, each with the bits that it wants.
  *
- * Books: a weight is book[code]. The codes of a pair are the index of both weights in a table that is made first.
+ * Books: a weight is book[code]. The codes of a pair are the index of both weights in a table that is made first. Books of
+ * more than 16 values are read one by one; their codes are packed as those of grids.
  */
 #ifndef TINYGEN_CODED_H
 #define TINYGEN_CODED_H
@@ -202,6 +203,46 @@ TG_INLINE void tg_spread_book(
             to[5] = table[word >> 20 & mask];
             to[6] = table[word >> 24 & mask];
             to[7] = table[word >> 28];
+        }
+    }
+}
+
+/* Two pairs of weights from a quad of codes. */
+TG_INLINE void tg_look_up_quad(uint32_t *to, uint32_t quad, const int16_t *book)
+{
+    to[0] = tg_pair(book[quad & 255U], book[quad >> 16 & 255U]);
+    to[1] = tg_pair(book[quad >> 8 & 255U], book[quad >> 24]);
+}
+
+/*
+ * Pairs of weights from a book that is too large for a table of pairs; codes as tg_spread_grid() takes them, those of 8
+ * bits as bytes. What does not fill the last group is written all the same. `bits` must be a constant.
+ */
+TG_INLINE void tg_spread_index(
+    uint32_t *restrict to, const uint32_t *restrict from, int32_t words, int32_t bits, const int16_t *restrict book)
+{
+    const int32_t step = bits == 8 ? 1 : bits * TG_GROUP(bits) / 32;
+    const int32_t quads = bits == 8 ? 1 : TG_GROUP(bits) / 4;
+    for (const uint32_t *const end = from + words; from < end; from += step, to += 2 * quads) {
+        if (bits == 8) {
+            tg_look_up_quad(to, from[0], book);
+            continue;
+        }
+        uint32_t group[7];
+        for (int32_t i = 0; i < step; i++) {
+            group[i] = from[i];
+        }
+        tg_look_up_quad(to, tg_quad(group, bits, 0, 0), book);
+        tg_look_up_quad(to + 2, tg_quad(group, bits, 0, 1), book);
+        if (quads > 2) {
+            tg_look_up_quad(to + 4, tg_quad(group, bits, 0, 2), book);
+            tg_look_up_quad(to + 6, tg_quad(group, bits, 0, 3), book);
+        }
+        if (quads > 4) {
+            tg_look_up_quad(to + 8, tg_quad(group, bits, 0, 4), book);
+            tg_look_up_quad(to + 10, tg_quad(group, bits, 0, 5), book);
+            tg_look_up_quad(to + 12, tg_quad(group, bits, 0, 6), book);
+            tg_look_up_quad(to + 14, tg_quad(group, bits, 0, 7), book);
         }
     }
 }

@@ -130,6 +130,18 @@ TG_INLINE void tg_dot_2x4(
                 TG_ADVANCE(w, 16);
                 TG_RECALL(v, end);
             } while ((uint32_t)w != v);
+        } else if (pairs % 6 == 0) {
+            do {
+                TG_DOT_2X4_STEP(0);
+                TG_DOT_2X4_STEP(1);
+                TG_DOT_2X4_STEP(2);
+                TG_DOT_2X4_STEP(3);
+                TG_DOT_2X4_STEP(4);
+                TG_DOT_2X4_STEP(5);
+                TG_ADVANCE(x, 6 * step);
+                TG_ADVANCE(w, 24);
+                TG_RECALL(v, end);
+            } while ((uint32_t)w != v);
         } else {
             do {
                 TG_DOT_2X4_STEP(0);

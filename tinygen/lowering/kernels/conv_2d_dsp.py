@@ -8,18 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.ir.encodings import Binary
 from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.window import Axis
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support import coded_weights
-from tinygen.lowering.kernels.support.coded_weights import Code, find_code, pack_blocks
+from tinygen.lowering.kernels.support.coded_weights import AnyCode, find_any_code, pack_blocks
+from tinygen.lowering.kernels.support.codes import pixel_elements
 from tinygen.lowering.kernels.support.nested_weights import NestedCode
 from tinygen.lowering.kernels.support.packing import pack_dot_blocks
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.kernels.support.sums import LinearSum, fit_sum
+from tinygen.lowering.kernels.support.widening import Widening, needs_widening, whole_words, widening
 from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
@@ -31,8 +35,8 @@ _AHEAD = 8
 """Bytes that tg_dot_2x4() reads behind its last pair."""
 
 # Instructions per element, measured: one multiply-accumulate, finishing one output; widening, after a copy of whole
-# rows of the window, after one of single taps.
-_MAC, _OUTPUT, _SPREAD, _COPY, _GATHER = 0.48, 6.0, 1.35, 2.0, 4.0
+# rows of the window, after one of single taps; of windows beyond the input, there.
+_MAC, _OUTPUT, _SPREAD, _COPY, _GATHER, _EDGE = 0.48, 6.0, 1.35, 2.0, 4.0, 7.0
 
 
 Convolution = Conv2D | IntegerConv2D
@@ -45,11 +49,12 @@ class Job:
     Attributes:
         node: the layer; its operator has geometry and groups.
         ending: what becomes of sums.
-        weights: [O, KH, KW, I], int8 but with a NestedCode.
+        weights: [O, KH, KW, I], int8 but with a code.
         context: template values of how codes are read and written.
         stem: of the C function's name.
         code: what the weights are packed in; None for bytes.
         kernel_scales: [O, I], what each kernel is multiplied with while it is unpacked; with a GridCode.
+        widen: how activations are widened pixel by pixel; None where whole rows of bytes are at once.
     """
 
     node: Node
@@ -58,8 +63,9 @@ class Job:
     context: dict[str, Any]
     stem: str
     headers: tuple[str, ...] = _HEADERS
-    code: Code | NestedCode | None = None
+    code: AnyCode | NestedCode | None = None
     kernel_scales: np.ndarray | None = None
+    widen: Widening | None = None
 
     @property
     def op(self) -> Convolution:
@@ -67,9 +73,19 @@ class Job:
         return self.node.op
 
     @property
+    def groups(self) -> int:
+        return self.op.groups(self.node)
+
+    @property
+    def depth(self) -> int:
+        """Channels of a widened pixel of one group."""
+        return self.widen.depth if self.widen else self.weights.shape[3]
+
+    @property
     def spare_words(self) -> int:
         """Words of scratch behind the activations: read ahead, or written for a pixel that is none."""
-        return max(_AHEAD // 4, self.node.output.memory_dtype.itemsize)
+        bits = isinstance(self.node.output.encoding, Binary)
+        return max(_AHEAD // 4, self.node.output.memory_dtype.itemsize, pixel_elements(self.node.output) if bits else 0)
 
 
 def int8_job(node: Node) -> Job:
@@ -96,9 +112,14 @@ def _convolution(node: Node) -> Node:
 
 
 def takes_int8(node: Node) -> bool:
+    """Whether it is a layer for `int8_job`, of one group."""
+    return _takes_groups(node) and isinstance(node.op, Conv2D) and node.op.groups(node) == 1
+
+
+def _takes_groups(node: Node) -> bool:
     op = node.op
     assert isinstance(op, Conv2D)
-    if node.output.dtype != np.int8 or not node.input(1).is_constant or op.groups(node) > 1:
+    if node.output.dtype != np.int8 or not node.input(1).is_constant:
         return False
     return op.rounding is Rounding.TWICE or epilogue(_convolution(node), axis=0) is not None
 
@@ -112,9 +133,33 @@ def _context(job: Job, taps: int) -> dict[str, Any]:
         **job.ending.context,
         **{key: value for key, value in job.context.items() if key != "fill"},
         "taps": taps,
+        "depth": job.depth,
+        "groups": job.groups,
+        "filters": len(job.weights) // job.groups,
+        "widen": job.widen.context if job.widen else None,
+        "pixel": pixel_elements(node.input(0)),
         "span_h": (rows.kernel - 1) * rows.dilation + 1,
         "input_zero": fill,
     }
+
+
+def by_pixels(job: Job) -> Job:
+    """The job with its activations widened pixel by pixel."""
+    found = widening(job.node.input(0), job.groups, job.context["fill"])
+    return replace(job, widen=found, headers=(*job.headers, "tinygen_widen.h"))
+
+
+def _ending(job: Job, padding: int) -> Epilogue:
+    """The job's. What fills up the channels of codes with a zero point is multiplied with weights that are none.
+
+    Args:
+        padding: the sum of those weights, of each filter.
+    """
+    if not padding or not job.context["fill"]:
+        return job.ending
+    rows = job.ending.rows.copy()
+    rows[:, 0] -= job.context["fill"] * padding * job.ending.context["unit"]
+    return job.ending.with_rows(rows)
 
 
 def _residual(node: Node) -> dict[str, Any]:
@@ -148,7 +193,7 @@ class _Packed:
     Attributes:
         constants: arrays.
         context: template values.
-        filters, taps: after padding.
+        filters, taps: after padding; filters of all groups.
         scratch_words: of one block widened, and of a table for that.
         spread: instructions per weight that is widened.
     """
@@ -162,23 +207,31 @@ class _Packed:
 
 
 def _packed(job: Job) -> _Packed:
-    rows, code = job.weights.reshape(len(job.weights), -1), job.code
+    code = job.code
     linear = added_sum(job.node)
-    others = (job.ending.constant(), *(linear.constants() if linear else ()))
+    more = (*(linear.constants() if linear else ()), *(job.widen.constants if job.widen else ()))
     if isinstance(code, NestedCode):
-        return _packed_nested(job, code, rows, others)
-    ordered = pack_dot_blocks(rows if code is None else code.codes(rows))
+        return _packed_nested(job, code, (job.ending.constant(), *more))
+    rows = _rows_of_groups(job, job.weights if code is None else code.codes(job.weights))
+    ordered = pack_dot_blocks(rows)
     filters, taps = ordered.shape
     if code is None:
         layout = f"{list(ordered.shape)}, four filters pair by pair of taps"
         context = {"code": None, "spread_words": 2 * taps, "clear": False}
-        constants = (Constant("weights", ordered.reshape(-1), layout), *others)
+        constants = (Constant("weights", ordered.reshape(-1), layout), job.ending.constant(), *more)
         return _Packed(constants, context, filters, taps, 2 * taps)
     blocks = pack_blocks(code, ordered.reshape(filters // 4, -1).view(np.uint8))
     layout = f"{list(ordered.shape)} codes of {code.bits} bits, four filters pair by pair of taps"
     scales, scaling, cycles = _kernel_scales(job)
+    padding = 0 if scales else (rows.shape[1] - job.weights[0].size) * code.of_zero if job.widen else 0
     return _Packed(
-        (Constant("weights", blocks.words.reshape(-1), layout), *code.constants(), *scales, *others),
+        (
+            Constant("weights", blocks.words.reshape(-1), layout),
+            *code.constants(),
+            *scales,
+            _ending(job, padding).constant(),
+            *more,
+        ),
         # No code need be that of zero: what fills up the taps is multiplied with activations that are.
         {"code": blocks.context(code) | scaling, "spread_words": blocks.spread_words, "clear": taps > rows.shape[1]},
         filters,
@@ -188,17 +241,29 @@ def _packed(job: Job) -> _Packed:
     )
 
 
-def _packed_nested(job: Job, code: NestedCode, rows: np.ndarray, others: tuple[Constant, ...]) -> _Packed:
+def _rows_of_groups(job: Job, weights: np.ndarray) -> np.ndarray:
+    """Weights or codes [O, KH, KW, I] as rows; groups have whole blocks of four, channels fill the depth."""
+    filters, *window, channels = weights.shape
+    each = filters // job.groups
+    wanted = filters if job.groups == 1 else job.groups * whole_words(each)
+    padded = np.zeros((job.groups, wanted // job.groups, *window, job.depth), weights.dtype)
+    padded[:, :each, ..., :channels] = weights.reshape(job.groups, each, *window, channels)
+    # Bytes, whatever they mean: pack_dot_blocks() only moves them.
+    return padded.reshape(wanted, -1).astype(np.uint8 if weights.dtype == np.uint8 else np.int8)
+
+
+def _packed_nested(job: Job, code: NestedCode, others: tuple[Constant, ...]) -> _Packed:
     """With all codes of the widest layer that shares them, so that all of these layers have equal arrays."""
     parent = code.parent.reshape(len(code.parent), -1)
     ordered = pack_dot_blocks(parent.view(np.int8))
-    filters, taps = (-(-size // 4) * 4 for size in rows.shape)
+    filters, size = len(job.weights), job.weights[0].size
+    taps = whole_words(size)
     layout = f"{list(parent.shape)} codes of 8 bits, four filters pair by pair of taps"
     words = np.ascontiguousarray(ordered).reshape(-1).view("<u4").astype(np.uint32)
     return _Packed(
         (Constant("weights", words, layout), *code.constants(), *others),
-        {"code": code.context(job.weights.shape), "spread_words": 2 * taps, "clear": taps > rows.shape[1]},
-        filters,
+        {"code": code.context(job.weights.shape), "spread_words": 2 * taps, "clear": taps > size},
+        whole_words(filters),
         taps,
         2 * taps,
         code.spread_cycles,
@@ -213,10 +278,12 @@ def _kernel_scales(job: Job) -> tuple[tuple[Constant, ...], dict[str, Any], floa
     """(scales in the order of unpacked weights, template values, instructions per weight)."""
     if job.kernel_scales is None:
         return (), {"scale_type": ""}, 0.0
-    filters, channels = job.kernel_scales.shape
+    groups, channels = job.groups, job.depth
     dtype = np.uint8 if job.kernel_scales.max() <= 255 else np.uint16
-    padded = np.zeros((-(-filters // 4) * 4, channels), dtype)
-    padded[:filters] = job.kernel_scales
+    filters = len(job.kernel_scales) // groups
+    apart = np.zeros((groups, whole_words(filters), channels), dtype)
+    apart[:, :filters, : job.weights.shape[3]] = job.kernel_scales.reshape(groups, filters, -1)
+    padded = apart.reshape(-1, channels)
     # Pairs are channels 0 and 2, then 1 and 3 of each four, of one filter after the other.
     ordered = padded.reshape(-1, 4, channels // 4, 2, 2).transpose(0, 2, 4, 1, 3)
     window = job.weights.shape[1] * job.weights.shape[2]
@@ -232,38 +299,70 @@ def _blocks(total: int) -> list[int]:
 @kernel(Conv2DAdd, name="conv_2d_add_s8_dsp_rows", family="tinygen", isa="dsp")
 @kernel(Conv2D, name="conv_2d_s8_dsp_rows", family="tinygen", isa="dsp")
 def conv_2d_s8_dsp_rows(node: Node) -> Sequence[KernelPlan]:
-    """Windows taken straight from widened rows: for several rows of a window, whole groups of four channels."""
-    return rows_plans(int8_job(node)) if takes_int8(node) and takes_rows(node) else ()
+    """Windows taken straight from widened rows: for windows of several pixels."""
+    job = rows_job(int8_job(node)) if _takes_groups(node) else None
+    return rows_plans(job) if job else ()
 
 
 @kernel(Conv2DAdd, name="conv_2d_add_s8_packed_dsp_rows", family="tinygen", isa="dsp")
 @kernel(Conv2D, name="conv_2d_s8_packed_dsp_rows", family="tinygen", isa="dsp")
 def conv_2d_s8_packed_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits."""
-    job = packed_job(int8_job(node)) if takes_int8(node) and takes_rows(node) else None
+    job = rows_job(packed_job(int8_job(node))) if _takes_groups(node) else None
     return rows_plans(job) if job else ()
 
 
 def packed_job(job: Job | None) -> Job | None:
     """The job with its weights in a code of less than 8 bits; None where they do not fit any."""
-    code = find_code(job.weights) if job else None
+    code = find_any_code(job.weights) if job else None
     if job is None or code is None:
         return None
     return replace(job, code=code, stem=f"{job.stem}_{code.name}", headers=(coded_weights.HEADER, *job.headers))
 
 
 def takes_rows(node: Node) -> bool:
-    """Whether windows can be taken straight from widened rows."""
+    """Whether windows can be taken straight from rows that are widened as they lie."""
+    return _in_words(node) and _reaches(node)
+
+
+def _in_words(node: Node) -> bool:
+    """Whether pixels are bytes in whole words, of one group."""
+    op, x = node.op, node.input(0)
+    assert isinstance(op, Convolution)
+    return op.groups(node) == 1 and not needs_widening(x) and x.shape[3] % 4 == 0
+
+
+def _reaches(node: Node) -> bool:
     op = node.op
     assert isinstance(op, Convolution)
-    depth = node.input(0).shape[3]
     rows, columns = op.geometry(node)
-    too_far = columns.stride * depth * 2 > _FURTHEST
-    return not (depth % 4 or rows.kernel * columns.kernel == 1 or columns.dilation > 1 or too_far)
+    too_far = columns.stride * whole_words(node.input(1).shape[3]) * 2 > _FURTHEST
+    return not (rows.kernel * columns.kernel == 1 or columns.dilation > 1 or too_far)
+
+
+def rows_job(job: Job | None) -> Job | None:
+    """The job for `rows_plans`; None where windows are none of rows."""
+    if job is None or not _reaches(job.node):
+        return None
+    return job if _in_words(job.node) else by_pixels(job)
+
+
+def windows_job(job: Job | None, *, codes: bool = True) -> Job | None:
+    """The job for `windows_plans`.
+
+    Args:
+        codes: there is a code to fill up windows with, where they are copied as they lie.
+    """
+    if job is None:
+        return None
+    # Scales are those of whole words of channels.
+    scaled = job.kernel_scales is not None and job.weights.shape[3] % 4 > 0
+    as_bytes = codes and not scaled and job.groups == 1 and not needs_widening(job.node.input(0))
+    return job if as_bytes else by_pixels(job)
 
 
 def rows_plans(job: Job) -> Sequence[KernelPlan]:
-    """Plans for a layer of which `takes_rows` says so."""
+    """Plans for a job of `rows_job`."""
     packed = _packed(job)
     rows, _ = job.op.geometry(job.node)
     return [_rows_plan(job, size, packed) for size in _blocks(rows.output)]
@@ -274,7 +373,7 @@ def _rows_plan(job: Job, size: int, packed: _Packed) -> KernelPlan:
     node = job.node
     rows, columns = geometry = job.op.geometry(node)
     filters, taps = packed.filters, packed.taps
-    depth = node.input(0).shape[3]
+    depth = job.depth
     width = (columns.output - 1) * columns.stride + columns.kernel
     context = _context(job, taps)
     buffer_rows = (size - 1) * rows.stride + context["span_h"]
@@ -283,6 +382,7 @@ def _rows_plan(job: Job, size: int, packed: _Packed) -> KernelPlan:
     pitch = width * depth // 2
     blocks = -(-rows.output // size)
     pairs = rows.output * -(-columns.output // 2)
+    per_pixel = job.widen.cycles if job.widen else depth * _SPREAD
     return KernelPlan(
         template="conv_2d/conv_2d_s8_dsp_rows.c.j2",
         stem=window_stem(job.stem, geometry),
@@ -303,7 +403,7 @@ def _rows_plan(job: Job, size: int, packed: _Packed) -> KernelPlan:
         headers=job.headers,
         cycles=node.output.shape[0]
         * (
-            blocks * (buffer_rows * pitch * 2 * _SPREAD + filters * taps * packed.spread)
+            blocks * (buffer_rows * width * job.groups * per_pixel + filters * taps * packed.spread)
             + 2 * pairs * filters * (taps * _MAC + rows.kernel * 1.5 + _OUTPUT)
         ),
     )
@@ -313,15 +413,25 @@ def _rows_plan(job: Job, size: int, packed: _Packed) -> KernelPlan:
 @kernel(Conv2D, name="conv_2d_s8_dsp", family="tinygen", isa="dsp")
 def conv_2d_s8_dsp(node: Node) -> Sequence[KernelPlan]:
     """Windows copied one by one into scratch (im2col): any shape; pointwise ones straight from the activations."""
-    return windows_plans(int8_job(node)) if takes_int8(node) else ()
+    job = windows_job(int8_job(node)) if _takes_groups(node) else None
+    return windows_plans(job) if job else ()
 
 
 @kernel(Conv2DAdd, name="conv_2d_add_s8_packed_dsp", family="tinygen", isa="dsp")
 @kernel(Conv2D, name="conv_2d_s8_packed_dsp", family="tinygen", isa="dsp")
 def conv_2d_s8_packed_dsp(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits."""
-    job = packed_job(int8_job(node)) if takes_int8(node) else None
+    job = windows_job(packed_job(int8_job(node))) if _takes_groups(node) else None
     return windows_plans(job) if job else ()
+
+
+def _edges(geometry: tuple[Axis, Axis]) -> float:
+    """The share of windows that reach beyond the input."""
+    inside = 1.0
+    for axis in geometry:
+        starts = np.arange(axis.output) * axis.stride - axis.before
+        inside *= float(np.mean((starts >= 0) & (starts + (axis.kernel - 1) * axis.dilation < axis.input)))
+    return 1.0 - inside
 
 
 def windows_plans(job: Job) -> Sequence[KernelPlan]:
@@ -337,14 +447,18 @@ def _windows_plan(job: Job, size: int, packed: _Packed) -> KernelPlan:
     node = job.node
     rows, columns = geometry = job.op.geometry(node)
     filters, taps = packed.filters, packed.taps
-    depth = node.input(0).shape[3]
+    depth = job.depth
     window = rows.kernel * columns.kernel
     pointwise = window * rows.stride * columns.stride == 1 and depth % 4 == 0
     # A row of a window lies in one piece; in whole words it needs no copy. Long ones of other sizes are rare.
     whole_rows = columns.dilation == 1 and (columns.kernel * depth % 4 == 0 or columns.kernel * depth <= 64)
     segment = columns.kernel * depth if whole_rows and columns.kernel * depth % 4 == 0 else 0
-    gathers = not pointwise and (rows.padded or columns.padded or not segment)
+    gathers = not job.widen and not pointwise and (rows.padded or columns.padded or not segment)
     filling = _SPREAD if pointwise or segment else _COPY if whole_rows else _GATHER
+    if not (pointwise or segment):
+        filling += _edges(geometry) * max(_EDGE - filling, 0.0)
+    if job.widen:
+        filling = job.groups * job.widen.cycles / depth
     pixels = node.output.shape[1] * node.output.shape[2]
     return KernelPlan(
         template="conv_2d/conv_2d_s8_dsp.c.j2",
@@ -363,7 +477,7 @@ def _windows_plan(job: Job, size: int, packed: _Packed) -> KernelPlan:
         constants=packed.constants,
         operands=operands(node),
         scratch_bytes=4 * packed.scratch_words + 2 * taps * size + 4 * job.spare_words + (taps if gathers else 0),
-        inplace=inplace(node, pointwise),
+        inplace=inplace(node, pointwise and job.groups == 1 and not job.widen),
         headers=job.headers,
         cycles=node.output.shape[0]
         * (

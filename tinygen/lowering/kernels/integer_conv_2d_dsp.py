@@ -8,53 +8,69 @@ from dataclasses import replace
 
 import numpy as np
 
-from tinygen.ir.encodings import Binary, Levels
+from tinygen.ir.encodings import Levels
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.lowering.kernels.conv_2d_dsp import Job, packed_job, rows_plans, takes_rows, windows_plans
+from tinygen.lowering.kernels.conv_2d_dsp import (
+    Job,
+    packed_job,
+    rows_job,
+    rows_plans,
+    takes_rows,
+    windows_job,
+    windows_plans,
+)
 from tinygen.lowering.kernels.support import coded_weights
 from tinygen.lowering.kernels.support.coded_weights import GridCode
 from tinygen.lowering.kernels.support.codes import kind_of
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.nested_weights import nested_code
+from tinygen.lowering.kernels.support.widening import needs_widening
 from tinygen.lowering.plan import KernelPlan, kernel
 
 _HEADERS = ("tinygen_codes.h", "tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h")
 
 
 def _job(node: Node) -> Job | None:
+    """Of any encodings whose integers fit int16, with groups and kernel scales."""
     op = node.op
     assert isinstance(op, IntegerConv2D)
-    if op.groups(node) > 1 or isinstance(node.input(0).encoding, Binary):
-        return None
     scales = integer_mac.kernel_scales(node)
-    layer = integer_layer(node, op.epilogue, scaled=scales is not None)
+    layer = integer_layer(node, op.epilogue, scaled=scales is not None, wide=True, widened=True)
     if layer is None:
         return None
     stem = f"conv_2d_{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}_dsp"
-    weights = layer.weights.astype(np.int8)
     context = layer.context | {"residual": None}
-    return Job(node, layer.epilogue, weights, context, stem, _HEADERS, kernel_scales=scales)
+    return Job(node, layer.epilogue, layer.weights.astype(np.int16), context, stem, _HEADERS, kernel_scales=scales)
+
+
+def _bytes_job(node: Node) -> Job | None:
+    """Without kernel scales, weights as bytes."""
+    job = _job(node)
+    if job is None or job.kernel_scales is not None:
+        return None
+    fits = job.weights.min(initial=0) >= -128 and job.weights.max(initial=0) <= 127
+    return replace(job, weights=job.weights.astype(np.int8)) if fits else None
 
 
 def plain_job(node: Node) -> Job | None:
-    """Without kernel scales."""
-    job = _job(node)
-    return None if job is None or job.kernel_scales is not None else job
+    """Of one group too, and activations in bytes."""
+    assert isinstance(node.op, IntegerConv2D)
+    return None if node.op.groups(node) > 1 or needs_widening(node.input(0)) else _bytes_job(node)
 
 
 @kernel(IntegerConv2D, name="integer_conv_2d_dsp_rows", family="tinygen", isa="dsp")
 def integer_conv_2d_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """Windows taken straight from widened rows."""
-    job = plain_job(node) if takes_rows(node) else None
+    job = rows_job(_bytes_job(node))
     return rows_plans(job) if job else ()
 
 
 @kernel(IntegerConv2D, name="integer_conv_2d_packed_dsp_rows", family="tinygen", isa="dsp")
 def integer_conv_2d_packed_dsp_rows(node: Node) -> Sequence[KernelPlan]:
-    """The same with weights of less than 8 bits."""
-    job = packed_job(_job(node)) if takes_rows(node) else None
+    """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
+    job = rows_job(packed_job(_job(node)))
     return rows_plans(job) if job and _scales_fit(job) else ()
 
 
@@ -69,22 +85,22 @@ def _scales_fit(job: Job) -> bool:
 @kernel(IntegerConv2D, name="integer_conv_2d_dsp", family="tinygen", isa="dsp")
 def integer_conv_2d_dsp(node: Node) -> Sequence[KernelPlan]:
     """Windows copied one by one into scratch."""
-    job = plain_job(node) if _pads_with_codes(node) else None
+    job = windows_job(_bytes_job(node), codes=_pads_with_codes(node))
     return windows_plans(job) if job else ()
 
 
 @kernel(IntegerConv2D, name="integer_conv_2d_packed_dsp", family="tinygen", isa="dsp")
 def integer_conv_2d_packed_dsp(node: Node) -> Sequence[KernelPlan]:
-    """The same with weights of less than 8 bits."""
-    job = packed_job(plain_job(node)) if _pads_with_codes(node) and not _fills_with_codes(node) else None
-    return windows_plans(job) if job else ()
+    """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
+    job = windows_job(packed_job(_job(node)), codes=_pads_with_codes(node) and not _fills_with_codes(node))
+    return windows_plans(job) if job and _scales_fit(job) else ()
 
 
 def _nested_job(node: Node) -> Job | None:
     """With weights read from 8-bit codes, which this layer may share with others."""
     op = node.op
     assert isinstance(op, IntegerConv2D)
-    if op.groups(node) > 1 or isinstance(node.input(0).encoding, Binary) or not node.input(1).is_constant:
+    if op.groups(node) > 1 or needs_widening(node.input(0)) or not node.input(1).is_constant:
         return None
     layer = integer_layer(node, op.epilogue, wide=True)
     code = nested_code(node.input(1), layer.falling) if layer else None

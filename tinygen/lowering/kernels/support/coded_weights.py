@@ -19,6 +19,7 @@ HEADER = "tinygen_coded.h"
 _MOST_BITS = 7
 _BOOK_BITS = (2, 3, 4)
 _PIECES = (4, 2, 1)
+_BYTE = 8
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class GridCode:
     @property
     def group(self) -> int:
         """Codes that are packed together; TG_GROUP() in C."""
-        return 32 if self.bits % 2 else 16 if self.bits % 4 else 8
+        return _group(self.bits)
 
     @property
     def table_bytes(self) -> int:
@@ -58,12 +59,12 @@ class GridCode:
 
     def pieces(self) -> list[tuple[int, int]]:
         """(bits, lowest bit) of the pieces that codes are cut into."""
-        found, at = [], 0
-        for piece in _PIECES:
-            if self.bits & piece:
-                found.append((piece, at))
-                at += piece
-        return found
+        return _pieces(self.bits)
+
+    @property
+    def of_zero(self) -> int:
+        """The weight of code 0."""
+        return self.first
 
     def codes(self, weights: np.ndarray) -> np.ndarray:
         """uint8 codes of the layer's weights."""
@@ -85,17 +86,35 @@ class GridCode:
         Args:
             codes: uint8 [rows, count], count a multiple of 4: four bytes are a quad, bytes 0 and 2 its first pair.
         """
-        rows, count = codes.shape
-        padded = np.zeros((rows, -(-count // self.group) * self.group), np.uint8)
-        padded[:, :count] = codes
-        quads = padded.view("<u4").reshape(rows, -1, self.group // 4)
-        words = []
-        for piece, at in self.pieces():
-            fields = quads >> at & ((1 << piece) - 1) * 0x01010101
-            shifts = np.arange(8 // piece, dtype=np.uint32) * piece
-            together = fields.reshape(*quads.shape[:2], -1, 8 // piece) << shifts
-            words.append(np.bitwise_or.reduce(together, axis=-1))
-        return np.concatenate(words, axis=-1).reshape(rows, -1).astype(np.uint32)
+        return _pack_pieces(codes, self.bits, self.group)
+
+
+def _group(bits: int) -> int:
+    return 32 if bits % 2 else 16 if bits % 4 else 8
+
+
+def _pieces(bits: int) -> list[tuple[int, int]]:
+    found, at = [], 0
+    for piece in _PIECES:
+        if bits & piece:
+            found.append((piece, at))
+            at += piece
+    return found
+
+
+def _pack_pieces(codes: np.ndarray, bits: int, group: int) -> np.ndarray:
+    """See `GridCode.pack`."""
+    rows, count = codes.shape
+    padded = np.zeros((rows, -(-count // group) * group), np.uint8)
+    padded[:, :count] = codes
+    quads = padded.view("<u4").reshape(rows, -1, group // 4)
+    words = []
+    for piece, at in _pieces(bits):
+        fields = quads >> at & ((1 << piece) - 1) * 0x01010101
+        shifts = np.arange(8 // piece, dtype=np.uint32) * piece
+        together = fields.reshape(*quads.shape[:2], -1, 8 // piece) << shifts
+        words.append(np.bitwise_or.reduce(together, axis=-1))
+    return np.concatenate(words, axis=-1).reshape(rows, -1).astype(np.uint32)
 
 
 @dataclass(frozen=True)
@@ -113,6 +132,10 @@ class BookCode:
     @property
     def name(self) -> str:
         return f"c{self.bits}"
+
+    @property
+    def of_zero(self) -> int:
+        return self.book[0]
 
     @property
     def group(self) -> int:
@@ -149,6 +172,50 @@ class BookCode:
         return np.bitwise_or.reduce(padded.reshape(rows, -1, each) << shifts, axis=-1)
 
 
+@dataclass(frozen=True)
+class IndexCode:
+    """weight = book[code], for books too large for a table of pairs.
+
+    Attributes:
+        bits: of a code, 5 to 8; packed as those of a grid, 8 bits as bytes.
+        book: int16 values, at most 2**bits.
+    """
+
+    bits: int
+    book: tuple[int, ...]
+
+    table_bytes = 0
+    # Per four: a quad, four loads by index, two pairs joined and stored.
+    spread_cycles = 4.5
+
+    @property
+    def name(self) -> str:
+        return f"i{self.bits}"
+
+    @property
+    def of_zero(self) -> int:
+        return self.book[0]
+
+    @property
+    def group(self) -> int:
+        return 4 if self.bits == _BYTE else _group(self.bits)
+
+    def codes(self, weights: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self.book, weights).astype(np.uint8)
+
+    def context(self) -> dict[str, Any]:
+        return {"kind": "index", "bits": self.bits}
+
+    def constants(self) -> tuple[Constant, ...]:
+        return (Constant("book", np.array(self.book, np.int16), "weights by code"),)
+
+    def pack(self, codes: np.ndarray) -> np.ndarray:
+        """Like `GridCode.pack`."""
+        if self.bits == _BYTE:
+            return np.ascontiguousarray(codes).view("<u4").astype(np.uint32)
+        return _pack_pieces(codes, self.bits, self.group)
+
+
 @dataclass(frozen=True, eq=False)
 class PackedBlocks:
     """Blocks of weights that are unpacked one at a time.
@@ -161,17 +228,18 @@ class PackedBlocks:
     words: np.ndarray
     spread_words: int
 
-    def context(self, code: Code) -> dict[str, Any]:
+    def context(self, code: AnyCode) -> dict[str, Any]:
         """Template values."""
         return {**code.context(), "words": self.words.shape[1]}
 
 
-def pack_blocks(code: Code, codes: np.ndarray) -> PackedBlocks:
+def pack_blocks(code: AnyCode, codes: np.ndarray) -> PackedBlocks:
     """Packs rows of codes [blocks, count] in the order of the int8 kernel's bytes; count is a multiple of 4."""
     return PackedBlocks(code.pack(codes), -(-codes.shape[1] // code.group) * code.group // 2)
 
 
 Code = GridCode | BookCode
+AnyCode = Code | IndexCode
 
 
 def _odd_part(step: int) -> int:
@@ -188,6 +256,21 @@ def find_code(weights: np.ndarray) -> Code | None:
         None when less than 8 bits do not do.
     """
     return _find(np.unique(weights).tolist())
+
+
+def find_any_code(weights: np.ndarray) -> AnyCode | None:
+    """The same with an index of up to 8 bits where nothing else does, for weights of 256 values beyond a byte."""
+    return _any_code(np.unique(weights).tolist())
+
+
+def _any_code(values: list[int]) -> AnyCode | None:
+    found = _find(values)
+    if found is not None or not values or not -(2**15) <= values[0] <= values[-1] < 2**15:
+        return found
+    bits = max((len(values) - 1).bit_length(), 5)
+    in_byte = values[0] >= -(2**7) and values[-1] < 2**7
+    # Bytes are unpacked faster, and of 7 bits instead of 8 little is left with the book beside them.
+    return IndexCode(bits, tuple(values)) if bits <= (6 if in_byte else _BYTE) else None
 
 
 def _find(values: list[int]) -> Code | None:

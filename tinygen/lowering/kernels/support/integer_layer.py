@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.encodings import Affine, Binary, Levels, Ternary
+from tinygen.ir.encodings import Affine, Binary, Codebook, Levels, Ternary
 from tinygen.ir.epilogue import Epilogue as Ending
 from tinygen.ir.epilogue import Rescale, Threshold
 from tinygen.ir.ops import integer_mac
@@ -24,6 +24,7 @@ from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.codes import pixel_elements
 from tinygen.lowering.kernels.support.requantize import Epilogue, write_columns
 from tinygen.lowering.kernels.support.staircase import fit
+from tinygen.lowering.kernels.support.widening import fits_int16, needs_widening
 from tinygen.lowering.plan import Field
 
 _NEVER = 2**31 - 1
@@ -50,7 +51,13 @@ class IntegerLayer:
 
 
 def integer_layer(
-    node: Node, epilogue: Ending | None, unit: int = 1, *, scaled: bool = False, wide: bool = False
+    node: Node,
+    epilogue: Ending | None,
+    unit: int = 1,
+    *,
+    scaled: bool = False,
+    wide: bool = False,
+    widened: bool = False,
 ) -> IntegerLayer | None:
     """None where the multiplying kernels do not reach: other encodings of activations, wide weights, kernel scales,
     a multiplier of -2**31.
@@ -61,8 +68,9 @@ def integer_layer(
         unit: the kernel's sums are this many times the accumulators.
         scaled: the kernel is one for kernel scales, and none without; `weights` are then not yet scaled.
         wide: weights may be int16.
+        widened: the kernel takes codes of any encoding whose integers fit int16.
     """
-    x = _activations(node.input(0))
+    x = _widened(node.input(0)) if widened and needs_widening(node.input(0)) else _activations(node.input(0))
     if x is None or not node.input(1).is_constant or (integer_mac.kernel_scales(node) is not None) != scaled:
         return None
     if isinstance(epilogue, Rescale) and min(epilogue.multiplier) < -_NEVER:
@@ -103,9 +111,14 @@ def _activations(x: Tensor) -> dict[str, Any] | None:
             return None
 
 
+def _widened(x: Tensor) -> dict[str, Any] | None:
+    """Of codes that a table or their bits turn into integers."""
+    return {"spread": "", "spread_extra": "", "fill": 0, "zero": 0, **_pointer(x)} if fits_int16(x) else None
+
+
 def _pointer(x: Tensor) -> dict[str, Any]:
     """Templates read int8_t; codes of another type are taken as such."""
-    return {"source": "input" if x.dtype == np.int8 else "codes"}
+    return {"source": "input" if x.dtype == np.int8 or isinstance(x.encoding, Binary) else "codes"}
 
 
 def _output(y: Tensor) -> dict[str, Any]:
@@ -116,8 +129,10 @@ def _output(y: Tensor) -> dict[str, Any]:
 def _reachable(x: Tensor, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Least and largest accumulator per channel; taps outside the input are 0, which may be neither end."""
     low, high = x.integer.code_range
-    ends = x.integer.integers(np.array([low, high]).astype(x.dtype))
-    return accumulator_range(weights, min(int(ends[0]), 0), max(int(ends[1]), 0), 0)
+    # Tables need not rise.
+    codes = np.arange(low, high + 1) if isinstance(x.encoding, Codebook) else np.array([low, high])
+    integers = x.integer.integers(codes.astype(x.dtype))
+    return accumulator_range(weights, min(int(integers.min()), 0), max(int(integers.max()), 0), 0)
 
 
 def _falling(epilogue: Ending | None, channels: int) -> np.ndarray:

@@ -1,0 +1,83 @@
+/*
+ * Activations that are no bytes to be multiplied, widened to pairs of int16: values of a table, single bits. Channels are
+ * filled up to whole words. Pairs are channels 0 and 2, then 1 and 3 of each four, `stride` words apart.
+ */
+#ifndef TINYGEN_WIDEN_H
+#define TINYGEN_WIDEN_H
+
+#include <stdint.h>
+
+#include "tinygen_simd.h"
+
+/* Byte n of a word as an index; `is_signed` must be a constant. */
+TG_INLINE int32_t tg_index(uint32_t word, int32_t n, int32_t is_signed)
+{
+    const uint8_t byte = (uint8_t)(word >> (8 * n));
+    return is_signed != 0 ? (int32_t)(int8_t)byte : (int32_t)byte;
+}
+
+TG_INLINE uint32_t tg_values_pair(const int16_t *values, int32_t low, int32_t high)
+{
+    return tg_pair(values[low], values[high]);
+}
+
+/* The values of `count` codes, a multiple of 4; `values` points to that of code 0. */
+TG_INLINE void tg_spread_values(
+    uint32_t *to, const int8_t *from, int32_t count, int32_t stride, const int16_t *values, int32_t is_signed)
+{
+    for (int32_t i = 0; i < count; i += 4, to += 2 * stride) {
+        const uint32_t word = tg_load32(from + i);
+        to[0] = tg_values_pair(values, tg_index(word, 0, is_signed), tg_index(word, 2, is_signed));
+        to[stride] = tg_values_pair(values, tg_index(word, 1, is_signed), tg_index(word, 3, is_signed));
+    }
+}
+
+/* -1 and 1 for bits 0 and 2 of a word. */
+TG_INLINE uint32_t tg_signs(uint32_t bits)
+{
+    const uint32_t two = bits & 5U;
+    return tg_ssub16((two << 1 | two << 15) & 0x00020002U, 0x00010001U);
+}
+
+/* -1 and 1 for `count` packed bits from bit `first` on; what fills up the last four is of no meaning. */
+TG_INLINE void tg_spread_bits(uint32_t *to, const uint32_t *from, int32_t first, int32_t count, int32_t stride)
+{
+    for (int32_t i = 0; i < count; i += 4, to += 2 * stride) {
+        const int32_t word = (first + i) >> 5;
+        const int32_t at = (first + i) & 31;
+        uint32_t bits = from[word] >> at;
+        /* Groups of channels may begin anywhere. */
+        if (first % 4 != 0 && at + (count - i < 4 ? count - i : 4) > 32) {
+            bits |= from[word + 1] << (32 - at);
+        }
+        to[0] = tg_signs(bits);
+        to[stride] = tg_signs(bits >> 1);
+    }
+}
+
+/* Of the last four channels only `rest` are kept, 1 to 3: the others become 0. */
+TG_INLINE void tg_keep(uint32_t *to, int32_t rest, int32_t stride)
+{
+    if (rest < 3) {
+        to[0] &= 0xFFFFU;
+    }
+    to[stride] = rest < 2 ? 0 : to[stride] & 0xFFFFU;
+}
+
+/* tg_fill() with pairs two words apart. */
+TG_INLINE void tg_fill_apart(uint32_t *to, int16_t code, int32_t pairs)
+{
+    const uint32_t pair = (uint16_t)code * UINT32_C(0x10001);
+    for (int32_t i = 0; i < pairs; i++) {
+        to[2 * i] = pair;
+    }
+}
+
+/* Bit `channel` of a pixel's packed channels, which are written in order. */
+TG_INLINE void tg_put_bit(uint32_t *words, int32_t channel, uint32_t bit)
+{
+    uint32_t *const word = words + (channel >> 5);
+    *word = ((channel & 31) == 0 ? 0U : *word) | bit << (channel & 31);
+}
+
+#endif

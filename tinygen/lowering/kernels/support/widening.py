@@ -1,0 +1,94 @@
+"""Activations widened to int16 pixel by pixel: codes of any encoding, any number of channels, group by group.
+
+Where codes lie as the inner loop wants them (signed or unsigned bytes, whole groups of four channels), whole rows are
+widened at once and none of this is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.encodings import Binary, Codebook, PowerOfTwo
+from tinygen.ir.tensor import Tensor
+from tinygen.lowering.kernels.support.codes import pixel_elements
+from tinygen.lowering.plan import Constant
+
+# Instructions per code that is widened; per pixel; per pixel whose last channels do not fill a word.
+_CYCLES = {"bytes": 1.35, "values": 3.6, "bits": 2.2}
+_PIXEL, _REST = 6.0, 12.0
+
+
+@dataclass(frozen=True, eq=False)
+class Widening:
+    """How the channels of one group and pixel are widened (templates/kernels/widen.j2).
+
+    Attributes:
+        kind: "bytes", "values" (int16 from a table) or "bits".
+        channels: of a group.
+        context: template values.
+        constants: the table.
+    """
+
+    kind: str
+    channels: int
+    context: dict[str, Any]
+    constants: tuple[Constant, ...] = ()
+
+    @property
+    def depth(self) -> int:
+        """Channels, filled up to a multiple of four."""
+        return whole_words(self.channels)
+
+    @property
+    def cycles(self) -> float:
+        """Instructions per pixel."""
+        return self.depth * _CYCLES[self.kind] + _PIXEL + (_REST if self.channels % 4 else 0.0)
+
+
+def whole_words(channels: int) -> int:
+    """The next multiple of four."""
+    return -(-channels // 4) * 4
+
+
+def needs_widening(x: Tensor) -> bool:
+    """Whether codes are no bytes that a spreading function takes as they lie."""
+    return isinstance(x.encoding, Binary | PowerOfTwo | Codebook)
+
+
+def widening(x: Tensor, groups: int, fill: int) -> Widening:
+    """Of the activations of a layer.
+
+    Args:
+        x: NHWC.
+        groups: of channels.
+        fill: what a tap outside is in int16; bytes fill up the channels with it too.
+    """
+    channels = x.shape[-1] // groups
+    kind = "values" if isinstance(x.encoding, PowerOfTwo | Codebook) else "bits" if needs_widening(x) else "bytes"
+    context = {
+        "kind": kind,
+        "channels": channels,
+        "depth": whole_words(channels),
+        "step": pixel_elements(x),
+        "fill": fill,
+        "signed": isinstance(x.encoding, PowerOfTwo),
+        "lowest": 0,
+    }
+    if kind != "values":
+        return Widening(kind, channels, context)
+    low, high = x.integer.code_range
+    values = x.integer.integers(np.arange(low, high + 1).astype(x.dtype)).astype(np.int16)
+    constants = (Constant("values", values, f"integers of the codes from {low} on"),)
+    return Widening(kind, channels, context | {"lowest": low}, constants)
+
+
+def fits_int16(x: Tensor) -> bool:
+    """Whether all integers of the codes do; those of more than 15 powers of two do not."""
+    low, high = x.integer.code_range
+    if high - low > 2**16:
+        return False
+    integers = x.integer.integers(np.arange(low, high + 1).astype(x.dtype))
+    return bool(integers.min() >= -(2**15) and integers.max() < 2**15)
