@@ -164,6 +164,23 @@ static inline void tg_dot_1x4(tg_tile *tile)
     }
 }
 
+/*
+ * sum += x[i] * w[j]; i and j must be constants. In this order: gcc would load all that a long sum needs before it adds.
+ */
+#if TG_TILE_RV32 && !defined(__clang__) && defined(__OPTIMIZE__)
+#define tg_mac_at(sum, x, i, w, j) \
+    do { \
+        int32_t code_; \
+        int32_t weight_; \
+        __asm__ volatile("lb %1, %3(%5)\n\tlb %2, %4(%6)\n\tmul %1, %1, %2\n\tadd %0, %0, %1" \
+                         : "+r"(sum), "=&r"(code_), "=&r"(weight_) \
+                         : "i"(i), "i"(j), "r"(x), "r"(w) \
+                         : "memory"); \
+    } while (0)
+#else
+#define tg_mac_at(sum, x, i, w, j) ((sum) += (x)[i] * (w)[j])
+#endif
+
 /* Codes of signed levels, 0 to `largest`, as the integers that they stand for. */
 static inline void tg_copy_levels(int8_t *to, const int8_t *from, int32_t count, int32_t largest)
 {

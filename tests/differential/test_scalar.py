@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 
 from tests.differential.test_integer_tuned import convolutions
-from tests.differential.test_tuned import CONVOLUTIONS, ONE_PIXEL, SCALES, Case, random_window, window
+from tests.differential.test_tuned import (
+    CONVOLUTIONS,
+    DEPTHWISE,
+    ONE_PIXEL,
+    SCALES,
+    Case,
+    network,
+    random_window,
+    residual,
+    separable,
+    window,
+)
 from tests.support.integer_layers import Layer
 from tests.support.shares import one_in
 from tests.support.variants import check_variants
@@ -44,10 +55,25 @@ SHAPES = [
     window((9, 9), 33, 1, (1, 1), stride=(2, 2), same=False),
 ]
 
+# Windows that roll, or do not for their stride, their dilation or their one row; weights that do not fit registers,
+# written out or not; rows whose codes lie too far apart for that.
+COLUMNS = [
+    window((7, 9), 5, 0, (3, 3), batch=2),
+    window((6, 5), 3, 0, (1, 3)),
+    window((4, 13), 2, 0, (4, 2), stride=(1, 2)),
+    window((7, 6), 3, 0, (3, 2), stride=(2, 3)),
+    window((8, 5), 2, 0, (2, 3), dilation=(2, 2)),
+    window((9, 8), 3, 0, (5, 5), stride=(2, 1)),
+    window((13, 2), 4, 0, (13, 1), same=False),
+    window((41, 3), 2, 0, (40, 2), same=False),
+    window((9, 2), 700, 0, (9, 2), same=False),
+    window((2, 2), 700, 0, (2, 2), same=False),
+]
+
 
 def test_chosen() -> None:
-    (step,) = lower(simplify(SHAPES[0][0]), isa=ESP32C3.isa).layers
-    assert step.kernel.name == "conv_2d_s8_scalar"
+    names = [step.kernel.name for step in lower(simplify(network(separable())[0]), isa=ESP32C3.isa).layers]
+    assert {name.removesuffix("_scalar") for name in names} == {"conv_2d_s8", "depthwise_conv_2d_s8", "add_s8"}
 
 
 @one_in(3)
@@ -61,10 +87,21 @@ def test_integer_convolutions(every: int) -> None:
     assert check_layers(convolutions(22, 1)[::every], most=2) >= 22 // every
 
 
+@one_in(3)
+def test_depthwise(every: int) -> None:
+    cases = [*COLUMNS, *DEPTHWISE][::every]
+    assert check(cases) >= len(cases)
+
+
+def test_networks() -> None:
+    """What lies in place of another."""
+    check([network(residual()), network(separable())], most=2)
+
+
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_compilers(compiler: str) -> None:
     """What is in registers is right whichever compiler is around it."""
-    check(SHAPES[:4], compiler=compiler, host=False, most=2)
+    check([*SHAPES[:4], *COLUMNS[::3]], compiler=compiler, host=False, most=2)
 
 
 @pytest.mark.long
