@@ -14,7 +14,9 @@ from tinygen.emit.model import emit_model
 from tinygen.lowering.program import Program
 
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
-SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g0"]
+# AddressSanitizer's checks as calls, not inline: the same checks, and gcc takes half the time.
+_CALLED = ["--param", "asan-instrumentation-with-call-threshold=0"]
+SANITIZERS = ["-fsanitize=address,undefined", *_CALLED, "-fno-sanitize-recover=all", "-g0"]
 
 _MAIN = """
 #include <stdint.h>
