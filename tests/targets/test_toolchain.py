@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import capstone  # type: ignore[import-untyped]
@@ -23,12 +24,13 @@ from tinygen.targets.toolchain import (
     HostCode,
     build_elf,
     build_executable,
+    build_flat,
     build_shared_library,
     find_toolchain,
 )
 from tinygen.targets.toolchains import compiling
 from tinygen.targets.toolchains.base import compile_error, link_error
-from tinygen.targets.toolchains.zig import zig_cache
+from tinygen.targets.toolchains.zig import Zig, zig_cache
 
 GCC = pytest.param("gcc", marks=requires_tool("arm-none-eabi-gcc"))
 BOTH = pytest.mark.parametrize("toolchain", ["zig", GCC])
@@ -266,6 +268,26 @@ def test_zig_has_no_address_sanitizer(tmp_path: Path) -> None:
     toolchain = find_toolchain("zig", load_board("host"))
     with pytest.raises(ToolchainError, match="address sanitizer"):
         build_executable(host_code(tmp_path, "int x;\n"), tmp_path / "a", toolchain, sanitize=("address",))
+
+
+@pytest.mark.parametrize(("text", "tries"), [("return a + b;", [False]), ("return a / b;", [False, True])])
+def test_zigs_library_is_made_only_for_who_needs_it(
+    text: str, tries: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No core divides 64 bits by itself."""
+    asked: list[bool] = []
+    run = Zig.run
+
+    def recorded(zig: Zig, arguments: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+        if "-c" not in arguments:
+            asked.append("-lcompiler_rt" in arguments)
+        return run(zig, arguments, cwd)
+
+    monkeypatch.setattr(Zig, "run", recorded)
+    prototype = "unsigned long long f(unsigned long long a, unsigned long long b)"
+    code = host_code(tmp_path, f"{prototype};\n{prototype}\n{{\n    {text}\n}}\n")
+    build_flat(code, tmp_path / "f.elf", find_toolchain("zig", load_board("f746zg")), entries=["f"])
+    assert asked == tries
 
 
 def test_complaints_without_a_known_form_are_passed_on() -> None:

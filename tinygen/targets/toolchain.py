@@ -20,7 +20,7 @@ from tinygen.errors import ToolchainError
 from tinygen.paths import resource
 from tinygen.targets.board import Board
 from tinygen.targets.firmware_sources import FirmwareProject
-from tinygen.targets.toolchains.base import OPTIMIZE, Toolchain, link_error
+from tinygen.targets.toolchains.base import OPTIMIZE, Toolchain, lacks_definition, link_error
 from tinygen.targets.toolchains.compiling import compile_all
 from tinygen.targets.toolchains.fit import overflow_error
 from tinygen.targets.toolchains.gcc import CrossGcc, HostCc, gcc_for
@@ -256,8 +256,12 @@ def _link(
     """Links into a temporary file first, so that a failure leaves no half-written output."""
     files = [str(path) for path in objects.values()]
     target = next(iter(objects.values())).parent / "linked"
-    arguments = [OPTIMIZE, *flags, *files, *toolchain.libraries(), "-o", str(target)]
-    result = toolchain.run(arguments, directory.resolve())
+    arguments = [OPTIMIZE, *flags, *files, "-o", str(target)]
+    libraries = toolchain.libraries()
+    # Most firmware needs no library, and a library that is not needed adds nothing.
+    result = toolchain.run(arguments if toolchain.makes_libraries else [*arguments, *libraries], directory.resolve())
+    if toolchain.makes_libraries and result.returncode and lacks_definition(result.stderr):
+        result = toolchain.run([*arguments, *libraries], directory.resolve())
     if result.returncode:
         misfit = overflow_error(board, result.stderr, objects) if board and not board.is_host else None
         raise misfit or link_error(toolchain, re.sub(r"\x1b\[[0-9;]*m", "", result.stderr))

@@ -74,11 +74,14 @@ class Toolchain(ABC):
         name: zig, gcc or cc.
         version: what the compiler says of itself.
         is_clang: whether it takes clang's flags.
+        makes_libraries: the compiler builds its libraries for each core when they are first asked for, which takes
+            seconds.
     """
 
     name: str
     version: str
     is_clang: bool
+    makes_libraries: bool = False
 
     @abstractmethod
     def command(self) -> list[str]:
@@ -156,6 +159,11 @@ def compile_error(toolchain: Toolchain, source: str, output: str) -> ToolchainEr
         where = f"{match['file']}:{match['line']}"
         return ToolchainError(f"{toolchain.name} refuses the C: {match['text']}", where=where)
     return ToolchainError(f"{toolchain.name} failed: {_last_lines(output)}", where=source)
+
+
+def lacks_definition(output: str) -> bool:
+    """Whether a link failed because nothing defines a function that a library may have."""
+    return _UNDEFINED.search(output) is not None
 
 
 def link_error(toolchain: Toolchain, output: str) -> ToolchainError:

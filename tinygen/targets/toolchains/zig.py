@@ -55,6 +55,7 @@ class Zig(Toolchain):
 
     name = "zig"
     is_clang = True
+    makes_libraries = True
 
     def __init__(self, target: ZigTarget | None) -> None:
         folder = zig_folder()
