@@ -182,10 +182,10 @@ def test_code_budget_is_shared() -> None:
     assert size > 0 and two.choices[0].fastest.code_bytes > 0
     pairs = [(chosen.graph, chosen.choices) for chosen in (one, two, one)]
     budget = max(size, two.choices[0].fastest.code_bytes)
-    taken = coded_in_all(pairs, "tinygen", DSP, budget)
+    taken = coded_in_all(pairs, budget)
     assert [bool(names) for names in taken] in ([True, False, True], [False, True, False])
-    assert all(coded_in_all(pairs, "tinygen", DSP, 2 * budget))
-    assert not any(coded_in_all(pairs, "tinygen", DSP, min(size, two.choices[0].fastest.code_bytes) - 1))
+    assert all(coded_in_all(pairs, 2 * budget))
+    assert not any(coded_in_all(pairs, min(size, two.choices[0].fastest.code_bytes) - 1))
 
 
 def test_switch_of_an_error_is_named() -> None:

@@ -52,27 +52,30 @@ def write_sources(programs: Sequence[Program], folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     kernels, models = [], []
+    headers: dict[str, str] = {}
     for program in programs:
         name = program.graph.name
-        files = emit_model(program, "test").files
-        for file, text in files.items():
-            (folder / file).write_text(text)
+        for file, text in emit_model(program, "test").files.items():
             if file.endswith(".c"):
                 (kernels if file == f"{name}_kernels.c" else models).append(_joined(name, file, text))
+            else:
+                headers[file] = text
+    for file, text in headers.items():
+        (folder / file).write_text(text)
     found = []
-    for stem, lines in (("all_kernels", kernels), ("all_models", models)):
-        if lines:
+    for stem, texts in (("all_kernels", kernels), ("all_models", models)):
+        if texts:
             found.append(folder / f"{stem}.c")
-            found[-1].write_text("".join(lines))
+            found[-1].write_text("".join(texts))
     return found
 
 
 def _joined(name: str, file: str, text: str) -> str:
-    """An #include of one file among others: what is static in it gets a name that no other file has."""
+    """One file's C among others': what is static in it gets a name that no other file has."""
     found = {*_STATIC.findall(text), *_ENUMERATOR.findall(text)}
     own = sorted(word for word in found if not word.startswith(f"{name}_"))
     before = "".join(f"#define {word} {name}_{word}\n" for word in own)
-    return f'{before}#include "{file}"\n' + "".join(f"#undef {word}\n" for word in own)
+    return f'{before}#line 1 "{file}"\n{text}' + "".join(f"#undef {word}\n" for word in own)
 
 
 def run_on_host(

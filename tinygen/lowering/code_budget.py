@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tinygen.ir.graph import Graph
 from tinygen.lowering.plan import KernelPlan
-from tinygen.lowering.select import Choice, choose_without_code
+from tinygen.lowering.select import Choice
 
 CODE_BYTES = 128 * 1024
 """Unless the board says otherwise."""
@@ -32,26 +32,22 @@ class _Candidate(NamedTuple):
         return self.saved / self.size
 
 
-def coded_layers(
-    graph: Graph, choices: Sequence[Choice], family: str, isa: Collection[str], budget: int
-) -> frozenset[str]:
+def coded_layers(graph: Graph, choices: Sequence[Choice], budget: int) -> frozenset[str]:
     """Names of the outputs of the layers whose weights may be code.
 
     Args:
         choices: the fastest kernels, of each operator.
         budget: bytes, in all layers together. Layers come by what a byte saves; those that no longer fit go without.
     """
-    return coded_in_all([(graph, choices)], family, isa, budget)[0]
+    return coded_in_all([(graph, choices)], budget)[0]
 
 
-def coded_in_all(
-    graphs: Sequence[tuple[Graph, Sequence[Choice]]], family: str, isa: Collection[str], budget: int
-) -> tuple[frozenset[str], ...]:
+def coded_in_all(graphs: Sequence[tuple[Graph, Sequence[Choice]]], budget: int) -> tuple[frozenset[str], ...]:
     """The same for several graphs that lie in one flash: names per graph, one budget. Equal code is there once."""
     found = [
         candidate
         for index, (graph, choices) in enumerate(graphs)
-        for candidate in _candidates(index, graph, choices, family, isa)
+        for candidate in _candidates(index, graph, choices)
         if candidate.size <= budget
     ]
     names: list[set[str]] = [set() for _ in graphs]
@@ -65,17 +61,14 @@ def coded_in_all(
     return tuple(frozenset(chosen) for chosen in names)
 
 
-def _candidates(
-    index: int, graph: Graph, choices: Sequence[Choice], family: str, isa: Collection[str]
-) -> Iterator[_Candidate]:
-    for node, choice in zip(graph.nodes(), choices, strict=True):
-        fastest = choice.fastest
-        if not fastest.code_bytes:
+def _candidates(index: int, graph: Graph, choices: Sequence[Choice]) -> Iterator[_Candidate]:
+    for op, choice in zip(graph.ops, choices, strict=True):
+        if choice.uncoded is None:
             continue
-        slower = choose_without_code(node, family, isa).fastest.cycles
-        saved = slower - fastest.cycles
+        slower = choice.uncoded.fastest.cycles
+        saved = slower - choice.fastest.cycles
         if saved >= _LEAST_GAIN * slower:
-            yield _Candidate(index, node.output.name, fastest, saved)
+            yield _Candidate(index, op.outputs[0], choice.fastest, saved)
 
 
 def _same_code(a: KernelPlan, b: KernelPlan) -> bool:

@@ -14,7 +14,7 @@ from tinygen.lowering.library import KernelLibrary
 from tinygen.lowering.order import best_order
 from tinygen.lowering.place import Draft, draft, finished, least_scratch
 from tinygen.lowering.program import Ordering, Program
-from tinygen.lowering.select import Choice, choose, choose_without_code
+from tinygen.lowering.select import Choice, choose
 from tinygen.lowering.streaming import Streaming, stream
 
 
@@ -44,7 +44,7 @@ def lower(
     """
     chosen = choose_kernels(graph, family, isa)
     # Each stripe of a layer would have a copy of its code.
-    coded = coded_layers(chosen.graph, chosen.choices, family, isa, 0 if streaming else code_bytes)
+    coded = coded_layers(chosen.graph, chosen.choices, 0 if streaming else code_bytes)
     return lower_chosen(chosen, coded, library, streaming)
 
 
@@ -81,8 +81,8 @@ def lower_chosen(
     graph, family, isa = chosen.graph, chosen.family, chosen.isa
 
     def settled(node: Node, choice: Choice) -> Choice:
-        if choice.fastest.code_bytes and node.output.name not in coded:
-            choice = choose_without_code(node, family, isa)
+        if choice.uncoded is not None and node.output.name not in coded:
+            choice = choice.uncoded
         return _with_scratch(node, choice, library)
 
     def kernel_of(node: Node) -> Choice:

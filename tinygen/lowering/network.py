@@ -113,7 +113,7 @@ def lower_network(
     chosen = [choose_kernels(switch.graph, family, isa) for switch in network]
     # Each stripe of a layer would have a copy of its code.
     budget = 0 if streaming else code_bytes
-    coded = coded_in_all([(one.graph, one.choices) for one in chosen], family, isa, budget)
+    coded = coded_in_all([(one.graph, one.choices) for one in chosen], budget)
     switches = []
     for switch, one, names in zip(network, chosen, coded, strict=True):
         try:

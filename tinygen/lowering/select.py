@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -56,10 +56,15 @@ _CLOSE_SHARED = {"tinygen": 1.1, COMPACT: 1.5}
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """A kernel and its plans for one layer, least scratch first."""
+    """A kernel and its plans for one layer, least scratch first.
+
+    Attributes:
+        uncoded: where the plans have the weights as code: the best kernel that reads them instead.
+    """
 
     kernel: Kernel
     variants: tuple[KernelPlan, ...]
+    uncoded: Choice | None = None
 
     @property
     def fastest(self) -> KernelPlan:
@@ -122,9 +127,12 @@ def _cheapest(node: Node, family: str, isa: Collection[str], *, coded: bool) -> 
             if kernel.is_sparse in sparse
         ]
         choices = [Choice(kernel, variants) for kernel in allowed if (variants := kernel.variants(node))]
-        choices = [choice for choice in choices if coded or not choice.fastest.code_bytes]
-        if choices:
-            return _best(choices, family)
+        plain = [choice for choice in choices if not choice.fastest.code_bytes]
+        if coded and choices:
+            best = _best(choices, family)
+            return replace(best, uncoded=_best(plain, family)) if best.fastest.code_bytes and plain else best
+        if plain:
+            return _best(plain, family)
         tried += [kernel.name for kernel in allowed]
     raise UnsupportedError(
         f"no kernel of family '{family}' computes {node.op.KIND} with these encodings "
