@@ -142,17 +142,33 @@ static inline void tg_eight_by_four(int32_t sums[4], const int8_t *x, const int8
 #endif
 }
 
+/* Once in a model, and rolled up: code comes from flash, too. */
+#if defined(__GNUC__)
+#define TG_ONCE static __attribute__((noinline, unused))
+#else
+#define TG_ONCE static inline
+#endif
+#if defined(__clang__)
+#define TG_ROLLED _Pragma("clang loop unroll(disable)")
+#else
+#define TG_ROLLED
+#endif
+
 /* One window and four filters: the first four sums. */
-static inline void tg_dot_1x4(tg_tile *tile)
+TG_ONCE void tg_dot_1x4(tg_tile *tile)
 {
     const int8_t *x = tile->x[0];
     const int8_t *w = tile->w;
     int32_t sums[4] = {0, 0, 0, 0};
     for (int32_t row = tile->rows; row > 0; row--, x += tile->skip) {
-        for (const int8_t *const end = x + tile->eights; x != end; x += 8, w += 32) {
+        const int8_t *const whole = x + tile->eights;
+        const int8_t *const end = whole + tile->rest;
+        TG_ROLLED
+        for (; x != whole; x += 8, w += 32) {
             tg_eight_by_four(sums, x, w);
         }
-        for (const int8_t *const end = x + tile->rest; x != end; x++, w += 4) {
+        TG_ROLLED
+        for (; x != end; x++, w += 4) {
             sums[0] += *x * w[0];
             sums[1] += *x * w[1];
             sums[2] += *x * w[2];

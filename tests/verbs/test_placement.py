@@ -54,3 +54,21 @@ def test_weights_elsewhere_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TinygenError, match="weights cannot lie in 'moon'") as caught:
         build(MODEL, tmp_path / "out", BuildOptions(weights="moon"))
     assert "flash, ram" in caught.value.fix
+
+
+def test_weights_leave_flash_that_is_slow(tmp_path: Path) -> None:
+    """Not where little RAM was asked for, where flash was, or where they would take most of it."""
+    large = tmp_path / "large.tflite"
+    net = Network(1)
+    net.conv(net.input(2, 2, 160), 140, 3)
+    large.write_bytes(net.model())
+
+    def memory(model: Path, **options: object) -> object:
+        chosen = BuildOptions(**options)  # type: ignore[arg-type]
+        return build(model, tmp_path / "out", chosen, profile=False).as_json()["weights"]
+
+    assert memory(MODEL, board="esp32c3") == "ram"
+    assert memory(MODEL, board="esp32c3", weights="flash") == "flash"
+    assert memory(MODEL, board="esp32c3", stream=True) == "flash"
+    assert memory(large, board="esp32c3") == "flash"
+    assert memory(MODEL, board="l4r5zi") == "flash"

@@ -80,7 +80,7 @@ def build(
     stack: Annotated[int | None, typer.Option(metavar="BYTES", help="Stack size; default: the board's.")] = None,
     stream: Stream = False,
     arena: Arena = None,
-    weights: Weights = "flash",
+    weights: Weights = "auto",
     calibration: Calibration = None,
     layout: CalibrationLayout = None,
     mode: Mode = "performance",
@@ -170,7 +170,7 @@ def verify(
     cmsis_nn: CmsisNn = None,
     stream: Stream = False,
     arena: Arena = None,
-    weights: Weights = "flash",
+    weights: Weights = "auto",
     calibration: Calibration = None,
     oracle: Annotated[
         list[Oracle] | None,

@@ -30,7 +30,7 @@ Arena = Annotated[
     int | None, typer.Option(min=0, metavar="BYTES", help="Largest arena; stripes are used where that needs them.")
 ]
 Weights = Annotated[
-    str, typer.Option(metavar="flash|ram", help="Where weights lie; in RAM they are copied at start-up.")
+    str, typer.Option(metavar="auto|flash|ram", help="Where weights lie; in RAM they are copied at start-up.")
 ]
 Calibration = Annotated[
     Path | None,

@@ -18,8 +18,9 @@ class Mode(StrEnum):
 
 
 class WeightMemory(StrEnum):
-    """Where weights lie; in RAM they are copied at start-up."""
+    """Where weights lie; in RAM they are copied at start-up. By default in flash, but for one on a serial bus."""
 
+    AUTO = "auto"
     FLASH = "flash"
     RAM = "ram"
 

@@ -57,6 +57,7 @@ from tinygen.targets.images import write_images
 from tinygen.targets.toolchain import BuildResult, build_elf, find_toolchain
 from tinygen.targets.toolchains.base import Toolchain
 from tinygen.verbs.profiled import with_profiles
+from tinygen.verbs.weights import weight_memory
 from tinygen.version import VERSION
 
 Progress = Callable[[str, int, int], None]
@@ -89,7 +90,8 @@ class BuildOptions:
         cmsis_nn: folder of CMSIS-NN, for the family of that name; None takes the one CMSIS_NN_PATH names.
         stream: compute the first layers in stripes of rows, for the smallest arena.
         arena_bytes: the largest arena allowed; stripes are used where that needs them. None: what the board holds.
-        weights: "flash", or "ram": copied there at start-up, where reading them is faster.
+        weights: "flash", or "ram": copied there at start-up, where reading them is faster; "auto": see
+            `tinygen.verbs.weights`.
         calibration: inputs to quantize a float PyTorch model with, see `load_model`.
         layout: how images lie in them, see `load_network`.
         mode: how the firmware begins: "performance", or "energy": 9600 baud, and measurements marked by the timestamp
@@ -108,7 +110,7 @@ class BuildOptions:
     cmsis_nn: Path | None = None
     stream: bool = False
     arena_bytes: int | None = None
-    weights: WeightMemory | str = WeightMemory.FLASH
+    weights: WeightMemory | str = WeightMemory.AUTO
     calibration: Path | None = None
     layout: Layout | None = None
     mode: Mode | str = Mode.PERFORMANCE
@@ -183,6 +185,7 @@ def build(
     source = read_source(model, options)
     job = _Job(model, source, simplify_network(source), options, board, toolchain)
     program = job.lowered(options.streaming)
+    job.place_weights(program)
     if options.app is not None:
         options.app.check_model(program)
     step("writing C", 1, 4)
@@ -244,6 +247,11 @@ class _Job:
         return lower_network(
             network or self.network, family=family, isa=isa, library=self.library, streaming=streaming, code_bytes=code
         )
+
+    def place_weights(self, program: NetworkProgram) -> None:
+        """Settles where weights lie."""
+        wanted, small = WeightMemory(self.options.weights), self.options.streaming is not None
+        self.options = replace(self.options, weights=weight_memory(wanted, self.board, program, small=small))
 
     def fitted(self, program: NetworkProgram, folder: Path) -> tuple[NetworkProgram, Manifest]:
         """Compiles what fits: where RAM lacks, without the buffer for the benchmark's inputs; then a smaller arena.

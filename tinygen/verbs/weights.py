@@ -1,0 +1,39 @@
+"""Where weights lie when nobody says so."""
+
+from __future__ import annotations
+
+from tinygen.lowering.network import NetworkProgram
+from tinygen.lowering.program import constants_of
+from tinygen.project.choices import WeightMemory
+from tinygen.targets.board import Board
+
+_SLOW = 4.0
+"""Cycles per byte that a miss costs: as many as a product takes, where there is no SIMD."""
+_SHARE = 2
+"""Weights and arena may take one part in so many of the RAM."""
+
+
+def weight_memory(wanted: WeightMemory, board: Board, program: NetworkProgram, *, small: bool) -> WeightMemory:
+    """The memory for a program's constants.
+
+    RAM is chosen where flash lies behind a cache that is slow to fill, as flash on a serial bus is: an inference
+    reads every weight, and between two inferences of a model that listens the cache has seen much else.
+
+    Args:
+        wanted: what was asked for.
+        small: little RAM was asked for.
+    """
+    if wanted is not WeightMemory.AUTO:
+        return wanted
+    if small or not _is_slow(board):
+        return WeightMemory.FLASH
+    arrays = {c.data.tobytes() for one in program.programs for step in one.steps for c in constants_of(step)}
+    needed = sum(map(len, arrays)) + program.arena_bytes
+    return WeightMemory.RAM if needed * _SHARE <= board.ram_bytes else WeightMemory.FLASH
+
+
+def _is_slow(board: Board) -> bool:
+    if board.timing is None:
+        return False
+    cache = board.timing.data
+    return any(lost >= _SLOW * cache.line for _, _, lost in cache.regions)
