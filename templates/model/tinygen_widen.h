@@ -39,17 +39,22 @@ TG_INLINE uint32_t tg_signs(uint32_t bits)
     return tg_ssub16((two << 1 | two << 15) & 0x00020002U, 0x00010001U);
 }
 
+/* Up to four packed bits from bit `at` on, which may lie in two words. */
+TG_INLINE uint32_t tg_four_bits(const uint32_t *from, int32_t at, int32_t count)
+{
+    const uint32_t *const word = from + (at >> 5);
+    const int32_t shift = at & 31;
+    const uint32_t bits = word[0] >> shift;
+    return shift + count > 32 ? bits | word[1] << (32 - shift) : bits;
+}
+
 /* -1 and 1 for `count` packed bits from bit `first` on; what fills up the last four is of no meaning. */
 TG_INLINE void tg_spread_bits(uint32_t *to, const uint32_t *from, int32_t first, int32_t count, int32_t stride)
 {
     for (int32_t i = 0; i < count; i += 4, to += 2 * stride) {
-        const int32_t word = (first + i) >> 5;
-        const int32_t at = (first + i) & 31;
-        uint32_t bits = from[word] >> at;
         /* Groups of channels may begin anywhere. */
-        if (first % 4 != 0 && at + (count - i < 4 ? count - i : 4) > 32) {
-            bits |= from[word + 1] << (32 - at);
-        }
+        const int32_t some = first % 4 == 0 ? 1 : count - i < 4 ? count - i : 4;
+        const uint32_t bits = tg_four_bits(from, first + i, some);
         to[0] = tg_signs(bits);
         to[stride] = tg_signs(bits >> 1);
     }
@@ -62,6 +67,56 @@ TG_INLINE void tg_keep(uint32_t *to, int32_t rest, int32_t stride)
         to[0] &= 0xFFFFU;
     }
     to[stride] = rest < 2 ? 0 : to[stride] & 0xFFFFU;
+}
+
+/* tg_pair_rows() for codes from 0 to 255. */
+TG_INLINE void tg_pair_unsigned(uint32_t *to, const int8_t *upper, const int8_t *lower)
+{
+    const uint32_t u = tg_load32(upper);
+    const uint32_t l = tg_load32(lower);
+    to[0] = (u & 0xFFU) | (l & 0xFFU) << 16;
+    to[1] = (u >> 8 & 0xFFU) | (l << 8 & 0xFF0000U);
+    to[2] = (u >> 16 & 0xFFU) | (l & 0xFF0000U);
+    to[3] = u >> 24 | (l >> 8 & 0xFF0000U);
+}
+
+/* The same for levels from 0 to `largest`, of which the integers are 2 * level - largest. */
+TG_INLINE void tg_pair_levels(uint32_t *to, const int8_t *upper, const int8_t *lower, int32_t largest)
+{
+    const uint32_t offset = (uint32_t)largest * 0x10001U;
+    tg_pair_unsigned(to, upper, lower);
+    for (int32_t i = 0; i < 4; i++) {
+        to[i] = tg_ssub16(to[i] << 1, offset);
+    }
+}
+
+/* The same for values of a table; `values` points to that of code 0. */
+TG_INLINE void tg_pair_values(
+    uint32_t *to, const int8_t *upper, const int8_t *lower, const int16_t *values, int32_t is_signed)
+{
+    const uint32_t u = tg_load32(upper);
+    const uint32_t l = tg_load32(lower);
+    for (int32_t i = 0; i < 4; i++) {
+        to[i] = tg_values_pair(values, tg_index(u, i, is_signed), tg_index(l, i, is_signed));
+    }
+}
+
+/* The same for packed bits from bit `first` on, which stand for -1 and 1. */
+TG_INLINE void tg_pair_bits(uint32_t *to, const uint32_t *upper, const uint32_t *lower, int32_t first)
+{
+    const uint32_t u = tg_four_bits(upper, first, 4);
+    const uint32_t l = tg_four_bits(lower, first, 4);
+    for (int32_t i = 0; i < 4; i++) {
+        to[i] = tg_ssub16((u >> i & 1U) << 1 | (l >> i & 1U) << 17, 0x00010001U);
+    }
+}
+
+/* Keeps the halves of `words` words that are ones in the mask. */
+TG_INLINE void tg_mask(uint32_t *to, uint32_t mask, int32_t words)
+{
+    for (int32_t i = 0; i < words; i++) {
+        to[i] &= mask;
+    }
 }
 
 /* tg_fill() with pairs two words apart. */

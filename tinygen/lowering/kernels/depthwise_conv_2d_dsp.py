@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
-from tinygen.lowering.kernels.support.requantize import epilogue
+from tinygen.ir.ops.window import Axis
+from tinygen.lowering.ctypes import ctype
+from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
+from tinygen.lowering.kernels.support.widening import Widening
 from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
+_FOUR = 4
+"""Channels that are computed together."""
 _REACH = 1024
 """Words that a load with a constant offset reaches (LDR, 12 bits)."""
 
@@ -58,13 +64,15 @@ def column_products(taps: int, both: bool) -> ColumnProducts:
     return ColumnProducts(whole + 1, tuple(words), tuple(products))
 
 
-def column_schedule(column: ColumnProducts, taps: int, stride: int, count: int, *, dual_issue: bool) -> list[list[str]]:
+def column_schedule(
+    column: ColumnProducts, taps: int, stride: int, count: int, *, dilation: int = 1, dual_issue: bool
+) -> list[list[str]]:
     """Loads and products of `count` neighbouring output columns, in an order that the core likes.
 
     Every word of activations is loaded once and serves all windows that touch it.
 
     Args:
-        taps, stride: of the window, along the row.
+        taps, stride, dilation: of the window, along the row.
         dual_issue: what a column of the input needs is loaded while the one before is multiplied, as soon as a register
             is free for it; else just before it is needed, all together, which is cheaper where loads are pipelined with
             loads only.
@@ -72,16 +80,16 @@ def column_schedule(column: ColumnProducts, taps: int, stride: int, count: int, 
     Returns:
         ["load_x", column, pair], ["load_w", column, word] and [instruction, sum, x, w] in order.
     """
-    stages = taps + (count - 1) * stride
-    # A stride beyond the window leaves columns that no window touches.
-    touched = {output * stride + tap for output in range(count) for tap in range(taps)}
+    stages = (taps - 1) * dilation + 1 + (count - 1) * stride
+    # A stride beyond the window, and dilation, leave columns that no window touches.
+    touched = {output * stride + tap * dilation for output in range(count) for tap in range(taps)}
     steps: list[list[str]] = []
     for stage in range(stages):
         if stage == 0 or not dual_issue:
-            steps += _loads_x(column, stage, touched) + _loads_w(column, stage, taps)
-        weights = _loads_w(column, stage + 1, taps) if dual_issue else []
+            steps += _loads_x(column, stage, touched) + _loads_w(column, stage, taps, dilation)
+        weights = _loads_w(column, stage + 1, taps, dilation) if dual_issue else []
         for pair in range(column.pairs):
-            for product in _products(column, stage, pair, taps, stride, count):
+            for product in _products(column, stage, pair, taps, stride, count, dilation):
                 steps.append(product)
                 if weights and pair >= column.pairs - 1:
                     steps.append(weights.pop(0))
@@ -95,85 +103,163 @@ def _loads_x(column: ColumnProducts, stage: int, touched: set[int]) -> list[list
     return [["load_x", str(stage), str(pair)] for pair in range(column.pairs) if stage in touched]
 
 
-def _loads_w(column: ColumnProducts, stage: int, taps: int) -> list[list[str]]:
-    return [["load_w", str(stage), str(word)] for word in range(len(column.words)) if stage < taps]
+def _loads_w(column: ColumnProducts, stage: int, taps: int, dilation: int) -> list[list[str]]:
+    """Of the tap that the first column has at this stage."""
+    tap, between = divmod(stage, dilation)
+    return [["load_w", str(tap), str(word)] for word in range(len(column.words)) if not between and tap < taps]
 
 
-def _products(column: ColumnProducts, stage: int, pair: int, taps: int, stride: int, count: int) -> list[list[str]]:
+def _products(
+    column: ColumnProducts, stage: int, pair: int, taps: int, stride: int, count: int, dilation: int
+) -> list[list[str]]:
     """What one pair of rows in one column of the input is multiplied with."""
     return [
-        [instruction, f"sum{output}{row}", f"x{stage}_{pair}", f"w{stage - output * stride}_{word}"]
+        [instruction, f"sum{output}{row}", f"x{stage}_{pair}", f"w{(stage - output * stride) // dilation}_{word}"]
         for output in range(count)
         for row, instruction, of, word in column.products
-        if of == pair and 0 <= stage - output * stride < taps
+        if of == pair and (stage - output * stride) in range(0, taps * dilation, dilation)
     ]
+
+
+@dataclass(frozen=True, eq=False)
+class DepthwiseJob:
+    """A depthwise layer made ready for these kernels.
+
+    Attributes:
+        node: the layer.
+        geometry: of its window.
+        weights: [filters, KH, KW], int8 or int16, `multiplier` filters of each channel in turn.
+        ending: what becomes of sums.
+        context: template values of how codes are read (`pairing`: which function makes pairs of rows) and written.
+        stem: of the C function's name.
+        pair_cycles: instructions for four channels of a pair of rows.
+        widen: the table, where codes are widened by one.
+    """
+
+    node: Node
+    geometry: tuple[Axis, Axis]
+    weights: np.ndarray
+    ending: Epilogue
+    context: dict[str, Any]
+    stem: str
+    pair_cycles: float = 16.0
+    widen: Widening | None = None
+    headers: tuple[str, ...] = ("tinygen_math.h", "tinygen_simd.h")
+
+    @property
+    def multiplier(self) -> int:
+        return len(self.weights) // self.node.input(0).shape[3]
 
 
 @kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_dsp_rows", family="tinygen", isa="dsp")
 def depthwise_conv_2d_s8_dsp_rows(node: Node) -> KernelPlan | None:
     """Four channels at a time; every pair of input rows is made once and serves all windows that touch it."""
-    return _rows_plan(node, dual_issue=False)
+    job = int8_job(node)
+    return depthwise_plan(job, dual_issue=False) if job else None
 
 
 @kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_dual_rows", family="tinygen", isa="dual-issue")
 def depthwise_conv_2d_s8_dual_rows(node: Node) -> KernelPlan | None:
     """The same, in the order of a core that issues two instructions at once."""
-    return _rows_plan(node, dual_issue=True)
+    job = int8_job(node)
+    return depthwise_plan(job, dual_issue=True) if job else None
 
 
-def _rows_plan(node: Node, *, dual_issue: bool) -> KernelPlan | None:
+def int8_job(node: Node) -> DepthwiseJob | None:
+    """The job of an int8 layer in TFLite's scheme."""
     op = node.op
     assert isinstance(op, DepthwiseConv2D)
-    channels = node.output.shape[3]
-    rows, columns = geometry = op.geometry(node)
-    plain = rows.dilation == columns.dilation == 1 and rows.stride <= 2
-    if node.output.dtype != np.int8 or not node.input(1).is_constant or op.multiplier(node) > 1 or channels % 4:
-        return None
-    if not plain or (rows.stride == 1 and rows.output == 1 and rows.kernel == 1):
-        return None
-    both = rows.stride == 1 and rows.output > 1
-    column = column_products(rows.kernel, both)
-    words = columns.kernel * len(column.words)
-    if max(4 * (columns.kernel + columns.stride), words) > _REACH:
+    if node.output.dtype != np.int8 or not node.input(1).is_constant or not takes_depthwise(op.geometry(node), node):
         return None
     ending = epilogue(node, axis=3)
     if ending is None:
         return None
-    width = (columns.output - 1) * columns.stride + columns.kernel
-    weights = node.constant(1)[0].transpose(2, 1, 0).reshape(-1)
+    context = {
+        "source": "input",
+        "pairing": "signed",
+        "fill": node.input(0).zero_point,
+        "spread_extra": "",
+        "y_type": "int8_t",
+        "packed_output": False,
+        "y_step": node.output.shape[3],
+        "pixel": node.input(0).shape[3],
+        "unsigned_bits": 0,
+    }
+    weights = node.constant(1)[0].transpose(2, 0, 1)
+    return DepthwiseJob(node, op.geometry(node), weights, ending, context, "depthwise_conv_2d_s8_dsp")
+
+
+def takes_depthwise(geometry: tuple[Axis, Axis], node: Node) -> bool:
+    """Whether rows of the window follow each other, and there are four channels or more."""
+    rows, _ = geometry
+    single = rows.stride == 1 and rows.output == 1 and rows.kernel == 1
+    return rows.dilation == 1 and rows.stride <= 2 and not single and node.input(0).shape[3] >= _FOUR
+
+
+def depthwise_plan(job: DepthwiseJob, *, dual_issue: bool) -> KernelPlan | None:
+    """The plan for a job whose layer `takes_depthwise` takes; None where its window is too large."""
+    node, multiplier = job.node, job.multiplier
+    rows, columns = job.geometry
+    both = rows.stride == 1 and rows.output > 1
+    column = column_products(rows.kernel, both)
+    words = columns.kernel * len(column.words)
+    width = (columns.output - 1) * columns.stride + (columns.kernel - 1) * columns.dilation + 1
+    if max(4 * (columns.kernel * columns.dilation + columns.stride), words) > _REACH:
+        return None
+    channels = node.input(0).shape[3]
     steps = -(-rows.output // 2) if both else rows.output
-    inplace = node.input(0).shape == node.output.shape and rows.stride == 1
+    # Of channels that are no multiple of four some are computed twice, and must be there the second time.
+    whole = channels % _FOUR == 0
+    inplace = node.input(0).shape == node.output.shape and node.input(0).dtype == node.output.dtype
+    # Rows outside are read as some row of codes, and masked: those of a table must still be codes then.
+    inplace = inplace and whole and rows.stride == 1 and not job.context["packed_output"] and not job.widen
+    groups = -(-channels // _FOUR)
     return KernelPlan(
         template="depthwise_conv_2d/depthwise_conv_2d_s8_dsp_rows.c.j2",
-        stem=window_stem("depthwise_conv_2d_s8_dsp", geometry),
+        stem=window_stem(job.stem, job.geometry),
         context={
-            **window_context(node, geometry),
-            **ending.context,
-            "input_zero": node.input(0).zero_point if rows.padded or columns.padded else 0,
+            **window_context(node, job.geometry),
+            **job.ending.context,
+            **{key: value for key, value in job.context.items() if key != "fill"},
+            "input_zero": job.context["fill"] if rows.padded or columns.padded else 0,
+            "widen": job.widen.context if job.widen else None,
+            "each": multiplier,
+            "weight_type": ctype(job.weights.dtype),
             "both": both,
-            "steps": steps,
+            "row_steps": steps,
             "advance": rows.stride if not both else 2,
             "pairs": column.pairs,
             "tap_pairs": [list(word) for word in column.words],
             "schedules": {
-                count: column_schedule(column, columns.kernel, columns.stride, count, dual_issue=dual_issue)
+                count: column_schedule(
+                    column, columns.kernel, columns.stride, count, dilation=columns.dilation, dual_issue=dual_issue
+                )
                 for count in (1, 2)
             },
             "width": width,
             "copied": min(columns.input, width - columns.before),
         },
         constants=(
-            Constant("weights", weights, f"[C, KW, KH] [{channels}, {columns.kernel}, {rows.kernel}]"),
-            ending.constant(),
+            Constant("weights", job.weights.transpose(0, 2, 1).reshape(-1), _layout(job.weights)),
+            job.ending.constant(),
+            *(job.widen.constants if job.widen else ()),
         ),
-        scratch_bytes=16 * column.pairs * width + 16 * words + 4,
+        scratch_bytes=16 * column.pairs * width + 16 * multiplier * words + 4,
         inplace=((0, 0),) if inplace else (),
-        headers=("tinygen_math.h", "tinygen_simd.h"),
+        headers=job.headers,
         cycles=node.output.shape[0]
-        * channels
+        * groups
+        * _FOUR
         * (0.9 if dual_issue else 1.0)
         * (
-            steps * columns.output * (columns.kernel * (len(column.products) + column.pairs) + (18 if both else 11))
-            + 4.0 * (steps + column.pairs) * (columns.input + 5)
+            multiplier
+            * steps
+            * columns.output
+            * (columns.kernel * (len(column.products) + column.pairs) + (18 if both else 11))
+            + job.pair_cycles / _FOUR * (steps + column.pairs) * (columns.input + 5)
         ),
     )
+
+
+def _layout(weights: np.ndarray) -> str:
+    return f"[C, KW, KH] {[len(weights), weights.shape[2], weights.shape[1]]}"

@@ -1,0 +1,73 @@
+"""Depthwise layers on integer codes, and what int8 ones have from them: odd channels, several filters a channel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.differential.test_widened import ACTIVATIONS, WEIGHTS
+from tests.support import integer_layers as layers
+from tests.support.board_batch import M4, M7
+from tests.support.integer_layers import BINARY, INT32, OUTPUTS, Layer
+from tests.support.shares import one_in
+from tests.support.variants import DSP, check_variants
+from tests.targets.tools import requires_tool
+from tinygen.ir.encodings import Codebook, IntegerEncoding
+from tinygen.lowering.select import choose
+
+
+def depthwise(count: int, seed: int) -> list[Layer]:
+    """Encodings in turn; odd and even rows, channels beyond a word of bits, strides, dilated columns."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for i in range(count):
+        channels, filters = int(rng.choice([4, 5, 8, 18, 34])), 1 + (i % 5 == 4)
+        stride, w = int(rng.integers(1, 3)), WEIGHTS[(4 * i + seed) % len(WEIGHTS)]
+        found.append(
+            layers.conv(
+                f"d{seed}_{i}",
+                (int(rng.integers(5, 9)), int(rng.integers(5, 9)), channels),
+                channels * filters,
+                ((3, 3), (2, 2), (5, 1), (1, 3))[i % 4],
+                x=ACTIVATIONS[(i + seed) % len(ACTIVATIONS)],
+                w=w,
+                y=OUTPUTS[int(rng.integers(len(OUTPUTS)))] if i % 3 else BINARY,
+                stride=(stride, stride),
+                dilation=(1, 2) if i % 7 == 6 else (1, 1),
+                same=bool(rng.random() < 0.7),
+                groups=channels,
+                scaled=i % 6 == 5 and not isinstance(w, Codebook),
+                seed=i,
+            )
+        )
+    return found
+
+
+def _check(found: list[Layer], **options: object) -> int:
+    graphs, feeds = [one.graph for one in found], [one.feeds for one in found]
+    return check_variants(graphs, feeds, part="depthwise", **options)  # type: ignore[arg-type]
+
+
+@one_in(2)
+def test_depthwise(every: int) -> None:
+    assert _check(depthwise(32, 1)[::every], in_turn=True) >= 32 // every
+
+
+@requires_tool("arm-none-eabi-gcc")
+@one_in(2)
+def test_with_gcc(every: int) -> None:
+    cores = ((M7, (*DSP, "dual-issue")), (M4, DSP))
+    _check(depthwise(16, 2)[::every], host=False, compiler="gcc", cores=cores, in_turn=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(3, 6))
+def test_many(seed: int) -> None:
+    _check(depthwise(64, seed), in_turn=True)
+
+
+@pytest.mark.parametrize("x", ACTIVATIONS, ids=str)
+@pytest.mark.parametrize("w", WEIGHTS, ids=str)
+def test_no_pair_is_plain(x: IntegerEncoding, w: IntegerEncoding) -> None:
+    layer = layers.conv("one", (5, 5, 9), 9, (3, 3), x=x, w=w, y=INT32, groups=9)
+    assert "depthwise_d" in choose(layer.graph.node(layer.graph.ops[0]), "tinygen", DSP).kernel.name

@@ -1,0 +1,102 @@
+"""Depthwise convolutions on integer codes with the kernels of DEPTHWISE_CONV_2D for Armv7E-M."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.encodings import Binary, Levels
+from tinygen.ir.ops import integer_mac
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.lowering.kernels.depthwise_conv_2d_dsp import DepthwiseJob, depthwise_plan, takes_depthwise
+from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements, smallest_integers
+from tinygen.lowering.kernels.support.integer_layer import IntegerLayer, integer_layer
+from tinygen.lowering.kernels.support.widening import needs_widening, widening
+from tinygen.lowering.plan import KernelPlan, kernel
+
+_HEADERS = ("tinygen_codes.h", "tinygen_math.h", "tinygen_simd.h", "tinygen_widen.h")
+# Instructions for four channels of a pair of rows.
+_CYCLES = {"signed": 16.0, "unsigned": 20.0, "levels": 28.0, "values": 34.0, "bits": 36.0}
+_UNITS = (1, 16)
+
+
+@kernel(IntegerConv2D, name="integer_depthwise_dsp_rows", family="tinygen", isa="dsp")
+def integer_depthwise_dsp_rows(node: Node) -> KernelPlan | None:
+    """Four channels at a time, any encodings whose integers fit int16."""
+    job = _job(node)
+    return depthwise_plan(job, dual_issue=False) if job else None
+
+
+@kernel(IntegerConv2D, name="integer_depthwise_dual_rows", family="tinygen", isa="dual-issue")
+def integer_depthwise_dual_rows(node: Node) -> KernelPlan | None:
+    """The same, in the order of a core that issues two instructions at once."""
+    job = _job(node)
+    return depthwise_plan(job, dual_issue=True) if job else None
+
+
+def _job(node: Node) -> DepthwiseJob | None:
+    op, x = node.op, node.input(0)
+    assert isinstance(op, IntegerConv2D)
+    geometry = op.geometry(node)
+    if node.input(1).shape[3] > 1 or op.groups(node) == 1 or not takes_depthwise(geometry, node):
+        return None
+    found = _weights(node)
+    if found is None:
+        return None
+    layer, weights = found
+    kind = _pairing(node)
+    context: dict[str, Any] = layer.context | {"pairing": kind, "pixel": pixel_elements(x)}
+    return DepthwiseJob(
+        node,
+        geometry,
+        weights,
+        layer.epilogue,
+        {key: value for key, value in context.items() if key != "spread"},
+        f"depthwise_conv_2d_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_dsp",
+        _CYCLES[kind],
+        widening(x, 1, 0) if kind == "values" else None,
+        _HEADERS,
+    )
+
+
+def _weights(node: Node) -> tuple[IntegerLayer, np.ndarray] | None:
+    """The layer, and its weights times the kernel scales; None where they do not fit int16.
+
+    Sums of few small products may be smaller than the codes they become. They are fused with their epilogue when
+    weights are so many times as large.
+    """
+    found = None
+    for unit in _UNITS:
+        layer, weights = _in_units(node, unit)
+        if layer is None or weights.dtype == np.int32:
+            break
+        if found is None or layer.epilogue.context["form"] == "fused":
+            found = layer, weights
+        if layer.epilogue.context["form"] not in ("rescale", "steps"):
+            break
+    return found
+
+
+def _in_units(node: Node, unit: int) -> tuple[IntegerLayer | None, np.ndarray]:
+    op = node.op
+    assert isinstance(op, IntegerConv2D)
+    scaled = integer_mac.kernel_scales(node) is not None
+    layer = integer_layer(node, op.epilogue, unit, scaled=scaled, wide=True, widened=True)
+    weights = integer_mac.scaled_weights(node, layer.weights)[..., 0] * unit if layer else np.zeros(0)
+    return layer, smallest_integers(weights)
+
+
+def _pairing(node: Node) -> str:
+    """How pairs of rows are made of codes."""
+    x = node.input(0)
+    match x.encoding:
+        case Binary():
+            return "bits"
+        case Levels(signed=True):
+            return "levels"
+        case Levels(bits=8):
+            return "unsigned"
+        case _:
+            return "values" if needs_widening(x) else "signed"
