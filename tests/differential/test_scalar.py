@@ -7,13 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.differential.test_integer_tuned import convolutions
+from tests.differential.test_integer_tuned import convolutions, dense_layers
 from tests.differential.test_tuned import (
     CONVOLUTIONS,
+    DENSE,
     DEPTHWISE,
     ONE_PIXEL,
     SCALES,
     Case,
+    dense,
     network,
     random_window,
     residual,
@@ -80,6 +82,14 @@ def test_chosen() -> None:
 def test_convolutions(every: int) -> None:
     cases = [*SHAPES, *CONVOLUTIONS, *ONE_PIXEL, *SCALES][::every]
     assert check(cases, most=3) >= len(cases)
+
+
+@one_in(3)
+def test_dense(every: int) -> None:
+    """One row, four, and more."""
+    cases = [*DENSE, dense(13, 5, 4), dense(16, 8, 7), dense(9, 3, 2, extreme=True)]
+    assert check(cases[::every], most=2) >= len(cases) // every
+    assert check_layers(dense_layers(22, 1)[::every], most=2) >= 22 // every
 
 
 @one_in(3)

@@ -32,7 +32,7 @@ def _plain(node: Node, kind: str) -> KernelPlan | None:
         },
         constants=(packed, *loops.constants),
         headers=("tinygen_math.h", *loops.headers),
-        cycles=7.0 * op.macs(node) + 20.0 * node.output.size,
+        cycles=10.0 * op.macs(node) + 30.0 * node.output.size,
     )
 
 

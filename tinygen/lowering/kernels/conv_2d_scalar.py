@@ -1,4 +1,4 @@
-"""Tuned kernels of convolutions for cores without SIMD: four pixels times four filters, codes as they lie.
+"""Tuned kernels of convolutions and dense layers for cores without SIMD: four pixels times four filters.
 
 Predicted cycles are those of the ESP32-C3's core: a load takes two, a product and its addition two.
 """
@@ -11,17 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.fixed_point import Rounding
-from tinygen.ir.ops import integer_mac
+from tinygen.ir.epilogue import Epilogue as Ending
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.window import Axis
 from tinygen.lowering.kernels.support import scalar
 from tinygen.lowering.kernels.support.codes import kind_of
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.kernels.support.scalar import Copy
-from tinygen.lowering.kernels.support.window import window_context, window_stem
+from tinygen.lowering.kernels.support.window import window_sizes, window_stem
 from tinygen.lowering.plan import KernelPlan, kernel
 
 _BLOCKS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -36,10 +38,12 @@ _COPIED, _BEGUN, _FETCHED, _CACHED = 0.8, 30.0, 8.0, 12288
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A convolution made ready for these kernels.
+    """A convolution made ready for these kernels; a dense layer is one of 1x1 windows over its rows.
 
     Attributes:
-        node: the layer; its operator has geometry.
+        node: the layer.
+        geometry: of its window.
+        batch: images.
         ending: what becomes of sums.
         weights: int8 [O, KH, KW, I].
         context: template values of how codes are read and written.
@@ -49,6 +53,8 @@ class Job:
     """
 
     node: Node
+    geometry: tuple[Axis, Axis]
+    batch: int
     ending: Epilogue
     weights: np.ndarray
     context: dict[str, Any]
@@ -57,61 +63,98 @@ class Job:
     headers: tuple[str, ...] = scalar.HEADERS
 
     @property
-    def op(self) -> Conv2D | IntegerConv2D:
-        assert isinstance(self.node.op, Conv2D | IntegerConv2D)
-        return self.node.op
+    def depth(self) -> int:
+        """Channels of the input."""
+        return int(self.weights.shape[3])
+
+    @property
+    def dense(self) -> bool:
+        """Whether it is a dense layer."""
+        return isinstance(self.node.op, FullyConnected | IntegerFullyConnected)
+
+    @property
+    def filters(self) -> int:
+        return len(self.weights)
 
 
-def _int8_job(node: Node) -> Job | None:
+def _window(node: Node) -> tuple[tuple[Axis, Axis], int]:
+    """Geometry and images."""
     op = node.op
-    assert isinstance(op, Conv2D)
-    if node.output.dtype != np.int8 or not node.input(1).is_constant or op.groups(node) > 1:
-        return None
-    ending = epilogue(node, axis=0)
-    if ending is None:
-        assert op.rounding is not Rounding.TWICE
+    if isinstance(op, Conv2D | IntegerConv2D):
+        return op.geometry(node), node.input(0).shape[0]
+    rows = node.input(0).size // node.input(1).shape[1]
+    return (Axis(1, 1, 1, 1, 1, 0), Axis(rows, rows, 1, 1, 1, 0)), 1
+
+
+def _as_windows(weights: np.ndarray) -> np.ndarray:
+    """Weights of a dense layer as those of a convolution."""
+    return weights if weights.ndim == 4 else weights[:, None, None, :]
+
+
+def _int8_job(node: Node, stem: str) -> Job | None:
+    weights = node.input(1)
+    ending = epilogue(node, axis=0) if weights.is_constant and node.output.dtype == np.int8 else None
+    if ending is None or weights.zero_point:
         return None
     context = {
         "source": "input",
         "y_type": "int8_t",
         "packed_output": False,
-        "y_step": node.output.shape[3],
+        "y_step": node.output.shape[-1],
         "unsigned_bits": 0,
     }
-    return Job(node, ending, node.constant(1), context, Copy(node.input(0).zero_point), "conv_2d_s8_scalar")
+    copy = Copy(node.input(0).zero_point)
+    return Job(node, *_window(node), ending, _as_windows(node.constant(1)), context, copy, stem)
 
 
-def _integer_job(node: Node) -> Job | None:
-    op = node.op
-    assert isinstance(op, IntegerConv2D)
+def _integer_job(node: Node, epilogue: Ending | None, stem: str) -> Job | None:
     copy = scalar.copy_of(node.input(0))
-    if op.groups(node) > 1 or copy is None or integer_mac.kernel_scales(node) is not None:
+    layer = None if copy is None else integer_layer(node, epilogue)
+    if copy is None or layer is None:
         return None
-    layer = integer_layer(node, op.epilogue)
-    if layer is None:
-        return None
-    stem = f"conv_2d_{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}_scalar"
     headers = ("tinygen_codes.h", *scalar.HEADERS)
-    weights = layer.weights.astype(np.int8)
-    return Job(node, scalar.moved(layer.epilogue, weights, copy), weights, layer.context, copy, stem, headers)
+    weights = _as_windows(layer.weights.astype(np.int8))
+    ending = scalar.moved(layer.epilogue, weights, copy)
+    kinds = f"{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}"
+    return Job(node, *_window(node), ending, weights, layer.context, copy, f"{stem}_{kinds}_scalar", headers)
 
 
 @kernel(Conv2D, name="conv_2d_s8_scalar", family="tinygen", isa="scalar")
 def conv_2d_s8_scalar(node: Node) -> Sequence[KernelPlan]:
     """Windows where they lie, or in padded rows, or copied one by one: any shape."""
-    job = _int8_job(node)
+    op = node.op
+    assert isinstance(op, Conv2D)
+    job = _int8_job(node, "conv_2d_s8_scalar") if op.groups(node) == 1 else None
+    return _plans(job) if job else ()
+
+
+@kernel(FullyConnected, name="fully_connected_s8_scalar", family="tinygen", isa="scalar")
+def fully_connected_s8_scalar(node: Node) -> Sequence[KernelPlan]:
+    """Four outputs at a time, of four rows where there are so many."""
+    job = _int8_job(node, "fully_connected_s8_scalar")
     return _plans(job) if job else ()
 
 
 @kernel(IntegerConv2D, name="integer_conv_2d_scalar", family="tinygen", isa="scalar")
 def integer_conv_2d_scalar(node: Node) -> Sequence[KernelPlan]:
-    """The same for weights and activations of up to 8 bits."""
-    job = _integer_job(node)
+    """Weights and activations of up to 8 bits."""
+    op = node.op
+    assert isinstance(op, IntegerConv2D)
+    job = _integer_job(node, op.epilogue, "conv_2d") if op.groups(node) == 1 else None
+    return _plans(job) if job else ()
+
+
+@kernel(IntegerFullyConnected, name="integer_fully_connected_scalar", family="tinygen", isa="scalar")
+def integer_fully_connected_scalar(node: Node) -> Sequence[KernelPlan]:
+    """Weights and activations of up to 8 bits."""
+    op = node.op
+    assert isinstance(op, IntegerFullyConnected)
+    job = _integer_job(node, op.epilogue, "fully_connected")
     return _plans(job) if job else ()
 
 
 def _plans(job: Job) -> Sequence[KernelPlan]:
-    rows, columns = job.op.geometry(job.node)
+    rows, columns = job.geometry
     whole_rows = columns.dilation == 1
     if whole_rows and not (rows.padded or columns.padded) and not job.copy.changes:
         return [_plan(job, "direct", rows.output)]
@@ -147,8 +190,7 @@ class _Place:
 
 def _place(job: Job, form: str, size: int) -> _Place:
     """Where the windows of `size` output rows lie."""
-    rows, columns = job.op.geometry(job.node)
-    depth = job.node.input(0).shape[3]
+    (rows, columns), depth = job.geometry, job.depth
     width, taps = columns.kernel * depth, rows.kernel * columns.kernel * depth
     if form == "windows":
         pixels = size * columns.output
@@ -159,7 +201,9 @@ def _place(job: Job, form: str, size: int) -> _Place:
     pixels_w = columns.input if form == "direct" else (columns.output - 1) * columns.stride + columns.kernel
     pitch = pixels_w * depth
     step = columns.stride * depth
-    jump = rows.stride * pitch - columns.output * step
+    jump = rows.stride * pitch - columns.output * step if size > 1 else 0
+    if columns.output == 1:
+        step, jump = step + jump, 0
     skip = rows.dilation * pitch - width
     # Pieces that touch are one.
     pieces = (rows.kernel, width, skip) if skip and rows.kernel > 1 else (1, taps, 0)
@@ -171,8 +215,7 @@ def _place(job: Job, form: str, size: int) -> _Place:
 
 
 def _plan(job: Job, form: str, size: int) -> KernelPlan:
-    node = job.node
-    rows, columns = geometry = job.op.geometry(node)
+    rows, columns = geometry = job.geometry
     place = _place(job, form, size)
     weights = scalar.by_four(job.weights.reshape(len(job.weights), -1))
     blocks = -(-rows.output // size)
@@ -187,9 +230,9 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
     cycles += len(weights.rows) // 4 * (fours * tile + ones * one)
     return KernelPlan(
         template="conv_2d/conv_2d_s8_scalar.c.j2",
-        stem=window_stem(job.stem, geometry),
+        stem=job.stem if job.dense else window_stem(job.stem, geometry),
         context={
-            **window_context(node, geometry),
+            **window_sizes(geometry, job.batch, job.depth, job.filters),
             **job.ending.context,
             **job.context,
             **job.copy.context,
@@ -197,6 +240,7 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
             "padded_h": rows.padded,
             "padded_w": columns.padded,
             "whole_rows": columns.dilation == 1 and columns.input >= columns.kernel,
+            "dense": job.dense,
             "form_of_input": form,
             "span_h": (rows.kernel - 1) * rows.dilation + 1,
             "rows": size,
@@ -209,5 +253,5 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
         constants=(weights.constant, job.ending.constant()),
         scratch_bytes=place.scratch_bytes,
         headers=job.headers,
-        cycles=node.output.shape[0] * cycles,
+        cycles=job.batch * cycles,
     )

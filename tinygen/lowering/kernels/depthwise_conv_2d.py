@@ -28,7 +28,7 @@ def _plain(node: Node, kind: str) -> KernelPlan | None:
         context={**window_context(node, geometry), "multiplier_count": op.multiplier(node), **loops.context},
         constants=(_weights(node), *loops.constants),
         headers=("tinygen_math.h", *loops.headers),
-        cycles=12.0 * op.macs(node) + 20.0 * node.output.size,
+        cycles=16.0 * op.macs(node) + 30.0 * node.output.size,
     )
 
 

@@ -38,7 +38,7 @@ def _plain(
         },
         constants=(Constant("weights", weights.reshape(-1), f"[{outputs}, {depth}]"), *constants),
         headers=("tinygen_math.h", *(scale.headers if scale else ())),
-        cycles=rows * outputs * (4.0 * depth + (scale.cycles if scale else 20.0)),
+        cycles=rows * outputs * (7.6 * depth + (scale.cycles if scale else 20.0)),
     )
 
 

@@ -25,9 +25,8 @@ _HEADERS = ("tinygen_dot.h", "tinygen_math.h", "tinygen_planes.h", "tinygen_simd
 _MOST_TAPS = 25
 """Of a kernel whose products are written out."""
 
-# Cycles beside those of the plain kernels, whose 7 are 10 of a Cortex-M0+: a product, what comes with each unit, an
-# output, a code of a window.
-_PRODUCT, _UNIT, _OUTPUT, _COPY = 6.8, 3.1, 48.0, 8.3
+# Cycles of a Cortex-M0+: a product, what comes with each unit, an output, a code of a window.
+_PRODUCT, _UNIT, _OUTPUT, _COPY = 9.7, 4.4, 68.0, 11.9
 
 
 @kernel(Conv2D, name="conv_2d_s8_sparse_c99", family="tinygen", unless="dsp", is_sparse=True)

@@ -22,8 +22,6 @@ from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.kernels.support.window import window_stem
 from tinygen.lowering.plan import Constant, KernelPlan
 
-_PLAIN_UNIT = 1.9
-"""The plain kernel for integer codes predicts cycles of a Cortex-M0+, the one for int8 about half of these."""
 _LARGEST = 2**31 - 1
 _EXPANDED = {"bits": 8.0, "widened": 1.5, "copied": 4.0, "window": 1.5}
 """Cycles per activation for making it ready."""
@@ -39,7 +37,6 @@ class SparseLayer:
         context: template values of input and output.
         stem: of the C function.
         rows: of the input.
-        plain_unit: what the portable kernels' cycles are multiplied with, to stand beside those of the plain kernel.
     """
 
     weights: np.ndarray
@@ -47,7 +44,6 @@ class SparseLayer:
     context: dict[str, Any]
     stem: str
     rows: int
-    plain_unit: float = 1.0
 
     @property
     def outputs(self) -> int:
@@ -230,7 +226,7 @@ def _integer_layer(node: Node, unit: int) -> SparseLayer | None:
     stem = _stem(node, f"{codes.kind_of(x.integer)}_{codes.kind_of(weights.integer)}")
     count, reading = _reading(node, depth)
     context = {**output, "doubled": doubled, **reading}
-    return SparseLayer(flat.astype(np.int8), ending, context, stem, count, _PLAIN_UNIT)
+    return SparseLayer(flat.astype(np.int8), ending, context, stem, count)
 
 
 def _stem(node: Node, codes_of: str) -> str:

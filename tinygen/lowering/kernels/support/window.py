@@ -10,15 +10,20 @@ from tinygen.ir.ops.window import Axis
 
 def window_context(node: Node, geometry: tuple[Axis, Axis]) -> dict[str, Any]:
     """Sizes, strides and padding of a 2-D window over NHWC, as the templates name them."""
+    return window_sizes(geometry, node.input(0).shape[0], node.input(0).shape[3], node.output.shape[3])
+
+
+def window_sizes(geometry: tuple[Axis, Axis], batch: int, in_c: int, out_c: int) -> dict[str, Any]:
+    """The same of any window."""
     rows, columns = geometry
     return {
-        "batch": node.input(0).shape[0],
+        "batch": batch,
         "in_h": rows.input,
         "in_w": columns.input,
-        "in_c": node.input(0).shape[3],
+        "in_c": in_c,
         "out_h": rows.output,
         "out_w": columns.output,
-        "out_c": node.output.shape[3],
+        "out_c": out_c,
         "k_h": rows.kernel,
         "k_w": columns.kernel,
         "stride_h": rows.stride,
