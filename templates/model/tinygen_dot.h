@@ -206,6 +206,20 @@ TG_INLINE void tg_spread_dense_bits(uint32_t *to, const uint32_t *from, int32_t 
     }
 }
 
+/* The same for codes that a table makes bytes of; `values` points to that of code 0. */
+TG_INLINE void tg_spread_dense_values(
+    uint32_t *to, const int8_t *from, int32_t count, const int8_t *values, int32_t is_signed)
+{
+    for (int32_t i = 0; i < count; i += 4, to += 2) {
+        int8_t four[4] = {0, 0, 0, 0};
+        for (int32_t n = 0; n < 4 && i + n < count; n++) {
+            const int8_t code = from[i + n];
+            four[n] = values[is_signed != 0 ? (int32_t)code : (int32_t)(uint8_t)code];
+        }
+        tg_spread_dense(to, four, 4);
+    }
+}
+
 #if TG_IN_REGISTERS && TG_DUAL_ISSUE
 /* Four taps; what the next four begin with is loaded as soon as there is a register for it. */
 #define TG_DOT_1X4_BEGIN()                                                                                   \
@@ -299,6 +313,106 @@ TG_INLINE void tg_dot_1x4(int32_t sums[4], const uint32_t *x, const int8_t *weig
             const uint32_t word = tg_load32(weights + 16 * four + 4 * i);
             sums[i] = tg_smlad(word, x[2 * four], sums[i]);
             sums[i] = tg_smlad(tg_sxtb16(word), x[2 * four + 1], sums[i]);
+        }
+    }
+#endif
+}
+
+#if TG_IN_REGISTERS
+/* Four taps of four outputs, weights in bytes: of each word first taps 0 and 2, then 1 and 3. */
+#define TG_EXTEND_TO(to, word) __asm__ volatile("sxtb16 %0, %1" : "=r"(to) : "r"(word))
+#define TG_EXTEND_ODD(word) __asm__ volatile("sxtb16 %0, %0, ror #8" : "+r"(word))
+#define TG_DOT_BYTES_STEP(n)                                                                                 \
+    TG_LOAD(u, w, 4 * (n));                                                                                  \
+    TG_LOAD(v, w, 4 * (n) + 1);                                                                              \
+    TG_LOAD(s, w, 4 * (n) + 2);                                                                              \
+    TG_LOAD(t, w, 4 * (n) + 3);                                                                              \
+    TG_LOAD(x0, x, 2 * (n));                                                                                 \
+    TG_LOAD(x1, x, 2 * (n) + 1);                                                                             \
+    TG_EXTEND_TO(p, u);                                                                                      \
+    TG_EXTEND_TO(q, v);                                                                                      \
+    TG_MAC(a, p, x0);                                                                                        \
+    TG_EXTEND_ODD(u);                                                                                        \
+    TG_MAC(b, q, x0);                                                                                        \
+    TG_EXTEND_ODD(v);                                                                                        \
+    TG_MAC(a, u, x1);                                                                                        \
+    TG_EXTEND_TO(p, s);                                                                                      \
+    TG_MAC(b, v, x1);                                                                                        \
+    TG_EXTEND_TO(q, t);                                                                                      \
+    TG_MAC(c, p, x0);                                                                                        \
+    TG_EXTEND_ODD(s);                                                                                        \
+    TG_MAC(d, q, x0);                                                                                        \
+    TG_EXTEND_ODD(t);                                                                                        \
+    TG_MAC(c, s, x1);                                                                                        \
+    TG_MAC(d, t, x1)
+/* Two pairs of taps of four outputs, weights as they are multiplied. */
+#define TG_DOT_HALVES_STEP(n)                                                                                \
+    TG_LOAD(u, w, 8 * (n));                                                                                  \
+    TG_LOAD(x0, x, 2 * (n));                                                                                 \
+    TG_LOAD(v, w, 8 * (n) + 1);                                                                              \
+    TG_LOAD(s, w, 8 * (n) + 2);                                                                              \
+    TG_MAC(a, u, x0);                                                                                        \
+    TG_LOAD(t, w, 8 * (n) + 3);                                                                              \
+    TG_MAC(b, v, x0);                                                                                        \
+    TG_LOAD(u, w, 8 * (n) + 4);                                                                              \
+    TG_MAC(c, s, x0);                                                                                        \
+    TG_LOAD(x1, x, 2 * (n) + 1);                                                                             \
+    TG_MAC(d, t, x0);                                                                                        \
+    TG_LOAD(v, w, 8 * (n) + 5);                                                                              \
+    TG_LOAD(s, w, 8 * (n) + 6);                                                                              \
+    TG_MAC(a, u, x1);                                                                                        \
+    TG_LOAD(t, w, 8 * (n) + 7);                                                                              \
+    TG_MAC(b, v, x1);                                                                                        \
+    TG_MAC(c, s, x1);                                                                                        \
+    TG_MAC(d, t, x1)
+#define TG_DOT_PAIRS_LOOP(step, words)                                                                       \
+    if (fours % 4 == 0) {                                                                                    \
+        do {                                                                                                 \
+            step(0);                                                                                         \
+            step(1);                                                                                         \
+            step(2);                                                                                         \
+            step(3);                                                                                         \
+            TG_ADVANCE(x, 8);                                                                                \
+            TG_ADVANCE(w, 4 * (words));                                                                      \
+            TG_RECALL(x1, end);                                                                              \
+        } while ((uint32_t)w != x1);                                                                         \
+    } else {                                                                                                 \
+        do {                                                                                                 \
+            step(0);                                                                                         \
+            TG_ADVANCE(x, 2);                                                                                \
+            TG_ADVANCE(w, words);                                                                            \
+            TG_RECALL(x1, end);                                                                              \
+        } while ((uint32_t)w != x1);                                                                         \
+    }
+#endif
+
+/*
+ * Adds the products of 4 outputs over `fours` times four taps; activations in pairs, taps 0 and 2 before 1 and 3.
+ *
+ * weights: [fours][4 outputs] words of four bytes, taps in order; or where they are `wide` pairs like the activations,
+ * [2 fours][4 outputs]. Both numbers must be constants.
+ */
+TG_INLINE void tg_dot_widened(int32_t sums[4], const uint32_t *x, const uint32_t *w, int32_t fours, int32_t wide)
+{
+#if TG_IN_REGISTERS
+    int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+    uint32_t x0, x1, u, v, s, t, p, q;
+    TG_KEEP(end, w + (wide != 0 ? 8 : 4) * fours);
+    tg_fence();
+    if (wide != 0) {
+        TG_DOT_PAIRS_LOOP(TG_DOT_HALVES_STEP, 8)
+    } else {
+        TG_DOT_PAIRS_LOOP(TG_DOT_BYTES_STEP, 4)
+    }
+    tg_fence();
+    sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
+#else
+    for (int32_t four = 0; four < fours; four++, x += 2) {
+        for (int32_t i = 0; i < 4; i++) {
+            const uint32_t first = w[(wide != 0 ? 8 : 4) * four + i];
+            const uint32_t second = wide != 0 ? w[8 * four + 4 + i] : tg_sxtb16_odd(first);
+            sums[i] = tg_smlad(wide != 0 ? first : tg_sxtb16(first), x[0], sums[i]);
+            sums[i] = tg_smlad(second, x[1], sums[i]);
         }
     }
 #endif

@@ -116,8 +116,13 @@ def dense_plan(
     context: dict[str, Any],
     stem: str,
     headers: tuple[str, ...] = ("tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h"),
+    values: Constant | None = None,
+    centre: int = 0,
 ) -> KernelPlan | None:
     """The plan for int8 weights [O, I] and an epilogue of sums that are 256 times as large.
+
+    Args:
+        values: bytes that codes become, each less than its integer by `centre`.
 
     Returns:
         None when a pair of weights does not fit 16 bits.
@@ -130,7 +135,7 @@ def dense_plan(
     # What the shifted activations add: see tg_spread_dense().
     even = weights[:, 0::2].astype(np.int64).sum(axis=1)
     channels = ending.rows.copy()
-    channels[:, 0] -= 127 * even
+    channels[:, 0] += 256 * centre * weights.astype(np.int64).sum(axis=1) - 127 * even
     rows = node.input(0).size // depth
     return KernelPlan(
         template="fully_connected/fully_connected_s8_dsp_4.c.j2",
@@ -152,6 +157,7 @@ def dense_plan(
                 f"{list(packed.shape)}, four outputs, four taps of each in turn",
             ),
             ending.with_rows(channels).constant(),
+            *((values,) if values else ()),
         ),
         scratch_bytes=2 * taps + 4,
         headers=headers,

@@ -11,6 +11,7 @@ from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.kernels.support import coded_weights
 from tinygen.lowering.kernels.support.coded_weights import BookCode, Code, GridCode, find_code
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
+from tinygen.lowering.kernels.support.widening import Widening
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 _NIBBLES = 16
@@ -49,8 +50,13 @@ def packed_dense_plan(
     context: dict[str, Any],
     stem: str,
     headers: tuple[str, ...],
+    widen: Widening | None = None,
 ) -> KernelPlan:
-    """The plan for int8 weights [O, I] that fit a code, and inputs in signed bytes; sums are in units of `unit_of`."""
+    """The plan for weights [O, I] that fit a code, and inputs in signed bytes; sums are in units of `unit_of`.
+
+    Args:
+        widen: how rows of other inputs are widened; with a BookCode.
+    """
     outputs, depth = weights.shape
     pieces, words = _packed(code, weights)
     pairs = max(-(-piece["words"] * piece["pairs"] // 2) * 2 for piece in pieces)
@@ -71,6 +77,7 @@ def packed_dense_plan(
             "code": code.context(),
             "first": getattr(code, "first", 0) * unit_of(code),
             "nibbles": unit_of(code) == _NIBBLES,
+            "widen": widen.context if widen else None,
             **ending.context,
             **context,
         },
@@ -79,9 +86,10 @@ def packed_dense_plan(
             Constant("weights", np.append(words.reshape(-1), np.zeros(ahead, np.uint32)), layout),
             *code.constants(),
             ending.constant(),
+            *(widen.constants if widen else ()),
         ),
         scratch_bytes=4 * pairs * len(pieces) + code.table_bytes + 2 * ahead,
-        headers=(coded_weights.HEADER, *headers),
+        headers=(coded_weights.HEADER, *headers, *(("tinygen_widen.h",) if widen else ())),
         cycles=rows * (2.0 * depth * len(pieces) + words.shape[0] * (_cost(code) * 8 * pairs + 8)),
     )
 

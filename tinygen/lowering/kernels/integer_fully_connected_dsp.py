@@ -12,10 +12,11 @@ from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.kernels.fully_connected import dense_plan
 from tinygen.lowering.kernels.fully_connected_packed import packed_dense_plan, unit_of
-from tinygen.lowering.kernels.support.coded_weights import find_code
+from tinygen.lowering.kernels.support.coded_weights import BookCode, find_code
 from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
-from tinygen.lowering.plan import KernelPlan, kernel
+from tinygen.lowering.kernels.support.widening import Widening, widening
+from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 _HEADERS = ("tinygen_codes.h", "tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h")
 
@@ -26,28 +27,53 @@ def integer_fully_connected_dsp(node: Node) -> KernelPlan | None:
     op, x = node.op, node.input(0)
     assert isinstance(op, IntegerFullyConnected)
     depth, channels = node.input(1).shape[1], x.shape[-1]
-    context = _input_context(x, depth // channels) if depth % channels == 0 else None
-    layer = None if context is None else integer_layer(node, op.epilogue, unit=256)
-    if layer is None or context is None:
+    found = None if depth % channels else _input(x, depth // channels)
+    layer = None if found is None else integer_layer(node, op.epilogue, unit=256, widened=True)
+    if layer is None or found is None:
         return None
+    context, values, centre = found
     stem = f"fully_connected_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_dsp"
-    return dense_plan(node, layer.weights.astype(np.int8), layer.epilogue, layer.context | context, stem, _HEADERS)
+    weights = layer.weights.astype(np.int8)
+    return dense_plan(node, weights, layer.epilogue, layer.context | context, stem, _HEADERS, values, centre)
 
 
 @kernel(IntegerFullyConnected, name="integer_fully_connected_packed_dsp", family="tinygen", isa="dsp")
 def integer_fully_connected_packed_dsp(node: Node) -> KernelPlan | None:
-    """The same with weights of less than 8 bits; codes of a signed byte."""
+    """The same with weights of less than 8 bits; codes of a signed byte, with books any codes."""
     op, x = node.op, node.input(0)
     assert isinstance(op, IntegerFullyConnected)
-    context = None if isinstance(x.encoding, Binary) else _input_context(x, 1)
-    layer = None if context is None else integer_layer(node, op.epilogue)
+    in_bytes = not isinstance(x.encoding, Binary) and _input_context(x, 1) is not None
+    layer = integer_layer(node, op.epilogue, wide=True, widened=True)
     code = find_code(layer.weights) if layer else None
-    if code is not None and unit_of(code) > 1:
+    if code is not None and in_bytes and unit_of(code) > 1:
         layer = integer_layer(node, op.epilogue, unit=unit_of(code))
-    if layer is None or code is None:
+    widen = None if in_bytes else _row_widening(node)
+    if layer is None or code is None or not (in_bytes or (widen and isinstance(code, BookCode))):
         return None
     stem = f"fully_connected_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_dsp"
-    return packed_dense_plan(node, layer.weights.astype(np.int8), code, layer.epilogue, layer.context, stem, _HEADERS)
+    return packed_dense_plan(node, layer.weights, code, layer.epilogue, layer.context, stem, _HEADERS, widen)
+
+
+def _row_widening(node: Node) -> Widening | None:
+    """Of a whole row at a time; None for several pixels of bits, which begin new words."""
+    x, depth = node.input(0), node.input(1).shape[1]
+    return None if isinstance(x.encoding, Binary) and depth != x.shape[-1] else widening(x, 1, 0, depth)
+
+
+def _input(x: Tensor, pixels: int) -> tuple[dict[str, Any], Constant | None, int] | None:
+    """`_input_context`, or a table of the bytes that codes become, and what their integers are more."""
+    context = _input_context(x, pixels)
+    if context is not None or isinstance(x.encoding, Binary | Affine):
+        return None if context is None else (context, None, 0)
+    low, high = x.integer.code_range
+    integers = x.integer.integers(np.arange(low, high + 1).astype(x.dtype))
+    centre = 0 if np.abs(integers).max() < 128 else int(integers.min() + integers.max() + 1) // 2
+    integers = integers - centre
+    if integers.min() < -128 or integers.max() > 127:
+        return None
+    by_table = {"lowest": low, "signed": low < 0}
+    values = Constant("values", integers.astype(np.int8), f"bytes of the codes from {low} on")
+    return {"packed_input": False, "by_table": by_table}, values, centre
 
 
 def _input_context(x: Tensor, pixels: int) -> dict[str, Any] | None:

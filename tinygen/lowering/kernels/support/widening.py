@@ -58,21 +58,23 @@ def needs_widening(x: Tensor) -> bool:
     return isinstance(x.encoding, Binary | PowerOfTwo | Codebook)
 
 
-def widening(x: Tensor, groups: int, fill: int) -> Widening:
+def widening(x: Tensor, groups: int, fill: int, channels: int | None = None) -> Widening:
     """Of the activations of a layer.
 
     Args:
         x: NHWC.
         groups: of channels.
         fill: what a tap outside is in int16; bytes fill up the channels with it too.
+        channels: what is a pixel, if not that of the tensor.
     """
-    channels = x.shape[-1] // groups
+    step = pixel_elements(x) if channels is None or isinstance(x.encoding, Binary) else channels
+    channels = channels or x.shape[-1] // groups
     kind = "values" if isinstance(x.encoding, PowerOfTwo | Codebook) else "bits" if needs_widening(x) else "bytes"
     context = {
         "kind": kind,
         "channels": channels,
         "depth": whole_words(channels),
-        "step": pixel_elements(x),
+        "step": step,
         "fill": fill,
         "signed": isinstance(x.encoding, PowerOfTwo),
         "lowest": 0,

@@ -1,0 +1,70 @@
+"""Dense layers of any encodings: products of pairs of int16, and codes that a table makes bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.differential.test_widened import ACTIVATIONS, BOOKS, WEIGHTS
+from tests.support import integer_layers as layers
+from tests.support.board_batch import M4, M7
+from tests.support.integer_layers import BINARY, INT32, OUTPUTS, Layer, levels
+from tests.support.shares import one_in
+from tests.support.variants import DSP, check_variants
+from tests.targets.tools import requires_tool
+from tinygen.ir.encodings import Codebook, IntegerEncoding, PowerOfTwo
+from tinygen.lowering.select import choose
+
+INPUTS = (*ACTIVATIONS, PowerOfTwo(layers.ONE, exponents=7), levels(7, True))
+SHAPES = ((1,), (37,), (64,), (2, 3, 5), (3, 1, 33), (2, 2, 8), (130,))
+
+
+def _weights(i: int, seed: int) -> IntegerEncoding:
+    return WEIGHTS[(4 * i + i // len(WEIGHTS) + seed) % len(WEIGHTS)]
+
+
+def dense_layers(count: int, seed: int) -> list[Layer]:
+    """Encodings and shapes in turn: whole and broken words, pixels of bits."""
+    rng = np.random.default_rng(seed)
+    return [
+        layers.dense(
+            f"f{seed}_{i}",
+            SHAPES[i % len(SHAPES)],
+            int(rng.choice([1, 3, 4, 9, 34])),
+            x=INPUTS[(i + seed) % len(INPUTS)],
+            w=_weights(i, seed),
+            y=OUTPUTS[int(rng.integers(len(OUTPUTS)))] if i % 3 else BINARY,
+            scaled=i % 9 == 0 and not isinstance(_weights(i, seed), Codebook),
+            seed=i,
+        )
+        for i in range(count)
+    ]
+
+
+def _check(found: list[Layer], **options: object) -> int:
+    return check_variants([one.graph for one in found], [one.feeds for one in found], most=3, **options)  # type: ignore[arg-type]
+
+
+@one_in(2)
+def test_dense(every: int) -> None:
+    assert _check(dense_layers(40, 1)[::every], in_turn=True) >= 40 // every
+
+
+@requires_tool("arm-none-eabi-gcc")
+@one_in(2)
+def test_with_gcc(every: int) -> None:
+    cores = ((M7, (*DSP, "dual-issue")), (M4, DSP))
+    _check(dense_layers(16, 2)[::every], host=False, compiler="gcc", cores=cores, in_turn=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(3, 6))
+def test_many(seed: int) -> None:
+    _check(dense_layers(80, seed), in_turn=True)
+
+
+@pytest.mark.parametrize("x", INPUTS, ids=str)
+@pytest.mark.parametrize("w", [*WEIGHTS, BOOKS[0]], ids=str)
+def test_no_pair_is_plain(x: IntegerEncoding, w: IntegerEncoding) -> None:
+    layer = layers.dense("one", (2, 3, 5), 5, x=x, w=w, y=INT32)
+    assert choose(layer.graph.node(layer.graph.ops[0]), "tinygen", DSP).kernel.family == "tinygen"

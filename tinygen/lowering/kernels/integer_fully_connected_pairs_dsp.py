@@ -1,0 +1,76 @@
+"""Dense layers whose activations or weights do not fit a byte, for Armv7E-M: products of pairs of int16."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygen.ir.encodings import Binary
+from tinygen.ir.ops import integer_mac
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.lowering.kernels.support.codes import kind_of, smallest_integers
+from tinygen.lowering.kernels.support.integer_layer import integer_layer
+from tinygen.lowering.kernels.support.widening import Widening, whole_words, widening
+from tinygen.lowering.plan import Constant, KernelPlan, kernel
+
+_HEADERS = ("tinygen_codes.h", "tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h", "tinygen_widen.h")
+_BLOCK = 4
+# Cycles per multiply-accumulate with weights of 16 bits, of 8 bits; scale as those of the int8 kernel.
+_WIDE, _BYTES, _OUTPUTS = 1.45, 1.25, 8.0
+
+
+@kernel(IntegerFullyConnected, name="integer_fully_connected_pairs_dsp", family="tinygen", isa="dsp")
+def integer_fully_connected_pairs_dsp(node: Node) -> KernelPlan | None:
+    """Four outputs at a time, any encodings whose integers fit int16."""
+    op, x = node.op, node.input(0)
+    assert isinstance(op, IntegerFullyConnected)
+    outputs, depth = node.input(1).shape
+    if depth % x.shape[-1]:
+        return None
+    scaled = integer_mac.kernel_scales(node) is not None
+    layer = integer_layer(node, op.epilogue, scaled=scaled, wide=True, widened=True)
+    if layer is None:
+        return None
+    weights = smallest_integers(integer_mac.scaled_weights(node, layer.weights))
+    if weights.dtype == np.int32:
+        return None
+    # Packed bits begin a new word with each pixel; other codes follow each other.
+    pixels = depth // x.shape[-1] if isinstance(x.encoding, Binary) else 1
+    widen = widening(x, 1, 0, depth // pixels)
+    words = _packed(weights, pixels, widen)
+    fours = pixels * widen.depth // _BLOCK
+    is_wide = weights.dtype == np.int16
+    rows = x.size // depth
+    layout = f"{[outputs, depth]} {'pairs' if is_wide else 'fours'} of taps, four outputs in turn"
+    return KernelPlan(
+        template="fully_connected/fully_connected_pairs_dsp.c.j2",
+        stem=f"fully_connected_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_dsp_{depth}x{outputs}",
+        context={
+            "rows": rows,
+            "outputs": outputs,
+            "pixels": pixels,
+            "fours": fours,
+            "block_words": words.shape[1],
+            "wide_weights": is_wide,
+            "widen": widen.context,
+            **layer.epilogue.context,
+            **layer.context,
+        },
+        constants=(Constant("weights", words.reshape(-1), layout), layer.epilogue.constant(), *widen.constants),
+        scratch_bytes=8 * fours,
+        headers=_HEADERS,
+        cycles=rows
+        * (pixels * widen.cycles + len(words) * (_BLOCK * _BLOCK * fours * (_WIDE if is_wide else _BYTES) + _OUTPUTS)),
+    )
+
+
+def _packed(weights: np.ndarray, pixels: int, widen: Widening) -> np.ndarray:
+    """uint32 words [blocks of four outputs, words] of weights [O, I], channels of pixels filled up to whole words."""
+    outputs = len(weights)
+    padded = np.zeros((whole_words(outputs), pixels, widen.depth), weights.dtype)
+    padded[:outputs, :, : widen.channels] = weights.reshape(outputs, pixels, -1)
+    fours = padded.reshape(-1, _BLOCK, pixels * widen.depth // _BLOCK, _BLOCK)
+    if weights.dtype == np.int8:
+        return np.ascontiguousarray(fours.transpose(0, 2, 1, 3)).view("<u4").reshape(len(fours), -1).astype(np.uint32)
+    pairs = fours[..., [0, 2, 1, 3]].reshape(len(fours), _BLOCK, -1, 2)
+    return np.ascontiguousarray(pairs.transpose(0, 2, 1, 3)).view("<u4").reshape(len(fours), -1).astype(np.uint32)
