@@ -30,7 +30,13 @@ typedef struct {
     int32_t skip;   /* from the end of a piece to the next */
 } tg_tile;
 
-#if TG_TILE_RV32
+#if defined(__thumb__) && !defined(__thumb2__)
+#define TG_TILE_ARMV6M 1
+#else
+#define TG_TILE_ARMV6M 0
+#endif
+
+#if TG_TILE_RV32 || TG_TILE_ARMV6M
 
 /* Nothing of these functions is visible to compilers but that they are called. */
 #if defined(__clang__)
@@ -38,6 +44,10 @@ typedef struct {
 #else
 #define TG_ASSEMBLY static __attribute__((naked, noipa, unused))
 #endif
+
+#endif
+
+#if TG_TILE_RV32
 
 /*
  * 3.06 cycles a product where a load takes two: s0 to s11 and a2 to a5 are sums, a0, a1, a6 and a7 windows, t6 weights,
@@ -96,6 +106,69 @@ TG_ASSEMBLY void tg_dot_4x4(tg_tile *tile __attribute__((unused)))
         : "memory");
 }
 
+#elif TG_TILE_ARMV6M
+
+/*
+ * sums[4 * f + p] += x[p][i] * w[4 * i + f] for two pixels and two filters, 5.2 cycles a product on a Cortex-M0+: only
+ * eight registers multiply, so that sums live in r8 to r11; r2 counts, r12 is where it ends.
+ */
+TG_ASSEMBLY void tg_dot_2x2(
+    int32_t *sums __attribute__((unused)),
+    const int8_t *x0 __attribute__((unused)),
+    const int8_t *x1 __attribute__((unused)),
+    const int8_t *w __attribute__((unused)),
+    int32_t length __attribute__((unused)))
+{
+    __asm__ volatile(
+        ".syntax unified\n\t"
+        ".macro tg_tap w0, w1\n\t"
+        "ldrsb r4, [r0, r2]\n\tldrsb r5, [r1, r2]\n\tadds r2, #1\n\t"
+        "ldrb r6, [r3, #\\w0]\n\tsxtb r6, r6\n\tmov r7, r4\n\tmuls r7, r6, r7\n\tadd r8, r7\n\t"
+        "muls r6, r5, r6\n\tadd r9, r6\n\t"
+        "ldrb r6, [r3, #\\w1]\n\tsxtb r6, r6\n\tmuls r4, r6, r4\n\tadd r10, r4\n\t"
+        "muls r5, r6, r5\n\tadd r11, r5\n\t"
+        ".endm\n\t"
+        "push {r4, r5, r6, r7, lr}\n\t"
+        "mov r4, r8\n\tmov r5, r9\n\tmov r6, r10\n\tmov r7, r11\n\tpush {r4, r5, r6, r7}\n\t"
+        "ldr r4, [r0, #0]\n\tmov r8, r4\n\tldr r4, [r0, #4]\n\tmov r9, r4\n\t"
+        "ldr r4, [r0, #16]\n\tmov r10, r4\n\tldr r4, [r0, #20]\n\tmov r11, r4\n\t"
+        "mov lr, r0\n\tmov r0, r1\n\tmov r1, r2\n\tmovs r2, #0\n\t"
+        "ldr r4, [sp, #36]\n\tlsrs r4, r4, #3\n\tlsls r4, r4, #3\n\tmov r12, r4\n\tbne 1f\n\tb 2f\n"
+        "1:\n\t"
+        "tg_tap 0, 1\n\ttg_tap 4, 5\n\ttg_tap 8, 9\n\ttg_tap 12, 13\n\t"
+        "tg_tap 16, 17\n\ttg_tap 20, 21\n\ttg_tap 24, 25\n\ttg_tap 28, 29\n\t"
+        "adds r3, #32\n\tcmp r2, r12\n\tbeq 2f\n\tb 1b\n"
+        "2:\n\t"
+        "ldr r4, [sp, #36]\n\tmov r12, r4\n"
+        "3:\n\t"
+        "cmp r2, r12\n\tbeq 4f\n\ttg_tap 0, 1\n\tadds r3, #4\n\tb 3b\n"
+        "4:\n\t"
+        "mov r0, lr\n\tmov r4, r8\n\tmov r5, r9\n\tmov r6, r10\n\tmov r7, r11\n\t"
+        "str r4, [r0, #0]\n\tstr r5, [r0, #4]\n\tstr r6, [r0, #16]\n\tstr r7, [r0, #20]\n\t"
+        "pop {r4, r5, r6, r7}\n\tmov r8, r4\n\tmov r9, r5\n\tmov r10, r6\n\tmov r11, r7\n\t"
+        "pop {r4, r5, r6, r7, pc}\n\t"
+        ".purgem tg_tap"
+        :
+        :
+        : "memory");
+}
+
+static inline void tg_dot_4x4(tg_tile *tile)
+{
+    const int8_t *w = tile->w;
+    const int32_t length = tile->eights + tile->rest;
+    ptrdiff_t at = 0;
+    for (int32_t i = 0; i < 16; i++) {
+        tile->sums[i] = 0;
+    }
+    for (int32_t row = 0; row < tile->rows; row++, at += length + tile->skip, w += 4 * length) {
+        for (int32_t f = 0; f < 4; f += 2) {
+            tg_dot_2x2(tile->sums + 4 * f, tile->x[0] + at, tile->x[1] + at, w + f, length);
+            tg_dot_2x2(tile->sums + 4 * f + 2, tile->x[2] + at, tile->x[3] + at, w + f, length);
+        }
+    }
+}
+
 #else
 
 static inline void tg_dot_4x4(tg_tile *tile)
@@ -136,8 +209,12 @@ static inline void tg_eight_by_four(int32_t sums[4], const int8_t *x, const int8
         : "memory");
 #undef TG_TAP
 #else
-    for (int32_t i = 0; i < 32; i++) {
-        sums[i & 3] += x[i >> 2] * w[i];
+    for (int32_t i = 0; i < 8; i++, w += 4) {
+        const int32_t code = x[i];
+        sums[0] += code * w[0];
+        sums[1] += code * w[1];
+        sums[2] += code * w[2];
+        sums[3] += code * w[3];
     }
 #endif
 }

@@ -29,10 +29,16 @@ from tests.targets.tools import requires_tool
 from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
 from tinygen.targets.bare_cores import bare_cores
+from tinygen.targets.board import Board
 
 ISA = ("c99", "scalar")
-ESP32C3 = bare_cores()["esp32c3-core"]
-COMPILERS = ["zig", pytest.param("gcc", marks=requires_tool("riscv64-unknown-elf-gcc"))]
+ESP32C3, M0PLUS = (bare_cores()[name] for name in ("esp32c3-core", "cortex-m0plus"))
+BUILDS = [
+    ("zig", ESP32C3),
+    ("zig", M0PLUS),
+    pytest.param("gcc", ESP32C3, marks=requires_tool("riscv64-unknown-elf-gcc")),
+    pytest.param("gcc", M0PLUS, marks=requires_tool("arm-none-eabi-gcc")),
+]
 
 
 def check(cases: list[Case], **how: object) -> int:
@@ -108,14 +114,14 @@ def test_networks() -> None:
     check([network(residual()), network(separable())], most=2)
 
 
-@pytest.mark.parametrize("compiler", COMPILERS)
-def test_compilers(compiler: str) -> None:
+@pytest.mark.parametrize(("compiler", "core"), BUILDS)
+def test_compilers(compiler: str, core: Board) -> None:
     """What is in registers is right whichever compiler is around it."""
-    check([*SHAPES[:4], *COLUMNS[::3]], compiler=compiler, host=False, most=2)
+    check([*SHAPES[:4], *COLUMNS[::3]], compiler=compiler, cores=[(core, core.isa)], host=False, most=2)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("compiler", COMPILERS)
-def test_random_windows(compiler: str) -> None:
-    rng = np.random.default_rng(len(compiler))
-    check([random_window(rng, 5) for _ in range(40)], most=3, compiler=compiler)
+@pytest.mark.parametrize(("compiler", "core"), BUILDS)
+def test_random_windows(compiler: str, core: Board) -> None:
+    rng = np.random.default_rng([len(compiler), len(core.name)])
+    check([random_window(rng, 5) for _ in range(30)], most=3, compiler=compiler, cores=[(core, core.isa)])

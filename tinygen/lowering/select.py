@@ -54,6 +54,11 @@ _CLOSE_SHARED = {"tinygen": 1.1, COMPACT: 1.5}
 """The same for weights that other switches store anyhow."""
 
 
+_ON_ARMV6M = 1.7
+"""What kernels for cores without SIMD take there of the cycles that they predict, those of RV32IM: only eight registers
+multiply, and none gives the high half of a product."""
+
+
 @dataclass(frozen=True, eq=False)
 class Choice:
     """A kernel and its plans for one layer, least scratch first.
@@ -126,7 +131,7 @@ def _cheapest(node: Node, family: str, isa: Collection[str], *, coded: bool) -> 
             if kernel.op is type(node.op) and kernel.suits(isa) and kernel.family in families
             if kernel.is_sparse in sparse
         ]
-        choices = [Choice(kernel, variants) for kernel in allowed if (variants := kernel.variants(node))]
+        choices = [Choice(kernel, variants) for kernel in allowed if (variants := _variants(kernel, node, isa))]
         plain = [choice for choice in choices if not choice.fastest.code_bytes]
         if coded and choices:
             best = _best(choices, family)
@@ -139,6 +144,14 @@ def _cheapest(node: Node, family: str, isa: Collection[str], *, coded: bool) -> 
         f"(tried: {', '.join(tried) or 'none'})",
         where=node.describe(),
     )
+
+
+def _variants(kernel: Kernel, node: Node, isa: Collection[str]) -> tuple[KernelPlan, ...]:
+    """The kernel's plans, with the cycles of a core with these instruction sets."""
+    plans = kernel.variants(node)
+    if kernel.isa != "scalar" or "armv6m" not in isa:
+        return plans
+    return tuple(replace(plan, cycles=_ON_ARMV6M * plan.cycles) for plan in plans)
 
 
 def _takes_sparse(node: Node, family: str, turn: int) -> tuple[bool, ...]:

@@ -54,7 +54,7 @@ _ESP32C3 = ToolchainFlags(
     gcc=("-march=rv32imc", "-misa-spec=2.2", "-mabi=ilp32", "-mno-strict-align", "-ffreestanding", "-fbuiltin"),
 )
 _CORES = (
-    _core("cortex-m0plus", "Cortex-M0+, multiplication in 1 cycle", ("c99",), _M0PLUS),
+    _core("cortex-m0plus", "Cortex-M0+, multiplication in 1 cycle", ("c99", "scalar", "armv6m"), _M0PLUS),
     _core("cortex-m0plus-slow-multiplier", "Cortex-M0+, multiplication in 32 cycles", ("c99",), _M0PLUS),
     _core("esp32c3", "RISC-V core of the ESP32-C3", ("c99", "rv32", "scalar"), _ESP32C3, "esp32c3-core"),
 )
