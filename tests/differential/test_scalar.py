@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.differential.test_integer_tuned import convolutions, dense_layers
+from tests.differential.test_integer_tuned import ACTIVATIONS, WEIGHTS, convolutions, dense_layers
 from tests.differential.test_tuned import (
     CONVOLUTIONS,
     DENSE,
@@ -22,7 +22,8 @@ from tests.differential.test_tuned import (
     separable,
     window,
 )
-from tests.support.integer_layers import Layer
+from tests.support import integer_layers
+from tests.support.integer_layers import OUTPUTS, Layer
 from tests.support.shares import one_in
 from tests.support.variants import check_variants
 from tests.targets.tools import requires_tool
@@ -101,6 +102,38 @@ def test_dense(every: int) -> None:
 @one_in(3)
 def test_integer_convolutions(every: int) -> None:
     assert check_layers(convolutions(22, 1)[::every], most=2) >= 22 // every
+
+
+def depthwise_layers(count: int, seed: int) -> list[Layer]:
+    """Integer layers whose filters have one kernel each, one or two of them per channel; encodings in turn."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for i in range(count):
+        channels, rows, columns = (int(n) for n in rng.integers((1, 1, 1), (40, 6, 4)))
+        found.append(
+            integer_layers.conv(
+                f"w{seed}_{i}",
+                (int(rng.integers(rows, 9)), int(rng.integers(columns, 14)), channels),
+                channels * int(rng.choice([1, 1, 2])),
+                (rows, columns),
+                groups=channels,
+                x=ACTIVATIONS[i % len(ACTIVATIONS)],
+                w=WEIGHTS[int(rng.integers(len(WEIGHTS)))],
+                y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
+                stride=(int(rng.integers(1, 3)), 1),
+                same=bool(rng.random() < 0.6),
+                seed=i,
+            )
+        )
+    return found
+
+
+@one_in(3)
+def test_integer_depthwise(every: int) -> None:
+    layers = depthwise_layers(24, 1)
+    chosen = [lower(layer.graph, isa=ESP32C3.isa).layers[0].kernel.name for layer in layers]
+    assert chosen.count("integer_conv_2d_depthwise_scalar") > 12
+    assert check_layers(layers[::every]) >= 24 // every
 
 
 @one_in(3)

@@ -96,13 +96,7 @@ def _int8_job(node: Node, stem: str) -> Job | None:
     ending = epilogue(node, axis=0) if weights.is_constant and node.output.dtype == np.int8 else None
     if ending is None or weights.zero_point:
         return None
-    context = {
-        "source": "input",
-        "y_type": "int8_t",
-        "packed_output": False,
-        "y_step": node.output.shape[-1],
-        "unsigned_bits": 0,
-    }
+    context = scalar.int8_context(node)
     copy = Copy(node.input(0).zero_point)
     return Job(node, *_window(node), ending, _as_windows(node.constant(1)), context, copy, stem)
 

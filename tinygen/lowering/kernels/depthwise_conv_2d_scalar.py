@@ -1,17 +1,24 @@
-"""Tuned kernel of DEPTHWISE_CONV_2D for cores without SIMD: one channel after the other, its weights in registers.
+"""Tuned kernels of depthwise convolutions for cores without SIMD: channel by channel, its weights in registers.
 
 Predicted cycles are those of the ESP32-C3's core.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.window import Axis
 from tinygen.lowering.kernels.support import scalar
-from tinygen.lowering.kernels.support.requantize import epilogue
+from tinygen.lowering.kernels.support.codes import kind_of
+from tinygen.lowering.kernels.support.integer_layer import integer_layer
+from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
+from tinygen.lowering.kernels.support.scalar import Copy
 from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
@@ -27,32 +34,95 @@ _REACH = 2047
 _TAP, _ROLLED_TAP, _LOADED_TAP, _OUTPUT, _COPIED, _CHANNEL, _COLUMN = 4.2, 2.1, 6.2, 15.0, 5.0, 30.0, 30.0
 
 
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """A layer whose filters have one kernel each.
+
+    Attributes:
+        geometry: of the window.
+        multiplier: filters per channel of the input.
+        ending: what becomes of sums.
+        weights: int8 [O, KH, KW].
+        context: template values of how codes are read and written.
+        copy: how codes come to scratch.
+    """
+
+    node: Node
+    geometry: tuple[Axis, Axis]
+    multiplier: int
+    ending: Epilogue
+    weights: np.ndarray
+    context: dict[str, Any]
+    copy: Copy
+    stem: str
+    headers: tuple[str, ...] = scalar.HEADERS
+
+    @property
+    def in_place(self) -> bool:
+        """Whether a channel may be written where it lay, once it is copied."""
+        x, y = self.node.input(0), self.node.output
+        return self.multiplier == 1 and x.shape == y.shape and x.nbytes == y.nbytes
+
+
 @kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_scalar", family="tinygen", isa="scalar")
 def depthwise_conv_2d_s8_scalar(node: Node) -> KernelPlan | None:
     """Padded channels are copied one by one; small windows roll down the columns."""
     op = node.op
     assert isinstance(op, DepthwiseConv2D)
-    if node.output.dtype != np.int8 or not node.input(1).is_constant or op.multiplier(node) > 1:
+    if node.output.dtype != np.int8 or not node.input(1).is_constant:
         return None
-    rows, columns = geometry = op.geometry(node)
     ending = epilogue(node, axis=3)
-    channels = node.output.shape[3]
-    copies = rows.padded or columns.padded
-    plane_h, plane_w = (_reach(axis) if copies else axis.input for axis in geometry)
+    if ending is None:
+        return None
+    weights = node.constant(1)[0].transpose(2, 0, 1)
+    context = scalar.int8_context(node)
+    copy = Copy(node.input(0).zero_point)
+    stem = "depthwise_conv_2d_s8_scalar"
+    return _plan(_Job(node, op.geometry(node), op.multiplier(node), ending, weights, context, copy, stem))
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_depthwise_scalar", family="tinygen", isa="scalar")
+def integer_conv_2d_depthwise_scalar(node: Node) -> KernelPlan | None:
+    """Filters of one kernel each, weights and activations of up to 8 bits."""
+    op, x = node.op, node.input(0)
+    assert isinstance(op, IntegerConv2D)
+    copy = scalar.copy_of(x)
+    if copy is None or node.input(1).shape[3] != 1 or op.groups(node) != x.shape[3]:
+        return None
+    layer = integer_layer(node, op.epilogue)
+    if layer is None:
+        return None
+    weights = layer.weights[..., 0].astype(np.int8)
+    ending = scalar.moved(layer.epilogue, weights, copy)
+    stem = f"depthwise_conv_2d_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_scalar"
+    multiplier = len(weights) // x.shape[3]
+    headers = ("tinygen_codes.h", *scalar.HEADERS)
+    return _plan(_Job(node, op.geometry(node), multiplier, ending, weights, layer.context, copy, stem, headers))
+
+
+def _plan(job: _Job) -> KernelPlan | None:
+    rows, columns = job.geometry
+    node, filters, channels = job.node, len(job.weights), job.node.input(0).shape[3]
+    padded = rows.padded or columns.padded
+    copies = padded or job.copy.changes
+    plane_h, plane_w = (_reach(axis) if copies else axis.input for axis in job.geometry)
     pixel_step = 1 if copies else channels
     row_step, tap_step = rows.dilation * plane_w * pixel_step, columns.dilation * pixel_step
     unroll = _unrolled(rows.kernel, columns.kernel, row_step, tap_step)
-    if ending is None or unroll == 0:
+    if unroll == 0:
         return None
     walk = _walk(rows, columns)
-    weights = node.constant(1)[0].transpose(2, 0, 1).reshape(-1)
     return KernelPlan(
         template="depthwise_conv_2d/depthwise_conv_2d_s8_scalar.c.j2",
-        stem=window_stem("depthwise_conv_2d_s8_scalar", geometry),
+        stem=window_stem(job.stem, job.geometry),
         context={
-            **window_context(node, geometry),
-            **ending.context,
-            "input_zero": node.input(0).zero_point if copies else 0,
+            **window_context(node, job.geometry),
+            **job.ending.context,
+            **job.context,
+            "levels": job.copy.levels,
+            "flips": job.copy.flips,
+            "multiplier_count": job.multiplier,
+            "input_zero": job.copy.fill if padded else 0,
             "copies": copies,
             "plane_h": plane_h,
             "plane_w": plane_w,
@@ -65,13 +135,13 @@ def depthwise_conv_2d_s8_scalar(node: Node) -> KernelPlan | None:
             "unroll": unroll,
         },
         constants=(
-            Constant("weights", weights, f"[C, KH, KW] [{channels}, {rows.kernel}, {columns.kernel}]"),
-            ending.constant(),
+            Constant("weights", job.weights.reshape(-1), f"[C, KH, KW] [{filters}, {rows.kernel}, {columns.kernel}]"),
+            job.ending.constant(),
         ),
         scratch_bytes=plane_h * plane_w if copies else 0,
-        inplace=((0, 0),) if copies and node.input(0).shape == node.output.shape else (),
-        headers=scalar.HEADERS,
-        cycles=node.output.shape[0] * channels * _cycles(rows, columns, walk, copies=copies),
+        inplace=((0, 0),) if copies and job.in_place else (),
+        headers=job.headers,
+        cycles=node.output.shape[0] * filters * _cycles(rows, columns, walk, copies=copies),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir.encodings import Affine, Levels, Ternary
+from tinygen.ir.ops.base import Node
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.kernels.support.requantize import Epilogue
 from tinygen.lowering.plan import Constant
@@ -47,6 +48,17 @@ class Copy:
         if self.levels:
             return {"copy": "tg_copy_levels", "copy_extra": f", {self.levels}"}
         return {"copy": "tg_copy_flipped" if self.flips else "TG_COPY", "copy_extra": ""}
+
+
+def int8_context(node: Node) -> dict[str, Any]:
+    """Template values of how an int8 layer in TFLite's scheme reads and writes."""
+    return {
+        "source": "input",
+        "y_type": "int8_t",
+        "packed_output": False,
+        "y_step": node.output.shape[-1],
+        "unsigned_bits": 0,
+    }
 
 
 def copy_of(x: Tensor) -> Copy | None:
