@@ -14,10 +14,10 @@ static union {
 
 /* Places in the arena: bytes from the arena's start. Values that are not needed at the same time share memory. */
 enum {
-    AT_INPUT = 1656, /* 784 B: int8 [1,28,28,1] */
+    AT_INPUT = 888, /* 784 B: int8 [1,28,28,1] */
     AT_SOFTMAX_9 = 152, /* 10 B: int8 [1,10] */
     AT_CONV_2D_0 = 6272, /* 3,136 B: int8 [1,14,14,16] */
-    AT_CONV_2D_0_SCRATCH = 0, /* 1,652 B: scratch */
+    AT_CONV_2D_0_SCRATCH = 0, /* 884 B: scratch */
     AT_DEPTHWISE_CONV_2D_1 = 6272, /* 3,136 B: int8 [1,14,14,16] */
     AT_DEPTHWISE_CONV_2D_1_SCRATCH = 0, /* 612 B: scratch */
     AT_CONV_2D_2 = 0, /* 6,272 B: int8 [1,14,14,32] */

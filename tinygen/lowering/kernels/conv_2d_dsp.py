@@ -88,8 +88,13 @@ class Job:
         return max(_AHEAD // 4, self.node.output.memory_dtype.itemsize, pixel_elements(self.node.output) if bits else 0)
 
 
-def int8_job(node: Node) -> Job:
-    """What the job of an int8 layer in TFLite's scheme is; with the addition that may be joined to it."""
+def int8_job(node: Node, kind: str = "dsp") -> Job:
+    """What the job of an int8 layer in TFLite's scheme is; with the addition that may be joined to it.
+
+    Args:
+        node: the layer.
+        kind: the last part of the name of the C function.
+    """
     ending = epilogue(_convolution(node), axis=0)
     assert ending is not None
     context = {
@@ -103,7 +108,7 @@ def int8_job(node: Node) -> Job:
         "unsigned_bits": 0,
         **_residual(node),
     }
-    return Job(node, ending, node.constant(1), context, f"{node.op.KIND}_s8_dsp")
+    return Job(node, ending, node.constant(1), context, f"{node.op.KIND}_s8_{kind}")
 
 
 def _convolution(node: Node) -> Node:

@@ -1,0 +1,130 @@
+/*
+ * Several products in one multiplication: words whose fields are codes, and products whose fields are sums of products.
+ * Each loop has a portable twin beside the one for Armv7E-M, whose registers are chosen by hand: eight of sums, two of
+ * pixels, two of weights and two of addresses are all there are.
+ */
+#ifndef TINYGEN_FIELDS_H
+#define TINYGEN_FIELDS_H
+
+#include <stdint.h>
+
+#include "tinygen_simd.h"
+
+/* Cores that issue two instructions at once (Cortex-M7) want loads between products, others want them together. */
+#ifndef TG_DUAL_ISSUE
+#define TG_DUAL_ISSUE 0
+#endif
+
+/* Bits r and above come down, those below go to the top. */
+TG_INLINE uint32_t tg_rotate(uint32_t word, uint32_t r)
+{
+    return r > 0 ? word >> r | word << (32 - r) : word;
+}
+
+/*
+ * TG_FIELD_SUMS(name, steps, parts, segments, skip, apart) makes the function
+ *
+ *     void name(uint32_t *to, const uint32_t *x, const uint32_t *w, int32_t count)
+ *
+ * that adds products of 64 bits, `count` times with the same weights. Step i has two words of pixels, x[2i] and
+ * x[2i + 1], and two of weights, w[2i] and w[2i + 1]. After each segment, `parts` times `steps` of them, the four sums
+ * x0 w0, x1 w0, x0 w1, x1 w1 go to `to`, the low word of each first, and new ones begin. After all segments `skip` words
+ * of pixels are left out. Steps: 2 to 16. What follows the last step is read, and not used. `apart`: no field reaches over
+ * bit 32, so that the two words of a product may be added up apart.
+ */
+#if TG_HAVE_DSP
+#if TG_DUAL_ISSUE
+#define TG_FIELD_PARTS "4"
+#define TG_FIELD_BEGIN " ldr r6, [r1]\n ldr r2, [r0]\n ldr r3, [r0, #4]\n"
+#define TG_FIELD_STEP                                                                                        \
+    " \\multiply r4, r5, r2, r6\n ldr r7, [r1, #8 * (\\i) + 4]\n"                                            \
+    " \\multiply r8, r9, r3, r6\n ldr r6, [r1, #8 * (\\i) + 8]\n"                                            \
+    " \\multiply r10, r11, r2, r7\n ldr r2, [r0, #8 * (\\i) + 8]\n"                                          \
+    " \\multiply r12, lr, r3, r7\n ldr r3, [r0, #8 * (\\i) + 12]\n"
+#else
+#define TG_FIELD_PARTS "2"
+#define TG_FIELD_BEGIN ""
+#define TG_FIELD_STEP                                                                                        \
+    " ldr r2, [r0, #8 * (\\i)]\n ldr r3, [r0, #8 * (\\i) + 4]\n"                                             \
+    " ldr r6, [r1, #8 * (\\i)]\n ldr r7, [r1, #8 * (\\i) + 4]\n"                                             \
+    " \\multiply r4, r5, r2, r6\n \\multiply r8, r9, r3, r6\n"                                               \
+    " \\multiply r10, r11, r2, r7\n \\multiply r12, lr, r3, r7\n"
+#endif
+/* Adds a constant of any size to a register; r7 is lost. */
+#define TG_FIELD_ADD(to, bytes)                                                                              \
+    " movw r7, #(" bytes ") & 0xFFFF\n movt r7, #((" bytes ") >> 16) & 0xFFFF\n add " to ", " to ", r7\n"
+/*
+ * Sums: r4:r5, r8:r9, r10:r11, r12:lr. On the stack: parts to go, `to`, the weights' end, `count`. A few parts stand there
+ * one by one: not more than caches hold.
+ */
+#define TG_FIELD_SUMS(name, steps, parts, segments, skip, apart)                                             \
+    void name(uint32_t *to, const uint32_t *x, const uint32_t *w, int32_t count);                            \
+    __asm__(".pushsection .text." #name ", \"ax\", %progbits\n"                                              \
+            " .syntax unified\n .thumb\n .balign 4\n .thumb_func\n .type " #name ", %function\n"             \
+            " .macro tg_step multiply, i\n" TG_FIELD_STEP " .endm\n"                                         \
+            " .macro tg_steps first\n"                                                                       \
+            " .set tg_at, \\first\n .rept " #steps " - \\first\n tg_step umlal, tg_at\n"                     \
+            " .set tg_at, tg_at + 1\n .endr\n adds r0, #8 * " #steps "\n adds r1, #8 * " #steps "\n .endm\n" \
+            #name ":\n push {r4-r11, lr}\n sub sp, #16\n str r0, [sp, #4]\n str r3, [sp, #12]\n"            \
+            " mov r0, r1\n mov r1, r2\n"                                                                    \
+            TG_FIELD_ADD("r2", "8 * " #steps " * " #parts " * " #segments) " str r2, [sp, #8]\n"             \
+            "1:\n" TG_FIELD_BEGIN                                                                            \
+            "2:\n"                                                                                           \
+            " .if " #parts " > " TG_FIELD_PARTS "\n"                                                         \
+            " movs r4, #0\n movs r5, #0\n mov r8, r4\n mov r9, r5\n"                                         \
+            " mov r10, r4\n mov r11, r5\n mov r12, r4\n mov lr, r5\n"                                        \
+            " movs r7, #" #parts "\n str r7, [sp]\n"                                                         \
+            "3:\n tg_steps 0\n ldr r7, [sp]\n subs r7, #1\n str r7, [sp]\n bne 3b\n"                         \
+            " .else\n"                                                                                       \
+            " tg_step umull, 0\n tg_steps 1\n"                                                               \
+            " .rept " #parts " - 1\n tg_steps 0\n .endr\n"                                                   \
+            " .endif\n"                                                                                      \
+            " ldr r7, [sp, #4]\n stmia r7!, {r4, r5, r8-r12, lr}\n str r7, [sp, #4]\n"                       \
+            " .if " #segments " > 1\n ldr r7, [sp, #8]\n cmp r1, r7\n bne 2b\n .endif\n"                    \
+            TG_FIELD_ADD("r0", "4 * (" #skip ")")                                                            \
+            TG_FIELD_ADD("r1", "-8 * " #steps " * " #parts " * " #segments)                                  \
+            " ldr r7, [sp, #12]\n subs r7, #1\n str r7, [sp, #12]\n bne 1b\n"                               \
+            " add sp, #16\n pop {r4-r11, pc}\n"                                                             \
+            " .size " #name ", . - " #name "\n .purgem tg_step\n .purgem tg_steps\n .popsection\n");
+#else
+/* Adds the product of two words to a sum. */
+TG_INLINE void tg_field_mac(uint32_t sum[2], uint32_t x, uint32_t w, int apart)
+{
+    const uint64_t product = (uint64_t)x * w;
+    if (apart) {
+        sum[0] += (uint32_t)product;
+        sum[1] += (uint32_t)(product >> 32);
+    } else {
+        const uint64_t whole = ((uint64_t)sum[1] << 32 | sum[0]) + product;
+        sum[0] = (uint32_t)whole;
+        sum[1] = (uint32_t)(whole >> 32);
+    }
+}
+
+TG_INLINE void tg_field_sums(
+    uint32_t *restrict to, const uint32_t *restrict x, const uint32_t *restrict w, int32_t steps, int apart)
+{
+    uint32_t a[2] = {0, 0}, b[2] = {0, 0}, c[2] = {0, 0}, d[2] = {0, 0};
+    for (int32_t i = 0; i < steps; i++, x += 2, w += 2) {
+        tg_field_mac(a, x[0], w[0], apart);
+        tg_field_mac(b, x[1], w[0], apart);
+        tg_field_mac(c, x[0], w[1], apart);
+        tg_field_mac(d, x[1], w[1], apart);
+    }
+    to[0] = a[0], to[1] = a[1], to[2] = b[0], to[3] = b[1];
+    to[4] = c[0], to[5] = c[1], to[6] = d[0], to[7] = d[1];
+}
+
+#define TG_FIELD_SUMS(name, steps, parts, segments, skip, apart)                                             \
+    TG_APART void name(uint32_t *to, const uint32_t *x, const uint32_t *w, int32_t count)                    \
+    {                                                                                                        \
+        const int32_t each = 2 * (steps) * (parts);                                                          \
+        for (; count > 0; count--, x += each * (segments) + (skip)) {                                        \
+            for (int32_t i = 0; i < (segments); i++, to += 8) {                                              \
+                tg_field_sums(to, x + each * i, w + each * i, each / 2, apart);                              \
+            }                                                                                                \
+        }                                                                                                    \
+    }
+#endif
+
+#endif

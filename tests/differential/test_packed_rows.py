@@ -1,0 +1,165 @@
+"""Several products in one multiplication: every pair of encodings that is packed so, on shapes that are hard for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+
+from tests.differential.test_coded import recoded
+from tests.differential.test_tuned import check, window
+from tests.support import integer_layers as layers
+from tests.support.board_batch import M4, M4_SOFT, M7
+from tests.support.integer_layers import BINARY, INT32, OUTPUTS, TERNARY, Layer, affine, levels
+from tests.support.shares import one_in
+from tests.support.variants import DSP, check_variants, tuned
+from tinygen.ir.graph import Graph
+from tinygen.lowering.kernels.support import packed_layouts
+from tinygen.lowering.kernels.support.packed_fields import Fields, Segments, Sums
+from tinygen.lowering.plan import KernelPlan
+from tinygen.lowering.select import choose
+
+PART = "packed_rows"
+ACTIVATIONS = (
+    *(levels(bits) for bits in (2, 3, 4, 8)),
+    *(levels(bits, True) for bits in (2, 3, 4)),
+    TERNARY,
+    BINARY,
+    affine(-128),
+    affine(5),
+    affine(127),
+)
+WEIGHTS = (
+    *(levels(bits, True) for bits in (2, 3, 4)),
+    *(levels(bits) for bits in (2, 4)),
+    TERNARY,
+    BINARY,
+)
+
+
+def drawn(count: int, seed: int) -> list[Layer]:
+    """Odd and even sizes; windows longer than a word, in pieces; padding of every kind of code."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for i in range(count):
+        found.append(
+            layers.conv(
+                f"p{seed}_{i}",
+                (int(rng.integers(5, 10)), int(rng.integers(7, 18)), int(rng.choice([1, 3, 4, 5, 8, 17, 33]))),
+                int(rng.choice([1, 3, 4, 8, 35])),
+                (int(rng.integers(1, 6)), int(rng.integers(1, 8))) if rng.random() < 0.8 else (1, 1),
+                x=ACTIVATIONS[i % len(ACTIVATIONS)],
+                w=WEIGHTS[int(rng.integers(len(WEIGHTS)))],
+                y=OUTPUTS[int(rng.integers(len(OUTPUTS)))],
+                stride=(int(rng.integers(1, 3)), int(rng.integers(1, 3))),
+                same=bool(rng.random() < 0.6),
+                shared=bool(rng.random() < 0.3),
+                seed=i,
+            )
+        )
+    return [layer for layer in found if plans(layer.graph)]
+
+
+def plans(graph: Graph) -> list[KernelPlan]:
+    """Of kernels that pack rows."""
+    node = graph.node(graph.ops[0])
+    return [choice.fastest for choice in tuned(node, PART) if PART in choice.kernel.name]
+
+
+def _check(found: list[Layer], **options: object) -> int:
+    return check_variants([one.graph for one in found], [one.feeds for one in found], part=PART, **options)  # type: ignore[arg-type]
+
+
+@one_in(3)
+def test_drawn_layers(every: int) -> None:
+    found = drawn(36, 1)[::every]
+    assert len(found) >= 27 // every
+    _check(found, most=1, in_turn=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [2, 3])
+def test_many_drawn_layers(seed: int) -> None:
+    cores = ((M7, (*DSP, "dual-issue")), (M4, DSP), (M4_SOFT, DSP))
+    _check(drawn(36, seed), most=2, cores=cores, in_turn=True, compiler=("zig", "gcc")[seed % 2])
+
+
+EXTREMES = [
+    (levels(2), levels(2, True), (3, 3), 64),
+    (levels(4), levels(4, True), (3, 3), 24),
+    (levels(4), levels(3, True), (3, 3), 64),
+    (affine(-128), TERNARY, (3, 3), 64),
+    (affine(-128), levels(2, True), (1, 1), 128),
+    (TERNARY, BINARY, (5, 5), 16),
+    (BINARY, levels(2, True), (3, 3), 64),
+    (levels(4, True), levels(4, True), (1, 1), 160),
+]
+
+
+@pytest.mark.parametrize("index", range(len(EXTREMES)))
+def test_extreme_codes(index: int) -> None:
+    """Largest codes everywhere, in one filter, by turns; activations all largest, all least, by turns."""
+    x, w, kernel, depth = EXTREMES[index]
+    low, high = w.code_range
+    shape = (4, *kernel, depth)
+    weights = np.full(shape, low, w.dtype)
+    weights[0], weights[1, ..., ::2], weights[2, :, ::2] = high, high, high
+    layer = layers.conv("extreme", (5, 9, depth), 4, kernel, x=x, w=w, y=INT32, weights=weights, seed=3)
+    least, most = x.code_range
+    rows = [np.full((1, 5, 9, depth), code, x.dtype) for code in (least, most)]
+    turns = np.where(np.arange(5 * 9 * depth).reshape(1, 5, 9, depth) % 2, least, most).astype(x.dtype)
+    _check([Layer(layer.graph, [[row] for row in (*rows, turns)])], most=1)
+
+
+def _longest(depth: int, wanted: bool) -> None:
+    """A row of three taps of the largest codes, `depth` deep, in one segment of fields that hold 36 steps."""
+    weights = np.zeros((2, 1, 3, depth), np.uint8)
+    weights[0], weights[1, 0, 0, 0] = 15, 1  # codes are in steps of what weights have in common
+    layer = layers.conv("longest", (2, 8, depth), 2, (1, 3), x=levels(4), w=levels(4), y=INT32, weights=weights)
+    one = replace(layer, feeds=[[np.full((1, 2, 8, depth), 15, np.uint8)]])
+
+    def only(sums: Sums, fields: Fields) -> Segments | None:
+        there = (fields.pixels, fields.spacing, fields.start) == (2, 14, 4)
+        return Segments(-(-depth // 3), 3, 1) if there else None
+
+    with patch.object(packed_layouts, "segments", only):
+        if wanted:
+            _check([one], most=1)
+        else:
+            with pytest.raises(AssertionError, match="differ"):
+                _check([one], most=1, cores=())
+            with pytest.raises(AssertionError, match="differ"):
+                _check([one], most=1, host=False, cores=((M7, (*DSP, "dual-issue")),))
+
+
+def test_as_many_steps_as_fields_hold() -> None:
+    """36 x 2 x 15 x 15 = 16,200 < 2^14."""
+    _longest(36, True)
+
+
+def test_one_step_more_is_wrong() -> None:
+    """37 steps need 16,650: the test of the bound can fail."""
+    _longest(37, False)
+
+
+def test_few_bits_are_packed() -> None:
+    """Nothing else is chosen for the layers that this is for."""
+    for x, w in ((levels(2), levels(2, True)), (levels(4), levels(4, True)), (affine(-128), TERNARY)):
+        for kernel in ((3, 3), (1, 1), (5, 5)):
+            graph = layers.conv("few", (16, 16, 64), 64, kernel, x=x, w=w, y=x).graph
+            assert choose(graph.node(graph.ops[0]), "compact", DSP).kernel.name == "integer_conv_2d_packed_rows"
+
+
+@one_in(3)
+def test_layers_of_tflite(every: int) -> None:
+    """Weights of few values in TFLite's scheme, its zero points and roundings."""
+    cases = [
+        window((5, 9), 8, 6, (3, 3)),
+        window((4, 7), 5, 4, (3, 3), stride=(2, 2)),
+        window((5, 8), 12, 9, (1, 1)),
+    ]
+    names = ("w1", "w2 ternary", "w2 levels", "w3")
+    found = [recoded(case, names[(i + j) % 4]) for i, case in enumerate(cases) for j in range(3)]
+    check(found[::every], part=PART)

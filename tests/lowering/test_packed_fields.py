@@ -1,0 +1,132 @@
+"""Fields of sums: by brute force against the sums themselves, at the bound and one step over it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tinygen.lowering.kernels.support.packed_fields import (
+    Fields,
+    Sums,
+    layouts,
+    pack_operands,
+    rotations,
+    segments,
+)
+
+WORD = (1 << 64) - 1
+# Largest codes of activations and weights.
+PAIRS = [(1, 1), (3, 1), (1, 3), (2, 2), (3, 3), (15, 3), (7, 7), (15, 7), (15, 15), (255, 1), (255, 2), (255, 3)]
+
+
+def words(fields: Fields, pixels: np.ndarray, weights: np.ndarray) -> tuple[list[int], list[int]]:
+    """Operands of steps: pixels [steps, N], weights [steps, K or M]."""
+    x = [sum(int(a) << s for a, s in zip(row, fields.pixel_shifts(), strict=True)) for row in pixels]
+    w = [sum(int(q) << s for q, s in zip(row, fields.weight_shifts(), strict=True)) for row in weights]
+    assert max(x) < 2**32 and max(w) < 2**32
+    return x, w
+
+
+def taken(fields: Fields, total: int) -> list[int]:
+    """The sums in a word of 64 bits; the highest has what is left."""
+    total &= WORD
+    places = fields.places()
+    mask = (1 << fields.spacing) - 1
+    return [total >> at & mask for at in places[:-1]] + [total >> places[-1]]
+
+
+def sums(fields: Fields, pixels: np.ndarray, weights: np.ndarray) -> list[int]:
+    found = [0] * fields.count
+    for a, q in zip(pixels, weights, strict=True):
+        if fields.taps > 1:
+            for j, value in enumerate(np.convolve(a, q[::-1])):
+                found[j] += int(value)
+        else:
+            for j, value in enumerate(np.outer(q, a).reshape(-1)):
+                found[j] += int(value)
+    return found
+
+
+def agree(fields: Fields, pixels: np.ndarray, weights: np.ndarray) -> bool:
+    x, w = words(fields, pixels, weights)
+    return taken(fields, sum(a * b for a, b in zip(x, w, strict=True))) == sums(fields, pixels, weights)
+
+
+def every(taps: int) -> list[tuple[int, int, Fields]]:
+    return [(a, w, fields) for a, w in PAIRS for fields in layouts(a, w, taps)]
+
+
+@pytest.mark.parametrize("taps", [1, 2, 3, 5])
+def test_fields_hold_what_they_are_said_to(taps: int) -> None:
+    """All largest codes, random ones, and zeros by turns; as many steps as are safe."""
+    rng = np.random.default_rng(taps)
+    tried = 0
+    for largest_x, largest_w, fields in every(taps):
+        columns = taps if taps > 1 else fields.filters
+        steps = Sums(np.full((1, 150, taps), largest_w), largest_x).safe_steps(fields)
+        if not steps:
+            continue
+        pixels = np.full((steps, fields.pixels), largest_x)
+        weights = np.full((steps, columns), largest_w)
+        assert agree(fields, pixels, weights), fields
+        turns = np.arange(steps)[:, None] % 2
+        assert agree(fields, pixels * turns, weights), fields
+        assert agree(
+            fields, rng.integers(0, largest_x + 1, pixels.shape), rng.integers(0, largest_w + 1, weights.shape)
+        )
+        tried += 1
+    assert tried > 20
+
+
+@pytest.mark.parametrize("taps", [1, 3])
+def test_one_step_more_overflows(taps: int) -> None:
+    """The bound is that of the largest codes: with them, one more step spoils a sum."""
+    spoilt = 0
+    for largest_x, largest_w, fields in every(taps):
+        columns = taps if taps > 1 else fields.filters
+        steps = Sums(np.full((1, 150, taps), largest_w), largest_x).safe_steps(fields)
+        if 0 < steps < 150:
+            shape = (steps + 1, columns)
+            assert not agree(fields, np.full((steps + 1, fields.pixels), largest_x), np.full(shape, largest_w)), fields
+            spoilt += 1
+    assert spoilt > 20
+
+
+def test_known_weights_allow_more() -> None:
+    """A filter of zeros and ones alone is bounded by its ones."""
+    weights = np.zeros((1, 64, 3), np.int64)
+    weights[0, ::4, 1] = 3
+    fields = next(f for f in layouts(3, 3, 3) if f.pixels == 4 and f.spacing == 8)
+    known, unknown = Sums(weights, 3), Sums(np.full_like(weights, 3), 3)
+    assert known.safe_steps(fields) == 64 and unknown.safe_steps(fields) == 255 // 27
+    assert known.largest(fields, 64) == 16 * 3 * 3
+
+
+@pytest.mark.parametrize("steps", [1, 9, 27, 60, 192, 577])
+def test_segments_cover_every_step(steps: int) -> None:
+    rng = np.random.default_rng(steps)
+    weights = rng.integers(0, 4, (8, steps, 3))
+    found = Sums(weights, 3)
+    for fields in layouts(3, 3, 3):
+        cut = segments(found, fields)
+        if cut is not None:
+            assert 2 <= cut.steps <= 16 and cut.total >= steps
+            assert found.fits(fields, cut.each)
+
+
+def test_rotations_do_not_overlap_and_are_the_most() -> None:
+    for mask, count in ((0x3, 16), (0xF, 8), (0xC0300C03 & 0x00300C03, 5), (0xFFFFFFFF, 1), (0x3000C003, 5)):
+        turned = [(mask << r | mask >> (32 - r)) & 0xFFFFFFFF if r else mask for r in rotations(mask)]
+        assert sum(turned) == np.bitwise_or.reduce(np.array(turned, np.uint64))
+        assert len(turned) == count, hex(mask)
+
+
+def test_packed_operands_come_back() -> None:
+    rng = np.random.default_rng(0)
+    for fields in layouts(15, 7, 3):
+        mask = sum(7 << shift for shift in fields.weight_shifts())
+        operands = (rng.integers(0, 2**32, (3, 37), np.uint64) & np.uint64(mask)).astype(np.uint32)
+        turns = rotations(mask)
+        stored = pack_operands(operands, mask).astype(np.uint64)
+        back = np.stack([(stored >> np.uint64(r) | stored << np.uint64(32 - r)) & np.uint64(mask) for r in turns], 2)
+        assert np.array_equal(back.reshape(3, -1)[:, :37], operands)

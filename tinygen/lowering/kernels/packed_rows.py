@@ -1,0 +1,222 @@
+"""Convolutions of few bits, several products in one multiplication (support/packed_fields.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.encodings import Affine
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.lowering.ctypes import ctype
+from tinygen.lowering.kernels.conv_2d_dsp import Job, int8_job, takes_int8
+from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements
+from tinygen.lowering.kernels.support.integer_layer import integer_layer
+from tinygen.lowering.kernels.support.packed_fields import rotations
+from tinygen.lowering.kernels.support.packed_layouts import (
+    Layout,
+    Task,
+    activation_codes,
+    all_layouts,
+    pack_weights,
+    weight_grid,
+)
+from tinygen.lowering.kernels.support.requantize import Epilogue
+from tinygen.lowering.kernels.support.window import window_context, window_stem
+from tinygen.lowering.plan import Constant, KernelPlan, kernel
+
+_HEADERS = ("tinygen_codes.h", "tinygen_fields.h", "tinygen_math.h", "tinygen_simd.h")
+_ROWS = (1, 2, 4, 8)
+_LEAST = 3
+"""Products per multiplication below which nothing is won."""
+_SPREAD, _UNPACK = 2.0, 1.8
+"""Cycles of a pixel put into its word, and of an operand taken apart."""
+
+
+def packed_plans(job: Job) -> Sequence[KernelPlan]:
+    """Plans for a layer without groups, kernel scales or dilation."""
+    task = _task(job)
+    found = [layout for layout in all_layouts(task) if layout.fields.macs >= _LEAST] if task else []
+    if not found:
+        return ()
+    best = min(found, key=Layout.cycles)
+    rows, _ = best.task.axes
+    return [_plan(job, best, size) for size in _ROWS if size == 1 or size <= rows.output]
+
+
+def _task(job: Job) -> Task | None:
+    node, op = job.node, job.op
+    rows, columns = axes = op.geometry(node)
+    dilated = any(axis.kernel > 1 and axis.dilation > 1 for axis in axes)
+    if dilated or op.groups(node) > 1:
+        return None
+    weights = job.weights.astype(np.int64)
+    codes = activation_codes(node.input(0), padded=rows.padded or columns.padded)
+    grid = weight_grid(weights)
+    return Task(axes, weights, codes, grid) if codes and grid else None
+
+
+def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
+    """The plan that takes `size` rows of outputs at a time."""
+    node, task, cut, grille = job.node, layout.task, layout.cut, layout.grille
+    rows, columns = task.axes
+    packed, mask = pack_weights(layout)
+    turns = rotations(mask)
+    buffer_rows = (size - 1) * rows.stride + rows.kernel
+    pair_words = 2 * task.depth * buffer_rows
+    row_words = 8 * cut.segments * grille.pairs
+    v_size = grille.width + layout.pieces * layout.fields.taps - 1
+    line = 0 if _reads_input(layout) else grille.width * grille.apart * task.depth
+    # Steps that the layer does not have are read from what follows, and so is one more.
+    sizes = {
+        "w_words": _even(max(packed.shape[2] * len(turns), 2 * cut.total + 2)),
+        "x_words": grille.pairs * pair_words + 2 * (cut.total - task.depth * rows.kernel) + 2,
+        "raw_words": layout.pieces * size * row_words,
+    }
+    words = sum(sizes.values()) + layout.fields.filters * v_size + task.summed * size * columns.output
+    blocks = -(-rows.output // size)
+    spread = blocks * buffer_rows * grille.pairs * 2 * task.depth * (1 + _SPREAD * layout.fields.pixels)
+    ending = _ending(job, task)
+    return KernelPlan(
+        template="packed/packed_rows.c.j2",
+        stem=window_stem(job.stem, task.axes),
+        context={
+            **window_context(node, task.axes),
+            **ending.context,
+            **{key: job.context[key] for key in ("y_type", "packed_output", "y_step")},
+            **_layer_context(job, layout),
+            **_fields_context(layout),
+            **sizes,
+            "turns": turns,
+            "mask": mask,
+            "words": packed.shape[2],
+            "rows": size,
+            "pair_words": pair_words,
+            "row_words": row_words,
+            "raw_piece": size * row_words,
+            "v_size": v_size,
+            "line_elements": line,
+        },
+        constants=(_weights(layout, packed, len(turns)), ending.constant(), *_edge_constants(layout)),
+        scratch_bytes=4 * words + line,
+        headers=_HEADERS,
+        cycles=node.output.shape[0] * (layout.cycles() + spread + blocks * packed.size * len(turns) * _UNPACK),
+    )
+
+
+def _even(words: int) -> int:
+    return words + words % 2
+
+
+def _reads_input(layout: Layout) -> bool:
+    """Whether rows of the input can be read as they lie."""
+    codes, grille = layout.task.codes, layout.grille
+    return grille.copied == grille.width and not grille.left and not codes.bits and not codes.doubled
+
+
+def _layer_context(job: Job, layout: Layout) -> dict[str, Any]:
+    """Template values of the layer's activations."""
+    task, grille, codes = layout.task, layout.grille, layout.task.codes
+    x = job.node.input(0)
+    every_pixel = sum(1 << shift for shift in layout.fields.pixel_shifts())
+    return {
+        "x_type": "uint8_t" if codes.bits else ctype(x.memory_dtype),
+        "x_step": pixel_elements(x),
+        "bits": codes.bits,
+        "doubled": codes.doubled,
+        "moved": codes.moved * every_pixel,
+        "fill_word": codes.padding * every_pixel,
+        "fill": (codes.padding if layout.edges is None else 0) - codes.moved,
+        "zero_code": codes.padding - codes.moved,
+        "padded_rows": task.axes[0].padded,
+        "left": grille.left,
+        "copied": (grille.copied - 1) * grille.apart + 1,
+        "column_elements": grille.apart * task.depth,
+        "summed": task.summed,
+        "summed_factor": task.grid.first * codes.scale,
+        "factor": task.factor,
+        "edges": layout.edges.columns if layout.edges else (),
+    }
+
+
+def _fields_context(layout: Layout) -> dict[str, Any]:
+    """Template values of fields and sums."""
+    fields, cut, grille = layout.fields, layout.cut, layout.grille
+    taps = layout.task.axes[1].kernel - (layout.pieces - 1) * fields.taps
+    shifts = fields.weight_shifts()
+    return {
+        "pixels": fields.pixels,
+        "taps": fields.taps,
+        "filters": fields.filters,
+        "spacing": fields.spacing,
+        "places": fields.places(),
+        "apart": fields.apart,
+        "whole": layout.whole,
+        "macs": fields.macs,
+        "carried": fields.taps - 1,
+        "pixel_shifts": fields.pixel_shifts(),
+        "pieces": layout.pieces,
+        "unrolled": cut.steps,
+        "parts": cut.parts,
+        "segments": cut.segments,
+        "total_steps": cut.total,
+        "pairs": grille.pairs,
+        "direct": layout.direct,
+        "ones": sum(1 << shift for shift in shifts[: fields.taps]),
+        "ones_last": sum(1 << shift for shift in shifts[:taps]),  # the last piece may have fewer
+        "v_first": grille.first,
+        "stride_v": grille.stride,
+    }
+
+
+def _ending(job: Job, task: Task) -> Epilogue:
+    """The epilogue, its biases with what the offset of the activations' codes makes.
+
+    It expects sums of integers less the zero point's share that it has in its own biases, i.e. of the codes as they
+    are stored where the encoding has a zero point.
+    """
+    x = job.node.input(0)
+    zero = x.zero_point if isinstance(x.encoding, Affine) else 0
+    rows = job.ending.rows.copy()
+    rows[:, 0] += (task.codes.offset + zero) * task.weights.reshape(len(rows), -1).sum(axis=1)
+    return job.ending.with_rows(rows)
+
+
+def _weights(layout: Layout, packed: np.ndarray, each: int) -> Constant:
+    fields = layout.fields
+    what = f"{fields.taps} taps" if fields.taps > 1 else f"{fields.filters} filters"
+    return Constant("weights", packed.reshape(-1), f"operands of {what}, {each} in a word")
+
+
+def _edge_constants(layout: Layout) -> tuple[Constant, ...]:
+    edges = layout.edges
+    if edges is None or not edges.columns:
+        return ()
+    missing = edges.missing.astype(np.int32).reshape(-1)
+    return (Constant("edges", missing, f"per output channel: what sums of columns {list(edges.columns)} lack"),)
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_packed_rows", family="tinygen", isa="dsp")
+def integer_conv_2d_packed_rows(node: Node) -> Sequence[KernelPlan]:
+    """Few bits: several products in one multiplication."""
+    job = _job(node)
+    return packed_plans(job) if job else ()
+
+
+def _job(node: Node) -> Job | None:
+    op = node.op
+    assert isinstance(op, IntegerConv2D)
+    layer = integer_layer(node, op.epilogue)
+    if layer is None:
+        return None
+    stem = f"conv_2d_{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}_packed"
+    return Job(node, layer.epilogue, layer.weights, layer.context, stem)
+
+
+@kernel(Conv2D, name="conv_2d_packed_rows", family="tinygen", isa="dsp")
+def conv_2d_packed_rows(node: Node) -> Sequence[KernelPlan]:
+    """The same in TFLite's scheme, where weights take few values."""
+    return packed_plans(int8_job(node, "packed")) if takes_int8(node) else ()

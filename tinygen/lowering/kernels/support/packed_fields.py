@@ -1,0 +1,243 @@
+"""Words whose fields are codes, so that one multiplication makes several products, or sums of them.
+
+A word of N pixels, x = sum of a[i] * 2^(S i), times a word of K taps of a window's row, the last tap lowest, is a
+polynomial product: field j holds the sum of a[i] * q[K - 1 - (j - i)], of N + K - 1 fields each one a part of the sum
+of an output (HiKonv: Liu et al., arXiv 2112.13972). With K = 1 the second word holds M filters at distances of N S
+instead, and each field is the product of one pixel and one filter (ULPPACK: Won et al., MLSys 2022). Products of many
+such words are added before the fields are taken out. They stay apart as long as no sum reaches 2^S: `Sums.largest`
+gives the largest that the weights of a layer and codes up to A can make, and `plan` takes no more steps than that.
+
+All codes are unsigned. Fields either begin at bit 32 mod S, so that one of them begins at bit 32 and none reaches over
+it, or at bit 0, where more of them may fit, and sums need a carry from word to word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+WORD = 32
+_MOST_STEPS = 16
+"""That stand in the inner loop one by one: with more, its loads would need long encodings."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Where codes lie in the two operands, and sums in their product.
+
+    Attributes:
+        pixels: in the first operand.
+        taps: of a row of the window in the second one, the last one lowest.
+        filters: in the second one; more than one only where there is one tap.
+        spacing: bits from field to field.
+        x_start, w_start: the lowest bit of the first code in each operand.
+    """
+
+    pixels: int
+    taps: int
+    filters: int
+    spacing: int
+    x_start: int
+    w_start: int
+
+    @property
+    def start(self) -> int:
+        """The lowest bit of the first sum."""
+        return self.x_start + self.w_start
+
+    @property
+    def count(self) -> int:
+        """Sums in a product."""
+        return self.pixels + self.taps - 1 if self.taps > 1 else self.pixels * self.filters
+
+    @property
+    def macs(self) -> int:
+        """Products that one multiplication makes."""
+        return self.pixels * self.taps * self.filters
+
+    @property
+    def apart(self) -> bool:
+        """Whether no sum reaches over bit 32: the words of a product may be added up apart."""
+        return all(at >= WORD or at + self.spacing <= WORD for at in self.places())
+
+    def places(self) -> list[int]:
+        """Lowest bits of the sums in a product."""
+        return [self.start + self.spacing * j for j in range(self.count)]
+
+    @property
+    def last_bits(self) -> int:
+        """Of the highest sum, which may have fewer."""
+        return min(2 * WORD - self.places()[-1], self.spacing)
+
+    def pixel_shifts(self) -> list[int]:
+        return [self.x_start + self.spacing * i for i in range(self.pixels)]
+
+    def weight_shifts(self) -> list[int]:
+        """[filters][taps], flat: by how much each weight is shifted."""
+        if self.taps > 1:
+            return [self.w_start + self.spacing * (self.taps - 1 - t) for t in range(self.taps)]
+        return [self.w_start + self.spacing * self.pixels * f for f in range(self.filters)]
+
+
+def layouts(largest_x: int, largest_w: int, taps: int) -> Iterator[Fields]:
+    """All that fit two words of 32 bits and a product of 64, and make more than one product.
+
+    Args:
+        largest_x, largest_w: the largest code of each operand.
+        taps: of a row of the window, 1 for points.
+    """
+    x_bits, w_bits = largest_x.bit_length(), largest_w.bit_length()
+    for spacing in range(x_bits + w_bits, WORD):
+        for pixels in range(1, 9):
+            for filters in range(1, 5) if taps == 1 else (1,):
+                for start in {WORD % spacing, 0}:
+                    found = _layout(Fields(pixels, taps, filters, spacing, 0, 0), start, x_bits, w_bits)
+                    if found is not None and found.macs > 1:
+                        yield found
+
+
+def _layout(fields: Fields, start: int, x_bits: int, w_bits: int) -> Fields | None:
+    """The fields moved to `start`, if all bits have room."""
+    x_room = WORD - fields.pixel_shifts()[-1] - x_bits
+    w_room = WORD - max(fields.weight_shifts()) - w_bits
+    if x_room < 0 or w_room < 0 or start > x_room + w_room:
+        return None
+    x_start = min(start, x_room)
+    found = replace(fields, x_start=x_start, w_start=start - x_start)
+    return found if found.places()[-1] + x_bits + w_bits <= 2 * WORD else None
+
+
+class Sums:
+    """How large the fields of a layer's sums become.
+
+    Args:
+        weights: unsigned codes [filters, steps, taps].
+        largest_x: the largest code of the activations.
+    """
+
+    def __init__(self, weights: np.ndarray, largest_x: int) -> None:
+        self._weights = weights.astype(np.int64)
+        self._largest_x = largest_x
+        self._running: dict[int, np.ndarray] = {}
+
+    @property
+    def steps(self) -> int:
+        return self._weights.shape[1]
+
+    def largest(self, fields: Fields, steps: int) -> int:
+        """The largest sum of any field, where fields are taken out after every `steps` steps.
+
+        A field meets at most min(pixels, taps) neighbouring taps of a step.
+        """
+        running = self._running_sums(min(fields.pixels, fields.taps))
+        return int(np.diff(running[:, self._ends(steps), :], axis=1).max(initial=0)) * self._largest_x
+
+    def fits(self, fields: Fields, steps: int) -> bool:
+        """Whether no field overflows. The highest one of a row meets the first tap alone."""
+        if self.largest(fields, steps) >= 1 << fields.spacing:
+            return False
+        taps = self._running_sums(1)[:, self._ends(steps), :]
+        last = np.diff(taps[..., 0] if fields.taps > 1 else taps[..., -1], axis=1)
+        return int(last.max(initial=0)) * self._largest_x < 1 << fields.last_bits
+
+    def _ends(self, steps: int) -> np.ndarray:
+        return np.minimum(np.arange(0, self.steps + steps, steps), self.steps)
+
+    def total(self) -> int:
+        """The largest sum of a field over all steps."""
+        return int(self._weights.sum(axis=(1, 2)).max(initial=0)) * self._largest_x
+
+    def _running_sums(self, met: int) -> np.ndarray:
+        """[filters, steps + 1, runs of `met` taps]: sums up to each step."""
+        if met not in self._running:
+            runs = np.lib.stride_tricks.sliding_window_view(self._weights, met, axis=2).sum(axis=3)
+            self._running[met] = np.pad(np.cumsum(runs, axis=1), ((0, 0), (1, 0), (0, 0)))
+        return self._running[met]
+
+    def safe_steps(self, fields: Fields) -> int:
+        """The most steps that keep fields apart; 0 when one is too many."""
+        low, high = 0, self.steps
+        while low < high:  # what holds for more steps need not hold for fewer, so that the end is checked, too
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.fits(fields, middle) else (low, middle - 1)
+        return low
+
+
+@dataclass(frozen=True)
+class Segments:
+    """How the steps of a sum are cut: `segments` times `parts` times `steps`.
+
+    After each segment the fields are taken out. A part is what stands in the inner loop one by one. Steps that the
+    layer does not have get weights of zero.
+    """
+
+    steps: int
+    parts: int
+    segments: int
+
+    @property
+    def each(self) -> int:
+        return self.steps * self.parts
+
+    @property
+    def total(self) -> int:
+        return self.each * self.segments
+
+
+def segments(sums: Sums, fields: Fields) -> Segments | None:
+    """The fewest segments; None where a field does not hold one step."""
+    most = sums.safe_steps(fields)
+    while most > 0:
+        count = -(-sums.steps // most)
+        each = -(-sums.steps // count)
+        parts = -(-each // _MOST_STEPS)
+        found = Segments(max(-(-each // parts), 2), parts, count)
+        if sums.fits(fields, found.each):
+            return found
+        most = min(most, each) - 1
+    return None
+
+
+@lru_cache(maxsize=256)
+def rotations(mask: int) -> tuple[int, ...]:
+    """The most rotations of `mask` of which no two share a bit, 0 first: so many operands are stored in one word."""
+    free = [r for r in range(1, WORD) if not mask & _rotated(mask, r)]
+    most = WORD // mask.bit_count()
+
+    def longest(chosen: tuple[int, ...], rest: list[int]) -> tuple[int, ...]:
+        best = chosen
+        for index, r in enumerate(rest):
+            if len(best) == most or len(chosen) + len(rest) - index <= len(best):
+                break
+            fits = [other for other in rest[index + 1 :] if not _rotated(mask, r) & _rotated(mask, other)]
+            found = longest((*chosen, r), fits)
+            best = max(best, found, key=len)
+        return best
+
+    return longest((0,), free)
+
+
+def _rotated(mask: int, by: int) -> int:
+    return (mask << by | mask >> (WORD - by)) & 0xFFFFFFFF if by else mask
+
+
+def pack_operands(operands: np.ndarray, mask: int) -> np.ndarray:
+    """Operands, all of whose bits lie in `mask`, several in a word.
+
+    Args:
+        operands: uint32 [blocks, count].
+
+    Returns:
+        uint32 [blocks, words]; operand i is word i // n rotated right by rotations(mask)[i % n], and masked.
+    """
+    turns = rotations(mask)
+    blocks, count = operands.shape
+    padded = np.zeros((blocks, -(-count // len(turns)) * len(turns)), np.uint64)
+    padded[:, :count] = operands
+    grouped = padded.reshape(blocks, -1, len(turns))
+    by = np.array(turns, np.uint64)
+    turned = grouped << by | grouped >> (np.uint64(WORD) - by)
+    return np.asarray(np.bitwise_or.reduce(turned, axis=2) & np.uint64(0xFFFFFFFF)).astype(np.uint32)

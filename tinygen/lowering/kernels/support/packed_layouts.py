@@ -1,0 +1,332 @@
+"""How a convolution is laid out in words of fields (support/packed_fields.py): runs of pixels, pieces of windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tinygen.ir.encodings import Affine, Binary, Levels, Ternary
+from tinygen.ir.ops.window import Axis
+from tinygen.ir.tensor import Tensor
+from tinygen.lowering.kernels.support.packed_fields import Fields, Segments, Sums, layouts, pack_operands, segments
+
+_MOST_CODE = 15
+"""Of weights: with larger codes, fields leave room for a single product."""
+_MOST_EDGES = 8
+_LONGEST_ROW = 4096
+"""Elements of a row of points: their words are all in scratch."""
+
+# Cycles of a core that loads beside multiplying, about: four multiplications; a segment's beginning and end; a call; a
+# pass of a loop over parts; a row of outputs; an output. A field of a segment is cheaper where the sum of whole words
+# stands for one.
+_STEP, _SEGMENT, _CALL, _PART, _ROW, _OUTPUT = 4.1, 14.0, 12.0, 5.0, 50.0, 7.0
+_FIELD, _FIELD_APART = 2.2, 0.9
+_UNROLLED = 4
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Activations as unsigned codes: what is stored, plus `moved`, is a; integers are scale * a + offset.
+
+    Attributes:
+        moved, scale, offset: as above.
+        largest: of a.
+        padding: the code of the integer 0.
+        bits: they are stored as bits.
+        doubled: a is two times what is stored, so that there is a code for 0.
+    """
+
+    moved: int
+    scale: int
+    offset: int
+    largest: int
+    padding: int = 0
+    bits: bool = False
+    doubled: bool = False
+
+
+def activation_codes(x: Tensor, *, padded: bool) -> Codes | None:
+    """None for encodings whose integers are not evenly spaced, or too many."""
+    match x.encoding:
+        case Affine(storage="int8"):
+            return Codes(128, 1, -128 - x.zero_point, 255, 128 + x.zero_point)
+        case Ternary():
+            return Codes(1, 1, -1, 2, 1)
+        case Levels(signed=False):
+            return Codes(0, 1, 0, 2**x.encoding.bits - 1)
+        case Levels():
+            return _symmetric(2**x.encoding.bits - 1, padded)
+        case Binary():
+            return replace(_symmetric(1, padded), bits=True)
+        case _:
+            return None
+
+
+def _symmetric(largest: int, padded: bool) -> Codes:
+    """Of codes that stand for 2 * code - largest, among which there is no 0."""
+    return Codes(0, 1, -largest, 2 * largest, largest, doubled=True) if padded else Codes(0, 2, -largest, largest)
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Weights as unsigned codes q [O, KH, KW, I]: integers are step * q + first."""
+
+    codes: np.ndarray
+    step: int
+    first: int
+
+    @property
+    def largest(self) -> int:
+        return int(self.codes.max(initial=1))
+
+
+def weight_grid(weights: np.ndarray) -> Grid | None:
+    """None for weights of too many values.
+
+    Args:
+        weights: integers [O, KH, KW, I].
+    """
+    values = np.unique(weights).tolist()
+    step = math.gcd(*(value - values[0] for value in values)) or 1
+    if (values[-1] - values[0]) // step > _MOST_CODE:
+        return None
+    return Grid((weights - values[0]) // step, step, values[0])
+
+
+@dataclass(frozen=True)
+class Grille:
+    """How rows of the input are cut into runs.
+
+    Attributes:
+        width: columns, with those that fill up the last pair of runs.
+        left: of them padding before the input's first column.
+        copied: of them the input's.
+        apart: columns of the input from one to the next.
+        pairs: of runs.
+        first, stride: where outputs lie among the sums of a row.
+    """
+
+    width: int
+    left: int
+    copied: int
+    apart: int
+    pairs: int
+    first: int
+    stride: int
+
+
+def _grille(columns: Axis, fields: Fields, pieces: int, explicit: bool) -> Grille | None:
+    """None for what is rare: windows that may lie in the padding as a whole.
+
+    Args:
+        columns: of the window.
+        fields, pieces: of the layout.
+        explicit: columns of padding are there as such; else they are as if their codes were 0.
+    """
+    if columns.kernel == 1:
+        if columns.padded:
+            return None
+        used, left, apart = columns.output, 0, columns.stride
+        leftmost, stride, copied = 0, 1, columns.output
+    else:
+        left, apart, stride = columns.before if explicit else 0, 1, columns.stride
+        leftmost = left - columns.before
+        end = leftmost + (columns.output - 1) * stride + columns.kernel
+        copied = min(columns.input, end - left)
+        used = end if explicit else copied
+    pairs = -(-used // (2 * fields.pixels))
+    width = 2 * pairs * fields.pixels
+    first = leftmost + pieces * fields.taps - 1
+    if first < 0 or leftmost + (columns.output - 1) * stride >= width:
+        return None
+    return Grille(width, left, copied, apart, pairs, first, stride)
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """What sums of fields lack at columns of outputs whose windows reach into the padding.
+
+    Attributes:
+        columns: of outputs.
+        missing: [O, columns].
+    """
+
+    columns: tuple[int, ...]
+    missing: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A layer without groups or dilation.
+
+    Attributes:
+        axes: rows and columns of its window.
+        weights: integers [O, KH, KW, I].
+        codes, grid: of its activations and weights.
+    """
+
+    axes: tuple[Axis, Axis]
+    weights: np.ndarray
+    codes: Codes
+    grid: Grid
+
+    @property
+    def filters(self) -> int:
+        return int(self.weights.shape[0])
+
+    @property
+    def depth(self) -> int:
+        return int(self.weights.shape[3])
+
+    @property
+    def summed(self) -> bool:
+        """Whether outputs take the sums of the activations, too."""
+        return self.grid.first != 0
+
+    @property
+    def factor(self) -> int:
+        """Of the sums of fields."""
+        return self.grid.step * self.codes.scale
+
+    def edges(self) -> Edges | None:
+        """None where what is missing is no whole number: then padding is stored.
+
+        A column of padding that is not stored counts as code 0, which stands for `codes.offset`.
+        """
+        _, axis = self.axes
+        sums = self.weights.sum(axis=(1, 3))
+        columns, missing = [], []
+        for ox in range(axis.output):
+            at = ox * axis.stride - axis.before + np.arange(axis.kernel)
+            outside = (at < 0) | (at >= axis.input)
+            if outside.any():
+                columns.append(ox)
+                missing.append(-self.codes.offset * sums[:, outside].sum(axis=1))
+        if not columns or not self.codes.offset:
+            return Edges((), np.zeros((len(sums), 0), np.int64))
+        table = np.stack(missing, axis=1)
+        whole = len(columns) <= _MOST_EDGES and not (table % self.factor).any()
+        return Edges(tuple(columns), table // self.factor) if whole else None
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """A way to compute a layer.
+
+    Attributes:
+        task: the layer; one of points may have its pixels in rows of another length.
+        fields: of words and sums.
+        cut: of the steps of a sum.
+        pieces: into how many a row of the window is cut.
+        grille: of the input's rows.
+        edges: see `Task.edges`.
+    """
+
+    task: Task
+    fields: Fields
+    cut: Segments
+    pieces: int
+    grille: Grille
+    edges: Edges | None
+
+    @property
+    def direct(self) -> bool:
+        """Whether outputs can be made straight from fields, a pair of runs at a time."""
+        return (
+            self.grille.stride == self.pieces == 1
+            and self.grille.first + self.task.axes[1].output >= 2 * self.fields.pixels
+        )
+
+    @property
+    def whole(self) -> bool:
+        """Whether a sum of words, less the other fields, may stand for the lowest one."""
+        total = piece_sums(self.task, self.fields.taps, self.pieces).total()
+        return self.fields.apart and self.cut.segments > 1 and total < 1 << (32 - self.fields.start)
+
+    def cycles(self) -> float:
+        """Predicted, but for what rows of the input and the unpacking of weights take."""
+        rows, columns = self.task.axes
+        per = 2 * self.fields.filters
+        blocks = -(-self.task.filters // per) + self.task.summed
+        pairs = rows.output * self.grille.pairs * self.pieces
+        loop = self.cut.parts * _PART + 8.0 if self.cut.parts > _UNROLLED else 0.0
+        products = pairs * (_CALL + self.cut.segments * (_STEP * self.cut.each + _SEGMENT + loop))
+        apart = self.fields.apart and self.fields.filters == 1
+        field = (_FIELD_APART if apart else _FIELD) * self.cut.segments
+        taken = pairs * 4 * (5.0 + self.fields.count * (0.5 + field))
+        outputs = rows.output * per * (_ROW + columns.output * (_OUTPUT + self.task.summed + (0 if self.direct else 4)))
+        return blocks * (products + taken + outputs)
+
+
+def operands(grid: Grid, fields: Fields, pieces: int) -> np.ndarray:
+    """Codes [blocks, 2 operands, filters of each, pieces, steps, taps]; zeros where there are none."""
+    filters, height, width, depth = grid.codes.shape
+    per = 2 * fields.filters
+    blocks = -(-filters // per)
+    padded = np.zeros((blocks * per, height, pieces * fields.taps, depth), np.int64)
+    padded[:filters, :, :width] = grid.codes
+    split = padded.reshape(blocks, 2, fields.filters, height, pieces, fields.taps, depth)
+    return split.transpose(0, 1, 2, 4, 3, 6, 5).reshape(blocks, 2, fields.filters, pieces, height * depth, fields.taps)
+
+
+def pack_weights(layout: Layout) -> tuple[np.ndarray, int]:
+    """Words of packed operands [blocks, pieces, words], and the mask of an operand."""
+    grid, fields, cut = layout.task.grid, layout.fields, layout.cut
+    codes = operands(grid, fields, layout.pieces)
+    shifts = np.array(fields.weight_shifts(), np.int64)
+    if fields.taps > 1:
+        words = (codes << shifts).sum(axis=(2, 5))
+    else:
+        words = (codes[..., 0] << shifts.reshape(1, 1, -1, 1, 1)).sum(axis=2)
+    blocks, _, pieces, steps = words.shape
+    ordered = np.zeros((blocks, pieces, cut.total, 2), np.uint32)
+    ordered[:, :, :steps] = words.transpose(0, 2, 3, 1)
+    bits = (1 << grid.largest.bit_length()) - 1
+    mask = sum(bits << int(shift) for shift in shifts)
+    return pack_operands(ordered.reshape(blocks * pieces, -1), mask).reshape(blocks, pieces, -1), mask
+
+
+def piece_sums(task: Task, taps: int, pieces: int) -> Sums:
+    """Of all filters, and of the one whose weights are all 1, which gives the sums of the activations."""
+    codes = operands(task.grid, Fields(1, taps, 1, 1, 0, 0), pieces)
+    flat = codes.reshape(-1, *codes.shape[-2:])
+    return Sums(np.concatenate([flat, np.ones_like(flat[:1])]), task.codes.largest)
+
+
+def all_layouts(task: Task) -> Iterator[Layout]:
+    """All that can be, each with as few segments as its weights allow."""
+    for form in _forms(task):
+        _, columns = form.axes
+        edges = form.edges()
+        for pieces, taps in _pieces(columns.kernel):
+            sums = piece_sums(form, taps, pieces)
+            for fields in layouts(form.codes.largest, form.grid.largest, taps):
+                grille = _grille(columns, fields, pieces, edges is None)
+                cut = segments(sums, fields) if grille is not None else None
+                if grille is not None and cut is not None:
+                    yield Layout(form, fields, cut, pieces, grille, edges)
+
+
+def _pieces(kernel: int) -> list[tuple[int, int]]:
+    """(pieces, taps of each) of a row of the window."""
+    found = [(pieces, -(-kernel // pieces)) for pieces in range(1, kernel + 1)]
+    return [(pieces, taps) for pieces, taps in found if pieces == 1 or (taps > 1 and taps * (pieces - 1) < kernel)]
+
+
+def _forms(task: Task) -> Iterator[Task]:
+    """The layer; of points, with its pixels in rows of every length that divides them."""
+    rows, columns = task.axes
+    if rows.kernel * columns.kernel * rows.stride * columns.stride > 1 or rows.padded or columns.padded:
+        yield task
+        return
+    pixels = rows.output * columns.output
+    widths = [width for width in range(1, pixels + 1) if pixels % width == 0]
+    for width in widths:
+        if width * task.depth <= _LONGEST_ROW or width == widths[0]:
+            height = pixels // width
+            sizes = ((height, rows), (width, columns))
+            first, second = (replace(axis, input=size, output=size) for size, axis in sizes)
+            yield replace(task, axes=(first, second))
