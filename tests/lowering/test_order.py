@@ -168,7 +168,7 @@ def test_the_arena_decides_not_the_peak(monkeypatch: pytest.MonkeyPatch) -> None
     best = lower(graph)
     names = [op.name for op in best.graph.ops]
     breadth_first = Schedule(tuple(names.index(op.name) for op in graph.ops), 1, True)
-    monkeypatch.setattr("tinygen.lowering.lower.best_order", lambda graph, plans: breadth_first)
+    monkeypatch.setattr("tinygen.lowering.lower.best_order", lambda graph, plans, caller: breadth_first)
     kept = lower(best.graph)
     assert not kept.ordering.changed
     assert not kept.ordering.optimal

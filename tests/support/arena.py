@@ -37,7 +37,8 @@ def run_in_arena(program: Program, inputs: Sequence[np.ndarray], arena: np.ndarr
             _store(program, arena, tensor, result)
         _spoil_scratch(step, arena)
     for move in program.moves:
-        arena[move.target : move.target + move.size] = arena[move.source : move.source + move.size].copy()
+        target, source = program.offsets[move.state], program.offsets[move.update]
+        arena[target : target + move.size] = arena[source : source + move.size].copy()
     return [_value(program, arena, tensor) for tensor in program.outputs]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tinygen.emit.model import emit_model
-from tinygen.lowering.program import Program
+from tinygen.lowering.program import Io, Program
 
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
 # AddressSanitizer's checks as calls, not inline: the same checks, and gcc takes half the time.
@@ -182,13 +182,36 @@ def _run_text(program: Program, count: int, keep: bool) -> str:
     ]
     loop = f"    for (int n = 0; n < {count}; n++) {{"
     lines = ["    {", *begin, loop] if keep else [loop, *begin]
-    for tensor, function in zip(program.inputs, _functions(program, "input"), strict=True):
-        lines.append(f"        get({function}(m), {tensor.nbytes});")
-    lines.append(f"        {name}_invoke(m);")
-    for tensor, function in zip(program.outputs, _functions(program, "output"), strict=True):
-        lines.append(f"        put({function}(m), {tensor.nbytes});")
+    lines += _invocation(program) if program.io == Io.ARENA else _invocation_with_buffers(program)
     lines += ["    }", "        free(arena);", "    }"] if keep else ["        free(arena);\n    }"]
     return "\n".join(lines)
+
+
+def _invocation(program: Program) -> list[str]:
+    inputs = zip(program.inputs, _functions(program, "input"), strict=True)
+    outputs = zip(program.outputs, _functions(program, "output"), strict=True)
+    return [
+        *(f"        get({function}(m), {tensor.nbytes});" for tensor, function in inputs),
+        f"        {program.graph.name}_invoke(m);",
+        *(f"        put({function}(m), {tensor.nbytes});" for tensor, function in outputs),
+    ]
+
+
+def _invocation_with_buffers(program: Program) -> list[str]:
+    """With buffers of the caller, each of its exact size; inputs must stay as they are."""
+    inputs = [(f"x{i}", tensor.nbytes) for i, tensor in enumerate(program.inputs)]
+    outputs = [(f"y{i}", tensor.nbytes) for i, tensor in enumerate(program.outputs)]
+    arguments = "".join(f", {name}" for name, _ in (*inputs, *outputs))
+    lines = [f"void *{name} = malloc({size}), *{name}_before = malloc({size});" for name, size in inputs]
+    lines += [f"void *{name} = malloc({size});" for name, size in outputs]
+    for name, size in inputs:
+        lines += [f"get({name}, {size});", f"memcpy({name}_before, {name}, {size});"]
+    lines.append(f"if ({program.graph.name}_invoke(m{arguments}) != 0) {{ return 6; }}")
+    for name, size in inputs:
+        lines += [f"if (memcmp({name}, {name}_before, {size}) != 0) {{ return 7; }}", f"free({name}_before);"]
+    lines += [f"put({name}, {size});" for name, size in outputs]
+    lines += [f"free({name});" for name, _ in (*inputs, *outputs)]
+    return [f"        {line}" for line in lines]
 
 
 def _functions(program: Program, kind: str) -> list[str]:

@@ -19,7 +19,7 @@ from tinygen.errors import TinygenError
 from tinygen.frontends.tg import read_tg_network
 from tinygen.frontends.tg.writer import write_tg
 from tinygen.ir.network import Network
-from tinygen.lowering.program import Ordering, Streamed
+from tinygen.lowering.program import Io, Ordering, Streamed
 from tinygen.lowering.select import Family
 from tinygen.passes.litert_arithmetic import Arithmetic
 from tinygen.project.choices import Mode, WeightMemory
@@ -35,7 +35,7 @@ class TensorEntry:
     """A tensor and its place.
 
     Attributes:
-        bytes, offset: in the arena.
+        bytes, offset: in the arena; no offset in a buffer of the caller.
         scale, zero_point: of codes that are affine per tensor.
         packed: 32 codes of one bit in each word.
     """
@@ -44,7 +44,7 @@ class TensorEntry:
     dtype: str
     shape: tuple[int, ...]
     bytes: int
-    offset: int
+    offset: int | None
     scale: float | None = field(default=None, metadata=OPTIONAL)
     zero_point: int | None = field(default=None, metadata=OPTIONAL)
     packed: bool = field(default=False, metadata=OPTIONAL)
@@ -275,6 +275,7 @@ class ModelEntry:
         version: of tinygen.
         library: None where no layer calls one.
         app: what the firmware does besides answering commands.
+        io: where inputs and outputs lie.
     """
 
     model: str
@@ -288,6 +289,7 @@ class ModelEntry:
     app: AppEntry | None
     model_copy: Named
     arithmetic: Arithmetic = field(default=Arithmetic.REFERENCE, metadata=OPTIONAL)
+    io: Io = field(default=Io.ARENA, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)

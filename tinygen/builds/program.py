@@ -71,7 +71,7 @@ def describe_tensor(program: Program, tensor: Tensor) -> TensorEntry:
         dtype=tensor.dtype.name,
         shape=tuple(tensor.shape),
         bytes=tensor.nbytes,
-        offset=program.offsets[tensor.name],
+        offset=program.offsets.get(tensor.name),
         scale=tensor.scale if affine else None,
         zero_point=tensor.zero_point if affine else None,
         packed=isinstance(tensor.encoding, Binary),

@@ -32,6 +32,14 @@ Arena = Annotated[
 Weights = Annotated[
     str, typer.Option(metavar="auto|flash|ram", help="Where weights lie; in RAM they are copied at start-up.")
 ]
+InputsOutputs = Annotated[
+    str,
+    typer.Option(
+        "--io",
+        metavar="arena|caller",
+        help="Where inputs and outputs lie: in the arena, or in buffers that your program gives to each inference.",
+    ),
+]
 Calibration = Annotated[
     Path | None,
     typer.Option(metavar="X", help="Inputs (.npy, .npz) to quantize a float .pt2 with; images as PyTorch has them."),

@@ -32,11 +32,10 @@ def kept_of(program: Program, places: Places, prefix: str = "initial") -> dict[s
                 "lines": [] if uniform else array_lines(content),
             }
         )
-    updates = {state.tensor: state.update for state in program.graph.states}
     moves = [
         {
             "target": places.of(move.state),
-            "source": places.of(updates[move.state]),
+            "source": places.address(move.update),
             "size": move.size,
             "note": comment_safe(move.state),
         }

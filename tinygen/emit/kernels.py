@@ -108,8 +108,7 @@ class KernelWriter:
             kind = ctype(node.input(index).memory_dtype)
             restrict = "" if index in shared_in else "restrict "
             declarations.append(f"const {kind} *{restrict}{name}")
-            tensor = node.input(index).name
-            arguments.append(symbols.get(name) or f"at(arena, {places.of(tensor)})")
+            arguments.append(symbols.get(name) or places.address(node.input(index).name))
         for constant in plan.constants:
             declarations.append(f"const {self._element(constant)} *restrict {constant.name}")
             arguments.append(symbols[constant.name])
@@ -117,7 +116,7 @@ class KernelWriter:
             kind = ctype(node.outputs[index].memory_dtype)
             restrict = "" if index in shared_out else "restrict "
             declarations.append(f"{kind} *{restrict}{name}")
-            arguments.append(f"at(arena, {places.of(node.outputs[index].name)})")
+            arguments.append(places.address(node.outputs[index].name))
         if plan.scratch_bytes:
             declarations.append("void *restrict scratch")
             arguments.append(f"at(arena, {places.scratch(step)})")

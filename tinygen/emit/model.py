@@ -18,7 +18,7 @@ from tinygen.emit.templates import environment
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.network import NetworkProgram, SwitchProgram
 from tinygen.lowering.planner import ALIGNMENT
-from tinygen.lowering.program import Program, Step
+from tinygen.lowering.program import Io, Program, Step
 from tinygen.paths import resource
 from tinygen.version import VERSION
 
@@ -191,7 +191,7 @@ def _traces(program: Program, state_bytes: int) -> list[dict[str, Any]]:
         {
             "layer": step.index,
             "bytes": t.nbytes,
-            "offset": state_bytes + program.offsets[t.name],
+            **_traced(program, t.name, state_bytes),
             "name": comment_safe(_short(t.name)),
         }
         for step in program.layers
@@ -199,9 +199,18 @@ def _traces(program: Program, state_bytes: int) -> list[dict[str, Any]]:
     ]
 
 
+def _traced(program: Program, tensor: str, state_bytes: int) -> dict[str, Any]:
+    """Where the application finds a tensor: bytes into the arena, or into a buffer, of which 1 is the first."""
+    if tensor not in program.ported:
+        return {"buffer": 0, "offset": state_bytes + program.offsets[tensor]}
+    port, offset = program.ported[tensor]
+    return {"buffer": 1 + (*program.graph.inputs, *program.graph.outputs).index(port), "offset": offset}
+
+
 def _context(network: NetworkProgram, source: str) -> dict[str, Any]:
     name = network.name
     return {
+        "is_callers": network.first.io == Io.CALLER,
         "name": name,
         "NAME": name.upper(),
         "version": VERSION,

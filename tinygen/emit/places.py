@@ -48,6 +48,24 @@ class Places:
         found = self._program.graph.tensors[tensor]
         return self._place(("tensor", tensor), self._labels[tensor], self._program.offsets[tensor], _described(found))
 
+    def address(self, tensor: str) -> str:
+        """The C expression of where a tensor lies: in the arena, or in a buffer of the caller."""
+        if tensor not in self._program.ported:
+            return f"at(arena, {self.of(tensor)})"
+        port, offset = self._program.ported[tensor]
+        tensors = self._program.graph.tensors
+        label, const = self.label(port), "const " if port in self._program.graph.inputs else ""
+        if offset:
+            return f"({const}void *)(({const}uint8_t *){label} + {offset})"
+        same = tensors[tensor].memory_dtype == tensors[port].memory_dtype
+        return label if same else f"({const}void *){label}"
+
+    def label(self, port: str) -> str:
+        """What the C calls the caller's buffer of an input or output."""
+        graph = self._program.graph
+        kind, names = ("input", graph.inputs) if port in graph.inputs else ("output", graph.outputs)
+        return kind if len(names) == 1 else f"{kind}_{names.index(port)}"
+
     def scratch(self, step: Step) -> str:
         """The enumerator of a step's scratch."""
         comment = f"{step.plan.scratch_bytes:,} B: scratch"

@@ -11,14 +11,18 @@ from tinygen.ir.encodings import Affine
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.ctypes import ctype, float_literal
 from tinygen.lowering.network import NetworkProgram
-from tinygen.lowering.program import Program
+from tinygen.lowering.program import Io, Program
 
 Port = dict[str, Any]
 _CONVERTED = ("int8", "uint8", "int16")
 
 
 def ports_of(program: Program, places: Places) -> dict[str, list[Port]]:
-    """Inputs and outputs of a program."""
+    """Inputs and outputs of a program.
+
+    Each has `data`, where the application finds it. With buffers of the caller each has `argument` (its declaration),
+    and those that do not lie in their buffers `copied`: the place to copy to or from. Else they have `offset`, `place`.
+    """
     name = program.graph.name
     return {
         "inputs": _ports(name, program, places, "input"),
@@ -64,11 +68,20 @@ def _common(ports: list[Port], state_bytes: int) -> Port:
 
 def _ports(name: str, program: Program, places: Places, kind: str) -> list[Port]:
     tensors = program.inputs if kind == "input" else program.outputs
-    return [
-        _port(name, tensor, kind if len(tensors) == 1 else f"{kind}_{index}")
-        | {"offset": program.offsets[tensor.name], "place": places.of(tensor.name)}
-        for index, tensor in enumerate(tensors)
-    ]
+    found = []
+    for index, tensor in enumerate(tensors):
+        port = _port(name, tensor, kind if len(tensors) == 1 else f"{kind}_{index}")
+        if program.io == Io.CALLER:
+            const = "const " if kind == "input" else ""
+            port["argument"] = f"{const}{port['ctype']} *{port['label']}"
+            port["data"] = f"{port['label']}_buffer.codes"
+            at_home = program.ported.get(tensor.name) == (tensor.name, 0) and places.label(tensor.name) == port["label"]
+            port["copied"] = "" if at_home else places.address(tensor.name)
+        else:
+            port["data"] = f"{port['function']}(model)"
+            port |= {"offset": program.offsets[tensor.name], "place": places.of(tensor.name)}
+        found.append(port)
+    return found
 
 
 def _port(name: str, tensor: Tensor, label: str) -> Port:
@@ -86,6 +99,9 @@ def _port(name: str, tensor: Tensor, label: str) -> Port:
         "describe": tensor.describe(),
         "size": tensor.size,
         "bytes": tensor.nbytes,
+        "length": tensor.nbytes // tensor.memory_dtype.itemsize,
+        "argument": "",
+        "copied": "",
         "scale": float_literal(affine.scale[0]) if affine else None,
         "zero_point": affine.zero_point[0] if affine else 0,
         **_conversion(affine, macro),

@@ -6,7 +6,7 @@ and the parts of a tensor that is written piece by piece.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tinygen.ir.graph import Graph
@@ -63,9 +63,15 @@ def last_reads(graph: Graph) -> dict[str, int]:
     return reads | dict.fromkeys(graph.sinks, len(graph.ops))
 
 
-def assign_slots(graph: Graph, plans: Sequence[KernelPlan]) -> tuple[list[Slot], dict[str, Place]]:
-    """Slots in the order in which they begin, and the place of every tensor that lives in the arena."""
-    return _Assignment(graph, plans).run()
+def assign_slots(
+    graph: Graph, plans: Sequence[KernelPlan], caller: Collection[str] = ()
+) -> tuple[list[Slot], dict[str, Place]]:
+    """Slots in the order in which they begin, and the place of every tensor that is computed.
+
+    Args:
+        caller: inputs and outputs that are to lie in buffers of the caller, see `lay_out`.
+    """
+    return _Assignment(graph, plans, caller).run()
 
 
 @dataclass(frozen=True)
@@ -88,37 +94,69 @@ class Layout:
 
     Attributes:
         slots: of tensors, then of scratch.
-        places: of every tensor that lives in the arena.
+        places: of every tensor that is computed.
         scratch: slots of scratch, by step.
         overlays: slots that may share bytes, by their indices.
+        ported: of every tensor that lives in a buffer of the caller: whose buffer it is, an input or output of the
+            graph, and how many bytes into it.
     """
 
     slots: tuple[Slot, ...]
     places: Mapping[str, Place]
     scratch: Mapping[int, Slot]
     overlays: tuple[Overlay, ...]
+    ported: Mapping[str, tuple[str, int]]
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:
         return tuple(slot.buffer() for slot in self.slots)
 
 
-def lay_out(graph: Graph, plans: Sequence[KernelPlan], ahead: Ahead | None = None) -> Layout:
-    """Slots of tensors and scratch, when the operators run in the graph's order by these plans."""
-    slots, places = assign_slots(graph, plans)
+def lay_out(
+    graph: Graph, plans: Sequence[KernelPlan], ahead: Ahead | None = None, caller: Collection[str] = ()
+) -> Layout:
+    """Slots of tensors and scratch, when the operators run in the graph's order by these plans.
+
+    Args:
+        caller: inputs and outputs that are to lie in buffers of the caller. Each has one unless it shares its memory
+            with another input, output or state, or is a part of something larger: it is copied then.
+    """
+    every, places = assign_slots(graph, plans, caller)
+    buffers = _buffers_of_caller(graph, places, caller)
+    slots = [slot for slot in every if id(slot) not in buffers]
     scratch = {
         step: Slot(f"scratch of {op.name}", plan.scratch_bytes, step, step)
         for step, (op, plan) in enumerate(zip(graph.ops, plans, strict=True))
         if plan.scratch_bytes
     }
     shared = _overlays(graph, plans, slots, places, ahead) if ahead else ()
-    return Layout((*slots, *scratch.values()), places, scratch, shared)
+    ported = {
+        name: (buffers[id(place.slot)], place.offset) for name, place in places.items() if id(place.slot) in buffers
+    }
+    return Layout((*slots, *scratch.values()), places, scratch, shared, ported)
 
 
-def live_bytes(graph: Graph, plans: Sequence[KernelPlan], ahead: Ahead | None = None) -> list[int]:
+def _buffers_of_caller(graph: Graph, places: Mapping[str, Place], caller: Collection[str]) -> dict[int, str]:
+    """The input or output whose buffer takes the place of a slot, by the slot's identity."""
+    ports = {*graph.inputs, *graph.outputs}
+    apart = {*ports, *(state.tensor for state in graph.states)}
+    found = {}
+    for name in ports & set(caller):
+        slot, offset = places[name].slot, places[name].offset
+        alone = all(other == name or places[other].slot is not slot for other in apart)
+        if alone and offset == 0 and slot.size == graph.tensors[name].nbytes:
+            found[id(slot)] = name
+    return found
+
+
+def live_bytes(
+    graph: Graph, plans: Sequence[KernelPlan], ahead: Ahead | None = None, caller: Collection[str] = ()
+) -> list[int]:
     """What is alive at each step, scratch included: no arena can be smaller than the largest."""
-    layout = lay_out(graph, plans, ahead)
-    return live_by_step(layout.buffers, layout.overlays)
+    layout = lay_out(graph, plans, ahead, caller)
+    live = live_by_step(layout.buffers, layout.overlays)
+    # Behind the last buffer there may be steps that only use buffers of the caller.
+    return live + [0] * (len(graph.ops) - len(live))
 
 
 def _overlays(
@@ -135,13 +173,17 @@ def _overlays(
     if result.offset or source.offset or result.slot is source.slot or any(True for _ in strangers):
         return ()
     index = {id(slot): number for number, slot in enumerate(slots)}
+    if not {id(result.slot), id(source.slot)} <= index.keys():  # in a buffer of the caller
+        return ()
     return (Overlay(index[id(result.slot)], index[id(source.slot)], ahead.lead_bytes),)
 
 
 class _Assignment:
-    def __init__(self, graph: Graph, plans: Sequence[KernelPlan]) -> None:
-        self.graph, self.plans = graph, plans
+    def __init__(self, graph: Graph, plans: Sequence[KernelPlan], caller: Collection[str]) -> None:
+        self.graph, self.plans, self.caller = graph, plans, caller
         self.last, self.reads = last_uses(graph), last_reads(graph)
+        # Nothing is written over an input of the caller's.
+        self.last |= {name: len(graph.ops) for name in graph.inputs if name in caller}
         self.slots: list[Slot] = []
         self.places: dict[str, Place] = {}
         self.wholes = _wholes(graph, plans)
@@ -216,7 +258,9 @@ class _Assignment:
                 if (other := self.places.get(name)) is not None
             )
             sizes = [self.graph.tensors[name].nbytes for name in (op.inputs[source], op.outputs[output])]
-            if place.slot.last == step and sizes[1] <= sizes[0] and not clash:
+            # A buffer of the caller's is as large as the output, not as what was there before.
+            fits = sizes[1] == place.slot.size if op.outputs[output] in self.caller else sizes[1] <= sizes[0]
+            if place.slot.last == step and fits and not clash:
                 return place
         return None
 

@@ -13,7 +13,7 @@ from tinygen.lowering.fuse import fuse
 from tinygen.lowering.library import KernelLibrary
 from tinygen.lowering.order import best_order
 from tinygen.lowering.place import Draft, draft, finished, least_scratch
-from tinygen.lowering.program import Ordering, Program
+from tinygen.lowering.program import Io, Ordering, Program
 from tinygen.lowering.select import Choice, choose
 from tinygen.lowering.streaming import Streaming, stream
 
@@ -26,6 +26,7 @@ def lower(
     library: KernelLibrary | None = None,
     streaming: Streaming | None = None,
     code_bytes: int = CODE_BYTES,
+    io: Io = Io.ARENA,
 ) -> Program:
     """Chooses a kernel per layer, orders the layers for the smallest arena and places every tensor.
 
@@ -36,6 +37,7 @@ def lower(
         library: what a family such as "cmsis-nn" calls.
         streaming: compute the first stage in stripes, to this end.
         code_bytes: the most code that may stand for weights, in all layers together.
+        io: where inputs and outputs lie.
 
     Raises:
         UnsupportedError: no kernel matches a layer, or states become what cannot be copied to them.
@@ -45,7 +47,7 @@ def lower(
     chosen = choose_kernels(graph, family, isa)
     # Each stripe of a layer would have a copy of its code.
     coded = coded_layers(chosen.graph, chosen.choices, 0 if streaming else code_bytes)
-    return lower_chosen(chosen, coded, library, streaming)
+    return lower_chosen(chosen, coded, library, streaming, io)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +73,11 @@ def choose_kernels(graph: Graph, family: str, isa: Collection[str]) -> Chosen:
 
 
 def lower_chosen(
-    chosen: Chosen, coded: Collection[str], library: KernelLibrary | None, streaming: Streaming | None
+    chosen: Chosen,
+    coded: Collection[str],
+    library: KernelLibrary | None,
+    streaming: Streaming | None,
+    io: Io = Io.ARENA,
 ) -> Program:
     """The rest of `lower`.
 
@@ -88,7 +94,8 @@ def lower_chosen(
     def kernel_of(node: Node) -> Choice:
         return settled(node, choose(node, family, isa))
 
-    least = _ordered(graph, [settled(*pair) for pair in zip(graph.nodes(), chosen.choices, strict=True)])
+    caller = frozenset((*graph.inputs, *graph.outputs)) if io == Io.CALLER else frozenset()
+    least = _ordered(graph, [settled(*pair) for pair in zip(graph.nodes(), chosen.choices, strict=True)], caller)
     if streaming is None:
         program = finished(least)
     else:
@@ -98,14 +105,16 @@ def lower_chosen(
     return replace(program, isa=frozenset(isa))
 
 
-def _ordered(graph: Graph, choices: Sequence[Choice]) -> Draft:
+def _ordered(graph: Graph, choices: Sequence[Choice], caller: frozenset[str]) -> Draft:
     """The program with the smaller arena: in the graph's order, or in the one that needs least."""
-    given = draft(graph, choices)
-    schedule = best_order(graph, least_scratch(choices))
+    given = draft(graph, choices, caller=caller)
+    schedule = best_order(graph, least_scratch(choices), caller=caller)
     if schedule.order == tuple(range(len(graph.ops))):
         return _with_ordering(given, Ordering(given.arena_bytes, False, schedule.optimal))
     reordered = draft(
-        replace(graph, ops=tuple(graph.ops[i] for i in schedule.order)), [choices[i] for i in schedule.order]
+        replace(graph, ops=tuple(graph.ops[i] for i in schedule.order)),
+        [choices[i] for i in schedule.order],
+        caller=caller,
     )
     changed = reordered.arena_bytes < given.arena_bytes
     ordering = Ordering(given.arena_bytes, changed, schedule.optimal and changed)

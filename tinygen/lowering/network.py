@@ -6,13 +6,13 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
-from tinygen.errors import ModelError, TinygenError
+from tinygen.errors import ModelError, TinygenError, UnsupportedError
 from tinygen.ir.network import Network
 from tinygen.lowering.code_budget import CODE_BYTES, coded_in_all
 from tinygen.lowering.library import KernelLibrary
 from tinygen.lowering.lower import choose_kernels, lower, lower_chosen
 from tinygen.lowering.planner import ALIGNMENT
-from tinygen.lowering.program import Program
+from tinygen.lowering.program import Io, Program
 from tinygen.lowering.streaming import Streaming
 
 STATE_BYTES = ALIGNMENT
@@ -92,6 +92,7 @@ def lower_network(
     library: KernelLibrary | None = None,
     streaming: Streaming | None = None,
     code_bytes: int = CODE_BYTES,
+    io: Io = Io.ARENA,
 ) -> NetworkProgram:
     """Lowers every switch; arguments and errors are those of `lower`.
 
@@ -99,13 +100,29 @@ def lower_network(
         network: of validated graphs, after the passes.
         streaming: a limit holds for the whole arena, the state included.
         code_bytes: the most code that may stand for weights, in all layers of all switches together.
+        io: where inputs and outputs lie.
 
     Raises:
+        UnsupportedError: buffers of the caller for a network that can be switched.
         ModelError: a switch has a name that the generated C needs.
     """
     if not network.is_switchable:
         return NetworkProgram.of(
-            lower(network.first, family=family, isa=isa, library=library, streaming=streaming, code_bytes=code_bytes)
+            lower(
+                network.first,
+                family=family,
+                isa=isa,
+                library=library,
+                streaming=streaming,
+                code_bytes=code_bytes,
+                io=io,
+            )
+        )
+    if io == Io.CALLER:
+        raise UnsupportedError(
+            "a network with several switches has its inputs and outputs in the arena",
+            where=network.name,
+            fix="Leave out --io caller, or build one switch alone.",
         )
     _check_names(network)
     if streaming is not None and streaming.arena_bytes is not None:

@@ -12,7 +12,7 @@ reordering", 2019 (arXiv 1910.05110), whose search this is, with buffers handed 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from tinygen.ir.graph import Graph
@@ -69,11 +69,12 @@ class _Reached:
 class _Memory:
     """Lifetimes, step by step; the same rules as `lifetimes.assign_slots`."""
 
-    def __init__(self, graph: Graph, plans: Sequence[KernelPlan]) -> None:
+    def __init__(self, graph: Graph, plans: Sequence[KernelPlan], caller: Collection[str] = ()) -> None:
         names = [name for name, tensor in graph.tensors.items() if not tensor.is_constant]
         bit = {name: index for index, name in enumerate(names)}
         writer = {name: index for index, op in enumerate(graph.ops) for name in op.outputs}
-        self.bytes = [graph.tensors[name].nbytes for name in names]
+        # What lies in buffers of the caller takes nothing from the arena, and nothing can take its place.
+        self.bytes = [0 if name in caller else graph.tensors[name].nbytes for name in names]
         self.readers = [0] * len(names)
         # What is kept between invocations never goes, and nothing is written over it.
         self.kept = sum(1 << bit[name] for name in {*graph.sinks, *(s.tensor for s in graph.states)})
@@ -144,9 +145,9 @@ class _Memory:
         return None
 
 
-def peak_of(graph: Graph, plans: Sequence[KernelPlan]) -> int:
+def peak_of(graph: Graph, plans: Sequence[KernelPlan], caller: Collection[str] = ()) -> int:
     """Largest sum of live buffers, in the order the graph has."""
-    memory = _Memory(graph, plans)
+    memory = _Memory(graph, plans, caller)
     slots, done, peak = memory.start, 0, 0
     for index in range(len(graph.ops)):
         done |= 1 << index
@@ -155,17 +156,20 @@ def peak_of(graph: Graph, plans: Sequence[KernelPlan]) -> int:
     return peak
 
 
-def best_order(graph: Graph, plans: Sequence[KernelPlan], *, work: int = _WORK) -> Schedule:
+def best_order(
+    graph: Graph, plans: Sequence[KernelPlan], *, caller: Collection[str] = (), work: int = _WORK
+) -> Schedule:
     """The order with the lowest peak that the search finds; the graph's own when none is lower.
 
     Args:
         graph: views and joins of rows (`ir/ops/rows.py`) are not expected in it.
         plans: one per operator, in the graph's order.
+        caller: inputs and outputs in buffers of the caller.
         work: about how many steps from state to state the search may take.
     """
-    memory = _Memory(graph, plans)
+    memory = _Memory(graph, plans, caller)
     count = len(graph.ops)
-    given = peak_of(graph, plans)
+    given = peak_of(graph, plans, caller)
     level: dict[tuple[int, _Slots], _Reached] = {(0, memory.start): _Reached(0, -1, memory.ready(0, ~0), None)}
     exact = True
     for done in range(count):

@@ -35,6 +35,11 @@ class Draft:
     ahead: Ahead | None = None
 
     @property
+    def caller(self) -> frozenset[str]:
+        """Inputs and outputs in buffers of the caller."""
+        return self.program.caller
+
+    @property
     def arena_bytes(self) -> int:
         return self.program.memory.arena_bytes
 
@@ -44,9 +49,11 @@ def least_scratch(choices: Sequence[Choice]) -> list[KernelPlan]:
     return [choice.variants[0] for choice in choices]
 
 
-def draft(graph: Graph, choices: Sequence[Choice], ahead: Ahead | None = None) -> Draft:
+def draft(
+    graph: Graph, choices: Sequence[Choice], ahead: Ahead | None = None, caller: frozenset[str] = frozenset()
+) -> Draft:
     """The program that executes the operators in the graph's order, with as little scratch as can be."""
-    return Draft(_placed(graph, choices, least_scratch(choices), ahead), tuple(choices), ahead)
+    return Draft(_placed(graph, choices, least_scratch(choices), ahead, caller), tuple(choices), ahead)
 
 
 def finished(least: Draft, limit: int | None = None) -> Program:
@@ -58,13 +65,14 @@ def finished(least: Draft, limit: int | None = None) -> Program:
     """
     program, choices = least.program, least.choices
     frugal = least_scratch(choices)
-    live = live_bytes(program.graph, frugal, least.ahead)
+    live = live_bytes(program.graph, frugal, least.ahead, least.caller)
     budget = budget_without_limit(max(live, default=0)) if limit is None else limit
     for _ in range(_TRIES):
         plans = spend_scratch(choices, live, budget)
         if plans == frugal:
             break
-        spent = _placed(program.graph, choices, plans, least.ahead, None if limit is None else _TRY_NODES)
+        nodes = None if limit is None else _TRY_NODES
+        spent = _placed(program.graph, choices, plans, least.ahead, least.caller, nodes)
         if limit is None or spent.memory.arena_bytes <= limit:
             return replace(spent, ordering=program.ordering, streamed=program.streamed)
         # What is alive would fit, but no placement was found that does.
@@ -77,13 +85,14 @@ def _placed(
     choices: Sequence[Choice],
     plans: Sequence[KernelPlan],
     ahead: Ahead | None,
+    caller: frozenset[str],
     nodes: int | None = None,
 ) -> Program:
-    layout = lay_out(graph, plans, ahead)
+    layout = lay_out(graph, plans, ahead, caller)
     buffers = layout.buffers
     memory = plan_memory(buffers, layout.overlays, **({} if nodes is None else {"nodes": nodes}))
     place = {id(slot): offset for slot, offset in zip(layout.slots, memory.offsets, strict=True)}
-    offsets = {name: place[id(p.slot)] + p.offset for name, p in layout.places.items()}
+    offsets = {name: place[id(p.slot)] + p.offset for name, p in layout.places.items() if name not in layout.ported}
     return Program(
         graph=graph,
         steps=_steps(graph, choices, plans, {index: place[id(slot)] for index, slot in layout.scratch.items()}),
@@ -91,7 +100,9 @@ def _placed(
         buffers=buffers,
         memory=memory,
         ordering=Ordering(memory.arena_bytes, False, False),
-        moves=final_moves(graph, layout.places, offsets),
+        moves=final_moves(graph, layout.places),
+        caller=caller,
+        ported=layout.ported,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 
@@ -12,6 +14,13 @@ from tinygen.ir.tensor import Tensor
 from tinygen.lowering.plan import Constant, Kernel, KernelPlan
 from tinygen.lowering.planner import Buffer, MemoryPlan
 from tinygen.lowering.states import Move
+
+
+class Io(StrEnum):
+    """Where inputs and outputs lie: in the arena, or in buffers of the caller, which each inference is given."""
+
+    ARENA = "arena"
+    CALLER = "caller"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +83,8 @@ class Program:
         graph: what it computes.
         steps: layers in order, aliases included.
         offsets: arena offset of every tensor that lives there, by name.
+        caller: inputs and outputs that the caller has buffers for; none where all lie in the arena.
+        ported: of every tensor that lives in such a buffer: whose it is, and how many bytes into it.
         buffers: the arena's buffers with their lifetimes, for the report.
         memory: their places.
         ordering: whether operators were moved, and what that saves.
@@ -91,11 +102,17 @@ class Program:
     isa: frozenset[str] = frozenset()
     streamed: Streamed | None = None
     moves: tuple[Move, ...] = ()
+    caller: frozenset[str] = frozenset()
+    ported: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     @property
     def state_bytes(self) -> int:
         """What the network keeps between invocations."""
         return sum(self.graph.tensors[state.tensor].nbytes for state in self.graph.states)
+
+    @property
+    def io(self) -> Io:
+        return Io.CALLER if self.caller else Io.ARENA
 
     @property
     def layers(self) -> tuple[Step, ...]:

@@ -17,23 +17,21 @@ class Move:
 
     Attributes:
         state: name of its tensor.
-        target, source: bytes from the arena's start.
+        update: of the tensor whose bytes it gets.
         size: bytes.
     """
 
     state: str
-    target: int
-    source: int
+    update: str
     size: int
 
 
-def final_moves(graph: Graph, places: Mapping[str, Place], offsets: Mapping[str, int]) -> tuple[Move, ...]:
+def final_moves(graph: Graph, places: Mapping[str, Place]) -> tuple[Move, ...]:
     """The copies in an order in which none overwrites what a later one reads; none for what is written in place.
 
     Args:
         graph: with its operators in the order in which they run.
-        places: of every tensor that lives in the arena.
-        offsets: the same in bytes from the arena's start.
+        places: of every tensor that is computed.
 
     Raises:
         UnsupportedError: there is no such order, or an output of the model would be overwritten.
@@ -59,7 +57,7 @@ def final_moves(graph: Graph, places: Mapping[str, Place], offsets: Mapping[str,
             )
         left.remove(free)
         size = graph.tensors[free.tensor].nbytes
-        moves.append(Move(free.tensor, offsets[free.tensor], offsets[free.update], size))
+        moves.append(Move(free.tensor, free.update, size))
     return tuple(moves)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,7 +79,7 @@ def stream(whole: Draft, wanted: Streaming, choose: Chooser) -> Draft:
         return whole
     best = whole
     for candidate in _ranked(_candidates(whole, _remembering(choose), limit), wanted):
-        placed = draft(candidate.graph, candidate.choices, candidate.ahead)
+        placed = draft(candidate.graph, candidate.choices, candidate.ahead, whole.caller)
         if placed.arena_bytes < best.arena_bytes:
             best = replace(placed, program=replace(placed.program, streamed=candidate.streamed))
         if limit is None or best.arena_bytes <= limit:
@@ -112,9 +112,9 @@ def _candidates(whole: Draft, choose: Chooser, limit: int | None) -> list[_Candi
     if graph.states:
         # What a state becomes would be written in stripes while the state is still read.
         return []
-    given = max(live_bytes(graph, plans), default=0)
+    given = max(live_bytes(graph, plans, caller=whole.caller), default=0)
     stages = sorted(find_stages(graph), key=lambda s: (graph.tensors[s.result].nbytes, s.end))[:_STAGES]
-    stages = [stage for stage in stages if _peak_behind(graph, plans, stage) < given]
+    stages = [stage for stage in stages if _peak_behind(graph, plans, stage, whole.caller) < given]
     ways = [(stage, height) for stage in stages for height in _heights(graph.tensors[stage.result].shape[1])]
     found = []
     work = _WORK
@@ -138,10 +138,10 @@ def _heights(rows: int) -> list[int]:
     return sorted({-(-rows // count) for count in range(2, rows + 1)})
 
 
-def _peak_behind(graph: Graph, plans: Sequence[KernelPlan], stage: Stage) -> int:
+def _peak_behind(graph: Graph, plans: Sequence[KernelPlan], stage: Stage, caller: Collection[str]) -> int:
     """What the operators behind the stage need, however it is computed."""
     behind = replace(graph, ops=graph.ops[stage.end :], inputs=(stage.result,))
-    return max(live_bytes(behind, plans[stage.end :]), default=0)
+    return max(live_bytes(behind, plans[stage.end :], caller=caller), default=0)
 
 
 def _candidate(
@@ -164,7 +164,7 @@ def _candidate(
         recomputed_macs=sum(node.op.macs(node) for node in striped.graph.nodes()) - macs,
         arena_bytes_before=whole.arena_bytes,
     )
-    live = live_bytes(striped.graph, least_scratch(choices), ahead)
+    live = live_bytes(striped.graph, least_scratch(choices), ahead, whole.caller)
     peak = max(live, default=0)
     plans = spend_scratch(choices, live, peak if limit is None else limit)
     cycles = sum(plan.cycles + (0 if plan.is_alias else _CALL_CYCLES) for plan in plans)

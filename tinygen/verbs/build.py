@@ -39,6 +39,7 @@ from tinygen.hil.transports import ProcessTransport
 from tinygen.ir.network import Network
 from tinygen.lowering.code_budget import CODE_BYTES
 from tinygen.lowering.network import NetworkProgram, lower_network
+from tinygen.lowering.program import Io
 from tinygen.lowering.select import CMSIS_NN, Family
 from tinygen.lowering.streaming import Streaming
 from tinygen.passes.dependence import death_notes
@@ -71,6 +72,7 @@ _CHOICES: tuple[tuple[str, type[StrEnum], str], ...] = (
     ("weights", WeightMemory, "weights cannot lie in"),
     ("mode", Mode, "a firmware cannot begin in mode"),
     ("arithmetic", Arithmetic, "there is no arithmetic"),
+    ("io", Io, "inputs and outputs cannot lie in"),
 )
 
 
@@ -100,6 +102,7 @@ class BuildOptions:
             words.
         arithmetic: of a .tflite model: "reference", or "optimized": rounded as LiteRT's optimised kernels do, see
             `tinygen.passes.litert_arithmetic`.
+        io: where inputs and outputs lie: in the "arena", or in buffers of the "caller", which each inference is given.
     """
 
     board: str = "f746zg"
@@ -116,6 +119,7 @@ class BuildOptions:
     mode: Mode | str = Mode.PERFORMANCE
     app: Application | None = None
     arithmetic: Arithmetic | str = Arithmetic.REFERENCE
+    io: Io | str = Io.ARENA
 
     def __post_init__(self) -> None:
         for name, kind, what in _CHOICES:
@@ -245,7 +249,13 @@ class _Job:
         # Half of a board's flash, at most, for weights as code.
         code = CODE_BYTES if self.board.is_host else self.board.flash_bytes // 2
         return lower_network(
-            network or self.network, family=family, isa=isa, library=self.library, streaming=streaming, code_bytes=code
+            network or self.network,
+            family=family,
+            isa=isa,
+            library=self.library,
+            streaming=streaming,
+            code_bytes=code,
+            io=Io(self.options.io),
         )
 
     def place_weights(self, program: NetworkProgram) -> None:
@@ -419,6 +429,7 @@ def _write_sources(job: _Job, program: NetworkProgram, folder: Path, has_db: boo
         app=app,
         model_copy=keep_model(job.source, folder),
         arithmetic=Arithmetic(options.arithmetic),
+        io=Io(options.io),
     )
     return emitted, entry
 
@@ -433,6 +444,8 @@ def _build_id(
     chosen = asdict(unplaced)
     if options.arithmetic == Arithmetic.REFERENCE:
         del chosen["arithmetic"]  # which earlier builds had not
+    if options.io == Io.ARENA:
+        del chosen["io"]
     digest.update(json.dumps(chosen, sort_keys=True).encode())
     for name, text in sorted(emitted.content.items()):
         digest.update(f"{name}\n{text}".encode())
