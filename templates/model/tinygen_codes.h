@@ -49,4 +49,38 @@ static inline int32_t tg_steps(int32_t x, const int32_t *thresholds, int32_t cou
     return first;
 }
 
+/* One copy of a function that a kernel calls for each output: what it loops over must fit caches of a kilobyte. */
+#if defined(__GNUC__)
+#define TG_ONE_COPY static __attribute__((noinline, unused))
+#else
+#define TG_ONE_COPY static inline
+#endif
+
+/* How many of 2^bits - 1 rising thresholds x reaches, `bits` a constant from 2 to 8: no branches, a load for each bit. */
+TG_ONE_COPY int32_t tg_search(int32_t x, const int32_t *thresholds, int32_t bits)
+{
+    const int32_t *at = thresholds;
+    if (bits > 7) {
+        at += x >= at[127] ? 128 : 0;
+    }
+    if (bits > 6) {
+        at += x >= at[63] ? 64 : 0;
+    }
+    if (bits > 5) {
+        at += x >= at[31] ? 32 : 0;
+    }
+    if (bits > 4) {
+        at += x >= at[15] ? 16 : 0;
+    }
+    if (bits > 3) {
+        at += x >= at[7] ? 8 : 0;
+    }
+    if (bits > 2) {
+        at += x >= at[3] ? 4 : 0;
+    }
+    at += x >= at[1] ? 2 : 0;
+    at += x >= at[0] ? 1 : 0;
+    return (int32_t)(at - thresholds);
+}
+
 #endif

@@ -82,6 +82,7 @@ void pair_rows(uint32_t *to, const int8_t *from, int32_t count) { (void)count; t
 int32_t differing(const uint32_t *x, const uint32_t *w, int32_t count) { return tg_differing(x, w, count); }
 void counts(uint32_t *planes) { tg_counts(planes); }
 int32_t steps(int32_t x, const int32_t *thresholds, int32_t count) { return tg_steps(x, thresholds, count); }
+int32_t search(int32_t x, const int32_t *thresholds, int32_t bits) { return tg_search(x, thresholds, bits); }
 int32_t power_of_two(int32_t code) { return tg_power_of_two(code); }
 int32_t bit(const uint32_t *words, int32_t index) { return tg_bit(words, index); }
 int32_t rescale(int32_t x, int32_t multiplier, int32_t high, int32_t low, int32_t shift)
@@ -320,11 +321,13 @@ def test_eight_channels_in_planes(library: ctypes.CDLL, rng: np.random.Generator
 
 
 def test_codes_of_accumulators(library: ctypes.CDLL, rng: np.random.Generator) -> None:
-    for count in (1, 2, 3, 7, 15):
+    for count in (1, 2, 3, 7, 15, 31, 63, 127, 255):
         row = np.sort(rng.integers(-20, 20, count)).astype(np.int32)
         values = range(-25, 26)
         expected = Threshold((tuple(row.tolist()),)).apply(np.array(values)[:, None]).ravel()
         assert [library.steps(x, _pointer(row), count) for x in values] == expected.tolist()
+        if count > 1 and count & (count + 1) == 0:
+            assert [library.search(x, _pointer(row), count.bit_length()) for x in values] == expected.tolist()
     for x in (-(2**31), -5000, -1, 0, 1, 700, 5000, 2**31 - 1):
         for offset in (-(2**40) - 3, -1, 0, 2**33 + 7):
             wanted = Rescale((-77777,), (offset,), (19,), -7, 100).apply(np.array([x]))[0]

@@ -29,6 +29,8 @@ from tinygen.lowering.plan import Field
 
 _NEVER = 2**31 - 1
 _LARGEST = 2**31 - 2**16
+_COMPARED = 3
+"""Thresholds up to which each is compared with."""
 _FEW = 255
 """Codes of an output up to which a fit is tried."""
 
@@ -241,7 +243,18 @@ def _scales(rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray) ->
 def _as_written(rising: Rescale | Threshold, bias: np.ndarray, unit: int) -> Epilogue:
     if isinstance(rising, Threshold):
         rows = np.clip(np.array(rising.thresholds, np.int64) * unit, -_NEVER - 1, _NEVER)
-        context = {"form": "steps", "steps": rows.shape[1], "literals": [], "unit": unit, "output_zero": 0}
+        bits = rows.shape[1].bit_length()
+        if rows.shape[1] > _COMPARED:
+            # A search halves what is left: thresholds that are never reached fill it up.
+            rows = np.pad(rows, ((0, 0), (0, 2**bits - 1 - rows.shape[1])), constant_values=_NEVER)
+        context = {
+            "form": "steps",
+            "steps": rows.shape[1],
+            "step_bits": bits,
+            "literals": [],
+            "unit": unit,
+            "output_zero": 0,
+        }
         return Epilogue(context, np.column_stack([bias * unit, rows]), (Field("bias"), Field("steps", rows.shape[1])))
     offset = np.array(rising.offset, np.int64)
     low_words = (offset & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
