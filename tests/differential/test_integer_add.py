@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,18 +16,25 @@ from tests.support.integer_layers import (
     INT8,
     INT32,
     OUTPUTS,
+    POWERS,
+    TERNARY,
     Layer,
+    affine,
     codebook,
     levels,
     random_codes,
 )
+from tests.support.shares import one_in
+from tests.support.variants import DSP, check_variants
 from tinygen.errors import UnsupportedError
 from tinygen.ir.encodings import Affine, IntegerEncoding
+from tinygen.ir.epilogue import Epilogue, Rescale, Threshold
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.concatenation import Concatenation
 from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.tensor import Tensor
+from tinygen.lowering.select import choose
 
 INT16 = Affine("int16", (1.0,), (0,))
 UINT8 = Affine("uint8", (1.0,), (128,))
@@ -128,3 +136,53 @@ def test_sums_that_cannot_be_formed(first: tuple[int, ...], shape: tuple[int, ..
     tensors = {"a": Tensor("a", (1, 3), INT8), "b": Tensor("b", shape, INT8), "y": Tensor("y", (1, 3), INT32)}
     with pytest.raises(UnsupportedError, match=message):
         Graph("m", tensors, (op,), ("a", "b"), ("y",)).validate()
+
+
+def _of_one(epilogue: Epilogue) -> Epilogue:
+    """The first channel's for all."""
+    if isinstance(epilogue, Threshold):
+        return Threshold(epilogue.thresholds[:1], epilogue.sign[:1])
+    parts = (epilogue.multiplier[:1], epilogue.offset[:1], epilogue.shift[:1])
+    return Rescale(*parts, epilogue.low, epilogue.high)
+
+
+def _even(layer: Layer) -> Layer:
+    """With the first channel's epilogue for all channels."""
+    (op,) = layer.graph.ops
+    assert isinstance(op, IntegerAdd) and op.epilogue is not None
+    return replace(layer, graph=replace(layer.graph, ops=(replace(op, epilogue=_of_one(op.epilogue)),)))
+
+
+def tuned_sums(count: int, seed: int) -> list[Layer]:
+    kinds = (BINARY, levels(2), levels(4), levels(3, True), affine(-128), affine(5), levels(8), TERNARY, POWERS)
+    outputs = (BINARY, levels(2), levels(4), affine(3), levels(7), levels(3, True))
+    found = []
+    for i in range(count):
+        layer = layers.add(
+            f"t{seed}_{i}",
+            ((3, 2, 5), (2, 3, 34), (9,))[i % 3],
+            a=kinds[(i + seed) % len(kinds)],
+            b=kinds[(2 * i + 1) % len(kinds)],
+            y=outputs[(i + i // 6) % len(outputs)],
+            shared=i % 2 == 0,
+            shifted=i % 4 == 1,
+            seed=i + seed,
+        )
+        found.append(_even(layer) if i % 2 == 0 else layer)
+    return found
+
+
+@one_in(2)
+def test_tuned_sums(every: int) -> None:
+    found = tuned_sums(36, 1)[::every]
+    assert check_variants([one.graph for one in found], [one.feeds for one in found], in_turn=True) >= len(found)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_codes_are_one_sum(shared: bool) -> None:
+    """Sums of codes with an even epilogue are one shifted sum, uneven ones a search."""
+    for y, forms in ((affine(3), ("tables", "lines")), (levels(4), ("pairs", "steps"))):
+        layer = layers.add("one", (4, 4, 8), a=levels(4), b=levels(4), y=y, shared=shared, seed=3)
+        graph = (_even(layer) if shared else layer).graph
+        name = choose(graph.node(graph.ops[0]), "tinygen", DSP).kernel.name
+        assert name in {f"integer_add_{form}" for form in (*forms, "pairs")}
