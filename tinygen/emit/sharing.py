@@ -17,6 +17,11 @@ def array_key(constant: Constant) -> ArrayKey:
     return constant.data.dtype.name, constant.fields, constant.data.tobytes()
 
 
+def weight_bytes(network: NetworkProgram) -> int:
+    """Of all arrays of constants in the C, each counted once."""
+    return sum(len(content) for _, _, content in array_users(network))
+
+
 def array_users(network: NetworkProgram) -> dict[ArrayKey, tuple[str, ...]]:
     """Names of the switches that read each array, in the network's order."""
     users: dict[ArrayKey, dict[str, None]] = {}

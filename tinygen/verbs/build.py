@@ -29,6 +29,7 @@ from tinygen.builds.report import render_report
 from tinygen.builds.switches import describe_network, describe_switches
 from tinygen.emit.benchmark import benchmark_of
 from tinygen.emit.model import EmittedModel, emit_app_model, emit_model
+from tinygen.emit.sharing import weight_bytes
 from tinygen.errors import DeviceError, FitError, TinygenError
 from tinygen.files import writing
 from tinygen.frontends.layouts import Layout
@@ -57,6 +58,7 @@ from tinygen.targets.cmsis_nn import CmsisNn, find_checkout
 from tinygen.targets.images import write_images
 from tinygen.targets.toolchain import BuildResult, build_elf, find_toolchain
 from tinygen.targets.toolchains.base import Toolchain
+from tinygen.targets.toolchains.fit import check_weights
 from tinygen.verbs.profiled import with_profiles
 from tinygen.verbs.weights import weight_memory
 from tinygen.version import VERSION
@@ -189,6 +191,8 @@ def build(
     source = read_source(model, options)
     job = _Job(model, source, simplify_network(source), options, board, toolchain)
     program = job.lowered(options.streaming)
+    if not board.is_host and not board.is_project_only:
+        check_weights(board, weight_bytes(program))
     job.place_weights(program)
     if options.app is not None:
         options.app.check_model(program)

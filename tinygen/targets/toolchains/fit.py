@@ -35,6 +35,24 @@ def overflow_error(board: Board, output: str, objects: Mapping[str, Path]) -> Fi
     return FitError("; ".join(parts), where=f"link for {board.name}", fix=fix, excess=overflows)
 
 
+def check_weights(board: Board, weight_bytes: int) -> None:
+    """Whether flash holds the weights; that can be told before anything is compiled.
+
+    Raises:
+        FitError: it does not.
+    """
+    flash = board.link_flash
+    excess = weight_bytes - flash.size
+    if excess > 0:
+        raise FitError(
+            f"the program does not fit flash: its weights alone need {weight_bytes:,} bytes, {flash.size:,} there, "
+            f"{excess:,} too many",
+            where=board.name,
+            fix=_FIXES["FLASH"],
+            excess={"FLASH": excess},
+        )
+
+
 _REGIONS = {"CODE": "FLASH", "RAM_CODE": "RAM"}
 """Other names of the same memory: on an ESP32-C3, what the bus for instructions calls it."""
 _FIXES = {

@@ -17,6 +17,7 @@ that puts B into it. SMMLA and SSAT do the rest.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -172,7 +173,7 @@ def _fit_channel(
 ) -> tuple[int, int, int] | None:
     total = 32 + shift
     centre = round(real * 2.0**total)
-    candidates = centre + np.array(sorted(range(-(_TRIALS // 2), _TRIALS // 2 + 1), key=abs), np.int64)
+    candidates = centre + _outwards(_TRIALS // 2)
     # What falls as the accumulator rises may be right at every step, and wrong between two.
     candidates = candidates[candidates >= 0]
     targets = steps << total
@@ -199,11 +200,17 @@ def _bound(
     return np.asarray(pick(rest, axis=1))
 
 
+@cache
+def _outwards(reach: int) -> np.ndarray:
+    """Integers up to `reach` and down to its negative, the nearest to 0 first."""
+    moved = np.arange(-reach, reach + 1, dtype=np.int64)
+    return moved[np.argsort(np.abs(moved), kind="stable")]
+
+
 def _split(multiplier: int, least: int, most: int, largest: int, shift: int) -> tuple[int, int] | None:
     """(offset, bias shift) with least <= bias shift * multiplier + offset * 2^32 < most."""
     for reach in _BIAS_SHIFTS:
-        moved = np.arange(-reach, reach + 1, dtype=np.int64)
-        moved = moved[np.argsort(np.abs(moved), kind="stable")]
+        moved = _outwards(reach)
         rest = least - moved * multiplier
         offset = -((-rest) >> 32)
         fits = (moved * multiplier + (offset << 32) < most) & (np.abs(offset) < _SAFE)
