@@ -219,7 +219,7 @@ static inline void tg_eight_by_four(int32_t sums[4], const int8_t *x, const int8
 #endif
 }
 
-/* Once in a model, and rolled up: code comes from flash, too. */
+/* Once in a model, and rolled up: code comes from flash, too. Only the shortest loops are written out, twice. */
 #if defined(__GNUC__)
 #define TG_ONCE static __attribute__((noinline, unused))
 #else
@@ -227,8 +227,13 @@ static inline void tg_eight_by_four(int32_t sums[4], const int8_t *x, const int8
 #endif
 #if defined(__clang__)
 #define TG_ROLLED _Pragma("clang loop unroll(disable)")
+#define TG_TWICE _Pragma("clang loop unroll_count(2)")
+#elif defined(__GNUC__)
+#define TG_ROLLED
+#define TG_TWICE _Pragma("GCC unroll 2")
 #else
 #define TG_ROLLED
+#define TG_TWICE
 #endif
 
 /* One window and four filters: the first four sums. */

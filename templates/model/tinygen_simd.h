@@ -91,6 +91,13 @@ static inline int32_t tg_high_mla(int32_t offset, int32_t x, int32_t multiplier)
     int32_t sum;
     __asm__("smmla %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(multiplier), "r"(offset));
     return sum;
+#elif defined(__thumb__) && !defined(__thumb2__)
+    /* Nothing gives the high half of a product: halves are multiplied, which is half of what a product of 64 bits is. */
+    const uint32_t x_low = (uint32_t)x & 0xFFFFU;
+    const uint32_t m_low = (uint32_t)multiplier & 0xFFFFU;
+    const int32_t cross = (x >> 16) * (int32_t)m_low + (int32_t)((x_low * m_low) >> 16);
+    const int32_t low = (int32_t)x_low * (multiplier >> 16) + (cross & 0xFFFF);
+    return (int32_t)((uint32_t)offset + (uint32_t)((x >> 16) * (multiplier >> 16) + (cross >> 16) + (low >> 16)));
 #else
     return (int32_t)(offset + (((int64_t)x * multiplier) >> 32));
 #endif
