@@ -86,6 +86,33 @@ TG_INLINE uint32_t tg_rotate(uint32_t word, uint32_t r)
             " ldr r7, [sp, #12]\n subs r7, #1\n str r7, [sp, #12]\n bne 1b\n"                               \
             " add sp, #16\n pop {r4-r11, pc}\n"                                                             \
             " .size " #name ", . - " #name "\n .purgem tg_step\n .purgem tg_steps\n .popsection\n");
+#elif defined(__riscv_mul) && __riscv_xlen == 32
+/* Adds the low and the high word of a product. */
+#define TG_FIELD_PRODUCT(low, high, x, w)                                                                    \
+    " mul t4, " x ", " w "\n mulhu t5, " x ", " w "\n add " low ", " low ", t4\n add " high ", " high ", t5\n"
+/* Sums: a4:a5, a6:a7, s0:s1, s2:s3; parts and segments to go: t6, s4. No carry goes from word to word. */
+#define TG_FIELD_SUMS(name, steps, parts, segments, skip, apart)                                             \
+    void name(uint32_t *to, const uint32_t *x, const uint32_t *w, int32_t count);                            \
+    __asm__(".if " #apart " == 0\n .error \"sums reach over bit 32\"\n .endif\n"                            \
+            ".pushsection .text." #name ", \"ax\", %progbits\n .balign 4\n .type " #name ", %function\n"     \
+            #name ":\n addi sp, sp, -32\n"                                                                  \
+            " sw s0, 0(sp)\n sw s1, 4(sp)\n sw s2, 8(sp)\n sw s3, 12(sp)\n sw s4, 16(sp)\n"                  \
+            "1:\n li s4, " #segments "\n"                                                                   \
+            "2:\n li a4, 0\n li a5, 0\n li a6, 0\n li a7, 0\n li s0, 0\n li s1, 0\n li s2, 0\n li s3, 0\n"   \
+            " li t6, " #parts "\n"                                                                           \
+            "3:\n .set tg_at, 0\n .rept " #steps "\n lw t0, tg_at(a1)\n lw t1, tg_at + 4(a1)\n"             \
+            " lw t2, tg_at(a2)\n lw t3, tg_at + 4(a2)\n"                                                    \
+            TG_FIELD_PRODUCT("a4", "a5", "t0", "t2") TG_FIELD_PRODUCT("a6", "a7", "t1", "t2")                \
+            TG_FIELD_PRODUCT("s0", "s1", "t0", "t3") TG_FIELD_PRODUCT("s2", "s3", "t1", "t3")                \
+            " .set tg_at, tg_at + 8\n .endr\n"                                                              \
+            " addi a1, a1, 8 * " #steps "\n addi a2, a2, 8 * " #steps "\n addi t6, t6, -1\n bnez t6, 3b\n"  \
+            " sw a4, 0(a0)\n sw a5, 4(a0)\n sw a6, 8(a0)\n sw a7, 12(a0)\n"                                 \
+            " sw s0, 16(a0)\n sw s1, 20(a0)\n sw s2, 24(a0)\n sw s3, 28(a0)\n addi a0, a0, 32\n"            \
+            " addi s4, s4, -1\n bnez s4, 2b\n"                                                              \
+            " li t4, 4 * (" #skip ")\n add a1, a1, t4\n li t4, -8 * " #steps " * " #parts " * " #segments    \
+            "\n add a2, a2, t4\n addi a3, a3, -1\n bnez a3, 1b\n"                                           \
+            " lw s0, 0(sp)\n lw s1, 4(sp)\n lw s2, 8(sp)\n lw s3, 12(sp)\n lw s4, 16(sp)\n"                  \
+            " addi sp, sp, 32\n ret\n .size " #name ", . - " #name "\n .popsection\n");
 #else
 /* Adds the product of two words to a sum. */
 TG_INLINE void tg_field_mac(uint32_t sum[2], uint32_t x, uint32_t w, int apart)
@@ -102,14 +129,17 @@ TG_INLINE void tg_field_mac(uint32_t sum[2], uint32_t x, uint32_t w, int apart)
 }
 
 TG_INLINE void tg_field_sums(
-    uint32_t *restrict to, const uint32_t *restrict x, const uint32_t *restrict w, int32_t steps, int apart)
+    uint32_t *restrict to, const uint32_t *restrict x, const uint32_t *restrict w, int32_t steps, int32_t parts,
+    int apart)
 {
     uint32_t a[2] = {0, 0}, b[2] = {0, 0}, c[2] = {0, 0}, d[2] = {0, 0};
-    for (int32_t i = 0; i < steps; i++, x += 2, w += 2) {
-        tg_field_mac(a, x[0], w[0], apart);
-        tg_field_mac(b, x[1], w[0], apart);
-        tg_field_mac(c, x[0], w[1], apart);
-        tg_field_mac(d, x[1], w[1], apart);
+    for (int32_t part = 0; part < parts; part++, x += 2 * steps, w += 2 * steps) {
+        for (int32_t i = 0; i < steps; i++) {
+            tg_field_mac(a, x[2 * i], w[2 * i], apart);
+            tg_field_mac(b, x[2 * i + 1], w[2 * i], apart);
+            tg_field_mac(c, x[2 * i], w[2 * i + 1], apart);
+            tg_field_mac(d, x[2 * i + 1], w[2 * i + 1], apart);
+        }
     }
     to[0] = a[0], to[1] = a[1], to[2] = b[0], to[3] = b[1];
     to[4] = c[0], to[5] = c[1], to[6] = d[0], to[7] = d[1];
@@ -121,7 +151,55 @@ TG_INLINE void tg_field_sums(
         const int32_t each = 2 * (steps) * (parts);                                                          \
         for (; count > 0; count--, x += each * (segments) + (skip)) {                                        \
             for (int32_t i = 0; i < (segments); i++, to += 8) {                                              \
-                tg_field_sums(to, x + each * i, w + each * i, each / 2, apart);                              \
+                tg_field_sums(to, x + each * i, w + each * i, steps, parts, apart);                              \
+            }                                                                                                \
+        }                                                                                                    \
+    }
+#endif
+
+/* TG_FIELD_SUMS_32() is the same with the low words of products alone: the four sums take a word each. */
+#if defined(__ARM_ARCH_6M__)
+/* Sums: r8 to r11; `to`: r12; segments to go: lr; on the stack: `count`. What is added to low registers sets flags. */
+#define TG_FIELD_SUMS_32(name, steps, parts, segments, skip)                                                 \
+    void name(uint32_t *to, const uint32_t *x, const uint32_t *w, int32_t count);                            \
+    __asm__(".pushsection .text." #name ", \"ax\", %progbits\n"                                              \
+            " .syntax unified\n .thumb\n .balign 4\n .thumb_func\n .type " #name ", %function\n" #name ":\n"  \
+            " push {r3-r7, lr}\n mov r4, r8\n mov r5, r9\n mov r6, r10\n mov r7, r11\n push {r4-r7}\n"        \
+            " mov r12, r0\n movs r0, r1\n movs r1, r2\n"                                                     \
+            "1:\n movs r6, #" #segments "\n mov lr, r6\n"                                                    \
+            "2:\n movs r6, #0\n mov r8, r6\n mov r9, r6\n mov r10, r6\n mov r11, r6\n movs r7, #" #parts "\n" \
+            "3:\n .rept " #steps "\n ldmia r0!, {r2, r3}\n ldmia r1!, {r4, r5}\n"                            \
+            " movs r6, r2\n muls r6, r4, r6\n muls r2, r5, r2\n add r8, r6\n add r10, r2\n"                  \
+            " muls r4, r3, r4\n muls r3, r5, r3\n add r9, r4\n add r11, r3\n .endr\n"                       \
+            " subs r7, #1\n beq 4f\n b 3b\n"                                                                \
+            "4:\n mov r6, r12\n mov r2, r8\n mov r3, r9\n mov r4, r10\n mov r5, r11\n stmia r6!, {r2-r5}\n"  \
+            " mov r12, r6\n mov r6, lr\n subs r6, #1\n mov lr, r6\n beq 5f\n b 2b\n"                        \
+            "5:\n ldr r6, =4 * (" #skip ")\n add r0, r6\n"                                                  \
+            " ldr r6, =8 * " #steps " * " #parts " * " #segments "\n subs r1, r1, r6\n"                      \
+            " ldr r6, [sp, #16]\n subs r6, #1\n str r6, [sp, #16]\n beq 6f\n b 1b\n"                        \
+            "6:\n pop {r4-r7}\n mov r8, r4\n mov r9, r5\n mov r10, r6\n mov r11, r7\n pop {r3-r7, pc}\n"      \
+            " .ltorg\n .size " #name ", . - " #name "\n .popsection\n");
+#else
+TG_INLINE void tg_field_sums_32(
+    uint32_t *restrict to, const uint32_t *restrict x, const uint32_t *restrict w, int32_t steps)
+{
+    uint32_t a = 0, b = 0, c = 0, d = 0;
+    for (int32_t i = 0; i < steps; i++, x += 2, w += 2) {
+        a += x[0] * w[0];
+        b += x[1] * w[0];
+        c += x[0] * w[1];
+        d += x[1] * w[1];
+    }
+    to[0] = a, to[1] = b, to[2] = c, to[3] = d;
+}
+
+#define TG_FIELD_SUMS_32(name, steps, parts, segments, skip)                                                 \
+    TG_APART void name(uint32_t *to, const uint32_t *x, const uint32_t *w, int32_t count)                    \
+    {                                                                                                        \
+        const int32_t each = 2 * (steps) * (parts);                                                          \
+        for (; count > 0; count--, x += each * (segments) + (skip)) {                                        \
+            for (int32_t i = 0; i < (segments); i++, to += 4) {                                              \
+                tg_field_sums_32(to, x + each * i, w + each * i, each / 2);                                  \
             }                                                                                                \
         }                                                                                                    \
     }

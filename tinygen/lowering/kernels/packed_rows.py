@@ -17,7 +17,11 @@ from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.packed_fields import rotations
 from tinygen.lowering.kernels.support.packed_layouts import (
+    ARMV6M,
+    ARMV7EM,
+    RV32,
     Layout,
+    Machine,
     Task,
     activation_codes,
     all_layouts,
@@ -30,16 +34,15 @@ from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 _HEADERS = ("tinygen_codes.h", "tinygen_fields.h", "tinygen_math.h", "tinygen_simd.h")
 _ROWS = (1, 2, 4, 8)
-_LEAST = 3
-"""Products per multiplication below which nothing is won."""
-_SPREAD, _UNPACK = 2.0, 1.8
-"""Cycles of a pixel put into its word, and of an operand taken apart."""
+_LEAST = {64: 3, 32: 2}
+"""Products per multiplication below which nothing is won, by the bits of a product."""
 
 
-def packed_plans(job: Job) -> Sequence[KernelPlan]:
+def packed_plans(job: Job, machine: Machine) -> Sequence[KernelPlan]:
     """Plans for a layer without groups, kernel scales or dilation."""
-    task = _task(job)
-    found = [layout for layout in all_layouts(task) if layout.fields.macs >= _LEAST] if task else []
+    task = _task(job, machine)
+    least = _LEAST[machine.product]
+    found = [layout for layout in all_layouts(task) if layout.fields.macs >= least] if task else []
     if not found:
         return ()
     best = min(found, key=Layout.cycles)
@@ -47,7 +50,7 @@ def packed_plans(job: Job) -> Sequence[KernelPlan]:
     return [_plan(job, best, size) for size in _ROWS if size == 1 or size <= rows.output]
 
 
-def _task(job: Job) -> Task | None:
+def _task(job: Job, machine: Machine) -> Task | None:
     node, op = job.node, job.op
     rows, columns = axes = op.geometry(node)
     dilated = any(axis.kernel > 1 and axis.dilation > 1 for axis in axes)
@@ -56,7 +59,7 @@ def _task(job: Job) -> Task | None:
     weights = job.weights.astype(np.int64)
     codes = activation_codes(node.input(0), padded=rows.padded or columns.padded)
     grid = weight_grid(weights)
-    return Task(axes, weights, codes, grid) if codes and grid else None
+    return Task(axes, weights, codes, grid, machine) if codes and grid else None
 
 
 def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
@@ -67,7 +70,7 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
     turns = rotations(mask)
     buffer_rows = (size - 1) * rows.stride + rows.kernel
     pair_words = 2 * task.depth * buffer_rows
-    row_words = 8 * cut.segments * grille.pairs
+    row_words = _sum_words(layout) * 4 * cut.segments * grille.pairs
     v_size = grille.width + layout.pieces * layout.fields.taps - 1
     line = 0 if _reads_input(layout) else grille.width * grille.apart * task.depth
     # Steps that the layer does not have are read from what follows, and so is one more.
@@ -78,7 +81,7 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
     }
     words = sum(sizes.values()) + layout.fields.filters * v_size + task.summed * size * columns.output
     blocks = -(-rows.output // size)
-    spread = blocks * buffer_rows * grille.pairs * 2 * task.depth * (1 + _SPREAD * layout.fields.pixels)
+    spread = blocks * buffer_rows * grille.pairs * 2 * task.depth * (1 + task.machine.pixel * layout.fields.pixels)
     ending = _ending(job, task)
     return KernelPlan(
         template="packed/packed_rows.c.j2",
@@ -103,8 +106,14 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
         constants=(_weights(layout, packed, len(turns)), ending.constant(), *_edge_constants(layout)),
         scratch_bytes=4 * words + line,
         headers=_HEADERS,
-        cycles=node.output.shape[0] * (layout.cycles() + spread + blocks * packed.size * len(turns) * _UNPACK),
+        cycles=node.output.shape[0]
+        * (layout.cycles() + spread + blocks * packed.size * len(turns) * task.machine.unpack),
     )
+
+
+def _sum_words(layout: Layout) -> int:
+    """Words of a sum of products."""
+    return layout.fields.product // 32
 
 
 def _even(words: int) -> int:
@@ -152,6 +161,7 @@ def _fields_context(layout: Layout) -> dict[str, Any]:
         "taps": fields.taps,
         "filters": fields.filters,
         "spacing": fields.spacing,
+        "sum_words": _sum_words(layout),
         "places": fields.places(),
         "apart": fields.apart,
         "whole": layout.whole,
@@ -199,15 +209,10 @@ def _edge_constants(layout: Layout) -> tuple[Constant, ...]:
     return (Constant("edges", missing, f"per output channel: what sums of columns {list(edges.columns)} lack"),)
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_packed_rows", family="tinygen", isa="dsp")
-def integer_conv_2d_packed_rows(node: Node) -> Sequence[KernelPlan]:
-    """Few bits: several products in one multiplication."""
-    job = _job(node)
-    return packed_plans(job) if job else ()
-
-
 def _job(node: Node) -> Job | None:
     op = node.op
+    if isinstance(op, Conv2D):
+        return int8_job(node, "packed") if takes_int8(node) else None
     assert isinstance(op, IntegerConv2D)
     layer = integer_layer(node, op.epilogue)
     if layer is None:
@@ -217,6 +222,24 @@ def _job(node: Node) -> Job | None:
 
 
 @kernel(Conv2D, name="conv_2d_packed_rows", family="tinygen", isa="dsp")
-def conv_2d_packed_rows(node: Node) -> Sequence[KernelPlan]:
-    """The same in TFLite's scheme, where weights take few values."""
-    return packed_plans(int8_job(node, "packed")) if takes_int8(node) else ()
+@kernel(IntegerConv2D, name="integer_conv_2d_packed_rows", family="tinygen", isa="dsp")
+def packed_rows(node: Node) -> Sequence[KernelPlan]:
+    """Few bits: several products in one multiplication of 64 bits."""
+    job = _job(node)
+    return packed_plans(job, ARMV7EM) if job else ()
+
+
+@kernel(Conv2D, name="conv_2d_packed_rows_rv32", family="tinygen", isa="rv32")
+@kernel(IntegerConv2D, name="integer_conv_2d_packed_rows_rv32", family="tinygen", isa="rv32")
+def packed_rows_rv32(node: Node) -> Sequence[KernelPlan]:
+    """The same by two multiplications, one for each half of the product."""
+    job = _job(node)
+    return packed_plans(job, RV32) if job else ()
+
+
+@kernel(Conv2D, name="conv_2d_packed_rows_armv6m", family="tinygen", isa="armv6m")
+@kernel(IntegerConv2D, name="integer_conv_2d_packed_rows_armv6m", family="tinygen", isa="armv6m")
+def packed_rows_armv6m(node: Node) -> Sequence[KernelPlan]:
+    """The same in products of 32 bits."""
+    job = _job(node)
+    return packed_plans(job, ARMV6M) if job else ()

@@ -34,6 +34,7 @@ class Fields:
         filters: in the second one; more than one only where there is one tap.
         spacing: bits from field to field.
         x_start, w_start: the lowest bit of the first code in each operand.
+        product: bits of a product that are kept, 64 or 32.
     """
 
     pixels: int
@@ -42,6 +43,7 @@ class Fields:
     spacing: int
     x_start: int
     w_start: int
+    product: int = 2 * WORD
 
     @property
     def start(self) -> int:
@@ -70,7 +72,7 @@ class Fields:
     @property
     def last_bits(self) -> int:
         """Of the highest sum, which may have fewer."""
-        return min(2 * WORD - self.places()[-1], self.spacing)
+        return min(self.product - self.places()[-1], self.spacing)
 
     def pixel_shifts(self) -> list[int]:
         return [self.x_start + self.spacing * i for i in range(self.pixels)]
@@ -82,19 +84,20 @@ class Fields:
         return [self.w_start + self.spacing * self.pixels * f for f in range(self.filters)]
 
 
-def layouts(largest_x: int, largest_w: int, taps: int) -> Iterator[Fields]:
-    """All that fit two words of 32 bits and a product of 64, and make more than one product.
+def layouts(largest_x: int, largest_w: int, taps: int, product: int = 2 * WORD) -> Iterator[Fields]:
+    """All that fit two words of 32 bits and their product, and make more than one product of codes.
 
     Args:
         largest_x, largest_w: the largest code of each operand.
         taps: of a row of the window, 1 for points.
+        product: bits of a product that are kept.
     """
     x_bits, w_bits = largest_x.bit_length(), largest_w.bit_length()
     for spacing in range(x_bits + w_bits, WORD):
         for pixels in range(1, 9):
             for filters in range(1, 5) if taps == 1 else (1,):
-                for start in {WORD % spacing, 0}:
-                    found = _layout(Fields(pixels, taps, filters, spacing, 0, 0), start, x_bits, w_bits)
+                for start in {WORD % spacing if product > WORD else 0, 0}:
+                    found = _layout(Fields(pixels, taps, filters, spacing, 0, 0, product), start, x_bits, w_bits)
                     if found is not None and found.macs > 1:
                         yield found
 
@@ -107,7 +110,7 @@ def _layout(fields: Fields, start: int, x_bits: int, w_bits: int) -> Fields | No
         return None
     x_start = min(start, x_room)
     found = replace(fields, x_start=x_start, w_start=start - x_start)
-    return found if found.places()[-1] + x_bits + w_bits <= 2 * WORD else None
+    return found if found.places()[-1] + x_bits + w_bits <= fields.product else None
 
 
 class Sums:

@@ -19,12 +19,83 @@ _MOST_EDGES = 8
 _LONGEST_ROW = 4096
 """Elements of a row of points: their words are all in scratch."""
 
-# Cycles of a core that loads beside multiplying, about: four multiplications; a segment's beginning and end; a call; a
-# pass of a loop over parts; a row of outputs; an output. A field of a segment is cheaper where the sum of whole words
-# stands for one.
-_STEP, _SEGMENT, _CALL, _PART, _ROW, _OUTPUT = 4.1, 14.0, 12.0, 5.0, 50.0, 7.0
-_FIELD, _FIELD_APART = 2.2, 0.9
-_UNROLLED = 4
+
+@dataclass(frozen=True)
+class Machine:
+    """A kind of core, and what its cycles are about.
+
+    Attributes:
+        product: bits of a product.
+        crosses: whether sums may reach over bit 32.
+        step: four multiplications and their loads.
+        segment, part, call, row, output: a segment's beginning and end; a pass of the loop over parts; a window; a row
+            of outputs; an output.
+        field, whole: a field of a segment, and where the sum of whole words stands for one of them.
+        pixel: a pixel put into its word.
+        unpack: an operand taken apart.
+        unrolled: parts that stand there one by one.
+    """
+
+    product: int
+    crosses: bool
+    step: float
+    segment: float
+    part: float
+    call: float
+    row: float
+    output: float
+    field: float
+    whole: float
+    pixel: float
+    unpack: float
+    unrolled: int
+
+
+ARMV7EM = Machine(
+    product=64,
+    crosses=True,
+    step=4.1,
+    segment=14,
+    part=5,
+    call=12,
+    row=50,
+    output=7,
+    field=2.2,
+    whole=0.9,
+    pixel=2,
+    unpack=1.8,
+    unrolled=4,
+)  # loads beside multiplications
+RV32 = Machine(
+    product=64,
+    crosses=False,
+    step=25,
+    segment=20,
+    part=3,
+    call=15,
+    row=80,
+    output=14,
+    field=3,
+    whole=2.2,
+    pixel=4,
+    unpack=7,
+    unrolled=1,
+)
+ARMV6M = Machine(
+    product=32,
+    crosses=False,
+    step=15,
+    segment=40,
+    part=6,
+    call=20,
+    row=90,
+    output=30,
+    field=5,
+    whole=4,
+    pixel=6,
+    unpack=9,
+    unrolled=1,
+)
 
 
 @dataclass(frozen=True)
@@ -166,12 +237,14 @@ class Task:
         axes: rows and columns of its window.
         weights: integers [O, KH, KW, I].
         codes, grid: of its activations and weights.
+        machine: what it is for.
     """
 
     axes: tuple[Axis, Axis]
     weights: np.ndarray
     codes: Codes
     grid: Grid
+    machine: Machine
 
     @property
     def filters(self) -> int:
@@ -249,16 +322,16 @@ class Layout:
     def cycles(self) -> float:
         """Predicted, but for what rows of the input and the unpacking of weights take."""
         rows, columns = self.task.axes
-        per = 2 * self.fields.filters
+        on, fields, cut = self.task.machine, self.fields, self.cut
+        per = 2 * fields.filters
         blocks = -(-self.task.filters // per) + self.task.summed
         pairs = rows.output * self.grille.pairs * self.pieces
-        loop = self.cut.parts * _PART + 8.0 if self.cut.parts > _UNROLLED else 0.0
-        products = pairs * (_CALL + self.cut.segments * (_STEP * self.cut.each + _SEGMENT + loop))
-        apart = self.fields.apart and self.fields.filters == 1
-        field = (_FIELD_APART if apart else _FIELD) * self.cut.segments
-        taken = pairs * 4 * (5.0 + self.fields.count * (0.5 + field))
-        outputs = rows.output * per * (_ROW + columns.output * (_OUTPUT + self.task.summed + (0 if self.direct else 4)))
-        return blocks * (products + taken + outputs)
+        loop = cut.parts * on.part if cut.parts > on.unrolled else 0.0
+        products = pairs * (on.call + cut.segments * (on.step * cut.each + on.segment + loop))
+        field = on.whole if fields.apart and fields.filters == 1 else on.field
+        taken = pairs * 4 * (5.0 + fields.count * (0.5 + field * cut.segments))
+        output = on.output + self.task.summed + (0 if self.direct else 4)
+        return blocks * (products + taken + rows.output * per * (on.row + columns.output * output))
 
 
 def operands(grid: Grid, fields: Fields, pieces: int) -> np.ndarray:
@@ -303,7 +376,9 @@ def all_layouts(task: Task) -> Iterator[Layout]:
         edges = form.edges()
         for pieces, taps in _pieces(columns.kernel):
             sums = piece_sums(form, taps, pieces)
-            for fields in layouts(form.codes.largest, form.grid.largest, taps):
+            for fields in layouts(form.codes.largest, form.grid.largest, taps, form.machine.product):
+                if not fields.apart and not form.machine.crosses:
+                    continue
                 grille = _grille(columns, fields, pieces, edges is None)
                 cut = segments(sums, fields) if grille is not None else None
                 if grille is not None and cut is not None:
@@ -313,7 +388,7 @@ def all_layouts(task: Task) -> Iterator[Layout]:
 def _pieces(kernel: int) -> list[tuple[int, int]]:
     """(pieces, taps of each) of a row of the window."""
     found = [(pieces, -(-kernel // pieces)) for pieces in range(1, kernel + 1)]
-    return [(pieces, taps) for pieces, taps in found if pieces == 1 or (taps > 1 and taps * (pieces - 1) < kernel)]
+    return [(pieces, taps) for pieces, taps in found if taps * (pieces - 1) < kernel]
 
 
 def _forms(task: Task) -> Iterator[Task]:
