@@ -15,11 +15,13 @@ from tests.support.board_batch import M4, M4_SOFT, M7
 from tests.support.integer_layers import BINARY, INT32, OUTPUTS, TERNARY, Layer, affine, levels
 from tests.support.shares import one_in
 from tests.support.variants import DSP, check_variants, tuned
+from tests.targets.tools import requires_tool
 from tinygen.ir.graph import Graph
 from tinygen.lowering.kernels.support import packed_layouts
 from tinygen.lowering.kernels.support.packed_fields import Fields, Segments, Sums
 from tinygen.lowering.plan import KernelPlan
 from tinygen.lowering.select import choose
+from tinygen.targets.bare_cores import bare_cores
 
 PART = "packed_rows"
 ACTIVATIONS = (
@@ -77,6 +79,30 @@ def test_drawn_layers(every: int) -> None:
     found = drawn(36, 1)[::every]
     assert len(found) >= 27 // every
     _check(found, most=1, in_turn=True)
+
+
+SCALAR = {
+    "esp32c3-core": ("c99", "scalar", "rv32"),
+    "cortex-m0plus": ("c99", "scalar", "armv6m"),
+}
+
+
+@pytest.mark.parametrize("core", SCALAR)
+@one_in(3)
+def test_cores_without_simd(every: int, core: str) -> None:
+    """Products of 64 bits in two halves, or of 32 bits."""
+    _check(drawn(36, 1)[1::every], most=1, isa=SCALAR[core], cores=((bare_cores()[core], SCALAR[core]),))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("core", SCALAR)
+@pytest.mark.parametrize(
+    "compiler",
+    ["zig", pytest.param("gcc", marks=(requires_tool("arm-none-eabi-gcc"), requires_tool("riscv64-unknown-elf-gcc")))],
+)
+def test_many_layers_without_simd(core: str, compiler: str) -> None:
+    isa = SCALAR[core]
+    _check(drawn(36, 5), most=2, isa=isa, cores=((bare_cores()[core], isa),), compiler=compiler, host=False)
 
 
 @pytest.mark.long

@@ -33,7 +33,7 @@ from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 _HEADERS = ("tinygen_codes.h", "tinygen_fields.h", "tinygen_math.h", "tinygen_simd.h")
-_ROWS = (1, 2, 4, 8)
+_ROWS = (1, 2, 3, 4, 6, 8)
 _LEAST = {64: 3, 32: 2}
 """Products per multiplication below which nothing is won, by the bits of a product."""
 

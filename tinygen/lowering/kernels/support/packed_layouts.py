@@ -78,7 +78,7 @@ RV32 = Machine(
     field=3,
     whole=2.2,
     pixel=4,
-    unpack=7,
+    unpack=9,
     unrolled=1,
 )
 ARMV6M = Machine(
