@@ -14,7 +14,6 @@ from tinygen.lowering.kernels.support.packed_fields import (
     segments,
 )
 
-WORD = (1 << 64) - 1
 # Largest codes of activations and weights.
 PAIRS = [(1, 1), (3, 1), (1, 3), (2, 2), (3, 3), (15, 3), (7, 7), (15, 7), (15, 15), (255, 1), (255, 2), (255, 3)]
 
@@ -28,8 +27,8 @@ def words(fields: Fields, pixels: np.ndarray, weights: np.ndarray) -> tuple[list
 
 
 def taken(fields: Fields, total: int) -> list[int]:
-    """The sums in a word of 64 bits; the highest has what is left."""
-    total &= WORD
+    """The sums in a product; the highest has what is left."""
+    total &= (1 << fields.product) - 1
     places = fields.places()
     mask = (1 << fields.spacing) - 1
     return [total >> at & mask for at in places[:-1]] + [total >> places[-1]]
@@ -53,7 +52,8 @@ def agree(fields: Fields, pixels: np.ndarray, weights: np.ndarray) -> bool:
 
 
 def every(taps: int) -> list[tuple[int, int, Fields]]:
-    return [(a, w, fields) for a, w in PAIRS for fields in layouts(a, w, taps)]
+    """Layouts of products of 64 and of 32 bits."""
+    return [(a, w, fields) for a, w in PAIRS for size in (64, 32) for fields in layouts(a, w, taps, size)]
 
 
 @pytest.mark.parametrize("taps", [1, 2, 3, 5])

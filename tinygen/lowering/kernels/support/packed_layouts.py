@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -371,18 +371,23 @@ def piece_sums(task: Task, taps: int, pieces: int) -> Sums:
 
 def all_layouts(task: Task) -> Iterator[Layout]:
     """All that can be, each with as few segments as its weights allow."""
-    for form in _forms(task):
-        _, columns = form.axes
-        edges = form.edges()
-        for pieces, taps in _pieces(columns.kernel):
-            sums = piece_sums(form, taps, pieces)
-            for fields in layouts(form.codes.largest, form.grid.largest, taps, form.machine.product):
-                if not fields.apart and not form.machine.crosses:
-                    continue
-                grille = _grille(columns, fields, pieces, edges is None)
-                cut = segments(sums, fields) if grille is not None else None
-                if grille is not None and cut is not None:
-                    yield Layout(form, fields, cut, pieces, grille, edges)
+    forms = [(form, form.edges()) for form in _forms(task)]
+    _, columns = task.axes
+    for pieces, taps in _pieces(columns.kernel):
+        sums = piece_sums(task, taps, pieces)
+        for fields in layouts(task.codes.largest, task.grid.largest, taps, task.machine.product):
+            cut = segments(sums, fields) if fields.apart or task.machine.crosses else None
+            if cut is not None:
+                yield from _in_forms(forms, fields, cut, pieces)
+
+
+def _in_forms(
+    forms: Sequence[tuple[Task, Edges | None]], fields: Fields, cut: Segments, pieces: int
+) -> Iterator[Layout]:
+    for form, edges in forms:
+        grille = _grille(form.axes[1], fields, pieces, edges is None)
+        if grille is not None:
+            yield Layout(form, fields, cut, pieces, grille, edges)
 
 
 def _pieces(kernel: int) -> list[tuple[int, int]]:
