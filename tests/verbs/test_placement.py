@@ -60,7 +60,7 @@ def test_weights_leave_flash_that_is_slow(tmp_path: Path) -> None:
     """Not where little RAM was asked for, where flash was, or where they would take most of it."""
     large = tmp_path / "large.tflite"
     net = Network(1)
-    net.conv(net.input(2, 2, 160), 140, 3)
+    net.conv(net.input(2, 2, 84), 80, 3)
     large.write_bytes(net.model())
 
     def memory(model: Path, **options: object) -> object:

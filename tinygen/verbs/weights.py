@@ -12,6 +12,10 @@ _SLOW = 4.0
 _SHARE = 2
 """Weights and arena may take one part in so many of the RAM."""
 
+_MOST = 60_000
+"""Bytes of weights: what the boot ROM of these chips loads to RAM, some code included, must be less than 61,440 bytes
+(templates/project/esp.ld.j2)."""
+
 
 def weight_memory(wanted: WeightMemory, board: Board, program: NetworkProgram, *, small: bool) -> WeightMemory:
     """The memory for a program's constants.
@@ -28,8 +32,9 @@ def weight_memory(wanted: WeightMemory, board: Board, program: NetworkProgram, *
     if small or not _is_slow(board):
         return WeightMemory.FLASH
     arrays = {c.data.tobytes() for one in program.programs for step in one.steps for c in constants_of(step)}
-    needed = sum(map(len, arrays)) + program.arena_bytes
-    return WeightMemory.RAM if needed * _SHARE <= board.ram_bytes else WeightMemory.FLASH
+    weights = sum(map(len, arrays))
+    fits = weights <= _MOST and _SHARE * (weights + program.arena_bytes) <= board.ram_bytes
+    return WeightMemory.RAM if fits else WeightMemory.FLASH
 
 
 def _is_slow(board: Board) -> bool:
