@@ -262,21 +262,35 @@ TG_ONCE void tg_dot_1x4(tg_tile *tile)
     }
 }
 
+/* The codes of the first window, added up. */
+TG_ONCE int32_t tg_total(const tg_tile *tile)
+{
+    const int8_t *x = tile->x[0];
+    int32_t total = 0;
+    for (int32_t row = tile->rows; row > 0; row--, x += tile->skip) {
+        const int8_t *const end = x + tile->eights + tile->rest;
+        for (; x != end; x++) {
+            total += *x;
+        }
+    }
+    return total;
+}
+
 /*
- * sum += x[i] * w[j]; i and j must be constants. In this order: gcc would load all that a long sum needs before it adds.
+ * sum += x[i] * w[j], w loaded by that instruction; i and j must be constants. In this order: gcc would load all that a long sum needs before it adds.
  */
 #if TG_TILE_RV32 && !defined(__clang__) && defined(__OPTIMIZE__)
-#define tg_mac_at(sum, x, i, w, j) \
+#define tg_mac_at(load, sum, x, i, w, j) \
     do { \
         int32_t code_; \
         int32_t weight_; \
-        __asm__ volatile("lb %1, %3(%5)\n\tlb %2, %4(%6)\n\tmul %1, %1, %2\n\tadd %0, %0, %1" \
+        __asm__ volatile("lb %1, %3(%5)\n\t" load " %2, %4(%6)\n\tmul %1, %1, %2\n\tadd %0, %0, %1" \
                          : "+r"(sum), "=&r"(code_), "=&r"(weight_) \
-                         : "i"(i), "i"(j), "r"(x), "r"(w) \
+                         : "i"(i), "i"((int32_t)((j) * sizeof *(w))), "r"(x), "r"(w) \
                          : "memory"); \
     } while (0)
 #else
-#define tg_mac_at(sum, x, i, w, j) ((sum) += (x)[i] * (w)[j])
+#define tg_mac_at(load, sum, x, i, w, j) ((sum) += (x)[i] * (w)[j])
 #endif
 
 /* Codes of signed levels, 0 to `largest`, as the integers that they stand for. */

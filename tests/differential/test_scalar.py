@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,6 +127,21 @@ def depthwise_layers(count: int, seed: int) -> list[Layer]:
             )
         )
     return found
+
+
+@one_in(3)
+def test_wide_weights(every: int) -> None:
+    """Odd integers of 9 bits: codes of 8, and a sum per pixel."""
+    found: list[Layer] = []
+    for i, x in enumerate(ACTIVATIONS):
+        kind: dict[str, Any] = {"x": x, "w": integer_layers.levels(8, True), "y": OUTPUTS[i % len(OUTPUTS)], "seed": i}
+        found.append(integer_layers.conv(f"a{i}", (4 + i % 3, 5, 3 + i), 3 + i, (2, 1 + i % 3), **kind))
+        found.append(integer_layers.conv(f"b{i}", (5, 4, 9), 5, (1 + i % 2, 1), same=False, **kind))
+        found.append(integer_layers.dense(f"c{i}", (7 + 5 * i,), 5, **kind))
+        found.append(integer_layers.conv(f"d{i}", (6, 5, 4), 4, (2 + i % 4, 4), groups=4, **kind))
+    kernels = [lower(layer.graph, isa=ESP32C3.isa).layers[0].kernel.name for layer in found]
+    assert sum(name.endswith("_scalar") for name in kernels) >= 0.7 * len(found)
+    assert check_layers(found[::every], most=2) >= len(found) // every
 
 
 @one_in(3)

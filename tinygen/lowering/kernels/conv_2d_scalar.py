@@ -34,6 +34,8 @@ _TAP_OF_ONE, _ONE = 18.6, 90.0
 # A code copied; what each piece of a copy begins with; a weight that comes from flash anew, as most of them do when the
 # layer's are more than this many bytes (the ESP32-C3 has a cache of 16 Kbytes, which costs 304 cycles per 32 bytes).
 _COPIED, _BEGUN, _FETCHED, _CACHED = 0.8, 30.0, 8.0, 12288
+# A code of a window's sum.
+_TOTALLED = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,7 @@ class Job:
         copy: how codes come to scratch.
         stem: of the C function's name.
         headers: that the C function needs.
+        odd: weights stand for 2 * w + 1.
     """
 
     node: Node
@@ -61,6 +64,7 @@ class Job:
     copy: Copy
     stem: str
     headers: tuple[str, ...] = scalar.HEADERS
+    odd: bool = False
 
     @property
     def depth(self) -> int:
@@ -103,14 +107,22 @@ def _int8_job(node: Node, stem: str) -> Job | None:
 
 def _integer_job(node: Node, epilogue: Ending | None, stem: str) -> Job | None:
     copy = scalar.copy_of(node.input(0))
-    layer = None if copy is None else integer_layer(node, epilogue)
+    layer = None if copy is None else integer_layer(node, epilogue, wide=True)
     if copy is None or layer is None:
         return None
+    odd = bool(np.all(layer.weights % 2)) and not _is_int8(layer.weights)
+    stored = layer.weights // 2 if odd else layer.weights
+    if not _is_int8(stored):
+        return None
     headers = ("tinygen_codes.h", *scalar.HEADERS)
-    weights = _as_windows(layer.weights.astype(np.int8))
-    ending = scalar.moved(layer.epilogue, weights, copy)
+    weights = _as_windows(stored.astype(np.int8))
+    ending = scalar.moved(layer.epilogue, layer.weights, copy)
     kinds = f"{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}"
-    return Job(node, *_window(node), ending, weights, layer.context, copy, f"{stem}_{kinds}_scalar", headers)
+    return Job(node, *_window(node), ending, weights, layer.context, copy, f"{stem}_{kinds}_scalar", headers, odd)
+
+
+def _is_int8(values: np.ndarray) -> bool:
+    return bool(values.min(initial=0) >= -128 and values.max(initial=0) <= 127)
 
 
 @kernel(Conv2D, name="conv_2d_s8_scalar", family="tinygen", isa="scalar")
@@ -220,7 +232,8 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
     tile = place.pieces * (8 * whole * _TAP + rest * _REST + _PIECE) + _TILE
     one = place.pieces * (place.piece * _TAP_OF_ONE + _PIECE) + _ONE
     passes = blocks - 1 if weights.data.size > _CACHED else 0
-    cycles = blocks * place.cycles + passes * _FETCHED * weights.data.size
+    total = rows.output * columns.output * (_TOTALLED * weights.rows.shape[1] + _BEGUN) if job.odd else 0.0
+    cycles = total + blocks * place.cycles + passes * _FETCHED * weights.data.size
     cycles += len(weights.rows) // 4 * (fours * tile + ones * one)
     return KernelPlan(
         template="conv_2d/conv_2d_s8_scalar.c.j2",
@@ -235,6 +248,7 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
             "padded_w": columns.padded,
             "whole_rows": columns.dilation == 1 and columns.input >= columns.kernel,
             "dense": job.dense,
+            "odd": job.odd,
             "form_of_input": form,
             "span_h": (rows.kernel - 1) * rows.dilation + 1,
             "rows": size,
@@ -245,7 +259,7 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
             **{name: getattr(place, name) for name in ("pieces", "piece", "skip", "step", "jump", "pitch")},
         },
         constants=(weights.constant, job.ending.constant()),
-        scratch_bytes=place.scratch_bytes,
+        scratch_bytes=place.scratch_bytes + (4 * size * columns.output if job.odd else 0),
         headers=job.headers,
         cycles=job.batch * cycles,
     )

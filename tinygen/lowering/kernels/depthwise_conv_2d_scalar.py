@@ -14,8 +14,9 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.window import Axis
+from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support import scalar
-from tinygen.lowering.kernels.support.codes import kind_of
+from tinygen.lowering.kernels.support.codes import kind_of, smallest_integers
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.kernels.support.scalar import Copy
@@ -42,7 +43,7 @@ class _Job:
         geometry: of the window.
         multiplier: filters per channel of the input.
         ending: what becomes of sums.
-        weights: int8 [O, KH, KW].
+        weights: int8 or int16 [O, KH, KW].
         context: template values of how codes are read and written.
         copy: how codes come to scratch.
     """
@@ -61,7 +62,8 @@ class _Job:
     def in_place(self) -> bool:
         """Whether a channel may be written where it lay, once it is copied."""
         x, y = self.node.input(0), self.node.output
-        return self.multiplier == 1 and x.shape == y.shape and x.nbytes == y.nbytes
+        bytes_of_codes = x.memory_dtype.itemsize == y.memory_dtype.itemsize == 1
+        return self.multiplier == 1 and x.shape == y.shape and bytes_of_codes
 
 
 @kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_scalar", family="tinygen", isa="scalar")
@@ -89,10 +91,10 @@ def integer_conv_2d_depthwise_scalar(node: Node) -> KernelPlan | None:
     copy = scalar.copy_of(x)
     if copy is None or node.input(1).shape[3] != 1 or op.groups(node) != x.shape[3]:
         return None
-    layer = integer_layer(node, op.epilogue)
+    layer = integer_layer(node, op.epilogue, wide=True)
     if layer is None:
         return None
-    weights = layer.weights[..., 0].astype(np.int8)
+    weights = smallest_integers(layer.weights[..., 0])
     ending = scalar.moved(layer.epilogue, weights, copy)
     stem = f"depthwise_conv_2d_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_scalar"
     multiplier = len(weights) // x.shape[3]
@@ -119,6 +121,7 @@ def _plan(job: _Job) -> KernelPlan | None:
             **window_context(node, job.geometry),
             **job.ending.context,
             **job.context,
+            "weight_type": ctype(job.weights.dtype),
             "levels": job.copy.levels,
             "flips": job.copy.flips,
             "multiplier_count": job.multiplier,
