@@ -28,6 +28,9 @@ from tests.support.integer_layers import OUTPUTS, Layer
 from tests.support.shares import one_in
 from tests.support.variants import check_variants
 from tests.targets.tools import requires_tool
+from tinygen.bench.layers import Window, average_pool_2d
+from tinygen.frontends.load import load_model
+from tinygen.ir.ops.window import Padding
 from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
 from tinygen.targets.bare_cores import bare_cores
@@ -156,6 +159,27 @@ def test_integer_depthwise(every: int) -> None:
 def test_depthwise(every: int) -> None:
     cases = [*COLUMNS, *DEPTHWISE][::every]
     assert check(cases) >= len(cases)
+
+
+def average_pool(image: tuple[int, int, int], kernel: tuple[int, int], stride: tuple[int, int], same: bool) -> Case:
+    padding = Padding.SAME if same else Padding.VALID
+    graph = load_model(average_pool_2d("pool", image, Window(kernel, stride, padding)))
+    rng = np.random.default_rng(image)
+    ends = [np.full((1, *image), code, np.int8) for code in (-128, 127)]
+    return graph, [[x] for x in (*ends, *rng.integers(-128, 128, (2, 1, *image)).astype(np.int8))]
+
+
+def test_average_pools() -> None:
+    """Windows inside and at the border; at the ends of the codes."""
+    cases = [
+        average_pool((5, 6, 5), (3, 3), (2, 1), True),
+        average_pool((8, 9, 3), (3, 3), (3, 3), False),
+        average_pool((7, 5, 2), (5, 5), (1, 1), True),
+        average_pool((9, 3, 4), (7, 1), (1, 2), False),
+    ]
+    kernels = {lower(graph, isa=ESP32C3.isa).layers[0].kernel.name for graph, _ in cases}
+    assert kernels == {"average_pool_2d_s8_scalar"}
+    check(cases)
 
 
 def test_networks() -> None:

@@ -38,7 +38,7 @@ def _pool(node: Node, *, average: bool) -> KernelPlan:
             "start": zero if average else lowest,
             **clamp,
         },
-        cycles=6.0 * node.output.size * op.kernel[0] * op.kernel[1],
+        cycles=node.output.size * (6.0 * op.kernel[0] * op.kernel[1] + (20.0 if average else 0.0)),
     )
 
 

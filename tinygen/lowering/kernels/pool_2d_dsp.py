@@ -56,8 +56,15 @@ def average_pool_2d_s8_dsp(node: Node) -> KernelPlan | None:
     op = node.op
     assert isinstance(op, AveragePool2D)
     taps = op.kernel[0] * op.kernel[1]
-    if not _matches(node) or taps > _MOST_TAPS:
-        return None
+    scaling = whole_windows(node) if _matches(node) and taps <= _MOST_TAPS else None
+    return None if scaling is None else _pool(node, "average", scaling)
+
+
+def whole_windows(node: Node) -> dict[str, Any] | None:
+    """Template values of the multiplication that divides the sum of a whole int8 window; None where none does."""
+    op = node.op
+    assert isinstance(op, AveragePool2D)
+    taps = op.kernel[0] * op.kernel[1]
     low, high = quantized_activation_range(op.activation, node.output)
 
     def staircase(sums: np.ndarray) -> np.ndarray:
@@ -67,19 +74,15 @@ def average_pool_2d_s8_dsp(node: Node) -> KernelPlan | None:
     if found is None:
         return None
     names = ("multiplier", "offset", "shift")
-    return _pool(
-        node,
-        "average",
-        {
-            "form": "fused",
-            "unit": 1,
-            "literals": list(names),
-            "multiplier": int(found.multiplier[0]),
-            "offset": int(found.offset[0]),
-            "shift": found.shift,
-            "moved": int(found.moved[0]),
-        },
-    )
+    return {
+        "form": "fused",
+        "unit": 1,
+        "literals": list(names),
+        "multiplier": int(found.multiplier[0]),
+        "offset": int(found.offset[0]),
+        "shift": found.shift,
+        "moved": int(found.moved[0]),
+    }
 
 
 def rounded_quotient(sums: np.ndarray, count: int) -> np.ndarray:
