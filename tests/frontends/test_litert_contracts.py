@@ -10,7 +10,7 @@ import pytest
 from ai_edge_litert.schema_py_generated import BuiltinOperator, BuiltinOptions, SubGraphT
 
 from tests.support.litert_worker import Worker
-from tests.support.model_mutations import packed, unpacked
+from tests.support.model_files import packed, unpacked
 from tests.support.tflite_builder import ModelSpec, TensorSpec, build, build_chain, options
 from tinygen.errors import ModelError, UnsupportedError
 from tinygen.frontends.tflite import read_tflite

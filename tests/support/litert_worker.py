@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 
-from tests.support.model_mutations import with_first_versions
+from tests.support.model_files import with_first_versions
 
 _MEMORY = 6 << 30
 """Address space of the process."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import pickle
 import random
 from collections.abc import Callable
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
+from tests.support.model_files import packed, unpacked
 
 _SCALES = (
     0.0,
@@ -121,28 +120,6 @@ Mutation = Callable[[Any, random.Random], str | None]
 """Changes a model; gives what it did, None where there was nothing to change."""
 
 
-def unpacked(content: bytes) -> Any:
-    """The model as objects of the schema (`ModelT`), anew each time."""
-    return pickle.loads(_pickled(content))
-
-
-@functools.lru_cache(maxsize=16)
-def _pickled(content: bytes) -> bytes:
-    # Five times as fast as the bindings, which read field by field.
-    return pickle.dumps(schema.ModelT.InitFromPackedBuf(bytearray(content), 0), pickle.HIGHEST_PROTOCOL)
-
-
-def packed(model: Any) -> bytes:
-    """The file of a model.
-
-    Raises:
-        Exception: a value does not fit its field, or a vector lacks an element.
-    """
-    builder = flatbuffers.Builder(1 << 16)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
 def mutated(content: bytes, rng: random.Random) -> tuple[bytes, str]:
     """Another file of a model, different in one place, now and then two; and what is different."""
     for _ in range(_ATTEMPTS):
@@ -164,14 +141,6 @@ def mutated(content: bytes, rng: random.Random) -> tuple[bytes, str]:
 
 def _listed(vector: Any) -> list[Any]:
     return [] if vector is None else [v.item() if isinstance(v, np.generic) else v for v in vector]
-
-
-def with_first_versions(content: bytes) -> bytes:
-    """The model with all of its operators in version 1."""
-    model = unpacked(content)
-    for code in model.operatorCodes:
-        code.version = 1
-    return packed(model)
 
 
 def _altered(rng: random.Random, values: list[Any], pool: Callable[[], Any]) -> tuple[list[Any], str]:
