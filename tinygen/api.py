@@ -105,16 +105,19 @@ def run(
     Raises:
         TinygenError: the inputs do not fit, the device is missing, or the firmware fails.
     """
+    from tinygen.verbs.run import RunOptions
     from tinygen.verbs.run import run as infer
 
     return infer(
         Path(folder),
         _inputs(inputs),
-        reading=_reading(layout, clip),
-        switch=switch,
-        port=port,
-        outputs=None if outputs is None else Path(outputs),
-        force=force,
+        RunOptions(
+            reading=_reading(layout, clip),
+            switch=switch,
+            port=port,
+            outputs=None if outputs is None else Path(outputs),
+            force=force,
+        ),
         progress=progress,
     )
 
@@ -149,16 +152,14 @@ def verify(
     Raises:
         TinygenError: see `build` and `run`.
     """
+    from tinygen.verbs.verify import VerifyOptions
     from tinygen.verbs.verify import verify as compare
 
     return compare(
         _model(model),
         _inputs(inputs),
         _options(options, board),
-        reading=_reading(layout, clip),
-        oracles=oracles,
-        limit=limit,
-        switch=switch,
+        VerifyOptions(reading=_reading(layout, clip), oracles=oracles, limit=limit, switch=switch),
         progress=progress,
     )
 

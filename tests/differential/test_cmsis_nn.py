@@ -33,7 +33,7 @@ from tinygen.targets.cmsis_nn import find_checkout
 from tinygen.targets.toolchain import flash_image
 from tinygen.verbs.build import BuildOptions
 from tinygen.verbs.build import build as build_verb
-from tinygen.verbs.verify import verify
+from tinygen.verbs.verify import VerifyOptions, verify
 
 pytestmark = needs_cmsis_nn
 _RELU = ActivationFunctionType.RELU
@@ -140,7 +140,7 @@ def test_whole_models(model: Path, instructions: int) -> None:
 def test_verify_says_what_differs(tmp_path: Path) -> None:
     """On host and board; the dense layer is compared with the library's arithmetic and reported against LiteRT's."""
     for model, inputs in ((KWS, KWS_INPUTS), (RESNET, resnet_inputs(tmp_path, 4))):
-        report = verify(model, inputs, BuildOptions(kernels=CMSIS_NN), limit=4)
+        report = verify(model, inputs, BuildOptions(kernels=CMSIS_NN), VerifyOptions(limit=4))
         assert report.identical
         pairs = [comparison.as_json()["pair"] for comparison in report.comparisons]
         assert pairs == ["litert-ref/semantics", "cmsis-nn/host", "cmsis-nn/f746zg-emulated"]

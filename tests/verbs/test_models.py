@@ -11,7 +11,7 @@ from tests.support.differential import compare_models
 from tests.support.models import KWS, KWS_INPUTS, RESNET, needs_models, resnet_inputs
 from tests.targets.tools import requires_tool
 from tinygen.verbs.build import BuildOptions
-from tinygen.verbs.verify import VerifyReport, verify
+from tinygen.verbs.verify import VerifyOptions, VerifyReport, verify
 
 pytestmark = needs_models
 CORRECT_OF_1000 = 901
@@ -30,7 +30,7 @@ def check(report: VerifyReport, samples: int) -> None:
 
 
 def run(model: Path, inputs: Path, count: int, **options: str) -> VerifyReport:
-    report = verify(model, inputs, BuildOptions(**options), limit=count)  # type: ignore[arg-type]
+    report = verify(model, inputs, BuildOptions(**options), VerifyOptions(limit=count))  # type: ignore[arg-type]
     check(report, count)
     return report
 

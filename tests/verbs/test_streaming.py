@@ -29,7 +29,7 @@ from tinygen.targets.toolchain import find_toolchain
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.farm import FarmOptions, farm
 from tinygen.verbs.hil import HilOptions, hil
-from tinygen.verbs.run import run
+from tinygen.verbs.run import RunOptions, run
 from tinygen.verbs.verify import verify
 
 BOARD = "f746zg"
@@ -104,7 +104,7 @@ def test_wake_words_on_boards_for_long(name: str, board: str, tmp_path: Path) ->
 
 def test_run_takes_the_rows_as_one_stream(folder: Path, tmp_path: Path) -> None:
     samples = slow_frames(6)
-    result = run(folder, write(samples, tmp_path / "x.npz"), outputs=tmp_path / "y.npy")
+    result = run(folder, write(samples, tmp_path / "x.npz"), RunOptions(outputs=tmp_path / "y.npy"))
     assert len(result.rows) == 6
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), law(samples))
 
@@ -240,7 +240,7 @@ def test_hil_runs_the_file_as_streams(folder: Path, tmp_path: Path) -> None:
     report = hil(folder, HilOptions(inputs=tmp_path / "x.npz"))
     assert report.passed and report.content["switches"][0]["completed"] == 6
     np.testing.assert_array_equal(report.outputs["y0"], np.concatenate([law(slow_frames(3))] * 2).reshape(6, 1, -1))
-    result = run(folder, tmp_path / "x.npz", outputs=tmp_path / "y.npy")
+    result = run(folder, tmp_path / "x.npz", RunOptions(outputs=tmp_path / "y.npy"))
     assert len(result.rows) == 6
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), [*law(slow_frames(3))] * 2)
 

@@ -32,8 +32,8 @@ from tinygen.passes.pipeline import simplify
 from tinygen.targets.boards import load_board
 from tinygen.verbs.build import BuildOptions, BuildReport, build
 from tinygen.verbs.inspect import inspect_model
-from tinygen.verbs.run import run
-from tinygen.verbs.verify import verify
+from tinygen.verbs.run import RunOptions, run
+from tinygen.verbs.verify import VerifyOptions, verify
 
 NETWORK = small_network()
 INPUTS = random_inputs(NETWORK, 6, seed=3)
@@ -123,14 +123,14 @@ def test_models_that_cannot_be_switched(tmp_path: Path) -> None:
 def test_run(built: BuildReport, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.stack([sample[0] for sample in INPUTS]))
     for switch in (None, "w1a1", "w4a8", "w8a8_x0_5"):
-        result = run(built.folder, tmp_path / "x.npy", switch=switch)
+        result = run(built.folder, tmp_path / "x.npy", RunOptions(switch=switch))
         index = 0 if switch is None else NETWORK.names.index(switch)
         got = [[y.tolist() for y in row.outputs] for row in result.rows]
         assert got == [outputs(NETWORK, index, sample) for sample in INPUTS]
         assert result.as_json().get("switch") == switch
         assert [layer["name"] for layer in result.as_json()["layers"]] == list(result.layers)
     with pytest.raises(TinygenError, match="no switch 'w3a3'") as caught:
-        run(built.folder, tmp_path / "x.npy", switch="w3a3")
+        run(built.folder, tmp_path / "x.npy", RunOptions(switch="w3a3"))
     assert "w1a1, w2a2" in caught.value.fix
 
 
@@ -149,10 +149,12 @@ def test_verify(tmp_path: Path) -> None:
         "max_abs_diff": 0,
         "first_mismatch": None,
     }
-    one = verify(tmp_path / "net.tg", tmp_path / "x.npz", BuildOptions(board="host"), switch="w2a2", limit=2)
+    one = verify(
+        tmp_path / "net.tg", tmp_path / "x.npz", BuildOptions(board="host"), VerifyOptions(switch="w2a2", limit=2)
+    )
     assert [c.switch for c in one.comparisons] == ["w2a2"] and one.samples == 2
     with pytest.raises(ModelError, match="no switch 'w9'"):
-        verify(tmp_path / "net.tg", tmp_path / "x.npz", BuildOptions(board="host"), switch="w9")
+        verify(tmp_path / "net.tg", tmp_path / "x.npz", BuildOptions(board="host"), VerifyOptions(switch="w9"))
 
 
 def test_verify_names_the_switch_and_the_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

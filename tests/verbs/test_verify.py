@@ -14,7 +14,7 @@ from tinygen.frontends.load import load_model
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.verbs.build import BuildOptions
-from tinygen.verbs.verify import VerifyReport, verify
+from tinygen.verbs.verify import VerifyOptions, VerifyReport, verify
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def digits(tmp_path: Path) -> Path:
 
 
 def test_other_kernel_sets(digits: Path) -> None:
-    report = verify(MODEL, digits, BuildOptions(board="host"), oracles=[Oracle.OPTIMIZED])
+    report = verify(MODEL, digits, BuildOptions(board="host"), VerifyOptions(oracles=[Oracle.OPTIMIZED]))
     pairs = [comparison.as_json()["pair"] for comparison in report.comparisons]
     assert pairs == ["litert-optimized/semantics", "semantics/host", "litert-ref/litert-optimized"]
     assert report.accuracy == dict.fromkeys(["litert-optimized", "litert-ref", "semantics", "host"], 5)

@@ -77,41 +77,50 @@ class RunResult:
         return entry
 
 
-def run(
-    folder: Path,
-    inputs: Inputs,
-    *,
-    reading: Reading = AS_IT_IS,
-    outputs: Path | None = None,
-    port: str | None = None,
-    switch: str | None = None,
-    force: bool = False,
-    progress: Progress | None = None,
-) -> RunResult:
+@dataclass(frozen=True)
+class RunOptions:
+    """How inferences are run.
+
+    Attributes:
+        reading: how images lie in the inputs, and in `outputs`; what becomes of values beyond an input's range.
+        outputs: where to write the outputs, a new file: .npy for a model with one output, .npz (y0, y1, ...) for more.
+        port: serial port of a real board; else the board's emulator.
+        switch: of a switchable network; None takes the first.
+        force: replace a file that is there at `outputs`.
+    """
+
+    reading: Reading = AS_IT_IS
+    outputs: Path | None = None
+    port: str | None = None
+    switch: str | None = None
+    force: bool = False
+
+
+_USUAL = RunOptions()
+
+
+def run(folder: Path, inputs: Inputs, how: RunOptions = _USUAL, *, progress: Progress | None = None) -> RunResult:
     """Runs one inference per row of `inputs`; of a model that keeps something between them, a step of a stream.
 
     Args:
         folder: written by `tinygen build`.
         inputs: see `load_samples`.
-        reading: how images lie in `inputs`, and in `outputs`; what becomes of values beyond an input's range.
-        outputs: where to write the outputs, a new file: .npy for a model with one output, .npz (y0, y1, ...) for more.
-        port: serial port of a real board; else the board's emulator.
-        switch: of a switchable network; None takes the first.
-        force: replace a file that is there at `outputs`.
+        how: switch, port and all else.
         progress: called with (what, done, of).
 
     Raises:
-        TinygenError: bad inputs, a missing device, or firmware that fails; `outputs` cannot be written.
+        TinygenError: bad inputs, a missing device, or firmware that fails; the outputs cannot be written.
     """
+    outputs, switch = how.outputs, how.switch
     if outputs is not None:
-        check_new_file(outputs, force=force)
+        check_new_file(outputs, force=how.force)
     manifest = read_manifest(folder)
     chosen = manifest.section(switch)
     network = read_kept_model(folder, manifest)
     graph = network.first if switch is None else network.switch(switch).graph
-    samples = load_samples(inputs, [graph.tensors[name] for name in graph.inputs], reading)
+    samples = load_samples(inputs, [graph.tensors[name] for name in graph.inputs], how.reading)
     rows = []
-    with open_device(folder, port=port, count=True) as device:
+    with open_device(folder, port=how.port, count=True) as device:
         if switch is not None:
             device.select(switch)
         for index in range(len(samples)):
@@ -122,7 +131,7 @@ def run(
                 progress(device.name, index + 1, len(samples))
         stack = device.stack_used
     if outputs is not None:
-        _write_outputs(outputs, rows, reading.layout)
+        _write_outputs(outputs, rows, how.reading.layout)
     names = tuple(layer.name for layer in chosen.layers)
     return RunResult(device.name, device.engine, names, tuple(rows), stack, device.board, switch)
 

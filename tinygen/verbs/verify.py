@@ -96,15 +96,34 @@ class VerifyReport:
         }
 
 
+@dataclass(frozen=True)
+class VerifyOptions:
+    """What is compared, and on which samples.
+
+    Attributes:
+        reading: how images lie in the inputs, and what becomes of values beyond an input's range.
+        oracles: LiteRT kernel sets to compare with; the first is the oracle, all are compared with that of the
+            options' arithmetic too, which is the one where none is given. Files that LiteRT does not read are held
+            against the integer semantics alone.
+        limit: use only the first samples.
+        switch: of a switchable network; None takes all of them, one after the other.
+    """
+
+    reading: Reading = AS_IT_IS
+    oracles: Sequence[Oracle] = ()
+    limit: int | None = None
+    switch: str | None = None
+
+
+_USUAL = VerifyOptions()
+
+
 def verify(
     model: Path | MemoryModel,
     inputs: Inputs,
     options: BuildOptions,
+    how: VerifyOptions = _USUAL,
     *,
-    reading: Reading = AS_IT_IS,
-    oracles: Sequence[Oracle] = (),
-    limit: int | None = None,
-    switch: str | None = None,
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Runs every runtime over the inputs and compares them pair by pair.
@@ -115,12 +134,7 @@ def verify(
         model: the model file, or a model made in memory.
         inputs: see `load_samples`.
         options: board, toolchain and kernels to build with.
-        reading: how images lie in the inputs, and what becomes of values beyond an input's range.
-        oracles: LiteRT kernel sets to compare with; the first is the oracle, all are compared with that of the
-            options' arithmetic too, which is the one where none is given. Files that LiteRT does not read are held
-            against the integer semantics alone.
-        limit: use only the first samples.
-        switch: of a switchable network; None takes all of them, one after the other.
+        how: what is compared, and on which samples.
         progress: called with (what, done, of).
 
     Raises:
@@ -128,14 +142,14 @@ def verify(
     """
     require_runtime(load_board(options.board))
     network = read_source(model, options)
-    chosen = network.switches if switch is None else (network.switch(switch),)
+    chosen = network.switches if how.switch is None else (network.switch(how.switch),)
     first = network.first
     tensors = [first.tensors[name] for name in first.inputs]
-    samples = load_samples(inputs, tensors, reading, classes=class_count(first))
-    if limit is not None:
-        samples = samples.head(limit)
+    samples = load_samples(inputs, tensors, how.reading, classes=class_count(first))
+    if how.limit is not None:
+        samples = samples.head(how.limit)
     home = Oracle.OPTIMIZED if options.arithmetic == Arithmetic.OPTIMIZED else Oracle.REF
-    oracles = (oracles or (home,)) if _is_tflite(model) else ()
+    oracles = (how.oracles or (home,)) if _is_tflite(model) else ()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tinygen-verify-")))
         devices = []

@@ -13,7 +13,7 @@ from tests.support.torch_models import codes_of, need, outputs_of
 from tinygen.errors import TinygenError
 from tinygen.ir.interpreter import evaluate
 from tinygen.verbs.build import BuildOptions, build
-from tinygen.verbs.run import run
+from tinygen.verbs.run import RunOptions, run
 from tinygen.verbs.verify import verify
 
 torch = need("torch")
@@ -85,7 +85,7 @@ def test_accuracy_and_files(tmp_path: Path) -> None:
         ("digits.pt2", BuildOptions(board="host", calibration=tmp_path / "calibration.npz")),
     ):
         built = build(tmp_path / name, tmp_path / f"out-{name}", options, profile=False)
-        run(built.folder, tmp_path / "test.npz", outputs=tmp_path / f"{name}.npy")
+        run(built.folder, tmp_path / "test.npz", RunOptions(outputs=tmp_path / f"{name}.npy"))
         np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy").reshape(codes.shape), codes)
     report = verify(tmp_path / "digits.tg", tmp_path / "test.npz", BuildOptions(board="host"))
     assert report.identical

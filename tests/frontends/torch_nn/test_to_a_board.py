@@ -27,7 +27,7 @@ from tinygen.ir.network import Network, Switch
 from tinygen.nn import RECIPES, ActivationQuantizer, WeightQuantizer, convert
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.hil import HilOptions, hil
-from tinygen.verbs.run import run
+from tinygen.verbs.run import RunOptions, run
 
 IMAGES = images(12, 3, 5, 5)
 KINDS = (("recipe", RECIPES), ("weights", WEIGHTS), ("activations", ACTIVATIONS))
@@ -110,7 +110,7 @@ def _proved(saved: Network, folder: Path, board: str) -> None:
     built = build(folder / "road.tg", folder / "built", BuildOptions(board=board), profile=False).folder
     x = np.random.default_rng(0).integers(-128, 128, (3, *saved.first.tensors[saved.first.inputs[0]].shape), np.int8)
     last = saved.switches[-1]
-    found = run(built, x, switch=last.name if saved.is_switchable else None)
+    found = run(built, x, RunOptions(switch=last.name if saved.is_switchable else None))
     for row, sample in zip(found.rows, x, strict=True):
         np.testing.assert_array_equal(row.outputs[0], evaluate(last.graph, [sample])[0])
     report = hil(built, HilOptions(inputs=x))
