@@ -83,4 +83,30 @@ TG_ONE_COPY int32_t tg_search(int32_t x, const int32_t *thresholds, int32_t bits
     return (int32_t)(at - thresholds);
 }
 
+/* How many bits a word has up to its highest one. */
+static inline int32_t tg_length(uint32_t word)
+{
+#if defined(__GNUC__)
+    return word == 0 ? 0 : 32 - __builtin_clz(word);
+#else
+    int32_t length = 0;
+    for (; word != 0; word >>= 1) {
+        length++;
+    }
+    return length;
+#endif
+}
+
+/*
+ * How many rising thresholds x reaches, where they lie as powers of two do, or `each` (1 or 2) between two powers: `place`
+ * tells the octave by its length, which counts from `least`.
+ */
+static inline int32_t tg_octaves(int32_t x, uint32_t place, const int32_t *thresholds, int32_t least, int32_t each)
+{
+    const int32_t length = tg_length(place | ((UINT32_C(1) << least) - 1U));
+    const int32_t first = each * (length - least);
+    const int32_t code = first + (x >= thresholds[first] ? 1 : 0);
+    return each > 1 ? code + (x >= thresholds[first + 1] ? 1 : 0) : code;
+}
+
 #endif

@@ -94,7 +94,7 @@ def integer_conv_2d(name: str, image: Shape, filters: int, window: Window, codin
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     height, width, channels = image
     shape = (filters, *window.kernel, channels)
-    codes = _weights(coding, shape, rng)
+    codes = random_weights(coding, shape, rng)
     x = Tensor("x", (1, *image), coding.x)
     w = Tensor("weights", shape, coding.w, codes)
     y = Tensor("y", (1, *window.output(height, width), filters), coding.x)
@@ -107,14 +107,14 @@ def integer_conv_2d(name: str, image: Shape, filters: int, window: Window, codin
         outputs=("y",),
         padding=window.padding,
         stride=window.stride,
-        epilogue=_epilogue(coding.x, integers.reshape(filters, -1).astype(np.float64), rng),
+        epilogue=spreading_epilogue(coding.x, integers.reshape(filters, -1).astype(np.float64), rng),
     )
     graph = Graph(c_name(name), {t.name: t for t in (x, w, *factors, y)}, (op,), ("x",), ("y",))
     graph.validate()
     return MemoryModel(graph, f"{name} (random weights)")
 
 
-def _weights(coding: Coding, shape: Shape, rng: np.random.Generator) -> np.ndarray:
+def random_weights(coding: Coding, shape: Shape, rng: np.random.Generator) -> np.ndarray:
     """Uniform over the encoding's codes; zeros only as many as asked for."""
     low, high = coding.w.code_range
     codes = rng.integers(low, high + 1, shape)
@@ -124,7 +124,7 @@ def _weights(coding: Coding, shape: Shape, rng: np.random.Generator) -> np.ndarr
     return codes.astype(coding.w.dtype)
 
 
-def _epilogue(x: IntegerEncoding, weights: np.ndarray, rng: np.random.Generator) -> Epilogue:
+def spreading_epilogue(x: IntegerEncoding, weights: np.ndarray, rng: np.random.Generator) -> Epilogue:
     """What spreads the accumulators of uniform random codes of `x` over those codes; weights [filters, taps]."""
     low, high = x.code_range
     integers = x.integers(np.arange(low, high + 1).astype(x.dtype)).astype(np.float64)

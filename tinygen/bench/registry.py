@@ -8,6 +8,7 @@ import tinygen.bench.int8_kernels
 import tinygen.bench.lowbit
 import tinygen.bench.lowbit_networks
 import tinygen.bench.models
+import tinygen.bench.pairs
 import tinygen.bench.pruned
 import tinygen.bench.sparse
 import tinygen.bench.switchable  # noqa: F401  (each registers its suite)

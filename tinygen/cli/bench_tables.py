@@ -11,6 +11,7 @@ from rich.text import Text
 from tinygen.bench import boards
 from tinygen.bench.curves import statements
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
+from tinygen.bench.pairs import pair_statements, pairs_markdown
 from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
 from tinygen.cli.sheet import Column, Sheet, name, number, prose
 
@@ -38,6 +39,7 @@ def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
     parts += [*_boards(about_boards), Text()] if about_boards else []
     if not rows:
         return Group(*parts)
+    parts += [*_pairs(rows)]
     parts += [_work(report, rows), Text(), _memory(report, rows), Text()]
     parts += [_break_even(report["break_even"]), Text()] if report.get("break_even") else []
     trained = [row for row in rows if "accuracy" in row]
@@ -61,6 +63,13 @@ def _boards(rows: Sequence[_Row]) -> list[RenderableType]:
     failed = [row for row in rows if row["error"]]
     text = Text(boards.boards_markdown(rows), no_wrap=True, overflow="ignore")
     return [text, *([Text(), _failures(failed)] if failed else [])]
+
+
+def _pairs(rows: Sequence[_Row]) -> list[RenderableType]:
+    """Every pair of encodings, as Markdown: a table of the documentation; and what is slow."""
+    table = pairs_markdown(rows)
+    text = Text(table, no_wrap=True, overflow="ignore")
+    return [text, Text(), *map(Text, pair_statements(rows)), Text()] if table else []
 
 
 def _work(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:

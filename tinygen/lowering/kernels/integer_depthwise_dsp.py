@@ -74,7 +74,7 @@ def _weights(node: Node) -> tuple[IntegerLayer, np.ndarray] | None:
             break
         if found is None or layer.epilogue.context["form"] == "fused":
             found = layer, weights
-        if layer.epilogue.context["form"] not in ("rescale", "steps"):
+        if layer.epilogue.context["form"] not in ("rescale", "steps", "octaves"):
             break
     return found
 

@@ -2,7 +2,8 @@
 
 Channels whose codes fall as the accumulator rises get their weights negated, so that all rise. Epilogues become the
 forms of kernels/requantize.j2: `sign` for a bit, `fused` (multiply-add and saturate) where that is proven to equal the
-epilogue on every accumulator that can occur, else `steps` or `rescale`, which are the epilogues as they are written.
+epilogue on every accumulator that can occur, else `octaves` (thresholds
+that lie as powers do: a guess and a comparison), `steps` or `rescale`, which are the epilogues as they are written.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tinygen.ir.ops.mac import accumulator_range
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.codes import pixel_elements
+from tinygen.lowering.kernels.support.octaves import fit_octaves
 from tinygen.lowering.kernels.support.requantize import Epilogue, write_columns
 from tinygen.lowering.kernels.support.staircase import fit
 from tinygen.lowering.kernels.support.widening import fits_int16, needs_widening
@@ -174,7 +176,11 @@ def _epilogue(
             cuts = np.clip(np.array(rising.thresholds, np.int64)[:, 0], lows - 1, highs + 1)
             return _write({"form": "sign"}, (bias - cuts) * unit, unit, {}, "bias less threshold")
         case Rescale() | Threshold():
-            return _fused(rising, lows, highs, bias, unit) or _as_written(rising, bias, unit)
+            return (
+                _fused(rising, lows, highs, bias, unit)
+                or _octaves(rising, lows, highs, bias, unit)
+                or _as_written(rising, bias, unit)
+            )
 
 
 def _write(
@@ -238,6 +244,29 @@ def _scales(rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray) ->
         span = int(met[-1] - met[0]) if len(met) > 1 else 0
         slopes.append((len(met) - 1) / span if span else 1.0 / max(int(high - low), 4))
     return np.array(slopes)
+
+
+def _octaves(
+    rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray, bias: np.ndarray, unit: int
+) -> Epilogue | None:
+    if not isinstance(rising, Threshold):
+        return None
+    rows = np.clip(np.array(rising.thresholds, np.int64) * unit, -_NEVER - 1, _NEVER)
+    found = fit_octaves(rows, lows.astype(np.int64) * unit, highs.astype(np.int64) * unit)
+    if found is None:
+        return None
+    context = {
+        "form": "octaves",
+        "literals": [],
+        "unit": unit,
+        "output_zero": 0,
+        "octave_least": found.least,
+        "octave_bits": found.bits,
+        "each_octave": found.each,
+    }
+    words = np.column_stack([bias * unit, found.multiplier, found.offset, found.thresholds])
+    fields = (Field("bias"), Field("multiplier"), Field("offset"), Field("steps", found.thresholds.shape[1]))
+    return Epilogue(context, words, fields)
 
 
 def _as_written(rising: Rescale | Threshold, bias: np.ndarray, unit: int) -> Epilogue:

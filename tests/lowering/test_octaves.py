@@ -1,0 +1,97 @@
+"""Thresholds that lie as powers of two do: what is fitted is right on every accumulator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.support import integer_layers as layers
+from tests.support.integer_layers import Layer, affine, levels
+from tests.support.variants import check_variants
+from tinygen.ir.epilogue import Threshold
+from tinygen.lowering.kernels.support.integer_layer import integer_layer
+from tinygen.lowering.kernels.support.octaves import Octaves, fit_octaves
+
+REACH = 3000
+
+
+def powers(rng: np.random.Generator, count: int, each: int) -> list[int]:
+    """Rising thresholds from a random beginning, rounded as a quantizer's are."""
+    ratio = 2.0 ** (1 / each)
+    first = rng.uniform(2, 1500 / ratio**count)
+    return np.round(rng.uniform(-800, 800) + first * ratio ** np.arange(count)).astype(int).tolist()
+
+
+def codes(found: Octaves, channel: int, x: np.ndarray) -> np.ndarray:
+    """The formula, as the C has it."""
+    v = found.offset[channel] + (x * found.multiplier[channel] >> 32)
+    v = np.clip(v, 0, 2**found.bits - 1) | ((1 << found.least) - 1)
+    first = found.each * (np.floor(np.log2(v)).astype(int) + 1 - found.least)
+    row = found.thresholds[channel]
+    return first + sum((x >= row[first + i]).astype(int) for i in range(found.each))
+
+
+@pytest.mark.parametrize(("count", "each"), [(7, 1), (8, 1), (10, 2), (15, 2), (4, 1)])
+def test_every_accumulator(count: int, each: int) -> None:
+    rng = np.random.default_rng([count, each])
+    x = np.arange(-REACH, REACH + 1)
+    fitted = 0
+    for _ in range(20):
+        rows = [powers(rng, count, each) for _ in range(3)] + [[2**31 - 1] * count, [-(2**31)] * count]
+        ends = np.full(5, REACH)
+        found = fit_octaves(np.array(rows), -ends, ends)
+        if found is not None:
+            fitted += 1
+            for channel, row in enumerate(rows):
+                assert np.array_equal(codes(found, channel, x), Threshold((tuple(row),)).apply(x[:, None])[:, 0])
+    assert fitted >= 5
+
+
+def test_moved_thresholds() -> None:
+    """Whatever moves: it is refused, or right."""
+    rng = np.random.default_rng(5)
+    x, refused = np.arange(-REACH, REACH + 1), 0
+    for _ in range(200):
+        row = powers(rng, 7, 1)
+        at = int(rng.integers(7))
+        row = sorted([*row[:at], row[at] + int(rng.integers(-300, 300)), *row[at + 1 :]])
+        found = fit_octaves(np.array([row]), np.array([-REACH]), np.array([REACH]))
+        refused += found is None
+        if found is not None:
+            assert np.array_equal(codes(found, 0, x), Threshold((tuple(row),)).apply(x[:, None])[:, 0])
+    assert 10 < refused < 190
+
+
+def test_even_thresholds_are_others() -> None:
+    rows = np.array([[100 * i for i in range(15)]])
+    assert fit_octaves(rows, np.array([-REACH]), np.array([REACH])) is None
+
+
+def _logarithmic(layer: Layer, each: int) -> Layer:
+    """With thresholds as powers; some channels fall, one never leaves 0."""
+    (op,) = layer.graph.ops
+    channels = layer.graph.tensors["y"].shape[-1]
+    ratio = 2.0 ** (1 / each)
+    rows = [tuple(np.round(40 * c + 9 * ratio ** np.arange(15)).astype(int).tolist()) for c in range(channels - 1)]
+    epilogue = Threshold((*rows, (2**31,) * 15), tuple((-1) ** c for c in range(channels)))
+    return replace(layer, graph=replace(layer.graph, ops=(replace(op, epilogue=epilogue),)))  # type: ignore[call-arg]
+
+
+def test_layers() -> None:
+    """In every kind of layer, on the host and on boards."""
+    x, w, y = affine(3), levels(4, True), levels(4)
+    found = [
+        _logarithmic(layer, 2)
+        for layer in (
+            layers.conv("oc", (4, 5, 8), 5, (3, 3), x=x, w=w, y=y),
+            layers.conv("op", (4, 5, 8), 6, (1, 1), x=x, w=w, y=y),
+            layers.conv("od", (5, 4, 8), 8, (3, 3), x=x, w=w, y=y, groups=8),
+            layers.dense("of", (40,), 7, x=x, w=w, y=y),
+        )
+    ]
+    node = found[0].graph.node(found[0].graph.ops[0])
+    layer = integer_layer(node, node.op.epilogue)  # type: ignore[attr-defined]
+    assert layer is not None and layer.epilogue.context["form"] == "octaves"
+    check_variants([one.graph for one in found], [one.feeds for one in found], most=2)
