@@ -27,6 +27,14 @@ static inline int32_t tg_rescale(int32_t x, int32_t multiplier, int64_t offset, 
     return scaled < low ? low : scaled > high ? high : (int32_t)scaled;
 }
 
+/* The same with a shift that is 32 more: 0 <= shift <= 30. */
+static inline int32_t tg_rescale_high(
+    int32_t x, int32_t multiplier, int64_t offset, int32_t shift, int32_t low, int32_t high)
+{
+    const int32_t scaled = (int32_t)(((int64_t)x * multiplier + offset) >> 32) >> shift;
+    return scaled < low ? low : scaled > high ? high : scaled;
+}
+
 /* The 64 bits of two words. */
 static inline int64_t tg_join(int32_t high, int32_t low)
 {

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 
-from tinygen.builds.manifest import ProgramEntry
-from tinygen.builds.report import arena_text
+from tinygen.builds.manifest import Manifest, ProgramEntry
+from tinygen.builds.report import arena_text, plain_text
 from tinygen.lowering.program import Ordering
 
 KEPT = Ordering(given_arena_bytes=1008, changed=False, optimal=True)
@@ -37,3 +40,17 @@ def test_arena_and_its_bound(arena: int, optimal: bool, order: Ordering, text: s
         steps=(),
     )
     assert arena_text(program) == text
+
+
+def test_plain_layers() -> None:
+    """Those with weights that no tuned kernel computes; none where plain loops were asked for."""
+    kinds = (("first", "conv_2d_s8_dsp_rows", 90), ("second", "integer_conv_2d", 1200), ("third", "reshape", 0))
+    layers = [SimpleNamespace(name=name, kernel=kernel, macs=macs) for name, kernel, macs in kinds]
+    profile = SimpleNamespace(layers=[SimpleNamespace(cycles_predicted=n) for n in (100, 9876, 5)])
+
+    def text(**more: Any) -> str:
+        return plain_text(cast(Manifest, SimpleNamespace(**{"layers": layers, "kernels": "tinygen", **more})))
+
+    assert text(profile=None) == "second (1,200 MAC)"
+    assert text(profile=profile) == "second (9,876 cycles)"
+    assert text(profile=profile, kernels="reference") == ""

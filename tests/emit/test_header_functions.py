@@ -89,6 +89,10 @@ int32_t rescale(int32_t x, int32_t multiplier, int32_t high, int32_t low, int32_
 {
     return tg_rescale(x, multiplier, tg_join(high, low), shift, -7, 100);
 }
+int32_t rescale_high(int32_t x, int32_t multiplier, int32_t high, int32_t low, int32_t shift)
+{
+    return tg_rescale_high(x, multiplier, tg_join(high, low), shift, -7, 100);
+}
 int32_t requantize_64(int64_t x, int32_t multiplier, int32_t shift) { return tg_requantize_64(x, multiplier, shift); }
 int32_t requantize_checked(int64_t x, int32_t multiplier, int32_t shift, double scale)
 {
@@ -332,6 +336,8 @@ def test_codes_of_accumulators(library: ctypes.CDLL, rng: np.random.Generator) -
         for offset in (-(2**40) - 3, -1, 0, 2**33 + 7):
             wanted = Rescale((-77777,), (offset,), (19,), -7, 100).apply(np.array([x]))[0]
             assert library.rescale(x, -77777, offset >> 32, (offset & 0xFFFFFFFF) - (1 << 32), 19) == wanted
+            wanted = Rescale((-77777,), (offset,), (35,), -7, 100).apply(np.array([x]))[0]
+            assert library.rescale_high(x, -77777, offset >> 32, (offset & 0xFFFFFFFF) - (1 << 32), 3) == wanted
     assert [library.rescale(x, 1, 0, 0, 0) for x in range(-9, 103)] == np.clip(range(-9, 103), -7, 100).tolist()
     codes = np.arange(-31, 32)
     encoding = PowerOfTwo((1.0,), exponents=31)

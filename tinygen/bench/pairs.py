@@ -24,6 +24,7 @@ from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.sliding import Convolution
 from tinygen.ir.tensor import Shape, Tensor
 from tinygen.lowering.plan import registered_kernels
+from tinygen.lowering.select import Family
 
 SUITE = "pairs"
 LIMIT = 1.2
@@ -137,6 +138,8 @@ def _model(name: str, layer: Layer, weights: IntegerEncoding, activations: Integ
     depth = layer.image[-1] // layer.groups
     shape = (layer.filters, *(window.kernel if window else ()), depth)
     codes = lowbit.random_weights(lowbit.Coding(name, activations, weights), shape, rng)
+    if isinstance(weights, Affine):
+        codes = np.maximum(codes, -127)  # as quantizers of weights have it, so that all have opposites
     integers = weights.integers(codes).reshape(layer.filters, -1).astype(np.float64)
     epilogue = _epilogue(activations, integers, rng)
     inputs, outputs = ("x", "weights"), ("y",)
@@ -214,7 +217,7 @@ def pair_statements(rows: Sequence[_Row]) -> list[str]:
     mine = [row for row in rows if row["suite"] == SUITE and row["cycles_predicted"]]
     if not mine:
         return []
-    plain = {kernel.name for kernel in registered_kernels() if kernel.family == "reference"}
+    plain = {kernel.name for kernel in registered_kernels() if kernel.family == Family.REFERENCE}
     base = {_of(row)[0]: row["cycles_predicted"] for row in mine if "TFLite" in row["pair"]["activations"]}
     left = [row["case"] for row in mine if any(layer["kernel"] in plain for layer in row["layers"])]
     above = [

@@ -60,6 +60,24 @@ def arena_text(m: ProgramEntry) -> str:
     return text
 
 
+def plain_text(m: Manifest) -> str:
+    """Layers with weights that run in plain loops, and their predicted cycles where known; "" where none need to."""
+    # Commands that show no build need not load the kernels.
+    from tinygen.lowering.plan import registered_kernels
+    from tinygen.lowering.select import Family
+
+    if m.kernels == Family.REFERENCE:
+        return ""
+    plain = {kernel.name for kernel in registered_kernels() if kernel.family == Family.REFERENCE}
+    counts = m.profile.layers if m.profile else ()
+    found = []
+    for index, layer in enumerate(m.layers):
+        if layer.macs and layer.kernel in plain:
+            cost = f"{counts[index].cycles_predicted:,} cycles" if index < len(counts) else f"{layer.macs:,} MAC"
+            found.append(f"{layer.name} ({cost})")
+    return ", ".join(found)
+
+
 def stream_text(m: ProgramEntry) -> str:
     """How the first layers are computed in stripes; empty when they are not."""
     s = m.stream

@@ -16,6 +16,7 @@ from tinygen.builds.report import (
     codes_text,
     constants_text,
     energy_text,
+    plain_text,
     size_text,
     stream_text,
     switch_row,
@@ -62,6 +63,9 @@ def build_summary(manifest: Manifest) -> RenderableType:
         facts.add_row("wake word", app_text(manifest.app))
     if len(manifest.memory) > 1 and manifest.arena_memory:
         facts.add_row("arena in", ", ".join(f"{name} ({n:,} B)" for name, n in manifest.arena_memory.items()))
+    plain = plain_text(manifest)
+    if plain:
+        facts.add_row("in plain loops", plain)
     if manifest.stream:
         facts.add_row("stripes", stream_text(manifest))
     if not manifest.switches:

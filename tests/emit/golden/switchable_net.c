@@ -22,21 +22,23 @@ static union {
 
 /* Places for NET_W1: bytes from STATE_BYTES on. Values that are not needed at the same time share memory. */
 enum {
-    AT_W1_INPUT = 40, /* 16 B: int8 [1,16] */
-    AT_W1_LAYER = 56, /* 16 B: int32 [1,4] */
-    AT_W1_LAYER_SCRATCH = 0, /* 36 B: scratch */
+    AT_W1_INPUT = 32, /* 16 B: int8 [1,16] */
+    AT_W1_LAYER = 48, /* 16 B: int32 [1,4] */
+    AT_W1_LAYER_SCRATCH = 0, /* 32 B: scratch */
 };
 
 /* Places for NET_W8: bytes from STATE_BYTES on. Values that are not needed at the same time share memory. */
 enum {
-    AT_W8_INPUT = 0, /* 16 B: int8 [1,16] */
-    AT_W8_LAYER = 16, /* 16 B: int32 [1,4] */
+    AT_W8_INPUT = 32, /* 16 B: int8 [1,16] */
+    AT_W8_LAYER = 48, /* 16 B: int32 [1,4] */
+    AT_W8_LAYER_SCRATCH = 0, /* 32 B: scratch */
 };
 
 /* Places for NET_AGAIN: bytes from STATE_BYTES on. Values that are not needed at the same time share memory. */
 enum {
-    AT_AGAIN_INPUT = 0, /* 16 B: int8 [1,16] */
-    AT_AGAIN_LAYER = 16, /* 16 B: int32 [1,4] */
+    AT_AGAIN_INPUT = 32, /* 16 B: int8 [1,16] */
+    AT_AGAIN_LAYER = 48, /* 16 B: int32 [1,4] */
+    AT_AGAIN_LAYER_SCRATCH = 0, /* 32 B: scratch */
 };
 
 static void *at(void *arena, uint32_t place)
@@ -162,10 +164,10 @@ static void finished(net_observer_t *observer, void *context, uint32_t layer)
     }
 }
 
-/* NET_W1: 1 layer, 64 MAC; constants: 160 B of its own, 0 B shared */
+/* NET_W1: 1 layer, 64 MAC; constants: 144 B of its own, 0 B shared */
 static void net_run_w1(uint8_t *arena, net_observer_t *observer, void *context)
 {
-    /* 0: layer by net_fully_connected_s8_b_dsp_16x4, kernel integer_fully_connected_dsp */
+    /* 0: layer by net_fully_connected_s8_b_dsp_16x4, kernel integer_fully_connected_pairs_dsp */
     /*    in   x: [1,16] int8 scale 1 zero -128 */
     /*    out  y: [1,4] int32 scale 0.5 zero 0 */
     net_fully_connected_s8_b_dsp_16x4(
@@ -177,35 +179,33 @@ static void net_run_w1(uint8_t *arena, net_observer_t *observer, void *context)
     finished(observer, context, 0U);
 }
 
-/* NET_W8: 1 layer, 64 MAC; constants: 0 B of its own, 116 B shared */
+/* NET_W8: 1 layer, 64 MAC; constants: 0 B of its own, 208 B shared */
 static void net_run_w8(uint8_t *arena, net_observer_t *observer, void *context)
 {
-    /* 0: layer by net_fully_connected_s8_s8, kernel integer_fully_connected */
+    /* 0: layer by net_fully_connected_s8_s8_dsp_16x4, kernel integer_fully_connected_pairs_dsp */
     /*    in   x: [1,16] int8 scale 1 zero -128 */
     /*    out  y: [1,4] int32 scale 0.25 zero 0 */
-    net_fully_connected_s8_s8(
+    net_fully_connected_s8_s8_dsp_16x4(
         at(arena, AT_W8_INPUT),
         net_layer_weights,
-        net_layer_multipliers,
-        net_layer_offsets,
-        net_layer_shifts,
-        at(arena, AT_W8_LAYER));
+        net_layer_channels,
+        at(arena, AT_W8_LAYER),
+        at(arena, AT_W8_LAYER_SCRATCH));
     finished(observer, context, 0U);
 }
 
-/* NET_AGAIN: 1 layer, 64 MAC; constants: 0 B of its own, 116 B shared */
+/* NET_AGAIN: 1 layer, 64 MAC; constants: 0 B of its own, 208 B shared */
 static void net_run_again(uint8_t *arena, net_observer_t *observer, void *context)
 {
-    /* 0: layer by net_fully_connected_s8_s8, kernel integer_fully_connected */
+    /* 0: layer by net_fully_connected_s8_s8_dsp_16x4, kernel integer_fully_connected_pairs_dsp */
     /*    in   x: [1,16] int8 scale 1 zero -128 */
     /*    out  y: [1,4] int32 scale 0.25 zero 0 */
-    net_fully_connected_s8_s8(
+    net_fully_connected_s8_s8_dsp_16x4(
         at(arena, AT_AGAIN_INPUT),
         net_layer_weights,
-        net_layer_multipliers,
-        net_layer_offsets,
-        net_layer_shifts,
-        at(arena, AT_AGAIN_LAYER));
+        net_layer_channels,
+        at(arena, AT_AGAIN_LAYER),
+        at(arena, AT_AGAIN_LAYER_SCRATCH));
     finished(observer, context, 0U);
 }
 

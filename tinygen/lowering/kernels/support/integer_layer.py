@@ -31,6 +31,7 @@ from tinygen.lowering.plan import Field
 
 _NEVER = 2**31 - 1
 _LARGEST = 2**31 - 2**16
+_WORD = 32
 _COMPARED = 3
 """Thresholds up to which each is compared with."""
 _FEW = 255
@@ -287,15 +288,17 @@ def _as_written(rising: Rescale | Threshold, bias: np.ndarray, unit: int) -> Epi
         return Epilogue(context, np.column_stack([bias * unit, rows]), (Field("bias"), Field("steps", rows.shape[1])))
     offset = np.array(rising.offset, np.int64)
     low_words = (offset & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
+    # Most shift by a word and more: then the upper word is all that is shifted.
+    high = min(rising.shift) >= _WORD
     return _write(
-        {"form": "rescale", "low": rising.low, "high": rising.high},
+        {"form": "rescale_high" if high else "rescale", "low": rising.low, "high": rising.high},
         bias * unit,
         unit,
         {
             "multiplier": np.array(rising.multiplier),
             "offset_low": low_words,
             "offset_high": offset >> 32,
-            "shift": np.array(rising.shift),
+            "shift": np.array(rising.shift) - (_WORD if high else 0),
             **_clamps(rising),
         },
     )
