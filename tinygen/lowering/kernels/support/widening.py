@@ -18,7 +18,7 @@ from tinygen.lowering.plan import Constant
 
 # Instructions per code that is widened; per pixel; per pixel whose last channels do not fill a word.
 _CYCLES = {"bytes": 1.35, "values": 3.6, "bits": 2.2}
-_PIXEL, _REST = 6.0, 12.0
+_PIXEL, _REST = 6.0, 40.0
 
 
 @dataclass(frozen=True, eq=False)
