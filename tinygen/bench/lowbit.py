@@ -53,10 +53,14 @@ def _levels(bits: int, signed: bool) -> Levels:
 _POWERS = PowerOfTwo(_ONE, exponents=7)
 CODINGS = (
     Coding("w4a4", _levels(4, False), _levels(4, True)),
+    Coding("w3a4", _levels(4, False), _levels(3, True)),
+    Coding("w2a4", _levels(4, False), _levels(2, True)),
+    Coding("w3a3", _levels(3, False), _levels(3, True)),
     Coding("w2a2", _levels(2, False), _levels(2, True)),
+    Coding("w1a2", _levels(2, False), Binary(_ONE)),
+    Coding("w2a1", _BINARY, _levels(2, True)),
     Coding("w4a8", _INT8, _levels(4, True)),
     Coding("w2a8", _INT8, _levels(2, True)),
-    Coding("w3a4", _levels(4, False), _levels(3, True)),
     Coding("ternary", _INT8, Ternary(_ONE)),
     Coding("binary-weights", _INT8, Binary(_ONE)),
     Coding("apsq", _INT8, Binary(_ONE), scaled=True),
@@ -65,13 +69,20 @@ CODINGS = (
     Coding("codebook-16", _INT8, Codebook(_ONE, table=_CODEBOOK)),
     Coding("xnor", _BINARY, _BINARY),
 )
+HARD = (
+    ("stride_2", (16, 16, 64), 64, Window((3, 3), stride=(2, 2))),
+    ("window_5x5", (16, 16, 32), 32, Window((5, 5))),
+    *((f"width_{width}", (width, width, 64), 64, Window((3, 3))) for width in (5, 7, 15)),
+    *((f"channels_{channels}", (16, 16, channels), channels, Window((3, 3))) for channels in (3, 5, 17, 33)),
+)
+"""Shapes that are no multiple of anything."""
 SHAPES = (
     ("conv_3x3_64_64_16x16", (16, 16, 64), 64, Window((3, 3))),
     ("conv_1x1_128_128_8x8", (8, 8, 128), 128, Window((1, 1))),
 )
 
 
-@suite(SUITE, "two convolutions as int8, in 4, 3 and 2 bits, ternary, binary, powers of two, codebook, xnor")
+@suite(SUITE, "two convolutions as int8, in 4 to 1 bits, ternary, binary, powers of two, codebook, xnor")
 def cases(options: SuiteOptions) -> SuiteCases:
     found = []
     for name, image, filters, window in SHAPES:
@@ -80,6 +91,19 @@ def cases(options: SuiteOptions) -> SuiteCases:
         for coding in CODINGS:
             if coding.scaled and window.kernel == (1, 1):
                 continue  # a kernel of one weight has no scale of its own
+            title = f"{name}_{coding.label}"
+            found.append(_case(title, integer_conv_2d(title, image, filters, window, coding), f"{text} {coding.label}"))
+    return SuiteCases(found)
+
+
+@suite("lowbit-shapes", "w4a4 and w2a2 beside int8 where nothing is a multiple: strides, 5x5, widths, channels")
+def hard_cases(options: SuiteOptions) -> SuiteCases:
+    few = [coding for coding in CODINGS if coding.label in ("w4a4", "w2a2")]
+    found = []
+    for name, image, filters, window in HARD:
+        text = f"{window.kernel[0]}x{window.kernel[1]} {image[2]}->{filters} @{image[0]}x{image[1]}"
+        found.append(_case(f"{name}_int8", layers.conv_2d(f"{name}_int8", image, filters, window), f"{text} int8"))
+        for coding in few:
             title = f"{name}_{coding.label}"
             found.append(_case(title, integer_conv_2d(title, image, filters, window, coding), f"{text} {coding.label}"))
     return SuiteCases(found)
