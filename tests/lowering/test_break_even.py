@@ -15,11 +15,12 @@ from tinygen.lowering.break_even import break_even
 from tinygen.lowering.select import DENSE, SPARSE, choose, choose_without_code
 
 CORES = {"m7": ("c99", "dsp", "dual-issue"), "m4": ("c99", "dsp"), "m0plus": ("c99",)}
+TERNARY = next(coding for coding in lowbit.CODINGS if coding.label == "ternary")
 MODELS = {
     "3x3": layers.conv_2d("a", (12, 12, 32), 32, Window((3, 3))),
     "1x1": layers.conv_2d("b", (8, 8, 64), 64, Window((1, 1))),
-    "5x5": layers.conv_2d("c", (10, 10, 16), 24, Window((5, 5), (2, 2))),
-    "ternary": lowbit.integer_conv_2d("d", (8, 8, 32), 32, Window((3, 3)), lowbit.CODINGS[5]),
+    "5x5": layers.conv_2d("c", (14, 14, 16), 24, Window((5, 5), (2, 2))),
+    "ternary": lowbit.integer_conv_2d("d", (8, 8, 32), 32, Window((3, 3)), TERNARY),
 }
 
 

@@ -41,6 +41,7 @@ _STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     SPARSE: (_OWN, _OWN),
 }
 """The kernel families a family tries, in turn; within one turn the cheapest kernel wins."""
+_LEAST_ROOM = 16384
 _FEW_ZEROS = 0.1
 """Share of zeros up to which no kernel for sparse weights is tried: none pays there."""
 
@@ -65,15 +66,29 @@ class Choice:
 
     Attributes:
         uncoded: where the plans have the weights as code: the best kernel that reads them instead.
+        room: bytes of scratch that it is likely to get; None for any number.
     """
 
     kernel: Kernel
     variants: tuple[KernelPlan, ...]
     uncoded: Choice | None = None
+    room: int | None = None
 
     @property
     def fastest(self) -> KernelPlan:
-        return min(self.variants, key=lambda plan: plan.cycles)
+        """Of the plans that are likely to get their scratch; else the one that needs least."""
+        fitting = [plan for plan in self.variants if self.room is None or plan.scratch_bytes <= self.room]
+        return min(fitting or self.variants[:1], key=lambda plan: plan.cycles)
+
+
+def likely_room(node: Node) -> int:
+    """Bytes of scratch that a layer is likely to get: half of what its activations take, and a few thousand anyhow.
+
+    Kernels are chosen before memory is planned. A plan that only wins with more must not decide.
+    """
+    tensors = [tensor for tensor in (*node.inputs, node.output) if tensor is not None and not tensor.is_constant]
+    activations = sum(tensor.size * tensor.memory_dtype.itemsize for tensor in tensors)
+    return max(_LEAST_ROOM, activations // 2)
 
 
 def _best(choices: Sequence[Choice], family: str) -> Choice:
@@ -131,7 +146,9 @@ def _cheapest(node: Node, family: str, isa: Collection[str], *, coded: bool) -> 
             if kernel.op is type(node.op) and kernel.suits(isa) and kernel.family in families
             if kernel.is_sparse in sparse
         ]
-        choices = [Choice(kernel, variants) for kernel in allowed if (variants := _variants(kernel, node, isa))]
+        found = [(kernel, _variants(kernel, node, isa)) for kernel in allowed]
+        room = likely_room(node)
+        choices = [Choice(kernel, variants, room=room) for kernel, variants in found if variants]
         plain = [choice for choice in choices if not choice.fastest.code_bytes]
         if coded and choices:
             best = _best(choices, family)

@@ -36,18 +36,27 @@ _HEADERS = ("tinygen_codes.h", "tinygen_fields.h", "tinygen_math.h", "tinygen_si
 _ROWS = (1, 2, 3, 4, 6, 8)
 _LEAST = {64: 3, 32: 2}
 """Products per multiplication below which nothing is won, by the bits of a product."""
+_CLOSE = 1.04
+"""What is a little slower is taken where its weights are smaller."""
 
 
 def packed_plans(job: Job, machine: Machine) -> Sequence[KernelPlan]:
     """Plans for a layer without groups, kernel scales or dilation."""
     task = _task(job, machine)
-    least = _LEAST[machine.product]
-    found = [layout for layout in all_layouts(task) if layout.fields.macs >= least] if task else []
+    found = _worthwhile(task) if task else []
     if not found:
         return ()
-    best = min(found, key=Layout.cycles)
+    fewest = min(cycles for _, cycles in found)
+    best = min((layout for layout, cycles in found if cycles <= _CLOSE * fewest), key=Layout.weight_bits)
     rows, _ = best.task.axes
     return [_plan(job, best, size) for size in _ROWS if size == 1 or size <= rows.output]
+
+
+def _worthwhile(task: Task) -> list[tuple[Layout, float]]:
+    """Layouts that win something and take no more flash than bytes do, with their cycles."""
+    least = _LEAST[task.machine.product]
+    found = (layout for layout in all_layouts(task) if layout.fields.macs >= least)
+    return [(layout, layout.cycles()) for layout in found if layout.weight_bits() <= 8]
 
 
 def _task(job: Job, machine: Machine) -> Task | None:

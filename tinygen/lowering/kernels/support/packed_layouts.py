@@ -11,7 +11,16 @@ import numpy as np
 from tinygen.ir.encodings import Affine, Binary, Levels, Ternary
 from tinygen.ir.ops.window import Axis
 from tinygen.ir.tensor import Tensor
-from tinygen.lowering.kernels.support.packed_fields import Fields, Segments, Sums, layouts, pack_operands, segments
+from tinygen.lowering.kernels.support.packed_fields import (
+    WORD,
+    Fields,
+    Segments,
+    Sums,
+    layouts,
+    pack_operands,
+    rotations,
+    segments,
+)
 
 _MOST_CODE = 15
 """Of weights: with larger codes, fields leave room for a single product."""
@@ -319,6 +328,14 @@ class Layout:
         total = piece_sums(self.task, self.fields.taps, self.pieces).total()
         return self.fields.apart and self.cut.segments > 1 and total < 1 << (32 - self.fields.start)
 
+    def weight_bits(self) -> float:
+        """Bits of flash per weight."""
+        fields = self.fields
+        mask = operand_mask(self.task.grid, fields)
+        stored = self.cut.total * self.pieces * WORD / len(rotations(mask))
+        _, height, width, depth = self.task.weights.shape
+        return stored / (fields.filters * height * width * depth)
+
     def cycles(self) -> float:
         """Predicted, but for what rows of the input and the unpacking of weights take."""
         rows, columns = self.task.axes
@@ -332,6 +349,12 @@ class Layout:
         taken = pairs * 4 * (5.0 + fields.count * (0.5 + field * cut.segments))
         output = on.output + self.task.summed + (0 if self.direct else 4)
         return blocks * (products + taken + rows.output * per * (on.row + columns.output * output))
+
+
+def operand_mask(grid: Grid, fields: Fields) -> int:
+    """The bits of an operand of weights that may be set."""
+    bits = (1 << grid.largest.bit_length()) - 1
+    return sum(bits << shift for shift in fields.weight_shifts())
 
 
 def operands(grid: Grid, fields: Fields, pieces: int) -> np.ndarray:
@@ -357,8 +380,7 @@ def pack_weights(layout: Layout) -> tuple[np.ndarray, int]:
     blocks, _, pieces, steps = words.shape
     ordered = np.zeros((blocks, pieces, cut.total, 2), np.uint32)
     ordered[:, :, :steps] = words.transpose(0, 2, 3, 1)
-    bits = (1 << grid.largest.bit_length()) - 1
-    mask = sum(bits << int(shift) for shift in shifts)
+    mask = operand_mask(grid, fields)
     return pack_operands(ordered.reshape(blocks * pieces, -1), mask).reshape(blocks, pieces, -1), mask
 
 
