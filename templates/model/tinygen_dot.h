@@ -9,11 +9,6 @@
 
 #include "tinygen_simd.h"
 
-/* Cores that issue two instructions at once (Cortex-M7) want loads between products, others want them together. */
-#ifndef TG_DUAL_ISSUE
-#define TG_DUAL_ISSUE 0
-#endif
-
 #if TG_HAVE_DSP && defined(__OPTIMIZE__)
 #define TG_IN_REGISTERS 1
 #define TG_LOAD(to, words, n) ((to) = tg_load(words, n))

@@ -10,11 +10,6 @@
 
 #include "tinygen_simd.h"
 
-/* Cores that issue two instructions at once (Cortex-M7) want loads between products, others want them together. */
-#ifndef TG_DUAL_ISSUE
-#define TG_DUAL_ISSUE 0
-#endif
-
 /* Bits r and above come down, those below go to the top. */
 TG_INLINE uint32_t tg_rotate(uint32_t word, uint32_t r)
 {

@@ -237,7 +237,7 @@ static inline void tg_eight_by_four(int32_t sums[4], const int8_t *x, const int8
 #endif
 
 /* One window and four filters: the first four sums. */
-TG_ONCE void tg_dot_1x4(tg_tile *tile)
+TG_ONCE void tg_tile_1x4(tg_tile *tile)
 {
     const int8_t *x = tile->x[0];
     const int8_t *w = tile->w;

@@ -16,6 +16,11 @@
 #define TG_HAVE_DSP 0
 #endif
 
+/* Cores that issue two instructions at once (Cortex-M7) want loads between products, others want them together. */
+#ifndef TG_DUAL_ISSUE
+#define TG_DUAL_ISSUE 0
+#endif
+
 /* Freestanding compilers call memcpy() for four bytes, unless they are told that it is the built-in one. */
 #if defined(__GNUC__)
 #define TG_COPY __builtin_memcpy
