@@ -63,7 +63,7 @@ def test_chosen_where_flash_is_saved_at_no_cost() -> None:
         code = name.split()[0]
         widened = ("conv_2d_s8_packed_dsp_rows", f"conv_2d_s8_dsp_{code}_3x3")
         together = ("conv_2d_packed_rows", "conv_2d_s8_packed_3x3")  # several products in one multiplication
-        few = code in ("w1", "w2")
+        few = code in ("w1", "w2", "w3")
         assert chosen(recoded(conv, name)) == (together if few else widened), name
         fast = code in ("w1", "w2", "w4")
         assert (chosen(recoded(wide, name))[0] == "fully_connected_s8_packed_dsp") == fast

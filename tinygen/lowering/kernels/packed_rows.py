@@ -115,7 +115,8 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
         constants=(_weights(layout, packed, len(turns)), ending.constant(), *_edge_constants(layout)),
         scratch_bytes=4 * words + line,
         headers=_HEADERS,
-        cycles=node.output.shape[0]
+        cycles=task.machine.unit
+        * node.output.shape[0]
         * (layout.cycles() + spread + blocks * packed.size * len(turns) * task.machine.unpack),
     )
 

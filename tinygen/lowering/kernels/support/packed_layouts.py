@@ -43,6 +43,7 @@ class Machine:
         pixel: a pixel put into its word.
         unpack: an operand taken apart.
         unrolled: parts that stand there one by one.
+        unit: of these cycles in the plans' predictions, so that they stand beside those of other kernels.
     """
 
     product: int
@@ -58,6 +59,7 @@ class Machine:
     pixel: float
     unpack: float
     unrolled: int
+    unit: float = 1.0
 
 
 ARMV7EM = Machine(
@@ -74,6 +76,7 @@ ARMV7EM = Machine(
     pixel=2,
     unpack=1.8,
     unrolled=4,
+    unit=0.87,
 )  # loads beside multiplications
 RV32 = Machine(
     product=64,
