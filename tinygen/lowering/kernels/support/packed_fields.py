@@ -63,7 +63,8 @@ class Fields:
     @property
     def apart(self) -> bool:
         """Whether no sum reaches over bit 32: the words of a product may be added up apart."""
-        return all(at >= WORD or at + self.spacing <= WORD for at in self.places())
+        ends = [at + self.spacing for at in self.places() if at < WORD]
+        return self.product == WORD or max(ends) <= WORD
 
     def places(self) -> list[int]:
         """Lowest bits of the sums in a product."""
