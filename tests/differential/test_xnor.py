@@ -152,12 +152,13 @@ def test_bits_times_other_weights() -> None:
     _check(found)
 
 
-def test_kernel_scales_and_groups_are_left_to_plain_kernels() -> None:
+def test_kernel_scales_and_groups_are_left_to_other_kernels() -> None:
     scaled = layers.conv("scaled", (5, 5, 35), 9, (3, 3), x=BINARY, w=BINARY, y=BINARY, scaled=True)
     grouped = layers.conv("grouped", (5, 5, 64), 8, (3, 3), x=BINARY, w=BINARY, y=BINARY, groups=2)
     for layer in (scaled, grouped):
         node = next(iter(layer.graph.nodes()))
-        assert choose(node, "tinygen", ("c99", "dsp")).kernel.name == "integer_conv_2d"
+        assert "xnor" not in choose(node, "tinygen", ("c99", "dsp")).kernel.name
+        assert choose(node, "tinygen", ("c99",)).kernel.name == "integer_conv_2d"
 
 
 def test_columns_for_many_filters_words_for_few() -> None:
