@@ -10,6 +10,13 @@
 
 #include "tinygen_simd.h"
 
+/* Functions that take little of the time: clang would unroll their loops into kilobytes of code. */
+#if defined(__clang__)
+#define TG_SMALL __attribute__((minsize))
+#else
+#define TG_SMALL
+#endif
+
 /* Bits r and above come down, those below go to the top. */
 TG_INLINE uint32_t tg_rotate(uint32_t word, uint32_t r)
 {

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tinygen_simd.h"
+
 #if defined(__riscv) && defined(__riscv_mul) && __riscv_xlen == 32 && !defined(__riscv_32e)
 #define TG_TILE_RV32 1
 #else
@@ -225,17 +227,6 @@ static inline void tg_eight_by_four(int32_t sums[4], const int8_t *x, const int8
 #else
 #define TG_ONCE static inline
 #endif
-#if defined(__clang__)
-#define TG_ROLLED _Pragma("clang loop unroll(disable)")
-#define TG_TWICE _Pragma("clang loop unroll_count(2)")
-#elif defined(__GNUC__)
-#define TG_ROLLED
-#define TG_TWICE _Pragma("GCC unroll 2")
-#else
-#define TG_ROLLED
-#define TG_TWICE
-#endif
-
 /* One window and four filters: the first four sums. */
 TG_ONCE void tg_tile_1x4(tg_tile *tile)
 {

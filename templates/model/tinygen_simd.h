@@ -42,6 +42,18 @@
 #define TG_APART static
 #endif
 
+/* Loops that stay loops, and such that are written out twice: compilers would make kilobytes of code of them. */
+#if defined(__clang__)
+#define TG_ROLLED _Pragma("clang loop unroll(disable)")
+#define TG_TWICE _Pragma("clang loop unroll_count(2)")
+#elif defined(__GNUC__)
+#define TG_ROLLED
+#define TG_TWICE _Pragma("GCC unroll 2")
+#else
+#define TG_ROLLED
+#define TG_TWICE
+#endif
+
 /* Four bytes from any address. */
 static inline uint32_t tg_load32(const void *address)
 {
