@@ -170,6 +170,19 @@ def test_one_step_more_is_wrong() -> None:
     _longest(37, False)
 
 
+@pytest.mark.parametrize("core", SCALAR)
+def test_one_pixel_in_a_word(core: str) -> None:
+    """More taps than pixels: the first outputs lie behind the first pair of runs; pieces of one tap, two filters."""
+    isa = SCALAR[core]
+    found = [
+        layers.conv(
+            "taps", (8, 14, 17), 1, (1, 4), x=levels(2), w=levels(2, True), y=TERNARY, stride=(2, 1), same=False
+        ),
+        layers.conv("pieces", (6, 9, 5), 9, (4, 3), x=affine(-128), w=levels(2, True), y=TERNARY, same=False),
+    ]
+    _check(found, isa=isa, cores=((bare_cores()[core], isa),))
+
+
 def test_few_bits_are_packed() -> None:
     """Nothing else is chosen for the layers that this is for."""
     for x, w in ((levels(2), levels(2, True)), (levels(4), levels(4, True)), (affine(-128), TERNARY)):

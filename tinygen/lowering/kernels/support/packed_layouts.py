@@ -320,10 +320,9 @@ class Layout:
     @property
     def direct(self) -> bool:
         """Whether outputs can be made straight from fields, a pair of runs at a time."""
-        return (
-            self.grille.stride == self.pieces == 1
-            and self.grille.first + self.task.axes[1].output >= 2 * self.fields.pixels
-        )
+        first, pair = self.grille.first, 2 * self.fields.pixels
+        # What lies before the first output is in the first pair, and there is a whole pair of outputs.
+        return self.grille.stride == self.pieces == 1 and first <= pair <= first + self.task.axes[1].output
 
     @property
     def whole(self) -> bool:
