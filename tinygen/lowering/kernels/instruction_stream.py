@@ -78,7 +78,7 @@ class Form:
 
 # Cortex-M4: two loads in a row take three cycles. STM32L4's instruction cache has 1 KB, STM32F7's 4 KB.
 _SINGLE = Form(8, 1023, 880, 2, True, 1.5, 10.0, 1.0, 1.0, 4, 4, 3, output=18.0, unit=0.48)
-_DUAL = Form(8, 1023, 3000, 0, True, 0.5, 6.0, 1.0, 0.5, 4, 4, 3, output=12.0, unit=0.88)
+_DUAL = Form(8, 1023, 3000, 0, True, 0.5, 6.0, 1.0, 0.5, 4, 4, 3, output=12.0, unit=0.65)
 # Armv6-M: eight registers for arithmetic, 16-bit instructions.
 _SMALL = Form(5, 31, 100_000, 1, False, 2.0, 16.0, 1.3, 1.0, 2, 3, 2)
 
