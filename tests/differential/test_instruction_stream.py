@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from tests.support import integer_layers as layers
-from tests.support.board_batch import M0PLUS, M4, M7, run_on_board
+from tests.support.bare_batch import run_on_bare_core
+from tests.support.board_batch import M0PLUS, M4, M7, Core, run_on_board
 from tests.support.host_batch import run_on_host
 from tests.support.integer_layers import BINARY, INT8, INT32, OUTPUTS, TERNARY, Layer, affine, codebook, levels
 from tests.targets.tools import requires_tool
@@ -24,6 +25,8 @@ from tinygen.lowering import lower as lowering
 from tinygen.lowering.plan import registered_kernels
 from tinygen.lowering.program import Program
 from tinygen.lowering.select import Choice
+from tinygen.targets.bare_cores import bare_cores
+from tinygen.targets.board import Board
 
 POWERS = PowerOfTwo((1.0,), exponents=7)
 ACTIVATIONS = (
@@ -36,7 +39,12 @@ ACTIVATIONS = (
 )
 WEIGHTS = (TERNARY, POWERS, BINARY, levels(2, True), levels(3, True), codebook(8), INT8)
 STREAM = "integer_conv_2d_stream"
-CORES = {"": (M0PLUS, ("c99",)), "_dsp": (M4, ("c99", "dsp")), "_dual": (M7, ("c99", "dsp", "dual-issue"))}
+CORES: dict[str, tuple[Core | Board, tuple[str, ...]]] = {
+    "": (M0PLUS, ("c99",)),
+    "_dsp": (M4, ("c99", "dsp")),
+    "_dual": (M7, ("c99", "dsp", "dual-issue")),
+    "_rv32": (bare_cores()["esp32c3-core"], ("c99", "scalar", "rv32")),
+}
 
 
 def forced(layer: Layer, kernel: str, index: int, isa: Sequence[str]) -> Program:
@@ -91,7 +99,10 @@ def check(found: Sequence[Layer], suffix: str, *, host: bool, compiler: str = "z
     programs = [forced(layer, STREAM + suffix, i, isa) for i, layer in enumerate(found)]
     feeds = [layer.feeds for layer in found]
     with tempfile.TemporaryDirectory() as folder:
-        results = [run_on_board(programs, feeds, Path(folder), core, level, compiler)]
+        if isinstance(core, Board):
+            results = [run_on_bare_core(programs, feeds, Path(folder), core, compiler)]
+        else:
+            results = [run_on_board(programs, feeds, Path(folder), core, level, compiler)]
     if host:
         with tempfile.TemporaryDirectory() as folder:
             results.append(run_on_host(programs, feeds, Path(folder)))
@@ -115,8 +126,13 @@ def test_many_convolutions(suffix: str, seed: int) -> None:
     check(matching(convolutions(30, seed)), suffix, host=True)
 
 
+@requires_tool("riscv64-unknown-elf-gcc")
+def test_on_risc_v_with_gcc() -> None:
+    check(matching(convolutions(5, 8)), "_rv32", host=False, compiler="gcc")
+
+
 @requires_tool("arm-none-eabi-gcc")
-@pytest.mark.parametrize("suffix", CORES)
+@pytest.mark.parametrize("suffix", ["", "_dsp", "_dual"])
 @pytest.mark.parametrize("level", ["-O3", "-Os"])
 def test_with_gcc(suffix: str, level: str) -> None:
     check(matching(convolutions(5, 8)), suffix, host=False, compiler="gcc", level=level)
@@ -148,6 +164,14 @@ def test_is_chosen_when_it_pays(suffix: str, dense: bool) -> None:
         layer = layers.conv("z", (8, 8, 32), 32, (3, 3), x=affine(-128), w=POWERS, y=affine(3), zeros=zeros)
         (step,) = lowering.lower(layer.graph, isa=CORES[suffix][1]).steps
         assert (step.kernel.name == STREAM + suffix) is wanted, (zeros, step.kernel.name)
+
+
+def test_code_from_slow_flash_is_charged() -> None:
+    """Where each instruction serves few pixels before it must come again, weights stay data."""
+    for size, wanted in ((16, True), (4, False)):
+        layer = layers.conv("slow", (size, size, 32), 32, (3, 3), x=levels(4), w=TERNARY, y=levels(4), zeros=0.5)
+        (step,) = lowering.lower(layer.graph, isa=CORES["_rv32"][1]).steps
+        assert (step.kernel.name == STREAM + "_rv32") is wanted, (size, step.kernel.name)
 
 
 def test_code_is_limited() -> None:

@@ -53,7 +53,7 @@ class Form:
         inline_shifts: an addition shifts for nothing; else activations are shifted between additions.
         load, end: see `Costs`.
         term, plain_term: cycles of an addition with and without a shift.
-        bytes_load, bytes_term, bytes_plain: of code.
+        bytes_load, bytes_term, bytes_plain, bytes_shift: of code; the last between additions, where they do not shift.
         output: cycles to finish one.
         unit: of these cycles in the plans' predictions, so that they stand beside those of the multiplying kernels,
             which are a Cortex-M7's; measured on single layers with 0 to 90 % of zeros. A core that issues one
@@ -72,8 +72,11 @@ class Form:
     bytes_load: int
     bytes_term: int
     bytes_plain: int
+    bytes_shift: int = 0
     output: float = 14.0
     unit: float = 1.0
+    fetch: float = 0.0
+    kept: int = 0
 
 
 # Cortex-M4: two loads in a row take three cycles. STM32L4's instruction cache has 1 KB, STM32F7's 4 KB.
@@ -81,9 +84,12 @@ _SINGLE = Form(8, 1023, 880, 2, True, 1.5, 10.0, 1.0, 1.0, 4, 4, 3, output=18.0,
 _DUAL = Form(8, 1023, 3000, 0, True, 0.5, 6.0, 1.0, 0.5, 4, 4, 3, output=12.0, unit=0.65)
 # Armv6-M: eight registers for arithmetic, 16-bit instructions.
 _SMALL = Form(5, 31, 100_000, 1, False, 2.0, 16.0, 1.3, 1.0, 2, 3, 2)
+# RV32: registers enough. Of the ESP32-C3's 16 KB of cache, which constants share, a piece takes 10; a line of 32 bytes
+# takes about 300 cycles from its flash.
+_RV32 = Form(16, 511, 10_000, 2, False, 2.0, 16.0, 1.3, 1.0, 4, 3, 3, 2, output=24.0, fetch=9.5, kept=12_000)
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_stream", family="tinygen")
+@kernel(IntegerConv2D, name="integer_conv_2d_stream", family="tinygen", unless="rv32")
 def integer_conv_2d_stream(node: Node) -> Sequence[KernelPlan]:
     """For any core: few sums, short reach."""
     return _plans(node, _SMALL)
@@ -99,6 +105,12 @@ def integer_conv_2d_stream_dsp(node: Node) -> Sequence[KernelPlan]:
 def integer_conv_2d_stream_dual(node: Node) -> Sequence[KernelPlan]:
     """For Cortex-M7: loads between additions."""
     return _plans(node, _DUAL)
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_stream_rv32", family="tinygen", isa="rv32")
+def integer_conv_2d_stream_rv32(node: Node) -> Sequence[KernelPlan]:
+    """For RV32: many sums, and code that comes from slow flash as seldom as scratch allows."""
+    return _plans(node, _RV32)
 
 
 @dataclass(frozen=True)
@@ -246,7 +258,9 @@ def _pieces(block: _Block, layout: _Layout, form: Form) -> list[dict[str, Any]]:
 
 def _tap_bytes(tap: Tap, form: Form) -> int:
     plain = sum(term.shift == 0 and not term.minus for term in tap.terms)
-    return form.bytes_load + plain * form.bytes_plain + (len(tap.terms) - plain) * form.bytes_term
+    shifts = len({term.shift for term in tap.terms if term.shift}) if form.bytes_shift else 0
+    additions = plain * form.bytes_plain + (len(tap.terms) - plain) * form.bytes_term
+    return form.bytes_load + shifts * form.bytes_shift + additions
 
 
 def _statements(taps: Sequence[Tap], layout: _Layout, form: Form) -> dict[str, Any]:
@@ -367,4 +381,6 @@ def _cycles(
     per_pair += sum(2.5 * part["filters"] + 5 for parts in pieces for part in parts)
     buffer_rows = (size - 1) * layout.geometry[0].stride + layout.span_h
     spread = 5.0 * blocks * buffer_rows * layout.pitch
-    return form.unit * node.output.shape[0] * (pairs * per_pair + spread + node.output.size * form.output)
+    code = _code_bytes(stream, form)
+    fetch = form.fetch * code * (1 if code <= form.kept else blocks)
+    return form.unit * node.output.shape[0] * (pairs * per_pair + spread + fetch + node.output.size * form.output)
