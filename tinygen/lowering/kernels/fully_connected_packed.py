@@ -89,9 +89,13 @@ def packed_dense_plan(
             *(widen.constants if widen else ()),
         ),
         scratch_bytes=4 * pairs * len(pieces) + code.table_bytes + 2 * ahead,
-        headers=(coded_weights.HEADER, *headers, *(("tinygen_widen.h",) if widen else ())),
+        headers=(*_headers(code), *headers, *(("tinygen_widen.h",) if widen else ())),
         cycles=rows * (2.0 * depth * len(pieces) + words.shape[0] * (_cost(code) * 8 * pairs + 8)),
     )
+
+
+def _headers(code: Code) -> tuple[str, ...]:
+    return (coded_weights.HEADER, *(("tinygen_nibbles.h",) if unit_of(code) == _NIBBLES else ()))
 
 
 def _cost(code: Code) -> float:
