@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections import Counter
@@ -21,6 +22,11 @@ _COUNTS = (CASES, BOARD_CASES, tally.CODES, tally.DIFFERING, tally.INPUTS, tally
 settings.register_profile("tinygen", deadline=None, derandomize=not os.environ.get("TINYGEN_RANDOM"))
 settings.load_profile("tinygen")
 
+# Hundreds of modules and thousands of tests are there to stay: Python need not look among them for what is garbage.
+gc.disable()
+_GARBAGE = (20_000, 20, 20)
+"""Allocations before a collection of the youngest objects; of how many collections one takes the older ones, too."""
+
 # zig builds a library of helpers for each core: once, also where a test calls it by itself.
 for _name, _folder in zig_environment().items():
     os.environ.setdefault(_name, _folder)
@@ -32,6 +38,12 @@ def ctrl_c() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.set_threshold(*_GARBAGE)
+    gc.enable()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from unittest.mock import patch
 
 import numpy as np
@@ -41,6 +42,7 @@ WEIGHTS = (
 )
 
 
+@cache
 def drawn(count: int, seed: int) -> list[Layer]:
     """Odd and even sizes; windows longer than a word, in pieces; padding of every kind of code."""
     rng = np.random.default_rng(seed)

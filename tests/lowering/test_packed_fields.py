@@ -18,12 +18,16 @@ from tinygen.lowering.kernels.support.packed_fields import (
 PAIRS = [(1, 1), (3, 1), (1, 3), (2, 2), (3, 3), (15, 3), (7, 7), (15, 7), (15, 15), (255, 1), (255, 2), (255, 3)]
 
 
-def words(fields: Fields, pixels: np.ndarray, weights: np.ndarray) -> tuple[list[int], list[int]]:
-    """Operands of steps: pixels [steps, N], weights [steps, K or M]."""
-    x = [sum(int(a) << s for a, s in zip(row, fields.pixel_shifts(), strict=True)) for row in pixels]
-    w = [sum(int(q) << s for q, s in zip(row, fields.weight_shifts(), strict=True)) for row in weights]
-    assert max(x) < 2**32 and max(w) < 2**32
-    return x, w
+def words(fields: Fields, pixels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Operands of steps, uint64: pixels [steps, N], weights [steps, K or M]."""
+    return _word(pixels, fields.pixel_shifts()), _word(weights, fields.weight_shifts())
+
+
+def _word(codes: np.ndarray, shifts: list[int]) -> np.ndarray:
+    assert max(shifts) < 32
+    found = (codes.astype(np.uint64) << np.array(shifts, np.uint64)).sum(axis=1)
+    assert found.max() < 2**32
+    return found
 
 
 def taken(fields: Fields, total: int) -> list[int]:
@@ -35,20 +39,16 @@ def taken(fields: Fields, total: int) -> list[int]:
 
 
 def sums(fields: Fields, pixels: np.ndarray, weights: np.ndarray) -> list[int]:
-    found = [0] * fields.count
-    for a, q in zip(pixels, weights, strict=True):
-        if fields.taps > 1:
-            for j, value in enumerate(np.convolve(a, q[::-1])):
-                found[j] += int(value)
-        else:
-            for j, value in enumerate(np.outer(q, a).reshape(-1)):
-                found[j] += int(value)
-    return found
+    """Of all products of a step's pixel and its weight, those that meet in a field."""
+    products = weights.T @ pixels
+    if fields.taps == 1:
+        return [int(product) for product in products.reshape(-1)]
+    return [int(np.trace(products, j - fields.taps + 1)) for j in range(fields.count)]
 
 
 def agree(fields: Fields, pixels: np.ndarray, weights: np.ndarray) -> bool:
     x, w = words(fields, pixels, weights)
-    return taken(fields, sum(a * b for a, b in zip(x, w, strict=True))) == sums(fields, pixels, weights)
+    return taken(fields, int((x * w).sum())) == sums(fields, pixels, weights)  # modulo 2^64, as on a core
 
 
 def every(taps: int) -> list[tuple[int, int, Fields]]:

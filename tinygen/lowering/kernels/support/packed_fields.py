@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -205,23 +205,32 @@ def segments(sums: Sums, fields: Fields) -> Segments | None:
     return None
 
 
-@lru_cache(maxsize=256)
+@cache
 def rotations(mask: int) -> tuple[int, ...]:
     """The most rotations of `mask` of which no two share a bit, 0 first: so many operands are stored in one word."""
-    free = [r for r in range(1, WORD) if not mask & _rotated(mask, r)]
-    most = WORD // mask.bit_count()
+    apart = sum(1 << by for by in range(1, WORD) if not mask & _rotated(mask, by))
+    return _most_apart(apart, WORD // mask.bit_count())
 
-    def longest(chosen: tuple[int, ...], rest: list[int]) -> tuple[int, ...]:
+
+@cache
+def _most_apart(apart: int, most: int) -> tuple[int, ...]:
+    """The first of the longest lists of rotations that begins with 0.
+
+    Args:
+        apart: bit d is set where rotations that differ by d share no bit. Sets of rotations are words of bits, too.
+        most: that may be found.
+    """
+
+    def longest(chosen: tuple[int, ...], rest: int) -> tuple[int, ...]:
         best = chosen
-        for index, r in enumerate(rest):
-            if len(best) == most or len(chosen) + len(rest) - index <= len(best):
-                break
-            fits = [other for other in rest[index + 1 :] if not _rotated(mask, r) & _rotated(mask, other)]
-            found = longest((*chosen, r), fits)
+        while rest and len(best) < most and len(chosen) + rest.bit_count() > len(best):
+            by = (rest & -rest).bit_length() - 1
+            rest &= rest - 1
+            found = longest((*chosen, by), rest & apart << by)
             best = max(best, found, key=len)
         return best
 
-    return longest((0,), free)
+    return longest((0,), apart)
 
 
 def _rotated(mask: int, by: int) -> int:
