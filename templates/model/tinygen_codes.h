@@ -14,6 +14,45 @@ static inline int32_t tg_bit(const uint32_t *words, int32_t index)
     return (int32_t)((words[index >> 5] >> (index & 31)) & 1U);
 }
 
+/* Four neighbours' codes of `bits` bits, 4 or 2, in the bytes of a word. */
+#define TG_FOUR_CODES(bits) ((bits) == 4 ? 0x0F0F0F0FU : 0x03030303U)
+
+/*
+ * Codes of 4 or 2 bits in words of channels: byte j of a word has channels j, j + 4 ... of that word, the first one lowest.
+ * They become bytes, times 2^left. tg_unpack_words() takes whole words; `bits` and `left` are constants.
+ */
+static inline void tg_unpack_words(uint32_t *to, const uint32_t *from, int32_t words, int32_t bits, int32_t left)
+{
+    for (int32_t i = 0; i < words; i++) {
+        uint32_t word = from[i];
+        for (int32_t j = 0; j < 32; j += 4 * bits, word >>= bits) {
+            *to++ = (word & TG_FOUR_CODES(bits)) << left;
+        }
+    }
+}
+
+/* The code of channel `c` of a pixel. */
+static inline uint32_t tg_packed_code(const uint32_t *pixel, int32_t c, int32_t bits)
+{
+    const uint32_t each = 32U / (uint32_t)bits;
+    const uint32_t within = (uint32_t)c % each;
+    return pixel[(uint32_t)c / each] >> (within % 4U * 8U + within / 4U * (uint32_t)bits) & ((1U << bits) - 1U);
+}
+
+/* The same of `count` channels from the first of a word on. */
+static inline void tg_unpack_codes(uint8_t *to, const uint32_t *from, int32_t count, int32_t bits, int32_t left)
+{
+    for (int32_t c = 0; c < count; from++) {
+        uint32_t word = *from;
+        for (int32_t end = c + 32 / bits < count ? c + 32 / bits : count; c < end; word >>= bits) {
+            uint32_t four = (word & TG_FOUR_CODES(bits)) << left;
+            for (int32_t j = 0; j < 4 && c < end; j++, c++, four >>= 8) {
+                to[c] = (uint8_t)four;
+            }
+        }
+    }
+}
+
 /* Sign and exponent: 0 is zero, else 2^(|code| - 1) with the sign of the code. */
 static inline int32_t tg_power_of_two(int32_t code)
 {

@@ -231,6 +231,17 @@ static inline uint32_t tg_max_four(uint32_t a, uint32_t b)
     return larger;
 }
 
+/* The same of bytes below 128. */
+static inline uint32_t tg_max_small(uint32_t a, uint32_t b)
+{
+#if TG_HAVE_DSP
+    return tg_max_four(a, b);
+#else
+    const uint32_t larger = ((a | 0x80808080U) - b) & 0x80808080U;
+    return b ^ ((a ^ b) & (larger | (larger - (larger >> 7))));
+#endif
+}
+
 /* Four codes in a word, the first in the lowest byte. */
 static inline uint32_t tg_four(int8_t a, int8_t b, int8_t c, int8_t d)
 {

@@ -15,6 +15,7 @@ from tests.support.bare_batch import run_on_bare_core
 from tests.support.board_batch import M4, M7, Core, run_on_board
 from tests.support.differential import count_models
 from tests.support.host_batch import describe, run_on_host
+from tinygen.errors import UnsupportedError
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.base import Node, Op
@@ -71,7 +72,13 @@ class Variant:
     isa: Sequence[str] = _DSP_AND_DUAL
 
     def pick(self, node: Node, *_: object) -> Choice:
-        """What stands for `choose` in the lowering."""
+        """What stands for `choose` in the lowering.
+
+        Raises:
+            UnsupportedError: activations are packed; these plans are for bytes.
+        """
+        if any(tensor is not None and tensor.code_bits for tensor in (*node.inputs, *node.outputs)):
+            raise UnsupportedError("variants are for bytes")
         choices = self.choices.get((node.op.name, type(node.op))) or tuned(node, self.part, self.isa)
         return choices[self.index % len(choices)]
 

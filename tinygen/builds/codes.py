@@ -7,7 +7,7 @@ import numpy as np
 from tinygen.builds.manifest import TensorEntry
 from tinygen.errors import TinygenError
 from tinygen.frontends.layouts import Rows
-from tinygen.ir.encodings import pack_bits, unpack_bits
+from tinygen.ir.encodings import pack_codes, unpack_codes
 
 
 def in_memory(codes: np.ndarray, tensor: TensorEntry) -> bytes:
@@ -28,12 +28,12 @@ def in_memory(codes: np.ndarray, tensor: TensorEntry) -> bytes:
         if len(codes) != 1:
             raise TinygenError(f"takes one sample at a time, not {len(codes)}", where=what)
         codes = codes[0]
-    return (pack_bits(codes) if tensor.packed else np.ascontiguousarray(codes)).tobytes()
+    return (pack_codes(codes, tensor.bits) if tensor.packed else np.ascontiguousarray(codes)).tobytes()
 
 
 def from_memory(data: bytes, tensor: TensorEntry) -> np.ndarray:
     """Codes of an output; see `in_memory`."""
     if tensor.packed:
         words = np.frombuffer(data, "<u4").reshape(*tensor.shape[:-1], -1)
-        return unpack_bits(words, tensor.shape[-1])
+        return unpack_codes(words, tensor.shape[-1], tensor.bits)
     return np.frombuffer(data, tensor.dtype).reshape(tensor.shape)

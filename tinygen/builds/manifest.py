@@ -37,7 +37,7 @@ class TensorEntry:
     Attributes:
         bytes, offset: in the arena; no offset in a buffer of the caller.
         scale, zero_point: of codes that are affine per tensor.
-        packed: 32 codes of one bit in each word.
+        packed: codes lie in words of channels (`encodings.pack_codes`), `bits` of them each.
     """
 
     name: str
@@ -48,6 +48,7 @@ class TensorEntry:
     scale: float | None = field(default=None, metadata=OPTIONAL)
     zero_point: int | None = field(default=None, metadata=OPTIONAL)
     packed: bool = field(default=False, metadata=OPTIONAL)
+    bits: int = field(default=1, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tinygen.builds.manifest import BufferEntry, LayerEntry, ProgramEntry, Simplified, TensorEntry
 from tinygen.emit.model import EmittedSwitch
-from tinygen.ir.encodings import Affine, Binary
+from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.program import Program, Step, constants_of
@@ -74,5 +74,6 @@ def describe_tensor(program: Program, tensor: Tensor) -> TensorEntry:
         offset=program.offsets.get(tensor.name),
         scale=tensor.scale if affine else None,
         zero_point=tensor.zero_point if affine else None,
-        packed=isinstance(tensor.encoding, Binary),
+        packed=tensor.packed_bits > 0,
+        bits=tensor.packed_bits or 1,
     )

@@ -60,6 +60,15 @@ def arena_text(m: ProgramEntry) -> str:
     return text
 
 
+def packed_text(m: ProgramEntry) -> str:
+    """The layers whose outputs of few bits are packed in RAM: `4 bits: conv1, pool`; "" where none are."""
+    names: dict[int, list[str]] = {}
+    for layer in m.layers:
+        for bits in {t.bits for t in layer.outputs if t.packed and t.bits > 1}:
+            names.setdefault(bits, []).append(layer.name)
+    return "; ".join(f"{bits} bits: {', '.join(layers)}" for bits, layers in sorted(names.items()))
+
+
 def plain_text(m: Manifest) -> str:
     """Layers with weights that run in plain loops, and their predicted cycles where known; "" where none need to."""
     # Commands that show no build need not load the kernels.
@@ -212,7 +221,9 @@ def _arena(m: ProgramEntry) -> dict[str, Any]:
         {"x": round(_LEFT + column * (i + 0.5), 1), "y": _TOP + _PLOT + 16, "anchor": "middle", "text": str(i)}
         for i in range(0, steps, every)
     ]
-    summary = f"Arena {arena_text(m)}." + (f" Stripes: {stream_text(m)}." if m.stream else "")
+    packed = packed_text(m)
+    summary = f"Arena {arena_text(m)}." + (f" Activations packed in {packed}." if packed else "")
+    summary += f" Stripes: {stream_text(m)}." if m.stream else ""
     return {
         "width": _WIDTH,
         "height": _TOP + _PLOT + 24,
@@ -274,4 +285,5 @@ def _layers(m: Manifest) -> list[dict[str, Any]]:
 
 
 def _shape_text(tensor: TensorEntry) -> str:
-    return f"{tensor.dtype} [{','.join(map(str, tensor.shape))}]"
+    bits = f" in {tensor.bits} bit{'s' if tensor.bits > 1 else ''}" if tensor.packed else ""
+    return f"{tensor.dtype} [{','.join(map(str, tensor.shape))}]{bits}"

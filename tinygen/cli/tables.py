@@ -16,6 +16,7 @@ from tinygen.builds.report import (
     codes_text,
     constants_text,
     energy_text,
+    packed_text,
     plain_text,
     size_text,
     stream_text,
@@ -59,6 +60,9 @@ def build_summary(manifest: Manifest) -> RenderableType:
         facts.add_row("arena of all switches", size_text(manifest.network.arena_bytes))
     else:
         facts.add_row("arena", arena_text(manifest))
+        packed = packed_text(manifest)
+        if packed:
+            facts.add_row("activations packed", packed)
     if manifest.app:
         facts.add_row("wake word", app_text(manifest.app))
     if len(manifest.memory) > 1 and manifest.arena_memory:

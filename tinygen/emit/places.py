@@ -82,7 +82,8 @@ class Places:
 
 
 def _described(tensor: Tensor) -> str:
-    return f"{tensor.nbytes:,} B: {comment_safe(tensor.describe())}"
+    packed = f", {tensor.code_bits} bits a code" if tensor.code_bits else ""
+    return f"{tensor.nbytes:,} B: {comment_safe(tensor.describe())}{packed}"
 
 
 def _labels(program: Program) -> dict[str, str]:

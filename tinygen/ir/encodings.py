@@ -225,16 +225,27 @@ IntegerEncoding = Affine | Levels | Binary | Ternary | PowerOfTwo | Codebook
 Encoding = Float32 | Plain | IntegerEncoding
 
 
-def memory_bytes(encoding: Encoding, shape: tuple[int, ...]) -> int:
+def packed_bits(encoding: Encoding, code_bits: int = 0) -> int:
+    """Bits that a code has in words of packed channels; 0 for codes that are not packed.
+
+    Args:
+        encoding: binary codes are always packed.
+        code_bits: 4 or 2 where other codes are, see `Tensor.code_bits`.
+    """
+    return 1 if isinstance(encoding, Binary) else code_bits
+
+
+def memory_bytes(encoding: Encoding, shape: tuple[int, ...], code_bits: int = 0) -> int:
     """Bytes of a tensor in the arena."""
-    if isinstance(encoding, Binary):
-        return math.prod(shape[:-1]) * -(-shape[-1] // WORD_BITS) * (WORD_BITS // 8)
+    bits = packed_bits(encoding, code_bits)
+    if bits:
+        return math.prod(shape[:-1]) * -(-shape[-1] * bits // WORD_BITS) * (WORD_BITS // 8)
     return math.prod(shape) * encoding.dtype.itemsize
 
 
-def memory_dtype(encoding: Encoding) -> np.dtype:
+def memory_dtype(encoding: Encoding, code_bits: int = 0) -> np.dtype:
     """The element of the C array: a word of packed channels, or one code."""
-    return np.dtype(np.uint32) if isinstance(encoding, Binary) else encoding.dtype
+    return np.dtype(np.uint32) if packed_bits(encoding, code_bits) else encoding.dtype
 
 
 def pack_bits(bits: np.ndarray) -> np.ndarray:
@@ -258,16 +269,48 @@ def unpack_bits(words: np.ndarray, channels: int) -> np.ndarray:
     return np.unpackbits(octets, axis=-1, bitorder="little")[..., :channels]
 
 
-def to_memory(encoding: Encoding, codes: np.ndarray) -> bytes:
+def pack_codes(codes: np.ndarray, bits: int) -> np.ndarray:
+    """Codes of 4, 2 or 1 bits along the last axis to little-endian words; what is left over is 0.
+
+    Bits lie in order, see `pack_bits`. Of wider codes, byte j of a word has channels j, j + 4, j + 8 ... of that word,
+    the first one lowest: one shift and one mask make bytes of four neighbours.
+
+    Args:
+        codes: 0 to 2**bits - 1, [..., C].
+
+    Returns:
+        uint32 [..., ceil(C * bits / 32)].
+    """
+    if bits == 1:
+        return pack_bits(codes)
+    fours = WORD_BITS // bits // 4
+    words = -(-codes.shape[-1] // (4 * fours))
+    padded = np.zeros((*codes.shape[:-1], words * 4 * fours), np.uint8)
+    padded[..., : codes.shape[-1]] = codes
+    shifts = bits * np.arange(fours, dtype=np.uint8)[:, None]
+    octets = (padded.reshape(*codes.shape[:-1], words, fours, 4) << shifts).sum(axis=-2, dtype=np.uint8)
+    return octets.reshape(*codes.shape[:-1], -1).view("<u4")
+
+
+def unpack_codes(words: np.ndarray, channels: int, bits: int) -> np.ndarray:
+    """The inverse of `pack_codes`: uint8 [..., channels]."""
+    if bits == 1:
+        return unpack_bits(words, channels)
+    octets = np.ascontiguousarray(words, "<u4").view(np.uint8).reshape(*words.shape, 1, 4)
+    shifts = bits * np.arange(WORD_BITS // bits // 4, dtype=np.uint8)[:, None]
+    codes = octets >> shifts & (2**bits - 1)
+    return codes.reshape(*words.shape[:-1], -1)[..., :channels].astype(np.uint8)
+
+
+def to_memory(encoding: Encoding, codes: np.ndarray, code_bits: int = 0) -> bytes:
     """How codes lie in the arena."""
-    if isinstance(encoding, Binary):
-        return pack_bits(codes).tobytes()
-    return np.ascontiguousarray(codes, encoding.dtype).tobytes()
+    bits = packed_bits(encoding, code_bits)
+    return (pack_codes(codes, bits) if bits else np.ascontiguousarray(codes, encoding.dtype)).tobytes()
 
 
-def from_memory(encoding: Encoding, shape: tuple[int, ...], content: bytes) -> np.ndarray:
+def from_memory(encoding: Encoding, shape: tuple[int, ...], content: bytes, code_bits: int = 0) -> np.ndarray:
     """Codes of what lies in the arena; read-only."""
-    if isinstance(encoding, Binary):
-        words = np.frombuffer(content, "<u4").reshape(*shape[:-1], -1)
-        return unpack_bits(words, shape[-1])
+    bits = packed_bits(encoding, code_bits)
+    if bits:
+        return unpack_codes(np.frombuffer(content, "<u4").reshape(*shape[:-1], -1), shape[-1], bits)
     return np.frombuffer(content, encoding.dtype).reshape(shape)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
@@ -15,10 +17,13 @@ from tinygen.ir.encodings import (
     from_memory,
     memory_bytes,
     memory_dtype,
+    packed_bits,
     to_memory,
 )
 
 Shape = tuple[int, ...]
+NOT_SAVED: Mapping[str, bool] = MappingProxyType({"not saved": True})
+"""Metadata of fields that say nothing of the model: files of models have none of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +37,8 @@ class Tensor:
         data: the codes, for constants; None for what is computed at run time.
         nested_in: 8-bit codes of which `data` is a function (`nesting.derived_codes`) and a corner: weights of another
             switch, uint8 of the same number of dimensions, at least as large in the first and the last one.
+        code_bits: 4 or 2 where lowering packs codes of so many bits, or fewer, in words of channels
+            (`encodings.pack_codes`); 0 elsewhere. What the tensor means does not depend on it.
     """
 
     name: str
@@ -39,6 +46,7 @@ class Tensor:
     encoding: Encoding
     data: np.ndarray | None = field(default=None, repr=False)
     nested_in: np.ndarray | None = field(default=None, repr=False)
+    code_bits: int = field(default=0, repr=False, metadata=NOT_SAVED)
 
     @property
     def dtype(self) -> np.dtype:
@@ -52,20 +60,25 @@ class Tensor:
     @property
     def nbytes(self) -> int:
         """Bytes in the arena."""
-        return memory_bytes(self.encoding, self.shape)
+        return memory_bytes(self.encoding, self.shape, self.code_bits)
 
     @property
     def memory_dtype(self) -> np.dtype:
         """The element of the C array: a word of packed channels, or one code."""
-        return memory_dtype(self.encoding)
+        return memory_dtype(self.encoding, self.code_bits)
+
+    @property
+    def packed_bits(self) -> int:
+        """Bits that a code has in words of packed channels; 0 where codes are not packed."""
+        return packed_bits(self.encoding, self.code_bits)
 
     def to_memory(self, codes: np.ndarray) -> bytes:
         """Codes as they lie in the arena."""
-        return to_memory(self.encoding, codes)
+        return to_memory(self.encoding, codes, self.code_bits)
 
     def from_memory(self, content: bytes) -> np.ndarray:
         """The inverse of `to_memory`, shaped; read-only."""
-        return from_memory(self.encoding, self.shape, content)
+        return from_memory(self.encoding, self.shape, content, self.code_bits)
 
     @property
     def is_constant(self) -> bool:

@@ -12,10 +12,11 @@ from tinygen.lowering.code_budget import CODE_BYTES, coded_layers
 from tinygen.lowering.fuse import fuse
 from tinygen.lowering.library import KernelLibrary
 from tinygen.lowering.order import best_order
+from tinygen.lowering.packed_activations import pack_activations
 from tinygen.lowering.place import Draft, draft, finished, least_scratch
 from tinygen.lowering.program import Io, Ordering, Program
 from tinygen.lowering.select import Choice, choose
-from tinygen.lowering.streaming import Streaming, stream
+from tinygen.lowering.streaming import Chooser, Streaming, stream
 
 
 def lower(
@@ -96,13 +97,22 @@ def lower_chosen(
 
     caller = frozenset((*graph.inputs, *graph.outputs)) if io == Io.CALLER else frozenset()
     least = _ordered(graph, [settled(*pair) for pair in zip(graph.nodes(), chosen.choices, strict=True)], caller)
+    packed = pack_activations(least, kernel_of, graph.ops)
     if streaming is None:
-        program = finished(least)
+        program = finished(packed)
     else:
-        least = stream(least, streaming, kernel_of)
+        least = _smaller(least, packed, streaming, kernel_of)
         # The smallest arena stays the smallest: scratch gets what is free in it.
         program = finished(least, least.arena_bytes if streaming.arena_bytes is None else streaming.arena_bytes)
     return replace(program, isa=frozenset(isa))
+
+
+def _smaller(least: Draft, packed: Draft, streaming: Streaming, choose: Chooser) -> Draft:
+    """In stripes, or with activations packed: the first of both within the limit, or what needs least without one."""
+    limit = streaming.arena_bytes
+    if limit is None:
+        return min(stream(least, streaming, choose), packed, key=lambda one: one.arena_bytes)
+    return packed if packed.arena_bytes <= limit < least.arena_bytes else stream(least, streaming, choose)
 
 
 def _ordered(graph: Graph, choices: Sequence[Choice], caller: frozenset[str]) -> Draft:

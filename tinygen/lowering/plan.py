@@ -129,6 +129,7 @@ class Kernel:
         arithmetic: what it computes, where a library is known to round otherwise than the operator's meaning.
         unless: an instruction set for which there is a better form of this kernel; "" for none.
         is_sparse: it spares weights that are zero, and pays for what it says where the others are.
+        unpacks, packs: it reads, and writes, codes of 4 and 2 bits that are packed (`Tensor.code_bits`).
     """
 
     name: str
@@ -139,6 +140,8 @@ class Kernel:
     arithmetic: Arithmetic | None = None
     unless: str = ""
     is_sparse: bool = False
+    unpacks: bool = False
+    packs: bool = False
 
     def suits(self, isa: Collection[str]) -> bool:
         """Whether it is for a core with these instruction sets."""
@@ -146,7 +149,10 @@ class Kernel:
 
     def variants(self, node: Node) -> tuple[KernelPlan, ...]:
         """Its plans for a node, least scratch first; none when it does not match."""
-        plans = self.plan(node)
+        packed_in = any(tensor is not None and tensor.code_bits for tensor in node.inputs)
+        packed_out = any(tensor.code_bits for tensor in node.outputs)
+        takes = (self.unpacks or not packed_in) and (self.packs or not packed_out)
+        plans = self.plan(node) if takes else None
         if plans is None:
             return ()
         several = (plans,) if isinstance(plans, KernelPlan) else tuple(plans)
@@ -165,12 +171,14 @@ def kernel(
     arithmetic: Arithmetic | None = None,
     unless: str = "",
     is_sparse: bool = False,
+    unpacks: bool = False,
+    packs: bool = False,
 ) -> Callable[[PlanFunction], PlanFunction]:
     """Registers the decorated plan function as a kernel of `op`."""
 
     def register(function: PlanFunction) -> PlanFunction:
         assert all(existing.name != name for existing in _KERNELS), name
-        _KERNELS.append(Kernel(name, op, family, isa, function, arithmetic, unless, is_sparse))
+        _KERNELS.append(Kernel(name, op, family, isa, function, arithmetic, unless, is_sparse, unpacks, packs))
         return function
 
     return register

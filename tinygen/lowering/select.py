@@ -87,7 +87,7 @@ def likely_room(node: Node) -> int:
     Kernels are chosen before memory is planned. A plan that only wins with more must not decide.
     """
     tensors = [tensor for tensor in (*node.inputs, node.output) if tensor is not None and not tensor.is_constant]
-    activations = sum(tensor.size * tensor.memory_dtype.itemsize for tensor in tensors)
+    activations = sum(tensor.size * replace(tensor, code_bits=0).memory_dtype.itemsize for tensor in tensors)
     return max(_LEAST_ROOM, activations // 2)
 
 

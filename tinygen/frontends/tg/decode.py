@@ -185,7 +185,7 @@ def _import_ir() -> None:
 @cache
 def _hints(kind: type) -> dict[str, Any]:
     hints = get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(kind) if field.init}
+    return {field.name: hints[field.name] for field in fields(kind) if field.init and "not saved" not in field.metadata}
 
 
 def _required(kind: type) -> set[str]:

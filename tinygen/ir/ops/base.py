@@ -21,8 +21,8 @@ of `repr`, so that files and builds stay what they were."""
 
 
 def is_left_out(owner: Any, field: Field[Any]) -> bool:
-    """Whether the field came later, and holds its default."""
-    return "later" in field.metadata and getattr(owner, field.name) == field.default
+    """Whether the field is not for files, or came later and holds its default."""
+    return "not saved" in field.metadata or ("later" in field.metadata and getattr(owner, field.name) == field.default)
 
 
 def later_fields(op: Op) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.encodings import Binary
 from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
@@ -84,8 +83,8 @@ class Job:
     @property
     def spare_words(self) -> int:
         """Words of scratch behind the activations: read ahead, or written for a pixel that is none."""
-        bits = isinstance(self.node.output.encoding, Binary)
-        return max(_AHEAD // 4, self.node.output.memory_dtype.itemsize, pixel_elements(self.node.output) if bits else 0)
+        y = self.node.output
+        return max(_AHEAD // 4, y.memory_dtype.itemsize, pixel_elements(y) if y.packed_bits else 0)
 
 
 def int8_job(node: Node, kind: str = "dsp") -> Job:
@@ -104,6 +103,7 @@ def int8_job(node: Node, kind: str = "dsp") -> Job:
         "fill": node.input(0).zero_point,
         "y_type": "int8_t",
         "packed_output": False,
+        "y_bits": 0,
         "y_step": node.output.shape[3],
         "unsigned_bits": 0,
         **_residual(node),

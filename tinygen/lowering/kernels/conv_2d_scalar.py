@@ -141,7 +141,7 @@ def fully_connected_s8_scalar(node: Node) -> Sequence[KernelPlan]:
     return _plans(job) if job else ()
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_scalar", family="tinygen", isa="scalar")
+@kernel(IntegerConv2D, name="integer_conv_2d_scalar", family="tinygen", isa="scalar", packs=True)
 def integer_conv_2d_scalar(node: Node) -> Sequence[KernelPlan]:
     """Weights and activations of up to 8 bits."""
     op = node.op

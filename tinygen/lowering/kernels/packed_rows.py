@@ -98,7 +98,7 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
         context={
             **window_context(node, task.axes),
             **ending.context,
-            **{key: job.context[key] for key in ("y_type", "packed_output", "y_step")},
+            **_output_context(job),
             **_layer_context(job, layout),
             **_fields_context(layout),
             **sizes,
@@ -159,6 +159,12 @@ def _layer_context(job: Job, layout: Layout) -> dict[str, Any]:
         "factor": task.factor,
         "edges": layout.edges.columns if layout.edges else (),
     }
+
+
+def _output_context(job: Job) -> dict[str, Any]:
+    """Template values of the output: packed codes of several bits are written byte by byte."""
+    found = {key: job.context[key] for key in ("y_type", "packed_output", "y_bits", "y_step")}
+    return found | {"y_type": "uint8_t", "y_step": 4 * found["y_step"]} if found["y_bits"] > 1 else found
 
 
 def _fields_context(layout: Layout) -> dict[str, Any]:
@@ -232,7 +238,7 @@ def _job(node: Node) -> Job | None:
 
 
 @kernel(Conv2D, name="conv_2d_packed_rows", family="tinygen", isa="dsp")
-@kernel(IntegerConv2D, name="integer_conv_2d_packed_rows", family="tinygen", isa="dsp")
+@kernel(IntegerConv2D, name="integer_conv_2d_packed_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
 def packed_rows(node: Node) -> Sequence[KernelPlan]:
     """Few bits: several products in one multiplication of 64 bits."""
     job = _job(node)
@@ -240,7 +246,7 @@ def packed_rows(node: Node) -> Sequence[KernelPlan]:
 
 
 @kernel(Conv2D, name="conv_2d_packed_rows_rv32", family="tinygen", isa="rv32")
-@kernel(IntegerConv2D, name="integer_conv_2d_packed_rows_rv32", family="tinygen", isa="rv32")
+@kernel(IntegerConv2D, name="integer_conv_2d_packed_rows_rv32", family="tinygen", isa="rv32", unpacks=True, packs=True)
 def packed_rows_rv32(node: Node) -> Sequence[KernelPlan]:
     """The same by two multiplications, one for each half of the product."""
     job = _job(node)
@@ -248,7 +254,9 @@ def packed_rows_rv32(node: Node) -> Sequence[KernelPlan]:
 
 
 @kernel(Conv2D, name="conv_2d_packed_rows_armv6m", family="tinygen", isa="armv6m")
-@kernel(IntegerConv2D, name="integer_conv_2d_packed_rows_armv6m", family="tinygen", isa="armv6m")
+@kernel(
+    IntegerConv2D, name="integer_conv_2d_packed_rows_armv6m", family="tinygen", isa="armv6m", unpacks=True, packs=True
+)
 def packed_rows_armv6m(node: Node) -> Sequence[KernelPlan]:
     """The same in products of 32 bits."""
     job = _job(node)

@@ -46,8 +46,8 @@ def activation_context(tensor: Tensor, table: str = "shared") -> dict[str, Any] 
 
 def pixel_elements(tensor: Tensor) -> int:
     """Elements of the C array from one pixel to the next."""
-    channels = tensor.shape[-1]
-    return -(-channels // WORD_BITS) if isinstance(tensor.encoding, Binary) else channels
+    channels, bits = tensor.shape[-1], tensor.packed_bits
+    return -(-channels * bits // WORD_BITS) if bits else channels
 
 
 def output_context(tensor: Tensor) -> dict[str, Any]:

@@ -127,8 +127,13 @@ def _pointer(x: Tensor) -> dict[str, Any]:
 
 
 def _output(y: Tensor) -> dict[str, Any]:
-    packed = isinstance(y.encoding, Binary)
-    return {"y_type": ctype(y.memory_dtype), "packed_output": packed, "y_step": pixel_elements(y)}
+    bits = y.packed_bits
+    return {
+        "y_type": ctype(y.memory_dtype),
+        "packed_output": bits > 0,
+        "y_bits": bits,
+        "y_step": pixel_elements(y),
+    }
 
 
 def _reachable(x: Tensor, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -118,7 +118,7 @@ class Codes:
         moved, scale, offset: as above.
         largest: of a.
         padding: the code of the integer 0.
-        bits: they are stored as bits.
+        bits: that each takes in words of channels; 0 where they are bytes.
         doubled: a is two times what is stored, so that there is a code for 0.
     """
 
@@ -127,7 +127,7 @@ class Codes:
     offset: int
     largest: int
     padding: int = 0
-    bits: bool = False
+    bits: int = 0
     doubled: bool = False
 
 
@@ -139,11 +139,11 @@ def activation_codes(x: Tensor, *, padded: bool) -> Codes | None:
         case Ternary():
             return Codes(1, 1, -1, 2, 1)
         case Levels(signed=False):
-            return Codes(0, 1, 0, 2**x.encoding.bits - 1)
+            return Codes(0, 1, 0, 2**x.encoding.bits - 1, bits=x.code_bits)
         case Levels():
-            return _symmetric(2**x.encoding.bits - 1, padded)
+            return replace(_symmetric(2**x.encoding.bits - 1, padded), bits=x.code_bits)
         case Binary():
-            return replace(_symmetric(1, padded), bits=True)
+            return replace(_symmetric(1, padded), bits=1)
         case _:
             return None
 

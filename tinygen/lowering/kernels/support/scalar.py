@@ -56,6 +56,7 @@ def int8_context(node: Node) -> dict[str, Any]:
         "source": "input",
         "y_type": "int8_t",
         "packed_output": False,
+        "y_bits": 0,
         "y_step": node.output.shape[-1],
         "unsigned_bits": 0,
     }

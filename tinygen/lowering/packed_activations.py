@@ -1,0 +1,118 @@
+"""Which activations of few bits are packed: those at the arena's peak, while it falls.
+
+A code of 4 or 2 bits takes a byte, or its bits in words of channels (`Tensor.code_bits`). Packed ones cost a little to
+write and to read, so only tensors that are alive where most memory is are packed, and only those whose layers have
+kernels that read and write them so, without getting slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tinygen.errors import UnsupportedError
+from tinygen.ir.encodings import Levels
+from tinygen.ir.graph import Graph
+from tinygen.ir.ops.base import Op
+from tinygen.ir.tensor import Tensor
+from tinygen.lowering.lifetimes import last_uses, live_bytes
+from tinygen.lowering.place import Draft, draft, least_scratch
+from tinygen.lowering.select import Choice
+from tinygen.lowering.streaming import Chooser
+
+_SLOWER = 1.1
+"""Times the predicted cycles of a layer on bytes: more is another kind of kernel."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Packing:
+    """A graph with some of its activations packed, and the kernels for it."""
+
+    graph: Graph
+    choices: Sequence[Choice]
+
+    def live(self, caller: frozenset[str]) -> list[int]:
+        """Bytes alive at each step, with as little scratch as can be."""
+        return live_bytes(self.graph, least_scratch(self.choices), caller=caller)
+
+
+def pack_activations(least: Draft, choose: Chooser, given: Sequence[Op]) -> Draft:
+    """The same program with those activations packed that make its arena smaller.
+
+    Args:
+        least: without stripes, nothing packed.
+        choose: gives a node its kernel.
+        given: the operators in the model's own order.
+    """
+    graph, caller = least.program.graph, least.caller
+    bits = _packable(graph)
+    bytes_ = _Packing(graph, least.choices)
+    best, live = bytes_, bytes_.live(caller)
+    while bits and live:
+        peak = max(live)
+        found = best
+        for name in _alive(graph, bits, [step for step, size in enumerate(live) if size == peak]):
+            # Refused or not: it is not tried again.
+            found = _packed(found, bytes_, name, bits.pop(name), choose) or found
+        live = found.live(caller)
+        if max(live) >= peak:
+            break
+        best = found
+    if best is bytes_:
+        return least
+    smaller = draft(best.graph, best.choices, caller=caller)
+    if smaller.arena_bytes >= least.arena_bytes:
+        return least
+    ordering = least.program.ordering
+    if ordering.changed:
+        choice_of = {op.name: choice for op, choice in zip(best.graph.ops, best.choices, strict=True)}
+        unmoved = draft(replace(best.graph, ops=tuple(given)), [choice_of[op.name] for op in given], caller=caller)
+        ordering = replace(ordering, given_arena_bytes=unmoved.arena_bytes)
+    return replace(smaller, program=replace(smaller.program, ordering=ordering))
+
+
+def _packable(graph: Graph) -> dict[str, int]:
+    """Bits of a code, of every tensor that could be packed: what layers write for layers alone."""
+    kept = {*graph.sources, *graph.sinks}
+    written = [graph.tensors[name] for op in graph.ops for name in op.outputs if name not in kept]
+    return {tensor.name: bits for tensor in written if (bits := _bits(tensor)) and _packed_bytes(tensor, bits)}
+
+
+def _bits(tensor: Tensor) -> int:
+    """Bits that its codes can be packed in; 0 for none."""
+    if not isinstance(tensor.encoding, Levels) or tensor.encoding.bits > 4:
+        return 0
+    return 2 if tensor.encoding.bits == 2 else 4
+
+
+def _packed_bytes(tensor: Tensor, bits: int) -> bool:
+    """Whether that is less: channels are filled up to words."""
+    return replace(tensor, code_bits=bits).nbytes < tensor.nbytes
+
+
+def _alive(graph: Graph, bits: Mapping[str, int], steps: Sequence[int]) -> list[str]:
+    """Names of `bits` that are alive at one of these steps, in the order in which they are written."""
+    last = last_uses(graph)
+    return [
+        name
+        for first, op in enumerate(graph.ops)
+        for name in op.outputs
+        if name in bits and any(first <= step <= last[name] for step in steps)
+    ]
+
+
+def _packed(at: _Packing, in_bytes: _Packing, name: str, bits: int, choose: Chooser) -> _Packing | None:
+    """One more tensor packed; None where a layer has no kernel for that, or a slower one."""
+    tensor = replace(at.graph.tensors[name], code_bits=bits)
+    graph = replace(at.graph, tensors={**at.graph.tensors, name: tensor})
+    choices = list(at.choices)
+    for index, op in enumerate(graph.ops):
+        if name not in (*op.inputs, *op.outputs):
+            continue
+        try:
+            choices[index] = choose(graph.node(op))
+        except UnsupportedError:
+            return None
+        if choices[index].fastest.cycles > _SLOWER * in_bytes.choices[index].fastest.cycles:
+            return None
+    return _Packing(graph, choices)
