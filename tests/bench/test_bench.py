@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tinygen.lowering.network as lowering
-from tests.support.cmsis_nn import needs_cmsis_nn
+from tests.support.vendor_library import needs_cmsis_nn, needs_esp_nn
 from tinygen.bench import layers, measure, ratios, suites
 from tinygen.bench.case import case_of
 from tinygen.bench.figures import rounds_otherwise
@@ -177,6 +177,15 @@ def test_cmsis_nn() -> None:
     assert differences == {("fc", "tinygen"): 0, ("fc", "cmsis-nn"): 1, ("dw", "tinygen"): 0, ("dw", "cmsis-nn"): 0}
 
 
+@needs_esp_nn
+def test_esp_nn() -> None:
+    options = replace(SMALL, board="esp32c3", kernels=("tinygen", "esp-nn"), only=("fc_256_128", "dw_3x3_19*"))
+    report = bench([], ["int8-kernels"], options)
+    assert (report.baseline, report.errors) == ("esp-nn", 0)
+    differences = {(row["case"].split("_")[0], row["kernels"]): row["max_abs_diff"] for row in report.rows}
+    assert differences == {("fc", "tinygen"): 0, ("fc", "esp-nn"): 1, ("dw", "tinygen"): 0, ("dw", "esp-nn"): 0}
+
+
 def test_a_defect_costs_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: Any, **options: Any) -> Any:
         raise AssertionError("no such luck")
@@ -234,6 +243,7 @@ def test_what_does_not_fit_is_an_error_of_its_row() -> None:
         ({"kernels": ()}, "no kernel family"),
         ({"toolchains": ("keil",)}, "keil"),
         ({"kernels": ("cmsis-nn",), "cmsis_nn": Path("nowhere")}, "is not CMSIS-NN"),
+        ({"kernels": ("esp-nn",), "esp_nn": Path("nowhere")}, "is not ESP-NN"),
         ({"baseline": "cmsis-nn"}, "not among the kernels"),
         ({"only": ("nothing*",)}, "no case is called nothing"),
     ],

@@ -18,9 +18,9 @@ from tests.differential.test_fully_connected import dense, tied
 from tests.differential.test_pool_2d import case as pool_case
 from tests.differential.test_unary import case as unary_case
 from tests.support.cases import Case, models
-from tests.support.cmsis_nn import compare_on_core, expected, library, lowered, needs_cmsis_nn
 from tests.support.models import KWS, KWS_INPUTS, RESNET, needs_models, resnet_inputs
 from tests.support.tflite_builder import ModelSpec, TensorSpec, build, options
+from tests.support.vendor_library import CMSIS_NN_USER, expected, needs_cmsis_nn
 from tests.targets.tools import requires_tool
 from tinygen.bench.bare_models import BareModels
 from tinygen.demo import MODEL
@@ -29,8 +29,8 @@ from tinygen.frontends.tflite import read_tflite
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering.select import CMSIS_NN
 from tinygen.targets.boards import load_board
-from tinygen.targets.cmsis_nn import find_checkout
 from tinygen.targets.toolchain import flash_image
+from tinygen.targets.vendors import CMSIS_NN_LIBRARY, find_checkout
 from tinygen.verbs.build import BuildOptions
 from tinygen.verbs.build import build as build_verb
 from tinygen.verbs.verify import VerifyOptions, verify
@@ -64,7 +64,9 @@ CASES: dict[str, tuple[Case, int]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_models(name: str) -> None:
     """Operands that broadcast are left to our own kernels."""
-    compare_on_core(models(f"cmsis-nn {name}", *CASES[name]), all_by_library=not name.startswith(("ADD", "MUL")))
+    CMSIS_NN_USER.compare_on_core(
+        models(f"cmsis-nn {name}", *CASES[name]), all_by_library=not name.startswith(("ADD", "MUL"))
+    )
 
 
 def conv_spec(
@@ -110,7 +112,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("toolchain", ["zig", pytest.param("gcc", marks=requires_tool("arm-none-eabi-gcc"))])
 def test_shapes_of_networks(toolchain: str) -> None:
-    programs = compare_on_core(list(SHAPES.values()), toolchain=toolchain)
+    programs = CMSIS_NN_USER.compare_on_core(list(SHAPES.values()), toolchain=toolchain)
     scratch = dict(zip(SHAPES, (program.layers[0].plan.scratch_bytes for program in programs), strict=True))
     # Two columns of int16, and for the DSP form of a general depthwise window one of them; by the library's account.
     assert scratch["3x3"] == 2 * 2 * 9 * 16
@@ -124,9 +126,9 @@ def test_shapes_of_networks(toolchain: str) -> None:
 def test_whole_models(model: Path, instructions: int) -> None:
     """Codes are the library's arithmetic; instructions those of TFLM + CMSIS-NN, measured elsewhere (GCC, -O2)."""
     graph = load_model(model)
-    program = lowered(graph, toolchain="gcc")
+    program = CMSIS_NN_USER.lowered(graph, "gcc")
     assert {step.kernel.family for step in program.layers} == {CMSIS_NN}
-    user = library("f746zg", "gcc")
+    user = CMSIS_NN_USER.library("gcc")
     bare = BareModels([program], user.board, user.toolchain, library=user)
     rng = np.random.default_rng(7)
     for _ in range(3):
@@ -160,8 +162,8 @@ def test_rounding_twice() -> None:
         label="FULLY_CONNECTED int8",
     )
     graph = read_tflite(build(spec), name="twice")
-    program = lowered(graph)
-    user = library()
+    program = CMSIS_NN_USER.lowered(graph)
+    user = CMSIS_NN_USER.library()
     bare = BareModels([program], user.board, user.toolchain, library=user)
     differences = {}
     for code in range(-20, 21):
@@ -175,7 +177,7 @@ def test_rounding_twice() -> None:
 
 def test_same_firmware_wherever_the_library_lies(tmp_path: Path) -> None:
     """And `make` builds it again, from the project's own copy of the library."""
-    here = find_checkout(None).path
+    here = find_checkout(CMSIS_NN_LIBRARY, None).path
     shutil.copytree(here / "Include", tmp_path / "elsewhere/Include")
     shutil.copytree(here / "Source", tmp_path / "elsewhere/Source")
     manifests = []

@@ -170,6 +170,7 @@ _NOT_HERE = (
     "hey",
     "my.yaml",
     "--cmsis-nn",
+    "--esp-nn",
     "[OPTIONS]",
     "w2a2",
     "nabu",

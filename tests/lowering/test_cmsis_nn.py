@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from ai_edge_litert.schema_py_generated import ActivationFunctionType, BuiltinOp
 
 from tests.emit.test_golden import check
 from tests.support.tflite_builder import ModelSpec, TensorSpec, build, options
+from tests.support.vendor_library import Answers
 from tinygen.demo import MODEL
 from tinygen.emit.model import emit_model
 from tinygen.errors import TinygenError
@@ -23,22 +23,11 @@ from tinygen.lowering.plan import LibraryCall
 from tinygen.lowering.select import CMSIS_NN
 from tinygen.passes.pipeline import simplify
 from tinygen.targets.boards import load_board
-from tinygen.targets.cmsis_nn import COMMIT, VARIABLE, CmsisNn, find_checkout
 from tinygen.targets.toolchain import find_toolchain
+from tinygen.targets.vendor_library import VendorLibrary
+from tinygen.targets.vendors import CMSIS_NN_LIBRARY, find_checkout
 from tinygen.verbs import build as verb
 from tinygen.verbs.build import BuildOptions
-
-
-@dataclass
-class Answers:
-    """A library that wants so many bytes, and remembers what it was asked."""
-
-    size: int
-    asked: list[LibraryCall] = field(default_factory=list)
-
-    def scratch_bytes(self, call: LibraryCall) -> int:
-        self.asked.append(call)
-        return self.size if call.buffer_query else 0
 
 
 def conv_graph(dtype: str = "int8") -> Graph:
@@ -116,20 +105,20 @@ def test_without_a_library() -> None:
 
 
 def test_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv(CMSIS_NN_LIBRARY.variable, raising=False)
     with pytest.raises(TinygenError, match="no path to it is given") as caught:
         verb.build(MODEL, tmp_path / "out", BuildOptions(kernels=CMSIS_NN))
     assert "git clone https://github.com/ARM-software/CMSIS-NN" in caught.value.fix
-    assert COMMIT in caught.value.fix and "--cmsis-nn PATH" in caught.value.fix
+    assert CMSIS_NN_LIBRARY.commit in caught.value.fix and "--cmsis-nn PATH" in caught.value.fix
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("by_variable", [False, True])
 def test_wrong_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_variable: bool) -> None:
     (tmp_path / "Include").mkdir()
-    monkeypatch.setenv(VARIABLE, str(tmp_path) if by_variable else os.devnull)
+    monkeypatch.setenv(CMSIS_NN_LIBRARY.variable, str(tmp_path) if by_variable else os.devnull)
     with pytest.raises(TinygenError, match="is not CMSIS-NN") as caught:
-        find_checkout(None if by_variable else tmp_path)
+        find_checkout(CMSIS_NN_LIBRARY, None if by_variable else tmp_path)
     assert caught.value.where == str(tmp_path) and "git clone" in caught.value.fix
 
 
@@ -155,7 +144,7 @@ def tiny_library(tmp_path: Path) -> Path:
 
 
 def test_only_what_is_needed(tiny_library: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    checkout = find_checkout(tiny_library)
+    checkout = find_checkout(CMSIS_NN_LIBRARY, tiny_library)
     assert checkout.sources(["arm_one_get_buffer_size"]) == ("Source/A/arm_one.c",)
     needed = ("Source/A/arm_user.c", "Source/B/arm_two.c", "Source/B/tables.c")
     assert checkout.sources(["arm_user"]) == needed
@@ -172,10 +161,10 @@ def test_only_what_is_needed(tiny_library: Path, tmp_path_factory: pytest.TempPa
 @pytest.mark.parametrize("name", ["f746zg", "netduinoplus2", "host"])
 def test_scratch_is_asked_of_the_library(tiny_library: Path, name: str) -> None:
     board = load_board(name)
-    library = CmsisNn(find_checkout(tiny_library), board, find_toolchain(None, board))
+    library = VendorLibrary(find_checkout(CMSIS_NN_LIBRARY, tiny_library), board, find_toolchain(None, board))
     query = "arm_one_get_buffer_size"
-    call = LibraryCall("arm_nnfunctions.h", (query,), query, ((7, 0, 0, 6), 2))
+    call = LibraryCall(("arm_nnfunctions.h",), (query,), query, ((7, 0, 0, 6), 2))
     assert library.scratch_bytes(call) == 40
     with pytest.raises(TinygenError, match="arm_one_get_buffer_size answers -2"):
-        library.scratch_bytes(LibraryCall("arm_nnfunctions.h", (query,), query, ((0, 0, 0, 0), 2)))
-    assert library.scratch_bytes(LibraryCall("arm_nnfunctions.h", (query,))) == 0
+        library.scratch_bytes(LibraryCall(("arm_nnfunctions.h",), (query,), query, ((0, 0, 0, 0), 2)))
+    assert library.scratch_bytes(LibraryCall(("arm_nnfunctions.h",), (query,))) == 0

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+from tests.support.vendor_library import needs_esp_nn
 from tinygen.apps.digits import run_demo
 from tinygen.bench.run import BenchOptions, bench
 from tinygen.demo import MODEL, load_test_digits
@@ -25,6 +27,7 @@ from tinygen.hil.device import open_device
 from tinygen.hil.transports import ProcessTransport
 from tinygen.targets.boards import load_board
 from tinygen.targets.toolchain import HostCode, build_executable, find_toolchain
+from tinygen.targets.vendors import CMSIS_NN_LIBRARY, ESP_NN_LIBRARY, find_checkout
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.verify import verify
 
@@ -216,3 +219,30 @@ def test_verbs_that_need_a_device_say_what_to_do(projects: dict[str, Path], name
     assert not (tmp_path / "demo").exists()
     with pytest.raises(TinygenError, match="nothing can be counted"):
         bench([], ["int8-kernels"], BenchOptions(board=name, jobs=1))
+
+
+@needs_esp_nn
+def test_esp_nn_is_a_component(tmp_path: Path) -> None:
+    """Fetched from Espressif's registry, in the version that the scratch is of; proved with the plain C."""
+    report = build(MODEL, tmp_path / "out", BuildOptions(board="esp32s3", kernels="esp-nn"))
+    assert report.as_json()["host_outputs"] == 1
+    component = yaml.safe_load((tmp_path / "out/main/idf_component.yml").read_text())
+    checkout = find_checkout(ESP_NN_LIBRARY, None)
+    assert component == {"dependencies": {"espressif/esp-nn": f"=={checkout.components['espressif/esp-nn']}"}}
+    assert not (tmp_path / "out/esp-nn").exists()
+    assert report.as_json()["library"]["name"] == "ESP-NN"
+    kernels = (tmp_path / "out/model/digits_kernels.c").read_text()
+    assert kernels.index("#include <sdkconfig.h>") < kernels.index("#include <esp_nn.h>")
+    # The vector unit's forms want scratch where the plain ones want none.
+    plain = build(MODEL, tmp_path / "plain", BuildOptions(board="esp32", kernels="esp-nn"))
+    sizes = [[layer["scratch_bytes"] for layer in built.as_json()["layers"]] for built in (report, plain)]
+    assert sum(sizes[0]) > sum(sizes[1])
+
+
+def test_cmsis_nn_is_no_component(tmp_path: Path) -> None:
+    for mark in CMSIS_NN_LIBRARY.marks:
+        path = tmp_path / "library" / mark
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch() if path.suffix else path.mkdir()
+    with pytest.raises(TinygenError, match="CMSIS-NN is no component of ESP-IDF"):
+        _ = find_checkout(CMSIS_NN_LIBRARY, tmp_path / "library").components

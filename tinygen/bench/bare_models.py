@@ -15,13 +15,13 @@ from tinygen.emit.model import emit_model
 from tinygen.lowering.planner import aligned
 from tinygen.lowering.program import Program
 from tinygen.targets.board import Board
-from tinygen.targets.cmsis_nn import CmsisNn
 from tinygen.targets.cycles import core_cost
 from tinygen.targets.cycles.elf_code import ElfCode
 from tinygen.targets.emulator.bare import BareCore
 from tinygen.targets.emulator.memory import PAGE
 from tinygen.targets.toolchain import HostCode, build_flat
-from tinygen.targets.toolchains.base import LIBRARY_INCLUDE, Toolchain
+from tinygen.targets.toolchains.base import Toolchain
+from tinygen.targets.vendor_library import VendorLibrary
 
 _ARENA = 0x30000000
 
@@ -60,7 +60,7 @@ class BareModels:
         board: Board,
         toolchain: Toolchain,
         *,
-        library: CmsisNn | None = None,
+        library: VendorLibrary | None = None,
         strict: bool = False,
     ) -> None:
         self.programs = tuple(programs)
@@ -106,15 +106,16 @@ def _arena_bytes(program: Program) -> int:
     return aligned(max(program.memory.arena_bytes, 1))
 
 
-def _build(programs: Sequence[Program], folder: Path, toolchain: Toolchain, library: CmsisNn | None) -> Path:
+def _build(programs: Sequence[Program], folder: Path, toolchain: Toolchain, library: VendorLibrary | None) -> Path:
     (folder / "model").mkdir()
     for program in programs:
         for name, text in emit_model(program, program.graph.name).files.items():
             (folder / "model" / name).write_text(text, encoding="utf-8", newline="\n")
+    includes = library.place.includes if library else ()
     if library is not None:
         library.add_to(programs, folder)
     sources = tuple(sorted(path.relative_to(folder).as_posix() for path in folder.glob("**/*.c")))
-    code = HostCode(folder, sources, include_dirs=("model",), system_include_dirs=(LIBRARY_INCLUDE,))
+    code = HostCode(folder, sources, include_dirs=("model",), system_include_dirs=includes)
     entries = [_entry(program) for program in programs]
     entries += [f"{program.graph.name}_reset" for program in programs if program.graph.states]
     return build_flat(code, folder / "model.elf", toolchain, entries=entries)

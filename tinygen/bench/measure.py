@@ -22,15 +22,15 @@ from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_network
 from tinygen.hil.device import Measured, open_device
 from tinygen.ir.interpreter import Stream
-from tinygen.lowering.select import CMSIS_NN
 from tinygen.targets.bare_cores import BARE, board_or_core
 from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import Profile
+from tinygen.targets.vendors import VENDORS
 from tinygen.verbs.build import BuildOptions, build
 
 Row = dict[str, Any]
 
-FOREIGN = frozenset({CMSIS_NN})
+FOREIGN = frozenset(VENDORS)
 """Families that call a vendor's library."""
 
 FIGURES = (
@@ -46,13 +46,14 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Job:
-    """What to measure; `cmsis_nn` is the library's folder, see `BuildOptions`."""
+    """What to measure; `cmsis_nn` and `esp_nn` are the libraries' folders, see `BuildOptions`."""
 
     case: Case
     kernels: str
     toolchain: str
     board: str
     cmsis_nn: Path | None = None
+    esp_nn: Path | None = None
 
 
 def measure(job: Job) -> Row:
@@ -110,7 +111,13 @@ def empty_row(job: Job) -> Row:
 
 
 def _measure(job: Job, row: Row, folder: Path) -> Row:
-    options = BuildOptions(board=job.board, toolchain=job.toolchain, kernels=job.kernels, cmsis_nn=job.cmsis_nn)
+    options = BuildOptions(
+        board=job.board,
+        toolchain=job.toolchain,
+        kernels=job.kernels,
+        cmsis_nn=job.cmsis_nn,
+        esp_nn=job.esp_nn,
+    )
     manifest = build(job.case.model, folder, options, profile=False).manifest
     network, switch = load_network(job.case.model), job.case.switch
     graph = network.first if switch is None else network.switch(switch).graph

@@ -19,12 +19,12 @@ from tinygen.bench.registry import find_suite
 from tinygen.bench.suites import SuiteOptions
 from tinygen.builds.predicted import CYCLES_SOURCE
 from tinygen.errors import TinygenError
-from tinygen.lowering.select import CMSIS_NN, FAMILIES
+from tinygen.lowering.select import CMSIS_NN, ESP_NN, FAMILIES
 from tinygen.processes import in_processes
 from tinygen.targets.bare_cores import BARE, board_or_core
 from tinygen.targets.board import Board
-from tinygen.targets.cmsis_nn import find_checkout
 from tinygen.targets.toolchain import find_toolchain
+from tinygen.targets.vendors import VENDORS, find_checkout
 from tinygen.version import VERSION
 
 Progress = Callable[[str, int, int], None]
@@ -44,7 +44,7 @@ class BenchOptions:
         models: folders with models, for suite `models`.
         only: patterns of case names (`conv_*`); empty for all.
         jobs: processes.
-        cmsis_nn: folder of CMSIS-NN, see `BuildOptions`.
+        cmsis_nn, esp_nn: folders of the libraries, see `BuildOptions`.
     """
 
     board: str = "f746zg"
@@ -55,6 +55,7 @@ class BenchOptions:
     only: tuple[str, ...] = ()
     jobs: int = 2
     cmsis_nn: Path | None = None
+    esp_nn: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -147,12 +148,12 @@ def _check(board: Board, options: BenchOptions) -> None:
     for name in options.kernels:
         if name not in FAMILIES:
             raise TinygenError(f"there is no kernel family '{name}'", fix=f"Families: {', '.join(FAMILIES)}.")
-    if CMSIS_NN in options.kernels and board.emulator.engine == BARE:
-        raise TinygenError(
-            "CMSIS-NN is measured on boards only", where=board.name, fix="Leave cmsis-nn out of --kernels."
-        )
-    if CMSIS_NN in options.kernels:
-        find_checkout(options.cmsis_nn)
+    paths = {CMSIS_NN: options.cmsis_nn, ESP_NN: options.esp_nn}
+    for vendor in (VENDORS[name] for name in options.kernels if name in VENDORS):
+        if board.emulator.engine == BARE:
+            what, fix = f"{vendor.title} is measured on boards only", f"Leave {vendor.family} out of --kernels."
+            raise TinygenError(what, where=board.name, fix=fix)
+        find_checkout(vendor, paths[vendor.family])
     if options.baseline is not None and options.baseline not in options.kernels:
         raise TinygenError(
             f"'{options.baseline}' is not among the kernels that are measured",
@@ -192,17 +193,17 @@ def _jobs(case: Case, toolchains: Sequence[str], options: BenchOptions) -> list[
     if case.board is not None:
         toolchains = [name for name in case.toolchains if name in (options.toolchains or case.toolchains)]
     return [
-        Job(case, kernels, name, case.board or options.board, options.cmsis_nn)
+        Job(case, kernels, name, case.board or options.board, options.cmsis_nn, options.esp_nn)
         for name in toolchains
         for kernels in options.kernels
     ]
 
 
-def default_kernels(library: bool, suites: Sequence[str] = ()) -> tuple[str, ...]:
+def default_kernels(libraries: Sequence[str] = (), suites: Sequence[str] = ()) -> tuple[str, ...]:
     """Families to compare unless the user says: ours, and what it is measured against, or what a suite is about.
 
     Args:
-        library: whether a vendor's library is at hand.
+        libraries: families of the vendors' libraries that are at hand.
         suites: names.
 
     Raises:
@@ -211,8 +212,7 @@ def default_kernels(library: bool, suites: Sequence[str] = ()) -> tuple[str, ...
     special = {find_suite(name).kernels for name in suites}
     if len(special) == 1 and () not in special:
         return special.pop()
-    foreign = tuple(name for name in FAMILIES if name in FOREIGN) if library else ()
-    return ("tinygen", "reference", *foreign)
+    return ("tinygen", "reference", *libraries)
 
 
 def default_jobs() -> int:

@@ -58,12 +58,13 @@ class LibrarySemantics:
     Attributes:
         graph: the model as it was read.
         kernels: (kernel's name, its arithmetic) by layer.
+        name: of the library: the kernels' family.
         differences: what `infer` has met so far, by layer.
     """
 
     graph: Graph
     kernels: Mapping[str, tuple[str, Arithmetic]]
-    name: str = "cmsis-nn"
+    name: str = "library"
     differences: dict[str, LayerDifference] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,9 +104,11 @@ def library_semantics(graph: Graph, program: ProgramEntry) -> LibrarySemantics |
     known = {kernel.name: kernel for kernel in registered_kernels()}
     layers = {op.name for op in graph.ops}
     kernels: dict[str, tuple[str, Arithmetic]] = {}
+    family = ""
     for entry in program.layers:
         kernel = known[entry.kernel]
         layer = entry.name if entry.name in layers else model_layer(entry.name)
         if kernel.arithmetic is not None and layer in layers:
             kernels[layer] = (kernel.name, kernel.arithmetic)
-    return LibrarySemantics(graph, kernels) if kernels else None
+            family = kernel.family  # a build calls one library
+    return LibrarySemantics(graph, kernels, family) if kernels else None

@@ -34,6 +34,10 @@ def bench(
         Path | None,
         typer.Option("--cmsis-nn", metavar="PATH", envvar="CMSIS_NN_PATH", help="CMSIS-NN; adds its kernels."),
     ] = None,
+    esp_nn: Annotated[
+        Path | None,
+        typer.Option("--esp-nn", metavar="PATH", envvar="ESP_NN_PATH", help="ESP-NN; adds its kernels."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Write bench.json and report.html here.")
     ] = None,
@@ -52,20 +56,25 @@ def bench(
     from tinygen.bench.registry import all_suites
     from tinygen.bench.run import BenchOptions, default_jobs, default_kernels
     from tinygen.cli import bench_tables
+    from tinygen.lowering.select import CMSIS_NN, ESP_NN
 
     if list_suites:
         suites = [{"name": entry.name, "summary": entry.summary} for entry in all_suites()]
         print_json(suites) if as_json else console.print(bench_tables.suite_table(suites))
         return
+    libraries = {CMSIS_NN: cmsis_nn, ESP_NN: esp_nn}
     options = BenchOptions(
         board=board,
-        kernels=default_kernels(cmsis_nn is not None, suite or ()) if kernels is None else _split(kernels),
+        kernels=default_kernels([name for name, path in libraries.items() if path is not None], suite or ())
+        if kernels is None
+        else _split(kernels),
         toolchains=_split(toolchain),
         baseline=baseline,
         models=tuple(folders) if folders else _folders_of_environment(),
         only=tuple(case or ()),
         jobs=jobs or default_jobs(),
         cmsis_nn=cmsis_nn,
+        esp_nn=esp_nn,
     )
     if out is not None:
         check_output(out, force=force)

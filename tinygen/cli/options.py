@@ -15,13 +15,17 @@ Toolchain = Annotated[str | None, typer.Option(metavar="zig|gcc", help="Compiler
 Kernels = Annotated[
     str,
     typer.Option(
-        metavar="tinygen|compact|reference|cmsis-nn",
-        help="Kernel family: the fastest, the fastest without weights as code, plain loops, Arm's library.",
+        metavar="tinygen|compact|reference|cmsis-nn|esp-nn",
+        help="Kernel family: the fastest; that without weights as code; plain loops; Arm's library; Espressif's.",
     ),
 ]
 CmsisNn = Annotated[
     Path | None,
     typer.Option("--cmsis-nn", metavar="PATH", envvar="CMSIS_NN_PATH", help="CMSIS-NN, for the kernels of that name."),
+]
+EspNn = Annotated[
+    Path | None,
+    typer.Option("--esp-nn", metavar="PATH", envvar="ESP_NN_PATH", help="ESP-NN, for the kernels of that name."),
 ]
 Stream = Annotated[
     bool, typer.Option("--stream", help="Compute the first layers in stripes of rows: the smallest arena.")

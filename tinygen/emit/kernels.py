@@ -83,7 +83,7 @@ class KernelWriter:
         self.arrays: dict[ArrayKey, Array] = {}
         self.structs: dict[tuple[Field, ...], Struct] = {}
         self.headers: set[str] = {"tinygen_math.h"}
-        self.library_headers: set[str] = set()
+        self.library_headers: dict[str, None] = {}
         self._names: set[str] = set(reserved)
         self._switches = len(network.switches)
         self._users = array_users(network) if network.is_switchable else {}
@@ -95,7 +95,7 @@ class KernelWriter:
         function = self._function(step.plan, parameters)
         self.headers.update(step.plan.headers)
         if step.plan.library is not None:
-            self.library_headers.add(step.plan.library.header)
+            self.library_headers.update(dict.fromkeys(step.plan.library.headers))
         return Call(function.name, arguments, tuple(symbols.values()))
 
     def _parameters(self, places: Places, step: Step, symbols: Mapping[str, str]) -> tuple[list[str], list[str]]:

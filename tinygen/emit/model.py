@@ -115,7 +115,7 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
             "constants": list(writer.arrays.values()),
             "structs": list(writer.structs.values()),
             "headers": sorted(writer.headers),
-            "library_headers": sorted(writer.library_headers),
+            "library_headers": list(writer.library_headers),
             "dual_issue": "dual-issue" in network.first.isa and "tinygen_simd.h" in writer.headers,
             "weights_in_ram": weights_in_ram,
         }
@@ -216,7 +216,9 @@ def _context(network: NetworkProgram, source: str) -> dict[str, Any]:
         "version": VERSION,
         "source": comment_safe(source),
         "arena_bytes": max(network.arena_bytes, ALIGNMENT),
-        "arena_align": ALIGNMENT,
+        "arena_align": network.alignment,
+        "aligned": f" TG_ALIGNED({network.alignment})" if network.alignment > ALIGNMENT else "",
+        "constant_align": network.alignment if network.alignment > ALIGNMENT else 4,
         "kept_bytes": network.kept_bytes,
         "licence": LICENCE,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from tinygen.errors import TinygenError
+from tinygen.errors import TinygenError, UnsupportedError
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.code_budget import CODE_BYTES, coded_layers
@@ -104,6 +104,7 @@ def lower_chosen(
         least = _smaller(least, packed, streaming, kernel_of)
         # The smallest arena stays the smallest: scratch gets what is free in it.
         program = finished(least, least.arena_bytes if streaming.arena_bytes is None else streaming.arena_bytes)
+    _check_alignment(program, isa)
     return replace(program, isa=frozenset(isa))
 
 
@@ -113,6 +114,22 @@ def _smaller(least: Draft, packed: Draft, streaming: Streaming, choose: Chooser)
     if limit is None:
         return min(stream(least, streaming, choose), packed, key=lambda one: one.arena_bytes)
     return packed if packed.arena_bytes <= limit < least.arena_bytes else stream(least, streaming, choose)
+
+
+def _check_alignment(program: Program, isa: Collection[str]) -> None:
+    """A vector unit reads what lies at another address, and does not complain.
+
+    Raises:
+        UnsupportedError: a tensor lies within another one, where no vector begins.
+    """
+    for step in program.layers if "pie" in isa else ():
+        for name in (*step.node.op.inputs, *step.node.op.outputs):
+            if program.offsets.get(name, 0) % step.plan.alignment:
+                raise UnsupportedError(
+                    f"{name} does not begin at a multiple of {step.plan.alignment} bytes",
+                    where=step.node.describe(),
+                    fix="Use --kernels tinygen.",
+                )
 
 
 def _ordered(graph: Graph, choices: Sequence[Choice], caller: frozenset[str]) -> Draft:

@@ -71,7 +71,12 @@ class NetworkProgram:
     @property
     def state_bytes(self) -> int:
         """From the arena's start to where the programs' offsets count from."""
-        return STATE_BYTES if self.is_switchable else 0
+        return max(STATE_BYTES, self.alignment) if self.is_switchable else 0
+
+    @property
+    def alignment(self) -> int:
+        """The arena's, in bytes."""
+        return max(program.alignment for program in self.programs)
 
     @property
     def kept_bytes(self) -> int:

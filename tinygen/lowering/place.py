@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tinygen.ir.graph import Graph
 from tinygen.lowering.lifetimes import Ahead, lay_out, live_bytes
 from tinygen.lowering.plan import KernelPlan
-from tinygen.lowering.planner import ALIGNMENT, plan_memory
+from tinygen.lowering.planner import ALIGNMENT, aligned, plan_memory
 from tinygen.lowering.program import Ordering, Program, Step
 from tinygen.lowering.scratch import budget_without_limit, spend_scratch
 from tinygen.lowering.select import Choice
@@ -89,8 +89,10 @@ def _placed(
     nodes: int | None = None,
 ) -> Program:
     layout = lay_out(graph, plans, ahead, caller)
-    buffers = layout.buffers
-    memory = plan_memory(buffers, layout.overlays, **({} if nodes is None else {"nodes": nodes}))
+    unit = max((plan.alignment for plan in plans), default=ALIGNMENT)
+    buffers = tuple(buffer.in_units(unit) for buffer in layout.buffers)
+    overlays = tuple(replace(o, distance=aligned(o.distance, unit)) for o in layout.overlays)
+    memory = plan_memory(buffers, overlays, **({} if nodes is None else {"nodes": nodes}))
     place = {id(slot): offset for slot, offset in zip(layout.slots, memory.offsets, strict=True)}
     offsets = {name: place[id(p.slot)] + p.offset for name, p in layout.places.items() if name not in layout.ported}
     return Program(

@@ -52,14 +52,14 @@ class LibraryCall:
     """A call of a vendor's library that a plan's C makes.
 
     Attributes:
-        header: the header that declares it all.
+        headers: what declares it all, in the order in which it is included.
         functions: what the C calls, the main function first.
         buffer_query: the library's own function that knows how many bytes of scratch the call wants; "" when the
             call takes none.
         buffer_arguments: its arguments: an int by value, a tuple of ints as a pointer to a struct of int32_t.
     """
 
-    header: str
+    headers: tuple[str, ...]
     functions: tuple[str, ...]
     buffer_query: str = ""
     buffer_arguments: tuple[int | tuple[int, ...], ...] = ()
@@ -88,6 +88,7 @@ class KernelPlan:
         code_bytes: about how much code stands for weights, where it does; see `lowering.code_budget`.
         shared_bytes: of the constants, those that layers of other switches of the network read too.
         library: the vendor's function that does the work; then `scratch_bytes` is asked of the library.
+        alignment: buffers, constants and scratch should begin at multiples of so many bytes.
     """
 
     template: str
@@ -105,6 +106,7 @@ class KernelPlan:
     code_bytes: int = 0
     shared_bytes: int = 0
     library: LibraryCall | None = None
+    alignment: int = 8
 
     @property
     def is_alias(self) -> bool:
@@ -122,7 +124,7 @@ class Kernel:
     Attributes:
         name: unique, for reports and `--kernels`.
         op: the operator's class.
-        family: "reference" (portable, plain loops), "tinygen" (tuned) or "cmsis-nn" (calls of that library).
+        family: "reference" (portable, plain loops), "tinygen" (tuned), or that of a vendor's library ("cmsis-nn").
         isa: the instruction set it needs: "c99", "dsp" (Armv7E-M SIMD; its C also runs on any host
             through portable twins of the intrinsics) or "scalar" (no SIMD, but a product in a cycle; likewise).
         plan: see `PlanFunction`.

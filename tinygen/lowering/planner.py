@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 
 from tinygen.lowering.placement_search import Budget, Outcome, Problem, search
@@ -47,6 +47,13 @@ class Buffer:
     def size_at(self, step: int) -> int:
         """Bytes at a step at which it is alive; what it takes later is never more."""
         return [size for start, size in ((self.first, self.size), *self.shrinks) if start <= step][-1]
+
+    def in_units(self, unit: int) -> Buffer:
+        """The buffer where all begin at multiples of `unit` bytes; as it is in units of `ALIGNMENT`."""
+        if unit == ALIGNMENT:
+            return self
+        shrinks = tuple((step, aligned(size, unit)) for step, size in self.shrinks)
+        return replace(self, size=aligned(self.size, unit), shrinks=shrinks)
 
     def overlaps(self, other: Buffer) -> bool:
         return self.first <= other.last and other.first <= self.last
@@ -89,8 +96,8 @@ class MemoryPlan:
         return self.arena_bytes - self.lower_bound_bytes
 
 
-def aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
+def aligned(size: int, unit: int = ALIGNMENT) -> int:
+    return -(-size // unit) * unit
 
 
 def lower_bound(buffers: Sequence[Buffer], overlays: Sequence[Overlay] = ()) -> int:

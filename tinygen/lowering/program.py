@@ -12,7 +12,7 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.plan import Constant, Kernel, KernelPlan
-from tinygen.lowering.planner import Buffer, MemoryPlan
+from tinygen.lowering.planner import ALIGNMENT, Buffer, MemoryPlan
 from tinygen.lowering.states import Move
 
 
@@ -109,6 +109,11 @@ class Program:
     def state_bytes(self) -> int:
         """What the network keeps between invocations."""
         return sum(self.graph.tensors[state.tensor].nbytes for state in self.graph.states)
+
+    @property
+    def alignment(self) -> int:
+        """The arena's, in bytes."""
+        return max((step.plan.alignment for step in self.steps), default=ALIGNMENT)
 
     @property
     def io(self) -> Io:

@@ -16,19 +16,21 @@ from tinygen.lowering.plan import Kernel, KernelPlan, registered_kernels
 
 
 class Family(StrEnum):
-    """What kernels a program is made of: the fastest, the fastest without weights as code, plain loops, Arm's library;
-    and for comparisons: as if no weight were zero, and sparse ones wherever they can be.
+    """What kernels a program is made of: the fastest, the fastest without weights as code, plain loops, Arm's
+    library, Espressif's; and for comparisons: as if no weight were zero, and sparse ones wherever they can be.
     """
 
     TINYGEN = "tinygen"
     COMPACT = "compact"
     REFERENCE = "reference"
     CMSIS_NN = "cmsis-nn"
+    ESP_NN = "esp-nn"
     DENSE = "dense"
     SPARSE = "sparse"
 
 
-CMSIS_NN, COMPACT, DENSE, SPARSE = Family.CMSIS_NN, Family.COMPACT, Family.DENSE, Family.SPARSE
+CMSIS_NN, ESP_NN = Family.CMSIS_NN, Family.ESP_NN
+COMPACT, DENSE, SPARSE = Family.COMPACT, Family.DENSE, Family.SPARSE
 FAMILIES = tuple(Family)
 
 _OWN = ("tinygen", "reference")
@@ -37,6 +39,7 @@ _STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     COMPACT: (_OWN,),
     "reference": (("reference",),),
     CMSIS_NN: ((CMSIS_NN,), _OWN),
+    ESP_NN: ((ESP_NN,), _OWN),
     DENSE: (_OWN,),
     SPARSE: (_OWN, _OWN),
 }

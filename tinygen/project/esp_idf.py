@@ -3,6 +3,7 @@
 Layout of the folder, beside the model's own C (model/, app_model.c):
 
     CMakeLists.txt, sdkconfig.defaults, main/CMakeLists.txt   for idf.py
+    main/idf_component.yml                                    what it fetches from Espressif's registry, if anything
     platformio.ini                                            for PlatformIO, the same project
     firmware/app, firmware/esp_idf                            the application and its board functions over esp-idf
     board/board_config.h                                      rendered from the board's YAML
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from tinygen.emit.templates import environment
@@ -32,7 +34,9 @@ _BOARD = "firmware/esp_idf/board.c"
 _MAIN_STACK = 8192
 
 
-def write_idf_project(board: Board, folder: Path, model: str, mode: str = "performance") -> None:
+def write_idf_project(
+    board: Board, folder: Path, model: str, mode: str = "performance", components: Mapping[str, str] | None = None
+) -> None:
     """Adds the project to `folder`, where the model's C is.
 
     Args:
@@ -40,6 +44,7 @@ def write_idf_project(board: Board, folder: Path, model: str, mode: str = "perfo
         folder: with model/ and app_model.c.
         model: its C name.
         mode: how the firmware begins, see `write_firmware_project`.
+        components: of Espressif's registry that the C calls: name and version.
 
     Raises:
         BoardError: the board file lacks what the project needs.
@@ -75,8 +80,11 @@ def write_idf_project(board: Board, folder: Path, model: str, mode: str = "perfo
         "dividers": 0,
         "port": lambda pin: 0,
         "version": VERSION,
+        "components": components or {},
     }
+    fetched = (("main/idf_component.yml", "esp_idf/idf_component.yml.j2"),) if components else ()
     for name, template in (
+        *fetched,
         ("CMakeLists.txt", "esp_idf/CMakeLists.txt.j2"),
         ("main/CMakeLists.txt", "esp_idf/main.cmake.j2"),
         ("sdkconfig.defaults", "esp_idf/sdkconfig.defaults.j2"),

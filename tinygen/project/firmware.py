@@ -4,7 +4,7 @@ Layout of the folder (all paths relative to it):
 
     model/            generated model C (written by emit)
     app_model.c       generated binding of the model (written by emit)
-    cmsis-nn/         files of the kernel library that the model calls, where it calls one
+    cmsis-nn/ esp-nn/ files of the kernel library that the model calls, where it calls one
     audio/ wakeword/  the application's generated C, where there is one (written by emit)
     firmware/         hand-written C the board needs, copied
     board/            board_config.h and board.ld, rendered from the board's YAML
@@ -29,12 +29,10 @@ from tinygen.targets.toolchains.base import (
     FIRMWARE_FLAGS,
     FIRMWARE_FOLDER,
     LIBC_FOLDER,
-    LIBRARY_FLAGS,
-    LIBRARY_FOLDER,
-    LIBRARY_INCLUDE,
     OPTIMIZE,
 )
 from tinygen.targets.toolchains.gcc import gcc_for
+from tinygen.targets.toolchains.libraries import place_found, place_in
 from tinygen.targets.toolchains.zig import own_flags
 from tinygen.version import VERSION
 
@@ -66,7 +64,7 @@ def write_firmware_project(
 
     Args:
         board: what to build for.
-        directory: made when absent; `model/*.c`, `app_model.c` and `cmsis-nn/**/*.c` in it are added to the sources.
+        directory: made when absent; `model/*.c`, `app_model.c` and a library's files in it are added to the sources.
         stack_bytes: instead of the board's default; a multiple of 8.
         mode: how the firmware begins: "performance", or "energy" (firmware/app/measure.h).
 
@@ -98,7 +96,9 @@ def _describe(board: Board, directory: Path, stack_bytes: int) -> FirmwareProjec
     if (directory / "app_model.c").is_file():
         generated.append("app_model.c")
     app_sources, app_includes = application_of(directory)
-    library = sorted(p.relative_to(directory).as_posix() for p in (directory / LIBRARY_FOLDER).glob("**/*.c"))
+    place = place_in(directory)
+    files = (directory / place.folder).glob("**/*.c") if place else ()
+    library = sorted(path.relative_to(directory).as_posix() for path in files)
     device = () if board.is_host else _DEVICE_SOURCES
     return FirmwareProject(
         directory=directory,
@@ -106,7 +106,7 @@ def _describe(board: Board, directory: Path, stack_bytes: int) -> FirmwareProjec
         sources=(*generated, *library, *_APPLICATION_SOURCES, *app_sources, *device, *board.sources),
         include_dirs=("model", "firmware/app", *app_includes, "board", *board.include_dirs),
         system_include_dirs=(
-            *((LIBRARY_INCLUDE,) if library else ()),
+            *(place.includes if place else ()),
             *(() if board.is_host else (_LIBC_INCLUDE,)),
         ),
         linker_script=None if board.is_host else "board/board.ld",
@@ -201,6 +201,7 @@ def _layout_context(board: Board, stack_bytes: int) -> dict[str, object]:
 def _make_context(project: FirmwareProject) -> dict[str, object]:
     board = project.board
     zig, gcc = board.toolchain.zig, board.toolchain.gcc
+    library = place_found(project.system_include_dirs)
     includes = [f"-I{d}" for d in project.include_dirs] + [f"-isystem {d}" for d in project.system_include_dirs]
     return {
         "board": board,
@@ -208,8 +209,8 @@ def _make_context(project: FirmwareProject) -> dict[str, object]:
         "firmware_folder": FIRMWARE_FOLDER,
         "firmware_flags": " ".join(FIRMWARE_FLAGS),
         "libc_folder": LIBC_FOLDER,
-        "library_folder": LIBRARY_FOLDER if LIBRARY_INCLUDE in project.system_include_dirs else "",
-        "library_flags": " ".join(LIBRARY_FLAGS),
+        "library_folder": library.folder if library else "",
+        "library_flags": " ".join(library.flags) if library else "",
         "includes": " ".join(includes),
         "cflags": " ".join((*COMPILE_FLAGS, OPTIMIZE, *(() if board.is_host else DEVICE_FLAGS))),
         "optimize": OPTIMIZE,

@@ -15,11 +15,9 @@ from tinygen.targets.toolchains.base import (
     FIRMWARE_FOLDER,
     LIBC_FLAGS,
     LIBC_FOLDER,
-    LIBRARY_FLAGS,
-    LIBRARY_FOLDER,
-    LIBRARY_INCLUDE,
     OPTIMIZE,
 )
+from tinygen.targets.toolchains.libraries import place_found
 from tinygen.version import VERSION
 
 CONFIGURATION, SCRIPT = "platformio.ini", "platformio_build.py"
@@ -51,8 +49,9 @@ def write_platformio_project(project: FirmwareProject) -> tuple[str, ...]:
         *system,
     ]
     by_folder = {LIBC_FOLDER: list(LIBC_FLAGS), FIRMWARE_FOLDER: list(FIRMWARE_FLAGS)}
-    if LIBRARY_INCLUDE in project.system_include_dirs:
-        by_folder[LIBRARY_FOLDER] = list(LIBRARY_FLAGS)
+    library = place_found(project.system_include_dirs)
+    if library is not None:
+        by_folder[library.folder] = list(library.flags)
     context = {
         "board": board,
         "version": VERSION,

@@ -44,7 +44,7 @@ T = TypeVar("T")
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PIN = re.compile(r"P([A-K])(\d{1,2})|GPIO(\d{1,2})")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_ISA = ("c99", "dsp", "fpu-sp", "fpu-dp", "mve", "rv32", "dual-issue", "scalar", "armv6m")
+_ISA = ("c99", "dsp", "fpu-sp", "fpu-dp", "mve", "rv32", "dual-issue", "scalar", "armv6m", "pie")
 _ENGINES = ("unicorn", "qemu", "native", "none")
 RATE_TOLERANCE = 0.001
 """How far a microphone's rate may be off: a tenth of a percent moves no sound out of its band of a front end."""

@@ -30,18 +30,16 @@ from tinygen.builds.switches import describe_network, describe_switches
 from tinygen.emit.benchmark import benchmark_of
 from tinygen.emit.model import EmittedModel, emit_app_model, emit_model
 from tinygen.emit.sharing import weight_bytes
-from tinygen.errors import DeviceError, FitError, TinygenError
+from tinygen.errors import FitError, TinygenError
 from tinygen.files import writing
 from tinygen.frontends.layouts import Layout
 from tinygen.frontends.load import load_network
 from tinygen.frontends.memory import MemoryModel
-from tinygen.hil.client import DeviceClient
-from tinygen.hil.transports import ProcessTransport
 from tinygen.ir.network import Network
 from tinygen.lowering.code_budget import CODE_BYTES
 from tinygen.lowering.network import NetworkProgram, lower_network
 from tinygen.lowering.program import Io
-from tinygen.lowering.select import CMSIS_NN, Family
+from tinygen.lowering.select import CMSIS_NN, ESP_NN, Family
 from tinygen.lowering.streaming import Streaming
 from tinygen.passes.dependence import death_notes
 from tinygen.passes.litert_arithmetic import Arithmetic, optimized_arithmetic
@@ -54,11 +52,13 @@ from tinygen.project.governor import Rung, write_governor
 from tinygen.project.platformio import write_platformio_project
 from tinygen.targets.board import Board
 from tinygen.targets.boards import load_board
-from tinygen.targets.cmsis_nn import CmsisNn, find_checkout
 from tinygen.targets.images import write_images
 from tinygen.targets.toolchain import BuildResult, build_elf, find_toolchain
 from tinygen.targets.toolchains.base import Toolchain
 from tinygen.targets.toolchains.fit import check_weights
+from tinygen.targets.vendor_library import VendorLibrary, library_functions
+from tinygen.targets.vendors import VENDORS, find_checkout
+from tinygen.verbs.on_host import run_once
 from tinygen.verbs.profiled import with_profiles
 from tinygen.verbs.weights import weight_memory
 from tinygen.version import VERSION
@@ -91,7 +91,8 @@ class BuildOptions:
         kernels: kernel family.
         name: C name of the model; None takes the file's name.
         stack_bytes: None takes the board's.
-        cmsis_nn: folder of CMSIS-NN, for the family of that name; None takes the one CMSIS_NN_PATH names.
+        cmsis_nn, esp_nn: folders of CMSIS-NN and ESP-NN, for the families of those names; None takes the one that
+            CMSIS_NN_PATH or ESP_NN_PATH names.
         stream: compute the first layers in stripes of rows, for the smallest arena.
         arena_bytes: the largest arena allowed; stripes are used where that needs them. None: what the board holds.
         weights: "flash", or "ram": copied there at start-up, where reading them is faster; "auto": see
@@ -113,6 +114,7 @@ class BuildOptions:
     name: str | None = None
     stack_bytes: int | None = None
     cmsis_nn: Path | None = None
+    esp_nn: Path | None = None
     stream: bool = False
     arena_bytes: int | None = None
     weights: WeightMemory | str = WeightMemory.AUTO
@@ -128,6 +130,11 @@ class BuildOptions:
             object.__setattr__(self, name, chosen(kind, getattr(self, name), what))
         if self.arena_bytes is not None and self.arena_bytes < 0:
             raise TinygenError(f"an arena of {self.arena_bytes} bytes cannot be", fix="Give --arena at least 0 bytes.")
+
+    @property
+    def library_path(self) -> Path | None:
+        """Of the checkout of what the kernels call."""
+        return {CMSIS_NN: self.cmsis_nn, ESP_NN: self.esp_nn}.get(Family(self.kernels))
 
     @property
     def streaming(self) -> Streaming | None:
@@ -245,8 +252,9 @@ class _Job:
     ) -> None:
         self.model, self.source, self.network = model, source, network
         self.options, self.board, self.toolchain = options, board, toolchain
-        calls = options.kernels == CMSIS_NN
-        self.library = CmsisNn(find_checkout(options.cmsis_nn), board, toolchain) if calls else None
+        vendor = VENDORS.get(options.kernels)
+        checkout = find_checkout(vendor, options.library_path) if vendor else None
+        self.library = VendorLibrary(checkout, board, toolchain) if checkout else None
 
     def lowered(self, streaming: Streaming | None, network: Network | None = None) -> NetworkProgram:
         family, isa = self.options.kernels, isa_of(self.board)
@@ -303,8 +311,12 @@ class _Job:
 
     def _project(self, program: NetworkProgram, folder: Path, model: ModelEntry, emitted: EmittedModel) -> Manifest:
         """Writes an ESP-IDF project; the model and the application are compiled for this computer, and run once."""
-        write_idf_project(self.board, folder, program.name, self.options.mode)
+        calls = self.library is not None and library_functions(program.programs)
+        components = self.library.checkout.components if self.library and calls else None
+        write_idf_project(self.board, folder, program.name, self.options.mode, components)
         with host_folder() as temporary:
+            if self.library is not None:
+                self.library.add_to(program.programs, Path(temporary))
             result = build_for_host(folder, self.toolchain, Path(temporary))
             outputs = run_once(result.elf, model.build_id)
             stack = self.board.stack_bytes if self.options.stack_bytes is None else self.options.stack_bytes
@@ -361,26 +373,6 @@ class _Job:
             raise FitError(what, where=error.where, fix=error.fix, excess=error.excess) from best
 
 
-def run_once(program: Path, build_id: str) -> int:
-    """Runs a host build: one inference on zeros; gives how many outputs came back.
-
-    Raises:
-        DeviceError: it does not answer, or is another model.
-    """
-    client = DeviceClient(ProcessTransport([str(program)]), nonce=0)
-    try:
-        client.wait_for_boot()
-        info = client.info()
-        if info.build != build_id:
-            raise DeviceError(f"runs build {info.build}, not {build_id}", where=str(program))
-        for index, size in enumerate(info.inputs):
-            client.load(index, bytes(size))
-        client.run()
-        return sum(len(client.read(index)) == size for index, size in enumerate(info.outputs))
-    finally:
-        client.close()
-
-
 def isa_of(board: Board) -> tuple[str, ...]:
     """What kernels may use: the host also runs the SIMD forms, through their portable twins."""
     return (*board.isa, "c99", "dsp") if board.is_host else board.isa
@@ -410,8 +402,7 @@ def _write_sources(job: _Job, program: NetworkProgram, folder: Path, has_db: boo
     """Writes the generated C, and the library's where it is called; gives the manifest's part about the model."""
     options, model = job.options, job.model
     emitted = emit_model(program, model.name, weights_in_ram=options.weights == WeightMemory.RAM)
-    used = None if job.library is None else job.library.add_to(program.programs, folder)
-    library = LibraryEntry(**used) if used else None
+    library = _library_entry(job, program, folder)
     build_id = _build_id(options, model, emitted, library)
     sources = folder / "model"
     sources.mkdir(parents=True)
@@ -438,6 +429,15 @@ def _write_sources(job: _Job, program: NetworkProgram, folder: Path, has_db: boo
     return emitted, entry
 
 
+def _library_entry(job: _Job, program: NetworkProgram, folder: Path) -> LibraryEntry | None:
+    """Copies what the C calls; an ESP-IDF project fetches it."""
+    if job.library is None:
+        return None
+    with host_folder() as elsewhere:
+        used = job.library.add_to(program.programs, Path(elsewhere) if job.board.is_project_only else folder)
+    return LibraryEntry(**used) if used else None
+
+
 def _build_id(
     options: BuildOptions, model: Path | MemoryModel, emitted: EmittedModel, library: LibraryEntry | None
 ) -> str:
@@ -446,6 +446,7 @@ def _build_id(
     # Where files lie does not matter: what is in the library counts, and what calibration makes of the C.
     unplaced = replace(options, cmsis_nn=None, calibration=None)
     chosen = asdict(unplaced)
+    del chosen["esp_nn"]
     if options.arithmetic == Arithmetic.REFERENCE:
         del chosen["arithmetic"]  # which earlier builds had not
     if options.io == Io.ARENA:

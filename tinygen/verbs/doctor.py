@@ -10,9 +10,9 @@ from typing import Any
 
 from tinygen.errors import TinygenError
 from tinygen.paths import CACHE_VARIABLE
-from tinygen.targets.cmsis_nn import URL, VARIABLE, find_checkout
 from tinygen.targets.flashing import FLASHERS, Flasher
 from tinygen.targets.toolchains.objects import LIMIT_BYTES, object_cache
+from tinygen.targets.vendors import VENDORS, Vendor, find_checkout
 
 _PACKAGES = (
     ("ziglang", "ziglang", "the default compiler: firmware without anything else installed", "pip install ziglang"),
@@ -42,7 +42,7 @@ def examine() -> list[dict[str, Any]]:
         version = _program_version(program)
         entries.append(_entry(program, version is not None, version or "", needed_for, get))
     entries += [_flasher(flasher) for flasher in FLASHERS if flasher.is_tool]
-    entries.append(_cmsis_nn())
+    entries += [_library(vendor) for vendor in VENDORS.values()]
     entries.append(_objects())
     return entries
 
@@ -65,14 +65,14 @@ def _objects() -> dict[str, Any]:
     return _entry("object cache", True, size, needed_for, f"{CACHE_VARIABLE}=FOLDER")
 
 
-def _cmsis_nn() -> dict[str, Any]:
-    get = f"git clone {URL}, and its folder in {VARIABLE}"
-    needed_for = "--kernels cmsis-nn, to compare with"
+def _library(vendor: Vendor) -> dict[str, Any]:
+    get = f"git clone {vendor.url}, and its folder in {vendor.variable}"
+    needed_for = f"--kernels {vendor.family}, to compare with"
     try:
-        checkout = find_checkout(None)
+        checkout = find_checkout(vendor, None)
     except TinygenError:
-        return _entry("CMSIS-NN", False, "", needed_for, get)
-    return _entry("CMSIS-NN", True, checkout.commit[:12] or str(checkout.path), needed_for, get)
+        return _entry(vendor.title, False, "", needed_for, get)
+    return _entry(vendor.title, True, checkout.commit[:12] or str(checkout.path), needed_for, get)
 
 
 def _entry(what: str, found: bool, version: str, needed_for: str, get: str) -> dict[str, Any]:

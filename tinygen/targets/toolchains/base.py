@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tinygen.errors import ToolchainError
+from tinygen.targets.toolchains.libraries import place_of
 
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 OPTIMIZE = "-O3"
@@ -32,10 +33,6 @@ DEVICE_FLAGS = (
     "-fomit-frame-pointer",
 )
 
-LIBRARY_FOLDER = "cmsis-nn"
-"""Where a project holds a vendor's kernel library: its warnings are the vendor's."""
-LIBRARY_INCLUDE = f"{LIBRARY_FOLDER}/Include"
-
 _DIAGNOSTIC = re.compile(
     r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+):(?:\d+:)? (?:fatal )?error: (?P<text>.*)$", re.MULTILINE
 )
@@ -53,10 +50,6 @@ LIBC_FOLDER = f"{FIRMWARE_FOLDER}/libc"
 LIBC_FLAGS = ("-fno-builtin",)
 """Else the compiler sees what memcpy does, and calls memcpy from memcpy. The model calls it: here speed counts."""
 
-LIBRARY_FLAGS = ("-w", "-fhosted")
-"""No warnings; and memcpy of a word is a load. For a bare target zig assumes the opposite, and CMSIS-NN, which loads
-everything that way, would run five times as many instructions."""
-
 
 def flags_of_source(source: str) -> list[str]:
     """Extra flags of one source, by its path in the project."""
@@ -64,7 +57,8 @@ def flags_of_source(source: str) -> list[str]:
         return list(LIBC_FLAGS)
     if source.startswith(f"{FIRMWARE_FOLDER}/"):
         return list(FIRMWARE_FLAGS)
-    return list(LIBRARY_FLAGS) if source.startswith(f"{LIBRARY_FOLDER}/") else []
+    place = place_of(source)
+    return list(place.flags) if place else []
 
 
 class Toolchain(ABC):

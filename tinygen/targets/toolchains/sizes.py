@@ -12,7 +12,7 @@ from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from tinygen.targets.toolchains.base import LIBRARY_FOLDER
+from tinygen.targets.toolchains.libraries import place_of
 
 GROUPS = ("model code", "model weights", "application", "wake word", "drivers", "arena", "stack", "other")
 
@@ -69,7 +69,7 @@ def group_of(source: str) -> str:
     """The group a source file (path relative to the project) belongs to."""
     if source.startswith("model/"):
         return "model weights" if source.endswith("_weights.c") else "model code"
-    if source.startswith(f"{LIBRARY_FOLDER}/"):
+    if place_of(source):
         return "model code"
     if source.startswith(("audio/", "firmware/wakeword/")):
         return "wake word"

@@ -8,7 +8,7 @@ from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.lowering.kernels.cmsis_nn import support
-from tinygen.lowering.kernels.support import mac
+from tinygen.lowering.kernels.support import mac, vendor
 from tinygen.lowering.kernels.support.window import window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
@@ -28,7 +28,7 @@ def conv_2d(node: Node) -> KernelPlan | None:
         return None
     weights = node.constant(1)
     channels = weights.shape[0]
-    window = support.Window.of(node, op)
+    window = vendor.Window.of(node, op)
     inputs, filters, outputs = map(support.dims, (node.input(0).shape, weights.shape, node.output.shape))
     function = f"arm_convolve_wrapper_{suffix}"
     return KernelPlan(
@@ -45,7 +45,7 @@ def conv_2d(node: Node) -> KernelPlan | None:
         constants=(
             Constant("weights", weights.reshape(-1), f"OHWI {list(weights.shape)}"),
             mac.bias_or_zeros(node, channels, np.int64 if suffix == "s16" else np.int32),
-            *support.scale_constants(node, channels),
+            *vendor.scale_constants(node, channels),
         ),
         headers=support.HEADERS,
         cycles=2.3 * op.macs(node),
@@ -56,5 +56,5 @@ def conv_2d(node: Node) -> KernelPlan | None:
 def _s16_is_exact(node: Node, op: Conv2D) -> bool:
     weights = node.constant(1)
     small = weights[0].size <= _S16_COLUMNS and op.groups(node) == 1
-    shifts = support.scales(node)[1]
+    shifts = vendor.scales(node)[1]
     return small and support.sums_fit_int32(weights, 0) and bool(shifts.max() <= support.LARGEST_LEFT_SHIFT_S16)

@@ -7,7 +7,7 @@ import numpy as np
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.lowering.kernels.cmsis_nn import support
-from tinygen.lowering.kernels.support import mac
+from tinygen.lowering.kernels.support import mac, vendor
 from tinygen.lowering.kernels.support.window import window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
@@ -20,11 +20,11 @@ def depthwise_conv_2d(node: Node) -> KernelPlan | None:
     suffix = support.type_suffix(node)
     if suffix is None or not node.input(1).is_constant or op.upward_channels:
         return None
-    if suffix == "s16" and support.scales(node)[1].max() > support.LARGEST_LEFT_SHIFT_S16:
+    if suffix == "s16" and vendor.scales(node)[1].max() > support.LARGEST_LEFT_SHIFT_S16:
         return None
     weights = node.constant(1)
     channels = weights.shape[3]
-    window = support.Window.of(node, op)
+    window = vendor.Window.of(node, op)
     inputs, filters, outputs = map(support.dims, (node.input(0).shape, weights.shape, node.output.shape))
     function = f"arm_depthwise_conv_wrapper_{suffix}"
     return KernelPlan(
@@ -41,7 +41,7 @@ def depthwise_conv_2d(node: Node) -> KernelPlan | None:
         constants=(
             Constant("weights", weights.reshape(-1), f"[KH, KW, C] {list(weights.shape[1:])}"),
             mac.bias_or_zeros(node, channels, np.int64 if suffix == "s16" else np.int32),
-            *support.scale_constants(node, channels),
+            *vendor.scale_constants(node, channels),
         ),
         headers=support.HEADERS,
         cycles=8.0 * op.macs(node),

@@ -10,36 +10,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinygen.ir.fixed_point import (
-    Rounding,
-    multiply_by_quantized_multiplier,
-    multiply_by_quantized_multiplier_64,
-    quantized_activation_range,
-    wrap_int32,
-)
-from tinygen.ir.ops import mac as semantics
+from tinygen.ir.fixed_point import Rounding, multiply_by_quantized_multiplier_64, quantized_activation_range
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.kernels.cmsis_nn import support
-from tinygen.lowering.kernels.support import mac
+from tinygen.lowering.kernels.support import mac, vendor
 from tinygen.lowering.plan import Constant, KernelPlan, LibraryCall, kernel
 
 
 def arithmetic(node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
     """What the library computes: arm_nn_requantize for int8 (doubling high multiply, then a shift, each rounded),
     arm_nn_requantize_s64 for int16 (16-bit multiplier, one rounding upwards); Include/arm_nnsupportfunctions.h."""
-    op = node.op
-    assert isinstance(op, FullyConnected)
-    weights = values[1]
-    x = semantics.centred(values[0].reshape(-1, weights.shape[1]), node.input(0))
-    acc = semantics.integer_matmul(x, semantics.centred(weights, node.input(1)).T) + semantics.bias_value(node, values)
-    if node.output.dtype == np.int16:
-        scaled = multiply_by_quantized_multiplier_64(acc, *support.scales(node))
-    else:
-        scaled = multiply_by_quantized_multiplier(wrap_int32(acc), *support.scales(node))
-    low, high = quantized_activation_range(op.activation, node.output)
-    codes = np.clip(scaled + node.output.zero_point, low, high)
-    return [codes.astype(node.output.dtype).reshape(node.output.shape)]
+    if node.output.dtype != np.int16:
+        return vendor.rounded_twice(node, values)
+    sums = vendor.dense_sums(node, values)
+    return vendor.dense_codes(node, multiply_by_quantized_multiplier_64(sums, *vendor.scales(node)))
 
 
 @kernel(FullyConnected, name="cmsis_nn_fully_connected", family=support.FAMILY, arithmetic=arithmetic)
@@ -53,7 +38,7 @@ def fully_connected(node: Node) -> KernelPlan | None:
     weights = node.constant(1)
     outputs, depth = weights.shape
     rows = node.input(0).size // depth
-    multipliers, shifts = support.scales(node)
+    multipliers, shifts = vendor.scales(node)
     per_channel = len(multipliers) > 1
     if suffix == "s16" and (
         per_channel or not support.sums_fit_int32(weights, 0) or shifts[0] > support.LARGEST_LEFT_SHIFT_S16
@@ -79,7 +64,7 @@ def fully_connected(node: Node) -> KernelPlan | None:
             "output_offset": node.output.zero_point,
             "clamp": list(quantized_activation_range(op.activation, node.output)),
         },
-        constants=(*constants, *support.scale_constants(node, outputs)) if per_channel else constants,
+        constants=(*constants, *vendor.scale_constants(node, outputs)) if per_channel else constants,
         headers=support.HEADERS,
         cycles=2.1 * op.macs(node),
         library=_call(function, suffix, (depth, 1, 1, outputs)),
@@ -90,4 +75,4 @@ def _call(function: str, suffix: str, filters: tuple[int, ...]) -> LibraryCall:
     """The scratch of int8 layers, where there is any (MVE), holds the sums of the weights."""
     also = ("arm_vector_sum_s8",) if suffix == "s8" else ()
     query = f"arm_fully_connected_{suffix}_get_buffer_size"
-    return LibraryCall(support.HEADER, (function, *also), query, (filters,))
+    return LibraryCall(support.HEADER_FILES, (function, *also), query, (filters,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.pool_2d import AveragePool2D, MaxPool2D, Pool2D
 from tinygen.lowering.kernels.cmsis_nn import support
+from tinygen.lowering.kernels.support import vendor
 from tinygen.lowering.kernels.support.window import window_stem
 from tinygen.lowering.plan import KernelPlan, kernel
 
@@ -31,7 +32,7 @@ def _pool(node: Node, *, average: bool) -> KernelPlan | None:
             "inputs": inputs,
             "filters": (1, *op.kernel, 1),
             "outputs": outputs,
-            **support.Window.of(node, op).context(),
+            **vendor.Window.of(node, op).context(),
         },
         headers=support.HEADERS,
         cycles=6.0 * node.output.size * op.kernel[0] * op.kernel[1],

@@ -1,0 +1,7 @@
+"""Kernels that are calls of Espressif's ESP-NN library (family "esp-nn"), one file per operator."""
+
+import importlib
+import pkgutil
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

@@ -1,0 +1,104 @@
+"""What the calls of several vendors' libraries share, which follow TensorFlow Lite Micro in their parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.fixed_point import (
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+    quantized_activation_range,
+    wrap_int32,
+)
+from tinygen.ir.ops import mac
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.pool_2d import Pool2D
+from tinygen.lowering.plan import Constant
+
+Windowed = Conv2D | DepthwiseConv2D | Pool2D
+
+
+@dataclass(frozen=True)
+class Window:
+    """The parameters of a sliding window, as the libraries' structs and as template values."""
+
+    input_offset: int
+    output_offset: int
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    clamp: tuple[int, int]
+
+    @classmethod
+    def of(cls, node: Node, op: Windowed) -> Window:
+        """Pairs are (w, h), as the libraries have them; the convolutions' offset is minus the zero point."""
+        rows, columns = op.geometry(node)
+        return cls(
+            -node.input(0).zero_point,
+            node.output.zero_point,
+            (columns.stride, rows.stride),
+            (columns.before, rows.before),
+            (columns.dilation, rows.dilation),
+            quantized_activation_range(op.activation, node.output),
+        )
+
+    def conv_params(self) -> tuple[int, ...]:
+        """The words of `cmsis_nn_conv_params`, and of ESP-NN's `conv_params_t`."""
+        return self.input_offset, self.output_offset, *self.stride, *self.padding, *self.dilation, *self.clamp
+
+    def depthwise_params(self, multiplier: int) -> tuple[int, ...]:
+        """The words of `cmsis_nn_dw_conv_params`, and of ESP-NN's `dw_conv_params_t`."""
+        first, *rest = self.conv_params()[1:]
+        return self.input_offset, first, multiplier, *rest
+
+    def context(self) -> dict[str, Any]:
+        """Template values."""
+        return {
+            "input_offset": self.input_offset,
+            "output_offset": self.output_offset,
+            "stride": list(self.stride),
+            "padding": list(self.padding),
+            "dilation": list(self.dilation),
+            "clamp": list(self.clamp),
+        }
+
+
+def scales(node: Node) -> tuple[np.ndarray, np.ndarray]:
+    """(multipliers, shifts) as the libraries want them: TFLite Micro's, one pair per weight scale."""
+    pairs = [quantize_multiplier(real) for real in mac.real_multipliers(node)]
+    return np.array([m for m, _ in pairs], np.int32), np.array([s for _, s in pairs], np.int32)
+
+
+def scale_constants(node: Node, channels: int) -> tuple[Constant, Constant]:
+    """The arrays `multipliers` and `shifts`: the convolutions want one entry per channel in any case."""
+    multipliers, shifts = (np.broadcast_to(array, (channels,)) for array in scales(node))
+    return Constant("multipliers", multipliers, f"[{channels}]"), Constant("shifts", shifts, f"[{channels}]")
+
+
+def dense_sums(node: Node, values: Sequence[np.ndarray]) -> np.ndarray:
+    """The accumulators of a FULLY_CONNECTED, int64."""
+    weights = values[1]
+    x = mac.centred(values[0].reshape(-1, weights.shape[1]), node.input(0))
+    return mac.integer_matmul(x, mac.centred(weights, node.input(1)).T) + mac.bias_value(node, values)
+
+
+def dense_codes(node: Node, scaled: np.ndarray) -> list[np.ndarray]:
+    """What a FULLY_CONNECTED gives for scaled accumulators."""
+    op = node.op
+    assert isinstance(op, FullyConnected)
+    low, high = quantized_activation_range(op.activation, node.output)
+    codes = np.clip(scaled + node.output.zero_point, low, high)
+    return [codes.astype(node.output.dtype).reshape(node.output.shape)]
+
+
+def rounded_twice(node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """An int8 FULLY_CONNECTED whose accumulators are scaled by a doubling high multiplication, then a shift, each
+    rounded, as TensorFlow Lite Micro scales those of convolutions."""
+    return dense_codes(node, multiply_by_quantized_multiplier(wrap_int32(dense_sums(node, values)), *scales(node)))
