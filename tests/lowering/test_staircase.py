@@ -22,12 +22,12 @@ from tinygen.ir.ops import mac
 from tinygen.lowering.kernels.support import requantize
 from tinygen.lowering.kernels.support.mac import folded_bias
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue, reachable
-from tinygen.lowering.kernels.support.staircase import Fit, Staircase, fit
+from tinygen.lowering.kernels.support.staircase import Codes, Fit, Staircase, fit
 
 _SATURATED = 2**31
 
 
-def rule(real: np.ndarray, zero: int, floor: int, ceiling: int, twice: bool) -> Staircase:
+def rule(real: np.ndarray, zero: int, floor: int, ceiling: int, twice: bool) -> Codes:
     """TFLite's requantization of either kind, with its clamp."""
     pairs = [quantize_multiplier(value) for value in real.tolist()]
     multiplier, shift = (np.array(column, np.int64) for column in zip(*pairs, strict=True))
@@ -43,14 +43,14 @@ def rule(real: np.ndarray, zero: int, floor: int, ceiling: int, twice: bool) -> 
     return codes
 
 
-def computed(found: Fit, accumulators: np.ndarray, floor: int, ceiling: int, unit: int) -> np.ndarray:
+def computed(found: Fit, accumulators: np.ndarray, staircase: Staircase) -> np.ndarray:
     """What the C gives for accumulators [n, channels]; every intermediate must fit a register."""
-    start = accumulators * unit + found.moved
+    start = accumulators * staircase.unit + found.moved
     high = (start * found.multiplier) >> 32
     total = found.offset + high
     for value in (start, found.multiplier, found.offset, total):
         assert np.abs(value).max() < _SATURATED
-    return np.clip(total >> found.shift, floor, ceiling)
+    return np.clip(total >> found.shift, staircase.floor, staircase.ceiling)
 
 
 def every(lows: np.ndarray, highs: np.ndarray, most: int = 1 << 13) -> np.ndarray:
@@ -59,7 +59,7 @@ def every(lows: np.ndarray, highs: np.ndarray, most: int = 1 << 13) -> np.ndarra
     return np.minimum(lows + np.rint(steps * (highs - lows)).astype(np.int64), highs)
 
 
-def around(codes: Staircase, lows: np.ndarray, highs: np.ndarray) -> np.ndarray:
+def around(codes: Codes, lows: np.ndarray, highs: np.ndarray) -> np.ndarray:
     """The accumulators on both sides of every step, found by bisection of their own: [n, channels]."""
     wanted = np.arange(-128, 129)[:, None]
     left, right = np.broadcast_to(lows, (257, len(lows))), np.broadcast_to(highs, (257, len(lows)))
@@ -70,11 +70,10 @@ def around(codes: Staircase, lows: np.ndarray, highs: np.ndarray) -> np.ndarray:
     return np.concatenate([lows[None], highs[None], np.maximum(right - 1, lows), right, np.minimum(right + 1, highs)])
 
 
-def assert_fits(
-    found: Fit, codes: Staircase, lows: np.ndarray, highs: np.ndarray, floor: int, ceiling: int, unit: int
-) -> None:
+def assert_fits(found: Fit, staircase: Staircase) -> None:
+    codes, lows, highs = staircase.codes, staircase.lows, staircase.highs
     for accumulators in (every(lows, highs), around(codes, lows, highs)):
-        got, want = computed(found, accumulators, floor, ceiling, unit), codes(accumulators)
+        got, want = computed(found, accumulators, staircase), codes(accumulators)
         assert np.array_equal(got, want), (found, accumulators[(got != want).any(axis=1)][:3])
 
 
@@ -103,10 +102,10 @@ def test_right_wherever_it_is_given(twice: bool, unit: int) -> None:
     given = 0
     for draw in draws(f"staircases {twice} {unit}", 100):
         real, lows, highs, zero, floor, ceiling = layer(draw)
-        codes = rule(real, zero, floor, ceiling, twice)
-        found = fit(codes, real, lows, highs, floor, ceiling, unit)
+        staircase = Staircase(rule(real, zero, floor, ceiling, twice), real, lows, highs, floor, ceiling, unit)
+        found = fit(staircase)
         if found is not None:
-            assert_fits(found, codes, lows, highs, floor, ceiling, unit)
+            assert_fits(found, staircase)
             given += 1
     assert given > 20
 
@@ -124,10 +123,10 @@ def test_given_for_usual_layers(twice: bool, unit: int) -> None:
         real = log_uniform(rng, 1e-4, 1e-2, 4)
         lows, highs = np.full(4, -(2**20)), np.full(4, 2**20)
         zero = -128 if twice else int(rng.integers(-128, 128))
-        codes = rule(real, zero, -128, 127, twice)
-        result = fit(codes, real, lows, highs, -128, 127, unit)
+        staircase = Staircase(rule(real, zero, -128, 127, twice), real, lows, highs, -128, 127, unit)
+        result = fit(staircase)
         if result is not None:
-            assert_fits(result, codes, lows, highs, -128, 127, unit)
+            assert_fits(result, staircase)
             found += 1
     assert found >= 17
 
@@ -139,9 +138,10 @@ def test_scales_so_small_that_the_products_are_long(real: float, zero: int) -> N
     for unit in (1, 256):
         lows, highs = np.array([-(2**21)]), np.array([2**21])
         codes = rule(np.array([real]), zero, -128, 127, False)
-        found = fit(codes, np.array([real]), lows, highs, -128, 127, unit)
+        staircase = Staircase(codes, np.array([real]), lows, highs, -128, 127, unit)
+        found = fit(staircase)
         assert found is not None
-        assert_fits(found, codes, lows, highs, -128, 127, unit)
+        assert_fits(found, staircase)
 
 
 @pytest.mark.parametrize("ratio", [1e-7, 1e-8, 1e-9, 1e-10, 1e-15])
@@ -150,11 +150,11 @@ def test_a_channel_whose_scale_is_next_to_nothing(ratio: float) -> None:
     real = np.array([1e-3, 1e-3 * ratio])
     lows, highs = np.array([-(2**19), -(2**19)]), np.array([2**19, 2**19])
     for zero in (-128, 5, 127):
-        codes = rule(real, zero, -128, 127, True)
-        found = fit(codes, real, lows, highs, -128, 127)
+        staircase = Staircase(rule(real, zero, -128, 127, True), real, lows, highs, -128, 127)
+        found = fit(staircase)
         assert found is not None
         assert (found.multiplier >= 0).all()
-        assert_fits(found, codes, lows, highs, -128, 127, 1)
+        assert_fits(found, staircase)
 
 
 def test_none_where_steps_are_uneven() -> None:
@@ -163,12 +163,12 @@ def test_none_where_steps_are_uneven() -> None:
     def uneven(accumulators: np.ndarray) -> np.ndarray:
         return np.clip(accumulators // 4 * 2 + (accumulators % 4 >= 3), -128, 127)
 
-    assert fit(uneven, np.array([0.49]), np.array([-400]), np.array([400]), -128, 127) is None
+    assert fit(Staircase(uneven, np.array([0.49]), np.array([-400]), np.array([400]), -128, 127)) is None
 
     def bent(accumulators: np.ndarray) -> np.ndarray:
         return np.clip(accumulators // 1000 + (accumulators > 0) * (accumulators // 50000), -128, 127)
 
-    assert fit(bent, np.array([1e-3]), np.array([-120000]), np.array([120000]), -128, 127) is None
+    assert fit(Staircase(bent, np.array([1e-3]), np.array([-120000]), np.array([120000]), -128, 127)) is None
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,8 @@ def test_none_where_steps_are_uneven() -> None:
 )
 def test_none_outside_its_range(real: float, largest: int, unit: int) -> None:
     codes = rule(np.array([real]), 0, -128, 127, False)
-    assert fit(codes, np.array([real]), np.array([-largest]), np.array([largest]), -128, 127, unit) is None
+    ends = np.array([-largest]), np.array([largest])
+    assert fit(Staircase(codes, np.array([real]), *ends, -128, 127, unit)) is None
 
 
 def conv(bias: int, y_scale: float, zero: int, activation: int, w_scales: tuple[float, ...], weight: int = 90) -> Graph:

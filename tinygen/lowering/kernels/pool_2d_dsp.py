@@ -9,7 +9,7 @@ import numpy as np
 from tinygen.ir.fixed_point import quantized_activation_range
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.pool_2d import AveragePool2D, MaxPool2D, Pool2D
-from tinygen.lowering.kernels.support.staircase import fit
+from tinygen.lowering.kernels.support.staircase import Staircase, fit
 from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import KernelPlan, kernel
 
@@ -67,10 +67,11 @@ def whole_windows(node: Node) -> dict[str, Any] | None:
     taps = op.kernel[0] * op.kernel[1]
     low, high = quantized_activation_range(op.activation, node.output)
 
-    def staircase(sums: np.ndarray) -> np.ndarray:
+    def codes(sums: np.ndarray) -> np.ndarray:
         return np.clip(rounded_quotient(sums, taps), low, high)
 
-    found = fit(staircase, np.array([1.0 / taps]), np.array([-128 * taps]), np.array([127 * taps]), low, high)
+    least, most = np.array([-128 * taps]), np.array([127 * taps])
+    found = fit(Staircase(codes, np.array([1.0 / taps]), least, most, low, high))
     if found is None:
         return None
     names = ("multiplier", "offset", "shift")

@@ -25,7 +25,7 @@ from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.codes import pixel_elements
 from tinygen.lowering.kernels.support.octaves import fit_octaves
 from tinygen.lowering.kernels.support.requantize import Epilogue, write_columns
-from tinygen.lowering.kernels.support.staircase import fit
+from tinygen.lowering.kernels.support.staircase import Staircase, fit
 from tinygen.lowering.kernels.support.widening import fits_int16, needs_widening
 from tinygen.lowering.plan import Field
 
@@ -212,7 +212,7 @@ def _fused(
         return None
     # Clamps of channels are applied to what comes out.
     unclamped = replace(rising, floor=(), ceiling=()) if isinstance(rising, Rescale) else rising
-    found = fit(unclamped.apply, real, lows, highs, low, high, unit)
+    found = fit(Staircase(unclamped.apply, real, lows, highs, low, high, unit))
     if found is None:
         return None
     return _write(

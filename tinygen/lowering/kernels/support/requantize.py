@@ -13,7 +13,7 @@ from tinygen.ir.fixed_point import Activation, Rounding, quantized_activation_ra
 from tinygen.ir.ops import mac as semantics
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.kernels.support.mac import folded_bias
-from tinygen.lowering.kernels.support.staircase import fit
+from tinygen.lowering.kernels.support.staircase import Staircase, fit
 from tinygen.lowering.plan import Constant, Field
 
 _SMALL = 2**30
@@ -174,7 +174,7 @@ def reachable(node: Node, bias: np.ndarray, *, axis: int) -> tuple[np.ndarray, n
 
 
 def _fused(layer: _Layer) -> Epilogue | None:
-    def staircase(accumulators: np.ndarray) -> np.ndarray:
+    def codes(accumulators: np.ndarray) -> np.ndarray:
         return semantics.requantize(layer.node, accumulators, layer.activation)
 
     if layer.largest_live >= _SMALL or not _rises(layer):
@@ -186,7 +186,7 @@ def _fused(layer: _Layer) -> Epilogue | None:
     elif len(real) == 1:
         # One scale, one staircase: its constants need not be repeated.
         lows, highs = lows.min(keepdims=True), highs.max(keepdims=True)
-    found = fit(staircase, real, lows, highs, layer.low, layer.high, layer.unit)
+    found = fit(Staircase(codes, real, lows, highs, layer.low, layer.high, layer.unit))
     if found is None:
         return None
     return layer.write(

@@ -17,12 +17,13 @@ that puts B into it. SMMLA and SSAT do the rest.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-Staircase = Callable[[np.ndarray], np.ndarray]
+Codes = Callable[[np.ndarray], np.ndarray]
 """Codes of accumulators [n, channels], channel by channel, never falling as the accumulator rises."""
 
 _MAX_SHIFT = 22
@@ -48,88 +49,104 @@ class Fit(NamedTuple):
     shift: int
 
 
-def fit(
-    staircase: Staircase,
-    real: np.ndarray,
-    lows: np.ndarray,
-    highs: np.ndarray,
-    floor: int,
-    ceiling: int,
-    unit: int = 1,
-) -> Fit | None:
-    """Constants that reproduce a staircase, or None when there are none.
+@dataclass(frozen=True, eq=False)
+class Staircase:
+    """What the formula must equal, and where.
 
-    A channel that has only one accumulator, as one without weights has, gives one code whatever its scale: it begins
-    from 0, its code is the offset, and the others' shift is not its concern.
-
-    Args:
-        staircase: the semantics.
-        real: scale per channel, positive.
+    Attributes:
+        codes: the semantics.
+        real: scale per channel, positive; or one for all channels, with one pair of bounds.
         lows, highs: smallest and largest accumulator that can occur, per channel.
         floor, ceiling: what the codes saturate at (after any clamp); outside the two nothing need be right.
         unit: the kernel's accumulators are this many times those of the semantics.
     """
-    live = lows < highs
-    if not live.all() and len(real) == len(lows):
-        return _with_constants(staircase, real, lows, highs, floor, ceiling, unit)
-    largest = float(real.max(initial=0.0)) / unit
-    if not 0.0 < largest < 0.5 or max(np.abs(lows).max(), np.abs(highs).max()) * unit >= _SAFE:
+
+    codes: Codes
+    real: np.ndarray
+    lows: np.ndarray
+    highs: np.ndarray
+    floor: int
+    ceiling: int
+    unit: int = 1
+
+    @property
+    def live(self) -> np.ndarray:
+        """Channels that have more than one accumulator."""
+        return self.lows < self.highs
+
+    @property
+    def slopes(self) -> np.ndarray:
+        """Codes per unit of the kernel's accumulators."""
+        return self.real / self.unit
+
+    @property
+    def reach(self) -> np.ndarray:
+        """The largest magnitude of the kernel's accumulators, per channel."""
+        return self.unit * np.maximum(np.abs(self.lows), np.abs(self.highs)).astype(np.int64)
+
+    def of_live(self) -> Staircase:
+        """The channels that have more than one accumulator."""
+        live = self.live
+
+        def codes(accumulators: np.ndarray) -> np.ndarray:
+            whole = np.tile(self.lows, (len(accumulators), 1))
+            whole[:, live] = accumulators
+            return self.codes(whole)[:, live]
+
+        return replace(self, codes=codes, real=self.real[live], lows=self.lows[live], highs=self.highs[live])
+
+
+def fit(staircase: Staircase) -> Fit | None:
+    """Constants that reproduce a staircase, or None when there are none.
+
+    A channel that has only one accumulator, as one without weights has, gives one code whatever its scale: it begins
+    from 0, its code is the offset, and the others' shift is not its concern.
+    """
+    if not staircase.live.all() and len(staircase.real) == len(staircase.lows):
+        return _with_constants(staircase)
+    largest = float(staircase.slopes.max(initial=0.0))
+    if not 0.0 < largest < 0.5 or staircase.reach.max() >= _SAFE:
         return None
     most = min(int(np.floor(np.log2(0.5 / largest))), _MAX_SHIFT)
     if largest * 2.0 ** (32 + most) > 2**31 - _TRIALS:
         most -= 1
-    constraints = _constraints(staircase, lows, highs, floor, ceiling)
+    constraints = _constraints(staircase)
     # A round shift is shared by more layers, and with it their code; the largest is the most precise.
     for shift in (most // _ROUND * _ROUND, most):
-        found = _fit_all(real / unit, shift, constraints, lows, highs, unit) if shift > 0 else None
+        found = _fit_all(staircase, shift, constraints) if shift > 0 else None
         if found is not None:
             return found
     return None
 
 
-def _with_constants(
-    staircase: Staircase, real: np.ndarray, lows: np.ndarray, highs: np.ndarray, floor: int, ceiling: int, unit: int
-) -> Fit | None:
-    """The same where some channels have one accumulator; arguments are those of `fit`."""
-    live = lows < highs
-
-    def of_live(accumulators: np.ndarray) -> np.ndarray:
-        whole = np.tile(lows, (len(accumulators), 1))
-        whole[:, live] = accumulators
-        return staircase(whole)[:, live]
-
+def _with_constants(staircase: Staircase) -> Fit | None:
+    """The same where some channels have one accumulator."""
+    live, lows = staircase.live, staircase.lows
     found = Fit(np.ones(0, np.int64), np.ones(0, np.int64), np.ones(0, np.int64), 1)
     if live.any():
-        part = fit(of_live, real[live], lows[live], highs[live], floor, ceiling, unit)
+        part = fit(staircase.of_live())
         if part is None:
             return None
         found = part
-    codes = np.clip(staircase(lows[None, :])[0].astype(np.int64), floor, ceiling)
+    codes = np.clip(staircase.codes(lows[None, :])[0].astype(np.int64), staircase.floor, staircase.ceiling)
     multiplier = np.full(len(lows), found.multiplier[0] if live.any() else 1)
-    offset, moved = codes << found.shift, -lows.astype(np.int64) * unit
+    offset, moved = codes << found.shift, -lows.astype(np.int64) * staircase.unit
     for column, values in zip((multiplier, offset, moved), found[:3], strict=True):
         column[live] = values
     return Fit(multiplier, offset, moved, found.shift)
 
 
-def _fit_all(
-    real: np.ndarray,
-    shift: int,
-    constraints: tuple[np.ndarray, np.ndarray, np.ndarray],
-    lows: np.ndarray,
-    highs: np.ndarray,
-    unit: int,
-) -> Fit | None:
+def _fit_all(staircase: Staircase, shift: int, constraints: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Fit | None:
     steps, at, below = constraints
     columns = []
-    for channel in range(len(real)):
+    for channel, (slope, reach) in enumerate(zip(staircase.slopes.tolist(), staircase.reach.tolist(), strict=True)):
         found = _fit_channel(
-            float(real[channel]),
+            slope,
             shift,
             steps,
-            _scaled(at[:, channel], unit),
-            _scaled(below[:, channel], unit),
-            unit * max(abs(int(lows[channel])), abs(int(highs[channel]))),
+            _scaled(at[:, channel], staircase.unit),
+            _scaled(below[:, channel], staircase.unit),
+            reach,
         )
         if found is None:
             return None
@@ -141,17 +158,16 @@ def _fit_all(
 _NONE = np.int64(2**62)
 
 
-def _constraints(
-    staircase: Staircase, lows: np.ndarray, highs: np.ndarray, floor: int, ceiling: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _constraints(staircase: Staircase) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(codes k, T[k] per channel, T[k] - 1 per channel); _NONE where a code asks for nothing."""
+    lows, highs, floor, ceiling = staircase.lows, staircase.highs, staircase.floor, staircase.ceiling
     steps = np.arange(floor, ceiling + 2, dtype=np.int64)
     low, high = np.broadcast_to(lows, (len(steps), len(lows))).copy(), np.broadcast_to(highs, (len(steps), len(lows)))
-    first, last = staircase(lows[None, :]).astype(np.int64)[0], staircase(highs[None, :]).astype(np.int64)[0]
+    first, last = (staircase.codes(ends[None, :]).astype(np.int64)[0] for ends in (lows, highs))
     left, right = low.copy(), high + 1
     while np.any(left < right):
         middle = (left + right) >> 1
-        reached = staircase(np.minimum(middle, highs)).astype(np.int64) >= steps[:, None]
+        reached = staircase.codes(np.minimum(middle, highs)).astype(np.int64) >= steps[:, None]
         reached |= middle > highs
         active = left < right
         right = np.where(active & reached, middle, right)
