@@ -71,10 +71,11 @@ def _fit(rows: np.ndarray, lows: np.ndarray, highs: np.ndarray, each: int) -> Oc
     if np.abs(zero * scale).max() >= _LARGEST:
         return None
     multiplier[met], offset[met] = np.round(scale * 2.0**32), np.round(-zero * scale)
-    if multiplier.max() >= _NEVER or not _proven(rows, lows, highs, multiplier, offset, least, octaves, each):
+    if multiplier.max() >= _NEVER:
         return None
     never = np.full((len(rows), each * (octaves + 1) - rows.shape[1]), _NEVER)
-    return Octaves(multiplier, offset, np.concatenate([rows, never], axis=1), least, bits, each)
+    found = Octaves(multiplier, offset, np.concatenate([rows, never], axis=1), least, bits, each)
+    return found if _proven(found, lows, highs) else None
 
 
 def _grid(rows: np.ndarray, each: int) -> tuple[np.ndarray, np.ndarray]:
@@ -85,26 +86,15 @@ def _grid(rows: np.ndarray, each: int) -> tuple[np.ndarray, np.ndarray]:
     return zero, zero + np.sqrt(np.maximum(lower, 0) * np.maximum(upper, 0))
 
 
-def _proven(
-    rows: np.ndarray,
-    lows: np.ndarray,
-    highs: np.ndarray,
-    multiplier: np.ndarray,
-    offset: np.ndarray,
-    least: int,
-    octaves: int,
-    each: int,
-) -> bool:
+def _proven(found: Octaves, lows: np.ndarray, highs: np.ndarray) -> bool:
     """Whether every border that can be reached lies between its thresholds."""
-    for row, low, high, factor, begin in zip(
-        rows.tolist(), lows.tolist(), highs.tolist(), multiplier.tolist(), offset.tolist(), strict=True
-    ):
-        ends = [*row, _NEVER]
-        for octave in range(1, octaves + 1):
-            wanted = (1 << (least + octave - 1)) - begin
+    columns = (found.thresholds, lows, highs, found.multiplier, found.offset)
+    for thresholds, low, high, factor, begin in zip(*(column.tolist() for column in columns), strict=True):
+        for octave in range(1, found.bits - found.least + 1):
+            wanted = (1 << (found.least + octave - 1)) - begin
             never = low if wanted <= 0 else high + 1
             border = -(-(wanted << 32) // factor) if factor else never
-            below, above = ends[each * octave - 1], ends[each * octave]
+            below, above = thresholds[found.each * octave - 1], thresholds[found.each * octave]
             held = min(max(border, low), high + 1)
             if not min(max(below, low), high + 1) <= held <= min(max(above, low), high + 1):
                 return False
