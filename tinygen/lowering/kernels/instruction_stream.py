@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -185,9 +186,8 @@ def _plans(node: Node, form: Form) -> Sequence[KernelPlan]:
     if stream is None:
         return ()
     layout = _Layout(op.geometry(node), node.input(0).shape[3])
-    pieces = [_pieces(block, layout, form) for block in stream.blocks]
-    rows = layout.rows
-    return [_plan(node, layer, stream, layout, pieces, form, size) for size in sorted({min(b, rows) for b in _BLOCKS})]
+    code = _Code(form, layout, stream, [_pieces(block, layout, form) for block in stream.blocks])
+    return [_plan(node, layer, code, size) for size in sorted({min(b, layout.rows) for b in _BLOCKS})]
 
 
 @dataclass(frozen=True)
@@ -308,15 +308,31 @@ def _additions(tap: Tap, name: str, form: Form) -> str:
     return " ".join(texts)
 
 
-def _plan(
-    node: Node,
-    layer: IntegerLayer,
-    stream: _Stream,
-    layout: _Layout,
-    pieces: list[list[dict[str, Any]]],
-    form: Form,
-    size: int,
-) -> KernelPlan:
+@dataclass(frozen=True, eq=False)
+class _Code:
+    """The code that stands for a layer's weights.
+
+    Attributes:
+        form: of the core that runs it.
+        layout: of the activations that it reads.
+        stream: what it adds.
+        pieces: template values of the pieces of each block.
+    """
+
+    form: Form
+    layout: _Layout
+    stream: _Stream
+    pieces: Sequence[Sequence[dict[str, Any]]]
+
+    @cached_property
+    def bytes(self) -> int:
+        taps = (tap for block in self.stream.blocks for phase in block.phases for tap in phase.taps)
+        return sum(_tap_bytes(tap, self.form) for tap in taps)
+
+
+def _plan(node: Node, layer: IntegerLayer, code: _Code, size: int) -> KernelPlan:
+    """For `size` rows of pairs at a time."""
+    form, layout, stream = code.form, code.layout, code.stream
     rows = layout.geometry[0]
     filters = min(form.filters, node.output.shape[3] + (1 if stream.offset else 0))
     buffer_rows = (size - 1) * rows.stride + layout.span_h
@@ -344,7 +360,7 @@ def _plan(
             "added": stream.offset,
             "blocks": [
                 {"first": block.first, "filters": block.filters, "pieces": parts, "shift": _last_shift(block)}
-                for block, parts in zip(stream.blocks, pieces, strict=True)
+                for block, parts in zip(stream.blocks, code.pieces, strict=True)
             ],
             **layer.context,
             **layer.epilogue.context,
@@ -352,35 +368,28 @@ def _plan(
         constants=(layer.epilogue.constant(),),
         scratch_bytes=4 * words,
         headers=_HEADERS,
-        cycles=_cycles(node, stream, layout, pieces, form, size),
-        code_bytes=_code_bytes(stream, form),
+        cycles=_cycles(node, code, size),
+        code_bytes=code.bytes,
     )
-
-
-def _code_bytes(stream: _Stream, form: Form) -> int:
-    taps = (tap for block in stream.blocks for phase in block.phases for tap in phase.taps)
-    return sum(_tap_bytes(tap, form) for tap in taps)
 
 
 def _last_shift(block: _Block) -> int:
     return block.phases[-1].shift if block.phases else 0
 
 
-def _cycles(
-    node: Node, stream: _Stream, layout: _Layout, pieces: list[list[dict[str, Any]]], form: Form, size: int
-) -> float:
+def _cycles(node: Node, code: _Code, size: int) -> float:
     """Predicted: pairs times additions and loads, what pieces and phases cost per pair, and spreading and finishing."""
+    form, layout = code.form, code.layout
     pairs = layout.rows * layout.columns
     blocks = -(-layout.rows // size)
     per_pair = 0.0
-    for block in stream.blocks:
+    for block in code.stream.blocks:
         for phase in block.phases:
             plain = sum(term.shift == 0 for tap in phase.taps for term in tap.terms)
             per_pair += plain * form.plain_term + (phase.terms - plain) * form.term + len(phase.taps) * form.load
             per_pair += form.end * block.filters
-    per_pair += sum(2.5 * part["filters"] + 5 for parts in pieces for part in parts)
+    per_pair += sum(2.5 * part["filters"] + 5 for parts in code.pieces for part in parts)
     buffer_rows = (size - 1) * layout.geometry[0].stride + layout.span_h
     spread = 5.0 * blocks * buffer_rows * layout.pitch
-    code = _code_bytes(stream, form)
-    fetch = form.fetch * code * (1 if code <= form.kept else blocks)
+    fetch = form.fetch * code.bytes * (1 if code.bytes <= form.kept else blocks)
     return form.unit * node.output.shape[0] * (pairs * per_pair + spread + fetch + node.output.size * form.output)

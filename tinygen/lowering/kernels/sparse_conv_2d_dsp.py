@@ -151,14 +151,23 @@ class _Packed:
     """Live units of all filters.
 
     Attributes:
+        units: how the weights are cut.
+        planes: of activations, one per unit's channels.
         counts: units per filter, one at least.
         gaps: planes from one live unit to the next, filter by filter.
         weights: int8, unit by unit.
     """
 
+    units: _Units
+    planes: int
     counts: np.ndarray
     gaps: np.ndarray
     weights: np.ndarray
+
+    @property
+    def plane_words(self) -> int:
+        """Words of activations that lie side by side in all planes together."""
+        return self.planes * self.units.together
 
     def constants(self) -> tuple[Constant, ...]:
         return (
@@ -182,7 +191,7 @@ def _packed(weights: np.ndarray, units: _Units) -> _Packed:
     gaps = np.concatenate([np.diff(row, prepend=0) for row in where])
     counts = np.array([len(row) for row in where])
     ordered = cut[:, :, [place for word in units.taps for place in word]]
-    return _Packed(narrow(counts), narrow(gaps), ordered[live].reshape(-1).astype(np.int8))
+    return _Packed(units, planes, narrow(counts), narrow(gaps), ordered[live].reshape(-1).astype(np.int8))
 
 
 def narrow(values: np.ndarray) -> np.ndarray:
@@ -190,48 +199,53 @@ def narrow(values: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class _Tile:
+    """What is computed at once.
+
+    Attributes:
+        shape: rows and columns of input and output: (in_h, in_w, out_h, out_w).
+        rows: of the output, whose activations are made ready together.
+        pixels: neighbours in a row, whose sums are in registers.
+    """
+
+    shape: tuple[int, int, int, int]
+    rows: int
+    pixels: int
+
+
+@dataclass(frozen=True)
 class _Layout:
     """Where words of activations lie.
 
     Attributes:
-        shape: rows and columns of input and output: (in_h, in_w, out_h, out_w).
+        tile: what they are for.
         steps: rows and columns of the input from word to word.
         paces: words from one output row's to the next's, and from pixel to pixel.
         span: rows of words that one output row takes.
         width: words in a row, times `together`.
-        tiles: of `pixels` in a row.
+        tiles: in a row of the output.
     """
 
-    shape: tuple[int, int, int, int]
+    tile: _Tile
     steps: tuple[int, int]
     paces: tuple[int, int]
     span: int
     width: int
     tiles: int
-    pixels: int
 
 
-def _layout(job: Job, units: _Units, shape: tuple[int, int, int, int], size: int, pixels: int) -> _Layout:
-    """For `size` output rows at a time and `pixels` at once."""
+def _layout(job: Job, units: _Units, tile: _Tile) -> _Layout:
     rows, columns = job.op.geometry(job.node)
-    stride_h = rows.stride if size > 1 else 0
+    stride_h = rows.stride if tile.rows > 1 else 0
     row_step = math.gcd(stride_h, *(y for y, _ in units.words)) or 1
     column_step = math.gcd(columns.stride, *(x for _, x in units.words))
-    tiles = -(-shape[3] // pixels)
+    tiles = -(-tile.shape[3] // tile.pixels)
     if units.halves:
-        return _Layout(shape, (rows.stride, 2 * columns.stride), (1, 1), 1, tiles * pixels // 2, tiles, pixels)
+        return _Layout(tile, (rows.stride, 2 * columns.stride), (1, 1), 1, tiles * tile.pixels // 2, tiles)
     last_y, last_x = (max(word[i] for word in units.words) for i in (0, 1))
     pace = columns.stride // column_step
-    width = (tiles * pixels - 1) * pace + last_x // column_step + 1
-    return _Layout(
-        shape,
-        (row_step, column_step),
-        (stride_h // row_step, pace),
-        last_y // row_step + 1,
-        width,
-        tiles,
-        pixels,
-    )
+    width = (tiles * tile.pixels - 1) * pace + last_x // column_step + 1
+    return _Layout(tile, (row_step, column_step), (stride_h // row_step, pace), last_y // row_step + 1, width, tiles)
 
 
 def _shapes(job: Job) -> list[tuple[int, int, int, int]]:
@@ -254,7 +268,7 @@ def _loop(units: _Units, layout: _Layout, costs: Costs) -> Loop | None:
         offset = number if units.channels > 1 else 0
         word = y // layout.steps[0] * pitch + x // layout.steps[1] * together + offset
         by_row.setdefault(y, []).append(word)
-    groups = products(list(by_row.values()), layout.pixels, layout.paces[1] * together, halves=units.halves)
+    groups = products(list(by_row.values()), layout.tile.pixels, layout.paces[1] * together, halves=units.halves)
     if not fits(groups, costs.dual) or max(p.offset for group in groups for p in group) > _REACH:
         return None
     return loop(groups, dual=costs.dual)
@@ -272,30 +286,28 @@ def _plans(job: Job | None, costs: Costs) -> Sequence[KernelPlan]:
                 plan
                 for shape in _shapes(job)
                 for pixels in _PIXELS
-                if (plan := _plan(job, units, packed, shape, size, pixels, costs)) is not None
+                if (plan := _plan(job, packed, _Tile(shape, size, pixels), costs)) is not None
             ]
             found += sorted(plans, key=lambda plan: plan.cycles)[:1]
     return found
 
 
-def _plan(
-    job: Job, units: _Units, packed: _Packed, shape: tuple[int, int, int, int], size: int, pixels: int, costs: Costs
-) -> KernelPlan | None:
-    if size > shape[2] or pixels > max(shape[3], 2) or (units.halves and pixels % 2):
+def _plan(job: Job, packed: _Packed, tile: _Tile, costs: Costs) -> KernelPlan | None:
+    in_h, in_w, out_h, out_w = tile.shape
+    units, size, pixels = packed.units, tile.rows, tile.pixels
+    if size > out_h or pixels > max(out_w, 2) or (units.halves and pixels % 2):
         return None
-    layout = _layout(job, units, shape, size, pixels)
+    layout = _layout(job, units, tile)
     inner = _loop(units, layout, costs)
     if inner is None:
         return None
     node = job.node
     linear = added_sum(node)
     rows, columns = geometry = job.op.geometry(node)
-    planes = -(-node.input(0).shape[3] // units.channels)
     buffer_rows = (size - 1) * layout.paces[0] + layout.span
     pitch = layout.width * units.together
     record_words = (int(packed.counts.max()) + 1) * inner.record
     plane = buffer_rows * pitch
-    in_h, in_w, out_h, out_w = shape
     outside = _outside(layout, units, geometry)
     stored = iter(range(units.weights))
     words = [[next(stored), next(stored) if len(taps) > 1 else None] for taps in units.taps]
@@ -318,7 +330,7 @@ def _plan(
         "width": layout.width,
         "pitch": pitch,
         "plane": plane,
-        "planes": planes,
+        "planes": packed.planes,
         "together": units.together,
         "tile_words": pixels * layout.paces[1] * units.together // (1 + units.halves),
         "beside": units.beside and list(units.beside),
@@ -343,9 +355,9 @@ def _plan(
         constants=(*packed.constants(), job.ending.constant(), *(linear.constants() if linear else ())),
         operands=operands(node),
         inplace=inplace(node, rows.kernel * columns.kernel * rows.stride * columns.stride == 1),
-        scratch_bytes=4 * (record_words + planes * plane),
+        scratch_bytes=4 * (record_words + packed.planes * plane),
         headers=tuple(sorted({*job.headers, *_HEADERS})),
-        cycles=_cycles(job, packed, layout, inner, size, planes * units.together, outside, costs),
+        cycles=_cycles(job, packed, layout, inner, outside, costs),
     )
 
 
@@ -353,9 +365,10 @@ def _outside(layout: _Layout, units: _Units, geometry: tuple[Axis, Axis]) -> boo
     """Whether words reach beyond the input."""
     rows, columns = geometry
     y, x = units.beside or (0, 0)
-    bottom = (layout.shape[2] - 1) * rows.stride + (layout.span - 1) * layout.steps[0] - rows.before + y
+    in_h, in_w, out_h, _ = layout.tile.shape
+    bottom = (out_h - 1) * rows.stride + (layout.span - 1) * layout.steps[0] - rows.before + y
     right = (layout.width - 1) * layout.steps[1] - columns.before + x
-    return bool(rows.before or columns.before or bottom >= layout.shape[0] or right >= layout.shape[1])
+    return bool(rows.before or columns.before or bottom >= in_h or right >= in_w)
 
 
 def code_kind(job: Job) -> int:
@@ -378,19 +391,17 @@ def _unit(units: _Units) -> str:
     return "single weights" if units.halves else "kernels of one channel"
 
 
-def _cycles(
-    job: Job, packed: _Packed, layout: _Layout, inner: Loop, size: int, words: int, outside: bool, costs: Costs
-) -> float:
+def _cycles(job: Job, packed: _Packed, layout: _Layout, inner: Loop, outside: bool, costs: Costs) -> float:
     """Predicted: units times tiles, and what is made ready for each block of rows."""
-    out_h = layout.shape[2]
+    out_h = layout.tile.shape[2]
     filters, live = len(packed.counts), int(packed.counts.sum())
-    blocks = -(-out_h // size)
+    blocks = -(-out_h // layout.tile.rows)
     tiles = out_h * layout.tiles
     buffer_rows = blocks * layout.span + (out_h - blocks) * layout.paces[0]
     cycles = (
         tiles * live * (inner.products * costs.product + inner.loads * costs.load + costs.unit)
-        + tiles * filters * (costs.tile + layout.pixels * costs.output)
+        + tiles * filters * (costs.tile + layout.tile.pixels * costs.output)
         + blocks * live * inner.record * costs.record
-        + buffer_rows * layout.width * (words * (costs.border if outside else costs.plane) + costs.pixel)
+        + buffer_rows * layout.width * (packed.plane_words * (costs.border if outside else costs.plane) + costs.pixel)
     )
     return costs.scale * job.node.output.shape[0] * cycles
