@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,35 +68,36 @@ def _batched(layer: Layer, batch: int) -> Layer:
     return Layer(replace(graph, tensors={**graph.tensors, **larger}), feeds)
 
 
-def _check(
-    found: list[Layer], compiler: str = "zig", host: bool = True, level: str = "-O2", *, in_turn: bool = False
-) -> None:
+def _check(found: list[Layer], part: str = "xnor", **options: Any) -> None:
     graphs, feeds = [layer.graph for layer in found], [layer.feeds for layer in found]
     for graph in graphs:
         graph.validate()
-    check_variants(graphs, feeds, compiler=compiler, host=host, level=level, in_turn=in_turn)
+    check_variants(graphs, feeds, part=part, **options)
 
 
 @one_in(3)
 def test_convolutions(every: int) -> None:
-    _check(_convolutions(24, 1)[::every], in_turn=every > 1)
+    _check(_convolutions(24, 1)[::every])
+
+
+def _around(channels: int, y: Encoding) -> Layer:
+    """A window so dilated that it lies around the input: accumulators are 0."""
+    name = f"m{channels}_{y == BINARY}"
+    return layers.conv(name, (2, 3, channels), 33, (2, 2), x=BINARY, w=BINARY, y=y, dilation=(4, 4), seed=channels)
 
 
 def test_windows_with_no_tap_inside() -> None:
-    """A window so dilated that it lies around the input: accumulators are 0."""
-    found = [
-        layers.conv(
-            f"m{channels}_{index}", (2, 3, channels), 33, (2, 2), x=BINARY, w=BINARY, y=y, dilation=(4, 4), seed=index
-        )
-        for channels in (5, 34)
-        for index, y in enumerate((BINARY, INT32))
-    ]
-    _check(found)
+    _check([_around(channels, y) for channels in (5, 34) for y in (BINARY, INT32)])
+
+
+def test_kernels_of_all_encodings() -> None:
+    """They are right with bits, too, where nothing chooses them."""
+    _check([*_convolutions(24, 1)[9::6], _around(5, BINARY)], part="", most=5, in_turn=True)
 
 
 @requires_tool("arm-none-eabi-gcc")
 def test_compiled_by_gcc() -> None:
-    _check(_convolutions(7, 2), "gcc", host=False)
+    _check(_convolutions(7, 2), compiler="gcc", host=False)
 
 
 @pytest.mark.long
@@ -104,7 +106,7 @@ def test_compiled_by_gcc() -> None:
 )
 def test_optimisation_levels(compiler: str, level: str) -> None:
     """Registers suffice for the assembly in every function, however it is compiled."""
-    _check(_convolutions(9, 4), compiler, host=False, level=level)
+    _check(_convolutions(9, 4), compiler=compiler, host=False, level=level)
 
 
 @one_in(3)
@@ -125,7 +127,7 @@ def test_dense_layers(every: int) -> None:
         )
         for index in range(18)
     ]
-    _check(found[::every], in_turn=every > 1)
+    _check(found[::every])
 
 
 @pytest.mark.long
@@ -149,7 +151,7 @@ def test_bits_times_other_weights() -> None:
     for index, w in enumerate((TERNARY, levels(2, True), INT8)):
         found.append(layers.conv(f"c{index}", (5, 5, 35), 9, (3, 3), x=BINARY, w=w, y=BINARY, seed=index))
         found.append(layers.dense(f"d{index}", (2, 2, 35), 9, x=BINARY, w=w, y=INT32, seed=index))
-    _check(found)
+    _check(found, part="", most=4, in_turn=True)
 
 
 def test_kernel_scales_and_groups_are_left_to_other_kernels() -> None:
