@@ -23,6 +23,28 @@ TG_INLINE uint32_t tg_rotate(uint32_t word, uint32_t r)
     return r > 0 ? word >> r | word << (32 - r) : word;
 }
 
+/* Bits as bytes of 0 and 1, or 0 and 2 where `doubled`, which must be a constant. `count` is a multiple of 4. */
+static inline void tg_spread_bits(uint8_t *to, const uint32_t *bits, int32_t count, int32_t doubled)
+{
+    /* Four bits times this lie at bits 0, 8, 16 and 24. */
+    const uint32_t factor = UINT32_C(0x204081) << doubled;
+    const uint32_t mask = UINT32_C(0x01010101) << doubled;
+    for (; count >= 32; to += 32, count -= 32) {
+        const uint32_t word = *bits++;
+        tg_store32(to, (word & 0xFU) * factor & mask);
+        tg_store32(to + 4, (word >> 4 & 0xFU) * factor & mask);
+        tg_store32(to + 8, (word >> 8 & 0xFU) * factor & mask);
+        tg_store32(to + 12, (word >> 12 & 0xFU) * factor & mask);
+        tg_store32(to + 16, (word >> 16 & 0xFU) * factor & mask);
+        tg_store32(to + 20, (word >> 20 & 0xFU) * factor & mask);
+        tg_store32(to + 24, (word >> 24 & 0xFU) * factor & mask);
+        tg_store32(to + 28, (word >> 28) * factor & mask);
+    }
+    for (int32_t i = 0; i < count; i += 4) {
+        tg_store32(to + i, (*bits >> i & 0xFU) * factor & mask);
+    }
+}
+
 /*
  * TG_FIELD_SUMS(name, steps, parts, segments, skip, apart) makes the function
  *
