@@ -38,6 +38,8 @@ _LEAST = {64: 3, 32: 2}
 """Products per multiplication below which nothing is won, by the bits of a product."""
 _CLOSE = 1.04
 """What is a little slower is taken where its weights are smaller."""
+_BIT = 1.1
+"""Cycles to make a byte of a bit."""
 
 
 def packed_plans(job: Job, machine: Machine) -> Sequence[KernelPlan]:
@@ -90,7 +92,8 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
     }
     words = sum(sizes.values()) + layout.fields.filters * v_size + task.summed * size * columns.output
     blocks = -(-rows.output // size)
-    spread = blocks * buffer_rows * grille.pairs * 2 * task.depth * (1 + task.machine.pixel * layout.fields.pixels)
+    spread = grille.pairs * 2 * (1 + task.machine.pixel * layout.fields.pixels)
+    spread += _BIT * grille.copied if task.codes.bits == 1 else 0
     ending = _ending(job, task)
     return KernelPlan(
         template="packed/packed_rows.c.j2",
@@ -117,7 +120,11 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
         headers=_HEADERS,
         cycles=task.machine.unit
         * node.output.shape[0]
-        * (layout.cycles() + spread + blocks * packed.size * len(turns) * task.machine.unpack),
+        * (
+            layout.cycles()
+            + spread * blocks * buffer_rows * task.depth
+            + blocks * packed.size * len(turns) * task.machine.unpack
+        ),
     )
 
 
