@@ -50,6 +50,7 @@ def build(
     options: BuildOptions | None = None,
     *,
     board: str | None = None,
+    flash: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> BuildReport:
@@ -60,6 +61,7 @@ def build(
         out: the directory to write; of an earlier build there, only files that its manifest lists are replaced.
         options: compiler, kernels, memory and all else.
         board: instead of the options'; see `tinygen boards`.
+        flash: instead of the options': bytes of the largest firmware.
         force: replace files of an earlier build that have been changed since.
         progress: called with (what, done, of).
 
@@ -71,7 +73,7 @@ def build(
     """
     from tinygen.verbs.build import build as make
 
-    return make(_model(model), Path(out), _options(options, board), force=force, progress=progress)
+    return make(_model(model), Path(out), _options(options, board, flash), force=force, progress=progress)
 
 
 def run(
@@ -258,11 +260,12 @@ def _model(model: Model) -> Path | MemoryModel:
     return Path(model) if isinstance(model, str) else model
 
 
-def _options(options: BuildOptions | None, board: str | None) -> BuildOptions:
+def _options(options: BuildOptions | None, board: str | None, flash: int | None = None) -> BuildOptions:
     from tinygen.verbs.build import BuildOptions
 
     chosen = options or BuildOptions()
-    return chosen if board is None else replace(chosen, board=board)
+    chosen = chosen if board is None else replace(chosen, board=board)
+    return chosen if flash is None else replace(chosen, flash_bytes=flash)
 
 
 def _inputs(inputs: Arrays) -> Inputs:

@@ -306,6 +306,31 @@ class Region:
         return sum(self.parts.values())
 
 
+@dataclass(frozen=True)
+class FlashPoint:
+    """A choice of kernels: what its firmware takes, and an inference (of each switch, together)."""
+
+    flash_bytes: int
+    cycles_predicted: int
+
+
+@dataclass(frozen=True)
+class FlashBudget:
+    """How kernels were chosen for a limit of flash.
+
+    Attributes:
+        limit_bytes: of the whole firmware.
+        links: firmwares that were made of what was measured.
+        cycles_predicted: of the chosen kernels, as measured; of all switches together.
+        curve: the fastest kernels for other limits, the smallest first. Some of them, where they are many.
+    """
+
+    limit_bytes: int
+    links: int
+    cycles_predicted: int
+    curve: tuple[FlashPoint, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class FirmwareEntry:
     """What became of it on a board.
@@ -317,6 +342,7 @@ class FirmwareEntry:
         arena_memory: bytes of the arena by memory.
         images: names of what is flashed, by kind.
         platformio: files of the project for PlatformIO.
+        flash_budget: None where no limit was given.
         firmware: None where only a project was written; target_note says what is not known then.
         host_outputs: then, how many outputs came back from one inference on this computer.
     """
@@ -336,6 +362,7 @@ class FirmwareEntry:
     memory: tuple[Region, ...]
     images: Mapping[str, str] = field(default_factory=dict)
     platformio: tuple[str, ...] = ()
+    flash_budget: FlashBudget | None = field(default=None, metadata=OPTIONAL)
     firmware: str | None = field(default=FIRMWARE, metadata=OPTIONAL)
     target_note: str = field(default="", metadata=OPTIONAL)
     host_outputs: int | None = field(default=None, metadata=OPTIONAL)

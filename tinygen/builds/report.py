@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen.builds.manifest import (
+    FlashBudget,
     Manifest,
     NetworkEntry,
     Predicted,
@@ -15,6 +16,8 @@ from tinygen.builds.manifest import (
 from tinygen.builds.pages import COLOURS, page_environment
 
 _WIDTH, _LEFT, _TOP, _PLOT = 1000, 70, 10, 300
+_MARGIN = 40
+"""Right of a curve: half of a figure below its end."""
 
 
 def render_report(manifest: Manifest) -> str:
@@ -27,10 +30,12 @@ def render_report(manifest: Manifest) -> str:
             cards=_cards(manifest),
             regions=_regions(manifest),
             arena=_arena(manifest),
+            budget=_budget(manifest),
             work=_work(manifest),
             layers=_layers(manifest),
             switches=[switch_row(entry) for entry in manifest.switches],
             switch_columns=SWITCH_COLUMNS,
+            colours=COLOURS,
             constants=constants_text(manifest.network) if manifest.network else "",
         )
     )
@@ -97,6 +102,16 @@ def stream_text(m: ProgramEntry) -> str:
     rows = f"{s.stripes} stripes of {s.rows} rows, shared rows {'kept' if s.keep else 'computed again'}"
     before = size_text(s.arena_bytes_before)
     return f"{s.operators[0]} to {s.operators[-1]} in {rows}: {cost}; arena without stripes at least {before}"
+
+
+def budget_text(budget: FlashBudget) -> str:
+    """The limit of flash, what was chosen within it, and what the kernels without a limit would be."""
+    small, fast = budget.curve[0], budget.curve[-1]
+    return (
+        f"{size_text(budget.limit_bytes)}: {budget.cycles_predicted:,} cycles; smallest found "
+        f"{size_text(small.flash_bytes)}, {small.cycles_predicted:,} cycles; fastest {size_text(fast.flash_bytes)}, "
+        f"{fast.cycles_predicted:,} cycles"
+    )
 
 
 def energy_text(profile: Predicted) -> str:
@@ -184,6 +199,54 @@ def _regions(m: Manifest) -> list[dict[str, Any]]:
         text = f"{size_text(used)} of {size_text(total)}, {100 * used / total:.1f} %"
         regions.append({"name": region.name, "text": text, "parts": parts})
     return regions
+
+
+def _budget(m: Manifest) -> dict[str, Any] | None:
+    """Flash against cycles: a step for each choice of kernels, the limit, and what was chosen."""
+    budget = m.flash_budget
+    if budget is None or m.flash_bytes is None:
+        return None
+    smallest, largest = budget.curve[0].flash_bytes, budget.curve[-1].flash_bytes
+    # A limit far beyond the fastest would press all steps into one.
+    right = max(largest, min(budget.limit_bytes, largest + (largest - smallest) // 4), smallest + 1)
+    top = budget.curve[0].cycles_predicted or 1
+
+    def x_of(count: int) -> float:
+        return round(_LEFT + (_WIDTH - _LEFT - _MARGIN) * (count - smallest) / (right - smallest), 1)
+
+    def y_of(cycles: float) -> float:
+        return round(_TOP + _PLOT * (1 - cycles / top), 1)
+
+    places = [(x_of(point.flash_bytes), y_of(point.cycles_predicted)) for point in budget.curve]
+    # Between two choices the smaller one is what fits.
+    ends = [*(x for x, _ in places[1:]), x_of(right)]
+    line = " ".join(f"{x},{y} {end},{y}" for (x, y), end in zip(places, ends, strict=True))
+    points = [
+        {"x": x, "y": y, "title": f"{point.flash_bytes:,} B, {point.cycles_predicted:,} cycles"}
+        for (x, y), point in zip(places, budget.curve, strict=True)
+    ]
+    ticks = [
+        {"x": _LEFT - 6, "y": y_of(mark) + 4, "anchor": "end", "text": f"{mark:,}"}
+        for mark in (top * k // 4 for k in range(5))
+    ]
+    ticks += [
+        {"x": x_of(mark), "y": _TOP + _PLOT + 16, "anchor": "middle", "text": f"{mark:,} B"}
+        for mark in (smallest + (right - smallest) * k // 4 for k in range(5))
+    ]
+    return {
+        "width": _WIDTH,
+        "height": _TOP + _PLOT + 24,
+        "line": line,
+        "points": points,
+        "ticks": ticks,
+        "bottom": _TOP + _PLOT,
+        "top": _TOP,
+        "limit_x": x_of(budget.limit_bytes) if budget.limit_bytes <= right else None,
+        "limit": f"{budget.limit_bytes:,} B",
+        "chosen": {"x": x_of(m.flash_bytes), "y": y_of(budget.cycles_predicted)},
+        "summary": budget_text(budget),
+        "switches": len(m.switches),
+    }
 
 
 def _arena(m: ProgramEntry) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def describe_switches(
     if not program.is_switchable:
         return ()
     constants = shares([switch.arrays for switch in emitted.switches])
-    sizes = _code_sizes(emitted, result)
+    sizes = code_sizes(emitted, result)
     code = shares([_code(switch, sizes) for switch in emitted.switches])
     entries = []
     for index, (switch, simple) in enumerate(zip(source, network, strict=True)):
@@ -53,7 +53,7 @@ def _code(switch: EmittedSwitch, sizes: Mapping[str, int]) -> dict[str, int]:
     return {name: sizes[name] for name in wanted if name in sizes}
 
 
-def _code_sizes(emitted: EmittedModel, result: BuildResult) -> dict[str, int]:
+def code_sizes(emitted: EmittedModel, result: BuildResult) -> dict[str, int]:
     """Bytes of each kernel function, with those of its helpers, whose names begin with its own."""
     kernels = {name for switch in emitted.switches for name in (*switch.functions, switch.runner)}
     sizes: dict[str, int] = {}

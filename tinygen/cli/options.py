@@ -33,6 +33,15 @@ Stream = Annotated[
 Arena = Annotated[
     int | None, typer.Option(min=0, metavar="BYTES", help="Largest arena; stripes are used where that needs them.")
 ]
+Flash = Annotated[
+    int | None,
+    typer.Option(
+        "--flash",
+        min=0,
+        metavar="BYTES",
+        help="Largest firmware; kernels are measured and the fastest that fit taken.",
+    ),
+]
 Weights = Annotated[
     str, typer.Option(metavar="auto|flash|ram", help="Where weights lie; in RAM they are copied at start-up.")
 ]

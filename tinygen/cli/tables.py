@@ -13,6 +13,7 @@ from tinygen.builds.manifest import AppEntry, Manifest
 from tinygen.builds.report import (
     SWITCH_COLUMNS,
     arena_text,
+    budget_text,
     codes_text,
     constants_text,
     energy_text,
@@ -51,6 +52,8 @@ def build_summary(manifest: Manifest) -> RenderableType:
     facts = Sheet("", [name(""), prose("")], headings=False)
     for region in manifest.memory:
         facts.add_row(region.name, f"{size_text(region.used)} of {size_text(region.size)}")
+    if manifest.flash_budget:
+        facts.add_row("flash limit", budget_text(manifest.flash_budget))
     if manifest.target_note:
         facts.add_row("target", manifest.target_note)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tinygen.errors import TinygenError, UnsupportedError
@@ -15,8 +15,9 @@ from tinygen.lowering.order import best_order
 from tinygen.lowering.packed_activations import pack_activations
 from tinygen.lowering.place import Draft, draft, finished, least_scratch
 from tinygen.lowering.program import Io, Ordering, Program
-from tinygen.lowering.select import Choice, choose
+from tinygen.lowering.select import Choice, choose, choose_named, choose_without_code
 from tinygen.lowering.streaming import Chooser, Streaming, stream
+from tinygen.passes.stripe_stage import model_layer
 
 
 def lower(
@@ -28,6 +29,7 @@ def lower(
     streaming: Streaming | None = None,
     code_bytes: int = CODE_BYTES,
     io: Io = Io.ARENA,
+    kernels: Mapping[str, str] | None = None,
 ) -> Program:
     """Chooses a kernel per layer, orders the layers for the smallest arena and places every tensor.
 
@@ -39,13 +41,14 @@ def lower(
         streaming: compute the first stage in stripes, to this end.
         code_bytes: the most code that may stand for weights, in all layers together.
         io: where inputs and outputs lie.
+        kernels: by the layer's name, instead of the fastest within `code_bytes`; see `choose_kernels`.
 
     Raises:
         UnsupportedError: no kernel matches a layer, or states become what cannot be copied to them.
         TinygenError: the family wants a library and none is given, or it lacks a function.
         FitError: the arena cannot be made as small as `streaming` wants.
     """
-    chosen = choose_kernels(graph, family, isa)
+    chosen = choose_kernels(graph, family, isa, kernels)
     # Each stripe of a layer would have a copy of its code.
     coded = coded_layers(chosen.graph, chosen.choices, 0 if streaming else code_bytes)
     return lower_chosen(chosen, coded, library, streaming, io)
@@ -59,18 +62,41 @@ class Chosen:
         graph: with layers fused.
         choices: one per operator.
         family, isa: what they were chosen from.
+        kernels: names by layer, where they were given.
     """
 
     graph: Graph
     choices: Sequence[Choice]
     family: str
     isa: Collection[str]
+    kernels: Mapping[str, str] | None = None
+
+    def choice_of(self, node: Node) -> Choice:
+        """For a layer, or a stripe of one."""
+        return _choice(node, self.family, self.isa, self.kernels)
 
 
-def choose_kernels(graph: Graph, family: str, isa: Collection[str]) -> Chosen:
-    """The fastest kernels of a graph; see `lower`."""
+def choose_kernels(graph: Graph, family: str, isa: Collection[str], kernels: Mapping[str, str] | None = None) -> Chosen:
+    """The fastest kernels of a graph; see `lower`.
+
+    Args:
+        kernels: names by layer. A layer that is not named, or that its kernel does not match, as a stripe may not,
+            gets the fastest that has no weights as code.
+    """
     graph = fuse(graph, family, isa)
-    return Chosen(graph, [choose(node, family, isa) for node in graph.nodes()], family, isa)
+    return Chosen(graph, [_choice(node, family, isa, kernels) for node in graph.nodes()], family, isa, kernels)
+
+
+def _choice(node: Node, family: str, isa: Collection[str], kernels: Mapping[str, str] | None) -> Choice:
+    if kernels is None:
+        return choose(node, family, isa)
+    given = choose_named(node, kernels.get(layer_of(node.op.name), ""), isa)
+    return given or choose_without_code(node, family, isa)
+
+
+def layer_of(name: str) -> str:
+    """The layer that an operator of that name computes, all of it or a stripe."""
+    return model_layer(name) or name
 
 
 def lower_chosen(
@@ -85,7 +111,7 @@ def lower_chosen(
     Args:
         coded: outputs of the layers whose weights may be code, see `code_budget`.
     """
-    graph, family, isa = chosen.graph, chosen.family, chosen.isa
+    graph, isa = chosen.graph, chosen.isa
 
     def settled(node: Node, choice: Choice) -> Choice:
         if choice.uncoded is not None and node.output.name not in coded:
@@ -93,7 +119,7 @@ def lower_chosen(
         return _with_scratch(node, choice, library)
 
     def kernel_of(node: Node) -> Choice:
-        return settled(node, choose(node, family, isa))
+        return settled(node, chosen.choice_of(node))
 
     caller = frozenset((*graph.inputs, *graph.outputs)) if io == Io.CALLER else frozenset()
     least = _ordered(graph, [settled(*pair) for pair in zip(graph.nodes(), chosen.choices, strict=True)], caller)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
@@ -98,6 +98,7 @@ def lower_network(
     streaming: Streaming | None = None,
     code_bytes: int = CODE_BYTES,
     io: Io = Io.ARENA,
+    kernels: Sequence[Mapping[str, str]] | None = None,
 ) -> NetworkProgram:
     """Lowers every switch; arguments and errors are those of `lower`.
 
@@ -106,6 +107,7 @@ def lower_network(
         streaming: a limit holds for the whole arena, the state included.
         code_bytes: the most code that may stand for weights, in all layers of all switches together.
         io: where inputs and outputs lie.
+        kernels: of each switch, by the layer's name; see `lower`.
 
     Raises:
         UnsupportedError: buffers of the caller for a network that can be switched.
@@ -121,6 +123,7 @@ def lower_network(
                 streaming=streaming,
                 code_bytes=code_bytes,
                 io=io,
+                kernels=None if kernels is None else kernels[0],
             )
         )
     if io == Io.CALLER:
@@ -132,7 +135,8 @@ def lower_network(
     _check_names(network)
     if streaming is not None and streaming.arena_bytes is not None:
         streaming = replace(streaming, arena_bytes=max(streaming.arena_bytes - STATE_BYTES, 0))
-    chosen = [choose_kernels(switch.graph, family, isa) for switch in network]
+    named = [None] * len(network.switches) if kernels is None else kernels
+    chosen = [choose_kernels(switch.graph, family, isa, one) for switch, one in zip(network, named, strict=True)]
     # Each stripe of a layer would have a copy of its code.
     budget = 0 if streaming else code_bytes
     coded = coded_in_all([(one.graph, one.choices) for one in chosen], budget)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -97,13 +97,13 @@ def likely_room(node: Node) -> int:
 def _best(choices: Sequence[Choice], family: str) -> Choice:
     """The fastest; of those that are about as fast and take less flash for weights, the smallest."""
     best = min(choices, key=lambda choice: choice.fastest.cycles)
-    cycles, flash = best.fastest.cycles, _LIGHTER * _flash(best)
+    cycles, flash = best.fastest.cycles, _LIGHTER * flash_of(best)
     lighter = [
         choice
         for choice in choices
-        if choice.fastest.cycles <= _close(choice, family) * cycles and _flash(choice) <= flash
+        if choice.fastest.cycles <= _close(choice, family) * cycles and flash_of(choice) <= flash
     ]
-    return min(lighter, key=lambda choice: (_flash(choice), choice.fastest.cycles), default=best)
+    return min(lighter, key=lambda choice: (flash_of(choice), choice.fastest.cycles), default=best)
 
 
 def _close(choice: Choice, family: str) -> float:
@@ -112,7 +112,7 @@ def _close(choice: Choice, family: str) -> float:
     return _CLOSE_SPARSE if family == COMPACT and choice.kernel.is_sparse else _CLOSE
 
 
-def _flash(choice: Choice) -> int:
+def flash_of(choice: Choice) -> int:
     """Bytes of weights, those that are instructions included, and not those that are there for other switches."""
     plan = choice.fastest
     return plan.weight_bytes + plan.code_bytes - plan.shared_bytes
@@ -140,26 +140,78 @@ def choose_without_code(node: Node, family: str, isa: Collection[str]) -> Choice
 
 
 def _cheapest(node: Node, family: str, isa: Collection[str], *, coded: bool) -> Choice:
-    tried: list[str] = []
-    for turn, families in enumerate(_STAGES[family]):
-        sparse = _takes_sparse(node, family, turn)
-        allowed = [
-            kernel
-            for kernel in registered_kernels()
-            if kernel.op is type(node.op) and kernel.suits(isa) and kernel.family in families
-            if kernel.is_sparse in sparse
-        ]
-        found = [(kernel, _variants(kernel, node, isa)) for kernel in allowed]
-        room = likely_room(node)
-        choices = [Choice(kernel, variants, room=room) for kernel, variants in found if variants]
+    for choices in _turns(node, family, isa):
         plain = [choice for choice in choices if not choice.fastest.code_bytes]
         if coded and choices:
             best = _best(choices, family)
             return replace(best, uncoded=_best(plain, family)) if best.fastest.code_bytes and plain else best
         if plain:
             return _best(plain, family)
-        tried += [kernel.name for kernel in allowed]
-    raise UnsupportedError(
+    raise _no_kernel(node, family, isa)
+
+
+@dataclass(frozen=True, eq=False)
+class Alternatives:
+    """All kernels among which `choose` takes one.
+
+    Attributes:
+        choices: the fastest first.
+        usual: what families take: the one asked for, with weights as code and without, and "compact", the last.
+    """
+
+    choices: tuple[Choice, ...]
+    usual: tuple[Choice, ...]
+
+
+def alternatives(node: Node, family: str, isa: Collection[str], *, coded: bool) -> Alternatives:
+    """
+    Args:
+        coded: with those that have their weights as code.
+
+    Raises:
+        UnsupportedError: no kernel matches.
+    """
+    coded = coded and family not in (COMPACT, DENSE, SPARSE)
+    for choices in _turns(node, family, isa):
+        plain = [choice for choice in choices if not choice.fastest.code_bytes]
+        found = choices if coded else plain
+        if found:
+            smallest = COMPACT if family == Family.TINYGEN else family
+            usual = (_best(found, family), _best(plain or found, family), _best(plain or found, smallest))
+            return Alternatives(tuple(sorted(found, key=lambda choice: choice.fastest.cycles)), usual)
+    raise _no_kernel(node, family, isa)
+
+
+def choose_named(node: Node, name: str, isa: Collection[str]) -> Choice | None:
+    """The kernel of that name; None where it does not match."""
+    for kernel in registered_kernels():
+        if kernel.name == name and kernel.op is type(node.op) and kernel.suits(isa):
+            variants = _variants(kernel, node, isa)
+            return Choice(kernel, variants, room=likely_room(node)) if variants else None
+    return None
+
+
+def _turns(node: Node, family: str, isa: Collection[str]) -> Iterator[list[Choice]]:
+    """What matches, of the families that are tried one after the other."""
+    room = likely_room(node)
+    for turn in range(len(_STAGES[family])):
+        found = [(kernel, _variants(kernel, node, isa)) for kernel in _allowed(node, family, isa, turn)]
+        yield [Choice(kernel, variants, room=room) for kernel, variants in found if variants]
+
+
+def _allowed(node: Node, family: str, isa: Collection[str], turn: int) -> list[Kernel]:
+    families, sparse = _STAGES[family][turn], _takes_sparse(node, family, turn)
+    return [
+        kernel
+        for kernel in registered_kernels()
+        if kernel.op is type(node.op) and kernel.suits(isa) and kernel.family in families
+        if kernel.is_sparse in sparse
+    ]
+
+
+def _no_kernel(node: Node, family: str, isa: Collection[str]) -> UnsupportedError:
+    tried = [kernel.name for turn in range(len(_STAGES[family])) for kernel in _allowed(node, family, isa, turn)]
+    return UnsupportedError(
         f"no kernel of family '{family}' computes {node.op.KIND} with these encodings "
         f"(tried: {', '.join(tried) or 'none'})",
         where=node.describe(),

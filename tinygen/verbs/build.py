@@ -6,9 +6,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +31,19 @@ from tinygen.emit.model import EmittedModel, emit_app_model, emit_model
 from tinygen.emit.sharing import weight_bytes
 from tinygen.errors import FitError, TinygenError
 from tinygen.files import writing
-from tinygen.frontends.layouts import Layout
 from tinygen.frontends.load import load_network
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.network import Network
 from tinygen.lowering.code_budget import CODE_BYTES
 from tinygen.lowering.network import NetworkProgram, lower_network
 from tinygen.lowering.program import Io
-from tinygen.lowering.select import CMSIS_NN, ESP_NN, Family
+from tinygen.lowering.select import Family
 from tinygen.lowering.streaming import Streaming
 from tinygen.passes.dependence import death_notes
 from tinygen.passes.litert_arithmetic import Arithmetic, optimized_arithmetic
 from tinygen.passes.pipeline import simplify, simplify_network
 from tinygen.project.application import Application
-from tinygen.project.choices import Mode, WeightMemory, chosen
+from tinygen.project.choices import Mode, WeightMemory
 from tinygen.project.esp_idf import UNTESTED, build_for_host, host_folder, write_idf_project
 from tinygen.project.firmware import write_firmware_project
 from tinygen.project.governor import Rung, write_governor
@@ -58,96 +56,20 @@ from tinygen.targets.toolchains.base import Toolchain
 from tinygen.targets.toolchains.fit import check_weights
 from tinygen.targets.vendor_library import VendorLibrary, library_functions
 from tinygen.targets.vendors import VENDORS, find_checkout
+from tinygen.verbs.compiled import Compiled
+from tinygen.verbs.flash_budget import Kernels, within_flash
 from tinygen.verbs.on_host import run_once
+from tinygen.verbs.options import BuildOptions, check_flash
 from tinygen.verbs.profiled import with_profiles
 from tinygen.verbs.weights import weight_memory
 from tinygen.version import VERSION
+
+__all__ = ["BuildOptions", "BuildReport", "build", "isa_of", "read_source"]
 
 Progress = Callable[[str, int, int], None]
 _ARENA_ALIGNMENT = 16
 """Of the arena's section in the linker script: a smaller arena saves so many bytes less, at worst."""
 RECORD = Record(MANIFEST, "build")
-
-
-_CHOICES: tuple[tuple[str, type[StrEnum], str], ...] = (
-    ("kernels", Family, "there is no kernel family"),
-    ("weights", WeightMemory, "weights cannot lie in"),
-    ("mode", Mode, "a firmware cannot begin in mode"),
-    ("arithmetic", Arithmetic, "there is no arithmetic"),
-    ("io", Io, "inputs and outputs cannot lie in"),
-)
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """How to build. What is one of several may be given by its name.
-
-    Raises:
-        TinygenError: there is none of that name.
-
-    Attributes:
-        board: name or YAML file.
-        toolchain: "zig", "gcc", or None for what the board prefers.
-        kernels: kernel family.
-        name: C name of the model; None takes the file's name.
-        stack_bytes: None takes the board's.
-        cmsis_nn, esp_nn: folders of CMSIS-NN and ESP-NN, for the families of those names; None takes the one that
-            CMSIS_NN_PATH or ESP_NN_PATH names.
-        stream: compute the first layers in stripes of rows, for the smallest arena.
-        arena_bytes: the largest arena allowed; stripes are used where that needs them. None: what the board holds.
-        weights: "flash", or "ram": copied there at start-up, where reading them is faster; "auto": see
-            `tinygen.verbs.weights`.
-        calibration: inputs to quantize a float PyTorch model with, see `load_model`.
-        layout: how images lie in them, see `load_network`.
-        mode: how the firmware begins: "performance", or "energy": 9600 baud, and measurements marked by the timestamp
-            pin.
-        app: what the firmware does besides answering commands; `tinygen.project.wakeword.WakewordApp` listens for
-            words.
-        arithmetic: of a .tflite model: "reference", or "optimized": rounded as LiteRT's optimised kernels do, see
-            `tinygen.passes.litert_arithmetic`.
-        io: where inputs and outputs lie: in the "arena", or in buffers of the "caller", which each inference is given.
-    """
-
-    board: str = "f746zg"
-    toolchain: str | None = None
-    kernels: Family | str = Family.TINYGEN
-    name: str | None = None
-    stack_bytes: int | None = None
-    cmsis_nn: Path | None = None
-    esp_nn: Path | None = None
-    stream: bool = False
-    arena_bytes: int | None = None
-    weights: WeightMemory | str = WeightMemory.AUTO
-    calibration: Path | None = None
-    layout: Layout | None = None
-    mode: Mode | str = Mode.PERFORMANCE
-    app: Application | None = None
-    arithmetic: Arithmetic | str = Arithmetic.REFERENCE
-    io: Io | str = Io.ARENA
-
-    def __post_init__(self) -> None:
-        for name, kind, what in _CHOICES:
-            object.__setattr__(self, name, chosen(kind, getattr(self, name), what))
-        if self.arena_bytes is not None and self.arena_bytes < 0:
-            raise TinygenError(f"an arena of {self.arena_bytes} bytes cannot be", fix="Give --arena at least 0 bytes.")
-
-    @property
-    def library_path(self) -> Path | None:
-        """Of the checkout of what the kernels call."""
-        return {CMSIS_NN: self.cmsis_nn, ESP_NN: self.esp_nn}.get(Family(self.kernels))
-
-    @property
-    def streaming(self) -> Streaming | None:
-        """What lowering is asked for: an arena within the limit, or else the smallest, or nothing."""
-        if self.arena_bytes is not None:
-            return Streaming(self.arena_bytes)
-        return Streaming() if self.stream else None
-
-    def for_board(self, board: str) -> BuildOptions:
-        """The same options on another board; the host takes its own compiler and stack."""
-        if board == self.board:
-            return self
-        return replace(self, board=board, toolchain=None, stack_bytes=None)
 
 
 @dataclass(frozen=True)
@@ -194,11 +116,12 @@ def build(
     if options.app is not None:
         options.app.check(board)
     toolchain = find_toolchain(options.toolchain, load_board("host") if board.is_project_only else board)
+    check_flash(board, options.flash_bytes)
     step("reading the model", 0, 4)
     source = read_source(model, options)
     job = _Job(model, source, simplify_network(source), options, board, toolchain)
     program = job.lowered(options.streaming)
-    if not board.is_host and not board.is_project_only:
+    if options.flash_bytes is None and not board.is_host and not board.is_project_only:
         check_weights(board, weight_bytes(program))
     job.place_weights(program)
     if options.app is not None:
@@ -206,8 +129,8 @@ def build(
     step("writing C", 1, 4)
     with target.replaced() as temporary:
         step("compiling", 2, 4)
-        program, manifest = job.fitted(program, temporary)
-        manifest = replace(manifest, warnings=tuple(death_notes(source)))
+        compiled = job.fitted(program, temporary, step)
+        program, manifest = compiled.program, replace(compiled.manifest, warnings=tuple(death_notes(source)))
         step("measuring", 3, 4)
         if profile and not board.is_host and not board.is_project_only:
             (temporary / MANIFEST).write_text(json.dumps(manifest.to_json()))  # the emulated board reads it
@@ -256,18 +179,35 @@ class _Job:
         checkout = find_checkout(vendor, options.library_path) if vendor else None
         self.library = VendorLibrary(checkout, board, toolchain) if checkout else None
 
-    def lowered(self, streaming: Streaming | None, network: Network | None = None) -> NetworkProgram:
-        family, isa = self.options.kernels, isa_of(self.board)
+    @property
+    def family(self) -> str:
+        return self.options.kernels
+
+    @property
+    def isa(self) -> tuple[str, ...]:
+        return isa_of(self.board)
+
+    @property
+    def identity(self) -> Hashable:
+        """Of all that a firmware depends on, but the limit of its flash."""
+        model = MemoryModel(self.source, self.source.name).read_bytes()
+        options = replace(self.options, flash_bytes=None)
+        return model, options, self.board, self.toolchain.name, self.toolchain.version
+
+    def lowered(
+        self, streaming: Streaming | None, network: Network | None = None, kernels: Kernels | None = None
+    ) -> NetworkProgram:
         # Half of a board's flash, at most, for weights as code.
         code = CODE_BYTES if self.board.is_host else self.board.flash_bytes // 2
         return lower_network(
             network or self.network,
-            family=family,
-            isa=isa,
+            family=self.family,
+            isa=self.isa,
             library=self.library,
             streaming=streaming,
             code_bytes=code,
             io=Io(self.options.io),
+            kernels=kernels,
         )
 
     def place_weights(self, program: NetworkProgram) -> None:
@@ -275,27 +215,41 @@ class _Job:
         wanted, small = WeightMemory(self.options.weights), self.options.streaming is not None
         self.options = replace(self.options, weights=weight_memory(wanted, self.board, program, small=small))
 
-    def fitted(self, program: NetworkProgram, folder: Path) -> tuple[NetworkProgram, Manifest]:
+    def fitted(self, program: NetworkProgram, folder: Path, step: Progress) -> Compiled:
         """Compiles what fits: where RAM lacks, without the buffer for the benchmark's inputs; then a smaller arena.
 
         Raises:
             FitError: that does not fit either.
         """
+        flash = self.options.flash_bytes
+
+        def attempt(program: NetworkProgram, streaming: Streaming | None, has_db: bool) -> Compiled:
+            if flash is not None:
+                return within_flash(self, flash, streaming, folder, step, has_db=has_db)
+            return self.compiled(program, folder, has_db=has_db)
+
+        streaming = self.options.streaming
         try:
-            return program, self.compiled(program, folder)
+            return attempt(program, streaming, True)
         except FitError as error:
             if not error.excess.get("RAM"):
                 raise
         shutil.rmtree(folder)
         try:
-            return program, self.compiled(program, folder, has_db=False)
+            return attempt(program, streaming, False)
         except FitError as error:
-            program = self.smaller(program, error)
+            limit = self.smaller_arena(program, error)
+            program = self.smaller(limit, error)
         shutil.rmtree(folder)
-        return program, self.compiled(program, folder, has_db=False)
+        return attempt(program, limit, False)
 
-    def compiled(self, program: NetworkProgram, folder: Path, *, has_db: bool = True) -> Manifest:
-        """Writes the project into `folder` and builds it; gives the manifest."""
+    def compiled(self, program: NetworkProgram, folder: Path, *, has_db: bool = True, alone: bool = True) -> Compiled:
+        """Writes the project into `folder` and builds it.
+
+        Args:
+            has_db: with the buffer for the benchmark's inputs.
+            alone: the manifest says what the switches would take by themselves.
+        """
         emitted, model = _write_sources(self, program, folder, has_db)
         if self.board.is_project_only:
             return self._project(program, folder, model, emitted)
@@ -307,9 +261,11 @@ class _Job:
             images=write_images(self.board, result.elf, folder),
             platformio=tuple(write_platformio_project(project)),
         )
-        return self._manifest(program, emitted, _with_cost_of_app(model, self.options.app, result), firmware, result)
+        model = _with_cost_of_app(model, self.options.app, result)
+        manifest = self._manifest(program, emitted, model, firmware, result, alone=alone)
+        return Compiled(program, emitted, result, manifest)
 
-    def _project(self, program: NetworkProgram, folder: Path, model: ModelEntry, emitted: EmittedModel) -> Manifest:
+    def _project(self, program: NetworkProgram, folder: Path, model: ModelEntry, emitted: EmittedModel) -> Compiled:
         """Writes an ESP-IDF project; the model and the application are compiled for this computer, and run once."""
         calls = self.library is not None and library_functions(program.programs)
         components = self.library.checkout.components if self.library and calls else None
@@ -331,7 +287,8 @@ class _Job:
                 arena_memory={},
                 host_outputs=outputs,
             )
-            return self._manifest(program, emitted, model, firmware, result)
+            manifest = self._manifest(program, emitted, model, firmware, result)
+            return Compiled(program, emitted, result, manifest)
 
     def _manifest(
         self,
@@ -340,12 +297,14 @@ class _Job:
         model: ModelEntry,
         firmware: FirmwareEntry,
         result: BuildResult,
+        *,
+        alone: bool = True,
     ) -> Manifest:
         together = None
-        if program.is_switchable:
+        if program.is_switchable and alone:
             # Anew from the source: alone, a switch has no codes to share.
-            alone = [Network.of(simplify(switch.graph)) for switch in self.source]
-            apart = [self.lowered(self.options.streaming, network) for network in alone]
+            networks = [Network.of(simplify(switch.graph)) for switch in self.source]
+            apart = [self.lowered(self.options.streaming, network) for network in networks]
             together = describe_network(program, emitted, self.source, apart)
         return Manifest.of(
             describe_program(program.first, emitted.switches[0]),
@@ -356,18 +315,25 @@ class _Job:
             together,
         )
 
-    def smaller(self, program: NetworkProgram, error: FitError) -> NetworkProgram:
-        """The program with an arena that is smaller by what the linker missed: with less scratch, or in stripes.
+    def smaller_arena(self, program: NetworkProgram, error: FitError) -> Streaming:
+        """An arena that is smaller by what the linker missed.
 
         Raises:
-            FitError: RAM is not what lacks, or the arena cannot be so small.
+            FitError: RAM is not what lacks.
         """
         missing = error.excess.get("RAM", 0)
         if not missing:
             raise error
-        limit = max(program.arena_bytes - missing - _ARENA_ALIGNMENT, 0)
+        return Streaming(max(program.arena_bytes - missing - _ARENA_ALIGNMENT, 0))
+
+    def smaller(self, wanted: Streaming, error: FitError) -> NetworkProgram:
+        """The program with so small an arena: with less scratch, or in stripes.
+
+        Raises:
+            FitError: the arena cannot be so small.
+        """
         try:
-            return self.lowered(Streaming(limit))
+            return self.lowered(wanted)
         except FitError as best:
             what = f"{error.what}; {best.what}"
             raise FitError(what, where=error.where, fix=error.fix, excess=error.excess) from best
@@ -451,6 +417,8 @@ def _build_id(
         del chosen["arithmetic"]  # which earlier builds had not
     if options.io == Io.ARENA:
         del chosen["io"]
+    if options.flash_bytes is None:
+        del chosen["flash_bytes"]
     digest.update(json.dumps(chosen, sort_keys=True).encode())
     for name, text in sorted(emitted.content.items()):
         digest.update(f"{name}\n{text}".encode())

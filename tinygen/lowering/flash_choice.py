@@ -1,0 +1,238 @@
+"""Which kernel each layer takes for how much flash: the frontier of bytes against cycles.
+
+Layers share code and constants, so that what a kernel takes depends on what the others are. Choices are found by
+Lagrange relaxation (H. Everett, "Generalized Lagrange multiplier method", Operations Research 11, 1963): for a price of
+a byte, each layer in turn takes what costs least until none changes; then by changes of one layer at a time. No limit
+goes in, so that the fastest that fits a larger limit is never slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tinygen.ir.ops.base import Node
+from tinygen.lowering.select import alternatives, flash_of
+
+_FASTEST = 2
+"""Kernels of a layer that are measured: so many, the lightest, the slowest, which is short, and those of families."""
+_PRICES = 64
+_ROUNDS = 8
+"""In which layers take turns at one price."""
+_WIDTH = 256
+"""Points from which single layers are changed."""
+_PASSES = 3
+_NEAR = 64
+"""Bytes that two firmwares may differ beside their parts, by which helpers are in line and where literals lie."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A kernel for a layer.
+
+    Attributes:
+        kernel: its name.
+        cycles: of one inference of the layer.
+        parts: bytes of flash of its functions and constants; equal keys are there once.
+    """
+
+    kernel: str
+    cycles: int
+    parts: Mapping[Hashable, int]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A choice for all layers.
+
+    Attributes:
+        chosen: the option of each layer.
+        flash_bytes: of all parts.
+        cycles: of all layers together.
+    """
+
+    chosen: tuple[int, ...]
+    flash_bytes: int
+    cycles: int
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """The kernels of a layer that are worth measuring.
+
+    Attributes:
+        kernels: names, the fastest first.
+        compact, default: the indices of those that family "compact" has, and the family asked for.
+    """
+
+    kernels: tuple[str, ...]
+    compact: int
+    default: int
+
+
+def shortlist(node: Node, family: str, isa: Collection[str], *, coded: bool) -> Shortlist:
+    """
+    Args:
+        coded: those that have their weights as code, too.
+    """
+    every = alternatives(node, family, isa, coded=coded)
+    found, (default, _, compact) = every.choices, every.usual
+    wanted = [*found[:_FASTEST], min(found, key=flash_of), found[-1], *every.usual]
+    kept = [choice for choice in found if any(choice is one for one in wanted)]
+    return Shortlist(tuple(choice.kernel.name for choice in kept), kept.index(compact), kept.index(default))
+
+
+def frontier(layers: Sequence[Sequence[Option]], starts: Iterable[Sequence[int]] = ()) -> list[Point]:
+    """Choices of which none is both smaller and as fast as another, the smallest first.
+
+    Args:
+        starts: choices to begin at, beside the smallest options and the fastest. What only pays when several layers
+            do it, as constants that switches share, is not found from elsewhere.
+    """
+    search = _Search(layers)
+    points = _pareto(search.priced(starts))
+    for _ in range(_PASSES):
+        more = _pareto([*points, *search.changed(_spread(points))])
+        if more == points:
+            break
+        points = more
+    return points
+
+
+class _Search:
+    """Choices of options, and what they come to."""
+
+    def __init__(self, layers: Sequence[Sequence[Option]]) -> None:
+        self.layers = layers
+
+    def point(self, chosen: Sequence[int]) -> Point:
+        options = [layer[index] for layer, index in zip(self.layers, chosen, strict=True)]
+        parts = {key: size for option in options for key, size in option.parts.items()}
+        return Point(tuple(chosen), sum(parts.values()), sum(option.cycles for option in options))
+
+    def priced(self, starts: Iterable[Sequence[int]]) -> Iterator[Point]:
+        """The best choices for prices of a byte: for high ones first, but from the fastest options on."""
+        sizes = [[sum(option.parts.values()) for option in layer] for layer in self.layers]
+        smallest = [min(range(len(row)), key=row.__getitem__) for row in sizes]
+        fastest = [min(range(len(layer)), key=lambda i, one=layer: one[i].cycles) for layer in self.layers]  # type: ignore[misc]
+        highest = max((option.cycles for layer in self.layers for option in layer), default=1) + 1.0
+        prices = [highest * 10 ** (-8 * step / _PRICES) for step in range(_PRICES)]
+        for start, order in ((smallest, prices), (fastest, prices[::-1]), *((start, prices) for start in starts)):
+            yield self.point(start)
+            chosen = list(start)
+            for price in order:
+                self._settle(chosen, price)
+                yield self.point(chosen)
+
+    def _settle(self, chosen: list[int], price: float) -> None:
+        """Layers take turns until none changes."""
+        uses = _uses(self._options(chosen))
+        for _ in range(_ROUNDS):
+            changed = False
+            for index, layer in enumerate(self.layers):
+                _drop(uses, layer[chosen[index]])
+                best = min(
+                    range(len(layer)),
+                    key=lambda i, one=layer: one[i].cycles + price * _added(uses, one[i]),  # type: ignore[misc]
+                )
+                changed |= best != chosen[index]
+                chosen[index] = best
+                _take(uses, layer[best])
+            if not changed:
+                return
+
+    def changed(self, points: Iterable[Point]) -> Iterator[Point]:
+        """Every choice that differs from one of the points in one layer."""
+        for point in points:
+            uses = _uses(self._options(point.chosen))
+            for index, layer in enumerate(self.layers):
+                now = layer[point.chosen[index]]
+                _drop(uses, now)
+                freed = _added(uses, now)
+                for other, option in enumerate(layer):
+                    if option is not now:
+                        chosen = (*point.chosen[:index], other, *point.chosen[index + 1 :])
+                        size = point.flash_bytes - freed + _added(uses, option)
+                        yield Point(chosen, size, point.cycles - now.cycles + option.cycles)
+                _take(uses, now)
+
+    def _options(self, chosen: Sequence[int]) -> list[Option]:
+        return [layer[index] for layer, index in zip(self.layers, chosen, strict=True)]
+
+
+def _uses(options: Iterable[Option]) -> dict[Hashable, int]:
+    """How many layers use each part."""
+    uses: dict[Hashable, int] = {}
+    for option in options:
+        _take(uses, option)
+    return uses
+
+
+def _take(uses: dict[Hashable, int], option: Option) -> None:
+    for key in option.parts:
+        uses[key] = uses.get(key, 0) + 1
+
+
+def _drop(uses: dict[Hashable, int], option: Option) -> None:
+    for key in option.parts:
+        uses[key] -= 1
+
+
+def _added(uses: Mapping[Hashable, int], option: Option) -> int:
+    """Bytes of the parts that no other layer uses."""
+    return sum(size for key, size in option.parts.items() if not uses.get(key))
+
+
+def _pareto(points: Iterable[Point]) -> list[Point]:
+    found: list[Point] = []
+    for point in sorted(points, key=lambda one: (one.flash_bytes, one.cycles, one.chosen)):
+        if not found or point.cycles < found[-1].cycles:
+            found.append(point)
+    return found
+
+
+def _spread(points: Sequence[Point]) -> Sequence[Point]:
+    """All of them, or so many."""
+    return points[:: -(-len(points) // _WIDTH)] if points else points
+
+
+def fastest_within(points: Sequence[Point], limit: int) -> int:
+    """The index of the last point of a frontier that takes no more; -1 where none does."""
+    return max((index for index, point in enumerate(points) if point.flash_bytes <= limit), default=-1)
+
+
+Measure = Callable[[int], int | None]
+"""Bytes of the firmware of the point of that index, as linked; None where it cannot be."""
+
+
+def fitting(points: Sequence[Point], limit: int, measure: Measure, links: int) -> tuple[int, dict[int, int]]:
+    """The fastest point whose firmware is no larger.
+
+    What the last firmware took more than its parts is taken for what the next will; of what is between the largest
+    known to fit and the smallest known not to, that is the last expected to fit.
+
+    Args:
+        limit: bytes.
+        links: how many firmwares may be made before the smallest is tried.
+
+    Returns:
+        its index, -1 where none was found; and the bytes of all that were made.
+    """
+    made: dict[int, int] = {}
+    low, high, rest = -1, len(points), 0
+    while high - low > 1 and len(made) < links:
+        guess = fastest_within(points[:high], limit - rest)
+        if guess <= low:
+            if low >= 0 and points[low + 1].flash_bytes > limit - rest + _NEAR:
+                break
+            guess = low + 1
+        size = measure(guess)
+        if size is not None:
+            made[guess] = size
+            rest = size - points[guess].flash_bytes
+        low, high = (guess, high) if size is not None and size <= limit else (low, guess)
+    if low < 0 < high:
+        size = measure(0)
+        made |= {} if size is None else {0: size}
+        low = 0 if size is not None and size <= limit else -1
+    return low, made

@@ -1,0 +1,349 @@
+"""`tinygen build --flash`: the fastest kernels whose firmware is no larger.
+
+Kernels are measured, not estimated: of a few firmwares, in each of which every layer has another kernel, the ELF says
+how large each function is, and the emulated board how many cycles each layer takes. Of what follows from these figures,
+firmwares are linked until the fastest that fits is known.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from tinygen.builds.manifest import MANIFEST, FlashBudget, FlashPoint
+from tinygen.builds.switches import code_sizes
+from tinygen.emit.sharing import array_key
+from tinygen.errors import FitError
+from tinygen.ir.network import Network
+from tinygen.lowering.flash_choice import Option, Point, fitting, frontier, shortlist
+from tinygen.lowering.fuse import fuse
+from tinygen.lowering.lower import layer_of
+from tinygen.lowering.network import NetworkProgram
+from tinygen.lowering.plan import KernelPlan
+from tinygen.lowering.program import Step, constants_of
+from tinygen.lowering.streaming import Streaming
+from tinygen.targets.board import Board
+from tinygen.verbs.compiled import Compiled
+from tinygen.verbs.profiled import with_profiles
+
+_ALIGNMENT = 4
+_LINKS = 6
+"""Firmwares that are made of what was measured, at most."""
+_SHOWN = 3
+_CURVE = 128
+"""Points that the manifest gets."""
+_MOST_CYCLES = 1e9
+"""Predicted, of an inference that is run to measure its layers; of slower ones the prediction is taken."""
+Kernels = list[dict[str, str]]
+"""Of each switch, the kernel by layer."""
+
+
+class Maker(Protocol):
+    """What lowers and compiles."""
+
+    network: Network
+    board: Board
+
+    @property
+    def family(self) -> str: ...
+
+    @property
+    def isa(self) -> Sequence[str]: ...
+
+    @property
+    def identity(self) -> Hashable:
+        """Of model, board, compiler and all options but the limit."""
+
+    def lowered(
+        self, streaming: Streaming | None, network: Network | None = None, kernels: Kernels | None = None
+    ) -> NetworkProgram: ...
+
+    def compiled(
+        self, program: NetworkProgram, folder: Path, *, has_db: bool = True, alone: bool = True
+    ) -> Compiled: ...
+
+
+class _Layer(NamedTuple):
+    """A layer of the model: all operators of that name in a switch.
+
+    Attributes:
+        kernels: names, the fastest first.
+        compact, default: indices, see `Shortlist`.
+    """
+
+    switch: int
+    name: str
+    kernels: tuple[str, ...]
+    compact: int
+    default: int
+
+
+@dataclass
+class _Measured:
+    """What is known so far.
+
+    Attributes:
+        layers: of all switches.
+        options: by layer and kernel; None for one with which the firmware does not fit the board.
+        rest_bytes, rest_cycles: of what belongs to no layer.
+        has_db: whether RAM had room for the benchmark's inputs; None as long as not all is measured.
+    """
+
+    layers: list[_Layer]
+    options: dict[tuple[int, int], Option | None] = field(default_factory=dict)
+    rest_bytes: int = 0
+    rest_cycles: int = 0
+    has_db: bool | None = None
+
+
+_KNOWN: dict[str, _Measured] = {}
+"""What this process has measured last, by model, options and board: other limits need not measure it again."""
+_KEPT = 4
+
+
+def within_flash(
+    maker: Maker,
+    limit: int,
+    streaming: Streaming | None,
+    folder: Path,
+    step: Callable[[str, int, int], None],
+    *,
+    has_db: bool = True,
+) -> Compiled:
+    """The fastest firmware that is found and takes no more flash, compiled in `folder`.
+
+    Args:
+        limit: bytes of the whole firmware.
+        streaming: as for `lower`.
+        folder: is made, and may hold what is replaced.
+        step: called with (what, done, of).
+        has_db: with the buffer for the benchmark's inputs.
+
+    Raises:
+        FitError: no firmware fits; says how small it can be. Or RAM lacks.
+    """
+    return _Search(maker, limit, streaming, folder, step, has_db).best()
+
+
+class _Search:
+    def __init__(
+        self,
+        maker: Maker,
+        limit: int,
+        streaming: Streaming | None,
+        folder: Path,
+        step: Callable[[str, int, int], None],
+        has_db: bool,
+    ) -> None:
+        self.maker, self.limit, self.streaming = maker, limit, streaming
+        self.folder, self.step, self.has_db = folder, step, has_db
+        self.key = repr((maker.identity, streaming, has_db))
+        known = _KNOWN.get(self.key)
+        self.layers = known.layers if known else _layers(maker, coded=streaming is None)
+        self.measured = known or _Measured(self.layers)
+        self.inside = -1
+        """The point whose firmware lies in the folder."""
+
+    def best(self) -> Compiled:
+        self._measure_all()
+        options = [self._options(index) for index in range(len(self.layers))]
+        rest = Option("", self.measured.rest_cycles, {"": self.measured.rest_bytes})
+        points = frontier([*options, [rest]], self._starts(options))
+        made: dict[int, Compiled] = {}
+
+        def bytes_of(index: int) -> int | None:
+            self.step("linking", len(made), _LINKS)
+            found = self._linked(points[index], options)
+            if isinstance(found, Compiled):
+                made[index] = found
+                self.inside = index
+                return found.result.flash_bytes
+            return found
+
+        best, sizes = fitting(points, self.limit, bytes_of, _LINKS)
+        if best < 0:
+            raise self._misfit(points[0], options, sizes.get(0))
+        if self.inside != best:
+            made[best] = self._compiled(self._kernels(points[best], options))
+        found = made[best]
+        return replace(found, manifest=replace(found.manifest, flash_budget=self._entry(points, best, found, sizes)))
+
+    def _entry(self, points: Sequence[Point], best: int, found: Compiled, sizes: Mapping[int, int]) -> FlashBudget:
+        # What the parts leave out is nearly the same for all.
+        rest = found.result.flash_bytes - points[best].flash_bytes
+        kept = {*range(0, len(points), -(-len(points) // _CURVE)), best, len(points) - 1}
+        curve = tuple(FlashPoint(points[i].flash_bytes + rest, points[i].cycles) for i in sorted(kept))
+        return FlashBudget(self.limit, len(sizes), points[best].cycles, curve)
+
+    def _options(self, index: int) -> list[Option]:
+        found = (self.measured.options.get((index, which)) for which in range(len(self.layers[index].kernels)))
+        return [option for option in found if option is not None]
+
+    def _starts(self, options: Sequence[Sequence[Option]]) -> list[list[int]]:
+        """The choices of family "compact" and of the one asked for; what does not fit the board is left out."""
+        found = []
+        for wanted in ([layer.compact for layer in self.layers], [layer.default for layer in self.layers]):
+            names = [layer.kernels[index] for layer, index in zip(self.layers, wanted, strict=True)]
+            pairs = zip(names, options, strict=True)
+            found.append([next((i for i, o in enumerate(row) if o.kernel == name), 0) for name, row in pairs] + [0])
+        return found
+
+    def _measure_all(self) -> None:
+        """Every kernel once: the compact ones, then the first of all layers, then the second, and so on."""
+        if self.measured.has_db is not None:
+            self.has_db = self.measured.has_db
+            return
+        count = max((len(layer.kernels) for layer in self.layers), default=1)
+        self.step("measuring kernels", 0, count + 1)
+        self._measure({})
+        for which in range(count):
+            self.step("measuring kernels", which + 1, count + 1)
+            wanted = {i: which for i, layer in enumerate(self.layers) if which < len(layer.kernels)}
+            self._measure({i: k for i, k in wanted.items() if (i, k) not in self.measured.options})
+        self.measured.has_db = self.has_db
+        _KNOWN[self.key] = self.measured
+        for key in list(_KNOWN)[:-_KEPT]:
+            del _KNOWN[key]
+
+    def _measure(self, wanted: Mapping[int, int]) -> None:
+        """One firmware with these kernels, compact ones elsewhere; or several, where that does not fit the board.
+
+        Raises:
+            FitError: the compact ones do not fit.
+        """
+        if self.measured.options and not wanted:
+            return
+        try:
+            self._record(wanted, self._compiled(self._names(wanted)))
+        except FitError as error:
+            if self.has_db and error.excess.get("RAM"):
+                self.has_db = False
+                self._measure(wanted)
+            elif len(wanted) > 1:
+                items = list(wanted.items())
+                half = len(items) // 2
+                self._measure(dict(items[:half]))
+                self._measure(dict(items[half:]))
+            elif wanted:
+                self.measured.options |= dict.fromkeys(wanted.items())
+            else:
+                raise
+
+    def _record(self, wanted: Mapping[int, int], compiled: Compiled) -> None:
+        parts, cycles = self._parts(compiled), self._cycles(compiled)
+        measured = self.measured
+        for index, layer in enumerate(self.layers):
+            which = wanted.get(index, layer.compact)
+            key = layer.switch, layer.name
+            found = Option(layer.kernels[which], cycles.pop(key, 0), parts.pop(key, {}))
+            if measured.options.get((index, which)) is None:
+                measured.options[index, which] = found
+        # What is left is of no layer: of operators that stripes add, and the difference to the whole.
+        everything = {k: n for one in self._parts(compiled).values() for k, n in one.items()}
+        added = sum({k: n for one in parts.values() for k, n in one.items()}.values())
+        rest = compiled.result.flash_bytes - sum(everything.values()) + added
+        measured.rest_bytes = max(measured.rest_bytes, rest)
+        measured.rest_cycles = measured.rest_cycles or sum(cycles.values())
+
+    def _parts(self, compiled: Compiled) -> dict[tuple[int, str], dict[Hashable, int]]:
+        """Bytes of functions and constants, by switch and layer."""
+        sizes = code_sizes(compiled.emitted, compiled.result)
+        found: dict[tuple[int, str], dict[Hashable, int]] = {}
+        for number, (program, switch) in enumerate(
+            zip(compiled.program.programs, compiled.emitted.switches, strict=True)
+        ):
+            for one in program.layers:
+                parts = found.setdefault((number, layer_of(one.node.op.name)), {})
+                parts[_function_key(one)] = _aligned(sizes.get(switch.functions[one.index], 0))
+                for constant in constants_of(one):
+                    parts[array_key(constant)] = _aligned(constant.data.nbytes)
+        return found
+
+    def _cycles(self, compiled: Compiled) -> dict[tuple[int, str], int]:
+        """Of one inference of each switch, by layer; "" has what is in none."""
+        found: dict[tuple[int, str], int] = {}
+        predicted = sum(step.plan.cycles for program in compiled.program.programs for step in program.layers)
+        manifest = compiled.manifest
+        if predicted <= _MOST_CYCLES:
+            (self.folder / MANIFEST).write_text(json.dumps(manifest.to_json()))
+            manifest = with_profiles(manifest, self.folder, compiled.program, self.maker.board)
+        for number, program in enumerate(compiled.program.programs):
+            profile = manifest.switches[number].profile if manifest.switches else manifest.profile
+            for one in program.layers:
+                key = number, layer_of(one.node.op.name)
+                cycles = round(one.plan.cycles) if profile is None else profile.layers[one.index].cycles_predicted
+                found[key] = found.get(key, 0) + cycles
+            if profile is not None:
+                found[number, ""] = profile.cycles_predicted - sum(one.cycles_predicted for one in profile.layers)
+        return found
+
+    def _linked(self, point: Point, options: Sequence[Sequence[Option]]) -> Compiled | int | None:
+        """The firmware of a point; else the bytes that it would need; None where RAM is what lacks."""
+        try:
+            return self._compiled(self._kernels(point, options), alone=True)
+        except FitError as error:
+            excess = error.excess.get("FLASH")
+            return None if excess is None else self.maker.board.flash_bytes + excess
+
+    def _compiled(self, kernels: Kernels, *, alone: bool = False) -> Compiled:
+        self.inside = -1
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+        program = self.maker.lowered(self.streaming, kernels=kernels)
+        return self.maker.compiled(program, self.folder, has_db=self.has_db, alone=alone)
+
+    def _names(self, wanted: Mapping[int, int]) -> Kernels:
+        names: Kernels = [{} for _ in self.maker.network.switches]
+        for index, layer in enumerate(self.layers):
+            names[layer.switch][layer.name] = layer.kernels[wanted.get(index, layer.compact)]
+        return names
+
+    def _kernels(self, point: Point, options: Sequence[Sequence[Option]]) -> Kernels:
+        names: Kernels = [{} for _ in self.maker.network.switches]
+        for layer, of_layer, chosen in zip(self.layers, options, point.chosen[:-1], strict=True):
+            names[layer.switch][layer.name] = of_layer[chosen].kernel
+        return names
+
+    def _misfit(self, smallest: Point, options: Sequence[Sequence[Option]], size: int | None) -> FitError:
+        needed = smallest.flash_bytes if size is None else size
+        rows = [
+            (sum(of_layer[chosen].parts.values()), layer)
+            for layer, of_layer, chosen in zip(self.layers, options, smallest.chosen[:-1], strict=True)
+        ]
+        switches = self.maker.network.switches
+        largest = ", ".join(
+            f"{layer.name}{f' of switch {switches[layer.switch].name}' if len(switches) > 1 else ''} ({count:,} bytes)"
+            for count, layer in sorted(rows, key=lambda row: -row[0])[:_SHOWN]
+        )
+        return FitError(
+            f"the firmware does not fit {self.limit:,} bytes of flash: the smallest that was found takes {needed:,}; "
+            f"largest layers in it, code and constants: {largest}",
+            where=f"--flash {self.limit}",
+            fix=f"Give --flash at least {needed}, or take a smaller or more strongly quantized model.",
+            excess={"FLASH": needed - self.limit},
+        )
+
+
+def _layers(maker: Maker, *, coded: bool) -> list[_Layer]:
+    found: dict[tuple[int, str], _Layer] = {}
+    for number, switch in enumerate(maker.network.switches):
+        for node in fuse(switch.graph, maker.family, maker.isa).nodes():
+            of_node = shortlist(node, maker.family, maker.isa, coded=coded)
+            layer = _Layer(number, node.op.name, of_node.kernels, of_node.compact, of_node.default)
+            found.setdefault((number, node.op.name), layer)
+    return list(found.values())
+
+
+def _function_key(step: Step) -> Hashable:
+    """Equal for what the writer writes down once."""
+    plan: KernelPlan = step.plan
+    types = tuple((c.name, c.data.dtype.name, c.fields) for c in constants_of(step))
+    return plan.template, json.dumps(plan.context, sort_keys=True), types, bool(plan.scratch_bytes)
+
+
+def _aligned(count: int) -> int:
+    return -(-count // _ALIGNMENT) * _ALIGNMENT
