@@ -24,7 +24,7 @@ TG_INLINE uint32_t tg_rotate(uint32_t word, uint32_t r)
 }
 
 /* Bits as bytes of 0 and 1, or 0 and 2 where `doubled`, which must be a constant. `count` is a multiple of 4. */
-static inline void tg_spread_bits(uint8_t *to, const uint32_t *bits, int32_t count, int32_t doubled)
+static inline void tg_unpack_bits(uint8_t *to, const uint32_t *bits, int32_t count, int32_t doubled)
 {
     /* Four bits times this lie at bits 0, 8, 16 and 24. */
     const uint32_t factor = UINT32_C(0x204081) << doubled;
