@@ -16,7 +16,7 @@ from tinygen.demo import MODEL
 from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_model
 from tinygen.frontends.memory import MemoryModel
-from tinygen.ir.interpreter import evaluate
+from tinygen.ir.interpreter import evaluate, evaluate_all
 from tinygen.targets.boards import load_board
 
 PUBLISHED_KERNELS = 17
@@ -93,6 +93,21 @@ def test_published_models(tmp_path: Path) -> None:
     assert published(case_of("models", "a", copy), m7) == kws
     assert published(case_of("models", "a", other), m7) is None
     assert published(case_of("models", "digits", MODEL), m7) is None
+
+
+def test_person_detection() -> None:
+    """The layers that Espressif publishes a time of; values vary to the end, so that a wrong layer cannot hide."""
+    (case,) = find_suite("mobilenet").cases(SuiteOptions()).cases
+    assert (case.macs, case.shape, case.encoding) == (7157888, "1x96x96x1 -> 1x2", "int8")
+    graph = load_model(case.model)
+    assert [op.KIND for op in graph.ops].count("depthwise_conv_2d") == 14
+    values = [evaluate_all(graph, sample) for sample in samples_of(graph)]
+    for op in graph.ops[:-3]:
+        codes, others = (one[op.outputs[0]] for one in values)
+        assert len(np.unique(codes)) > 30 and not np.array_equal(codes, others), op.name
+    found = published(case, load_board("esp32c3"))
+    assert found is not None and (found["best_ms"], found["best_cycles"]) == (426, 68_160_000)
+    assert published(case, load_board("f746zg")) is None
 
 
 @needs_models

@@ -7,6 +7,7 @@ import tinygen.bench.generation
 import tinygen.bench.int8_kernels
 import tinygen.bench.lowbit
 import tinygen.bench.lowbit_networks
+import tinygen.bench.mobilenet
 import tinygen.bench.models
 import tinygen.bench.pairs
 import tinygen.bench.pruned
