@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from unittest.mock import patch
@@ -13,18 +14,23 @@ from tests.differential.test_coded import recoded
 from tests.differential.test_tuned import check, window
 from tests.support import integer_layers as layers
 from tests.support.board_batch import M4, M4_SOFT, M7
-from tests.support.integer_layers import BINARY, INT32, OUTPUTS, TERNARY, Layer, affine, levels
+from tests.support.integer_layers import BINARY, INT32, ONE, OUTPUTS, TERNARY, Layer, affine, levels
 from tests.support.shares import one_in
 from tests.support.variants import DSP, check_variants, tuned
 from tests.targets.tools import requires_tool
+from tinygen.ir.encodings import Codebook, PowerOfTwo
 from tinygen.ir.graph import Graph
+from tinygen.lowering.kernels import packed_rows
 from tinygen.lowering.kernels.support import packed_layouts
 from tinygen.lowering.kernels.support.packed_fields import Fields, Segments, Sums
+from tinygen.lowering.kernels.support.packed_layouts import Layout, Task, all_layouts
 from tinygen.lowering.plan import KernelPlan
 from tinygen.lowering.select import choose
 from tinygen.targets.bare_cores import bare_cores
 
 PART = "packed_rows"
+LOGARITHMIC = PowerOfTwo(ONE, exponents=4)
+SHARED = Codebook(ONE, table=(6, -3, 15, 42))  # multiples of 3 once 0 is among them
 ACTIVATIONS = (
     *(levels(bits) for bits in (2, 3, 4, 8)),
     *(levels(bits, True) for bits in (2, 3, 4)),
@@ -33,12 +39,19 @@ ACTIVATIONS = (
     affine(-128),
     affine(5),
     affine(127),
+    LOGARITHMIC,
+    SHARED,
 )
 WEIGHTS = (
     *(levels(bits, True) for bits in (2, 3, 4)),
     *(levels(bits) for bits in (2, 4)),
     TERNARY,
     BINARY,
+    levels(5, True),
+    levels(7, True),
+    PowerOfTwo(ONE, exponents=3),
+    Codebook(ONE, table=(-4, -1, 0, 2)),
+    Codebook(ONE, table=(-8192, 0, 12288)),
 )
 
 
@@ -123,6 +136,7 @@ EXTREMES = [
     (TERNARY, BINARY, (5, 5), 16),
     (BINARY, levels(2, True), (3, 3), 64),
     (levels(4, True), levels(4, True), (1, 1), 160),
+    (LOGARITHMIC, levels(5, True), (3, 3), 64),
 ]
 
 
@@ -185,9 +199,30 @@ def test_one_pixel_in_a_word(core: str) -> None:
     _check(found, isa=isa, cores=((bare_cores()[core], isa),))
 
 
+def test_edges_of_pieces_with_two_filters() -> None:
+    """Padding that is not stored, and windows in pieces of a tap: what sums of both filters of an operand lack."""
+    layer = layers.conv("edges", (5, 8, 16), 5, (3, 3), x=BINARY, w=levels(6, True), y=INT32)
+
+    def only(task: Task) -> Iterator[Layout]:
+        yield next(one for one in all_layouts(task) if one.fields.pixels == one.fields.filters == 2 and one.edges)
+
+    with patch.object(packed_rows, "all_layouts", only):
+        context = plans(layer.graph)[0].context
+        assert context["pieces"] == 3 and context["edges"]
+        _check([layer], most=1)
+
+
 def test_few_bits_are_packed() -> None:
     """Nothing else is chosen for the layers that this is for."""
-    for x, w in ((levels(2), levels(2, True)), (levels(4), levels(4, True)), (affine(-128), TERNARY)):
+    pairs = (
+        (levels(2), levels(2, True)),
+        (levels(4), levels(4, True)),
+        (affine(-128), TERNARY),
+        (levels(2), PowerOfTwo(ONE, exponents=4)),
+        (LOGARITHMIC, levels(2, True)),
+        (levels(2), levels(5, True)),
+    )
+    for x, w in pairs:
         for kernel in ((3, 3), (1, 1), (5, 5)):
             graph = layers.conv("few", (16, 16, 64), 64, kernel, x=x, w=w, y=x).graph
             assert choose(graph.node(graph.ops[0]), "compact", DSP).kernel.name == "integer_conv_2d_packed_rows"

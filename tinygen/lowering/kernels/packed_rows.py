@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.encodings import Affine
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.conv_2d_dsp import Job, int8_job, takes_int8
-from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements
+from tinygen.lowering.kernels.support.codes import kind_of
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
+from tinygen.lowering.kernels.support.packed_codes import (
+    activation_codes,
+    line_context,
+    stored_offset,
+    value_constants,
+)
 from tinygen.lowering.kernels.support.packed_fields import rotations
 from tinygen.lowering.kernels.support.packed_layouts import (
     ARMV6M,
@@ -23,7 +27,6 @@ from tinygen.lowering.kernels.support.packed_layouts import (
     Layout,
     Machine,
     Task,
-    activation_codes,
     all_layouts,
     pack_weights,
     weight_grid,
@@ -70,7 +73,8 @@ def _task(job: Job, machine: Machine) -> Task | None:
     weights = job.weights.astype(np.int64)
     codes = activation_codes(node.input(0), padded=rows.padded or columns.padded)
     grid = weight_grid(weights)
-    return Task(axes, weights, codes, grid, machine) if codes and grid else None
+    task = Task(axes, weights, codes, grid, machine) if codes and grid else None
+    return task if task and task.fits() else None
 
 
 def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
@@ -82,7 +86,7 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
     buffer_rows = (size - 1) * rows.stride + rows.kernel
     pair_words = 2 * task.depth * buffer_rows
     row_words = _sum_words(layout) * 4 * cut.segments * grille.pairs
-    v_size = grille.width + layout.pieces * layout.fields.taps - 1
+    v_size = layout.values_of_row
     line = 0 if _reads_input(layout) else grille.width * grille.apart * task.depth
     # Steps that the layer does not have are read from what follows, and so is one more.
     sizes = {
@@ -94,6 +98,7 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
     blocks = -(-rows.output // size)
     spread = grille.pairs * 2 * (1 + task.machine.pixel * layout.fields.pixels)
     spread += _BIT * grille.copied if task.codes.bits == 1 else 0
+    spread += 2 * task.machine.pixel * grille.copied if task.codes.table else 0
     ending = _ending(job, task)
     return KernelPlan(
         template="packed/packed_rows.c.j2",
@@ -115,7 +120,12 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
             "v_size": v_size,
             "line_elements": line,
         },
-        constants=(_weights(layout, packed, len(turns)), ending.constant(), *_edge_constants(layout)),
+        constants=(
+            _weights(layout, packed, len(turns)),
+            ending.constant(),
+            *_edge_constants(layout),
+            *value_constants(task.codes),
+        ),
         scratch_bytes=4 * words + line,
         headers=_HEADERS,
         cycles=task.machine.unit
@@ -140,19 +150,15 @@ def _even(words: int) -> int:
 def _reads_input(layout: Layout) -> bool:
     """Whether rows of the input can be read as they lie."""
     codes, grille = layout.task.codes, layout.grille
-    return grille.copied == grille.width and not grille.left and not codes.bits and not codes.doubled
+    return grille.copied == grille.width and not grille.left and not (codes.bits or codes.doubled or codes.table)
 
 
 def _layer_context(job: Job, layout: Layout) -> dict[str, Any]:
     """Template values of the layer's activations."""
     task, grille, codes = layout.task, layout.grille, layout.task.codes
-    x = job.node.input(0)
     every_pixel = sum(1 << shift for shift in layout.fields.pixel_shifts())
     return {
-        "x_type": "uint8_t" if codes.bits else ctype(x.memory_dtype),
-        "x_step": pixel_elements(x),
-        "bits": codes.bits,
-        "doubled": codes.doubled,
+        **line_context(job.node.input(0), codes),
         "moved": codes.moved * every_pixel,
         "fill_word": codes.padding * every_pixel,
         "fill": (codes.padding if layout.edges is None else 0) - codes.moved,
@@ -211,10 +217,9 @@ def _ending(job: Job, task: Task) -> Epilogue:
     It expects sums of integers less the zero point's share that it has in its own biases, i.e. of the codes as they
     are stored where the encoding has a zero point.
     """
-    x = job.node.input(0)
-    zero = x.zero_point if isinstance(x.encoding, Affine) else 0
+    offset = stored_offset(job.node.input(0), task.codes)
     rows = job.ending.rows.copy()
-    rows[:, 0] += (task.codes.offset + zero) * task.weights.reshape(len(rows), -1).sum(axis=1)
+    rows[:, 0] += offset * task.weights.reshape(len(rows), -1).sum(axis=1)
     return job.ending.with_rows(rows)
 
 
@@ -237,7 +242,7 @@ def _job(node: Node) -> Job | None:
     if isinstance(op, Conv2D):
         return int8_job(node, "packed") if takes_int8(node) else None
     assert isinstance(op, IntegerConv2D)
-    layer = integer_layer(node, op.epilogue)
+    layer = integer_layer(node, op.epilogue, wide=True, widened=True)
     if layer is None:
         return None
     stem = f"conv_2d_{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}_packed"

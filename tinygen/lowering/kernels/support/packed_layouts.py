@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tinygen.ir.encodings import Affine, Binary, Levels, Ternary
 from tinygen.ir.ops.window import Axis
-from tinygen.ir.tensor import Tensor
+from tinygen.lowering.kernels.support.packed_codes import Codes
 from tinygen.lowering.kernels.support.packed_fields import (
     WORD,
     Fields,
@@ -22,7 +21,7 @@ from tinygen.lowering.kernels.support.packed_fields import (
     segments,
 )
 
-_MOST_CODE = 15
+_MOST_CODE = 255
 """Of weights: with larger codes, fields leave room for a single product."""
 _MOST_EDGES = 8
 _LONGEST_ROW = 4096
@@ -108,49 +107,6 @@ ARMV6M = Machine(
     unpack=9,
     unrolled=1,
 )
-
-
-@dataclass(frozen=True)
-class Codes:
-    """Activations as unsigned codes: what is stored, plus `moved`, is a; integers are scale * a + offset.
-
-    Attributes:
-        moved, scale, offset: as above.
-        largest: of a.
-        padding: the code of the integer 0.
-        bits: that each takes in words of channels; 0 where they are bytes.
-        doubled: a is two times what is stored, so that there is a code for 0.
-    """
-
-    moved: int
-    scale: int
-    offset: int
-    largest: int
-    padding: int = 0
-    bits: int = 0
-    doubled: bool = False
-
-
-def activation_codes(x: Tensor, *, padded: bool) -> Codes | None:
-    """None for encodings whose integers are not evenly spaced, or too many."""
-    match x.encoding:
-        case Affine(storage="int8"):
-            return Codes(128, 1, -128 - x.zero_point, 255, 128 + x.zero_point)
-        case Ternary():
-            return Codes(1, 1, -1, 2, 1)
-        case Levels(signed=False):
-            return Codes(0, 1, 0, 2**x.encoding.bits - 1, bits=x.code_bits)
-        case Levels():
-            return replace(_symmetric(2**x.encoding.bits - 1, padded), bits=x.code_bits)
-        case Binary():
-            return replace(_symmetric(1, padded), bits=1)
-        case _:
-            return None
-
-
-def _symmetric(largest: int, padded: bool) -> Codes:
-    """Of codes that stand for 2 * code - largest, among which there is no 0."""
-    return Codes(0, 1, -largest, 2 * largest, largest, doubled=True) if padded else Codes(0, 2, -largest, largest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,6 +232,14 @@ class Task:
         """Of the sums of fields."""
         return self.grid.step * self.codes.scale
 
+    def fits(self) -> bool:
+        """Whether sums of codes, times what they stand for, fit 32 bits with all that is added to them."""
+        codes, first = self.codes, abs(self.grid.first)
+        q = self.grid.codes.reshape(self.filters, -1)
+        sums, taps = int(q.sum(axis=1).max(initial=0)), q.shape[1]
+        largest = self.factor * sums + (first * codes.scale) * taps
+        return largest * codes.largest < 2**30
+
     def edges(self) -> Edges | None:
         """None where what is missing is no whole number: then padding is stored.
 
@@ -350,7 +314,20 @@ class Layout:
         field = on.whole if fields.apart and fields.filters == 1 else on.field
         taken = pairs * 4 * (5.0 + fields.count * (0.5 + field * cut.segments))
         output = on.output + self.task.summed + (0 if self.direct else 4)
-        return blocks * (products + taken + rows.output * per * (on.row + columns.output * output))
+        row = on.row + columns.output * output + self._joining()
+        return blocks * (products + taken + rows.output * per * row)
+
+    def _joining(self) -> float:
+        """Cycles for the sums of a row's pieces, which are added up in memory."""
+        if self.pieces == 1:
+            return 0.0
+        on, values = self.task.machine, self.fields.filters * self.values_of_row
+        return 0.5 * (on.row * self.pieces + on.output * values)
+
+    @property
+    def values_of_row(self) -> int:
+        """Sums of a row of one filter, with those that are no output's."""
+        return self.grille.width + self.pieces * self.fields.taps - 1
 
 
 def operand_mask(grid: Grid, fields: Fields) -> int:
