@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from ai_edge_litert.schema_py_generated import BuiltinOperator
 
+from tests.support import integer_layers as layers
 from tests.support.tflite_builder import ModelSpec, TensorSpec, build, options
 from tinygen.demo import MODEL
 from tinygen.emit.model import emit_model
@@ -15,6 +16,7 @@ from tinygen.frontends.load import load_model
 from tinygen.frontends.tflite import read_tflite
 from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
+from tinygen.targets.boards import load_board
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -40,3 +42,12 @@ def test_add_kernel() -> None:
     )
     program = lower(simplify(read_tflite(build(spec), name="sum")))
     check("sum_kernels.c", emit_model(program, "sum.tflite").files["sum_kernels.c"])
+
+
+@pytest.mark.parametrize("board", ["f746zg", "esp32c3"])
+def test_packed_products(board: str) -> None:
+    """Two bits by two bits, several products in one multiplication."""
+    few = layers.levels(2)
+    layer = layers.conv("few", (6, 9, 8), 6, (3, 3), x=few, w=layers.levels(2, signed=True), y=few)
+    program = lower(simplify(layer.graph), family="compact", isa=load_board(board).isa)
+    check(f"few_{board}_kernels.c", emit_model(program, "few").files["few_kernels.c"])
