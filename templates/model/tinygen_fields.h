@@ -45,6 +45,12 @@ static inline void tg_unpack_bits(uint8_t *to, const uint32_t *bits, int32_t cou
     }
 }
 
+/* The words so many bytes behind a table as the byte of `word` from bit `first` on says. */
+TG_INLINE const uint32_t *tg_at_byte(const uint8_t *table, uint32_t word, int32_t first)
+{
+    return (const uint32_t *)(const void *)(table + (uint8_t)(word >> first));
+}
+
 /*
  * TG_FIELD_SUMS(name, steps, parts, segments, skip, apart) makes the function
  *
@@ -225,6 +231,67 @@ TG_INLINE void tg_field_sums_32(
             for (int32_t i = 0; i < (segments); i++, to += 4) {                                              \
                 tg_field_sums_32(to, x + each * i, w + each * i, each / 2);                                  \
             }                                                                                                \
+        }                                                                                                    \
+    }
+#endif
+
+/*
+ * TG_KERNEL_SUMS(name, filters, second, channel) makes the function
+ *
+ *     void name(int32_t *sums, const uint32_t *tables, const uint32_t *w, int32_t count)
+ *
+ * that adds to the sums of four pixels, for each filter, those of `count` kernels, an even number. A kernel is a word: of
+ * the places of its entries in two tables, a byte each, and of its scale above. An entry has two words, two pixels in each.
+ * The second table is `second` bytes behind the first, the next channel's `channel` bytes behind that.
+ */
+#if TG_HAVE_DSP
+/*
+ * Sums: r4-r7; words of this kernel and the next: r8, r9; entries: r10 to lr. Loads stand by twos, other instructions
+ * beside multiplications. The word behind the last one is read, and not used.
+ */
+#define TG_KERNEL_SUMS(name, filters, second, channel)                                                       \
+    void name(int32_t *sums, const uint32_t *tables, const uint32_t *w, int32_t count);                      \
+    __asm__(".pushsection .text." #name ", \"ax\", %progbits\n"                                              \
+            " .syntax unified\n .thumb\n .balign 4\n .thumb_func\n .type " #name ", %function\n"             \
+            " .macro tg_entries at\n"                                                                 \
+            " ldr r10, [r11, #\\at]\n ldr r12, [r11, #\\at + 4]\n"                                          \
+            " ldr r11, [lr, #\\at + " #second "]\n ldr lr, [lr, #\\at + " #second " + 4]\n .endm\n"          \
+            " .macro tg_kernel word, next, beside:vararg\n add r10, r11\n add r12, lr\n"                    \
+            " uxtab r11, r1, \\next\n smlabt r4, r10, \\word, r4\n"                                         \
+            " uxtab lr, r1, \\next, ror #8\n smlatt r5, r10, \\word, r5\n"                                  \
+            " smlabt r6, r12, \\word, r6\n \\beside\n"                                                     \
+            " smlatt r7, r12, \\word, r7\n ldr \\word, [r2], #4\n .endm\n"                                 \
+            #name ":\n push {r4-r11, lr}\n sub sp, #12\n movw r4, #" #filters "\n subs r3, #2\n"            \
+            " str r1, [sp]\n str r3, [sp, #4]\n str r4, [sp, #8]\n ldr r8, [r2], #4\n"                      \
+            "1:\n ldm r0, {r4-r7}\n uxtab r11, r1, r8\n uxtab lr, r1, r8, ror #8\n ldr r9, [r2], #4\n"     \
+            " tg_entries 0\n cmp r3, #0\n beq 3f\n"                                                    \
+            "2:\n tg_kernel r8, r9, addw r1, r1, #2 * " #channel "\n tg_entries " #channel "\n"         \
+            " tg_kernel r9, r8, subs r3, #2\n tg_entries 0\n bne 2b\n"                                 \
+            "3:\n tg_kernel r8, r9, ldr r1, [sp]\n tg_entries " #channel "\n"                           \
+            " add r10, r11\n add r12, lr\n smlabt r4, r10, r9, r4\n ldr r11, [sp, #8]\n"                   \
+            " smlatt r5, r10, r9, r5\n ldr r3, [sp, #4]\n smlabt r6, r12, r9, r6\n smlatt r7, r12, r9, r7\n" \
+            " stmia r0!, {r4-r7}\n subs r11, #1\n str r11, [sp, #8]\n bne 1b\n"                            \
+            " add sp, #12\n pop {r4-r11, pc}\n .size " #name ", . - " #name "\n"                            \
+            " .purgem tg_entries\n .purgem tg_kernel\n .popsection\n");
+#else
+TG_INLINE void tg_kernel_sums(
+    int32_t sums[4], const uint8_t *table, const uint32_t *w, int32_t count, int32_t second, int32_t channel)
+{
+    for (int32_t i = 0; i < count; i++, table += channel) {
+        const uint32_t *const t0 = tg_at_byte(table, w[i], 0);
+        const uint32_t *const t1 = tg_at_byte(table + second, w[i], 8);
+        for (int32_t n = 0; n < 2; n++) {
+            sums[2 * n] = tg_smlabt(t0[n] + t1[n], w[i], sums[2 * n]);
+            sums[2 * n + 1] = tg_smlatt(t0[n] + t1[n], w[i], sums[2 * n + 1]);
+        }
+    }
+}
+
+#define TG_KERNEL_SUMS(name, filters, second, channel)                                                       \
+    TG_APART void name(int32_t *sums, const uint32_t *tables, const uint32_t *w, int32_t count)              \
+    {                                                                                                        \
+        for (int32_t o = 0; o < (filters); o++, sums += 4, w += count) {                                     \
+            tg_kernel_sums(sums, (const uint8_t *)tables, w, count, second, channel);                        \
         }                                                                                                    \
     }
 #endif

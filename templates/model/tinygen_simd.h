@@ -179,6 +179,16 @@ static inline int32_t tg_smlabb(uint32_t a, uint32_t b, int32_t sum)
 #endif
 }
 
+/* sum + a.low * b.high */
+static inline int32_t tg_smlabt(uint32_t a, uint32_t b, int32_t sum)
+{
+#if TG_HAVE_DSP
+    return __smlabt((int32_t)a, (int32_t)b, sum);
+#else
+    return (int32_t)((int64_t)sum + tg_low_half(a) * tg_high_half(b));
+#endif
+}
+
 /* sum + a.high * b.high */
 static inline int32_t tg_smlatt(uint32_t a, uint32_t b, int32_t sum)
 {
