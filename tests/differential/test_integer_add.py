@@ -34,7 +34,9 @@ from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.concatenation import Concatenation
 from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.tensor import Tensor
+from tinygen.lowering.kernels.integer_add_fused import integer_add_fused
 from tinygen.lowering.select import choose
+from tinygen.targets.bare_cores import bare_cores
 
 INT16 = Affine("int16", (1.0,), (0,))
 UINT8 = Affine("uint8", (1.0,), (128,))
@@ -186,3 +188,76 @@ def test_codes_are_one_sum(shared: bool) -> None:
         graph = (_even(layer) if shared else layer).graph
         name = choose(graph.node(graph.ops[0]), "tinygen", DSP).kernel.name
         assert name in {f"integer_add_{form}" for form in (*forms, "pairs")}
+
+
+def accumulators(i: int) -> Layer:
+    """A residual connection: codes beside a convolution's sums of 16 or 32 bits, some beyond where codes end."""
+    rng = np.random.default_rng(i)
+    wide = (INT16, INT32, INT32)[i % 3]
+    narrow = (levels(4), affine(-128), affine(7), BINARY, levels(3, True), levels(8), POWERS)[i % 7]
+    y = (levels(4), affine(-128), levels(8), BINARY, affine(3), levels(2))[i % 6]
+    shape = ((2, 3, 5), (3, 2, 34), (4,))[i % 3]
+    channels, largest = shape[-1], int(narrow.integers(np.array(narrow.code_range).astype(narrow.dtype)).max())
+    first = rng.integers(-(2**14), 2**14, channels) // (1 if wide == INT16 else 16)
+    first[0] = 0 if i % 4 == 0 else first[0]
+    second = rng.integers(-(2**27), 2**27, channels) // max(largest, 1)
+    if y == BINARY:
+        rows = tuple((int(t),) for t in rng.integers(-(2**26), 2**26, channels))
+        epilogue: Epilogue = Threshold(rows, tuple(rng.choice([1, -1], channels).tolist()))
+    else:
+        low, high = y.code_range
+        slopes = (high - low) / 2.0 ** rng.uniform(27, 29, channels)
+        shift = np.floor(np.log2((2**31 - 1) / slopes)).astype(np.int64)
+        multiplier = np.floor(slopes * 2.0**shift).astype(np.int64) * rng.choice([1, 1, -1], channels)
+        offset = (np.int64(rng.integers(low, high + 1)) << shift) + (np.int64(1) << (shift - 1))
+        floor = tuple(rng.integers(low, high + 1, channels).tolist()) if i % 5 == 0 else ()
+        epilogue = Rescale(*(tuple(v.tolist()) for v in (multiplier, offset, shift)), low, high, floor)
+    factors = {"first": tuple(first.tolist()), "second": tuple(second.tolist())}
+    kinds = (wide, narrow)
+    if i % 2:
+        factors, kinds = {"first": factors["second"], "second": factors["first"]}, (narrow, wide)
+    op = IntegerAdd(name="layer", inputs=("x", "z"), outputs=("y",), **factors, epilogue=epilogue)
+    operands = [Tensor(n, (1, *shape), kind) for n, kind in zip(("x", "z"), kinds, strict=True)]
+    tensors = {t.name: t for t in (*operands, Tensor("y", (1, *shape), y))}
+    graph = Graph(f"r{i}", tensors, (op,), ("x", "z"), ("y",))
+    graph.validate()
+    return Layer(graph, [[_accumulated(t, rng) for t in operands] for _ in range(3)])
+
+
+def _accumulated(tensor: Tensor, rng: np.random.Generator) -> np.ndarray:
+    """Codes; of int32 most are within 18 bits, some as large as can be."""
+    codes = random_codes(tensor.encoding, tensor.shape, rng)
+    return (
+        np.where(rng.random(codes.shape) < 0.8, codes >> 13, codes).astype(np.int32) if codes.itemsize == 4 else codes
+    )
+
+
+@one_in(2)
+def test_sums_of_accumulators(every: int) -> None:
+    found = [accumulators(i) for i in range(42)]
+    names = [choose(one.graph.node(one.graph.ops[0]), "tinygen", DSP).kernel.name for one in found]
+    assert names.count("integer_add_fused") > 36, names
+    forms = {_fused_form(one.graph) for one in found}
+    assert forms >= {"fused", "sign", "rescale_high"}
+    found = found[::every]
+    cores = [(bare_cores()[name], bare_cores()[name].isa) for name in ("esp32c3-core", "cortex-m0plus")]
+    check_variants([one.graph for one in found], [one.feeds for one in found], part="fused", cores=cores, in_turn=True)
+
+
+def _fused_form(graph: Graph) -> str | None:
+    plan = integer_add_fused(graph.node(graph.ops[0]))
+    return None if plan is None else str(plan.context["form"])
+
+
+def test_sums_whose_clamp_would_be_seen() -> None:
+    """Where codes still rise at the largest accumulators, nothing may be clamped."""
+    layer = accumulators(1)
+    (op,) = layer.graph.ops
+    assert isinstance(op, IntegerAdd)
+    flat = Rescale((1,), (0,), (27,), -128, 127)
+    graph = replace(
+        layer.graph,
+        ops=(replace(op, epilogue=flat),),
+        tensors={**layer.graph.tensors, "y": Tensor("y", layer.graph.tensors["y"].shape, affine(0))},
+    )
+    assert integer_add_fused(graph.node(graph.ops[0])) is None

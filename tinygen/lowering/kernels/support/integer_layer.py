@@ -25,7 +25,7 @@ from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.codes import pixel_elements
 from tinygen.lowering.kernels.support.octaves import fit_octaves
 from tinygen.lowering.kernels.support.requantize import Epilogue, write_columns
-from tinygen.lowering.kernels.support.staircase import Staircase, fit
+from tinygen.lowering.kernels.support.staircase import Fit, Staircase, fit
 from tinygen.lowering.kernels.support.widening import fits_int16, needs_widening
 from tinygen.lowering.plan import Field
 
@@ -81,19 +81,25 @@ def integer_layer(
     if isinstance(epilogue, Rescale) and min(epilogue.multiplier) < -_NEVER:
         return None  # of which there is no opposite
     weights = integer_mac.weight_integers(node)
-    falling = _falling(epilogue, len(weights))
+    falling = falling_channels(epilogue, len(weights))
     weights = np.where(falling.reshape(-1, *[1] * (weights.ndim - 1)), -weights, weights)
     largest = 2**15 - 1 if wide else 127
     if weights.min(initial=0) < -largest - 1 or weights.max(initial=0) > largest:
         return None
     flat = (integer_mac.scaled_weights(node, weights) if scaled else weights).reshape(len(weights), -1)
     lows, highs = _reachable(node.input(0), flat)
-    rising = _rising(epilogue, len(weights))
+    rising = rising_epilogue(epilogue, len(weights))
     if int(max(np.abs(lows).max(), np.abs(highs).max())) * unit >= _LARGEST:
         return None
     finished = _epilogue(rising, lows, highs, node.output, -x["zero"] * flat.sum(axis=1), unit)
-    context = {key: value for key, value in x.items() if key != "zero"} | _output(node.output)
+    context = {key: value for key, value in x.items() if key != "zero"} | output_values(node.output)
     return IntegerLayer(weights, falling, finished, context)
+
+
+def finished_sums(epilogue: Ending, y: Tensor, lows: np.ndarray, highs: np.ndarray) -> Epilogue:
+    """The epilogue of sums between `lows` and `highs`, which are negated where codes fall."""
+    rising = rising_epilogue(epilogue, len(lows))
+    return _epilogue(rising, lows, highs, y, np.zeros(len(lows), np.int64), 1)
 
 
 def _activations(x: Tensor) -> dict[str, Any] | None:
@@ -126,7 +132,8 @@ def _pointer(x: Tensor) -> dict[str, Any]:
     return {"source": "input" if x.dtype == np.int8 or isinstance(x.encoding, Binary) else "codes"}
 
 
-def _output(y: Tensor) -> dict[str, Any]:
+def output_values(y: Tensor) -> dict[str, Any]:
+    """Template values of how codes are written."""
     bits = y.packed_bits
     return {
         "y_type": ctype(y.memory_dtype),
@@ -145,7 +152,8 @@ def _reachable(x: Tensor, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return accumulator_range(weights, min(int(integers.min()), 0), max(int(integers.max()), 0), 0)
 
 
-def _falling(epilogue: Ending | None, channels: int) -> np.ndarray:
+def falling_channels(epilogue: Ending | None, channels: int) -> np.ndarray:
+    """Whether codes fall as the accumulator rises: bool [channels]."""
     match epilogue:
         case Rescale():
             return np.broadcast_to(np.array(epilogue.multiplier) < 0, channels)
@@ -155,7 +163,7 @@ def _falling(epilogue: Ending | None, channels: int) -> np.ndarray:
             return np.zeros(channels, bool)
 
 
-def _rising(epilogue: Ending | None, channels: int) -> Ending | None:
+def rising_epilogue(epilogue: Ending | None, channels: int) -> Ending | None:
     """The epilogue of negated accumulators where they fall; one entry per channel."""
     match epilogue:
         case Rescale():
@@ -215,9 +223,19 @@ def _fused(
     found = fit(Staircase(unclamped.apply, real, lows, highs, low, high, unit))
     if found is None:
         return None
+    return fused(rising, found, bias * unit, unit)
+
+
+def fused(rising: Rescale | Threshold, found: Fit, bias: np.ndarray, unit: int = 1) -> Epilogue:
+    """Of a multiplication that was found to do what an epilogue does.
+
+    Args:
+        rising: the epilogue; its clamps of channels remain.
+        found: for sums that are `unit` times the accumulators, as `bias` is.
+    """
     return _write(
-        {"form": "fused", **_saturation(low, high)},
-        bias * unit + found.moved,
+        {"form": "fused", **_saturation(*rising.code_range)},
+        bias + found.moved,
         unit,
         {
             "multiplier": found.multiplier,

@@ -32,6 +32,10 @@ _TRIALS = 33
 _ROUND = 4
 _BIAS_SHIFTS = (1 << 10, 1 << 14, 1 << 18)
 _SAFE = 2**31 - 2**19
+_STEEPEST = 0.5
+"""Codes per accumulator."""
+Ends = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Codes k; per code and channel the least accumulator of code k or more, and the largest of less, or NONE."""
 
 
 class Fit(NamedTuple):
@@ -104,16 +108,27 @@ def fit(staircase: Staircase) -> Fit | None:
     """
     if not staircase.live.all() and len(staircase.real) == len(staircase.lows):
         return _with_constants(staircase)
-    largest = float(staircase.slopes.max(initial=0.0))
-    if not 0.0 < largest < 0.5 or staircase.reach.max() >= _SAFE:
+    if not 0.0 < float(staircase.slopes.max(initial=0.0)) < _STEEPEST or staircase.reach.max() >= _SAFE:
         return None
-    most = min(int(np.floor(np.log2(0.5 / largest))), _MAX_SHIFT)
+    return fit_between(staircase, ends_of_steps(staircase))
+
+
+def fit_between(staircase: Staircase, ends: Ends) -> Fit | None:
+    """The same where not every accumulator between two steps occurs.
+
+    Args:
+        staircase: its codes are not asked for.
+        ends: see `ends_of_steps`.
+    """
+    largest = float(staircase.slopes.max(initial=0.0))
+    if not 0.0 < largest < _STEEPEST or staircase.reach.max() >= _SAFE:
+        return None
+    most = min(int(np.floor(np.log2(_STEEPEST / largest))), _MAX_SHIFT)
     if largest * 2.0 ** (32 + most) > 2**31 - _TRIALS:
         most -= 1
-    constraints = _constraints(staircase)
     # A round shift is shared by more layers, and with it their code; the largest is the most precise.
     for shift in (most // _ROUND * _ROUND, most):
-        found = _fit_all(staircase, shift, constraints) if shift > 0 else None
+        found = _fit_all(staircase, shift, ends) if shift > 0 else None
         if found is not None:
             return found
     return None
@@ -136,8 +151,8 @@ def _with_constants(staircase: Staircase) -> Fit | None:
     return Fit(multiplier, offset, moved, found.shift)
 
 
-def _fit_all(staircase: Staircase, shift: int, constraints: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Fit | None:
-    steps, at, below = constraints
+def _fit_all(staircase: Staircase, shift: int, ends: Ends) -> Fit | None:
+    steps, at, below = ends
     columns = []
     for channel, (slope, reach) in enumerate(zip(staircase.slopes.tolist(), staircase.reach.tolist(), strict=True)):
         found = _fit_channel(
@@ -155,11 +170,12 @@ def _fit_all(staircase: Staircase, shift: int, constraints: tuple[np.ndarray, np
     return Fit(multiplier, offset, moved, shift)
 
 
-_NONE = np.int64(2**62)
+NONE = np.int64(2**62)
+"""No accumulator."""
 
 
-def _constraints(staircase: Staircase) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(codes k, T[k] per channel, T[k] - 1 per channel); _NONE where a code asks for nothing."""
+def ends_of_steps(staircase: Staircase) -> Ends:
+    """(codes k, T[k] per channel, T[k] - 1 per channel) of a staircase; NONE where a code asks for nothing."""
     lows, highs, floor, ceiling = staircase.lows, staircase.highs, staircase.floor, staircase.ceiling
     steps = np.arange(floor, ceiling + 2, dtype=np.int64)
     low, high = np.broadcast_to(lows, (len(steps), len(lows))).copy(), np.broadcast_to(highs, (len(steps), len(lows)))
@@ -175,13 +191,13 @@ def _constraints(staircase: Staircase) -> tuple[np.ndarray, np.ndarray, np.ndarr
     column = steps[:, None]
     # The code at the lowest accumulator must not be undershot, nor the one at the highest be overshot, unless
     # saturation sees to it.
-    at = np.where((column <= last) & (column >= first) & (column > floor), left, _NONE)
-    below = np.where((column > first) & (column <= last + 1) & (column <= ceiling), left - 1, _NONE)
+    at = np.where((column <= last) & (column >= first) & (column > floor), left, NONE)
+    below = np.where((column > first) & (column <= last + 1) & (column <= ceiling), left - 1, NONE)
     return steps, at, below
 
 
 def _scaled(accumulators: np.ndarray, unit: int) -> np.ndarray:
-    return np.where(accumulators == _NONE, _NONE, np.where(accumulators == _NONE, 0, accumulators) * unit)
+    return np.where(accumulators == NONE, NONE, np.where(accumulators == NONE, 0, accumulators) * unit)
 
 
 def _fit_channel(
@@ -209,7 +225,7 @@ def _bound(
     accumulators: np.ndarray, targets: np.ndarray, multipliers: np.ndarray, pick: Callable[..., np.ndarray], empty: int
 ) -> np.ndarray:
     """The tightest target - accumulator * multiplier, per multiplier."""
-    there = accumulators != _NONE
+    there = accumulators != NONE
     if not there.any():
         return np.full(len(multipliers), empty, np.int64)
     rest = targets[there][None, :] - accumulators[there][None, :] * multipliers[:, None]
