@@ -24,6 +24,7 @@ _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _FUNCTION = re.compile(r"^[A-Za-z_][^;{}#=]*?\b(\w+)\s*\([^;{}]*\)\s*\{(.*?)^\}", re.DOTALL | re.MULTILINE)
 _TABLE = re.compile(r"^(?:extern )?const \w+ (\w+)\[[^\]]*\]\s*=", re.MULTILINE)
 _WORD = re.compile(r"\b[A-Za-z_]\w+\b")
+_VALUE = re.compile(r"^#define[ \t]+(\w+)[ \t]+\S[^\n\\]*$", re.MULTILINE)
 _ALIAS = re.compile(r"^#define[ \t]+(\w+)[ \t]+(\w+)[ \t]*$", re.MULTILINE)
 
 
@@ -198,6 +199,8 @@ class Checkout:
         if found is None:
             raise self._lacks(name)
         includes = "".join(f"#include <{header}>\n" for header in self.vendor.inline_headers)
+        values = {match[1]: match[0] for match in _VALUE.finditer((self.path / found.file).read_text(encoding="utf-8"))}
+        includes += "".join(f"{values[name]}\n" for name in sorted(found.mentions & values.keys()))
         return f"{includes}#undef {function}\n#define {function} {name}\n{found.text}\n"
 
     def sources(self, functions: Iterable[str]) -> tuple[str, ...]:
