@@ -151,8 +151,33 @@ def test_wide_weights(every: int) -> None:
 def test_integer_depthwise(every: int) -> None:
     layers = depthwise_layers(24, 1)
     chosen = [lower(layer.graph, isa=ESP32C3.isa).layers[0].kernel.name for layer in layers]
-    assert chosen.count("integer_conv_2d_depthwise_scalar") > 12
+    assert chosen.count("integer_conv_2d_depthwise_scalar") > 13
     assert check_layers(layers[::every]) >= 24 // every
+
+
+def test_depthwise_layers_of_bits() -> None:
+    """Channels in several words, one or two filters each, strides, taps outside that count as 0."""
+    shapes = [((5, 9), 3, (3, 3), 1), ((6, 4), 35, (2, 3), 2), ((4, 11), 64, (3, 1), 1), ((7, 5), 33, (5, 4), 1)]
+    weights = (integer_layers.BINARY, integer_layers.levels(8, True))
+    layers = [
+        integer_layers.conv(
+            f"b{i}",
+            (*image, channels),
+            channels * each,
+            kernel,
+            groups=channels,
+            x=integer_layers.BINARY,
+            w=weights[i % 2],
+            y=OUTPUTS[i],
+            stride=(1 + i % 2, 1),
+            seed=i,
+        )
+        for i, (image, channels, kernel, each) in enumerate(shapes)
+    ]
+    chosen = {lower(layer.graph, isa=ESP32C3.isa).layers[0].kernel.name for layer in layers}
+    assert chosen == {"integer_conv_2d_depthwise_scalar"}
+    for compiler, core in (("zig", ESP32C3), ("zig", M0PLUS)):
+        check_layers(layers, compiler=compiler, cores=[(core, core.isa)], host=core is ESP32C3)
 
 
 @one_in(3)

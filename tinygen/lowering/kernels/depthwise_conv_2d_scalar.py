@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.ir.encodings import Binary
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.window import Axis
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support import scalar
-from tinygen.lowering.kernels.support.codes import kind_of, smallest_integers
+from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements, smallest_integers
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.kernels.support.scalar import Copy
@@ -31,8 +32,8 @@ _REACH = 2047
 """The largest constant offset of a load."""
 
 # Cycles: a tap whose code is loaded for one window and its weight known, whose code is there, of which both are loaded;
-# an output; a code copied; a channel; a column.
-_TAP, _ROLLED_TAP, _LOADED_TAP, _OUTPUT, _COPIED, _CHANNEL, _COLUMN = 4.2, 2.1, 6.2, 15.0, 5.0, 30.0, 30.0
+# an output; a code copied, a bit; a channel; a column.
+_TAP, _ROLLED_TAP, _LOADED_TAP, _OUTPUT, _COPIED, _BIT, _CHANNEL, _COLUMN = 4.2, 2.1, 6.2, 15.0, 5.0, 8.0, 30.0, 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,7 @@ def integer_conv_2d_depthwise_scalar(node: Node) -> KernelPlan | None:
     """Filters of one kernel each, weights and activations of up to 8 bits."""
     op, x = node.op, node.input(0)
     assert isinstance(op, IntegerConv2D)
-    copy = scalar.copy_of(x)
+    copy = Copy(0, bits=True) if isinstance(x.encoding, Binary) else scalar.copy_of(x)
     if copy is None or node.input(1).shape[3] != 1 or op.groups(node) != x.shape[3]:
         return None
     layer = integer_layer(node, op.epilogue, wide=True)
@@ -124,6 +125,8 @@ def _plan(job: _Job) -> KernelPlan | None:
             "weight_type": ctype(job.weights.dtype),
             "levels": job.copy.levels,
             "flips": job.copy.flips,
+            "bits": job.copy.bits,
+            "in_step": pixel_elements(node.input(0)),
             "multiplier_count": job.multiplier,
             "input_zero": job.copy.fill if padded else 0,
             "copies": copies,
@@ -144,7 +147,7 @@ def _plan(job: _Job) -> KernelPlan | None:
         scratch_bytes=plane_h * plane_w if copies else 0,
         inplace=((0, 0),) if copies and job.in_place else (),
         headers=job.headers,
-        cycles=node.output.shape[0] * filters * _cycles(rows, columns, walk, copies=copies),
+        cycles=node.output.shape[0] * filters * _cycles(rows, columns, walk, job.copy if copies else None),
     )
 
 
@@ -166,10 +169,11 @@ def _walk(rows: Axis, columns: Axis) -> str:
     return "rolling" if rows.stride == rows.dilation == 1 and rows.output > 1 else "whole"
 
 
-def _cycles(rows: Axis, columns: Axis, walk: str, *, copies: bool) -> float:
+def _cycles(rows: Axis, columns: Axis, walk: str, copy: Copy | None) -> float:
     """Of one channel."""
     taps, outputs = rows.kernel * columns.kernel, rows.output * columns.output
-    copied = _COPIED * rows.input * columns.input if copies else 0.0
+    each = 0.0 if copy is None else _BIT if copy.bits else _COPIED
+    copied = each * rows.input * columns.input
     if walk == "rolling":
         loads = 2 * columns.kernel * (rows.output + rows.kernel - 1) * columns.output
         body = loads + outputs * (taps * _ROLLED_TAP + _OUTPUT) + columns.output * (_COLUMN + taps * _ROLLED_TAP)

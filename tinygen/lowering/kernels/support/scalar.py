@@ -26,16 +26,18 @@ class Copy:
         fill: what stands for zero there.
         levels: codes q of signed levels become 2 * q - levels; 0 for others.
         flips: codes of 0 to 255 become signed ones, 128 less.
+        bits: of words become -1 and 1.
     """
 
     fill: int
     levels: int = 0
     flips: bool = False
+    bits: bool = False
 
     @property
     def changes(self) -> bool:
         """Whether what is multiplied is not what lies in memory."""
-        return self.levels > 0 or self.flips
+        return self.levels > 0 or self.flips or self.bits
 
     @property
     def cost(self) -> float:
