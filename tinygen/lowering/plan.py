@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -124,10 +124,10 @@ class Kernel:
     Attributes:
         name: unique, for reports and `--kernels`.
         op: the operator's class.
+        plan: see `PlanFunction`.
         family: "reference" (portable, plain loops), "tinygen" (tuned), or that of a vendor's library ("cmsis-nn").
         isa: the instruction set it needs: "c99", "dsp" (Armv7E-M SIMD; its C also runs on any host
             through portable twins of the intrinsics) or "scalar" (no SIMD, but a product in a cycle; likewise).
-        plan: see `PlanFunction`.
         arithmetic: what it computes, where a library is known to round otherwise than the operator's meaning.
         unless: an instruction set for which there is a better form of this kernel; "" for none.
         is_sparse: it spares weights that are zero, and pays for what it says where the others are.
@@ -136,9 +136,9 @@ class Kernel:
 
     name: str
     op: type[Op]
-    family: str
-    isa: str
     plan: PlanFunction
+    family: str = "reference"
+    isa: str = "c99"
     arithmetic: Arithmetic | None = None
     unless: str = ""
     is_sparse: bool = False
@@ -164,23 +164,24 @@ class Kernel:
 _KERNELS: list[Kernel] = []
 
 
-def kernel(
-    op: type[Op],
-    *,
-    name: str,
-    family: str = "reference",
-    isa: str = "c99",
-    arithmetic: Arithmetic | None = None,
-    unless: str = "",
-    is_sparse: bool = False,
-    unpacks: bool = False,
-    packs: bool = False,
-) -> Callable[[PlanFunction], PlanFunction]:
+class Traits(TypedDict, total=False):
+    """What a kernel may say of itself; see `Kernel`, which has the defaults."""
+
+    family: str
+    isa: str
+    arithmetic: Arithmetic
+    unless: str
+    is_sparse: bool
+    unpacks: bool
+    packs: bool
+
+
+def kernel(op: type[Op], *, name: str, **traits: Unpack[Traits]) -> Callable[[PlanFunction], PlanFunction]:
     """Registers the decorated plan function as a kernel of `op`."""
 
     def register(function: PlanFunction) -> PlanFunction:
         assert all(existing.name != name for existing in _KERNELS), name
-        _KERNELS.append(Kernel(name, op, family, isa, function, arithmetic, unless, is_sparse, unpacks, packs))
+        _KERNELS.append(Kernel(name, op, function, **traits))
         return function
 
     return register

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.lowering.kernels.conv_2d_dsp import takes_int8
-from tinygen.lowering.kernels.fully_connected import dense_plan
+from tinygen.lowering.kernels.fully_connected import DenseJob, dense_plan
 from tinygen.lowering.kernels.support.requantize import epilogue
 from tinygen.lowering.plan import KernelPlan, kernel
 
@@ -19,7 +19,7 @@ def conv_2d_s8_dsp_dense(node: Node) -> KernelPlan | None:
     context = {"source": "input", "y_type": "int8_t", "packed_output": False, "packed_input": False}
     # The codes of a window lie as those of the image do: by rows, columns, channels.
     weights = node.constant(1).reshape(node.output.shape[3], -1)
-    return None if ending is None else dense_plan(node, weights, ending, context, "conv_2d_s8_dsp_dense")
+    return None if ending is None else dense_plan(DenseJob(node, weights, ending, context, "conv_2d_s8_dsp_dense"))
 
 
 def _covers_input(node: Node) -> bool:

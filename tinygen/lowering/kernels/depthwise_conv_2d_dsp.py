@@ -64,15 +64,13 @@ def column_products(taps: int, both: bool) -> ColumnProducts:
     return ColumnProducts(whole + 1, tuple(words), tuple(products))
 
 
-def column_schedule(
-    column: ColumnProducts, taps: int, stride: int, count: int, *, dilation: int = 1, dual_issue: bool
-) -> list[list[str]]:
+def column_schedule(column: ColumnProducts, columns: Axis, count: int, *, dual_issue: bool) -> list[list[str]]:
     """Loads and products of `count` neighbouring output columns, in an order that the core likes.
 
     Every word of activations is loaded once and serves all windows that touch it.
 
     Args:
-        taps, stride, dilation: of the window, along the row.
+        columns: the window, along the row.
         dual_issue: what a column of the input needs is loaded while the one before is multiplied, as soon as a register
             is free for it; else just before it is needed, all together, which is cheaper where loads are pipelined with
             loads only.
@@ -80,16 +78,18 @@ def column_schedule(
     Returns:
         ["load_x", column, pair], ["load_w", column, word] and [instruction, sum, x, w] in order.
     """
-    stages = (taps - 1) * dilation + 1 + (count - 1) * stride
+    stages = (columns.kernel - 1) * columns.dilation + 1 + (count - 1) * columns.stride
     # A stride beyond the window, and dilation, leave columns that no window touches.
-    touched = {output * stride + tap * dilation for output in range(count) for tap in range(taps)}
+    touched = {
+        output * columns.stride + tap * columns.dilation for output in range(count) for tap in range(columns.kernel)
+    }
     steps: list[list[str]] = []
     for stage in range(stages):
         if stage == 0 or not dual_issue:
-            steps += _loads_x(column, stage, touched) + _loads_w(column, stage, taps, dilation)
-        weights = _loads_w(column, stage + 1, taps, dilation) if dual_issue else []
+            steps += _loads_x(column, stage, touched) + _loads_w(column, stage, columns)
+        weights = _loads_w(column, stage + 1, columns) if dual_issue else []
         for pair in range(column.pairs):
-            for product in _products(column, stage, pair, taps, stride, count, dilation):
+            for product in _products(column, stage, pair, columns, count):
                 steps.append(product)
                 if weights and pair >= column.pairs - 1:
                     steps.append(weights.pop(0))
@@ -103,22 +103,27 @@ def _loads_x(column: ColumnProducts, stage: int, touched: set[int]) -> list[list
     return [["load_x", str(stage), str(pair)] for pair in range(column.pairs) if stage in touched]
 
 
-def _loads_w(column: ColumnProducts, stage: int, taps: int, dilation: int) -> list[list[str]]:
+def _loads_w(column: ColumnProducts, stage: int, columns: Axis) -> list[list[str]]:
     """Of the tap that the first column has at this stage."""
-    tap, between = divmod(stage, dilation)
-    return [["load_w", str(tap), str(word)] for word in range(len(column.words)) if not between and tap < taps]
+    tap, between = divmod(stage, columns.dilation)
+    if between or tap >= columns.kernel:
+        return []
+    return [["load_w", str(tap), str(word)] for word in range(len(column.words))]
 
 
-def _products(
-    column: ColumnProducts, stage: int, pair: int, taps: int, stride: int, count: int, dilation: int
-) -> list[list[str]]:
+def _products(column: ColumnProducts, stage: int, pair: int, columns: Axis, count: int) -> list[list[str]]:
     """What one pair of rows in one column of the input is multiplied with."""
-    return [
-        [instruction, f"sum{output}{row}", f"x{stage}_{pair}", f"w{(stage - output * stride) // dilation}_{word}"]
-        for output in range(count)
-        for row, instruction, of, word in column.products
-        if of == pair and (stage - output * stride) in range(0, taps * dilation, dilation)
-    ]
+    found = []
+    for output in range(count):
+        tap, between = divmod(stage - output * columns.stride, columns.dilation)
+        if between or not 0 <= tap < columns.kernel:
+            continue
+        found += [
+            [instruction, f"sum{output}{row}", f"x{stage}_{pair}", f"w{tap}_{word}"]
+            for row, instruction, of, word in column.products
+            if of == pair
+        ]
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,12 +235,7 @@ def depthwise_plan(job: DepthwiseJob, *, dual_issue: bool) -> KernelPlan | None:
             "advance": rows.stride if not both else 2,
             "pairs": column.pairs,
             "tap_pairs": [list(word) for word in column.words],
-            "schedules": {
-                count: column_schedule(
-                    column, columns.kernel, columns.stride, count, dilation=columns.dilation, dual_issue=dual_issue
-                )
-                for count in (1, 2)
-            },
+            "schedules": {count: column_schedule(column, columns, count, dual_issue=dual_issue) for count in (1, 2)},
             "width": width,
             "copied": min(columns.input, width - columns.before),
         },

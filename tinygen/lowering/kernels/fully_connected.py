@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -106,20 +107,38 @@ def fully_connected_s8_dsp_4(node: Node) -> KernelPlan | None:
         return None
     ending = epilogue(node, axis=0, unit=256)
     context = {"source": "input", "y_type": "int8_t", "packed_output": False, "packed_input": False}
-    return None if ending is None else dense_plan(node, node.constant(1), ending, context, "fully_connected_s8_dsp")
+    if ending is None:
+        return None
+    return dense_plan(DenseJob(node, node.constant(1), ending, context, "fully_connected_s8_dsp"))
 
 
-def dense_plan(
-    node: Node,
-    weights: np.ndarray,
-    ending: Epilogue,
-    context: dict[str, Any],
-    stem: str,
-    headers: tuple[str, ...] = ("tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h"),
-    values: Constant | None = None,
-    centre: int = 0,
-) -> KernelPlan | None:
-    """The plan for int8 weights [O, I] and an epilogue of sums that are 256 times as large.
+@dataclass(frozen=True, eq=False)
+class DenseJob:
+    """A dense layer made ready for the kernels of Armv7E-M.
+
+    Attributes:
+        node: the layer.
+        weights: [O, I].
+        ending: what becomes of sums.
+        context: template values of how codes are read and written.
+        stem: of the C function's name.
+    """
+
+    node: Node
+    weights: np.ndarray
+    ending: Epilogue
+    context: dict[str, Any]
+    stem: str
+    headers: tuple[str, ...] = ("tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h")
+
+    @property
+    def rows(self) -> int:
+        """Of inputs, and of outputs."""
+        return self.node.input(0).size // self.weights.shape[1]
+
+
+def dense_plan(job: DenseJob, values: Constant | None = None, centre: int = 0) -> KernelPlan | None:
+    """The plan for int8 weights and an epilogue of sums that are 256 times as large.
 
     Args:
         values: bytes that codes become, each less than its integer by `centre`.
@@ -127,6 +146,7 @@ def dense_plan(
     Returns:
         None when a pair of weights does not fit 16 bits.
     """
+    weights, ending = job.weights, job.ending
     outputs, depth = weights.shape
     packed = pack_carried_rows(weights)
     if packed is None:
@@ -136,18 +156,17 @@ def dense_plan(
     even = weights[:, 0::2].astype(np.int64).sum(axis=1)
     channels = ending.rows.copy()
     channels[:, 0] += 256 * centre * weights.astype(np.int64).sum(axis=1) - 127 * even
-    rows = node.input(0).size // depth
     return KernelPlan(
         template="fully_connected/fully_connected_s8_dsp_4.c.j2",
-        stem=f"{stem}_{depth}x{outputs}",
+        stem=f"{job.stem}_{depth}x{outputs}",
         context={
-            "rows": rows,
+            "rows": job.rows,
             "depth": depth,
             "taps": taps,
             "outputs": outputs,
             "row_step": depth,
             **ending.context,
-            **context,
+            **job.context,
         },
         constants=(
             # The loop reads one block ahead.
@@ -160,6 +179,6 @@ def dense_plan(
             *((values,) if values else ()),
         ),
         scratch_bytes=2 * taps + 4,
-        headers=headers,
-        cycles=rows * (2.0 * depth + packed.shape[0] * (1.05 * taps + 8)),
+        headers=job.headers,
+        cycles=job.rows * (2.0 * depth + packed.shape[0] * (1.05 * taps + 8)),
     )

@@ -8,9 +8,10 @@ import numpy as np
 
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.lowering.kernels.fully_connected import DenseJob
 from tinygen.lowering.kernels.support import coded_weights
 from tinygen.lowering.kernels.support.coded_weights import BookCode, Code, GridCode, find_code
-from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
+from tinygen.lowering.kernels.support.requantize import epilogue
 from tinygen.lowering.kernels.support.widening import Widening
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
@@ -18,7 +19,6 @@ _NIBBLES = 16
 """Sums of codes of 4 bits are so many times as large (tg_dot_nibbles)."""
 _MOST_STEP = 15
 """With a larger step 17 times an activation does not fit 16 bits."""
-_HEADERS = ("tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h")
 
 # Cycles per multiply-accumulate, by the bits of a piece of the codes; of a book. Scale as those of the int8 kernel.
 _PIECE, _BOOK = {4: 1.05, 2: 0.95, 1: 0.9}, 2.2
@@ -34,7 +34,7 @@ def fully_connected_s8_packed_dsp(node: Node) -> KernelPlan | None:
     if code is None or ending is None:
         return None
     context = {"source": "input", "y_type": "int8_t", "packed_output": False}
-    return packed_dense_plan(node, node.constant(1), code, ending, context, "fully_connected_s8_dsp", _HEADERS)
+    return packed_dense_plan(DenseJob(node, node.constant(1), ending, context, "fully_connected_s8_dsp"), code)
 
 
 def unit_of(code: Code) -> int:
@@ -42,32 +42,23 @@ def unit_of(code: Code) -> int:
     return _NIBBLES if isinstance(code, GridCode) and code.bits == 4 and code.step <= _MOST_STEP else 1
 
 
-def packed_dense_plan(
-    node: Node,
-    weights: np.ndarray,
-    code: Code,
-    ending: Epilogue,
-    context: dict[str, Any],
-    stem: str,
-    headers: tuple[str, ...],
-    widen: Widening | None = None,
-) -> KernelPlan:
-    """The plan for weights [O, I] that fit a code, and inputs in signed bytes; sums are in units of `unit_of`.
+def packed_dense_plan(job: DenseJob, code: Code, widen: Widening | None = None) -> KernelPlan:
+    """The plan for weights that fit a code, and inputs in signed bytes; sums are in units of `unit_of`.
 
     Args:
         widen: how rows of other inputs are widened; with a BookCode.
     """
+    weights, ending = job.weights, job.ending
     outputs, depth = weights.shape
     pieces, words = _packed(code, weights)
     pairs = max(-(-piece["words"] * piece["pairs"] // 2) * 2 for piece in pieces)
-    rows = node.input(0).size // depth
     ahead = 4 if unit_of(code) == _NIBBLES else 0
     layout = f"{list(weights.shape)} codes of {code.bits} bits, four outputs"
     return KernelPlan(
         template="fully_connected/fully_connected_s8_packed_dsp.c.j2",
-        stem=f"{stem}_{code.name}_{depth}x{outputs}",
+        stem=f"{job.stem}_{code.name}_{depth}x{outputs}",
         context={
-            "rows": rows,
+            "rows": job.rows,
             "depth": depth,
             "outputs": outputs,
             "pieces": pieces,
@@ -79,7 +70,7 @@ def packed_dense_plan(
             "nibbles": unit_of(code) == _NIBBLES,
             "widen": widen.context if widen else None,
             **ending.context,
-            **context,
+            **job.context,
         },
         constants=(
             # The loop over codes of 4 bits reads one block ahead.
@@ -89,8 +80,8 @@ def packed_dense_plan(
             *(widen.constants if widen else ()),
         ),
         scratch_bytes=4 * pairs * len(pieces) + code.table_bytes + 2 * ahead,
-        headers=(*_headers(code), *headers, *(("tinygen_widen.h",) if widen else ())),
-        cycles=rows * (2.0 * depth * len(pieces) + words.shape[0] * (_cost(code) * 8 * pairs + 8)),
+        headers=(*_headers(code), *job.headers, *(("tinygen_widen.h",) if widen else ())),
+        cycles=job.rows * (2.0 * depth * len(pieces) + words.shape[0] * (_cost(code) * 8 * pairs + 8)),
     )
 
 

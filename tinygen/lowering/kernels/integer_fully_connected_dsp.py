@@ -10,7 +10,7 @@ from tinygen.ir.encodings import Affine, Binary, Levels, Ternary
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.tensor import Tensor
-from tinygen.lowering.kernels.fully_connected import dense_plan
+from tinygen.lowering.kernels.fully_connected import DenseJob, dense_plan
 from tinygen.lowering.kernels.fully_connected_packed import packed_dense_plan, unit_of
 from tinygen.lowering.kernels.support.coded_weights import BookCode, find_code
 from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements
@@ -34,7 +34,8 @@ def integer_fully_connected_dsp(node: Node) -> KernelPlan | None:
     context, values, centre = found
     stem = f"fully_connected_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_dsp"
     weights = layer.weights.astype(np.int8)
-    return dense_plan(node, weights, layer.epilogue, layer.context | context, stem, _HEADERS, values, centre)
+    job = DenseJob(node, weights, layer.epilogue, layer.context | context, stem, _HEADERS)
+    return dense_plan(job, values, centre)
 
 
 @kernel(IntegerFullyConnected, name="integer_fully_connected_packed_dsp", family="tinygen", isa="dsp")
@@ -51,7 +52,8 @@ def integer_fully_connected_packed_dsp(node: Node) -> KernelPlan | None:
     if layer is None or code is None or not (in_bytes or (widen and isinstance(code, BookCode))):
         return None
     stem = f"fully_connected_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_dsp"
-    return packed_dense_plan(node, layer.weights, code, layer.epilogue, layer.context, stem, _HEADERS, widen)
+    job = DenseJob(node, layer.weights, layer.epilogue, layer.context, stem, _HEADERS)
+    return packed_dense_plan(job, code, widen)
 
 
 def _row_widening(node: Node) -> Widening | None:
