@@ -37,7 +37,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.builds.manifest import ProgramEntry
+from tinygen.builds.arrays import Samples
+from tinygen.builds.manifest import Manifest, ProgramEntry
 from tinygen.builds.predicted import predicted_energy
 from tinygen.hil.device import MEASURED, PREDICTED, REPORTED, Device
 from tinygen.hil.law import Law
@@ -55,13 +56,11 @@ _NATIVE = "by this computer's clock, whose nanoseconds stand for cycles"
 
 def describe_switch(
     found: Collected,
-    *,
     name: str | None,
-    planned: int,
+    *,
     law: Law,
-    labels: np.ndarray | None,
-    program: ProgramEntry,
-    stack_bytes: int | None,
+    samples: Samples,
+    manifest: Manifest,
     device: Device,
 ) -> dict[str, Any]:
     """The entry of a switch.
@@ -69,24 +68,22 @@ def describe_switch(
     Args:
         found: by the session.
         name: of the switch.
-        planned: how many inputs there were to run.
         law: what the device should answer.
-        labels: per input.
-        program: what the manifest says of it.
-        stack_bytes: of the firmware.
+        samples: inputs there were to run.
+        manifest: of the build.
         device: what it was run on.
     """
-    timer = device.timer
+    timer, program = device.timer, manifest.section(name)
     clock_hz = timer.info.clock_hz if timer and timer.info else 0
     source = found.cycles_source or (PREDICTED if found.beside else "")
     cycles = [row.cycles for row in found.rows if row.cycles is not None] or found.beside
-    rows = [_row(row, law, labels) for row in found.rows]
+    rows = [_row(row, law, samples.labels) for row in found.rows]
     right = [row["right"] for row in rows if row["right"] is not None]
     about = _NATIVE if device.engine == "native" else _ABOUT.get(source, "")
     latency = _latency(cycles, source, about, clock_hz) if cycles and clock_hz else None
     return {
         "switch": name,
-        "planned": planned,
+        "planned": len(samples),
         "completed": len(rows),
         "stopped": found.stopped or None,
         "mismatches": sum(not row.matches for row in found.rows),
@@ -97,7 +94,7 @@ def describe_switch(
         "energy": _predicted_energy(latency, device.board) if latency else [],
         "memory": {
             "stack_used_bytes": found.stack_used,
-            "stack_bytes": stack_bytes,
+            "stack_bytes": manifest.stack_bytes,
             "arena_used_bytes": found.arena_used,
             "arena_bytes": program.arena_bytes,
         },

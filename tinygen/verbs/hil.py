@@ -226,12 +226,10 @@ class _Run:
     def _part(self, name: str | None) -> dict[str, Any]:
         part = describe_switch(
             self.found[name],
-            name=name,
-            planned=len(self.samples),
+            name,
             law=self.laws[name],
-            labels=self.samples.labels,
-            program=self.manifest.section(name),
-            stack_bytes=self.manifest.stack_bytes,
+            samples=self.samples,
+            manifest=self.manifest,
             device=self.device,
         )
         if name in self.measured:

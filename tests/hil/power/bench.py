@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from tests.hil.power.waveform import Waveform
+from tinygen.hil.power.energy import Clock
 from tinygen.hil.power.windows import Run
 
 OFFSET = 1000.0
@@ -30,6 +31,10 @@ class Bench:
         self.waveform, self.step = waveform, step
         self.double: Double | None = None
         self.time = 0.0
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(self.now, self.sleep)
 
     def now(self) -> float:
         return OFFSET + self.time

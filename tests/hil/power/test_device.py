@@ -52,7 +52,7 @@ def test_energy_of_a_device(pin: bool) -> None:
     monitor = Lpm01a(double.port, now=bench.now)
     device = _Device(bench, pin)
     options = EnergyOptions(runs=3, seconds=0.5, idle_seconds=0.5)
-    result = measure_device(device, monitor, [b"a", b"b"], INFERENCE, options, now=bench.now, sleep=bench.sleep)
+    result = measure_device(device, monitor, [b"a", b"b"], INFERENCE, options, bench.clock)
     monitor.close()
     double.close()
     assert device.loaded == [b"a", b"b", b"a"] and device.asked == [(41, 0)] * 3

@@ -14,6 +14,7 @@ from tests.hil.power.waveform import runs_of_inferences
 from tinygen.builds.predicted import time_and_energy
 from tinygen.errors import BoardError, DeviceError, TinygenError
 from tinygen.hil.power import EnergyOptions, PowerMonitor, PredictedSource, Run, Trace, measure_energy, open_monitor
+from tinygen.hil.power.energy import Clock
 from tinygen.hil.power.lpm01a import Lpm01a
 from tinygen.targets.boards import load_board
 
@@ -96,7 +97,7 @@ def test_the_instrument_is_stopped_when_the_device_fails() -> None:
         raise DeviceError("does not answer")
 
     with pytest.raises(DeviceError, match=r"^does not answer"):
-        measure_energy(checked, run, EnergyOptions(), now=lambda: 0.0, sleep=lambda seconds: None)
+        measure_energy(checked, run, EnergyOptions(), Clock(lambda: 0.0, lambda seconds: None))
     assert monitor.calls == ["start", "stop"]
 
 
@@ -113,7 +114,7 @@ def test_every_run_is_asked_for_by_its_number_and_length() -> None:
         return Run(10, clock[0] - 2.0, clock[0])
 
     options = EnergyOptions(runs=3, seconds=1.5, idle_seconds=1.0)
-    result = measure_energy(_Recorder(), run, options, now=lambda: clock[0], sleep=sleep)
+    result = measure_energy(_Recorder(), run, options, Clock(lambda: clock[0], sleep))
     assert asked == [(0, 1.5), (1, 1.5), (2, 1.5)]
     assert result.median == pytest.approx(2.0 * 3.3 * 0.02 / 10)
     assert result.net_of_idle == pytest.approx(0.0, abs=1e-9)

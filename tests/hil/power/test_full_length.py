@@ -61,7 +61,7 @@ def test_five_windows_of_ten_seconds(opened: Open, monkeypatch: pytest.MonkeyPat
     bench.double, monitor = opened(monkeypatch, bench)
     options = EnergyOptions(idle_seconds=1.0, volts=3.3, pin=True)
     try:
-        result = measure_energy(monitor, bench.run, options, now=bench.now, sleep=bench.sleep)
+        result = measure_energy(monitor, bench.run, options, bench.clock)
     finally:
         monitor.close()
     report = result.as_json()

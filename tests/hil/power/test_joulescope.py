@@ -46,7 +46,7 @@ def measure(install: Install) -> Measure:
         install(double)
         monitor = Joulescope(now=bench.now)
         try:
-            return measure_energy(monitor, bench.run, options, now=bench.now, sleep=bench.sleep), waveform
+            return measure_energy(monitor, bench.run, options, bench.clock), waveform
         finally:
             monitor.close()
 

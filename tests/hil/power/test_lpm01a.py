@@ -34,7 +34,7 @@ def measure() -> Iterator[Measure]:
         doubles.append(double)
         monitor = Lpm01a(double.port, now=bench.now, **settings)  # type: ignore[arg-type]
         try:
-            return measure_energy(monitor, bench.run, options, now=bench.now, sleep=bench.sleep), waveform
+            return measure_energy(monitor, bench.run, options, bench.clock), waveform
         finally:
             monitor.close()
 

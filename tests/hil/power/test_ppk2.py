@@ -51,7 +51,7 @@ def measure(install: Install) -> Measure:
         install(double)
         monitor = Ppk2("auto", now=bench.now, **settings)  # type: ignore[arg-type]
         try:
-            return measure_energy(monitor, bench.run, options, now=bench.now, sleep=bench.sleep), waveform
+            return measure_energy(monitor, bench.run, options, bench.clock), waveform
         finally:
             monitor.close()
             assert double.closed and (double.gone or double.commands[-1] == b"\x0c\x00")

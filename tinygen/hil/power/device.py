@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tinygen.errors import DeviceError
-from tinygen.hil.power.energy import EnergyOptions, measure_energy
+from tinygen.hil.power.energy import Clock, EnergyOptions, measure_energy
 from tinygen.hil.power.monitor import PowerMonitor
 from tinygen.hil.power.result import EnergyResult
 from tinygen.hil.power.windows import Run
@@ -77,15 +77,13 @@ def measure_device(
     inputs: Sequence[bytes],
     inference_seconds: float,
     options: EnergyOptions | None = None,
-    *,
-    now: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    clock: Clock | None = None,
 ) -> EnergyResult:
     """The energy of one inference of a device that answers already.
 
     Raises:
         DeviceError: see `measure_energy`.
     """
-    options = options or EnergyOptions()
-    run = runs_of(client, inputs, inference_seconds, least=options.inferences, now=now)
-    return measure_energy(monitor, run, options, now=now, sleep=sleep)
+    options, clock = options or EnergyOptions(), clock or Clock()
+    run = runs_of(client, inputs, inference_seconds, least=options.inferences, now=clock.now)
+    return measure_energy(monitor, run, options, clock)

@@ -63,13 +63,19 @@ class EnergyOptions:
     max_lost_share: float = MAX_LOST_SHARE
 
 
+@dataclass(frozen=True)
+class Clock:
+    """What runs are timed by: this computer's, or another one in tests."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
 def measure_energy(
     monitor: PowerMonitor,
     run: Callable[[int, float], Run],
     options: EnergyOptions | None = None,
-    *,
-    now: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    clock: Clock | None = None,
 ) -> EnergyResult:
     """Drives device and instrument together.
 
@@ -78,23 +84,23 @@ def measure_energy(
         run: makes the device run once: called with the number of the run (another input for each, as the benchmark
             does) and the seconds that it must last at least; gives what it did.
         options: how to measure.
-        now, sleep: of the clock that `run` tells times by.
+        clock: that `run` tells times by.
 
     Raises:
         DeviceError: the instrument went away, refuses, lost too many samples, or shows no windows; or the board has
             another voltage than it should.
         TinygenError: whatever `run` raises; the instrument is stopped before.
     """
-    options = options or EnergyOptions()
+    options, clock = options or EnergyOptions(), clock or Clock()
     runs: list[Run] = []
     monitor.start()
     try:
-        begin = now()
-        sleep(options.idle_seconds)
-        idle = (begin, now())
+        begin = clock.now()
+        clock.sleep(options.idle_seconds)
+        idle = (begin, clock.now())
         for index in range(options.runs):
             runs.append(run(index, options.seconds))
-        sleep(_SETTLE_SECONDS)
+        clock.sleep(_SETTLE_SECONDS)
     except BaseException:
         _abandon(monitor)
         raise

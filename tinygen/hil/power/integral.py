@@ -89,43 +89,52 @@ def integrate(trace: Trace, start: float, stop: float) -> Integral:
         right[-1] = stop
     widths = np.where(bridged, right - left, 0.0)
     middles = np.where(steps > 0, ((left + right) / 2 - t[:-1]) / np.where(steps > 0, steps, 1), 0.0)
-    return _summed(widths, middles, bridged, amperes, volts, stop - start, lost, int((~missing).sum()))
+    strips = _Strips(widths, middles, bridged)
+    return _summed(strips, amperes, volts, seconds=stop - start, lost=lost, samples=int((~missing).sum()))
+
+
+@dataclass(frozen=True, eq=False)
+class _Strips:
+    """What lies between neighbouring samples.
+
+    Attributes:
+        widths: seconds [n - 1]; 0 where samples are lost.
+        middles: where a strip's middle lies between its samples, 0 to 1 [n - 1]: a strip that the part's end cuts is a
+            trapezoid too, its mean the value at its middle.
+        bridged: whether a straight line joins the samples [n - 1].
+    """
+
+    widths: np.ndarray
+    middles: np.ndarray
+    bridged: np.ndarray
+
+    @property
+    def covered(self) -> float:
+        """Seconds."""
+        return float(self.widths.sum())
+
+    def mean(self, values: np.ndarray) -> float:
+        """Of values [n] over what is covered."""
+        strips = np.where(self.bridged, values[:-1] + (values[1:] - values[:-1]) * self.middles, 0.0)
+        return float((strips * self.widths).sum()) / self.covered
 
 
 def _summed(
-    widths: np.ndarray,
-    middles: np.ndarray,
-    bridged: np.ndarray,
-    amperes: np.ndarray,
-    volts: np.ndarray,
-    seconds: float,
-    lost: int,
-    samples: int,
+    strips: _Strips, amperes: np.ndarray, volts: np.ndarray, *, seconds: float, lost: int, samples: int
 ) -> Integral:
-    """
-    Args:
-        widths: of the strips between neighbouring samples, seconds [n - 1].
-        middles: where a strip's middle lies between its samples, 0 to 1 [n - 1]: a strip that the part's end cuts is a
-            trapezoid too, its mean the value at its middle.
-    """
-    covered = float(widths.sum())
+    covered = strips.covered
     if not covered:
         raise DeviceError(f"has no usable sample in {seconds:.6f} s", fix="Check the instrument's connection.")
-
-    def mean(values: np.ndarray) -> float:
-        strips = np.where(bridged, values[:-1] + (values[1:] - values[:-1]) * middles, 0.0)
-        return float((strips * widths).sum()) / covered
-
     watts = amperes * volts
-    power = mean(watts)
+    power = strips.mean(watts)
     gap = max(seconds - covered, 0.0)
     spread = float(np.nanmax(watts) - np.nanmin(watts)) if gap else 0.0
     return Integral(
         joules=power * seconds,
         seconds=seconds,
         covered=min(covered, seconds),
-        mean_amperes=mean(amperes),
-        volts=mean(volts),
+        mean_amperes=strips.mean(amperes),
+        volts=strips.mean(volts),
         samples=samples,
         lost=lost,
         gap_uncertainty=gap * spread,
