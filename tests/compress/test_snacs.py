@@ -20,7 +20,7 @@ from tinygen.compress.mint import Connectivity  # noqa: E402
 from tinygen.compress.observe import Observed, Observer  # noqa: E402
 from tinygen.compress.pruning_limits import Probe, shared_limits  # noqa: E402
 from tinygen.compress.sensitivity import downstream, most_sensitive, sensitivity  # noqa: E402
-from tinygen.compress.snacs import PHI, _best, _phi, connectivity, lowest_removed, snacs  # noqa: E402
+from tinygen.compress.snacs import PHI, Estimator, _best, _phi, connectivity, lowest_removed, snacs  # noqa: E402
 from tinygen.errors import ModelError, UnsupportedError  # noqa: E402
 
 torch.set_num_threads(1)
@@ -121,7 +121,7 @@ def test_phi_is_as_printed() -> None:
 def test_real_connections_score_highest(form: str) -> None:
     net, x, _, connected = wired()
     for phi in PHI[:1] if form == "literal" else ("1", "act"):
-        scores = connectivity(Observer(net, x).observed("2"), net[2], Grid(8, 8), phi, form, seed=0).scores
+        scores = connectivity(Observer(net, x).observed("2"), net[2], Grid(8, 8), Estimator(phi, form)).scores
         real, cut = scores[connected.numpy()], scores[~connected.numpy()]
         assert (real[:, None] > cut).mean() > 0.97, phi
 
@@ -132,7 +132,7 @@ def test_scores_do_not_collapse_at_a_layer_s_real_width(channels: int) -> None:
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(500, channels, generator=generator)
     layer = nn.Linear(channels, 4)
-    scores = connectivity(Observed(inputs, inputs[:, :4]), layer, Grid(4, channels), "1", "bounded", 0).scores
+    scores = connectivity(Observed(inputs, inputs[:, :4]), layer, Grid(4, channels), Estimator("1")).scores
     same, others = np.diag(scores), scores[~np.eye(4, channels, dtype=bool)]
     assert same.min() > 0.2 and others.max() < 0.1 and same.min() > 5 * others.mean()
 

@@ -78,31 +78,35 @@ def iterative_magnitude_pruning(
         what = f"rewinding to epoch {rewind_to} of {epochs}, {rounds} rounds"
         raise UnsupportedError(what, where="iterative magnitude pruning", fix="Use 0 <= rewind_to < epochs.")
     whole = set(prunable(network)) - set(ranked_layers(network, level, exclude, empty_filters))
-    return _rounds(network, train, rounds, epochs, share, rewind_to, level, scope, whole, empty_filters)
+
+    def smaller(masks: dict[str, Tensor]) -> dict[str, Tensor]:
+        scores = magnitude_scores(network, level, whole)
+        return prune_lowest(network, scores, share, scope=scope, kept=masks or None, empty_filters=empty_filters)
+
+    return _rounds(network, train, rounds, range(rewind_to, epochs), smaller)
 
 
 def _rounds(
     network: nn.Module,
     train: Train,
     rounds: int,
-    epochs: int,
-    share: float,
-    rewind_to: int,
-    level: str,
-    scope: str,
-    exclude: Collection[str],
-    empty_filters: bool,
+    epochs: range,
+    smaller: Callable[[dict[str, Tensor]], dict[str, Tensor]],
 ) -> Iterator[Ticket]:
-    if rewind_to:
-        train(network, 0, rewind_to)
+    """
+    Args:
+        epochs: of each training; those before the first are trained once.
+        smaller: the masks of the next round, from those of this one.
+    """
+    if epochs.start:
+        train(network, 0, epochs.start)
     start = snapshot(network)
     masks: dict[str, Tensor] = {}
     for number in range(rounds + 1):
-        train(network, rewind_to, epochs)
+        train(network, epochs.start, epochs.stop)
         yield Ticket(number, dict(masks), 1.0 - sparsity(network).total if masks else 1.0)
         if number < rounds:
-            scores = magnitude_scores(network, level, exclude)
-            masks = prune_lowest(network, scores, share, scope=scope, kept=masks or None, empty_filters=empty_filters)
+            masks = smaller(masks)
             apply_masks(network, masks)
             rewind(network, start)
 

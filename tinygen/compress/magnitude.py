@@ -71,20 +71,7 @@ def prune_by_magnitude(
         UnsupportedError: the share takes a filter's last weight (or kernel), and `empty_filters` is False.
         ModelError: `exclude` names no layer, or nothing is left.
     """
-    scores = magnitude_scores(network, level, exclude)
-    return _pruned(network, scores, share, level, scope, exclude, empty_filters)
-
-
-def _pruned(
-    network: nn.Module,
-    scores: dict[str, Tensor],
-    share: float,
-    level: str,
-    scope: str,
-    exclude: Collection[str],
-    empty_filters: bool,
-) -> dict[str, Tensor]:
-    names = ranked_layers(network, level, exclude, empty_filters)
+    scores, names = magnitude_scores(network, level, exclude), ranked_layers(network, level, exclude, empty_filters)
     ranked = {name: scores[name] for name in names}
     return prune_lowest(network, ranked, share, scope=scope, empty_filters=empty_filters)
 
@@ -101,4 +88,5 @@ def prune_at_random(
 ) -> dict[str, Tensor]:
     """As `prune_by_magnitude`, by chance."""
     scores = random_weight_scores(network, level, exclude, seed=seed)
-    return _pruned(network, scores, share, level, scope, exclude, empty_filters)
+    ranked = {name: scores[name] for name in ranked_layers(network, level, exclude, empty_filters)}
+    return prune_lowest(network, ranked, share, scope=scope, empty_filters=empty_filters)

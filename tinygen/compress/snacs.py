@@ -110,8 +110,9 @@ def snacs(
     index = per_class(labels, per_label, seed)
     observer = Observer(network, images[index])
     layers = connected(observer, exclude)
+    estimator = Estimator(phi, form, draws, seed)
     scores = {
-        name: connectivity(observer.observed(name), layer, grid_of(name, layer, groups), phi, form, seed, draws)
+        name: connectivity(observer.observed(name), layer, grid_of(name, layer, groups), estimator)
         for name, layer in layers.items()
     }
     probes = {name: Probe(observer, name, labels[index]) for name in layers}
@@ -142,35 +143,45 @@ def snacs_scores(
 ) -> dict[str, Connectivity]:
     """Adaptive mutual information of every connection, by layer in the order of execution; for options see `snacs`."""
     observer = Observer(network, images[per_class(labels, per_label, seed)])
+    estimator = Estimator(phi, form, draws, seed)
     return {
-        name: connectivity(observer.observed(name), layer, grid_of(name, layer, groups), phi, form, seed, draws)
+        name: connectivity(observer.observed(name), layer, grid_of(name, layer, groups), estimator)
         for name, layer in connected(observer, exclude).items()
     }
 
 
-def connectivity(
-    observed: Observed, layer: nn.Module, grid: Grid, phi: str, form: str, seed: int, draws: int = DRAWS
-) -> Connectivity:
-    """Adaptive mutual information of each block of a layer: the mean over so many draws of the hashes."""
-    chosen("phi", phi, PHI)
+@dataclass(frozen=True)
+class Estimator:
+    """How adaptive mutual information is estimated; see `snacs`."""
+
+    phi: str
+    form: str = "bounded"
+    draws: int = DRAWS
+    seed: int = 0
+
+
+def connectivity(observed: Observed, layer: nn.Module, grid: Grid, estimator: Estimator) -> Connectivity:
+    """Adaptive mutual information of each block of a layer: the mean over the draws of the hashes."""
+    chosen("phi", estimator.phi, PHI)
     values, given = (part.double().cpu().numpy() for part in (observed.outputs, observed.inputs))
     x, y, z = ranked(values), ranked(given), standardised(given)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(estimator.seed)
     rows, columns = slices(x.shape[1], grid.rows), slices(y.shape[1], grid.columns)
     few = len(x) / CELLS
     # One width for all groups of a kind: they have the same dimension, and scores must compare.
     wide, tall = cell_width(x[:, rows[0]], few), cell_width(y[:, columns[0]], few)
     around = cell_width(np.delete(z, columns[0], axis=1))
-    weights = _phi(phi, observed, layer, rows, columns)
+    weights = _phi(estimator.phi, observed, layer, rows, columns)
     scores = np.zeros((grid.rows, grid.columns))
-    for _ in range(draws):
+    for _ in range(estimator.draws):
         of_x, of_y, of_z = Hash(x, wide, generator), Hash(y, tall, generator), Hash(z, around, generator)
         targets = [of_x.of(row) for row in rows]
         for j, column in enumerate(columns):
             source, rest = of_y.of(column), of_z.without(column)
             shuffled = shuffled_within(source, rest, generator)
             for i, target in enumerate(targets):
-                scores[i, j] += beyond_chance(target, source, shuffled, rest, weights[i][j], form) / draws
+                found = beyond_chance(target, source, shuffled, rest, weights[i][j], estimator.form)
+                scores[i, j] += found / estimator.draws
     outputs, inputs = layer.weight.shape[:2]
     return Connectivity(scores, grid, (outputs, inputs))
 

@@ -149,18 +149,16 @@ def xnor_block(
     out_channels: int,
     kernel_size: int,
     *,
-    stride: int = 1,
-    padding: int = 0,
-    groups: int = 1,
     activation: str | None = None,
     weight_quantizer: WeightQuantizer | None = None,
+    **options: Any,
 ) -> nn.Sequential:
     """Batch normalisation, sign, binary convolution without bias, and the activation asked for: XNOR-Net's order.
 
     M. Rastegari et al., "XNOR-Net", ECCV 2016, section 3.2; the thesis calls it re-ordered layers (5.2.1.1).
 
     Args:
-        in_channels: C_in; `out_channels`, `kernel_size`, `stride`, `padding`, `groups` as of nn.Conv2d.
+        in_channels: C_in; `out_channels` and `kernel_size` as of nn.Conv2d, as others are: `stride`, `padding`.
         activation: None, "relu" or "prelu" (one slope per channel).
         weight_quantizer: XNORNet() unless given.
     """
@@ -175,11 +173,9 @@ def xnor_block(
         in_channels,
         out_channels,
         kernel_size,
-        stride=stride,
-        padding=padding,
-        groups=groups,
         bias=False,
         weight_quantizer=weight_quantizer or XNORNet(),
+        **options,
     )
     return nn.Sequential(nn.BatchNorm2d(in_channels), Sign(), convolution, *after)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,10 +39,41 @@ def _input_of(builder: Builder, module: QuantConv2d | QuantLinear, x: Value, whe
     return operands.codes(builder, x, where)
 
 
+@dataclass(frozen=True, eq=False)
+class _Weights:
+    """What a layer multiplies with.
+
+    Attributes:
+        codes: one entry per output in front.
+        scales: of kernels, None where the encoding has all.
+        bias: real, of each output.
+    """
+
+    codes: np.ndarray
+    encoding: IntegerEncoding
+    scales: np.ndarray | None
+    bias: np.ndarray | float
+
+    @staticmethod
+    def of(module: QuantConv2d | QuantLinear) -> _Weights:
+        codes, encoding = module.weight_codes()
+        bias = 0.0 if module.bias is None else module.bias.detach().double().numpy()
+        return _Weights(codes, encoding, module.kernel_scales(), bias)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """The operator that adds products: its class, its attributes but for inputs and outputs, its output's shape."""
+
+    op: type
+    fields: dict[str, Any]
+    shape: tuple[int, ...]
+
+
 def convolution(builder: Builder, module: QuantConv2d, x: Value, where: str) -> Pending:
     coded = _input_of(builder, module, x, where)
     source = operands.image(builder, coded, where).tensor
-    codes, encoding = module.weight_codes()
+    weights = _Weights.of(module)
     rows, columns = _paddings(module)
     fields = {
         "padding": Padding.VALID,
@@ -53,10 +85,8 @@ def convolution(builder: Builder, module: QuantConv2d, x: Value, where: str) -> 
     geometry = zip(source.shape[1:3], module.kernel_size, module.stride, module.dilation, (rows, columns), strict=True)
     sizes = [axis(n, kernel, stride, gap, Padding.VALID, pad).output for n, kernel, stride, gap, pad in geometry]
     shape = (source.shape[0], *sizes, module.out_channels)
-    weights = np.moveaxis(codes, 1, -1)
-    return _accumulated(
-        builder, module, IntegerConv2D, fields, coded, weights, encoding, module.kernel_scales(), shape, where
-    )
+    weights = replace(weights, codes=np.moveaxis(weights.codes, 1, -1))
+    return _accumulated(builder, coded, weights, _Sums(IntegerConv2D, fields, shape), where)
 
 
 def _paddings(module: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -72,17 +102,16 @@ def _paddings(module: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
 
 def dense(builder: Builder, module: QuantLinear, x: Value, where: str) -> Pending:
     source = _input_of(builder, module, x, where)
-    codes, encoding = module.weight_codes()
-    scales = module.kernel_scales()
+    weights = _Weights.of(module)
     if source.flat:
-        codes = _columns_as_nhwc(codes, source.tensor)
-        scales = None if scales is None else _columns_as_nhwc(scales, source.tensor)
+        scales = None if weights.scales is None else _columns_as_nhwc(weights.scales, source.tensor)
+        weights = replace(weights, codes=_columns_as_nhwc(weights.codes, source.tensor), scales=scales)
     elif len(source.tensor.shape) != 2:
         raise UnsupportedError(
             f"a dense layer along one axis of {list(source.tensor.shape)}", where=where, fix="Flatten in front of it."
         )
     shape = (source.tensor.shape[0], module.out_features)
-    return _accumulated(builder, module, IntegerFullyConnected, {}, source, codes, encoding, scales, shape, where)
+    return _accumulated(builder, source, weights, _Sums(IntegerFullyConnected, {}, shape), where)
 
 
 def _columns_as_nhwc(codes: np.ndarray, source: Tensor) -> np.ndarray:
@@ -92,19 +121,9 @@ def _columns_as_nhwc(codes: np.ndarray, source: Tensor) -> np.ndarray:
     return np.moveaxis(image, 1, -1).reshape(len(codes), -1)
 
 
-def _accumulated(
-    builder: Builder,
-    module: QuantConv2d | QuantLinear,
-    op: type,
-    fields: dict[str, Any],
-    source: Coded,
-    codes: np.ndarray,
-    encoding: IntegerEncoding,
-    scales: np.ndarray | None,
-    shape: tuple[int, ...],
-    where: str,
-) -> Pending:
+def _accumulated(builder: Builder, source: Coded, weights: _Weights, sums: _Sums, where: str) -> Pending:
     """Accumulators of a layer and what they stand for: x_scale * w_scale * accumulator + bias."""
+    codes, encoding, scales = weights.codes, weights.encoding, weights.scales
     names = [source.tensor.name, builder.constant(f"{where}.weight", codes, encoding)]
     integers = encoding.integers(codes)
     if scales is not None:
@@ -113,9 +132,8 @@ def _accumulated(
         integers = integers * scales.astype(np.int64).reshape(len(scales), *inner, scales.shape[-1])
     low, high = source.ends()
     reach = _reach(integers, min(low, 0), max(high, 0), where)
-    bias = 0.0 if module.bias is None else module.bias.detach().double().numpy()
-    chain = linear((source.gain,) * len(codes)).affine(np.array(encoding.scale), bias)
-    return Pending(op, fields, tuple(names), shape, chain, reach, where)
+    chain = linear((source.gain,) * len(codes)).affine(np.array(encoding.scale), weights.bias)
+    return Pending(sums.op, sums.fields, tuple(names), sums.shape, chain, reach, where)
 
 
 def _reach(integers: np.ndarray, low: int, high: int, where: str) -> Reach:
