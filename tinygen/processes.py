@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from typing import TypeVar
 
 from tinygen.errors import ToolchainError
@@ -87,6 +88,25 @@ def of_seeds(
         found.append(result)
         report("training", len(found), len(seeds))
     return found
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """From what, and by how much at once, networks are trained.
+
+    Attributes:
+        numbers: each trains networks of its own.
+        jobs: processes; the networks do not depend on it.
+        progress: called with (what, done, of).
+    """
+
+    numbers: Sequence[int]
+    jobs: int = 1
+    progress: Callable[[str, int, int], None] | None = None
+
+    def trained(self, work: Callable[[int], _Result]) -> list[_Result]:
+        """What comes of each."""
+        return of_seeds(work, self.numbers, self.jobs, self.progress)
 
 
 def _leave_interrupts() -> None:

@@ -297,7 +297,7 @@ def test_only_what_is_asked_for_is_trained(few: tuple[Digits, Digits], monkeypat
 @pytest.mark.long
 def test_processes_train_the_same(few: tuple[Digits, Digits]) -> None:
     names = ["l1-50", "mint-75", "random-kernels-75"]
-    one, two = (pruned.pruned_cases(names, (0, 1), *few, epochs=1, jobs=jobs) for jobs in (1, 2))
+    one, two = (pruned.pruned_cases(names, *few, pruned.Seeds((0, 1), jobs), 1) for jobs in (1, 2))
     for a, b in zip(one, two, strict=True):
         assert isinstance(a.model, MemoryModel) and isinstance(b.model, MemoryModel)
         assert a.model.read_bytes() == b.model.read_bytes()

@@ -22,6 +22,7 @@ from tinygen.bench.switchable import trained_cases
 from tinygen.cli.bench_tables import bench_view
 from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
+from tinygen.processes import Seeds
 
 for _name in ("torch", "mlxtend"):
     need(_name)
@@ -47,7 +48,7 @@ def made(few: tuple[Digits, Digits]) -> list[Case]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "SWITCHES", FEW)
         patch.setattr(suite, "BOARD_DIGITS", 2)
-        return trained_cases(["w1a1_x0_5"], (3,), *few, epochs=1)
+        return trained_cases(["w1a1_x0_5"], *few, Seeds((3,)), epochs=1)
 
 
 def test_cases(made: list[Case]) -> None:

@@ -14,10 +14,10 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -31,34 +31,37 @@ RANGES = {"rate": (80, 450), "pitch": (0, 99), "pitch_range": (0, 100), "volume"
 DEFAULTS = {"rate": 175, "pitch": 50, "pitch_range": 50, "volume": 100, "word_gap": 0}
 
 
-def say(
-    text: str,
-    *,
-    voice: str = "en-us",
-    variant: str | None = None,
-    rate: int = 175,
-    pitch: int = 50,
-    pitch_range: int = 50,
-    volume: int = 100,
-    word_gap: int = 0,
-) -> np.ndarray:
+class Parameters(TypedDict, total=False):
+    """How a voice speaks; what is not given is as in DEFAULTS.
+
+    Attributes:
+        rate: words per minute, 80 to 450.
+        pitch: 0 to 99; 50 is the voice's own.
+        pitch_range: how lively, 0 (monotone) to 100.
+        volume: percent, 0 to 200.
+        word_gap: extra pause between words, in units of 10 ms.
+    """
+
+    rate: int
+    pitch: int
+    pitch_range: int
+    volume: int
+    word_gap: int
+
+
+def say(text: str, *, voice: str = "en-us", variant: str | None = None, **parameters: Unpack[Parameters]) -> np.ndarray:
     """`text` spoken: int16 samples at 16 kHz. The same arguments give the same samples.
 
     Args:
         text: any language; the voice decides how it is read.
         voice: one of :func:`voices`.
         variant: one of :func:`variants`; None: the voice's own.
-        rate: words per minute, 80 to 450.
-        pitch: 0 to 99; 50 is the voice's own.
-        pitch_range: how lively, 0 (monotone) to 100.
-        volume: percent, 0 to 200.
-        word_gap: extra pause between words, in units of 10 ms.
+        parameters: see `Parameters`.
 
     Raises:
         TinygenError: nothing to say, a text that the voice cannot read, a voice or variant there is not, a value out
             of range, no `espeakng-loader`.
     """
-    parameters = {"rate": rate, "pitch": pitch, "pitch_range": pitch_range, "volume": volume, "word_gap": word_gap}
     return say_all([Spoken(text, voice, variant, parameters)])[0]
 
 
@@ -69,7 +72,7 @@ class Spoken:
     text: str
     voice: str = "en-us"
     variant: str | None = None
-    parameters: Mapping[str, int] = field(default_factory=dict)
+    parameters: Parameters = field(default_factory=Parameters)
 
 
 def say_all(texts: Sequence[Spoken]) -> list[np.ndarray]:
@@ -95,8 +98,10 @@ def say_all(texts: Sequence[Spoken]) -> list[np.ndarray]:
 def _request(one: Spoken) -> dict[str, Any]:
     if not any(character.isalnum() for character in one.text) or "\0" in one.text:
         raise TinygenError(f"nothing to say in {one.text!r}", fix="Give a text with letters or digits.")
-    parameters = {**DEFAULTS, **one.parameters}
+    parameters: dict[str, Any] = {**DEFAULTS, **one.parameters}
     for name, value in parameters.items():
+        if name not in RANGES:
+            raise TinygenError(f"there is no {name!r}", where="speech", fix=f"Parameters: {', '.join(RANGES)}.")
         low, high = RANGES[name]
         if not low <= value <= high:
             raise TinygenError(f"{name} = {value} is out of range", where="speech", fix=f"Give {low} to {high}.")

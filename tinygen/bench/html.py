@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tinygen.bench import boards
@@ -18,6 +19,7 @@ _CORE_LIMIT = {"cortex-m4": 2.0, "cortex-m7": 2.0, "cortex-m33": 2.0}
 
 _Row = dict[str, Any]
 _Value = Callable[[_Row], float | None]
+_OWN = "Each case on a scale of its own."
 
 
 def render_bench(report: dict[str, Any]) -> str:
@@ -82,6 +84,27 @@ def _by_case(rows: Sequence[_Row]) -> list[list[_Row]]:
     return list(groups.values())
 
 
+@dataclass(frozen=True)
+class _Plot:
+    """What stands over bars, and how they are drawn.
+
+    Attributes:
+        title, note: in words.
+        own_scale: each group has its own.
+        limit: where a line is drawn.
+        digits: behind the point.
+    """
+
+    title: str
+    note: str
+    own_scale: bool = False
+    limit: float | None = None
+    digits: int = 0
+
+    def text(self, value: float) -> str:
+        return f"{value:,.{self.digits}f}"
+
+
 def _charts(report: dict[str, Any], rows: Sequence[_Row]) -> list[dict[str, Any]]:
     """One plot per question, for every suite."""
     charts = []
@@ -91,39 +114,39 @@ def _charts(report: dict[str, Any], rows: Sequence[_Row]) -> list[dict[str, Any]
         colours = _series(rows)
         charts += [
             _chart(
-                f"{suite}: instructions per inference",
-                "Each case on a scale of its own. Shorter is better.",
+                _Plot(f"{suite}: instructions per inference", f"{_OWN} Shorter is better.", own_scale=True),
                 groups,
                 colours,
                 lambda row: row["instructions"],
-                own_scale=True,
                 published="instructions",
             ),
             _chart(
-                f"{suite}: MAC per predicted cycle",
-                f"Cycles: {report['cycles_source']}. Longer is better"
-                + (f"; the line is the core's limit, {limit:g}." if limit else "."),
+                _Plot(
+                    f"{suite}: MAC per predicted cycle",
+                    f"Cycles: {report['cycles_source']}. Longer is better"
+                    + (f"; the line is the core's limit, {limit:g}." if limit else "."),
+                    limit=limit,
+                    digits=3,
+                ),
                 groups,
                 colours,
                 _mac_rate,
-                limit=limit,
-                text=lambda value: f"{value:.3f}",
             ),
             _chart(
-                f"{suite}: flash without weights, bytes",
-                "Of the whole firmware: start-up, drivers, protocol. Shorter is better.",
+                _Plot(
+                    f"{suite}: flash without weights, bytes",
+                    "Of the whole firmware: start-up, drivers, protocol. Shorter is better.",
+                ),
                 groups,
                 colours,
                 lambda row: row["flash_without_weights_bytes"],
                 published="flash_without_weights_bytes",
             ),
             _chart(
-                f"{suite}: arena, bytes",
-                "Each case on a scale of its own. Shorter is better.",
+                _Plot(f"{suite}: arena, bytes", f"{_OWN} Shorter is better.", own_scale=True),
                 groups,
                 colours,
                 lambda row: row["arena_bytes"],
-                own_scale=True,
                 published="arena_bytes",
             ),
         ]
@@ -135,16 +158,7 @@ def _mac_rate(row: _Row) -> float | None:
 
 
 def _chart(
-    title: str,
-    note: str,
-    groups: Sequence[Sequence[_Row]],
-    colours: dict[str, str],
-    value: _Value,
-    *,
-    own_scale: bool = False,
-    limit: float | None = None,
-    published: str = "",
-    text: Callable[[float], str] = lambda value: f"{value:,.0f}",
+    plot: _Plot, groups: Sequence[Sequence[_Row]], colours: dict[str, str], value: _Value, *, published: str = ""
 ) -> dict[str, Any]:
     """Horizontal bars: a group per case, a bar per series, and a grey one for what others published."""
     content = []
@@ -154,7 +168,7 @@ def _chart(
         if published in theirs:
             bars.append((f"{theirs['who']} (published)", _GREY, theirs[published]))
         content.append((rows[0]["case"], [bar for bar in bars if bar[2]]))
-    return _layout(title, note, [(name, bars) for name, bars in content if bars], own_scale, limit, text)
+    return _layout(plot, [(name, bars) for name, bars in content if bars])
 
 
 def _layer_chart(rows: Sequence[_Row], colours: dict[str, str]) -> dict[str, Any]:
@@ -169,8 +183,8 @@ def _layer_chart(rows: Sequence[_Row], colours: dict[str, str]) -> dict[str, Any
         ]
         if bars:
             groups.append((name, bars))
-    note = "Executed instructions per layer. Shorter is better."
-    return _layout(f"{rows[0]['case']}: layers", note, groups, False, None, lambda value: f"{value:,.0f}")
+    plot = _Plot(f"{rows[0]['case']}: layers", "Executed instructions per layer. Shorter is better.")
+    return _layout(plot, groups)
 
 
 def _layer_rows(rows: Sequence[_Row]) -> list[dict[str, Any]]:
@@ -182,19 +196,12 @@ def _layer_rows(rows: Sequence[_Row]) -> list[dict[str, Any]]:
     return sorted(entries, key=lambda entry: names.index(entry["name"]))
 
 
-def _layout(
-    title: str,
-    note: str,
-    content: Sequence[tuple[str, Sequence[tuple[str, str, Any]]]],
-    own_scale: bool,
-    limit: float | None,
-    text: Callable[[float], str],
-) -> dict[str, Any]:
-    largest = max([limit or 0.0, *(bar[2] for _, bars in content for bar in bars)], default=0.0) or 1.0
+def _layout(plot: _Plot, content: Sequence[tuple[str, Sequence[tuple[str, str, Any]]]]) -> dict[str, Any]:
+    largest = max([plot.limit or 0.0, *(bar[2] for _, bars in content for bar in bars)], default=0.0) or 1.0
     span = _WIDTH - _LEFT - _RIGHT
     y, groups = _GAP, []
     for name, bars in content:
-        scale = span / (max(bar[2] for bar in bars) if own_scale else largest)
+        scale = span / (max(bar[2] for bar in bars) if plot.own_scale else largest)
         placed = []
         for label, colour, value in bars:
             placed.append(
@@ -202,18 +209,18 @@ def _layout(
                     "y": y,
                     "w": round(max(value * scale, 1), 1),
                     "colour": colour,
-                    "text": text(value),
-                    "title": f"{name}, {label}: {text(value)}",
+                    "text": plot.text(value),
+                    "title": f"{name}, {label}: {plot.text(value)}",
                 }
             )
             y += _BAR
         middle = (placed[0]["y"] + y) / 2 + 4
         groups.append({"label": name if len(name) <= 40 else f"...{name[-38:]}", "y": round(middle, 1), "bars": placed})
         y += _GAP
-    line = None if limit is None else round(_LEFT + limit * span / largest, 1)
+    line = None if plot.limit is None else round(_LEFT + plot.limit * span / largest, 1)
     return {
-        "title": title,
-        "note": note,
+        "title": plot.title,
+        "note": plot.note,
         "groups": groups,
         "limit_x": line,
         "width": _WIDTH,

@@ -8,7 +8,7 @@ the curves and says which methods are better than chance (`curves`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
@@ -24,7 +24,7 @@ from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
-from tinygen.processes import of_seeds
+from tinygen.processes import Seeds
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,32 +77,22 @@ def cases(options: SuiteOptions) -> SuiteCases:
         raise TinygenError(
             f"{error.name} is not installed", where=f"suite {SUITE}", fix="pip install 'tinygen[compress]' mlxtend"
         ) from error
-    found = pruned_cases(wanted, SEEDS, train, test, progress=options.progress, jobs=options.jobs)
+    found = pruned_cases(wanted, train, test, Seeds(SEEDS, options.jobs, options.progress))
     return SuiteCases(found, unwanted=[name for name in names if name not in wanted])
 
 
 def pruned_cases(
-    names: Sequence[str],
-    seeds: Sequence[int],
-    train: Digits,
-    test: Digits,
-    *,
-    epochs: int | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
-    jobs: int = 1,
+    names: Sequence[str], train: Digits, test: Digits, seeds: Seeds, epochs: int | None = None
 ) -> list[Case]:
-    """A case per name.
+    """A case per name; each seed trains a float network and all methods from it.
 
     Args:
         names: of methods with their ratios.
-        seeds: each trains a float network and all methods from it.
         epochs: of the start and of every method; None for what `train_digits_pruned` says.
-        progress: called with (what, done, of).
-        jobs: processes; the networks do not depend on it.
     """
     from tinygen.bench.pruned_methods import METHODS
 
-    found = of_seeds(partial(_of_seed, names, train, test, epochs), seeds, jobs, progress)
+    found = seeds.trained(partial(_of_seed, names, train, test, epochs))
     floats = [accuracy for accuracy, _ in found]
     about = {
         name: {"method": method.name, "level": method.level, "ratio": ratio, "random": method.random}
@@ -111,7 +101,7 @@ def pruned_cases(
     }
     return [
         replace(
-            _case(name, [smaller[name].outcome for _, smaller in found], floats, seeds),
+            _case(name, [smaller[name].outcome for _, smaller in found], floats, seeds.numbers),
             figures=about[name] | _figures([smaller[name] for _, smaller in found]),
         )
         for name in names

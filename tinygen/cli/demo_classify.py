@@ -64,7 +64,7 @@ def classify(
     Everything is trained once for all boards, and tested again only where something has changed.
     """
     from tinygen.apps.classify.choices import Settings, parse_choices
-    from tinygen.apps.classify.demo import ClassifyOptions, classify_digits, classify_model
+    from tinygen.apps.classify.demo import ClassifyOptions, Shown, classify_digits, classify_model
     from tinygen.builds.arrays import Reading
     from tinygen.cli.classify_tables import comparison_view
 
@@ -95,7 +95,7 @@ def classify(
         if model is None:
             result = classify_digits(out, options, images or [], progress=update)
         else:
-            result = classify_model(model, out, options, images or [], labels=labels, inputs=inputs, progress=update)
+            result = classify_model(model, out, options, Shown(images or [], labels, inputs), progress=update)
     if as_json:
         print_json(result.as_json())
     else:

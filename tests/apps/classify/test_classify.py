@@ -12,7 +12,7 @@ import pytest
 from tests.support.models import RESNET, needs_models
 from tests.support.torch_models import need
 from tinygen.apps.classify.choices import CHOICES, Settings
-from tinygen.apps.classify.demo import ClassifyOptions, classify_digits, classify_model
+from tinygen.apps.classify.demo import ClassifyOptions, Shown, classify_digits, classify_model
 from tinygen.cli.classify_tables import comparison_view, draw_pixels
 from tinygen.demo import MODEL, load_test_digits
 from tinygen.errors import TinygenError, WrongBuildError
@@ -117,10 +117,10 @@ def test_on_a_port(tmp_path: Path) -> None:
     images, labels = load_test_digits()
     np.savez(tmp_path / "x.npz", x=images[:4], y=labels[:4])
     inputs = tmp_path / "x.npz"
-    emulated = classify_model(MODEL, out, ClassifyOptions(jobs=1), [picture])
+    emulated = classify_model(MODEL, out, ClassifyOptions(jobs=1), Shown([picture]))
     elf = out / "f746zg" / "digits" / "firmware.elf"
     with EmulatedBoard(load_board("f746zg"), elf).pty() as port:
-        result = classify_model(MODEL, out, ClassifyOptions(port=port), [picture], inputs=inputs)
+        result = classify_model(MODEL, out, ClassifyOptions(port=port), Shown([picture], inputs=inputs))
     assert result.rows[0].source == "reported" and (result.outputs, result.differ) == (5, 0)
     assert result.seen[0].verdicts == emulated.seen[0].verdicts
     build = json.loads((elf.parent / "manifest.json").read_text())["build_id"]
@@ -128,10 +128,10 @@ def test_on_a_port(tmp_path: Path) -> None:
     other.write_bytes(elf.read_bytes().replace(build.encode(), b"0123456789abcdef"))
     with EmulatedBoard(load_board("f746zg"), other).pty() as port:
         with pytest.raises(WrongBuildError) as caught:
-            classify_model(MODEL, out, ClassifyOptions(port=port), [picture])
+            classify_model(MODEL, out, ClassifyOptions(port=port), Shown([picture]))
         assert f"tinygen flash {elf.parent} --port {port}" in caught.value.fix
     with pytest.raises(TinygenError, match="cannot be opened") as gone:
-        classify_model(MODEL, out, ClassifyOptions(port="/dev/ttyNONE"), [picture])
+        classify_model(MODEL, out, ClassifyOptions(port="/dev/ttyNONE"), Shown([picture]))
     assert "tinygen flash" in gone.value.fix
 
 
@@ -150,12 +150,12 @@ def test_nothing_is_begun_that_cannot_be_finished(tmp_path: Path) -> None:
         with pytest.raises(TinygenError, match=words):
             classify_digits(out, options, images)
     with pytest.raises(TinygenError, match="nothing to classify"):
-        classify_model(MODEL, out, ClassifyOptions())
+        classify_model(MODEL, out, ClassifyOptions(), Shown())
     with pytest.raises(TinygenError, match="is no image"):
-        classify_model(MODEL, out, ClassifyOptions(), [tmp_path / "text.png"])
+        classify_model(MODEL, out, ClassifyOptions(), Shown([tmp_path / "text.png"]))
     np.savez(tmp_path / "x.npz", x=np.zeros((4, 10, 10), np.uint8))
     with pytest.raises(TinygenError, match="do not fit the model's images"):
-        classify_model(MODEL, out, ClassifyOptions(), inputs=tmp_path / "x.npz")
+        classify_model(MODEL, out, ClassifyOptions(), Shown(inputs=tmp_path / "x.npz"))
     assert not out.exists()
 
 
@@ -176,9 +176,7 @@ def test_resnet_8(tmp_path: Path) -> None:
         RESNET,
         tmp_path / "out",
         ClassifyOptions(jobs=1),
-        [tmp_path / "noise.jpg", tmp_path / "sky.png"],
-        labels=tmp_path / "labels.txt",
-        inputs=tmp_path / "x.npz",
+        Shown([tmp_path / "noise.jpg", tmp_path / "sky.png"], tmp_path / "labels.txt", tmp_path / "x.npz"),
     )
     assert (result.outputs, result.differ) == (4, 0)
     assert result.rows[0].inputs == 2 and not result.has_picture

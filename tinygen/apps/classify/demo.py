@@ -71,6 +71,21 @@ class ClassifyOptions:
     reading: Reading = AS_IT_IS
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What a model is given.
+
+    Attributes:
+        images: files.
+        labels: names of the classes, one per line.
+        inputs: .npz of a test set: `x`, as pixels (uint8), codes or real values, and `y`.
+    """
+
+    images: Sequence[Path] = ()
+    labels: Path | None = None
+    inputs: Path | None = None
+
+
 def classify_digits(
     out: Path, options: ClassifyOptions, images: Sequence[Path] = (), *, progress: Progress | None = None
 ) -> Comparison:
@@ -104,32 +119,26 @@ def classify_model(
     model: Path,
     out: Path,
     options: ClassifyOptions,
-    images: Sequence[Path] = (),
+    shown: Shown,
     *,
-    labels: Path | None = None,
-    inputs: Path | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """The same with a model that is there already: .tflite, .onnx, .tg; a switchable one has a row per switch.
-
-    Args:
-        labels: names of the classes, one per line.
-        inputs: .npz of a test set: `x`, as pixels (uint8), codes or real values, and `y`.
 
     Raises:
         TinygenError: also where the model is no image classifier.
     """
     run = _Run(out, options, progress)
-    if not images and inputs is None:
+    if not shown.images and shown.inputs is None:
         raise TinygenError("nothing to classify", where=str(model), fix="Name images, or a test set by --inputs.")
     network = load_network(model)
     takes = pixel_codes(network.first, options.pixels)
-    names = read_labels(labels, class_count(network.first)) if labels else ()
+    names = read_labels(shown.labels, class_count(network.first)) if shown.labels else ()
     kind = options.kind or (Kind.DIGIT if takes.shape == _DIGITS else Kind.PHOTO)
     if kind is Kind.DIGIT and takes.shape[2] != 1:
         raise TinygenError("takes colours: its images are no digits", where=str(model), fix="Leave --prepare out.")
-    pictures = [read_picture(path, takes.shape, kind) for path in images]
-    test = None if inputs is None else _test_arrays(inputs, takes, class_count(network.first), options)
+    pictures = [read_picture(path, takes.shape, kind) for path in shown.images]
+    test = None if shown.inputs is None else _test_arrays(shown.inputs, takes, class_count(network.first), options)
     if network.is_switchable:
         need_matplotlib()
     return run.compared(model.name, [Candidate(c_name(model.stem), model)], test, pictures, labels=names)

@@ -28,6 +28,7 @@ from tinygen.paths import code_digest
 from tinygen.targets.board import Board
 from tinygen.targets.boards import load_board
 from tinygen.verbs.build import BuildOptions, build
+from tinygen.verbs.hil import HilOptions
 
 Progress = Callable[[str, int, int], None]
 Arrays = Mapping[str, np.ndarray]
@@ -133,9 +134,7 @@ class OnBoard:
             return run_test_set(
                 self.candidate.name,
                 self.folder,
-                path,
-                port=self.place.port,
-                jobs=self.place.jobs,
+                HilOptions(port=self.place.port or EMULATED, inputs=path, jobs=self.place.jobs),
                 right_torch=self.candidate.right,
                 progress=self.progress,
             )

@@ -9,7 +9,6 @@ from typing import Any
 
 from tinygen.builds.manifest import read_manifest
 from tinygen.errors import DeviceError
-from tinygen.hil.ports import EMULATED
 from tinygen.verbs.hil import HilOptions, hil
 
 Progress = Callable[[str, int, int], None]
@@ -99,10 +98,8 @@ class Row:
 def run_test_set(
     choice: str,
     folder: Path,
-    inputs: Path,
+    options: HilOptions,
     *,
-    port: str | None = None,
-    jobs: int = 1,
     right_torch: Mapping[str, int] | None = None,
     progress: Progress | None = None,
 ) -> list[Row]:
@@ -111,8 +108,7 @@ def run_test_set(
     Args:
         choice: name of the rows.
         folder: written by `tinygen build`.
-        inputs: an .npz as `tinygen hil` takes it.
-        port: of a real board; None for emulated ones, `jobs` at a time.
+        options: the inputs, and where they are run.
         right_torch: right answers of the network in PyTorch, by switch.
         progress: called with (what, done, of).
 
@@ -120,7 +116,6 @@ def run_test_set(
         DeviceError: the device stopped before the last input.
         KeyboardInterrupt: so did the user.
     """
-    options = HilOptions(port=port or EMULATED, inputs=inputs, jobs=jobs)
     report = hil(folder, options, progress=progress).as_json()
     failed = [one for one in report["checks"] if one["status"] == "failed"]
     if any(one["name"] == "finished" or "interrupted" in one["message"] for one in failed):

@@ -14,7 +14,7 @@ from tinygen.apps.wakeword.parts import Voice
 from tinygen.apps.wakeword.sound import RATE_HZ
 from tinygen.apps.wakeword.words import sentence
 from tinygen.audio.mixing import brown, pink, white
-from tinygen.audio.speech import Spoken, say_all
+from tinygen.audio.speech import Parameters, Spoken, say_all
 
 T = TypeVar("T")
 SECONDS = 30
@@ -194,7 +194,7 @@ def _sentence(cast: Cast, rng: np.random.Generator) -> str:
 def spoken(text: str, voice: Voice, cast: Cast, rng: np.random.Generator) -> Spoken:
     """A text slow or fast, high or low."""
     (slow, fast), (low, high) = RATES, cast.variety.pitches
-    parameters = {"rate": int(rng.integers(slow, fast + 1)), "pitch": int(rng.integers(low, high + 1))}
+    parameters = Parameters(rate=int(rng.integers(slow, fast + 1)), pitch=int(rng.integers(low, high + 1)))
     return Spoken(text, voice.language, voice.variant, parameters)
 
 

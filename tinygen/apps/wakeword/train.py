@@ -220,7 +220,8 @@ def train_wakeword(text: str, out: Path, options: TrainOptions = DEFAULTS, watch
         scenes = _scenes(phrase, amount, out / DATASET, seed, progress)
     frames = window_frames(phrase)
     with writing(out), temporary_folder(out) as work:
-        networks = _networks(phrase, scenes, frames, amount.effort, seed, clock, progress)
+        training = Segments(Scenes.joined(list(scenes[Part.TRAIN].values())), frames)
+        networks = _networks(phrase, training, options, clock, progress)
         with clock.stage("evaluation"):
             evaluations = _evaluations(networks, scenes, work, progress)
         _write_models(phrase, networks, evaluations, work)
@@ -303,15 +304,15 @@ def _scenes(phrase: Phrase, amount: Amount, cache: Path, seed: int, progress: Pr
 
 
 def _networks(
-    phrase: Phrase, scenes: SceneSets, frames: int, effort: Effort, seed: int, clock: _Clock, progress: Progress | None
+    phrase: Phrase, segments: Segments, options: TrainOptions, clock: _Clock, progress: Progress | None
 ) -> tuple[Network, Network]:
     """The int8 network and the switchable one, both step by step."""
     # Not before: torch is an extra, and takes its time.
     from tinygen.apps.wakeword.export import int8_stream, switchable_stream
     from tinygen.apps.wakeword.training import calm, train_float, train_switches
 
-    segments = Segments(Scenes.joined(list(scenes[Part.TRAIN].values())), frames)
-    network = float_network(frames, seed=seed)
+    effort, seed = options.amount.effort, options.seed
+    network = float_network(segments.frames, seed=seed)
     with clock.stage("training in float"):
         train_float(network, segments, effort, seed=seed, progress=progress)
     with clock.stage("training the switches"):
