@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "tinygen_codes.h"
 #include "tinygen_simd.h"
 
 /* Byte n of a word as an index; `is_signed` must be a constant. */
@@ -57,6 +58,26 @@ TG_INLINE void tg_spread_bits(uint32_t *to, const uint32_t *from, int32_t first,
         const uint32_t bits = tg_four_bits(from, first + i, some);
         to[0] = tg_signs(bits);
         to[stride] = tg_signs(bits >> 1);
+    }
+}
+
+/*
+ * `count` packed codes of `bits` bits, 4 or 2 (tinygen_codes.h); of levels from 0 to `largest` the integers are
+ * 2 * level - largest, where that is not 0. What fills up the last four is of no meaning.
+ */
+TG_INLINE void tg_spread_packed(
+    uint32_t *to, const uint32_t *from, int32_t count, int32_t stride, int32_t bits, int32_t largest)
+{
+    const uint32_t mask = TG_FOUR_CODES(bits) & 0x00FF00FFU;
+    const uint32_t offset = (uint32_t)largest * 0x10001U;
+    for (int32_t i = 0; i < count; from++) {
+        uint32_t word = *from;
+        for (int32_t j = 0; j < 32 / bits && i < count; j += 4, i += 4, to += 2 * stride, word >>= bits) {
+            const uint32_t even = word & mask;
+            const uint32_t odd = word >> 8 & mask;
+            to[0] = largest != 0 ? tg_ssub16(even << 1, offset) : even;
+            to[stride] = largest != 0 ? tg_ssub16(odd << 1, offset) : odd;
+        }
     }
 }
 

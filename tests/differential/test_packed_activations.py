@@ -43,7 +43,7 @@ def chain(seed: int, *, name: str = "") -> Layer:
     net = Chain(name or f"chain{seed}", (int(rng.integers(7, 12)), int(rng.integers(7, 13)), 3), affine(-128))
     wide = bool(rng.random() < 0.5)
 
-    def conv(filters: int, y: Encoding = code) -> None:
+    def conv(filters: int, y: Encoding = code, groups: int = 1) -> None:
         first = len(net.ops) == 0
         x = net.tensor.encoding
         assert isinstance(x, IntegerEncoding)
@@ -52,11 +52,12 @@ def chain(seed: int, *, name: str = "") -> Layer:
                 "one",
                 net.image,
                 filters,
-                (3, 3) if rng.random() < 0.7 and min(net.image[:2]) > 4 else (1, 1),
+                (3, 3) if (rng.random() < 0.7 and min(net.image[:2]) > 4) or groups > 1 else (1, 1),
                 x=x,
-                w=affine(0) if first else levels(bits, True),
+                w=affine(0) if first or rng.random() < 0.3 else levels(bits, True),
                 y=y,
-                same=bool(rng.random() < 0.7),
+                same=groups > 1 or bool(rng.random() < 0.7),
+                groups=groups,
                 seed=seed,
             )
         )
@@ -69,6 +70,9 @@ def chain(seed: int, *, name: str = "") -> Layer:
     if rng.random() < 0.6 and min(net.image[:2]) > 5:
         net.put(layers.max_pool("pool", net.image, (2, 2), (2, 2), x=code, sign=str(rng.choice(["rising", "mixed"]))))
     conv(channels())
+    if rng.random() < 0.6:
+        conv(net.image[2], groups=net.image[2])
+        conv(channels())
     conv(6, affine(3))
     return Layer(net.graph(), net.feeds(2, seed))
 

@@ -186,6 +186,8 @@ def int8_job(node: Node) -> DepthwiseJob | None:
         "spread_extra": "",
         "y_type": "int8_t",
         "packed_output": False,
+        "y_bits": 0,
+        "x_bits": 0,
         "y_step": node.output.shape[3],
         "pixel": node.input(0).shape[3],
         "unsigned_bits": 0,
@@ -217,7 +219,8 @@ def depthwise_plan(job: DepthwiseJob, *, dual_issue: bool) -> KernelPlan | None:
     whole = channels % _FOUR == 0
     inplace = node.input(0).shape == node.output.shape and node.input(0).dtype == node.output.dtype
     # Rows outside are read as some row of codes, and masked: those of a table must still be codes then.
-    inplace = inplace and whole and rows.stride == 1 and not job.context["packed_output"] and not job.widen
+    inplace = inplace and whole and rows.stride == 1 and not job.widen
+    inplace = inplace and not (job.context["packed_output"] or job.context["x_bits"])
     groups = -(-channels // _FOUR)
     return KernelPlan(
         template="depthwise_conv_2d/depthwise_conv_2d_s8_dsp_rows.c.j2",

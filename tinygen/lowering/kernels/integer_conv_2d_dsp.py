@@ -38,8 +38,8 @@ def _job(node: Node) -> Job | None:
     assert isinstance(op, IntegerConv2D)
     scales = integer_mac.kernel_scales(node)
     layer = integer_layer(node, op.epilogue, scaled=scales is not None, wide=True, widened=True)
-    if layer is None or (node.output.code_bits and op.groups(node) > 1):
-        return None  # words of codes are written four filters at a time
+    if layer is None or ((node.input(0).code_bits or node.output.code_bits) and op.groups(node) > 1):
+        return None  # words of codes are read from their first, and written four filters at a time
     stem = f"conv_2d_{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}_dsp"
     context = layer.context | {"residual": None}
     return Job(node, layer.epilogue, layer.weights.astype(np.int16), context, stem, _HEADERS, kernel_scales=scales)
@@ -60,14 +60,14 @@ def plain_job(node: Node) -> Job | None:
     return None if node.op.groups(node) > 1 or needs_widening(node.input(0)) else _bytes_job(node)
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_dsp_rows", family="tinygen", isa="dsp", packs=True)
+@kernel(IntegerConv2D, name="integer_conv_2d_dsp_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
 def integer_conv_2d_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """Windows taken straight from widened rows."""
     job = rows_job(_bytes_job(node))
     return rows_plans(job) if job else ()
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_packed_dsp_rows", family="tinygen", isa="dsp", packs=True)
+@kernel(IntegerConv2D, name="integer_conv_2d_packed_dsp_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
 def integer_conv_2d_packed_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
     job = rows_job(packed_job(_job(node)))
@@ -82,14 +82,14 @@ def _scales_fit(job: Job) -> bool:
     return isinstance(job.code, GridCode) and largest < 2**15
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_dsp", family="tinygen", isa="dsp", packs=True)
+@kernel(IntegerConv2D, name="integer_conv_2d_dsp", family="tinygen", isa="dsp", unpacks=True, packs=True)
 def integer_conv_2d_dsp(node: Node) -> Sequence[KernelPlan]:
     """Windows copied one by one into scratch."""
     job = windows_job(_bytes_job(node), codes=_pads_with_codes(node))
     return windows_plans(job) if job else ()
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_packed_dsp", family="tinygen", isa="dsp", packs=True)
+@kernel(IntegerConv2D, name="integer_conv_2d_packed_dsp", family="tinygen", isa="dsp", unpacks=True, packs=True)
 def integer_conv_2d_packed_dsp(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
     job = windows_job(packed_job(_job(node)), codes=_pads_with_codes(node) and not _fills_with_codes(node))

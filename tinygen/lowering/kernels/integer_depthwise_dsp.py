@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,16 @@ _CYCLES = {"signed": 16.0, "unsigned": 20.0, "levels": 28.0, "values": 34.0, "bi
 _UNITS = (1, 16)
 
 
-@kernel(IntegerConv2D, name="integer_depthwise_dsp_rows", family="tinygen", isa="dsp")
+@kernel(IntegerConv2D, name="integer_depthwise_dsp_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
 def integer_depthwise_dsp_rows(node: Node) -> KernelPlan | None:
     """Four channels at a time, any encodings whose integers fit int16."""
     job = _job(node)
     return depthwise_plan(job, dual_issue=False) if job else None
 
 
-@kernel(IntegerConv2D, name="integer_depthwise_dual_rows", family="tinygen", isa="dual-issue")
+@kernel(
+    IntegerConv2D, name="integer_depthwise_dual_rows", family="tinygen", isa="dual-issue", unpacks=True, packs=True
+)
 def integer_depthwise_dual_rows(node: Node) -> KernelPlan | None:
     """The same, in the order of a core that issues two instructions at once."""
     job = _job(node)
@@ -42,12 +45,17 @@ def _job(node: Node) -> DepthwiseJob | None:
     geometry = op.geometry(node)
     if node.input(1).shape[3] > 1 or op.groups(node) == 1 or not takes_depthwise(geometry, node):
         return None
-    found = _weights(node)
+    if x.code_bits and x.shape[3] % 4:
+        return None  # the last four channels begin within a word's four
+    # Codes are the same when they are packed; four of them lie in the bytes of a word, once it is shifted.
+    found = _weights(replace(node, inputs=(replace(x, code_bits=0), *node.inputs[1:])))
     if found is None:
         return None
     layer, weights = found
     kind = _pairing(node)
-    context: dict[str, Any] = layer.context | {"pairing": kind, "pixel": pixel_elements(x)}
+    context: dict[str, Any] = layer.context | {"pairing": kind, "pixel": pixel_elements(x), "x_bits": x.code_bits}
+    if x.code_bits:
+        context["source"] = "input"
     return DepthwiseJob(
         node,
         geometry,
@@ -99,4 +107,4 @@ def _pairing(node: Node) -> str:
         case Levels(bits=8):
             return "unsigned"
         case _:
-            return "values" if needs_widening(x) else "signed"
+            return "values" if needs_widening(replace(x, code_bits=0)) else "signed"

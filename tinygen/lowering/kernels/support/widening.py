@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.encodings import Binary, Codebook, PowerOfTwo
+from tinygen.ir.encodings import Binary, Codebook, Levels, PowerOfTwo
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.kernels.support.codes import pixel_elements
 from tinygen.lowering.plan import Constant
 
 # Instructions per code that is widened; per pixel; per pixel whose last channels do not fill a word.
-_CYCLES = {"bytes": 1.35, "values": 3.6, "bits": 2.2}
+_CYCLES = {"bytes": 1.35, "values": 3.6, "bits": 2.2, "packed": 1.5}
 _PIXEL, _REST = 6.0, 40.0
 
 
@@ -26,7 +26,7 @@ class Widening:
     """How the channels of one group and pixel are widened (templates/kernels/widen.j2).
 
     Attributes:
-        kind: "bytes", "values" (int16 from a table) or "bits".
+        kind: "bytes", "values" (int16 from a table), "bits" or "packed" (codes of 4 or 2 bits).
         channels: of a group.
         context: template values.
         constants: the table.
@@ -55,7 +55,7 @@ def whole_words(channels: int) -> int:
 
 def needs_widening(x: Tensor) -> bool:
     """Whether codes are no bytes that a spreading function takes as they lie."""
-    return isinstance(x.encoding, Binary | PowerOfTwo | Codebook)
+    return x.code_bits > 0 or isinstance(x.encoding, Binary | PowerOfTwo | Codebook)
 
 
 def widening(x: Tensor, groups: int, fill: int, channels: int | None = None) -> Widening:
@@ -69,7 +69,7 @@ def widening(x: Tensor, groups: int, fill: int, channels: int | None = None) -> 
     """
     step = pixel_elements(x) if channels is None or isinstance(x.encoding, Binary) else channels
     channels = channels or x.shape[-1] // groups
-    kind = "values" if isinstance(x.encoding, PowerOfTwo | Codebook) else "bits" if needs_widening(x) else "bytes"
+    kind = _kind(x)
     context = {
         "kind": kind,
         "channels": channels,
@@ -78,6 +78,8 @@ def widening(x: Tensor, groups: int, fill: int, channels: int | None = None) -> 
         "fill": fill,
         "signed": isinstance(x.encoding, PowerOfTwo),
         "lowest": 0,
+        "bits": x.code_bits,
+        "levels": 2**x.encoding.bits - 1 if isinstance(x.encoding, Levels) and x.encoding.signed else 0,
     }
     if kind != "values":
         return Widening(kind, channels, context)
@@ -85,6 +87,16 @@ def widening(x: Tensor, groups: int, fill: int, channels: int | None = None) -> 
     values = x.integer.integers(np.arange(low, high + 1).astype(x.dtype)).astype(np.int16)
     constants = (Constant("values", values, f"integers of the codes from {low} on"),)
     return Widening(kind, channels, context | {"lowest": low}, constants)
+
+
+def _kind(x: Tensor) -> str:
+    match x.encoding:
+        case PowerOfTwo() | Codebook():
+            return "values"
+        case Binary():
+            return "bits"
+        case _:
+            return "packed" if x.code_bits else "bytes"
 
 
 def fits_int16(x: Tensor) -> bool:
