@@ -73,6 +73,12 @@ def chain(seed: int, *, name: str = "") -> Layer:
     if rng.random() < 0.6:
         conv(net.image[2], groups=net.image[2])
         conv(channels())
+    if rng.random() < 0.5:
+        skip = net.last
+        conv(net.image[2], groups=net.image[2])
+        net.put(layers.add("sum", net.image, a=code, b=code, y=code, shared=bool(rng.random() < 0.5)), skip, net.last)
+    if rng.random() < 0.3:
+        net.put(layers.sum_pool("mean", net.image, (2, 2), (2, 2), x=code, y=code))
     conv(6, affine(3))
     return Layer(net.graph(), net.feeds(2, seed))
 
@@ -89,7 +95,7 @@ def everywhere(least: Draft, choose: Callable[[Node], Choice], _: object) -> Dra
 def all_packed(graph: Graph, isa: Sequence[str], family: str = "compact") -> Program:
     with (
         patch.object(lowering, "pack_activations", everywhere),
-        patch.object(packed_activations, "_SLOWER", 9.0),
+        patch.object(packed_activations, "_SLOWER", 8.0),
     ):
         return lower(graph, isa=isa, family=family)
 

@@ -20,8 +20,10 @@ from tinygen.lowering.place import Draft, draft, least_scratch
 from tinygen.lowering.select import Choice
 from tinygen.lowering.streaming import Chooser
 
-_SLOWER = 1.1
-"""Times the predicted cycles of a layer on bytes: more is another kind of kernel."""
+_SLOWER = 0.1
+"""Share of the predicted cycles of a layer on bytes: what takes more is another kind of kernel."""
+_OF_ALL = 0.04
+"""Share of the predicted cycles of all layers that they may take more, where one of them exceeds the other share."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,10 @@ class _Packing:
 
     graph: Graph
     choices: Sequence[Choice]
+
+    @property
+    def cycles(self) -> float:
+        return sum(choice.fastest.cycles for choice in self.choices)
 
     def live(self, caller: frozenset[str]) -> list[int]:
         """Bytes alive at each step, with as little scratch as can be."""
@@ -113,6 +119,7 @@ def _packed(at: _Packing, in_bytes: _Packing, name: str, bits: int, choose: Choo
             choices[index] = choose(graph.node(op))
         except UnsupportedError:
             return None
-        if choices[index].fastest.cycles > _SLOWER * in_bytes.choices[index].fastest.cycles:
-            return None
-    return _Packing(graph, choices)
+    found = _Packing(graph, choices)
+    pairs = zip(choices, in_bytes.choices, strict=True)
+    dear = any(one.fastest.cycles > (1 + _SLOWER) * other.fastest.cycles for one, other in pairs)
+    return None if dear and found.cycles > (1 + _OF_ALL) * in_bytes.cycles else found

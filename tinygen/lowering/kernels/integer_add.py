@@ -13,7 +13,7 @@ from tinygen.lowering.kernels.support import codes
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 
-@kernel(IntegerAdd, name="integer_add")
+@kernel(IntegerAdd, name="integer_add", unpacks=True, packs=True)
 def integer_add(node: Node) -> KernelPlan | None:
     """Plain loops, any encoding."""
     op, a, b = node.op, node.input(0), node.input(1)
@@ -44,7 +44,8 @@ def integer_add(node: Node) -> KernelPlan | None:
         operands=(("first", 0), ("second", 1)),
         constants=(*first[1], *second[1], *shift[1], *after.constants),
         headers=codes.HEADERS,
-        cycles=node.output.size * (12.0 + (8.0 if wide else 0.0) + after.cycles),
+        cycles=node.output.size
+        * (12.0 + (8.0 if wide else 0.0) + after.cycles + codes.UNPACK * codes.unpacked(a, b, node.output)),
     )
 
 

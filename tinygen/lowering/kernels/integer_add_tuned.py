@@ -22,7 +22,7 @@ _TABLE, _SUM, _LINE, _BIT = 6.0, 10.0, 15.0, 5.0
 """Cycles per element: a table of pairs, two tables, two products; what a packed output takes more."""
 
 
-@kernel(IntegerAdd, name="integer_add_pairs", family="tinygen")
+@kernel(IntegerAdd, name="integer_add_pairs", family="tinygen", unpacks=True, packs=True)
 def integer_add_pairs(node: Node) -> KernelPlan | None:
     """A table of all pairs of few codes, one for all channels."""
     pairs = _pairs(node)
@@ -35,7 +35,7 @@ def integer_add_pairs(node: Node) -> KernelPlan | None:
     return _plan(node, {"form": "pairs", "second_codes": table.shape[1]}, (content,), _TABLE)
 
 
-@kernel(IntegerAdd, name="integer_add_tables", family="tinygen")
+@kernel(IntegerAdd, name="integer_add_tables", family="tinygen", unpacks=True, packs=True)
 def integer_add_tables(node: Node) -> KernelPlan | None:
     """A table for each operand, the same for all channels; that they give the same code was checked for every pair."""
     pairs = _pairs(node)
@@ -49,7 +49,7 @@ def integer_add_tables(node: Node) -> KernelPlan | None:
     return _plan(node, {"form": "tables", "shift": found.shift, **_clamp(pairs)}, constants, _SUM)
 
 
-@kernel(IntegerAdd, name="integer_add_lines", family="tinygen")
+@kernel(IntegerAdd, name="integer_add_lines", family="tinygen", unpacks=True, packs=True)
 def integer_add_lines(node: Node) -> KernelPlan | None:
     """Two products of 64 bits per channel, checked for every pair of codes of each channel."""
     pairs = _pairs(node)
@@ -66,7 +66,7 @@ def integer_add_lines(node: Node) -> KernelPlan | None:
     return _plan(node, {"form": "lines", "shift": shift}, _channels(node, rows, tuple(map(Field, names))), _LINE)
 
 
-@kernel(IntegerAdd, name="integer_add_steps", family="tinygen")
+@kernel(IntegerAdd, name="integer_add_steps", family="tinygen", unpacks=True, packs=True)
 def integer_add_steps(node: Node) -> KernelPlan | None:
     """Two products per channel, and a search over the thresholds of few codes."""
     pairs = _pairs(node)
@@ -108,7 +108,7 @@ def _channels(node: Node, rows: list[tuple[int, ...]], fields: tuple[Field, ...]
 def _pairs(node: Node) -> list[PairSum] | None:
     op = node.op
     assert isinstance(op, IntegerAdd)
-    if node.output.memory_dtype.itemsize > 1 and not isinstance(node.output.encoding, Binary):
+    if node.output.memory_dtype.itemsize > 1 and not node.output.packed_bits:
         return None
     return pair_sums(op, node.input(0), node.input(1))
 
@@ -134,12 +134,13 @@ def _plan(node: Node, context: dict[str, Any], constants: tuple[Constant, ...], 
         {
             "name": name,
             "binary": isinstance(tensor.encoding, Binary),
+            "bits": tensor.code_bits,
             "lowest": tensor.integer.code_range[0],
             "pixel": codes.pixel_elements(tensor),
         }
         for name, tensor in (("first", a), ("second", b))
     ]
-    packed = isinstance(y.encoding, Binary)
+    packed = y.packed_bits > 0
     return KernelPlan(
         template="integer_add/integer_add_tuned.c.j2",
         stem=f"add_{codes.kind_of(a.integer)}_{codes.kind_of(b.integer)}_{context['form']}",
@@ -154,5 +155,5 @@ def _plan(node: Node, context: dict[str, Any], constants: tuple[Constant, ...], 
         constants=constants,
         inplace=() if packed else tuple((i, 0) for i in (0, 1) if node.input(i).memory_dtype == y.memory_dtype),
         headers=codes.HEADERS,
-        cycles=y.size * (cycles + _BIT * (packed + sum(isinstance(t.encoding, Binary) for t in (a, b)))),
+        cycles=y.size * (cycles + _BIT * (packed + sum(t.packed_bits > 0 for t in (a, b)))),
     )

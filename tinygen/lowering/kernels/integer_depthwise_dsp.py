@@ -30,9 +30,7 @@ def integer_depthwise_dsp_rows(node: Node) -> KernelPlan | None:
     return depthwise_plan(job, dual_issue=False) if job else None
 
 
-@kernel(
-    IntegerConv2D, name="integer_depthwise_dual_rows", family="tinygen", isa="dual-issue", unpacks=True, packs=True
-)
+@kernel(IntegerConv2D, name="integer_depthwise_dual_rows", family="tinygen", isa="dual-issue", unpacks=True, packs=True)
 def integer_depthwise_dual_rows(node: Node) -> KernelPlan | None:
     """The same, in the order of a core that issues two instructions at once."""
     job = _job(node)

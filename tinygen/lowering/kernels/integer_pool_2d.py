@@ -15,7 +15,7 @@ from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 
-@kernel(IntegerMaxPool2D, name="integer_max_pool_2d")
+@kernel(IntegerMaxPool2D, name="integer_max_pool_2d", unpacks=True, packs=True)
 def integer_max_pool_2d(node: Node) -> KernelPlan | None:
     """Plain loops, any encoding."""
     op = node.op
@@ -27,7 +27,7 @@ def integer_max_pool_2d(node: Node) -> KernelPlan | None:
     return _pool(node, "pool", values, signs, None)
 
 
-@kernel(IntegerSumPool2D, name="integer_sum_pool_2d")
+@kernel(IntegerSumPool2D, name="integer_sum_pool_2d", unpacks=True, packs=True)
 def integer_sum_pool_2d(node: Node) -> KernelPlan | None:
     """Plain loops, any encoding."""
     op = node.op
@@ -59,5 +59,11 @@ def _pool(
         },
         constants=(*constants, *after.constants),
         headers=codes.HEADERS,
-        cycles=node.output.size * (10.0 + after.cycles + 8.0 * op.kernel[0] * op.kernel[1]),
+        cycles=node.output.size
+        * (
+            10.0
+            + after.cycles
+            + codes.UNPACK * codes.unpacked(node.output)
+            + (8.0 + codes.UNPACK * codes.unpacked(x)) * op.kernel[0] * op.kernel[1]
+        ),
     )

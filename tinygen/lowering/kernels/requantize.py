@@ -9,7 +9,7 @@ from tinygen.lowering.kernels.support import codes
 from tinygen.lowering.plan import KernelPlan, kernel
 
 
-@kernel(Requantize, name="requantize")
+@kernel(Requantize, name="requantize", unpacks=True, packs=True)
 def requantize(node: Node) -> KernelPlan | None:
     """Plain loops, any encoding."""
     op, x = node.op, node.input(0)
@@ -32,5 +32,5 @@ def requantize(node: Node) -> KernelPlan | None:
         },
         constants=after.constants,
         headers=codes.HEADERS,
-        cycles=node.output.size * (6.0 + after.cycles),
+        cycles=node.output.size * (6.0 + after.cycles + codes.UNPACK * codes.unpacked(x, node.output)),
     )

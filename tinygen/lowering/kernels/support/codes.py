@@ -16,6 +16,8 @@ from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.plan import Constant
 
 HEADERS = ("tinygen_codes.h", "tinygen_math.h")
+UNPACK = 5.0
+"""Cycles of a packed code, to take it out of its word or to put it in."""
 _NEVER = 2**31 - 1
 """Stands for thresholds of 2**31: accumulators do not reach this one either."""
 
@@ -23,9 +25,16 @@ _NEVER = 2**31 - 1
 def activation_context(tensor: Tensor, table: str = "shared") -> dict[str, Any] | None:
     """How templates turn one code of `tensor` into its integer; None for encodings no kernel reads.
 
+    Packed codes of several `bits` are taken out of their words.
+
     Args:
         table: the name in C of a codebook's values.
     """
+    found = _activations(tensor, table)
+    return None if found is None else found | {"bits": tensor.code_bits}
+
+
+def _activations(tensor: Tensor, table: str) -> dict[str, Any] | None:
     encoding = tensor.encoding
     match encoding:
         case Binary():
@@ -44,6 +53,11 @@ def activation_context(tensor: Tensor, table: str = "shared") -> dict[str, Any] 
             return None
 
 
+def unpacked(*tensors: Tensor) -> int:
+    """How many of the tensors have packed codes, which plain loops take out and put in one by one."""
+    return sum(tensor.code_bits > 0 for tensor in tensors)
+
+
 def pixel_elements(tensor: Tensor) -> int:
     """Elements of the C array from one pixel to the next."""
     channels, bits = tensor.shape[-1], tensor.packed_bits
@@ -52,7 +66,8 @@ def pixel_elements(tensor: Tensor) -> int:
 
 def output_context(tensor: Tensor) -> dict[str, Any]:
     """How templates store codes of `tensor`."""
-    return {"packed_output": isinstance(tensor.encoding, Binary), "output_type": ctype(tensor.memory_dtype)}
+    bits = tensor.packed_bits
+    return {"packed_output": bits > 0, "output_bits": bits, "output_type": ctype(tensor.memory_dtype)}
 
 
 @dataclass(frozen=True, eq=False)
