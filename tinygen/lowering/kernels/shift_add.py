@@ -408,7 +408,7 @@ def _read(node: Node) -> dict[str, Any]:
     """How kernels/codes.j2 reads an activation: less a zero point, which is in the biases, and in what pads."""
     context = codes.activation_context(node.input(0))
     assert context is not None
-    return context if context["kind"] == "signed_levels" else {"kind": "plain", "offset": 0}
+    return context if context["kind"] == "signed_levels" else context | {"kind": "plain", "offset": 0}
 
 
 def product(name: str, factor: int) -> str:
