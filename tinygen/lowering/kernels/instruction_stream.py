@@ -162,7 +162,7 @@ def _read(x: Tensor) -> dict[str, Any]:
     """How kernels/codes.j2 reads an activation: less a zero point, which is in the biases, and in what pads."""
     context = codes.activation_context(x)
     assert context is not None
-    return context if context["kind"] == "signed_levels" else {"kind": "plain", "offset": 0}
+    return context if context["kind"] == "signed_levels" else context | {"kind": "plain", "offset": 0}
 
 
 def _range(x: Tensor) -> tuple[int, int]:
