@@ -274,17 +274,28 @@ TG_INLINE void tg_field_sums_32(
             " add sp, #12\n pop {r4-r11, pc}\n .size " #name ", . - " #name "\n"                            \
             " .purgem tg_entries\n .purgem tg_kernel\n .popsection\n");
 #else
+/* Sums of whole words times scales, and of upper halves: what is too much in the first is known from the second. */
 TG_INLINE void tg_kernel_sums(
     int32_t sums[4], const uint8_t *table, const uint32_t *w, int32_t count, int32_t second, int32_t channel)
 {
+    uint32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    TG_TWICE
     for (int32_t i = 0; i < count; i++, table += channel) {
-        const uint32_t *const t0 = tg_at_byte(table, w[i], 0);
-        const uint32_t *const t1 = tg_at_byte(table + second, w[i], 8);
-        for (int32_t n = 0; n < 2; n++) {
-            sums[2 * n] = tg_smlabt(t0[n] + t1[n], w[i], sums[2 * n]);
-            sums[2 * n + 1] = tg_smlatt(t0[n] + t1[n], w[i], sums[2 * n + 1]);
-        }
+        const uint32_t word = w[i];
+        const uint32_t *const t0 = tg_at_byte(table, word, 0);
+        const uint32_t *const t1 = tg_at_byte(table, word, 8) + second / 4;
+        const uint32_t low = t0[0] + t1[0];
+        const uint32_t high = t0[1] + t1[1];
+        const uint32_t scale = word >> 16;
+        s0 += low * scale;
+        s1 += (low >> 16) * scale;
+        s2 += high * scale;
+        s3 += (high >> 16) * scale;
     }
+    sums[0] += (int32_t)(s0 - (s1 << 16));
+    sums[1] += (int32_t)s1;
+    sums[2] += (int32_t)(s2 - (s3 << 16));
+    sums[3] += (int32_t)s3;
 }
 
 #define TG_KERNEL_SUMS(name, filters, second, channel)                                                       \

@@ -1,4 +1,4 @@
-"""Kernel scales by tables of sums on cores with SIMD: windows, strides, channels of every kind; sums at their bound."""
+"""Kernel scales by tables of sums of four pixels: windows, strides, channels of every kind; sums at their bound."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests.support.shares import one_in
 from tests.support.variants import DSP, check_variants, tuned
 from tinygen.lowering.kernels import kernel_scales
 from tinygen.lowering.select import choose
+from tinygen.targets.bare_cores import bare_cores
 
 PART = "kernel_scales_dsp"
 ACTIVATIONS = (affine(-128), affine(7), levels(2), levels(8), levels(4, True), TERNARY, BINARY, LOGARITHMIC, SHARED)
@@ -45,8 +46,11 @@ def drawn(count: int, seed: int) -> list[Layer]:
 
 
 def planned(layer: Layer) -> bool:
-    node = layer.graph.node(layer.graph.ops[0])
-    return any(PART in choice.kernel.name for choice in tuned(node, PART))
+    return _planned(layer, PART, (*DSP, "dual-issue"))
+
+
+def _planned(layer: Layer, part: str, isa: tuple[str, ...]) -> bool:
+    return any(part in choice.kernel.name for choice in tuned(layer.graph.node(layer.graph.ops[0]), part, isa))
 
 
 def _check(found: list[Layer], **options: object) -> int:
@@ -58,6 +62,17 @@ def test_drawn_layers(every: int) -> None:
     found = drawn(28, 1)[::every]
     assert len(found) >= 22 // every
     _check(found, most=1, in_turn=True)
+
+
+@one_in(3)
+def test_without_simd(every: int) -> None:
+    """Words multiplied whole."""
+    isa, part = ("c99", "scalar", "rv32"), "kernel_scales_rv32"
+    found = [layer for layer in drawn(28, 3) if _planned(layer, part, isa)]
+    assert len(found) >= 6
+    options = {"part": part, "most": 1, "isa": isa, "cores": ((bare_cores()["esp32c3-core"], isa),)}
+    some = found[::every]
+    check_variants([one.graph for one in some], [one.feeds for one in some], **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.long

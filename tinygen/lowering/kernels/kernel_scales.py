@@ -1,4 +1,4 @@
-"""APSQ (Guerra 2024, section 6.3) on cores with SIMD: tables of sums, one multiplication by each kernel's scale.
+"""APSQ (Guerra 2024, section 6.3) of four pixels at once: tables of sums, one multiplication by each kernel's scale.
 
 Weights of few values have few combinations: for four pixels, two of them in a word, the sums of a few taps of a channel
 are made with all of them, each by one addition to the one before (a Gray code). They serve every filter: a kernel is
@@ -38,9 +38,31 @@ _HALF = 2**15 - 1
 _CHANNELS = (8, 16, 64, 256)
 """Whose tables are there at once: with more, sums are loaded and stored less often."""
 
-# Cycles on a Cortex-M7: a kernel of two tables; else a kernel, and each of its tables; an entry of four pixels, sums of
-# a filter, a pair, an output.
-_TWO_TABLES, _KERNEL, _TABLE, _ENTRY, _SUMS, _PAIR, _OUTPUT = 8.5, 6.0, 6.0, 3.3, 14.0, 6.0, 12.0
+
+@dataclass(frozen=True)
+class _Costs:
+    """What a core takes, in cycles.
+
+    Attributes:
+        two_tables: a kernel of two tables.
+        kernel, table: else a kernel, and each of its tables.
+        entry: of a table, of four pixels.
+        sums: those of a filter, loaded and stored.
+        pair: two codes put in a word.
+        output: one.
+    """
+
+    two_tables: float
+    kernel: float
+    table: float
+    entry: float
+    sums: float
+    pair: float
+    output: float
+
+
+_M7 = _Costs(two_tables=8.5, kernel=6, table=6, entry=3.3, sums=14, pair=6, output=12)
+_RV32 = _Costs(two_tables=32, kernel=40, table=12, entry=5, sums=30, pair=9, output=30)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,14 +147,23 @@ def _bias(weights: np.ndarray, largest: int, scales: np.ndarray) -> int | None:
 def integer_conv_2d_kernel_scales_dsp(node: Node) -> Sequence[KernelPlan]:
     """APSQ: four pixels at once, additions within a kernel, one multiplication by its scale behind them."""
     work = _work(node)
-    if work is None or work.values > _MOST_ENTRIES:
-        return ()
+    return _plans(node, work, _M7) if work and work.values <= _MOST_ENTRIES else ()
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_kernel_scales_rv32", family="tinygen", isa="rv32")
+def integer_conv_2d_kernel_scales_rv32(node: Node) -> Sequence[KernelPlan]:
+    """The same where kernels have two tables: words are multiplied whole, and upper halves."""
+    work = _work(node)
+    return _plans(node, work, _RV32) if work and len(work.sizes) == 2 else ()
+
+
+def _plans(node: Node, work: _Work, costs: _Costs) -> Sequence[KernelPlan]:
     depth = node.input(0).shape[3]
     shares = sorted({-(-depth // -(-depth // most)) for most in _CHANNELS})
-    return [_plan(node, work, share) for share in shares]
+    return [_plan(node, work, costs, share) for share in shares]
 
 
-def _plan(node: Node, work: _Work, share: int) -> KernelPlan:
+def _plan(node: Node, work: _Work, on: _Costs, share: int) -> KernelPlan:
     """The plan that makes tables of `share` channels at a time."""
     rows, columns = work.axes
     filters, depth = work.scales.shape
@@ -142,12 +173,12 @@ def _plan(node: Node, work: _Work, share: int) -> KernelPlan:
     tables = 2 * _whole(share, work.steps_of) * sum(work.entries)
     ending = work.layer.epilogue.with_rows(_biases(node, work))
     times = node.output.shape[0] * rows.output
-    made = depth * sum(work.entries) * _ENTRY
-    each = _TWO_TABLES if len(work.sizes) == 2 else _KERNEL + _TABLE * len(work.sizes)
-    picked = filters * (depth * each + -(-depth // share) * _SUMS + _PIXELS * _OUTPUT)
+    made = depth * sum(work.entries) * on.entry
+    each = on.two_tables if len(work.sizes) == 2 else on.kernel + on.table * len(work.sizes)
+    picked = filters * (depth * each + -(-depth // share) * on.sums + _PIXELS * on.output)
     return KernelPlan(
         template="packed/kernel_scales.c.j2",
-        stem=window_stem(f"conv_2d_kernel_scales_dsp_{kind_of(node.input(1).integer)}", work.axes),
+        stem=window_stem(f"conv_2d_kernel_scales_{kind_of(node.input(1).integer)}", work.axes),
         context={
             **window_context(node, work.axes),
             **ending.context,
@@ -174,7 +205,7 @@ def _plan(node: Node, work: _Work, share: int) -> KernelPlan:
         constants=(_weights(work, share), ending.constant(), *value_constants(work.codes)),
         scratch_bytes=4 * (rows.kernel * wide * depth + tables + _PIXELS * filters) + line,
         headers=_HEADERS,
-        cycles=times * (rows.stride * wide * depth * _PAIR + quads * (made + picked)),
+        cycles=times * (rows.stride * wide * depth * on.pair + quads * (made + picked)),
     )
 
 
