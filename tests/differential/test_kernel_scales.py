@@ -8,7 +8,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from tests.differential.test_packed_rows import LOGARITHMIC, SHARED
+from tests.differential.test_packed_rows import LOGARITHMIC, SCALAR, SHARED
 from tests.support import integer_layers as layers
 from tests.support.board_batch import M4, M4_SOFT, M7
 from tests.support.integer_layers import BINARY, INT32, OUTPUTS, TERNARY, Layer, affine, levels
@@ -64,13 +64,15 @@ def test_drawn_layers(every: int) -> None:
     _check(found, most=1, in_turn=True)
 
 
+@pytest.mark.parametrize("core", SCALAR)
 @one_in(3)
-def test_without_simd(every: int) -> None:
+def test_without_simd(every: int, core: str) -> None:
     """Words multiplied whole."""
-    isa, part = ("c99", "scalar", "rv32"), "kernel_scales_rv32"
+    isa = SCALAR[core]
+    part = f"kernel_scales_{isa[-1]}"
     found = [layer for layer in drawn(28, 3) if _planned(layer, part, isa)]
     assert len(found) >= 6
-    options = {"part": part, "most": 1, "isa": isa, "cores": ((bare_cores()["esp32c3-core"], isa),)}
+    options = {"part": part, "most": 1, "isa": isa, "cores": ((bare_cores()[core], isa),)}
     some = found[::every]
     check_variants([one.graph for one in some], [one.feeds for one in some], **options)  # type: ignore[arg-type]
 

@@ -62,7 +62,8 @@ class _Costs:
 
 
 _M7 = _Costs(two_tables=8.5, kernel=6, table=6, entry=3.3, sums=14, pair=6, output=12)
-_RV32 = _Costs(two_tables=32, kernel=40, table=12, entry=5, sums=30, pair=9, output=30)
+_RV32 = _Costs(two_tables=32, kernel=40, table=12, entry=6, sums=30, pair=9, output=20)
+_ARMV6M = _Costs(two_tables=60, kernel=60, table=20, entry=10, sums=60, pair=14, output=50)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,8 +154,18 @@ def integer_conv_2d_kernel_scales_dsp(node: Node) -> Sequence[KernelPlan]:
 @kernel(IntegerConv2D, name="integer_conv_2d_kernel_scales_rv32", family="tinygen", isa="rv32")
 def integer_conv_2d_kernel_scales_rv32(node: Node) -> Sequence[KernelPlan]:
     """The same where kernels have two tables: words are multiplied whole, and upper halves."""
+    return _of_words(node, _RV32)
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_kernel_scales_armv6m", family="tinygen", isa="armv6m")
+def integer_conv_2d_kernel_scales_armv6m(node: Node) -> Sequence[KernelPlan]:
+    """The same on Armv6-M."""
+    return _of_words(node, _ARMV6M)
+
+
+def _of_words(node: Node, costs: _Costs) -> Sequence[KernelPlan]:
     work = _work(node)
-    return _plans(node, work, _RV32) if work and len(work.sizes) == 2 else ()
+    return _plans(node, work, costs) if work and len(work.sizes) == 2 else ()
 
 
 def _plans(node: Node, work: _Work, costs: _Costs) -> Sequence[KernelPlan]:
