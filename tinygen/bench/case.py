@@ -48,7 +48,9 @@ class Case:
         runs: built and run; else its C is only written, and that is timed.
         trained: for networks whose accuracy belongs to the figures.
         figures: more of them, for the row.
-        switch: of a switchable model, the switch that is measured, in a firmware that has all of them.
+        switch: of a switchable model, the switch that is measured, in a firmware that has all of them; None for the
+            sum of all.
+        flash_bytes: the most that the firmware may take, see `BuildOptions`.
         board: of suites about boards, the one that it is measured on; None for the benchmark's.
         toolchains: with `board`, the compilers that build for it.
     """
@@ -63,6 +65,7 @@ class Case:
     trained: Trained | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
     switch: str | None = None
+    flash_bytes: int | None = None
     board: str | None = None
     toolchains: tuple[str, ...] = ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import traceback
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from tinygen.builds.manifest import Manifest, ProgramEntry, SwitchEntry
 from tinygen.builds.predicted import time_and_energy
 from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_network
-from tinygen.hil.device import Measured, open_device
+from tinygen.hil.device import Device, Measured, open_device
+from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import Stream
 from tinygen.targets.bare_cores import BARE, board_or_core
 from tinygen.targets.boards import load_board
@@ -111,37 +113,65 @@ def empty_row(job: Job) -> Row:
 
 
 def _measure(job: Job, row: Row, folder: Path) -> Row:
+    case = job.case
     options = BuildOptions(
         board=job.board,
         toolchain=job.toolchain,
         kernels=job.kernels,
         cmsis_nn=job.cmsis_nn,
         esp_nn=job.esp_nn,
+        flash_bytes=case.flash_bytes,
     )
-    manifest = build(job.case.model, folder, options, profile=False).manifest
-    network, switch = load_network(job.case.model), job.case.switch
-    graph = network.first if switch is None else network.switch(switch).graph
-    part = manifest.section(switch)
-    samples = job.case.samples(graph)
-    outputs = []
-    library = library_semantics(graph, part)
-    stream = Stream(graph)
-    row = row | _sizes(manifest) | _switch_bytes(manifest, part) | {"samples": len(samples), "max_abs_diff": 0}
+    manifest = build(case.model, folder, options, profile=False).manifest
+    network = load_network(case.model)
+    row = row | _sizes(manifest) | {"max_abs_diff": 0}
     with open_device(folder, engine="unicorn", count=True) as device:
-        device.select(switch or 0)
-        for sample in samples:
-            measured = device.measure(sample, keep=True)
-            outputs.append(measured.outputs)
-            law = stream.step(sample)
-            row["max_abs_diff"] = max(row["max_abs_diff"], _largest_difference(law, measured.outputs))
-            problem = _wrong(library.step(sample) if library else law, measured)
-            if problem:
-                return empty_row(job) | {"max_abs_diff": row["max_abs_diff"], "error": problem}
+        if network.is_switchable and case.switch is None:
+            runs = [_of_switch(job, device, manifest, switch.graph, switch.name) for switch in network]
+            row = row | _together(runs)
+        else:
+            graph = network.first if case.switch is None else network.switch(case.switch).graph
+            row = row | _of_switch(job, device, manifest, graph, case.switch)
+        if row["error"]:
+            return empty_row(job) | {"max_abs_diff": row["max_abs_diff"], "error": row["error"]}
         stack = device.stack_used
+    predicted = time_and_energy(row["cycles_predicted"], load_board(job.board))
+    return row | {"stack_used_bytes": stack} | predicted
+
+
+def _of_switch(job: Job, device: Device, manifest: Manifest, graph: Graph, switch: str | None) -> Row:
+    """What running the samples shows; `error` where an output is wrong.
+
+    Args:
+        switch: None of a network that cannot be switched.
+    """
+    part = manifest.section(switch)
+    library, stream = library_semantics(graph, part), Stream(graph)
+    samples = job.case.samples(graph)
+    row: Row = {"samples": len(samples), "max_abs_diff": 0} | _switch_bytes(manifest, part)
+    outputs = []
+    device.select(switch or 0)
+    for sample in samples:
+        measured = device.measure(sample, keep=True)
+        outputs.append(measured.outputs)
+        law = stream.step(sample)
+        row["max_abs_diff"] = max(row["max_abs_diff"], _largest_difference(law, measured.outputs))
+        problem = _wrong(library.step(sample) if library else law, measured)
+        if problem:
+            return row | {"error": problem}
     assert measured.profile is not None
-    predicted = time_and_energy(measured.profile.cycles, load_board(job.board))
     board = {"board_right": job.case.trained.right(outputs)} if job.case.trained else {}
-    return row | _work(part, measured.profile) | {"stack_used_bytes": stack} | predicted | board
+    return row | _work(part, measured.profile) | board
+
+
+def _together(runs: Sequence[Row]) -> Row:
+    """Of all switches of a network: sums, the largest difference, and the first error."""
+    error = next((run["error"] for run in runs if run.get("error")), None)
+    largest = max(run["max_abs_diff"] for run in runs)
+    if error:
+        return {"error": error, "max_abs_diff": largest}
+    sums = {key: sum(run[key] for run in runs) for key in ("samples", "instructions", "cycles_predicted")}
+    return sums | {"max_abs_diff": largest}
 
 
 def _sizes(manifest: Manifest) -> Row:

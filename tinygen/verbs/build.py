@@ -20,6 +20,7 @@ from tinygen.builds.manifest import (
     LibraryEntry,
     Manifest,
     ModelEntry,
+    NetworkEntry,
     Region,
     keep_model,
 )
@@ -248,7 +249,7 @@ class _Job:
 
         Args:
             has_db: with the buffer for the benchmark's inputs.
-            alone: the manifest says what the switches would take by themselves.
+            alone: the manifest says what all switches come to, and what they would take by themselves.
         """
         emitted, model = _write_sources(self, program, folder, has_db)
         if self.board.is_project_only:
@@ -300,20 +301,23 @@ class _Job:
         *,
         alone: bool = True,
     ) -> Manifest:
-        together = None
-        if program.is_switchable and alone:
-            # Anew from the source: alone, a switch has no codes to share.
-            networks = [Network.of(simplify(switch.graph)) for switch in self.source]
-            apart = [self.lowered(self.options.streaming, network) for network in networks]
-            together = describe_network(program, emitted, self.source, apart)
         return Manifest.of(
             describe_program(program.first, emitted.switches[0]),
             model,
             firmware,
             describe_simplification(self.source.first, self.network.first),
             describe_switches(program, emitted, self.source, self.network, result),
-            together,
+            self.together(program, emitted) if alone else None,
         )
+
+    def together(self, program: NetworkProgram, emitted: EmittedModel) -> NetworkEntry | None:
+        """What all switches come to together, beside what they would take by themselves."""
+        if not program.is_switchable:
+            return None
+        # Anew from the source: alone, a switch has no codes to share.
+        networks = [Network.of(simplify(switch.graph)) for switch in self.source]
+        apart = [self.lowered(self.options.streaming, network) for network in networks]
+        return describe_network(program, emitted, self.source, apart)
 
     def smaller_arena(self, program: NetworkProgram, error: FitError) -> Streaming:
         """An arena that is smaller by what the linker missed.

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from tinygen.builds.manifest import MANIFEST, FlashBudget, FlashPoint
+from tinygen.builds.manifest import MANIFEST, FlashBudget, FlashPoint, NetworkEntry
 from tinygen.builds.switches import code_sizes
+from tinygen.emit.model import EmittedModel
 from tinygen.emit.sharing import array_key
 from tinygen.errors import FitError
 from tinygen.ir.network import Network
@@ -65,6 +66,8 @@ class Maker(Protocol):
     def compiled(
         self, program: NetworkProgram, folder: Path, *, has_db: bool = True, alone: bool = True
     ) -> Compiled: ...
+
+    def together(self, program: NetworkProgram, emitted: EmittedModel) -> NetworkEntry | None: ...
 
 
 class _Layer(NamedTuple):
@@ -170,7 +173,9 @@ class _Search:
         if self.inside != best:
             made[best] = self._compiled(self._kernels(points[best], options))
         found = made[best]
-        return replace(found, manifest=replace(found.manifest, flash_budget=self._entry(points, best, found, sizes)))
+        together = self.maker.together(found.program, found.emitted)
+        manifest = replace(found.manifest, network=together, flash_budget=self._entry(points, best, found, sizes))
+        return replace(found, manifest=manifest)
 
     def _entry(self, points: Sequence[Point], best: int, found: Compiled, sizes: Mapping[int, int]) -> FlashBudget:
         # What the parts leave out is nearly the same for all.
@@ -284,17 +289,17 @@ class _Search:
     def _linked(self, point: Point, options: Sequence[Sequence[Option]]) -> Compiled | int | None:
         """The firmware of a point; else the bytes that it would need; None where RAM is what lacks."""
         try:
-            return self._compiled(self._kernels(point, options), alone=True)
+            return self._compiled(self._kernels(point, options))
         except FitError as error:
             excess = error.excess.get("FLASH")
             return None if excess is None else self.maker.board.flash_bytes + excess
 
-    def _compiled(self, kernels: Kernels, *, alone: bool = False) -> Compiled:
+    def _compiled(self, kernels: Kernels) -> Compiled:
         self.inside = -1
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
         program = self.maker.lowered(self.streaming, kernels=kernels)
-        return self.maker.compiled(program, self.folder, has_db=self.has_db, alone=alone)
+        return self.maker.compiled(program, self.folder, has_db=self.has_db, alone=False)
 
     def _names(self, wanted: Mapping[int, int]) -> Kernels:
         names: Kernels = [{} for _ in self.maker.network.switches]
