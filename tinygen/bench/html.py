@@ -10,6 +10,7 @@ from tinygen.bench import boards
 from tinygen.bench.curves import NO_PICTURE, curve_rows, curves_svg, statements
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
 from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
+from tinygen.builds.flash_curve import flash_curve
 from tinygen.builds.pages import COLOURS, page_environment
 
 _GREY = "#8b949e"
@@ -46,6 +47,7 @@ def render_bench(report: dict[str, Any]) -> str:
         good=good,
         trained=[row for row in report["rows"] if "accuracy" in row],
         curves=_curves(good),
+        limits=_limits(good),
         switches=switch_rows(report["rows"]),
         switch_totals=[totals_text(total) for total in switch_totals(report["rows"])],
         timed=[row for row in report["rows"] if "seconds" in row],
@@ -66,6 +68,16 @@ def _curves(rows: Sequence[_Row]) -> dict[str, Any] | None:
         "statements": statements(rows),
         "about": f"{mine[0]['kernels']}, {mine[0]['toolchain']}",
     }
+
+
+def _limits(rows: Sequence[_Row]) -> list[dict[str, Any]]:
+    """Flash against cycles of every network that was built within limits."""
+    groups: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
+    for row in rows:
+        if row.get("flash_limit_bytes"):
+            key = row["network"], row["kernels"], row["toolchain"]
+            groups.setdefault(key, []).append((row["flash_bytes"], row["cycles_predicted"]))
+    return [{"title": ", ".join(key), "curve": flash_curve(sorted(points))} for key, points in groups.items()]
 
 
 def _label(row: _Row) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygen.builds.flash_curve import flash_curve
 from tinygen.builds.manifest import (
     FlashBudget,
     Manifest,
@@ -16,8 +17,6 @@ from tinygen.builds.manifest import (
 from tinygen.builds.pages import COLOURS, page_environment
 
 _WIDTH, _LEFT, _TOP, _PLOT = 1000, 70, 10, 300
-_MARGIN = 40
-"""Right of a curve: half of a figure below its end."""
 
 
 def render_report(manifest: Manifest) -> str:
@@ -35,7 +34,6 @@ def render_report(manifest: Manifest) -> str:
             layers=_layers(manifest),
             switches=[switch_row(entry) for entry in manifest.switches],
             switch_columns=SWITCH_COLUMNS,
-            colours=COLOURS,
             constants=constants_text(manifest.network) if manifest.network else "",
         )
     )
@@ -202,48 +200,14 @@ def _regions(m: Manifest) -> list[dict[str, Any]]:
 
 
 def _budget(m: Manifest) -> dict[str, Any] | None:
-    """Flash against cycles: a step for each choice of kernels, the limit, and what was chosen."""
+    """Flash against cycles: of each choice of kernels, with the limit and what was chosen."""
     budget = m.flash_budget
     if budget is None or m.flash_bytes is None:
         return None
-    smallest, largest = budget.curve[0].flash_bytes, budget.curve[-1].flash_bytes
-    # A limit far beyond the fastest would press all steps into one.
-    right = max(largest, min(budget.limit_bytes, largest + (largest - smallest) // 4), smallest + 1)
-    top = budget.curve[0].cycles_predicted or 1
-
-    def x_of(count: int) -> float:
-        return round(_LEFT + (_WIDTH - _LEFT - _MARGIN) * (count - smallest) / (right - smallest), 1)
-
-    def y_of(cycles: float) -> float:
-        return round(_TOP + _PLOT * (1 - cycles / top), 1)
-
-    places = [(x_of(point.flash_bytes), y_of(point.cycles_predicted)) for point in budget.curve]
-    # Between two choices the smaller one is what fits.
-    ends = [*(x for x, _ in places[1:]), x_of(right)]
-    line = " ".join(f"{x},{y} {end},{y}" for (x, y), end in zip(places, ends, strict=True))
-    points = [
-        {"x": x, "y": y, "title": f"{point.flash_bytes:,} B, {point.cycles_predicted:,} cycles"}
-        for (x, y), point in zip(places, budget.curve, strict=True)
-    ]
-    ticks = [
-        {"x": _LEFT - 6, "y": y_of(mark) + 4, "anchor": "end", "text": f"{mark:,}"}
-        for mark in (top * k // 4 for k in range(5))
-    ]
-    ticks += [
-        {"x": x_of(mark), "y": _TOP + _PLOT + 16, "anchor": "middle", "text": f"{mark:,} B"}
-        for mark in (smallest + (right - smallest) * k // 4 for k in range(5))
-    ]
+    points = [(point.flash_bytes, point.cycles_predicted) for point in budget.curve]
+    chosen = m.flash_bytes, budget.cycles_predicted
     return {
-        "width": _WIDTH,
-        "height": _TOP + _PLOT + 24,
-        "line": line,
-        "points": points,
-        "ticks": ticks,
-        "bottom": _TOP + _PLOT,
-        "top": _TOP,
-        "limit_x": x_of(budget.limit_bytes) if budget.limit_bytes <= right else None,
-        "limit": f"{budget.limit_bytes:,} B",
-        "chosen": {"x": x_of(m.flash_bytes), "y": y_of(budget.cycles_predicted)},
+        "curve": flash_curve(points, limit=budget.limit_bytes, chosen=chosen),
         "summary": budget_text(budget),
         "switches": len(m.switches),
     }
