@@ -59,7 +59,7 @@ def test_between_data_and_code(tmp_path: Path) -> None:
     assert fast.manifest.flash_bytes == curve[-1].flash_bytes > curve[0].flash_bytes
     assert any("stream" in layer.kernel for layer in fast.manifest.layers)
     limit = (curve[0].flash_bytes + curve[-1].flash_bytes) // 2
-    small = limited(TERNARY_NETWORK, tmp_path / "small", limit)
+    small = package.build(TERNARY_NETWORK, tmp_path / "small", flash=limit)
     check(small, limit)
     assert cycles(small.manifest) > cycles(fast.manifest)
     assert not any("stream" in layer.kernel for layer in small.manifest.layers)
