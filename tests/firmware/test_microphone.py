@@ -14,6 +14,7 @@ from tinygen.errors import BoardError
 from tinygen.hil.client import DeviceClient
 from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
+from tinygen.targets.emulator.counting import Watch
 
 BOARDS = ["f746zg", "esp32c3"]
 BLOCK, BLOCKS = 160, 100
@@ -78,7 +79,7 @@ class Recorder:
     """A board whose inference listens to `BLOCKS` blocks, 3 ms of work behind each."""
 
     def __init__(self, name: str, elf: Path, *, count: bool = True) -> None:
-        self.emulated = EmulatedBoard(load_board(name), elf, count=count)
+        self.emulated = EmulatedBoard(load_board(name), elf, Watch(count=count))
         self.client = DeviceClient(self.emulated, infer_seconds=60.0, nonce=0)
         self.client.wait_for_boot()
 

@@ -11,6 +11,7 @@ from tests.targets.build import build, project_with
 from tinygen.hil.client import PERFORMANCE_BAUD
 from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
+from tinygen.targets.emulator.counting import Watch
 from tinygen.targets.toolchain import build_elf, find_toolchain
 
 BUILD, OTHER_BUILD = "00112233445566aa", "00112233445566bb"
@@ -152,7 +153,7 @@ class EmulatedDevice:
         self._start()
 
     def _start(self) -> None:
-        self._emulated = EmulatedBoard(self._board, self._elf, count=False)
+        self._emulated = EmulatedBoard(self._board, self._elf, Watch(count=False))
         self._emulated.set_baud(self._baud)
 
     def speak_at(self, baud: int) -> None:

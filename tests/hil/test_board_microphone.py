@@ -18,6 +18,7 @@ from tinygen.hil.client import DeviceClient
 from tinygen.targets.boards import load_board
 from tinygen.targets.cycles import board_cost
 from tinygen.targets.emulator import EmulatedBoard
+from tinygen.targets.emulator.counting import Watch
 from tinygen.targets.emulator.peripheral import Port
 
 BOARDS = ["f746zg", "esp32c3"]
@@ -38,7 +39,7 @@ def test_every_hop_is_heard(name: str, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(listen_devices, "HOP", HOP)
     sound = listen_devices.sound(HOPS)
     elf = listen_devices.build_listening(name, tmp_path)
-    board = EmulatedBoard(load_board(name), elf, cost=board_cost(load_board(name), elf))
+    board = EmulatedBoard(load_board(name), elf, Watch(cost=board_cost(load_board(name), elf)))
     client = DeviceClient(board, nonce=0)
     client.wait_for_boot()
     board.feed_microphone(sound)
@@ -62,7 +63,7 @@ def test_long_hops_do_not_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     header = listen_devices._FEATURES_H.replace("RATE_HZ 1600U", "RATE_HZ 16000U")
     monkeypatch.setattr(listen_devices, "_FEATURES_H", header.replace("SAMPLES 16U", "SAMPLES 1600U"))
     elf = listen_devices.build_listening("f746zg", tmp_path)
-    board = EmulatedBoard(load_board("f746zg"), elf, count=False)
+    board = EmulatedBoard(load_board("f746zg"), elf, Watch(count=False))
     client = DeviceClient(board, nonce=0)
     client.wait_for_boot()
     board.feed_microphone(np.zeros(45 * 1600, np.int16))

@@ -17,6 +17,7 @@ from tinygen.hil.labgrid import LabgridTransport, Place, parse_place
 from tinygen.hil.transports import SerialTransport
 from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
+from tinygen.targets.emulator.counting import Watch
 
 BOARD = "f746zg"
 needs_labgrid = requires_package("labgrid")
@@ -30,7 +31,7 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
     with ExitStack() as stack:
         exports: dict[str, dict[str, object]] = {"dead": {"host": "127.0.0.1", "port": free_port(), "protocol": "raw"}}
         for protocol in ("raw", "rfc2217"):
-            port = stack.enter_context(served(EmulatedBoard(load_board(BOARD), elf, count=False), protocol))
+            port = stack.enter_context(served(EmulatedBoard(load_board(BOARD), elf, Watch(count=False)), protocol))
             exports[protocol] = {"host": "127.0.0.1", "port": port, "speed": 115200, "protocol": protocol}
         farm = Farm(folder, exports)
         stack.callback(farm.stop)

@@ -17,6 +17,7 @@ from tinygen.hil.transports import ProcessTransport
 from tinygen.project.wakeword import c_string
 from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
+from tinygen.targets.emulator.counting import Watch
 from tinygen.targets.toolchain import build_elf, find_toolchain
 
 HOPS = 14
@@ -159,7 +160,7 @@ def test_a_spoken_wake_word(name: str, tmp_path: Path) -> None:
     with Device(report.folder, engine="unicorn") as device:  # at start-up, while it listens
         [word] = listen_to_board(report.folder, words, device=device).detections
         assert not device.client.troubles
-    board = EmulatedBoard(load_board(name), report.folder / "firmware.elf", count=False)
+    board = EmulatedBoard(load_board(name), report.folder / "firmware.elf", Watch(count=False))
     board.feed_microphone(words)
     DeviceClient(board).wait_for_boot()
     line = f"m-tg-heard {word.probability:.3f} {word.hop} Okay Nabu\r\n".encode()

@@ -16,6 +16,7 @@ from tinygen.hil.transports import SerialTransport
 from tinygen.targets.board import Board
 from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
+from tinygen.targets.emulator.counting import Watch
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def elf(board: Board, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(board: Board, elf: Path, *, count: bool = True) -> tuple[EmulatedBoard, DeviceClient]:
-    emulated = EmulatedBoard(board, elf, count=count)
+    emulated = EmulatedBoard(board, elf, Watch(count=count))
     client = DeviceClient(emulated)
     client.wait_for_boot()
     return emulated, client
@@ -167,7 +168,7 @@ ENDLESS = "    for (volatile int i = 0;;) { (void)i; }"
 @pytest.mark.parametrize("count", [True, False])
 def test_endless_loop(board: Board, tmp_path: Path, count: bool) -> None:
     looping = build(board, "zig", tmp_path, model_with_invoke("", ENDLESS)).elf
-    emulated = EmulatedBoard(board, looping, count=count, budget=1_000_000, host_seconds=0.5)
+    emulated = EmulatedBoard(board, looping, Watch(count=count), budget=1_000_000, host_seconds=0.5)
     client = DeviceClient(emulated)
     client.wait_for_boot()
     with pytest.raises(BoardError, match=r"still running after (1,000,000 instructions|0.5 seconds)") as caught:

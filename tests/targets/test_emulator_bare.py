@@ -10,6 +10,7 @@ import pytest
 
 from tinygen.errors import BoardError
 from tinygen.targets.emulator import BareCore
+from tinygen.targets.emulator.counting import Watch
 
 SOURCE = """
 #include <stdint.h>
@@ -96,7 +97,7 @@ def test_memory(elf: Path) -> None:
 
 @pytest.mark.parametrize("native", [True, False])
 def test_counts(elf: Path, native: bool) -> None:
-    core = BareCore(elf, native=native)
+    core = BareCore(elf, watch=Watch(native=native))
     core.map("arena", 0x30000000, 4096)
     lengths = []
     for n in (64, 128, 192):
@@ -110,7 +111,7 @@ def test_counts(elf: Path, native: bool) -> None:
 
 
 def test_without_counting(elf: Path) -> None:
-    core = BareCore(elf, count=False)
+    core = BareCore(elf, watch=Watch(count=False))
     assert core.call("six", 0, 0, 0, 0, 0, 1) == 6
     assert core.instructions == 0
 

@@ -16,6 +16,7 @@ from tinygen.targets.board import Board
 from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard, Profile, native
 from tinygen.targets.emulator.counters import make_counter
+from tinygen.targets.emulator.counting import Watch
 from tinygen.targets.emulator.fallback import PythonCounter
 
 X = bytes(range(16))
@@ -33,7 +34,7 @@ def elf(request: pytest.FixtureRequest, board: Board, tmp_path_factory: pytest.T
 
 def profile_of(board: Board, elf: Path, **options: Any) -> tuple[Profile, EmulatedBoard, int]:
     """Profile of one inference, the board, and the cycles the firmware's own counter saw."""
-    emulated = EmulatedBoard(board, elf, **options)
+    emulated = EmulatedBoard(board, elf, Watch(**options))
     client = DeviceClient(emulated, nonce=0)
     client.wait_for_boot()
     client.load(0, X)

@@ -15,6 +15,7 @@ from tinygen.targets.board import Board
 from tinygen.targets.boards import load_board
 from tinygen.targets.cycles import board_cost
 from tinygen.targets.emulator import EmulatedBoard
+from tinygen.targets.emulator.counting import Watch
 from tinygen.targets.emulator.esp32 import EspUart
 from tinygen.targets.emulator.peripheral import Forbidden
 from tinygen.targets.emulator.peripherals import board_peripherals
@@ -35,7 +36,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def booted(board: Board, elf: Path) -> tuple[EmulatedBoard, DeviceClient]:
-    emulated = EmulatedBoard(board, elf, cost=board_cost(board, elf))
+    emulated = EmulatedBoard(board, elf, Watch(cost=board_cost(board, elf)))
     client = DeviceClient(emulated)
     client.wait_for_boot()
     return emulated, client

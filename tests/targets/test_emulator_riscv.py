@@ -13,6 +13,7 @@ from tinygen.targets.board import CacheTiming, MemoryTiming
 from tinygen.targets.cycles import core_cost
 from tinygen.targets.cycles.elf_code import ElfCode
 from tinygen.targets.emulator import BareCore
+from tinygen.targets.emulator.counting import Watch
 from tinygen.targets.toolchain import HostCode, build_flat, find_toolchain
 
 SOURCE = """
@@ -101,7 +102,7 @@ def elf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=[True, False], ids=["native", "python"])
 def core(elf: Path, request: pytest.FixtureRequest) -> BareCore:
-    return BareCore(elf, "esp32c3", native=request.param, cost=core_cost("esp32c3", ElfCode(elf).read))
+    return BareCore(elf, "esp32c3", Watch(native=request.param, cost=core_cost("esp32c3", ElfCode(elf).read)))
 
 
 def test_calls(core: BareCore) -> None:
@@ -159,11 +160,11 @@ def test_what_the_core_cannot_execute(core: BareCore, function: str, what: str) 
 
 def test_atomics_are_the_c6s_only(elf: Path) -> None:
     for native in (True, False):
-        small = BareCore(elf, "esp32c3", native=native)
+        small = BareCore(elf, "esp32c3", Watch(native=native))
         small.map("words", 0x30000000, 4096)
         with pytest.raises(BoardError, match="lacks RISC-V's A extension"):
             small.call("atomic", 0x30000000)
-        large = BareCore(elf, "esp32c6", native=native)
+        large = BareCore(elf, "esp32c6", Watch(native=native))
         large.map("words", 0x30000000, 4096)
         large.call("atomic", 0x30000000)
 
@@ -188,7 +189,7 @@ def test_loads_through_a_shared_cache(elf: Path) -> None:
     for name, kind in (("apart", timing), ("shared", shared)):
         for native in (True, False):
             cost = core_cost("esp32c3", ElfCode(elf).read, timing=kind)
-            core = BareCore(elf, "esp32c3", native=native, cost=cost)
+            core = BareCore(elf, "esp32c3", Watch(native=native, cost=cost))
             core.map("data", 0x30000000, 4096)
             found = []
             for _ in range(2):

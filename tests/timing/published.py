@@ -22,6 +22,7 @@ from tinygen.targets.board import MemoryTiming
 from tinygen.targets.boards import load_board
 from tinygen.targets.cycles import core_cost, decoder_of
 from tinygen.targets.emulator import BareCore
+from tinygen.targets.emulator.counting import Watch
 
 POINTS = Path(__file__).with_name("points.yaml")
 
@@ -100,7 +101,7 @@ def predict(elf: Path, core: str, function: str, timing: MemoryTiming | None) ->
     """Millions of cycles, of stalls and of instructions of one call of `function`, after one of `prepare`."""
     bare: BareCore
     cost = core_cost(core, lambda address, size: bare.read(address, size), timing=timing)
-    bare = BareCore(elf, core, cost=cost, strict=False, stack_bytes=128 * 1024)
+    bare = BareCore(elf, core, Watch(cost=cost, strict=False), stack_bytes=128 * 1024)
     bare.call("prepare")
     bare.clear_blocks()
     cycles, instructions = bare.cycles, bare.instructions

@@ -13,6 +13,7 @@ from tinygen.errors import BoardError
 from tinygen.targets.cycles import core_cost, explain
 from tinygen.targets.cycles.__main__ import main
 from tinygen.targets.emulator import BareCore
+from tinygen.targets.emulator.counting import Watch
 
 SOURCE = """
 .syntax unified
@@ -74,7 +75,7 @@ def elf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cycles(elf: Path, core: str, function: str, *arguments: int) -> int:
     """Predicted cycles of one call."""
     bare: BareCore
-    bare = BareCore(elf, core, cost=core_cost(core, lambda address, size: bare.read(address, size)))
+    bare = BareCore(elf, core, Watch(cost=core_cost(core, lambda address, size: bare.read(address, size))))
     bare.call(function, *arguments)
     return bare.cycles
 

@@ -14,7 +14,7 @@ from tinygen.targets.board import CacheTiming, MemoryTiming
 from tinygen.targets.boards import load_board
 from tinygen.targets.cycles import board_cost, core_cost
 from tinygen.targets.emulator import BareCore, EmulatedBoard, Profile
-from tinygen.targets.emulator.counting import BlockRow
+from tinygen.targets.emulator.counting import BlockRow, Watch
 
 WEIGHTS, STREAM = 0x08000000, 16384
 TIMING = MemoryTiming(
@@ -74,7 +74,7 @@ def elf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(elf: Path, native: bool) -> BareCore:
     core: BareCore
     cost = core_cost("cortex-m7", lambda address, size: core.read(address, size), timing=TIMING)
-    core = BareCore(elf, cost=cost, native=native)
+    core = BareCore(elf, watch=Watch(cost=cost, native=native))
     core.map("weights", WEIGHTS, STREAM, writable=False)
     core.map("ram", 0x20000000, STREAM)
     return core
@@ -115,7 +115,7 @@ def test_in_c_and_in_python_the_same_on_a_board(tmp_path: Path) -> None:
     elf = build(board, "zig", tmp_path).elf
 
     def profile(native: bool) -> tuple[Profile, list[BlockRow]]:
-        emulated = EmulatedBoard(board, elf, cost=board_cost(board, elf), native=native)
+        emulated = EmulatedBoard(board, elf, Watch(cost=board_cost(board, elf), native=native))
         client = DeviceClient(emulated, nonce=0)
         client.wait_for_boot()
         client.load(0, bytes(range(16)))

@@ -13,6 +13,7 @@ from tinygen.targets.boards import load_board
 from tinygen.targets.cycles import core_cost
 from tinygen.targets.cycles.elf_code import ElfCode
 from tinygen.targets.emulator import EmulatedBoard
+from tinygen.targets.emulator.counting import Watch
 from tinygen.verbs.build import BuildOptions, build
 
 POINTS = read_points()
@@ -59,7 +60,7 @@ def rates(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], flo
             options = BuildOptions(board=board, toolchain="zig", kernels=kernels)
             manifest = build(MODEL, folder, options, profile=False).as_json()
             target, elf = load_board(board), folder / "firmware.elf"
-            emulated = EmulatedBoard(target, elf, cost=core_cost(target.core, ElfCode(elf).read), strict=False)
+            emulated = EmulatedBoard(target, elf, Watch(cost=core_cost(target.core, ElfCode(elf).read), strict=False))
             client = DeviceClient(emulated, nonce=0)
             client.wait_for_boot()
             client.load(0, load_test_digits()[0][0].tobytes())

@@ -18,6 +18,7 @@ from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.interpreter import evaluate
 from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
+from tinygen.targets.emulator.counting import Watch
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.farm import FarmOptions, FarmReport, farm
 
@@ -100,7 +101,7 @@ def test_places_of_a_labgrid_farm(built: Path, tmp_path: Path) -> None:
     with ExitStack() as stack:
         exports: dict[str, dict[str, object]] = {}
         for name in names:
-            board = EmulatedBoard(load_board("f746zg"), built / "firmware.elf", count=False)
+            board = EmulatedBoard(load_board("f746zg"), built / "firmware.elf", Watch(count=False))
             port = stack.enter_context(served(board, "raw"))
             exports[name] = {"host": "127.0.0.1", "port": port, "protocol": "raw"}
         places = Farm(tmp_path, exports)

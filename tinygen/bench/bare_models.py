@@ -18,6 +18,7 @@ from tinygen.targets.board import Board
 from tinygen.targets.cycles import core_cost
 from tinygen.targets.cycles.elf_code import ElfCode
 from tinygen.targets.emulator.bare import BareCore
+from tinygen.targets.emulator.counting import Watch
 from tinygen.targets.emulator.memory import PAGE
 from tinygen.targets.toolchain import HostCode, build_flat
 from tinygen.targets.toolchains.base import Toolchain
@@ -70,7 +71,7 @@ class BareModels:
         elf = _build(self.programs, folder, toolchain, library)
         self.elf = elf
         cost = core_cost(board.core, ElfCode(elf).read)
-        self.core = BareCore(elf, board.core, strict=strict, double="fpu-dp" in board.isa, cost=cost)
+        self.core = BareCore(elf, board.core, Watch(strict=strict, cost=cost), double="fpu-dp" in board.isa)
         size = max(_arena_bytes(program) for program in self.programs)
         self._end = _ARENA + -(-size // PAGE) * PAGE
         self.core.map("arena", _ARENA, self._end - _ARENA)

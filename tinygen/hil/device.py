@@ -24,6 +24,7 @@ from tinygen.targets.board import Board
 from tinygen.targets.boards import load_board
 from tinygen.targets.cycles import board_cost
 from tinygen.targets.emulator import EmulatedBoard, Profile
+from tinygen.targets.emulator.counting import Watch
 from tinygen.targets.qemu import qemu_command
 
 _T = TypeVar("_T")
@@ -96,7 +97,7 @@ class Device:
         if self.engine == "qemu":
             return ProcessTransport(qemu_command(self.board, elf))
         cost = board_cost(self.board, elf) if count else None
-        self._emulated = EmulatedBoard(self.board, elf, count=count, cost=cost)
+        self._emulated = EmulatedBoard(self.board, elf, Watch(count=count, cost=cost))
         self._emulated.set_baud(first_baud(self.board, self.manifest))
         return self._emulated
 

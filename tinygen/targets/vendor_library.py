@@ -20,6 +20,7 @@ from tinygen.lowering.plan import LibraryCall
 from tinygen.lowering.program import Program
 from tinygen.targets.board import Board
 from tinygen.targets.emulator.bare import BareCore
+from tinygen.targets.emulator.counting import Watch
 from tinygen.targets.toolchain import HostCode, build_executable, build_flat
 from tinygen.targets.toolchains.base import Toolchain
 from tinygen.targets.vendors import Checkout
@@ -109,7 +110,7 @@ class VendorLibrary:
         sources = self.checkout.copy([function], folder, bare=True)
         code = HostCode(folder, sources, system_include_dirs=self.place.includes)
         elf = build_flat(code, folder / "ask.elf", self.toolchain, entries=[function])
-        core = BareCore(elf, self.board.core, count=False, strict=False)
+        core = BareCore(elf, self.board.core, Watch(count=False, strict=False))
         core.map("arguments", _ARGUMENTS, 4096)
         return core
 

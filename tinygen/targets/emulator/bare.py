@@ -14,7 +14,7 @@ from elftools.elf.elffile import ELFFile
 from tinygen.errors import BoardError, ToolchainError
 from tinygen.targets.board import Memory
 from tinygen.targets.emulator.counters import make_counter
-from tinygen.targets.emulator.counting import BlockRow, Cost, Counter
+from tinygen.targets.emulator.counting import WATCH, BlockRow, Counter, Watch
 from tinygen.targets.emulator.cpus import new_cpu
 from tinygen.targets.emulator.faults import Fault, Stop, fault_error
 from tinygen.targets.emulator.interrupts import held_interrupts
@@ -37,12 +37,9 @@ class BareCore:
     Args:
         elf: linked flat. Segments that overlap a page share it; read-only ones cannot be written.
         core: "cortex-m7", "cortex-m4", ...
+        watch: what is counted and checked.
         stack_bytes: size of the stack, which lies alone below 0x3fff0000: an overflow meets unmapped memory.
-        count: count instructions (native hook).
-        strict: also stop at unaligned alignment that the core would fault on; several times slower.
         double: the core's FPU has double precision.
-        cost: cycles of a block, see `Cost`.
-        native: see `make_counter`.
 
     Raises:
         ToolchainError: Unicorn is not installed.
@@ -53,18 +50,15 @@ class BareCore:
         self,
         elf: Path,
         core: str = "cortex-m7",
+        watch: Watch = WATCH,
         *,
         stack_bytes: int = 64 * 1024,
-        count: bool = True,
-        strict: bool = True,
         double: bool = False,
-        cost: Cost | None = None,
-        native: bool | None = None,
     ) -> None:
         self._cpu = new_cpu(core)
         self._uc: Any = self._cpu.uc
         self.elf, self.core, self.symbols = elf, core, Symbols(elf)
-        self.counter: Counter = make_counter(native)
+        self.counter: Counter = make_counter(watch.native)
         self.counter.features = self._cpu.features(("fpu-dp" if double else "fpu-sp",))
         self._memories: list[Memory] = []
         self._access: Fault | None = None
@@ -73,7 +67,9 @@ class BareCore:
         self.map("stack", _STACK_TOP - stack_bytes, stack_bytes)
         self.map("return", _RETURN, PAGE)
         self._cpu.peripherals(lambda: self.cycles, lambda on: None)
-        self.counter.install(self._uc, self._cpu.registers, blocks=count, alignment=strict, cost=cost)
+        self.counter.install(
+            self._uc, self._cpu.registers, blocks=watch.count, alignment=watch.alignment, cost=watch.cost
+        )
         self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._invalid_access)
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._on_exception)
 

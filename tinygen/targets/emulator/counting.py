@@ -15,6 +15,31 @@ Cost = Callable[[int, int, int], int]
 
 
 @dataclass(frozen=True)
+class Watch:
+    """What is watched while a core executes.
+
+    Attributes:
+        count: count instructions (native hook).
+        strict: also stop at unaligned accesses that the core would fault on; several times slower. None: where it
+            counts.
+        cost: cycles of a block, see `Cost`.
+        native: see `make_counter`.
+    """
+
+    count: bool = True
+    strict: bool | None = None
+    cost: Cost | None = None
+    native: bool | None = None
+
+    @property
+    def alignment(self) -> bool:
+        return self.count if self.strict is None else self.strict
+
+
+WATCH = Watch()
+
+
+@dataclass(frozen=True)
 class Registers:
     """An architecture, as the counter needs it.
 

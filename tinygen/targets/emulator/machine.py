@@ -19,7 +19,7 @@ from tinygen.errors import BoardError, ToolchainError
 from tinygen.targets.board import Board
 from tinygen.targets.emulator.core import SystemControlSpace, set_cache_sizes
 from tinygen.targets.emulator.counters import make_counter
-from tinygen.targets.emulator.counting import Cost, Counter
+from tinygen.targets.emulator.counting import WATCH, Counter, Watch
 from tinygen.targets.emulator.cpu import Cpu
 from tinygen.targets.emulator.cpus import new_cpu
 from tinygen.targets.emulator.faults import Fault, Stop, fault_error, stack_overflow
@@ -53,13 +53,10 @@ class EmulatedBoard:
     Args:
         board: what to emulate.
         elf: the firmware that would be flashed.
-        count: count instructions per layer and function. Without, long runs are a third faster, but the
-            cycle counter hardly moves and an endless loop is noticed only after `host_seconds`.
-        strict: also stop at unaligned alignment that a core faults on; several times slower.
-        cost: cycles of a block, see `Cost`.
+        watch: what is counted and checked. Without counting, long runs are a third faster, but the cycle counter
+            hardly moves and an endless loop is noticed only after `host_seconds`.
         budget: instructions within which the firmware must look at its UART again.
         host_seconds: the same without counting.
-        native: see `make_counter`.
 
     Attributes:
         edges: every change of the board's timestamp pin: cycles since reset, and whether it is high from then on.
@@ -73,19 +70,16 @@ class EmulatedBoard:
         self,
         board: Board,
         elf: Path,
+        watch: Watch = WATCH,
         *,
-        count: bool = True,
-        strict: bool | None = None,
-        cost: Cost | None = None,
         budget: int = BUDGET,
         host_seconds: float = 600.0,
-        native: bool | None = None,
     ) -> None:
         self._cpu = new_cpu(board.core)
         self._uc = self._cpu.uc
         self.board, self.elf, self.symbols = board, elf, Symbols(elf)
-        self.counter: Counter = make_counter(native)
-        self._count, self._budget, self._host_seconds = count, budget, host_seconds
+        self.counter: Counter = make_counter(watch.native)
+        self._count, self._budget, self._host_seconds = watch.count, budget, host_seconds
         self._skipped = self._want = self._deadline = 0
         self._stopped = False
         self._fault: Exception | None = None
@@ -109,9 +103,8 @@ class EmulatedBoard:
         self._watch_timestamps()
         self._map_peripherals()
         self._mark_inference()
-        alignment = count if strict is None else strict
-        guarded = GuardedCost(cost, self._keep_error) if cost else None
-        self.counter.install(self._uc, self._cpu.registers, blocks=count, alignment=alignment, cost=guarded)
+        guarded = GuardedCost(watch.cost, self._keep_error) if watch.cost else None
+        self.counter.install(self._uc, self._cpu.registers, blocks=watch.count, alignment=watch.alignment, cost=guarded)
         self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._invalid_access)
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._on_exception)
         self._reset()
