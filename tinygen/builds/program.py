@@ -7,7 +7,7 @@ from tinygen.emit.model import EmittedSwitch
 from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph
 from tinygen.ir.tensor import Tensor
-from tinygen.lowering.program import Program, Step, constants_of
+from tinygen.lowering.program import Program, Step, all_constants
 
 
 def describe_program(program: Program, emitted: EmittedSwitch) -> ProgramEntry:
@@ -56,7 +56,7 @@ def _layer(program: Program, step: Step, emitted: EmittedSwitch) -> LayerEntry:
         kernel=step.kernel.name,
         function=emitted.functions[step.index],
         macs=node.op.macs(node),
-        weight_bytes=sum(constant.data.nbytes for constant in constants_of(step)),
+        weight_bytes=sum(constant.data.nbytes for constant in all_constants(step)),
         scratch_bytes=step.plan.scratch_bytes,
         inputs=tuple(t.describe() for t in node.inputs if t is not None and not t.is_constant),
         outputs=tuple(describe_tensor(program, tensor) for tensor in node.outputs),

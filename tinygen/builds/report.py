@@ -73,8 +73,12 @@ def packed_text(m: ProgramEntry) -> str:
 
 
 def plain_text(m: Manifest) -> str:
-    """Layers with weights that run in plain loops, and their predicted cycles where known; "" where none need to."""
+    """Layers with weights that run in plain loops, and their predicted cycles where known; "" where none need to.
+
+    Those in branches are not looked at.
+    """
     # Commands that show no build need not load the kernels.
+    from tinygen.ir.branch import Branch
     from tinygen.lowering.plan import registered_kernels
     from tinygen.lowering.select import Family
 
@@ -84,7 +88,7 @@ def plain_text(m: Manifest) -> str:
     counts = m.profile.layers if m.profile else ()
     found = []
     for index, layer in enumerate(m.layers):
-        if layer.macs and layer.kernel in plain:
+        if layer.macs and layer.kernel in plain and layer.op != Branch.KIND:
             cost = f"{counts[index].cycles_predicted:,} cycles" if index < len(counts) else f"{layer.macs:,} MAC"
             found.append(f"{layer.name} ({cost})")
     return ", ".join(found)

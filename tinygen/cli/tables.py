@@ -193,15 +193,22 @@ def _operator_table(title: str, content: dict[str, Any]) -> Sheet:
     """An operator, then a line for each tensor that it reads or writes."""
     columns = [name(""), name("shape"), name("encoding", 1), tail("tensor")]
     table = Sheet(f"{title}{content['macs']:,} MAC, {content['constant_bytes']:,} B of constants", columns)
-    for op in content["operators"]:
+    _add_operators(table, content["operators"], "")
+    return table
+
+
+def _add_operators(table: Sheet, operators: list[dict[str, Any]], within: str) -> None:
+    """Those of branches follow the operator that chooses among them: branch/0/conv."""
+    for op in operators:
         facts = [f"{key}={_value(value)}" for key, value in op["attributes"].items() if key not in op["usual"]]
         facts += [f"{op['macs']:,} MAC"] if op["macs"] else []
-        table.add_line(Text.assemble((op["name"], "bold"), "  " if facts else "", ", ".join(facts)))
+        table.add_line(Text.assemble((within + op["name"], "bold"), "  " if facts else "", ", ".join(facts)))
         for role in ("input", "output"):
             for one in op[f"{role}s"]:
                 shape = "x".join(map(str, one["shape"])) or "scalar"
                 table.add_row(f"  {'constant' if one['constant'] else role}", shape, one["encoding"], one["name"])
-    return table
+        for index, branch in enumerate(op.get("branches", ())):
+            _add_operators(table, branch["operators"], f"{within}{op['name']}/{index}/")
 
 
 def _value(value: Any) -> str:

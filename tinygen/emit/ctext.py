@@ -81,7 +81,8 @@ def _words(flat: np.ndarray) -> list[str]:
 
 
 def candidates(name: str) -> Iterator[str]:
-    """A name, then the same with a number, for the first that is free."""
+    """A name in C, then the same with a number, for the first that is free. Layers in branches have a "/" in theirs."""
+    name = name.replace("/", "_")
     yield name
     for number in count(2):
         yield f"{name}_{number}"

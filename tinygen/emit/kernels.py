@@ -7,6 +7,8 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from tinygen.emit.branches import EmittedBranch, branch_of
+from tinygen.emit.calls import Call
 from tinygen.emit.ctext import array_lines, candidates, comment_safe, struct_lines
 from tinygen.emit.places import Places
 from tinygen.emit.sharing import ArrayKey, array_key, array_users
@@ -48,19 +50,6 @@ class Array:
     lines: list[str]
 
 
-@dataclass(frozen=True)
-class Call:
-    """One layer's call: function and arguments as C text.
-
-    Attributes:
-        arrays: symbols of the constants among the arguments.
-    """
-
-    function: str
-    arguments: list[str]
-    arrays: tuple[str, ...]
-
-
 def _wrapped(head: str, parameters: list[str]) -> str:
     """A function's head on one line, or with one parameter per line when that is too long."""
     line = f"{head}({', '.join(parameters)})"
@@ -84,6 +73,8 @@ class KernelWriter:
         self.structs: dict[tuple[Field, ...], Struct] = {}
         self.headers: set[str] = {"tinygen_math.h"}
         self.library_headers: dict[str, None] = {}
+        self.arrays_in_kernels = False
+        """Whether kernels name constants, instead of being given them."""
         self._names: set[str] = set(reserved)
         self._switches = len(network.switches)
         self._users = array_users(network) if network.is_switchable else {}
@@ -92,11 +83,14 @@ class KernelWriter:
         """Registers what a step of a program needs and gives its call."""
         symbols = {c.name: self._array(step, c).symbol for c in constants_of(step)}
         parameters, arguments = self._parameters(places, step, symbols)
-        function = self._function(step.plan, parameters)
+        branches = [branch_of(program, self.call) for program in step.branches]
+        function = self._function(step.plan, parameters, branches)
         self.headers.update(step.plan.headers)
         if step.plan.library is not None:
             self.library_headers.update(dict.fromkeys(step.plan.library.headers))
-        return Call(function.name, arguments, tuple(symbols.values()))
+        inner = (symbol for branch in branches for symbol in branch.arrays)
+        self.arrays_in_kernels |= any(branch.arrays for branch in branches)
+        return Call(function.name, arguments, tuple(dict.fromkeys((*symbols.values(), *inner))))
 
     def _parameters(self, places: Places, step: Step, symbols: Mapping[str, str]) -> tuple[list[str], list[str]]:
         """(declarations, arguments) in call order: operands, packed constants, results, scratch."""
@@ -119,16 +113,16 @@ class KernelWriter:
             arguments.append(places.address(node.outputs[index].name))
         if plan.scratch_bytes:
             declarations.append("void *restrict scratch")
-            arguments.append(f"at(arena, {places.scratch(step)})")
+            arguments.append(places.scratch(step))
         return declarations, arguments
 
-    def _function(self, plan: KernelPlan, parameters: list[str]) -> Function:
+    def _function(self, plan: KernelPlan, parameters: list[str], branches: list[EmittedBranch]) -> Function:
         key = json.dumps([plan.template, plan.context, parameters], sort_keys=True)
         if key not in self.functions:
-            self.functions[key] = self._written(plan, parameters)
+            self.functions[key] = self._written(plan, parameters, branches)
         return self.functions[key]
 
-    def _written(self, plan: KernelPlan, parameters: list[str]) -> Function:
+    def _written(self, plan: KernelPlan, parameters: list[str], branches: list[EmittedBranch]) -> Function:
         """The function under the first name that leaves it and its helpers, whose names begin with it, alone."""
         template = environment().get_template(f"kernels/{plan.template}")
         types = {f"{c.name}_type": self._element(c) for c in plan.constants if c.fields}
@@ -136,7 +130,8 @@ class KernelWriter:
             if name in self._names:
                 continue
             signature = _wrapped(f"void {name}", parameters)
-            body = template.render(**plan.context, **types, name=name, signature=signature).strip() + "\n"
+            context = {**plan.context, **types, "branches": branches, "name": name, "signature": signature}
+            body = template.render(context).strip() + "\n"
             defined = {name, *re.findall(rf"\b{name}_\w+", body)}
             if not defined & self._names:
                 self._names |= defined

@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygen.emit.benchmark import benchmark_of
+from tinygen.emit.calls import layer_of, short_name
 from tinygen.emit.ctext import comment_safe
 from tinygen.emit.kept import kept_of
-from tinygen.emit.kernels import Call, KernelWriter
+from tinygen.emit.kernels import KernelWriter
 from tinygen.emit.places import Places
 from tinygen.emit.ports import Port, ports_of, ports_of_switches
 from tinygen.emit.sharing import shares
 from tinygen.emit.templates import environment
-from tinygen.ir.tensor import Tensor
 from tinygen.lowering.network import NetworkProgram, SwitchProgram
 from tinygen.lowering.planner import ALIGNMENT
-from tinygen.lowering.program import Io, Program, Step
+from tinygen.lowering.program import Io, Program
 from tinygen.paths import resource
 from tinygen.version import VERSION
 
@@ -106,7 +106,7 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
         )
         for switch, rows in zip(network, calls, strict=True)
     )
-    layers = [[_layer(*row) for row in rows] for rows in calls]
+    layers = [[layer_of(*row) for row in rows] for rows in calls]
     context = (
         _context(network, source)
         | ports
@@ -116,6 +116,7 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
             "structs": list(writer.structs.values()),
             "headers": sorted(writer.headers),
             "library_headers": list(writer.library_headers),
+            "arrays_in_kernels": writer.arrays_in_kernels,
             "dual_issue": "dual-issue" in network.first.isa and "tinygen_simd.h" in writer.headers,
             "weights_in_ram": weights_in_ram,
         }
@@ -140,7 +141,6 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
     return EmittedModel(name, files, switches).identified()
 
 
-_NAME_WIDTH = 60
 LICENCE = "SPDX-License-Identifier: 0BSD. Generated code is yours: use it as you like, without conditions."
 
 _PLAIN = ((".h", "model.h.j2"), (".c", "model.c.j2"))
@@ -192,7 +192,7 @@ def _traces(program: Program, state_bytes: int) -> list[dict[str, Any]]:
             "layer": step.index,
             "bytes": t.nbytes,
             **_traced(program, t.name, state_bytes),
-            "name": comment_safe(_short(t.name)),
+            "name": comment_safe(short_name(t.name)),
         }
         for step in program.layers
         for t in step.node.outputs
@@ -293,26 +293,3 @@ def _api(network: NetworkProgram) -> set[str]:
 def _runner(network: NetworkProgram, switch: SwitchProgram) -> str:
     """Begins with the network's name, as all else does: a network may be called `invoke`."""
     return f"{network.name}_run_{switch.name}"
-
-
-def _layer(step: Step, call: Call) -> dict[str, Any]:
-    node = step.node
-    notes = [f"in   {_note(tensor)}" for tensor in node.inputs if tensor is not None and not tensor.is_constant]
-    notes += [f"out  {_note(tensor)}" for tensor in node.outputs]
-    return {
-        "index": step.index,
-        "title": comment_safe(f"{node.op.name} by {call.function}, kernel {step.kernel.name}"),
-        "notes": notes,
-        "function": call.function,
-        "arguments": call.arguments,
-    }
-
-
-def _note(tensor: Tensor) -> str:
-    return comment_safe(f"{_short(tensor.name)}: [{','.join(map(str, tensor.shape))}] {tensor.encoding}")
-
-
-def _short(name: str) -> str:
-    """Converters join the names of all operators they merged; the last part says enough."""
-    last = name.rsplit(";", 1)[-1]
-    return last if len(last) <= _NAME_WIDTH else f"...{last[-_NAME_WIDTH:]}"

@@ -30,10 +30,12 @@ class Places:
     Args:
         program: from lowering.
         switch: the switch's name, in a network that has several; "" elsewhere.
+        pointer: what the C writes for where a place, `{}`, lies.
     """
 
-    def __init__(self, program: Program, switch: str = "") -> None:
+    def __init__(self, program: Program, switch: str = "", pointer: str = "at(arena, {})") -> None:
         self._program = program
+        self._pointer = pointer
         self._prefix = f"AT_{switch}_".upper() if switch else "AT_"
         self._labels = _labels(program)
         self._found: dict[tuple[str, str], Place] = {}
@@ -51,7 +53,7 @@ class Places:
     def address(self, tensor: str) -> str:
         """The C expression of where a tensor lies: in the arena, or in a buffer of the caller."""
         if tensor not in self._program.ported:
-            return f"at(arena, {self.of(tensor)})"
+            return self._pointer.format(self.of(tensor))
         port, offset = self._program.ported[tensor]
         tensors = self._program.graph.tensors
         label, const = self.label(port), "const " if port in self._program.graph.inputs else ""
@@ -67,10 +69,11 @@ class Places:
         return kind if len(names) == 1 else f"{kind}_{names.index(port)}"
 
     def scratch(self, step: Step) -> str:
-        """The enumerator of a step's scratch."""
+        """The C expression of where a step's scratch lies."""
         comment = f"{step.plan.scratch_bytes:,} B: scratch"
         name = step.node.op.name
-        return self._place(("scratch", name), f"{name}_scratch", step.scratch_offset, comment)
+        place = self._place(("scratch", name), f"{name}_scratch", step.scratch_offset, comment)
+        return self._pointer.format(place)
 
     def _place(self, key: tuple[str, str], label: str, offset: int, comment: str) -> str:
         """A layer may be called `input`, and two may differ in upper and lower case only."""

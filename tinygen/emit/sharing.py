@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tinygen.lowering.network import NetworkProgram
 from tinygen.lowering.plan import Constant, Field
-from tinygen.lowering.program import constants_of
+from tinygen.lowering.program import all_constants
 
 ArrayKey = tuple[str, tuple[Field, ...], bytes]
 """Type and content: what is equal in both is one array in the C."""
@@ -27,7 +27,7 @@ def array_users(network: NetworkProgram) -> dict[ArrayKey, tuple[str, ...]]:
     users: dict[ArrayKey, dict[str, None]] = {}
     for switch in network:
         for step in switch.program.layers:
-            for constant in constants_of(step):
+            for constant in all_constants(step):
                 users.setdefault(array_key(constant), {})[switch.name] = None
     return {key: tuple(names) for key, names in users.items()}
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Protocol
 
 from tinygen.errors import ModelError
+from tinygen.ir.branch import all_graphs
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
 from tinygen.ir.ops.base import later_fields
+
+
+class Digest(Protocol):
+    """What bytes are added to."""
+
+    def update(self, content: bytes, /) -> None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,18 +48,22 @@ class MemoryModel:
         """Bytes that are equal only for equal graphs, as a file's are: what build ids are made from."""
         digest = hashlib.sha256()
         for switch in self.network:
-            graph = switch.graph
-            for tensor in graph.tensors.values():
-                digest.update(repr((tensor.name, tensor.shape, tensor.encoding)).encode())
-                digest.update(b"" if tensor.data is None else tensor.data.tobytes())
-            digest.update(repr((graph.name, graph.ops, graph.inputs, graph.outputs)).encode())
-            for op in graph.ops:
-                digest.update(repr(later_fields(op)).encode() if later_fields(op) else b"")
-            for state in graph.states:
-                digest.update(repr((state.tensor, state.update)).encode() + state.initial.tobytes())
+            for graph in all_graphs(switch.graph):
+                _add_graph(digest, graph)
         if isinstance(self.content, Network):
             digest.update(repr((self.content.name, self.content.names)).encode())
         return digest.digest()
+
+
+def _add_graph(digest: Digest, graph: Graph) -> None:
+    for tensor in graph.tensors.values():
+        digest.update(repr((tensor.name, tensor.shape, tensor.encoding)).encode())
+        digest.update(b"" if tensor.data is None else tensor.data.tobytes())
+    digest.update(repr((graph.name, graph.ops, graph.inputs, graph.outputs)).encode())
+    for op in graph.ops:
+        digest.update(repr(later_fields(op)).encode() if later_fields(op) else b"")
+    for state in graph.states:
+        digest.update(repr((state.tensor, state.update)).encode() + state.initial.tobytes())
 
 
 def only_graph(network: Network, where: str) -> Graph:

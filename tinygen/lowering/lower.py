@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tinygen.errors import TinygenError, UnsupportedError
+from tinygen.ir.branch import Branch
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node
+from tinygen.lowering.branches import branched, family_within
 from tinygen.lowering.code_budget import CODE_BYTES, coded_layers
 from tinygen.lowering.fuse import fuse
 from tinygen.lowering.library import KernelLibrary
@@ -112,8 +115,13 @@ def lower_chosen(
         coded: outputs of the layers whose weights may be code, see `code_budget`.
     """
     graph, isa = chosen.graph, chosen.isa
+    branches: dict[str, Choice] = {}
 
     def settled(node: Node, choice: Choice) -> Choice:
+        if isinstance(node.op, Branch):
+            if node.op.name not in branches:
+                branches[node.op.name] = branched(node.op, choice, partial(_within, chosen))
+            return branches[node.op.name]
         if choice.uncoded is not None and node.output.name not in coded:
             choice = choice.uncoded
         return _with_scratch(node, choice, library)
@@ -132,6 +140,11 @@ def lower_chosen(
         program = finished(least, least.arena_bytes if streaming.arena_bytes is None else streaming.arena_bytes)
     _check_alignment(program, isa)
     return replace(program, isa=frozenset(isa))
+
+
+def _within(chosen: Chosen, graph: Graph) -> Program:
+    """A branch of the graph. Weights that are code would need a budget in all branches together: there are none."""
+    return lower(graph, family=family_within(chosen.family), isa=chosen.isa, code_bytes=0, io=Io.CALLER)
 
 
 def _smaller(least: Draft, packed: Draft, streaming: Streaming, choose: Chooser) -> Draft:

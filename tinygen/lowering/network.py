@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
+from tinygen.ir.branch import branches_of
 from tinygen.ir.network import Network
 from tinygen.lowering.code_budget import CODE_BYTES, coded_in_all
 from tinygen.lowering.library import KernelLibrary
@@ -110,7 +111,7 @@ def lower_network(
         kernels: of each switch, by the layer's name; see `lower`.
 
     Raises:
-        UnsupportedError: buffers of the caller for a network that can be switched.
+        UnsupportedError: buffers of the caller, or branches, for a network that can be switched.
         ModelError: a switch has a name that the generated C needs.
     """
     if not network.is_switchable:
@@ -133,6 +134,7 @@ def lower_network(
             fix="Leave out --io caller, or build one switch alone.",
         )
     _check_names(network)
+    _check_branches(network)
     if streaming is not None and streaming.arena_bytes is not None:
         streaming = replace(streaming, arena_bytes=max(streaming.arena_bytes - STATE_BYTES, 0))
     named = [None] * len(network.switches) if kernels is None else kernels
@@ -148,6 +150,16 @@ def lower_network(
             error.where = f"switch '{switch.name}'" + (f": {error.where}" if error.where else "")
             raise
     return NetworkProgram(network.name, tuple(switches))
+
+
+def _check_branches(network: Network) -> None:
+    for switch in network:
+        for op in branches_of(switch.graph):
+            raise UnsupportedError(
+                f"switch '{switch.name}' has branches, and networks with several switches cannot have any yet",
+                where=op.name,
+                fix="Build one switch alone.",
+            )
 
 
 def _check_names(network: Network) -> None:

@@ -114,6 +114,7 @@ def _steps(
     steps = []
     layer = 0
     for index, (node, choice, plan) in enumerate(zip(graph.nodes(), choices, plans, strict=True)):
-        steps.append(Step(-1 if plan.is_alias else layer, node, choice.kernel, plan, scratch.get(index, 0)))
+        number = -1 if plan.is_alias else layer
+        steps.append(Step(number, node, choice.kernel, plan, scratch.get(index, 0), choice.branches))
         layer += 0 if plan.is_alias else 1
     return tuple(steps)

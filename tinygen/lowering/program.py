@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -30,6 +30,7 @@ class Step:
     Attributes:
         index: position among the layers that run code (what the observer gets); -1 for aliases.
         scratch_offset: bytes from the arena's start, when the plan wants scratch.
+        branches: programs that it chooses among; their arenas lie in its scratch.
     """
 
     index: int
@@ -37,6 +38,7 @@ class Step:
     kernel: Kernel
     plan: KernelPlan
     scratch_offset: int = 0
+    branches: tuple[Program, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,14 @@ class Program:
     @property
     def outputs(self) -> tuple[Tensor, ...]:
         return tuple(self.graph.tensors[name] for name in self.graph.outputs)
+
+
+def all_constants(step: Step) -> Iterator[Constant]:
+    """Arrays of a step, and of the steps of its branches."""
+    yield from constants_of(step)
+    for program in step.branches:
+        for inner in program.layers:
+            yield from all_constants(inner)
 
 
 def constants_of(step: Step) -> tuple[Constant, ...]:

@@ -13,6 +13,7 @@ from tinygen.errors import UnsupportedError
 from tinygen.ir.encodings import IntegerEncoding
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.plan import Kernel, KernelPlan, registered_kernels
+from tinygen.lowering.program import Program
 
 
 class Family(StrEnum):
@@ -70,12 +71,14 @@ class Choice:
     Attributes:
         uncoded: where the plans have the weights as code: the best kernel that reads them instead.
         room: bytes of scratch that it is likely to get; None for any number.
+        branches: programs that the layer chooses among, once they are lowered.
     """
 
     kernel: Kernel
     variants: tuple[KernelPlan, ...]
     uncoded: Choice | None = None
     room: int | None = None
+    branches: tuple[Program, ...] = ()
 
     @property
     def fastest(self) -> KernelPlan:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
+from tinygen.ir.branch import with_branches
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network, Switch
 from tinygen.passes.constant_outputs import constant_outputs
@@ -21,11 +23,12 @@ _CHANNELS = 4
 
 def simplify(graph: Graph, *, integers: bool = True) -> Graph:
     """Computes now what does not depend on the input, drops what nothing reads (operators, tensors, channels), and
-    lets convolutions pad by themselves.
+    lets convolutions pad by themselves. In branches, too: what they take and give stays as it is.
 
     Args:
         integers: channels of layers on integer codes may go, too.
     """
+    graph = with_branches(graph, partial(simplify, integers=integers))
     graph = remove_dead(fold_constants(constant_outputs(graph)))
     while True:
         # Without its unread channels, a tensor may be constant as a whole.

@@ -9,7 +9,9 @@ from typing import Any
 
 from tinygen.frontends.layouts import Layout
 from tinygen.frontends.load import load_network
+from tinygen.ir.branch import Branch, all_graphs
 from tinygen.ir.graph import Graph
+from tinygen.ir.ops.base import Op
 from tinygen.ir.tensor import Tensor
 
 
@@ -39,7 +41,7 @@ def _graph(graph: Graph) -> dict[str, Any]:
         "outputs": [_tensor(graph.tensors[name]) for name in graph.outputs],
         "states": [_tensor(graph.tensors[state.tensor]) for state in graph.states],
         "macs": sum(node.op.macs(node) for node in graph.nodes()),
-        "constant_bytes": sum(t.nbytes for t in graph.tensors.values() if t.is_constant),
+        "constant_bytes": sum(t.nbytes for one in all_graphs(graph) for t in one.tensors.values() if t.is_constant),
         "operators": _operators(graph),
     }
 
@@ -54,13 +56,19 @@ def _operators(graph: Graph) -> list[dict[str, Any]]:
             "attributes": _attributes(node.op),
             "usual": _usual(node.op),
             "macs": node.op.macs(node),
+            **_branches(node.op),
         }
         for node in graph.nodes()
     ]
 
 
+def _branches(op: Op) -> dict[str, Any]:
+    """What each branch computes, of an operator that has some."""
+    return {"branches": [_graph(graph) for graph in op.branches]} if isinstance(op, Branch) else {}
+
+
 def _attributes(op: object) -> dict[str, Any]:
-    common = {"name", "inputs", "outputs"}
+    common = {"name", "inputs", "outputs", "branches"}
     values = {key: value for key, value in vars(op).items() if key not in common and value is not None}
     return {key: _shown(value) for key, value in values.items()}
 

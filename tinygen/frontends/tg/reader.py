@@ -21,6 +21,7 @@ from tinygen.frontends.tg.check import check_codes, check_encoding
 from tinygen.frontends.tg.decode import Decoder
 from tinygen.frontends.tg.format import ARRAY_KINDS, FORMAT, GRAPH_VERSION, NETWORK_VERSION, STRUCTURE, array_entry
 from tinygen.frontends.zips import DamagedError, read_zip
+from tinygen.ir.branch import all_graphs
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
 from tinygen.ir.tensor import Tensor
@@ -81,7 +82,8 @@ def read_tg_network(content: bytes, name: str | None = None, where: str = "model
         if name is not None or not network.is_switchable:
             network = _renamed(network, name or network.name)
         for switch in network:
-            _check_tensors(switch.graph)
+            for graph in all_graphs(switch.graph):
+                _check_tensors(graph)
         network.validate()
     except TinygenError as error:
         error.where = f"{where}: {error.where}" if error.where else where

@@ -1,0 +1,56 @@
+"""Branches as programs of their own, whose arenas are the scratch of the step that chooses among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tinygen.ir.branch import Branch
+from tinygen.ir.graph import Graph
+from tinygen.lowering.planner import ALIGNMENT
+from tinygen.lowering.program import Program
+from tinygen.lowering.select import CMSIS_NN, ESP_NN, Choice, Family
+
+_CHOOSING = 10.0
+"""Cycles of the switch."""
+_PER_BYTE = 0.5
+"""Cycles, where an input or output of a branch is copied."""
+
+
+def branched(op: Branch, choice: Choice, lower: Callable[[Graph], Program]) -> Choice:
+    """The choice for a branch operator with its branches lowered: each takes inputs and outputs where they lie.
+
+    Only one runs, so they share the scratch: that of the largest counts. Cycles are those of the slowest.
+
+    Args:
+        lower: makes a program of a graph, with buffers of the caller.
+    """
+    programs = tuple(lower(_named(op, number)) for number in range(len(op.branches)))
+    plan = replace(
+        choice.variants[0],
+        scratch_bytes=max(program.memory.arena_bytes for program in programs),
+        cycles=_CHOOSING + max(_cycles(program) for program in programs),
+        alignment=max(ALIGNMENT, *(program.alignment for program in programs)),
+    )
+    return replace(choice, variants=(plan,), branches=programs)
+
+
+def family_within(family: str) -> str:
+    """The kernels of layers in branches: a vendor's library is called by whole models only."""
+    return Family.TINYGEN if family in (CMSIS_NN, ESP_NN) else family
+
+
+def _named(op: Branch, number: int) -> Graph:
+    """A branch whose layers are called as reports and the C call them: branch/0/conv."""
+    graph, name = op.branches[number], f"{op.name}/{number}"
+    return replace(graph, name=name, ops=tuple(replace(inner, name=f"{name}/{inner.name}") for inner in graph.ops))
+
+
+def _cycles(program: Program) -> float:
+    copied = sum(
+        tensor.nbytes
+        for tensor in (*program.inputs, *program.outputs)
+        if program.ported.get(tensor.name) != (tensor.name, 0)
+    )
+    handed_on = sum(tensor.nbytes for tensor in program.outputs if tensor.name in program.graph.inputs)
+    return sum(step.plan.cycles for step in program.steps) + _PER_BYTE * (copied + handed_on)
