@@ -30,6 +30,7 @@ from tests.support.variants import check_variants
 from tests.targets.tools import requires_tool
 from tinygen.bench.layers import Window, average_pool_2d
 from tinygen.frontends.load import load_model
+from tinygen.ir.encodings import Affine
 from tinygen.ir.ops.window import Padding
 from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
@@ -101,6 +102,26 @@ def test_dense(every: int) -> None:
     cases = [*DENSE, dense(13, 5, 4), dense(16, 8, 7), dense(9, 3, 2, extreme=True)]
     assert check(cases[::every], most=2) >= len(cases) // every
     assert check_layers(dense_layers(22, 1)[::every], most=2) >= 22 // every
+
+
+def test_dense_layers_of_16_bits() -> None:
+    """What pools leave: depths below a group of taps, of whole groups, beyond; bits as outputs."""
+    half = Affine("int16", (1.0,), (0,))
+    layers = [
+        integer_layers.dense(f"h{i}", source, outputs, x=half, w=w, y=y, seed=i)
+        for i, (source, outputs, w, y) in enumerate(
+            [
+                ((17,), 10, integer_layers.INT8, integer_layers.affine(3)),
+                ((33,), 35, integer_layers.BINARY, integer_layers.BINARY),
+                ((5,), 3, integer_layers.levels(8, True), integer_layers.levels(4)),
+                ((2, 2, 4), 4, integer_layers.levels(4, True), integer_layers.INT32),
+                ((9,), 1, integer_layers.TERNARY, integer_layers.levels(2)),
+            ]
+        )
+    ]
+    chosen = {lower(layer.graph, isa=ESP32C3.isa).layers[0].kernel.name for layer in layers}
+    assert chosen == {"integer_fully_connected_lines"}
+    assert check_layers(layers, cores=[(core, core.isa) for core in (ESP32C3, M0PLUS)]) == len(layers)
 
 
 @one_in(3)

@@ -37,7 +37,7 @@ def _job(node: Node) -> Job | None:
     op = node.op
     assert isinstance(op, IntegerConv2D)
     scales = integer_mac.kernel_scales(node)
-    layer = integer_layer(node, op.epilogue, scaled=scales is not None, wide=True, widened=True)
+    layer = integer_layer(node, op.epilogue, scaled=scales is not None, wide=True, reads="any")
     if layer is None or ((node.input(0).code_bits or node.output.code_bits) and op.groups(node) > 1):
         return None  # words of codes are read from their first, and written four filters at a time
     stem = f"conv_2d_{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}_dsp"

@@ -89,7 +89,7 @@ def _in_units(node: Node, unit: int) -> tuple[IntegerLayer | None, np.ndarray]:
     op = node.op
     assert isinstance(op, IntegerConv2D)
     scaled = integer_mac.kernel_scales(node) is not None
-    layer = integer_layer(node, op.epilogue, unit, scaled=scaled, wide=True, widened=True)
+    layer = integer_layer(node, op.epilogue, unit, scaled=scaled, wide=True, reads="any")
     weights = integer_mac.scaled_weights(node, layer.weights)[..., 0] * unit if layer else np.zeros(0)
     return layer, smallest_integers(weights)
 

@@ -28,7 +28,7 @@ def integer_fully_connected_dsp(node: Node) -> KernelPlan | None:
     assert isinstance(op, IntegerFullyConnected)
     depth, channels = node.input(1).shape[1], x.shape[-1]
     found = None if depth % channels else _input(x, depth // channels)
-    layer = None if found is None else integer_layer(node, op.epilogue, unit=256, widened=True)
+    layer = None if found is None else integer_layer(node, op.epilogue, unit=256, reads="any")
     if layer is None or found is None:
         return None
     context, values, centre = found
@@ -44,7 +44,7 @@ def integer_fully_connected_packed_dsp(node: Node) -> KernelPlan | None:
     op, x = node.op, node.input(0)
     assert isinstance(op, IntegerFullyConnected)
     in_bytes = not isinstance(x.encoding, Binary) and _input_context(x, 1) is not None
-    layer = integer_layer(node, op.epilogue, wide=True, widened=True)
+    layer = integer_layer(node, op.epilogue, wide=True, reads="any")
     code = find_code(layer.weights) if layer else None
     if code is not None and in_bytes and unit_of(code) > 1:
         layer = integer_layer(node, op.epilogue, unit=unit_of(code))

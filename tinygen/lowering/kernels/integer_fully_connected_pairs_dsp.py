@@ -28,7 +28,7 @@ def integer_fully_connected_pairs_dsp(node: Node) -> KernelPlan | None:
     if depth % x.shape[-1]:
         return None
     scaled = integer_mac.kernel_scales(node) is not None
-    layer = integer_layer(node, op.epilogue, scaled=scaled, wide=True, widened=True)
+    layer = integer_layer(node, op.epilogue, scaled=scaled, wide=True, reads="any")
     if layer is None:
         return None
     weights = smallest_integers(integer_mac.scaled_weights(node, layer.weights))

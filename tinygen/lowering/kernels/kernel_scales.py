@@ -113,7 +113,7 @@ def _work(node: Node) -> _Work | None:
     if scales is None or op.groups(node) > 1 or scales.max(initial=0) > _HALF:
         return None
     rows, columns = axes = op.geometry(node)
-    layer = integer_layer(node, op.epilogue, scaled=True, widened=True)
+    layer = integer_layer(node, op.epilogue, scaled=True, reads="any")
     codes = activation_codes(node.input(0), padded=rows.padded or columns.padded)
     grid = weight_grid(layer.weights) if layer else None
     if layer is None or codes is None or grid is None or rows.dilation * columns.dilation > 1:

@@ -242,7 +242,7 @@ def _job(node: Node) -> Job | None:
     if isinstance(op, Conv2D):
         return int8_job(node, "packed") if takes_int8(node) else None
     assert isinstance(op, IntegerConv2D)
-    layer = integer_layer(node, op.epilogue, wide=True, widened=True)
+    layer = integer_layer(node, op.epilogue, wide=True, reads="any")
     if layer is None:
         return None
     stem = f"conv_2d_{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}_packed"

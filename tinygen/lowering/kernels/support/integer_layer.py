@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def integer_layer(
     *,
     scaled: bool = False,
     wide: bool = False,
-    widened: bool = False,
+    reads: Literal["bytes", "halves", "any"] = "bytes",
 ) -> IntegerLayer | None:
     """None where the multiplying kernels do not reach: other encodings of activations, wide weights, kernel scales,
     a multiplier of -2**31.
@@ -73,9 +73,11 @@ def integer_layer(
         unit: the kernel's sums are this many times the accumulators.
         scaled: the kernel is one for kernel scales, and none without; `weights` are then not yet scaled.
         wide: weights may be int16.
-        widened: the kernel takes codes of any encoding whose integers fit int16.
+        reads: which codes the kernel takes: bytes, also those of 16 bits, or of any encoding whose integers fit int16.
     """
-    x = _widened(node.input(0)) if widened and needs_widening(node.input(0)) else _activations(node.input(0))
+    tensor = node.input(0)
+    any_codes = reads == "any" and needs_widening(tensor)
+    x = _widened(tensor) if any_codes else _activations(tensor, halves=reads == "halves")
     if x is None or not node.input(1).is_constant or (integer_mac.kernel_scales(node) is not None) != scaled:
         return None
     if isinstance(epilogue, Rescale) and min(epilogue.multiplier) < -_NEVER:
@@ -102,12 +104,14 @@ def finished_sums(epilogue: Ending, y: Tensor, lows: np.ndarray, highs: np.ndarr
     return _epilogue(rising, lows, highs, y, np.zeros(len(lows), np.int64), 1)
 
 
-def _activations(x: Tensor) -> dict[str, Any] | None:
+def _activations(x: Tensor, *, halves: bool = False) -> dict[str, Any] | None:
     """How codes are widened to what is multiplied, and what that leaves of the zero point."""
     match x.encoding:
         case Affine(storage="int8"):
             zero = x.zero_point
             return {"spread": "tg_spread", "spread_extra": "", "fill": zero, "zero": zero, **_pointer(x)}
+        case Affine(storage="int16") if halves:
+            return {"source": "input", "zero": x.zero_point}
         case Binary():
             return {"source": "input", "zero": 0}  # dense layers alone widen bits
         case Ternary():
