@@ -21,6 +21,13 @@ from serial.rfc2217 import PortManager
 
 from tinygen.hil.transports import RatedTransport
 
+try:
+    import grpc
+    from labgrid.remote.generated import labgrid_coordinator_pb2 as messages
+    from labgrid.remote.generated import labgrid_coordinator_pb2_grpc as coordinator
+except ImportError:  # tests that need it are skipped
+    pass
+
 _TICK = 0.002
 _START_SECONDS = 60.0
 
@@ -94,23 +101,34 @@ def _port_manager(connection: socket.socket) -> PortManager:
 class Farm:
     """A coordinator and an exporter.
 
+    Args:
+        exports: arguments of each exported port, by the name of its group.
+        places: the group whose port a place has, by the place's name.
+
     Attributes:
         address: host and port of the coordinator.
     """
 
-    def __init__(self, folder: Path, exports: Mapping[str, Mapping[str, object]]) -> None:
+    def __init__(self, folder: Path, exports: Mapping[str, Mapping[str, object]], places: Mapping[str, str]) -> None:
         self.address = f"127.0.0.1:{free_port()}"
         self._folder = folder
         self._programs: list[subprocess.Popen[bytes]] = []
         resources = {name: {"NetworkSerialPort": dict(arguments)} for name, arguments in exports.items()}
         (folder / "exports.yaml").write_text(yaml.safe_dump(resources), encoding="utf-8")
+        # What the coordinator keeps of `labgrid-client create` and `add-match`, each of which takes a second.
+        kept = {name: {"matches": [{"exporter": "*", "group": group, "cls": "*"}]} for name, group in places.items()}
+        (folder / "places.yaml").write_text(yaml.safe_dump(kept), encoding="utf-8")
+        # A connection of its own, tried again soon: the coordinator has yet to start.
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backoff_ms", 100)]
+        self._channel = grpc.insecure_channel(self.address, options)
 
     def start(self) -> None:
         """Raises TimeoutError, with what they said, when they do not come up."""
         self._start("labgrid-coordinator", "-l", self.address)
-        self._until(lambda: self.client("places").returncode == 0, "coordinator")
+        self._until(self._answers, "coordinator")
         exporter = ("labgrid-exporter", "-c", self.address, "-n", "exporter", "--hostname", "127.0.0.1", "exports.yaml")
         self._start(*exporter)
+        self._until(lambda: "Exporter ready" in self._said("exporter"), "exporter")
         self._until(lambda: "exporter" in self.client("resources").stdout, "exporter")
 
     def client(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -118,20 +136,14 @@ class Farm:
         command = [program("labgrid-client"), "-x", self.address, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=_START_SECONDS)
 
-    def place(self, name: str, group: str) -> None:
-        """Creates a place with the port of an exported group."""
-        for command in (("create",), ("add-match", f"*/{group}/*")):
-            done = self.client("-p", name, *command)
-            assert done.returncode == 0, done.stderr
-
     def holder(self, name: str) -> str:
         """Who has a place; empty when nobody."""
-        lines = self.client("-p", name, "show").stdout.splitlines()
-        words = next(line for line in lines if line.strip().startswith("acquired:")).split()
-        return "" if words[1:] in ([], ["None"]) else words[1]
+        found = coordinator.CoordinatorStub(self._channel).GetPlaces(messages.GetPlacesRequest()).places
+        return str(next(place for place in found if place.name == name).acquired)
 
     def stop(self) -> None:
         """Ends both."""
+        self._channel.close()
         for running in reversed(self._programs):
             running.kill()
             running.wait()
@@ -146,10 +158,19 @@ class Farm:
         assert callable(condition)
         end = time.monotonic() + _START_SECONDS
         while not condition():
-            said = (self._folder / f"labgrid-{what}.txt").read_text(encoding="utf-8", errors="replace")
             if time.monotonic() > end or self._programs[-1].poll() is not None:
-                raise TimeoutError(f"labgrid-{what} does not come up: {said}")
+                raise TimeoutError(f"labgrid-{what} does not come up: {self._said(what)}")
             time.sleep(0.1)
+
+    def _answers(self) -> bool:
+        try:
+            coordinator.CoordinatorStub(self._channel).GetPlaces(messages.GetPlacesRequest())
+        except grpc.RpcError:
+            return False
+        return True
+
+    def _said(self, what: str) -> str:
+        return (self._folder / f"labgrid-{what}.txt").read_text(encoding="utf-8", errors="replace")
 
 
 def program(name: str) -> str:

@@ -33,12 +33,9 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
         for protocol in ("raw", "rfc2217"):
             port = stack.enter_context(served(EmulatedBoard(load_board(BOARD), elf, Watch(count=False)), protocol))
             exports[protocol] = {"host": "127.0.0.1", "port": port, "speed": 115200, "protocol": protocol}
-        farm = Farm(folder, exports)
+        farm = Farm(folder, exports, {name: name for name in exports} | {"empty": "no-such-group"})
         stack.callback(farm.stop)
         farm.start()
-        for name in exports:
-            farm.place(name, name)
-        farm.place("empty", "no-such-group")
         yield farm
 
 

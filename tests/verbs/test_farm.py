@@ -104,11 +104,9 @@ def test_places_of_a_labgrid_farm(built: Path, tmp_path: Path) -> None:
             board = EmulatedBoard(load_board("f746zg"), built / "firmware.elf", Watch(count=False))
             port = stack.enter_context(served(board, "raw"))
             exports[name] = {"host": "127.0.0.1", "port": port, "protocol": "raw"}
-        places = Farm(tmp_path, exports)
+        places = Farm(tmp_path, exports, {name: name for name in names})
         stack.callback(places.stop)
         places.start()
-        for name in names:
-            places.place(name, name)
         ports = [f"labgrid://{places.address}/{name}" for name in (*names, "three")]
         report = farm(built, ports, options(built))
         assert report.outputs[0].tolist() == wanted(built).tolist()
