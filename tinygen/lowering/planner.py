@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import accumulate, chain
 
 from tinygen.lowering.placement_search import Budget, Outcome, Problem, search
@@ -134,6 +135,12 @@ def plan_memory(buffers: Sequence[Buffer], overlays: Sequence[Overlay] = (), *, 
         overlays: exceptions to the rule; each buffer is in one at most.
         nodes: how long to search where greedy placement misses the bound.
     """
+    return _planned(tuple(buffers), tuple(overlays), nodes)
+
+
+@lru_cache(maxsize=256)
+def _planned(buffers: tuple[Buffer, ...], overlays: tuple[Overlay, ...], nodes: int) -> MemoryPlan:
+    """Ways to compute a network often need the same buffers."""
     problem = _problem(buffers, overlays)
     bound = _bound(problem)
     budget = Budget(nodes * 50 // max(len(buffers), 50))

@@ -8,6 +8,7 @@ that lie as powers do: a guess and a comparison), `steps` or `rescale`, which ar
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -36,6 +37,8 @@ _COMPARED = 3
 """Thresholds up to which each is compared with."""
 _FEW = 255
 """Codes of an output up to which a fit is tried."""
+_KEPT = 64
+"""Epilogues that are remembered: kernels of one layer ask for the same one again and again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +186,23 @@ def rising_epilogue(epilogue: Ending | None, channels: int) -> Ending | None:
             return None
 
 
+_known: OrderedDict[Any, Epilogue] = OrderedDict()
+
+
 def _epilogue(
+    rising: Ending | None, lows: np.ndarray, highs: np.ndarray, y: Tensor, bias: np.ndarray, unit: int
+) -> Epilogue:
+    """What it was, where it was asked for lately."""
+    key = (rising, y.encoding, unit, *((a.dtype.char, a.tobytes()) for a in (lows, highs, bias)))
+    if key not in _known:
+        _known[key] = _new_epilogue(rising, lows, highs, y, bias, unit)
+    _known.move_to_end(key)
+    if len(_known) > _KEPT:
+        _known.popitem(last=False)
+    return _known[key]
+
+
+def _new_epilogue(
     rising: Ending | None, lows: np.ndarray, highs: np.ndarray, y: Tensor, bias: np.ndarray, unit: int
 ) -> Epilogue:
     match rising:
