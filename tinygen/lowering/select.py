@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -12,6 +12,7 @@ import tinygen.lowering.kernels  # noqa: F401  (registers every kernel)
 from tinygen.errors import UnsupportedError
 from tinygen.ir.encodings import IntegerEncoding
 from tinygen.ir.ops.base import Node
+from tinygen.lowering.known_plans import KnownPlans, layer_key
 from tinygen.lowering.plan import Kernel, KernelPlan, registered_kernels
 from tinygen.lowering.program import Program
 
@@ -189,16 +190,16 @@ def choose_named(node: Node, name: str, isa: Collection[str]) -> Choice | None:
     """The kernel of that name; None where it does not match."""
     for kernel in registered_kernels():
         if kernel.name == name and kernel.op is type(node.op) and kernel.suits(isa):
-            variants = _variants(kernel, node, isa)
+            variants = _variants(kernel, node, layer_key(node), isa)
             return Choice(kernel, variants, room=likely_room(node)) if variants else None
     return None
 
 
 def _turns(node: Node, family: str, isa: Collection[str]) -> Iterator[list[Choice]]:
     """What matches, of the families that are tried one after the other."""
-    room = likely_room(node)
+    room, layer = likely_room(node), layer_key(node)
     for turn in range(len(_STAGES[family])):
-        found = [(kernel, _variants(kernel, node, isa)) for kernel in _allowed(node, family, isa, turn)]
+        found = [(kernel, _variants(kernel, node, layer, isa)) for kernel in _allowed(node, family, isa, turn)]
         yield [Choice(kernel, variants, room=room) for kernel, variants in found if variants]
 
 
@@ -221,9 +222,12 @@ def _no_kernel(node: Node, family: str, isa: Collection[str]) -> UnsupportedErro
     )
 
 
-def _variants(kernel: Kernel, node: Node, isa: Collection[str]) -> tuple[KernelPlan, ...]:
+_known = KnownPlans()
+
+
+def _variants(kernel: Kernel, node: Node, layer: Hashable, isa: Collection[str]) -> tuple[KernelPlan, ...]:
     """The kernel's plans, with the cycles of a core with these instruction sets."""
-    plans = kernel.variants(node)
+    plans = _known.variants(kernel, node, layer)
     if kernel.isa != "scalar" or "armv6m" not in isa:
         return plans
     return tuple(replace(plan, cycles=_ON_ARMV6M * plan.cycles) for plan in plans)

@@ -1,0 +1,70 @@
+"""Plans that kernels made before: a build asks several times for those of one layer, and the next build again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import fields
+
+import numpy as np
+
+from tinygen.ir.ops.base import Node
+from tinygen.ir.tensor import Tensor
+from tinygen.lowering.plan import Kernel, KernelPlan
+
+_LIMIT_BYTES = 64 << 20
+_FIELDS = tuple(field.name for field in fields(Tensor))
+
+Plans = dict[Kernel, tuple[KernelPlan, ...]]
+
+
+class KnownPlans:
+    """Plans by kernel, of the layers that were asked for last.
+
+    Args:
+        limit_bytes: of constants in them, about; one layer is kept whatever it takes.
+    """
+
+    def __init__(self, limit_bytes: int = _LIMIT_BYTES) -> None:
+        self._limit = limit_bytes
+        self._layers: OrderedDict[Hashable, Plans] = OrderedDict()
+        self._bytes: dict[Hashable, int] = {}
+
+    def variants(self, kernel: Kernel, node: Node, layer: Hashable) -> tuple[KernelPlan, ...]:
+        """As `Kernel.variants`.
+
+        Args:
+            layer: `layer_key` of the node.
+        """
+        if layer is None:
+            return kernel.variants(node)
+        plans = self._layers.setdefault(layer, {})
+        self._layers.move_to_end(layer)
+        if kernel not in plans:
+            plans[kernel] = kernel.variants(node)
+            self._bytes[layer] = self._bytes.get(layer, 0) + sum(plan.weight_bytes for plan in plans[kernel])
+            while len(self._layers) > 1 and sum(self._bytes.values()) > self._limit:
+                self._bytes.pop(self._layers.popitem(last=False)[0], None)
+        return plans[kernel]
+
+
+def layer_key(node: Node) -> Hashable:
+    """What nodes have in common that mean the same, their tensors' codes included; None where it cannot be told."""
+    key = (node.op, *(tensor and _tensor_key(tensor) for tensor in (*node.inputs, *node.outputs)))
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def _tensor_key(tensor: Tensor) -> tuple[Hashable, ...]:
+    return tuple(_value_key(getattr(tensor, name)) for name in _FIELDS)
+
+
+def _value_key(value: Hashable | np.ndarray) -> Hashable:
+    if not isinstance(value, np.ndarray):
+        return value
+    digest = hashlib.blake2b(value.tobytes(), digest_size=16).digest()
+    return value.dtype.str, value.shape, digest
