@@ -42,8 +42,8 @@ def test_patterns_of_four() -> None:
 
 
 def test_families() -> None:
-    assert default_kernels(False, ["sparse"]) == ("dense", "sparse", "tinygen")
-    assert default_kernels(False, ["sparse", "lowbit"]) == default_kernels(False) == ("tinygen", "reference")
+    assert default_kernels((), ["sparse"]) == ("dense", "sparse", "tinygen")
+    assert default_kernels((), ["sparse", "lowbit"]) == default_kernels() == ("tinygen", "reference")
 
 
 def row(case: Case, kernels: str, cycles: float, flash: float) -> dict[str, Any]:
