@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tests.support.differential import compare_code
+from tests.support.torch_oracle import Compared
+from tinygen.ir.interpreter import evaluate
 from tinygen.nn import (
     APSQ,
     BWN,
@@ -100,6 +103,33 @@ def like_trained(network: nn.Module, images: Tensor, seed: int = 0) -> nn.Module
 def images(*shape: int, seed: int = 0) -> Tensor:
     """Normal values, as a normalised photograph has."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def float_network() -> nn.Sequential:
+    """Three convolutions with batch norm, and a dense layer; for images [N, 3, 8, 8]."""
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv2d(3, 12, 3, padding=1),
+        nn.BatchNorm2d(12),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(12, 33, 3, padding=1),
+        nn.BatchNorm2d(33),
+        nn.ReLU(),
+        nn.Conv2d(33, 16, 3),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+    )
+
+
+def compare_in_c(found: Iterable[Compared], label: str) -> None:
+    """The C of every graph with its semantics, on two feeds, on the host and on a board."""
+    graphs = [one.graph for one in found]
+    feeds = [one.feeds[:2] for one in found]
+    expected = [[evaluate(graph, x) for x in feed] for graph, feed in zip(graphs, feeds, strict=True)]
+    compare_code(graphs, feeds, expected, [label] * len(graphs), on_board=True)
 
 
 def body(

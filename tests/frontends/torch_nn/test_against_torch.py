@@ -22,17 +22,17 @@ from tests.frontends.torch_nn.networks import (
     Mean,
     Residual,
     body,
+    compare_in_c,
+    float_network,
     images,
     layer,
     like_trained,
 )
-from tests.support.differential import compare_code
 from tests.support.shares import one_in, shares
 from tests.support.tally import INPUTS, OTHER_TOP
 from tests.support.torch_oracle import Compared, compare_with_torch
 from tinygen.errors import UnsupportedError
 from tinygen.frontends.folding import Chain
-from tinygen.ir.interpreter import evaluate
 from tinygen.nn import (
     BWN,
     RECIPES,
@@ -60,44 +60,19 @@ def _trained(network: nn.Module, x: Tensor, label: str, name: str, seed: int = 0
     return compare_with_torch(like_trained(network, x, seed), x, label, name)
 
 
-def _in_c(found: Iterable[Compared], label: str) -> None:
-    graphs = [one.graph for one in found]
-    feeds = [one.feeds[:2] for one in found]
-    expected = [[evaluate(graph, x) for x in feed] for graph, feed in zip(graphs, feeds, strict=True)]
-    compare_code(graphs, feeds, expected, [label] * len(graphs), on_board=True)
-
-
 def _all(networks: Iterable[tuple[nn.Module, Tensor]], label: str, every: int = 1) -> None:
     """All of them against torch, one in so many of the graphs in C too."""
     found = [_trained(net, x, label, f"m{i}", seed=i) for i, (net, x) in enumerate(networks)]
-    _in_c(found[::every], label)
-
-
-def _float_network() -> nn.Sequential:
-    torch.manual_seed(3)
-    return nn.Sequential(
-        nn.Conv2d(3, 12, 3, padding=1),
-        nn.BatchNorm2d(12),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(12, 33, 3, padding=1),
-        nn.BatchNorm2d(33),
-        nn.ReLU(),
-        nn.Conv2d(33, 16, 3),
-        nn.BatchNorm2d(16),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(64, 10),
-    )
+    compare_in_c(found[::every], label)
 
 
 @shares
 def test_recipes(every: int) -> None:
     label = "nn: recipes"
     x = images(64, 3, 8, 8)
-    found = [_trained(convert(_float_network(), recipe), x, label, f"m{i}") for i, recipe in enumerate(RECIPES)]
+    found = [_trained(convert(float_network(), recipe), x, label, f"m{i}") for i, recipe in enumerate(RECIPES)]
     assert OTHER_TOP[label] <= 0.001 * INPUTS[label]
-    _in_c(found[::every], label)
+    compare_in_c(found[::every], label)
 
 
 def _combinations(pairs: Iterable[tuple[str, str]]) -> Iterable[tuple[nn.Module, Tensor]]:
@@ -347,7 +322,7 @@ def test_layers_of_zeros(every: int) -> None:
                 if hasattr(part.weight_quantizer, "cluster"):
                     part.weight_quantizer.cluster(part.weight)
         found.append(compare_with_torch(network, images(8, 3, 7, 7), "nn: layers of zeros", f"m{index}"))
-    _in_c(found[::every], "nn: layers of zeros")
+    compare_in_c(found[::every], "nn: layers of zeros")
 
 
 def _without_epsilon(chain: Chain, mean: Any, variance: Any, epsilon: float, gamma: Any, beta: Any) -> Chain:

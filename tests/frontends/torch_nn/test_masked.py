@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.frontends.torch_nn.networks import WEIGHTS, body, images, like_trained
-from tests.support.differential import compare_code
+from tests.frontends.torch_nn.networks import WEIGHTS, body, compare_in_c, float_network, images, like_trained
 from tests.support.tally import INPUTS, OTHER_TOP
 from tests.support.torch_oracle import Compared, compare_with_torch
 from tinygen import export
@@ -29,24 +28,6 @@ from tinygen.nn import RECIPES, convert
 torch.set_num_threads(1)
 
 
-def _float_network() -> nn.Sequential:
-    torch.manual_seed(3)
-    return nn.Sequential(
-        nn.Conv2d(3, 12, 3, padding=1),
-        nn.BatchNorm2d(12),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(12, 33, 3, padding=1),
-        nn.BatchNorm2d(33),
-        nn.ReLU(),
-        nn.Conv2d(33, 16, 3),
-        nn.BatchNorm2d(16),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(64, 10),
-    )
-
-
 def random_masks(network: nn.Module, share: float, kernels: bool, seed: int = 0) -> dict[str, Tensor]:
     """Masks that keep about this share, at least one filter of each layer wholly removed."""
     generator = torch.Generator().manual_seed(seed)
@@ -56,12 +37,6 @@ def random_masks(network: nn.Module, share: float, kernels: bool, seed: int = 0)
         masks[name] = torch.rand(shape, generator=generator) < share
         masks[name][0] = False
     return masks
-
-
-def _in_c(found: list[Compared], label: str) -> None:
-    expected = [[evaluate(one.graph, x) for x in one.feeds[:2]] for one in found]
-    graphs, feeds = [one.graph for one in found], [one.feeds[:2] for one in found]
-    compare_code(graphs, feeds, expected, [label] * len(graphs), on_board=True)
 
 
 def _weights(graph: Graph) -> list[np.ndarray]:
@@ -83,7 +58,7 @@ def _zeros_are_those_of_the_masks(graph: Graph, masks: Mapping[str, Tensor]) -> 
 
 def _masked(recipe: str, kernels: bool, label: str, name: str = "m") -> Compared:
     x = images(64, 3, 8, 8)
-    network = _float_network()
+    network = float_network()
     apply_masks(network, random_masks(network, 0.4, kernels))
     network = like_trained(convert(network, recipe), x)
     found = compare_with_torch(network, x, label, name)
@@ -100,17 +75,17 @@ def test_masked_recipes(kernels: bool) -> None:
 
 
 @pytest.mark.long
-def test_masked_recipes_in_c() -> None:
+def test_masked_recipescompare_in_c() -> None:
     """Encodings that only pruned weights have: one bit with scalings per kernel and 0, odd integers and 0."""
     found = [_masked(recipe, False, "nn: masked recipes", f"m{i}") for i, recipe in enumerate(("apsq", "w2a2"))]
-    _in_c(found, "nn: masked recipes in C")
+    compare_in_c(found, "nn: masked recipes in C")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("kernels", [True, False], ids=["kernels", "weights"])
-def test_all_masked_recipes_in_c(kernels: bool) -> None:
+def test_all_masked_recipescompare_in_c(kernels: bool) -> None:
     label = "nn: masked recipes in C"
-    _in_c([_masked(recipe, kernels, label, f"m{i}") for i, recipe in enumerate(RECIPES)], label)
+    compare_in_c([_masked(recipe, kernels, label, f"m{i}") for i, recipe in enumerate(RECIPES)], label)
 
 
 @pytest.mark.long
@@ -124,12 +99,12 @@ def test_masked_quantizers(share: float) -> None:
         network, x = body(weights, "int8-relu"), images(12, 3, 7, 7)
         apply_masks(network, random_masks(network, share, kernels=bool(i % 2), seed=i))
         found.append(compare_with_torch(like_trained(network, x, i), x, label, f"m{i}"))
-    _in_c(found, label)
+    compare_in_c(found, label)
 
 
 @pytest.mark.parametrize("kernels", [True, False], ids=["kernels", "weights"])
 def test_masked_float_networks_become_int8_with_exact_zeros(kernels: bool) -> None:
-    network, x = _float_network(), images(16, 3, 8, 8)
+    network, x = float_network(), images(16, 3, 8, 8)
     masks = random_masks(network, 0.4, kernels)
     apply_masks(network, masks)
     network.train()
@@ -146,7 +121,7 @@ def test_masked_float_networks_become_int8_with_exact_zeros(kernels: bool) -> No
 
 def test_the_int8_graph_of_a_masked_network_is_that_of_one_with_zeros() -> None:
     """Torch's own zeros, without any mask, as the oracle."""
-    network, x = _float_network().eval(), images(16, 3, 8, 8)
+    network, x = float_network().eval(), images(16, 3, 8, 8)
     plain = copy.deepcopy(network)
     masks = random_masks(network, 0.5, kernels=False, seed=4)
     apply_masks(network, masks)
