@@ -96,56 +96,32 @@ TG_INLINE void tg_dot_2x4(
     int32_t a0 = sums[0], a1 = sums[1], b0 = sums[2], b1 = sums[3];
     int32_t c0 = sums[4], c1 = sums[5], d0 = sums[6], d1 = sums[7];
     uint32_t x0, x1, u, v;
+    /* Pairs in one turn of the loop: a constant, as `pairs` is. */
+    const int32_t together = TG_DUAL_ISSUE && pairs % 8 == 0 ? 8 : pairs % 4 == 0 ? 4 : pairs % 6 == 0 ? 6 : 2;
     TG_KEEP(last, w + 4 * pairs * rows);
     tg_fence();
     do {
         TG_KEEP(end, w + 4 * pairs);
         TG_DOT_2X4_BEGIN();
-        if (TG_DUAL_ISSUE && pairs % 8 == 0) {
-            do {
-                TG_DOT_2X4_STEP(0);
-                TG_DOT_2X4_STEP(1);
+        do {
+            TG_DOT_2X4_STEP(0);
+            TG_DOT_2X4_STEP(1);
+            if (together > 2) {
                 TG_DOT_2X4_STEP(2);
                 TG_DOT_2X4_STEP(3);
+            }
+            if (together > 4) {
                 TG_DOT_2X4_STEP(4);
                 TG_DOT_2X4_STEP(5);
+            }
+            if (together > 6) {
                 TG_DOT_2X4_STEP(6);
                 TG_DOT_2X4_STEP(7);
-                TG_ADVANCE(x, 8 * step);
-                TG_ADVANCE(w, 32);
-                TG_RECALL(v, end);
-            } while ((uint32_t)w != v);
-        } else if (pairs % 4 == 0) {
-            do {
-                TG_DOT_2X4_STEP(0);
-                TG_DOT_2X4_STEP(1);
-                TG_DOT_2X4_STEP(2);
-                TG_DOT_2X4_STEP(3);
-                TG_ADVANCE(x, 4 * step);
-                TG_ADVANCE(w, 16);
-                TG_RECALL(v, end);
-            } while ((uint32_t)w != v);
-        } else if (pairs % 6 == 0) {
-            do {
-                TG_DOT_2X4_STEP(0);
-                TG_DOT_2X4_STEP(1);
-                TG_DOT_2X4_STEP(2);
-                TG_DOT_2X4_STEP(3);
-                TG_DOT_2X4_STEP(4);
-                TG_DOT_2X4_STEP(5);
-                TG_ADVANCE(x, 6 * step);
-                TG_ADVANCE(w, 24);
-                TG_RECALL(v, end);
-            } while ((uint32_t)w != v);
-        } else {
-            do {
-                TG_DOT_2X4_STEP(0);
-                TG_DOT_2X4_STEP(1);
-                TG_ADVANCE(x, 2 * step);
-                TG_ADVANCE(w, 8);
-                TG_RECALL(v, end);
-            } while ((uint32_t)w != v);
-        }
+            }
+            TG_ADVANCE(x, together * step);
+            TG_ADVANCE(w, 4 * together);
+            TG_RECALL(v, end);
+        } while ((uint32_t)w != v);
         if (rows > 1) {
             x += pitch - pairs * step;
             TG_RECALL(v, last);
