@@ -17,6 +17,7 @@ from elftools.elf.elffile import ELFFile
 from tests.targets.build import DUMMY_MODEL, build, project_with
 from tests.targets.tools import requires_tool
 from tinygen.errors import FitError, ToolchainError
+from tinygen.paths import resource
 from tinygen.targets.board import Board
 from tinygen.targets.boards import list_boards, load_board
 from tinygen.targets.toolchain import (
@@ -30,6 +31,7 @@ from tinygen.targets.toolchain import (
 )
 from tinygen.targets.toolchains import compiling
 from tinygen.targets.toolchains.base import compile_error, link_error
+from tinygen.targets.toolchains.fit import overflow_error
 from tinygen.targets.toolchains.zig import Zig, zig_cache
 
 GCC = pytest.param("gcc", marks=requires_tool("arm-none-eabi-gcc"))
@@ -158,6 +160,18 @@ def test_too_much_ram_is_refused_with_figures(toolchain: str, tmp_path: Path) ->
     assert "static_arena of app_model.c (327,680 bytes)" in caught.value.what
     needed, there, excess = figures(caught.value.what)
     assert needed == there + excess and 4096 <= excess < 4300
+
+
+def test_data_beyond_what_the_boot_rom_loads_is_named() -> None:
+    """As both linkers print the layout's assertion."""
+    for output in (
+        "riscv64-unknown-elf-ld: what the boot ROM loads must fit the flash before what is mapped\ncollect2: error: ld",
+        "error: what the boot ROM loads must fit the flash before what is mapped",
+    ):
+        found = overflow_error(load_board("esp32c3"), output, {})
+        assert found is not None and "at most 61,440 bytes" in found.what and "--weights flash" in found.fix
+    layout = (resource("templates") / "project" / "esp.ld.j2").read_text()
+    assert 'SIZEOF(.data) < 0xF000, "what the boot ROM loads must fit' in layout
 
 
 def figures(text: str) -> tuple[int, int, int]:

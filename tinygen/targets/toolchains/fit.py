@@ -12,6 +12,8 @@ from tinygen.targets.toolchains.sizes import sections_of_object
 
 # lld: "section '.bss' will not fit in region 'RAM': overflowed by 96 bytes"; ld: "region `RAM' overflowed by 96 bytes"
 _OVERFLOW = re.compile(r"region [`'](?P<region>\w+)'(?::)? overflowed by (?P<bytes>\d+) bytes?")
+# templates/project/esp.ld.j2: what is copied to RAM lies in the image before the first page that is mapped.
+_TOO_MUCH_LOADED = "what the boot ROM loads must fit"
 _SECTION_PREFIX = re.compile(r"^\.(?:text|rodata|data|bss|arena)\.(?:cst\d+$|str\d.*)?")
 _SHOWN = 4
 
@@ -24,6 +26,8 @@ def overflow_error(board: Board, output: str, objects: Mapping[str, Path]) -> Fi
         output: what the linker printed.
         objects: object file by source, to name what is largest.
     """
+    if _TOO_MUCH_LOADED in output:
+        return _loaded_error(board, objects)
     overflows: dict[str, int] = {}
     for match in _OVERFLOW.finditer(output):
         region = _REGIONS.get(match["region"], match["region"])
@@ -33,6 +37,15 @@ def overflow_error(board: Board, output: str, objects: Mapping[str, Path]) -> Fi
     parts = [_sentence(board, region, excess, objects) for region, excess in sorted(overflows.items())]
     fix = " ".join(_FIXES[region] for region in sorted(overflows) if region in _FIXES)
     return FitError("; ".join(parts), where=f"link for {board.name}", fix=fix, excess=overflows)
+
+
+def _loaded_error(board: Board, objects: Mapping[str, Path]) -> FitError:
+    largest = ", ".join(f"{name} ({size:,} bytes)" for name, size in _largest("RAM", objects, stored=True))
+    return FitError(
+        f"the program's data does not fit: the chip's boot ROM copies at most 61,440 bytes to RAM; largest: {largest}",
+        where=f"link for {board.name}",
+        fix="Leave the weights in flash (--weights flash), or take a smaller model.",
+    )
 
 
 def check_weights(board: Board, weight_bytes: int) -> None:
@@ -72,11 +85,12 @@ def _sentence(board: Board, region: str, excess: int, objects: Mapping[str, Path
     )
 
 
-def _largest(region: str, objects: Mapping[str, Path]) -> list[tuple[str, int]]:
+def _largest(region: str, objects: Mapping[str, Path], *, stored: bool = False) -> list[tuple[str, int]]:
+    """Sections in a region by size; `stored`: only those that begin with something."""
     found = []
     for source, path in objects.items():
         for name, size, in_flash, in_ram in sections_of_object(path):
-            if in_flash if region == "FLASH" else in_ram:
+            if in_flash and in_ram if stored else in_flash if region == "FLASH" else in_ram:
                 symbol = _SECTION_PREFIX.sub("", name) or name
                 found.append((f"{symbol} of {source}", size))
     return sorted(found, key=lambda item: (-item[1], item[0]))[:_SHOWN]
