@@ -72,6 +72,15 @@ class ModelSpec:
         return seen
 
 
+@dataclass(frozen=True)
+class Subgraph:
+    """A subgraph that an operator calls."""
+
+    operators: Sequence[ModelSpec]
+    inputs: Sequence[TensorSpec]
+    outputs: Sequence[TensorSpec]
+
+
 def options(name: str, **values: Any) -> dict[str, Any]:
     """Keyword arguments `options_type` and `options` of ModelSpec: `**options("Conv2DOptions", strideH=2)`."""
     table = getattr(schema, f"{name}T")()
@@ -92,11 +101,12 @@ def build_chain(
     inputs: Sequence[TensorSpec] | None = None,
     outputs: Sequence[TensorSpec] | None = None,
     once: Sequence[ModelSpec] | None = None,
+    branches: Sequence[Subgraph] = (),
 ) -> bytes:
     """A model of several operators; the same TensorSpec object used twice is the same tensor.
 
     Model inputs are the run-time operands that no operator writes, outputs what no operator reads, where they are not
-    given. `once` are the operators of a second subgraph.
+    given. `once` are the operators of a second subgraph; `branches` are subgraphs, from 1 on.
     """
     model = schema.ModelT()
     model.version = 3
@@ -104,6 +114,8 @@ def build_chain(
     model.buffers = [schema.BufferT()]
     model.operatorCodes = []
     model.subgraphs = [_subgraph(model, specs, inputs, outputs)]
+    for branch in branches:
+        model.subgraphs.append(_subgraph(model, branch.operators, branch.inputs, branch.outputs))
     if once is not None:
         model.subgraphs.append(_subgraph(model, once, None, ()))
     builder = flatbuffers.Builder(1024)

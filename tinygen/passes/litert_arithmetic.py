@@ -25,6 +25,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from tinygen.ir.branch import with_branches
 from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
@@ -52,6 +53,7 @@ def optimized_arithmetic(network: Network) -> Network:
 
 
 def _optimized(graph: Graph) -> Graph:
+    graph = with_branches(graph, _optimized)
     return replace(graph, ops=tuple(_rounded(node) for node in graph.nodes()))
 
 

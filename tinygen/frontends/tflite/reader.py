@@ -5,19 +5,21 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import flatbuffers
 import tflite
 
-from tinygen.errors import ModelError, TinygenError
+from tinygen.errors import ModelError, TinygenError, UnsupportedError
 from tinygen.frontends.names import c_name
 from tinygen.frontends.tflite import operators
 from tinygen.frontends.tflite.contracts import check_operator, check_version
 from tinygen.frontends.tflite.registry import OPERATOR_NAMES, Declared, Operator, convert
 from tinygen.frontends.tflite.tensors import read_tensors
 from tinygen.frontends.tflite.variables import VARIABLE_OPERATORS, Variables
+from tinygen.ir.branch import MOST_NESTED
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
 from tinygen.ir.tensor import Tensor
@@ -26,6 +28,8 @@ for _module in pkgutil.iter_modules(operators.__path__):
     importlib.import_module(f"{operators.__name__}.{_module.name}")
 
 _SCHEMA_VERSION = 3
+_MOST_BRANCHES = 256
+"""A file may call one subgraph in many places; each is code of its own."""
 
 # Where the vtable of an operator code has its 32-bit field.
 _BUILTIN_CODE = 10
@@ -75,6 +79,7 @@ class _Reader:
     def __init__(self, content: bytes, name: str) -> None:
         self.size = len(content)
         self.name = name
+        self.branches = 0
         self.model = tflite.Model.GetRootAs(content, 0)
         if self.model.Version() != _SCHEMA_VERSION:
             raise ModelError(f"has version {self.model.Version()} of the schema, only {_SCHEMA_VERSION} is known")
@@ -102,7 +107,26 @@ class _Reader:
         return code, (entry.CustomCode() or b"").decode("utf-8", "replace")
 
     def graph(self) -> Graph:
-        graph = self.model.Subgraphs(0)
+        """The first subgraph, with those that it calls."""
+        return self._graph((0,))
+
+    def _branch(self, within: tuple[int, ...], index: int) -> Graph:
+        """A subgraph that an operator calls.
+
+        Args:
+            within: the subgraph of the operator, behind those that lead to it.
+        """
+        if not 0 < index < self._count(self.model.SubgraphsLength()) or index in within:
+            raise ModelError(f"is damaged: subgraph {index} cannot be called in subgraph {within[-1]}")
+        self.branches += 1
+        if len(within) > MOST_NESTED or self.branches > _MOST_BRANCHES:
+            raise UnsupportedError(
+                f"has more than {MOST_NESTED} subgraphs within each other, or {_MOST_BRANCHES} in all"
+            )
+        return self._graph((*within, index))
+
+    def _graph(self, within: tuple[int, ...]) -> Graph:
+        graph = self.model.Subgraphs(within[-1])
         tensors, declared = read_tensors(self.model, graph, self._count)
         inputs = self._indices(graph.InputsAsNumpy(), len(tensors))
         outputs = self._indices(graph.OutputsAsNumpy(), len(tensors))
@@ -112,10 +136,12 @@ class _Reader:
         ops = []
         written = {tensor.name for tensor in tensors if tensor.is_constant} | {tensors[i].name for i in inputs}
         for index in range(self._count(graph.OperatorsLength())):
-            custom, operator = self._operator(graph, index, now, declared)
+            custom, operator = self._operator(graph, index, now, declared, within)
             value = None
             _check(operator, written)
             if operator.code in VARIABLE_OPERATORS:
+                if len(within) > 1:
+                    raise UnsupportedError("variables in branches are not supported", where=operator.describe())
                 value = variables.meet(operator.code, operator)
             else:
                 ops.append(_converted(custom, operator))
@@ -141,7 +167,7 @@ class _Reader:
         written = {tensor.name for tensor in tensors if tensor.is_constant}
         found = []
         for number in range(self._count(subgraph.OperatorsLength())):
-            _, operator = self._operator(subgraph, number, tensors, declared)
+            _, operator = self._operator(subgraph, number, tensors, declared, (0, index))
             _check(operator, written)
             found.append((operator.code, operator))
         return found
@@ -154,9 +180,14 @@ class _Reader:
         return indices
 
     def _operator(
-        self, subgraph: Any, index: int, tensors: list[Tensor], declared: dict[str, Declared]
+        self,
+        subgraph: Any,
+        index: int,
+        tensors: list[Tensor],
+        declared: dict[str, Declared],
+        within: tuple[int, ...],
     ) -> tuple[str, Operator]:
-        """Custom code and operands of an operator."""
+        """Custom code and operands of an operator of the subgraph that is the last of `within`."""
         raw = subgraph.Operators(index)
         code_index = raw.OpcodeIndex()
         if code_index >= len(self.codes):
@@ -173,6 +204,7 @@ class _Reader:
             ),
             raw=raw,
             declared=declared,
+            subgraph=partial(self._branch, within),
         )
         return custom, operator
 

@@ -11,6 +11,7 @@ import tflite
 
 from tinygen.errors import ModelError, UnsupportedError
 from tinygen.ir.fixed_point import Activation
+from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
 from tinygen.ir.tensor import Tensor
 
@@ -57,6 +58,7 @@ class Operator:
         outputs: tensors.
         raw: the flatbuffer table.
         declared: what the file says of each tensor of the subgraph, by name.
+        subgraph: reads another subgraph of the file, which the operator calls.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Operator:
     outputs: tuple[Tensor, ...]
     raw: Any
     declared: Mapping[str, Declared]
+    subgraph: Callable[[int], Graph]
 
     def kind(self, tensor: Tensor) -> str:
         """The type that the file gives a tensor: "int8", "int4", "resource"."""

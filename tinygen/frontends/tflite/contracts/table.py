@@ -337,5 +337,17 @@ _VARIABLES: Mapping[int, Contract] = {
     _OP.CALL_ONCE: Contract(versions=1, inputs=(), outputs=0),
 }
 
-CONTRACTS: Mapping[int, Contract] = {**_MULTIPLYING, **_ELEMENTWISE, **_WINDOWS, **_MOVING, **_VARIABLES}
+_CONTROL: Mapping[int, Contract] = {
+    _OP.IF: Contract(
+        versions=1,
+        inputs=("condition", "input"),
+        outputs=None,
+        types=types(f"bool, {_NUMBERS}|bool -> {_NUMBERS}|bool"),
+        needed=1,
+        endless=True,
+        rules=(rules.elements(0, 1, "condition"),),
+    ),
+}
+
+CONTRACTS: Mapping[int, Contract] = {**_MULTIPLYING, **_ELEMENTWISE, **_WINDOWS, **_MOVING, **_VARIABLES, **_CONTROL}
 """By builtin code."""
