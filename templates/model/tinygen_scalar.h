@@ -300,4 +300,13 @@ static inline void tg_copy_flipped(int8_t *to, const int8_t *from, int32_t count
     }
 }
 
+/* The larger of a and b, byte by byte, signed, without a comparison: of the lower seven bits, then of the signs. */
+static inline uint32_t tg_max_bytes(uint32_t a, uint32_t b)
+{
+    const uint32_t differ = a ^ b;
+    const uint32_t lower = (a | 0x80808080U) - (b & 0x7F7F7F7FU);
+    const uint32_t larger = (lower ^ ((b ^ lower) & differ)) & 0x80808080U;
+    return b ^ (differ & (larger | (larger - (larger >> 7))));
+}
+
 #endif

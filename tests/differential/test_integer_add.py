@@ -244,6 +244,18 @@ def test_sums_of_accumulators(every: int) -> None:
     check_variants([one.graph for one in found], [one.feeds for one in found], part="fused", cores=cores, in_turn=True)
 
 
+def test_sums_with_packed_codes() -> None:
+    """The codes of few bits lie in words of channels."""
+    found = [(accumulators(21), "x", 4), (accumulators(0), "z", 4), (accumulators(4), "z", 4)]
+    graphs = [
+        replace(one.graph, tensors={**one.graph.tensors, name: replace(one.graph.tensors[name], code_bits=bits)})
+        for one, name, bits in found
+    ]
+    names = {choose(graph.node(graph.ops[0]), "tinygen", DSP).kernel.name for graph in graphs}
+    assert names == {"integer_add_fused"}
+    _compare([replace(one, graph=graph) for graph, (one, _, _) in zip(graphs, found, strict=True)], "packed sums")
+
+
 def _fused_form(graph: Graph) -> str | None:
     plan = integer_add_fused(graph.node(graph.ops[0]))
     return None if plan is None else str(plan.context["form"])

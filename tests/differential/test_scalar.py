@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.differential.test_integer_tuned import ACTIVATIONS, WEIGHTS, convolutions, dense_layers
+from tests.differential.test_integer_tuned import ACTIVATIONS, WEIGHTS, convolutions, dense_layers, pools
 from tests.differential.test_tuned import (
     CONVOLUTIONS,
     DENSE,
@@ -28,7 +28,7 @@ from tests.support.integer_layers import OUTPUTS, Layer
 from tests.support.shares import one_in
 from tests.support.variants import check_variants
 from tests.targets.tools import requires_tool
-from tinygen.bench.layers import Window, average_pool_2d
+from tinygen.bench.layers import Window, average_pool_2d, max_pool_2d
 from tinygen.frontends.load import load_model
 from tinygen.ir.encodings import Affine
 from tinygen.ir.ops.window import Padding
@@ -213,6 +213,25 @@ def average_pool(image: tuple[int, int, int], kernel: tuple[int, int], stride: t
     rng = np.random.default_rng(image)
     ends = [np.full((1, *image), code, np.int8) for code in (-128, 127)]
     return graph, [[x] for x in (*ends, *rng.integers(-128, 128, (2, 1, *image)).astype(np.int8))]
+
+
+def max_pool(image: tuple[int, int, int], kernel: tuple[int, int], stride: tuple[int, int], same: bool) -> Case:
+    padding = Padding.SAME if same else Padding.VALID
+    graph = load_model(max_pool_2d("pool", image, Window(kernel, stride, padding)))
+    rng = np.random.default_rng(image)
+    ends = [np.full((1, *image), code, np.int8) for code in (-128, 127)]
+    return graph, [[x] for x in (*ends, *rng.integers(-128, 128, (3, 1, *image)).astype(np.int8))]
+
+
+@one_in(2)
+def test_max_pools(every: int) -> None:
+    """Bytes of every kind, the largest or the smallest codes; channels that fill words or do not."""
+    cases = [max_pool((5, 6, 5), (3, 3), (2, 1), True), max_pool((8, 9, 8), (2, 2), (2, 2), False)]
+    layers = [layer for seed in (1, 2) for layer in pools(seed)]
+    cases += [(layer.graph, layer.feeds) for layer in layers][::every]
+    kernels = {lower(graph, isa=ESP32C3.isa).layers[0].kernel.name for graph, _ in cases}
+    assert kernels == {"max_pool_2d_s8_rv32", "integer_max_pool_2d_rv32"}
+    check(cases, isa=ESP32C3.isa)
 
 
 def test_average_pools() -> None:

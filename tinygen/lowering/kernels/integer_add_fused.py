@@ -24,7 +24,7 @@ _OTHERS, _CLAMP, _BIT = 16.0, 3.0, 3.0
 """Cycles per element by the epilogue's form; of a clamp; of a bit that is taken apart."""
 
 
-@kernel(IntegerAdd, name="integer_add_fused", family="tinygen")
+@kernel(IntegerAdd, name="integer_add_fused", family="tinygen", unpacks=True)
 def integer_add_fused(node: Node) -> KernelPlan | None:
     """One operand of 16 or 32 bits, the other of up to 256 codes of any encoding."""
     op = node.op
@@ -71,7 +71,7 @@ def integer_add_fused(node: Node) -> KernelPlan | None:
         constants=(constant,),
         inplace=_inplace(node, packed=context["packed_output"]),
         headers=_HEADERS,
-        cycles=y.size * (cycles + _BIT * bits),
+        cycles=y.size * (cycles + _BIT * bits + codes.UNPACK * codes.unpacked(a, b)),
     )
 
 
