@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 
-from tests.support.integer_layers import TERNARY, affine, conv
+from tests.support.integer_layers import TERNARY, affine, conv, levels
+from tests.support.switchable import small_graph
+from tinygen.errors import UnsupportedError
 from tinygen.lowering.code_budget import coded_layers
 from tinygen.lowering.flash_choice import Option, Point, fastest_within, fitting, frontier, shortlist
 from tinygen.lowering.lower import choose_kernels, lower
-from tinygen.lowering.select import COMPACT, choose
+from tinygen.lowering.select import COMPACT, choose, flash_of
 
 DSP = ("c99", "dsp")
 
@@ -108,3 +111,17 @@ def test_kernels_are_those_named() -> None:
     chosen = choose_kernels(layer.graph, "tinygen", DSP, {})
     assert not coded_layers(chosen.graph, chosen.choices, 10**6)
     assert chosen.choices[0].kernel is choose(node, COMPACT, DSP).kernel
+
+
+def test_packing_of_activations_takes_no_more_flash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that was chosen for its size does not give way to a heavier one that reads packed codes."""
+    graph = small_graph("net", levels(2, True), levels(2), channels=16)
+    layer, named = graph.ops[1], "integer_conv_2d"
+    chosen = choose_kernels(graph, "tinygen", DSP, {"layer1": named})
+    packed = replace(graph, tensors={**graph.tensors, "y0": replace(graph.tensors["y0"], code_bits=2)})
+    assert chosen.no_heavier(graph.node(layer)).kernel.name == named
+    other = chosen.no_heavier(packed.node(layer))
+    assert other.kernel.name != named and flash_of(other) < flash_of(chosen.choices[1])
+    monkeypatch.setattr("tinygen.lowering.lower.flash_of", lambda choice: choice.kernel.name != named)
+    with pytest.raises(UnsupportedError, match="more flash"):
+        chosen.no_heavier(packed.node(layer))

@@ -18,7 +18,7 @@ from tinygen.lowering.order import best_order
 from tinygen.lowering.packed_activations import pack_activations
 from tinygen.lowering.place import Draft, draft, finished, least_scratch
 from tinygen.lowering.program import Io, Ordering, Program
-from tinygen.lowering.select import Choice, choose, choose_named, choose_without_code
+from tinygen.lowering.select import Choice, choose, choose_named, choose_without_code, flash_of
 from tinygen.lowering.streaming import Chooser, Streaming, stream
 from tinygen.passes.stripe_stage import model_layer
 
@@ -78,6 +78,18 @@ class Chosen:
         """For a layer, or a stripe of one."""
         return _choice(node, self.family, self.isa, self.kernels)
 
+    def no_heavier(self, node: Node) -> Choice:
+        """For a layer whose codes lie otherwise: where the given kernel does not match, one with no more weights.
+
+        Raises:
+            UnsupportedError: there is none.
+        """
+        given = next(c for op, c in zip(self.graph.ops, self.choices, strict=True) if op.outputs == node.op.outputs)
+        choice = self.choice_of(node)
+        if flash_of(choice) > flash_of(given):
+            raise UnsupportedError("packed codes would take more flash", where=node.describe())
+        return choice
+
 
 def choose_kernels(graph: Graph, family: str, isa: Collection[str], kernels: Mapping[str, str] | None = None) -> Chosen:
     """The fastest kernels of a graph; see `lower`.
@@ -129,9 +141,12 @@ def lower_chosen(
     def kernel_of(node: Node) -> Choice:
         return settled(node, chosen.choice_of(node))
 
+    def packed_kernel_of(node: Node) -> Choice:
+        return kernel_of(node) if chosen.kernels is None else settled(node, chosen.no_heavier(node))
+
     caller = frozenset((*graph.inputs, *graph.outputs)) if io == Io.CALLER else frozenset()
     least = _ordered(graph, [settled(*pair) for pair in zip(graph.nodes(), chosen.choices, strict=True)], caller)
-    packed = pack_activations(least, kernel_of, graph.ops)
+    packed = pack_activations(least, packed_kernel_of, graph.ops)
     if streaming is None:
         program = finished(packed)
     else:
