@@ -55,6 +55,8 @@ def test_what_saves_nothing_stays_in_bytes() -> None:
     assert not packed(lower(network(5).graph, isa=DSP, family="compact"))
     assert "t4" not in packed(lower(network(4).graph, isa=DSP, family="compact"))
     assert not packed(lower(network(4, channels=4).graph, isa=DSP, family="compact"))
+    output = layers.conv("one", (16, 16, 3), 32, (3, 3), x=affine(-128), w=affine(0), y=levels(4))
+    assert not packed(lower(output.graph, isa=DSP, family="compact"))
     plain = lower(network(2).graph, isa=DSP, family="reference")
     assert not packed(plain)
 

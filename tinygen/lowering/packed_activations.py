@@ -22,6 +22,8 @@ from tinygen.lowering.streaming import Chooser
 
 _SLOWER = 0.1
 """Share of the predicted cycles of a layer on bytes: what takes more is another kind of kernel."""
+_NEAR = 1.03
+"""Times the smallest peak: what is packed beyond that saves too little."""
 _OF_ALL = 0.04
 """Share of the predicted cycles of all layers that they may take more, where one of them exceeds the other share."""
 
@@ -53,17 +55,19 @@ def pack_activations(least: Draft, choose: Chooser, given: Sequence[Op]) -> Draf
     graph, caller = least.program.graph, least.caller
     bits = _packable(graph)
     bytes_ = _Packing(graph, least.choices)
-    best, live = bytes_, bytes_.live(caller)
+    live = bytes_.live(caller)
+    ways = [(max(live, default=0), bytes_)]
     while bits and live:
-        peak = max(live)
-        found = best
+        peak, found = ways[-1]
         for name in _alive(graph, bits, [step for step, size in enumerate(live) if size == peak]):
             # Refused or not: it is not tried again.
             found = _packed(found, bytes_, name, bits.pop(name), choose) or found
         live = found.live(caller)
         if max(live) >= peak:
             break
-        best = found
+        ways.append((max(live), found))
+    least_peak = ways[-1][0]
+    best = next(way for peak, way in ways if peak <= _NEAR * least_peak)
     if best is bytes_:
         return least
     smaller = draft(best.graph, best.choices, caller=caller)
