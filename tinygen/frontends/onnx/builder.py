@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tinygen.errors import ModelError, UnsupportedError
 from tinygen.frontends.onnx.values import CHANNELS_LAST, Coded, ConstantCodes, GraphInput, View, identity
-from tinygen.ir.encodings import Affine, Encoding
+from tinygen.ir.branch import Branch
+from tinygen.ir.encodings import Affine, Encoding, IntegerEncoding
 from tinygen.ir.epilogue import Epilogue
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
@@ -73,6 +75,34 @@ class Builder:
         elif kind in _KEEPS_CODES:
             ranges = [self.code_range(tensor) for tensor in inputs if tensor is not None]
             self._ranges[output.name] = min(low for low, _ in ranges), max(high for _, high in ranges)
+
+    def capture(self, name: str, outer: Builder, tensor: Tensor) -> Tensor:
+        """A tensor of the graph outside, as an input of this one."""
+        if isinstance(tensor.encoding, IntegerEncoding):
+            self._ranges[name] = outer.code_range(tensor)
+        return self._add(replace(tensor, name=name))
+
+    def emit_branch(self, inputs: Sequence[Tensor], branches: Sequence[Graph], names: Sequence[str]) -> list[Tensor]:
+        """A choice among graphs; gives its outputs.
+
+        Args:
+            inputs: the index, and what every branch reads.
+            names: of the outputs.
+        """
+        first = branches[0]
+        outputs = [
+            self._add(replace(first.tensors[inside], name=self._name(wanted), data=None))
+            for inside, wanted in zip(first.outputs, names, strict=True)
+        ]
+        op = Branch(
+            name=f"{Branch.KIND}_{len(self.ops)}",
+            inputs=tuple(tensor.name for tensor in inputs),
+            outputs=tuple(tensor.name for tensor in outputs),
+            branches=tuple(branches),
+        )
+        Node(op, tuple(inputs), tuple(outputs)).check()
+        self.ops.append(op)
+        return outputs
 
     def code_range(self, tensor: Tensor) -> tuple[int, int]:
         """Least and largest code that a tensor has: a quantizer may give fewer than its encoding could hold."""

@@ -10,8 +10,8 @@ from tinygen.errors import ModelError
 from tinygen.frontends.onnx.registry import STANDARD, Operator
 from tinygen.frontends.onnx.values import Constant, Value
 
-# These keep more than the value: the codes behind it.
-_QUANTIZING = ("QuantizeLinear", "DequantizeLinear", "Transpose")
+# The first three keep more than the value: the codes behind it; branches read values that are no inputs.
+_KEPT = ("QuantizeLinear", "DequantizeLinear", "Transpose", "If")
 
 
 def fold_node(onnx: Any, node: Any, operator: Operator, opset: int) -> list[Value] | None:
@@ -23,7 +23,7 @@ def fold_node(onnx: Any, node: Any, operator: Operator, opset: int) -> list[Valu
     if operator.kind == "Shape" and operator.has(0):
         return [_shape(operator)]
     known = [value for value in operator.inputs if value is not None]
-    if operator.kind in _QUANTIZING or not known or not all(isinstance(value, Constant) for value in known):
+    if operator.kind in _KEPT or not known or not all(isinstance(value, Constant) for value in known):
         return None
     arrays = {
         name: value.array

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,17 @@ import numpy as np
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
 from tinygen.frontends.names import c_name
 from tinygen.frontends.onnx import operators
+from tinygen.frontends.onnx.branches import ReadBranch, free_names
 from tinygen.frontends.onnx.builder import Builder
 from tinygen.frontends.onnx.constants import fold_node
 from tinygen.frontends.onnx.input_order import input_order
 from tinygen.frontends.onnx.outputs import settle
 from tinygen.frontends.onnx.registry import Operator, convert
-from tinygen.frontends.onnx.values import Constant, GraphInput, Value, View
+from tinygen.frontends.onnx.values import Coded, Constant, GraphInput, Value, View
+from tinygen.ir.branch import MOST_NESTED
+from tinygen.ir.encodings import Plain
 from tinygen.ir.graph import Graph
-from tinygen.ir.tensor import Shape
+from tinygen.ir.tensor import Shape, Tensor
 
 for _module in pkgutil.iter_modules(operators.__path__):
     importlib.import_module(f"{operators.__name__}.{_module.name}")
@@ -81,7 +86,8 @@ def read_onnx(content: bytes, name: str = "model", where: str = "model", folder:
     except Exception as error:  # The parser's own error types vary with its version.
         raise ModelError(f"is not an ONNX model, or a damaged one ({error})", where=where) from error
     try:
-        graph = _Reader(onnx, model, name).graph()
+        opset = max((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), default=0)
+        graph = _Reader(onnx, model.graph, opset, name).graph()
         graph.validate()
     except TinygenError as error:
         error.where = f"{where}: {error.where}" if error.where else where
@@ -96,20 +102,22 @@ def read_onnx(content: bytes, name: str = "model", where: str = "model", folder:
 
 
 class _Reader:
-    def __init__(self, onnx: Any, model: Any, name: str) -> None:
-        self.onnx, self.model, self.name = onnx, model, name
-        self.file = model.graph
-        if not self.file.node:
-            raise ModelError("has no operators")
-        self.opset = max((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), default=0)
+    """Reads one graph of a file.
+
+    Args:
+        file: ONNX's graph.
+        depth: how many operators' graphs it lies within.
+    """
+
+    def __init__(self, onnx: Any, file: Any, opset: int, name: str, depth: int = 0) -> None:
+        self.onnx, self.file, self.opset, self.name, self.depth = onnx, file, opset, name, depth
         self.builder = Builder()
         self.values: dict[str, Value] = {}
 
     def graph(self) -> Graph:
-        for tensor in self.file.initializer:
-            self.values[tensor.name] = self._constant(tensor)
-        if len(self.file.sparse_initializer):
-            raise UnsupportedError("sparse initializers are not supported", fix="Store the weights densely.")
+        if not self.file.node:
+            raise ModelError("has no operators")
+        self._initializers()
         # Files of IR version 3 list initializers among the inputs.
         inputs = [entry for entry in self.file.input if entry.name not in self.values]
         for entry in inputs:
@@ -123,6 +131,52 @@ class _Reader:
                     "nothing quantizes this input, or nothing reads it", where=f"input '{entry.name}'"
                 )
         return self.builder.graph(self.name, [entry.name for entry in inputs], outputs)
+
+    def _initializers(self) -> None:
+        for tensor in self.file.initializer:
+            self.values[tensor.name] = self._constant(tensor)
+        if len(self.file.sparse_initializer):
+            raise UnsupportedError("sparse initializers are not supported", fix="Store the weights densely.")
+
+    def _branches(self, files: Sequence[Any]) -> tuple[list[Tensor], list[ReadBranch]]:
+        """Graphs of an operator: what of this graph they read, in the order of their inputs; and what they are."""
+        if self.depth == MOST_NESTED:
+            raise UnsupportedError(f"there are more than {MOST_NESTED} branches within each other")
+        captured: dict[str, Coded] = {}
+        constants: dict[str, Value] = {}
+        for name in dict.fromkeys(name for file in files for name in free_names(self.onnx, file)):
+            value = self.values.get(name)
+            if value is None:
+                raise ModelError(f"a branch reads '{name}', which no earlier operator writes")
+            if isinstance(value, Constant):
+                constants[name] = value
+            else:
+                captured[name] = self._captured(name, value)
+        branches = [self._branch(file, captured, constants) for file in files]
+        return [value.tensor for value in captured.values()], branches
+
+    def _captured(self, name: str, value: Value) -> Coded:
+        if isinstance(value, GraphInput) and value.dtype == np.bool_:
+            return Coded(self.builder.encode_input(value, Plain("bool")), value.view, raw=True)
+        if not isinstance(value, Coded):
+            raise UnsupportedError(
+                f"a branch reads '{name}', a float that nothing quantizes",
+                fix="Quantize what branches read, in front of the operator that chooses.",
+            )
+        return value
+
+    def _branch(self, file: Any, captured: Mapping[str, Coded], constants: Mapping[str, Value]) -> ReadBranch:
+        if len(file.input):
+            raise ModelError(f"a branch has the input '{file.input[0].name}', and is given none")
+        inner = _Reader(self.onnx, file, self.opset, self.name, self.depth + 1)
+        inner.values |= constants
+        for name, value in captured.items():
+            inner.values[name] = replace(value, tensor=inner.builder.capture(name, self.builder, value.tensor))
+        inner._initializers()
+        for index, node in enumerate(file.node):
+            inner._node(index, node)
+        outputs = tuple(inner._known(entry.name) for entry in file.output)
+        return ReadBranch(self.name, inner.builder, tuple(captured), outputs)
 
     def _known(self, name: str) -> Value:
         if name not in self.values:
@@ -190,6 +244,7 @@ class _Reader:
             input_names=tuple(node.input),
             output_names=tuple(node.output),
             attributes={entry.name: self._attribute(entry) for entry in node.attribute},
+            read_branches=self._branches,
             clamp=self._clamp(node),
         )
 

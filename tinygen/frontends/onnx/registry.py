@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from tinygen.errors import ModelError, UnsupportedError
+from tinygen.frontends.onnx.branches import ReadBranch
 from tinygen.frontends.onnx.builder import Builder
 from tinygen.frontends.onnx.values import Coded, Constant, Value
+from tinygen.ir.tensor import Tensor
 
 QONNX_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 """Under which QONNX's and Brevitas's quantizers are found."""
@@ -29,6 +31,8 @@ class Operator:
         input_names, output_names: in the file.
         attributes: decoded, text as str.
         clamp: bounds of the Clip that alone reads the output, where there is one.
+        read_branches: reads graphs of the operator: what of the outer graph they read, in the order of their inputs,
+            and what they are.
     """
 
     builder: Builder
@@ -39,6 +43,7 @@ class Operator:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     attributes: Mapping[str, Any]
+    read_branches: Callable[[Sequence[Any]], tuple[list[Tensor], list[ReadBranch]]]
     clamp: tuple[float, float] | None = None
 
     def attribute(self, name: str, default: Any = None) -> Any:
