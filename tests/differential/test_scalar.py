@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.differential.test_integer_add import accumulators
 from tests.differential.test_integer_tuned import ACTIVATIONS, WEIGHTS, convolutions, dense_layers, pools
 from tests.differential.test_tuned import (
     CONVOLUTIONS,
@@ -104,10 +105,10 @@ def test_dense(every: int) -> None:
     assert check_layers(dense_layers(22, 1)[::every], most=2) >= 22 // every
 
 
-def test_dense_layers_of_16_bits() -> None:
+def dense_layers_of_16_bits() -> list[Layer]:
     """What pools leave: depths below a group of taps, of whole groups, beyond; bits as outputs."""
     half = Affine("int16", (1.0,), (0,))
-    layers = [
+    return [
         integer_layers.dense(f"h{i}", source, outputs, x=half, w=w, y=y, seed=i)
         for i, (source, outputs, w, y) in enumerate(
             [
@@ -119,6 +120,10 @@ def test_dense_layers_of_16_bits() -> None:
             ]
         )
     ]
+
+
+def test_dense_layers_of_16_bits() -> None:
+    layers = dense_layers_of_16_bits()
     chosen = {lower(layer.graph, isa=ESP32C3.isa).layers[0].kernel.name for layer in layers}
     assert chosen == {"integer_fully_connected_lines"}
     assert check_layers(layers, cores=[(core, core.isa) for core in (ESP32C3, M0PLUS)]) == len(layers)
@@ -176,11 +181,11 @@ def test_integer_depthwise(every: int) -> None:
     assert check_layers(layers[::every]) >= 24 // every
 
 
-def test_depthwise_layers_of_bits() -> None:
+def depthwise_layers_of_bits() -> list[Layer]:
     """Channels in several words, one or two filters each, strides, taps outside that count as 0."""
     shapes = [((5, 9), 3, (3, 3), 1), ((6, 4), 35, (2, 3), 2), ((4, 11), 64, (3, 1), 1), ((7, 5), 33, (5, 4), 1)]
     weights = (integer_layers.BINARY, integer_layers.levels(8, True))
-    layers = [
+    return [
         integer_layers.conv(
             f"b{i}",
             (*image, channels),
@@ -195,6 +200,10 @@ def test_depthwise_layers_of_bits() -> None:
         )
         for i, (image, channels, kernel, each) in enumerate(shapes)
     ]
+
+
+def test_depthwise_layers_of_bits() -> None:
+    layers = depthwise_layers_of_bits()
     chosen = {lower(layer.graph, isa=ESP32C3.isa).layers[0].kernel.name for layer in layers}
     assert chosen == {"integer_conv_2d_depthwise_scalar"}
     for compiler, core in (("zig", ESP32C3), ("zig", M0PLUS)):
@@ -263,3 +272,12 @@ def test_compilers(compiler: str, core: Board) -> None:
 def test_random_windows(compiler: str, core: Board) -> None:
     rng = np.random.default_rng([len(compiler), len(core.name)])
     check([random_window(rng, 5) for _ in range(30)], most=3, compiler=compiler, cores=[(core, core.isa)])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("compiler", "core"), BUILDS)
+def test_small_kernels(compiler: str, core: Board) -> None:
+    """Sums of accumulators, dense lines, bits of depthwise layers, pools."""
+    layers = [*map(accumulators, range(12)), *dense_layers_of_16_bits(), *depthwise_layers_of_bits(), *pools(4)]
+    how: dict[str, Any] = {"compiler": compiler, "cores": [(core, core.isa)], "host": False}
+    check_layers(layers, isa=core.isa, **how)
