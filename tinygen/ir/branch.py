@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -35,7 +35,8 @@ class Branch(Op):
     KIND: ClassVar[str] = "branch"
     TAKES_BITS: ClassVar[bool] = True
 
-    branches: tuple[Graph, ...]
+    # Graphs hold dictionaries, which have no hash; operators do.
+    branches: tuple[Graph, ...] = field(hash=False)
 
     def infer_shapes(self, node: Node) -> list[Shape]:
         first = self.branches[0]
