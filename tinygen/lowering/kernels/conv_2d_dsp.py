@@ -151,7 +151,7 @@ def _context(job: Job, taps: int) -> dict[str, Any]:
 def by_pixels(job: Job) -> Job:
     """The job with its activations widened pixel by pixel."""
     found = widening(job.node.input(0), job.groups, job.context["fill"])
-    return replace(job, widen=found, headers=(*job.headers, "tinygen_widen.h"))
+    return replace(job, widen=found, headers=(*job.headers, "tinygen_codes.h", "tinygen_widen.h"))
 
 
 def _ending(job: Job, padding: int) -> Epilogue:

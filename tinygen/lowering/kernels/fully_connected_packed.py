@@ -80,7 +80,7 @@ def packed_dense_plan(job: DenseJob, code: Code, widen: Widening | None = None) 
             *(widen.constants if widen else ()),
         ),
         scratch_bytes=4 * pairs * len(pieces) + code.table_bytes + 2 * ahead,
-        headers=(*_headers(code), *job.headers, *(("tinygen_widen.h",) if widen else ())),
+        headers=(*_headers(code), *job.headers, *(("tinygen_codes.h", "tinygen_widen.h") if widen else ())),
         cycles=job.rows * (2.0 * depth * len(pieces) + words.shape[0] * (_cost(code) * 8 * pairs + 8)),
     )
 
