@@ -84,11 +84,12 @@ def plain_text(m: Manifest) -> str:
 
     if m.kernels == Family.REFERENCE:
         return ""
-    plain = {kernel.name for kernel in registered_kernels() if kernel.family == Family.REFERENCE}
+    reference = (kernel for kernel in registered_kernels() if kernel.family == Family.REFERENCE)
+    plain = {kernel.name for kernel in reference if kernel.op is not Branch}
     counts = m.profile.layers if m.profile else ()
     found = []
     for index, layer in enumerate(m.layers):
-        if layer.macs and layer.kernel in plain and layer.op != Branch.KIND:
+        if layer.macs and layer.kernel in plain:
             cost = f"{counts[index].cycles_predicted:,} cycles" if index < len(counts) else f"{layer.macs:,} MAC"
             found.append(f"{layer.name} ({cost})")
     return ", ".join(found)
