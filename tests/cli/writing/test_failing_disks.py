@@ -189,7 +189,8 @@ def test_signals_leave_nothing(model: Path, tmp_path: Path, number: signal.Signa
     code = [
         "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler)",
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)",  # which nohup has ignored
-        "import tinygen.verbs.build as verb; from tinygen.verbs.build import *",
+        "import tinygen.verbs.build as verb; from tinygen.verbs.build import BuildOptions, build",
+        "from pathlib import Path",
         # Instead of a compiler, whose time nobody knows.
         "verb.build_elf = lambda *_: (print('compiling', flush=True), time.sleep(60))",
         call if python else f"{main}; main()",
