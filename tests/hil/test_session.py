@@ -21,7 +21,8 @@ from tests.hil.faulty import (
 from tests.support.switchable import small_network
 from tests.targets.build import build as build_dummy
 from tests.targets.tools import requires_tool
-from tinygen.builds.manifest import read_kept_model, read_manifest
+from tinygen.builds.kept_model import read_kept_model
+from tinygen.builds.manifest import read_manifest
 from tinygen.demo import load_test_digits
 from tinygen.errors import BoardError, DeviceError, TinygenError
 from tinygen.frontends.memory import MemoryModel

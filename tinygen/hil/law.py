@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from tinygen.builds.compare import Mismatch, correct, decision_threshold, differing
+from tinygen.builds.kept_model import read_kept_model
 from tinygen.builds.library import library_semantics
-from tinygen.builds.manifest import ProgramEntry, read_kept_model, read_manifest
+from tinygen.builds.manifest import ProgramEntry, read_manifest
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import Stream, evaluate_all
 from tinygen.passes.pipeline import simplify

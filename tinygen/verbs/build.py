@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygen.builds.folder import Folder, Record, sha256_of
+from tinygen.builds.kept_model import keep_model
 from tinygen.builds.manifest import (
     MANIFEST,
     AppEntry,
@@ -22,7 +23,6 @@ from tinygen.builds.manifest import (
     ModelEntry,
     NetworkEntry,
     Region,
-    keep_model,
 )
 from tinygen.builds.program import describe_program, describe_simplification
 from tinygen.builds.report import render_report

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from tinygen.builds.arrays import AS_IT_IS, Inputs, Reading, load_samples
-from tinygen.builds.manifest import read_kept_model, read_manifest
+from tinygen.builds.kept_model import read_kept_model
+from tinygen.builds.manifest import read_manifest
 from tinygen.builds.predicted import median_profile, profile_json
 from tinygen.files import check_new_file, write_file
 from tinygen.frontends.layouts import Layout

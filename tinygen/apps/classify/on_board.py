@@ -18,7 +18,8 @@ from tinygen.apps.classify.pixels import pixel_codes
 from tinygen.apps.classify.result import Verdict
 from tinygen.apps.classify.tested import Row, run_test_set
 from tinygen.builds.folder import Folder, Record
-from tinygen.builds.manifest import read_kept_model, read_manifest
+from tinygen.builds.kept_model import read_kept_model
+from tinygen.builds.manifest import read_manifest
 from tinygen.errors import DeviceError, TinygenError, WrongBuildError
 from tinygen.hil.device import open_device
 from tinygen.hil.law import law_of
