@@ -51,7 +51,9 @@ def activation_codes(x: Tensor, *, padded: bool) -> Codes | None:
         case Levels(signed=False):
             return Codes(0, 1, 0, 2**x.encoding.bits - 1, bits=x.code_bits)
         case Levels():
-            return replace(_symmetric(2**x.encoding.bits - 1, padded), bits=x.code_bits)
+            codes = _symmetric(2**x.encoding.bits - 1, padded)
+            # A row of codes is a row of bytes.
+            return None if codes.largest > _LARGEST_BYTE else replace(codes, bits=x.code_bits)
         case Binary():
             return replace(_symmetric(1, padded), bits=1)
         case PowerOfTwo() | Codebook():
