@@ -244,6 +244,33 @@ def test_sums_of_accumulators(every: int) -> None:
     check_variants([one.graph for one in found], [one.feeds for one in found], part="fused", cores=cores, in_turn=True)
 
 
+def test_thresholds_that_are_never_met() -> None:
+    """Nor do sums overflow that are compared with what lies beyond all of them."""
+    rng = np.random.default_rng(44)
+    for first, thresholds in (
+        (3_715_611, (-(2**31), -154_595_890, 215_189_265)),
+        (9_000, (-(2**31), 2**31 - 1, 7_000)),
+    ):
+        op = IntegerAdd(
+            name="layer",
+            inputs=("x", "z"),
+            outputs=("y",),
+            first=(first,),
+            second=(188,),
+            epilogue=Threshold(tuple((t,) for t in thresholds), (1, -1, 1)),
+        )
+        kinds = {"x": affine(-128), "z": INT32, "y": BINARY}
+        tensors = {name: Tensor(name, (1, 4, 5, 3), kind) for name, kind in kinds.items()}
+        graph = Graph("never", tensors, (op,), ("x", "z"), ("y",))
+        ends = [np.full((1, 4, 5, 3), code, np.int32) for code in (-(2**31), 2**31 - 1)]
+        bytes_ = [np.full((1, 4, 5, 3), code, np.int8) for code in (-128, 127)]
+        drawn = [_accumulated(tensors["z"], rng)]
+        feeds = [[x, z] for x in bytes_ for z in (*ends, *drawn)]
+        _compare([Layer(graph, feeds)], "never met")
+        if first == 9_000:
+            assert choose(graph.node(op), "tinygen", DSP).kernel.name == "integer_add_fused"
+
+
 def test_sums_with_packed_codes() -> None:
     """The codes of few bits lie in words of channels."""
     found = [(accumulators(21), "x", 4), (accumulators(0), "z", 4), (accumulators(4), "z", 4)]

@@ -37,7 +37,7 @@ def integer_add_fused(node: Node) -> KernelPlan | None:
     ending, context = fit_wide(node, sums), output_values(y)
     if ending is None and sums.exact:
         ending = finished_sums(op.epilogue, y, -sums.largest, sums.largest)
-    if ending is None:
+    if ending is None or np.any(np.abs(ending.rows[:, 0]) + sums.largest >= 2**31):
         return None
     columns = {"first": sums.factors[0], "second": sums.factors[1]} | ({"limit": sums.limits} if sums.clamped else {})
     literals = {name: int(column[0]) for name, column in columns.items() if np.all(column == column[0])}

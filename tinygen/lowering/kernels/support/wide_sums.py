@@ -21,7 +21,9 @@ from tinygen.lowering.kernels.support.requantize import Epilogue
 from tinygen.lowering.kernels.support.staircase import NONE, Staircase, ends_of_steps, fit_between
 
 LARGEST = 2**31 - 2**20
-"""Of sums, so that an epilogue's bias may be added."""
+"""Of sums that a multiplication finishes: its bias may be added."""
+_COMPARED = 2**30 - 2**20
+"""Of sums that are compared: thresholds, which lie just beyond where they are not met, may be subtracted."""
 _SCALED = 2**29
 _MOST_CODES = 256
 _WIDEST = 2**61
@@ -67,7 +69,8 @@ def wide_sums(node: Node) -> WideSums | None:
     reach = np.maximum(products.max(axis=1), -products.min(axis=1))
     clamped = a.dtype == np.int32
     shift = _per_channel(op.shift, channels)
-    room = np.minimum(LARGEST << shift, _WIDEST) - reach
+    largest = LARGEST if isinstance(op.epilogue, Rescale) else _COMPARED
+    room = np.minimum(largest << shift, _WIDEST) - reach
     if room.min() < 0:
         return None
     limits = np.minimum(room // np.maximum(slopes, 1), 2**31 - 1) if clamped else np.full(channels, 2**15, np.int64)
