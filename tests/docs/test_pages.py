@@ -16,11 +16,13 @@ import pytest
 import yaml
 from typer.main import get_command
 
+import tinygen
 from tests.docs import generate
 from tests.docs.pages import ROOT, anchors, blocks, links, pages, prose
 from tests.support.command_line import call
 from tinygen.cli.app import app
 from tinygen.demo import MODEL, load_test_digits
+from tinygen.frontends.load import load_network
 
 PAGES = pages()
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
@@ -194,6 +196,7 @@ def test_commands_run(page: Path, tmp_path: Path) -> None:
     images, labels = load_test_digits()
     for name in ("kws.tflite", "model.tflite", "ic.tflite"):
         shutil.copy(MODEL, tmp_path / name)
+    tinygen.save(load_network(MODEL).first, tmp_path / "net.tg")
     for name in ("x.npz", "kws01.npz"):
         np.savez(tmp_path / name, x=images[:2], y=labels[:2])
     np.save(tmp_path / "x.npy", images[:2])
