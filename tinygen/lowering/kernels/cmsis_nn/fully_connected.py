@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinygen.ir.fixed_point import Rounding, multiply_by_quantized_multiplier_64, quantized_activation_range
+from tinygen.ir.fixed_point import Rounding, multiply_by_quantized_multiplier_64
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.kernels.cmsis_nn import support
-from tinygen.lowering.kernels.support import mac, vendor
-from tinygen.lowering.plan import Constant, KernelPlan, LibraryCall, kernel
+from tinygen.lowering.kernels.support import vendor
+from tinygen.lowering.plan import KernelPlan, LibraryCall, kernel
 
 
 def arithmetic(node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -35,36 +35,20 @@ def fully_connected(node: Node) -> KernelPlan | None:
     suffix = support.type_suffix(node)
     if suffix is None or not node.input(1).is_constant or op.rounding is not Rounding.REAL:
         return None
-    weights = node.constant(1)
-    outputs, depth = weights.shape
-    rows = node.input(0).size // depth
-    multipliers, shifts = vendor.scales(node)
-    per_channel = len(multipliers) > 1
+    dense = vendor.Dense.of(node)
+    outputs, depth = dense.shape
     if suffix == "s16" and (
-        per_channel or not support.sums_fit_int32(weights, 0) or shifts[0] > support.LARGEST_LEFT_SHIFT_S16
+        dense.per_channel
+        or not support.sums_fit_int32(node.constant(1), 0)
+        or dense.shifts[0] > support.LARGEST_LEFT_SHIFT_S16
     ):
         return None
-    constants = (
-        Constant("weights", weights.reshape(-1), f"[{outputs}, {depth}]"),
-        mac.bias_or_zeros(node, outputs, np.int64 if suffix == "s16" else np.int32),
-    )
-    function = "arm_fully_connected_wrapper_s8" if per_channel else f"arm_fully_connected_{suffix}"
+    function = "arm_fully_connected_wrapper_s8" if dense.per_channel else f"arm_fully_connected_{suffix}"
     return KernelPlan(
         template="cmsis_nn/fully_connected.c.j2",
         stem=f"cmsis_nn_fully_connected_{suffix}_{depth}x{outputs}",
-        context={
-            "function": function,
-            "per_channel": per_channel,
-            "rows": rows,
-            "depth": depth,
-            "outputs": outputs,
-            "multiplier": int(multipliers[0]),
-            "shift": int(shifts[0]),
-            "input_offset": -node.input(0).zero_point,
-            "output_offset": node.output.zero_point,
-            "clamp": list(quantized_activation_range(op.activation, node.output)),
-        },
-        constants=(*constants, *vendor.scale_constants(node, outputs)) if per_channel else constants,
+        context=dense.context(function),
+        constants=dense.constants(np.int64 if suffix == "s16" else np.int32),
         headers=support.HEADERS,
         cycles=2.1 * op.macs(node),
         library=_call(function, suffix, (depth, 1, 1, outputs)),

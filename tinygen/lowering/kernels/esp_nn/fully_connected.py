@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
-from tinygen.ir.fixed_point import Rounding, quantized_activation_range
+from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.kernels.esp_nn import support
-from tinygen.lowering.kernels.support import mac, vendor
-from tinygen.lowering.plan import Constant, KernelPlan, PlanFunction, kernel
+from tinygen.lowering.kernels.support import vendor
+from tinygen.lowering.plan import KernelPlan, PlanFunction, kernel
 
 _LONGEST = 65535
 """Sizes are uint16_t."""
@@ -50,34 +48,16 @@ def _plan(node: Node) -> KernelPlan | None:
     assert isinstance(op, FullyConnected)
     if not support.computes(node) or not node.input(1).is_constant or op.rounding is not Rounding.REAL:
         return None
-    weights = node.constant(1)
-    outputs, depth = weights.shape
-    rows = node.input(0).size // depth
+    dense = vendor.Dense.of(node)
+    outputs, depth = dense.shape
     if max(outputs, depth) > _LONGEST:
         return None
-    multipliers, shifts = vendor.scales(node)
-    per_channel = len(multipliers) > 1
-    constants = (
-        Constant("weights", weights.reshape(-1), f"[{outputs}, {depth}]"),
-        mac.bias_or_zeros(node, outputs, np.int32),
-    )
-    function = "esp_nn_fully_connected_per_ch_s8" if per_channel else "esp_nn_fully_connected_s8"
+    function = "esp_nn_fully_connected_per_ch_s8" if dense.per_channel else "esp_nn_fully_connected_s8"
     return KernelPlan(
         template="esp_nn/fully_connected.c.j2",
         stem=f"esp_nn_fully_connected_s8_{depth}x{outputs}",
-        context={
-            "function": function,
-            "per_channel": per_channel,
-            "rows": rows,
-            "depth": depth,
-            "outputs": outputs,
-            "multiplier": int(multipliers[0]),
-            "shift": int(shifts[0]),
-            "input_offset": -node.input(0).zero_point,
-            "output_offset": node.output.zero_point,
-            "clamp": list(quantized_activation_range(op.activation, node.output)),
-        },
-        constants=(*constants, *vendor.scale_constants(node, outputs)) if per_channel else constants,
+        context=dense.context(function),
+        constants=dense.constants(),
         headers=support.HEADERS,
         alignment=support.ALIGNMENT,
         cycles=8.0 * op.macs(node),

@@ -20,6 +20,7 @@ from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.pool_2d import Pool2D
+from tinygen.lowering.kernels.support.mac import bias_or_zeros
 from tinygen.lowering.plan import Constant
 
 Windowed = Conv2D | DepthwiseConv2D | Pool2D
@@ -80,6 +81,59 @@ def scale_constants(node: Node, channels: int) -> tuple[Constant, Constant]:
     """The arrays `multipliers` and `shifts`: the convolutions want one entry per channel in any case."""
     multipliers, shifts = (np.broadcast_to(array, (channels,)) for array in scales(node))
     return Constant("multipliers", multipliers, f"[{channels}]"), Constant("shifts", shifts, f"[{channels}]")
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """A FULLY_CONNECTED with constant weights, as template values and constants.
+
+    Attributes:
+        node: the layer.
+        multipliers, shifts: one of each, or one per output.
+    """
+
+    node: Node
+    multipliers: np.ndarray
+    shifts: np.ndarray
+
+    @classmethod
+    def of(cls, node: Node) -> Dense:
+        return cls(node, *scales(node))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Outputs and depth."""
+        outputs, depth = self.node.constant(1).shape
+        return outputs, depth
+
+    @property
+    def per_channel(self) -> bool:
+        return len(self.multipliers) > 1
+
+    def context(self, function: str) -> dict[str, Any]:
+        """Template values; `function` is the library's."""
+        node, (outputs, depth) = self.node, self.shape
+        op = node.op
+        assert isinstance(op, FullyConnected)
+        return {
+            "function": function,
+            "per_channel": self.per_channel,
+            "rows": node.input(0).size // depth,
+            "depth": depth,
+            "outputs": outputs,
+            "multiplier": int(self.multipliers[0]),
+            "shift": int(self.shifts[0]),
+            "input_offset": -node.input(0).zero_point,
+            "output_offset": node.output.zero_point,
+            "clamp": list(quantized_activation_range(op.activation, node.output)),
+        }
+
+    def constants(self, sums: type[np.int32] | type[np.int64] = np.int32) -> tuple[Constant, ...]:
+        """Weights, biases of type `sums`, and scales where there is one per output."""
+        outputs, depth = self.shape
+        weights = Constant("weights", self.node.constant(1).reshape(-1), f"[{outputs}, {depth}]")
+        biases = bias_or_zeros(self.node, outputs, sums)
+        return (weights, biases, *(scale_constants(self.node, outputs) if self.per_channel else ()))
 
 
 def dense_sums(node: Node, values: Sequence[np.ndarray]) -> np.ndarray:
