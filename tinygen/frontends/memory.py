@@ -63,7 +63,8 @@ def _add_graph(digest: Digest, graph: Graph) -> None:
     for op in graph.ops:
         digest.update(repr(later_fields(op)).encode() if later_fields(op) else b"")
     for state in graph.states:
-        digest.update(repr((state.tensor, state.update)).encode() + state.initial.tobytes())
+        named = (state.tensor, state.update, *([state.threshold] if state.threshold else []))
+        digest.update(repr(named).encode() + state.initial.tobytes())
 
 
 def only_graph(network: Network, where: str) -> Graph:

@@ -65,7 +65,11 @@ class Branch(Op):
 
     def chosen(self, index: int) -> Graph:
         """The branch that an index means."""
-        return self.branches[index if 0 <= index < len(self.branches) else -1]
+        return self.branches[self.number(index)]
+
+    def number(self, index: int) -> int:
+        """The number of the branch that an index means."""
+        return index if 0 <= index < len(self.branches) else len(self.branches) - 1
 
     def macs(self, node: Node) -> int:
         """Of the branch that has most."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tinygen.errors import ModelError
 from tinygen.ir.ops.base import Node, Op
-from tinygen.ir.state import State
+from tinygen.ir.state import State, check_thresholds
 from tinygen.ir.tensor import Tensor
 
 
@@ -20,7 +20,7 @@ class Graph:
         tensors: every tensor by name.
         ops: operators in execution order.
         inputs, outputs: tensor names, in the model's order.
-        states: what is kept from one invocation to the next.
+        states: what is kept from one invocation to the next; thresholds, too.
     """
 
     name: str
@@ -39,6 +39,11 @@ class Graph:
     def sinks(self) -> tuple[str, ...]:
         """Tensors that are wanted when the last operator has finished: outputs, and what states become."""
         return (*self.outputs, *(state.update for state in self.states))
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether an invocation depends on earlier ones: it keeps states that are no thresholds."""
+        return any(not state.threshold for state in self.states)
 
     def node(self, op: Op) -> Node:
         """The operator together with the tensors it touches."""
@@ -120,3 +125,4 @@ class Graph:
             if state.initial.shape != tensor.shape or state.initial.dtype != tensor.dtype:
                 found = f"{state.initial.dtype} [{','.join(map(str, state.initial.shape))}]"
                 raise ModelError(f"is {tensor.describe()}, and begins as {found}", where=where)
+        check_thresholds(self.states, self.tensors)

@@ -11,7 +11,7 @@ from tinygen.lowering.planner import ALIGNMENT
 from tinygen.lowering.program import Program
 from tinygen.lowering.select import CMSIS_NN, ESP_NN, Choice, Family
 
-_CHOOSING = 10.0
+CHOOSING = 10.0
 """Cycles of the switch."""
 _PER_BYTE = 0.5
 """Cycles, where an input or output of a branch is copied."""
@@ -29,7 +29,7 @@ def branched(op: Branch, choice: Choice, lower: Callable[[Graph], Program]) -> C
     plan = replace(
         choice.variants[0],
         scratch_bytes=max(program.memory.arena_bytes for program in programs),
-        cycles=_CHOOSING + max(_cycles(program) for program in programs),
+        cycles=CHOOSING + max(_cycles(program) for program in programs),
         alignment=max(ALIGNMENT, *(program.alignment for program in programs)),
     )
     return replace(choice, variants=(plan,), branches=programs)
@@ -47,10 +47,15 @@ def _named(op: Branch, number: int) -> Graph:
 
 
 def _cycles(program: Program) -> float:
+    return sum(step.plan.cycles for step in program.steps) + handing_cycles(program)
+
+
+def handing_cycles(program: Program) -> float:
+    """What it takes to copy inputs and outputs of a branch that do not lie in the caller's buffers."""
     copied = sum(
         tensor.nbytes
         for tensor in (*program.inputs, *program.outputs)
         if program.ported.get(tensor.name) != (tensor.name, 0)
     )
     handed_on = sum(tensor.nbytes for tensor in program.outputs if tensor.name in program.graph.inputs)
-    return sum(step.plan.cycles for step in program.steps) + _PER_BYTE * (copied + handed_on)
+    return _PER_BYTE * (copied + handed_on)

@@ -109,7 +109,7 @@ def _ranked(candidates: Sequence[_Candidate], wanted: Streaming) -> list[_Candid
 def _candidates(whole: Draft, choose: Chooser, limit: int | None) -> list[_Candidate]:
     """Every stage in stripes of every useful height, where the peak of live bytes falls; as many as work allows."""
     graph, plans = whole.program.graph, least_scratch(whole.choices)
-    if graph.states:
+    if graph.is_stream:
         # What a state becomes would be written in stripes while the state is still read.
         return []
     given = max(live_bytes(graph, plans, caller=whole.caller), default=0)

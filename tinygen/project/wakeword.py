@@ -198,7 +198,7 @@ def plan_wakeword(app: WakewordApp, network: NetworkProgram) -> WakewordPlan:
         )
     cutoffs = _cutoffs(app, network)
     sums = tuple(_cutoff_sums(app, cutoff, encoding) for cutoff in cutoffs)
-    step = _step(app, frames, bool(program.graph.states))
+    step = _step(app, frames, program.graph.is_stream)
     size = program.inputs[0].nbytes
     channels, window = app.features.channels, app.sliding_window
     return WakewordPlan(frames, step, channels, size, app.names, window, sums, cutoffs, encoding)

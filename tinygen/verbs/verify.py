@@ -320,7 +320,7 @@ class _Locator:
         if index is None:
             return
         sample = self.samples.sample(index)
-        if self.graph.states:
+        if self.graph.is_stream:
             self._locate_output(comparison, index, outputs)
             return
         graph = self.simple if self.devices.keys() & {comparison.first, comparison.second} else self.graph

@@ -1,0 +1,121 @@
+"""What an inference of a network with branches costs: at worst, at best, and over a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tinygen.ir.branch import Branch
+from tinygen.ir.paths import Path
+from tinygen.lowering.branches import CHOOSING, handing_cycles
+from tinygen.lowering.program import Program, Step
+
+StepCycles = Callable[[Step], float]
+"""Cycles of a step, without the branches that it chooses among."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of an inference, or the mean of several."""
+
+    cycles: float
+    macs: float
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.cycles + other.cycles, self.macs + other.macs)
+
+    def times(self, factor: float) -> Cost:
+        return Cost(self.cycles * factor, self.macs * factor)
+
+
+NOTHING = Cost(0.0, 0)
+
+
+@dataclass(frozen=True)
+class PathCost:
+    """What inputs that take one path cost.
+
+    Attributes:
+        path: the branches that ran.
+        share: of the data set's inputs, 0 to 1.
+        cost: of one of them.
+    """
+
+    path: Path
+    share: float
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Of a program.
+
+    Attributes:
+        worst, best: of any path that indices allow, whether or not an input takes it; cycles and MAC each by itself.
+        expected: the mean over a data set; None without one.
+        paths: those that the data set takes, the most frequent first.
+    """
+
+    worst: Cost
+    best: Cost
+    expected: Cost | None = None
+    paths: tuple[PathCost, ...] = ()
+
+
+def has_branches(program: Program) -> bool:
+    """Whether inputs may cost different amounts."""
+    return any(step.branches for step in program.steps)
+
+
+def costs_of(program: Program, counts: Mapping[Path, int] | None = None, cycles: StepCycles | None = None) -> Costs:
+    """
+    Args:
+        program: from lowering.
+        counts: how many inputs of a data set take each path, as `ir.paths.count_paths` gives them.
+        cycles: of every step, as an emulated board has them; None for what kernels estimate.
+    """
+    worst, best = (Cost(*(_extreme(program, pick, part, cycles) for part in ("cycles", "macs"))) for pick in (max, min))
+    total = sum(counts.values()) if counts else 0
+    if not counts or not total:
+        return Costs(worst, best)
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    paths = tuple(PathCost(path, count / total, path_cost(program, path, cycles)) for path, count in ordered)
+    expected = sum((one.cost.times(one.share) for one in paths), NOTHING)
+    return Costs(worst, best, expected, paths)
+
+
+def path_cost(program: Program, path: Path, cycles: StepCycles | None = None) -> Cost:
+    """Of the inferences that take one path; see `costs_of`."""
+    taken = dict(path)
+    cost = NOTHING
+    for step in program.steps:
+        cost += own_cost(step, cycles)
+        if step.branches:
+            inner = step.branches[taken[step.node.op.name]]
+            cost += path_cost(inner, path, cycles) + _handing(inner, cycles)
+    return cost
+
+
+def own_cost(step: Step, cycles: StepCycles | None = None) -> Cost:
+    """Of a step, without the branches that it chooses among."""
+    chooses = isinstance(step.node.op, Branch)
+    estimated = CHOOSING if chooses else step.plan.cycles
+    return Cost(estimated if cycles is None else cycles(step), 0 if chooses else step.node.op.macs(step.node))
+
+
+def _handing(program: Program, cycles: StepCycles | None) -> Cost:
+    """What a branch costs beside its layers; where those were measured, it is in the operator's own."""
+    return Cost(handing_cycles(program) if cycles is None else 0.0, 0)
+
+
+def _extreme(program: Program, pick: Callable[..., float], part: str, cycles: StepCycles | None) -> float:
+    """The most or the least of one part of the cost."""
+    total = 0.0
+    for step in program.steps:
+        total += getattr(own_cost(step, cycles), part)
+        if step.branches:
+            each = [
+                _extreme(inner, pick, part, cycles) + getattr(_handing(inner, cycles), part) for inner in step.branches
+            ]
+            total += pick(each)
+    return total

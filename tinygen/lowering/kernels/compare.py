@@ -1,0 +1,38 @@
+"""COMPARE: element by element."""
+
+from __future__ import annotations
+
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.compare import Compare, Relation
+from tinygen.lowering.ctypes import ctype
+from tinygen.lowering.plan import KernelPlan, kernel
+
+_SYMBOLS = {
+    Relation.LESS: "<",
+    Relation.LESS_EQUAL: "<=",
+    Relation.GREATER: ">",
+    Relation.GREATER_EQUAL: ">=",
+    Relation.EQUAL: "==",
+    Relation.NOT_EQUAL: "!=",
+}
+
+
+@kernel(Compare, name="compare")
+def compare(node: Node) -> KernelPlan | None:
+    """Codes as they lie in memory; none that are packed."""
+    op, first, second = node.op, node.input(0), node.input(1)
+    assert isinstance(op, Compare)
+    if first.packed_bits or second.packed_bits:
+        return None
+    return KernelPlan(
+        template="compare/compare.c.j2",
+        stem=f"{op.relation}_{first.dtype.name}",
+        context={
+            "size": first.size,
+            "one": second.size == 1,
+            "symbol": _SYMBOLS[op.relation],
+            "type": ctype(node.output.memory_dtype),
+        },
+        operands=(("first", 0), ("second", 1)),
+        cycles=5.0 * first.size,
+    )
