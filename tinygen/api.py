@@ -6,8 +6,8 @@
     print(built.manifest.flash_bytes)
     answers = tinygen.run("kws", samples).outputs[0]
 
-`build`, `run`, `verify` and `inspect` are attributes of `tinygen`, too; `hil` and `bench` are here alone, because
-`tinygen.hil` and `tinygen.bench` are the packages that do the work.
+`build`, `run`, `verify` and `inspect` are attributes of `tinygen`, too; `hil`, `bench` and `export` are here alone:
+`tinygen.hil` and `tinygen.bench` are the packages that do the work, `tinygen.export` reads PyTorch modules.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ if TYPE_CHECKING:  # each function imports what it needs when it runs
     from tinygen.hil.output import HilReport
     from tinygen.hil.power import PowerMonitor
     from tinygen.verbs.build import BuildOptions, BuildReport
+    from tinygen.verbs.export import ExportReport
     from tinygen.verbs.hil import HilOptions
     from tinygen.verbs.run import RunResult
     from tinygen.verbs.verify import VerifyReport
 
-__all__ = ["bench", "build", "hil", "inspect", "run", "verify"]
+__all__ = ["bench", "build", "export", "hil", "inspect", "run", "verify"]
 
 Progress = Callable[[str, int, int], None]
 Model: TypeAlias = str | Path | MemoryModel | Graph | Network
@@ -74,6 +75,38 @@ def build(
     from tinygen.verbs.build import build as make
 
     return make(_model(model), Path(out), _options(options, board, flash), force=force, progress=progress)
+
+
+def export(
+    model: Model,
+    out: Path | str,
+    form: str,
+    options: BuildOptions | None = None,
+    *,
+    board: str | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Writes a model as a library for a project of yours: no firmware, no test protocol.
+
+    Args:
+        model: a file, or a graph.
+        out: the directory to write; of an earlier export there, only files that its record lists are replaced.
+        form: what `tinygen export --as` takes: "c", "cmake", ...
+        options: kernels, memory and all else that a library can have.
+        board: instead of the options'.
+        force: replace files of an earlier export that have been changed since.
+        progress: called with (what, done, of).
+
+    Returns:
+        The folder, and what its record says (`as_json`).
+
+    Raises:
+        TinygenError: see `build`; or the form is not for the board.
+    """
+    from tinygen.verbs.export import export as write
+
+    return write(_model(model), Path(out), form, _options(options, board), force=force, progress=progress)
 
 
 def run(

@@ -11,6 +11,7 @@ from tinygen.builds.oracle_names import Oracle
 from tinygen.cli.bench import bench
 from tinygen.cli.console import console, errors, print_json, progress, warn
 from tinygen.cli.demo import demo
+from tinygen.cli.export import export
 from tinygen.cli.farm import farm
 from tinygen.cli.flash import flash
 from tinygen.cli.hil import hil
@@ -132,6 +133,9 @@ def build(
         console.print(build_summary(result.manifest))
         made = f"Firmware: {out / 'firmware.elf'}" if result.manifest.firmware else f"ESP-IDF project: {out}"
         console.print(f"{made}   report: {out / 'report.html'}")
+
+
+app.command()(export)
 
 
 @app.command()

@@ -186,6 +186,19 @@ def emit_app_model(program: Program | NetworkProgram, source: str, build_id: str
     return environment().get_template("model/app_model.c.j2").render(context)
 
 
+def interface_of(network: NetworkProgram, source: str) -> dict[str, Any]:
+    """What templates say of a model that others call: names, arena, inputs, outputs, switches."""
+    return (
+        _context(network, source)
+        | _ports(network, _places(network))
+        | {
+            "is_switchable": network.is_switchable,
+            "switch_macros": [f"{network.name}_{name}".upper() for name in network.names],
+            "has_floats": any(t.is_float for p in network.programs for t in p.graph.tensors.values()),
+        }
+    )
+
+
 def _traces(program: Program, state_bytes: int) -> list[dict[str, Any]]:
     return [
         {

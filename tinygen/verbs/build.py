@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Hashable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from tinygen.builds.manifest import (
     AppEntry,
     BenchmarkEntry,
     FirmwareEntry,
-    LibraryEntry,
     Manifest,
     ModelEntry,
     NetworkEntry,
@@ -30,18 +28,16 @@ from tinygen.builds.switches import describe_network, describe_switches
 from tinygen.emit.benchmark import benchmark_of
 from tinygen.emit.model import EmittedModel, emit_app_model, emit_model
 from tinygen.emit.sharing import weight_bytes
-from tinygen.errors import FitError, TinygenError
+from tinygen.errors import FitError
 from tinygen.files import writing
-from tinygen.frontends.load import load_network
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.network import Network
-from tinygen.lowering.code_budget import CODE_BYTES
-from tinygen.lowering.network import NetworkProgram, lower_network
+from tinygen.lowering.network import NetworkProgram
 from tinygen.lowering.program import Io
 from tinygen.lowering.select import Family
 from tinygen.lowering.streaming import Streaming
 from tinygen.passes.dependence import death_notes
-from tinygen.passes.litert_arithmetic import Arithmetic, optimized_arithmetic
+from tinygen.passes.litert_arithmetic import Arithmetic
 from tinygen.passes.pipeline import simplify, simplify_network
 from tinygen.project.application import Application
 from tinygen.project.choices import Mode, WeightMemory
@@ -53,16 +49,14 @@ from tinygen.targets.board import Board
 from tinygen.targets.boards import load_board
 from tinygen.targets.images import write_images
 from tinygen.targets.toolchain import BuildResult, build_elf, find_toolchain
-from tinygen.targets.toolchains.base import Toolchain
 from tinygen.targets.toolchains.fit import check_weights
-from tinygen.targets.vendor_library import VendorLibrary, library_functions
-from tinygen.targets.vendors import VENDORS, find_checkout
+from tinygen.targets.vendor_library import library_functions
 from tinygen.verbs.compiled import Compiled
-from tinygen.verbs.flash_budget import Kernels, within_flash
+from tinygen.verbs.flash_budget import within_flash
+from tinygen.verbs.job import Job, build_id_of, isa_of, library_entry, read_source
 from tinygen.verbs.on_host import run_once
 from tinygen.verbs.options import BuildOptions, check_flash
 from tinygen.verbs.profiled import with_profiles
-from tinygen.verbs.weights import weight_memory
 from tinygen.version import VERSION
 
 __all__ = ["BuildOptions", "BuildReport", "build", "isa_of", "read_source"]
@@ -144,49 +138,8 @@ def build(
     return BuildReport(out, manifest)
 
 
-def read_source(model: Path | MemoryModel, options: BuildOptions) -> Network:
-    """The model, with the arithmetic that it is built with.
-
-    Raises:
-        TinygenError: of the frontend; or it is no TFLite model, and another arithmetic than its own is wanted.
-    """
-    source = load_network(model, options.name, options.calibration, options.layout)
-    if options.arithmetic == Arithmetic.REFERENCE:
-        return source
-    if isinstance(model, MemoryModel) or model.suffix.lower() != ".tflite":
-        raise TinygenError(
-            "only .tflite models can be built with LiteRT's optimised arithmetic",
-            where=model.name,
-            fix="Leave out --arithmetic; a .tg file holds its own.",
-        )
-    return optimized_arithmetic(source)
-
-
-class _Job:
+class _Job(Job):
     """One model for one board: what stays the same when it is lowered again, with a smaller arena."""
-
-    def __init__(
-        self,
-        model: Path | MemoryModel,
-        source: Network,
-        network: Network,
-        options: BuildOptions,
-        board: Board,
-        toolchain: Toolchain,
-    ) -> None:
-        self.model, self.source, self.network = model, source, network
-        self.options, self.board, self.toolchain = options, board, toolchain
-        vendor = VENDORS.get(options.kernels)
-        checkout = find_checkout(vendor, options.library_path) if vendor else None
-        self.library = VendorLibrary(checkout, board, toolchain) if checkout else None
-
-    @property
-    def family(self) -> str:
-        return self.options.kernels
-
-    @property
-    def isa(self) -> tuple[str, ...]:
-        return isa_of(self.board)
 
     @property
     def identity(self) -> Hashable:
@@ -194,27 +147,6 @@ class _Job:
         model = MemoryModel(self.source, self.source.name).read_bytes()
         options = replace(self.options, flash_bytes=None)
         return model, options, self.board, self.toolchain.name, self.toolchain.version
-
-    def lowered(
-        self, streaming: Streaming | None, network: Network | None = None, kernels: Kernels | None = None
-    ) -> NetworkProgram:
-        # Half of a board's flash, at most, for weights as code.
-        code = CODE_BYTES if self.board.is_host else self.board.flash_bytes // 2
-        return lower_network(
-            network or self.network,
-            family=self.family,
-            isa=self.isa,
-            library=self.library,
-            streaming=streaming,
-            code_bytes=code,
-            io=Io(self.options.io),
-            kernels=kernels,
-        )
-
-    def place_weights(self, program: NetworkProgram) -> None:
-        """Settles where weights lie."""
-        wanted, small = WeightMemory(self.options.weights), self.options.streaming is not None
-        self.options = replace(self.options, weights=weight_memory(wanted, self.board, program, small=small))
 
     def fitted(self, program: NetworkProgram, folder: Path, step: Progress) -> Compiled:
         """Compiles what fits: where RAM lacks, without the buffer for the benchmark's inputs; then a smaller arena.
@@ -343,11 +275,6 @@ class _Job:
             raise FitError(what, where=error.where, fix=error.fix, excess=error.excess) from best
 
 
-def isa_of(board: Board) -> tuple[str, ...]:
-    """What kernels may use: the host also runs the SIMD forms, through their portable twins."""
-    return (*board.isa, "c99", "dsp") if board.is_host else board.isa
-
-
 def _move_reports(out: Path, build: str) -> None:
     """What `tinygen hil` found, perhaps on a real board, is kept: in `hil` of this build, in `hil-BUILD` of another."""
     for reports in (*out.glob("hil"), *sorted(out.glob("hil-*"))):
@@ -372,8 +299,8 @@ def _write_sources(job: _Job, program: NetworkProgram, folder: Path, has_db: boo
     """Writes the generated C, and the library's where it is called; gives the manifest's part about the model."""
     options, model = job.options, job.model
     emitted = emit_model(program, model.name, weights_in_ram=options.weights == WeightMemory.RAM)
-    library = _library_entry(job, program, folder)
-    build_id = _build_id(options, model, emitted, library)
+    library = library_entry(job, program, folder)
+    build_id = build_id_of(options, model, emitted, library)
     sources = folder / "model"
     sources.mkdir(parents=True)
     for name, text in emitted.identified(build_id).files.items():
@@ -397,37 +324,6 @@ def _write_sources(job: _Job, program: NetworkProgram, folder: Path, has_db: boo
         io=Io(options.io),
     )
     return emitted, entry
-
-
-def _library_entry(job: _Job, program: NetworkProgram, folder: Path) -> LibraryEntry | None:
-    """Copies what the C calls; an ESP-IDF project fetches it."""
-    if job.library is None:
-        return None
-    with host_folder() as elsewhere:
-        used = job.library.add_to(program.programs, Path(elsewhere) if job.board.is_project_only else folder)
-    return LibraryEntry(**used) if used else None
-
-
-def _build_id(
-    options: BuildOptions, model: Path | MemoryModel, emitted: EmittedModel, library: LibraryEntry | None
-) -> str:
-    """Of all that the firmware depends on."""
-    digest = hashlib.sha256(model.read_bytes())
-    # Where files lie does not matter: what is in the library counts, and what calibration makes of the C.
-    unplaced = replace(options, cmsis_nn=None, calibration=None)
-    chosen = asdict(unplaced)
-    del chosen["esp_nn"]
-    if options.arithmetic == Arithmetic.REFERENCE:
-        del chosen["arithmetic"]  # which earlier builds had not
-    if options.io == Io.ARENA:
-        del chosen["io"]
-    if options.flash_bytes is None:
-        del chosen["flash_bytes"]
-    digest.update(json.dumps(chosen, sort_keys=True).encode())
-    for name, text in sorted(emitted.content.items()):
-        digest.update(f"{name}\n{text}".encode())
-    digest.update((library.sha256 if library else "").encode())
-    return digest.hexdigest()[:16]
 
 
 def _with_cost_of_app(model: ModelEntry, app: Application | None, result: BuildResult) -> ModelEntry:

@@ -49,6 +49,7 @@ def folder_verbs(built: Path, model: Path, out: Path) -> dict[str, Sequence[str 
     """Every command that writes a folder; the training ones stop before they train."""
     return {
         "build": host(model, "--out", out),
+        "export": ("export", model, "--as", "c", "--board", "host", "--out", out),
         "hil": ("hil", built, "--limit", "1", "--out", out),
         "farm": ("farm", built, "--limit", "1", "--port", "emulated", "--out", out),
         "bench": ("bench", model, "--board", "cortex-m4", "--kernels", "tinygen", "--jobs", "1", "--out", out),
@@ -59,4 +60,4 @@ def folder_verbs(built: Path, model: Path, out: Path) -> dict[str, Sequence[str 
     }
 
 
-VERBS = ("build", "hil", "farm", "bench", "demo", "demo wakeword", "train", "classify")
+VERBS = ("build", "export", "hil", "farm", "bench", "demo", "demo wakeword", "train", "classify")

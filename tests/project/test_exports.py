@@ -1,0 +1,98 @@
+"""Exported libraries in the ecosystems that they are for: built as their users would, where the tools are here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.targets.tools import requires_tool
+from tinygen.demo import MODEL
+from tinygen.verbs.build import BuildOptions
+from tinygen.verbs.export import export
+
+STRICT = "-Wall -Wextra -Wpedantic -Wconversion -Werror -funsigned-char"
+
+
+def run(*command: str | Path, cwd: Path, **variables: str) -> str:
+    """What a command prints.
+
+    Raises:
+        AssertionError: it fails.
+    """
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, capture_output=True, text=True, check=False, env=os.environ | variables
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+CPP = """#include "digits.h"
+
+#include "digits_vectors.h"
+
+#include <algorithm>
+#include <cstdio>
+
+int main()
+{
+    alignas(DIGITS_ARENA_ALIGN) static unsigned char arena[DIGITS_ARENA_BYTES];
+    digits_t *const model = digits_init(arena, sizeof arena);
+    std::copy_n(digits_vectors_input[1], DIGITS_INPUT_SIZE, digits_input(model));
+    digits_invoke(model);
+    const bool same = std::equal(digits_vectors_output[1], digits_vectors_output[1] + DIGITS_OUTPUT_SIZE,
+                                 digits_output(model));
+    std::puts(same ? "same" : "different");
+}
+"""
+
+USERS = {
+    "add_subdirectory": "add_subdirectory(${LIBRARY} digits)",
+    "FetchContent": """include(FetchContent)
+FetchContent_Declare(digits SOURCE_DIR ${LIBRARY})
+FetchContent_MakeAvailable(digits)""",
+    "find_package": "find_package(digits CONFIG REQUIRED)",
+}
+
+
+@pytest.fixture(scope="module")
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CMake package, and where it was installed, beside it."""
+    folder = tmp_path_factory.mktemp("cmake")
+    export(MODEL, folder / "library", "cmake", BuildOptions(board="host", name="digits"))
+    return folder
+
+
+@pytest.mark.long
+@requires_tool("cmake")
+def test_cmake_by_itself(packaged: Path) -> None:
+    """As its README says, and then installed."""
+    flags = f"-DCMAKE_C_FLAGS={STRICT}"
+    run("cmake", "-S", "library", "-B", "build", flags, f"-DCMAKE_INSTALL_PREFIX={packaged / 'there'}", cwd=packaged)
+    run("cmake", "--build", "build", cwd=packaged)
+    assert "100% tests passed, 0 tests failed out of 1" in run("ctest", "--test-dir", "build", cwd=packaged)
+    run("cmake", "--install", "build", cwd=packaged)
+    assert (packaged / "there/include/digits.h").is_file()
+
+
+@pytest.mark.long
+@requires_tool("cmake")
+@requires_tool("g++")
+@pytest.mark.parametrize("way", USERS)
+def test_cmake_in_a_project_in_cpp(way: str, packaged: Path, tmp_path: Path) -> None:
+    if way == "find_package" and not (packaged / "there").exists():
+        test_cmake_by_itself(packaged)
+    (tmp_path / "main.cpp").write_text(CPP)
+    (tmp_path / "CMakeLists.txt").write_text(
+        f"cmake_minimum_required(VERSION 3.16)\nproject(user LANGUAGES C CXX)\n{USERS[way]}\n"
+        "add_executable(user main.cpp)\ntarget_include_directories(user PRIVATE ${LIBRARY}/example)\n"
+        "target_link_libraries(user PRIVATE digits::digits)\n"
+    )
+    places = [f"-DLIBRARY={packaged / 'library'}", f"-DCMAKE_PREFIX_PATH={packaged / 'there'}"]
+    flags = [f"-DCMAKE_CXX_FLAGS={STRICT}", "-DCMAKE_INTERPROCEDURAL_OPTIMIZATION=ON"]
+    run("cmake", "-S", ".", "-B", "build", *places, *flags, cwd=tmp_path)
+    run("cmake", "--build", "build", cwd=tmp_path)
+    assert run(tmp_path / "build/user", cwd=tmp_path) == "same\n"
+    assert not list(tmp_path.rglob("digits_example"))

@@ -1,0 +1,80 @@
+"""`tinygen export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tinygen.cli.console import console, print_json, progress, warn
+from tinygen.cli.options import (
+    Arena,
+    Arithmetic,
+    Board,
+    Calibration,
+    CalibrationLayout,
+    CmsisNn,
+    EspNn,
+    Force,
+    InputsOutputs,
+    Json,
+    Kernels,
+    Model,
+    Name,
+    Stream,
+    Toolchain,
+    Weights,
+)
+
+
+def export(
+    model: Model,
+    form: Annotated[str, typer.Option("--as", metavar="c|cmake", help="The form of the library.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the library is written.")],
+    board: Board = "f746zg",
+    toolchain: Toolchain = None,
+    kernels: Kernels = "tinygen",
+    cmsis_nn: CmsisNn = None,
+    esp_nn: EspNn = None,
+    name: Name = None,
+    stream: Stream = False,
+    arena: Arena = None,
+    weights: Weights = "auto",
+    io: InputsOutputs = "arena",
+    calibration: Calibration = None,
+    layout: CalibrationLayout = None,
+    arithmetic: Arithmetic = "reference",
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Write a model as a library for your own project."""
+    from tinygen.api import export
+    from tinygen.verbs.options import BuildOptions
+
+    options = BuildOptions(
+        board=board,
+        toolchain=toolchain,
+        kernels=kernels,
+        name=name,
+        cmsis_nn=cmsis_nn,
+        esp_nn=esp_nn,
+        stream=stream,
+        arena_bytes=arena,
+        weights=weights,
+        io=io,
+        calibration=calibration,
+        layout=layout,
+        arithmetic=arithmetic,
+    )
+    with progress(as_json) as update:
+        report = export(model, out, form, options, force=force, progress=update)
+    content = report.as_json()
+    warn(content["warnings"])
+    if as_json:
+        print_json(content)
+    else:
+        from tinygen.cli.export_tables import export_summary
+
+        console.print(export_summary(content))
+        console.print(f"Library: {out}   how to use it: {out / 'README.md'}")

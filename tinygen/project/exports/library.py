@@ -1,0 +1,214 @@
+"""What every form of an exported library is made of.
+
+A library is the model's C, its header apart from the rest; an example that runs test vectors; and a README. A form adds
+what its build system wants, and says where files lie.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygen.emit.ctext import array_lines
+from tinygen.emit.templates import environment
+from tinygen.errors import TinygenError
+from tinygen.targets.board import Board
+from tinygen.targets.toolchains.libraries import LibraryPlace
+from tinygen.targets.vendors import Checkout
+from tinygen.version import VERSION
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """Inputs, and the outputs that the model gives for them, as they lie in memory.
+
+    Attributes:
+        inputs: of each input, [vectors, elements].
+        outputs: of each switch and output, [vectors, elements]. A model that keeps something takes the vectors one
+            after the other, from its beginning.
+    """
+
+    inputs: tuple[np.ndarray, ...]
+    outputs: tuple[tuple[np.ndarray, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Library:
+    """A model as a library.
+
+    Attributes:
+        name: in C.
+        board: what kernels and places were chosen for.
+        files: text of the model's C by file name.
+        interface: what templates say of the model, see `tinygen.emit.model.interface_of`.
+        vectors: for the example.
+        facts: (what, value) of the README's table.
+        vendor: of a vendor's kernels that the C calls.
+        functions: of it that are called.
+    """
+
+    name: str
+    board: Board
+    files: Mapping[str, str]
+    interface: Mapping[str, Any]
+    vectors: Vectors
+    facts: Sequence[tuple[str, str]] = ()
+    vendor: Checkout | None = None
+    functions: tuple[str, ...] = ()
+
+    @property
+    def header(self) -> str:
+        """What a user includes."""
+        return f"{self.name}.h"
+
+    @property
+    def c_files(self) -> tuple[str, ...]:
+        return tuple(sorted(name for name in self.files if name.endswith(".c")))
+
+    @property
+    def alignment(self) -> int:
+        """Of the arena, in bytes."""
+        return int(self.interface["arena_align"])
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where files lie in a form, relative to its folder.
+
+    Attributes:
+        header: folder of the public header; sources: of all other C; example: of the example's files.
+        main: the example's main file.
+    """
+
+    header: str = "include"
+    sources: str = "src"
+    example: str = "example"
+    main: str = "main.c"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What lies in a library's folder.
+
+    Attributes:
+        sources: C files of the library, vendor's among them.
+        vendor_includes: folders of the vendor's headers.
+    """
+
+    layout: Layout
+    sources: tuple[str, ...]
+    vendor_includes: tuple[str, ...] = ()
+
+
+class Form(ABC):
+    """A form of library."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    layout: ClassVar[Layout] = Layout()
+    copies_vendor: ClassVar[bool] = True
+    """Whether a vendor's kernels are copied beside the model; else the ecosystem brings them."""
+
+    def misfit(self, board: Board) -> str:
+        """Why such a library is not for a board, and what is; "" where it is."""
+        return ""
+
+    def vendor_misfit(self, checkout: Checkout) -> str:
+        """The same of a vendor's kernels."""
+        return ""
+
+    def check(self, board: Board, checkout: Checkout | None) -> None:
+        """
+        Raises:
+            TinygenError: the ecosystem does not know such boards, or cannot bring a vendor's kernels.
+        """
+        why = self.misfit(board)
+        if why:
+            raise TinygenError(f"--as {self.name} is not for this board", where=board.name, fix=why)
+        why = self.vendor_misfit(checkout) if checkout is not None else ""
+        if why:
+            assert checkout is not None
+            what = f"--as {self.name} cannot bring {checkout.vendor.title}"
+            raise TinygenError(what, where=f"--kernels {checkout.vendor.family}", fix=why)
+
+    @abstractmethod
+    def extras(self, library: Library, written: Written) -> Mapping[str, str]:
+        """Text of what the build system wants, by file name: beside C, example and README."""
+
+    def write(self, library: Library, folder: Path) -> Written:
+        """Writes the library into `folder`; gives what lies there."""
+        layout = self.layout
+        for name, text in library.files.items():
+            place = layout.header if name == library.header else layout.sources
+            write_text(folder / place / name, text)
+        written = self._with_vendor(library, folder)
+        context = self.context(library, written)
+        for name, text in self._example(library, context).items():
+            write_text(folder / layout.example / name, text)
+        write_text(folder / "README.md", render("export/README.md.j2", context))
+        for name, text in self.extras(library, written).items():
+            write_text(folder / name, text)
+        return written
+
+    def _with_vendor(self, library: Library, folder: Path) -> Written:
+        own = tuple(f"{self.layout.sources}/{name}" for name in library.c_files)
+        if library.vendor is None or not self.copies_vendor:
+            return Written(self.layout, own)
+        place: LibraryPlace = library.vendor.vendor.place
+        copied = library.vendor.copy(library.functions, folder)
+        return Written(self.layout, (*own, *copied), place.includes)
+
+    def _example(self, library: Library, context: Mapping[str, Any]) -> dict[str, str]:
+        return {
+            self.layout.main: render(f"export/{self.example_template()}", context),
+            f"{library.name}_vectors.h": render("export/vectors.h.j2", {**context, **_vector_context(library)}),
+        }
+
+    def example_template(self) -> str:
+        """Of the example's main file, in templates/export."""
+        return "main.c.j2"
+
+    def context(self, library: Library, written: Written) -> dict[str, Any]:
+        """For all templates of the form."""
+        vendor = None if library.vendor is None else library.vendor.vendor
+        return {
+            **library.interface,
+            "library": library,
+            "board": library.board,
+            "form": self.name,
+            "form_title": self.title,
+            "layout": written.layout,
+            "sources": written.sources,
+            "vendor_includes": written.vendor_includes,
+            "vendor": vendor,
+            "vectors": len(library.vectors),
+            "runs": len(library.vectors) * len(library.vectors.outputs),
+            "facts": library.facts,
+            "use": f"export/{self.name}/use.md.j2",
+            "version": VERSION,
+        }
+
+
+def _vector_context(library: Library) -> dict[str, Any]:
+    vectors = library.vectors
+    return {
+        "input_lines": [[array_lines(row) for row in rows] for rows in vectors.inputs],
+        "output_lines": [[[array_lines(row) for row in rows] for rows in outputs] for outputs in vectors.outputs],
+    }
+
+
+def render(template: str, context: Mapping[str, Any]) -> str:
+    return environment().get_template(template).render(context)
+
+
+def write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="\n")

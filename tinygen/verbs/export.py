@@ -1,0 +1,271 @@
+"""`tinygen export`: the model alone, as a library for a project of the user's."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinygen.builds.folder import Folder, Record, sha256_of
+from tinygen.builds.manifest import TensorEntry
+from tinygen.builds.program import describe_tensor
+from tinygen.builds.vectors import make_vectors
+from tinygen.emit.model import EmittedModel, emit_model, interface_of
+from tinygen.emit.sharing import weight_bytes
+from tinygen.errors import FitError, ToolchainError
+from tinygen.frontends.memory import MemoryModel
+from tinygen.lowering.network import NetworkProgram
+from tinygen.passes.dependence import death_notes
+from tinygen.passes.pipeline import simplify_network
+from tinygen.paths import resource
+from tinygen.project.choices import WeightMemory, chosen
+from tinygen.project.exports.forms import FORMS, FormName
+from tinygen.project.exports.library import Form, Library, Written
+from tinygen.targets.boards import load_board
+from tinygen.targets.toolchain import HostCode, build_executable, find_toolchain
+from tinygen.targets.toolchains.base import LIBC_FOLDER, OPTIMIZE
+from tinygen.targets.toolchains.compiling import compile_all
+from tinygen.targets.toolchains.fit import check_weights
+from tinygen.targets.toolchains.sizes import sections_of_object
+from tinygen.targets.vendor_library import library_functions
+from tinygen.verbs.job import Job, build_id_of, library_entry, read_source
+from tinygen.verbs.options import BuildOptions
+from tinygen.version import VERSION
+
+Progress = Callable[[str, int, int], None]
+RECORD = Record("tinygen-export.json", "export")
+_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """A finished export: where it lies, and what its record says."""
+
+    folder: Path
+    content: dict[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of tinygen-export.json."""
+        return self.content
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Bytes of the library's objects: what flash holds, and RAM with the static arena."""
+
+    flash: int
+    ram: int
+
+
+def export(
+    model: Path | MemoryModel,
+    out: Path,
+    form: FormName | str,
+    options: BuildOptions,
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Writes a model as a library, compiles it for its board, and runs its example on this computer.
+
+    Args:
+        model: the model file, or a model made in memory.
+        out: the directory to write. Of an earlier export there, the files that its record lists are replaced, all
+            others stay.
+        form: of the library.
+        options: board, kernels, memory; those of a firmware (stack, mode, limit of flash) must be what they are by
+            default.
+        force: replace files of the earlier export that have been changed since, see `tinygen.builds.folder`.
+        progress: called with (what, done, of).
+
+    Raises:
+        TinygenError: of the frontend, lowering, toolchain; the form is not for the board; or `out` holds something
+            else, or cannot be written.
+    """
+    step = progress or (lambda what, done, total: None)
+    kind = FORMS[chosen(FormName, form, "a library cannot be exported as")]
+    target = Folder(out, RECORD, force=force)
+    target.check()
+    job = _job(model, kind, options, step)
+    program = job.lowered(options.streaming)
+    job.place_weights(program)
+    _check_fit(job, program)
+    step("writing C", 1, 3)
+    with target.replaced() as temporary:
+        emitted, build_id, vendor = _emit(job, program, temporary)
+        step("compiling", 2, 3)
+        sizes = None if job.board.is_host or job.board.is_project_only else _compiled(job, program, emitted)
+        library = _library(job, program, emitted, _facts(job, program, build_id, sizes))
+        written = kind.write(library, temporary)
+        _run_example(library, kind, temporary, written)
+        content = {
+            **_described(job, program, build_id, kind),
+            "library": vendor,
+            "flash_bytes": sizes.flash if sizes else None,
+            "ram_bytes": sizes.ram if sizes else None,
+            "vectors": len(library.vectors) * len(program.switches),
+            "warnings": death_notes(job.source),
+        }
+        content = target.write_record(temporary, content)
+    step("done", 3, 3)
+    return ExportReport(out, content)
+
+
+def _job(model: Path | MemoryModel, form: Form, options: BuildOptions, step: Progress) -> Job:
+    board = load_board(options.board)
+    form.check(board, None)
+    toolchain = find_toolchain(options.toolchain, load_board("host") if board.is_project_only else board)
+    step("reading the model", 0, 3)
+    source = read_source(model, options)
+    job = Job(model, source, simplify_network(source), options, board, toolchain)
+    if job.library is not None:
+        form.check(board, job.library.checkout)
+    return job
+
+
+def _check_fit(job: Job, program: NetworkProgram) -> None:
+    """
+    Raises:
+        FitError: the weights alone are larger than the board's flash, or the arena than its RAM.
+    """
+    board = job.board
+    if board.is_host or board.is_project_only:
+        return
+    check_weights(board, weight_bytes(program))
+    if program.arena_bytes > board.ram_bytes:
+        raise FitError(
+            f"the arena has {program.arena_bytes:,} bytes, and the board {board.ram_bytes:,} of RAM",
+            where=board.name,
+            fix="Give --stream, or --arena BYTES with what your project leaves.",
+            excess={"RAM": program.arena_bytes - board.ram_bytes},
+        )
+
+
+def _emit(job: Job, program: NetworkProgram, folder: Path) -> tuple[EmittedModel, str, dict[str, str] | None]:
+    """The C with its build's id, which is that of `build`; and what is said of a vendor's library."""
+    emitted = emit_model(program, job.model.name, weights_in_ram=job.options.weights == WeightMemory.RAM)
+    with tempfile.TemporaryDirectory(prefix="tinygen-") as elsewhere:
+        vendor = library_entry(job, program, Path(elsewhere))
+    build_id = build_id_of(job.options, job.model, emitted, vendor)
+    said = None if vendor is None else {"name": vendor.name, "commit": vendor.commit, "sha256": vendor.sha256}
+    return emitted.identified(build_id), build_id, said
+
+
+def _library(job: Job, program: NetworkProgram, emitted: EmittedModel, facts: list[tuple[str, str]]) -> Library:
+    functions = tuple(sorted(library_functions(program.programs))) if job.library else ()
+    return Library(
+        name=program.name,
+        board=job.board,
+        files=emitted.files,
+        interface=interface_of(program, job.model.name),
+        vectors=make_vectors(job.source, program, emitted),
+        facts=facts,
+        vendor=job.library.checkout if job.library and functions else None,
+        functions=functions,
+    )
+
+
+def _facts(job: Job, program: NetworkProgram, build_id: str, sizes: _Sizes | None) -> list[tuple[str, str]]:
+    """Of the README's table."""
+    compiler = f"by {job.toolchain.name} {job.toolchain.version}, {OPTIMIZE}"
+    flash = [("flash", f"{sizes.flash:,} B, {compiler}")] if sizes else []
+    facts = [
+        *flash,
+        ("arena", f"{program.arena_bytes:,} B, aligned to {program.alignment}"),
+        ("weights", f"{weight_bytes(program):,} B, in {job.options.weights}"),
+        ("kernels", f"{job.options.kernels}, for {job.board.core}"),
+        ("build", build_id),
+    ]
+    if program.is_switchable:
+        facts.insert(0, ("switches", ", ".join(program.names)))
+    return facts
+
+
+def _described(job: Job, program: NetworkProgram, build_id: str, form: Form) -> dict[str, Any]:
+    options, first = job.options, program.first
+    tensors = {"inputs": first.inputs, "outputs": first.outputs}
+    return {
+        "tinygen": VERSION,
+        "as": form.name,
+        "model": program.name,
+        "source": job.model.name,
+        "source_sha256": sha256_of(job.model.read_bytes()),
+        "build_id": build_id,
+        "board": job.board.name,
+        "toolchain": job.toolchain.name,
+        "compiler": job.toolchain.version,
+        "kernels": str(options.kernels),
+        "weights": str(options.weights),
+        "arithmetic": str(options.arithmetic),
+        "io": str(options.io),
+        "switches": list(program.names) if program.is_switchable else [],
+        "arena_bytes": program.arena_bytes,
+        "arena_align": program.alignment,
+        "kept_bytes": program.kept_bytes,
+        "weight_bytes": weight_bytes(program),
+        **{kind: [_tensor(describe_tensor(first, tensor)) for tensor in those] for kind, those in tensors.items()},
+    }
+
+
+def _tensor(entry: TensorEntry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "dtype": entry.dtype,
+        "shape": list(entry.shape),
+        "bytes": entry.bytes,
+        "scale": entry.scale,
+        "zero_point": entry.zero_point,
+    }
+
+
+def _compiled(job: Job, program: NetworkProgram, emitted: EmittedModel) -> _Sizes:
+    """Compiles the library for its board.
+
+    Raises:
+        ToolchainError: the C is wrong.
+    """
+    with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
+        folder = Path(temporary)
+        (folder / "model").mkdir()
+        for name, text in emitted.files.items():
+            (folder / "model" / name).write_text(text, encoding="utf-8", newline="\n")
+        if job.library is not None:
+            job.library.add_to(program.programs, folder)
+        shutil.copytree(resource("firmware") / "libc", folder / LIBC_FOLDER)
+        place = job.library.place if job.library else None
+        files = sorted(folder.glob("model/*.c")) + (sorted(folder.glob(f"{place.folder}/**/*.c")) if place else [])
+        sources = [path.relative_to(folder).as_posix() for path in files]
+        flags = ["-Imodel", "-isystem", f"{LIBC_FOLDER}/include", *job.toolchain.device_flags()]
+        for include in place.includes if place else ():
+            flags += ["-isystem", include]
+        objects = compile_all(job.toolchain, folder, sources, flags, folder)
+        sections = [section for path in objects.values() for section in sections_of_object(path)]
+        kept = [one for one in sections if not one[0].startswith(".ARM.")]  # for unwinding: no firmware needs them
+        return _Sizes(sum(size for _, size, stored, _ in kept if stored), sum(size for _, size, _, ram in kept if ram))
+
+
+def _run_example(library: Library, form: Form, folder: Path, written: Written) -> None:
+    """Builds the library and its example for this computer, and runs it.
+
+    Raises:
+        ToolchainError: the C is wrong, or an output is.
+    """
+    layout = written.layout
+    with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
+        code = HostCode(
+            folder,
+            (*written.sources, f"{layout.example}/{layout.main}"),
+            (layout.header,),
+            system_include_dirs=written.vendor_includes,
+        )
+        program = build_executable(code, Path(temporary) / "example", find_toolchain(None, load_board("host")))
+        try:
+            done = subprocess.run([program], capture_output=True, text=True, check=False, timeout=_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise ToolchainError(f"the example did not end within {_SECONDS} s", where=library.name) from error
+    if done.returncode:
+        raise ToolchainError(f"the example says: {done.stdout.strip() or done.returncode}", where=library.name)

@@ -1,0 +1,131 @@
+"""From a model file to the program that a board runs: what `build` and `export` have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from tinygen.builds.manifest import LibraryEntry
+from tinygen.emit.model import EmittedModel
+from tinygen.errors import TinygenError
+from tinygen.frontends.load import load_network
+from tinygen.frontends.memory import MemoryModel
+from tinygen.ir.network import Network
+from tinygen.lowering.code_budget import CODE_BYTES
+from tinygen.lowering.network import NetworkProgram, lower_network
+from tinygen.lowering.program import Io
+from tinygen.lowering.streaming import Streaming
+from tinygen.passes.litert_arithmetic import Arithmetic, optimized_arithmetic
+from tinygen.project.choices import WeightMemory
+from tinygen.project.esp_idf import host_folder
+from tinygen.targets.board import Board
+from tinygen.targets.toolchains.base import Toolchain
+from tinygen.targets.vendor_library import VendorLibrary
+from tinygen.targets.vendors import VENDORS, find_checkout
+from tinygen.verbs.flash_budget import Kernels
+from tinygen.verbs.options import BuildOptions
+from tinygen.verbs.weights import weight_memory
+
+
+def read_source(model: Path | MemoryModel, options: BuildOptions) -> Network:
+    """The model, with the arithmetic that it is built with.
+
+    Raises:
+        TinygenError: of the frontend; or it is no TFLite model, and another arithmetic than its own is wanted.
+    """
+    source = load_network(model, options.name, options.calibration, options.layout)
+    if options.arithmetic == Arithmetic.REFERENCE:
+        return source
+    if isinstance(model, MemoryModel) or model.suffix.lower() != ".tflite":
+        raise TinygenError(
+            "only .tflite models can be built with LiteRT's optimised arithmetic",
+            where=model.name,
+            fix="Leave out --arithmetic; a .tg file holds its own.",
+        )
+    return optimized_arithmetic(source)
+
+
+class Job:
+    """One model for one board, however often it is lowered."""
+
+    def __init__(
+        self,
+        model: Path | MemoryModel,
+        source: Network,
+        network: Network,
+        options: BuildOptions,
+        board: Board,
+        toolchain: Toolchain,
+    ) -> None:
+        self.model, self.source, self.network = model, source, network
+        self.options, self.board, self.toolchain = options, board, toolchain
+        vendor = VENDORS.get(options.kernels)
+        checkout = find_checkout(vendor, options.library_path) if vendor else None
+        self.library = VendorLibrary(checkout, board, toolchain) if checkout else None
+
+    @property
+    def family(self) -> str:
+        return self.options.kernels
+
+    @property
+    def isa(self) -> tuple[str, ...]:
+        return isa_of(self.board)
+
+    def lowered(
+        self, streaming: Streaming | None, network: Network | None = None, kernels: Kernels | None = None
+    ) -> NetworkProgram:
+        # Half of a board's flash, at most, for weights as code.
+        code = CODE_BYTES if self.board.is_host else self.board.flash_bytes // 2
+        return lower_network(
+            network or self.network,
+            family=self.family,
+            isa=self.isa,
+            library=self.library,
+            streaming=streaming,
+            code_bytes=code,
+            io=Io(self.options.io),
+            kernels=kernels,
+        )
+
+    def place_weights(self, program: NetworkProgram) -> None:
+        """Settles where weights lie."""
+        wanted, small = WeightMemory(self.options.weights), self.options.streaming is not None
+        self.options = replace(self.options, weights=weight_memory(wanted, self.board, program, small=small))
+
+
+def isa_of(board: Board) -> tuple[str, ...]:
+    """What kernels may use: the host also runs the SIMD forms, through their portable twins."""
+    return (*board.isa, "c99", "dsp") if board.is_host else board.isa
+
+
+def library_entry(job: Job, program: NetworkProgram, folder: Path) -> LibraryEntry | None:
+    """Copies what the C calls; an ESP-IDF project fetches it."""
+    if job.library is None:
+        return None
+    with host_folder() as elsewhere:
+        used = job.library.add_to(program.programs, Path(elsewhere) if job.board.is_project_only else folder)
+    return LibraryEntry(**used) if used else None
+
+
+def build_id_of(
+    options: BuildOptions, model: Path | MemoryModel, emitted: EmittedModel, library: LibraryEntry | None
+) -> str:
+    """Of all that the firmware depends on."""
+    digest = hashlib.sha256(model.read_bytes())
+    # Where files lie does not matter: what is in the library counts, and what calibration makes of the C.
+    unplaced = replace(options, cmsis_nn=None, calibration=None)
+    chosen = asdict(unplaced)
+    del chosen["esp_nn"]
+    if options.arithmetic == Arithmetic.REFERENCE:
+        del chosen["arithmetic"]  # which earlier builds had not
+    if options.io == Io.ARENA:
+        del chosen["io"]
+    if options.flash_bytes is None:
+        del chosen["flash_bytes"]
+    digest.update(json.dumps(chosen, sort_keys=True).encode())
+    for name, text in sorted(emitted.content.items()):
+        digest.update(f"{name}\n{text}".encode())
+    digest.update((library.sha256 if library else "").encode())
+    return digest.hexdigest()[:16]
