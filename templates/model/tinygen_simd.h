@@ -121,10 +121,11 @@ static inline int32_t tg_high_mla(int32_t offset, int32_t x, int32_t multiplier)
 }
 
 /*
- * x * multiplier / 2^31, rounded, plus `offset`, less one if negative: shifted right by s it is TFLite's
- * requantization with two roundings, when the offset is 2^(s - 1) + zero point * 2^s. |x| < 2^30.
+ * x * multiplier / 2^31, rounded, plus `offset`, and plus `away` if negative: shifted right by s it is TFLite's
+ * requantization with two roundings, when the offset is 2^(s - 1) + zero point * 2^s; halves go away from zero where
+ * `away` is -1, upwards where it is 0. |x| < 2^30.
  */
-static inline int32_t tg_round_twice(int32_t x, int32_t multiplier, int32_t offset)
+static inline int32_t tg_round_mixed(int32_t x, int32_t multiplier, int32_t offset, int32_t away)
 {
 #if TG_HAVE_DSP
     int32_t scaled;
@@ -132,7 +133,13 @@ static inline int32_t tg_round_twice(int32_t x, int32_t multiplier, int32_t offs
 #else
     const int32_t scaled = (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << 30)) >> 31);
 #endif
-    return (int32_t)((uint32_t)scaled + (uint32_t)(scaled >> 31) + (uint32_t)offset);
+    return (int32_t)((uint32_t)scaled + (uint32_t)((scaled >> 31) & away) + (uint32_t)offset);
+}
+
+/* The same where all halves go away from zero. */
+static inline int32_t tg_round_twice(int32_t x, int32_t multiplier, int32_t offset)
+{
+    return tg_round_mixed(x, multiplier, offset, -1);
 }
 
 /* x + offset, less one if x is negative: when shifted right, ties go away from zero. */

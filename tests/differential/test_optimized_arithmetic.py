@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from tinygen.ir.network import Network
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.lowering.kernels.support import requantize
 from tinygen.lowering.lower import lower
 from tinygen.passes.litert_arithmetic import optimized_arithmetic
 from tinygen.passes.pipeline import simplify
@@ -141,6 +143,19 @@ def test_against_the_optimised_kernels(
     simple = [simplify(graph) for graph in graphs]
     _check_reference_kernels(simple, feeds, tmp_path)
     check_variants(simple, feeds, cores=[(M7, (*DSP, "dual-issue"))], most=2)
+
+
+def test_two_roundings_where_no_staircase_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Depthwise layers, of which some channels round halves upwards and the others away from zero; one of each kind."""
+    monkeypatch.setattr(requantize, "_fused", lambda layer: None)
+    monkeypatch.setattr(requantize, "_known", OrderedDict())
+    rng = np.random.default_rng(23)
+    specs = [make(rng) for make in (*[_depthwise] * 4, _convolution, _dense)]
+    graphs = [simplify(_optimized(build(spec), f"t{i}")) for i, spec in enumerate(specs)]
+    endings = [requantize.epilogue(next(iter(graph.nodes())), axis=3) for graph in graphs[:4]]
+    assert any(ending and ending.context["form"] == "mixed" and ending.context["away"] is None for ending in endings)
+    feeds = [[[_codes(rng, spec)] for _ in range(_SAMPLES)] for spec in specs]
+    check_variants(graphs, feeds, cores=[(M7, (*DSP, "dual-issue"))], most=1)
 
 
 def _codes(rng: np.random.Generator, spec: ModelSpec) -> np.ndarray:

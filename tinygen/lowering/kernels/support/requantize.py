@@ -126,7 +126,8 @@ def epilogue(node: Node, *, axis: int, unit: int = 1) -> Epilogue | None:
     """The cheapest form that equals the semantics on every accumulator this layer can reach.
 
     `fused`: multiply-add and saturate (see `staircase`). `stepwise`: the two roundings one after the other, without
-    branches. `plain`: the function the portable kernels call. Layers that round halves upwards are `fused` or nothing.
+    branches; `mixed`: the same where channels round halves upwards, some or all. `plain`: the function the portable
+    kernels call, for layers that round no halves upwards.
 
     Args:
         node: an int8 layer with constant weights.
@@ -199,7 +200,7 @@ def _fused(layer: _Layer) -> Epilogue | None:
 
 
 def _stepwise(layer: _Layer) -> Epilogue | None:
-    if layer.rounding is not Rounding.TWICE or layer.upward:
+    if layer.rounding is not Rounding.TWICE:
         return None
     multiplier, shift = semantics.multipliers(layer.node)
     live = layer.live
@@ -217,7 +218,10 @@ def _stepwise(layer: _Layer) -> Epilogue | None:
     if np.any(scaled + np.abs(offset) + 2 >= 2**31):
         return None
     start = np.where(live, layer.bias * layer.unit, 0)
-    return layer.write("stepwise", start, multiplier=multiplier, offset=offset, shift=-shift)
+    if not layer.upward:
+        return layer.write("stepwise", start, multiplier=multiplier, offset=offset, shift=-shift)
+    away = -(np.arange(len(layer.bias)) >= layer.upward).astype(np.int64)
+    return layer.write("mixed", start, multiplier=multiplier, offset=offset, shift=-shift, away=away)
 
 
 def _plain(layer: _Layer) -> Epilogue | None:
