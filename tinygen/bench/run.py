@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class BenchOptions:
 
     Attributes:
         board: name or YAML file, or a core without a board (`bare_cores`).
+        more_boards: where the same is measured as well.
         kernels: families, see `FAMILIES`.
         toolchains: compilers; empty for the one the board prefers.
         baseline: the family the others are divided by; None chooses (see `choose_baseline`).
@@ -48,6 +49,7 @@ class BenchOptions:
     """
 
     board: str = "f746zg"
+    more_boards: tuple[str, ...] = ()
     kernels: tuple[str, ...] = ("tinygen", "reference")
     toolchains: tuple[str, ...] = ()
     baseline: str | None = None
@@ -56,6 +58,10 @@ class BenchOptions:
     jobs: int = 2
     cmsis_nn: Path | None = None
     esp_nn: Path | None = None
+
+    @property
+    def boards(self) -> tuple[str, ...]:
+        return self.board, *self.more_boards
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,7 @@ class BenchReport:
     def as_json(self) -> dict[str, Any]:
         """Everything, as it stands in DIR/bench.json."""
         several = len({row["board"] for row in self.rows}) > 1
+        rows = [_named(row) for row in self.rows] if several else self.rows
         return {
             "version": VERSION,
             "board": "several" if several else self.board.name,
@@ -89,12 +96,17 @@ class BenchReport:
             "clock_hz": None if several else self.board.core_hz,
             "cycles_source": f"{CYCLES_SOURCE} by a model of the core",
             "baseline": self.baseline,
-            "rows": self.rows,
-            "summary": summarize(self.rows),
+            "rows": rows,
+            "summary": summarize(rows),
             "break_even": list(self.break_even),
             "skipped": [{"model": entry.name, "reason": entry.reason} for entry in self.skipped],
             "sources": sources(self.rows),
         }
+
+
+def _named(row: Row) -> Row:
+    """A row among those of other boards: tables call it after its board too, as suite `boards` does."""
+    return row if "@" in row["case"] else row | {"case": f"{row['case']}@{row['board']}"}
 
 
 def bench(
@@ -111,14 +123,16 @@ def bench(
     Raises:
         TinygenError: nothing to measure, or an unknown name; what goes wrong with a single case stands in its row.
     """
-    board = board_or_core(options.board)
-    _check(board, options)
-    toolchains = options.toolchains or (find_toolchain(None, board).name,)
-    for name in toolchains:
-        find_toolchain(name, board)
+    boards = {name: board_or_core(name) for name in options.boards}
+    toolchains: dict[str, Sequence[str]] = {}
+    for name, board in boards.items():
+        _check(board, options)
+        toolchains[name] = options.toolchains or (find_toolchain(None, board).name,)
+        for toolchain in toolchains[name]:
+            find_toolchain(toolchain, board)
     step = progress or (lambda what, done, total: None)
     cases, skipped = _cases(models, suites, options, step)
-    jobs = [job for case in cases for job in _jobs(case, toolchains, options)]
+    jobs = [job for case in cases for job in _jobs_of(case, toolchains, options)]
     rows = []
     step("measuring", 0, len(jobs))
     for job, row in zip(jobs, in_processes(measure, jobs, options.jobs), strict=True):
@@ -127,7 +141,8 @@ def bench(
     baseline = options.baseline or choose_baseline(options.kernels)
     add_ratios(rows, baseline)
     add_growth(rows)
-    return BenchReport(board, baseline, rows, skipped, break_evens(rows, cases, board))
+    first = boards[options.board]
+    return BenchReport(first, baseline, rows, skipped, break_evens(rows, cases, first) if len(boards) == 1 else ())
 
 
 def _check(board: Board, options: BenchOptions) -> None:
@@ -185,6 +200,12 @@ def _cases(
         known = ", ".join([*(case.name for case in cases), *unwanted])
         raise TinygenError(f"no case is called {' or '.join(options.only)}", where="--case", fix=f"Cases: {known}.")
     return chosen, tuple(skipped)
+
+
+def _jobs_of(case: Case, toolchains: Mapping[str, Sequence[str]], options: BenchOptions) -> list[Job]:
+    """On every board, unless the case has one of its own, or nothing runs it."""
+    boards = options.boards if case.runs and case.board is None else options.boards[:1]
+    return [job for name in boards for job in _jobs(case, toolchains[name], replace(options, board=name))]
 
 
 def _jobs(case: Case, toolchains: Sequence[str], options: BenchOptions) -> list[Job]:

@@ -16,7 +16,7 @@ def switch_rows(rows: Sequence[_Row]) -> list[_Row]:
 
 
 def switch_totals(rows: Sequence[_Row]) -> list[_Row]:
-    """One row per kernel family and compiler.
+    """One row per kernel family, compiler and board.
 
     Returns:
         switches: how many were measured.
@@ -28,19 +28,17 @@ def switch_totals(rows: Sequence[_Row]) -> list[_Row]:
     """
     result = []
     good = switch_rows(rows)
-    for kernels, toolchain in dict.fromkeys((row["kernels"], row["toolchain"]) for row in good):
-        ours = [row for row in good if (row["kernels"], row["toolchain"]) == (kernels, toolchain)]
-        alone = {
-            row["case"]: row["flash_bytes"]
-            for row in rows
-            if (row["kernels"], row["toolchain"]) == (kernels, toolchain) and not row["error"]
-        }
-        names = [row["case"] + ALONE for row in ours]
+    for place in dict.fromkeys(map(_place, good)):
+        ours = [row for row in good if _place(row) == place]
+        alone = {_name(row): row["flash_bytes"] for row in rows if _place(row) == place and not row["error"]}
+        names = [_name(row) + ALONE for row in ours]
+        kernels, toolchain, board = place
         whole = ours[0]["switch"]
         result.append(
             {
                 "kernels": kernels,
                 "toolchain": toolchain,
+                "board": board,
                 "switches": len(ours),
                 "constant_bytes": whole["constant_bytes_together"],
                 "constant_bytes_apart": sum(row["switch"]["constant_bytes_apart"] for row in ours),
@@ -52,10 +50,19 @@ def switch_totals(rows: Sequence[_Row]) -> list[_Row]:
     return result
 
 
+def _place(row: _Row) -> tuple[str, str, str]:
+    return row["kernels"], row["toolchain"], row["board"]
+
+
+def _name(row: _Row) -> str:
+    """The case's, without the board that it has among rows of several."""
+    return str(row["case"]).partition("@")[0]
+
+
 def totals_text(total: _Row) -> str:
     """A row of `switch_totals` as a sentence."""
     text = (
-        f"{total['kernels']}, {total['toolchain']}: constants of {total['switches']} switches "
+        f"{total['board']}, {total['kernels']}, {total['toolchain']}: constants of {total['switches']} switches "
         f"{total['constant_bytes']:,} bytes together, {total['constant_bytes_apart']:,} apart; the weights in float32 "
         f"{total['float_bytes']:,}. Firmware of all {total['flash_bytes']:,}"
     )

@@ -18,7 +18,7 @@ def bench(
     models: Annotated[list[Path] | None, typer.Argument(metavar="MODEL", help="Models of your own.")] = None,
     suite: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A suite; may be repeated.")] = None,
     board: Annotated[
-        str, typer.Option("--board", "-b", metavar="BOARD", help="See `tinygen boards`; or a core: cortex-m0plus.")
+        str, typer.Option("--board", "-b", metavar="A,B", help="See `tinygen boards`; or a core: cortex-m0plus.")
     ] = "f746zg",
     kernels: Annotated[
         str | None, typer.Option(metavar="A,B", help="Kernel families; default: tinygen,reference, or the suite's.")
@@ -63,8 +63,10 @@ def bench(
         print_json(suites) if as_json else console.print(bench_tables.suite_table(suites))
         return
     libraries = {CMSIS_NN: cmsis_nn, ESP_NN: esp_nn}
+    names = _split(board) or (board,)
     options = BenchOptions(
-        board=board,
+        board=names[0],
+        more_boards=names[1:],
         kernels=default_kernels([name for name, path in libraries.items() if path is not None], suite or ())
         if kernels is None
         else _split(kernels),

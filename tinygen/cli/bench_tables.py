@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from tinygen.bench import boards
+from tinygen.bench.across import across_markdown
 from tinygen.bench.curves import statements
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
 from tinygen.bench.pairs import pair_statements, pairs_markdown
@@ -39,7 +40,7 @@ def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
     parts += [*_boards(about_boards), Text()] if about_boards else []
     if not rows:
         return Group(*parts)
-    parts += [*_pairs(rows)]
+    parts += [*_pairs(rows), *_across(rows)]
     parts += [_work(report, rows), Text(), _memory(report, rows), Text()]
     parts += [_break_even(report["break_even"]), Text()] if report.get("break_even") else []
     trained = [row for row in rows if "accuracy" in row]
@@ -70,6 +71,12 @@ def _pairs(rows: Sequence[_Row]) -> list[RenderableType]:
     table = pairs_markdown(rows)
     text = Text(table, no_wrap=True, overflow="ignore")
     return [text, Text(), *map(Text, pair_statements(rows)), Text()] if table else []
+
+
+def _across(rows: Sequence[_Row]) -> list[RenderableType]:
+    """Several boards side by side, as Markdown: a table of the documentation."""
+    table = across_markdown(rows)
+    return [Text(table, no_wrap=True, overflow="ignore"), Text()] if table else []
 
 
 def _work(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:

@@ -1,0 +1,72 @@
+"""Several boards in one benchmark: which jobs there are, and one table of all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tinygen.bench import run
+from tinygen.bench.across import across_markdown
+from tinygen.bench.measure import Job, empty_row
+from tinygen.bench.registry import find_suite
+from tinygen.bench.run import BenchOptions, bench
+from tinygen.bench.suites import SuiteOptions
+from tinygen.bench.switch_totals import switch_totals
+from tinygen.cli.app import app
+
+BOARDS = ("f746zg", "l4r5zi")
+
+
+def _row(job: Job) -> dict[str, Any]:
+    """As if measured: cycles tell family and board."""
+    cycles = 1000 * (1 + BOARDS.index(job.board)) + (job.kernels == "reference")
+    figures = {"cycles_predicted": cycles, "flash_bytes": 12_345, "microjoules_predicted": 7.6}
+    return empty_row(job) | figures | {"instructions": 10}
+
+
+def test_every_case_on_every_board(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "measure", _row)
+    options = BenchOptions(more_boards=BOARDS[1:], only=("fc_64_12", "softmax_12"), toolchains=("zig",), jobs=1)
+    report = bench([], ["int8-kernels"], options)
+    assert [(row["case"], row["board"], row["kernels"]) for row in report.rows] == [
+        (case, board, kernels)
+        for case in ("fc_64_12", "softmax_12")
+        for board in BOARDS
+        for kernels in ("tinygen", "reference")
+    ]
+    assert all(row["baseline"] == "reference" for row in report.rows)
+    assert [row["ratios"]["cycles_predicted"] for row in report.rows[:4]] == [1000 / 1001, 1, 2000 / 2001, 1]
+    content = report.as_json()
+    assert content["board_title"] == "several boards"
+    assert [row["case"] for row in content["rows"][:3:2]] == ["fc_64_12@f746zg", "fc_64_12@l4r5zi"]
+    table = across_markdown(content["rows"]).splitlines()
+    assert table[0].count("|") == table[1].count("|") == table[2].count("|")
+    assert table[2] == "| fc_64_12 | tinygen | zig | 1,000 | 8 | 12,345 |  |  | 2,000 | 8 | 12,345 |  |  |"
+    assert across_markdown(report.rows) == across_markdown(content["rows"]) and len(table) == 6
+    assert across_markdown([row for row in report.rows if row["board"] == "f746zg"]) == ""
+    failed = [row | {"error": "wrong"} if row["board"] == "l4r5zi" else row for row in report.rows]
+    assert across_markdown(failed).count("failed") == 20
+
+
+def test_totals_of_switches_are_those_of_a_board() -> None:
+    (case, *_) = find_suite("int8-kernels").cases(SuiteOptions()).cases
+    switch = {"constant_bytes_together": 5, "constant_bytes_apart": 9, "float_bytes": 40}
+    rows = [
+        _row(Job(replace(case, name=name), "compact", "zig", board)) | {"case": f"{name}@{board}", **more}
+        for board in BOARDS
+        for name, more in (("w2a2", {"switch": switch}), ("w2a2-alone", {}))
+    ]
+    totals = switch_totals(rows)
+    assert [total["board"] for total in totals] == list(BOARDS)
+    assert all(total["flash_bytes_alone"] == 12_345 and total["switches"] == 1 for total in totals)
+
+
+def test_boards_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "measure", _row)
+    arguments = ["bench", "--suite", "int8-kernels", "--case", "fc_64_12", "--jobs", "1", "--kernels", "tinygen"]
+    result = CliRunner().invoke(app, [*arguments, "--board", "f746zg,l4r5zi"])
+    assert result.exit_code == 0, result.output
+    assert "| fc_64_12 | tinygen | zig | 1,000 |" in result.output and "fc_64_12@l4r5zi" in result.output

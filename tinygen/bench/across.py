@@ -1,0 +1,62 @@
+"""The same cases on several boards, as one table: what each network costs where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tinygen.bench.figures import spread_text
+
+_Row = dict[str, Any]
+_FIGURES: Mapping[str, str] = {
+    "cycles": "cycles_predicted",
+    "µJ": "microjoules_predicted",
+    "flash": "flash_bytes",
+    "RAM": "ram_bytes",
+    "arena": "arena_bytes",
+}
+
+
+def across_markdown(rows: Sequence[_Row]) -> str:
+    """A line per case, kernel family and compiler, the figures of all boards side by side; "" for a single board.
+
+    Args:
+        rows: of `BenchReport.rows`, or of its JSON; those of suites that choose boards are left out.
+    """
+    mine = [row for row in rows if "seconds" not in row and row["suite"] != "boards"]
+    boards = list(dict.fromkeys(row["board"] for row in mine))
+    if len(boards) < 2:
+        return ""
+    groups: dict[tuple[str, str, str], dict[str, _Row]] = {}
+    for row in mine:
+        key = row["case"].partition("@")[0], row["kernels"], row["toolchain"]
+        groups.setdefault(key, {})[row["board"]] = row
+    accuracies = [name for name in ("accuracy", "rejects") if any(name in row for row in mine)]
+    heads = ["case", "kernels", "compiler", *map(_HEADS.__getitem__, accuracies)]
+    heads += [f"{board}: {title}" if index == 0 else title for board in boards for index, title in enumerate(_FIGURES)]
+    words = 3 + len(accuracies)
+    lines = [heads, [*["---"] * words, *["---:"] * (len(heads) - words)]]
+    for key, found in groups.items():
+        one = next(iter(found.values()))
+        cells = [*key, *(_accuracy(one, name) for name in accuracies)]
+        cells += [_cell(found.get(board), figure) for board in boards for figure in _FIGURES.values()]
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+_HEADS = {"accuracy": "accuracy, %", "rejects": "false rejects, %"}
+
+
+def _accuracy(row: _Row, name: str) -> str:
+    if name not in row:
+        return ""
+    return spread_text(row, name) if f"{name}_spread" in row else f"{row[name]:.1f}"
+
+
+def _cell(row: _Row | None, key: str) -> str:
+    if row is None:
+        return ""
+    if row["error"]:
+        return "failed"
+    value = row.get(key)
+    return "" if value is None else f"{value:,.0f}"
