@@ -18,7 +18,7 @@ from tests.targets.build import DUMMY_MODEL, build, project_with
 from tests.targets.tools import requires_tool
 from tinygen.errors import FitError, ToolchainError
 from tinygen.paths import resource
-from tinygen.targets.board import Board
+from tinygen.targets.board import Board, ZigTarget
 from tinygen.targets.boards import list_boards, load_board
 from tinygen.targets.toolchain import (
     BuildResult,
@@ -32,7 +32,7 @@ from tinygen.targets.toolchain import (
 from tinygen.targets.toolchains import compiling
 from tinygen.targets.toolchains.base import compile_error, link_error
 from tinygen.targets.toolchains.fit import overflow_error
-from tinygen.targets.toolchains.zig import Zig, zig_cache
+from tinygen.targets.toolchains.zig import Zig, library_flags, zig_cache
 
 GCC = pytest.param("gcc", marks=requires_tool("arm-none-eabi-gcc"))
 BOTH = pytest.mark.parametrize("toolchain", ["zig", GCC])
@@ -302,6 +302,18 @@ def test_zigs_library_is_made_only_for_who_needs_it(
     code = host_code(tmp_path, f"{prototype};\n{prototype}\n{{\n    {text}\n}}\n")
     build_flat(code, tmp_path / "f.elf", find_toolchain("zig", load_board("f746zg")), entries=["f"])
     assert asked == tries
+
+
+def test_cores_of_a_family_share_zigs_library() -> None:
+    """It is made once, not once for each core: of instructions that all of them have."""
+    targets = [load_board(name).toolchain.zig for name in list_boards()]
+    made = {(target.target, *library_flags(target)) for target in targets if target}
+    assert made == {
+        ("thumb-freestanding-eabihf", "-mcpu=cortex_m3+vfp4d16sp", "-lcompiler_rt"),
+        ("riscv32-freestanding", "-mcpu=generic_rv32+m+c", "-lcompiler_rt"),
+    }
+    assert library_flags(ZigTarget("thumb-freestanding-eabi", "cortex_m0plus")) == ["-lcompiler_rt"]
+    assert library_flags(ZigTarget("riscv32-freestanding", "generic_rv32+m")) == ["-lcompiler_rt"]
 
 
 def test_complaints_without_a_known_form_are_passed_on() -> None:

@@ -33,7 +33,7 @@ from tinygen.targets.toolchains.base import (
 )
 from tinygen.targets.toolchains.gcc import gcc_for
 from tinygen.targets.toolchains.libraries import place_found, place_in
-from tinygen.targets.toolchains.zig import own_flags
+from tinygen.targets.toolchains.zig import library_flags, own_flags
 from tinygen.version import VERSION
 
 _APPLICATION = (
@@ -216,6 +216,7 @@ def _make_context(project: FirmwareProject) -> dict[str, object]:
         "optimize": OPTIMIZE,
         "default_toolchain": "cc" if board.is_host else "zig" if zig else "gcc",
         "zig_own": " ".join(own_flags(zig.target)) if zig else "",
+        "zig_libraries": " ".join(library_flags(zig)) if zig else "",
         "zig_core": f"-target {zig.target} -mcpu={zig.cpu}" if zig else "",
         "gcc": gcc_for(gcc or ()),
         "gcc_core": " ".join(gcc or ()),

@@ -46,6 +46,24 @@ def own_flags(target: str) -> tuple[str, ...]:
     return ("-mno-global-merge",) if target.startswith(("thumb", "arm")) else ()
 
 
+_LIBRARY_CPU = {
+    "thumb-freestanding-eabihf": "cortex_m3+vfp4d16sp",
+    "thumb-freestanding-eabi": "cortex_m3",
+    "riscv32-freestanding": "generic_rv32+m+c",
+}
+"""By target, what all cores of the boards here execute: Armv7-M without DSP instructions, RV32IMC."""
+_ARMV6M = ("cortex_m0", "cortex_m1")
+
+
+def library_flags(target: ZigTarget) -> list[str]:
+    """Links zig's library, of which there is one for a family of cores: zig takes five seconds to make each."""
+    features = set(target.cpu.split("+"))
+    less = target.cpu.startswith(_ARMV6M) or (target.target.startswith("riscv") and not {"m", "c"} <= features)
+    cpu = None if less else _LIBRARY_CPU.get(target.target)
+    # The last of several counts, and objects are compiled already.
+    return [*([f"-mcpu={cpu}"] if cpu else []), "-lcompiler_rt"]
+
+
 class Zig(Toolchain):
     """`zig cc`, for a board's core or, with no target, for this computer.
 
@@ -92,7 +110,7 @@ class Zig(Toolchain):
 
     def libraries(self) -> list[str]:
         """Soft-float and 64-bit helpers."""
-        return ["-lcompiler_rt"]
+        return library_flags(self._target) if self._target else ["-lcompiler_rt"]
 
     def prefix_maps(self) -> dict[str, str]:
         """clang's headers lie in the wheel."""
