@@ -60,25 +60,30 @@
     TG_MAC(d1, v, x1);                                                                                       \
     TG_LOAD(x1, x, ((n) + 1) * step + apart)
 #elif TG_IN_REGISTERS
-/* Pair n of the taps: loads that follow each other take one cycle each, but for the first. */
-#define TG_DOT_2X4_BEGIN()                                                                                   \
-    TG_LOAD(x0, x, 0);                                                                                       \
-    TG_LOAD(x1, x, apart)
+/* One instruction for two words that lie side by side, or for one, that moves its pointer along. */
+#define TG_TAKE_TWO(first, second, words)                                                                    \
+    __asm__ volatile("ldrd %0, %1, [%2], #8" : "=&r"(first), "=&r"(second), "+&r"(words))
+#define TG_TAKE_X()                                                                                          \
+    if (apart == 1 && step == 2) {                                                                           \
+        TG_TAKE_TWO(x0, x1, x);                                                                              \
+    } else {                                                                                                 \
+        TG_LOAD(x1, x, apart);                                                                               \
+        __asm__ volatile("ldr %0, [%1], %2" : "=&r"(x0), "+&r"(x) : "i"(4 * step));                          \
+    }
+/* A pair of taps: loading two words takes a cycle for each and one more, be it by one instruction or by two. */
+#define TG_DOT_2X4_BEGIN() TG_TAKE_X()
 #define TG_DOT_2X4_STEP(n)                                                                                   \
-    TG_LOAD(u, w, 4 * (n));                                                                                  \
-    TG_LOAD(v, w, 4 * (n) + 1);                                                                              \
+    TG_TAKE_TWO(u, v, w);                                                                                    \
     TG_MAC(a0, u, x0);                                                                                       \
     TG_MAC(a1, u, x1);                                                                                       \
     TG_MAC(b0, v, x0);                                                                                       \
     TG_MAC(b1, v, x1);                                                                                       \
-    TG_LOAD(u, w, 4 * (n) + 2);                                                                              \
-    TG_LOAD(v, w, 4 * (n) + 3);                                                                              \
+    TG_TAKE_TWO(u, v, w);                                                                                    \
     TG_MAC(c0, u, x0);                                                                                       \
     TG_MAC(c1, u, x1);                                                                                       \
     TG_MAC(d0, v, x0);                                                                                       \
     TG_MAC(d1, v, x1);                                                                                       \
-    TG_LOAD(x0, x, ((n) + 1) * step);                                                                        \
-    TG_LOAD(x1, x, ((n) + 1) * step + apart)
+    TG_TAKE_X()
 #endif
 
 /*
@@ -97,7 +102,9 @@ TG_INLINE void tg_dot_2x4(
     int32_t c0 = sums[4], c1 = sums[5], d0 = sums[6], d1 = sums[7];
     uint32_t x0, x1, u, v;
     /* Pairs in one turn of the loop: a constant, as `pairs` is. */
-    const int32_t together = TG_DUAL_ISSUE && pairs % 8 == 0 ? 8 : pairs % 4 == 0 ? 4 : pairs % 6 == 0 ? 6 : 2;
+    const int32_t together = pairs % 8 == 0 ? 8 : pairs % 4 == 0 ? 4 : pairs % 6 == 0 ? 6 : 2;
+    /* Loads that move their pointers have also moved that of activations along a pair that is read ahead. */
+    const int32_t moved = TG_DUAL_ISSUE ? 0 : 1;
     TG_KEEP(last, w + 4 * pairs * rows);
     tg_fence();
     do {
@@ -118,12 +125,14 @@ TG_INLINE void tg_dot_2x4(
                 TG_DOT_2X4_STEP(6);
                 TG_DOT_2X4_STEP(7);
             }
-            TG_ADVANCE(x, together * step);
-            TG_ADVANCE(w, 4 * together);
+            if (moved == 0) {
+                TG_ADVANCE(x, together * step);
+                TG_ADVANCE(w, 4 * together);
+            }
             TG_RECALL(v, end);
         } while ((uint32_t)w != v);
         if (rows > 1) {
-            x += pitch - pairs * step;
+            x += pitch - (pairs + moved) * step;
             TG_RECALL(v, last);
         }
     } while (rows > 1 && (uint32_t)w != v);
