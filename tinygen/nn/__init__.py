@@ -17,6 +17,18 @@ the ReLU. Both give float values that an integer encoding holds exactly (`codes`
 """
 
 from tinygen.nn.convert import RECIPES, Recipe, calibrate, convert
+from tinygen.nn.decisions import (
+    Deciding,
+    EarlyExit,
+    SkipBlock,
+    decisions,
+    early_exits,
+    every_exit,
+    exits_of,
+    exploring,
+    gate_cost,
+    skip_blocks,
+)
 from tinygen.nn.layers import (
     InputQuant,
     QuantConv2d,
@@ -58,6 +70,8 @@ __all__ = [
     "Affine8",
     "BinaryConnect",
     "CodebookQuant",
+    "Deciding",
+    "EarlyExit",
     "InputQuant",
     "LogQuant",
     "LogQuantActivation",
@@ -68,6 +82,7 @@ __all__ = [
     "ReLUQuant",
     "Recipe",
     "Sign",
+    "SkipBlock",
     "Symmetric8",
     "TanhQuant",
     "TanhQuantActivation",
@@ -80,8 +95,15 @@ __all__ = [
     "calibrate",
     "clip_weights",
     "convert",
+    "decisions",
+    "early_exits",
+    "every_exit",
+    "exits_of",
+    "exploring",
     "freeze_weights",
+    "gate_cost",
     "hyperspherical_energy",
+    "skip_blocks",
     "straight_through",
     "xnor_block",
 ]

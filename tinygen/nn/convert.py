@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tinygen.errors import UnsupportedError
+from tinygen.nn.decisions import exploring
 from tinygen.nn.layers import InputQuant, QuantConv2d, QuantLinear
 from tinygen.nn.pruned import bake_masks, copy_network, mask_of
 from tinygen.nn.quantizers import (
@@ -223,9 +224,10 @@ def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
             module.train()
     seen = 0
     try:
-        for batch in batches:
-            network(batch)
-            seen += 1
+        with exploring(network):
+            for batch in batches:
+                network(batch)
+                seen += 1
     finally:
         for module, training in modes:
             module.training = training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from tinygen.frontends.folding import Quantizer, exact_cuts, fold, fold_real
 from tinygen.frontends.rescale_fit import Cuts, threshold_of
 from tinygen.frontends.torch_nn.bends import bent_cuts
 from tinygen.frontends.torch_nn.values import Coded, Pending, Pool
+from tinygen.ir.branch import Branch
 from tinygen.ir.encodings import Affine, Encoding, IntegerEncoding
 from tinygen.ir.epilogue import Epilogue, Rescale, Threshold
 from tinygen.ir.graph import Graph
@@ -19,21 +21,33 @@ from tinygen.ir.ops.concatenation import Concatenation
 from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D
 from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.ops.window import Padding
+from tinygen.ir.state import State
 from tinygen.ir.tensor import Shape, Tensor
+from tinygen.ir.thresholds import new_threshold
 
 _SAME_16 = Rescale((1,), (0,), (0,), -(2**15), 2**15 - 1)
 _SAME_32 = Rescale((1,), (0,), (0,), -(2**31 - 1), 2**31 - 1)
 
 
 class Builder:
-    """A graph in the making."""
+    """A graph in the making.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: of the graph.
+        outer: where the branch operator is whose branch this is; None for whole models.
+    """
+
+    def __init__(self, name: str, outer: Builder | None = None) -> None:
         self.name = name
+        self.outer = outer
         self.tensors: dict[str, Tensor] = {}
         self.ops: list[Op] = []
         self.entry: tuple[object, Shape, Tensor] | None = None
         """The quantizer of the model's input, its shape, and its codes."""
+        self.states: list[State] = []
+        """Thresholds, of whole models."""
+        self.captured: list[str] = []
+        """Thresholds that a branch reads: inputs of it, named as outside."""
         self.ended: dict[str, Pending] = {}
         """What tensors were made of, by name."""
 
@@ -52,6 +66,31 @@ class Builder:
                 fix="Quantize it once, and give the result to all that read it.",
             )
         return Coded(self.entry[2])
+
+    def threshold(self, kind: str, encoding: Encoding, value: int) -> Tensor:
+        """What a score is compared with, which the caller may set: EXIT_1, EXIT_2, ... of the whole model.
+
+        Args:
+            kind: in upper case: "EXIT".
+            value: a code of the encoding, until it is set.
+        """
+        if self.outer is not None:
+            return self.capture(self.outer.threshold(kind, encoding, value))
+        number = 1 + sum(state.threshold.startswith(f"{kind}_") for state in self.states)
+        tensor, state = new_threshold(f"{kind}_{number}", encoding, value)
+        self.states.append(state)
+        return self._add(tensor)
+
+    def capture(self, tensor: Tensor) -> Tensor:
+        """A threshold of the whole model, as an input of this branch."""
+        if tensor.name not in self.captured:
+            self.captured.append(tensor.name)
+            self._add(tensor)
+        return tensor
+
+    def taken(self, name: str, outside: Coded) -> Coded:
+        """An input of a branch: the same codes as outside."""
+        return replace(outside, tensor=self._add(replace(outside.tensor, name=self._unique(name), data=None)))
 
     def constant(self, name: str, codes: np.ndarray, encoding: Encoding) -> str:
         codes = np.ascontiguousarray(codes, encoding.dtype)
@@ -189,6 +228,25 @@ class Builder:
         self.ops.append(op)
         return self._add(Tensor(output, shape, encoding))
 
+    def write(
+        self, kind: type[Op], where: str, inputs: tuple[str, ...], encoding: Encoding, name: str, **fields: object
+    ) -> Tensor:
+        """An operator of one output, whose shape is the operator's own rule."""
+        return self._write(kind, where, inputs, None, encoding, name, **fields)
+
+    def branch(self, where: str, index: Tensor, inputs: Sequence[Tensor], graphs: Sequence[Graph]) -> Tensor:
+        """The operator that chooses one of several graphs of one output.
+
+        Raises:
+            UnsupportedError: they give other codes than each other.
+        """
+        made = [graph.tensors[graph.outputs[0]] for graph in graphs]
+        if len({(tensor.shape, tensor.encoding) for tensor in made}) > 1:
+            shown = ", ".join(f"{tensor.describe()} of {tensor.encoding}" for tensor in made)
+            raise UnsupportedError(f"its branches give {shown}", where=where, fix="All need one shape.")
+        names = (index.name, *(tensor.name for tensor in inputs))
+        return self._write(Branch, where, names, made[0].shape, made[0].encoding, where, branches=tuple(graphs))
+
     def graph(self, output: Coded) -> Graph:
         """The finished graph.
 
@@ -196,7 +254,7 @@ class Builder:
             ModelError, UnsupportedError: a layer is outside what its operator does.
         """
         inputs = () if self.entry is None else (self.entry[2].name,)
-        graph = Graph(self.name, self.tensors, tuple(self.ops), inputs, (output.tensor.name,))
+        graph = Graph(self.name, self.tensors, tuple(self.ops), inputs, (output.tensor.name,), tuple(self.states))
         graph.validate()
         return graph
 

@@ -16,14 +16,15 @@ from torch import fx, nn
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
 from tinygen.frontends.names import check_c_name
-from tinygen.frontends.torch_nn import modules
+from tinygen.frontends.torch_nn import decisions, modules
 from tinygen.frontends.torch_nn.builder import Builder
 from tinygen.frontends.torch_nn.values import Coded, Pending, Raw, Value
 from tinygen.ir.graph import Graph
+from tinygen.nn.decisions import Deciding
 from tinygen.nn.layers import QuantConv2d, QuantLinear
 from tinygen.nn.quantizers import ActivationQuantizer
 
-_OWN = (QuantConv2d, QuantLinear, ActivationQuantizer)
+_OWN = (QuantConv2d, QuantLinear, ActivationQuantizer, Deciding)
 
 
 def is_quantized(module: nn.Module) -> bool:
@@ -85,10 +86,17 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 
 class Reader:
-    """Walks over the nodes of a trace."""
+    """Walks over the nodes of a trace.
 
-    def __init__(self, module: nn.Module, name: str) -> None:
+    Args:
+        module: its layers are read one after the other.
+        builder: where they go, or the name of a graph of their own.
+        prefix: leads the layers' names: "exit.head.".
+    """
+
+    def __init__(self, module: nn.Module, builder: Builder | str, prefix: str = "") -> None:
         self.parts = dict(module.named_modules())
+        self.prefix = prefix
         try:
             self.trace = Tracer().trace(module)
         except fx.proxy.TraceError as error:
@@ -97,11 +105,15 @@ class Reader:
                 where=type(module).__name__,
                 fix="Write it without branches on tensors.",
             ) from error
-        self.builder = Builder(name)
+        self.builder = Builder(builder) if isinstance(builder, str) else builder
         self.values: dict[fx.Node, Value] = {}
 
     def read(self, shape: tuple[int, ...]) -> Graph:
         """The graph for an input of this shape, as the module sees it."""
+        return self.builder.graph(self._finished(self.walk(Raw(shape))))
+
+    def walk(self, x: Value) -> Value | None:
+        """What the module makes of a value; None where it gives nothing back."""
         output: Value | None = None
         for node in self.trace.nodes:
             if node.op == "placeholder":
@@ -109,12 +121,12 @@ class Reader:
                     raise UnsupportedError(
                         "a module with several inputs", where=str(node.target), fix="Give it one tensor."
                     )
-                self.values[node] = Raw(shape)
+                self.values[node] = x
             elif node.op == "output":
                 output = self._output(node.args[0])
             else:
                 self.values[node] = self._shared(node, self._node(node))
-        return self.builder.graph(self._finished(output))
+        return output
 
     def _output(self, result: Any) -> Value:
         if not isinstance(result, fx.Node):
@@ -146,11 +158,14 @@ class Reader:
         return output
 
     def _node(self, node: fx.Node) -> Value:
-        where = str(node.target) if node.op == "call_module" else node.name
+        where = self.prefix + (str(node.target) if node.op == "call_module" else node.name)
         with _located(where):
             arguments, options = (self._values(part) for part in (node.args, node.kwargs))
             if node.op == "call_module":
-                return modules.apply(self.builder, self.parts[str(node.target)], _only(arguments, options), where)
+                part, x = self.parts[str(node.target)], _only(arguments, options)
+                if isinstance(part, Deciding):
+                    return decisions.apply(self.builder, part, x, decisions.Reading(where, _inner))
+                return modules.apply(self.builder, part, x, where)
             if node.op in ("call_function", "call_method"):
                 return modules.call(self.builder, node.target, arguments, options, where)
         raise UnsupportedError(
@@ -160,6 +175,16 @@ class Reader:
     def _values(self, arguments: Any) -> Any:
         """The arguments with values in the place of nodes."""
         return fx.map_arg(arguments, lambda node: self.values[node])
+
+
+def _inner(builder: Builder, module: nn.Module, x: Value, where: str) -> Value:
+    """What a part of a deciding module makes of a value."""
+    # A module that is traced is looked into, even where it is a layer.
+    alone = Tracer().is_leaf_module(module, "")
+    value = Reader(nn.Sequential(module) if alone else module, builder, f"{where}.").walk(x)
+    if value is None:
+        raise ModelError("it gives nothing back", where=where)
+    return value
 
 
 def _only(arguments: Sequence[Any], options: Mapping[str, Any]) -> Value:

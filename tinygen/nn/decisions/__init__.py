@@ -1,0 +1,18 @@
+"""Modules that compute less where less will do: early exits, skipped blocks, experts."""
+
+from tinygen.nn.decisions.base import Deciding, decisions, exploring
+from tinygen.nn.decisions.exits import EarlyExit, early_exits, every_exit, exits_of
+from tinygen.nn.decisions.skip import SkipBlock, gate_cost, skip_blocks
+
+__all__ = [
+    "Deciding",
+    "EarlyExit",
+    "SkipBlock",
+    "decisions",
+    "early_exits",
+    "every_exit",
+    "exits_of",
+    "exploring",
+    "gate_cost",
+    "skip_blocks",
+]

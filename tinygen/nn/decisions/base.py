@@ -1,0 +1,102 @@
+"""What modules that decide share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+
+from torch import Tensor, nn
+
+from tinygen.errors import UnsupportedError
+from tinygen.nn.quantizers import Affine8
+
+
+class Deciding(nn.Module):
+    """A module that computes one of several parts for each sample.
+
+    In training all parts run, and what they give is mixed or given side by side. In evaluation each sample takes the
+    part that the board would take: decisions are made on integer codes, by the arithmetic of the exported operators.
+
+    Attributes:
+        index: [N] int64, or [N, k]: which branch each sample of the last batch took, in evaluation; None where
+            none came by.
+        explores: in evaluation, whether parts that no sample takes run, too, so that their quantizers see data.
+    """
+
+    index: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.index = None
+        self.explores = False
+
+
+@contextmanager
+def exploring(network: nn.Module) -> Iterator[None]:
+    """All parts of deciding modules see every sample; what they give stays that of the part that was chosen."""
+    modules = [part for part in network.modules() if isinstance(part, Deciding)]
+    before = [part.explores for part in modules]
+    for part in modules:
+        part.explores = True
+    try:
+        yield
+    finally:
+        for part, value in zip(modules, before, strict=True):
+            part.explores = value
+
+
+def decisions(network: nn.Module) -> dict[str, Tensor]:
+    """Which branch each sample of the last batch in evaluation took: [N] or [N, k] int64, by the module's name.
+
+    Samples that did not reach a module (they left before it, or its block was skipped) are not in its tensor.
+    """
+    found = ((name, part) for name, part in network.named_modules() if isinstance(part, Deciding))
+    return {name: part.index for name, part in found if part.index is not None}
+
+
+def forget(part: nn.Module) -> None:
+    """What decided for another batch says nothing of this one, of which no sample gets there."""
+    for inner in part.modules():
+        if isinstance(inner, Deciding):
+            inner.index = None
+
+
+def check_quantizer(quantizer: nn.Module, where: str, what: str) -> Affine8:
+    """The quantizer, known to be one of int8.
+
+    Raises:
+        UnsupportedError: it is another one.
+    """
+    if not isinstance(quantizer, Affine8):
+        fix = "Give an Affine8, or an InputQuant."
+        raise UnsupportedError(f"the {what} quantizer is a {type(quantizer).__name__}", where=where, fix=fix)
+    return quantizer
+
+
+def threshold_code(real: float, scale: float, zero_point: int = 0) -> int:
+    """The least code whose value scale * (code - zero_point) is at least `real`, exactly; held within int32.
+
+    Raises:
+        UnsupportedError: `real` is not a number.
+    """
+    if math.isnan(real):
+        raise UnsupportedError("a threshold that is not a number", where="threshold", fix="Give a real number.")
+    least, largest = -(2**31), 2**31 - 1
+    if math.isinf(real):
+        return largest if real > 0 else least
+    return min(max(math.ceil(Fraction(real) / Fraction(scale)) + zero_point, least), largest)
+
+
+def codes_of(quantizer: Affine8, values: Tensor) -> Tensor:
+    """int64 codes of values, of their shape, in evaluation."""
+    span = quantizer.range()
+    return quantizer.count(values.detach(), span) + quantizer.lowest_code
+
+
+def rows(values: Tensor, chosen: Tensor, part: Tensor) -> Tensor:
+    """`values` [N, ...] with the rows that `chosen` (bool [N]) names taken from `part` [number of them, ...]."""
+    result = values.clone()
+    result[chosen] = part.to(values.dtype)
+    return result
