@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.targets.tools import requires_tool
 from tinygen.demo import MODEL
+from tinygen.errors import TinygenError
 from tinygen.verbs.build import BuildOptions
 from tinygen.verbs.export import export
 
@@ -96,3 +99,32 @@ def test_cmake_in_a_project_in_cpp(way: str, packaged: Path, tmp_path: Path) -> 
     run("cmake", "--build", "build", cwd=tmp_path)
     assert run(tmp_path / "build/user", cwd=tmp_path) == "same\n"
     assert not list(tmp_path.rglob("digits_example"))
+
+
+STAND_INS = Path(__file__).parent / "stand_ins"
+
+
+@pytest.mark.long
+@requires_tool("cmake")
+def test_esp_idf(tmp_path: Path) -> None:
+    """Component and example, built by CMake with a stand-in for ESP-IDF's functions, on this computer."""
+    export(MODEL, tmp_path / "digits", "esp-idf", BuildOptions(board="esp32c3", name="digits"))
+    project = tmp_path / "digits/examples/vectors"
+    idf = {"IDF_PATH": str(STAND_INS / "esp-idf")}
+    run("cmake", "-S", project, "-B", "build", f"-DCMAKE_C_FLAGS={STRICT}", cwd=tmp_path, **idf)
+    run("cmake", "--build", "build", cwd=tmp_path, **idf)
+    assert run(tmp_path / "build/digits_vectors", cwd=tmp_path) == "digits: 4 of 4 test vectors right\n"
+
+
+def test_the_manifest_of_a_component(tmp_path: Path) -> None:
+    export(MODEL, tmp_path / "digits", "esp-idf", BuildOptions(board="esp32", name="digits"))
+    manifest = yaml.safe_load((tmp_path / "digits/idf_component.yml").read_text())
+    assert manifest["targets"] == ["esp32"] and manifest["dependencies"] == {"idf": ">=5.0"}
+    assert re.fullmatch(r"\d+\.\d+\.\d+", manifest["version"])
+
+
+@pytest.mark.parametrize(("form", "board", "fitting"), [("esp-idf", "f411re", "c, cmake")])
+def test_boards_that_a_form_is_not_for(form: str, board: str, fitting: str, tmp_path: Path) -> None:
+    with pytest.raises(TinygenError, match=f"--as {form} is not for this board") as caught:
+        export(MODEL, tmp_path / "out", form, BuildOptions(board=board))
+    assert f"For {board}: --as {fitting}" in caught.value.fix and not (tmp_path / "out").exists()

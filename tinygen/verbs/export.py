@@ -16,7 +16,7 @@ from tinygen.builds.program import describe_tensor
 from tinygen.builds.vectors import make_vectors
 from tinygen.emit.model import EmittedModel, emit_model, interface_of
 from tinygen.emit.sharing import weight_bytes
-from tinygen.errors import FitError, ToolchainError
+from tinygen.errors import FitError, TinygenError, ToolchainError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.lowering.network import NetworkProgram
 from tinygen.passes.dependence import death_notes
@@ -24,7 +24,8 @@ from tinygen.passes.pipeline import simplify_network
 from tinygen.paths import resource
 from tinygen.project.choices import WeightMemory, chosen
 from tinygen.project.exports.forms import FORMS, FormName
-from tinygen.project.exports.library import Form, Library, Written
+from tinygen.project.exports.library import Form, Library, Written, host_example
+from tinygen.targets.board import Board
 from tinygen.targets.boards import load_board
 from tinygen.targets.toolchain import HostCode, build_executable, find_toolchain
 from tinygen.targets.toolchains.base import LIBC_FOLDER, OPTIMIZE
@@ -32,6 +33,7 @@ from tinygen.targets.toolchains.compiling import compile_all
 from tinygen.targets.toolchains.fit import check_weights
 from tinygen.targets.toolchains.sizes import sections_of_object
 from tinygen.targets.vendor_library import library_functions
+from tinygen.targets.vendors import Vendor
 from tinygen.verbs.job import Job, build_id_of, library_entry, read_source
 from tinygen.verbs.options import BuildOptions
 from tinygen.version import VERSION
@@ -39,6 +41,7 @@ from tinygen.version import VERSION
 Progress = Callable[[str, int, int], None]
 RECORD = Record("tinygen-export.json", "export")
 _SECONDS = 120
+_MAIN = "tinygen_example_main.c"
 
 
 @dataclass(frozen=True)
@@ -117,14 +120,39 @@ def export(
 
 def _job(model: Path | MemoryModel, form: Form, options: BuildOptions, step: Progress) -> Job:
     board = load_board(options.board)
-    form.check(board, None)
+    _check_form(form, board)
     toolchain = find_toolchain(options.toolchain, load_board("host") if board.is_project_only else board)
     step("reading the model", 0, 3)
     source = read_source(model, options)
     job = Job(model, source, simplify_network(source), options, board, toolchain)
     if job.library is not None:
-        form.check(board, job.library.checkout)
+        _check_vendor(form, job.library.checkout.vendor)
     return job
+
+
+def _check_form(form: Form, board: Board) -> None:
+    """
+    Raises:
+        TinygenError: the form is not for the board; says which are.
+    """
+    why = form.misfit(board)
+    if why:
+        fitting = ", ".join(one.name for one in FORMS.values() if not one.misfit(board))
+        fix = f"{why} For {board.name}: --as {fitting}."
+        raise TinygenError(f"--as {form.name} is not for this board", where=board.name, fix=fix)
+
+
+def _check_vendor(form: Form, vendor: Vendor) -> None:
+    """
+    Raises:
+        TinygenError: the form cannot bring a vendor's kernels.
+    """
+    why = form.vendor_misfit(vendor)
+    if why:
+        able = ", ".join(one.name for one in FORMS.values() if not one.vendor_misfit(vendor))
+        what = f"--as {form.name} cannot bring {vendor.title}: {why}"
+        fix = f"Leave out --kernels, or take one of: {able}."
+        raise TinygenError(what, where=f"--kernels {vendor.family}", fix=fix)
 
 
 def _check_fit(job: Job, program: NetworkProgram) -> None:
@@ -254,14 +282,16 @@ def _run_example(library: Library, form: Form, folder: Path, written: Written) -
     Raises:
         ToolchainError: the C is wrong, or an output is.
     """
-    layout = written.layout
     with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
-        code = HostCode(
-            folder,
-            (*written.sources, f"{layout.example}/{layout.main}"),
-            (layout.header,),
-            system_include_dirs=written.vendor_includes,
-        )
+        copy = Path(temporary) / "library"
+        shutil.copytree(folder, copy)
+        (copy / _MAIN).write_text(host_example(library, form), encoding="utf-8")
+        sources, includes = written.sources, written.vendor_includes
+        if library.vendor is not None and not includes:  # the ecosystem would fetch it
+            sources += library.vendor.copy(library.functions, copy)
+            includes = library.vendor.vendor.place.includes
+        folders = (written.layout.header, written.layout.example)
+        code = HostCode(copy, (*sources, _MAIN), folders, system_include_dirs=includes)
         program = build_executable(code, Path(temporary) / "example", find_toolchain(None, load_board("host")))
         try:
             done = subprocess.run([program], capture_output=True, text=True, check=False, timeout=_SECONDS)

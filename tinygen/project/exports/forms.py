@@ -5,10 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 
 from tinygen.project.exports.cmake import CMake
+from tinygen.project.exports.esp_idf import EspIdf
 from tinygen.project.exports.library import Form
 from tinygen.project.exports.plain_c import PlainC
 
-FORMS: dict[str, Form] = {form.name: form for form in (PlainC(), CMake())}
+FORMS: dict[str, Form] = {form.name: form for form in (PlainC(), CMake(), EspIdf())}
 
 
 class FormName(StrEnum):
@@ -16,3 +17,4 @@ class FormName(StrEnum):
 
     C = "c"
     CMAKE = "cmake"
+    ESP_IDF = "esp-idf"

@@ -16,10 +16,9 @@ import numpy as np
 
 from tinygen.emit.ctext import array_lines
 from tinygen.emit.templates import environment
-from tinygen.errors import TinygenError
 from tinygen.targets.board import Board
 from tinygen.targets.toolchains.libraries import LibraryPlace
-from tinygen.targets.vendors import Checkout
+from tinygen.targets.vendors import Checkout, Vendor
 from tinygen.version import VERSION
 
 
@@ -114,30 +113,20 @@ class Form(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     layout: ClassVar[Layout] = Layout()
-    copies_vendor: ClassVar[bool] = True
-    """Whether a vendor's kernels are copied beside the model; else the ecosystem brings them."""
+    example_template: ClassVar[str] = "main.c.j2"
+    """Of the example's main file, in templates/export."""
 
     def misfit(self, board: Board) -> str:
-        """Why such a library is not for a board, and what is; "" where it is."""
+        """Which boards such a library is for; "" where this is one of them."""
         return ""
 
-    def vendor_misfit(self, checkout: Checkout) -> str:
-        """The same of a vendor's kernels."""
+    def vendor_misfit(self, vendor: Vendor) -> str:
+        """Why it cannot bring a vendor's kernels; "" where it can."""
         return ""
 
-    def check(self, board: Board, checkout: Checkout | None) -> None:
-        """
-        Raises:
-            TinygenError: the ecosystem does not know such boards, or cannot bring a vendor's kernels.
-        """
-        why = self.misfit(board)
-        if why:
-            raise TinygenError(f"--as {self.name} is not for this board", where=board.name, fix=why)
-        why = self.vendor_misfit(checkout) if checkout is not None else ""
-        if why:
-            assert checkout is not None
-            what = f"--as {self.name} cannot bring {checkout.vendor.title}"
-            raise TinygenError(what, where=f"--kernels {checkout.vendor.family}", fix=why)
+    def vendor_comes_along(self, vendor: Vendor) -> bool:
+        """Whether a vendor's kernels are copied beside the model; else the ecosystem fetches them."""
+        return True
 
     @abstractmethod
     def extras(self, library: Library, written: Written) -> Mapping[str, str]:
@@ -160,7 +149,7 @@ class Form(ABC):
 
     def _with_vendor(self, library: Library, folder: Path) -> Written:
         own = tuple(f"{self.layout.sources}/{name}" for name in library.c_files)
-        if library.vendor is None or not self.copies_vendor:
+        if library.vendor is None or not self.vendor_comes_along(library.vendor.vendor):
             return Written(self.layout, own)
         place: LibraryPlace = library.vendor.vendor.place
         copied = library.vendor.copy(library.functions, folder)
@@ -168,13 +157,9 @@ class Form(ABC):
 
     def _example(self, library: Library, context: Mapping[str, Any]) -> dict[str, str]:
         return {
-            self.layout.main: render(f"export/{self.example_template()}", context),
+            self.layout.main: render(f"export/{self.example_template}", context),
             f"{library.name}_vectors.h": render("export/vectors.h.j2", {**context, **_vector_context(library)}),
         }
-
-    def example_template(self) -> str:
-        """Of the example's main file, in templates/export."""
-        return "main.c.j2"
 
     def context(self, library: Library, written: Written) -> dict[str, Any]:
         """For all templates of the form."""
@@ -195,6 +180,11 @@ class Form(ABC):
             "use": f"export/{self.name}/use.md.j2",
             "version": VERSION,
         }
+
+
+def host_example(library: Library, form: Form) -> str:
+    """C text of the example as a program of a computer: what any form's example does."""
+    return render("export/main.c.j2", form.context(library, Written(form.layout, ())))
 
 
 def _vector_context(library: Library) -> dict[str, Any]:
