@@ -131,16 +131,16 @@ def link(main: str, sources: Sequence[Path], folder: Path, core: Core, compiler:
     (folder / "batch.ld").write_text(_SCRIPT.format(code=CODE, ram=RAM))
     elf = folder / "batch.elf"
     files = ["main_board.c", *[source.name for source in sources if not source.name.startswith("main_")]]
-    compiled = ["-isystem", str(libc / "include"), *WARNINGS, *files]
+    compiled = [*command, "-isystem", str(libc / "include"), *WARNINGS]
     linked = ["-Wl,-T,batch.ld", "-Wl,-e,run_all", "-o", elf.name]
     if compiler == "gcc":
-        _run_compiler([*command, *compiled, str(libc / "string.c"), *linked, "-lgcc"], folder)
-    else:
-        _run_compiler([*command, *compiled, "-c"], folder)
-        objects = [Path(file).with_suffix(".o").name for file in files]
-        # zig's library takes seconds to make, and few batches need it.
-        if lacks_definition(_run_compiler([*command, *objects, *linked], folder, undefined=True)):
-            _run_compiler([*command, *objects, *linked, *library_flags(core.zig)], folder)
+        _run_compiler([*compiled, *files, str(libc / "string.c"), *linked, "-lgcc"], folder)
+    # zig's library takes seconds to make, and few batches need it.
+    elif lacks_definition(_run_compiler([*compiled, *files, *linked], folder, undefined=True)):
+        objects = [f"{file}.o" for file in files]
+        for file, object_ in zip(files, objects, strict=True):
+            _run_compiler([*compiled, "-c", file, "-o", object_], folder)
+        _run_compiler([*command, *objects, *linked, *library_flags(core.zig)], folder)
     _flatten(elf, folder / "batch.bin")
     return elf
 
