@@ -28,7 +28,7 @@ typedef struct {
     uint32_t traces; /* how many tensors its layers write */
 } app_switch_t;
 
-/* Called when layer `layer` has finished, in order 0 .. layers - 1. */
+/* Called when layer `layer` has finished, in order 0 .. layers - 1; not for layers of branches that do not run. */
 typedef void app_observer_t(void *context, uint32_t layer);
 
 /* What the benchmark's protocol asks of a model (commands_mlperf.c). */

@@ -9,9 +9,9 @@
  *     tg-db N C%        then N raw bytes for the db buffer
  *     tg-reset%         the model forgets all earlier inferences; also after tg-paint and at the start
  *     tg-run%           one inference; its cycles
- *     tg-profile%       one inference; cycles of each layer
+ *     tg-profile%       one inference; cycles of each layer that ran
  *     tg-read O%        N and CRC-32 of output O, then N raw bytes
- *     tg-trace%         one inference; CRC-32 of every tensor that a layer writes
+ *     tg-trace%         one inference; CRC-32 of every tensor that a layer writes, if it runs
  *     tg-dump T%        one inference; tensor T of the trace, sent as tg-read does
  *     tg-paint%         fills arena and free stack with a pattern
  *     tg-marks%         how much of both was written since, and how much there is; nothing if never painted
@@ -219,6 +219,9 @@ static void read_output(const char *arguments)
 static void trace_finished(void *context, uint32_t layer)
 {
     uint32_t *const next = context;
+    while (*next < current_switch()->traces && app_model.trace(*next).layer < layer) {
+        (*next)++; /* of a branch that did not run */
+    }
     for (; *next < current_switch()->traces && app_model.trace(*next).layer == layer; (*next)++) {
         const app_trace_t tensor = app_model.trace(*next);
         text_write("m-tg-crc ");

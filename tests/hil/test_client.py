@@ -43,7 +43,7 @@ def test_step_by_step(client: DeviceClient) -> None:
     data = bytes(range(16))
     client.load(0, data)
     layers, cycles = client.profile()
-    assert sum(layers) == cycles and client.read(0) == bytes(2 * x + 1 for x in data)
+    assert sum(layers.values()) == cycles and client.read(0) == bytes(2 * x + 1 for x in data)
     sums = client.on_inputs([data], client.trace)
     assert zlib.crc32(client.on_inputs([data], lambda: client.dump(1))) == sums[1]
 

@@ -7,7 +7,8 @@ import pytest
 from tests.support.branches import gated
 from tests.support.gates import exits, images
 from tinygen.ir.paths import all_paths, count_paths
-from tinygen.lowering.costs import Cost, costs_of, has_branches, own_cost, path_cost
+from tinygen.lowering.costs import costs_of, has_branches, path_cost
+from tinygen.lowering.layers import all_layers
 from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
 
@@ -46,13 +47,25 @@ def test_expected_over_a_data_set() -> None:
 
 
 def test_measured_cycles() -> None:
-    """Layers as an emulated board would count them: each 100, and nothing for what is copied."""
+    """Layers as an emulated board would count them: each 100."""
     program = lower(simplify(exits()), isa=ISA)
     (path, *_) = all_paths(simplify(exits()))
     inner = program.steps[-1].branches[0]
-    ran = len(program.steps) + len(inner.steps) + len(inner.steps[-1].branches[0].steps)
-    assert path_cost(program, path, lambda step: 100.0).cycles == 100 * ran
-    assert costs_of(program, None, lambda step: 100.0).worst.cycles == 100 * ran
+    ran = len(program.layers) + len(inner.layers) + len(inner.layers[-1].branches[0].layers)
+    cycles = [100.0] * len(list(all_layers(program)))
+    assert path_cost(program, path, cycles).cycles == 100 * ran
+    assert costs_of(program, None, cycles).worst.cycles == 100 * ran
+
+
+def test_layers_are_numbered_as_they_finish() -> None:
+    program = lower(simplify(exits()), isa=ISA)
+    layers = list(all_layers(program))
+    assert [layer.number for layer in layers] == list(range(len(layers)))
+    names = [layer.name for layer in layers]
+    assert len(set(names)) == len(names) and names[-1] == "first/1"
+    order = ["first/0/gate", "first/0/second/0", "first/0/second/1", "first/0", "first/1"]
+    assert [name for name in names if name in order] == order
+    assert sum(layer.macs for layer in layers) > costs_of(program).worst.macs
 
 
 def test_networks_without_branches_cost_the_same_always() -> None:
@@ -61,4 +74,4 @@ def test_networks_without_branches_cost_the_same_always() -> None:
     program = lower(simplify(type(graph)("head", graph.tensors, head, graph.inputs, head[-1].outputs)), isa=ISA)
     costs = costs_of(program, {(): 5})
     assert not has_branches(program) and costs.worst == costs.best and costs.expected == costs.worst
-    assert costs.worst == sum((own_cost(step) for step in program.steps), Cost(0, 0))
+    assert costs.worst.cycles == sum(step.plan.cycles for step in program.layers)

@@ -20,7 +20,7 @@ class Mismatch:
     Attributes:
         sample: index of the sample.
         layer: operator whose output differs first; "" when only the model's output could be compared.
-        tensor: that output's name.
+        tensor: that output's name; "" where it is the branch that an operator took.
         element: its index.
         values: (first runtime's, second runtime's) codes.
     """
@@ -48,7 +48,8 @@ class Comparison:
     Attributes:
         first, second: names of the runtimes.
         samples: how many were compared.
-        mismatches: how many samples differ anywhere (floats: by more than 1e-5 of the output's range).
+        mismatches: how many samples differ anywhere (floats: by more than 1e-5 of the output's range), or ran other
+            branches.
         max_abs_diff: largest difference, in codes (floats: in real units).
         where: the first mismatch, when there is one.
         switch: of the network that was run by it; "" where there is only one.
@@ -63,11 +64,11 @@ class Comparison:
     where: Mismatch | None = field(default=None)
     switch: str = ""
 
-    def add(self, sample: int, a: list[np.ndarray], b: list[np.ndarray]) -> None:
-        """Compares one sample's outputs."""
+    def add(self, sample: int, a: list[np.ndarray], b: list[np.ndarray], *, other_path: bool = False) -> None:
+        """Compares one sample's outputs; `other_path`: it took other branches, and is wrong whatever they gave."""
         self.samples += 1
         self.max_abs_diff = max([self.max_abs_diff] + [_largest(x, y) for x, y in zip(a, b, strict=True)])
-        if any(differing(x, y) is not None for x, y in zip(a, b, strict=True)):
+        if other_path or any(differing(x, y) is not None for x, y in zip(a, b, strict=True)):
             self.mismatches += 1
             if self.first_bad_sample is None:
                 self.first_bad_sample = sample

@@ -11,8 +11,9 @@ import numpy as np
 from tinygen.builds.manifest import ProgramEntry
 from tinygen.builds.report import codes_text
 from tinygen.ir.graph import Graph
-from tinygen.ir.interpreter import Stream, evaluate, evaluate_all
+from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.base import Node
+from tinygen.ir.paths import Path, PathStream, trace
 from tinygen.lowering.plan import Arithmetic, registered_kernels
 from tinygen.passes.stripe_stage import model_layer
 
@@ -70,7 +71,7 @@ class LibrarySemantics:
     def __post_init__(self) -> None:
         self.differences = {layer: LayerDifference(layer, kernel) for layer, (kernel, _) in self.kernels.items()}
         self._meanings = {layer: partial(self._both, layer) for layer in self.kernels}
-        self._stream = Stream(self.graph, self._meanings)
+        self._stream = PathStream(self.graph, self._meanings)
 
     def infer(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Codes of each model output; every such layer is also computed as LiteRT does, from the same inputs."""
@@ -80,13 +81,18 @@ class LibrarySemantics:
         """The same, with what the last step left behind."""
         return self._stream.step(sample)
 
+    @property
+    def path(self) -> Path:
+        """The branches that the last step ran."""
+        return self._stream.path
+
     def reset(self) -> None:
         """The next step is the first."""
         self._stream.reset()
 
     def tensors(self, sample: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Codes of every tensor."""
-        return evaluate_all(self.graph, sample, {layer: theirs for layer, (_, theirs) in self.kernels.items()})
+        return trace(self.graph, sample, {layer: theirs for layer, (_, theirs) in self.kernels.items()}).values
 
     def _both(self, layer: str, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         results = self.kernels[layer][1](node, values)

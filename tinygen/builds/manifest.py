@@ -7,7 +7,7 @@ side. Entries that are left out have the default that the field has here.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,16 @@ class ProgramEntry:
     layers: tuple[LayerEntry, ...]
     arena: tuple[BufferEntry, ...]
     steps: tuple[str, ...]
+
+    @property
+    def has_branches(self) -> bool:
+        """Whether inputs decide which layers run."""
+        return any(layer.op == "branch" for layer in self.layers)
+
+    def path(self, ran: Collection[int]) -> dict[str, int]:
+        """The branches that ran, by operator, where these layers did."""
+        marks = (self.layers[index].name for index in ran if self.layers[index].op == "branch")
+        return {operator: int(number) for operator, _, number in sorted(mark.rpartition("/") for mark in marks)}
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tinygen.builds.manifest import BufferEntry, LayerEntry, ProgramEntry, Simplified, TensorEntry
 from tinygen.emit.model import EmittedSwitch
 from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph
 from tinygen.ir.tensor import Tensor
-from tinygen.lowering.program import Program, Step, all_constants
+from tinygen.lowering.layers import Layer, all_layers
+from tinygen.lowering.program import Program, constants_of
 
 
 def describe_program(program: Program, emitted: EmittedSwitch) -> ProgramEntry:
@@ -22,7 +25,7 @@ def describe_program(program: Program, emitted: EmittedSwitch) -> ProgramEntry:
         order=program.ordering,
         stream=program.streamed,
         macs=sum(step.node.op.macs(step.node) for step in program.steps),
-        layers=tuple(_layer(program, step, emitted) for step in program.layers),
+        layers=tuple(_layer(layer, emitted) for layer in all_layers(program)),
         arena=tuple(
             BufferEntry(b.name, size, offset, first, last)
             for b, offset in zip(program.buffers, program.memory.offsets, strict=True)
@@ -48,19 +51,27 @@ def describe_simplification(source: Graph, graph: Graph) -> Simplified:
     )
 
 
-def _layer(program: Program, step: Step, emitted: EmittedSwitch) -> LayerEntry:
-    node = step.node
+def _layer(layer: Layer, emitted: EmittedSwitch) -> LayerEntry:
+    """Of a branch itself, what is beside the layers in it: those have entries of their own, before its own."""
+    step, node = layer.step, layer.step.node
+    constants = () if layer.branch is not None else constants_of(step)
     return LayerEntry(
-        name=node.op.name,
+        name=layer.name,
         op=node.op.KIND,
         kernel=step.kernel.name,
-        function=emitted.functions[step.index],
-        macs=node.op.macs(node),
-        weight_bytes=sum(constant.data.nbytes for constant in all_constants(step)),
+        function=emitted.functions[layer.number],
+        macs=layer.macs,
+        weight_bytes=sum(constant.data.nbytes for constant in constants),
         scratch_bytes=step.plan.scratch_bytes,
         inputs=tuple(t.describe() for t in node.inputs if t is not None and not t.is_constant),
-        outputs=tuple(describe_tensor(program, tensor) for tensor in node.outputs),
+        outputs=tuple(_written(layer, tensor) for tensor in node.outputs),
     )
+
+
+def _written(layer: Layer, tensor: Tensor) -> TensorEntry:
+    """What lies in a branch has a name that says so, and a place that only the C knows."""
+    entry = describe_tensor(layer.program, tensor)
+    return replace(entry, name=f"{layer.prefix}{tensor.name}", offset=None) if layer.prefix else entry
 
 
 def describe_tensor(program: Program, tensor: Tensor) -> TensorEntry:

@@ -73,19 +73,14 @@ def packed_text(m: ProgramEntry) -> str:
 
 
 def plain_text(m: Manifest) -> str:
-    """Layers with weights that run in plain loops, and their predicted cycles where known; "" where none need to.
-
-    Those in branches are not looked at.
-    """
+    """Layers with weights that run in plain loops, and their predicted cycles where known; "" where none need to."""
     # Commands that show no build need not load the kernels.
-    from tinygen.ir.branch import Branch
     from tinygen.lowering.plan import registered_kernels
     from tinygen.lowering.select import Family
 
     if m.kernels == Family.REFERENCE:
         return ""
-    reference = (kernel for kernel in registered_kernels() if kernel.family == Family.REFERENCE)
-    plain = {kernel.name for kernel in reference if kernel.op is not Branch}
+    plain = {kernel.name for kernel in registered_kernels() if kernel.family == Family.REFERENCE}
     counts = m.profile.layers if m.profile else ()
     found = []
     for index, layer in enumerate(m.layers):

@@ -143,7 +143,10 @@ def verify_tables(report: VerifyReport) -> RenderableType:
         first = ""
         if where:
             layer = where["layer"] or "output"
-            first = f"sample {where['sample']}, {layer}, element {where['element']}: {where['values']}"
+            what = f"element {where['element']}: {where['values']}"
+            if not where["tensor"]:
+                what = "took branch {}, and {}".format(*where["values"])
+            first = f"sample {where['sample']}, {layer}{',' if where['tensor'] else ''} {what}"
         style = "red" if entry["mismatches"] else "green"
         switch = f"{comparison.switch}: " if comparison.switch else ""
         pairs.add_row(

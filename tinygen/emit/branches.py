@@ -27,6 +27,8 @@ class EmittedBranch:
         before, after: what is copied, as (target, source, bytes), between its buffers and its places.
         layers: see `layer_of`.
         arrays: symbols of constants.
+        calls: of its layers.
+        mark: what the observer gets when it has run.
     """
 
     title: str
@@ -38,13 +40,20 @@ class EmittedBranch:
     after: list[tuple[str, str, int]]
     layers: list[dict[str, Any]]
     arrays: tuple[str, ...]
+    calls: tuple[tuple[Step, Call], ...]
+    mark: int
 
 
-def branch_of(program: Program, call: Callable[[Places, Step], Call]) -> EmittedBranch:
+OBSERVER = (("void (*observer)(void *context, uint32_t layer)", "observer"), ("void *context", "context"))
+"""Declarations and names of what every branch is given to tell of its layers."""
+
+
+def branch_of(program: Program, mark: int, call: Callable[[Places, Step], Call]) -> EmittedBranch:
     """One branch.
 
     Args:
         program: with buffers of the caller.
+        mark: what the observer gets when it has run.
         call: registers what a step needs.
     """
     places = Places(program, pointer="(void *)(arena + {})")
@@ -57,14 +66,21 @@ def branch_of(program: Program, call: Callable[[Places, Step], Call]) -> Emitted
     scratch = ["scratch"] if places.all else []
     return EmittedBranch(
         title=comment_safe(_title(program)),
-        parameters=[_declared(port) for port in every] + ["void *scratch"] * len(scratch),
-        arguments=[port["label"] for port in every] + scratch,
-        unread=[port["label"] for port in every if port["label"] not in used],
+        parameters=[
+            *map(_declared, every),
+            *["void *scratch"] * len(scratch),
+            *[declaration for declaration, _ in OBSERVER],
+        ],
+        arguments=[*(port["label"] for port in every), *scratch, *(name for _, name in OBSERVER)],
+        unread=[port["label"] for port in every if port["label"] not in used]
+        + [name for _, name in OBSERVER if not calls],
         places=places.all,
         before=before,
         after=after,
         layers=[layer_of(*row) for row in calls],
         arrays=tuple(dict.fromkeys(symbol for _, one in calls for symbol in one.arrays)),
+        calls=tuple(calls),
+        mark=mark,
     )
 
 

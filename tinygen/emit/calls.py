@@ -18,11 +18,20 @@ class Call:
 
     Attributes:
         arrays: symbols of the constants that it reads.
+        within: calls of the layers of its branches, and of theirs.
     """
 
     function: str
     arguments: list[str]
     arrays: tuple[str, ...]
+    within: tuple[tuple[Step, Call], ...] = ()
+
+    def functions(self, step: Step) -> dict[int, str]:
+        """The kernel function of each layer that the call of a step runs, by number."""
+        found = dict.fromkeys((step.index, *step.marks), self.function)
+        for inner, call in self.within:
+            found |= call.functions(inner)
+        return found
 
 
 def layer_of(step: Step, call: Call) -> dict[str, Any]:
@@ -32,11 +41,22 @@ def layer_of(step: Step, call: Call) -> dict[str, Any]:
     notes += [f"out  {_note(tensor)}" for tensor in node.outputs]
     return {
         "index": step.index,
+        # It tells the observer itself which of its branches and layers ran.
+        "branches": len(step.branches),
+        "numbers": f"{_first(step)} to {step.index}" if step.branches else step.index,
         "title": comment_safe(f"{node.op.name} by {call.function}, kernel {step.kernel.name}"),
         "notes": notes,
         "function": call.function,
         "arguments": call.arguments,
     }
+
+
+def _first(step: Step) -> int:
+    """The number of a branch operator's first layer."""
+    within = next(iter(step.branches[0].layers), None) if step.branches else None
+    if within is not None:
+        return _first(within)
+    return step.marks[0] if step.branches else step.index
 
 
 def _note(tensor: Tensor) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from tinygen.emit.branches import EmittedBranch, branch_of
+from tinygen.emit.branches import OBSERVER, EmittedBranch, branch_of
 from tinygen.emit.calls import Call
 from tinygen.emit.ctext import array_lines, candidates, comment_safe, struct_lines
 from tinygen.emit.places import Places
@@ -83,14 +83,15 @@ class KernelWriter:
         """Registers what a step of a program needs and gives its call."""
         symbols = {c.name: self._array(step, c).symbol for c in constants_of(step)}
         parameters, arguments = self._parameters(places, step, symbols)
-        branches = [branch_of(program, self.call) for program in step.branches]
+        branches = [branch_of(*pair, self.call) for pair in zip(step.branches, step.marks, strict=True)]
         function = self._function(step.plan, parameters, branches)
         self.headers.update(step.plan.headers)
         if step.plan.library is not None:
             self.library_headers.update(dict.fromkeys(step.plan.library.headers))
         inner = (symbol for branch in branches for symbol in branch.arrays)
         self.arrays_in_kernels |= any(branch.arrays for branch in branches)
-        return Call(function.name, arguments, tuple(dict.fromkeys((*symbols.values(), *inner))))
+        within = tuple(row for branch in branches for row in branch.calls)
+        return Call(function.name, arguments, tuple(dict.fromkeys((*symbols.values(), *inner))), within)
 
     def _parameters(self, places: Places, step: Step, symbols: Mapping[str, str]) -> tuple[list[str], list[str]]:
         """(declarations, arguments) in call order: operands, packed constants, results, scratch."""
@@ -114,10 +115,14 @@ class KernelWriter:
         if plan.scratch_bytes:
             declarations.append("void *restrict scratch")
             arguments.append(places.scratch(step))
+        for declaration, name in OBSERVER if step.branches else ():
+            declarations.append(declaration)
+            arguments.append(name)
         return declarations, arguments
 
     def _function(self, plan: KernelPlan, parameters: list[str], branches: list[EmittedBranch]) -> Function:
-        key = json.dumps([plan.template, plan.context, parameters], sort_keys=True)
+        # Layers of equal names in two switches may choose among other branches.
+        key = json.dumps([plan.template, plan.context, parameters, repr(branches)], sort_keys=True)
         if key not in self.functions:
             self.functions[key] = self._written(plan, parameters, branches)
         return self.functions[key]

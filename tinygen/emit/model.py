@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygen.emit.benchmark import benchmark_of
-from tinygen.emit.calls import layer_of, short_name
+from tinygen.emit.calls import Call, layer_of, short_name
 from tinygen.emit.ctext import comment_safe
 from tinygen.emit.kept import kept_of
 from tinygen.emit.kernels import KernelWriter
 from tinygen.emit.places import Places
 from tinygen.emit.ports import Port, ports_of, ports_of_switches
 from tinygen.emit.sharing import shares
+from tinygen.emit.spots import Spots
 from tinygen.emit.templates import environment
+from tinygen.lowering.layers import all_layers
 from tinygen.lowering.network import NetworkProgram, SwitchProgram
 from tinygen.lowering.planner import ALIGNMENT
-from tinygen.lowering.program import Io, Program
+from tinygen.lowering.program import Io, Program, Step
 from tinygen.paths import resource
 from tinygen.version import VERSION
 
@@ -100,7 +102,7 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
         EmittedSwitch(
             switch.name,
             _runner(network, switch),
-            tuple(call.function for _, call in rows),
+            _functions(rows),
             {symbol: sizes[symbol] for _, call in rows for symbol in call.arrays},
             {call.function: step.plan.code_bytes for step, call in rows if step.plan.code_bytes},
         )
@@ -126,6 +128,7 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
         if network.is_switchable
         else {
             "layers": layers[0],
+            "layer_count": len(switches[0].functions),
             **kept_of(network.first, places[0]),
             "places": places[0].all,
         }
@@ -139,6 +142,14 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
     for header in sorted(writer.headers):
         files[header] = (resource("templates") / "model" / header).read_text()
     return EmittedModel(name, files, switches).identified()
+
+
+def _functions(rows: Sequence[tuple[Step, Call]]) -> tuple[str, ...]:
+    """The kernel function of each layer, by its number."""
+    found: dict[int, str] = {}
+    for step, call in rows:
+        found |= call.functions(step)
+    return tuple(name for _, name in sorted(found.items()))
 
 
 LICENCE = "SPDX-License-Identifier: 0BSD. Generated code is yours: use it as you like, without conditions."
@@ -176,8 +187,8 @@ def emit_app_model(program: Program | NetworkProgram, source: str, build_id: str
                 {
                     "index": index,
                     "name": switch.name,
-                    "layers": len(switch.program.layers),
-                    "traces": _traces(switch.program, network.state_bytes),
+                    "layers": sum(1 for _ in all_layers(switch.program)),
+                    "traces": _traces(network, switch.program),
                 }
                 for index, switch in enumerate(network)
             ],
@@ -199,25 +210,19 @@ def interface_of(network: NetworkProgram, source: str) -> dict[str, Any]:
     )
 
 
-def _traces(program: Program, state_bytes: int) -> list[dict[str, Any]]:
+def _traces(network: NetworkProgram, program: Program) -> list[dict[str, Any]]:
+    """The tensors that layers write, and where the application finds them, in the order of layers."""
+    spots = Spots(program, network.state_bytes)
     return [
         {
-            "layer": step.index,
-            "bytes": t.nbytes,
-            **_traced(program, t.name, state_bytes),
-            "name": comment_safe(short_name(t.name)),
+            "layer": layer.number,
+            "bytes": tensor.nbytes,
+            **spots.of(layer, tensor.name),
+            "name": comment_safe(short_name(f"{layer.prefix}{tensor.name}")),
         }
-        for step in program.layers
-        for t in step.node.outputs
+        for layer in all_layers(program)
+        for tensor in layer.step.node.outputs
     ]
-
-
-def _traced(program: Program, tensor: str, state_bytes: int) -> dict[str, Any]:
-    """Where the application finds a tensor: bytes into the arena, or into a buffer, of which 1 is the first."""
-    if tensor not in program.ported:
-        return {"buffer": 0, "offset": state_bytes + program.offsets[tensor]}
-    port, offset = program.ported[tensor]
-    return {"buffer": 1 + (*program.graph.inputs, *program.graph.outputs).index(port), "offset": offset}
 
 
 def _context(network: NetworkProgram, source: str) -> dict[str, Any]:
@@ -256,7 +261,7 @@ def _switch_context(
     constants = shares([switch.arrays for switch in emitted])
     return {
         "state_bytes": network.state_bytes,
-        "most_layers": max(len(rows) for rows in layers),
+        "most_layers": max(len(switch.functions) for switch in emitted),
         "switches": [
             {
                 "index": index,
@@ -264,6 +269,7 @@ def _switch_context(
                 "macro": f"{network.name}_{switch.name}".upper(),
                 "runner": emitted[index].runner,
                 "layers": layers[index],
+                "layer_count": len(emitted[index].functions),
                 **kept_of(switch.program, places[index], f"initial_{switch.name}"),
                 "places": places[index].all,
                 "summary": f"{_layer_count(len(layers[index]))}, {_macs(switch.program):,} MAC; constants: "

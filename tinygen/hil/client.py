@@ -157,8 +157,8 @@ class DeviceClient:
         """
         return self._cycles("tg-run")[1]
 
-    def profile(self) -> tuple[list[int], int]:
-        """One inference; gives cycles per layer and in all. Raises as `run`."""
+    def profile(self) -> tuple[dict[int, int], int]:
+        """One inference; gives cycles per layer that ran, by its number, and in all. Raises as `run`."""
         return self._cycles("tg-profile")
 
     def read(self, index: int) -> bytes:
@@ -175,9 +175,12 @@ class DeviceClient:
             raise LostError("no longer has the outputs of the inference", fix="Did it restart?")
         return data
 
-    def trace(self) -> list[int]:
-        """One inference; gives the CRC-32 of every tensor the layers write, in order. Raises as `run`."""
-        return [int(words[1], 16) for words in self._inference("tg-trace").values("m-tg-crc")]
+    def trace(self) -> dict[int, int]:
+        """One inference; gives the CRC-32 of every tensor the layers write, by its number. Raises as `run`.
+
+        Layers of branches that do not run write none.
+        """
+        return {int(words[0]): int(words[1], 16) for words in self._inference("tg-trace").values("m-tg-crc")}
 
     def dump(self, index: int) -> bytes:
         """One inference up to the layer that writes tensor `index` of `trace`; that tensor's bytes. Raises as `run`."""
@@ -378,10 +381,10 @@ class DeviceClient:
         earlier = b"" if steps is None else steps.to_bytes(4, "little")
         return _sums(device.build.encode("ascii") + bytes([self._chosen & 0xFF]) + earlier + inputs)
 
-    def _cycles(self, command: str) -> tuple[list[int], int]:
+    def _cycles(self, command: str) -> tuple[dict[int, int], int]:
         reply = self._inference(command)
         try:
-            return [int(v[1]) for v in reply.values("m-tg-layer")], int(reply.values("m-tg-cycles")[0][0])
+            return {int(v[0]): int(v[1]) for v in reply.values("m-tg-layer")}, int(reply.values("m-tg-cycles")[0][0])
         except (IndexError, ValueError) as error:
             raise DeviceError(f"gave no cycle count, but {reply.lines}") from error
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -42,11 +42,15 @@ class Measured:
         outputs: codes per model output.
         profile: executed instructions, where the device counts them.
         cycles: what the device's own cycle counter said.
+        path: the branches that ran, by operator.
+        ran: numbers of the layers that ran, of a model with branches.
     """
 
     outputs: list[np.ndarray]
     profile: Profile | None
     cycles: int
+    path: Mapping[str, int] = field(default_factory=dict)
+    ran: tuple[int, ...] = ()
 
 
 class Device:
@@ -57,6 +61,7 @@ class Device:
         engine: what runs it: "unicorn", "qemu", "native", "serial".
         port: what the serial port is opened by; "" for the other engines.
         info: what the device said of itself last; None before it is entered.
+        path: the branches that the last `step` ran, by operator.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Device:
         self._program: ProgramEntry = self.manifest
         self._switch = 0
         self.info: DeviceInfo | None = None
+        self.path: Mapping[str, int] = {}
         self._emulated: EmulatedBoard | None = None
         # QEMU does not count: the same firmware runs beside it in our own emulated board.
         self._twin = Device(folder, engine="unicorn", count=True) if count and self.engine == "qemu" else None
@@ -207,8 +213,12 @@ class Device:
         return self.timed(sample)[0]
 
     def step(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Codes of each model output, with what the last step left behind."""
-        return self.timed(sample, keep=True)[0]
+        """Codes of each model output, with what the last step left behind; `path` has the branches that ran."""
+        if not self._program.has_branches:
+            return self.timed(sample, keep=True)[0]
+        (ran, _), found = self._profile(sample, lambda: (self.client.profile(), self._read()), keep=True)
+        self.path = self._program.path(ran)
+        return self._as_arrays(found)
 
     def take_back(self) -> None:
         """The next `step` takes the place of the last one. Nothing to do where the model keeps nothing."""
@@ -221,19 +231,24 @@ class Device:
 
     def measure_layers(self, sample: Sequence[np.ndarray]) -> tuple[list[int], list[int]]:
         """Cycles of each layer, as the device counts them; and its instructions, where they are counted."""
-        cycles, _ = self._profile(sample, self.client.profile)
+        ran, _ = self._profile(sample, self.client.profile)
+        # Layers of branches that did not run took none.
+        cycles = [ran.get(layer, 0) for layer in range(len(self._program.layers))]
         if self._emulated is None:
             return cycles, []
         return cycles, list(self._emulated.profile(len(cycles)).layers)
 
     def measure(self, sample: Sequence[np.ndarray], *, keep: bool = False) -> Measured:
         """One inference with a profile, where the device can give one; `keep` as `step` does."""
-        if self._emulated is None:
+        if self._emulated is None and not self._program.has_branches:
             outputs, cycles = self.timed(sample, keep=keep)
             return Measured(outputs, self._profile_of_twin(sample, keep), cycles)
-        (_, cycles), found = self._profile(sample, lambda: (self.client.profile(), self._read()), keep)
-        profile = self._emulated.profile(len(self._program.layers))
-        return Measured(self._as_arrays(found), profile, cycles)
+        (ran, cycles), found = self._profile(sample, lambda: (self.client.profile(), self._read()), keep)
+        if self._emulated is None:
+            profile = self._profile_of_twin(sample, keep)
+        else:
+            profile = self._emulated.profile(len(self._program.layers))
+        return Measured(self._as_arrays(found), profile, cycles, self._program.path(ran), tuple(ran))
 
     def _profile(self, sample: Sequence[np.ndarray], action: Callable[[], _T], keep: bool = False) -> _T:
         """What `action` gives on an input; the emulated board counts from the beginning."""
@@ -250,12 +265,13 @@ class Device:
         return self._twin.measure(sample, keep=keep).profile if self._twin else None
 
     def intermediate(self, sample: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """Codes of every tensor a layer writes, by name; each is checked against its CRC-32."""
+        """Codes of every tensor that the layers which run write, by name; each is checked against its CRC-32."""
         tensors = [tensor for layer in self._program.layers for tensor in layer.outputs]
         inputs = self.in_memory(sample)
         sums = self.client.on_inputs(inputs, self.client.trace)
         found = {}
-        for index, tensor in enumerate(tensors):
+        for index in sums:
+            tensor = tensors[index]
             data = self.client.on_inputs(inputs, partial(self.client.dump, index))
             if zlib.crc32(data) != sums[index]:
                 raise DeviceError(f"gives other codes for '{tensor.name}' at each inference", where=self.name)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen.ir.branch import Branch, branches_of
 from tinygen.ir.graph import Graph
-from tinygen.ir.interpreter import Evaluate, evaluate_all
+from tinygen.ir.interpreter import Evaluate, Stream, evaluate_all
 from tinygen.ir.ops.base import Node
 
 Path = tuple[tuple[str, int], ...]
@@ -58,6 +58,23 @@ def trace(
 
     run(graph, inputs, "", states)
     return Trace(values, tuple(path))
+
+
+class PathStream(Stream):
+    """Inferences one after the other, each with the branches that ran.
+
+    Attributes:
+        path: of the last step.
+    """
+
+    path: Path = ()
+
+    def step_all(self, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Codes of every tensor, those in branches that ran included."""
+        found = trace(self.graph, inputs, self._instead, self.states)
+        self.states = {state.tensor: found.values[state.update] for state in self.graph.states}
+        self.path = found.path
+        return found.values
 
 
 def path_of(graph: Graph, inputs: Sequence[np.ndarray]) -> Path:

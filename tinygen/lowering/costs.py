@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tinygen.ir.branch import Branch
 from tinygen.ir.paths import Path
 from tinygen.lowering.branches import CHOOSING, handing_cycles
 from tinygen.lowering.program import Program, Step
 
-StepCycles = Callable[[Step], float]
-"""Cycles of a step, without the branches that it chooses among."""
+LayerCycles = Sequence[float]
+"""Cycles by the layer's number (`lowering.layers`): a branch's own are without the layers in it."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +66,12 @@ def has_branches(program: Program) -> bool:
     return any(step.branches for step in program.steps)
 
 
-def costs_of(program: Program, counts: Mapping[Path, int] | None = None, cycles: StepCycles | None = None) -> Costs:
+def costs_of(program: Program, counts: Mapping[Path, int] | None = None, cycles: LayerCycles | None = None) -> Costs:
     """
     Args:
         program: from lowering.
         counts: how many inputs of a data set take each path, as `ir.paths.count_paths` gives them.
-        cycles: of every step, as an emulated board has them; None for what kernels estimate.
+        cycles: of every layer, as an emulated board has them; None for what kernels estimate.
     """
     worst, best = (Cost(*(_extreme(program, pick, part, cycles) for part in ("cycles", "macs"))) for pick in (max, min))
     total = sum(counts.values()) if counts else 0
@@ -84,38 +83,36 @@ def costs_of(program: Program, counts: Mapping[Path, int] | None = None, cycles:
     return Costs(worst, best, expected, paths)
 
 
-def path_cost(program: Program, path: Path, cycles: StepCycles | None = None) -> Cost:
+def path_cost(program: Program, path: Path, cycles: LayerCycles | None = None) -> Cost:
     """Of the inferences that take one path; see `costs_of`."""
     taken = dict(path)
     cost = NOTHING
-    for step in program.steps:
-        cost += own_cost(step, cycles)
+    for step in program.layers:
         if step.branches:
-            inner = step.branches[taken[step.node.op.name]]
-            cost += path_cost(inner, path, cycles) + _handing(inner, cycles)
+            number = taken[step.node.op.name]
+            cost += _choosing(step, number, cycles) + path_cost(step.branches[number], path, cycles)
+        else:
+            cost += _plain(step, cycles)
     return cost
 
 
-def own_cost(step: Step, cycles: StepCycles | None = None) -> Cost:
-    """Of a step, without the branches that it chooses among."""
-    chooses = isinstance(step.node.op, Branch)
-    estimated = CHOOSING if chooses else step.plan.cycles
-    return Cost(estimated if cycles is None else cycles(step), 0 if chooses else step.node.op.macs(step.node))
+def _plain(step: Step, cycles: LayerCycles | None) -> Cost:
+    return Cost(step.plan.cycles if cycles is None else cycles[step.index], step.node.op.macs(step.node))
 
 
-def _handing(program: Program, cycles: StepCycles | None) -> Cost:
-    """What a branch costs beside its layers; where those were measured, it is in the operator's own."""
-    return Cost(handing_cycles(program) if cycles is None else 0.0, 0)
+def _choosing(step: Step, number: int, cycles: LayerCycles | None) -> Cost:
+    """What a branch costs beside its layers."""
+    estimated = CHOOSING + handing_cycles(step.branches[number])
+    return Cost(estimated if cycles is None else cycles[step.marks[number]], 0)
 
 
-def _extreme(program: Program, pick: Callable[..., float], part: str, cycles: StepCycles | None) -> float:
+def _extreme(program: Program, pick: Callable[..., float], part: str, cycles: LayerCycles | None) -> float:
     """The most or the least of one part of the cost."""
     total = 0.0
-    for step in program.steps:
-        total += getattr(own_cost(step, cycles), part)
-        if step.branches:
-            each = [
-                _extreme(inner, pick, part, cycles) + getattr(_handing(inner, cycles), part) for inner in step.branches
-            ]
-            total += pick(each)
+    for step in program.layers:
+        each = [
+            getattr(_choosing(step, number, cycles), part) + _extreme(inner, pick, part, cycles)
+            for number, inner in enumerate(step.branches)
+        ]
+        total += pick(each) if each else getattr(_plain(step, cycles), part)
     return total

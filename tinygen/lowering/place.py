@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tinygen.ir.graph import Graph
+from tinygen.lowering.layers import numbered
 from tinygen.lowering.lifetimes import Ahead, lay_out, live_bytes
 from tinygen.lowering.plan import KernelPlan
 from tinygen.lowering.planner import ALIGNMENT, aligned, plan_memory
@@ -114,7 +115,9 @@ def _steps(
     steps = []
     layer = 0
     for index, (node, choice, plan) in enumerate(zip(graph.nodes(), choices, plans, strict=True)):
-        number = -1 if plan.is_alias else layer
-        steps.append(Step(number, node, choice.kernel, plan, scratch.get(index, 0), choice.branches))
-        layer += 0 if plan.is_alias else 1
+        branches, marks, after = numbered(choice.branches, layer)
+        after += 0 if plan.is_alias or branches else 1
+        number = -1 if plan.is_alias else after - 1
+        steps.append(Step(number, node, choice.kernel, plan, scratch.get(index, 0), branches, marks))
+        layer = after
     return tuple(steps)

@@ -28,9 +28,11 @@ class Step:
     """One layer with its kernel.
 
     Attributes:
-        index: position among the layers that run code (what the observer gets); -1 for aliases.
+        index: position among the layers that run code (what the observer gets), those in branches included; -1 for
+            aliases.
         scratch_offset: bytes from the arena's start, when the plan wants scratch.
         branches: programs that it chooses among; their arenas lie in its scratch.
+        marks: what the observer gets when one of them has run, of each; the last is `index`.
     """
 
     index: int
@@ -39,6 +41,7 @@ class Step:
     plan: KernelPlan
     scratch_offset: int = 0
     branches: tuple[Program, ...] = ()
+    marks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

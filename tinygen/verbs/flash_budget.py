@@ -22,6 +22,7 @@ from tinygen.errors import FitError
 from tinygen.ir.network import Network
 from tinygen.lowering.flash_choice import Option, Point, fitting, frontier, shortlist
 from tinygen.lowering.fuse import fuse
+from tinygen.lowering.layers import layers_of
 from tinygen.lowering.lower import layer_of
 from tinygen.lowering.network import NetworkProgram
 from tinygen.lowering.plan import KernelPlan
@@ -280,7 +281,12 @@ class _Search:
             profile = manifest.switches[number].profile if manifest.switches else manifest.profile
             for one in program.layers:
                 key = number, layer_of(one.node.op.name)
-                cycles = round(one.plan.cycles) if profile is None else profile.layers[one.index].cycles_predicted
+                within = [layer.number for layer in layers_of(one, program)]
+                cycles = (
+                    round(one.plan.cycles)
+                    if profile is None
+                    else sum(profile.layers[number].cycles_predicted for number in within)
+                )
                 found[key] = found.get(key, 0) + cycles
             if profile is not None:
                 found[number, ""] = profile.cycles_predicted - sum(one.cycles_predicted for one in profile.layers)

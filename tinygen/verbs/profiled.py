@@ -12,6 +12,7 @@ from tinygen.builds.plain import from_plain
 from tinygen.builds.predicted import profile_json
 from tinygen.errors import ToolchainError
 from tinygen.hil.device import Device, open_device
+from tinygen.lowering.layers import all_layers
 from tinygen.lowering.network import NetworkProgram
 from tinygen.lowering.program import Program
 from tinygen.targets.board import Board
@@ -53,4 +54,4 @@ def _profile(device: Device, index: int, program: Program, board: Board) -> Prof
 
 def program_names(program: Program) -> list[str]:
     """Names of the layers that run code."""
-    return [step.node.op.name for step in program.layers]
+    return [layer.name for layer in all_layers(program)]

@@ -37,6 +37,7 @@ class RunResult:
         stack_used: deepest stack in bytes, where it can be seen.
         board: the board, for time and energy.
         switch: by which the model was run, when one was named.
+        macs: of each layer; of models with branches only.
     """
 
     device: str
@@ -46,6 +47,7 @@ class RunResult:
     stack_used: int | None
     board: Board
     switch: str | None = None
+    macs: tuple[int, ...] = ()
 
     @property
     def outputs(self) -> tuple[np.ndarray, ...]:
@@ -75,6 +77,8 @@ class RunResult:
         if row.profile is not None:
             entry = profile_json(row.profile, list(self.layers), self.board) | entry
             del entry["cycles_source"]
+        if self.macs:
+            entry |= {"branches": dict(row.path), "macs": sum(self.macs[layer] for layer in row.ran)}
         return entry
 
 
@@ -134,7 +138,8 @@ def run(folder: Path, inputs: Inputs, how: RunOptions = _USUAL, *, progress: Pro
     if outputs is not None:
         _write_outputs(outputs, rows, how.reading.layout)
     names = tuple(layer.name for layer in chosen.layers)
-    return RunResult(device.name, device.engine, names, tuple(rows), stack, device.board, switch)
+    macs = tuple(layer.macs for layer in chosen.layers) if chosen.has_branches else ()
+    return RunResult(device.name, device.engine, names, tuple(rows), stack, device.board, switch, macs)
 
 
 def _write_outputs(path: Path, rows: list[Measured], layout: Layout | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,8 +18,9 @@ from tinygen.builds.oracle import LiteRt
 from tinygen.builds.oracle_names import Oracle
 from tinygen.frontends.memory import MemoryModel
 from tinygen.hil.device import Device, open_device, require_runtime
+from tinygen.ir.branch import Branch
 from tinygen.ir.graph import Graph
-from tinygen.ir.interpreter import Stream, evaluate_all
+from tinygen.ir.paths import PathStream, trace
 from tinygen.passes.litert_arithmetic import Arithmetic
 from tinygen.passes.pipeline import simplify
 from tinygen.targets.boards import load_board
@@ -38,7 +39,7 @@ class Runtime(Protocol):
     def reset(self) -> None: ...
 
 
-class Semantics(Stream):
+class Semantics(PathStream):
     """The integer semantics as a runtime."""
 
     name = "semantics"
@@ -180,6 +181,23 @@ def verify(
 
 
 @dataclass(frozen=True)
+class _Ran:
+    """One inference.
+
+    Attributes:
+        outputs: codes of each.
+        path: the branches that ran, by operator; None where the runtime does not say.
+    """
+
+    outputs: list[np.ndarray]
+    path: Mapping[str, int] | None
+
+
+_Rows = Mapping[str, list[_Ran]]
+"""Inferences by runtime."""
+
+
+@dataclass(frozen=True)
 class _Found:
     """What one graph gave; see `VerifyReport`. `right` is empty without labels."""
 
@@ -231,11 +249,20 @@ class _Trial:
             self._compare((law.name, library.name), outputs) if library else None,
         )
 
-    def _compare(self, pair: tuple[str, str], outputs: Mapping[str, list[list[np.ndarray]]]) -> Comparison:
+    def _compare(self, pair: tuple[str, str], outputs: _Rows) -> Comparison:
         comparison = Comparison(*pair, switch=self.switch)
         for index, (a, b) in enumerate(zip(outputs[pair[0]], outputs[pair[1]], strict=True)):
-            comparison.add(index, a, b)
+            comparison.add(index, a.outputs, b.outputs, other_path=_other_branch(a, b) is not None)
         return comparison
+
+
+def _other_branch(a: _Ran, b: _Ran) -> str | None:
+    """The first operator that chose otherwise; None where there is none, or one runtime does not say.
+
+    Operators that only one of them has run are not looked at: another one decided that, or no output depends on it.
+    """
+    both = {} if a.path is None or b.path is None else {name for name in a.path if name in b.path}
+    return next((name for name in sorted(both) if a.path[name] != b.path[name]), None)  # type: ignore[index]
 
 
 def _litert(model: Path | MemoryModel, oracle: Oracle, *, keep: bool = False) -> LiteRt:
@@ -259,27 +286,27 @@ def _added(comparisons: Sequence[Comparison]) -> Comparison | None:
     return total
 
 
-def _run_all(runtime: Runtime, samples: Samples, switch: str, progress: Progress | None) -> list[list[np.ndarray]]:
+def _run_all(runtime: Runtime, samples: Samples, switch: str, progress: Progress | None) -> list[_Ran]:
     results = []
     for index in range(len(samples)):
         if samples.begins(index):
             runtime.reset()
-        results.append(runtime.step(samples.sample(index)))
+        outputs = runtime.step(samples.sample(index))
+        path = getattr(runtime, "path", None)
+        results.append(_Ran(outputs, None if path is None else dict(path)))
         if progress:
             progress(_labelled(runtime.name, switch), index + 1, len(samples))
     return results
 
 
-def _right(
-    graph: Graph, samples: Samples, outputs: Mapping[str, list[list[np.ndarray]]], switch: str
-) -> dict[str, int]:
+def _right(graph: Graph, samples: Samples, outputs: _Rows, switch: str) -> dict[str, int]:
     """Correct answers per runtime, named with its switch where there are several."""
     if samples.labels is None:
         return {}
     threshold = decision_threshold(graph)
     return {
         _labelled(name, switch): sum(
-            correct(row[0], int(label), threshold) for row, label in zip(rows, samples.labels, strict=True)
+            correct(row.outputs[0], int(label), threshold) for row, label in zip(rows, samples.labels, strict=True)
         )
         for name, rows in outputs.items()
     }
@@ -314,7 +341,7 @@ class _Locator:
         self.library = library
         self.simple = simplify(graph)
 
-    def locate(self, comparison: Comparison, outputs: Mapping[str, list[list[np.ndarray]]]) -> None:
+    def locate(self, comparison: Comparison, outputs: _Rows) -> None:
         """Fills in `comparison.where` when the pair differs."""
         index = comparison.first_bad_sample
         if index is None:
@@ -324,7 +351,7 @@ class _Locator:
             self._locate_output(comparison, index, outputs)
             return
         graph = self.simple if self.devices.keys() & {comparison.first, comparison.second} else self.graph
-        writers = {name: op.name for op in graph.ops for name in op.outputs}
+        writers = dict(_writers(graph))
         a = self._tensors(comparison.first, sample, graph)
         b = self._tensors(comparison.second, sample, graph)
         for name, writer in writers.items():
@@ -335,9 +362,13 @@ class _Locator:
                     return
         self._locate_output(comparison, index, outputs)
 
-    def _locate_output(self, comparison: Comparison, index: int, outputs: Mapping[str, list[list[np.ndarray]]]) -> None:
-        rows = zip(outputs[comparison.first][index], outputs[comparison.second][index], strict=True)
-        for name, (x, y) in zip(self.graph.outputs, rows, strict=True):
+    def _locate_output(self, comparison: Comparison, index: int, outputs: _Rows) -> None:
+        a, b = outputs[comparison.first][index], outputs[comparison.second][index]
+        operator = _other_branch(a, b)
+        if operator is not None and a.path is not None and b.path is not None:
+            comparison.where = Mismatch(index, operator, "", (), (a.path[operator], b.path[operator]))
+            return
+        for name, (x, y) in zip(self.graph.outputs, zip(a.outputs, b.outputs, strict=True), strict=True):
             element = differing(x, y)
             if element is not None:
                 comparison.where = _mismatch(index, "", name, element, x, y)
@@ -352,7 +383,16 @@ class _Locator:
             return interpreter.intermediate(self.graph, [name for op in self.graph.ops for name in op.outputs])
         if self.library is not None and runtime == self.library.name:
             return self.library.tensors(sample)
-        return evaluate_all(graph, sample)
+        return trace(graph, sample).values
+
+
+def _writers(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(tensor, operator) of all that operators write, in order: those in branches before what these give."""
+    for op in graph.ops:
+        for number, inner in enumerate(op.branches if isinstance(op, Branch) else ()):
+            yield from _writers(inner, f"{prefix}{op.name}/{number}/")
+        for name in op.outputs:
+            yield f"{prefix}{name}", f"{prefix}{op.name}"
 
 
 def _mismatch(sample: int, layer: str, tensor: str, element: tuple[int, ...], a: np.ndarray, b: np.ndarray) -> Mismatch:

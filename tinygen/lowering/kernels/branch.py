@@ -18,6 +18,7 @@ def branch(node: Node) -> KernelPlan:
         context={"layer": node.op.name},
         operands=(("index", 0), *numbered("input", len(node.inputs) - 1, first=1)),
         results=numbered("output", len(node.outputs)),
+        headers=("tinygen_branch.h", "tinygen_math.h"),
     )
 
 

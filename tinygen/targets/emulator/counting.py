@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 OUTSIDE, OBSERVER, FIRST_LAYER = 0, 1, 2
+ARM_SECOND, RISCV_SECOND = 1, 11
+"""Registers with a function's second argument: of an observer, the layer."""
 FPU_ON, FPU_DOUBLE, ATOMIC = 1, 2, 4
 ILLEGAL_FPU_OFF, ILLEGAL_DOUBLE, ILLEGAL_UNALIGNED, ILLEGAL_FLOAT, ILLEGAL_ATOMIC = 1, 2, 3, 4, 5
 
@@ -59,7 +61,7 @@ class BlockRow(NamedTuple):
 
     Attributes:
         address, size: of the block, in bytes.
-        bucket: OUTSIDE, OBSERVER, or FIRST_LAYER + n for layer n.
+        bucket: OUTSIDE, OBSERVER, or FIRST_LAYER + n for layer n; where branches skip layers, for the n-th that ran.
         instructions, cycles: of one pass; instructions that an IT block skips are counted.
         passes: how often it ran.
         stalls: cycles lost to memory in all passes.
@@ -115,6 +117,9 @@ class Counter(Protocol):
 
     def rows(self) -> list[BlockRow]:
         """Every block with a count, in no particular order."""
+
+    def order(self) -> list[int]:
+        """The layers that the last inference told its observer of, in order; none where there are thousands."""
 
     def clear(self) -> None:
         """Forgets the counts; `total`, `cycles` and marks stay."""

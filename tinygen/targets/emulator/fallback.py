@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinygen.targets.emulator.counting import (
+    ARM_SECOND,
     ATOMIC,
     FIRST_LAYER,
     FPU_DOUBLE,
@@ -17,6 +18,7 @@ from tinygen.targets.emulator.counting import (
     ILLEGAL_UNALIGNED,
     OBSERVER,
     OUTSIDE,
+    RISCV_SECOND,
     BlockRow,
     Cost,
     Registers,
@@ -54,6 +56,7 @@ class PythonCounter:
     illegal_pc: int = 0
     illegal_address: int = 0
     _layer: int = 0
+    _finished: list[int] = field(default_factory=list)
     _invoke_return: int = 0
     _observer_return: int = 0
     _cost: Cost | None = None
@@ -85,6 +88,9 @@ class PythonCounter:
             for (address, bucket), b in self._blocks.items()
             if b.count
         ]
+
+    def order(self) -> list[int]:
+        return list(self._finished)
 
     def clear(self) -> None:
         for block in self._blocks.values():
@@ -138,10 +144,12 @@ class PythonCounter:
         if address == self.invoke:
             self._invoke_return = self._return_address(uc)
             self._layer = 0
+            self._finished = []
             self.bucket = FIRST_LAYER
         elif address == self.observer and self.bucket >= FIRST_LAYER:
             self._observer_return = self._return_address(uc)
             self.bucket = OBSERVER
+            self._finished.append(self._register(uc, RISCV_SECOND if self._registers.riscv else ARM_SECOND))
 
     def _examine(self, uc: Any, address: int, size: int) -> int:
         code = bytes(uc.mem_read(address, size))

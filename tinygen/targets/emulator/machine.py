@@ -186,7 +186,7 @@ class EmulatedBoard:
         An inference is all from entry to return of `app_model.invoke`; its layers are told apart by
         tg-profile, whose own instructions are left out. After tg-run all counts as layer 0's.
         """
-        return make_profile(self.counter.rows(), self.symbols, layers)
+        return make_profile(self.counter.rows(), self.symbols, layers, self.counter.order())
 
     def stack_used(self) -> int:
         """Deepest stack so far, in bytes, found by what is left of the paint that reset put there."""

@@ -24,6 +24,7 @@ from tinygen.targets.emulator.stalls import Cache, TimedCost
 from tinygen.targets.toolchains.zig import zig_environment
 
 SLOTS = BASES = ACCESSES = 65536
+ORDER = 4096
 _SOURCE = Path(__file__).with_name("hooks.c")
 _HOOK_CODE, _HOOK_BLOCK = 4, 8
 _COST = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32)
@@ -113,6 +114,8 @@ class NativeCounter(ctypes.Structure):
         ("accesses", _Access * ACCESSES),
         ("blocks", ctypes.c_uint64 * (SLOTS * _BLOCK.itemsize // 8)),  # in this type it is aligned as in C
         ("bases", ctypes.c_uint64 * BASES),
+        ("told", ctypes.c_uint32),
+        ("finished", ctypes.c_uint32 * ORDER),
     )
 
     def install(self, uc: Any, registers: Registers, *, blocks: bool, alignment: bool, cost: Cost | None) -> None:
@@ -191,6 +194,9 @@ class NativeCounter(ctypes.Structure):
             BlockRow(address, size, bucket - 1, instructions, cycles, count, stalls)
             for count, stalls, address, bucket, instructions, cycles, size, _ in used.tolist()
         ]
+
+    def order(self) -> list[int]:
+        return list(self.finished[: self.told]) if self.told < ORDER else []
 
     def clear(self) -> None:
         table = self._table()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tinygen.targets.emulator.counting import FIRST_LAYER, BlockRow
@@ -69,13 +69,14 @@ class Profile:
         return tuple(stalls[: len(self.layers)])
 
 
-def make_profile(rows: Iterable[BlockRow], symbols: Symbols, layers: int) -> Profile:
+def make_profile(rows: Iterable[BlockRow], symbols: Symbols, layers: int, order: Sequence[int] = ()) -> Profile:
     """The profile of what has run since the counter was cleared.
 
     Args:
         rows: of the counter.
         symbols: of the ELF that ran.
         layers: how many layers the model has.
+        order: numbers of the layers that ran, where branches skip some; empty where nothing told of layers.
     """
     blocks = []
     per_layer, cycles = [0] * (layers + 1), [0] * (layers + 1)
@@ -83,7 +84,8 @@ def make_profile(rows: Iterable[BlockRow], symbols: Symbols, layers: int) -> Pro
     for row in rows:
         if row.bucket < FIRST_LAYER:
             continue
-        layer = min(row.bucket - FIRST_LAYER, layers)
+        turn = row.bucket - FIRST_LAYER
+        layer = min(turn if not order else order[turn] if turn < len(order) else layers, layers)
         blocks.append(ExecutedBlock(layer, row.address, row.size, row.instructions, row.cycles, row.passes, row.stalls))
         per_layer[layer] += row.instructions * row.passes
         cycles[layer] += row.cycles * row.passes + row.stalls
