@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.targets.tools import requires_tool
+from tests.project.test_platformio import core, pio
+from tests.support.semihosting import LINK, board_files, run_in_qemu
+from tests.targets.tools import requires_package, requires_tool
 from tinygen.demo import MODEL
 from tinygen.errors import TinygenError
 from tinygen.verbs.build import BuildOptions
 from tinygen.verbs.export import export
 
+__all__ = ["core"]  # the fixture
 STRICT = "-Wall -Wextra -Wpedantic -Wconversion -Werror -funsigned-char"
 
 
@@ -116,6 +120,50 @@ def test_esp_idf(tmp_path: Path) -> None:
     assert run(tmp_path / "build/digits_vectors", cwd=tmp_path) == "digits: 4 of 4 test vectors right\n"
 
 
+@requires_package("platformio")
+def test_the_manifest_of_a_platformio_library(tmp_path: Path) -> None:
+    """PlatformIO's own schema takes it; every file that it names is there."""
+    from platformio.package.manifest.parser import ManifestParserFactory
+    from platformio.package.manifest.schema import ManifestSchema
+
+    export(MODEL, tmp_path / "digits", "platformio-lib", BuildOptions(board="host", name="digits"))
+    parsed = ManifestParserFactory.new_from_file(str(tmp_path / "digits/library.json")).as_dict()
+    assert parsed.pop("license") == "0BSD"  # it would be looked up in SPDX's list on the network
+    manifest = ManifestSchema().load_manifest(parsed)
+    assert manifest["name"] == "digits" and manifest["headers"] == ["digits.h"]
+    (example,) = manifest["examples"]
+    assert all((tmp_path / "digits" / example["base"] / name).is_file() for name in example["files"])
+
+
+_INI = """[env:f746zg]
+platform = ststm32
+board = nucleo_f746zg
+build_flags = {flags}
+extra_scripts = link.py
+"""
+
+
+@pytest.mark.long
+@requires_package("platformio")
+@requires_package("SCons")
+@requires_tool("arm-none-eabi-gcc")
+@requires_tool("qemu-system-arm")
+def test_platformio_builds_a_project_with_the_library(core: Path, tmp_path: Path) -> None:
+    export(MODEL, tmp_path / "lib/digits", "platformio-lib", BuildOptions(name="digits"))
+    shutil.copytree(tmp_path / "lib/digits/examples/vectors", tmp_path / "src")
+    _, script = board_files(tmp_path / "src")
+    (tmp_path / "link.py").write_text(
+        f'Import("env")\nenv.Append(LINKFLAGS=["{LINK[0]}", "-Wl,-T,{script}"])\nenv["LIBS"].remove("stdc++")\n'
+    )
+    (tmp_path / "platformio.ini").write_text(_INI.format(flags=STRICT))
+    done = pio(core, "run", "--verbose", "--project-dir", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (compiled,) = [line for line in done.stdout.splitlines() if "digits_kernels.o" in line and " -c " in line]
+    assert "-O3 -ffp-contract=off" in compiled
+    elf = tmp_path / ".pio/build/f746zg/firmware.elf"
+    assert run_in_qemu(elf) == "digits: 4 of 4 test vectors right\n"
+
+
 def test_the_manifest_of_a_component(tmp_path: Path) -> None:
     export(MODEL, tmp_path / "digits", "esp-idf", BuildOptions(board="esp32", name="digits"))
     manifest = yaml.safe_load((tmp_path / "digits/idf_component.yml").read_text())
@@ -123,7 +171,7 @@ def test_the_manifest_of_a_component(tmp_path: Path) -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", manifest["version"])
 
 
-@pytest.mark.parametrize(("form", "board", "fitting"), [("esp-idf", "f411re", "c, cmake")])
+@pytest.mark.parametrize(("form", "board", "fitting"), [("esp-idf", "f411re", "c, cmake, platformio-lib")])
 def test_boards_that_a_form_is_not_for(form: str, board: str, fitting: str, tmp_path: Path) -> None:
     with pytest.raises(TinygenError, match=f"--as {form} is not for this board") as caught:
         export(MODEL, tmp_path / "out", form, BuildOptions(board=board))

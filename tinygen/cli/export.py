@@ -27,10 +27,14 @@ from tinygen.cli.options import (
     Weights,
 )
 
+_FORMS = "c|cmake|esp-idf|platformio-lib"
+
 
 def export(
     model: Model,
-    form: Annotated[str, typer.Option("--as", metavar="c|cmake|esp-idf", help="The form of the library.")],
+    form: Annotated[
+        str, typer.Option("--as", metavar="c|cmake|esp-idf|platformio-lib", help="The form of the library.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the library is written.")],
     board: Board = "f746zg",
     toolchain: Toolchain = None,

@@ -8,8 +8,9 @@ from tinygen.project.exports.cmake import CMake
 from tinygen.project.exports.esp_idf import EspIdf
 from tinygen.project.exports.library import Form
 from tinygen.project.exports.plain_c import PlainC
+from tinygen.project.exports.platformio_lib import PlatformIoLib
 
-FORMS: dict[str, Form] = {form.name: form for form in (PlainC(), CMake(), EspIdf())}
+FORMS: dict[str, Form] = {form.name: form for form in (PlainC(), CMake(), EspIdf(), PlatformIoLib())}
 
 
 class FormName(StrEnum):
@@ -18,3 +19,4 @@ class FormName(StrEnum):
     C = "c"
     CMAKE = "cmake"
     ESP_IDF = "esp-idf"
+    PLATFORMIO_LIB = "platformio-lib"
