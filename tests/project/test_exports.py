@@ -171,7 +171,91 @@ def test_the_manifest_of_a_component(tmp_path: Path) -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", manifest["version"])
 
 
-@pytest.mark.parametrize(("form", "board", "fitting"), [("esp-idf", "f411re", "c, cmake, platformio-lib")])
+@pytest.mark.long
+@requires_tool("g++")
+def test_arduino(tmp_path: Path) -> None:
+    """Library and sketch with a core's flags, and a stand-in for the core itself."""
+    export(MODEL, tmp_path / "digits", "arduino", BuildOptions(board="f411re", name="digits"))
+    library, sketch = tmp_path / "digits/src", tmp_path / "digits/examples/Vectors"
+    common = ["-Os", "-ffunction-sections", "-fdata-sections", *STRICT.split(), f"-I{library}"]
+    for source in library.glob("*.c"):
+        run("gcc", "-std=gnu11", *common, "-c", source, cwd=tmp_path)
+    here = [f"-I{STAND_INS / 'arduino'}", f"-I{sketch}"]
+    cpp = ["-std=gnu++17", "-fno-exceptions", "-fno-rtti", "-include", "Arduino.h", "-x", "c++"]
+    run("g++", *common, *here, *cpp, "-c", sketch / "Vectors.ino", "-o", "sketch.o", cwd=tmp_path)
+    run("g++", *sorted(tmp_path.glob("*.o")), "-o", "run", cwd=tmp_path)
+    assert run(tmp_path / "run", cwd=tmp_path) == "digits: 4 of 4 test vectors right, microseconds: 0\n"
+
+
+_CATEGORIES = (
+    "Display, Communication, Signal Input/Output, Sensors, Device Control, Timing, Data Storage, Data Processing, Other"
+)
+
+
+def test_properties_of_an_arduino_library(tmp_path: Path) -> None:
+    """The rules of the library specification, revision 2.2."""
+    export(MODEL, tmp_path / "net", "arduino", BuildOptions(board="f411re", name="net"))
+    lines = (tmp_path / "net/library.properties").read_text().splitlines()
+    properties = dict(line.split("=", 1) for line in lines)
+    wanted = "name version author maintainer sentence paragraph category url architectures includes"
+    assert list(properties) == wanted.split() and len(lines) == len(properties)
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,62}", properties["name"])
+    assert re.fullmatch(r"\d+\.\d+\.\d+", properties["version"])
+    assert properties["category"] in _CATEGORIES.split(", ") and properties["architectures"] == "*"
+    assert (tmp_path / "net/src" / properties["includes"]).is_file()
+    (sketch,) = (tmp_path / "net/examples").iterdir()
+    assert (sketch / f"{sketch.name}.ino").is_file()
+
+
+@pytest.mark.long
+@requires_tool("cmake")
+@pytest.mark.parametrize("arena", ["y", "n"])
+def test_zephyr(arena: str, tmp_path: Path) -> None:
+    """Module and sample, built by CMake with a stand-in for Zephyr's functions; without its arena, there is none."""
+    export(MODEL, tmp_path / "digits", "zephyr", BuildOptions(board="f746zg", name="digits"))
+    sample, options = tmp_path / "digits/samples/vectors", f"-DKCONFIG=CONFIG_TINYGEN_DIGITS_STATIC_ARENA={arena}"
+    zephyr = {"Zephyr_DIR": str(STAND_INS / "zephyr")}
+    run("cmake", "-S", sample, "-B", "build", options, f"-DCMAKE_C_FLAGS={STRICT}", cwd=tmp_path, **zephyr)
+    run("cmake", "--build", "build", cwd=tmp_path, **zephyr)
+    if arena == "y":
+        assert run(tmp_path / "build/app", cwd=tmp_path) == "digits: 4 of 4 test vectors right\n"
+    assert ("static_arena" in run("nm", tmp_path / "build/app", cwd=tmp_path)) == (arena == "y")
+
+
+@requires_package("kconfiglib")
+def test_descriptions_of_a_zephyr_module(tmp_path: Path) -> None:
+    """Kconfig as Zephyr reads it; keys of module.yml and sample.yaml are those of its schemas."""
+    import kconfiglib
+
+    export(MODEL, tmp_path / "digits", "zephyr", BuildOptions(board="host", name="digits"))
+    module = yaml.safe_load((tmp_path / "digits/zephyr/module.yml").read_text())
+    assert module == {
+        "name": "digits",
+        "build": {"cmake": "zephyr", "kconfig": "zephyr/Kconfig"},
+        "samples": ["samples"],
+    }
+    read = kconfiglib.Kconfig(str(tmp_path / "digits/zephyr/Kconfig"), warn_to_stderr=False)
+    assert not read.warnings and set(read.syms) >= {"TINYGEN_DIGITS", "TINYGEN_DIGITS_STATIC_ARENA"}
+    assert read.syms["TINYGEN_DIGITS_STATIC_ARENA"].str_value == "n"
+    read.syms["TINYGEN_DIGITS"].set_value("y")
+    assert read.syms["TINYGEN_DIGITS_STATIC_ARENA"].str_value == "y"
+    configured = (tmp_path / "digits/samples/vectors/prj.conf").read_text()
+    assert "CONFIG_TINYGEN_DIGITS=y\n" in configured
+    sample = yaml.safe_load((tmp_path / "digits/samples/vectors/sample.yaml").read_text())
+    assert set(sample) == {"sample", "common", "tests"} and set(sample["sample"]) == {"name", "description"}
+    assert set(sample["common"]) == {"tags", "harness", "harness_config"}
+    assert sample["common"]["harness_config"]["regex"] == ["digits: 4 of 4 test vectors right"]
+    ((name, settings),) = sample["tests"].items()
+    assert re.fullmatch(r"[\w.]+", name) and settings == {"integration_platforms": ["native_sim"]}
+
+
+@pytest.mark.parametrize(
+    ("form", "board", "fitting"),
+    [
+        ("esp-idf", "f411re", "c, cmake, platformio-lib, arduino, zephyr"),
+        ("arduino", "host", "c, cmake, platformio-lib, zephyr"),
+    ],
+)
 def test_boards_that_a_form_is_not_for(form: str, board: str, fitting: str, tmp_path: Path) -> None:
     with pytest.raises(TinygenError, match=f"--as {form} is not for this board") as caught:
         export(MODEL, tmp_path / "out", form, BuildOptions(board=board))

@@ -27,14 +27,12 @@ from tinygen.cli.options import (
     Weights,
 )
 
-_FORMS = "c|cmake|esp-idf|platformio-lib"
+_FORMS = "c|cmake|esp-idf|platformio-lib|arduino|zephyr"
 
 
 def export(
     model: Model,
-    form: Annotated[
-        str, typer.Option("--as", metavar="c|cmake|esp-idf|platformio-lib", help="The form of the library.")
-    ],
+    form: Annotated[str, typer.Option("--as", metavar=_FORMS, help="The form of the library.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the library is written.")],
     board: Board = "f746zg",
     toolchain: Toolchain = None,

@@ -34,5 +34,6 @@ class EspIdf(Form):
             "CMakeLists.txt": render("export/esp-idf/CMakeLists.txt.j2", context),
             "idf_component.yml": render("export/esp-idf/idf_component.yml.j2", context),
             f"{_PROJECT}/CMakeLists.txt": render("export/esp-idf/project.cmake.j2", context),
+            f"{_PROJECT}/sdkconfig.defaults": render("export/esp-idf/sdkconfig.defaults.j2", context),
             f"{_PROJECT}/main/CMakeLists.txt": render("export/esp-idf/main.cmake.j2", context),
         }

@@ -1,0 +1,3 @@
+/* Stands for Zephyr's. */
+#include <stdio.h>
+#define printk printf
