@@ -19,6 +19,7 @@ from tinygen.nn import (
     Affine8,
     EarlyExit,
     InputQuant,
+    MixtureOfExperts,
     QuantConv2d,
     QuantLinear,
     SkipBlock,
@@ -59,6 +60,16 @@ class Residual(nn.Module):
 _ACTIVATIONS = ("int8", "int8-relu", "relu3", "tanh4")
 
 
+def random_experts(draw: Draw, channels: int) -> MixtureOfExperts:
+    """Two to four experts, one or several of them chosen; an expert may hand on what it gets."""
+    count, activation = draw.integer(2, 4), ACTIVATIONS[draw.choice(_ACTIVATIONS)]()
+    k = draw.integer(1, count)
+    weights = draw.choice(["all", "none"] if k == 1 else ["all", "chosen"])
+    experts: list[nn.Module] = [conv(channels, channels, draw.choice([1, 3])) for _ in range(count - 1)]
+    experts.append(nn.Identity() if draw.yes() else Residual(channels, "int8", "relu3"))
+    return MixtureOfExperts(head(channels, count), experts, quantizer=activation, k=k, weights=weights)
+
+
 def random_stage(draw: Draw, inputs: int, outputs: int) -> nn.Sequential:
     """A convolution, its activation, and perhaps a block that is skipped, within which another may lie."""
     weights, activation = draw.choice(["int8", "tanh2", "ternary"]), draw.choice(_ACTIVATIONS)
@@ -69,6 +80,8 @@ def random_stage(draw: Draw, inputs: int, outputs: int) -> nn.Sequential:
         nn.BatchNorm2d(outputs),
         quantizer,
     ]
+    if draw.yes():
+        layers.append(random_experts(draw, outputs))
     if draw.yes():
         after = quantizer if draw.yes() else ACTIVATIONS[draw.choice(_ACTIVATIONS)]()
         block: nn.Module = Residual(outputs, weights, activation)
@@ -133,10 +146,13 @@ def compare_decisions(network: nn.Module, x: Tensor, name: str) -> tuple[Graph, 
     found = network(x)
     chosen = {key.replace(".", "_"): value for key, value in decisions(network).items()}
     outputs = [evaluate(graph, row) for row in feeds]
-    ours: dict[str, list[int]] = {key: [] for key in chosen}
+    ours: dict[str, list[int]] = {}
     for row in feeds:
         for key, index in taken(graph, row).items():
-            ours[key].append(index)
+            ours.setdefault(key, []).append(index)
+    for key in [key for key, wanted in chosen.items() if wanted.dim() == 2 and wanted.shape[1] > 1]:
+        wanted = chosen.pop(key)
+        chosen |= {f"{key}_choice_{j}": column for j, column in enumerate(wanted.T)}
     for key, wanted in chosen.items():
         assert ours[key] == wanted.flatten().tolist(), f"{name}, {key}: other branches than the module's"
     encoding = graph.tensors[graph.outputs[0]].integer

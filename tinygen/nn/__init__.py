@@ -20,6 +20,7 @@ from tinygen.nn.convert import RECIPES, Recipe, calibrate, convert
 from tinygen.nn.decisions import (
     Deciding,
     EarlyExit,
+    MixtureOfExperts,
     SkipBlock,
     decisions,
     early_exits,
@@ -27,6 +28,8 @@ from tinygen.nn.decisions import (
     exits_of,
     exploring,
     gate_cost,
+    load_balance,
+    mixtures,
     skip_blocks,
 )
 from tinygen.nn.layers import (
@@ -75,6 +78,7 @@ __all__ = [
     "InputQuant",
     "LogQuant",
     "LogQuantActivation",
+    "MixtureOfExperts",
     "OnSphere",
     "QuantConv2d",
     "QuantLinear",
@@ -103,6 +107,8 @@ __all__ = [
     "freeze_weights",
     "gate_cost",
     "hyperspherical_energy",
+    "load_balance",
+    "mixtures",
     "skip_blocks",
     "straight_through",
     "xnor_block",

@@ -34,7 +34,7 @@ def test_random_networks() -> None:
 
 @pytest.mark.long
 def test_many_random_networks() -> None:
-    _random("nn: many exits and skipped blocks", 60, 1)
+    _random("nn: many exits and skipped blocks", 16, 1)
 
 
 def _gated(quantizer: Affine8, **options: object) -> SkipBlock:

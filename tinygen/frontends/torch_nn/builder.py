@@ -13,13 +13,15 @@ from tinygen.frontends.rescale_fit import Cuts, threshold_of
 from tinygen.frontends.torch_nn.bends import bent_cuts
 from tinygen.frontends.torch_nn.values import Coded, Pending, Pool
 from tinygen.ir.branch import Branch
-from tinygen.ir.encodings import Affine, Encoding, IntegerEncoding
+from tinygen.ir.encodings import Affine, Encoding, IntegerEncoding, Plain
 from tinygen.ir.epilogue import Epilogue, Rescale, Threshold
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.concatenation import Concatenation
 from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D
+from tinygen.ir.ops.movement import StridedSlice
 from tinygen.ir.ops.requantize import Requantize
+from tinygen.ir.ops.top_k import TopK
 from tinygen.ir.ops.window import Padding
 from tinygen.ir.state import State
 from tinygen.ir.tensor import Shape, Tensor
@@ -233,6 +235,20 @@ class Builder:
     ) -> Tensor:
         """An operator of one output, whose shape is the operator's own rule."""
         return self._write(kind, where, inputs, None, encoding, name, **fields)
+
+    def top_k(self, x: Tensor, k: int, where: str) -> tuple[Tensor, Tensor]:
+        """The k largest elements along the last axis, and where they are."""
+        shape = (*x.shape[:-1], k)
+        values = Tensor(self._unique(f"{where}.values"), shape, x.encoding)
+        positions = Tensor(self._unique(f"{where}.positions"), shape, Plain("int32"))
+        names = (values.name, positions.name)
+        self.ops.append(TopK(name=self._unique_op(where), inputs=(x.name,), outputs=names, k=k))
+        return self._add(values), self._add(positions)
+
+    def element(self, x: Tensor, number: int, where: str) -> Tensor:
+        """One of [1, n], as [1, 1]."""
+        fields = {"begin": (0, number), "step": (1, 1), "count": (1, 1), "axes": (0, 1)}
+        return self.write(StridedSlice, where, (x.name,), x.encoding, where, **fields)
 
     def branch(self, where: str, index: Tensor, inputs: Sequence[Tensor], graphs: Sequence[Graph]) -> Tensor:
         """The operator that chooses one of several graphs of one output.

@@ -10,15 +10,19 @@ import torch
 from torch import nn
 
 from tinygen.errors import UnsupportedError
+from tinygen.frontends.folding import Reach
 from tinygen.frontends.torch_nn import layers, operands
 from tinygen.frontends.torch_nn.builder import Builder
-from tinygen.frontends.torch_nn.values import Coded, Raw, Value
+from tinygen.frontends.torch_nn.values import Coded, Pending, Raw, Value, linear
 from tinygen.ir.encodings import Plain
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.compare import Compare, Relation
+from tinygen.ir.ops.softmax import Softmax
+from tinygen.ir.ops.weighted_sum import WeightedSum
 from tinygen.ir.tensor import Tensor
-from tinygen.nn.decisions import Deciding, EarlyExit, SkipBlock
+from tinygen.nn.decisions import Deciding, EarlyExit, MixtureOfExperts, SkipBlock
 from tinygen.nn.decisions.exits import MEASURES
+from tinygen.nn.decisions.experts import ALL, CHOSEN, NONE, PROBABILITIES
 from tinygen.nn.quantizers import ActivationQuantizer
 
 Inner = Callable[[Builder, nn.Module, Value, str], Value]
@@ -55,6 +59,8 @@ def apply(builder: Builder, module: Deciding, x: Value, reading: Reading) -> Val
         return _early_exit(builder, module, source, reading)
     if isinstance(module, SkipBlock):
         return _skip_block(builder, module, source, reading)
+    if isinstance(module, MixtureOfExperts):
+        return _experts(builder, module, source, reading)
     raise UnsupportedError(f"{type(module).__name__} is not read", where=reading.where, fix="Use tinygen.nn's own.")
 
 
@@ -91,6 +97,40 @@ def _skip_block(builder: Builder, module: SkipBlock, x: Coded, reading: Reading)
         return reading.coded(inside, module.block, values[0], module.quantizer, "block")
 
     return _chosen(builder, opens, [x], [keep, run], where)
+
+
+def _experts(builder: Builder, module: MixtureOfExperts, x: Coded, reading: Reading) -> Coded:
+    where, k = reading.where, module.k
+    logits = reading.coded(builder, module.router, x, module.router_quantizer, "router").tensor
+    if logits.shape != (1, len(module.experts)):
+        what = f"its router gives {list(logits.shape)}"
+        raise UnsupportedError(what, where=where, fix=f"It has {len(module.experts)} experts: give a logit of each.")
+    largest, positions = builder.top_k(logits, k, f"{where}.chosen")
+
+    def body(expert: nn.Module, number: int) -> Body:
+        return lambda inside, values: reading.coded(inside, expert, values[0], module.quantizer, f"experts.{number}")
+
+    bodies = [body(expert, number) for number, expert in enumerate(module.experts)]
+    indices = [positions] if k == 1 else [builder.element(positions, j, f"{where}.index_{j}") for j in range(k)]
+    names = [where] if k == 1 else [f"{where}.choice_{j}" for j in range(k)]
+    said = [_chosen(builder, index, [x], bodies, name) for index, name in zip(indices, names, strict=True)]
+    if module.weights == NONE:
+        return said[0]
+    source = largest if module.weights == CHOSEN else logits
+    shares = builder.write(Softmax, f"{where}.shares", (source.name,), PROBABILITIES, f"{where}.shares")
+    if module.weights == ALL:
+        shares, _ = builder.top_k(shares, k, f"{where}.weights")
+    return _through(builder, module.quantizer, _weighted(shares, said, where), f"{where}.sum")
+
+
+def _weighted(shares: Tensor, said: Sequence[Coded], where: str) -> Pending:
+    """The sum of what experts say, times shares of 256ths."""
+    first = said[0]
+    channels, (low, high) = first.tensor.shape[-1], first.ends()
+    ends = [np.full(channels, limit) for limit in (255 * len(said) * min(low, 0), 255 * len(said) * max(high, 0))]
+    chain = linear((first.gain / 256,) * channels)
+    names = (shares.name, *(one.tensor.name for one in said))
+    return Pending(WeightedSum, {}, names, first.tensor.shape, chain, Reach(*ends), where, flat=first.flat)
 
 
 def _through(builder: Builder, quantizer: ActivationQuantizer, x: Value, where: str) -> Coded:

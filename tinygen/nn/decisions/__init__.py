@@ -2,11 +2,13 @@
 
 from tinygen.nn.decisions.base import Deciding, decisions, exploring
 from tinygen.nn.decisions.exits import EarlyExit, early_exits, every_exit, exits_of
+from tinygen.nn.decisions.experts import MixtureOfExperts, load_balance, mixtures
 from tinygen.nn.decisions.skip import SkipBlock, gate_cost, skip_blocks
 
 __all__ = [
     "Deciding",
     "EarlyExit",
+    "MixtureOfExperts",
     "SkipBlock",
     "decisions",
     "early_exits",
@@ -14,5 +16,7 @@ __all__ = [
     "exits_of",
     "exploring",
     "gate_cost",
+    "load_balance",
+    "mixtures",
     "skip_blocks",
 ]
