@@ -20,21 +20,21 @@ from tinygen.passes.pipeline import simplify
 torch.set_num_threads(1)
 
 
-def _random(what: str, count: int, every: int) -> None:
+def _random(what: str, count: int, every: int, *, on_board: bool) -> None:
     found = [compare_decisions(*random_exits(draw), f"m{number}") for number, draw in enumerate(draws(what, count))]
     both = [{index for row in feeds for index in taken(graph, row).values()} for graph, feeds, _ in found]
-    assert sum(indices == {0, 1} for indices in both) >= 0.8 * count
+    assert sum(indices >= {0, 1} for indices in both) >= 0.8 * count
     graphs, feeds, expected = zip(*[(simplify(g), f[:8], e[:8]) for g, f, e in found[::every]], strict=True)
-    compare_code(graphs, feeds, expected, [what] * len(graphs), on_board=True)
+    compare_code(graphs, feeds, expected, [what] * len(graphs), on_board=on_board)
 
 
 def test_random_networks() -> None:
-    _random("nn: exits and skipped blocks", 4, 4)
+    _random("nn: exits and skipped blocks", 4, 4, on_board=False)
 
 
 @pytest.mark.long
 def test_many_random_networks() -> None:
-    _random("nn: many exits and skipped blocks", 16, 1)
+    _random("nn: many exits and skipped blocks", 16, 1, on_board=True)
 
 
 def _gated(quantizer: Affine8, **options: object) -> SkipBlock:
@@ -107,7 +107,7 @@ def test_training_gives_all_exits() -> None:
     quantizer = Affine8()
     stages = [
         nn.Sequential(InputQuant(), conv(3, 4), Affine8(relu=True)),
-        nn.Sequential(conv(4, 4), Affine8(relu=True)),
+        nn.Sequential(conv(4, 4, on_board=False), Affine8(relu=True)),
     ]
     network = early_exits(stages, [head(4, 5), head(4, 5)], quantizer=quantizer)
     logits = network.train()(images(8, 3, 6, 6))
