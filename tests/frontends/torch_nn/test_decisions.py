@@ -107,7 +107,7 @@ def test_training_gives_all_exits() -> None:
     quantizer = Affine8()
     stages = [
         nn.Sequential(InputQuant(), conv(3, 4), Affine8(relu=True)),
-        nn.Sequential(conv(4, 4, on_board=False), Affine8(relu=True)),
+        nn.Sequential(conv(4, 4), Affine8(relu=True)),
     ]
     network = early_exits(stages, [head(4, 5), head(4, 5)], quantizer=quantizer)
     logits = network.train()(images(8, 3, 6, 6))
