@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -116,6 +117,7 @@ def run(
     layout: Layout | str | None = None,
     clip: bool = False,
     switch: str | None = None,
+    thresholds: Mapping[str, int] = MappingProxyType({}),
     port: str | None = None,
     outputs: Path | str | None = None,
     force: bool = False,
@@ -129,6 +131,7 @@ def run(
         layout: "nchw" where images lie channels first; "nhwc", or None, as the model takes them.
         clip: take the ends of an input's range for real values beyond it, however far.
         switch: of a switchable network; None takes the first.
+        thresholds: codes of gates' thresholds, by name; the others have their defaults.
         port: of a real board: "auto", or its serial port.
         outputs: a new file for the outputs, .npy or .npz.
         force: replace that file.
@@ -152,6 +155,7 @@ def run(
             port=port,
             outputs=None if outputs is None else Path(outputs),
             force=force,
+            thresholds=thresholds,
         ),
         progress=progress,
     )
@@ -168,6 +172,7 @@ def verify(
     oracles: Sequence[Oracle] = (),
     limit: int | None = None,
     switch: str | None = None,
+    thresholds: Mapping[str, int] = MappingProxyType({}),
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Compares LiteRT, the integer semantics, C on this computer and the board, bit for bit.
@@ -176,7 +181,7 @@ def verify(
         model: a file, or a graph; LiteRT is asked about .tflite files.
         inputs: samples, and labels `y` for the accuracy.
         options, board, progress: see `build`.
-        layout, clip: see `run`.
+        layout, clip, thresholds: see `run`.
         oracles: LiteRT's kernels to compare with; none given: those of the options' arithmetic.
         limit: use only the first samples.
         switch: of a switchable network; None takes all.
@@ -194,7 +199,7 @@ def verify(
         _model(model),
         _inputs(inputs),
         _options(options, board),
-        VerifyOptions(reading=_reading(layout, clip), oracles=oracles, limit=limit, switch=switch),
+        VerifyOptions(_reading(layout, clip), oracles, limit, switch, thresholds),
         progress=progress,
     )
 

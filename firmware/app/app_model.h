@@ -59,6 +59,10 @@ typedef struct {
     uint32_t (*steps)(void); /* inferences since init or reset; NULL where state_bytes is 0 */
     /* What of the model's memory may be overwritten between inferences, if reset follows; may be NULL. */
     app_tensor_t (*arena)(void);
+    uint32_t thresholds; /* that the caller may set; 0 for most models, and then the rest is NULL */
+    const char *const *threshold_names;
+    int32_t (*threshold)(uint32_t index);                   /* index < thresholds */
+    bool (*set_threshold)(uint32_t index, int32_t code); /* false, and nothing changed, where it cannot be */
     app_benchmark_t benchmark;
 } app_model_t;
 

@@ -4,6 +4,7 @@
  *     tg-info%          name, build, clock, sizes of inputs and outputs, switches if several, layers of the current,
  *                       bytes of the db buffer, mode, bytes of what the model keeps between inferences, if any
  *     tg-switch S%      runs the model by switch S from now on
+ *     tg-threshold T C% sets threshold T to the code C (32 bits, hexadecimal); tg-info names them and has their codes
  *     tg-mode M%        "performance" or "energy" (measure.h), once this command is answered
  *     tg-load I N C%    then N raw bytes for input I, whose CRC-32 is C (hexadecimal)
  *     tg-db N C%        then N raw bytes for the db buffer
@@ -13,7 +14,7 @@
  *     tg-read O%        N and CRC-32 of output O, then N raw bytes
  *     tg-trace%         one inference; CRC-32 of every tensor that a layer writes, if it runs
  *     tg-dump T%        one inference; tensor T of the trace, sent as tg-read does
- *     tg-paint%         fills arena and free stack with a pattern
+ *     tg-paint%         fills arena and free stack with a pattern; thresholds get their defaults again
  *     tg-marks%         how much of both was written since, and how much there is; nothing if never painted
  *
  * Inputs share memory with intermediate values, so load them again before every inference, and after tg-switch and
@@ -52,6 +53,17 @@ static void line_switches(void)
     reply_number("m-tg-current ", app_model.current());
 }
 
+static void line_threshold(uint32_t index)
+{
+    text_write("m-tg-threshold ");
+    text_write_decimal(index);
+    text_write(" ");
+    text_write(app_model.threshold_names[index]);
+    text_write(" ");
+    text_write_hex((uint32_t)app_model.threshold(index));
+    reply_end();
+}
+
 static void info(void)
 {
     reply_text("m-tg-name ", app_model.name);
@@ -72,6 +84,25 @@ static void info(void)
     if (app_model.state_bytes > 0U) {
         reply_number("m-tg-state ", app_model.state_bytes);
     }
+    for (uint32_t i = 0U; i < app_model.thresholds; i++) {
+        line_threshold(i);
+    }
+}
+
+static void set_threshold(const char *arguments)
+{
+    uint32_t index;
+    uint32_t code;
+    if (!text_read_decimal(&arguments, &index) || !text_read_hex(&arguments, &code) || !text_at_end(arguments)) {
+        reply("e-[tg-threshold wants: threshold code]");
+        return;
+    }
+    /* Two's complement, on every compiler supported here. */
+    if (index >= app_model.thresholds || !app_model.set_threshold(index, (int32_t)code)) {
+        reply("e-[no such threshold or code]");
+        return;
+    }
+    line_threshold(index);
 }
 
 static void reset(void)
@@ -297,6 +328,9 @@ static void paint(void)
         const app_tensor_t arena = app_model.arena();
         paint_bytes(arena.data, arena.bytes);
     }
+    if (app_model.thresholds > 0U) {
+        app_model.init(); /* they lie in the arena, and get their defaults again */
+    }
     if (app_model.reset != NULL) {
         app_model.reset(); /* what it keeps lies in the arena */
     }
@@ -338,6 +372,8 @@ bool commands_tinygen(const char *command)
         dump(command);
     } else if (text_takes_word(&command, "tg-switch")) {
         set_switch(command);
+    } else if (text_takes_word(&command, "tg-threshold")) {
+        set_threshold(command);
     } else if (text_takes_word(&command, "tg-mode")) {
         set_mode(command);
     } else {

@@ -50,6 +50,12 @@ void seal_end(void)
     sealed = false;
 }
 
+static void update_with_word(check_t *sum, uint32_t word)
+{
+    const uint8_t bytes[] = {(uint8_t)word, (uint8_t)(word >> 8), (uint8_t)(word >> 16), (uint8_t)(word >> 24)};
+    check_update(sum, bytes, sizeof bytes);
+}
+
 void seal_ran(void)
 {
     if (!sealed) {
@@ -60,9 +66,10 @@ void seal_ran(void)
     check_update(&check, app_model.build_id, length_of(app_model.build_id));
     check_update(&check, &choice, 1U);
     if (app_model.steps != NULL) {
-        const uint32_t steps = app_model.steps();
-        const uint8_t bytes[] = {(uint8_t)steps, (uint8_t)(steps >> 8), (uint8_t)(steps >> 16), (uint8_t)(steps >> 24)};
-        check_update(&check, bytes, sizeof bytes);
+        update_with_word(&check, app_model.steps());
+    }
+    for (uint32_t i = 0U; i < app_model.thresholds; i++) {
+        update_with_word(&check, (uint32_t)app_model.threshold(i));
     }
     for (uint32_t i = 0U; i < app_model.inputs; i++) {
         const app_tensor_t tensor = app_model.input(i);

@@ -18,19 +18,24 @@ from tests.support.gates import exits
 from tests.support.gates import images as images_of_exits
 from tinygen.builds.report import plain_text
 from tinygen.cli.tables import verify_tables
+from tinygen.emit.model import emit_model
+from tinygen.errors import ModelError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.tg import save_tg
-from tinygen.hil.device import Measured
+from tinygen.hil.device import Measured, open_device
 from tinygen.ir.branch import Branch
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate, evaluate_all
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.reduce import ArgMax
 from tinygen.ir.paths import path_of
+from tinygen.lowering.lower import lower
+from tinygen.passes.pipeline import simplify
 from tinygen.verbs.build import BuildOptions, build
+from tinygen.verbs.hil import HilOptions, hil
 from tinygen.verbs.inspect import inspect_model
-from tinygen.verbs.run import run
-from tinygen.verbs.verify import verify
+from tinygen.verbs.run import RunOptions, run
+from tinygen.verbs.verify import VerifyOptions, verify
 
 
 @pytest.fixture
@@ -170,3 +175,91 @@ def test_within_a_limit_of_flash(model: Path, tmp_path: Path) -> None:
     limited = build(model, tmp_path / "limited", BuildOptions(board="f746zg", flash_bytes=limit)).manifest
     assert limited.flash_bytes is not None and limited.flash_bytes <= limit
     assert limited.layers[-1].kernel == "branch"
+
+
+@pytest.fixture
+def gates(tmp_path: Path) -> tuple[Path, Path]:
+    """A model with two thresholds, and inputs that take every path."""
+    save_tg(exits(), tmp_path / "exits.tg")
+    np.savez(tmp_path / "x.npz", x=np.stack([row[0] for row in images_of_exits(6)]))
+    return tmp_path / "exits.tg", tmp_path / "x.npz"
+
+
+@pytest.mark.parametrize("board", ["f746zg", "esp32c3"])
+def test_thresholds_on_boards(gates: tuple[Path, Path], board: str) -> None:
+    """Semantics, host and board move together."""
+    model, inputs = gates
+    found = []
+    for thresholds in ({}, {"EXIT_1": 127, "exit_2": 127}):
+        assert verify(model, inputs, BuildOptions(board=board), VerifyOptions(thresholds=thresholds)).identical
+        build(model, model.parent / "out", BuildOptions(board=board))
+        result = run(model.parent / "out", inputs, RunOptions(thresholds=thresholds))
+        found.append({tuple(row.path.items()) for row in result.rows})
+    assert len(found[0]) == 3 and found[1] == {(("first", 0), ("first/0/second", 0))}
+
+
+def test_hil_sets_thresholds(gates: tuple[Path, Path]) -> None:
+    """Its session paints the arena, where they lie; and on the host it is a stream of commands as on boards."""
+    model, inputs = gates
+    out = model.parent / "out"
+    build(model, out, BuildOptions(board="f746zg"))
+    cycles = []
+    for code in (-128, 127):
+        report = hil(out, HilOptions(inputs=inputs, thresholds={"EXIT_1": code, "EXIT_2": code}))
+        assert report.passed and report.content["thresholds"] == {"EXIT_1": code, "EXIT_2": code}
+        cycles.append(report.content["switches"][0]["latency"]["cycles"]["median"])
+    assert cycles[0] < cycles[1]
+
+
+def test_a_device_keeps_thresholds_over_paint(gates: tuple[Path, Path]) -> None:
+    model, inputs = gates
+    out = model.parent / "out"
+    build(model, out, BuildOptions(board="host"))
+    sample = [np.load(inputs)["x"][0]]
+    with open_device(out) as device:
+        device.step(sample)
+        before = dict(device.path)
+        device.set_thresholds({"EXIT_1": 127, "EXIT_2": 127})
+        device.step(sample)
+        moved = dict(device.path)
+        device.client.paint()
+        device.step(sample)
+        assert device.path == moved != before
+        assert device.client.info().thresholds == {"EXIT_1": 127, "EXIT_2": 127}
+        assert device.check().thresholds == {"EXIT_1": 127, "EXIT_2": 127}
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        (["EXIT_3=1"], "there is no threshold 'EXIT_3'"),
+        (["EXIT_1=128"], "threshold EXIT_1 cannot be 128: its codes are -128 to 127"),
+        (["EXIT_1"], "'EXIT_1' sets no threshold"),
+        (["EXIT_1=1.5"], "sets no threshold"),
+        (["EXIT_1=1", "exit_1=2"], "sets no threshold"),
+    ],
+)
+def test_thresholds_that_cannot_be(built_exits: Path, gates: tuple[Path, Path], given: list[str], what: str) -> None:
+    options = [word for text in given for word in ("--threshold", text)]
+    done = call("run", built_exits, "-i", gates[1], *options)
+    assert done.returncode == 1 and what in done.text
+
+
+@pytest.fixture(scope="module")
+def built_exits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("exits") / "out"
+    build(MemoryModel(exits(), "exits"), out, BuildOptions(board="host"))
+    return out
+
+
+def test_a_threshold_in_the_header(built_exits: Path) -> None:
+    header = (built_exits / "model" / "exits.h").read_text()
+    assert "EXITS_EXIT_2 = 1, /* int8 scale" in header and "#define EXITS_EXIT_1_DEFAULT (-95)" in header
+    assert "exits_reset" not in header
+
+
+def test_thresholds_that_c_has_names_for() -> None:
+    graph = exits()
+    states = (replace(graph.states[0], threshold="layers"), *graph.states[1:])
+    with pytest.raises(ModelError, match="EXITS_LAYERS"):
+        emit_model(lower(simplify(replace(graph, states=states))), "x")

@@ -89,7 +89,11 @@ class BareModels:
         size = _arena_bytes(program)
         arena = self._end - size
         core.write(arena, b"\xa5" * size)
-        if program.graph.states:
+        for state in program.graph.states:
+            if state.threshold:
+                tensor = program.graph.tensors[state.tensor]
+                core.write(arena + program.offsets[tensor.name], tensor.to_memory(state.initial))
+        if program.graph.is_stream:
             core.call(f"{program.graph.name}_reset", arena)
         for tensor, codes in zip(program.inputs, sample, strict=True):
             core.write(arena + program.offsets[tensor.name], tensor.to_memory(codes))
@@ -118,5 +122,5 @@ def _build(programs: Sequence[Program], folder: Path, toolchain: Toolchain, libr
     sources = tuple(sorted(path.relative_to(folder).as_posix() for path in folder.glob("**/*.c")))
     code = HostCode(folder, sources, include_dirs=("model",), system_include_dirs=includes)
     entries = [_entry(program) for program in programs]
-    entries += [f"{program.graph.name}_reset" for program in programs if program.graph.states]
+    entries += [f"{program.graph.name}_reset" for program in programs if program.graph.is_stream]
     return build_flat(code, folder / "model.elf", toolchain, entries=entries)

@@ -15,6 +15,7 @@ from typing import Any
 from tinygen.builds.folder import UNFINISHED
 from tinygen.builds.plain import OPTIONAL, PlainError, from_plain, to_plain
 from tinygen.errors import TinygenError
+from tinygen.ir.thresholds import checked
 from tinygen.lowering.program import Io, Ordering, Streamed
 from tinygen.lowering.select import Family
 from tinygen.passes.litert_arithmetic import Arithmetic
@@ -79,12 +80,23 @@ class BufferEntry:
     last: int
 
 
+@dataclass(frozen=True)
+class ThresholdEntry:
+    """A code that gates compare with, and that may be set: at first `value`, from `low` to `high`."""
+
+    name: str
+    value: int
+    low: int
+    high: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProgramEntry:
     """What does not depend on the board, of a switch.
 
     Attributes:
         states: what the model keeps from one inference to the next.
+        thresholds: that may be set.
         arena_lower_bound_bytes: the largest sum of live buffers; arena_optimal: no smaller arena is possible.
         stream: how the first layers are computed in stripes; None where they are not.
         arena: its buffers.
@@ -103,6 +115,7 @@ class ProgramEntry:
     layers: tuple[LayerEntry, ...]
     arena: tuple[BufferEntry, ...]
     steps: tuple[str, ...]
+    thresholds: tuple[ThresholdEntry, ...] = field(default=(), metadata=OPTIONAL)
 
     @property
     def has_branches(self) -> bool:
@@ -428,6 +441,14 @@ class Manifest(ProgramEntry, ModelEntry, FirmwareEntry):
     def keeps_states(self) -> bool:
         """Whether the model keeps something from one inference to the next, by any of its switches."""
         return any(entry.states for entry in self.switches or (self,))
+
+    def thresholds_set(self, values: Mapping[str, int]) -> dict[str, int]:
+        """Thresholds as they are named here, with the codes that they are to have.
+
+        Raises:
+            TinygenError: there is no such threshold, or it cannot have that code.
+        """
+        return {checked(self.thresholds, name, code).name: code for name, code in values.items()}
 
     @property
     def switch_names(self) -> tuple[str, ...]:

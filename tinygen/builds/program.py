@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tinygen.builds.manifest import BufferEntry, LayerEntry, ProgramEntry, Simplified, TensorEntry
+from tinygen.builds.manifest import BufferEntry, LayerEntry, ProgramEntry, Simplified, TensorEntry, ThresholdEntry
 from tinygen.emit.model import EmittedSwitch
 from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph
 from tinygen.ir.tensor import Tensor
+from tinygen.ir.thresholds import thresholds_of
 from tinygen.lowering.layers import Layer, all_layers
 from tinygen.lowering.program import Program, constants_of
 
@@ -18,7 +19,14 @@ def describe_program(program: Program, emitted: EmittedSwitch) -> ProgramEntry:
     return ProgramEntry(
         inputs=tuple(describe_tensor(program, tensor) for tensor in program.inputs),
         outputs=tuple(describe_tensor(program, tensor) for tensor in program.outputs),
-        states=tuple(describe_tensor(program, program.graph.tensors[state.tensor]) for state in program.graph.states),
+        states=tuple(
+            describe_tensor(program, program.graph.tensors[state.tensor])
+            for state in program.graph.states
+            if not state.threshold
+        ),
+        thresholds=tuple(
+            ThresholdEntry(one.name.upper(), one.value, one.low, one.high) for one in thresholds_of(program.graph)
+        ),
         arena_bytes=program.memory.arena_bytes,
         arena_lower_bound_bytes=program.memory.lower_bound_bytes,
         arena_optimal=program.memory.optimal,

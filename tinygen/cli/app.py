@@ -40,8 +40,10 @@ from tinygen.cli.options import (
     Port,
     Stream,
     Switch,
+    Thresholds,
     Toolchain,
     Weights,
+    thresholds_of,
 )
 from tinygen.version import VERSION
 
@@ -145,6 +147,7 @@ def run(
     outputs: Annotated[Path | None, typer.Option("--outputs", metavar="Y", help="Write outputs here (.npy).")] = None,
     port: Port = None,
     switch: Switch = None,
+    threshold: Thresholds = None,
     layout: InputLayout = None,
     clip: Clip = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there at --outputs.")] = False,
@@ -162,6 +165,7 @@ def run(
             outputs=outputs,
             port=port,
             switch=switch,
+            thresholds=thresholds_of(threshold),
             force=force,
             progress=update,
         )
@@ -198,6 +202,7 @@ def verify(
     arithmetic: Arithmetic = "reference",
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Use the first N samples.")] = None,
     switch: Switch = None,
+    threshold: Thresholds = None,
     layout: InputLayout = None,
     clip: Clip = False,
     as_json: Json = False,
@@ -231,6 +236,7 @@ def verify(
             oracles=oracle or (),
             limit=limit,
             switch=switch,
+            thresholds=thresholds_of(threshold),
             progress=update,
         )
     if as_json:

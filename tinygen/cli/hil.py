@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tinygen.cli.console import console, errors, print_json, progress
-from tinygen.cli.options import Clip, Force, InputLayout
+from tinygen.cli.options import Clip, Force, InputLayout, Thresholds, thresholds_of
 
 
 def hil(
@@ -30,6 +30,7 @@ def hil(
     switch: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of a switchable network; default: all of them.")
     ] = None,
+    threshold: Thresholds = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where the report is written; default: DIR/hil.")
     ] = None,
@@ -75,6 +76,7 @@ def hil(
         infer_seconds=timeout,
         limits=Limits(min_accuracy, max_latency_us),
         reading=Reading(layout, clip),
+        thresholds=thresholds_of(threshold),
     )
     target = folder / "hil" if out is None else out
     check_output(target, force=force)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tinygen.errors import TinygenError
 from tinygen.frontends.layouts import Layout
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite, .onnx, .tg or .pt2 file.")]
@@ -116,6 +117,36 @@ Name = Annotated[str | None, typer.Option(metavar="NAME", help="C name of the mo
 Switch = Annotated[
     str | None, typer.Option(metavar="NAME", help="Of a switchable network; default: run the first, verify all.")
 ]
+Thresholds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--threshold",
+        metavar="NAME=CODE",
+        help="Of a gate, in place of its default; may be repeated (tinygen inspect).",
+    ),
+]
+
+
+def thresholds_of(given: list[str] | None) -> dict[str, int]:
+    """Codes by name.
+
+    Raises:
+        TinygenError: one is no NAME=CODE, or named twice.
+    """
+    found: dict[str, int] = {}
+    for text in given or []:
+        name, _, code = text.partition("=")
+        name = name.strip().upper()
+        try:
+            if not name or name in found:
+                raise ValueError(text)
+            found[name] = int(code)
+        except ValueError as error:
+            fix = "Give NAME=CODE, each name once, as --threshold EXIT_1=40."
+            raise TinygenError(f"'{text}' sets no threshold", fix=fix) from error
+    return found
+
+
 Port = Annotated[
     str | None,
     typer.Option(metavar="PORT", help="Of a real board: auto, or its serial port; default: the emulated one."),

@@ -18,7 +18,7 @@ def kept_of(program: Program, places: Places, prefix: str = "initial") -> dict[s
     `fill`.
     """
     states = []
-    for index, state in enumerate(program.graph.states):
+    for index, state in enumerate(state for state in program.graph.states if not state.threshold):
         tensor = program.graph.tensors[state.tensor]
         content = np.frombuffer(tensor.to_memory(state.initial), np.uint8)
         uniform = bool((content == content[0]).all())

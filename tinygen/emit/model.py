@@ -17,6 +17,8 @@ from tinygen.emit.ports import Port, ports_of, ports_of_switches
 from tinygen.emit.sharing import shares
 from tinygen.emit.spots import Spots
 from tinygen.emit.templates import environment
+from tinygen.emit.thresholds import thresholds_context
+from tinygen.ir.thresholds import thresholds_of
 from tinygen.lowering.layers import all_layers
 from tinygen.lowering.network import NetworkProgram, SwitchProgram
 from tinygen.lowering.planner import ALIGNMENT
@@ -130,6 +132,7 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
             "layers": layers[0],
             "layer_count": len(switches[0].functions),
             **kept_of(network.first, places[0]),
+            "thresholds": thresholds_context(network.first.graph, places[0]),
             "places": places[0].all,
         }
     )
@@ -180,6 +183,7 @@ def emit_app_model(program: Program | NetworkProgram, source: str, build_id: str
         | {
             "build_id": build_id,
             "is_switchable": network.is_switchable,
+            "thresholds": [one.name.upper() for one in thresholds_of(network.first.graph)],
             "state_bytes": network.state_bytes,
             "benchmark": benchmark_of(network),
             "has_db": has_db,

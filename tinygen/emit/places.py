@@ -97,7 +97,7 @@ def _labels(program: Program) -> dict[str, str]:
         for index, tensor in enumerate(outputs):
             labels[tensor.name] = step.node.op.name + (f"_{index}" if len(outputs) > 1 else "")
     for index, state in enumerate(program.graph.states):
-        labels[state.tensor] = f"state_{index}"
+        labels[state.tensor] = state.threshold or f"state_{index}"
     for index, name in enumerate(program.graph.inputs):
         labels[name] = "input" + (f"_{index}" if len(program.graph.inputs) > 1 else "")
     return labels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class DeviceInfo:
         db_bytes: of the buffer for inputs of `measure`; 0 where it has none.
         mode: "performance" or "energy".
         state_bytes: what its model keeps from one inference to the next; 0: each is for itself.
+        thresholds: that may be set: the code of each by name, in order.
     """
 
     name: str
@@ -32,6 +33,7 @@ class DeviceInfo:
     db_bytes: int = 0
     mode: str = "performance"
     state_bytes: int = 0
+    thresholds: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from tinygen.errors import DeviceError, DeviceGoneError, WrongBuildError
@@ -61,6 +62,7 @@ class DeviceClient:
         self._gave: dict[int, list[str]] | None = None
         self._steps: int | None = None  # inferences since the reset; None: not known
         self._past: list[list[bytes]] | None = None  # the stream's inputs so far; None: there were other inferences
+        self._thresholds: dict[str, int] = {}  # what they should be, of those that were set here
         self.troubles: list[str] = []
 
     def close(self) -> None:
@@ -107,6 +109,7 @@ class DeviceClient:
                 db_bytes=int((reply.values("m-tg-db") or [["0"]])[0][0]),
                 mode=(reply.values("m-tg-mode") or [["performance"]])[0][0],
                 state_bytes=int((reply.values("m-tg-state") or [["0"]])[0][0]),
+                thresholds=dict(_threshold(words) for words in reply.values("m-tg-threshold")),
             )
         except (IndexError, ValueError) as error:
             raise RefusedError(
@@ -125,6 +128,21 @@ class DeviceClient:
         self._persist(f"switch {index}", lambda: self.line.ask(f"tg-switch {index}", _REPLY_SECONDS))
         self._chosen = index
         self._loaded = self._gave = self._steps = self._past = None
+
+    def set_thresholds(self, values: Mapping[str, int]) -> None:
+        """Sets thresholds, by name; they stay until the session ends. Inputs must be loaded after it.
+
+        Raises:
+            DeviceError: there is none of that name, it cannot have that code, or the line is bad.
+        """
+        names = list(self._known().thresholds)
+        for name, code in values.items():
+            if name not in names:
+                raise RefusedError(f"has no threshold '{name}'", fix=f"It has {', '.join(names) or 'none'}.")
+            command = f"tg-threshold {names.index(name)} {code & 0xFFFFFFFF:08x}"
+            self._persist(f"threshold {name}", partial(self.line.ask, command, _REPLY_SECONDS))
+            self._thresholds[name] = code
+        self.forget()
 
     def reset(self) -> None:
         """Has the device forget all earlier inferences.
@@ -338,6 +356,9 @@ class DeviceClient:
         """Fills arena and free stack with a pattern, for `marks`; inputs must be loaded after it."""
         self.ask("tg-paint")
         self.forget()
+        if self._known().thresholds:
+            self.info()
+            self.set_thresholds(dict(self._thresholds))
 
     def marks(self) -> Marks:
         """How much of arena and stack was written since `paint`."""
@@ -349,6 +370,8 @@ class DeviceClient:
         self._persist("after a lost inference", self.line.resynchronise)
         if self.info().current != self._chosen:
             self.set_switch(self._chosen)
+        if self._thresholds:
+            self.set_thresholds(dict(self._thresholds))
 
     def _known(self) -> DeviceInfo:
         return self._device or self.info()
@@ -378,7 +401,9 @@ class DeviceClient:
         if missing:
             raise LostError(f"ran without input {missing[0]}", fix="Load all inputs before each inference.")
         inputs = b"".join(loaded[i] for i in range(len(device.inputs)))
+        codes = (device.thresholds | self._thresholds).values()
         earlier = b"" if steps is None else steps.to_bytes(4, "little")
+        earlier += b"".join(code.to_bytes(4, "little", signed=True) for code in codes)
         return _sums(device.build.encode("ascii") + bytes([self._chosen & 0xFF]) + earlier + inputs)
 
     def _cycles(self, command: str) -> tuple[dict[int, int], int]:
@@ -428,6 +453,12 @@ def _pair(reply: Reply, label: str) -> tuple[int, int] | None:
 
 def _text(reply: Reply, label: str) -> str:
     return " ".join(reply.values(label)[0])
+
+
+def _threshold(words: Sequence[str]) -> tuple[str, int]:
+    """Name and code of a threshold."""
+    code = int(words[2], 16)
+    return words[1], code - (code >> 31 << 32)
 
 
 def _sums(data: bytes) -> list[str]:

@@ -83,6 +83,7 @@ class Device:
         self._switch = 0
         self.info: DeviceInfo | None = None
         self.path: Mapping[str, int] = {}
+        self._thresholds: dict[str, int] = {}
         self._emulated: EmulatedBoard | None = None
         # QEMU does not count: the same firmware runs beside it in our own emulated board.
         self._twin = Device(folder, engine="unicorn", count=True) if count and self.engine == "qemu" else None
@@ -148,6 +149,9 @@ class Device:
             )
         if info.current != self._switch:
             self.client.set_switch(self._switch)
+        wanted = {one.name: one.value for one in self.manifest.thresholds} | self._thresholds
+        # A real board may still have those of an earlier session.
+        self.client.set_thresholds({n: code for n, code in wanted.items() if info.thresholds.get(n) != code})
         self.info = info
         return info
 
@@ -166,6 +170,18 @@ class Device:
         self._program, self._switch = self.manifest.section(index), index
         if self._twin is not None:
             self._twin.select(index)
+
+    def set_thresholds(self, values: Mapping[str, int]) -> None:
+        """Gates compare with these codes from now on; names in upper or lower case.
+
+        Raises:
+            TinygenError: there is no such threshold, or it cannot have that code.
+        """
+        chosen = self.manifest.thresholds_set(values)
+        self.client.set_thresholds(chosen)
+        self._thresholds |= chosen
+        if self._twin is not None:
+            self._twin.set_thresholds(values)
 
     @property
     def stack_used(self) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from tinygen.builds.kept_model import read_kept_model
 from tinygen.builds.library import library_semantics
 from tinygen.builds.manifest import ProgramEntry, read_manifest
 from tinygen.ir.graph import Graph
-from tinygen.ir.interpreter import Stream, evaluate_all
+from tinygen.ir.paths import PathStream, trace, writers
+from tinygen.ir.thresholds import with_thresholds
 from tinygen.passes.pipeline import simplify
 
 
@@ -27,7 +29,7 @@ class Law:
     def __init__(self, graph: Graph, program: ProgramEntry) -> None:
         self.graph = graph
         self._library = library_semantics(graph, program)
-        self._stream = self._library or Stream(graph)
+        self._stream = self._library or PathStream(graph)
         self._threshold = decision_threshold(graph)
 
     def outputs(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -68,24 +70,23 @@ class Law:
             theirs: codes by tensor, of the simplified graph, as a device has them.
         """
         graph = simplify(self.graph)
-        ours = self._library.tensors(sample) if self._library else evaluate_all(graph, sample)
-        for op in graph.ops:
-            for name in op.outputs:
-                if name in theirs and name in ours:
-                    element = differing(ours[name], theirs[name])
-                    if element is not None:
-                        found = theirs[name].reshape(ours[name].shape)[element]
-                        return Mismatch(index, op.name, name, element, (ours[name][element].item(), found.item()))
+        ours = self._library.tensors(sample) if self._library else trace(graph, sample).values
+        for name, writer in writers(graph):
+            if name in theirs and name in ours:
+                element = differing(ours[name], theirs[name])
+                if element is not None:
+                    found = theirs[name].reshape(ours[name].shape)[element]
+                    return Mismatch(index, writer, name, element, (ours[name][element].item(), found.item()))
         return None
 
 
-def law_of(folder: Path, switch: str | None) -> Law:
-    """What the firmware of a build directory should answer, by one of its switches.
+def law_of(folder: Path, switch: str | None, thresholds: Mapping[str, int] = MappingProxyType({})) -> Law:
+    """What the firmware of a build directory should answer, by one of its switches, where thresholds are set so.
 
     Raises:
-        TinygenError: the directory keeps no model, or there is no such switch.
+        TinygenError: the directory keeps no model, or there is no such switch or threshold.
     """
     manifest = read_manifest(folder)
     network = read_kept_model(folder, manifest)
     graph = network.first if switch is None else network.switch(switch).graph
-    return Law(graph, manifest.section(switch))
+    return Law(with_thresholds(graph, thresholds), manifest.section(switch))

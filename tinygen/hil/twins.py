@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Turn:
         switch: name; None where the model has only one.
         samples: the inputs.
         first: number of the first of them, where they are part of more.
+        thresholds: that are set before the first.
     """
 
     folder: Path
@@ -36,6 +38,7 @@ class Turn:
     switch: str | None
     samples: Samples
     first: int = 0
+    thresholds: Mapping[str, int] = field(default_factory=dict)
 
 
 def collect_on_twins(whole: Turn, jobs: int, done: Done) -> Collected:
@@ -86,7 +89,9 @@ def _collect(turn: Turn, done: Done = _nobody) -> Collected:
         with open_device(turn.folder, port=turn.port, count=True, infer_seconds=turn.infer_seconds) as device:
             if turn.switch is not None:
                 device.select(turn.switch)
-            session = Session(device, law_of(turn.folder, turn.switch), turn.samples, turn.first)
+            device.set_thresholds(turn.thresholds)
+            law = law_of(turn.folder, turn.switch, turn.thresholds)
+            session = Session(device, law, turn.samples, turn.first)
             return session.collect(done, layers=turn.first == 0)
     except (DeviceError, BoardError) as error:
         return Collected(stopped=f"at input {turn.first}: {error.what}")

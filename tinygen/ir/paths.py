@@ -111,3 +111,12 @@ def _joined(ops: Sequence[Branch], prefix: str) -> Iterator[Path]:
         for inner in _paths(graph, f"{name}/{number}/"):
             for rest in _joined(ops[1:], prefix):
                 yield ((name, number), *inner, *rest)
+
+
+def writers(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(tensor, operator) of all that operators write, in order: those in branches before what these give."""
+    for op in graph.ops:
+        for number, inner in enumerate(op.branches if isinstance(op, Branch) else ()):
+            yield from writers(inner, f"{prefix}{op.name}/{number}/")
+        for name in op.outputs:
+            yield f"{prefix}{name}", f"{prefix}{op.name}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -65,19 +66,35 @@ def with_thresholds(graph: Graph, values: Mapping[str, int]) -> Graph:
     Raises:
         TinygenError: there is no such threshold, or it cannot have that code.
     """
-    known = {one.name.upper(): one for one in thresholds_of(graph)}
-    checked = {threshold_named(known.values(), name, value).name: value for name, value in values.items()}
+    known = thresholds_of(graph)
+    chosen = {checked(known, name, value).name: value for name, value in values.items()}
     states = tuple(
-        replace(state, initial=np.full_like(state.initial, checked[state.threshold]))
-        if state.threshold in checked
+        replace(state, initial=np.full_like(state.initial, chosen[state.threshold]))
+        if state.threshold in chosen
         else state
         for state in graph.states
     )
-    return replace(graph, states=states) if checked else graph
+    return replace(graph, states=states) if chosen else graph
 
 
-def threshold_named(known: Collection[Threshold], name: str, value: int) -> Threshold:
-    """The threshold of that name, which can have that code.
+class Named(Protocol):
+    """A threshold, or what a file says of one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def low(self) -> int: ...
+
+    @property
+    def high(self) -> int: ...
+
+
+_Named = TypeVar("_Named", bound=Named)
+
+
+def checked(known: Sequence[_Named], name: str, value: int) -> _Named:
+    """The threshold of that name, in upper or lower case, which can have that code.
 
     Raises:
         TinygenError: there is none, or it cannot.
@@ -86,7 +103,7 @@ def threshold_named(known: Collection[Threshold], name: str, value: int) -> Thre
     if found is None:
         names = ", ".join(one.name for one in known)
         raise TinygenError(
-            f"there is no threshold '{name}'", fix=f"It has {names}." if names else "The model has no thresholds."
+            f"there is no threshold '{name}'", fix=f"There are {names}." if names else "The model has no thresholds."
         )
     if not found.low <= value <= found.high:
         raise TinygenError(f"threshold {found.name} cannot be {value}: its codes are {found.low} to {found.high}")

@@ -112,8 +112,8 @@ class Program:
 
     @property
     def state_bytes(self) -> int:
-        """What the network keeps between invocations."""
-        return sum(self.graph.tensors[state.tensor].nbytes for state in self.graph.states)
+        """What invocations keep for the next; without thresholds, which they do not change."""
+        return sum(self.graph.tensors[state.tensor].nbytes for state in self.graph.states if not state.threshold)
 
     @property
     def alignment(self) -> int:

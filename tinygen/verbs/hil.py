@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,7 @@ class HilOptions:
         limits: what the results are checked against beside the model's semantics.
         jobs: emulated boards at the same time, each in a process of its own.
         infer_seconds: how long an inference may take.
+        thresholds: codes of thresholds, by name; the others have their defaults.
     """
 
     port: str | None = EMULATED
@@ -60,6 +61,7 @@ class HilOptions:
     jobs: int = 1
     infer_seconds: float = INFER_SECONDS
     reading: Reading = AS_IT_IS
+    thresholds: Mapping[str, int] = field(default_factory=dict)
 
 
 def open_instrument(folder: Path, name: str, port: str | None) -> PowerMonitor | None:
@@ -125,7 +127,7 @@ class _Run:
         if options.switch is not None:
             self.manifest.switch_index(options.switch)
             names = [options.switch]
-        self.laws: dict[str | None, Law] = {name: law_of(folder, name) for name in names}
+        self.laws: dict[str | None, Law] = {name: law_of(folder, name, options.thresholds) for name in names}
         self.samples = self._read_samples(self.laws[names[0]])
         self.found = {name: Collected(stopped="before the first input") for name in names}
         self.checks: list[Check] = []
@@ -177,6 +179,7 @@ class _Run:
     def _run(self, device: Device) -> None:
         with device:
             self._check_start(device)
+            device.set_thresholds(self.options.thresholds)
             if device.engine == "serial":
                 for name, law in self.laws.items():
                     self.found[name] = self._collect_here(device, name, law)
@@ -184,7 +187,14 @@ class _Run:
                         break
                     self._measure(device, name, law)
         for name in self.laws if device.engine != "serial" else ():
-            turn = Turn(self.folder, self.options.port, self.options.infer_seconds, name, self.samples)
+            turn = Turn(
+                self.folder,
+                self.options.port,
+                self.options.infer_seconds,
+                name,
+                self.samples,
+                thresholds=self.options.thresholds,
+            )
             self.found[name] = collect_on_twins(turn, self.options.jobs, self._done(device, name))
             if self.found[name].interrupted:
                 break
@@ -264,6 +274,7 @@ class _Run:
                 "labels": self.samples.labels is not None,
             },
             "limits": asdict(self.options.limits),
+            **({"thresholds": dict(self.options.thresholds)} if self.options.thresholds else {}),
             "seconds": round(time.monotonic() - self.begun, 3),
             "switches": list(parts),
         }

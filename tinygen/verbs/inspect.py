@@ -13,6 +13,7 @@ from tinygen.ir.branch import Branch, all_graphs
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
 from tinygen.ir.tensor import Tensor
+from tinygen.ir.thresholds import thresholds_of
 
 
 def inspect_model(path: Path, calibration: Path | None = None, layout: Layout | None = None) -> dict[str, Any]:
@@ -39,7 +40,11 @@ def _graph(graph: Graph) -> dict[str, Any]:
     return {
         "inputs": [_tensor(graph.tensors[name]) for name in graph.inputs],
         "outputs": [_tensor(graph.tensors[name]) for name in graph.outputs],
-        "states": [_tensor(graph.tensors[state.tensor]) for state in graph.states],
+        "states": [_tensor(graph.tensors[state.tensor]) for state in graph.states if not state.threshold],
+        "thresholds": [
+            {"name": one.name.upper(), "value": one.value, "low": one.low, "high": one.high, "tensor": one.tensor.name}
+            for one in thresholds_of(graph)
+        ],
         "macs": sum(node.op.macs(node) for node in graph.nodes()),
         "constant_bytes": sum(t.nbytes for one in all_graphs(graph) for t in one.tensors.values() if t.is_constant),
         "operators": _operators(graph),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,7 @@ class RunOptions:
         port: serial port of a real board; else the board's emulator.
         switch: of a switchable network; None takes the first.
         force: replace a file that is there at `outputs`.
+        thresholds: codes of thresholds, by name; the others have their defaults.
     """
 
     reading: Reading = AS_IT_IS
@@ -99,6 +100,7 @@ class RunOptions:
     port: str | None = None
     switch: str | None = None
     force: bool = False
+    thresholds: Mapping[str, int] = field(default_factory=dict)
 
 
 _USUAL = RunOptions()
@@ -128,6 +130,7 @@ def run(folder: Path, inputs: Inputs, how: RunOptions = _USUAL, *, progress: Pro
     with open_device(folder, port=how.port, count=True) as device:
         if switch is not None:
             device.select(switch)
+        device.set_thresholds(how.thresholds)
         for index in range(len(samples)):
             if samples.begins(index):
                 device.reset()

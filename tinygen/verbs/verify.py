@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,9 +18,9 @@ from tinygen.builds.oracle import LiteRt
 from tinygen.builds.oracle_names import Oracle
 from tinygen.frontends.memory import MemoryModel
 from tinygen.hil.device import Device, open_device, require_runtime
-from tinygen.ir.branch import Branch
 from tinygen.ir.graph import Graph
-from tinygen.ir.paths import PathStream, trace
+from tinygen.ir.paths import PathStream, trace, writers
+from tinygen.ir.thresholds import with_thresholds
 from tinygen.passes.litert_arithmetic import Arithmetic
 from tinygen.passes.pipeline import simplify
 from tinygen.targets.boards import load_board
@@ -108,12 +108,14 @@ class VerifyOptions:
             against the integer semantics alone.
         limit: use only the first samples.
         switch: of a switchable network; None takes all of them, one after the other.
+        thresholds: codes of thresholds, by name; the others have their defaults.
     """
 
     reading: Reading = AS_IT_IS
     oracles: Sequence[Oracle] = ()
     limit: int | None = None
     switch: str | None = None
+    thresholds: Mapping[str, int] = field(default_factory=dict)
 
 
 _USUAL = VerifyOptions()
@@ -144,7 +146,7 @@ def verify(
     require_runtime(load_board(options.board))
     network = read_source(model, options)
     chosen = network.switches if how.switch is None else (network.switch(how.switch),)
-    first = network.first
+    first = with_thresholds(network.first, how.thresholds)
     tensors = [first.tensors[name] for name in first.inputs]
     samples = load_samples(inputs, tensors, how.reading, classes=class_count(first))
     if how.limit is not None:
@@ -157,7 +159,9 @@ def verify(
         for index, board in enumerate(dict.fromkeys(("host", options.board))):
             # Not the board's name: that may be the path of a board file.
             built = build(model, folder / str(index), options.for_board(board), profile=False)
-            devices.append(stack.enter_context(open_device(built.folder)))
+            device = stack.enter_context(open_device(built.folder))
+            device.set_thresholds(how.thresholds)
+            devices.append(device)
         # Of the board, not of the host.
         manifest = built.manifest
         parts = []
@@ -165,8 +169,9 @@ def verify(
             label = one.name if network.is_switchable else ""
             for device in devices:
                 device.select(network.names.index(one.name))
-            library = library_semantics(one.graph, manifest.section(label or None))
-            trial = _Trial(model, one.graph, samples, devices, oracles, home, library, label)
+            graph = with_thresholds(one.graph, how.thresholds)
+            library = library_semantics(graph, manifest.section(label or None))
+            trial = _Trial(model, graph, samples, devices, oracles, home, library, label)
             parts.append(trial.run(progress))
     return VerifyReport(
         model=model.name if isinstance(model, MemoryModel) else str(model),
@@ -351,10 +356,9 @@ class _Locator:
             self._locate_output(comparison, index, outputs)
             return
         graph = self.simple if self.devices.keys() & {comparison.first, comparison.second} else self.graph
-        writers = dict(_writers(graph))
         a = self._tensors(comparison.first, sample, graph)
         b = self._tensors(comparison.second, sample, graph)
-        for name, writer in writers.items():
+        for name, writer in writers(graph):
             if name in a and name in b:
                 element = differing(a[name], b[name])
                 if element is not None:
@@ -384,15 +388,6 @@ class _Locator:
         if self.library is not None and runtime == self.library.name:
             return self.library.tensors(sample)
         return trace(graph, sample).values
-
-
-def _writers(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(tensor, operator) of all that operators write, in order: those in branches before what these give."""
-    for op in graph.ops:
-        for number, inner in enumerate(op.branches if isinstance(op, Branch) else ()):
-            yield from _writers(inner, f"{prefix}{op.name}/{number}/")
-        for name in op.outputs:
-            yield f"{prefix}{name}", f"{prefix}{op.name}"
 
 
 def _mismatch(sample: int, layer: str, tensor: str, element: tuple[int, ...], a: np.ndarray, b: np.ndarray) -> Mismatch:
