@@ -9,12 +9,14 @@ import typer
 
 from tinygen.cli.console import console, print_json, progress, warn
 from tinygen.cli.options import (
+    App,
     Arena,
     Arithmetic,
     Board,
     Calibration,
     CalibrationLayout,
     CmsisNn,
+    Config,
     EspNn,
     Force,
     InputsOutputs,
@@ -46,12 +48,15 @@ def export(
     io: InputsOutputs = "arena",
     calibration: Calibration = None,
     layout: CalibrationLayout = None,
+    app: App = None,
+    config: Config = None,
     arithmetic: Arithmetic = "reference",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Write a model as a library for your own project."""
     from tinygen.api import export
+    from tinygen.project.wakeword_json import read_app
     from tinygen.verbs.options import BuildOptions
 
     options = BuildOptions(
@@ -67,6 +72,7 @@ def export(
         io=io,
         calibration=calibration,
         layout=layout,
+        app=read_app(app, config, model),
         arithmetic=arithmetic,
     )
     with progress(as_json) as update:

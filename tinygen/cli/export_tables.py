@@ -20,6 +20,9 @@ def export_summary(content: dict[str, Any]) -> RenderableType:
     facts.add_row("arena", f"{content['arena_bytes']:,} B, aligned to {content['arena_align']}")
     if content["library"]:
         facts.add_row("calls", content["library"]["name"])
-    facts.add_row("example", f"{content['vectors']} test vectors, all right on this computer")
+    app = content["app"]
+    if app:
+        facts.add_row("listens for", ", ".join(app["labels"]) or app["wake_word"])
+    facts.add_row("example", f"{content['vectors']} {'hops' if app else 'test vectors'}, all right on this computer")
     facts.add_row("build", content["build_id"])
     return facts

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tinygen.builds.folder import Folder, Record, sha256_of
+from tinygen.builds.heard import make_heard
 from tinygen.builds.manifest import TensorEntry
 from tinygen.builds.program import describe_tensor
 from tinygen.builds.vectors import make_vectors
@@ -25,6 +26,8 @@ from tinygen.paths import resource
 from tinygen.project.choices import WeightMemory, chosen
 from tinygen.project.exports.forms import FORMS, FormName
 from tinygen.project.exports.library import Form, Library, Written, host_example
+from tinygen.project.exports.listener import Listener, check_listener, make_listener
+from tinygen.project.wakeword import WakewordApp
 from tinygen.targets.board import Board
 from tinygen.targets.boards import load_board
 from tinygen.targets.toolchain import HostCode, build_executable, find_toolchain
@@ -97,12 +100,16 @@ def export(
     program = job.lowered(options.streaming)
     job.place_weights(program)
     _check_fit(job, program)
+    if isinstance(options.app, WakewordApp):
+        check_listener(options.app, program)
     step("writing C", 1, 3)
     with target.replaced() as temporary:
         emitted, build_id, vendor = _emit(job, program, temporary)
         step("compiling", 2, 3)
-        sizes = None if job.board.is_host or job.board.is_project_only else _compiled(job, program, emitted)
-        library = _library(job, program, emitted, _facts(job, program, build_id, sizes))
+        listener = _listener(job, program)
+        files = {**emitted.files, **(listener.files if listener else {})}
+        sizes = None if job.board.is_host or job.board.is_project_only else _compiled(job, program, files)
+        library = replace(_library(job, program, emitted, _facts(job, program, build_id, sizes)), listener=listener)
         written = kind.write(library, temporary)
         _run_example(library, kind, temporary, written)
         content = {
@@ -110,7 +117,8 @@ def export(
             "library": vendor,
             "flash_bytes": sizes.flash if sizes else None,
             "ram_bytes": sizes.ram if sizes else None,
-            "vectors": len(library.vectors) * len(program.switches),
+            "vectors": library.runs,
+            "app": options.app.as_json() if isinstance(options.app, WakewordApp) else None,
             "warnings": death_notes(job.source),
         }
         content = target.write_record(temporary, content)
@@ -183,6 +191,13 @@ def _emit(job: Job, program: NetworkProgram, folder: Path) -> tuple[EmittedModel
     return emitted.identified(build_id), build_id, said
 
 
+def _listener(job: Job, program: NetworkProgram) -> Listener | None:
+    app = job.options.app
+    if not isinstance(app, WakewordApp):
+        return None
+    return make_listener(app, program, make_heard(app, job.source, program))
+
+
 def _library(job: Job, program: NetworkProgram, emitted: EmittedModel, facts: list[tuple[str, str]]) -> Library:
     functions = tuple(sorted(library_functions(program.programs))) if job.library else ()
     return Library(
@@ -250,7 +265,7 @@ def _tensor(entry: TensorEntry) -> dict[str, Any]:
     }
 
 
-def _compiled(job: Job, program: NetworkProgram, emitted: EmittedModel) -> _Sizes:
+def _compiled(job: Job, program: NetworkProgram, files: Mapping[str, str]) -> _Sizes:
     """Compiles the library for its board.
 
     Raises:
@@ -259,14 +274,14 @@ def _compiled(job: Job, program: NetworkProgram, emitted: EmittedModel) -> _Size
     with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
         folder = Path(temporary)
         (folder / "model").mkdir()
-        for name, text in emitted.files.items():
+        for name, text in files.items():
             (folder / "model" / name).write_text(text, encoding="utf-8", newline="\n")
         if job.library is not None:
             job.library.add_to(program.programs, folder)
         shutil.copytree(resource("firmware") / "libc", folder / LIBC_FOLDER)
         place = job.library.place if job.library else None
-        files = sorted(folder.glob("model/*.c")) + (sorted(folder.glob(f"{place.folder}/**/*.c")) if place else [])
-        sources = [path.relative_to(folder).as_posix() for path in files]
+        paths = sorted(folder.glob("model/*.c")) + (sorted(folder.glob(f"{place.folder}/**/*.c")) if place else [])
+        sources = [path.relative_to(folder).as_posix() for path in paths]
         flags = ["-Imodel", "-isystem", f"{LIBC_FOLDER}/include", *job.toolchain.device_flags()]
         for include in place.includes if place else ():
             flags += ["-isystem", include]

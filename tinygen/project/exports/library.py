@@ -16,6 +16,7 @@ import numpy as np
 
 from tinygen.emit.ctext import array_lines
 from tinygen.emit.templates import environment
+from tinygen.project.exports.listener import Listener
 from tinygen.targets.board import Board
 from tinygen.targets.toolchains.libraries import LibraryPlace
 from tinygen.targets.vendors import Checkout, Vendor
@@ -52,6 +53,7 @@ class Library:
         facts: (what, value) of the README's table.
         vendor: of a vendor's kernels that the C calls.
         functions: of it that are called.
+        listener: what makes words of sound, where the library does.
     """
 
     name: str
@@ -62,15 +64,33 @@ class Library:
     facts: Sequence[tuple[str, str]] = ()
     vendor: Checkout | None = None
     functions: tuple[str, ...] = ()
+    listener: Listener | None = None
+
+    @property
+    def all_files(self) -> Mapping[str, str]:
+        """The model's, and the listener's."""
+        return self.files if self.listener is None else {**self.files, **self.listener.files}
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """Public ones."""
+        return (self.header, *(() if self.listener is None else self.listener.headers))
 
     @property
     def header(self) -> str:
-        """What a user includes."""
+        """What a user of the model includes."""
         return f"{self.name}.h"
 
     @property
     def c_files(self) -> tuple[str, ...]:
-        return tuple(sorted(name for name in self.files if name.endswith(".c")))
+        return tuple(sorted(name for name in self.all_files if name.endswith(".c")))
+
+    @property
+    def runs(self) -> int:
+        """How many results the example compares."""
+        if self.listener is not None:
+            return len(self.listener.heard.sound)
+        return len(self.vectors) * len(self.vectors.outputs)
 
     @property
     def alignment(self) -> int:
@@ -135,8 +155,8 @@ class Form(ABC):
     def write(self, library: Library, folder: Path) -> Written:
         """Writes the library into `folder`; gives what lies there."""
         layout = self.layout
-        for name, text in library.files.items():
-            place = layout.header if name == library.header else layout.sources
+        for name, text in library.all_files.items():
+            place = layout.header if name in library.headers else layout.sources
             write_text(folder / place / name, text)
         written = self._with_vendor(library, folder)
         context = self.context(library, written)
@@ -156,10 +176,11 @@ class Form(ABC):
         return Written(self.layout, (*own, *copied), place.includes)
 
     def _example(self, library: Library, context: Mapping[str, Any]) -> dict[str, str]:
-        return {
-            self.layout.main: render(f"export/{self.example_template}", context),
-            f"{library.name}_vectors.h": render("export/vectors.h.j2", {**context, **_vector_context(library)}),
-        }
+        main = {self.layout.main: render(f"export/{self.example_template}", context)}
+        if library.listener is not None:
+            return main | {f"{library.name}_heard.h": render("export/heard.h.j2", context)}
+        vectors = {**context, **_vector_context(library)}
+        return main | {f"{library.name}_vectors.h": render("export/vectors.h.j2", vectors)}
 
     def context(self, library: Library, written: Written) -> dict[str, Any]:
         """For all templates of the form."""
@@ -174,8 +195,10 @@ class Form(ABC):
             "sources": written.sources,
             "vendor_includes": written.vendor_includes,
             "vendor": vendor,
+            "listener": None if library.listener is None else library.listener.context,
             "vectors": len(library.vectors),
-            "runs": len(library.vectors) * len(library.vectors.outputs),
+            "runs": library.runs,
+            "what": "hops of sound" if library.listener else "test vectors",
             "facts": library.facts,
             "use": f"export/{self.name}/use.md.j2",
             "version": VERSION,

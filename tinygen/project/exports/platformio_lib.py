@@ -26,13 +26,15 @@ class PlatformIoLib(Form):
             "keywords": ["neural network", "tinygen"],
             "frameworks": "*",
             "platforms": "*",
-            "headers": library.header,
-            "examples": [
-                {"name": "vectors", "base": _EXAMPLE, "files": [self.layout.main, f"{library.name}_vectors.h"]}
-            ],
+            "headers": list(library.headers),
+            "examples": [{"name": "vectors", "base": _EXAMPLE, "files": _files(library, self.layout.main)}],
             "build": _build(written),
         }
         return {"library.json": json.dumps(manifest, indent=2) + "\n"}
+
+
+def _files(library: Library, main: str) -> list[str]:
+    return [main, f"{library.name}_{'heard' if library.listener else 'vectors'}.h"]
 
 
 def _build(written: Written) -> dict[str, Any]:
