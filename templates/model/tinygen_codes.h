@@ -144,16 +144,33 @@ static inline int32_t tg_length(uint32_t word)
 #endif
 }
 
+/* Whether a core counts leading zeros in an instruction. */
+#if (defined(__riscv) && !defined(__riscv_zbb)) || (defined(__thumb__) && !defined(__thumb2__))
+#define TG_COUNTS_ZEROS 0
+#else
+#define TG_COUNTS_ZEROS 1
+#endif
+
 /*
  * How many rising thresholds x reaches, where they lie as powers of two do, or `each` (1 or 2) between two powers: `place`
- * tells the octave by its length, which counts from `least`.
+ * tells the octave by its length, which counts from `least`. A search through all 2^bits - 1 is faster where a length
+ * is no instruction.
  */
-static inline int32_t tg_octaves(int32_t x, uint32_t place, const int32_t *thresholds, int32_t least, int32_t each)
+static inline int32_t tg_octaves(
+    int32_t x, uint32_t place, const int32_t *thresholds, int32_t least, int32_t each, int32_t bits)
 {
+#if TG_COUNTS_ZEROS
     const int32_t length = tg_length(place | ((UINT32_C(1) << least) - 1U));
     const int32_t first = each * (length - least);
     const int32_t code = first + (x >= thresholds[first] ? 1 : 0);
+    (void)bits;
     return each > 1 ? code + (x >= thresholds[first + 1] ? 1 : 0) : code;
+#else
+    (void)place;
+    (void)least;
+    (void)each;
+    return tg_search(x, thresholds, bits);
+#endif
 }
 
 #endif

@@ -19,17 +19,18 @@
 #endif
 
 /*
- * Four windows and the weights of four filters. A window is `rows` pieces of 8 * `eights` + `rest` codes; weights are
- * those of four filters, tap by tap. The assembly below knows where the members are.
+ * Four windows and the weights of four filters. A window is `rows` pieces of codes, `eights` and `rest` bytes long;
+ * weights are those of four filters, tap by tap. Codes and weights are int8_t, or int16_t in the functions that
+ * tinygen_halves.h has. The assembly below knows where the members are.
  */
 typedef struct {
-    int32_t sums[16];   /* by filter, then by pixel */
-    const int8_t *x[4]; /* where windows begin */
-    const int8_t *w;
+    int32_t sums[16]; /* by filter, then by pixel */
+    const void *x[4]; /* where windows begin */
+    const void *w;
     int32_t rows;   /* at least 1 */
-    int32_t eights; /* codes of a piece in whole eights: a multiple of 8 */
-    int32_t rest;   /* codes of a piece beyond */
-    int32_t skip;   /* from the end of a piece to the next */
+    int32_t eights; /* bytes of a piece in whole eights of codes */
+    int32_t rest;   /* bytes of a piece beyond */
+    int32_t skip;   /* bytes from the end of a piece to the next */
 } tg_tile;
 
 #if defined(__thumb__) && !defined(__thumb2__)
@@ -49,177 +50,201 @@ typedef struct {
 
 #endif
 
+/*
+ * The functions below are written once, for codes X and weights W: TG_DOT_4X4(name, X, W, load of a code, bytes of it,
+ * load of a weight, bytes of it). On RV32 loads are `lb` and `lh`; on Armv6-M they are what follows `ldr`: a code's `sb`
+ * or `sh`, a weight's `b` or `h`, which another instruction extends.
+ */
 #if TG_TILE_RV32
+#define TG_OF_BYTE "lb", "1"
+#define TG_OF_HALF "lh", "2"
 
 /*
  * 3.06 cycles a product where a load takes two: s0 to s11 and a2 to a5 are sums, a0, a1, a6 and a7 windows, t6 weights,
  * ra is where a piece ends.
  */
-TG_ASSEMBLY void tg_dot_4x4(tg_tile *tile __attribute__((unused)))
-{
-    __asm__ volatile(
-        ".macro tg_mac4 a, b, c, d\n\t"
-        "mul t5, t0, t4\n\tadd \\a, \\a, t5\n\tmul t5, t1, t4\n\tadd \\b, \\b, t5\n\t"
-        "mul t5, t2, t4\n\tadd \\c, \\c, t5\n\tmul t5, t3, t4\n\tadd \\d, \\d, t5\n\t"
-        ".endm\n\t"
-        ".macro tg_tap x, w0, w1, w2, w3\n\t"
-        "lb t0, \\x(a0)\n\tlb t1, \\x(a1)\n\tlb t2, \\x(a6)\n\tlb t3, \\x(a7)\n\t"
-        "lb t4, \\w0(t6)\n\ttg_mac4 s0, s1, s2, s3\n\t"
-        "lb t4, \\w1(t6)\n\ttg_mac4 s4, s5, s6, s7\n\t"
-        "lb t4, \\w2(t6)\n\ttg_mac4 s8, s9, s10, s11\n\t"
-        "lb t4, \\w3(t6)\n\ttg_mac4 a2, a3, a4, a5\n\t"
-        ".endm\n\t"
-        ".macro tg_forward codes, weights\n\t"
-        "addi a0, a0, \\codes\n\taddi a1, a1, \\codes\n\taddi a6, a6, \\codes\n\taddi a7, a7, \\codes\n\t"
-        "addi t6, t6, \\weights\n\t"
-        ".endm\n\t"
-        "addi sp, sp, -64\n\t"
-        "sw s0, 0(sp)\n\tsw s1, 4(sp)\n\tsw s2, 8(sp)\n\tsw s3, 12(sp)\n\tsw s4, 16(sp)\n\tsw s5, 20(sp)\n\t"
-        "sw s6, 24(sp)\n\tsw s7, 28(sp)\n\tsw s8, 32(sp)\n\tsw s9, 36(sp)\n\tsw s10, 40(sp)\n\tsw s11, 44(sp)\n\t"
-        "sw ra, 48(sp)\n\tsw a0, 52(sp)\n\tlw t0, 84(a0)\n\tsw t0, 56(sp)\n\t"
-        "lw t6, 80(a0)\n\tlw a1, 68(a0)\n\tlw a6, 72(a0)\n\tlw a7, 76(a0)\n\tmv t5, a0\n\tlw a0, 64(a0)\n\t"
-        "li s0, 0\n\tli s1, 0\n\tli s2, 0\n\tli s3, 0\n\tli s4, 0\n\tli s5, 0\n\tli s6, 0\n\tli s7, 0\n\t"
-        "li s8, 0\n\tli s9, 0\n\tli s10, 0\n\tli s11, 0\n\tli a2, 0\n\tli a3, 0\n\tli a4, 0\n\tli a5, 0\n"
-        "1:\n\t"
-        "lw ra, 88(t5)\n\tbeqz ra, 3f\n\tadd ra, ra, a0\n"
-        "2:\n\t"
-        "tg_tap 0, 0, 1, 2, 3\n\ttg_tap 1, 4, 5, 6, 7\n\ttg_tap 2, 8, 9, 10, 11\n\ttg_tap 3, 12, 13, 14, 15\n\t"
-        "tg_tap 4, 16, 17, 18, 19\n\ttg_tap 5, 20, 21, 22, 23\n\ttg_tap 6, 24, 25, 26, 27\n\t"
-        "tg_tap 7, 28, 29, 30, 31\n\ttg_forward 8, 32\n\t"
-        "bne a0, ra, 2b\n\tlw t5, 52(sp)\n"
-        "3:\n\t"
-        "lw ra, 92(t5)\n\tbeqz ra, 5f\n\tadd ra, ra, a0\n"
-        "4:\n\t"
-        "tg_tap 0, 0, 1, 2, 3\n\ttg_forward 1, 4\n\t"
-        "bne a0, ra, 4b\n"
-        "5:\n\t"
-        "lw t0, 56(sp)\n\tlw t5, 52(sp)\n\taddi t0, t0, -1\n\tbeqz t0, 6f\n\tsw t0, 56(sp)\n\tlw t0, 96(t5)\n\t"
-        "add a0, a0, t0\n\tadd a1, a1, t0\n\tadd a6, a6, t0\n\tadd a7, a7, t0\n\tj 1b\n"
-        "6:\n\t"
-        "sw s0, 0(t5)\n\tsw s1, 4(t5)\n\tsw s2, 8(t5)\n\tsw s3, 12(t5)\n\tsw s4, 16(t5)\n\tsw s5, 20(t5)\n\t"
-        "sw s6, 24(t5)\n\tsw s7, 28(t5)\n\tsw s8, 32(t5)\n\tsw s9, 36(t5)\n\tsw s10, 40(t5)\n\tsw s11, 44(t5)\n\t"
-        "sw a2, 48(t5)\n\tsw a3, 52(t5)\n\tsw a4, 56(t5)\n\tsw a5, 60(t5)\n\t"
-        "lw s0, 0(sp)\n\tlw s1, 4(sp)\n\tlw s2, 8(sp)\n\tlw s3, 12(sp)\n\tlw s4, 16(sp)\n\tlw s5, 20(sp)\n\t"
-        "lw s6, 24(sp)\n\tlw s7, 28(sp)\n\tlw s8, 32(sp)\n\tlw s9, 36(sp)\n\tlw s10, 40(sp)\n\tlw s11, 44(sp)\n\t"
-        "lw ra, 48(sp)\n\taddi sp, sp, 64\n\tret\n\t"
-        ".purgem tg_tap\n\t.purgem tg_mac4\n\t.purgem tg_forward"
-        :
-        :
-        : "memory");
-}
+#define TG_DOT_4X4_(name, X, W, lx, sx, lw, sw) \
+    TG_ASSEMBLY void name(tg_tile *tile __attribute__((unused))) \
+    { \
+        __asm__ volatile( \
+            ".macro tg_mac4 a, b, c, d\n\t" \
+            "mul t5, t0, t4\n\tadd \\a, \\a, t5\n\tmul t5, t1, t4\n\tadd \\b, \\b, t5\n\t" \
+            "mul t5, t2, t4\n\tadd \\c, \\c, t5\n\tmul t5, t3, t4\n\tadd \\d, \\d, t5\n\t" \
+            ".endm\n\t" \
+            ".macro tg_tap x, w0, w1, w2, w3\n\t" \
+            lx " t0, \\x*" sx "(a0)\n\t" lx " t1, \\x*" sx "(a1)\n\t" \
+            lx " t2, \\x*" sx "(a6)\n\t" lx " t3, \\x*" sx "(a7)\n\t" \
+            lw " t4, \\w0*" sw "(t6)\n\ttg_mac4 s0, s1, s2, s3\n\t" \
+            lw " t4, \\w1*" sw "(t6)\n\ttg_mac4 s4, s5, s6, s7\n\t" \
+            lw " t4, \\w2*" sw "(t6)\n\ttg_mac4 s8, s9, s10, s11\n\t" \
+            lw " t4, \\w3*" sw "(t6)\n\ttg_mac4 a2, a3, a4, a5\n\t" \
+            ".endm\n\t" \
+            ".macro tg_forward codes, weights\n\t" \
+            "addi a0, a0, \\codes*" sx "\n\taddi a1, a1, \\codes*" sx "\n\t" \
+            "addi a6, a6, \\codes*" sx "\n\taddi a7, a7, \\codes*" sx "\n\t" \
+            "addi t6, t6, \\weights*" sw "\n\t" \
+            ".endm\n\t" \
+            "addi sp, sp, -64\n\t" \
+            "sw s0, 0(sp)\n\tsw s1, 4(sp)\n\tsw s2, 8(sp)\n\tsw s3, 12(sp)\n\tsw s4, 16(sp)\n\tsw s5, 20(sp)\n\t" \
+            "sw s6, 24(sp)\n\tsw s7, 28(sp)\n\tsw s8, 32(sp)\n\tsw s9, 36(sp)\n\tsw s10, 40(sp)\n\tsw s11, 44(sp)\n\t" \
+            "sw ra, 48(sp)\n\tsw a0, 52(sp)\n\tlw t0, 84(a0)\n\tsw t0, 56(sp)\n\t" \
+            "lw t6, 80(a0)\n\tlw a1, 68(a0)\n\tlw a6, 72(a0)\n\tlw a7, 76(a0)\n\tmv t5, a0\n\tlw a0, 64(a0)\n\t" \
+            "li s0, 0\n\tli s1, 0\n\tli s2, 0\n\tli s3, 0\n\tli s4, 0\n\tli s5, 0\n\tli s6, 0\n\tli s7, 0\n\t" \
+            "li s8, 0\n\tli s9, 0\n\tli s10, 0\n\tli s11, 0\n\tli a2, 0\n\tli a3, 0\n\tli a4, 0\n\tli a5, 0\n" \
+            "1:\n\t" \
+            "lw ra, 88(t5)\n\tbeqz ra, 3f\n\tadd ra, ra, a0\n" \
+            "2:\n\t" \
+            "tg_tap 0, 0, 1, 2, 3\n\ttg_tap 1, 4, 5, 6, 7\n\ttg_tap 2, 8, 9, 10, 11\n\ttg_tap 3, 12, 13, 14, 15\n\t" \
+            "tg_tap 4, 16, 17, 18, 19\n\ttg_tap 5, 20, 21, 22, 23\n\ttg_tap 6, 24, 25, 26, 27\n\t" \
+            "tg_tap 7, 28, 29, 30, 31\n\ttg_forward 8, 32\n\t" \
+            "bne a0, ra, 2b\n\tlw t5, 52(sp)\n" \
+            "3:\n\t" \
+            "lw ra, 92(t5)\n\tbeqz ra, 5f\n\tadd ra, ra, a0\n" \
+            "4:\n\t" \
+            "tg_tap 0, 0, 1, 2, 3\n\ttg_forward 1, 4\n\t" \
+            "bne a0, ra, 4b\n" \
+            "5:\n\t" \
+            "lw t0, 56(sp)\n\tlw t5, 52(sp)\n\taddi t0, t0, -1\n\tbeqz t0, 6f\n\tsw t0, 56(sp)\n\tlw t0, 96(t5)\n\t" \
+            "add a0, a0, t0\n\tadd a1, a1, t0\n\tadd a6, a6, t0\n\tadd a7, a7, t0\n\tj 1b\n" \
+            "6:\n\t" \
+            "sw s0, 0(t5)\n\tsw s1, 4(t5)\n\tsw s2, 8(t5)\n\tsw s3, 12(t5)\n\tsw s4, 16(t5)\n\tsw s5, 20(t5)\n\t" \
+            "sw s6, 24(t5)\n\tsw s7, 28(t5)\n\tsw s8, 32(t5)\n\tsw s9, 36(t5)\n\tsw s10, 40(t5)\n\tsw s11, 44(t5)\n\t" \
+            "sw a2, 48(t5)\n\tsw a3, 52(t5)\n\tsw a4, 56(t5)\n\tsw a5, 60(t5)\n\t" \
+            "lw s0, 0(sp)\n\tlw s1, 4(sp)\n\tlw s2, 8(sp)\n\tlw s3, 12(sp)\n\tlw s4, 16(sp)\n\tlw s5, 20(sp)\n\t" \
+            "lw s6, 24(sp)\n\tlw s7, 28(sp)\n\tlw s8, 32(sp)\n\tlw s9, 36(sp)\n\tlw s10, 40(sp)\n\tlw s11, 44(sp)\n\t" \
+            "lw ra, 48(sp)\n\taddi sp, sp, 64\n\tret\n\t" \
+            ".purgem tg_tap\n\t.purgem tg_mac4\n\t.purgem tg_forward" \
+            : \
+            : \
+            : "memory"); \
+    }
 
 #elif TG_TILE_ARMV6M
+#define TG_OF_BYTE "b", "1"
+#define TG_OF_HALF "h", "2"
 
 /*
  * sums[4 * f + p] += x[p][i] * w[4 * i + f] for two pixels and two filters, 5.2 cycles a product on a Cortex-M0+: only
- * eight registers multiply, so that sums live in r8 to r11; r2 counts, r12 is where it ends.
+ * eight registers multiply, so that sums live in r8 to r11; r2 counts bytes of codes, r12 is where it ends.
  */
-TG_ASSEMBLY void tg_dot_2x2(
-    int32_t *sums __attribute__((unused)),
-    const int8_t *x0 __attribute__((unused)),
-    const int8_t *x1 __attribute__((unused)),
-    const int8_t *w __attribute__((unused)),
-    int32_t length __attribute__((unused)))
-{
-    __asm__ volatile(
-        ".syntax unified\n\t"
-        ".macro tg_tap w0, w1\n\t"
-        "ldrsb r4, [r0, r2]\n\tldrsb r5, [r1, r2]\n\tadds r2, #1\n\t"
-        "ldrb r6, [r3, #\\w0]\n\tsxtb r6, r6\n\tmov r7, r4\n\tmuls r7, r6, r7\n\tadd r8, r7\n\t"
-        "muls r6, r5, r6\n\tadd r9, r6\n\t"
-        "ldrb r6, [r3, #\\w1]\n\tsxtb r6, r6\n\tmuls r4, r6, r4\n\tadd r10, r4\n\t"
-        "muls r5, r6, r5\n\tadd r11, r5\n\t"
-        ".endm\n\t"
-        "push {r4, r5, r6, r7, lr}\n\t"
-        "mov r4, r8\n\tmov r5, r9\n\tmov r6, r10\n\tmov r7, r11\n\tpush {r4, r5, r6, r7}\n\t"
-        "ldr r4, [r0, #0]\n\tmov r8, r4\n\tldr r4, [r0, #4]\n\tmov r9, r4\n\t"
-        "ldr r4, [r0, #16]\n\tmov r10, r4\n\tldr r4, [r0, #20]\n\tmov r11, r4\n\t"
-        "mov lr, r0\n\tmov r0, r1\n\tmov r1, r2\n\tmovs r2, #0\n\t"
-        "ldr r4, [sp, #36]\n\tlsrs r4, r4, #3\n\tlsls r4, r4, #3\n\tmov r12, r4\n\tbne 1f\n\tb 2f\n"
-        "1:\n\t"
-        "tg_tap 0, 1\n\ttg_tap 4, 5\n\ttg_tap 8, 9\n\ttg_tap 12, 13\n\t"
-        "tg_tap 16, 17\n\ttg_tap 20, 21\n\ttg_tap 24, 25\n\ttg_tap 28, 29\n\t"
-        "adds r3, #32\n\tcmp r2, r12\n\tbeq 2f\n\tb 1b\n"
-        "2:\n\t"
-        "ldr r4, [sp, #36]\n\tmov r12, r4\n"
-        "3:\n\t"
-        "cmp r2, r12\n\tbeq 4f\n\ttg_tap 0, 1\n\tadds r3, #4\n\tb 3b\n"
-        "4:\n\t"
-        "mov r0, lr\n\tmov r4, r8\n\tmov r5, r9\n\tmov r6, r10\n\tmov r7, r11\n\t"
-        "str r4, [r0, #0]\n\tstr r5, [r0, #4]\n\tstr r6, [r0, #16]\n\tstr r7, [r0, #20]\n\t"
-        "pop {r4, r5, r6, r7}\n\tmov r8, r4\n\tmov r9, r5\n\tmov r10, r6\n\tmov r11, r7\n\t"
-        "pop {r4, r5, r6, r7, pc}\n\t"
-        ".purgem tg_tap"
-        :
-        :
-        : "memory");
-}
+#define TG_DOT_2X2(name, lx, sx, lw, sw) \
+    TG_ASSEMBLY void name( \
+        int32_t *sums __attribute__((unused)), \
+        const void *x0 __attribute__((unused)), \
+        const void *x1 __attribute__((unused)), \
+        const void *w __attribute__((unused)), \
+        int32_t length __attribute__((unused))) \
+    { \
+        __asm__ volatile( \
+            ".syntax unified\n\t" \
+            ".macro tg_tap w0, w1\n\t" \
+            "ldrs" lx " r4, [r0, r2]\n\tldrs" lx " r5, [r1, r2]\n\tadds r2, #" sx "\n\t" \
+            "ldr" lw " r6, [r3, #\\w0*" sw "]\n\tsxt" lw " r6, r6\n\tmov r7, r4\n\tmuls r7, r6, r7\n\tadd r8, r7\n\t" \
+            "muls r6, r5, r6\n\tadd r9, r6\n\t" \
+            "ldr" lw " r6, [r3, #\\w1*" sw "]\n\tsxt" lw " r6, r6\n\tmuls r4, r6, r4\n\tadd r10, r4\n\t" \
+            "muls r5, r6, r5\n\tadd r11, r5\n\t" \
+            ".endm\n\t" \
+            "push {r4, r5, r6, r7, lr}\n\t" \
+            "mov r4, r8\n\tmov r5, r9\n\tmov r6, r10\n\tmov r7, r11\n\tpush {r4, r5, r6, r7}\n\t" \
+            "ldr r4, [r0, #0]\n\tmov r8, r4\n\tldr r4, [r0, #4]\n\tmov r9, r4\n\t" \
+            "ldr r4, [r0, #16]\n\tmov r10, r4\n\tldr r4, [r0, #20]\n\tmov r11, r4\n\t" \
+            "mov lr, r0\n\tmov r0, r1\n\tmov r1, r2\n\tmovs r2, #0\n\t" \
+            "ldr r4, [sp, #36]\n\tlsrs r4, r4, #2+" sx "\n\tlsls r4, r4, #2+" sx "\n\tmov r12, r4\n\tbne 1f\n\tb 2f\n" \
+            "1:\n\t" \
+            "tg_tap 0, 1\n\ttg_tap 4, 5\n\ttg_tap 8, 9\n\ttg_tap 12, 13\n\t" \
+            "tg_tap 16, 17\n\ttg_tap 20, 21\n\ttg_tap 24, 25\n\ttg_tap 28, 29\n\t" \
+            "adds r3, #32*" sw "\n\tcmp r2, r12\n\tbeq 2f\n\tb 1b\n" \
+            "2:\n\t" \
+            "ldr r4, [sp, #36]\n\tmov r12, r4\n" \
+            "3:\n\t" \
+            "cmp r2, r12\n\tbeq 4f\n\ttg_tap 0, 1\n\tadds r3, #4*" sw "\n\tb 3b\n" \
+            "4:\n\t" \
+            "mov r0, lr\n\tmov r4, r8\n\tmov r5, r9\n\tmov r6, r10\n\tmov r7, r11\n\t" \
+            "str r4, [r0, #0]\n\tstr r5, [r0, #4]\n\tstr r6, [r0, #16]\n\tstr r7, [r0, #20]\n\t" \
+            "pop {r4, r5, r6, r7}\n\tmov r8, r4\n\tmov r9, r5\n\tmov r10, r6\n\tmov r11, r7\n\t" \
+            "pop {r4, r5, r6, r7, pc}\n\t" \
+            ".purgem tg_tap" \
+            : \
+            : \
+            : "memory"); \
+    }
 
-static inline void tg_dot_4x4(tg_tile *tile)
-{
-    const int8_t *w = tile->w;
-    const int32_t length = tile->eights + tile->rest;
-    ptrdiff_t at = 0;
-    for (int32_t i = 0; i < 16; i++) {
-        tile->sums[i] = 0;
+#define TG_DOT_4X4_(name, X, W, lx, sx, lw, sw) \
+    TG_DOT_2X2(name##_2x2, lx, sx, lw, sw) \
+    static inline void name(tg_tile *tile) \
+    { \
+        const W *w = tile->w; \
+        const int32_t length = tile->eights + tile->rest; \
+        ptrdiff_t at = 0; \
+        for (int32_t i = 0; i < 16; i++) { \
+            tile->sums[i] = 0; \
+        } \
+        for (int32_t row = 0; row < tile->rows; row++, at += length + tile->skip, w += 4 * length / (int32_t)sizeof(X)) { \
+            for (int32_t f = 0; f < 4; f += 2) { \
+                for (int32_t p = 0; p < 4; p += 2) { \
+                    const int8_t *const x0 = (const int8_t *)tile->x[p] + at; \
+                    const int8_t *const x1 = (const int8_t *)tile->x[p + 1] + at; \
+                    name##_2x2(tile->sums + 4 * f + p, x0, x1, w + f, length); \
+                } \
+            } \
+        } \
     }
-    for (int32_t row = 0; row < tile->rows; row++, at += length + tile->skip, w += 4 * length) {
-        for (int32_t f = 0; f < 4; f += 2) {
-            tg_dot_2x2(tile->sums + 4 * f, tile->x[0] + at, tile->x[1] + at, w + f, length);
-            tg_dot_2x2(tile->sums + 4 * f + 2, tile->x[2] + at, tile->x[3] + at, w + f, length);
-        }
-    }
-}
 
 #else
+#define TG_OF_BYTE "", ""
+#define TG_OF_HALF "", ""
 
-static inline void tg_dot_4x4(tg_tile *tile)
-{
-    const int8_t *w = tile->w;
-    const int32_t length = tile->eights + tile->rest;
-    ptrdiff_t at = 0;
-    for (int32_t i = 0; i < 16; i++) {
-        tile->sums[i] = 0;
+#define TG_DOT_4X4_(name, X, W, lx, sx, lw, sw) \
+    static inline void name(tg_tile *tile) \
+    { \
+        const W *w = tile->w; \
+        const int32_t length = (tile->eights + tile->rest) / (int32_t)sizeof(X); \
+        ptrdiff_t at = 0; \
+        for (int32_t i = 0; i < 16; i++) { \
+            tile->sums[i] = 0; \
+        } \
+        for (int32_t row = 0; row < tile->rows; row++, at += length + tile->skip / (int32_t)sizeof(X)) { \
+            for (int32_t i = 0; i < length; i++, w += 4) { \
+                for (int32_t j = 0; j < 16; j++) { \
+                    tile->sums[j] += ((const X *)tile->x[j & 3])[at + i] * w[j >> 2]; \
+                } \
+            } \
+        } \
     }
-    for (int32_t row = 0; row < tile->rows; row++, at += length + tile->skip) {
-        for (int32_t i = 0; i < length; i++, w += 4) {
-            for (int32_t j = 0; j < 16; j++) {
-                tile->sums[j] += tile->x[j & 3][at + i] * w[j >> 2];
-            }
-        }
-    }
-}
 
 #endif
 
 /* sums[f] += x[i] * w[4 * i + f] for eight codes: one statement, so that nothing is loaded before there is a register. */
-static inline void tg_eight_by_four(int32_t sums[4], const int8_t *x, const int8_t *w)
-{
 #if TG_TILE_RV32
-    int32_t code;
-    int32_t weight;
-#define TG_TAP(x, w0, w1, w2, w3) \
-    "lb %4, " x "(%6)\n\t" \
-    "lb %5, " w0 "(%7)\n\tmul %5, %5, %4\n\tadd %0, %0, %5\n\tlb %5, " w1 "(%7)\n\tmul %5, %5, %4\n\tadd %1, %1, %5\n\t" \
-    "lb %5, " w2 "(%7)\n\tmul %5, %5, %4\n\tadd %2, %2, %5\n\tlb %5, " w3 "(%7)\n\tmul %5, %5, %4\n\tadd %3, %3, %5\n\t"
-    __asm__ volatile(
-        TG_TAP("0", "0", "1", "2", "3") TG_TAP("1", "4", "5", "6", "7") TG_TAP("2", "8", "9", "10", "11")
-        TG_TAP("3", "12", "13", "14", "15") TG_TAP("4", "16", "17", "18", "19") TG_TAP("5", "20", "21", "22", "23")
-        TG_TAP("6", "24", "25", "26", "27") TG_TAP("7", "28", "29", "30", "31")
-        : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3]), "=&r"(code), "=&r"(weight)
-        : "r"(x), "r"(w)
-        : "memory");
-#undef TG_TAP
+#define TG_TAP(lx, sx, lw, sw, x, w0, w1, w2, w3) \
+    lx " %4, " x "*" sx "(%6)\n\t" \
+    lw " %5, " w0 "*" sw "(%7)\n\tmul %5, %5, %4\n\tadd %0, %0, %5\n\t" \
+    lw " %5, " w1 "*" sw "(%7)\n\tmul %5, %5, %4\n\tadd %1, %1, %5\n\t" \
+    lw " %5, " w2 "*" sw "(%7)\n\tmul %5, %5, %4\n\tadd %2, %2, %5\n\t" \
+    lw " %5, " w3 "*" sw "(%7)\n\tmul %5, %5, %4\n\tadd %3, %3, %5\n\t"
+#define TG_EIGHT_BY_FOUR(sums, x, w, X, W, lx, sx, lw, sw) \
+    do { \
+        int32_t code_; \
+        int32_t weight_; \
+        __asm__ volatile( \
+            TG_TAP(lx, sx, lw, sw, "0", "0", "1", "2", "3") TG_TAP(lx, sx, lw, sw, "1", "4", "5", "6", "7") \
+            TG_TAP(lx, sx, lw, sw, "2", "8", "9", "10", "11") TG_TAP(lx, sx, lw, sw, "3", "12", "13", "14", "15") \
+            TG_TAP(lx, sx, lw, sw, "4", "16", "17", "18", "19") TG_TAP(lx, sx, lw, sw, "5", "20", "21", "22", "23") \
+            TG_TAP(lx, sx, lw, sw, "6", "24", "25", "26", "27") TG_TAP(lx, sx, lw, sw, "7", "28", "29", "30", "31") \
+            : "+r"((sums)[0]), "+r"((sums)[1]), "+r"((sums)[2]), "+r"((sums)[3]), "=&r"(code_), "=&r"(weight_) \
+            : "r"(x), "r"(w) \
+            : "memory"); \
+    } while (0)
 #else
-    for (int32_t i = 0; i < 8; i++, w += 4) {
-        const int32_t code = x[i];
-        sums[0] += code * w[0];
-        sums[1] += code * w[1];
-        sums[2] += code * w[2];
-        sums[3] += code * w[3];
+#define TG_EIGHT_BY_FOUR(sums, x, w, X, W, lx, sx, lw, sw) \
+    for (int32_t i = 0; i < 8; i++) { \
+        const int32_t code_ = (x)[i]; \
+        (sums)[0] += code_ * (w)[4 * i]; \
+        (sums)[1] += code_ * (w)[4 * i + 1]; \
+        (sums)[2] += code_ * (w)[4 * i + 2]; \
+        (sums)[3] += code_ * (w)[4 * i + 3]; \
     }
 #endif
-}
 
 /* Once in a model, and rolled up: code comes from flash, too. Only the shortest loops are written out, twice. */
 #if defined(__GNUC__)
@@ -228,30 +253,41 @@ static inline void tg_eight_by_four(int32_t sums[4], const int8_t *x, const int8
 #define TG_ONCE static inline
 #endif
 /* One window and four filters: the first four sums. */
-TG_ONCE void tg_tile_1x4(tg_tile *tile)
-{
-    const int8_t *x = tile->x[0];
-    const int8_t *w = tile->w;
-    int32_t sums[4] = {0, 0, 0, 0};
-    for (int32_t row = tile->rows; row > 0; row--, x += tile->skip) {
-        const int8_t *const whole = x + tile->eights;
-        const int8_t *const end = whole + tile->rest;
-        TG_ROLLED
-        for (; x != whole; x += 8, w += 32) {
-            tg_eight_by_four(sums, x, w);
-        }
-        TG_ROLLED
-        for (; x != end; x++, w += 4) {
-            sums[0] += *x * w[0];
-            sums[1] += *x * w[1];
-            sums[2] += *x * w[2];
-            sums[3] += *x * w[3];
-        }
+#define TG_TILE_1X4_(name, X, W, lx, sx, lw, sw) \
+    TG_ONCE void name(tg_tile *tile) \
+    { \
+        const X *x = tile->x[0]; \
+        const W *w = tile->w; \
+        const int32_t skip = tile->skip / (int32_t)sizeof(X); \
+        int32_t sums[4] = {0, 0, 0, 0}; \
+        for (int32_t row = tile->rows; row > 0; row--, x += skip) { \
+            const X *const whole = x + tile->eights / (int32_t)sizeof(X); \
+            const X *const end = whole + tile->rest / (int32_t)sizeof(X); \
+            TG_ROLLED \
+            for (; x != whole; x += 8, w += 32) { \
+                TG_EIGHT_BY_FOUR(sums, x, w, X, W, lx, sx, lw, sw); \
+            } \
+            TG_ROLLED \
+            for (; x != end; x++, w += 4) { \
+                sums[0] += *x * w[0]; \
+                sums[1] += *x * w[1]; \
+                sums[2] += *x * w[2]; \
+                sums[3] += *x * w[3]; \
+            } \
+        } \
+        for (int32_t i = 0; i < 4; i++) { \
+            tile->sums[i] = sums[i]; \
+        } \
     }
-    for (int32_t i = 0; i < 4; i++) {
-        tile->sums[i] = sums[i];
-    }
-}
+
+/* Lists of arguments are expanded before they are counted. */
+#define TG_DOT_4X4(...) TG_DOT_4X4_(__VA_ARGS__)
+#define TG_TILE_1X4(...) TG_TILE_1X4_(__VA_ARGS__)
+
+/* clang-format off */
+TG_DOT_4X4(tg_dot_4x4, int8_t, int8_t, TG_OF_BYTE, TG_OF_BYTE)
+TG_TILE_1X4(tg_tile_1x4, int8_t, int8_t, TG_OF_BYTE, TG_OF_BYTE)
+/* clang-format on */
 
 /* The codes of the first window, added up. */
 TG_ONCE int32_t tg_total(const tg_tile *tile)
@@ -268,20 +304,21 @@ TG_ONCE int32_t tg_total(const tg_tile *tile)
 }
 
 /*
- * sum += x[i] * w[j], w loaded by that instruction; i and j must be constants. In this order: gcc would load all that a long sum needs before it adds.
+ * sum += x[i] * w[j], loaded by those instructions; i and j must be constants. In this order: gcc would load all that a
+ * long sum needs before it adds.
  */
 #if TG_TILE_RV32 && !defined(__clang__) && defined(__OPTIMIZE__)
-#define tg_mac_at(load, sum, x, i, w, j) \
+#define tg_mac_at(load_x, load_w, sum, x, i, w, j) \
     do { \
         int32_t code_; \
         int32_t weight_; \
-        __asm__ volatile("lb %1, %3(%5)\n\t" load " %2, %4(%6)\n\tmul %1, %1, %2\n\tadd %0, %0, %1" \
+        __asm__ volatile(load_x " %1, %3(%5)\n\t" load_w " %2, %4(%6)\n\tmul %1, %1, %2\n\tadd %0, %0, %1" \
                          : "+r"(sum), "=&r"(code_), "=&r"(weight_) \
-                         : "i"(i), "i"((int32_t)((j) * sizeof *(w))), "r"(x), "r"(w) \
+                         : "i"((int32_t)((i) * sizeof *(x))), "i"((int32_t)((j) * sizeof *(w))), "r"(x), "r"(w) \
                          : "memory"); \
     } while (0)
 #else
-#define tg_mac_at(load, sum, x, i, w, j) ((sum) += (x)[i] * (w)[j])
+#define tg_mac_at(load_x, load_w, sum, x, i, w, j) ((sum) += (x)[i] * (w)[j])
 #endif
 
 /* Codes of signed levels, 0 to `largest`, as the integers that they stand for. */

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -30,8 +33,9 @@ from tests.support.shares import one_in
 from tests.support.variants import check_variants
 from tests.targets.tools import requires_tool
 from tinygen.bench.layers import Window, average_pool_2d, max_pool_2d
+from tinygen.errors import UnsupportedError
 from tinygen.frontends.load import load_model
-from tinygen.ir.encodings import Affine
+from tinygen.ir.encodings import Affine, Codebook, PowerOfTwo
 from tinygen.ir.ops.window import Padding
 from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
@@ -126,7 +130,7 @@ def test_dense_layers_of_16_bits() -> None:
     layers = dense_layers_of_16_bits()
     chosen = {lower(layer.graph, isa=ESP32C3.isa).layers[0].kernel.name for layer in layers}
     assert chosen == {"integer_fully_connected_lines"}
-    assert check_layers(layers, cores=[(core, core.isa) for core in (ESP32C3, M0PLUS)]) == len(layers)
+    assert check_layers(layers, cores=[(core, core.isa) for core in (ESP32C3, M0PLUS)]) == 2 * len(layers)
 
 
 @one_in(3)
@@ -172,6 +176,62 @@ def test_wide_weights(every: int) -> None:
     assert sum(name in ("integer_conv_2d", "integer_fully_connected") for name in kernels) <= 0.15 * len(found)
     assert sum(name.endswith("_scalar") for name in kernels) >= 0.5 * len(found)
     assert check_layers(found[::every], most=2) >= len(found) // every
+
+
+def wide_codebook(entries: int) -> Codebook:
+    return Codebook((1.0,), table=tuple(100 * value for value in integer_layers.codebook(entries).table))
+
+
+HALVES = (
+    Affine("int16", (1.0,), (0,)),
+    integer_layers.POWERS,
+    PowerOfTwo((1.0,), exponents=14),
+    integer_layers.codebook(16),
+    wide_codebook(200),
+    integer_layers.BINARY,
+    *ACTIVATIONS[::3],
+)
+"""Activations of 16 bits, as they lie or by a table; bits; and such as weights of 16 bits are multiplied with."""
+WIDE_WEIGHTS = (
+    integer_layers.INT8,
+    wide_codebook(64),
+    PowerOfTwo((1.0,), exponents=9),
+    integer_layers.levels(8, True),
+)
+
+
+def halves(seed: int) -> list[Layer]:
+    """Convolutions, dense layers and depthwise ones of every such pair; several pixels of bits in a row."""
+    found: list[Layer] = []
+    for i, (x, w) in enumerate(product(HALVES, WIDE_WEIGHTS)):
+        kind: dict[str, Any] = {"x": x, "w": w, "y": OUTPUTS[(i + seed) % len(OUTPUTS)], "seed": i + seed}
+        image, kernel = (4 + i % 3, 5, 1 + 9 * (i % 4)), (1 + i % 3, 1 + (i + seed) % 2)
+        row = ((2, 2, 5), (2, 1, 40), (9 + 4 * i,))[i % 3]
+        channels = 1 + i % 5
+        for make in (
+            partial(integer_layers.conv, f"a{i}", image, 3 + i % 7, kernel, same=i % 2 == 0),
+            partial(integer_layers.dense, f"c{i}", row, 1 + i % 9),
+            partial(integer_layers.conv, f"d{i}", (6, 5, channels), channels, (2 + i % 4, 4), groups=channels),
+        ):
+            with suppress(UnsupportedError):  # sums beyond 32 bits
+                found.append(make(**kind))
+    assert len(found) > 100
+    return found
+
+
+@one_in(4)
+def test_halves(every: int) -> None:
+    """Both on a core whose loops are assembly, and on the host."""
+    found = halves(0)
+    kernels = [lower(layer.graph, isa=ISA).layers[0].kernel.name for layer in found]
+    assert "integer_conv_2d" not in kernels
+    assert check_layers(found[::every], most=2) >= len(found) // every
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("compiler", "core"), BUILDS)
+def test_halves_by_compilers(compiler: str, core: Board) -> None:
+    check_layers(halves(1), most=2, compiler=compiler, cores=[(core, core.isa)], host=False)
 
 
 @one_in(3)

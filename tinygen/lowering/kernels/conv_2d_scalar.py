@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,8 +18,9 @@ from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.window import Axis
+from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support import scalar
-from tinygen.lowering.kernels.support.codes import kind_of
+from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements, smallest_integers
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.kernels.support.scalar import Copy
@@ -38,6 +39,8 @@ _COPIED, _BEGUN, _FETCHED, _CACHED = 0.8, 30.0, 8.0, 12288
 _TOTALLED = 5.0
 # What a dense layer waits for: code that only it calls, from flash.
 _CALLED = 1900.0
+_OF_HALVES = {(1, 1): "", (2, 1): "_codes", (1, 2): "_weights", (2, 2): "_both"}
+"""The functions of tinygen_halves.h, by bytes of codes and of weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,7 @@ class Job:
         geometry: of its window.
         batch: images.
         ending: what becomes of sums.
-        weights: int8 [O, KH, KW, I].
+        weights: int8 or int16 [O, KH, KW, I].
         context: template values of how codes are read and written.
         copy: how codes come to scratch.
         stem: of the C function's name.
@@ -108,16 +111,20 @@ def _int8_job(node: Node, stem: str) -> Job | None:
 
 
 def _integer_job(node: Node, epilogue: Ending | None, stem: str) -> Job | None:
-    copy = scalar.copy_of(node.input(0))
-    layer = None if copy is None else integer_layer(node, epilogue, wide=True)
+    x = node.input(0)
+    copy = scalar.any_copy_of(x) if node.input(1).shape[-1] % x.shape[-1] == 0 else None
+    reads: Literal["halves", "any"] = "halves" if copy and copy.wide else "any"
+    layer = None if copy is None else integer_layer(node, epilogue, wide=True, reads=reads)
     if copy is None or layer is None:
         return None
-    odd = bool(np.all(layer.weights % 2)) and not _is_int8(layer.weights)
-    stored = layer.weights // 2 if odd else layer.weights
-    if not _is_int8(stored):
+    odd = copy.dtype == np.int8 and bool(np.all(layer.weights % 2)) and not _is_int8(layer.weights)
+    odd = odd and _is_int8(layer.weights // 2)
+    stored = smallest_integers(layer.weights // 2 if odd else layer.weights)
+    if stored.dtype == np.int32:
         return None
-    headers = ("tinygen_codes.h", *scalar.HEADERS)
-    weights = _as_windows(stored.astype(np.int8))
+    in_halves = np.int16 in (stored.dtype, copy.dtype) or copy.bits or copy.values
+    headers = ("tinygen_codes.h", *((scalar.HALVES_HEADER,) if in_halves else ()), *scalar.HEADERS)
+    weights = _as_windows(stored)
     ending = scalar.moved(layer.epilogue, layer.weights, copy)
     kinds = f"{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}"
     return Job(node, *_window(node), ending, weights, layer.context, copy, f"{stem}_{kinds}_scalar", headers, odd)
@@ -145,7 +152,7 @@ def fully_connected_s8_scalar(node: Node) -> Sequence[KernelPlan]:
 
 @kernel(IntegerConv2D, name="integer_conv_2d_scalar", family="tinygen", isa="scalar", packs=True)
 def integer_conv_2d_scalar(node: Node) -> Sequence[KernelPlan]:
-    """Weights and activations of up to 8 bits."""
+    """Weights and activations of up to 16 bits."""
     op = node.op
     assert isinstance(op, IntegerConv2D)
     job = _integer_job(node, op.epilogue, "conv_2d") if op.groups(node) == 1 else None
@@ -154,7 +161,7 @@ def integer_conv_2d_scalar(node: Node) -> Sequence[KernelPlan]:
 
 @kernel(IntegerFullyConnected, name="integer_fully_connected_scalar", family="tinygen", isa="scalar")
 def integer_fully_connected_scalar(node: Node) -> Sequence[KernelPlan]:
-    """Weights and activations of up to 8 bits."""
+    """Weights and activations of up to 16 bits."""
     op = node.op
     assert isinstance(op, IntegerFullyConnected)
     job = _integer_job(node, op.epilogue, "fully_connected")
@@ -180,9 +187,9 @@ class _Place:
 
     Attributes:
         pieces, piece, skip: see tg_tile.
-        step, jump: bytes from a pixel to the next, and more from the last of a row.
-        pitch: bytes of a row in scratch.
-        scratch_bytes: of a block.
+        step, jump: codes from a pixel to the next, and more from the last of a row.
+        pitch: codes of a row in scratch.
+        scratch_codes: of a block.
         cycles: of copying a block.
     """
 
@@ -192,7 +199,7 @@ class _Place:
     step: int
     jump: int
     pitch: int = 0
-    scratch_bytes: int = 0
+    scratch_codes: int = 0
     cycles: float = 0.0
 
 
@@ -222,6 +229,15 @@ def _place(job: Job, form: str, size: int) -> _Place:
     return _Place(*pieces, step, jump, pitch, buffered * pitch, cycles)
 
 
+def _input_steps(job: Job) -> dict[str, Any]:
+    """Elements from a pixel to the next; of bits the tensor's pixels in one, each of which begins with a word."""
+    x = job.node.input(0)
+    if not job.copy.bits:
+        return {"in_step": job.depth, "bit_pixels": 0}
+    pixels = job.depth // x.shape[-1]
+    return {"in_step": pixels * pixel_elements(x), "bit_pixels": pixels, "bit_channels": x.shape[-1]}
+
+
 def _plan(job: Job, form: str, size: int) -> KernelPlan:
     rows, columns = geometry = job.geometry
     place = _place(job, form, size)
@@ -233,9 +249,10 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
     whole, rest = divmod(place.piece, 8)
     tile = place.pieces * (8 * whole * _TAP + rest * _REST + _PIECE) + _TILE
     one = place.pieces * (place.piece * _TAP_OF_ONE + _PIECE) + _ONE
-    passes = blocks - 1 if weights.data.size > _CACHED else 0
+    size_x, size_w = job.copy.dtype.itemsize, weights.data.itemsize
+    passes = blocks - 1 if weights.data.nbytes > _CACHED else 0
     total = rows.output * columns.output * (_TOTALLED * weights.rows.shape[1] + _BEGUN) if job.odd else 0.0
-    cycles = total + blocks * place.cycles + passes * _FETCHED * weights.data.size
+    cycles = total + blocks * place.cycles + passes * _FETCHED * weights.data.nbytes
     cycles += len(weights.rows) // 4 * (fours * tile + ones * one)
     return KernelPlan(
         template="conv_2d/conv_2d_s8_scalar.c.j2",
@@ -257,11 +274,16 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
             "blocks": blocks,
             "last_rows": last,
             "taps": weights.rows.shape[1],
+            **_input_steps(job),
+            "x_type": ctype(job.copy.dtype),
+            "x_size": size_x,
+            "w_type": ctype(weights.data.dtype),
+            "of_halves": _OF_HALVES[size_x, size_w],
             "copied": min(columns.input, (columns.output - 1) * columns.stride + columns.kernel - columns.before),
             **{name: getattr(place, name) for name in ("pieces", "piece", "skip", "step", "jump", "pitch")},
         },
-        constants=(weights.constant, job.ending.constant()),
-        scratch_bytes=place.scratch_bytes + (4 * size * columns.output if job.odd else 0),
+        constants=(weights.constant, job.ending.constant(), *((job.copy.values,) if job.copy.values else ())),
+        scratch_bytes=size_x * place.scratch_codes + (4 * size * columns.output if job.odd else 0),
         headers=job.headers,
         cycles=job.batch * cycles + (_CALLED if job.dense else 0.0),
     )

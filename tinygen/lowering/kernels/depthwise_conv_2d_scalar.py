@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.encodings import Binary
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
@@ -86,13 +85,13 @@ def depthwise_conv_2d_s8_scalar(node: Node) -> KernelPlan | None:
 
 @kernel(IntegerConv2D, name="integer_conv_2d_depthwise_scalar", family="tinygen", isa="scalar")
 def integer_conv_2d_depthwise_scalar(node: Node) -> KernelPlan | None:
-    """Filters of one kernel each, weights and activations of up to 8 bits."""
+    """Filters of one kernel each, weights and activations of up to 16 bits."""
     op, x = node.op, node.input(0)
     assert isinstance(op, IntegerConv2D)
-    copy = Copy(0, bits=True) if isinstance(x.encoding, Binary) else scalar.copy_of(x)
+    copy = scalar.any_copy_of(x)
     if copy is None or node.input(1).shape[3] != 1 or op.groups(node) != x.shape[3]:
         return None
-    layer = integer_layer(node, op.epilogue, wide=True)
+    layer = integer_layer(node, op.epilogue, wide=True, reads="halves" if copy.wide else "any")
     if layer is None:
         return None
     weights = smallest_integers(layer.weights[..., 0])
@@ -111,7 +110,8 @@ def _plan(job: _Job) -> KernelPlan | None:
     plane_h, plane_w = (_reach(axis) if copies else axis.input for axis in job.geometry)
     pixel_step = 1 if copies else channels
     row_step, tap_step = rows.dilation * plane_w * pixel_step, columns.dilation * pixel_step
-    unroll = _unrolled(rows.kernel, columns.kernel, row_step, tap_step)
+    size = job.copy.dtype.itemsize
+    unroll = _unrolled(rows.kernel, columns.kernel, size * row_step, size * tap_step)
     if unroll == 0:
         return None
     walk = _walk(rows, columns)
@@ -123,6 +123,10 @@ def _plan(job: _Job) -> KernelPlan | None:
             **job.ending.context,
             **job.context,
             "weight_type": ctype(job.weights.dtype),
+            "from_type": "int16_t" if job.copy.wide else "int8_t",
+            "x_type": ctype(job.copy.dtype),
+            "x_size": job.copy.dtype.itemsize,
+            "lowest": None if job.copy.values is None else job.copy.lowest,
             "levels": job.copy.levels,
             "flips": job.copy.flips,
             "bits": job.copy.bits,
@@ -143,8 +147,9 @@ def _plan(job: _Job) -> KernelPlan | None:
         constants=(
             Constant("weights", job.weights.reshape(-1), f"[C, KH, KW] [{filters}, {rows.kernel}, {columns.kernel}]"),
             job.ending.constant(),
+            *((job.copy.values,) if job.copy.values else ()),
         ),
-        scratch_bytes=plane_h * plane_w if copies else 0,
+        scratch_bytes=job.copy.dtype.itemsize * plane_h * plane_w if copies else 0,
         inplace=((0, 0),) if copies and job.in_place else (),
         headers=job.headers,
         cycles=node.output.shape[0] * filters * _cycles(rows, columns, walk, job.copy if copies else None),
@@ -172,7 +177,7 @@ def _walk(rows: Axis, columns: Axis) -> str:
 def _cycles(rows: Axis, columns: Axis, walk: str, copy: Copy | None) -> float:
     """Of one channel."""
     taps, outputs = rows.kernel * columns.kernel, rows.output * columns.output
-    each = 0.0 if copy is None else _BIT if copy.bits else _COPIED
+    each = 0.0 if copy is None else _BIT if copy.bits or copy.values else _COPIED
     copied = each * rows.input * columns.input
     if walk == "rolling":
         loads = 2 * columns.kernel * (rows.output + rows.kernel - 1) * columns.output

@@ -25,7 +25,8 @@ class Octaves(NamedTuple):
 
     Attributes:
         multiplier, offset: int32, per channel.
-        thresholds: [channels, each * (octaves + 1)], filled up with what is never reached.
+        thresholds: [channels, each * (octaves + 1)], and at least what a search wants, 2^n - 1: filled up with what is
+            never reached.
     """
 
     multiplier: np.ndarray
@@ -73,7 +74,8 @@ def _fit(rows: np.ndarray, lows: np.ndarray, highs: np.ndarray, each: int) -> Oc
     multiplier[met], offset[met] = np.round(scale * 2.0**32), np.round(-zero * scale)
     if multiplier.max() >= _NEVER:
         return None
-    never = np.full((len(rows), each * (octaves + 1) - rows.shape[1]), _NEVER)
+    columns = max(each * (octaves + 1), (1 << rows.shape[1].bit_length()) - 1)
+    never = np.full((len(rows), columns - rows.shape[1]), _NEVER)
     found = Octaves(multiplier, offset, np.concatenate([rows, never], axis=1), least, bits, each)
     return found if _proven(found, lows, highs) else None
 

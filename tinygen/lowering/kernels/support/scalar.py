@@ -7,48 +7,69 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.encodings import Affine, Levels, Ternary
+from tinygen.ir.encodings import Affine, Binary, Codebook, Levels, PowerOfTwo, Ternary
 from tinygen.ir.ops.base import Node
 from tinygen.ir.tensor import Tensor
+from tinygen.lowering.kernels.support.codes import smallest_integers
 from tinygen.lowering.kernels.support.requantize import Epilogue
+from tinygen.lowering.kernels.support.widening import fits_int16
 from tinygen.lowering.plan import Constant
 
 HEADERS = ("tinygen_math.h", "tinygen_scalar.h", "tinygen_simd.h")
+HALVES_HEADER = "tinygen_halves.h"
 _FLIP = 128
 """Between unsigned bytes and signed ones."""
 
 
 @dataclass(frozen=True)
 class Copy:
-    """How activations come to scratch as the int8 that are multiplied.
+    """How activations come to scratch as the int8 or int16 that are multiplied.
 
     Attributes:
         fill: what stands for zero there.
         levels: codes q of signed levels become 2 * q - levels; 0 for others.
         flips: codes of 0 to 255 become signed ones, 128 less.
         bits: of words become -1 and 1.
+        values: what codes stand for, int8 or int16, from the code `lowest` on; None where no table is needed.
+        wide: codes are int16 as they lie.
     """
 
     fill: int
     levels: int = 0
     flips: bool = False
     bits: bool = False
+    values: Constant | None = None
+    lowest: int = 0
+    wide: bool = False
 
     @property
     def changes(self) -> bool:
         """Whether what is multiplied is not what lies in memory."""
-        return self.levels > 0 or self.flips or self.bits
+        return self.levels > 0 or self.flips or self.bits or self.values is not None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What is multiplied."""
+        table = np.dtype(np.int8) if self.values is None else self.values.data.dtype
+        return np.dtype(np.int16) if self.wide else table
 
     @property
     def cost(self) -> float:
-        """Times that of a plain copy."""
-        return 8.0 if self.changes else 1.0
+        """Times that of a plain copy of bytes."""
+        if self.values is not None:
+            return 12.0
+        return 8.0 if self.changes else float(self.dtype.itemsize)
 
     @property
     def context(self) -> dict[str, Any]:
         """Template values."""
+        if self.values is not None:
+            name = "tg_copy_values" if self.dtype == np.int16 else "tg_copy_small_values"
+            return {"copy": name, "copy_extra": f", values, {self.lowest}"}
         if self.levels:
             return {"copy": "tg_copy_levels", "copy_extra": f", {self.levels}"}
+        if self.bits:
+            return {"copy": "tg_copy_signs", "copy_extra": ""}
         return {"copy": "tg_copy_flipped" if self.flips else "TG_COPY", "copy_extra": ""}
 
 
@@ -80,6 +101,21 @@ def copy_of(x: Tensor) -> Copy | None:
             return None
 
 
+def any_copy_of(x: Tensor) -> Copy | None:
+    """The same of bits too, of tables, and of what fits 16 bits."""
+    match x.encoding:
+        case Binary():
+            return Copy(0, bits=True)
+        case PowerOfTwo() | Codebook() if fits_int16(x) and not x.code_bits:
+            low, high = x.integer.code_range
+            values = smallest_integers(x.integer.integers(np.arange(low, high + 1).astype(x.dtype)))
+            return Copy(0, values=Constant("values", values, f"integers of the codes from {low} on"), lowest=low)
+        case Affine(storage="int16") if x.zero_point == 0:
+            return Copy(0, wide=True)
+        case _:
+            return None if x.code_bits else copy_of(x)
+
+
 def moved(ending: Epilogue, weights: np.ndarray, copy: Copy) -> Epilogue:
     """The epilogue of sums over what a copy gives; `weights` are [O, ...]."""
     if not copy.flips:
@@ -94,7 +130,7 @@ class Interleaved:
     """Weights of four filters at a time.
 
     Attributes:
-        rows: int8 [filters, taps], filters rounded up to a multiple of four with zeros.
+        rows: int8 or int16 [filters, taps], filters rounded up to a multiple of four with zeros.
         data: the same tap by tap, those of four filters together.
     """
 
@@ -107,8 +143,8 @@ class Interleaved:
 
 
 def by_four(weights: np.ndarray) -> Interleaved:
-    """`weights`: int8 [filters, taps]."""
+    """`weights`: int8 or int16 [filters, taps]."""
     filters, taps = weights.shape
-    rows = np.zeros((-(-filters // 4) * 4, taps), np.int8)
+    rows = np.zeros((-(-filters // 4) * 4, taps), weights.dtype)
     rows[:filters] = weights
     return Interleaved(rows, np.ascontiguousarray(rows.reshape(-1, 4, taps).transpose(0, 2, 1)).reshape(-1))
