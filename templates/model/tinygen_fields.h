@@ -17,14 +17,29 @@
 #define TG_SMALL
 #endif
 
+/* What those call for every row of pixels: it stays apart from them. */
+#if defined(__GNUC__)
+#define TG_ROW_OF static __attribute__((noinline, unused))
+#else
+#define TG_ROW_OF static inline
+#endif
+
 /* Bits r and above come down, those below go to the top. */
 TG_INLINE uint32_t tg_rotate(uint32_t word, uint32_t r)
 {
     return r > 0 ? word >> r | word << (32 - r) : word;
 }
 
-/* Bits as bytes of 0 and 1, or 0 and 2 where `doubled`, which must be a constant. `count` is a multiple of 4. */
-static inline void tg_unpack_bits(uint8_t *to, const uint32_t *bits, int32_t count, int32_t doubled)
+/* The same word so many times. */
+TG_ROW_OF void tg_fill_words(uint32_t *to, uint32_t word, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++) {
+        to[i] = word;
+    }
+}
+
+/* Bits as bytes of 0 and 1, or 0 and 2 where `doubled`. `count` is a multiple of 4. */
+TG_ROW_OF void tg_unpack_bits(uint8_t *to, const uint32_t *bits, int32_t count, int32_t doubled)
 {
     /* Four bits times this lie at bits 0, 8, 16 and 24. */
     const uint32_t factor = UINT32_C(0x204081) << doubled;

@@ -212,6 +212,28 @@ def test_edges_of_pieces_with_two_filters() -> None:
         _check([layer], most=1)
 
 
+def test_taps_outside_that_no_code_stands_for() -> None:
+    """Padding that counts as code 0: what outputs lack, in corners too, with and without rows of sums in memory."""
+    kinds = (
+        (BINARY, levels(2, True), (3, 3), (1, 1), INT32),
+        (BINARY, BINARY, (3, 3), (1, 1), BINARY),
+        (levels(2, True), levels(2, True), (5, 4), (1, 2), TERNARY),
+        (levels(3, True), TERNARY, (4, 5), (1, 1), INT32),
+    )
+    found = [
+        layers.conv(f"odd{i}", (6, 11, 9), 5, kernel, x=x, w=w, y=y, stride=stride, seed=i)
+        for i, (x, w, kernel, stride, y) in enumerate(kinds)
+    ]
+
+    def only(task: Task) -> Iterator[Layout]:
+        return (one for one in all_layouts(task) if task.codes.odd)
+
+    with patch.object(packed_rows, "all_layouts", only):
+        contexts = [plans(layer.graph)[0].context for layer in found]
+        assert all(context["odd"] for context in contexts) and not all(context["direct"] for context in contexts)
+        _check(found, most=1)
+
+
 def test_few_bits_are_packed() -> None:
     """Nothing else is chosen for the layers that this is for."""
     pairs = (

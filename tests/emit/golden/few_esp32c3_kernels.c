@@ -177,17 +177,17 @@ void few_conv_2d_u2_s2_packed_3x3(
     uint8_t *restrict output,
     void *restrict scratch)
 {
-    uint32_t *const w = scratch;
-    uint32_t *const x = w + 50;
-    uint32_t *const raw = x + 130;
+    uint32_t *const x = scratch;
+    uint32_t *const w = x + 130;
+    uint32_t *const raw = w + 50;
     int32_t *const v = (int32_t *)(raw + 192);
     int32_t *const s = v + 12;
-    uint8_t *const line = (uint8_t *)(s + 54);
-    for (int32_t i = 0; i < 80; i++) {
-        line[i] = 0;
-    }
+    uint8_t *const line = (uint8_t *)(void *)w; /* a row of codes, before there are weights */
     for (int32_t first = 0; first < 6; first += 6) {
         const int32_t count = 6;
+        for (int32_t i = 0; i < 80; i++) {
+            line[i] = 0;
+        }
         for (int32_t row = 0; row < (count - 1) + 3; row++) {
             uint32_t *const to = x + row * 16;
             const int32_t iy = first + row - 1;
@@ -201,9 +201,7 @@ void few_conv_2d_u2_s2_packed_3x3(
             TG_COPY(line, input + iy * 72, 72);
             few_conv_2d_u2_s2_packed_3x3_spread(to, line);
         }
-        for (int32_t i = 0; i < 48; i++) {
-            w[i] = 0x10204U;
-        }
+        tg_fill_words(w, 0x10204U, 48);
         few_conv_2d_u2_s2_packed_3x3_rows(raw, x, w, count);
         for (int32_t row = 0; row < count; row++) {
             few_conv_2d_u2_s2_packed_3x3_take(v, raw + row * 32);

@@ -10,12 +10,14 @@ import numpy as np
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.conv_2d_dsp import Job, int8_job, takes_int8
 from tinygen.lowering.kernels.support.codes import kind_of
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.packed_codes import (
     activation_codes,
     line_context,
+    odd_codes,
     stored_offset,
     value_constants,
 )
@@ -24,6 +26,7 @@ from tinygen.lowering.kernels.support.packed_layouts import (
     ARMV6M,
     ARMV7EM,
     RV32,
+    Edges,
     Layout,
     Machine,
     Task,
@@ -47,12 +50,12 @@ _BIT = 1.1
 
 def packed_plans(job: Job, machine: Machine) -> Sequence[KernelPlan]:
     """Plans for a layer without groups, kernel scales or dilation."""
-    task = _task(job, machine)
-    found = _worthwhile(task) if task else []
+    found = [one for task in _tasks(job, machine) for one in _worthwhile(task)]
     if not found:
         return ()
     fewest = min(cycles for _, cycles in found)
-    best = min((layout for layout, cycles in found if cycles <= _CLOSE * fewest), key=Layout.weight_bits)
+    close = [(layout.weight_bits(), cycles, layout) for layout, cycles in found if cycles <= _CLOSE * fewest]
+    _, _, best = min(close, key=lambda one: one[:2])
     rows, _ = best.task.axes
     return [_plan(job, best, size) for size in _ROWS if size == 1 or size <= rows.output]
 
@@ -64,17 +67,19 @@ def _worthwhile(task: Task) -> list[tuple[Layout, float]]:
     return [(layout, layout.cycles()) for layout in found if layout.weight_bits() <= 8]
 
 
-def _task(job: Job, machine: Machine) -> Task | None:
+def _tasks(job: Job, machine: Machine) -> list[Task]:
+    """What can be computed: with padding that is stored, or without."""
     node, op = job.node, job.op
     rows, columns = axes = op.geometry(node)
     dilated = any(axis.kernel > 1 and axis.dilation > 1 for axis in axes)
     if dilated or op.groups(node) > 1:
-        return None
+        return []
     weights = job.weights.astype(np.int64)
-    codes = activation_codes(node.input(0), padded=rows.padded or columns.padded)
+    padded = rows.padded or columns.padded
+    kinds = [activation_codes(node.input(0), padded=padded), odd_codes(node.input(0)) if padded else None]
     grid = weight_grid(weights)
-    task = Task(axes, weights, codes, grid, machine) if codes and grid else None
-    return task if task and task.fits() else None
+    tasks = [Task(axes, weights, codes, grid, machine) for codes in kinds if codes and grid]
+    return [task for task in tasks if task.fits()]
 
 
 def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
@@ -90,11 +95,12 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
     line = 0 if _reads_input(layout) else grille.width * grille.apart * task.depth
     # Steps that the layer does not have are read from what follows, and so is one more.
     sizes = {
-        "w_words": _even(max(packed.shape[2] * len(turns), 2 * cut.total + 2)),
         "x_words": grille.pairs * pair_words + 2 * (cut.total - task.depth * rows.kernel) + 2,
+        "w_words": _even(max(packed.shape[2] * len(turns), 2 * cut.total + 2)),
         "raw_words": layout.pieces * size * row_words,
     }
     words = sum(sizes.values()) + layout.fields.filters * v_size + task.summed * size * columns.output
+    words = max(words, sizes["x_words"] + -(-line // 4))
     blocks = -(-rows.output // size)
     spread = grille.pairs * 2 * (1 + task.machine.pixel * layout.fields.pixels)
     spread += _BIT * grille.copied if task.codes.bits == 1 else 0
@@ -126,7 +132,7 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
             *_edge_constants(layout),
             *value_constants(task.codes),
         ),
-        scratch_bytes=4 * words + line,
+        scratch_bytes=4 * words,
         headers=_HEADERS,
         cycles=task.machine.unit
         * node.output.shape[0]
@@ -170,8 +176,28 @@ def _layer_context(job: Job, layout: Layout) -> dict[str, Any]:
         "summed": task.summed,
         "summed_factor": task.grid.first * codes.scale,
         "factor": task.factor,
-        "edges": layout.edges.columns if layout.edges else (),
+        **_edge_context(layout),
     }
+
+
+def _edge_context(layout: Layout) -> dict[str, Any]:
+    """Template values of what sums lack: a row of it for each class of rows of outputs and each channel."""
+    edges = layout.edges
+    if edges is None or not edges.missing.shape[2]:
+        return {"edges": (), "odd": False, "edge_words": 0}
+    return {
+        "edges": edges.columns,
+        "odd": edges.odd,
+        "edge_type": ctype(_edge_dtype(edges)),
+        "edge_rows": edges.rows,
+        "edge_words": edges.missing.shape[2],
+        "edge_classes": edges.missing.shape[1],
+    }
+
+
+def _edge_dtype(edges: Edges) -> np.dtype[Any]:
+    """16 bits where they hold outputs' edges; sums of fields are added to words."""
+    return np.dtype(np.int16 if edges.odd and np.abs(edges.missing).max(initial=0) < 2**15 else np.int32)
 
 
 def _output_context(job: Job) -> dict[str, Any]:
@@ -231,10 +257,12 @@ def _weights(layout: Layout, packed: np.ndarray, each: int) -> Constant:
 
 def _edge_constants(layout: Layout) -> tuple[Constant, ...]:
     edges = layout.edges
-    if edges is None or not edges.columns:
+    if edges is None or not edges.missing.size:
         return ()
-    missing = edges.missing.astype(np.int32).reshape(-1)
-    return (Constant("edges", missing, f"per output channel: what sums of columns {list(edges.columns)} lack"),)
+    what = f"what sums of columns {list(edges.columns)} lack"
+    if edges.odd:
+        what = f"what outputs lack, by classes of rows, in all columns, and in {list(edges.columns)}"
+    return (Constant("edges", edges.missing.astype(_edge_dtype(edges)).reshape(-1), f"per output channel: {what}"),)
 
 
 def _job(node: Node) -> Job | None:

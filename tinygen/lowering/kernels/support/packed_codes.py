@@ -28,6 +28,7 @@ class Codes:
         bits: that each takes in words of channels; 0 where they are bytes.
         doubled: a is two times what is stored, so that there is a code for 0.
         table: a of each code that can be stored, from `lowest` on; empty where none is needed.
+        odd: no code stands for the integer 0: taps outside have code 0, and sums lack what that stands for.
     """
 
     moved: int
@@ -39,6 +40,7 @@ class Codes:
     doubled: bool = False
     table: tuple[int, ...] = ()
     lowest: int = 0
+    odd: bool = False
 
 
 def activation_codes(x: Tensor, *, padded: bool) -> Codes | None:
@@ -58,6 +60,17 @@ def activation_codes(x: Tensor, *, padded: bool) -> Codes | None:
             return replace(_symmetric(1, padded), bits=1)
         case PowerOfTwo() | Codebook():
             return _looked_up(x, padded)
+        case _:
+            return None
+
+
+def odd_codes(x: Tensor) -> Codes | None:
+    """Half as large codes for the encodings that have none for 0: for layers that make up for taps outside."""
+    match x.encoding:
+        case Levels(signed=True):
+            return replace(_symmetric(2**x.encoding.bits - 1, padded=False), padding=0, bits=x.code_bits, odd=True)
+        case Binary():
+            return replace(_symmetric(1, padded=False), padding=0, bits=1, odd=True)
         case _:
             return None
 

@@ -24,6 +24,7 @@ from tinygen.lowering.kernels.support.packed_fields import (
 _MOST_CODE = 255
 """Of weights: with larger codes, fields leave room for a single product."""
 _MOST_EDGES = 8
+_MOST_ODD_EDGES = 25
 _LONGEST_ROW = 4096
 """Elements of a row of points: their words are all in scratch."""
 
@@ -186,15 +187,20 @@ def _grille(columns: Axis, fields: Fields, pieces: int, explicit: bool) -> Grill
 
 @dataclass(frozen=True, eq=False)
 class Edges:
-    """What sums of fields lack at columns of outputs whose windows reach into the padding.
+    """What sums lack at outputs whose windows reach into the padding, which counts as code 0.
 
     Attributes:
-        columns: of outputs.
-        missing: [O, columns].
+        columns: of outputs where columns of the window do.
+        rows: how many rows of outputs from the top, and how many up to the bottom, have a class of their own.
+        missing: [O, classes, columns] of sums of fields; where padding is odd, of outputs, [O, classes, 1 + columns]:
+            in all columns, and in those besides. Class 0 are rows whose windows have all their rows.
+        odd: see `Codes`.
     """
 
     columns: tuple[int, ...]
+    rows: tuple[int, int]
     missing: np.ndarray
+    odd: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,24 +247,45 @@ class Task:
         return largest * codes.largest < 2**30
 
     def edges(self) -> Edges | None:
-        """None where what is missing is no whole number: then padding is stored.
+        """None where what is missing is no whole number, or too many: then padding is stored.
 
-        A column of padding that is not stored counts as code 0, which stands for `codes.offset`.
+        Padding that is not stored counts as code 0, which stands for `codes.offset`.
         """
+        if self.codes.odd:
+            return self._odd_edges()
         _, axis = self.axes
         sums = self.weights.sum(axis=(1, 3))
-        columns, missing = [], []
-        for ox in range(axis.output):
-            at = ox * axis.stride - axis.before + np.arange(axis.kernel)
-            outside = (at < 0) | (at >= axis.input)
-            if outside.any():
-                columns.append(ox)
-                missing.append(-self.codes.offset * sums[:, outside].sum(axis=1))
+        outside = _outside(axis)
+        columns = [i for i, taps in enumerate(outside) if taps.any()]
         if not columns or not self.codes.offset:
-            return Edges((), np.zeros((len(sums), 0), np.int64))
-        table = np.stack(missing, axis=1)
+            return Edges((), (0, 0), np.zeros((len(sums), 1, 0), np.int64))
+        table = np.stack([-self.codes.offset * sums[:, outside[i]].sum(axis=1) for i in columns], axis=-1)
         whole = len(columns) <= _MOST_EDGES and not (table % self.factor).any()
-        return Edges(tuple(columns), table // self.factor) if whole else None
+        return Edges(tuple(columns), (0, 0), table[:, None] // self.factor) if whole else None
+
+    def _odd_edges(self) -> Edges | None:
+        rows, columns = (_outside(axis) for axis in self.axes)
+        reaching = tuple(i for i, taps in enumerate(columns) if taps.any())
+        above = next((i for i, taps in enumerate(rows) if not taps.any()), None)
+        if above is None:
+            return None
+        below = next(i for i, taps in enumerate(rows[::-1]) if not taps.any())
+        if (1 + above + below) * (1 + len(reaching)) > _MOST_ODD_EDGES:
+            return None
+        classes = [rows[above], *rows[:above], *rows[len(rows) - below :]]
+        sums = self.weights.sum(axis=3)
+        missing = np.zeros((len(sums), len(classes), 1 + len(reaching)), np.int64)
+        for i, taps in enumerate(classes):
+            missing[:, i, 0] = sums[:, taps].sum(axis=(1, 2))
+            for j, column in enumerate(reaching):
+                missing[:, i, 1 + j] = sums[:, ~taps][:, :, columns[column]].sum(axis=(1, 2))
+        return Edges(reaching, (above, below), -self.codes.offset * missing, odd=True)
+
+
+def _outside(axis: Axis) -> list[np.ndarray]:
+    """Per output position, which taps lie outside the input."""
+    at = np.arange(axis.output)[:, None] * axis.stride - axis.before + np.arange(axis.kernel)
+    return list((at < 0) | (at >= axis.input))
 
 
 @dataclass(frozen=True, eq=False)
@@ -373,6 +400,8 @@ def piece_sums(task: Task, taps: int, pieces: int) -> Sums:
 def all_layouts(task: Task) -> Iterator[Layout]:
     """All that can be, each with as few segments as its weights allow."""
     forms = [(form, form.edges()) for form in _forms(task)]
+    if task.codes.odd:
+        forms = [(form, edges) for form, edges in forms if edges is not None]
     _, columns = task.axes
     for pieces, taps in _pieces(columns.kernel):
         sums = piece_sums(task, taps, pieces)
