@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from tinygen.builds.decisions import CostsEntry, ThresholdEntry
 from tinygen.builds.folder import UNFINISHED
 from tinygen.builds.plain import OPTIONAL, PlainError, from_plain, to_plain
 from tinygen.errors import TinygenError
@@ -80,16 +81,6 @@ class BufferEntry:
     last: int
 
 
-@dataclass(frozen=True)
-class ThresholdEntry:
-    """A code that gates compare with, and that may be set: at first `value`, from `low` to `high`."""
-
-    name: str
-    value: int
-    low: int
-    high: int
-
-
 @dataclass(frozen=True, kw_only=True)
 class ProgramEntry:
     """What does not depend on the board, of a switch.
@@ -97,6 +88,7 @@ class ProgramEntry:
     Attributes:
         states: what the model keeps from one inference to the next.
         thresholds: that may be set.
+        costs: of a network with branches.
         arena_lower_bound_bytes: the largest sum of live buffers; arena_optimal: no smaller arena is possible.
         stream: how the first layers are computed in stripes; None where they are not.
         arena: its buffers.
@@ -116,6 +108,7 @@ class ProgramEntry:
     arena: tuple[BufferEntry, ...]
     steps: tuple[str, ...]
     thresholds: tuple[ThresholdEntry, ...] = field(default=(), metadata=OPTIONAL)
+    costs: CostsEntry | None = field(default=None, metadata=OPTIONAL)
 
     @property
     def has_branches(self) -> bool:

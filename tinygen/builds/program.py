@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tinygen.builds.manifest import BufferEntry, LayerEntry, ProgramEntry, Simplified, TensorEntry, ThresholdEntry
+from tinygen.builds.decisions import ThresholdEntry
+from tinygen.builds.manifest import BufferEntry, LayerEntry, ProgramEntry, Simplified, TensorEntry
 from tinygen.emit.model import EmittedSwitch
 from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph

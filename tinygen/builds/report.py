@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygen.builds.decisions import CostsEntry
 from tinygen.builds.flash_curve import flash_curve
 from tinygen.builds.manifest import (
     FlashBudget,
@@ -30,6 +31,7 @@ def render_report(manifest: Manifest) -> str:
             regions=_regions(manifest),
             arena=_arena(manifest),
             budget=_budget(manifest),
+            paths=_paths(manifest),
             work=_work(manifest),
             layers=_layers(manifest),
             switches=[switch_row(entry) for entry in manifest.switches],
@@ -211,6 +213,36 @@ def _budget(m: Manifest) -> dict[str, Any] | None:
         "summary": budget_text(budget),
         "switches": len(m.switches),
     }
+
+
+def cost_rows(costs: CostsEntry) -> list[tuple[str, str]]:
+    """(heading, text) of what inferences cost at worst, at best, and over the data set."""
+    expected = f"expected over {costs.inputs:,} inputs"
+    named = (("worst", costs.worst), (expected, costs.expected), ("best", costs.best))
+    return [
+        (f"cycles, {costs.source}, {name}", f"{cost.cycles:,}; {cost.macs:,} MAC")
+        for name, cost in named
+        if cost is not None
+    ]
+
+
+def _paths(m: Manifest) -> dict[str, Any] | None:
+    """Which share of a data set's inputs takes which path, and what each costs beside the worst."""
+    costs = m.costs
+    if costs is None:
+        return None
+    worst = max(costs.worst.cycles, 1)
+    rows = [
+        {
+            "name": one.text,
+            "share": round(100 * one.share, 2),
+            "cost": round(100 * one.cycles / worst, 2),
+            "cycles": f"{one.cycles:,}",
+            "macs": f"{one.macs:,}",
+        }
+        for one in costs.paths
+    ]
+    return {"rows": rows, "summary": cost_rows(costs), "source": costs.source, "inputs": f"{costs.inputs:,}"}
 
 
 def _arena(m: ProgramEntry) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from tinygen.cli.options import (
     Model,
     Name,
     Port,
+    Profile,
     Stream,
     Switch,
     Thresholds,
@@ -92,6 +93,7 @@ def build(
     io: InputsOutputs = "arena",
     calibration: Calibration = None,
     layout: CalibrationLayout = None,
+    profile: Profile = None,
     mode: Mode = "performance",
     app: App = None,
     config: Config = None,
@@ -123,6 +125,7 @@ def build(
         mode=mode,
         app=read_app(app, config, model, listens),
         arithmetic=arithmetic,
+        profile=profile,
     )
     with progress(as_json) as update:
         result = build(model, out, options, force=force, progress=update)

@@ -58,6 +58,12 @@ Calibration = Annotated[
     Path | None,
     typer.Option(metavar="X", help="Inputs (.npy, .npz) to quantize a float .pt2 with; images as PyTorch has them."),
 ]
+Profile = Annotated[
+    Path | None,
+    typer.Option(
+        "--profile", metavar="X", help="Inputs (.npy, .npz) over which a network with branches has its expected cost."
+    ),
+]
 InputLayout = Annotated[
     Layout | None,
     typer.Option(

@@ -16,6 +16,7 @@ from tinygen.builds.report import (
     budget_text,
     codes_text,
     constants_text,
+    cost_rows,
     energy_text,
     packed_text,
     plain_text,
@@ -77,6 +78,11 @@ def build_summary(manifest: Manifest) -> RenderableType:
         facts.add_row("stripes", stream_text(manifest))
     if not manifest.switches:
         facts.add_row("MAC", f"{manifest.macs:,}")
+    if manifest.costs is not None:
+        for heading, text in cost_rows(manifest.costs):
+            facts.add_row(heading, text)
+        for path in manifest.costs.paths:
+            facts.add_row(path.text, f"{100 * path.share:.1f} % of inputs, {path.cycles:,} cycles, {path.macs:,} MAC")
     if profile and not manifest.switches:
         facts.add_row("instructions", f"{profile.instructions:,} per inference")
         facts.add_row("cycles, predicted", f"{profile.cycles_predicted:,}")
@@ -125,6 +131,8 @@ def run_table(result: RunResult) -> RenderableType:
     for index, row in enumerate(result.rows[:20]):
         values = row.outputs[0].reshape(-1)
         text = " ".join(str(v) for v in values[:12].tolist()) + (" ..." if values.size > 12 else "")
+        if row.path:
+            text += "; branches: " + ", ".join(f"{operator} {number}" for operator, number in row.path.items())
         counts = [f"{n:,}" for n in (row.profile.instructions, row.profile.cycles)] if row.profile else ["", ""]
         table.add_row(str(index), text, *counts, f"{row.cycles:,}")
     more = len(result.rows) - 20
@@ -195,7 +203,10 @@ def graph_table(content: dict[str, Any]) -> RenderableType:
 def _operator_table(title: str, content: dict[str, Any]) -> Sheet:
     """An operator, then a line for each tensor that it reads or writes."""
     columns = [name(""), name("shape"), name("encoding", 1), tail("tensor")]
-    table = Sheet(f"{title}{content['macs']:,} MAC, {content['constant_bytes']:,} B of constants", columns)
+    least = f"{content['macs_best']:,} to " if "macs_best" in content else ""
+    table = Sheet(f"{title}{least}{content['macs']:,} MAC, {content['constant_bytes']:,} B of constants", columns)
+    for one in content.get("thresholds", ()):
+        table.add_line(Text(f"threshold {one['name']}: {one['value']}, from {one['low']:,} to {one['high']:,}"))
     _add_operators(table, content["operators"], "")
     return table
 

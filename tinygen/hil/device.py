@@ -183,6 +183,11 @@ class Device:
         if self._twin is not None:
             self._twin.set_thresholds(values)
 
+    def force_branches(self, indices: Mapping[str, bytes]) -> None:
+        """In the emulated board, has branch operators take these branches; see `ForcedBranches.choose`."""
+        assert self._emulated is not None
+        self._emulated.branches.choose(indices)
+
     @property
     def stack_used(self) -> int | None:
         """Deepest stack so far in bytes, where it can be seen."""

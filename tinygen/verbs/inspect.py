@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygen.frontends.layouts import Layout
 from tinygen.frontends.load import load_network
-from tinygen.ir.branch import Branch, all_graphs
+from tinygen.ir.branch import Branch, all_graphs, branches_of
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
 from tinygen.ir.tensor import Tensor
@@ -46,9 +46,18 @@ def _graph(graph: Graph) -> dict[str, Any]:
             for one in thresholds_of(graph)
         ],
         "macs": sum(node.op.macs(node) for node in graph.nodes()),
+        **({"macs_best": _best_macs(graph)} if any(branches_of(graph)) else {}),
         "constant_bytes": sum(t.nbytes for one in all_graphs(graph) for t in one.tensors.values() if t.is_constant),
         "operators": _operators(graph),
     }
+
+
+def _best_macs(graph: Graph) -> int:
+    """Of the path that has fewest."""
+    return sum(
+        min(map(_best_macs, node.op.branches)) if isinstance(node.op, Branch) else node.op.macs(node)
+        for node in graph.nodes()
+    )
 
 
 def _operators(graph: Graph) -> list[dict[str, Any]]:

@@ -115,9 +115,9 @@ def build_id_of(
     """Of all that the firmware depends on."""
     digest = hashlib.sha256(model.read_bytes())
     # Where files lie does not matter: what is in the library counts, and what calibration makes of the C.
-    unplaced = replace(options, cmsis_nn=None, calibration=None)
+    unplaced = replace(options, cmsis_nn=None, calibration=None, profile=None)
     chosen = asdict(unplaced)
-    del chosen["esp_nn"]
+    del chosen["esp_nn"], chosen["profile"]
     if options.arithmetic == Arithmetic.REFERENCE:
         del chosen["arithmetic"]  # which earlier builds had not
     if options.io == Io.ARENA:

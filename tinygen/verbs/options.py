@@ -54,6 +54,7 @@ class BuildOptions:
         arithmetic: of a .tflite model: "reference", or "optimized": rounded as LiteRT's optimised kernels do, see
             `tinygen.passes.litert_arithmetic`.
         io: where inputs and outputs lie: in the "arena", or in buffers of the "caller", which each inference is given.
+        profile: inputs over which the expected cost of a network with branches is meant, see `load_samples`.
     """
 
     board: str = "f746zg"
@@ -73,6 +74,7 @@ class BuildOptions:
     app: Application | None = None
     arithmetic: Arithmetic | str = Arithmetic.REFERENCE
     io: Io | str = Io.ARENA
+    profile: Path | None = None
 
     def __post_init__(self) -> None:
         for name, kind, what in _CHOICES:

@@ -23,6 +23,7 @@ from tinygen.targets.emulator.counting import WATCH, Counter, Watch
 from tinygen.targets.emulator.cpu import Cpu
 from tinygen.targets.emulator.cpus import new_cpu
 from tinygen.targets.emulator.faults import Fault, Stop, fault_error, stack_overflow
+from tinygen.targets.emulator.forcing import ForcedBranches
 from tinygen.targets.emulator.guarded import GuardedCost
 from tinygen.targets.emulator.interrupts import held_interrupts
 from tinygen.targets.emulator.memory import PAGE, Memories
@@ -59,6 +60,7 @@ class EmulatedBoard:
         host_seconds: the same without counting.
 
     Attributes:
+        branches: of a network, that run whatever its gates say.
         edges: every change of the board's timestamp pin: cycles since reset, and whether it is high from then on.
 
     Raises:
@@ -99,6 +101,7 @@ class EmulatedBoard:
             peripheral.connect(self.memories)
         set_cache_sizes(self.peripherals, board.timing)
         self._connect_sound()
+        self.branches = ForcedBranches(self._uc, self._cpu.registers, self.symbols)
         self.edges: list[tuple[int, bool]] = []
         self._watch_timestamps()
         self._map_peripherals()

@@ -1,0 +1,139 @@
+"""What inputs of a network with branches cost on a board: every branch is run in the emulated one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+
+from tinygen.builds.arrays import load_samples
+from tinygen.builds.decisions import ESTIMATED, PREDICTED, describe_costs
+from tinygen.builds.manifest import Manifest
+from tinygen.emit.cycles import cycles_header
+from tinygen.errors import TinygenError, ToolchainError
+from tinygen.files import write_file
+from tinygen.hil.device import Device, open_device
+from tinygen.ir.branch import branches_of
+from tinygen.ir.graph import Graph
+from tinygen.ir.paths import Path as Way
+from tinygen.ir.paths import path_of
+from tinygen.lowering.costs import costs_of, has_branches
+from tinygen.lowering.layers import all_layers
+from tinygen.lowering.program import Program
+
+_EXAMPLES = 16
+"""Paths of the data set that are run on an input of their own."""
+
+
+@dataclass
+class DataSet:
+    """The paths that inputs take.
+
+    Attributes:
+        counts: how many take each.
+        examples: the first input of each.
+    """
+
+    counts: dict[Way, int] = field(default_factory=dict)
+    examples: dict[Way, list[np.ndarray]] = field(default_factory=dict)
+
+
+def read_data_set(graph: Graph, inputs: Path | None) -> DataSet:
+    """The paths that the inputs of a file take; none without a file.
+
+    Raises:
+        TinygenError: it cannot be read, or the graph has no branches.
+    """
+    found = DataSet()
+    if inputs is None:
+        return found
+    if not any(branches_of(graph)):
+        raise TinygenError("has no branches: every input costs the same", where=graph.name, fix="Leave --profile out.")
+    samples = load_samples(inputs, [graph.tensors[name] for name in graph.inputs])
+    for index in range(len(samples)):
+        sample = samples.sample(index)
+        path = path_of(graph, sample)
+        found.counts[path] = found.counts.get(path, 0) + 1
+        found.examples.setdefault(path, sample)
+    return found
+
+
+def with_costs(manifest: Manifest, folder: Path, program: Program, data: DataSet, *, emulate: bool) -> Manifest:
+    """The manifest with costs, of a program with branches; and a header with them beside the model's C.
+
+    Args:
+        folder: of the build.
+        emulate: run every branch in the emulated board, if the emulator is installed.
+    """
+    if not has_branches(program):
+        return manifest
+    cycles = _measured(manifest, folder, program, data) if emulate else None
+    costs = costs_of(program, data.counts, None if cycles is None else cycles.least)
+    if cycles is not None:
+        costs = replace(costs, worst=costs_of(program, None, cycles.most).worst)
+    entry = describe_costs(costs, ESTIMATED if cycles is None else PREDICTED, sum(data.counts.values()))
+    if manifest.board != "host":
+        header = cycles_header(program.graph.name, manifest.board_title, entry.source, costs)
+        write_file(folder / "model" / f"{program.graph.name}_cycles.h", header.encode())
+    return replace(manifest, costs=entry)
+
+
+@dataclass(frozen=True)
+class _Cycles:
+    """Of each layer, in several inferences: the most (with cold caches) and the least (with warm ones)."""
+
+    most: Sequence[float]
+    least: Sequence[float]
+
+
+def _measured(manifest: Manifest, folder: Path, program: Program, data: DataSet) -> _Cycles | None:
+    """Inferences in which each branch ran, each twice; None where the emulator is not installed."""
+    zeros = [np.zeros(tensor.shape, tensor.dtype) for tensor in program.inputs]
+    found: list[tuple[int, ...]] = []
+    try:
+        with open_device(folder, engine="unicorn", count=True) as device:
+            runs: list[tuple[Way, list[np.ndarray]]] = [(path, zeros) for path in covering_paths(program)]
+            ordered = sorted(data.examples, key=lambda path: -data.counts[path])
+            runs += [(path, data.examples[path]) for path in ordered[:_EXAMPLES]]
+            for path, sample in (run for run in runs for _ in range(2)):
+                _force(device, program, dict(path))
+                measured = device.measure(sample)
+                assert measured.profile is not None
+                found.append(measured.profile.layer_cycles)
+    except ToolchainError:
+        return None
+    # Layers that did not run took none.
+    each = [[cycles for cycles in layer if cycles] or [0] for layer in zip(*found, strict=True)]
+    return _Cycles([max(layer) for layer in each], [min(layer) for layer in each])
+
+
+def _force(device: Device, program: Program, path: Mapping[str, int]) -> None:
+    """The next inferences take this path, whatever their gates say."""
+    indices = {}
+    for layer in all_layers(program):
+        operator = layer.step.node.op.name
+        if layer.branch is not None and operator in path:
+            dtype = layer.step.node.input(0).dtype
+            function = device.manifest.layers[layer.number].function
+            indices[function] = np.array(path[operator], dtype).tobytes()
+    device.force_branches(indices)
+
+
+def covering_paths(program: Program) -> list[Way]:
+    """Paths on which every branch runs, as few as one operator behind the other allows."""
+    each = []
+    for step in program.layers:
+        if step.branches:
+            name = step.node.op.name
+            each.append(
+                [((name, n), *inner) for n, branch in enumerate(step.branches) for inner in covering_paths(branch)]
+            )
+    if not each:
+        return [()]
+    rows = zip_longest(*each)
+    return [
+        tuple(choice for part, all_of in zip(row, each, strict=True) for choice in (part or all_of[-1])) for row in rows
+    ]
