@@ -49,7 +49,7 @@ def few() -> tuple[Digits, Digits]:
 
 @pytest.fixture(scope="module")
 def start(few: tuple[Digits, Digits]) -> training.Start:
-    return training.train_start(training.halved(few[0]), 3, start_epochs=1, epochs=1)
+    return training.train_start(lowbit.halved(few[0]), 3, start_epochs=1, epochs=1)
 
 
 def row(method: str, accuracy: float, spread: float = 0.1, **other: Any) -> dict[str, Any]:
@@ -195,7 +195,7 @@ def test_rows_page_and_tables(few: tuple[Digits, Digits], monkeypatch: pytest.Mo
 
 def test_graphs_of_batches_mean_what_single_digits_mean(start: training.Start, few: tuple[Digits, Digits]) -> None:
     """Accuracy is taken over batches, through the reshaping in front of dense layers."""
-    found = pruned._outcome("int8", start.network, start, training.halved(few[1]))
+    found = pruned._outcome("int8", start.network, start, lowbit.halved(few[1]))
     alone = np.array([evaluate(found.graph, [codes[None]])[0].argmax() for codes in found.inputs])
     assert np.array_equal(alone == few[1].labels, found.right)
     assert found.inputs.min() == -128 and found.inputs.max() == 127

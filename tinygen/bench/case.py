@@ -69,6 +69,11 @@ class Case:
     board: str | None = None
     toolchains: tuple[str, ...] = ()
 
+    @property
+    def trained_figures(self) -> Mapping[str, Any]:
+        """Empty for networks that were not trained."""
+        return self.trained.figures if self.trained else {}
+
     def samples(self, graph: Graph) -> Sequence[list[np.ndarray]]:
         """Inputs to measure with, `graph` being the model's."""
         return self.trained.inputs if self.trained else samples_of(graph)

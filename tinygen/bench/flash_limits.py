@@ -94,11 +94,11 @@ def _ternary() -> Network:
 def _pruned() -> Network:
     from tinygen.bench import train_digits_pruned as training
     from tinygen.bench.pruned_methods import METHODS
-    from tinygen.bench.train_digits_lowbit import load_digits
+    from tinygen.bench.train_digits_lowbit import halved, load_digits
     from tinygen.frontends.torch import export
 
     train, _ = load_digits()
-    start = training.train_start(training.halved(train), SEED, training.START_EPOCHS, training.EPOCHS)
+    start = training.train_start(halved(train), SEED, training.START_EPOCHS, training.EPOCHS)
     method = next(one for one in METHODS if one.name == _METHOD)
     network = method.make(start, _RATIO).finished()
     return Network.of(export(network, start.example, calibration=start.held[0][::2], name="digits_pruned"))

@@ -9,6 +9,7 @@ from typing import Any
 from tinygen.bench import boards
 from tinygen.bench.curves import NO_PICTURE, curve_rows, curves_svg, statements
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
+from tinygen.bench.operating import branch_rows, branch_statements, branches_svg
 from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
 from tinygen.builds.flash_curve import flash_curve
 from tinygen.builds.pages import COLOURS, page_environment
@@ -45,8 +46,9 @@ def render_bench(report: dict[str, Any]) -> str:
         boards=boards.board_rows(report["rows"]),
         compilers=boards.compiler_names(report["rows"]),
         good=good,
-        trained=[row for row in report["rows"] if "accuracy" in row],
+        trained=[row for row in report["rows"] if "accuracy_float" in row],
         curves=_curves(good),
+        branches=_branches(good),
         limits=_limits(good),
         switches=switch_rows(report["rows"]),
         switch_totals=[totals_text(total) for total in switch_totals(report["rows"])],
@@ -68,6 +70,15 @@ def _curves(rows: Sequence[_Row]) -> dict[str, Any] | None:
         "statements": statements(rows),
         "about": f"{mine[0]['kernels']}, {mine[0]['toolchain']}",
     }
+
+
+def _branches(rows: Sequence[_Row]) -> dict[str, Any] | None:
+    """Accuracy against cycles of networks that decide, and what is read from it."""
+    mine = branch_rows(rows)
+    if not mine:
+        return None
+    about = f"{mine[0]['board']}, {mine[0]['kernels']}, {mine[0]['toolchain']}"
+    return {"picture": branches_svg(rows), "missing": NO_PICTURE, "statements": branch_statements(rows), "about": about}
 
 
 def _limits(rows: Sequence[_Row]) -> list[dict[str, Any]]:

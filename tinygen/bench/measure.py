@@ -107,7 +107,7 @@ def empty_row(job: Job) -> Row:
         "max_abs_diff": None,
         "error": None,
         "layers": [],
-        **(case.trained.figures if case.trained else {}),
+        **case.trained_figures,
         **case.figures,
     }
 
@@ -149,11 +149,12 @@ def _of_switch(job: Job, device: Device, manifest: Manifest, graph: Graph, switc
     library, stream = library_semantics(graph, part), Stream(graph)
     samples = job.case.samples(graph)
     row: Row = {"samples": len(samples), "max_abs_diff": 0} | _switch_bytes(manifest, part)
-    outputs = []
+    outputs, cycles = [], []
     device.select(switch or 0)
     for sample in samples:
         measured = device.measure(sample, keep=True)
         outputs.append(measured.outputs)
+        cycles.append(measured.profile.cycles if measured.profile else 0)
         law = stream.step(sample)
         row["max_abs_diff"] = max(row["max_abs_diff"], _largest_difference(law, measured.outputs))
         problem = _wrong(library.step(sample) if library else law, measured)
@@ -161,7 +162,9 @@ def _of_switch(job: Job, device: Device, manifest: Manifest, graph: Graph, switc
             return row | {"error": problem}
     assert measured.profile is not None
     board = {"board_right": job.case.trained.right(outputs)} if job.case.trained else {}
-    return row | _work(part, measured.profile) | board
+    # Of networks that decide, inferences cost different amounts.
+    each = {"sample_cycles": cycles} if "branches" in job.case.trained_figures else {}
+    return row | _work(part, measured.profile) | board | each
 
 
 def _together(runs: Sequence[Row]) -> Row:

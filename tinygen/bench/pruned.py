@@ -124,9 +124,9 @@ def _of_seed(
     """Accuracy in % of the float network, trained on as long as the others, and what came of the methods."""
     from tinygen.bench import train_digits_pruned as training
     from tinygen.bench.pruned_methods import METHODS
-    from tinygen.bench.train_digits_lowbit import answers_of
+    from tinygen.bench.train_digits_lowbit import answers_of, halved
 
-    train, test = training.halved(train), training.halved(test)
+    train, test = halved(train), halved(test)
     start = training.train_start(train, seed, epochs or training.START_EPOCHS, epochs or training.EPOCHS)
     whole = training.live_weights(start.network)
     found = {}

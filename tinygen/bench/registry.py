@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tinygen.bench.boards
+import tinygen.bench.branches
 import tinygen.bench.flash_limits
 import tinygen.bench.generation
 import tinygen.bench.int8_kernels

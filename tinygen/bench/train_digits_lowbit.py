@@ -212,6 +212,12 @@ def shifted(images: Tensor, chance: torch.Generator) -> Tensor:
     return padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]].unsqueeze(1)
 
 
+def halved(digits: Digits) -> Digits:
+    """Digits of half the height and width: means of 2x2 pixels."""
+    images = nn.functional.avg_pool2d(torch.from_numpy(digits.images), 2)
+    return Digits(images.numpy(), digits.labels)
+
+
 def answers_of(network: nn.Module, digits: Digits) -> np.ndarray:
     """The class with the highest score for each digit, [N], in evaluation."""
     network.eval()

@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tinygen.bench.train_digits_lowbit import CLASSES, FLOAT, REGIMES, Digits, train_on
 from tinygen.compress.masking import sparsity
@@ -194,12 +193,6 @@ class Start:
     def halves(self) -> tuple[int, int]:
         """Epochs before and after the pruning of methods that train for it."""
         return self.epochs - self.epochs // 2, self.epochs // 2
-
-
-def halved(digits: Digits) -> Digits:
-    """Digits of half the height and width: means of 2x2 pixels."""
-    images = functional.avg_pool2d(torch.from_numpy(digits.images), 2)
-    return Digits(images.numpy(), digits.labels)
 
 
 def train_start(digits: Digits, seed: int, start_epochs: int = START_EPOCHS, epochs: int = EPOCHS) -> Start:

@@ -12,6 +12,7 @@ from tinygen.bench import boards
 from tinygen.bench.across import across_markdown
 from tinygen.bench.curves import statements
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
+from tinygen.bench.operating import branch_statements, branches_markdown
 from tinygen.bench.pairs import pair_statements, pairs_markdown
 from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
 from tinygen.cli.sheet import Column, Sheet, name, number, prose
@@ -40,10 +41,10 @@ def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
     parts += [*_boards(about_boards), Text()] if about_boards else []
     if not rows:
         return Group(*parts)
-    parts += [*_pairs(rows), *_across(rows)]
+    parts += [*_pairs(rows), *_across(rows), *_branches(rows)]
     parts += [_work(report, rows), Text(), _memory(report, rows), Text()]
     parts += [_break_even(report["break_even"]), Text()] if report.get("break_even") else []
-    trained = [row for row in rows if "accuracy" in row]
+    trained = [row for row in rows if "accuracy_float" in row]
     parts += [_accuracy(trained), Text()] if trained else []
     parts += [Text(text) for text in (*statements(rows), "")] if statements(rows) else []
     parts += [*_switches(rows), Text()] if switch_rows(rows) else []
@@ -77,6 +78,13 @@ def _across(rows: Sequence[_Row]) -> list[RenderableType]:
     """Several boards side by side, as Markdown: a table of the documentation."""
     table = across_markdown(rows)
     return [Text(table, no_wrap=True, overflow="ignore"), Text()] if table else []
+
+
+def _branches(rows: Sequence[_Row]) -> list[RenderableType]:
+    """Networks that decide, as Markdown: tables of the documentation; and what they say."""
+    table = branches_markdown(rows)
+    text = Text(table, no_wrap=True, overflow="ignore")
+    return [text, Text(), *map(Text, branch_statements(rows)), Text()] if table else []
 
 
 def _work(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
