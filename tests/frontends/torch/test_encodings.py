@@ -6,7 +6,8 @@ from itertools import permutations
 
 import pytest
 
-from tinygen.frontends.ptq.encodings import affine, choose
+from tinygen.frontends.ptq.branches import choose
+from tinygen.frontends.ptq.encodings import affine
 from tinygen.ir.encodings import Float32
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.concatenation import Concatenation

@@ -34,7 +34,7 @@ def test_random_networks() -> None:
 
 @pytest.mark.long
 def test_many_random_networks() -> None:
-    _random("nn: many exits and skipped blocks", 16, 1, on_board=True)
+    _random("nn: many exits and skipped blocks", 6, 1, on_board=True)
 
 
 def _gated(quantizer: Affine8, **options: object) -> SkipBlock:

@@ -17,15 +17,15 @@ Range = tuple[float, float]
 _BINS = 2048
 
 
-def observe(graph: Graph, samples: Sequence[Sample], options: QuantizeOptions) -> dict[str, Range]:
-    """(least, largest) of each tensor that is computed at run time.
+def observe_layers(graph: Graph, samples: Sequence[Sample], options: QuantizeOptions) -> dict[str, Range]:
+    """(least, largest) of each float tensor of the graph itself that is computed at run time.
 
     Raises:
         TinygenError: there are no samples, or a value is not finite.
     """
     if not samples:
         raise TinygenError("there are no calibration samples", where=graph.name, fix="Give at least one input.")
-    names = [name for name, tensor in graph.tensors.items() if not tensor.is_constant]
+    names = [name for name, tensor in graph.tensors.items() if not tensor.is_constant and tensor.is_float]
     ends = {name: _Ends(options) for name in names}
     for sample in samples:
         values = evaluate_all(graph, sample)

@@ -11,14 +11,18 @@ from dataclasses import replace
 
 import numpy as np
 
+from tinygen.errors import UnsupportedError
+from tinygen.frontends.ptq import branches
 from tinygen.frontends.ptq.calibrate import Sample
 from tinygen.frontends.ptq.correction import Correction
 from tinygen.frontends.ptq.model import FloatModel
 from tinygen.frontends.ptq.roles import MAC, SAME_SCALE, channel_axis, fixed_output, must_be_fixed
 from tinygen.frontends.ptq.weights import known_codes, quantize_bias, quantize_operand, quantize_weights
+from tinygen.ir.branch import Branch
 from tinygen.ir.encodings import Affine, Float32
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.compare import Compare, Relation
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.pad import MirrorPad, Pad
 from tinygen.ir.ops.pool_2d import AveragePool2D
@@ -66,7 +70,8 @@ class _Converter:
 
     def _declare(self, name: str) -> None:
         """A run-time tensor of the source, with its encoding."""
-        self.tensors[name] = replace(self.source.tensors[name], encoding=self.encodings.get(name, Float32()))
+        tensor = self.source.tensors[name]
+        self.tensors[name] = replace(tensor, encoding=self.encodings.get(name, tensor.encoding))
 
     def _emit(self, op: Op) -> None:
         self.ops.append(op)
@@ -90,9 +95,14 @@ class _Converter:
         for name in op.outputs:
             self._declare(name)
         given = [name for name in op.inputs if name and not self.source.tensors[name].is_constant]
+        known = all(name in self.encodings for name in given)
         if isinstance(op, Quantize):
             self._emit(op)
-        elif not all(name in self.encodings for name in (*given, *op.outputs)):
+        elif isinstance(op, Branch):
+            self._branch(op)
+        elif isinstance(op, Compare) and known:
+            self._compare(op)
+        elif not known or not all(name in self.encodings for name in op.outputs):
             self._as_float(op)
         elif isinstance(op, MAC):
             self._mac(op)
@@ -100,6 +110,35 @@ class _Converter:
             self._same_scale(op)
         else:
             self._other(op)
+
+    def _branch(self, op: Branch) -> None:
+        floats = [name for name in (*op.inputs, *op.outputs) if self.source.tensors[name].is_float]
+        if not all(name in self.encodings for name in floats):
+            fix = "Quantize the float model: give calibration inputs."
+            raise UnsupportedError("branches in a model that is quantized in part", where=op.name, fix=fix)
+        wanted = [self.tensors[name] for name in op.outputs]
+        read = (
+            convert(FloatModel(graph), branches.within(self.encodings, op, number))
+            for number, graph in enumerate(op.branches)
+        )
+        self._emit(replace(op, branches=tuple(branches.with_outputs(graph, wanted) for graph in read)))
+
+    def _compare(self, op: Compare) -> None:
+        """Codes against codes of the first operand's encoding; a constant becomes the code where the relation turns."""
+        name, encoding = op.inputs[1], self.encodings[op.inputs[0]]
+        constant = self.source.tensors[name].data
+        if constant is not None:
+            upwards = op.relation in (Relation.GREATER_EQUAL, Relation.LESS)
+            near = op.relation in (Relation.EQUAL, Relation.NOT_EQUAL)
+            value = float(constant.reshape(())) + (0.5 - 1e-9) * near * encoding.scale[0]
+            code = branches.threshold_code(value, encoding, upwards=upwards)
+            name = self._unique(f"{name}_code")
+            self.tensors[name] = Tensor(name, (1,), encoding, np.array([code], np.int8))
+        elif self.encodings[name] != encoding:
+            fitted = self._beside(name, "rescaled", encoding)
+            self._emit(Quantize(name=fitted, inputs=(name,), outputs=(fitted,)))
+            name = fitted
+        self._emit(replace(op, inputs=(op.inputs[0], name)))
 
     def _mac(self, op: Op) -> None:
         x, weights = self.tensors[op.inputs[0]], self.source.tensors[op.inputs[1]]

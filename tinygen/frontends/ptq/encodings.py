@@ -26,8 +26,8 @@ def affine(low: float, high: float) -> Affine:
     return Affine("int8", (scale,), (zero,))
 
 
-def choose(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, Affine]:
-    """An encoding for each tensor computed at run time.
+def choose_layers(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, Affine]:
+    """An encoding for each tensor of the graph itself that has a range.
 
     Tensors that an operator wants alike share the encoding of their common range. Where one of them has a known range
     (softmax, sigmoid, tanh) that is theirs, as long as all lie within it.

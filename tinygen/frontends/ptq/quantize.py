@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinygen.errors import TinygenError
-from tinygen.frontends.ptq.calibrate import Sample, observe
+from tinygen.frontends.ptq.branches import choose, observe
+from tinygen.frontends.ptq.calibrate import Sample
 from tinygen.frontends.ptq.convert import convert
-from tinygen.frontends.ptq.encodings import choose
 from tinygen.frontends.ptq.model import FloatModel
 from tinygen.frontends.ptq.options import QuantizeOptions
 from tinygen.frontends.ptq.simplify import simplify_float

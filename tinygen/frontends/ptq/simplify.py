@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from tinygen.frontends.ptq.model import FloatModel
 from tinygen.frontends.ptq.roles import EXACT, MAC, activations, readers
+from tinygen.ir.branch import with_branches
 from tinygen.ir.encodings import Affine
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
@@ -22,8 +23,13 @@ def simplify_float(model: FloatModel) -> FloatModel:
     while True:
         spread = _spread(_absorb_quantize(model))
         if spread.activations.keys() == model.activations.keys() and spread.graph.ops == model.graph.ops:
+            spread = replace(spread, graph=with_branches(spread.graph, _simple))
             return fuse_activations(clamp_before_pools(spread))
         model = spread
+
+
+def _simple(branch: Graph) -> Graph:
+    return simplify_float(FloatModel(branch)).graph
 
 
 def fuse_activations(model: FloatModel) -> FloatModel:

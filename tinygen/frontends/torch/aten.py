@@ -6,6 +6,8 @@ import importlib
 import operator
 import pkgutil
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,24 +50,169 @@ def read_program(program: ExportedProgram, name: str) -> FloatModel:
     return _Reader(pure, name).read()
 
 
-class _Reader:
-    def __init__(self, program: ExportedProgram, name: str) -> None:
-        self.program, self.name = program, name
+def _graph(name: str, build: Builder, inputs: Sequence[str], outputs: Sequence[str]) -> Graph:
+    """What has been built, without tensors that nothing uses."""
+    used = {name for op in build.ops for name in (*op.inputs, *op.outputs)} | {*inputs, *outputs}
+    tensors = {key: tensor for key, tensor in build.tensors.items() if key in used}
+    return Graph(name, tensors, tuple(build.ops), tuple(inputs), tuple(outputs))
+
+
+class _Walk:
+    """Walks over the nodes of an ATen graph.
+
+    Args:
+        module: holds the graph, and those of its branches.
+        build: where operators go.
+    """
+
+    def __init__(self, module: torch.fx.GraphModule) -> None:
+        self.module = module
         self.build = Builder()
         self.values: dict[Node, Any] = {}
 
-    def read(self) -> FloatModel:
-        inputs = self._inputs()
-        outputs: list[str] = []
-        for node in self.program.graph.nodes:
+    def walk(self) -> Node:
+        """Every operator; gives the node of the outputs."""
+        for node in self.module.graph.nodes:
             if node.op == "call_function":
                 self.values[node] = self._node(node)
             elif node.op == "output":
-                outputs = self._outputs(node)
-        graph = Graph(self.name, self.build.tensors, tuple(self.build.ops), tuple(inputs), tuple(outputs))
-        used = {name for op in graph.ops for name in (*op.inputs, *op.outputs)} | {*inputs, *outputs}
-        tensors = {key: tensor for key, tensor in self.build.tensors.items() if key in used}
-        graph = Graph(self.name, tensors, graph.ops, graph.inputs, graph.outputs)
+                break
+        return node
+
+    def _node(self, node: Node) -> Any:
+        if node.target is operator.getitem:
+            return self._get(node.args[0])[node.args[1]]
+        if str(node.target).startswith("aten._assert"):
+            # What tracing took for granted: types and sizes, which are fixed here.
+            return None
+        if node.target is torch.ops.higher_order.cond:
+            return self._cond(node)
+        if not any(self._depends(other) for other in node.all_input_nodes):
+            return self._computed(node)
+        target = str(node.target).rpartition(".")[0]
+        call = self._call(node, target)
+        if target not in CONVERTERS:
+            known = ", ".join(sorted(name.removeprefix("aten.") for name in CONVERTERS))
+            raise UnsupportedError(f"{node.target} is not supported", where=call.where, fix=f"Supported: {known}.")
+        try:
+            return CONVERTERS[target](call)
+        except TinygenError:
+            raise
+        except (IndexError, KeyError, ValueError, TypeError, AssertionError) as error:
+            raise UnsupportedError(f"is used in a way that is not supported ({error})", where=call.where) from error
+
+    def _cond(self, node: Node) -> list[Any]:
+        """torch.cond as a branch operator: index 0 is false, 1 is true."""
+        where, label = _names(node)
+        condition, true, false, operands = node.args
+        graphs = [self.module.get_submodule(str(branch.target)) for branch in (false, true)]
+        flag = self._get(condition)
+        if not isinstance(flag, Value):
+            raise UnsupportedError(
+                "its condition is known when it is exported", where=where, fix="Export the branch that is meant alone."
+            )
+        given = [self.values[operand] if isinstance(operand, Node) else operand for operand in operands]
+        walks = [_BranchWalk(graph, given, self.build, where) for graph in graphs]
+        branches = [walk.read(f"{label}_{number}") for number, walk in enumerate(walks)]
+        self.build.label = label
+        names = self.build.branch(flag.tensor, walks[0].captured, branches)
+        return [self.build.fresh(name, walks[0].orders[i]) for i, name in enumerate(names)]
+
+    def _depends(self, node: Node) -> bool:
+        value = self.values[node]
+        return any(isinstance(item, Value) for item in (value if isinstance(value, list) else [value]))
+
+    def _computed(self, node: Node) -> Any:
+        """What does not depend on the input is computed now, by torch itself."""
+        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), lambda n: _plain(self.values[n]))
+        result = node.target(*args, **kwargs)
+        target = str(node.target)
+        if target.startswith("quantized_decomposed.dequantize") and isinstance(result, torch.Tensor):
+            call = self._call(node, target.rpartition(".")[0])
+            return Constant(_array(result), encoding_of(call))
+        return result
+
+    def _get(self, argument: Any) -> Any:
+        """An argument with what its nodes stand for in their place; tensors as constants."""
+        if isinstance(argument, Node):
+            value = self.values[argument]
+            return Constant(_array(value)) if isinstance(value, torch.Tensor) else value
+        if isinstance(argument, list | tuple):
+            return [self._get(item) for item in argument]
+        return argument
+
+    def _call(self, node: Node, target: str) -> Call:
+        where, self.build.label = _names(node)
+        schema = node.target._schema.arguments
+        arguments = {argument.name: argument.default_value for argument in schema if argument.has_default_value()}
+        arguments |= {argument.name: self._get(given) for argument, given in zip(schema, node.args, strict=False)}
+        arguments |= {name: self._get(given) for name, given in node.kwargs.items()}
+        first = next(iter(node.all_input_nodes), None)
+        value = node.meta.get("val")
+        results = value if isinstance(value, list | tuple) else [value]
+        shapes = [tuple(int(size) for size in v.shape) for v in results if isinstance(v, torch.Tensor)]
+        return Call(target, where, arguments, tuple(shapes), first is not None and len(first.users) == 1, self.build)
+
+
+class _BranchWalk(_Walk):
+    """One branch of torch.cond.
+
+    Args:
+        module: its graph; takes all operands.
+        given: the operands: values of the graph outside, tensors, numbers.
+        outside: where values come from.
+
+    Attributes:
+        captured: names outside of the tensors that the branch takes.
+        orders: of the dimensions of its outputs.
+    """
+
+    def __init__(self, module: torch.nn.Module, given: Sequence[Any], outside: Builder, where: str) -> None:
+        assert isinstance(module, torch.fx.GraphModule)
+        super().__init__(module)
+        self.where = where
+        self.inputs: list[str] = []
+        self.captured: list[str] = []
+        self.orders: list[Sequence[int]] = []
+        nodes = [node for node in module.graph.nodes if node.op == "placeholder"]
+        for node, value in zip(nodes, given, strict=True):
+            self.values[node] = self._taken(value, outside) if isinstance(value, Value) else value
+
+    def _taken(self, value: Value, outside: Builder) -> Value:
+        tensor = outside.tensors[value.tensor]
+        if value.tensor not in self.captured:
+            name = self.build.unique(value.tensor)
+            self.build.tensors[name] = replace(tensor, name=name)
+            self.captured.append(value.tensor)
+            self.inputs.append(name)
+        return Value(self.inputs[self.captured.index(value.tensor)], value.layout)
+
+    def read(self, name: str) -> Graph:
+        outputs = []
+        for argument in self.walk().args[0]:
+            value = self.values.get(argument)
+            if not isinstance(value, Value):
+                raise UnsupportedError("a branch gives what does not depend on the input", where=self.where)
+            rank = len(value.shape)
+            self.orders.append(NHWC if rank == 4 else range(rank))
+            outputs.append(self.build.stored(value, self.orders[-1]))
+        if self.build.quantized or self.build.weights:
+            fix = "Quantize the float module: tinygen.export(module, example, calibration)."
+            raise UnsupportedError("branches that torchao has quantized are not read", where=self.where, fix=fix)
+        return _graph(name, self.build, self.inputs, outputs)
+
+
+class _Reader(_Walk):
+    """A whole program."""
+
+    def __init__(self, program: ExportedProgram, name: str) -> None:
+        super().__init__(program.graph_module)
+        self.program, self.name = program, name
+
+    def read(self) -> FloatModel:
+        inputs = self._inputs()
+        outputs = self._outputs(self.walk())
+        graph = _graph(self.name, self.build, inputs, outputs)
         return FloatModel(graph, self.build.quantized, self.build.weights)
 
     def _inputs(self) -> list[str]:
@@ -117,61 +264,6 @@ class _Reader:
                 raise UnsupportedError("is given twice, or is an input", where=f"output '{argument}'")
             names.append(tensor)
         return names
-
-    def _node(self, node: Node) -> Any:
-        if node.target is operator.getitem:
-            return self._get(node.args[0])[node.args[1]]
-        if str(node.target).startswith("aten._assert"):
-            # What tracing took for granted: types and sizes, which are fixed here.
-            return None
-        if not any(self._depends(other) for other in node.all_input_nodes):
-            return self._computed(node)
-        target = str(node.target).rpartition(".")[0]
-        call = self._call(node, target)
-        if target not in CONVERTERS:
-            known = ", ".join(sorted(name.removeprefix("aten.") for name in CONVERTERS))
-            raise UnsupportedError(f"{node.target} is not supported", where=call.where, fix=f"Supported: {known}.")
-        try:
-            return CONVERTERS[target](call)
-        except TinygenError:
-            raise
-        except (IndexError, KeyError, ValueError, TypeError, AssertionError) as error:
-            raise UnsupportedError(f"is used in a way that is not supported ({error})", where=call.where) from error
-
-    def _depends(self, node: Node) -> bool:
-        value = self.values[node]
-        return any(isinstance(item, Value) for item in (value if isinstance(value, list) else [value]))
-
-    def _computed(self, node: Node) -> Any:
-        """What does not depend on the input is computed now, by torch itself."""
-        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), lambda n: _plain(self.values[n]))
-        result = node.target(*args, **kwargs)
-        target = str(node.target)
-        if target.startswith("quantized_decomposed.dequantize") and isinstance(result, torch.Tensor):
-            call = self._call(node, target.rpartition(".")[0])
-            return Constant(_array(result), encoding_of(call))
-        return result
-
-    def _get(self, argument: Any) -> Any:
-        """An argument with what its nodes stand for in their place; tensors as constants."""
-        if isinstance(argument, Node):
-            value = self.values[argument]
-            return Constant(_array(value)) if isinstance(value, torch.Tensor) else value
-        if isinstance(argument, list | tuple):
-            return [self._get(item) for item in argument]
-        return argument
-
-    def _call(self, node: Node, target: str) -> Call:
-        where, self.build.label = _names(node)
-        schema = node.target._schema.arguments
-        arguments = {argument.name: argument.default_value for argument in schema if argument.has_default_value()}
-        arguments |= {argument.name: self._get(given) for argument, given in zip(schema, node.args, strict=False)}
-        arguments |= {name: self._get(given) for name, given in node.kwargs.items()}
-        first = next(iter(node.all_input_nodes), None)
-        value = node.meta.get("val")
-        results = value if isinstance(value, list | tuple) else [value]
-        shapes = [tuple(int(size) for size in v.shape) for v in results if isinstance(v, torch.Tensor)]
-        return Call(target, where, arguments, tuple(shapes), first is not None and len(first.users) == 1, self.build)
 
 
 def _plain(value: Any) -> Any:

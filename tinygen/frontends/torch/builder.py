@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 
 from tinygen.frontends.torch.layout import NHWC, NLC, Layout
-from tinygen.ir.encodings import Affine, Float32
+from tinygen.ir.branch import Branch
+from tinygen.ir.encodings import Affine, Encoding, Float32
+from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.movement import Transpose
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.tensor import Shape, Tensor
+
+_FLOAT = Float32()
 
 
 @dataclass(frozen=True)
@@ -89,15 +93,34 @@ class Builder:
             self.weights[name] = encoding
         return name
 
-    def add(self, kind: type[Op], inputs: Sequence[str], suffix: str = "", **attributes: Any) -> str:
+    def add(
+        self,
+        kind: type[Op],
+        inputs: Sequence[str],
+        suffix: str = "",
+        *,
+        encoding: Encoding = _FLOAT,
+        **attributes: Any,
+    ) -> str:
         """One more operator, with one output; gives that tensor's name. Its shape follows from the inputs."""
         name = self.unique(f"{self.label}_{suffix}" if suffix else self.label)
         op = kind(name=name, inputs=tuple(inputs), outputs=(name,), **attributes)
-        before = Tensor(name, (), Float32())
+        before = Tensor(name, (), encoding)
         node = Node(op, tuple(self.tensors[i] if i else None for i in inputs), (before,))
-        self.tensors[name] = Tensor(name, tuple(int(size) for size in op.infer_shapes(node)[0]), Float32())
+        self.tensors[name] = Tensor(name, tuple(int(size) for size in op.infer_shapes(node)[0]), encoding)
         self.ops.append(op)
         return name
+
+    def branch(self, index: str, inputs: Sequence[str], branches: Sequence[Graph]) -> list[str]:
+        """The operator that chooses one of several graphs of the same outputs; gives their tensors' names."""
+        name = self.unique(self.label)
+        given = [branches[0].tensors[output] for output in branches[0].outputs]
+        names = tuple(self.unique(f"{name}_{number}") for number in range(len(given)))
+        self.tensors |= {
+            out: Tensor(out, tensor.shape, tensor.encoding) for out, tensor in zip(names, given, strict=True)
+        }
+        self.ops.append(Branch(name=name, inputs=(index, *inputs), outputs=names, branches=tuple(branches)))
+        return list(names)
 
     def producer(self, tensor: str) -> Op | None:
         return next((op for op in reversed(self.ops) if tensor in op.outputs), None)
@@ -109,7 +132,7 @@ class Builder:
         """The tensor under another shape."""
         if self.tensors[tensor].shape == shape:
             return tensor
-        return self.add(Reshape, [tensor], "reshape", shape=shape)
+        return self.add(Reshape, [tensor], "reshape", encoding=self.tensors[tensor].encoding, shape=shape)
 
     def stored(self, value: Value, order: Sequence[int]) -> str:
         """The value as a tensor whose dimensions are the value's in the given order; transposed where need be."""

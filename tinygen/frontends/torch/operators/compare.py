@@ -1,0 +1,76 @@
+"""Comparisons, which the conditions of torch.cond are made of, and the largest and smallest of many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygen.frontends.torch.builder import Constant, Value
+from tinygen.frontends.torch.registry import Call, converts
+from tinygen.ir.encodings import Plain
+from tinygen.ir.ops.compare import Compare, Relation
+from tinygen.ir.ops.reduce import Reduce, ReduceMax, ReduceMin
+
+_RELATIONS = {
+    "aten.gt": Relation.GREATER,
+    "aten.ge": Relation.GREATER_EQUAL,
+    "aten.lt": Relation.LESS,
+    "aten.le": Relation.LESS_EQUAL,
+    "aten.eq": Relation.EQUAL,
+    "aten.ne": Relation.NOT_EQUAL,
+}
+_TURNED = {
+    Relation.GREATER: Relation.LESS,
+    Relation.LESS: Relation.GREATER,
+    Relation.GREATER_EQUAL: Relation.LESS_EQUAL,
+    Relation.LESS_EQUAL: Relation.GREATER_EQUAL,
+}
+
+
+@converts(*_RELATIONS)
+def compare(call: Call) -> Value:
+    first, second, relation = call["self"], call["other"], _RELATIONS[call.target]
+    if not isinstance(first, Value):
+        first, second, relation = second, first, _TURNED.get(relation, relation)
+    call.require(isinstance(first, Value), "neither operand depends on the input")
+    if isinstance(second, Value):
+        call.require(first.shape == second.shape, f"it compares {list(first.shape)} with {list(second.shape)}")
+        other = call.build.like(second, first.layout)
+        if call.build.tensors[other].shape != call.build.tensors[first.tensor].shape:
+            other = call.build.shaped(other, call.build.tensors[first.tensor].shape)
+    else:
+        array = np.asarray(second.array if isinstance(second, Constant) else second, np.float32)
+        call.require(array.size == 1, f"it compares with a constant of {array.size} elements", "Compare with a number.")
+        other = call.build.constant(array.reshape(1), "threshold")
+    made = call.build.add(Compare, [first.tensor, other], encoding=Plain("bool"), relation=relation)
+    return Value(made, first.layout)
+
+
+@converts("aten.amax", "aten.max")
+def largest(call: Call) -> Value:
+    return _reduced(call, ReduceMax)
+
+
+@converts("aten.amin", "aten.min")
+def smallest(call: Call) -> Value:
+    return _reduced(call, ReduceMin)
+
+
+def _reduced(call: Call, kind: type[Reduce]) -> Value:
+    x = call.value("self")
+    rank = len(x.shape)
+    call.require("other" not in call.arguments, "of two tensors is not supported", "Use torch.maximum or minimum.")
+    given = call.get("dim") if call.get("dim") is not None else ()
+    fix = "Use amax or amin, which give no indices."
+    call.require(isinstance(given, Sequence), "with indices is not supported", fix)
+    dims = {dim % rank for dim in given} or set(range(rank))
+    tensor, order = call.build.plain(x)
+    axes = tuple(position for position, dim in enumerate(order) if dim in dims)
+    kept = call.build.add(kind, [tensor], axes=axes, keep_dims=True)
+    result = call.build.fresh(kept, order)
+    if call.get("keepdim", False):
+        return result
+    layout = result.layout.viewed([size for dim, size in enumerate(result.shape) if dim not in dims])
+    assert layout is not None
+    return Value(result.tensor, layout)
