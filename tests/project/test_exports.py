@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ import yaml
 from tests.project.test_platformio import core, pio
 from tests.support.semihosting import LINK, board_files, run_in_qemu
 from tests.targets.tools import requires_package, requires_tool
+from tinygen.builds.folder import files_in
 from tinygen.demo import MODEL
 from tinygen.errors import TinygenError
 from tinygen.verbs.build import BuildOptions
@@ -249,10 +251,28 @@ def test_descriptions_of_a_zephyr_module(tmp_path: Path) -> None:
     assert re.fullmatch(r"[\w.]+", name) and settings == {"integration_platforms": ["native_sim"]}
 
 
+def test_the_description_of_a_cmsis_pack(tmp_path: Path) -> None:
+    """Every file of the library once, each with its category; names as the specification has them."""
+    export(MODEL, tmp_path / "digits", "cmsis-pack", BuildOptions(board="f411re", name="digits"))
+    (described,) = (tmp_path / "digits").glob("*.pdsc")
+    package = ElementTree.parse(described).getroot()
+    order = ["vendor", "name", "description", "url", "releases", "components"]
+    assert [element.tag for element in package] == order
+    assert described.name == f"{package.findtext('vendor')}.{package.findtext('name')}.pdsc"
+    files = [(one.get("category"), one.get("name") or "") for one in package.iter("file")]
+    names = [name for category, name in files if category != "include"]
+    assert ("include", "include/") in files and len(set(names)) == len(names)
+    listed = set(files_in(tmp_path / "digits")) - {described.name, "tinygen-export.json"}
+    assert {name for name in listed if not name.startswith("src/") or name.endswith(".c")} == set(names)
+    categories = {".c": "source", ".h": "header", ".md": "doc"}
+    assert all(category == categories[Path(name).suffix] for category, name in files if category != "include")
+
+
 @pytest.mark.parametrize(
     ("form", "board", "fitting"),
     [
-        ("esp-idf", "f411re", "c, cmake, platformio-lib, arduino, zephyr"),
+        ("esp-idf", "f411re", "c, cmake, platformio-lib, arduino, zephyr, cmsis-pack"),
+        ("cmsis-pack", "esp32c3", "c, cmake, esp-idf, platformio-lib, arduino, zephyr"),
         ("arduino", "host", "c, cmake, platformio-lib, zephyr"),
     ],
 )

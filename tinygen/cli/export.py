@@ -29,7 +29,7 @@ from tinygen.cli.options import (
     Weights,
 )
 
-_FORMS = "c|cmake|esp-idf|platformio-lib|arduino|zephyr"
+_FORMS = "c|cmake|esp-idf|platformio-lib|arduino|zephyr|cmsis-pack"
 
 
 def export(

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ def export(
         listener = _listener(job, program)
         files = {**emitted.files, **(listener.files if listener else {})}
         sizes = None if job.board.is_host or job.board.is_project_only else _compiled(job, program, files)
-        library = replace(_library(job, program, emitted, _facts(job, program, build_id, sizes)), listener=listener)
+        library = _library(job, program, emitted, _facts(job, program, build_id, sizes), build_id, listener)
         written = kind.write(library, temporary)
         _run_example(library, kind, temporary, written)
         content = {
@@ -198,7 +198,14 @@ def _listener(job: Job, program: NetworkProgram) -> Listener | None:
     return make_listener(app, program, make_heard(app, job.source, program))
 
 
-def _library(job: Job, program: NetworkProgram, emitted: EmittedModel, facts: list[tuple[str, str]]) -> Library:
+def _library(
+    job: Job,
+    program: NetworkProgram,
+    emitted: EmittedModel,
+    facts: list[tuple[str, str]],
+    build_id: str,
+    listener: Listener | None,
+) -> Library:
     functions = tuple(sorted(library_functions(program.programs))) if job.library else ()
     return Library(
         name=program.name,
@@ -206,9 +213,11 @@ def _library(job: Job, program: NetworkProgram, emitted: EmittedModel, facts: li
         files=emitted.files,
         interface=interface_of(program, job.model.name),
         vectors=make_vectors(job.source, program, emitted),
+        build_id=build_id,
         facts=facts,
         vendor=job.library.checkout if job.library and functions else None,
         functions=functions,
+        listener=listener,
     )
 
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from tinygen.project.exports.arduino import Arduino
 from tinygen.project.exports.cmake import CMake
+from tinygen.project.exports.cmsis_pack import CmsisPack
 from tinygen.project.exports.esp_idf import EspIdf
 from tinygen.project.exports.library import Form
 from tinygen.project.exports.plain_c import PlainC
@@ -13,7 +14,7 @@ from tinygen.project.exports.platformio_lib import PlatformIoLib
 from tinygen.project.exports.zephyr import Zephyr
 
 FORMS: dict[str, Form] = {
-    form.name: form for form in (PlainC(), CMake(), EspIdf(), PlatformIoLib(), Arduino(), Zephyr())
+    form.name: form for form in (PlainC(), CMake(), EspIdf(), PlatformIoLib(), Arduino(), Zephyr(), CmsisPack())
 }
 
 
@@ -26,3 +27,4 @@ class FormName(StrEnum):
     PLATFORMIO_LIB = "platformio-lib"
     ARDUINO = "arduino"
     ZEPHYR = "zephyr"
+    CMSIS_PACK = "cmsis-pack"

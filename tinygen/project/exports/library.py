@@ -50,6 +50,7 @@ class Library:
         files: text of the model's C by file name.
         interface: what templates say of the model, see `tinygen.emit.model.interface_of`.
         vectors: for the example.
+        build_id: of the C.
         facts: (what, value) of the README's table.
         vendor: of a vendor's kernels that the C calls.
         functions: of it that are called.
@@ -61,6 +62,7 @@ class Library:
     files: Mapping[str, str]
     interface: Mapping[str, Any]
     vectors: Vectors
+    build_id: str
     facts: Sequence[tuple[str, str]] = ()
     vendor: Checkout | None = None
     functions: tuple[str, ...] = ()
@@ -200,6 +202,7 @@ class Form(ABC):
             "runs": library.runs,
             "what": "hops of sound" if library.listener else "test vectors",
             "facts": library.facts,
+            "build": library.build_id,
             "use": f"export/{self.name}/use.md.j2",
             "version": VERSION,
         }
