@@ -20,6 +20,8 @@ import tinygen
 from tests.docs import generate
 from tests.docs.pages import ROOT, anchors, blocks, links, pages, prose
 from tests.support.command_line import call
+from tests.support.gates import exits
+from tests.support.gates import images as gate_images
 from tinygen.cli.app import app
 from tinygen.demo import MODEL, load_test_digits
 from tinygen.frontends.load import load_network
@@ -200,6 +202,10 @@ def test_commands_run(page: Path, tmp_path: Path) -> None:
     for name in ("x.npz", "kws01.npz"):
         np.savez(tmp_path / name, x=images[:2], y=labels[:2])
     np.save(tmp_path / "x.npy", images[:2])
+    tinygen.save(exits(), tmp_path / "exits.tg")
+    rows = np.stack([row[0] for row in gate_images(3)])
+    np.savez(tmp_path / "images.npz", x=rows, y=np.zeros(len(rows), np.int64))
+    np.save(tmp_path / "images.npy", rows)
     for words in runnable(page):
         if words[0] in ("run", "hil", "farm") and not (tmp_path / "kws").exists():
             assert call("build", "kws.tflite", "--out", "kws", cwd=tmp_path).returncode == 0
