@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.branches import gated, layers
+from tests.support.gates import exits
 from tinygen.emit.model import emit_model
 from tinygen.emit.sharing import weight_bytes
 from tinygen.errors import UnsupportedError
@@ -84,10 +85,10 @@ def test_passes_go_into_branches() -> None:
     assert after.branches[0].inputs == body.inputs and after.branches[0].outputs == body.outputs
 
 
-def test_switchable_networks_with_branches_are_refused() -> None:
-    graph = simplify(gated())
+def test_switchable_networks_with_thresholds_are_refused() -> None:
+    graph = simplify(exits())
     network = Network("net", (Switch("a", graph), Switch("b", graph)))
-    with pytest.raises(UnsupportedError, match="switch 'a' has branches"):
+    with pytest.raises(UnsupportedError, match="switch 'a' has the threshold EXIT_1"):
         lower_network(network, isa=ISA)
 
 

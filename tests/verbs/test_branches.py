@@ -26,6 +26,7 @@ from tinygen.hil.device import Measured, open_device
 from tinygen.ir.branch import Branch
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate, evaluate_all
+from tinygen.ir.network import Network, Switch
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.reduce import ArgMax
 from tinygen.ir.paths import path_of
@@ -165,6 +166,22 @@ def test_build_and_inspect(model: Path, tmp_path: Path) -> None:
     assert plain_text(built.manifest) == ""
     done = call("inspect", model)
     assert "experts/0/conv_2d_0" in done.text and "experts/2/" in done.text
+
+
+def test_in_every_switch(tmp_path: Path, images: Path) -> None:
+    """Operators of equal names choose among other branches."""
+    graphs = gated(), gated(bodies=("conv", "deep", "sum"))
+    network = Network("net", tuple(Switch(name, graph) for name, graph in zip("ab", graphs, strict=True)))
+    model, options = MemoryModel(network, "net"), BuildOptions(board="f746zg", profile=images)
+    assert verify(model, images, options).identical
+    manifest = build(model, tmp_path / "out", options).manifest
+    result = run(tmp_path / "out", images, RunOptions(switch="b"))
+    rows = [[row] for row in np.load(images)["x"][:, None]]
+    assert [tuple(row.path.items()) for row in result.rows] == [path_of(graphs[1], row) for row in rows]
+    worst = [one.costs.worst.cycles for one in manifest.switches if one.costs is not None]
+    assert len(set(worst)) == 2 and manifest.costs == manifest.switches[0].costs
+    header = (tmp_path / "out" / "model" / "net_cycles.h").read_text()
+    assert f"NET_WORST_CYCLES {max(worst)}U" in header
 
 
 def test_within_a_limit_of_flash(model: Path, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
-from tinygen.ir.branch import branches_of
 from tinygen.ir.network import Network
+from tinygen.ir.thresholds import thresholds_of
 from tinygen.lowering.code_budget import CODE_BYTES, coded_in_all
 from tinygen.lowering.library import KernelLibrary
 from tinygen.lowering.lower import choose_kernels, lower, lower_chosen
@@ -111,7 +111,7 @@ def lower_network(
         kernels: of each switch, by the layer's name; see `lower`.
 
     Raises:
-        UnsupportedError: buffers of the caller, or branches, for a network that can be switched.
+        UnsupportedError: buffers of the caller, or thresholds, for a network that can be switched.
         ModelError: a switch has a name that the generated C needs.
     """
     if not network.is_switchable:
@@ -134,7 +134,7 @@ def lower_network(
             fix="Leave out --io caller, or build one switch alone.",
         )
     _check_names(network)
-    _check_branches(network)
+    _check_thresholds(network)
     if streaming is not None and streaming.arena_bytes is not None:
         streaming = replace(streaming, arena_bytes=max(streaming.arena_bytes - STATE_BYTES, 0))
     named = [None] * len(network.switches) if kernels is None else kernels
@@ -152,13 +152,14 @@ def lower_network(
     return NetworkProgram(network.name, tuple(switches))
 
 
-def _check_branches(network: Network) -> None:
+def _check_thresholds(network: Network) -> None:
     for switch in network:
-        for op in branches_of(switch.graph):
+        for one in thresholds_of(switch.graph):
             raise UnsupportedError(
-                f"switch '{switch.name}' has branches, and networks with several switches cannot have any yet",
-                where=op.name,
-                fix="Build one switch alone.",
+                f"switch '{switch.name}' has the threshold {one.name}, and networks with several switches cannot have "
+                "any yet",
+                where=network.name,
+                fix="Build one switch alone, or make the threshold a constant.",
             )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinygen.builds.arrays import load_samples
+from tinygen.builds.arrays import Samples, load_samples
 from tinygen.builds.decisions import ESTIMATED, PREDICTED, describe_costs
 from tinygen.builds.manifest import Manifest
 from tinygen.emit.cycles import cycles_header
@@ -18,10 +18,12 @@ from tinygen.files import write_file
 from tinygen.hil.device import Device, open_device
 from tinygen.ir.branch import branches_of
 from tinygen.ir.graph import Graph
+from tinygen.ir.network import Network
 from tinygen.ir.paths import Path as Way
 from tinygen.ir.paths import path_of
 from tinygen.lowering.costs import costs_of, has_branches
 from tinygen.lowering.layers import all_layers
+from tinygen.lowering.network import NetworkProgram
 from tinygen.lowering.program import Program
 
 _EXAMPLES = 16
@@ -41,18 +43,25 @@ class DataSet:
     examples: dict[Way, list[np.ndarray]] = field(default_factory=dict)
 
 
-def read_data_set(graph: Graph, inputs: Path | None) -> DataSet:
-    """The paths that the inputs of a file take; none without a file.
+def read_data_sets(network: Network, inputs: Path | None) -> list[DataSet]:
+    """The paths that the inputs of a file take, by each switch; none without a file.
 
     Raises:
-        TinygenError: it cannot be read, or the graph has no branches.
+        TinygenError: it cannot be read, or the network has no branches.
     """
-    found = DataSet()
     if inputs is None:
-        return found
-    if not any(branches_of(graph)):
-        raise TinygenError("has no branches: every input costs the same", where=graph.name, fix="Leave --profile out.")
-    samples = load_samples(inputs, [graph.tensors[name] for name in graph.inputs])
+        return [DataSet() for _ in network]
+    if not any(op for switch in network for op in branches_of(switch.graph)):
+        raise TinygenError(
+            "has no branches: every input costs the same", where=network.name, fix="Leave --profile out."
+        )
+    first = network.first
+    samples = load_samples(inputs, [first.tensors[name] for name in first.inputs])
+    return [_paths(switch.graph, samples) for switch in network]
+
+
+def _paths(graph: Graph, samples: Samples) -> DataSet:
+    found = DataSet()
     for index in range(len(samples)):
         sample = samples.sample(index)
         path = path_of(graph, sample)
@@ -61,24 +70,33 @@ def read_data_set(graph: Graph, inputs: Path | None) -> DataSet:
     return found
 
 
-def with_costs(manifest: Manifest, folder: Path, program: Program, data: DataSet, *, emulate: bool) -> Manifest:
-    """The manifest with costs, of a program with branches; and a header with them beside the model's C.
+def with_costs(
+    manifest: Manifest, folder: Path, network: NetworkProgram, data: Sequence[DataSet], *, emulate: bool
+) -> Manifest:
+    """The manifest, and each of its switches, with costs, where there are branches; and a header beside the model's C.
 
     Args:
         folder: of the build.
+        data: of each switch.
         emulate: run every branch in the emulated board, if the emulator is installed.
     """
-    if not has_branches(program):
+    if not any(map(has_branches, network.programs)):
         return manifest
-    cycles = _measured(manifest, folder, program, data) if emulate else None
-    costs = costs_of(program, data.counts, None if cycles is None else cycles.least)
-    if cycles is not None:
-        costs = replace(costs, worst=costs_of(program, None, cycles.most).worst)
-    entry = describe_costs(costs, ESTIMATED if cycles is None else PREDICTED, sum(data.counts.values()))
+    found, source = [], ESTIMATED
+    for index, (program, one) in enumerate(zip(network.programs, data, strict=True)):
+        cycles = _measured(folder, index, program, one) if emulate else None
+        costs = costs_of(program, one.counts, None if cycles is None else cycles.least)
+        if cycles is not None:
+            source = PREDICTED
+            costs = replace(costs, worst=costs_of(program, None, cycles.most).worst)
+        found.append((costs, sum(one.counts.values())))
     if manifest.board != "host":
-        header = cycles_header(program.graph.name, manifest.board_title, entry.source, costs)
-        write_file(folder / "model" / f"{program.graph.name}_cycles.h", header.encode())
-    return replace(manifest, costs=entry)
+        header = cycles_header(network.name, manifest.board_title, source, [costs for costs, _ in found])
+        write_file(folder / "model" / f"{network.name}_cycles.h", header.encode())
+    entries = [describe_costs(costs, source, count) for costs, count in found]
+    pairs = zip(manifest.switches, entries, strict=bool(manifest.switches))
+    switches = tuple(replace(switch, costs=entry) for switch, entry in pairs)
+    return replace(manifest, costs=entries[0], switches=switches)
 
 
 @dataclass(frozen=True)
@@ -89,17 +107,18 @@ class _Cycles:
     least: Sequence[float]
 
 
-def _measured(manifest: Manifest, folder: Path, program: Program, data: DataSet) -> _Cycles | None:
+def _measured(folder: Path, switch: int, program: Program, data: DataSet) -> _Cycles | None:
     """Inferences in which each branch ran, each twice; None where the emulator is not installed."""
     zeros = [np.zeros(tensor.shape, tensor.dtype) for tensor in program.inputs]
     found: list[tuple[int, ...]] = []
     try:
         with open_device(folder, engine="unicorn", count=True) as device:
+            device.select(switch)
             runs: list[tuple[Way, list[np.ndarray]]] = [(path, zeros) for path in covering_paths(program)]
             ordered = sorted(data.examples, key=lambda path: -data.counts[path])
             runs += [(path, data.examples[path]) for path in ordered[:_EXAMPLES]]
             for path, sample in (run for run in runs for _ in range(2)):
-                _force(device, program, dict(path))
+                _force(device, switch, program, dict(path))
                 measured = device.measure(sample)
                 assert measured.profile is not None
                 found.append(measured.profile.layer_cycles)
@@ -110,14 +129,14 @@ def _measured(manifest: Manifest, folder: Path, program: Program, data: DataSet)
     return _Cycles([max(layer) for layer in each], [min(layer) for layer in each])
 
 
-def _force(device: Device, program: Program, path: Mapping[str, int]) -> None:
+def _force(device: Device, switch: int, program: Program, path: Mapping[str, int]) -> None:
     """The next inferences take this path, whatever their gates say."""
     indices = {}
     for layer in all_layers(program):
         operator = layer.step.node.op.name
         if layer.branch is not None and operator in path:
             dtype = layer.step.node.input(0).dtype
-            function = device.manifest.layers[layer.number].function
+            function = device.manifest.section(switch).layers[layer.number].function
             indices[function] = np.array(path[operator], dtype).tobytes()
     device.force_branches(indices)
 

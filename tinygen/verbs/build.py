@@ -51,7 +51,7 @@ from tinygen.targets.images import write_images
 from tinygen.targets.toolchain import BuildResult, build_elf, find_toolchain
 from tinygen.targets.toolchains.fit import check_weights
 from tinygen.targets.vendor_library import library_functions
-from tinygen.verbs.branch_costs import read_data_set, with_costs
+from tinygen.verbs.branch_costs import read_data_sets, with_costs
 from tinygen.verbs.compiled import Compiled
 from tinygen.verbs.flash_budget import within_flash
 from tinygen.verbs.job import Job, build_id_of, isa_of, library_entry, read_source
@@ -115,7 +115,7 @@ def build(
     check_flash(board, options.flash_bytes)
     step("reading the model", 0, 4)
     source = read_source(model, options)
-    data = read_data_set(source.first, options.profile)
+    data = read_data_sets(source, options.profile)
     job = _Job(model, source, simplify_network(source), options, board, toolchain)
     program = job.lowered(options.streaming)
     if options.flash_bytes is None and not board.is_host and not board.is_project_only:
@@ -132,10 +132,10 @@ def build(
         if profile and not board.is_host and not board.is_project_only:
             (temporary / MANIFEST).write_text(json.dumps(manifest.to_json()))  # the emulated board reads it
             manifest = with_profiles(manifest, temporary, program, board)
-            manifest = with_costs(manifest, temporary, program.first, data, emulate=True)
+            manifest = with_costs(manifest, temporary, program, data, emulate=True)
             write_governor(temporary, manifest.model, manifest.board_title, _rungs(manifest))
         else:
-            manifest = with_costs(manifest, temporary, program.first, data, emulate=False)
+            manifest = with_costs(manifest, temporary, program, data, emulate=False)
         (temporary / "report.html").write_text(render_report(manifest), encoding="utf-8")
         manifest = Manifest.from_json(target.write_record(temporary, manifest.to_json()))
     _move_reports(out, manifest.build_id)
