@@ -190,6 +190,28 @@ def _nearest(static: Sequence[Point], cycles: float) -> Point:
     return min(static, key=lambda point: abs(math.log(point.mean / cycles)))
 
 
+def add_points(rows: Sequence[_Row]) -> None:
+    """Gives rows `operating`: each threshold's accuracy and cycles, and differences from static networks.
+
+    Static networks have one point, at no threshold.
+    """
+    beside = {(one.point.case, one.point.threshold): one for one in compared(rows)}
+    for row in branch_rows(rows):
+        row["operating"] = [_entry(point, beside.get((point.case, point.threshold))) for point in points_of(row)]
+
+
+def _entry(point: Point, one: Compared | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {"threshold": point.threshold, "accuracy": point.accuracy, "accuracy_spread": point.spread}
+    entry |= {"mean_cycles": point.mean, "p95_cycles": point.p95, "worst_cycles": point.worst}
+    if one is not None:
+        pairs = {"same_worst": (one.same_worst, one.beside_worst), "same_mean": (one.same_mean, one.beside_mean)}
+        for key, (static, beside) in pairs.items():
+            entry[key] = {"case": static.case, "difference": beside.mean, "verdict": beside.verdict}
+            # JSON has no infinity: one seed has no interval.
+            entry[key]["margin"] = beside.margin if math.isfinite(beside.margin) else None
+    return entry
+
+
 def branches_markdown(rows: Sequence[_Row]) -> str:
     """Tables of the documentation: every network and threshold, and what training and memory took; "" without any."""
     mine = branch_rows(rows)

@@ -13,6 +13,7 @@ from tinygen.bench.break_even import break_evens
 from tinygen.bench.case import Case, Skipped, case_of
 from tinygen.bench.generation import add_growth
 from tinygen.bench.measure import FOREIGN, Job, Row, measure
+from tinygen.bench.operating import add_points
 from tinygen.bench.published import published, sources
 from tinygen.bench.ratios import add_ratios, choose_baseline, summarize
 from tinygen.bench.registry import find_suite
@@ -141,6 +142,7 @@ def bench(
     baseline = options.baseline or choose_baseline(options.kernels)
     add_ratios(rows, baseline)
     add_growth(rows)
+    add_points(rows)
     first = boards[options.board]
     return BenchReport(first, baseline, rows, skipped, break_evens(rows, cases, first) if len(boards) == 1 else ())
 

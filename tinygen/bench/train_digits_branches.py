@@ -58,7 +58,7 @@ from tinygen.nn.decisions.skip import RUN as _RUN
 
 CHANNELS, BLOCKS, PIXELS = 16, 2, 9
 """Of every convolution; blocks of the whole network; pixels behind the pooling."""
-BATCH, EVERY, EPOCHS, RATE = 50, 2, 16, 4e-3
+BATCH, EVERY, EPOCHS, RATE = 50, 2, 8, 4e-3
 GATES_WEIGHT = 0.3
 """Of the share of blocks that run, beside the cross-entropy."""
 BALANCE_WEIGHT = 0.01

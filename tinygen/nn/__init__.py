@@ -30,7 +30,6 @@ from tinygen.nn.decisions import (
     gate_cost,
     load_balance,
     mixtures,
-    reinforce,
     skip_blocks,
 )
 from tinygen.nn.layers import (
@@ -110,7 +109,6 @@ __all__ = [
     "hyperspherical_energy",
     "load_balance",
     "mixtures",
-    "reinforce",
     "skip_blocks",
     "straight_through",
     "xnor_block",
