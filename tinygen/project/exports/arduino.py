@@ -9,6 +9,28 @@ from tinygen.project.exports.library import Form, Layout, Library, Written, rend
 from tinygen.targets.board import Board
 from tinygen.targets.vendors import Vendor
 
+_ARCHITECTURES = (
+    "mbed",
+    "mbed_edge",
+    "mbed_giga",
+    "mbed_nano",
+    "mbed_nicla",
+    "mbed_opta",
+    "mbed_portenta",
+    "mbed_rp2040",
+    "renesas_portenta",
+    "renesas_uno",
+    "sam",
+    "samd",
+    "esp32",
+    "esp8266",
+    "nrf52",
+    "rp2040",
+    "stm32",
+    "zephyr",
+)
+"""Cores whose int has 32 bits, as the C takes it for granted: all but AVR's."""
+
 
 class Arduino(Form):
     """All C lies in `src`, the one folder on the include path."""
@@ -26,5 +48,6 @@ class Arduino(Form):
 
     def extras(self, library: Library, written: Written) -> Mapping[str, str]:
         # A name begins with a letter or digit.
-        context = {**self.context(library, written), "title": library.name.lstrip("_") or "model"}
+        title = library.name.lstrip("_") or "model"
+        context = {**self.context(library, written), "title": title, "architectures": ",".join(_ARCHITECTURES)}
         return {"library.properties": render("export/arduino/library.properties.j2", context)}
