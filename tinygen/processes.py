@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -34,7 +35,7 @@ def in_processes(
     # Not forked: a thread may be drawing progress bars meanwhile, and would be copied with its locks held.
     context = multiprocessing.get_context("spawn")
     workers = min(processes, len(jobs))
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare) as pool:
         try:
             yield from pool.map(work, jobs)
         except BrokenProcessPool as error:
@@ -56,7 +57,7 @@ def as_they_come(
         return
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context, initializer=_leave_interrupts) as pool:
+    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context, initializer=_prepare) as pool:
         waiting = [pool.submit(work, job) for job in jobs]
         try:
             for done in as_completed(waiting):
@@ -109,6 +110,8 @@ class Seeds:
         return of_seeds(work, self.numbers, self.jobs, self.progress)
 
 
-def _leave_interrupts() -> None:
-    """Ctrl-C is the main process's business; it stops the others."""
+def _prepare() -> None:
+    """Ctrl-C is the main process's business; it stops the others. Each has a core, and threads for no more than it."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -5,6 +5,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Functions that stay functions: emulated boards choose a branch by writing its index where they begin. */
+#if defined(__clang__)
+#define TG_STAYS __attribute__((noinline))
+#elif defined(__GNUC__)
+#define TG_STAYS __attribute__((noinline, noclone))
+#else
+#define TG_STAYS
+#endif
+
 static inline void tg_finished(void (*observer)(void *context, uint32_t layer), void *context, uint32_t layer)
 {
     if (observer != NULL) {

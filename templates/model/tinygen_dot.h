@@ -20,7 +20,7 @@
 #if defined(__ARM_FP)
 #define TG_KEEP(name, pointer)                                                                               \
     float name;                                                                                              \
-    __asm__ volatile("vmov %0, %1" : "=t"(name) : "r"(pointer))
+    __asm__("vmov %0, %1" : "=t"(name) : "r"(pointer))
 #define TG_RECALL(word, name) __asm__ volatile("vmov %0, %1" : "=r"(word) : "t"(name))
 #else
 #define TG_KEEP(name, pointer) const uint32_t name = (uint32_t)(pointer)
@@ -38,8 +38,23 @@
 #define TG_BEFORE(words, end, word) ((words) != (end))
 #endif
 
+#if TG_IN_REGISTERS
+/* The same into the register that `to` has had before: a choice less for compilers, where all registers are taken. */
+#define TG_RELOAD(to, words, n)                                                                              \
+    __asm__ volatile("ldr %0, [%1, %2]" : "+r"(to) : "r"(words), "i"(4 * (n)))
+/* The same, then words += n; n must be below 64. */
+#define TG_RELOAD_AND_MOVE(to, words, n)                                                                     \
+    __asm__ volatile("ldr %0, [%1, %2]!" : "+r"(to), "+r"(words) : "i"(4 * (n)))
+/* One instruction for two words that lie side by side, which moves its pointer along. */
+#define TG_TAKE_TWO(first, second, words)                                                                    \
+    __asm__ volatile("ldrd %0, %1, [%2], #8" : "=&r"(first), "=&r"(second), "+&r"(words))
+#endif
+
 #if TG_IN_REGISTERS && TG_DUAL_ISSUE
-/* Pair n of the taps beside loads for what comes two cycles later, in the end for the next pair. */
+/*
+ * Pair n of the taps beside loads for what comes two cycles later, in the end for the next pair; the last pair of a turn
+ * moves the pointers along.
+ */
 #define TG_DOT_2X4_BEGIN()                                                                                   \
     TG_LOAD(x0, x, 0);                                                                                       \
     TG_LOAD(x1, x, apart);                                                                                   \
@@ -54,15 +69,20 @@
     TG_MAC(c0, u, x0);                                                                                       \
     TG_LOAD(v, w, 4 * (n) + 3);                                                                              \
     TG_MAC(c1, u, x1);                                                                                       \
-    TG_LOAD(u, w, 4 * (n) + 4);                                                                              \
+    if ((n) + 1 == together) {                                                                               \
+        TG_RELOAD_AND_MOVE(u, w, 4 * together);                                                              \
+    } else {                                                                                                 \
+        TG_RELOAD(u, w, 4 * (n) + 4);                                                                        \
+    }                                                                                                        \
     TG_MAC(d0, v, x0);                                                                                       \
-    TG_LOAD(x0, x, ((n) + 1) * step);                                                                        \
+    if ((n) + 1 == together) {                                                                               \
+        TG_RELOAD_AND_MOVE(x0, x, together * step);                                                          \
+    } else {                                                                                                 \
+        TG_RELOAD(x0, x, ((n) + 1) * step);                                                                  \
+    }                                                                                                        \
     TG_MAC(d1, v, x1);                                                                                       \
-    TG_LOAD(x1, x, ((n) + 1) * step + apart)
+    TG_RELOAD(x1, x, ((n) + 1 == together ? 0 : ((n) + 1) * step) + apart)
 #elif TG_IN_REGISTERS
-/* One instruction for two words that lie side by side, or for one, that moves its pointer along. */
-#define TG_TAKE_TWO(first, second, words)                                                                    \
-    __asm__ volatile("ldrd %0, %1, [%2], #8" : "=&r"(first), "=&r"(second), "+&r"(words))
 #define TG_TAKE_X()                                                                                          \
     if (apart == 1 && step == 2) {                                                                           \
         TG_TAKE_TWO(x0, x1, x);                                                                              \
@@ -125,10 +145,6 @@ TG_INLINE void tg_dot_2x4(
                 TG_DOT_2X4_STEP(6);
                 TG_DOT_2X4_STEP(7);
             }
-            if (moved == 0) {
-                TG_ADVANCE(x, together * step);
-                TG_ADVANCE(w, 4 * together);
-            }
             TG_RECALL(v, end);
         } while ((uint32_t)w != v);
         if (rows > 1) {
@@ -147,152 +163,6 @@ TG_INLINE void tg_dot_2x4(
                 sums[2 * filter] = tg_smlad(weight, x[pair * step], sums[2 * filter]);
                 sums[2 * filter + 1] = tg_smlad(weight, x[pair * step + apart], sums[2 * filter + 1]);
             }
-        }
-    }
-#endif
-}
-
-/*
- * Activations for tg_dot_1x4(): each four codes x become the pairs (x1, x3) and (256 x0 - x1 + 127, 256 x2 - x3 + 127).
- * The 127 makes the second fit; what it adds to a sum of products is a constant. The last four are filled with zeros.
- */
-TG_INLINE void tg_spread_dense(uint32_t *to, const int8_t *from, int32_t count)
-{
-    for (int32_t i = 0; i < count; i += 4, to += 2) {
-        uint32_t word = 0;
-        TG_COPY(&word, from + i, count - i < 4 ? (uint32_t)(count - i) : 4U);
-        const uint32_t odd = tg_sxtb16_odd(word);
-        const uint32_t even = (word & 0x00FF00FFU) << 8;
-        /* Halves apart: what the lower one borrows must not reach the upper one. */
-        const uint32_t low = (even - odd + 127U) & 0xFFFFU;
-        const uint32_t high = (even & 0xFFFF0000U) - (odd & 0xFFFF0000U) + (127U << 16);
-        to[0] = odd;
-        to[1] = low | high;
-    }
-}
-
-/* The same for `count` packed bits that stand for -1 and 1; a multiple of 4 but for the last. */
-TG_INLINE void tg_spread_dense_bits(uint32_t *to, const uint32_t *from, int32_t count)
-{
-    for (int32_t i = 0; i < count; i += 4, to += 2) {
-        const uint32_t nibble = from[i >> 5] >> (i & 31);
-        const int8_t codes[4] = {
-            (int8_t)((nibble & 1U) != 0 ? 1 : -1),
-            (int8_t)((nibble & 2U) != 0 ? 1 : -1),
-            (int8_t)((nibble & 4U) != 0 ? 1 : -1),
-            (int8_t)((nibble & 8U) != 0 ? 1 : -1),
-        };
-        tg_spread_dense(to, codes, count - i < 4 ? count - i : 4);
-    }
-}
-
-/* The same for codes that a table makes bytes of; `values` points to that of code 0. */
-TG_INLINE void tg_spread_dense_values(
-    uint32_t *to, const int8_t *from, int32_t count, const int8_t *values, int32_t is_signed)
-{
-    for (int32_t i = 0; i < count; i += 4, to += 2) {
-        int8_t four[4] = {0, 0, 0, 0};
-        for (int32_t n = 0; n < 4 && i + n < count; n++) {
-            const int8_t code = from[i + n];
-            four[n] = values[is_signed != 0 ? (int32_t)code : (int32_t)(uint8_t)code];
-        }
-        tg_spread_dense(to, four, 4);
-    }
-}
-
-#if TG_IN_REGISTERS && TG_DUAL_ISSUE
-/* Four taps; what the next four begin with is loaded as soon as there is a register for it. */
-#define TG_DOT_1X4_BEGIN()                                                                                   \
-    TG_LOAD(x0, x, 0);                                                                                       \
-    TG_LOAD(u, w, 0);                                                                                        \
-    TG_LOAD(v, w, 1);                                                                                        \
-    TG_LOAD(s, w, 2);                                                                                        \
-    TG_LOAD(t, w, 3)
-#define TG_DOT_1X4_STEP(n)                                                                                   \
-    TG_MAC(a, u, x0);                                                                                        \
-    TG_LOAD(x1, x, 2 * (n) + 1);                                                                             \
-    TG_EXTEND(u);                                                                                            \
-    TG_MAC(b, v, x0);                                                                                        \
-    TG_EXTEND(v);                                                                                            \
-    TG_MAC(c, s, x0);                                                                                        \
-    TG_EXTEND(s);                                                                                            \
-    TG_MAC(d, t, x0);                                                                                        \
-    TG_EXTEND(t);                                                                                            \
-    TG_MAC(a, u, x1);                                                                                        \
-    TG_MAC(b, v, x1);                                                                                        \
-    TG_LOAD(x0, x, 2 * (n) + 2);                                                                             \
-    TG_MAC(c, s, x1);                                                                                        \
-    TG_LOAD(u, w, 4 * (n) + 4);                                                                              \
-    TG_MAC(d, t, x1);                                                                                        \
-    TG_LOAD(v, w, 4 * (n) + 5);                                                                              \
-    TG_LOAD(s, w, 4 * (n) + 6);                                                                              \
-    TG_LOAD(t, w, 4 * (n) + 7)
-#elif TG_IN_REGISTERS
-#define TG_DOT_1X4_BEGIN()
-#define TG_DOT_1X4_STEP(n)                                                                                   \
-    TG_LOAD(u, w, 4 * (n));                                                                                  \
-    TG_LOAD(v, w, 4 * (n) + 1);                                                                              \
-    TG_LOAD(s, w, 4 * (n) + 2);                                                                              \
-    TG_LOAD(t, w, 4 * (n) + 3);                                                                              \
-    TG_LOAD(x0, x, 2 * (n));                                                                                 \
-    TG_LOAD(x1, x, 2 * (n) + 1);                                                                             \
-    TG_MAC(a, u, x0);                                                                                        \
-    TG_EXTEND(u);                                                                                            \
-    TG_MAC(b, v, x0);                                                                                        \
-    TG_EXTEND(v);                                                                                            \
-    TG_MAC(c, s, x0);                                                                                        \
-    TG_EXTEND(s);                                                                                            \
-    TG_MAC(d, t, x0);                                                                                        \
-    TG_EXTEND(t);                                                                                            \
-    TG_MAC(a, u, x1);                                                                                        \
-    TG_MAC(b, v, x1);                                                                                        \
-    TG_MAC(c, s, x1);                                                                                        \
-    TG_MAC(d, t, x1)
-#endif
-
-/*
- * Adds 256 times the products of 4 outputs over `fours` times four taps, modulo 2^32.
- *
- * x: [fours][2] from tg_spread_dense(); weights: [fours][4 outputs], the int16 pair (w0 + 256 w1, w2 + 256 w3). Two products
- * of pairs give all four taps, and only one of them needs an extension:
- *   (w0 + 256 w1) x1 + (w2 + 256 w3) x3 + w0 (256 x0 - x1) + w2 (256 x2 - x3) = 256 (w0 x0 + w1 x1 + w2 x2 + w3 x3).
- * One word behind x and four behind the weights may be read, and are not used.
- */
-TG_INLINE void tg_dot_1x4(int32_t sums[4], const uint32_t *x, const int8_t *weights, int32_t fours)
-{
-#if TG_IN_REGISTERS
-    const uint32_t *w = (const uint32_t *)(const void *)weights;
-    int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
-    uint32_t x0, x1, u, v, s, t;
-    TG_KEEP(end, w + 4 * fours);
-    tg_fence();
-    TG_DOT_1X4_BEGIN();
-    if (fours % 4 == 0) {
-        do {
-            TG_DOT_1X4_STEP(0);
-            TG_DOT_1X4_STEP(1);
-            TG_DOT_1X4_STEP(2);
-            TG_DOT_1X4_STEP(3);
-            TG_ADVANCE(x, 8);
-            TG_ADVANCE(w, 16);
-            TG_RECALL(x1, end);
-        } while ((uint32_t)w != x1);
-    } else {
-        do {
-            TG_DOT_1X4_STEP(0);
-            TG_ADVANCE(x, 2);
-            TG_ADVANCE(w, 4);
-            TG_RECALL(x1, end);
-        } while ((uint32_t)w != x1);
-    }
-    tg_fence();
-    sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
-#else
-    for (int32_t four = 0; four < fours; four++) {
-        for (int32_t i = 0; i < 4; i++) {
-            const uint32_t word = tg_load32(weights + 16 * four + 4 * i);
-            sums[i] = tg_smlad(word, x[2 * four], sums[i]);
-            sums[i] = tg_smlad(tg_sxtb16(word), x[2 * four + 1], sums[i]);
         }
     }
 #endif

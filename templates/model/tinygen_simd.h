@@ -211,6 +211,30 @@ static inline uint32_t tg_pair(int16_t low, int16_t high)
     return (uint16_t)low | (uint32_t)(uint16_t)high << 16;
 }
 
+/* The low halves of a and b, a's below. */
+static inline uint32_t tg_low_halves(uint32_t a, uint32_t b)
+{
+#if TG_HAVE_DSP
+    uint32_t pair;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(pair) : "r"(a), "r"(b));
+    return pair;
+#else
+    return (a & 0xFFFFU) | (b << 16);
+#endif
+}
+
+/* The high halves of a and b, a's below. */
+static inline uint32_t tg_high_halves(uint32_t a, uint32_t b)
+{
+#if TG_HAVE_DSP
+    uint32_t pair;
+    __asm__("pkhtb %0, %2, %1, asr #16" : "=r"(pair) : "r"(a), "r"(b));
+    return pair;
+#else
+    return (a >> 16) | (b & 0xFFFF0000U);
+#endif
+}
+
 /* a + b, half by half. */
 static inline uint32_t tg_add_pairs(uint32_t a, uint32_t b)
 {
@@ -273,11 +297,24 @@ static inline void tg_widen(int16_t *to, const int8_t *from, int32_t count)
         const uint32_t word = tg_load32(from + i);
         const uint32_t even = tg_sxtb16(word);
         const uint32_t odd = tg_sxtb16_odd(word);
-        tg_store32(to + i, (even & 0xFFFFU) | (odd << 16));
-        tg_store32(to + i + 2, (even >> 16) | (odd & 0xFFFF0000U));
+        tg_store32(to + i, tg_low_halves(even, odd));
+        tg_store32(to + i + 2, tg_high_halves(even, odd));
     }
     for (int32_t i = whole; i < count; i++) {
         to[i] = from[i];
+    }
+}
+
+/* to[2 i] and to[2 i + 1] are bytes 0 and 2, then 1 and 3 of word i, sign-extended; `twos` times two words. */
+TG_INLINE void tg_spread_words(uint32_t *to, const int8_t *from, int32_t twos)
+{
+    for (int32_t i = 0; i < twos; i++) {
+        const uint32_t first = tg_load32(from + 8 * i);
+        const uint32_t second = tg_load32(from + 8 * i + 4);
+        to[4 * i] = tg_sxtb16(first);
+        to[4 * i + 1] = tg_sxtb16_odd(first);
+        to[4 * i + 2] = tg_sxtb16(second);
+        to[4 * i + 3] = tg_sxtb16_odd(second);
     }
 }
 
@@ -287,6 +324,13 @@ static inline void tg_widen(int16_t *to, const int8_t *from, int32_t count)
  */
 TG_INLINE void tg_spread(uint32_t *to, const int8_t *from, int32_t count, int32_t stride)
 {
+    if (stride == 1 && count >= 64 && count % 32 == 0) {
+        /* Weights, which are widened again and again: few instructions for the loop itself. */
+        for (const int8_t *const end = from + count; from < end; from += 32, to += 16) {
+            tg_spread_words(to, from, 4);
+        }
+        return;
+    }
     const int8_t *const whole = from + (count & ~7);
     for (; from < whole; from += 8, to += 4 * stride) {
         const uint32_t first = tg_load32(from);
@@ -333,10 +377,10 @@ TG_INLINE void tg_pair_rows(uint32_t *to, const int8_t *upper, const int8_t *low
     const uint32_t l_even = tg_sxtb16(l);
     const uint32_t u_odd = tg_sxtb16_odd(u);
     const uint32_t l_odd = tg_sxtb16_odd(l);
-    to[0] = (u_even & 0xFFFFU) | (l_even << 16);
-    to[1] = (u_odd & 0xFFFFU) | (l_odd << 16);
-    to[2] = (u_even >> 16) | (l_even & 0xFFFF0000U);
-    to[3] = (u_odd >> 16) | (l_odd & 0xFFFF0000U);
+    to[0] = tg_low_halves(u_even, l_even);
+    to[1] = tg_low_halves(u_odd, l_odd);
+    to[2] = tg_high_halves(u_even, l_even);
+    to[3] = tg_high_halves(u_odd, l_odd);
 }
 
 /* Two equal codes in every pair. */

@@ -166,6 +166,8 @@ DENSE = [
     dense(17, 5, 2),
     dense(3, 1, 3),
     dense(30, 7, extreme=True),
+    dense(12, 23, 2),
+    dense(16, 18),
     # Multipliers of tiny scales times codes far from 0: more than 64 bits, were it not for a smaller shift.
     dense(24, 4, y_scale=64.0),
     dense(24, 4, y_scale=0.01),

@@ -213,6 +213,18 @@ def test_commands_run(page: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, (words, done.text)
 
 
+def test_networks_that_decide_of_the_torch_page() -> None:
+    torch = pytest.importorskip("torch")
+    (code,) = (b.text for b in blocks(ROOT / "docs" / "from-pytorch.md") if "early_exits" in b.text)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    images = torch.randn(4, 1, 12, 12)
+    with torch.no_grad():
+        assert len(names["network"].train()(images)) == 2
+    graph = tinygen.export(names["network"], images[:1])
+    assert [state.threshold for state in graph.states] == ["SKIP_1", "EXIT_1"]
+
+
 @pytest.mark.long
 def test_python_of_the_torch_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A float module, and torchao's PT2E flow, as they stand on the page."""
@@ -223,7 +235,7 @@ def test_python_of_the_torch_page_runs(tmp_path: Path, monkeypatch: pytest.Monke
     module = torch.nn.Sequential(*layers)
     images = [torch.randn(1, 1, 28, 28) for _ in range(4)]
     code = [block.text for block in blocks(ROOT / "docs" / "from-pytorch.md") if block.language == "python"]
-    assert len(code) == 2
+    assert len(code) == 3
     exec(code[0], {"module": module.eval(), "example_input": images[0], "images": torch.cat(images)})
     exec(code[1], {"module": module.eval(), "images": images})
     for name in ("kws.tg", "digits.tg"):

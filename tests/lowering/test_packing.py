@@ -44,15 +44,15 @@ def test_blocks_of_filters(filters: int, taps: int, block: int) -> None:
     assert np.array_equal(found, _padded(rows, block))
 
 
-@pytest.mark.parametrize(("outputs", "taps"), [(4, 8), (3, 5), (9, 12)])
-def test_rows_with_a_carry(outputs: int, taps: int) -> None:
-    """The halves of a word are taps 0 + 256 * 1 and 2 + 256 * 3, for four rows in turn."""
+@pytest.mark.parametrize(("outputs", "taps", "block"), [(4, 8, 4), (3, 5, 4), (9, 12, 4), (9, 12, 8)])
+def test_rows_with_a_carry(outputs: int, taps: int, block: int) -> None:
+    """The halves of a word are taps 0 + 256 * 1 and 2 + 256 * 3, for the rows of a block in turn."""
     rows = _rows(outputs, taps, -127)
-    packed = pack_carried_rows(rows)
+    packed = pack_carried_rows(rows, block)
     assert packed is not None
-    halves = np.ascontiguousarray(packed).view("<i2").astype(np.int64).reshape(-1, _padded(rows, 4).shape[1] // 4, 4, 2)
-    padded = _padded(rows, 4)
-    wanted = (padded[:, 0::2] + 256 * padded[:, 1::2]).reshape(-1, 4, padded.shape[1] // 4, 2).transpose(0, 2, 1, 3)
+    padded = _padded(rows, block)
+    halves = np.ascontiguousarray(packed).view("<i2").astype(np.int64).reshape(-1, padded.shape[1] // 4, block, 2)
+    wanted = (padded[:, 0::2] + 256 * padded[:, 1::2]).reshape(-1, block, padded.shape[1] // 4, 2).transpose(0, 2, 1, 3)
     assert np.array_equal(halves, wanted)
 
 

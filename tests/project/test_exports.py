@@ -14,6 +14,7 @@ import yaml
 
 from tests.project.test_platformio import core, pio
 from tests.support.semihosting import LINK, board_files, run_in_qemu
+from tests.support.vendor_library import needs_cmsis_nn, needs_esp_nn
 from tests.targets.tools import requires_package, requires_tool
 from tinygen.builds.folder import files_in
 from tinygen.demo import MODEL
@@ -84,6 +85,20 @@ def test_cmake_by_itself(packaged: Path) -> None:
     assert "100% tests passed, 0 tests failed out of 1" in run("ctest", "--test-dir", "build", cwd=packaged)
     run("cmake", "--install", "build", cwd=packaged)
     assert (packaged / "there/include/digits.h").is_file()
+
+
+@pytest.mark.long
+@requires_tool("cmake")
+@pytest.mark.parametrize("form", ["c", "cmake"])
+def test_the_commands_of_the_readme(form: str, tmp_path: Path) -> None:
+    """As they stand there, in the library's folder, one after the other."""
+    export(MODEL, tmp_path / "digits", form, BuildOptions(board="f746zg", name="digits"))
+    readme = (tmp_path / "digits/README.md").read_text()
+    commands = re.findall(r"^\$ (.+)$", readme, re.MULTILINE)
+    assert commands
+    said = [run("sh", "-c", command, cwd=tmp_path / "digits") for command in commands]
+    answers = re.findall(r"^digits: .* right$", readme, re.MULTILINE)
+    assert all(f"{answer}\n" in said for answer in answers) and len(answers) == (form == "c")
 
 
 @pytest.mark.long
@@ -171,6 +186,35 @@ def test_the_manifest_of_a_component(tmp_path: Path) -> None:
     manifest = yaml.safe_load((tmp_path / "digits/idf_component.yml").read_text())
     assert manifest["targets"] == ["esp32"] and manifest["dependencies"] == {"idf": ">=5.0"}
     assert re.fullmatch(r"\d+\.\d+\.\d+", manifest["version"])
+
+
+@pytest.mark.long
+@needs_cmsis_nn
+@requires_tool("cmake")
+def test_cmsis_nn_comes_along(tmp_path: Path) -> None:
+    """The called files are in the package; in a CMSIS pack it is Arm's own; an Arduino library cannot have it."""
+    options = BuildOptions(board="f746zg", name="digits", kernels="cmsis-nn")
+    export(MODEL, tmp_path / "digits", "cmake", options)
+    run("cmake", "-S", "digits", "-B", "build", cwd=tmp_path)
+    run("cmake", "--build", "build", cwd=tmp_path)
+    assert "100% tests passed" in run("ctest", "--test-dir", "build", cwd=tmp_path)
+    export(MODEL, tmp_path / "pack", "cmsis-pack", options)
+    package = ElementTree.parse(tmp_path / "pack/tinygen.digits.pdsc").getroot()
+    (needed,) = package.iter("require")
+    assert needed.attrib == {"Cclass": "CMSIS", "Cgroup": "NN Lib"} and not (tmp_path / "pack/cmsis-nn").exists()
+    with pytest.raises(TinygenError, match="--as arduino cannot bring CMSIS-NN") as caught:
+        export(MODEL, tmp_path / "no", "arduino", options)
+    assert "take one of: c, cmake, platformio-lib, zephyr, cmsis-pack." in caught.value.fix
+
+
+@pytest.mark.long
+@needs_esp_nn
+def test_esp_nn_is_a_dependency_of_the_component(tmp_path: Path) -> None:
+    export(MODEL, tmp_path / "digits", "esp-idf", BuildOptions(board="esp32c3", name="digits", kernels="esp-nn"))
+    manifest = yaml.safe_load((tmp_path / "digits/idf_component.yml").read_text())
+    assert re.fullmatch(r"==\d+\.\d+\.\d+", manifest["dependencies"]["espressif/esp-nn"])
+    assert not (tmp_path / "digits/esp-nn").exists()
+    assert "only one of them may run" in (tmp_path / "digits/README.md").read_text()
 
 
 @pytest.mark.long

@@ -95,11 +95,8 @@ def search(problem: Problem, capacity: int, budget: Budget) -> tuple[Outcome, li
 
 def _candidates(problem: Problem, state: _State, capacity: int) -> list[int]:
     """What may be placed next, the most promising last; nothing when no completion can fit."""
-    floor = state.last[0]
-    for clique, load in zip(problem.cliques, state.load, strict=True):
-        starts = [state.lowest[b] for b in clique if b in state.waiting]
-        if starts and max(min(starts), floor) + load > capacity:
-            return []
+    if any(_too_high(state, clique, capacity - load) for clique, load in zip(problem.cliques, state.load, strict=True)):
+        return []
     # The two lowest tops, so that a buffer is not compared with itself.
     tops = sorted((state.lowest[b] + problem.sizes[b], b) for b in state.waiting)[:2]
     found = []
@@ -109,6 +106,17 @@ def _candidates(problem: Problem, state: _State, capacity: int) -> list[int]:
         if (start, buffer) > state.last and start < limit and start + problem.sizes[buffer] <= capacity:
             found.append(buffer)
     return sorted(found, key=lambda b: (-state.lowest[b], problem.sizes[b] * len(problem.below[b]), -b))
+
+
+def _too_high(state: _State, clique: Mapping[int, int], slack: int) -> bool:
+    """Whether all that a step still waits for must begin above `slack`; mostly the first may begin below."""
+    some = False
+    for buffer in clique:
+        if buffer in state.waiting:
+            if state.lowest[buffer] <= slack and state.last[0] <= slack:
+                return False
+            some = True
+    return some
 
 
 def _put(

@@ -256,13 +256,13 @@ def _place(problem: Problem, order: Sequence[int]) -> list[int]:
     """Each buffer in turn at the lowest offset that those placed before leave."""
     offsets = [-1] * len(order)
     for index in order:
-        taken = sorted(
+        taken = [
             (offsets[other] - distance, offsets[other] + problem.below[other][index])
             for other, distance in problem.below[index].items()
             if offsets[other] >= 0
-        )
+        ]
         offset = 0
-        for low, high in taken:
+        for low, high in sorted(taken):
             if offset <= low:
                 break
             offset = max(offset, high)

@@ -30,6 +30,7 @@ from tinygen.nn.decisions import (
     gate_cost,
     load_balance,
     mixtures,
+    reinforce,
     skip_blocks,
 )
 from tinygen.nn.layers import (
@@ -109,6 +110,7 @@ __all__ = [
     "hyperspherical_energy",
     "load_balance",
     "mixtures",
+    "reinforce",
     "skip_blocks",
     "straight_through",
     "xnor_block",

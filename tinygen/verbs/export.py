@@ -134,7 +134,7 @@ def _job(model: Path | MemoryModel, form: Form, options: BuildOptions, step: Pro
     source = read_source(model, options)
     job = Job(model, source, simplify_network(source), options, board, toolchain)
     if job.library is not None:
-        _check_vendor(form, job.library.checkout.vendor)
+        _check_vendor(form, board, job.library.checkout.vendor)
     return job
 
 
@@ -150,14 +150,15 @@ def _check_form(form: Form, board: Board) -> None:
         raise TinygenError(f"--as {form.name} is not for this board", where=board.name, fix=fix)
 
 
-def _check_vendor(form: Form, vendor: Vendor) -> None:
+def _check_vendor(form: Form, board: Board, vendor: Vendor) -> None:
     """
     Raises:
         TinygenError: the form cannot bring a vendor's kernels.
     """
     why = form.vendor_misfit(vendor)
     if why:
-        able = ", ".join(one.name for one in FORMS.values() if not one.vendor_misfit(vendor))
+        forms = [one for one in FORMS.values() if not one.misfit(board) and not one.vendor_misfit(vendor)]
+        able = ", ".join(one.name for one in forms)
         what = f"--as {form.name} cannot bring {vendor.title}: {why}"
         fix = f"Leave out --kernels, or take one of: {able}."
         raise TinygenError(what, where=f"--kernels {vendor.family}", fix=fix)

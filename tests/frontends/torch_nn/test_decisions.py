@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from tests.frontends.torch_nn.networks import images, like_trained
+from tests.support.bare_batch import run_on_bare_core
 from tests.support.cases import draws
 from tests.support.deciding import Residual, compare_decisions, conv, head, random_exits, settle, taken
 from tests.support.differential import compare_code
 from tinygen.errors import UnsupportedError
 from tinygen.frontends.torch_nn import read_quantized
 from tinygen.ir.branch import Branch
-from tinygen.nn import Affine8, EarlyExit, InputQuant, ReLUQuant, SkipBlock, early_exits, gate_cost
+from tinygen.ir.paths import path_of
+from tinygen.lowering.lower import lower
+from tinygen.nn import Affine8, EarlyExit, InputQuant, ReLUQuant, SkipBlock, early_exits, gate_cost, reinforce
 from tinygen.passes.pipeline import simplify
+from tinygen.targets.boards import load_board
 
 torch.set_num_threads(1)
 
@@ -35,6 +41,23 @@ def test_random_networks() -> None:
 @pytest.mark.long
 def test_many_random_networks() -> None:
     _random("nn: many exits and skipped blocks", 6, 1, on_board=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["f746zg", "esp32c3"])
+def test_on_boards(name: str, tmp_path: Path) -> None:
+    """Exits, skipped blocks and experts in both boards' cores: every index that the samples take."""
+    board, found = load_board(name), []
+    for number, draw in enumerate(draws("nn: decisions on boards", 3)):
+        graph, feeds, outputs = compare_decisions(*random_exits(draw), f"m{number}")
+        # One sample for each path.
+        rows = {path_of(graph, row): place for place, row in enumerate(feeds)}.values()
+        program = lower(simplify(graph), isa=board.isa)
+        found.append((program, [feeds[row] for row in rows], [outputs[row] for row in rows]))
+    programs, samples, expected = (list(column) for column in zip(*found, strict=True))
+    for results, wanted in zip(run_on_bare_core(programs, samples, tmp_path, board), expected, strict=True):
+        for row, want in zip(results, wanted, strict=True):
+            np.testing.assert_array_equal(row[0], want[0])
 
 
 def _gated(quantizer: Affine8, **options: object) -> SkipBlock:
@@ -101,6 +124,24 @@ def test_hard_gates_hand_on_whole_branches_in_training() -> None:
     assert block.open is not None and 0 < int(block.open.sum()) < len(x)
     torch.testing.assert_close(y[~block.open], quantizer(x)[~block.open], rtol=0, atol=0)
     torch.testing.assert_close(y[block.open], quantizer(block.block(x))[block.open])
+
+
+def test_reinforce_rewards_what_comes_after() -> None:
+    """By hand: two blocks of costs 1 and 3, a sample each of (skip, run), (run, skip), (run, run)."""
+    first, second = (SkipBlock(nn.Identity(), head(4, 1), quantizer=Affine8(), cost=cost) for cost in (1.0, 3.0))
+    network, losses = nn.Sequential(first, second), torch.tensor([1.0, 2.0, 4.0], requires_grad=True)
+    with pytest.raises(UnsupportedError, match="no gate has been drawn"):
+        reinforce(network, losses, 0.5)
+    first.open, second.open = torch.tensor([False, True, True]), torch.tensor([True, False, True])
+    logs = torch.tensor([[-0.1, -0.2, -0.3], [-0.4, -0.5, -0.6]], requires_grad=True)
+    first.log_probability, second.log_probability = logs
+    loss = reinforce(network, losses, 0.5)
+    # Costs over their mean: 0.5 and 1.5; alpha / n: 0.25. Rewards of the first gate know what the second one saves.
+    rewards = -torch.tensor([[1 - 0.125, 2 - 0.375, 4.0], [1.0, 2 - 0.375, 4.0]])
+    torch.testing.assert_close(loss, -(logs * rewards).sum(0).mean())
+    loss.backward()
+    torch.testing.assert_close(logs.grad, -rewards / 3)
+    assert losses.grad is None
 
 
 def test_training_gives_all_exits() -> None:

@@ -12,7 +12,7 @@ from tinygen.lowering.plan import KernelPlan, kernel
 
 @kernel(Conv2D, name="conv_2d_s8_dsp_dense", family="tinygen", isa="dsp")
 def conv_2d_s8_dsp_dense(node: Node) -> KernelPlan | None:
-    """Four outputs at a time; one extension serves four weights (see tg_dot_1x4), sums are 256 times as large."""
+    """Eight or four outputs at once; an extension serves four weights (see tg_dot_1x4), sums are 256 times as large."""
     if not takes_int8(node) or not _covers_input(node):
         return None
     ending = epilogue(node, axis=0, unit=256)

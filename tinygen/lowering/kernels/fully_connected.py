@@ -12,6 +12,7 @@ from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.kernels.support import mac
 from tinygen.lowering.kernels.support.packing import pack_carried_rows, pack_dsp_rows
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
+from tinygen.lowering.kernels.support.widening import whole_words
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 
@@ -102,7 +103,7 @@ def fully_connected_s8_dsp(node: Node) -> KernelPlan | None:
 
 @kernel(FullyConnected, name="fully_connected_s8_dsp_4", family="tinygen", isa="dsp")
 def fully_connected_s8_dsp_4(node: Node) -> KernelPlan | None:
-    """Four outputs at a time; one extension serves four weights (see tg_dot_1x4), sums are 256 times as large."""
+    """Eight or four outputs at once; an extension serves four weights (see tg_dot_1x4), sums are 256 times as large."""
     if node.output.dtype != np.int8 or not node.input(1).is_constant or node.input(1).zero_point:
         return None
     ending = epilogue(node, axis=0, unit=256)
@@ -148,10 +149,11 @@ def dense_plan(job: DenseJob, values: Constant | None = None, centre: int = 0) -
     """
     weights, ending = job.weights, job.ending
     outputs, depth = weights.shape
-    packed = pack_carried_rows(weights)
+    blocks = _blocks(outputs, in_bits=job.context["packed_output"])
+    packed = _packed_blocks(weights, blocks)
     if packed is None:
         return None
-    taps = packed.shape[1]
+    taps = whole_words(depth)
     # What the shifted activations add: see tg_spread_dense().
     even = weights[:, 0::2].astype(np.int64).sum(axis=1)
     channels = ending.rows.copy()
@@ -164,6 +166,7 @@ def dense_plan(job: DenseJob, values: Constant | None = None, centre: int = 0) -
             "depth": depth,
             "taps": taps,
             "outputs": outputs,
+            "blocks": blocks,
             "row_step": depth,
             **ending.context,
             **job.context,
@@ -172,13 +175,42 @@ def dense_plan(job: DenseJob, values: Constant | None = None, centre: int = 0) -
             # The loop reads one block ahead.
             Constant(
                 "weights",
-                np.append(packed.reshape(-1), np.zeros(16, np.int8)),
-                f"{list(packed.shape)}, four outputs, four taps of each in turn",
+                np.append(packed, np.zeros(16, np.int8)),
+                f"{[packed.size // taps, taps]}, {blocks[0]['width']} outputs, four taps of each in turn",
             ),
             ending.with_rows(channels).constant(),
             *((values,) if values else ()),
         ),
         scratch_bytes=2 * taps + 4,
-        headers=job.headers,
-        cycles=job.rows * (2.0 * depth + packed.shape[0] * (1.05 * taps + 8)),
+        headers=(*job.headers, "tinygen_dense.h"),
+        cycles=job.rows * (2.0 * depth + packed.size // taps * (1.05 * taps + 8)),
     )
+
+
+_EIGHT, _FOUR = 8, 4
+_MANY = 16
+"""Outputs from which on a loop over eight of them is worth its code."""
+
+
+def _blocks(outputs: int, *, in_bits: bool) -> list[dict[str, int]]:
+    """Blocks of outputs that are computed together: their `width`, how many are `whole`, outputs of a last one.
+
+    Args:
+        in_bits: outputs are bits, which are joined four at a time.
+    """
+    if in_bits or outputs < _MANY:
+        return [{"width": _FOUR, "whole": outputs // _FOUR, "rest": outputs % _FOUR}]
+    whole, rest = divmod(outputs, _EIGHT)
+    first = {"width": _EIGHT, "whole": whole, "rest": rest if rest > _FOUR else 0}
+    return [first] if first["rest"] or not rest else [first, *_blocks(rest, in_bits=in_bits)]
+
+
+def _packed_blocks(weights: np.ndarray, blocks: list[dict[str, int]]) -> np.ndarray | None:
+    """int8, flat; None when a pair of weights does not fit 16 bits."""
+    found, first = [], 0
+    for block in blocks:
+        last = first + block["width"] * block["whole"] + block["rest"]
+        found.append(pack_carried_rows(weights[first:last], block["width"]))
+        first = last
+    arrays = [rows.reshape(-1) for rows in found if rows is not None]
+    return np.concatenate(arrays) if len(arrays) == len(found) else None

@@ -18,7 +18,7 @@ from tinygen.lowering.kernels.support.packing import pack_carried_rows
 from tinygen.lowering.kernels.support.sparse_dense import sparse_layer
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
-_HEADERS = ("tinygen_blocks.h", "tinygen_dot.h", "tinygen_simd.h", "tinygen_sparse.h")
+_HEADERS = ("tinygen_blocks.h", "tinygen_dense.h", "tinygen_dot.h", "tinygen_simd.h", "tinygen_sparse.h")
 _REACH = 255
 # Predicted cycles, as those of the dense kernels: of a tile, of four outputs, of an input.
 _TILE, _ROW, _SPREAD = 21.2, 108.0, 2.0

@@ -3,7 +3,7 @@
 from tinygen.nn.decisions.base import Deciding, decisions, exploring
 from tinygen.nn.decisions.exits import EarlyExit, early_exits, every_exit, exits_of
 from tinygen.nn.decisions.experts import MixtureOfExperts, load_balance, mixtures
-from tinygen.nn.decisions.skip import SkipBlock, gate_cost, skip_blocks
+from tinygen.nn.decisions.skip import SkipBlock, gate_cost, reinforce, skip_blocks
 
 __all__ = [
     "Deciding",
@@ -18,5 +18,6 @@ __all__ = [
     "gate_cost",
     "load_balance",
     "mixtures",
+    "reinforce",
     "skip_blocks",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from tinygen.errors import UnsupportedError
 from tinygen.nn.decisions.base import Deciding, codes_of, forget, rows, threshold_code
 from tinygen.nn.quantizers import ActivationQuantizer, Affine8
 from tinygen.nn.quantizers.base import check_choice, straight_through
@@ -127,6 +128,35 @@ def gate_cost(network: nn.Module) -> Tensor:
     """
     blocks = [block for block in skip_blocks(network) if block.probability is not None]
     return _weighted((block.cost, block.probability.mean()) for block in blocks if block.probability is not None)
+
+
+def reinforce(network: nn.Module, losses: Tensor, alpha: float) -> Tensor:
+    """What makes gates that are drawn ("reinforce") learn; add it to the mean of `losses`.
+
+    The paper's hybrid objective is the expectation of L - alpha / n * sum of R_i, R_i being the cost of block i where
+    it was skipped, else 0. Its gradient towards gate i is that of the drawn gate's log-probability times -r_i,
+    r_i = -(L - alpha / n * sum of R_j, j >= i): what comes before a gate is none of its doing.
+
+    Args:
+        network: whose blocks are registered in the order in which they run, all in "reinforce"; its last batch counts.
+        losses: [N], the task's loss of each sample of that batch.
+        alpha: what skipping all blocks is worth, in units of the loss. Costs are divided by their mean.
+
+    Raises:
+        UnsupportedError: no block of the network has drawn its gates.
+    """
+    blocks = [block for block in skip_blocks(network) if block.log_probability is not None]
+    if not blocks:
+        fix = 'Set training_gate = "reinforce" on its SkipBlocks, and run it in training mode first.'
+        raise UnsupportedError("no gate has been drawn", where="reinforce", fix=fix)
+    mean_cost = sum(block.cost for block in blocks) / len(blocks)
+    saved, total = torch.zeros_like(losses), torch.zeros_like(losses)
+    for block in reversed(blocks):
+        assert block.open is not None and block.log_probability is not None
+        saved = saved + (~block.open).to(losses.dtype) * (block.cost / mean_cost)
+        reward = -(losses.detach() - alpha / len(blocks) * saved)
+        total = total - block.log_probability * reward
+    return total.mean()
 
 
 def _weighted(pairs: Iterable[tuple[float, Tensor]]) -> Tensor:

@@ -94,6 +94,15 @@ def layouts(largest_x: int, largest_w: int, taps: int, product: int = 2 * WORD) 
         product: bits of a product that are kept.
     """
     x_bits, w_bits = largest_x.bit_length(), largest_w.bit_length()
+    return iter(_layouts(x_bits, w_bits, taps, product))
+
+
+@cache
+def _layouts(x_bits: int, w_bits: int, taps: int, product: int) -> tuple[Fields, ...]:
+    return tuple(_found(x_bits, w_bits, taps, product))
+
+
+def _found(x_bits: int, w_bits: int, taps: int, product: int) -> Iterator[Fields]:
     for spacing in range(x_bits + w_bits, WORD):
         for pixels in range(1, 9):
             for filters in range(1, 5) if taps == 1 else (1,):
@@ -126,6 +135,8 @@ class Sums:
         self._weights = weights.astype(np.int64)
         self._largest_x = largest_x
         self._running: dict[int, np.ndarray] = {}
+        self._largest: dict[tuple[int, int], int] = {}
+        self._highest: dict[tuple[bool, int], int] = {}
 
     @property
     def steps(self) -> int:
@@ -136,16 +147,23 @@ class Sums:
 
         A field meets at most min(pixels, taps) neighbouring taps of a step.
         """
-        running = self._running_sums(min(fields.pixels, fields.taps))
-        return int(np.diff(running[:, self._ends(steps), :], axis=1).max(initial=0)) * self._largest_x
+        key = min(fields.pixels, fields.taps), steps
+        if key not in self._largest:
+            self._largest[key] = self._most(self._running_sums(key[0]), steps)
+        return self._largest[key]
 
     def fits(self, fields: Fields, steps: int) -> bool:
         """Whether no field overflows. The highest one of a row meets the first tap alone."""
         if self.largest(fields, steps) >= 1 << fields.spacing:
             return False
-        taps = self._running_sums(1)[:, self._ends(steps), :]
-        last = np.diff(taps[..., 0] if fields.taps > 1 else taps[..., -1], axis=1)
-        return int(last.max(initial=0)) * self._largest_x < 1 << fields.last_bits
+        key = fields.taps > 1, steps
+        if key not in self._highest:
+            self._highest[key] = self._most(self._running_sums(1)[:, :, 0 if key[0] else -1], steps)
+        return self._highest[key] < 1 << fields.last_bits
+
+    def _most(self, running: np.ndarray, steps: int) -> int:
+        """The largest sum of `steps` steps, of sums [filters, steps + 1, ...] up to each step."""
+        return int(np.diff(running[:, self._ends(steps)], axis=1).max(initial=0)) * self._largest_x
 
     def _ends(self, steps: int) -> np.ndarray:
         return np.minimum(np.arange(0, self.steps + steps, steps), self.steps)

@@ -44,23 +44,24 @@ def pack_dot_blocks(rows: np.ndarray, block: int = 4) -> np.ndarray:
     return pairs.transpose(0, 3, 5, 1, 4, 2).reshape(padded.shape)
 
 
-def pack_carried_rows(rows: np.ndarray) -> np.ndarray | None:
-    """Rows of int8 weights as tg_dot_1x4() wants them: blocks of four rows, four taps of each row in turn.
+def pack_carried_rows(rows: np.ndarray, block: int = 4) -> np.ndarray | None:
+    """Rows of int8 weights as tg_dot_1x4() wants them: blocks of rows, four taps of each row in turn.
 
     The bytes of each word are two int16: taps 0 + 256 * 1 and 2 + 256 * 3, which takes a carry into the odd taps where
     the even one is negative.
 
     Args:
         rows: [outputs, taps].
+        block: rows in a block; 8 for tg_dot_1x8().
 
     Returns:
-        [outputs and taps rounded up to multiples of 4]; None when a sum does not fit 16 bits.
+        [outputs rounded up to whole blocks, taps to a multiple of 4]; None when a sum does not fit 16 bits.
     """
     outputs, taps = rows.shape
-    padded = np.zeros((-(-outputs // 4) * 4, -(-taps // 4) * 4), np.int64)
+    padded = np.zeros((-(-outputs // block) * block, -(-taps // 4) * 4), np.int64)
     padded[:outputs, :taps] = rows
     halves = padded[:, 0::2] + 256 * padded[:, 1::2]
     if halves.size and (halves.min() < -(2**15) or halves.max() >= 2**15):
         return None
     carried = halves.astype("<i2").view(np.int8).reshape(padded.shape)
-    return carried.reshape(-1, 4, padded.shape[1] // 4, 4).transpose(0, 2, 1, 3).reshape(padded.shape)
+    return carried.reshape(-1, block, padded.shape[1] // 4, 4).transpose(0, 2, 1, 3).reshape(padded.shape)
