@@ -8,7 +8,8 @@
 #include "prescaler.h"
 
 #define START_MS 100U
-#define REVISION_V 0x2003U /* stm32h7xx_hal.h, REV_ID_V; those before it are for 400 MHz at most (DS12110) */
+#define REVISION_B 0x2000U /* stm32h7xx_hal.h, REV_ID_B */
+#define REVISION_V 0x2003U /* REV_ID_V; those before it are for 400 MHz at most (DS12110) */
 #define EARLIER_REVISIONS_HZ 400000000U
 #define PLL_INPUT_HZ (BOARD_HSE_HZ / BOARD_PLL_M)
 #define AXI_HZ (BOARD_HCLK_HZ / BOARD_AXI_DIV)
@@ -26,6 +27,19 @@ uint32_t clock_uart_hz(void)
     return core_hz / uart_bus_divider;
 }
 
+static uint32_t revision(void)
+{
+    return DBGMCU_IDCODE >> DBGMCU_IDCODE_REV_ID_SHIFT;
+}
+
+/* Before revision B, reads of the AXI SRAM may give wrong data, unless one is issued at a time (ES0392). */
+static void read_axi_sram_one_by_one(void)
+{
+    if (revision() < REVISION_B) {
+        AXI_TARG7_FN_MOD = AXI_TARG7_FN_MOD_READ_ISS_OVERRIDE;
+    }
+}
+
 static bool voltage_ready(void)
 {
     return clock_wait(&PWR_D3CR, PWR_D3CR_VOSRDY, PWR_D3CR_VOSRDY, START_MS);
@@ -35,7 +49,7 @@ static bool voltage_ready(void)
 static const char *power_up(void)
 {
     const uint32_t scale = BOARD_VOLTAGE_SCALE == 0U ? 1U : BOARD_VOLTAGE_SCALE;
-    if (BOARD_HCLK_HZ > EARLIER_REVISIONS_HZ && DBGMCU_IDCODE >> DBGMCU_IDCODE_REV_ID_SHIFT < REVISION_V) {
+    if (BOARD_HCLK_HZ > EARLIER_REVISIONS_HZ && revision() < REVISION_V) {
         return "this revision of the silicon is for 400 MHz at most";
     }
     PWR_D3CR = (PWR_D3CR & ~(3U << PWR_D3CR_VOS_SHIFT)) | ((4U - scale) << PWR_D3CR_VOS_SHIFT);
@@ -116,6 +130,7 @@ static void stay_on_internal_oscillator(void)
 
 const char *clock_init(void)
 {
+    read_axi_sram_one_by_one();
     const char *problem = power_up();
     if (problem == NULL) {
         problem = start_pll();

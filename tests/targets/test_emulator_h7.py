@@ -15,7 +15,7 @@ from tinygen.hil.client import DeviceClient
 from tinygen.targets.board import Board
 from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
-from tinygen.targets.emulator.peripheral import Forbidden
+from tinygen.targets.emulator.peripheral import Forbidden, Peripheral
 from tinygen.targets.toolchain import build_elf, find_toolchain
 
 RCC, PWR, SYSCFG, FLASH = 0x58024400, 0x58024800, 0x58000400, 0x52002000
@@ -260,10 +260,24 @@ def test_no_supply_no_boot(board: Board, tmp_path: Path) -> None:
 def test_an_older_revision_stays_slow(board: Board, tmp_path: Path) -> None:
     """Revision Y is for 400 MHz: the firmware says so, at the speed that reset leaves."""
     emulated = EmulatedBoard(board, build(board, "zig", tmp_path).elf)
-    identity = next(p for p in emulated.peripherals if p.name == "DBGMCU")
-    identity.registers[0] = 0x1003_0450
+    _named(emulated, "DBGMCU").registers[0] = 0x1003_0450
     assert b"this revision of the silicon is for 400 MHz at most" in emulated.read(4096, 0.1)
     assert DeviceClient(emulated).info().clock_hz == 64_000_000
+
+
+@pytest.mark.parametrize(("identity", "written"), [(0x1003_0450, {0x108: 1}), (0x2000_0450, {}), (0x2003_0450, {})])
+def test_older_revisions_read_the_axi_sram_one_by_one(
+    identity: int, written: dict[int, int], board: Board, tmp_path: Path
+) -> None:
+    """ES0392: READ_ISS_OVERRIDE of AXI_TARG7_FN_MOD, on what is older than revision B."""
+    emulated = EmulatedBoard(board, build(board, "zig", tmp_path).elf)
+    _named(emulated, "DBGMCU").registers[0] = identity
+    DeviceClient(emulated).wait_for_boot()
+    assert _named(emulated, "AXI_TARG7").registers == written
+
+
+def _named(board: EmulatedBoard, name: str) -> Peripheral:
+    return next(p for p in board.peripherals if p.name == name)
 
 
 def test_unmapped(board: Board, tmp_path: Path) -> None:

@@ -199,6 +199,13 @@ def test_the_compact_format_in_pieces_of_any_size(size: int) -> None:
     assert len(whole.stream.values) == 1002 and whole.stream.errors == ["voltage drop"] and whole.stream.load == 5
 
 
+def test_only_the_beginning_of_an_event_is_known() -> None:
+    """As MLCommons' runner reads it: what firmware may add behind it does no harm."""
+    text = AsciiDecoder()
+    text.feed(b"TimeStamp: 000s 000ms, buff 00%\r\n6409-07\r\nevent 01 fal\r\n6409-07\r\nevent 02 ris, 12 us\r\n")
+    assert text.stream.events == [(1, 1), (2, 2)] and not text.stream.damaged
+
+
 def test_seconds_of_the_text_begin_anew_after_999() -> None:
     text = AsciiDecoder()
     for second in (998, 999, 0, 1):

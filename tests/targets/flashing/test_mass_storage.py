@@ -72,6 +72,14 @@ def test_a_mounted_drive_is_found_and_gets_the_image(tools: Tools, built: Path, 
     assert flasher().shown(job(built)) == [f"cp '{built}/firmware.bin' '{drive}/'"]
 
 
+@pytest.mark.parametrize(("name", "found"), [("NOD_F746ZG", True), ("NODE_F767ZI", False), ("F746ZG", False)])
+def test_drives_of_other_versions_of_the_probe(name: str, found: bool, tools: Tools, built: Path, drive: Path) -> None:
+    """A Nucleo-G474RE shows NOD_G474RE or NODE_G474RE."""
+    drive.rename(drive.with_name(name))
+    mass_storage.MOUNTS.write_text(mass_storage.MOUNTS.read_text().replace(drive.name, name))
+    assert flasher().available(job(built)) is found
+
+
 def test_what_the_probe_reports_is_an_error(built: Path, drive: Path) -> None:
     with probe(drive, REFUSAL), pytest.raises(FlashError, match="FAILED to reset/halt") as caught:
         flasher(60).flash(job(built), echo=print)

@@ -2,7 +2,7 @@
 
 Samples carry no time: it follows from their number. After every 1,000 samples there is a timestamp, which shows whether
 any are missing. What "event" lines look like is not in UM2269; MLCommons' runner (mlcommons/tiny,
-benchmark/runner/power_manager/power_manager_lpm.py) reads them as they are read here, from firmware 1.0.6 on.
+benchmark/runner/power_manager/power_manager_lpm.py) reads their beginning, as it is read here, from firmware 1.0.6 on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BLOCK = 1000
 """Samples between timestamps (4.4.1, "Metadata: Timestamp and buffer Tx load")."""
 _STAMP = re.compile(r"TimeStamp:.(\d{3})s (\d{3})ms, buff (\d{2,3})%")
 _SAMPLE = re.compile(r"(\d{4})([+-]\d{2})")
-_EVENT = re.compile(r"event (\d+) (?:ris|fal)")
+_EVENT = re.compile(r"event (\d+) (?:ris|fal).*")
 _LONGEST = 4096
 """Bytes without end of line, or of a message, from which on they are garbage."""
 

@@ -13,6 +13,7 @@ from tinygen.targets.emulator.stm32h7_clock import FlashH7, RccH7
 
 RCC_BASE, PWR_BASE, FLASH_BASE, GPIO_BASE = 0x58024400, 0x58024800, 0x52002000, 0x58020000
 SYSCFG_BASE, DBGMCU_BASE = 0x58000400, 0x5C001000
+AXI_SRAM_BASE = 0x51008000  # RM0433, AXI interconnect: target 7
 REVISION_V = 0x2003_0450  # DBGMCU_IDCODE: REV_ID (stm32h7xx_hal.h), DEV_ID
 _CSR1, _CR3, _D3CR = 0x04, 0x0C, 0x18
 _BYPASS, _LDOEN, _SCUEN = 1, 2, 4
@@ -116,6 +117,7 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
     power.over_drive, rcc.voltage_scale = system.over_drive, power.voltage_scale
     rcc.wait_states, rcc.write_delay = flash.wait_states, flash.write_delay
     revision = Peripheral("DBGMCU", DBGMCU_BASE, registers={0: REVISION_V})
+    matrix = Peripheral("AXI_TARG7", AXI_SRAM_BASE)
     # After reset all pins are analog, but those of the debug port.
     modes = {0: 0xABFFFFFF, 1: 0xFFFFFEBF}
     ports = [
@@ -139,4 +141,4 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
         clock_rule="RM0433, RCC_APB1LENR",
         enabled=rcc.gate(enable.register, enable.bit) if enable else lambda: True,
     )
-    return [rcc, flash, power, system, revision, *ports, usart], usart
+    return [rcc, flash, power, system, revision, matrix, *ports, usart], usart

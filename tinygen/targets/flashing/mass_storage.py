@@ -37,7 +37,8 @@ class MassStorage(Flasher):
     def _volume(self, job: Job) -> Path | None:
         if job.probe:
             return Path(job.probe)
-        return next((path for path in mounted() if path.name == job.board.flashing.volume), None)
+        labels = _labels(job.board.flashing.volume)
+        return next((path for path in mounted() if path.name in labels), None)
 
     def steps(self, job: Job, start: tuple[str, ...]) -> list[Step]:
         volume = self._volume(job) or Path(job.board.flashing.volume)
@@ -96,6 +97,12 @@ def _report(volume: Path) -> str:
         return (volume / REPORT).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:  # none, or the probe has taken the drive away to show it anew
         return ""
+
+
+def _labels(volume: str) -> tuple[str, ...]:
+    """ST-LINK's drives are called NOD_ or NODE_ and the board, by the version of the probe's firmware."""
+    start, _, board = volume.partition("_")
+    return (f"NODE_{board}", f"NOD_{board}") if start in ("NODE", "NOD") else (volume,)
 
 
 def mounted() -> list[Path]:
