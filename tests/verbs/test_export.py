@@ -167,6 +167,8 @@ def test_builds_and_exports_do_not_mix(model: Path, tmp_path: Path) -> None:
 def test_refusals(model: Path, tmp_path: Path) -> None:
     done = call("export", model, "--as", "keil", "--out", tmp_path / "out")
     assert done.returncode == 1 and "cannot be exported as 'keil'" in done.text and "cmake" in done.text
+    with pytest.raises(TinygenError, match="only firmware has a limit of flash"):
+        export(model, tmp_path / "out", "c", BuildOptions(flash_bytes=65536))
     (tmp_path / "big.tflite").write_bytes(_big())
     with pytest.raises(FitError, match=r"the arena has 1[0-9]{2},[0-9]{3} bytes, and the board 131,072 of RAM"):
         export(tmp_path / "big.tflite", tmp_path / "out", "c", BuildOptions(board="f411re"))

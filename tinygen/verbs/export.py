@@ -129,6 +129,8 @@ def export(
 def _job(model: Path | MemoryModel, form: Form, options: BuildOptions, step: Progress) -> Job:
     board = load_board(options.board)
     _check_form(form, board)
+    if options.flash_bytes is not None:
+        raise TinygenError("only firmware has a limit of flash", where=board.name, fix="Leave it out, or build.")
     toolchain = find_toolchain(options.toolchain, load_board("host") if board.is_project_only else board)
     step("reading the model", 0, 3)
     source = read_source(model, options)
