@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ RIGHT, WRONG, OTHER = (np.array([[value]], np.int8) for value in (1, 2, 3))
 
 class Law:
     """The right answer is always the same."""
+
+    path: ClassVar[dict[str, int]] = {}
 
     def outputs(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
         return [RIGHT]
@@ -32,6 +34,7 @@ class Device:
     """Gives what it is told to, one after the other; the first answer is that of the warm-up."""
 
     cycles_source, keeps, timer, stack_used = "counted", False, None, None
+    has_branches = False
 
     def __init__(self, *answers: np.ndarray) -> None:
         self.answers = [RIGHT, *answers]

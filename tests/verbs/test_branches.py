@@ -224,8 +224,22 @@ def test_hil_sets_thresholds(gates: tuple[Path, Path]) -> None:
     for code in (-128, 127):
         report = hil(out, HilOptions(inputs=inputs, thresholds={"EXIT_1": code, "EXIT_2": code}))
         assert report.passed and report.content["thresholds"] == {"EXIT_1": code, "EXIT_2": code}
-        cycles.append(report.content["switches"][0]["latency"]["cycles"]["median"])
+        part = report.content["switches"][0]
+        cycles.append(part["latency"]["cycles"]["median"])
+        assert [(path["share"], path["cycles"]["median"]) for path in part["paths"]] == [(1.0, cycles[-1])]
     assert cycles[0] < cycles[1]
+
+
+def test_hil_finds_a_wrong_gate_with_the_right_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = gated()
+    *before, op = graph.ops
+    assert isinstance(op, Branch)
+    same = replace(graph, ops=(*before, replace(op, branches=(op.branches[2],) * 3)))
+    build(MemoryModel(same, "same"), tmp_path / "out", BuildOptions(board="host"))
+    right = Branch.number
+    monkeypatch.setattr(Branch, "number", lambda self, index: (right(self, index) + 1) % 3)
+    report = hil(tmp_path / "out", HilOptions(limit=2))
+    assert not report.passed and report.content["switches"][0]["mismatches"] == 2
 
 
 def test_a_device_keeps_thresholds_over_paint(gates: tuple[Path, Path]) -> None:

@@ -40,6 +40,10 @@ def _figures(part: Mapping[str, Any]) -> RenderableType:
         spread = f"{time_text(times['min'])} to {time_text(times['max'])}, {latency['inferences']:,} inferences"
         facts.add_row(f"latency, {latency['source']}", f"{time_text(times['median'])} ({spread})")
         facts.add_row(f"cycles, {latency['source']}", f"{latency['cycles']['median']:,.0f}")
+    for path in part.get("paths", ()):
+        cycles = f", {path['cycles']['median']:,.0f} cycles" if path["cycles"] else ""
+        branches = ", ".join(f"{operator} {number}" for operator, number in path["branches"].items())
+        facts.add_row(branches, f"{100 * path['share']:.1f} % of inputs{cycles}")
     for energy in part["energy"]:
         facts.add_row(f"energy, {energy['source']}", energy_text(energy))
     memory = part["memory"]

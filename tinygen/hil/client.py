@@ -142,7 +142,8 @@ class DeviceClient:
             command = f"tg-threshold {names.index(name)} {code & 0xFFFFFFFF:08x}"
             self._persist(f"threshold {name}", partial(self.line.ask, command, _REPLY_SECONDS))
             self._thresholds[name] = code
-        self.forget()
+        if values:
+            self.forget()
 
     def reset(self) -> None:
         """Has the device forget all earlier inferences.

@@ -211,6 +211,11 @@ class Device:
         """Whether the model keeps something from one inference to the next."""
         return self.manifest.keeps_states
 
+    @property
+    def has_branches(self) -> bool:
+        """Whether inputs decide which layers run."""
+        return self._program.has_branches
+
     def reset(self) -> None:
         """The next `step` is the first. Nothing is kept where the model keeps nothing."""
         if self.keeps:

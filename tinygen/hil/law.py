@@ -36,6 +36,11 @@ class Law:
         """Codes of each model output, with what the model keeps from the last call."""
         return self._stream.step(sample)
 
+    @property
+    def path(self) -> dict[str, int]:
+        """The branches that the last call of `outputs` ran, by operator."""
+        return dict(self._stream.path)
+
     def reset(self) -> None:
         """The next inference is the first."""
         self._stream.reset()

@@ -18,6 +18,8 @@
         latency              null where nothing counts, or {source, about, inferences, clock_hz,
                              cycles and microseconds: {min, median, mean, p99, max}}
         layers               [{name, cycles, microseconds, instructions, source}] of one inference; instructions or null
+        paths                of models with branches: [{branches: {operator: number}, share, cycles}], the latter as in
+                             latency, or null
         energy               [{source, about, microjoules, interval}] per inference, at most one predicted and one
                              measured, which has all that `tinygen.hil.power.result.EnergyResult.as_json` gives
         memory               {stack_used_bytes, stack_bytes, arena_used_bytes, arena_bytes}; null where nothing shows it
@@ -91,6 +93,7 @@ def describe_switch(
         "accuracy": {"correct": sum(right), "of": len(right), "accuracy": sum(right) / len(right)} if right else None,
         "latency": latency,
         "layers": _layers(found, source, clock_hz, program),
+        **({"paths": _paths(found.rows)} if program.has_branches else {}),
         "energy": _predicted_energy(latency, device.board) if latency else [],
         "memory": {
             "stack_used_bytes": found.stack_used,
@@ -118,6 +121,19 @@ def _row(row: Row, law: Law, labels: np.ndarray | None) -> dict[str, Any]:
         "label": label,
         "right": None if label is None else law.is_right(row.outputs, label),
     }
+
+
+def _paths(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Which share of inputs takes which branches, the most frequent first, and their cycles."""
+    groups: dict[tuple[tuple[str, int], ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(sorted(row.path.items())), []).append(row)
+    found = []
+    for path, taken in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
+        cycles = [row.cycles for row in taken if row.cycles is not None]
+        share = round(len(taken) / len(rows), 6)
+        found.append({"branches": dict(path), "share": share, "cycles": _figures(cycles) if cycles else None})
+    return found
 
 
 def _latency(cycles: Sequence[int], source: str, about: str, clock_hz: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ because it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,10 +41,11 @@ class Row:
     Attributes:
         sample: number of the input.
         outputs: codes per model output.
-        matches: whether they are those of the semantics.
+        matches: whether they are those of the semantics, and the same branches ran.
         stable: False when the device had given other outputs before.
         cycles: by the device's own counter; None where it has none.
         attempts: how often the input was run; more than once where the first result was not the semantics'.
+        path: the branches that the semantics runs, by operator.
     """
 
     sample: int
@@ -53,6 +54,7 @@ class Row:
     stable: bool
     cycles: int | None
     attempts: int
+    path: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -168,14 +170,15 @@ class Session:
         if self.samples.begins(index - self.first):
             self._begin_stream(index)
         sample = self._sample(index)
-        wanted = self.law.outputs(sample)
+        wanted, path = self.law.outputs(sample), self.law.path
         before: list[list[np.ndarray]] = []
         while True:
             try:
                 outputs, cycles = self.device.timed(sample, keep=True)
             finally:
                 self._note_troubles(index)
-            matches, again = same(outputs, wanted), any(same(outputs, other) for other in before)
+            matches = same(outputs, wanted) and self._ran(sample, path)
+            again = any(same(outputs, other) for other in before)
             attempts = len(before) + 1
             if matches or again or attempts == ATTEMPTS or self._astray:
                 if not matches and self.device.keeps:
@@ -184,11 +187,21 @@ class Session:
                     self.found.first_mismatch = self.found.first_mismatch or found
                 stable = all(same(outputs, other) for other in before)
                 counted = cycles if self.found.cycles_source else None
-                return Row(index, tuple(outputs), matches, stable, counted, attempts)
+                return Row(index, tuple(outputs), matches, stable, counted, attempts, path)
             before.append(outputs)
             self.found.incidents.append(Incident(index, "gave other outputs than the model"))
             self.device.check()
             self.device.take_back()
+
+    def _ran(self, sample: list[np.ndarray], path: Mapping[str, int]) -> bool:
+        """Whether the device runs these branches: another inference says so, as timed ones only give outputs.
+
+        A stream's next inference would be another one: its outputs have to do.
+        """
+        if not self.device.has_branches or self.device.keeps:
+            return True
+        self.device.step(sample)
+        return all(path.get(operator) == number for operator, number in self.device.path.items())
 
     def _begin_stream(self, index: int) -> None:
         self.law.reset()
