@@ -26,7 +26,7 @@ def powers(rng: np.random.Generator, count: int, each: int) -> list[int]:
 
 def codes(found: Octaves, channel: int, x: np.ndarray) -> np.ndarray:
     """The formula, as the C has it."""
-    v = found.offset[channel] + (x * found.multiplier[channel] >> 32)
+    v = found.offset[channel] + ((x << found.up) * found.multiplier[channel] >> 32)
     v = np.clip(v, 0, 2**found.bits - 1) | ((1 << found.least) - 1)
     first = found.each * (np.floor(np.log2(v)).astype(int) + 1 - found.least)
     row = found.thresholds[channel]
@@ -64,17 +64,34 @@ def test_moved_thresholds() -> None:
     assert 10 < refused < 190
 
 
+@pytest.mark.parametrize("each", [1, 2])
+def test_thresholds_a_few_accumulators_apart(each: int) -> None:
+    """Sums are shifted up, powers begin where the smallest thresholds say; some channels do not reach the largest."""
+    rng = np.random.default_rng(each)
+    x, ratio = np.arange(-REACH, REACH + 1), 2.0 ** (1 / each)
+    shifted = 0
+    for _ in range(40):
+        size, begin = rng.uniform(1.2, 3), rng.uniform(-400, 400, (4, 1))
+        rows = np.round(begin + size * rng.uniform(1, 2, (4, 1)) * ratio ** np.arange(4 + 6 * each)).astype(int)
+        found = fit_octaves(rows, np.full(4, -REACH), np.full(4, REACH))
+        if found is not None:
+            shifted += found.up > 0
+            for channel, row in enumerate(rows.tolist()):
+                assert np.array_equal(codes(found, channel, x), Threshold((tuple(row),)).apply(x[:, None])[:, 0])
+    assert shifted >= 10
+
+
 def test_even_thresholds_are_others() -> None:
     rows = np.array([[100 * i for i in range(15)]])
     assert fit_octaves(rows, np.array([-REACH]), np.array([REACH])) is None
 
 
-def _logarithmic(layer: Layer, each: int) -> Layer:
-    """With thresholds as powers; some channels fall, one never leaves 0."""
+def _logarithmic(layer: Layer, each: int, size: float = 9) -> Layer:
+    """With thresholds as powers, from about `size` on; some channels fall, one never leaves 0."""
     (op,) = layer.graph.ops
     channels = layer.graph.tensors["y"].shape[-1]
     ratio = 2.0 ** (1 / each)
-    rows = [tuple(np.round(40 * c + 9 * ratio ** np.arange(15)).astype(int).tolist()) for c in range(channels - 1)]
+    rows = [tuple(np.round(40 * c + size * ratio ** np.arange(15)).astype(int).tolist()) for c in range(channels - 1)]
     epilogue = Threshold((*rows, (2**31,) * 15), tuple((-1) ** c for c in range(channels)))
     return replace(layer, graph=replace(layer.graph, ops=(replace(op, epilogue=epilogue),)))  # type: ignore[call-arg]
 
@@ -91,7 +108,10 @@ def test_layers() -> None:
             layers.dense("of", (40,), 7, x=x, w=w, y=y),
         )
     ]
-    node = found[0].graph.node(found[0].graph.ops[0])
-    layer = integer_layer(node, node.op.epilogue)  # type: ignore[attr-defined]
-    assert layer is not None and layer.epilogue.context["form"] == "octaves"
+    found.append(_logarithmic(layers.conv("os", (4, 5, 8), 6, (1, 1), x=x, w=w, y=y, seed=1), 1, 1.8))
+    for one, shifted in ((found[0], False), (found[-1], True)):
+        node = one.graph.node(one.graph.ops[0])
+        layer = integer_layer(node, node.op.epilogue)  # type: ignore[attr-defined]
+        assert layer is not None and layer.epilogue.context["form"] == "octaves"
+        assert (layer.epilogue.context["octave_up"] > 0) == shifted
     check_variants([one.graph for one in found], [one.feeds for one in found], most=2)

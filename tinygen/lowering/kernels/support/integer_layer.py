@@ -310,6 +310,7 @@ def _octaves(
         "octave_least": found.least,
         "octave_bits": found.bits,
         "each_octave": found.each,
+        "octave_up": found.up,
         "step_bits": rows.shape[1].bit_length(),
     }
     words = np.column_stack([bias * unit, found.multiplier, found.offset, found.thresholds])

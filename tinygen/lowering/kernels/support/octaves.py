@@ -1,8 +1,10 @@
 """Thresholds that lie as powers of two do: a first guess by the position of the highest bit, then a comparison or two.
 
-With v = saturate(offset + (x * multiplier >> 32)), from 0 to 2^bits - 1, the guess is each * (length of v - least),
-where the length is at least `least`. It is right, but for the `each` thresholds behind it, if the border where v
-reaches 2^(least + j - 1) lies between thresholds each * j - 1 and each * j, for every j: checked for every channel.
+With v = saturate(offset + (x * 2^up * multiplier >> 32)), from 0 to 2^bits - 1, the guess is
+each * (length of v - least), where the length is at least `least`. It is right, but for the `each` thresholds behind
+it, if the border where v reaches 2^(least + j - 1) lies between thresholds each * j - 1 and each * j, for every j:
+checked for every channel. Thresholds are rounded, so that the largest tell how large octaves are, and either the
+largest or the smallest where they begin.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ _EACH = (1, 2)
 _FINEST = 6
 """Bits of v at the lowest border; three are enough to hit a gap between powers of sqrt 2."""
 _FEWEST = 4
+_ENOUGH = 3
+"""Bits of v at the lowest border where sums must be shifted up to have so many."""
+_MOST_REACH = 2**30
 _NEVER = 2**31 - 1
 _LARGEST = 2**31 - 2**16
 
@@ -35,6 +40,7 @@ class Octaves(NamedTuple):
     least: int
     bits: int
     each: int
+    up: int
 
 
 def fit_octaves(rows: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> Octaves | None:
@@ -54,13 +60,38 @@ def fit_octaves(rows: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> Octave
 
 
 def _fit(rows: np.ndarray, lows: np.ndarray, highs: np.ndarray, each: int) -> Octaves | None:
-    octaves = rows.shape[1] // each
-    met = (rows[:, 0] > lows) & (rows[:, -1] <= highs)
+    met = ((rows > lows[:, None]) & (rows <= highs[:, None])).any(axis=1)
     if not met.any():
         return None
-    zero, first = _grid(rows[met].astype(np.float64), each)
-    if not np.all(first > zero):
-        return None
+    reach = max(int(np.abs(lows).max()), int(np.abs(highs).max()), 1)
+    for zero, first in (_grid_from_top(rows[met], each), _grid_from_bottom(rows[met], each)):
+        gap = float((first - zero).min())
+        if gap <= 0:
+            continue
+        wanted = max(int(np.ceil(_ENOUGH + 1 - np.log2(gap))), 0)
+        for up in sorted({0, min(wanted, int(np.log2(_MOST_REACH / reach)))}):
+            found = _fit_grid(rows, (lows, highs), met, (zero * 2.0**up, first * 2.0**up), (each, up))
+            if found is not None and _proven(found, lows, highs):
+                return found
+    return None
+
+
+def _fit_grid(
+    rows: np.ndarray,
+    ends: tuple[np.ndarray, np.ndarray],
+    met: np.ndarray,
+    grid: tuple[np.ndarray, np.ndarray],
+    shape: tuple[int, int],
+) -> Octaves | None:
+    """Constants that are not proven yet.
+
+    Args:
+        met: channels that reach some of their thresholds.
+        grid: where powers begin from and the first border, of those channels, times 2^up.
+        shape: each, up.
+    """
+    (zero, first), (each, up) = grid, shape
+    octaves = rows.shape[1] // each
     least = min(int(np.floor(np.log2((first - zero).min() / 2))), _FINEST)
     if least < 1:
         return None
@@ -68,7 +99,7 @@ def _fit(rows: np.ndarray, lows: np.ndarray, highs: np.ndarray, each: int) -> Oc
     scale = 2.0**least / (first - zero)
     multiplier = np.zeros(len(rows), np.int64)
     # Channels that reach none of their thresholds, or always all, have one guess.
-    offset = np.where(rows[:, -1] <= lows, (1 << bits) - 1, 0).astype(np.int64)
+    offset = np.where(rows[:, -1] <= ends[0], (1 << bits) - 1, 0).astype(np.int64)
     if np.abs(zero * scale).max() >= _LARGEST:
         return None
     multiplier[met], offset[met] = np.round(scale * 2.0**32), np.round(-zero * scale)
@@ -76,11 +107,10 @@ def _fit(rows: np.ndarray, lows: np.ndarray, highs: np.ndarray, each: int) -> Oc
         return None
     columns = max(each * (octaves + 1), (1 << rows.shape[1].bit_length()) - 1)
     never = np.full((len(rows), columns - rows.shape[1]), _NEVER)
-    found = Octaves(multiplier, offset, np.concatenate([rows, never], axis=1), least, bits, each)
-    return found if _proven(found, lows, highs) else None
+    return Octaves(multiplier, offset, np.concatenate([rows, never], axis=1), least, bits, each, up)
 
 
-def _grid(rows: np.ndarray, each: int) -> tuple[np.ndarray, np.ndarray]:
+def _grid_from_top(rows: np.ndarray, each: int) -> tuple[np.ndarray, np.ndarray]:
     """Where powers begin from, and the first border: between the first octave's last threshold and the next one."""
     ratio = 2.0 ** (1 / each)
     zero = rows[:, -2] - (rows[:, -1] - rows[:, -2]) / (ratio - 1)
@@ -88,9 +118,18 @@ def _grid(rows: np.ndarray, each: int) -> tuple[np.ndarray, np.ndarray]:
     return zero, zero + np.sqrt(np.maximum(lower, 0) * np.maximum(upper, 0))
 
 
+def _grid_from_bottom(rows: np.ndarray, each: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same of powers that are as far apart as the last two, and begin where the second to fourth threshold say."""
+    ratio, last = 2.0 ** (1 / each), rows.shape[1] - 1
+    top = (rows[:, -1] - rows[:, -2]) / (1 - 1 / ratio)
+    zero = np.mean([rows[:, i] - top * ratio ** (i - last) for i in (1, 2, 3)], axis=0)
+    return zero, zero + top * ratio ** (each - 0.5 - last)
+
+
 def _proven(found: Octaves, lows: np.ndarray, highs: np.ndarray) -> bool:
     """Whether every border that can be reached lies between its thresholds."""
-    columns = (found.thresholds, lows, highs, found.multiplier, found.offset)
+    scaled = (column.astype(np.int64) << found.up for column in (found.thresholds, lows, highs))
+    columns = (*scaled, found.multiplier, found.offset)
     for thresholds, low, high, factor, begin in zip(*(column.tolist() for column in columns), strict=True):
         for octave in range(1, found.bits - found.least + 1):
             wanted = (1 << (found.least + octave - 1)) - begin
