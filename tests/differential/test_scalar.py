@@ -28,7 +28,7 @@ from tests.differential.test_tuned import (
     window,
 )
 from tests.support import integer_layers
-from tests.support.integer_layers import OUTPUTS, Layer
+from tests.support.integer_layers import OUTPUTS, Layer, affine, levels
 from tests.support.shares import one_in
 from tests.support.variants import check_variants
 from tests.targets.tools import requires_tool
@@ -231,7 +231,34 @@ def test_halves(every: int) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize(("compiler", "core"), BUILDS)
 def test_halves_by_compilers(compiler: str, core: Board) -> None:
-    check_layers(halves(1), most=2, compiler=compiler, cores=[(core, core.isa)], host=False)
+    check_layers([*halves(1)[::2], *grouped(2)], most=2, compiler=compiler, cores=[(core, core.isa)], host=False)
+
+
+def grouped(seed: int) -> list[Layer]:
+    """One or several filters a group, fewer than four and more; rows and single taps, bytes and halves."""
+    found = []
+    shapes = [(2, 3, 5), (3, 4, 4), (4, 1, 2), (2, 8, 9), (5, 2, 1), (3, 7, 6), (2, 5, 3)]
+    for i, (groups, depth, filters) in enumerate(shapes):
+        x = (affine(3), HALVES[2], levels(8), levels(3, True), Affine("int16", (1.0,), (0,)))[(i + seed) % 5]
+        kernel = ((3, 3), (1, 1), (2, 3), (1, 1))[(i + seed) % 4]
+        how: dict[str, Any] = {"same": i % 3 > 0, "stride": (1 + i % 2, 1), "dilation": (1, 1 + (i + seed) % 5 // 4)}
+        w = (integer_layers.INT8, levels(4, True), levels(8, True))[i % 3]
+        image = (5, 7, groups * depth)
+        y = (affine(-128), levels(4), levels(3, True), integer_layers.BINARY)[(i + seed) % 4]
+        found.append(
+            integer_layers.conv(
+                f"g{seed}_{i}", image, groups * filters, kernel, groups=groups, x=x, w=w, y=y, seed=i, **how
+            )
+        )
+    return found
+
+
+def test_groups() -> None:
+    layers = [*grouped(0), *grouped(1)]
+    kernels = [lower(layer.graph, isa=ISA).layers[0].kernel.name for layer in layers]
+    assert kernels.count("integer_conv_2d_scalar") >= 6
+    bytes_of_tflite = [window((5, 6), 6, 10, (3, 3), groups=2, batch=2), window((6, 5), 12, 6, (1, 1), groups=3)]
+    assert check([*((one.graph, one.feeds) for one in layers), *bytes_of_tflite], most=3) >= len(layers) + 2
 
 
 @one_in(3)

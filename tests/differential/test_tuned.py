@@ -39,6 +39,7 @@ def window(
     *,
     stride: tuple[int, int] = (1, 1),
     dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
     same: bool = True,
     batch: int = 1,
     y_scale: float = 1.0,
@@ -59,7 +60,7 @@ def window(
     """
     rng = np.random.default_rng([*size, channels, filters, *kernel, *stride, batch, seed])
     depthwise, filters = filters == 0, filters or channels
-    shape = (1, *kernel, channels) if depthwise else (filters, *kernel, channels)
+    shape = (1, *kernel, channels) if depthwise else (filters, *kernel, channels // groups)
     taps = kernel[0] * kernel[1] * (1 if depthwise else channels)
     w_scale = 0.01 * spread ** rng.uniform(-1, 0, filters) if spread > 1 else np.array([0.01])
     x = TensorSpec((batch, *size, channels), "int8", SCALE, int(rng.integers(-128, 128)))

@@ -23,7 +23,7 @@ from tinygen.lowering.kernels.support import scalar
 from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements, smallest_integers
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
-from tinygen.lowering.kernels.support.scalar import Copy
+from tinygen.lowering.kernels.support.scalar import Copy, Interleaved
 from tinygen.lowering.kernels.support.window import window_sizes, window_stem
 from tinygen.lowering.plan import KernelPlan, kernel
 
@@ -73,7 +73,7 @@ class Job:
 
     @property
     def depth(self) -> int:
-        """Channels of the input."""
+        """Channels of the input that a filter has."""
         return int(self.weights.shape[3])
 
     @property
@@ -82,8 +82,20 @@ class Job:
         return isinstance(self.node.op, FullyConnected | IntegerFullyConnected)
 
     @property
+    def groups(self) -> int:
+        """Of channels; weights are those of one group after the other."""
+        op = self.node.op
+        return op.groups(self.node) if isinstance(op, Conv2D | IntegerConv2D) else 1
+
+    @property
     def filters(self) -> int:
         return len(self.weights)
+
+    def by_four(self) -> Interleaved:
+        """Weights, four filters of a group at a time."""
+        parts = [scalar.by_four(part) for part in np.split(self.weights.reshape(self.filters, -1), self.groups)]
+        rows, data = (np.concatenate(arrays) for arrays in zip(*((one.rows, one.data) for one in parts), strict=True))
+        return Interleaved(rows, data)
 
 
 def _window(node: Node) -> tuple[tuple[Axis, Axis], int]:
@@ -112,7 +124,8 @@ def _int8_job(node: Node, stem: str) -> Job | None:
 
 def _integer_job(node: Node, epilogue: Ending | None, stem: str) -> Job | None:
     x = node.input(0)
-    copy = scalar.any_copy_of(x) if node.input(1).shape[-1] % x.shape[-1] == 0 else None
+    dense = isinstance(node.op, IntegerFullyConnected)
+    copy = None if dense and node.input(1).shape[-1] % x.shape[-1] else scalar.any_copy_of(x)
     reads: Literal["halves", "any"] = "halves" if copy and copy.wide else "any"
     layer = None if copy is None else integer_layer(node, epilogue, wide=True, reads=reads)
     if copy is None or layer is None:
@@ -139,7 +152,7 @@ def conv_2d_s8_scalar(node: Node) -> Sequence[KernelPlan]:
     """Windows where they lie, or in padded rows, or copied one by one: any shape."""
     op = node.op
     assert isinstance(op, Conv2D)
-    job = _int8_job(node, "conv_2d_s8_scalar") if op.groups(node) == 1 else None
+    job = _int8_job(node, "conv_2d_s8_scalar")
     return _plans(job) if job else ()
 
 
@@ -155,7 +168,9 @@ def integer_conv_2d_scalar(node: Node) -> Sequence[KernelPlan]:
     """Weights and activations of up to 16 bits."""
     op = node.op
     assert isinstance(op, IntegerConv2D)
-    job = _integer_job(node, op.epilogue, "conv_2d") if op.groups(node) == 1 else None
+    job = _integer_job(node, op.epilogue, "conv_2d")
+    if job and job.groups > 1 and (job.copy.bits or node.output.packed_bits):
+        return ()  # words are read from their first bit, and written four filters at a time
     return _plans(job) if job else ()
 
 
@@ -171,7 +186,8 @@ def integer_fully_connected_scalar(node: Node) -> Sequence[KernelPlan]:
 def _plans(job: Job) -> Sequence[KernelPlan]:
     rows, columns = job.geometry
     whole_rows = columns.dilation == 1
-    if whole_rows and not (rows.padded or columns.padded) and not job.copy.changes:
+    together = job.groups == 1 or rows.kernel == columns.kernel == 1
+    if whole_rows and together and not (rows.padded or columns.padded) and not job.copy.changes:
         return [_plan(job, "direct", rows.output)]
     sizes = sorted({min(size, rows.output) for size in _BLOCKS})
     forms = ("rows", "windows") if whole_rows else ("windows",)
@@ -209,13 +225,14 @@ def _place(job: Job, form: str, size: int) -> _Place:
     width, taps = columns.kernel * depth, rows.kernel * columns.kernel * depth
     if form == "windows":
         pixels = size * columns.output
-        begun = rows.kernel * (1 if columns.dilation == 1 else columns.kernel)
+        begun = rows.kernel * (1 if columns.dilation == 1 and job.groups == 1 else columns.kernel)
         cycles = pixels * (taps * _COPIED * job.copy.cost + (begun + 1) * _BEGUN)
         return _Place(1, taps, 0, taps, 0, 0, pixels * taps, cycles)
     span = (rows.kernel - 1) * rows.dilation + 1
     pixels_w = columns.input if form == "direct" else (columns.output - 1) * columns.stride + columns.kernel
-    pitch = pixels_w * depth
-    step = columns.stride * depth
+    apart = depth * job.groups if form == "direct" else depth
+    pitch = pixels_w * apart
+    step = columns.stride * apart
     jump = rows.stride * pitch - columns.output * step if size > 1 else 0
     if columns.output == 1:
         step, jump = step + jump, 0
@@ -225,7 +242,8 @@ def _place(job: Job, form: str, size: int) -> _Place:
     if form == "direct":
         return _Place(*pieces, step, jump)
     buffered = (size - 1) * rows.stride + span
-    cycles = buffered * (pitch * _COPIED * job.copy.cost + 2 * _BEGUN)
+    begun = 2 if job.groups == 1 else 2 + pixels_w
+    cycles = buffered * (pitch * _COPIED * job.copy.cost + begun * _BEGUN)
     return _Place(*pieces, step, jump, pitch, buffered * pitch, cycles)
 
 
@@ -233,7 +251,7 @@ def _input_steps(job: Job) -> dict[str, Any]:
     """Elements from a pixel to the next; of bits the tensor's pixels in one, each of which begins with a word."""
     x = job.node.input(0)
     if not job.copy.bits:
-        return {"in_step": job.depth, "bit_pixels": 0}
+        return {"in_step": job.groups * job.depth, "bit_pixels": 0}
     pixels = job.depth // x.shape[-1]
     return {"in_step": pixels * pixel_elements(x), "bit_pixels": pixels, "bit_channels": x.shape[-1]}
 
@@ -241,7 +259,7 @@ def _input_steps(job: Job) -> dict[str, Any]:
 def _plan(job: Job, form: str, size: int) -> KernelPlan:
     rows, columns = geometry = job.geometry
     place = _place(job, form, size)
-    weights = scalar.by_four(job.weights.reshape(len(job.weights), -1))
+    weights = job.by_four()
     blocks = -(-rows.output // size)
     last = rows.output - (blocks - 1) * size
     tiles = [divmod(count * columns.output, 4) for count in (*[size] * (blocks - 1), last)]
@@ -252,13 +270,14 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
     size_x, size_w = job.copy.dtype.itemsize, weights.data.itemsize
     passes = blocks - 1 if weights.data.nbytes > _CACHED else 0
     total = rows.output * columns.output * (_TOTALLED * weights.rows.shape[1] + _BEGUN) if job.odd else 0.0
-    cycles = total + blocks * place.cycles + passes * _FETCHED * weights.data.nbytes
+    cycles = job.groups * (total + blocks * place.cycles) + passes * _FETCHED * weights.data.nbytes
     cycles += len(weights.rows) // 4 * (fours * tile + ones * one)
     return KernelPlan(
         template="conv_2d/conv_2d_s8_scalar.c.j2",
         stem=job.stem if job.dense else window_stem(job.stem, geometry),
         context={
             **window_sizes(geometry, job.batch, job.depth, job.filters),
+            "groups": job.groups,
             **job.ending.context,
             **job.context,
             **job.copy.context,

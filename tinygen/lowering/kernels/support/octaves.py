@@ -60,7 +60,7 @@ def fit_octaves(rows: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> Octave
 
 
 def _fit(rows: np.ndarray, lows: np.ndarray, highs: np.ndarray, each: int) -> Octaves | None:
-    met = ((rows > lows[:, None]) & (rows <= highs[:, None])).any(axis=1)
+    met: np.ndarray = np.any((rows > lows[:, None]) & (rows <= highs[:, None]), axis=1)
     if not met.any():
         return None
     reach = max(int(np.abs(lows).max()), int(np.abs(highs).max()), 1)
