@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import OpResolverType
-from ai_edge_litert.schema_py_generated import BuiltinOperator
+from ai_edge_litert.schema_py_generated import BuiltinOperator, TensorType
 
 from tests.support.differential import compare_models
 from tests.support.litert import outputs_of, reference_outputs
@@ -20,6 +20,7 @@ from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.network import Network as Switches
 from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.paths import path_of
 from tinygen.passes.litert_arithmetic import optimized_arithmetic
 from tinygen.verbs.build import BuildOptions
 from tinygen.verbs.verify import verify
@@ -109,6 +110,54 @@ def samples(dtype: str) -> list[list[np.ndarray]]:
 def test_as_litert(dtype: str) -> None:
     contents = [make(dtype) for make in MODELS.values()]
     compare_models(contents, [samples(dtype)] * len(contents), [f"IF {dtype}"] * len(contents))
+
+
+def computed(dtype: str, name: str) -> bytes:
+    """A condition that the model computes: its largest value against a constant, or which of two is largest."""
+    x, y, condition, net = image(dtype), image(dtype), flag(), Network(9, dtype)
+    scales = () if dtype == "float32" else (SCALE, ZERO)
+    axes = TensorSpec((3,), "int32", data=np.array([1, 2, 3], np.int32))
+    version = 2 if dtype == "int8" else 1
+    if name == "ARG_MAX":
+        most, index = TensorSpec((1, SHAPE[3]), dtype, *scales), TensorSpec((1,), "int32")
+        axes = TensorSpec((2,), "int32", data=np.array([1, 2], np.int32))
+        last = TensorSpec((1,), "int32", data=np.array([1], np.int32))
+        one = TensorSpec((1,), "int32", data=np.array([1], np.int32))
+        chosen = options("ArgMaxOptions", outputType=TensorType.INT32)
+        layers = [
+            ModelSpec(BuiltinOperator.ARG_MAX, [most, last], [index], version=version, **chosen),
+            ModelSpec(BuiltinOperator.EQUAL, [index, one], [condition], **options("EqualOptions")),
+        ]
+    else:
+        most = TensorSpec((1,), dtype, *scales)
+        value = np.array([70], np.int8) if scales else np.array([1.3], np.float32)
+        limit = TensorSpec((1,), dtype, *((0.03, 5) if scales else ()), data=value)
+        table = {"GREATER": "GreaterOptions", "LESS_EQUAL": "LessEqualOptions"}[name]
+        code = getattr(BuiltinOperator, name)
+        layers = [ModelSpec(code, [most, limit], [condition], version=version, **options(table))]
+    reduced = options("ReducerOptions", keepDims=False)
+    net.layers += [ModelSpec(BuiltinOperator.REDUCE_MAX, [x, axes], [most], version=version, **reduced), *layers]
+    net.layers.append(when(condition, [x, condition], y, 1, 2))
+    end = net.conv(y, 2)
+    return build_chain(net.layers, inputs=[x], outputs=[end], branches=[convolution(1, dtype), rectified(dtype)])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+def test_computed_conditions_as_litert(dtype: str) -> None:
+    contents = [computed(dtype, name) for name in ("GREATER", "LESS_EQUAL", "ARG_MAX")]
+    rng = np.random.default_rng(6)
+    rows = [
+        [
+            rng.integers(-128, top, SHAPE).astype(dtype)
+            if dtype == "int8"
+            else rng.normal(size=SHAPE).astype(dtype) / div
+        ]
+        for top, div in ((128, 1), (-20, 9), (40, 2), (0, 5), (30, 2), (20, 3))
+    ]
+    graphs = [read_tflite(content) for content in contents]
+    for graph in graphs:
+        assert {path_of(graph, row)[0][1] for row in rows} == {0, 1}
+    compare_models(contents, [rows] * len(contents), [f"computed IF {dtype}"] * len(contents))
 
 
 def test_conditions_choose() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar
@@ -11,8 +11,12 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.ir.encodings import Affine, Float32, Levels, Plain
-from tinygen.ir.ops.base import Node, Op
-from tinygen.ir.tensor import Shape
+from tinygen.ir.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier
+from tinygen.ir.ops.base import LATER, Node, Op
+from tinygen.ir.tensor import Shape, Tensor
+
+LEFT_SHIFT = 8
+"""Bits that TFLite adds to codes before it scales them."""
 
 
 class Relation(StrEnum):
@@ -45,11 +49,16 @@ class Compare(Op):
 
     Codes are compared, which compares real values: within one encoding the larger code stands for the larger value.
     A NaN is unlike everything, itself included, and neither less nor greater.
+
+    Attributes:
+        scaled: compare as TFLite does: 2^8 (code - zero_point) of each operand, times its own scale, which is below 1,
+            in fixed point, rounded. Encodings, of int8, may differ. Codes closer than 2^-8 then count as equal.
     """
 
     KIND: ClassVar[str] = "compare"
 
     relation: Relation
+    scaled: bool = field(default=False, metadata=LATER)
 
     def infer_shapes(self, node: Node) -> list[Shape]:
         return [node.input(0).shape]
@@ -60,12 +69,25 @@ class Compare(Op):
             first.encoding, "per_channel", False
         )
         node.require(codes or isinstance(first.encoding, Float32), f"{first.encoding} is not supported")
-        node.require(first.encoding == second.encoding, f"{first.encoding} cannot be compared with {second.encoding}")
+        if self.scaled:
+            for tensor in (first, second):
+                fits = isinstance(tensor.encoding, Affine) and tensor.dtype == np.int8 and 0 < tensor.scale < 1
+                node.require(fits, f"'{tensor.name}' is {tensor.encoding}, not int8 with a scale below 1")
+        same = self.scaled or first.encoding == second.encoding
+        node.require(same, f"{first.encoding} cannot be compared with {second.encoding}")
         node.require(second.size == 1 or second.shape == first.shape, "the second input must have one element, or all")
         given = isinstance(output.encoding, Plain) and output.encoding.storage in ("bool", "int8", "int32")
         node.require(given, f"the output must be bool, int8 or int32, not {output.encoding}")
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
-        second = values[1].reshape(()) if values[1].size == 1 else values[1]
-        holds = _MEANINGS[self.relation](values[0], second)
+        first, second = values
+        if self.scaled:
+            first, second = (_scaled(node.input(i), values[i]) for i in (0, 1))
+        second = second.reshape(()) if second.size == 1 else second
+        holds = _MEANINGS[self.relation](first, second)
         return [holds.astype(node.output.dtype).reshape(node.output.shape)]
+
+
+def _scaled(tensor: Tensor, codes: np.ndarray) -> np.ndarray:
+    centred = codes.astype(np.int64) - tensor.zero_point
+    return multiply_by_quantized_multiplier(centred << LEFT_SHIFT, *quantize_multiplier(tensor.scale))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from tinygen.ir.fixed_point import quantize_multiplier
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.compare import Compare, Relation
+from tinygen.ir.ops.compare import LEFT_SHIFT, Compare, Relation
+from tinygen.ir.tensor import Tensor
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.plan import KernelPlan, kernel
 
@@ -32,7 +36,17 @@ def compare(node: Node) -> KernelPlan | None:
             "one": second.size == 1,
             "symbol": _SYMBOLS[op.relation],
             "type": ctype(node.output.memory_dtype),
+            **(_scales(first, second) if op.scaled else {}),
         },
         operands=(("first", 0), ("second", 1)),
-        cycles=5.0 * first.size,
+        cycles=(20.0 if op.scaled else 5.0) * first.size,
     )
+
+
+def _scales(first: Tensor, second: Tensor) -> dict[str, Any]:
+    """Of operands that are compared as TFLite does."""
+    return {
+        "left_shift": LEFT_SHIFT,
+        "zeros": [tensor.zero_point for tensor in (first, second)],
+        "scales": [list(quantize_multiplier(tensor.scale)) for tensor in (first, second)],
+    }

@@ -41,6 +41,11 @@ def _extremum() -> Contract:
     )
 
 
+def _comparison(versions: int, *more: str) -> Contract:
+    names = "|".join(("float32|int32|int64|uint8|int8", *more))
+    return Contract(versions=versions, inputs=("first operand", "second operand"), types=alike(names, "T, T -> bool"))
+
+
 def _pool() -> Contract:
     return Contract(
         versions=3,
@@ -191,6 +196,12 @@ _ELEMENTWISE: Mapping[int, Contract] = {
     _OP.MUL: _arithmetic(8, tflite.MulOptions),
     _OP.MAXIMUM: _extremum(),
     _OP.MINIMUM: _extremum(),
+    _OP.GREATER: _comparison(2),
+    _OP.GREATER_EQUAL: _comparison(3, "int16"),
+    _OP.LESS: _comparison(3, "int16"),
+    _OP.LESS_EQUAL: _comparison(2),
+    _OP.EQUAL: _comparison(5, "int16", "bool"),
+    _OP.NOT_EQUAL: _comparison(4, "bool"),
     _OP.PRELU: Contract(versions=1, inputs=("input", "alpha"), types=alike("float32|int8|uint8|int16", "T, T -> T")),
     _OP.RELU: _unary(3, "float32|int8|uint8|int16"),
     _OP.RELU6: _unary(3, "float32|int8|uint8|int16"),
