@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.project.test_platformio import core, pio
+from tests.support.networks import Network
 from tests.support.semihosting import LINK, board_files, run_in_qemu
 from tests.support.vendor_library import needs_cmsis_nn, needs_esp_nn
 from tests.targets.tools import requires_package, requires_tool
@@ -37,6 +38,16 @@ def run(*command: str | Path, cwd: Path, **variables: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that is compiled in no time."""
+    network = Network(1)
+    network.conv(network.input(5, 6, 3), 4, 3)
+    path = tmp_path_factory.mktemp("small") / "net.tflite"
+    path.write_bytes(network.model())
+    return path
 
 
 CPP = """#include "digits.h"
@@ -138,12 +149,12 @@ def test_esp_idf(tmp_path: Path) -> None:
 
 
 @requires_package("platformio")
-def test_the_manifest_of_a_platformio_library(tmp_path: Path) -> None:
+def test_the_manifest_of_a_platformio_library(small: Path, tmp_path: Path) -> None:
     """PlatformIO's own schema takes it; every file that it names is there."""
     from platformio.package.manifest.parser import ManifestParserFactory
     from platformio.package.manifest.schema import ManifestSchema
 
-    export(MODEL, tmp_path / "digits", "platformio-lib", BuildOptions(board="host", name="digits"))
+    export(small, tmp_path / "digits", "platformio-lib", BuildOptions(board="host", name="digits"))
     parsed = ManifestParserFactory.new_from_file(str(tmp_path / "digits/library.json")).as_dict()
     assert parsed.pop("license") == "0BSD"  # it would be looked up in SPDX's list on the network
     manifest = ManifestSchema().load_manifest(parsed)
@@ -181,8 +192,8 @@ def test_platformio_builds_a_project_with_the_library(core: Path, tmp_path: Path
     assert run_in_qemu(elf) == "digits: 4 of 4 test vectors right\n"
 
 
-def test_the_manifest_of_a_component(tmp_path: Path) -> None:
-    export(MODEL, tmp_path / "digits", "esp-idf", BuildOptions(board="esp32", name="digits"))
+def test_the_manifest_of_a_component(small: Path, tmp_path: Path) -> None:
+    export(small, tmp_path / "digits", "esp-idf", BuildOptions(board="esp32", name="digits"))
     manifest = yaml.safe_load((tmp_path / "digits/idf_component.yml").read_text())
     assert manifest["targets"] == ["esp32"] and manifest["dependencies"] == {"idf": ">=5.0"}
     assert re.fullmatch(r"\d+\.\d+\.\d+", manifest["version"])
@@ -238,9 +249,9 @@ _CATEGORIES = (
 )
 
 
-def test_properties_of_an_arduino_library(tmp_path: Path) -> None:
+def test_properties_of_an_arduino_library(small: Path, tmp_path: Path) -> None:
     """The rules of the library specification, revision 2.2."""
-    export(MODEL, tmp_path / "net", "arduino", BuildOptions(board="f411re", name="net"))
+    export(small, tmp_path / "net", "arduino", BuildOptions(board="f411re", name="net"))
     lines = (tmp_path / "net/library.properties").read_text().splitlines()
     properties = dict(line.split("=", 1) for line in lines)
     wanted = "name version author maintainer sentence paragraph category url architectures includes"
@@ -271,11 +282,11 @@ def test_zephyr(arena: str, tmp_path: Path) -> None:
 
 
 @requires_package("kconfiglib")
-def test_descriptions_of_a_zephyr_module(tmp_path: Path) -> None:
+def test_descriptions_of_a_zephyr_module(small: Path, tmp_path: Path) -> None:
     """Kconfig as Zephyr reads it; keys of module.yml and sample.yaml are those of its schemas."""
     import kconfiglib
 
-    export(MODEL, tmp_path / "digits", "zephyr", BuildOptions(board="host", name="digits"))
+    export(small, tmp_path / "digits", "zephyr", BuildOptions(board="host", name="digits"))
     module = yaml.safe_load((tmp_path / "digits/zephyr/module.yml").read_text())
     assert module == {
         "name": "digits",
@@ -297,9 +308,9 @@ def test_descriptions_of_a_zephyr_module(tmp_path: Path) -> None:
     assert re.fullmatch(r"[\w.]+", name) and settings == {"integration_platforms": ["native_sim"]}
 
 
-def test_the_description_of_a_cmsis_pack(tmp_path: Path) -> None:
+def test_the_description_of_a_cmsis_pack(small: Path, tmp_path: Path) -> None:
     """Every file of the library once, each with its category; names as the specification has them."""
-    export(MODEL, tmp_path / "digits", "cmsis-pack", BuildOptions(board="f411re", name="digits"))
+    export(small, tmp_path / "digits", "cmsis-pack", BuildOptions(board="f411re", name="digits"))
     (described,) = (tmp_path / "digits").glob("*.pdsc")
     package = ElementTree.parse(described).getroot()
     order = ["vendor", "name", "description", "url", "releases", "components"]

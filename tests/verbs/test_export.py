@@ -84,7 +84,7 @@ _MODELS: dict[str, Callable[[], MemoryModel | bytes]] = {
 }
 
 
-_COSTLY = ("switches", "branches")
+_COSTLY = ("switches", "branches", "bits")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n in _COSTLY)) for n in _MODELS])
