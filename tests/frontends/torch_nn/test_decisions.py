@@ -14,6 +14,7 @@ from tests.support.bare_batch import run_on_bare_core
 from tests.support.cases import draws
 from tests.support.deciding import Residual, compare_decisions, conv, head, random_exits, settle, taken
 from tests.support.differential import compare_code
+from tinygen.compress.surgery.tracing import trace
 from tinygen.errors import UnsupportedError
 from tinygen.frontends.torch_nn import read_quantized
 from tinygen.ir.branch import Branch
@@ -172,6 +173,12 @@ def test_refusals() -> None:
     network[3].threshold.fill_(float("inf"))
     with pytest.raises(UnsupportedError, match=r"its branches give int8 \[1,6,6,4\] .*, int8 \[1,6,6,5\]"):
         read_quantized(network, x[:1], "m")
+
+
+def test_surgery_refuses_networks_that_decide() -> None:
+    network, _, x = _skipping()
+    with pytest.raises(UnsupportedError, match=r"a network that decides\nPrune the parts"):
+        trace(network, x[:2])
 
 
 def test_measures_by_their_definitions() -> None:

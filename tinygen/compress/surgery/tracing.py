@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from tinygen.errors import ModelError, UnsupportedError
+from tinygen.nn.decisions import Deciding
 from tinygen.nn.layers import QuantConv2d, QuantLinear
 from tinygen.nn.quantizers import ActivationQuantizer
 from tinygen.nn.switchable import is_switchable
@@ -56,6 +57,9 @@ def trace(network: nn.Module, example: Example) -> tuple[fx.GraphModule, dict[fx
         raise UnsupportedError(
             "a network of several switches", where=where, fix="Prune the float network, and make it switchable then."
         )
+    if any(isinstance(part, Deciding) for part in network.modules()):
+        fix = "Prune the parts, and put them into EarlyExit, SkipBlock or MixtureOfExperts then."
+        raise UnsupportedError("a network that decides", where=where, fix=fix)
     with evaluating(network):
         try:
             graph = Tracer().trace(network)
