@@ -122,6 +122,11 @@ class _Conversion:
 
     def _begin(self) -> None:
         graph = self.graph
+        if graph.states and not graph.is_stream:
+            raise UnsupportedError(
+                f"has the threshold {graph.states[0].threshold}, and streaming networks cannot have any yet",
+                where=graph.name,
+            )
         if graph.states:
             raise UnsupportedError(
                 f"keeps '{graph.states[0].tensor}' already: it is streaming as it is", where=graph.name
