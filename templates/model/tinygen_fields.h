@@ -158,6 +158,41 @@ TG_INLINE const uint32_t *tg_at_byte(const uint8_t *table, uint32_t word, int32_
             "\n add a2, a2, t4\n addi a3, a3, -1\n bnez a3, 1b\n"                                           \
             " lw s0, 0(sp)\n lw s1, 4(sp)\n lw s2, 8(sp)\n lw s3, 12(sp)\n lw s4, 16(sp)\n"                  \
             " addi sp, sp, 32\n ret\n .size " #name ", . - " #name "\n .popsection\n");
+/* The products of both words of pixels with a word of weights. */
+#define TG_FIELD_PRODUCTS(low, high, low_1, high_1, w)                                                       \
+    TG_FIELD_PRODUCT(low, high, "t0", w) TG_FIELD_PRODUCT(low_1, high_1, "t1", w)
+/*
+ * The same with four words of weights a step, and eight sums: those of x0 and x1 times w0, times w1, w2 and w3. They are in
+ * a4 to s11; parts and segments to go: a3, t6; on the stack: `count`.
+ */
+#define TG_FIELD_SUMS_4(name, steps, parts, segments, skip, apart)                                           \
+    void name(uint32_t *to, const uint32_t *x, const uint32_t *w, int32_t count);                            \
+    __asm__(".if " #apart " == 0\n .error \"sums reach over bit 32\"\n .endif\n"                            \
+            ".pushsection .text." #name ", \"ax\", %progbits\n .balign 4\n .type " #name ", %function\n"     \
+            #name ":\n addi sp, sp, -64\n sw a3, 48(sp)\n"                                                 \
+            " sw s0, 0(sp)\n sw s1, 4(sp)\n sw s2, 8(sp)\n sw s3, 12(sp)\n sw s4, 16(sp)\n sw s5, 20(sp)\n"  \
+            " sw s6, 24(sp)\n sw s7, 28(sp)\n sw s8, 32(sp)\n sw s9, 36(sp)\n sw s10, 40(sp)\n sw s11, 44(sp)\n" \
+            "1:\n li t6, " #segments "\n"                                                                   \
+            "2:\n li a4, 0\n li a5, 0\n li a6, 0\n li a7, 0\n li s0, 0\n li s1, 0\n li s2, 0\n li s3, 0\n"   \
+            " li s4, 0\n li s5, 0\n li s6, 0\n li s7, 0\n li s8, 0\n li s9, 0\n li s10, 0\n li s11, 0\n"      \
+            " li a3, " #parts "\n"                                                                          \
+            "3:\n .set tg_at, 0\n .rept " #steps "\n lw t0, tg_at(a1)\n lw t1, tg_at + 4(a1)\n"             \
+            " lw t2, 2 * tg_at(a2)\n lw t3, 2 * tg_at + 4(a2)\n"                                            \
+            TG_FIELD_PRODUCTS("a4", "a5", "a6", "a7", "t2") " lw t2, 2 * tg_at + 8(a2)\n"                    \
+            TG_FIELD_PRODUCTS("s0", "s1", "s2", "s3", "t3") " lw t3, 2 * tg_at + 12(a2)\n"                   \
+            TG_FIELD_PRODUCTS("s4", "s5", "s6", "s7", "t2") TG_FIELD_PRODUCTS("s8", "s9", "s10", "s11", "t3") \
+            " .set tg_at, tg_at + 8\n .endr\n"                                                              \
+            " addi a1, a1, 8 * " #steps "\n addi a2, a2, 16 * " #steps "\n addi a3, a3, -1\n bnez a3, 3b\n" \
+            " sw a4, 0(a0)\n sw a5, 4(a0)\n sw a6, 8(a0)\n sw a7, 12(a0)\n"                                 \
+            " sw s0, 16(a0)\n sw s1, 20(a0)\n sw s2, 24(a0)\n sw s3, 28(a0)\n"                              \
+            " sw s4, 32(a0)\n sw s5, 36(a0)\n sw s6, 40(a0)\n sw s7, 44(a0)\n"                              \
+            " sw s8, 48(a0)\n sw s9, 52(a0)\n sw s10, 56(a0)\n sw s11, 60(a0)\n addi a0, a0, 64\n"         \
+            " addi t6, t6, -1\n bnez t6, 2b\n"                                                              \
+            " li t4, 4 * (" #skip ")\n add a1, a1, t4\n li t4, -16 * " #steps " * " #parts " * " #segments   \
+            "\n add a2, a2, t4\n lw a3, 48(sp)\n addi a3, a3, -1\n sw a3, 48(sp)\n bnez a3, 1b\n"          \
+            " lw s0, 0(sp)\n lw s1, 4(sp)\n lw s2, 8(sp)\n lw s3, 12(sp)\n lw s4, 16(sp)\n lw s5, 20(sp)\n"  \
+            " lw s6, 24(sp)\n lw s7, 28(sp)\n lw s8, 32(sp)\n lw s9, 36(sp)\n lw s10, 40(sp)\n lw s11, 44(sp)\n" \
+            " addi sp, sp, 64\n ret\n .size " #name ", . - " #name "\n .popsection\n");
 #else
 /* Adds the product of two words to a sum. */
 TG_INLINE void tg_field_mac(uint32_t sum[2], uint32_t x, uint32_t w, int apart)
@@ -173,33 +208,35 @@ TG_INLINE void tg_field_mac(uint32_t sum[2], uint32_t x, uint32_t w, int apart)
     }
 }
 
+/* Of `words` operands of weights a step: each times both words of pixels. */
 TG_INLINE void tg_field_sums(
-    uint32_t *restrict to, const uint32_t *restrict x, const uint32_t *restrict w, int32_t steps, int32_t parts,
+    uint32_t *restrict to, const uint32_t *restrict x, const uint32_t *restrict w, int32_t steps, int32_t words,
     int apart)
 {
-    uint32_t a[2] = {0, 0}, b[2] = {0, 0}, c[2] = {0, 0}, d[2] = {0, 0};
-    for (int32_t part = 0; part < parts; part++, x += 2 * steps, w += 2 * steps) {
+    for (int32_t k = 0; k < words; k++, to += 4) {
+        uint32_t a[2] = {0, 0}, b[2] = {0, 0};
         for (int32_t i = 0; i < steps; i++) {
-            tg_field_mac(a, x[2 * i], w[2 * i], apart);
-            tg_field_mac(b, x[2 * i + 1], w[2 * i], apart);
-            tg_field_mac(c, x[2 * i], w[2 * i + 1], apart);
-            tg_field_mac(d, x[2 * i + 1], w[2 * i + 1], apart);
+            tg_field_mac(a, x[2 * i], w[words * i + k], apart);
+            tg_field_mac(b, x[2 * i + 1], w[words * i + k], apart);
         }
+        to[0] = a[0], to[1] = a[1], to[2] = b[0], to[3] = b[1];
     }
-    to[0] = a[0], to[1] = a[1], to[2] = b[0], to[3] = b[1];
-    to[4] = c[0], to[5] = c[1], to[6] = d[0], to[7] = d[1];
 }
 
-#define TG_FIELD_SUMS(name, steps, parts, segments, skip, apart)                                             \
+#define TG_FIELD_SUMS_OF(name, words, steps, parts, segments, skip, apart)                                   \
     TG_APART void name(uint32_t *to, const uint32_t *x, const uint32_t *w, int32_t count)                    \
     {                                                                                                        \
-        const int32_t each = 2 * (steps) * (parts);                                                          \
-        for (; count > 0; count--, x += each * (segments) + (skip)) {                                        \
-            for (int32_t i = 0; i < (segments); i++, to += 8) {                                              \
-                tg_field_sums(to, x + each * i, w + each * i, steps, parts, apart);                              \
+        const int32_t each = (steps) * (parts);                                                              \
+        for (; count > 0; count--, x += 2 * each * (segments) + (skip)) {                                    \
+            for (int32_t i = 0; i < (segments); i++, to += 4 * (words)) {                                    \
+                tg_field_sums(to, x + 2 * each * i, w + (words) * each * i, each, words, apart);             \
             }                                                                                                \
         }                                                                                                    \
     }
+#define TG_FIELD_SUMS(name, steps, parts, segments, skip, apart)                                             \
+    TG_FIELD_SUMS_OF(name, 2, steps, parts, segments, skip, apart)
+#define TG_FIELD_SUMS_4(name, steps, parts, segments, skip, apart)                                           \
+    TG_FIELD_SUMS_OF(name, 4, steps, parts, segments, skip, apart)
 #endif
 
 /* TG_FIELD_SUMS_32() is the same with the low words of products alone: the four sums take a word each. */

@@ -109,6 +109,17 @@ def test_cores_without_simd(every: int, core: str) -> None:
     _check(drawn(36, 1)[1::every], most=1, isa=SCALAR[core], cores=((bare_cores()[core], SCALAR[core]),))
 
 
+def test_four_operands_of_weights_a_step() -> None:
+    """Filters that are no multiple of them; pieces; two filters in an operand."""
+    core = "esp32c3-core"
+    with patch.object(packed_rows, "RV32", replace(packed_rows.RV32, operands=(4,))):
+        found = drawn(36, 1)[2::5]
+        node = found[0].graph.node(found[0].graph.ops[0])
+        choices = tuned(node, PART, isa=SCALAR[core])
+        assert all(plan.context["operands"] == 4 for choice in choices for plan in choice.variants)
+        _check(found, most=1, isa=SCALAR[core], cores=((bare_cores()[core], SCALAR[core]),))
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("core", SCALAR)
 @pytest.mark.parametrize(

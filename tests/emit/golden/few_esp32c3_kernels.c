@@ -156,14 +156,6 @@ TG_APART void few_conv_2d_u2_s2_packed_3x3_finish(uint8_t *y, const uint32_t *fr
     }
 }
 
-/* Products of all steps for `count` rows. */
-TG_APART void few_conv_2d_u2_s2_packed_3x3_rows(uint32_t *to, const uint32_t *x, const uint32_t *w, int32_t count)
-{
-    for (int32_t row = 0; row < count; row++, x += 16, to += 32) {
-        few_conv_2d_u2_s2_packed_3x3_sums(to, x, w, 1);
-    }
-}
-
 /*
  * Convolution [6,9,8] -> [6,9,6], window 3x3, stride 1x1.
  * 5 pixels in one word times 3 taps of a row in another make 15 products in one multiplication: fields of 7 bits,
@@ -180,7 +172,7 @@ void few_conv_2d_u2_s2_packed_3x3(
     uint32_t *const x = scratch;
     uint32_t *const w = x + 130;
     uint32_t *const raw = w + 50;
-    int32_t *const v = (int32_t *)(raw + 192);
+    int32_t *const v = (int32_t *)(raw + 32);
     int32_t *const s = v + 12;
     uint8_t *const line = (uint8_t *)(void *)w; /* a row of codes, before there are weights */
     for (int32_t first = 0; first < 6; first += 6) {
@@ -202,21 +194,21 @@ void few_conv_2d_u2_s2_packed_3x3(
             few_conv_2d_u2_s2_packed_3x3_spread(to, line);
         }
         tg_fill_words(w, 0x10204U, 48);
-        few_conv_2d_u2_s2_packed_3x3_rows(raw, x, w, count);
         for (int32_t row = 0; row < count; row++) {
-            few_conv_2d_u2_s2_packed_3x3_take(v, raw + row * 32);
+            few_conv_2d_u2_s2_packed_3x3_sums(raw, x + row * 16, w, 1);
+            few_conv_2d_u2_s2_packed_3x3_take(v, raw);
             for (int32_t ox = 0; ox < 9; ox++) {
                 s[row * 9 + ox] = v[ox + 1] * -3;
             }
         }
         for (int32_t o = 0; o < 6; o += 2) {
             few_conv_2d_u2_s2_packed_3x3_unpack(w, weights + (o / 2) * 12);
-            few_conv_2d_u2_s2_packed_3x3_rows(raw, x, w, count);
-            for (int32_t f = 0; f < 2; f++) {
-                for (int32_t row = 0; row < count; row++) {
+            for (int32_t row = 0; row < count; row++) {
+                few_conv_2d_u2_s2_packed_3x3_sums(raw, x + row * 16, w, 1);
+                for (int32_t f = 0; f < 2; f++) {
                     few_conv_2d_u2_s2_packed_3x3_finish(
                         output + (first + row) * 54 + o + f,
-                        raw + row * 32 + 4 * f, s + row * 9,
+                        raw + 4 * f, s + row * 9,
                         channels + o + f);
                 }
             }

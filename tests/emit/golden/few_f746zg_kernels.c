@@ -214,8 +214,8 @@ void few_conv_2d_u2_s2_packed_3x3(
         for (int32_t o = 0; o < 6; o += 2) {
             few_conv_2d_u2_s2_packed_3x3_unpack(w, weights + (o / 2) * 12);
             few_conv_2d_u2_s2_packed_3x3_rows(raw, x, w, count);
-            for (int32_t f = 0; f < 2; f++) {
-                for (int32_t row = 0; row < count; row++) {
+            for (int32_t row = 0; row < count; row++) {
+                for (int32_t f = 0; f < 2; f++) {
                     few_conv_2d_u2_s2_packed_3x3_finish(
                         output + (first + row) * 54 + o + f,
                         raw + row * 32 + 4 * f, s + row * 9,

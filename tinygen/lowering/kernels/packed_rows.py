@@ -53,11 +53,16 @@ def packed_plans(job: Job, machine: Machine) -> Sequence[KernelPlan]:
     found = [one for task in _tasks(job, machine) for one in _worthwhile(task)]
     if not found:
         return ()
+    layouts = [_best([one for one in found if one[0].operands == each]) for each in machine.operands]
+    sizes = [(layout, size) for layout in layouts for size in _ROWS if size <= max(layout.task.axes[0].output, 1)]
+    return sorted((_plan(job, *one) for one in sizes), key=lambda plan: (plan.scratch_bytes, plan.cycles))
+
+
+def _best(found: list[tuple[Layout, float]]) -> Layout:
+    """The one of fewest bits of those that are about as fast as the fastest."""
     fewest = min(cycles for _, cycles in found)
     close = [(layout.weight_bits(), cycles, layout) for layout, cycles in found if cycles <= _CLOSE * fewest]
-    _, _, best = min(close, key=lambda one: one[:2])
-    rows, _ = best.task.axes
-    return [_plan(job, best, size) for size in _ROWS if size == 1 or size <= rows.output]
+    return min(close, key=lambda one: one[:2])[2]
 
 
 def _worthwhile(task: Task) -> list[tuple[Layout, float]]:
@@ -90,14 +95,16 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
     turns = rotations(mask)
     buffer_rows = (size - 1) * rows.stride + rows.kernel
     pair_words = 2 * task.depth * buffer_rows
-    row_words = _sum_words(layout) * 4 * cut.segments * grille.pairs
+    row_words = _sum_words(layout) * 2 * layout.operands * cut.segments * grille.pairs
     v_size = layout.values_of_row
+    # Of one row at a time, unless windows are in pieces, each for all rows, or both loops do not fit the flash's cache.
+    together = layout.pieces > 1 or task.machine.together
     line = 0 if _reads_input(layout) else grille.width * grille.apart * task.depth
     # Steps that the layer does not have are read from what follows, and so is one more.
     sizes = {
         "x_words": grille.pairs * pair_words + 2 * (cut.total - task.depth * rows.kernel) + 2,
-        "w_words": _even(max(packed.shape[2] * len(turns), 2 * cut.total + 2)),
-        "raw_words": layout.pieces * size * row_words,
+        "w_words": _even(max(packed.shape[2] * len(turns), layout.operands * cut.total + 2)),
+        "raw_words": (layout.pieces * size if together else 1) * row_words,
     }
     words = sum(sizes.values()) + layout.fields.filters * v_size + task.summed * size * columns.output
     words = max(words, sizes["x_words"] + -(-line // 4))
@@ -122,6 +129,7 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
             "rows": size,
             "pair_words": pair_words,
             "row_words": row_words,
+            "together": together,
             "raw_piece": size * row_words,
             "v_size": v_size,
             "line_elements": line,
@@ -215,6 +223,7 @@ def _fields_context(layout: Layout) -> dict[str, Any]:
         "pixels": fields.pixels,
         "taps": fields.taps,
         "filters": fields.filters,
+        "operands": layout.operands,
         "spacing": fields.spacing,
         "sum_words": _sum_words(layout),
         "places": fields.places(),

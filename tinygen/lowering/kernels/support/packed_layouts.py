@@ -36,7 +36,10 @@ class Machine:
     Attributes:
         product: bits of a product.
         crosses: whether sums may reach over bit 32.
+        operands: of weights that a step has, one after the other what can be: each is multiplied by two of pixels.
         step: four multiplications and their loads.
+        wide_step: eight, and those of four operands of weights.
+        together: sums of all rows are made before any is taken apart, for caches that do not hold both loops.
         segment, part, call, row, output: a segment's beginning and end; a pass of the loop over parts; a window; a row
             of outputs; an output.
         field, whole: a field of a segment, and where the sum of whole words stands for one of them.
@@ -60,6 +63,9 @@ class Machine:
     unpack: float
     unrolled: int
     unit: float = 1.0
+    operands: tuple[int, ...] = (2,)
+    wide_step: float = 0.0
+    together: bool = False
 
 
 ARMV7EM = Machine(
@@ -77,6 +83,7 @@ ARMV7EM = Machine(
     unpack=1.8,
     unrolled=4,
     unit=0.87,
+    together=True,
 )  # loads beside multiplications
 RV32 = Machine(
     product=64,
@@ -92,6 +99,8 @@ RV32 = Machine(
     pixel=4,
     unpack=9,
     unrolled=1,
+    operands=(2, 4),
+    wide_step=46,
 )
 ARMV6M = Machine(
     product=32,
@@ -299,6 +308,7 @@ class Layout:
         pieces: into how many a row of the window is cut.
         grille: of the input's rows.
         edges: see `Task.edges`.
+        operands: of weights that a step has.
     """
 
     task: Task
@@ -307,6 +317,7 @@ class Layout:
     pieces: int
     grille: Grille
     edges: Edges | None
+    operands: int = 2
 
     @property
     def direct(self) -> bool:
@@ -333,13 +344,14 @@ class Layout:
         """Predicted, but for what rows of the input and the unpacking of weights take."""
         rows, columns = self.task.axes
         on, fields, cut = self.task.machine, self.fields, self.cut
-        per = 2 * fields.filters
+        per = self.operands * fields.filters
         blocks = -(-self.task.filters // per) + self.task.summed
+        step = on.step if self.operands == 2 else on.wide_step
         pairs = rows.output * self.grille.pairs * self.pieces
         loop = cut.parts * on.part if cut.parts > on.unrolled else 0.0
-        products = pairs * (on.call + cut.segments * (on.step * cut.each + on.segment + loop))
+        products = pairs * (on.call + cut.segments * (step * cut.each + on.segment * self.operands / 2 + loop))
         field = on.whole if fields.apart and fields.filters == 1 else on.field
-        taken = pairs * 4 * (5.0 + fields.count * (0.5 + field * cut.segments))
+        taken = pairs * 2 * self.operands * (5.0 + fields.count * (0.5 + field * cut.segments))
         output = on.output + self.task.summed + (0 if self.direct else 4)
         row = on.row + columns.output * output + self._joining()
         return blocks * (products + taken + rows.output * per * row)
@@ -363,28 +375,30 @@ def operand_mask(grid: Grid, fields: Fields) -> int:
     return sum(bits << shift for shift in fields.weight_shifts())
 
 
-def operands(grid: Grid, fields: Fields, pieces: int) -> np.ndarray:
-    """Codes [blocks, 2 operands, filters of each, pieces, steps, taps]; zeros where there are none."""
+def operands(grid: Grid, fields: Fields, pieces: int, each: int) -> np.ndarray:
+    """Codes [blocks, `each` operands, filters of each, pieces, steps, taps]; zeros where there are none."""
     filters, height, width, depth = grid.codes.shape
-    per = 2 * fields.filters
+    per = each * fields.filters
     blocks = -(-filters // per)
     padded = np.zeros((blocks * per, height, pieces * fields.taps, depth), np.int64)
     padded[:filters, :, :width] = grid.codes
-    split = padded.reshape(blocks, 2, fields.filters, height, pieces, fields.taps, depth)
-    return split.transpose(0, 1, 2, 4, 3, 6, 5).reshape(blocks, 2, fields.filters, pieces, height * depth, fields.taps)
+    split = padded.reshape(blocks, each, fields.filters, height, pieces, fields.taps, depth)
+    return split.transpose(0, 1, 2, 4, 3, 6, 5).reshape(
+        blocks, each, fields.filters, pieces, height * depth, fields.taps
+    )
 
 
 def pack_weights(layout: Layout) -> tuple[np.ndarray, int]:
     """Words of packed operands [blocks, pieces, words], and the mask of an operand."""
     grid, fields, cut = layout.task.grid, layout.fields, layout.cut
-    codes = operands(grid, fields, layout.pieces)
+    codes = operands(grid, fields, layout.pieces, layout.operands)
     shifts = np.array(fields.weight_shifts(), np.int64)
     if fields.taps > 1:
         words = (codes << shifts).sum(axis=(2, 5))
     else:
         words = (codes[..., 0] << shifts.reshape(1, 1, -1, 1, 1)).sum(axis=2)
     blocks, _, pieces, steps = words.shape
-    ordered = np.zeros((blocks, pieces, cut.total, 2), np.uint32)
+    ordered = np.zeros((blocks, pieces, cut.total, layout.operands), np.uint32)
     ordered[:, :, :steps] = words.transpose(0, 2, 3, 1)
     mask = operand_mask(grid, fields)
     return pack_operands(ordered.reshape(blocks * pieces, -1), mask).reshape(blocks, pieces, -1), mask
@@ -392,7 +406,7 @@ def pack_weights(layout: Layout) -> tuple[np.ndarray, int]:
 
 def piece_sums(task: Task, taps: int, pieces: int) -> Sums:
     """Of all filters, and of the one whose weights are all 1, which gives the sums of the activations."""
-    codes = operands(task.grid, Fields(1, taps, 1, 1, 0, 0), pieces)
+    codes = operands(task.grid, Fields(1, taps, 1, 1, 0, 0), pieces, 2)
     flat = codes.reshape(-1, *codes.shape[-2:])
     return Sums(np.concatenate([flat, np.ones_like(flat[:1])]), task.codes.largest)
 
@@ -417,7 +431,7 @@ def _in_forms(
     for form, edges in forms:
         grille = _grille(form.axes[1], fields, pieces, edges is None)
         if grille is not None:
-            yield Layout(form, fields, cut, pieces, grille, edges)
+            yield from (Layout(form, fields, cut, pieces, grille, edges, each) for each in form.machine.operands)
 
 
 def _pieces(kernel: int) -> list[tuple[int, int]]:
