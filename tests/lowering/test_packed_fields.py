@@ -10,6 +10,7 @@ from tinygen.lowering.kernels.support.packed_fields import (
     Sums,
     layouts,
     pack_operands,
+    packing,
     rotations,
     segments,
 )
@@ -122,11 +123,27 @@ def test_rotations_do_not_overlap_and_are_the_most() -> None:
 
 
 def test_packed_operands_come_back() -> None:
+    """Of every layout, also in groups of two words, where some are of two shares."""
     rng = np.random.default_rng(0)
-    for fields in layouts(15, 7, 3):
-        mask = sum(7 << shift for shift in fields.weight_shifts())
-        operands = (rng.integers(0, 2**32, (3, 37), np.uint64) & np.uint64(mask)).astype(np.uint32)
-        turns = rotations(mask)
-        stored = pack_operands(operands, mask).astype(np.uint64)
-        back = np.stack([(stored >> np.uint64(r) | stored << np.uint64(32 - r)) & np.uint64(mask) for r in turns], 2)
-        assert np.array_equal(back.reshape(3, -1)[:, :37], operands)
+    forms = set()
+    for largest in (1, 3, 7, 15):
+        for fields in layouts(15, largest, 3):
+            mask = sum(largest << shift for shift in fields.weight_shifts())
+            form = packing(mask)
+            forms.add((form.words, max(len(shares) for shares in form.operands)))
+            operands = (rng.integers(0, 2**32, (3, 37), np.uint64) & np.uint64(mask)).astype(np.uint32)
+            stored = pack_operands(operands, mask).astype(np.uint64).reshape(3, -1, form.words)
+            back = np.zeros((3, stored.shape[1], len(form.operands)), np.uint64)
+            for place, shares in enumerate(form.operands):
+                for share in shares:
+                    word = stored[:, :, share.word]
+                    turned = word >> np.uint64(share.turn) | word << np.uint64(32 - share.turn)
+                    back[:, :, place] |= turned & np.uint64(share.mask)
+            assert np.array_equal(back.reshape(3, -1)[:, :37], operands), fields
+    assert forms == {(1, 1), (2, 2)}
+
+
+@pytest.mark.parametrize(("bits", "spacing", "most"), [(4, 14, 4.27), (3, 13, 3.05), (2, 10, 2.14), (1, 10, 1.07)])
+def test_weights_take_little_more_than_their_bits(bits: int, spacing: int, most: float) -> None:
+    mask = sum((2**bits - 1) << spacing * tap for tap in range(3))
+    assert packing(mask).bits / 3 < most

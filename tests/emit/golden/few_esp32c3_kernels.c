@@ -24,12 +24,12 @@ TG_APART void few_conv_2d_u2_s2_packed_3x3_spread(uint32_t *to, const uint8_t *f
 /* Takes apart the operands of 2 filters: 4 lie in a word, each turned. */
 TG_APART void few_conv_2d_u2_s2_packed_3x3_unpack(uint32_t *restrict to, const uint32_t *restrict from)
 {
-    for (int32_t i = 0; i < 12; i++, to += 4) {
-        const uint32_t word = from[i];
-        to[0] = word & 0x3060CU;
-        to[1] = tg_rotate(word, 2) & 0x3060CU;
-        to[2] = tg_rotate(word, 11) & 0x3060CU;
-        to[3] = tg_rotate(word, 22) & 0x3060CU;
+    for (int32_t i = 0; i < 12; i++, to += 4, from++) {
+        const uint32_t word0 = from[0];
+        to[0] = word0 & 0x3060CU;
+        to[1] = tg_rotate(word0, 2) & 0x3060CU;
+        to[2] = tg_rotate(word0, 11) & 0x3060CU;
+        to[3] = tg_rotate(word0, 22) & 0x3060CU;
     }
 }
 

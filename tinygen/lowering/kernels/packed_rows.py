@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from tinygen.lowering.kernels.support.packed_codes import (
     stored_offset,
     value_constants,
 )
-from tinygen.lowering.kernels.support.packed_fields import rotations
+from tinygen.lowering.kernels.support.packed_fields import Packing, packing
 from tinygen.lowering.kernels.support.packed_layouts import (
     ARMV6M,
     ARMV7EM,
@@ -92,7 +93,8 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
     node, task, cut, grille = job.node, layout.task, layout.cut, layout.grille
     rows, columns = task.axes
     packed, mask = pack_weights(layout)
-    turns = rotations(mask)
+    form = packing(mask)
+    groups = packed.shape[2] // form.words
     buffer_rows = (size - 1) * rows.stride + rows.kernel
     pair_words = 2 * task.depth * buffer_rows
     row_words = _sum_words(layout) * 2 * layout.operands * cut.segments * grille.pairs
@@ -103,7 +105,7 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
     # Steps that the layer does not have are read from what follows, and so is one more.
     sizes = {
         "x_words": grille.pairs * pair_words + 2 * (cut.total - task.depth * rows.kernel) + 2,
-        "w_words": _even(max(packed.shape[2] * len(turns), layout.operands * cut.total + 2)),
+        "w_words": _even(max(groups * len(form.operands), layout.operands * cut.total + 2)),
         "raw_words": (layout.pieces * size if together else 1) * row_words,
     }
     words = sum(sizes.values()) + layout.fields.filters * v_size + task.summed * size * columns.output
@@ -123,9 +125,9 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
             **_layer_context(job, layout),
             **_fields_context(layout),
             **sizes,
-            "turns": turns,
-            "mask": mask,
-            "words": packed.shape[2],
+            "stored": [[asdict(share) for share in shares] for shares in form.operands],
+            "group_words": form.words,
+            "groups": groups,
             "rows": size,
             "pair_words": pair_words,
             "row_words": row_words,
@@ -135,7 +137,7 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
             "line_elements": line,
         },
         constants=(
-            _weights(layout, packed, len(turns)),
+            _weights(layout, packed, form),
             ending.constant(),
             *_edge_constants(layout),
             *value_constants(task.codes),
@@ -147,7 +149,7 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
         * (
             layout.cycles()
             + spread * blocks * buffer_rows * task.depth
-            + blocks * packed.size * len(turns) * task.machine.unpack
+            + blocks * packed.size / form.words * len(form.operands) * task.machine.unpack * (1 + form.steps) / 2
         ),
     )
 
@@ -258,10 +260,11 @@ def _ending(job: Job, task: Task) -> Epilogue:
     return job.ending.with_rows(rows)
 
 
-def _weights(layout: Layout, packed: np.ndarray, each: int) -> Constant:
+def _weights(layout: Layout, packed: np.ndarray, form: Packing) -> Constant:
     fields = layout.fields
     what = f"{fields.taps} taps" if fields.taps > 1 else f"{fields.filters} filters"
-    return Constant("weights", packed.reshape(-1), f"operands of {what}, {each} in a word")
+    group = "a word" if form.words == 1 else f"{form.words} words"
+    return Constant("weights", packed.reshape(-1), f"operands of {what}, {len(form.operands)} in {group}")
 
 
 def _edge_constants(layout: Layout) -> tuple[Constant, ...]:

@@ -22,6 +22,10 @@ import numpy as np
 WORD = 32
 _MOST_STEPS = 16
 """That stand in the inner loop one by one: with more, its loads would need long encodings."""
+_MOST_TURNS = 3
+"""Of an operand in a word: with more, hardly a bit is left."""
+_WORTH = 0.9
+"""Of the bits, that operands of two shares must leave."""
 
 
 @dataclass(frozen=True)
@@ -255,20 +259,114 @@ def _rotated(mask: int, by: int) -> int:
     return (mask << by | mask >> (WORD - by)) & 0xFFFFFFFF if by else mask
 
 
+@dataclass(frozen=True)
+class Share:
+    """Bits of an operand: those of stored word `word` of its group, rotated right by `turn`, in `mask`."""
+
+    word: int
+    turn: int
+    mask: int
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How operands are stored: so many in a group of `words` words, each of one share or two."""
+
+    words: int
+    operands: tuple[tuple[Share, ...], ...]
+
+    @property
+    def bits(self) -> float:
+        """Stored, of an operand."""
+        return WORD * self.words / len(self.operands)
+
+    @property
+    def steps(self) -> float:
+        """Instructions to take out an operand, but for its store, where one rotates and masks."""
+        return sum(2 * len(shares) - 1 for shares in self.operands) / len(self.operands)
+
+
+@cache
+def packing(mask: int) -> Packing:
+    """Of operands whose bits lie in `mask`.
+
+    A word holds some as they are, turned. Bits that those leave of two words are shares of more operands.
+    """
+    turns = rotations(mask)
+    best = Packing(1, tuple((Share(0, turn, mask),) for turn in turns))
+    if len(turns) > _MOST_TURNS:
+        return best
+    filled = min((_filled(mask, chosen) for chosen in _as_many(mask, len(turns))), key=lambda form: form.bits)
+    return filled if filled.bits < _WORTH * best.bits else best
+
+
+def _as_many(mask: int, count: int) -> list[tuple[int, ...]]:
+    """All lists of `count` rotations of `mask` that begin with 0 and share no bit."""
+    found: list[tuple[tuple[int, ...], int]] = [((0,), mask)]
+    for _ in range(count - 1):
+        found = [
+            ((*chosen, by), used | _rotated(mask, by))
+            for chosen, used in found
+            for by in range(chosen[-1] + 1, WORD)
+            if not used & _rotated(mask, by)
+        ]
+    return [chosen for chosen, _ in found]
+
+
+def _filled(mask: int, turns: tuple[int, ...]) -> Packing:
+    """Operands at `turns` of two words, and of two shares as long as there are bits for such."""
+    operands: list[tuple[Share, ...]] = [(Share(word, turn, mask),) for word in range(2) for turn in turns]
+    left = [0xFFFFFFFF & ~sum(_rotated(mask, turn) for turn in turns)] * 2
+    more = _two_shares(mask, left)
+    while more:
+        operands.append(more)
+        for share in more:
+            left[share.word] &= ~_rotated(share.mask, share.turn)
+        more = _two_shares(mask, left)
+    return Packing(len(left), tuple(operands))
+
+
+def _two_shares(mask: int, left: list[int]) -> tuple[Share, Share] | None:
+    """An operand of bits that are left: as many as can be in the first share."""
+    shares = list(_shares(mask, left))
+    shares.sort(key=lambda share: -share.mask.bit_count())
+    for first in shares:
+        missing, rest = mask & ~first.mask, list(left)
+        if first.mask.bit_count() < missing.bit_count():
+            return None
+        rest[first.word] &= ~_rotated(first.mask, first.turn)
+        second = next((share for share in _shares(missing, rest) if share.mask == missing), None)
+        if second is not None:
+            return first, second
+    return None
+
+
+def _shares(mask: int, left: list[int]) -> Iterator[Share]:
+    """What of an operand each word has bits for, turned each way."""
+    for word, bits in enumerate(left):
+        for turn in range(WORD):
+            found = _rotated(bits, (WORD - turn) % WORD) & mask
+            if found:
+                yield Share(word, turn, found)
+
+
 def pack_operands(operands: np.ndarray, mask: int) -> np.ndarray:
-    """Operands, all of whose bits lie in `mask`, several in a word.
+    """Operands, all of whose bits lie in `mask`, several in a group of words.
 
     Args:
         operands: uint32 [blocks, count].
 
     Returns:
-        uint32 [blocks, words]; operand i is word i // n rotated right by rotations(mask)[i % n], and masked.
+        uint32 [blocks, words], group after group of `packing(mask)`, as many operands in each.
     """
-    turns = rotations(mask)
+    form = packing(mask)
     blocks, count = operands.shape
-    padded = np.zeros((blocks, -(-count // len(turns)) * len(turns)), np.uint64)
+    padded = np.zeros((blocks, -(-count // len(form.operands)) * len(form.operands)), np.uint64)
     padded[:, :count] = operands
-    grouped = padded.reshape(blocks, -1, len(turns))
-    by = np.array(turns, np.uint64)
-    turned = grouped << by | grouped >> (np.uint64(WORD) - by)
-    return np.asarray(np.bitwise_or.reduce(turned, axis=2) & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+    grouped = padded.reshape(blocks, -1, len(form.operands))
+    stored = np.zeros((*grouped.shape[:2], form.words), np.uint64)
+    for place, shares in enumerate(form.operands):
+        for share in shares:
+            bits, by = grouped[:, :, place] & np.uint64(share.mask), np.uint64(share.turn)
+            stored[:, :, share.word] |= bits << by | bits >> (np.uint64(WORD) - by)
+    return np.asarray(stored & np.uint64(0xFFFFFFFF)).astype(np.uint32).reshape(blocks, -1)

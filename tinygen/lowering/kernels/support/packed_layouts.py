@@ -11,13 +11,12 @@ import numpy as np
 from tinygen.ir.ops.window import Axis
 from tinygen.lowering.kernels.support.packed_codes import Codes
 from tinygen.lowering.kernels.support.packed_fields import (
-    WORD,
     Fields,
     Segments,
     Sums,
     layouts,
     pack_operands,
-    rotations,
+    packing,
     segments,
 )
 
@@ -336,7 +335,7 @@ class Layout:
         """Bits of flash per weight."""
         fields = self.fields
         mask = operand_mask(self.task.grid, fields)
-        stored = self.cut.total * self.pieces * WORD / len(rotations(mask))
+        stored = self.cut.total * self.pieces * packing(mask).bits
         _, height, width, depth = self.task.weights.shape
         return stored / (fields.filters * height * width * depth)
 
