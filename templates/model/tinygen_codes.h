@@ -173,4 +173,22 @@ static inline int32_t tg_octaves(
 #endif
 }
 
+/*
+ * How many rising thresholds x reaches: the word of its place among 2^bits cells has, above `radix` bits, the next
+ * threshold less one, and below them how many are before it, plus one. An Armv6-M core has no high half of a product to
+ * tell a place by: it searches.
+ */
+static inline int32_t tg_cells(int32_t x, uint32_t place, const int32_t *cells, int32_t bits, int32_t radix)
+{
+    const int32_t scaled = x * (1 << radix);
+#if defined(__thumb__) && !defined(__thumb2__)
+    const int32_t word = cells[tg_search(scaled, cells, bits)];
+    (void)place;
+#else
+    const int32_t word = cells[place];
+    (void)bits;
+#endif
+    return (word & ((1 << radix) - 1)) + ((scaled - word) >> 31);
+}
+
 #endif

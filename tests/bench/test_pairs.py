@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from tinygen.bench.case import Case, samples_of
-from tinygen.bench.pairs import ACTIVATIONS, LAYERS, WEIGHTS, cases, pair_lines, pair_statements, pairs_markdown
+from tinygen.bench.pairs import (
+    ACTIVATIONS,
+    LAYERS,
+    WEIGHTS,
+    bits_markdown,
+    cases,
+    pair_lines,
+    pair_statements,
+    pairs_markdown,
+)
 from tinygen.bench.suites import SuiteOptions
 from tinygen.frontends.load import load_model
 from tinygen.lowering.select import choose
@@ -45,3 +54,21 @@ def test_table() -> None:
     assert pairs_markdown(rows).count("\n") == len(lines) + 1
     plain, slow = pair_statements(rows)
     assert FOUND.cases[5].name in plain and slow.endswith(f"{FOUND.cases[5].name} 2.50.")
+    both = [row | {"board": board} for board in ("a", "b") for row in rows]
+    assert pairs_markdown(both).startswith("a\n\n| Layer") and "\n\nb\n\n| Layer" in pairs_markdown(both)
+    assert pair_statements(both)[2:] == [f"b: {plain}", f"b: {slow}"]
+
+
+def test_bits_a_weight() -> None:
+    """Those with int8 activations; layers and boards side by side."""
+    cases = [case for case in FOUND.cases if case.figures["pair"]["activations"] == "int8"]
+    assert {case.name: case.figures["weight_count"] for case in cases}["depthwise_int8_x_int8"] == 9 * 64
+    sizes = {"flash_bytes": 10_000 + 2 * 36_864 // 8, "flash_without_weights_bytes": 10_000}
+    rows = [_row(case, 1, "") | sizes for case in cases if case.name.startswith("conv_3x3")]
+    lines = bits_markdown(rows).splitlines()
+    assert lines[0] == "| Weights | conv_3x3 |" and len(lines) == 2 + len(WEIGHTS)
+    assert all(line.endswith("| 2.00 |") for line in lines[2:])
+    assert bits_markdown([row | {"board": board} for board in "ab" for row in rows]).startswith(
+        "| Weights | conv_3x3, a | conv_3x3, b |"
+    )
+    assert bits_markdown([_row(FOUND.cases[0], 1, "") | sizes]) == "", "TFLite's int8 is no pair"

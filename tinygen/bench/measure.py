@@ -129,6 +129,9 @@ def _measure(job: Job, row: Row, folder: Path) -> Row:
         if network.is_switchable and case.switch is None:
             runs = [_of_switch(job, device, manifest, switch.graph, switch.name) for switch in network]
             row = row | _together(runs)
+            row["switch_cycles"] = {
+                one.name: run.get("cycles_predicted") for one, run in zip(network, runs, strict=True)
+            }
         else:
             graph = network.first if case.switch is None else network.switch(case.switch).graph
             row = row | _of_switch(job, device, manifest, graph, case.switch)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +87,15 @@ class Layer:
     window: Window | None = None
     groups: int = 1
 
+    @property
+    def shape(self) -> Shape:
+        """Of the weights."""
+        return (self.filters, *(self.window.kernel if self.window else ()), self.image[-1] // self.groups)
+
+    @property
+    def weights(self) -> int:
+        return math.prod(self.shape)
+
 
 LAYERS = (
     Layer("conv_3x3", (8, 8, 64), 64, Window((3, 3))),
@@ -119,7 +129,8 @@ def _name(layer: Layer, weights: str, activations: str) -> str:
 def _case(layer: Layer, weights: str, activations: str, model: MemoryModel) -> Case:
     case = case_of(SUITE, _name(layer, weights, activations), model)
     pair = {"layer": layer.name, "weights": weights, "activations": activations}
-    return Case(SUITE, case.name, model, case.shape, case.encoding, case.macs, figures={"pair": pair})
+    figures = {"pair": pair, "weight_count": layer.weights}
+    return Case(SUITE, case.name, model, case.shape, case.encoding, case.macs, figures=figures)
 
 
 def _int8(layer: Layer) -> MemoryModel:
@@ -135,9 +146,7 @@ def _model(name: str, layer: Layer, weights: IntegerEncoding, activations: Integ
     """Random weights; outputs are spread over the codes of the input's encoding."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     window = layer.window
-    depth = layer.image[-1] // layer.groups
-    shape = (layer.filters, *(window.kernel if window else ()), depth)
-    codes = lowbit.random_weights(lowbit.Coding(name, activations, weights), shape, rng)
+    codes = lowbit.random_weights(lowbit.Coding(name, activations, weights), layer.shape, rng)
     if isinstance(weights, Affine):
         codes = np.maximum(codes, -127)  # as quantizers of weights have it, so that all have opposites
     integers = weights.integers(codes).reshape(layer.filters, -1).astype(np.float64)
@@ -159,7 +168,7 @@ def _model(name: str, layer: Layer, weights: IntegerEncoding, activations: Integ
         output = (1, *window.output(*layer.image[:2]), layer.filters)
     tensors = [
         Tensor("x", (1, *layer.image), activations),
-        Tensor("weights", shape, weights, codes),
+        Tensor("weights", layer.shape, weights, codes),
         Tensor("y", output, activations),
     ]
     graph = Graph(name, {t.name: t for t in tensors}, (op,), ("x",), ("y",))
@@ -203,20 +212,61 @@ def _of(row: _Row) -> tuple[str, str, str]:
 
 
 def pairs_markdown(rows: Sequence[_Row]) -> str:
-    """The table in Markdown; "" where no row is of the suite."""
-    lines = pair_lines(rows)
-    if not lines:
-        return ""
+    """The table in Markdown, one per board; "" where no row is of the suite."""
     heads = ["Layer", "Weights", *ACTIVATIONS]
-    table = [heads, ["---"] * 2 + ["---:"] * len(ACTIVATIONS), *([*line.values()] for line in lines)]
+    columns = ["---"] * 2 + ["---:"] * len(ACTIVATIONS)
+    tables = {name: pair_lines(mine) for name, mine in _by_board(rows).items()}
+    texts = {name: _markdown([heads, columns, *([*line.values()] for line in of)]) for name, of in tables.items() if of}
+    return _each(texts)
+
+
+def bits_markdown(rows: Sequence[_Row]) -> str:
+    """Bits of flash a weight, in Markdown: a line per kind of weights, a column per layer and board, int8 activations.
+
+    Bytes are those that the firmware has for the model: weights and all other constants of the layer.
+    """
+    cells: dict[str, dict[str, str]] = {}
+    several = len(_by_board(rows)) > 1
+    for name, mine in _by_board(rows).items():
+        for row in mine:
+            layer, weights, activations = _of(row)
+            if activations == "int8":
+                bits = 8 * (row["flash_bytes"] - row["flash_without_weights_bytes"]) / row["weight_count"]
+                cells.setdefault(weights, {})[f"{layer}, {name}" if several else layer] = f"{bits:.2f}"
+    heads = list(dict.fromkeys(head for line in cells.values() for head in line))
+    lines = [[weights, *(line.get(head, "–") for head in heads)] for weights, line in cells.items()]
+    return _markdown([["Weights", *heads], ["---", *["---:"] * len(heads)], *lines]) if lines else ""
+
+
+def _markdown(table: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
+
+
+def _each(texts: Mapping[str, str]) -> str:
+    """Texts of boards; of several, each with the board's name."""
+    return "\n\n".join(f"{name}\n\n{text}" if len(texts) > 1 else text for name, text in texts.items())
+
+
+def _by_board(rows: Sequence[_Row]) -> dict[str, list[_Row]]:
+    """The suite's rows that have figures."""
+    groups: dict[str, list[_Row]] = {}
+    for row in rows:
+        if row["suite"] == SUITE and row["cycles_predicted"]:
+            groups.setdefault(row.get("board", ""), []).append(row)
+    return groups
 
 
 def pair_statements(rows: Sequence[_Row]) -> list[str]:
     """What stays plain, and which pairs take more than `LIMIT` times int8's cycles."""
-    mine = [row for row in rows if row["suite"] == SUITE and row["cycles_predicted"]]
-    if not mine:
-        return []
+    groups = _by_board(rows)
+    return [
+        f"{name}: {text}" if len(groups) > 1 else text
+        for name, mine in groups.items()
+        for text in _statements_on_board(mine)
+    ]
+
+
+def _statements_on_board(mine: Sequence[_Row]) -> list[str]:
     plain = {kernel.name for kernel in registered_kernels() if kernel.family == Family.REFERENCE}
     base = {_of(row)[0]: row["cycles_predicted"] for row in mine if "TFLite" in row["pair"]["activations"]}
     left = [row["case"] for row in mine if any(layer["kernel"] in plain for layer in row["layers"])]

@@ -14,7 +14,9 @@ import tinygen.bench.models
 import tinygen.bench.pairs
 import tinygen.bench.pruned
 import tinygen.bench.sparse
-import tinygen.bench.switchable  # noqa: F401  (each registers its suite)
+import tinygen.bench.switchable
+import tinygen.bench.switches
+import tinygen.bench.wakeword  # noqa: F401  (each registers its suite)
 from tinygen.bench.suites import Suite, registered
 from tinygen.errors import TinygenError
 

@@ -13,8 +13,9 @@ from tinygen.bench.across import across_markdown
 from tinygen.bench.curves import statements
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
 from tinygen.bench.operating import branch_statements, branches_markdown
-from tinygen.bench.pairs import pair_statements, pairs_markdown
+from tinygen.bench.pairs import bits_markdown, pair_statements, pairs_markdown
 from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
+from tinygen.bench.switches import dearer_switches, switch_cycles_markdown
 from tinygen.cli.sheet import Column, Sheet, name, number, prose
 
 _Row = dict[str, Any]
@@ -41,7 +42,7 @@ def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
     parts += [*_boards(about_boards), Text()] if about_boards else []
     if not rows:
         return Group(*parts)
-    parts += [*_pairs(rows), *_across(rows), *_branches(rows)]
+    parts += [*_pairs(rows), *_across(rows), *_branches(rows), *_cycles_of_switches(rows)]
     parts += [_work(report, rows), Text(), _memory(report, rows), Text()]
     parts += [_break_even(report["break_even"]), Text()] if report.get("break_even") else []
     trained = [row for row in rows if "accuracy_float" in row]
@@ -71,7 +72,8 @@ def _pairs(rows: Sequence[_Row]) -> list[RenderableType]:
     """Every pair of encodings, as Markdown: a table of the documentation; and what is slow."""
     table = pairs_markdown(rows)
     text = Text(table, no_wrap=True, overflow="ignore")
-    return [text, Text(), *map(Text, pair_statements(rows)), Text()] if table else []
+    bits = Text(f"Bits of flash a weight:\n\n{bits_markdown(rows)}", no_wrap=True, overflow="ignore")
+    return [text, Text(), *map(Text, pair_statements(rows)), Text(), bits, Text()] if table else []
 
 
 def _across(rows: Sequence[_Row]) -> list[RenderableType]:
@@ -85,6 +87,14 @@ def _branches(rows: Sequence[_Row]) -> list[RenderableType]:
     table = branches_markdown(rows)
     text = Text(table, no_wrap=True, overflow="ignore")
     return [text, Text(), *map(Text, branch_statements(rows)), Text()] if table else []
+
+
+def _cycles_of_switches(rows: Sequence[_Row]) -> list[RenderableType]:
+    """Suite `switches`, as Markdown: a table of the documentation; and which of few bits are slow."""
+    table = switch_cycles_markdown(rows)
+    text = Text(table, no_wrap=True, overflow="ignore")
+    slow = dearer_switches(rows) or ["Fewer bits never take more cycles than more bits at the same width."]
+    return [text, Text(), *map(Text, slow), Text()] if table else []
 
 
 def _work(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:

@@ -56,8 +56,10 @@ _LIGHTER = 0.9
 """What is a little slower is taken all the same where so much of the weights' flash is left."""
 _CLOSE_SPARSE = 1.5
 """The same for kernels of sparse weights in family "compact"."""
-_CLOSE_SHARED = {"tinygen": 1.1, COMPACT: 1.5}
-"""The same for weights that other switches store anyhow."""
+_CLOSE_SHARED = 1.1
+"""The same for weights that other switches store anyhow. To take few bits out of 8 is slower than to take all 8: with
+much more than this, a switch of few bits would be slower than one of many.
+"""
 
 
 _ON_ARMV6M = 1.7
@@ -112,7 +114,7 @@ def _best(choices: Sequence[Choice], family: str) -> Choice:
 
 def _close(choice: Choice, family: str) -> float:
     if choice.fastest.shared_bytes:
-        return _CLOSE_SHARED.get(family, _CLOSE)
+        return _CLOSE_SHARED
     return _CLOSE_SPARSE if family == COMPACT and choice.kernel.is_sparse else _CLOSE
 
 

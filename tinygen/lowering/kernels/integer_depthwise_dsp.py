@@ -78,7 +78,7 @@ def _weights(node: Node) -> tuple[IntegerLayer, np.ndarray] | None:
         layer, weights = _in_units(node, unit)
         if layer is None or weights.dtype == np.int32:
             break
-        if found is None or layer.epilogue.context["form"] in ("fused", "octaves"):
+        if found is None or layer.epilogue.context["form"] in ("fused", "octaves", "cells"):
             found = layer, weights
         if layer.epilogue.context["form"] not in ("rescale", "rescale_high", "steps"):
             break

@@ -3,7 +3,8 @@
 Channels whose codes fall as the accumulator rises get their weights negated, so that all rise. Epilogues become the
 forms of kernels/requantize.j2: `sign` for a bit, `fused` (multiply-add and saturate) where that is proven to equal the
 epilogue on every accumulator that can occur, else `octaves` (thresholds
-that lie as powers do: a guess and a comparison), `steps` or `rescale`, which are the epilogues as they are written.
+that lie as powers do: a guess and a comparison), `cells` (the guess from a table), `steps` or `rescale`, which are the
+epilogues as they are written.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.mac import accumulator_range
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.ctypes import ctype
+from tinygen.lowering.kernels.support.cells import fit_cells
 from tinygen.lowering.kernels.support.codes import pixel_elements
 from tinygen.lowering.kernels.support.octaves import fit_octaves
 from tinygen.lowering.kernels.support.requantize import Epilogue, write_columns
@@ -216,6 +218,7 @@ def _new_epilogue(
             return (
                 _fused(rising, lows, highs, bias, unit)
                 or _octaves(rising, lows, highs, bias, unit)
+                or _cells(rising, lows, highs, bias, unit)
                 or _as_written(rising, bias, unit)
             )
 
@@ -315,6 +318,29 @@ def _octaves(
     }
     words = np.column_stack([bias * unit, found.multiplier, found.offset, found.thresholds])
     fields = (Field("bias"), Field("multiplier"), Field("offset"), Field("steps", found.thresholds.shape[1]))
+    return Epilogue(context, words, fields)
+
+
+def _cells(
+    rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray, bias: np.ndarray, unit: int
+) -> Epilogue | None:
+    if not isinstance(rising, Threshold):
+        return None
+    rows = np.clip(np.array(rising.thresholds, np.int64) * unit, -_NEVER - 1, _NEVER)
+    found = fit_cells(rows, lows.astype(np.int64) * unit, highs.astype(np.int64) * unit)
+    if found is None:
+        return None
+    context = {
+        "form": "cells",
+        "literals": [],
+        "unit": unit,
+        "output_zero": 0,
+        "cell_bits": found.bits,
+        "cell_shift": found.shift,
+        "cell_radix": found.radix,
+    }
+    words = np.column_stack([bias * unit, found.multiplier, found.offset, found.cells])
+    fields = (Field("bias"), Field("multiplier"), Field("offset"), Field("cells", found.cells.shape[1]))
     return Epilogue(context, words, fields)
 
 

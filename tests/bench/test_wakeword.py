@@ -1,0 +1,59 @@
+"""Suite `lowbit-wakeword`: the demo's network, and steps of few bits."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.torch_models import need
+from tinygen.bench import wakeword
+from tinygen.bench.registry import find_suite
+from tinygen.bench.run import BenchOptions, bench
+from tinygen.bench.suites import SuiteOptions
+from tinygen.errors import TinygenError
+
+need("torch")
+
+
+def test_it_is_the_network_of_the_demo() -> None:
+    from tinygen.apps.wakeword import network
+
+    theirs, ours = network.float_network(wakeword.FRAMES), wakeword.float_network()
+    assert {name: value.shape for name, value in theirs.state_dict().items()} == {
+        name: value.shape for name, value in ours.state_dict().items()
+    }
+    assert [layer.stride for layer in theirs if hasattr(layer, "stride")] == [
+        layer.stride for layer in ours if hasattr(layer, "stride")
+    ]
+    assert wakeword.HOP == network.HOP
+
+
+def test_cases() -> None:
+    """Only what is asked for; inner layers have the recipe's bits, a step has three frames."""
+    found = find_suite("lowbit-wakeword").cases(SuiteOptions(only=("w1a2", "xnor")))
+    assert [(case.name, case.encoding) for case in found.cases] == [
+        ("w1a2", "2-bit x binary"),
+        ("xnor", "binary x binary"),
+    ]
+    assert list(found.unwanted) == ["int8", "w4a4", "w2a2"]
+    assert all(case.shape == "1x3x1x40 -> 1x1x1x1" for case in found.cases)
+    macs = 40 * 48 * 5 + 48 * 48 * (5 + 7 + 7) + 48 * 30
+    assert all(case.macs == macs for case in found.cases)
+
+
+def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(recipe: str) -> None:
+        raise ModuleNotFoundError(name="torch")
+
+    monkeypatch.setattr(wakeword, "untrained", missing)
+    with pytest.raises(TinygenError, match=r"(?s)torch is not installed.*pip install"):
+        find_suite("lowbit-wakeword").cases(SuiteOptions())
+
+
+@pytest.mark.long
+def test_on_a_board() -> None:
+    """A stream of steps gives the codes of the semantics, in tuned kernels."""
+    options = BenchOptions(kernels=("compact",), toolchains=("zig",), only=("w2a2", "xnor"), jobs=1)
+    for row in bench([], ["lowbit-wakeword"], options).rows:
+        assert row["error"] is None and row["max_abs_diff"] == 0
+        assert row["microjoules_predicted"] > 0
+        assert not any(layer["kernel"] == "integer_conv_2d" for layer in row["layers"])
