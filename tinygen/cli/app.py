@@ -11,6 +11,7 @@ from tinygen.builds.oracle_names import Oracle
 from tinygen.cli.bench import bench
 from tinygen.cli.console import console, errors, print_json, progress, warn
 from tinygen.cli.demo import demo
+from tinygen.cli.device import device
 from tinygen.cli.export import export
 from tinygen.cli.farm import farm
 from tinygen.cli.flash import flash
@@ -303,4 +304,5 @@ app.command()(flash)
 app.command()(hil)
 app.command()(farm)
 app.command()(listen)
+app.command()(device)
 app.add_typer(demo, name="demo")
