@@ -186,15 +186,20 @@ TG_INLINE void tg_dot_1x4(int32_t sums[4], const uint32_t *x, const int8_t *weig
     TG_MAC(g, u, x0);                                                                                        \
     TG_EXTEND(u);                                                                                            \
     TG_MAC(h, v, x0);                                                                                        \
-    TG_RELOAD(x0, x, 2 * (n) + 2);                                                                           \
+    if ((n) + 1 == together) {                                                                               \
+        TG_RELOAD_AND_MOVE(x0, x, 2 * together);                                                             \
+    } else {                                                                                                 \
+        TG_RELOAD(x0, x, 2 * (n) + 2);                                                                       \
+    }                                                                                                        \
     TG_EXTEND(v);                                                                                            \
     TG_MAC(g, u, x1);                                                                                        \
-    TG_RELOAD(u, w, 8 * (n) + 8);                                                                            \
+    if ((n) + 1 == together) {                                                                               \
+        TG_RELOAD_AND_MOVE(u, w, 8 * together);                                                              \
+    } else {                                                                                                 \
+        TG_RELOAD(u, w, 8 * (n) + 8);                                                                        \
+    }                                                                                                        \
     TG_MAC(h, v, x1);                                                                                        \
-    TG_RELOAD(v, w, 8 * (n) + 9)
-#define TG_DOT_1X8_MOVE()                                                                                    \
-    TG_ADVANCE(x, 2 * together);                                                                             \
-    TG_ADVANCE(w, 8 * together)
+    TG_RELOAD(v, w, (n) + 1 == together ? 1 : 8 * (n) + 9)
 #elif TG_IN_REGISTERS
 #define TG_DOT_1X8_TWO(p, q)                                                                                 \
     TG_TAKE_TWO(u, v, w);                                                                                    \
@@ -211,7 +216,6 @@ TG_INLINE void tg_dot_1x4(int32_t sums[4], const uint32_t *x, const int8_t *weig
     TG_DOT_1X8_TWO(e, f);                                                                                    \
     TG_DOT_1X8_TWO(g, h)
 #define TG_DOT_1X8_BEGIN()
-#define TG_DOT_1X8_MOVE()
 #endif
 
 /* The same of 8 outputs, whose words lie in turn: an activation is loaded for eight products. */
@@ -236,7 +240,6 @@ TG_INLINE void tg_dot_1x8(int32_t sums[8], const uint32_t *x, const int8_t *weig
             TG_DOT_1X8_STEP(2);
             TG_DOT_1X8_STEP(3);
         }
-        TG_DOT_1X8_MOVE();
         TG_RECALL(x1, end);
     } while ((uint32_t)w != x1);
     tg_fence();

@@ -122,7 +122,12 @@ TG_INLINE void tg_dot_2x4(
     int32_t c0 = sums[4], c1 = sums[5], d0 = sums[6], d1 = sums[7];
     uint32_t x0, x1, u, v;
     /* Pairs in one turn of the loop: a constant, as `pairs` is. */
-    const int32_t together = pairs % 8 == 0 ? 8 : pairs % 4 == 0 ? 4 : pairs % 6 == 0 ? 6 : 2;
+    const int32_t together = pairs % 8 == 0    ? 8
+                             : pairs % 10 == 0 ? 10
+                             : pairs % 14 == 0 ? 7
+                             : pairs % 4 == 0  ? 4
+                             : pairs % 6 == 0  ? 6
+                                               : 2;
     /* Loads that move their pointers have also moved that of activations along a pair that is read ahead. */
     const int32_t moved = TG_DUAL_ISSUE ? 0 : 1;
     TG_KEEP(last, w + 4 * pairs * rows);
@@ -143,7 +148,13 @@ TG_INLINE void tg_dot_2x4(
             }
             if (together > 6) {
                 TG_DOT_2X4_STEP(6);
+            }
+            if (together > 7) {
                 TG_DOT_2X4_STEP(7);
+            }
+            if (together > 8) {
+                TG_DOT_2X4_STEP(8);
+                TG_DOT_2X4_STEP(9);
             }
             TG_RECALL(v, end);
         } while ((uint32_t)w != v);
