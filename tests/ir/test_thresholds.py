@@ -173,7 +173,7 @@ def test_passes_take_no_threshold_for_what_it_is_now() -> None:
 def test_thresholds_do_not_make_a_stream() -> None:
     graph = exits()
     with pytest.raises(UnsupportedError, match="has the threshold EXIT_1"):
-        to_streaming(graph)
+        to_streaming(graph, hop=1)
     stream = Stream(graph)
     first = stream.step(images()[0])
     assert not graph.is_stream and np.array_equal(stream.step(images()[0])[0], first[0])
