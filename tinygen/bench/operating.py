@@ -281,8 +281,9 @@ def _statement(case: str, found: Sequence[Compared]) -> str:
         best = min(fair, key=lambda one: one.point.mean)
         share = 100 * (1 - best.point.mean / worst.mean)
         place = "" if best.point.threshold is None else f" at threshold {best.point.threshold:g}"
-        text = f"{case}{place}: {share:.0f} % fewer cycles in the mean than {worst.case}, the static network of the "
-        text += f"same worst case; accuracy {best.beside_worst}."
+        cycles = f"{abs(share):.0f} % {'fewer' if share >= 0 else 'more'} cycles in the mean"
+        text = f"{case}{place}: {cycles} than {worst.case}, the static network of the same worst case; accuracy "
+        text += f"{best.beside_worst}."
     else:
         text = f"{case}: worse than {worst.case}, the static network of the same worst case, or {CLOSE:g} points below "
         text += "it, everywhere."
