@@ -168,7 +168,7 @@ DENSE = [
     dense(3, 1, 3),
     dense(30, 7, extreme=True),
     dense(12, 23, 2),
-    dense(16, 18),
+    dense(32, 20),  # two turns of the loop over eight outputs, and four more
     # Multipliers of tiny scales times codes far from 0: more than 64 bits, were it not for a smaller shift.
     dense(24, 4, y_scale=64.0),
     dense(24, 4, y_scale=0.01),
@@ -295,6 +295,11 @@ BUILDS = [
 def test_levels_agree(level: str) -> None:
     """Optimised for speed and for size one network gives the same codes, those of the semantics."""
     check([network(residual()), DENSE[1]], cores=[CORES["m7"]], level=level, host=False, most=1)
+
+
+def test_eight_outputs_at_once() -> None:
+    """Two turns of the loop over eight, then a block of four."""
+    check([dense(32, 20)], cores=[CORES["m7"], CORES["m4"]], host=False, part="s8_dsp_4")
 
 
 def test_without_fpu() -> None:
