@@ -33,7 +33,7 @@ def test_headers_and_types_are_taken() -> None:
     folders = ("firmware", "templates/model", "templates/audio", "templates/wakeword")
     found = (path.name for folder in folders for path in (root / folder).rglob("*.h*"))
     # These begin with the model's name, or are part of one that does.
-    parts = ("build", "conversions", "kernels", "model", "switchable", "weights")
+    parts = ("build", "conversions", "cycles", "kernels", "model", "switchable", "weights")
     templates = {f"{part}.h.j2" for part in parts}
     headers = {name.split(".")[0] for name in found if name not in templates}
     own = {name for name in headers if not (root / f"firmware/libc/include/{name}.h").exists()}

@@ -27,7 +27,7 @@ def device(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a build on its emulated board, as a serial port for any program.
+    """Run a build on an emulated board: a serial port for any program.
 
     Until Ctrl-C. Times that the board reports are predicted.
     """
