@@ -62,8 +62,6 @@ BATCH, EVERY, EPOCHS, RATE = 50, 2, 8, 4e-3
 GATES_WEIGHT = 0.3
 """Of the share of blocks that run, beside the cross-entropy."""
 BALANCE_WEIGHT = 0.01
-SHRINKING = 0.99
-"""Of the range of logits, with each batch and exit, where none is as wide."""
 EXPERTS, TEACHER_CHANNELS = 4, 32
 RUN, STAYS = _RUN, 1 - LEAVE
 """Branches: of a block that runs, of a digit that does not leave."""
@@ -125,22 +123,10 @@ def static(blocks: int, channels: int = CHANNELS) -> nn.Module:
     return nn.Sequential(*_stem(channels), *(_block(channels) for _ in range(blocks)), _head(channels))
 
 
-class WidestLogits(Affine8):
-    """Of logits of several exits: a range that covers all of them, and shrinks slowly.
-
-    The mean of the exits' ranges clips the logits of the one that has the largest. They have no gradient then, the
-    exit learns nothing, and those that it teaches unlearn (seed 1: 19 % right).
-    """
-
-    def batch_range(self, x: Tensor) -> Tensor:
-        found, running = super().batch_range(x), SHRINKING * self.running_range.double()
-        return torch.stack((torch.minimum(found[0], running[0]), torch.maximum(found[1], running[1])))
-
-
 def exits() -> nn.Module:
     """All blocks, a head in front of them and behind each."""
     stages = [nn.Sequential(*_stem(CHANNELS)), *(_block(CHANNELS) for _ in range(BLOCKS))]
-    return early_exits(stages, [_head(CHANNELS) for _ in stages], quantizer=WidestLogits())
+    return early_exits(stages, [_head(CHANNELS) for _ in stages])
 
 
 def skipping() -> nn.Module:

@@ -20,7 +20,17 @@ from tinygen.frontends.torch_nn import read_quantized
 from tinygen.ir.branch import Branch
 from tinygen.ir.paths import path_of
 from tinygen.lowering.lower import lower
-from tinygen.nn import Affine8, EarlyExit, InputQuant, ReLUQuant, SkipBlock, early_exits, gate_cost, reinforce
+from tinygen.nn import (
+    Affine8,
+    EarlyExit,
+    InputQuant,
+    ReLUQuant,
+    SkipBlock,
+    early_exits,
+    exits_of,
+    gate_cost,
+    reinforce,
+)
 from tinygen.passes.pipeline import simplify
 from tinygen.targets.boards import load_board
 
@@ -33,6 +43,19 @@ def _random(what: str, count: int, every: int, *, on_board: bool) -> None:
     assert sum(indices >= {0, 1} for indices in both) >= 0.8 * count
     graphs, feeds, expected = zip(*[(simplify(g), f[:8], e[:8]) for g, f, e in found[::every]], strict=True)
     compare_code(graphs, feeds, expected, [what] * len(graphs), on_board=on_board)
+
+
+def test_the_range_covers_every_exit() -> None:
+    """Where logits are clipped there is no gradient: the mean of two exits' ranges would halve the wider one."""
+    heads = [nn.Linear(16, 4), nn.Linear(16, 4)]
+    heads[1].weight.data *= 20
+    network = early_exits([nn.Identity(), nn.Identity()], heads).train()
+    x = torch.randn(64, 16, generator=torch.Generator().manual_seed(1))
+    for _ in range(300):
+        network(x)
+    low, high = exits_of(network)[0].quantizer.range()
+    widest = heads[1](x)
+    assert low <= 0.98 * widest.min() and high >= 0.98 * widest.max()
 
 
 def test_random_networks() -> None:

@@ -1,7 +1,7 @@
 """Modules that compute less where less will do: early exits, skipped blocks, experts."""
 
 from tinygen.nn.decisions.base import Deciding, decisions, exploring
-from tinygen.nn.decisions.exits import EarlyExit, early_exits, every_exit, exits_of
+from tinygen.nn.decisions.exits import EarlyExit, WidestLogits, early_exits, every_exit, exits_of
 from tinygen.nn.decisions.experts import MixtureOfExperts, load_balance, mixtures
 from tinygen.nn.decisions.skip import SkipBlock, gate_cost, reinforce, skip_blocks
 
@@ -10,6 +10,7 @@ __all__ = [
     "EarlyExit",
     "MixtureOfExperts",
     "SkipBlock",
+    "WidestLogits",
     "decisions",
     "early_exits",
     "every_exit",

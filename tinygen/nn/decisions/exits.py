@@ -26,8 +26,22 @@ MEASURES: Mapping[str, type[Confidence]] = {
 }
 """What a threshold is compared with: the largest minus the second largest logit, the largest probability (both at least
 the threshold), or the entropy in nats (at most the threshold)."""
+SHRINKING = 0.99
+"""Of the range of exits' logits, with each batch and exit, where none is as wide."""
 LEAVE = 1
 """The branch that a sample takes which leaves; 0 goes on."""
+
+
+class WidestLogits(Affine8):
+    """Of logits of several exits: a range that covers all of them, and shrinks slowly.
+
+    The mean of the exits' ranges would clip the logits of the one that has the largest. They would have no gradient,
+    the exit would learn nothing, and those that it teaches would unlearn.
+    """
+
+    def batch_range(self, x: Tensor) -> Tensor:
+        found, running = super().batch_range(x), SHRINKING * self.running_range.double()
+        return torch.stack((torch.minimum(found[0], running[0]), torch.maximum(found[1], running[1])))
 
 
 class EarlyExit(Deciding):
@@ -41,7 +55,7 @@ class EarlyExit(Deciding):
     Args:
         head: features to logits [N, classes].
         rest: features to logits [N, classes]; may end in another EarlyExit, with the same quantizer.
-        quantizer: of the logits, an Affine8; all exits of a network share it.
+        quantizer: of the logits, an Affine8, best a WidestLogits; all exits of a network share it.
         measure: "margin", "probability" or "entropy": see MEASURES.
         threshold: what the measure is compared with; part of the state dict.
 
@@ -72,7 +86,7 @@ class EarlyExit(Deciding):
         self.every = False
         later = [part for part in rest.modules() if isinstance(part, EarlyExit)]
         if any(part.quantizer is not quantizer for part in later):
-            fix = "Make one Affine8(), and give it to every EarlyExit."
+            fix = "Make one WidestLogits(), and give it to every EarlyExit."
             raise UnsupportedError("exits with several quantizers", where="EarlyExit", fix=fix)
         self.has_later = bool(later)
 
@@ -136,7 +150,7 @@ def early_exits(
         stages: features to features; the first takes the network's input. Each ends with a quantizer.
         heads: as many; each takes what its stage gives, and gives logits [N, classes]. The last one always answers.
         thresholds: one for each head but the last; 0 unless given.
-        quantizer: of all logits.
+        quantizer: of all logits; a WidestLogits unless given.
 
     Raises:
         UnsupportedError: other numbers of heads or thresholds; and as EarlyExit.
@@ -146,7 +160,7 @@ def early_exits(
         what = f"{len(stages)} stages, {len(heads)} heads and {len(values)} thresholds"
         fix = "Give as many heads as stages, two at least, and a threshold for each head but the last."
         raise UnsupportedError(what, where="early_exits", fix=fix)
-    shared = Affine8() if quantizer is None else quantizer
+    shared = WidestLogits() if quantizer is None else quantizer
     network = nn.Sequential(stages[-1], heads[-1])
     for stage, head, value in reversed(list(zip(stages[:-1], heads[:-1], values, strict=True))):
         network = nn.Sequential(stage, EarlyExit(head, network, quantizer=shared, measure=measure, threshold=value))
