@@ -183,8 +183,9 @@ _NOT_HERE = (
     "model.onnx",
     "xnnpack",
     "flash",
+    "device",
 )
-"""What needs a board, a microphone, minutes, or a file that a page only speaks of."""
+"""What needs a board, a microphone, minutes, Ctrl-C, or a file that a page only speaks of."""
 
 
 def runnable(page: Path) -> list[list[str]]:
