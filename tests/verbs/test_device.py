@@ -21,7 +21,7 @@ from tinygen.demo import load_test_digits
 from tinygen.errors import BoardError, TinygenError
 from tinygen.hil.device import Device
 from tinygen.targets.emulator import EmulatedBoard
-from tinygen.verbs.device import serve
+from tinygen.verbs.device import Serving, serve
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,13 @@ def test_nothing_is_overwritten(folder: Path, tmp_path: Path) -> None:
     done = tinygen("device", folder, "--link", taken)
     assert done.returncode != 0 and "the link cannot be made: File exists" in done.stderr
     assert taken.read_text() == "mine"
+
+
+def test_what_it_says_fits(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Serving, "wait", lambda *_: None)
+    done = tinygen("device", folder, "--link", "a board", cwd=tmp_path)
+    assert done.returncode == 0 and "115200 baud: a board (/dev/" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_what_took_the_links_place_stays(folder: Path, tmp_path: Path) -> None:

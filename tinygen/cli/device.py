@@ -38,13 +38,14 @@ def device(
             print_json(serving.opened.as_json())
             sys.stdout.flush()  # whoever reads it from a pipe waits for it
         else:
-            console.print(_line(serving.opened), soft_wrap=True, highlight=False, markup=False)
+            console.print(_text(serving.opened), soft_wrap=True, highlight=False, markup=False)
         serving.wait(stop)
 
 
-def _line(opened: Opened) -> str:
+def _text(opened: Opened) -> str:
+    """A line that fits, unless the user's own link is long: a path is not broken."""
     where = opened.port if opened.link is None else f"{opened.link} ({opened.port})"
-    return f"{opened.board}, emulated, on {where} at {opened.baud} baud; its times are predicted. Ctrl-C ends it."
+    return f"{opened.board}, emulated, {opened.baud} baud: {where}\nTimes are predicted. Ctrl-C ends it."
 
 
 @contextmanager
