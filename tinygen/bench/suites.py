@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinygen.bench.case import Case, Skipped
+from tinygen.errors import TinygenError
 
 
 @dataclass(frozen=True)
@@ -76,3 +78,16 @@ def suite(
 def registered() -> tuple[Suite, ...]:
     """The suites so far, in the order of their registration; `tinygen.bench.registry` has them all."""
     return tuple(_SUITES.values())
+
+
+@contextmanager
+def needs_packages(name: str, fix: str) -> Iterator[None]:
+    """Around imports of suite `name` that not every user has.
+
+    Raises:
+        TinygenError: one of them is not installed; `fix` says how to get it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise TinygenError(f"{error.name} is not installed", where=f"suite {name}", fix=fix) from error

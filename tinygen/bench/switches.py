@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinygen.bench.case import Case, encoding_of
-from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
-from tinygen.errors import TinygenError
+from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.network import Network
 
@@ -37,12 +36,8 @@ def cases(options: SuiteOptions) -> SuiteCases:
         TinygenError: torch is not installed.
     """
     wanted = [name for name in BITS if options.wanted(name)]
-    try:
+    with needs_packages(SUITE, fix="pip install 'tinygen[torch]'"):
         found = [_case(name) for name in wanted]
-    except ModuleNotFoundError as error:
-        raise TinygenError(
-            f"{error.name} is not installed", where=f"suite {SUITE}", fix="pip install 'tinygen[torch]'"
-        ) from error
     return SuiteCases(found, unwanted=[name for name in BITS if name not in wanted])
 
 

@@ -12,8 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tinygen.bench.case import Case, case_of, encoding_of
-from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
-from tinygen.errors import TinygenError
+from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph
@@ -44,12 +43,8 @@ def cases(options: SuiteOptions) -> SuiteCases:
         TinygenError: torch is not installed.
     """
     wanted = [recipe for recipe in RECIPES if options.wanted(recipe)]
-    try:
+    with needs_packages(SUITE, fix="pip install 'tinygen[torch]'"):
         found = [_case(recipe) for recipe in wanted]
-    except ModuleNotFoundError as error:
-        raise TinygenError(
-            f"{error.name} is not installed", where=f"suite {SUITE}", fix="pip install 'tinygen[torch]'"
-        ) from error
     return SuiteCases(found, unwanted=[recipe for recipe in RECIPES if recipe not in wanted])
 
 
