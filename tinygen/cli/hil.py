@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tinygen.cli.console import console, errors, print_json, progress
+from tinygen.cli.console import console, errors, print_json, progress, warn
 from tinygen.cli.options import Clip, Force, InputLayout, Thresholds, thresholds_of
 
 
@@ -45,7 +45,8 @@ def hil(
         str | None,
         typer.Option(
             metavar="INSTRUMENT",
-            help="Measure energy on a real board: lpm01a:PORT, ppk2:PORT, joulescope[:SERIAL]; PORT may be auto.",
+            help="Measure energy on a real board: lpm01a:PORT, ppk2:PORT, joulescope[:SERIAL]; PORT may be auto. "
+            "Options behind it: ppk2:auto,volts=3.3 (the supply).",
         ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Emulated boards at the same time.")] = 1,
@@ -64,7 +65,7 @@ def hil(
     from tinygen.builds.arrays import Reading
     from tinygen.hil.checks import Limits
     from tinygen.hil.output import check_junit, check_output
-    from tinygen.verbs.hil import HilOptions, open_instrument
+    from tinygen.verbs.hil import HilOptions, open_instrument, supply_warning_of
 
     options = HilOptions(
         port=port,
@@ -81,6 +82,8 @@ def hil(
     target = folder / "hil" if out is None else out
     check_output(target, force=force)
     check_junit(junit, force=force)
+    if power is not None:
+        warn(supply_warning_of(folder, power))
     with progress(as_json) as update, ExitStack() as stack:
         monitor = None if power is None else open_instrument(folder, power, port)
         if monitor is not None:

@@ -22,7 +22,7 @@ from tinygen.hil.law import Law, law_of
 from tinygen.hil.measured import describe_energy, measure_on
 from tinygen.hil.output import HilReport
 from tinygen.hil.ports import EMULATED, QEMU
-from tinygen.hil.power import EnergyOptions, PowerMonitor, PredictedSource, open_monitor
+from tinygen.hil.power import EnergyOptions, PowerMonitor, PredictedSource, open_monitor, supply_warning
 from tinygen.hil.report import SCHEMA, SCHEMA_VERSION, describe_switch
 from tinygen.hil.session import Collected, Session
 from tinygen.hil.transports import Transport
@@ -75,6 +75,16 @@ def open_instrument(folder: Path, name: str, port: str | None) -> PowerMonitor |
         _require_board(folder, name, port)
     monitor = open_monitor(name, load_board(read_manifest(folder).board))
     return None if isinstance(monitor, PredictedSource) else monitor
+
+
+def supply_warning_of(folder: Path, name: str) -> tuple[str, ...]:
+    """What is wrong with an instrument's supply and the line to the board of a build; see `supply_warning`.
+
+    Raises:
+        TinygenError: there is no such instrument.
+    """
+    warning = supply_warning(name, load_board(read_manifest(folder).board))
+    return (warning,) if warning else ()
 
 
 def hil(

@@ -13,7 +13,16 @@ from tests.hil.power.lpm01a_double import Lpm01aDouble
 from tests.hil.power.waveform import runs_of_inferences
 from tinygen.builds.predicted import time_and_energy
 from tinygen.errors import BoardError, DeviceError, TinygenError
-from tinygen.hil.power import EnergyOptions, PowerMonitor, PredictedSource, Run, Trace, measure_energy, open_monitor
+from tinygen.hil.power import (
+    EnergyOptions,
+    PowerMonitor,
+    PredictedSource,
+    Run,
+    Trace,
+    measure_energy,
+    open_monitor,
+    supply_warning,
+)
 from tinygen.hil.power.energy import Clock
 from tinygen.hil.power.lpm01a import Lpm01a
 from tinygen.targets.boards import load_board
@@ -30,6 +39,39 @@ def test_an_lpm01a_is_opened_with_the_boards_voltage() -> None:
     open_monitor(f"lpm01a:{double.port}", load_board("l4r5zi"), volts=3.0).close()  # type: ignore[union-attr]
     assert "volt 3000m" in double.state.lines
     double.close()
+
+
+def test_the_supply_is_the_user_s_word() -> None:
+    double = Lpm01aDouble(runs_of_inferences(1, 0.5))
+    open_monitor(f"lpm01a:{double.port},volts=3.3", load_board("l4r5zi")).close()  # type: ignore[union-attr]
+    assert "volt 3300m" in double.state.lines and "volt 1800m" not in double.state.lines
+    double.close()
+
+
+@pytest.mark.parametrize(
+    ("board", "spec", "warned"),
+    [
+        ("l4r5zi", "ppk2:auto", True),
+        ("u575zi-q", "lpm01a:auto", True),
+        ("l4r5zi", "lpm01a:auto,volts=3.3", False),
+        ("f746zg", "ppk2:auto", False),
+        ("f746zg", "ppk2:auto,volts=1.8,D1", True),
+        ("l4r5zi", "joulescope", False),  # it supplies nothing
+        ("l4r5zi", "ppk2:auto,ampere", False),
+        ("l4r5zi", "predicted", False),
+    ],
+)
+def test_a_supply_far_from_the_line_s_level_is_warned_of(board: str, spec: str, warned: bool) -> None:
+    warning = supply_warning(spec, load_board(board))
+    assert bool(warning) is warned
+    if warned:
+        assert "1.8 V" in warning and "level shifters" in warning and ",volts=3.3" in warning
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "-3", "nan", "3300"])
+def test_what_is_no_voltage(text: str) -> None:
+    with pytest.raises(TinygenError, match=r"is no supply in volts\nWrite volts=3\.3"):
+        open_monitor(f"ppk2:auto,volts={text}", BOARD)
 
 
 @pytest.mark.parametrize(

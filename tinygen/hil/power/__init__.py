@@ -2,7 +2,7 @@
 
 from tinygen.hil.power.device import measure_device, runs_of
 from tinygen.hil.power.energy import EnergyOptions, energy_of, energy_of_runs, measure_energy
-from tinygen.hil.power.factory import POWER_HELP, open_monitor
+from tinygen.hil.power.factory import POWER_HELP, open_monitor, supply_warning
 from tinygen.hil.power.monitor import Edge, PowerMonitor, Trace
 from tinygen.hil.power.predicted import PredictedSource
 from tinygen.hil.power.result import EnergyResult, Idle, WindowEnergy
@@ -26,6 +26,7 @@ __all__ = [
     "measure_energy",
     "open_monitor",
     "runs_of",
+    "supply_warning",
     "windows_from_edges",
     "windows_from_messages",
 ]

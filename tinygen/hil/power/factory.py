@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from tinygen.errors import DeviceError, TinygenError
 from tinygen.hil.power.joulescope import Joulescope
@@ -13,7 +14,25 @@ from tinygen.hil.power.ppk2 import Ppk2
 from tinygen.hil.power.predicted import PredictedSource
 from tinygen.targets.board import Board
 
-POWER_HELP = "lpm01a:PORT, ppk2:PORT, joulescope[:SERIAL], predicted; PORT may be auto; ppk2:PORT,ampere,D1 for options"
+POWER_HELP = (
+    "lpm01a:PORT, ppk2:PORT, joulescope[:SERIAL], predicted; PORT may be auto; ppk2:PORT,ampere,D1 for options; "
+    "PORT,volts=3.3 for the supply"
+)
+LINE_VOLTS = 3.3
+"""What the UART of a board's debug probe or bridge works at, whatever the board itself is supplied with."""
+_LINE_TOLERANCE = 0.1
+_VOLTS = "volts="
+_INSTRUMENTS = ("lpm01a", "ppk2", "joulescope", "predicted")
+
+
+@dataclass(frozen=True)
+class _Spec:
+    """What `--power` says: the instrument, where it is, its options, and the supply where it is given."""
+
+    name: str
+    where: str
+    options: tuple[str, ...]
+    volts: float | None
 
 
 def open_monitor(
@@ -23,9 +42,9 @@ def open_monitor(
 
     Args:
         spec: "lpm01a:/dev/ttyACM1", "ppk2:auto", "ppk2:/dev/ttyACM2,ampere,D1", "joulescope", "joulescope:002557",
-            "predicted".
+            "predicted"; with "volts=3.3" among the options, that is the supply.
         board: which is measured, or whose energy is predicted.
-        volts: of its supply; None takes that of the board file's run current, or 3.3.
+        volts: of its supply where `spec` has none; None takes that of the board file's run current, or 3.3.
         now: this computer's clock.
 
     Raises:
@@ -33,12 +52,10 @@ def open_monitor(
         DeviceError: it does not answer.
         BoardError: the board file has no run current to predict from.
     """
-    name, _, rest = spec.partition(":")
-    where, *options = rest.split(",")
-    supply = volts or (board.run_current.volts if board.run_current else 3.3)
-    if options and name != "ppk2":
-        raise _wrong(spec)
-    if name == "predicted" and not rest:
+    wanted = _parse(spec)
+    name, where, options = wanted.name, wanted.where, wanted.options
+    supply = wanted.volts or volts or _usual_volts(board)
+    if name == "predicted" and spec == name:
         return PredictedSource(board)
     if name == "lpm01a":
         _check_current(board)
@@ -52,6 +69,64 @@ def open_monitor(
         pin = int(pins[0][1:]) if pins else 0
         return Ppk2(where or "auto", volts=supply, ampere="ampere" in options, pin=pin, now=now)
     raise _wrong(spec)
+
+
+def supply_warning(spec: str, board: Board) -> str:
+    """What is wrong with the instrument's supply and the board's line: "" where nothing is.
+
+    Args:
+        spec: see `open_monitor`.
+        board: which is measured.
+
+    Raises:
+        TinygenError: `spec` names no instrument.
+    """
+    wanted = _parse(spec)
+    supplies = wanted.name in ("lpm01a", "ppk2") and "ampere" not in wanted.options
+    if wanted.volts is None and not supplies:
+        return ""  # who supplies the board, and with what, is not known here
+    supply = wanted.volts or _usual_volts(board)
+    if abs(supply - LINE_VOLTS) <= _LINE_TOLERANCE * LINE_VOLTS:
+        return ""
+    return (
+        f"{board.name} is supplied with {supply:g} V, and the UART of its probe works at {LINE_VOLTS:g} V: put level "
+        f"shifters between them, or supply it with {LINE_VOLTS:g} V ({_with_volts(spec)})"
+    )
+
+
+def _with_volts(spec: str) -> str:
+    """The same instrument at the line's voltage."""
+    name, _, rest = spec.partition(":")
+    options = [option for option in rest.split(",") if not option.startswith(_VOLTS)]
+    return f"--power {name}:{','.join([*options, f'{_VOLTS}{LINE_VOLTS:g}'])}"
+
+
+def _parse(spec: str) -> _Spec:
+    """
+    Raises:
+        TinygenError: there is no such instrument or option, or no such voltage.
+    """
+    name, _, rest = spec.partition(":")
+    where, *options = rest.split(",")
+    given = [option.removeprefix(_VOLTS) for option in options if option.startswith(_VOLTS)]
+    others = tuple(option for option in options if not option.startswith(_VOLTS))
+    if name not in _INSTRUMENTS or len(given) > 1 or (others and name != "ppk2") or (name == "predicted" and rest):
+        raise _wrong(spec)
+    return _Spec(name, where, others, _volts(spec, given[0]) if given else None)
+
+
+def _volts(spec: str, text: str) -> float:
+    try:
+        volts = float(text)
+    except ValueError:
+        volts = 0.0
+    if not 0.5 <= volts <= 20.0:
+        raise TinygenError(f"'{text}' is no supply in volts", where=f"--power {spec}", fix="Write volts=3.3.")
+    return volts
+
+
+def _usual_volts(board: Board) -> float:
+    return board.run_current.volts if board.run_current else LINE_VOLTS
 
 
 def _check_current(board: Board) -> None:
