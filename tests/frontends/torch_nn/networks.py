@@ -30,6 +30,7 @@ from tinygen.nn import (
     TanhQuantActivation,
     Ternary,
     WeightQuantizer,
+    WidestLogits,
     XNORNet,
     calibrate,
 )
@@ -61,6 +62,7 @@ ACTIVATIONS: Mapping[str, Callable[[], ActivationQuantizer]] = {
     "int8": Affine8,
     "int8-relu": lambda: Affine8(relu=True),
     "int8-relu6": lambda: Affine8(relu=True, limit=1.5),
+    "int8-widest": WidestLogits,
     "relu2": lambda: ReLUQuant(2),
     "relu3": lambda: ReLUQuant(3, maximum=2.5),
     "relu8": lambda: ReLUQuant(8, maximum=3.0),
