@@ -214,13 +214,10 @@ def _new_epilogue(
             # Never and always are as far as sums can be, so that a bias takes them.
             cuts = np.clip(np.array(rising.thresholds, np.int64)[:, 0], lows - 1, highs + 1)
             return _write({"form": "sign"}, (bias - cuts) * unit, unit, {}, "bias less threshold")
-        case Rescale() | Threshold():
-            return (
-                _fused(rising, lows, highs, bias, unit)
-                or _octaves(rising, lows, highs, bias, unit)
-                or _cells(rising, lows, highs, bias, unit)
-                or _as_written(rising, bias, unit)
-            )
+        case Threshold():
+            return _fused(rising, lows, highs, bias, unit) or _searched(rising, lows, highs, bias, unit)
+        case Rescale():
+            return _fused(rising, lows, highs, bias, unit) or _rescaled(rising, bias, unit)
 
 
 def _write(
@@ -296,70 +293,44 @@ def _scales(rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray) ->
     return np.array(slopes)
 
 
-def _octaves(
-    rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray, bias: np.ndarray, unit: int
-) -> Epilogue | None:
-    if not isinstance(rising, Threshold):
-        return None
+def _searched(rising: Threshold, lows: np.ndarray, highs: np.ndarray, bias: np.ndarray, unit: int) -> Epilogue:
+    """A code by the first that can find it: a guess among octaves, a guess from cells, a comparison with each step."""
     rows = np.clip(np.array(rising.thresholds, np.int64) * unit, -_NEVER - 1, _NEVER)
-    found = fit_octaves(rows, lows.astype(np.int64) * unit, highs.astype(np.int64) * unit)
-    if found is None:
-        return None
-    context = {
-        "form": "octaves",
-        "literals": [],
-        "unit": unit,
-        "output_zero": 0,
-        "octave_least": found.least,
-        "octave_bits": found.bits,
-        "each_octave": found.each,
-        "octave_up": found.up,
-        "step_bits": rows.shape[1].bit_length(),
-    }
-    words = np.column_stack([bias * unit, found.multiplier, found.offset, found.thresholds])
-    fields = (Field("bias"), Field("multiplier"), Field("offset"), Field("steps", found.thresholds.shape[1]))
-    return Epilogue(context, words, fields)
-
-
-def _cells(
-    rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray, bias: np.ndarray, unit: int
-) -> Epilogue | None:
-    if not isinstance(rising, Threshold):
-        return None
-    rows = np.clip(np.array(rising.thresholds, np.int64) * unit, -_NEVER - 1, _NEVER)
-    found = fit_cells(rows, lows.astype(np.int64) * unit, highs.astype(np.int64) * unit)
-    if found is None:
-        return None
-    context = {
-        "form": "cells",
-        "literals": [],
-        "unit": unit,
-        "output_zero": 0,
-        "cell_bits": found.bits,
-        "cell_shift": found.shift,
-        "cell_radix": found.radix,
-    }
-    words = np.column_stack([bias * unit, found.multiplier, found.offset, found.cells])
-    fields = (Field("bias"), Field("multiplier"), Field("offset"), Field("cells", found.cells.shape[1]))
-    return Epilogue(context, words, fields)
-
-
-def _as_written(rising: Rescale | Threshold, bias: np.ndarray, unit: int) -> Epilogue:
-    if isinstance(rising, Threshold):
-        rows = np.clip(np.array(rising.thresholds, np.int64) * unit, -_NEVER - 1, _NEVER)
-        bits = rows.shape[1].bit_length()
-        if rows.shape[1] > _COMPARED:
-            # A search halves what is left: thresholds that are never reached fill it up.
-            rows = np.pad(rows, ((0, 0), (0, 2**bits - 1 - rows.shape[1])), constant_values=_NEVER)
+    bits = rows.shape[1].bit_length()
+    ends = lows.astype(np.int64) * unit, highs.astype(np.int64) * unit
+    start = {"bias": bias * unit}
+    octaves = fit_octaves(rows, *ends)
+    if octaves is not None:
         context = {
-            "form": "steps",
-            "steps": rows.shape[1],
+            "octave_least": octaves.least,
+            "octave_bits": octaves.bits,
+            "each_octave": octaves.each,
+            "octave_up": octaves.up,
             "step_bits": bits,
-            "literals": [],
-            "unit": unit,
-            "output_zero": 0,
         }
-        return Epilogue(context, np.column_stack([bias * unit, rows]), (Field("bias"), Field("steps", rows.shape[1])))
+        guess = {"multiplier": octaves.multiplier, "offset": octaves.offset}
+        return _with_table("octaves", context, unit, start | guess, {"steps": octaves.thresholds})
+    cells = fit_cells(rows, *ends)
+    if cells is not None:
+        context = {"cell_bits": cells.bits, "cell_shift": cells.shift, "cell_radix": cells.radix}
+        guess = {"multiplier": cells.multiplier, "offset": cells.offset}
+        return _with_table("cells", context, unit, start | guess, {"cells": cells.cells})
+    if rows.shape[1] > _COMPARED:
+        # A search halves what is left: thresholds that are never reached fill it up.
+        rows = np.pad(rows, ((0, 0), (0, 2**bits - 1 - rows.shape[1])), constant_values=_NEVER)
+    return _with_table("steps", {"steps": rows.shape[1], "step_bits": bits}, unit, start, {"steps": rows})
+
+
+def _with_table(
+    form: str, context: dict[str, Any], unit: int, columns: Mapping[str, np.ndarray], table: Mapping[str, np.ndarray]
+) -> Epilogue:
+    """Words [O] of each of the columns, then those of the table [O, words]."""
+    words = np.column_stack([*columns.values(), *table.values()])
+    fields = (*map(Field, columns), *(Field(name, rows.shape[1]) for name, rows in table.items()))
+    return Epilogue({"form": form, "literals": [], "unit": unit, "output_zero": 0, **context}, words, fields)
+
+
+def _rescaled(rising: Rescale, bias: np.ndarray, unit: int) -> Epilogue:
     offset = np.array(rising.offset, np.int64)
     low_words = (offset & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
     # Most shift by a word and more: then the upper word is all that is shifted.
