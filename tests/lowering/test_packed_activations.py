@@ -11,6 +11,7 @@ from tests.support import integer_layers as layers
 from tests.support.chains import Chain
 from tests.support.integer_layers import Layer, affine, levels
 from tinygen.builds.report import packed_text
+from tinygen.errors import FitError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.tg.reader import read_tg
 from tinygen.frontends.tg.writer import write_tg
@@ -74,6 +75,23 @@ def test_the_smallest_arena_is_of_stripes_or_packed() -> None:
     graph = network(4, side=8).graph
     smallest = lower(graph, isa=DSP, family="compact").memory.arena_bytes
     assert lower(graph, isa=DSP, family="compact", streaming=Streaming()).memory.arena_bytes <= smallest
+
+
+def test_stripes_or_packed_as_asked_for() -> None:
+    graph = network(4, side=8).graph
+
+    def asked(striped: bool, limit: int | None = None) -> Program:
+        return lower(graph, isa=DSP, family="compact", streaming=Streaming(limit, striped=striped))
+
+    whole = asked(False)
+    assert packed(whole) and not whole.streamed
+    roomy = asked(False, 40_000)
+    assert not packed(roomy) and not roomy.streamed
+    assert packed(asked(False, whole.memory.arena_bytes))
+    with pytest.raises(FitError, match="without stripes"):
+        asked(False, whole.memory.arena_bytes - 8)
+    stripes = asked(True)
+    assert stripes.streamed and not packed(stripes)
 
 
 def test_files_of_models_do_not_have_it() -> None:

@@ -44,8 +44,8 @@ def check(report: BuildReport, flash: int) -> None:
     image = report.folder / "firmware.bin"
     assert load_board(manifest.board).esp_chip or image.stat().st_size <= flash
     assert any(point.flash_bytes == manifest.flash_bytes for point in budget.curve)
-    # Layers were measured one by one, in other firmware: what they find in caches and flash lines differs.
-    assert cycles(manifest) == pytest.approx(budget.cycles_predicted, rel=0.04)
+    # Layers were measured one by one, in other firmware: their scratch, and what they find in caches, differs.
+    assert cycles(manifest) == pytest.approx(budget.cycles_predicted, rel=0.02)
     for small, large in zip(budget.curve, budget.curve[1:], strict=False):
         assert small.flash_bytes < large.flash_bytes and small.cycles_predicted > large.cycles_predicted
 
@@ -156,3 +156,7 @@ def test_with_other_options(tmp_path: Path, options: dict[str, object]) -> None:
         limited(network, tmp_path / "out", 0, **options)
     needed = caught.value.excess["FLASH"]
     check(limited(network, tmp_path / "out", needed, **options), needed)
+    # Whether some kernels need less memory in stripes, which take more code, does not matter.
+    compact = BuildOptions(kernels="compact", **options)  # type: ignore[arg-type]
+    plain = build(MemoryModel(network, "net"), tmp_path / "plain", compact).manifest.flash_bytes
+    assert plain is not None and needed <= plain

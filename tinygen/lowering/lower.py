@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tinygen.errors import TinygenError, UnsupportedError
+from tinygen.errors import FitError, TinygenError, UnsupportedError
 from tinygen.ir.branch import Branch
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node
@@ -163,11 +163,28 @@ def _within(chosen: Chosen, graph: Graph) -> Program:
 
 
 def _smaller(least: Draft, packed: Draft, streaming: Streaming, choose: Chooser) -> Draft:
-    """In stripes, or with activations packed: the first of both within the limit, or what needs least without one."""
+    """In stripes, or with activations packed: the first of both within the limit, or what needs least without one.
+
+    Raises:
+        FitError: none is within the limit.
+    """
     limit = streaming.arena_bytes
+    if streaming.striped is False:
+        return _unstriped(least, packed, limit)
+    if streaming.striped:
+        return stream(least, streaming, choose)
     if limit is None:
         return min(stream(least, streaming, choose), packed, key=lambda one: one.arena_bytes)
     return packed if packed.arena_bytes <= limit < least.arena_bytes else stream(least, streaming, choose)
+
+
+def _unstriped(least: Draft, packed: Draft, limit: int | None) -> Draft:
+    if limit is not None and least.arena_bytes <= limit:
+        return least
+    if limit is not None and packed.arena_bytes > limit:
+        what = f"the arena does not fit {limit:,} bytes: {packed.arena_bytes:,} without stripes"
+        raise FitError(what, where=least.program.graph.name)
+    return packed
 
 
 def _check_alignment(program: Program, isa: Collection[str]) -> None:

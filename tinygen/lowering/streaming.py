@@ -37,10 +37,12 @@ class Streaming:
     Attributes:
         arena_bytes: the cheapest way within this arena is taken; None asks for the smallest arena.
         recompute: how many multiply-accumulates may be added, as a share of all, when the smallest is asked for.
+        striped: in stripes (True), or all rows at once (False); None takes what needs less.
     """
 
     arena_bytes: int | None = None
     recompute: float = 0.1
+    striped: bool | None = None
 
 
 @dataclass(frozen=True)

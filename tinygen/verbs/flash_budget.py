@@ -94,6 +94,7 @@ class _Measured:
         layers: of all switches.
         options: by layer and kernel; None for one with which the firmware does not fit the board.
         rest_bytes, rest_cycles: of what belongs to no layer.
+        streaming: as all are lowered but the first.
         has_db: whether RAM had room for the benchmark's inputs; None as long as not all is measured.
     """
 
@@ -101,6 +102,7 @@ class _Measured:
     options: dict[tuple[int, int], Option | None] = field(default_factory=dict)
     rest_bytes: int = 0
     rest_cycles: int = 0
+    streaming: Streaming | None = None
     has_db: bool | None = None
 
 
@@ -201,11 +203,12 @@ class _Search:
     def _measure_all(self) -> None:
         """Every kernel once: the compact ones, then the first of all layers, then the second, and so on."""
         if self.measured.has_db is not None:
-            self.has_db = self.measured.has_db
+            self.has_db, self.streaming = self.measured.has_db, self.measured.streaming
             return
         count = max((len(layer.kernels) for layer in self.layers), default=1)
         self.step("measuring kernels", 0, count + 1)
         self._measure({})
+        self.measured.streaming = self.streaming
         for which in range(count):
             self.step("measuring kernels", which + 1, count + 1)
             wanted = {i: which for i, layer in enumerate(self.layers) if which < len(layer.kernels)}
@@ -224,7 +227,9 @@ class _Search:
         if self.measured.options and not wanted:
             return
         try:
-            self._record(wanted, self._compiled(self._names(wanted)))
+            compiled = self._compiled(self._names(wanted))
+            self._record(wanted, compiled)
+            self.streaming = _as_in(self.streaming, compiled.program)
         except FitError as error:
             if self.has_db and error.excess.get("RAM"):
                 self.has_db = False
@@ -347,6 +352,17 @@ def _layers(maker: Maker, *, coded: bool) -> list[_Layer]:
             layer = _Layer(number, node.op.name, of_node.kernels, of_node.compact, of_node.default)
             found.setdefault((number, node.op.name), layer)
     return list(found.values())
+
+
+def _as_in(streaming: Streaming | None, program: NetworkProgram) -> Streaming | None:
+    """In stripes like this program, or not.
+
+    A layer takes more code and more cycles in stripes. Whether stripes need less memory depends on the kernels: if each
+    firmware chose for itself, layers of one would say nothing about those of another.
+    """
+    if streaming is None or streaming.striped is not None:
+        return streaming
+    return replace(streaming, striped=any(one.streamed is not None for one in program.programs))
 
 
 def _function_key(step: Step) -> Hashable:
