@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.lowering.kernels.support.bits import bit_layer, columns_plan, words_plan
+from tinygen.lowering.kernels.support.bits import bit_layer, columns_plans, words_plan
 from tinygen.lowering.kernels.support.window import window_stem
 from tinygen.lowering.plan import KernelPlan, kernel
 
@@ -15,8 +15,7 @@ from tinygen.lowering.plan import KernelPlan, kernel
 def xnor_conv_2d_columns(node: Node) -> Sequence[KernelPlan]:
     """One channel of 32 filters in a word."""
     layer = bit_layer(node)
-    plan = columns_plan(layer, window_stem("xnor_conv_2d", (layer.rows, layer.columns))) if layer else None
-    return (plan,) if plan else ()
+    return columns_plans(layer, window_stem("xnor_conv_2d", (layer.rows, layer.columns))) if layer else ()
 
 
 @kernel(IntegerConv2D, name="xnor_conv_2d_words", family="tinygen")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
-from tinygen.lowering.kernels.support.bits import bit_layer, columns_plan, words_plan
+from tinygen.lowering.kernels.support.bits import bit_layer, columns_plans, words_plan
 from tinygen.lowering.plan import KernelPlan, kernel
 
 
@@ -14,8 +14,7 @@ from tinygen.lowering.plan import KernelPlan, kernel
 def xnor_fully_connected_columns(node: Node) -> Sequence[KernelPlan]:
     """One input of 32 outputs in a word."""
     layer = bit_layer(node)
-    plan = columns_plan(layer, "xnor_fully_connected") if layer else None
-    return (plan,) if plan else ()
+    return columns_plans(layer, "xnor_fully_connected") if layer else ()
 
 
 @kernel(IntegerFullyConnected, name="xnor_fully_connected_words", family="tinygen")
