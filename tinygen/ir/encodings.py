@@ -219,10 +219,31 @@ class Codebook(_Scaled):
         return f"codebook of {len(self.table)} {self._scales()}"
 
 
+@dataclass(frozen=True)
+class ChannelList:
+    """Numbers of the live ones among `of` channels, rising: what a gate chose. They stand for themselves.
+
+    `TopK` makes lists; nothing else does, and models have none as inputs, so that each number is a channel.
+    """
+
+    of: int
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.int16)
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        return 0, self.of - 1
+
+    def __str__(self) -> str:
+        return f"live channels of {self.of}"
+
+
 IntegerEncoding = Affine | Levels | Binary | Ternary | PowerOfTwo | Codebook
 """Encodings with `integers`, `scale`, `axis` and `code_range`."""
 
-Encoding = Float32 | Plain | IntegerEncoding
+Encoding = Float32 | Plain | ChannelList | IntegerEncoding
 
 
 def packed_bits(encoding: Encoding, code_bits: int = 0) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tinygen.errors import ModelError
+from tinygen.ir.encodings import ChannelList
 from tinygen.ir.graph import Graph
 from tinygen.ir.tensor import Tensor
 
@@ -94,7 +95,15 @@ class Network:
                     fix="Use a-z, 0-9 and _, a letter first.",
                 )
             switch.graph.validate()
+            _check_lists(switch.graph)
             _check_ports(self, switch)
+
+
+def _check_lists(graph: Graph) -> None:
+    """Nothing from outside is a list of channels: its numbers become addresses."""
+    for name in graph.sources:
+        if isinstance(graph.tensors[name].encoding, ChannelList):
+            raise ModelError(f"'{name}' is a list of channels, which only TopK makes", where=graph.name)
 
 
 def _check_ports(network: Network, switch: Switch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.builds.compare import decision_threshold
-from tinygen.ir.encodings import Float32, Plain
+from tinygen.ir.encodings import ChannelList, Float32, Plain
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.quantize import Dequantize
 from tinygen.ir.ops.requantize import Requantize
@@ -68,7 +68,7 @@ def _probabilities(flat: np.ndarray, graph: Graph) -> np.ndarray | None:
     tensor = graph.tensors[graph.outputs[0]]
     if isinstance(tensor.encoding, Float32):
         values = flat.astype(np.float64)
-    elif isinstance(tensor.encoding, Plain) or tensor.encoding.per_channel:
+    elif isinstance(tensor.encoding, Plain | ChannelList) or tensor.encoding.per_channel:
         return None
     else:
         values = tensor.encoding.integers(flat) * tensor.encoding.scale[0]

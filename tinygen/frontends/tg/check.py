@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.errors import ModelError
-from tinygen.ir.encodings import Affine, Codebook, Encoding, Levels, Plain, PowerOfTwo
+from tinygen.ir.encodings import Affine, ChannelList, Codebook, Encoding, Levels, Plain, PowerOfTwo
 from tinygen.ir.tensor import Shape
 
 _STORAGE = {
@@ -31,6 +31,8 @@ def _own_problem(encoding: Any) -> str:
         return f"has codes of type '{encoding.storage}'"
     if isinstance(encoding, Levels) and not 2 <= encoding.bits <= 8:
         return f"has levels of {encoding.bits} bits"
+    if isinstance(encoding, ChannelList) and not 1 <= encoding.of < 2**15:
+        return f"lists channels of {encoding.of}"
     if isinstance(encoding, PowerOfTwo) and not 1 <= encoding.exponents <= 31:
         return f"has {encoding.exponents} exponents"
     if isinstance(encoding, Codebook):

@@ -47,13 +47,9 @@ def largest_integer(encoding: Encoding) -> int:
 
 def check_mac(node: Node, epilogue: Epilogue | None, *, outputs: int) -> None:
     """Encodings of input, weights [O, ..., I] and output; accumulators fit 32 bits."""
-    x, weights = node.input(0), node.input(1)
-    check_activations(node, x)
-    node.require(isinstance(weights.encoding, IntegerEncoding), f"weights ({weights.encoding}) are not quantized")
-    node.require(
-        not weights.integer.per_channel or (weights.integer.axis == 0 and len(weights.integer.scale) == outputs),
-        f"per-channel weights must be quantized along axis 0 with {outputs} scales",
-    )
+    weights = node.input(1)
+    check_activations(node, node.input(0))
+    check_weights(node, outputs)
     scales = kernel_scales(node)
     if scales is not None:
         expected = (weights.shape[0], weights.shape[-1])
@@ -64,6 +60,16 @@ def check_mac(node: Node, epilogue: Epilogue | None, *, outputs: int) -> None:
     check_epilogue(node, epilogue, outputs)
     if weights.data is not None:
         node.require(largest_accumulator(node) <= LARGEST, "sums of products may not fit 32 bits")
+
+
+def check_weights(node: Node, outputs: int) -> None:
+    """Input 1 has integer codes, with one scale or one for each output."""
+    weights = node.input(1)
+    node.require(isinstance(weights.encoding, IntegerEncoding), f"weights ({weights.encoding}) are not quantized")
+    node.require(
+        not weights.integer.per_channel or (weights.integer.axis == 0 and len(weights.integer.scale) == outputs),
+        f"per-channel weights must be quantized along axis 0 with {outputs} scales",
+    )
 
 
 def kernel_scales(node: Node) -> np.ndarray | None:
@@ -87,8 +93,13 @@ def scaled_weights(node: Node, weights: np.ndarray) -> np.ndarray:
 
 def largest_accumulator(node: Node) -> int:
     """A bound on the magnitude of all accumulators, from the weights and the range of the input's codes."""
-    weights = np.abs(scaled_weights(node, weight_integers(node)))
-    return int(weights.reshape(len(weights), -1).sum(axis=1).max()) * largest_integer(node.input(0).encoding)
+    return largest_sum(node, scaled_weights(node, weight_integers(node)))
+
+
+def largest_sum(node: Node, weights: np.ndarray) -> int:
+    """The same of given integers of weights [O, ...]."""
+    filters = np.abs(weights).reshape(len(weights), -1)
+    return int(filters.sum(axis=1).max()) * largest_integer(node.input(0).encoding)
 
 
 def finish(node: Node, epilogue: Epilogue | None, accumulators: np.ndarray) -> np.ndarray:

@@ -1,15 +1,15 @@
-"""TOPK_V2: the largest elements along the last axis, and where they are."""
+"""TOPK_V2: the largest elements along the last axis, and where they are; k winners of a gate's channels, too."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
-from tinygen.ir.encodings import Plain
-from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.encodings import Affine, ChannelList, Levels, Plain
+from tinygen.ir.ops.base import LATER, Node, Op
 from tinygen.ir.tensor import Shape
 
 
@@ -18,13 +18,19 @@ class TopK(Op):
     """Input: [..., n], int8, int32 or float32. Outputs: the k largest [..., k], largest first, in the input's encoding,
     and their positions, int32. Of equal elements the first ones count.
 
+    As a gate of n channels: codes of a byte [1, n], unsigned ones too. The same elements count, but they stand in the
+    order of their positions, which are a `ChannelList`: memory is walked forward. With the values this is
+    k-winners-take-all (Raju 2022, equation 3.4): the largest by value, not by magnitude, exactly k of them.
+
     Attributes:
         k: 1 to n.
+        by_position: whether it is a gate's.
     """
 
     KIND: ClassVar[str] = "top_k"
 
     k: int
+    by_position: bool = field(default=False, metadata=LATER, repr=False)
 
     def infer_shapes(self, node: Node) -> list[Shape]:
         shape = (*node.input(0).shape[:-1], self.k)
@@ -33,14 +39,21 @@ class TopK(Op):
     def check(self, node: Node) -> None:
         x = node.input(0)
         node.require(len(x.shape) > 0 and 1 <= self.k <= x.shape[-1], f"{self.k} of {list(x.shape)}")
-        node.require(x.is_float or x.dtype in (np.int8, np.int32), f"{x.encoding} is not supported")
+        if self.by_position:
+            rises = isinstance(x.encoding, Affine | Levels) and x.dtype.itemsize == 1
+            node.require(rises and x.size == x.shape[-1], f"a gate takes one row of bytes, not {x.describe()}")
+        else:
+            node.require(x.is_float or x.dtype in (np.int8, np.int32), f"{x.encoding} is not supported")
         values, positions = node.outputs
         node.require(values.encoding == x.encoding, f"its values are {values.encoding}, its input is {x.encoding}")
-        node.require(positions.encoding == Plain("int32"), f"its positions are {positions.encoding}, not int32")
+        wanted = ChannelList(x.shape[-1]) if self.by_position else Plain("int32")
+        node.require(positions.encoding == wanted, f"its positions are {positions.encoding}, not {wanted}")
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         positions = top_positions(values[0], self.k)
-        return [np.take_along_axis(values[0], positions, axis=-1), positions.astype(np.int32)]
+        if self.by_position:
+            positions = np.sort(positions, axis=-1)
+        return [np.take_along_axis(values[0], positions, axis=-1), positions.astype(node.outputs[1].dtype)]
 
 
 def top_positions(values: np.ndarray, k: int) -> np.ndarray:

@@ -10,10 +10,12 @@ from tinygen.lowering.plan import KernelPlan, kernel
 
 
 @kernel(TopK, name="top_k")
-def top_k(node: Node) -> KernelPlan:
+def top_k(node: Node) -> KernelPlan | None:
     """An insertion into the k best for each element."""
     op, x = node.op, node.input(0)
     assert isinstance(op, TopK)
+    if op.by_position:
+        return None
     return KernelPlan(
         template="top_k/top_k.c.j2",
         stem=f"top_k_{x.dtype.name}",

@@ -1,0 +1,95 @@
+"""Gated channels in C against the operators' meaning: under sanitizers, in emulated cores, in every family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.bare_batch import run_on_bare_core
+from tests.support.board_batch import M4, run_on_board
+from tests.support.differential import compare_code
+from tests.support.gated import Gated, feeds_of, gated_conv, statistic
+from tests.support.integer_layers import INT8, TERNARY, affine, codebook, levels
+from tinygen.ir.graph import Graph
+from tinygen.ir.interpreter import evaluate
+from tinygen.ir.ops.channel_statistic import Statistic
+from tinygen.lowering.lower import lower
+from tinygen.targets.bare_cores import bare_cores
+
+Feeds = Sequence[Sequence[np.ndarray]]
+_ACTIVATIONS = (INT8, affine(17), levels(4), levels(2, True), TERNARY, affine(-128), codebook(16))
+_WEIGHTS = (INT8, INT8, levels(2, True), TERNARY, codebook(4))
+_OUTPUTS = (INT8, levels(4), affine(-128), levels(8), TERNARY)
+
+
+def _compare(graphs: Sequence[Graph], on_board: bool = True) -> None:
+    feeds = [feeds_of(graph, np.random.default_rng(i)) for i, graph in enumerate(graphs)]
+    expected = [[evaluate(graph, x) for x in feed] for graph, feed in zip(graphs, feeds, strict=True)]
+    compare_code(graphs, feeds, expected, ["gated channels"] * len(graphs), on_board=on_board)
+
+
+def random_gate(i: int, seed: int = 0) -> Gated:
+    """One of many: any encodings, all, some or one channel live, experts or none."""
+    rng = np.random.default_rng([seed, i])
+    channels, filters = (int(n) for n in rng.integers(1, 19, 2))
+    kernel = ((1, 1), (3, 3), (3, 2))[i % 3]
+    image = (int(rng.integers(3, 7)), int(rng.integers(3, 7)), channels)
+    live = (int(rng.integers(0, channels + 1)), int(rng.integers(0, filters + 1)))
+    return Gated(
+        name=f"g{seed}_{i}",
+        image=image,
+        filters=filters,
+        kernel=kernel,
+        stride=(int(rng.integers(1, 3)), int(rng.integers(1, 3))),
+        dilation=(1 + (i % 11 == 3), 1),
+        same=bool(rng.random() < 0.7) or i % 11 == 3,
+        live=live,
+        gamma=bool(rng.random() < 0.6),
+        experts=int(rng.integers(1, 5)) if i % 3 == 1 else 0,
+        biased=bool(rng.random() < 0.7),
+        x=_ACTIVATIONS[i % len(_ACTIVATIONS)],
+        w=_WEIGHTS[(i // 2) % len(_WEIGHTS)],
+        y=_OUTPUTS[(i // 3) % len(_OUTPUTS)],
+        seed=i,
+    )
+
+
+def test_gated_convolutions() -> None:
+    _compare([gated_conv(random_gate(i)) for i in range(10)])
+
+
+@pytest.mark.long
+def test_many_gated_convolutions() -> None:
+    _compare([gated_conv(random_gate(i, seed=1)) for i in range(40)])
+
+
+def test_statistics() -> None:
+    kinds = (INT8, affine(9), levels(4))
+    _compare(
+        [
+            statistic(f"s{i}{live}", (3, 4, 7), live, kind, kinds[(i + live) % 3])
+            for i, kind in enumerate(Statistic)
+            for live in (0, 3)
+        ]
+    )
+
+
+def _check(outputs: Sequence[list[list[np.ndarray]]], graphs: Sequence[Graph], feeds: Sequence[Feeds]) -> None:
+    for rows, graph, feed in zip(outputs, graphs, feeds, strict=True):
+        for got, x in zip(rows, feed, strict=True):
+            for one, wanted in zip(got, evaluate(graph, x), strict=True):
+                assert np.array_equal(one, wanted)
+
+
+def test_other_cores(tmp_path: Path) -> None:
+    """Without a second pipeline, and RV32."""
+    graphs = [gated_conv(random_gate(i, seed=2)) for i in (1, 2, 4, 6)]
+    feeds = [feeds_of(graph, np.random.default_rng(7)) for graph in graphs]
+    riscv = bare_cores()["esp32c3-core"]
+    programs = [lower(graph, isa=riscv.isa) for graph in graphs]
+    _check(run_on_bare_core(programs, feeds, tmp_path, riscv), graphs, feeds)
+    programs = [lower(graph, isa=("c99", "dsp")) for graph in graphs]
+    _check(run_on_board(programs, feeds, tmp_path, core=M4), graphs, feeds)
