@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "check.h"
+
 typedef struct {
     const char *name;
     void *data;
@@ -40,6 +42,17 @@ typedef struct {
     void (*results)(void); /* prints the values of the last outputs; NULL where no number stands for their codes */
 } app_benchmark_t;
 
+/* Thresholds that the caller may set. */
+typedef struct {
+    uint32_t count;
+    const char *const *names;
+    int32_t (*get)(uint32_t index);            /* index < count */
+    bool (*set)(uint32_t index, int32_t code); /* false, and nothing changed, where it cannot be */
+    void (*list)(void); /* these three are in thresholds.c, which models without thresholds do without */
+    void (*check)(check_t *sum);
+    bool (*command)(const char *command);
+} app_thresholds_t;
+
 typedef struct {
     const char *name;
     const char *build_id; /* 16 hex digits: hash of model, options and generated sources */
@@ -57,12 +70,10 @@ typedef struct {
     uint32_t state_bytes;    /* what the model keeps from one inference to the next; 0 for most models */
     void (*reset)(void);     /* forgets that: the next inference is the first; NULL where state_bytes is 0 */
     uint32_t (*steps)(void); /* inferences since init or reset; NULL where state_bytes is 0 */
-    /* What of the model's memory may be overwritten between inferences, if reset follows; may be NULL. */
+    /* What of the model's memory may be overwritten between inferences, if restart follows; may be NULL. */
     app_tensor_t (*arena)(void);
-    uint32_t thresholds; /* that the caller may set; 0 for most models, and then the rest is NULL */
-    const char *const *threshold_names;
-    int32_t (*threshold)(uint32_t index);                   /* index < thresholds */
-    bool (*set_threshold)(uint32_t index, int32_t code); /* false, and nothing changed, where it cannot be */
+    void (*restart)(void); /* writes what it keeps there anew: thresholds get their defaults; NULL where that is nothing */
+    const app_thresholds_t *thresholds; /* NULL where there are none */
     app_benchmark_t benchmark;
 } app_model_t;
 

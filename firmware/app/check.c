@@ -22,3 +22,9 @@ void check_update(check_t *check, const void *data, size_t bytes)
     check->adler = high << 16 | low;
     check->crc = crc32_update(check->crc, data, bytes);
 }
+
+void check_update_word(check_t *check, uint32_t word)
+{
+    const uint8_t bytes[] = {(uint8_t)word, (uint8_t)(word >> 8), (uint8_t)(word >> 16), (uint8_t)(word >> 24)};
+    check_update(check, bytes, sizeof bytes);
+}

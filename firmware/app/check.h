@@ -14,5 +14,6 @@ typedef struct {
 #define CHECK_OF_NOTHING {.crc = 0U, .adler = 1U}
 
 void check_update(check_t *check, const void *data, size_t bytes);
+void check_update_word(check_t *check, uint32_t word); /* its bytes, the lowest first */
 
 #endif

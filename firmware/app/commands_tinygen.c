@@ -4,7 +4,8 @@
  *     tg-info%          name, build, clock, sizes of inputs and outputs, switches if several, layers of the current,
  *                       bytes of the db buffer, mode, bytes of what the model keeps between inferences, if any
  *     tg-switch S%      runs the model by switch S from now on
- *     tg-threshold T C% sets threshold T to the code C (32 bits, hexadecimal); tg-info names them and has their codes
+ *     tg-threshold T C% sets threshold T to the code C (32 bits, hexadecimal); tg-info names them and has their codes.
+ *                       Where a model has thresholds (thresholds.c)
  *     tg-mode M%        "performance" or "energy" (measure.h), once this command is answered
  *     tg-load I N C%    then N raw bytes for input I, whose CRC-32 is C (hexadecimal)
  *     tg-db N C%        then N raw bytes for the db buffer
@@ -53,17 +54,6 @@ static void line_switches(void)
     reply_number("m-tg-current ", app_model.current());
 }
 
-static void line_threshold(uint32_t index)
-{
-    text_write("m-tg-threshold ");
-    text_write_decimal(index);
-    text_write(" ");
-    text_write(app_model.threshold_names[index]);
-    text_write(" ");
-    text_write_hex((uint32_t)app_model.threshold(index));
-    reply_end();
-}
-
 static void info(void)
 {
     reply_text("m-tg-name ", app_model.name);
@@ -84,25 +74,9 @@ static void info(void)
     if (app_model.state_bytes > 0U) {
         reply_number("m-tg-state ", app_model.state_bytes);
     }
-    for (uint32_t i = 0U; i < app_model.thresholds; i++) {
-        line_threshold(i);
+    if (app_model.thresholds != NULL) {
+        app_model.thresholds->list();
     }
-}
-
-static void set_threshold(const char *arguments)
-{
-    uint32_t index;
-    uint32_t code;
-    if (!text_read_decimal(&arguments, &index) || !text_read_hex(&arguments, &code) || !text_at_end(arguments)) {
-        reply("e-[tg-threshold wants: threshold code]");
-        return;
-    }
-    /* Two's complement, on every compiler supported here. */
-    if (index >= app_model.thresholds || !app_model.set_threshold(index, (int32_t)code)) {
-        reply("e-[no such threshold or code]");
-        return;
-    }
-    line_threshold(index);
 }
 
 static void reset(void)
@@ -250,11 +224,14 @@ static void read_output(const char *arguments)
 static void trace_finished(void *context, uint32_t layer)
 {
     uint32_t *const next = context;
-    while (*next < current_switch()->traces && app_model.trace(*next).layer < layer) {
-        (*next)++; /* of a branch that did not run */
-    }
-    for (; *next < current_switch()->traces && app_model.trace(*next).layer == layer; (*next)++) {
+    for (const uint32_t traces = current_switch()->traces; *next < traces; (*next)++) {
         const app_trace_t tensor = app_model.trace(*next);
+        if (tensor.layer > layer) {
+            break;
+        }
+        if (tensor.layer < layer) {
+            continue; /* of a branch that did not run */
+        }
         text_write("m-tg-crc ");
         text_write_decimal(*next);
         text_write(" ");
@@ -328,11 +305,8 @@ static void paint(void)
         const app_tensor_t arena = app_model.arena();
         paint_bytes(arena.data, arena.bytes);
     }
-    if (app_model.thresholds > 0U) {
-        app_model.init(); /* they lie in the arena, and get their defaults again */
-    }
-    if (app_model.reset != NULL) {
-        app_model.reset(); /* what it keeps lies in the arena */
+    if (app_model.restart != NULL) {
+        app_model.restart();
     }
     uint8_t *stack;
     const uint32_t bytes = board_stack(&stack);
@@ -372,12 +346,11 @@ bool commands_tinygen(const char *command)
         dump(command);
     } else if (text_takes_word(&command, "tg-switch")) {
         set_switch(command);
-    } else if (text_takes_word(&command, "tg-threshold")) {
-        set_threshold(command);
     } else if (text_takes_word(&command, "tg-mode")) {
         set_mode(command);
     } else {
-        return commands_without_arguments(command);
+        return commands_without_arguments(command) ||
+               (app_model.thresholds != NULL && app_model.thresholds->command(command));
     }
     return true;
 }

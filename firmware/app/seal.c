@@ -50,12 +50,6 @@ void seal_end(void)
     sealed = false;
 }
 
-static void update_with_word(check_t *sum, uint32_t word)
-{
-    const uint8_t bytes[] = {(uint8_t)word, (uint8_t)(word >> 8), (uint8_t)(word >> 16), (uint8_t)(word >> 24)};
-    check_update(sum, bytes, sizeof bytes);
-}
-
 void seal_ran(void)
 {
     if (!sealed) {
@@ -66,10 +60,10 @@ void seal_ran(void)
     check_update(&check, app_model.build_id, length_of(app_model.build_id));
     check_update(&check, &choice, 1U);
     if (app_model.steps != NULL) {
-        update_with_word(&check, app_model.steps());
+        check_update_word(&check, app_model.steps());
     }
-    for (uint32_t i = 0U; i < app_model.thresholds; i++) {
-        update_with_word(&check, (uint32_t)app_model.threshold(i));
+    if (app_model.thresholds != NULL) {
+        app_model.thresholds->check(&check);
     }
     for (uint32_t i = 0U; i < app_model.inputs; i++) {
         const app_tensor_t tensor = app_model.input(i);

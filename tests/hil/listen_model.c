@@ -86,4 +86,5 @@ const app_model_t app_model = {
     .state_bytes = 4U,
     .reset = reset,
     .steps = steps,
+    .restart = reset,
 };

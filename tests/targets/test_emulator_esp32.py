@@ -45,7 +45,7 @@ def booted(board: Board, elf: Path) -> tuple[EmulatedBoard, DeviceClient]:
 @pytest.mark.parametrize("toolchain", TOOLCHAINS)
 def test_inference(board: Board, tmp_path: Path, toolchain: str) -> None:
     result = build(board, toolchain, tmp_path)
-    assert result.bin is None and result.flash_bytes < 14 * 1024
+    assert result.bin is None and result.flash_bytes < 13 * 1024
     assert sum(result.sizes.flash_by_group.values()) == result.flash_bytes
     assert sum(result.sizes.ram_by_group.values()) == result.ram_bytes
     emulated, client = booted(board, result.elf)

@@ -48,6 +48,7 @@ _APPLICATION = (
     "values",
     "seal",
     "text",
+    "thresholds",
     "check",
     "crc32",
 )
