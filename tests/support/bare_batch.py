@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.support.host_batch import write_sources
 from tinygen.bench.bare_models import BareModels
 from tinygen.lowering.program import Program
 from tinygen.targets.board import Board
@@ -21,7 +22,7 @@ def run_on_bare_core(
     compiler: str = "zig",
 ) -> list[list[list[np.ndarray]]]:
     """Outputs per program, per sample, per model output; see `run_on_host`. Nothing is written to `folder`."""
-    models = BareModels(programs, board, find_toolchain(compiler, board), strict=True)
+    models = BareModels(programs, board, find_toolchain(compiler, board), strict=True, write=write_sources)
     runs = [[models.run(index, sample).outputs for sample in feeds] for index, feeds in enumerate(samples)]
     return [
         [[codes.reshape(t.shape) for codes, t in zip(one, program.outputs, strict=True)] for one in rows]

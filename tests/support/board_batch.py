@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import unicorn
 from unicorn import arm_const
 
-from tests.support.host_batch import WARNINGS, _functions, _split, feed_of, write_sources
+from tests.support.host_batch import WARNINGS, _functions, _split, feed_of, write_sources, zig_cc
 from tinygen.lowering.program import Program
 from tinygen.paths import resource
 from tinygen.targets.board import ZigTarget
@@ -111,7 +110,7 @@ def _command(core: Core, compiler: str) -> list[str]:
         return ["arm-none-eabi-gcc", *core.gcc, "-ffreestanding", "-fno-tree-loop-distribute-patterns"]
     target = ["-target", core.zig.target, f"-mcpu={core.zig.cpu}"]
     # Without optimisation zig adds sanitizers, which need an operating system.
-    return [sys.executable, "-m", "ziglang", "cc", *target, "-fno-sanitize=undefined"]
+    return [*zig_cc(), *target, "-fno-sanitize=undefined"]
 
 
 def _main(programs: Sequence[Program], counts: Sequence[int]) -> str:
@@ -135,12 +134,13 @@ def link(main: str, sources: Sequence[Path], folder: Path, core: Core, compiler:
     linked = ["-Wl,-T,batch.ld", "-Wl,-e,run_all", "-o", elf.name]
     if compiler == "gcc":
         _run_compiler([*compiled, *files, str(libc / "string.c"), *linked, "-lgcc"], folder)
-    # zig's library takes seconds to make, and few batches need it.
-    elif lacks_definition(_run_compiler([*compiled, *files, *linked], folder, undefined=True)):
+    else:
         objects = [f"{file}.o" for file in files]
         for file, object_ in zip(files, objects, strict=True):
             _run_compiler([*compiled, "-c", file, "-o", object_], folder)
-        _run_compiler([*command, *objects, *linked, *library_flags(core.zig)], folder)
+        # zig's library takes seconds to make, and few batches need it.
+        if lacks_definition(_run_compiler([*command, *objects, *linked], folder, undefined=True)):
+            _run_compiler([*command, *objects, *linked, *library_flags(core.zig)], folder)
     _flatten(elf, folder / "batch.bin")
     return elf
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from tinygen.emit.model import emit_model
 from tinygen.lowering.program import Io, Program
+from tinygen.targets.toolchains.zig import zig_folder
 
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
 # AddressSanitizer's checks as calls, not inline: the same checks, and gcc takes half the time.
@@ -160,12 +160,17 @@ def feed_of(programs: Sequence[Program], samples: Sequence[Sequence[Sequence[np.
     )
 
 
-_COMPILERS = {"gcc": ["gcc"], "zig": [sys.executable, "-m", "ziglang", "cc"]}
+def zig_cc() -> list[str]:
+    """Called without the Python of its wheel, which takes as long to start as zig takes for a small file."""
+    folder = zig_folder()
+    assert folder is not None, "ziglang is not installed"
+    return [str(folder / "zig"), "cc"]
 
 
 def compile_host(sources: Sequence[Path], executable: Path, flags: Sequence[str], compiler: str = "gcc") -> None:
     """Builds a program for this computer, in its own folder; `compiler` is "gcc" or "zig", which is a clang."""
-    command = [*_COMPILERS[compiler], *WARNINGS, *flags, "-pipe", "-o", str(executable), *map(str, sources)]
+    command = [*(zig_cc() if compiler == "zig" else [compiler]), *WARNINGS, *flags, "-pipe"]
+    command += ["-o", str(executable), *map(str, sources)]
     folder = executable.parent
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr[-4000:]

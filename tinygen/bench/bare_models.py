@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,13 @@ from tinygen.targets.toolchains.base import Toolchain
 from tinygen.targets.vendor_library import VendorLibrary
 
 _ARENA = 0x30000000
+
+
+def write_models(programs: Sequence[Program], folder: Path) -> None:
+    """Writes the C of all programs, as it is emitted."""
+    for program in programs:
+        for name, text in emit_model(program, program.graph.name).files.items():
+            (folder / name).write_text(text, encoding="utf-8", newline="\n")
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class BareModels:
         toolchain: for the board.
         library: that the programs were lowered with, when they call one.
         strict: stop at accesses the core would fault on; several times slower.
+        write: puts C and headers of the programs into a folder, in as many files as it likes.
 
     Raises:
         ToolchainError: the C does not build, or the emulator is missing.
@@ -63,11 +71,14 @@ class BareModels:
         *,
         library: VendorLibrary | None = None,
         strict: bool = False,
+        write: Callable[[Sequence[Program], Path], object] = write_models,
     ) -> None:
         self.programs = tuple(programs)
         # The ELF stays as long as this object: a fault is named by its line in there.
         folder = Path(tempfile.mkdtemp(prefix="tinygen-bare-"))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        (folder / "model").mkdir()
+        write(self.programs, folder / "model")
         elf = _build(self.programs, folder, toolchain, library)
         self.elf = elf
         cost = core_cost(board.core, ElfCode(elf).read)
@@ -112,10 +123,6 @@ def _arena_bytes(program: Program) -> int:
 
 
 def _build(programs: Sequence[Program], folder: Path, toolchain: Toolchain, library: VendorLibrary | None) -> Path:
-    (folder / "model").mkdir()
-    for program in programs:
-        for name, text in emit_model(program, program.graph.name).files.items():
-            (folder / "model" / name).write_text(text, encoding="utf-8", newline="\n")
     includes = library.place.includes if library else ()
     if library is not None:
         library.add_to(programs, folder)
