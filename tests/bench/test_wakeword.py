@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from tests.support.torch_models import need
@@ -10,6 +13,8 @@ from tinygen.bench.registry import find_suite
 from tinygen.bench.run import BenchOptions, bench
 from tinygen.bench.suites import SuiteOptions
 from tinygen.errors import TinygenError
+from tinygen.frontends.tg import save_tg
+from tinygen.ir.network import Network
 
 need("torch")
 
@@ -38,6 +43,33 @@ def test_cases() -> None:
     assert all(case.shape == "1x3x1x40 -> 1x1x1x1" for case in found.cases)
     macs = 40 * 48 * 5 + 48 * 48 * (5 + 7 + 7) + 48 * 30
     assert all(case.macs == macs for case in found.cases)
+
+
+def test_trained_ones_and_what_they_miss(tmp_path: Path) -> None:
+    """From a folder of a training by recipes; one of other models is passed over."""
+    save_tg(Network.of(wakeword.untrained("xnor")), tmp_path / "xnor.tg")
+    point = {"false_rejects": {"value": 0.08, "low": 0.06, "high": 0.1}, "false_accepts_per_hour": {"value": 0.4}}
+    evaluation = {
+        "name": "xnor",
+        "chosen": {**point, "cutoff": 0.7, "phrases": 531, "hours": 2.1},
+        "false_accepts_per_hour": {"0.5": point, "1": None},
+        "near_misses": {"share": {"value": 0.25}},
+    }
+    (tmp_path / "report.json").write_text(json.dumps({"recipes": [evaluation]}))
+    (tmp_path / "others").mkdir()
+    found = find_suite("lowbit-wakeword").cases(SuiteOptions(models=(tmp_path / "others", tmp_path)))
+    (case,) = found.cases
+    assert (case.name, case.encoding, case.model) == ("xnor", "binary x binary", tmp_path / "xnor.tg")
+    assert case.figures["rejects"] == 8.0 and case.figures["rejects_interval"] == [6.0, 10.0]
+    assert case.figures["near_misses_at_cutoff"] == 25.0 and case.figures["cutoff"] == 0.7
+    never = wakeword.rejects_of({**evaluation, "false_accepts_per_hour": {"0.5": None}})
+    assert never["rejects"] is None and never["rejects_interval"] is None
+
+
+def test_a_damaged_report_is_named(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("{")
+    with pytest.raises(TinygenError, match=r"report\.json"):
+        find_suite("lowbit-wakeword").cases(SuiteOptions(models=(tmp_path,)))
 
 
 def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ _HEADS = {"accuracy": "accuracy, %", "rejects": "false rejects, %"}
 
 
 def _accuracy(row: _Row, name: str) -> str:
-    if name not in row:
+    if row.get(name) is None:
         return ""
     return spread_text(row, name) if f"{name}_spread" in row else f"{row[name]:.1f}"
 

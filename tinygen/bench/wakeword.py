@@ -1,18 +1,23 @@
 """Suite `lowbit-wakeword`: the network that `tinygen demo wakeword --train` trains, step by step, in few bits.
 
-Four convolutions over time and one over all that is left of the window of "hey computer", by each recipe; nothing is
-trained. A few batches of noise give weights, batch norms and ranges: cycles, energy and memory hardly depend on what a
-network has learnt. How many words the trained ones miss stands in docs/wake-words.md.
+Given a folder in which that was trained by recipes, its networks, and how many words they miss. Without one, the same
+network untrained: four convolutions over time and one over all that is left of the window of "hey computer". A few
+batches of noise give weights, batch norms and ranges: cycles, energy and memory hardly depend on what was learnt.
 """
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tinygen.bench.case import Case, case_of, encoding_of
 from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
+from tinygen.errors import TinygenError
+from tinygen.frontends.load import load_model
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 SUITE = "lowbit-wakeword"
+REPORT = "report.json"
+"""Of a training."""
 RECIPES = ("int8", "w4a4", "w2a2", "w1a2", "xnor")
 CHANNELS, FILTERS, KERNELS = 40, 48, (5, 5, 7, 7)
 FRAMES, HOP = 140, 3
@@ -36,22 +43,86 @@ _INNER_LAYER = 1
 _PROBABILITY = Affine("int8", (1 / 256,), (-128,))
 
 
-@suite(SUITE, "the network of a trained wake word by each recipe, a step of 30 ms (seconds; needs torch)", ("compact",))
+@suite(
+    SUITE,
+    "the network of a wake word by each recipe, a step of 30 ms: trained ones with --models (else needs torch)",
+    ("compact",),
+)
 def cases(options: SuiteOptions) -> SuiteCases:
     """
     Raises:
-        TinygenError: torch is not installed.
+        TinygenError: torch is not installed, and nothing was trained; a report cannot be read.
     """
     wanted = [recipe for recipe in RECIPES if options.wanted(recipe)]
-    with needs_packages(SUITE, fix="pip install 'tinygen[torch]'"):
-        found = [_case(recipe) for recipe in wanted]
-    return SuiteCases(found, unwanted=[recipe for recipe in RECIPES if recipe not in wanted])
+    unwanted = [recipe for recipe in RECIPES if recipe not in wanted]
+    trained = [training for folder in options.models if (training := _training(folder)) is not None]
+    if trained:
+        found = [_trained_case(trained[0], recipe) for recipe in wanted if recipe in trained[0].evaluations]
+    else:
+        with needs_packages(SUITE, fix="pip install 'tinygen[torch]'"):
+            found = [_case(recipe) for recipe in wanted]
+    return SuiteCases([replace(one, encoding=_encoding(one)) for one in found], unwanted=unwanted)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """A folder of `tinygen demo wakeword --train`, and what its report says of each recipe."""
+
+    folder: Path
+    evaluations: Mapping[str, Mapping[str, Any]]
+
+
+def _training(folder: Path) -> _Training | None:
+    """None for a folder of other models.
+
+    Raises:
+        TinygenError: its report is no JSON.
+    """
+    path = folder / REPORT
+    if not path.is_file():
+        return None
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TinygenError("is not a report of a training", where=str(path), fix="Train again.") from error
+    recipes = report.get("recipes") if isinstance(report, dict) else None
+    return _Training(folder, {one["name"]: one for one in recipes}) if recipes else None
+
+
+def _trained_case(training: _Training, recipe: str) -> Case:
+    case = case_of(SUITE, recipe, training.folder / f"{recipe}.tg")
+    return replace(case, figures=rejects_of(training.evaluations[recipe]))
+
+
+def rejects_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """For the row: false rejects in per cent at the first of the allowed false accepts an hour, and at the cutoff that
+    was chosen on validation voices; None where no cutoff accepts so few.
+    """
+    allowed, point = next(iter(evaluation["false_accepts_per_hour"].items()))
+    chosen, near = evaluation["chosen"], evaluation["near_misses"]
+    return {
+        "allowed_accepts_per_hour": float(allowed),
+        "rejects": point and _percent(point["false_rejects"]["value"]),
+        "rejects_interval": point and [_percent(point["false_rejects"][end]) for end in ("low", "high")],
+        "cutoff": chosen["cutoff"],
+        "rejects_at_cutoff": _percent(chosen["false_rejects"]["value"]),
+        "accepts_per_hour_at_cutoff": chosen["false_accepts_per_hour"]["value"],
+        "near_misses_at_cutoff": _percent(near["share"]["value"]),
+        "phrases": chosen["phrases"],
+        "hours": chosen["hours"],
+    }
+
+
+def _percent(share: float) -> float:
+    return 100 * share
 
 
 def _case(recipe: str) -> Case:
-    graph = untrained(recipe)
-    case = case_of(SUITE, recipe, MemoryModel(graph, f"{recipe} (not trained)"))
-    return replace(case, encoding=encoding_of(graph, _INNER_LAYER))
+    return case_of(SUITE, recipe, MemoryModel(untrained(recipe), f"{recipe} (not trained)"))
+
+
+def _encoding(case: Case) -> str:
+    return encoding_of(load_model(case.model), _INNER_LAYER)
 
 
 def float_network() -> nn.Sequential:

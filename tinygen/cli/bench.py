@@ -27,7 +27,9 @@ def bench(
     baseline: Annotated[str | None, typer.Option(metavar="FAMILY", help="What ratios are taken against.")] = None,
     folders: Annotated[
         list[Path] | None,
-        typer.Option("--models", metavar="DIR", help=f"Folder with models for suite models, or {MODELS_VARIABLE}."),
+        typer.Option(
+            "--models", metavar="DIR", help=f"Models for suites models, lowbit-wakeword; or {MODELS_VARIABLE}."
+        ),
     ] = None,
     case: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Only cases like this: conv_*.")] = None,
     cmsis_nn: Annotated[

@@ -54,6 +54,13 @@ def wakeword(
     seed: Annotated[
         int, typer.Option("--seed", min=0, metavar="N", help="With --train: of the data set and the network.")
     ] = 0,
+    recipes: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="With --train: train it in few bits, too, one network each: int8,w4a4,w2a2,w1a2,xnor.",
+        ),
+    ] = "",
     toolchain: Toolchain = None,
     arithmetic: Arithmetic = "reference",
     force: Annotated[
@@ -67,14 +74,16 @@ def wakeword(
         if wav is not None or mic or port is not None or save_wav is not None or model != "okay_nabu":
             fix = "Train first; then: tinygen demo wakeword --model DIR/model.tg --wav FILE."
             raise TinygenError("--train plays a scene of its own to the emulated board", fix=fix)
-        from tinygen.cli.train_wakeword import train_and_show
+        from tinygen.cli.train_wakeword import Training, train_and_show
 
-        train_and_show(
-            train, out, board=board, quick=quick, seed=seed, toolchain=toolchain, force=force, as_json=as_json
-        )
+        names = tuple(part for name in recipes.split(",") if (part := name.strip()))
+        training = Training(board, quick, seed, toolchain, force, names)
+        train_and_show(train, out, training, as_json=as_json)
         return
     if quick:
         raise TinygenError("--quick is for training", fix='Give --train "hey computer", too.')
+    if recipes:
+        raise TinygenError("--recipes is for training", fix='Give --train "hey computer", too.')
     from tinygen.apps.wakeword.demo import DemoOptions, Watcher, demo_wakeword
     from tinygen.cli.demo_wakeword_view import LiveView, demo_view
 

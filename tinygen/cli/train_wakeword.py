@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +25,19 @@ _NEEDED = {"torch": "torch", "espeakng_loader": "audio", "matplotlib": "plot"}
 """Packages and the extras that bring them."""
 
 
-def train_and_show(
-    phrase: str, out: Path, *, board: str, quick: bool, seed: int, toolchain: str | None, force: bool, as_json: bool
-) -> None:
+@dataclass(frozen=True)
+class Training:
+    """What the command line says; see `TrainOptions`."""
+
+    board: str
+    quick: bool
+    seed: int
+    toolchain: str | None
+    force: bool
+    recipes: tuple[str, ...]
+
+
+def train_and_show(phrase: str, out: Path, training: Training, *, as_json: bool) -> None:
     """Trains, and prints the report: text and tables, or one JSON document."""
     for module, extra in _NEEDED.items():
         if importlib.util.find_spec(module) is None:
@@ -34,12 +46,26 @@ def train_and_show(
             )
     from tinygen.apps.wakeword.demo import Watcher
     from tinygen.apps.wakeword.train import FULL, QUICK, TrainOptions, train_wakeword
+    from tinygen.bench.train_digits_lowbit import REGIMES
 
+    unknown = [name for name in training.recipes if name not in REGIMES]
+    if unknown:
+        raise TinygenError(
+            f"there is no recipe '{unknown[0]}'", where="--recipes", fix=f"Recipes: {', '.join(REGIMES)}."
+        )
+    options = TrainOptions(
+        training.board,
+        QUICK if training.quick else FULL,
+        training.seed,
+        training.toolchain,
+        training.force,
+        tuple(dict.fromkeys(training.recipes)),
+    )
     with LiveView(console, quiet=as_json) as view, progress(as_json) as update:
         trained = train_wakeword(
             phrase,
             out,
-            TrainOptions(board, QUICK if quick else FULL, seed, toolchain, force),
+            options,
             Watcher(progress=update, on_start=view.start, on_hop=view.show),
         )
     if as_json:
@@ -56,7 +82,11 @@ def trained_view(trained: Trained) -> RenderableType:
         "without near misses, which are judged apart (FA: false accepts); in brackets 95 % confidence. All speech is "
         "synthesised: real voices and rooms will do worse."
     )
-    parts: list[RenderableType] = [_accuracy(trained), Text(words), Text()]
+    title = f"'{trained.phrase.text}': false rejects, held-out voices"
+    parts: list[RenderableType] = [_accuracy(trained.evaluations, title)]
+    if trained.recipes:
+        parts += [Text(), _accuracy(trained.recipes, "The same of networks of their own, by each recipe")]
+    parts += [Text(words), Text()]
     if trained.sizes:
         parts += [_sizes(trained.sizes), Text()]
     same = f"{trained.differing} of {trained.steps:,} codes differ from the integer semantics."
@@ -70,11 +100,11 @@ def trained_view(trained: Trained) -> RenderableType:
     return Group(*parts)
 
 
-def _accuracy(trained: Trained) -> Sheet:
+def _accuracy(evaluations: Sequence[Evaluation], title: str) -> Sheet:
     rates = (number("at 0.5 FA/h", 1), number("1 FA/h"), number("2 FA/h", 2))
     chosen = (number("chosen cutoff"), number("there"), number("FA/h there"), number("near misses", 3))
-    table = Sheet(f"'{trained.phrase.text}': false rejects, held-out voices", [name("precision"), *rates, *chosen])
-    for one in trained.evaluations:
+    table = Sheet(title, [name("precision"), *rates, *chosen])
+    for one in evaluations:
         table.add_row(one.name, *(_rejects(one.at(allowed)) for allowed in (0.5, 1.0, 2.0)), *_chosen(one))
     return table
 

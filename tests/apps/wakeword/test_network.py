@@ -19,7 +19,7 @@ from tinygen.project.wakeword import cutoff_sum
 torch = need("torch")
 
 from tinygen.apps.wakeword.evaluate import Network, best_of_phrases, best_sums, choose, scored, without_near_misses  # noqa: E402
-from tinygen.apps.wakeword.export import PROBABILITY, int8_stream, switchable_stream  # noqa: E402
+from tinygen.apps.wakeword.export import PROBABILITY, int8_stream, recipe_stream, switchable_stream  # noqa: E402
 from tinygen.apps.wakeword.network import HOP, Shape, float_network  # noqa: E402
 from tinygen.apps.wakeword.segments import IGNORED, PHRASES, STEPS, Segments  # noqa: E402
 from tinygen.apps.wakeword.training import (  # noqa: E402
@@ -30,8 +30,10 @@ from tinygen.apps.wakeword.training import (  # noqa: E402
     hard_places,
     logits_of,
     train_float,
+    train_recipe,
     train_switches,
 )
+from tinygen.nn import Affine8  # noqa: E402
 
 FRAMES, LENGTH = 32, 240
 SMALL = Shape((6, 8), (5, 3))
@@ -157,20 +159,32 @@ def test_hard_places_are_not_the_phrase(trained) -> None:
 
 def test_int8_takes_the_data_sets_codes_and_streams(trained, windows) -> None:
     network, segments = trained
-    (switch,) = int8_stream(network, windows, name="word")
-    graph = switch.graph
+    assert np.mean(np.abs(_streamed(int8_stream(network, windows, name="word").first, network, segments))) < 0.05
+
+
+@pytest.mark.parametrize("recipe", ["w2a2", "xnor"])
+def test_few_bits_take_the_data_sets_codes_and_stream(recipe: str, trained, windows) -> None:
+    """What is trained is what runs: but for the logit's 8 bits."""
+    network, segments = trained
+    few = train_recipe(network, recipe, segments, Effort(1, 1, 1, 4), seed=0)
+    weights = few.conv2.quantized_weight()
+    assert [len(torch.unique(channel)) <= (2 if recipe == "xnor" else 4) for channel in weights] == [True] * 8
+    assert isinstance(few.relu2, Affine8)  # the last layer has 8 bits
+    assert np.mean(np.abs(_streamed(recipe_stream(few, windows, name="word").first, few, segments))) < 0.01
+
+
+def _streamed(graph, network, segments) -> np.ndarray:
+    """A graph's probabilities over a scene, once a window is heard, less the module's."""
     assert graph.tensors[graph.inputs[0]].shape == (1, HOP, 1, 40)
     assert graph.tensors[graph.inputs[0]].encoding == ENCODING
     assert graph.tensors[graph.outputs[0]].encoding == PROBABILITY
     stream, codes = Stream(graph), segments.scenes.codes[0]
     steps = [int(stream.step([codes[None, i : i + HOP, None]])[0].reshape(())) for i in range(0, LENGTH, HOP)]
-    late = np.array(steps[(FRAMES - 1) // HOP + 1 :])
-    ours = (late + 128) / 256
+    ours = (np.array(steps[(FRAMES - 1) // HOP + 1 :]) + 128) / 256
     with torch.no_grad():
         phase = [float(network(as_tensor(codes[None, e - FRAMES + 1 : e + 1]))) for e in range(35, LENGTH, HOP)]
-    expected = 1 / (1 + np.exp(-np.array(phase)))
-    assert len(expected) == len(late)
-    assert np.mean(np.abs(ours - expected)) < 0.05
+    assert len(phase) == len(ours)
+    return ours - 1 / (1 + np.exp(-np.array(phase)))
 
 
 def test_switches_take_the_same_codes(switches) -> None:

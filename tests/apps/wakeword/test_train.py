@@ -31,7 +31,7 @@ TINY = Amount(
         Part.VALIDATION: {"phrases": 1, "air": 1},
         Part.HELD_OUT: {"phrases": 2, "near misses": 1, "air": 1},
     },
-    Effort(60, 2, 6),
+    Effort(60, 2, 6, 6),
     ("f746zg",),
 )
 
@@ -46,6 +46,8 @@ TINY = Amount(
         (["--train", "hey computer", "--board", "nothing"], "nothing"),
         (["--train", "hey computer", "--mic"], "a scene of its own"),
         (["--quick"], "for training"),
+        (["--recipes", "w2a2"], "for training"),
+        (["--train", "hey computer", "--recipes", "w2a2,w9"], "no recipe 'w9'"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_leaves_nothing(arguments: list[str], what: str, tmp_path: Path) -> None:
@@ -80,7 +82,7 @@ def test_a_missing_package_is_named_with_its_extra(module: str, extra: str, monk
 def test_from_a_phrase_to_a_firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset, "SCENES_PER_FILE", 1)
     monkeypatch.setattr(dataset, "_in_processes", _here)
-    trained = train_wakeword("hey computer", tmp_path / "out", TrainOptions(amount=TINY, seed=1))
+    trained = train_wakeword("hey computer", tmp_path / "out", TrainOptions(amount=TINY, seed=1, recipes=("xnor",)))
     out = tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == sorted(
         [
@@ -93,6 +95,8 @@ def test_from_a_phrase_to_a_firmware(tmp_path: Path, monkeypatch: pytest.MonkeyP
             "report.json",
             "switchable.json",
             "switchable.tg",
+            "xnor.json",
+            "xnor.tg",
         ]
     )
     assert trained.differing == 0  # the board computes what the semantics says
@@ -101,7 +105,8 @@ def test_from_a_phrase_to_a_firmware(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert np.array_equal(read_wav(out / "held_out.wav", 16_000), np.concatenate([one.samples for one in played]))
     assert trained.steps == ((sum(one.samples.size for one in played) - 480) // 160 + 1) // 3
     assert [one.name for one in trained.evaluations] == ["int8", "w8a8", "w4a4", "w2a2"]
-    for one in trained.evaluations:
+    assert [one.name for one in trained.recipes] == ["xnor"]
+    for one in (*trained.evaluations, *trained.recipes):
         assert one.chosen.phrases > 5 and one.chosen.hours == pytest.approx(1 / 120)
     assert [(one.board, one.name) for one in trained.sizes] == [
         ("f746zg", name) for name in ("int8", "w8a8", "w4a4", "w2a2")
@@ -112,6 +117,7 @@ def test_from_a_phrase_to_a_firmware(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert listens.cutoff == trained.evaluations[0].chosen.cutoff and listens.wake_word == "hey computer"
     switchable = wakeword_app_from_json(out / "switchable.json")
     assert switchable.switch_cutoffs == {one.name: one.chosen.cutoff for one in trained.evaluations[1:]}
+    assert wakeword_app_from_json(out / "xnor.json").cutoff == trained.recipes[0].chosen.cutoff
     report = json.loads((out / "report.json").read_text())
     assert [one["name"] for one in report["demonstration"]["scenes"]] == [one.name for one in played]
     assert (out / "det.png").read_bytes().startswith(b"\x89PNG")

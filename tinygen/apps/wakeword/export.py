@@ -62,6 +62,23 @@ def switchable_stream(network: nn.Module, windows: np.ndarray, *, name: str) -> 
     return _streaming(_each(network_of_graphs, _with_probability))
 
 
+def recipe_stream(network: nn.Module, windows: np.ndarray, *, name: str) -> Network:
+    """A network of few bits step by step.
+
+    Args:
+        network: trained by a recipe; logits of windows.
+        windows: codes [N, frames, CHANNELS] to see the logit's range with.
+        name: C identifier.
+    """
+    samples = as_tensor(spanning(windows))
+    logit = Affine8()
+    with torch.no_grad():
+        logit.train()(network(samples))
+    module = nn.Sequential(OrderedDict(network=network, logit=logit, flatten=nn.Flatten()))
+    graph = export(module.eval(), samples[:1], name=name)
+    return _streaming(Network.of(_with_probability(graph)))
+
+
 def _streaming(network: Network) -> Network:
     """Step by step.
 

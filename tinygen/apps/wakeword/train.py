@@ -30,6 +30,7 @@ from tinygen.builds.folder import Folder, Record, first_file
 from tinygen.builds.manifest import Manifest
 from tinygen.errors import TinygenError
 from tinygen.files import PREFIX, temporary_folder, writing
+from tinygen.frontends.names import c_name
 from tinygen.frontends.tg import save_tg
 from tinygen.hil.device import require_runtime
 from tinygen.ir.graph import Graph
@@ -81,7 +82,7 @@ QUICK = Amount(
         Part.VALIDATION: {"phrases": 10, "air": 10},
         Part.HELD_OUT: {"phrases": 10, "near misses": 10, "air": 10},
     },
-    Effort(150, 2, 30),
+    Effort(150, 2, 30, 30),
     (),
 )
 """To see that everything works; what it gives is of no use."""
@@ -122,12 +123,14 @@ class Networks:
         phrase: what was trained.
         frames: of the network's window.
         evaluations: of each precision.
+        recipes: of the network by each recipe.
         sizes: of each precision on each board.
     """
 
     phrase: Phrase
     frames: int
     evaluations: tuple[Evaluation, ...]
+    recipes: tuple[Evaluation, ...]
     sizes: tuple[Size, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -136,6 +139,7 @@ class Networks:
             "sounds": self.phrase.sounds,
             "window_frames": self.frames,
             "evaluations": [one.as_json() for one in self.evaluations],
+            "recipes": [one.as_json() for one in self.recipes],
             "sizes": [one.as_json() for one in self.sizes],
         }
 
@@ -181,6 +185,7 @@ class TrainOptions:
         seed: the same one gives the same data set and networks.
         toolchain: see `BuildOptions`.
         force: replace files of an earlier training that have been changed, see `tinygen.builds.folder`.
+        recipes: of REGIMES (`tinygen.bench.train_digits_lowbit`), by each of which the network is trained on.
     """
 
     board: str = "f746zg"
@@ -188,6 +193,7 @@ class TrainOptions:
     seed: int = 0
     toolchain: str | None = None
     force: bool = False
+    recipes: tuple[str, ...] = ()
 
 
 DEFAULTS = TrainOptions()
@@ -196,8 +202,9 @@ DEFAULTS = TrainOptions()
 def train_wakeword(text: str, out: Path, options: TrainOptions = DEFAULTS, watcher: Watcher = NOBODY) -> Trained:
     """Synthesises, trains, evaluates, builds and demonstrates a wake word of one's own.
 
-    Writes into `out`: `dataset/` (kept: another run takes it up), `model.tg` and `switchable.tg` with microWakeWord's
-    JSON beside them, `det.png`, `report.json`, `firmware/`, `held_out.wav` (what was played to it).
+    Writes into `out`: `dataset/` (kept: another run takes it up), `model.tg`, `switchable.tg` and one for each recipe
+    (`w2a2.tg`) with microWakeWord's JSON beside them, `det.png`, `report.json`, `firmware/`, `held_out.wav` (what was
+    played to it).
 
     Args:
         text: the phrase.
@@ -225,7 +232,8 @@ def train_wakeword(text: str, out: Path, options: TrainOptions = DEFAULTS, watch
         with clock.stage("evaluation"):
             evaluations = _evaluations(networks, scenes, work, progress)
         _write_models(phrase, networks, evaluations, work)
-        (work / DET).write_bytes(det_picture(evaluations, f"{phrase.text!r}, held-out voices"))
+        shown, recipes = _apart(evaluations)
+        (work / DET).write_bytes(det_picture(shown, f"{phrase.text!r}, held-out voices"))
         with clock.stage("sizes"):
             sizes = _sizes(work, amount.boards, progress)
         played = held_out_scenes(phrase, seed=seed)
@@ -233,7 +241,7 @@ def train_wakeword(text: str, out: Path, options: TrainOptions = DEFAULTS, watch
         write_wav(work / WAV, samples, SAMPLE_RATE_HZ)
         files = {path.name: path.read_bytes() for path in work.iterdir() if path.is_file()}
     # Before the demonstration, which may fail: training takes its time.
-    target.write(Networks(phrase, frames, evaluations, sizes).as_json(), files)
+    target.write(Networks(phrase, frames, shown, recipes, sizes).as_json(), files)
     with clock.stage("firmware and demonstration"):
         demo = demo_wakeword(
             options.board,
@@ -243,10 +251,10 @@ def train_wakeword(text: str, out: Path, options: TrainOptions = DEFAULTS, watch
             ),
             replace(watcher, until=NOBODY.until),
         )
-    codes = semantic_codes(networks[0].first, samples)
+    codes = semantic_codes(networks[_MODEL].first, samples)
     heard = [event.codes[0] for event in demo.report.events if event.ran]
     differing = abs(len(codes) - len(heard)) + sum(a != b for a, b in zip(codes, heard, strict=False))
-    result = Trained(phrase, frames, evaluations, sizes, out, demo, len(codes), differing, clock.seconds)
+    result = Trained(phrase, frames, shown, recipes, sizes, out, demo, len(codes), differing, clock.seconds)
     target.write(result.as_json(), files)
     return result
 
@@ -305,11 +313,11 @@ def _scenes(phrase: Phrase, amount: Amount, cache: Path, seed: int, progress: Pr
 
 def _networks(
     phrase: Phrase, segments: Segments, options: TrainOptions, clock: _Clock, progress: Progress | None
-) -> tuple[Network, Network]:
-    """The int8 network and the switchable one, both step by step."""
+) -> dict[str, Network]:
+    """The int8 network, the switchable one, and one for each recipe, step by step; by the names of their files."""
     # Not before: torch is an extra, and takes its time.
-    from tinygen.apps.wakeword.export import int8_stream, switchable_stream
-    from tinygen.apps.wakeword.training import calm, train_float, train_switches
+    from tinygen.apps.wakeword.export import int8_stream, recipe_stream, switchable_stream
+    from tinygen.apps.wakeword.training import calm, train_float, train_recipe, train_switches
 
     effort, seed = options.amount.effort, options.seed
     network = float_network(segments.frames, seed=seed)
@@ -317,12 +325,22 @@ def _networks(
         train_float(network, segments, effort, seed=seed, progress=progress)
     with clock.stage("training the switches"):
         switches = train_switches(network, segments, effort, seed=seed, progress=progress)
-    for trained in (network, switches):
+    few = {}
+    with clock.stage("training recipes"):
+        for recipe in options.recipes:
+            few[recipe] = train_recipe(network, recipe, segments, effort, seed=seed, progress=progress)
+    for trained in (network, switches, *few.values()):
         calm(trained, segments)
     windows = _calibration(segments, seed)
     name = phrase.text.replace(" ", "_").replace("-", "_").replace("'", "")
     with clock.stage("export"):
-        return int8_stream(network, windows, name=name), switchable_stream(switches, windows, name=f"{name}_switches")
+        found = {
+            _MODEL: int8_stream(network, windows, name=name),
+            _SWITCHABLE: switchable_stream(switches, windows, name=f"{name}_switches"),
+        }
+        for recipe, trained in few.items():
+            found[recipe] = recipe_stream(trained, windows, name=c_name(f"{name}_{recipe}"))
+    return found
 
 
 def _calibration(segments: Segments, seed: int) -> np.ndarray:
@@ -334,25 +352,40 @@ def _calibration(segments: Segments, seed: int) -> np.ndarray:
 
 
 def _evaluations(
-    networks: tuple[Network, Network], scenes: SceneSets, work: Path, progress: Progress | None
-) -> tuple[Evaluation, ...]:
+    networks: Mapping[str, Network], scenes: SceneSets, work: Path, progress: Progress | None
+) -> dict[str, tuple[Evaluation, ...]]:
+    """Of every graph of each network."""
     sound = Sound(scenes[Part.VALIDATION], scenes[Part.HELD_OUT])
-    int8, switches = networks
-    graphs = {"int8": int8.first, **{switch.name: switch.graph for switch in switches}}
-    found = []
-    for done, (name, graph) in enumerate(graphs.items(), 1):
-        found.append(evaluate(name, graph, sound, work / "host" / name))
-        if progress:
-            progress("evaluating", done, len(graphs))
-    return tuple(found)
+    total = sum(len(network.switches) for network in networks.values())
+    found: dict[str, tuple[Evaluation, ...]] = {}
+    done = 0
+    for file, network in networks.items():
+        own = {_MODEL: "int8"}.get(file, file)
+        of_network = []
+        for switch in network:
+            name = switch.name if network.is_switchable else own
+            of_network.append(evaluate(name, switch.graph, sound, work / "host" / f"{file}-{name}"))
+            done += 1
+            if progress:
+                progress("evaluating", done, total)
+        found[file] = tuple(of_network)
+    return found
+
+
+def _apart(
+    evaluations: Mapping[str, tuple[Evaluation, ...]],
+) -> tuple[tuple[Evaluation, ...], tuple[Evaluation, ...]]:
+    """Those of the int8 network and the switches, and those of the recipes."""
+    usual = (*evaluations[_MODEL], *evaluations[_SWITCHABLE])
+    return usual, tuple(one for file, (one, *_) in evaluations.items() if file not in (_MODEL, _SWITCHABLE))
 
 
 def _write_models(
-    phrase: Phrase, networks: tuple[Network, Network], evaluations: tuple[Evaluation, ...], work: Path
+    phrase: Phrase, networks: Mapping[str, Network], evaluations: Mapping[str, Sequence[Evaluation]], work: Path
 ) -> None:
-    for network, file, of in zip(networks, (_MODEL, _SWITCHABLE), (evaluations[:1], evaluations[1:]), strict=True):
+    for file, network in networks.items():
         save_tg(network, work / f"{file}.tg")
-        content = _model_json(phrase, f"{file}.tg", of)
+        content = _model_json(phrase, f"{file}.tg", evaluations[file])
         (work / f"{file}.json").write_text(json.dumps(content, indent=2) + "\n")
 
 

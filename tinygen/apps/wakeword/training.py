@@ -1,4 +1,4 @@
-"""Training: the float network, then the switchable one that starts from it."""
+"""Training: the float network, then the switchable one, or networks of few bits, that start from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from tinygen.apps.wakeword.dataset import Scenes
 from tinygen.apps.wakeword.features import FULL, real_features
 from tinygen.apps.wakeword.network import HOP, TwoClasses
 from tinygen.apps.wakeword.segments import AT_ONCE, BATCH, MAY_BE, STEPS, Place, Segments
-from tinygen.nn import InputQuant
+from tinygen.bench.train_digits_lowbit import REGIMES
+from tinygen.compress.distill import soft_cross_entropy
+from tinygen.nn import Affine8, InputQuant, clip_weights, convert
 from tinygen.nn.switchable import Distillation, SwitchSpec, switchable, train_switchable
 
 Progress = Callable[[str, int, int], None]
@@ -38,11 +40,13 @@ class Effort:
         batches: of the float network.
         rounds: of looking for what is mistaken for the phrase, evenly spaced.
         switch_batches: of the switchable network, all switches at each.
+        recipe_batches: of the network by each recipe.
     """
 
     batches: int
     rounds: int
     switch_batches: int
+    recipe_batches: int = 2000
 
 
 def train_float(
@@ -94,10 +98,52 @@ def train_switches(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, effort.switch_batches)
     hard = hard_places(network, segments, rng)
     given = segments.batches(effort.switch_batches, rng, hard)
-    shown = _told(_masked(given, rng), effort.switch_batches, progress)
+    shown = _told(_masked(given, rng), "training the switches", effort.switch_batches, progress)
     # The divergence is a sum over a segment's outputs, cross-entropy a mean.
     distillation = Distillation(output=1 / STEPS, features=0.0)
     train_switchable(model, shown, optimizer, distillation=distillation, after_step=schedule.step)
+    return result.eval()
+
+
+def train_recipe(
+    network: nn.Module,
+    recipe: str,
+    segments: Segments,
+    effort: Effort,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+) -> nn.Module:
+    """A trained network in few bits, trained on; in evaluation mode.
+
+    It learns from the labels, and what the float network says (Hinton et al., "Distilling the knowledge in a neural
+    network", 2015, at temperature 1). First and last layer have 8 bits.
+
+    Args:
+        recipe: a name in REGIMES.
+    """
+    _begin(seed)
+    rng = np.random.default_rng([seed, 4])
+    regime = REGIMES[recipe]
+    assert regime.recipe is not None
+    result = convert(network, regime.recipe)
+    last = [name for name, layer in network.named_children() if isinstance(layer, nn.ReLU)][-1]
+    setattr(result, last, Affine8(relu=True))
+    _fix_input(result)
+    model, teacher = TwoClasses(result), TwoClasses(network)
+    optimizer = torch.optim.AdamW(model.parameters(), SWITCH_RATE, weight_decay=0.001)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, effort.recipe_batches)
+    given = segments.batches(effort.recipe_batches, rng, hard_places(network, segments, rng))
+    for features, labels in _told(_masked(given, rng), f"training {recipe}", effort.recipe_batches, progress):
+        with torch.no_grad():
+            targets = teacher(features)
+        logits = model.train()(features)
+        optimizer.zero_grad()
+        (nn.functional.cross_entropy(logits, labels) + soft_cross_entropy(logits, targets)).backward()
+        optimizer.step()
+        schedule.step()
+        if regime.clip:
+            clip_weights(result)
     return result.eval()
 
 
@@ -129,12 +175,12 @@ def _rounds(
 
 
 def _told(
-    given: Iterable[tuple[Tensor, Tensor]], total: int, progress: Progress | None
+    given: Iterable[tuple[Tensor, Tensor]], what: str, total: int, progress: Progress | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     for done, batch in enumerate(given, 1):
         yield batch
         if progress:
-            progress("training the switches", done, total)
+            progress(what, done, total)
 
 
 def _masked(given: Iterable[tuple[Tensor, Tensor]], rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
