@@ -16,7 +16,7 @@ from tinygen.targets.boards import load_board
 from tinygen.targets.cycles import board_cost
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.targets.emulator.counting import Watch
-from tinygen.targets.emulator.esp32 import EspUart
+from tinygen.targets.emulator.esp32 import EspUart, Pcr, System
 from tinygen.targets.emulator.peripheral import Forbidden
 from tinygen.targets.emulator.peripherals import board_peripherals
 
@@ -45,7 +45,7 @@ def booted(board: Board, elf: Path) -> tuple[EmulatedBoard, DeviceClient]:
 @pytest.mark.parametrize("toolchain", TOOLCHAINS)
 def test_inference(board: Board, tmp_path: Path, toolchain: str) -> None:
     result = build(board, toolchain, tmp_path)
-    assert result.bin is None and result.flash_bytes < 13 * 1024
+    assert result.bin is None and result.flash_bytes < 14 * 1024
     assert sum(result.sizes.flash_by_group.values()) == result.flash_bytes
     assert sum(result.sizes.ram_by_group.values()) == result.ram_bytes
     emulated, client = booted(board, result.elf)
@@ -249,6 +249,9 @@ def test_what_the_chip_forbids(chip: str, address: int, value: int, why: str) ->
 )
 def test_clocks(chip: str, writes: list[tuple[int, int]], hz: int) -> None:
     registers = Registers(chip)
+    for peripheral in registers.peripherals:
+        if isinstance(peripheral, (System, Pcr)):
+            peripheral.pll = None  # it runs; what that takes: test_emulator_esp32_pll.py
     for address, value in writes:
         registers.write(address, value)
     assert isinstance(registers.uart, EspUart) and registers.uart.core_hz() == hz

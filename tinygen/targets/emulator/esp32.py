@@ -1,14 +1,16 @@
 """Registers of ESP32-C3 and -C6 that the firmware touches. Offsets and bits: esp-idf's soc headers of each chip.
 
-The boot ROM is there as far as the firmware calls it: two functions that switch the flash cache.
+The boot ROM is there as far as the firmware calls it: functions that switch the flash cache, and those of the bus that
+the analogue blocks of an ESP32-C3 are on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tinygen.targets.board import Board, Memory
+from tinygen.targets.emulator.esp32_pll import Pll, c3_analog, c6_analog
 from tinygen.targets.emulator.esp32_sound import microphone_peripherals
 from tinygen.targets.emulator.memory import Memories
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral, Port
@@ -20,6 +22,9 @@ _FIFO_BYTES = 128
 _KEY = 0x50D83AA1
 _ROM_CALLS = 0x6FFFF000
 """Of the emulator alone: where its stand-ins for ROM functions report that they were called."""
+_ROM_ARGUMENTS = 0x7C0
+RomFunction = Callable[[Sequence[int]], int]
+"""What a function of the ROM does with a0 to a3; gives a0."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,8 @@ class Watchdogs(Peripheral):
 class System(Peripheral):
     """Clocks of an ESP32-C3: system_reg.h."""
 
+    pll: Pll | None = None
+
     def write(self, offset: int, value: int) -> None:
         if offset == 0x08 and value & 3 > 1:
             raise Forbidden("SYSTEM_CPU_PER_CONF", value, "CPUPERIOD_SEL is 0 (80 MHz) or 1 (160 MHz)")
@@ -84,6 +91,8 @@ class System(Peripheral):
             raise Forbidden("SYSTEM_CPU_PER_CONF", value, "PLL_FREQ_SEL says 320 MHz, and the PLL runs at 480 MHz")
         if offset == 0x58 and value >> 10 & 3 == 3:
             raise Forbidden("SYSTEM_SYSCLK_CONF", value, "SOC_CLK_SEL is 0 (crystal), 1 (PLL) or 2 (RC_FAST)")
+        if offset == 0x58 and value >> 10 & 3 == 1 and self.pll is not None:
+            self.pll.require("SYSTEM_SYSCLK_CONF", value)
         super().write(offset, value)
 
     def core_hz(self) -> int:
@@ -98,12 +107,16 @@ class System(Peripheral):
 class Pcr(Peripheral):
     """Clocks of an ESP32-C6: pcr_reg.h."""
 
+    pll: Pll | None = None
+
     def write(self, offset: int, value: int) -> None:
         if offset == 0x110 and value >> 16 & 3 == 3:
             raise Forbidden("PCR_SYSCLK_CONF", value, "SOC_CLK_SEL is 0 (crystal), 1 (PLL) or 2 (RC_FAST)")
         if offset == 0x110 and value >> 16 & 3 == 1 and self.read(0x1C) >> 8 & 0xFF != 5:
             rule = "MSPI_FAST_HS_DIV_NUM is not 5: flash would run at more than 80 MHz (rtc_clk_init.c of esp-idf)"
             raise Forbidden("PCR_SYSCLK_CONF", value, rule)
+        if offset == 0x110 and value >> 16 & 3 == 1 and self.pll is not None:
+            self.pll.require("PCR_SYSCLK_CONF", value)
         if offset == 0x118 and value >> 8 & 0xFF not in (0, 1, 3):
             raise Forbidden("PCR_CPU_FREQ_CONF", value, "CPU_HS_DIV_NUM is 0, 1 or 3 (clk_tree_ll.h)")
         super().write(offset, value)
@@ -292,13 +305,13 @@ class Rom(Peripheral):
         functions: address and what it does.
     """
 
-    functions: tuple[tuple[int, Callable[[], None]], ...] = ()
+    functions: tuple[tuple[int, RomFunction], ...] = ()
 
     cache: FlashCache | None = None
 
     def read(self, offset: int) -> int:
-        self.functions[offset // 4][1]()
-        return 0
+        arguments = [self.registers.get(_ROM_ARGUMENTS + 4 * i, 0) for i in range(4)]
+        return self.functions[offset // 4][1](arguments)
 
     def connect(self, memories: Memories) -> None:
         """Writes the functions into the ROM: at each one's address, a jump to its code."""
@@ -307,10 +320,19 @@ class Rom(Peripheral):
         code = 0x4000_2000
         for index, (address, _) in enumerate(self.functions):
             memories.write(address, _jump(code - address))
-            # lui a0, base; lw a0, 4 * index(a0); ret
-            for word in (self.base | 0x537, index << 22 | 0x52503, 0x8067):
+            for word in self._report(index):
                 memories.write(code, word.to_bytes(4, "little"))
                 code += 4
+
+    def _report(self, index: int) -> list[int]:
+        """LUI t0, base; SW a0 to a3; LW a0, 4 * index(t0); RET."""
+        stores = [_ROM_ARGUMENTS + 4 * i for i in range(4)]
+        return [
+            self.base | 0x2B7,
+            *(at >> 5 << 25 | (10 + i) << 20 | 0x2A023 | (at & 31) << 7 for i, at in enumerate(stores)),
+            index << 22 | 0x2A503,
+            0x8067,
+        ]
 
 
 def _jump(distance: int) -> bytes:
@@ -371,12 +393,16 @@ def _esp32c3(
     )
     uart.clock_conf = lambda: uart.registers.get(0x78, 3 << 20)
     uart.watched = (rtc, timer)
-    rom = Rom("ROM", _ROM_CALLS, 0x1000, cache=cache, functions=_cache_functions(cache, 0x4000051C, 0x40000520))
+    analog = c3_analog(rtc)
+    system.pll = analog.pll
+    functions = (*_cache_functions(cache, 0x4000051C, 0x40000520), *_bus_functions(analog.pll))
+    rom = Rom("ROM", _ROM_CALLS, 0x1000, cache=cache, functions=functions)
+    efuse = Peripheral("EFUSE", 0x60008800)
     mux = Peripheral("IO_MUX", 0x60009000, 0x1000)
     gpio = EspGpio("GPIO", 0x60004000, 0x1000, mux=mux)
     table = MmuTable("MMU", 0x600C5000, 0x200, cache=cache)
     sound = microphone_peripherals(board, system, gpio, mux, system.core_hz, clock)
-    return [rtc, timer, system, extmem, table, uart, rom, gpio, mux, *sound], uart
+    return [rtc, timer, system, extmem, table, uart, rom, gpio, mux, analog, efuse, *sound], uart
 
 
 def _esp32c6(board: Board, cache: FlashCache, seconds: Callable[[], float]) -> tuple[list[Peripheral], Uart]:
@@ -415,9 +441,27 @@ def _esp32c6(board: Board, cache: FlashCache, seconds: Callable[[], float]) -> t
     mux = Peripheral("IO_MUX", 0x60090000, 0x1000)
     gpio = EspGpio("GPIO", 0x60091000, 0x1000, mux=mux)
     spi = SpiMem("SPI0", 0x60002000, 0x1000, cache=cache)
-    return [low_power, timer, pcr, extmem, spi, uart, rom, gpio, mux], uart
+    analog, power = c6_analog(seconds)
+    pcr.pll = analog.pll
+    return [low_power, timer, pcr, extmem, spi, uart, rom, gpio, mux, *power], uart
 
 
-def _cache_functions(cache: FlashCache, disable: int, enable: int) -> tuple[tuple[int, Callable[[], None]], ...]:
+def _cache_functions(cache: FlashCache, disable: int, enable: int) -> tuple[tuple[int, RomFunction], ...]:
     """Cache_Disable_ICache and Cache_Enable_ICache (esp-idf, esp_rom)."""
-    return (disable, lambda: cache.switch(False)), (enable, lambda: cache.switch(True))
+
+    def switch(on: bool) -> int:
+        cache.switch(on)
+        return 0
+
+    return (disable, lambda _: switch(False)), (enable, lambda _: switch(True))
+
+
+def _bus_functions(pll: Pll) -> tuple[tuple[int, RomFunction], ...]:
+    """Read and write of a register of an ESP32-C3's analogue blocks (esp-idf, esp_rom_regi2c.h)."""
+
+    def write(arguments: Sequence[int]) -> int:
+        block, _, at, value = arguments
+        pll.write(block & 0xFF, at & 0xFF, value & 0xFF)
+        return 0
+
+    return (0x40001954, lambda given: pll.read(given[0] & 0xFF, given[2] & 0xFF)), (0x4000195C, write)
