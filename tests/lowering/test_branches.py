@@ -11,7 +11,7 @@ from tests.support.branches import gated, layers
 from tests.support.gates import exits
 from tinygen.emit.model import emit_model
 from tinygen.emit.sharing import weight_bytes
-from tinygen.errors import UnsupportedError
+from tinygen.errors import ModelError
 from tinygen.ir.branch import Branch
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network, Switch
@@ -85,10 +85,11 @@ def test_passes_go_into_branches() -> None:
     assert after.branches[0].inputs == body.inputs and after.branches[0].outputs == body.outputs
 
 
-def test_switchable_networks_with_thresholds_are_refused() -> None:
+def test_thresholds_of_switches_have_names_of_their_own() -> None:
     graph = simplify(exits())
-    network = Network("net", (Switch("a", graph), Switch("b", graph)))
-    with pytest.raises(UnsupportedError, match="switch 'a' has the threshold EXIT_1"):
+    renamed = tuple(replace(state, threshold=f"1_{state.threshold}") for state in graph.states)
+    network = Network("net", (Switch("a", replace(graph, states=renamed)), Switch("a_1", graph)))
+    with pytest.raises(ModelError, match="called A_1_EXIT_1 in the C"):
         lower_network(network, isa=ISA)
 
 

@@ -19,7 +19,7 @@ from tests.support.gates import images as images_of_exits
 from tinygen.builds.report import plain_text
 from tinygen.cli.tables import verify_tables
 from tinygen.emit.model import emit_model
-from tinygen.errors import ModelError
+from tinygen.errors import ModelError, TinygenError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.tg import save_tg
 from tinygen.hil.device import Measured, open_device
@@ -213,6 +213,42 @@ def test_thresholds_on_boards(gates: tuple[Path, Path], board: str) -> None:
         result = run(model.parent / "out", inputs, RunOptions(thresholds=thresholds))
         found.append({tuple(row.path.items()) for row in result.rows})
     assert len(found[0]) == 3 and found[1] == {(("first", 0), ("first/0/second", 0))}
+
+
+def switchable_exits() -> Network:
+    """Their thresholds have the same names, and lie apart."""
+    graphs = exits(), exits(codes=(-90, -100))
+    return Network("net", tuple(Switch(name, graph) for name, graph in zip("ab", graphs, strict=True)))
+
+
+def test_thresholds_of_switches(gates: tuple[Path, Path]) -> None:
+    """Each switch has its own, which stay while another runs, and when the arena is painted."""
+    inputs, out = gates[1], gates[1].parent / "out"
+    save_tg(switchable_exits(), inputs.parent / "net.tg")
+    model, options = inputs.parent / "net.tg", BuildOptions(board="f746zg")
+    given = VerifyOptions(thresholds={"exit_2": 127, "B_EXIT_1": 127, "EXIT_1": 5})
+    assert verify(model, inputs, options, given).identical
+    build(model, out, options)
+    header = (out / "model" / "net.h").read_text()
+    assert "NET_B_EXIT_2 = 3, /* int8 scale" in header and "#define NET_B_EXIT_2_DEFAULT (-100)" in header
+    report = hil(out, HilOptions(inputs=inputs, thresholds={"B_EXIT_1": -128}))
+    assert report.passed
+    paths = [[tuple(path["branches"].items()) for path in part["paths"]] for part in report.content["switches"]]
+    assert len(paths[0]) == 3 and paths[1] == [(("first", 1),)]
+    sample = [np.load(inputs)["x"][0]]
+    with open_device(out) as device:
+        device.set_thresholds({"A_EXIT_1": 3, "B_EXIT_2": 4})
+        device.select("b")
+        device.client.paint()
+        device.select("a")
+        device.step(sample)
+        assert device.check().thresholds == {"A_EXIT_1": 3, "A_EXIT_2": -110, "B_EXIT_1": -90, "B_EXIT_2": 4}
+
+
+def test_thresholds_of_switches_that_cannot_be(gates: tuple[Path, Path]) -> None:
+    for given, what in (({"C_EXIT_1": 1}, "no threshold 'C_EXIT_1'"), ({"B_EXIT_1": 128}, "B_EXIT_1 cannot be 128")):
+        with pytest.raises(TinygenError, match=what):
+            verify(MemoryModel(switchable_exits(), "n"), gates[1], BuildOptions(), VerifyOptions(thresholds=given))
 
 
 def test_hil_sets_thresholds(gates: tuple[Path, Path]) -> None:

@@ -16,7 +16,7 @@ from tinygen.builds.decisions import CostsEntry, ThresholdEntry
 from tinygen.builds.folder import UNFINISHED
 from tinygen.builds.plain import OPTIONAL, PlainError, from_plain, to_plain
 from tinygen.errors import TinygenError
-from tinygen.ir.thresholds import checked
+from tinygen.ir.thresholds import assigned, full_name
 from tinygen.lowering.program import Io, Ordering, Streamed
 from tinygen.lowering.select import Family
 from tinygen.passes.litert_arithmetic import Arithmetic
@@ -435,13 +435,23 @@ class Manifest(ProgramEntry, ModelEntry, FirmwareEntry):
         """Whether the model keeps something from one inference to the next, by any of its switches."""
         return any(entry.states for entry in self.switches or (self,))
 
+    @property
+    def default_thresholds(self) -> dict[str, int]:
+        """Codes of the thresholds of all switches, as devices name them."""
+        return {full_name(switch, one.name): one.value for switch, ones in self._thresholds.items() for one in ones}
+
     def thresholds_set(self, values: Mapping[str, int]) -> dict[str, int]:
-        """Thresholds as they are named here, with the codes that they are to have.
+        """Thresholds as devices name them, with the codes that they are to have; see `assigned`.
 
         Raises:
             TinygenError: there is no such threshold, or it cannot have that code.
         """
-        return {checked(self.thresholds, name, code).name: code for name, code in values.items()}
+        chosen = assigned(self._thresholds, values)
+        return {full_name(switch, name): code for switch, codes in chosen.items() for name, code in codes.items()}
+
+    @property
+    def _thresholds(self) -> dict[str, tuple[ThresholdEntry, ...]]:
+        return {entry.name: entry.thresholds for entry in self.switches} or {"": self.thresholds}
 
     @property
     def switch_names(self) -> tuple[str, ...]:

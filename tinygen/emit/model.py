@@ -17,8 +17,7 @@ from tinygen.emit.ports import Port, ports_of, ports_of_switches
 from tinygen.emit.sharing import shares
 from tinygen.emit.spots import Spots
 from tinygen.emit.templates import environment
-from tinygen.emit.thresholds import thresholds_context
-from tinygen.ir.thresholds import thresholds_of
+from tinygen.emit.thresholds import threshold_names, thresholds_context
 from tinygen.lowering.layers import all_layers
 from tinygen.lowering.network import NetworkProgram, SwitchProgram
 from tinygen.lowering.planner import ALIGNMENT
@@ -121,6 +120,7 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
             "headers": sorted(writer.headers),
             "library_headers": list(writer.library_headers),
             "arrays_in_kernels": writer.arrays_in_kernels,
+            "thresholds": thresholds_context(network, places),
             "dual_issue": "dual-issue" in network.first.isa and "tinygen_simd.h" in writer.headers,
             "weights_in_ram": weights_in_ram,
         }
@@ -132,7 +132,6 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
             "layers": layers[0],
             "layer_count": len(switches[0].functions),
             **kept_of(network.first, places[0]),
-            "thresholds": thresholds_context(network.first.graph, places[0]),
             "places": places[0].all,
         }
     )
@@ -183,7 +182,7 @@ def emit_app_model(program: Program | NetworkProgram, source: str, build_id: str
         | {
             "build_id": build_id,
             "is_switchable": network.is_switchable,
-            "thresholds": [one.name.upper() for one in thresholds_of(network.first.graph)],
+            "thresholds": threshold_names(network),
             "state_bytes": network.state_bytes,
             "benchmark": benchmark_of(network),
             "has_db": has_db,
@@ -303,7 +302,9 @@ def _api(network: NetworkProgram) -> set[str]:
         "layers",
         "reset",
         "set_switch",
+        "set_threshold",
         "switch",
+        "threshold",
         "version",
     )
     names = {f"{network.name}_{verb}" for verb in verbs}

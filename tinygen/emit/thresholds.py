@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tinygen.emit.ctext import comment_safe
 from tinygen.emit.places import Places
 from tinygen.errors import ModelError
 from tinygen.ir.encodings import Affine
-from tinygen.ir.graph import Graph
-from tinygen.ir.thresholds import Threshold, thresholds_of
+from tinygen.ir.thresholds import Threshold, full_name, thresholds_of
 from tinygen.lowering.ctypes import ctype, float_literal
+from tinygen.lowering.network import NetworkProgram
 
 _TAKEN = re.compile(
     r"(ARENA|AT|BAD|BEST|BUFFER|BUILD|CYCLES|EXPECTED|INPUT|KERNELS|LADDER|LAYERS|NO|OUTPUT|SWITCHES|THRESHOLDS|WEIGHTS"
@@ -21,17 +23,43 @@ _TAKEN = re.compile(
 _INT32 = (-(2**31), 2**31 - 1)
 
 
-def thresholds_context(graph: Graph, places: Places) -> list[dict[str, Any]]:
-    """Of each threshold, in order.
+def thresholds_context(network: NetworkProgram, places: Sequence[Places]) -> list[dict[str, Any]]:
+    """Of each threshold, in order, switch by switch.
+
+    Args:
+        places: of each switch.
 
     Raises:
         ModelError: one has a name that the generated C needs.
     """
-    return [_context(graph.name, index, one, places) for index, one in enumerate(thresholds_of(graph))]
+    found = _thresholds(network)
+    return [_context(network.name, index, one, places[one.switch]) for index, one in enumerate(found)]
 
 
-def _context(model: str, index: int, threshold: Threshold, places: Places) -> dict[str, Any]:
-    name, tensor = threshold.name.upper(), threshold.tensor
+def threshold_names(network: NetworkProgram) -> list[str]:
+    """As devices call them, in order."""
+    return [one.name for one in _thresholds(network)]
+
+
+@dataclass(frozen=True)
+class _Threshold:
+    """One of a network: what the C calls it, and the number of its switch."""
+
+    name: str
+    switch: int
+    own: Threshold
+
+
+def _thresholds(network: NetworkProgram) -> list[_Threshold]:
+    return [
+        _Threshold(full_name(switch.name if network.is_switchable else "", one.name), index, one)
+        for index, switch in enumerate(network)
+        for one in thresholds_of(switch.program.graph)
+    ]
+
+
+def _context(model: str, index: int, found: _Threshold, places: Places) -> dict[str, Any]:
+    name, threshold, tensor = found.name, found.own, found.own.tensor
     if _TAKEN.fullmatch(name):
         raise ModelError(
             f"a threshold cannot be called '{threshold.name}': the C gives {model.upper()}_{name} to something else",
@@ -42,6 +70,7 @@ def _context(model: str, index: int, threshold: Threshold, places: Places) -> di
     low, high = threshold.low, threshold.high
     return {
         "index": index,
+        "switch": found.switch,
         "name": name,
         "macro": f"{model}_{name}".upper(),
         "place": places.of(tensor.name),

@@ -149,7 +149,7 @@ class Device:
             )
         if info.current != self._switch:
             self.client.set_switch(self._switch)
-        wanted = {one.name: one.value for one in self.manifest.thresholds} | self._thresholds
+        wanted = self.manifest.default_thresholds | self._thresholds
         # A real board may still have those of an earlier session.
         self.client.set_thresholds({n: code for n, code in wanted.items() if info.thresholds.get(n) != code})
         self.info = info
@@ -172,7 +172,7 @@ class Device:
             self._twin.select(index)
 
     def set_thresholds(self, values: Mapping[str, int]) -> None:
-        """Gates compare with these codes from now on; names in upper or lower case.
+        """Gates compare with these codes from now on, by whichever switch; see `Manifest.thresholds_set`.
 
         Raises:
             TinygenError: there is no such threshold, or it cannot have that code.

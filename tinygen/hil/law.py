@@ -14,7 +14,7 @@ from tinygen.builds.library import library_semantics
 from tinygen.builds.manifest import ProgramEntry, read_manifest
 from tinygen.ir.graph import Graph
 from tinygen.ir.paths import PathStream, trace, writers
-from tinygen.ir.thresholds import with_thresholds
+from tinygen.ir.thresholds import network_with_thresholds
 from tinygen.passes.pipeline import simplify
 
 
@@ -92,6 +92,6 @@ def law_of(folder: Path, switch: str | None, thresholds: Mapping[str, int] = Map
         TinygenError: the directory keeps no model, or there is no such switch or threshold.
     """
     manifest = read_manifest(folder)
-    network = read_kept_model(folder, manifest)
+    network = network_with_thresholds(read_kept_model(folder, manifest), thresholds)
     graph = network.first if switch is None else network.switch(switch).graph
-    return Law(with_thresholds(graph, thresholds), manifest.section(switch))
+    return Law(graph, manifest.section(switch))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -11,6 +11,7 @@ import numpy as np
 from tinygen.errors import TinygenError
 from tinygen.ir.encodings import Encoding
 from tinygen.ir.graph import Graph
+from tinygen.ir.network import Network, Switch
 from tinygen.ir.state import State
 from tinygen.ir.tensor import Tensor
 
@@ -66,8 +67,20 @@ def with_thresholds(graph: Graph, values: Mapping[str, int]) -> Graph:
     Raises:
         TinygenError: there is no such threshold, or it cannot have that code.
     """
-    known = thresholds_of(graph)
-    chosen = {checked(known, name, value).name: value for name, value in values.items()}
+    return _with_codes(graph, assigned({"": thresholds_of(graph)}, values)[""])
+
+
+def network_with_thresholds(network: Network, values: Mapping[str, int]) -> Network:
+    """The network as if thresholds had been set, in every switch; see `assigned`."""
+    known = {switch.name if network.is_switchable else "": thresholds_of(switch.graph) for switch in network}
+    switches = (
+        Switch(one.name, _with_codes(one.graph, chosen))
+        for one, chosen in zip(network, assigned(known, values).values(), strict=True)
+    )
+    return replace(network, switches=tuple(switches))
+
+
+def _with_codes(graph: Graph, chosen: Mapping[str, int]) -> Graph:
     states = tuple(
         replace(state, initial=np.full_like(state.initial, chosen[state.threshold]))
         if state.threshold in chosen
@@ -93,18 +106,42 @@ class Named(Protocol):
 _Named = TypeVar("_Named", bound=Named)
 
 
-def checked(known: Sequence[_Named], name: str, value: int) -> _Named:
-    """The threshold of that name, in upper or lower case, which can have that code.
+def full_name(switch: str, name: str) -> str:
+    """What the C and the line call a threshold of a switch; "" where the model has no switches."""
+    return f"{switch}_{name}".upper() if switch else name.upper()
+
+
+def assigned(known: Mapping[str, Sequence[_Named]], values: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """Codes by switch, and by the name that the threshold has there.
+
+    Args:
+        known: thresholds by switch; of "" where the model has no switches.
+        values: codes by name, in upper or lower case: as `full_name` has it, or the threshold's own, which means that
+            of every switch that has it and is not named in full.
 
     Raises:
-        TinygenError: there is none, or it cannot.
+        TinygenError: there is no such threshold, or it cannot have that code.
     """
-    found = next((one for one in known if one.name.upper() == name.upper()), None)
-    if found is None:
-        names = ", ".join(one.name for one in known)
-        raise TinygenError(
-            f"there is no threshold '{name}'", fix=f"There are {names}." if names else "The model has no thresholds."
-        )
-    if not found.low <= value <= found.high:
-        raise TinygenError(f"threshold {found.name} cannot be {value}: its codes are {found.low} to {found.high}")
+    found: dict[str, dict[str, int]] = {switch: {} for switch in known}
+    everywhere: list[tuple[str, _Named, int]] = []
+    one_by_one: list[tuple[str, _Named, int]] = []
+    for name, value in values.items():
+        full = [(switch, one) for switch, one in _each(known) if full_name(switch, one.name) == name.upper()]
+        own = [(switch, one) for switch, one in _each(known) if one.name.upper() == name.upper()]
+        if not full and not own:
+            names = ", ".join(full_name(switch, one.name) for switch, one in _each(known))
+            fix = f"There are {names}." if names else "The model has no thresholds."
+            raise TinygenError(f"there is no threshold '{name}'", fix=fix)
+        (one_by_one if full else everywhere).extend((switch, one, value) for switch, one in full or own)
+    for switch, one, value in (*everywhere, *one_by_one):
+        found[switch][one.name] = value
+    for switch, one in _each(known):
+        value = found[switch].get(one.name, one.low)
+        if not one.low <= value <= one.high:
+            what = f"threshold {full_name(switch, one.name)} cannot be {value}"
+            raise TinygenError(f"{what}: its codes are {one.low} to {one.high}")
     return found
+
+
+def _each(known: Mapping[str, Sequence[_Named]]) -> Iterator[tuple[str, _Named]]:
+    return ((switch, one) for switch, ones in known.items() for one in ones)

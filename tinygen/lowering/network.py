@@ -7,17 +7,19 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
+from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
-from tinygen.ir.thresholds import thresholds_of
+from tinygen.ir.thresholds import full_name, thresholds_of
 from tinygen.lowering.code_budget import CODE_BYTES, coded_in_all
 from tinygen.lowering.library import KernelLibrary
 from tinygen.lowering.lower import choose_kernels, lower, lower_chosen
-from tinygen.lowering.planner import ALIGNMENT
+from tinygen.lowering.planner import ALIGNMENT, aligned
 from tinygen.lowering.program import Io, Program
 from tinygen.lowering.streaming import Streaming
 
 STATE_BYTES = ALIGNMENT
-"""What stands at the arena's start of a network that can be switched: the current switch, and padding."""
+"""What stands at the arena's start of a network that can be switched, without thresholds: the switch, and padding."""
+_WORD = 4
 _TAKEN = re.compile(
     r"switches|layers|arena_.*|no_.*|(input|output|ladder)(_.*)?|h|build_id|(build|kernels|weights|ladder)_h"
 )
@@ -72,7 +74,8 @@ class NetworkProgram:
     @property
     def state_bytes(self) -> int:
         """From the arena's start to where the programs' offsets count from."""
-        return max(STATE_BYTES, self.alignment) if self.is_switchable else 0
+        graphs = [program.graph for program in self.programs]
+        return aligned(_state_bytes(graphs), max(ALIGNMENT, self.alignment)) if self.is_switchable else 0
 
     @property
     def alignment(self) -> int:
@@ -111,8 +114,8 @@ def lower_network(
         kernels: of each switch, by the layer's name; see `lower`.
 
     Raises:
-        UnsupportedError: buffers of the caller, or thresholds, for a network that can be switched.
-        ModelError: a switch has a name that the generated C needs.
+        UnsupportedError: buffers of the caller for a network that can be switched.
+        ModelError: a switch has a name that the generated C needs, or two thresholds have one name there.
     """
     if not network.is_switchable:
         return NetworkProgram.of(
@@ -134,9 +137,9 @@ def lower_network(
             fix="Leave out --io caller, or build one switch alone.",
         )
     _check_names(network)
-    _check_thresholds(network)
     if streaming is not None and streaming.arena_bytes is not None:
-        streaming = replace(streaming, arena_bytes=max(streaming.arena_bytes - STATE_BYTES, 0))
+        state = aligned(_state_bytes([switch.graph for switch in network]), ALIGNMENT)
+        streaming = replace(streaming, arena_bytes=max(streaming.arena_bytes - state, 0))
     named = [None] * len(network.switches) if kernels is None else kernels
     chosen = [choose_kernels(switch.graph, family, isa, one) for switch, one in zip(network, named, strict=True)]
     # Each stripe of a layer would have a copy of its code.
@@ -152,15 +155,9 @@ def lower_network(
     return NetworkProgram(network.name, tuple(switches))
 
 
-def _check_thresholds(network: Network) -> None:
-    for switch in network:
-        for one in thresholds_of(switch.graph):
-            raise UnsupportedError(
-                f"switch '{switch.name}' has the threshold {one.name}, and networks with several switches cannot have "
-                "any yet",
-                where=network.name,
-                fix="Build one switch alone, or make the threshold a constant.",
-            )
+def _state_bytes(graphs: Sequence[Graph]) -> int:
+    """What stands at the arena's start of a network that can be switched: the current switch, and all thresholds."""
+    return _WORD * (1 + sum(len(thresholds_of(graph)) for graph in graphs))
 
 
 def _check_names(network: Network) -> None:
@@ -172,3 +169,14 @@ def _check_names(network: Network) -> None:
                 where=network.name,
                 fix="Name it after its bits, as w4a4.",
             )
+    taken = {switch.name.upper() for switch in network}
+    for switch in network:
+        for one in thresholds_of(switch.graph):
+            name = full_name(switch.name, one.name)
+            if name in taken:
+                raise ModelError(
+                    f"two thresholds, or a threshold and a switch, are called {name} in the C",
+                    where=f"{network.name}, switch '{switch.name}'",
+                    fix="Give thresholds other names.",
+                )
+            taken.add(name)

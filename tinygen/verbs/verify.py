@@ -20,7 +20,7 @@ from tinygen.frontends.memory import MemoryModel
 from tinygen.hil.device import Device, open_device, require_runtime
 from tinygen.ir.graph import Graph
 from tinygen.ir.paths import PathStream, trace, writers
-from tinygen.ir.thresholds import with_thresholds
+from tinygen.ir.thresholds import network_with_thresholds
 from tinygen.passes.litert_arithmetic import Arithmetic
 from tinygen.passes.pipeline import simplify
 from tinygen.targets.boards import load_board
@@ -144,9 +144,9 @@ def verify(
         TinygenError: the model, the inputs, the build or a device is at fault.
     """
     require_runtime(load_board(options.board))
-    network = read_source(model, options)
+    network = network_with_thresholds(read_source(model, options), how.thresholds)
     chosen = network.switches if how.switch is None else (network.switch(how.switch),)
-    first = with_thresholds(network.first, how.thresholds)
+    first = network.first
     tensors = [first.tensors[name] for name in first.inputs]
     samples = load_samples(inputs, tensors, how.reading, classes=class_count(first))
     if how.limit is not None:
@@ -169,9 +169,8 @@ def verify(
             label = one.name if network.is_switchable else ""
             for device in devices:
                 device.select(network.names.index(one.name))
-            graph = with_thresholds(one.graph, how.thresholds)
-            library = library_semantics(graph, manifest.section(label or None))
-            trial = _Trial(model, graph, samples, devices, oracles, home, library, label)
+            library = library_semantics(one.graph, manifest.section(label or None))
+            trial = _Trial(model, one.graph, samples, devices, oracles, home, library, label)
             parts.append(trial.run(progress))
     return VerifyReport(
         model=model.name if isinstance(model, MemoryModel) else str(model),
