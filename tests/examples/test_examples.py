@@ -32,6 +32,7 @@ SAYS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "low_bit": ({"epochs": 1}, ["passed: True"]),
     "prune": ({"epochs": 1}, ["whole: flash", "pruned: flash"]),
     "switchable": ({"epochs": 1}, ["all switches: flash", "w8a8: ", "w2a2: ", "w8a8_x0_5: "]),
+    "gated_macs": ({}, ["static: 174.3 million MAC", "   0.25     11.2     11.3         11.5     11.7"]),
     "wake_word": ({}, ["heard at ", "1 times in "]),
 }
 QUICK = ("build_tflite",)

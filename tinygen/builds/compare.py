@@ -65,7 +65,7 @@ class Comparison:
     switch: str = ""
 
     def add(self, sample: int, a: list[np.ndarray], b: list[np.ndarray], *, other_path: bool = False) -> None:
-        """Compares one sample's outputs; `other_path`: it took other branches, and is wrong whatever they gave."""
+        """Compares one sample's outputs; `other_path`: it chose otherwise, and is wrong whatever that gave."""
         self.samples += 1
         self.max_abs_diff = max([self.max_abs_diff] + [_largest(x, y) for x, y in zip(a, b, strict=True)])
         if other_path or any(differing(x, y) is not None for x, y in zip(a, b, strict=True)):

@@ -207,8 +207,17 @@ def _operator_table(title: str, content: dict[str, Any]) -> Sheet:
     table = Sheet(f"{title}{least}{content['macs']:,} MAC, {content['constant_bytes']:,} B of constants", columns)
     for one in content.get("thresholds", ()):
         table.add_line(Text(f"threshold {one['name']}: {one['value']}, from {one['low']:,} to {one['high']:,}"))
+    if "gated_macs" in content:
+        table.add_line(_gated_line(content["gated_macs"]))
     _add_operators(table, content["operators"], "")
     return table
+
+
+def _gated_line(macs: dict[str, int]) -> Text:
+    """What gates leave of the convolutions, and what they cost."""
+    share = 100 * macs["convolutions"] / macs["whole"]
+    live = f"gated convolutions: {macs['convolutions']:,} of {macs['whole']:,} MAC ({share:.1f} %)"
+    return Text(f"{live}; gates {macs['gates']:,}, mixing {macs['mixing']:,}")
 
 
 def _add_operators(table: Sheet, operators: list[dict[str, Any]], within: str) -> None:

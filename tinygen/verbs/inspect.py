@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from tinygen.frontends.layouts import Layout
 from tinygen.frontends.load import load_network
 from tinygen.ir.branch import Branch, all_graphs, branches_of
+from tinygen.ir.gated import gated_macs
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
 from tinygen.ir.tensor import Tensor
@@ -47,9 +48,16 @@ def _graph(graph: Graph) -> dict[str, Any]:
         ],
         "macs": sum(node.op.macs(node) for node in graph.nodes()),
         **({"macs_best": _best_macs(graph)} if any(branches_of(graph)) else {}),
+        **_gated(graph),
         "constant_bytes": sum(t.nbytes for one in all_graphs(graph) for t in one.tensors.values() if t.is_constant),
         "operators": _operators(graph),
     }
+
+
+def _gated(graph: Graph) -> dict[str, Any]:
+    """What gates save, of a graph that has some."""
+    found = gated_macs(graph)
+    return {"gated_macs": asdict(found) | {"executed": found.executed}} if found.whole else {}
 
 
 def _best_macs(graph: Graph) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,7 @@ from tinygen.builds.oracle import LiteRt
 from tinygen.builds.oracle_names import Oracle
 from tinygen.frontends.memory import MemoryModel
 from tinygen.hil.device import Device, open_device, require_runtime
+from tinygen.ir.gated import lists_of
 from tinygen.ir.graph import Graph
 from tinygen.ir.paths import PathStream, trace, writers
 from tinygen.ir.thresholds import network_with_thresholds
@@ -43,6 +45,14 @@ class Semantics(PathStream):
     """The integer semantics as a runtime."""
 
     name = "semantics"
+
+    def step_all(self, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        self._values = super().step_all(inputs)
+        return self._values
+
+    def lists(self, names: Sequence[str]) -> dict[str, int]:
+        """CRC-32 of lists of channels of the last step, as they lie in memory; those that were written."""
+        return {name: zlib.crc32(self._values[name].tobytes()) for name in names if name in self._values}
 
 
 @dataclass(frozen=True)
@@ -191,10 +201,12 @@ class _Ran:
     Attributes:
         outputs: codes of each.
         path: the branches that ran, by operator; None where the runtime does not say.
+        lists: of live channels, by tensor, as checksums; empty where the runtime does not say.
     """
 
     outputs: list[np.ndarray]
     path: Mapping[str, int] | None
+    lists: Mapping[str, int] = field(default_factory=dict)
 
 
 _Rows = Mapping[str, list[_Ran]]
@@ -235,7 +247,12 @@ class _Trial:
         wanted = list(dict.fromkeys(oracles if self.home in oracles or not oracles else (*oracles, self.home)))
         references = [_litert(self.model, oracle) for oracle in wanted]
         runtimes: list[Runtime] = [*references, law, *([library] if library else []), *self.devices]
-        outputs = {runtime.name: _run_all(runtime, self.samples, self.switch, progress) for runtime in runtimes}
+        # What comes of a stream is not asked twice: lists are compared where an inference can be repeated.
+        lists = [] if self.graph.is_stream else list(lists_of(self.graph))
+        outputs = {
+            runtime.name: _run_all(runtime, self.samples, lists, self._progress(runtime, progress))
+            for runtime in runtimes
+        }
         chosen = [f"litert-{oracle}" for oracle in oracles]
         expected = library or law
         pairs = [(name, law.name) for name in chosen] + [(expected.name, device.name) for device in self.devices]
@@ -256,8 +273,14 @@ class _Trial:
     def _compare(self, pair: tuple[str, str], outputs: _Rows) -> Comparison:
         comparison = Comparison(*pair, switch=self.switch)
         for index, (a, b) in enumerate(zip(outputs[pair[0]], outputs[pair[1]], strict=True)):
-            comparison.add(index, a.outputs, b.outputs, other_path=_other_branch(a, b) is not None)
+            other = _other_branch(a, b) is not None or _other_list(a, b)
+            comparison.add(index, a.outputs, b.outputs, other_path=other)
         return comparison
+
+    def _progress(self, runtime: Runtime, progress: Progress | None) -> Callable[[int], None]:
+        """Told how many samples a runtime has done."""
+        label, count = _labelled(runtime.name, self.switch), len(self.samples)
+        return lambda done: progress(label, done, count) if progress else None
 
 
 def _other_branch(a: _Ran, b: _Ran) -> str | None:
@@ -267,6 +290,11 @@ def _other_branch(a: _Ran, b: _Ran) -> str | None:
     """
     both = {} if a.path is None or b.path is None else {name for name in a.path if name in b.path}
     return next((name for name in sorted(both) if a.path[name] != b.path[name]), None)  # type: ignore[index]
+
+
+def _other_list(a: _Ran, b: _Ran) -> bool:
+    """Whether a gate chose other channels: a wrong winner of a tie may still give the right answer."""
+    return any(a.lists[name] != b.lists[name] for name in a.lists.keys() & b.lists.keys())
 
 
 def _litert(model: Path | MemoryModel, oracle: Oracle, *, keep: bool = False) -> LiteRt:
@@ -290,17 +318,25 @@ def _added(comparisons: Sequence[Comparison]) -> Comparison | None:
     return total
 
 
-def _run_all(runtime: Runtime, samples: Samples, switch: str, progress: Progress | None) -> list[_Ran]:
+def _run_all(runtime: Runtime, samples: Samples, lists: Sequence[str], done: Callable[[int], None]) -> list[_Ran]:
     results = []
     for index in range(len(samples)):
         if samples.begins(index):
             runtime.reset()
-        outputs = runtime.step(samples.sample(index))
+        sample = samples.sample(index)
+        outputs = runtime.step(sample)
         path = getattr(runtime, "path", None)
-        results.append(_Ran(outputs, None if path is None else dict(path)))
-        if progress:
-            progress(_labelled(runtime.name, switch), index + 1, len(samples))
+        results.append(_Ran(outputs, None if path is None else dict(path), _lists(runtime, sample, lists)))
+        done(index + 1)
     return results
+
+
+def _lists(runtime: Runtime, sample: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, int]:
+    """Checksums of lists of channels, of a graph that has some and a runtime that says them."""
+    if isinstance(runtime, Device) and names:
+        known = runtime.checksums(sample)
+        return {name: known[name] for name in names if name in known}
+    return runtime.lists(names) if isinstance(runtime, Semantics) else {}
 
 
 def _right(graph: Graph, samples: Samples, outputs: _Rows, switch: str) -> dict[str, int]:

@@ -1,0 +1,87 @@
+"""Gated networks from file to board: codes and lists are those of the semantics, and a wrong winner is named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.command_line import call
+from tests.support.gated import GAMMA, Maker
+from tests.support.integer_layers import INT8, affine
+from tinygen.bench.gated_networks import ConvLayer, Method, gated_network
+from tinygen.frontends.memory import MemoryModel
+from tinygen.frontends.tg import save_tg
+from tinygen.ir.encodings import ChannelList
+from tinygen.ir.epilogue import Rescale
+from tinygen.ir.graph import Graph
+from tinygen.ir.interpreter import evaluate_all
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.channel_statistic import ChannelStatistic, Statistic
+from tinygen.ir.ops.gather_channels import GatherChannels
+from tinygen.ir.ops.top_k import TopK
+from tinygen.verbs.build import BuildOptions
+from tinygen.verbs.verify import verify
+
+LAYERS = (ConvLayer(9), ConvLayer(8, stride=2), ConvLayer(6))
+IMAGE = (8, 6, 3)
+
+
+def _images(count: int) -> np.ndarray:
+    """Each brighter in other colours, so that gates choose differently."""
+    rng = np.random.default_rng(4)
+    bright = rng.integers(-120, 128, (count, 1, 1, 1, IMAGE[2]))
+    return rng.integers(-128, bright, (count, 1, *IMAGE)).astype(np.int8)
+
+
+def network(experts: int = 3) -> Graph:
+    return gated_network("gates", LAYERS, IMAGE, Method(Fraction(1, 2), experts))
+
+
+def test_gates_choose_by_the_input() -> None:
+    graph = network()
+    found = [evaluate_all(graph, [image]) for image in _images(8)]
+    assert len({values[f"conv{i}_live"].tobytes() for values in found for i in range(3)}) > 4
+
+
+@pytest.mark.parametrize("board", ["f746zg", "esp32c3"])
+def test_boards_give_codes_and_lists(board: str) -> None:
+    report = verify(MemoryModel(network(), "gates"), _images(3), BuildOptions(board=board))
+    assert report.identical and len(report.comparisons) == 2
+
+
+def _tied() -> Graph:
+    """A sum over live channels whose answer is the same whichever of equal channels live."""
+    build = Maker("tied")
+    x = build.input("x", (1, 2, 2, 4), affine(-128))
+    scores = build.input("scores", (1, 4), GAMMA)
+    _, live = build.add(TopK, [scores], GAMMA, ChannelList(4), k=2, by_position=True)
+    (kept,) = build.add(GatherChannels, [x, live], affine(-128))
+    ending = Rescale((1 << 10,), (0,), (12,), -128, 127)
+    return build.graph(*build.add(ChannelStatistic, [kept], INT8, statistic=Statistic.SUM, epilogue=ending))
+
+
+def test_a_wrong_winner_is_found_behind_a_right_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = TopK.evaluate
+
+    def last(self: TopK, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Of equal scores the last ones win."""
+        codes, positions = right(self, node, [np.flip(values[0], -1)])
+        return [np.flip(codes, -1), np.flip(values[0].size - 1 - positions, -1).astype(positions.dtype)]
+
+    monkeypatch.setattr(TopK, "evaluate", last)
+    feeds = {"x": np.full((1, 1, 2, 2, 4), 7, np.int8), "scores": np.array([[[3, 3, 3, 3]]], np.uint8)}
+    report = verify(MemoryModel(_tied(), "tied"), feeds, BuildOptions(board="host"))
+    (comparison,) = report.comparisons
+    assert comparison.mismatches == 1 and comparison.max_abs_diff == 0
+    assert comparison.where is not None
+    assert (comparison.where.layer, comparison.where.tensor) == ("top_k_0", "top_k_0.1")
+
+
+def test_inspect_says_what_gates_leave(tmp_path: Path) -> None:
+    save_tg(network(), tmp_path / "gates.tg")
+    found = call("inspect", str(tmp_path / "gates.tg"))
+    assert "gated convolutions: 9,936 of 24,624 MAC (40.4 %); gates 207, mixing 1,269" in found.stdout
