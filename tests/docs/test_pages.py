@@ -115,13 +115,15 @@ def options_of(command: Any) -> set[str]:
 
 _OTHERS = {"--help", "--dataset_path", "--device_list", "--list", "--only", "--own", "--write", "--all"}
 """Options of MLPerf Tiny's runner and of the tests' own programs."""
+_SUITE = set(re.findall(r'addoption\(\s*"(--[\w-]+)"', (ROOT / "hil/conftest.py").read_text()))
+"""Of `pytest hil`."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_options_in_sentences_exist(page: Path) -> None:
     """`--option` in the text is an option of some command; `tinygen VERB --option` of that one."""
     root: Any = get_command(app)
-    everything = options_of(root) | _OTHERS
+    everything = options_of(root) | _OTHERS | _SUITE
     for span in re.findall(r"`([^`\n]+)`", prose(page)):
         chosen = everything
         found = re.match(r"tinygen (\w+)", span)

@@ -245,6 +245,7 @@ def board_table(content: list[dict[str, Any]]) -> RenderableType:
     for board in content:
         mhz = f"{board['clock_hz'] / 1e6:g}" if board["clock_hz"] else ""
         note = ", not emulated" if board["emulator"] == "none" else ""
+        note += f"; measured: {board['measured']}" if board.get("measured") else ""
         sizes = [f"{board[key] // 1024:,} KiB" if board[key] else "" for key in ("flash_bytes", "ram_bytes")]
         table.add_row(board["name"], board["core"], mhz, *sizes, board["title"] + note)
     return table

@@ -6,14 +6,21 @@ from typing import Any
 
 from tinygen.targets import boards
 from tinygen.targets.board import Board
+from tinygen.targets.first_light import KERNEL, MODEL, measured_of
 
 
 def list_boards() -> list[dict[str, Any]]:
-    """Facts about every board that comes with tinygen."""
+    """Facts about every board that comes with tinygen; `measured`: how far predictions were off on a real one.
+
+    Raises:
+        BoardError: what is kept of a board was not measured on one.
+    """
     return [_describe(boards.load_board(name)) for name in sorted(boards.list_boards())]
 
 
 def _describe(board: Board) -> dict[str, Any]:
+    found = measured_of(board.name)
+    spread = found.spread(KERNEL, MODEL) if found else None
     return {
         "name": board.name,
         "title": board.title,
@@ -23,5 +30,6 @@ def _describe(board: Board) -> dict[str, Any]:
         "flash_bytes": board.flash_bytes,
         "ram_bytes": board.ram_bytes,
         "emulator": board.emulator.engine,
+        "measured": str(spread) if spread else None,
         "file": str(board.path),
     }

@@ -77,6 +77,7 @@ class Job:
         self, streaming: Streaming | None, network: Network | None = None, kernels: Kernels | None = None
     ) -> NetworkProgram:
         # Half of a board's flash, at most, for weights as code.
+        given = dict(self.options.layer_kernels)
         code = CODE_BYTES if self.board.is_host else self.board.flash_bytes // 2
         return lower_network(
             network or self.network,
@@ -86,7 +87,7 @@ class Job:
             streaming=streaming,
             code_bytes=code,
             io=Io(self.options.io),
-            kernels=kernels,
+            kernels=[given] * len((network or self.network).switches) if given else kernels,
         )
 
     def place_weights(self, program: NetworkProgram) -> None:
@@ -122,6 +123,8 @@ def build_id_of(
         del chosen["arithmetic"]  # which earlier builds had not
     if options.io == Io.ARENA:
         del chosen["io"]
+    if not options.layer_kernels:
+        del chosen["layer_kernels"]
     if options.flash_bytes is None:
         del chosen["flash_bytes"]
     digest.update(json.dumps(chosen, sort_keys=True).encode())

@@ -55,6 +55,7 @@ class BuildOptions:
             `tinygen.passes.litert_arithmetic`.
         io: where inputs and outputs lie: in the "arena", or in buffers of the "caller", which each inference is given.
         profile: inputs over which the expected cost of a network with branches is meant, see `load_samples`.
+        layer_kernels: (layer, kernel) of layers that are not to have the fastest one; see `lower`.
     """
 
     board: str = "f746zg"
@@ -75,6 +76,7 @@ class BuildOptions:
     arithmetic: Arithmetic | str = Arithmetic.REFERENCE
     io: Io | str = Io.ARENA
     profile: Path | None = None
+    layer_kernels: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         for name, kind, what in _CHOICES:

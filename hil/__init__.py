@@ -1,0 +1,1 @@
+"""The acceptance suite: what a person runs the day a board arrives. See docs/first-light.md."""

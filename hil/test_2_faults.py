@@ -1,0 +1,69 @@
+"""What goes wrong is noticed: bytes that the line loses, and a program that breaks."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from hil.loops import COMMAND, FAULT, client_of, right_sums
+from hil.place import Line, Place
+from tinygen.errors import BoardError
+from tinygen.hil.transports import Transport
+
+_SECONDS = 3.0
+
+
+class Lossy:
+    """A line that loses one byte in each direction, once."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.lost_write = self.lost_read = False
+
+    def write(self, data: bytes) -> None:
+        if b"tg-run" in data and not self.lost_write:
+            self.lost_write, data = True, data[:20] + data[21:]
+        self._transport.write(data)
+
+    def read(self, size: int, timeout: float) -> bytes:
+        data = self._transport.read(size, timeout)
+        if self.lost_write and not self.lost_read and b"m-tg-cycles" in data + b"m-tg-cycles":
+            self.lost_read = len(data) > 0
+            return data[1:] if data else data
+        return data
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+def test_lost_bytes_are_recovered(place: Place, loops: Path) -> None:
+    with place.line(loops) as line:
+        lossy = Lossy(line.transport)
+        client = client_of(line, lossy)
+        client.info()
+        outputs = client.infer([COMMAND]).outputs
+    assert lossy.lost_write and lossy.lost_read
+    assert client.troubles and outputs == (right_sums(),)
+
+
+def test_a_broken_program_is_reported(place: Place, loops: Path) -> None:
+    """The firmware's own report; on our emulated boards, the emulator's. It ends the firmware."""
+    with place.line(loops) as line:
+        client = client_of(line)
+        client.load(0, FAULT)
+        line.transport.write(b"tg-run%")
+        if line.emulated is not None:
+            with pytest.raises(BoardError, match=r"app_model\.c:\d+.*cannot execute this instruction"):
+                line.transport.read(4096, _SECONDS)
+            return
+        said = _said(line)
+    assert b"e-[fault: " in said and b" pc=" in said, said
+
+
+def _said(line: Line) -> bytes:
+    said, end = b"", time.monotonic() + _SECONDS
+    while time.monotonic() < end and b"]\r\n" not in said:
+        said += line.transport.read(256, 0.2)
+    return said
