@@ -15,17 +15,21 @@ from elftools.elf.elffile import ELFFile
 
 from hil import cover
 from hil.clock import core_rate, line_rate, tolerance_of
-from hil.loops import COMMAND, build_loops, client_of, predict_loops, right_sums, time_loops
+from hil.loops import COMMAND, NAMES, build_loops, client_of, predict_loops, right_sums, time_loops
 from hil.place import Place
 from hil.test_1_clock import FACTOR, REGISTERS
 from hil.timing import compare
 from tests.targets.tools import requires_package, requires_tool
+from tinygen.bench import layers
+from tinygen.bench.layers import Window
 from tinygen.builds.manifest import read_manifest
 from tinygen.errors import BoardError, DeviceError
 from tinygen.hil.transports import Transport
 from tinygen.targets.board import Board, CacheTiming, MemoryTiming
 from tinygen.targets.boards import load_board
+from tinygen.targets.cycles.fit import fit
 from tinygen.targets.emulator.pty import open_pty
+from tinygen.targets.first_light import LOOP, FirstLight, Point
 from tinygen.verbs.build import BuildOptions, build
 
 pytestmark = requires_package("unicorn")
@@ -98,6 +102,12 @@ def test_loops_take_what_is_predicted_and_slow_memories_are_seen(loops: Path) ->
     ratios = [counted[index] / predicted[index] for index in range(5)]
     assert abs(ratios[0] - 1) < REGISTERS, "registers alone wait for nothing"
     assert max(ratios) > FACTOR and sum(profile.layer_stalls) > 0
+    points = tuple(
+        Point(LOOP, name, cycles=counted[i], predicted=predicted[i], stalls=profile.layer_stalls[i])
+        for i, name in enumerate(NAMES)
+    )
+    found = fit(FirstLight(BOARD.name, "as if on a desk", "measured", "", "", "", points=points))
+    assert (found.core, found.memory) == (pytest.approx(1.0, abs=0.02), pytest.approx(4.0, abs=0.1))
 
 
 class Dropping:
@@ -134,18 +144,22 @@ def test_a_port_that_drops_bytes_is_seen(loops: Path) -> None:
 
 def test_a_wrong_kernel_is_seen_and_named(tmp_path: Path) -> None:
     """One bit of one layer's weights, in the firmware alone."""
-    tried, _ = cover.tried_on(BOARD.isa)
-    wanted = ("conv_2d_s8", "fully_connected_s8", "add")
-    (batch,) = cover.batches([one for one in tried if one.kernel in wanted])
+    graphs = {
+        "conv_2d_s8": layers.conv_2d("conv", (5, 5, 4), 4, Window((3, 3))).graph,
+        "fully_connected_s8": layers.fully_connected("dense", 16, 4).graph,
+        "add": layers.add("add", (3, 3, 4)).graph,
+    }
+    wanted = [cover.Tried(kernel, graph, graph.ops[0].name) for kernel, graph in graphs.items()]
+    (batch,) = cover.batches(wanted)
     options = BuildOptions(board=BOARD.name, layer_kernels=tuple(batch.kernels.items()))
     build(batch.model, tmp_path / "good", options, profile=False)
-    assert {layer.kernel for layer in read_manifest(tmp_path / "good").layers} == set(wanted)
+    assert {layer.kernel for layer in read_manifest(tmp_path / "good").layers} == set(graphs)
     with Place(BOARD).device(tmp_path / "good") as device:
         assert compare(device, tmp_path / "good", count=2)[0] == []
-    layers = {layer.kernel: layer.outputs[0].name for layer in read_manifest(tmp_path / "good").layers}
-    _flip(tmp_path / "good" / "firmware.elf", layers["conv_2d_s8"].partition("_")[0])
+    written = {layer.kernel: layer.outputs[0].name for layer in read_manifest(tmp_path / "good").layers}
+    _flip(tmp_path / "good" / "firmware.elf", written["conv_2d_s8"].partition("_")[0])
     with Place(BOARD).device(tmp_path / "good") as device:
-        assert compare(device, tmp_path / "good", count=2)[0] == [layers["conv_2d_s8"]]
+        assert compare(device, tmp_path / "good", count=2)[0] == [written["conv_2d_s8"]]
 
 
 def _flip(elf: Path, layer: str) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tinygen.builds.predicted import time_and_energy
 from tinygen.errors import BoardError
 from tinygen.targets import first_light
-from tinygen.targets.boards import list_boards
-from tinygen.targets.first_light import KERNEL, MODEL, FirstLight, Point, measured_of, read_first_light, spread_of
+from tinygen.targets.boards import list_boards, load_board
+from tinygen.targets.cycles.fit import main
+from tinygen.targets.first_light import KERNEL, LOOP, MODEL, FirstLight, Point, measured_of, read_first_light, spread_of
 from tinygen.verbs.boards import list_boards as describe_boards
 
 POINTS = tuple(Point(KERNEL, f"k{n}", "conv", cycles=1000 + 10 * n, predicted=1000) for n in range(21))
@@ -76,3 +79,40 @@ def test_everything_in_boards_measured_was_measured() -> None:
     measured = [name for name in list_boards() if measured_of(name) is not None]
     read_me = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     assert ("| Real boards | **None yet.**" in read_me) is (not measured)
+
+
+def test_predictions_carry_the_boards_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "milliseconds_interval" not in time_and_energy(216_000, load_board("f746zg"))
+    keep(tmp_path, FOUND, monkeypatch)
+    assert time_and_energy(216_000, load_board("f746zg"))["milliseconds_interval"] == pytest.approx([1.01, 1.19])
+    assert "milliseconds_interval" not in time_and_energy(216_000, load_board("l4r5zi"))
+
+
+def test_factors_are_fitted_to_some_points_and_held_against_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loops = [Point(LOOP, f"l{n}", cycles=1050 + 300 * n, predicted=1000 + 100 * n, stalls=100 * n) for n in range(4)]
+    kernels = [Point(KERNEL, "k", "conv", cycles=2550, predicted=1500, stalls=500), Point(KERNEL, "unknown")]
+    path = tmp_path / "first-light-f746zg.json"
+    path.write_text(json.dumps(replace(FOUND, points=(*loops, *kernels)).to_json()))
+    assert main([str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "core x 1.050, memory x 3.000" in said and "miss_cycles of code: 8 would be 24.0" in said
+    assert "held out, before: 1 points, median +70.0 %" in said
+    assert "held out, after:  1 points, median +0.0 %" in said
+
+
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        (replace(FOUND, source="predicted", place="emulated by tinygen"), "cycles are predicted .emulated by tinygen."),
+        (FOUND, "0 points of kind loop are too few"),
+    ],
+)
+def test_there_is_nothing_to_fit_to(
+    found: FirstLight, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(found.to_json()))
+    assert main([str(path)]) == 1
+    assert re.search(problem, capsys.readouterr().err)

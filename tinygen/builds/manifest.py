@@ -140,11 +140,17 @@ class Owned:
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted:
-    """Counted instructions and predicted cycles; time and energy where the board's clock and current are known."""
+    """Counted instructions and predicted cycles; time and energy where the board's clock and current are known.
+
+    Attributes:
+        milliseconds_interval: what 90 % of the times would lie between, by what was measured on such a board; None
+            where nothing was.
+    """
 
     instructions: int
     cycles_predicted: int
     milliseconds_predicted: float | None = field(default=None, metadata=OPTIONAL)
+    milliseconds_interval: tuple[float, float] | None = field(default=None, metadata=OPTIONAL)
     microjoules_predicted: float | None = field(default=None, metadata=OPTIONAL)
     microjoules_interval: tuple[float, float] | None = field(default=None, metadata=OPTIONAL)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tinygen.targets.board import Board
 from tinygen.targets.emulator import Profile
+from tinygen.targets.first_light import spread_on
 
 CYCLES_SOURCE = "predicted"
 
@@ -46,12 +47,16 @@ def time_and_energy(cycles: int, board: Board) -> dict[str, Any]:
     """Milliseconds at the board's clock, and microjoules: supply voltage x run current x time.
 
     The energy's interval is that of the run current (see `RunCurrent.interval`); the error of the cycles comes on
-    top of it. Nothing is said where the board's clock or current is not known.
+    top of it. Nothing is said where the board's clock or current is not known. The time has an interval where cycles
+    were measured on such a board (see `tinygen.targets.first_light`).
     """
     if not board.core_hz:
         return {}
     seconds = cycles / board.core_hz
     entry: dict[str, Any] = {"milliseconds_predicted": round(seconds * 1e3, 6)}
+    spread = spread_on(board.name)
+    if spread is not None:
+        entry["milliseconds_interval"] = [round(seconds * 1e3 * ratio, 6) for ratio in (spread.low, spread.high)]
     energy = predicted_energy(seconds, board)
     if energy is not None:
         entry["microjoules_predicted"], entry["microjoules_interval"] = energy

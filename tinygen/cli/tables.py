@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tinygen.builds.manifest import AppEntry, Manifest
+from tinygen.builds.manifest import AppEntry, Manifest, ProfileEntry
 from tinygen.builds.report import (
     SWITCH_COLUMNS,
     arena_text,
@@ -87,10 +87,19 @@ def build_summary(manifest: Manifest) -> RenderableType:
         facts.add_row("instructions", f"{profile.instructions:,} per inference")
         facts.add_row("cycles, predicted", f"{profile.cycles_predicted:,}")
         if profile.milliseconds_predicted is not None:
-            facts.add_row("time, predicted", f"{profile.milliseconds_predicted:,.3f} ms")
+            facts.add_row("time, predicted", time_text(profile))
         if profile.microjoules_predicted is not None:
             facts.add_row("energy, predicted", energy_text(profile))
     return Group(*parts, facts)
+
+
+def time_text(profile: ProfileEntry) -> str:
+    """The predicted time, and what it lies between where such a board was measured."""
+    text = f"{profile.milliseconds_predicted:,.3f} ms"
+    if profile.milliseconds_interval is None:
+        return text
+    low, high = profile.milliseconds_interval
+    return f"{text}; {low:,.3f} to {high:,.3f} by what was measured on this board"
 
 
 def app_text(app: AppEntry) -> str:

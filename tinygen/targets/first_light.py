@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def measured_of(board: str) -> FirstLight | None:
     path = resource("boards") / "measured" / f"first-light-{board}.json"
     if not path.is_file():
         return None
-    found = read_first_light(path)
+    found = _read_once(path, path.stat().st_mtime_ns)
     problem = ""
     if found.board != board:
         problem = f"is {found.board}'s"
@@ -153,3 +154,18 @@ def measured_of(board: str) -> FirstLight | None:
     if problem:
         raise BoardError(problem, where=str(path), fix="Keep only what a real board said: take the file away.")
     return found
+
+
+@lru_cache(maxsize=4)
+def _read_once(path: Path, changed: int) -> FirstLight:
+    return read_first_light(path)
+
+
+def spread_on(board: str) -> Spread | None:
+    """How far predicted cycles of kernels and models are off on a real board; None where nothing was measured.
+
+    Raises:
+        BoardError: see `measured_of`.
+    """
+    found = measured_of(board)
+    return found.spread(KERNEL, MODEL) if found is not None else None

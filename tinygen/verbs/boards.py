@@ -6,7 +6,7 @@ from typing import Any
 
 from tinygen.targets import boards
 from tinygen.targets.board import Board
-from tinygen.targets.first_light import KERNEL, MODEL, measured_of
+from tinygen.targets.first_light import spread_on
 
 
 def list_boards() -> list[dict[str, Any]]:
@@ -19,8 +19,7 @@ def list_boards() -> list[dict[str, Any]]:
 
 
 def _describe(board: Board) -> dict[str, Any]:
-    found = measured_of(board.name)
-    spread = found.spread(KERNEL, MODEL) if found else None
+    spread = spread_on(board.name)
     return {
         "name": board.name,
         "title": board.title,
