@@ -88,5 +88,4 @@ def test_on_a_board() -> None:
     for row in bench([], ["lowbit-wakeword"], options).rows:
         assert row["error"] is None and row["max_abs_diff"] == 0
         assert row["microjoules_predicted"] > 0
-        plain = [layer["name"] for layer in row["layers"] if layer["kernel"] == "integer_conv_2d"]
-        assert plain == ["network_whole"]  # the last layer, over all frames at once
+        assert all(layer["kernel"] != "integer_conv_2d" for layer in row["layers"])
