@@ -11,7 +11,7 @@ import pytest
 from tests.support.bare_batch import run_on_bare_core
 from tests.support.board_batch import M4, run_on_board
 from tests.support.differential import compare_code
-from tests.support.gated import Gated, feeds_of, gated_conv, statistic
+from tests.support.gated import Gated, Masked, feeds_of, gated_conv, masked_conv, statistic
 from tests.support.integer_layers import INT8, TERNARY, affine, codebook, levels
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
@@ -64,6 +64,34 @@ def test_gated_convolutions() -> None:
 @pytest.mark.long
 def test_many_gated_convolutions() -> None:
     _compare([gated_conv(random_gate(i, seed=1)) for i in range(40)])
+
+
+def random_mask(i: int, seed: int = 0) -> Masked:
+    """One of many: any encodings with a code of 0 in the outputs."""
+    rng = np.random.default_rng([seed, i])
+    channels, filters = (int(n) for n in rng.integers(1, 15, 2))
+    return Masked(
+        name=f"d{seed}_{i}",
+        image=(int(rng.integers(3, 7)), int(rng.integers(3, 7)), channels),
+        filters=filters,
+        kernel=((3, 3), (1, 1), (2, 3))[i % 3],
+        stride=(1 + i % 2, 1),
+        same=i % 4 > 0,
+        listed=((True, True), (True, False), (False, True))[i % 3],
+        x=(INT8, levels(4), affine(-128), TERNARY)[i % 4],
+        w=_WEIGHTS[i % len(_WEIGHTS)],
+        y=_OUTPUTS[i % len(_OUTPUTS)],
+        seed=i,
+    )
+
+
+def test_masked_convolutions() -> None:
+    _compare([masked_conv(random_mask(i)) for i in range(6)])
+
+
+@pytest.mark.long
+def test_many_masked_convolutions() -> None:
+    _compare([masked_conv(random_mask(i, seed=1)) for i in range(30)])
 
 
 def test_statistics() -> None:

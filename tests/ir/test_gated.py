@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.support.gated import GAMMA, SCORES, Gated, Maker, feeds_of, gated_conv, statistic
+from tests.support.gated import GAMMA, SCORES, Gated, Maker, Masked, feeds_of, gated_conv, masked_conv, statistic
 from tests.support.integer_layers import INT8, affine, levels
 from tinygen.errors import ModelError, UnsupportedError
 from tinygen.frontends.tg import read_tg, write_tg
-from tinygen.ir.encodings import ChannelList
+from tinygen.ir.encodings import Affine, ChannelList, Levels
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.network import Network
+from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.channel_statistic import Statistic
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
 from tinygen.ir.ops.scatter_channels import ScatterChannels
+from tinygen.ir.ops.softmax_numerator import SoftmaxNumerator
 from tinygen.ir.ops.top_k import TopK
 from tinygen.ir.tensor import Tensor
 
@@ -114,6 +118,55 @@ def test_statistics(kind: Statistic, live: int) -> None:
         assert np.array_equal(evaluate(graph, values)[0], wanted)
 
 
+@pytest.mark.parametrize("listed", [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize("codes", [(affine(9), INT8), (levels(4), levels(2)), (INT8, affine(-128))], ids=str)
+def test_masked_is_dense_times_mask(listed: tuple[bool, bool], codes: tuple[Any, Any]) -> None:
+    """No channel, all, and some: the same layers without lists, and zeros written over what is dead."""
+    graph = masked_conv(Masked(name="m", image=(5, 4, 6), filters=7, listed=listed, x=codes[0], y=codes[1]))
+    convs = [op for op in graph.ops if isinstance(op, MaskedConv2D)]
+    counts = set()
+    for values in feeds_of(graph, np.random.default_rng(3)):
+        feed = dict(zip(graph.inputs, values, strict=True))
+        x = feed["x"]
+        for op, scores in zip(convs, ("in_scores", "out_scores"), strict=True):
+            attributes = {name: getattr(op, name) for name in ("padding", "stride", "epilogue")}
+            dense = IntegerConv2D(name="dense", inputs=op.inputs[:2], outputs=op.outputs, **attributes)
+            x = dense.evaluate(graph.node(dense), [x, graph.tensors[op.inputs[1]].data])[0]
+            if scores in feed:
+                live = feed[scores][0] > 0
+                zero = getattr(graph.tensors[op.outputs[0]].encoding, "zero_point", (0,))[0]
+                x = np.where(live, x, zero)
+                counts.add(live.sum() / live.size)
+        found = evaluate(graph, values)
+        assert np.array_equal(found[0], x)
+        for name, codes_of_list in zip(graph.outputs[1:], found[1:], strict=True):
+            live = np.flatnonzero(feed[graph.node(_maker(graph, name)).input(0).name][0] > 0)
+            assert codes_of_list[0].tolist() == [len(live), *live, *[0] * (codes_of_list.size - 1 - len(live))]
+    assert {0.0, 1.0} < counts
+
+
+def _maker(graph: Graph, name: str) -> Op:
+    return next(op for op in graph.ops if name in op.outputs)
+
+
+def test_numerators_have_the_signs_of_logits_behind_a_softmax() -> None:
+    """With biases added to weights: float logits far from 0 have the same sign."""
+    rng = np.random.default_rng(5)
+    x = Tensor("x", (1, 12), Affine("int8", (1 / 16,), (0,)))
+    op = SoftmaxNumerator(name="s", inputs=("x",), outputs=("y",))
+    y = Tensor("y", (1, 12), Levels((1 / 255,), bits=8, signed=False))
+    node = Graph("m", {"x": x, "y": y}, (op,), ("x",), ("y",)).node(op)
+    node.check()
+    codes = rng.integers(-128, 128, (1, 12)).astype(np.int8)
+    (numerators,) = op.evaluate(node, [codes])
+    assert numerators.max() == 255 and numerators[0, codes.argmax()] == 255
+    real = np.exp(codes[0] / 16.0)
+    share, weights, bias = real / real.sum(), rng.normal(size=(40, 12)), rng.normal(size=40) / 4
+    logits = weights @ share + bias
+    whole = (weights + bias[:, None]) @ numerators[0].astype(float)
+    assert np.array_equal(whole[abs(logits) > 0.02] > 0, logits[abs(logits) > 0.02] > 0)
+
+
 def test_files_keep_gates() -> None:
     graph = gated_conv(SPECS[9])
     again = read_tg(write_tg(graph))
@@ -132,7 +185,7 @@ def test_lists_do_not_come_from_outside() -> None:
     build = Maker("m")
     names = [build.input("x", (1, 2, 2, 3), INT8), build.input("list", (1, 3), ChannelList(8))]
     graph = build.graph(*build.add(ScatterChannels, names, INT8))
-    with pytest.raises(ModelError, match="which only TopK makes"):
+    with pytest.raises(ModelError, match="which only a gate makes"):
         Network.of(graph).validate()
 
 

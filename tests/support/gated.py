@@ -16,7 +16,9 @@ from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.channel_statistic import ChannelStatistic, Statistic
 from tinygen.ir.ops.gather_channels import GatherChannels
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
+from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
 from tinygen.ir.ops.mix_weights import MixWeights
+from tinygen.ir.ops.positive_channels import PositiveChannels
 from tinygen.ir.ops.scatter_channels import ScatterChannels
 from tinygen.ir.ops.top_k import TopK
 from tinygen.ir.ops.window import Padding
@@ -176,21 +178,67 @@ def statistic(name: str, image: tuple[int, int, int], live: int, kind: Statistic
 
 
 def scores_of(tensor: Tensor, rng: np.random.Generator, kind: str) -> np.ndarray:
-    """Codes of scores: "random", "tied" (two values), "equal" (one), or "zero"."""
+    """Codes of scores: "random", "tied" (two values), "equal" (one), "zero", or "low"."""
     low, high = tensor.code_range
     drawn = {
         "random": lambda: random_codes(tensor.encoding, tensor.shape, rng),
         "tied": lambda: rng.choice([low + 7, high - 3], tensor.shape),
         "equal": lambda: np.full(tensor.shape, 5),
         "zero": lambda: np.zeros(tensor.shape, np.int64),
+        "low": lambda: np.full(tensor.shape, low),
     }[kind]()
     return np.asarray(drawn).astype(tensor.dtype)
 
 
-SCORES = ("random", "tied", "equal", "zero")
+SCORES = ("random", "tied", "equal", "zero", "low")
 
 
 def feeds_of(graph: Graph, rng: np.random.Generator) -> list[list[np.ndarray]]:
     """One sample for each kind of scores."""
     tensors = [graph.tensors[name] for name in graph.inputs]
     return [[scores_of(t, rng, kind if "scores" in t.name else "random") for t in tensors] for kind in SCORES]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Masked:
+    """A convolution whose lists are as long as the scores say. Where `listed` is false, no list says what lives."""
+
+    name: str
+    image: tuple[int, int, int]
+    filters: int
+    kernel: tuple[int, int] = (3, 3)
+    stride: tuple[int, int] = (1, 1)
+    same: bool = True
+    listed: tuple[bool, bool] = (True, True)
+    x: IntegerEncoding = INT8
+    w: IntegerEncoding = INT8
+    y: IntegerEncoding = INT8
+    seed: int = 0
+
+
+def masked_conv(spec: Masked) -> Graph:
+    """Two layers: the first writes zeros to the inputs that the second does not read.
+
+    Inputs: x, scores of the middle, scores of the outputs. Outputs: the last tensor, and the lists.
+    """
+    rng = np.random.default_rng([spec.seed, *spec.image, spec.filters])
+    build = Maker(spec.name)
+    channels = spec.image[2]
+    x = build.input("x", (1, *spec.image), spec.x)
+    lists = []
+    for name, width, listed in (("in", channels, spec.listed[0]), ("out", spec.filters, spec.listed[1])):
+        lists.append("")
+        if listed:
+            scores = build.input(f"{name}_scores", (1, width), INT8)
+            (lists[-1],) = build.add(PositiveChannels, [scores], ChannelList(width, counted=True))
+    shape = (channels, 1, 1, channels)
+    first = build.constant("first", spec.w, random_codes(spec.w, shape, rng))
+    epilogue = _attributes(Gated(name="", image=spec.image, filters=channels, gamma=False, y=spec.x), rng)["epilogue"]
+    inputs = [x, first, "", lists[0]]
+    (x,) = build.add(MaskedConv2D, inputs, spec.x, padding=Padding.SAME, stride=(1, 1), epilogue=epilogue)
+    weights = build.constant("weights", spec.w, random_codes(spec.w, (spec.filters, *spec.kernel, channels), rng))
+    like = Gated(name="", image=spec.image, filters=spec.filters, gamma=False, stride=spec.stride, y=spec.y)
+    attributes = _attributes(like, rng) | {"padding": Padding.SAME if spec.same else Padding.VALID}
+    del attributes["bias"]
+    (y,) = build.add(MaskedConv2D, [x, weights, *lists], spec.y, **attributes)
+    return build.graph(y, *(name for name in lists if name))

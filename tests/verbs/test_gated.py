@@ -17,6 +17,7 @@ from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.tg import save_tg
 from tinygen.ir.encodings import ChannelList
 from tinygen.ir.epilogue import Rescale
+from tinygen.ir.gated import executed_macs, gated_macs
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate_all
 from tinygen.ir.ops.base import Node
@@ -47,10 +48,35 @@ def test_gates_choose_by_the_input() -> None:
     assert len({values[f"conv{i}_live"].tobytes() for values in found for i in range(3)}) > 4
 
 
-@pytest.mark.parametrize("board", ["f746zg", "esp32c3"])
-def test_boards_give_codes_and_lists(board: str) -> None:
-    report = verify(MemoryModel(network(), "gates"), _images(3), BuildOptions(board=board))
+SIGNATURES = {"fixed": Method(Fraction(1, 2), predictor=True), "dynamic": Method(predictor=True)}
+
+
+@pytest.mark.parametrize(
+    ("method", "board"),
+    [
+        pytest.param(Method(Fraction(1, 2), 3), "f746zg", id="boosted-f746zg"),
+        pytest.param(Method(Fraction(1, 2), 3), "esp32c3", id="boosted-esp32c3", marks=pytest.mark.long),
+        pytest.param(SIGNATURES["fixed"], "f746zg", id="fixed-f746zg", marks=pytest.mark.long),
+        pytest.param(SIGNATURES["dynamic"], "esp32c3", id="dynamic-esp32c3"),
+    ],
+)
+def test_boards_give_codes_and_lists(method: Method, board: str) -> None:
+    graph = gated_network("gates", LAYERS, IMAGE, method)
+    report = verify(MemoryModel(graph, "gates"), _images(3), BuildOptions(board=board))
     assert report.identical and len(report.comparisons) == 2
+
+
+def test_dynamic_signatures_cost_what_the_input_asks_for() -> None:
+    graph = gated_network("gates", LAYERS, IMAGE, SIGNATURES["dynamic"])
+    worst, counts = gated_macs(graph), set()
+    assert worst.convolutions == worst.whole
+    for image in _images(6):
+        macs, values = executed_macs(graph, [image]), evaluate_all(graph, [image])
+        live = [3, *(int(values[f"conv{i}_live"].flat[0]) for i in range(3))]
+        pixels = (48, 12, 12)
+        assert macs.convolutions == sum(9 * p * a * b for p, a, b in zip(pixels, live, live[1:], strict=False))
+        counts.add(macs.executed)
+    assert len(counts) > 1 and max(counts) < worst.executed
 
 
 def _tied() -> Graph:

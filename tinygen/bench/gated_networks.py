@@ -18,7 +18,10 @@ from tinygen.ir.ops.channel_statistic import ChannelStatistic, Statistic
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
 from tinygen.ir.ops.mix_weights import MixWeights
+from tinygen.ir.ops.positive_channels import PositiveChannels
+from tinygen.ir.ops.softmax_numerator import SoftmaxNumerator
 from tinygen.ir.ops.top_k import TopK
 from tinygen.ir.ops.unary import Logistic
 from tinygen.ir.ops.window import Padding
@@ -32,6 +35,7 @@ _CODES = Affine("int8", (1 / 32,), (-128,))
 _WEIGHTS = Affine("int8", (1 / 256,), (0,))
 _SCORES = Levels((1 / 64,), bits=8, signed=False)
 _LOGITS = Affine("int8", (1 / 16,), (0,))
+_POWERS = Levels((1 / 255,), bits=8, signed=False)
 _SHARES = Affine("int8", (1 / 256,), (-128,))
 _DEVIATION, _MEAN_SQUARE = 73.3, 6000.0
 """Of weights over all codes of int8; of activations about so."""
@@ -54,10 +58,13 @@ class Method:
     Attributes:
         density: share of the channels of a layer that are kept for each input, at least (FBS); None without gates.
         experts: whose weights are mixed (CondConv); 0 for none.
+        predictor: masks come from the maxima of channels, and do not boost (fire together, wire together): a density is
+            a fixed signature; without one it is dynamic, as many channels as have positive logits.
     """
 
     density: Fraction | None = None
     experts: int = 0
+    predictor: bool = False
 
 
 M_CIFAR_NET = (
@@ -123,11 +130,14 @@ class _Maker:
     def convolution(self, name: str, x: _Live, layer: ConvLayer, method: Method) -> _Live:
         inputs = self._channels(x)
         attributes = {"padding": layer.padding, "stride": (layer.stride, layer.stride)}
-        ending = self._ending(layer.filters, 9 * self.tensors[x.tensor].shape[3], gated=method.density is not None)
+        boosts = method.density is not None and not method.predictor
+        ending = self._ending(layer.filters, 9 * self.tensors[x.tensor].shape[3], gated=boosts)
         shape = (layer.filters, 3, 3, inputs)
         if method == Method():
             weights = self._constant(f"{name}_weights", shape)
             return _Live(self.add(IntegerConv2D, name, [x.tensor, weights], _CODES, epilogue=ending, **attributes))
+        if method.predictor:
+            return self._masked(name, x, layer, method, ending)
         gamma, chosen = self._gate(name, x, layer.filters, method)
         reads = x.channels
         if method.experts:
@@ -153,6 +163,28 @@ class _Maker:
         self.value(gamma, (1, live), _SCORES)
         return gamma, self.value(chosen, (1, live), ChannelList(filters))
 
+    def _masked(self, name: str, x: _Live, layer: ConvLayer, method: Method, ending: Rescale) -> _Live:
+        """A layer whose mask predictor reads its input; tensors of a dynamic signature have all channels."""
+        weights = self._constant(f"{name}_weights", (layer.filters, 3, 3, self._channels(x)))
+        attributes = {"padding": layer.padding, "stride": (layer.stride, layer.stride), "epilogue": ending}
+        fixed = method.density is not None
+        known = self.statistic(f"{name}_maxima", x if fixed else _Live(x.tensor), Statistic.MAXIMUM, _SCORES)
+        powers = self.add(SoftmaxNumerator, f"{name}_powers", [known], _POWERS)
+        logits = self.dense(f"{name}_logits", powers, layer.filters, _LOGITS, 0)
+        chosen = f"{name}_live"
+        if method.density is None:
+            self.add(PositiveChannels, chosen, [logits], ChannelList(layer.filters, counted=True))
+            inputs = [x.tensor, weights, x.channels, chosen]
+            return _Live(self.add(MaskedConv2D, name, inputs, _CODES, **attributes), chosen)
+        live, scores = math.ceil(method.density * layer.filters), f"{name}_winning"
+        self.value(scores, (1, live), _LOGITS)
+        self.value(chosen, (1, live), ChannelList(layer.filters))
+        self.ops.append(
+            TopK(name=f"{name}_winners", inputs=(logits,), outputs=(scores, chosen), k=live, by_position=True)
+        )
+        inputs = [x.tensor, weights, x.channels, chosen]
+        return _Live(self.add(GatherConv2D, name, inputs, _CODES, **attributes), chosen)
+
     def _mixed(self, name: str, x: _Live, shape: Shape, chosen: str) -> str:
         known = self.statistic(f"{name}_mean", x, Statistic.SUM, _CODES)
         logits = self.dense(f"{name}_router", known, shape[0], _LOGITS, 0)
@@ -166,8 +198,9 @@ class _Maker:
         """Of the channels of x, dead ones included: the mean's code, 255 steps from that of 0."""
         _, rows, columns, _ = self.tensors[x.tensor].shape
         low, high = encoding.code_range
-        epilogue = Rescale((round(2**24 / (rows * columns)),), ((low << 24) + (1 << 23),), (24,), low, high)
-        inputs = [x.tensor, x.channels] if x.channels else [x.tensor]
+        count = 1 if kind is Statistic.MAXIMUM else rows * columns
+        epilogue = Rescale((round(2**24 / count),), ((low << 24) + (1 << 23),), (24,), low, high)
+        inputs = [x.tensor, x.channels] if self._is_partial(x) else [x.tensor]
         return self.add(ChannelStatistic, name, inputs, encoding, statistic=kind, epilogue=epilogue)
 
     def dense(self, name: str, x: str, outputs: int, encoding: Affine | Levels, centre: int) -> str:
@@ -178,6 +211,10 @@ class _Maker:
         offset = (centre << _SHIFT) + (1 << (_SHIFT - 1))
         epilogue = Rescale((round(slope * 2**_SHIFT),), (offset,), (_SHIFT,), *encoding.code_range)
         return self.add(IntegerFullyConnected, name, [x, weights], encoding, epilogue=epilogue)
+
+    def _is_partial(self, x: _Live) -> bool:
+        """Whether dead channels are absent, not zeros."""
+        return self.tensors[x.tensor].shape[3] != self._channels(x)
 
     def _channels(self, x: _Live) -> int:
         if not x.channels:

@@ -223,10 +223,15 @@ class Codebook(_Scaled):
 class ChannelList:
     """Numbers of the live ones among `of` channels, rising: what a gate chose. They stand for themselves.
 
-    `TopK` makes lists; nothing else does, and models have none as inputs, so that each number is a channel.
+    `TopK` makes lists, and `PositiveChannels` counted ones; nothing else does, and models have none as inputs, so that
+    each number is a channel.
+
+    Attributes:
+        counted: of 1 + `of` elements: how many are listed, these, and zeros.
     """
 
     of: int
+    counted: bool = False
 
     @property
     def dtype(self) -> np.dtype:
@@ -234,10 +239,10 @@ class ChannelList:
 
     @property
     def code_range(self) -> tuple[int, int]:
-        return 0, self.of - 1
+        return 0, self.of - (not self.counted)
 
     def __str__(self) -> str:
-        return f"live channels of {self.of}"
+        return f"live channels of {self.of}{', counted' if self.counted else ''}"
 
 
 IntegerEncoding = Affine | Levels | Binary | Ternary | PowerOfTwo | Codebook

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+
+import numpy as np
 
 from tinygen.ir.branch import Branch
 from tinygen.ir.encodings import ChannelList
 from tinygen.ir.graph import Graph
+from tinygen.ir.interpreter import evaluate_all
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.channel_statistic import ChannelStatistic
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
+from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
 from tinygen.ir.ops.mix_weights import MixWeights
+from tinygen.ir.ops.positive_channels import PositiveChannels
 from tinygen.ir.ops.top_k import TopK
 
 
@@ -57,11 +62,11 @@ class GatedLayer:
 
 @dataclass(frozen=True)
 class GatedMacs:
-    """What an inference executes; the same for every input.
+    """What an inference executes: the same for every input, but for convolutions with counted lists.
 
     Attributes:
         whole: of the gated convolutions with all channels and constant weights.
-        convolutions: of their live channels.
+        convolutions: of their live channels; of `MaskedConv2D` with all channels live, the worst case.
         mixing: of experts' weights.
         gates: of the heads that score channels, and of routers.
         others: of all other layers.
@@ -91,7 +96,7 @@ def lists_of(graph: Graph, prefix: str = "") -> Iterator[str]:
 def gated_layers(graph: Graph) -> tuple[GatedLayer, ...]:
     """In the graph's order."""
     makers = _makers(graph)
-    return tuple(_layer(node, makers) for node in graph.nodes() if isinstance(node.op, GatherConv2D))
+    return tuple(_layer(node, makers) for node in graph.nodes() if isinstance(node.op, GatherConv2D | MaskedConv2D))
 
 
 def gated_macs(graph: Graph) -> GatedMacs:
@@ -100,7 +105,7 @@ def gated_macs(graph: Graph) -> GatedMacs:
     sums = {"convolutions": 0, "mixing": 0, "gates": 0, "others": 0}
     for node in graph.nodes():
         match node.op:
-            case GatherConv2D():
+            case GatherConv2D() | MaskedConv2D():
                 kind = "convolutions"
             case MixWeights():
                 kind = "mixing"
@@ -108,6 +113,19 @@ def gated_macs(graph: Graph) -> GatedMacs:
                 kind = "gates" if node.op.name in heads else "others"
         sums[kind] += node.op.macs(node)
     return GatedMacs(whole=sum(layer.whole for layer in gated_layers(graph)), **sums)
+
+
+def executed_macs(graph: Graph, inputs: Sequence[np.ndarray]) -> GatedMacs:
+    """Of one inference: counted lists as long as this input makes them."""
+    worst, values = gated_macs(graph), evaluate_all(graph, inputs)
+    spared = 0
+    for node in graph.nodes():
+        if isinstance(node.op, MaskedConv2D):
+            lists = [node.optional(index) for index in (3, 2)]
+            every = (node.input(1).shape[0], node.input(1).shape[3])
+            live = [n if t is None else int(values[t.name].flat[0]) for n, t in zip(every, lists, strict=True)]
+            spared += node.op.macs(node) - node.op.live_macs(node, *live)
+    return replace(worst, convolutions=worst.convolutions - spared)
 
 
 def macs_at(layers: Sequence[GatedLayer], density: Fraction) -> Fraction:
@@ -121,7 +139,7 @@ def _makers(graph: Graph) -> dict[str, Node]:
 
 def _layer(node: Node, makers: dict[str, Node]) -> GatedLayer:
     op, weights = node.op, node.input(1)
-    assert isinstance(op, GatherConv2D)
+    assert isinstance(op, GatherConv2D | MaskedConv2D)
     maker = makers.get(weights.name)
     mixes = maker is not None and isinstance(maker.op, MixWeights)
     _, rows, columns, live_out = node.output.shape
@@ -158,4 +176,4 @@ def _heads(graph: Graph) -> set[str]:
 
 
 def _decides(node: Node) -> bool:
-    return isinstance(node.op, MixWeights) or (isinstance(node.op, TopK) and node.op.by_position)
+    return isinstance(node.op, MixWeights | PositiveChannels) or (isinstance(node.op, TopK) and node.op.by_position)

@@ -103,7 +103,7 @@ def _check_lists(graph: Graph) -> None:
     """Nothing from outside is a list of channels: its numbers become addresses."""
     for name in graph.sources:
         if isinstance(graph.tensors[name].encoding, ChannelList):
-            raise ModelError(f"'{name}' is a list of channels, which only TopK makes", where=graph.name)
+            raise ModelError(f"'{name}' is a list of channels, which only a gate makes", where=graph.name)
 
 
 def _check_ports(network: Network, switch: Switch) -> None:
