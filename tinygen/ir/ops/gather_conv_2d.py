@@ -46,6 +46,10 @@ class GatherConv2D(Convolution):
     epilogue: Rescale
     bias: tuple[int, ...] = ()
 
+    def groups(self, node: Node) -> int:
+        """One: lists say nothing of groups."""
+        return 1
+
     def filters(self, node: Node) -> int:
         """How many output channels there are, live and dead."""
         weights, live = node.input(1), node.optional(3)

@@ -13,7 +13,6 @@ from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.lowering.kernels.conv_2d_dsp import (
-    Job,
     packed_job,
     rows_job,
     rows_plans,
@@ -24,6 +23,7 @@ from tinygen.lowering.kernels.conv_2d_dsp import (
 from tinygen.lowering.kernels.support import coded_weights
 from tinygen.lowering.kernels.support.coded_weights import GridCode
 from tinygen.lowering.kernels.support.codes import kind_of
+from tinygen.lowering.kernels.support.dot_job import Job
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.nested_weights import nested_code
 from tinygen.lowering.kernels.support.widening import needs_widening

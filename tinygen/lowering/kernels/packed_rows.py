@@ -12,8 +12,9 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.lowering.ctypes import ctype
-from tinygen.lowering.kernels.conv_2d_dsp import Job, int8_job, takes_int8
+from tinygen.lowering.kernels.conv_2d_dsp import int8_job, takes_int8
 from tinygen.lowering.kernels.support.codes import kind_of
+from tinygen.lowering.kernels.support.dot_job import Job
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.packed_codes import (
     activation_codes,

@@ -15,9 +15,10 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.lowering.ctypes import ctype
-from tinygen.lowering.kernels.conv_2d_dsp import Job, int8_job, takes_int8
+from tinygen.lowering.kernels.conv_2d_dsp import int8_job, takes_int8
 from tinygen.lowering.kernels.integer_conv_2d_dsp import plain_job
 from tinygen.lowering.kernels.sparse_conv_2d_dsp import code_kind, narrow
+from tinygen.lowering.kernels.support.dot_job import Job
 from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 

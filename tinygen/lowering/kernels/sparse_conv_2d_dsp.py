@@ -21,8 +21,9 @@ from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.window import Axis
 from tinygen.lowering.ctypes import ctype
-from tinygen.lowering.kernels.conv_2d_dsp import Job, added_sum, inplace, int8_job, operands, takes_int8
+from tinygen.lowering.kernels.conv_2d_dsp import inplace, int8_job, takes_int8
 from tinygen.lowering.kernels.integer_conv_2d_dsp import plain_job
+from tinygen.lowering.kernels.support.dot_job import Job, added_sum, operands
 from tinygen.lowering.kernels.support.live_units import Loop, fits, loop, products
 from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel

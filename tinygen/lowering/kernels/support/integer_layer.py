@@ -10,7 +10,7 @@ epilogues as they are written.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -81,8 +81,7 @@ def integer_layer(
         reads: which codes the kernel takes: bytes, also those of 16 bits, or of any encoding whose integers fit int16.
     """
     tensor = node.input(0)
-    any_codes = reads == "any" and needs_widening(tensor)
-    x = _widened(tensor) if any_codes else _activations(tensor, halves=reads == "halves")
+    x = read_values(tensor) if reads == "any" else _activations(tensor, halves=reads == "halves")
     if x is None or not node.input(1).is_constant or (integer_mac.kernel_scales(node) is not None) != scaled:
         return None
     if isinstance(epilogue, Rescale) and min(epilogue.multiplier) < -_NEVER:
@@ -107,6 +106,11 @@ def finished_sums(epilogue: Ending, y: Tensor, lows: np.ndarray, highs: np.ndarr
     """The epilogue of sums between `lows` and `highs`, which are negated where codes fall."""
     rising = rising_epilogue(epilogue, len(lows))
     return _epilogue(rising, lows, highs, y, np.zeros(len(lows), np.int64), 1)
+
+
+def read_values(x: Tensor) -> dict[str, Any] | None:
+    """How codes of any encoding are widened, and `zero`, the zero point that leaves; None for wide integers."""
+    return _widened(x) if needs_widening(x) else _activations(x)
 
 
 def _activations(x: Tensor, *, halves: bool = False) -> dict[str, Any] | None:
@@ -217,7 +221,7 @@ def _new_epilogue(
         case Threshold():
             return _fused(rising, lows, highs, bias, unit) or _searched(rising, lows, highs, bias, unit)
         case Rescale():
-            return _fused(rising, lows, highs, bias, unit) or _rescaled(rising, bias, unit)
+            return _fused(rising, lows, highs, bias, unit) or rescaled(rising, bias, unit)
 
 
 def _write(
@@ -330,20 +334,25 @@ def _with_table(
     return Epilogue({"form": form, "literals": [], "unit": unit, "output_zero": 0, **context}, words, fields)
 
 
-def _rescaled(rising: Rescale, bias: np.ndarray, unit: int) -> Epilogue:
+def rescaled(rising: Rescale, bias: np.ndarray, unit: int = 1, *, apart: Collection[str] = ()) -> Epilogue:
+    """An epilogue as it is written.
+
+    Args:
+        rising: of as many channels as there are biases, or one for all of them.
+        bias: int64 [channels].
+        unit: sums are this many times the accumulators.
+        apart: what has a word for each channel in any case.
+    """
     offset = np.array(rising.offset, np.int64)
     low_words = (offset & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
     # Most shift by a word and more: then the upper word is all that is shifted.
     high = min(rising.shift) >= _WORD
-    return _write(
-        {"form": "rescale_high" if high else "rescale", "low": rising.low, "high": rising.high},
-        bias * unit,
-        unit,
-        {
-            "multiplier": np.array(rising.multiplier),
-            "offset_low": low_words,
-            "offset_high": offset >> 32,
-            "shift": np.array(rising.shift) - (_WORD if high else 0),
-            **_clamps(rising),
-        },
-    )
+    context = {"form": "rescale_high" if high else "rescale", "low": rising.low, "high": rising.high}
+    columns = {
+        "multiplier": np.array(rising.multiplier),
+        "offset_low": low_words,
+        "offset_high": offset >> 32,
+        "shift": np.array(rising.shift) - (_WORD if high else 0),
+        **_clamps(rising),
+    }
+    return write_columns(context | {"unit": unit, "output_zero": 0}, bias * unit, columns, apart=apart)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,7 +49,12 @@ class Epilogue:
 
 
 def write_columns(
-    context: dict[str, Any], start: np.ndarray, columns: Mapping[str, np.ndarray | int], bias: str = "bias"
+    context: dict[str, Any],
+    start: np.ndarray,
+    columns: Mapping[str, np.ndarray | int],
+    bias: str = "bias",
+    *,
+    apart: Collection[str] = (),
 ) -> Epilogue:
     """Rows of one bias and further words. Columns with one value for all channels become literals of the template.
 
@@ -58,12 +63,13 @@ def write_columns(
         start: per channel what sums begin with.
         columns: by field name; None in the context says that a channel has its own.
         bias: one phrase on `start`.
+        apart: columns that never become literals.
     """
     words, fields, literals = [start], [Field("bias")], []
     values: dict[str, int | None] = {}
     for name, column in columns.items():
         one = np.ravel(column)
-        same = bool(np.all(one == one[0]))
+        same = name not in apart and bool(np.all(one == one[0]))
         values[name] = int(one[0]) if same else None
         if same:
             literals.append(name)
