@@ -12,6 +12,7 @@ from tinygen.bench import boards
 from tinygen.bench.across import across_markdown
 from tinygen.bench.curves import statements
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
+from tinygen.bench.gated_layers import gated_markdown
 from tinygen.bench.operating import branch_statements, branches_markdown
 from tinygen.bench.pairs import bits_markdown, pair_statements, pairs_markdown
 from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
@@ -42,7 +43,7 @@ def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
     parts += [*_boards(about_boards), Text()] if about_boards else []
     if not rows:
         return Group(*parts)
-    parts += [*_pairs(rows), *_across(rows), *_branches(rows), *_cycles_of_switches(rows)]
+    parts += [*_pairs(rows), *_gated(rows), *_across(rows), *_branches(rows), *_cycles_of_switches(rows)]
     parts += [_work(report, rows), Text(), _memory(report, rows), Text()]
     parts += [_break_even(report["break_even"]), Text()] if report.get("break_even") else []
     trained = [row for row in rows if "accuracy_float" in row]
@@ -74,6 +75,12 @@ def _pairs(rows: Sequence[_Row]) -> list[RenderableType]:
     text = Text(table, no_wrap=True, overflow="ignore")
     bits = Text(f"Bits of flash a weight:\n\n{bits_markdown(rows)}", no_wrap=True, overflow="ignore")
     return [text, Text(), *map(Text, pair_statements(rows)), Text(), bits, Text()] if table else []
+
+
+def _gated(rows: Sequence[_Row]) -> list[RenderableType]:
+    """Gated layers, as Markdown: a table of the documentation."""
+    table = gated_markdown(rows)
+    return [Text(table, no_wrap=True, overflow="ignore"), Text()] if table else []
 
 
 def _across(rows: Sequence[_Row]) -> list[RenderableType]:
