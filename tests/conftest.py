@@ -22,10 +22,6 @@ _COUNTS = (CASES, BOARD_CASES, tally.CODES, tally.DIFFERING, tally.INPUTS, tally
 settings.register_profile("tinygen", deadline=None, derandomize=not os.environ.get("TINYGEN_RANDOM"))
 settings.load_profile("tinygen")
 
-# Each core has a process of tests: further threads of numpy and torch would only wait for it, and burn time in waiting.
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
-
 # Hundreds of modules and thousands of tests are there to stay: Python need not look among them for what is garbage.
 gc.disable()
 _GARBAGE = (20_000, 20, 20)
