@@ -48,7 +48,7 @@ M4_SOFT = Core(
     ZigTarget("thumb-freestanding-eabi", "cortex_m4-vfp4d16sp"),
     ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"),
 )
-"""A Cortex-M4 whose FPU is not used, as if there were none."""
+"""A Cortex-M4 whose FPU is not used, as if there were none. It executes what zig's library for Armv6-M consists of."""
 M0PLUS = Core(
     arm_const.UC_CPU_ARM_CORTEX_M0,
     ZigTarget("thumb-freestanding-eabi", "cortex_m0plus"),
@@ -113,6 +113,12 @@ def _command(core: Core, compiler: str) -> list[str]:
     return [*zig_cc(), *target, "-fno-sanitize=undefined"]
 
 
+def _with_library(core: Core) -> list[str]:
+    """Links with zig's library, which zig makes for each level of optimisation: one level does, and one soft float."""
+    target = M0PLUS if core is M4_SOFT else core
+    return [*_command(target, "zig"), "-O2", *_FLAGS, *library_flags(target.zig)]
+
+
 def _main(programs: Sequence[Program], counts: Sequence[int]) -> str:
     lines = [f'#include "{program.graph.name}.h"' for program in programs]
     lines += ["#include <stdint.h>", "#include <string.h>", "void run_all(void);", "void run_all(void) {"]
@@ -140,7 +146,7 @@ def link(main: str, sources: Sequence[Path], folder: Path, core: Core, compiler:
             _run_compiler([*compiled, "-c", file, "-o", object_], folder)
         # zig's library takes seconds to make, and few batches need it.
         if lacks_definition(_run_compiler([*command, *objects, *linked], folder, undefined=True)):
-            _run_compiler([*command, *objects, *linked, *library_flags(core.zig)], folder)
+            _run_compiler([*_with_library(core), *objects, *linked], folder)
     _flatten(elf, folder / "batch.bin")
     return elf
 
