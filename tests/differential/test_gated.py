@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from tests.support.bare_batch import run_on_bare_core
 from tests.support.board_batch import M4, run_on_board
 from tests.support.differential import compare_code
-from tests.support.gated import Gated, Masked, feeds_of, gated_conv, masked_conv, statistic
+from tests.support.gated import Gated, Masked, feeds_of, gated_conv, gated_depthwise, masked_conv, statistic
 from tests.support.integer_layers import INT8, TERNARY, affine, codebook, levels
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
@@ -85,13 +86,20 @@ def random_mask(i: int, seed: int = 0) -> Masked:
     )
 
 
+def random_depthwise(i: int) -> Gated:
+    spec = random_gate(i, seed=3)
+    return replace(spec, name=f"w{i}", live=(max(1, spec.live[0]), 0), experts=0)
+
+
 def test_masked_convolutions() -> None:
-    _compare([masked_conv(random_mask(i)) for i in range(6)])
+    """And depthwise ones."""
+    _compare([masked_conv(random_mask(i)) for i in range(6)] + [gated_depthwise(random_depthwise(i)) for i in range(4)])
 
 
 @pytest.mark.long
 def test_many_masked_convolutions() -> None:
     _compare([masked_conv(random_mask(i, seed=1)) for i in range(30)])
+    _compare([gated_depthwise(random_depthwise(i)) for i in range(4, 24)])
 
 
 def test_statistics() -> None:

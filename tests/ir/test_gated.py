@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.gated import GAMMA, SCORES, Gated, Maker, Masked, feeds_of, gated_conv, masked_conv, statistic
+from tests.support.gated import (
+    GAMMA,
+    SCORES,
+    Gated,
+    Maker,
+    Masked,
+    feeds_of,
+    gated_conv,
+    gated_depthwise,
+    masked_conv,
+    statistic,
+)
 from tests.support.integer_layers import INT8, affine, levels
 from tinygen.errors import ModelError, UnsupportedError
 from tinygen.frontends.tg import read_tg, write_tg
@@ -19,6 +30,7 @@ from tinygen.ir.network import Network
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.channel_statistic import Statistic
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
+from tinygen.ir.ops.gather_depthwise_conv_2d import GatherDepthwiseConv2D
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
 from tinygen.ir.ops.scatter_channels import ScatterChannels
@@ -147,6 +159,23 @@ def test_masked_is_dense_times_mask(listed: tuple[bool, bool], codes: tuple[Any,
 
 def _maker(graph: Graph, name: str) -> Op:
     return next(op for op in graph.ops if name in op.outputs)
+
+
+@pytest.mark.parametrize("live", [1, 3, 6])
+def test_depthwise_is_dense_of_the_listed_channels(live: int) -> None:
+    spec = Gated(name="m", image=(5, 4, 6), filters=6, live=(live, 0), x=affine(9), y=affine(-5), stride=(2, 1), seed=1)
+    graph = gated_depthwise(spec)
+    (op,) = (op for op in graph.ops if isinstance(op, GatherDepthwiseConv2D))
+    attributes = {name: getattr(op, name) for name in ("padding", "stride", "epilogue")}
+    dense = IntegerConv2D(name="dense", inputs=("x", "weights"), outputs=("y",), **attributes)
+    node = replace(graph, tensors={**graph.tensors, "y": Tensor("y", (1,), spec.y)}).node(dense)
+    for values in feeds_of(graph, np.random.default_rng(6)):
+        whole = dense.evaluate(node, [values[0], graph.tensors["weights"].data])[0]
+        kept = _winners(values[1], live)
+        found = evaluate(graph, values)
+        assert np.array_equal(found[0], whole[..., kept]) and found[1].reshape(-1).tolist() == kept
+    macs = {one.op.KIND: one.op.macs(one) for one in graph.nodes() if one.op.macs(one)}
+    assert macs == {"gather_depthwise_conv_2d": 3 * 4 * 9 * live}
 
 
 def test_numerators_have_the_signs_of_logits_behind_a_softmax() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.channel_statistic import ChannelStatistic, Statistic
 from tinygen.ir.ops.gather_channels import GatherChannels
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
+from tinygen.ir.ops.gather_depthwise_conv_2d import GatherDepthwiseConv2D
 from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
 from tinygen.ir.ops.mix_weights import MixWeights
 from tinygen.ir.ops.positive_channels import PositiveChannels
@@ -242,3 +243,19 @@ def masked_conv(spec: Masked) -> Graph:
     del attributes["bias"]
     (y,) = build.add(MaskedConv2D, [x, weights, *lists], spec.y, **attributes)
     return build.graph(y, *(name for name in lists if name))
+
+
+def gated_depthwise(spec: Gated) -> Graph:
+    """A depthwise layer of `spec.live[0]` live inputs. Inputs: x, scores. Outputs: the layer's, the list."""
+    rng = np.random.default_rng([spec.seed, *spec.image])
+    channels, build = spec.image[2], Maker(spec.name)
+    x = build.input("x", (1, *spec.image), spec.x)
+    scores = build.input("in_scores", (1, channels), INT8)
+    kinds = (INT8, ChannelList(channels))
+    _, live = build.add(TopK, [scores], *kinds, k=spec.live[0], by_position=True)
+    (x,) = build.add(GatherChannels, [x, live], spec.x)
+    weights = build.constant("weights", spec.w, random_codes(spec.w, (channels, *spec.kernel, 1), rng))
+    attributes = _attributes(replace(spec, image=(*spec.image[:2], 1), filters=channels, gamma=False, live=(0, 0)), rng)
+    del attributes["bias"]
+    (y,) = build.add(GatherDepthwiseConv2D, [x, weights, live], spec.y, **attributes)
+    return build.graph(y, live)
