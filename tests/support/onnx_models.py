@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 QONNX = "qonnx.custom_op.general"
 OPSET = 21
+COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 
 
 class OnnxNet:
@@ -81,7 +82,9 @@ class OnnxNet:
         return self.node("BatchNormalization", x, *(self.constant(v) for v in values))
 
     def model(self, *outputs: str, shapes: Mapping[str, Sequence[int]] | None = None, opset: int = OPSET) -> Any:
-        infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+        bools = {node.output[0] for node in self.nodes if node.op_type in COMPARISONS}
+        kinds = [TensorProto.BOOL if name in bools else TensorProto.FLOAT for name in outputs]
+        infos = [helper.make_tensor_value_info(name, kind, None) for name, kind in zip(outputs, kinds, strict=True)]
         graph = helper.make_graph(self.nodes, "net", self.inputs, infos, self.constants)
         imports = [helper.make_opsetid("", opset), helper.make_opsetid(QONNX, 1)]
         return helper.make_model(graph, opset_imports=imports, ir_version=10)

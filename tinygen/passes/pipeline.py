@@ -8,6 +8,7 @@ from functools import partial
 from tinygen.ir.branch import with_branches
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network, Switch
+from tinygen.passes.branch_constants import constants_into_branches
 from tinygen.passes.constant_outputs import constant_outputs
 from tinygen.passes.fold_constants import fold_constants
 from tinygen.passes.fold_pad import fold_pad
@@ -23,13 +24,14 @@ _CHANNELS = 4
 
 def simplify(graph: Graph, *, integers: bool = True) -> Graph:
     """Computes now what does not depend on the input, drops what nothing reads (operators, tensors, channels), and
-    lets convolutions pad by themselves. In branches, too: what they take and give stays as it is.
+    lets convolutions pad by themselves. In branches, too: what they give stays as it is, and what they take but for
+    constants.
 
     Args:
         integers: channels of layers on integer codes may go, too.
     """
-    graph = with_branches(graph, partial(simplify, integers=integers))
-    graph = remove_dead(fold_constants(constant_outputs(graph)))
+    graph = constants_into_branches(fold_constants(constant_outputs(graph)))
+    graph = remove_dead(with_branches(graph, partial(simplify, integers=integers)))
     while True:
         # Without its unread channels, a tensor may be constant as a whole.
         smaller = remove_channels(remove_dead(fold_constants(fold_ranges(graph))), _CHANNELS, integers=integers)

@@ -48,7 +48,7 @@ def _condition(operator: Operator) -> Tensor:
     if isinstance(value, GraphInput) and value.dtype == np.bool_:
         return operator.builder.encode_input(value, Plain("bool"))
     is_flag = isinstance(value, Coded) and value.tensor.encoding == Plain("bool")
-    operator.require(is_flag, "its condition is computed", "Let the condition be a bool input of the model.")
+    operator.require(is_flag, "its condition is no bool", "Compare, or let it be a bool input of the model.")
     assert isinstance(value, Coded)
     return value.tensor
 

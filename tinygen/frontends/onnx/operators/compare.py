@@ -1,0 +1,114 @@
+"""Comparisons, which conditions of If are made of, and the largest and smallest of many."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tinygen.frontends.onnx.registry import Operator, converts
+from tinygen.frontends.onnx.sources.elementwise import as_int8
+from tinygen.frontends.onnx.values import Coded, Constant, Value, View, identity
+from tinygen.ir.encodings import Affine, Plain
+from tinygen.ir.ops.compare import Compare, Relation
+from tinygen.ir.ops.reduce import Reduce, ReduceMax, ReduceMin
+from tinygen.ir.tensor import Tensor
+
+_RELATIONS = {
+    "Greater": Relation.GREATER,
+    "GreaterOrEqual": Relation.GREATER_EQUAL,
+    "Less": Relation.LESS,
+    "LessOrEqual": Relation.LESS_EQUAL,
+}
+_TURNED = {
+    Relation.GREATER: Relation.LESS,
+    Relation.LESS: Relation.GREATER,
+    Relation.GREATER_EQUAL: Relation.LESS_EQUAL,
+    Relation.LESS_EQUAL: Relation.GREATER_EQUAL,
+}
+_RISING = (Relation.GREATER, Relation.GREATER_EQUAL)
+"""They hold from some code on, the others up to one."""
+
+
+@converts(*_RELATIONS)
+def compare(operator: Operator) -> Value:
+    """Codes of one encoding are compared themselves, those of two as TFLite's comparisons do."""
+    relation = _RELATIONS[operator.kind]
+    for index in (1, 0):
+        value = operator.value(index)
+        if isinstance(value, Constant):
+            turned = relation if index == 1 else _TURNED[relation]
+            return _with_number(operator, operator.coded(1 - index), value.array, turned)
+    first, second = operator.coded(0), operator.coded(1)
+    # The operator has the shape of its first input: what holds one way round holds the other.
+    if math.prod(first.shape) < math.prod(second.shape):
+        first, second, relation = second, first, _TURNED[relation]
+    single = math.prod(second.shape) == 1 and len(second.shape) <= len(first.shape)
+    fits = first.shape == second.shape or single
+    operator.require(fits, f"it compares {list(first.shape)} with {list(second.shape)}", "Compare with one value.")
+    if not single and first.view != second.view:
+        first, second = (_in_order(operator, value) for value in (first, second))
+    tensors = [_int8(operator, value.tensor) for value in (first, second)]
+    return _compared(operator, first.view, tensors, relation)
+
+
+def _with_number(operator: Operator, value: Coded, array: np.ndarray, relation: Relation) -> Coded:
+    """The number becomes the code from which on, or up to which, ONNX's floats have the relation."""
+    operator.require(array.size == 1, f"it compares with a constant of {array.size} elements", "Compare with a number.")
+    x = _int8(operator, value.tensor)
+    low, high = x.integer.code_range
+    codes = np.arange(low, high + 1)
+    real = x.integer.integers(codes).astype(np.float32) * np.float32(x.integer.scale[0])
+    number = np.float32(array.reshape(()))
+    holds = {
+        Relation.GREATER: real > number,
+        Relation.GREATER_EQUAL: real >= number,
+        Relation.LESS: real < number,
+        Relation.LESS_EQUAL: real <= number,
+    }[relation]
+    rising = relation in _RISING
+    if holds.any():
+        code = codes[holds][0 if rising else -1]
+        relation = Relation.GREATER_EQUAL if rising else Relation.LESS_EQUAL
+    else:
+        code = high if rising else low
+        relation = Relation.GREATER if rising else Relation.LESS
+    threshold = operator.builder.constant(f"{operator.name}_threshold", np.full(1, code), x.encoding)
+    return _compared(operator, value.view, [x, threshold], relation)
+
+
+def _compared(operator: Operator, view: View, tensors: list[Tensor], relation: Relation) -> Coded:
+    scaled = tensors[0].encoding != tensors[1].encoding
+    made = operator.builder.emit(Compare, tensors, Plain("bool"), relation=relation, scaled=scaled)
+    return Coded(made, view, raw=True)
+
+
+def _int8(operator: Operator, tensor: Tensor) -> Tensor:
+    operator.require(not tensor.integer.per_channel, f"it compares {tensor.encoding}", "Quantize with one scale.")
+    return tensor if isinstance(tensor.encoding, Affine) else as_int8(operator.builder, tensor, operator.kind)
+
+
+def _in_order(operator: Operator, value: Coded) -> Coded:
+    tensor = operator.builder.in_order(value)
+    return Coded(tensor, View.of(tensor.shape, identity(len(tensor.shape))))
+
+
+@converts("ReduceMax", "ReduceMin")
+def reduce_extreme(operator: Operator) -> Value:
+    """Codes are compared: the larger stands for the larger value."""
+    value = operator.coded(0)
+    rank = len(value.shape)
+    given = operator.array(1, "axes").reshape(-1).tolist() if operator.has(1) else operator.integers_of("axes", ())
+    if len(given) == 0 and operator.attribute("noop_with_empty_axes", 0):
+        return value
+    axes = {operator.axis(int(axis), rank) for axis in given} or set(range(rank))
+    if value.view.is_reshaped:
+        value = _in_order(operator, value)
+    kind: type[Reduce] = ReduceMax if operator.kind == "ReduceMax" else ReduceMin
+    x, order = as_int8(operator.builder, value.tensor, operator.kind), value.view.order
+    places = tuple(place for place, axis in enumerate(order) if axis in axes)
+    made = operator.builder.emit(kind, [x], x.encoding, axes=places, keep_dims=True)
+    view = View.of(made.shape, order)
+    if operator.attribute("keepdims", 1):
+        return Coded(made, view)
+    return Coded(made, view.reshaped(tuple(size for axis, size in enumerate(view.shape) if axis not in axes)))
