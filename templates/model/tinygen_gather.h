@@ -1,10 +1,11 @@
 /*
- * Weights of live channels: those of four filters that a gate chose, and of their inputs only those that are live,
- * widened to int16 in the order that tg_dot_2x4() reads.
+ * Weights of live channels: those of four filters that a gate chose, and of their inputs only those that are live, in
+ * the order of the loops that read them: for tg_dot_2x4() widened to int16.
  */
 #ifndef TINYGEN_GATHER_H
 #define TINYGEN_GATHER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "tinygen_simd.h"
@@ -76,6 +77,34 @@ TG_INLINE int32_t tg_sum_of_filter(const uint32_t *w, int32_t i, int32_t words)
     int32_t sum = 0;
     for (; i < words; i += 4) {
         sum = tg_smlad(w[i], 0x00010001U, sum);
+    }
+    return sum;
+}
+
+/*
+ * The same as bytes, tap by tap those of four filters, for tg_dot_4x4(); all inputs are live where there is no list.
+ */
+TG_INLINE void tg_gather_bytes(
+    int8_t *to, const int8_t *const rows[4], const int16_t *list, int32_t live, int32_t taps, int32_t all)
+{
+    const int8_t *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
+    for (int32_t tap = 0; tap < taps; tap++, a += all, b += all, c += all, d += all) {
+        for (int32_t i = 0; i < live; i++, to += 4) {
+            const int32_t p = list == NULL ? i : list[i];
+            to[0] = a[p];
+            to[1] = b[p];
+            to[2] = c[p];
+            to[3] = d[p];
+        }
+    }
+}
+
+/* The sum of the weights of filter `i` of four, `count` bytes of which are gathered. */
+TG_INLINE int32_t tg_sum_of_bytes(const int8_t *w, int32_t i, int32_t count)
+{
+    int32_t sum = 0;
+    for (; i < count; i += 4) {
+        sum += w[i];
     }
     return sum;
 }

@@ -15,6 +15,7 @@ from tinygen.ir.epilogue import Epilogue as Ending
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.gather_conv_2d import GatherConv2D
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.window import Axis
@@ -25,7 +26,7 @@ from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.kernels.support.scalar import Copy, Interleaved
 from tinygen.lowering.kernels.support.window import window_sizes, window_stem
-from tinygen.lowering.plan import KernelPlan, kernel
+from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 _BLOCKS = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -35,8 +36,8 @@ _TAP_OF_ONE, _ONE = 18.6, 90.0
 # A code copied; what each piece of a copy begins with; a weight that comes from flash anew, as most of them do when the
 # layer's are more than this many bytes (the ESP32-C3 has a cache of 16 Kbytes, which costs 304 cycles per 32 bytes).
 _COPIED, _BEGUN, _FETCHED, _CACHED = 0.8, 30.0, 8.0, 12288
-# A code of a window's sum.
-_TOTALLED = 5.0
+# A code of a window's sum; a weight that is gathered.
+_TOTALLED, _GATHERED = 5.0, 7.0
 # What a dense layer waits for: code that only it calls, from flash.
 _CALLED = 1900.0
 _OF_HALVES = {(1, 1): "", (2, 1): "_codes", (1, 2): "_weights", (2, 2): "_both"}
@@ -85,11 +86,23 @@ class Job:
     def groups(self) -> int:
         """Of channels; weights are those of one group after the other."""
         op = self.node.op
-        return op.groups(self.node) if isinstance(op, Conv2D | IntegerConv2D) else 1
+        return op.groups(self.node) if isinstance(op, Conv2D | GatherConv2D | IntegerConv2D) else 1
 
     @property
     def filters(self) -> int:
         return len(self.weights)
+
+    @property
+    def live(self) -> dict[str, Any] | None:
+        """Template values of weights that are gathered (kernels/gathered.j2)."""
+        return None
+
+    @property
+    def operands(self) -> tuple[tuple[str, int], ...]:
+        return (("input", 0),)
+
+    def constants(self, weights: Interleaved) -> tuple[Constant, ...]:
+        return (weights.constant, self.ending.constant(), *((self.copy.values,) if self.copy.values else ()))
 
     def by_four(self) -> Interleaved:
         """Weights, four filters of a group at a time."""
@@ -98,10 +111,10 @@ class Job:
         return Interleaved(rows, data)
 
 
-def _window(node: Node) -> tuple[tuple[Axis, Axis], int]:
+def window_of(node: Node) -> tuple[tuple[Axis, Axis], int]:
     """Geometry and images."""
     op = node.op
-    if isinstance(op, Conv2D | IntegerConv2D):
+    if isinstance(op, Conv2D | GatherConv2D | IntegerConv2D):
         return op.geometry(node), node.input(0).shape[0]
     rows = node.input(0).size // node.input(1).shape[1]
     return (Axis(1, 1, 1, 1, 1, 0), Axis(rows, rows, 1, 1, 1, 0)), 1
@@ -119,7 +132,7 @@ def _int8_job(node: Node, stem: str) -> Job | None:
         return None
     context = scalar.int8_context(node)
     copy = Copy(node.input(0).zero_point)
-    return Job(node, *_window(node), ending, _as_windows(node.constant(1)), context, copy, stem)
+    return Job(node, *window_of(node), ending, _as_windows(node.constant(1)), context, copy, stem)
 
 
 def _integer_job(node: Node, epilogue: Ending | None, stem: str) -> Job | None:
@@ -140,7 +153,7 @@ def _integer_job(node: Node, epilogue: Ending | None, stem: str) -> Job | None:
     weights = _as_windows(stored)
     ending = scalar.moved(layer.epilogue, layer.weights, copy)
     kinds = f"{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}"
-    return Job(node, *_window(node), ending, weights, layer.context, copy, f"{stem}_{kinds}_scalar", headers, odd)
+    return Job(node, *window_of(node), ending, weights, layer.context, copy, f"{stem}_{kinds}_scalar", headers, odd)
 
 
 def _is_int8(values: np.ndarray) -> bool:
@@ -153,14 +166,14 @@ def conv_2d_s8_scalar(node: Node) -> Sequence[KernelPlan]:
     op = node.op
     assert isinstance(op, Conv2D)
     job = _int8_job(node, "conv_2d_s8_scalar")
-    return _plans(job) if job else ()
+    return plans_of(job) if job else ()
 
 
 @kernel(FullyConnected, name="fully_connected_s8_scalar", family="tinygen", isa="scalar")
 def fully_connected_s8_scalar(node: Node) -> Sequence[KernelPlan]:
     """Four outputs at a time, of four rows where there are so many."""
     job = _int8_job(node, "fully_connected_s8_scalar")
-    return _plans(job) if job else ()
+    return plans_of(job) if job else ()
 
 
 @kernel(IntegerConv2D, name="integer_conv_2d_scalar", family="tinygen", isa="scalar", packs=True)
@@ -171,7 +184,7 @@ def integer_conv_2d_scalar(node: Node) -> Sequence[KernelPlan]:
     job = _integer_job(node, op.epilogue, "conv_2d")
     if job and job.groups > 1 and (job.copy.bits or node.output.packed_bits):
         return ()  # words are read from their first bit, and written four filters at a time
-    return _plans(job) if job else ()
+    return plans_of(job) if job else ()
 
 
 @kernel(IntegerFullyConnected, name="integer_fully_connected_scalar", family="tinygen", isa="scalar")
@@ -180,10 +193,10 @@ def integer_fully_connected_scalar(node: Node) -> Sequence[KernelPlan]:
     op = node.op
     assert isinstance(op, IntegerFullyConnected)
     job = _integer_job(node, op.epilogue, "fully_connected")
-    return _plans(job) if job else ()
+    return plans_of(job) if job else ()
 
 
-def _plans(job: Job) -> Sequence[KernelPlan]:
+def plans_of(job: Job) -> Sequence[KernelPlan]:
     rows, columns = job.geometry
     whole_rows = columns.dilation == 1
     together = job.groups == 1 or rows.kernel == columns.kernel == 1
@@ -272,6 +285,7 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
     total = rows.output * columns.output * (_TOTALLED * weights.rows.shape[1] + _BEGUN) if job.odd else 0.0
     cycles = job.groups * (total + blocks * place.cycles) + passes * _FETCHED * weights.data.nbytes
     cycles += len(weights.rows) // 4 * (fours * tile + ones * one)
+    cycles += blocks * weights.data.size * _GATHERED if job.live else 0.0
     return KernelPlan(
         template="conv_2d/conv_2d_s8_scalar.c.j2",
         stem=job.stem if job.dense else window_stem(job.stem, geometry),
@@ -287,6 +301,7 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
             "whole_rows": columns.dilation == 1 and columns.input >= columns.kernel,
             "dense": job.dense,
             "odd": job.odd,
+            "live": job.live,
             "form_of_input": form,
             "span_h": (rows.kernel - 1) * rows.dilation + 1,
             "rows": size,
@@ -301,8 +316,11 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
             "copied": min(columns.input, (columns.output - 1) * columns.stride + columns.kernel - columns.before),
             **{name: getattr(place, name) for name in ("pieces", "piece", "skip", "step", "jump", "pitch")},
         },
-        constants=(weights.constant, job.ending.constant(), *((job.copy.values,) if job.copy.values else ())),
-        scratch_bytes=size_x * place.scratch_codes + (4 * size * columns.output if job.odd else 0),
+        constants=job.constants(weights),
+        operands=job.operands,
+        scratch_bytes=size_x * place.scratch_codes
+        + (4 * size * columns.output if job.odd else 0)
+        + (4 * weights.rows.shape[1] if job.live else 0),
         headers=job.headers,
         cycles=job.batch * cycles + (_CALLED if job.dense else 0.0),
     )

@@ -1,0 +1,103 @@
+"""Weights of live channels as tuned kernels take them: gathered from those of all, four filters at a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.gather_conv_2d import GatherConv2D
+from tinygen.lowering.kernels.support.integer_layer import rescaled
+from tinygen.lowering.kernels.support.requantize import Epilogue
+from tinygen.lowering.plan import Constant
+
+HEADER = "tinygen_gather.h"
+_LARGEST = 2**31 - 1
+_OPERANDS = {"input": 0, "weights": 1, "live_in": 2, "live_out": 3, "gamma": 4}
+
+
+@dataclass(frozen=True, eq=False)
+class LiveWeights:
+    """Of a convolution of live channels.
+
+    Attributes:
+        shape: of the live ones, [k_out, KH, KW, k_in].
+        everything: int8 [O, KH, KW, I]; None where the live ones are computed.
+        ending: of all channels.
+        context: template values (kernels/gathered.j2).
+    """
+
+    shape: tuple[int, ...]
+    everything: np.ndarray | None
+    ending: Epilogue
+    context: dict[str, Any]
+
+    @property
+    def placeholder(self) -> np.ndarray:
+        """An array of the live weights' shape."""
+        return np.broadcast_to(np.int8(0), self.shape)
+
+    @property
+    def constants(self) -> tuple[Constant, ...]:
+        """Weights, and what finishes sums."""
+        if self.everything is None:
+            return (self.ending.constant(),)
+        weights = Constant("weights", self.everything.reshape(-1), f"{list(self.everything.shape)}")
+        return weights, self.ending.constant()
+
+
+def live_weights(node: Node, zero: int, *, as_bytes: bool) -> LiveWeights | None:
+    """None for weights that are no bytes, and for sums that might wrap on their way.
+
+    Args:
+        node: a GatherConv2D.
+        zero: what stands for 0 in the activations that are multiplied.
+        as_bytes: gathered weights stay bytes, and are not widened.
+    """
+    op, weights = node.op, node.input(1)
+    assert isinstance(op, GatherConv2D)
+    everything = _bytes(node)
+    if weights.is_constant and everything is None:
+        return None
+    shape = (node.output.shape[3], *weights.shape[1:3], node.input(0).shape[3])
+    # Codes and zero points are multiplied on their own.
+    if max(map(abs, op.bias), default=0) + 256 * 128 * math.prod(shape[1:]) > _LARGEST:
+        return None
+    context = {
+        "bytes": as_bytes,
+        "computed": everything is None,
+        "listed_in": node.optional(2) is not None,
+        "listed_out": node.optional(3) is not None,
+        "gamma": node.optional(4) is not None,
+        "row_bytes": math.prod(weights.shape[1:]),
+        "all_in": weights.shape[3],
+        "zero": zero,
+    }
+    return LiveWeights(shape, everything, _ending(node, op), context)
+
+
+def operands_of(node: Node) -> tuple[tuple[str, int], ...]:
+    """Parameters for what is computed: activations, weights of experts, lists, gammas."""
+    tensors = {name: node.optional(index) for name, index in _OPERANDS.items()}
+    return tuple((name, _OPERANDS[name]) for name, one in tensors.items() if one is not None and one.data is None)
+
+
+def _bytes(node: Node) -> np.ndarray | None:
+    """Constant weights as int8."""
+    weights = node.input(1)
+    if weights.data is None:
+        return None
+    integers = weights.integer.integers(weights.data)
+    fits = integers.min(initial=0) >= -128 and integers.max(initial=0) <= 127
+    return integers.astype(np.int8) if fits else None
+
+
+def _ending(node: Node, op: GatherConv2D) -> Epilogue:
+    """Of all channels; gammas want a word for the multiplier."""
+    filters = op.filters(node)
+    bias = np.array(op.bias, np.int64) if op.bias else np.zeros(filters, np.int64)
+    apart = ("multiplier",) if node.optional(4) is not None else ()
+    return rescaled(op.epilogue, bias, apart=apart)
