@@ -1,5 +1,5 @@
 /*
- * Activations that are no bytes to be multiplied, widened to pairs of int16: values of a table, single bits. Channels are
+ * Activations that are no bytes to be multiplied, as pairs of int16: values of a table, single bits, int16. Channels are
  * filled up to whole words. Pairs are channels 0 and 2, then 1 and 3 of each four, `stride` words apart.
  */
 #ifndef TINYGEN_WIDEN_H
@@ -30,6 +30,17 @@ TG_INLINE void tg_spread_values(
         const uint32_t word = tg_load32(from + i);
         to[0] = tg_values_pair(values, tg_index(word, 0, is_signed), tg_index(word, 2, is_signed));
         to[stride] = tg_values_pair(values, tg_index(word, 1, is_signed), tg_index(word, 3, is_signed));
+    }
+}
+
+/* The `count` codes, a multiple of 4, as they are. */
+TG_INLINE void tg_spread_halves(uint32_t *to, const int16_t *from, int32_t count, int32_t stride)
+{
+    for (int32_t i = 0; i < count; i += 4, to += 2 * stride) {
+        const uint32_t first = tg_load32(from + i);
+        const uint32_t second = tg_load32(from + i + 2);
+        to[0] = tg_low_halves(first, second);
+        to[stride] = tg_high_halves(first, second);
     }
 }
 

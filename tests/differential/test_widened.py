@@ -11,7 +11,7 @@ from tests.support.integer_layers import BINARY, INT8, INT32, OUTPUTS, TERNARY, 
 from tests.support.shares import one_in
 from tests.support.variants import DSP, check_variants
 from tests.targets.tools import requires_tool
-from tinygen.ir.encodings import Codebook, IntegerEncoding, PowerOfTwo
+from tinygen.ir.encodings import Affine, Codebook, IntegerEncoding, PowerOfTwo
 from tinygen.lowering.select import choose
 
 UNSORTED = Codebook(layers.ONE, table=(900, -31, 7, 411, -1200))
@@ -73,6 +73,57 @@ def _check(found: list[Layer], **options: object) -> int:
 @one_in(2)
 def test_convolutions(every: int) -> None:
     assert _check(convolutions(32, 1)[::every], in_turn=True) >= 32 // every
+
+
+HALF = Affine("int16", layers.ONE, (0,))
+FEW = Codebook(layers.ONE, table=(-300, 7, 250))
+SMALL_WEIGHTS = (INT8, levels(2, True), levels(4, True), TERNARY, BINARY, SMALL, FEW)
+
+
+def halves(count: int, seed: int) -> list[Layer]:
+    """Layers that follow an average pool, whose sums fit 32 bits whatever it gives: convolutions and dense ones."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for i in range(count):
+        groups, channels, filters = GROUPS[i % len(GROUPS)]
+        w, y = SMALL_WEIGHTS[i % len(SMALL_WEIGHTS)], OUTPUTS[int(rng.integers(len(OUTPUTS)))]
+        if i % 5 == 3:
+            found.append(layers.dense(f"h{seed}_{i}", (channels + i % 7,), filters, x=HALF, w=w, y=y, seed=i))
+            continue
+        found.append(
+            layers.conv(
+                f"h{seed}_{i}",
+                (int(rng.integers(3, 6)), int(rng.integers(4, 7)), groups * channels),
+                groups * filters,
+                ((1, 1), (2, 2), (2, 3))[i % 3],
+                x=HALF,
+                w=w,
+                y=y,
+                same=i % 5 > 0,
+                groups=groups,
+                seed=i,
+            )
+        )
+    return found
+
+
+@one_in(2)
+def test_behind_an_average_pool(every: int) -> None:
+    found = halves(28, 1)[::every]
+    assert _check(found, in_turn=True) >= len(found)
+
+
+@pytest.mark.long
+@requires_tool("arm-none-eabi-gcc")
+def test_many_behind_an_average_pool() -> None:
+    _check(halves(84, 2), in_turn=True)
+    cores = ((M7, (*DSP, "dual-issue")), (M4, DSP))
+    _check(halves(28, 3), host=False, compiler="gcc", cores=cores, in_turn=True)
+
+
+def test_nothing_behind_an_average_pool_is_plain() -> None:
+    for layer in halves(28, 4):
+        assert choose(layer.graph.node(layer.graph.ops[0]), "compact", DSP).kernel.family == "tinygen"
 
 
 @requires_tool("arm-none-eabi-gcc")

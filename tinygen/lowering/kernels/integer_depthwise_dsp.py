@@ -43,6 +43,8 @@ def _job(node: Node) -> DepthwiseJob | None:
     geometry = op.geometry(node)
     if node.input(1).shape[3] > 1 or op.groups(node) == 1 or not takes_depthwise(geometry, node):
         return None
+    if x.dtype == np.int16:
+        return None  # pairs are made of bytes
     if x.code_bits and x.shape[3] % 4:
         return None  # the last four channels begin within a word's four
     # Codes are the same when they are packed; four of them lie in the bytes of a word, once it is shifted.

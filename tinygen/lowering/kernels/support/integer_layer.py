@@ -142,7 +142,7 @@ def _widened(x: Tensor) -> dict[str, Any] | None:
 
 def _pointer(x: Tensor) -> dict[str, Any]:
     """Templates read int8_t; codes of another type are taken as such."""
-    return {"source": "input" if x.dtype == np.int8 or x.packed_bits else "codes"}
+    return {"source": "codes" if x.dtype == np.uint8 and not x.packed_bits else "input"}
 
 
 def output_values(y: Tensor) -> dict[str, Any]:

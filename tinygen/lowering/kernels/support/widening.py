@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.encodings import Binary, Codebook, Levels, PowerOfTwo
+from tinygen.ir.encodings import Affine, Binary, Codebook, Levels, PowerOfTwo
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.kernels.support.codes import pixel_elements
 from tinygen.lowering.plan import Constant
 
 # Instructions per code that is widened; per pixel; per pixel whose last channels do not fill a word.
-_CYCLES = {"bytes": 1.35, "values": 3.6, "bits": 2.2, "packed": 1.5}
+_CYCLES = {"bytes": 1.35, "values": 3.6, "bits": 2.2, "packed": 1.5, "halves": 1.6}
 _PIXEL, _REST = 6.0, 40.0
 
 
@@ -26,7 +26,8 @@ class Widening:
     """How the channels of one group and pixel are widened (templates/kernels/widen.j2).
 
     Attributes:
-        kind: "bytes", "values" (int16 from a table), "bits" or "packed" (codes of 4 or 2 bits).
+        kind: "bytes", "values" (int16 from a table), "bits", "packed" (codes of 4 or 2 bits) or "halves" (int16 as
+            they lie, which are only put in order).
         channels: of a group.
         context: template values.
         constants: the table.
@@ -55,7 +56,7 @@ def whole_words(channels: int) -> int:
 
 def needs_widening(x: Tensor) -> bool:
     """Whether codes are no bytes that a spreading function takes as they lie."""
-    return x.code_bits > 0 or isinstance(x.encoding, Binary | PowerOfTwo | Codebook)
+    return x.code_bits > 0 or isinstance(x.encoding, Binary | PowerOfTwo | Codebook) or x.dtype == np.int16
 
 
 def widening(x: Tensor, groups: int, fill: int, channels: int | None = None) -> Widening:
@@ -95,6 +96,8 @@ def _kind(x: Tensor) -> str:
             return "values"
         case Binary():
             return "bits"
+        case Affine(storage="int16"):
+            return "halves"
         case _:
             return "packed" if x.code_bits else "bytes"
 
