@@ -85,6 +85,15 @@ class Place:
         return MEASURED if is_line_to_hardware(path) else REPORTED
 
     @property
+    def timeless(self) -> str:
+        """Why time cannot be measured here; "" where it can."""
+        if self.is_qemu:
+            return "QEMU has no time: its cycle counters stand still, and bytes take none"
+        if self.source == REPORTED:
+            return "what is behind this port may be emulated, in a time of its own"
+        return ""
+
+    @property
     def what(self) -> str:
         """For reports."""
         return self.port if self.is_real or self.is_qemu else "emulated by tinygen"
@@ -140,4 +149,4 @@ class Place:
     def device(self, folder: Path) -> Device:
         """A build directory's firmware, ready for inferences; use it in a `with` statement."""
         self.put(folder)
-        return open_device(folder, port=self.port, count=not self.is_real)
+        return open_device(folder, port=self.port, count=self.port == EMULATED)

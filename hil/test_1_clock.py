@@ -21,6 +21,11 @@ FACTOR = 1.5
 """Of a memory that is set up otherwise than its board file says; predictions are better than that."""
 
 
+def _require_time(place: Place) -> None:
+    if place.timeless:
+        pytest.skip(place.timeless)
+
+
 def test_it_runs_at_full_speed(place: Place, loops: Path, record: Record) -> None:
     with place.line(loops) as line:
         record.clock_hz = client_of(line).info().clock_hz
@@ -28,8 +33,7 @@ def test_it_runs_at_full_speed(place: Place, loops: Path, record: Record) -> Non
 
 
 def test_its_cycle_counter_keeps_time(place: Place, loops: Path, record: Record) -> None:
-    if place.is_qemu:
-        pytest.skip("QEMU has no time: cycle counters stand still in it")
+    _require_time(place)
     with place.line(loops) as line:
         client_of(line).info()
         rate = core_rate(line, place.board, SECONDS)
@@ -38,8 +42,7 @@ def test_its_cycle_counter_keeps_time(place: Place, loops: Path, record: Record)
 
 
 def test_its_line_runs_at_its_rate(place: Place, loops: Path, record: Record) -> None:
-    if place.is_qemu:
-        pytest.skip("bytes take no time on QEMU's line")
+    _require_time(place)
     with place.line(loops) as line:
         client_of(line).info()
         rate = line_rate(line, place.board)

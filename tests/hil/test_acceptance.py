@@ -19,6 +19,7 @@ from hil.loops import COMMAND, NAMES, build_loops, client_of, predict_loops, rig
 from hil.place import Place
 from hil.test_1_clock import FACTOR, REGISTERS
 from hil.timing import compare
+from tests.hil.pretend_board import pretend_board
 from tests.targets.tools import requires_package, requires_tool
 from tinygen.bench import layers
 from tinygen.bench.layers import Window
@@ -28,7 +29,6 @@ from tinygen.hil.transports import Transport
 from tinygen.targets.board import Board, CacheTiming, MemoryTiming
 from tinygen.targets.boards import load_board
 from tinygen.targets.cycles.fit import fit
-from tinygen.targets.emulator.pty import open_pty
 from tinygen.targets.first_light import LOOP, FirstLight, Point
 from tinygen.verbs.build import BuildOptions, build
 
@@ -176,17 +176,6 @@ def _flip(elf: Path, layer: str) -> None:
     elf.write_bytes(data)
 
 
-@pytest.mark.long
-def test_over_a_port(loops: Path) -> None:
-    """As on a real board, but that what is behind the port is emulated: its cycles are not taken for measured ones."""
-    with Place(BOARD).line(loops) as line, open_pty(line.transport, 115200) as port:  # type: ignore[arg-type]
-        place = Place(BOARD, port, flash_with="test -f {dir}/firmware.elf")
-        assert place.source == "reported"
-        with place.line(loops) as far:
-            cycles, sums = time_loops(client_of(far))
-        assert sums == right_sums() and cycles == predict_loops(BOARD, loops / "firmware.elf")[0]
-
-
 def run_suite(board: str, out: Path, *options: str) -> tuple[subprocess.CompletedProcess[str], dict[str, object]]:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "hil", "--board", board, "--out", out]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -212,3 +201,28 @@ def test_on_qemu(board: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:]
     points = found["points"]
     assert isinstance(points, list) and all(point["cycles"] is None for point in points)
+
+
+@pytest.mark.long
+def test_on_a_board_that_is_flashed(tmp_path: Path) -> None:
+    """As on a real board: each firmware is flashed, a serial port is opened. What is behind that is emulated, so its
+    cycles are not taken for measured ones.
+    """
+    with pretend_board(BOARD, tmp_path) as (port, command):
+        options = (
+            "--port",
+            port,
+            "--flash-with",
+            command,
+            "--few",
+            "--inputs",
+            "2",
+            "-k",
+            "not words and not switches",
+        )
+        done, found = run_suite(BOARD.name, tmp_path / "out", *options)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert (found["source"], found["place"]) == ("reported", port)
+    points = found["points"]
+    assert isinstance(points, list) and len(points) > 20
+    assert all(abs(point["cycles"] - point["predicted"]) < max(0.01 * point["predicted"], 100) for point in points)
