@@ -19,7 +19,6 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.state import State
 from tinygen.ir.tensor import Tensor
-from tinygen.passes.to_streaming import to_streaming
 
 SHAPE = (1, 3, 2, 4)
 
@@ -152,11 +151,3 @@ def test_models_that_differ_in_a_branch_only_are_not_one_build() -> None:
     changed = with_op(graph, branches=(*operator(graph).branches[:2], last))
     assert MemoryModel(graph, "m").read_bytes() != MemoryModel(changed, "m").read_bytes()
     assert MemoryModel(graph, "m").read_bytes() == MemoryModel(three(), "m").read_bytes()
-
-
-def test_streaming_is_refused() -> None:
-    graph = three()
-    constants = {"inner": replace(graph.tensors["inner"], data=np.zeros(1, np.int8))}
-    graph = replace(with_op(graph, inputs=("inner", "x", "x", "inner")), inputs=("x",))
-    with pytest.raises(UnsupportedError, match="choice"):
-        to_streaming(replace(graph, tensors={**graph.tensors, **constants}), hop=1)

@@ -21,7 +21,6 @@ from tinygen.ir.state import State
 from tinygen.ir.tensor import Tensor
 from tinygen.ir.thresholds import thresholds_of, with_thresholds
 from tinygen.passes.pipeline import simplify
-from tinygen.passes.to_streaming import to_streaming
 
 PATHS = [
     (("first", 0), ("first/0/second", 0)),
@@ -172,8 +171,6 @@ def test_passes_take_no_threshold_for_what_it_is_now() -> None:
 
 def test_thresholds_do_not_make_a_stream() -> None:
     graph = exits()
-    with pytest.raises(UnsupportedError, match="has the threshold EXIT_1"):
-        to_streaming(graph, hop=1)
     stream = Stream(graph)
     first = stream.step(images()[0])
     assert not graph.is_stream and np.array_equal(stream.step(images()[0])[0], first[0])

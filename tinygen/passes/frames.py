@@ -13,9 +13,12 @@ from dataclasses import dataclass, replace
 from functools import singledispatch
 
 from tinygen.errors import UnsupportedError
+from tinygen.ir.branch import Branch
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.binary import Binary
+from tinygen.ir.ops.compare import Compare
 from tinygen.ir.ops.concatenation import Concatenation, Pack
+from tinygen.ir.ops.confidence import Confidence
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
@@ -27,7 +30,9 @@ from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.ops.sliding import Sliding
 from tinygen.ir.ops.softmax import Softmax
+from tinygen.ir.ops.top_k import TopK
 from tinygen.ir.ops.unary import Unary
+from tinygen.ir.ops.weighted_sum import WeightedSum
 from tinygen.ir.ops.window import Padding
 
 Span = tuple[int, int]
@@ -156,6 +161,9 @@ def _(op: Concatenation, node: Node, flows: Flows) -> Rule:
 
 
 rule_of.register(Pack, rule_of.dispatch(Op))
+# What branches read is kept outside of them: one that did not run would miss what it kept.
+for _kind in (Branch, Compare, Confidence, TopK, WeightedSum):
+    rule_of.register(_kind, on_whole_windows)
 
 
 @rule_of.register

@@ -34,7 +34,8 @@ def to_streaming(model: Graph | Network, *, hop: int) -> Network:
 
     Convolutions and pools over time keep the frames that their next windows share with this one; a branch that lags
     behind another keeps what puts them in step; a mean over time, and a dense layer over flattened frames, keep all
-    frames they cover, less the new ones; everything else keeps nothing. States begin as zeros (the code nearest to
+    frames they cover, less the new ones; everything else keeps nothing. Branches read whole windows, which are kept
+    outside of them, and compute all frames in each step; thresholds stay. States begin as zeros (the code nearest to
     zero). Once T frames have been seen, each output is that of the model on the last T frames, code for code; what
     comes before has no meaning. Outputs are whole windows, too, where the model's are frames.
 
@@ -122,15 +123,11 @@ class _Conversion:
 
     def _begin(self) -> None:
         graph = self.graph
-        if graph.states and not graph.is_stream:
-            raise UnsupportedError(
-                f"has the threshold {graph.states[0].threshold}, and streaming networks cannot have any yet",
-                where=graph.name,
-            )
-        if graph.states:
-            raise UnsupportedError(
-                f"keeps '{graph.states[0].tensor}' already: it is streaming as it is", where=graph.name
-            )
+        kept = next((state for state in graph.states if not state.threshold), None)
+        if kept is not None:
+            raise UnsupportedError(f"keeps '{kept.tensor}' already: it is streaming as it is", where=graph.name)
+        self.tensors |= {state.tensor: graph.tensors[state.tensor] for state in graph.states}
+        self.states += graph.states
         if len(graph.inputs) != 1:
             raise UnsupportedError(f"has {len(graph.inputs)} inputs; one window of frames is wanted", where=graph.name)
         (name,) = graph.inputs
