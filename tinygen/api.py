@@ -205,7 +205,11 @@ def verify(
 
 
 def inspect(
-    model: Path | str, *, calibration: Path | str | None = None, layout: Layout | str | None = None
+    model: Path | str,
+    *,
+    calibration: Path | str | None = None,
+    layout: Layout | str | None = None,
+    inputs: Arrays | None = None,
 ) -> dict[str, Any]:
     """A model's tensors and operators, as `tinygen inspect --json` prints them.
 
@@ -213,6 +217,7 @@ def inspect(
         model: a file.
         calibration: inputs for a float .pt2 file.
         layout: how images lie in them; None: "nchw", as PyTorch has them.
+        inputs: count over these which channels gates choose.
 
     Raises:
         TinygenError: the file is damaged, or uses what tinygen does not have.
@@ -220,7 +225,9 @@ def inspect(
     from tinygen.verbs.inspect import inspect_model
 
     given = None if calibration is None else Path(calibration)
-    return inspect_model(Path(model), given, _reading(layout, False).layout)
+    return inspect_model(
+        Path(model), given, _reading(layout, False).layout, None if inputs is None else _inputs(inputs)
+    )
 
 
 def hil(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,7 @@ from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.tg import save_tg
 from tinygen.ir.encodings import ChannelList
 from tinygen.ir.epilogue import Rescale
+from tinygen.ir.firing import firings
 from tinygen.ir.gated import executed_macs, gated_macs
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate_all
@@ -105,6 +107,34 @@ def test_a_wrong_winner_is_found_behind_a_right_answer(monkeypatch: pytest.Monke
     assert comparison.mismatches == 1 and comparison.max_abs_diff == 0
     assert comparison.where is not None
     assert (comparison.where.layer, comparison.where.tensor) == ("top_k_0", "top_k_0.1")
+
+
+def test_inspect_counts_what_gates_choose(tmp_path: Path) -> None:
+    graph = gated_network("gates", LAYERS, IMAGE, SIGNATURES["dynamic"])
+    save_tg(graph, tmp_path / "gates.tg")
+    np.save(tmp_path / "x.npy", _images(5))
+    found = json.loads(call("inspect", tmp_path / "gates.tg", "--inputs", tmp_path / "x.npy", "--json").stdout)[
+        "firing"
+    ]
+    lists = [evaluate_all(graph, [image])["conv2_live"][0] for image in _images(5)]
+    sets = [{int(c) for c in one[1 : 1 + one[0]]} for one in lists]
+    gate = found["gates"][2]
+    assert gate["list"] == "conv2_live" and gate["counts"] == [sum(c in one for one in sets) for c in range(6)]
+    assert gate["live"]["most"] == max(map(len, sets)) and gate["clusters"] == len({frozenset(one) for one in sets})
+    assert gate["never"] == 6 - len(set.union(*sets)) and gate["core"] == len(set.intersection(*sets))
+    executed = [executed_macs(graph, [image]).executed for image in _images(5)]
+    assert found["macs"] == {"least": min(executed), "mean": sum(executed) / 5, "most": max(executed)}
+    said = call("inspect", tmp_path / "gates.tg", "--inputs", tmp_path / "x.npy").stdout
+    assert f"5 inputs: {min(executed):,} to {max(executed):,} MAC" in said and "conv2_live" in said
+
+
+def test_fixed_gates_have_one_cost_and_others_no_firing(tmp_path: Path) -> None:
+    found = firings(network(), [[image] for image in _images(4)])
+    assert len({one.executed for one in found.macs}) == 1
+    assert [set(gate.live.tolist()) for gate in found.gates] == [{5}, {4}, {3}]
+    save_tg(gated_network("plain", LAYERS, IMAGE, Method()), tmp_path / "plain.tg")
+    refused = call("inspect", tmp_path / "plain.tg", "--inputs", tmp_path / "plain.tg")
+    assert refused.returncode and "no gates" in refused.text
 
 
 def test_inspect_says_what_gates_leave(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from tinygen.cli.options import (
     CmsisNn,
     Config,
     EspNn,
+    FiringInputs,
     Flash,
     Force,
     InputLayout,
@@ -257,12 +258,16 @@ def verify(
 
 @app.command()
 def inspect(
-    model: Model, calibration: Calibration = None, layout: CalibrationLayout = None, as_json: Json = False
+    model: Model,
+    calibration: Calibration = None,
+    layout: CalibrationLayout = None,
+    inputs: FiringInputs = None,
+    as_json: Json = False,
 ) -> None:
     """Show a model's operators and tensors."""
     from tinygen.api import inspect
 
-    content = inspect(model, calibration=calibration, layout=layout)
+    content = inspect(model, calibration=calibration, layout=layout, inputs=inputs)
     if as_json:
         print_json(content)
     else:

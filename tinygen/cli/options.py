@@ -64,6 +64,10 @@ Profile = Annotated[
         "--profile", metavar="X", help="Inputs (.npy, .npz) over which a network with branches has its expected cost."
     ),
 ]
+FiringInputs = Annotated[
+    Path | None,
+    typer.Option("--inputs", metavar="X", help="Count over these inputs (.npy, .npz) which channels gates choose."),
+]
 InputLayout = Annotated[
     Layout | None,
     typer.Option(

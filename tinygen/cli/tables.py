@@ -204,7 +204,8 @@ def graph_table(content: dict[str, Any]) -> RenderableType:
     """A model's operators and tensors; switch by switch, where it has switches."""
     title = f"{content['source']}: {content['file_bytes']:,} B, "
     if "switches" not in content:
-        return _operator_table(title, content)
+        table = _operator_table(title, content)
+        return Group(table, Text(), _firing_table(content["firing"])) if "firing" in content else table
     tables = [_operator_table(f"{title}switch {one['name']}: ", one) for one in content["switches"]]
     return Group(*(part for table in tables for part in (table, Text())))
 
@@ -219,6 +220,20 @@ def _operator_table(title: str, content: dict[str, Any]) -> Sheet:
     if "gated_macs" in content:
         table.add_line(_gated_line(content["gated_macs"]))
     _add_operators(table, content["operators"], "")
+    return table
+
+
+def _firing_table(content: dict[str, Any]) -> Sheet:
+    """A gate a row: how many channels are live, which are always or never."""
+    macs = content["macs"]
+    title = f"{content['inputs']:,} inputs: {macs['least']:,} to {macs['most']:,} MAC, {macs['mean']:,.0f} on average"
+    columns = [name("gate"), *map(number, ("channels", "live", "mean", "never", "always", "different sets"))]
+    table = Sheet(title, columns)
+    for one in content["gates"]:
+        live = one["live"]
+        span = str(live["most"]) if live["least"] == live["most"] else f"{live['least']} to {live['most']}"
+        row = [one["list"], str(one["channels"]), span, f"{live['mean']:.1f}"]
+        table.add_row(*row, *(f"{one[key]:,}" for key in ("never", "core", "clusters")))
     return table
 
 

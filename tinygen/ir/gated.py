@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -83,14 +83,15 @@ class GatedMacs:
         return self.convolutions + self.mixing + self.gates + self.others
 
 
-def lists_of(graph: Graph, prefix: str = "") -> Iterator[str]:
-    """Lists of live channels that operators write; those in branches as `operator/branch/tensor`."""
+def lists_of(graph: Graph, prefix: str = "") -> Iterator[tuple[str, ChannelList]]:
+    """(name, encoding) of lists that operators write; those in branches as `operator/branch/tensor`."""
     for op in graph.ops:
         for number, inner in enumerate(op.branches if isinstance(op, Branch) else ()):
             yield from lists_of(inner, f"{prefix}{op.name}/{number}/")
         for name in op.outputs:
-            if isinstance(graph.tensors[name].encoding, ChannelList):
-                yield f"{prefix}{name}"
+            encoding = graph.tensors[name].encoding
+            if isinstance(encoding, ChannelList):
+                yield f"{prefix}{name}", encoding
 
 
 def gated_layers(graph: Graph) -> tuple[GatedLayer, ...]:
@@ -117,8 +118,12 @@ def gated_macs(graph: Graph) -> GatedMacs:
 
 def executed_macs(graph: Graph, inputs: Sequence[np.ndarray]) -> GatedMacs:
     """Of one inference: counted lists as long as this input makes them."""
-    worst, values = gated_macs(graph), evaluate_all(graph, inputs)
-    spared = 0
+    return macs_of(graph, evaluate_all(graph, inputs))
+
+
+def macs_of(graph: Graph, values: Mapping[str, np.ndarray]) -> GatedMacs:
+    """The same of the codes of all tensors; branches count as the one that has most."""
+    worst, spared = gated_macs(graph), 0
     for node in graph.nodes():
         if isinstance(node.op, MaskedConv2D):
             lists = [node.optional(index) for index in (3, 2)]

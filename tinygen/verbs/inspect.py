@@ -7,20 +7,30 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from tinygen.builds.arrays import Inputs, load_samples
+from tinygen.errors import TinygenError
 from tinygen.frontends.layouts import Layout
 from tinygen.frontends.load import load_network
 from tinygen.ir.branch import Branch, all_graphs, branches_of
-from tinygen.ir.gated import gated_macs
+from tinygen.ir.firing import firing_json, firings
+from tinygen.ir.gated import gated_macs, lists_of
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
 from tinygen.ir.tensor import Tensor
 from tinygen.ir.thresholds import thresholds_of
 
 
-def inspect_model(path: Path, calibration: Path | None = None, layout: Layout | None = None) -> dict[str, Any]:
+def inspect_model(
+    path: Path, calibration: Path | None = None, layout: Layout | None = None, inputs: Inputs | None = None
+) -> dict[str, Any]:
     """Inputs, outputs and operators of a model file, as the frontend read them.
 
     Where the model can be switched, they are those of its first switch, and `switches` has all.
+
+    Args:
+        path: the file.
+        calibration: inputs to quantize a float model with, images in `layout`.
+        inputs: to count over them which channels the first switch's gates choose, as `firing`.
 
     Raises:
         ModelError, UnsupportedError: see `load_network`.
@@ -32,6 +42,8 @@ def inspect_model(path: Path, calibration: Path | None = None, layout: Layout | 
         "file_bytes": path.stat().st_size,
         **_graph(network.first),
     }
+    if inputs is not None:
+        content["firing"] = _firing(network.first, inputs)
     if network.is_switchable:
         content["switches"] = [{"name": switch.name, **_graph(switch.graph)} for switch in network]
     return content
@@ -52,6 +64,13 @@ def _graph(graph: Graph) -> dict[str, Any]:
         "constant_bytes": sum(t.nbytes for one in all_graphs(graph) for t in one.tensors.values() if t.is_constant),
         "operators": _operators(graph),
     }
+
+
+def _firing(graph: Graph, inputs: Inputs) -> dict[str, Any]:
+    if not any(lists_of(graph)):
+        raise TinygenError("has no gates that choose channels", where=graph.name, fix="Leave out --inputs.")
+    samples = load_samples(inputs, [graph.tensors[name] for name in graph.inputs])
+    return dict(firing_json(firings(graph, map(samples.sample, range(len(samples))))))
 
 
 def _gated(graph: Graph) -> dict[str, Any]:

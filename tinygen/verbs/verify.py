@@ -248,7 +248,7 @@ class _Trial:
         references = [_litert(self.model, oracle) for oracle in wanted]
         runtimes: list[Runtime] = [*references, law, *([library] if library else []), *self.devices]
         # What comes of a stream is not asked twice: lists are compared where an inference can be repeated.
-        lists = [] if self.graph.is_stream else list(lists_of(self.graph))
+        lists = [] if self.graph.is_stream else [name for name, _ in lists_of(self.graph)]
         outputs = {
             runtime.name: _run_all(runtime, self.samples, lists, self._progress(runtime, progress))
             for runtime in runtimes
