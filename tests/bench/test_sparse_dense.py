@@ -9,6 +9,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
+from tests.support.host_batch import write_sources
 from tests.support.spread import spread
 from tinygen.bench.bare_models import BareModels
 from tinygen.bench.case import samples_of
@@ -87,7 +88,7 @@ def _measured(board_name: str, label: str, sparsity: int) -> tuple[int, int, int
     graph = sparse_fully_connected(f"layer_{label}_{sparsity}", 256, 64, pattern, 1 - sparsity / 100).graph
     names = [DENSE, *_sparse(graph, board.isa), None]
     programs = [_program(replace(graph, name=f"m{i}"), name, board.isa) for i, name in enumerate(names)]
-    bare = BareModels(programs, board, find_toolchain("zig", board))
+    bare = BareModels(programs, board, find_toolchain("zig", board), write=write_sources)
     sample = samples_of(graph)[0]
     law = evaluate(graph, sample)[0]
     runs = [bare.run(i, sample) for i in range(len(names))]
