@@ -23,6 +23,7 @@ from tinygen.errors import ModelError, TinygenError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.tg import save_tg
 from tinygen.hil.device import Measured, open_device
+from tinygen.hil.page import render_hil
 from tinygen.ir.branch import Branch
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate, evaluate_all
@@ -262,6 +263,9 @@ def test_hil_sets_thresholds(gates: tuple[Path, Path]) -> None:
         assert report.passed and report.content["thresholds"] == {"EXIT_1": code, "EXIT_2": code}
         part = report.content["switches"][0]
         cycles.append(part["latency"]["cycles"]["median"])
+        page = render_hil(report.content)
+        assert "<h3>Which branches ran</h3>" in page and f"{cycles[-1]:,.0f} cycles</div>" in page
+        assert 'style="width:100.0%;background:var(--ink)"' in page and "100.0 % of inputs" in page
         assert [(path["share"], path["cycles"]["median"]) for path in part["paths"]] == [(1.0, cycles[-1])]
     assert cycles[0] < cycles[1]
 

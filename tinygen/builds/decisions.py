@@ -50,7 +50,12 @@ class PathEntry:
     @property
     def text(self) -> str:
         """`first 0, first/0/second 1`."""
-        return ", ".join(f"{operator} {number}" for operator, number in self.branches.items())
+        return path_text(self.branches)
+
+
+def path_text(branches: Mapping[str, int]) -> str:
+    """`first 0, first/0/second 1`."""
+    return ", ".join(f"{operator} {number}" for operator, number in branches.items())
 
 
 @dataclass(frozen=True)

@@ -237,8 +237,7 @@ def _paths(m: Manifest) -> dict[str, Any] | None:
             "name": one.text,
             "share": round(100 * one.share, 2),
             "cost": round(100 * one.cycles / worst, 2),
-            "cycles": f"{one.cycles:,}",
-            "macs": f"{one.macs:,}",
+            "text": f"{one.cycles:,} cycles, {one.macs:,} MAC",
         }
         for one in costs.paths
     ]

@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 
 from tinygen.compress.masks import prunable
 from tinygen.compress.observe import Observer
-from tinygen.compress.surgery.tracing import Tracer
+from tinygen.compress.surgery.tracing import Tracer, refuse_decisions
 from tinygen.errors import ModelError, UnsupportedError
 
 Groups: TypeAlias = "int | Mapping[str, int | tuple[int, int]]"
@@ -78,7 +78,12 @@ def connected(observer: Observer, exclude: Collection[str] = ()) -> dict[str, nn
 
 
 def order_of(network: nn.Module) -> tuple[str, ...]:
-    """Convolutions and dense layers as they run; as they are registered, where torch.fx cannot trace the network."""
+    """Convolutions and dense layers as they run; as they are registered, where torch.fx cannot trace the network.
+
+    Raises:
+        UnsupportedError: it decides, so that there is no one order.
+    """
+    refuse_decisions(network)
     names = prunable(network)
     try:
         nodes = Tracer().trace(network).nodes

@@ -20,7 +20,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from tinygen.compress.masks import prunable
-from tinygen.compress.surgery.tracing import Tracer, evaluating
+from tinygen.compress.surgery.tracing import Tracer, evaluating, refuse_decisions
 from tinygen.errors import ModelError, UnsupportedError
 from tinygen.nn.quantizers import ActivationQuantizer
 
@@ -65,13 +65,14 @@ class Observer:
         layers: names of convolutions and dense layers in the order in which they ran.
 
     Raises:
-        UnsupportedError: torch.fx cannot trace it, or a layer is used more than once.
+        UnsupportedError: torch.fx cannot trace it, it decides, or a layer is used more than once.
         ModelError: no images.
     """
 
     def __init__(self, network: nn.Module, images: Tensor) -> None:
         if not len(images):
             raise ModelError("no images to observe it with", where=type(network).__name__, fix="Give at least one.")
+        refuse_decisions(network)
         self.network = network
         try:
             self.graph = Tracer().trace(network)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.builds.decisions import path_text
 from tinygen.builds.pages import COLOURS, page_environment
 from tinygen.hil.device import PREDICTED
 
@@ -28,6 +29,7 @@ def render_hil(report: Mapping[str, Any]) -> str:
                     "title": f"Switch {part['switch']}" if part["switch"] else "Results",
                     "cards": _cards(part),
                     "histogram": _histogram(part),
+                    "paths": _paths(part.get("paths", ())),
                     "layers": _layers(part["layers"]),
                     "energies": _energies(part["energy"]),
                     "wrong": [row for row in part["rows"] if not (row["matches"] and row["stable"])][:_SHOWN],
@@ -120,6 +122,23 @@ def _histogram(part: Mapping[str, Any]) -> dict[str, Any] | None:
         "most": f"{int(counts.max()):,}",
         "colour": COLOURS[0],
     }
+
+
+def _paths(paths: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Which share of inputs took which branches, and what they cost."""
+    most = max((path["cycles"]["median"] for path in paths if path["cycles"]), default=0) or 1
+    rows = []
+    for path in paths:
+        cycles = path["cycles"]["median"] if path["cycles"] else 0
+        rows.append(
+            {
+                "name": path_text(path["branches"]),
+                "share": round(100 * path["share"], 2),
+                "cost": round(100 * cycles / most, 2),
+                "text": f"{cycles:,.0f} cycles" if path["cycles"] else "",
+            }
+        )
+    return rows
 
 
 def _layers(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:

@@ -14,6 +14,9 @@ from tests.support.bare_batch import run_on_bare_core
 from tests.support.cases import draws
 from tests.support.deciding import Residual, compare_decisions, conv, head, random_exits, settle, taken
 from tests.support.differential import compare_code
+from tinygen.compress.blocks import order_of
+from tinygen.compress.observe import Observer
+from tinygen.compress.surgery import removable_layers
 from tinygen.compress.surgery.tracing import trace
 from tinygen.errors import UnsupportedError
 from tinygen.frontends.torch_nn import read_quantized
@@ -200,8 +203,14 @@ def test_refusals() -> None:
 
 def test_surgery_refuses_networks_that_decide() -> None:
     network, _, x = _skipping()
-    with pytest.raises(UnsupportedError, match=r"a network that decides\nPrune the parts"):
-        trace(network, x[:2])
+    for act in (
+        lambda: trace(network, x[:2]),
+        lambda: Observer(network, x[:2]),
+        lambda: order_of(network),
+        lambda: removable_layers(network, x[:2]),
+    ):
+        with pytest.raises(UnsupportedError, match=r"a network that decides\nPrune the parts"):
+            act()
 
 
 def test_measures_by_their_definitions() -> None:

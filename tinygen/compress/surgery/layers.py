@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from tinygen.compress.masks import prunable
 from tinygen.compress.surgery.rules import ELEMENTWISE, VECTORS
-from tinygen.compress.surgery.tracing import Example, Tracer, evaluating, inputs_of, trace
+from tinygen.compress.surgery.tracing import Example, Tracer, evaluating, inputs_of, refuse_decisions, trace
 from tinygen.errors import ModelError, UnsupportedError
 from tinygen.nn.pruned import copy_network
 
@@ -90,6 +90,7 @@ def _shapes(
     network: nn.Module, example: Example, names: Iterable[str]
 ) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
     """Shapes of what modules are given and give, in the order of use."""
+    refuse_decisions(network)
     shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
     troubles: dict[str, str] = {}
 

@@ -45,6 +45,16 @@ def inputs_of(example: Example) -> tuple[Tensor, ...]:
     return (example,) if isinstance(example, Tensor) else tuple(example)
 
 
+def refuse_decisions(network: nn.Module) -> None:
+    """
+    Raises:
+        UnsupportedError: the network decides: which layers follow which depends on the sample.
+    """
+    if any(isinstance(part, Deciding) for part in network.modules()):
+        fix = "Prune the parts, and put them into EarlyExit, SkipBlock or MixtureOfExperts then."
+        raise UnsupportedError("a network that decides", where=type(network).__name__, fix=fix)
+
+
 def trace(network: nn.Module, example: Example) -> tuple[fx.GraphModule, dict[fx.Node, Any]]:
     """The trace of a network in evaluation mode, and what each of its nodes gives for the example.
 
@@ -57,9 +67,7 @@ def trace(network: nn.Module, example: Example) -> tuple[fx.GraphModule, dict[fx
         raise UnsupportedError(
             "a network of several switches", where=where, fix="Prune the float network, and make it switchable then."
         )
-    if any(isinstance(part, Deciding) for part in network.modules()):
-        fix = "Prune the parts, and put them into EarlyExit, SkipBlock or MixtureOfExperts then."
-        raise UnsupportedError("a network that decides", where=where, fix=fix)
+    refuse_decisions(network)
     with evaluating(network):
         try:
             graph = Tracer().trace(network)
