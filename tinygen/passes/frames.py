@@ -16,20 +16,26 @@ from tinygen.errors import UnsupportedError
 from tinygen.ir.branch import Branch
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.binary import Binary
+from tinygen.ir.ops.channel_statistic import ChannelStatistic
 from tinygen.ir.ops.compare import Compare
 from tinygen.ir.ops.concatenation import Concatenation, Pack
 from tinygen.ir.ops.confidence import Confidence
 from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.gather_channels import GatherChannels
 from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.mix_weights import MixWeights
 from tinygen.ir.ops.movement import Split, StridedSlice, Transpose, Unpack
 from tinygen.ir.ops.pad import Pad
+from tinygen.ir.ops.positive_channels import PositiveChannels
 from tinygen.ir.ops.quantize import Dequantize, Quantize
 from tinygen.ir.ops.reduce import ArgMax, Reduce
 from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.ops.reshape import Reshape
+from tinygen.ir.ops.scatter_channels import ScatterChannels
 from tinygen.ir.ops.sliding import Sliding
 from tinygen.ir.ops.softmax import Softmax
+from tinygen.ir.ops.softmax_numerator import SoftmaxNumerator
 from tinygen.ir.ops.top_k import TopK
 from tinygen.ir.ops.unary import Unary
 from tinygen.ir.ops.weighted_sum import WeightedSum
@@ -164,6 +170,9 @@ rule_of.register(Pack, rule_of.dispatch(Op))
 # What branches read is kept outside of them: one that did not run would miss what it kept.
 for _kind in (Branch, Compare, Confidence, TopK, WeightedSum):
     rule_of.register(_kind, on_whole_windows)
+# Gates look at whole windows, and choose other channels for each: nothing computed before can be kept.
+for _gate in (ChannelStatistic, GatherChannels, MixWeights, PositiveChannels, ScatterChannels, SoftmaxNumerator):
+    rule_of.register(_gate, on_whole_windows)
 
 
 @rule_of.register
