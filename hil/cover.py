@@ -19,6 +19,8 @@ from tinygen.lowering.select import FAMILIES
 MOST_LAYERS, MOST_BYTES = 24, 24_000
 """Of a firmware: layers, and bytes of their inputs and outputs, which all live at once."""
 OWN = ("tinygen", "reference")
+_NO_CODE = frozenset({"alias", "reshape_constant", "row_window", "join_rows"})
+"""Kernels that only say where an output lies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +61,7 @@ def tried_on(isa: Collection[str]) -> tuple[list[Tried], list[str]]:
     """Our kernels for a core with these instruction sets, each with a layer; and those for which no layer was found."""
     found, left = [], []
     for kernel in registered_kernels():
-        if kernel.family in OWN and kernel.suits(isa):
+        if kernel.family in OWN and kernel.suits(isa) and kernel.name not in _NO_CODE:
             one = next(_layers_for(kernel, isa), None)
             if one is None:
                 left.append(kernel.name)

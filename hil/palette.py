@@ -9,21 +9,25 @@ from typing import Any
 
 import numpy as np
 
+from tests.support import gated
 from tests.support import integer_layers as integer
 from tests.support import sparse_layers as sparse
 from tinygen.bench import layers, lowbit
 from tinygen.bench.layers import Window
-from tinygen.ir.encodings import Affine, Binary, Encoding, Float32, Levels, Plain
+from tinygen.ir.encodings import Affine, Binary, Encoding, Float32, IntegerEncoding, Levels, Plain
+from tinygen.ir.epilogue import Rescale
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops import binary, confidence, movement, reduce, resize, unary
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.batch_matmul import BatchMatmul
+from tinygen.ir.ops.channel_statistic import Statistic
 from tinygen.ir.ops.compare import Compare, Relation
 from tinygen.ir.ops.concatenation import Concatenation, Pack
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.ops.pad import MirrorPad, Pad
 from tinygen.ir.ops.prelu import Prelu
 from tinygen.ir.ops.quantize import Dequantize, Quantize
@@ -44,11 +48,13 @@ def palette() -> Iterator[Graph]:
     """Each a graph of one layer, or of a convolution and the sum behind it."""
     yield from _int8()
     yield from _with_sum()
+    yield from (_in_few_bits(graph) for graph in (*_int8(), *_with_sum()) if "weights" in graph.tensors)
     for kind, x, y in _KINDS:
         yield from _multiplying(kind, x, y)
         yield from _elementwise(kind, x, y)
     yield from _shapes()
     yield from _deciding()
+    yield from _gated()
     yield from _integer()
     yield from _sparse()
 
@@ -79,9 +85,11 @@ def _int8() -> Iterator[Graph]:
     yield layers.conv_2d("conv_1x1", (5, 5, 16), 8, Window((1, 1))).graph
     yield layers.conv_2d("conv_first", (9, 9, 1), 8, Window((3, 3), (2, 2))).graph
     yield layers.conv_2d("conv_valid", (7, 7, 8), 6, Window((3, 3), padding=Padding.VALID)).graph
+    yield layers.conv_2d("conv_whole", (4, 4, 8), 12, Window((4, 4), padding=Padding.VALID)).graph
     yield layers.depthwise_conv_2d("depthwise", (8, 8, 8), square).graph
     yield layers.depthwise_conv_2d("depthwise_odd", (7, 7, 5), Window((3, 3), (2, 2))).graph
-    for depth, outputs in ((32, 8), (64, 12), (101, 7)):
+    yield layers.conv_2d("conv_whole_few", (4, 4, 8), 2, Window((4, 4), padding=Padding.VALID)).graph
+    for depth, outputs in ((32, 8), (64, 12), (101, 7), (48, 2)):
         yield layers.fully_connected(f"dense_{depth}", depth, outputs).graph
     for window in (Window((2, 2), (2, 2), Padding.VALID), square):
         yield layers.average_pool_2d(f"average_{window.kernel[0]}", (8, 8, 8), window).graph
@@ -105,6 +113,14 @@ def _with_sum() -> Iterator[Graph]:
         made = replace(graph, tensors=tensors, ops=(*graph.ops, sum_), inputs=("x", "z"), outputs=("total",))
         made.validate()
         yield made
+
+
+def _in_few_bits(graph: Graph) -> Graph:
+    """The same, but that its int8 weights are few values: kernels pack them."""
+    weights = graph.tensors["weights"]
+    assert weights.data is not None
+    few = replace(weights, data=(weights.data >> 5).astype(np.int8))
+    return replace(graph, name=f"{graph.name}_few", tensors={**graph.tensors, "weights": few})
 
 
 def _constant(name: str, shape: Shape, kind: str, axis: int | None = None) -> Tensor:
@@ -191,6 +207,17 @@ def _deciding() -> Iterator[Graph]:
     yield _one("compared", Compare, [logits, logits], Plain("bool"), relation=Relation.GREATER)
 
 
+def _gated() -> Iterator[Graph]:
+    """Layers whose channels gates choose."""
+    for kind in Statistic:
+        yield gated.statistic(f"statistic_{kind.value}", (5, 5, 8), 0, kind, Affine("int8", (1.0,), (-7,)))
+    shape: dict[str, Any] = {"image": (5, 5, 8), "filters": 6}
+    yield gated.gated_conv(gated.Gated(name="gathered", live=(4, 3), **shape))
+    yield gated.gated_conv(gated.Gated(name="mixed", live=(4, 3), experts=2, **shape))
+    yield gated.gated_depthwise(gated.Gated(name="gathered_depthwise", live=(4, 3), **shape))
+    yield gated.masked_conv(gated.Masked(name="masked", **shape))
+
+
 def _integer() -> Iterator[Graph]:
     """Layers of `tinygen.nn`: each encoding of weights and activations."""
     for coding in lowbit.CODINGS:
@@ -203,6 +230,10 @@ def _integer() -> Iterator[Graph]:
         if not coding.scaled:
             yield integer.dense(f"{name}_dense", (64,), 8, **given).graph
             yield integer.dense(f"{name}_lines", (2, 2, 9), 5, **given).graph
+            yield integer.dense(f"{name}_few", (48,), 2, **given).graph
+        whole: dict[str, Any] = {**given, "same": False, "scaled": coding.scaled}
+        for filters in (12, 2):
+            yield integer.conv(f"{name}_whole_{filters}", (4, 4, 8), filters, (4, 4), **whole).graph
         yield integer.conv(f"{name}_depthwise", (6, 6, 8), 8, (3, 3), groups=8, **given).graph
         yield integer.conv(f"{name}_odd", (5, 5, 7), 5, (3, 3), scaled=coding.scaled, **given).graph
     yield from _integer_pools()
@@ -220,7 +251,25 @@ def _integer_pools() -> Iterator[Graph]:
             name = f"residual_{label}_{shared}"
             yield integer.add(name, (5, 5, 8), a=a, b=b, y=four, shared=shared).graph
     yield integer.add("residual_shifted", (5, 5, 8), a=int32, b=int32, y=int8, shifted=True).graph
+    for label, a, b, y in (("few", four, four, four), ("codes", int8, int8, int8), ("wide", int32, four, int8)):
+        for channels in (1, 8):
+            yield _residual(f"residual_{label}_{channels}", a, b, y, channels)
     yield integer.requantize("recoded", (5, 5, 8), x=int8, y=four).graph
+
+
+def _residual(name: str, a: Encoding, b: Encoding, y: IntegerEncoding, channels: int) -> Graph:
+    """A sum of which a fifth is the code, as trained networks have it; with factors for each channel, or for all."""
+    low, high = y.code_range
+    bits, count = 30, (1,) * channels
+    epilogue = Rescale(
+        tuple(round(2**bits / 5) for _ in count),
+        tuple(1 << bits - 1 for _ in count),
+        tuple(bits for _ in count),
+        low,
+        high,
+    )
+    factors = {"first": tuple(3 - i % 2 for i, _ in enumerate(count)), "second": tuple(2 for _ in count)}
+    return _one(name, IntegerAdd, [((1, 5, 5, 8), a), ((1, 5, 5, 8), b)], y, **factors, epilogue=epilogue)
 
 
 def _sparse() -> Iterator[Graph]:
