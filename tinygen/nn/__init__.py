@@ -34,6 +34,7 @@ from tinygen.nn.decisions import (
     reinforce,
     skip_blocks,
 )
+from tinygen.nn.gated import GatedConv2d, gate_penalty, gated_layers, utilisation
 from tinygen.nn.layers import (
     InputQuant,
     QuantConv2d,
@@ -77,6 +78,7 @@ __all__ = [
     "CodebookQuant",
     "Deciding",
     "EarlyExit",
+    "GatedConv2d",
     "InputQuant",
     "LogQuant",
     "LogQuantActivation",
@@ -109,11 +111,14 @@ __all__ = [
     "exploring",
     "freeze_weights",
     "gate_cost",
+    "gate_penalty",
+    "gated_layers",
     "hyperspherical_energy",
     "load_balance",
     "mixtures",
     "reinforce",
     "skip_blocks",
     "straight_through",
+    "utilisation",
     "xnor_block",
 ]

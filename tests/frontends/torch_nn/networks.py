@@ -90,7 +90,7 @@ def like_trained(network: nn.Module, images: Tensor, seed: int = 0) -> nn.Module
     with torch.no_grad():
         network(images)  # codebooks, and the statistics of batch norm
         for module in network.modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.track_running_stats:
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.track_running_stats and module.affine:
                 module.weight.copy_(normal(module.weight))
                 if len(module.weight) > 1:
                     module.weight[0] = 0.0

@@ -13,7 +13,7 @@ from tinygen.frontends.rescale_fit import Cuts, threshold_of
 from tinygen.frontends.torch_nn.bends import bent_cuts
 from tinygen.frontends.torch_nn.values import Coded, Pending, Pool
 from tinygen.ir.branch import Branch
-from tinygen.ir.encodings import Affine, Encoding, IntegerEncoding, Plain
+from tinygen.ir.encodings import Affine, ChannelList, Encoding, IntegerEncoding, Plain
 from tinygen.ir.epilogue import Epilogue, Rescale, Threshold
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
@@ -244,6 +244,15 @@ class Builder:
         names = (values.name, positions.name)
         self.ops.append(TopK(name=self._unique_op(where), inputs=(x.name,), outputs=names, k=k))
         return self._add(values), self._add(positions)
+
+    def winners(self, x: Tensor, k: int, where: str) -> tuple[Tensor, Tensor]:
+        """The k largest of [1, n] in the order of their numbers, and the list of these."""
+        shape = (*x.shape[:-1], k)
+        values = Tensor(self._unique(f"{where}.values"), shape, x.encoding)
+        live = Tensor(self._unique(f"{where}.live"), shape, ChannelList(x.shape[-1]))
+        names = (values.name, live.name)
+        self.ops.append(TopK(name=self._unique_op(where), inputs=(x.name,), outputs=names, k=k, by_position=True))
+        return self._add(values), self._add(live)
 
     def element(self, x: Tensor, number: int, where: str) -> Tensor:
         """One of [1, n], as [1, 1]."""

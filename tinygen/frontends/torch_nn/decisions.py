@@ -135,6 +135,8 @@ def _weighted(shares: Tensor, said: Sequence[Coded], where: str) -> Pending:
 
 def _through(builder: Builder, quantizer: ActivationQuantizer, x: Value, where: str) -> Coded:
     """Codes of a quantizer; those that are such codes already stay, if it gives back its own values."""
+    if isinstance(x, Coded):
+        x = operands.whole(builder, x, where)
     if isinstance(x, Coded) and x.step is None and x.tensor.encoding == quantizer.encoding() and _repeats(quantizer):
         return x
     if isinstance(x, Raw):

@@ -26,7 +26,7 @@ def activation_quantizer(builder: Builder, module: ActivationQuantizer, x: Value
     boundaries, encoding = module.boundaries()
     if isinstance(x, Raw):
         return builder.add_input("input", _board_shape(x.shape), encoding, module, where)
-    return builder.quantize(operands.pending(x, where), Steps(boundaries, module.lowest_code), encoding, where)
+    return builder.quantize(operands.pending(builder, x, where), Steps(boundaries, module.lowest_code), encoding, where)
 
 
 def _board_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -74,7 +74,7 @@ def convolution(builder: Builder, module: QuantConv2d, x: Value, where: str) -> 
     coded = _input_of(builder, module, x, where)
     source = operands.image(builder, coded, where).tensor
     weights = _Weights.of(module)
-    rows, columns = _paddings(module)
+    rows, columns = paddings(module)
     fields = {
         "padding": Padding.VALID,
         "stride": tuple(module.stride),
@@ -89,7 +89,7 @@ def convolution(builder: Builder, module: QuantConv2d, x: Value, where: str) -> 
     return _accumulated(builder, coded, weights, _Sums(IntegerConv2D, fields, shape), where)
 
 
-def _paddings(module: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
+def paddings(module: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
     """(above, below), (left, right)."""
     if module.padding == "valid":
         return (0, 0), (0, 0)

@@ -12,9 +12,10 @@ from torch import nn
 from torch.nn import functional
 
 from tinygen.errors import UnsupportedError
-from tinygen.frontends.torch_nn import layers, operands, pools, sums
+from tinygen.frontends.torch_nn import gated, layers, operands, pools, sums
 from tinygen.frontends.torch_nn.builder import Builder
 from tinygen.frontends.torch_nn.values import Coded, Pending, Raw, Value
+from tinygen.nn.gated import GatedConv2d
 from tinygen.nn.layers import QuantConv2d, QuantLinear
 from tinygen.nn.quantizers import ActivationQuantizer
 
@@ -93,7 +94,7 @@ def _concatenate(builder: Builder, where: str, tensors: Sequence[Any] = (), dim:
 
 
 def _batch_norm(builder: Builder, module: nn.BatchNorm2d, x: Value, where: str) -> Pending:
-    pending = operands.pending(x, where)
+    pending = operands.pending(builder, x, where)
     if module.running_mean is None or module.running_var is None:
         raise UnsupportedError(
             "a batch norm without running statistics", where=where, fix="Train it with track_running_stats=True."
@@ -111,22 +112,22 @@ def _batch_norm(builder: Builder, module: nn.BatchNorm2d, x: Value, where: str) 
 
 
 def _relu(builder: Builder, module: nn.ReLU, x: Value, where: str) -> Pending:
-    pending = operands.pending(x, where)
+    pending = operands.pending(builder, x, where)
     return pending.then(pending.chain.relu())
 
 
 def _clip(builder: Builder, module: nn.Hardtanh, x: Value, where: str) -> Pending:
-    pending = operands.pending(x, where)
+    pending = operands.pending(builder, x, where)
     return pending.then(pending.chain.clip(module.min_val, module.max_val))
 
 
 def _prelu(builder: Builder, module: nn.PReLU, x: Value, where: str) -> Pending:
-    return _bent(operands.pending(x, where), module.weight.detach().flatten().tolist(), where)
+    return _bent(operands.pending(builder, x, where), module.weight.detach().flatten().tolist(), where)
 
 
 def _leaky_relu(builder: Builder, module: nn.LeakyReLU, x: Value, where: str) -> Pending:
     # Torch multiplies in float32, by the slope as it is in float32.
-    return _bent(operands.pending(x, where), [float(torch.tensor(module.negative_slope).float())], where)
+    return _bent(operands.pending(builder, x, where), [float(torch.tensor(module.negative_slope).float())], where)
 
 
 def _bent(pending: Pending, slopes: Sequence[float], where: str) -> Pending:
@@ -148,6 +149,7 @@ def _same(builder: Builder, module: nn.Module, x: Value, where: str) -> Value:
 
 
 _MODULES: tuple[tuple[type, Rule], ...] = (
+    (GatedConv2d, gated.convolution),
     (QuantConv2d, layers.convolution),
     (QuantLinear, layers.dense),
     (ActivationQuantizer, layers.activation_quantizer),

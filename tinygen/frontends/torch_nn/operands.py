@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tinygen.errors import UnsupportedError
@@ -9,12 +10,13 @@ from tinygen.frontends.torch_nn.builder import Builder
 from tinygen.frontends.torch_nn.values import Coded, Pending, Raw, Value
 from tinygen.ir.ops.integer_pool_2d import IntegerSumPool2D
 from tinygen.ir.ops.requantize import Requantize
+from tinygen.ir.ops.scatter_channels import ScatterChannels
 from tinygen.ir.tensor import Tensor
 
 QUANTIZERS = "an activation quantizer of tinygen.nn (Affine8, ReLUQuant, Sign, ...)"
 
 
-def pending(x: Value, where: str) -> Pending:
+def pending(builder: Builder, x: Value, where: str) -> Pending:
     """The value as a chain; codes are the accumulators of a Requantize.
 
     Raises:
@@ -24,6 +26,7 @@ def pending(x: Value, where: str) -> Pending:
         return x
     if isinstance(x, Raw):
         raise raw_input(where)
+    x = whole(builder, x, where)
     source = x.tensor
     return Pending(Requantize, {}, (source.name,), source.shape, x.chain(), x.reach(), where, flat=x.flat)
 
@@ -35,7 +38,7 @@ def codes(builder: Builder, x: Value, where: str) -> Coded:
         UnsupportedError: it has no quantizer.
     """
     if isinstance(x, Coded):
-        return x
+        return whole(builder, x, where)
     if isinstance(x, Raw):
         raise raw_input(where)
     exact = builder.exact(x) if x.op in (IntegerSumPool2D, Requantize) else None
@@ -46,6 +49,15 @@ def codes(builder: Builder, x: Value, where: str) -> Coded:
         where=where,
         fix=f"Put {QUANTIZERS} in front of it.",
     )
+
+
+def whole(builder: Builder, x: Coded, where: str) -> Coded:
+    """All channels, where only those that a gate chose are there: zeros in the others."""
+    if x.live is None:
+        return x
+    name = f"{where}.all_channels"
+    made = builder.write(ScatterChannels, name, (x.tensor.name, x.live.name), x.tensor.encoding, name)
+    return replace(x, tensor=made, live=None)
 
 
 def raw_input(where: str) -> UnsupportedError:

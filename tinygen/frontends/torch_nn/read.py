@@ -16,15 +16,16 @@ from torch import fx, nn
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
 from tinygen.frontends.names import check_c_name
-from tinygen.frontends.torch_nn import decisions, modules
+from tinygen.frontends.torch_nn import decisions, modules, operands
 from tinygen.frontends.torch_nn.builder import Builder
 from tinygen.frontends.torch_nn.values import Coded, Pending, Raw, Value
 from tinygen.ir.graph import Graph
 from tinygen.nn.decisions import Deciding
+from tinygen.nn.gated import GatedConv2d
 from tinygen.nn.layers import QuantConv2d, QuantLinear
 from tinygen.nn.quantizers import ActivationQuantizer
 
-_OWN = (QuantConv2d, QuantLinear, ActivationQuantizer, Deciding)
+_OWN = (GatedConv2d, QuantConv2d, QuantLinear, ActivationQuantizer, Deciding)
 
 
 def is_quantized(module: nn.Module) -> bool:
@@ -148,6 +149,7 @@ class Reader:
             raise ModelError(
                 "the module gives back its input", where=self.builder.name, fix="Put layers of tinygen.nn into it."
             )
+        output = operands.whole(self.builder, output, "output")
         shape = output.tensor.shape
         if output.flat and shape[3] > 1 and shape[1] * shape[2] > 1:
             raise UnsupportedError(

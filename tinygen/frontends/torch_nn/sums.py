@@ -96,7 +96,7 @@ def add(builder: Builder, a: Value, b: Value, where: str, sign: int = 1) -> Pend
 
 
 def _operand(builder: Builder, x: Value, where: str) -> Pending:
-    source = operands.pending(x, where)
+    source = operands.pending(builder, x, where)
     if not source.unclamped:
         raise UnsupportedError(
             f"a sum of what is clamped behind {source.where} and not quantized",
