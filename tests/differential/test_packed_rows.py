@@ -151,19 +151,22 @@ EXTREMES = [
 ]
 
 
-@pytest.mark.parametrize("index", range(len(EXTREMES)))
-def test_extreme_codes(index: int) -> None:
+def extreme(index: int) -> Layer:
     """Largest codes everywhere, in one filter, by turns; activations all largest, all least, by turns."""
     x, w, kernel, depth = EXTREMES[index]
     low, high = w.code_range
     shape = (4, *kernel, depth)
     weights = np.full(shape, low, w.dtype)
     weights[0], weights[1, ..., ::2], weights[2, :, ::2] = high, high, high
-    layer = layers.conv("extreme", (5, 9, depth), 4, kernel, x=x, w=w, y=INT32, weights=weights, seed=3)
+    layer = layers.conv(f"extreme{index}", (5, 9, depth), 4, kernel, x=x, w=w, y=INT32, weights=weights, seed=3)
     least, most = x.code_range
     rows = [np.full((1, 5, 9, depth), code, x.dtype) for code in (least, most)]
     turns = np.where(np.arange(5 * 9 * depth).reshape(1, 5, 9, depth) % 2, least, most).astype(x.dtype)
-    _check([Layer(layer.graph, [[row] for row in (*rows, turns)])], most=1)
+    return Layer(layer.graph, [[row] for row in (*rows, turns)])
+
+
+def test_extreme_codes() -> None:
+    _check([extreme(index) for index in range(len(EXTREMES))], most=1)
 
 
 def _longest(depth: int, wanted: bool) -> None:
