@@ -82,17 +82,15 @@ def test_which_weights_nest() -> None:
     assert odd_level_bits(layers.levels(4)) is None and odd_level_bits(layers.INT8) is None
 
 
-@pytest.mark.parametrize("bits", NESTED_BITS)
-def test_convolutions(bits: int) -> None:
+def test_convolutions() -> None:
     """On codes of their own; strides, padding, odd channels, outputs that fall."""
-    cases = [nested_layer(index, bits, stride=1 + index % 2) for index in range(5)]
+    cases = [nested_layer(index, bits, stride=1 + index % 2) for bits in NESTED_BITS for index in range(5)]
     check_nested(cases, most=2, cores=[CORES["m7"]])
 
 
-@pytest.mark.parametrize("bits", NESTED_BITS)
-def test_corners_of_wider_layers(bits: int) -> None:
-    cases = [nested_layer(0, bits, (5, 4)), nested_layer(1, bits, (0, 8)), nested_layer(3, bits, (3, 4))]
-    cases.append(nested_layer(2, bits, (6, 0)))
+def test_corners_of_wider_layers() -> None:
+    wider = [(0, (5, 4)), (1, (0, 8)), (3, (3, 4)), (2, (6, 0))]
+    cases = [nested_layer(index, bits, more) for bits in NESTED_BITS for index, more in wider]
     check_nested(cases, most=2, cores=[CORES["m4"]])
 
 
