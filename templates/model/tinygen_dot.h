@@ -59,7 +59,40 @@
     TG_LOAD(x0, x, 0);                                                                                       \
     TG_LOAD(x1, x, apart);                                                                                   \
     TG_LOAD(u, w, 0)
-#define TG_DOT_2X4_STEP(n)                                                                                   \
+/*
+ * In loops over rows Clang spills a pointer if it may choose a register for each load: there a pair is two statements, of
+ * which `v` does not outlive one. GCC spills with these, and both do without loops over rows.
+ */
+#if defined(__clang__)
+#define TG_DOT_2X4_IN_TWO (rows > 1)
+#else
+#define TG_DOT_2X4_IN_TWO 0
+#endif
+#define TG_DOT_2X4_LAST(end)                                                                                 \
+    "smlad %[c0], %[u], %[x0], %[c0]\n\tldr %[v], [%[w], %[at] + 12]\n\t"                                    \
+    "smlad %[c1], %[u], %[x1], %[c1]\n\tldr %[u], [%[w], %[at] + 16" end "\n\t"                              \
+    "smlad %[d0], %[v], %[x0], %[d0]\n\tldr %[x0], [%[x], %[next]" end "\n\t"                                \
+    "smlad %[d1], %[v], %[x1], %[d1]\n\tldr %[x1], [%[x], %[other]]"
+#define TG_DOT_2X4_SUMS                                                                                      \
+    [c0] "+r"(c0), [c1] "+r"(c1), [d0] "+r"(d0), [d1] "+r"(d1), [x0] "+r"(x0), [x1] "+r"(x1), [u] "+r"(u),   \
+        [v] "=&r"(v)
+#define TG_DOT_2X4_HALVES(n)                                                                                 \
+    __asm__ volatile("smlad %[a0], %[u], %[x0], %[a0]\n\tldr %[v], [%[w], %[at] + 4]\n\t"                    \
+                     "smlad %[a1], %[u], %[x1], %[a1]\n\tsmlad %[b0], %[v], %[x0], %[b0]\n\t"                \
+                     "ldr %[u], [%[w], %[at] + 8]\n\tsmlad %[b1], %[v], %[x1], %[b1]"                        \
+                     : [a0] "+r"(a0), [a1] "+r"(a1), [b0] "+r"(b0), [b1] "+r"(b1), [u] "+r"(u), [v] "=&r"(v) \
+                     : [x0] "r"(x0), [x1] "r"(x1), [w] "r"(w), [at] "i"(16 * (n)));                          \
+    if ((n) + 1 == together) {                                                                               \
+        __asm__ volatile(TG_DOT_2X4_LAST("]!")                                                               \
+                         : TG_DOT_2X4_SUMS, [w] "+r"(w), [x] "+r"(x)                                         \
+                         : [at] "i"(16 * (n)), [next] "i"(4 * together * step), [other] "i"(4 * apart));     \
+    } else {                                                                                                 \
+        __asm__ volatile(TG_DOT_2X4_LAST("]")                                                                \
+                         : TG_DOT_2X4_SUMS                                                                   \
+                         : [w] "r"(w), [x] "r"(x), [at] "i"(16 * (n)), [next] "i"(4 * ((n) + 1) * step),     \
+                           [other] "i"(4 * (((n) + 1) * step + apart)));                                     \
+    }
+#define TG_DOT_2X4_SINGLE(n)                                                                                 \
     TG_MAC(a0, u, x0);                                                                                       \
     TG_LOAD(v, w, 4 * (n) + 1);                                                                              \
     TG_MAC(a1, u, x1);                                                                                       \
@@ -82,6 +115,12 @@
     }                                                                                                        \
     TG_MAC(d1, v, x1);                                                                                       \
     TG_RELOAD(x1, x, ((n) + 1 == together ? 0 : ((n) + 1) * step) + apart)
+#define TG_DOT_2X4_STEP(n)                                                                                   \
+    if (TG_DOT_2X4_IN_TWO) {                                                                                 \
+        TG_DOT_2X4_HALVES(n);                                                                                \
+    } else {                                                                                                 \
+        TG_DOT_2X4_SINGLE(n);                                                                                \
+    }
 #elif TG_IN_REGISTERS
 #define TG_TAKE_X()                                                                                          \
     if (apart == 1 && step == 2) {                                                                           \

@@ -80,18 +80,23 @@ TG_INLINE const uint32_t *tg_at_byte(const uint8_t *table, uint32_t word, int32_
 #if TG_HAVE_DSP
 #if TG_DUAL_ISSUE
 #define TG_FIELD_PARTS "4"
+#define TG_FIELD_BEFORE "0"
 #define TG_FIELD_BEGIN " ldr r6, [r1]\n ldr r2, [r0]\n ldr r3, [r0, #4]\n"
+/* \move is "!" in the last step of a part, whose loads move the pointers along. */
 #define TG_FIELD_STEP                                                                                        \
     " \\multiply r4, r5, r2, r6\n ldr r7, [r1, #8 * (\\i) + 4]\n"                                            \
-    " \\multiply r8, r9, r3, r6\n ldr r6, [r1, #8 * (\\i) + 8]\n"                                            \
-    " \\multiply r10, r11, r2, r7\n ldr r2, [r0, #8 * (\\i) + 8]\n"                                          \
-    " \\multiply r12, lr, r3, r7\n ldr r3, [r0, #8 * (\\i) + 12]\n"
+    " \\multiply r8, r9, r3, r6\n ldr r6, [r1, #8 * (\\i) + 8]\\move\n"                                      \
+    " \\multiply r10, r11, r2, r7\n ldr r2, [r0, #8 * (\\i) + 8]\\move\n"                                    \
+    " \\multiply r12, lr, r3, r7\n .ifc \\move, !\n ldr r3, [r0, #4]\n .else\n"                              \
+    " ldr r3, [r0, #8 * (\\i) + 12]\n .endif\n"
 #else
 #define TG_FIELD_PARTS "2"
+#define TG_FIELD_BEFORE "4"
 #define TG_FIELD_BEGIN ""
+/* The pointers stand 4 bytes before what comes next, and the last loads of a part move them along. */
 #define TG_FIELD_STEP                                                                                        \
-    " ldr r2, [r0, #8 * (\\i)]\n ldr r3, [r0, #8 * (\\i) + 4]\n"                                             \
-    " ldr r6, [r1, #8 * (\\i)]\n ldr r7, [r1, #8 * (\\i) + 4]\n"                                             \
+    " ldr r2, [r0, #8 * (\\i) + 4]\n ldr r3, [r0, #8 * (\\i) + 8]\\move\n"                                   \
+    " ldr r6, [r1, #8 * (\\i) + 4]\n ldr r7, [r1, #8 * (\\i) + 8]\\move\n"                                   \
     " \\multiply r4, r5, r2, r6\n \\multiply r8, r9, r3, r6\n"                                               \
     " \\multiply r10, r11, r2, r7\n \\multiply r12, lr, r3, r7\n"
 #endif
@@ -99,27 +104,26 @@ TG_INLINE const uint32_t *tg_at_byte(const uint8_t *table, uint32_t word, int32_
 #define TG_FIELD_ADD(to, bytes)                                                                              \
     " movw r7, #(" bytes ") & 0xFFFF\n movt r7, #((" bytes ") >> 16) & 0xFFFF\n add " to ", " to ", r7\n"
 /*
- * Sums: r4:r5, r8:r9, r10:r11, r12:lr. On the stack: parts to go, `to`, the weights' end, `count`. A few parts stand there
- * one by one: not more than caches hold.
+ * Sums: r4:r5, r8:r9, r10:r11, r12:lr. On the stack: a segment's end of weights, `to`, the weights' end, `count`. A few
+ * parts stand there one by one: not more than caches hold.
  */
 #define TG_FIELD_SUMS(name, steps, parts, segments, skip, apart)                                             \
     void name(uint32_t *to, const uint32_t *x, const uint32_t *w, int32_t count);                            \
     __asm__(".pushsection .text." #name ", \"ax\", %progbits\n"                                              \
             " .syntax unified\n .thumb\n .balign 4\n .thumb_func\n .type " #name ", %function\n"             \
-            " .macro tg_step multiply, i\n" TG_FIELD_STEP " .endm\n"                                         \
+            " .macro tg_step multiply, i, move\n" TG_FIELD_STEP " .endm\n"                                   \
             " .macro tg_steps first\n"                                                                       \
-            " .set tg_at, \\first\n .rept " #steps " - \\first\n tg_step umlal, tg_at\n"                     \
-            " .set tg_at, tg_at + 1\n .endr\n adds r0, #8 * " #steps "\n adds r1, #8 * " #steps "\n .endm\n" \
+            " .set tg_at, \\first\n .rept " #steps " - 1 - \\first\n tg_step umlal, tg_at\n"                 \
+            " .set tg_at, tg_at + 1\n .endr\n tg_step umlal, " #steps " - 1, !\n .endm\n"                    \
             #name ":\n push {r4-r11, lr}\n sub sp, #16\n str r0, [sp, #4]\n str r3, [sp, #12]\n"            \
-            " mov r0, r1\n mov r1, r2\n"                                                                    \
+            " sub r0, r1, #" TG_FIELD_BEFORE "\n sub r1, r2, #" TG_FIELD_BEFORE "\n mov r2, r1\n"            \
             TG_FIELD_ADD("r2", "8 * " #steps " * " #parts " * " #segments) " str r2, [sp, #8]\n"             \
             "1:\n" TG_FIELD_BEGIN                                                                            \
             "2:\n"                                                                                           \
             " .if " #parts " > " TG_FIELD_PARTS "\n"                                                         \
-            " movs r4, #0\n movs r5, #0\n mov r8, r4\n mov r9, r5\n"                                         \
-            " mov r10, r4\n mov r11, r5\n mov r12, r4\n mov lr, r5\n"                                        \
-            " movs r7, #" #parts "\n str r7, [sp]\n"                                                         \
-            "3:\n tg_steps 0\n ldr r7, [sp]\n subs r7, #1\n str r7, [sp]\n bne 3b\n"                         \
+            " mov r4, r1\n" TG_FIELD_ADD("r4", "8 * " #steps " * " #parts) " str r4, [sp]\n"                 \
+            " tg_step umull, 0\n tg_steps 1\n"                                                               \
+            "3:\n tg_steps 0\n ldr r7, [sp]\n cmp r1, r7\n bne 3b\n"                                        \
             " .else\n"                                                                                       \
             " tg_step umull, 0\n tg_steps 1\n"                                                               \
             " .rept " #parts " - 1\n tg_steps 0\n .endr\n"                                                   \
