@@ -61,6 +61,15 @@ def test_layers_in_branches_have_names_and_constants() -> None:
     assert weight_bytes(NetworkProgram.of(program)) == sum(symbols.values())
 
 
+def test_kernels_in_branches_are_given_by_name() -> None:
+    graph = with_bodies("conv", "deep")
+    fast = branch_step(lower(graph, isa=ISA)).branches[1].layers[0]
+    assert fast.kernel.name != "conv_2d_s8"
+    named = lower(graph, isa=ISA, kernels={"experts/1/conv_2d_0": "conv_2d_s8"})
+    first, second = (inner.layers[0] for inner in branch_step(named).branches)
+    assert second.kernel.name == "conv_2d_s8" and first.kernel.name == fast.kernel.name
+
+
 def test_equal_branches_share_kernels_and_constants() -> None:
     graph = gated(bodies=("conv", "relu"))
     *before, op = graph.ops

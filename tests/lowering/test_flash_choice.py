@@ -13,7 +13,7 @@ from tests.support.integer_layers import TERNARY, affine, conv, levels
 from tests.support.switchable import small_graph
 from tinygen.errors import UnsupportedError
 from tinygen.lowering.code_budget import coded_layers
-from tinygen.lowering.flash_choice import Option, Point, fastest_within, fitting, frontier, shortlist
+from tinygen.lowering.flash_choice import Option, Point, Way, fastest_within, fitting, frontier, shortlist
 from tinygen.lowering.lower import choose_kernels, lower
 from tinygen.lowering.select import COMPACT, choose, flash_of
 
@@ -55,6 +55,32 @@ def test_what_pays_only_together_is_found_from_a_start() -> None:
     layers = [[Option("own", 10, {i: 100}), Option("shared", 12, {"array": 150})] for i in range(2)]
     assert frontier(layers)[0].chosen == (0, 0)
     assert [point.chosen for point in frontier(layers, [(1, 1)])] == [(1, 1), (0, 0)]
+
+
+WAYS: tuple[Way, ...] = ((), (("a", 0),), (("a", 0),), (("a", 1),), (("a", 1), ("b", 0)), (("a", 1), ("b", 1)))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_branches_the_slowest_counts(seed: int) -> None:
+    """Two branches, in the second of which are two more."""
+    layers = random_layers(seed, 6, 3)
+
+    def worst(chosen: tuple[int, ...]) -> tuple[int, int]:
+        trunk, first, second, third, fourth, fifth = (row[i].cycles for row, i in zip(layers, chosen, strict=True))
+        return total(layers, chosen)[0], trunk + max(first + second, third + max(fourth, fifth))
+
+    everything = sorted({worst(chosen) for chosen in product(range(3), repeat=6)})
+    best = [pair for i, pair in enumerate(everything) if all(cycles > pair[1] for _, cycles in everything[:i])]
+    points = frontier(layers, ways=WAYS)
+    assert all(worst(point.chosen) == (point.flash_bytes, point.cycles) for point in points)
+    assert [(point.flash_bytes, point.cycles) for point in points] == best
+
+
+def test_equally_slow_branches_get_faster_together() -> None:
+    """One of them alone would gain nothing."""
+    layers = [[Option("small", 20, {(i, 0): 10}), Option("fast", 10, {(i, 1): 30})] for i in range(3)]
+    points = frontier(layers, ways=[((0, i),) for i in range(3)])
+    assert [point.chosen for point in points] == [(0, 0, 0), (1, 1, 1)] and points[-1].cycles == 10
 
 
 def chain_of(*sizes: int) -> list[Point]:

@@ -25,7 +25,7 @@ def branched(op: Branch, choice: Choice, lower: Callable[[Graph], Program]) -> C
     Args:
         lower: makes a program of a graph, with buffers of the caller.
     """
-    programs = tuple(lower(_named(op, number)) for number in range(len(op.branches)))
+    programs = tuple(lower(named_branch(op, number)) for number in range(len(op.branches)))
     plan = replace(
         choice.variants[0],
         scratch_bytes=max(program.memory.arena_bytes for program in programs),
@@ -40,7 +40,7 @@ def family_within(family: str) -> str:
     return Family.TINYGEN if family in (CMSIS_NN, ESP_NN) else family
 
 
-def _named(op: Branch, number: int) -> Graph:
+def named_branch(op: Branch, number: int) -> Graph:
     """A branch whose layers are called as reports and the C call them: branch/0/conv."""
     graph, name = op.branches[number], f"{op.name}/{number}"
     return replace(graph, name=name, ops=tuple(replace(inner, name=f"{name}/{inner.name}") for inner in graph.ops))

@@ -48,7 +48,7 @@ class Point:
     Attributes:
         chosen: the option of each layer.
         flash_bytes: of all parts.
-        cycles: of all layers together.
+        cycles: of all layers together; of branches, of the slowest.
     """
 
     chosen: tuple[int, ...]
@@ -82,14 +82,41 @@ def shortlist(node: Node, family: str, isa: Collection[str], *, coded: bool) -> 
     return Shortlist(tuple(choice.kernel.name for choice in kept), kept.index(compact), kept.index(default))
 
 
-def frontier(layers: Sequence[Sequence[Option]], starts: Iterable[Sequence[int]] = ()) -> list[Point]:
+Way = tuple[tuple[Hashable, int], ...]
+"""The branches that a layer lies in, from the outermost: which operator chooses, and the branch's number."""
+
+
+def cycles_at_worst(ways: Sequence[Way], cycles: Sequence[int]) -> int:
+    """Of an inference that takes the slowest branch wherever there are several.
+
+    Args:
+        ways, cycles: of each layer.
+    """
+    sums: dict[Way, int] = {}
+    for way, count in zip(ways, cycles, strict=True):
+        sums[way] = sums.get(way, 0) + count
+    for depth in range(max(map(len, ways), default=0), 0, -1):
+        slowest: dict[tuple[Way, Hashable], int] = {}
+        for way, total in sums.items():
+            if len(way) == depth:
+                key = way[:-1], way[-1][0]
+                slowest[key] = max(slowest.get(key, 0), total)
+        for (outer, _), total in slowest.items():
+            sums[outer] = sums.get(outer, 0) + total
+    return sums.get((), 0)
+
+
+def frontier(
+    layers: Sequence[Sequence[Option]], starts: Iterable[Sequence[int]] = (), ways: Sequence[Way] = ()
+) -> list[Point]:
     """Choices of which none is both smaller and as fast as another, the smallest first.
 
     Args:
+        ways: of each layer, where some lie in branches: of those the slowest count.
         starts: choices to begin at, beside the smallest options and the fastest. What only pays when several layers
             do it, as constants that switches share, is not found from elsewhere.
     """
-    search = _Search(layers)
+    search = _Search(layers, ways if any(ways) else ())
     points = _pareto(search.priced(starts))
     for _ in range(_PASSES):
         more = _pareto([*points, *search.changed(_spread(points))])
@@ -102,16 +129,23 @@ def frontier(layers: Sequence[Sequence[Option]], starts: Iterable[Sequence[int]]
 class _Search:
     """Choices of options, and what they come to."""
 
-    def __init__(self, layers: Sequence[Sequence[Option]]) -> None:
-        self.layers = layers
+    def __init__(self, layers: Sequence[Sequence[Option]], ways: Sequence[Way]) -> None:
+        self.layers, self.ways = layers, ways
 
     def point(self, chosen: Sequence[int]) -> Point:
         options = [layer[index] for layer, index in zip(self.layers, chosen, strict=True)]
         parts = {key: size for option in options for key, size in option.parts.items()}
-        return Point(tuple(chosen), sum(parts.values()), sum(option.cycles for option in options))
+        return Point(tuple(chosen), sum(parts.values()), self._cycles(options))
+
+    def _cycles(self, options: Sequence[Option]) -> int:
+        cycles = [option.cycles for option in options]
+        return cycles_at_worst(self.ways, cycles) if self.ways else sum(cycles)
 
     def priced(self, starts: Iterable[Sequence[int]]) -> Iterator[Point]:
-        """The best choices for prices of a byte: for high ones first, but from the fastest options on."""
+        """The best choices for prices of a byte: for high ones first, but from the fastest options on.
+
+        As if all branches ran, so that those that are equally slow get faster together.
+        """
         sizes = [[sum(option.parts.values()) for option in layer] for layer in self.layers]
         smallest = [min(range(len(row)), key=row.__getitem__) for row in sizes]
         fastest = [min(range(len(layer)), key=lambda i, one=layer: one[i].cycles) for layer in self.layers]  # type: ignore[misc]
@@ -153,7 +187,12 @@ class _Search:
                     if option is not now:
                         chosen = (*point.chosen[:index], other, *point.chosen[index + 1 :])
                         size = point.flash_bytes - freed + _added(uses, option)
-                        yield Point(chosen, size, point.cycles - now.cycles + option.cycles)
+                        cycles = (
+                            self._cycles(self._options(chosen))
+                            if self.ways
+                            else point.cycles - now.cycles + option.cycles
+                        )
+                        yield Point(chosen, size, cycles)
                 _take(uses, now)
 
     def _options(self, chosen: Sequence[int]) -> list[Option]:

@@ -44,7 +44,8 @@ def lower(
         streaming: compute the first stage in stripes, to this end.
         code_bytes: the most code that may stand for weights, in all layers together.
         io: where inputs and outputs lie.
-        kernels: by the layer's name, instead of the fastest within `code_bytes`; see `choose_kernels`.
+        kernels: by the layer's name, `branch/0/conv` within branches, instead of the fastest within `code_bytes`; see
+            `choose_kernels`.
 
     Raises:
         UnsupportedError: no kernel matches a layer, or states become what cannot be copied to them.
@@ -159,7 +160,8 @@ def lower_chosen(
 
 def _within(chosen: Chosen, graph: Graph) -> Program:
     """A branch of the graph. Weights that are code would need a budget in all branches together: there are none."""
-    return lower(graph, family=family_within(chosen.family), isa=chosen.isa, code_bytes=0, io=Io.CALLER)
+    family = family_within(chosen.family)
+    return lower(graph, family=family, isa=chosen.isa, code_bytes=0, io=Io.CALLER, kernels=chosen.kernels)
 
 
 def _smaller(least: Draft, packed: Draft, streaming: Streaming, choose: Chooser) -> Draft:

@@ -99,6 +99,12 @@ def with_costs(
     return replace(manifest, costs=entries[0], switches=switches)
 
 
+def cycles_at_most(folder: Path, switch: int, program: Program) -> list[int] | None:
+    """Of each layer by its number, of all branches; None where the emulator is not installed."""
+    measured = _measured(folder, switch, program, DataSet())
+    return None if measured is None else [round(cycles) for cycles in measured.most]
+
+
 @dataclass(frozen=True)
 class _Cycles:
     """Of each layer, in several inferences: the most (with cold caches) and the least (with warm ones)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -19,16 +19,22 @@ from tinygen.builds.switches import code_sizes
 from tinygen.emit.model import EmittedModel
 from tinygen.emit.sharing import array_key
 from tinygen.errors import FitError
+from tinygen.ir.branch import Branch
+from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
-from tinygen.lowering.flash_choice import Option, Point, fitting, frontier, shortlist
+from tinygen.ir.ops.base import Node
+from tinygen.lowering.branches import CHOOSING, family_within, named_branch
+from tinygen.lowering.costs import has_branches
+from tinygen.lowering.flash_choice import Option, Point, Way, fitting, frontier, shortlist
 from tinygen.lowering.fuse import fuse
-from tinygen.lowering.layers import layers_of
+from tinygen.lowering.layers import Layer, all_layers
 from tinygen.lowering.lower import layer_of
 from tinygen.lowering.network import NetworkProgram
 from tinygen.lowering.plan import KernelPlan
 from tinygen.lowering.program import Step, constants_of
 from tinygen.lowering.streaming import Streaming
 from tinygen.targets.board import Board
+from tinygen.verbs.branch_costs import cycles_at_most
 from tinygen.verbs.compiled import Compiled
 from tinygen.verbs.profiled import with_profiles
 
@@ -72,11 +78,12 @@ class Maker(Protocol):
 
 
 class _Layer(NamedTuple):
-    """A layer of the model: all operators of that name in a switch.
+    """A layer of the model or of a branch: all operators of that name in a switch.
 
     Attributes:
         kernels: names, the fastest first.
         compact, default: indices, see `Shortlist`.
+        way: the branches that it lies in.
     """
 
     switch: int
@@ -84,6 +91,7 @@ class _Layer(NamedTuple):
     kernels: tuple[str, ...]
     compact: int
     default: int
+    way: Way = ()
 
 
 @dataclass
@@ -158,7 +166,7 @@ class _Search:
         self._measure_all()
         options = [self._options(index) for index in range(len(self.layers))]
         rest = Option("", self.measured.rest_cycles, {"": self.measured.rest_bytes})
-        points = frontier([*options, [rest]], self._starts(options))
+        points = frontier([*options, [rest]], self._starts(options), [*(layer.way for layer in self.layers), ()])
         made: dict[int, Compiled] = {}
 
         def bytes_of(index: int) -> int | None:
@@ -267,9 +275,10 @@ class _Search:
         for number, (program, switch) in enumerate(
             zip(compiled.program.programs, compiled.emitted.switches, strict=True)
         ):
-            for one in program.layers:
-                parts = found.setdefault((number, layer_of(one.node.op.name)), {})
-                parts[_function_key(one)] = _aligned(sizes.get(switch.functions[one.index], 0))
+            for layer in all_layers(program):
+                one = layer.step
+                parts = found.setdefault((number, _name_of(layer)), {})
+                parts[_function_key(one)] = _aligned(sizes.get(switch.functions[layer.number], 0))
                 for constant in constants_of(one):
                     parts[array_key(constant)] = _aligned(constant.data.nbytes)
         return found
@@ -277,22 +286,22 @@ class _Search:
     def _cycles(self, compiled: Compiled) -> dict[tuple[int, str], int]:
         """Of one inference of each switch, by layer; "" has what is in none."""
         found: dict[tuple[int, str], int] = {}
-        predicted = sum(step.plan.cycles for program in compiled.program.programs for step in program.layers)
+        programs = compiled.program.programs
+        predicted = sum(step.plan.cycles for program in programs for step in program.layers)
+        runs = predicted <= _MOST_CYCLES
         manifest = compiled.manifest
-        if predicted <= _MOST_CYCLES:
+        if runs:
             (self.folder / MANIFEST).write_text(json.dumps(manifest.to_json()))
             manifest = with_profiles(manifest, self.folder, compiled.program, self.maker.board)
-        for number, program in enumerate(compiled.program.programs):
+        for number, program in enumerate(programs):
             profile = manifest.switches[number].profile if manifest.switches else manifest.profile
-            for one in program.layers:
-                key = number, layer_of(one.node.op.name)
-                within = [layer.number for layer in layers_of(one, program)]
-                cycles = (
-                    round(one.plan.cycles)
-                    if profile is None
-                    else sum(profile.layers[number].cycles_predicted for number in within)
-                )
-                found[key] = found.get(key, 0) + cycles
+            cycles = None if profile is None else [layer.cycles_predicted for layer in profile.layers]
+            if runs and has_branches(program):
+                # Of each layer, not only of those that ran.
+                cycles = cycles_at_most(self.folder, number, program) or cycles
+            for layer in all_layers(program):
+                key = number, _name_of(layer)
+                found[key] = found.get(key, 0) + (_estimated(layer) if cycles is None else cycles[layer.number])
             if profile is not None:
                 found[number, ""] = profile.cycles_predicted - sum(one.cycles_predicted for one in profile.layers)
         return found
@@ -347,11 +356,33 @@ class _Search:
 def _layers(maker: Maker, *, coded: bool) -> list[_Layer]:
     found: dict[tuple[int, str], _Layer] = {}
     for number, switch in enumerate(maker.network.switches):
-        for node in fuse(switch.graph, maker.family, maker.isa).nodes():
-            of_node = shortlist(node, maker.family, maker.isa, coded=coded)
-            layer = _Layer(number, node.op.name, of_node.kernels, of_node.compact, of_node.default)
+        for way, family, node in _nodes(switch.graph, maker.family, maker.isa):
+            # Those in branches do not have their weights as code.
+            of_node = shortlist(node, family, maker.isa, coded=coded and not way)
+            layer = _Layer(number, node.op.name, of_node.kernels, of_node.compact, of_node.default, way)
             found.setdefault((number, node.op.name), layer)
     return list(found.values())
+
+
+def _nodes(graph: Graph, family: str, isa: Sequence[str], way: Way = ()) -> Iterator[tuple[Way, str, Node]]:
+    """Layers of a graph and of its branches: the branches that they lie in, their family of kernels."""
+    for node in fuse(graph, family, isa).nodes():
+        op = node.op
+        if not isinstance(op, Branch):
+            yield way, family, node
+            continue
+        for number in range(len(op.branches)):
+            yield from _nodes(named_branch(op, number), family_within(family), isa, (*way, (op.name, number)))
+
+
+def _estimated(layer: Layer) -> int:
+    """Cycles of a kernel; of a branch without the layers in it."""
+    return round(layer.step.plan.cycles if layer.branch is None else CHOOSING)
+
+
+def _name_of(layer: Layer) -> str:
+    """Of the model's layer; that which chooses has none of its own."""
+    return layer_of(layer.step.node.op.name) if layer.branch is None else layer.name
 
 
 def _as_in(streaming: Streaming | None, program: NetworkProgram) -> Streaming | None:
