@@ -21,7 +21,7 @@ def hil(
     port: Annotated[
         str,
         typer.Option(
-            metavar="auto|PORT|emulated|qemu",
+            metavar="auto|PORT|emulated|qemu|labwired",
             help="A real board's serial port (auto: by its USB identity; auto:SERIAL where there are several; "
             "labgrid:PLACE), or what stands in for it.",
         ),

@@ -1,7 +1,8 @@
-"""A build directory on its device: emulated, native, on QEMU, or real on a serial port."""
+"""A build directory on its device: emulated, native, on QEMU or labwired, or real on a serial port."""
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from tinygen.builds.manifest import Manifest, ProgramEntry, read_manifest
 from tinygen.errors import BoardError, DeviceError, TinygenError, WrongBuildError
 from tinygen.hil.answers import DeviceInfo
 from tinygen.hil.client import ENERGY_BAUD, DeviceClient
-from tinygen.hil.ports import EMULATED, QEMU, is_line_to_hardware, is_place, port_path
+from tinygen.hil.ports import EMULATED, LABWIRED, QEMU, STAND_INS, is_line_to_hardware, is_place, port_path
 from tinygen.hil.reconnect import ReconnectingTransport
 from tinygen.hil.transports import ProcessTransport, RatedTransport, SerialTransport, Transport
 from tinygen.project.choices import Mode
@@ -58,7 +59,7 @@ class Device:
 
     Attributes:
         name: of the runtime, for reports: "host", "f746zg-emulated", "f746zg-serial".
-        engine: what runs it: "unicorn", "qemu", "native", "serial".
+        engine: what runs it: "unicorn", "qemu", "labwired", "native", "serial".
         port: what the serial port is opened by; "" for the other engines.
         info: what the device said of itself last; None before it is entered.
         path: the branches that the last `step` ran, by operator.
@@ -85,12 +86,15 @@ class Device:
         self.path: Mapping[str, int] = {}
         self._thresholds: dict[str, int] = {}
         self._emulated: EmulatedBoard | None = None
-        # QEMU does not count: the same firmware runs beside it in our own emulated board.
-        self._twin = Device(folder, engine="unicorn", count=True) if count and self.engine == "qemu" else None
+        # QEMU and labwired do not count: the same firmware runs beside them in our own emulated board.
+        others = count and self.engine in (QEMU, LABWIRED)
+        self._twin = Device(folder, engine="unicorn", count=True) if others else None
         # Other numbers of commands take other cycles to check: an emulated board should give the same at every run.
         nonce = None if self.engine == "serial" else 0
         wakes = self.manifest.app is not None and self.manifest.app.listens is not None
-        self.client = DeviceClient(transport or self._transport(count), infer_seconds, nonce=nonce, wakes=wakes)
+        clock = time.process_time if self.engine == LABWIRED else time.monotonic
+        line = transport or self._transport(count)
+        self.client = DeviceClient(line, infer_seconds, clock, nonce, wakes=wakes)
 
     def _transport(self, count: bool) -> Transport:
         if self.engine == "serial":
@@ -103,6 +107,11 @@ class Device:
             return ProcessTransport([str(elf)])
         if self.engine == "qemu":
             return ProcessTransport(qemu_command(self.board, elf))
+        if self.engine == LABWIRED:
+            # Not before: labwired is an extra.
+            from tinygen.hil.labwired import LabwiredTransport
+
+            return LabwiredTransport(self.board, elf)
         cost = board_cost(self.board, elf) if count else None
         self._emulated = EmulatedBoard(self.board, elf, Watch(count=count, cost=cost))
         self._emulated.set_baud(first_baud(self.board, self.manifest))
@@ -196,14 +205,14 @@ class Device:
 
     @property
     def cycles_source(self) -> str:
-        """What its cycle counter is worth: MEASURED, PREDICTED, REPORTED, or "" where nothing counts (QEMU)."""
+        """What its cycle counter is worth: MEASURED, PREDICTED, REPORTED, or "" where nothing counts."""
         if self.engine == "serial":
             return MEASURED if self.port and is_line_to_hardware(self.port) else REPORTED
         return {"unicorn": PREDICTED, "native": MEASURED}.get(self.engine, "")
 
     @property
     def timer(self) -> Device | None:
-        """Where this firmware's cycles are counted: here, on QEMU's emulated twin, or nowhere."""
+        """Where this firmware's cycles are counted: here, on the emulated twin of QEMU or labwired, or nowhere."""
         return self if self.cycles_source else self._twin
 
     @property
@@ -365,8 +374,8 @@ def open_device(
     Args:
         folder: written by `tinygen build`.
         port: "auto" or "auto:NUMBER", the port with the board's USB identity (and that serial number); a path, or one
-            of pyserial's URLs; labgrid:PLACE, see `tinygen.hil.labgrid`; "emulated" or "qemu"; None for the emulator
-            that the board file prefers.
+            of pyserial's URLs; labgrid:PLACE, see `tinygen.hil.labgrid`; "emulated", "qemu" or "labwired"; None for the
+            emulator that the board file prefers.
         engine: "unicorn" runs the board in our emulator, also where the board file prefers QEMU.
         count: count instructions (emulated boards).
         transport: a line to the board that is open already, instead of a port.
@@ -389,18 +398,23 @@ def _place(board: Board, port: str | None, engine: str | None) -> tuple[str, str
         raise DeviceError(
             "is no board: its firmware is a program of this computer", where=board.name, fix="Leave the port out."
         )
-    if engine is None and port not in (None, EMULATED, QEMU):
+    if engine is None and port not in (None, *STAND_INS):
         assert port is not None
         return "serial", port_path(port, board)
     require_runtime(board)
     own = board.emulator.engine
     if engine is None:
-        engine = {None: own, QEMU: QEMU, EMULATED: "unicorn" if own == "qemu" else own}[port]
+        engine = {
+            None: own,
+            QEMU: QEMU,
+            LABWIRED: LABWIRED,
+            EMULATED: "unicorn" if own == QEMU else own,
+        }[port]
     return engine, ""
 
 
 def _runtime_name(board: Board, engine: str) -> str:
     if engine == "native":
         return "host"
-    kind = {"unicorn": "emulated", "qemu": "qemu", "serial": "serial"}[engine]
+    kind = {"unicorn": "emulated", "qemu": "qemu", "labwired": "labwired", "serial": "serial"}[engine]
     return f"{board.name}-{kind}"

@@ -12,7 +12,8 @@ from serial.tools import list_ports
 from tinygen.errors import DeviceError
 from tinygen.targets.board import Board, Usb
 
-AUTO, EMULATED, QEMU = "auto", "emulated", "qemu"
+AUTO, EMULATED, QEMU, LABWIRED = "auto", "emulated", "qemu", "labwired"
+STAND_INS = (EMULATED, QEMU, LABWIRED)
 _PSEUDO_TERMINAL = re.compile(r"/dev/(pts/|ttys)\d+")  # Linux, macOS
 
 

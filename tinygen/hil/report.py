@@ -5,7 +5,7 @@
     passed                   whether no check failed
     checks                   [{name, switch, status: passed|failed|skipped, message}]; see `tinygen.hil.checks`
     model, build_id, board, board_title, toolchain, kernels
-    device                   {name, engine: serial|unicorn|qemu|native, port, clock_hz}, the clock as it says
+    device                   {name, engine: serial|unicorn|qemu|labwired|native, port, clock_hz}, the clock as it says
     inputs                   {source, count, labels}: the file, or how random ones were drawn; whether there are labels
     limits                   {min_accuracy, max_latency_us}, null where not asked for
     seconds                  that all of it took, on this computer

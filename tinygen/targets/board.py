@@ -274,11 +274,15 @@ class MemoryTiming:
 
 @dataclass(frozen=True)
 class EmulatorSpec:
-    """What stands in for the board: `engine` is unicorn, qemu, native, or none where nothing does."""
+    """What stands in for the board: `engine` is unicorn, qemu, native, or none where nothing does.
+
+    `labwired_chip` is the name of its chip in labwired, where that models it far enough.
+    """
 
     engine: str
     cpu_model: str = ""
     qemu_machine: str = ""
+    labwired_chip: str = ""
     peripherals: tuple[str, ...] = ()
 
 

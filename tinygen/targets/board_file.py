@@ -296,7 +296,8 @@ def _led(node: _Node) -> Led:
 def _emulator(node: _Node) -> EmulatorSpec:
     engine = node.text("engine", choices=_ENGINES)
     machine = node.text("qemu_machine") if engine == "qemu" else node.text("qemu_machine", "")
-    return EmulatorSpec(engine, node.text("cpu_model", ""), machine, node.texts("peripherals"))
+    chip = node.text("labwired_chip", "")
+    return EmulatorSpec(engine, node.text("cpu_model", ""), machine, chip, node.texts("peripherals"))
 
 
 def _toolchain(node: _Node) -> ToolchainFlags:

@@ -26,7 +26,7 @@ from tinygen.hil.client import DeviceClient
 from tinygen.hil.device import INFER_SECONDS, Device
 from tinygen.hil.farm import BoardResult, FarmResult, Target, run_shared
 from tinygen.hil.law import Law, law_of
-from tinygen.hil.ports import EMULATED, QEMU
+from tinygen.hil.ports import STAND_INS
 from tinygen.hil.session import same
 
 Progress = Callable[[str, int, int], None]
@@ -180,11 +180,10 @@ def _targets(folder: Path, ports: Sequence[str], manifest: Manifest, options: Fa
 
 def _names(ports: Sequence[str]) -> list[str]:
     """What stands in for a board may come several times, each time as one of its own."""
-    standing_in = (EMULATED, QEMU)
-    twice = [port for i, port in enumerate(ports) if port in ports[:i] and port not in standing_in]
+    twice = [port for i, port in enumerate(ports) if port in ports[:i] and port not in STAND_INS]
     if twice:
         raise TinygenError("this port is named twice", where=twice[0], fix="Each board has a port of its own.")
-    return [f"{port} {ports[:i].count(port) + 1}" if port in standing_in else port for i, port in enumerate(ports)]
+    return [f"{port} {ports[:i].count(port) + 1}" if port in STAND_INS else port for i, port in enumerate(ports)]
 
 
 def _report(found: FarmResult, samples: Samples, law: Law, tensors: Sequence[TensorEntry]) -> FarmReport:

@@ -21,7 +21,7 @@ from tinygen.hil.device import INFER_SECONDS, Device, open_device
 from tinygen.hil.law import Law, law_of
 from tinygen.hil.measured import describe_energy, measure_on
 from tinygen.hil.output import HilReport
-from tinygen.hil.ports import EMULATED, QEMU
+from tinygen.hil.ports import EMULATED, STAND_INS
 from tinygen.hil.power import EnergyOptions, PowerMonitor, PredictedSource, open_monitor, supply_warning
 from tinygen.hil.report import SCHEMA, SCHEMA_VERSION, describe_switch
 from tinygen.hil.session import Collected, Session
@@ -120,7 +120,7 @@ def hil(
 
 
 def _require_board(folder: Path, instrument: str, port: str | None) -> None:
-    if port in (None, EMULATED, QEMU):
+    if port in (None, *STAND_INS):
         raise TinygenError(
             f"{instrument} has no board to watch: what runs is emulated", where=str(folder), fix="Name a real port."
         )
