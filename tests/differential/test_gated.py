@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from tests.support.bare_batch import run_on_bare_core
 from tests.support.board_batch import M4, run_on_board
 from tests.support.differential import compare_code
 from tests.support.gated import Gated, Masked, feeds_of, gated_conv, gated_depthwise, masked_conv, statistic
-from tests.support.integer_layers import INT8, TERNARY, affine, codebook, levels
+from tests.support.integer_layers import INT8, TERNARY, affine, codebook, levels, random_codes
+from tinygen.bench.gated_networks import ConvLayer, Method, gated_network
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.channel_statistic import Statistic
+from tinygen.ir.ops.window import Padding
 from tinygen.lowering.lower import lower
 from tinygen.targets.bare_cores import bare_cores
 
@@ -100,6 +103,37 @@ def test_masked_convolutions() -> None:
 def test_many_masked_convolutions() -> None:
     _compare([masked_conv(random_mask(i, seed=1)) for i in range(30)])
     _compare([gated_depthwise(random_depthwise(i)) for i in range(4, 24)])
+
+
+def random_network(i: int) -> Graph:
+    """Two to four layers, gated by any method or not at all."""
+    rng = np.random.default_rng([9, i])
+    layers = [
+        ConvLayer(int(rng.integers(2, 21)), int(rng.integers(1, 3)), Padding.SAME if n or i % 3 else Padding.VALID)
+        for n in range(2 + i % 3)
+    ]
+    density = (None, Fraction(1, 2), Fraction(1, 4), Fraction(9, 10), Fraction(1))[i % 5]
+    predictor = i % 4 == 1
+    method = Method(density, 0 if predictor else int(rng.choice([0, 0, 2, 4])), predictor)
+    image = (int(rng.integers(5, 11)), int(rng.integers(5, 11)), int(rng.integers(1, 9)))
+    return gated_network(f"n{i}", layers, image, method, seed=i)
+
+
+def _compare_networks(numbers: Iterable[int], on_board: bool) -> None:
+    graphs = [random_network(i) for i in numbers]
+    images = [graph.tensors["image"] for graph in graphs]
+    feeds = [[[random_codes(x.encoding, x.shape, np.random.default_rng(n))] for n in range(3)] for x in images]
+    expected = [[evaluate(graph, x) for x in feed] for graph, feed in zip(graphs, feeds, strict=True)]
+    compare_code(graphs, feeds, expected, ["gated networks"] * len(graphs), on_board=on_board)
+
+
+def test_networks() -> None:
+    _compare_networks(range(4), on_board=False)
+
+
+@pytest.mark.long
+def test_many_networks() -> None:
+    _compare_networks(range(5, 25), on_board=True)
 
 
 def test_statistics() -> None:

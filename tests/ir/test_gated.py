@@ -33,6 +33,8 @@ from tinygen.ir.ops.gather_conv_2d import GatherConv2D
 from tinygen.ir.ops.gather_depthwise_conv_2d import GatherDepthwiseConv2D
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
+from tinygen.ir.ops.movement import StridedSlice
+from tinygen.ir.ops.positive_channels import PositiveChannels
 from tinygen.ir.ops.scatter_channels import ScatterChannels
 from tinygen.ir.ops.softmax_numerator import SoftmaxNumerator
 from tinygen.ir.ops.top_k import TopK
@@ -214,6 +216,23 @@ def test_lists_do_not_come_from_outside() -> None:
     build = Maker("m")
     names = [build.input("x", (1, 2, 2, 3), INT8), build.input("list", (1, 3), ChannelList(8))]
     graph = build.graph(*build.add(ScatterChannels, names, INT8))
+    with pytest.raises(ModelError, match="which only a gate makes"):
+        Network.of(graph).validate()
+
+
+def test_lists_are_not_changed_nor_given() -> None:
+    """Turned around, what was a count would be a channel; a constant may hold anything."""
+    build = Maker("m")
+    scores = build.input("scores", (1, 4), INT8)
+    (live,) = build.add(PositiveChannels, [scores], ChannelList(4, counted=True))
+    turned = {"begin": (0, 4), "step": (1, -1), "count": (1, 5), "axes": (0, 1)}
+    (back,) = build.add(StridedSlice, [live], ChannelList(4, counted=True), **turned)
+    with pytest.raises(ModelError, match="which only a gate makes"):
+        Network.of(build.graph(back)).validate()
+    build = Maker("m")
+    x = build.input("x", (1, 2, 2, 3), INT8)
+    build.constant("list", ChannelList(8), np.array([[0, 3, 7]], np.int16))
+    graph = Graph("m", build.tensors, (), (x,), (x,))
     with pytest.raises(ModelError, match="which only a gate makes"):
         Network.of(graph).validate()
 

@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tinygen.errors import ModelError
+from tinygen.ir.branch import Branch, all_graphs
 from tinygen.ir.encodings import ChannelList
 from tinygen.ir.graph import Graph
+from tinygen.ir.ops.positive_channels import PositiveChannels
+from tinygen.ir.ops.top_k import TopK
 from tinygen.ir.tensor import Tensor
 
+_LIST_MAKERS = (Branch, PositiveChannels, TopK)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -100,10 +104,13 @@ class Network:
 
 
 def _check_lists(graph: Graph) -> None:
-    """Nothing from outside is a list of channels: its numbers become addresses."""
-    for name in graph.sources:
-        if isinstance(graph.tensors[name].encoding, ChannelList):
-            raise ModelError(f"'{name}' is a list of channels, which only a gate makes", where=graph.name)
+    """Only gates make lists of channels, and branches hand them on: their numbers become addresses."""
+    for inner in all_graphs(graph):
+        made = {name for op in inner.ops if isinstance(op, _LIST_MAKERS) for name in op.outputs}
+        made |= set(() if inner is graph else inner.inputs)
+        for name, tensor in inner.tensors.items():
+            if isinstance(tensor.encoding, ChannelList) and name not in made:
+                raise ModelError(f"'{name}' is a list of channels, which only a gate makes", where=inner.name)
 
 
 def _check_ports(network: Network, switch: Switch) -> None:

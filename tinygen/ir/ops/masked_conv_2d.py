@@ -47,6 +47,7 @@ class MaskedConv2D(Convolution):
             live = node.optional(index)
             wanted = ChannelList(channels, counted=True)
             node.require(live is None or live.encoding == wanted, f"a list is {wanted}, not of '{live and live.name}'")
+            node.require(live is None or live.size == channels + 1, f"a counted list has {channels + 1} elements")
             node.require(live is None or live.data is None, "a list is a constant: remove the other channels instead")
         integer_mac.check_epilogue(node, self.epilogue, weights.shape[0])
         node.require(y.dtype.itemsize == 1 and zero_code(y) is not None, f"{y.encoding} has no byte for 0")
