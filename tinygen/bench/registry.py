@@ -5,6 +5,7 @@ from __future__ import annotations
 import tinygen.bench.boards
 import tinygen.bench.branches
 import tinygen.bench.flash_limits
+import tinygen.bench.gated_digits
 import tinygen.bench.gated_layers
 import tinygen.bench.generation
 import tinygen.bench.int8_kernels

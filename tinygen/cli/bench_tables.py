@@ -12,6 +12,7 @@ from tinygen.bench import boards
 from tinygen.bench.across import across_markdown
 from tinygen.bench.curves import statements
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
+from tinygen.bench.gated_digits import networks_markdown
 from tinygen.bench.gated_layers import gated_markdown
 from tinygen.bench.operating import branch_statements, branches_markdown
 from tinygen.bench.pairs import bits_markdown, pair_statements, pairs_markdown
@@ -78,9 +79,9 @@ def _pairs(rows: Sequence[_Row]) -> list[RenderableType]:
 
 
 def _gated(rows: Sequence[_Row]) -> list[RenderableType]:
-    """Gated layers, as Markdown: a table of the documentation."""
-    table = gated_markdown(rows)
-    return [Text(table, no_wrap=True, overflow="ignore"), Text()] if table else []
+    """Gated layers and networks, as Markdown: tables of the documentation."""
+    tables = [table for table in (gated_markdown(rows), networks_markdown(rows)) if table]
+    return [part for table in tables for part in (Text(table, no_wrap=True, overflow="ignore"), Text())]
 
 
 def _across(rows: Sequence[_Row]) -> list[RenderableType]:

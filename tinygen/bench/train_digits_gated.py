@@ -1,0 +1,83 @@
+"""Trains gated and static networks on digits, for suite `gated-networks`.
+
+Data: as in `train_digits_lowbit`. Network: 3x3 convolutions 1->32 (stride 2), 32->32 and 32->64, each with batch norm
+and rectifier, the last two max-pooled, and a dense layer to 10 classes. Gated: each convolution keeps a share of its
+channels. Static: each has that share of the channels to begin with (Raju 2022, section 3.4.2). All are int8, train from
+scratch for the same number of epochs, and have no other regulariser than the gates' own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from fractions import Fraction
+
+import torch
+from torch import nn
+
+from tinygen.bench.train_digits_lowbit import BATCH, CLASSES, Digits, shifted
+from tinygen.nn import Affine8, GatedConv2d, InputQuant, QuantConv2d, QuantLinear, Symmetric8, gate_penalty
+
+EPOCHS, RATE = 16, 4e-3
+_LAYERS = ((1, 32, 2, 1), (32, 32, 1, 1), (32, 64, 1, 0))
+"""Inputs, outputs, stride, padding."""
+
+
+def gated(density: Fraction, seed: int) -> nn.Sequential:
+    """Of all channels, a share of which lives for each digit."""
+    torch.manual_seed(seed)
+    return _network(
+        [
+            GatedConv2d(inputs, outputs, 3, density=density, stride=stride, padding=padding)
+            for inputs, outputs, stride, padding in _LAYERS
+        ],
+        _LAYERS[-1][1],
+    )
+
+
+def static(width: Fraction, seed: int) -> nn.Sequential:
+    """Of a share of the channels."""
+    torch.manual_seed(seed)
+    layers: list[nn.Module] = []
+    inputs = 1
+    for _, all_outputs, stride, padding in _LAYERS:
+        outputs = math.ceil(width * all_outputs)
+        conv = QuantConv2d(inputs, outputs, 3, stride, padding, bias=False, weight_quantizer=Symmetric8())
+        layers.append(nn.Sequential(conv, nn.BatchNorm2d(outputs), Affine8(relu=True)))
+        inputs = outputs
+    return _network(layers, inputs)
+
+
+def _network(layers: list[nn.Module], channels: int) -> nn.Sequential:
+    first, second, third = layers
+    dense = QuantLinear(4 * channels, CLASSES, weight_quantizer=Symmetric8())
+    parts = (
+        ("codes", InputQuant()),
+        ("conv1", first),
+        ("conv2", second),
+        ("pool2", nn.MaxPool2d(2)),
+        ("conv3", third),
+        ("pool3", nn.MaxPool2d(3, 2)),
+        ("flatten", nn.Flatten()),
+        ("dense", dense),
+    )
+    return nn.Sequential(OrderedDict(parts))
+
+
+def train(network: nn.Module, digits: Digits, seed: int, epochs: int = EPOCHS) -> nn.Module:
+    """The network itself, trained with Adam along a cosine, in evaluation mode."""
+    torch.set_num_threads(1)
+    chance = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(network.parameters(), RATE)
+    all_images, all_labels = digits.tensors()
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(all_labels) // BATCH))
+    network.train()
+    for _ in range(epochs):
+        for chosen in torch.randperm(len(all_labels), generator=chance).split(BATCH):
+            images, labels = shifted(all_images[chosen], chance), all_labels[chosen]
+            loss = nn.functional.cross_entropy(network(images), labels) + gate_penalty(network)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return network.eval()
