@@ -28,12 +28,12 @@ class Tried:
     """A kernel, and the layer that it is tried on.
 
     Attributes:
-        layer: its operator in `graph`, once layers are fused.
+        layer: names of the operators in `graph` that it computes: one, or two that are fused.
     """
 
     kernel: str
     graph: Graph
-    layer: str
+    layer: tuple[str, ...]
 
     @property
     def nbytes(self) -> int:
@@ -75,7 +75,12 @@ def _layers_for(kernel: Kernel, isa: Collection[str]) -> Iterator[Tried]:
         fused = fuse(graph, FAMILIES[0], isa)
         for node in fused.nodes():
             if type(node.op) is kernel.op and any(not plan.is_alias for plan in kernel.variants(node)):
-                yield Tried(kernel.name, graph, node.op.name)
+                yield Tried(kernel.name, graph, _parts(graph, node.op.name))
+
+
+def _parts(graph: Graph, fused: str) -> tuple[str, ...]:
+    names = tuple(op.name for op in graph.ops)
+    return (fused,) if fused in names else names
 
 
 def batches(tried: Sequence[Tried]) -> list[Batch]:
@@ -104,7 +109,7 @@ def _batch(index: int, group: Sequence[Tried]) -> Batch:
         outputs += [names[name] for name in one.graph.outputs]
     graph = Graph(f"kernels_{index}", tensors, tuple(ops), tuple(inputs.values()), tuple(outputs))
     graph.validate()
-    kernels = {f"k{number}_{one.layer}": one.kernel for number, one in enumerate(group)}
+    kernels = {"_".join(f"k{number}_{part}" for part in one.layer): one.kernel for number, one in enumerate(group)}
     return Batch(MemoryModel(graph, f"kernels {index} (random weights)"), kernels)
 
 

@@ -149,7 +149,7 @@ def test_a_wrong_kernel_is_seen_and_named(tmp_path: Path) -> None:
         "fully_connected_s8": layers.fully_connected("dense", 16, 4).graph,
         "add": layers.add("add", (3, 3, 4)).graph,
     }
-    wanted = [cover.Tried(kernel, graph, graph.ops[0].name) for kernel, graph in graphs.items()]
+    wanted = [cover.Tried(kernel, graph, (graph.ops[0].name,)) for kernel, graph in graphs.items()]
     (batch,) = cover.batches(wanted)
     options = BuildOptions(board=BOARD.name, layer_kernels=tuple(batch.kernels.items()))
     build(batch.model, tmp_path / "good", options, profile=False)
