@@ -115,6 +115,33 @@ TG_INLINE const uint32_t *tg_behind(const uint32_t *table, int32_t entries)
 #define TG_SKIP_TABLES(first, n) ((first) += (n))
 #endif
 
+/* With eight registers: a constant that stays in its own. Compilers would load it again and again. */
+#if defined(__thumb__) && !defined(__thumb2__) && defined(__OPTIMIZE__)
+#define TG_OPAQUE(word) __asm__("" : "+l"(word))
+#else
+#define TG_OPAQUE(word) (void)(word)
+#endif
+/* And no word that was stored is kept in one, as Clang would have it. */
+#if defined(__thumb__) && !defined(__thumb2__) && defined(__clang__)
+#define TG_FORGET() __asm__ volatile("" : : : "memory")
+#else
+#define TG_FORGET() (void)0
+#endif
+
+/* Adds the entry of a table whose place in bytes `place` is, within `mask`. */
+TG_INLINE void tg_add_entry(uint32_t *sum, const uint32_t *table, uint32_t place, uint32_t mask)
+{
+#if defined(__thumb__) && !defined(__thumb2__) && defined(__OPTIMIZE__)
+    /* Compilers would load entries ahead, for which there are no registers. */
+    __asm__ volatile(".syntax unified\n\tands %0, %0, %3\n\tldr %0, [%2, %0]\n\tadds %1, %1, %0"
+                     : "+&l"(place), "+&l"(*sum)
+                     : "l"(table), "l"(mask)
+                     : "cc");
+#else
+    *sum += *(const uint32_t *)(const void *)((const uint8_t *)table + (place & mask));
+#endif
+}
+
 /* Both halves of a sum, each within int16. */
 TG_INLINE int32_t tg_low_sum(uint32_t sum)
 {
