@@ -47,7 +47,8 @@ def test_cases() -> None:
 
 def test_trained_ones_and_what_they_miss(tmp_path: Path) -> None:
     """From a folder of a training by recipes; one of other models is passed over."""
-    save_tg(Network.of(wakeword.untrained("xnor")), tmp_path / "xnor.tg")
+    for file in ("xnor.tg", "model.tg"):
+        save_tg(Network.of(wakeword.untrained("xnor")), tmp_path / file)
     point = {"false_rejects": {"value": 0.08, "low": 0.06, "high": 0.1}, "false_accepts_per_hour": {"value": 0.4}}
     evaluation = {
         "name": "xnor",
@@ -55,10 +56,13 @@ def test_trained_ones_and_what_they_miss(tmp_path: Path) -> None:
         "false_accepts_per_hour": {"0.5": point, "1": None},
         "near_misses": {"share": {"value": 0.25}},
     }
-    (tmp_path / "report.json").write_text(json.dumps({"recipes": [evaluation]}))
+    (tmp_path / "report.json").write_text(
+        json.dumps({"recipes": [evaluation], "evaluations": [{**evaluation, "name": "int8"}]})
+    )
     (tmp_path / "others").mkdir()
     found = find_suite("lowbit-wakeword").cases(SuiteOptions(models=(tmp_path / "others", tmp_path)))
-    (case,) = found.cases
+    demos, case = found.cases
+    assert (demos.name, demos.model) == ("int8", tmp_path / "model.tg")
     assert (case.name, case.encoding, case.model) == ("xnor", "binary x binary", tmp_path / "xnor.tg")
     assert case.figures["rejects"] == 8.0 and case.figures["rejects_interval"] == [6.0, 10.0]
     assert case.figures["near_misses_at_cutoff"] == 25.0 and case.figures["cutoff"] == 0.7

@@ -61,6 +61,10 @@ def wakeword(
             help="With --train: train it in few bits, too, one network each: int8,w4a4,w2a2,w1a2,xnor.",
         ),
     ] = "",
+    exits: Annotated[
+        bool,
+        typer.Option("--exit", help="With --train: a network with an exit, too, and what an hour of listening takes."),
+    ] = False,
     toolchain: Toolchain = None,
     arithmetic: Arithmetic = "reference",
     force: Annotated[
@@ -77,13 +81,14 @@ def wakeword(
         from tinygen.cli.train_wakeword import Training, train_and_show
 
         names = tuple(part for name in recipes.split(",") if (part := name.strip()))
-        training = Training(board, quick, seed, toolchain, force, names)
+        training = Training(board, quick, seed, toolchain, force, names, exits)
         train_and_show(train, out, training, as_json=as_json)
         return
     if quick:
         raise TinygenError("--quick is for training", fix='Give --train "hey computer", too.')
-    if recipes:
-        raise TinygenError("--recipes is for training", fix='Give --train "hey computer", too.')
+    if recipes or exits:
+        what = "--recipes" if recipes else "--exit"
+        raise TinygenError(f"{what} is for training", fix='Give --train "hey computer", too.')
     from tinygen.apps.wakeword.demo import DemoOptions, Watcher, demo_wakeword
     from tinygen.cli.demo_wakeword_view import LiveView, demo_view
 

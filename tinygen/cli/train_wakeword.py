@@ -19,7 +19,8 @@ from tinygen.errors import TinygenError
 if TYPE_CHECKING:
     from tinygen.apps.wakeword.det import Point, Rate
     from tinygen.apps.wakeword.evaluate import Evaluation
-    from tinygen.apps.wakeword.train import Size, Trained
+    from tinygen.apps.wakeword.sizes import Size
+    from tinygen.apps.wakeword.train import Trained
 
 _NEEDED = {"torch": "torch", "espeakng_loader": "audio", "matplotlib": "plot"}
 """Packages and the extras that bring them."""
@@ -35,6 +36,7 @@ class Training:
     toolchain: str | None
     force: bool
     recipes: tuple[str, ...]
+    exits: bool
 
 
 def train_and_show(phrase: str, out: Path, training: Training, *, as_json: bool) -> None:
@@ -60,6 +62,7 @@ def train_and_show(phrase: str, out: Path, training: Training, *, as_json: bool)
         training.toolchain,
         training.force,
         tuple(dict.fromkeys(training.recipes)),
+        training.exits,
     )
     with LiveView(console, quiet=as_json) as view, progress(as_json) as update:
         trained = train_wakeword(
@@ -86,7 +89,11 @@ def trained_view(trained: Trained) -> RenderableType:
     parts: list[RenderableType] = [_accuracy(trained.evaluations, title)]
     if trained.recipes:
         parts += [Text(), _accuracy(trained.recipes, "The same of networks of their own, by each recipe")]
+    if trained.exits:
+        answers = tuple(one.evaluation for one in trained.exits)
+        parts += [Text(), _accuracy(answers, "A network with an exit that may lose so many of the validation phrases")]
     parts += [Text(words), Text()]
+    parts += [_hours(trained), Text()] if trained.hours else []
     if trained.sizes:
         parts += [_sizes(trained.sizes), Text()]
     same = f"{trained.differing} of {trained.steps:,} codes differ from the integer semantics."
@@ -125,6 +132,27 @@ def _rejects(point: Point | None) -> str:
 
 def _share(rate: Rate) -> str:
     return f"{100 * rate.value:.1f} % ({100 * rate.low:.1f}-{100 * rate.high:.1f})"
+
+
+def _hours(trained: Trained) -> Sheet:
+    """Energy of listening, and why: how many steps go on, and what they cost."""
+    headings = (
+        "front end,\ncycles a step",
+        "network:\nno speech",
+        "\nspeech",
+        "\nworst",
+        "J an hour:\nno speech",
+        "\nspeech",
+    )
+    shares = (number("goes on, %:\nno speech", 1), number("\nspeech", 1))
+    table = Sheet("An hour of listening, predicted", [name("board"), name("network"), *shares, *map(number, headings)])
+    known = {one.evaluation.name: (one.noise, one.speech) for one in trained.exits}
+    for one in trained.hours:
+        cells = [f"{100 * share:.2f}" for share in known[one.name]] if one.name in known else ["", ""]
+        cells += [f"{cycles:,.0f}" for cycles in (one.front_end, one.noise, one.speech, one.worst)]
+        cells += ["" if joules is None else f"{joules:.1f}" for joules in (one.joules_noise, one.joules_speech)]
+        table.add_row(one.board, one.name, *cells)
+    return table
 
 
 def _sizes(sizes: tuple[Size, ...]) -> Sheet:

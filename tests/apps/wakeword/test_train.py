@@ -20,6 +20,7 @@ from tinygen.apps.wakeword.training import Effort
 from tinygen.audio.wav import read_wav
 from tinygen.cli.app import app
 from tinygen.errors import TinygenError
+from tinygen.frontends.load import load_network
 from tinygen.project.wakeword_json import wakeword_app_from_json
 
 need("torch")
@@ -32,6 +33,7 @@ TINY = Amount(
         Part.HELD_OUT: {"phrases": 2, "near misses": 1, "air": 1},
     },
     Effort(60, 2, 6, 6),
+    ("f746zg",),
     ("f746zg",),
 )
 
@@ -46,7 +48,8 @@ TINY = Amount(
         (["--train", "hey computer", "--board", "nothing"], "nothing"),
         (["--train", "hey computer", "--mic"], "a scene of its own"),
         (["--quick"], "for training"),
-        (["--recipes", "w2a2"], "for training"),
+        (["--recipes", "w2a2"], "--recipes is for training"),
+        (["--exit"], "--exit is for training"),
         (["--train", "hey computer", "--recipes", "w2a2,w9"], "no recipe 'w9'"),
     ],
 )
@@ -82,16 +85,22 @@ def test_a_missing_package_is_named_with_its_extra(module: str, extra: str, monk
 def test_from_a_phrase_to_a_firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset, "SCENES_PER_FILE", 1)
     monkeypatch.setattr(dataset, "_in_processes", _here)
-    trained = train_wakeword("hey computer", tmp_path / "out", TrainOptions(amount=TINY, seed=1, recipes=("xnor",)))
+    trained = train_wakeword(
+        "hey computer", tmp_path / "out", TrainOptions(amount=TINY, seed=1, recipes=("xnor",), exits=True)
+    )
     out = tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == sorted(
         [
             "dataset",
             "det.png",
+            "exit.json",
+            "exit.tg",
             "firmware",
             "held_out.wav",
             "model.json",
             "model.tg",
+            "narrow.json",
+            "narrow.tg",
             "report.json",
             "switchable.json",
             "switchable.tg",
@@ -105,7 +114,12 @@ def test_from_a_phrase_to_a_firmware(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert np.array_equal(read_wav(out / "held_out.wav", 16_000), np.concatenate([one.samples for one in played]))
     assert trained.steps == ((sum(one.samples.size for one in played) - 480) // 160 + 1) // 3
     assert [one.name for one in trained.evaluations] == ["int8", "w8a8", "w4a4", "w2a2"]
-    assert [one.name for one in trained.recipes] == ["xnor"]
+    assert [one.name for one in trained.recipes] == ["narrow", "xnor"]
+    assert [one.evaluation.name for one in trained.exits] == ["exit, 0.5 %", "exit, 2 %", "exit, 5 %", "exit, 10 %"]
+    assert [one.code for one in trained.exits] == sorted(one.code for one in trained.exits)
+    assert load_network(out / "exit.tg").first.states[-1].initial.item() == trained.exits[1].code
+    assert [one.name for one in trained.hours] == ["model", "narrow", *(one.evaluation.name for one in trained.exits)]
+    assert all(one.noise <= one.worst and one.front_end > 0 for one in trained.hours)
     for one in (*trained.evaluations, *trained.recipes):
         assert one.chosen.phrases > 5 and one.chosen.hours == pytest.approx(1 / 120)
     assert [(one.board, one.name) for one in trained.sizes] == [
@@ -117,7 +131,7 @@ def test_from_a_phrase_to_a_firmware(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert listens.cutoff == trained.evaluations[0].chosen.cutoff and listens.wake_word == "hey computer"
     switchable = wakeword_app_from_json(out / "switchable.json")
     assert switchable.switch_cutoffs == {one.name: one.chosen.cutoff for one in trained.evaluations[1:]}
-    assert wakeword_app_from_json(out / "xnor.json").cutoff == trained.recipes[0].chosen.cutoff
+    assert wakeword_app_from_json(out / "xnor.json").cutoff == trained.recipes[1].chosen.cutoff
     report = json.loads((out / "report.json").read_text())
     assert [one["name"] for one in report["demonstration"]["scenes"]] == [one.name for one in played]
     assert (out / "det.png").read_bytes().startswith(b"\x89PNG")

@@ -33,6 +33,10 @@ class Shape:
     kernels: tuple[int, ...] = (5, 5, 7, 7)
 
 
+NARROW = Shape((16, 16, 16, 16))
+"""About as much computing as a network with an exit has at steps that leave by it."""
+
+
 def window_frames(phrase: Phrase) -> int:
     """Frames that the network sees at once: the phrase said slowly, and LATE_FRAMES more."""
     slow = min(phrase.seconds, MOST_SECONDS) * 175 / RATES[0]
@@ -79,5 +83,9 @@ class TwoClasses(nn.Module):  # type: ignore[misc]
         self.network = network
 
     def forward(self, features: Tensor) -> Tensor:
-        logits = self.network(features)[:, :, :, 0]
-        return torch.cat([torch.zeros_like(logits), logits], 1)
+        return two_classes(self.network(features))
+
+
+def two_classes(logits: Tensor) -> Tensor:
+    """[N, 1, S, 1] to [N, 2, S]: see TwoClasses."""
+    return torch.cat([torch.zeros_like(logits[..., 0]), logits[..., 0]], 1)

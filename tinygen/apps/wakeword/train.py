@@ -18,16 +18,18 @@ from tinygen.apps.wakeword.demo import NOBODY, DemoOptions, WakewordDemo, Watche
 from tinygen.apps.wakeword.demonstration import held_out_scenes
 from tinygen.apps.wakeword.evaluate import SLIDING_WINDOW, Evaluation, Sound, evaluate
 from tinygen.apps.wakeword.features import CONFIG, feature_codes
-from tinygen.apps.wakeword.network import HOP, float_network, window_frames
+from tinygen.apps.wakeword.listening import BOARDS as LISTENING_BOARDS
+from tinygen.apps.wakeword.listening import USUAL, ExitPoint, Hour, exit_points, hours_in
+from tinygen.apps.wakeword.network import HOP, NARROW, float_network, window_frames
 from tinygen.apps.wakeword.parts import Part
 from tinygen.apps.wakeword.phrase import Phrase, read_phrase
 from tinygen.apps.wakeword.plot import check_matplotlib, det_picture
 from tinygen.apps.wakeword.segments import Segments
+from tinygen.apps.wakeword.sizes import Size, sizes_in
 from tinygen.apps.wakeword.training import Effort
 from tinygen.audio.speech import SAMPLE_RATE_HZ
 from tinygen.audio.wav import write_wav
 from tinygen.builds.folder import Folder, Record, first_file
-from tinygen.builds.manifest import Manifest
 from tinygen.errors import TinygenError
 from tinygen.files import PREFIX, temporary_folder, writing
 from tinygen.frontends.names import c_name
@@ -36,17 +38,15 @@ from tinygen.hil.device import require_runtime
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import Stream
 from tinygen.ir.network import Network
-from tinygen.project.wakeword_json import wakeword_app_from_json
 from tinygen.targets.boards import load_board
 from tinygen.verbs.build import RECORD as BUILD
-from tinygen.verbs.build import BuildOptions, build
 
 Progress = Callable[[str, int, int], None]
 BOARDS = ("f746zg", "esp32c3")
 """Where the sizes of all precisions are taken."""
 REPORT, DATASET, FIRMWARE = "report.json", "dataset", "firmware"
 DET, WAV = "det.png", "held_out.wav"
-_MODEL, _SWITCHABLE = "model", "switchable"
+_MODEL, _SWITCHABLE, _NARROW, _EXIT = "model", "switchable", "narrow", "exit"
 _RECORD = Record(REPORT, "training", beside=frozenset((DATASET, FIRMWARE)))
 _CACHED = re.compile(rf"[0-9a-f]{{24}}\.npz|{re.escape(PREFIX)}.*")
 """In the data set's folder: files named after all that they depend on, and those of a process that was killed."""
@@ -61,11 +61,13 @@ class Amount:
         scenes: of half a minute, by part and mix.
         effort: of training.
         boards: where sizes are taken.
+        listening: boards on which an hour of listening is looked at.
     """
 
     scenes: Mapping[Part, Mapping[str, int]]
     effort: Effort
     boards: tuple[str, ...] = BOARDS
+    listening: tuple[str, ...] = LISTENING_BOARDS
 
 
 FULL = Amount(
@@ -84,35 +86,9 @@ QUICK = Amount(
     },
     Effort(150, 2, 30, 30),
     (),
+    (),
 )
 """To see that everything works; what it gives is of no use."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """What one precision takes on a board.
-
-    Attributes:
-        board, name: whose.
-        flash, ram: bytes of the firmware; of a switch those of the firmware that holds all of them.
-        weights: bytes of constants, as if the precision were alone.
-        cycles: of an inference, predicted; clock_hz: of the board.
-    """
-
-    board: str
-    name: str
-    flash: int
-    ram: int
-    weights: int
-    cycles: int
-    clock_hz: int
-
-    @property
-    def milliseconds(self) -> float:
-        return 1000 * self.cycles / self.clock_hz
-
-    def as_json(self) -> dict[str, Any]:
-        return {**self.__dict__, "milliseconds_predicted": self.milliseconds}
 
 
 @dataclass(frozen=True)
@@ -125,6 +101,8 @@ class Networks:
         evaluations: of each precision.
         recipes: of the network by each recipe.
         sizes: of each precision on each board.
+        exits: of the network with an exit, at each of its thresholds.
+        hours: what it takes, and the int8 and the narrow network beside it.
     """
 
     phrase: Phrase
@@ -132,6 +110,8 @@ class Networks:
     evaluations: tuple[Evaluation, ...]
     recipes: tuple[Evaluation, ...]
     sizes: tuple[Size, ...]
+    exits: tuple[ExitPoint, ...]
+    hours: tuple[Hour, ...]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -141,6 +121,8 @@ class Networks:
             "evaluations": [one.as_json() for one in self.evaluations],
             "recipes": [one.as_json() for one in self.recipes],
             "sizes": [one.as_json() for one in self.sizes],
+            "exits": [one.as_json() for one in self.exits],
+            "hours": [one.as_json() for one in self.hours],
         }
 
 
@@ -186,6 +168,7 @@ class TrainOptions:
         toolchain: see `BuildOptions`.
         force: replace files of an earlier training that have been changed, see `tinygen.builds.folder`.
         recipes: of REGIMES (`tinygen.bench.train_digits_lowbit`), by each of which the network is trained on.
+        exits: whether a network with an exit is trained, and a narrow one without.
     """
 
     board: str = "f746zg"
@@ -194,6 +177,7 @@ class TrainOptions:
     toolchain: str | None = None
     force: bool = False
     recipes: tuple[str, ...] = ()
+    exits: bool = False
 
 
 DEFAULTS = TrainOptions()
@@ -235,13 +219,14 @@ def train_wakeword(text: str, out: Path, options: TrainOptions = DEFAULTS, watch
         shown, recipes = _apart(evaluations)
         (work / DET).write_bytes(det_picture(shown, f"{phrase.text!r}, held-out voices"))
         with clock.stage("sizes"):
-            sizes = _sizes(work, amount.boards, progress)
+            sizes = sizes_in(work, (_MODEL, _SWITCHABLE), amount.boards, progress)
+        points, hours = _exits(phrase, training, options, Work(scenes, work, clock, progress))
         played = held_out_scenes(phrase, seed=seed)
         samples = np.concatenate([scene.samples for scene in played])
         write_wav(work / WAV, samples, SAMPLE_RATE_HZ)
         files = {path.name: path.read_bytes() for path in work.iterdir() if path.is_file()}
     # Before the demonstration, which may fail: training takes its time.
-    target.write(Networks(phrase, frames, shown, recipes, sizes).as_json(), files)
+    target.write(Networks(phrase, frames, shown, recipes, sizes, points, hours).as_json(), files)
     with clock.stage("firmware and demonstration"):
         demo = demo_wakeword(
             options.board,
@@ -254,7 +239,9 @@ def train_wakeword(text: str, out: Path, options: TrainOptions = DEFAULTS, watch
     codes = semantic_codes(networks[_MODEL].first, samples)
     heard = [event.codes[0] for event in demo.report.events if event.ran]
     differing = abs(len(codes) - len(heard)) + sum(a != b for a, b in zip(codes, heard, strict=False))
-    result = Trained(phrase, frames, shown, recipes, sizes, out, demo, len(codes), differing, clock.seconds)
+    result = Trained(
+        phrase, frames, shown, recipes, sizes, points, hours, out, demo, len(codes), differing, clock.seconds
+    )
     target.write(result.as_json(), files)
     return result
 
@@ -329,15 +316,21 @@ def _networks(
     with clock.stage("training recipes"):
         for recipe in options.recipes:
             few[recipe] = train_recipe(network, recipe, segments, effort, seed=seed, progress=progress)
-    for trained in (network, switches, *few.values()):
+    narrow = float_network(segments.frames, NARROW, seed=seed)
+    if options.exits:
+        with clock.stage("training a narrow network"):
+            train_float(narrow, segments, effort, seed=seed, progress=progress)
+    for trained in (network, switches, narrow, *few.values()):
         calm(trained, segments)
     windows = _calibration(segments, seed)
-    name = phrase.text.replace(" ", "_").replace("-", "_").replace("'", "")
+    name = c_name(phrase.text.replace("'", ""))
     with clock.stage("export"):
         found = {
             _MODEL: int8_stream(network, windows, name=name),
             _SWITCHABLE: switchable_stream(switches, windows, name=f"{name}_switches"),
         }
+        if options.exits:
+            found[_NARROW] = int8_stream(narrow, windows, name=f"{name}_narrow")
         for recipe, trained in few.items():
             found[recipe] = recipe_stream(trained, windows, name=c_name(f"{name}_{recipe}"))
     return found
@@ -349,6 +342,47 @@ def _calibration(segments: Segments, seed: int) -> np.ndarray:
     half = _CALIBRATION // 2
     places = [*segments.behind_phrase(half, rng), *segments.anywhere(half, rng)]
     return np.stack([segments.scenes.codes[scene, start : start + segments.frames] for scene, start in places])
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a training is made with.
+
+    Attributes:
+        scenes: by part and mix.
+        folder: for networks and builds.
+        clock: stages are timed by it.
+        progress: called with (what, done, of).
+    """
+
+    scenes: SceneSets
+    folder: Path
+    clock: _Clock
+    progress: Progress | None
+
+
+def _exits(
+    phrase: Phrase, segments: Segments, options: TrainOptions, work: Work
+) -> tuple[tuple[ExitPoint, ...], tuple[Hour, ...]]:
+    """Trains a network with an exit, writes it beside the others, and looks what it takes; empty if not asked for."""
+    if not options.exits:
+        return (), ()
+    from tinygen.apps.wakeword.exits import ExitNetwork, int8_exit
+    from tinygen.apps.wakeword.export import spanning
+    from tinygen.apps.wakeword.training import as_tensor, calm, train_exits
+
+    network = ExitNetwork(segments.frames, seed=options.seed)
+    with work.clock.stage("training an exit"):
+        train_exits(network, segments, options.amount.effort, seed=options.seed, progress=work.progress)
+    calm(network, segments)
+    windows = as_tensor(spanning(_calibration(segments, options.seed)))
+    found = int8_exit(network, windows, name=c_name(phrase.text.replace("'", "") + "_exit"))
+    sound = Sound(work.scenes[Part.VALIDATION], work.scenes[Part.HELD_OUT])
+    with work.clock.stage("exits"):
+        points = exit_points(found, sound, work.folder / "host", work.progress)
+        networks, evaluations = {_EXIT: found.stream(points[USUAL].code)}, {_EXIT: (points[USUAL].evaluation,)}
+        _write_models(phrase, networks, evaluations, work.folder)
+        return points, hours_in(work.folder, (_MODEL, _NARROW, _EXIT), points, options.amount.listening)
 
 
 def _evaluations(
@@ -407,35 +441,6 @@ def _model_json(phrase: Phrase, model: str, evaluations: Sequence[Evaluation]) -
         "features": CONFIG.as_json(),
         **switches,
     }
-
-
-def _sizes(work: Path, boards: tuple[str, ...], progress: Progress | None) -> tuple[Size, ...]:
-    """Of firmwares that listen."""
-    sizes: list[Size] = []
-    for done, board in enumerate(boards):
-        if progress:
-            progress("building for sizes", done, len(boards))
-        for file in (_MODEL, _SWITCHABLE):
-            app = wakeword_app_from_json(work / f"{file}.json")
-            options = BuildOptions(board=board, kernels="compact", app=app)
-            sizes += _sizes_of(build(work / f"{file}.tg", work / "builds" / board / file, options).manifest, board)
-    return tuple(sizes)
-
-
-def _sizes_of(manifest: Manifest, board: str) -> list[Size]:
-    assert manifest.flash_bytes is not None and manifest.ram_bytes is not None and manifest.clock_hz is not None
-    flash, ram, clock = manifest.flash_bytes, manifest.ram_bytes, manifest.clock_hz
-    if manifest.network is None:
-        weights = {"int8": sum(layer.weight_bytes for layer in manifest.layers)}
-        profiles = {"int8": manifest.profile}
-    else:
-        weights = dict(manifest.network.constant_bytes_apart)
-        profiles = {one.name: one.profile for one in manifest.switches}
-    return [
-        Size(board, name, flash, ram, weights[name], profile.cycles_predicted, clock)
-        for name, profile in profiles.items()
-        if profile is not None
-    ]
 
 
 def semantic_codes(graph: Graph, samples: np.ndarray) -> list[int]:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from tinygen.apps.wakeword.dataset import Scenes
+from tinygen.apps.wakeword.exits import ExitNetwork
 from tinygen.apps.wakeword.features import FULL, real_features
-from tinygen.apps.wakeword.network import HOP, TwoClasses
+from tinygen.apps.wakeword.network import HOP, TwoClasses, two_classes
 from tinygen.apps.wakeword.segments import AT_ONCE, BATCH, MAY_BE, STEPS, Place, Segments
 from tinygen.bench.train_digits_lowbit import REGIMES
 from tinygen.compress.distill import soft_cross_entropy
@@ -71,6 +72,27 @@ def train_float(
         schedule.step()
         if progress:
             progress("training in float", done, effort.batches)
+    drops.remove()
+    network.eval()
+
+
+def train_exits(
+    network: ExitNetwork, segments: Segments, effort: Effort, *, seed: int, progress: Progress | None = None
+) -> None:
+    """Trains exit and answer of a network together, in place, as `train_float` does; in evaluation mode afterwards."""
+    _begin(seed)
+    rng = np.random.default_rng([seed, 5])
+    drops = _dropping(network)
+    optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=0.03)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=effort.batches)
+    given = _rounds(network, segments, effort.batches, effort.rounds, rng)
+    for features, labels in _told(given, "training an exit", effort.batches, progress):
+        network.train()
+        optimizer.zero_grad()
+        losses = [nn.functional.cross_entropy(two_classes(logits), labels) for logits in network.both(features)]
+        torch.stack(losses).sum().backward()
+        optimizer.step()
+        schedule.step()
     drops.remove()
     network.eval()
 
