@@ -254,9 +254,9 @@ def test_rows_of_training_are_named() -> None:
     rate = SimpleNamespace(value=0.117, low=0.091, high=0.147)
     point = SimpleNamespace(cutoff=0.67, false_rejects=rate, false_accepts=rate)
     one = SimpleNamespace(name="w8a8", chosen=point, confused=12, near_misses=165, at=lambda allowed: point)
-    trained: Any = SimpleNamespace(phrase=SimpleNamespace(text="hey [b]"), evaluations=[one])
+    evaluations: Any = [one]
     for width in (80, 120, None):
-        text = printed(_accuracy(trained), width)
+        text = printed(_accuracy(evaluations, "'hey [b]': false rejects"), width)
         assert "'hey [b]'" in text
         assert re.search(r"^w8a8 ", text, re.MULTILINE)
         assert max(map(len, text.splitlines())) <= (width or 200)
