@@ -29,6 +29,7 @@ from tinygen.hil.transports import Transport
 from tinygen.targets.board import Board, CacheTiming, MemoryTiming
 from tinygen.targets.boards import list_boards, load_board
 from tinygen.targets.cycles.fit import fit
+from tinygen.targets.emulator.symbols import Symbols
 from tinygen.targets.first_light import LOOP, FirstLight, Point
 from tinygen.verbs.build import BuildOptions, build
 
@@ -65,6 +66,19 @@ def slower_memories(board: Board, factor: int) -> Board:
         return replace(cache, regions=tuple((low, high, factor * miss) for low, high, miss in cache.regions))
 
     return replace(board, timing=MemoryTiming(slowed(timing.code), slowed(timing.data)))
+
+
+@pytest.mark.parametrize(
+    "toolchain",
+    [
+        "zig",
+        pytest.param("gcc", marks=(pytest.mark.long, requires_tool("arm-none-eabi-gcc"))),
+    ],
+)
+def test_the_table_of_the_loops_lies_in_flash(toolchain: str, loops: Path, tmp_path: Path) -> None:
+    folder = loops if toolchain == "zig" else build_loops(Place(BOARD, toolchain=toolchain), tmp_path)
+    address = Symbols(folder / "firmware.elf").address("table")
+    assert BOARD.link_flash.contains(address)
 
 
 def test_a_good_board_keeps_time(loops: Path) -> None:
