@@ -32,6 +32,7 @@ from tinygen.errors import FitError
 from tinygen.files import writing
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.network import Network
+from tinygen.lowering.gating import gate_notes
 from tinygen.lowering.network import NetworkProgram
 from tinygen.lowering.program import Io
 from tinygen.lowering.select import Family
@@ -127,7 +128,7 @@ def build(
     with target.replaced() as temporary:
         step("compiling", 2, 4)
         compiled = job.fitted(program, temporary, step)
-        program, manifest = compiled.program, replace(compiled.manifest, warnings=tuple(death_notes(source)))
+        program, manifest = compiled.program, replace(compiled.manifest, warnings=_notes(source, board))
         step("measuring", 3, 4)
         if profile and not board.is_host and not board.is_project_only:
             (temporary / MANIFEST).write_text(json.dumps(manifest.to_json()))  # the emulated board reads it
@@ -291,6 +292,16 @@ def _move_reports(out: Path, build: str) -> None:
         if of_build.isalnum() and not os.path.lexists(out / name):
             with writing(reports):
                 reports.rename(out / name)
+
+
+def _notes(source: Network, board: Board) -> tuple[str, ...]:
+    """What the user should know about the model: outputs that say nothing, gates that save nothing."""
+    gates = [
+        f"switch {switch.name}: {note}" if source.is_switchable else note
+        for switch in source
+        for note in gate_notes(switch.graph, isa_of(board))
+    ]
+    return (*death_notes(source), *gates)
 
 
 def _rungs(manifest: Manifest) -> list[Rung]:
