@@ -14,10 +14,12 @@ from tinygen.bench import boards, measure
 from tinygen.bench.html import render_bench
 from tinygen.bench.run import BenchOptions, BenchReport, bench
 from tinygen.bench.suites import SuiteOptions
+from tinygen.builds.predicted import error_of
 from tinygen.cli.app import app
 from tinygen.errors import TinygenError, ToolchainError
 from tinygen.targets.board import Board
 from tinygen.targets.boards import list_boards, load_board
+from tinygen.targets.cycles.interval import percent
 
 NOTHING = load_board("f746zg")
 NOTHING = replace(NOTHING, name="nothing", title="Nothing (EMPTY1)", emulator=replace(NOTHING.emulator, engine="none"))
@@ -67,7 +69,10 @@ def test_a_row_has_what_the_table_says(report: BenchReport) -> None:
     (line,) = boards.board_rows(report.rows)
     assert line["board"] == "NUCLEO-F746ZG (STM32F746ZG)" and line["core"] == "cortex-m7, 216 MHz"
     assert line["flash"] == f"{row['flash_bytes']:,}" and line["ram"] == f"{row['ram_bytes']:,}"
-    assert float(line["ms"]) == pytest.approx(row["milliseconds_predicted"], rel=5e-3)
+    milliseconds, _, off = line["ms"].partition(" ")
+    assert float(milliseconds) == pytest.approx(row["milliseconds_predicted"], rel=5e-3)
+    low, high = map(percent, error_of(load_board("f746zg")).interval or ())
+    assert off == f"({low} to {high} %)"
     assert line["uj"].endswith(" ± 30 %")
     page = render_bench(report.as_json())
     assert "<h2>Boards</h2>" in page and line["uj"] in page

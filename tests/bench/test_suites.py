@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 
 from tests.support.models import FOLDER, KWS, RESNET, needs_models
 from tinygen.bench.case import Case, case_of, samples_of
-from tinygen.bench.published import published
+from tinygen.bench.published import published, verdict
 from tinygen.bench.registry import all_suites, find_suite
 from tinygen.bench.suites import SuiteOptions
+from tinygen.builds.predicted import error_of
 from tinygen.demo import MODEL
 from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_model
@@ -93,6 +95,18 @@ def test_published_models(tmp_path: Path) -> None:
     assert published(case_of("models", "a", copy), m7) == kws
     assert published(case_of("models", "a", other), m7) is None
     assert published(case_of("models", "digits", MODEL), m7) is None
+
+
+def test_no_prediction_is_ranked_within_its_interval() -> None:
+    board = load_board("l4r5zi")
+    low, high = error_of(board).interval or (1.0, 1.0)
+    best = {"best_cycles": 1_000_000}
+    assert verdict(round(0.99e6 / high), best, board) == {"verdict": "fewer"}
+    assert verdict(round(1.01e6 / low), best, board) == {"verdict": "more"}
+    for cycles in (round(1.01e6 / high), 1_000_000, round(0.99e6 / low)):
+        assert verdict(cycles, best, board) == {"verdict": "open"}
+    assert verdict(None, best, board) == verdict(1, {"instructions": 1}, board) == verdict(1, None, board) == {}
+    assert verdict(1, best, replace(board, core="cortex-m3")) == {}
 
 
 def test_person_detection() -> None:

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from tinygen.builds.predicted import median_profile, profile_json, time_and_energy
+from tinygen.builds.predicted import error_text, median_profile, profile_json, time_and_energy
 from tinygen.targets.board import RunCurrent
 from tinygen.targets.boards import load_board
+from tinygen.targets.cycles.interval import interval_of, percent
 from tinygen.targets.emulator.profile import ExecutedBlock, Profile
 
 
@@ -26,6 +27,22 @@ def test_energy_is_voltage_times_current_times_time() -> None:
     assert entry["microjoules_interval"] == pytest.approx([0.7 * 336_600, 1.3 * 336_600])
     measured = replace(board, run_current=RunCurrent(10, 1.8, "measured", 0.1))
     assert time_and_energy(216_000_000, measured)["microjoules_interval"] == pytest.approx([16_200, 19_800])
+
+
+def test_the_time_lies_between_what_published_programs_say() -> None:
+    found = interval_of("cortex-m4")
+    assert found is not None
+    entry = time_and_energy(120_000, load_board("l4r5zi"))
+    assert entry["milliseconds_interval"] == pytest.approx([found.low, found.high])
+    said = error_text(load_board("l4r5zi"))
+    low, high = percent(found.low), percent(found.high)
+    assert (
+        said == f"90 % of measured cycles are {low} to {high} % from the predicted, by {found.points} published "
+        "measurements on cortex-m4"
+    )
+    unknown = replace(load_board("l4r5zi"), core="cortex-m3")
+    assert "milliseconds_interval" not in time_and_energy(120_000, unknown)
+    assert error_text(unknown) == "too little was measured on cortex-m3 to say how far off"
 
 
 def test_nothing_is_said_where_nothing_is_known() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tinygen.builds.predicted import time_and_energy
+from tinygen.builds.predicted import error_of, time_and_energy
 from tinygen.errors import BoardError
 from tinygen.targets import first_light
 from tinygen.targets.boards import list_boards, load_board
@@ -82,10 +82,12 @@ def test_everything_in_boards_measured_was_measured() -> None:
 
 
 def test_predictions_carry_the_boards_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "milliseconds_interval" not in time_and_energy(216_000, load_board("f746zg"))
+    before = error_of(load_board("f746zg"))
+    assert before.interval is not None and "published" in before.source
     keep(tmp_path, FOUND, monkeypatch)
     assert time_and_energy(216_000, load_board("f746zg"))["milliseconds_interval"] == pytest.approx([1.01, 1.19])
-    assert "milliseconds_interval" not in time_and_energy(216_000, load_board("l4r5zi"))
+    assert error_of(load_board("f746zg")).source == "21 measurements on this board"
+    assert error_of(load_board("f767zi")) == before
 
 
 def test_factors_are_fitted_to_some_points_and_held_against_others(

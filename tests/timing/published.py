@@ -1,8 +1,9 @@
-"""Predictions beside published measurements: `python -m tests.timing.published [ELF POINT]`.
+"""Predictions beside published measurements: `python -m tests.timing.published [--write] [ELF POINT]`.
 
-Without arguments it prints the table of points.yaml. With the program of a point, compiled flat (code at
-0x08000000, data at 0x20000000, entry points `prepare` and the point's function), it predicts anew. The programs are
-other people's and not kept here; points.yaml says where they are public.
+Without arguments it prints the table of points.yaml and what 90 % of programs lie between; --write keeps that in
+tinygen/targets/cycles/intervals.yaml, where `build` and `bench` find it. With the program of a point, compiled flat
+(code at 0x08000000, data at 0x20000000, entry points `prepare` and the point's function), it predicts anew. The
+programs are other people's and not kept here; points.yaml says where they are public.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import yaml
 from tinygen.targets.board import MemoryTiming
 from tinygen.targets.boards import load_board
 from tinygen.targets.cycles import core_cost, decoder_of
+from tinygen.targets.cycles.interval import INTERVALS, Interval, as_yaml, interval_from
 from tinygen.targets.emulator import BareCore
 from tinygen.targets.emulator.counting import Watch
 
@@ -33,16 +35,19 @@ class Point:
 
     Attributes:
         name: of the point.
+        program: the set of points.yaml, programs of one framework and library.
         core, board, mhz: what it ran on.
         memory: the board file whose memory timing holds, "" for memory that never waits.
         mcycles: measured, millions.
         predicted: millions of cycles; `stalls` of them waiting for flash.
-        instructions: millions executed.
-        classes: of the executed instructions, by kind, millions; those below half a percent are left out.
+        instructions: millions executed; 0 where they were not kept.
+        classes: of the executed instructions, by kind, millions; those below half a percent are left out. Empty where
+            they were not kept.
         fitted: parameters were chosen with it.
     """
 
     name: str
+    program: str
     core: str
     board: str
     mhz: float
@@ -59,6 +64,11 @@ class Point:
     def error(self) -> float:
         """Of the prediction, as a fraction of the measurement."""
         return self.predicted / self.mcycles - 1
+
+    @property
+    def ratio(self) -> float:
+        """Measured by predicted."""
+        return self.mcycles / self.predicted
 
 
 @dataclass(frozen=True)
@@ -93,8 +103,39 @@ def read_points() -> list[Point]:
         shared = {key: sets[entry["set"]][key] for key in ("core", "board", "mhz", "memory")}
         own = {key: entry[key] for key in entry if key not in ("set", "ms", "note")}
         mcycles = entry["ms"] * shared["mhz"] / 1000
-        points.append(Point(**{"fitted": False, "function": "infer", **shared, **own, "mcycles": mcycles}))
+        known = {"program": entry["set"], "fitted": False, "function": "infer", "instructions": 0.0, "classes": {}}
+        points.append(Point(**{**known, **shared, **own, "mcycles": mcycles}))
     return points
+
+
+def held_out(points: Sequence[Point]) -> dict[str, list[Point]]:
+    """By core: the points that nothing was chosen with."""
+    found: dict[str, list[Point]] = {}
+    for point in points:
+        if not point.fitted:
+            found.setdefault(point.core, []).append(point)
+    return found
+
+
+def interval(points: Sequence[Point]) -> Interval | None:
+    """Of held-out points of one core; None where they are too few."""
+    return interval_from([p.ratio for p in points], len({p.program for p in points}))
+
+
+def intervals(points: Sequence[Point]) -> dict[str, Interval]:
+    """By core, as intervals.yaml has them."""
+    found = {core: interval(chosen) for core, chosen in held_out(points).items()}
+    return {core: one for core, one in found.items() if one is not None}
+
+
+def inside(points: Sequence[Point]) -> tuple[int, int]:
+    """How many of one core's points are within the interval of all, and within that of all programs but their own."""
+    tests = [(point, interval(points), interval([p for p in points if p.program != point.program])) for point in points]
+    whole, others = (
+        sum(one is not None and one.low <= point.ratio <= one.high for point, one in pairs)
+        for pairs in ([(p, a) for p, a, _ in tests], [(p, b) for p, _, b in tests])
+    )
+    return whole, others
 
 
 def predict(elf: Path, core: str, function: str, timing: MemoryTiming | None) -> dict[str, Any]:
@@ -132,10 +173,22 @@ def table(points: Sequence[Point]) -> str:
             ("held out", [p for p in points if p.core == core and not p.fitted]),
         ):
             errors = [abs(p.error) for p in chosen]
+            if not errors:
+                continue
             lines.append(
                 f"{core}, {label}: median |error| {statistics.median(errors):.1%}, largest {max(errors):.1%}, "
                 f"{len(errors)} points"
             )
+    for core, chosen in held_out(points).items():
+        found = interval(chosen)
+        if found is None:
+            lines.append(f"{core}: {len(chosen)} held out, too few for an interval")
+            continue
+        whole, others = inside(chosen)
+        lines.append(
+            f"{core}: measured by predicted, 90 %: {found}; {found.points} points of {found.programs} programs, "
+            f"{whole} of them inside, {others} inside that of the other programs"
+        )
     for r in read_ratios():
         slow, fast = r.predicted
         name = f"{r.name}{' *' if r.fitted else ''}"
@@ -149,8 +202,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.timing.published", description=__doc__)
     parser.add_argument("elf", type=Path, nargs="?")
     parser.add_argument("point", nargs="?")
+    parser.add_argument("--write", action="store_true", help=f"write {INTERVALS.name}")
     options = parser.parse_args(arguments)
     points = read_points()
+    if options.write:
+        INTERVALS.write_text(as_yaml(intervals(points)), encoding="utf-8")
     if options.elf is None:
         print(table(points))
         return 0

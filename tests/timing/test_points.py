@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import statistics
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.timing.published import main, read_points, read_ratios
+from tests.timing.published import held_out, inside, intervals, main, read_points, read_ratios
 from tinygen.demo import MODEL, load_test_digits
 from tinygen.hil.client import DeviceClient
 from tinygen.targets.boards import load_board
 from tinygen.targets.cycles import core_cost
 from tinygen.targets.cycles.elf_code import ElfCode
+from tinygen.targets.cycles.interval import INTERVALS, LEAST, as_yaml, interval_from, interval_of
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.targets.emulator.counting import Watch
 from tinygen.verbs.build import BuildOptions, build
@@ -20,19 +24,62 @@ POINTS = read_points()
 
 
 @pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7", "cortex-m33"])
-def test_errors_are_within_what_the_readme_says(core: str) -> None:
+def test_errors_stay_what_they_are(core: str) -> None:
     errors = [abs(p.error) for p in POINTS if p.core == core]
     assert len(errors) >= 4
     assert statistics.median(errors) <= 0.15
     assert max(errors) <= 0.35
 
 
+def test_an_interval_is_that_of_one_more_normal_number() -> None:
+    """Logarithms -0.1, 0, 0.1: deviation 0.1, Student's 95 % with two degrees of freedom 2.920."""
+    ratios = [math.exp(one) for one in (-0.1, 0.0, 0.1)]
+    found = interval_from(ratios, programs=3)
+    assert found is not None
+    assert math.log(found.high) == pytest.approx(2.920 * 0.1 * math.sqrt(4 / 3), abs=1e-3)
+    assert found.low * found.high == pytest.approx(1, abs=2e-3)
+    biased = interval_from([1.1 * ratio for ratio in ratios], programs=1)
+    assert biased is not None and biased.low * biased.high == pytest.approx(1.21, abs=2e-3)
+    assert biased.high / biased.low > found.high / found.low, "one program says less of others"
+    assert interval_from(ratios[:2], programs=2) is None
+
+
+def test_an_interval_holds_nine_of_ten_more() -> None:
+    """The claim itself, of few points: of 4,000 draws of a known spread, one more is inside 90 % of the intervals."""
+    logs = np.random.default_rng(1).normal(0.1, 0.15, (4000, 5))
+    held = 0
+    for *known, more in np.exp(logs).tolist():
+        found = interval_from(known, programs=len(known))
+        assert found is not None
+        held += found.low <= more <= found.high
+    assert 0.885 <= held / len(logs) <= 0.915
+
+
+def test_the_shipped_intervals_are_those_of_the_points() -> None:
+    """If not: python -m tests.timing.published --write."""
+    assert INTERVALS.read_text(encoding="utf-8") == as_yaml(intervals(POINTS))
+    for core, points in held_out(POINTS).items():
+        found = interval_of(core)
+        assert (found is None) is (len(points) < LEAST)
+        if found is not None:
+            assert found.points == len(points) and inside(points)[0] >= 0.9 * len(points)
+
+
+def test_pages_say_the_shipped_intervals() -> None:
+    """README and docs/cycles.md, a cell per core; the measured by the predicted."""
+    for page in ("README.md", "docs/cycles.md"):
+        text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+        for core, found in intervals(POINTS).items():
+            assert str(found) in text, f"{page}: {core} is {found}"
+
+
 def test_the_table_is_whole() -> None:
     assert len({p.name for p in POINTS}) == len(POINTS)
     for point in POINTS:
         assert not point.memory or load_board(point.memory).timing is not None
-        assert 0 <= point.stalls < 0.25 * point.predicted
-        assert 0.97 * point.instructions <= sum(point.classes.values()) <= point.instructions + 0.001, point.name
+        assert 0 <= point.stalls < 0.35 * point.predicted
+        counted = sum(point.classes.values())
+        assert not counted or 0.97 * point.instructions <= counted <= point.instructions + 0.001, point.name
     assert any(p.fitted for p in POINTS) and not all(p.fitted for p in POINTS)
 
 

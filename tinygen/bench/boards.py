@@ -13,6 +13,7 @@ from tinygen.demo import MODEL
 from tinygen.errors import TinygenError, ToolchainError
 from tinygen.targets.board import Board
 from tinygen.targets.boards import list_boards, load_board
+from tinygen.targets.cycles.interval import percent
 from tinygen.targets.toolchain import TOOLCHAINS, find_toolchain
 
 SUITE = "boards"
@@ -111,11 +112,22 @@ def _line(group: Sequence[_Row], wanted: Sequence[str]) -> dict[str, str]:
     }
     for column, key in columns.items():
         line[column] = " / ".join(_cell(known.get(name), key) for name in wanted)
+    line["ms"] += _off(group)
     interval = next((row["microjoules_interval"] for row in group if "microjoules_interval" in row), None)
     if interval:
         low, high = interval
         line["uj"] += f" ± {100 * (high - low) / (high + low):.0f} %"
     return line
+
+
+def _off(group: Sequence[_Row]) -> str:
+    """How far the milliseconds may be off; "" where that is not known."""
+    for row in group:
+        if row.get("milliseconds_interval"):
+            return " ({} to {} %)".format(
+                *(percent(one / row["milliseconds_predicted"]) for one in row["milliseconds_interval"])
+            )
+    return ""
 
 
 def _cell(row: _Row | None, key: str) -> str:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tinygen.bench.case import Case
+from tinygen.builds.predicted import error_of
 from tinygen.targets.board import Board
 
 _DATA = Path(__file__).with_name("published.json")
+OPEN = "open"
 
 
 @cache
@@ -24,7 +26,7 @@ def published(case: Case, board: Board) -> dict[str, Any] | None:
     """Figures for a case on the board's core: `who`, `source`, `instructions`, for models more; None for none.
 
     `best_cycles` are the fewest that anyone has published for a model on such a core, `best_ms` the milliseconds
-    where that was at this board's clock; memories and their waits may differ even then.
+    where that was at this board's clock; memories and their waits may differ even then. See `verdict`.
     A model is recognised by its SHA-256 where that is known, else by a part of its name together with its exact number
     of multiply-accumulates; a layer by its name in suite `int8-kernels` and its multiply-accumulates; a network of
     another suite by its name there: of that there is a time.
@@ -55,6 +57,19 @@ def published(case: Case, board: Board) -> dict[str, Any] | None:
                 assert entry["macs"] == case.macs, case.name
                 return {"who": group["who"], "source": group["source"], "instructions": entry[board.core]}
     return None
+
+
+def verdict(cycles: int | None, figures: dict[str, Any] | None, board: Board) -> dict[str, str]:
+    """`verdict`: whether predicted cycles are "fewer" or "more" than the published, "open" within their interval.
+
+    Nothing where there are no cycles of both, or where it is not known how far predictions are off.
+    """
+    interval = error_of(board).interval
+    if not cycles or not figures or "best_cycles" not in figures or interval is None:
+        return {}
+    low, high = (cycles * ratio for ratio in interval)
+    best = figures["best_cycles"]
+    return {"verdict": "fewer" if high < best else "more" if low > best else OPEN}
 
 
 def _same_model(case: Case, entry: dict[str, Any]) -> bool:

@@ -14,11 +14,11 @@ from tinygen.bench.case import Case, Skipped, case_of
 from tinygen.bench.generation import add_growth
 from tinygen.bench.measure import FOREIGN, Job, Row, measure
 from tinygen.bench.operating import add_points
-from tinygen.bench.published import published, sources
+from tinygen.bench.published import published, sources, verdict
 from tinygen.bench.ratios import add_ratios, choose_baseline, summarize
 from tinygen.bench.registry import find_suite
 from tinygen.bench.suites import SuiteOptions
-from tinygen.builds.predicted import CYCLES_SOURCE
+from tinygen.builds.predicted import CYCLES_SOURCE, error_text
 from tinygen.errors import TinygenError
 from tinygen.lowering.select import CMSIS_NN, ESP_NN, FAMILIES
 from tinygen.processes import in_processes
@@ -85,6 +85,10 @@ class BenchReport:
     def errors(self) -> int:
         return sum(row["error"] is not None for row in self.rows)
 
+    def _boards(self) -> dict[str, Board]:
+        """Those of the rows."""
+        return {name: board_or_core(name) for name in dict.fromkeys(row["board"] for row in self.rows)}
+
     def as_json(self) -> dict[str, Any]:
         """Everything, as it stands in DIR/bench.json."""
         several = len({row["board"] for row in self.rows}) > 1
@@ -96,6 +100,7 @@ class BenchReport:
             "core": "several" if several else self.board.core,
             "clock_hz": None if several else self.board.core_hz,
             "cycles_source": f"{CYCLES_SOURCE} by a model of the core",
+            "cycles_error": {name: error_text(board) for name, board in self._boards().items()},
             "baseline": self.baseline,
             "rows": rows,
             "summary": summarize(rows),
@@ -137,7 +142,7 @@ def bench(
     rows = []
     step("measuring", 0, len(jobs))
     for job, row in zip(jobs, in_processes(measure, jobs, options.jobs), strict=True):
-        rows.append(row | {"published": published(job.case, board_or_core(job.board))})
+        rows.append(row | {"published": _published(job, row)})
         step("measuring", len(rows), len(jobs))
     baseline = options.baseline or choose_baseline(options.kernels)
     add_ratios(rows, baseline)
@@ -145,6 +150,13 @@ def bench(
     add_points(rows)
     first = boards[options.board]
     return BenchReport(first, baseline, rows, skipped, break_evens(rows, cases, first) if len(boards) == 1 else ())
+
+
+def _published(job: Job, row: Row) -> dict[str, Any] | None:
+    """See `published`; with the `verdict`."""
+    board = board_or_core(job.board)
+    figures = published(job.case, board)
+    return figures and figures | verdict(row["cycles_predicted"], figures, board)
 
 
 def _check(board: Board, options: BenchOptions) -> None:

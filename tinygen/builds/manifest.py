@@ -143,8 +143,8 @@ class Predicted:
     """Counted instructions and predicted cycles; time and energy where the board's clock and current are known.
 
     Attributes:
-        milliseconds_interval: what 90 % of the times would lie between, by what was measured on such a board; None
-            where nothing was.
+        milliseconds_interval: what 90 % of the times would lie between, by what was measured on the board or its core;
+            None where that was too little.
     """
 
     instructions: int
@@ -172,6 +172,7 @@ class ProfileEntry(Predicted):
     """One inference on zero input, in the emulated board.
 
     Attributes:
+        cycles_interval_source: what `milliseconds_interval` comes from, or why there is none.
         functions: instructions by function.
     """
 
@@ -179,6 +180,7 @@ class ProfileEntry(Predicted):
     layers: tuple[LayerProfile, ...]
     stack_used_bytes: int | None
     functions: Mapping[str, int]
+    cycles_interval_source: str = field(default="", metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,14 +4,43 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygen.targets.board import Board
+from tinygen.targets.cycles.interval import interval_of, percent
 from tinygen.targets.emulator import Profile
 from tinygen.targets.first_light import spread_on
 
 CYCLES_SOURCE = "predicted"
+
+
+@dataclass(frozen=True)
+class CycleError:
+    """How far predicted cycles are off.
+
+    Attributes:
+        interval: measured by predicted cycles, of 90 % of programs; None where too little was measured to say.
+        source: what was measured, for people.
+    """
+
+    interval: tuple[float, float] | None
+    source: str
+
+
+def error_of(board: Board) -> CycleError:
+    """Of predictions for a board: by what was measured on it, else by what was published of its core.
+
+    Raises:
+        BoardError: what is kept of a board was not measured on one.
+    """
+    spread = spread_on(board.name)
+    if spread is not None:
+        return CycleError((spread.low, spread.high), f"{spread.points} measurements on this board")
+    found = interval_of(board.core)
+    if found is None:
+        return CycleError(None, f"too little was measured on {board.core} to say how far off")
+    return CycleError((found.low, found.high), f"{found.points} published measurements on {board.core}")
 
 
 def profile_json(profile: Profile, names: Sequence[str], board: Board) -> dict[str, Any]:
@@ -30,6 +59,7 @@ def profile_json(profile: Profile, names: Sequence[str], board: Board) -> dict[s
         "cycles_predicted": profile.cycles,
         "cycles_source": CYCLES_SOURCE,
         **time_and_energy(profile.cycles, board),
+        "cycles_interval_source": error_of(board).source,
         "layers": [
             {
                 "name": name,
@@ -43,20 +73,29 @@ def profile_json(profile: Profile, names: Sequence[str], board: Board) -> dict[s
     }
 
 
+def error_text(board: Board) -> str:
+    """For people: what 90 % of measured cycles lie between, by the predicted; or why that is not known."""
+    found = error_of(board)
+    if found.interval is None:
+        return found.source
+    low, high = map(percent, found.interval)
+    return f"90 % of measured cycles are {low} to {high} % from the predicted, by {found.source}"
+
+
 def time_and_energy(cycles: int, board: Board) -> dict[str, Any]:
     """Milliseconds at the board's clock, and microjoules: supply voltage x run current x time.
 
     The energy's interval is that of the run current (see `RunCurrent.interval`); the error of the cycles comes on
-    top of it. Nothing is said where the board's clock or current is not known. The time has an interval where cycles
-    were measured on such a board (see `tinygen.targets.first_light`).
+    top of it. Nothing is said where the board's clock or current is not known. The time has an interval where enough
+    was measured to say (see `error_of`).
     """
     if not board.core_hz:
         return {}
     seconds = cycles / board.core_hz
     entry: dict[str, Any] = {"milliseconds_predicted": round(seconds * 1e3, 6)}
-    spread = spread_on(board.name)
-    if spread is not None:
-        entry["milliseconds_interval"] = [round(seconds * 1e3 * ratio, 6) for ratio in (spread.low, spread.high)]
+    interval = error_of(board).interval
+    if interval is not None:
+        entry["milliseconds_interval"] = [round(seconds * 1e3 * ratio, 6) for ratio in interval]
     energy = predicted_energy(seconds, board)
     if energy is not None:
         entry["microjoules_predicted"], entry["microjoules_interval"] = energy

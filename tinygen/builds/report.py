@@ -11,11 +11,13 @@ from tinygen.builds.manifest import (
     Manifest,
     NetworkEntry,
     Predicted,
+    ProfileEntry,
     ProgramEntry,
     SwitchEntry,
     TensorEntry,
 )
 from tinygen.builds.pages import COLOURS, page_environment
+from tinygen.targets.cycles.interval import percent
 
 _WIDTH, _LEFT, _TOP, _PLOT = 1000, 70, 10, 300
 
@@ -115,11 +117,27 @@ def budget_text(budget: FlashBudget) -> str:
 
 
 def energy_text(profile: Predicted) -> str:
-    """123 µJ (86 to 160); empty where it is not known."""
+    """123 µJ (86 to 160 by the run current alone); empty where it is not known."""
     if profile.microjoules_predicted is None or profile.microjoules_interval is None:
         return ""
     low, high = profile.microjoules_interval
-    return f"{profile.microjoules_predicted:,.0f} µJ ({low:,.0f} to {high:,.0f})"
+    return f"{profile.microjoules_predicted:,.0f} µJ ({low:,.0f} to {high:,.0f} by the run current alone)"
+
+
+def time_text(profile: ProfileEntry) -> str:
+    """The predicted time and how far it may be off."""
+    text = f"{profile.milliseconds_predicted:,.3f} ms"
+    off = interval_text(profile)
+    return f"{text}; {off}" if off else text
+
+
+def interval_text(profile: ProfileEntry) -> str:
+    """What 90 % of such times lie between and what says so, or why nothing does."""
+    if profile.milliseconds_interval is None or not profile.milliseconds_predicted:
+        return profile.cycles_interval_source
+    low, high = profile.milliseconds_interval
+    off = " to ".join(percent(one / profile.milliseconds_predicted) for one in (low, high))
+    return f"90 %: {low:,.3g} to {high:,.3g} ms ({off} %), by {profile.cycles_interval_source}"
 
 
 SWITCH_COLUMNS = ("switch", "MAC", "constants, B", "code, B", "arena, B", "cycles, predicted", "energy, µJ")
@@ -173,8 +191,8 @@ def _cards(m: Manifest) -> list[tuple[str, str]]:
         cards.append(("instructions per inference", f"{profile.instructions:,}"))
         cards.append((f"cycles ({profile.cycles_source})", f"{profile.cycles_predicted:,}"))
         if profile.milliseconds_predicted is not None:
-            clock = f"at {(m.clock_hz or 0) / 1e6:g} MHz, predicted"
-            cards.append((clock, f"{profile.milliseconds_predicted:.2f} ms"))
+            clock = f"at {(m.clock_hz or 0) / 1e6:g} MHz, predicted; {interval_text(profile)}"
+            cards.append((clock.rstrip("; "), f"{profile.milliseconds_predicted:.2f} ms"))
         if profile.microjoules_predicted is not None:
             cards.append(("energy, predicted", energy_text(profile)))
     return cards

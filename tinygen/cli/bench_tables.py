@@ -16,6 +16,7 @@ from tinygen.bench.gated_digits import networks_markdown
 from tinygen.bench.gated_layers import gated_markdown
 from tinygen.bench.operating import branch_statements, branches_markdown
 from tinygen.bench.pairs import bits_markdown, pair_statements, pairs_markdown
+from tinygen.bench.published import OPEN
 from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
 from tinygen.bench.switches import dearer_switches, switch_cycles_markdown
 from tinygen.cli.sheet import Column, Sheet, name, number, prose
@@ -112,7 +113,7 @@ def _work(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
     columns += [number("MAC/\ninstr.", 7), number("cycles", 1), number("MAC/\ncycle", 5), number("ms", 1)]
     columns += [number(f"x\n{report['baseline']}", 2)] if report["baseline"] else []
     columns += [number("published\ninstr.", 4), number("x\npublished", 3)] if published else []
-    columns += [number("best\ncycles", 9), number("best\nms", 8)] if best else []
+    columns += [number("best\ncycles", 9), number("best\nms", 8), name("cycles\nare", 7)] if best else []
     table = Sheet(f"Work on {report['board_title']}", columns)
     for row in _with_gaps(table, rows):
         cells: list[str | Text] = [row["case"], f"{row['macs']:,}"] if row["first"] else ["", ""]
@@ -134,7 +135,7 @@ def _work(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
             cells.append(_multiple(row["instructions"] / theirs if theirs else None))
         if best:
             theirs = row["published"] or {} if row["first"] else {}
-            cells += [_number(theirs.get("best_cycles")), str(theirs.get("best_ms", ""))]
+            cells += [_number(theirs.get("best_cycles")), str(theirs.get("best_ms", "")), theirs.get("verdict", "")]
         table.add_row(*cells)
     return table
 
@@ -321,6 +322,9 @@ def _notes(report: dict[str, Any]) -> list[RenderableType]:
         f"  {row['case']}, {row['kernels']}, {row['toolchain']}: codes differ by up to {row['max_abs_diff']}"
         for row in different
     ]
+    notes += [f"{board}: {text}." for board, text in report["cycles_error"].items()]
+    if any((row["published"] or {}).get("verdict") == OPEN for row in report["rows"]):
+        notes.append(f"{OPEN}: the published figure is within what the prediction may be off by.")
     notes += [f"Published by others: {source}." for source in report["sources"]]
     return [Text(note, style="dim") for note in notes]
 

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tinygen.builds.manifest import AppEntry, Manifest, ProfileEntry
+from tinygen.builds.manifest import AppEntry, Manifest
 from tinygen.builds.report import (
     SWITCH_COLUMNS,
     arena_text,
@@ -23,6 +23,7 @@ from tinygen.builds.report import (
     size_text,
     stream_text,
     switch_row,
+    time_text,
 )
 from tinygen.cli.sheet import Sheet, name, number, prose, tail
 
@@ -91,15 +92,6 @@ def build_summary(manifest: Manifest) -> RenderableType:
         if profile.microjoules_predicted is not None:
             facts.add_row("energy, predicted", energy_text(profile))
     return Group(*parts, facts)
-
-
-def time_text(profile: ProfileEntry) -> str:
-    """The predicted time, and what it lies between where such a board was measured."""
-    text = f"{profile.milliseconds_predicted:,.3f} ms"
-    if profile.milliseconds_interval is None:
-        return text
-    low, high = profile.milliseconds_interval
-    return f"{text}; {low:,.3f} to {high:,.3f} by what was measured on this board"
 
 
 def app_text(app: AppEntry) -> str:

@@ -76,7 +76,7 @@ class RunResult:
         entry: dict[str, Any] = {"device_cycles": row.cycles}
         if row.profile is not None:
             entry = profile_json(row.profile, list(self.layers), self.board) | entry
-            del entry["cycles_source"]
+            del entry["cycles_source"], entry["cycles_interval_source"]
         if self.macs:
             entry |= {"branches": dict(row.path), "macs": sum(self.macs[layer] for layer in row.ran)}
         return entry
