@@ -44,6 +44,7 @@ from tinygen.nn.layers import (
     freeze_weights,
     xnor_block,
 )
+from tinygen.nn.mixed import CondConv2d
 from tinygen.nn.quantizers import (
     APSQ,
     BWN,
@@ -76,6 +77,7 @@ __all__ = [
     "Affine8",
     "BinaryConnect",
     "CodebookQuant",
+    "CondConv2d",
     "Deciding",
     "EarlyExit",
     "GatedConv2d",

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tinygen.errors import UnsupportedError
 from tinygen.ir.encodings import IntegerEncoding, Levels
 from tinygen.nn.layers import QuantConv2d, QuantLinear
+from tinygen.nn.mixed import CondConv2d
 from tinygen.nn.quantizers import Affine8, Symmetric8
 
 PENALTY = 1e-8
@@ -47,6 +48,7 @@ class GatedConv2d(nn.Module):
     Args:
         in_channels, out_channels, kernel_size, stride, padding: as of nn.Conv2d; without bias, dilation and groups.
         density: share of the channels that live; a fraction, or a float taken as the shortest decimal: 0.3 is 3/10.
+        experts: whose weights are mixed for each input (`CondConv2d`): only those of live channels are, on the board.
         quantizer: of the output, which begins at 0; Affine8(relu=True) unless given.
 
     Attributes:
@@ -70,6 +72,7 @@ class GatedConv2d(nn.Module):
         density: Fraction | float,
         stride: int | tuple[int, int] = 1,
         padding: int | tuple[int, int] = 0,
+        experts: int = 0,
         quantizer: Affine8 | None = None,
     ) -> None:
         super().__init__()
@@ -78,9 +81,15 @@ class GatedConv2d(nn.Module):
             raise UnsupportedError(f"a density of {density}", where="GatedConv2d", fix="Give one in (0, 1].")
         self.density = share
         self.k = math.ceil(share * out_channels)
-        self.convolution = QuantConv2d(
-            in_channels, out_channels, kernel_size, stride, padding, bias=False, weight_quantizer=Symmetric8()
-        )
+        self.convolution: QuantConv2d | CondConv2d
+        if experts:
+            self.convolution = CondConv2d(
+                in_channels, out_channels, kernel_size, experts=experts, stride=stride, padding=padding
+            )
+        else:
+            self.convolution = QuantConv2d(
+                in_channels, out_channels, kernel_size, stride, padding, bias=False, weight_quantizer=Symmetric8()
+            )
         self.norm = nn.BatchNorm2d(out_channels, affine=False)
         self.beta = nn.Parameter(torch.zeros(out_channels))
         self.saliency_quantizer = Affine8(relu=True)

@@ -21,6 +21,7 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate, evaluate_all
 from tinygen.nn import (
     Affine8,
+    CondConv2d,
     GatedConv2d,
     InputQuant,
     QuantLinear,
@@ -32,13 +33,13 @@ from tinygen.nn import (
 from tinygen.nn.gated import winners
 
 
-def _network(density: Fraction | float = 0.5, channels: int = 10) -> nn.Module:
+def _network(density: Fraction | float = 0.5, channels: int = 10, experts: int = 0) -> nn.Module:
     """Gated layers behind each other, a pool on live channels, and heads that want all channels."""
     torch.manual_seed(2)
     return nn.Sequential(
         InputQuant(),
         GatedConv2d(3, channels, 3, density=density, padding=1),
-        GatedConv2d(channels, channels, 3, density=density, stride=2),
+        GatedConv2d(channels, channels, 3, density=density, stride=2, experts=experts),
         nn.MaxPool2d(2),
         GatedConv2d(channels, channels, 1, density=density),
         nn.Flatten(),
@@ -46,9 +47,9 @@ def _network(density: Fraction | float = 0.5, channels: int = 10) -> nn.Module:
     )
 
 
-def _trained(density: Fraction | float = 0.5, channels: int = 10) -> tuple[nn.Module, torch.Tensor]:
+def _trained(density: Fraction | float = 0.5, channels: int = 10, experts: int = 0) -> tuple[nn.Module, torch.Tensor]:
     x = images(24, 3, 10, 10)
-    network = like_trained(_network(density, channels), x)
+    network = like_trained(_network(density, channels, experts), x)
     generator = torch.Generator().manual_seed(4)
     for layer in gated_layers(network).values():
         layer.beta.data.normal_(0.0, 0.3, generator=generator)
@@ -107,10 +108,10 @@ def test_utilisation() -> None:
     assert torch.equal(counts["2"], torch.bincount(layer.live.flatten(), minlength=10))
 
 
-@pytest.mark.parametrize("density", [0.5, 0.3, 1.0])
-def test_against_the_module(density: float) -> None:
+@pytest.mark.parametrize(("density", "experts"), [(0.5, 0), (0.3, 3), (1.0, 0)])
+def test_against_the_module(density: float, experts: int) -> None:
     """Lists are the module's; codes too, where float32 does not round over a boundary."""
-    network, x = _trained(density)
+    network, x = _trained(density, experts=experts)
     graph = tinygen.export(network, x[:1], name="gated")
     lists = [key for key, tensor in graph.tensors.items() if isinstance(tensor.encoding, ChannelList)]
     made: dict[str, np.ndarray] = {}
@@ -131,13 +132,51 @@ def test_against_the_module(density: float) -> None:
     assert differing <= total / 2000, f"{differing} of {total}"
 
 
+def _mixed() -> tuple[nn.Module, torch.Tensor]:
+    """Mixed weights without gates."""
+    torch.manual_seed(5)
+    network = nn.Sequential(
+        InputQuant(),
+        CondConv2d(3, 6, 3, experts=3, padding=1),
+        nn.BatchNorm2d(6),
+        Affine8(relu=True),
+        CondConv2d(6, 5, 1, experts=5, stride=2),
+        nn.BatchNorm2d(5),
+        Affine8(relu=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        QuantLinear(5, 4, weight_quantizer=Symmetric8()),
+    )
+    x = images(24, 3, 8, 8) + 2 * images(24, 3, 1, 1, seed=1)
+    return like_trained(network, x), x
+
+
+def test_mixed_weights() -> None:
+    """Shares depend on the input, weights are on the board's grid, gradients reach every expert and the router."""
+    network, x = _mixed()
+    out = network(x).detach()
+    layer = network[1]
+    assert isinstance(layer, CondConv2d) and layer.shares is not None
+    assert layer.shares.std(0).min() > 0 and bool(((layer.shares * 256) % 1 == 0).all())
+    graph = tinygen.export(network, x[:1], name="mixed")
+    scale = graph.tensors[graph.outputs[0]].integer.scale[0]
+    found = np.concatenate([evaluate(graph, [codes])[0] for codes in _codes(network, x)])
+    np.testing.assert_allclose(found * scale, out.numpy(), atol=2e-3 * float(out.abs().max()))
+    network.train()
+    network(x).square().sum().backward()
+    assert layer.weight.grad is not None and layer.router.weight.grad is not None
+    assert bool(layer.weight.grad.flatten(1).any(1).all()) and layer.router.weight.grad.any()
+    with pytest.raises(UnsupportedError, match="17 experts"):
+        CondConv2d(3, 4, 3, experts=17)
+
+
 def _everything(graphs: Sequence[Graph], feeds: Sequence[Sequence[Sequence[np.ndarray]]]) -> None:
     expected = [[evaluate(graph, x) for x in feed] for graph, feed in zip(graphs, feeds, strict=True)]
     compare_code(graphs, feeds, expected, ["gated modules"] * len(graphs), on_board=True)
 
 
 def test_in_c_and_through_files(tmp_path: Path) -> None:
-    made = [_trained(0.5), _trained(0.3, 7)]
+    made = [_trained(0.5), _trained(0.3, 7, experts=4), _mixed()]
     graphs = [tinygen.export(network, x[:1], name=f"gated_{i}") for i, (network, x) in enumerate(made)]
     for graph in graphs:
         tinygen.save(graph, tmp_path / "net.tg")

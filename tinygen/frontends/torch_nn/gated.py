@@ -7,17 +7,17 @@ import math
 import numpy as np
 
 from tinygen.errors import UnsupportedError
-from tinygen.frontends.folding import Reach
-from tinygen.frontends.torch_nn import layers, operands
+from tinygen.frontends.torch_nn import layers, mixed, operands
 from tinygen.frontends.torch_nn.builder import Builder
-from tinygen.frontends.torch_nn.values import Coded, Pending, Value, linear
+from tinygen.frontends.torch_nn.values import Coded, Value
 from tinygen.ir.encodings import Affine
 from tinygen.ir.epilogue import Rescale
 from tinygen.ir.ops.channel_lists import LARGEST_GAMMA
-from tinygen.ir.ops.channel_statistic import ChannelStatistic, Statistic
+from tinygen.ir.ops.channel_statistic import Statistic
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
 from tinygen.ir.ops.window import Padding
 from tinygen.nn.gated import GatedConv2d
+from tinygen.nn.mixed import CondConv2d
 
 _MOST_SHIFT = 46
 _LARGEST_BIAS = 2**30
@@ -42,22 +42,9 @@ def convolution(builder: Builder, module: GatedConv2d, x: Value, where: str) -> 
 
 def _saliency(builder: Builder, module: GatedConv2d, x: Coded, listed: str, where: str) -> Coded:
     """The mean magnitude of each channel, dead ones included."""
-    _, height, width, _ = x.tensor.shape
-    channels, pixels = module.head.in_features, height * width
-    low, high = x.ends()
-    largest = pixels * max(abs(low), abs(high))
-    reach = Reach(np.zeros(channels, np.int64), np.full(channels, largest))
-    inputs = (x.tensor.name, listed) if listed else (x.tensor.name,)
-    pending = Pending(
-        ChannelStatistic,
-        {"statistic": Statistic.MAGNITUDE},
-        inputs,
-        (1, channels),
-        linear((x.gain / pixels,) * channels),
-        reach,
-        f"{where}.saliency",
-    )
-    return layers.activation_quantizer(builder, module.saliency_quantizer, pending, f"{where}.saliency")
+    name, channels = f"{where}.saliency", module.head.in_features
+    means = mixed.means(x, listed, channels, Statistic.MAGNITUDE, name)
+    return layers.activation_quantizer(builder, module.saliency_quantizer, means, name)
 
 
 def _convolution(builder: Builder, module: GatedConv2d, x: Coded, names: tuple[str, str, str], where: str) -> Coded:
@@ -65,11 +52,17 @@ def _convolution(builder: Builder, module: GatedConv2d, x: Coded, names: tuple[s
     Args:
         names: of the list of live inputs ("" for all), of the list of live outputs, of the gammas.
     """
-    codes, encoding = module.convolution.weight_codes()
-    weights = builder.constant(f"{where}.weight", np.moveaxis(codes, 1, -1), encoding)
-    rows, columns = layers.paddings(module.convolution)
-    epilogue, bias = _epilogue(module, float(x.gain), np.array(encoding.scale), where)
     listed, live, gamma = names
+    inner = module.convolution
+    if isinstance(inner, CondConv2d):
+        weights, scales = mixed.weights(builder, inner, x, (listed, live), f"{where}.convolution")
+        listed = ""
+    else:
+        codes, encoding = inner.weight_codes()
+        weights = builder.constant(f"{where}.weight", np.moveaxis(codes, 1, -1), encoding)
+        scales = np.array(encoding.scale)
+    rows, columns = layers.paddings(inner)
+    epilogue, bias = _epilogue(module, float(x.gain), scales, where)
     made = builder.write(
         GatherConv2D,
         where,
@@ -77,7 +70,7 @@ def _convolution(builder: Builder, module: GatedConv2d, x: Coded, names: tuple[s
         module.quantizer.encoding(),
         where,
         padding=Padding.VALID,
-        stride=tuple(module.convolution.stride),
+        stride=tuple(inner.stride),
         row_padding=rows,
         column_padding=columns,
         epilogue=epilogue,

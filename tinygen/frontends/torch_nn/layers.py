@@ -19,6 +19,7 @@ from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.window import Padding, axis
 from tinygen.ir.tensor import Tensor
 from tinygen.nn.layers import QuantConv2d, QuantLinear
+from tinygen.nn.mixed import CondConv2d
 from tinygen.nn.quantizers import ActivationQuantizer
 
 
@@ -89,7 +90,7 @@ def convolution(builder: Builder, module: QuantConv2d, x: Value, where: str) -> 
     return _accumulated(builder, coded, weights, _Sums(IntegerConv2D, fields, shape), where)
 
 
-def paddings(module: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
+def paddings(module: nn.Conv2d | CondConv2d) -> tuple[tuple[int, int], tuple[int, int]]:
     """(above, below), (left, right)."""
     if module.padding == "valid":
         return (0, 0), (0, 0)

@@ -23,9 +23,10 @@ from tinygen.ir.graph import Graph
 from tinygen.nn.decisions import Deciding
 from tinygen.nn.gated import GatedConv2d
 from tinygen.nn.layers import QuantConv2d, QuantLinear
+from tinygen.nn.mixed import CondConv2d
 from tinygen.nn.quantizers import ActivationQuantizer
 
-_OWN = (GatedConv2d, QuantConv2d, QuantLinear, ActivationQuantizer, Deciding)
+_OWN = (CondConv2d, GatedConv2d, QuantConv2d, QuantLinear, ActivationQuantizer, Deciding)
 
 
 def is_quantized(module: nn.Module) -> bool:
