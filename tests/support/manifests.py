@@ -5,16 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tinygen.builds.manifest import (
-    BenchmarkEntry,
-    BufferEntry,
-    LayerEntry,
-    Manifest,
-    Named,
-    Region,
-    Simplified,
-    TensorEntry,
-)
+from tinygen.builds.firmware_entry import Region
+from tinygen.builds.manifest import BenchmarkEntry, BufferEntry, LayerEntry, Manifest, Named, Simplified, TensorEntry
 from tinygen.lowering.program import Ordering
 from tinygen.lowering.select import Family
 from tinygen.project.choices import Mode, WeightMemory

@@ -13,19 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from tinygen.builds.decisions import CostsEntry, ThresholdEntry
+from tinygen.builds.firmware_entry import FirmwareEntry
 from tinygen.builds.folder import UNFINISHED
 from tinygen.builds.plain import OPTIONAL, PlainError, from_plain, to_plain
 from tinygen.errors import TinygenError
 from tinygen.ir.thresholds import assigned, full_name
 from tinygen.lowering.program import Io, Ordering, Streamed
-from tinygen.lowering.select import Family
 from tinygen.passes.litert_arithmetic import Arithmetic
-from tinygen.project.choices import Mode, WeightMemory
+from tinygen.project.choices import Mode
 
 MANIFEST = "manifest.json"
 MODEL_COPY = "model.tg"
 """The model as it was read, whatever its format: what a device's outputs are held against."""
-FIRMWARE = "firmware.elf"
 
 
 @dataclass(frozen=True)
@@ -311,81 +310,6 @@ class ModelEntry:
     model_copy: Named
     arithmetic: Arithmetic = field(default=Arithmetic.REFERENCE, metadata=OPTIONAL)
     io: Io = field(default=Io.ARENA, metadata=OPTIONAL)
-
-
-@dataclass(frozen=True)
-class Region:
-    """A memory, and what is in it by kind."""
-
-    name: str
-    size: int
-    parts: Mapping[str, int]
-
-    @property
-    def used(self) -> int:
-        return sum(self.parts.values())
-
-
-@dataclass(frozen=True)
-class FlashPoint:
-    """A choice of kernels: what its firmware takes, and an inference (of each switch, together)."""
-
-    flash_bytes: int
-    cycles_predicted: int
-
-
-@dataclass(frozen=True)
-class FlashBudget:
-    """How kernels were chosen for a limit of flash.
-
-    Attributes:
-        limit_bytes: of the whole firmware.
-        links: firmwares that were made of what was measured.
-        cycles_predicted: of the chosen kernels, as measured; of all switches together.
-        curve: the fastest kernels for other limits, the smallest first. Some of them, where they are many.
-    """
-
-    limit_bytes: int
-    links: int
-    cycles_predicted: int
-    curve: tuple[FlashPoint, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FirmwareEntry:
-    """What became of it on a board.
-
-    Attributes:
-        board: its name, or the path of its file.
-        flash_bytes, ram_bytes: of the firmware; None where only a project was written.
-        clock_hz: None on the host.
-        arena_memory: bytes of the arena by memory.
-        images: names of what is flashed, by kind.
-        platformio: files of the project for PlatformIO.
-        flash_budget: None where no limit was given.
-        firmware: None where only a project was written; target_note says what is not known then.
-        host_outputs: then, how many outputs came back from one inference on this computer.
-    """
-
-    board: str
-    board_title: str
-    toolchain: str
-    compiler: str
-    kernels: Family
-    flash_bytes: int | None
-    flash_model_bytes: int
-    ram_bytes: int | None
-    stack_bytes: int
-    clock_hz: int | None
-    weights: WeightMemory
-    arena_memory: Mapping[str, int]
-    memory: tuple[Region, ...]
-    images: Mapping[str, str] = field(default_factory=dict)
-    platformio: tuple[str, ...] = ()
-    flash_budget: FlashBudget | None = field(default=None, metadata=OPTIONAL)
-    firmware: str | None = field(default=FIRMWARE, metadata=OPTIONAL)
-    target_note: str = field(default="", metadata=OPTIONAL)
-    host_outputs: int | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen.builds.decisions import CostsEntry
+from tinygen.builds.firmware_entry import FlashBudget
 from tinygen.builds.flash_curve import flash_curve
 from tinygen.builds.manifest import (
-    FlashBudget,
     Manifest,
     NetworkEntry,
     Predicted,

@@ -10,18 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tinygen.builds.firmware_entry import FirmwareEntry, Region
 from tinygen.builds.folder import Folder, Record, sha256_of
 from tinygen.builds.kept_model import keep_model
-from tinygen.builds.manifest import (
-    MANIFEST,
-    AppEntry,
-    BenchmarkEntry,
-    FirmwareEntry,
-    Manifest,
-    ModelEntry,
-    NetworkEntry,
-    Region,
-)
+from tinygen.builds.manifest import MANIFEST, AppEntry, BenchmarkEntry, Manifest, ModelEntry, NetworkEntry
 from tinygen.builds.program import describe_program, describe_simplification
 from tinygen.builds.report import render_report
 from tinygen.builds.switches import describe_network, describe_switches

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from tinygen.builds.manifest import MANIFEST, FlashBudget, FlashPoint, NetworkEntry
+from tinygen.builds.firmware_entry import FlashBudget, FlashPoint
+from tinygen.builds.manifest import MANIFEST, NetworkEntry
 from tinygen.builds.switches import code_sizes
 from tinygen.emit.model import EmittedModel
 from tinygen.emit.sharing import array_key
