@@ -101,8 +101,8 @@ def read_points() -> list[Point]:
     points = []
     for entry in content["points"]:
         shared = {key: sets[entry["set"]][key] for key in ("core", "board", "mhz", "memory")}
-        own = {key: entry[key] for key in entry if key not in ("set", "ms", "note")}
-        mcycles = entry["ms"] * shared["mhz"] / 1000
+        own = {key: entry[key] for key in entry if key not in ("set", "ms", "cycles", "note")}
+        mcycles = entry["cycles"] / 1e6 if "cycles" in entry else entry["ms"] * shared["mhz"] / 1000
         known = {"program": entry["set"], "fitted": False, "function": "infer", "instructions": 0.0, "classes": {}}
         points.append(Point(**{**known, **shared, **own, "mcycles": mcycles}))
     return points
@@ -119,7 +119,10 @@ def held_out(points: Sequence[Point]) -> dict[str, list[Point]]:
 
 def interval(points: Sequence[Point]) -> Interval | None:
     """Of held-out points of one core; None where they are too few."""
-    return interval_from([p.ratio for p in points], len({p.program for p in points}))
+    programs: dict[str, list[float]] = {}
+    for point in points:
+        programs.setdefault(point.program, []).append(point.ratio)
+    return interval_from(list(programs.values()))
 
 
 def intervals(points: Sequence[Point]) -> dict[str, Interval]:
@@ -154,19 +157,25 @@ def predict(elf: Path, core: str, function: str, timing: MemoryTiming | None) ->
             classes[instruction.kind.name.lower()] += row.passes
     total = sum(classes.values())
     return {
-        "predicted": round((bare.cycles - cycles) / 1e6, 4),
-        "stalls": round(sum(row.stalls for row in rows) / 1e6, 4),
-        "instructions": round((bare.instructions - instructions) / 1e6, 4),
+        "predicted": round((bare.cycles - cycles) / 1e6, 6),
+        "stalls": round(sum(row.stalls for row in rows) / 1e6, 6),
+        "instructions": round((bare.instructions - instructions) / 1e6, 6),
         "classes": {name: round(count / 1e6, 4) for name, count in classes.most_common() if count >= 0.005 * total},
     }
 
 
+def _short(mcycles: float) -> str:
+    return f"{mcycles:.3f}" if mcycles >= 0.01 else f"{mcycles:.6f}"
+
+
 def table(points: Sequence[Point]) -> str:
     """One line per point, then the median error per core."""
-    lines = [f"{'point':<26}{'board':<18}{'MHz':>5}{'measured':>10}{'predicted':>11}{'error':>9}  (million cycles)"]
+    lines = [f"{'point':<26}{'board':<24}{'MHz':>5}{'measured':>10}{'predicted':>11}{'error':>9}  (million cycles)"]
     for p in points:
         name = f"{p.name}{' *' if p.fitted else ''}"
-        lines.append(f"{name:<26}{p.board:<18}{p.mhz:>5.0f}{p.mcycles:>10.3f}{p.predicted:>11.3f}{p.error:>+9.1%}")
+        measured, predicted = _short(p.mcycles), _short(p.predicted)
+        clock = f"{p.mhz:.0f}" if p.mhz else ""
+        lines.append(f"{name:<26}{p.board:<24}{clock:>5}{measured:>10}{predicted:>11}{p.error:>+9.1%}")
     for core in dict.fromkeys(p.core for p in points):
         for label, chosen in (
             ("all", [p for p in points if p.core == core]),

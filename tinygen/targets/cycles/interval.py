@@ -6,7 +6,6 @@ The file is made by `python -m tests.timing.published --write` of the points in 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -16,8 +15,8 @@ from typing import Any
 import yaml
 
 INTERVALS = Path(__file__).with_name("intervals.yaml")
-LEAST = 3
-"""Points. Of two, Student's factor is 6.3 and an interval says nothing."""
+LEAST, LEAST_PROGRAMS = 3, 2
+"""Points: of two, Student's factor is 6.3 and an interval says nothing. And programs: one says nothing of others."""
 _STUDENT = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833, 1.812, 1.796, 1.782, 1.771, 1.761, 1.753)
 """95 % of Student's t with 1, 2, ... degrees of freedom are below it; with more than the last, still fewer."""
 
@@ -45,26 +44,26 @@ def percent(ratio: float) -> str:
     return f"{round(100 * (ratio - 1)):+d}".replace("-", "−")
 
 
-def interval_from(ratios: Sequence[float], programs: int) -> Interval | None:
+def interval_from(programs: Sequence[Sequence[float]]) -> Interval | None:
     """Where one more program would be, with a probability of 90 %; None where there are too few to say.
 
     The prediction interval of a normal distribution whose mean and deviation are those of the logarithms, with
-    Student's factor for their number: exp(m ± t s sqrt(1 + 1/k)). k is the number of programs, not of points: what one
-    program's compiler and port do to its mean, all its points share. The interval is wider than the range of few
-    points, and not about 1 where predictions are off to one side.
+    Student's factor for their number: exp(m ± t s sqrt(1 + 1/k)). k is the number of programs, not of points, and each
+    program counts the same: what its compiler and its port do, all its points share. The interval is wider than the
+    range of few points, and not about 1 where predictions are off to one side.
 
     Args:
-        ratios: measured by predicted.
-        programs: see `Interval`.
+        programs: measured by predicted, of the points of each.
     """
-    count = len(ratios)
-    if count < LEAST:
+    count = sum(map(len, programs))
+    if count < LEAST or len(programs) < LEAST_PROGRAMS:
         return None
-    logs = [math.log(ratio) for ratio in ratios]
+    logs = [(math.log(ratio), 1 / len(one) / len(programs)) for one in programs for ratio in one]
+    middle = sum(weight * log for log, weight in logs)
+    variance = sum(weight * (log - middle) ** 2 for log, weight in logs) * count / (count - 1)
     factor = _STUDENT[min(count - 1, len(_STUDENT)) - 1]
-    margin = factor * statistics.stdev(logs) * math.sqrt(1 + 1 / programs)
-    middle = statistics.fmean(logs)
-    return Interval(count, programs, *(round(math.exp(middle + sign * margin), 3) for sign in (-1, 1)))
+    margin = factor * math.sqrt(variance * (1 + 1 / len(programs)))
+    return Interval(count, len(programs), *(round(math.exp(middle + sign * margin), 3) for sign in (-1, 1)))
 
 
 def interval_of(core: str) -> Interval | None:
