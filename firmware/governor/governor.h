@@ -1,8 +1,9 @@
 /*
- * Chooses the switch of a switchable network: by the energy that is left, or by how sure the last answer was.
+ * Chooses the switch of a switchable network, or the thresholds of a network that decides: by the energy that is left,
+ * or by how sure the last answer was.
  * An example that works as it is: integers only, no division, no state but the caller's, portable C99.
  *
- * A ladder lists the switches from the cheapest to the dearest. `tinygen build` writes one for the network that it
+ * A ladder lists them from the cheapest to the dearest. `tinygen build` writes one for the network that it
  * built (NAME_ladder.c), with the cost of an inference that it predicts for the board.
  *
  *     governor_energy_t budget;
@@ -13,6 +14,10 @@
  *         kws_set_switch(model, rung->which);
  *         ... write the input, kws_invoke(model), read the output
  *     }
+ *
+ * A network with thresholds that was built with --profile has a ladder of settings of them: call
+ * exits_ladder_set(model, rung->which) instead of kws_set_switch, with EXITS_LADDER_RUNGS as the count. The cost of such
+ * a rung is the mean over the data set of the build, so the budget is kept in the mean over inputs like those.
  *
  * Who wants both asks both, and takes the rung that comes first in the ladder.
  */
@@ -26,7 +31,7 @@ extern "C" {
 #endif
 
 typedef struct {
-    uint32_t which; /* the switch, for NAME_set_switch() */
+    uint32_t which; /* the switch, for NAME_set_switch(); the setting of thresholds, for NAME_ladder_set() */
     uint32_t cost;  /* of one inference: nanojoules; cycles where the board's current is not known */
 } governor_rung_t;
 

@@ -59,6 +59,34 @@ def path_text(branches: Mapping[str, int]) -> str:
 
 
 @dataclass(frozen=True)
+class RungEntry:
+    """A setting of thresholds, and what it costs.
+
+    Attributes:
+        thresholds: codes by name.
+        expected: the mean over the data set.
+        worst_cycles: of a path that inputs of the data set take.
+        accuracy: share of the data set's inputs that get the right answer, 0 to 1; None without labels.
+    """
+
+    thresholds: Mapping[str, int]
+    expected: CostEntry
+    worst_cycles: int
+    accuracy: float | None = None
+
+    @property
+    def text(self) -> str:
+        """`EXIT_1 = 40, EXIT_2 = 25`."""
+        return ", ".join(f"{name} = {code}" for name, code in self.thresholds.items())
+
+    @property
+    def cost_text(self) -> str:
+        """`11,450 cycles expected, 11,602 at worst, accuracy 91.20 %`."""
+        text = f"{self.expected.cycles:,} cycles expected, {self.worst_cycles:,} at worst"
+        return text if self.accuracy is None else f"{text}, accuracy {100 * self.accuracy:.2f} %"
+
+
+@dataclass(frozen=True)
 class CostsEntry:
     """Of a network whose inputs decide what runs.
 
@@ -68,6 +96,7 @@ class CostsEntry:
         expected: the mean over a data set; None without one.
         inputs: of the data set.
         paths: those that it takes, the most frequent first.
+        rungs: settings of the thresholds, from the cheapest to the dearest; of networks that are not switchable.
     """
 
     source: str
@@ -76,22 +105,25 @@ class CostsEntry:
     expected: CostEntry | None = field(default=None, metadata=OPTIONAL)
     inputs: int = field(default=0, metadata=OPTIONAL)
     paths: tuple[PathEntry, ...] = field(default=(), metadata=OPTIONAL)
+    rungs: tuple[RungEntry, ...] = field(default=(), metadata=OPTIONAL)
 
 
-def describe_costs(costs: Costs, source: str, inputs: int = 0) -> CostsEntry:
+def describe_costs(costs: Costs, source: str, inputs: int = 0, rungs: tuple[RungEntry, ...] = ()) -> CostsEntry:
     """What the manifest says of costs; see `CostsEntry`."""
     return CostsEntry(
         source,
-        _cost(costs.worst),
-        _cost(costs.best),
-        None if costs.expected is None else _cost(costs.expected),
+        cost_entry(costs.worst),
+        cost_entry(costs.best),
+        None if costs.expected is None else cost_entry(costs.expected),
         inputs,
         tuple(
             PathEntry(dict(one.path), round(one.share, 6), round(one.cost.cycles), round(one.cost.macs))
             for one in costs.paths
         ),
+        rungs,
     )
 
 
-def _cost(cost: Cost) -> CostEntry:
+def cost_entry(cost: Cost) -> CostEntry:
+    """Rounded."""
     return CostEntry(round(cost.cycles), round(cost.macs))

@@ -259,7 +259,9 @@ def _paths(m: Manifest) -> dict[str, Any] | None:
         }
         for one in costs.paths
     ]
-    return {"rows": rows, "summary": cost_rows(costs), "source": costs.source, "inputs": f"{costs.inputs:,}"}
+    rungs = [(one.text, one.cost_text) for one in costs.rungs]
+    about = {"summary": cost_rows(costs), "source": costs.source, "inputs": f"{costs.inputs:,}"}
+    return {"rows": rows, "rungs": rungs, **about}
 
 
 def _arena(m: ProgramEntry) -> dict[str, Any]:

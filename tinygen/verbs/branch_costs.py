@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tinygen.builds.arrays import Samples, load_samples
-from tinygen.builds.decisions import ESTIMATED, PREDICTED, describe_costs
+from tinygen.builds.decisions import ESTIMATED, PREDICTED, RungEntry, cost_entry, describe_costs
 from tinygen.builds.manifest import Manifest
 from tinygen.emit.cycles import cycles_header
 from tinygen.errors import TinygenError, ToolchainError
@@ -21,10 +21,11 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
 from tinygen.ir.paths import Path as Way
 from tinygen.ir.paths import path_of
-from tinygen.lowering.costs import costs_of, has_branches
+from tinygen.lowering.costs import costs_of, has_branches, path_cost
 from tinygen.lowering.layers import all_layers
 from tinygen.lowering.network import NetworkProgram
 from tinygen.lowering.program import Program
+from tinygen.verbs.rungs import Setting, settings_of
 
 _EXAMPLES = 16
 """Paths of the data set that are run on an input of their own."""
@@ -37,10 +38,12 @@ class DataSet:
     Attributes:
         counts: how many take each.
         examples: the first input of each.
+        settings: of the thresholds, and the paths that the inputs take with each; see `settings_of`.
     """
 
     counts: dict[Way, int] = field(default_factory=dict)
     examples: dict[Way, list[np.ndarray]] = field(default_factory=dict)
+    settings: tuple[Setting, ...] = ()
 
 
 def read_data_sets(network: Network, inputs: Path | None) -> list[DataSet]:
@@ -57,7 +60,11 @@ def read_data_sets(network: Network, inputs: Path | None) -> list[DataSet]:
         )
     first = network.first
     samples = load_samples(inputs, [first.tensors[name] for name in first.inputs])
-    return [_paths(switch.graph, samples) for switch in network]
+    found = [_paths(switch.graph, samples) for switch in network]
+    if not network.is_switchable:
+        # The governor of a switchable network chooses switches.
+        found[0].settings = settings_of(first, samples)
+    return found
 
 
 def _paths(graph: Graph, samples: Samples) -> DataSet:
@@ -89,14 +96,27 @@ def with_costs(
         if cycles is not None:
             source = PREDICTED
             costs = replace(costs, worst=costs_of(program, None, cycles.most).worst)
-        found.append((costs, sum(one.counts.values())))
+        found.append((costs, sum(one.counts.values()), _rungs(program, one.settings, cycles)))
     if manifest.board != "host":
-        header = cycles_header(network.name, manifest.board_title, source, [costs for costs, _ in found])
+        header = cycles_header(network.name, manifest.board_title, source, [costs for costs, _, _ in found])
         write_file(folder / "model" / f"{network.name}_cycles.h", header.encode())
-    entries = [describe_costs(costs, source, count) for costs, count in found]
+    entries = [describe_costs(costs, source, count, rungs) for costs, count, rungs in found]
     pairs = zip(manifest.switches, entries, strict=bool(manifest.switches))
     switches = tuple(replace(switch, costs=entry) for switch, entry in pairs)
     return replace(manifest, costs=entries[0], switches=switches)
+
+
+def _rungs(program: Program, settings: Sequence[Setting], cycles: _Cycles | None) -> tuple[RungEntry, ...]:
+    """What each setting of the thresholds costs, from the cheapest to the dearest."""
+    rungs = []
+    for one in settings:
+        expected = costs_of(program, one.counts, None if cycles is None else cycles.least).expected
+        assert expected is not None
+        most = [path_cost(program, path, None if cycles is None else cycles.most).cycles for path in one.counts]
+        thresholds = {name.upper(): code for name, code in one.thresholds.items()}
+        accuracy = None if one.accuracy is None else round(one.accuracy, 6)
+        rungs.append(RungEntry(thresholds, cost_entry(expected), round(max(most)), accuracy))
+    return tuple(sorted(rungs, key=lambda rung: rung.expected.cycles))
 
 
 def cycles_at_most(folder: Path, switch: int, program: Program) -> list[int] | None:

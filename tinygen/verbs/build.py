@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tinygen.builds.decisions import RungEntry
 from tinygen.builds.firmware_entry import FirmwareEntry, Region
 from tinygen.builds.folder import Folder, Record, sha256_of
 from tinygen.builds.kept_model import keep_model
 from tinygen.builds.manifest import MANIFEST, AppEntry, BenchmarkEntry, Manifest, ModelEntry, NetworkEntry
+from tinygen.builds.predicted import predicted_energy
 from tinygen.builds.program import describe_program, describe_simplification
 from tinygen.builds.report import render_report
 from tinygen.builds.switches import describe_network, describe_switches
@@ -36,7 +38,7 @@ from tinygen.project.application import Application
 from tinygen.project.choices import Mode, WeightMemory
 from tinygen.project.esp_idf import UNTESTED, build_for_host, host_folder, write_idf_project
 from tinygen.project.firmware import write_firmware_project
-from tinygen.project.governor import Rung, write_governor
+from tinygen.project.governor import Basis, Rung, Setting, write_governor, write_threshold_governor
 from tinygen.project.platformio import write_platformio_project
 from tinygen.targets.board import Board
 from tinygen.targets.boards import load_board
@@ -129,6 +131,7 @@ def build(
             write_governor(temporary, manifest.model, manifest.board_title, _rungs(manifest))
         else:
             manifest = with_costs(manifest, temporary, program, data, emulate=False)
+        _write_settings(temporary, manifest, board)
         (temporary / "report.html").write_text(render_report(manifest), encoding="utf-8")
         manifest = Manifest.from_json(target.write_record(temporary, manifest.to_json()))
     _move_reports(out, manifest.build_id)
@@ -301,6 +304,24 @@ def _rungs(manifest: Manifest) -> list[Rung]:
     profiles = {entry.name: entry.profile for entry in manifest.switches}
     rungs = [Rung(name, p.cycles_predicted, p.microjoules_predicted) for name, p in profiles.items() if p is not None]
     return rungs if len(rungs) == len(profiles) else []
+
+
+def _write_settings(folder: Path, manifest: Manifest, board: Board) -> None:
+    """The governor of a network with thresholds, where a data set said what they cost; this computer has no budget."""
+    costs = manifest.costs
+    if costs is None or board.is_host:
+        return
+    settings = [
+        Setting(one.thresholds, one.expected.cycles, _microjoules(one, board), one.worst_cycles, one.accuracy)
+        for one in costs.rungs
+    ]
+    write_threshold_governor(folder, manifest.model, Basis(manifest.board_title, costs.source, costs.inputs), settings)
+
+
+def _microjoules(rung: RungEntry, board: Board) -> float | None:
+    """Of a mean inference; None where the board's clock or current is not known."""
+    energy = predicted_energy(rung.expected.cycles / board.core_hz, board) if board.core_hz else None
+    return None if energy is None else energy[0]
 
 
 def _write_sources(job: _Job, program: NetworkProgram, folder: Path, has_db: bool) -> tuple[EmittedModel, ModelEntry]:

@@ -30,7 +30,7 @@ class Relation(StrEnum):
     NOT_EQUAL = "not_equal"
 
 
-_MEANINGS: Mapping[Relation, Callable[[np.ndarray, np.ndarray], np.ndarray]] = MappingProxyType(
+_MEANINGS: Mapping[Relation, Callable[[np.ndarray | int, np.ndarray | int], np.ndarray]] = MappingProxyType(
     {
         Relation.LESS: np.less,
         Relation.LESS_EQUAL: np.less_equal,
@@ -79,12 +79,16 @@ class Compare(Op):
         given = isinstance(output.encoding, Plain) and output.encoding.storage in ("bool", "int8", "int32")
         node.require(given, f"the output must be bool, int8 or int32, not {output.encoding}")
 
+    def holds(self, first: np.ndarray | int, second: np.ndarray | int) -> np.ndarray:
+        """Whether the relation holds of codes that are not scaled; bool, shapes as NumPy broadcasts them."""
+        return np.asarray(_MEANINGS[self.relation](first, second))
+
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         first, second = values
         if self.scaled:
             first, second = (_scaled(node.input(i), values[i]) for i in (0, 1))
         second = second.reshape(()) if second.size == 1 else second
-        holds = _MEANINGS[self.relation](first, second)
+        holds = self.holds(first, second)
         return [holds.astype(node.output.dtype).reshape(node.output.shape)]
 
 
