@@ -8,6 +8,7 @@ import shlex
 import shutil
 import tomllib
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.docs.pages import ROOT, anchors, blocks, links, pages, prose
 from tests.support.command_line import call
 from tests.support.gates import exits
 from tests.support.gates import images as gate_images
+from tinygen.bench.gated_networks import ConvLayer, Method, gated_network
 from tinygen.cli.app import app
 from tinygen.demo import MODEL, load_test_digits
 from tinygen.frontends.load import load_network
@@ -207,6 +209,8 @@ def test_commands_run(page: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", images[:2])
     tinygen.save(exits(), tmp_path / "exits.tg")
     rows = np.stack([row[0] for row in gate_images(3)])
+    layers = (ConvLayer(8), ConvLayer(8))
+    tinygen.save(gated_network("gates", layers, rows.shape[-3:], Method(Fraction(1, 2))), tmp_path / "gates.tg")
     np.savez(tmp_path / "images.npz", x=rows, y=np.zeros(len(rows), np.int64))
     np.save(tmp_path / "images.npy", rows)
     for words in runnable(page):
@@ -238,8 +242,9 @@ def test_python_of_the_torch_page_runs(tmp_path: Path, monkeypatch: pytest.Monke
     module = torch.nn.Sequential(*layers)
     images = [torch.randn(1, 1, 28, 28) for _ in range(4)]
     code = [block.text for block in blocks(ROOT / "docs" / "from-pytorch.md") if block.language == "python"]
-    assert len(code) == 3
+    assert len(code) == 4
     exec(code[0], {"module": module.eval(), "example_input": images[0], "images": torch.cat(images)})
     exec(code[1], {"module": module.eval(), "images": images})
-    for name in ("kws.tg", "digits.tg"):
+    exec(code[3], {})
+    for name in ("kws.tg", "digits.tg", "gated.tg"):
         assert call("inspect", name, cwd=tmp_path).returncode == 0
