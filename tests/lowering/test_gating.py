@@ -16,14 +16,15 @@ ISA = ("c99", "dsp", "dual-issue")
 
 
 def test_costs_fall_with_the_density() -> None:
-    """As suite `gated` measures them: 1.23, 0.71, 0.33, 0.09 of the dense layer on the M7."""
+    """Of what suite `gated` measures on the M7 with gcc the estimates are up to a fifth too low, and never too high."""
     shares = []
     for quarters in (4, 3, 2, 1):
         graph = gated_network("gates", LAYERS, (16, 16, 4), Method(Fraction(quarters, 4)))
         costs = {cost.name: cost for cost in gate_costs(graph, ISA)}
         assert set(costs) == {"conv0", "conv1"}
         shares.append(costs["conv1"].gated / costs["conv1"].dense)
-    assert shares == pytest.approx([1.2, 0.68, 0.31, 0.08], abs=0.1)
+    for share, measured in zip(shares, (1.228, 0.709, 0.330, 0.086), strict=True):
+        assert 0.8 * measured <= share <= measured
 
 
 def test_the_dense_layer_is_the_one_without_gates() -> None:

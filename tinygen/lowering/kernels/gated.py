@@ -16,14 +16,9 @@ from tinygen.ir.ops.scatter_channels import ScatterChannels
 from tinygen.ir.ops.top_k import TopK
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support import codes
+from tinygen.lowering.kernels.support.gathered import computed_operands
 from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
-
-
-def _operands(node: Node, **names: int) -> tuple[tuple[str, int], ...]:
-    """Parameters for the inputs that are there and computed."""
-    found = {name: node.optional(index) for name, index in names.items()}
-    return tuple((name, names[name]) for name, tensor in found.items() if tensor is not None and tensor.data is None)
 
 
 @kernel(TopK, name="top_k_by_position")
@@ -56,7 +51,7 @@ def gather_conv_2d(node: Node) -> KernelPlan | None:
     geometry = op.geometry(node)
     after = codes.ending(op.epilogue)
     biases = (Constant("biases", np.array(op.bias, np.int32), f"[{len(op.bias)}]"),) if op.bias else ()
-    operands = _operands(node, input=0, weights=1, live_in=2, live_out=3, gamma=4)
+    operands = computed_operands(node, input=0, weights=1, live_in=2, live_out=3, gamma=4)
     return KernelPlan(
         template="gated/gather_conv_2d.c.j2",
         stem=window_stem(f"gather_conv_2d_{codes.kind_of(x.integer)}_{codes.kind_of(weights.integer)}", geometry),
@@ -103,7 +98,7 @@ def mix_weights(node: Node) -> KernelPlan | None:
         return None
     count, all_out, kernel_h, kernel_w, all_in = experts.shape
     after = codes.ending(op.epilogue)
-    operands = _operands(node, alpha=0, live_in=2, live_out=3)
+    operands = computed_operands(node, alpha=0, live_in=2, live_out=3)
     return KernelPlan(
         template="gated/mix_weights.c.j2",
         stem="mix_weights",
@@ -152,7 +147,7 @@ def channel_statistic(node: Node) -> KernelPlan | None:
             "after": after.context,
             **codes.output_context(node.output),
         },
-        operands=_operands(node, input=0, live=1),
+        operands=computed_operands(node, input=0, live=1),
         constants=after.constants,
         headers=codes.HEADERS,
         cycles=7.0 * x.size + (10.0 + after.cycles) * x.shape[3] + 3.0 * node.output.size,

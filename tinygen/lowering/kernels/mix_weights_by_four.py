@@ -10,7 +10,7 @@ from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.mix_weights import MixWeights
 from tinygen.lowering.kernels.support import codes
-from tinygen.lowering.kernels.support.gathered import HEADER
+from tinygen.lowering.kernels.support.gathered import HEADER, computed_operands
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 _MOST = 16
@@ -47,8 +47,7 @@ def _plan(node: Node, *, simd: bool) -> KernelPlan | None:
     together = np.zeros((*experts.shape[1:], apart), np.int8)
     together[..., :count] = np.moveaxis(node.constant(1), 0, -1)
     data = together.reshape(-1).view("<u4").astype(np.uint32) if simd else together.reshape(-1)
-    named = {"alpha": 0, "live_in": 2, "live_out": 3}
-    lists = {name: node.optional(index) is not None for name, index in named.items()}
+    operands = computed_operands(node, alpha=0, live_in=2, live_out=3)
     return KernelPlan(
         template="gated/mix_weights_by_four.c.j2",
         stem=f"mix_weights_of_{count}_{'dsp' if simd else 'scalar'}",
@@ -62,15 +61,14 @@ def _plan(node: Node, *, simd: bool) -> KernelPlan | None:
             "out_c": node.output.shape[0],
             "in_c": node.output.shape[3],
             "alpha_codes": alpha,
-            "live_in": lists["live_in"],
-            "live_out": lists["live_out"],
+            **{name: any(name == own for own, _ in operands) for name in ("live_in", "live_out")},
             "multiplier": multiplier,
             "offset": offset,
             "shift": shift,
             "low": max(op.epilogue.low, *op.epilogue.floor) if op.epilogue.floor else op.epilogue.low,
             "high": min(op.epilogue.high, *op.epilogue.ceiling) if op.epilogue.ceiling else op.epilogue.high,
         },
-        operands=tuple((name, index) for name, index in named.items() if lists[name]),
+        operands=operands,
         constants=(Constant("experts", data, f"{[*experts.shape[1:], apart]} int8, experts side by side"),),
         headers=(HEADER, *codes.HEADERS, "tinygen_simd.h") if simd else codes.HEADERS,
         cycles=math.prod(node.output.shape) * ((_SIMD if simd else _SCALAR) * -(-count // 4) + _REST),

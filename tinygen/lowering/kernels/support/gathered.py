@@ -81,8 +81,13 @@ def live_weights(node: Node, zero: int, *, as_bytes: bool) -> LiveWeights | None
 
 def operands_of(node: Node) -> tuple[tuple[str, int], ...]:
     """Parameters for what is computed: activations, weights of experts, lists, gammas."""
-    tensors = {name: node.optional(index) for name, index in _OPERANDS.items()}
-    return tuple((name, _OPERANDS[name]) for name, one in tensors.items() if one is not None and one.data is None)
+    return computed_operands(node, **_OPERANDS)
+
+
+def computed_operands(node: Node, **names: int) -> tuple[tuple[str, int], ...]:
+    """Parameters for the inputs that are there and no constants."""
+    tensors = {name: node.optional(index) for name, index in names.items()}
+    return tuple((name, names[name]) for name, one in tensors.items() if one is not None and one.data is None)
 
 
 def _bytes(node: Node) -> np.ndarray | None:
