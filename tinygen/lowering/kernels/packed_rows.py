@@ -69,8 +69,7 @@ def _best(found: list[tuple[Layout, float]]) -> Layout:
 
 def _worthwhile(task: Task) -> list[tuple[Layout, float]]:
     """Layouts that win something and take no more flash than bytes do, with their cycles."""
-    least = _LEAST[task.machine.product]
-    found = (layout for layout in all_layouts(task) if layout.fields.macs >= least)
+    found = all_layouts(task, _LEAST[task.machine.product])
     return [(layout, layout.cycles()) for layout in found if layout.weight_bits() <= 8]
 
 

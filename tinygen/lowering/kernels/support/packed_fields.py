@@ -77,7 +77,7 @@ class Fields:
     @property
     def last_bits(self) -> int:
         """Of the highest sum, which may have fewer."""
-        return min(self.product - self.places()[-1], self.spacing)
+        return min(self.product - self.start - self.spacing * (self.count - 1), self.spacing)
 
     def pixel_shifts(self) -> list[int]:
         return [self.x_start + self.spacing * i for i in range(self.pixels)]

@@ -410,18 +410,31 @@ def piece_sums(task: Task, taps: int, pieces: int) -> Sums:
     return Sums(np.concatenate([flat, np.ones_like(flat[:1])]), task.codes.largest)
 
 
-def all_layouts(task: Task) -> Iterator[Layout]:
-    """All that can be, each with as few segments as its weights allow."""
-    forms = [(form, form.edges()) for form in _forms(task)]
+def all_layouts(task: Task, least: int = 2) -> Iterator[Layout]:
+    """All that can be, each with as few segments as its weights allow.
+
+    Args:
+        least: products of codes that one multiplication must make.
+    """
+    cuts = _cuts(task, least)
+    forms = [(form, form.edges()) for form in _forms(task)] if cuts else []
     if task.codes.odd:
         forms = [(form, edges) for form, edges in forms if edges is not None]
-    _, columns = task.axes
-    for pieces, taps in _pieces(columns.kernel):
-        sums = piece_sums(task, taps, pieces)
-        for fields in layouts(task.codes.largest, task.grid.largest, taps, task.machine.product):
-            cut = segments(sums, fields) if fields.apart or task.machine.crosses else None
-            if cut is not None:
-                yield from _in_forms(forms, fields, cut, pieces)
+    for fields, cut, pieces in cuts:
+        yield from _in_forms(forms, fields, cut, pieces)
+
+
+def _cuts(task: Task, least: int) -> list[tuple[Fields, Segments, int]]:
+    """Fields that hold the sums of the layer, how its steps are cut, and into how many pieces a row of the window."""
+    found = []
+    for pieces, taps in _pieces(task.axes[1].kernel):
+        every = layouts(task.codes.largest, task.grid.largest, taps, task.machine.product)
+        # Few layers of 8 bits get past this, and sums take far longer.
+        able = [one for one in every if one.macs >= least and (one.apart or task.machine.crosses)]
+        if able:
+            sums = piece_sums(task, taps, pieces)
+            found += [(one, cut, pieces) for one in able if (cut := segments(sums, one)) is not None]
+    return found
 
 
 def _in_forms(
