@@ -1,4 +1,4 @@
-"""BRANCH: one of several graphs, chosen by an index. ONNX's `If`, TFLite's `IF` and `torch.cond` mean two of them."""
+"""BRANCH: an index selects which of several graphs runs. ONNX's `If`, TFLite's `IF` and `torch.cond` have two."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _INDICES = ("bool", "int8", "int32")
 
 @dataclass(frozen=True, kw_only=True)
 class Branch(Op):
-    """Inputs: the index, one element of bool, int8 or int32; then what the branches read, of any encoding.
+    """Inputs: the index, one element of bool, int8 or int32; then the branches' inputs, of any encoding.
 
-    Every branch takes all inputs but the index, in order, and gives all outputs: of the same shapes and encodings. One
-    without operators hands inputs on, or gives constants. An index that no branch has means the last branch, as in
-    XLA's `Conditional`.
+    Every branch takes all inputs but the index, in order, and gives all outputs, with the operator's shapes and
+    encodings. A branch without operators returns its inputs or constants. An index out of range selects the last
+    branch, as in XLA's `Conditional`.
 
     Attributes:
-        branches: by index; graphs without states.
+        branches: one graph per index; graphs have no states.
     """
 
     KIND: ClassVar[str] = "branch"
@@ -64,20 +64,20 @@ class Branch(Op):
         return evaluate(self.chosen(int(values[0].reshape(()))), values[1:])
 
     def chosen(self, index: int) -> Graph:
-        """The branch that an index means."""
+        """The branch that an index selects."""
         return self.branches[self.number(index)]
 
     def number(self, index: int) -> int:
-        """The number of the branch that an index means."""
+        """The number of the branch that an index selects."""
         return index if 0 <= index < len(self.branches) else len(self.branches) - 1
 
     def macs(self, node: Node) -> int:
-        """Of the branch that has most."""
+        """Multiply-accumulates of the branch that has the most."""
         return max(sum(inner.op.macs(inner) for inner in graph.nodes()) for graph in self.branches)
 
 
 def _check_ports(graph: Graph, names: Sequence[str], outside: Sequence[Tensor], kind: str, where: str) -> None:
-    """Raises ModelError unless a branch's inputs or outputs are what the operator has outside."""
+    """Raises ModelError unless a branch's inputs or outputs match the operator's in number, shape and encoding."""
     if len(names) != len(outside):
         raise ModelError(f"has {len(names)} {kind}s, the operator {len(outside)}", where=where)
     if kind == "input" and len(set(names)) < len(names):
@@ -93,17 +93,17 @@ def _check_ports(graph: Graph, names: Sequence[str], outside: Sequence[Tensor], 
 
 
 def _is_deeper(op: Branch, limit: int) -> bool:
-    """Whether more than so many branches lie within each other, this one included."""
+    """Whether branches are nested deeper than `limit`, this one included."""
     return limit == 0 or any(_is_deeper(one, limit - 1) for graph in op.branches for one in branches_of(graph))
 
 
 def branches_of(graph: Graph) -> Iterator[Branch]:
-    """A graph's own branch operators, without those within them."""
+    """A graph's own branch operators, without those nested in them."""
     return (op for op in graph.ops if isinstance(op, Branch))
 
 
 def with_branches(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
-    """The graph with each branch of its own changed; the same object where there is none."""
+    """The graph with `change` applied to each branch, not to nested ones; the same object where there is none."""
     if not any(branches_of(graph)):
         return graph
     ops = tuple(
@@ -113,7 +113,7 @@ def with_branches(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
 
 
 def all_graphs(graph: Graph) -> Iterator[Graph]:
-    """A graph, and those of its branches, and theirs."""
+    """A graph and, recursively, the graphs of its branches."""
     yield graph
     for op in branches_of(graph):
         for inner in op.branches:

@@ -1,4 +1,4 @@
-"""What real value a tensor's codes stand for (DESIGN.md, "Values and encodings").
+"""Encodings: the real values that a tensor's codes stand for.
 
 Every encoding of integers follows one rule: real = scale * integers(codes), exactly.
 """
@@ -177,7 +177,7 @@ class PowerOfTwo(_Scaled):
     """Sign and exponent: code 0 is zero, code c is sign(c) * scale * 2**(|c| - 1).
 
     Attributes:
-        exponents: how many there are, 1 to 31; codes are -exponents to exponents.
+        exponents: number of distinct exponents, 1 to 31; codes are -exponents to exponents.
     """
 
     exponents: int
@@ -221,13 +221,13 @@ class Codebook(_Scaled):
 
 @dataclass(frozen=True)
 class ChannelList:
-    """Numbers of the live ones among `of` channels, rising: what a gate chose. They stand for themselves.
+    """Indices of the live channels among `of`, in ascending order: what a gate chose.
 
-    `TopK` makes lists, and `PositiveChannels` counted ones; nothing else does, and models have none as inputs, so that
-    each number is a channel.
+    Only `TopK` writes lists, and only `PositiveChannels` counted ones. No model input has this encoding, so every index
+    is a valid channel.
 
     Attributes:
-        counted: of 1 + `of` elements: how many are listed, these, and zeros.
+        counted: the tensor has 1 + `of` elements: the number of live channels, their indices, then zeros.
     """
 
     of: int
@@ -252,11 +252,11 @@ Encoding = Float32 | Plain | ChannelList | IntegerEncoding
 
 
 def packed_bits(encoding: Encoding, code_bits: int = 0) -> int:
-    """Bits that a code has in words of packed channels; 0 for codes that are not packed.
+    """Bits per code in packed words; 0 for codes that are not packed.
 
     Args:
-        encoding: binary codes are always packed.
-        code_bits: 4 or 2 where other codes are, see `Tensor.code_bits`.
+        encoding: of the tensor; binary codes are always packed.
+        code_bits: 4 or 2 if other codes are packed, see `Tensor.code_bits`.
     """
     return 1 if isinstance(encoding, Binary) else code_bits
 
@@ -275,7 +275,7 @@ def memory_dtype(encoding: Encoding, code_bits: int = 0) -> np.dtype:
 
 
 def pack_bits(bits: np.ndarray) -> np.ndarray:
-    """Bits along the last axis to little-endian words: bit j of word i is element 32 i + j; what is left over is 0.
+    """Packs bits along the last axis into little-endian words: bit j of word i is element 32 i + j; unused bits are 0.
 
     Args:
         bits: 0 and 1, [..., C].
@@ -296,10 +296,10 @@ def unpack_bits(words: np.ndarray, channels: int) -> np.ndarray:
 
 
 def pack_codes(codes: np.ndarray, bits: int) -> np.ndarray:
-    """Codes of 4, 2 or 1 bits along the last axis to little-endian words; what is left over is 0.
+    """Packs codes of 4, 2 or 1 bits along the last axis into little-endian words; unused bits are 0.
 
-    Bits lie in order, see `pack_bits`. Of wider codes, byte j of a word has channels j, j + 4, j + 8 ... of that word,
-    the first one lowest: one shift and one mask make bytes of four neighbours.
+    Single bits lie in order, see `pack_bits`. With wider codes, byte j of a word holds channels j, j + 4, j + 8 ... of
+    that word, the first one lowest: one shift and one mask give four neighbouring channels as bytes.
 
     Args:
         codes: 0 to 2**bits - 1, [..., C].
@@ -329,13 +329,13 @@ def unpack_codes(words: np.ndarray, channels: int, bits: int) -> np.ndarray:
 
 
 def to_memory(encoding: Encoding, codes: np.ndarray, code_bits: int = 0) -> bytes:
-    """How codes lie in the arena."""
+    """Codes as they are stored in the arena."""
     bits = packed_bits(encoding, code_bits)
     return (pack_codes(codes, bits) if bits else np.ascontiguousarray(codes, encoding.dtype)).tobytes()
 
 
 def from_memory(encoding: Encoding, shape: tuple[int, ...], content: bytes, code_bits: int = 0) -> np.ndarray:
-    """Codes of what lies in the arena; read-only."""
+    """The inverse of `to_memory`; read-only."""
     bits = packed_bits(encoding, code_bits)
     if bits:
         return unpack_codes(np.frombuffer(content, "<u4").reshape(*shape[:-1], -1), shape[-1], bits)

@@ -1,8 +1,8 @@
-"""What becomes of an accumulator: everything between a multiply-accumulate and the next quantizer, in integers.
+"""Epilogues: from an accumulator to an output code, in integers.
 
-Batch norm, scales, bias, ReLU and the quantizer itself are one function of the accumulator per channel. Where the
-output has many codes it is a multiplication and a shift (`Rescale`), with few codes thresholds (`Threshold`; Umuroglu
-et al., "FINN", 2017, section 4.2).
+Batch norm, scales, bias, ReLU and the quantizer are one function of the accumulator per channel. For outputs with many
+codes it is a multiplication and a shift (`Rescale`), for few codes a set of thresholds (`Threshold`; Umuroglu et al.,
+"FINN", 2017, section 4.2).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ MOST_THRESHOLDS = 255
 class Rescale:
     """code = clamp((accumulator * multiplier + offset) >> shift, low, high), then clamped channel by channel.
 
-    The arithmetic is that of integers without bound; `check` makes sure that 64 bits hold it. Clamps per channel are
-    those of a ReLU in front of a batch norm: its zero is another code in each channel.
+    Arithmetic is on unbounded integers; `problem` makes sure that 64 bits hold it. Clamps per channel come from a ReLU
+    in front of a batch norm, whose zero is a different code in each channel.
 
     Attributes:
         multiplier: int32, one for all channels or one per channel; negative where codes fall as the accumulator rises.
         offset: int64; rounding and zero point included.
         shift: 0 to 62.
         low, high: the clamp.
-        floor, ceiling: of each channel, within low and high; empty where there is none.
+        floor, ceiling: clamp of each channel, within low and high; empty if there is none.
     """
 
     multiplier: tuple[int, ...]
@@ -40,7 +40,7 @@ class Rescale:
 
     @property
     def channels(self) -> int:
-        """How many channels it tells apart; 1 when all are alike."""
+        """Number of channels that have parameters of their own; 1 if all share them."""
         return max(map(len, (self.multiplier, self.offset, self.shift, self.floor, self.ceiling)))
 
     @property
@@ -77,10 +77,10 @@ class Rescale:
 
 @dataclass(frozen=True)
 class Threshold:
-    """code = how many thresholds t of the channel have sign * accumulator >= t.
+    """code = number of the channel's thresholds t with sign * accumulator >= t.
 
     Attributes:
-        thresholds: rows of rising (or equal) int32, one row for all channels or one per channel, all of one length.
+        thresholds: non-decreasing int32, one row for all channels or one row per channel.
             2**31 is never reached, and -2**31 always.
         sign: 1, or -1 where codes fall as the accumulator rises; one for all channels or one per channel.
     """

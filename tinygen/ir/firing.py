@@ -1,4 +1,4 @@
-"""Which channels gates choose over a data set: how often each is live, and what inferences execute.
+"""Statistics of gates over a data set: how often each channel is live, and how many MAC inferences execute.
 
 What is counted is that a channel was chosen, not that its activations differ from 0 (filter utilisation, Raju 2022,
 section 3.4.3; unique clusters and core filters, Elkerdawy 2022, section 6.3).
@@ -24,9 +24,9 @@ class Firing:
 
     Attributes:
         channels: its list, a tensor.
-        counts: of how many inputs each channel was live; int64 [C].
+        counts: for how many inputs each channel was live; int64 [C].
         live: how many channels were live, for each input that reached the gate; int64 [N].
-        clusters: how many different sets of channels there were.
+        clusters: number of distinct sets of live channels.
     """
 
     channels: str
@@ -36,12 +36,12 @@ class Firing:
 
     @property
     def never(self) -> np.ndarray:
-        """Channels that no input needed."""
+        """Channels that were live for no input."""
         return np.flatnonzero(self.counts == 0)
 
     @property
     def core(self) -> np.ndarray:
-        """Channels that every input needed."""
+        """Channels that were live for every input."""
         return np.flatnonzero(self.counts == len(self.live))
 
 
@@ -54,7 +54,7 @@ class Firings:
 
 
 def firings(graph: Graph, samples: Iterable[Sequence[np.ndarray]]) -> Firings:
-    """Runs the integer semantics over inputs; states begin anew with each."""
+    """Runs the integer semantics over inputs; states are reset before each."""
     encodings = dict(lists_of(graph))
     masks: dict[str, list[np.ndarray]] = {name: [] for name in encodings}
     macs = []

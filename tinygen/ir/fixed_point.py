@@ -48,7 +48,7 @@ _REAL_RANGE = {
 def quantize_multiplier(real: float) -> tuple[int, int]:
     """(multiplier, shift) with real ~= multiplier * 2**(shift - 31), multiplier in [2**30, 2**31).
 
-    Zero gives (0, 0); what is too small to matter gives (0, 0) as well.
+    Zero, and values too small to have an effect, give (0, 0).
     """
     if real == 0.0:
         return 0, 0
@@ -65,8 +65,8 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
 
 
 def multiplier_fits(real: float) -> bool:
-    """Whether `quantize_multiplier` can say it: TFLite's kernels shift 32-bit words left by 30 at most; what they do
-    beyond, C++ leaves undefined.
+    """Whether `quantize_multiplier` can represent it: TFLite's kernels shift 32-bit words left by 30 at most; larger
+    shifts are undefined in C++.
     """
     return math.isfinite(real) and abs(real) <= 2.0**30 - 1
 
@@ -102,7 +102,7 @@ def multiply_by_quantized_multiplier(
 ) -> np.ndarray:
     """x * multiplier * 2**(shift - 31) with TFLite's two roundings (int32 accumulators).
 
-    Where `upward`, the second takes halves upwards instead of away from zero.
+    With `upward`, the second rounds ties upwards instead of away from zero.
     """
     shift = np.asarray(shift, np.int64)
     left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
@@ -115,7 +115,7 @@ def multiply_by_quantized_multiplier(
 def multiply_by_real(x: np.ndarray, real: np.ndarray | float) -> np.ndarray:
     """x * real in double precision, ties away from zero, saturated to int32.
 
-    Beyond int32 LiteRT casts a double that does not fit, which C++ leaves undefined; here it saturates.
+    Beyond int32, LiteRT casts a double that does not fit (undefined in C++); here it saturates.
     """
     product = np.asarray(x, np.float64) * real
     return np.clip(round_half_away(product), INT32_MIN, INT32_MAX).astype(np.int64)
@@ -146,7 +146,7 @@ def float_activation_range(activation: Activation) -> tuple[float, float]:
 def round_half_away(x: np.ndarray | np.floating | float) -> np.ndarray:
     """C's round(): ties away from zero."""
     x = np.asarray(x)
-    # Adding a half before cutting would round the largest number below a half up.
+    # Adding 0.5 before truncating would round up the largest number below 0.5.
     whole = np.trunc(x)
     with np.errstate(invalid="ignore"):
         return np.asarray(whole + np.copysign(x.dtype.type(1), x) * (np.abs(x - whole) >= 0.5))
@@ -166,7 +166,7 @@ def quantized_activation_range(activation: Activation, output: Tensor) -> tuple[
 
 
 def _saturated_code(real: float, scale: np.float32) -> int:
-    """real / scale rounded, within int32: a tiny scale makes the quotient as large as infinity."""
+    """real / scale, rounded and clamped to int32: with a tiny scale the quotient may be infinite."""
     with np.errstate(over="ignore"):
         quotient = np.float32(real) / scale
     return int(np.clip(round_half_away(quotient).astype(np.float64), INT32_MIN, INT32_MAX))

@@ -1,4 +1,4 @@
-"""Multiply-accumulates of gated networks, from the graph alone: what is executed, and what a density promises."""
+"""Multiply-accumulates (MAC) of gated networks, from the graph alone: executed, and expected at a density."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tinygen.ir.ops.top_k import TopK
 
 @dataclass(frozen=True)
 class GatedLayer:
-    """A convolution whose channels are chosen or whose weights are mixed.
+    """A convolution whose channels are gated or whose weights are mixed.
 
     Attributes:
-        pixels: of its output.
-        taps: of its window.
+        pixels: number of output pixels.
+        taps: of its window, KH * KW.
         channels: (outputs, inputs) of the whole layer.
         live: (outputs, inputs) that are computed and read.
         gated: whether a list chooses outputs, and inputs.
@@ -49,11 +49,11 @@ class GatedLayer:
 
     @property
     def weights(self) -> int:
-        """Of the layer with all channels, of one expert."""
+        """Number of weights of the layer with all channels, of one expert."""
         return self.taps * self.channels[0] * self.channels[1]
 
     def at(self, density: Fraction) -> Fraction:
-        """MAC where each list keeps exactly this share of the channels, whole or not; mixing included.
+        """MAC if each list keeps exactly this share of the channels, rounded to no integer; mixing included.
 
         `density ** lists * weights * (pixels + experts)`: the model behind table 3.1 of Raju (2022).
         """

@@ -1,4 +1,4 @@
-"""Gates: comparisons with a threshold that decide which of two branches runs, and codes that move the line."""
+"""Gates: comparisons with a threshold that decide which of two branches runs, and their settings."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Gate:
     Attributes:
         threshold: its name.
         op: the comparison; the threshold is its second input.
-        score: the first input's name, as `ir.paths.trace` has it.
+        score: the first input's name, as in `ir.paths.trace`.
         cheap: the result for which the branch of fewer MAC runs.
         branch: the branch operator's full name.
-        within: branch operators around it, and the branch of each in which it lies; from outside.
+        within: enclosing branch operators, outermost first, each with the number of the branch that holds the gate.
     """
 
     threshold: str
@@ -46,28 +46,29 @@ class Gate:
         return (self.op.relation in _RISING) != self.cheap
 
     def result(self, score: int, code: int) -> int:
-        """0 or 1: the branch that a score takes by a threshold."""
+        """0 or 1: the branch that a score takes at a threshold."""
         return int(self.op.holds(score, code))
 
 
 @dataclass(frozen=True)
 class Knob:
-    """A threshold that moves gates between their branches, in one direction.
+    """A threshold whose gates all save in the same direction.
 
     Attributes:
-        gates: all that read it; nothing else does.
+        gates: all readers of the threshold.
     """
 
     threshold: Threshold
     gates: tuple[Gate, ...]
 
     def code(self, share: float, scores: Mapping[str, Sequence[int]]) -> int:
-        """The code with which about this share of the scores takes the cheaper branch.
+        """The threshold's code at which about this share of the scores takes the cheaper branch.
 
-        0 and 1 are the ends of the code's range, whatever the scores are. Of codes as near, the one that saves less.
+        Shares 0 and 1 give the ends of the code's range, whatever the scores. Of two equally near codes, the one that
+        saves less.
 
         Args:
-            scores: of inputs that come to a gate, by `Gate.score`.
+            scores: of the inputs that reach each gate, by `Gate.score`.
         """
         ends = [self.threshold.low, self.threshold.high]
         dear, cheap = ends if self.gates[0].saves_upwards else ends[::-1]
@@ -86,7 +87,7 @@ class Knob:
 
 
 def knobs_of(graph: Graph) -> tuple[Knob, ...]:
-    """Thresholds of a valid graph that only gates read, all in one direction; in order."""
+    """Thresholds of a valid graph that only gates read, all saving in one direction; in order."""
     thresholds = thresholds_of(graph)
     read = _Read()
     _look(graph, {one.tensor.name: one.name for one in thresholds}, (), read)
@@ -100,14 +101,14 @@ def knobs_of(graph: Graph) -> tuple[Knob, ...]:
 
 @dataclass
 class _Read:
-    """What reads thresholds: gates, and which of them something else reads."""
+    """Readers of thresholds: gates, and which thresholds have other readers."""
 
     gates: list[Gate] = field(default_factory=list)
     otherwise: set[str] = field(default_factory=set)
 
 
 def _look(graph: Graph, names: Mapping[str, str], within: Path, read: _Read) -> None:
-    """Through a graph and its branches; `names` has the thresholds by the tensors that they are here."""
+    """Collects readers in a graph and its branches; `names` maps the graph's tensors to thresholds."""
     prefix = f"{within[-1][0]}/{within[-1][1]}/" if within else ""
     read.otherwise.update(names[name] for name in graph.outputs if name in names)
     for node in graph.nodes():
@@ -141,5 +142,5 @@ def _gate(graph: Graph, node: Node, names: Mapping[str, str], prefix: str) -> Ga
 
 
 def _cost(graph: Graph) -> tuple[int, int]:
-    """MAC, then operators: of a block that is skipped there are none."""
+    """MAC, then number of operators: a skipped block has neither."""
     return sum(node.op.macs(node) for node in graph.nodes()), len(graph.ops)

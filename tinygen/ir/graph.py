@@ -20,7 +20,7 @@ class Graph:
         tensors: every tensor by name.
         ops: operators in execution order.
         inputs, outputs: tensor names, in the model's order.
-        states: what is kept from one invocation to the next; thresholds, too.
+        states: tensors kept from one invocation to the next, thresholds included.
     """
 
     name: str
@@ -32,17 +32,17 @@ class Graph:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Tensors that have their codes before the first operator runs: inputs and states."""
+        """Tensors that are defined before the first operator runs: inputs and states."""
         return (*self.inputs, *(state.tensor for state in self.states))
 
     @property
     def sinks(self) -> tuple[str, ...]:
-        """Tensors that are wanted when the last operator has finished: outputs, and what states become."""
+        """Tensors that are read after the last operator: outputs and the updates of states."""
         return (*self.outputs, *(state.update for state in self.states))
 
     @property
     def is_stream(self) -> bool:
-        """Whether an invocation depends on earlier ones: it keeps states that are no thresholds."""
+        """Whether an invocation depends on earlier ones: the graph has states other than thresholds."""
         return any(not state.threshold for state in self.states)
 
     def node(self, op: Op) -> Node:

@@ -1,4 +1,4 @@
-"""Runs a graph by its operators' exact meaning: the law everything else is compared with."""
+"""Runs a graph by its operators' exact semantics: the reference for everything else."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def evaluate_all(
     Args:
         graph: a validated graph.
         inputs: codes of each model input, shaped and typed as the graph says.
-        instead: another meaning for some operators, by name.
-        states: codes of the states' tensors, by name; None for those they begin with.
+        instead: replacement functions for some operators, by name.
+        states: codes of the states' tensors, by name; None for their initial codes.
 
     Returns:
         codes by tensor name, constants included.
@@ -48,7 +48,7 @@ def evaluate_all(
 def evaluate(
     graph: Graph, inputs: Sequence[np.ndarray], instead: Mapping[str, Evaluate] | None = None
 ) -> list[np.ndarray]:
-    """Codes of each model output for one inference, the first if the graph has states; see `evaluate_all`."""
+    """Codes of each model output for one inference, starting from initial states; see `evaluate_all`."""
     values: Mapping[str, np.ndarray] = evaluate_all(graph, inputs, instead)
     return [values[name] for name in graph.outputs]
 
@@ -59,10 +59,10 @@ def initial_states(graph: Graph) -> dict[str, np.ndarray]:
 
 
 class Stream:
-    """Inferences one after the other, with what the graph keeps between them.
+    """Consecutive inferences, with the graph's states kept between them.
 
     Args:
-        graph: a validated graph; without states every step is an inference of its own.
+        graph: a validated graph; without states every step is independent.
         instead: another meaning for some operators, by name.
 
     Attributes:
@@ -74,7 +74,7 @@ class Stream:
         self.states = initial_states(graph)
 
     def reset(self) -> None:
-        """Begins anew."""
+        """Sets all states to their initial codes."""
         self.states = initial_states(self.graph)
 
     def step(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -83,8 +83,8 @@ class Stream:
         return [values[name] for name in self.graph.outputs]
 
     def step_all(self, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """The same of every tensor, by name."""
+        """Codes of every tensor for the next inference, by name."""
         values = evaluate_all(self.graph, inputs, self._instead, self.states)
-        # All at once: a state may become what another one was.
+        # All at once: a state's update may be another state.
         self.states = {state.tensor: values[state.update] for state in self.graph.states}
         return values

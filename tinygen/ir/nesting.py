@@ -1,13 +1,13 @@
-"""Codes of few bits out of codes of more: one set of weights in flash that serves several switches.
+"""Codes of few bits derived from codes of more bits: one set of weights in flash serves several switches.
 
 DoReFa's base quantizer rounds half up, q_k = floor((2^k - 1) t + 1/2) for t in [0, 1]. Where k divides m,
 d = (2^m - 1) / (2^k - 1) is a whole odd number, and with s = (2^k - 1) t
 
     floor((q_m + (d - 1)/2) / d) = floor((d s + 1/2 + (d - 1)/2) / d) = floor(s + 1/2) = q_k,
 
-since floor((floor(y) + c) / d) = floor((y + c) / d) for whole c and d. So the codes nest exactly: 4 bits out of 8 are
-(q + 8) // 17, 2 out of 4 are (q + 2) // 5, and 1 out of any is the top bit. (A shift does not round: of the 8-bit code
-15 it would make 0 in 4 bits, which stands for 0, and not 1, which stands for 17.)
+since floor((floor(y) + c) / d) = floor((y + c) / d) for whole c and d. So the codes nest exactly: 4 bits from 8 are (q
++ 8) // 17, 2 from 4 are (q + 2) // 5, and 1 bit from any is the top bit. (A shift would truncate: it would turn the
+8-bit code 15 into the 4-bit code 0, which stands for 0, instead of 1, which stands for 17.)
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ NESTED_BITS = (1, 2, 4, 8)
 
 
 def odd_level_bits(encoding: Encoding) -> int | None:
-    """k where codes q stand for scale * (2 q - (2^k - 1)), as TanhQuant's do; else None."""
+    """k if codes q stand for scale * (2 q - (2^k - 1)), as TanhQuant's do; else None."""
     if isinstance(encoding, Binary):
         return 1
     return encoding.bits if isinstance(encoding, Levels) and encoding.signed else None
 
 
 def nests(wide: int, narrow: int) -> bool:
-    """Whether codes of `narrow` bits are a function of those of `wide` bits."""
+    """Whether codes of `narrow` bits are a function of codes of `wide` bits."""
     return 1 <= narrow <= wide and wide % narrow == 0
 
 
 def derived_codes(codes: np.ndarray, wide: int, narrow: int) -> np.ndarray:
-    """The codes of `narrow` bits of what has these codes of `wide` bits; of TanhQuant and ReLUQuant (5.2, 5.4, 5.5).
+    """The `narrow`-bit codes of values whose `wide`-bit codes are given; for TanhQuant and ReLUQuant (5.2, 5.4, 5.5).
 
     Args:
         codes: integers 0..2^wide - 1, any shape.

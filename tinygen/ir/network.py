@@ -23,8 +23,8 @@ class Switch:
     """One way to run a network.
 
     Attributes:
-        name: lower-case letters, digits and "_", as it stands in C: "w2a4", "w8a8_x0_5".
-        graph: what the network computes then.
+        name: lower-case letters, digits and "_", as used in C: "w2a4", "w8a8_x0_5".
+        graph: what the network computes in this switch.
     """
 
     name: str
@@ -33,10 +33,10 @@ class Switch:
 
 @dataclass(frozen=True)
 class Network:
-    """What one firmware computes.
+    """The model of one firmware.
 
-    Graphs may keep states, each its own: which frames another switch has seen, and what its codes stand for, says
-    nothing to this one. So whenever another switch is chosen, its states begin anew.
+    Each graph has states of its own: another switch has seen other frames, and its codes have other scales. So states
+    are reset whenever a switch is chosen.
 
     Attributes:
         name: a C identifier; every symbol of the generated code starts with it.
@@ -49,7 +49,7 @@ class Network:
 
     @staticmethod
     def of(graph: Graph) -> Network:
-        """The network that is always this graph."""
+        """A network with a single switch."""
         return Network(graph.name, (Switch("only", graph),))
 
     @property
@@ -80,12 +80,12 @@ class Network:
         return tuple(switch.name for switch in self.switches)
 
     def validate(self) -> None:
-        """Checks every graph, and that they take and give the same: shapes, types, and codes that mean the same.
+        """Checks every graph, and that all have inputs and outputs of the same shape, type and encoding.
 
-        Outputs may have a scale of their own in each switch: accumulators of other weights stand for other values.
+        Only the scales of outputs may differ between switches, since each switch has its own weights.
 
         Raises:
-            ModelError, UnsupportedError: of a graph, or switches that do not go together.
+            ModelError, UnsupportedError: a graph is invalid, or switches do not match.
         """
         if not self.switches:
             raise ModelError("a network without switches", where=self.name)
@@ -104,7 +104,7 @@ class Network:
 
 
 def _check_lists(graph: Graph) -> None:
-    """Only gates make lists of channels, and branches hand them on: their numbers become addresses."""
+    """Lists of channels come from gates, directly or through branches: their indices become addresses."""
     for inner in all_graphs(graph):
         made = {name for op in inner.ops if isinstance(op, _LIST_MAKERS) for name in op.outputs}
         made |= set(() if inner is graph else inner.inputs)

@@ -1,4 +1,4 @@
-"""Which branches inputs take, and every value on the way."""
+"""Which branches inputs take, and all intermediate values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Trace:
     """One inference.
 
     Attributes:
-        values: codes of every tensor that was computed; within branches by `operator/branch/tensor`.
+        values: codes of every computed tensor; keys within branches are `operator/branch/tensor`.
         path: the branches that ran.
     """
 
@@ -36,7 +36,7 @@ def trace(
     instead: Mapping[str, Evaluate] | None = None,
     states: Mapping[str, np.ndarray] | None = None,
 ) -> Trace:
-    """Evaluates as `evaluate_all`, and looks into the branches that run."""
+    """Evaluates like `evaluate_all`, including the tensors of branches that run."""
     values: dict[str, np.ndarray] = {}
     path: list[tuple[str, int]] = []
 
@@ -61,7 +61,7 @@ def trace(
 
 
 class PathStream(Stream):
-    """Inferences one after the other, each with the branches that ran.
+    """Consecutive inferences, each with the branches that ran.
 
     Attributes:
         path: of the last step.
@@ -70,7 +70,7 @@ class PathStream(Stream):
     path: Path = ()
 
     def step_all(self, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """Codes of every tensor, those in branches that ran included."""
+        """Codes of every tensor of the next inference, including those in branches that ran."""
         found = trace(self.graph, inputs, self._instead, self.states)
         self.states = {state.tensor: found.values[state.update] for state in self.graph.states}
         self.path = found.path
@@ -83,12 +83,12 @@ def path_of(graph: Graph, inputs: Sequence[np.ndarray]) -> Path:
 
 
 def count_paths(graph: Graph, samples: Iterable[Sequence[np.ndarray]]) -> Counter[Path]:
-    """How many samples take each path; states begin anew with each."""
+    """How many samples take each path; states are reset before each sample."""
     return Counter(path_of(graph, sample) for sample in samples)
 
 
 def all_paths(graph: Graph, most: int = 4096) -> list[Path]:
-    """Every path that indices allow, whether or not inputs take it; no more than `most`."""
+    """Every path that indices allow, whether or not an input takes it; at most `most`."""
     paths: list[Path] = []
     for path in _paths(graph, ""):
         if len(paths) == most:
@@ -98,7 +98,7 @@ def all_paths(graph: Graph, most: int = 4096) -> list[Path]:
 
 
 def _paths(graph: Graph, prefix: str) -> Iterator[Path]:
-    """In the order of indices, the first operator's slowest."""
+    """In the order of indices; the first operator's index changes slowest."""
     return _joined(list(branches_of(graph)), prefix)
 
 
@@ -114,7 +114,7 @@ def _joined(ops: Sequence[Branch], prefix: str) -> Iterator[Path]:
 
 
 def writers(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(tensor, operator) of all that operators write, in order: those in branches before what these give."""
+    """(tensor, operator) for all tensors that operators write, in order; a branch's inner ones before its outputs."""
     for op in graph.ops:
         for number, inner in enumerate(op.branches if isinstance(op, Branch) else ()):
             yield from writers(inner, f"{prefix}{op.name}/{number}/")

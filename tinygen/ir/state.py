@@ -1,4 +1,4 @@
-"""What a network keeps from one invocation to the next."""
+"""States: tensors that a network keeps from one invocation to the next."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class State:
         update: the tensor whose codes `tensor` has in the next invocation: an input, another state's tensor, or what
             an operator writes. All states change at once, when the last operator has finished.
         initial: codes before the first invocation, and after a reset; shaped and typed as the tensor.
-        threshold: the name by which the caller sets it, "" for what invocations change. A threshold is one integer
-            code, `update` is the tensor itself, and a reset leaves it as it is.
+        threshold: the name by which the caller sets it; "" for states that invocations change. A threshold is one
+            integer code, its `update` is the tensor itself, and a reset does not change it.
     """
 
     tensor: str
@@ -35,7 +35,7 @@ class State:
 def check_thresholds(states: Iterable[State], tensors: Mapping[str, Tensor]) -> None:
     """
     Raises:
-        ModelError: a threshold is no single integer code that stays, or its name cannot be in C, or is taken.
+        ModelError: a threshold is not a single, constant integer code, or its name is invalid in C or taken.
     """
     taken: set[str] = set()
     for state in states:

@@ -35,10 +35,10 @@ class Tensor:
         shape: static shape; activations NHWC, convolution weights OHWI.
         encoding: what the codes stand for.
         data: the codes, for constants; None for what is computed at run time.
-        nested_in: 8-bit codes of which `data` is a function (`nesting.derived_codes`) and a corner: weights of another
-            switch, uint8 of the same number of dimensions, at least as large in the first and the last one.
-        code_bits: 4 or 2 where lowering packs codes of so many bits, or fewer, in words of channels
-            (`encodings.pack_codes`); 0 elsewhere. What the tensor means does not depend on it.
+        nested_in: 8-bit weights of another switch, from a sub-array of which `data` can be derived
+            (`nesting.derived_codes`): uint8, of the same rank, at least as large in the first and the last dimension.
+        code_bits: 4 or 2 if lowering packs codes of at most that many bits into words (`encodings.pack_codes`); 0
+            otherwise. The tensor's values do not depend on it.
     """
 
     name: str
@@ -69,11 +69,11 @@ class Tensor:
 
     @property
     def packed_bits(self) -> int:
-        """Bits that a code has in words of packed channels; 0 where codes are not packed."""
+        """Bits per code in packed words; 0 for codes that are not packed."""
         return packed_bits(self.encoding, self.code_bits)
 
     def to_memory(self, codes: np.ndarray) -> bytes:
-        """Codes as they lie in the arena."""
+        """Codes as they are stored in the arena."""
         return to_memory(self.encoding, codes, self.code_bits)
 
     def from_memory(self, content: bytes) -> np.ndarray:
@@ -112,7 +112,7 @@ class Tensor:
 
     @property
     def code_range(self) -> tuple[int, int]:
-        """The least and the largest code there are; of tensors that are not float."""
+        """The least and the largest code; for tensors that are not float."""
         if isinstance(self.encoding, IntegerEncoding):
             return self.encoding.code_range
         info = np.iinfo(self.dtype)

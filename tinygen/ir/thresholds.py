@@ -18,7 +18,7 @@ from tinygen.ir.tensor import Tensor
 
 @dataclass(frozen=True)
 class Threshold:
-    """One, of a graph.
+    """A threshold of a graph.
 
     Attributes:
         name: upper case in the C; letters, digits and underscores.
@@ -37,19 +37,19 @@ class Threshold:
 def new_threshold(name: str, encoding: Encoding, value: int) -> tuple[Tensor, State]:
     """A tensor of one element that operators compare with, and the state that makes it settable.
 
-    Both belong to the whole graph; branches take the tensor as an input, as they do every value from outside.
+    Both belong to the top-level graph; branches take the tensor as an input.
 
     Args:
         name: see `Threshold`; it names the tensor, too.
         encoding: of what it is compared with.
-        value: the code that it has until it is set.
+        value: its code until the caller sets it.
     """
     tensor = Tensor(name, (1,), encoding)
     return tensor, State(name, name, np.full(1, value, encoding.dtype), threshold=name)
 
 
 def thresholds_of(graph: Graph) -> tuple[Threshold, ...]:
-    """Those of a valid graph, in order."""
+    """The thresholds of a valid graph, in order."""
     found = []
     for state in graph.states:
         if state.threshold:
@@ -62,7 +62,7 @@ def thresholds_of(graph: Graph) -> tuple[Threshold, ...]:
 
 
 def with_thresholds(graph: Graph, values: Mapping[str, int]) -> Graph:
-    """The graph as if thresholds had been set; names in upper or lower case.
+    """The graph with thresholds set; names in upper or lower case.
 
     Raises:
         TinygenError: there is no such threshold, or it cannot have that code.
@@ -71,7 +71,7 @@ def with_thresholds(graph: Graph, values: Mapping[str, int]) -> Graph:
 
 
 def network_with_thresholds(network: Network, values: Mapping[str, int]) -> Network:
-    """The network as if thresholds had been set, in every switch; see `assigned`."""
+    """The network with thresholds set in every switch; see `assigned`."""
     known = {switch.name if network.is_switchable else "": thresholds_of(switch.graph) for switch in network}
     switches = (
         Switch(one.name, _with_codes(one.graph, chosen))
@@ -91,7 +91,7 @@ def _with_codes(graph: Graph, chosen: Mapping[str, int]) -> Graph:
 
 
 class Named(Protocol):
-    """A threshold, or what a file says of one."""
+    """What a threshold has: a name and a range of codes."""
 
     @property
     def name(self) -> str: ...
@@ -107,17 +107,17 @@ _Named = TypeVar("_Named", bound=Named)
 
 
 def full_name(switch: str, name: str) -> str:
-    """What the C and the line call a threshold of a switch; "" where the model has no switches."""
+    """Name of a switch's threshold in C and on the serial line; `switch` is "" if the model has no switches."""
     return f"{switch}_{name}".upper() if switch else name.upper()
 
 
 def assigned(known: Mapping[str, Sequence[_Named]], values: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """Codes by switch, and by the name that the threshold has there.
+    """Codes of thresholds, by switch and by the threshold's name in that switch.
 
     Args:
-        known: thresholds by switch; of "" where the model has no switches.
-        values: codes by name, in upper or lower case: as `full_name` has it, or the threshold's own, which means that
-            of every switch that has it and is not named in full.
+        known: thresholds by switch; the key is "" if the model has no switches.
+        values: codes by name, in upper or lower case: the name of `full_name`, or the threshold's own name, which sets
+            it in every switch that has it and is not named in full.
 
     Raises:
         TinygenError: there is no such threshold, or it cannot have that code.

@@ -1,5 +1,6 @@
-"""Constants that a branch operator is given become constants of its branches: there they fold, and layers read them
-as weights. TensorFlow's converter hands weights on so."""
+"""Constant inputs of a branch operator become constants of its branches, where they fold, or serve layers as weights.
+
+TensorFlow's converter passes weights to branches as inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from tinygen.ir.tensor import Tensor
 
 
 def constants_into_branches(graph: Graph) -> Graph:
-    """The same graph where branch operators take what is not constant, and the index."""
+    """The same graph; branch operators take the index and inputs that are not constant."""
     return replace(graph, ops=tuple(_moved(op, graph.tensors) if isinstance(op, Branch) else op for op in graph.ops))
 
 

@@ -1,5 +1,6 @@
-"""States that layers in branches keep, moved in front of the operator: the branch that runs changes its own, and every
-other hands them on as they are."""
+"""States of layers in branches become states of the outer graph: the branch that runs updates its own states and passes
+those of other branches through unchanged.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +15,13 @@ from tinygen.ir.tensor import Tensor
 
 
 def states_outside(graph: Graph) -> Graph:
-    """A valid graph of one whose branches keep states, which a graph cannot have as it stands.
+    """A valid graph, from one whose branches have states, which `Graph.validate` refuses.
 
-    What a branch keeps is what it kept when it ran last, however many invocations ago. An invocation copies it where
-    another branch runs.
+    A branch's state is that of its last run, however many invocations ago. If another branch runs, the invocation
+    copies it.
 
     Raises:
-        ModelError: a branch has a threshold; those belong to the whole graph.
+        ModelError: a branch has a threshold; thresholds belong to the top-level graph.
     """
     tensors, states, ops = dict(graph.tensors), list(graph.states), []
     for op in graph.ops:
@@ -47,7 +48,7 @@ def states_outside(graph: Graph) -> Graph:
 
 
 def _ported(branches: Sequence[Graph], owner: int, state: State) -> list[Graph]:
-    """The branches with one more input and output, which hold a state of one of them."""
+    """The branches with one more input and output, for a state of one of them."""
     found = []
     for number, inner in enumerate(branches):
         tensors, given, made = dict(inner.tensors), state.tensor, state.update
@@ -58,7 +59,7 @@ def _ported(branches: Sequence[Graph], owner: int, state: State) -> list[Graph]:
 
 
 def _added(tensors: dict[str, Tensor], wanted: str, like: Tensor) -> str:
-    """A tensor of that name, or one like it."""
+    """Adds a tensor of that name, or of a similar one if the name is taken."""
     name = wanted
     while name in tensors:
         name += "_"

@@ -1,4 +1,4 @@
-"""Which input channels a convolution or dense layer can do without, and the bias that stands in for them."""
+"""Which input channels a convolution or dense layer does not need, and the bias that replaces them."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Reader:
     wide: bool
 
     def spares(self, removed: np.ndarray, outputs_removed: np.ndarray) -> np.ndarray:
-        """The channels it can do without.
+        """Input channels that can be removed, bool [C].
 
         Args:
-            removed: input channels that are to go, bool [C].
-            outputs_removed: its own outputs that go, bool [O].
+            removed: input channels to remove, bool [C].
+            outputs_removed: output channels that are removed too, bool [O].
         """
         unread = ~self.used[~outputs_removed].any(axis=0)
         spared = unread | self.constant
@@ -47,7 +47,7 @@ class Reader:
         return spared if fits else unread
 
     def folded(self, removed: np.ndarray) -> np.ndarray:
-        """The bias once `removed` input channels are gone, int64 [O]."""
+        """The bias after removing the input channels `removed`, int64 [O]."""
         return np.asarray(self.bias + self.share[:, removed[self.constant]].sum(axis=1))
 
 

@@ -1,4 +1,4 @@
-"""A graph rewritten without some channels of its tensors."""
+"""Rewrites a graph without some channels of its tensors."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def sliced(graph: Graph, removed: Mapping[str, np.ndarray], readers: Readers) ->
     """The graph without the channels marked in `removed`.
 
     Args:
-        graph: where every operator allows what is removed around it.
+        graph: every operator must allow the removal.
         removed: by tensor name, bool [C] over the last axis, never all of them.
-        readers: by operator name, the layers whose biases or epilogues take up constant input channels.
+        readers: by operator name, the layers whose biases or epilogues absorb constant input channels.
     """
     return _Slicer(graph, removed, readers).run()
 
@@ -115,7 +115,7 @@ class _Slicer:
             if tensor is None:
                 break
             tensor = _compressed(tensor, 0, keep)
-            # Depthwise layers have no input channels to lose: their filters go with them.
+            # A depthwise filter belongs to one input channel, and is removed with it.
             if isinstance(reader, IntegerReader):
                 taps = tensor.shape[-1] // len(removed)
                 tensor = _compressed(tensor, len(tensor.shape) - 1, np.tile(~removed, taps))

@@ -1,4 +1,4 @@
-"""A model output that is a constant is written by an operator: outputs lie in the arena, constants in flash."""
+"""Gives constant model outputs an operator that writes them: outputs are in the arena, constants in flash."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinygen.ir.ops.reshape import Reshape
 
 
 def constant_outputs(graph: Graph) -> Graph:
-    """The same graph with every constant among its outputs copied, by an operator at the end.
+    """The same graph; an operator at the end copies each constant output.
 
     The output keeps its name; operators read the constant under another one.
     """

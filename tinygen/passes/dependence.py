@@ -1,8 +1,8 @@
-"""Which channels depend on the model's input at all, and where a network dies whose output does not.
+"""Which channels depend on the model's input, and which layer blocks an output that does not.
 
-Two analyses together: paths of weights that are not zero, through every operator, in float too; and the ranges of codes
-(`ranges`), which know channels that saturate. What both leave may still be constant: neither looks at how inputs hang
-together. What they rule out is.
+Combines two analyses: paths of non-zero weights through every operator, floats included, and ranges of codes
+(`ranges`), which find saturated channels. A channel that they rule out is constant. Other channels may still be
+constant, since neither analysis considers correlations between inputs.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _CHANNELWISE = (Binary, Dequantize, Mean, Pad, Pool2D, Quantize, ReduceMax, Redu
 
 @dataclass(frozen=True)
 class DeadOutput:
-    """A model output that is the same for every input.
+    """A model output that does not depend on the input.
 
     Attributes:
         output: its tensor's name.
-        op: the first operator behind which nothing depends on the input; None where no path led to the output anyway.
-        zeros, weights: of the operator's weights how many are 0; 0 of 0 for one without weights.
+        op: the first operator behind which nothing depends on the input; None if no path leads to the output at all.
+        zeros, weights: number of the operator's weights that are 0, and of all; both 0 for an operator without weights.
     """
 
     output: str
@@ -63,14 +63,14 @@ class DeadOutput:
 def dead_outputs(graph: Graph) -> list[DeadOutput]:
     """The outputs of a graph that do not depend on its inputs, in order.
 
-    States count as what they become: an output that follows a state which the input changes depends on it.
+    States are followed: an output that depends on a state which the input changes depends on the input.
     """
     found = dependent_channels(graph)
     return [_death(graph, found, name) for name in graph.outputs if not found[name].any()]
 
 
 def death_notes(network: Network) -> list[str]:
-    """Sentences about the dead outputs of every switch."""
+    """A sentence for each dead output of each switch."""
     return [
         f"switch {switch.name}: {dead}" if network.is_switchable else str(dead)
         for switch in network
@@ -79,7 +79,7 @@ def death_notes(network: Network) -> list[str]:
 
 
 def dependent_channels(graph: Graph) -> dict[str, Channels]:
-    """For every tensor, the channels that may depend on a model input, now or by way of a state."""
+    """For every tensor, the channels that may depend on a model input, directly or through a state."""
     found = {name: np.zeros(_width(tensor), bool) for name, tensor in graph.tensors.items()}
     for name in graph.inputs:
         found[name][:] = True
@@ -88,7 +88,7 @@ def dependent_channels(graph: Graph) -> dict[str, Channels]:
         for node in graph.nodes():
             for tensor, channels in zip(node.outputs, _outputs(node, found), strict=True):
                 found[tensor.name] = channels & ~constant.get(tensor.name, np.zeros(1, bool))
-        # A state is read before what it becomes is known: again, until none is new.
+        # A state is read before its update is known: repeat until nothing changes.
         fresh = [one for one in graph.states if (found[one.update] & ~found[one.tensor]).any()]
         for state in fresh:
             found[state.tensor] = found[state.tensor] | found[state.update]
@@ -101,7 +101,7 @@ def _width(tensor: Tensor) -> int:
 
 
 def _outputs(node: Node, found: dict[str, Channels]) -> list[Channels]:
-    """Channels of an operator's outputs that paths lead to."""
+    """Channels of an operator's outputs that paths reach."""
     if not any(tensor is not None and found[tensor.name].any() for tensor in node.inputs):
         return [np.zeros(_width(tensor), bool) for tensor in node.outputs]
     one = _one(node, found)
@@ -109,7 +109,7 @@ def _outputs(node: Node, found: dict[str, Channels]) -> list[Channels]:
 
 
 def _one(node: Node, found: dict[str, Channels]) -> Channels | None:
-    """Of an operator with one output whose channels are told apart; None for others."""
+    """Channels of an operator's single output, if the rule tells channels apart; None for other operators."""
     op = node.op
     if type(op) in (Conv2D, DepthwiseConv2D, FullyConnected, TransposeConv):
         return _mac(node, found)
@@ -125,7 +125,7 @@ def _one(node: Node, found: dict[str, Channels]) -> Channels | None:
 
 
 def _keeps_channels(node: Node) -> bool:
-    """Whether output channel c reads no channel but c."""
+    """Whether output channel c reads only input channel c."""
     op, wide = node.op, _width(node.output)
     if isinstance(op, Mean | ReduceMax | ReduceMin) and len(node.input(0).shape) - 1 in op.axes:
         return False
@@ -133,7 +133,7 @@ def _keeps_channels(node: Node) -> bool:
 
 
 def _mac(node: Node, found: dict[str, Channels]) -> Channels | None:
-    """A multiply-accumulate with constant weights: through those that are not 0."""
+    """Channels behind a multiply-accumulate with constant weights: paths through weights that are not 0."""
     if not node.input(1).is_constant:
         return None
     reads, x, wide = _used(node), found[node.input(0).name], _width(node.output)
@@ -152,13 +152,13 @@ def _mac(node: Node, found: dict[str, Channels]) -> Channels | None:
 
 
 def _used(node: Node) -> np.ndarray:
-    """Which weights are not 0, bool of their shape."""
+    """Weights that are not 0, bool, shaped as the weights."""
     codes, tensor = node.constant(1), node.input(1)
     return np.asarray((codes if tensor.is_float else mac.centred(codes, tensor)) != 0)
 
 
 def _death(graph: Graph, found: dict[str, Channels], output: str) -> DeadOutput:
-    """Where the last path to this output ends."""
+    """Finds the operator where the last path to this output ends."""
     ways = _ways(graph, output)
     alive = {name for name in graph.sources if found[name].any()}
     for place, op in enumerate(ways):
@@ -169,7 +169,7 @@ def _death(graph: Graph, found: dict[str, Channels], output: str) -> DeadOutput:
 
 
 def _ways(graph: Graph, output: str) -> list[Op]:
-    """Operators between the sources and this output, in order."""
+    """Operators between the inputs or states and this output, in order."""
     wanted, back = {output}, []
     for op in reversed(graph.ops):
         if wanted.intersection(op.outputs):
@@ -184,7 +184,7 @@ def _ways(graph: Graph, output: str) -> list[Op]:
 
 
 def _zeros(node: Node) -> tuple[int, int]:
-    """How many weights of a multiply-accumulate are 0, of how many."""
+    """Number of zero weights of a multiply-accumulate, and of all weights."""
     if not node.op.macs(node) or len(node.inputs) < 2 or not node.input(1).is_constant:
         return 0, 0
     weights, codes = node.input(1), node.constant(1)

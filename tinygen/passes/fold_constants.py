@@ -1,4 +1,4 @@
-"""Operators whose inputs are all constants are computed now instead of on the board."""
+"""Computes operators whose inputs are all constant at build time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ABSENT = np.zeros(0, np.int64)
 def fold_constants(graph: Graph) -> Graph:
     """The same graph with constant operators turned into constant tensors.
 
-    An operator that writes a model output, or what a state becomes, stays: those live in the arena.
+    An operator that writes a model output or a state's update stays: those are in the arena.
     """
     tensors = dict(graph.tensors)
     kept: list[Op] = []

@@ -1,4 +1,4 @@
-"""Zero padding in front of a convolution becomes the convolution's own: the padded tensor is never stored."""
+"""Merges zero padding into the convolution behind it: the padded tensor is never stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinygen.passes.remove_dead import remove_dead
 
 
 def fold_pad(graph: Graph) -> Graph:
-    """The graph without the PADs that fill rows and columns with what stands for zero, where convolutions read them.
+    """The graph without PADs that add rows and columns of zeros (by their encoding) in front of convolutions.
 
     A PAD that something else reads stays for that reader.
     """
@@ -34,7 +34,7 @@ def _is_zero_border(graph: Graph, pad: Pad) -> bool:
 
 
 def _folded(graph: Graph, op: Op, pads: dict[str, Pad]) -> Op:
-    """A convolution that pads by itself; the operator as it is where it cannot."""
+    """The convolution with the padding merged; the operator unchanged if that is impossible."""
     if not isinstance(op, Conv2D | DepthwiseConv2D) or op.inputs[0] not in pads or op.padding is not Padding.VALID:
         return op
     if op.row_padding is not None or op.column_padding is not None:
@@ -47,7 +47,7 @@ def _folded(graph: Graph, op: Op, pads: dict[str, Pad]) -> Op:
         column_padding=pad.paddings[2],
     )
     try:
-        # A border as wide as the window is more than a convolution's padding may be.
+        # A convolution's padding must be narrower than its window.
         same = whole.infer_shapes(graph.node(whole)) == [graph.tensors[op.outputs[0]].shape]
     except TinygenError:
         return op

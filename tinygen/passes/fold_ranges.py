@@ -1,4 +1,4 @@
-"""Tensors that come out the same for every input become constants."""
+"""Turns tensors that are the same for every input into constants."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SMALL = 1024
 
 
 def fold_ranges(graph: Graph) -> Graph:
-    """The same graph without the operators whose ranges leave one code per channel.
+    """The same graph without operators whose output range is one code per channel.
 
-    An operator that writes a model output, or what a state becomes, stays: those live in the arena. So do operators
-    on integer codes, whose kernels read what others wrote.
+    An operator that writes a model output or a state's update stays: those are in the arena. So do operators on integer
+    codes: their kernels read activations, not constants.
     """
     ranges = channel_ranges(graph)
     readers: dict[str, list[Op]] = {}
@@ -30,7 +30,7 @@ def fold_ranges(graph: Graph) -> Graph:
             readers.setdefault(name, []).append(op)
     folded: dict[str, Tensor] = {}
     kept: list[Op] = []
-    # Last to first: a constant costs nothing if all that reads it is folded too.
+    # Last to first: a constant costs nothing if all its readers are folded too.
     for node in reversed(list(graph.nodes())):
         names = node.op.outputs
         if isinstance(node.op, INTEGER_OPS) or not all(_is_constant(graph, ranges, name) for name in names):
@@ -50,13 +50,13 @@ def _is_constant(graph: Graph, ranges: Ranges, name: str) -> bool:
 
 
 def _pays(node: Node, constants: list[Tensor]) -> bool:
-    """Whether flash does not grow by much."""
+    """Whether the constant costs little flash."""
     freed = sum(tensor.nbytes for tensor in node.inputs if tensor is not None and tensor.is_constant)
     return sum(tensor.nbytes for tensor in constants) <= max(freed, SMALL)
 
 
 def _broadcasts(reader: Node, tensor: Tensor, ranges: Ranges) -> bool:
-    """Whether one pixel of `tensor` is enough: the other operand has the output's shape, and stays."""
+    """Whether one pixel of `tensor` is enough: the other operand has the output's shape, and is not folded."""
     if not isinstance(reader.op, Arithmetic):
         return False
     if isinstance(reader.op, Add) and reader.op.shifts(reader) is not None:
@@ -66,7 +66,7 @@ def _broadcasts(reader: Node, tensor: Tensor, ranges: Ranges) -> bool:
 
 
 def _constant(graph: Graph, tensor: Tensor, readers: list[Op], ranges: Ranges) -> Tensor:
-    """The tensor with its codes, as one pixel if that is enough for all that read it."""
+    """The tensor as a constant, of one pixel if that is enough for all its readers."""
     small = all(_broadcasts(graph.node(reader), tensor, ranges) for reader in readers)
     shape = (1,) * (len(tensor.shape) - 1) + tensor.shape[-1:] if small else tensor.shape
     codes = np.broadcast_to(ranges[tensor.name].low, shape).astype(tensor.dtype)

@@ -1,8 +1,8 @@
-"""What operators do to a window of frames that moves on: one rule for each kind that is known.
+"""Streaming rules: which frames each kind of operator needs when its window of frames advances.
 
-A window graph computes every tensor from T frames. When the window moves on by some frames, most of a tensor's own
-frames are those of before, moved up, and only the last ones have to be computed. A rule says for one operator which
-frames of its inputs the new frames of its outputs are computed from.
+A window graph computes every tensor from T frames. When the window advances by some frames, most frames of a tensor are
+the earlier ones, shifted, and only the last ones must be computed. A rule says, for one operator, from which frames of
+its inputs the new frames of its outputs are computed.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Flow:
-    """How a tensor changes from one step to the next, where frames of it stay what they were.
+    """How a tensor with frames changes from one step to the next.
 
     Attributes:
-        axis: of its frames; dimensions in front of it are 1.
-        frames: how many it has in the window.
-        fresh: how many of them, the last ones, are new in each step; fewer than `frames`.
+        axis: of the frames; dimensions in front of it are 1.
+        frames: number of frames in the window.
+        fresh: number of frames, the last ones, that are new in each step; fewer than `frames`.
     """
 
     axis: int
@@ -74,11 +74,11 @@ Flows = Sequence[Flow | None]
 
 @dataclass(frozen=True)
 class Rule:
-    """What computes the new frames of an operator's outputs.
+    """How the new frames of an operator's outputs are computed.
 
     Attributes:
-        op: the operator, its attributes changed where it has fewer frames.
-        reads: per input the frames that it takes; None for an input as it is.
+        op: the operator, with attributes for fewer frames.
+        reads: per input the frames that are read; None for the whole input.
         flows: of the outputs.
     """
 
@@ -89,10 +89,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Parts:
-    """An operator that computes nothing: each output is a stretch of the first input's frames.
+    """An operator that computes nothing: each output is a range of the first input's frames.
 
     Attributes:
-        spans: of each output.
+        spans: the range of each output.
     """
 
     spans: tuple[Span, ...]
@@ -103,7 +103,7 @@ def rule_of(op: Op, node: Node, flows: Flows) -> Rule | Parts:
     """The rule of an operator, at least one of whose inputs has a flow.
 
     Raises:
-        UnsupportedError: it cannot be computed from the newest frames and a few of before.
+        UnsupportedError: it cannot be computed from the new frames and a few earlier ones.
     """
     raise node.unsupported(
         f"how {op.KIND} mixes frames is not known, so it cannot be streamed",
@@ -112,7 +112,7 @@ def rule_of(op: Op, node: Node, flows: Flows) -> Rule | Parts:
 
 
 def on_whole_windows(op: Op, node: Node, flows: Flows) -> Rule:
-    """The operator as it is, on all frames, in every step anew."""
+    """The unchanged operator, on all frames, in every step."""
     return Rule(op, tuple(flow.whole if flow else None for flow in flows), (None,) * len(node.outputs))
 
 
@@ -140,11 +140,11 @@ def _(op: Op, node: Node, flows: Flows) -> Rule:
 @rule_of.register(Binary)
 @rule_of.register(IntegerAdd)
 def _elementwise(op: Op, node: Node, flows: Flows) -> Rule:
-    """Operands broadcast, dimensions counted from the last."""
+    """Elementwise operators: operands broadcast, dimensions are counted from the last."""
     rank = len(node.output.shape)
     behind = {len(x.shape) - flow.axis for x, flow in zip(node.inputs, flows, strict=True) if x and flow}
     moving = {(flow.frames, flow.fresh) for flow in flows if flow}
-    # The same for every frame: a constant that has none, or one for all.
+    # The same for every frame: a constant without a dimension for frames, or of size 1.
     still = all(
         flow or x is None or (x.is_constant and (len(x.shape) < max(behind) or x.shape[-max(behind)] == 1))
         for x, flow in zip(node.inputs, flows, strict=True)
@@ -167,10 +167,10 @@ def _(op: Concatenation, node: Node, flows: Flows) -> Rule:
 
 
 rule_of.register(Pack, rule_of.dispatch(Op))
-# What branches read is kept outside of them: one that did not run would miss what it kept.
+# Frames for branches are kept outside of them: a branch that did not run would miss some.
 for _kind in (Branch, Compare, Confidence, TopK, WeightedSum):
     rule_of.register(_kind, on_whole_windows)
-# Gates look at whole windows, and choose other channels for each: nothing computed before can be kept.
+# Gates read whole windows and choose channels for each: nothing computed earlier can be reused.
 for _gate in (ChannelStatistic, GatherChannels, MixWeights, PositiveChannels, ScatterChannels, SoftmaxNumerator):
     rule_of.register(_gate, on_whole_windows)
 
@@ -201,13 +201,13 @@ def _(op: Sliding, node: Node, flows: Flows) -> Rule:
     reach = (time.kernel - 1) * time.dilation + 1
     read, moved = _windows(node, flow, 0, reach, time.stride, time.output)
     if op.padding is Padding.SAME:
-        # What the rule adds depends on how many frames there are.
+        # The padding value depends on the number of frames.
         op = replace(op, row_padding=(0, 0)) if flow.axis == 1 else replace(op, column_padding=(0, 0))
     return Rule(op, (read, *[None] * (len(flows) - 1)), (moved,))
 
 
 def _windows(node: Node, flow: Flow, first: int, reach: int, stride: int, count: int) -> tuple[Span, Flow | None]:
-    """Frames behind the new ones of `count`, each computed from `reach` frames, `stride` apart, from `first` on."""
+    """Input frames of the new ones among `count` windows of `reach` frames, `stride` apart, starting at `first`."""
     if count > 1 and flow.fresh % stride:
         raise node.unsupported(
             f"its windows lie {stride} frames apart, and a step brings {flow.fresh} new ones",

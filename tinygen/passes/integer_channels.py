@@ -1,7 +1,8 @@
-"""Integer layers with fewer channels: what constant inputs add to accumulators goes into the epilogue, exactly.
+"""Removes channels of integer layers: the contribution of constant inputs moves into the epilogue, exactly.
 
-A rescale takes it up in its offset: (accumulator + s) * multiplier + offset = accumulator * multiplier + (offset + s *
-multiplier). Thresholds move by it. Padding counts 0, so at a padded border only a channel of integers 0 is constant.
+A rescale absorbs it in its offset: (accumulator + s) * multiplier + offset = accumulator * multiplier + (offset + s *
+multiplier). Thresholds are shifted by it. Padding counts as 0, so in padded layers only a channel of integers 0 is
+constant.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class IntegerReader:
     epilogue: Epilogue | None
 
     def spares(self, removed: np.ndarray, outputs_removed: np.ndarray) -> np.ndarray:
-        """The channels it can do without; see `channel_folding.Reader.spares`."""
+        """Input channels that can be removed; see `channel_folding.Reader.spares`."""
         kept = ~outputs_removed
         unread = ~self.used[kept].any(axis=0)
         spared = unread | self.constant
@@ -49,7 +50,7 @@ class IntegerReader:
         return spared if fits else unread
 
     def added(self, removed: np.ndarray) -> np.ndarray:
-        """What the channels in `removed` add to the accumulators, int64 [O]."""
+        """Contribution of the channels in `removed` to the accumulators, int64 [O]."""
         return np.asarray(self.share[:, removed[self.constant]].sum(axis=1))
 
 
@@ -68,7 +69,7 @@ def integer_reader(node: Node, known: Known) -> IntegerReader:
 
 
 def moved(epilogue: Epilogue, added: np.ndarray) -> Epilogue:
-    """The epilogue of accumulators that lack `added`, int64 [channels]."""
+    """The epilogue for accumulators without the contribution `added`, int64 [channels]."""
     if not added.any():
         return epilogue
     channels = len(added)
@@ -83,7 +84,7 @@ def moved(epilogue: Epilogue, added: np.ndarray) -> Epilogue:
 
 
 def _step(threshold: int, by: int) -> int:
-    """Less `by`; what is always or never reached stays so."""
+    """Thresholds minus `by`; those that are always or never reached stay so."""
     return threshold if threshold in (_ALWAYS, _NEVER) else min(max(threshold - by, _ALWAYS), _NEVER)
 
 
@@ -109,7 +110,7 @@ def compressed(epilogue: Epilogue | None, keep: np.ndarray) -> Epilogue | None:
 
 
 def narrowed(op: Op, keep: np.ndarray) -> Op:
-    """An operator that works channel by channel, without some of them; others as they are."""
+    """An operator that works per channel, without some channels; others unchanged."""
     match op:
         case IntegerMaxPool2D():
             return replace(op, sign=_kept(op.sign, keep))
@@ -132,5 +133,5 @@ def narrowed(op: Op, keep: np.ndarray) -> Op:
 
 
 def _kept(values: tuple[int, ...], keep: np.ndarray) -> tuple[int, ...]:
-    """One value for all channels stays, and none."""
+    """The values of kept channels; unchanged if one value, or none, serves all channels."""
     return values if len(values) <= 1 else tuple(v for v, stays in zip(values, keep, strict=True) if stays)

@@ -1,6 +1,6 @@
-"""Ranges of the codes that integer operators give: intervals of accumulators, through their epilogues.
+"""Ranges of the output codes of integer operators: intervals of accumulators, mapped by their epilogues.
 
-Codes of a channel rise or fall with its accumulator, so the ends of an interval give those of the codes.
+A channel's codes are monotone in its accumulator, so the ends of the interval give the ends of the codes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Known = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def has_integers(tensor: Tensor) -> bool:
-    """Whether codes stand for integers that rise with them, with one scale, and the tensor has channels."""
+    """Whether codes stand for integers that increase with them, with one scale, and the tensor has channels."""
     encoding = tensor.encoding
     rises = isinstance(encoding, Levels | Binary | Ternary) or (
         isinstance(encoding, Affine) and tensor.dtype in (np.int8, np.uint8, np.int16, np.int32)
@@ -60,7 +60,7 @@ def is_integer_mac(node: Node) -> bool:
 
 
 def integer_range(node: Node, known: Known) -> Ends | None:
-    """The range of an integer operator's output; None where any code may come."""
+    """The range of an integer operator's output; None if any code may occur."""
     rule = next((rule for kind, rule in _RULES if isinstance(node.op, kind)), None)
     operands = [tensor for tensor in node.inputs if tensor is not None and not tensor.is_constant]
     if rule is None or not all(tensor.name in known for tensor in operands):
@@ -95,7 +95,7 @@ def _mac(node: Node, known: Known) -> Ends | None:
     elif depth % len(low):
         low, high = np.full(depth, low.min()), np.full(depth, high.max())
     rows = weights.reshape(groups, outputs // groups, -1)
-    # Of a group the channels it reads; of a dense layer behind a flattened image all channels, pixel by pixel.
+    # Of a group: the channels it reads. Of a dense layer behind a flattened image: all channels of each pixel.
     parts = zip(low.reshape(groups, -1), high.reshape(groups, -1), rows, strict=True)
     ends = [
         mac.accumulator_range(row, np.tile(a, row.shape[1] // len(a)), np.tile(b, row.shape[1] // len(b)), 0)
@@ -119,7 +119,7 @@ def _sum(node: Node, known: Known) -> Ends | None:
 
 
 def _each(node: Node, known: Known) -> Ends | None:
-    """Element by element, each operand rising or falling alone: the ends lie at the corners."""
+    """Elementwise operators that are monotone in each operand: the extremes lie at the corners."""
     tensors = [node.input(i) for i in range(len(node.inputs))]
     if any(tensor.is_constant for tensor in tensors):
         return None

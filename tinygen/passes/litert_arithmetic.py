@@ -1,21 +1,21 @@
-"""Arithmetic of TFLite models: of LiteRT's reference kernels, or of its optimised built-in kernels.
+"""Arithmetic of TFLite models: LiteRT's reference kernels, or its optimised built-in kernels.
 
-The two sets of kernels differ in three int8 operators, by codes that are one apart:
+The two sets differ in three int8 operators, by one code:
 
-- CONV_2D: the optimised kernel (Ruy's matrix product) rounds exact halves of the last shift upwards, the reference away
-  from zero; of grouped convolutions LiteRT has the reference kernel alone.
-- DEPTHWISE_CONV_2D: the optimised kernel rounds so in all channels that fill groups of
-  eight, as Arm's `vrshl` does; what is left beside them is computed by scalar code, as the reference does
+- CONV_2D: the optimised kernel (Ruy's matrix product) rounds ties of the last shift upwards, the reference away from
+  zero. Grouped convolutions have the reference kernel only.
+- DEPTHWISE_CONV_2D: the optimised kernel rounds ties upwards, as Arm's `vrshl` does, in all channels that fill groups
+  of eight; scalar code computes the remaining channels as the reference does
   (tensorflow/lite/kernels/internal/optimized/integer_ops/depthwise_conv.h).
-- FULLY_CONNECTED: a high multiply and a shift that rounds halves upwards (Ruy); the reference multiplies by the real
+- FULLY_CONNECTED: a high multiply and a shift that rounds ties upwards (Ruy); the reference multiplies by the real
   multiplier in double precision.
 
 This is what ai-edge-litert's `BUILTIN_WITHOUT_DEFAULT_DELEGATES` and pymicro-wakeword's library compute on x86-64 (with
-AVX-512), tried on random layers of all shapes (tests/differential/test_optimized_arithmetic.py). Where a convolution
-ends in a RELU at the lowest code, negative halves do not show, and the two agree. LiteRT's kernels for other processors
-may choose otherwise by shape (Arm has some of its own for 3x3 filters), and other operators were not looked at:
-`tinygen verify --arithmetic optimized` holds a model against LiteRT on the computer it runs on, and shows what differs.
-XNNPACK, LiteRT's default, is neither of the two.
+AVX-512), tested on random layers of all shapes (tests/differential/test_optimized_arithmetic.py). If a convolution ends
+in a RELU at the lowest code, negative ties are clamped and the two agree. LiteRT may choose kernels by shape on other
+processors (Arm has some for 3x3 filters), and other operators were not examined: `tinygen verify --arithmetic
+optimized` compares a model with LiteRT on your computer and shows the differences. XNNPACK, LiteRT's default, is
+neither of the two.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _GROUP = 8
 
 
 class Arithmetic(StrEnum):
-    """Whose rounding a TFLite model is built with."""
+    """The LiteRT kernels whose rounding a TFLite model is built with."""
 
     REFERENCE = "reference"
     OPTIMIZED = "optimized"
 
 
 def optimized_arithmetic(network: Network) -> Network:
-    """A TFLite model as LiteRT's optimised kernels compute it; before any pass, which may take channels away."""
+    """A TFLite model as LiteRT's optimised kernels compute it. Call it before any pass: passes may remove channels."""
     return replace(
         network, switches=tuple(replace(switch, graph=_optimized(switch.graph)) for switch in network.switches)
     )

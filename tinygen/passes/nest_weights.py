@@ -1,8 +1,8 @@
-"""Weights of few bits are read from the 8-bit codes of another switch, where they are a function of these.
+"""Finds weights of few bits that can be derived from another switch's 8-bit codes, and shares those in flash.
 
-Networks of switchable precision quantize the same real weights by one rule with other numbers of bits, and narrower
-switches use a corner of them. `tinygen.ir.nesting` says when few bits are a function of 8; whether given weights are is
-checked code by code. The graph means the same: kernels may read either.
+Networks of switchable precision quantize the same real weights by one rule with different numbers of bits, and narrower
+switches use a sub-array of them. `tinygen.ir.nesting` says when few bits are a function of 8; given weights are checked
+code by code. The graph computes the same: kernels may read either.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tinygen.ir.tensor import Tensor
 
 
 def nest_weights(network: Network) -> Network:
-    """The same network; weights of convolutions know the 8-bit codes that they are a function of (`nested_in`)."""
+    """The same network; `nested_in` of convolution weights holds the 8-bit codes that they can be derived from."""
     if not network.is_switchable:
         return network
     parents = [data for switch in network for tensor in _weights(switch.graph) if (data := _parent(tensor)) is not None]
@@ -49,7 +49,7 @@ def _nested(graph: Graph, parents: Sequence[np.ndarray]) -> Graph:
 
 
 def _find(weights: Tensor, parents: Sequence[np.ndarray]) -> np.ndarray | None:
-    """The largest of the parents that these weights are a function of a corner of, but for themselves."""
+    """The largest parent, other than the weights themselves, from a sub-array of which the weights can be derived."""
     bits, data = odd_level_bits(weights.encoding), weights.data
     if bits not in NESTED_BITS or data is None:
         return None

@@ -1,4 +1,4 @@
-"""The passes every build runs, in order. Each gives a graph that means the same."""
+"""The passes that every build runs, in order. Each returns an equivalent graph."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ _CHANNELS = 4
 
 
 def simplify(graph: Graph, *, integers: bool = True) -> Graph:
-    """Computes now what does not depend on the input, drops what nothing reads (operators, tensors, channels), and
-    lets convolutions pad by themselves. In branches, too: what they give stays as it is, and what they take but for
-    constants.
+    """Folds what does not depend on the input, removes what nothing reads (operators, tensors, channels), and merges
+    padding into convolutions.
+
+    Branches are simplified too; their inputs, other than constants, and outputs stay as they are.
 
     Args:
-        integers: channels of layers on integer codes may go, too.
+        integers: also remove channels of layers on integer codes.
     """
     graph = constants_into_branches(fold_constants(constant_outputs(graph)))
     graph = remove_dead(with_branches(graph, partial(simplify, integers=integers)))
@@ -41,9 +42,9 @@ def simplify(graph: Graph, *, integers: bool = True) -> Graph:
 
 
 def simplify_network(network: Network) -> Network:
-    """The same, switch by switch; weights that switches share are found.
+    """`simplify` for each switch; then finds weights that switches share.
 
-    They are corners of each other: where there are several switches, integer layers keep all their channels.
+    Shared weights are sub-arrays of each other, so with several switches integer layers keep all their channels.
     """
     alone = not network.is_switchable
     simple = replace(network, switches=tuple(Switch(one.name, simplify(one.graph, integers=alone)) for one in network))

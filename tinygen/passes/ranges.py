@@ -1,8 +1,8 @@
 """Which codes each channel can take, for any input: interval analysis over the integer semantics.
 
-Sound, not tight: a channel never leaves its range, but may not fill it. Each tap of an accumulator is taken to be
-independent of the others; a layer whose arithmetic could wrap, and every operator not named here, may give anything.
-Intervals: Cousot and Cousot, "Static Determination of Dynamic Properties of Programs", 1976.
+Sound, not tight: a channel never leaves its range, but may not fill it. The taps of an accumulator are taken as
+independent; a layer whose arithmetic could wrap, and every operator not named here, has the full range. Intervals:
+Cousot and Cousot, "Static Determination of Dynamic Properties of Programs", 1976.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Range:
 
     @property
     def constant(self) -> np.ndarray:
-        """Channels that are the same for every input, bool [C]."""
+        """Channels whose range is one code, bool [C]."""
         return self.low == self.high
 
 
@@ -68,7 +68,7 @@ def channel_ranges(graph: Graph, inputs: Ranges | None = None) -> dict[str, Rang
 
     Args:
         graph: validated.
-        inputs: ranges of model inputs that do not take all the codes of their type.
+        inputs: ranges of model inputs that do not use all codes of their type.
     """
     ranges = {tensor.name: _of_tensor(tensor) for tensor in graph.tensors.values() if has_channels(tensor)}
     ranges |= inputs or {}
@@ -84,7 +84,7 @@ def channel_ranges(graph: Graph, inputs: Ranges | None = None) -> dict[str, Rang
         rule = next((rule for kind, rule in _RULES if isinstance(node.op, kind)), None)
         found = rule(node, ranges) if rule is not None else None
         for tensor, values in zip(node.outputs, found or (), strict=False):
-            # A constant that an operator writes does not occur; model inputs are written by none.
+            # Operators do not write constants or model inputs.
             ranges[tensor.name] = values
     return ranges
 
@@ -113,7 +113,7 @@ def _of_tensor(tensor: Tensor) -> Range:
 
 
 def _centred(node: Node, ranges: Ranges, padded: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds of input 0 less its zero point; a padded window also sees zeros."""
+    """Bounds of input 0 minus its zero point; a padded window also reads zeros."""
     x = node.input(0)
     low, high = ranges[x.name].low - x.zero_point, ranges[x.name].high - x.zero_point
     return (np.minimum(low, 0), np.maximum(high, 0)) if padded else (low, high)
@@ -183,7 +183,7 @@ def _requantized(node: Node, least: np.ndarray, largest: np.ndarray) -> Range:
 
 
 def _table(node: Node, ranges: Ranges) -> list[Range] | None:
-    """A function of one element: every code is tried."""
+    """Elementwise function of one input: evaluates every code."""
     x = node.input(0)
     if not is_quantized(x):
         return None
@@ -210,14 +210,14 @@ def _binary(node: Node, ranges: Ranges) -> list[Range] | None:
 def _mean(node: Node, ranges: Ranges) -> list[Range] | None:
     op = node.op
     assert isinstance(op, Mean)
-    # A centred sum of int8 codes has 8 bits more than the count; shifted left it must not wrap.
+    # A centred sum of int8 codes has 8 bits more than the count; it must not wrap when shifted left.
     if op.scale(node)[1] + op.count(node).bit_length() + 9 > 31 or op.count(node) >= 1 << 22:
         return None
     return _monotone(node, ranges)
 
 
 def _monotone(node: Node, ranges: Ranges) -> list[Range] | None:
-    """Operators that never fall when an input element rises: evaluated on all lowest and all highest codes."""
+    """Operators that are non-decreasing in every input element: evaluates the lowest and the highest codes."""
     inputs = [tensor for tensor in node.inputs if tensor is not None]
     if not all(is_quantized(tensor) and tensor.size <= _LARGEST for tensor in (*inputs, *node.outputs)):
         return None

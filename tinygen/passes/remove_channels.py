@@ -1,10 +1,11 @@
-"""Channels that are the same for every input, or that nothing reads, leave the layers that compute them.
+"""Removes channels that are the same for every input, or that nothing reads.
 
-A constant channel acts on the next convolution or dense layer as a constant: its bias takes it up. At a padded border
-the window sees the zero point instead, so there a channel only goes if it is the zero point, or its weights are 0.
-Filters of channels that no kept filter reads go as well, back through depthwise layers, additions, pools and so on.
+A constant channel adds a constant to the next convolution or dense layer, whose bias absorbs it. In a padded layer some
+windows read the zero point instead, so the channel is removed only if it equals the zero point or its weights are 0.
+Filters of channels that no kept filter reads are removed too, back through depthwise layers, additions, pools and so
+on.
 
-Which channels may go is the largest solution of one rule per operator, found by taking away from "all of them".
+The removable channels are the greatest fixed point of one rule per operator, found by iteration from "all channels".
 """
 
 from __future__ import annotations
@@ -59,9 +60,9 @@ def remove_channels(graph: Graph, multiple: int = 1, *, integers: bool = True) -
     """The same graph with narrower layers. Model inputs, outputs and states keep their shapes.
 
     Args:
-        multiple: tensors whose channels are a multiple of this stay so; some channels are kept for it. Kernels that
-            take four channels in a word lose more by three of them than the channels cost.
-        integers: layers on integer codes become narrower too.
+        multiple: keep a number of channels that is a multiple of this if it was one before. For kernels that read four
+            channels in a word, an incomplete word costs more than the extra channels.
+        integers: also remove channels of layers on integer codes.
     """
     search = _Search(graph, integers)
     search.run()
@@ -71,7 +72,7 @@ def remove_channels(graph: Graph, multiple: int = 1, *, integers: bool = True) -
 
 
 class _Search:
-    """The largest sets of channels that may go, by tensor name (bool [C], True for a channel that goes)."""
+    """Search for the largest sets of removable channels, by tensor name (bool [C], True for removable)."""
 
     def __init__(self, graph: Graph, integers: bool) -> None:
         self.graph, self.integers = graph, integers
@@ -92,12 +93,12 @@ class _Search:
     def run(self) -> None:
         self._settle()
         while hollow := [name for name, mask in self.removed.items() if mask.size and mask.all()]:
-            # Something still wants the tensor: one channel stays.
+            # The tensor has readers: keep one channel.
             self.removed[hollow[0]][0] = False
             self._settle()
 
     def keep_multiples(self, multiple: int) -> None:
-        """Gives channels back, until so many go from each tensor that what stays is a multiple, if it was one."""
+        """Keeps some removable channels, so that each tensor keeps a multiple of `multiple` channels if it had one."""
         while ragged := [
             (mask, count)
             for name, mask in self.removed.items()
@@ -108,7 +109,7 @@ class _Search:
             self._settle()
 
     def _together(self, name: str, multiple: int) -> int:
-        """Channels of a word; packed bits fill words of their own."""
+        """Channels per word; packed bits fill words of 32."""
         return WORD_BITS if multiple > 1 and isinstance(self.graph.tensors[name].encoding, BinaryCodes) else multiple
 
     def _settle(self) -> None:
@@ -123,7 +124,7 @@ class _Search:
                 return
 
     def _restrict(self, node: Node) -> None:
-        """Takes away what this operator does not allow."""
+        """Unmarks channels that this operator does not allow to be removed."""
         op = node.op
         if isinstance(op, INTEGER_OPS) and not self.integers:
             self._block([*node.inputs, *node.outputs])
@@ -155,7 +156,7 @@ class _Search:
                 self.removed[tensor.name][:] = False
 
     def _link(self, tensors: list[Tensor | None]) -> None:
-        """All tensors lose the same channels; constants follow."""
+        """Tensors lose the same channels; constants follow."""
         names = [tensor.name for tensor in tensors if tensor is not None and tensor.name in self.removed]
         common = np.logical_and.reduce([self.removed[name] for name in names])
         for name in names:
@@ -194,19 +195,19 @@ class _Search:
 
     def _reshape(self, node: Node) -> None:
         x, y = node.input(0), node.output
-        # Packed bits of several pixels lie one behind the other as whole words only.
+        # With packed bits, pixels are adjacent as whole words only.
         broken = isinstance(x.encoding, BinaryCodes) and y.shape[-1:] != x.shape[-1:]
         if x.name not in self.removed or not y.shape or y.shape[-1] % x.shape[-1] != 0 or broken:
             self._block([x, y])
             return
-        # Element i of the last axis is channel i % C, whether rows stay or are strung together.
+        # Element i of the last axis is channel i % C, flattened or not.
         common = self.removed[x.name] & self._output(node).reshape(-1, x.shape[-1]).all(axis=0)
         self.removed[x.name][:] = common
         self._output(node)[:] = np.tile(common, y.shape[-1] // x.shape[-1])
 
 
 def _folds(node: Node) -> bool:
-    """Whether the operator's bias can take up constant input channels."""
+    """Whether the operator's bias can absorb constant input channels."""
     if isinstance(node.op, Conv2D):
         return is_constant_mac(node) and node.op.groups(node) == 1
     if isinstance(node.op, FullyConnected):
@@ -219,7 +220,7 @@ def _folds(node: Node) -> bool:
 
 
 def _keeps_channels(node: Node) -> bool:
-    """Whether output channel c depends on input channel c alone."""
+    """Whether output channel c depends on input channel c only."""
     op, last = node.op, len(node.input(0).shape) - 1
     if isinstance(op, Pad):
         return op.paddings[last] == (0, 0)

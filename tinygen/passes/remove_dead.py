@@ -1,4 +1,4 @@
-"""Operators and states that nothing reads are dropped, and tensors that nothing touches with them."""
+"""Removes operators and states that nothing reads, and their tensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tinygen.ir.ops.base import Op
 
 
 def remove_dead(graph: Graph) -> Graph:
-    """The same graph without operators whose outputs reach no model output, in this inference or a later one."""
+    """The same graph without operators that affect no model output, in this inference or a later one."""
     alive: set[str] = set()
     while True:
         kept, needed = _reaching(graph, {*graph.outputs, *alive})
@@ -24,7 +24,7 @@ def remove_dead(graph: Graph) -> Graph:
 
 
 def _reaching(graph: Graph, wanted: set[str]) -> tuple[tuple[Op, ...], set[str]]:
-    """Operators whose outputs reach the tensors wanted, and all tensors that do."""
+    """Operators and tensors that the given tensors depend on."""
     kept: list[Op] = []
     for op in reversed(graph.ops):
         if wanted.intersection(op.outputs):

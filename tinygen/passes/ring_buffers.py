@@ -1,15 +1,14 @@
-"""Frames that are kept lie in front of the new ones: joining them, and taking some of them, moves nothing.
+"""Stores kept frames in front of new ones, so that joining and slicing frames needs no copies.
 
-Streaming models keep the last frames of a tensor in a state, join new frames to them, compute on all, and cut the
-oldest off: CONCATENATION(state, new) and STRIDED_SLICE(joined) -> state. As operators these copy every frame twice in
-each step. Here the joined tensor has one place, of which the state is the front; what computes the new frames writes
-them behind it, windows are pointers into it, and at the end of a step all frames but the oldest move up once
+Streaming models keep the last frames of a tensor in a state, append new frames, compute on all, and drop the oldest:
+CONCATENATION(state, new) and STRIDED_SLICE(joined) -> state. As operators these copy every frame twice in each step.
+Here the joined tensor has one buffer, which begins with the state; the new frames are written behind it, windows are
+pointers into it, and at the end of a step all frames but the oldest move to the front once
 (`lowering.states.final_moves`).
 
-A head that moves around instead, so that nothing moves, would save the last copy, too. On the four models that
-pymicro-wakeword ships that is 2.8 to 3.7 % of a step's instructions (f746zg) on average, and nothing of the longest
-step where the frames go back to the front now and then; a head that never goes back needs kernels whose weights are
-stored twice, to begin with any row.
+A true ring buffer with a moving head would save that last copy: on the four models of pymicro-wakeword 2.8 to 3.7 % of
+the average step's instructions (f746zg). If frames move back to the front now and then, the longest step gains nothing;
+if they never do, kernels need their weights stored twice, to start at any row.
 """
 
 from __future__ import annotations
@@ -28,19 +27,18 @@ from tinygen.ir.tensor import Tensor
 
 
 def ring_buffers(graph: Graph) -> Graph:
-    """The same graph; states that are joined with new frames, and stretches of rows, without copies.
+    """The same graph, with states joined to new frames, and ranges of rows taken, without copies.
 
-    Left as they are: outputs of the model, which stay when a step has ended; what a state becomes, where it is cut from
-    something else than that state's own frames; and small stretches of what is not kept anyway, which would have to
-    stay for them. A few networks need a little more arena so: new frames have a place of their own from the first layer
-    on.
+    Unchanged: outputs of the model, which must survive the step; a state's update that is not cut from that state's own
+    frames; and small slices of tensors that are not kept otherwise. A few networks need a little more arena: the buffer
+    of new frames is reserved from the first layer on.
     """
     return _Rewriter(graph).run() if graph.states else graph
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """A slice that takes neighbouring rows, all of each."""
+    """A slice of consecutive whole rows."""
 
     axis: int
     first: int
@@ -74,14 +72,14 @@ class _Rewriter:
         source, output = node.op.inputs[0], node.op.outputs[0]
         if node.input(0).is_constant or {source, output} & set(self.graph.outputs):
             return False
-        # Two states that lie in each other's frames could not move up.
+        # Two states that overlap could not both be moved.
         owner = self.owners.get(source)
         if output in self.updates:
             return owner is not None and self.states[owner].update == output
         return owner is not None or 2 * node.output.nbytes >= node.input(0).nbytes
 
     def _may_be_joined(self, node: Node) -> bool:
-        """Frames of one state, then new ones that nothing else wants in a place of their own."""
+        """Whether it joins frames of one state with new frames that need no buffer elsewhere."""
         op, whole = node.op, node.output
         assert isinstance(op, Concatenation)
         if math.prod(whole.shape[: op.axis]) != 1 or any(t and t.encoding != whole.encoding for t in node.inputs):
@@ -99,7 +97,7 @@ class _Rewriter:
         )
 
     def _may_be_part(self, name: str) -> bool:
-        """Whether the tensor can be written where it belongs."""
+        """Whether the tensor can be written directly into the joined buffer."""
         if self.tensors[name].is_constant or name in self.parts or name in self.updates:
             return False
         writer = self.writers.get(name)
@@ -111,7 +109,7 @@ class _Rewriter:
         return not isinstance(writer, RowWindow | StridedSlice | JoinRows)
 
     def _inside(self, name: str) -> set[str]:
-        """The tensor, and those that are another shape of it, or a stretch."""
+        """The tensor, its reshaped forms, and its slices."""
         found = {name}
         for op in self.graph.ops:
             if isinstance(op, Reshape | RowWindow | StridedSlice) and op.inputs[0] in found:
@@ -133,7 +131,7 @@ class _Rewriter:
         self._from_rows(JoinRows, parts, node.output, row_shape(node.output.shape, op.axis), name=op.name)
 
     def _as_rows(self, tensor: Tensor, axis: int) -> str:
-        """The tensor, reshaped to rows where it is not made of them yet."""
+        """The tensor, reshaped to rows if necessary."""
         shape = row_shape(tensor.shape, axis)
         if shape == tensor.shape:
             return tensor.name
@@ -147,7 +145,7 @@ class _Rewriter:
         rows: tuple[int, ...],
         **names: object,
     ) -> None:
-        """The operator on rows, and its output in the shape that it had."""
+        """The operator on rows, with its output reshaped to the original shape."""
         target = output.name if rows == output.shape else self._new(f"{output.name}_rows", rows, output)
         self.ops.append(kind(inputs=inputs, outputs=(target,), **names))  # type: ignore[arg-type]
         if target != output.name:
@@ -167,7 +165,7 @@ class _Rewriter:
 
 
 def _cut(node: Node) -> _Cut | None:
-    """What rows a slice takes; None where it takes anything else."""
+    """The rows that a slice takes; None if it does not take whole consecutive rows."""
     op, shape = node.op, node.input(0).shape
     assert isinstance(op, StridedSlice)
     if op.axes != tuple(range(len(shape))) or node.input(0).encoding != node.output.encoding:

@@ -14,7 +14,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Stage:
-    """Consecutive operators with one tensor in and one out.
+    """Consecutive operators with one input tensor and one output tensor.
 
     Attributes:
         first, end: the operators are `graph.ops[first:end]`.
@@ -29,7 +29,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class StripeRows:
-    """The rows that one stripe of the result takes.
+    """The rows that one stripe of the result needs.
 
     Attributes:
         spans: per tensor that is read or written, the rows that must be there (those of the result: the stripe).
@@ -43,7 +43,7 @@ class StripeRows:
 
 
 def find_stages(graph: Graph) -> list[Stage]:
-    """Stages that begin where operators can first be computed by rows, each one longer than the one before."""
+    """Stages that begin at the first operator that can be computed by rows, each longer than the one before."""
     nodes = list(graph.nodes())
     start = next((i for i, node in enumerate(nodes) if _by_rows(node)), len(nodes))
     entering = _crossing(graph, start, set())
@@ -74,7 +74,7 @@ def _is_image(graph: Graph, name: str) -> bool:
 
 
 def _crossing(graph: Graph, step: int, apart: set[str]) -> set[str]:
-    """Tensors that exist before operator `step` and are needed from there on, without those `apart`."""
+    """Tensors that exist before operator `step` and are read from there on, except those in `apart`."""
     before = set(graph.inputs) | {name for op in graph.ops[:step] for name in op.outputs}
     after = set(graph.outputs) | {name for op in graph.ops[step:] for name in op.inputs}
     return (before & after) - apart
@@ -86,10 +86,10 @@ def stripe_rows(graph: Graph, stage: Stage, height: int, *, keep: bool) -> list[
     Args:
         graph: holds the stage.
         height: of a stripe; the last one may have less.
-        keep: rows that the next stripe reads again are kept; else they are computed again.
+        keep: keep the rows that the next stripe reads again, instead of computing them again.
 
     Returns:
-        None when an operator cannot be cut so.
+        None if an operator cannot be cut so.
     """
     total = graph.tensors[stage.result].shape[1]
     produced: dict[str, int] = {}
@@ -112,7 +112,7 @@ def _one_stripe(graph: Graph, stage: Stage, wanted: Span, produced: dict[str, in
             continue
         low, high = rows.spans[name]
         begin = max(low, produced.get(name, low))
-        # Rows that were computed ahead stay, even when this stripe does not read them.
+        # Rows computed ahead are kept, even if this stripe does not read them.
         rows.spans[name] = (low, max(high, begin))
         if begin >= high:
             continue
@@ -135,7 +135,7 @@ def _one_stripe(graph: Graph, stage: Stage, wanted: Span, produced: dict[str, in
 
 
 def _wider(first: int, end: int, height: int) -> Iterator[Span]:
-    """The rows, then more and more of them: what lies in padding altogether can only be cut with a row of the image."""
+    """The rows, then wider ranges: rows that lie wholly in padding can only be cut together with a row of the image."""
     yield first, end
     yield from ((begin, end) for begin in range(first - 1, -1, -1))
     yield from ((0, stop) for stop in range(end + 1, height + 1))

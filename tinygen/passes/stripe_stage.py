@@ -1,9 +1,9 @@
-"""A stage rewritten so that it is computed in horizontal stripes, and only a stripe of each tensor within lives.
+"""Rewrites a stage to be computed in horizontal stripes, so that only a stripe of each inner tensor is in memory.
 
 Lin et al., "MCUNetV2: Memory-Efficient Patch-based Inference for Tiny Deep Learning", 2021 (arXiv 2110.15352),
-compute patches, and compute again what they share. Stripes as wide as the image share rows only. These are computed
-again, or kept from stripe to stripe (compare Alwani et al., "Fused-Layer CNN Accelerators", MICRO 2016), as the caller
-wishes. Rows are contiguous in NHWC, so windows into larger tensors, and stripes of one, cost nothing but a pointer.
+compute patches, and recompute where they overlap. Stripes as wide as the image overlap in rows only. These are
+recomputed, or kept from stripe to stripe (compare Alwani et al., "Fused-Layer CNN Accelerators", MICRO 2016), as the
+caller chooses. Rows are contiguous in NHWC, so a stripe or a window of a larger tensor is only a pointer.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Striped:
     Attributes:
         graph: the same network.
         source, result: the stage's tensors.
-        lead_bytes: rows of the result are written as rows of the source are given up. When the result begins
-            at least so many bytes below the source, no row is overwritten that is still to be read.
+        lead_bytes: rows of the result are written while rows of the source are released. If the result begins at least
+            this many bytes below the source, no row is overwritten before it is read.
     """
 
     graph: Graph
@@ -38,7 +38,7 @@ class Striped:
 
 
 def stripe_stage(graph: Graph, stage: Stage, height: int, *, keep: bool) -> Striped | None:
-    """The same graph with the stage computed `height` rows of its result at a time.
+    """The same graph; the stage is computed `height` rows of its result at a time.
 
     Args:
         graph: a validated graph, without stripes so far.
@@ -47,7 +47,7 @@ def stripe_stage(graph: Graph, stage: Stage, height: int, *, keep: bool) -> Stri
         keep: keep rows that the next stripe reads again, instead of computing them again.
 
     Returns:
-        None when an operator of the stage cannot be cut so.
+        None if an operator of the stage cannot be cut so.
     """
     stripes = stripe_rows(graph, stage, height, keep=keep)
     if stripes is None:
@@ -62,7 +62,7 @@ def stripe_name(layer: str, number: int) -> str:
 
 
 def model_layer(name: str) -> str:
-    """The layer of the model that an operator is a stripe of; "" when its name is none of a stripe."""
+    """The model's layer whose stripe an operator is; "" if it is not a stripe."""
     layer, _, number = name.rpartition(_STRIPE)
     return layer if number.isdecimal() else ""
 
@@ -71,7 +71,7 @@ def _lead(graph: Graph, stage: Stage, stripes: Sequence[StripeRows]) -> int:
     """See `Striped.lead_bytes`."""
     source, result = graph.tensors[stage.source], graph.tensors[stage.result]
     source_row, result_row = (tensor.nbytes // tensor.shape[1] for tensor in (source, result))
-    # In a stripe, what reads the source is done before rows of the result are written; unless one operator does both.
+    # In a stripe, the source is read before rows of the result are written, unless one operator does both.
     at_once = stage.source in graph.ops[stage.end - 1].inputs
     lead, unread = 0, source.shape[1]
     for stripe in reversed(stripes):
@@ -113,7 +113,7 @@ class _Rewriter:
                     self._keep_rows(name, number)
 
     def _compute(self, op: Op, number: int) -> None:
-        """One operator on its new rows, below those kept from earlier stripes."""
+        """Adds an operator on its new rows, below those kept from earlier stripes."""
         rows, name = self.stripes[number], op.outputs[0]
         cut = rows.ops[name]
         inputs = tuple(self._rows(i, span, op, number) for i, span in zip(op.inputs, cut.inputs, strict=True))
@@ -159,7 +159,7 @@ class _Rewriter:
         return result
 
     def _keep_rows(self, name: str, number: int) -> None:
-        """Copies what a later stripe reads again, so that the rest of the tensor need not live on."""
+        """Copies the rows that a later stripe reads again, so that the rest of the tensor can be freed."""
         if name not in self.held or name == self.stage.source:
             return
         later = (stripe.spans[name][0] for stripe in self.stripes[number + 1 :] if name in stripe.spans)
@@ -174,7 +174,7 @@ class _Rewriter:
         self.held[name] = (tail, (low, end))
 
     def _tensor(self, name: str, what: str, span: Span) -> str:
-        """A new tensor of so many rows, like `name`."""
+        """A new tensor like `name`, with another number of rows."""
         model = self.tensors[name]
         title = f"{name}, {what}"
         while title in self.tensors:

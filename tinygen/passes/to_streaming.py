@@ -1,9 +1,9 @@
-"""From a network over a window of frames to one that takes them as they come.
+"""Converts a network over a window of frames to one that takes new frames in each step.
 
-Each step takes the newest frames, computes the new frames of every tensor, and keeps of the old ones those that later
-steps read again: the scheme of Rybakov et al., "Streaming keyword spotting on mobile devices", Interspeech 2020
-(section 3, "Model streaming and quantization"), on the finished integer network. Nothing is approximated: once a whole
-window has been seen, outputs are code for code those of the window that ends there.
+Each step takes the newest frames, computes the new frames of every tensor, and keeps the old frames that later steps
+read again: the scheme of Rybakov et al., "Streaming keyword spotting on mobile devices", Interspeech 2020 (section 3,
+"Model streaming and quantization"), on the finished integer network. Nothing is approximated: after a whole window,
+outputs are code for code those of the window model.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ _TIME = 1
 
 
 def to_streaming(model: Graph | Network, *, hop: int) -> Network:
-    """The network that takes `hop` new frames in each step, and keeps what it needs of the frames before.
+    """The network that takes `hop` new frames in each step, and keeps the earlier frames that it needs.
 
-    Convolutions and pools over time keep the frames that their next windows share with this one; a branch that lags
-    behind another keeps what puts them in step; a mean over time, and a dense layer over flattened frames, keep all
-    frames they cover, less the new ones; everything else keeps nothing. Branches read whole windows, which are kept
-    outside of them, and compute all frames in each step; thresholds stay. States begin as zeros (the code nearest to
-    zero). Once T frames have been seen, each output is that of the model on the last T frames, code for code; what
-    comes before has no meaning. Outputs are whole windows, too, where the model's are frames.
+    Convolutions and pools over time keep the frames that their next windows share with this one; parallel paths of
+    different delay keep the frames that align them; a mean over time, and a dense layer over flattened frames, keep all
+    frames they cover, except the new ones; everything else keeps nothing. `Branch` operators read whole windows, which
+    are kept outside of them, and compute all frames in each step; thresholds are unchanged. States start as zeros (the
+    code nearest to zero). After T frames, each output equals that of the model on the last T frames, code for code;
+    earlier outputs are meaningless. Outputs that consist of frames are whole windows, too.
 
     Args:
-        model: with one input of T frames: [1, T, ...], any encoding. It pads nothing in time. Each switch is converted
-            by itself, and has states of its own.
+        model: with one input of T frames: [1, T, ...], any encoding, without padding in time. Each switch is converted
+            separately, and has its own states.
         hop: frames per step, 1 to T; a multiple of every stride in time that the model has, all taken together.
 
     Raises:
-        TinygenError: hop is out of range, or the model's input no window of frames.
-        UnsupportedError: an operator cannot be streamed; the error names it, and says why.
+        TinygenError: hop is out of range, or the model's input is not a window of frames.
+        UnsupportedError: an operator cannot be streamed; the error says which and why.
     """
     network = Network.of(model) if isinstance(model, Graph) else model
     network.validate()
@@ -64,7 +64,7 @@ def to_streaming(model: Graph | Network, *, hop: int) -> Network:
 
 
 def zero_codes(encoding: Encoding, shape: Shape) -> np.ndarray:
-    """Codes that stand for zero; where there is none, for the value nearest to it (of two, the lesser code)."""
+    """Codes that stand for zero, or for the value nearest to it (of two, the lower code)."""
     if isinstance(encoding, Affine):
         spread = [1] * len(shape)
         if encoding.axis is not None:
@@ -80,14 +80,14 @@ def zero_codes(encoding: Encoding, shape: Shape) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Stretch:
-    """A tensor that is some frames of another one."""
+    """A tensor that is a range of another one's frames."""
 
     source: str
     first: int
 
 
 class _Conversion:
-    """One graph on its way: first what each operator reads is found, then the operators are written."""
+    """Conversion of one graph: first finds what each operator reads, then writes the operators."""
 
     def __init__(self, graph: Graph, hop: int) -> None:
         self.graph, self.hop = graph, hop
@@ -147,7 +147,7 @@ class _Conversion:
             self.flows[name] = Flow(_TIME, frames, self.hop)
 
     def _plan(self, node: Node) -> None:
-        """Finds the rule of an operator, and notes the frames that it reads; None where nothing changes."""
+        """Finds the rule of an operator, and records the frames that it reads; None if the operator is unchanged."""
         flows = [self.flows.get(name) for name in node.op.inputs]
         if not any(flows):
             for name in node.op.inputs:
@@ -173,7 +173,7 @@ class _Conversion:
                 self.flows[name] = replace(flow, frames=end - first)
 
     def _place(self, name: str, span: Span | None) -> tuple[str, Span | None]:
-        """The frames meant, of a tensor that is computed; None for all there are where none is kept."""
+        """The frames of a computed tensor that are meant; None for all frames if none is kept."""
         while name in self.stretches:
             stretch = self.stretches[name]
             first, end = span or (0, self._frames(name))
@@ -183,7 +183,7 @@ class _Conversion:
         return name, span
 
     def _frames(self, name: str) -> int:
-        """Of a stretch in the window."""
+        """Frames of a range in the window."""
         source = name
         while source in self.stretches:
             source = self.stretches[source].source
@@ -205,7 +205,7 @@ class _Conversion:
             self._write(tensor)
 
     def _new_name(self, name: str) -> str:
-        """Of a tensor's new frames. Outputs of the model stay whole, and keep their names."""
+        """Name of a tensor's new frames. Outputs of the model stay whole, and keep their names."""
         if name not in self.graph.outputs or name not in self.flows:
             return name
         if name not in self.renamed:
@@ -213,7 +213,7 @@ class _Conversion:
         return self.renamed[name]
 
     def _write(self, tensor: Tensor) -> None:
-        """Adds a tensor's new frames and, where frames of before are read, a state of those."""
+        """Adds a tensor's new frames and, if earlier frames are read, a state that holds those."""
         flow, name = self.flows.get(tensor.name), self._new_name(tensor.name)
         if flow is None:
             self.tensors[name] = tensor
@@ -239,7 +239,7 @@ class _Conversion:
         return name if span is None else self._window(name, span)
 
     def _window(self, name: str, span: Span) -> str:
-        """Frames of a tensor, as a tensor."""
+        """A tensor that holds the given frames of a tensor."""
         flow, joined = self.flows[name], self.joined[name]
         begin = flow.frames - self.tensors[joined].shape[flow.axis]
         if span == (begin, flow.frames):
@@ -251,7 +251,7 @@ class _Conversion:
         return self.windows[name, span]
 
     def _slice(self, source: str, flow: Flow, first: int, count: int, name: str) -> str:
-        """`count` frames of a tensor from `first` on. Frames become rows, and back, which costs nothing."""
+        """`count` frames of a tensor from `first` on. Reshapes frames to rows and back, which costs nothing."""
         tensor = self.tensors[source]
         window = self._add(name, tensor, flow, count)
         if flow.axis == _TIME and len(tensor.shape) == 4:
@@ -275,7 +275,7 @@ class _Conversion:
         return RowWindow(name=name, inputs=(source,), outputs=(window,), first=first, count=count)
 
     def _finish(self, name: str) -> None:
-        """Writes an output of the model that is made of frames of before, or of another tensor's."""
+        """Writes an output of the model that holds earlier frames, or another tensor's frames."""
         if name in self.tensors:
             return
         source, span = self._place(name, None)

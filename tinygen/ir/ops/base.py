@@ -21,23 +21,23 @@ of `repr`, so that files and builds stay what they were."""
 
 
 def is_left_out(owner: Any, field: Field[Any]) -> bool:
-    """Whether the field is not for files, or came later and holds its default."""
+    """Whether a field is omitted from files: it is not stored at all, or was added later and holds its default."""
     return "not saved" in field.metadata or ("later" in field.metadata and getattr(owner, field.name) == field.default)
 
 
 def later_fields(op: Op) -> dict[str, Any]:
-    """Fields that `repr` lacks, where they do not hold their default."""
+    """Fields that `repr` omits, if they do not hold their default."""
     return {f.name: getattr(op, f.name) for f in fields(op) if "later" in f.metadata and not is_left_out(op, f)}
 
 
 @dataclass(frozen=True)
 class Stripe:
-    """An operator on some rows of its output only.
+    """An operator restricted to some rows of its output.
 
     Attributes:
         op: the operator, its attributes changed where rows at the border need that (names are still the
             whole operator's).
-        inputs: per input the rows (first, end) that are read; None for one that is read whole.
+        inputs: per input the rows (first, end) that are read; None if all are.
     """
 
     op: Op
@@ -80,7 +80,7 @@ class Op(ABC):
         return 0
 
     def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
-        """What computes rows `first` to `end` - 1 of the NHWC output; None when it cannot be done by rows."""
+        """The operator that computes rows `first` to `end` - 1 of the NHWC output; None if it cannot be cut by rows."""
         return None
 
 
@@ -122,7 +122,7 @@ class Node:
         return self.outputs[0]
 
     def check(self) -> None:
-        """Applies the operator's rules; internal arithmetic slips on odd shapes become ModelError."""
+        """Applies the operator's rules; arithmetic exceptions on invalid shapes become ModelError."""
         try:
             self.op.check(self)
             self.op.infer_shapes(self)
@@ -146,7 +146,7 @@ class Node:
             raise self.unsupported(what)
 
     def require_multipliers(self, reals: Iterable[float]) -> None:
-        """Raises UnsupportedError unless all of these factors between scales are such that fixed point can say them."""
+        """Raises UnsupportedError unless fixed point can represent all of these scale ratios."""
         for real in reals:
             self.require(multiplier_fits(real), f"its scales are too far apart: a multiplier of {real:.3g}")
 

@@ -1,8 +1,8 @@
 """ADD, SUB, MUL, MAXIMUM, MINIMUM: two operands, broadcast as NumPy does.
 
 The integer arithmetic is that of TFLite's reference kernels: ADD and SUB bring both operands to a
-common scale with extra fractional bits (20 for int8, 15 for int16), then rescale the sum. Older 16-bit
-models, whose scales are powers of two, say so with a flag, and only shift one operand.
+common scale with extra fractional bits (20 for int8, 15 for int16), then rescale the sum. Older 16-bit models have a
+flag for scales that are powers of two; those only shift one operand.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Arithmetic(Binary):
 
 @dataclass(frozen=True)
 class SumScales:
-    """How ADD and SUB bring their operands together.
+    """How ADD and SUB rescale their operands.
 
     Attributes:
         left_shift: fractional bits added to both operands.
@@ -113,7 +113,7 @@ class Add(Arithmetic):
     """a + b
 
     Attributes:
-        power_of_two: 16-bit operands are only shifted, provided that all three scales are powers of two.
+        power_of_two: shift 16-bit operands instead of multiplying them, if all three scales are powers of two.
     """
 
     KIND: ClassVar[str] = "add"
@@ -139,7 +139,7 @@ class Add(Arithmetic):
         node.require(wanted, f"power-of-two scales that want right shifts by {shifts[0]} and {shifts[1]}")
 
     def shifts(self, node: Node) -> tuple[int, int] | None:
-        """Right shifts of the operands where scales are powers of two; None where they are multiplied."""
+        """Right shifts of the operands if scales are powers of two; None if operands are multiplied."""
         if not self.power_of_two or node.output.dtype != np.int16:
             return None
         exponents = [math.log2(tensor.scale) for tensor in (node.input(0), node.input(1), node.output)]
@@ -235,7 +235,7 @@ class Maximum(Extremum):
     KIND: ClassVar[str] = "maximum"
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
-        # Not np.maximum: where one operand is no number, LiteRT and the C give the second.
+        # Not np.maximum: if one operand is NaN, LiteRT and the C return the second.
         return [np.where(values[0] > values[1], values[0], values[1])]
 
 

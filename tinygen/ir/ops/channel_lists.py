@@ -1,8 +1,8 @@
-"""What operators on gated channels share: lists of live channels, and epilogues of the channels that are listed.
+"""Shared by operators on gated channels: lists of live channels and the epilogues of listed channels.
 
-A layer whose gate leaves k of C channels alive has its activations [..., k], and a list of the k channels' numbers
-beside them. Dead channels are absent: each stands for the real number 0, biases included (Raju, "Towards Efficient
-Inference and Improved Training Efficiency of Deep Neural Networks", 2022, section 3.3.3).
+If a gate keeps k of C channels live, the layer's output is [..., k], with a list of the k channel indices beside it.
+Dead channels are absent; each stands for the real number 0, bias included (Raju, "Towards Efficient Inference and
+Improved Training Efficiency of Deep Neural Networks", 2022, section 3.3.3).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ABSENT = np.zeros(0, np.int64)
 
 
 def check_list(node: Node, index: int, *, channels: int, live: int) -> None:
-    """Input `index` is absent where all `channels` are live, or lists `live` of them."""
+    """Checks that input `index` is absent (all `channels` are live) or lists `live` of them."""
     listed = node.optional(index)
     if listed is None:
         node.require(live == channels, f"{live} of {channels} channels, and no list says which")
@@ -33,12 +33,12 @@ def check_list(node: Node, index: int, *, channels: int, live: int) -> None:
 
 
 def listed(values: np.ndarray, channels: int) -> np.ndarray:
-    """The channels that a list has, int64; all of them where it is absent (empty)."""
+    """The listed channels, int64; all of them if the list is absent (empty)."""
     return values.reshape(-1).astype(np.int64) if values.size else np.arange(channels)
 
 
 def zero_code(tensor: Tensor) -> int | None:
-    """The code that stands for the real number 0 in activations; None where there is none."""
+    """The code that stands for the real number 0 in activations; None if there is none."""
     match tensor.encoding:
         case Affine(axis=None):
             return tensor.zero_point
@@ -49,7 +49,7 @@ def zero_code(tensor: Tensor) -> int | None:
 
 
 def check_gamma(node: Node, index: int, epilogue: Rescale, live: int) -> None:
-    """Input `index` has an unsigned code of at most 8 bits for each live output, if it is there."""
+    """Checks that input `index`, if present, has an unsigned code of at most 8 bits for each live output."""
     gamma = node.optional(index)
     if gamma is None:
         return
@@ -61,7 +61,7 @@ def check_gamma(node: Node, index: int, epilogue: Rescale, live: int) -> None:
 
 
 def of_listed(epilogue: Rescale, channels: np.ndarray) -> Rescale:
-    """The epilogue of the channels listed, in the list's order."""
+    """The epilogue of the listed channels, in the list's order."""
 
     def picked(values: tuple[int, ...]) -> tuple[int, ...]:
         return values if len(values) <= 1 else tuple(values[c] for c in channels)
@@ -77,7 +77,7 @@ def of_listed(epilogue: Rescale, channels: np.ndarray) -> Rescale:
 
 
 def boosted(epilogue: Rescale, gamma: np.ndarray) -> Rescale:
-    """The epilogue with its multipliers times gamma, one for each channel; as it is where there are none (empty)."""
+    """The epilogue with its multipliers times gamma, one per channel; unchanged without gammas (empty)."""
     if not gamma.size:
         return epilogue
     factors = gamma.reshape(-1).astype(np.int64) * np.array(epilogue.multiplier, np.int64)

@@ -1,4 +1,4 @@
-"""What a gate knows of each channel: its mean, its mean magnitude, or its maximum."""
+"""The statistic of each channel that a gate sees: mean, mean magnitude, or maximum."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tinygen.ir.tensor import Shape
 
 
 class Statistic(Enum):
-    """What is taken over the pixels of a channel, in integers of its codes."""
+    """Statistic over the pixels of a channel, in integers of its codes."""
 
     SUM = "sum"
     """The sum: with a division in the epilogue the mean, which routers of experts take (Raju 2022, equation 3.2)."""
@@ -44,7 +44,7 @@ class ChannelStatistic(Op):
     epilogue: Rescale
 
     def channels(self, node: Node) -> int:
-        """How many there are, live and dead."""
+        """Number of channels, live and dead."""
         live = node.optional(1)
         known = live is not None and isinstance(live.encoding, ChannelList)
         return live.encoding.of if known else node.input(0).shape[3]  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""COMPARE: codes against codes of the same encoding, or against one threshold. Gates of branches are made of it."""
+"""COMPARE: codes against codes of the same encoding, or against one threshold. Gates of branches use it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LEFT_SHIFT = 8
 
 
 class Relation(StrEnum):
-    """What holds between the first and the second input."""
+    """The relation tested between the first and the second input."""
 
     LESS = "less"
     LESS_EQUAL = "less_equal"
@@ -48,7 +48,7 @@ class Compare(Op):
     (0 or 1), of the first's shape.
 
     Codes are compared, which compares real values: within one encoding the larger code stands for the larger value.
-    A NaN is unlike everything, itself included, and neither less nor greater.
+    A NaN is unequal to everything, itself included, and neither less nor greater.
 
     Attributes:
         scaled: compare as TFLite does: 2^8 (code - zero_point) of each operand, times its own scale, which is below 1,
@@ -80,7 +80,7 @@ class Compare(Op):
         node.require(given, f"the output must be bool, int8 or int32, not {output.encoding}")
 
     def holds(self, first: np.ndarray | int, second: np.ndarray | int) -> np.ndarray:
-        """Whether the relation holds of codes that are not scaled; bool, shapes as NumPy broadcasts them."""
+        """Whether the relation holds between unscaled codes; bool, broadcast as in NumPy."""
         return np.asarray(_MEANINGS[self.relation](first, second))
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:

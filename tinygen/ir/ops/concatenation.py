@@ -24,7 +24,7 @@ class Concatenation(Op):
     axis: int
 
     def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
-        # Side by side within a row: along columns or channels.
+        # Along columns or channels: parts stay side by side within a row.
         return Stripe(self, ((first, end),) * len(self.inputs)) if self.axis in (2, 3) else None
 
     def infer_shapes(self, node: Node) -> list[Shape]:
@@ -63,7 +63,7 @@ class Concatenation(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class Pack(Concatenation):
-    """The same along a new axis."""
+    """Inputs of one shape and encoding, stacked along a new axis."""
 
     KIND: ClassVar[str] = "pack"
     TAKES_BITS: ClassVar[bool] = False

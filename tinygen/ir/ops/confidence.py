@@ -1,4 +1,4 @@
-"""How sure a classifier is of its largest logit: what early exits compare with their thresholds.
+"""Confidence of a classifier in its largest logit; early exits compare it with a threshold.
 
 All three measures rise with confidence. With d = (largest code - code) of each class and s the logits' scale:
 
@@ -32,7 +32,7 @@ LN_2 = round(ONE * float(np.log(2.0)))
 
 @dataclass(frozen=True, kw_only=True)
 class Confidence(Op):
-    """Input: logits [..., classes], int8, one scale. Output: int32 [...], one for each row."""
+    """Input: logits [..., classes], int8, one scale. Output: int32 [...], one score per row."""
 
     def infer_shapes(self, node: Node) -> list[Shape]:
         return [node.input(0).shape[:-1]]
@@ -48,12 +48,12 @@ class Confidence(Op):
     @staticmethod
     @abstractmethod
     def encoding(scale: float) -> Affine:
-        """Of the output, for logits of this scale."""
+        """Encoding of the output, for logits of this scale."""
 
     @staticmethod
     @abstractmethod
     def of(codes: np.ndarray, scale: float) -> np.ndarray:
-        """int32 [...] of int8 logits [..., classes] of this scale."""
+        """Scores, int32 [...], of int8 logits [..., classes] of this scale."""
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         return [self.of(values[0], node.input(0).scale)]
@@ -61,7 +61,7 @@ class Confidence(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class Margin(Confidence):
-    """The largest minus the second largest code; 0 where two are largest."""
+    """The largest minus the second largest code; 0 for a tie."""
 
     KIND: ClassVar[str] = "margin"
 
@@ -95,7 +95,7 @@ class MaxProbability(Confidence):
 class NegativeEntropy(Confidence):
     """Minus the entropy of a softmax: -(logarithm(S) + (W * floor(2^30 / S) >> 15)), W the sum of `weighted`.
 
-    The logarithm's table has steps of 1/256: at most 0.004 nats are missing.
+    The logarithm's table has steps of 1/256, an error of at most 0.004 nats.
     """
 
     KIND: ClassVar[str] = "negative_entropy"
@@ -116,7 +116,7 @@ class NegativeEntropy(Confidence):
 
 
 def _below(codes: np.ndarray) -> np.ndarray:
-    """How many codes each logit is below the largest of its row."""
+    """Distance in codes of each logit below the largest of its row."""
     wide = codes.astype(np.int64)
     return np.asarray(wide.max(axis=-1, keepdims=True) - wide)
 

@@ -1,4 +1,4 @@
-"""CONV_2D, grouped too: a window times a filter per output channel."""
+"""CONV_2D, also grouped: a window times a filter per output channel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Conv2D(Convolution):
     """Inputs: activations NHWC, weights OHWI (I = input channels / groups), optional bias [O].
 
     Attributes:
-        rounding: how int8 codes are made of sums: TWICE, or UPWARDS; all channels alike.
+        rounding: of accumulators to int8 codes, the same for all channels: TWICE or UPWARDS.
     """
 
     KIND: ClassVar[str] = "conv_2d"

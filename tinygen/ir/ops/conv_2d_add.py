@@ -1,4 +1,4 @@
-"""CONV_2D whose output is added to another tensor at once: what the lowering makes of the two."""
+"""CONV_2D fused with the ADD that reads its output; made by lowering only."""
 
 from __future__ import annotations
 

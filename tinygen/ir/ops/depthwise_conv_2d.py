@@ -23,7 +23,7 @@ class DepthwiseConv2D(Convolution):
     Output channel c * multiplier + m is filter m of input channel c.
 
     Attributes:
-        upward_channels: so many output channels, from the first, round halves of int8 codes upwards (UPWARDS); the
+        upward_channels: this many output channels, from the first, round ties to int8 codes upwards (UPWARDS); the
             others away from zero (TWICE).
     """
 

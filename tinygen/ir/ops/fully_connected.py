@@ -19,7 +19,7 @@ class FullyConnected(Op):
     """Inputs: activations [..., I] (flattened to [N, I]), weights [O, I], optional bias [O].
 
     Attributes:
-        rounding: how int8 codes are made of sums: REAL, or UPWARDS; all channels alike.
+        rounding: of accumulators to int8 codes, the same for all channels: REAL or UPWARDS.
     """
 
     KIND: ClassVar[str] = "fully_connected"

@@ -1,4 +1,4 @@
-"""The live channels of activations that have all of them."""
+"""Gather: the live channels of activations that have all channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convolution of live channels only: lists say which filters run, and which of each filter's weights they have."""
+"""Convolution of live channels only: lists select the filters and each filter's input channels."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class GatherConv2D(Convolution):
     """Inputs: live activations [1, H, W, k_in]; weights; optional list of the k_in live inputs; optional list of the
     k_out live outputs; optional gammas [k_out], unsigned codes of 8 bits. Output: [1, H', W', k_out].
 
-    Constant weights are those of all channels, [O, KH, KW, I]; of them W[out[j], :, :, in[i]] are used. Weights that
-    are computed are those of the live channels, [k_out, KH, KW, k_in] (`MixWeights`). With c = out[j]:
+    Constant weights cover all channels, [O, KH, KW, I], and W[out[j], :, :, in[i]] is used. Computed weights
+    (`MixWeights`) cover the live channels only, [k_out, KH, KW, k_in]. With c = out[j]:
 
         acc = sum over taps and i of integers(x)[.., i] * integers(W)[c, .., in[i]]
         y[.., j] = clamp((gamma[j] * multiplier[c] * (acc + bias[c]) + offset[c]) >> shift[c], low, high)
 
-    Taps outside the input count as 0; without gammas they are 1. gamma * multiplier fits 32 bits, the product with
-    acc + bias 62; nothing is rounded but by the shift. This is sigma(gamma * norm(conv(x)) + beta) of feature boosting
-    and suppression (Gao et al., "Dynamic Channel Pruning: Feature Boosting and Suppression", 2019; Raju 2022,
-    equation 3.1) with the mean of `norm` in `bias`, its scale in `multiplier`, beta and rounding in `offset`, and a
-    rectifier in the clamp. Dead channels have no beta: they are absent.
+    Taps outside the input count as 0; absent gammas are 1. gamma * multiplier fits 32 bits, its product with acc + bias
+    62 bits; only the shift rounds. This is sigma(gamma * norm(conv(x)) + beta) of feature boosting and suppression (Gao
+    et al., "Dynamic Channel Pruning: Feature Boosting and Suppression", 2019; Raju 2022, equation 3.1) with the mean of
+    `norm` in `bias`, its scale in `multiplier`, beta and rounding in `offset`, and a ReLU in the clamp. Dead channels
+    are absent, so they do not get beta.
 
     Attributes:
         epilogue: of all O channels, or one for all of them.
@@ -47,11 +47,11 @@ class GatherConv2D(Convolution):
     bias: tuple[int, ...] = ()
 
     def groups(self, node: Node) -> int:
-        """One: lists say nothing of groups."""
+        """One: lists do not support groups."""
         return 1
 
     def filters(self, node: Node) -> int:
-        """How many output channels there are, live and dead."""
+        """Number of output channels, live and dead."""
         weights, live = node.input(1), node.optional(3)
         computed = not weights.is_constant and live is not None and isinstance(live.encoding, ChannelList)
         return live.encoding.of if computed else weights.shape[0]  # type: ignore[union-attr]
@@ -94,17 +94,17 @@ class GatherConv2D(Convolution):
         return [integer_mac.finish(node, ending, biased)]
 
     def macs(self, node: Node) -> int:
-        """Those executed: the live filters' live weights."""
+        """Executed multiply-accumulates: the live filters' live weights."""
         _, kernel_h, kernel_w, _ = node.input(1).shape
         return node.output.size * kernel_h * kernel_w * node.input(0).shape[3]
 
     def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
-        """None: every stripe would gather the same weights again."""
+        """None: every stripe would have to gather the same weights again."""
         return None
 
 
 def check_computed(node: Node, live: int) -> None:
-    """Weights of the live channels alone."""
+    """Checks computed weights: those of the live channels."""
     weights, live_out = node.input(1), node.optional(3)
     node.require(node.optional(2) is None, "computed weights are of live inputs only, and need no list of them")
     node.require(weights.shape[3] == live, f"{weights.shape[3]} weights for {live} input channels")
@@ -113,7 +113,7 @@ def check_computed(node: Node, live: int) -> None:
 
 
 def _largest_sum(node: Node) -> int:
-    """A bound on the magnitude of accumulators, whichever channels live."""
+    """Upper bound of the magnitude of accumulators, whichever channels are live."""
     weights = node.input(1)
     if weights.data is not None:
         return integer_mac.largest_sum(node, integer_mac.weight_integers(node))

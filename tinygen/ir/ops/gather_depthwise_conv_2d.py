@@ -1,4 +1,4 @@
-"""Depthwise convolution of live channels: a list says whose filters run."""
+"""Depthwise convolution of live channels only: a list selects the filters."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class GatherDepthwiseConv2D(Convolution):
 
         y[.., j] = epilogue of channel c = live[j]: sum over taps of integers(x)[.., j] * integers(W)[c]
 
-    Taps outside the input count as 0. A dead channel stays dead: its constant, which a dense layer would compute of
-    zeros, is absent, so that a layer and the depthwise one behind it are gated as one (Elkerdawy 2022, chapter 6).
+    Taps outside the input count as 0. A dead channel stays dead: the constant that an ungated layer would compute from
+    zeros is absent, so that a layer and the depthwise layer behind it are gated together (Elkerdawy 2022, chapter 6).
 
     Attributes:
         epilogue: of all C channels, or one for all of them.
@@ -61,10 +61,10 @@ class GatherDepthwiseConv2D(Convolution):
         return [integer_mac.finish(node, of_listed(self.epilogue, live), sums)]
 
     def macs(self, node: Node) -> int:
-        """Those executed: of live channels."""
+        """Executed multiply-accumulates: of live channels."""
         _, kernel_h, kernel_w, _ = node.input(1).shape
         return node.output.size * kernel_h * kernel_w
 
     def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
-        """None: lists are of whole layers."""
+        """None: lists apply to whole layers."""
         return None

@@ -19,8 +19,8 @@ class IntegerAdd(Op):
     """Inputs: codes a and b [..., C] of one shape, each of any integer encoding with one scale.
 
     sum = (first * integers(a) + second * integers(b) + half) >> shift, half being 2**(shift - 1), or 0 where nothing is
-    shifted; output: its epilogue. Where codes are int32, or a shift is given, the products are those of 64-bit two's
-    complement, and sums that leave 32 bits are held within +-LARGEST. Others cannot leave them, `check` sees to it.
+    shifted; output: its epilogue. With int32 codes or a shift, products are computed in 64-bit two's complement, and
+    sums are clamped to +-LARGEST. Otherwise `check` makes sure that sums fit 32 bits.
 
     Attributes:
         first, second: factors below 2**62, one for all channels or one per channel; negative ones subtract.
@@ -53,7 +53,7 @@ class IntegerAdd(Op):
             node.require(int(largest.max()) <= integer_mac.LARGEST, "sums may not fit 32 bits")
 
     def is_wide(self, node: Node) -> bool:
-        """Whether the sum may go beyond 32 bits, as far as encodings tell, or has more before it is shifted."""
+        """Whether the encodings allow the sum, shifted or not yet shifted, to exceed 32 bits."""
         return any(self.shift) or np.int32 in (node.input(0).dtype, node.input(1).dtype)
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -68,5 +68,5 @@ class IntegerAdd(Op):
 
 
 def _products(tensor: Tensor, factors: Sequence[int]) -> np.ndarray:
-    """Bounds of a tensor's integers times the factors, one or one per channel; integers of any size."""
+    """Bounds of a tensor's integers times the factors, for all channels or each; Python integers of any size."""
     return np.abs(np.array(factors, object)) * integer_mac.largest_integer(tensor.encoding)

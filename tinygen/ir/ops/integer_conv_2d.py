@@ -1,4 +1,4 @@
-"""Convolution of integer codes of any encoding, grouped too; an epilogue gives the output's codes."""
+"""Convolution of integer codes of any encoding, also grouped; an epilogue gives the output's codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the multiply-accumulate operators on codes of any integer encoding share.
+"""Shared by the multiply-accumulate operators on codes of any integer encoding.
 
 acc[o] = sum over taps of [kernel_scales[o, i] *] integers(x) * integers(w), in exact integers that fit 32 bits; the
 epilogue turns it into the code of the output. Taps outside the input count as 0, which need not be a code.
@@ -18,13 +18,13 @@ LARGEST = 2**31 - 2
 
 
 def check_activations(node: Node, tensor: Tensor) -> None:
-    """Integer codes with one scale, in a byte or a bit each; int16 and int32 too."""
+    """Checks for integer codes with one scale: packed bits, bytes, int16 or int32."""
     node.require(isinstance(tensor.encoding, IntegerEncoding), f"'{tensor.name}' ({tensor.encoding}) is not quantized")
     node.require(not tensor.integer.per_channel, f"'{tensor.name}': activations must have one scale")
 
 
 def check_epilogue(node: Node, epilogue: Epilogue | None, channels: int) -> None:
-    """The epilogue fits the channels, and gives codes that the output's encoding has."""
+    """Checks that the epilogue fits the channels, and gives codes within the output's range."""
     output = node.output
     if epilogue is None:
         plain = isinstance(output.encoding, Affine) and output.dtype == np.int32 and not any(output.affine.zero_point)
@@ -38,7 +38,7 @@ def check_epilogue(node: Node, epilogue: Epilogue | None, channels: int) -> None
 
 
 def largest_integer(encoding: Encoding) -> int:
-    """The largest magnitude that a code stands for."""
+    """The largest magnitude of an integer that a code stands for."""
     assert isinstance(encoding, IntegerEncoding)
     low, high = encoding.code_range
     codes = np.arange(len(encoding.table)) if hasattr(encoding, "table") else np.array([low, high])
@@ -46,7 +46,7 @@ def largest_integer(encoding: Encoding) -> int:
 
 
 def check_mac(node: Node, epilogue: Epilogue | None, *, outputs: int) -> None:
-    """Encodings of input, weights [O, ..., I] and output; accumulators fit 32 bits."""
+    """Checks the encodings of input, weights [O, ..., I] and output, and that accumulators fit 32 bits."""
     weights = node.input(1)
     check_activations(node, node.input(0))
     check_weights(node, outputs)
@@ -63,7 +63,7 @@ def check_mac(node: Node, epilogue: Epilogue | None, *, outputs: int) -> None:
 
 
 def check_weights(node: Node, outputs: int) -> None:
-    """Input 1 has integer codes, with one scale or one for each output."""
+    """Checks that input 1 has integer codes, with one scale or one for each output."""
     weights = node.input(1)
     node.require(isinstance(weights.encoding, IntegerEncoding), f"weights ({weights.encoding}) are not quantized")
     node.require(
@@ -73,7 +73,7 @@ def check_weights(node: Node, outputs: int) -> None:
 
 
 def kernel_scales(node: Node) -> np.ndarray | None:
-    """APSQ's scale per output and input channel (Guerra 2024, section 6.3), where the layer has them."""
+    """Scales per output and input channel of APSQ (Guerra 2024, section 6.3); None if the layer has none."""
     return node.constant(2) if node.optional(2) is not None else None
 
 
@@ -83,7 +83,7 @@ def weight_integers(node: Node) -> np.ndarray:
 
 
 def scaled_weights(node: Node, weights: np.ndarray) -> np.ndarray:
-    """Integers of the weights, times the kernel scales where there are any."""
+    """Integers of the weights, times the kernel scales if there are any."""
     scales = kernel_scales(node)
     if scales is None:
         return weights
@@ -92,12 +92,12 @@ def scaled_weights(node: Node, weights: np.ndarray) -> np.ndarray:
 
 
 def largest_accumulator(node: Node) -> int:
-    """A bound on the magnitude of all accumulators, from the weights and the range of the input's codes."""
+    """Upper bound of the magnitude of all accumulators, from the weights and the range of the input's codes."""
     return largest_sum(node, scaled_weights(node, weight_integers(node)))
 
 
 def largest_sum(node: Node, weights: np.ndarray) -> int:
-    """The same of given integers of weights [O, ...]."""
+    """As `largest_accumulator`, for given integers of weights [O, ...]."""
     filters = np.abs(weights).reshape(len(weights), -1)
     return int(filters.sum(axis=1).max()) * largest_integer(node.input(0).encoding)
 

@@ -26,8 +26,8 @@ class IntegerPool2D(Pooling):
 class IntegerMaxPool2D(IntegerPool2D):
     """The largest code of each window where a channel's sign is 1, the smallest where it is -1.
 
-    A maximum of accumulators is the largest of their codes, or the smallest where codes fall as accumulators rise. On
-    bits that is an or, and an and.
+    A maximum of accumulators is the largest of their codes, or the smallest if codes fall as accumulators rise. For
+    single bits these are OR and AND.
 
     Attributes:
         sign: 1 or -1, one for all channels or one per channel.

@@ -1,4 +1,4 @@
-"""What the multiply-accumulate operators share: encodings, accumulation, requantization.
+"""Shared by the multiply-accumulate operators: encodings, accumulation, requantization.
 
 Requantization follows TFLite: real multiplier = input scale * weight scale[c] / output scale, turned
 into a 32-bit multiplier and a shift per channel.
@@ -27,7 +27,7 @@ from tinygen.ir.tensor import Tensor
 
 
 def check_encodings(node: Node, *, channels: int, axis: int) -> None:
-    """Input, weights, bias and output are all float32, or int8 x int8, or int16 x int8 (16x8)."""
+    """Checks that input, weights, bias and output are all float32, or int8 x int8, or int16 x int8 (16x8)."""
     x, weights, bias, output = node.input(0), node.input(1), node.optional(2), node.output
     if bias is not None:
         node.require(bias.size == channels, f"bias has {bias.size} elements, the output {channels} channels")
@@ -74,7 +74,7 @@ def float_matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def accumulator_range(
     weights: np.ndarray, low: np.ndarray | int, high: np.ndarray | int, bias: np.ndarray | int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Least and largest accumulator of each output channel, when each tap may be anything within its bounds.
+    """Least and largest accumulator of each output channel, if each tap may take any value within its bounds.
 
     Args:
         weights: centred codes [O, K].
@@ -86,7 +86,7 @@ def accumulator_range(
     """
     low, high = np.broadcast_to(low, weights.shape), np.broadcast_to(high, weights.shape)
     least, largest = np.zeros((2, len(weights)), np.int64)
-    # A few rows at a time: whole products would take many times the memory of the weights.
+    # A few rows at a time: all products at once would take many times the memory of the weights.
     step = max((1 << 18) // max(weights.shape[1], 1), 1)
     for start in range(0, len(weights), step):
         rows = slice(start, start + step)
@@ -121,9 +121,9 @@ def real_multipliers(node: Node) -> list[float]:
 
 
 def require_words(node: Node) -> None:
-    """Raises UnsupportedError where a sum times its real multiplier may leave 32 bits (Rounding.REAL).
+    """Raises UnsupportedError if a sum times its real multiplier may exceed 32 bits (Rounding.REAL).
 
-    LiteRT then casts a double that does not fit, which C++ leaves undefined.
+    LiteRT then casts a double that does not fit, which is undefined in C++.
     """
     if node.output.is_float:
         return
@@ -139,7 +139,7 @@ def require_words(node: Node) -> None:
 
 
 def rounding_of(node: Node) -> tuple[Rounding, int]:
-    """How a layer's accumulators are scaled: by TWICE or REAL, and in how many channels, from the first, by UPWARDS."""
+    """How a layer's accumulators are scaled: TWICE or REAL, and the number of leading channels that use UPWARDS."""
     rounding: Rounding = getattr(node.op, "rounding", getattr(node.op, "ROUNDING", Rounding.TWICE))
     if rounding is Rounding.UPWARDS:
         return Rounding.TWICE, node.output.shape[-1]
@@ -147,7 +147,7 @@ def rounding_of(node: Node) -> tuple[Rounding, int]:
 
 
 def requantize(node: Node, acc: np.ndarray, activation: Activation) -> np.ndarray:
-    """Accumulators (channels last, or one for all that are scaled alike) to clamped output codes."""
+    """Accumulators (channels last, or one multiplier for all) to clamped output codes."""
     multiplier, shift = multipliers(node)
     output = node.output
     wide = output.dtype == np.int16

@@ -1,4 +1,4 @@
-"""Convolution whose live outputs and inputs are as many as the input asks for; tensors keep all their channels."""
+"""Convolution whose number of live outputs and inputs depends on the input; tensors keep all their channels."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ class MaskedConv2D(Convolution):
     """Inputs: activations [1, H, W, I], constant weights OHWI, optional counted list of live inputs, optional counted
     list of live outputs (`PositiveChannels`). Output: [1, H', W', O].
 
-    Live outputs are those of IntegerConv2D over the listed inputs; dead ones are the code of 0. Inputs that are not
-    listed are not read: whoever writes them writes zeros there, so that the sum lacks nothing. MAC are those of the
-    worst input, with all channels live.
+    Live outputs are those of IntegerConv2D over the listed inputs; dead ones are the code of 0. Unlisted inputs are not
+    read: their writer stores zeros, which add nothing to the sum. `macs` is the worst case, with all channels live.
     """
 
     KIND: ClassVar[str] = "masked_conv_2d"
@@ -71,17 +70,17 @@ class MaskedConv2D(Convolution):
         return self.live_macs(node, node.input(1).shape[0], node.input(1).shape[3])
 
     def live_macs(self, node: Node, outputs: int, inputs: int) -> int:
-        """Of an inference in which so many channels live."""
+        """Multiply-accumulates of an inference with these numbers of live channels."""
         _, kernel_h, kernel_w, _ = node.input(1).shape
         _, rows, columns, _ = node.output.shape
         return rows * columns * kernel_h * kernel_w * outputs * inputs
 
     def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
-        """None: lists are of whole layers."""
+        """None: lists apply to whole layers."""
         return None
 
 
 def counted(values: np.ndarray, channels: int) -> np.ndarray:
-    """The channels of a counted list; all of them where it is absent (empty)."""
+    """The channels of a counted list; all of them if it is absent (empty)."""
     flat = values.reshape(-1)
     return flat[1 : 1 + int(flat[0])].astype(np.int64) if flat.size else np.arange(channels)

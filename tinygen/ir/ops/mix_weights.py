@@ -1,4 +1,4 @@
-"""Weights that are a sum of experts' weights, each by how much the input asks for it."""
+"""Weights mixed from experts' weights, with coefficients that depend on the input."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ class MixWeights(Op):
         sum[j, .., i] = sum over e of integers(alpha)[e] * integers(W)[e, out[j], .., in[i]]
         w[j, .., i] = clamp((sum * multiplier + offset) >> shift, low, high)
 
-    The sum is exact in 32 bits and rounded once. Experts of an output channel share its scale, which the convolution
-    accounts for: one epilogue serves all channels (Yang et al., "CondConv", 2019; Raju 2022, equation 3.3; mixing only
+    The sum is exact in 32 bits and rounded once. All experts of an output channel have the same scale, which the
+    convolution accounts for, so one epilogue serves all channels (Yang et al., "CondConv", 2019; Raju 2022, equation
+    3.3; mixing only
     live kernels: section 3.4.2).
     """
 
@@ -64,5 +65,5 @@ class MixWeights(Op):
         return [integer_mac.finish(node, self.epilogue, mixed)]
 
     def macs(self, node: Node) -> int:
-        """One for each expert of each live weight."""
+        """Multiply-accumulates: one per expert and live weight."""
         return node.output.size * node.input(1).shape[0]

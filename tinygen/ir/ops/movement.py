@@ -80,7 +80,7 @@ class StridedSlice(Movement):
     Attributes:
         begin, step, count: the walk along each input dimension.
         axes: the input dimension behind each output dimension, in order; None for a new one of size 1.
-            Input dimensions that are not named have one element, and vanish.
+            Input dimensions that are not named have one element, and are dropped.
     """
 
     KIND: ClassVar[str] = "strided_slice"
@@ -91,7 +91,7 @@ class StridedSlice(Movement):
     axes: tuple[int | None, ...]
 
     def check(self, node: Node) -> None:
-        # Each dimension by itself: a walk past the end of a row would still lie inside the input.
+        # Checked per dimension: a walk past the end of a row would still lie inside the input.
         for size, first, step, count in zip(node.input(0).shape, self.begin, self.step, self.count, strict=True):
             last = first + (count - 1) * step
             if not (0 <= first < size and 0 <= last < size and count >= 1):

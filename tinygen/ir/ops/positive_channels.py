@@ -1,4 +1,4 @@
-"""The channels whose scores are positive: as many as the input asks for."""
+"""The channels whose scores are positive; their number depends on the input."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tinygen.ir.tensor import Shape
 
 @dataclass(frozen=True, kw_only=True)
 class PositiveChannels(Op):
-    """Input: scores [1, C], int8 or int32. Output: a counted list [1, C + 1]: how many n there are, n channels with a
-    score above 0, rising, and zeros.
+    """Input: scores [1, C], int8 or int32. Output: a counted list [1, C + 1]: the number n of channels with a score
+    above 0, their indices in ascending order, then zeros.
 
-    round(sigmoid(score)) = 1 where the score is above 0; a score of 0 is rounded to even: dead (Elkerdawy 2022,
-    section 6.2.4, "dynamic signature").
+    A channel is live if round(sigmoid(score)) = 1, that is, score > 0; a score of 0 gives 0.5, which rounds to even:
+    dead (Elkerdawy 2022, section 6.2.4, "dynamic signature").
     """
 
     KIND: ClassVar[str] = "positive_channels"

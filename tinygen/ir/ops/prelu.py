@@ -27,7 +27,7 @@ class Prelu(Binary):
             node.require_multipliers(self.real_scales(node))
 
     def real_scales(self, node: Node) -> tuple[float, float]:
-        """Output codes per input code where x >= 0, and elsewhere; LiteRT forms them in single precision."""
+        """Output codes per input code for x >= 0 and for x < 0; LiteRT computes them in single precision."""
         x, alpha, output = (np.float32(t.scale) for t in (node.input(0), node.input(1), node.output))
         with np.errstate(over="ignore", under="ignore"):
             return float(x / output), float(x * alpha / output)

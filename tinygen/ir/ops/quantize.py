@@ -35,7 +35,7 @@ class Quantize(Op):
         x, output = node.input(0), node.output
         node.require(_per_tensor(output, np.int8, np.uint8, np.int16), f"output is {output.encoding}")
         node.require(x.is_float or _per_tensor(x, np.int8, np.uint8, np.int16), f"input is {x.encoding}")
-        # Of floats: what LiteRT makes of quotients beyond 32 bits, C++ leaves undefined.
+        # Of floats: LiteRT's result for quotients beyond 32 bits is undefined in C++.
         node.require_multipliers([(1.0 if x.is_float else x.scale) / output.scale])
 
     def scale(self, node: Node) -> tuple[int, int]:

@@ -38,7 +38,7 @@ class Reduce(Op):
             node.require(quantized and x.dtype in (np.int8, np.int16), f"{x.encoding} is not supported")
 
     def count(self, node: Node) -> int:
-        """Elements that become one."""
+        """Number of elements reduced to one."""
         return math.prod(node.input(0).shape[axis] for axis in self.axes)
 
 

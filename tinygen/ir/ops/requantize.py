@@ -1,4 +1,4 @@
-"""An epilogue by itself: other codes for each element, per channel."""
+"""An epilogue as an operator of its own: new codes for each element."""
 
 from __future__ import annotations
 

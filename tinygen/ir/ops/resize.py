@@ -80,7 +80,7 @@ class ResizeBilinear(Resize):
         node.require(not (self.align_corners and self.half_pixel_centers), "aligned corners with half-pixel centres")
         for source, target in zip(node.input(0).shape[1:3], self.size, strict=True):
             lower, _, _ = self.neighbours(source, target, node.output.is_float)
-            # LiteRT's ratio of 10 fractional bits, rounded up, adds up to pixels beyond the last one.
+            # LiteRT's ratio has 10 fractional bits and is rounded up, so positions may pass the last pixel.
             inside = int(lower.max()) < source
             node.require(inside, f"resizing {source} to {target} would read beyond the input, as LiteRT does")
 

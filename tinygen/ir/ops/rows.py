@@ -1,7 +1,7 @@
-"""Rows of NHWC tensors of batch 1: windows of them, and tensors put together from them.
+"""Operators on rows of NHWC tensors of batch 1: windows, and tensors joined from rows.
 
 Rows lie side by side in memory, so a window is a pointer into a larger tensor, and a tensor that is computed
-stripe by stripe needs no copying. Passes make these operators; of the file formats only `.tg` has them.
+stripe by stripe needs no copying. Passes create these operators; of the file formats, only `.tg` can hold them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class RowWindow(Rows):
 
 @dataclass(frozen=True, kw_only=True)
 class JoinRows(Rows):
-    """The inputs one below the other."""
+    """Joins the inputs' rows, from top to bottom."""
 
     KIND: ClassVar[str] = "join_rows"
     TAKES_BITS: ClassVar[bool] = True
@@ -75,7 +75,7 @@ class JoinRows(Rows):
 
 @dataclass(frozen=True, kw_only=True)
 class CopyRows(Rows):
-    """The same rows elsewhere in memory."""
+    """Copies rows to another place in memory."""
 
     KIND: ClassVar[str] = "copy_rows"
 

@@ -1,4 +1,4 @@
-"""Live channels among dead ones, which are zero: what operators that know nothing of lists take."""
+"""Scatter: live channels among dead ones, which are zero, for operators without channel lists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinygen.ir.tensor import Shape
 @dataclass(frozen=True, kw_only=True)
 class ScatterChannels(Op):
     """Inputs: activations [..., k], the list of their channels among C. Output: [..., C] in the same encoding, dead
-    channels the code of zero: for residual sums, layers that flatten, and heads that read all channels.
+    channels have the code of zero. For residual sums, layers that flatten, and heads that read all channels.
     """
 
     KIND: ClassVar[str] = "scatter_channels"

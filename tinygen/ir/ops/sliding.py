@@ -1,4 +1,4 @@
-"""What convolutions share, and what pools share: where their windows lie, and how a stripe of rows is cut out."""
+"""Shared by convolutions and by pools: where windows lie, and how a stripe of rows is cut out."""
 
 from __future__ import annotations
 

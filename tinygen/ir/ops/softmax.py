@@ -53,13 +53,13 @@ class Softmax(Op):
         node.require(x.scale * self.beta * (1 << _DIFF_FRACTION_BITS) > 1, "beta * scale is too small")
 
     def scaling(self, node: Node) -> tuple[int, int, int]:
-        """(multiplier, shift) from codes to Q5, and how many codes below the largest still count."""
+        """(multiplier, shift) from codes to Q5, and the largest distance in codes from the maximum that counts."""
         real = min(self.beta * node.input(0).scale * (1 << _DIFF_FRACTION_BITS), 2.0**31 - 1.0)
         multiplier, shift = quantize_multiplier(real)
         return multiplier, shift, math.floor(((1 << 5) - 1) * (1 << _DIFF_FRACTION_BITS) / (1 << shift))
 
     def exponentials(self, node: Node) -> np.ndarray:
-        """exp(beta * scale * -d) in Q0 for d = 0, 1, ... codes below the largest; what is missing counts as 0."""
+        """exp(beta * scale * -d) in Q0 for d = 0, 1, ... codes below the largest; larger distances count as 0."""
         multiplier, shift, reach = self.scaling(node)
         below = np.arange(min(reach, 255) + 1, dtype=np.int64)
         return exp_on_negative_values(saturating_rounding_doubling_high_mul(-below << shift, multiplier))

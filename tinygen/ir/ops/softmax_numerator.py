@@ -1,4 +1,4 @@
-"""A softmax before it is divided by its sum: what a layer that only needs signs, or an order, can read."""
+"""A softmax before the division by its sum, for layers that only need signs or the order of results."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ LARGEST = 255
 
 @dataclass(frozen=True, kw_only=True)
 class SoftmaxNumerator(Op):
-    """Input: [1, C], codes of a byte. Output: round(255 exp(-scale d)), 8 bits, d being how many codes each element is
-    below the largest.
+    """Input: [1, C], 8-bit codes. Output: round(255 exp(-scale d)), 8 bits, where d is the distance in codes of each
+    element below the largest.
 
     The mask predictors of fire together, wire together take a softmax over channels (Elkerdawy 2022, section 6.2.4):
-    logit[f] = sum over c of w[f, c] p[c] / S + b[f], with S the sum of all p. Only signs of logits count, or their
-    order, and S is positive: sum over c of (w[f, c] + b[f]) p[c] has the same ones, and nothing is divided.
+    logit[f] = sum over c of w[f, c] p[c] / S + b[f], with S the sum of all p. Only the signs or the order of logits
+    matter, and S is positive: sum over c of (w[f, c] + b[f]) p[c] has the same signs and order, without a division.
     """
 
     KIND: ClassVar[str] = "softmax_numerator"
@@ -44,6 +44,6 @@ class SoftmaxNumerator(Op):
 
 
 def powers(tensor: Tensor) -> np.ndarray:
-    """By how many codes an element is below the largest one; uint8 [256]."""
+    """Table by distance in codes below the largest element; uint8 [256]."""
     steps = 2 if isinstance(tensor.encoding, Levels) and tensor.encoding.signed else 1
     return np.rint(LARGEST * np.exp(-steps * tensor.integer.scale[0] * np.arange(256.0))).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""TOPK_V2: the largest elements along the last axis, and where they are; k winners of a gate's channels, too."""
+"""TOPK_V2: the largest elements along the last axis and their positions; also k-winners-take-all of a gate."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class TopK(Op):
     """Input: [..., n], int8, int32 or float32. Outputs: the k largest [..., k], largest first, in the input's encoding,
     and their positions, int32. Of equal elements the first ones count.
 
-    As a gate of n channels: codes of a byte [1, n], unsigned ones too. The same elements count, but they stand in the
-    order of their positions, which are a `ChannelList`: memory is walked forward. With the values this is
-    k-winners-take-all (Raju 2022, equation 3.4): the largest by value, not by magnitude, exactly k of them.
+    As a gate of n channels: 8-bit codes [1, n], signed or unsigned. The same elements are chosen, but sorted by
+    position, so that memory is read forward; positions are a `ChannelList`. With the values this is k-winners-take-all
+    (Raju 2022, equation 3.4): the largest by value, not by magnitude, exactly k of them.
 
     Attributes:
         k: 1 to n.
-        by_position: whether it is a gate's.
+        by_position: sort by position, as gates do.
     """
 
     KIND: ClassVar[str] = "top_k"
@@ -57,7 +57,7 @@ class TopK(Op):
 
 
 def top_positions(values: np.ndarray, k: int) -> np.ndarray:
-    """Where the k largest along the last axis are, largest first, of equal ones the first; int64 [..., k]."""
-    # Sorted backwards, equal elements would stand last first: so the reverse of what stands last is taken.
+    """Positions of the k largest along the last axis, largest first, ties by position; int64 [..., k]."""
+    # Reversing a stable ascending sort would put equal elements last first: so sort the reversed input.
     order = np.argsort(values[..., ::-1], axis=-1, kind="stable")[..., ::-1]
     return np.asarray(values.shape[-1] - 1 - order[..., :k])

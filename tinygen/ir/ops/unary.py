@@ -1,4 +1,4 @@
-"""Functions of one element. Their 8-bit forms are tables in C, computed from `evaluate`."""
+"""Elementwise functions of one input. Their 8-bit forms are tables in C, computed with `evaluate`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Unary(Op):
             node.require_multipliers(self.real_scales(node))
 
     def real_scales(self, node: Node) -> tuple[float, ...]:
-        """Factors that the integer form multiplies by, in single precision, as LiteRT computes them."""
+        """Multipliers of the integer form, in single precision, as LiteRT computes them."""
         return (float(np.float32(1.0) / np.float32(node.output.scale)),)
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -61,7 +61,7 @@ class Unary(Op):
         """The function on real numbers."""
 
     def integer(self, node: Node, codes: np.ndarray) -> np.ndarray:
-        """The function on codes, not yet clamped: LiteRT's default is a float table, rounded half away."""
+        """The function on codes, not yet clamped. Default: LiteRT's float table, ties away from zero."""
         x = np.float32(node.input(0).scale) * (codes - node.input(0).zero_point).astype(np.float32)
         y = self.tabulated(x).astype(np.float32)
         inverse = np.float32(1.0) / np.float32(node.output.scale)
@@ -150,7 +150,7 @@ class HardSwish(Unary):
     def check(self, node: Node) -> None:
         super().check(node)
         if not node.output.is_float:
-            # Words of 16 bits are shifted right by these.
+            # Right shifts of 16-bit operands.
             shifts = [quantize_multiplier(real)[1] for real in self.real_scales(node)]
             node.require(min(shifts) >= -15, "its scales are too far apart")
 
@@ -195,7 +195,7 @@ def _saturate16(x: np.ndarray) -> np.ndarray:
 
 
 def _rounding_high_mul16(a: np.ndarray, b: int) -> np.ndarray:
-    """a * b / 2**15, ties away from zero is gemmlowp's: half is added with the product's sign, then truncated."""
+    """a * b / 2**15 as in gemmlowp, ties away from zero: adds a half with the product's sign, then truncates."""
     product = a * b
     nudged = product + np.where(product >= 0, 1 << 14, 1 - (1 << 14))
     return np.minimum(np.sign(nudged) * (np.abs(nudged) >> 15), 32767)

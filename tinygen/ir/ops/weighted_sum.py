@@ -1,4 +1,4 @@
-"""Tensors added with weights that are computed: what experts say, by how much the router trusts them."""
+"""A sum of tensors with computed weights: experts' outputs, weighted by their router."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinygen.ir.tensor import Shape
 
 @dataclass(frozen=True, kw_only=True)
 class WeightedSum(Op):
-    """Inputs: weights [..., k] of int8, then k tensors of one shape [..., C] and one encoding, of bytes.
+    """Inputs: weights [..., k] of int8, then k tensors of one shape [..., C] and one 8-bit encoding.
 
     sum = sum over j of integers(weights)[j] * integers(tensor j); output: its epilogue.
     """

@@ -9,12 +9,12 @@ import numpy as np
 
 from tinygen.errors import ModelError
 
-# Far beyond any real window; what is larger is a broken file, and its padding would fill the memory.
+# Far beyond any real window: the padding of a broken file must not exhaust the memory.
 _LARGEST_REACH = 0xFFFF
 
 
 class Padding(Enum):
-    """How a window meets the border."""
+    """How a window is placed at the border."""
 
     SAME = "same"
     VALID = "valid"
@@ -27,7 +27,7 @@ class Axis:
     Attributes:
         input, output: sizes.
         kernel, stride, dilation: of the window.
-        before: padded elements before the first (those after follow from the sizes).
+        before: padded elements before the first (those after the last follow from the sizes).
     """
 
     input: int
@@ -55,7 +55,7 @@ def axis(
 
     Args:
         size, kernel, stride, dilation: positive.
-        padding: the rule; `explicit` elements (before, after) instead, where given.
+        padding: the rule, unless `explicit` gives the padded elements (before, after).
 
     Raises:
         ModelError: the window does not fit or spans too much, or a parameter is not positive.
@@ -88,7 +88,7 @@ def window_rows(rows: Axis, first: int, end: int) -> tuple[tuple[int, int], tupl
 
 
 def patches(x: np.ndarray, rows: Axis, columns: Axis, fill: int | float) -> np.ndarray:
-    """All windows of [N, H, W, C] as a view [N, OH, OW, KH, KW, C]; outside is `fill`."""
+    """All windows of [N, H, W, C] as a view [N, OH, OW, KH, KW, C]; elements outside are `fill`."""
     pad = ((0, 0), (rows.before, rows.after), (columns.before, columns.after), (0, 0))
     padded = np.pad(x, pad, constant_values=fill)
     batch, _, _, channels = padded.shape
