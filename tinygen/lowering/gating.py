@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
-from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.channel_statistic import ChannelStatistic
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
@@ -13,6 +12,7 @@ from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.sliding import Convolution
 from tinygen.ir.ops.top_k import TopK
+from tinygen.lowering.program import Program, Step
 from tinygen.lowering.select import Family, choose
 
 _GATE = (TopK, IntegerFullyConnected, ChannelStatistic)
@@ -42,38 +42,40 @@ class GateCost:
         )
 
 
-def gate_costs(graph: Graph, isa: Collection[str]) -> Iterator[GateCost]:
+def gate_costs(program: Program, family: str = Family.TINYGEN) -> Iterator[GateCost]:
     """Of every gated convolution with constant weights; mixed weights have no layer without a gate.
 
+    The dense layer gets scratch for as many rows as the gated one has: with less, weights are read more often.
+
     Args:
-        isa: what the board's core offers.
+        program: its branches are left out.
+        family: of the dense layer's kernel.
     """
-    makers = {name: node for node in graph.nodes() for name in node.op.outputs}
-    for node in graph.nodes():
+    makers = {name: step for step in program.steps for name in step.node.op.outputs}
+    for step in program.steps:
+        node = step.node
         live = node.optional(3) if isinstance(node.op, GatherConv2D) else None
         if live is None or not node.input(1).is_constant:
             continue
-        gate = sum(_cycles(part, isa) for part in _gate(makers, live.name))
-        channels = node.input(1).shape[0]
-        yield GateCost(node.op.name, live.size, channels, _cycles(node, isa) + gate, _cycles(_dense(node), isa))
+        gate = sum(part.plan.cycles for part in _gate(makers, live.name))
+        channels, _, _, inputs = node.input(1).shape
+        room = step.plan.scratch_bytes * inputs // node.input(0).shape[3]
+        dense = replace(choose(_dense(node), family, program.isa), room=room).fastest
+        yield GateCost(node.op.name, live.size, channels, step.plan.cycles + gate, dense.cycles)
 
 
-def gate_notes(graph: Graph, isa: Collection[str]) -> list[str]:
+def gate_notes(program: Program, family: str = Family.TINYGEN) -> list[str]:
     """A sentence about every gate that costs more than it saves."""
-    return [str(cost) for cost in gate_costs(graph, isa) if cost.gated > cost.dense]
+    return [str(cost) for cost in gate_costs(program, family) if cost.gated > cost.dense]
 
 
-def _cycles(node: Node, isa: Collection[str]) -> float:
-    return choose(node, Family.TINYGEN, isa).fastest.cycles
-
-
-def _gate(makers: dict[str, Node], name: str) -> Iterator[Node]:
+def _gate(makers: Mapping[str, Step], name: str) -> Iterator[Step]:
     for kind in _GATE:
-        node = makers.get(name)
-        if node is None or not isinstance(node.op, kind):
+        step = makers.get(name)
+        if step is None or not isinstance(step.node.op, kind):
             return
-        yield node
-        name = node.input(0).name
+        yield step
+        name = step.node.input(0).name
 
 
 def _dense(node: Node) -> Node:

@@ -122,7 +122,10 @@ def build(
     with target.replaced() as temporary:
         step("compiling", 2, 4)
         compiled = job.fitted(program, temporary, step)
-        program, manifest = compiled.program, replace(compiled.manifest, warnings=_notes(source, board))
+        program, manifest = (
+            compiled.program,
+            replace(compiled.manifest, warnings=_notes(source, program, options.kernels)),
+        )
         step("measuring", 3, 4)
         if profile and not board.is_host and not board.is_project_only:
             (temporary / MANIFEST).write_text(json.dumps(manifest.to_json()))  # the emulated board reads it
@@ -289,12 +292,13 @@ def _move_reports(out: Path, build: str) -> None:
                 reports.rename(out / name)
 
 
-def _notes(source: Network, board: Board) -> tuple[str, ...]:
+def _notes(source: Network, program: NetworkProgram, kernels: str) -> tuple[str, ...]:
     """What the user should know about the model: outputs that say nothing, gates that save nothing."""
+    family = Family.REFERENCE if kernels == Family.REFERENCE else Family.TINYGEN
     gates = [
-        f"switch {switch.name}: {note}" if source.is_switchable else note
-        for switch in source
-        for note in gate_notes(switch.graph, isa_of(board))
+        f"switch {switch.name}: {note}" if program.is_switchable else note
+        for switch in program.switches
+        for note in gate_notes(switch.program, family)
     ]
     return (*death_notes(source), *gates)
 

@@ -230,7 +230,7 @@ def _rows_plan(job: Job, size: int, packed: Packed) -> KernelPlan:
         cycles=node.output.shape[0]
         * (
             blocks * (buffer_rows * width * job.groups * per_pixel + filters * taps * packed.spread)
-            + 2 * pairs * filters * (taps * _MAC + rows.kernel * 1.5 + _OUTPUT)
+            + 2 * pairs * filters * (taps * _MAC + rows.kernel * 1.5 + _OUTPUT + packed.ending)
         ),
     )
 
@@ -307,7 +307,7 @@ def _windows_plan(job: Job, size: int, packed: Packed) -> KernelPlan:
         headers=job.headers,
         cycles=node.output.shape[0]
         * (
-            pixels * (taps * filling + filters * (taps * _MAC + _OUTPUT))
+            pixels * (taps * filling + filters * (taps * _MAC + _OUTPUT + packed.ending))
             + -(-pixels // size) * filters * taps * packed.spread
         ),
     )

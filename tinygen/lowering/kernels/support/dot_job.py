@@ -100,6 +100,7 @@ class Packed:
         filters, taps: after padding; filters of all groups.
         scratch_words: of one block widened, and of a table for that.
         spread: instructions per weight that is widened.
+        ending: cycles per output that its epilogue takes more than a dense layer's.
     """
 
     constants: tuple[Constant, ...]
@@ -108,6 +109,7 @@ class Packed:
     taps: int
     scratch_words: int
     spread: float = SPREAD
+    ending: float = 0.0
 
 
 def _packed(job: Job) -> Packed:
