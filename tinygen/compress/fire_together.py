@@ -1,73 +1,41 @@
-"""Fire together, wire together: which filters an input needs, and how much of a network that spares.
+"""Fire together, wire together: how much of a network masks spare, known before predictors are trained.
 
-S. Elkerdawy, "Static and Dynamic Deep Neural Network Pruning", PhD thesis, University of Alberta 2022, chapter 6;
-Elkerdawy et al., "Fire Together Wire Together", CVPR 2022. The outputs of a layer, as they are before any mask, say
-which of its filters fire most for an input; a mask predictor learns that from the layer's input.
-
-Algorithm 1 as it is printed prunes other filters than the text means. What holds here: places are those of the filters,
-not of the sorted order; the filter with which the mass reaches r is kept, so that one filter always is, if any fires;
-filters that do not fire are pruned for every r, at 1 too, where rounding prunes no others.
+S. Elkerdawy, "Static and Dynamic Deep Neural Network Pruning", PhD thesis, University of Alberta 2022, section 6.3.3.
+Labels and the modules that learn them are in `tinygen.nn`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, fx, nn
 
-from tinygen.errors import ModelError, UnsupportedError
+from tinygen.errors import ModelError
+from tinygen.frontends.torch_nn.read import Tracer
+from tinygen.nn.fire_together import (
+    MaskedConv2d,
+    firing_labels,
+    masked_layers,
+    maxima,
+    prediction_loss,
+    winning_labels,
+)
 
+__all__ = [
+    "FiringProfile",
+    "MaskedLayer",
+    "firing_labels",
+    "firing_profile",
+    "maxima",
+    "prediction_loss",
+    "winning_labels",
+]
 
-def maxima(outputs: Tensor) -> Tensor:
-    """The largest magnitude of each channel, [N, C] of [N, C, H, W]."""
-    return outputs.detach().abs().amax(dim=(2, 3))
-
-
-def firing_labels(peaks: Tensor, mass: float) -> Tensor:
-    """Filters with which the mass of the sorted maxima reaches r ("dynamic signature"), bool [N, C].
-
-    Args:
-        peaks: `maxima`, [N, C].
-        mass: r, above 0 and at most 1.
-
-    Raises:
-        UnsupportedError: r is not within these.
-    """
-    if not 0.0 < mass <= 1.0:
-        raise UnsupportedError(f"a mass of {mass}", where="firing_labels", fix="Use more than 0, and at most 1.")
-    fires = peaks > 0
-    if mass == 1.0:
-        return fires
-    ordered, places = torch.sort(peaks.double(), dim=1, descending=True, stable=True)
-    before = torch.cumsum(ordered, dim=1) - ordered
-    kept = before < mass * ordered.sum(dim=1, keepdim=True)
-    return torch.zeros_like(fires).scatter(1, places, kept) & fires
-
-
-def winning_labels(peaks: Tensor, count: int) -> Tensor:
-    """The `count` filters with the largest maxima, of equal ones the first ("fixed signature"), bool [N, C].
-
-    Raises:
-        UnsupportedError: `count` is not within 1 and C.
-    """
-    if not 1 <= count <= peaks.shape[1]:
-        raise UnsupportedError(f"{count} of {peaks.shape[1]} filters", where="winning_labels")
-    places = torch.sort(peaks, dim=1, descending=True, stable=True).indices[:, :count]
-    return torch.zeros(peaks.shape, dtype=torch.bool, device=peaks.device).scatter(1, places, True)
-
-
-def prediction_loss(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> Tensor:
-    """Equation 6.2: binary cross entropy, summed over layers and filters, the mean over inputs.
-
-    Args:
-        logits, labels: of each layer, [N, C].
-    """
-    pairs = zip(logits, labels, strict=True)
-    sums = [functional.binary_cross_entropy_with_logits(a, b.to(a.dtype), reduction="sum") / len(a) for a, b in pairs]
-    return torch.stack(sums).sum()
+_Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
+_KEEP = (nn.MaxPool2d, nn.Identity, nn.Dropout, nn.Dropout2d)
+"""Zeros of a channel stay zeros behind these."""
 
 
 @dataclass(frozen=True)
@@ -147,3 +115,74 @@ class FiringProfile:
         if low == 0.0:
             raise ModelError(f"no mass spares {100 * reduction:.1f} % of the MAC", where="FiringProfile")
         return low
+
+
+@torch.no_grad()
+def firing_profile(network: nn.Module, batches: Iterable[Tensor]) -> FiringProfile:
+    """Of a network with `MaskedConv2d` layers, all of whose filters are computed: the dense network, trained before.
+
+    Args:
+        network: evaluated without masks; modes are put back afterwards.
+        batches: inputs of the network.
+
+    Raises:
+        ModelError: there are no such layers, or no batches.
+    """
+    layers = masked_layers(network)
+    masking = {name: layer.masking for name, layer in layers.items()}
+    training = [part for part in network.modules() if part.training]
+    peaks: dict[str, list[Tensor]] = {name: [] for name in layers}
+    pixels: dict[str, int] = {}
+    hooks = [layer.register_forward_hook(_counting(name, pixels)) for name, layer in layers.items()]
+    network.eval()
+    try:
+        for layer in layers.values():
+            layer.masking = False
+        for batch in batches:
+            network(batch)
+            for name, layer in layers.items():
+                assert layer.peaks is not None
+                peaks[name].append(layer.peaks)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for name, layer in layers.items():
+            layer.masking = masking[name]
+        for part in training:
+            part.training = True
+    if not pixels:
+        raise ModelError("no layer with masks, or no inputs", where="firing_profile")
+    sources = _sources(network)
+    shapes = {name: _shape(layer, pixels[name], sources.get(name, "")) for name, layer in layers.items()}
+    return FiringProfile(shapes, {name: torch.cat(rows) for name, rows in peaks.items()})
+
+
+def _counting(name: str, pixels: dict[str, int]) -> _Hook:
+    def count(module: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
+        pixels[name] = made.shape[2] * made.shape[3]
+
+    return count
+
+
+def _shape(layer: MaskedConv2d, pixels: int, source: str) -> MaskedLayer:
+    inner = layer.convolution
+    return MaskedLayer(
+        pixels, inner.kernel_size[0] * inner.kernel_size[1], inner.in_channels, inner.out_channels, source
+    )
+
+
+def _sources(network: nn.Module) -> dict[str, str]:
+    """Layers whose inputs are masked by another one's mask, with at most pools between: that one's name."""
+    parts = dict(network.named_modules())
+    found = {}
+    for node in Tracer().trace(network).nodes:
+        if node.op != "call_module" or not isinstance(parts[str(node.target)], MaskedConv2d):
+            continue
+        before = node.args[0]
+        while (
+            isinstance(before, fx.Node) and before.op == "call_module" and isinstance(parts[str(before.target)], _KEEP)
+        ):
+            before = before.args[0]
+        if isinstance(before, fx.Node) and isinstance(parts.get(str(before.target)), MaskedConv2d):
+            found[str(node.target)] = str(before.target)
+    return found

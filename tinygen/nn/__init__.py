@@ -34,6 +34,7 @@ from tinygen.nn.decisions import (
     reinforce,
     skip_blocks,
 )
+from tinygen.nn.fire_together import MaskedConv2d, firing_loss, masked_layers
 from tinygen.nn.gated import GatedConv2d, gate_penalty, gated_layers, utilisation
 from tinygen.nn.layers import (
     InputQuant,
@@ -84,6 +85,7 @@ __all__ = [
     "InputQuant",
     "LogQuant",
     "LogQuantActivation",
+    "MaskedConv2d",
     "MixtureOfExperts",
     "OnSphere",
     "QuantConv2d",
@@ -111,12 +113,14 @@ __all__ = [
     "every_exit",
     "exits_of",
     "exploring",
+    "firing_loss",
     "freeze_weights",
     "gate_cost",
     "gate_penalty",
     "gated_layers",
     "hyperspherical_energy",
     "load_balance",
+    "masked_layers",
     "mixtures",
     "reinforce",
     "skip_blocks",

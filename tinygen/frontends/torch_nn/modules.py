@@ -12,9 +12,10 @@ from torch import nn
 from torch.nn import functional
 
 from tinygen.errors import UnsupportedError
-from tinygen.frontends.torch_nn import gated, layers, mixed, operands, pools, sums
+from tinygen.frontends.torch_nn import gated, layers, masked, mixed, operands, pools, sums
 from tinygen.frontends.torch_nn.builder import Builder
 from tinygen.frontends.torch_nn.values import Coded, Pending, Raw, Value
+from tinygen.nn.fire_together import MaskedConv2d
 from tinygen.nn.gated import GatedConv2d
 from tinygen.nn.layers import QuantConv2d, QuantLinear
 from tinygen.nn.mixed import CondConv2d
@@ -151,6 +152,7 @@ def _same(builder: Builder, module: nn.Module, x: Value, where: str) -> Value:
 
 _MODULES: tuple[tuple[type, Rule], ...] = (
     (GatedConv2d, gated.convolution),
+    (MaskedConv2d, masked.convolution),
     (CondConv2d, mixed.convolution),
     (QuantConv2d, layers.convolution),
     (QuantLinear, layers.dense),

@@ -29,7 +29,8 @@ def largest(builder: Builder, module: nn.MaxPool2d, x: Value, where: str) -> Val
     # Channels that are absent would be zeros, whose largest is zero.
     source = x if isinstance(x, Coded) and x.live is not None else operands.image(builder, x, where)
     pool = Pool(where, kernel, stride, padding, (True,) * source.tensor.shape[3])
-    return Coded(builder.max_pool(source.tensor, pool, (1,), where), step=source.step, live=source.live)
+    made = builder.max_pool(source.tensor, pool, (1,), where)
+    return Coded(made, step=source.step, live=source.live, zeros=source.zeros)
 
 
 def average(builder: Builder, module: nn.AvgPool2d, x: Value, where: str) -> Pending:

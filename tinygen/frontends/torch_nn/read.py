@@ -21,12 +21,13 @@ from tinygen.frontends.torch_nn.builder import Builder
 from tinygen.frontends.torch_nn.values import Coded, Pending, Raw, Value
 from tinygen.ir.graph import Graph
 from tinygen.nn.decisions import Deciding
+from tinygen.nn.fire_together import MaskedConv2d
 from tinygen.nn.gated import GatedConv2d
 from tinygen.nn.layers import QuantConv2d, QuantLinear
 from tinygen.nn.mixed import CondConv2d
 from tinygen.nn.quantizers import ActivationQuantizer
 
-_OWN = (CondConv2d, GatedConv2d, QuantConv2d, QuantLinear, ActivationQuantizer, Deciding)
+_OWN = (CondConv2d, GatedConv2d, MaskedConv2d, QuantConv2d, QuantLinear, ActivationQuantizer, Deciding)
 
 
 def is_quantized(module: nn.Module) -> bool:

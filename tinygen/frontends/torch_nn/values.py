@@ -39,12 +39,14 @@ class Coded:
         flat: the module has flattened it since; dense layers take their weights' columns in NHWC order.
         step: what an integer of 1 stands for, where that is no float (1/49 of a scale, say); else the encoding's scale.
         live: the list of the channels that are there; None where all are.
+        zeros: where all are there, the counted list of those that are not zero; None where nothing is known.
     """
 
     tensor: Tensor
     flat: bool = False
     step: Fraction | None = None
     live: Tensor | None = None
+    zeros: Tensor | None = None
 
     @property
     def gain(self) -> Fraction:

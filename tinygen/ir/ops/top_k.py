@@ -18,7 +18,7 @@ class TopK(Op):
     """Input: [..., n], int8, int32 or float32. Outputs: the k largest [..., k], largest first, in the input's encoding,
     and their positions, int32. Of equal elements the first ones count.
 
-    As a gate of n channels: 8-bit codes [1, n], signed or unsigned. The same elements are chosen, but sorted by
+    As a gate of n channels: codes of 8 bits or int32 [1, n]. The same elements are chosen, but sorted by
     position, so that memory is read forward; positions are a `ChannelList`. With the values this is k-winners-take-all
     (Raju 2022, equation 3.4): the largest by value, not by magnitude, exactly k of them.
 
@@ -40,8 +40,8 @@ class TopK(Op):
         x = node.input(0)
         node.require(len(x.shape) > 0 and 1 <= self.k <= x.shape[-1], f"{self.k} of {list(x.shape)}")
         if self.by_position:
-            rises = isinstance(x.encoding, Affine | Levels) and x.dtype.itemsize == 1
-            node.require(rises and x.size == x.shape[-1], f"a gate takes one row of bytes, not {x.describe()}")
+            rises = isinstance(x.encoding, Affine | Levels) and (x.dtype.itemsize == 1 or x.dtype == np.int32)
+            node.require(rises and x.size == x.shape[-1], f"a gate takes one row of bytes or int32, not {x.describe()}")
         else:
             node.require(x.is_float or x.dtype in (np.int8, np.int32), f"{x.encoding} is not supported")
         values, positions = node.outputs
