@@ -182,7 +182,7 @@ def test_exits_from_training_to_a_board(few: tuple[Digits, Digits], monkeypatch:
     assert exits["operating"][1]["mean_cycles"] == points[1].mean and static["operating"][0]["threshold"] is None
     assert exits["operating"][0]["same_worst"]["case"] == "static-0"
     page = render_bench(report.as_json())
-    assert "networks that decide" in page and 'id="mean:exits-query"' in page
+    assert "dynamic networks" in page and 'id="mean:exits-query"' in page
 
 
 def test_only_what_is_asked_for_is_trained(few: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPatch) -> None:

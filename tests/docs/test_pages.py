@@ -115,8 +115,8 @@ def options_of(command: Any) -> set[str]:
     return mine.union(*below)
 
 
-_OTHERS = {"--help", "--dataset_path", "--device_list", "--list", "--only", "--own", "--write", "--all"}
-"""Options of MLPerf Tiny's runner and of the tests' own programs."""
+_OTHERS = {"--help", "--dataset_path", "--device_list", "--list", "--only", "--own", "--write", "--all", "--on"}
+"""Options of MLPerf Tiny's runner, of the tests' own programs, and of `tinygen.targets.cycles.fit`."""
 _SUITE = set(re.findall(r'addoption\(\s*"(--[\w-]+)"', (ROOT / "hil/conftest.py").read_text()))
 """Of `pytest hil`."""
 
