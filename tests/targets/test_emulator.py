@@ -17,6 +17,7 @@ from tinygen.targets.board import Board
 from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.targets.emulator.counting import Watch
+from tinygen.targets.emulator.peripheral import Forbidden
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +121,32 @@ def test_an_interruption_waits_for_the_end(board: Board, elf: Path, monkeypatch:
     assert held and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     client.load(0, bytes(16))
     assert client.run() == cycles[1]
+
+
+def test_a_reply_is_said_at_once(board: Board, elf: Path) -> None:
+    """To stop the core at every byte that somebody reads takes longer than most inferences."""
+    emulated, _ = start(board, elf)
+    emulated.write(b"name%")
+    reply, executed = emulated.read(1, timeout=1.0), emulated.instructions
+    while not reply.endswith(b"m-ready\r\n"):
+        reply += emulated.read(1, timeout=1.0)
+    assert reply.startswith(b"m-name-") and emulated.instructions == executed
+
+
+def test_what_was_said_before_a_fault_is_heard(board: Board, elf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    emulated, _ = start(board, elf)
+    polled = emulated.uart.polled
+
+    def forbidden() -> None:
+        if len(emulated.uart.sent) >= 3:
+            raise Forbidden("X", 0, "none")
+        polled()
+
+    monkeypatch.setattr(emulated.uart, "polled", forbidden)
+    emulated.write(b"name%")
+    assert emulated.read(1, timeout=1.0) + emulated.read(2, timeout=1.0) == b"m-n"
+    with pytest.raises(BoardError, match="X = 0x0: none"):
+        emulated.read(1, timeout=1.0)
 
 
 def test_without_counting(board: Board, elf: Path) -> None:

@@ -149,8 +149,12 @@ class EmulatedBoard:
         """
         self._want = size
         self._deadline = self.cycles + int(timeout * (self.board.core_hz or 1))
-        while len(self.uart.sent) < size and self.cycles < self._deadline:
-            self._run()
+        try:
+            while len(self.uart.sent) < size and self.cycles < self._deadline:
+                self._run()
+        except BoardError:  # raised again by the next read, where this one has what it wanted
+            if len(self.uart.sent) < size:
+                raise
         data = bytes(self.uart.sent[:size])
         del self.uart.sent[:size]
         return data
@@ -291,8 +295,16 @@ class EmulatedBoard:
         waits = not self.paced or self._polls > _POLLS_TO_SEND
         if waits and (self._sound is None or not self._sound.line.running):
             self._skipped += _IDLE_JUMP
-        if len(self.uart.sent) >= self._want or self.cycles >= self._deadline:
+        if self._has_said_it() or self.cycles >= self._deadline:
             self._stop()
+
+    def _has_said_it(self) -> bool:
+        """Whether enough bytes have come. Where nobody paces them, the board goes on until it waits for an answer:
+        to stop at each byte takes longer than most replies do.
+        """
+        if len(self.uart.sent) < self._want:
+            return False
+        return self._polls > _POLLS_TO_SEND or self.paced or (self._sound is not None and self._sound.line.running)
 
     def _fpu_switched(self, on: bool) -> None:
         self.counter.features = self._cpu.features(self.board.isa, float_on=on)
