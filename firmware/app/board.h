@@ -34,4 +34,12 @@ uint32_t board_stack(uint8_t **lowest);
  */
 void board_timestamp_pin(bool high);
 
+/*
+ * Pins of MLPerf Tiny's streaming benchmark, only where the board has them (BOARD_HAS_STREAM_PINS): one is high while a
+ * hop of sound is worked on, and low from the start; the other falls at a detection.
+ */
+typedef enum { BOARD_PIN_PROCESSING, BOARD_PIN_DETECTION } board_pin_t;
+void board_stream_pins_init(void);
+void board_stream_pin(board_pin_t pin, bool high);
+
 #endif

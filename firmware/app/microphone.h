@@ -14,6 +14,9 @@ bool microphone_start(uint32_t sample_rate_hz);
  */
 bool microphone_read(int16_t *samples, uint32_t count);
 
+/* Whether a block is there. Only where sound comes from another board's I2S, in blocks of a hop. */
+bool microphone_ready(void);
+
 void microphone_stop(void);
 
 #endif

@@ -33,6 +33,13 @@ bool microphone_read(int16_t *samples, uint32_t count)
     return true;
 }
 
+#if MICROPHONE_FOLLOWS
+bool microphone_ready(void)
+{
+    return left > 0U || microphone_driver_ready();
+}
+#endif
+
 void microphone_stop(void)
 {
     microphone_driver_stop();

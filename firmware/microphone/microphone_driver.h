@@ -1,17 +1,33 @@
-/* What a board's driver does for microphone.c: sound in blocks. */
+/* What a board's driver does for microphone.c: sound in blocks, of a microphone or (STM32) of another board's I2S. */
 #ifndef MICROPHONE_DRIVER_H
 #define MICROPHONE_DRIVER_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "board_config.h"
+
+#if APP_WAKEWORD
+#include "wakeword/wakeword_config.h"
+#endif
+
+#if APP_WAKEWORD && WAKEWORD_STREAMS
+/* Another board is the I2S master, and sends two samples of 16 bits a frame: the left one counts. */
+#define MICROPHONE_FOLLOWS 1
+#define MICROPHONE_BLOCK WAKEWORD_HOP_SAMPLES
+#else
+#define MICROPHONE_FOLLOWS 0
 #define MICROPHONE_BLOCK 160U /* 10 ms at 16 kHz */
+#endif
 
 bool microphone_driver_start(uint32_t sample_rate_hz);
 void microphone_driver_stop(void);
 
 /* Forgets what has come until now, and begins anew. */
 void microphone_driver_restart(void);
+
+/* Whether the next block is there. Only where MICROPHONE_FOLLOWS: a microphone never rests. */
+bool microphone_driver_ready(void);
 
 /* Waits for the next block; false where samples were lost before or in it. */
 bool microphone_driver_read(int16_t samples[MICROPHONE_BLOCK]);

@@ -96,6 +96,23 @@ void board_timestamp_pin(bool high)
 #endif
 }
 
+#if BOARD_HAS_STREAM_PINS
+void board_stream_pins_init(void)
+{
+    gpio_output(BOARD_PROCESSING_PORT, BOARD_PROCESSING_PIN, false);
+    gpio_output(BOARD_DETECTION_PORT, BOARD_DETECTION_PIN, true);
+}
+
+void board_stream_pin(board_pin_t pin, bool high)
+{
+    if (pin == BOARD_PIN_PROCESSING) {
+        gpio_write(BOARD_PROCESSING_PORT, BOARD_PROCESSING_PIN, high);
+    } else {
+        gpio_write(BOARD_DETECTION_PORT, BOARD_DETECTION_PIN, high);
+    }
+}
+#endif
+
 static bool take_kept(uint8_t *byte)
 {
     if (kept.next == kept.count) {

@@ -1,6 +1,7 @@
 /*
- * An I2S microphone with 24 bits in slots of 32, left, on SPI2 as I2S2: the master that receives. DMA 1 writes what
- * comes into one half of a buffer while the other is read. Sections are those of RM0385.
+ * An I2S microphone with 24 bits in slots of 32, left, on SPI2 as I2S2: the master that receives. Or another board that
+ * is the master (MICROPHONE_FOLLOWS), of 16 bits in slots of 16: the slave that receives. DMA 1 writes what comes into
+ * one half of a buffer while the other is read. Sections are those of RM0385.
  */
 #include "microphone_driver.h"
 
@@ -30,6 +31,7 @@
 #define I2S_CFGR I2S(0x1CU)
 #define I2S_CFGR_CHLEN_32 (1U << 0)
 #define I2S_CFGR_DATLEN_24 (1U << 1)
+#define I2S_CFGR_SLAVE_RECEIVES (1U << 8)
 #define I2S_CFGR_MASTER_RECEIVES (3U << 8)
 #define I2S_CFGR_I2SE (1U << 10)
 #define I2S_CFGR_I2SMOD (1U << 11)
@@ -57,13 +59,30 @@
 
 /* A frame: left and right, the upper 16 bits of each first. Halves end with lines of the data cache. */
 typedef struct {
-    uint16_t left[2];
-    uint16_t right[2];
+    uint16_t left[MICROPHONE_FOLLOWS ? 1 : 2];
+    uint16_t right[MICROPHONE_FOLLOWS ? 1 : 2];
 } frame_t;
 
 static frame_t halves[2][MICROPHONE_BLOCK] __attribute__((aligned(32)));
 static uint32_t next; /* which half comes next */
 
+#if MICROPHONE_FOLLOWS
+/* The clock is the master's (32.7). */
+static bool start_clock(void)
+{
+    return true;
+}
+
+static void set_format(void)
+{
+    I2S_CFGR = I2S_CFGR_I2SMOD | I2S_CFGR_SLAVE_RECEIVES;
+}
+
+static int16_t sample_of(const frame_t *frame)
+{
+    return (int16_t)frame->left[0];
+}
+#else
 static bool start_clock(void)
 {
     RCC_CR &= ~RCC_CR_PLLI2SON;
@@ -74,6 +93,18 @@ static bool start_clock(void)
     return clock_wait(&RCC_CR, RCC_CR_PLLI2SRDY, RCC_CR_PLLI2SRDY, PLL_LOCK_MS);
 }
 
+static void set_format(void)
+{
+    I2S_CFGR = I2S_CFGR_I2SMOD | I2S_CFGR_MASTER_RECEIVES | I2S_CFGR_DATLEN_24 | I2S_CFGR_CHLEN_32;
+    I2S_PR = (BOARD_MICROPHONE_DIVIDER % 2U << 8) | BOARD_MICROPHONE_DIVIDER / 2U;
+}
+
+static int16_t sample_of(const frame_t *frame)
+{
+    return microphone_sample((uint32_t)frame->left[0] << 16 | frame->left[1], BOARD_MICROPHONE_GAIN_BITS);
+}
+#endif
+
 /*
  * Whatever the port was at: one that is switched off in the middle of a frame may go on in the middle of one (32.7), so
  * it is reset. A peripheral has the same bit in the reset registers as in the enable registers, 0x20 above (5.3).
@@ -83,8 +114,7 @@ static void port_init(void)
     volatile uint32_t *const reset = &BOARD_MICROPHONE_ENABLE_REGISTER - 8;
     *reset |= BOARD_MICROPHONE_ENABLE_MASK;
     *reset &= ~BOARD_MICROPHONE_ENABLE_MASK;
-    I2S_CFGR = I2S_CFGR_I2SMOD | I2S_CFGR_MASTER_RECEIVES | I2S_CFGR_DATLEN_24 | I2S_CFGR_CHLEN_32;
-    I2S_PR = (BOARD_MICROPHONE_DIVIDER % 2U << 8) | BOARD_MICROPHONE_DIVIDER / 2U;
+    set_format();
     I2S_CR2 = I2S_CR2_RXDMAEN;
 }
 
@@ -125,6 +155,19 @@ bool microphone_driver_start(uint32_t sample_rate_hz)
     return true;
 }
 
+/* The flag of the half that comes next. */
+static uint32_t full_flag(void)
+{
+    return next == 0U ? STREAM3_HALF : STREAM3_COMPLETE;
+}
+
+#if MICROPHONE_FOLLOWS
+bool microphone_driver_ready(void)
+{
+    return (DMA1_LISR & full_flag()) != 0U;
+}
+#endif
+
 /* False where nothing comes. */
 static bool wait_for_half(uint32_t full)
 {
@@ -140,15 +183,13 @@ static bool wait_for_half(uint32_t full)
 
 bool microphone_driver_read(int16_t samples[MICROPHONE_BLOCK])
 {
-    const uint32_t full = next == 0U ? STREAM3_HALF : STREAM3_COMPLETE;
-    if (!wait_for_half(full)) {
+    if (!wait_for_half(full_flag())) {
         return false;
     }
     frame_t *const half = halves[next];
     cache_discard(half, sizeof halves[0]);
     for (uint32_t i = 0U; i < MICROPHONE_BLOCK; i++) {
-        const uint32_t word = (uint32_t)half[i].left[0] << 16 | half[i].left[1];
-        samples[i] = microphone_sample(word, BOARD_MICROPHONE_GAIN_BITS);
+        samples[i] = sample_of(&half[i]);
     }
     next ^= 1U;
     /* Where the other half is full by now, this one was being written while it was read, or before. */

@@ -9,7 +9,13 @@
 #include "uart.h"
 #include "wakeword.h"
 
-#if BOARD_HAS_MICROPHONE
+#if WAKEWORD_STREAMS
+#include "stream.h"
+#endif
+
+#define HAS_MICROPHONE (BOARD_HAS_MICROPHONE && !WAKEWORD_STREAMS) /* else its port is another board's */
+
+#if HAS_MICROPHONE
 #include "microphone.h"
 #endif
 
@@ -89,7 +95,7 @@ static void ask(const char *arguments)
         reply("e-[tg-listen wants: [mic] rate session]");
         return;
     }
-    if (from_microphone && !BOARD_HAS_MICROPHONE) {
+    if (from_microphone && !HAS_MICROPHONE) {
         reply("e-[no microphone]");
         return;
     }
@@ -123,6 +129,11 @@ static void tell_counts(void)
 
 bool listen_command(const char *command)
 {
+#if WAKEWORD_STREAMS
+    if (stream_command(command)) {
+        return true;
+    }
+#endif
     if (text_takes_word(&command, "tg-listened") && text_at_end(command)) {
         tell_counts();
     } else if (text_takes_word(&command, "tg-listen")) {
@@ -251,7 +262,7 @@ static void listen_to_line(void)
     }
 }
 
-#if BOARD_HAS_MICROPHONE
+#if HAS_MICROPHONE
 typedef enum { HEARD_NOTHING, HEARD_SOUND, HEARD_WORD } heard_t;
 
 /* The microphone's next hop: nothing where samples were lost, a word where one begins. */
@@ -297,7 +308,7 @@ void listen_if_asked(void)
     }
     session.is_asked = false;
     uart_set_baud(session.baud);
-#if BOARD_HAS_MICROPHONE
+#if HAS_MICROPHONE
     if (session.from_microphone) {
         listen_to_microphone();
     } else {
@@ -372,6 +383,12 @@ int listen_read_byte(size_t *length)
     }
     *length = 0U;
     return listen_alone();
+}
+#elif WAKEWORD_STREAMS
+int listen_read_byte(size_t *length)
+{
+    (void)length;
+    return stream_read_byte();
 }
 #else
 int listen_read_byte(size_t *length)

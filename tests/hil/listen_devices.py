@@ -65,6 +65,7 @@ typedef uint8_t wakeword_code_t;
 #define WAKEWORD_SWITCHES 1U
 #define WAKEWORD_CUTOFFS {{{{{CUTOFFS[0]}, {CUTOFFS[1]}}}}}
 #define WAKEWORD_LISTENS 0
+#define WAKEWORD_STREAMS 0
 #define WAKEWORD_BAUDS {{115200U, 230400U, 460800U, 921600U}}
 #endif
 """

@@ -1,6 +1,6 @@
 """The two boards of MLPerf Tiny's energy mode, on pseudo-terminals: interface board and power monitor, around an
-emulated board. What they say is what the runner (mlcommons/tiny, benchmark/runner: io_manager.py, power_manager_lpm.py)
-reads.
+emulated board. What they say is what the runner (mlcommons/tiny, benchmark/runner: io_manager.py,
+streaming_ww_utils.py, power_manager_lpm.py) reads.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ import os
 import threading
 import tty
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from tinygen.audio.wav import read_wav
 from tinygen.targets.emulator import EmulatedBoard
 
 MICROJOULES_PER_SAMPLE = 33
@@ -82,11 +84,25 @@ class Monitor:
 
 
 class Interface:
-    """An stm32h573i-dk between the runner and the board's UART."""
+    """An stm32h573i-dk between the runner and the board's UART, I2S port and pins.
 
-    def __init__(self, board: EmulatedBoard, monitor: Monitor) -> None:
-        self._board, self._monitor = board, monitor
+    Args:
+        card: what it plays from.
+    """
+
+    def __init__(self, board: EmulatedBoard, monitor: Monitor, card: Path | None = None) -> None:
+        self._board, self._monitor, self._card = board, monitor, card
         self.rates: list[int] = []
+        pins = board.board.stream_pins
+        self._processing, self._detection = (
+            ([], [])
+            if pins is None
+            else (
+                board.watch(pins.processing),
+                board.watch(pins.detection),
+            )
+        )
+        self._from = 0  # cycles: when it began to record
         self.line = Answering(b"%", self._answer)
 
     def _answer(self, command: str) -> None:
@@ -94,11 +110,43 @@ class Interface:
         if name == "setbaud":
             self.rates.append(int(rest))
             self._board.set_baud(int(rest))
+        elif name == "record_detections":
+            self._from = self._board.cycles
+        elif name == "play":
+            self._play(rest)
+        elif name.startswith("print_"):
+            self.line.say(self._detections() if name == "print_detections" else self._duty_cycle())
         self.line.say(f"m-{name}\r\nm-ready\r\n" if name == "dut" else "m-ready\r\n")
         if name == "dut":
             self._board.write(f"{rest}%".encode())
             while self._pass_on() != "m-ready":
                 pass
+
+    def _play(self, name: str) -> None:
+        """A file, over I2S; both channels of the benchmark's are the same."""
+        assert self._card is not None
+        self._board.feed_microphone(read_wav(self._card / name))
+        while self._board.sound_left:
+            self._board.read(1, 0.05)
+            self._monitor.sample()
+
+    def _edges(self, edges: list[tuple[int, bool]], *, high: bool) -> list[float]:
+        """Seconds since it began to record."""
+        hertz = self._board.board.core_hz or 1
+        return [(at - self._from) / hertz for at, now in edges if now == high and at >= self._from]
+
+    def _detections(self) -> str:
+        lines = [f"{int(1000 * at)},\r\n" for at in self._edges(self._detection, high=False)]
+        return "Detection Timestamps (ms)\r\n" + "".join(lines)
+
+    def _duty_cycle(self) -> str:
+        """In units of 10 us, eight a line."""
+        text = ""
+        for what, high in (("start", True), ("stop", False)):
+            times = [str(int(100_000 * at)) for at in self._edges(self._processing, high=high)]
+            lines = [", ".join(times[i : i + 8]) + ", \r\n" for i in range(0, len(times), 8)]
+            text += f"Duty cycle {what} times (s)\r\n" + "".join(lines)
+        return text
 
     def _pass_on(self) -> str:
         line = b""

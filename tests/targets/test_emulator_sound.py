@@ -104,6 +104,11 @@ FORBIDDEN: dict[str, tuple[list[Callable[[F746], None]], str]] = {
     "pins": ([F746.clock, F746.port, F746.enable], "not in their function"),
     "16 bits": ([F746.pins, F746.clock, lambda b: b.port(0xB00), F746.enable], "24 bits in slots of 32"),
     "slave": ([F746.pins, F746.clock, lambda b: b.port(0x903), F746.enable], "to a master"),
+    "slave of a master that sends": (
+        [F746.pins, lambda b: b.dma.line.feed(np.ones(9, np.int16)), lambda b: b.port(0x900), F746.enable],
+        "in the middle of a frame",
+    ),
+    "slave's pins": ([lambda b: b.port(0x900), F746.enable], "not in their function"),
     "rate": ([F746.pins, F746.clock, lambda b: b.port(prescaler=62), F746.enable], "16129.0 frames"),
     "prescaler": ([F746.pins, F746.clock, lambda b: b.port(prescaler=1), F746.enable], "at least 2"),
     "port changed while on": ([F746.go, lambda b: b.write(I2SPR, 63)], "while I2SE is set"),
@@ -207,6 +212,19 @@ def test_sound_ends_in_silence() -> None:
     now = 14
     assert line.due() == 1 and line.cycles_until(2) == 13
     assert (line.take(3).astype(np.int32) >> 16).tolist() == [5, -5, 0] and line.sound.left == 0
+
+
+def test_another_boards_sound_ends_with_its_clock() -> None:
+    line = MicrophoneLine(Sound(), 3, lambda: now)
+    now = 0
+    line.start(Fraction(10), follows=True)
+    now = 1000
+    assert not line.running and line.due() == 0
+    line.feed(np.array([5, -5, 7], np.int16))
+    assert line.running and line.due() == 0 and (line.cycles_until(3), line.cycles_until(4)) == (30, 0)
+    now = 1100
+    assert line.due() == 3
+    assert (line.take(3).astype(np.int32) >> 16).tolist() == [5, -5, 7] and not line.running
 
 
 @pytest.mark.parametrize(

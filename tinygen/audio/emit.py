@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygen.audio.codes import FeatureCodes, checked
 from tinygen.audio.emit_mfcc import mfcc_files
-from tinygen.audio.mfcc_config import MfccConfig
+from tinygen.audio.mfcc_exact import MelConfig
 from tinygen.audio.micro_config import MicroFrontendConfig
 from tinygen.audio.micro_tables import FILTER_BITS, FilterBank, MicroTables, make_tables
 from tinygen.emit.ctext import array_lines
@@ -21,7 +21,7 @@ from tinygen.emit.templates import environment
 from tinygen.ir.encodings import Encoding
 from tinygen.version import VERSION
 
-FeatureConfig = MicroFrontendConfig | MfccConfig
+FeatureConfig = MicroFrontendConfig | MelConfig
 
 FOLDER = "audio"
 _STATIC = ("features_complex.h",)
@@ -42,7 +42,7 @@ def emit_features(config: FeatureConfig, encoding: Encoding | None, folder: Path
         TinygenError: parameters that have no meaning together.
         UnsupportedError: an encoding that features cannot become.
     """
-    files = mfcc_files(config, encoding) if isinstance(config, MfccConfig) else micro_frontend_files(config, encoding)
+    files = mfcc_files(config, encoding) if isinstance(config, MelConfig) else micro_frontend_files(config, encoding)
     target = folder / FOLDER
     target.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():

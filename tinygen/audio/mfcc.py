@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from tinygen.audio.mfcc_config import MfccConfig
 from tinygen.audio.mfcc_exact import FULL_SCALE
-from tinygen.audio.mfcc_tables import LN2, log_segments, quarters, radices, tables_of
+from tinygen.audio.mfcc_tables import LN2, MfccTables, log_segments, quarters, radices, tables_of
 
 __all__ = ["Mfcc", "MfccConfig", "natural_log", "square_root"]
 
@@ -91,39 +91,51 @@ class Mfcc:
 
     def _bands_of(self, frames: np.ndarray) -> np.ndarray:
         """Twice the filter bank's output, float32 [frames, bands]."""
-        tables = self._tables
-        magnitudes = self._magnitudes(*_transform(frames.astype(_F) * tables.window, tables.order, tables.twiddles))
-        bands = np.zeros((len(frames), self.config.bands), _F)
-        rising = np.zeros(len(frames), _F)
-        at = 0
-        for interval, count in enumerate(tables.interval_bins.tolist()):
-            rise, fall = np.zeros((2, len(frames)), _F)
-            for magnitude, weight in zip(magnitudes.T[at : at + count], tables.rises[at : at + count], strict=True):
-                up = magnitude * weight
-                rise = rise + up
-                fall = fall + (magnitude - up)
-            at += count
-            if interval > 0:
-                bands[:, interval - 1] = rising + fall
-            rising = rise
-        return bands
-
-    def _magnitudes(self, real: np.ndarray, imaginary: np.ndarray) -> np.ndarray:
-        """Of twice the real FFT's bins that count, from the complex FFT of pairs of samples; float32 [frames, bins]."""
-        tables = self._tables
-        bins = tables.first_bin + np.arange(len(tables.rises))
-        mirrored = real.shape[1] - bins
-        even_r, even_i = real[:, bins] + real[:, mirrored], imaginary[:, bins] - imaginary[:, mirrored]
-        odd_r, odd_i = real[:, bins] - real[:, mirrored], imaginary[:, bins] + imaginary[:, mirrored]
-        turned_r, turned_i = _times(odd_r, odd_i, tables.turns[:, 0], tables.turns[:, 1])
-        x, y = even_r + turned_r, even_i + turned_i
-        return square_root(x * x + y * y)
+        return filter_bank(square_root(powers_of(frames.astype(_F), self._tables)), self._tables)
 
     def _coefficients(self, bands: np.ndarray, gains: np.ndarray) -> np.ndarray:
         """float32 of 20 fraction bits, from integers: LOG_BITS and COSINE_BITS are there more, and 31 are dropped."""
         logs = natural_log(bands * gains + _F(self.config.floor)).astype(np.int64)
         sums = logs @ self._tables.cosines.T.astype(np.int64)
         return ((sums + (1 << 30)) >> 31).astype(_F) * _F(2.0**-20)
+
+
+def powers_of(frames: np.ndarray, tables: MfccTables) -> np.ndarray:
+    """Of twice the real FFT's bins that count, from the complex FFT of pairs of samples.
+
+    Args:
+        frames: float32 [frames, fft_size].
+
+    Returns:
+        float32 [frames, bins].
+    """
+    real, imaginary = _transform(frames * tables.window, tables.order, tables.twiddles)
+    bins = tables.first_bin + np.arange(len(tables.rises))
+    mirrored = real.shape[1] - bins
+    even_r, even_i = real[:, bins] + real[:, mirrored], imaginary[:, bins] - imaginary[:, mirrored]
+    odd_r, odd_i = real[:, bins] - real[:, mirrored], imaginary[:, bins] + imaginary[:, mirrored]
+    turned_r, turned_i = _times(odd_r, odd_i, tables.turns[:, 0], tables.turns[:, 1])
+    x, y = even_r + turned_r, even_i + turned_i
+    powers: np.ndarray = x * x + y * y
+    return powers
+
+
+def filter_bank(spectra: np.ndarray, tables: MfccTables) -> np.ndarray:
+    """Of float32 [frames, bins]: float32 [frames, bands]."""
+    bands = np.zeros((len(spectra), len(tables.interval_bins) - 1), _F)
+    rising = np.zeros(len(spectra), _F)
+    at = 0
+    for interval, count in enumerate(tables.interval_bins.tolist()):
+        rise, fall = np.zeros((2, len(spectra)), _F)
+        for value, weight in zip(spectra.T[at : at + count], tables.rises[at : at + count], strict=True):
+            up = value * weight
+            rise = rise + up
+            fall = fall + (value - up)
+        at += count
+        if interval > 0:
+            bands[:, interval - 1] = rising + fall
+        rising = rise
+    return bands
 
 
 def _times(a_r: np.ndarray, a_i: np.ndarray, b_r: np.ndarray, b_i: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from tinygen.audio.mfcc_config import MfccConfig
-from tinygen.audio.mfcc_exact import bin_mels, cosine_weights, hann_window, mel_edges
+from tinygen.audio.mfcc_exact import MelConfig, bin_mels, cosine_weights, hamming_window, hann_window, mel_edges
 
 LOG_BITS = 23
 """Fraction bits of a logarithm."""
@@ -31,7 +31,7 @@ class MfccTables:
         turns: for each bin from there on, what takes the complex FFT's result to the real one's [bins, 2].
         rises: for each of those, its weight in the band that rises there; the band before has the rest.
         interval_bins: uint16 [bands + 1]: how many bins there are between an edge of the bands and the next one.
-        cosines: int32 of COSINE_BITS fraction bits [channels, bands].
+        cosines: int32 of COSINE_BITS fraction bits [channels, bands]; none for log mel energies.
     """
 
     window: np.ndarray
@@ -44,11 +44,14 @@ class MfccTables:
     cosines: np.ndarray
 
 
-def tables_of(config: MfccConfig) -> MfccTables:
+def tables_of(config: MelConfig) -> MfccTables:
     """What is rounded is rounded once, from doubles."""
     size = config.fft_size
     window = np.zeros(size)
-    window[: config.window_samples] = hann_window(config.window_samples)
+    shape, cosines = hamming_window, np.zeros((0, config.bands))
+    if isinstance(config, MfccConfig):
+        shape, cosines = hann_window, cosine_weights(config)
+    window[: config.window_samples] = shape(config.window_samples)
     intervals, rises = _triangles(config)
     counted = np.flatnonzero(intervals >= 0)
     first = int(counted[0]) if counted.size else 1
@@ -61,7 +64,7 @@ def tables_of(config: MfccConfig) -> MfccTables:
         turns=_pairs(turns),
         rises=rises[counted].astype(np.float32),
         interval_bins=np.bincount(intervals[counted], minlength=config.bands + 1).astype(np.uint16),
-        cosines=np.round(cosine_weights(config) * 2**COSINE_BITS).astype(np.int32),
+        cosines=np.round(cosines * 2**COSINE_BITS).astype(np.int32),
     )
 
 
@@ -108,7 +111,7 @@ def _twiddles(size: int) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def _triangles(config: MfccConfig) -> tuple[np.ndarray, np.ndarray]:
+def _triangles(config: MelConfig) -> tuple[np.ndarray, np.ndarray]:
     """For each bin, the interval between the bands' edges it is in (-1: none), and how far up in it.
 
     The edges are as far apart as the mel scale has it, so that a band falls as much as the next one rises.

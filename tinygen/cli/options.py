@@ -112,8 +112,9 @@ Listens = Annotated[
     str | None,
     typer.Option(
         "--listen",
-        metavar="mic",
-        help="With --app wakeword: the firmware listens by itself, to the board's microphone; default: when told to.",
+        metavar="mic|i2s",
+        help="With --app wakeword: the firmware listens by itself, to the board's microphone, or to another board over "
+        "I2S (MLPerf Tiny's streaming benchmark); default: when told to.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]

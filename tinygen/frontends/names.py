@@ -14,7 +14,7 @@ _KEYWORDS = (
 _HEADERS = (
     "app_model block board board_config check chip_registers clock commands core_registers cortex_m crc32 db esp32 "
     "family_f4_f7 family_registers features features_complex features_tables governor gpio listen measure mfcc "
-    "mfcc_tables microphone microphone_driver paint part prescaler reply riscv seal serve stddef stdint "
+    "mfcc_tables microphone microphone_driver paint part prescaler reply riscv seal serve stddef stdint stream "
     "stm32_registers string text tg thresholds tinygen_bits tinygen_blocks tinygen_branch tinygen_coded tinygen_codes "
     "tinygen_dense tinygen_dot tinygen_double tinygen_fields tinygen_float tinygen_gather tinygen_groups "
     "tinygen_halves tinygen_math tinygen_nibbles tinygen_planes tinygen_scalar tinygen_simd tinygen_sparse "

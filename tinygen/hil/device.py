@@ -91,7 +91,7 @@ class Device:
         self._twin = Device(folder, engine="unicorn", count=True) if others else None
         # Other numbers of commands take other cycles to check: an emulated board should give the same at every run.
         nonce = None if self.engine == "serial" else 0
-        wakes = self.manifest.app is not None and self.manifest.app.listens is not None
+        wakes = self.manifest.app is not None and self.manifest.app.listens == "mic"
         clock = time.process_time if self.engine == LABWIRED else time.monotonic
         line = transport or self._transport(count)
         self.client = DeviceClient(line, infer_seconds, clock, nonce, wakes=wakes)

@@ -53,7 +53,7 @@ _APPLICATION = (
     "crc32",
 )
 _APPLICATION_SOURCES = tuple(f"firmware/app/{name}.c" for name in _APPLICATION)
-_WAKEWORD_SOURCES = tuple(f"firmware/wakeword/{name}.c" for name in ("wakeword", "listen", "block"))
+_WAKEWORD_SOURCES = tuple(f"firmware/wakeword/{name}.c" for name in ("wakeword", "listen", "block", "stream"))
 _DEVICE_SOURCES = ("firmware/libc/string.c",)
 _LIBC_INCLUDE = "firmware/libc/include"
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 CONFIG = "wakeword/wakeword_config.h"
 """In a project: where there is such a file, its firmware is this application's."""
 LONGEST_WINDOW = 4096
+MIC, I2S = LISTENS = ("mic", "i2s")
+"""What a firmware may listen to by itself."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class WakewordApp(Application):
         ignored: labels that are no detections, such as silence.
         step_frames: new frames at each inference. A streaming model takes all of its input as new; for one over a
             window of frames None means a quarter of them.
-        listens: "mic": by itself, from the start, to the board's own microphone; None: when a computer says so.
+        listens: "mic": by itself, from the start, to the board's own microphone; "i2s": to a board that plays over I2S,
+            as MLPerf Tiny's streaming benchmark has it; None: when a computer says so.
 
     Raises:
         TinygenError: a value is out of range.
@@ -78,10 +81,9 @@ class WakewordApp(Application):
             raise TinygenError(what, fix=f"Give 1 to {LONGEST_WINDOW}.")
         if self.step_frames is not None and self.step_frames < 1:
             raise TinygenError(f"a step of {self.step_frames} frames cannot be", fix="Give at least 1.")
-        if self.listens not in (None, "mic"):
-            raise TinygenError(
-                f"nothing can be listened to by '{self.listens}'", fix="Give --listen mic, or leave it out."
-            )
+        if self.listens not in (None, *LISTENS):
+            fix = "Give --listen mic or --listen i2s, or leave it out."
+            raise TinygenError(f"nothing can be listened to by '{self.listens}'", fix=fix)
         unknown = [name for name in self.ignored if name not in self.labels]
         if unknown:
             raise TinygenError(f"'{unknown[0]}' is to be ignored, and is no label", fix=f"Labels: {self.labels}.")
@@ -205,13 +207,16 @@ def plan_wakeword(app: WakewordApp, network: NetworkProgram) -> WakewordPlan:
 
 
 def check_microphone(app: WakewordApp, board: Board) -> None:
-    """That a board has the microphone which an application listens to by itself.
+    """That a board has the microphone, or the port, which an application listens to by itself.
 
     Raises:
         BoardError: it has none, or one of another rate.
     """
     if app.listens is None:
         return
+    if app.listens == I2S and board.stream_pins is None:
+        fix = "Take a board whose file has `stream_pins:`, or leave --listen out."
+        raise BoardError("has no I2S port and pins for another board that plays", where=board.name, fix=fix)
     if board.microphone is None:
         fix = "Take a board whose file has `microphone:`, or leave --listen out."
         raise BoardError("has no microphone to listen to by itself", where=board.name, fix=fix)
@@ -362,7 +367,9 @@ def emit_wakeword(app: WakewordApp, plan: WakewordPlan, encoding: Encoding, baud
         "title": comment_safe(title),
         "labels": comment_safe(", ".join(plan.labels)),
         "bauds": bauds,
-        "listens": app.listens is not None,
+        "listens": app.listens == MIC,
+        "streams": app.listens == I2S,
+        "hop_samples": app.features.hop_samples,
         "words": [c_string(name) for name in plan.labels],
         "thousandths": round(Fraction(float(np.float32(plan.scale))) * 1000 / plan.window * 2**32),
         "version": VERSION,

@@ -96,6 +96,10 @@ def features_from_json(content: dict[str, Any], where: str) -> FeatureConfig:
         from tinygen.audio.mfcc import MfccConfig
 
         return MfccConfig.from_json(content, where)
+    if content.get("kind") == "log_mel":
+        from tinygen.audio.log_mel_config import LogMelConfig
+
+        return LogMelConfig.from_json(content, where)
     from tinygen.audio.micro_frontend import MicroFrontendConfig
 
     return MicroFrontendConfig.from_json(content, where)

@@ -29,6 +29,7 @@ def _core(core: str, title: str, isa: tuple[str, ...], toolchain: ToolchainFlags
         microphone=None,
         leds=(),
         timestamp=None,
+        stream_pins=None,
         usb=None,
         flashing=Flashing(),
         platformio=None,

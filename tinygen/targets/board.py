@@ -177,6 +177,16 @@ class Microphone:
 
 
 @dataclass(frozen=True)
+class StreamPins:
+    """What MLPerf Tiny's streaming benchmark watches: a pin that is high while a hop of sound is worked on, and one
+    that falls at each detection. The board's I2S port (`Microphone`) takes the sound, as a slave.
+    """
+
+    processing: Pin
+    detection: Pin
+
+
+@dataclass(frozen=True)
 class Led:
     """A light; `role` is ready, busy or fault."""
 
@@ -308,6 +318,7 @@ class Board:
 
     Attributes:
         timestamp: the pin whose falling edge marks the beginning and the end of a measurement, for power instruments.
+        stream_pins: see there.
         path: the file it was read from.
     """
 
@@ -321,6 +332,7 @@ class Board:
     microphone: Microphone | None
     leds: tuple[Led, ...]
     timestamp: Pin | None
+    stream_pins: StreamPins | None
     usb: Usb | None
     flashing: Flashing
     platformio: PlatformIo | None

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.errors import BoardError, ToolchainError
-from tinygen.targets.board import Board
+from tinygen.targets.board import Board, Pin
 from tinygen.targets.emulator.core import SystemControlSpace, set_cache_sizes
 from tinygen.targets.emulator.counters import make_counter
 from tinygen.targets.emulator.counting import WATCH, Counter, Watch
@@ -107,8 +107,7 @@ class EmulatedBoard:
         set_cache_sizes(self.peripherals, board.timing)
         self._connect_sound()
         self.branches = ForcedBranches(self._uc, self._cpu.registers, self.symbols)
-        self.edges: list[tuple[int, bool]] = []
-        self._watch_timestamps()
+        self.edges = [] if board.timestamp is None else self.watch(board.timestamp)
         self._map_peripherals()
         self._mark_inference()
         guarded = GuardedCost(watch.cost, self._keep_error) if watch.cost else None
@@ -170,6 +169,7 @@ class EmulatedBoard:
     def feed_microphone(self, samples: np.ndarray) -> None:
         """Sound for the board's microphone, behind what it is still to hear; it begins when the firmware switches the
         microphone on, and goes on whether or not the firmware is ready for it. Behind the last sample there is silence.
+        Where the firmware takes another board's sound (`build --listen i2s`), that plays these samples, and rests.
 
         Args:
             samples: int16 [samples], at the microphone's rate in the board file, as the firmware is to get them.
@@ -186,7 +186,22 @@ class EmulatedBoard:
                 where=self.board.name,
                 fix="Give one channel, [samples], as int16.",
             )
-        self._sound.line.sound.feed(samples)
+        self._sound.line.feed(samples)
+
+    @property
+    def sound_left(self) -> int:
+        """Samples that were fed and have not been heard."""
+        return 0 if self._sound is None else self._sound.line.sound.left
+
+    def watch(self, pin: Pin) -> list[tuple[int, bool]]:
+        """Every change of a pin from now on, as `edges` has those of the timestamp pin; empty where its port is not
+        modelled.
+        """
+        edges: list[tuple[int, bool]] = []
+        for port in self.peripherals:
+            if isinstance(port, Port) and port.name == f"GPIO{pin.port}":
+                port.watched[pin.number] = lambda high: edges.append((self.cycles, high))
+        return edges
 
     def clear_profile(self) -> None:
         """Starts counting anew."""
@@ -227,14 +242,6 @@ class EmulatedBoard:
         self._polls = 0
         if self.paced or (self._sound is not None and self._sound.line.running):
             self._skipped += int(_FRAME_BITS * self.board.core_hz / (self.uart.rate() or self.uart.baud))
-
-    def _watch_timestamps(self) -> None:
-        pin = self.board.timestamp
-        if pin is None:
-            return
-        for port in self.peripherals:
-            if isinstance(port, Port) and port.name == f"GPIO{pin.port}":
-                port.watched[pin.number] = lambda high: self.edges.append((self.cycles, high))
 
     def _map_peripherals(self) -> None:
         pages: dict[int, list[Peripheral]] = {}

@@ -40,17 +40,19 @@ class Sound:
 
 @dataclass
 class MicrophoneLine:
-    """A microphone with 24 bits at the left channel of a running bit clock.
+    """A microphone with 24 bits at the left channel of a running bit clock; or another board, which is the master.
 
     Attributes:
-        sound: what it hears.
+        sound: what it hears, or plays.
         gain_bits: of the firmware: codes are as much smaller, so that this gives the samples again.
         clock: cycles of the core since reset.
+        follows: the clock is the other board's, and runs while that plays.
     """
 
     sound: Sound
     gain_bits: int = 0
     clock: Callable[[], int] = lambda: 0
+    follows: bool = field(default=False, init=False)
     _since: int = field(default=0, init=False)
     _given: int = field(default=0, init=False)
     _cycles_per_frame: Fraction | None = field(default=None, init=False)
@@ -58,11 +60,18 @@ class MicrophoneLine:
     @property
     def running(self) -> bool:
         """Whether there is a bit clock."""
-        return self._cycles_per_frame is not None
+        return self._cycles_per_frame is not None and (not self.follows or self.sound.left > 0)
 
-    def start(self, cycles_per_frame: Fraction) -> None:
-        """Frames from now on."""
+    def start(self, cycles_per_frame: Fraction, *, follows: bool = False) -> None:
+        """Frames from now on; see `follows`."""
         self._since, self._given, self._cycles_per_frame = self.clock(), 0, cycles_per_frame
+        self.follows = follows
+
+    def feed(self, samples: np.ndarray) -> None:
+        """Adds to the sound; another board that has played all begins anew."""
+        if self.follows and not self.sound.left:
+            self._since, self._given = self.clock(), 0
+        self.sound.feed(samples)
 
     def stop(self) -> None:
         """No bit clock any more."""
@@ -72,16 +81,18 @@ class MicrophoneLine:
         """Frames that are over, and were not taken."""
         if self._cycles_per_frame is None:
             return 0
-        return int((self.clock() - self._since) / self._cycles_per_frame) - self._given
+        due = int((self.clock() - self._since) / self._cycles_per_frame) - self._given
+        return min(due, self.sound.left) if self.follows else due
 
     def take(self, count: int) -> np.ndarray:
-        """Words of the left channel [count], uint32, with the code in the upper 24 bits."""
+        """Words of the left channel [count], uint32, with the code in the upper 24 bits; another board's has 16."""
         self._given += count
-        return self.sound.hear(count).astype(np.int32).astype(np.uint32) << np.uint32(16 - self.gain_bits)
+        gain_bits = 0 if self.follows else self.gain_bits
+        return self.sound.hear(count).astype(np.int32).astype(np.uint32) << np.uint32(16 - gain_bits)
 
     def cycles_until(self, frames: int) -> int:
         """Until so many more frames than are taken are over; 0 where that is past, or never comes."""
-        if self._cycles_per_frame is None:
+        if self._cycles_per_frame is None or (self.follows and frames > self.sound.left):
             return 0
         at = self._since + (self._given + frames) * self._cycles_per_frame
         return max(-int(-at // 1) - self.clock(), 0)

@@ -1,5 +1,5 @@
-"""I2S ports and DMA controllers of STM32F4 and F7, as far as a microphone needs them: SPI2 as a receiving master, and
-DMA 1, which takes what it receives (RM0385 chapters 8 and 32)."""
+"""I2S ports and DMA controllers of STM32F4 and F7, as far as sound needs them: SPI2 as a receiving master of a
+microphone or as another board's slave, and DMA 1, which takes what it receives (RM0385 chapters 8 and 32)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ DMA1_BASE = 0x40026000
 _CR2, _SR, _DR, _CFGR, _PR = 0x04, 0x08, 0x0C, 0x1C, 0x20
 _I2SE, _RXDMAEN = 1 << 10, 1 << 0
 _PHILIPS_MASTER_RECEIVES_24_IN_32 = 1 << 11 | 3 << 8 | 1 << 1 | 1 << 0
+_PHILIPS_SLAVE_RECEIVES_16 = 1 << 11 | 1 << 8
 _OVR = 1 << 6
 _RESET_VALUES = {_SR: 2, _PR: 2}
 _LISR, _LIFCR = 0x00, 0x08
@@ -28,8 +29,6 @@ _FLAGS, _HALF, _COMPLETE = 0x3D << 22, 1 << 26, 1 << 27
 _WANTED = 1 << 13 | 1 << 11 | 1 << 10 | 1 << 8
 """Halfwords at both ends, memory counts up, circular; from the peripheral, channel 0."""
 _FIXED = 7 << 25 | 1 << 18 | 3 << 13 | 3 << 11 | 1 << 10 | 1 << 9 | 1 << 8 | 3 << 6 | 1 << 5
-_HALFWORDS = 4
-"""Of a frame: left and right, the upper one first."""
 
 
 @dataclass
@@ -71,10 +70,29 @@ class I2sPort(Peripheral):
             raise Forbidden("SPI2_I2SPR", value, "changed while I2SE is set (RM0385 32.9.9)")
         super().write(offset, value)
         if offset == _CFGR and bool(value & _I2SE) != on:
-            if value & _I2SE:
+            if value & ~_I2SE == _PHILIPS_SLAVE_RECEIVES_16:
+                self._follow(bool(value & _I2SE))
+            elif value & _I2SE:
                 self.line.start(self._cycles_per_frame(value))
             else:
                 self.line.stop()
+
+    def _follow(self, on: bool) -> None:
+        """Another board gives the clock."""
+        self._check_pins()
+        if not on:
+            self.line.stop()
+            return
+        if self.line.sound.left:
+            rule = "I2SE is set while the master sends: a slave may begin in the middle of a frame (RM0385 32.7)"
+            raise Forbidden("SPI2_I2SCFGR", _PHILIPS_SLAVE_RECEIVES_16, rule)
+        self.line.start(Fraction(self.core_hz(), self.microphone.sample_rate_hz), follows=True)
+
+    @property
+    def halfwords(self) -> int:
+        """Of a frame, left and right: where samples have two, the upper one first."""
+        follows = self.registers.get(_CFGR, 0) & ~_I2SE == _PHILIPS_SLAVE_RECEIVES_16
+        return 2 if follows else 4
 
     def reset(self) -> None:
         """By its bit in RCC."""
@@ -92,8 +110,7 @@ class I2sPort(Peripheral):
         if config & ~_I2SE != _PHILIPS_MASTER_RECEIVES_24_IN_32:
             rule = "the microphone sends 24 bits in slots of 32 to a master, in Philips' format (RM0385 32.9.8)"
             raise Forbidden("SPI2_I2SCFGR", config, rule)
-        if not self.pins_ready():
-            raise Forbidden("GPIO_AFR", 0, f"{self.name} is switched on, but its pins are not in their function")
+        self._check_pins()
         source = self.source_hz()
         if not source:
             raise Forbidden("SPI2_I2SCFGR", config, "I2SE is set before PLLI2S is ready (RM0385 32.7)")
@@ -105,6 +122,10 @@ class I2sPort(Peripheral):
         rate = source / (64 * (2 * whole + odd))
         check_rate("SPI2_I2SPR", prescaler, rate, self.microphone)
         return self.core_hz() / rate
+
+    def _check_pins(self) -> None:
+        if not self.pins_ready():
+            raise Forbidden("GPIO_AFR", 0, f"{self.name} is switched on, but its pins are not in their function")
 
 
 @dataclass
@@ -174,7 +195,7 @@ class Dma(SoundDma):
         if peripheral != self.port.base + _DR:
             rule = f"nothing asks for a transfer there; SPI2_DR is {self.port.base + _DR:#x}"
             raise Forbidden("DMA1_S3PAR", peripheral, rule)
-        if not 0 < count <= 0xFFFF or count % (2 * _HALFWORDS):
+        if not 0 < count <= 0xFFFF or count % (2 * self.port.halfwords):
             raise Forbidden("DMA1_S3NDTR", count, "halves of the buffer that do not hold whole frames")
         if self.memory.cached(memory) and (memory % LINE or count % LINE):
             rule = f"halves that share lines of {LINE} bytes of the data cache with something else"
@@ -184,7 +205,7 @@ class Dma(SoundDma):
     def _next_stop(self) -> int:
         """Frames until a flag is set."""
         half = self._total // 2
-        return (half - self._at % half) // _HALFWORDS
+        return (half - self._at % half) // self.port.halfwords
 
     def advance(self) -> None:
         """Takes what has come until now."""
@@ -201,8 +222,10 @@ class Dma(SoundDma):
             due -= count
 
     def _write_frames(self, words: np.ndarray) -> None:
-        halfwords = np.zeros((len(words), _HALFWORDS), "<u2")
-        halfwords[:, 0], halfwords[:, 1] = words >> np.uint32(16), words & np.uint32(0xFFFF)
+        halfwords = np.zeros((len(words), self.port.halfwords), "<u2")
+        halfwords[:, 0] = words >> np.uint32(16)
+        if self.port.halfwords > 2:
+            halfwords[:, 1] = words & np.uint32(0xFFFF)
         address = self.registers[_M0AR] + 2 * self._at
         try:
             self.memory.write(address, halfwords.tobytes())
