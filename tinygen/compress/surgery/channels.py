@@ -69,11 +69,13 @@ class LayerChannels:
         inputs: numbers of its input channels [I] (dense: of its features).
         outputs: numbers of its filters [O].
         groups: of a convolution.
+        follows: its filters are those of another layer, which decides: the head of a gate.
     """
 
     inputs: np.ndarray
     outputs: np.ndarray
     groups: int = 1
+    follows: bool = False
 
     @property
     def depthwise(self) -> bool:
@@ -89,25 +91,30 @@ class ChannelMap:
         layers: convolutions and dense layers by name, in the order of use.
         vectors: by the name of a module with parameters of one value per channel (batch norm, PReLU): their numbers.
         fixed: by number, why the channel stays.
+        gates: by the name of a gated convolution: the numbers of its filters.
+        mixed: by the name of a convolution whose weights are mixed.
     """
 
     layers: dict[str, LayerChannels] = field(default_factory=dict)
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
     fixed: dict[int, str] = field(default_factory=dict)
+    gates: dict[str, np.ndarray] = field(default_factory=dict)
+    mixed: dict[str, LayerChannels] = field(default_factory=dict)
 
 
 def kept_channels(channels: ChannelMap, masks: Mapping[str, np.ndarray]) -> tuple[set[int], dict[int, str]]:
     """The channels that stay, and for those that some mask takes away, why.
 
     Args:
-        masks: bool [O] by layer, True for what is kept. Layers without one keep all; depthwise ones have no say.
+        masks: bool [O] by layer, True for what is kept. Layers without one keep all; depthwise ones and heads of gates
+            have no say.
     """
     reasons = dict(channels.fixed)
     kept = set(channels.fixed)
     for name, layer in channels.layers.items():
         if name in masks:
             wanted = layer.outputs[masks[name]]
-        elif layer.depthwise:
+        elif layer.depthwise or layer.follows:
             continue
         else:
             wanted = layer.outputs

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tinygen.compress.masking import apply_masks, masks_of, whole
 from tinygen.compress.masks import FilterMasks, KernelMasks, check_masks, prunable
 from tinygen.compress.surgery.channels import ChannelMap, LayerChannels, kept_channels
+from tinygen.compress.surgery.gates import blank_gate, blank_mixed, cut_gate, cut_mixed, gate_of, mixed_of
 from tinygen.compress.surgery.quantized import sliced_quantizer
 from tinygen.compress.surgery.rules import channel_map
 from tinygen.compress.surgery.tracing import Example
@@ -174,6 +175,10 @@ def slim(network: nn.Module, example: Example, masks: FilterMasks) -> nn.Module:
             held[name] = held[name][rows][:, columns]
     for name, numbers in channels.vectors.items():
         _cut_vectors(result.get_submodule(name), _index(numbers, kept))
+    for name, numbers in channels.gates.items():
+        cut_gate(gate_of(result, name), _index(numbers, kept))
+    for name, layer in channels.mixed.items():
+        cut_mixed(mixed_of(result, name), *_rows_and_columns(layer, kept))
     apply_masks(result, held)
     return result
 
@@ -194,6 +199,10 @@ def masked(network: nn.Module, example: Example, masks: FilterMasks) -> nn.Modul
         _blank(_layer(result, name), *_rows_and_columns(layer, kept), held.pop(name, None))
     for name, numbers in channels.vectors.items():
         _blank_vectors(result.get_submodule(name), _index(numbers, kept))
+    for name, numbers in channels.gates.items():
+        blank_gate(gate_of(result, name), _index(numbers, kept))
+    for name, layer in channels.mixed.items():
+        blank_mixed(mixed_of(result, name), *_rows_and_columns(layer, kept))
     apply_masks(result, held)
     return result
 

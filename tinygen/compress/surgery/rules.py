@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from torch import Tensor, fx, nn
 
 from tinygen.compress.surgery.channels import ChannelMap, LayerChannels, Numbers
 from tinygen.compress.surgery.tracing import Example, trace
+from tinygen.nn.gated import GatedConv2d
+from tinygen.nn.mixed import CondConv2d
 from tinygen.nn.quantizers import ActivationQuantizer
 
 ACTIVATIONS = (
@@ -137,14 +140,17 @@ class _Walk:
                 self.numbers.fix([*layer.inputs, *layer.outputs], f"{name} is called in ways that are not followed")
             elif name in self.found.vectors:
                 self.numbers.fix(self.found.vectors[name], f"{name} is called in ways that are not followed")
-        resolve = self.numbers.resolve
+        resolve, found = self.numbers.resolve, self.found
+
+        def resolved(layer: LayerChannels) -> LayerChannels:
+            return replace(layer, inputs=resolve(layer.inputs), outputs=resolve(layer.outputs))
+
         return ChannelMap(
-            {
-                name: LayerChannels(resolve(layer.inputs), resolve(layer.outputs), layer.groups)
-                for name, layer in self.found.layers.items()
-            },
-            {name: resolve(numbers) for name, numbers in self.found.vectors.items()},
+            {name: resolved(layer) for name, layer in found.layers.items()},
+            {name: resolve(numbers) for name, numbers in found.vectors.items()},
             self.numbers.reasons(),
+            {name: resolve(numbers) for name, numbers in found.gates.items()},
+            {name: resolved(layer) for name, layer in found.mixed.items()},
         )
 
     def _node(self, node: fx.Node) -> None:
@@ -188,6 +194,10 @@ class _Walk:
         labels, rank = self.labels[source], self._rank(source)
         if (isinstance(module, nn.Conv2d) and rank == 4) or (isinstance(module, nn.Linear) and rank == 2):
             return self._layer(name, module, labels)
+        if isinstance(module, GatedConv2d) and rank == 4:
+            return self._gated(name, module, labels)
+        if isinstance(module, CondConv2d) and rank == 4:
+            return self._mixed(name, module, labels)
         if isinstance(module, VECTORS):
             return self._vector(name, module, labels)
         if isinstance(module, nn.Flatten):
@@ -211,6 +221,34 @@ class _Walk:
             for numbers in (labels, outputs):
                 rows = numbers.reshape(groups, -1)
                 self.numbers.unite(rows[1:].flat, np.broadcast_to(rows[0], rows[1:].shape).flat)
+        return outputs
+
+    def _gated(self, name: str, module: GatedConv2d, labels: np.ndarray) -> np.ndarray:
+        """Filters and their gates are one; the filters decide, or the head where they are mixed of experts."""
+        inner, convolution = f"{name}.convolution", module.convolution
+        if name in self.found.gates:
+            self.numbers.unite(labels, self.found.layers[f"{name}.head"].inputs)
+            return self.found.gates[name]
+        if isinstance(convolution, CondConv2d):
+            outputs = self._mixed(inner, convolution, labels, self.numbers.new(convolution.out_channels))
+        else:
+            outputs = self._layer(inner, convolution, labels)
+        self.found.layers[f"{name}.head"] = LayerChannels(labels, outputs, follows=inner in self.found.layers)
+        self.found.vectors[f"{name}.norm"] = self.found.gates[name] = outputs
+        return outputs
+
+    def _mixed(
+        self, name: str, module: CondConv2d, labels: np.ndarray, outputs: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Its inputs may go, and outputs that are given; else nothing that criteria know says which go."""
+        if name in self.found.mixed:
+            self.numbers.unite(labels, self.found.mixed[name].inputs)
+            return self.found.mixed[name].outputs
+        if outputs is None:
+            outputs = self.numbers.new(module.out_channels, f"{name} mixes its filters of experts")
+        experts = self.numbers.new(len(module.weight), f"they are the experts of {name}")
+        self.found.layers[f"{name}.router"] = LayerChannels(labels, experts)
+        self.found.mixed[name] = LayerChannels(labels, outputs)
         return outputs
 
     def _vector(self, name: str, module: nn.Module, labels: np.ndarray) -> np.ndarray:
