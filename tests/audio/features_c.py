@@ -77,7 +77,7 @@ def on_host(
     state_bytes: int,
     window: bool = False,
     compiler: str = "gcc",
-    flags: Sequence[str] = ("-O1", *SANITIZERS),
+    flags: Sequence[str] = ("-O0", *SANITIZERS),
 ) -> bytes:
     """What `hop_text` writes."""
     sources = write(files, folder)

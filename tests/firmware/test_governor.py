@@ -141,7 +141,7 @@ int main(void)
 """
     main = folder / "main.c"
     main.write_text(_program(head) + "    return 0;\n}\n")
-    compile_host([main, *_sources(folder)], folder / "governor", ("-O1", *SANITIZERS))
+    compile_host([main, *_sources(folder)], folder / "governor", ("-O0", *SANITIZERS))
     done = subprocess.run([folder / "governor"], input=_feed(steps), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     return list(struct.iter_unpack("<QII", done.stdout))
