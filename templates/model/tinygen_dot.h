@@ -245,26 +245,6 @@ TG_INLINE void tg_dot_2x4(
     TG_EXTEND_ODD(t);                                                                                        \
     TG_MAC(c, s, x1);                                                                                        \
     TG_MAC(d, t, x1)
-/* Two pairs of taps of four outputs, weights as they are multiplied. */
-#define TG_DOT_HALVES_STEP(n)                                                                                \
-    TG_LOAD(u, w, 8 * (n));                                                                                  \
-    TG_LOAD(x0, x, 2 * (n));                                                                                 \
-    TG_LOAD(v, w, 8 * (n) + 1);                                                                              \
-    TG_LOAD(s, w, 8 * (n) + 2);                                                                              \
-    TG_MAC(a, u, x0);                                                                                        \
-    TG_LOAD(t, w, 8 * (n) + 3);                                                                              \
-    TG_MAC(b, v, x0);                                                                                        \
-    TG_LOAD(u, w, 8 * (n) + 4);                                                                              \
-    TG_MAC(c, s, x0);                                                                                        \
-    TG_LOAD(x1, x, 2 * (n) + 1);                                                                             \
-    TG_MAC(d, t, x0);                                                                                        \
-    TG_LOAD(v, w, 8 * (n) + 5);                                                                              \
-    TG_LOAD(s, w, 8 * (n) + 6);                                                                              \
-    TG_MAC(a, u, x1);                                                                                        \
-    TG_LOAD(t, w, 8 * (n) + 7);                                                                              \
-    TG_MAC(b, v, x1);                                                                                        \
-    TG_MAC(c, s, x1);                                                                                        \
-    TG_MAC(d, t, x1)
 #define TG_DOT_PAIRS_LOOP(step, words)                                                                       \
     if (fours % 4 == 0) {                                                                                    \
         do {                                                                                                 \
@@ -284,13 +264,72 @@ TG_INLINE void tg_dot_2x4(
             TG_RECALL(x1, end);                                                                              \
         } while ((uint32_t)w != x1);                                                                         \
     }
+/* Two pairs of taps of four outputs, weights as they are multiplied; loads from one memory follow each other. */
+#define TG_DOT_HALVES_STEP(n)                                                                                \
+    TG_LOAD(x0, x, 2 * (n));                                                                                 \
+    TG_LOAD(x1, x, 2 * (n) + 1);                                                                             \
+    TG_LOAD(u, w, 8 * (n));                                                                                  \
+    TG_LOAD(v, w, 8 * (n) + 1);                                                                              \
+    TG_LOAD(s, w, 8 * (n) + 2);                                                                              \
+    TG_LOAD(t, w, 8 * (n) + 3);                                                                              \
+    TG_MAC(a, u, x0);                                                                                        \
+    TG_MAC(b, v, x0);                                                                                        \
+    TG_MAC(c, s, x0);                                                                                        \
+    TG_MAC(d, t, x0);                                                                                        \
+    TG_LOAD(u, w, 8 * (n) + 4);                                                                              \
+    TG_LOAD(v, w, 8 * (n) + 5);                                                                              \
+    TG_LOAD(s, w, 8 * (n) + 6);                                                                              \
+    TG_LOAD(t, w, 8 * (n) + 7);                                                                              \
+    TG_MAC(a, u, x1);                                                                                        \
+    TG_MAC(b, v, x1);                                                                                        \
+    TG_MAC(c, s, x1);                                                                                        \
+    TG_MAC(d, t, x1)
+#if TG_DUAL_ISSUE
+/* The same, each product beside a load for the next pair, which it does not wait for. */
+#define TG_DOT_AHEAD_STEP(n)                                                                                 \
+    TG_MAC(a, u, x0);                                                                                        \
+    TG_RELOAD(u, w, 8 * (n) + 4);                                                                            \
+    TG_MAC(b, v, x0);                                                                                        \
+    TG_RELOAD(v, w, 8 * (n) + 5);                                                                            \
+    TG_MAC(c, s, x0);                                                                                        \
+    TG_RELOAD(s, w, 8 * (n) + 6);                                                                            \
+    TG_MAC(d, t, x0);                                                                                        \
+    TG_RELOAD(t, w, 8 * (n) + 7);                                                                            \
+    TG_RELOAD(x0, x, 2 * (n) + 2);                                                                           \
+    TG_MAC(a, u, x1);                                                                                        \
+    TG_RELOAD(u, w, 8 * (n) + 8);                                                                            \
+    TG_MAC(b, v, x1);                                                                                        \
+    TG_RELOAD(v, w, 8 * (n) + 9);                                                                            \
+    TG_MAC(c, s, x1);                                                                                        \
+    TG_RELOAD(s, w, 8 * (n) + 10);                                                                           \
+    TG_MAC(d, t, x1);                                                                                        \
+    TG_RELOAD(t, w, 8 * (n) + 11);                                                                           \
+    TG_RELOAD(x1, x, 2 * (n) + 3)
+#define TG_DOT_AHEAD_LOOP()                                                                                  \
+    TG_LOAD(x0, x, 0);                                                                                       \
+    TG_LOAD(u, w, 0);                                                                                        \
+    TG_LOAD(v, w, 1);                                                                                        \
+    TG_LOAD(s, w, 2);                                                                                        \
+    TG_LOAD(t, w, 3);                                                                                        \
+    TG_LOAD(x1, x, 1);                                                                                       \
+    do {                                                                                                     \
+        TG_DOT_AHEAD_STEP(0);                                                                                \
+        TG_DOT_AHEAD_STEP(1);                                                                                \
+        TG_RECALL(p, end);                                                                                   \
+        TG_DOT_AHEAD_STEP(2);                                                                                \
+        TG_DOT_AHEAD_STEP(3);                                                                                \
+        TG_ADVANCE(x, 8);                                                                                    \
+        TG_ADVANCE(w, 32);                                                                                   \
+    } while ((uint32_t)w != p)
+#endif
 #endif
 
 /*
  * Adds the products of 4 outputs over `fours` times four taps; activations in pairs, taps 0 and 2 before 1 and 3.
  *
  * weights: [fours][4 outputs] words of four bytes, taps in order; or where they are `wide` pairs like the activations,
- * [2 fours][4 outputs]. Both numbers must be constants.
+ * [2 fours][4 outputs]. Both numbers must be constants. Where `fours` is a multiple of four, four
+ * words are read behind pairs, and two behind their activations.
  */
 TG_INLINE void tg_dot_widened(int32_t sums[4], const uint32_t *x, const uint32_t *w, int32_t fours, int32_t wide)
 {
@@ -299,6 +338,11 @@ TG_INLINE void tg_dot_widened(int32_t sums[4], const uint32_t *x, const uint32_t
     uint32_t x0, x1, u, v, s, t, p, q;
     TG_KEEP(end, w + (wide != 0 ? 8 : 4) * fours);
     tg_fence();
+#if TG_DUAL_ISSUE
+    if (wide != 0 && fours % 4 == 0) {
+        TG_DOT_AHEAD_LOOP();
+    } else
+#endif
     if (wide != 0) {
         TG_DOT_PAIRS_LOOP(TG_DOT_HALVES_STEP, 8)
     } else {

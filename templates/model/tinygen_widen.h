@@ -143,6 +143,16 @@ TG_INLINE void tg_pair_bits(uint32_t *to, const uint32_t *upper, const uint32_t 
     }
 }
 
+/* The sum of the halves of `words` words. */
+TG_INLINE int32_t tg_sum_pairs(const uint32_t *pairs, int32_t words)
+{
+    int32_t sum = 0;
+    for (int32_t i = 0; i < words; i++) {
+        sum = tg_smlad(pairs[i], 0x00010001U, sum);
+    }
+    return sum;
+}
+
 /* Keeps the halves of `words` words that are ones in the mask. */
 TG_INLINE void tg_mask(uint32_t *to, uint32_t mask, int32_t words)
 {

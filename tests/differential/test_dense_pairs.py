@@ -8,19 +8,23 @@ import pytest
 from tests.differential.test_widened import ACTIVATIONS, BOOKS, WEIGHTS
 from tests.support import integer_layers as layers
 from tests.support.board_batch import M4, M7
-from tests.support.integer_layers import BINARY, INT32, OUTPUTS, Layer, levels
+from tests.support.integer_layers import BINARY, INT8, INT32, OUTPUTS, Layer, levels
 from tests.support.shares import one_in
 from tests.support.variants import DSP, check_variants
 from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import Codebook, IntegerEncoding, PowerOfTwo
+from tinygen.lowering.kernels.integer_fully_connected_pairs_dsp import integer_fully_connected_pairs_dsp
 from tinygen.lowering.select import choose
 
 INPUTS = (*ACTIVATIONS, PowerOfTwo(layers.ONE, exponents=7), levels(7, True))
+EVEN = Codebook(layers.ONE, table=tuple(range(-700, 400, 5)))
+"""Steps of 5: a byte each, and what they have in common."""
+FOR_DENSE = (*WEIGHTS, levels(8, True), EVEN)
 SHAPES = ((1,), (37,), (64,), (2, 3, 5), (3, 1, 33), (2, 2, 8), (130,))
 
 
 def _weights(i: int, seed: int) -> IntegerEncoding:
-    return WEIGHTS[(4 * i + i // len(WEIGHTS) + seed) % len(WEIGHTS)]
+    return FOR_DENSE[(4 * i + i // len(FOR_DENSE) + seed) % len(FOR_DENSE)]
 
 
 def dense_layers(count: int, seed: int) -> list[Layer]:
@@ -61,6 +65,15 @@ def test_with_gcc(every: int) -> None:
 @pytest.mark.parametrize("seed", range(3, 6))
 def test_many(seed: int) -> None:
     _check(dense_layers(80, seed), in_turn=True)
+
+
+@pytest.mark.parametrize(("w", "grid"), [(levels(8, True), (2, 1)), (EVEN, (5, -150)), (INT8, None)])
+def test_evenly_spread_weights_take_a_byte(w: IntegerEncoding, grid: tuple[int, int] | None) -> None:
+    layer = layers.dense("one", (64,), 64, x=levels(8, False), w=w, y=INT32)
+    plan = integer_fully_connected_pairs_dsp(layer.graph.node(layer.graph.ops[0]))
+    assert plan is not None
+    assert plan.constants[0].data.nbytes == 64 * 64
+    assert plan.context["grid"] == (grid and {"step": grid[0], "middle": grid[1]})
 
 
 @pytest.mark.parametrize("x", INPUTS, ids=str)

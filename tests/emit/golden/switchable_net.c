@@ -29,16 +29,16 @@ enum {
 
 /* Places for NET_W8: bytes from STATE_BYTES on. Values that are not needed at the same time share memory. */
 enum {
-    AT_W8_INPUT = 32, /* 16 B: int8 [1,16] */
-    AT_W8_LAYER = 48, /* 16 B: int32 [1,4] */
-    AT_W8_LAYER_SCRATCH = 0, /* 32 B: scratch */
+    AT_W8_INPUT = 40, /* 16 B: int8 [1,16] */
+    AT_W8_LAYER = 56, /* 16 B: int32 [1,4] */
+    AT_W8_LAYER_SCRATCH = 0, /* 40 B: scratch */
 };
 
 /* Places for NET_AGAIN: bytes from STATE_BYTES on. Values that are not needed at the same time share memory. */
 enum {
-    AT_AGAIN_INPUT = 32, /* 16 B: int8 [1,16] */
-    AT_AGAIN_LAYER = 48, /* 16 B: int32 [1,4] */
-    AT_AGAIN_LAYER_SCRATCH = 0, /* 32 B: scratch */
+    AT_AGAIN_INPUT = 40, /* 16 B: int8 [1,16] */
+    AT_AGAIN_LAYER = 56, /* 16 B: int32 [1,4] */
+    AT_AGAIN_LAYER_SCRATCH = 0, /* 40 B: scratch */
 };
 
 static void *at(void *arena, uint32_t place)
@@ -179,7 +179,7 @@ static void net_run_w1(uint8_t *arena, net_observer_t *observer, void *context)
     finished(observer, context, 0U);
 }
 
-/* NET_W8: 1 layer, 64 MAC; constants: 0 B of its own, 208 B shared */
+/* NET_W8: 1 layer, 64 MAC; constants: 0 B of its own, 224 B shared */
 static void net_run_w8(uint8_t *arena, net_observer_t *observer, void *context)
 {
     /* 0: layer by net_fully_connected_s8_s8_dsp_16x4, kernel integer_fully_connected_pairs_dsp */
@@ -194,7 +194,7 @@ static void net_run_w8(uint8_t *arena, net_observer_t *observer, void *context)
     finished(observer, context, 0U);
 }
 
-/* NET_AGAIN: 1 layer, 64 MAC; constants: 0 B of its own, 208 B shared */
+/* NET_AGAIN: 1 layer, 64 MAC; constants: 0 B of its own, 224 B shared */
 static void net_run_again(uint8_t *arena, net_observer_t *observer, void *context)
 {
     /* 0: layer by net_fully_connected_s8_s8_dsp_16x4, kernel integer_fully_connected_pairs_dsp */

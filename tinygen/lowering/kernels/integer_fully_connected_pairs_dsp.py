@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from tinygen.ir.encodings import Binary
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.tensor import Tensor
 from tinygen.lowering.kernels.support.codes import kind_of, smallest_integers
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.widening import Widening, whole_words, widening
@@ -17,6 +20,8 @@ _HEADERS = ("tinygen_codes.h", "tinygen_dot.h", "tinygen_math.h", "tinygen_simd.
 _BLOCK = 4
 # Cycles per multiply-accumulate with weights of 16 bits, of 8 bits; scale as those of the int8 kernel.
 _WIDE, _BYTES, _OUTPUTS = 1.45, 1.25, 8.0
+_SUMMED = 4.0
+"""Cycles to add up four activations."""
 
 
 @kernel(IntegerFullyConnected, name="integer_fully_connected_pairs_dsp", family="tinygen", isa="dsp")
@@ -31,15 +36,18 @@ def integer_fully_connected_pairs_dsp(node: Node) -> KernelPlan | None:
     layer = integer_layer(node, op.epilogue, scaled=scaled, wide=True, reads="any")
     if layer is None:
         return None
-    weights = smallest_integers(integer_mac.scaled_weights(node, layer.weights))
+    integers = integer_mac.scaled_weights(node, layer.weights)
+    grid = _grid(integers, x)
+    weights = smallest_integers(integers) if grid is None else grid.places
     if weights.dtype == np.int32:
         return None
+    is_wide = weights.dtype == np.int16
     # Packed bits begin a new word with each pixel; other codes follow each other.
     pixels = depth // x.shape[-1] if isinstance(x.encoding, Binary) else 1
     widen = widening(x, 1, 0, depth // pixels)
     words = _packed(weights, pixels, widen)
     fours = pixels * widen.depth // _BLOCK
-    is_wide = weights.dtype == np.int16
+    ahead = is_wide and fours % 4 == 0
     rows = x.size // depth
     layout = f"{[outputs, depth]} {'pairs' if is_wide else 'fours'} of taps, four outputs in turn"
     return KernelPlan(
@@ -52,16 +60,59 @@ def integer_fully_connected_pairs_dsp(node: Node) -> KernelPlan | None:
             "fours": fours,
             "block_words": words.shape[1],
             "wide_weights": is_wide,
+            "grid": None if grid is None else {"step": grid.step, "middle": grid.middle},
             "widen": widen.context,
             **layer.epilogue.context,
             **layer.context,
         },
-        constants=(Constant("weights", words.reshape(-1), layout), layer.epilogue.constant(), *widen.constants),
-        scratch_bytes=8 * fours,
+        constants=(
+            # The loop over four times two pairs reads ahead: four words of weights, two of activations.
+            Constant("weights", np.append(words.reshape(-1), np.zeros(4 * ahead, np.uint32)), layout),
+            layer.epilogue.constant(),
+            *widen.constants,
+        ),
+        scratch_bytes=8 * (fours + ahead),
         headers=_HEADERS,
         cycles=rows
-        * (pixels * widen.cycles + len(words) * (_BLOCK * _BLOCK * fours * (_WIDE if is_wide else _BYTES) + _OUTPUTS)),
+        * (
+            pixels * widen.cycles
+            + (_SUMMED * fours if grid else 0.0)
+            + len(words) * (_BLOCK * _BLOCK * fours * (_WIDE if is_wide else _BYTES) + _OUTPUTS)
+        ),
     )
+
+
+class _Grid(NamedTuple):
+    """Weights that are `middle` and whole steps more or less: a byte each, where they themselves take two."""
+
+    places: np.ndarray
+    step: int
+    middle: int
+
+
+def _grid(weights: np.ndarray, x: Tensor) -> _Grid | None:
+    """The grid of weights that do not fit a byte, as those of signed levels of 8 bits, which are odd; or None.
+
+    sum of x * weight is step * sum of x * place, plus middle times the sum of x. All of them fit 32 bits.
+    """
+    low, high = int(weights.min()), int(weights.max())
+    if low >= -(2**7) and high < 2**7:
+        return None
+    step = int(np.gcd.reduce(weights.reshape(-1) - low))
+    if step == 0 or (high - low) // step >= 2**8:
+        return None
+    # Near the middle: 128 steps above the lowest weight, or less where they are fewer.
+    middle = low + step * min(2**7, -(-(high - low) // (2 * step)))
+    places = (weights - middle) // step
+    if weights.shape[1] * _largest(x) * (2**7 * step + abs(middle)) >= 2**31:
+        return None
+    return _Grid(places.astype(np.int8), step, middle)
+
+
+def _largest(x: Tensor) -> int:
+    """Of the codes and of the integers that they stand for: activations are either, when they are widened."""
+    codes = np.arange(x.integer.code_range[0], x.integer.code_range[1] + 1).astype(x.dtype)
+    return int(max(np.abs(codes.astype(np.int64)).max(), np.abs(x.integer.integers(codes)).max()))
 
 
 def _packed(weights: np.ndarray, pixels: int, widen: Widening) -> np.ndarray:
