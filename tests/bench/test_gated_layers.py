@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tinygen.bench.case import Case
@@ -19,7 +20,9 @@ from tinygen.bench.gated_layers import (
 )
 from tinygen.bench.suites import SuiteOptions
 from tinygen.frontends.load import load_model
+from tinygen.ir.interpreter import evaluate_all
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
+from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
 from tinygen.lowering.select import choose
 
 FOUND = {case.name: case for case in cases(SuiteOptions()).cases}
@@ -36,17 +39,28 @@ def _row(case: Case, *cycles: int) -> dict[str, Any]:
 def test_cases() -> None:
     assert len(FOUND) == len(CHANNELS) * len(SIZES) * (1 + len(KINDS) * len(DENSITIES))
     dense, half = FOUND["conv_3x3_64_8x8_dense"].figures["gated"], FOUND["conv_3x3_64_8x8_fbs-50"].figures["gated"]
-    assert dense["macs"] == 9 * 64 * 64 * 64 and 4 * half["macs"] == dense["macs"]
+    masks = FOUND["conv_3x3_64_8x8_ftwt-50"].figures["gated"]
+    assert dense["macs"] == 9 * 64 * 64 * 64 and 4 * half["macs"] == 4 * masks["macs"] == dense["macs"]
 
 
 @pytest.mark.parametrize(
     "isa", [("c99", "dsp"), ("c99", "dsp", "dual-issue"), ("c99", "scalar")], ids=["m4", "m7", "rv32"]
 )
-@pytest.mark.parametrize("name", ["conv_3x3_16_8x8_fbs-25", "conv_3x3_64_8x8_fbs-condconv-75"])
+@pytest.mark.parametrize(
+    "name", ["16_8x8_fbs-25", "64_8x8_fbs-condconv-75", "16_8x8_ftwt-50"]
+)
 def test_loops_are_tuned(name: str, isa: tuple[str, ...]) -> None:
-    graph = load_model(FOUND[name].model)
-    nodes = [graph.node(op) for op in graph.ops if isinstance(op, GatherConv2D)]
+    graph = load_model(FOUND[f"conv_3x3_{name}"].model)
+    nodes = [graph.node(op) for op in graph.ops if isinstance(op, GatherConv2D | MaskedConv2D)]
     assert [choose(node, "compact", ("c99", *isa)).kernel.family for node in nodes] == ["tinygen"] * 2
+
+
+def test_masks_have_their_density() -> None:
+    graph = load_model(FOUND["conv_3x3_16_8x8_ftwt-25"].model)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        found = evaluate_all(graph, [rng.integers(-128, 128, (1, 8, 8, 4)).astype(np.int8)])
+        assert [int(found[f"conv{n}_live"][0, 0]) for n in (0, 1)] == [4, 4]
 
 
 def test_lines() -> None:

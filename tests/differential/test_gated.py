@@ -156,7 +156,7 @@ def _check(outputs: Sequence[list[list[np.ndarray]]], graphs: Sequence[Graph], f
 
 def test_other_cores(tmp_path: Path) -> None:
     """Without a second pipeline, and RV32."""
-    graphs = [gated_conv(random_gate(i, seed=2)) for i in (1, 2, 4, 6)]
+    graphs = [gated_conv(random_gate(i, seed=2)) for i in (1, 2, 4, 6)] + [masked_conv(random_mask(i)) for i in (0, 2)]
     feeds = [feeds_of(graph, np.random.default_rng(7)) for graph in graphs]
     riscv = bare_cores()["esp32c3-core"]
     programs = [lower(graph, isa=riscv.isa) for graph in graphs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -15,26 +16,27 @@ from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
 from tinygen.ir.ops.mix_weights import MixWeights
 
 SUITE = "gated"
 CHANNELS = (16, 32, 64, 128)
 SIZES = (16, 8)
 DENSITIES = (Fraction(1), Fraction(3, 4), Fraction(1, 2), Fraction(1, 4))
-KINDS: Mapping[str, int] = {"fbs": 0, "fbs-condconv": EXPERTS}
-"""Methods and how many experts they mix."""
+KINDS = ("fbs", "fbs-condconv", "ftwt")
+"""Methods: gates, gates and experts, predicted masks of a dynamic signature."""
 _LAYER = "conv1"
 """The second of two: its input has live channels only, too."""
 _PARTS: Mapping[str, tuple[str, ...]] = {
-    "gate": ("saliency", "scores"),
-    "list": ("winners",),
+    "gate": ("saliency", "scores", "maxima", "powers", "logits"),
+    "list": ("winners", "live"),
     "mixing": ("mean", "router", "alpha", "mixed"),
 }
 """What is behind the layer's name in those of its operators."""
 _Row = dict[str, Any]
 
 
-@suite(SUITE, "3x3 convolutions that keep a share of their channels for each input: FBS, FBS + CondConv, dense")
+@suite(SUITE, "3x3 convolutions that keep a share of their channels for each input: FBS, FBS + CondConv, FTWT, dense")
 def cases(options: SuiteOptions) -> SuiteCases:
     found = []
     for channels in CHANNELS:
@@ -42,12 +44,17 @@ def cases(options: SuiteOptions) -> SuiteCases:
             series = f"conv_3x3_{channels}_{size}x{size}"
             text = f"3x3 {channels}->{channels} @{size}x{size}"
             found.append(_case(series, "dense", text, channels, size, Method()))
-            for kind, experts in KINDS.items():
+            for kind in KINDS:
                 for density in DENSITIES:
                     name = f"{kind}-{round(100 * density)}"
-                    method = Method(density, experts)
-                    found.append(_case(series, name, f"{text}, {name}", channels, size, method))
+                    found.append(_case(series, name, f"{text}, {name}", channels, size, _method(kind, density)))
     return SuiteCases(found)
+
+
+def _method(kind: str, density: Fraction) -> Method:
+    if kind == "ftwt":
+        return Method(predictor=True, firing=density)
+    return Method(density, EXPERTS if kind == "fbs-condconv" else 0)
 
 
 def _case(series: str, name: str, text: str, channels: int, size: int, method: Method) -> Case:
@@ -56,15 +63,27 @@ def _case(series: str, name: str, text: str, channels: int, size: int, method: M
     graph = gated_network(title.replace("-", "_"), layers, (size, size, 4), method)
     case = case_of(SUITE, title, MemoryModel(graph, f"{title} (random weights)"), text)
     kind = name.rpartition("-")[0] or name
-    density = 1.0 if method.density is None else float(method.density)
-    return replace(case, figures={"gated": {"layer": series, "kind": kind, "density": density, "macs": _macs(graph)}})
+    density = float(method.density or method.firing or 1)
+    live = math.ceil((method.firing or 1) * channels)
+    macs = _macs(graph, live)
+    return replace(case, figures={"gated": {"layer": series, "kind": kind, "density": density, "macs": macs}})
 
 
-def _macs(graph: Graph) -> int:
-    """Those of the layer: of its convolution, and of mixing its weights. Heads are not counted, as in Raju 2022."""
-    mine = [node for node in graph.nodes() if node.op.name.startswith(_LAYER)]
-    counted = [node for node in mine if isinstance(node.op, GatherConv2D | IntegerConv2D | MixWeights)]
-    return sum(node.op.macs(node) for node in counted)
+def _macs(graph: Graph, live: int) -> int:
+    """Those of the layer: of its convolution, and of mixing its weights. Heads are not counted, as in Raju 2022.
+
+    Args:
+        live: channels of a dynamic signature.
+    """
+    found = 0
+    for node in graph.nodes():
+        if not node.op.name.startswith(_LAYER):
+            continue
+        if isinstance(node.op, MaskedConv2D):
+            found += node.op.live_macs(node, live, live)
+        elif isinstance(node.op, GatherConv2D | IntegerConv2D | MixWeights):
+            found += node.op.macs(node)
+    return found
 
 
 def gated_lines(rows: Sequence[_Row]) -> list[_Row]:

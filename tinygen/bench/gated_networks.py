@@ -40,6 +40,8 @@ _SHARES = Affine("int8", (1 / 256,), (-128,))
 _DEVIATION, _MEAN_SQUARE = 73.3, 6000.0
 """Of weights over all codes of int8; of activations about so."""
 _SHIFT = 32
+_FAR = 10000
+"""Codes beyond any that weights make: logits of which the sign is known."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,14 @@ class Method:
         experts: whose weights are mixed (CondConv); 0 for none.
         predictor: masks come from the maxima of channels, and do not boost (fire together, wire together): a density is
             a fixed signature; without one it is dynamic, as many channels as have positive logits.
+        firing: share of the channels that a dynamic signature finds live, for every input the same ones; None leaves
+            that to random weights.
     """
 
     density: Fraction | None = None
     experts: int = 0
     predictor: bool = False
+    firing: Fraction | None = None
 
 
 M_CIFAR_NET = (
@@ -170,7 +175,11 @@ class _Maker:
         fixed = method.density is not None
         known = self.statistic(f"{name}_maxima", x if fixed else _Live(x.tensor), Statistic.MAXIMUM, _SCORES)
         powers = self.add(SoftmaxNumerator, f"{name}_powers", [known], _POWERS)
-        logits = self.dense(f"{name}_logits", powers, layer.filters, _LOGITS, 0)
+        centres: int | np.ndarray = 0
+        if method.firing is not None:
+            centres = np.full(layer.filters, -_FAR)
+            centres[self.rng.permutation(layer.filters)[: math.ceil(method.firing * layer.filters)]] = _FAR
+        logits = self.dense(f"{name}_logits", powers, layer.filters, _LOGITS, centres)
         chosen = f"{name}_live"
         if method.density is None:
             self.add(PositiveChannels, chosen, [logits], ChannelList(layer.filters, counted=True))
@@ -203,13 +212,14 @@ class _Maker:
         inputs = [x.tensor, x.channels] if self._is_partial(x) else [x.tensor]
         return self.add(ChannelStatistic, name, inputs, encoding, statistic=kind, epilogue=epilogue)
 
-    def dense(self, name: str, x: str, outputs: int, encoding: Affine | Levels, centre: int) -> str:
-        """Codes about `centre`."""
+    def dense(self, name: str, x: str, outputs: int, encoding: Affine | Levels, centre: int | np.ndarray) -> str:
+        """Codes about `centre`, one for all outputs or one for each."""
         depth = self.tensors[x].shape[1]
         weights = self._constant(f"{name}_weights", (outputs, depth))
         slope = 30 / (math.sqrt(depth * _MEAN_SQUARE) * _DEVIATION)
-        offset = (centre << _SHIFT) + (1 << (_SHIFT - 1))
-        epilogue = Rescale((round(slope * 2**_SHIFT),), (offset,), (_SHIFT,), *encoding.code_range)
+        offsets = tuple((int(code) << _SHIFT) + (1 << (_SHIFT - 1)) for code in np.ravel(centre))
+        multipliers, shifts = (round(slope * 2**_SHIFT),) * len(offsets), (_SHIFT,) * len(offsets)
+        epilogue = Rescale(multipliers, offsets, shifts, *encoding.code_range)
         return self.add(IntegerFullyConnected, name, [x, weights], encoding, epilogue=epilogue)
 
     def _is_partial(self, x: _Live) -> bool:

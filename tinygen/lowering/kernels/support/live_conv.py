@@ -1,0 +1,74 @@
+"""What tuned kernels of convolutions with counted lists share: what they read, and what finishes sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.encodings import Affine, Levels
+from tinygen.ir.epilogue import Rescale
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.channel_lists import zero_code
+from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
+from tinygen.lowering.ctypes import ctype
+from tinygen.lowering.kernels.support.gathered import computed_operands
+from tinygen.lowering.kernels.support.integer_layer import output_values, rescaled
+from tinygen.lowering.kernels.support.requantize import Epilogue
+from tinygen.lowering.kernels.support.window import window_context
+from tinygen.lowering.plan import Constant
+
+BLOCKS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+@dataclass(frozen=True, eq=False)
+class LiveConv:
+    """A convolution whose lists say how many channels live.
+
+    Attributes:
+        ending: of all channels.
+        context: template values that do not depend on the size of blocks.
+        weights: int8 [O, KH, KW, I].
+    """
+
+    node: Node
+    ending: Epilogue
+    context: dict[str, Any]
+    weights: np.ndarray
+
+    @property
+    def operands(self) -> tuple[tuple[str, int], ...]:
+        return computed_operands(self.node, input=0, live_in=2, live_out=3)
+
+    @property
+    def constants(self) -> tuple[Constant, ...]:
+        weights = Constant("weights", self.weights.reshape(-1), f"{list(self.weights.shape)}")
+        return weights, self.ending.constant()
+
+
+def live_conv(node: Node) -> LiveConv | None:
+    """None for activations and weights that are no bytes, for thresholds, and for dilated rows."""
+    op, x, y = node.op, node.input(0), node.output
+    assert isinstance(op, MaskedConv2D)
+    weights = node.input(1).integer.integers(node.constant(1))
+    fits = weights.min(initial=0) >= -128 and weights.max(initial=0) <= 127
+    plain = isinstance(x.encoding, Affine) or (isinstance(x.encoding, Levels) and not x.encoding.signed)
+    columns = op.geometry(node)[1]
+    if not (fits and plain and isinstance(op.epilogue, Rescale)) or columns.dilation > 1:
+        return None
+    if x.dtype.itemsize > 1 or x.packed_bits or y.packed_bits:
+        return None
+    ending = rescaled(op.epilogue, np.zeros(len(weights), np.int64))
+    context = {
+        **window_context(node, op.geometry(node)),
+        **ending.context,
+        **output_values(y),
+        "input_type": ctype(x.memory_dtype),
+        "input_zero": x.zero_point if isinstance(x.encoding, Affine) else 0,
+        "live_in": node.optional(2) is not None,
+        "live_out": node.optional(3) is not None,
+        "zero": zero_code(y),
+        "width": (columns.output - 1) * columns.stride + columns.kernel,
+    }
+    return LiveConv(node, ending, context, weights.astype(np.int8))
