@@ -46,9 +46,7 @@ def test_cases() -> None:
 @pytest.mark.parametrize(
     "isa", [("c99", "dsp"), ("c99", "dsp", "dual-issue"), ("c99", "scalar")], ids=["m4", "m7", "rv32"]
 )
-@pytest.mark.parametrize(
-    "name", ["16_8x8_fbs-25", "64_8x8_fbs-condconv-75", "16_8x8_ftwt-50"]
-)
+@pytest.mark.parametrize("name", ["16_8x8_fbs-25", "64_8x8_fbs-condconv-75", "16_8x8_ftwt-50"])
 def test_loops_are_tuned(name: str, isa: tuple[str, ...]) -> None:
     graph = load_model(FOUND[f"conv_3x3_{name}"].model)
     nodes = [graph.node(op) for op in graph.ops if isinstance(op, GatherConv2D | MaskedConv2D)]
