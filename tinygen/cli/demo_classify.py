@@ -19,7 +19,7 @@ def classify(
     images: Annotated[list[Path] | None, typer.Argument(metavar="IMAGE", help="PNG or JPEG files to classify.")] = None,
     board: Board = "f746zg",
     choices: Annotated[
-        str, typer.Option(metavar="NAME,...", help="int8, w4, xnor, pruned, switchable; or all.")
+        str, typer.Option(metavar="NAME,...", help="int8, w4, xnor, pruned, gated, switchable; or all.")
     ] = "all",
     model: Annotated[
         Path | None, typer.Option(metavar="MODEL", help="Classify with this .tflite, .onnx or .tg instead of digits.")

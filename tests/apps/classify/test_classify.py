@@ -205,7 +205,7 @@ def test_all_choices(tmp_path: Path) -> None:
     options = ClassifyOptions(settings=ONE_EPOCH, limit=40, jobs=2)
     result = classify_digits(tmp_path / "out", options, [_digit_file(tmp_path / "x.png", 1)])
     assert list(dict.fromkeys(row.choice for row in result.rows)) == list(CHOICES)
-    assert len(result.rows) == 12 and result.differ == 0 and result.outputs == 12 * 41
+    assert len(result.rows) == 13 and result.differ == 0 and result.outputs == 13 * 41
     assert (result.report / "pareto.png").read_bytes().startswith(b"\x89PNG")
     rows = {row.name: row for row in result.rows}
     assert all((row.correct or 0) >= 20 for row in result.rows)
@@ -213,6 +213,7 @@ def test_all_choices(tmp_path: Path) -> None:
     flash = {name: row.flash_bytes or 0 for name, row in rows.items()}
     assert flash["xnor"] < flash["w4"] < flash["int8"] and flash["pruned"] < flash["int8"]
     energy = {name: row.microjoules or 0.0 for name, row in rows.items()}
+    assert energy["pruned"] < energy["gated"] < energy["int8"]
     assert energy["pruned"] < energy["xnor"] < energy["int8"] and energy["w1a1_x0_5"] < energy["w8a8"]
     text = _printed(result)
     assert all(name in text for name in rows) and "◆" in text

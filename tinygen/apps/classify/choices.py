@@ -22,6 +22,7 @@ CHOICES: Mapping[str, str] = {
     "w4": "4-bit weights and activations",
     "xnor": "1-bit weights and activations",
     "pruned": "half of the filters, then 8 bits",
+    "gated": "half of the filters, those that each digit needs, 8 bits",
     "switchable": "eight switches in one firmware",
 }
 """What each is; first and last layers have 8-bit weights in all of them."""

@@ -2,7 +2,8 @@
 
 Networks, data and recipes are those of `tinygen.bench.train_digits_lowbit` and `train_digits_switchable` (their
 docstrings say which), so that accuracies are those of a seed in these suites. "pruned" is the same float network
-without half of its filters, those of the least Taylor importance on 400 digits, then trained as "int8" is.
+without half of its filters, those of the least Taylor importance on 400 digits, then trained as "int8" is. "gated" has
+all of its filters, and gates that keep half of them for each digit; it is trained as suite `gated-networks` does.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ import torch
 from torch import nn
 
 from tinygen.apps.classify.choices import FLOAT, Settings, Trained
+from tinygen.bench import train_digits_gated as gates
 from tinygen.bench import train_digits_lowbit as lowbit
 from tinygen.bench import train_digits_switchable as switches
 from tinygen.compress.criteria import filter_masks, taylor_gate
@@ -26,9 +29,9 @@ from tinygen.ir.network import Network
 from tinygen.nn.switchable import extract
 from tinygen.processes import as_they_come
 
-SWITCHABLE, PRUNED = "switchable", "pruned"
+SWITCHABLE, PRUNED, GATED = "switchable", "pruned", "gated"
 _RECIPES: Mapping[str, str | None] = {FLOAT: None, "int8": "int8", "w4": "w4a4", "xnor": "xnor", PRUNED: "int8"}
-_PRUNED_SHARE = 0.5
+_PRUNED_SHARE, _DENSITY = 0.5, Fraction(1, 2)
 _SCORED, _BATCH = 400, 50
 Progress = Callable[[str, int, int], None]
 
@@ -48,7 +51,7 @@ class _Job:
 
 def sources() -> list[bytes]:
     """The code that trainings depend on most, and torch's version."""
-    files = (Path(__file__), Path(lowbit.__file__), Path(switches.__file__))
+    files = (Path(__file__), Path(lowbit.__file__), Path(gates.__file__), Path(switches.__file__))
     return [*(path.read_bytes() for path in files), torch.__version__.encode()]
 
 
@@ -89,7 +92,7 @@ def _start(job: _Job) -> tuple[str, nn.Module]:
 def _trained(job: _Job) -> Trained:
     begun = time.monotonic()
     digits, test = lowbit.load_digits()
-    network, wrong = (_switchable if job.name == SWITCHABLE else _plain)(job, digits, test)
+    network, wrong = {SWITCHABLE: _switchable, GATED: _gated}.get(job.name, _plain)(job, digits, test)
     return Trained(job.name, network, wrong, round(time.monotonic() - begun, 1))
 
 
@@ -103,6 +106,14 @@ def _plain(job: _Job, digits: lowbit.Digits, test: lowbit.Digits) -> tuple[Netwo
     if job.name == FLOAT:
         return None, wrong
     return Network.of(export(module, digits.tensors()[0][:1], name=f"digits_{job.name}")), wrong
+
+
+def _gated(job: _Job, digits: lowbit.Digits, test: lowbit.Digits) -> tuple[Network, dict[str, list[int]]]:
+    assert job.start is not None
+    seed = job.settings.seed
+    network = gates.gated_from(job.start, _DENSITY, seed)
+    module = gates.train(network, digits, seed, job.settings.epochs or lowbit.EPOCHS)
+    return Network.of(export(module, digits.tensors()[0][:1], name=f"digits_{job.name}")), {"": _wrong(module, test)}
 
 
 def _wrong(module: nn.Module, test: lowbit.Digits) -> list[int]:
