@@ -11,7 +11,7 @@ torch.set_num_threads(1)
 
 from torch import Tensor, nn  # noqa: E402
 
-from tinygen.compress.criteria import filter_masks, weight_norm  # noqa: E402
+from tinygen.compress.criteria import filter_masks, taylor_gate, weight_norm  # noqa: E402
 from tinygen.compress.surgery import groups, masked, slim  # noqa: E402
 from tinygen.frontends.torch import export  # noqa: E402
 from tinygen.ir.interpreter import evaluate  # noqa: E402
@@ -94,6 +94,16 @@ def test_criteria_take_the_filters_with_their_gates(trained: tuple[nn.Sequential
     masks = filter_masks(weight_norm(network), 0.25, groups=found)
     assert torch.equal(masks["4.convolution"], masks["4.head"]) and int(masks["4.head"].sum()) == 9
     assert slim(network, images, masks)[6].convolution.weight.shape == (2, 6, 9, 3, 3)
+
+
+def test_taylor_importance_is_that_of_gated_outputs(trained: tuple[nn.Sequential, Tensor]) -> None:
+    network, images = trained
+    scores = taylor_gate(network, images, [(images, torch.arange(16) % 4)])
+    assert set(scores) == {"1", "4.convolution", "6.head", "8"}
+    never = torch.ones(12, dtype=torch.bool)
+    network(images)
+    never[network[4].live.flatten().unique()] = False
+    assert never.any() and not scores["4.convolution"][never].any() and scores["4.convolution"].any()
 
 
 def test_mixed_filters_stay() -> None:

@@ -11,13 +11,15 @@ from tinygen.compress.masks import prunable
 from tinygen.compress.surgery.rules import VECTORS, is_activation
 from tinygen.compress.surgery.tracing import Example, trace
 from tinygen.errors import ModelError
+from tinygen.nn.gated import GatedConv2d
+from tinygen.nn.mixed import CondConv2d
 
 
 class Taps:
     """Runs a network and shows tensors inside it.
 
     A convolution or dense layer is tapped behind the batch norms and the one activation that follow it, as long as
-    nothing else reads what lies between; any other module at its output.
+    nothing else reads what lies between; that of a gated convolution, and any other module, at its output.
 
     Args:
         network: the one whose parameters are used, in the mode it is in.
@@ -55,7 +57,8 @@ class Taps:
 
     def _behind(self, name: str) -> fx.Node | None:
         """The tap of a layer; of several calls, of the last."""
-        calls = [node for node in self.traced.graph.nodes if node.op == "call_module" and node.target == name]
+        called = self._gate_of(name) or name
+        calls = [node for node in self.traced.graph.nodes if node.op == "call_module" and node.target == called]
         if not calls:
             return None
         node = calls[-1]
@@ -70,6 +73,15 @@ class Taps:
             if is_activation(after, part):
                 break
         return node
+
+    def _gate_of(self, name: str) -> str:
+        """The gated convolution whose filters a layer's are, as `rules` has them; "" for none."""
+        above, _, part = name.rpartition(".")
+        gate = self.network.get_submodule(above)
+        if not isinstance(gate, GatedConv2d):
+            return ""
+        deciding = "head" if isinstance(gate.convolution, CondConv2d) else "convolution"
+        return above if part == deciding else ""
 
     def _end(self, name: str) -> fx.Node | None:
         """The last node inside a module whose value is used outside."""
