@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from tinygen.errors import DeviceError
-from tinygen.hil.exchange import Exchange, RefusedError, RestartedError, check, seal
+from tinygen.hil.exchange import Exchange, FaultedError, RefusedError, RestartedError, check, seal
 
 NONCE = 7
 GENERATOR = 0x104C11DB7
@@ -19,13 +19,14 @@ class Scripted:
     """A line on which all that is ever said is there from the start."""
 
     def __init__(self, said: bytes) -> None:
-        self.said, self.written = said, b""
+        self.said, self.written, self.waited = said, b"", 0.0
 
     def write(self, data: bytes) -> None:
         self.written += data
 
     def read(self, size: int, timeout: float) -> bytes:
         data, self.said = self.said[:size], self.said[size:]
+        self.waited += 0.0 if data else timeout
         return data
 
     def close(self) -> None:
@@ -102,3 +103,22 @@ def test_what_is_no_answer() -> None:
     talk, _ = exchange(sealed(b"e-[no such switch]\r\n"))
     with pytest.raises(RefusedError, match="no such switch"):
         talk.ask("tg-switch 9", 5.0)
+
+
+FAULT = b"e-[fault: usage pc=08001234 address=unknown cfsr=00010000]\r\n"
+
+
+@pytest.mark.parametrize("before", [b"", b"m-tg-cy", b"m-tg-ran 1 2\r\n", b"m-tg-data 600\r\n\x00\x01"])
+def test_a_fault_ends_the_wait(before: bytes) -> None:
+    """At once, and at each further command: not after the seconds that an inference may take."""
+    talk, line = exchange(before + FAULT)
+    for seconds in (1e6, 1e6):
+        with pytest.raises(FaultedError, match=r"the firmware says fault: usage pc=08001234"):
+            talk.ask("tg-run", seconds)
+    assert line.waited <= 5.0
+
+
+def test_a_fault_of_before_the_reset_is_over() -> None:
+    talk, _ = exchange(FAULT + b"m-tg-boot kws 0011 216000000\r\nm-init-done\r\nm-ready\r\n")
+    with pytest.raises(RestartedError):
+        talk.ask("tg-run", 5.0)

@@ -8,12 +8,13 @@ together let one of about 2^64 through.
 from __future__ import annotations
 
 import os
+import re
 import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tinygen.errors import DeviceError
+from tinygen.errors import DeviceError, DeviceGoneError
 from tinygen.hil.transports import Transport
 
 LINE_HELP = "A line that drops or changes bytes: try another cable or hub."
@@ -28,6 +29,10 @@ _GAP_SECONDS = 2.0
 _SILENT_SECONDS = 5.0
 _WAKE_SECONDS = 0.05
 _WAKE_READS = 4
+_FAULT = re.compile(rb"e-\[(fault: [^\]]*)\]$")
+"""What firmware says last (firmware/startup/fault.c), whatever it was about to say."""
+_FAULT_SECONDS = 1.0
+"""Silence behind that: a device that is reset speaks sooner, and one whose fault was read late goes on."""
 
 
 class RestartedError(DeviceError):
@@ -36,6 +41,10 @@ class RestartedError(DeviceError):
 
 class RefusedError(DeviceError):
     """The device understood the command, and will not do it."""
+
+
+class FaultedError(DeviceGoneError):
+    """The firmware has reported a fault, and stands still until somebody resets it."""
 
 
 @dataclass
@@ -99,6 +108,7 @@ class Exchange:
         self._spoke: float | None = None
         self._nonce = int.from_bytes(os.urandom(4), "little") if nonce is None else nonce
         self._buffer = b""
+        self._fault = b""  # the last line said that
 
     def ask(self, command: str, seconds: float, data: bytes = b"") -> Reply:
         """Sends a command, and raw bytes after it; gives its reply.
@@ -106,6 +116,7 @@ class Exchange:
         Raises:
             RefusedError: the device refuses the command.
             RestartedError: it restarted meanwhile.
+            FaultedError: its firmware crashed.
             DeviceError: no whole reply in time, or the line went away.
         """
         if self._wakes and (self._spoke is None or self.clock() - self._spoke > _SILENT_SECONDS):
@@ -210,6 +221,8 @@ class Exchange:
             if len(self._buffer) > _LINE_LIMIT:
                 raise DeviceError("sends bytes without end of line")
         line, _, self._buffer = self._buffer.partition(b"\r\n")
+        fault = _FAULT.search(line)
+        self._fault = fault[1] if fault else b""
         return line
 
     def _take(self, size: int, deadline: float) -> bytes:
@@ -219,10 +232,15 @@ class Exchange:
         return data
 
     def _fill(self, size: int, deadline: float, gap: float | None = None) -> None:
-        limit = _GAP_SECONDS if self._buffer else gap
+        limit = _FAULT_SECONDS if self._fault else _GAP_SECONDS if self._buffer else gap
         left = deadline - self.clock()
         data = self.transport.read(size, left if limit is None else min(left, limit)) if left > 0 else b""
         if not data:
+            # In the middle of a block it is among the bytes.
+            fault = self._fault or b"".join(_FAULT.findall(self._buffer.removesuffix(b"\r\n")))
+            if fault:
+                fix = "Reset the board. The address is one of firmware.elf: addr2line -e firmware.elf PC."
+                raise FaultedError(f"the firmware says {fault.decode('ascii', 'replace')}", fix=fix)
             raise DeviceError(
                 "does not answer", fix="Is it powered, flashed and reset? Is the port the right one? " + LINE_HELP
             )

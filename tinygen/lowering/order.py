@@ -58,9 +58,14 @@ class _Operator:
 
 @dataclass(frozen=True)
 class _Reached:
-    """The best way to a state, as a linked list; `ready` are the operators that may follow, as bits."""
+    """The best way to a state, as a linked list; `ready` are the operators that may follow, as bits.
+
+    Attributes:
+        held: bytes of the live buffers.
+    """
 
     peak: int
+    held: int
     operator: int
     ready: int
     before: _Reached | None
@@ -97,11 +102,18 @@ class _Memory:
             for before in _bits(operator.after):
                 self.followers[before] |= 1 << index
         self.start: _Slots = frozenset(1 << bit[name] for name in graph.sources)
+        self._sizes: dict[int, int] = {}
 
-    def step(self, slots: _Slots, index: int, done: int) -> tuple[_Slots, int]:
-        """Executes operator `index`; `done` has its bit already. Gives what stays alive, and bytes meanwhile."""
+    def step(self, slots: _Slots, held: int, index: int, done: int) -> tuple[_Slots, int, int]:
+        """Executes operator `index`; `done` has its bit already, and `slots` take `held` bytes.
+
+        Returns:
+            what stays alive; bytes meanwhile; bytes of what stays alive.
+        """
         op = self.operators[index]
-        live = sorted(slots)
+        # Only a buffer that the operator reads can go or grow; and at the start one that nothing reads.
+        before = list(slots) if done == 1 << index else self._read(slots, op)
+        live = before.copy()
         reused: set[int] = set()
         for number, tensor in enumerate(op.outputs):
             donor = self._donor(live, op, number, done, reused)
@@ -110,13 +122,30 @@ class _Memory:
             else:
                 reused.add(donor)
                 live[donor] |= 1 << tensor
-        total = op.scratch + sum(self.size(members) for members in live)
-        rest = (self._needed(members, done) for members in live)
-        return frozenset(members for members in rest if members), total
+        others = held - sum(map(self.size, before))
+        total = op.scratch + others + sum(map(self.size, live))
+        rest = [left for members in live if (left := self._needed(members, done))]
+        return slots.difference(before).union(rest), total, others + sum(map(self.size, rest))
 
     def size(self, members: int) -> int:
         """Bytes of a buffer that holds these tensors, all from its start."""
-        return aligned(max(self.bytes[tensor] for tensor in _bits(members)))
+        size = self._sizes.get(members)
+        if size is None:
+            size = self._sizes[members] = aligned(max(self.bytes[tensor] for tensor in _bits(members)))
+        return size
+
+    def held(self, slots: _Slots) -> int:
+        """Bytes of these buffers."""
+        return sum(map(self.size, slots))
+
+    def _read(self, slots: _Slots, op: _Operator) -> list[int]:
+        """The buffers of an operator's inputs, each once."""
+        found: dict[int, None] = {}
+        for tensor in op.inputs:
+            if tensor is not None:
+                alone = 1 << tensor
+                found[alone if alone in slots else next(members for members in slots if members & alone)] = None
+        return list(found)
 
     def ready(self, done: int, among: int) -> int:
         """Those operators of `among` whose predecessors are all done."""
@@ -149,9 +178,10 @@ def peak_of(graph: Graph, plans: Sequence[KernelPlan], caller: Collection[str] =
     """Largest sum of live buffers, in the order the graph has."""
     memory = _Memory(graph, plans, caller)
     slots, done, peak = memory.start, 0, 0
+    held = memory.held(slots)
     for index in range(len(graph.ops)):
         done |= 1 << index
-        slots, total = memory.step(slots, index, done)
+        slots, total, held = memory.step(slots, held, index, done)
         peak = max(peak, total)
     return peak
 
@@ -170,10 +200,11 @@ def best_order(
     memory = _Memory(graph, plans, caller)
     count = len(graph.ops)
     given = peak_of(graph, plans, caller)
-    level: dict[tuple[int, _Slots], _Reached] = {(0, memory.start): _Reached(0, -1, memory.ready(0, ~0), None)}
+    start = _Reached(0, memory.held(memory.start), -1, memory.ready(0, ~0), None)
+    level: dict[tuple[int, _Slots], _Reached] = {(0, memory.start): start}
     exact = True
     for done in range(count):
-        kept = _affordable(memory, level, max(work // (count - done), _LEAST))
+        kept = _affordable(level, max(work // (count - done), _LEAST))
         exact = exact and len(kept) == len(level)
         work -= sum(reached.ready.bit_count() for reached in kept.values())
         level = _next_level(memory, kept, given)
@@ -185,14 +216,12 @@ def best_order(
     return Schedule(_path(reached), reached.peak, exact)
 
 
-def _affordable(
-    memory: _Memory, level: dict[tuple[int, _Slots], _Reached], steps: int
-) -> dict[tuple[int, _Slots], _Reached]:
+def _affordable(level: dict[tuple[int, _Slots], _Reached], steps: int) -> dict[tuple[int, _Slots], _Reached]:
     """The best states of a level, as many as `steps` allow to go on from."""
     if sum(reached.ready.bit_count() for reached in level.values()) <= steps:
         return level
     kept = {}
-    for key, reached in sorted(level.items(), key=lambda item: (item[1].peak, sum(map(memory.size, item[0][1])))):
+    for key, reached in sorted(level.items(), key=lambda item: (item[1].peak, item[1].held)):
         kept[key] = reached
         steps -= reached.ready.bit_count()
         if steps <= 0:
@@ -207,12 +236,12 @@ def _next_level(
     for (done, slots), reached in level.items():
         for index in _bits(reached.ready):
             now, followers = done | 1 << index, memory.followers[index]
-            rest, total = memory.step(slots, index, now)
+            rest, total, held = memory.step(slots, reached.held, index, now)
             peak = max(reached.peak, total)
             known = following.get((now, rest))
             if peak < limit and (known is None or peak < known.peak):
                 ready = reached.ready ^ 1 << index | memory.ready(now, followers)
-                following[now, rest] = _Reached(peak, index, ready, reached)
+                following[now, rest] = _Reached(peak, held, index, ready, reached)
     return following
 
 
