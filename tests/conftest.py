@@ -5,13 +5,16 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 from hypothesis import settings
 
 from tests.support import tally
+from tests.support.board_batch import LEVEL
 from tests.support.differential import BOARD_CASES, CASES, distinct
 from tinygen.targets.toolchains.zig import zig_environment
 
@@ -41,6 +44,10 @@ def ctrl_c() -> Iterator[None]:
 
 
 def pytest_collection_finish() -> None:
+    # Each export looks all of torch's operators up in C++ again, for each of their name spaces.
+    exporting = sys.modules.get("torch._export.utils")
+    if exporting is not None and hasattr(exporting, "_materialize_cpp_cia_ops"):
+        exporting._materialize_cpp_cia_ops = cache(exporting._materialize_cpp_cia_ops)
     gc.freeze()
     gc.set_threshold(*_GARBAGE)
     gc.enable()
@@ -64,6 +71,8 @@ class _Collector:
 def pytest_configure(config: pytest.Config) -> None:
     # Tests say how wide a terminal is; the one that they run in does not count, nor what pytest-xdist says of it.
     os.environ.pop("COLUMNS", None)
+    if config.getoption("markexpr") == "long":
+        LEVEL.set("-O2")
     config.pluginmanager.register(_Collector())
 
 

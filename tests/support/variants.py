@@ -129,7 +129,7 @@ def check_variants(
     feeds: Sequence[Feeds],
     *,
     cores: Sequence[tuple[Core | Board, tuple[str, ...]]] = ((M7, (*DSP, "dual-issue")), (M4, DSP)),
-    level: str = "-O2",
+    level: str = "",
     compiler: str = "zig",
     host: bool = True,
     most: int | None = None,
