@@ -117,14 +117,6 @@ def test_models(model: str, most: float) -> None:
     assert exact(program, [image(graph)])
 
 
-def test_visual_wake_words() -> None:
-    """Of 96 x 96 x 3 the image itself is 27,648 bytes, and the arena not much more."""
-    graph = mobilenet().graph("vww")
-    program = lower(graph, isa=ISA, streaming=SMALLEST)
-    check_smallest(program, 0.65)
-    assert exact(program, [image(graph)])
-
-
 @pytest.mark.long
 def test_rows_computed_again_within_the_limit() -> None:
     """MCUNetV2's way: allowed more work, the smallest arena may be smaller still; never beyond the limit."""
@@ -141,6 +133,8 @@ def test_rows_computed_again_within_the_limit() -> None:
 def test_the_cheapest_way_that_fits() -> None:
     graph = mobilenet(48).graph("vww")
     whole, smallest = lower(graph, isa=ISA), lower(graph, isa=ISA, streaming=SMALLEST)
+    check_smallest(smallest, 0.68)
+    assert exact(smallest, [image(graph)])
     assert lower(graph, isa=ISA, streaming=Streaming(whole.memory.arena_bytes)).streamed is None
     assert smallest.streamed is not None
     limit = (smallest.streamed.arena_bytes_before + smallest.memory.arena_bytes) // 2
@@ -155,7 +149,11 @@ def test_what_does_not_fit() -> None:
     graph = mobilenet().graph("vww")
     with pytest.raises(FitError) as caught:
         lower(graph, isa=ISA, streaming=Streaming(20_000))
-    smallest = lower(graph, isa=ISA, streaming=SMALLEST).memory.arena_bytes
+    program = lower(graph, isa=ISA, streaming=SMALLEST)
+    # Of 96 x 96 x 3 the image itself is 27,648 bytes, and the arena not much more.
+    check_smallest(program, 0.65)
+    assert exact(program, [image(graph)])
+    smallest = program.memory.arena_bytes
     best = int(caught.value.what.split(" at best")[0].split()[-1].replace(",", ""))
     assert 20_000 < best <= smallest
     assert "20,000" in caught.value.what and "in stripes" in caught.value.what
@@ -182,7 +180,7 @@ def test_long_networks_do_not_take_minutes(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("tinygen.lowering.lower.choose", counting)
     net = Network(1)
     x = net.input(32, 32, 3)
-    for index in range(120):
+    for index in range(60):
         x = net.conv(x, 8, 3, 2 if index == 3 else 1)
     graph = net.graph()
     program = lower(graph, isa=ISA, streaming=SMALLEST)
