@@ -49,7 +49,13 @@ def objects_folder() -> Path:
 
 def object_cache() -> ObjectCache | None:
     """The user's cache; None where TINYGEN_CACHE=off."""
-    return ObjectCache(objects_folder()) if cache_is_on() else None
+    return _cache_in(objects_folder()) if cache_is_on() else None
+
+
+@lru_cache(maxsize=4)
+def _cache_in(folder: Path) -> ObjectCache:
+    """One for all builds of a process: it knows how much it has put there since it looked at all of it."""
+    return ObjectCache(folder)
 
 
 def object_name(toolchain: Toolchain, flags: Sequence[str], source: str, files: Mapping[str, str]) -> str | None:
