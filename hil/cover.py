@@ -10,7 +10,7 @@ from functools import cache
 from hil.palette import palette
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.graph import Graph
-from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.fuse import fuse
 from tinygen.lowering.plan import Kernel, registered_kernels
@@ -62,7 +62,7 @@ def tried_on(isa: Collection[str]) -> tuple[list[Tried], list[str]]:
     found, left = [], []
     for kernel in registered_kernels():
         if kernel.family in OWN and kernel.suits(isa) and kernel.name not in _NO_CODE:
-            one = next(_layers_for(kernel, isa), None)
+            one = next(_layers_for(kernel, frozenset(isa)), None)
             if one is None:
                 left.append(kernel.name)
             else:
@@ -70,10 +70,14 @@ def tried_on(isa: Collection[str]) -> tuple[list[Tried], list[str]]:
     return found, left
 
 
-def _layers_for(kernel: Kernel, isa: Collection[str]) -> Iterator[Tried]:
-    for graph in _palette():
-        fused = fuse(graph, FAMILIES[0], isa)
-        for node in fused.nodes():
+@cache
+def _fused(isa: frozenset[str]) -> tuple[tuple[Graph, tuple[Node, ...]], ...]:
+    return tuple((graph, tuple(fuse(graph, FAMILIES[0], isa).nodes())) for graph in _palette())
+
+
+def _layers_for(kernel: Kernel, isa: frozenset[str]) -> Iterator[Tried]:
+    for graph, nodes in _fused(isa):
+        for node in nodes:
             if type(node.op) is kernel.op and any(not plan.is_alias for plan in kernel.variants(node)):
                 yield Tried(kernel.name, graph, _parts(graph, node.op.name))
 
