@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,11 @@ def test_verify_follows_the_arithmetic(tmp_path: Path) -> None:
     assert report.comparisons[0].first == "litert-optimized"
 
 
+@functools.cache
+def in_pink_noise(name: str) -> Oracles:
+    return Oracles.of(name, sound(word_of(name), ratios=(5,), noises=("pink",)))
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["alexa", "okay_nabu"])
 def test_the_optimised_arithmetic_step_by_step(name: str, tmp_path: Path) -> None:
@@ -70,7 +76,7 @@ def test_the_optimised_arithmetic_step_by_step(name: str, tmp_path: Path) -> Non
 def test_all_models_as_shipped_on_both_boards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [HEADER]
     for name in MODELS:
-        oracles = Oracles.of(name, sound(word_of(name), ratios=(5,), noises=("pink",)))
+        oracles = in_pink_noise(name)
         for board in BOARDS:
             result = compare(name, board, tmp_path / f"{name}-{board}", oracles, arithmetic="optimized")
             rows.append(result.row())
@@ -103,7 +109,7 @@ def test_the_two_meanings_differ_where_they_should() -> None:
 def test_all_models_on_both_boards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [HEADER]
     for name in MODELS:
-        oracles = Oracles.of(name, sound(word_of(name), ratios=(5,), noises=("pink",)))
+        oracles = in_pink_noise(name)
         for board in BOARDS:
             result = compare(name, board, tmp_path / f"{name}-{board}", oracles)
             assert_proved(result)

@@ -64,7 +64,7 @@ def test_with_gcc(every: int) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(3, 6))
 def test_many(seed: int) -> None:
-    _check(dense_layers(80, seed), in_turn=True)
+    _check(dense_layers(80, seed), in_turn=True, turns=2)
 
 
 @pytest.mark.parametrize(("w", "grid"), [(levels(8, True), (2, 1)), (EVEN, (5, -150)), (INT8, None)])

@@ -63,7 +63,7 @@ def test_with_gcc(every: int) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(3, 6))
 def test_many(seed: int) -> None:
-    _check(depthwise(64, seed), in_turn=True)
+    _check(depthwise(64, seed), in_turn=True, turns=2)
 
 
 @pytest.mark.parametrize("x", ACTIVATIONS, ids=str)

@@ -123,7 +123,9 @@ def test_convolutions(suffix: str) -> None:
 @pytest.mark.parametrize("seed", range(2, 5))
 @pytest.mark.parametrize("suffix", CORES)
 def test_many_convolutions(suffix: str, seed: int) -> None:
-    check(matching(convolutions(30, seed)), suffix, host=True)
+    """Each layer by the kernels of two of the cores."""
+    first = (list(CORES).index(suffix) + seed) % 2
+    check(matching(convolutions(30, seed))[first::2], suffix, host=True)
 
 
 @requires_tool("riscv64-unknown-elf-gcc")

@@ -142,8 +142,7 @@ def test_pools(every: int) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(2, 4))
 def test_many_layers(seed: int) -> None:
-    _check(convolutions(44, seed), in_turn=True)
-    _check(dense_layers(44, seed), in_turn=True)
+    _check([*convolutions(44, seed), *dense_layers(44, seed)], in_turn=True, turns=2)
 
 
 @requires_tool("arm-none-eabi-gcc")

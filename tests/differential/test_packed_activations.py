@@ -156,8 +156,10 @@ def test_chains_without_simd(core: str, isa: Sequence[str], every: int) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("compiler", ["zig", GCC])
 def test_many_chains(compiler: str) -> None:
-    found = [chain(seed) for seed in range(100, 124)]
+    """Every network on both cores and by both compilers, but not on each core by each compiler."""
+    chains = [chain(seed) for seed in range(100, 124)]
+    found = chains[compiler == "gcc" :: 2]
     check(found, [all_packed(one.graph, DSP) for one in found], lambda *a: run_on_board(*a, compiler=compiler))
-    board = bare_cores()["esp32c3-core"]
+    board, found = bare_cores()["esp32c3-core"], chains[compiler == "zig" :: 2]
     programs = [all_packed(one.graph, RV32) for one in found]
     check(found, programs, lambda *a: run_on_bare_core(*a, board=board, compiler=compiler))

@@ -127,8 +127,10 @@ def test_four_operands_of_weights_a_step() -> None:
     ["zig", pytest.param("gcc", marks=(requires_tool("arm-none-eabi-gcc"), requires_tool("riscv64-unknown-elf-gcc")))],
 )
 def test_many_layers_without_simd(core: str, compiler: str) -> None:
+    """Every layer on both cores and by both compilers, but not on each core by each compiler."""
     isa = SCALAR[core]
-    _check(drawn(36, 5), most=2, isa=isa, cores=((bare_cores()[core], isa),), compiler=compiler, host=False)
+    found = drawn(36, 5)[(compiler == "gcc") ^ (core == "cortex-m0plus") :: 2]
+    _check(found, most=2, isa=isa, cores=((bare_cores()[core], isa),), compiler=compiler, host=False)
 
 
 @pytest.mark.long

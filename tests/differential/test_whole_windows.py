@@ -62,7 +62,7 @@ def test_without(every: int) -> None:
 @requires_tool("arm-none-eabi-gcc")
 @pytest.mark.parametrize("seed", range(3, 6))
 def test_many(seed: int) -> None:
-    _check(drawn(60, seed), in_turn=True)
+    _check(drawn(60, seed), in_turn=True, turns=2)
     cores = ((M7, (*DSP, "dual-issue")), (M4, DSP))
     _check(drawn(20, 10 + seed), host=False, compiler="gcc", cores=cores, in_turn=True)
 
@@ -70,7 +70,9 @@ def test_many(seed: int) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize(("compiler", "board"), BUILDS)
 def test_many_without(compiler: str, board: Board) -> None:
-    _check(drawn(40, 20), host=False, isa=ISA, cores=[(board, board.isa)], compiler=compiler)
+    """Every layer on both cores and by both compilers, but not on each core by each compiler."""
+    found = drawn(40, 20)[(compiler == "gcc") ^ (board is M0PLUS) :: 2]
+    _check(found, host=False, isa=ISA, cores=[(board, board.isa)], compiler=compiler)
 
 
 def one_output(image: tuple[int, int, int], kernel: tuple[int, int], **how: object) -> Layer:

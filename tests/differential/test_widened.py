@@ -116,7 +116,7 @@ def test_behind_an_average_pool(every: int) -> None:
 @pytest.mark.long
 @requires_tool("arm-none-eabi-gcc")
 def test_many_behind_an_average_pool() -> None:
-    _check(halves(84, 2), in_turn=True)
+    _check(halves(84, 2), in_turn=True, turns=2)
     cores = ((M7, (*DSP, "dual-issue")), (M4, DSP))
     _check(halves(28, 3), host=False, compiler="gcc", cores=cores, in_turn=True)
 
@@ -141,7 +141,7 @@ def test_with_gcc(every: int) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(3, 6))
 def test_many_convolutions(seed: int) -> None:
-    _check(convolutions(64, seed), in_turn=True)
+    _check(convolutions(64, seed), in_turn=True, turns=2)
 
 
 @pytest.mark.parametrize("x", ACTIVATIONS, ids=str)

@@ -84,18 +84,25 @@ class Variant:
 
 
 def each_variant(
-    graph: Graph, most: int | None = None, part: str = "", isa: Sequence[str] = _DSP_AND_DUAL
+    graph: Graph,
+    most: int | None = None,
+    part: str = "",
+    isa: Sequence[str] = _DSP_AND_DUAL,
+    turn: tuple[int, int] = (0, 1),
 ) -> Iterator[Variant]:
     """The graph once per variant of the layer that has most.
 
     Args:
         most: only so many, spread over all of them.
         part, isa: see `tuned`.
+        turn: of those, from which on, and one in how many.
     """
     nodes = fuse(graph, "tinygen", isa).nodes()
     choices = {(node.op.name, type(node.op)): tuned(node, part, isa) for node in nodes}
     count = max(len(found) for found in choices.values())
-    for index in np.unique(np.linspace(0, count - 1, min(most or count, count)).astype(int)).tolist():
+    found = np.unique(np.linspace(0, count - 1, min(most or count, count)).astype(int)).tolist()
+    first, step = turn
+    for index in found[first % min(step, len(found)) :: step]:
         yield Variant(replace(graph, name=f"{graph.name}_v{index}"), choices, index, part, isa)
 
 
@@ -136,6 +143,8 @@ def check_variants(
     part: str = "",
     in_turn: bool = False,
     isa: Sequence[str] = _DSP_AND_DUAL,
+    turns: int = 1,
+    turn: int = 0,
 ) -> int:
     """Asserts that every variant gives what the semantics say: on the host under sanitizers, and on emulated cores.
 
@@ -143,14 +152,17 @@ def check_variants(
         cores: emulated ones, with their instruction sets; a Board is a bare core.
         most, part, isa: which variants, see `each_variant`.
         in_turn: every variant runs on one of the cores, not on each of them.
+        turns: a graph is computed by one in so many of these variants, others by others; which graphs by which follows
+            Thue and Morse's sequence, so that no cycle of shapes or encodings keeps step with it.
+        turn: of the first graph.
 
     Returns:
         how many programs were compared.
     """
     batch = [
         _Case(variant, rows, [evaluate(graph, sample) for sample in rows])
-        for graph, rows in zip(graphs, feeds, strict=True)
-        for variant in each_variant(graph, most, part, isa)
+        for number, (graph, rows) in enumerate(zip(graphs, feeds, strict=True))
+        for variant in each_variant(graph, most, part, isa, (number.bit_count() + turn, turns))
     ]
     if host:
         _compare("host", batch, [program(case.variant) for case in batch], run_on_host)

@@ -94,9 +94,9 @@ def test_a_wake_word_on_the_board(tmp_path: Path) -> None:
 
 @needs_wake_words
 @pytest.mark.long
-@pytest.mark.parametrize("board", [BOARD, "esp32c3"])
-@pytest.mark.parametrize("name", WAKE_WORDS)
+@pytest.mark.parametrize(("name", "board"), zip(WAKE_WORDS, [BOARD, "esp32c3"] * 2, strict=True))
 def test_wake_words_on_boards_for_long(name: str, board: str, tmp_path: Path) -> None:
+    """Each on one board; on both: tests/audio/test_wakeword_models.py."""
     inputs = write(frames(load_model(wake_word(name)), 1000), tmp_path / "x.npz")
     report = verify(wake_word(name), inputs, BuildOptions(board=board))
     assert report.identical, [comparison.as_json() for comparison in report.comparisons]
