@@ -119,12 +119,14 @@ def compare_code(
     expected: Sequence[Sequence[list[np.ndarray]]],
     labels: Sequence[str],
     *,
-    on_board: bool,
+    on_board: bool | Board,
     streaming: Streaming | None = None,
 ) -> None:
     """Asserts that the C of each graph gives `expected`: on the host in every family, in the core when asked."""
     batch = list(zip(graphs, feeds, expected, labels, strict=True))
-    _compare_code(batch, Board.ALL if on_board else Board.NONE, streaming)
+    if not isinstance(on_board, Board):
+        on_board = Board.ALL if on_board else Board.NONE
+    _compare_code(batch, on_board, streaming)
 
 
 def _compare_code(batch: Sequence[_Compared], board: Board, streaming: Streaming | None = None) -> None:

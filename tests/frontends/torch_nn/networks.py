@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.support.differential import compare_code
+from tests.support.differential import Board, compare_code
 from tests.support.torch_oracle import Compared
 from tinygen.ir.interpreter import evaluate
 from tinygen.nn import (
@@ -126,12 +126,12 @@ def float_network() -> nn.Sequential:
     )
 
 
-def compare_in_c(found: Iterable[Compared], label: str) -> None:
+def compare_in_c(found: Iterable[Compared], label: str, board: Board = Board.ALL) -> None:
     """The C of every graph with its semantics, on two feeds, on the host and on a board."""
     graphs = [one.graph for one in found]
     feeds = [one.feeds[:2] for one in found]
     expected = [[evaluate(graph, x) for x in feed] for graph, feed in zip(graphs, feeds, strict=True)]
-    compare_code(graphs, feeds, expected, [label] * len(graphs), on_board=True)
+    compare_code(graphs, feeds, expected, [label] * len(graphs), on_board=board)
 
 
 def body(

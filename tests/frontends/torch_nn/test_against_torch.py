@@ -28,6 +28,7 @@ from tests.frontends.torch_nn.networks import (
     layer,
     like_trained,
 )
+from tests.support.differential import Board
 from tests.support.shares import one_in, shares
 from tests.support.tally import INPUTS, OTHER_TOP
 from tests.support.torch_oracle import Compared, compare_with_torch
@@ -60,10 +61,10 @@ def _trained(network: nn.Module, x: Tensor, label: str, name: str, seed: int = 0
     return compare_with_torch(like_trained(network, x, seed), x, label, name)
 
 
-def _all(networks: Iterable[tuple[nn.Module, Tensor]], label: str, every: int = 1) -> None:
+def _all(networks: Iterable[tuple[nn.Module, Tensor]], label: str, every: int = 1, board: Board = Board.ALL) -> None:
     """All of them against torch, one in so many of the graphs in C too."""
     found = [_trained(net, x, label, f"m{i}", seed=i) for i, (net, x) in enumerate(networks)]
-    compare_in_c(found[::every], label)
+    compare_in_c(found[::every], label, board)
 
 
 @shares
@@ -100,7 +101,7 @@ _TOO_WIDE = {
 @pytest.mark.parametrize("weights", WEIGHTS)
 def test_all_pairs_of_quantizers(weights: str) -> None:
     pairs = [(weights, activation) for activation in ACTIVATIONS if (weights, activation) not in _TOO_WIDE]
-    _all(_combinations(pairs), "nn: pairs of quantizers")
+    _all(_combinations(pairs), "nn: pairs of quantizers", board=Board.SHARE)
 
 
 @pytest.mark.parametrize(("weights", "activation"), sorted(_TOO_WIDE))

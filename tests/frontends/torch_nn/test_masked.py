@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.frontends.torch_nn.networks import WEIGHTS, body, compare_in_c, float_network, images, like_trained
+from tests.support.differential import Board
 from tests.support.tally import INPUTS, OTHER_TOP
 from tests.support.torch_oracle import Compared, compare_with_torch
 from tinygen import export
@@ -85,7 +86,7 @@ def test_masked_recipescompare_in_c() -> None:
 @pytest.mark.parametrize("kernels", [True, False], ids=["kernels", "weights"])
 def test_all_masked_recipescompare_in_c(kernels: bool) -> None:
     label = "nn: masked recipes in C"
-    compare_in_c([_masked(recipe, kernels, label, f"m{i}") for i, recipe in enumerate(RECIPES)], label)
+    compare_in_c([_masked(recipe, kernels, label, f"m{i}") for i, recipe in enumerate(RECIPES)], label, Board.SHARE)
 
 
 @pytest.mark.long
@@ -99,7 +100,7 @@ def test_masked_quantizers(share: float) -> None:
         network, x = body(weights, "int8-relu"), images(12, 3, 7, 7)
         apply_masks(network, random_masks(network, share, kernels=bool(i % 2), seed=i))
         found.append(compare_with_torch(like_trained(network, x, i), x, label, f"m{i}"))
-    compare_in_c(found, label)
+    compare_in_c(found, label, Board.SHARE)
 
 
 @pytest.mark.parametrize("kernels", [True, False], ids=["kernels", "weights"])
