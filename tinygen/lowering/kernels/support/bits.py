@@ -56,6 +56,9 @@ _FEWEST_READS = 3
 # word, one output, one row of the window behind the first. Of both: the window's place.
 _OCTET, _CARRIES, _COLUMNS, _COUNTS = 29.0, 24.0, 30.0, 400.0
 _PARITIES = 7.0
+_LINE = 6.0
+"""A line of flash, with weights of eight channels, that is waited for each time: 16 cycles of an STM32L4's, whose
+octets take twice those of a Cortex-M7."""
 _WORD, _OUTPUT, _ROW, _PIXEL = 7.0, 6.0, 30.0, 20.0
 _UNIT = 0.9
 """Of the cycles of columns in the plans' predictions: those of the multiplying kernels are as much too low."""
@@ -250,9 +253,42 @@ def columns_plans(layer: BitLayer, stem: str) -> tuple[KernelPlan, ...]:
     reads = layer.pixels * layer.mean_taps * words * layer.pixel_words
     if reads < _FEWEST_READS * image:
         return (plan,)
-    context = {**plan.context, "parities": True}
+    context = {**plan.context, "parities": "image"}
     cycles = plan.cycles - _UNIT * _PARITIES * (reads - image)
     return plan, replace(plan, context=context, scratch_bytes=4 * image, cycles=cycles)
+
+
+def copied_columns_plans(layer: BitLayer, stem: str) -> tuple[KernelPlan, ...]:
+    """The same with weights of 32 filters in scratch: those of the whole window, or of its upper rows.
+
+    For cores that wait for flash whenever a line of it is read. Parities are those of the rows of a window.
+    """
+    plan = _columns_plan(layer, stem)
+    if plan is None or layer.pixels < _FEWEST_READS:
+        return ()
+    rows = layer.rows.kernel
+    line = layer.columns.input * layer.pixel_words
+    kept = layer.columns.output * layer.columns.kernel >= _FEWEST_READS * layer.columns.input
+    words = -(-layer.filters // WORD_BITS)
+    places = layer.pixels * words
+    if kept:
+        read = layer.columns.output * layer.columns.kernel * layer.pixel_words
+        saved = layer.batch * layer.rows.output * words * rows * (read - line) * _PARITIES
+    else:
+        saved = 0.0
+    found = []
+    for copied in sorted({-(-rows // 2), rows}):
+        lines = copied * layer.columns.kernel * -(-layer.channels // _EIGHT)
+        waits = (places * layer.mean_taps / layer.window - words) * lines * _LINE
+        found.append(
+            replace(
+                plan,
+                context={**plan.context, "parities": "rows" if kept else "", "copied": copied},
+                scratch_bytes=4 * (kept * rows * line + lines * _EIGHT),
+                cycles=plan.cycles - _UNIT * (saved + waits),
+            )
+        )
+    return tuple(found)
 
 
 def _held_carries(layer: BitLayer) -> int:
@@ -294,7 +330,8 @@ def _columns_plan(layer: BitLayer, stem: str) -> KernelPlan | None:
             "areas": areas,
             "missing": missing,
             "octets": octets,
-            "parities": False,
+            "parities": "",
+            "copied": 0,
             "held": _held_carries(layer),
             "fused": threshold is not None,
             "words": -(-layer.filters // WORD_BITS),
