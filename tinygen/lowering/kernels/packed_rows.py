@@ -173,8 +173,9 @@ def _layer_context(job: Job, layout: Layout) -> dict[str, Any]:
     """Template values of the layer's activations."""
     task, grille, codes = layout.task, layout.grille, layout.task.codes
     every_pixel = sum(1 << shift for shift in layout.fields.pixel_shifts())
+    context = line_context(job.node.input(0), codes)
     return {
-        **line_context(job.node.input(0), codes),
+        **context,
         "moved": codes.moved * every_pixel,
         "fill_word": codes.padding * every_pixel,
         "fill": (codes.padding if layout.edges is None else 0) - codes.moved,
@@ -186,7 +187,28 @@ def _layer_context(job: Job, layout: Layout) -> dict[str, Any]:
         "summed": task.summed,
         "summed_factor": task.grid.first * codes.scale,
         "factor": task.factor,
+        "side_by_side": _side_by_side(layout, context["x_type"]),
         **_edge_context(layout),
+    }
+
+
+def _side_by_side(layout: Layout, x_type: str) -> dict[str, int] | None:
+    """How a byte of few pixels' codes becomes a word with its fields: a product's bits. None where it does not pay.
+
+    The product is the byte once for each pixel, at such a distance that its code comes to where its field is. No bit
+    of one is a bit of another one.
+    """
+    fields, codes = layout.fields, layout.task.codes
+    bits = codes.largest.bit_length()
+    room = fields.pixels * bits <= min(8, fields.spacing - bits)
+    unsigned = x_type == "uint8_t" and not codes.moved
+    if not (layout.task.machine.quads and room and unsigned and fields.pixels > 2 and layout.task.depth % 4 == 0):
+        return None
+    shifts = fields.pixel_shifts()
+    return {
+        "bits": bits,
+        "factor": sum(1 << (shift - i * bits) for i, shift in enumerate(shifts)),
+        "mask": sum(((1 << bits) - 1) << shift for shift in shifts),
     }
 
 

@@ -39,6 +39,7 @@ class Machine:
         step: four multiplications and their loads.
         wide_step: eight, and those of four operands of weights.
         together: sums of all rows are made before any is taken apart, for caches that do not hold both loops.
+        quads: it loads four codes at once, wherever they lie.
         segment, part, call, row, output: a segment's beginning and end; a pass of the loop over parts; a window; a row
             of outputs; an output.
         field, whole: a field of a segment, and where the sum of whole words stands for one of them.
@@ -65,6 +66,7 @@ class Machine:
     operands: tuple[int, ...] = (2,)
     wide_step: float = 0.0
     together: bool = False
+    quads: bool = False
 
 
 ARMV7EM = Machine(
@@ -83,6 +85,7 @@ ARMV7EM = Machine(
     unrolled=4,
     unit=0.87,
     together=True,
+    quads=True,
 )  # loads beside multiplications
 RV32 = Machine(
     product=64,
