@@ -99,6 +99,46 @@ TG_INLINE void tg_gather_bytes(
     }
 }
 
+/*
+ * Either of both layouts, from rows of codes of `bits` bits, the first in the lowest ones, that stand for `values`. `wide`:
+ * pairs of int16, inputs that fill up fours with weights of 0; else bytes. bits and `wide` must be constants.
+ */
+TG_INLINE void tg_gather_packed(
+    void *to, const uint8_t *const rows[4], const int16_t *list, int32_t live, int32_t taps, int32_t all, int32_t bits,
+    const int8_t *values, int32_t wide)
+{
+    const uint8_t *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
+    const uint32_t mask = (1U << bits) - 1U;
+    const int32_t filled = wide != 0 ? (live + 3) / 4 * 4 : live;
+    int8_t *at = to;
+    for (int32_t first = 0; first < taps * all; first += all) {
+        for (int32_t i = 0; i < filled; i++) {
+            int32_t four[4] = {0, 0, 0, 0};
+            if (i < live) {
+                const int32_t bit = (first + (list == NULL ? i : list[i])) * bits;
+                const int32_t place = bit / 8, shift = bit % 8;
+                four[0] = values[(uint32_t)a[place] >> shift & mask];
+                four[1] = values[(uint32_t)b[place] >> shift & mask];
+                four[2] = values[(uint32_t)c[place] >> shift & mask];
+                four[3] = values[(uint32_t)d[place] >> shift & mask];
+            }
+            if (wide != 0) {
+                /* Words of channels 0 and 2, then of 1 and 3; two bytes at a time, words to those who read them. */
+                int8_t *const pair = at + i / 4 * 32 + i % 2 * 16 + i / 2 % 2 * 2;
+                for (int32_t f = 0; f < 4; f++) {
+                    const int16_t half = (int16_t)four[f];
+                    TG_COPY(pair + 4 * f, &half, sizeof half);
+                }
+            } else {
+                for (int32_t f = 0; f < 4; f++) {
+                    at[4 * i + f] = (int8_t)four[f];
+                }
+            }
+        }
+        at += (wide != 0 ? 8 : 4) * filled;
+    }
+}
+
 /* The sum of the weights of filter `i` of four, `count` bytes of which are gathered. */
 TG_INLINE int32_t tg_sum_of_bytes(const int8_t *w, int32_t i, int32_t count)
 {

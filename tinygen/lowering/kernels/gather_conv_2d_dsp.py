@@ -23,7 +23,7 @@ from tinygen.lowering.plan import KernelPlan, kernel
 _HEADERS = ("tinygen_codes.h", "tinygen_dot.h", HEADER, "tinygen_math.h", "tinygen_simd.h")
 # Beside what dense loops take, measured: per weight that is gathered (a load of its own, far from the last), or summed
 # for the zero point; per output, whose multiplier and shift are no constants.
-_GATHER, _SUM, _OUTPUT = 4.0, 0.8, 8.0
+_GATHER, _UNPACK, _SUM, _OUTPUT = 4.0, 8.0, 0.8, 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class LiveJob(Job):
             whole_words(filters),
             taps,
             2 * taps,
-            _GATHER + (_SUM if self.live.context["zero"] else 0.0),
+            (_UNPACK if self.live.packed else _GATHER) + (_SUM if self.live.context["zero"] else 0.0),
             _OUTPUT,
         )
 

@@ -17,8 +17,8 @@ from tinygen.lowering.kernels.support.window import window_stem
 from tinygen.lowering.plan import KernelPlan, kernel
 
 _HEADERS = ("tinygen_codes.h", "tinygen_dot.h", "tinygen_live.h", HEADER, "tinygen_math.h", "tinygen_simd.h")
-# Instructions: a weight gathered; an activation placed twice; a product; a row of a window; an output.
-_GATHER, _PLACE, _MAC, _ROW, _OUTPUT = 2.6, 5.0, 0.48, 3.0, 13.0
+# Instructions: a weight gathered, or unpacked; an activation placed twice; a product; a row of a window; an output.
+_GATHER, _UNPACK, _PLACE, _MAC, _ROW, _OUTPUT = 2.6, 8.0, 5.0, 0.48, 3.0, 13.0
 
 
 @kernel(MaskedConv2D, name="masked_conv_2d_dsp", family="tinygen", isa="dsp")
@@ -62,6 +62,6 @@ def _plan(conv: LiveConv, size: int) -> KernelPlan:
         # A second pixel that there is not lies behind the last row.
         scratch_bytes=4 * (weight_words + (columns.stride + buffered * width + columns.stride) * most) + AHEAD,
         headers=_HEADERS,
-        cycles=blocks * (buffered * width * most * _PLACE + filters * taps * _GATHER)
+        cycles=blocks * (buffered * width * most * _PLACE + filters * taps * (_UNPACK if conv.packed else _GATHER))
         + 2.0 * rows.output * pairs * filters * (taps * _MAC + k_h * _ROW + _OUTPUT),
     )

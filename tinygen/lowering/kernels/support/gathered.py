@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.ir.encodings import Affine
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
+from tinygen.ir.tensor import Tensor
 from tinygen.lowering.kernels.support.integer_layer import rescaled
 from tinygen.lowering.kernels.support.requantize import Epilogue
 from tinygen.lowering.plan import Constant
@@ -28,12 +30,14 @@ class LiveWeights:
         everything: int8 [O, KH, KW, I]; None where the live ones are computed.
         ending: of all channels.
         context: template values (kernels/gathered.j2).
+        packed: all channels' weights in few bits, if they are.
     """
 
     shape: tuple[int, ...]
     everything: np.ndarray | None
     ending: Epilogue
     context: dict[str, Any]
+    packed: FewValues | None = None
 
     @property
     def placeholder(self) -> np.ndarray:
@@ -45,8 +49,53 @@ class LiveWeights:
         """Weights, and what finishes sums."""
         if self.everything is None:
             return (self.ending.constant(),)
-        weights = Constant("weights", self.everything.reshape(-1), f"{list(self.everything.shape)}")
-        return weights, self.ending.constant()
+        return weights_constant(self.everything, self.packed), self.ending.constant()
+
+
+@dataclass(frozen=True, eq=False)
+class FewValues:
+    """Weights of few bits, packed.
+
+    Attributes:
+        bits: of a code: 1, 2 or 4.
+        table: what codes stand for.
+        rows: uint8 [O, bytes]; each filter's codes begin with a byte, the first in its lowest bits.
+    """
+
+    bits: int
+    table: tuple[int, ...]
+    rows: np.ndarray
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """Template values."""
+        return {"bits": self.bits, "table": list(self.table)}
+
+
+def few_values(tensor: Tensor, integers: np.ndarray) -> FewValues | None:
+    """None for weights of 8 bits, and for more than 16 values.
+
+    Args:
+        tensor: the weights.
+        integers: of all channels, int8 [O, KH, KW, I].
+    """
+    values = np.unique(integers)
+    if isinstance(tensor.encoding, Affine) or len(values) > 16:
+        return None
+    bits = next(bits for bits in (1, 2, 4) if 2**bits >= len(values))
+    codes = np.searchsorted(values, integers).reshape(len(integers), -1).astype(np.uint8)
+    each = 8 // bits
+    padded = np.pad(codes, ((0, 0), (0, -codes.shape[1] % each))).reshape(len(codes), -1, each)
+    rows = (padded << (bits * np.arange(each, dtype=np.uint8))).sum(axis=2).astype(np.uint8)
+    return FewValues(bits, (*values.tolist(), *[0] * (2**bits - len(values))), rows)
+
+
+def weights_constant(everything: np.ndarray, packed: FewValues | None) -> Constant:
+    """All weights, in codes of few bits where these are given."""
+    shape = list(everything.shape)
+    if packed is None:
+        return Constant("weights", everything.reshape(-1), f"{shape}")
+    return Constant("weights", packed.rows.reshape(-1), f"{shape} in codes of {packed.bits} bits, filter by filter")
 
 
 def live_weights(node: Node, zero: int, *, as_bytes: bool) -> LiveWeights | None:
@@ -66,17 +115,19 @@ def live_weights(node: Node, zero: int, *, as_bytes: bool) -> LiveWeights | None
     # Codes and zero points are multiplied on their own.
     if max(map(abs, op.bias), default=0) + 256 * 128 * math.prod(shape[1:]) > _LARGEST:
         return None
+    packed = None if everything is None else few_values(weights, everything)
     context = {
         "bytes": as_bytes,
         "computed": everything is None,
         "listed_in": node.optional(2) is not None,
         "listed_out": node.optional(3) is not None,
         "gamma": node.optional(4) is not None,
-        "row_bytes": math.prod(weights.shape[1:]),
+        "packed": packed.context if packed else None,
+        "row_bytes": packed.rows.shape[1] if packed else math.prod(weights.shape[1:]),
         "all_in": weights.shape[3],
         "zero": zero,
     }
-    return LiveWeights(shape, everything, _ending(node, op), context)
+    return LiveWeights(shape, everything, _ending(node, op), context, packed)
 
 
 def operands_of(node: Node) -> tuple[tuple[str, int], ...]:

@@ -13,7 +13,7 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.channel_lists import zero_code
 from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
 from tinygen.lowering.ctypes import ctype
-from tinygen.lowering.kernels.support.gathered import computed_operands
+from tinygen.lowering.kernels.support.gathered import FewValues, computed_operands, few_values, weights_constant
 from tinygen.lowering.kernels.support.integer_layer import output_values, rescaled
 from tinygen.lowering.kernels.support.requantize import Epilogue
 from tinygen.lowering.kernels.support.window import window_context
@@ -30,12 +30,14 @@ class LiveConv:
         ending: of all channels.
         context: template values that do not depend on the size of blocks.
         weights: int8 [O, KH, KW, I].
+        packed: the same in few bits, if they are.
     """
 
     node: Node
     ending: Epilogue
     context: dict[str, Any]
     weights: np.ndarray
+    packed: FewValues | None
 
     @property
     def operands(self) -> tuple[tuple[str, int], ...]:
@@ -43,8 +45,7 @@ class LiveConv:
 
     @property
     def constants(self) -> tuple[Constant, ...]:
-        weights = Constant("weights", self.weights.reshape(-1), f"{list(self.weights.shape)}")
-        return weights, self.ending.constant()
+        return weights_constant(self.weights, self.packed), self.ending.constant()
 
 
 def live_conv(node: Node) -> LiveConv | None:
@@ -59,6 +60,7 @@ def live_conv(node: Node) -> LiveConv | None:
         return None
     if x.dtype.itemsize > 1 or x.packed_bits or y.packed_bits:
         return None
+    packed = few_values(node.input(1), weights.astype(np.int8))
     ending = rescaled(op.epilogue, np.zeros(len(weights), np.int64))
     context = {
         **window_context(node, op.geometry(node)),
@@ -69,6 +71,8 @@ def live_conv(node: Node) -> LiveConv | None:
         "live_in": node.optional(2) is not None,
         "live_out": node.optional(3) is not None,
         "zero": zero_code(y),
+        "packed": packed.context if packed else None,
+        "row_bytes": packed.rows.shape[1] if packed else weights[0].size,
         "width": (columns.output - 1) * columns.stride + columns.kernel,
     }
-    return LiveConv(node, ending, context, weights.astype(np.int8))
+    return LiveConv(node, ending, context, weights.astype(np.int8), packed)
