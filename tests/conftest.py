@@ -5,10 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sys
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
 
 import pytest
 from hypothesis import settings
@@ -16,6 +14,7 @@ from hypothesis import settings
 from tests.support import tally
 from tests.support.board_batch import LEVEL
 from tests.support.differential import BOARD_CASES, CASES, distinct
+from tests.support.quick_export import export_quickly
 from tinygen.targets.toolchains.zig import zig_environment
 
 _KEY = "tinygen_cases"
@@ -44,10 +43,7 @@ def ctrl_c() -> Iterator[None]:
 
 
 def pytest_collection_finish() -> None:
-    # Each export looks all of torch's operators up in C++ again, for each of their name spaces.
-    exporting = sys.modules.get("torch._export.utils")
-    if exporting is not None and hasattr(exporting, "_materialize_cpp_cia_ops"):
-        exporting._materialize_cpp_cia_ops = cache(exporting._materialize_cpp_cia_ops)
+    export_quickly()
     gc.freeze()
     gc.set_threshold(*_GARBAGE)
     gc.enable()
