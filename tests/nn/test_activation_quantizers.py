@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.nn.test_weight_quantizers import bad, real, weights_of
@@ -48,6 +48,7 @@ def around(boundaries: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ALL)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**31), spread=st.sampled_from((1e-3, 0.3, 1.0, 20.0)))
 def test_codes_count_boundaries_and_stand_for_the_output(name: str, seed: int, spread: float) -> None:
     quantizer = trained(name, seed, spread)

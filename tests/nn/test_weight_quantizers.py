@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tinygen.errors import ModelError, UnsupportedError
@@ -57,6 +57,7 @@ SHAPES = st.one_of(
 
 
 @pytest.mark.parametrize("name", EXACT)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**31),
     shape=SHAPES,
