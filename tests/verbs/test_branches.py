@@ -187,10 +187,11 @@ def test_in_every_switch(tmp_path: Path, images: Path) -> None:
 
 def test_within_a_limit_of_flash(model: Path, tmp_path: Path) -> None:
     """The operator is one layer with one kernel: the others' are chosen around it."""
-    usual = build(model, tmp_path / "usual", BuildOptions(board="f746zg")).manifest
+    usual = build(model, tmp_path / "usual", BuildOptions(board="f746zg"), profile=False).manifest
     assert usual.flash_bytes is not None
     limit = usual.flash_bytes - 300
-    limited = build(model, tmp_path / "limited", BuildOptions(board="f746zg", flash_bytes=limit)).manifest
+    options = BuildOptions(board="f746zg", flash_bytes=limit)
+    limited = build(model, tmp_path / "limited", options, profile=False).manifest
     assert limited.flash_bytes is not None and limited.flash_bytes <= limit
     assert limited.layers[-1].kernel == "branch"
 
@@ -207,10 +208,10 @@ def gates(tmp_path: Path) -> tuple[Path, Path]:
 def test_thresholds_on_boards(gates: tuple[Path, Path], board: str) -> None:
     """Semantics, host and board move together."""
     model, inputs = gates
+    build(model, model.parent / "out", BuildOptions(board=board), profile=False)
     found = []
     for thresholds in ({}, {"EXIT_1": 127, "exit_2": 127}):
         assert verify(model, inputs, BuildOptions(board=board), VerifyOptions(thresholds=thresholds)).identical
-        build(model, model.parent / "out", BuildOptions(board=board))
         result = run(model.parent / "out", inputs, RunOptions(thresholds=thresholds))
         found.append({tuple(row.path.items()) for row in result.rows})
     assert len(found[0]) == 3 and found[1] == {(("first", 0), ("first/0/second", 0))}
@@ -229,7 +230,7 @@ def test_thresholds_of_switches(gates: tuple[Path, Path]) -> None:
     model, options = inputs.parent / "net.tg", BuildOptions(board="f746zg")
     given = VerifyOptions(thresholds={"exit_2": 127, "B_EXIT_1": 127, "EXIT_1": 5})
     assert verify(model, inputs, options, given).identical
-    build(model, out, options)
+    build(model, out, options, profile=False)
     header = (out / "model" / "net.h").read_text()
     assert "NET_B_EXIT_2 = 3, /* int8 scale" in header and "#define NET_B_EXIT_2_DEFAULT (-100)" in header
     report = hil(out, HilOptions(inputs=inputs, thresholds={"B_EXIT_1": -128}))
