@@ -103,30 +103,59 @@ static inline int32_t tg_steps(int32_t x, const int32_t *thresholds, int32_t cou
 #define TG_ONE_COPY static inline
 #endif
 
-/* How many of 2^bits - 1 rising thresholds x reaches, `bits` a constant from 2 to 8: no branches, a load for each bit. */
-TG_ONE_COPY int32_t tg_search(int32_t x, const int32_t *thresholds, int32_t bits)
+#if defined(__OPTIMIZE__) && defined(__riscv)
+/* at += x >= at[last] ? last + 1 : 0, in four cycles or five. */
+#define TG_SEARCH_STEP(at, x, last)                                                                          \
+    do {                                                                                                     \
+        int32_t threshold;                                                                                   \
+        __asm__ volatile("lw %1, %3(%0)\n\tblt %2, %1, 1f\n\taddi %0, %0, %4\n1:"                             \
+                         : "+r"(at), "=&r"(threshold)                                                        \
+                         : "r"(x), "i"(4 * (last)), "i"(4 * (last) + 4));                                    \
+    } while (0)
+#define TG_SEARCH static inline __attribute__((always_inline))
+#elif defined(__OPTIMIZE__) && defined(__thumb__) && !defined(__thumb2__)
+#define TG_SEARCH_STEP(at, x, last)                                                                          \
+    do {                                                                                                     \
+        if ((last) < 32) {                                                                                   \
+            int32_t threshold;                                                                               \
+            __asm__ volatile(".syntax unified\n\tldr %1, [%0, %3]\n\tcmp %2, %1\n\tblt 1f\n\tadds %0, %4\n1:"  \
+                             : "+l"(at), "=&l"(threshold)                                                    \
+                             : "l"(x), "i"(4 * ((last) & 31)), "i"(4 * ((last) & 31) + 4)                    \
+                             : "cc");                                                                        \
+        } else {                                                                                             \
+            (at) += (x) >= (at)[last] ? (last) + 1 : 0;                                                      \
+        }                                                                                                    \
+    } while (0)
+#define TG_SEARCH static inline __attribute__((always_inline))
+#else
+#define TG_SEARCH_STEP(at, x, last) ((at) += (x) >= (at)[last] ? (last) + 1 : 0)
+#define TG_SEARCH TG_ONE_COPY
+#endif
+
+/* How many of 2^bits - 1 rising thresholds x reaches, `bits` a constant from 2 to 8: a load for each bit. */
+TG_SEARCH int32_t tg_search(int32_t x, const int32_t *thresholds, int32_t bits)
 {
     const int32_t *at = thresholds;
     if (bits > 7) {
-        at += x >= at[127] ? 128 : 0;
+        TG_SEARCH_STEP(at, x, 127);
     }
     if (bits > 6) {
-        at += x >= at[63] ? 64 : 0;
+        TG_SEARCH_STEP(at, x, 63);
     }
     if (bits > 5) {
-        at += x >= at[31] ? 32 : 0;
+        TG_SEARCH_STEP(at, x, 31);
     }
     if (bits > 4) {
-        at += x >= at[15] ? 16 : 0;
+        TG_SEARCH_STEP(at, x, 15);
     }
     if (bits > 3) {
-        at += x >= at[7] ? 8 : 0;
+        TG_SEARCH_STEP(at, x, 7);
     }
     if (bits > 2) {
-        at += x >= at[3] ? 4 : 0;
+        TG_SEARCH_STEP(at, x, 3);
     }
-    at += x >= at[1] ? 2 : 0;
-    at += x >= at[0] ? 1 : 0;
+    TG_SEARCH_STEP(at, x, 1);
+    TG_SEARCH_STEP(at, x, 0);
     return (int32_t)(at - thresholds);
 }
 

@@ -36,6 +36,7 @@ from tinygen.bench.layers import Window, average_pool_2d, max_pool_2d
 from tinygen.errors import UnsupportedError
 from tinygen.frontends.load import load_model
 from tinygen.ir.encodings import Affine, Codebook, PowerOfTwo
+from tinygen.ir.epilogue import Threshold
 from tinygen.ir.ops.window import Padding
 from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
@@ -297,8 +298,21 @@ def depthwise_layers_of_bits() -> list[Layer]:
     ]
 
 
+def logarithmic() -> list[Layer]:
+    """15 and 6 thresholds that lie as powers do, which cores that count no zeros search."""
+    found = []
+    for each, y in ((2, levels(4)), (1, levels(3))):
+        layer = integer_layers.conv(f"l{each}", (5, 4, 6), 6, (3, 3), groups=6, x=affine(3), w=levels(4, True), y=y)
+        (op,) = layer.graph.ops
+        powers = 9 * 2.0 ** (np.arange(y.code_range[1] - y.code_range[0]) / each)
+        rows = tuple(tuple(np.round(40 * c - 80 + powers).astype(int).tolist()) for c in range(6))
+        op = replace(op, epilogue=Threshold(rows, (1, -1) * 3))  # type: ignore[call-arg]
+        found.append(replace(layer, graph=replace(layer.graph, ops=(op,))))
+    return found
+
+
 def test_depthwise_layers_of_bits() -> None:
-    layers = depthwise_layers_of_bits()
+    layers = [*depthwise_layers_of_bits(), *logarithmic()]
     chosen = {lower(layer.graph, isa=ESP32C3.isa).layers[0].kernel.name for layer in layers}
     assert chosen == {"integer_conv_2d_depthwise_scalar"}
     for compiler, core in (("zig", ESP32C3), ("zig", M0PLUS)):
@@ -376,5 +390,6 @@ def test_small_kernels(compiler: str, core: Board) -> None:
     `test_halves_by_compilers`."""
     layers = [*map(accumulators, range(12)), *dense_layers_of_16_bits(), *depthwise_layers_of_bits(), *pools(4)]
     layers = layers[_half(compiler, core) :: 2]
+    layers += logarithmic()
     how: dict[str, Any] = {"compiler": compiler, "cores": [(core, core.isa)], "host": False}
     check_layers(layers, isa=core.isa, **how)

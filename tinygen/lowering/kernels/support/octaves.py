@@ -20,9 +20,18 @@ _FINEST = 6
 _FEWEST = 4
 _ENOUGH = 3
 """Bits of v at the lowest border where sums must be shifted up to have so many."""
+_FINER = 3
+"""Bits more that are tried where those are not enough."""
 _MOST_REACH = 2**30
 _NEVER = 2**31 - 1
 _LARGEST = 2**31 - 2**16
+_ANYWHERE = 2.0**33
+"""Borders that no accumulator reaches may lie up to there."""
+_SPANS = -4, 31
+"""Powers of 2 between which the lowest octave's length is."""
+_NARROWED = 90
+Ends = tuple[np.ndarray, np.ndarray]
+"""Least and largest accumulator per channel."""
 
 
 class Octaves(NamedTuple):
@@ -64,12 +73,13 @@ def _fit(rows: np.ndarray, lows: np.ndarray, highs: np.ndarray, each: int) -> Oc
     if not met.any():
         return None
     reach = max(int(np.abs(lows).max()), int(np.abs(highs).max()), 1)
-    for zero, first in (_grid_from_top(rows[met], each), _grid_from_bottom(rows[met], each)):
+    for grid in (_grid_from_top, _grid_from_bottom, _grid_between):
+        zero, first = grid(rows[met], (lows[met], highs[met]), each)
         gap = float((first - zero).min())
-        if gap <= 0:
+        if not gap > 0:
             continue
         wanted = max(int(np.ceil(_ENOUGH + 1 - np.log2(gap))), 0)
-        for up in sorted({0, min(wanted, int(np.log2(_MOST_REACH / reach)))}):
+        for up in sorted({min(up, int(np.log2(_MOST_REACH / reach))) for up in (0, wanted, wanted + _FINER)}):
             found = _fit_grid(rows, (lows, highs), met, (zero * 2.0**up, first * 2.0**up), (each, up))
             if found is not None and _proven(found, lows, highs):
                 return found
@@ -110,7 +120,7 @@ def _fit_grid(
     return Octaves(multiplier, offset, np.concatenate([rows, never], axis=1), least, bits, each, up)
 
 
-def _grid_from_top(rows: np.ndarray, each: int) -> tuple[np.ndarray, np.ndarray]:
+def _grid_from_top(rows: np.ndarray, _ends: Ends, each: int) -> tuple[np.ndarray, np.ndarray]:
     """Where powers begin from, and the first border: between the first octave's last threshold and the next one."""
     ratio = 2.0 ** (1 / each)
     zero = rows[:, -2] - (rows[:, -1] - rows[:, -2]) / (ratio - 1)
@@ -118,12 +128,40 @@ def _grid_from_top(rows: np.ndarray, each: int) -> tuple[np.ndarray, np.ndarray]
     return zero, zero + np.sqrt(np.maximum(lower, 0) * np.maximum(upper, 0))
 
 
-def _grid_from_bottom(rows: np.ndarray, each: int) -> tuple[np.ndarray, np.ndarray]:
+def _grid_from_bottom(rows: np.ndarray, _ends: Ends, each: int) -> tuple[np.ndarray, np.ndarray]:
     """The same of powers that are as far apart as the last two, and begin where the second to fourth threshold say."""
     ratio, last = 2.0 ** (1 / each), rows.shape[1] - 1
     top = (rows[:, -1] - rows[:, -2]) / (1 - 1 / ratio)
     zero = np.mean([rows[:, i] - top * ratio ** (i - last) for i in (1, 2, 3)], axis=0)
     return zero, zero + top * ratio ** (each - 0.5 - last)
+
+
+def _grid_between(rows: np.ndarray, ends: Ends, each: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same of powers with the most room between the thresholds that each border is to lie between.
+
+    With zero + span * 2^j for border j the room for zero is concave in the span: narrowed down from both sides. Needed
+    where the smallest thresholds are less than an accumulator apart, so that rounding is as large as what it moves.
+    """
+    borders = rows.shape[1] // each
+    above = np.concatenate([rows, np.full((len(rows), 1), _NEVER)], axis=1)[:, each::each][:, :borders]
+    below = rows[:, each - 1 :: each][:, : above.shape[1]]
+    lower = np.where(below <= ends[0][:, None], -_ANYWHERE, below - 1.0)
+    upper = np.where(above > ends[1][:, None], _ANYWHERE, above.astype(float))
+    powers = 2.0 ** np.arange(above.shape[1])
+
+    def room(exponent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        reached = 2.0 ** exponent[:, None] * powers
+        return (lower - reached).max(axis=1), (upper - reached).min(axis=1)
+
+    left, right = (np.full(len(rows), float(end)) for end in _SPANS)
+    for _ in range(_NARROWED):
+        thirds = left + (right - left) / 3, right - (right - left) / 3
+        (low, high), (other_low, other_high) = map(room, thirds)
+        narrower = high - low < other_high - other_low
+        left, right = np.where(narrower, thirds[0], left), np.where(narrower, right, thirds[1])
+    low, high = room(left)
+    zero = np.where(high > low, (low + high) / 2, np.nan)
+    return zero, zero + 2.0**left
 
 
 def _proven(found: Octaves, lows: np.ndarray, highs: np.ndarray) -> bool:
@@ -134,7 +172,8 @@ def _proven(found: Octaves, lows: np.ndarray, highs: np.ndarray) -> bool:
         for octave in range(1, found.bits - found.least + 1):
             wanted = (1 << (found.least + octave - 1)) - begin
             never = low if wanted <= 0 else high + 1
-            border = -(-(wanted << 32) // factor) if factor else never
+            # Sums are whole accumulators.
+            border = -(-(wanted << 32) // (factor << found.up)) << found.up if factor else never
             below, above = thresholds[found.each * octave - 1], thresholds[found.each * octave]
             held = min(max(border, low), high + 1)
             if not min(max(below, low), high + 1) <= held <= min(max(above, low), high + 1):
