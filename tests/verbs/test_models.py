@@ -76,7 +76,7 @@ def test_kws_all_inputs() -> None:
 @pytest.mark.long
 @requires_tool("arm-none-eabi-gcc")
 def test_resnet_more_inputs(tmp_path: Path) -> None:
-    run(RESNET, resnet_inputs(tmp_path, 200), 200, board="f746zg", toolchain="gcc")
+    run(RESNET, resnet_inputs(tmp_path, 100), 100, board="f746zg", toolchain="gcc")
 
 
 @pytest.mark.long
