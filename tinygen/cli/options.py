@@ -54,6 +54,14 @@ InputsOutputs = Annotated[
         help="Where inputs and outputs lie: in the arena, or in buffers that your program gives to each inference.",
     ),
 ]
+GatedLayers = Annotated[
+    str,
+    typer.Option(
+        "--gates",
+        metavar="auto|always",
+        help="Which gated layers compute live channels alone: those where that is predicted to save cycles, or all.",
+    ),
+]
 Calibration = Annotated[
     Path | None,
     typer.Option(metavar="X", help="Inputs (.npy, .npz) to quantize a float .pt2 with; images as PyTorch has them."),

@@ -124,7 +124,7 @@ def build(
         compiled = job.fitted(program, temporary, step)
         program, manifest = (
             compiled.program,
-            replace(compiled.manifest, warnings=_notes(source, program, options.kernels)),
+            replace(compiled.manifest, warnings=_notes(source, program, options.kernels) + job.dense_gates),
         )
         step("measuring", 3, 4)
         if profile and not board.is_host and not board.is_project_only:
@@ -241,8 +241,8 @@ class _Job(Job):
             describe_program(program.first, emitted.switches[0]),
             model,
             firmware,
-            describe_simplification(self.source.first, self.network.first),
-            describe_switches(program, emitted, self.source, self.network, result),
+            describe_simplification(self.source.first, self.simplified.first),
+            describe_switches(program, emitted, self.source, self.simplified, result),
             self.together(program, emitted) if alone else None,
         )
 

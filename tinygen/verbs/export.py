@@ -119,7 +119,7 @@ def export(
             "ram_bytes": sizes.ram if sizes else None,
             "vectors": library.runs,
             "app": options.app.as_json() if isinstance(options.app, WakewordApp) else None,
-            "warnings": death_notes(job.source),
+            "warnings": (*death_notes(job.source), *job.dense_gates),
         }
         content = target.write_record(temporary, content)
     step("done", 3, 3)

@@ -14,6 +14,7 @@ from tinygen.frontends.load import load_network
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.network import Network
 from tinygen.lowering.code_budget import CODE_BYTES
+from tinygen.lowering.dense_gates import Gates, dense_gates
 from tinygen.lowering.network import NetworkProgram, lower_network
 from tinygen.lowering.program import Io
 from tinygen.lowering.streaming import Streaming
@@ -59,8 +60,9 @@ class Job:
         board: Board,
         toolchain: Toolchain,
     ) -> None:
-        self.model, self.source, self.network = model, source, network
+        self.model, self.source, self.simplified = model, source, network
         self.options, self.board, self.toolchain = options, board, toolchain
+        self.network, self.dense_gates = self._with_dense_gates(network)
         vendor = VENDORS.get(options.kernels)
         checkout = find_checkout(vendor, options.library_path) if vendor else None
         self.library = VendorLibrary(checkout, board, toolchain) if checkout else None
@@ -89,6 +91,17 @@ class Job:
             io=Io(self.options.io),
             kernels=[given] * len((network or self.network).switches) if given else kernels,
         )
+
+    def _with_dense_gates(self, network: Network) -> tuple[Network, tuple[str, ...]]:
+        """The network as it is lowered, and a sentence about every gate that it does not heed."""
+        if self.options.gates == Gates.ALWAYS:
+            return network, ()
+        switches, notes = [], []
+        for switch in network:
+            graph, found = dense_gates(switch.graph, self.family, self.isa)
+            switches.append(replace(switch, graph=graph))
+            notes += [f"switch {switch.name}: {gate}" if network.is_switchable else str(gate) for gate in found]
+        return replace(network, switches=tuple(switches)), tuple(notes)
 
     def place_weights(self, program: NetworkProgram) -> None:
         """Settles where weights lie."""
@@ -123,6 +136,8 @@ def build_id_of(
         del chosen["arithmetic"]  # which earlier builds had not
     if options.io == Io.ARENA:
         del chosen["io"]
+    if options.gates == Gates.AUTO:
+        del chosen["gates"]
     if not options.layer_kernels:
         del chosen["layer_kernels"]
     if options.flash_bytes is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tinygen.errors import TinygenError
 from tinygen.frontends.layouts import Layout
+from tinygen.lowering.dense_gates import Gates
 from tinygen.lowering.program import Io
 from tinygen.lowering.select import CMSIS_NN, ESP_NN, Family
 from tinygen.lowering.streaming import Streaming
@@ -22,6 +23,7 @@ _CHOICES: tuple[tuple[str, type[StrEnum], str], ...] = (
     ("mode", Mode, "a firmware cannot begin in mode"),
     ("arithmetic", Arithmetic, "there is no arithmetic"),
     ("io", Io, "inputs and outputs cannot lie in"),
+    ("gates", Gates, "gated layers cannot compute live channels alone"),
 )
 
 
@@ -54,6 +56,7 @@ class BuildOptions:
         arithmetic: of a .tflite model: "reference", or "optimized": rounded as LiteRT's optimised kernels do, see
             `tinygen.passes.litert_arithmetic`.
         io: where inputs and outputs lie: in the "arena", or in buffers of the "caller", which each inference is given.
+        gates: which gated layers compute live channels alone: those where that saves cycles ("auto"), or "always" all.
         profile: inputs over which the expected cost of a network with branches is meant, see `load_samples`.
         layer_kernels: (layer, kernel) of layers that are not to have the fastest one; see `lower`.
     """
@@ -75,6 +78,7 @@ class BuildOptions:
     app: Application | None = None
     arithmetic: Arithmetic | str = Arithmetic.REFERENCE
     io: Io | str = Io.ARENA
+    gates: Gates | str = Gates.AUTO
     profile: Path | None = None
     layer_kernels: tuple[tuple[str, str], ...] = ()
 
