@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
+from tests.support.board_batch import LEVEL
 from tests.support.host_batch import write_sources
+from tinygen.bench import bare_models
 from tinygen.bench.bare_models import BareModels
 from tinygen.lowering.program import Program
 from tinygen.targets.board import Board
-from tinygen.targets.toolchain import find_toolchain
+from tinygen.targets.toolchain import build_flat, find_toolchain
 
 
 def run_on_bare_core(
@@ -22,7 +26,11 @@ def run_on_bare_core(
     compiler: str = "zig",
 ) -> list[list[list[np.ndarray]]]:
     """Outputs per program, per sample, per model output; see `run_on_host`. Nothing is written to `folder`."""
-    models = BareModels(programs, board, find_toolchain(compiler, board), strict=True, write=write_sources)
+    compiled = patch.object(bare_models, "build_flat", partial(build_flat, optimize=LEVEL.get()))
+    # Nobody asks for cycles: to predict them takes longer than all the rest of an emulation that is this short.
+    uncosted = patch.object(bare_models, "core_cost", return_value=None)
+    with compiled, uncosted:
+        models = BareModels(programs, board, find_toolchain(compiler, board), strict=True, write=write_sources)
     runs = [[models.run(index, sample).outputs for sample in feeds] for index, feeds in enumerate(samples)]
     return [
         [[codes.reshape(t.shape) for codes, t in zip(one, program.outputs, strict=True)] for one in rows]
