@@ -39,7 +39,7 @@ from tinygen.nn import CondConv2d, GatedConv2d, MaskedConv2d, masked_layers
 SEEDS = (0, 1, 2, 3, 4)
 HALF, QUARTER = Fraction(1, 2), Fraction(1, 4)
 WIDTHS = (Fraction(3, 4), HALF, Fraction(3, 8), QUARTER)
-MASSES = (0.9, 0.7)
+MASSES = (1.0, 0.95, 0.9, 0.8, 0.7)
 DISTURBANCES: Mapping[str, tuple[float, float]] = {
     "as they are": (0.0, 0.0),
     "blur 0.7": (0.7, 0.0),
