@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import bisect
+import struct
 from functools import cached_property
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
 from tinygen.errors import BoardError
+
+_FUNCTION = 2
+"""STT_FUNC, the type of a symbol."""
 
 
 class Symbols:
@@ -27,10 +31,13 @@ class Symbols:
             image = ELFFile(file)
             self.entry = int(image["e_entry"])
             table = image.get_section_by_name(".symtab")
-            for symbol in table.iter_symbols() if table else ():
-                self.by_name.setdefault(symbol.name, symbol["st_value"])
-                if symbol["st_info"]["type"] == "STT_FUNC":
-                    functions.append((symbol["st_value"] & ~1, symbol["st_size"], symbol.name))
+            names = image.get_section(table["sh_link"]).data() if table else b""
+            # Elf32_Sym of the System V ABI. pyelftools takes a second for the symbols of thirty firmwares.
+            for at, value, size, info, _, _ in struct.iter_unpack("<IIIBBH", table.data() if table else b""):
+                name = names[at : names.index(b"\0", at)].decode()
+                self.by_name.setdefault(name, value)
+                if info & 0xF == _FUNCTION:
+                    functions.append((value & ~1, size, name))
         self._functions = sorted(functions)
         self._starts = [start for start, _, _ in self._functions]
 
