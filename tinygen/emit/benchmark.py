@@ -1,4 +1,4 @@
-"""What MLPerf Tiny's device protocol asks of a model: its name there, inputs as the runner sends them, real outputs.
+"""What MLPerf Tiny's device protocol needs of a model: its benchmark name, the format of its inputs, real outputs.
 
 The shapes and what the runner sends are those of the reference submissions (github.com/mlcommons/tiny,
 benchmark/reference_submissions: `th_load_tensor` and `th_results` of each).
@@ -30,16 +30,16 @@ _PRINTABLE = ("int8", "uint8", "int16", "uint16", "int32")
 
 
 def benchmark_of(network: NetworkProgram) -> dict[str, Any]:
-    """What app_model.c says of it.
+    """Template values for app_model.c.
 
     Returns:
-        id: the benchmark's name of the model, or "".
-        kind: what the runner sends: "codes" as they lie in the model's inputs; "image", unsigned bytes, 128 more than
-            the codes; "floats", little-endian float32, which the model's input quantization makes codes of.
-        db_bytes: of that.
+        id: the benchmark's name for the model, or "".
+        kind: what the runner sends: "codes" of the model's inputs; "image", unsigned bytes, the codes plus 128;
+            "floats", little-endian float32, which the firmware quantizes.
+        db_bytes: size of what the runner sends.
         outputs: per output the C type, the number of values, and per switch the numbers of `values_scale_t`; or float.
-            Empty where an output's codes stand for no number each.
-        distance: the result is the mean squared distance of output and input, as of an autoencoder.
+            Empty if an output's codes do not each stand for a number.
+        distance: whether the result is the mean squared distance between output and input, as for an autoencoder.
 
     Raises:
         UnsupportedError: the model has no inputs.

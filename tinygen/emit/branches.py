@@ -1,4 +1,4 @@
-"""Branches: a function each, which calls the kernels of a program of its own in the scratch of its layer."""
+"""A C function for each branch, which runs the branch's own program in the scratch of the branch operator."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from tinygen.lowering.program import Program, Step
 
 @dataclass(frozen=True)
 class EmittedBranch:
-    """What the template says of one.
+    """Template values of a branch.
 
     Attributes:
-        title: for a comment.
-        parameters: declarations of inputs, outputs, and of scratch where it wants any.
-        arguments: names of the same.
-        unread: those of them that the C does not mention.
-        places: in the scratch.
-        before, after: what is copied, as (target, source, bytes), between its buffers and its places.
+        title: text of a comment.
+        parameters: declarations of inputs, outputs, and of scratch if there is any.
+        arguments: names of these parameters.
+        unread: parameters that the C does not use.
+        places: enumerators of offsets in the scratch.
+        before, after: copies between the caller's buffers and the scratch, as (target, source, bytes).
         layers: see `layer_of`.
-        arrays: symbols of constants.
+        arrays: symbols of the constants it reads.
         calls: of its layers.
-        mark: what the observer gets when it has run.
+        mark: layer number passed to the observer when the branch has run.
     """
 
     title: str
@@ -49,11 +49,11 @@ OBSERVER = (("void (*observer)(void *context, uint32_t layer)", "observer"), ("v
 
 
 def branch_of(program: Program, mark: int, call: Callable[[Places, Step], Call]) -> EmittedBranch:
-    """One branch.
+    """Template values of one branch.
 
     Args:
         program: with buffers of the caller.
-        mark: what the observer gets when it has run.
+        mark: layer number passed to the observer when the branch has run.
         call: registers what a step needs.
     """
     places = Places(program, pointer="(void *)(arena + {})")
@@ -95,7 +95,7 @@ def _declared(port: Port) -> str:
 
 
 def _words(calls: list[tuple[Step, Call]], copies: list[tuple[str, str, int]]) -> Iterator[str]:
-    """What the C of a branch mentions."""
+    """Identifiers that the C of a branch uses."""
     for _, call in calls:
         for argument in call.arguments:
             yield from re.findall(r"\w+", argument)

@@ -1,4 +1,4 @@
-"""Calls of kernels, as the C that makes them is told."""
+"""Calls of kernels: template values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Call:
 
     Attributes:
         arrays: symbols of the constants that it reads.
-        within: calls of the layers of its branches, and of theirs.
+        within: calls of the layers in its branches, recursively.
     """
 
     function: str
@@ -35,13 +35,13 @@ class Call:
 
 
 def layer_of(step: Step, call: Call) -> dict[str, Any]:
-    """What templates say of a step and its call."""
+    """Template values of a step and its call."""
     node = step.node
     notes = [f"in   {_note(tensor)}" for tensor in node.inputs if tensor is not None and not tensor.is_constant]
     notes += [f"out  {_note(tensor)}" for tensor in node.outputs]
     return {
         "index": step.index,
-        # It tells the observer itself which of its branches and layers ran.
+        # Branch functions call the observer for their own layers.
         "branches": len(step.branches),
         "numbers": f"{_first(step)} to {step.index}" if step.branches else step.index,
         "title": comment_safe(f"{node.op.name} by {call.function}, kernel {step.kernel.name}"),
@@ -64,6 +64,6 @@ def _note(tensor: Tensor) -> str:
 
 
 def short_name(name: str) -> str:
-    """Converters join the names of all operators they merged; the last part says enough."""
+    """Converters join the names of all operators they merged; the last one is enough."""
     last = name.rsplit(";", 1)[-1]
     return last if len(last) <= _NAME_WIDTH else f"...{last[-_NAME_WIDTH:]}"

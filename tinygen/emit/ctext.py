@@ -34,7 +34,7 @@ def array_lines(data: np.ndarray, width: int = 96) -> list[str]:
         words = rest + _words(flat[start : start + _CHUNK])
         ends = list(accumulate(len(word) + 2 for word in words))
         first = 0
-        # A line is whole when the next word is known not to fit on it.
+        # A line is complete when the next word does not fit.
         while first < len(words) and ends[-1] - (ends[first - 1] if first else 0) > width:
             before = ends[first - 1] if first else 0
             last = max(bisect_right(ends, before + width, first), first + 1)
@@ -81,7 +81,7 @@ def _words(flat: np.ndarray) -> list[str]:
 
 
 def candidates(name: str) -> Iterator[str]:
-    """A name in C, then the same with a number, for the first that is free. Layers in branches have a "/" in theirs."""
+    """Candidate C identifiers: the name, then the name with numbers. Names of layers in branches contain "/"."""
     name = name.replace("/", "_")
     yield name
     for number in count(2):

@@ -1,4 +1,4 @@
-"""A header with what an inference of a network with branches costs, for programs that plan their time."""
+"""A header with the cost of an inference of a network with branches, for schedulers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def cycles_header(name: str, board: str, source: str, costs: Sequence[Costs]) ->
 
     Args:
         name: of the model.
-        board: that the cycles are of.
+        board: for which the cycles are.
         source: "predicted" or "estimated".
-        costs: of each switch: the worst and the best of all of them.
+        costs: of each switch; the header has the worst and the best of all switches.
     """
     expected = costs[0].expected
     context = {

@@ -1,4 +1,4 @@
-"""What the templates say of a model's states."""
+"""Template values of a model's states."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from tinygen.lowering.program import Program
 
 
 def kept_of(program: Program, places: Places, prefix: str = "initial") -> dict[str, Any]:
-    """States with what they begin with, and what is copied at the end of an invocation.
+    """States with their initial values, and the copies at the end of an invocation.
 
-    A state of `lines` is copied from an array, whose name begins with `prefix`; one without is filled with the byte
-    `fill`.
+    A state with `lines` is initialised from an array whose name begins with `prefix`, others with the byte `fill`.
     """
     states = []
     for index, state in enumerate(state for state in program.graph.states if not state.threshold):

@@ -1,4 +1,4 @@
-"""Kernel functions and constant arrays of a network, each written down once however often it is used."""
+"""Kernel functions and constant arrays of a network, each written once however often it is used."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class KernelWriter:
     """Collects functions, arrays and calls while walking over the steps of a network's programs.
 
     Args:
-        network: all of it.
-        reserved: symbols that the model's own functions have.
+        network: all switches.
+        reserved: symbols of the model's own functions.
     """
 
     def __init__(self, network: NetworkProgram, reserved: Collection[str] = ()) -> None:
@@ -121,14 +121,16 @@ class KernelWriter:
         return declarations, arguments
 
     def _function(self, plan: KernelPlan, parameters: list[str], branches: list[EmittedBranch]) -> Function:
-        # Layers of equal names in two switches may choose among other branches.
+        # Branch operators of equal names in two switches may have different branches.
         key = json.dumps([plan.template, plan.context, parameters, repr(branches)], sort_keys=True)
         if key not in self.functions:
             self.functions[key] = self._written(plan, parameters, branches)
         return self.functions[key]
 
     def _written(self, plan: KernelPlan, parameters: list[str], branches: list[EmittedBranch]) -> Function:
-        """The function under the first name that leaves it and its helpers, whose names begin with it, alone."""
+        """The function, under the first name such that neither it nor its helpers (whose names begin with
+        it) collide.
+        """
         template = environment().get_template(f"kernels/{plan.template}")
         types = {f"{c.name}_type": self._element(c) for c in plan.constants if c.fields}
         for name in candidates(f"{self.model}_{plan.stem}"):
@@ -151,7 +153,7 @@ class KernelWriter:
     def _array(self, step: Step, constant: Constant) -> Array:
         key = array_key(constant)
         if key not in self.arrays:
-            # What only one switch reads is named after it; what some read, says so.
+            # Arrays of one switch are named after it; a comment lists the users of shared ones.
             users = self._users.get(key, ())
             owner = f"_{users[0]}" if len(users) == 1 else ""
             title = f"{step.node.op.name} {constant.name}"

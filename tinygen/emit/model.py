@@ -35,7 +35,7 @@ class EmittedSwitch:
         runner: the function that calls all its layers.
         functions: the kernel function of each layer, by layer index.
         arrays: bytes of each constant array it reads, by symbol.
-        coded: about how many bytes of each function stand for weights, by name, where they do.
+        coded: approximate bytes of code that stand for weights, by function name, if any.
     """
 
     name: str
@@ -52,7 +52,7 @@ class EmittedModel:
     Attributes:
         name: of the model.
         files: text by file name (model sources and headers).
-        switches: in the network's order; one, where it cannot be switched.
+        switches: in the network's order; a single one if the network is not switchable.
     """
 
     name: str
@@ -61,7 +61,7 @@ class EmittedModel:
 
     @property
     def content(self) -> Mapping[str, str]:
-        """The files but for the one with the build's id."""
+        """The files, except the one with the build's id."""
         return {name: text for name, text in self.files.items() if name != f"{self.name}_build.h"}
 
     def identified(self, build_id: str | None = None) -> EmittedModel:
@@ -75,12 +75,12 @@ class EmittedModel:
 
     @property
     def functions(self) -> tuple[str, ...]:
-        """Those of the first switch."""
+        """Kernel functions of the first switch."""
         return self.switches[0].functions
 
 
 def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram: bool = False) -> EmittedModel:
-    """Writes a program, or all those of a network, down as C.
+    """Generates the C of a program, or of all programs of a network.
 
     Args:
         program: from lowering.
@@ -88,7 +88,7 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
         weights_in_ram: constants become initialised data, which start-up code copies to RAM.
 
     Returns:
-        the same text for the same program, always.
+        The text; equal programs give equal text.
     """
     network = program if isinstance(program, NetworkProgram) else NetworkProgram.of(program)
     writer = KernelWriter(network, _api(network) if network.is_switchable else ())
@@ -173,7 +173,7 @@ def emit_app_model(program: Program | NetworkProgram, source: str, build_id: str
         program: from lowering.
         source: the model file's name, for comments.
         build_id: 16 hexadecimal digits.
-        has_db: keep inputs of the benchmark's protocol in a buffer outside the arena.
+        has_db: keep the inputs of the benchmark's protocol in a buffer outside the arena.
     """
     network = program if isinstance(program, NetworkProgram) else NetworkProgram.of(program)
     context = (
@@ -201,7 +201,7 @@ def emit_app_model(program: Program | NetworkProgram, source: str, build_id: str
 
 
 def interface_of(network: NetworkProgram, source: str) -> dict[str, Any]:
-    """What templates say of a model that others call: names, arena, inputs, outputs, switches."""
+    """Template values of a model's interface: names, arena, inputs, outputs, switches."""
     return (
         _context(network, source)
         | _ports(network, _places(network))
@@ -214,7 +214,7 @@ def interface_of(network: NetworkProgram, source: str) -> dict[str, Any]:
 
 
 def _traces(network: NetworkProgram, program: Program) -> list[dict[str, Any]]:
-    """The tensors that layers write, and where the application finds them, in the order of layers."""
+    """The tensors that layers write and their addresses, in the order of layers."""
     spots = Spots(program, network.state_bytes)
     return [
         {
@@ -246,7 +246,7 @@ def _context(network: NetworkProgram, source: str) -> dict[str, Any]:
 
 
 def _places(network: NetworkProgram) -> tuple[Places, ...]:
-    """Of each switch."""
+    """Places of each switch."""
     return tuple(Places(switch.program, switch.name if network.is_switchable else "") for switch in network)
 
 
@@ -260,7 +260,7 @@ def _switch_context(
     layers: list[list[dict[str, Any]]],
     places: tuple[Places, ...],
 ) -> dict[str, Any]:
-    """What only the templates of switchable networks want."""
+    """Template values that only switchable networks need."""
     constants = shares([switch.arrays for switch in emitted])
     return {
         "state_bytes": network.state_bytes,
@@ -292,7 +292,7 @@ def _macs(program: Program) -> int:
 
 
 def _api(network: NetworkProgram) -> set[str]:
-    """Symbols of a switchable network that no kernel or array may have."""
+    """Symbols of a switchable network's interface, reserved for kernels and arrays."""
     ports = _ports(network, _places(network))
     verbs = (
         "build_id",
@@ -315,5 +315,5 @@ def _api(network: NetworkProgram) -> set[str]:
 
 
 def _runner(network: NetworkProgram, switch: SwitchProgram) -> str:
-    """Begins with the network's name, as all else does: a network may be called `invoke`."""
+    """Name of the function that runs a switch; begins with the network's name, like every symbol."""
     return f"{network.name}_run_{switch.name}"

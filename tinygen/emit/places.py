@@ -1,4 +1,4 @@
-"""Names of places in a program's arena: an enumerator for each tensor and scratch buffer that its C mentions."""
+"""Names of offsets in a program's arena: an enumerator for each tensor and scratch buffer that its C uses."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Place:
 
 
 class Places:
-    """The places of one program, in the order in which its C mentions them.
+    """The places of one program, in the order of their first use in its C.
 
     Args:
         program: from lowering.
-        switch: the switch's name, in a network that has several; "" elsewhere.
-        pointer: what the C writes for where a place, `{}`, lies.
+        switch: the switch's name if the network has several; else "".
+        pointer: C expression of the address of a place `{}`.
     """
 
     def __init__(self, program: Program, switch: str = "", pointer: str = "at(arena, {})") -> None:
@@ -46,12 +46,12 @@ class Places:
         return tuple(self._found.values())
 
     def of(self, tensor: str) -> str:
-        """The enumerator of a tensor that lies in the arena."""
+        """The enumerator of a tensor in the arena."""
         found = self._program.graph.tensors[tensor]
         return self._place(("tensor", tensor), self._labels[tensor], self._program.offsets[tensor], _described(found))
 
     def address(self, tensor: str) -> str:
-        """The C expression of where a tensor lies: in the arena, or in a buffer of the caller."""
+        """The C expression of a tensor's address: in the arena, or in a buffer of the caller."""
         if tensor not in self._program.ported:
             return self._pointer.format(self.of(tensor))
         port, offset = self._program.ported[tensor]
@@ -63,20 +63,20 @@ class Places:
         return label if same else f"({const}void *){label}"
 
     def label(self, port: str) -> str:
-        """What the C calls the caller's buffer of an input or output."""
+        """The C name of the caller's buffer of an input or output."""
         graph = self._program.graph
         kind, names = ("input", graph.inputs) if port in graph.inputs else ("output", graph.outputs)
         return kind if len(names) == 1 else f"{kind}_{names.index(port)}"
 
     def scratch(self, step: Step) -> str:
-        """The C expression of where a step's scratch lies."""
+        """The C expression of the address of a step's scratch."""
         comment = f"{step.plan.scratch_bytes:,} B: scratch"
         name = step.node.op.name
         place = self._place(("scratch", name), f"{name}_scratch", step.scratch_offset, comment)
         return self._pointer.format(place)
 
     def _place(self, key: tuple[str, str], label: str, offset: int, comment: str) -> str:
-        """A layer may be called `input`, and two may differ in upper and lower case only."""
+        """Makes a unique enumerator: names may differ in case only, and a layer may be called `input`."""
         if key not in self._found:
             name = next(one for one in candidates(f"{self._prefix}{label}".upper()) if one not in self._names)
             self._names.add(name)
@@ -90,7 +90,7 @@ def _described(tensor: Tensor) -> str:
 
 
 def _labels(program: Program) -> dict[str, str]:
-    """Of every tensor: what the header calls it, or the layer that writes it."""
+    """Label of every tensor: its name in the header, or that of the layer that writes it."""
     labels: dict[str, str] = {}
     for step in program.steps:
         outputs = step.node.outputs

@@ -1,4 +1,4 @@
-"""What the templates say of a model's inputs and outputs."""
+"""Template values of a model's inputs and outputs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _CONVERTED = ("int8", "uint8", "int16")
 def ports_of(program: Program, places: Places) -> dict[str, list[Port]]:
     """Inputs and outputs of a program.
 
-    Each has `data`, where the application finds it. With buffers of the caller each has `argument` (its declaration),
-    and those that do not lie in their buffers `copied`: the place to copy to or from. Else they have `offset`, `place`.
+    Each has `data`, its address for the application. With buffers of the caller, each has `argument` (its declaration),
+    and `copied`, the place to copy to or from, if it needs a copy. Otherwise it has `offset` and `place`.
     """
     name = program.graph.name
     return {
@@ -31,10 +31,10 @@ def ports_of(program: Program, places: Places) -> dict[str, list[Port]]:
 
 
 def ports_of_switches(network: NetworkProgram, places: Sequence[Places]) -> dict[str, list[Port]]:
-    """The same of a network that can be switched: as the first switch has them, and what differs as lists.
+    """Inputs and outputs of a switchable network: those of the first switch, with lists for what differs.
 
-    Each has `offsets`, from the arena's start, and `places`. `scales` and `zero_points` are empty where one value
-    holds for all; else it is `scale` or `zero_point` that is None.
+    Each has `offsets`, from the arena's start, and `places`. `scales` and `zero_points` are empty if all switches have
+    one value; otherwise `scale` or `zero_point` is None.
     """
     found: dict[str, list[Port]] = {}
     for kind in ("inputs", "outputs"):
@@ -109,7 +109,7 @@ def _port(name: str, tensor: Tensor, label: str) -> Port:
 
 
 def _conversion(affine: Affine | None, macro: str) -> Port:
-    """How codes become real values, and real values codes, where that is one line for all of them."""
+    """Conversions between codes and real values, if one linear formula holds for all codes."""
     if affine is None or affine.per_channel or affine.storage not in _CONVERTED:
         return {"is_quantized": False}
     low, high = affine.code_range

@@ -18,7 +18,7 @@ def array_key(constant: Constant) -> ArrayKey:
 
 
 def weight_bytes(network: NetworkProgram) -> int:
-    """Of all arrays of constants in the C, each counted once."""
+    """Bytes of all arrays of constants in the C, each counted once."""
     return sum(len(content) for _, _, content in array_users(network))
 
 
@@ -34,7 +34,7 @@ def array_users(network: NetworkProgram) -> dict[ArrayKey, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Shares:
-    """What of something a switch has for itself, and what others use too.
+    """Bytes that only one switch uses, and bytes that others use too.
 
     Attributes:
         own, shared: bytes.
@@ -45,7 +45,7 @@ class Shares:
 
 
 def shares(uses: Sequence[Mapping[str, int]]) -> tuple[Shares, ...]:
-    """For each switch, of the symbols that it uses (their bytes by name), which no other uses."""
+    """For each switch: own and shared bytes of the symbols that it uses (bytes by symbol)."""
     count: dict[str, int] = {}
     for used in uses:
         for name in used:

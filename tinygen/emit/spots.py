@@ -1,4 +1,4 @@
-"""Where the application finds what layers write, those of branches included."""
+"""Addresses of the tensors that layers write, including layers in branches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinygen.lowering.program import Program
 
 @dataclass(frozen=True)
 class _Outside:
-    """What a branch's program lies in: the program and its scratch, and the tensors that it is handed."""
+    """The surroundings of a branch's program: the outer program, its scratch, and the branch operator's tensors."""
 
     program: Program
     scratch: int
@@ -18,11 +18,11 @@ class _Outside:
 
 
 class Spots:
-    """Of one program.
+    """Addresses of one program's tensors.
 
     Args:
         program: all of a switch.
-        first: bytes from the arena's start to where its offsets count from.
+        first: bytes from the arena's start to the program's offset 0.
     """
 
     def __init__(self, program: Program, first: int) -> None:
@@ -33,14 +33,14 @@ class Spots:
     def _look(self, program: Program) -> None:
         for step in program.layers:
             for inner in step.branches:
-                # The first input is the index, which no branch is given.
+                # The first input is the index, which is not passed to branches.
                 inputs, outputs = step.node.op.inputs[1:], step.node.op.outputs
                 ports = dict(zip((*inner.graph.inputs, *inner.graph.outputs), (*inputs, *outputs), strict=True))
                 self._outside[id(inner)] = _Outside(program, step.scratch_offset, ports)
                 self._look(inner)
 
     def of(self, layer: Layer, tensor: str) -> dict[str, int]:
-        """Bytes into the arena, or into a buffer of the caller's, of which 1 is the first."""
+        """The `buffer` (0 is the arena, those from 1 on are the caller's) and the `offset` in bytes of a tensor."""
         return self._found(layer.program, tensor)
 
     def _found(self, program: Program, tensor: str) -> dict[str, int]:
@@ -54,7 +54,7 @@ class Spots:
         return {**found, "offset": found["offset"] + offset}
 
     def _start(self, program: Program) -> int:
-        """Where a program's offsets count from."""
+        """Bytes from the arena's start to a program's offset 0."""
         if program is self._whole:
             return self._first
         outside = self._outside[id(program)]

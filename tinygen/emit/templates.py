@@ -25,20 +25,20 @@ def environment() -> jinja2.Environment:
 
 
 def times(factor: object, suffix: str = "") -> str:
-    """` * factor`, behind an operand, with the literal's suffix; nothing for a factor of 1."""
+    """` * factor` for use after an operand, with the literal's suffix; "" for a factor of 1."""
     return "" if factor == 1 else f" * {factor}{suffix}"
 
 
 def minus(amount: int) -> str:
-    """` - amount`, behind an operand; nothing for 0."""
+    """` - amount` for use after an operand; "" for 0."""
     return f" - {amount}" if amount else ""
 
 
 def advance(amount: object, name: str) -> str:
-    """The statement that moves `name` on by so much."""
+    """The statement that advances `name` by an amount; "" for 0."""
     return f"{name}++" if amount == 1 else f"{name} += {amount}"
 
 
 def also(amount: object, name: str) -> str:
-    """The same as one more expression of a list, such as that of a `for`; nothing for 0."""
+    """As `advance`, for a list of expressions, such as in a `for`; "" for 0."""
     return "" if amount == 0 else f", {advance(amount, name)}"

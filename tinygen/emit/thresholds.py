@@ -1,4 +1,4 @@
-"""What the templates say of thresholds that the caller may set."""
+"""Template values of thresholds that the caller may set."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ _INT32 = (-(2**31), 2**31 - 1)
 
 
 def thresholds_context(network: NetworkProgram, places: Sequence[Places]) -> list[dict[str, Any]]:
-    """Of each threshold, in order, switch by switch.
+    """Template values of each threshold, in order, switch by switch.
 
     Args:
         places: of each switch.
 
     Raises:
-        ModelError: one has a name that the generated C needs.
+        ModelError: a threshold has a name that the generated C uses.
     """
     found = _thresholds(network)
     return [_context(network.name, index, one, places[one.switch]) for index, one in enumerate(found)]
 
 
 def threshold_names(network: NetworkProgram) -> list[str]:
-    """As devices call them, in order."""
+    """Names of thresholds on the serial line, in order."""
     return [one.name for one in _thresholds(network)]
 
 
 @dataclass(frozen=True)
 class _Threshold:
-    """One of a network: what the C calls it, and the number of its switch."""
+    """A threshold of a network, with its C name and the number of its switch."""
 
     name: str
     switch: int
@@ -79,7 +79,7 @@ def _context(model: str, index: int, found: _Threshold, places: Places) -> dict[
         "value": threshold.value,
         "low": low,
         "high": high,
-        # Comparisons that always hold are warned of.
+        # Compilers warn of comparisons that are always true.
         "is_checked": (low, high) != _INT32,
         "scale": float_literal(affine.scale[0]) if affine else None,
         "zero_point": affine.zero_point[0] if affine else 0,

@@ -1,4 +1,4 @@
-"""Branches as programs of their own, whose arenas are the scratch of the step that chooses among them."""
+"""Lowers branches to programs of their own, whose arenas are in the scratch of the branch operator's step."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _PER_BYTE = 0.5
 
 
 def branched(op: Branch, choice: Choice, lower: Callable[[Graph], Program]) -> Choice:
-    """The choice for a branch operator with its branches lowered: each takes inputs and outputs where they lie.
+    """The choice for a branch operator, with its branches lowered; each reads inputs and writes outputs in place.
 
-    Only one runs, so they share the scratch: that of the largest counts. Cycles are those of the slowest.
+    Only one branch runs, so they share scratch of the size that the largest needs. Cycles are those of the slowest.
 
     Args:
-        lower: makes a program of a graph, with buffers of the caller.
+        lower: lowers a graph to a program with buffers of the caller.
     """
     programs = tuple(lower(named_branch(op, number)) for number in range(len(op.branches)))
     plan = replace(
@@ -36,12 +36,12 @@ def branched(op: Branch, choice: Choice, lower: Callable[[Graph], Program]) -> C
 
 
 def family_within(family: str) -> str:
-    """The kernels of layers in branches: a vendor's library is called by whole models only."""
+    """The kernel family of layers in branches, which cannot call a vendor's library."""
     return Family.TINYGEN if family in (CMSIS_NN, ESP_NN) else family
 
 
 def named_branch(op: Branch, number: int) -> Graph:
-    """A branch whose layers are called as reports and the C call them: branch/0/conv."""
+    """A branch with the layer names that reports and the C use: branch/0/conv."""
     graph, name = op.branches[number], f"{op.name}/{number}"
     return replace(graph, name=name, ops=tuple(replace(inner, name=f"{name}/{inner.name}") for inner in graph.ops))
 
@@ -51,7 +51,7 @@ def _cycles(program: Program) -> float:
 
 
 def handing_cycles(program: Program) -> float:
-    """What it takes to copy inputs and outputs of a branch that do not lie in the caller's buffers."""
+    """Cycles to copy inputs and outputs of a branch that are not in the caller's buffers."""
     copied = sum(
         tensor.nbytes
         for tensor in (*program.inputs, *program.outputs)

@@ -1,4 +1,4 @@
-"""From how many zeros on the kernels for sparse weights pay: the break-even sparsity of a layer."""
+"""The break-even sparsity of a layer: the share of zeros from which sparse kernels are faster than dense ones."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ _STEPS = 8
 
 
 def break_even(node: Node, isa: Collection[str]) -> float | None:
-    """The share of kernels that must be zero for a sparse kernel to take fewer predicted cycles than any dense one.
+    """The share of zero kernels from which a sparse C kernel takes fewer predicted cycles than any dense one.
 
-    Kernels are those of an output and an input channel, in dense layers single weights; random ones of them are zero.
+    "Kernels" here are the weights of one output and one input channel, in dense layers single weights; zeros are
+    random.
 
     Args:
         node: a convolution or a dense layer with constant weights.
         isa: what the board's core offers.
 
     Returns:
-        0 to 1; None where weights cannot be zero, or no sparse kernel pays.
+        0 to 1; None if weights cannot be zero, or no sparse kernel is ever faster.
     """
     weights = node.input(1)
     zero, codes = zero_code(weights), weights.data
@@ -51,7 +52,7 @@ def break_even(node: Node, isa: Collection[str]) -> float | None:
 
 
 def zero_code(weights: Tensor) -> int | None:
-    """The code that stands for 0; None where there is none, or not one for all channels."""
+    """The code that stands for 0; None if there is none, or it differs between channels."""
     encoding = weights.encoding
     if not isinstance(encoding, IntegerEncoding) or weights.data is None or not weights.data.size:
         return None

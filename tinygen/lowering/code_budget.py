@@ -1,4 +1,4 @@
-"""Which layers may have their weights as code: those that gain most per byte, within a budget."""
+"""Which layers may have their weights as instructions: those that gain most per byte of code, within a budget."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def coded_layers(graph: Graph, choices: Sequence[Choice], budget: int) -> frozen
     """Names of the outputs of the layers whose weights may be code.
 
     Args:
-        choices: the fastest kernels, of each operator.
-        budget: bytes, in all layers together. Layers come by what a byte saves; those that no longer fit go without.
+        choices: the fastest kernel of each operator.
+        budget: bytes of code, in all layers together; layers are taken in the order of cycles saved per byte.
     """
     return coded_in_all([(graph, choices)], budget)[0]
 
 
 def coded_in_all(graphs: Sequence[tuple[Graph, Sequence[Choice]]], budget: int) -> tuple[frozenset[str], ...]:
-    """The same for several graphs that lie in one flash: names per graph, one budget. Equal code is there once."""
+    """As `coded_layers`, for several graphs with one budget: names per graph. Equal code is counted once."""
     found = [
         candidate
         for index, (graph, choices) in enumerate(graphs)
@@ -72,5 +72,5 @@ def _candidates(index: int, graph: Graph, choices: Sequence[Choice]) -> Iterator
 
 
 def _same_code(a: KernelPlan, b: KernelPlan) -> bool:
-    """What the writer writes down once."""
+    """Key of the code: layers with equal keys share it."""
     return a.template == b.template and a.code_bytes == b.code_bytes and a.context == b.context

@@ -1,4 +1,4 @@
-"""What an inference of a network with branches costs: at worst, at best, and over a data set."""
+"""The cost of an inference of a network with branches: worst, best, and expected over a data set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LayerCycles = Sequence[float]
 
 @dataclass(frozen=True)
 class Cost:
-    """Of an inference, or the mean of several."""
+    """Cost of an inference, or the mean of several."""
 
     cycles: float
     macs: float
@@ -32,12 +32,12 @@ NOTHING = Cost(0.0, 0)
 
 @dataclass(frozen=True)
 class PathCost:
-    """What inputs that take one path cost.
+    """Cost of the inputs that take one path.
 
     Attributes:
         path: the branches that ran.
         share: of the data set's inputs, 0 to 1.
-        cost: of one of them.
+        cost: of one inference.
     """
 
     path: Path
@@ -47,12 +47,12 @@ class PathCost:
 
 @dataclass(frozen=True)
 class Costs:
-    """Of a program.
+    """Costs of a program.
 
     Attributes:
-        worst, best: of any path that indices allow, whether or not an input takes it; cycles and MAC each by itself.
+        worst, best: of any path that indices allow, whether or not an input takes it; cycles and MAC independently.
         expected: the mean over a data set; None without one.
-        paths: those that the data set takes, the most frequent first.
+        paths: taken by the data set, the most frequent first.
     """
 
     worst: Cost
@@ -62,7 +62,7 @@ class Costs:
 
 
 def has_branches(program: Program) -> bool:
-    """Whether inputs may cost different amounts."""
+    """Whether the cost depends on the input."""
     return any(step.branches for step in program.steps)
 
 
@@ -71,7 +71,7 @@ def costs_of(program: Program, counts: Mapping[Path, int] | None = None, cycles:
     Args:
         program: from lowering.
         counts: how many inputs of a data set take each path, as `ir.paths.count_paths` gives them.
-        cycles: of every layer, as an emulated board has them; None for what kernels estimate.
+        cycles: of every layer, from an emulated board; None for the kernels' estimates.
     """
     worst, best = (Cost(*(_extreme(program, pick, part, cycles) for part in ("cycles", "macs"))) for pick in (max, min))
     total = sum(counts.values()) if counts else 0
@@ -84,7 +84,7 @@ def costs_of(program: Program, counts: Mapping[Path, int] | None = None, cycles:
 
 
 def path_cost(program: Program, path: Path, cycles: LayerCycles | None = None) -> Cost:
-    """Of the inferences that take one path; see `costs_of`."""
+    """Cost of the inferences that take one path; see `costs_of`."""
     taken = dict(path)
     cost = NOTHING
     for step in program.layers:
@@ -101,13 +101,13 @@ def _plain(step: Step, cycles: LayerCycles | None) -> Cost:
 
 
 def _choosing(step: Step, number: int, cycles: LayerCycles | None) -> Cost:
-    """What a branch costs beside its layers."""
+    """Cost of a branch in addition to its layers."""
     estimated = CHOOSING + handing_cycles(step.branches[number])
     return Cost(estimated if cycles is None else cycles[step.marks[number]], 0)
 
 
 def _extreme(program: Program, pick: Callable[..., float], part: str, cycles: LayerCycles | None) -> float:
-    """The most or the least of one part of the cost."""
+    """The maximum or minimum of one part of the cost."""
     total = 0.0
     for step in program.layers:
         each = [

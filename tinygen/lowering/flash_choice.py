@@ -1,9 +1,9 @@
-"""Which kernel each layer takes for how much flash: the frontier of bytes against cycles.
+"""Chooses a kernel for each layer within a limit of flash: the Pareto frontier of bytes and cycles.
 
-Layers share code and constants, so that what a kernel takes depends on what the others are. Choices are found by
-Lagrange relaxation (H. Everett, "Generalized Lagrange multiplier method", Operations Research 11, 1963): for a price of
-a byte, each layer in turn takes what costs least until none changes; then by changes of one layer at a time. No limit
-goes in, so that the fastest that fits a larger limit is never slower.
+Layers share code and constants, so the bytes of a kernel depend on the other layers' kernels. Choices are found by
+Lagrange relaxation (H. Everett, "Generalized Lagrange multiplier method", Operations Research 11, 1963): for a given
+price per byte, layers in turn take the kernel of least total cost until none changes. Then single layers are changed.
+The search does not use the limit, so a larger limit never gives a slower choice.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Option:
     Attributes:
         kernel: its name.
         cycles: of one inference of the layer.
-        parts: bytes of flash of its functions and constants; equal keys are there once.
+        parts: bytes of flash of its functions and constants, by key; equal keys are stored once.
     """
 
     kernel: str
@@ -48,7 +48,7 @@ class Point:
     Attributes:
         chosen: the option of each layer.
         flash_bytes: of all parts.
-        cycles: of all layers together; of branches, of the slowest.
+        cycles: of all layers together; of branches, the slowest.
     """
 
     chosen: tuple[int, ...]
@@ -62,7 +62,7 @@ class Shortlist:
 
     Attributes:
         kernels: names, the fastest first.
-        compact, default: the indices of those that family "compact" has, and the family asked for.
+        compact, default: indices of the kernels that family "compact" and the family asked for would choose.
     """
 
     kernels: tuple[str, ...]
@@ -87,7 +87,7 @@ Way = tuple[tuple[Hashable, int], ...]
 
 
 def cycles_at_worst(ways: Sequence[Way], cycles: Sequence[int]) -> int:
-    """Of an inference that takes the slowest branch wherever there are several.
+    """Cycles of an inference that takes the slowest branch everywhere.
 
     Args:
         ways, cycles: of each layer.
@@ -109,12 +109,13 @@ def cycles_at_worst(ways: Sequence[Way], cycles: Sequence[int]) -> int:
 def frontier(
     layers: Sequence[Sequence[Option]], starts: Iterable[Sequence[int]] = (), ways: Sequence[Way] = ()
 ) -> list[Point]:
-    """Choices of which none is both smaller and as fast as another, the smallest first.
+    """Pareto-optimal choices in bytes and cycles, the smallest first.
 
     Args:
-        ways: of each layer, where some lie in branches: of those the slowest count.
-        starts: choices to begin at, beside the smallest options and the fastest. What only pays when several layers
-            do it, as constants that switches share, is not found from elsewhere.
+        ways: options of each layer; of layers in branches, the slowest branch counts.
+        starts: choices to start from, besides the smallest and the fastest options. The search does not find choices
+            that pay only if several layers change together, such as constants shared by switches, unless it starts
+            there.
     """
     search = _Search(layers, ways if any(ways) else ())
     points = _pareto(search.priced(starts))
@@ -127,7 +128,7 @@ def frontier(
 
 
 class _Search:
-    """Choices of options, and what they come to."""
+    """The search over choices of options."""
 
     def __init__(self, layers: Sequence[Sequence[Option]], ways: Sequence[Way]) -> None:
         self.layers, self.ways = layers, ways
@@ -142,9 +143,9 @@ class _Search:
         return cycles_at_worst(self.ways, cycles) if self.ways else sum(cycles)
 
     def priced(self, starts: Iterable[Sequence[int]]) -> Iterator[Point]:
-        """The best choices for prices of a byte: for high ones first, but from the fastest options on.
+        """The best choices for several prices per byte, the highest first, starting with the fastest options.
 
-        As if all branches ran, so that those that are equally slow get faster together.
+        Counts all branches as if they ran, so that equally slow branches get faster together.
         """
         sizes = [[sum(option.parts.values()) for option in layer] for layer in self.layers]
         smallest = [min(range(len(row)), key=row.__getitem__) for row in sizes]
@@ -159,7 +160,7 @@ class _Search:
                 yield self.point(chosen)
 
     def _settle(self, chosen: list[int], price: float) -> None:
-        """Layers take turns until none changes."""
+        """Layers choose in turn until none changes."""
         uses = _uses(self._options(chosen))
         for _ in range(_ROUNDS):
             changed = False
@@ -176,7 +177,7 @@ class _Search:
                 return
 
     def changed(self, points: Iterable[Point]) -> Iterator[Point]:
-        """Every choice that differs from one of the points in one layer."""
+        """Every choice that differs from one of the points in a single layer."""
         for point in points:
             uses = _uses(self._options(point.chosen))
             for index, layer in enumerate(self.layers):
@@ -231,12 +232,12 @@ def _pareto(points: Iterable[Point]) -> list[Point]:
 
 
 def _spread(points: Sequence[Point]) -> Sequence[Point]:
-    """All of them, or so many."""
+    """All points, or `count` of them evenly spread."""
     return points[:: -(-len(points) // _WIDTH)] if points else points
 
 
 def fastest_within(points: Sequence[Point], limit: int) -> int:
-    """The index of the last point of a frontier that takes no more; -1 where none does."""
+    """The index of the last point of a frontier within the limit; -1 if there is none."""
     return max((index for index, point in enumerate(points) if point.flash_bytes <= limit), default=-1)
 
 
@@ -245,17 +246,17 @@ Measure = Callable[[int], int | None]
 
 
 def fitting(points: Sequence[Point], limit: int, measure: Measure, links: int) -> tuple[int, dict[int, int]]:
-    """The fastest point whose firmware is no larger.
+    """The fastest point whose firmware is within the limit.
 
-    What the last firmware took more than its parts is taken for what the next will; of what is between the largest
-    known to fit and the smallest known not to, that is the last expected to fit.
+    A firmware's size is estimated from its parts plus the overhead of the firmware linked last. Between the largest
+    point known to fit and the smallest known not to fit, the last one that is expected to fit is linked next.
 
     Args:
         limit: bytes.
-        links: how many firmwares may be made before the smallest is tried.
+        links: firmwares that may be linked before the smallest is tried.
 
     Returns:
-        its index, -1 where none was found; and the bytes of all that were made.
+        Its index, -1 if none was found; and the bytes of all linked firmwares.
     """
     made: dict[int, int] = {}
     low, high, rest = -1, len(points), 0

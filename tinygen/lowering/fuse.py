@@ -1,4 +1,4 @@
-"""Operators that tuned kernels compute together, so that what lies between them is never stored."""
+"""Fuses operators that tuned kernels compute together, so that the tensor between them is never stored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tinygen.lowering.select import COMPACT, DENSE, SPARSE
 
 
 def fuse(graph: Graph, family: str, isa: Collection[str]) -> Graph:
-    """The graph with convolution and addition joined where a kernel takes both; it means the same."""
+    """An equivalent graph with convolution and addition fused if a kernel computes both."""
     if family not in ("tinygen", COMPACT, DENSE, SPARSE) or "dsp" not in isa:
         return graph
     readers = Counter(name for op in graph.ops for name in op.inputs)
@@ -40,7 +40,7 @@ def fuse(graph: Graph, family: str, isa: Collection[str]) -> Graph:
 
 
 def _convolution_and_sum(graph: Graph, before: list[Op], add: Op, readers: Counter[str]) -> tuple[Op, Op] | None:
-    """The convolution that feeds an addition and nothing else, and the two as one."""
+    """The convolution whose only reader is an addition, and the fused operator."""
     assert isinstance(add, Add)
     node = graph.node(add)
     same = node.input(0).shape == node.input(1).shape == node.output.shape

@@ -1,4 +1,4 @@
-"""Whether gates pay: predicted cycles of a gated convolution with its gate, and of the layer without one."""
+"""Whether gates save cycles: predicted cycles of a gated convolution with its gate, and of the ungated layer."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _GATE = (TopK, IntegerFullyConnected, ChannelStatistic)
 
 @dataclass(frozen=True)
 class GateCost:
-    """Of a gated convolution.
+    """Cost of a gated convolution.
 
     Attributes:
         name: the layer's.
-        live, channels: outputs that live, of how many.
+        live, channels: number of live outputs, and of all.
         gated, dense: predicted cycles with the gate, and of the layer that computes all channels.
     """
 
@@ -43,7 +43,7 @@ class GateCost:
 
 
 def gate_costs(program: Program, family: str = Family.TINYGEN) -> Iterator[GateCost]:
-    """Of every gated convolution with constant weights; mixed weights have no layer without a gate.
+    """Costs of every gated convolution with constant weights (for mixed weights there is no ungated layer).
 
     The dense layer gets scratch for as many rows as the gated one has: with less, weights are read more often.
 
@@ -65,7 +65,7 @@ def gate_costs(program: Program, family: str = Family.TINYGEN) -> Iterator[GateC
 
 
 def gate_notes(program: Program, family: str = Family.TINYGEN) -> list[str]:
-    """A sentence about every gate that costs more than it saves."""
+    """A sentence for each gate that costs more than it saves."""
     return [str(cost) for cost in gate_costs(program, family) if cost.gated > cost.dense]
 
 
@@ -79,7 +79,7 @@ def _gate(makers: Mapping[str, Step], name: str) -> Iterator[Step]:
 
 
 def _dense(node: Node) -> Node:
-    """The layer with all of its channels."""
+    """The ungated layer, with all its channels."""
     op, x, weights, y = node.op, node.input(0), node.input(1), node.output
     assert isinstance(op, GatherConv2D)
     shared = {one.name: getattr(op, one.name) for one in fields(Convolution) if one.name not in ("inputs", "outputs")}

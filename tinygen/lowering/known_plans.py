@@ -1,4 +1,4 @@
-"""Plans that kernels made before: a build asks several times for those of one layer, and the next build again."""
+"""A cache of kernel plans: one build asks several times for a layer's plans, and so does the next build."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Plans = dict[Kernel, tuple[KernelPlan, ...]]
 
 
 class KnownPlans:
-    """Plans by kernel, of the layers that were asked for last.
+    """Plans by kernel, of the layers used last.
 
     Args:
-        limit_bytes: of constants in them, about; one layer is kept whatever it takes.
+        limit_bytes: of constants in the plans, approximately; one layer is always kept.
     """
 
     def __init__(self, limit_bytes: int = _LIMIT_BYTES) -> None:
@@ -50,7 +50,7 @@ class KnownPlans:
 
 
 def layer_key(node: Node) -> Hashable:
-    """What nodes have in common that mean the same, their tensors' codes included; None where it cannot be told."""
+    """A key that is equal for equivalent nodes, constants included; None if it cannot be computed."""
     key = (node.op, *(tensor and _tensor_key(tensor) for tensor in (*node.inputs, *node.outputs)))
     try:
         hash(key)

@@ -1,4 +1,4 @@
-"""The layers of a program and of its branches, numbered in the order in which they may finish."""
+"""The layers of a program and of its branches, numbered in an order in which they finish."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from tinygen.lowering.program import Program, Step
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """One that runs code: an operator; or of one that chooses, one of its branches, which finishes when that has run.
+    """A layer that runs code: an operator, or one branch of a branch operator, which finishes after the branch's
+    layers.
 
     Attributes:
-        number: what the observer gets.
+        number: passed to the observer.
         step: of the operator.
-        program: whose step it is.
-        prefix: of names of the program's tensors: "" or `choice/0/`.
+        program: the program that the step belongs to.
+        prefix: of the names of the program's tensors, "" or `choice/0/`.
         branch: the branch's number; None for other operators.
     """
 
@@ -39,13 +40,13 @@ class Layer:
 
 
 def all_layers(program: Program, prefix: str = "") -> Iterator[Layer]:
-    """In the order of their numbers: the layers of a branch come before the branch itself."""
+    """All layers by number: the layers of a branch come before the branch itself."""
     for step in program.layers:
         yield from layers_of(step, program, prefix)
 
 
 def layers_of(step: Step, program: Program, prefix: str = "") -> Iterator[Layer]:
-    """Those of one step: one, but for operators that choose."""
+    """The layers of one step: one, except for branch operators."""
     if not step.branches:
         yield Layer(step.index, step, program, prefix)
     for branch, inner in enumerate(step.branches):
@@ -54,7 +55,7 @@ def layers_of(step: Step, program: Program, prefix: str = "") -> Iterator[Layer]
 
 
 def numbered(programs: Sequence[Program], first: int) -> tuple[tuple[Program, ...], tuple[int, ...], int]:
-    """Branches with their layers numbered from `first`, the number of each branch itself, and the number after all."""
+    """Branches with their layers numbered from `first`, the number of each branch, and the next free number."""
     found, marks = [], []
     for program in programs:
         renumbered, first = _renumbered(program, first)

@@ -1,4 +1,4 @@
-"""What lowering asks of a vendor's kernel library; `tinygen.targets` knows how to answer."""
+"""The interface to a vendor's kernel library that lowering needs; `tinygen.targets` implements it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class KernelLibrary(Protocol):
     """A library built for one core by one compiler: the answers depend on both."""
 
     def scratch_bytes(self, call: LibraryCall) -> int:
-        """Bytes of working memory the call wants, by the library's own account.
+        """Bytes of working memory that the call needs, according to the library.
 
         Raises:
             TinygenError: the library has no such function.

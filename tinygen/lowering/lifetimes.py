@@ -1,4 +1,4 @@
-"""Which tensors share a piece of arena, and from which step to which it lives.
+"""Which tensors share a buffer of the arena, and the steps between which it is live.
 
 A slot holds one tensor, or several: the output of an operator that works in place, views into a larger tensor,
 and the parts of a tensor that is written piece by piece.
@@ -18,7 +18,7 @@ from tinygen.lowering.planner import Buffer, Overlay, live_by_step
 class Slot:
     """A buffer in the making. `first` and `last` are steps, both included.
 
-    `ends` has for each tensor in it where that ends, bytes from the slot's start, and the last step that needs it.
+    `ends` has for each of its tensors the end, in bytes from the slot's start, and the last step that needs it.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Slot:
     ends: list[tuple[int, int]] = field(default_factory=list)
 
     def buffer(self) -> Buffer:
-        """The slot with its sizes: when a tensor at its end is gone, the rest is smaller."""
+        """The slot as a buffer, which shrinks when a tensor at its end is dead."""
         shrinks: list[tuple[int, int]] = []
         size = self.size
         for step in sorted({last for _, last in self.ends if last < self.last}):
@@ -41,14 +41,14 @@ class Slot:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor lies: so many bytes into a slot."""
+    """The address of a tensor: a slot, and bytes from its start."""
 
     slot: Slot
     offset: int = 0
 
 
 def last_uses(graph: Graph) -> dict[str, int]:
-    """The last step that needs each tensor; outputs of the model stay to the end, and states with what they become."""
+    """The last step that needs each tensor: the end for outputs of the model, states and their updates."""
     last = dict.fromkeys(graph.inputs, 0)
     for step, op in enumerate(graph.ops):
         for name in (*op.inputs, *op.outputs):
@@ -58,7 +58,7 @@ def last_uses(graph: Graph) -> dict[str, int]:
 
 
 def last_reads(graph: Graph) -> dict[str, int]:
-    """The last step that reads each tensor: the end for outputs of the model, and for what states become."""
+    """The last step that reads each tensor: the end for outputs of the model and updates of states."""
     reads = {name: step for step, op in enumerate(graph.ops) for name in op.inputs}
     return reads | dict.fromkeys(graph.sinks, len(graph.ops))
 
@@ -66,17 +66,17 @@ def last_reads(graph: Graph) -> dict[str, int]:
 def assign_slots(
     graph: Graph, plans: Sequence[KernelPlan], caller: Collection[str] = ()
 ) -> tuple[list[Slot], dict[str, Place]]:
-    """Slots in the order in which they begin, and the place of every tensor that is computed.
+    """Slots in the order of their first steps, and the place of every computed tensor.
 
     Args:
-        caller: inputs and outputs that are to lie in buffers of the caller, see `lay_out`.
+        caller: inputs and outputs in buffers of the caller, see `lay_out`.
     """
     return _Assignment(graph, plans, caller).run()
 
 
 @dataclass(frozen=True)
 class Ahead:
-    """A tensor that is written row by row while another one is read, and given up, row by row.
+    """A tensor that is written row by row while another one is read and released row by row.
 
     Attributes:
         result, source: their names.
@@ -90,15 +90,15 @@ class Ahead:
 
 @dataclass(frozen=True)
 class Layout:
-    """Everything that wants a place in the arena.
+    """Everything that needs a place in the arena.
 
     Attributes:
         slots: of tensors, then of scratch.
         places: of every tensor that is computed.
         scratch: slots of scratch, by step.
         overlays: slots that may share bytes, by their indices.
-        ported: of every tensor that lives in a buffer of the caller: whose buffer it is, an input or output of the
-            graph, and how many bytes into it.
+        ported: for every tensor in a buffer of the caller: the graph's input or output whose buffer it is, and the
+            offset in bytes.
     """
 
     slots: tuple[Slot, ...]
@@ -115,11 +115,11 @@ class Layout:
 def lay_out(
     graph: Graph, plans: Sequence[KernelPlan], ahead: Ahead | None = None, caller: Collection[str] = ()
 ) -> Layout:
-    """Slots of tensors and scratch, when the operators run in the graph's order by these plans.
+    """Slots of tensors and scratch, if the operators run in the graph's order with these plans.
 
     Args:
-        caller: inputs and outputs that are to lie in buffers of the caller. Each has one unless it shares its memory
-            with another input, output or state, or is a part of something larger: it is copied then.
+        caller: inputs and outputs in buffers of the caller. Those that share memory with another input, output or
+            state, or are part of a larger tensor, are copied instead.
     """
     every, places = assign_slots(graph, plans, caller)
     buffers = _buffers_of_caller(graph, places, caller)
@@ -137,7 +137,7 @@ def lay_out(
 
 
 def _buffers_of_caller(graph: Graph, places: Mapping[str, Place], caller: Collection[str]) -> dict[int, str]:
-    """The input or output whose buffer takes the place of a slot, by the slot's identity."""
+    """The input or output whose buffer replaces a slot, by the slot's identity."""
     ports = {*graph.inputs, *graph.outputs}
     apart = {*ports, *(state.tensor for state in graph.states)}
     found = {}
@@ -152,17 +152,17 @@ def _buffers_of_caller(graph: Graph, places: Mapping[str, Place], caller: Collec
 def live_bytes(
     graph: Graph, plans: Sequence[KernelPlan], ahead: Ahead | None = None, caller: Collection[str] = ()
 ) -> list[int]:
-    """What is alive at each step, scratch included: no arena can be smaller than the largest."""
+    """Live bytes at each step, scratch included: no arena can be smaller than the maximum."""
     layout = lay_out(graph, plans, ahead, caller)
     live = live_by_step(layout.buffers, layout.overlays)
-    # Behind the last buffer there may be steps that only use buffers of the caller.
+    # Steps after the last buffer's end may only use buffers of the caller.
     return live + [0] * (len(graph.ops) - len(live))
 
 
 def _overlays(
     graph: Graph, plans: Sequence[KernelPlan], slots: Sequence[Slot], places: Mapping[str, Place], ahead: Ahead
 ) -> tuple[Overlay, ...]:
-    """Slots that may share bytes for the sake of `ahead`; none when another tensor lives in the source's slot too."""
+    """Slots that may share bytes because of `ahead`; none if another tensor is in the source's slot too."""
     result, source = places[ahead.result], places[ahead.source]
     strangers = (
         name
@@ -182,7 +182,7 @@ class _Assignment:
     def __init__(self, graph: Graph, plans: Sequence[KernelPlan], caller: Collection[str]) -> None:
         self.graph, self.plans, self.caller = graph, plans, caller
         self.last, self.reads = last_uses(graph), last_reads(graph)
-        # Nothing is written over an input of the caller's.
+        # An input of the caller is never overwritten.
         self.last |= {name: len(graph.ops) for name in graph.inputs if name in caller}
         self.slots: list[Slot] = []
         self.places: dict[str, Place] = {}
@@ -190,13 +190,13 @@ class _Assignment:
 
     def run(self) -> tuple[list[Slot], dict[str, Place]]:
         for name in self.graph.sources:
-            # Inputs are written before the first layer, all of them at once; states are there already.
+            # All inputs are written before the first layer; states exist before them.
             self._new(name, 0)
         for step, (op, plan) in enumerate(zip(self.graph.ops, self.plans, strict=True)):
             reused: set[int] = set()
             for index, name in enumerate(op.outputs):
                 if name in self.places:
-                    # The parts of a joined tensor are where they belong already.
+                    # The parts of a joined tensor are in place already.
                     continue
                 home = None if name in self.wholes else self._home(plan, index, step)
                 if home is not None:
@@ -211,7 +211,7 @@ class _Assignment:
         return self.slots, self.places
 
     def _new(self, name: str, step: int) -> None:
-        """Gives a tensor room: in the whole it is part of, else in a slot of its own."""
+        """Places a tensor: in the tensor it is part of, else in a slot of its own."""
         whole, offset = self.wholes.get(name, (name, 0))
         if whole not in self.places:
             slot = Slot(whole, self.graph.tensors[whole].nbytes, step, self.last[whole])
@@ -226,14 +226,14 @@ class _Assignment:
         self.places[name] = place
 
     def _home(self, plan: KernelPlan, output: int, step: int) -> Place | None:
-        """The place of the state that this output becomes, if nothing reads what the state was any more."""
+        """The place of the state that this output updates, if nothing reads the old state any more."""
         op = self.graph.ops[step]
         for state in self.graph.states:
             place = self.places[state.tensor]
             if state.update != op.outputs[output] or plan.is_alias:
                 continue
             inside = [name for name, other in self.places.items() if other.slot is place.slot]
-            # The operator itself may read it, where the plan says that it writes in step.
+            # The operator itself may read it, if the plan allows writing in place.
             clash = any(
                 name in inside and (self.places[name] != place or (index, output) not in plan.inplace)
                 for index, name in enumerate(op.inputs)
@@ -243,7 +243,7 @@ class _Assignment:
         return None
 
     def _donor(self, plan: KernelPlan, output: int, step: int, reused: set[int]) -> Place | None:
-        """The input's place that this output may take over: always for aliases, else if the input dies here."""
+        """The place of an input that this output may reuse: always for aliases, else if the input dies here."""
         op = self.graph.ops[step]
         for source, target in plan.inplace:
             place = self.places.get(op.inputs[source])
@@ -251,14 +251,14 @@ class _Assignment:
                 continue
             if plan.is_alias:
                 return place
-            # What else the operator reads from the slot must be meant to be overwritten in step, too.
+            # The plan must also allow overwriting other inputs in the same slot.
             clash = any(
                 other.slot is place.slot and (other.offset != place.offset or (index, target) not in plan.inplace)
                 for index, name in enumerate(op.inputs)
                 if (other := self.places.get(name)) is not None
             )
             sizes = [self.graph.tensors[name].nbytes for name in (op.inputs[source], op.outputs[output])]
-            # A buffer of the caller's is as large as the output, not as what was there before.
+            # A buffer of the caller has the size of the output, not of the earlier tensor.
             fits = sizes[1] == place.slot.size if op.outputs[output] in self.caller else sizes[1] <= sizes[0]
             if place.slot.last == step and fits and not clash:
                 return place
@@ -266,13 +266,13 @@ class _Assignment:
 
 
 def _wholes(graph: Graph, plans: Sequence[KernelPlan]) -> dict[str, tuple[str, int]]:
-    """For each tensor that is a part of a joined one: that one, and where in it the part begins (bytes)."""
+    """For each part of a joined tensor: the joined tensor, and the part's offset in bytes."""
     direct: dict[str, tuple[str, int]] = {}
     for op, plan in zip(graph.ops, plans, strict=True):
         for (source, target), offset in zip(plan.inplace, plan.part_offsets, strict=False):
             direct[op.inputs[source]] = (op.outputs[target], offset)
     for op, plan in reversed(list(zip(graph.ops, plans, strict=True))):
-        # What a part is only another shape of.
+        # The tensor that the part is a reshaped form of.
         if plan.is_alias and not plan.part_offsets and op.outputs[0] in direct and op.inputs[0] not in direct:
             sizes = {graph.tensors[name].nbytes for name in (op.inputs[0], op.outputs[0])}
             if len(sizes) == 1:

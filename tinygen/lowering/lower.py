@@ -41,32 +41,32 @@ def lower(
         family: one of `select.FAMILIES`.
         isa: instruction sets of the board's core.
         library: what a family such as "cmsis-nn" calls.
-        streaming: compute the first stage in stripes, to this end.
-        code_bytes: the most code that may stand for weights, in all layers together.
-        io: where inputs and outputs lie.
-        kernels: by the layer's name, `branch/0/conv` within branches, instead of the fastest within `code_bytes`; see
-            `choose_kernels`.
+        streaming: whether and why to compute the first stage in stripes.
+        code_bytes: limit of code that stands for weights, in all layers together.
+        io: where inputs and outputs are stored.
+        kernels: kernel names by layer (`branch/0/conv` within branches), instead of the fastest within `code_bytes`;
+            see `choose_kernels`.
 
     Raises:
-        UnsupportedError: no kernel matches a layer, or states become what cannot be copied to them.
-        TinygenError: the family wants a library and none is given, or it lacks a function.
+        UnsupportedError: no kernel matches a layer, or a state's update cannot be copied to it.
+        TinygenError: the family needs a library and none is given, or it lacks a function.
         FitError: the arena cannot be made as small as `streaming` wants.
     """
     chosen = choose_kernels(graph, family, isa, kernels)
-    # Each stripe of a layer would have a copy of its code.
+    # Each stripe of a layer would need its own copy of the code.
     coded = coded_layers(chosen.graph, chosen.choices, 0 if streaming else code_bytes)
     return lower_chosen(chosen, coded, library, streaming, io)
 
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """A graph whose layers have their fastest kernels, those with weights as code included.
+    """A graph with the fastest kernel for each layer, including kernels with weights as code.
 
     Attributes:
         graph: with layers fused.
         choices: one per operator.
-        family, isa: what they were chosen from.
-        kernels: names by layer, where they were given.
+        family, isa: the kernels chosen from.
+        kernels: names by layer, if they were given.
     """
 
     graph: Graph
@@ -76,11 +76,12 @@ class Chosen:
     kernels: Mapping[str, str] | None = None
 
     def choice_of(self, node: Node) -> Choice:
-        """For a layer, or a stripe of one."""
+        """Choice for a layer, or a stripe of one."""
         return _choice(node, self.family, self.isa, self.kernels)
 
     def no_heavier(self, node: Node) -> Choice:
-        """For a layer whose codes lie otherwise: where the given kernel does not match, one with no more weights.
+        """Choice for a layer with packed codes: if the given kernel does not match, one whose weights take no more
+        flash.
 
         Raises:
             UnsupportedError: there is none.
@@ -96,8 +97,8 @@ def choose_kernels(graph: Graph, family: str, isa: Collection[str], kernels: Map
     """The fastest kernels of a graph; see `lower`.
 
     Args:
-        kernels: names by layer. A layer that is not named, or that its kernel does not match, as a stripe may not,
-            gets the fastest that has no weights as code.
+        kernels: names by layer. A layer that is not named, or whose kernel does not match (as for some stripes), gets
+            the fastest kernel without weights as code.
     """
     graph = fuse(graph, family, isa)
     return Chosen(graph, [_choice(node, family, isa, kernels) for node in graph.nodes()], family, isa, kernels)
@@ -111,7 +112,7 @@ def _choice(node: Node, family: str, isa: Collection[str], kernels: Mapping[str,
 
 
 def layer_of(name: str) -> str:
-    """The layer that an operator of that name computes, all of it or a stripe."""
+    """The layer that an operator of that name computes, wholly or a stripe of it."""
     return model_layer(name) or name
 
 
@@ -125,7 +126,7 @@ def lower_chosen(
     """The rest of `lower`.
 
     Args:
-        coded: outputs of the layers whose weights may be code, see `code_budget`.
+        coded: outputs of the layers whose weights may be instructions, see `code_budget`.
     """
     graph, isa = chosen.graph, chosen.isa
     branches: dict[str, Choice] = {}
@@ -152,20 +153,20 @@ def lower_chosen(
         program = finished(packed)
     else:
         least = _smaller(least, packed, streaming, kernel_of)
-        # The smallest arena stays the smallest: scratch gets what is free in it.
+        # If the smallest arena is asked for, scratch only gets its free bytes.
         program = finished(least, least.arena_bytes if streaming.arena_bytes is None else streaming.arena_bytes)
     _check_alignment(program, isa)
     return replace(program, isa=frozenset(isa))
 
 
 def _within(chosen: Chosen, graph: Graph) -> Program:
-    """A branch of the graph. Weights that are code would need a budget in all branches together: there are none."""
+    """A branch of the graph. Weights as code are not used there: they would need a budget for all branches together."""
     family = family_within(chosen.family)
     return lower(graph, family=family, isa=chosen.isa, code_bytes=0, io=Io.CALLER, kernels=chosen.kernels)
 
 
 def _smaller(least: Draft, packed: Draft, streaming: Streaming, choose: Chooser) -> Draft:
-    """In stripes, or with activations packed: the first of both within the limit, or what needs least without one.
+    """With stripes or packed activations: the first form within the limit; without a limit the smallest.
 
     Raises:
         FitError: none is within the limit.
@@ -190,10 +191,10 @@ def _unstriped(least: Draft, packed: Draft, limit: int | None) -> Draft:
 
 
 def _check_alignment(program: Program, isa: Collection[str]) -> None:
-    """A vector unit reads what lies at another address, and does not complain.
+    """Checks alignment: a vector unit silently reads from the wrong address if data are not aligned.
 
     Raises:
-        UnsupportedError: a tensor lies within another one, where no vector begins.
+        UnsupportedError: a tensor within another one is not aligned for vectors.
     """
     for step in program.layers if "pie" in isa else ():
         for name in (*step.node.op.inputs, *step.node.op.outputs):
@@ -206,7 +207,7 @@ def _check_alignment(program: Program, isa: Collection[str]) -> None:
 
 
 def _ordered(graph: Graph, choices: Sequence[Choice], caller: frozenset[str]) -> Draft:
-    """The program with the smaller arena: in the graph's order, or in the one that needs least."""
+    """The program with the smaller arena: in the graph's order, or in the best order found."""
     given = draft(graph, choices, caller=caller)
     schedule = best_order(graph, least_scratch(choices), caller=caller)
     if schedule.order == tuple(range(len(graph.ops))):
@@ -226,7 +227,7 @@ def _with_ordering(least: Draft, ordering: Ordering) -> Draft:
 
 
 def _with_scratch(node: Node, choice: Choice, library: KernelLibrary | None) -> Choice:
-    """A plan that calls a library, with the scratch that the library asks for; other plans as they are."""
+    """A plan that calls a library, with the scratch that the library asks for; other plans unchanged."""
     if all(plan.library is None for plan in choice.variants):
         return choice
     if library is None:

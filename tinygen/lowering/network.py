@@ -1,4 +1,4 @@
-"""Network to programs: one per switch, in one arena and one flash."""
+"""Network to programs: one per switch, which share arena and flash."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TAKEN = re.compile(
 
 @dataclass(frozen=True, eq=False)
 class SwitchProgram:
-    """One switch of a network, ready to be written down."""
+    """One switch of a network, ready for `emit`."""
 
     name: str
     program: Program
@@ -36,12 +36,11 @@ class SwitchProgram:
 
 @dataclass(frozen=True, eq=False)
 class NetworkProgram:
-    """A network ready to be written down.
+    """A network ready for `emit`.
 
     Attributes:
         name: of the network, in C.
-        switches: in the network's order. All use one arena, one after the other: that of each begins where the state
-            ends.
+        switches: in the network's order. Only one uses the arena at a time, from the end of the network's state on.
     """
 
     name: str
@@ -49,7 +48,7 @@ class NetworkProgram:
 
     @staticmethod
     def of(program: Program) -> NetworkProgram:
-        """A program that is all there is."""
+        """A network of a single program."""
         return NetworkProgram(program.graph.name, (SwitchProgram("only", program),))
 
     @property
@@ -73,7 +72,7 @@ class NetworkProgram:
 
     @property
     def state_bytes(self) -> int:
-        """From the arena's start to where the programs' offsets count from."""
+        """Bytes from the arena's start to the programs' offset 0."""
         graphs = [program.graph for program in self.programs]
         return aligned(_state_bytes(graphs), max(ALIGNMENT, self.alignment)) if self.is_switchable else 0
 
@@ -84,12 +83,12 @@ class NetworkProgram:
 
     @property
     def kept_bytes(self) -> int:
-        """What a switch keeps from one invocation to the next, of the one that keeps most."""
+        """Bytes kept between invocations, of the switch that keeps most."""
         return max(program.state_bytes for program in self.programs)
 
     @property
     def arena_bytes(self) -> int:
-        """Of the state, and the switch that needs most."""
+        """Bytes of the network's state and of the switch that needs most."""
         return self.state_bytes + max(program.memory.arena_bytes for program in self.programs)
 
 
@@ -114,8 +113,8 @@ def lower_network(
         kernels: of each switch, by the layer's name; see `lower`.
 
     Raises:
-        UnsupportedError: buffers of the caller for a network that can be switched.
-        ModelError: a switch has a name that the generated C needs, or two thresholds have one name there.
+        UnsupportedError: buffers of the caller for a switchable network.
+        ModelError: a switch has a name that the generated C uses, or two thresholds have the same C name.
     """
     if not network.is_switchable:
         return NetworkProgram.of(
@@ -156,7 +155,7 @@ def lower_network(
 
 
 def _state_bytes(graphs: Sequence[Graph]) -> int:
-    """What stands at the arena's start of a network that can be switched: the current switch, and all thresholds."""
+    """Bytes at the arena's start of a switchable network: the current switch, and all thresholds."""
     return _WORD * (1 + sum(len(thresholds_of(graph)) for graph in graphs))
 
 

@@ -1,8 +1,8 @@
-"""Which activations of few bits are packed: those at the arena's peak, while it falls.
+"""Chooses which low-bit activations are packed: those at the arena's peak, as long as the peak falls.
 
-A code of 4 or 2 bits takes a byte, or its bits in words of channels (`Tensor.code_bits`). Packed ones cost a little to
-write and to read, so only tensors that are alive where most memory is are packed, and only those whose layers have
-kernels that read and write them so, without getting slower.
+A code of 4 or 2 bits takes a byte, or its bits in words of channels (`Tensor.code_bits`). Packed codes are slower to
+write and read, so only tensors that are live at the peak are packed, and only if their layers have kernels for packed
+codes that are not slower.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ class _Packing:
         return sum(choice.fastest.cycles for choice in self.choices)
 
     def live(self, caller: frozenset[str]) -> list[int]:
-        """Bytes alive at each step, with as little scratch as can be."""
+        """Live bytes at each step, with the least scratch."""
         return live_bytes(self.graph, least_scratch(self.choices), caller=caller)
 
 
 def pack_activations(least: Draft, choose: Chooser, given: Sequence[Op]) -> Draft:
-    """The same program with those activations packed that make its arena smaller.
+    """The same program, with activations packed if that makes its arena smaller.
 
     Args:
         least: without stripes, nothing packed.
         choose: gives a node its kernel.
-        given: the operators in the model's own order.
+        given: the operators in the model's order.
     """
     graph, caller = least.program.graph, least.caller
     bits = _packable(graph)
@@ -60,7 +60,7 @@ def pack_activations(least: Draft, choose: Chooser, given: Sequence[Op]) -> Draf
     while bits and live:
         peak, found = ways[-1]
         for name in _alive(graph, bits, [step for step, size in enumerate(live) if size == peak]):
-            # Refused or not: it is not tried again.
+            # It is not tried again, packed or not.
             found = _packed(found, bytes_, name, bits.pop(name), choose) or found
         live = found.live(caller)
         if max(live) >= peak:
@@ -82,26 +82,26 @@ def pack_activations(least: Draft, choose: Chooser, given: Sequence[Op]) -> Draf
 
 
 def _packable(graph: Graph) -> dict[str, int]:
-    """Bits of a code, of every tensor that could be packed: what layers write for layers alone."""
+    """Bits per code of every tensor that could be packed: written by a layer and read by layers only."""
     kept = {*graph.sources, *graph.sinks}
     written = [graph.tensors[name] for op in graph.ops for name in op.outputs if name not in kept]
     return {tensor.name: bits for tensor in written if (bits := _bits(tensor)) and _packed_bytes(tensor, bits)}
 
 
 def _bits(tensor: Tensor) -> int:
-    """Bits that its codes can be packed in; 0 for none."""
+    """Bits per packed code; 0 if it cannot be packed."""
     if not isinstance(tensor.encoding, Levels) or tensor.encoding.bits > 4:
         return 0
     return 2 if tensor.encoding.bits == 2 else 4
 
 
 def _packed_bytes(tensor: Tensor, bits: int) -> bool:
-    """Whether that is less: channels are filled up to words."""
+    """Whether packing saves bytes: channels are padded to words."""
     return replace(tensor, code_bits=bits).nbytes < tensor.nbytes
 
 
 def _alive(graph: Graph, bits: Mapping[str, int], steps: Sequence[int]) -> list[str]:
-    """Names of `bits` that are alive at one of these steps, in the order in which they are written."""
+    """Names of `bits` that are live at one of these steps, in the order in which they are written."""
     last = last_uses(graph)
     return [
         name
@@ -112,7 +112,7 @@ def _alive(graph: Graph, bits: Mapping[str, int], steps: Sequence[int]) -> list[
 
 
 def _packed(at: _Packing, in_bytes: _Packing, name: str, bits: int, choose: Chooser) -> _Packing | None:
-    """One more tensor packed; None where a layer has no kernel for that, or a slower one."""
+    """One more tensor packed; None if a layer has no kernel for that, or only a slower one."""
     tensor = replace(at.graph.tensors[name], code_bits=bits)
     graph = replace(at.graph, tensors={**at.graph.tensors, name: tensor})
     choices = list(at.choices)

@@ -1,4 +1,4 @@
-"""A graph with a kernel per operator, laid out in the arena: first with least scratch, then with what is left over."""
+"""Lays out a graph with chosen kernels in the arena: first with least scratch, then spends the bytes left."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _TRY_NODES = 1000
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """A program that takes the variants with least scratch, and what it may take instead.
+    """A program that uses the variants with least scratch, and the alternatives.
 
     Attributes:
-        program: as it is so far.
+        program: with least scratch.
         choices: per step, the kernel with all its variants.
-        ahead: the tensor that is laid over what it is computed from, if any.
+        ahead: the tensor that may overlap the tensor it is computed from, if any.
     """
 
     program: Program
@@ -53,12 +53,12 @@ def least_scratch(choices: Sequence[Choice]) -> list[KernelPlan]:
 def draft(
     graph: Graph, choices: Sequence[Choice], ahead: Ahead | None = None, caller: frozenset[str] = frozenset()
 ) -> Draft:
-    """The program that executes the operators in the graph's order, with as little scratch as can be."""
+    """The program that executes the operators in the graph's order, with the least scratch."""
     return Draft(_placed(graph, choices, least_scratch(choices), ahead, caller), tuple(choices), ahead)
 
 
 def finished(least: Draft, limit: int | None = None) -> Program:
-    """The program with its scratch spent.
+    """The program with scratch assigned.
 
     Args:
         least: the draft; its arena is within the limit.
@@ -76,7 +76,7 @@ def finished(least: Draft, limit: int | None = None) -> Program:
         spent = _placed(program.graph, choices, plans, least.ahead, least.caller, nodes)
         if limit is None or spent.memory.arena_bytes <= limit:
             return replace(spent, ordering=program.ordering, streamed=program.streamed)
-        # What is alive would fit, but no placement was found that does.
+        # Live bytes would fit, but no placement within the limit was found.
         budget -= max(spent.memory.arena_bytes - limit, ALIGNMENT)
     return program
 

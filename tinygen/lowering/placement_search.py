@@ -1,8 +1,8 @@
 """Branch and bound over offsets of buffers whose lifetimes are known (dynamic storage allocation).
 
-Buffers are placed one after another at offsets that never fall, each as low as those already placed
-below it allow. Every plan that cannot be pushed down any further is found in exactly that way, so the
-search is complete; it is cut short by three rules (compare Moffitt, "MiniMalloc", ASPLOS 2023):
+Buffers are placed one after another at non-decreasing offsets, each as low as the buffers placed below it allow. Every
+plan in which no buffer can be moved down is found in exactly one way, so the search is complete. Three rules prune it
+(compare Moffitt, "MiniMalloc", ASPLOS 2023):
 
 - all that is still to be placed at one step must fit between the lowest free place and the capacity;
 - a buffer is not placed above a gap that another one could fill (moving that one down is never worse);
@@ -97,7 +97,7 @@ def _candidates(problem: Problem, state: _State, capacity: int) -> list[int]:
     """What may be placed next, the most promising last; nothing when no completion can fit."""
     if any(_too_high(state, clique, capacity - load) for clique, load in zip(problem.cliques, state.load, strict=True)):
         return []
-    # The two lowest tops, so that a buffer is not compared with itself.
+    # The two lowest ends, so that a buffer is not compared with itself.
     tops = sorted((state.lowest[b] + problem.sizes[b], b) for b in state.waiting)[:2]
     found = []
     for buffer in state.waiting:
@@ -109,7 +109,7 @@ def _candidates(problem: Problem, state: _State, capacity: int) -> list[int]:
 
 
 def _too_high(state: _State, clique: Mapping[int, int], slack: int) -> bool:
-    """Whether all that a step still waits for must begin above `slack`; mostly the first may begin below."""
+    """Whether all buffers that a step still needs must begin above `slack`; usually the first may begin below."""
     some = False
     for buffer in clique:
         if buffer in state.waiting:
@@ -122,7 +122,7 @@ def _too_high(state: _State, clique: Mapping[int, int], slack: int) -> bool:
 def _put(
     problem: Problem, state: _State, membership: Sequence[Sequence[int]], buffer: int
 ) -> tuple[int, tuple[int, int], list[tuple[int, int]]]:
-    """Places `buffer` at its lowest offset; gives what is needed to take that back."""
+    """Places `buffer` at its lowest offset; returns what is needed to undo that."""
     offset = state.lowest[buffer]
     last = state.last
     raised: list[tuple[int, int]] = []

@@ -1,4 +1,4 @@
-"""What a kernel says about itself: the one source for selection, packing, scratch, cost and the C call."""
+"""Kernel plans: the single source for selection, packing, scratch, cost and the C call."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Field:
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """An array the kernel reads from flash, already in the order its inner loop eats it.
+    """An array that the kernel reads from flash, in the order of its inner loop.
 
     Attributes:
         name: the parameter's name in the C function ("weights").
         data: int8/uint8/int16/int32/float32 codes; the C type follows from the dtype.
         comment: one line on the layout, shown above the array.
-        fields: of int32 [rows, words]: what the words of a row are. The C array has a struct for each row; the
-            template knows its type as NAME_type.
+        fields: for int32 [rows, words], the struct members of a row. The C array then has a struct per row, whose type
+            is NAME_type in the template.
     """
 
     name: str
@@ -52,10 +52,9 @@ class LibraryCall:
     """A call of a vendor's library that a plan's C makes.
 
     Attributes:
-        headers: what declares it all, in the order in which it is included.
+        headers: needed declarations, in the order of inclusion.
         functions: what the C calls, the main function first.
-        buffer_query: the library's own function that knows how many bytes of scratch the call wants; "" when the
-            call takes none.
+        buffer_query: the library's function that returns the bytes of scratch that the call needs; "" if it needs none.
         buffer_arguments: its arguments: an int by value, a tuple of ints as a pointer to a struct of int32_t.
     """
 
@@ -70,25 +69,25 @@ class KernelPlan:
     """How one layer is computed.
 
     Attributes:
-        template: file under templates/kernels/, or "" when nothing is computed and the output simply
-            lies where the input lies (then `inplace` has one pair).
+        template: file under templates/kernels/, or "" for an alias: nothing is computed, the output has the input's
+            address (then `inplace` has one pair).
         stem: readable core of the C function's name: "conv_2d_s8_3x3".
         context: values of the template (numbers, strings, booleans, lists of them). Layers with equal
-            template and context share one C function, so nothing layer-specific belongs in here.
+            template and context share one C function, so it must contain nothing specific to one layer.
         operands: (parameter name, index of the operator's input), in call order.
         results: (parameter name, index of the operator's output), in call order.
         constants: arrays passed after the operands.
         scratch_bytes: working memory passed as `scratch`, 8-byte aligned.
         inplace: pairs (operator input, operator output) that may start at the same address.
         view_offset: for an alias: bytes from the input's start to the output's.
-        part_offsets: for an alias of several inputs: where each pair of `inplace` has its input in the
-            output, in bytes. Who computes the input writes it there.
+        part_offsets: for an alias of several inputs: for each pair of `inplace`, the input's offset in the output, in
+            bytes. The operator that computes the input writes it there.
         headers: C headers the function needs.
         cycles: predicted cost, for the choice between kernels.
-        code_bytes: about how much code stands for weights, where it does; see `lowering.code_budget`.
-        shared_bytes: of the constants, those that layers of other switches of the network read too.
+        code_bytes: approximate code that stands for weights, if any; see `lowering.code_budget`.
+        shared_bytes: bytes of constants that layers of other switches read too.
         library: the vendor's function that does the work; then `scratch_bytes` is asked of the library.
-        alignment: buffers, constants and scratch should begin at multiples of so many bytes.
+        alignment: of buffers, constants and scratch, in bytes.
     """
 
     template: str
@@ -128,10 +127,10 @@ class Kernel:
         family: "reference" (portable, plain loops), "tinygen" (tuned), or that of a vendor's library ("cmsis-nn").
         isa: the instruction set it needs: "c99", "dsp" (Armv7E-M SIMD; its C also runs on any host
             through portable twins of the intrinsics) or "scalar" (no SIMD, but a product in a cycle; likewise).
-        arithmetic: what it computes, where a library is known to round otherwise than the operator's meaning.
+        arithmetic: what it computes, if a library rounds differently from the operator's semantics.
         unless: an instruction set for which there is a better form of this kernel; "" for none.
-        is_sparse: it spares weights that are zero, and pays for what it says where the others are.
-        unpacks, packs: it reads, and writes, codes of 4 and 2 bits that are packed (`Tensor.code_bits`).
+        is_sparse: it skips zero weights, and stores the positions of the others.
+        unpacks, packs: it reads, and writes, packed codes of 4 and 2 bits (`Tensor.code_bits`).
     """
 
     name: str
@@ -150,7 +149,7 @@ class Kernel:
         return self.isa in isa and self.unless not in isa
 
     def variants(self, node: Node) -> tuple[KernelPlan, ...]:
-        """Its plans for a node, least scratch first; none when it does not match."""
+        """Its plans for a node, least scratch first; empty if it does not match."""
         packed_in = any(tensor is not None and tensor.code_bits for tensor in node.inputs)
         packed_out = any(tensor.code_bits for tensor in node.outputs)
         takes = (self.unpacks or not packed_in) and (self.packs or not packed_out)
@@ -165,7 +164,7 @@ _KERNELS: list[Kernel] = []
 
 
 class Traits(TypedDict, total=False):
-    """What a kernel may say of itself; see `Kernel`, which has the defaults."""
+    """Optional properties of a kernel; see `Kernel` for the defaults."""
 
     family: str
     isa: str

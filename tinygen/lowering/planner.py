@@ -1,4 +1,4 @@
-"""Where each buffer lives in the arena.
+"""Memory planner: the offset of each buffer in the arena.
 
 Greedy placement (one buffer after another into the lowest gap that holds it) is tried in several orders. No
 plan can be below the largest sum of buffers alive at one step; when greedy placement misses that bound, branch
@@ -27,10 +27,10 @@ class Buffer:
     """A piece of arena.
 
     Attributes:
-        name: what lives there first.
+        name: of its first tensor.
         size: bytes, at first.
         first, last: the steps between which it is alive, both included.
-        shrinks: (step, bytes): from that step on it takes only so many, from its start; ascending steps.
+        shrinks: (step, bytes): its size from that step on; ascending steps.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Buffer:
         return [(first, last, size) for (first, size), last in zip(starts, ends, strict=True)]
 
     def size_at(self, step: int) -> int:
-        """Bytes at a step at which it is alive; what it takes later is never more."""
+        """Bytes at a step at which it is live; never increases."""
         return [size for start, size in ((self.first, self.size), *self.shrinks) if start <= step][-1]
 
     def in_units(self, unit: int) -> Buffer:
-        """The buffer where all begin at multiples of `unit` bytes; as it is in units of `ALIGNMENT`."""
+        """The buffer with sizes rounded up to multiples of `unit` bytes, converted to units of `ALIGNMENT`."""
         if unit == ALIGNMENT:
             return self
         shrinks = tuple((step, aligned(size, unit)) for step, size in self.shrinks)
@@ -62,12 +62,12 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Overlay:
-    """Two buffers alive at one time that may share bytes, because one fills no faster than the other empties.
+    """Two live buffers that may share bytes, because one is filled no faster than the other is released.
 
     Attributes:
         lower, upper: indices of the buffers.
-        distance: bytes; when `lower` starts first, `upper` starts at least so far above it. The other way
-            round they stay apart.
+        distance: bytes: if `lower` has the lower offset, `upper` starts at least this far above it. Otherwise they must
+            not overlap.
     """
 
     lower: int
@@ -152,7 +152,7 @@ def _improve(problem: Problem, best: list[int], bound: int, budget: Budget) -> t
     """The best plan found, and whether it is known to be the best there is."""
     if _height(problem, best) == bound:
         return best, True
-    # The bound is reached more often than not: half of the budget goes there at once.
+    # The bound is usually reached: spend half of the budget on it first.
     half = Budget(budget.nodes // 2)
     outcome, found = search(problem, bound, half)
     budget.nodes -= budget.nodes // 2 - half.nodes
@@ -174,12 +174,12 @@ def _problem(buffers: Sequence[Buffer], overlays: Sequence[Overlay]) -> Problem:
     below: list[dict[int, int]] = [{} for _ in buffers]
     cliques: dict[int, dict[int, int]] = {}
     alive: list[int] = []
-    # In order of first steps: a sum of live buffers can only be the largest where one begins.
+    # In order of first steps: the sum of live buffers is largest where one begins.
     for index in sorted(range(len(buffers)), key=lambda i: buffers[i].first):
         step = buffers[index].first
         alive = [i for i in alive if buffers[i].last >= step]
         alive.append(index)
-        # Buffers only shrink, so their sizes where the later one begins are the largest they have together.
+        # Buffers only shrink, so their sizes at the later one's first step are the largest.
         cliques[step] = {i: aligned(buffers[i].size_at(step)) for i in alive}
         for other in alive[:-1]:
             below[index][other] = distance.get((index, other), cliques[step][index])
@@ -213,7 +213,7 @@ def _greedy(problem: Problem, buffers: Sequence[Buffer], overlays: Sequence[Over
 
 
 def _rules(buffers: Sequence[Buffer], overlays: Sequence[Overlay]) -> list[list[int]]:
-    """Orders of placement: by size, area, time and length of life; those in overlays first, and not."""
+    """Orders of placement: by size, area, first step and lifetime, each with and without overlaid buffers first."""
     indices = range(len(buffers))
     orders = [
         sorted(indices, key=lambda i: (-buffers[i].size, buffers[i].first)),
@@ -221,7 +221,7 @@ def _rules(buffers: Sequence[Buffer], overlays: Sequence[Overlay]) -> list[list[
         sorted(indices, key=lambda i: (buffers[i].first, -buffers[i].size)),
         sorted(indices, key=lambda i: (buffers[i].first - buffers[i].last, -buffers[i].size)),
     ]
-    # Placed second, the lower buffer of an overlay would find the upper one at the arena's very start.
+    # Placed first, the upper buffer of an overlay would be at the arena's start, with no room below it.
     front = [index for overlay in overlays for index in (overlay.lower, overlay.upper)]
     fronted = [front + [i for i in order if i not in front] for order in orders]
     return orders + fronted if front else orders
@@ -238,7 +238,7 @@ def _shuffles(order: Sequence[int], count: int) -> Iterator[list[int]]:
 
 
 def _promoted(problem: Problem, order: Sequence[int], offsets: Sequence[int], bound: int) -> list[int]:
-    """The order with those buffers earlier that came to lie above the bound ("squeaky wheels").
+    """The order with those buffers moved forward that were placed above the bound ("squeaky wheels").
 
     Joslin and Clements, "Squeaky Wheel Optimization", JAIR 10, 1999. Each moves up past half of the
     neighbours that were placed before it.
@@ -253,7 +253,7 @@ def _promoted(problem: Problem, order: Sequence[int], offsets: Sequence[int], bo
 
 
 def _place(problem: Problem, order: Sequence[int]) -> list[int]:
-    """Each buffer in turn at the lowest offset that those placed before leave."""
+    """Places each buffer in turn at the lowest offset that is free."""
     offsets = [-1] * len(order)
     for index in order:
         taken = [

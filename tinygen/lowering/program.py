@@ -17,7 +17,7 @@ from tinygen.lowering.states import Move
 
 
 class Io(StrEnum):
-    """Where inputs and outputs lie: in the arena, or in buffers of the caller, which each inference is given."""
+    """Where inputs and outputs are stored: in the arena, or in buffers that the caller passes to each inference."""
 
     ARENA = "arena"
     CALLER = "caller"
@@ -28,11 +28,11 @@ class Step:
     """One layer with its kernel.
 
     Attributes:
-        index: position among the layers that run code (what the observer gets), those in branches included; -1 for
+        index: number among the layers that run code, those in branches included, as passed to the observer; -1 for
             aliases.
-        scratch_offset: bytes from the arena's start, when the plan wants scratch.
-        branches: programs that it chooses among; their arenas lie in its scratch.
-        marks: what the observer gets when one of them has run, of each; the last is `index`.
+        scratch_offset: bytes from the arena's start, if the plan needs scratch.
+        branches: programs of its branches, whose arenas are in its scratch.
+        marks: for each branch, the number passed to the observer when it has run; the last is `index`.
     """
 
     index: int
@@ -46,10 +46,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Ordering:
-    """What was decided about the order of operators.
+    """The decision about the order of operators.
 
     Attributes:
-        given_arena_bytes: the arena in the model's own order.
+        given_arena_bytes: the arena in the model's order.
         changed: another order is used, because its arena is smaller.
         optimal: no order has a lower peak of live bytes than the one used.
     """
@@ -65,10 +65,10 @@ class Streamed:
 
     Attributes:
         operators: of the model, in the stage.
-        stripes, rows: how many, and how many rows of the stage's output each has (the last may have less).
-        keep: rows that two stripes share are kept, instead of computed twice.
-        macs: multiply-accumulates without stripes; `recomputed_macs` are added.
-        arena_bytes_before: the smallest arena without stripes: with as little scratch as can be.
+        stripes, rows: number of stripes, and rows of the stage's output in each (the last may have less).
+        keep: whether rows that two stripes share are kept instead of computed twice.
+        macs: multiply-accumulates without stripes; stripes add `recomputed_macs`.
+        arena_bytes_before: the smallest arena without stripes, with the least scratch.
     """
 
     operators: tuple[str, ...]
@@ -82,20 +82,20 @@ class Streamed:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A network ready to be written down.
+    """A graph with every decision made, ready for `emit`.
 
     Attributes:
         graph: what it computes.
         steps: layers in order, aliases included.
         offsets: arena offset of every tensor that lives there, by name.
-        caller: inputs and outputs that the caller has buffers for; none where all lie in the arena.
-        ported: of every tensor that lives in such a buffer: whose it is, and how many bytes into it.
+        caller: inputs and outputs in buffers of the caller; empty if all are in the arena.
+        ported: for every tensor in such a buffer: the input or output it belongs to, and the offset in bytes.
         buffers: the arena's buffers with their lifetimes, for the report.
         memory: their places.
-        ordering: whether operators were moved, and what that saves.
+        ordering: whether operators were reordered, and what that saves.
         isa: instruction sets of the core it was made for.
-        streamed: how the first stage is computed in stripes, when it is.
-        moves: what is copied behind the last step, in order.
+        streamed: how the first stage is computed in stripes, if it is.
+        moves: copies after the last step, in order.
     """
 
     graph: Graph
@@ -112,7 +112,7 @@ class Program:
 
     @property
     def state_bytes(self) -> int:
-        """What invocations keep for the next; without thresholds, which they do not change."""
+        """Bytes of states, without thresholds, which invocations do not change."""
         return sum(self.graph.tensors[state.tensor].nbytes for state in self.graph.states if not state.threshold)
 
     @property
@@ -139,7 +139,7 @@ class Program:
 
 
 def all_constants(step: Step) -> Iterator[Constant]:
-    """Arrays of a step, and of the steps of its branches."""
+    """Constant arrays of a step, and of the steps of its branches."""
     yield from constants_of(step)
     for program in step.branches:
         for inner in program.layers:
@@ -147,7 +147,7 @@ def all_constants(step: Step) -> Iterator[Constant]:
 
 
 def constants_of(step: Step) -> tuple[Constant, ...]:
-    """Arrays of a step: those its kernel packed, then constant tensors it takes as operands."""
+    """Constant arrays of a step: those its kernel packed, then constant tensors that are operands."""
     operands = []
     for name, index in step.plan.operands:
         tensor = step.node.input(index)

@@ -1,4 +1,4 @@
-"""How much scratch each layer gets: what the arena's peak leaves over is free, a little more buys speed."""
+"""How much scratch each layer gets: bytes below the arena's peak are free; a little more may buy speed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def budget_without_limit(peak: int) -> int:
 
 
 def spend_scratch(choices: Sequence[Choice], live: Sequence[int], budget: int) -> list[KernelPlan]:
-    """The variant each layer uses.
+    """Chooses the variant of each layer.
 
     Of the variants that fit, a layer takes the smallest that is within 3 % of the fastest.
 
     Args:
         choices: per step.
         live: bytes alive at each step when every layer takes its first variant.
-        budget: bytes that may be alive; where there are more already, the first variant stays.
+        budget: limit of live bytes; a layer that exceeds it already keeps the first variant.
     """
     plans = []
     for choice, used in zip(choices, live, strict=False):

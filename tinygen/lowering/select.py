@@ -18,8 +18,8 @@ from tinygen.lowering.program import Program
 
 
 class Family(StrEnum):
-    """What kernels a program is made of: the fastest, the fastest without weights as code, plain loops, Arm's
-    library, Espressif's; and for comparisons: as if no weight were zero, and sparse ones wherever they can be.
+    """Which kernels a program may use: all, all without weights as code, plain loops, Arm's library, Espressif's
+    library; for comparisons also only dense ones, or sparse ones wherever possible.
     """
 
     TINYGEN = "tinygen"
@@ -72,9 +72,9 @@ class Choice:
     """A kernel and its plans for one layer, least scratch first.
 
     Attributes:
-        uncoded: where the plans have the weights as code: the best kernel that reads them instead.
-        room: bytes of scratch that it is likely to get; None for any number.
-        branches: programs that the layer chooses among, once they are lowered.
+        uncoded: if the plans have the weights as code: the best kernel that reads weights as data.
+        room: bytes of scratch that it is likely to get; None for no limit.
+        branches: programs of a branch operator, once they are lowered.
     """
 
     kernel: Kernel
@@ -85,15 +85,15 @@ class Choice:
 
     @property
     def fastest(self) -> KernelPlan:
-        """Of the plans that are likely to get their scratch; else the one that needs least."""
+        """The fastest of the plans that are likely to get their scratch; else the plan that needs least scratch."""
         fitting = [plan for plan in self.variants if self.room is None or plan.scratch_bytes <= self.room]
         return min(fitting or self.variants[:1], key=lambda plan: plan.cycles)
 
 
 def likely_room(node: Node) -> int:
-    """Bytes of scratch that a layer is likely to get: half of what its activations take, and a few thousand anyhow.
+    """Bytes of scratch that a layer is likely to get: half of its activations' bytes, but at least a few thousand.
 
-    Kernels are chosen before memory is planned. A plan that only wins with more must not decide.
+    Kernels are chosen before memory is planned, so a plan that is only fast with more scratch must not decide.
     """
     tensors = [tensor for tensor in (*node.inputs, node.output) if tensor is not None and not tensor.is_constant]
     activations = sum(tensor.size * replace(tensor, code_bits=0).memory_dtype.itemsize for tensor in tensors)
@@ -101,7 +101,7 @@ def likely_room(node: Node) -> int:
 
 
 def _best(choices: Sequence[Choice], family: str) -> Choice:
-    """The fastest; of those that are about as fast and take less flash for weights, the smallest."""
+    """The fastest choice, or among those about as fast the one that takes least flash for weights."""
     best = min(choices, key=lambda choice: choice.fastest.cycles)
     cycles, flash = best.fastest.cycles, _LIGHTER * flash_of(best)
     lighter = [
@@ -119,7 +119,7 @@ def _close(choice: Choice, family: str) -> float:
 
 
 def flash_of(choice: Choice) -> int:
-    """Bytes of weights, those that are instructions included, and not those that are there for other switches."""
+    """Bytes of weights, including weights as instructions, without those shared with other switches."""
     plan = choice.fastest
     return plan.weight_bytes + plan.code_bytes - plan.shared_bytes
 
@@ -130,8 +130,8 @@ def choose(node: Node, family: str, isa: Collection[str]) -> Choice:
     Args:
         node: the layer.
         family: "tinygen" allows every kernel of ours, "compact" those that do not spend flash on weights as code,
-            "reference" only the portable plain ones, "cmsis-nn" that library's where it can do the layer, else ours;
-            "dense" leaves kernels for sparse weights out, "sparse" takes them wherever there is one.
+            "reference" only portable plain loops, "cmsis-nn" that library's if it can compute the layer, else ours;
+            "dense" leaves out sparse kernels, "sparse" uses them wherever there is one.
         isa: what the board's core offers, e.g. {"c99", "dsp"}.
 
     Raises:
@@ -141,7 +141,7 @@ def choose(node: Node, family: str, isa: Collection[str]) -> Choice:
 
 
 def choose_without_code(node: Node, family: str, isa: Collection[str]) -> Choice:
-    """The same among kernels that read their weights, and do not have them as code (`KernelPlan.code_bytes`)."""
+    """As `choose`, without kernels that have weights as code (`KernelPlan.code_bytes`)."""
     return _cheapest(node, family, isa, coded=False)
 
 
@@ -162,7 +162,7 @@ class Alternatives:
 
     Attributes:
         choices: the fastest first.
-        usual: what families take: the one asked for, with weights as code and without, and "compact", the last.
+        usual: what families would choose: the family asked for, with and without weights as code, and "compact" (last).
     """
 
     choices: tuple[Choice, ...]
@@ -172,7 +172,7 @@ class Alternatives:
 def alternatives(node: Node, family: str, isa: Collection[str], *, coded: bool) -> Alternatives:
     """
     Args:
-        coded: with those that have their weights as code.
+        coded: include kernels with weights as code.
 
     Raises:
         UnsupportedError: no kernel matches.
@@ -198,7 +198,7 @@ def choose_named(node: Node, name: str, isa: Collection[str]) -> Choice | None:
 
 
 def _turns(node: Node, family: str, isa: Collection[str]) -> Iterator[list[Choice]]:
-    """What matches, of the families that are tried one after the other."""
+    """Matching kernels of the families, in the order in which they are tried."""
     room, layer = likely_room(node), layer_key(node)
     for turn in range(len(_STAGES[family])):
         found = [(kernel, _variants(kernel, node, layer, isa)) for kernel in _allowed(node, family, isa, turn)]
@@ -236,7 +236,7 @@ def _variants(kernel: Kernel, node: Node, layer: Hashable, isa: Collection[str])
 
 
 def _takes_sparse(node: Node, family: str, turn: int) -> tuple[bool, ...]:
-    """Which kernels are tried: those for sparse weights (True), others (False)."""
+    """Which kernels are tried: sparse ones (True), others (False)."""
     if family == SPARSE:
         return (turn == 0,)
     return (False,) if family == DENSE or not _has_zeros(node) else (False, True)

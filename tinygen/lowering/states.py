@@ -1,4 +1,4 @@
-"""What is copied when the last layer has finished, so that states are what they become."""
+"""The copies after the last layer that bring the states up to date."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tinygen.lowering.lifetimes import Place
 
 @dataclass(frozen=True)
 class Move:
-    """Bytes to copy, which may overlap.
+    """A copy of bytes; source and target may overlap.
 
     Attributes:
         state: name of its tensor.
-        update: of the tensor whose bytes it gets.
+        update: name of the tensor that is copied to it.
         size: bytes.
     """
 
@@ -27,7 +27,7 @@ class Move:
 
 
 def final_moves(graph: Graph, places: Mapping[str, Place]) -> tuple[Move, ...]:
-    """The copies in an order in which none overwrites what a later one reads; none for what is written in place.
+    """The copies, in an order in which none overwrites what a later one reads; no copy for updates in place.
 
     Args:
         graph: with its operators in the order in which they run.
@@ -62,7 +62,7 @@ def final_moves(graph: Graph, places: Mapping[str, Place]) -> tuple[Move, ...]:
 
 
 def _free(states: Sequence[State], places: Mapping[str, Place]) -> State | None:
-    """A state whose place no other one is still to be copied from."""
+    """A state that no remaining copy reads."""
     for state in states:
         target = places[state.tensor].slot
         if all(places[other.update].slot is not target for other in states if other is not state):

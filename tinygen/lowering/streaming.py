@@ -1,4 +1,4 @@
-"""Whether, where and in which stripes to compute the first stage of a network, so that it needs less memory."""
+"""Whether, and with which stripes, to compute the first stage of a network to save memory."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _NEAR = 1.02
 
 @dataclass(frozen=True)
 class Streaming:
-    """What is wanted of streaming.
+    """The aim of computing in stripes.
 
     Attributes:
-        arena_bytes: the cheapest way within this arena is taken; None asks for the smallest arena.
-        recompute: how many multiply-accumulates may be added, as a share of all, when the smallest is asked for.
-        striped: in stripes (True), or all rows at once (False); None takes what needs less.
+        arena_bytes: use the fastest way within this arena; None asks for the smallest arena.
+        recompute: limit of additional multiply-accumulates, as a share of all, if the smallest arena is asked for.
+        striped: in stripes (True), or all rows at once (False); None for what needs less memory.
     """
 
     arena_bytes: int | None = None
@@ -50,9 +50,9 @@ class _Candidate:
     """A way to compute the stage.
 
     Attributes:
-        streamed: what will be said of it.
-        peak: bytes alive at the worst step, with as little scratch as can be.
-        cycles: with the scratch that it will get.
+        streamed: its description for reports.
+        peak: largest live bytes of a step, with the least scratch.
+        cycles: with the scratch that it would get.
     """
 
     graph: Graph
@@ -64,17 +64,17 @@ class _Candidate:
 
 
 def stream(whole: Draft, wanted: Streaming, choose: Chooser) -> Draft:
-    """The same network with its first stage in stripes, when that is wanted and helps.
+    """The same network with its first stage in stripes, if that is wanted and helps.
 
-    Arenas are those with least scratch; how fast a way is, is judged with what it can have within the limit.
+    Arenas are compared with the least scratch, cycles with the scratch that fits the limit.
 
     Args:
-        whole: as it is without stripes.
+        whole: the program without stripes.
         wanted: the aim.
         choose: gives a node its kernel.
 
     Raises:
-        FitError: no way found fits the arena wanted; says how small it can be.
+        FitError: nothing found fits the arena; the error says how small it can be.
     """
     limit = wanted.arena_bytes
     if limit is not None and whole.arena_bytes <= limit:
@@ -97,7 +97,7 @@ def stream(whole: Draft, wanted: Streaming, choose: Chooser) -> Draft:
 
 
 def _ranked(candidates: Sequence[_Candidate], wanted: Streaming) -> list[_Candidate]:
-    """What to try, the most promising first."""
+    """Candidates, the most promising first."""
     if wanted.arena_bytes is not None:
         fitting = [c for c in candidates if c.peak <= wanted.arena_bytes]
         smallest = sorted(candidates, key=lambda c: (c.peak, c.cycles))[:1]
@@ -109,10 +109,10 @@ def _ranked(candidates: Sequence[_Candidate], wanted: Streaming) -> list[_Candid
 
 
 def _candidates(whole: Draft, choose: Chooser, limit: int | None) -> list[_Candidate]:
-    """Every stage in stripes of every useful height, where the peak of live bytes falls; as many as work allows."""
+    """Every stage with every useful height of stripes that lowers the peak of live bytes; as many as `work` allows."""
     graph, plans = whole.program.graph, least_scratch(whole.choices)
     if graph.is_stream:
-        # What a state becomes would be written in stripes while the state is still read.
+        # A state's update would be written in stripes while the state is still read.
         return []
     given = max(live_bytes(graph, plans, caller=whole.caller), default=0)
     stages = sorted(find_stages(graph), key=lambda s: (graph.tensors[s.result].nbytes, s.end))[:_STAGES]
@@ -120,7 +120,7 @@ def _candidates(whole: Draft, choose: Chooser, limit: int | None) -> list[_Candi
     ways = [(stage, height) for stage in stages for height in _heights(graph.tensors[stage.result].shape[1])]
     found = []
     work = _WORK
-    # Few stripes of few operators first: when work runs out, what is left are the dearest ways.
+    # Few stripes of few operators first: if work runs out, only the most expensive candidates are missing.
     for stage, height in sorted(ways, key=lambda way: (_operators(graph, *way), way[0].end)):
         for keep in (True, False):
             candidate = _candidate(whole, stage, height, keep, choose, limit) if work > 0 else None
@@ -131,17 +131,17 @@ def _candidates(whole: Draft, choose: Chooser, limit: int | None) -> list[_Candi
 
 
 def _operators(graph: Graph, stage: Stage, height: int) -> int:
-    """How many the stage has in stripes, about."""
+    """Approximate number of the stage's operators when computed in stripes."""
     return -(-graph.tensors[stage.result].shape[1] // height) * (stage.end - stage.first)
 
 
 def _heights(rows: int) -> list[int]:
-    """Heights that give different numbers of stripes, at least two."""
+    """Heights that give different numbers of stripes, two or more."""
     return sorted({-(-rows // count) for count in range(2, rows + 1)})
 
 
 def _peak_behind(graph: Graph, plans: Sequence[KernelPlan], stage: Stage, caller: Collection[str]) -> int:
-    """What the operators behind the stage need, however it is computed."""
+    """Peak bytes of the operators behind the stage, however the stage is computed."""
     behind = replace(graph, ops=graph.ops[stage.end :], inputs=(stage.result,))
     return max(live_bytes(behind, plans[stage.end :], caller=caller), default=0)
 
@@ -174,7 +174,7 @@ def _candidate(
 
 
 def _remembering(choose: Chooser) -> Chooser:
-    """The same chooser, asked once for stripes of the same shape."""
+    """The same chooser, with a cache for stripes of the same shape."""
     known: dict[Any, tuple[Node, Choice]] = {}
 
     def remembered(node: Node) -> Choice:
