@@ -29,11 +29,13 @@ class Tried:
 
     Attributes:
         layer: names of the operators in `graph` that it computes: one, or two that are fused.
+        family: of the kernel.
     """
 
     kernel: str
     graph: Graph
     layer: tuple[str, ...]
+    family: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -79,7 +81,7 @@ def _layers_for(kernel: Kernel, isa: frozenset[str]) -> Iterator[Tried]:
     for graph, nodes in _fused(isa):
         for node in nodes:
             if type(node.op) is kernel.op and any(not plan.is_alias for plan in kernel.variants(node)):
-                yield Tried(kernel.name, graph, _parts(graph, node.op.name))
+                yield Tried(kernel.name, graph, _parts(graph, node.op.name), kernel.family)
 
 
 def _parts(graph: Graph, fused: str) -> tuple[str, ...]:
@@ -87,12 +89,19 @@ def _parts(graph: Graph, fused: str) -> tuple[str, ...]:
     return (fused,) if fused in names else names
 
 
-def batches(tried: Sequence[Tried]) -> list[Batch]:
-    """As few firmwares as the limits allow."""
+def batches(tried: Sequence[Tried], *, apart: bool = False) -> list[Batch]:
+    """As few firmwares as the limits allow.
+
+    Args:
+        apart: no firmware has kernels of two families.
+    """
+    if apart:
+        tried = sorted(tried, key=lambda one: one.family)
     groups: list[list[Tried]] = [[]]
     for one in tried:
         last = groups[-1]
-        if last and (len(last) == MOST_LAYERS or sum(t.nbytes for t in last) + one.nbytes > MOST_BYTES):
+        full = len(last) == MOST_LAYERS or sum(t.nbytes for t in last) + one.nbytes > MOST_BYTES
+        if last and (full or (apart and last[-1].family != one.family)):
             groups.append([])
         groups[-1].append(one)
     return [_batch(index, group) for index, group in enumerate(groups) if group]

@@ -1,4 +1,4 @@
-"""Where the suite's firmware runs: a real board that is flashed each time, its emulated twin, or QEMU."""
+"""Where the suite's firmware runs: a real board that is flashed each time, its emulated twin, QEMU or labwired."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from tinygen.builds.manifest import MANIFEST
 from tinygen.errors import FlashError
 from tinygen.hil.device import Device, open_device
-from tinygen.hil.ports import EMULATED, QEMU, is_line_to_hardware, is_place, port_path
+from tinygen.hil.ports import EMULATED, LABWIRED, QEMU, STAND_INS, is_line_to_hardware, is_place, port_path
 from tinygen.hil.transports import ProcessTransport, SerialTransport, Transport
 from tinygen.targets.board import Board
 from tinygen.targets.cycles import board_cost
@@ -55,7 +55,7 @@ class Place:
 
     Attributes:
         board: as its file describes it: what firmware is built for.
-        port: "emulated", "qemu", or as `tinygen hil --port` takes it.
+        port: "emulated", "qemu", "labwired", or as `tinygen hil --port` takes it.
         toolchain: that builds; None for what the board prefers.
         flash_with: a command that flashes, with {dir} for the folder; None: as `tinygen flash` does.
         silicon: what is emulated in the board's stead; None: the board. For tests of the suite itself.
@@ -70,11 +70,17 @@ class Place:
     @property
     def is_real(self) -> bool:
         """Whether there is something to flash and to talk to over a port."""
-        return self.port not in (EMULATED, QEMU)
+        return self.port not in STAND_INS
 
     @property
-    def is_qemu(self) -> bool:
-        return self.port == QEMU
+    def is_foreign(self) -> bool:
+        """Whether an emulator that this project did not write is in the board's stead."""
+        return self.port in (QEMU, LABWIRED)
+
+    @property
+    def kernels(self) -> str:
+        """Of whole models: labwired lacks an instruction that tuned ones for Cortex-M are full of."""
+        return "reference" if self.port == LABWIRED and not self.board.esp_chip else "tinygen"
 
     @property
     def source(self) -> str:
@@ -87,8 +93,10 @@ class Place:
     @property
     def timeless(self) -> str:
         """Why time cannot be measured here; "" where it can."""
-        if self.is_qemu:
+        if self.port == QEMU:
             return "QEMU has no time: its cycle counters stand still, and bytes take none"
+        if self.port == LABWIRED:
+            return "labwired counts instructions, not cycles, and bytes take no time"
         if self.source == REPORTED:
             return "what is behind this port may be emulated, in a time of its own"
         return ""
@@ -96,7 +104,7 @@ class Place:
     @property
     def what(self) -> str:
         """For reports."""
-        return self.port if self.is_real or self.is_qemu else "emulated by tinygen"
+        return self.port if self.is_real or self.is_foreign else "emulated by tinygen"
 
     def put(self, folder: Path) -> None:
         """Gets the firmware of a folder onto a real board.
@@ -132,8 +140,12 @@ class Place:
 
     def _open(self, elf: Path) -> Line:
         assert self.board.uart is not None
-        if self.is_qemu:
+        if self.port == QEMU:
             return Line(ProcessTransport(qemu_command(self.board, elf)))
+        if self.port == LABWIRED:
+            from tinygen.hil.labwired import LabwiredTransport
+
+            return Line(LabwiredTransport(self.board, elf), LabwiredTransport.clock)
         if self.is_real:
             if is_place(self.port):
                 from tinygen.hil.labgrid import LabgridTransport

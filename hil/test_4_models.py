@@ -14,6 +14,7 @@ from tinygen.builds.manifest import read_manifest
 from tinygen.demo import load_test_digits
 from tinygen.hil.checks import Limits
 from tinygen.hil.output import HilReport
+from tinygen.hil.ports import LABWIRED
 from tinygen.targets.first_light import MODEL, PREDICTED, Point
 from tinygen.verbs.build import BuildOptions, build
 from tinygen.verbs.hil import HilOptions, hil, open_instrument
@@ -22,7 +23,9 @@ _TWIN_INPUTS = 2
 
 
 def test_models(place: Place, model: Whole, folder: Path, record: Record, pytestconfig: pytest.Config) -> None:
-    options = BuildOptions(board=str(place.board.path), toolchain=place.toolchain, **model.options)
+    options = BuildOptions(
+        board=str(place.board.path), toolchain=place.toolchain, kernels=place.kernels, **model.options
+    )
     build(model.model, folder, options, profile=False)
     manifest = read_manifest(folder)
     record.ran(layer.kernel for one in (manifest, *manifest.switches) for layer in one.layers)
@@ -35,9 +38,11 @@ def test_models(place: Place, model: Whole, folder: Path, record: Record, pytest
         np.savez(inputs, x=images[:count], y=labels[:count])
         limits = Limits(min_accuracy=0.9)
     report = hil(folder, HilOptions(port=place.port, inputs=inputs, limit=count, limits=limits))
-    twin = hil(folder, HilOptions(inputs=inputs, limit=_TWIN_INPUTS)) if place.is_real or place.is_qemu else report
+    twin = hil(folder, HilOptions(inputs=inputs, limit=_TWIN_INPUTS)) if place.is_real or place.is_foreign else report
     record.points += _points(model.name, report, twin)
-    assert report.passed, [check["message"] for check in report.content["checks"] if check["status"] == "failed"]
+    # A clock that is not at full speed is the first check's: on labwired, a gap.
+    failed = [check for check in report.content["checks"] if check["status"] == "failed"]
+    assert not [c["message"] for c in failed if not (c["name"] == "clock" and place.port == LABWIRED)]
 
 
 def _points(name: str, report: HilReport, twin: HilReport) -> list[Point]:

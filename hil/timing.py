@@ -31,8 +31,8 @@ def compare(device: Device, folder: Path, *, count: int) -> tuple[list[str], Sam
 
 def points_of(kind: str, place: Place, device: Device, folder: Path, sample: Sample) -> list[Point]:
     """Cycles of each layer, once caches are warm."""
-    counted = _layers(device, sample) if not place.is_qemu else None
-    if place.is_real or place.is_qemu:
+    counted = _layers(device, sample) if not place.is_foreign else None
+    if place.is_real or place.is_foreign:
         with open_device(folder, port="emulated", count=True) as twin:
             predicted: list[int] | None = _layers(twin, sample)
             profile = twin.measure(sample).profile

@@ -213,6 +213,19 @@ def test_on_qemu(board: str, more: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@requires_package("labwired")
+def test_on_labwired(tmp_path: Path) -> None:
+    """What it lacks is a gap that the report names, and not a failure."""
+    chosen = f"({FIRST} or broken or kernels) and not words"
+    done, found = run_suite("l476rg", tmp_path, "--port", "labwired", "--few", "--inputs", "2", "-k", chosen)
+    assert done.returncode == 0, done.stdout[-3000:]
+    results = {check["name"]: check for check in found["checks"]}  # type: ignore[attr-defined]
+    assert results["a broken program is reported"]["status"] == results["models[digits]"]["status"] == "passed"
+    gap = results["kernels[kernels 0]"]["message"]
+    assert gap.startswith("labwired does not know ssat asr"), "when it knows that, more can be tried there"
+
+
+@pytest.mark.long
 def test_on_a_board_that_is_flashed(tmp_path: Path) -> None:
     """As on a real board: each firmware is flashed, a serial port is opened. What is behind that is emulated, so its
     cycles are not taken for measured ones.

@@ -19,7 +19,7 @@ import numpy as np
 
 from tinygen.errors import DeviceError, DeviceGoneError, TinygenError
 from tinygen.hil.client import ENERGY_BAUD, PERFORMANCE_BAUD, DeviceClient
-from tinygen.hil.exchange import LINE_HELP, RefusedError, RestartedError, check
+from tinygen.hil.exchange import FAULT, LINE_HELP, FaultedError, RefusedError, RestartedError, check
 from tinygen.hil.transports import RatedTransport
 
 RATES = (921600, 460800, 230400, 115200)
@@ -328,6 +328,8 @@ class _Stream:
                 return None
             self._buffer = (self._buffer + data)[-_LINE_LIMIT:]
         text, _, self._buffer = self._buffer.partition(b"\r\n")
+        if fault := FAULT.search(text):
+            raise FaultedError(fault[1])
         return text
 
     def _resume(self) -> None:

@@ -29,7 +29,7 @@ _GAP_SECONDS = 2.0
 _SILENT_SECONDS = 5.0
 _WAKE_SECONDS = 0.05
 _WAKE_READS = 4
-_FAULT = re.compile(rb"e-\[(fault: [^\]]*)\]$")
+FAULT = re.compile(rb"e-\[(fault: [^\]]*)\]$")
 """What firmware says last (firmware/startup/fault.c), whatever it was about to say."""
 _FAULT_SECONDS = 1.0
 """Silence behind that: a device that is reset speaks sooner, and one whose fault was read late goes on."""
@@ -45,6 +45,10 @@ class RefusedError(DeviceError):
 
 class FaultedError(DeviceGoneError):
     """The firmware has reported a fault, and stands still until somebody resets it."""
+
+    def __init__(self, fault: bytes) -> None:
+        fix = "Reset the board. The address is one of firmware.elf: addr2line -e firmware.elf PC."
+        super().__init__(f"the firmware says {fault.decode('ascii', 'replace')}", fix=fix)
 
 
 @dataclass
@@ -221,7 +225,7 @@ class Exchange:
             if len(self._buffer) > _LINE_LIMIT:
                 raise DeviceError("sends bytes without end of line")
         line, _, self._buffer = self._buffer.partition(b"\r\n")
-        fault = _FAULT.search(line)
+        fault = FAULT.search(line)
         self._fault = fault[1] if fault else b""
         return line
 
@@ -237,10 +241,9 @@ class Exchange:
         data = self.transport.read(size, left if limit is None else min(left, limit)) if left > 0 else b""
         if not data:
             # In the middle of a block it is among the bytes.
-            fault = self._fault or b"".join(_FAULT.findall(self._buffer.removesuffix(b"\r\n")))
+            fault = self._fault or b"".join(FAULT.findall(self._buffer.removesuffix(b"\r\n")))
             if fault:
-                fix = "Reset the board. The address is one of firmware.elf: addr2line -e firmware.elf PC."
-                raise FaultedError(f"the firmware says {fault.decode('ascii', 'replace')}", fix=fix)
+                raise FaultedError(fault)
             raise DeviceError(
                 "does not answer", fix="Is it powered, flashed and reset? Is the port the right one? " + LINE_HELP
             )

@@ -46,6 +46,9 @@ class LabwiredTransport:
     def write(self, data: bytes) -> None:
         self._sim.send_bytes(data)
 
+    def set_baud(self, baud: int) -> None:
+        """Nothing to do: bytes come whole there, at any rate."""
+
     def read(self, size: int, timeout: float) -> bytes:
         """Runs the board until `size` bytes have come, or `timeout` seconds of this process have passed.
 
