@@ -94,7 +94,7 @@ def matching(found: Sequence[Layer]) -> list[Layer]:
     return [layer for layer in found if kernel.variants(layer.graph.node(layer.graph.ops[0]))]
 
 
-def check(found: Sequence[Layer], suffix: str, *, host: bool, compiler: str = "zig", level: str = "-O2") -> int:
+def check(found: Sequence[Layer], suffix: str, *, host: bool, compiler: str = "zig", level: str = "") -> int:
     core, isa = CORES[suffix]
     programs = [forced(layer, STREAM + suffix, i, isa) for i, layer in enumerate(found)]
     feeds = [layer.feeds for layer in found]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.support import integer_layers as layers
-from tests.support.board_batch import IN, M7, OUT, Core, execute, link
+from tests.support.board_batch import IN, LEVEL, M7, OUT, Core, execute, link
 from tests.support.host_batch import SANITIZERS, compile_host
 from tests.support.integer_layers import INT8, INT32, Layer, affine, conv, dense, levels, max_pool
 from tinygen.emit.model import emit_model
@@ -198,6 +198,6 @@ void run_all(void)
     const uint8_t *const inputs = in;
     in += {_bytes(network.first, network.first.inputs) * len(inputs)}U;
 """
-    elf = link(_main(network, len(plan), head) + "}\n", sources, folder, core, compiler, "-O2")
+    elf = link(_main(network, len(plan), head) + "}\n", sources, folder, core, compiler, LEVEL.get())
     total = len(plan) * (8 + _bytes(network.first, network.first.outputs))
     return execute(elf, _feed(network, inputs, plan), total, core)
