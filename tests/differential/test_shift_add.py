@@ -16,6 +16,9 @@ from tests.support.host_batch import run_on_host
 from tests.support.integer_layers import BINARY, INT8, INT32, OUTPUTS, TERNARY, Layer, affine, codebook, levels
 from tests.support.shares import one_in
 from tests.targets.tools import requires_tool
+from tinygen.bench.case import case_of
+from tinygen.bench.measure import Job, measure
+from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.encodings import Codebook
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering import lower as lowering
@@ -242,3 +245,16 @@ def test_products() -> None:
         text = product("x", factor).replace("0U", "0")
         assert eval(text, {"x": x}) & 0xFFFFFFFF == factor * x & 0xFFFFFFFF, (factor, text)
         assert "*" not in text
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("compiler", ["zig", pytest.param("gcc", marks=requires_tool("riscv64-unknown-elf-gcc"))])
+def test_the_estimate_is_what_the_core_takes(compiler: str) -> None:
+    """Of one pixel, as a wake word's network has in each step, where int8's kernel takes about as long."""
+    two = levels(2)
+    layer = layers.conv("step", (7, 1, 48), 48, (7, 1), x=two, w=levels(2, True), y=two, same=False)
+    case = case_of("estimates", "step", MemoryModel(layer.graph, "one step"))
+    row = measure(Job(case, "compact", compiler, "esp32c3-core"))
+    (chosen,) = lowering.lower(layer.graph, family="compact", isa=("c99", "scalar")).layers
+    assert chosen.kernel.name == CONV
+    assert chosen.plan.cycles == pytest.approx(row["cycles_predicted"], rel=0.04)
