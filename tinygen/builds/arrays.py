@@ -23,8 +23,7 @@ class Samples:
     Attributes:
         inputs: per model input an array [samples, *shape] of codes.
         labels: class per sample, when the file has them.
-        resets: numbers of the samples, besides the first, at which a model that keeps something from one inference to
-            the next begins anew.
+        resets: indices of the samples, besides the first, at which a model with states is reset.
     """
 
     inputs: tuple[np.ndarray, ...]
@@ -42,28 +41,28 @@ class Samples:
         return self.part(0, count)
 
     def part(self, start: int, end: int) -> Samples:
-        """Samples `start` to `end`, that one excluded; fewer where there are not so many."""
+        """Samples `start` to `end` - 1, or as many of them as there are."""
         labels = None if self.labels is None else self.labels[start:end]
         resets = frozenset(index - start for index in self.resets if start < index < end)
         return Samples(tuple(array[start:end] for array in self.inputs), labels, resets)
 
     def begins(self, index: int) -> bool:
-        """Whether a stream begins with this sample."""
+        """Whether a stream begins at this sample."""
         return index == 0 or index in self.resets
 
     def streams(self) -> list[range]:
-        """Numbers of the samples of each stream."""
+        """Indices of the samples of each stream."""
         starts = [0, *sorted(self.resets), len(self)]
         return [range(start, end) for start, end in itertools.pairwise(starts)]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How arrays from outside are read.
+    """How a user's arrays are read.
 
     Attributes:
-        layout: how images lie in them; None: as the model takes them.
-        clip: real values beyond an input's range become its ends, instead of an error.
+        layout: of images in the arrays; None: that of the model.
+        clip: clamp real values beyond an input's range instead of raising an error.
     """
 
     layout: Layout | None = None
@@ -95,18 +94,18 @@ def load_samples(
     """Reads inputs for a model.
 
     A .npy holds the model's only input. A .npz holds `x` (or `x0`, `x1`, ... for several inputs, or arrays named after
-    the inputs) and optionally `y`, the labels, and `reset`, true for every row at which a model with states begins anew
-    (the first does in any case). Each array has a sample per row, in the shape that the model takes, or is a single
-    sample; see `Rows.take`. Real values for a quantized input become codes, see `as_codes`.
+    the inputs) and optionally `y`, the labels, and `reset`, true for every row at which a model with states is reset
+    (the first always is). Each array has a sample per row, in the shape that the model takes, or is a single sample;
+    see `Rows.take`. Real values for a quantized input become codes, see `as_codes`.
 
     Args:
-        inputs: a file, or what one would hold.
+        inputs: a file, or arrays as a file would hold them.
         tensors: the model's inputs.
         reading: how images lie in the arrays, and what becomes of values beyond an input's range.
-        classes: how many the model tells apart; None where labels are not looked at.
+        classes: number of classes of the model; None if labels are not checked.
 
     Raises:
-        TinygenError: unreadable, or arrays that do not fit the model's inputs or each other.
+        TinygenError: the file is unreadable, or arrays do not fit the model's inputs or each other.
     """
     return samples_of(_arrays(inputs), tensors, reading, classes=classes, where=name_of(inputs))
 
@@ -114,7 +113,7 @@ def load_samples(
 def samples_of(
     arrays: Mapping[str, np.ndarray], tensors: Sequence[Tensor], reading: Reading, *, classes: int | None, where: str
 ) -> Samples:
-    """The same from arrays by name; `where` names their file in errors."""
+    """As `load_samples`, from arrays by name; `where` names their file in errors."""
     arrays = dict(arrays)
     marks = None if any(tensor.name == "reset" for tensor in tensors) else arrays.pop("reset", None)
     given = None if any(tensor.name == "y" for tensor in tensors) else arrays.pop("y", None)
@@ -183,7 +182,7 @@ def _resets(marks: np.ndarray | None, where: str) -> np.ndarray | None:
 
 
 def random_samples(tensors: Sequence[Tensor], count: int, seed: int) -> Samples:
-    """The same inputs at every call: codes over their whole range, all as likely; floats of a normal distribution."""
+    """Reproducible random inputs: codes are uniform over their whole range, floats are normally distributed."""
     rng = np.random.default_rng(seed)
     return Samples(tuple(_random(tensor, count, rng) for tensor in tensors))
 
@@ -197,7 +196,7 @@ def _random(tensor: Tensor, count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _check_unused(names: Collection[str], tensors: Sequence[Tensor], where: str) -> None:
-    """Arrays that nothing reads are refused: labels under another name would be lost without a word."""
+    """Refuses arrays that nothing reads: otherwise labels under another name would be ignored silently."""
     if names:
         known = ", ".join(f"x{index} ('{tensor.name}')" for index, tensor in enumerate(tensors))
         raise TinygenError(

@@ -1,4 +1,4 @@
-"""Two runtimes side by side: how many outputs differ, by how much, and where it began."""
+"""Compares two runtimes: how many outputs differ, by how much, and the first mismatch."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ FLOAT_RELATIVE = 1e-5
 
 @dataclass
 class Mismatch:
-    """Where two runtimes first part ways.
+    """The first difference between two runtimes.
 
     Attributes:
         sample: index of the sample.
         layer: operator whose output differs first; "" when only the model's output could be compared.
-        tensor: that output's name; "" where it is the branch that an operator took.
+        tensor: that output's name; "" if the difference is the branch that an operator took.
         element: its index.
         values: (first runtime's, second runtime's) codes.
     """
@@ -52,7 +52,7 @@ class Comparison:
             branches.
         max_abs_diff: largest difference, in codes (floats: in real units).
         where: the first mismatch, when there is one.
-        switch: of the network that was run by it; "" where there is only one.
+        switch: that was run; "" if the network has only one.
     """
 
     first: str
@@ -65,7 +65,7 @@ class Comparison:
     switch: str = ""
 
     def add(self, sample: int, a: list[np.ndarray], b: list[np.ndarray], *, other_path: bool = False) -> None:
-        """Compares one sample's outputs; `other_path`: it chose otherwise, and is wrong whatever that gave."""
+        """Compares one sample's outputs; with `other_path`, other branches ran, which is a mismatch in any case."""
         self.samples += 1
         self.max_abs_diff = max([self.max_abs_diff] + [_largest(x, y) for x, y in zip(a, b, strict=True)])
         if other_path or any(differing(x, y) is not None for x, y in zip(a, b, strict=True)):
@@ -86,7 +86,7 @@ class Comparison:
 
 
 def differing(a: np.ndarray, b: np.ndarray) -> tuple[int, ...] | None:
-    """Index of the first element that differs; None when the arrays agree."""
+    """Index of the first element that differs; None if the arrays are equal."""
     b = b.reshape(a.shape)
     if a.dtype.kind == "f":
         limit = FLOAT_RELATIVE * max(float(np.max(np.abs(a), initial=0.0)), 1e-30)
@@ -111,7 +111,7 @@ def decision_threshold(graph: Graph) -> float:
 
 
 def class_count(graph: Graph) -> int:
-    """Classes of a classifier: one per element of its first output; a single one decides between two."""
+    """Number of classes of a classifier: the size of its first output, or two for a single output element."""
     return max(graph.tensors[graph.outputs[0]].size, 2)
 
 

@@ -1,4 +1,4 @@
-"""What the manifest says of networks that decide: thresholds that may be set, and what inputs cost."""
+"""Manifest entries of dynamic networks: thresholds, and the cost of inferences."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ESTIMATED, PREDICTED = "estimated", "predicted"
 
 @dataclass(frozen=True)
 class ThresholdEntry:
-    """A code that gates compare with, and that may be set: at first `value`, from `low` to `high`."""
+    """A threshold: its default code `value`, and its range `low` to `high`."""
 
     name: str
     value: int
@@ -27,7 +27,7 @@ class ThresholdEntry:
 
 @dataclass(frozen=True)
 class CostEntry:
-    """Of an inference, or the mean of several."""
+    """Cost of an inference, or the mean of several."""
 
     cycles: int
     macs: int
@@ -35,7 +35,7 @@ class CostEntry:
 
 @dataclass(frozen=True)
 class PathEntry:
-    """What inputs that take one path cost.
+    """Cost of the inputs that take one path.
 
     Attributes:
         branches: that ran, by operator.
@@ -60,7 +60,7 @@ def path_text(branches: Mapping[str, int]) -> str:
 
 @dataclass(frozen=True)
 class RungEntry:
-    """A setting of thresholds, and what it costs.
+    """A setting of thresholds, and its cost.
 
     Attributes:
         thresholds: codes by name.
@@ -88,15 +88,15 @@ class RungEntry:
 
 @dataclass(frozen=True)
 class CostsEntry:
-    """Of a network whose inputs decide what runs.
+    """Costs of a network with branches.
 
     Attributes:
         source: of cycles: "estimated" or "predicted".
         worst, best: of any path that indices allow.
         expected: the mean over a data set; None without one.
         inputs: of the data set.
-        paths: those that it takes, the most frequent first.
-        rungs: settings of the thresholds, from the cheapest to the dearest; of networks that are not switchable.
+        paths: taken by the data set, the most frequent first.
+        rungs: settings of the thresholds, from the lowest to the highest cost; of networks that are not switchable.
     """
 
     source: str
@@ -109,7 +109,7 @@ class CostsEntry:
 
 
 def describe_costs(costs: Costs, source: str, inputs: int = 0, rungs: tuple[RungEntry, ...] = ()) -> CostsEntry:
-    """What the manifest says of costs; see `CostsEntry`."""
+    """Manifest entry of costs; see `CostsEntry`."""
     return CostsEntry(
         source,
         cost_entry(costs.worst),

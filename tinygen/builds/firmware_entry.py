@@ -1,4 +1,4 @@
-"""What a manifest says of the firmware: what became of the model on a board."""
+"""Manifest entries of the firmware."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FIRMWARE = "firmware.elf"
 
 @dataclass(frozen=True)
 class Region:
-    """A memory, and what is in it by kind."""
+    """A memory, and its used bytes by kind."""
 
     name: str
     size: int
@@ -27,7 +27,7 @@ class Region:
 
 @dataclass(frozen=True)
 class FlashPoint:
-    """A choice of kernels: what its firmware takes, and an inference (of each switch, together)."""
+    """A choice of kernels: flash of its firmware, and cycles of an inference (summed over switches)."""
 
     flash_bytes: int
     cycles_predicted: int
@@ -39,7 +39,7 @@ class FlashBudget:
 
     Attributes:
         limit_bytes: of the whole firmware.
-        links: firmwares that were made of what was measured.
+        links: number of firmwares that were linked after the measurements.
         cycles_predicted: of the chosen kernels, as measured; of all switches together.
         curve: the fastest kernels for other limits, the smallest first. Some of them, where they are many.
     """
@@ -52,7 +52,7 @@ class FlashBudget:
 
 @dataclass(frozen=True, kw_only=True)
 class FirmwareEntry:
-    """What became of it on a board.
+    """The firmware of a board.
 
     Attributes:
         board: its name, or the path of its file.
@@ -62,7 +62,7 @@ class FirmwareEntry:
         images: names of what is flashed, by kind.
         platformio: files of the project for PlatformIO.
         flash_budget: None where no limit was given.
-        firmware: None where only a project was written; target_note says what is not known then.
+        firmware: None if only a project was written; target_note then says what is unknown.
         host_outputs: then, how many outputs came back from one inference on this computer.
     """
 

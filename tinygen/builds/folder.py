@@ -1,4 +1,4 @@
-"""Folders that tinygen writes, perhaps more than once: what in them is ours, and nothing else, is ever replaced.
+"""Folders that tinygen writes, perhaps repeatedly: only tinygen's own files in them are ever replaced.
 
 Each kind of folder has a record, a JSON document that lists every file beside it with its SHA-256, and its own digest:
 `manifest.json` of a build, `hil-report.json` of a hil report. A folder is ours where such a record stands. Then
@@ -11,9 +11,9 @@ Each kind of folder has a record, a JSON document that lists every file beside i
 
 In any other folder nothing is written unless it is empty.
 
-The new files are made in a temporary folder on the same disk and put in place by renaming, or not at all: what fails
-before leaves the folder as it was. Where a program is killed between two renames, the record says so (`unfinished`) and
-lists what lies there, old or new, so that the next run takes up from there.
+The new files are made in a temporary folder on the same disk and put in place by renaming. An earlier failure leaves
+the folder unchanged. If a program is killed between two renames, the record says so (`unfinished`) and lists the files
+that are there, old or new, so that the next run can continue.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Values from outside as codes of a tensor: what has no code is refused, not bent."""
+"""Converts a user's values to codes of a tensor; values without a code are refused."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _RARE = 0.01
 
 
 def as_codes(values: np.ndarray, tensor: Tensor, where: str, *, clip: bool = False) -> np.ndarray:
-    """Values [samples, *shape] as what an input holds.
+    """Values [samples, *shape] as codes of an input.
 
     Integers are codes and must be codes of the input. Real values are quantized with the input's scale and zero point,
-    rounded to nearest. Beyond its range they become its ends, as calibration left out what is rare; but where that is
-    more than one value in a hundred, or one lies as far beyond the range as that is wide, they are of other units than
-    the model's, and refused. What is up to a step beyond counts as within (1.0 has no code at a scale of 1/128).
+    rounded to nearest. Values beyond its range are clamped, since calibration may have left out rare values. But more
+    than 1 % of such values, or one that is farther off than the range is wide, are an error: the values are probably in
+    other units. Values up to one step beyond the range count as within it (1.0 has no code at a scale of 1/128).
 
     Args:
         values: integers or floats.
         tensor: the input.
         where: names their file in errors.
-        clip: real values beyond the range become its ends, however many and far.
+        clip: clamp all real values beyond the range, however many and however far.
 
     Raises:
         TinygenError: a type that the input does not take, NaN or infinity, or values of other units.

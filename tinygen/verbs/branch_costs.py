@@ -1,4 +1,4 @@
-"""What inputs of a network with branches cost on a board: every branch is run in the emulated one."""
+"""The cost of inferences of a network with branches: runs every branch on the emulated board."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class DataSet:
     """The paths that inputs take.
 
     Attributes:
-        counts: how many take each.
-        examples: the first input of each.
+        counts: number of inputs that take each path.
+        examples: the first input of each path.
         settings: of the thresholds, and the paths that the inputs take with each; see `settings_of`.
     """
 
@@ -47,7 +47,7 @@ class DataSet:
 
 
 def read_data_sets(network: Network, inputs: Path | None) -> list[DataSet]:
-    """The paths that the inputs of a file take, by each switch; none without a file.
+    """The paths that the inputs of a file take, for each switch; empty without a file.
 
     Raises:
         TinygenError: it cannot be read, or the network has no branches.
@@ -107,7 +107,7 @@ def with_costs(
 
 
 def _rungs(program: Program, settings: Sequence[Setting], cycles: _Cycles | None) -> tuple[RungEntry, ...]:
-    """What each setting of the thresholds costs, from the cheapest to the dearest."""
+    """The cost of each setting of the thresholds, in ascending order."""
     rungs = []
     for one in settings:
         expected = costs_of(program, one.counts, None if cycles is None else cycles.least).expected
@@ -156,7 +156,7 @@ def _measured(folder: Path, switch: int, program: Program, data: DataSet) -> _Cy
 
 
 def _force(device: Device, switch: int, program: Program, path: Mapping[str, int]) -> None:
-    """The next inferences take this path, whatever their gates say."""
+    """Makes the next inferences take this path, regardless of their gates."""
     indices = {}
     for layer in all_layers(program):
         operator = layer.step.node.op.name

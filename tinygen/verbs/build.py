@@ -65,7 +65,7 @@ RECORD = Record(MANIFEST, "build")
 
 @dataclass(frozen=True)
 class BuildReport:
-    """A finished build: where it lies and what its manifest says."""
+    """A finished build: its folder and its manifest."""
 
     folder: Path
     manifest: Manifest
@@ -86,7 +86,7 @@ def build(
 ) -> BuildReport:
     """Builds a model for a board.
 
-    Everything is made in a temporary folder and moved to `out` when it is whole.
+    Everything is made in a temporary folder and moved to `out` when it is complete.
 
     Args:
         model: the model file, or a model made in memory.

@@ -1,4 +1,4 @@
-"""Modules that compute less where less will do: early exits, skipped blocks, experts."""
+"""Modules of dynamic networks: early exits, skipped blocks, mixtures of experts."""
 
 from tinygen.nn.decisions.base import Deciding, decisions, exploring
 from tinygen.nn.decisions.exits import EarlyExit, WidestLogits, early_exits, every_exit, exits_of

@@ -1,4 +1,4 @@
-"""What modules that decide share."""
+"""Shared by the modules of dynamic networks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tinygen.nn.quantizers import Affine8
 class Deciding(nn.Module):
     """A module that computes one of several parts for each sample.
 
-    In training all parts run, and what they give is mixed or given side by side. In evaluation each sample takes the
-    part that the board would take: decisions are made on integer codes, by the arithmetic of the exported operators.
+    In training all parts run, and their outputs are mixed or returned side by side. In evaluation each sample takes the
+    part that the board would take: decisions are made on integer codes, with the arithmetic of the exported operators.
 
     Attributes:
         index: [N] int64, or [N, k]: which branch each sample of the last batch took, in evaluation; None where
@@ -35,7 +35,7 @@ class Deciding(nn.Module):
 
 @contextmanager
 def exploring(network: nn.Module) -> Iterator[None]:
-    """All parts of deciding modules see every sample; what they give stays that of the part that was chosen."""
+    """A context in which all parts see every sample; outputs are still those of the chosen parts."""
     modules = [part for part in network.modules() if isinstance(part, Deciding)]
     before = [part.explores for part in modules]
     for part in modules:
@@ -50,7 +50,8 @@ def exploring(network: nn.Module) -> Iterator[None]:
 def decisions(network: nn.Module) -> dict[str, Tensor]:
     """Which branch each sample of the last batch in evaluation took: [N] or [N, k] int64, by the module's name.
 
-    Samples that did not reach a module (they left before it, or its block was skipped) are not in its tensor.
+    Samples that did not reach a module (they left at an earlier exit, or a block around it was skipped) are not in its
+    tensor.
     """
     found = ((name, part) for name, part in network.named_modules() if isinstance(part, Deciding))
     return {name: part.index for name, part in found if part.index is not None}

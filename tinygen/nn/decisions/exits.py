@@ -1,4 +1,4 @@
-"""Early exits: heads along a network; a sample leaves at the first that is sure enough.
+"""Early exits: heads along a network; a sample leaves at the first head whose confidence reaches the threshold.
 
 S. Teerapittayanon et al., "BranchyNet: Fast Inference via Early Exiting from Deep Neural Networks", ICPR 2016, leaves
 by entropy; G. Huang et al., "Multi-Scale Dense Networks for Resource Efficient Image Classification", ICLR 2018, by
@@ -33,10 +33,10 @@ LEAVE = 1
 
 
 class WidestLogits(Affine8):
-    """Of logits of several exits: a range that covers all of them, and shrinks slowly.
+    """Quantizer of the logits of several exits: its range covers all of them, and shrinks slowly.
 
-    The mean of the exits' ranges would clip the logits of the one that has the largest. They would have no gradient,
-    the exit would learn nothing, and those that it teaches would unlearn.
+    The mean of the exits' ranges would clip the logits of the exit with the largest range. Clipped logits have no
+    gradient: the exit would learn nothing, and exits that are trained with its outputs would get worse.
     """
 
     def batch_range(self, x: Tensor) -> Tensor:
@@ -45,10 +45,10 @@ class WidestLogits(Affine8):
 
 
 class EarlyExit(Deciding):
-    """Gives what `head` says where that is sure enough, else what `rest` says.
+    """Returns the logits of `head` if its confidence reaches the threshold, else those of `rest`.
 
-    Both see the same codes. Their logits go through `quantizer`: all exits of a network give codes of one scale. In
-    training the output is a list of the logits of all exits, the first exit's first: losses need them all. In
+    Both get the same codes. Their logits go through `quantizer`: all exits of a network have codes of one scale. In
+    training the output is a list of the logits of all exits, first exit first, since losses need them all. In
     evaluation it is a tensor [N, classes], and `rest` runs for the samples that stay. See `every_exit` for the list in
     evaluation.
 

@@ -29,7 +29,7 @@ ALL, CHOSEN, NONE = "all", "chosen", "none"
 
 
 class MixtureOfExperts(Deciding):
-    """The sum of what the k experts of the largest logits say, times the router's weights.
+    """The sum of the outputs of the k experts with the largest logits, weighted by the router.
 
     In evaluation logits are codes of `router_quantizer`: of equal ones the first experts are chosen, and the weights
     are those of the integer softmax, in 256ths. Experts run for the samples that chose them. In training all of them

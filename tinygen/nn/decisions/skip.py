@@ -1,4 +1,4 @@
-"""Blocks that are skipped: a gate says for each sample whether a residual block runs.
+"""Skipped blocks: a gate decides for each sample whether a residual block runs.
 
 X. Wang et al., "SkipNet: Learning Dynamic Routing in Convolutional Networks", ECCV 2018: x' = G(x) F(x) + (1 - G(x)) x,
 where F is the whole residual block, its shortcut included.
@@ -22,7 +22,7 @@ RUN = 1
 
 
 class SkipBlock(Deciding):
-    """Runs `block` for the samples whose gate is open; hands the others on.
+    """Runs `block` for the samples whose gate is open; passes the others through.
 
     A gate is open where its logit, as a code of `gate_quantizer`, is at least the threshold (0: a probability of 1/2).
     Training has three ways, of which the paper takes the second and then the third:
