@@ -73,9 +73,9 @@ HARD = (
     ("stride_2", (16, 16, 64), 64, Window((3, 3), stride=(2, 2))),
     ("window_5x5", (16, 16, 32), 32, Window((5, 5))),
     *((f"width_{width}", (width, width, 64), 64, Window((3, 3))) for width in (5, 7, 15)),
-    *((f"channels_{channels}", (16, 16, channels), channels, Window((3, 3))) for channels in (3, 5, 17, 33)),
+    *((f"channels_{channels}", (16, 16, channels), channels, Window((3, 3))) for channels in (3, 5, 8, 17, 20, 33, 36)),
 )
-"""Shapes that are no multiple of anything."""
+"""Shapes that are no multiple of anything; of channels also the next multiples of four."""
 SHAPES = (
     ("conv_3x3_64_64_16x16", (16, 16, 64), 64, Window((3, 3))),
     ("conv_1x1_128_128_8x8", (8, 8, 128), 128, Window((1, 1))),
@@ -96,9 +96,9 @@ def cases(options: SuiteOptions) -> SuiteCases:
     return SuiteCases(found)
 
 
-@suite("lowbit-shapes", "w4a4 and w2a2 beside int8 where nothing is a multiple: strides, 5x5, widths, channels")
+@suite("lowbit-shapes", "w4a4, w2a2 and xnor beside int8 where nothing is a multiple: strides, 5x5, widths, channels")
 def hard_cases(options: SuiteOptions) -> SuiteCases:
-    few = [coding for coding in CODINGS if coding.label in ("w4a4", "w2a2")]
+    few = [coding for coding in CODINGS if coding.label in ("w4a4", "w2a2", "xnor")]
     found = []
     for name, image, filters, window in HARD:
         text = f"{window.kernel[0]}x{window.kernel[1]} {image[2]}->{filters} @{image[0]}x{image[1]}"
