@@ -82,5 +82,5 @@ def test_resnet_more_inputs(tmp_path: Path) -> None:
 @pytest.mark.long
 @on_qemu
 def test_more_inputs_on_qemu(tmp_path: Path) -> None:
-    run(KWS, KWS_INPUTS, 250, board="netduinoplus2")
+    run(KWS, KWS_INPUTS, 100, board="netduinoplus2")
     run(RESNET, resnet_inputs(tmp_path, 50), 50, board="mps2-an500")
