@@ -104,7 +104,8 @@ def test_clang_gives_the_same(tmp_path: Path) -> None:
 @requires_package("ziglang")
 @requires_package("unicorn")
 @pytest.mark.parametrize(
-    ("core", "level"), [(M7, "-O2"), (M4_SOFT, "-O2"), pytest.param(M0PLUS, "-Os", marks=pytest.mark.long)]
+    ("core", "level"),
+    [(M7, "-O2"), *(pytest.param(*case, marks=pytest.mark.long) for case in ((M4_SOFT, "-O2"), (M0PLUS, "-Os")))],
 )
 def test_c_on_cores(core: Core, level: str, tmp_path: Path) -> None:
     config = MfccConfig(frames=6)

@@ -39,7 +39,9 @@ X = bytes((37 * i + 5) % 256 for i in range(16))
 RESULTS = [f"{0.125 * (((2 * x + 1) % 256 ^ 0x80) - 0x80 - 1):.3f}" for x in X]
 QEMU = requires_tool("qemu-system-arm")
 CASES = [
-    pytest.param((board, mode), marks=QEMU if board == "netduinoplus2" else (), id=f"{board}-{mode}")
+    pytest.param(
+        (board, mode), marks=(QEMU, pytest.mark.long) if board == "netduinoplus2" else (), id=f"{board}-{mode}"
+    )
     for board in ("f746zg", "host", "netduinoplus2")
     for mode in BAUD
 ]

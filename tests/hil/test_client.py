@@ -107,7 +107,7 @@ class Garbage(Silent):
     """A device that speaks another language."""
 
     def read(self, size: int, timeout: float) -> bytes:
-        return bytes(random.Random(1).randrange(256) for _ in range(size))
+        return random.Random(1).randbytes(size)
 
 
 def test_garbage() -> None:

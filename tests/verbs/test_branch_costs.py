@@ -31,7 +31,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=["f746zg", "esp32c3"])
+@pytest.fixture(scope="module", params=["f746zg", pytest.param("esp32c3", marks=pytest.mark.long)])
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, inputs: Path) -> Path:
     out: Path = tmp_path_factory.mktemp("exits") / "out"
     build(MemoryModel(exits(), "exits"), out, BuildOptions(board=request.param, profile=inputs))

@@ -56,7 +56,7 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "x.npz"
 
 
-@pytest.mark.parametrize("board", ["f746zg", "esp32c3"])
+@pytest.mark.parametrize("board", ["f746zg", pytest.param("esp32c3", marks=pytest.mark.long)])
 def test_on_emulated_boards(model: Path, images: Path, board: str) -> None:
     report = verify(model, images, BuildOptions(board=board))
     assert report.identical
@@ -185,6 +185,7 @@ def test_in_every_switch(tmp_path: Path, images: Path) -> None:
     assert f"NET_WORST_CYCLES {max(worst)}U" in header
 
 
+@pytest.mark.long
 def test_within_a_limit_of_flash(model: Path, tmp_path: Path) -> None:
     """The operator is one layer with one kernel: the others' are chosen around it."""
     usual = build(model, tmp_path / "usual", BuildOptions(board="f746zg"), profile=False).manifest
@@ -204,7 +205,7 @@ def gates(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "exits.tg", tmp_path / "x.npz"
 
 
-@pytest.mark.parametrize("board", ["f746zg", "esp32c3"])
+@pytest.mark.parametrize("board", ["f746zg", pytest.param("esp32c3", marks=pytest.mark.long)])
 def test_thresholds_on_boards(gates: tuple[Path, Path], board: str) -> None:
     """Semantics, host and board move together."""
     model, inputs = gates
