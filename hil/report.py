@@ -34,21 +34,23 @@ def markdown(found: FirstLight) -> Iterator[str]:
     yield f"{found.created}, {found.place}, tinygen {found.tinygen}, compiler: {found.toolchain}. **{verdict}.**"
     yield from ("", f"Cycles are **{found.source}**." + ("" if found.source == MEASURED else f" {_NO_BOARD}"), "")
     rows = [[check["name"], check["status"], check["message"]] for check in found.checks]
-    yield from _table(["check", "result", ""], rows)
+    yield from table_lines(["check", "result", ""], rows)
     if found.rates:
         yield from ("", "## Clock and line", "")
         rates = found.rates.items()
         rows = [[n, f"{r['wanted']:,.0f}", f"{r['found']:,.0f}", f"{100 * r['error']:+.2f} %"] for n, r in rates]
-        yield from _table(["", "should be", "is", "error"], rows)
+        yield from table_lines(["", "should be", "is", "error"], rows)
     for kind, title in _TITLES.items():
         points = [point for point in found.points if point.kind == kind]
         if points:
             yield from ("", f"## {title}", "", f"Counted by predicted: {found.spread(kind) or 'not known'}.", "")
-            yield from _table(["", "kernel", "cycles", "predicted", "difference"], [_row(point) for point in points])
+            yield from table_lines(
+                ["", "kernel", "cycles", "predicted", "difference"], [_row(point) for point in points]
+            )
     if found.energy:
         yield from ("", "## Energy", "")
         rows = [[name, f"{one['microjoules']:,.1f}", str(one["about"])] for name, one in found.energy.items()]
-        yield from _table(["model", "µJ", ""], rows)
+        yield from table_lines(["model", "µJ", ""], rows)
     if found.gaps:
         yield from ("", "## What was not tried", "", *(f"- {gap}" for gap in found.gaps))
 
@@ -59,7 +61,8 @@ def _row(point: Point) -> list[str]:
     return [point.name, point.kernel, cycles, predicted, f"{100 * (ratio - 1):+.1f} %" if ratio else "–"]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A table in Markdown."""
     yield f"| {' | '.join(head)} |"
     yield f"|{'---|' * len(head)}"
     for row in rows:
