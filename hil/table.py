@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +73,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Note:
-    """A gap or a failure, and the runs in which it occurred, each as "BOARD, PLACE"."""
+    """A gap or a failure.
 
-    column: str
+    Attributes:
+        columns: of the checks that ended so.
+        boards: on which they did, by where these ran.
+    """
+
     result: str
     message: str
-    runs: tuple[str, ...]
+    columns: tuple[str, ...]
+    boards: dict[str, tuple[str, ...]]
 
 
 def newest(paths: Iterable[Path]) -> list[FirstLight]:
@@ -118,17 +123,29 @@ def cells(found: FirstLight) -> dict[str, Cell]:
 
 
 def notes(runs: Iterable[FirstLight]) -> list[Note]:
-    """Failures first; each message once, with all runs in which it occurred."""
-    places: dict[tuple[str, str, str], dict[str, None]] = {}
+    """Failures first; each message once."""
+    told: dict[tuple[str, str], list[tuple[str, FirstLight]]] = {}
     for found in runs:
-        told = [(_column(c["name"]), c["status"], c["message"]) for c in found.checks if c["status"] != "passed"]
-        said = {message for _, _, message in told}
-        told += [("kernels", "skipped", gap) for gap in found.gaps if gap not in said]
-        for column, status, message in told:
-            key = column, _WORDS.get(status, status), message
-            places.setdefault(key, {})[f"{found.board}, {where(found)}"] = None
-    listed = [Note(*key, tuple(runs)) for key, runs in places.items()]
+        checks = [c for c in found.checks if c["status"] != "passed"]
+        for check in checks:
+            key = _WORDS.get(check["status"], check["status"]), check["message"]
+            told.setdefault(key, []).append((_column(check["name"]), found))
+        for gap in found.gaps:
+            if gap not in (check["message"] for check in checks):
+                told.setdefault(("gap", gap), []).append(("kernels", found))
+    listed = [
+        Note(*key, tuple(dict.fromkeys(column for column, _ in of)), boards_by_place(one for _, one in of))
+        for key, of in told.items()
+    ]
     return sorted(listed, key=lambda note: note.result != "failed")
+
+
+def boards_by_place(runs: Iterable[FirstLight]) -> dict[str, tuple[str, ...]]:
+    """Names of boards, by where they ran."""
+    boards: dict[str, dict[str, None]] = {}
+    for found in runs:
+        boards.setdefault(where(found), {})[found.board] = None
+    return {place: tuple(names) for place, names in boards.items()}
 
 
 def _column(name: str) -> str:
@@ -156,11 +173,11 @@ def to_json(runs: Sequence[FirstLight]) -> dict[str, Any]:
             "source": found.source,
             "created": found.created,
             "layers": sum(point.kind == KERNEL for point in found.points),
-            "checks": {name: {"result": cell.result, **vars(cell)} for name, cell in cells(found).items()},
+            "checks": {name: {"result": cell.result, **asdict(cell)} for name, cell in cells(found).items()},
         }
         for found in runs
     ]
-    below = [vars(note) | {"runs": list(note.runs)} for note in notes(runs)]
+    below = [asdict(note) for note in notes(runs)]
     return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "runs": listed, "notes": below}
 
 
@@ -183,10 +200,14 @@ def text(runs: Sequence[FirstLight]) -> Iterator[str]:
 
 
 def _below(runs: Sequence[FirstLight]) -> Iterator[str]:
+    everywhere = boards_by_place(runs)
     for note in notes(runs):
-        everywhere = len(note.runs) == len(runs) > 1
-        places = "everywhere" if everywhere else "; ".join(note.runs)
-        yield f"{note.column}, {note.result}: {_short(note.message)} ({places})"
+        places = [
+            place if len(boards) == len(everywhere[place]) > 1 else f"{place}: {', '.join(boards)}"
+            for place, boards in note.boards.items()
+        ]
+        said = "everywhere" if note.boards == everywhere and len(runs) > 1 else "; ".join(places)
+        yield f"{', '.join(note.columns)}, {note.result}: {_short(note.message)} ({said})"
 
 
 def _short(message: str) -> str:

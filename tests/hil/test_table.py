@@ -39,6 +39,7 @@ FOREIGN = run(
     "qemu",
     ("it runs at full speed", "passed", ""),
     ("its cycle counter keeps time", "skipped", "no time"),
+    ("its line runs at its rate", "skipped", "no time"),
     ("kernels[kernels 0]", "passed", ""),
     ("kernels[kernels 1]", "skipped", "no ssat"),
     ("kernels[kernels 2]", "failed", "AssertionError: wrong: add"),
@@ -66,17 +67,28 @@ def test_gaps_and_failures_of_many_runs_are_one_table(tmp_path: Path, capsys: py
     first, second, _ = aligned.splitlines()
     assert first.index("energy") == second.index("gap")
     assert below.splitlines() == [
-        "kernels, failed: AssertionError: wrong: add (netduinoplus2, qemu)",
+        "kernels, failed: AssertionError: wrong: add (qemu: netduinoplus2)",
         f"energy, gap: {GAP} (everywhere)",
         "kernels, gap: no layer: a, b, c, d and 2 more (everywhere)",
-        "clock, gap: no time (netduinoplus2, qemu)",
-        "kernels, gap: no ssat (netduinoplus2, qemu)",
+        "clock, line, gap: no time (qemu: netduinoplus2)",
+        "kernels, gap: no ssat (qemu: netduinoplus2)",
     ]
 
     assert main([str(tmp_path / "a" / GOOD.place / "first-light-f746zg.json"), "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["runs"][0]["checks"]["kernels"] == {"result": "passed", "passed": 3, "gaps": 0, "failed": 0}
     assert [note["message"] for note in content["notes"]] == [GAP, "no layer: a, b, c, d, e, f"]
+
+
+def test_boards_of_a_place_that_all_have_a_gap_are_not_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for found in (GOOD, replace(GOOD, board="f767zi", gaps=(*GOOD.gaps, "no flag")), replace(FOREIGN, gaps=())):
+        write_reports(found, tmp_path)
+    main([str(tmp_path)])
+    below = capsys.readouterr().out.splitlines()
+    assert "kernels, gap: no layer: a, b, c, d and 2 more (emulated)" in below
+    assert "kernels, gap: no flag (emulated: f767zi)" in below
 
 
 @pytest.mark.parametrize("name", ["truncated", "foreign", "empty", "missing"])
