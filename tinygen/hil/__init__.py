@@ -22,7 +22,7 @@ __all__ = ["DeviceClient", "DeviceInfo", "Inference", "Marks", "SerialTransport"
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for only then: pytest imports this package wherever its plugin is installed."""
+    """Imports a name when it is first used: pytest imports this package wherever its plugin is installed."""
     import importlib
 
     if name not in _PLACES:

@@ -1,4 +1,4 @@
-"""What a device says, as data."""
+"""A device's replies, parsed."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """What a device says of itself.
+    """A device's description of itself.
 
     Attributes:
         name, build: of the model it runs.
-        clock_hz: what its core runs at.
-        inputs, outputs: bytes of each.
-        layers: how many, of the current switch.
+        clock_hz: frequency of its core.
+        inputs, outputs: size of each in bytes.
+        layers: number of layers of the current switch.
         switches: names of the ways to run the model; empty when there is only one.
-        current: index of the one that it is run by now.
-        db_bytes: of the buffer for inputs of `measure`; 0 where it has none.
+        current: index of the selected switch.
+        db_bytes: size of the buffer for inputs of `measure`; 0 if there is none.
         mode: "performance" or "energy".
-        state_bytes: what its model keeps from one inference to the next; 0: each is for itself.
-        thresholds: that may be set: the code of each by name, in order.
+        state_bytes: size of the states that its model keeps between inferences; 0 if inferences are independent.
+        thresholds: current code of each adjustable threshold by name, in the model's order.
     """
 
     name: str
@@ -38,11 +38,11 @@ class DeviceInfo:
 
 @dataclass(frozen=True)
 class Inference:
-    """One inference, whole.
+    """The result of one inference.
 
     Attributes:
         outputs: bytes of each output.
-        cycles: what the device counted.
+        cycles: counted by the device.
     """
 
     outputs: tuple[bytes, ...]
@@ -54,7 +54,7 @@ class Window:
     """Inferences between two timestamps.
 
     Attributes:
-        iterations: how many.
+        iterations: number of inferences.
         microseconds: between the timestamps, by the device's own clock; None in energy mode, where the timestamp pin
             marks them.
         results: values of the last inference's outputs, with three decimals.
@@ -67,9 +67,9 @@ class Window:
 
 @dataclass(frozen=True)
 class Marks:
-    """High-water marks since `paint`, in bytes: at least so much was written, and there is so much.
+    """High-water marks since `paint`: bytes written (a lower bound) and bytes available.
 
-    None where it is not known: there is no such memory, or the device restarted since.
+    A value is None if it is unknown: there is no such memory, or the device has restarted since `paint`.
     """
 
     arena: tuple[int, int] | None

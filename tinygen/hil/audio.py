@@ -1,9 +1,9 @@
 """The host's side of `tg-listen` (firmware/wakeword/listen.h says what that is).
 
 No event is lost, invented or taken for another's: blocks and events carry the session's number, that of their hop, and
-two sums of different kinds; the device answers each block once it is whole, and is sent the next only then. What goes
-wrong on the line is asked for again, at this rate and then at lower ones. A device that restarts has forgotten what
-it heard: that is an error.
+two sums of different kinds; the device answers each block once it is whole, and is sent the next one only after that.
+Damaged or missing messages are requested again, at this rate and then at lower ones. If the device restarts, it has
+lost its audio history: that is an error.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ _LINE_LIMIT = 1 << 12
 
 @dataclass(frozen=True)
 class HopEvent:
-    """What a hop of sound came to.
+    """The result of one hop of sound.
 
     Attributes:
         hop: its number, from 0.
-        ran: whether an inference ended with it; the next three are of the last one.
+        ran: whether an inference ended with this hop; the next three attributes belong to the latest inference.
         codes: of the outputs.
         window_sum: of the last codes of the output with the largest sum.
-        detected: whether that is above the cutoff; False where nothing ran.
-        frontend_cycles: that the features took; inference_cycles: model and average, 0 where nothing ran.
+        detected: whether the window sum is above the cutoff; False if no inference ran.
+        frontend_cycles: taken by the features; inference_cycles: by model and average, 0 if no inference ran.
         label: index of the output with the largest sum.
     """
 
@@ -66,10 +66,10 @@ class HopEvent:
 
 @dataclass(frozen=True)
 class Listened:
-    """What the device itself counted in a session.
+    """Counters that the device itself kept during a session.
 
     Attributes:
-        hops, inferences, detections: of them.
+        hops, inferences, detections: number of each.
         overruns: hops that took longer than the sound lasts.
         lost: how often the microphone lost samples, which are no hops.
         worst_without, worst_with: cycles of the longest hop without and with an inference; 0 for none.
@@ -93,15 +93,16 @@ def listen(
     hop_samples: int = 160,
     rates: Sequence[int] = RATES,
 ) -> Generator[HopEvent, None, None]:
-    """Sends sound, and gives what each hop came to; the model begins anew.
+    """Sends sound and yields the result of each hop; the model's states are reset first.
 
-    What is left at the end, less than a hop, is not sent.
+    An incomplete last hop is not sent.
 
     Args:
         client: of a device whose firmware listens.
         samples: int16, pieces of any size.
-        hop_samples: of the firmware's features; another number is never answered.
-        rates: of the line meanwhile, in bits per second; the first, and when that does not work the next.
+        hop_samples: hop length of the firmware's features, in samples; the device never answers blocks of another
+            length.
+        rates: of the line during the session, in bits per second; each is tried only if the previous one fails.
 
     Raises:
         RefusedError: the firmware has no such application, or no such rate.
@@ -118,9 +119,9 @@ def listen(
 
 
 def listen_to_microphone(client: DeviceClient, *, rates: Sequence[int] = RATES) -> Generator[HopEvent, None, None]:
-    """What each hop came to that the device's own microphone heard, until the iterator is closed.
+    """Yields the result of each hop from the device's own microphone, until the iterator is closed.
 
-    The device does not wait for anyone: an event that the line damages is not given, and its number is missing.
+    The device does not wait for the host: an event that is damaged on the line is skipped, and its number is missing.
 
     Raises:
         RefusedError: the device has no microphone, or that does not start.
@@ -135,7 +136,7 @@ def listen_to_microphone(client: DeviceClient, *, rates: Sequence[int] = RATES) 
 
 
 def listened(client: DeviceClient) -> Listened:
-    """What the device counted since its session began.
+    """Returns the device's counters since its session began.
 
     Raises:
         RefusedError: it has not listened.
@@ -161,14 +162,14 @@ def _hops(pieces: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
 
 def block(session: int, hop: int, samples: np.ndarray) -> bytes:
-    """One hop as it goes over the line; without samples the end."""
+    """Encodes one hop for the line; without samples, the message that ends the session."""
     body = struct.pack("<BHI", _MARKER, samples.size, hop) + samples.astype("<i2").tobytes()
     return body + struct.pack("<II", *check(struct.pack("<I", session) + body))
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A line of the device's that is whole and of this session."""
+    """An undamaged line from the device that belongs to this session."""
 
     label: str
     hop: int
@@ -180,7 +181,7 @@ def _is_whole(body: bytes, crc: bytes, adler: bytes) -> bool:
 
 
 def _line(text: bytes, session: int) -> _Line | None:
-    """None where it is damaged, or somebody else's."""
+    """Parses a line; None if it is damaged or belongs to another session."""
     body, _, adler = text.rpartition(b" ")
     body, _, crc = body.rpartition(b" ")
     if not _is_whole(body, crc, adler):
@@ -217,7 +218,7 @@ class _Stream:
         self._is_open = False
 
     def begin(self) -> None:
-        """Has the device listen, at the first rate."""
+        """Starts listening on the device, at the first rate."""
         if not isinstance(self._transport, RatedTransport):
             raise RefusedError("is on a line whose rate cannot be changed", fix="Listen on a serial port.")
         if self._client.info().mode == "energy":
@@ -245,7 +246,7 @@ class _Stream:
             self._client.troubles.append(error.what)
 
     def send(self, samples: np.ndarray) -> HopEvent:
-        """One hop, until its event is there."""
+        """Sends one hop, repeatedly until its event has arrived."""
         data = block(self._session, self._next, samples)
         problem: DeviceError | None = None
         for _ in range(_ATTEMPTS):
@@ -266,7 +267,7 @@ class _Stream:
         raise DeviceError(f"{problem.what}, in {_ATTEMPTS} attempts (hop {self._next})", fix=problem.fix or LINE_HELP)
 
     def hear(self) -> Iterator[HopEvent]:
-        """What the device says by itself."""
+        """Yields events that the device sends unasked."""
         heard = 0
         while (text := self._text(self._line.clock() + _ANSWER_SECONDS)) is not None:
             line = _line(text, self._session)
@@ -285,7 +286,7 @@ class _Stream:
         raise DeviceError("says nothing more while it listens", fix=LINE_HELP)
 
     def _stop_hearing(self) -> None:
-        """The byte that ends it must be there in several hops in a row."""
+        """Sends the byte that ends listening: the device must see it in several consecutive hops."""
         deadline = self._line.clock() + _ANSWER_SECONDS
         while self._line.clock() < deadline:
             self._transport.write(_STOP)
@@ -307,7 +308,7 @@ class _Stream:
         raise DeviceError("does not answer while it listens", fix=LINE_HELP)
 
     def _find(self, label: str, hop: int) -> _Line | None:
-        """The line with that label and number; None when the device wants something sent again, or is silent."""
+        """Reads up to the line with this label and number; None if the device requests a repetition or is silent."""
         deadline = self._line.clock() + _ANSWER_SECONDS
         while (text := self._text(deadline)) is not None:
             line = _line(text, self._session)
@@ -320,7 +321,7 @@ class _Stream:
         return None
 
     def _text(self, deadline: float) -> bytes | None:
-        """The next line of any kind; None when there is none in time."""
+        """Returns the next line of any kind; None on a timeout."""
         while b"\r\n" not in self._buffer:
             left = deadline - self._line.clock()
             data = self._transport.read(max(_SHORTEST - len(self._buffer), 1), left) if left > 0 else b""
@@ -333,7 +334,7 @@ class _Stream:
         return text
 
     def _resume(self) -> None:
-        """At the next lower rate, when the device has given up waiting at this one."""
+        """Continues at the next lower rate, once the device has given up waiting at this one."""
         self._wait_for_commands()
         if len(self._rates) > 1:
             self._rates.pop(0)
@@ -341,7 +342,7 @@ class _Stream:
         self._open((self._next, self._next + 1))
 
     def _wait_for_commands(self) -> None:
-        """Until the device has changed its rate back."""
+        """Waits until the device has returned to its first rate."""
         self._is_open = False
         self._transport.set_baud(self._usual_rate)
         deadline = self._line.clock() + _IDLE_SECONDS
@@ -350,7 +351,7 @@ class _Stream:
         self._line.resynchronise()
 
     def end(self) -> None:
-        """The line is as it was before `begin`, and the device takes commands again."""
+        """Restores the line to its state before `begin`, so that the device takes commands again."""
         try:
             if self._is_open and self._source:
                 self._stop_hearing()
@@ -367,7 +368,7 @@ class _Stream:
                 self._set_rate(self._usual_rate)
 
     def _set_rate(self, rate: int) -> None:
-        """Leaves the device some time to do so, too: it has only just said that it will."""
+        """Changes the rate and gives the device time to do the same: it has only announced its change so far."""
         self._transport.set_baud(rate)
         self._buffer += self._transport.read(1, _CHANGE_SECONDS)
 

@@ -18,11 +18,11 @@ _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 @dataclass(frozen=True)
 class Limits:
-    """What is asked for; None where nothing is.
+    """The user's limits; None for no limit.
 
     Attributes:
-        min_accuracy: least fraction of right answers.
-        max_latency_us: most microseconds of any inference.
+        min_accuracy: smallest fraction of correct answers, 0 to 1.
+        max_latency_us: longest allowed inference, in microseconds.
     """
 
     min_accuracy: float | None = None
@@ -40,14 +40,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Check:
-    """One of them.
+    """One check of a session.
 
     Attributes:
         name: "boot", "build-id", "clock", "results", "bit-exact", "stable", "accuracy", "latency", "energy";
             "finished", where it was interrupted after the results of a switch.
         status: PASSED, FAILED or SKIPPED.
         message: what was found.
-        switch: of the network; None where it has only one, or the check is not about one.
+        switch: of the network; None if the network has only one, or if the check concerns none.
     """
 
     name: str
@@ -64,7 +64,7 @@ def check(name: str, good: bool, message: str, switch: str | None = None) -> Che
 
 
 def switch_checks(part: Mapping[str, Any], limits: Limits) -> list[Check]:
-    """What the results by one switch (see `tinygen.hil.report`) come to."""
+    """The checks on the results of one switch (see `tinygen.hil.report`)."""
     switch, rows = part["switch"], part["rows"]
     checks = [check("results", part["completed"] == part["planned"], _results_text(part), switch)]
     if not rows:
@@ -159,7 +159,7 @@ def junit_xml(report: Mapping[str, Any]) -> str:
 
 
 def _properties(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Figures that a CI may want to draw; each name says whether it was measured or predicted."""
+    """Figures that a CI may plot; each name says whether the figure was measured or predicted."""
     found = [("build_id", report["build_id"]), ("board", report["board"]), ("inputs", report["inputs"]["source"])]
     for part in report["switches"]:
         prefix = f"{part['switch']}." if part["switch"] else ""

@@ -1,9 +1,9 @@
 """The host's side of the device protocol (firmware/app/serve.c says what it is).
 
-No result is lost or invented. Every command and reply is sealed (hil/exchange.py). An inference says what it ran on:
-the sums of build, switch and inputs must be those of what was loaded here. It says what came out: the sums of what is
-read later must be those. So a device that restarts, swaps places with another, or obeys a command that the line made
-up can cost time, or an error, but not a wrong result.
+No result is lost or invented. Every command and reply is sealed (hil/exchange.py). The reply to an inference holds
+checksums of build, switch and inputs, which must match what was loaded here, and checksums of the outputs, which must
+match what is read later. So a device that restarts, is swapped for another, or obeys a command corrupted on the line
+can cause a delay or an error, but not a wrong result.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 
 class LostError(DeviceError):
-    """An inference came to nothing; its inputs must be loaded again."""
+    """An inference failed; its inputs must be loaded again."""
 
 
 class DeviceClient:
@@ -36,11 +36,11 @@ class DeviceClient:
     Args:
         transport: the line.
         infer_seconds: how long an inference may take.
-        clock: seconds, as `time.monotonic`; that of the line, where its time is not the computer's.
+        clock: returns seconds, as `time.monotonic`; the line's own clock if the line runs on simulated time.
         nonce, wakes: see `Exchange`.
 
     Attributes:
-        troubles: what it recovered from so far, in words.
+        troubles: descriptions of the errors it has recovered from so far.
         line: for what is no command.
     """
 
@@ -69,18 +69,19 @@ class DeviceClient:
         self._transport.close()
 
     def ask(self, command: str) -> Reply:
-        """A command that can be done twice, until it is done."""
+        """Sends a command that may safely be executed twice, until it succeeds."""
         return self._persist(command, lambda: self.line.ask(command, _REPLY_SECONDS))
 
     def forget(self) -> None:
-        """Something else runs the model: what was loaded, read and kept is not known any more."""
+        """Drops cached device state: another program may have used the board."""
         self._loaded = self._gave = self._steps = self._past = None
 
     def info(self) -> DeviceInfo:
-        """Asks the device what it is; the first thing to do. What an earlier program left on the line is cleared.
+        """Asks the device what it is; the first thing to do. Bytes that an earlier program left on the line are
+        discarded.
 
         Raises:
-            DeviceError: nothing answers, or not as this protocol says, or another device than before.
+            DeviceError: nothing answers, the answer violates the protocol, or another device answers than before.
         """
         device = self._persist("what the device is", self._info)
         if self._device is not None and (self._device.name, self._device.build) != (device.name, device.build):
@@ -119,7 +120,7 @@ class DeviceClient:
     def set_switch(self, index: int) -> None:
         """Runs the model by switch `index` of `DeviceInfo.switches` from now on; inputs must be loaded after it.
 
-        What the model keeps from one inference to the next begins anew.
+        The model's states are reset.
 
         Raises:
             DeviceError: there is no such switch, or the line is bad.
@@ -146,10 +147,10 @@ class DeviceClient:
             self.forget()
 
     def reset(self) -> None:
-        """Has the device forget all earlier inferences.
+        """Resets the model's states on the device.
 
         Raises:
-            DeviceError: its model keeps nothing, or the line is bad.
+            DeviceError: its model has no states, or the line is bad.
         """
         self._persist("reset", lambda: self.line.ask("tg-reset", _REPLY_SECONDS))
         self._steps, self._past = 0, []
@@ -169,7 +170,7 @@ class DeviceClient:
         self._loaded[index] = bytes(data)
 
     def run(self) -> int:
-        """One inference; gives the cycles the device counted.
+        """Runs one inference and returns the cycles that the device counted.
 
         Raises:
             LostError: the inference came to nothing, or ran on something else than what was loaded.
@@ -177,11 +178,11 @@ class DeviceClient:
         return self._cycles("tg-run")[1]
 
     def profile(self) -> tuple[dict[int, int], int]:
-        """One inference; gives cycles per layer that ran, by its number, and in all. Raises as `run`."""
+        """Runs one inference and returns cycles per executed layer, by its number, and in total. Raises as `run`."""
         return self._cycles("tg-profile")
 
     def read(self, index: int) -> bytes:
-        """An output's bytes, of the last inference.
+        """Returns an output's bytes from the last inference.
 
         Raises:
             LostError: there was none, or its outputs are no longer there.
@@ -195,18 +196,21 @@ class DeviceClient:
         return data
 
     def trace(self) -> dict[int, int]:
-        """One inference; gives the CRC-32 of every tensor the layers write, by its number. Raises as `run`.
+        """Runs one inference and returns the CRC-32 of every tensor that the layers write, by its number. Raises as
+        `run`.
 
         Layers of branches that do not run write none.
         """
         return {int(words[0]): int(words[1], 16) for words in self._inference("tg-trace").values("m-tg-crc")}
 
     def dump(self, index: int) -> bytes:
-        """One inference up to the layer that writes tensor `index` of `trace`; that tensor's bytes. Raises as `run`."""
+        """Runs one inference up to the layer that writes tensor `index` of `trace`, and returns that tensor's bytes.
+        Raises as `run`.
+        """
         return self._inference(f"tg-dump {index}").block
 
     def infer(self, inputs: Sequence[bytes], *, keep: bool = False) -> Inference:
-        """One inference, from loading to reading, again where something came between.
+        """Runs one inference from loading to reading; repeats it after a recoverable error.
 
         Args:
             inputs: bytes of each.
@@ -222,10 +226,10 @@ class DeviceClient:
         return Inference(tuple(self.read(i) for i in range(len(self._known().outputs))), cycles)
 
     def on_inputs(self, inputs: Sequence[bytes], action: Callable[[], _T]) -> _T:
-        """Loads all inputs, and gives what `action` gives: calls of `run`, `profile`, `trace`, `dump` and `read`.
+        """Loads all inputs and returns the result of `action`, which calls `run`, `profile`, `trace`, `dump` and
+        `read`.
 
-        Where one of them is lost, all is done again, by the same switch. A model that keeps something from one
-        inference to the next begins anew.
+        If one of these calls is lost, everything is repeated with the same switch. The model's states are reset first.
 
         Raises:
             DeviceError: it could not be done.
@@ -238,11 +242,10 @@ class DeviceClient:
         return self._repeated(inputs, action, lambda: None)
 
     def step(self, inputs: Sequence[bytes], action: Callable[[], _T]) -> _T:
-        """The same, but with what the last step left behind. The first step begins anew, as does one behind `reset` or
-        behind any other inference; `action` is one inference, and reads.
+        """The same, but continues with the states that the last step left. States are reset for the first step, and for
+        one after `reset` or after any other inference; `action` is one inference and its reads.
 
-        Where one inference is lost, it is not known what the device keeps by now: all steps since the reset are done
-        again.
+        If an inference is lost, the device's states are unknown: all steps since the reset are repeated.
 
         Raises:
             DeviceError: it could not be done.
@@ -262,7 +265,7 @@ class DeviceClient:
         return found
 
     def take_back(self) -> None:
-        """The next `step` takes the place of the last one; the device is brought back to what it was before that."""
+        """Undoes the last step: the next `step` replaces it, after the device's states from before it are restored."""
         if self._past:
             self._past = self._past[:-1]
 
@@ -309,7 +312,7 @@ class DeviceClient:
         raise DeviceError(f"does not change to mode {mode}", fix=LINE_HELP)
 
     def _found_at(self, transport: RatedTransport, rates: tuple[int, int]) -> str:
-        """The mode of the device, which answers at one of these rates; "" where it answers at none."""
+        """Finds the device's mode by the rate at which it answers; "" if it answers at none of them."""
         for baud in rates:
             transport.set_baud(baud)
             try:
@@ -322,7 +325,7 @@ class DeviceClient:
         return ""
 
     def load_db(self, data: bytes) -> None:
-        """Writes an input as the benchmark's runner sends it, for `measure`; it stays until the next.
+        """Writes an input for `measure` as the benchmark's runner sends it; it is kept until the next one.
 
         Raises:
             DeviceError: the device refuses it, or it does not arrive whole.
@@ -333,15 +336,15 @@ class DeviceClient:
     def measure(
         self, iterations: int, warm_up: int = 0, codes: Sequence[bytes] | None = None, *, seconds: float = 0.0
     ) -> Window:
-        """Inferences on what `load_db` loaded, between two timestamps; their outputs can be read afterwards.
+        """Runs inferences on the input from `load_db` between two timestamps; their outputs can be read afterwards.
 
         Args:
-            iterations, warm_up: how many are measured, and how many come before.
-            codes: the model's inputs that this makes, where they are known: the device must say that it ran on those.
-            seconds: how long all of it is known to take; it may take as long as one inference more.
+            iterations, warm_up: number of measured inferences, and of unmeasured ones before them.
+            codes: the model's inputs that result, if known: the device's checksums must match them.
+            seconds: expected duration of the whole run; the timeout allows one more inference.
 
         Raises:
-            LostError: it came to nothing, or ran on something else.
+            LostError: the run failed, or used other inputs.
             RefusedError: nothing was loaded, or it was lost by a restart.
         """
         if self._known().state_bytes:
@@ -362,12 +365,14 @@ class DeviceClient:
             self.set_thresholds(dict(self._thresholds))
 
     def marks(self) -> Marks:
-        """How much of arena and stack was written since `paint`."""
+        """Returns how much of arena and stack was written since `paint`."""
         reply = self.ask("tg-marks")
         return Marks(_pair(reply, "m-tg-arena"), _pair(reply, "m-tg-stack"))
 
     def _recover(self) -> None:
-        """After a restart: the same device and the same switch again, or an error."""
+        """After a restart, makes sure of the same device and selects the same switch again; otherwise raises an
+        error.
+        """
         self._persist("after a lost inference", self.line.resynchronise)
         if self.info().current != self._chosen:
             self.set_switch(self._chosen)
@@ -378,7 +383,7 @@ class DeviceClient:
         return self._device or self.info()
 
     def _inference(self, command: str, seconds: float = 0.0, count: int = 1) -> Reply:
-        """Once, `count` inferences: the inputs are gone afterwards, whether an answer comes or not."""
+        """Runs `count` inferences, without a retry: the inputs are lost afterwards, even if no answer comes."""
         if self._known().state_bytes and self._steps is None:
             self.reset()
         loaded, steps = self._loaded, self._steps
@@ -396,7 +401,7 @@ class DeviceClient:
         return reply
 
     def _ran(self, loaded: dict[int, bytes], steps: int | None) -> list[str]:
-        """What the device must say that it ran on, so many inferences after its reset."""
+        """The checksums that the device must report after `steps` inferences since its reset."""
         device = self._known()
         missing = [i for i in range(len(device.inputs)) if i not in loaded]
         if missing:
@@ -415,7 +420,7 @@ class DeviceClient:
             raise DeviceError(f"gave no cycle count, but {reply.lines}") from error
 
     def _persist(self, what: str, action: Callable[[], _T]) -> _T:
-        """Does what can be done twice until it is done."""
+        """Repeats an action that may safely be executed twice until it succeeds."""
         problem: DeviceError | None = None
         for _ in range(_ATTEMPTS):
             try:
