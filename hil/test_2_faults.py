@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hil.foreign import no_exception_of
 from hil.loops import COMMAND, FAULT, client_of, right_sums
 from hil.place import Place
 from tinygen.errors import BoardError
@@ -55,5 +56,6 @@ def test_a_broken_program_is_reported(place: Place, loops: Path) -> None:
             with pytest.raises(BoardError, match=r"app_model\.c:\d+.*cannot execute this instruction"):
                 client.run()
             return
-        with pytest.raises(FaultedError, match=r"the firmware says fault: .* pc=[0-9a-f]{8}"):
+        reported = pytest.raises(FaultedError, match=r"the firmware says fault: .* pc=[0-9a-f]{8}")
+        with no_exception_of(place, loops / "firmware.elf"), reported:
             client.run()

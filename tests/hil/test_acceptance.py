@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from hil import cover
+from hil import cover, foreign
 from hil.clock import core_rate, line_rate, tolerance_of
 from hil.loops import COMMAND, NAMES, build_loops, client_of, predict_loops, right_sums, time_loops
 from hil.place import Place
@@ -182,6 +182,24 @@ def _flip(elf: Path, layer: str) -> None:
     data = bytearray(elf.read_bytes())
     data[place] ^= 0x40
     elf.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("port", "code", "said", "outcome"),
+    [
+        ("labwired", bytes(4), "Instruction decoding error at 0x42020be2", pytest.skip.Exception),
+        ("labwired", bytes.fromhex("731000c0"), "Instruction decoding error at 0x42020be2", pytest.skip.Exception),
+        ("labwired", bytes.fromhex("13050000"), "Instruction decoding error at 0x42020be2", BoardError),
+        ("labwired", bytes(4), "Memory access violation at 0x42020be2", BoardError),
+        ("emulated", bytes(4), "Instruction decoding error at 0x42020be2", BoardError),
+    ],
+)
+def test_only_where_labwired_stops_at_what_no_core_has_is_a_gap(
+    port: str, code: bytes, said: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foreign, "_code_at", lambda elf, address: code if address == 0x42020BE2 else b"")
+    with pytest.raises(outcome), foreign.no_exception_of(Place(load_board("esp32c3"), port), Path("firmware.elf")):
+        raise BoardError(f"labwired stopped: {said}", where="esp32c3-labwired")
 
 
 def run_suite(board: str, out: Path, *options: str) -> tuple[subprocess.CompletedProcess[str], dict[str, object]]:
