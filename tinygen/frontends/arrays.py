@@ -23,7 +23,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Arrays by name; the only one of a .npy file is `x`.
 
     Raises:
-        TinygenError: there is no such file, or it holds something else.
+        TinygenError: the file does not exist, or is not of this format.
     """
     try:
         with path.open("rb") as file:
@@ -63,15 +63,15 @@ def _member(content: bytes, entry: str) -> np.ndarray:
 
 
 def input_names(arrays: Collection[str], inputs: Sequence[str], where: str) -> list[str]:
-    """Which array belongs to each input: those of the inputs' own names, or `x0`, `x1`, ..., or `x` for an only input.
+    """The name of the array for each input: the input's own, or `x0`, `x1`, ..., or `x` for a single input.
 
     Args:
-        arrays: names of those that there are.
+        arrays: names of the arrays in the file.
         inputs: names of the inputs.
         where: the file, for errors.
 
     Raises:
-        TinygenError: some are missing.
+        TinygenError: arrays are missing.
     """
     numbered = [f"x{index}" for index in range(len(inputs))]
     ways = [list(inputs), numbered, *([["x"]] if len(inputs) == 1 else [])]

@@ -9,7 +9,7 @@ arithmetic: the parameters are floats, and every float is a fraction.
     folded = fold(chain, Uniform(scale, zero_point, low=0, high=15), Reach(least, largest))
     folded.epilogue, folded.base, folded.wrong
 
-`fold` proves what it gives: `wrong` counts the accumulators within reach whose code differs, channel by channel.
+`fold` proves its result: `wrong` counts the accumulators within reach whose code differs, over all channels.
 """
 
 from __future__ import annotations
@@ -150,10 +150,10 @@ def _affine(bound: _Bound, gain: Fraction, offset: Fraction) -> _Bound:
 
 
 class Rounding(Enum):
-    """How a quantizer makes integers."""
+    """How a quantizer rounds."""
 
     HALF_EVEN = "half_even"
-    """To the nearest, ties to the even one: ONNX, NumPy, torch."""
+    """To nearest, ties to even: ONNX, NumPy, torch."""
     HALF_UP = "half_up"
     """Ties towards plus infinity: floor(x + 1/2)."""
     HALF_AWAY = "half_away"
@@ -188,7 +188,7 @@ class Uniform:
         scale: positive.
         zero_point: inside the rounding; may be fractional (QONNX allows it).
         low, high: codes, low < high.
-        shift: added to what was rounded (ONNX's zero points; they do not change which ties are even).
+        shift: added after rounding (ONNX's zero points, which do not change which ties are even).
     """
 
     scale: float
@@ -209,7 +209,7 @@ class Uniform:
         return Fraction(self.scale)
 
     def points(self) -> list[tuple[Fraction, bool]]:
-        """(real value from which on codes low + 1, low + 2, ... are given, whether it is included)."""
+        """The boundaries of codes low + 1, low + 2, ...: (least real value with that code, whether it is included)."""
         rule, scale, zero = _CUTS[self.rounding], Fraction(self.scale), Fraction(self.zero_point)
         cuts = [(k, *rule(k)) for k in range(self.low + 1 - self.shift, self.high + 1 - self.shift)]
         return [((k - below - zero) * scale, inclusive) for k, below, inclusive in cuts]
@@ -247,7 +247,7 @@ class Boundaries:
 
 
 class Quantizer(Protocol):
-    """What rises in steps; `Uniform`, `Boundaries`, or a caller's own."""
+    """A monotone step function: `Uniform`, `Boundaries`, or a caller's own class."""
 
     @property
     def low(self) -> int:
@@ -259,20 +259,20 @@ class Quantizer(Protocol):
 
     @property
     def step(self) -> Fraction | None:
-        """Real distance of one code from the next; None where they are not evenly spaced."""
+        """Distance between the real values of adjacent codes; None if they are not evenly spaced."""
 
     def points(self) -> list[tuple[Fraction, bool]]:
-        """Per code above `low`: the real value from which on it is given, and whether that value is included."""
+        """Per code above `low`: its lower boundary as a real value, and whether that value is included."""
 
 
 @dataclass(frozen=True)
 class Folded:
-    """An epilogue and what is proved of it.
+    """An epilogue and the proof of its exactness.
 
     Attributes:
-        epilogue: its codes plus `base` are the quantizer's.
-        wrong: accumulators within reach, over all channels, whose code is not the quantizer's; 0 is a proof that
-            there is none.
+        epilogue: gives the quantizer's codes minus `base`.
+        wrong: number of accumulators within reach, over all channels, whose code is not the quantizer's; all are
+            checked, so 0 is a proof.
         worst: the largest difference of codes among them.
     """
 
@@ -287,19 +287,19 @@ def fold(
 ) -> Folded:
     """The epilogue that gives the quantizer's codes from accumulators.
 
-    Up to 3 boundaries become thresholds. More become a multiplication and a shift where that is proved to give the
-    same codes for all accumulators within reach; else up to `most_thresholds` thresholds; beyond them the
-    multiplication stays, with the count of codes that differ (ties that round to even are no linear function).
+    Up to 3 boundaries become thresholds. More become a multiplication and a shift if these provably give the same
+    codes for all accumulators within reach, else up to `most_thresholds` thresholds. With more boundaries than that the
+    multiplication is kept, and the codes that differ are counted (rounding ties to even is not a linear function).
 
     Args:
         chain: from the accumulator to the quantizer.
         quantizer: uniform, or any boundaries.
         reach: least and largest accumulator per channel.
         from_zero: codes of a Rescale count from 0, as those of a Threshold always do.
-        most_thresholds: per channel, where a multiplication is not exact; at most 255.
+        most_thresholds: per channel, if a multiplication is not exact; at most 255.
 
     Raises:
-        ModelError: chain and reach disagree.
+        ModelError: chain and reach have different numbers of channels.
         UnsupportedError: too many boundaries that are not evenly spaced, or numbers beyond 64 bits.
     """
     points = quantizer.points()
@@ -322,10 +322,10 @@ def fold(
 
 
 def _clamped_fit(chain: Chain, quantizer: Quantizer, reach: Reach, slopes: Sequence[Fraction], base: int) -> Fit | None:
-    """The fit of the chain without its clamps, and these as codes; None where they are no others than the quantizer's.
+    """The fit of the chain without its clamps, which become code limits; None if these are the quantizer's own limits.
 
-    Behind a ReLU with a batch norm after it, all accumulators below some value have one code, which is not the least:
-    no line gives that. `wrong` counts accumulators that the clamps may mend.
+    After a ReLU followed by a batch norm, all accumulators below some value have one code, which is not the least: no
+    linear function gives that. `wrong` also counts accumulators whose codes the clamps may correct.
     """
     points = quantizer.points()
     floor, ceiling = (
@@ -340,7 +340,7 @@ def _clamped_fit(chain: Chain, quantizer: Quantizer, reach: Reach, slopes: Seque
 
 
 def _opened(chain: Chain, bounds: Sequence[_Bound], infinity: float) -> tuple[_Bound, ...]:
-    """No bounds, but for channels that are one value, whatever the accumulator."""
+    """The chain's bounds removed, except in channels whose value does not depend on the accumulator."""
     return tuple(infinity if gain else bound for gain, bound in zip(chain.gain, bounds, strict=True))
 
 
@@ -349,7 +349,7 @@ def _reached(bound: _Bound, point: Fraction, inclusive: bool) -> bool:
 
 
 def _with_clamps(rescale: Rescale, floor: np.ndarray, ceiling: np.ndarray) -> Rescale:
-    """Clamps channel by channel, or those of the whole where all channels have the same."""
+    """The rescale with clamps per channel, or with a single pair if all channels have the same."""
     low, high = min(rescale.low, int(floor.max())), max(rescale.high, int(ceiling.min()))
     floor, ceiling = (np.clip(bounds, low, high) for bounds in (floor, ceiling))
     low, high = int(floor.min()), int(ceiling.max())
@@ -363,7 +363,7 @@ def _with_clamps(rescale: Rescale, floor: np.ndarray, ceiling: np.ndarray) -> Re
 
 
 def thresholds(chain: Chain, quantizer: Quantizer, reach: Reach) -> Threshold:
-    """The same as thresholds, exact whatever the quantizer; codes count from 0.
+    """As `fold`, but always thresholds, which are exact for any quantizer; codes count from 0.
 
     Raises:
         UnsupportedError: more than 255 boundaries.
@@ -378,10 +378,10 @@ REAL_BITS = 30
 
 
 def fold_real(chain: Chain, reach: Reach) -> tuple[Epilogue | None, float]:
-    """(epilogue, scale) of an int32 output that nothing quantizes: real = scale * code.
+    """(epilogue, scale) of an int32 output that has no quantizer: real = scale * code.
 
-    The accumulators themselves where one positive scale serves all channels; else the largest value is 2**30 codes,
-    and codes are within 2 of the exact ones.
+    The output is the accumulators themselves if one positive scale serves all channels. Otherwise the largest value has
+    code 2**30, and codes are within 2 of the exact ones.
 
     Raises:
         UnsupportedError: channels are clamped at different values.
@@ -412,10 +412,10 @@ def _code_of(bound: _Bound, scale: Fraction) -> int:
 
 
 def exact_cuts(chain: Chain, points: Sequence[tuple[Fraction, bool]], reach: Reach) -> Cuts:
-    """From which signed accumulator on each point is reached, clamped to just beyond the reach."""
+    """The least signed accumulator that reaches each point, clamped to just beyond the reach."""
     if reach.channels != chain.channels:
         raise ModelError(f"a reach of {reach.channels} channels for a chain of {chain.channels}")
-    # Over one denominator all numbers are integers, which Python compares ten times as fast as fractions.
+    # With a common denominator all numbers are integers, which Python compares ten times as fast as fractions.
     whole = math.lcm(*(point.denominator for point, _ in points))
     whole_points = [(point.numerator * (whole // point.denominator), inclusive) for point, inclusive in points]
     rows = [_channel_cuts(chain, channel, whole_points, whole, reach) for channel in range(chain.channels)]
@@ -426,7 +426,8 @@ def exact_cuts(chain: Chain, points: Sequence[tuple[Fraction, bool]], reach: Rea
 def _channel_cuts(
     chain: Chain, channel: int, points: Sequence[tuple[int, bool]], whole: int, reach: Reach
 ) -> list[int]:
-    """Of one channel: always reached is the least signed accumulator, never is one more than the largest.
+    """Cuts of one channel. A point that all accumulators reach has the least one, a point that none reaches the
+    largest plus 1.
 
     Args:
         points: times `whole`.

@@ -1,4 +1,4 @@
-"""How the elements of arrays from outside lie, and arrays as rows of what a model takes."""
+"""Memory layouts of a user's arrays, and their conversion to rows of a model's input."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ _ORDERS = {Layout.NHWC: (0, 2, 3, 1), Layout.NCHW: (0, 3, 1, 2)}
 
 @dataclass(frozen=True)
 class Rows:
-    """What an array must fit.
+    """The shape that an array must fit.
 
     Attributes:
-        what: whose values these are, for errors: "input 'x'".
+        what: name of the values in errors: "input 'x'".
         shape: of one sample, batch dimension included.
-        native: how `shape` lies, where it is an image's.
+        native: layout of `shape`; None if it is not an image's.
     """
 
     what: str
@@ -55,7 +55,7 @@ class Rows:
     native: Layout = Layout.NHWC
 
     def given_as(self, layout: Layout | None) -> tuple[int, ...]:
-        """The shape of one sample as it lies in an array of that layout; None is the native one."""
+        """The shape of one sample in an array of that layout; None is the native layout."""
         if layout in (None, self.native) or len(self.shape) != _IMAGE:
             return self.shape
         assert layout is not None
@@ -69,15 +69,15 @@ class Rows:
         """An array as rows [samples, *shape].
 
         The array holds a sample per row, or a single sample. Dimensions of size 1 may be missing. Flat rows are taken
-        only where that leaves no doubt: the sample has one dimension larger than 1, or the layout is given.
+        only if they are unambiguous: the sample has one dimension larger than 1, or the layout is given.
 
         Args:
             array: of any type.
-            layout: how it lies; None is the native layout.
+            layout: of the array; None is the native layout.
             where: the file, for errors.
 
         Raises:
-            TinygenError: it does not fit; the fix says how it could.
+            TinygenError: the array does not fit; the error's fix says how to convert it.
         """
         if array.size == 0:
             raise TinygenError("holds no samples", where=where)
@@ -92,7 +92,7 @@ class Rows:
 
     @staticmethod
     def _fits(row: Sequence[int], given: Sequence[int], *, flat: bool) -> bool:
-        """Whether a row holds the elements in that order: but for dimensions of size 1, its shape is the same."""
+        """Whether the shapes are equal apart from dimensions of size 1, so that the elements have the same order."""
         found, wanted = _larger(row), _larger(given)
         return found == wanted or (flat and found == [math.prod(given)])
 
@@ -101,7 +101,7 @@ class Rows:
         return f"{kind} of shape {list(row)} do not fit {self.what} {list(self.shape)}"
 
     def _fix(self, row: Sequence[int], layout: Layout | None) -> str:
-        """What makes them fit; "" where nothing does."""
+        """Advice on how to make rows fit; "" if there is none."""
         other = self.native if layout is self._other else self._other
         if self._fits(row, self.given_as(other), flat=False):
             return f'They fit as {other.upper()}: give --layout {other} (layout="{other}" in Python).'
@@ -126,5 +126,5 @@ class Rows:
 
 
 def _larger(shape: Sequence[int]) -> list[int]:
-    """Its dimensions larger than 1."""
+    """The dimensions larger than 1."""
     return [size for size in shape if size != 1]

@@ -1,4 +1,4 @@
-"""Opens a model file by what it is."""
+"""Opens a model file with the reader for its format."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _READERS = {".tflite": load_tflite, ".onnx": load_onnx}
 
 
 def load_model(path: Path | MemoryModel, name: str | None = None, calibration: Path | None = None) -> Graph:
-    """The Graph of a model that cannot be switched; arguments and errors are those of `load_network`.
+    """The Graph of a model that is not switchable; arguments and errors are those of `load_network`.
 
     Raises:
-        ModelError: it has several.
+        ModelError: the model has several graphs.
     """
     where = path.name if isinstance(path, MemoryModel) else str(path)
     return only_graph(load_network(path, name, calibration), where)
@@ -31,7 +31,7 @@ def load_model(path: Path | MemoryModel, name: str | None = None, calibration: P
 def load_network(
     path: Path | MemoryModel, name: str | None = None, calibration: Path | None = None, layout: Layout | None = None
 ) -> Network:
-    """What a model file holds; most hold one Graph, which makes a Network of one switch.
+    """The Network of a model file. Most files hold one Graph, which becomes a Network of one switch.
 
     Args:
         path: a .tflite or .onnx file, a .tg file (`tinygen.save`), a .pt2 file (`torch.export.save`), or a model made
@@ -52,7 +52,7 @@ def load_network(
     checked = None if name is None else check_c_name(name)
     suffix = path.suffix.lower()
     if suffix == ".pt2":
-        # Not before: importing torch takes seconds, and it may not be there.
+        # Imported here since torch takes seconds to import and may not be installed.
         try:
             from tinygen.frontends.torch.file import load_pt2
         except ModuleNotFoundError as error:

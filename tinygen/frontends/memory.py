@@ -1,4 +1,4 @@
-"""A model that was made in memory: a Graph or a Network in the place of a file."""
+"""A model in memory: a Graph or a Network instead of a file."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tinygen.ir.ops.base import later_fields
 
 
 class Digest(Protocol):
-    """What bytes are added to."""
+    """A hash to which bytes are added."""
 
     def update(self, content: bytes, /) -> None: ...
 
 
 @dataclass(frozen=True, eq=False)
 class MemoryModel:
-    """What is built as a file would be.
+    """A model that is built as a file would be.
 
     Attributes:
         content: validated.
-        name: what stands in comments and reports where a file's name would.
+        name: used in comments and reports instead of a file's name.
     """
 
     content: Graph | Network
@@ -36,7 +36,7 @@ class MemoryModel:
         """The graph.
 
         Raises:
-            ModelError: there are several.
+            ModelError: the network has several graphs.
         """
         return only_graph(self.network, self.name)
 
@@ -45,7 +45,7 @@ class MemoryModel:
         return self.content if isinstance(self.content, Network) else Network.of(self.content)
 
     def read_bytes(self) -> bytes:
-        """Bytes that are equal only for equal graphs, as a file's are: what build ids are made from."""
+        """A digest that identifies the graphs, as a file's bytes do; build ids are made from it."""
         digest = hashlib.sha256()
         for switch in self.network:
             for graph in all_graphs(switch.graph):
@@ -68,10 +68,10 @@ def _add_graph(digest: Digest, graph: Graph) -> None:
 
 
 def only_graph(network: Network, where: str) -> Graph:
-    """The graph of a network that cannot be switched.
+    """The graph of a network that is not switchable.
 
     Raises:
-        ModelError: it can; one graph is not all of it.
+        ModelError: the network is switchable, so it has several graphs.
     """
     if network.is_switchable:
         raise ModelError(

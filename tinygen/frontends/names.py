@@ -10,7 +10,7 @@ _KEYWORDS = (
     "auto break case char const continue default do double else enum extern float for goto if inline int long "
     "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while"
 )
-# Headers that stand on the same include path as the model's own, and what begins the names in them.
+# Headers on the same include path as the model's own, and the prefixes of the names in them.
 _HEADERS = (
     "app_model block board board_config check chip_registers clock commands core_registers cortex_m crc32 db esp32 "
     "family_f4_f7 family_registers features features_complex features_tables governor gpio listen measure mfcc "
@@ -34,10 +34,10 @@ def c_name(text: str) -> str:
 
 
 def check_c_name(name: str) -> str:
-    """The name, if the generated C can bear it.
+    """The name, if it can be used in the generated C.
 
     Raises:
-        TinygenError: it is no identifier, or means something else in C or in the firmware.
+        TinygenError: the name is not an identifier, or is already used in C or in the firmware.
     """
     if not re.fullmatch(r"[A-Za-z]\w*", name, flags=re.ASCII) or name.lower() in _RESERVED:
         raise TinygenError(f"'{name}' cannot name a model in C", where="--name", fix=f"Try --name {c_name(name)}.")

@@ -1,4 +1,4 @@
-"""The .npy format: the header is held against the length of the data before anything is allocated."""
+"""The .npy format: the header is checked against the length of the data before anything is allocated."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import numpy as np
 from tinygen.frontends.zips import DamagedError
 
 _READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-# What NumPy's reader of headers, a parser of Python literals, raises for those that are none.
+# Exceptions of NumPy's header reader, a parser of Python literals, for damaged headers.
 _DAMAGE = (ValueError, TypeError, SyntaxError, tokenize.TokenError, OverflowError, MemoryError, RecursionError)
 
 
 @dataclass(frozen=True)
 class NpyHeader:
-    """What a .npy file says of itself.
+    """The header of a .npy file.
 
     Attributes:
         version: of the format.
-        fortran: the first index runs fastest.
-        start: where the data begins, in bytes.
+        fortran: whether the order is column-major (the first index varies fastest).
+        start: byte offset of the data.
     """
 
     version: tuple[int, int]
@@ -38,7 +38,7 @@ def read_header(content: bytes) -> NpyHeader:
     """The header of a .npy file.
 
     Raises:
-        DamagedError: it is none of version 1.0 or 2.0, or its data is longer or shorter than it says.
+        DamagedError: the file is not .npy version 1.0 or 2.0, or its data is longer or shorter than the header says.
     """
     stream = io.BytesIO(content)
     try:
@@ -47,7 +47,7 @@ def read_header(content: bytes) -> NpyHeader:
         if reader is None:
             raise DamagedError(f"its format has version {version[0]}.{version[1]}, known are 1.0 and 2.0")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of headers that Python 2 wrote, and of damaged ones that look so
+            warnings.simplefilter("ignore")  # about headers written by Python 2, or damaged ones that look like it
             shape, fortran, dtype = reader(stream)
     except _DAMAGE as error:
         raise DamagedError(f"its header is damaged ({' '.join(str(error).split())[:80]})") from error

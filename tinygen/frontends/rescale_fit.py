@@ -1,4 +1,4 @@
-"""Epilogues from exact cuts: thresholds are the cuts, a rescale is fitted to them and held against each of them."""
+"""Epilogues from exact cuts: thresholds are the cuts; a rescale is fitted to them and checked against each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LIMIT = 2**62
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """Accumulators that can occur.
+    """Range of the accumulators that can occur.
 
     Attributes:
         low, high: int64 [channels], low <= high, within int32.
@@ -46,11 +46,11 @@ class Reach:
 
     @staticmethod
     def of_weights(weights: np.ndarray, low: int, high: int) -> Reach:
-        """Of a multiply-accumulate.
+        """Range of a multiply-accumulate's accumulators.
 
         Args:
             weights: integers [O, ...], the products of one accumulator per row.
-            low, high: least and largest integer of an activation; where taps may fall on padding, 0 lies between.
+            low, high: least and largest integer of an activation; the range must include 0 if there is padding.
         """
         flat = weights.reshape(len(weights), -1).astype(np.int64)
         return Reach(*accumulator_range(flat, low, high, 0))
@@ -63,7 +63,7 @@ class Reach:
 
 @dataclass(frozen=True, eq=False)
 class Cuts:
-    """From where on each code is given.
+    """The accumulators at which codes change.
 
     Attributes:
         table: int64 [channels, codes - 1], ascending: the least sign * accumulator with a code of k + 1 or more. The
@@ -88,7 +88,7 @@ def _shared(values: Sequence[int]) -> tuple[int, ...]:
 
 
 def threshold_of(cuts: Cuts) -> Threshold:
-    """The cuts as thresholds. What all accumulators within reach have, or none has, is marked as such."""
+    """The cuts as thresholds. Thresholds that all accumulators within reach attain, or none, are marked as such."""
     least, largest = (end[:, None] for end in cuts.ends())
     table = np.where(cuts.table <= least, _ALWAYS, np.where(cuts.table > largest, _NEVER, cuts.table))
     rows = [tuple(row) for row in table.tolist()]
@@ -100,7 +100,7 @@ def threshold_of(cuts: Cuts) -> Threshold:
 
 @dataclass(frozen=True)
 class Fit:
-    """A rescale, how many accumulators within reach it gives another code than the cuts, and by how much at most."""
+    """A rescale, the number of accumulators within reach whose code is not the cuts', and the largest difference."""
 
     rescale: Rescale
     wrong: int
@@ -116,7 +116,7 @@ def fit_rescale(cuts: Cuts, slopes: Sequence[Fraction], first: int) -> Fit:
         first: the code of an accumulator below all cuts.
 
     Raises:
-        UnsupportedError: no multiplier of 32 bits with a product of 63 bits comes near.
+        UnsupportedError: no multiplier of 32 bits with a product of 63 bits approximates the slopes.
     """
     codes = np.arange(first + 1, first + 1 + cuts.table.shape[1])
     least, largest = cuts.ends()
@@ -151,7 +151,7 @@ def _fit_channel(
     """
     shift = _shift(slope, ends, clamp)
     nearest = round(slope * 2**shift)
-    # Where the exact slope leads just past a tie, its neighbour on one side keeps to that side.
+    # If rounding the exact slope moves a tie to the wrong side, a neighbouring multiplier may keep it on the right one.
     candidates = [m for m in (nearest, nearest - 1, nearest + 1) if 0 <= m <= _INT32.max]
     kept = [(code, cut) for code, cut in zip(codes, row, strict=True) if clamp[0] < code <= clamp[1]]
     bounds = [_offsets(kept, multiplier, shift, ends) for multiplier in candidates]
@@ -169,14 +169,14 @@ def _fit_channel(
 def _offsets(
     codes: Sequence[tuple[int, int]], multiplier: int, shift: int, ends: tuple[int, int]
 ) -> tuple[int | None, int | None]:
-    """(least, largest) offset with which all (code, cut) come right; None where nothing bounds it."""
+    """(least, largest) offset with which all (code, cut) are exact; None for an end without a bound."""
     reached = [(code << shift) - cut * multiplier for code, cut in codes if cut <= ends[1]]
     missed = [(code << shift) - (cut - 1) * multiplier - 1 for code, cut in codes if cut > ends[0]]
     return max(reached, default=None), min(missed, default=None)
 
 
 def _shift(slope: Fraction, ends: tuple[int, int], clamp: tuple[int, int]) -> int:
-    """The largest with a multiplier of 31 bits, and products and offsets below 2**62."""
+    """The largest shift with a multiplier of 31 bits, and products and offsets below 2**62."""
     reach = max(abs(end) for end in ends)
     span = slope * reach + max(abs(code) for code in clamp) + 2
     for shift in range(_MOST_SHIFT, -1, -1):
@@ -186,7 +186,7 @@ def _shift(slope: Fraction, ends: tuple[int, int], clamp: tuple[int, int]) -> in
 
 
 def _given_cuts(row: tuple[int, int, int], low: int, high: int, cuts: Cuts, channel: int) -> np.ndarray:
-    """Where a channel of a rescale begins to give codes low + 1, ..., high: int64, in the manner of `Cuts.table`."""
+    """The cuts of codes low + 1, ..., high in a channel of a rescale: int64, as in `Cuts.table`."""
     multiplier, offset, shift = row
     least, largest = (int(end[channel]) for end in cuts.ends())
     result = []
@@ -201,7 +201,7 @@ def _given_cuts(row: tuple[int, int, int], low: int, high: int, cuts: Cuts, chan
 def _differences(cuts: Cuts, channel: int, first: int, given: np.ndarray, low: int) -> tuple[int, int]:
     """(accumulators whose code differs, largest difference).
 
-    Both sides are staircases: between the edges of either, nothing changes.
+    Both are step functions, so that only their steps need comparing.
     """
     least, largest = (int(end[channel]) for end in cuts.ends())
     exact = cuts.table[channel]
@@ -215,7 +215,7 @@ def _differences(cuts: Cuts, channel: int, first: int, given: np.ndarray, low: i
 
 
 def fit_linear(gains: Sequence[Fraction], offsets: Sequence[Fraction], reach: Reach, low: int, high: int) -> Rescale:
-    """round(gain * accumulator + offset) per channel, clamped, as near as a multiplier of 32 bits comes."""
+    """round(gain * accumulator + offset) per channel, clamped; approximated with multipliers of 32 bits."""
     rows = []
     for channel, (gain, offset) in enumerate(zip(gains, offsets, strict=True)):
         ends = int(reach.low[channel]), int(reach.high[channel])

@@ -1,4 +1,4 @@
-"""Graphs within operators: which values of the outer graph they read, and what they give."""
+"""Subgraphs of operators: the values of the outer graph that they read, and their outputs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tinygen.ir.tensor import Tensor
 
 @dataclass(frozen=True, eq=False)
 class ReadBranch:
-    """A graph within an operator, read.
+    """A subgraph of an operator after reading.
 
     Attributes:
         name: of the model.
         builder: holds its tensors and operators.
-        inputs: names of what it reads from outside.
-        outputs: its values, in the file's order.
+        inputs: names of the values of the outer graph that it reads.
+        outputs: values, in the file's order.
     """
 
     name: str
@@ -33,7 +33,7 @@ class ReadBranch:
 
 
 def free_names(onnx: Any, graph: Any) -> list[str]:
-    """Values that a graph of the file, or one within it, reads and does not make."""
+    """Values that a graph of the file, or its subgraphs, read but do not compute."""
     known = {entry.name for entry in (*graph.initializer, *graph.input)}
     free: dict[str, None] = {}
 

@@ -1,4 +1,4 @@
-"""Collects the Graph's tensors and operators, and puts tensors in the order an operator wants."""
+"""Collects the Graph's tensors and operators, and transposes tensors to the order that an operator needs."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _KEEPS_CODES = (Reshape, Transpose, StridedSlice, MaxPool2D, IntegerMaxPool2D, C
 
 
 class Builder:
-    """A Graph in the making.
+    """A Graph under construction.
 
     Attributes:
-        wanted: name for the next tensors, as the file calls the value; set per node.
+        wanted: name for the next tensors, taken from the file's value; set per node.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Builder:
         return tensor
 
     def emit(self, kind: type[Op], inputs: Sequence[Tensor | None], encoding: Encoding, **attributes: Any) -> Tensor:
-        """One operator with one output; gives that."""
+        """Adds an operator with one output; returns the output tensor."""
         name = f"{kind.KIND}_{len(self.ops)}"
         output = self._name(self.wanted)
         operands = tuple(tensor.name if tensor else "" for tensor in inputs)
@@ -77,16 +77,16 @@ class Builder:
             self._ranges[output.name] = min(low for low, _ in ranges), max(high for _, high in ranges)
 
     def capture(self, name: str, outer: Builder, tensor: Tensor) -> Tensor:
-        """A tensor of the graph outside, as an input of this one."""
+        """A tensor of the outer graph, as an input of this one."""
         if isinstance(tensor.encoding, IntegerEncoding):
             self._ranges[name] = outer.code_range(tensor)
         return self._add(replace(tensor, name=name))
 
     def emit_branch(self, inputs: Sequence[Tensor], branches: Sequence[Graph], names: Sequence[str]) -> list[Tensor]:
-        """A choice among graphs; gives its outputs.
+        """Adds a branch operator, which chooses one of the graphs; returns its outputs.
 
         Args:
-            inputs: the index, and what every branch reads.
+            inputs: the index, then the tensors that every branch reads.
             names: of the outputs.
         """
         first = branches[0]
@@ -105,11 +105,11 @@ class Builder:
         return outputs
 
     def code_range(self, tensor: Tensor) -> tuple[int, int]:
-        """Least and largest code that a tensor has: a quantizer may give fewer than its encoding could hold."""
+        """Least and largest code of a tensor: a quantizer may produce fewer than its encoding could hold."""
         return self._ranges.get(tensor.name, tensor.integer.code_range)
 
     def integer_range(self, tensor: Tensor) -> tuple[int, int]:
-        """Least and largest integer that they stand for."""
+        """Least and largest integer that the tensor's codes represent."""
         integers = tensor.integer.integers(np.array(self.code_range(tensor)))
         return int(integers.min()), int(integers.max())
 
@@ -119,7 +119,7 @@ class Builder:
         return self._add(Tensor(self._name(name), dense.shape, encoding, dense))
 
     def constant_of(self, name: str, codes: ConstantCodes, shape: Shape | None = None) -> Tensor:
-        """Constant codes, under another shape where one is given."""
+        """A tensor of constant codes, reshaped if a shape is given."""
         array = codes.codes if shape is None else codes.codes.reshape(shape)
         return self.constant(name, array, codes.encoding)
 
@@ -127,7 +127,7 @@ class Builder:
         """The model input as a tensor of codes.
 
         Raises:
-            UnsupportedError: it has another encoding already.
+            UnsupportedError: the input already has another encoding.
         """
         known = self.inputs.get(value.name)
         if known is None:
@@ -141,7 +141,7 @@ class Builder:
         return known
 
     def in_order(self, value: Coded) -> Tensor:
-        """The tensor with ONNX's own shape and order."""
+        """The tensor with ONNX's shape and order of dimensions."""
         tensor, view = value.tensor, value.view
         if not view.is_in_order:
             permutation = tuple(view.order.index(i) for i in range(len(view.order)))
@@ -149,14 +149,14 @@ class Builder:
         return self.reshape(tensor, view.shape)
 
     def reshape(self, tensor: Tensor, shape: Shape) -> Tensor:
-        """The same codes under another shape."""
+        """The same codes in another shape."""
         return tensor if tensor.shape == shape else self.emit(Reshape, [tensor], tensor.encoding, shape=shape)
 
     def channels_last(self, value: Coded) -> Tensor:
-        """NHWC of a value that ONNX calls NCHW.
+        """A value that is NCHW in ONNX, as an NHWC tensor.
 
         Raises:
-            UnsupportedError: it has not four dimensions.
+            UnsupportedError: the value does not have four dimensions.
         """
         if len(value.shape) != 4:
             raise UnsupportedError(
@@ -174,15 +174,15 @@ class Builder:
 
 
 def ordered(tensor: Tensor) -> Coded:
-    """A tensor that lies as ONNX sees it."""
+    """A value whose tensor has ONNX's order of dimensions."""
     return Coded(tensor, View.of(tensor.shape, identity(len(tensor.shape))))
 
 
 def from_channels_last(tensor: Tensor) -> Coded:
-    """An NHWC tensor, NCHW to ONNX."""
+    """A value whose tensor is NHWC, and which is NCHW in ONNX."""
     return Coded(tensor, View.of(tensor.shape, CHANNELS_LAST))
 
 
 def int8_affine(encoding: Encoding) -> bool:
-    """Whether TFLite's operators take it: one scale, int8."""
+    """Whether TFLite's operators accept the encoding: one scale, int8."""
     return isinstance(encoding, Affine) and not encoding.per_channel and encoding.storage == "int8"

@@ -1,4 +1,4 @@
-"""Nodes whose inputs are all constants: shapes that are computed, weights that are scaled."""
+"""Constant folding of nodes such as computed shapes and scaled weights."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tinygen.errors import ModelError
 from tinygen.frontends.onnx.registry import STANDARD, Operator
 from tinygen.frontends.onnx.values import Constant, Value
 
-# The first three keep more than the value: the codes behind it; branches read values that are no inputs.
+# Not folded: the first three keep codes besides the value; branches read values that are not their inputs.
 _KEPT = ("QuantizeLinear", "DequantizeLinear", "Transpose", "If")
 
 
 def fold_node(onnx: Any, node: Any, operator: Operator, opset: int) -> list[Value] | None:
-    """The outputs of a node that depends on constants only, by ONNX's own reference; None for another node."""
+    """The outputs of a node with constant inputs, computed by ONNX's reference implementation; None for other nodes."""
     if operator.domain not in STANDARD:
         return None
     if operator.kind == "Constant":
@@ -55,7 +55,7 @@ def _shape(operator: Operator) -> Constant:
 
 
 def _constant(onnx: Any, operator: Operator) -> np.ndarray:
-    """The value of a Constant node, in whichever attribute it stands."""
+    """The value of a Constant node, whichever attribute holds it."""
     for name, value in operator.attributes.items():
         if name == "value":
             return onnx.numpy_helper.to_array(value)

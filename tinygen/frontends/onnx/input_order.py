@@ -1,4 +1,4 @@
-"""In which order the elements of a model input lie."""
+"""The order of dimensions of a model input."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 from tinygen.frontends.onnx.values import CHANNELS_LAST, identity
 from tinygen.ir.tensor import Shape
 
-# In front of the first layer, these leave the dimensions where they are.
+# Operators before the first layer that keep the order of dimensions.
 _LOOK_THROUGH = frozenset(
     ("QuantizeLinear", "DequantizeLinear", "Quant", "IntQuant", "BipolarQuant", "Identity", "Cast")
 )
 
 
 def input_order(file: Any, name: str, shape: Shape) -> tuple[Shape, tuple[int, ...]]:
-    """(shape of our tensor, ONNX's dimension behind each of its own).
+    """(shape of our tensor, ONNX's dimension for each of the tensor's).
 
-    Images are stored channels last, so that no layer has to turn them. A file that turns the image itself in front of
-    its first layer has it channels last already.
+    Images are stored channels last, so that no layer has to transpose them. If the file transposes the image before its
+    first layer, the input is channels last already.
 
     Args:
         file: ONNX's graph.

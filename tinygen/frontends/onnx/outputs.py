@@ -9,9 +9,9 @@ from tinygen.frontends.onnx.values import Coded, Pending, Value
 
 
 def settle(builder: Builder, name: str, value: Value) -> str:
-    """The tensor behind a model output; gives its name.
+    """Makes the tensor of a model output; returns its name.
 
-    Images stay channels last. A float that no quantizer follows becomes int32.
+    Images stay channels last. A float without a quantizer after it becomes int32.
     """
     builder.wanted = name
     if isinstance(value, Pending):

@@ -31,7 +31,7 @@ for _module in pkgutil.iter_modules(operators.__path__):
 
 MOST_ELEMENTS = 2**31
 
-# What the parser and NumPy raise on fields that disagree.
+# Exceptions of the parser and NumPy on inconsistent fields.
 _DAMAGE = (ValueError, IndexError, KeyError, TypeError, OverflowError, AttributeError, RuntimeError, MemoryError)
 
 
@@ -39,7 +39,7 @@ def import_onnx() -> Any:
     """The onnx package.
 
     Raises:
-        TinygenError: it is not installed.
+        TinygenError: the package is not installed.
     """
     try:
         import onnx
@@ -71,12 +71,12 @@ def load_onnx(path: Path, name: str | None = None) -> Graph:
 
 
 def read_onnx(content: bytes, name: str = "model", where: str = "model", folder: Path | None = None) -> Graph:
-    """The same from bytes.
+    """As `load_onnx`, from bytes.
 
     Args:
         content: the file.
         where: names it in errors.
-        folder: where weights in other files lie.
+        folder: of external weight files.
     """
     onnx = import_onnx()
     try:
@@ -106,7 +106,7 @@ class _Reader:
 
     Args:
         file: ONNX's graph.
-        depth: how many operators' graphs it lies within.
+        depth: of nesting in operators' subgraphs; 0 for the model's graph.
     """
 
     def __init__(self, onnx: Any, file: Any, opset: int, name: str, depth: int = 0) -> None:
@@ -139,7 +139,7 @@ class _Reader:
             raise UnsupportedError("sparse initializers are not supported", fix="Store the weights densely.")
 
     def _branches(self, files: Sequence[Any]) -> tuple[list[Tensor], list[ReadBranch]]:
-        """Graphs of an operator: what of this graph they read, in the order of their inputs; and what they are."""
+        """Reads an operator's subgraphs: (tensors of this graph that they read, in input order; the subgraphs)."""
         if self.depth == MOST_NESTED:
             raise UnsupportedError(f"there are more than {MOST_NESTED} branches within each other")
         captured: dict[str, Coded] = {}
@@ -200,7 +200,7 @@ class _Reader:
         return GraphInput(entry.name, np.dtype(dtype), View.of(*input_order(self.file, entry.name, shape)))
 
     def _shape(self, dims: Any, where: str) -> Shape:
-        """A batch without a size is 1."""
+        """A shape from the file; an unspecified batch size becomes 1."""
         shape = [dim.dim_value if dim.HasField("dim_value") else 0 for dim in dims.dim]
         if shape and shape[0] <= 0:
             shape[0] = 1
@@ -218,7 +218,7 @@ class _Reader:
             if results is None:
                 results = convert(operator)
         except TinygenError as error:
-            # What a converter's helpers raise names operators of ours at most.
+            # Errors of a converter's helpers name tinygen's operators at most, not the file's node.
             if operator.describe() not in error.where:
                 error.where = f"{operator.describe()}: {error.where}" if error.where else operator.describe()
             raise
@@ -249,7 +249,7 @@ class _Reader:
         )
 
     def _clamp(self, node: Any) -> tuple[float, float] | None:
-        """Bounds of the Clip that alone reads a node's output."""
+        """Bounds of a Clip that is the only reader of a node's output; None if there is none."""
         readers = [other for name in node.output[:1] for other in self.file.node if name in other.input]
         if len(readers) != 1 or readers[0].op_type != "Clip" or len(readers[0].input) != 3:
             return None

@@ -1,4 +1,4 @@
-"""Which function turns which ONNX operator into ours, and what such a function sees of the node."""
+"""Converters of ONNX operators, and their interface to a node."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Operator:
     """One node of the file.
 
     Attributes:
-        builder: where operators of ours go.
-        name: of the node; its first output's where it has none.
+        builder: collects the converted operators.
+        name: of the node, or of its first output if the node has none.
         domain, kind: "" and "Conv".
         inputs: values, None where an optional input is absent.
         input_names, output_names: in the file.
         attributes: decoded, text as str.
-        clamp: bounds of the Clip that alone reads the output, where there is one.
-        read_branches: reads graphs of the operator: what of the outer graph they read, in the order of their inputs,
-            and what they are.
+        clamp: bounds of a Clip that is the only reader of the output; None if there is none.
+        read_branches: reads subgraphs of the operator; returns the tensors of the outer graph that they read, in the
+            order of their inputs, and the subgraphs.
     """
 
     builder: Builder
@@ -47,10 +47,10 @@ class Operator:
     clamp: tuple[float, float] | None = None
 
     def attribute(self, name: str, default: Any = None) -> Any:
-        """An attribute, or what it is when absent.
+        """An attribute, or its default.
 
         Raises:
-            ModelError: it is absent, and has no default.
+            ModelError: the attribute is absent and has no default.
         """
         value = self.attributes.get(name, default)
         if value is None:
@@ -70,7 +70,7 @@ class Operator:
         return index < len(self.inputs) and self.inputs[index] is not None
 
     def value(self, index: int) -> Value:
-        """An input that must be there."""
+        """A required input."""
         value = self.inputs[index] if index < len(self.inputs) else None
         if value is None:
             raise ModelError(f"its {self.label(index)} is missing", where=self.describe())
@@ -80,7 +80,7 @@ class Operator:
         """An input that must be a constant.
 
         Raises:
-            UnsupportedError: it is computed at run time.
+            UnsupportedError: the input is computed at run time.
         """
         value = self.value(index)
         if not isinstance(value, Constant):
@@ -101,10 +101,10 @@ class Operator:
         return float(array.reshape(-1)[0])
 
     def coded(self, index: int) -> Coded:
-        """An input with known codes whose real values are meant.
+        """An input of real values whose codes are known.
 
         Raises:
-            UnsupportedError: it is a float that no quantizer has seen.
+            UnsupportedError: the input is a float without a quantizer.
         """
         value = self.value(index)
         if isinstance(value, Coded) and not value.raw:

@@ -18,7 +18,7 @@ from tinygen.ir.encodings import Affine
 
 
 def pending_of(builder: Builder, value: Value) -> Pending | None:
-    """A value as floats that wait for a quantizer; None where its codes are not known."""
+    """A value as floats before their quantizer; None if its codes are not known."""
     if isinstance(value, Pending):
         return value
     if isinstance(value, Coded) and not value.raw:
@@ -32,7 +32,7 @@ def stepped(pending: Pending, step: Callable[[Chain], Chain]) -> Pending:
 
 
 def quantize(builder: Builder, pending: Pending, target: Target) -> Coded:
-    """Pending floats as codes; `raw_shift` is what ONNX's codes are larger by."""
+    """Pending floats as codes, by the target's quantizer."""
     tensor = apply_pools(builder, pending, pending.source.quantized(pending.chain, target))
     shift = target.raw_shift
     if isinstance(target.encoding, Affine) and isinstance(tensor.encoding, Affine):
@@ -41,10 +41,10 @@ def quantize(builder: Builder, pending: Pending, target: Target) -> Coded:
 
 
 def per_channel(array: np.ndarray, view: View, channels: int, what: str) -> np.ndarray:
-    """A constant operand as one value, or one per channel of the tensor behind the view.
+    """A constant operand as one value, or one per channel of the view's tensor.
 
     Raises:
-        UnsupportedError: it differs along other dimensions.
+        UnsupportedError: the operand varies along other dimensions.
     """
     flat = np.asarray(array, np.float64)
     if flat.size == 1:
@@ -61,7 +61,7 @@ def per_channel(array: np.ndarray, view: View, channels: int, what: str) -> np.n
 
 
 def may_be_negative(pending: Pending) -> bool:
-    """Whether a real value below 0 can come out of the chain."""
+    """Whether the chain can give a real value below 0."""
     reach = pending.source.reach()
     chain = pending.chain
     for channel in range(chain.channels):

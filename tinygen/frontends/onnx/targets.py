@@ -1,4 +1,4 @@
-"""Quantizers of the file: which codes they give, and which encoding of ours has them."""
+"""Quantizers of the file: their codes, and the encoding of those codes in the Graph."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tinygen.ir.encodings import Affine, Binary, IntegerEncoding, Levels, Ternar
 
 @dataclass(frozen=True)
 class Target:
-    """What a quantizer asks for.
+    """The output of a quantizer.
 
     Attributes:
         encoding: of the codes that `quantizer` gives.
         quantizer: from real values to codes.
-        whole: the codes are all that int8 or int16 has, as in TFLite: existing operators serve.
+        whole: whether the codes are the full range of int8 or int16, as in TFLite, so that its operators can be used.
         raw_shift: ONNX's code minus ours.
     """
 
@@ -30,14 +30,14 @@ class Target:
     raw_shift: int = 0
 
     def counted_from(self, base: int) -> IntegerEncoding:
-        """The encoding of codes that are smaller by `base`."""
+        """The encoding of the codes minus `base`."""
         if base == 0 or isinstance(self.encoding, Levels | Binary):
             return self.encoding
         zero = self.encoding.zero_point[0] if isinstance(self.encoding, Affine) else 0
         return Affine("int8" if zero - base <= 127 else "int16", self.encoding.scale, (zero - base,))
 
     def clamped(self, low: float, high: float) -> Target:
-        """With fewer of ONNX's codes, which a Clip behind a QuantizeLinear leaves."""
+        """The target limited to the codes that a Clip after a QuantizeLinear leaves; bounds are ONNX's codes."""
         assert isinstance(self.quantizer, Uniform)
         least, largest = self.quantizer.low, self.quantizer.high
         lower = max(least, math.ceil(max(low, -(2**31))) - self.raw_shift)
@@ -72,11 +72,11 @@ def rounding_of(name: str) -> Rounding:
 
 
 def linear_target(scale: float, zero_point: int, dtype: np.dtype, bits: int) -> Target:
-    """Of a QuantizeLinear: round half to even, then the zero point is added.
+    """The target of a QuantizeLinear: it rounds half to even, then adds the zero point.
 
     Args:
         scale, zero_point: per tensor.
-        dtype: int8, uint8 or int16, what holds ONNX's codes.
+        dtype: of ONNX's codes: int8, uint8 or int16.
         bits: of a code, 8 or 4 for the narrower types.
 
     Raises:
@@ -104,21 +104,21 @@ class IntegerRange:
 
     @staticmethod
     def of(bits: int, signed: bool, narrow: bool) -> IntegerRange:
-        """As Quant defines it: narrow leaves one code out, the least of signed ones, the largest of unsigned."""
+        """The range as Quant defines it: `narrow` removes one code, the least of signed or the largest of unsigned."""
         if signed:
             return IntegerRange(-(2 ** (bits - 1)) + narrow, 2 ** (bits - 1) - 1, signed)
         return IntegerRange(0, 2**bits - 1 - narrow, signed)
 
 
 def bits_of(codes: IntegerRange) -> int:
-    """How many bits hold all codes."""
+    """Number of bits that hold all codes."""
     return (codes.high - codes.low).bit_length()
 
 
 def encoding_of(
     codes: IntegerRange, scale: tuple[float, ...], zero: int, axis: int | None = None
 ) -> tuple[IntegerEncoding, int]:
-    """(encoding, shift): the encoding has ONNX's codes minus the shift.
+    """(encoding, shift): codes of the encoding are ONNX's minus the shift.
 
     Raises:
         UnsupportedError: more than 8 bits.
@@ -139,7 +139,7 @@ def integral(value: float, what: str) -> int:
     """The value, which must be an integer.
 
     Raises:
-        UnsupportedError: it is not.
+        UnsupportedError: the value is not an integer.
     """
     if not math.isfinite(value) or value != int(value):
         raise UnsupportedError(f"its {what} {value} is no integer", fix=f"Train with an integer {what}.")
@@ -147,7 +147,7 @@ def integral(value: float, what: str) -> int:
 
 
 def quant_target(scale: float, zero_point: float, codes: IntegerRange, rounding: Rounding) -> Target:
-    """Of a QONNX Quant: the zero point is added before rounding."""
+    """The target of a QONNX Quant: it adds the zero point before rounding."""
     zero = integral(zero_point, "zero point")
     encoding, shift = encoding_of(codes, (scale,), zero)
     if codes.low == codes.high:
@@ -156,7 +156,7 @@ def quant_target(scale: float, zero_point: float, codes: IntegerRange, rounding:
 
 
 def bipolar_target(scale: float) -> Target:
-    """Of a QONNX BipolarQuant: +scale from 0 on, -scale below."""
+    """The target of a QONNX BipolarQuant: +scale for values from 0 on, -scale below."""
     return Target(Binary((scale,)), Boundaries((0.0,)))
 
 
@@ -166,7 +166,7 @@ class Truncation:
 
     Attributes:
         scale, zero_point: of the codes before.
-        bits: how many are dropped.
+        bits: number of bits dropped.
         low, high: codes after.
         rounding: of the second rounding: HALF_EVEN, FLOOR or CEIL; the first is to even.
     """
@@ -183,7 +183,7 @@ class Truncation:
         return Fraction(self.scale) * 2**self.bits
 
     def points(self) -> list[tuple[Fraction, bool]]:
-        """A code is given from an integer on; that integer from half below on, included where it is even."""
+        """Real values at which codes begin: half below a code's least integer, included if that integer is even."""
         result = []
         for code in range(self.low + 1, self.high + 1):
             first = self._first(code)
@@ -192,7 +192,7 @@ class Truncation:
         return result
 
     def _first(self, code: int) -> int:
-        """The least integer that becomes this code."""
+        """The least integer that is truncated to this code."""
         size = 2**self.bits
         if self.rounding is Rounding.FLOOR or size == 1:
             return code * size

@@ -1,7 +1,7 @@
-"""What an ONNX value is while the file is read.
+"""Representations of ONNX values while the file is read.
 
-ONNX is channels first, the Graph channels last. A value therefore knows the order of its tensor's dimensions, and
-transpositions and reshapes only change what it knows: most of them never become operators.
+ONNX is channels first, the Graph channels last. A value therefore records the order of its tensor's dimensions.
+Transpositions and reshapes only change this record: most of them never become operators.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class ConstantCodes:
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """A value known now.
+    """A value known when the file is read.
 
     Attributes:
         array: its elements as ONNX sees them.
-        codes: where these were quantized: real values are scale * integers(codes).
+        codes: of a quantized constant: real values are scale * integers(codes); None for others.
     """
 
     array: np.ndarray
@@ -89,7 +89,7 @@ class View:
 
     @property
     def is_in_order(self) -> bool:
-        """Whether the tensor's elements lie as ONNX's do: dimensions of one element may be anywhere."""
+        """Whether the tensor's elements have ONNX's order; dimensions of size 1 do not matter."""
         wide = [axis for axis in self.order if self.ordered[axis] != 1]
         return wide == sorted(wide)
 
@@ -97,7 +97,7 @@ class View:
         return replace(self, shape=shape)
 
     def transposed(self, permutation: tuple[int, ...]) -> View | None:
-        """None where the tensor must be put in order first."""
+        """The view after a transposition; None if the tensor must be put in ONNX's order first."""
         if self.is_reshaped and not self.is_in_order:
             return None
         start = View.of(self.shape, identity(len(self.shape))) if self.is_reshaped else self
@@ -105,7 +105,7 @@ class View:
         return View.of(start.tensor_shape, order)
 
     def channel_axis(self) -> int | None:
-        """ONNX's dimension that is the tensor's last; None where a reshape hid it."""
+        """ONNX's dimension that is the tensor's last one; None if a reshape merged or split it."""
         if not self.is_reshaped:
             return self.order[-1]
         channels = self.tensor_shape[-1]
@@ -119,8 +119,8 @@ class Coded:
     """A tensor of the Graph.
 
     Attributes:
-        raw: ONNX means the codes themselves, not what they stand for.
-        raw_shift: ONNX's code minus the tensor's (128 where uint8 became int8).
+        raw: whether the ONNX value is the codes themselves, not the real values they represent.
+        raw_shift: ONNX's code minus the tensor's (128 if uint8 became int8).
     """
 
     tensor: Tensor
@@ -134,29 +134,29 @@ class Coded:
 
 
 class Source(Protocol):
-    """An operator on floats that the next quantizer will make an integer one."""
+    """An operator on floats, which becomes an integer operator with the next quantizer."""
 
     @property
     def channels(self) -> int:
-        """Of its output."""
+        """Number of channels of its output."""
 
     def reach(self) -> Reach:
-        """What the chain starts from: accumulators, per channel.
+        """Range of the accumulators that the chain starts from, per channel.
 
         Raises:
-            UnsupportedError: it is a float.
+            UnsupportedError: the source gives floats.
         """
 
     def quantized(self, chain: Chain, target: Target) -> Tensor:
-        """Its output through chain and quantizer."""
+        """Its output after chain and quantizer."""
 
     def real(self, chain: Chain) -> Tensor:
-        """Its output where no quantizer follows, as int32."""
+        """Its output as int32, if no quantizer follows."""
 
 
 @dataclass(frozen=True)
 class PendingPool:
-    """A maximum over windows that waits for the quantizer: codes are compared instead of floats.
+    """A maximum over windows, postponed until after the quantizer: codes are compared instead of floats.
 
     Attributes:
         window: `Window` of the pool (ONNX's attributes, resolved).
@@ -169,7 +169,7 @@ class PendingPool:
 
 @dataclass(frozen=True, eq=False)
 class Pending:
-    """A float that no quantizer has seen yet: a source, what was applied to it, and maxima on the way."""
+    """A float before its quantizer: a source, the chain applied to it, and postponed maxima."""
 
     source: Source
     chain: Chain

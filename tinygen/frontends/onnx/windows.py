@@ -1,4 +1,4 @@
-"""Windows of convolutions and pools: ONNX's attributes resolved to what our operators take."""
+"""Windows of convolutions and pools: ONNX's attributes as arguments of the IR's operators."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Window:
     Attributes:
         kernel, stride, dilation: (rows, columns).
         rows, columns: padded elements (before, after).
-        counts_padding: averages divide by the whole window, also where it reaches over the border.
+        counts_padding: whether averages count padding, so that they always divide by the size of the window.
     """
 
     kernel: Pair
@@ -49,7 +49,7 @@ def _is_same(size: int, kernel: int, stride: int, dilation: int, pads: Pair) -> 
 
 
 def window_of(operator: Operator, kernel: tuple[int, ...], height: int, width: int) -> Window:
-    """From the attributes strides, dilations, pads, auto_pad and ceil_mode."""
+    """The window that the attributes strides, dilations, pads, auto_pad and ceil_mode describe."""
     stride, dilation = operator.integers_of("strides", (1, 1)), operator.integers_of("dilations", (1, 1))
     operator.require(len(kernel) == 2, f"a window of {len(kernel)} dimensions", "tinygen has two-dimensional windows.")
     operator.damaged(len(stride) != 2 or len(dilation) != 2, f"strides {stride}, dilations {dilation}")
@@ -84,7 +84,7 @@ def _same(size: int, kernel: int, stride: int, dilation: int, lower: bool) -> Pa
 
 
 def _ceiled(size: int, kernel: int, stride: int, dilation: int, pads: Pair) -> Pair:
-    """Padding after the last element for a last window that need not be full, but begins within the input."""
+    """(before, after) with ceil_mode: enough padding for a last window that is not full but begins within the input."""
     before, after = pads
     reach = (kernel - 1) * dilation + 1
     steps = -(-(size + before + after - reach) // stride)

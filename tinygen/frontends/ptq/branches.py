@@ -1,7 +1,7 @@
-"""Branches of float models: ranges, encodings and integer graphs of what lies within them.
+"""Branches of float models: ranges and encodings of their tensors, and their integer graphs.
 
-What is known of a tensor in a branch goes by `operator/branch/tensor`. Every sample is shown to every branch: which of
-them a sample takes may be another once the condition is integer, too.
+Ranges and encodings of a tensor in a branch have the key `operator/branch/tensor`. Every branch runs on every sample,
+since the integer condition may choose another branch than the float one.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def choose(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, Affine]:
 
 
 def within(known: Mapping[str, T], op: Branch, number: int) -> dict[str, T]:
-    """What is known of the tensors of a branch, and of those within it, by their names there."""
+    """The entries of the tensors of a branch, and of nested branches, by their names within the branch."""
     prefix = _prefix(op, number)
     return {name.removeprefix(prefix): value for name, value in known.items() if name.startswith(prefix)}
 
@@ -68,7 +68,7 @@ def _prefix(op: Branch, number: int) -> str:
 
 
 def with_outputs(graph: Graph, wanted: Sequence[Tensor]) -> Graph:
-    """The branch with outputs of these encodings: one that hands an input on may have to requantize it."""
+    """The branch with outputs of these encodings; an input that is passed through may need requantizing."""
     tensors, ops, outputs = dict(graph.tensors), list(graph.ops), []
     for number, (name, outside) in enumerate(zip(graph.outputs, wanted, strict=True)):
         if tensors[name].encoding == outside.encoding:
@@ -82,7 +82,7 @@ def with_outputs(graph: Graph, wanted: Sequence[Tensor]) -> Graph:
 
 
 def threshold_code(value: float, encoding: Affine, *, upwards: bool) -> int:
-    """The least code that stands for `value` or more (`upwards`), or the largest for it or less; -128 to 127."""
+    """The least code whose value is at least `value` (`upwards`), or else the largest at most `value`; -128 to 127."""
     steps = value / encoding.scale[0]
     code = (np.ceil(steps) if upwards else np.floor(steps)) + encoding.zero_point[0]
     return int(np.clip(code, -128, 127))

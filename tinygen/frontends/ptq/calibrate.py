@@ -1,4 +1,4 @@
-"""Ranges of activations, seen on samples."""
+"""Ranges of activations, measured on samples."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def observe_layers(graph: Graph, samples: Sequence[Sample], options: QuantizeOpt
 
 
 class _Ends:
-    """Least and largest value so far, or their moving averages."""
+    """The least and the largest value so far, or their moving averages."""
 
     def __init__(self, options: QuantizeOptions) -> None:
         self.momentum = options.momentum if options.method == "moving_average" else None
@@ -59,7 +59,7 @@ class _Ends:
 def _percentiles(
     graph: Graph, samples: Sequence[Sample], ranges: dict[str, Range], options: QuantizeOptions
 ) -> dict[str, Range]:
-    """Ranges without the outermost values, to a bin of a histogram over the whole range."""
+    """Percentile ranges, with the precision of a histogram bin over the whole range."""
     counts = {name: np.zeros(_BINS, np.int64) for name in ranges}
     for sample in samples:
         values = evaluate_all(graph, sample)

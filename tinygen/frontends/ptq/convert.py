@@ -1,7 +1,7 @@
 """Float graph and encodings to a graph of int8 operators.
 
-What has encodings on all sides becomes integer. The rest, in models that are quantized in part, stays float, with
-conversions where the two meet.
+Operators whose inputs and outputs all have encodings become integer. In partly quantized models the others stay float,
+with conversions between the two.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def convert(model: FloatModel, encodings: Mapping[str, Affine], correct_on: Sequ
     Args:
         model: simplified.
         encodings: of tensors computed at run time; those without stay float.
-        correct_on: samples to measure bias correction with; None for none.
+        correct_on: samples for bias correction; None for no correction.
 
     Raises:
         UnsupportedError: an operator does not have an integer form for these encodings.
@@ -69,7 +69,7 @@ class _Converter:
         return graph
 
     def _declare(self, name: str) -> None:
-        """A run-time tensor of the source, with its encoding."""
+        """Adds a run-time tensor of the source, with its encoding."""
         tensor = self.source.tensors[name]
         self.tensors[name] = replace(tensor, encoding=self.encodings.get(name, tensor.encoding))
 
@@ -124,7 +124,7 @@ class _Converter:
         self._emit(replace(op, branches=tuple(branches.with_outputs(graph, wanted) for graph in read)))
 
     def _compare(self, op: Compare) -> None:
-        """Codes against codes of the first operand's encoding; a constant becomes the code where the relation turns."""
+        """Compares codes in the first operand's encoding; a constant becomes the code at which the relation changes."""
         name, encoding = op.inputs[1], self.encodings[op.inputs[0]]
         constant = self.source.tensors[name].data
         if constant is not None:
@@ -154,7 +154,7 @@ class _Converter:
             bias = bias + self.correction.error(op, x, codes)
         name = op.inputs[2] if len(op.inputs) > 2 else self._unique(f"{op.name}_bias")
         if len(op.inputs) > 2 or np.any(bias != 0):
-            # Shared constants are of several scales then: each reader has its own.
+            # A constant with several readers may need several scales: each reader gets a copy.
             name = name if name not in self.tensors else self._unique(name)
             self.tensors[name] = quantize_bias(name, bias, x.scale, codes.affine)
             op = replace(op, inputs=(*op.inputs[:2], name))
@@ -179,10 +179,10 @@ class _Converter:
         self._emit(replace(op, inputs=tuple(inputs)))
 
     def _rescaling_pool(self, op: AveragePool2D) -> None:
-        """A mean with another scale: one rounding, as a depthwise convolution with equal weights has."""
+        """A mean with another output scale, as a depthwise convolution with equal weights, which rounds once."""
         name, output = op.inputs[0], op.outputs[0]
         if op.padding is not Padding.VALID or op.row_padding or op.column_padding:
-            # Windows at the border have fewer elements: the mean first, then its scale.
+            # Windows at the border have fewer elements, so weights would differ: requantize after the mean.
             between = self._beside(output, "mean", self.encodings[name])
             self._emit(replace(op, outputs=(between,)))
             self._emit(Quantize(name=self._unique(f"{op.name}_rescaled"), inputs=(between,), outputs=(output,)))
@@ -213,11 +213,11 @@ class _Converter:
         self._emit(Quantize(name=self._unique(f"{op.name}_rescaled"), inputs=(between,), outputs=(output,)))
 
     def _operand(self, name: str, encoding: Affine | None = None) -> str:
-        """A constant operand as int8, with the encoding it came with, or the one given, or its own range's."""
+        """A constant operand as int8, in its known encoding, else the one given, else that of its own range."""
         tensor = self.source.tensors[name]
         known = self.model.weights.get(name)
         if encoding is not None:
-            # Its readers may each want another encoding.
+            # Its readers may need different encodings.
             name = self._unique(name)
         codes = known_codes(tensor, known) if known and encoding is None else quantize_operand(tensor, encoding)
         self.tensors[name] = replace(codes, name=name)

@@ -1,7 +1,7 @@
 """Bias correction: the mean error of each channel, measured, becomes part of its bias.
 
-Both networks run side by side on the calibration data, operator by operator, so that each layer makes up for what all
-layers before it have lost.
+Both networks run in step on the calibration data, operator by operator, so that each layer also corrects the errors of
+all layers before it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ABSENT = np.zeros(0, np.int64)
 
 
 class Correction:
-    """The float network and the quantized one on some samples, as far as the latter is made."""
+    """The float network and the quantized one on some samples, up to the last operator converted so far."""
 
     def __init__(self, source: Graph, inputs: Sequence[Tensor], samples: Sequence[Sample]) -> None:
         self.source = source
@@ -38,7 +38,7 @@ class Correction:
         ]
 
     def error(self, op: Op, x: Tensor, weights: Tensor) -> np.ndarray:
-        """Per output channel: mean of what the float operator gives, less that of what the codes stand for.
+        """Per output channel, the mean output of the float operator minus the mean real value of the quantized one.
 
         Both before the activation. Means are linear: that of the outputs is the weights times those of the inputs.
 
@@ -77,7 +77,7 @@ class Correction:
 
 
 def mean_taps(node: Node, x: np.ndarray) -> np.ndarray:
-    """What each weight meets, on average over all positions of the window: [KH, KW, C], or [I] of dense layers."""
+    """Mean input of each weight over all positions of the window: [KH, KW, C], or [I] for dense layers."""
     op: Any = node.op
     if isinstance(op, FullyConnected):
         return np.asarray(x.reshape(-1, node.input(1).shape[1]).mean(axis=0, dtype=np.float64))
@@ -99,7 +99,7 @@ def mean_output(node: Node, taps: np.ndarray, weights: np.ndarray) -> np.ndarray
 
 
 def quantized(values: np.ndarray, tensor: Tensor) -> np.ndarray:
-    """Real values as codes of a tensor; float tensors take them as they are."""
+    """Real values as codes of a tensor; unchanged for float tensors."""
     if tensor.is_float:
         return values.astype(np.float32)
     info = np.iinfo(tensor.dtype)

@@ -1,4 +1,4 @@
-"""Ranges to encodings: one per tensor, shared where an operator asks for that."""
+"""Ranges to encodings: one per tensor, shared where an operator requires it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _TINY = 2.0**-100
 
 
 def affine(low: float, high: float) -> Affine:
-    """The int8 encoding of a range; zero is always one of its values, exactly."""
+    """The int8 encoding of a range; zero is always represented exactly."""
     low, high = min(low, 0.0), max(high, 0.0)
     scale = float(np.float32((high - low) / _LEVELS))
     if scale < _TINY:
-        # Zero everywhere: any scale will do.
+        # All values are zero: any scale is right.
         scale = float(np.float32(1 / _LEVELS))
     zero = int(np.clip(np.round(-128 - low / scale), -128, 127))
     return Affine("int8", (scale,), (zero,))
@@ -29,8 +29,8 @@ def affine(low: float, high: float) -> Affine:
 def choose_layers(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, Affine]:
     """An encoding for each tensor of the graph itself that has a range.
 
-    Tensors that an operator wants alike share the encoding of their common range. Where one of them has a known range
-    (softmax, sigmoid, tanh) that is theirs, as long as all lie within it.
+    Tensors that an operator requires to have equal encodings share that of their common range. If one of them has a
+    fixed encoding (softmax, sigmoid, tanh), all have it, provided that it covers their ranges.
     """
     groups = _groups(graph)
     fixed = {name: encoding for op in graph.ops if (encoding := fixed_output(op)) for name in op.outputs}
@@ -50,7 +50,7 @@ def choose_layers(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, Affine
 
 
 def _covers(encoding: Affine, low: float, high: float) -> bool:
-    """Whether the range lies within the codes, but for half a step."""
+    """Whether the encoding covers the range, with a tolerance of half a step."""
     scale, zero = encoding.scale[0], encoding.zero_point[0]
     return scale * (-128.5 - zero) <= low and high <= scale * (128 - zero)
 

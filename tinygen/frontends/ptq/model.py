@@ -1,4 +1,4 @@
-"""A float graph, and what is known of its quantization."""
+"""A float graph, and the encodings that are known before quantization."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tinygen.ir.graph import Graph
 
 @dataclass(frozen=True)
 class FloatModel:
-    """A network before it becomes integer.
+    """A float network before it is quantized.
 
     Attributes:
-        graph: all tensors are Float32. A `Quantize` in it marks where the model itself quantizes: it gives the tensor
-            that `activations` has an encoding for.
+        graph: all tensors are Float32. A `Quantize` in it marks where the model itself quantizes: `activations` has an
+            encoding for its output.
         activations: encodings of tensors computed at run time.
-        weights: encodings of constants whose values lie on a grid already.
+        weights: encodings of constants that have been quantized already.
     """
 
     graph: Graph
@@ -26,5 +26,5 @@ class FloatModel:
 
     @property
     def is_quantized(self) -> bool:
-        """Whether the model brings encodings of its own."""
+        """Whether the model has encodings of its own."""
         return bool(self.activations)

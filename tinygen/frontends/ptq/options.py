@@ -1,4 +1,4 @@
-"""What a user may choose about quantization."""
+"""Options of post-training quantization."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class QuantizeOptions:
         bias_correction: move each channel's bias by the mean error that its quantized weights and inputs make on the
             calibration data (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction",
             2019, section 4.2, with measured means).
-        correction_samples: how many of the calibration samples that takes.
+        correction_samples: number of calibration samples used for bias correction.
     """
 
     method: str = "minmax"

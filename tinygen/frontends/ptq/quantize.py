@@ -23,7 +23,7 @@ def quantize(model: FloatModel, samples: Sequence[Sample] | None, options: Quant
         options: of calibration.
 
     Raises:
-        TinygenError: samples are missing, or there is nothing they are needed for.
+        TinygenError: samples are missing, or given although the model does not need them.
         UnsupportedError: an operator has no integer form.
     """
     options = options or QuantizeOptions()
@@ -44,6 +44,6 @@ def quantize(model: FloatModel, samples: Sequence[Sample] | None, options: Quant
 
 
 def _spread_out(samples: Sequence[Sample], options: QuantizeOptions) -> list[Sample]:
-    """As many samples as bias correction takes, from all over the set."""
+    """The samples for bias correction, evenly spaced over the set."""
     count = min(options.correction_samples, len(samples))
     return [samples[index * len(samples) // count] for index in range(count)]

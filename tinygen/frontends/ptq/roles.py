@@ -1,4 +1,4 @@
-"""What the operators' integer forms ask of encodings (TFLite's quantization specification)."""
+"""Requirements of integer operators on encodings (TFLite's quantization specification)."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _FIXED = {
 
 
 def fixed_output(op: Op) -> Affine | None:
-    """The encoding that an operator's range gives its output, whatever the calibration saw."""
+    """The output encoding of an operator with a known range, regardless of calibration; None for other operators."""
     return _FIXED.get(type(op))
 
 
 def must_be_fixed(op: Op) -> bool:
-    """Whether it can have no other: softmax is fixed-point arithmetic, the others are tables."""
+    """Whether the output can have no other encoding: softmax is fixed-point arithmetic, the others are tables."""
     return isinstance(op, Softmax)
 
 
 def channel_axis(op: Op) -> int:
-    """Of the weights of a multiply-accumulate operator."""
+    """Axis of the output channels in the weights of a multiply-accumulate operator."""
     return DepthwiseConv2D.CHANNEL_AXIS if isinstance(op, DepthwiseConv2D) else 0
 
 

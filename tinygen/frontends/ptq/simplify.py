@@ -1,4 +1,4 @@
-"""Float graph to float graph, before it becomes integer: fused activations, and encodings where they are meant."""
+"""Simplifies a float graph before it is quantized: fuses activations, and moves encodings to their tensors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tinygen.ir.ops.unary import Clamp
 
 
 def simplify_float(model: FloatModel) -> FloatModel:
-    """The same network with each encoding at the tensor it is of, and activations in the operators before them."""
+    """The same network with each encoding on the tensor it belongs to, and activations fused into operators."""
     while True:
         spread = _spread(_absorb_quantize(model))
         if spread.activations.keys() == model.activations.keys() and spread.graph.ops == model.graph.ops:
@@ -33,9 +33,9 @@ def _simple(branch: Graph) -> Graph:
 
 
 def fuse_activations(model: FloatModel) -> FloatModel:
-    """Clamps become part of the operator before them, where nothing else reads that one's output.
+    """Fuses a clamp into the operator before it, if nothing else reads that operator's output.
 
-    Where that output has an encoding of its own, the clamp's must be the same: then clamping codes is clamping values.
+    If that output has an encoding, the clamp's must be the same, so that clamping codes is the same as clamping values.
     """
     graph, read = model.graph, readers(model.graph)
     ops: list[Op] = []
@@ -51,7 +51,7 @@ def fuse_activations(model: FloatModel) -> FloatModel:
 
 
 def clamp_before_pools(model: FloatModel) -> FloatModel:
-    """Clamps behind max pools go in front of them, where the operator before takes them up; the values are the same."""
+    """Moves clamps before max pools if the operator there can fuse them; the values are the same."""
     graph, read = model.graph, readers(model.graph)
     ops, tensors = list(graph.ops), dict(graph.tensors)
     writers = {name: op for op in ops for name in op.outputs}
@@ -63,7 +63,7 @@ def clamp_before_pools(model: FloatModel) -> FloatModel:
         names = {before, between}
         if names & {*model.activations, *graph.outputs} or any(len(read[name]) != 1 for name in names):
             continue
-        # The tensor between them is what comes first now, in the shape that the pool reads.
+        # The tensor between clamp and pool now has the shape of the pool's input.
         tensors[between] = replace(tensors[before], name=between)
         ops[ops.index(pool)] = replace(clamp, inputs=(before,), outputs=(between,))
         ops[ops.index(clamp)] = replace(pool, inputs=(between,), outputs=clamp.outputs)
@@ -83,7 +83,7 @@ def _fuses(model: FloatModel, before: Op, clamp: Clamp, read: Mapping[str, list[
 
 
 def _absorb_quantize(model: FloatModel) -> FloatModel:
-    """Drops each `Quantize` whose input may as well be what is quantized: nothing reads it unquantized."""
+    """Drops each `Quantize` whose input has no other reader: the input gets the encoding instead."""
     read = readers(model.graph)
     encodings = dict(model.activations)
     alias: dict[str, str] = {}
@@ -108,7 +108,7 @@ def _all_quantize(ops: list[Op], encoding: Affine, model: FloatModel) -> bool:
 
 
 def _spread(model: FloatModel) -> FloatModel:
-    """Gives encodings to the other side of operators that only move codes: nothing is rounded by that."""
+    """Propagates encodings across operators that only move codes, which does not round."""
     encodings, read = dict(model.activations), readers(model.graph)
     for op in (*model.graph.ops, *reversed(model.graph.ops)):
         if not isinstance(op, EXACT):

@@ -24,9 +24,9 @@ _GRID = 1e-2
 def quantize_weights(tensor: Tensor, axis: int, input_scale: float, bias: np.ndarray) -> Tensor:
     """Symmetric int8, one scale per channel of `axis`.
 
-    A channel whose bias is large beside its weights gets a larger scale, so that the bias fits into 32 bits. A channel
-    that is nothing but its bias gets the largest scale of the others: with one of its own, made for the bias, its
-    accumulator would be so large that the kernels could multiply no channel's as fast as they can.
+    A channel whose bias is large compared with its weights gets a larger scale, so that the bias fits into 32 bits. A
+    channel with zero weights gets the largest scale of the others: a scale chosen for its bias alone would make its
+    accumulator so large that the kernels' fast multiplication could not be used for any channel.
     """
     data = _data(tensor)
     others = tuple(i for i in range(data.ndim) if i != axis)
@@ -43,10 +43,10 @@ def quantize_weights(tensor: Tensor, axis: int, input_scale: float, bias: np.nda
 
 
 def known_codes(tensor: Tensor, encoding: Affine) -> Tensor:
-    """The codes that a dequantized constant was made of.
+    """The codes from which a constant was dequantized.
 
     Raises:
-        UnsupportedError: its values are not on the encoding's grid, or the encoding is not int8.
+        UnsupportedError: values are not multiples of the scale, or the encoding is not int8.
     """
     where = f"tensor '{tensor.name}'"
     if encoding.storage != "int8":
@@ -62,7 +62,7 @@ def known_codes(tensor: Tensor, encoding: Affine) -> Tensor:
 
 
 def quantize_operand(tensor: Tensor, encoding: Affine | None) -> Tensor:
-    """A constant operand with one scale: that of its own range, or a given one, where it saturates."""
+    """A constant operand with one scale: that of its own range, or a given one, to which values saturate."""
     data = _data(tensor).astype(np.float64)
     encoding = encoding or affine(float(data.min()), float(data.max()))
     codes = np.round(data / encoding.scale[0]) + encoding.zero_point[0]
@@ -73,7 +73,7 @@ def quantize_bias(name: str, bias: np.ndarray, input_scale: float, weights: Affi
     """int32 at the scale of the accumulator.
 
     Raises:
-        UnsupportedError: it is too large for that.
+        UnsupportedError: 32 bits cannot hold it.
     """
     scales = np.broadcast_to(np.array(weights.scale) * input_scale, bias.shape)
     codes = np.round(bias / scales)

@@ -54,7 +54,7 @@ def _condition(operator: Operator) -> Tensor:
 
 
 def _alike(operator: Operator, values: Sequence[Value], branches: Sequence[ReadBranch]) -> list[Coded]:
-    """One output of all branches, in one order of dimensions."""
+    """One output of every branch, all with the same order of dimensions."""
     coded = [value for value in values if isinstance(value, Coded)]
     operator.require(len(coded) == len(values), "a branch gives a float that nothing quantizes, or a constant", _FIX)
     if all(value.view == coded[0].view for value in coded):

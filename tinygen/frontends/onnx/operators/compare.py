@@ -1,4 +1,4 @@
-"""Comparisons, which conditions of If are made of, and the largest and smallest of many."""
+"""Comparisons, which compute conditions of If, and reductions to maximum and minimum."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _RISING = (Relation.GREATER, Relation.GREATER_EQUAL)
 
 @converts(*_RELATIONS)
 def compare(operator: Operator) -> Value:
-    """Codes of one encoding are compared themselves, those of two as TFLite's comparisons do."""
+    """A comparison. Codes of equal encodings are compared directly, others as TFLite's comparisons do."""
     relation = _RELATIONS[operator.kind]
     for index in (1, 0):
         value = operator.value(index)
@@ -40,7 +40,7 @@ def compare(operator: Operator) -> Value:
             turned = relation if index == 1 else _TURNED[relation]
             return _with_number(operator, operator.coded(1 - index), value.array, turned)
     first, second = operator.coded(0), operator.coded(1)
-    # The operator has the shape of its first input: what holds one way round holds the other.
+    # The output has the shape of the first input, so operands are swapped if the second one is larger.
     if math.prod(first.shape) < math.prod(second.shape):
         first, second, relation = second, first, _TURNED[relation]
     single = math.prod(second.shape) == 1 and len(second.shape) <= len(first.shape)
@@ -53,7 +53,7 @@ def compare(operator: Operator) -> Value:
 
 
 def _with_number(operator: Operator, value: Coded, array: np.ndarray, relation: Relation) -> Coded:
-    """The number becomes the code from which on, or up to which, ONNX's floats have the relation."""
+    """Replaces the number by the least or largest code for which the relation holds in ONNX's floats."""
     operator.require(array.size == 1, f"it compares with a constant of {array.size} elements", "Compare with a number.")
     x = _int8(operator, value.tensor)
     low, high = x.integer.code_range
@@ -95,7 +95,7 @@ def _in_order(operator: Operator, value: Coded) -> Coded:
 
 @converts("ReduceMax", "ReduceMin")
 def reduce_extreme(operator: Operator) -> Value:
-    """Codes are compared: the larger stands for the larger value."""
+    """ReduceMax or ReduceMin, computed on codes: a larger code represents a larger value."""
     value = operator.coded(0)
     rank = len(value.shape)
     given = operator.array(1, "axes").reshape(-1).tolist() if operator.has(1) else operator.integers_of("axes", ())

@@ -1,4 +1,4 @@
-"""Operators that treat every element by itself, and those between two tensors."""
+"""Elementwise operators of one and of two tensors."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def clip(operator: Operator) -> Value:
 
 
 def _clipped_codes(operator: Operator, value: Coded, low: float, high: float) -> Coded:
-    """Codes clamped as codes: fewer bits in a wider type. What the quantizer has clamped already stays as it is."""
+    """Codes clamped to fewer bits of a wider type; unchanged if the quantizer has clamped them already."""
     least, largest = operator.builder.code_range(value.tensor)
     lower = max(math.ceil(max(low, -(2**31))) - value.raw_shift, least)
     upper = min(math.floor(min(high, 2**31)) - value.raw_shift, largest)
@@ -86,7 +86,7 @@ def arithmetic(operator: Operator) -> Value:
 
 
 def _with_constant(operator: Operator, array: np.ndarray, index: int) -> Pending:
-    """A constant operand is part of the affine map."""
+    """The value with a constant operand added to its affine map."""
     pending = _pending(operator, 1 - index)
     values = per_channel(array, pending.view, pending.source.channels, "constant")
     shape = np.broadcast_shapes(pending.shape, array.shape)
@@ -143,7 +143,7 @@ def _operand(operator: Operator, index: int, view: View) -> Tensor:
 
 
 def _exact_sum(operator: Operator, a: Tensor, b: Tensor) -> Tensor | None:
-    """The sum without any rounding: of one scale, and within 8 bits; None where it is not."""
+    """The sum of tensors with equal scales, without rounding; None if scales differ or 8 bits cannot hold it."""
     if a.integer.scale != b.integer.scale:
         return None
     (low_a, high_a), (low_b, high_b) = operator.builder.integer_range(a), operator.builder.integer_range(b)

@@ -41,7 +41,7 @@ def conv(operator: Operator) -> Value:
 def convolution(
     operator: Operator, value: Coded, weights: ConstantCodes, bias: np.ndarray | None, name: str
 ) -> Pending:
-    """Shared by Conv and QLinearConv; the bias is real."""
+    """Shared by Conv and QLinearConv; `bias` holds real values."""
     operator.require(
         weights.codes.ndim == 4, f"weights of {weights.codes.ndim} dimensions", "Only Conv2d is supported."
     )
@@ -91,7 +91,7 @@ def gemm(operator: Operator) -> Value:
 
 
 def dense(operator: Operator, value: Coded, weights: ConstantCodes) -> Pending:
-    """A dense layer; a flattened image is taken as it lies, and the columns of the weights are put in its order.
+    """A dense layer. A flattened image keeps its order; the columns of the weights are permuted to match.
 
     Args:
         weights: [O, I].

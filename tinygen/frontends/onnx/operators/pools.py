@@ -16,7 +16,7 @@ from tinygen.ir.tensor import Shape
 
 
 def _pooled(shape: Shape, window: Window) -> Shape:
-    """NHWC behind a window."""
+    """NHWC shape of a pool's output."""
     pads = (window.rows, window.columns)
     sizes = [axis(shape[i + 1], window.kernel[i], window.stride[i], 1, Padding.VALID, pads[i]).output for i in range(2)]
     return (shape[0], sizes[0], sizes[1], shape[3])
@@ -49,7 +49,7 @@ def _image(operator: Operator, value: Pending) -> tuple[int, int]:
 
 
 def _maximum_later(operator: Operator, value: Pending, window: Window) -> Pending:
-    """Maxima of floats: their codes are compared once there are any."""
+    """A maximum of floats, postponed until their quantizer is known: then codes are compared."""
     del operator
     rising = tuple(gain >= 0 for gain in value.chain.gain)
     view = View.of(_pooled(value.view.tensor_shape, window), CHANNELS_LAST)
@@ -95,7 +95,7 @@ def global_average_pool(operator: Operator) -> Value:
 
 @converts("ReduceMean")
 def reduce_mean(operator: Operator) -> Value:
-    """Over the rows and columns of an image: the only mean that is a pool."""
+    """A mean over the rows and columns of an image; other means have no pool operator."""
     value = operator.coded(0)
     given = operator.array(1, "axes").reshape(-1).tolist() if operator.has(1) else operator.integers_of("axes", ())
     axes = sorted(operator.axis(int(entry), len(value.shape)) for entry in given)

@@ -46,7 +46,7 @@ def _zero_points(operator: Operator, index: int, default: str = "uint8") -> np.n
 
 
 def activation_target(operator: Operator, scale_index: int, zero_index: int) -> Target:
-    """The per-tensor quantizer of a QuantizeLinear, or of a QLinear operator's result."""
+    """The per-tensor quantizer of a QuantizeLinear, or of a QLinear operator's output."""
     scale, zero = _scales(operator, scale_index), _zero_points(operator, zero_index)
     operator.require(
         scale.size == 1 == zero.size,
@@ -92,7 +92,7 @@ def _quantize_constant(operator: Operator, array: np.ndarray) -> Constant:
 
 
 def _along(operator: Operator, values: np.ndarray, rank: int) -> np.ndarray:
-    """One value, or one per element of the axis, shaped to broadcast."""
+    """One value, or one per element of the axis, shaped for broadcasting."""
     if values.size == 1:
         return values.reshape(())
     shape = [1] * rank
@@ -112,10 +112,10 @@ def dequantize_linear(operator: Operator) -> Value:
 
 
 def dequantized(operator: Operator, index: int, scale_index: int, zero_index: int) -> Coded:
-    """The real values behind codes.
+    """The real values that codes represent.
 
     Raises:
-        UnsupportedError: they were quantized with another scale or zero point.
+        UnsupportedError: the codes were quantized with another scale or zero point.
     """
     value = operator.value(index)
     scale = _scales(operator, scale_index)
@@ -144,7 +144,7 @@ def dequantized(operator: Operator, index: int, scale_index: int, zero_index: in
 def dequantized_constant(
     operator: Operator, array: np.ndarray, scale_index: int, zero_index: int, axis: int
 ) -> Constant:
-    """Constant codes and what they stand for; narrow and unsigned codes are centred into int8 where they fit."""
+    """Constant codes and their real values; narrow and unsigned codes are shifted into int8 if they fit."""
     dtype, _ = _storage(array)
     operator.require(dtype in (np.int8, np.uint8, np.int16, np.int32), f"constants of type {dtype.name}")
     scale = _scales(operator, scale_index)
@@ -203,14 +203,14 @@ _NUMPY_ROUNDING: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def _quant_constant(
     operator: Operator, array: np.ndarray, codes: IntegerRange, scale: np.ndarray, zero: np.ndarray
 ) -> Constant:
-    """Weights, in single precision as training quantizes them."""
+    """Weights, quantized in single precision as in training."""
     name = str(operator.attribute("rounding_mode", "ROUND")).upper()
     quotient = np.clip(array.astype(np.float32) / scale + zero, codes.low, codes.high)
     integers = _NUMPY_ROUNDING[name](quotient)
     real = ((integers - zero) * scale).astype(np.float32)
     operator.require(zero.size == 1 or not np.any(zero), "a zero point per channel")
     if bits_of(codes) > 8:
-        # Biases: more than numbers they need not be.
+        # Biases are used as real values only: their codes are not needed.
         return Constant(real)
     offset = integral(float(zero.reshape(-1)[0]), "zero point")
     scales, axis = _channel_scales(operator, scale, array)
@@ -258,7 +258,7 @@ def trunc(operator: Operator) -> Value:
     pending = pending_of(operator.builder, operator.value(0))
     if pending is None:
         raise operator.unquantized(0)
-    # Version 1 does not say: what cannot be negative is unsigned.
+    # Version 1 does not say whether codes are signed: those that cannot be negative are unsigned.
     signed = bool(operator.attribute("signed", 1)) if second else may_be_negative(pending)
     codes = IntegerRange.of(out_bits, signed, bool(operator.attribute("narrow", 0)) if second else False)
     rounding = rounding_of(str(operator.attribute("rounding_mode", "FLOOR")))

@@ -113,7 +113,7 @@ def cast(operator: Operator) -> Value:
 
 
 def _in_one_order(operator: Operator, values: list[Coded]) -> tuple[list[Tensor], View]:
-    """Tensors in one order, and the view of the first."""
+    """Tensors in a common order of dimensions, and the view of the first."""
     first = values[0].view
     alike = all(not v.view.is_reshaped and v.view.order == first.order for v in values)
     if alike:
@@ -147,7 +147,7 @@ def concat(operator: Operator) -> Value:
 
 
 def _moved(operator: Operator) -> Coded:
-    """The input of an operator that moves elements, in an order it can work in."""
+    """The input of an operator that moves elements, in an order that the operator supports."""
     value = operator.value(0)
     if not isinstance(value, Coded):
         raise operator.unquantized(0)
@@ -178,7 +178,7 @@ def pad(operator: Operator) -> Value:
 
 
 def _fill_code(operator: Operator, value: Coded, fill: float) -> int:
-    """The code that stands for a real value, or for ONNX's code."""
+    """The tensor's code for a real value, or for ONNX's code."""
     encoding = value.tensor.encoding
     if value.raw:
         return int(fill) - value.raw_shift
@@ -209,7 +209,7 @@ def slice_(operator: Operator) -> Value:
     walks = [range(size) for size in shape]
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         where = operator.axis(int(axis), len(shape))
-        # Python's rules for negative and large indices are ONNX's, but that -1 is not before the first element.
+        # ONNX's rules for negative and large indices are Python's, except that -1 is not before the first element.
         stop = None if step < 0 and end < -shape[where] else int(end)
         walks[where] = range(shape[where])[slice(int(start), stop, int(step))]
         operator.require(len(walks[where]) > 0, "an empty result")

@@ -1,4 +1,4 @@
-"""Clamps in front of a quantizer: as fused activations of TFLite's operators where they are one."""
+"""Clamps before a quantizer, as fused activations of TFLite's operators if possible."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ACTIVATIONS = (Activation.NONE, Activation.RELU, Activation.RELU6, Activation.R
 
 
 def clamp_codes(chain: Chain, target: Target) -> tuple[int, int] | None:
-    """The codes that a chain's clamp leaves; None where channels differ.
+    """(least, largest) code after a chain's clamp; None if channels differ.
 
     Args:
         target: with an affine encoding.
@@ -35,7 +35,7 @@ def _zero(target: Target) -> int:
 
 
 def activation_of(chain: Chain, target: Target) -> Activation | None:
-    """The activation that clamps to the same codes; None where there is none."""
+    """The activation that clamps to the same codes; None if there is none."""
     wanted = clamp_codes(chain, target)
     known = Tensor("output", (1,), target.encoding)
     for activation in _ACTIVATIONS:
@@ -45,7 +45,7 @@ def activation_of(chain: Chain, target: Target) -> Activation | None:
 
 
 def is_clamp_only(chain: Chain) -> bool:
-    """Whether values pass unchanged but for the clamp."""
+    """Whether the chain does nothing but clamp."""
     return all(gain == 1 for gain in chain.gain) and not any(chain.offset)
 
 
@@ -54,5 +54,5 @@ def is_identity(chain: Chain) -> bool:
 
 
 def clamp_epilogue(low: int, high: int) -> Rescale:
-    """Integers as they are, clamped."""
+    """An epilogue that only clamps integers."""
     return Rescale((1,), (0,), (0,), low, high)

@@ -29,18 +29,18 @@ INT32 = "int32"
 
 
 def code_reach(builder: Builder, tensor: Tensor, channels: int, times: int = 1) -> Reach:
-    """Of the integers of a tensor, or of sums of so many."""
+    """Range of the integers of a tensor, or of sums of `times` such integers."""
     low, high = builder.integer_range(tensor)
     return Reach(np.full(channels, low * times), np.full(channels, high * times))
 
 
 def start_of(tensor: Tensor, channels: int) -> Chain:
-    """From integers to real values."""
+    """The chain from a tensor's integers to real values."""
     return Chain.start(channels).affine(tensor.integer.scale[0])
 
 
 def needs_affine(target: Target, what: str) -> Affine:
-    """An int8 encoding with the codes of the target, which TFLite's operators then give.
+    """An int8 encoding with the target's codes, as the output encoding of TFLite's operators.
 
     Raises:
         UnsupportedError: the target has one bit, or its codes are not evenly spaced.
@@ -59,7 +59,7 @@ def needs_affine(target: Target, what: str) -> Affine:
 
 
 def finish(builder: Builder, tensor: Tensor, chain: Chain, target: Target) -> Tensor:
-    """From the output of one of TFLite's operators, in the target's steps, to the target: clamped, and encoded."""
+    """The output of a TFLite operator, which has the target's scale, clamped and encoded as the target."""
     clamp = clamp_codes(chain, target)
     if clamp is None:
         raise UnsupportedError("a clamp that differs per channel needs a convolution or a dense layer in front of it")
@@ -72,7 +72,7 @@ def finish(builder: Builder, tensor: Tensor, chain: Chain, target: Target) -> Te
 
 @dataclass(frozen=True, eq=False)
 class CodesSource:
-    """A tensor of codes itself: what follows is elementwise, and per channel at most."""
+    """A tensor of codes as a source: the chain after it is elementwise, with constants per channel at most."""
 
     builder: Builder
     x: Tensor
@@ -119,7 +119,7 @@ def _changes_nothing(builder: Builder, x: Tensor, epilogue: Any) -> bool:
 
 
 def as_int8(builder: Builder, tensor: Tensor, what: str) -> Tensor:
-    """The same real values in int8, for operators that have no other.
+    """The same real values in int8, for operators that support no other type.
 
     Raises:
         UnsupportedError: more than 256 integers.
@@ -139,7 +139,7 @@ def as_int8(builder: Builder, tensor: Tensor, what: str) -> Tensor:
 
 
 class NeedsQuantizer:
-    """Sources whose operator has no form without a quantizer behind it."""
+    """Sources whose operator needs a quantizer after it."""
 
     what: str
 
@@ -183,7 +183,7 @@ class UnarySource(NeedsQuantizer):
     """A function of one element, or softmax.
 
     Attributes:
-        fixed: the only encoding the operator gives, where it has one (softmax).
+        fixed: the only output encoding of the operator (softmax); None if it may have others.
     """
 
     builder: Builder
@@ -210,7 +210,7 @@ class UnarySource(NeedsQuantizer):
 
 @dataclass(frozen=True, eq=False)
 class ConcatSource(NeedsQuantizer):
-    """Tensors side by side, each brought to the quantizer's codes by itself."""
+    """A concatenation of tensors, each requantized to the quantizer's codes."""
 
     builder: Builder
     parts: Sequence[Tensor]

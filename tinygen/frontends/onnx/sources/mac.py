@@ -1,4 +1,4 @@
-"""Convolutions and dense layers: TFLite's int8 operators where they do it, else integers with an epilogue.
+"""Convolutions and dense layers: TFLite's int8 operators where possible, else integer operators with an epilogue.
 
 A QuantizeLinear behind an int8 layer with at most a bias and a fused activation is what TFLite's operators compute,
 but for rounding: see the package's description. Everything else (fewer bits, batch norm between, asymmetric weights)
@@ -56,7 +56,7 @@ class MacSource:
         return self.weights.codes.shape[0]
 
     def chain(self) -> Chain:
-        """From accumulators to real values."""
+        """The chain from accumulators to real values."""
         start = Chain.start(self.channels).affine(self.x.integer.scale[0])
         return start.affine(np.array(self.weights.encoding.scale))
 
@@ -78,7 +78,7 @@ class MacSource:
         return Reach.of_weights(self.weights.encoding.integers(self.weights.codes), low, high)
 
     def _activation(self, chain: Chain, target: Target) -> Activation | None:
-        """What TFLite's operator would fuse; None where it is not TFLite's."""
+        """The fused activation of the TFLite operator; None if the layer cannot be a TFLite operator."""
         x, weights = self.x.encoding, self.weights.encoding
         storage = target.encoding.storage if isinstance(target.encoding, Affine) else ""
         fits = (
@@ -93,7 +93,7 @@ class MacSource:
         return activation_of(chain, target) if fits else None
 
     def _bias(self, chain: Chain) -> np.ndarray | None:
-        """In steps of the accumulator; None where more than a bias was added, or it does not fit 32 bits."""
+        """The bias in units of the accumulator; None if the chain has more than a bias, or 32 bits cannot hold it."""
         plain = self.chain()
         if chain.gain != plain.gain:
             return None
@@ -134,7 +134,10 @@ class MacSource:
         return self.builder.emit(IntegerFullyConnected, [self.x, weights], encoding, epilogue=epilogue)
 
     def _dense_over_pixels(self, epilogue: Epilogue | None, encoding: Encoding) -> Tensor:
-        """Bits are packed pixel by pixel: a dense layer over an image of them is a convolution of its size."""
+        """A dense layer over an image of packed codes, as a convolution with a kernel of the image's size.
+
+        Codes are packed pixel by pixel, so the image cannot be flattened.
+        """
         if self.x.shape[0] != 1:
             raise UnsupportedError(f"a dense layer over {self.x.shape[0]} images of bits")
         weights = self.builder.constant_of(self.name, self.weights, (self.channels, *self.x.shape[1:]))

@@ -35,7 +35,7 @@ def max_pool(builder: Builder, x: Tensor, window: Window, sign: tuple[int, ...] 
 
 
 def apply_pools(builder: Builder, pending: Pending, tensor: Tensor) -> Tensor:
-    """The maxima that waited for codes: where codes fall as the value in front of the maximum rises, the smallest."""
+    """Applies postponed maxima to codes; it is a minimum if codes fall as the value before the maximum rises."""
     for pool in pending.pools:
         assert isinstance(pool.window, Window)
         falls = zip(pending.chain.gain, pool.rising, strict=True)
@@ -58,12 +58,12 @@ class AverageSource:
         return self.x.shape[3]
 
     def chain(self) -> Chain:
-        """From the sum of a window to its real mean."""
+        """The chain from the sum of a window to its real mean."""
         scaled = Chain.start(self.channels).affine(self.x.integer.scale[0])
         return scaled if self.divisor is None else scaled.divide(self.divisor)
 
     def reach(self) -> Reach:
-        """Of the sum of a window; over the border it is that of fewer elements."""
+        """Range of the sum of a window; windows over the border have fewer elements."""
         whole = code_reach(self.builder, self.x, self.channels, math.prod(self.window.kernel))
         return Reach(np.minimum(whole.low, 0), np.maximum(whole.high, 0)) if self.window.is_padded else whole
 
@@ -98,7 +98,7 @@ class AverageSource:
         )
 
     def _inside(self, chain: Chain, target: Target) -> Tensor:
-        """Taps outside the image do not count: the mean of codes first, rounded, then the quantizer."""
+        """Means that leave out padding: the rounded mean of codes, then the quantizer."""
         padding = self.window.padding(*self.x.shape[1:3])
         if "row_padding" in padding:
             raise UnsupportedError(
@@ -112,7 +112,7 @@ class AverageSource:
         return CodesSource(self.builder, mean).quantized(chain, target)
 
     def _is_tflite(self, encoding: Encoding, activation: Activation) -> bool:
-        """A mean over the whole image, or one that keeps the encoding, with a padding that has a rule."""
+        """Whether TFLite has this mean: over the whole image, or with unchanged encoding and SAME or VALID padding."""
         if self.window.kernel == self.x.shape[1:3] and not self.window.is_padded:
             return activation is Activation.NONE
         ruled = "row_padding" not in self.window.padding(*self.x.shape[1:3])
