@@ -342,7 +342,7 @@ class _Stream:
         self._open((self._next, self._next + 1))
 
     def _wait_for_commands(self) -> None:
-        """Waits until the device has returned to its first rate."""
+        """Waits until the device is back at its usual rate and takes commands."""
         self._is_open = False
         self._transport.set_baud(self._usual_rate)
         deadline = self._line.clock() + _IDLE_SECONDS

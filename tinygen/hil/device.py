@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 INFER_SECONDS = 60.0
 MEASURED, PREDICTED = "measured", "predicted"
 REPORTED = "reported"
-"""By what is behind a pseudo-terminal or a network: a board's cycles are measured, an emulator's predicted."""
+"""Source of cycles behind a pseudo-terminal or a network: it may be a board (measured) or an emulator (predicted)."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Measured:
 
     Attributes:
         outputs: codes per model output.
-        profile: executed instructions, where the device counts them.
-        cycles: what the device's own cycle counter said.
+        profile: executed instructions, if the device counts them.
+        cycles: from the device's own cycle counter.
         path: the branches that ran, by operator.
-        ran: numbers of the layers that ran, of a model with branches.
+        ran: numbers of the executed layers, for a model with branches.
     """
 
     outputs: list[np.ndarray]
@@ -61,7 +61,7 @@ class Device:
         name: of the runtime, for reports: "host", "f746zg-emulated", "f746zg-serial".
         engine: what runs it: "unicorn", "qemu", "labwired", "native", "serial".
         port: what the serial port is opened by; "" for the other engines.
-        info: what the device said of itself last; None before it is entered.
+        info: the device's latest description of itself; None before the context is entered.
         path: the branches that the last `step` ran, by operator.
     """
 
@@ -89,7 +89,8 @@ class Device:
         # QEMU and labwired do not count: the same firmware runs beside them in our own emulated board.
         others = count and self.engine in (QEMU, LABWIRED)
         self._twin = Device(folder, engine="unicorn", count=True) if others else None
-        # Other numbers of commands take other cycles to check: an emulated board should give the same at every run.
+        # The cycles that checking a command takes depend on its nonce: with a fixed one, an emulated board reports the
+        # same cycles at every run.
         nonce = None if self.engine == "serial" else 0
         wakes = self.manifest.app is not None and self.manifest.app.listens == "mic"
         clock = time.process_time if self.engine == LABWIRED else time.monotonic
@@ -141,9 +142,10 @@ class Device:
         self.client.close()
 
     def check(self) -> DeviceInfo:
-        """Asks the device what it runs, and has it run by the chosen switch: at first, and after any doubt.
+        """Asks the device what it runs and selects the chosen switch: at the start, and whenever its state is
+        uncertain.
 
-        A device that was reset has its first switch, a real board the one that an earlier session chose.
+        After a reset, the first switch is selected; on a real board, an earlier session may have selected another.
 
         Raises:
             WrongBuildError: it runs another firmware.
@@ -165,7 +167,8 @@ class Device:
         return info
 
     def select(self, switch: int | str) -> None:
-        """Runs the model by this switch from now on: its number or name. Only 0 where there are none.
+        """Selects the switch for all further inferences, by number or name. Only 0 is valid if the model has no
+        switches.
 
         Raises:
             TinygenError: there is no such switch.
@@ -199,13 +202,13 @@ class Device:
 
     @property
     def stack_used(self) -> int | None:
-        """Deepest stack so far in bytes, where it can be seen."""
+        """Deepest stack so far in bytes; None if it cannot be observed."""
         device = self._twin or self
         return device._emulated.stack_used() if device._emulated else None
 
     @property
     def cycles_source(self) -> str:
-        """What its cycle counter is worth: MEASURED, PREDICTED, REPORTED, or "" where nothing counts."""
+        """Source of its cycles: MEASURED, PREDICTED, REPORTED, or "" if nothing counts them."""
         if self.engine == "serial":
             return MEASURED if self.port and is_line_to_hardware(self.port) else REPORTED
         return {"unicorn": PREDICTED, "native": MEASURED}.get(self.engine, "")
@@ -217,23 +220,23 @@ class Device:
 
     @property
     def keeps(self) -> bool:
-        """Whether the model keeps something from one inference to the next."""
+        """Whether the model has states between inferences."""
         return self.manifest.keeps_states
 
     @property
     def has_branches(self) -> bool:
-        """Whether inputs decide which layers run."""
+        """Whether the executed layers depend on the inputs."""
         return self._program.has_branches
 
     def reset(self) -> None:
-        """The next `step` is the first. Nothing is kept where the model keeps nothing."""
+        """Resets the model's states: the next `step` is the first. No effect on a model without states."""
         if self.keeps:
             self.client.reset()
         if self._twin is not None:
             self._twin.reset()
 
     def feed_microphone(self, samples: np.ndarray) -> None:
-        """Sound for the microphone of an emulated board, see `EmulatedBoard.feed_microphone`.
+        """Adds sound for the microphone of an emulated board, see `EmulatedBoard.feed_microphone`.
 
         Raises:
             BoardError: the device is not emulated here, or has no microphone.
@@ -244,11 +247,11 @@ class Device:
         self._emulated.feed_microphone(samples)
 
     def infer(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Codes of each model output; of a model that keeps something, those of its first inference."""
+        """Returns the codes of each model output; if the model has states, those of a first inference."""
         return self.timed(sample)[0]
 
     def step(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Codes of each model output, with what the last step left behind; `path` has the branches that ran."""
+        """Codes of each model output, from the states that the last step left; `path` has the branches that ran."""
         if not self._program.has_branches:
             return self.timed(sample, keep=True)[0]
         (ran, _), found = self._profile(sample, lambda: (self.client.profile(), self._read()), keep=True)
@@ -256,25 +259,25 @@ class Device:
         return self._as_arrays(found)
 
     def take_back(self) -> None:
-        """The next `step` takes the place of the last one. Nothing to do where the model keeps nothing."""
+        """Undoes the last step: the next `step` replaces it. No effect on a model without states."""
         self.client.take_back()
 
     def timed(self, sample: Sequence[np.ndarray], *, keep: bool = False) -> tuple[list[np.ndarray], int]:
-        """Codes of each model output, and the cycles that the device counted; `keep` as `step` does."""
+        """Returns the codes of each model output and the device's cycles; with `keep`, states are kept as in `step`."""
         inference = self.client.infer(self.in_memory(sample), keep=keep and self.keeps)
         return self._as_arrays(inference.outputs), inference.cycles
 
     def measure_layers(self, sample: Sequence[np.ndarray]) -> tuple[list[int], list[int]]:
-        """Cycles of each layer, as the device counts them; and its instructions, where they are counted."""
+        """Returns the cycles of each layer as the device counts them, and its instructions if they are counted."""
         ran, _ = self._profile(sample, self.client.profile)
-        # Layers of branches that did not run took none.
+        # Layers in branches that did not run took 0 cycles.
         cycles = [ran.get(layer, 0) for layer in range(len(self._program.layers))]
         if self._emulated is None:
             return cycles, []
         return cycles, list(self._emulated.profile(len(cycles)).layers)
 
     def measure(self, sample: Sequence[np.ndarray], *, keep: bool = False) -> Measured:
-        """One inference with a profile, where the device can give one; `keep` as `step` does."""
+        """Runs one inference, with a profile if the device can make one; with `keep`, states are kept as in `step`."""
         if self._emulated is None and not self._program.has_branches:
             outputs, cycles = self.timed(sample, keep=keep)
             return Measured(outputs, self._profile_of_twin(sample, keep), cycles)
@@ -300,7 +303,7 @@ class Device:
         return self._twin.measure(sample, keep=keep).profile if self._twin else None
 
     def intermediate(self, sample: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """Codes of every tensor that the layers which run write, by name; each is checked against its CRC-32."""
+        """Returns the codes of every tensor that executed layers write, by name; each is checked against its CRC-32."""
         tensors = [tensor for layer in self._program.layers for tensor in layer.outputs]
         inputs = self.in_memory(sample)
         sums = self.client.on_inputs(inputs, self.client.trace)
@@ -314,7 +317,7 @@ class Device:
         return found
 
     def checksums(self, sample: Sequence[np.ndarray]) -> dict[str, int]:
-        """CRC-32 of what every layer that ran wrote, by tensor, as it lies in memory; takes one more inference."""
+        """Returns the CRC-32 of every executed layer's output in memory, by tensor; runs one more inference."""
         tensors = [tensor for layer in self._program.layers for tensor in layer.outputs]
         sums = self.client.on_inputs(self.in_memory(sample), self.client.trace)
         return {tensors[index].name: value for index, value in sums.items()}
@@ -338,13 +341,13 @@ class Device:
 
 
 def first_baud(board: Board, manifest: Manifest) -> int:
-    """Bits per second that the firmware of a build directory begins with."""
+    """Initial baud rate of a build directory's firmware, in bits per second."""
     assert board.uart is not None
     return ENERGY_BAUD if manifest.mode is Mode.ENERGY else board.uart.baud
 
 
 def require_runtime(board: Board) -> None:
-    """Refuses a board that nothing stands in for.
+    """Raises unless something can emulate the board.
 
     Raises:
         BoardError: nothing emulates it.
@@ -392,7 +395,7 @@ def _place(board: Board, port: str | None, engine: str | None) -> tuple[str, str
 
     Raises:
         DeviceError: of `tinygen.hil.ports`.
-        BoardError: nothing stands in for the board.
+        BoardError: nothing emulates the board.
     """
     if engine is None and board.is_host and port not in (None, EMULATED):
         raise DeviceError(

@@ -1,8 +1,8 @@
 """Sealed commands and their replies (firmware/app/seal.h): damage, loss, repetition and delay are noticed.
 
-A reply is believed only when it carries the nonce of its command, and two sums of different kinds, CRC-32 and
-Adler-32, over every byte of it. CRC-32 misses no burst of up to 32 bits; of what is changed more than that, both
-together let one of about 2^64 through.
+A reply is believed only when it carries the nonce of its command, and two sums of different kinds, CRC-32 and Adler-32,
+over every byte of it. CRC-32 detects every burst error of up to 32 bits; of larger errors, about 1 in 2^64 passes both
+sums.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BLOCK_LIMIT = 1 << 26
 BYTES_PER_SECOND = 800
 # Within a line or a block of raw bytes, silence means that the rest was lost.
 _GAP_SECONDS = 2.0
-# Firmware that listens by itself does so after a silence of 10 s; a byte ends that within a hop or two.
+# Firmware with a microphone starts listening after 10 s of silence; a byte ends that within a hop or two.
 _SILENT_SECONDS = 5.0
 _WAKE_SECONDS = 0.05
 _WAKE_READS = 4
@@ -36,7 +36,7 @@ _FAULT_SECONDS = 1.0
 
 
 class RestartedError(DeviceError):
-    """The device has started anew: what it had been given is lost."""
+    """The device has restarted: everything loaded into it is lost."""
 
 
 class RefusedError(DeviceError):
@@ -53,11 +53,11 @@ class FaultedError(DeviceGoneError):
 
 @dataclass
 class Reply:
-    """What came back.
+    """The reply to a command.
 
     Attributes:
         lines: text, without the seal and "m-ready".
-        block: raw bytes, where the command gives some.
+        block: raw bytes, for commands that return some.
         seen: every byte that the seal covers.
     """
 
@@ -68,7 +68,7 @@ class Reply:
 
     @property
     def error(self) -> str:
-        """What the device says is wrong; empty when nothing is."""
+        """The error message of the device; empty if there is none."""
         return next((line for line in self.lines if line.startswith("e-[") and not line.startswith("e-[clock")), "")
 
     def values(self, label: str) -> list[list[str]]:
@@ -115,7 +115,7 @@ class Exchange:
         self._fault = b""  # the last line said that
 
     def ask(self, command: str, seconds: float, data: bytes = b"") -> Reply:
-        """Sends a command, and raw bytes after it; gives its reply.
+        """Sends a command and optional raw bytes; returns its reply.
 
         Raises:
             RefusedError: the device refuses the command.
@@ -156,7 +156,7 @@ class Exchange:
                 self._add(reply, line, text, deadline)
 
     def _is_answer(self, reply: Reply, text: str) -> bool:
-        """Whether this seal belongs to our command; False when to an earlier one.
+        """Whether this seal belongs to our command; False if it belongs to an earlier one.
 
         Raises:
             DeviceError: it belongs to none.
@@ -183,7 +183,7 @@ class Exchange:
             raise DeviceError("sends lines without end")
 
     def _expect_ready(self) -> None:
-        """Reads the line after the seal. What is wrong with it concerns nobody: the reply is proved."""
+        """Reads the line after the seal. Errors in it are ignored: the seal has already verified the reply."""
         try:
             line = self._line(self.clock() + _GAP_SECONDS)
         except DeviceError:
@@ -192,7 +192,7 @@ class Exchange:
             self._buffer = line + b"\r\n" + self._buffer
 
     def _wake(self) -> None:
-        """The end of a line, which no command minds."""
+        """Sends a line end, which is harmless to every command."""
         self.transport.write(b"\r")
         said = b""
         for _ in range(_WAKE_READS):
@@ -203,7 +203,7 @@ class Exchange:
         self._buffer = said if restarted else b""
 
     def until_ready(self, deadline: float) -> list[str]:
-        """Lines of what is not sealed, such as the banner, without "m-ready"."""
+        """Returns the lines of an unsealed message, such as the banner, without "m-ready"."""
         lines = []
         while (line := self._line(deadline)) != _READY:
             lines.append(line.decode("ascii", "replace"))

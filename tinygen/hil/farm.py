@@ -1,8 +1,8 @@
 """Several boards at once: inputs shared among boards of one build, or each board with inputs and a build of its own.
 
-Each board has a thread and a line of its own. One that fails says why, and gives back the input that it was at; the
-others go on. Results are joined by the number of the input, whoever computed it. Inputs that go on from each other are
-one stream, which one board runs from its beginning.
+Each board has a thread and a line of its own. If a board fails, its error is recorded and its current input is retried
+on another board; the others continue. Results are joined by input number. Inputs that depend on earlier ones through
+the model's states form a stream, which one board runs from its start.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tinygen.hil.answers import DeviceInfo, Inference
 from tinygen.hil.client import DeviceClient
 
 Input = Sequence[bytes]
-"""The bytes of every input of one inference."""
+"""Bytes of each model input, for one inference."""
 Done = Callable[[int], None]
 
 
@@ -28,7 +28,7 @@ class Target:
     """A board to run on.
 
     Attributes:
-        name: for the table; of its own among all.
+        name: for the table; unique.
         connect: opens the line to it; called in the board's own thread.
         build: id of the build that it must run; "" for any.
         switch: number of the way to run the model.
@@ -42,15 +42,15 @@ class Target:
 
 @dataclass
 class BoardResult:
-    """How one board did.
+    """The result of one board.
 
     Attributes:
         name: of its target.
-        device: what it said of itself; None when it never answered.
+        device: its description of itself; None if it never answered.
         samples: numbers of the inputs that it ran, in this order.
-        cycles: of each of these, as it counted them.
-        troubles: what was recovered from, in words.
-        error: why it stopped early, which may be the user's wish; "" when it did not.
+        cycles: of each of these, as counted by the board.
+        troubles: descriptions of errors that were recovered from.
+        error: why it stopped early, possibly at the user's request; "" if it did not.
         seconds: from the first command to the last.
     """
 
@@ -75,10 +75,10 @@ HEAD = ("board", "inferences", "median cycles", "per second", "recovered")
 
 @dataclass(frozen=True)
 class FarmResult:
-    """What all boards together have.
+    """The results of all boards together.
 
     Attributes:
-        inferences: by number of the input; None where no board was left to run it.
+        inferences: by input number; None if no board was left to run the input.
         boards: in the order of the targets.
     """
 
@@ -87,7 +87,7 @@ class FarmResult:
 
     @property
     def missing(self) -> tuple[int, ...]:
-        """Numbers of the inputs that have no result."""
+        """Numbers of the inputs without a result."""
         return tuple(i for i, inference in enumerate(self.inferences) if inference is None)
 
 
@@ -97,15 +97,15 @@ def run_shared(
     done: Done = lambda count: None,
     streams: Sequence[range] | None = None,
 ) -> FarmResult:
-    """Runs each input once, on whichever board is free.
+    """Runs each input once, on any free board.
 
     Args:
         targets: boards of one build.
         inputs: of the model.
-        done: called, by one thread at a time, with how many inputs have their result.
-        streams: inputs that go on from each other, in a model that keeps something from one inference to the next; all
-            inputs are in one. A board takes a whole stream; where it fails, another begins that stream anew. None: each
-            input is for itself, and a model that keeps something begins anew with it.
+        done: called with the number of finished inputs, by one thread at a time.
+        streams: input numbers of each stream, for a model with states; every input is in exactly one stream. One board
+            runs a whole stream; if it fails, another board restarts that stream. None: inputs are independent, and
+            states are reset before each.
 
     Raises:
         DeviceError: two targets have one name, or two boards run different builds: their results cannot be joined.
@@ -131,7 +131,7 @@ def run_each(jobs: Sequence[tuple[Target, Sequence[Input]]]) -> tuple[FarmResult
 
 
 class _Work:
-    """Inputs that wait for a board, and results. Its methods may be called by any thread."""
+    """Pending inputs, and results. Methods are thread-safe."""
 
     def __init__(self, inputs: Sequence[Input], done: Done, streams: Sequence[range] | None = None) -> None:
         self.inputs = inputs
@@ -144,7 +144,9 @@ class _Work:
         self._done = done
 
     def take(self) -> range | None:
-        """Numbers of a stream's inputs; None when nothing is left. Waits while a board may give one back."""
+        """Returns the input numbers of a stream; None if nothing is left. Waits while a board may still fail and return
+        one.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or not self._under_way or self._stopped)
             if self._stopped or not self._waiting:
@@ -157,7 +159,7 @@ class _Work:
         return self._stopped
 
     def keep(self, index: int, inference: Inference) -> bool:
-        """A result; False where another board had it before it failed, and that stays."""
+        """Stores a result; False if a board that failed later had already stored one, which is kept."""
         with self._changed:
             if self.results[index] is not None:
                 return False
@@ -166,7 +168,7 @@ class _Work:
             return True
 
     def finish(self) -> None:
-        """Of what `take` gave, all have their result."""
+        """Marks the stream from `take` as finished."""
         with self._changed:
             self._under_way -= 1
             self._changed.notify_all()
@@ -223,7 +225,7 @@ def _run_all(jobs: Sequence[tuple[Target, _Work]]) -> tuple[BoardResult, ...]:
 
 
 def _run_board(target: Target, work: _Work, result: BoardResult) -> None:
-    """One board until nothing is left, or it fails."""
+    """Runs one board until no inputs are left, or it fails."""
     client: DeviceClient | None = None
     begun = time.monotonic()
     try:

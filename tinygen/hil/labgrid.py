@@ -1,8 +1,8 @@
-"""Boards of a labgrid farm: a place of its coordinator is acquired, and its serial port is the line.
+"""Boards of a labgrid farm: tinygen acquires a place of the coordinator and uses its serial port.
 
-labgrid (https://labgrid.readthedocs.io) says where the port is and who may use it; the bytes go through pyserial as
-to a port of this computer. A place that was acquired here is released again when the line is closed; one that its
-user holds already (`labgrid-client acquire`) is used, and kept.
+labgrid (https://labgrid.readthedocs.io) says where the port is and who may use it; the bytes go through pyserial as to
+a port of this computer. A place that tinygen acquired is released when the line is closed; a place that the user
+already holds (`labgrid-client acquire`) is used and stays acquired.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class LabgridTransport:
             self._ask(self._give_back)
 
     def _ask(self, question: Callable[[Any], Awaitable[_T]]) -> _T:
-        """Connects, asks one thing of the coordinator, and leaves: a place stays acquired without a connection."""
+        """Connects, sends the coordinator one request and disconnects: a place stays acquired without a connection."""
 
         async def talk() -> _T:
             session = await self._connect()
@@ -148,7 +148,7 @@ class LabgridTransport:
             raise self._error(f"the coordinator cannot be asked ({reason})", fix) from error
 
     async def _connect(self) -> Any:
-        """A session; tried again where the coordinator has not yet noticed that the last one left."""
+        """Opens a session; retries while the coordinator has not yet noticed that the previous one has ended."""
         left = _CONNECT_ATTEMPTS
         while True:
             left -= 1
@@ -166,7 +166,7 @@ class LabgridTransport:
         return DeviceGoneError(what, where=str(self.place), fix=fix)
 
     async def _acquire(self, session: Any) -> bool:
-        """Whether it was acquired now; False when its user has it already."""
+        """Acquires the place; False if the user holds it already."""
         if self.place.name not in session.places:
             there = ", ".join(sorted(session.places)) or "none"
             raise self._error("there is no such place", f"Places that are there: {there}.")
@@ -211,7 +211,7 @@ class LabgridTransport:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without labgrid's log, tracebacks and all: what went wrong is raised."""
+    """Silences labgrid's log, which includes tracebacks: errors are raised instead."""
 
     def is_other(record: logging.LogRecord) -> bool:
         return "labgrid" not in Path(record.pathname).parts
@@ -230,7 +230,7 @@ async def _leave(session: Any) -> None:
 
 
 def _url(entry: Any) -> tuple[str, int]:
-    """What pyserial opens, and the rate; through SSH where labgrid says that the exporter is reached that way."""
+    """The URL for pyserial, and the rate; through SSH if labgrid reaches the exporter that way."""
     port = NetworkSerialPort(target=None, name=None, **entry.args)
     port.extra = entry.extra
     host, number = proxymanager.get_host_and_port(port)

@@ -15,7 +15,7 @@ _SLICE = "100us"
 
 
 class LabwiredTransport:
-    """Time passes only while somebody reads.
+    """A line to a board in labwired; emulated time passes only during reads.
 
     Args:
         board: one that labwired models.
@@ -26,7 +26,7 @@ class LabwiredTransport:
     """
 
     clock = staticmethod(time.process_time)
-    """Seconds of this process: what a wait costs here, whatever else the computer does."""
+    """CPU seconds of this process: timeouts do not depend on the computer's other load."""
 
     def __init__(self, board: Board, elf: Path) -> None:
         self._board = board
@@ -47,13 +47,13 @@ class LabwiredTransport:
         self._sim.send_bytes(data)
 
     def set_baud(self, baud: int) -> None:
-        """Nothing to do: bytes come whole there, at any rate."""
+        """No effect: labwired transfers bytes correctly at any rate."""
 
     def read(self, size: int, timeout: float) -> bytes:
         """Runs the board until `size` bytes have come, or `timeout` seconds of this process have passed.
 
         Raises:
-            BoardError: labwired does not know what the firmware did.
+            BoardError: labwired does not model something that the firmware did.
         """
         deadline = self.clock() + timeout
         while len(self._received) < size:

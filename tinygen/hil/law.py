@@ -1,4 +1,4 @@
-"""What a firmware should answer: the integer semantics of the model that its build directory keeps."""
+"""Expected outputs of a firmware: the integer semantics of the model in its build directory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tinygen.passes.pipeline import simplify
 
 
 class Law:
-    """One switch of a model; where its layers call a vendor's library, that library's own arithmetic.
+    """The expected outputs of one switch; layers that call a vendor's library follow that library's arithmetic.
 
     Args:
         graph: of the model as it was read.
@@ -33,7 +33,7 @@ class Law:
         self._threshold = decision_threshold(graph)
 
     def outputs(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Codes of each model output, with what the model keeps from the last call."""
+        """Returns the codes of each model output, continuing with the states from the last call."""
         return self._stream.step(sample)
 
     @property
@@ -42,11 +42,11 @@ class Law:
         return dict(self._stream.path)
 
     def reset(self) -> None:
-        """The next inference is the first."""
+        """Resets the states: the next inference is the first."""
         self._stream.reset()
 
     def first_output(self, index: int, wanted: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Mismatch | None:
-        """The first output that is another one, as far as can be said of a later inference of a stream.
+        """The first output that differs; for a later inference of a stream, no layer can be named.
 
         Args:
             index: of the sample, for the result.
@@ -67,7 +67,7 @@ class Law:
     def first_difference(
         self, index: int, sample: Sequence[np.ndarray], theirs: Mapping[str, np.ndarray]
     ) -> Mismatch | None:
-        """The first layer whose codes are other ones in a first inference; None when all that can be compared agree.
+        """The first layer whose codes differ, for a first inference of a stream; None if everything comparable agrees.
 
         Args:
             index: of the sample, for the result.
@@ -86,7 +86,7 @@ class Law:
 
 
 def law_of(folder: Path, switch: str | None, thresholds: Mapping[str, int] = MappingProxyType({})) -> Law:
-    """What the firmware of a build directory should answer, by one of its switches, where thresholds are set so.
+    """The expected outputs of a build directory's firmware, for one switch and these thresholds.
 
     Raises:
         TinygenError: the directory keeps no model, or there is no such switch or threshold.

@@ -1,4 +1,4 @@
-"""Energy by an instrument: the device runs inferences one behind the other while the instrument watches."""
+"""Energy measured by an instrument while the device runs inferences one after the other."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def measure_on(
 
 
 def _form_of(device: Device, graph: Graph, samples: Samples) -> int:
-    """Which form of an input the firmware takes: it says what it ran on."""
+    """Which form of an input the firmware takes: the checksums in its reply tell."""
     problem: DeviceError | None = None
     for index, form in enumerate(_forms(device, graph, samples.sample(0))):
         try:

@@ -1,4 +1,4 @@
-"""What `tinygen hil` leaves behind: hil-report.json, junit.xml, report.html and outputs.npz, all or none."""
+"""The files that `tinygen hil` writes: hil-report.json, junit.xml, report.html and outputs.npz, all or none."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tinygen.hil.page import render_hil
 
 RECORD = Record("hil-report.json", "hil report")
 _OURS = "tinygen hil "
-"""How the name of a test suite begins that `junit_xml` wrote."""
+"""Prefix of the test suite's name in files that `junit_xml` wrote."""
 
 
 @dataclass(frozen=True)
 class HilReport:
-    """What a session found.
+    """The results of a session.
 
     Attributes:
         content: see `tinygen.hil.report`.

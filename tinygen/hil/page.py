@@ -44,7 +44,7 @@ def render_hil(report: Mapping[str, Any]) -> str:
 
 
 def _cards(part: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(label, value); every figure of time or energy says where it is from."""
+    """(label, value); every figure of time or energy names its source."""
     cards = [
         ("inputs with a result", f"{part['completed']:,} of {part['planned']:,}"),
         ("differ from the semantics", f"{part['mismatches']:,}"),
@@ -80,7 +80,7 @@ def energy_text(energy: Mapping[str, Any]) -> str:
 
 
 def _histogram(part: Mapping[str, Any]) -> dict[str, Any] | None:
-    """How often inferences took how long; None where too few were timed."""
+    """Histogram of inference times; None if too few were timed."""
     latency = part["latency"]
     cycles = [row["cycles"] for row in part["rows"] if row["cycles"] is not None]
     if latency is None or len(cycles) < 2:
@@ -125,7 +125,7 @@ def _histogram(part: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _paths(paths: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Which share of inputs took which branches, and what they cost."""
+    """The share of inputs on each path through the branches, and its cost."""
     most = max((path["cycles"]["median"] for path in paths if path["cycles"]), default=0) or 1
     rows = []
     for path in paths:
@@ -172,7 +172,7 @@ def _layers(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 
 def _energies(energies: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """A bar per source, with what it may lie between; predicted and measured in colours of their own."""
+    """A bar with its interval per source; predicted and measured energies have different colours."""
     if not energies:
         return None
     most = max((energy.get("interval") or [0, energy["microjoules"]])[1] for energy in energies) or 1.0

@@ -1,4 +1,4 @@
-"""Serial ports: the one that a board is on, found by the USB identity in its board file."""
+"""Serial ports: finds a board's port by the USB identity in its board file."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class SerialPort:
     """A serial port of this computer.
 
     Attributes:
-        path: what it is opened by: "/dev/ttyACM0", "COM3".
-        description: what its driver says of it.
+        path: name to open it by: "/dev/ttyACM0", "COM3".
+        description: from its driver.
         usb: identity, where it is on USB.
         serial: number of the USB device, by which two boards of one kind are told apart; "" where it has none.
     """
@@ -65,12 +65,12 @@ def _natural(path: str) -> tuple[str, int]:
 
 
 def ports_text(ports: Sequence[SerialPort]) -> str:
-    """For errors: all of them, one after the other."""
+    """A list of all ports, for error messages."""
     return "; ".join(map(str, ports)) or "none"
 
 
 def find_port(board: Board, serial: str = "") -> SerialPort:
-    """The port that a board is on.
+    """Finds the serial port of a board.
 
     Args:
         board: its file names the USB identity of its probe or bridge.
@@ -120,5 +120,5 @@ def is_place(port: str) -> bool:
 
 
 def is_line_to_hardware(path: str) -> bool:
-    """Whether a port is certainly this computer's own: behind a pseudo-terminal or a network may be anything."""
+    """Whether a port is certainly hardware of this computer: a pseudo-terminal or network port may be anything."""
     return "://" not in path and not is_place(path) and _PSEUDO_TERMINAL.fullmatch(os.path.realpath(path)) is None

@@ -1,4 +1,4 @@
-"""A line that comes back: a serial port that went away with its cable or its board's power is opened again."""
+"""A line that reconnects: a serial port that disappeared (cable, board power) is opened again."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ReconnectingTransport:
         self._guard(lambda: self._line.set_baud(baud))
 
     def close(self) -> None:
-        """Lets the device go."""
+        """Closes the line."""
         with suppress(DeviceError):
             self._line.close()
 

@@ -1,6 +1,6 @@
-"""A session: inputs to a device, one after the other, until each has its result or the device gives up.
+"""A session: runs inputs on a device, one after the other, until each has a result or the device fails.
 
-What may go wrong on the way is told apart:
+Errors are handled by kind:
 
 - the line is bad, or the device was reset, or does not answer in time: the client (hil/client.py) makes sure of the
   device and of its switch, and runs the same input anew; here it is only noted;
@@ -67,13 +67,13 @@ class Incident:
 
 @dataclass
 class Collected:
-    """What a session has so far.
+    """The results of a session so far.
 
     Attributes:
         rows: in the order of the inputs.
         incidents: in the order in which they happened.
         stopped: why the session ended early; "" when it did not.
-        interrupted: whether that was the user's wish.
+        interrupted: whether the user ended it.
         first_mismatch: where the first wrong output comes from.
         cycles_source: of the rows' cycles, see `Device.cycles_source`; "" where there are none.
         beside: cycles of the emulated twin, predicted, where the device itself counts none.
@@ -95,7 +95,7 @@ class Collected:
     arena_used: int | None = None
 
     def add(self, other: Collected) -> None:
-        """Takes over what another session with the same firmware found on other inputs."""
+        """Adds the results of another session with the same firmware on other inputs."""
         self.rows = sorted([*self.rows, *other.rows], key=lambda row: row.sample)
         self.incidents += other.incidents
         self.stopped, self.interrupted = self.stopped or other.stopped, self.interrupted or other.interrupted
@@ -118,7 +118,7 @@ def _nothing(count: int) -> None:
 
 
 class Session:
-    """Runs inputs on one device, by the switch that it is set to.
+    """Runs inputs on one device, with its selected switch.
 
     Args:
         device: open.
@@ -139,7 +139,7 @@ class Session:
         Nothing is raised for a device that fails: `Collected.stopped` says why there are fewer rows.
 
         Args:
-            done: called with how many inputs have their result.
+            done: called with the number of inputs that have a result.
             layers: time one inference layer by layer, too.
         """
         index = self.first
@@ -162,7 +162,7 @@ class Session:
         return self.samples.sample(index - self.first)
 
     def _run(self, index: int) -> Row:
-        """One input until its result is sure.
+        """Runs one input until its result is certain.
 
         Raises:
             DeviceError, BoardError: there will be none.
@@ -217,7 +217,7 @@ class Session:
         troubles.clear()
 
     def _examine(self, layers: bool) -> None:
-        """What is worth knowing beside the results; not having it is no reason to fail."""
+        """Collects additional figures; a session does not fail if they are missing."""
         found, last = self.found, self.first + len(self.samples) - 1
         wrong = next((row.sample for row in found.rows if not row.matches), None)
         try:
@@ -250,7 +250,7 @@ class Session:
 
 
 def same(a: Iterable[np.ndarray], b: Iterable[np.ndarray]) -> bool:
-    """Whether outputs agree: bit for bit; floats as `tinygen verify` compares them."""
+    """Whether outputs agree: bit for bit, or for floats within the tolerance of `tinygen verify`."""
     return all(differing(x, y) is None for x, y in zip(a, b, strict=True))
 
 

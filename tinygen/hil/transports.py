@@ -1,4 +1,4 @@
-"""Ways for bytes to reach a device."""
+"""Byte transports to a device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many inputs on several emulated twins of one board, each in a process of its own."""
+"""Runs many inputs on several emulated boards of one kind, each in its own process."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tinygen.hil.session import Collected, Done, Session
 from tinygen.processes import in_processes
 
 TURN = 50
-"""Inputs of one emulated board: few enough to show progress, enough for its start not to matter."""
+"""Inputs per emulated board: few enough to show progress, enough to make its start-up time negligible."""
 
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """What one twin runs.
+    """The work of one emulated board.
 
     Attributes:
         folder, port, infer_seconds: see `open_device`.
@@ -42,7 +42,7 @@ class Turn:
 
 
 def collect_on_twins(whole: Turn, jobs: int, done: Done) -> Collected:
-    """All inputs, shared out between `jobs` processes, up to the first at which a twin stops.
+    """Runs all inputs in `jobs` processes, up to the first input at which an emulated board stops.
 
     A twin begins anew every `TURN` inputs, whatever the number of processes: so that does not change the result. A
     stream of a model that keeps something is not divided.

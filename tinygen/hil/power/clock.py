@@ -1,4 +1,4 @@
-"""An instrument's clock against this computer's, from when its samples arrive."""
+"""Fits an instrument's clock to this computer's, by the arrival times of its samples."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tinygen.hil.power.monitor import Trace
 
 LOST_HELP = "Use a USB port of the computer itself, close other programs, or lower the sampling rate."
 _SKEW_SPAN = 2.0
-"""Seconds of arrivals below which delays hide the difference of two quartzes."""
+"""Shortest span of arrivals, in seconds, over which the drift between two quartz clocks exceeds the delays."""
 _MAX_SKEW = 2e-3
-"""Quartzes and RC oscillators trimmed on USB are better than this."""
+"""Bound on the relative drift: quartz clocks and RC oscillators trimmed by USB are better than this."""
 _MAX_DELAY = 0.05
 """Seconds by which the promptest arrivals may be late on a busy computer."""
 

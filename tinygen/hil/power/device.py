@@ -14,11 +14,11 @@ from tinygen.hil.power.result import EnergyResult
 from tinygen.hil.power.windows import Run
 
 _MORE = 1.02
-"""An inference may be that much quicker than the one it was timed by, and the window still be long enough."""
+"""Margin: inferences may be this much quicker than the timed one without making the window too short."""
 
 
 class Measured(Protocol):
-    """What a device says of a run; `microseconds` between its timestamps, None where a pin marks them."""
+    """The device's report of a run; `microseconds` between its timestamps, None if a pin marks them."""
 
     @property
     def microseconds(self) -> int | None: ...
@@ -42,14 +42,14 @@ def runs_of(
     least: int,
     now: Callable[[], float] = time.monotonic,
 ) -> Callable[[int, float], Run]:
-    """What `measure_energy` asks for, on a device.
+    """Makes the function `run` of `measure_energy` for a device.
 
     Args:
         client: of the device; in energy mode where the timestamp pin is wired.
         inputs: as the benchmark's runner sends them; each run takes the next.
         inference_seconds: how long one takes, so that a run gets as many as it needs.
         least: inferences in a run, however long they take.
-        now: the clock that runs are told by.
+        now: the clock for the times of runs.
 
     Raises:
         DeviceError: there is nothing to run, or no time it takes.

@@ -37,7 +37,7 @@ MAX_LOST_SHARE = 0.001
 """Of a window; EEMBC's runner refuses more as well (`emon-drop-thresh-pct=0.1` in eembc/energyrunner, README)."""
 _VOLTS_TOLERANCE = 0.05
 _SETTLE_SECONDS = 0.1
-"""Left out at both ends of idling: a message may still be on the line."""
+"""Seconds excluded at both ends of idle time: a message may still be on the line."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,12 @@ class EnergyOptions:
     Attributes:
         runs: windows; the median of them counts.
         seconds, inferences: at least so much in each window.
-        idle_seconds: how long the board is watched before the first run, while it waits for a command; 0 for not.
-        volts: what the board should be supplied with; None where nobody knows.
+        idle_seconds: how long idle power is measured before the first run, while the board waits for a command; 0 to
+            skip.
+        volts: expected supply voltage of the board; None if unknown.
         pin: True when windows must come from the timestamp pin, False when from message times; None takes the pin
             where it shows any edge.
-        max_lost_share: of a window, that the instrument may have lost.
+        max_lost_share: largest share of a window's samples that may be lost, 0 to 1.
     """
 
     runs: int = RUNS
@@ -65,7 +66,7 @@ class EnergyOptions:
 
 @dataclass(frozen=True)
 class Clock:
-    """What runs are timed by: this computer's, or another one in tests."""
+    """The clock that times runs: this computer's, or a simulated one in tests."""
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -109,7 +110,7 @@ def measure_energy(
 
 
 def _abandon(monitor: PowerMonitor) -> None:
-    """Stops an instrument whose samples nobody wants any more; what it says to that does not matter."""
+    """Stops an instrument whose samples are no longer needed, and ignores its errors."""
     with suppress(TinygenError):
         monitor.stop()
 
@@ -117,7 +118,7 @@ def _abandon(monitor: PowerMonitor) -> None:
 def energy_of_runs(
     trace: Trace, runs: Sequence[Run], options: EnergyOptions, *, name: str, idle: tuple[float, float] | None = None
 ) -> EnergyResult:
-    """The energy of runs that a trace holds.
+    """Computes the energy of the runs in a trace.
 
     Args:
         trace: of the instrument.
@@ -164,7 +165,7 @@ def energy_of(
     name: str = "",
     windows_from: str = PIN,
 ) -> EnergyResult:
-    """The energy of windows of a trace.
+    """Computes the energy of windows of a trace.
 
     Args:
         trace: of the instrument.

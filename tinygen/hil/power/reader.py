@@ -1,4 +1,4 @@
-"""Reads an instrument's stream beside the measurement, and notes when each piece of it arrived."""
+"""Reads an instrument's stream in the background and records when each piece arrived."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class StreamReader:
                     self._take(piece, self._now())
                 elif not ending:
                     time.sleep(_PAUSE)
-        except Exception as error:  # handed on by whoever stops the reader
+        except Exception as error:  # raised by whoever stops the reader
             self.error = error
 
     def stop(self) -> None:

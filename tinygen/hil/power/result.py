@@ -20,7 +20,7 @@ class WindowEnergy:
     Attributes:
         start, stop: seconds of the instrument's clock.
         inferences: how many the window holds.
-        joules: that flowed in the window, whatever for.
+        joules: total energy in the window, idle power included.
         uncertainty: of `joules`, from where the window begins and ends, from clocks and from lost samples; the
             instrument's own accuracy comes on top.
         mean_amperes, volts: mean over the window.
@@ -53,7 +53,7 @@ class Idle:
 
     Attributes:
         watts, amperes: mean.
-        seconds: how long that was looked at.
+        seconds: duration of the idle measurement.
     """
 
     watts: float
@@ -90,7 +90,7 @@ class EnergyResult:
 
     @property
     def spread(self) -> float:
-        """Largest less smallest joules per inference of the windows."""
+        """Largest minus smallest joules per inference over the windows."""
         figures = [window.joules_per_inference for window in self.windows]
         return max(figures) - min(figures)
 
@@ -101,7 +101,7 @@ class EnergyResult:
 
     @property
     def net_of_idle(self) -> float | None:
-        """Median of joules per inference less what the board draws anyway: our own figure, not MLPerf Tiny's."""
+        """Median of joules per inference minus idle energy: our own figure, not MLPerf Tiny's."""
         if self.idle is None:
             return None
         watts = self.idle.watts
