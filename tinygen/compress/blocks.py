@@ -1,7 +1,7 @@
 """Groups of consecutive filters: connectivity scores of whole blocks of kernels (Ganesh 2022, section 3.2.3).
 
-G is the number of groups, of equal size, not the size of a group. A block is what connects one group of input
-channels with one group of filters; it stays or goes as a whole.
+G is the number of groups, of equal size, not the size of a group. A block is the set of kernels that connect one group
+of input channels with one group of filters; it is kept or removed as a whole.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ def order_of(network: nn.Module) -> tuple[str, ...]:
     """Convolutions and dense layers as they run; as they are registered, where torch.fx cannot trace the network.
 
     Raises:
-        UnsupportedError: it decides, so that there is no one order.
+        UnsupportedError: the network has decisions (early exits, skipped blocks, experts), so its order depends on
+            data.
     """
     refuse_decisions(network)
     names = prunable(network)

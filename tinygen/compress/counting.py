@@ -1,9 +1,9 @@
 """What a network costs: parameters and multiply-accumulates, per layer and in all.
 
 Convolutions and dense layers only, padded taps included, as Ganesh 2022 counts: weights times the size of the layer's
-output map. `cost` counts what masks keep; `multiply_accumulates` what is not zero, beside all: it says what could be
-saved. What is saved depends on the kernel that runs: dense ones skip nothing. `gated_cost` counts what gates of a
-density let through.
+output map. `cost` counts what masks keep. `multiply_accumulates` counts the total and the part with non-zero weights,
+the most that could be saved. How much is saved depends on the kernel that runs: dense kernels skip nothing.
+`gated_cost` counts what gates of a given density compute.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def cost(network: nn.Module, example: Example, masks: Mapping[str, Tensor] | Non
 
     Args:
         example: the network's input, or inputs, with a batch in front.
-        masks: kernel masks [O, I] or weight masks by layer: what they take away is not counted. Layers without one
-            here are counted by the masks they carry themselves (`apply_masks`), or whole.
+        masks: kernel masks [O, I] or weight masks by layer: weights that they remove are not counted. Layers without
+            one here are counted by the masks they carry themselves (`apply_masks`), or whole.
 
     Raises:
         ModelError: a mask does not fit its layer, or the network does not take the example.
@@ -85,7 +85,7 @@ def cost(network: nn.Module, example: Example, masks: Mapping[str, Tensor] | Non
 def gated_cost(
     network: nn.Module, example: Example, density: float, *, experts: int = 0, exclude: Collection[str] = ()
 ) -> float:
-    """Multiply-accumulates where gates let a share of each layer's channels through (Raju 2022, table 3.1).
+    """Multiply-accumulates if gates keep a share of each layer's channels (Raju 2022, table 3.1).
 
     A layer costs q (weights x positions + experts x weights): q is d for the first one, whose input is whole, and d^2
     for all others; mixing n experts takes n multiplications for each weight of the kernels that are computed. Shares
@@ -124,7 +124,7 @@ class Work:
 
     @property
     def saved(self) -> float:
-        """The share that is not needed, 0 to 1."""
+        """The share of multiply-accumulates with zero weights, 0 to 1."""
         return 1.0 - self.live / self.dense
 
 

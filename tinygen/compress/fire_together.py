@@ -1,4 +1,4 @@
-"""Fire together, wire together: how much of a network masks spare, known before predictors are trained.
+"""Fire together, wire together: how many MAC masks save, estimated before predictors are trained.
 
 S. Elkerdawy, "Static and Dynamic Deep Neural Network Pruning", PhD thesis, University of Alberta 2022, section 6.3.3.
 Labels and the modules that learn them are in `tinygen.nn`.
@@ -68,7 +68,7 @@ class MaskedLayer:
 
 @dataclass(frozen=True, eq=False)
 class FiringProfile:
-    """What a trained dense network says about masses before anything else is trained (section 6.3.3).
+    """MAC of a trained dense network at each mass r, before any predictor is trained (section 6.3.3).
 
     Attributes:
         layers: by name.
@@ -94,11 +94,11 @@ class FiringProfile:
         return total
 
     def reduction(self, mass: float, *, skip_inputs: bool = True) -> float:
-        """Share of the dense MAC that is spared, predictors taken off; negative where they cost more."""
+        """Share of the dense MAC that is saved, net of the predictors' MAC; negative if these cost more."""
         return 1 - self.macs(mass, skip_inputs=skip_inputs) / sum(layer.macs for layer in self.layers.values())
 
     def mass_for(self, reduction: float, *, skip_inputs: bool = True, steps: int = 30) -> float:
-        """The largest r, to 2**-steps, that spares at least this share.
+        """The largest r, with a resolution of 2**-steps, that saves at least this share.
 
         Raises:
             ModelError: none does.
@@ -119,7 +119,7 @@ class FiringProfile:
 
 @torch.no_grad()
 def firing_profile(network: nn.Module, batches: Iterable[Tensor]) -> FiringProfile:
-    """Of a network with `MaskedConv2d` layers, all of whose filters are computed: the dense network, trained before.
+    """The profile of a network with `MaskedConv2d` layers that computes all filters: the dense network, trained before.
 
     Args:
         network: evaluated without masks; modes are put back afterwards.
@@ -172,7 +172,7 @@ def _shape(layer: MaskedConv2d, pixels: int, source: str) -> MaskedLayer:
 
 
 def _sources(network: nn.Module) -> dict[str, str]:
-    """Layers whose inputs are masked by another one's mask, with at most pools between: that one's name."""
+    """For each layer whose inputs another layer masks, with at most pools between: the name of that layer."""
     parts = dict(network.named_modules())
     found = {}
     for node in Tracer().trace(network).nodes:

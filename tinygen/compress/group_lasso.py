@@ -1,4 +1,4 @@
-"""Group lasso: training that draws whole kernels, filters or channels to exactly zero.
+"""Group lasso: training that shrinks whole kernels, filters or channels to exactly zero.
 
 W. Wen et al., "Learning Structured Sparsity in Deep Neural Networks", NIPS 2016: loss + strength * sum over groups of
 ||w_g||_2. Its gradient never reaches zero and does not exist there, so the step here is the proximal one: after the
@@ -6,7 +6,7 @@ optimiser's step every group is shortened by rate * strength, and is zero when i
 channels overlap; their steps are taken one after the other, which is not exactly the proximal step of their sum.
 
 Behind a layer with batch normalisation the loss does not depend on the length of a filter, only the penalty does: all
-filters shrink together, and what decides is which kernels or channels within a filter are short.
+filters shrink together, so only the relative norms of kernels or channels within a filter matter.
 """
 
 from __future__ import annotations

@@ -4,23 +4,24 @@ Ganesh 2022, section 4.2.3. With g(t) = (t - 1)^2 / (2 (t + 1)), in all (4.4)
 
     I_phi(X; Y | Z) = E_{P_Z P_X|Z P_Y|Z} [phi g(dP_XY|Z / dP_X|Z dP_Y|Z)]
 
-Each variable is cut into cells of width epsilon (H_1) and the cells are hashed to c_H N numbers (H_2). From the shares
-r of samples per cell, a = r_ik r_jk / r_k being what independence would give, two forms:
+Each variable is cut into cells of width epsilon (H_1) and the cells are hashed to c_H N numbers (H_2). With the shares
+r of samples per cell and a = r_ik r_jk / r_k, the share under independence, there are two forms:
 
 - "literal", the printed (4.7): sum of phi a g(r_ijk / a) over cells that hold samples. Cells that independence would
   fill and that are empty add g(0) = 1/2 each in (4.4) and nothing here: with phi = 1 it stays below 1/2.
 - "bounded": those cells included, which for phi = 1 is 1 - 2 sum of r a / (r + a), from 0 to 1. Where phi differs from
   cell to cell, empty cells count with its mean.
 
-What is ours: values of X and Y are replaced by their ranks, which changes no information and fills cells evenly; widths
-follow from the samples (`Cells`); and what the sum gives for Y shuffled within each cell of Z, where the truth is 0, is
-taken off it. Scores are means over several draws of the hashes. Of jointly normal X and Y and 3,600 samples, Z two
-normal variables, they lie 0.00, 0.02, 0.05 and 0.12 below the truth (0.02, 0.10, 0.35 and 0.69 for correlations of 0.3,
-0.6, 0.9 and 0.99), and within 0.01 of 0 for independent ones.
+Three additions are ours: values of X and Y are replaced by their ranks, which leaves the information unchanged and
+fills cells evenly; widths are derived from the samples (`Cells`); and the bias is subtracted, estimated as the sum for
+Y shuffled within each cell of Z, whose true value is 0. Scores are means over several draws of the hashes. Of jointly
+normal X and Y and 3,600 samples, Z two normal variables, they lie 0.00, 0.02, 0.05 and 0.12 below the truth (0.02,
+0.10, 0.35 and 0.69 for correlations of 0.3, 0.6, 0.9 and 0.99), and within 0.01 of 0 for independent ones.
 
-The curse of dimension: where every sample has a cell of Z for itself, r = a and every score is 0 but for collisions.
-`cell_width` widens the cells until they hold samples enough. Cells that wide hold next to nothing of a Z of seven
-dimensions or more: X and Y that both follow such a Z score as if they were dependent.
+The curse of dimensionality: if every sample is alone in its cell of Z, r = a and every score is 0 except for
+collisions. `cell_width` widens the cells until they hold enough samples. Cells that wide carry almost no information
+about a Z of seven or more dimensions: X and Y that both depend on such a Z score as if they were conditionally
+dependent.
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ def cells_of(values: np.ndarray, width: float, generator: np.random.Generator) -
 
 
 def _mixed(cells: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Cells times random odd numbers, modulo 2^64: sums over columns are the same for equal cells, else by chance."""
+    """Cells times random odd numbers, modulo 2^64: sums over columns are equal for equal cells, and otherwise only by
+    chance.
+    """
     factors = generator.integers(0, 2**64, cells.shape[1], dtype=np.uint64) | np.uint64(1)
     return cells.astype(np.uint64) * factors
 
@@ -175,7 +178,7 @@ def _sizes(key: np.ndarray) -> np.ndarray:
 
 
 def shuffled_within(y: np.ndarray, z: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """The values of y, [N], exchanged by chance among the samples of each z: independent of everything given z."""
+    """The values of y, [N], randomly permuted among the samples of each z: independent of everything given z."""
     result = np.empty_like(y)
     result[np.argsort(z, kind="stable")] = y[np.lexsort((generator.random(len(z)), z))]
     return result
@@ -189,10 +192,10 @@ def beyond_chance(
     phi: np.ndarray | float = 1.0,
     form: str = "bounded",
 ) -> float:
-    """`hashed_information` less that of `shuffled`, y as `shuffled_within` gives it; the most it can be stays.
+    """`hashed_information` corrected for chance by that of `shuffled` (see `shuffled_within`); its maximum stays 1.
 
-    Finite samples fill cells unevenly even where nothing depends: that part C is 0.02 to 0.1 with `Cells`, and all but
-    the same for every X and Y. (I - C) / (1 - C): as the adjusted mutual information of N. Vinh et al., "Information
+    Finite samples fill cells unevenly even under independence: that part C is 0.02 to 0.1 with `Cells`, and nearly the
+    same for every X and Y. (I - C) / (1 - C): as the adjusted mutual information of N. Vinh et al., "Information
     Theoretic Measures for Clusterings Comparison", JMLR 2010.
     """
     chance = hashed_information(x, shuffled, z, phi, form)

@@ -1,7 +1,7 @@
-"""Filters taken away a few at a time, the network trained in between and its filters scored anew; or all at once.
+"""Iterative pruning: filters are removed in steps, the network is trained and its filters scored again between them.
 
-S. Elkerdawy, thesis, University of Alberta, 2022, sections 4.1 and 5.3.3: for filters several steps do better than one
-(Table 5.3, 10 % a step), the more so the more filters go; for layers one is enough (Table 5.4).
+S. Elkerdawy, thesis, University of Alberta, 2022, sections 4.1 and 5.3.3: for filters several steps are better than one
+(Table 5.3, 10 % a step), and more so at higher ratios; for layers one step is enough (Table 5.4).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def prune_iteratively(
         recover: trains the smaller network a little, in place, after each step (`finetune`).
 
     Raises:
-        UnsupportedError: the ratio, the number of steps or the scope is none; or the network cannot be traced.
+        UnsupportedError: the ratio, the number of steps or the scope is invalid; or the network cannot be traced.
         ModelError: the network does not take the example.
     """
     if not 0.0 <= ratio <= 1.0 or steps < 1 or scope not in ("layer", "global"):

@@ -2,9 +2,9 @@
 
 J. Frankle, M. Carbin, "The Lottery Ticket Hypothesis", ICLR 2019 (rewinding to the initial weights), and J. Frankle et
 al., "Stabilizing the Lottery Ticket Hypothesis", 2019 (to those of an early epoch); Raju 2022, section 6.3. Each round
-trains, removes a share of what is left, and takes the survivors back to what they were. Layer-wise for shallow
-networks, global for deep ones; layers that are excluded once stay excluded. The control is the same masks with new
-random weights (`reinitialise`), trained for as long.
+trains, removes a share of the remaining weights, and resets the survivors to their earlier values. Layer-wise for
+shallow networks, global for deep ones; layers that are excluded once stay excluded. The control is the same masks with
+new random weights (`reinitialise`), trained for as long.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Train: TypeAlias = Callable[[nn.Module, int, int], object]
 
 @dataclass(frozen=True)
 class Ticket:
-    """One round's result; the network is trained when it is given out, with the masks of the rounds before.
+    """One round's result; at that point the network is trained, with the masks of the previous rounds.
 
     Attributes:
         round: 0 is the dense network.
@@ -54,7 +54,7 @@ def iterative_magnitude_pruning(
     exclude: Collection[str] = (),
     empty_filters: bool = False,
 ) -> Iterator[Ticket]:
-    """Trains `rounds` + 1 times, each time with fewer weights; look at the network after each.
+    """Trains `rounds` + 1 times, each time with fewer weights; yields after each training.
 
     The optimiser must be made anew in each call of `train`: momentum is not rewound.
 
@@ -71,7 +71,7 @@ def iterative_magnitude_pruning(
         empty_filters: filters may lose their last weight (or kernel), see `prune_by_magnitude`.
 
     Raises:
-        UnsupportedError: epochs, rounds or the share make no sense; from a round, that filters would be empty.
+        UnsupportedError: epochs, rounds or the share are out of range; in a round, filters would be empty.
     """
     check_share(share)
     if not 0 <= rewind_to < epochs or rounds < 0:
@@ -150,7 +150,7 @@ def _reset(module: nn.Module) -> None:
     if (orig := module._parameters.get("weight_orig")) is None:
         module.reset_parameters()
         return
-    # torch.nn.utils.prune has put the parameter elsewhere; what lies in its place is initialised, then carried over.
+    # torch.nn.utils.prune has renamed the parameter; the tensor under its old name is initialised, then copied over.
     module.weight = torch.empty_like(orig)
     module.reset_parameters()
     orig.copy_(module.weight)

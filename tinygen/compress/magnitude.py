@@ -30,14 +30,14 @@ def magnitude_scores(network: nn.Module, level: str = "weight", exclude: Collect
 def random_weight_scores(
     network: nn.Module, level: str = "weight", exclude: Collection[str] = (), *, seed: int = 0
 ) -> dict[str, Tensor]:
-    """Uniform scores, shaped as those of `magnitude_scores`: what any criterion has to be better than."""
+    """Uniform random scores, shaped as those of `magnitude_scores`: the baseline that any criterion has to beat."""
     generator = torch.Generator().manual_seed(seed)
     shapes = {name: scores.shape for name, scores in magnitude_scores(network, level, exclude).items()}
     return {name: torch.rand(shape, generator=generator) for name, shape in shapes.items()}
 
 
 def ranked_layers(network: nn.Module, level: str, exclude: Collection[str], empty_filters: bool) -> Collection[str]:
-    """Names of layers that lose weights or kernels.
+    """Names of the layers that can lose weights or kernels.
 
     Of kernels those of `blocks.connected`: not the first layer's, nor those of convolutions in groups or of one input
     channel, where a kernel is all that a filter has. With empty filters all, and of single weights all.
@@ -64,8 +64,8 @@ def prune_by_magnitude(
         level: "weight" or "kernel"; of kernels, the first layer and such whose filters have one each stay whole.
         scope: the share of each "layer", or of all together ("global").
         exclude: names of layers that stay whole.
-        empty_filters: filters may lose their last weight (or kernel), and every layer may lose kernels. What such
-            filters give does not depend on the input; where all of a layer do, the network is dead.
+        empty_filters: filters may lose their last weight (or kernel), and every layer may lose kernels. The output of
+            such filters does not depend on the input; if all filters of a layer are empty, neither does the network's.
 
     Raises:
         UnsupportedError: the share takes a filter's last weight (or kernel), and `empty_filters` is False.
@@ -86,7 +86,7 @@ def prune_at_random(
     empty_filters: bool = False,
     seed: int = 0,
 ) -> dict[str, Tensor]:
-    """As `prune_by_magnitude`, by chance."""
+    """As `prune_by_magnitude`, with random scores."""
     scores = random_weight_scores(network, level, exclude, seed=seed)
     ranked = {name: scores[name] for name in ranked_layers(network, level, exclude, empty_filters)}
     return prune_lowest(network, ranked, share, scope=scope, empty_filters=empty_filters)

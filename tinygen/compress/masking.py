@@ -1,8 +1,8 @@
-"""Masks on the weights of a network: put there, read back, counted, made permanent.
+"""Masks on the weights of a network: applied, read back, counted, made permanent.
 
 A mask holds by construction: float layers compute their weights from it in every forward pass
-(torch.nn.utils.prune), and so do tinygen.nn's quantized layers (`weight_mask`). Momentum and weight decay may move
-what lies behind a mask; nothing ever sees it, and it gets no gradient. Optimisers made before stay valid.
+(torch.nn.utils.prune), and so do tinygen.nn's quantized layers (`weight_mask`). Momentum and weight decay may change
+masked weights, but no computation uses them, and they get no gradient. Optimisers made before stay valid.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def apply_masks(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
 
 @contextmanager
 def while_masked(layer: nn.Module, mask: Tensor) -> Iterator[None]:
-    """A layer without what a kernel or weight mask leaves out, inside; as it was afterwards.
+    """A context in which a kernel or weight mask is applied to a layer; the layer is restored afterwards.
 
     Args:
         layer: convolution or dense layer; a mask that it has holds as well.
@@ -94,8 +94,8 @@ def masks_of(network: nn.Module) -> dict[str, Tensor]:
 def make_permanent(network: nn.Module) -> nn.Module:
     """Float layers get plain weights again, zero where they were masked; in place, and given back.
 
-    Train no further then: nothing holds the zeros. Quantized layers keep their masks, since a binary weight, say, has
-    no zero.
+    Do not train it further: nothing keeps the zeros at zero. Quantized layers keep their masks, since a binary weight,
+    say, has no zero.
     """
     bake_masks(network)
     return network

@@ -1,8 +1,8 @@
 """Masks: what of a network is kept. True is kept, everywhere.
 
-Filter masks take whole output channels; whoever reads a removed channel computes as if it were not there (its kernels
-for that channel are zero). Kernel masks take single connections between an input and an output channel, whole [height,
-width] kernels in a convolution and single weights in a dense layer. Weight masks take single weights.
+Filter masks remove whole output channels; layers that read a removed channel ignore it (their kernels for that channel
+are zero). Kernel masks remove single connections between an input and an output channel, whole [height, width] kernels
+in a convolution and single weights in a dense layer. Weight masks remove single weights.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def used_weights(layer: nn.Module) -> Tensor:
         return layer.quantized_weight().detach()
     if isinstance(layer, MaskedWeights):
         return only(layer.weight.detach(), layer.weight_mask)
-    refresh(layer)  # a step of an optimiser, or a state dict, has moved what masked weights are made of
+    refresh(layer)  # an optimiser's step or a state dict has changed the source of masked weights
     return layer.weight.detach()
 
 

@@ -2,9 +2,10 @@
 
 M. Ravi Ganesh, J. Corso, S. Yasaei Sekeh, "MINT: Deep Network Compression via Mutual Information-based Neuron
 Trimming", ICPR 2020; Ganesh 2022, chapter 3. Each pair of an input channel j and a filter i of a layer is scored by
-I(F_i; F_j | all other input channels), from activations of the trained network (`mst_estimator`, `observe`). What
-scores below one threshold goes, all at once, without moving a weight; then the network is trained again with the masks
-on. Filters may be taken in groups (`blocks`). The gain is in kernels, not in filters: dense code is no faster for it.
+I(F_i; F_j | all other input channels), from activations of the trained network (`mst_estimator`, `observe`).
+Connections that score below one threshold are removed, all at once, and other weights stay; then the network is trained
+again with the masks on. Filters may be taken in groups (`blocks`). The gain is in kernels, not in filters: dense code
+is no faster for it.
 """
 
 from __future__ import annotations
@@ -63,11 +64,11 @@ def mint_scores(
         network: trained; not changed.
         images: [N, ...] training data.
         labels: [N].
-        per_label: samples of each class, those that there are (m in the thesis: 250 to 650 for ten classes).
+        per_label: samples of each class, or fewer if a class has fewer (m in the thesis: 250 to 650 for ten classes).
         groups: of filters and input channels.
-        scaled: variables are made comparable (`mst_estimator.balanced`), which is ours; else they are as the network
-            gives them, and behind more than a few filters scores say little.
-        splits: of the samples; scores are means over them, and take as many times as long.
+        scaled: variables are made comparable (`mst_estimator.balanced`), which is ours; else values are used unscaled,
+            and with more than a few filters scores are hardly informative.
+        splits: random splits of the samples; scores are means over them, and the time is proportional to their number.
         exclude: names of layers that stay whole; the first layer does so anyway.
         seed: of the choice of samples and of the estimator's splits.
 
@@ -108,7 +109,7 @@ def mint_masks(
         threshold: delta, one for the network.
         caps: gamma, the largest share of a layer's blocks to remove, rounded up to whole blocks as in the thesis'
             tables, for all or by layer (1 where there is none).
-            Where the threshold would take more, a threshold of the layer's own takes just as many, the lowest first.
+            If the threshold would remove more, exactly as many blocks as the cap allows are removed, the lowest first.
 
     Raises:
         UnsupportedError: a cap outside 0..1.

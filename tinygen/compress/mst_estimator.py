@@ -5,11 +5,11 @@ Algorithms 2 and 3:
 
     I(X; Y | Z) = E_Z [1 - 2 int int f_XY|Z f_X|Z f_Y|Z / (f_XY|Z + f_X|Z f_Y|Z)]    (3.4, 3.5; p = 1/2)
 
-from 0 (independent) to 1. Samples are split in three. The first part stands for the joint density; from the second
-and the third nearest-neighbour bootstrap makes samples that are independent given Z: x and z of a sample of the second
+from 0 (independent) to 1. Samples are split in three. The first part stands for the joint density; from the second and
+the third, a nearest-neighbour bootstrap draws samples that are independent given Z: x and z of a sample of the second
 part, and y of the sample of the third whose z is nearest. A Euclidean minimum spanning tree over both has R edges from
-one kind to the other (Friedman and Rafsky), and 1 - R / n estimates I. (Algorithm 2's last line is garbled in the
-text; this is Friedman and Rafsky's for two samples of n.) It can be slightly below 0.
+one kind to the other (Friedman and Rafsky), and 1 - R / n estimates I. (Algorithm 2's last line is garbled in the text;
+this is Friedman and Rafsky's for two samples of n.) It can be slightly below 0.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from tinygen.errors import ModelError
 def balanced(values: np.ndarray) -> np.ndarray:
     """Columns of [N, d] with mean 0 and standard deviation 1, divided by sqrt(d); constant columns are 0.
 
-    Ours: mutual information does not depend on it, but Euclidean distances do. Where Z is a hundred filters and X and Y
-    are one each, a tree over plain values sees nothing but Z.
+    Ours: mutual information does not depend on it, but Euclidean distances do. If Z is a hundred filters and X and Y
+    are one each, distances of unscaled values depend on Z alone.
     """
     spread = values.std(0)
     return (values - values.mean(0)) / np.where(spread > 0, spread, np.inf) / np.sqrt(max(values.shape[1], 1))
@@ -71,7 +71,7 @@ def _of_split(xs: Sequence[np.ndarray], y: np.ndarray, z: np.ndarray, generator:
 
 
 def _nearest(points: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Which of `among` is nearest to each point; without a dimension to tell by, the one at the same place."""
+    """The index of the nearest of `among` for each point; with 0 dimensions, the one at the same index."""
     if not points.shape[1]:
         return np.arange(len(points))
     return NearestNeighbors(n_neighbors=1, algorithm="brute").fit(among).kneighbors(points, return_distance=False)[:, 0]

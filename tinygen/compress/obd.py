@@ -4,10 +4,10 @@ Y. LeCun, J. S. Denker, S. A. Solla, "Optimal Brain Damage", NIPS 1989: at a min
 w_i costs h_ii w_i^2 / 2. Kernels cost the sum over their weights. Two diagonals, both never negative:
 
 - "gauss-newton": the exact diagonal of the Gauss-Newton matrix of the cross-entropy, the mean over samples of
-  sum_c p_c g_c^2, where g_c is the gradient of log p_c and p the network's own probabilities. It is the Hessian but for
-  the curvature of the logits themselves, and equals the Fisher information. One backward pass per sample and class.
+  sum_c p_c g_c^2, where g_c is the gradient of log p_c and p the network's own probabilities. It is the Hessian without
+  the curvature of the logits, and equals the Fisher information. One backward pass per sample and class.
 - "fisher": the empirical Fisher, g^2 at the true label instead; one backward pass per sample. Samples that are fitted
-  perfectly count for nothing in it.
+perfectly contribute 0.
 """
 
 from __future__ import annotations

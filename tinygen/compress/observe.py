@@ -1,12 +1,12 @@
-"""What filters give out, sample by sample: the data of criteria that look at activations.
+"""Mean activations of filters, sample by sample: the data of criteria that use activations.
 
 Ganesh 2022, section 3.3.2: one number per filter and image, the mean of the filter's activation over its height and
-width, behind the activation function. The thesis indexes convolutions in sequence. Here a layer's filters in front are
-the channels that it reads, wherever they come from: in a chain of layers that is the same, and at the ends of residual
-blocks, where the convolution that ran before has other channels, it is what the kernels [O, I] connect.
+width, behind the activation function. The thesis indexes convolutions in sequence. Here a layer's input filters are the
+channels that it reads, whichever layer computes them. In a chain of layers that is the same; at the end of residual
+blocks, where the previous convolution has other channels, it is what the kernels [O, I] connect.
 
-A layer's activation is what its output becomes by batch norm, activation functions and quantizers, as long as nothing
-else reads what lies between. An addition ends it: behind that are other layers' outputs too.
+A layer's activation is its output after the following batch norm, activation functions and quantizers, as long as
+nothing else reads the tensors in between. An addition ends the chain, since it includes other layers' outputs.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Observed:
 
 
 class Observer:
-    """Runs a network once over some samples and remembers what every layer read.
+    """Runs a network once over some samples and stores the inputs of every layer.
 
     Args:
         network: in evaluation mode while it is looked at; its modes are put back.
@@ -65,7 +65,7 @@ class Observer:
         layers: names of convolutions and dense layers in the order in which they ran.
 
     Raises:
-        UnsupportedError: torch.fx cannot trace it, it decides, or a layer is used more than once.
+        UnsupportedError: torch.fx cannot trace the network, it has decisions, or a layer is used more than once.
         ModelError: no images.
     """
 
@@ -120,7 +120,7 @@ class Observer:
         return found
 
     def _chain(self, node: fx.Node) -> list[fx.Node]:
-        """The layer and what makes of its output its activation."""
+        """The layer and the modules that turn its output into its activation."""
         chain = [node]
         while len(chain[-1].users) == 1 and self._elementwise(following := next(iter(chain[-1].users))):
             chain.append(following)
@@ -143,7 +143,7 @@ class _Runner(fx.Interpreter):
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
         if target in self.layers:
-            # An activation function in place, behind it, would change what is remembered.
+            # A following in-place activation function would overwrite the stored tensor.
             self.inputs[str(target)] = args[0].clone()
         return super().call_module(target, args, kwargs)
 

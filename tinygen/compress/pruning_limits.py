@@ -1,9 +1,9 @@
-"""How much of each layer may go: SNACS's operating constraints (Ganesh 2022, section 4.2.4).
+"""How much of each layer may be removed: SNACS's operating constraints (Ganesh 2022, section 4.2.4).
 
-For each layer a support vector machine with an RBF kernel learns the labels from the activations of the layer as it
-is. Then the layer alone is pruned more and more, without training, and the same machine is tested on the same samples'
+For each layer a support vector machine with an RBF kernel learns the labels from the activations of the unpruned layer.
+Then this layer alone is pruned in rising levels, without training, and the same machine is tested on the same samples'
 new activations. One threshold on that accuracy, common to all layers, gives each layer the highest level at which the
-accuracy is still above it, not the first at which it fails, so that noise does not stop early.
+accuracy is still above it, not the last one before the first failure, so that noise does not end the search early.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From scores to masks: what every criterion that ranks single weights or kernels shares.
 
-Scores are floats by the name of a layer, of the weights' shape or [O, I] for kernels; the lowest go first. A share is
-of weights that are removed, and is reached or just exceeded.
+Scores are floats by the name of a layer, of the weights' shape or [O, I] for kernels; the lowest go first. Shares are
+of removed weights, and are reached or just exceeded.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def keep_highest(
 
 
 def _last(scores: Tensor, kept: Tensor) -> Tensor:
-    """Of each filter the highest score that is left, the last of equal ones; bool, shaped as the scores."""
+    """Marks the highest remaining score of each filter, the last among equal ones; bool, shaped as the scores."""
     rows = torch.where(kept, scores.double(), -torch.inf).flatten(1)
     highest = rows.shape[1] - 1 - rows.flip(1).argmax(1)
     last = torch.zeros_like(rows, dtype=torch.bool).scatter_(1, highest[:, None], True)
@@ -124,7 +124,7 @@ def _lowest_removed(
     share: float,
     weights_each: Mapping[str, int],
 ) -> dict[str, Tensor]:
-    """Removes of what is free, in one order over all these layers, until the share of their weights is reached."""
+    """Removes the lowest removable scores, ranked over all layers, until the share of their weights is reached."""
     flat = torch.cat([values.double().flatten() for values in scores.values()])
     live, may_go = (torch.cat([part[name].flatten() for name in scores]) for part in (start, free))
     sizes = torch.cat([torch.full((v.numel(),), weights_each.get(name, 1)) for name, v in scores.items()])

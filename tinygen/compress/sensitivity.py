@@ -1,8 +1,8 @@
-"""SNACS's sensitivity: filters that the next layer leans on are protected (Ganesh 2022, section 4.2.5).
+"""SNACS's sensitivity: filters that the next layer depends on are protected (Ganesh 2022, section 4.2.5).
 
 lambda(F_i) = sum over the next layer's filters c of W~(c, i) / C(c), W~ being its weights averaged over height and
 width and C(c) the sum of W~(c, .) (4.10, 4.11). Both are signed as printed, and C may be near 0: single values are then
-large and cancel, while all lambda together are the number of filters c exactly. `absolute` takes |W~| instead.
+large and cancel out, while the sum of all lambda is exactly the number of filters c. `absolute` takes |W~| instead.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""SNACS: connections pruned by adaptive mutual information, each layer to a limit found together with all others.
+"""SNACS prunes connections by adaptive mutual information, up to limits that are found jointly for all layers.
 
 M. Ravi Ganesh, D. Blanchard, J. Corso, S. Yasaei Sekeh, "Slimming Neural Networks using Adaptive Connectivity Scores",
 IEEE TNNLS 2022; Ganesh 2022, chapter 4. Scores are those of `hash_estimator`, weighed by a function phi of weights or
 activations; limits those of `pruning_limits`; the filters of highest `sensitivity` keep all their connections. The
-lowest scores of each layer go up to its limit, all at once; then the network is trained again with the masks on.
+connections with the lowest scores of each layer are removed up to its limit, all at once; then the network is trained
+again with the masks on.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ PROTECTED = tuple(percent / 100 for percent in range(5, 55, 5))
 
 @dataclass(frozen=True, eq=False)
 class Snacs:
-    """What SNACS found.
+    """The result of SNACS.
 
     Attributes:
         masks: kernel masks by layer.

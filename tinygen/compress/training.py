@@ -1,4 +1,4 @@
-"""Plain training: what a network needs after something was taken from it. Any other loop does as well."""
+"""Plain training, for fine-tuning after pruning. Any other training loop works as well."""
 
 from __future__ import annotations
 
@@ -54,21 +54,21 @@ def finetune(
 
     Args:
         network: masks put on by `apply_masks` hold by themselves.
-        data: gone through once in each epoch.
+        data: iterated once per epoch.
         epochs: at least 0.
         lr: the first learning rate.
         schedule: "cosine" falls to 0 after the last epoch, "step" to a tenth after half and after three quarters of
             the epochs (rounded up), "constant" stays.
         penalty: added to the loss of each batch (`JointMasks.sparsity`, a multiple of `bn_penalty`).
-        parameters: what the optimiser moves, or groups of it; all of the network's unless given.
-        after_step: called with the network after each step: puts back what must not move.
+        parameters: those that the optimiser updates, or groups of them; all of the network's unless given.
+        after_step: called with the network after each step, to restore what must not change.
 
     Returns:
         The mean loss, penalty included, of each epoch.
 
     Raises:
         UnsupportedError: no such schedule.
-        ModelError: data that can be gone through only once, or is empty; or a loss that is not finite.
+        ModelError: data that can be iterated only once, or is empty; or a loss that is not finite.
     """
     if iter(data) is data:
         raise ModelError(

@@ -1,7 +1,7 @@
 """Automatic pruning of quantized networks (L. E. Guerra Fernandez, thesis, Monash, 2024, chapter 4).
 
-Filters are ranked by how far the kernels that read them lie from their quantized selves, and how many of a layer go is
-found by Bayesian optimisation of accuracy, parameters and bits.
+Filters are ranked by the distance between the kernels that read them and the quantized values of these kernels.
+Bayesian optimisation of accuracy, parameters and bits finds how many filters of each layer to remove.
 """
 
 from tinygen.compress.automatic.distance import METRICS, filter_closeness, interactions, kernel_closeness

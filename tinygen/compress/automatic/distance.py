@@ -1,8 +1,9 @@
-"""How close weights lie to their quantized selves: the angle (4.3), the Euclidean distance (4.4), and interactions.
+"""How close weights are to their quantized values: the angle (4.3), the Euclidean distance (4.4), and interactions.
 
-A weight near a boundary of its quantizer is flipped by any small step of training. Filters full of such weights have
-not settled, and go first. The thesis found (figure 4.3) that a filter's own distance ranks it badly, and that of the
-kernels in the next layer which read its output ranks it well: if the map says nothing, its readers do not converge.
+A small training step changes the code of a weight near a quantizer boundary. Filters with many such weights have not
+converged, and are removed first. The thesis found (figure 4.3) that a filter's own distance ranks it badly, and that of
+the kernels in the next layer which read its output ranks it well: if a feature map carries no information, the kernels
+that read it do not converge.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Layer = QuantConv2d | QuantLinear
 
 
 def closeness(v: Tensor, quantized: Tensor, metric: str) -> Tensor:
-    """Larger is closer, of vectors along the last axis.
+    """Closeness of vectors along the last axis; larger is closer.
 
     "angle": the cosine of the angle between v and theta(v) (4.3), at most 1; 0 where either vector is zero.
     "euclidean": minus their distance (4.4), at most 0.
@@ -48,16 +49,16 @@ def _pair(layer: Layer) -> tuple[Tensor, Tensor]:
 
 
 def filter_closeness(layer: Layer, metric: str = "angle") -> Tensor:
-    """Of each filter taken as one vector, [O]: what the thesis calls pruning by the filter (table 4.4)."""
+    """Closeness of each filter, taken as one vector, [O]: what the thesis calls pruning by the filter (table 4.4)."""
     v, quantized = _pair(layer)
     return closeness(v.flatten(1), quantized.flatten(1), metric)
 
 
 def kernel_closeness(layer: Layer, metric: str = "angle") -> Tensor:
-    """Of each kernel, [O, I].
+    """Closeness of each kernel, [O, I].
 
-    A kernel of one weight has no angle: it lies along its quantized self, or against it. Use `interactions`, which
-    takes all weights that read a channel together in such layers.
+    A kernel of one weight has no useful angle: its cosine is 1 or -1. Use `interactions`, which takes all weights that
+    read a channel together in such layers.
     """
     v, quantized = _pair(layer)
     return closeness(v, quantized, metric)
@@ -82,14 +83,14 @@ def _by_channel(layer: Layer, inputs: np.ndarray, depthwise: bool, metric: str) 
 
 
 def is_low_bit(layer: object) -> bool:
-    """Whether a layer's weights have fewer bits than 8; others are always close to what they are quantized to."""
+    """Whether a layer's weights have fewer than 8 bits; wider weights are always close to their quantized values."""
     return isinstance(layer, Layer) and not isinstance(layer.weight_quantizer, Symmetric8)
 
 
 def interactions(network: nn.Module, channels: ChannelMap, metric: str = "angle") -> dict[int, Tensor]:
     """By channel number, the mean closeness of the kernels that read the channel (section 4.3.3).
 
-    Channels that no layer with low-bit weights reads are not in it: the thesis ranks them by their own filters.
+    Channels that no layer with low-bit weights reads are left out: the thesis ranks them by their own filters.
 
     Args:
         network: of quantized layers.

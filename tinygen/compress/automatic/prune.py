@@ -1,4 +1,4 @@
-"""Pruning group by group: rank the filters, search how many go, cut, and fine-tune where many went."""
+"""Pruning group by group: rank the filters, search how many to remove, and fine-tune if many were removed."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class AutomaticSettings:
         ranking: by "interactions", by the "filter" itself (the worse one of figure 4.3), or "random".
         alpha: alpha_1 of (4.5), of the share of parameters left; alpha_2, of the bits left, is a quarter of it. The
             thesis takes 1 on CIFAR-10 (2 for BNN) and 8 on ImageNet.
-        search: how ratios are tried.
+        search: settings of the search for ratios.
         backwards: from the last layer to the first.
-        trivial: the share of a layer that may be pruned without fine-tuning; above, there is one. Accuracy has no part
-            in it: "every time a layer is pruned a non-trivial amount (for our experiments we use above 5%)" (4.4).
+        trivial: the largest share of a layer that is pruned without fine-tuning. Accuracy does not matter for it:
+            "every time a layer is pruned a non-trivial amount (for our experiments we use above 5%)" (4.4).
         seed: of the random ranking.
     """
 
@@ -67,7 +67,7 @@ class Pruned:
 
     Attributes:
         layers: their names.
-        ratio: of filters asked to go; `filters` are left of `before`.
+        ratio: share of filters to remove, as found; `filters` are left of `before`.
         tried: ratios and losses.
     """
 
@@ -80,7 +80,7 @@ class Pruned:
 
 @dataclass(frozen=True)
 class AutomaticResult:
-    """The narrower network, and how it came about.
+    """The narrower network, and a record of how it was pruned.
 
     Attributes:
         network: of the same class.
@@ -104,15 +104,15 @@ def prune_automatically(
     finetune: Callable[[nn.Module], None] | None = None,
     settings: AutomaticSettings | None = None,
 ) -> AutomaticResult:
-    """Prunes a trained quantized network, each group of coupled layers by the ratio that is found best for it.
+    """Prunes a trained quantized network: searches the best ratio for each group of coupled layers.
 
     Args:
         network: of tinygen.nn's layers; left as it is.
         example: its input, with a batch in front.
         accuracy: in percent, of a network on a small set of data that is not the test set. It is called once per
             observation: 11 times per group unless the search says otherwise.
-        finetune: trains a network a little (the thesis: 5 epochs), in place; called after each group of which more
-            than a trivial share went. Train on at the end (the thesis: 10 epochs).
+        finetune: trains a network a little (the thesis: 5 epochs), in place; called after each group that lost more
+            than a trivial share. Train further at the end (the thesis: 10 epochs).
 
     Raises:
         UnsupportedError: the network cannot be traced, or has several switches.
@@ -187,7 +187,7 @@ class _Pruning:
         return Pruned(names, ratio, len(order), len(order) - gone, tuple(tried))
 
     def _scores(self, group: Group) -> Tensor:
-        """Of each entry of the group, larger for what stays."""
+        """The score of each entry of the group; high scores are kept."""
         count = len(group.members[0][1])
         if self.settings.ranking == "random":
             return torch.rand(count, generator=self.generator, dtype=torch.float64)
@@ -223,7 +223,7 @@ class _Pruning:
 
 
 def _gone(ratio: float, filters: int) -> int:
-    """How many filters go; one stays."""
+    """How many filters to remove; at least one stays."""
     return min(math.floor(ratio * filters + 0.5), filters - 1)
 
 

@@ -1,4 +1,4 @@
-"""How many filters of a layer go: Bayesian optimisation of one number (section 4.3.4, J. Snoek et al., NIPS 2012)."""
+"""Bayesian optimisation of how many filters of a layer to remove (section 4.3.4, J. Snoek et al., NIPS 2012)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ class RatioSearch:
     """Settings, the thesis's unless changed.
 
     Attributes:
-        highest: of the ratios tried; the lowest is 0.
+        highest: upper end of the ratios tried; the lowest is 0.
         kappa: of the confidence bound mu - kappa sigma, whose minimum is tried next. ((4.10) prints it with argmax,
             which would be right for a gain; the objective is a loss.)
-        random, guided: observations without and with the bound; 0 is tried besides, so that "nothing" can win.
+        random, guided: number of observations without and with the bound; 0 is tried in addition, so that pruning
+            nothing can win.
         seed: of the random ones.
     """
 
@@ -44,10 +45,10 @@ class Observation:
 
 
 def best_ratio(loss: Callable[[float], float], settings: RatioSearch) -> tuple[float, list[Observation]]:
-    """The ratio with the least loss of all that were tried, and these.
+    """The ratio with the lowest loss, and all observations.
 
     Args:
-        loss: of a ratio; a number for each.
+        loss: gives the loss of a ratio.
 
     Raises:
         TinygenError: a loss is not a number; scikit-optimize is not installed.

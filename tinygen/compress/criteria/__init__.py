@@ -1,7 +1,8 @@
-"""What to take away: one file per criterion, its source in the docstring.
+"""Pruning criteria: one file each, with its source in the docstring.
 
-Criteria for filters give scores, a tensor [O] by the name of a layer, and the lowest go: `filter_masks` makes masks of
-them that `tinygen.compress.surgery` cuts by. Criteria for layers (`layer_prune`, `imprint`) give one number for each.
+Criteria for filters give scores, a tensor [O] by the name of a layer, and the filters with the lowest are removed:
+`filter_masks` turns scores into masks, and `tinygen.compress.surgery` removes what they mask. Criteria for layers
+(`layer_prune`, `imprint`) give one number for each.
 """
 
 from tinygen.compress.criteria.bn_scale import bn_penalty, bn_scale, bn_taylor

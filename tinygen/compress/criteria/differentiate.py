@@ -1,4 +1,4 @@
-"""Gradients of a loss over data, for criteria that weigh what they take away by what it does to the loss."""
+"""Gradients of a loss over data, for criteria that estimate how a removal changes the loss."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ cross_entropy: Loss = functional.cross_entropy
 
 @contextmanager
 def differentiable(network: nn.Module, parameters: Iterable[Tensor] = ()) -> Iterator[None]:
-    """Evaluation mode with gradients on, of frozen parameters too; modes and flags are put back."""
+    """Evaluation mode with gradients on, of frozen parameters too; modes and flags are restored."""
     training = [part for part in network.modules() if part.training]
     frozen = [parameter for parameter in parameters if not parameter.requires_grad]
     network.eval()
@@ -67,7 +67,7 @@ def no_batch() -> ModelError:
 
 
 def weights(network: nn.Module) -> dict[str, Tensor]:
-    """The weights that training moves, by layer; those behind a mask too."""
+    """The trained weight parameters, by layer; masked layers included."""
     return {name: getattr(layer, "weight_orig", layer.weight) for name, layer in prunable(network).items()}
 
 

@@ -1,4 +1,4 @@
-"""The size of the gradient: filters whose weights the loss asks least to change go first.
+"""The size of the gradient: filters whose weights have the smallest gradients are removed first.
 
 The baseline that first-order (Taylor) criteria are compared with: their term |g w| without the weight.
 """

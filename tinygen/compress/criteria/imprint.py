@@ -1,9 +1,9 @@
-"""How much accuracy each layer or block adds, told without training from one pass over the data.
+"""How much accuracy each layer or block adds, estimated without training from one pass over the data.
 
-S. Elkerdawy, thesis, University of Alberta, 2022, chapter 4 (ICIP 2020). Behind each candidate a classifier is made of
-the mean embedding of each class; what it gains over the one before is what the candidate is worth. Not printed there,
-and settled so: the first candidate gains over chance; embeddings of at least one position (where a layer has more than
-4 N filters, Eq. 4.1 rounds to none); halves are rounded up.
+S. Elkerdawy, thesis, University of Alberta, 2022, chapter 4 (ICIP 2020). A classifier behind each candidate uses the
+mean embedding of each class; its gain in accuracy over the previous classifier is the candidate's importance. The
+thesis leaves some details open; chosen here: the first candidate gains over chance; embeddings of at least one position
+(where a layer has more than 4 N filters, Eq. 4.1 rounds to none); halves are rounded up.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def proxy_accuracies(
     Args:
         example: the network's input, or inputs, with a batch in front.
         names: layers (seen behind batch norm and activation) or blocks.
-        training: what classes are imprinted from (Eq. 4.2).
-        validation: what accuracy is counted on (Eq. 4.3), other data.
+        training: data that the class embeddings are computed from (Eq. 4.2).
+        validation: other data, on which accuracy is measured (Eq. 4.3).
         length: N, the length that embeddings are brought to; the last candidate's number of filters unless given.
         normalise: means and embeddings of length 1, so that the largest product is the nearest class. Eq. 4.3 has the
             plain product.
@@ -103,5 +103,5 @@ def _embeddings(taps: Taps, x: Tensor, length: int | None) -> dict[str, Tensor]:
 
 
 def _grown(values: Tensor, rows: int) -> Tensor:
-    """With rows of zeros up to so many."""
+    """Zero rows appended up to a given number."""
     return torch.cat([values, values.new_zeros(rows - len(values), *values.shape[1:])])

@@ -1,10 +1,10 @@
-"""Masks that are trained with the task: which filters go, and how many of each layer, from one training.
+"""Masks that are trained with the task: one training finds which filters of each layer to remove, and how many.
 
 S. Elkerdawy, "Neural Networks Model Compression: The Static, the Dynamic and the Shallow", thesis, University of
-Alberta, 2022, chapter 3 (ICIP 2019). What it leaves open is settled so: masks start at `start`, all filters kept; the
-masked map is what each reader is given (behind batch norm, activation and pooling), so that a zero is a zero for it
-whatever the activation; filters that stand or fall together share one mask; a layer whose masks would all be zero keeps
-the filter of the largest.
+Alberta, 2022, chapter 3 (ICIP 2019). The thesis leaves some details open; chosen here: masks start at `start`, all
+filters kept; the mask is applied to the input of each reader (behind batch norm, activation and pooling), so that a
+zero is a zero for it whatever the activation; coupled filters share one mask; a layer whose masks would all be zero
+keeps the filter of the largest.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ class JointMasks(nn.Module):
         finetune(masked, data, epochs, 0.02, penalty=masked.sparsity, parameters=rates)
         small = slim(network, example, masked.masks())
 
-    The sparsity loss pulls at each mask with at most 1 / (4 filters), which is why masks want a rate of their own.
+    The gradient of the sparsity loss is at most 1 / (4 filters) for each mask, so masks need a learning rate of their
+    own.
 
     Forward (Eq. 3.4): F^m = F m^b, m^b = 1 where sigmoid(m^r) >= 0.5. Backward (Eq. 3.5): the gradient passes the
-    threshold as if it were none, and the sigmoid as it is: dL/dm^r = dL/dm^b sigmoid(m^r) (1 - sigmoid(m^r)).
+    threshold unchanged (straight-through) and the sigmoid with its derivative: dL/dm^r = dL/dm^b sigmoid(m^r) (1 -
+    sigmoid(m^r)).
 
     Args:
         network: trained further in place, in the mode that this module is set to.
@@ -74,7 +76,9 @@ class JointMasks(nn.Module):
         self._readers = dict(self._reading())
 
     def _reading(self) -> Iterator[tuple[str, Tensor]]:
-        """By layer that reads what can go: the places of its inputs' masks, one behind the last for those that stay."""
+        """For each layer that reads removable filters, the indices of its inputs' masks; inputs that stay have one
+        index past the last.
+        """
         for name, layer in self._channels.layers.items():
             index = self._index(layer.inputs)
             if layer.depthwise or bool((index == len(self._places)).all()):
@@ -92,7 +96,7 @@ class JointMasks(nn.Module):
         return torch.tensor([self._places.get(int(number), len(self._places)) for number in numbers])
 
     def forward(self, *inputs: Tensor) -> Any:
-        """What the network makes of the inputs under the masks."""
+        """The network's output with the masks applied."""
         with self._masking(self.binary()):
             return self.network(*inputs)
 
@@ -152,7 +156,7 @@ def _times(mask: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tens
 
 
 def _places(channels: ChannelMap) -> dict[int, int]:
-    """By the number of a channel that can go: which mask it has."""
+    """The mask index of each removable channel, by channel number."""
     numbers = dict.fromkeys(
         int(number)
         for layer in channels.layers.values()

@@ -1,9 +1,9 @@
-"""LayerPrune: any criterion for filters, averaged, is one for layers; the lowest layers or blocks go in one shot.
+"""LayerPrune: the mean of a filter criterion ranks layers; the lowest layers or blocks are removed in one shot.
 
-S. Elkerdawy, thesis, University of Alberta, 2022, chapter 5 (ACCV 2020). The mean over filters, not the sum: wide
-layers would always win. What it leaves open is settled so: a block's importance is the mean over its convolutions;
-gradients are those of a batch, importances the mean over batches; the feature map criterion is that of `taylor` without
-its normalisation, which would make all layers alike.
+S. Elkerdawy, thesis, University of Alberta, 2022, chapter 5 (ACCV 2020). The mean over filters, not the sum, as wide
+layers would always win. The thesis leaves some details open; chosen here: a block's importance is the mean over its
+convolutions; gradients are those of a batch, importances the mean over batches; the feature map criterion is that of
+`taylor` without its normalisation, which would make all layers equal.
 """
 
 from __future__ import annotations
@@ -86,13 +86,13 @@ def _taylor_norm(network: nn.Module, data: Batches, loss: Loss) -> dict[str, Ten
 
 
 def ranks(importance: Mapping[str, float]) -> dict[str, int]:
-    """LayerRank: the position of each candidate, 1 for the least important; of equals the first comes first."""
+    """LayerRank: the position of each candidate, 1 for the least important; ties are broken by order."""
     ordered = sorted(importance, key=lambda name: importance[name])
     return {name: ordered.index(name) + 1 for name in importance}
 
 
 def ensemble_ranks(importances: Sequence[Mapping[str, float]]) -> dict[str, int]:
-    """The sum of a candidate's ranks by all criteria (5.4), which is an importance again.
+    """The sum of a candidate's ranks by all criteria (5.4); it serves as an importance.
 
     Raises:
         ModelError: the criteria know different candidates, or there are none.
@@ -109,8 +109,8 @@ def layer_prune(network: nn.Module, example: Example, importance: Mapping[str, f
     """LayerPrune_count: a copy of the network without the least important candidates, all at once.
 
     Raises:
-        ModelError: there are not so many, or one does not exist.
-        UnsupportedError: one changes the shape, and nothing passes by in it.
+        ModelError: there are too few candidates, or one does not exist.
+        UnsupportedError: a candidate changes the shape and has no shortcut.
     """
     if not 0 <= count <= len(importance):
         raise ModelError(f"{count} of {len(importance)} candidates to remove", where="layer_prune", fix="Remove fewer.")

@@ -1,4 +1,4 @@
-"""Chance: what every criterion has to be better than.
+"""Random scores: the baseline that every criterion has to beat.
 
 Random models as in S. Elkerdawy, thesis, University of Alberta, 2022, section 4.1: a share of up to 0.9 of each layer's
 filters, or some of the layers.
@@ -46,7 +46,7 @@ def random_layers(candidates: Sequence[str], count: int, seed: int) -> list[str]
     """`count` of the candidates, in their order.
 
     Raises:
-        ModelError: there are not so many.
+        ModelError: there are fewer candidates.
     """
     if not 0 <= count <= len(candidates):
         raise ModelError(f"{count} of {len(candidates)} candidates", where="random_layers", fix="Ask for fewer.")

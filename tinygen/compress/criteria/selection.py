@@ -1,4 +1,4 @@
-"""From scores to masks: the lowest filters go, those of coupled layers together."""
+"""From scores to masks: the filters with the lowest scores are removed, those of coupled layers together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def filter_masks(
 ) -> dict[str, Tensor]:
     """Masks, bool [O] by layer, that take away the filters with the lowest scores.
 
-    Filters that go together have the mean of their scores. Of equal scores the first go first. Layers without scores
+    Coupled filters have the mean of their scores. Among equal scores the first are removed first. Layers without scores
     keep their filters, unless they are coupled with others that have some. At least one filter of each layer stays.
 
     Args:
@@ -31,7 +31,7 @@ def filter_masks(
         groups: `tinygen.compress.surgery.groups(network, example)`.
 
     Raises:
-        UnsupportedError: the ratio or the scope is none.
+        UnsupportedError: the ratio is outside 0 to 1, or the scope is unknown.
         ModelError: scores do not fit the layers, or are not numbers.
     """
     if not 0.0 <= ratio <= 1.0:
@@ -75,7 +75,7 @@ def _check(scores: FilterScores, sizes: Mapping[str, int]) -> None:
 
 
 def scored_groups(scores: FilterScores, groups: Sequence[Group]) -> list[tuple[Group, Tensor]]:
-    """The groups that can go and have scores, each with one score for each of its entries, float64."""
+    """The removable groups that have scores, each with one score per entry, float64."""
     found = []
     for group in groups:
         known = [scores[name].detach().cpu().double()[index] for name, index in group.members if name in scores]
@@ -85,7 +85,7 @@ def scored_groups(scores: FilterScores, groups: Sequence[Group]) -> list[tuple[G
 
 
 def remove_lowest(scored: Sequence[tuple[Group, Tensor]], count: int, masks: dict[str, Tensor]) -> int:
-    """Takes away the `count` entries of the lowest scores that can be spared; returns how many these were."""
+    """Removes up to `count` entries with the lowest scores, as far as every layer keeps a filter; returns how many."""
     entries = [
         (float(score), place, entry) for place, (_, scores) in enumerate(scored) for entry, score in enumerate(scores)
     ]

@@ -1,4 +1,4 @@
-"""Networks that learn from networks: from a teacher, from a teacher that is seldom asked, from their own last exit.
+"""Knowledge distillation: from a teacher, from a teacher that is run on few samples, from the network's own last exit.
 
     from tinygen.compress.distill import QueryEfficient, Schedule, SelfDistillation, TaskLoss, Teacher, train_distilled
 
@@ -13,8 +13,8 @@ the logits of a distillation token. The loss is the sum of the objectives, each 
 - `TaskLoss`: cross-entropy of the last exit and the labels.
 - `SoftTargets`: a teacher's probabilities at a temperature (Hinton et al. 2015).
 - `SelfDistillation`: the other exits learn from the labels first, from the last exit later (Elkerdawy 2022, 7.2.2).
-- `QueryEfficient`: a teacher is asked about what the network gets wrong (Elkerdawy 2022, 7.2.3).
-- `AuxiliaryClassifier`: the head of an exit that is only there for training (Elkerdawy 2022, 7.2.4).
+- `QueryEfficient`: a teacher is run on the samples that the network gets wrong (Elkerdawy 2022, 7.2.3).
+- `AuxiliaryClassifier`: the head of an exit that is only used for training (Elkerdawy 2022, 7.2.4).
 """
 
 from tinygen.compress.distill.auxiliary import AuxiliaryClassifier

@@ -1,4 +1,4 @@
-"""The auxiliary classifier of self-distillation: the head of an exit that helps to train.
+"""The auxiliary classifier of self-distillation: the head of an exit that is only used for training.
 
 S. Elkerdawy, thesis, University of Alberta, 2022, section 7.2.4 and figure 7.4: features [N, P, d] of P patches are
 expanded to 4 d by a linear layer, unfolded to [N, 4 d, sqrt(P), sqrt(P)], and pass through a convolution, batch norm
@@ -25,11 +25,11 @@ class AuxiliaryClassifier(nn.Module):
 
     Args:
         features: d.
-        classes: how many.
-        activation: GELU in the thesis; of heads that a board shall run, a ReLU or what becomes one.
+        classes: number of classes.
+        activation: GELU in the thesis; heads that run on a board need a ReLU or an activation that is exported as one.
 
     Raises:
-        ModelError: when called, patches that make no square: a class token is among them, drop it before.
+        ModelError: when called, if the number of patches is not a square; drop a class token first.
     """
 
     def __init__(self, features: int, classes: int, activation: Callable[[], nn.Module] = nn.GELU) -> None:

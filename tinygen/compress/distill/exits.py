@@ -5,14 +5,14 @@ parts (four in all experiments). Classifier c < C has the loss
 
     L_c = (1 - alpha) CrossEntropy(q^c, final) + alpha CrossEntropy(q^c, y)     (7.2), q^c = softmax(z^c / T) (7.1)
 
-and alpha falls from 1 to 0: labels first, for speed, the last classifier's answers later, so that exits work together
-and do not each serve themselves. L = sum over c < C of L_c, + L_qe, + CrossEntropy(final, y) (7.4); the last classifier
-has the task's loss alone, `TaskLoss`.
+and alpha falls from 1 to 0: labels first, for speed, the last classifier's predictions later, so that exits cooperate.
+L = sum over c < C of L_c, + L_qe, + CrossEntropy(final, y) (7.4); the last classifier has the task's loss alone,
+`TaskLoss`.
 
 What the thesis leaves open, and what is done here: the course of alpha (a line over the epochs), whether the last
 classifier's prediction is a class or probabilities (probabilities, at the same T; `hard=True` takes the class), and
-whether gradients reach the last classifier through it (they do not: it would learn to be easy to copy). With the labels
-q^c is at T as well, as (7.2) has it; at the thesis' T = 1 that makes no difference.
+whether gradients reach the last classifier through it (they do not, else it would learn to be easy to copy). With the
+labels q^c is at T as well, as (7.2) has it; at the thesis' T = 1 that makes no difference.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tinygen.errors import UnsupportedError
 
 @dataclass(frozen=True)
 class Alpha:
-    """The share of the labels, from the first epoch to the last along a line.
+    """The weight of the labels; it changes linearly from the first epoch to the last.
 
     Attributes:
         first, last: 1 and 0 in the thesis. Both 1: auxiliary classifiers without distillation.

@@ -1,4 +1,4 @@
-"""What the losses of distillation are made of: a batch as the network sees it, a teacher, and the task's own loss."""
+"""Building blocks of distillation losses: a batch as the network sees it, a teacher, and the task's own loss."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinygen.errors import ModelError, UnsupportedError
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """What a network with a distillation token gives.
+    """The outputs of a network with a distillation token.
 
     Attributes:
         exits: logits [N, classes] of each exit, the last exit's last.
@@ -32,10 +32,10 @@ Answers: TypeAlias = "Tensor | Sequence[Tensor] | Outputs"
 
 
 def outputs_of(answers: Answers) -> Outputs:
-    """What a network gave, in one form.
+    """A network's outputs in one common form.
 
     Raises:
-        ModelError: it gave no logits.
+        ModelError: the network's output holds no logits.
     """
     if isinstance(answers, Outputs):
         outputs = answers
@@ -48,10 +48,10 @@ def outputs_of(answers: Answers) -> Outputs:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What an objective may look at.
+    """The data that an objective may use.
 
     Attributes:
-        images: [N, ...], as the network got them: a teacher that is asked sees the same augmented ones.
+        images: [N, ...], as the network got them: a teacher gets the same augmented images.
         labels: classes [N].
         exits: logits [N, classes] of each exit, the last exit's last.
         token: logits [N, classes] of a distillation token, or None.
@@ -71,7 +71,7 @@ class Batch:
 
 
 class Teacher:
-    """A trained network that answers in evaluation mode, without gradients, and counts what it is asked.
+    """A trained network that runs in evaluation mode, without gradients, and counts its samples.
 
     Not a module: a student that holds one does not train it.
 
@@ -89,7 +89,7 @@ class Teacher:
         """Logits [N, classes] of the last exit.
 
         Raises:
-            ModelError: there is nothing to ask; who has no sample must not run the network.
+            ModelError: the batch is empty; callers without samples must not run the teacher.
         """
         if not len(images):
             raise ModelError("a teacher was asked about no images", where="Teacher")
@@ -103,7 +103,7 @@ class Objective(ABC):
     """A part of the loss.
 
     Attributes:
-        teacher: who is asked, for those that ask.
+        teacher: the teacher of objectives that have one.
     """
 
     teacher: Teacher | None = None

@@ -1,4 +1,4 @@
-"""Query-efficient distillation: the teacher is asked only about what the student gets wrong.
+"""Query-efficient distillation: the teacher runs only on samples that the student gets wrong.
 
 S. Elkerdawy, thesis, University of Alberta, 2022, section 7.2.3:
 
@@ -7,10 +7,10 @@ S. Elkerdawy, thesis, University of Alberta, 2022, section 7.2.3:
 with d the distillation token's logits as in DeiT (H. Touvron et al. 2021), and `final` the last classifier's prediction
 in this very step. The other samples do not go through the teacher: "saving up to 70% of inference calls" there.
 
-What the thesis leaves open, and what is done here: the mean is over the samples asked about, so that few of them weigh
+What the thesis leaves open, and what is done here: the mean is over the samples given to the teacher, so that few weigh
 as much as many ("emphasizes more distillation weight on the hard to learn samples"); when there are none the loss is 0
-and the teacher does not run; the teacher's answer is its class, as in DeiT (`hard=False`: its probabilities).
-A network without a token takes the last exit's logits in its place.
+and the teacher does not run; the target is the teacher's class, as in DeiT (`hard=False`: its probabilities). A network
+without a token takes the last exit's logits in its place.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class QueryEfficient(Objective):
     Args:
         teacher: its `asked` counts the samples that went through it.
         hard: learn the teacher's class, not its probabilities.
-        everything: ask about every sample, the full query that the thesis compares with.
+        everything: run the teacher on every sample, the full query that the thesis compares with.
 
     Attributes:
-        seen: samples that passed by here, asked about or not.
+        seen: all samples, given to the teacher or not.
     """
 
     def __init__(self, teacher: Teacher, weight: float = 1.0, *, hard: bool = True, everything: bool = False) -> None:
@@ -44,7 +44,7 @@ class QueryEfficient(Objective):
         self.seen += len(batch.labels)
         wrong = batch.final.detach().argmax(1) != batch.labels
         chosen = torch.ones_like(wrong) if self.everything else wrong
-        # The cross-entropy of no samples is not a number.
+        # The mean cross-entropy of an empty batch is NaN.
         if not bool(chosen.any()):
             return batch.final.new_zeros(())
         answers = self.teacher(batch.images[chosen])

@@ -3,7 +3,7 @@
 G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", 2015, section 2; slides by A. Wang
 (2023), "Knowledge Transfer". With q_i = exp(z_i / T) / sum_j exp(z_j / T) (1) for the student and p likewise for the
 teacher, the loss is T^2 times the cross-entropy of q and p: gradients of soft targets shrink by 1 / T^2, and the factor
-keeps their share beside hard targets the same when T is changed. Every sample of every batch is asked about.
+keeps their share beside hard targets the same when T is changed. The teacher runs on every sample of every batch.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class SoftTargets(Objective):
     """weight * T^2 * CrossEntropy(softmax(final / T), softmax(teacher / T)).
 
     Args:
-        teacher: asked about every image.
-        temperature: T. Small students want little: with 30 units a layer the best were 2.5 to 4 (section 3, MNIST),
-            with 300 all above 8 did as well; speech took 2 (section 4, of 1, 2, 5 and 10).
+        teacher: runs on every image.
+        temperature: T. Small students need a low temperature: with 30 units a layer the best were 2.5 to 4 (section 3,
+            MNIST), with 300 all above 8 did as well; speech took 2 (section 4, of 1, 2, 5 and 10).
         weight: beside a `TaskLoss` of its own weight; speech had 0.5 for each.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Training by a sum of objectives, with what the teachers were asked.
+"""Training by a sum of objectives, with counts of the samples given to teachers.
 
 S. Elkerdawy, thesis, University of Alberta, 2022, section 7.3: AdamW and a learning rate that falls along a cosine,
 over 300 epochs.
@@ -56,7 +56,7 @@ class Epoch:
 
     @property
     def saved(self) -> float:
-        """The share of samples that no teacher was asked about; below 0 where several teachers are."""
+        """The share of samples that were not given to a teacher; it can be below 0 with several teachers."""
         return 1 - self.asked / self.samples
 
 
@@ -119,5 +119,5 @@ def _step(optimiser: torch.optim.Optimizer, value: Tensor) -> None:
 
 
 def _asked(objectives: Sequence[Objective]) -> int:
-    """By all teachers together; one of several objectives counts once."""
+    """Samples given to all teachers together; a teacher that several objectives share counts once."""
     return sum(teacher.asked for teacher in {one.teacher for one in objectives if one.teacher is not None})

@@ -1,4 +1,4 @@
-"""Surgery: filters, layers and blocks leave a network, and what remains computes the same without them.
+"""Surgery: removes filters, layers and blocks from a network; the rest computes the same without them.
 
 scores = criteria.weight_norm(network)
 masks = criteria.filter_masks(scores, 0.5, groups=groups(network, example))

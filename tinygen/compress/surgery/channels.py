@@ -1,13 +1,13 @@
-"""Which channels of which layers are one and the same: where a filter's output goes, and what goes with it.
+"""Coupled channels: which layers read a filter's output, and which filters must be removed together.
 
 Every filter and every channel of an input has a number. A tensor [N, C, ...] carries the numbers of its C channels;
-what an operator does to them is a rule in `rules`. Numbers that stand or fall together (branches that are added, the
-inputs and outputs of depthwise layers) are united. A channel that leaves the network, or that an operator without a
-rule sees, is fixed: it stays.
+what an operator does to them is a rule in `rules`. Coupled numbers (branches that are added, the inputs and outputs of
+depthwise layers) are united into one set. A channel of a network output, or one that an operator without a rule reads,
+is fixed: it stays.
 
 torch-pruning's dependency graph, which does the same by gradients, takes every operator it does not know for one
 that works element by element (a softmax over channels, a flip), and follows the weights of quantized layers as if
-they were data. A network that computes something else would be the result, so the rules here name what they know.
+they were data. The resulting network would compute something else, so the rules here list the operators that they know.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Numbers:
         return number
 
     def resolve(self, numbers: np.ndarray) -> np.ndarray:
-        """One number for each set: equal where channels stand or fall together."""
+        """One representative number for each set: equal numbers mean coupled channels."""
         return np.array([self._root(int(number)) for number in numbers.flat], np.int64).reshape(numbers.shape)
 
     def reasons(self) -> dict[int, str]:
@@ -79,7 +79,7 @@ class LayerChannels:
 
     @property
     def depthwise(self) -> bool:
-        """Whether each filter reads one channel, and so has no say in which channels there are."""
+        """Whether each filter reads one channel; the layer then follows its input's channels."""
         return self.groups > 1 and self.groups == len(self.inputs)
 
 
@@ -103,11 +103,11 @@ class ChannelMap:
 
 
 def kept_channels(channels: ChannelMap, masks: Mapping[str, np.ndarray]) -> tuple[set[int], dict[int, str]]:
-    """The channels that stay, and for those that some mask takes away, why.
+    """The channels that stay; for those of them that some mask removes, the reason.
 
     Args:
-        masks: bool [O] by layer, True for what is kept. Layers without one keep all; depthwise ones and heads of gates
-            have no say.
+        masks: bool [O] by layer, True for what is kept. Layers without one keep all; masks of depthwise layers and of
+            gate heads are ignored.
     """
     reasons = dict(channels.fixed)
     kept = set(channels.fixed)

@@ -1,9 +1,9 @@
-"""Filters leave a network: which may go together, the network without them, and the masked one it must equal.
+"""Removes filters from a network: coupled filters, the slim network, and the masked network that it must equal.
 
 In the masked network every layer that reads a removed channel ignores it: its kernels for that channel are zero.
-(Zero filters would not do: a batch norm's shift, or a quantizer that has no zero, makes something else of a zero.)
-Quantized layers make their weights out of those that are kept alone, as they do in the slim network, since the
-scales of most quantizers depend on all the weights they see.
+(Zero filters would not be enough: a batch norm's shift, or a quantizer without a zero, turns a zero into another
+value.) Quantized layers compute their weights from the kept ones alone, as in the slim network, since the scales of
+most quantizers depend on all weights of a layer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tinygen.nn.pruned import bake_masks, copy_network
 
 @dataclass(frozen=True)
 class Consistent:
-    """Masks that a network can be cut by.
+    """Masks that can be applied to a network's layers consistently.
 
     Attributes:
         masks: of every convolution and dense layer, bool [O].
@@ -44,12 +44,12 @@ class Consistent:
 
 @dataclass(frozen=True)
 class Group:
-    """Layers whose filters stand or fall together, one by one.
+    """Layers with coupled filters.
 
     Attributes:
         members: by layer, the indices [n] of its filters; entry i of all members goes with entry i of the others. A
             layer may be a member more than once.
-        prunable: whether the filters can go at all; if not, why is in `reason`.
+        prunable: whether the filters can be removed; if not, `reason` says why.
     """
 
     members: tuple[tuple[str, Tensor], ...]
@@ -58,12 +58,12 @@ class Group:
 
 
 def consistent(network: nn.Module, example: Example, masks: FilterMasks) -> Consistent:
-    """The masks that take away what `masks` do, as far as it can go.
+    """Masks that remove what `masks` remove, as far as it is removable.
 
-    A channel goes when all filters that make it may go: those of all branches of an addition, and of the depthwise
-    layers on the way. A layer that `masks` do not name keeps its filters, but a depthwise one follows what it reads.
-    What the network gives back stays, as does what an operator sees that may mix channels, and the first filter of
-    a layer that would be empty.
+    A channel is removed if all filters that compute it may be removed: those of all branches of an addition, and of the
+    depthwise layers on the way. A layer that `masks` do not name keeps its filters, but a depthwise one follows its
+    input. The network's outputs stay, as do inputs of operators that may mix channels, and the first filter of a layer
+    that would otherwise be empty.
 
     Args:
         example: the network's input, or inputs, with a batch in front.
@@ -97,7 +97,7 @@ def _settled(network: nn.Module, channels: ChannelMap, masks: FilterMasks) -> Co
 
 
 def unread_filters(network: nn.Module, example: Example, masks: KernelMasks) -> dict[str, Tensor]:
-    """Filter masks [O] that take away the filters that no kept kernel reads, directly or behind others that go.
+    """Filter masks [O] that remove the filters that no kept kernel reads, directly or through other removed filters.
 
     Args:
         masks: bool [O, I] by layer; layers that it does not name read all their inputs.
@@ -295,7 +295,7 @@ def _cut_vectors(module: nn.Module, index: Tensor) -> None:
 
 
 def _blank_vectors(module: nn.Module, index: Tensor) -> None:
-    """Gains, shifts and means of the removed become zero; variances stay."""
+    """Gains, shifts and means of removed channels become zero; variances stay."""
     for name, value in _vectors(module).items():
         if name != "running_var":
             gone = torch.ones(len(value), dtype=torch.bool)

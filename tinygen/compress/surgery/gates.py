@@ -1,4 +1,4 @@
-"""Gated convolutions and mixed weights that lose channels: what no rule of plain layers cuts."""
+"""Removes channels from gated convolutions and mixed weights, which the rules of plain layers do not cover."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def gate_of(network: nn.Module, name: str) -> GatedConv2d:
 
 
 def cut_gate(gate: GatedConv2d, index: Tensor) -> None:
-    """Only the channels `index` are left; as many as before live, if there are as many.
+    """Keeps only the channels `index`; the number of live channels stays, if there are enough.
 
     Its head, convolution and norm are cut as layers of their own.
     """
@@ -39,7 +39,7 @@ def cut_gate(gate: GatedConv2d, index: Tensor) -> None:
 
 
 def blank_gate(gate: GatedConv2d, index: Tensor) -> None:
-    """As wide as before, and never chooses others than the channels `index`."""
+    """Keeps the width, but the gate chooses only among the channels `index`."""
     gone = torch.ones(len(gate.beta), dtype=torch.bool)
     gone[index] = False
     gate.beta.data[gone.to(gate.beta.device)] = 0.0
@@ -48,14 +48,14 @@ def blank_gate(gate: GatedConv2d, index: Tensor) -> None:
 
 
 def cut_mixed(module: CondConv2d, rows: Tensor, columns: Tensor) -> None:
-    """Experts with the filters `rows` of the channels `columns`; the router is cut as a layer of its own."""
+    """Keeps the filters `rows` and input channels `columns` of the experts; the router is cut as a layer of its own."""
     weight = module.weight.detach()[:, rows][:, :, columns].clone()
     module.weight = nn.Parameter(weight, requires_grad=module.weight.requires_grad)
     module.out_channels, module.in_channels = len(rows), len(columns)
 
 
 def blank_mixed(module: CondConv2d, rows: Tensor, columns: Tensor) -> None:
-    """Zero weights for all others. Scales are those of the largest weight, so that zeros do not change them."""
+    """Sets all other weights to zero. Scales are those of the largest weight, so that zeros do not change them."""
     keep = torch.zeros(module.weight.shape[1:3], dtype=torch.bool, device=module.weight.device)
     keep[rows[:, None], columns] = True
     module.weight.data[:, ~keep] = 0.0

@@ -1,7 +1,7 @@
-"""The same for graphs, of int8 or of any integer encoding: filters leave, bit by bit nothing else changes.
+"""Removes filters from graphs, of int8 or of any integer encoding; all other values stay bit-identical.
 
-A channel that goes takes its filters, its entries of biases, scales, epilogues and constants, and the weights by which
-it is read. The outputs are then those of `masked_graph`, where its readers have zero weights for it.
+With a channel go its filters, its entries of biases, scales, epilogues and constants, and the weights that read it. The
+outputs are then those of `masked_graph`, where its readers have zero weights for it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ are underscores in operators' names."""
 
 
 def consistent_graph(graph: Graph, masks: GraphMasks) -> dict[str, np.ndarray]:
-    """The masks of all convolutions and dense layers, by operator, that take away what `masks` do, as far as it can go.
+    """Masks of all convolutions and dense layers, by operator, that remove what `masks` remove, as far as it is
+    removable.
 
     The rules are those of `consistent`.
 
@@ -143,7 +144,7 @@ def _zero(encoding: Encoding) -> int | None:
 
 
 class _Slicer:
-    """Writes a graph anew without some channels."""
+    """Rebuilds a graph without some channels."""
 
     def __init__(self, graph: Graph, channels: GraphChannels, kept: set[int]) -> None:
         self.graph, self.channels = graph, channels

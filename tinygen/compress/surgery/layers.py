@@ -1,4 +1,4 @@
-"""Whole layers and residual blocks leave a network: what they were given goes on in place of what they gave."""
+"""Removes whole layers and residual blocks from a network: their input takes the place of their output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ADDITIONS = ("add", "iadd", "add_")
 
 
 def removable_layers(network: nn.Module, example: Example) -> list[str]:
-    """Convolutions and dense layers that give the shape they are given, in the order of use.
+    """Convolutions and dense layers whose output has the shape of their input, in the order of use.
 
     Raises:
         UnsupportedError, ModelError: as `slim`.
@@ -28,7 +28,7 @@ def removable_layers(network: nn.Module, example: Example) -> list[str]:
 
 
 def residual_blocks(network: nn.Module, example: Example) -> list[str]:
-    """Modules that add what passes by to what they compute, and give the shape they are given, in the order of use.
+    """Modules that add a shortcut to what they compute and keep the shape of their input, in the order of use.
 
     Raises:
         UnsupportedError, ModelError: as `slim`.
@@ -47,8 +47,8 @@ def remove_layers(network: nn.Module, example: Example, names: Sequence[str]) ->
     """A copy of the network without some layers or blocks.
 
     A convolution or dense layer goes with the batch norm and the activation behind it, where these are modules used
-    once; pools stay. A block of any other kind becomes an identity. One that changes the shape becomes what passes
-    by in it (a shortcut with a convolution), and what it does after its addition.
+    once; pools stay. A block of any other kind becomes an identity. A block that changes the shape is replaced by its
+    shortcut (with a convolution) and the operators after its addition.
 
     Args:
         example: the network's input, or inputs, with a batch in front.
@@ -56,8 +56,8 @@ def remove_layers(network: nn.Module, example: Example, names: Sequence[str]) ->
 
     Raises:
         ModelError: there is no such module, it is not used, or lies inside another that goes.
-        UnsupportedError: a module changes the shape and nothing passes by in it; or takes, or gives, anything but
-            one tensor; or the network cannot be traced.
+        UnsupportedError: a module changes the shape and has no shortcut; or takes, or returns, anything but one tensor;
+            or the network cannot be traced.
     """
     _check_names(network, names)
     shapes = _shapes(network, example, names)
@@ -89,7 +89,7 @@ def _check_names(network: nn.Module, names: Sequence[str]) -> None:
 def _shapes(
     network: nn.Module, example: Example, names: Iterable[str]
 ) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Shapes of what modules are given and give, in the order of use."""
+    """Input and output shapes of modules, in the order of use."""
     refuse_decisions(network)
     shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
     troubles: dict[str, str] = {}
@@ -179,7 +179,7 @@ def _shortcut(block: nn.Module, name: str, given: tuple[int, ...], made: tuple[i
 
 
 def _weighted(block: nn.Module, node: fx.Node) -> set[fx.Node]:
-    """The convolutions and dense layers that a value is made by."""
+    """The convolutions and dense layers that a value is computed by."""
     seen: set[fx.Node] = set()
     queue = [node]
     while queue:

@@ -1,4 +1,4 @@
-"""What operators do to channels: one rule for each kind that is known, and "all stay" for every other."""
+"""How operators map channels: one rule for each known kind; for every other, all channels stay."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class _Walk:
         for node in graph.nodes:
             self._node(node)
         for name in self.opaque:
-            # Called in some other way elsewhere, where its channels are not followed.
+            # Also called in another way elsewhere, where its channels are not followed.
             if name in self.found.layers:
                 layer = self.found.layers[name]
                 self.numbers.fix([*layer.inputs, *layer.outputs], f"{name} is called in ways that are not followed")
@@ -217,7 +217,7 @@ class _Walk:
         if layer.depthwise:
             self.numbers.unite(outputs, np.repeat(labels, len(outputs) // groups))
         elif groups > 1:
-            # What goes, goes from every group, so that groups stay of one size.
+            # Channels are removed from every group alike, so that groups keep one size.
             for numbers in (labels, outputs):
                 rows = numbers.reshape(groups, -1)
                 self.numbers.unite(rows[1:].flat, np.broadcast_to(rows[0], rows[1:].shape).flat)

@@ -1,4 +1,4 @@
-"""What layers give after the batch norm and the activation behind them, and what blocks give."""
+"""Outputs of layers after the following batch norm and activation, and outputs of blocks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinygen.nn.mixed import CondConv2d
 
 
 class Taps:
-    """Runs a network and shows tensors inside it.
+    """Runs a network and returns tensors inside it.
 
     A convolution or dense layer is tapped behind the batch norms and the one activation that follow it, as long as
     nothing else reads what lies between; that of a gated convolution, and any other module, at its output.
@@ -51,7 +51,7 @@ class Taps:
         self.names = list(self._nodes.values())
 
     def run(self, *inputs: Tensor) -> tuple[Any, dict[str, Tensor]]:
-        """The network's output, and what the taps show."""
+        """The network's output, and the tensors at the taps."""
         reader = _Reader(self.traced, self._nodes)
         return reader.run(*inputs), reader.seen
 

@@ -1,4 +1,4 @@
-"""What a network does with its input, as torch.fx sees it, with the tensors of one example at hand."""
+"""A network's torch.fx trace, with the tensors of one example."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LEAVES = (QuantConv2d, QuantLinear, CondConv2d, GatedConv2d, ActivationQuantize
 
 
 class Tracer(fx.Tracer):
-    """Looks into every module but torch's, tinygen's quantized layers and its quantizers."""
+    """Traces into every module except torch's, tinygen's quantized layers and its quantizers."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, _LEAVES) or (m.__module__.startswith("torch.nn") and not isinstance(m, nn.Sequential))
@@ -32,7 +32,7 @@ class Tracer(fx.Tracer):
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; every module's mode is put back."""
+    """Evaluation mode without gradients; every module's mode is restored."""
     training = [part for part in network.modules() if part.training]
     network.eval()
     try:
@@ -50,7 +50,7 @@ def inputs_of(example: Example) -> tuple[Tensor, ...]:
 def refuse_decisions(network: nn.Module) -> None:
     """
     Raises:
-        UnsupportedError: the network decides: which layers follow which depends on the sample.
+        UnsupportedError: the network has decisions: the order of its layers depends on the sample.
     """
     if any(isinstance(part, Deciding) for part in network.modules()):
         fix = "Prune the parts, and put them into EarlyExit, SkipBlock or MixtureOfExperts then."
@@ -58,7 +58,7 @@ def refuse_decisions(network: nn.Module) -> None:
 
 
 def trace(network: nn.Module, example: Example) -> tuple[fx.GraphModule, dict[fx.Node, Any]]:
-    """The trace of a network in evaluation mode, and what each of its nodes gives for the example.
+    """The trace of a network in evaluation mode, and the value of each of its nodes for the example.
 
     Raises:
         UnsupportedError: the network's forward() depends on values.
@@ -94,7 +94,7 @@ def trace(network: nn.Module, example: Example) -> tuple[fx.GraphModule, dict[fx
 
 
 class _Recorder(fx.Interpreter):
-    """Runs a trace and keeps what every node gives."""
+    """Runs a trace and keeps the value of every node."""
 
     def __init__(self, traced: fx.GraphModule) -> None:
         super().__init__(traced)
