@@ -234,7 +234,7 @@ def test_on_qemu(board: str, more: str, tmp_path: Path) -> None:
 @requires_package("labwired")
 def test_on_labwired(tmp_path: Path) -> None:
     """What it lacks is a gap that the report names, and not a failure."""
-    chosen = f"({FIRST} or broken or kernels) and not words"
+    chosen = f"({FIRST} or {WHOLE} or broken or kernels) and not words"
     done, found = run_suite("l476rg", tmp_path, "--port", "labwired", "--few", "--inputs", "2", "-k", chosen)
     assert done.returncode == 0, done.stdout[-3000:]
     results = {check["name"]: check for check in found["checks"]}  # type: ignore[attr-defined]
