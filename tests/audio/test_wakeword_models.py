@@ -33,6 +33,7 @@ BOARDS = ("f746zg", "esp32c3")
 VARIANTS = ("f3", "m7", "belinda", "klatt4", "whisper")
 
 
+@pytest.mark.long
 def test_a_few_seconds_on_an_emulated_board(tmp_path: Path) -> None:
     oracles = Oracles.of("hey_jarvis", sound("Hey Jarvis", ratios=())[: 16000 * 3])
     result = compare("hey_jarvis", "f746zg", tmp_path / "out", oracles)

@@ -31,6 +31,7 @@ def test_cases_of_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert everything.macs > case.macs and everything.switch is None and "6 switches" in everything.shape
 
 
+@pytest.mark.long
 def test_rows_and_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite, "_trained", lambda name: TERNARY_NETWORK)
     monkeypatch.setattr(suite, "LIMITS", {"ternary": (8, 64)})

@@ -145,15 +145,14 @@ def test_many_layers(seed: int) -> None:
     _check([*convolutions(44, seed), *dense_layers(44, seed)], in_turn=True, turns=2)
 
 
+@pytest.mark.long
 @requires_tool("arm-none-eabi-gcc")
-@one_in(3)
-def test_with_gcc(every: int) -> None:
+def test_with_gcc() -> None:
     _check(
-        [*convolutions(11, 9), *dense_layers(11, 9)][::every],
+        [*convolutions(11, 9), *dense_layers(11, 9)],
         host=False,
         compiler="gcc",
         cores=((M7, (*DSP, "dual-issue")), (M4, DSP)),
-        in_turn=every > 1,
     )
 
 

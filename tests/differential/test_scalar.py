@@ -370,9 +370,17 @@ def test_networks() -> None:
     check([network(residual()), network(separable())], most=2)
 
 
-@pytest.mark.parametrize(("compiler", "core"), BUILDS)
+@pytest.mark.parametrize(
+    ("compiler", "core"),
+    [
+        ("zig", ESP32C3),
+        pytest.param("zig", M0PLUS, marks=pytest.mark.long),
+        pytest.param("gcc", ESP32C3, marks=[requires_tool("riscv64-unknown-elf-gcc"), pytest.mark.long]),
+        pytest.param("gcc", M0PLUS, marks=requires_tool("arm-none-eabi-gcc")),
+    ],
+)
 def test_compilers(compiler: str, core: Board) -> None:
-    """What is in registers is right whichever compiler is around it."""
+    """What is in registers is right whichever compiler is around it: each core and each compiler in the default run."""
     check([*SHAPES[:4], *COLUMNS[::3]], compiler=compiler, cores=[(core, core.isa)], host=False, most=2)
 
 

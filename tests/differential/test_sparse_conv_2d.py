@@ -78,13 +78,13 @@ def test_hard_shapes(every: int) -> None:
     assert check(sparse(HARD[::every]), most=3, in_turn=every > 1) >= 2 * len(HARD[::every])
 
 
-@pytest.mark.parametrize("by", ["groups", "weights"])
+@pytest.mark.parametrize("by", [pytest.param("groups", marks=pytest.mark.long), "weights"])
 def test_other_zeros(by: str) -> None:
     """Blocks of channels, and weights here and there: what 1x1 windows have."""
     check(sparse([HARD[0], *HARD[-5:]], by, 3), most=3, in_turn=True)
 
 
-@pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("density", [0.0, pytest.param(0.3, marks=pytest.mark.long), 1.0])
 def test_densities(density: float) -> None:
     """Layers that are zero as a whole, and such without a zero."""
     shapes = (window((5, 6), 5, 6, (3, 3)), window((4, 5), 8, 7, (1, 1)), window((5, 5), 4, 3, (2, 3), same=False))

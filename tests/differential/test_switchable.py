@@ -37,7 +37,7 @@ def every_switch(network: Network, inputs: int) -> Plan:
     return [(asked, index) for index in range(inputs) for asked in (*range(count), count, *reversed(range(count)))]
 
 
-@pytest.mark.parametrize("family", ["tinygen", "compact", "reference"])
+@pytest.mark.parametrize("family", ["tinygen", pytest.param("compact", marks=pytest.mark.long), "reference"])
 def test_every_switch_on_the_host(family: str, tmp_path: Path) -> None:
     network = small_network()
     inputs, plan = random_inputs(network, 3), every_switch(network, 3)
@@ -60,9 +60,9 @@ def test_in_stripes_on_the_host(tmp_path: Path) -> None:
     ("core", "isa", "compiler"),
     [
         (M7, (*DSP, "dual-issue"), "zig"),
-        (M4, DSP, "zig"),
+        pytest.param(M4, DSP, "zig", marks=pytest.mark.long),
         (M0PLUS, ("c99",), "zig"),
-        pytest.param(M7, DSP, "gcc", marks=requires_tool("arm-none-eabi-gcc")),
+        pytest.param(M7, DSP, "gcc", marks=[requires_tool("arm-none-eabi-gcc"), pytest.mark.long]),
     ],
 )
 def test_switchings_on_a_core(core: Core, isa: tuple[str, ...], compiler: str, tmp_path: Path) -> None:

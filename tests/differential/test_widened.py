@@ -70,7 +70,7 @@ def _check(found: list[Layer], **options: object) -> int:
     return check_variants([one.graph for one in found], [one.feeds for one in found], most=2, **options)  # type: ignore[arg-type]
 
 
-@one_in(2)
+@one_in(3)
 def test_convolutions(every: int) -> None:
     assert _check(convolutions(32, 1)[::every], in_turn=True) >= 32 // every
 
@@ -107,7 +107,7 @@ def halves(count: int, seed: int) -> list[Layer]:
     return found
 
 
-@one_in(2)
+@one_in(3)
 def test_behind_an_average_pool(every: int) -> None:
     found = halves(28, 1)[::every]
     assert _check(found, in_turn=True) >= len(found)
@@ -126,11 +126,11 @@ def test_nothing_behind_an_average_pool_is_plain() -> None:
         assert choose(layer.graph.node(layer.graph.ops[0]), "compact", DSP).kernel.family == "tinygen"
 
 
+@pytest.mark.long
 @requires_tool("arm-none-eabi-gcc")
-@one_in(2)
-def test_with_gcc(every: int) -> None:
+def test_with_gcc() -> None:
     _check(
-        convolutions(16, 2)[::every],
+        convolutions(16, 2),
         host=False,
         compiler="gcc",
         cores=((M7, (*DSP, "dual-issue")), (M4, DSP)),

@@ -95,6 +95,7 @@ def test_kernels_of_all_encodings() -> None:
     _check([*_convolutions(24, 1)[9::6], _around(5, BINARY)], part="", most=5, in_turn=True)
 
 
+@pytest.mark.long
 @requires_tool("arm-none-eabi-gcc")
 def test_compiled_by_gcc() -> None:
     _check(_convolutions(7, 2), compiler="gcc", host=False)

@@ -16,9 +16,10 @@ import subprocess
 import threading
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -144,12 +145,16 @@ def program(board: Board, elf: Path, mode: str) -> Iterator[Device]:
             os.close(follower)
 
 
+@pytest.fixture(scope="module")
+def firmware(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """Of a board and a mode, each built once."""
+    return cache(lambda name, mode: build(load_board(name), "zig", tmp_path_factory.mktemp(name), mode=mode).elf)
+
+
 @pytest.fixture(scope="module", params=CASES)
-def device(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
+def device(request: pytest.FixtureRequest, firmware: Callable[[str, str], Path]) -> Iterator[Device]:
     name, mode = request.param
-    board = load_board(name)
-    elf = build(board, "zig", tmp_path_factory.mktemp(name), mode=mode).elf
-    with (emulated if name == "f746zg" else program)(board, elf, mode) as device:
+    with (emulated if name == "f746zg" else program)(load_board(name), firmware(name, mode), mode) as device:
         yield device
 
 
@@ -328,8 +333,7 @@ def test_a_terminal_at_the_wrong_rate(device: Device) -> None:
     assert len(device.ask("name")) == 1
 
 
-def test_no_results_before_an_inference(tmp_path: Path) -> None:
+def test_no_results_before_an_inference(firmware: Callable[[str, str], Path]) -> None:
     """api: "results" alone. There are none that could be invented."""
-    board = load_board("host")
-    with program(board, build(board, "zig", tmp_path).elf, "performance") as device:
+    with program(load_board("host"), firmware("host", "performance"), "performance") as device:
         assert device.ask("results") == ["e-[no inference yet]"]

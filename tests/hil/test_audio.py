@@ -151,7 +151,7 @@ def check(device: tuple[Callable[[], TimedDevice], Path], trials: int, kinds: li
 
 
 def test_faults_on_the_host(host: tuple[Callable[[], TimedDevice], Path]) -> None:
-    check(host, 3, list(KINDS))
+    check(host, 1, list(KINDS))
 
 
 def test_faults_on_the_emulated_board(board: tuple[Callable[[], TimedDevice], Path]) -> None:

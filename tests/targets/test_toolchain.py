@@ -86,7 +86,9 @@ def test_the_image_begins_with_stack_and_reset(built: tuple[Board, BuildResult])
     assert board.link_flash.contains(reset) and reset & 1
 
 
-@BOTH
+@pytest.mark.parametrize(
+    "toolchain", ["zig", pytest.param("gcc", marks=[requires_tool("arm-none-eabi-gcc"), pytest.mark.long])]
+)
 def test_the_same_project_gives_the_same_bytes_anywhere(
     toolchain: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,7 +199,7 @@ def test_a_missing_definition_is_named(toolchain: str, tmp_path: Path) -> None:
         build(load_board("f746zg"), toolchain, tmp_path, "extern int a;\nint a;\n")
 
 
-@BOTH
+@pytest.mark.parametrize("toolchain", [pytest.param("zig", marks=pytest.mark.long), GCC])
 def test_the_makefile_builds_the_same_program(toolchain: str, tmp_path: Path) -> None:
     result = build(load_board("f746zg"), toolchain, tmp_path)
     assert result.bin is not None

@@ -110,7 +110,9 @@ def test_layers_in_branches_are_compared(model: Path, images: Path, monkeypatch:
     assert comparison.where.tensor.startswith("experts/0/")
 
 
-@pytest.mark.parametrize(("board", "ports"), [("f746zg", "caller"), ("esp32c3", "arena")])
+@pytest.mark.parametrize(
+    ("board", "ports"), [("f746zg", "caller"), pytest.param("esp32c3", "arena", marks=pytest.mark.long)]
+)
 def test_runs_say_which_branches_ran(tmp_path: Path, board: str, ports: str) -> None:
     """Of each input: branches, the MAC that were executed, and cycles that add up; as the semantics has them."""
     graph = exits()
@@ -169,6 +171,7 @@ def test_build_and_inspect(model: Path, tmp_path: Path) -> None:
     assert "experts/0/conv_2d_0" in done.text and "experts/2/" in done.text
 
 
+@pytest.mark.long
 def test_in_every_switch(tmp_path: Path, images: Path) -> None:
     """Operators of equal names choose among other branches."""
     graphs = gated(), gated(bodies=("conv", "deep", "sum"))

@@ -56,7 +56,7 @@ SIGNATURES = {"fixed": Method(Fraction(1, 2), predictor=True), "dynamic": Method
 @pytest.mark.parametrize(
     ("method", "board"),
     [
-        pytest.param(Method(Fraction(1, 2), 3), "f746zg", id="boosted-f746zg"),
+        pytest.param(Method(Fraction(1, 2), 3), "f746zg", id="boosted-f746zg", marks=pytest.mark.long),
         pytest.param(Method(Fraction(1, 2), 3), "esp32c3", id="boosted-esp32c3", marks=pytest.mark.long),
         pytest.param(SIGNATURES["fixed"], "f746zg", id="fixed-f746zg", marks=pytest.mark.long),
         pytest.param(SIGNATURES["dynamic"], "esp32c3", id="dynamic-esp32c3"),

@@ -36,7 +36,7 @@ def run(model: Path, inputs: Path, count: int, **options: str) -> VerifyReport:
 
 
 @pytest.mark.parametrize("toolchain", ["zig", pytest.param("gcc", marks=with_gcc)])
-@pytest.mark.parametrize("kernels", ["tinygen", "reference"])
+@pytest.mark.parametrize("kernels", ["tinygen", pytest.param("reference", marks=pytest.mark.long)])
 def test_kws_on_f746zg(toolchain: str, kernels: str) -> None:
     count = 30 if kernels == "tinygen" else 5
     report = run(KWS, KWS_INPUTS, count, board="f746zg", toolchain=toolchain, kernels=kernels)
@@ -52,6 +52,7 @@ def test_under_sanitizers() -> None:
     compare_models(models, [[[x[None]] for x in kws], [[x] for x in images]], ["kws", "resnet"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("toolchain", ["zig", pytest.param("gcc", marks=with_gcc)])
 def test_resnet_on_f746zg(tmp_path: Path, toolchain: str) -> None:
     run(RESNET, resnet_inputs(tmp_path, 10), 10, board="f746zg", toolchain=toolchain)

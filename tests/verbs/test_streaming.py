@@ -60,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(model, path / "host", BuildOptions(board="host"), profile=False).folder
 
 
-@pytest.mark.parametrize("name", ["ring", "delay_line"])
+@pytest.mark.parametrize("name", ["ring", pytest.param("delay_line", marks=pytest.mark.long)])
 def test_verify(name: str, tmp_path: Path) -> None:
     model = tmp_path / f"{name}.tflite"
     model.write_bytes(SMALL[name]())

@@ -217,6 +217,7 @@ def test_a_board_that_another_session_left_switched(native: BuildReport) -> None
     ProcessTransport.close(board)
 
 
+@pytest.mark.long
 def test_weights_in_ram(tmp_path: Path) -> None:
     folder = build(MemoryModel(NETWORK, "net"), tmp_path / "net", BuildOptions(board="host", weights="ram")).folder
     with open_device(folder) as device:

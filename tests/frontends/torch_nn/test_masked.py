@@ -67,7 +67,9 @@ def _masked(recipe: str, kernels: bool, label: str, name: str = "m") -> Compared
     return found
 
 
-@pytest.mark.parametrize("kernels", [True, False], ids=["kernels", "weights"])
+@pytest.mark.parametrize(
+    "kernels", [pytest.param(True, id="kernels", marks=pytest.mark.long), pytest.param(False, id="weights")]
+)
 def test_masked_recipes(kernels: bool) -> None:
     label = "nn: masked recipes"
     for recipe in RECIPES:
