@@ -60,7 +60,7 @@ def _main() -> None:
             _drop_output()
         _report(problem, as_json="--json" in arguments and not lost)
         sys.exit(1)
-    except Exception as error:  # the last resort: a user gets a sentence, not a traceback
+    except Exception as error:  # last resort: show a sentence instead of a traceback
         if debug:
             traceback.print_exc()
         _report_defect(error)

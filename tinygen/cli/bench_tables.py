@@ -182,7 +182,7 @@ def _break_even(rows: Sequence[_Row]) -> RenderableType:
 
 
 def _accuracy(rows: Sequence[_Row]) -> RenderableType:
-    """Trained networks: what they get right, beside what each family and compiler needs for that."""
+    """Trained networks: their accuracy, and the resources that each family and compiler needs for it."""
     first = rows[0]
     title = f"Accuracy: % of {first['test_inputs']:,} test inputs, {len(first['seeds'])} seeds; board: the first"
     columns = [

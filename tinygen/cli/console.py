@@ -67,7 +67,7 @@ errors = PlainConsole(stderr=True)
 
 
 def warn(notes: Iterable[str]) -> None:
-    """What does not stop a command, but is hardly what was wanted; on stderr, so that `--json` stays JSON."""
+    """Prints a warning, which does not stop the command, on stderr, so that `--json` stays JSON."""
     for note in notes:
         errors.print(Text.assemble(("Warning: ", "bold yellow"), note))
 

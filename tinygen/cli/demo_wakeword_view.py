@@ -1,4 +1,4 @@
-"""What `tinygen demo wakeword` shows: a line that moves while it listens, and tables at the end."""
+"""What `tinygen demo wakeword` shows: a live line while it listens, and tables at the end."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class LiveView:
             self._live.start()
 
     def show(self, event: HopEvent, probability: float, scene: str) -> None:
-        """After each hop."""
+        """Redraws after each hop."""
         if event.ran:
             self._last.append(probability)
             self._words += event.detected and not self._was_detected

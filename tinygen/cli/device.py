@@ -36,7 +36,7 @@ def device(
     with _until_told() as stop, serve(folder, link) as serving:
         if as_json:
             print_json(serving.opened.as_json())
-            sys.stdout.flush()  # whoever reads it from a pipe waits for it
+            sys.stdout.flush()  # a program that reads it from a pipe waits for it
         else:
             console.print(_text(serving.opened), soft_wrap=True, highlight=False, markup=False)
         serving.wait(stop)
@@ -50,7 +50,7 @@ def _text(opened: Opened) -> str:
 
 @contextmanager
 def _until_told() -> Iterator[threading.Event]:
-    """Ctrl-C, and `kill`, are how this ends, not errors."""
+    """Waits for Ctrl-C or `kill`, which are the normal end and no errors."""
     stop = threading.Event()
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -10,7 +10,7 @@ from tinygen.cli.sheet import Sheet, name, prose
 
 
 def export_summary(content: dict[str, Any]) -> RenderableType:
-    """What an export came to."""
+    """The results of an export."""
     facts = Sheet(
         f"{content['model']} for {content['board']}, as {content['as']}", [name(""), prose("")], headings=False
     )

@@ -137,7 +137,7 @@ class Sheet:
         return max(_LEAST_PROSE, max(map(len, words), default=0))
 
     def _widened(self, shown: Sequence[int], widths: list[int], width: int) -> list[int]:
-        """Room that is left goes to sentences, then to headings."""
+        """Gives the remaining width to sentences, then to headings."""
         for kinds in ((Kind.PROSE,), tuple(Kind)):
             for place, column in enumerate(shown):
                 if self.columns[column].kind in kinds:

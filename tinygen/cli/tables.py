@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def build_summary(manifest: Manifest) -> RenderableType:
-    """What a build came to."""
+    """The results of a build."""
     profile = manifest.profile
     measured = [number("instructions", 1), number("cycles, predicted"), number("MAC/cycle", 4)] if profile else []
     layers = Sheet(
@@ -232,14 +232,14 @@ def _firing_table(content: dict[str, Any]) -> Sheet:
 
 
 def _gated_line(macs: dict[str, int]) -> Text:
-    """What gates leave of the convolutions, and what they cost."""
+    """The share of the convolutions' MAC that gates leave, and the cost of the gates."""
     share = 100 * macs["convolutions"] / macs["whole"]
     live = f"gated convolutions: {macs['convolutions']:,} of {macs['whole']:,} MAC ({share:.1f} %)"
     return Text(f"{live}; gates {macs['gates']:,}, mixing {macs['mixing']:,}")
 
 
 def _add_operators(table: Sheet, operators: list[dict[str, Any]], within: str) -> None:
-    """Those of branches follow the operator that chooses among them: branch/0/conv."""
+    """Adds operators; those of branches follow the operator that selects among them, named like branch/0/conv."""
     for op in operators:
         facts = [f"{key}={_value(value)}" for key, value in op["attributes"].items() if key not in op["usual"]]
         facts += [f"{op['macs']:,} MAC"] if op["macs"] else []

@@ -1,4 +1,4 @@
-"""`tinygen boards`: what can be built for."""
+"""`tinygen boards`: the supported boards."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tinygen.targets.first_light import spread_on
 
 
 def list_boards() -> list[dict[str, Any]]:
-    """Facts about every board that comes with tinygen; `measured`: how far predictions were off on a real one.
+    """Facts about every board that comes with tinygen; `measured`: error of the predictions on a real board.
 
     Raises:
-        BoardError: what is kept of a board was not measured on one.
+        BoardError: a stored measurement was not made on a real board.
     """
     return [_describe(boards.load_board(name)) for name in sorted(boards.list_boards())]
 

@@ -59,7 +59,7 @@ __all__ = ["BuildOptions", "BuildReport", "build", "isa_of", "read_source"]
 
 Progress = Callable[[str, int, int], None]
 _ARENA_ALIGNMENT = 16
-"""Of the arena's section in the linker script: a smaller arena saves so many bytes less, at worst."""
+"""Alignment of the arena's section in the linker script: at worst, a smaller arena saves this many bytes less."""
 RECORD = Record(MANIFEST, "build")
 
 
@@ -147,16 +147,17 @@ class _Job(Job):
 
     @property
     def identity(self) -> Hashable:
-        """Of all that a firmware depends on, but the limit of its flash."""
+        """Identity of everything that the firmware depends on, except the flash limit."""
         model = MemoryModel(self.source, self.source.name).read_bytes()
         options = replace(self.options, flash_bytes=None)
         return model, options, self.board, self.toolchain.name, self.toolchain.version
 
     def fitted(self, program: NetworkProgram, folder: Path, step: Progress) -> Compiled:
-        """Compiles what fits: where RAM lacks, without the buffer for the benchmark's inputs; then a smaller arena.
+        """Compiles a firmware that fits: if RAM is too small, first without the benchmark's input buffer, then with a
+        smaller arena.
 
         Raises:
-            FitError: that does not fit either.
+            FitError: none of these fits.
         """
         flash = self.options.flash_bytes
 
@@ -184,8 +185,8 @@ class _Job(Job):
         """Writes the project into `folder` and builds it.
 
         Args:
-            has_db: with the buffer for the benchmark's inputs.
-            alone: the manifest says what all switches come to, and what they would take by themselves.
+            has_db: include the buffer for the benchmark's inputs.
+            alone: record in the manifest the sizes of all switches together, and of each as a firmware of its own.
         """
         emitted, model = _write_sources(self, program, folder, has_db)
         if self.board.is_project_only:
@@ -247,19 +248,19 @@ class _Job(Job):
         )
 
     def together(self, program: NetworkProgram, emitted: EmittedModel) -> NetworkEntry | None:
-        """What all switches come to together, beside what they would take by themselves."""
+        """Sizes of all switches together, compared with a firmware for each."""
         if not program.is_switchable:
             return None
-        # Anew from the source: alone, a switch has no codes to share.
+        # Lowered again from the source: a switch alone shares no codes.
         networks = [Network.of(simplify(switch.graph)) for switch in self.source]
         apart = [self.lowered(self.options.streaming, network) for network in networks]
         return describe_network(program, emitted, self.source, apart)
 
     def smaller_arena(self, program: NetworkProgram, error: FitError) -> Streaming:
-        """An arena that is smaller by what the linker missed.
+        """An arena that is smaller by the overflow that the linker reported.
 
         Raises:
-            FitError: RAM is not what lacks.
+            FitError: the overflow is not in RAM.
         """
         missing = error.excess.get("RAM", 0)
         if not missing:
@@ -267,7 +268,7 @@ class _Job(Job):
         return Streaming(max(program.arena_bytes - missing - _ARENA_ALIGNMENT, 0))
 
     def smaller(self, wanted: Streaming, error: FitError) -> NetworkProgram:
-        """The program with so small an arena: with less scratch, or in stripes.
+        """The program within an arena of this size: with less scratch, or in stripes.
 
         Raises:
             FitError: the arena cannot be so small.
@@ -280,7 +281,9 @@ class _Job(Job):
 
 
 def _move_reports(out: Path, build: str) -> None:
-    """What `tinygen hil` found, perhaps on a real board, is kept: in `hil` of this build, in `hil-BUILD` of another."""
+    """Keeps reports of `tinygen hil`, which may come from a real board: in `hil` if of this build, else in
+    `hil-BUILD`.
+    """
     for reports in (*out.glob("hil"), *sorted(out.glob("hil-*"))):
         try:
             of_build = str(json.loads((reports / "hil-report.json").read_text())["build_id"])
@@ -293,7 +296,7 @@ def _move_reports(out: Path, build: str) -> None:
 
 
 def _notes(source: Network, program: NetworkProgram, kernels: str) -> tuple[str, ...]:
-    """What the user should know about the model: outputs that say nothing, gates that save nothing."""
+    """Warnings about the model: constant outputs, gates that save nothing."""
     family = Family.REFERENCE if kernels == Family.REFERENCE else Family.TINYGEN
     gates = [
         f"switch {switch.name}: {note}" if program.is_switchable else note
@@ -304,14 +307,14 @@ def _notes(source: Network, program: NetworkProgram, kernels: str) -> tuple[str,
 
 
 def _rungs(manifest: Manifest) -> list[Rung]:
-    """What each switch costs; empty where that is not known of one of them."""
+    """The cost of each switch; empty if the cost of any is unknown."""
     profiles = {entry.name: entry.profile for entry in manifest.switches}
     rungs = [Rung(name, p.cycles_predicted, p.microjoules_predicted) for name, p in profiles.items() if p is not None]
     return rungs if len(rungs) == len(profiles) else []
 
 
 def _write_settings(folder: Path, manifest: Manifest, board: Board) -> None:
-    """The governor of a network with thresholds, where a data set said what they cost; this computer has no budget."""
+    """Writes the governor of a network with thresholds, if costs were measured over a data set; not on the host."""
     costs = manifest.costs
     if costs is None or board.is_host:
         return
@@ -323,13 +326,13 @@ def _write_settings(folder: Path, manifest: Manifest, board: Board) -> None:
 
 
 def _microjoules(rung: RungEntry, board: Board) -> float | None:
-    """Of a mean inference; None where the board's clock or current is not known."""
+    """Energy of a mean inference; None if the board's clock or current is unknown."""
     energy = predicted_energy(rung.expected.cycles / board.core_hz, board) if board.core_hz else None
     return None if energy is None else energy[0]
 
 
 def _write_sources(job: _Job, program: NetworkProgram, folder: Path, has_db: bool) -> tuple[EmittedModel, ModelEntry]:
-    """Writes the generated C, and the library's where it is called; gives the manifest's part about the model."""
+    """Writes the generated C, and a called library's; returns the manifest's entry of the model."""
     options, model = job.options, job.model
     emitted = emit_model(program, model.name, weights_in_ram=options.weights == WeightMemory.RAM)
     library = library_entry(job, program, folder)
@@ -360,7 +363,7 @@ def _write_sources(job: _Job, program: NetworkProgram, folder: Path, has_db: boo
 
 
 def _with_cost_of_app(model: ModelEntry, app: Application | None, result: BuildResult) -> ModelEntry:
-    """With what the application takes beside model and protocol."""
+    """The entry with the flash and RAM that the application adds to model and protocol."""
     if model.app is None or app is None:
         return model
     flash, ram = (sizes[app.size_group] for sizes in (result.sizes.flash_by_group, result.sizes.ram_by_group))

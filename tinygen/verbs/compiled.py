@@ -1,4 +1,4 @@
-"""What became of a program: generated C, firmware, manifest."""
+"""The results of compiling a program: generated C, firmware, manifest."""
 
 from __future__ import annotations
 

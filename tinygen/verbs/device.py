@@ -47,7 +47,7 @@ class Opened:
 
 
 class _Line:
-    """A board's line that remembers that the board failed: whoever waits is told."""
+    """A board's line that records a failure of the board and wakes all waiting threads."""
 
     def __init__(self, board: EmulatedBoard) -> None:
         self._board = board
@@ -85,12 +85,12 @@ class Serving:
 def serve(folder: Path, link: Path | None = None) -> Iterator[Serving]:
     """Runs a build's firmware on its emulated board, behind a pseudo-terminal.
 
-    The board's clock keeps step with this computer's, or falls behind it. Its cycle counter, and so all times that it
-    reports, follow the model of its core's cycles.
+    The board's clock runs in real time, or slower. Its cycle counter, and so all times that it reports, follow the
+    cycle model of its core.
 
     Args:
         folder: written by `tinygen build`.
-        link: a symbolic link to the port, made here and taken away at the end.
+        link: a symbolic link to the port, created here and removed at the end.
 
     Raises:
         TinygenError: no build directory, nothing emulates the board, something lies at `link`, or, at the end, what
@@ -130,6 +130,6 @@ def _linked(link: Path, port: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # Whoever has put something else there meanwhile keeps it.
+        # Something else that was put there meanwhile is kept.
         if link.is_symlink() and str(link.readlink()) == port:
             link.unlink()

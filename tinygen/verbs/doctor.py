@@ -1,4 +1,4 @@
-"""`tinygen doctor`: what is installed, what is missing, what that costs and how to get it."""
+"""`tinygen doctor`: what is installed, what is missing, what it is needed for and how to get it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _flasher(flasher: Flasher) -> dict[str, Any]:
 
 
 def _objects() -> dict[str, Any]:
-    """Where compiled objects are kept, and how much of them."""
+    """The folder of cached objects, and its size."""
     cache = object_cache()
     needed_for = f"unchanged C is not compiled again; {CACHE_VARIABLE}=FOLDER moves it, =off stops it"
     if cache is None:

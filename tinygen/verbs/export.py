@@ -49,7 +49,7 @@ _MAIN = "tinygen_example_main.c"
 
 @dataclass(frozen=True)
 class ExportReport:
-    """A finished export: where it lies, and what its record says."""
+    """A finished export: its folder and its record."""
 
     folder: Path
     content: dict[str, Any]
@@ -61,7 +61,7 @@ class ExportReport:
 
 @dataclass(frozen=True)
 class _Sizes:
-    """Bytes of the library's objects: what flash holds, and RAM with the static arena."""
+    """Bytes of the library's objects in flash, and in RAM with the static arena."""
 
     flash: int
     ram: int
@@ -185,7 +185,7 @@ def _check_fit(job: Job, program: NetworkProgram) -> None:
 
 
 def _emit(job: Job, program: NetworkProgram, folder: Path) -> tuple[EmittedModel, str, dict[str, str] | None]:
-    """The C with its build's id, which is that of `build`; and what is said of a vendor's library."""
+    """The C with its build id, the same as from `build`, and the entry of a vendor's library."""
     emitted = emit_model(program, job.model.name, weights_in_ram=job.options.weights == WeightMemory.RAM)
     with tempfile.TemporaryDirectory(prefix="tinygen-") as elsewhere:
         vendor = library_entry(job, program, Path(elsewhere))

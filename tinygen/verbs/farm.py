@@ -1,7 +1,8 @@
-"""`tinygen farm`: a build directory on several boards at once, which share the inputs; held against the model.
+"""`tinygen farm`: runs a build on several boards at once, which share the inputs, and compares the outputs with the
+model's.
 
-The boards are real ones, places of a labgrid farm, or emulated. One that fails harms no other: what it was at goes to
-another, and the result says why it stopped. See `tinygen.hil.farm`.
+The boards are real ones, places of a labgrid farm, or emulated. If a board fails, its input goes to another board, and
+the report says why it stopped. See `tinygen.hil.farm`.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class FarmOptions:
         seed: of random inputs.
         switch: of a switchable network; None takes the first.
         infer_seconds: how long an inference may take.
-        reading: how images lie in the inputs, and what becomes of values beyond an input's range.
+        reading: layout of images in the inputs, and the handling of values out of range.
     """
 
     inputs: Inputs | None = None
@@ -57,15 +58,15 @@ class FarmOptions:
 
 @dataclass(frozen=True, eq=False)
 class FarmReport:
-    """What the boards found together.
+    """The results of all boards together.
 
     Attributes:
-        boards: how each did.
+        boards: the result of each.
         outputs: codes by output, one row per result.
-        samples: number of each row's input, rising.
-        planned: how many inputs there were.
-        wrong: numbers of the inputs whose outputs are not the model's.
-        correct: how many answers are the label; None without labels.
+        samples: number of each row's input, in ascending order.
+        planned: number of inputs.
+        wrong: numbers of the inputs whose outputs differ from the model's.
+        correct: number of answers equal to the label; None without labels.
     """
 
     boards: tuple[BoardResult, ...]
@@ -77,7 +78,7 @@ class FarmReport:
 
     @property
     def passed(self) -> bool:
-        """Every input has its right result, and every board was there until the end."""
+        """Whether every input has a correct result and no board failed."""
         return not self.wrong and len(self.samples) == self.planned and not any(b.error for b in self.boards)
 
     def as_json(self) -> dict[str, Any]:
@@ -179,7 +180,7 @@ def _targets(folder: Path, ports: Sequence[str], manifest: Manifest, options: Fa
 
 
 def _names(ports: Sequence[str]) -> list[str]:
-    """What stands in for a board may come several times, each time as one of its own."""
+    """Names of the targets: an emulator may be given several times and is a board of its own each time."""
     twice = [port for i, port in enumerate(ports) if port in ports[:i] and port not in STAND_INS]
     if twice:
         raise TinygenError("this port is named twice", where=twice[0], fix="Each board has a port of its own.")
@@ -199,7 +200,7 @@ def _report(found: FarmResult, samples: Samples, law: Law, tensors: Sequence[Ten
 
 
 def _expected(law: Law, samples: Samples, count: int) -> list[list[np.ndarray]]:
-    """What the model gives for the first `count` inputs."""
+    """The model's outputs for the first `count` inputs."""
     found = []
     for index in range(count):
         if samples.begins(index):

@@ -48,14 +48,14 @@ class FlashOptions:
 
 @dataclass(frozen=True)
 class FlashResult:
-    """What was done.
+    """What `flash` did.
 
     Attributes:
         commands: as a shell takes them.
         port: where the board answered; None when it was not asked.
         build: what it answered; None likewise.
-        unasked: why it was not asked.
-        seconds: all the commands took.
+        unasked: why the board was not asked.
+        seconds: duration of all commands.
     """
 
     folder: Path
@@ -152,7 +152,7 @@ def _port(board: Board, options: FlashOptions) -> str | None:
 
 
 def _one_probe(flasher: Flasher, board: Board, options: FlashOptions) -> None:
-    """Several boards of a kind: tools that ask nobody would take the first."""
+    """Raises if several identical probes are attached and none was named: tools that do not ask would use the first."""
     if not flasher.uses_probe or options.probe is not None or board.usb is None:
         return
     alike = [port for port in serial_ports() if port.usb == board.usb]
@@ -165,7 +165,7 @@ def _asked(done: FlashResult, manifest: Manifest, options: FlashOptions, *, had_
     """The result with the board's answer."""
     if not options.check:
         return replace(done, unasked="--no-check")
-    # Anew: flashing may have brought the port into being, or moved it.
+    # Searched again: flashing may have created the port or changed its name.
     port = _found_again(done.board, options, had_port=had_port)
     if port is None:
         return replace(done, unasked="its serial port was not found; name it by --port")
@@ -191,7 +191,7 @@ def ask_build(port: str, baud: int, build_id: str) -> str:
     """The build that a board says it runs.
 
     Args:
-        port: path of its serial port; may yet have to appear.
+        port: path of its serial port, which may not exist yet.
         baud: what its firmware begins with.
         build_id: the one that was flashed.
 

@@ -1,8 +1,8 @@
 """`tinygen build --flash`: the fastest kernels whose firmware is no larger.
 
-Kernels are measured, not estimated: of a few firmwares, in each of which every layer has another kernel, the ELF says
-how large each function is, and the emulated board how many cycles each layer takes. Of what follows from these figures,
-firmwares are linked until the fastest that fits is known.
+Kernels are measured, not estimated: a few firmwares are built, each with a different kernel in every layer. Their ELFs
+give the size of each function, and the emulated board the cycles of each layer. From these figures candidates are
+chosen and linked until the fastest that fits is known.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ from tinygen.verbs.profiled import with_profiles
 
 _ALIGNMENT = 4
 _LINKS = 6
-"""Firmwares that are made of what was measured, at most."""
+"""Largest number of candidate firmwares that are linked after the measurements."""
 _SHOWN = 3
 _CURVE = 128
-"""Points that the manifest gets."""
+"""Largest number of points in the manifest."""
 _MOST_CYCLES = 1e9
-"""Predicted, of an inference that is run to measure its layers; of slower ones the prediction is taken."""
+"""Predicted cycles up to which an inference is run to measure its layers; for slower ones the prediction is used."""
 Kernels = list[dict[str, str]]
-"""Of each switch, the kernel by layer."""
+"""For each switch, the kernel of each layer."""
 
 
 class Maker(Protocol):
-    """What lowers and compiles."""
+    """Lowers and compiles programs."""
 
     network: Network
     board: Board
@@ -79,12 +79,12 @@ class Maker(Protocol):
 
 
 class _Layer(NamedTuple):
-    """A layer of the model or of a branch: all operators of that name in a switch.
+    """A layer of the model or of a branch: all operators of one name in a switch.
 
     Attributes:
         kernels: names, the fastest first.
         compact, default: indices, see `Shortlist`.
-        way: the branches that it lies in.
+        way: the branches that contain it.
     """
 
     switch: int
@@ -97,7 +97,7 @@ class _Layer(NamedTuple):
 
 @dataclass
 class _Measured:
-    """What is known so far.
+    """The measurements so far.
 
     Attributes:
         layers: of all switches.
@@ -116,7 +116,7 @@ class _Measured:
 
 
 _KNOWN: dict[str, _Measured] = {}
-"""What this process has measured last, by model, options and board: other limits need not measure it again."""
+"""The latest measurements of this process, by model, options and board: builds with other limits reuse them."""
 _KEPT = 4
 
 
@@ -129,17 +129,17 @@ def within_flash(
     *,
     has_db: bool = True,
 ) -> Compiled:
-    """The fastest firmware that is found and takes no more flash, compiled in `folder`.
+    """Compiles in `folder` the fastest firmware found within the flash limit.
 
     Args:
         limit: bytes of the whole firmware.
         streaming: as for `lower`.
-        folder: is made, and may hold what is replaced.
+        folder: created if needed; its content is replaced.
         step: called with (what, done, of).
         has_db: with the buffer for the benchmark's inputs.
 
     Raises:
-        FitError: no firmware fits; says how small it can be. Or RAM lacks.
+        FitError: no firmware fits the limit (the message names the smallest), or RAM is too small.
     """
     return _Search(maker, limit, streaming, folder, step, has_db).best()
 
@@ -190,7 +190,7 @@ class _Search:
         return replace(found, manifest=manifest)
 
     def _entry(self, points: Sequence[Point], best: int, found: Compiled, sizes: Mapping[int, int]) -> FlashBudget:
-        # What the parts leave out is nearly the same for all.
+        # The bytes outside the measured parts are nearly equal for all choices.
         rest = found.result.flash_bytes - points[best].flash_bytes
         kept = {*range(0, len(points), -(-len(points) // _CURVE)), best, len(points) - 1}
         curve = tuple(FlashPoint(points[i].flash_bytes + rest, points[i].cycles) for i in sorted(kept))
@@ -210,7 +210,7 @@ class _Search:
         return found
 
     def _measure_all(self) -> None:
-        """Every kernel once: the compact ones, then the first of all layers, then the second, and so on."""
+        """Measures every kernel once: the compact ones, then the first of every layer, then the second, and so on."""
         if self.measured.has_db is not None:
             self.has_db, self.streaming = self.measured.has_db, self.measured.streaming
             return
@@ -262,7 +262,7 @@ class _Search:
             found = Option(layer.kernels[which], cycles.pop(key, 0), parts.pop(key, {}))
             if measured.options.get((index, which)) is None:
                 measured.options[index, which] = found
-        # What is left is of no layer: of operators that stripes add, and the difference to the whole.
+        # The rest belongs to no layer: operators that striping adds, and the difference from the total.
         everything = {k: n for one in self._parts(compiled).values() for k, n in one.items()}
         added = sum({k: n for one in parts.values() for k, n in one.items()}.values())
         rest = compiled.result.flash_bytes - sum(everything.values()) + added
@@ -285,7 +285,7 @@ class _Search:
         return found
 
     def _cycles(self, compiled: Compiled) -> dict[tuple[int, str], int]:
-        """Of one inference of each switch, by layer; "" has what is in none."""
+        """Cycles of one inference of each switch, by layer; "" for cycles outside all layers."""
         found: dict[tuple[int, str], int] = {}
         programs = compiled.program.programs
         predicted = sum(step.plan.cycles for program in programs for step in program.layers)
@@ -308,7 +308,7 @@ class _Search:
         return found
 
     def _linked(self, point: Point, options: Sequence[Sequence[Option]]) -> Compiled | int | None:
-        """The firmware of a point; else the bytes that it would need; None where RAM is what lacks."""
+        """Links a point: the firmware, or the bytes that it would need; None if RAM is too small."""
         try:
             return self._compiled(self._kernels(point, options))
         except FitError as error:
@@ -382,7 +382,7 @@ def _estimated(layer: Layer) -> int:
 
 
 def _name_of(layer: Layer) -> str:
-    """Of the model's layer; that which chooses has none of its own."""
+    """Name of the model's layer; the operator that selects a branch has none of its own."""
     return layer_of(layer.step.node.op.name) if layer.branch is None else layer.name
 
 

@@ -1,4 +1,4 @@
-"""`tinygen hil`: a build directory on its board, held against the model; one report."""
+"""`tinygen hil`: runs a build on its board, compares it with the model and writes one report."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NO_LIMITS = Limits()
 
 @dataclass(frozen=True)
 class HilOptions:
-    """What to run, and what to ask of it.
+    """What to run, and the limits to check.
 
     Attributes:
         port: see `open_device`.
@@ -47,7 +47,7 @@ class HilOptions:
         seed: of random inputs.
         switch: of a switchable network; None takes all of them, one after the other.
         limits: what the results are checked against beside the model's semantics.
-        jobs: emulated boards at the same time, each in a process of its own.
+        jobs: number of emulated boards that run at the same time, each in its own process.
         infer_seconds: how long an inference may take.
         thresholds: codes of thresholds, by name; the others have their defaults.
     """
@@ -96,9 +96,9 @@ def hil(
     energy: EnergyOptions | None = None,
     progress: Progress | None = None,
 ) -> HilReport:
-    """Runs inputs on the device of a build directory, and holds what it gives against the model's integer semantics.
+    """Runs inputs on the device of a build directory and compares its outputs with the model's integer semantics.
 
-    A device that fails is no exception: the report has what there is until then, and says why there is no more.
+    A failing device raises no exception: the report has the results until then, and the reason why it ends there.
 
     Args:
         folder: written by `tinygen build`.

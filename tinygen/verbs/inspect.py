@@ -23,7 +23,7 @@ from tinygen.ir.thresholds import thresholds_of
 def inspect_model(
     path: Path, calibration: Path | None = None, layout: Layout | None = None, inputs: Inputs | None = None
 ) -> dict[str, Any]:
-    """Inputs, outputs and operators of a model file, as the frontend read them.
+    """Returns inputs, outputs and operators of a model file, as the frontend read them.
 
     Where the model can be switched, they are those of its first switch, and `switches` has all.
 
@@ -74,13 +74,13 @@ def _firing(graph: Graph, inputs: Inputs) -> dict[str, Any]:
 
 
 def _gated(graph: Graph) -> dict[str, Any]:
-    """What gates save, of a graph that has some."""
+    """The savings by gates, for a graph that has some."""
     found = gated_macs(graph)
     return {"gated_macs": asdict(found) | {"executed": found.executed}} if found.whole else {}
 
 
 def _best_macs(graph: Graph) -> int:
-    """Of the path that has fewest."""
+    """MAC of the path that has the fewest."""
     return sum(
         min(map(_best_macs, node.op.branches)) if isinstance(node.op, Branch) else node.op.macs(node)
         for node in graph.nodes()
@@ -104,7 +104,7 @@ def _operators(graph: Graph) -> list[dict[str, Any]]:
 
 
 def _branches(op: Op) -> dict[str, Any]:
-    """What each branch computes, of an operator that has some."""
+    """The operators of each branch, for an operator that has branches."""
     return {"branches": [_graph(graph) for graph in op.branches]} if isinstance(op, Branch) else {}
 
 
@@ -115,7 +115,7 @@ def _attributes(op: object) -> dict[str, Any]:
 
 
 def _usual(op: Any) -> list[str]:
-    """Attributes that have their default."""
+    """Names of the attributes that have their default."""
     return [one.name for one in fields(op) if getattr(op, one.name) == one.default]
 
 
@@ -123,7 +123,7 @@ _FEW = 4
 
 
 def _shown(value: Any) -> Any:
-    """What JSON has a form for; of parameters per channel, how many there are."""
+    """A value as JSON; per-channel parameters become their number."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, tuple) and len(value) > _FEW:

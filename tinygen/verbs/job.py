@@ -1,4 +1,4 @@
-"""From a model file to the program that a board runs: what `build` and `export` have in common."""
+"""From a model file to a board's program: the common part of `build` and `export`."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from tinygen.verbs.weights import weight_memory
 
 
 def read_source(model: Path | MemoryModel, options: BuildOptions) -> Network:
-    """The model, with the arithmetic that it is built with.
+    """Reads the model, with the arithmetic to build it with.
 
     Raises:
-        TinygenError: of the frontend; or it is no TFLite model, and another arithmetic than its own is wanted.
+        TinygenError: of the frontend; or another arithmetic is requested for a model that is not TFLite.
     """
     source = load_network(model, options.name, options.calibration, options.layout)
     if options.arithmetic == Arithmetic.REFERENCE:
@@ -93,7 +93,7 @@ class Job:
         )
 
     def _with_dense_gates(self, network: Network) -> tuple[Network, tuple[str, ...]]:
-        """The network as it is lowered, and a sentence about every gate that it does not heed."""
+        """The network as it is lowered, and a sentence about every gate that is ignored."""
         if self.options.gates == Gates.ALWAYS:
             return network, ()
         switches, notes = [], []
@@ -104,7 +104,7 @@ class Job:
         return replace(network, switches=tuple(switches)), tuple(notes)
 
     def place_weights(self, program: NetworkProgram) -> None:
-        """Settles where weights lie."""
+        """Decides which memory holds the weights."""
         wanted, small = WeightMemory(self.options.weights), self.options.streaming is not None
         self.options = replace(self.options, weights=weight_memory(wanted, self.board, program, small=small))
 
@@ -126,7 +126,7 @@ def library_entry(job: Job, program: NetworkProgram, folder: Path) -> LibraryEnt
 def build_id_of(
     options: BuildOptions, model: Path | MemoryModel, emitted: EmittedModel, library: LibraryEntry | None
 ) -> str:
-    """Of all that the firmware depends on."""
+    """The build id: a digest of everything that the firmware depends on."""
     digest = hashlib.sha256(model.read_bytes())
     # Where files lie does not matter: what is in the library counts, and what calibration makes of the C.
     unplaced = replace(options, cmsis_nn=None, calibration=None, profile=None)

@@ -1,4 +1,4 @@
-"""`tinygen listen`: sound to a device that listens for words, and what it made of it."""
+"""`tinygen listen`: sends sound to a device that detects words, and reports the detections."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BOUND = (
     "the sound, so the longest hop of any sound is near the longest one here."
 )
 SAME_WORD_SECONDS = 1.0
-"""Detections that follow each other faster are one word's."""
+"""Detections closer together than this belong to one word."""
 
 
 class Average:
@@ -43,7 +43,7 @@ class Average:
         self._last: deque[list[float]] = deque(maxlen=self._size)
 
     def add(self, codes: Iterable[int]) -> tuple[float, ...]:
-        """Of every output, after one inference more."""
+        """Adds an inference; returns the mean probability of every output."""
         real = (np.array(list(codes), np.float32) - self._zero) * self._scale
         self._last.append([float(value) for value in real])
         if len(self._last) < self._size:
@@ -70,7 +70,7 @@ class Detection:
 
 @dataclass(frozen=True)
 class Times:
-    """Cycles of hops of one kind. None where there were none, or nothing counts."""
+    """Cycles of hops of one kind; None if there were none, or nothing counts cycles."""
 
     count: int
     median: int | None
@@ -84,7 +84,7 @@ class Times:
 
 @dataclass(frozen=True)
 class ListenReport:
-    """Sound that was listened to.
+    """The results of listening.
 
     Attributes:
         device: the runtime's name: "f746zg-emulated".
@@ -95,7 +95,7 @@ class ListenReport:
         counted: by the device itself.
         clock_hz: what its cycles are of.
         cycles_source: "predicted", "measured", "reported"; "" where nothing counts.
-        troubles: what the line did, and was recovered from.
+        troubles: descriptions of line errors that were recovered from.
     """
 
     device: str
@@ -132,7 +132,7 @@ class ListenReport:
 
     @property
     def share(self) -> float | None:
-        """Of real time that front end and model take."""
+        """Share of real time that front end and model take."""
         total = sum(map(_cycles, self.events))
         return total / (len(self.events) * self.counted.budget) if total and self.cycles_source else None
 
@@ -183,7 +183,7 @@ def listen(
     device: Device | None = None,
     on_event: OnEvent | None = None,
 ) -> ListenReport:
-    """Sends sound to a device; the model begins anew.
+    """Sends sound to a device; the model's states are reset first.
 
     Args:
         folder: written by `tinygen build --app wakeword`.
@@ -211,12 +211,12 @@ def listen_to_board(
     device: Device | None = None,
     on_event: OnEvent | None = None,
 ) -> ListenReport:
-    """Has a device listen to its own microphone, in real time; that of an emulated board in its own time.
+    """Makes a device listen to its own microphone, in real time; an emulated board in emulated time.
 
     Args:
         folder: written by `tinygen build --app wakeword`.
         samples: what the microphone of an emulated board hears, int16 at the firmware's sample rate.
-        hops: after which it ends; None: with the sound, or where there is none, with Ctrl-C.
+        hops: number of hops after which it ends; None: at the end of the sound, or without sound at Ctrl-C.
         port, device, on_event: see `listen`.
 
     Raises:

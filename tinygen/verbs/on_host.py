@@ -1,4 +1,4 @@
-"""A build that this computer runs, to see that it answers."""
+"""Runs a host build on this computer, to check that it answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinygen.hil.transports import ProcessTransport
 
 
 def run_once(program: Path, build_id: str) -> int:
-    """Runs a host build: one inference on zeros; gives how many outputs came back.
+    """Runs a host build: one inference on zeros. Returns the number of outputs.
 
     Raises:
         DeviceError: it does not answer, or is another model.

@@ -1,4 +1,4 @@
-"""How to build: what the options of `tinygen build` say."""
+"""How to build: the options of `tinygen build`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CHOICES: tuple[tuple[str, type[StrEnum], str], ...] = (
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How to build. What is one of several may be given by its name.
+    """How to build. Enumerated values may be given by name.
 
     Raises:
         TinygenError: there is none of that name.
@@ -94,18 +94,18 @@ class BuildOptions:
 
     @property
     def library_path(self) -> Path | None:
-        """Of the checkout of what the kernels call."""
+        """Folder of the library that the kernels call."""
         return {CMSIS_NN: self.cmsis_nn, ESP_NN: self.esp_nn}.get(Family(self.kernels))
 
     @property
     def streaming(self) -> Streaming | None:
-        """What lowering is asked for: an arena within the limit, or else the smallest, or nothing."""
+        """The arena that lowering aims for: within the limit, the smallest, or any."""
         if self.arena_bytes is not None:
             return Streaming(self.arena_bytes)
         return Streaming() if self.stream else None
 
     def for_board(self, board: str) -> BuildOptions:
-        """The same options on another board; the host takes its own compiler and stack, and has no flash."""
+        """The same options for another board; the host uses its own compiler and stack, and has no flash."""
         if board == self.board:
             return self
         flash = None if board == "host" else self.flash_bytes

@@ -1,4 +1,4 @@
-"""What a build costs to run: one inference of every switch in the emulated board."""
+"""Profiles of a build: one inference of every switch on the emulated board."""
 
 from __future__ import annotations
 

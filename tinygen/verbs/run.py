@@ -27,14 +27,14 @@ _IMAGES = 5
 
 @dataclass(frozen=True)
 class RunResult:
-    """Inferences that were run.
+    """The results of inferences.
 
     Attributes:
         device: the runtime's name.
-        engine: what ran it.
+        engine: what runs the firmware, see `Device`.
         layers: names of the model's layers.
         rows: one per inference.
-        stack_used: deepest stack in bytes, where it can be seen.
+        stack_used: deepest stack in bytes; None if it cannot be observed.
         board: the board, for time and energy.
         switch: by which the model was run, when one was named.
         macs: of each layer; of models with branches only.

@@ -1,4 +1,4 @@
-"""Thresholds as a knob: a few settings of a network's thresholds, and what the inputs of a data set do with each."""
+"""Settings of a network's thresholds, and the paths that the inputs of a data set take with each."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Setting:
 
 
 def settings_of(graph: Graph, samples: Samples) -> tuple[Setting, ...]:
-    """One setting for each of `SHARES`; of those between which the paths' counts do not differ, one.
+    """One setting for each of `SHARES`; settings with equal path counts appear once.
 
     Args:
         graph: of a model.
@@ -49,7 +49,7 @@ def settings_of(graph: Graph, samples: Samples) -> tuple[Setting, ...]:
     if not knobs:
         return ()
     inputs = [_Input(knobs, samples, index) for index in range(len(samples))]
-    # Where everything runs, every gate has a score.
+    # With all branches running, every gate has a score.
     scored = [one.scores for one in _answers(graph, inputs, _codes(knobs, 0.0, []))]
     found: dict[frozenset[tuple[Path, int]], Setting] = {}
     for share in SHARES:
@@ -63,11 +63,11 @@ def settings_of(graph: Graph, samples: Samples) -> tuple[Setting, ...]:
 
 
 Scored = Sequence[tuple[Gate, int]]
-"""Gates that an input came to, each with its score."""
+"""Gates that an input reached, each with its score."""
 
 
 def _codes(knobs: Sequence[Knob], share: float, scored: Sequence[Scored]) -> dict[str, int]:
-    """One threshold after the other: inputs that left at one gate do not count at those behind it."""
+    """Codes of the thresholds, set one after the other: inputs that exit at one gate do not count at later gates."""
     codes: dict[str, int] = {}
     for knob in knobs:
         scores: dict[str, list[int]] = {}
@@ -79,7 +79,7 @@ def _codes(knobs: Sequence[Knob], share: float, scored: Sequence[Scored]) -> dic
 
 
 def _reached(scored: Scored, codes: Mapping[str, int]) -> Scored:
-    """The gates that an input still comes to by these codes; those of other thresholds decide as they did."""
+    """The gates that an input still reaches with these codes; gates of other thresholds decide as before."""
     taken = {
         gate.branch: gate.result(score, codes[gate.threshold]) for gate, score in scored if gate.threshold in codes
     }
@@ -105,7 +105,7 @@ class _Answer:
     is_right: bool | None
 
     def stands(self, codes: Mapping[str, int]) -> bool:
-        """Whether all gates decide the same by other codes: then the whole inference is the same."""
+        """Whether all gates decide the same with other codes, and so the whole inference is the same."""
         return all(
             gate.result(score, codes[gate.threshold]) == gate.result(score, self.codes[gate.threshold])
             for gate, score in self.scores

@@ -1,4 +1,4 @@
-"""`tinygen verify`: the model's own runtime, our semantics, the C on the host, the firmware on a board."""
+"""`tinygen verify`: compares the model's own runtime, our semantics, the C on the host and the firmware on a board."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Runtime(Protocol):
-    """Something that computes the model's outputs, with what the last step left behind."""
+    """Something that computes the model's outputs, with the states that the last step left."""
 
     name: str
 
@@ -57,7 +57,7 @@ class Semantics(PathStream):
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What verify found.
+    """The results of `verify`.
 
     Attributes:
         samples: how many inputs were run.
@@ -278,27 +278,27 @@ class _Trial:
         return comparison
 
     def _progress(self, runtime: Runtime, progress: Progress | None) -> Callable[[int], None]:
-        """Told how many samples a runtime has done."""
+        """Reports the number of samples that a runtime has finished."""
         label, count = _labelled(runtime.name, self.switch), len(self.samples)
         return lambda done: progress(label, done, count) if progress else None
 
 
 def _other_branch(a: _Ran, b: _Ran) -> str | None:
-    """The first operator that chose otherwise; None where there is none, or one runtime does not say.
+    """The first operator that took different branches; None if there is none, or one runtime does not report branches.
 
-    Operators that only one of them has run are not looked at: another one decided that, or no output depends on it.
+    Operators that only one runtime ran are skipped: an earlier operator caused that, or no output depends on them.
     """
     both = {} if a.path is None or b.path is None else {name for name in a.path if name in b.path}
     return next((name for name in sorted(both) if a.path[name] != b.path[name]), None)  # type: ignore[index]
 
 
 def _other_list(a: _Ran, b: _Ran) -> bool:
-    """Whether a gate chose other channels: a wrong winner of a tie may still give the right answer."""
+    """Whether a gate chose other channels: a tie resolved wrongly may still give the right answer."""
     return any(a.lists[name] != b.lists[name] for name in a.lists.keys() & b.lists.keys())
 
 
 def _litert(model: Path | MemoryModel, oracle: Oracle, *, keep: bool = False) -> LiteRt:
-    assert isinstance(model, Path)  # what was made in memory has no oracle
+    assert isinstance(model, Path)  # a model made in memory has no oracle
     return LiteRt(model, oracle, keep=keep)
 
 
@@ -357,13 +357,13 @@ def _labelled(runtime: str, switch: str) -> str:
 
 
 class _Locator:
-    """Finds the first layer at which two runtimes part ways, on the first sample that differs.
+    """Finds the first layer at which two runtimes differ, on the first sample that differs.
 
     Of a model that keeps something between inferences, the first output that differs: to look at the layers of a later
     inference, all before it would have to be done again for each tensor.
 
-    Devices run the simplified graph: their layers are held against its semantics, whose tensors may have fewer
-    channels than the model's. What the passes themselves broke shows at the outputs.
+    Devices run the simplified graph: their layers are compared with its semantics, whose tensors may have fewer
+    channels than the model's. Errors of the passes themselves show only at the outputs.
     """
 
     def __init__(

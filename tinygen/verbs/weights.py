@@ -1,4 +1,4 @@
-"""Where weights lie when nobody says so."""
+"""Chooses the memory for weights when the user names none."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from tinygen.project.choices import WeightMemory
 from tinygen.targets.board import Board
 
 _SLOW = 4.0
-"""Cycles per byte that a miss costs: as many as a product takes, where there is no SIMD."""
+"""Cycles per byte of a cache miss from which RAM is used: as many as a product takes without SIMD."""
 _SHARE = 2
-"""Weights and arena may take one part in so many of the RAM."""
+"""Weights and arena may take at most 1 / this of the RAM."""
 
 _MOST = 60_000
-"""Bytes of weights: what the boot ROM of these chips loads to RAM, some code included, must be less than 61,440 bytes
-(templates/project/esp.ld.j2)."""
+"""Largest number of weight bytes: the boot ROM of these chips loads less than 61,440 bytes to RAM, some code included
+(templates/project/esp.ld.j2).
+"""
 
 
 def weight_memory(wanted: WeightMemory, board: Board, program: NetworkProgram, *, small: bool) -> WeightMemory:
     """The memory for a program's constants.
 
-    RAM is chosen where flash lies behind a cache that is slow to fill, as flash on a serial bus is: an inference
-    reads every weight, and between two inferences of a model that listens the cache has seen much else.
+    RAM is chosen where flash lies behind a cache that is slow to fill, as flash on a serial bus is: an inference reads
+    every weight, and between two inferences of a listening model other code and data have replaced them in the cache.
 
     Args:
-        wanted: what was asked for.
-        small: little RAM was asked for.
+        wanted: the user's choice.
+        small: the user asked for little RAM.
     """
     if wanted is not WeightMemory.AUTO:
         return wanted
