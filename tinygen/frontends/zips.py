@@ -1,4 +1,4 @@
-"""Zip archives from outside: their directory is held against the file before anything is inflated."""
+"""A user's zip archives: the directory is checked against the file before anything is inflated."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class DamagedError(ValueError):
-    """A file is not what it says; the message is the end of a sentence about it."""
+    """A file is damaged; the message continues a sentence that begins with the file's name."""
 
 
 def read_zip(file: BinaryIO, size: int) -> dict[str, bytes]:
     """Content of each entry by name.
 
     Args:
-        file: the archive, which can be sought.
+        file: the archive; seekable.
         size: its length in bytes.
 
     Raises:
-        DamagedError: entries overlap, share a name or hold more than they should; or claim far more than the file can.
-        zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error: what zipfile
-            says of archives that are damaged or encrypted.
+        DamagedError: entries overlap, share a name or hold more bytes than the directory says, or claim far more than
+            the file can hold.
+        zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error: zipfile's
+            exceptions for archives that are damaged or encrypted.
     """
     with zipfile.ZipFile(file) as archive:
         infos = archive.infolist()
@@ -41,7 +42,7 @@ def read_zip(file: BinaryIO, size: int) -> dict[str, bytes]:
 def _check(infos: Sequence[zipfile.ZipInfo], end: int, size: int) -> None:
     """
     Args:
-        end: where the entries' data ends and the directory begins.
+        end: offset at which the entries' data ends and the directory begins.
     """
     if len({info.filename for info in infos}) != len(infos):
         raise DamagedError("two entries have one name")
@@ -59,7 +60,7 @@ def _check(infos: Sequence[zipfile.ZipInfo], end: int, size: int) -> None:
 
 def _inflated(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     with archive.open(info) as stream:
-        # With a bound: read() inflates up to 2 GiB, whatever the entry's size.
+        # With a bound, since read() inflates up to 2 GiB regardless of the entry's size.
         content = stream.read(info.file_size)
         if len(content) != info.file_size or stream.read(1):
             raise DamagedError(f"entry {info.filename!r} has not the {info.file_size:,} bytes that it claims")

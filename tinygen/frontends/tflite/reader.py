@@ -31,10 +31,10 @@ _SCHEMA_VERSION = 3
 _MOST_BRANCHES = 256
 """A file may call one subgraph in many places; each is code of its own."""
 
-# Where the vtable of an operator code has its 32-bit field.
+# Offset of the 32-bit field in the vtable of an operator code.
 _BUILTIN_CODE = 10
 
-# What the flatbuffer accessors raise when offsets point outside the file or at the wrong thing.
+# Exceptions of the flatbuffer accessors for offsets outside the file or to a wrong type.
 _DAMAGE = (struct.error, IndexError, ValueError, TypeError, OverflowError, KeyError, AttributeError, MemoryError)
 
 
@@ -57,7 +57,7 @@ def load_tflite(path: Path, name: str | None = None) -> Graph:
 
 
 def read_tflite(content: bytes, name: str = "model", where: str = "model") -> Graph:
-    """The same from bytes; `where` names the file in errors."""
+    """As `load_tflite`, from bytes; `where` names the file in errors."""
     if len(content) < 8 or content[4:8] != b"TFL3":
         raise ModelError("is not a TensorFlow Lite model (no TFL3 mark)", where=where)
     try:
@@ -90,16 +90,16 @@ class _Reader:
         self.codes = [self._code(index) for index in range(self._count(self.model.OperatorCodesLength()))]
 
     def _count(self, length: int) -> int:
-        """A vector's length; no vector can have more entries than the file has bytes."""
+        """A vector's length, checked: no vector can have more entries than the file has bytes."""
         if not 0 <= length <= self.size:
             raise ModelError(f"is damaged: a table claims {length} entries in a file of {self.size} bytes")
         return length
 
     def _code(self, index: int) -> tuple[int, str]:
-        """A builtin code and a custom one, of the file's list of operators."""
+        """Builtin code and custom code of an entry in the file's operator list."""
         entry = self.model.OperatorCodes(index)
-        # Old writers fill only the 8-bit field, new ones both: the schema's rule is the larger. The bindings' own
-        # accessor ignores the new field where the code fits the old one.
+        # Old writers fill only the 8-bit field, new ones both: by the schema's rule the larger value counts. The
+        # accessor of the bindings ignores the new field if the code fits the old one.
         place = entry._tab.Offset(_BUILTIN_CODE)
         new = entry._tab.Get(flatbuffers.number_types.Int32Flags, entry._tab.Pos + place) if place else 0
         code = max(new, entry.DeprecatedBuiltinCode())
@@ -107,14 +107,14 @@ class _Reader:
         return code, (entry.CustomCode() or b"").decode("utf-8", "replace")
 
     def graph(self) -> Graph:
-        """The first subgraph, with those that it calls."""
+        """The graph of the first subgraph, and of those that it calls."""
         return self._graph((0,))
 
     def _branch(self, within: tuple[int, ...], index: int) -> Graph:
         """A subgraph that an operator calls.
 
         Args:
-            within: the subgraph of the operator, behind those that lead to it.
+            within: indices of the nested subgraphs, outermost first; the last one holds the operator.
         """
         if not 0 < index < self._count(self.model.SubgraphsLength()) or index in within:
             raise ModelError(f"is damaged: subgraph {index} cannot be called in subgraph {within[-1]}")
@@ -131,7 +131,7 @@ class _Reader:
         inputs = self._indices(graph.InputsAsNumpy(), len(tensors))
         outputs = self._indices(graph.OutputsAsNumpy(), len(tensors))
         variables = Variables(self._other_subgraph)
-        # What stands for each tensor of the file: what a variable is read to may be what was assigned to it.
+        # Replaces tensors of the file: a read of a variable becomes the tensor that was assigned to it.
         now = list(tensors)
         ops = []
         written = {tensor.name for tensor in tensors if tensor.is_constant} | {tensors[i].name for i in inputs}
@@ -157,7 +157,7 @@ class _Reader:
         )
 
     def _other_subgraph(self, index: int) -> list[tuple[int, Operator]]:
-        """Its operators with their codes; nothing goes in or comes out."""
+        """Operators, with their codes, of a subgraph without inputs and outputs."""
         if not 0 < index < self._count(self.model.SubgraphsLength()):
             raise ModelError(f"is damaged: there is no subgraph {index} to call")
         subgraph = self.model.Subgraphs(index)
@@ -187,7 +187,7 @@ class _Reader:
         declared: dict[str, Declared],
         within: tuple[int, ...],
     ) -> tuple[str, Operator]:
-        """Custom code and operands of an operator of the subgraph that is the last of `within`."""
+        """Custom code and operands of an operator in the innermost subgraph of `within`."""
         raw = subgraph.Operators(index)
         code_index = raw.OpcodeIndex()
         if code_index >= len(self.codes):
@@ -215,7 +215,7 @@ class _Reader:
 
 
 def _check(operator: Operator, written: set[str]) -> None:
-    """Holds an operator to its contract, and to what was computed before it: `written`, to which it adds."""
+    """Checks an operator against its contract, and that its inputs are in `written`; adds its outputs to that."""
     check_operator(operator)
     for tensor in operator.inputs:
         if tensor is not None and tensor.name not in written:

@@ -1,4 +1,4 @@
-"""Which function turns which TFLite operator into ours."""
+"""Converters of TFLite operators, and their interface to an operator of the file."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _ACTIVATIONS = {
 }
 
 
-# A flatbuffer table without fields: the distance back to its vtable, of which the size, and the table's, are all.
+# A flatbuffer table without fields: the offset back to its vtable, which holds only its own size and the table's.
 _NO_FIELDS = bytes([4, 0, 4, 0, 4, 0, 0, 0])
 _NO_FIELDS_START = 4
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What the file says of a tensor, where a `Tensor` says less.
+    """Properties of a tensor in the file that a `Tensor` does not keep.
 
     Attributes:
-        kind: its type: "int4" where the codes are held in int8, "resource".
-        scale, zero_point: of the tensor as a whole, of floats, too; 0 where it has none, or one per channel. These are
-            what LiteRT calls `params`.
+        kind: its type, such as "int4" (whose codes become int8) or "resource".
+        scale, zero_point: LiteRT's `params`: of the tensor as a whole, also of floats; 0 if it has none, or one per
+            channel.
     """
 
     kind: str
@@ -52,13 +52,13 @@ class Operator:
     """One operator of the file, as a converter sees it.
 
     Attributes:
-        name: unique name given to it ("conv_2d_3").
+        name: unique name made for it ("conv_2d_3").
         code: of the builtin operator.
-        inputs: tensors, None where an optional input is absent.
+        inputs: tensors; None for an absent optional input.
         outputs: tensors.
         raw: the flatbuffer table.
-        declared: what the file says of each tensor of the subgraph, by name.
-        subgraph: reads another subgraph of the file, which the operator calls.
+        declared: further properties of each tensor of the subgraph, by name.
+        subgraph: reads another subgraph of the file that the operator calls.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Operator:
     subgraph: Callable[[int], Graph]
 
     def kind(self, tensor: Tensor) -> str:
-        """The type that the file gives a tensor: "int8", "int4", "resource"."""
+        """The type of a tensor in the file, such as "int8", "int4" or "resource"."""
         return self.declared[tensor.name].kind
 
     def common(self, *, keep_inputs: int | None = None) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Operator:
         """The builtin options, read as `table` (a class of the schema); all defaults when absent, as in LiteRT.
 
         Raises:
-            ModelError: they are those of another operator.
+            ModelError: the options are of another operator.
         """
         options, result = self.raw.BuiltinOptions(), table()
         if options is None:
@@ -98,11 +98,11 @@ class Operator:
         return result
 
     def constant(self, index: int, what: str) -> np.ndarray:
-        """Data of input `index`, which must be a constant.
+        """The codes of input `index`, which must be a constant.
 
         Raises:
-            UnsupportedError: it is computed at run time.
-            ModelError: it is missing.
+            UnsupportedError: the input is computed at run time.
+            ModelError: the input is missing.
         """
         tensor = self.inputs[index] if index < len(self.inputs) else None
         if tensor is None:
@@ -154,7 +154,7 @@ def supported_operators() -> list[str]:
 
 
 def convert(code: int, custom: str, operator: Operator) -> Op:
-    """One operator of the file to one of ours.
+    """Converts an operator of the file to an operator of the IR.
 
     Raises:
         UnsupportedError: there is no converter; the message lists those that exist.

@@ -30,7 +30,7 @@ _TYPE_NAMES = {value: name for name, value in vars(tflite.TensorType).items() if
 
 _INT4_RANGE = (-8, 7)
 
-# Where the vtable of a tensor has its external buffer, a field younger than the schema's bindings.
+# Offset of the external buffer in the vtable of a tensor: a field newer than the schema's bindings.
 _EXTERNAL_BUFFER = 24
 
 Count = Callable[[int], int]
@@ -38,11 +38,11 @@ Count = Callable[[int], int]
 
 
 def read_tensors(model: Any, subgraph: Any, count: Count) -> tuple[list[Tensor], dict[str, Declared]]:
-    """The tensors of a subgraph, and what else the file says of each, by name.
+    """The tensors of a subgraph, and the further properties of each in the file, by name.
 
     Raises:
-        ModelError: they contradict themselves.
-        UnsupportedError: a type or shape that tinygen lacks.
+        ModelError: a tensor's fields are inconsistent.
+        UnsupportedError: tinygen lacks a type or shape.
     """
     names: set[str] = set()
     tensors, declared = [], {}
@@ -90,7 +90,7 @@ def _tensor(model: Any, raw: Any, name: str, count: Count) -> Tensor:
 
 
 def _encoding(raw: Any, where: str, shape: tuple[int, ...], count: Count) -> Encoding:
-    """Scales and zero points as LiteRT takes them (core/interpreter_builder.cc, `ParseQuantization`)."""
+    """Scales and zero points as LiteRT reads them (core/interpreter_builder.cc, `ParseQuantization`)."""
     storage, quantization = _TYPES[raw.Type()], raw.Quantization()
     if quantization is None or quantization.ScaleLength() == 0:
         return Float32() if storage == "float32" else Plain(storage)
@@ -114,7 +114,7 @@ def _encoding(raw: Any, where: str, shape: tuple[int, ...], count: Count) -> Enc
 
 
 def _vector(read: Callable[[], Any], length: int) -> Any:
-    """A vector as an array, at once: element by element took most of the time of reading a file."""
+    """A vector as an array, in one call: reading by element took most of the time of reading a file."""
     return read() if length else ()
 
 
@@ -128,7 +128,7 @@ def _code_range(raw: Any) -> tuple[int, int]:
 
 
 def _data(model: Any, raw: Any, where: str, shape: tuple[int, ...], dtype: np.dtype, count: Count) -> np.ndarray | None:
-    """Codes of a constant; all others have buffer 0, whatever it holds, or one that has none."""
+    """Codes of a constant; None for other tensors, which have buffer 0, regardless of its content, or an empty one."""
     index = raw.Buffer()
     if index >= count(model.BuffersLength()):
         raise ModelError(f"has no buffer {index}", where=where)

@@ -1,7 +1,7 @@
 """Resource variables: VAR_HANDLE, READ_VARIABLE, ASSIGN_VARIABLE, CALL_ONCE.
 
-A file changes variables where the operator stands; a `Graph` reads states at the beginning and changes them at the end.
-So a read gives what was assigned last, and only the first read before any assignment is a state's tensor.
+In a file, variables change at the ASSIGN_VARIABLE; a `Graph` reads states at the beginning of an inference and changes
+them at the end. So a read gives the tensor assigned last, and only a read before any assignment gives a state's tensor.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ VARIABLE_OPERATORS = (_HANDLE, _READ, _ASSIGN, _ONCE)
 
 @dataclass
 class _Variable:
-    """What is known of one.
+    """The state of a variable while operators are read.
 
     Attributes:
-        initial: the constant that it begins with.
-        state: what the first read before any assignment gives.
-        value: what a read gives by now; None while nothing was read or assigned.
+        initial: its initial constant.
+        state: the tensor of the first read before any assignment.
+        value: the tensor that a read now gives; None before the first read or assignment.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Variables:
     """The variables of a model, while its operators are read in order.
 
     Args:
-        subgraph: gives the operators of another subgraph, for CALL_ONCE.
+        subgraph: returns the operators of another subgraph, for CALL_ONCE.
     """
 
     def __init__(self, subgraph: Callable[[int], Sequence[Met]]) -> None:
@@ -56,10 +56,10 @@ class Variables:
         self._handles: dict[str, _Variable] = {}
 
     def meet(self, code: int, operator: Operator) -> Tensor | None:
-        """Takes one of `VARIABLE_OPERATORS`; a read gives the tensor that stands for its output.
+        """Handles one of `VARIABLE_OPERATORS`; a read returns the tensor that replaces its output.
 
         Raises:
-            ModelError, UnsupportedError: the variable is used as no state can be.
+            ModelError, UnsupportedError: no state can represent this use of the variable.
         """
         if code == _ONCE:
             self._call_once(operator)
@@ -72,10 +72,10 @@ class Variables:
         return None
 
     def states(self) -> tuple[State, ...]:
-        """States of those variables that are read before they are assigned.
+        """States of the variables that are read before they are assigned.
 
         Raises:
-            UnsupportedError: of one that takes a constant, or a tensor of another type, shape or quantization.
+            UnsupportedError: a variable is assigned a constant, or a tensor of another type, shape or quantization.
         """
         return tuple(
             State(variable.state.name, self._update(variable, variable.state), _data(variable.initial))
@@ -121,7 +121,7 @@ class Variables:
             raise UnsupportedError("comes after operators that use variables", where=operator.name)
         once = Variables(self._subgraph)
         for code, inner in self._subgraph(operator.options(tflite.CallOnceOptions).InitSubgraphIndex()):
-            # Nothing else has an effect that lasts.
+            # Other operators have no lasting effect.
             if code not in (_HANDLE, _ASSIGN):
                 raise UnsupportedError(
                     f"does more than assign constants to variables ({inner.name})", where=operator.name

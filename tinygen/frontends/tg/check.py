@@ -1,4 +1,4 @@
-"""What an encoding of the right types may still have wrong."""
+"""Checks of encodings and codes beyond the types of their fields."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _STORAGE = {
 
 
 def check_encoding(encoding: Encoding, shape: Shape, where: str) -> None:
-    """Raises ModelError where the parameters break the encoding's own rules, or do not fit the tensor's shape."""
+    """Raises ModelError if the parameters break the encoding's own rules, or do not fit the tensor's shape."""
     problem = _own_problem(encoding) or _scale_problem(encoding, shape)
     if problem:
         raise ModelError(problem, where=where)
 
 
 def _own_problem(encoding: Any) -> str:
-    """What its kind alone says; "" when nothing is wrong."""
+    """A violation of the rules of the encoding's class; "" if there is none."""
     known = _STORAGE.get(type(encoding))
     if known and encoding.storage not in known:
         return f"has codes of type '{encoding.storage}'"
@@ -47,7 +47,7 @@ def _own_problem(encoding: Any) -> str:
 
 
 def _scale_problem(encoding: Any, shape: Shape) -> str:
-    """The same of scales, which all encodings but floats and plain integers have."""
+    """A violation in the scales, which all encodings but floats and plain integers have; "" if there is none."""
     scales, axis = getattr(encoding, "scale", None), getattr(encoding, "axis", None)
     if scales is None:
         return ""
@@ -61,7 +61,7 @@ def _scale_problem(encoding: Any, shape: Shape) -> str:
 
 
 def check_codes(encoding: Encoding, codes: np.ndarray, where: str) -> None:
-    """Raises ModelError where a constant holds what the encoding has no value for."""
+    """Raises ModelError if a constant holds codes that the encoding does not have."""
     bounds = getattr(encoding, "code_range", None)
     if bounds is not None and codes.size and (codes.min() < bounds[0] or codes.max() > bounds[1]):
         found = f"codes from {codes.min()} to {codes.max()}"

@@ -1,4 +1,4 @@
-"""JSON to the IR's dataclasses, led by their type hints: what a field may hold is what its annotation says."""
+"""JSON to the IR's dataclasses: each field is decoded and checked by its type annotation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Decoder:
     """Makes values of a given type from JSON.
 
     Attributes:
-        arrays: what `{"array": N}` stands for.
+        arrays: by the N of `{"array": N}`.
     """
 
     def __init__(self, arrays: Sequence[np.ndarray]) -> None:
@@ -36,7 +36,7 @@ class Decoder:
         """A value of type `hint`.
 
         Args:
-            content: what the JSON holds.
+            content: the parsed JSON.
             hint: a type annotation: a class, a union, or tuple[...], Mapping[str, ...].
             where: path of the value in the file, for errors.
 
@@ -73,7 +73,7 @@ class Decoder:
         raise ModelError(f"has a field of type {kind.__name__}, which files do not hold", where=where)
 
     def _union(self, content: Any, choices: Sequence[Any], where: str) -> Any:
-        """The first choice that fits. Where only one can, errors tell what is wrong with that one."""
+        """The value by the first choice that fits. If only one choice is possible, errors say why it does not fit."""
         if content is not None:
             choices = [choice for choice in choices if choice is not type(None)]
         if isinstance(content, dict) and TYPE in content:
@@ -156,7 +156,7 @@ def _wrong(content: Any, wanted: str, where: str) -> ModelError:
 
 
 def _class_named(name: Any, base: Any) -> type | None:
-    """The class of that name which may stand where `base` is wanted: itself or a subclass, and not abstract."""
+    """The class of that name that is `base` or a subclass of it, and not abstract; None if there is none."""
     if not (isinstance(base, type) and is_dataclass(base) and isinstance(name, str)):
         return None
     return _classes(base).get(name)
@@ -169,7 +169,7 @@ def _classes(base: type) -> dict[str, type]:
     while todo:
         kind = todo.pop()
         todo += kind.__subclasses__()
-        # What others derive from our classes is not the format's.
+        # Subclasses defined outside tinygen are not part of the format.
         if kind.__module__.startswith(f"{tinygen.ir.__name__}.") and not inspect.isabstract(kind):
             found[kind.__name__] = kind
     return found
@@ -177,7 +177,7 @@ def _classes(base: type) -> dict[str, type]:
 
 @cache
 def _import_ir() -> None:
-    """Subclasses are known only once their modules are imported."""
+    """Imports all modules of the IR: subclasses are known only after that."""
     for module in pkgutil.walk_packages(tinygen.ir.__path__, f"{tinygen.ir.__name__}."):
         importlib.import_module(module.name)
 

@@ -1,4 +1,4 @@
-"""What writer and reader agree on.
+"""The format that writer and reader share.
 
 A `.tg` file is a zip archive of uncompressed entries: `graph.json`, and one `arrays/N.npy` per array. The JSON is
 `{"format": FORMAT, "version": 1, "graph": GRAPH}`, or `{"format": FORMAT, "version": 2, "network": NETWORK}`. GRAPH is
@@ -10,7 +10,7 @@ the dataclass `Graph`, NETWORK the dataclass `Network`, field by field:
 - a float that JSON has no number for is {"float": "inf"}, "-inf" or "nan";
 - an array is {"array": N}; equal arrays are stored once.
 
-Nothing in it is executed: classes come from the IR only, arrays hold plain numbers.
+Nothing in a file is executed: classes come from the IR only, arrays hold plain numbers.
 """
 
 from __future__ import annotations

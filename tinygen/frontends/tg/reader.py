@@ -26,7 +26,7 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
 from tinygen.ir.tensor import Tensor
 
-# What zipfile, json and NumPy raise when a file is not what it says, or nests without end.
+# Exceptions of zipfile, json and NumPy on damaged files, and on excessive nesting.
 _DAMAGE = (
     zipfile.BadZipFile,
     OSError,
@@ -47,7 +47,7 @@ def load_tg(path: Path, name: str | None = None) -> Graph:
     """The graph in a .tg file; arguments and errors are those of `load_tg_network`.
 
     Raises:
-        ModelError: it holds several.
+        ModelError: the file holds several graphs.
     """
     return only_graph(load_tg_network(path, name), str(path))
 
@@ -96,7 +96,7 @@ def read_tg_network(content: bytes, name: str | None = None, where: str = "model
 
 
 def _renamed(network: Network, name: str) -> Network:
-    """With its graph, where there is only one: that may be built alone."""
+    """The network with another name; a single graph gets the name as well, since it may be built alone."""
     switches = network.switches
     if len(switches) == 1:
         switches = (replace(switches[0], graph=replace(switches[0].graph, name=name)),)
@@ -130,7 +130,7 @@ def _network(content: bytes) -> Network:
 
 
 def _entries(content: bytes) -> dict[str, bytes]:
-    """Content by name. Compressed entries are refused: ours have none."""
+    """Content by name. Compressed entries are refused, since `save_tg` writes none."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         infos = archive.infolist()
     if any(info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size for info in infos):
@@ -146,7 +146,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(text: str) -> float:
-    """Python's reader takes NaN and Infinity, which JSON has not."""
+    """Refuses NaN and Infinity, which Python's reader accepts but JSON does not have."""
     raise ModelError(f"{STRUCTURE} holds {text}")
 
 
@@ -169,7 +169,7 @@ def _check_tensors(graph: Graph) -> None:
     if len(set(names)) != len(names):
         raise ModelError("two operators have one name")
     for name in names:
-        # It becomes part of symbols in the C.
+        # The name becomes part of symbols in the C.
         if not re.fullmatch(r"\w+", name, flags=re.ASCII):
             raise ModelError(f"an operator cannot be called {name!r}")
     for name in (*graph.sources, *graph.sinks, *(name for op in graph.ops for name in (*op.inputs, *op.outputs))):

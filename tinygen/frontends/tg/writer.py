@@ -1,4 +1,4 @@
-"""Graph or Network to `.tg`. Equal ones give equal bytes."""
+"""Graph or Network to `.tg`. Equal models give equal bytes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
 from tinygen.ir.ops.base import is_left_out
 
-# The oldest date a zip entry can bear: files do not change with the time they are written.
+# The oldest date of a zip entry, so that the bytes do not depend on the time of writing.
 _DATE = (1980, 1, 1, 0, 0, 0)
 _UNIX, _READABLE = 3, 0o644 << 16
 
@@ -40,7 +40,7 @@ def save_tg(model: Graph | Network, path: Path | str) -> None:
     """Writes a graph, or a network, to a file that `tinygen build` and `load_network` take; an earlier one is replaced.
 
     Args:
-        model: what is saved; it is validated first.
+        model: is validated before it is saved.
         path: ends in `.tg`.
 
     Raises:
@@ -84,7 +84,7 @@ def _npy(array: np.ndarray) -> bytes:
 
 
 def _encode(value: Any, arrays: dict[bytes, int]) -> Any:
-    """A value as JSON; arrays are put aside, each content once, with its number."""
+    """A value as JSON; arrays are collected in `arrays`, each content once, with its number."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, Enum):

@@ -40,7 +40,7 @@ def read_program(program: ExportedProgram, name: str) -> FloatModel:
         name: C identifier.
 
     Raises:
-        UnsupportedError: an operator, or the way it is used, is outside what tinygen has; names operator and module.
+        UnsupportedError: tinygen lacks an operator, or this use of it; the error names operator and module.
     """
     with warnings.catch_warnings():
         # torch 2.13 warns of its own deprecated class when it copies a program.
@@ -51,7 +51,7 @@ def read_program(program: ExportedProgram, name: str) -> FloatModel:
 
 
 def _graph(name: str, build: Builder, inputs: Sequence[str], outputs: Sequence[str]) -> Graph:
-    """What has been built, without tensors that nothing uses."""
+    """The graph that has been built, without unused tensors."""
     used = {name for op in build.ops for name in (*op.inputs, *op.outputs)} | {*inputs, *outputs}
     tensors = {key: tensor for key, tensor in build.tensors.items() if key in used}
     return Graph(name, tensors, tuple(build.ops), tuple(inputs), tuple(outputs))
@@ -61,8 +61,8 @@ class _Walk:
     """Walks over the nodes of an ATen graph.
 
     Args:
-        module: holds the graph, and those of its branches.
-        build: where operators go.
+        module: holds the graph and the graphs of its branches.
+        build: collects the operators.
     """
 
     def __init__(self, module: torch.fx.GraphModule) -> None:
@@ -71,7 +71,7 @@ class _Walk:
         self.values: dict[Node, Any] = {}
 
     def walk(self) -> Node:
-        """Every operator; gives the node of the outputs."""
+        """Converts every operator; returns the node of the outputs."""
         for node in self.module.graph.nodes:
             if node.op == "call_function":
                 self.values[node] = self._node(node)
@@ -83,7 +83,7 @@ class _Walk:
         if node.target is operator.getitem:
             return self._get(node.args[0])[node.args[1]]
         if str(node.target).startswith("aten._assert"):
-            # What tracing took for granted: types and sizes, which are fixed here.
+            # Assertions of tracing about types and sizes, which are fixed here.
             return None
         if node.target is torch.ops.higher_order.cond:
             return self._cond(node)
@@ -123,7 +123,7 @@ class _Walk:
         return any(isinstance(item, Value) for item in (value if isinstance(value, list) else [value]))
 
     def _computed(self, node: Node) -> Any:
-        """What does not depend on the input is computed now, by torch itself."""
+        """Evaluates a node that does not depend on the input, with torch."""
         args, kwargs = torch.fx.map_arg((node.args, node.kwargs), lambda n: _plain(self.values[n]))
         result = node.target(*args, **kwargs)
         target = str(node.target)
@@ -133,7 +133,7 @@ class _Walk:
         return result
 
     def _get(self, argument: Any) -> Any:
-        """An argument with what its nodes stand for in their place; tensors as constants."""
+        """An argument with nodes replaced by their values, and tensors by constants."""
         if isinstance(argument, Node):
             value = self.values[argument]
             return Constant(_array(value)) if isinstance(value, torch.Tensor) else value
@@ -158,13 +158,13 @@ class _BranchWalk(_Walk):
     """One branch of torch.cond.
 
     Args:
-        module: its graph; takes all operands.
-        given: the operands: values of the graph outside, tensors, numbers.
-        outside: where values come from.
+        module: the branch's graph, which takes all operands.
+        given: the operands: values of the outer graph, tensors, numbers.
+        outside: builder of the outer graph.
 
     Attributes:
-        captured: names outside of the tensors that the branch takes.
-        orders: of the dimensions of its outputs.
+        captured: names, in the outer graph, of the tensors that the branch takes.
+        orders: of the outputs' dimensions.
     """
 
     def __init__(self, module: torch.nn.Module, given: Sequence[Any], outside: Builder, where: str) -> None:
@@ -216,7 +216,7 @@ class _Reader(_Walk):
         return FloatModel(graph, self.build.quantized, self.build.weights)
 
     def _inputs(self) -> list[str]:
-        """Puts parameters, buffers and inputs in place; gives the names of the latter."""
+        """Adds parameters, buffers and inputs; returns the names of the inputs."""
         nodes = {node.name: node for node in self.program.graph.nodes if node.op == "placeholder"}
         inputs = []
         for spec in self.program.graph_signature.input_specs:
@@ -275,7 +275,7 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
 
 
 def _names(node: Node) -> tuple[str, str]:
-    """(where the node stands, for messages; what is named after it)."""
+    """(location of the node for messages, base of the names of its operators and tensors)."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     path, kind = stack[-1] if stack else ("", "")
     kind = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"

@@ -1,4 +1,4 @@
-"""Puts a float Graph together, operator by operator."""
+"""Builds a float Graph, operator by operator."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FLOAT = Float32()
 
 @dataclass(frozen=True)
 class Value:
-    """What an ATen node gives: a tensor of the graph, and how PyTorch sees it."""
+    """The output of an ATen node: a tensor of the graph, and its layout in PyTorch."""
 
     tensor: str
     layout: Layout
@@ -40,7 +40,7 @@ class Constant:
 
     Attributes:
         array: in PyTorch's order of dimensions.
-        encoding: of the codes that it was dequantized from, the axis being one of the array's; None for plain floats.
+        encoding: of the codes from which it was dequantized, with an axis of `array`; None for plain floats.
     """
 
     array: np.ndarray
@@ -56,9 +56,9 @@ class Builder:
     """The graph so far.
 
     Attributes:
-        label: what new operators and tensors are named after: the module they come from.
-        weights: encodings of constants that were quantized before.
-        quantized: encodings of tensors that the model quantizes, in the places where it does.
+        label: base of the names of new operators and tensors: the module they come from.
+        weights: encodings of constants that the model has quantized.
+        quantized: encodings of tensors that the model quantizes.
     """
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Builder:
     _names: set[str] = field(default_factory=set)
 
     def unique(self, text: str) -> str:
-        """A name that is free, and fit to be part of a C identifier."""
+        """An unused name that can be part of a C identifier."""
         stem = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_") or "op"
         name, number = stem, 2
         while name in self._names:
@@ -85,7 +85,7 @@ class Builder:
         return Value(name, Layout.dense(shape, order))
 
     def constant(self, array: np.ndarray, what: str, encoding: Affine | None = None) -> str:
-        """A float constant, already in our order; gives its name."""
+        """Adds a float constant, already in the Graph's order of dimensions; returns its name."""
         name = self.unique(f"{self.label}_{what}")
         data = np.ascontiguousarray(array, np.float32)
         self.tensors[name] = Tensor(name, data.shape, Float32(), data)
@@ -102,7 +102,7 @@ class Builder:
         encoding: Encoding = _FLOAT,
         **attributes: Any,
     ) -> str:
-        """One more operator, with one output; gives that tensor's name. Its shape follows from the inputs."""
+        """Adds an operator with one output; returns that tensor's name. Its shape follows from the inputs."""
         name = self.unique(f"{self.label}_{suffix}" if suffix else self.label)
         op = kind(name=name, inputs=tuple(inputs), outputs=(name,), **attributes)
         before = Tensor(name, (), encoding)
@@ -112,7 +112,7 @@ class Builder:
         return name
 
     def branch(self, index: str, inputs: Sequence[str], branches: Sequence[Graph]) -> list[str]:
-        """The operator that chooses one of several graphs of the same outputs; gives their tensors' names."""
+        """Adds a branch operator over graphs with the same outputs; returns the names of its outputs."""
         name = self.unique(self.label)
         given = [branches[0].tensors[output] for output in branches[0].outputs]
         names = tuple(self.unique(f"{name}_{number}") for number in range(len(given)))
@@ -129,13 +129,13 @@ class Builder:
         self.ops[self.ops.index(old)] = new
 
     def shaped(self, tensor: str, shape: Shape) -> str:
-        """The tensor under another shape."""
+        """The tensor in another shape."""
         if self.tensors[tensor].shape == shape:
             return tensor
         return self.add(Reshape, [tensor], "reshape", encoding=self.tensors[tensor].encoding, shape=shape)
 
     def stored(self, value: Value, order: Sequence[int]) -> str:
-        """The value as a tensor whose dimensions are the value's in the given order; transposed where need be."""
+        """The value as a tensor with the value's dimensions in the given order; transposed if necessary."""
         shape = tuple(value.shape[dim] for dim in order)
         return self.shaped(self._moved(value, value.layout.stored_as(order)), shape)
 
@@ -154,7 +154,7 @@ class Builder:
         return Value(tensor, Layout.dense((batch, channels, length), NLC))
 
     def like(self, value: Value, layout: Layout) -> str:
-        """The value's elements in the memory order of another layout of the same shape."""
+        """A tensor of the value's elements in the memory order of another layout of the same shape."""
         if value.layout.merged() == layout.merged():
             return value.tensor
         parts = [layout.sizes[axis] for axis in layout.logical]
@@ -178,7 +178,7 @@ class Builder:
         return self.add(Transpose, [flat], "transpose", permutation=permutation)
 
     def fresh(self, tensor: str, order: Sequence[int]) -> Value:
-        """A tensor whose dimensions are PyTorch's in the given order, as a value."""
+        """The value of a tensor that has PyTorch's dimensions in the given order."""
         stored = self.tensors[tensor].shape
         shape = [0] * len(order)
         for position, dim in enumerate(order):
@@ -186,7 +186,7 @@ class Builder:
         return Value(tensor, Layout.dense(shape, order))
 
     def operand(self, constant: Constant, layout: Layout, tensor: str) -> str:
-        """A constant operand for a tensor of that layout, in that tensor's shape or broadcast to it."""
+        """A constant operand for a tensor of that layout: of the tensor's shape, or one that is broadcast to it."""
         rank = len(layout.dims)
         array = np.asarray(constant.array, np.float32)
         encoding = None if constant.encoding and constant.encoding.per_channel else constant.encoding

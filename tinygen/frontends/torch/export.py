@@ -51,16 +51,15 @@ def export(
         module: traced in evaluation mode; or what torch.export has made of one.
         example_input: one tensor, or one per input, of the shapes that the board will see; of a batch the first sample
             counts. Not needed with an ExportedProgram.
-        calibration: inputs like those the board will see, batches of any size: an array; a tuple of arrays, one per
-            input, where there are several; or an iterable of batches (a DataLoader; what follows the inputs in a batch
-            is ignored).
+        calibration: representative inputs in batches of any size: an array; a tuple of arrays, one per input, for
+            several inputs; or an iterable of batches (a DataLoader; labels after the inputs in a batch are ignored).
         name: C identifier.
         options: how to calibrate.
-        float32: leave the network as it is, for boards with an FPU.
+        float32: keep the network in float, for boards with an FPU.
 
     Raises:
         UnsupportedError: the module uses an operator that tinygen lacks; names operator and module.
-        ModelError: an output does not depend on the input, as where pruning has taken all of a layer; names the layer.
+        ModelError: an output does not depend on the input, for example since all of a layer is pruned; names the layer.
         TinygenError: calibration is missing, or does not fit the inputs.
     """
     check_c_name(name)
@@ -80,7 +79,7 @@ def export(
 
 
 def _alive(graph: Graph) -> Graph:
-    """The graph, unless an output that is computed from its inputs is the same for all of them."""
+    """Checks that every output computed from the inputs depends on them; returns the graph."""
     for dead in dead_outputs(graph):
         if dead.op is not None:
             raise ModelError(
@@ -95,7 +94,7 @@ def _alive(graph: Graph) -> Graph:
 
 
 def _without_masks(module: torch.nn.Module) -> torch.nn.Module:
-    """A module with zeros in the place of torch.nn.utils.prune's masks, which torch.export would keep as operators."""
+    """The module with the masks of torch.nn.utils.prune applied; torch.export would keep them as operators."""
     if not is_pruned(module):
         return module
     module = copy_network(module)
@@ -116,12 +115,12 @@ def export_switches(
         module: trained, or its quantizers calibrated, in every switch; read in evaluation mode.
         example_input: of the shape that the board will see; of a batch the first sample counts.
         name: C identifier.
-        switches: which, in this order, the first being what a board starts with; all but float ones unless given.
+        switches: to export, in this order; a board starts with the first. None: all but float ones.
 
     Raises:
-        UnsupportedError: the module is not switchable, or lacks a switch; a module or function of it is not read.
-        ModelError: a quantizer that has seen no data, an example that the module does not take, or a switch whose
-            output does not depend on its input.
+        UnsupportedError: the module is not switchable, lacks a switch, or uses an unsupported module or function.
+        ModelError: a quantizer has seen no data, the module does not accept the example, or a switch's output does not
+            depend on its input.
     """
     check_c_name(name)
     inputs = _examples(example_input)
@@ -140,7 +139,7 @@ def export_switches(
 def _low_bit(
     module: torch.nn.Module, example_input: Array | Sequence[Array] | None, otherwise: bool, name: str
 ) -> Graph:
-    """The integer graph of a module whose layers are tinygen.nn's."""
+    """The integer graph of a module made of tinygen.nn's layers."""
     if otherwise:
         raise TinygenError(
             "its tinygen.nn layers are quantized already",
@@ -185,7 +184,7 @@ def _examples(example_input: Array | Sequence[Array] | None) -> list[torch.Tenso
 
 @contextmanager
 def _evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode, without eval(): graph modules made by torch.export forbid that, and have no need of it."""
+    """A context in evaluation mode; without eval(), which graph modules made by torch.export forbid and do not need."""
     modes = [(part, part.training) for part in module.modules()]
     try:
         for part, _ in modes:
@@ -201,10 +200,10 @@ def samples_of(calibration: Calibration, graph: Graph) -> list[Sample]:
 
     Args:
         calibration: see `export`.
-        graph: whose inputs they are for.
+        graph: the samples are for its inputs.
 
     Raises:
-        TinygenError: they do not fit.
+        TinygenError: the samples do not fit the inputs.
     """
     count = len(graph.inputs)
     if isinstance(calibration, _ARRAYS):

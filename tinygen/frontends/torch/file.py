@@ -24,14 +24,14 @@ def load_pt2(
 ) -> Graph:
     """Reads a .pt2 file: of a float module, which becomes int8, or of one that PT2E has quantized.
 
-    torch itself opens the file: read only those that you trust.
+    torch opens the file: read only files that you trust.
 
     Args:
         path: the file.
         name: C identifier for the model; by default made from the file's name.
         calibration: .npy or .npz of inputs as the module takes them: `x`, or `x0`, `x1`, ..., or arrays named after the
             inputs; see `Rows.take`.
-        layout: how images lie in it; None: NCHW, as the module takes them.
+        layout: of images in the calibration file; None: NCHW, as for the module.
 
     Raises:
         ModelError: torch cannot read the file.
@@ -40,7 +40,7 @@ def load_pt2(
     """
     try:
         program = torch.export.load(path)
-    except Exception as error:  # Whatever torch's readers raise: they have no common error.
+    except Exception as error:  # torch's readers have no common base for their exceptions.
         raise ModelError(
             f"torch cannot read it ({type(error).__name__}: {error})",
             where=str(path),

@@ -1,4 +1,4 @@
-"""Where the elements of a PyTorch tensor lie in ours.
+"""The memory order of a PyTorch tensor's elements in the graph's tensor.
 
 PyTorch keeps images as NCHW, tinygen as NHWC. Views and permutations of a tensor move nothing: they only change which
 of its dimensions is called what. A `Layout` keeps account of that, so that a transposition is made only where an
@@ -41,7 +41,7 @@ class Layout:
 
     @classmethod
     def dense(cls, shape: Sequence[int], order: Sequence[int] | None = None) -> Layout:
-        """Dimensions that lie in memory in the given order; by default, in their own."""
+        """The layout of dimensions stored in the given order; by default, in their own."""
         order = tuple(range(len(shape))) if order is None else tuple(order)
         stored = [dim for dim in order if shape[dim] != 1]
         dims = tuple((stored.index(dim),) if dim in stored else () for dim in range(len(shape)))
@@ -65,7 +65,7 @@ class Layout:
         return self.stored_as(order) == tuple(range(len(self.sizes)))
 
     def dim_order(self) -> tuple[int, ...] | None:
-        """The order in which the dimensions lie in memory; None when they are not kept apart."""
+        """The order of the dimensions in memory; None if axes of different dimensions are interleaved."""
         if any(len(dim) > 1 for dim in self.merged().dims):
             return None
         rank = len(self.dims)
@@ -75,17 +75,17 @@ class Layout:
         return tuple(sorted(range(rank), key=lambda dim: self.dims[dim]))
 
     def permuted(self, order: Sequence[int]) -> Layout:
-        """Dimension i becomes what dimension `order[i]` was."""
+        """The layout whose dimension i is dimension `order[i]` of this one."""
         return Layout(self.sizes, tuple(self.dims[dim] for dim in order)).merged()
 
     def transposed(self, permutation: Sequence[int]) -> Layout:
-        """After the memory's axes have been permuted."""
+        """The layout after a permutation of the axes in memory."""
         place = {axis: new for new, axis in enumerate(permutation)}
         sizes = tuple(self.sizes[axis] for axis in permutation)
         return Layout(sizes, tuple(tuple(place[axis] for axis in dim) for dim in self.dims)).merged()
 
     def merged(self) -> Layout:
-        """The same with as few axes as possible: two that follow each other in memory and in a dimension are one."""
+        """The same layout with as few axes as possible: axes adjacent both in memory and in a dimension are merged."""
         joined = {(a, b) for dim in self.dims for a, b in pairwise(dim) if b == a + 1}
         place: list[int] = []
         sizes: list[int] = []
@@ -99,14 +99,14 @@ class Layout:
         return Layout(tuple(sizes), tuple(dims))
 
     def split(self, shape: Sequence[int]) -> Layout | None:
-        """The elements, taken in the order of the dimensions, under another shape; axes are split where needed.
+        """The layout after a reshape of the dimensions; axes are split if necessary.
 
-        None: no split does it, so the elements must be moved first.
+        None if no split allows it, so that the elements must be moved first.
         """
         rest: list[_Part] = []
         for before, axis in zip((-2, *self.logical), self.logical, strict=False):
             if axis == before + 1:
-                # One run of memory, whichever dimensions it belongs to.
+                # Axes that are contiguous in memory, of whichever dimensions.
                 key, size = rest.pop()
                 rest.append((key, size * self.sizes[axis]))
             else:

@@ -1,4 +1,4 @@
-"""Which function converts which ATen operator, and what it is told about the call."""
+"""Converters of ATen operators, and their interface to a call."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Call:
     Attributes:
         target: "aten.conv2d", without the overload.
         where: module path and operator, for messages.
-        arguments: by the name that the operator's schema gives; defaults filled in.
+        arguments: by their names in the operator's schema; defaults filled in.
         shapes: of its outputs.
         sole_reader: whether nothing else reads the first argument.
-        build: where the graph is put together.
+        build: collects the graph.
     """
 
     target: str
@@ -46,7 +46,7 @@ class Call:
         return found
 
     def array(self, name: str) -> np.ndarray | None:
-        """A constant argument; None where it is absent."""
+        """A constant argument; None if it is absent."""
         found = self.arguments[name]
         if found is None:
             return None
@@ -62,7 +62,7 @@ class Call:
         return (found[0], found[0]) if len(found) == 1 else (found[0], found[1])
 
     def sides(self, name: str, rank: int, row: int) -> tuple[int, int]:
-        """What an argument says of rows and columns; of the one row of a signal [N, C, L] it is `row`."""
+        """(rows, columns) from an argument; the value for the single row of a signal [N, C, L] is `row`."""
         found = self.pair(name)
         return found if rank == 4 else (row, found[0])
 

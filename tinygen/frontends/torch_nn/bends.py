@@ -1,7 +1,7 @@
-"""Quantizers behind a PReLU: monotone, but no longer one line, so each boundary is traced back by itself.
+"""Quantizers after a PReLU: monotone but piecewise linear, so each boundary is traced back separately.
 
-From an accumulator to the quantizer lies chain, slope, chain, slope, ..., chain. A code is given for the real values
-from a boundary on, a half-line; its preimage under a monotone function is a half-line again, down to the accumulators.
+An accumulator passes through chain, slope, chain, slope, ..., chain to the quantizer. A code is reached for real values
+from a boundary on, a half-line; its preimage under a monotone function is a half-line again, back to the accumulators.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tinygen.frontends.rescale_fit import Cuts
 
 @dataclass(frozen=True)
 class Bend:
-    """max(x, 0) + slope * min(x, 0) behind a chain.
+    """max(x, 0) + slope * min(x, 0) after a chain.
 
     Attributes:
         chain: from the accumulator, or from the bend before.
@@ -50,7 +50,7 @@ def rising(bends: Sequence[Bend], chain: Chain) -> tuple[bool, ...]:
 
 
 def bent_cuts(bends: Sequence[Bend], chain: Chain, points: Sequence[tuple[Fraction, bool]], reach: Reach) -> Cuts:
-    """From which signed accumulator on each point is reached; see `folding.exact_cuts`."""
+    """The least signed accumulator that reaches each point; see `folding.exact_cuts`."""
     directions = rising(bends, chain)
     rows = []
     for channel, up in enumerate(directions):
@@ -61,7 +61,7 @@ def bent_cuts(bends: Sequence[Bend], chain: Chain, points: Sequence[tuple[Fracti
 
 
 def _traced(bends: Sequence[Bend], chain: Chain, channel: int, point: Fraction, inclusive: bool) -> HalfLine | bool:
-    """The accumulators whose values are from the point on; True for all, False for none."""
+    """The accumulators whose values reach the point; True for all, False for none."""
     half = _before_chain(HalfLine(True, point, inclusive), chain, channel)
     for bend in reversed(bends):
         if isinstance(half, HalfLine):
@@ -77,7 +77,7 @@ def _before_chain(half: HalfLine, chain: Chain, channel: int) -> HalfLine | bool
         return True
     if not half.holds(low) and not half.holds(high):
         return False
-    # The bounds lie on both sides of the point: they differ, and the gain is not 0.
+    # The point is between the bounds, so these differ and the gain is not 0.
     gain, offset = chain.gain[channel], chain.offset[channel]
     return HalfLine(half.rising == (gain > 0), (half.point - offset) / gain, half.inclusive)
 

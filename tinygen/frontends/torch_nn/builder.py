@@ -1,4 +1,4 @@
-"""Collects tensors and operators of the graph, and ends pending values."""
+"""Collects the graph's tensors and operators, and converts pending values to codes."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _SAME_32 = Rescale((1,), (0,), (0,), -(2**31 - 1), 2**31 - 1)
 
 
 class Builder:
-    """A graph in the making.
+    """A graph under construction.
 
     Args:
         name: of the graph.
-        outer: where the branch operator is whose branch this is; None for whole models.
+        outer: for a branch, the builder with its branch operator; None for whole models.
     """
 
     def __init__(self, name: str, outer: Builder | None = None) -> None:
@@ -54,10 +54,10 @@ class Builder:
         """What tensors were made of, by name."""
 
     def add_input(self, name: str, shape: Shape, encoding: Encoding, quantizer: object, where: str) -> Coded:
-        """The model's input, as one quantizer makes codes of it.
+        """The model's input as codes of its quantizer.
 
         Raises:
-            UnsupportedError: another quantizer did so before.
+            UnsupportedError: the input already has another quantizer.
         """
         if self.entry is None:
             self.entry = quantizer, shape, self._add(Tensor(self._unique(name), shape, encoding))
@@ -70,11 +70,11 @@ class Builder:
         return Coded(self.entry[2])
 
     def threshold(self, kind: str, encoding: Encoding, value: int) -> Tensor:
-        """What a score is compared with, which the caller may set: EXIT_1, EXIT_2, ... of the whole model.
+        """A threshold for a score, which the application may set: EXIT_1, EXIT_2, ..., numbered over the whole model.
 
         Args:
             kind: in upper case: "EXIT".
-            value: a code of the encoding, until it is set.
+            value: its initial code.
         """
         if self.outer is not None:
             return self.capture(self.outer.threshold(kind, encoding, value))
@@ -91,7 +91,7 @@ class Builder:
         return tensor
 
     def taken(self, name: str, outside: Coded) -> Coded:
-        """An input of a branch: the same codes as outside."""
+        """An input of a branch, with the same codes as in the outer graph."""
         return replace(outside, tensor=self._add(replace(outside.tensor, name=self._unique(name), data=None)))
 
     def constant(self, name: str, codes: np.ndarray, encoding: Encoding) -> str:
@@ -99,7 +99,7 @@ class Builder:
         return self._add(Tensor(self._unique(name), codes.shape, encoding, codes)).name
 
     def quantize(self, pending: Pending, quantizer: Quantizer, encoding: IntegerEncoding, name: str) -> Coded:
-        """Ends a pending value: its operator with the epilogue that gives the quantizer's codes, then its pools."""
+        """A pending value as codes: its operator with an epilogue that gives the quantizer's codes, then its pools."""
         low, _ = encoding.code_range
         epilogue: Epilogue
         if pending.bends:
@@ -113,15 +113,15 @@ class Builder:
                 if not _near(epilogue, cuts, quantizer.low - base):
                     epilogue, base = threshold_of(cuts), quantizer.low
         if base and isinstance(epilogue, Threshold):
-            # Thresholds count from 0: codes from -128 on are those of uint8.
+            # Codes of thresholds count from 0, so codes from -128 on are stored as uint8.
             encoding, base = _from_zero(encoding, base, pending.where), 0
         return self._end(pending, _shifted(epilogue, base), encoding, name)
 
     def finish(self, pending: Pending, name: str) -> Coded:
-        """Ends a pending value that is a model output: int32 codes of real values.
+        """A pending value as a model output: int32 codes of real values.
 
         Raises:
-            UnsupportedError: its channels are clamped differently, or it lies behind a PReLU.
+            UnsupportedError: its channels are clamped differently, or it is the output of a PReLU.
         """
         if pending.bends:
             raise UnsupportedError(
@@ -133,9 +133,9 @@ class Builder:
         return self._end(pending, epilogue, Affine("int32", (scale,), (0,)), name)
 
     def accumulators(self, pending: Pending) -> Pending:
-        """The same values over a tensor of the accumulators, pools done: what several operators read, or a sum.
+        """The same pending values over a tensor of accumulators, after pools; for several readers or a sum.
 
-        16 bits where they fit, else 32.
+        The accumulators have 16 bits if they fit, else 32.
         """
         if pending.op is Requantize and not pending.pools:
             return pending
@@ -149,7 +149,7 @@ class Builder:
         )
 
     def exact(self, pending: Pending) -> Coded | None:
-        """Codes of the accumulators themselves, where one positive scale serves all and 16 bits hold them."""
+        """The accumulators as codes, if one positive scale serves all and 16 bits hold them; else None."""
         if not pending.plain:
             return None
         source = self.accumulators(pending)
@@ -161,10 +161,10 @@ class Builder:
     def _end(
         self, pending: Pending, epilogue: Epilogue | None, encoding: Encoding, name: str, *, as_codes: bool = True
     ) -> Coded:
-        """Writes the operator and its pools.
+        """Adds the operator and its pools.
 
         Args:
-            as_codes: pools compare codes of the real values, which may fall as accumulators rise; else accumulators.
+            as_codes: whether pools compare codes, which may fall as accumulators rise, instead of accumulators.
         """
         if pending.op is Requantize and epilogue is None:
             epilogue = _SAME_32
@@ -182,14 +182,14 @@ class Builder:
         codes_rise = pending.rising if as_codes else (True,) * pending.chain.channels
         for index, pool in enumerate(pending.pools):
             last = index == len(pending.pools) - 1
-            # The largest real value has the largest code where both rise, or both fall, with the accumulator.
+            # The largest real value has the largest code if both rise, or both fall, with the accumulator.
             sign = tuple(1 if a == b else -1 for a, b in zip(codes_rise, pool.rising, strict=True))
             tensor = self.max_pool(tensor, pool, sign, name if last else f"{name}.pool{index}")
         self.ended[tensor.name] = pending
         return Coded(tensor, pending.flat)
 
     def max_pool(self, x: Tensor, pool: Pool, sign: tuple[int, ...], name: str) -> Tensor:
-        """A pool of codes; where the sign is -1, the smallest."""
+        """A max pool of codes; a minimum in channels whose sign is -1."""
         pad = pool.padding
         return self._write(
             IntegerMaxPool2D,
@@ -207,7 +207,7 @@ class Builder:
         )
 
     def concatenate(self, parts: list[Tensor], name: str) -> Tensor:
-        """Codes of one encoding side by side along their last axis."""
+        """A concatenation of codes of equal encodings along their last axis."""
         axis = len(parts[0].shape) - 1
         names = tuple(part.name for part in parts)
         return self._write(Concatenation, name, names, None, parts[0].encoding, name, axis=axis)
@@ -233,11 +233,11 @@ class Builder:
     def write(
         self, kind: type[Op], where: str, inputs: tuple[str, ...], encoding: Encoding, name: str, **fields: object
     ) -> Tensor:
-        """An operator of one output, whose shape is the operator's own rule."""
+        """Adds an operator with one output, whose shape follows from the operator."""
         return self._write(kind, where, inputs, None, encoding, name, **fields)
 
     def top_k(self, x: Tensor, k: int, where: str) -> tuple[Tensor, Tensor]:
-        """The k largest elements along the last axis, and where they are."""
+        """The k largest elements along the last axis, and their indices."""
         shape = (*x.shape[:-1], k)
         values = Tensor(self._unique(f"{where}.values"), shape, x.encoding)
         positions = Tensor(self._unique(f"{where}.positions"), shape, Plain("int32"))
@@ -246,7 +246,7 @@ class Builder:
         return self._add(values), self._add(positions)
 
     def winners(self, x: Tensor, k: int, where: str) -> tuple[Tensor, Tensor]:
-        """The k largest of [1, n] in the order of their numbers, and the list of these."""
+        """The k largest elements of [1, n] in the order of their indices, and the list of these indices."""
         shape = (*x.shape[:-1], k)
         values = Tensor(self._unique(f"{where}.values"), shape, x.encoding)
         live = Tensor(self._unique(f"{where}.live"), shape, ChannelList(x.shape[-1]))
@@ -255,7 +255,7 @@ class Builder:
         return self._add(values), self._add(live)
 
     def element(self, x: Tensor, number: int, where: str) -> Tensor:
-        """One of [1, n], as [1, 1]."""
+        """One element of [1, n], as [1, 1]."""
         fields = {"begin": (0, number), "step": (1, 1), "count": (1, 1), "axes": (0, 1)}
         return self.write(StridedSlice, where, (x.name,), x.encoding, where, **fields)
 
@@ -263,7 +263,7 @@ class Builder:
         """The operator that chooses one of several graphs of one output.
 
         Raises:
-            UnsupportedError: they give other codes than each other.
+            UnsupportedError: the graphs have outputs of different encodings.
         """
         made = [graph.tensors[graph.outputs[0]] for graph in graphs]
         if len({(tensor.shape, tensor.encoding) for tensor in made}) > 1:
@@ -276,7 +276,7 @@ class Builder:
         """The finished graph.
 
         Raises:
-            ModelError, UnsupportedError: a layer is outside what its operator does.
+            ModelError, UnsupportedError: a layer is outside its operator's limits.
         """
         inputs = () if self.entry is None else (self.entry[2].name,)
         graph = Graph(self.name, self.tensors, tuple(self.ops), inputs, (output.tensor.name,), tuple(self.states))
@@ -303,10 +303,10 @@ class Builder:
 
 
 def _near(epilogue: Epilogue, cuts: Cuts, lowest: int) -> bool:
-    """Whether codes rise at most one accumulator from where they should.
+    """Whether codes change at most one accumulator away from the exact cut.
 
-    A multiplier of 31 bits is off by that much, which is less than float32 rounds a sum of such a size. A clamp of
-    single channels, which no rescale has, is off by more.
+    That is the error of a multiplier of 31 bits, and is less than float32's rounding of a sum of this size. Clamps of
+    single channels, which a rescale cannot represent, cause larger errors.
 
     Args:
         lowest: the epilogue's code below all cuts.
@@ -324,7 +324,7 @@ def _near(epilogue: Epilogue, cuts: Cuts, lowest: int) -> bool:
 
 
 def _from_zero(encoding: IntegerEncoding, base: int, where: str) -> IntegerEncoding:
-    """The encoding whose codes are less by `base`."""
+    """The encoding of the codes minus `base`."""
     if isinstance(encoding, Affine) and encoding.storage == "int8" and base == encoding.code_range[0]:
         return replace(encoding, storage="uint8", zero_point=tuple(zero - base for zero in encoding.zero_point))
     raise UnsupportedError(

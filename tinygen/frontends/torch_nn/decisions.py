@@ -1,4 +1,4 @@
-"""Modules that decide: what they decide by, an index, and a branch operator over graphs of their parts."""
+"""Modules of dynamic networks: scores, an index computed from them, and a branch operator over graphs of the parts."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ Body = Callable[[Builder, Sequence[Coded]], Coded]
 
 @dataclass(frozen=True)
 class Reading:
-    """Where a deciding module is, and what reads the modules within it.
+    """The path of a deciding module, and the reader of its submodules.
 
     Attributes:
-        where: its path, for names and messages.
-        inner: what a module makes of a value, written to a builder, under a path.
+        where: path of the module, for names and messages.
+        inner: reads a submodule applied to a value into a builder, under a path.
     """
 
     where: str
     inner: Inner
 
     def coded(self, builder: Builder, module: nn.Module, x: Coded, quantizer: ActivationQuantizer, name: str) -> Coded:
-        """What a part makes of codes, behind a quantizer."""
+        """The output of a part for codes, quantized."""
         path = f"{self.where}.{name}"
         return _through(builder, quantizer, self.inner(builder, module, x, path), f"{path}.codes")
 
 
 def apply(builder: Builder, module: Deciding, x: Value, reading: Reading) -> Value:
-    """The value behind a deciding module.
+    """The output of a deciding module.
 
     Raises:
-        UnsupportedError: it gets real values, or its branches give other shapes.
+        UnsupportedError: its input has no quantizer, or its branches have outputs of different shapes.
     """
     source = operands.codes(builder, x, reading.where)
     if isinstance(module, EarlyExit):
@@ -124,7 +124,7 @@ def _experts(builder: Builder, module: MixtureOfExperts, x: Coded, reading: Read
 
 
 def _weighted(shares: Tensor, said: Sequence[Coded], where: str) -> Pending:
-    """The sum of what experts say, times shares of 256ths."""
+    """The sum of the experts' outputs, weighted by shares in units of 1/256."""
     first = said[0]
     channels, (low, high) = first.tensor.shape[-1], first.ends()
     ends = [np.full(channels, limit) for limit in (255 * len(said) * min(low, 0), 255 * len(said) * max(high, 0))]
@@ -134,7 +134,7 @@ def _weighted(shares: Tensor, said: Sequence[Coded], where: str) -> Pending:
 
 
 def _through(builder: Builder, quantizer: ActivationQuantizer, x: Value, where: str) -> Coded:
-    """Codes of a quantizer; those that are such codes already stay, if it gives back its own values."""
+    """The value as codes of a quantizer; codes of that quantizer are unchanged if it is idempotent."""
     if isinstance(x, Coded):
         x = operands.whole(builder, x, where)
     if isinstance(x, Coded) and x.step is None and x.tensor.encoding == quantizer.encoding() and _repeats(quantizer):
@@ -145,7 +145,7 @@ def _through(builder: Builder, quantizer: ActivationQuantizer, x: Value, where: 
 
 
 def _repeats(quantizer: ActivationQuantizer) -> bool:
-    """Whether the quantizer makes the same values of its values: a tanh does not."""
+    """Whether the quantizer is idempotent: one with a tanh is not."""
     encoding = quantizer.encoding()
     low, high = encoding.code_range
     codes = np.arange(low, high + 1).astype(encoding.dtype)
@@ -160,7 +160,7 @@ def _reaches(builder: Builder, score: Tensor, threshold: Tensor, where: str) -> 
 
 
 def _chosen(builder: Builder, index: Tensor, inputs: Sequence[Coded], bodies: Sequence[Body], where: str) -> Coded:
-    """The branch operator: a graph for each body, whose inputs are what the values are outside, and thresholds."""
+    """The branch operator: each body becomes a graph, whose inputs are the values of the outer graph and thresholds."""
     drafts = [_Draft.of(builder, body, inputs, f"branch_{number}") for number, body in enumerate(bodies)]
     captured = list(dict.fromkeys(name for draft in drafts for name in draft.inside.captured))
     read = [*(value.tensor for value in inputs), *(builder.tensors[name] for name in captured)]
@@ -173,10 +173,10 @@ def _chosen(builder: Builder, index: Tensor, inputs: Sequence[Coded], bodies: Se
 
 @dataclass(frozen=True, eq=False)
 class _Draft:
-    """A branch whose operators are written.
+    """A branch whose operators have been added.
 
     Attributes:
-        inputs: what it takes but for thresholds.
+        inputs: of the branch, without thresholds.
     """
 
     inside: Builder
@@ -190,7 +190,7 @@ class _Draft:
         return _Draft(inside, values, body(inside, values))
 
     def graph(self, outer: Builder, captured: Sequence[str]) -> Graph:
-        """The branch, which takes these thresholds of the graph outside whether or not it reads them."""
+        """The branch, with these thresholds of the outer graph as inputs, whether or not it reads them."""
         for name in captured:
             self.inside.capture(outer.tensors[name])
         names = (*(value.tensor.name for value in self.inputs), *captured)

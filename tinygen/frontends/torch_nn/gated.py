@@ -1,4 +1,4 @@
-"""Gated convolutions: a statistic, a head, winners, and a convolution of the channels that live."""
+"""Gated convolutions: a statistic, a head, winners, and a convolution that computes the live channels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def convolution(builder: Builder, module: GatedConv2d, x: Value, where: str) -> 
     """The live channels of a gated convolution.
 
     Raises:
-        UnsupportedError: its input is no image of codes, or its numbers do not fit.
+        UnsupportedError: its input is not an image of codes, or its constants are out of range.
     """
     source = x if isinstance(x, Coded) and x.live is not None else operands.image(builder, x, where)
     listed = "" if source.live is None else source.live.name
@@ -80,13 +80,13 @@ def _convolution(builder: Builder, module: GatedConv2d, x: Coded, names: tuple[s
 
 
 def _epilogue(module: GatedConv2d, x: float, weights: np.ndarray, where: str) -> tuple[Rescale, tuple[int, ...]]:
-    """What gives codes of accumulators and gammas, and biases (docs/gated.md, "Gamma").
+    """The rescale from accumulators and gammas to codes, and the biases (docs/gated.md, "Gamma").
 
-    Multipliers have as many bits as leave the product with a gamma within 32; the mean of the batch norm is rounded to
-    a whole accumulator.
+    Multipliers have as many bits as keep the product with a gamma within 32 bits; the mean of the batch norm is rounded
+    to a whole accumulator.
 
     Args:
-        x: what an integer of the input stands for.
+        x: real value of an integer of 1 in the input.
         weights: scale of each filter.
     """
     norm, made = module.norm, module.quantizer.encoding()

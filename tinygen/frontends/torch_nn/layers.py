@@ -1,4 +1,4 @@
-"""Quantized layers and quantizers: what multiplies, and what makes codes."""
+"""Quantized layers and quantizers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _input_of(builder: Builder, module: QuantConv2d | QuantLinear, x: Value, whe
 
 @dataclass(frozen=True, eq=False)
 class _Weights:
-    """What a layer multiplies with.
+    """The weights and biases of a layer.
 
     Attributes:
         codes: one entry per output in front.
@@ -64,7 +64,7 @@ class _Weights:
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """The operator that adds products: its class, its attributes but for inputs and outputs, its output's shape."""
+    """The multiply-accumulate operator: class, attributes without inputs and outputs, shape of the output."""
 
     op: type
     fields: dict[str, Any]
@@ -116,14 +116,14 @@ def dense(builder: Builder, module: QuantLinear, x: Value, where: str) -> Pendin
 
 
 def _columns_as_nhwc(codes: np.ndarray, source: Tensor) -> np.ndarray:
-    """[O, C * H * W] of a flattened image to [O, H * W * C], as it lies on the board."""
+    """Weights [O, C * H * W] of a flattened image as [O, H * W * C], the order on the board."""
     _, height, width, channels = source.shape
     image = codes.reshape(len(codes), channels, height, width)
     return np.moveaxis(image, 1, -1).reshape(len(codes), -1)
 
 
 def _accumulated(builder: Builder, source: Coded, weights: _Weights, sums: _Sums, where: str) -> Pending:
-    """Accumulators of a layer and what they stand for: x_scale * w_scale * accumulator + bias."""
+    """Accumulators of a layer, with the chain to their real values: x_scale * w_scale * accumulator + bias."""
     codes, encoding, scales = weights.codes, weights.encoding, weights.scales
     names = [source.tensor.name, builder.constant(f"{where}.weight", codes, encoding)]
     integers = encoding.integers(codes)

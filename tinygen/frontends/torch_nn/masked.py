@@ -1,4 +1,4 @@
-"""Convolutions with predicted masks: maxima, a softmax, logits, a list, and a convolution of the filters that live."""
+"""Convolutions with predicted masks: maxima, a softmax, logits, a list, and a convolution with the live filters."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _SAME = Rescale((1,), (0,), (0,), -(2**31 - 1), 2**31 - 1)
 
 
 def convolution(builder: Builder, module: MaskedConv2d, x: Value, where: str) -> Coded:
-    """All channels with zeros in the dead ones; of a fixed signature the live ones alone.
+    """All channels, with zeros in the dead ones; for a fixed signature, the live channels only.
 
     Raises:
-        UnsupportedError: its input is no image of codes, or its weights have a scale for each kernel.
+        UnsupportedError: its input is not an image of codes, or its weights have a scale for each kernel.
     """
     if not module.masking:
         fix = "Set masking to True; or train a QuantConv2d, a batch norm and a quantizer instead."
@@ -53,7 +53,7 @@ def convolution(builder: Builder, module: MaskedConv2d, x: Value, where: str) ->
 
 
 def _logits(builder: Builder, predictor: MaskPredictor, x: Coded, where: str) -> Tensor:
-    """Integers, int32 [1, filters], larger than the logits by a positive factor."""
+    """Integers, int32 [1, filters], proportional to the logits with a positive factor."""
     inputs, listed = predictor.weight.shape[1], "" if x.live is None else x.live.name
     low, high = x.ends()
     reach = Reach(np.full(inputs, min(low, 0)), np.full(inputs, max(high, 0)))
@@ -77,7 +77,7 @@ def _with(
 
 
 def _ended(builder: Builder, module: MaskedConv2d, sums: Pending, where: str) -> Coded:
-    """Batch norm, rectifier, codes."""
+    """The codes after batch norm and ReLU."""
     norm = module.norm
     assert norm.running_mean is not None and norm.running_var is not None
     values = (norm.running_mean, norm.running_var, norm.weight, norm.bias)

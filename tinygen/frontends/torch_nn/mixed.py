@@ -1,4 +1,4 @@
-"""Convolutions with mixed weights: a mean, a router, shares, experts, and a convolution with what comes of them."""
+"""Convolutions with mixed weights: a mean, a router, shares, experts, and a convolution with their weighted sum."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def convolution(builder: Builder, module: CondConv2d, x: Value, where: str) -> P
     """Accumulators of a convolution with mixed weights.
 
     Raises:
-        UnsupportedError: its input is no image of codes.
+        UnsupportedError: its input is not an image of codes.
     """
     source = operands.image(builder, x, where)
     made, scales = weights(builder, module, source, ("", ""), where)
@@ -43,9 +43,9 @@ def means(x: Coded, listed: str, channels: int, statistic: Statistic, where: str
     """The mean of each channel, or of its magnitudes; dead ones are 0.
 
     Args:
-        x: an image of codes, of all channels or of those in the list.
+        x: an image of codes, with all channels or those in the list.
         listed: the list's name, "" for all.
-        channels: live and dead.
+        channels: number of live and dead channels.
     """
     _, height, width, _ = x.tensor.shape
     pixels = height * width
@@ -60,10 +60,10 @@ def means(x: Coded, listed: str, channels: int, statistic: Statistic, where: str
 def weights(
     builder: Builder, module: CondConv2d, x: Coded, lists: tuple[str, str], where: str
 ) -> tuple[str, np.ndarray]:
-    """The name of mixed weights, and what an integer of each output channel's stands for.
+    """The name of the mixed weights, and the real value of an integer of 1 in each output channel.
 
     Args:
-        x: the input, of all channels or of those in the first list.
+        x: the input, with all channels or those in the first list.
         lists: of live inputs and of live outputs, "" for all.
     """
     mean = means(x, lists[0], module.in_channels, Statistic.SUM, f"{where}.mean")

@@ -1,4 +1,4 @@
-"""What each module, and each function, makes of the values that reach it."""
+"""Converters of modules, functions and methods."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Rule = Callable[[Builder, Any, Value, str], Value]
 
 
 def apply(builder: Builder, module: nn.Module, x: Value, where: str) -> Value:
-    """The value behind a module.
+    """The output of a module.
 
     Raises:
-        UnsupportedError: the module is not read, or needs codes and gets real values.
+        UnsupportedError: the module is not supported, or needs codes and its input has no quantizer.
     """
     for kind, rule in _MODULES:
         if isinstance(module, kind):
@@ -40,10 +40,10 @@ def apply(builder: Builder, module: nn.Module, x: Value, where: str) -> Value:
 
 
 def call(builder: Builder, function: Any, arguments: Sequence[Any], options: dict[str, Any], where: str) -> Value:
-    """The value behind a function or method call; tensors among the arguments are values.
+    """The output of a function or method call; tensors among the arguments are values.
 
     Raises:
-        UnsupportedError: the function is not read, or not with these arguments.
+        UnsupportedError: the function is not supported, or not with these arguments.
     """
     name = getattr(function, "__name__", str(function))
     if function in _CONCATENATIONS:
@@ -128,7 +128,7 @@ def _prelu(builder: Builder, module: nn.PReLU, x: Value, where: str) -> Pending:
 
 
 def _leaky_relu(builder: Builder, module: nn.LeakyReLU, x: Value, where: str) -> Pending:
-    # Torch multiplies in float32, by the slope as it is in float32.
+    # Torch multiplies in float32, with the slope rounded to float32.
     return _bent(operands.pending(builder, x, where), [float(torch.tensor(module.negative_slope).float())], where)
 
 

@@ -1,4 +1,4 @@
-"""What an operator takes of the values that reach it: codes, or real values that are not quantized yet."""
+"""Operands of operators: values as codes, or as real values that are not quantized yet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def pending(builder: Builder, x: Value, where: str) -> Pending:
     """The value as a chain; codes are the accumulators of a Requantize.
 
     Raises:
-        UnsupportedError: it is the model's input.
+        UnsupportedError: the value is the model's input.
     """
     if isinstance(x, Pending):
         return x
@@ -32,10 +32,10 @@ def pending(builder: Builder, x: Value, where: str) -> Pending:
 
 
 def codes(builder: Builder, x: Value, where: str) -> Coded:
-    """The value as codes; averages of codes are taken as they are, in 16 bits.
+    """The value as codes; averages of codes need no quantizer and become 16-bit codes.
 
     Raises:
-        UnsupportedError: it has no quantizer.
+        UnsupportedError: the value has no quantizer.
     """
     if isinstance(x, Coded):
         return whole(builder, x, where)
@@ -52,7 +52,7 @@ def codes(builder: Builder, x: Value, where: str) -> Coded:
 
 
 def whole(builder: Builder, x: Coded, where: str) -> Coded:
-    """All channels, where only those that a gate chose are there: zeros in the others."""
+    """The value with all channels: those that a gate did not choose are zeros."""
     if x.live is None:
         return x
     name = f"{where}.all_channels"
@@ -70,7 +70,7 @@ def image(builder: Builder, x: Value, where: str) -> Coded:
     """Codes [N, H, W, C].
 
     Raises:
-        UnsupportedError: they are flat, or have no quantizer.
+        UnsupportedError: the value is flattened, or has no quantizer.
     """
     source = codes(builder, x, where)
     if len(source.tensor.shape) != 4 or source.flat:
@@ -83,6 +83,6 @@ def _shown(tensor: Tensor) -> str:
 
 
 def pair(value: Any) -> tuple[int, int]:
-    """One for both of rows and columns, or one each."""
+    """(rows, columns) from a single value for both, or one for each."""
     both = (value,) if isinstance(value, int) else tuple(value)
     return int(both[0]), int(both[-1])

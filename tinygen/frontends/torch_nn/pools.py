@@ -1,4 +1,4 @@
-"""Pooling: the largest of codes or of what will be codes, and averages as sums of integers."""
+"""Pooling: maxima of codes or of values before their quantizer, and averages as sums of integers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def largest(builder: Builder, module: nn.MaxPool2d, x: Value, where: str) -> Val
     stride, padding = pair(module.stride or kernel), pair(module.padding)
     if isinstance(x, Pending):
         return x.pooled(where, kernel, stride, padding)
-    # Channels that are absent would be zeros, whose largest is zero.
+    # Absent channels would be zeros, whose maximum is zero.
     source = x if isinstance(x, Coded) and x.live is not None else operands.image(builder, x, where)
     pool = Pool(where, kernel, stride, padding, (True,) * source.tensor.shape[3])
     made = builder.max_pool(source.tensor, pool, (1,), where)

@@ -1,4 +1,4 @@
-"""Reads a module built of tinygen.nn's layers: torch.fx gives the order, each module is taken by what it is.
+"""Reads a module built of tinygen.nn's layers: torch.fx gives the order, and each module has a converter by its class.
 
 Quantized layers keep their encodings. Batch norm, scales, biases, ReLU and pooling between a multiply-accumulate and
 the next quantizer become that operator's epilogue, in exact arithmetic. Images are NCHW for the module and NHWC on
@@ -36,7 +36,7 @@ def is_quantized(module: nn.Module) -> bool:
 
 
 class Tracer(fx.Tracer):
-    """Looks into every module but torch's and tinygen's own."""
+    """Traces into every module but those of torch and tinygen."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, _OWN) or (m.__module__.startswith("torch.nn") and not isinstance(m, nn.Sequential))
@@ -51,8 +51,8 @@ def read_quantized(module: nn.Module, example_input: torch.Tensor, name: str = "
         name: C identifier.
 
     Raises:
-        UnsupportedError: a module or function that is not read, or a layer whose input has no quantizer.
-        ModelError: a quantizer that has seen no data, or an example that the module does not take.
+        UnsupportedError: a module or function is not supported, or a layer's input has no quantizer.
+        ModelError: a quantizer has seen no data, or the module does not accept the example.
     """
     check_c_name(name)
     with _evaluating(module), torch.no_grad():
@@ -62,7 +62,7 @@ def read_quantized(module: nn.Module, example_input: torch.Tensor, name: str = "
 
 
 def _try(module: nn.Module, x: torch.Tensor) -> None:
-    """Runs the module once, so that ranges that are not known and shapes that do not fit are said so."""
+    """Runs the module once, so that unknown ranges and wrong shapes are reported as such."""
     for path, part in module.named_modules():
         if isinstance(part, ActivationQuantizer):
             with _located(path or type(part).__name__):
@@ -92,9 +92,9 @@ class Reader:
     """Walks over the nodes of a trace.
 
     Args:
-        module: its layers are read one after the other.
-        builder: where they go, or the name of a graph of their own.
-        prefix: leads the layers' names: "exit.head.".
+        module: the module to read.
+        builder: collects the layers; or a name, for a graph of their own.
+        prefix: of the layers' names: "exit.head.".
     """
 
     def __init__(self, module: nn.Module, builder: Builder | str, prefix: str = "") -> None:
@@ -116,7 +116,7 @@ class Reader:
         return self.builder.graph(self._finished(self.walk(Raw(shape))))
 
     def walk(self, x: Value) -> Value | None:
-        """What the module makes of a value; None where it gives nothing back."""
+        """The module's output for a value; None if it returns nothing."""
         output: Value | None = None
         for node in self.trace.nodes:
             if node.op == "placeholder":
@@ -139,7 +139,7 @@ class Reader:
         return self.values[result]
 
     def _shared(self, node: fx.Node, value: Value) -> Value:
-        """What several operators read is computed once: as accumulators, where no quantizer has ended it."""
+        """The value, computed once if several operators read it: as accumulators, if it has no quantizer."""
         if isinstance(value, Pending) and len(node.users) > 1:
             return self.builder.accumulators(value)
         return value
@@ -177,13 +177,13 @@ class Reader:
         )
 
     def _values(self, arguments: Any) -> Any:
-        """The arguments with values in the place of nodes."""
+        """The arguments with nodes replaced by their values."""
         return fx.map_arg(arguments, lambda node: self.values[node])
 
 
 def _inner(builder: Builder, module: nn.Module, x: Value, where: str) -> Value:
-    """What a part of a deciding module makes of a value."""
-    # A module that is traced is looked into, even where it is a layer.
+    """The output of a part of a deciding module for a value."""
+    # The tracer enters the module that it is given, even if that is a layer.
     alone = Tracer().is_leaf_module(module, "")
     value = Reader(nn.Sequential(module) if alone else module, builder, f"{where}.").walk(x)
     if value is None:
@@ -192,7 +192,7 @@ def _inner(builder: Builder, module: nn.Module, x: Value, where: str) -> Value:
 
 
 def _only(arguments: Sequence[Any], options: Mapping[str, Any]) -> Value:
-    """The argument of a module that takes one tensor."""
+    """The argument of a module with a single tensor as input."""
     given = [*arguments, *options.values()]
     if len(given) != 1 or not isinstance(given[0], Raw | Coded | Pending):
         raise UnsupportedError("a module called with anything but one tensor", fix="Call it with its input alone.")
@@ -201,7 +201,7 @@ def _only(arguments: Sequence[Any], options: Mapping[str, Any]) -> Value:
 
 @contextmanager
 def _located(where: str) -> Iterator[None]:
-    """Errors get the module's path, where they name nothing themselves."""
+    """A context that adds the module's path to errors without a location."""
     try:
         yield
     except TinygenError as error:

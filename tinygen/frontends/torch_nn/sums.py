@@ -1,4 +1,4 @@
-"""Additions of two branches, and branches side by side."""
+"""Sums and concatenations."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _UNITS = 2**29
 class Factors:
     """A common scale of one channel's two operands: unit * ((first * a + second * b + half) >> shift) is their sum.
 
-    Without a shift it is so within 2**-26 of the operands' magnitudes, and exactly where the ratio of scales is that
-    of small integers (1, above all). With one, within two units: 2**-28 of the largest sum that can occur.
+    Without a shift the error is within 2**-26 of the operands' magnitudes, and zero if the ratio of scales is that of
+    small integers (1, above all). With a shift it is within two units: 2**-28 of the largest sum that can occur.
     """
 
     first: int
@@ -43,8 +43,8 @@ def factors(gains: tuple[Fraction, Fraction], largest: tuple[int, int]) -> Facto
     """Multipliers for gains[0] * a + gains[1] * b.
 
     Args:
-        gains: what integers of 1 stand for; any sign, or zero.
-        largest: magnitudes that a and b do not exceed.
+        gains: real values of integers of 1; any sign, or zero.
+        largest: bounds of the magnitudes of a and b.
     """
     sizes = [abs(gain) * reach for gain, reach in zip(gains, largest, strict=True)]
     if not any(sizes):
@@ -61,7 +61,7 @@ def factors(gains: tuple[Fraction, Fraction], largest: tuple[int, int]) -> Facto
     if near and fits and abs(near - ratio) <= _NEAR * ratio:
         return Factors(signs[0] * near.numerator, signs[1] * near.denominator, 0, abs(gains[1]) / near.denominator)
     unit = (sizes[0] + sizes[1]) / _UNITS
-    # What rounding a factor adds is then at most a quarter of a unit.
+    # Rounding a factor then adds an error of at most a quarter of a unit.
     shift = min(max(largest).bit_length() + 1, 31)
     first, second = (round(gain / unit * 2**shift) for gain in gains)
     return Factors(first, second, shift, unit)
@@ -71,7 +71,7 @@ def add(builder: Builder, a: Value, b: Value, where: str, sign: int = 1) -> Pend
     """a + sign * b, each codes or the accumulators of a layer.
 
     Raises:
-        UnsupportedError: an operand is clamped (ReLU) with no quantizer behind it, or the model's raw input.
+        UnsupportedError: an operand is clamped (ReLU) without a quantizer after it, or is the model's raw input.
     """
     left, right = (_operand(builder, x, where) for x in (a, b))
     if left.shape != right.shape or left.flat != right.flat:
@@ -107,7 +107,7 @@ def _operand(builder: Builder, x: Value, where: str) -> Pending:
 
 
 def _largest(builder: Builder, x: Pending) -> list[int]:
-    """What the operand's integers do not exceed, per channel: what can occur; in up to 16 bits, what codes can say."""
+    """Bound of the operand's magnitudes per channel: what can occur; for up to 16 bits, the codes' full range."""
     tensor = builder.tensors[x.inputs[0]]
     if tensor.dtype == np.int32:
         return [int(v) for v in np.maximum(np.abs(x.reach.low), np.abs(x.reach.high))]
@@ -133,8 +133,8 @@ def concatenate(builder: Builder, parts: Sequence[Value], dim: int, where: str) 
     """Along channels.
 
     Raises:
-        UnsupportedError: parts without quantizers or of different encodings, another dimension, bits that would have
-            to be shifted.
+        UnsupportedError: parts have no quantizers or different encodings, `dim` is not the channels, or packed bits
+            would have to be shifted.
     """
     sources = [operands.codes(builder, part, where) for part in parts if not isinstance(part, Raw)]
     if len(sources) != len(parts):

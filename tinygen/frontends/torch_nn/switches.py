@@ -1,4 +1,4 @@
-"""Reads a switchable module: one graph per switch, each that of the plain network which the switch computes."""
+"""Reads a switchable module: one graph per switch, that of the plain network with the switch's precision."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def read_switches(
         module: trained, or its quantizers calibrated, in every switch; read in evaluation mode.
         example_input: [N, ...] of the shape that the board will see; of a batch the first sample counts.
         name: C identifier.
-        switches: which, in this order, the first being what a board starts with; all but float ones unless given.
+        switches: to read, in this order; a board starts with the first. None: all but float ones.
 
     Raises:
-        UnsupportedError: no switch that runs on boards, one that the module does not have, or twice the same; and as
-            `read_quantized`, naming the switch.
-        ModelError: the switches do not take the same input; and as `read_quantized`.
+        UnsupportedError: no switch runs on boards, or one is unknown or listed twice; and as `read_quantized`, naming
+            the switch.
+        ModelError: the switches have different inputs; and as `read_quantized`.
     """
     known = switches_of(module)
     wanted = [spec for spec in known if spec.runs_on_boards] if switches is None else list(switches)

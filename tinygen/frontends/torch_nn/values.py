@@ -1,7 +1,7 @@
-"""What flows between modules while a quantized network is read.
+"""Values between modules while a quantized network is read.
 
-A quantizer ends everything since the last multiply-accumulate: until it comes, the real values are a chain behind
-accumulators (`Pending`); after it there are codes (`Coded`).
+A quantizer ends everything since the last multiply-accumulate: before it, the real values are a chain over accumulators
+(`Pending`); after it there are codes (`Coded`).
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Coded:
     """Codes: a tensor of the graph, NHWC.
 
     Attributes:
-        flat: the module has flattened it since; dense layers take their weights' columns in NHWC order.
-        step: what an integer of 1 stands for, where that is no float (1/49 of a scale, say); else the encoding's scale.
-        live: the list of the channels that are there; None where all are.
-        zeros: where all are there, the counted list of those that are not zero; None where nothing is known.
+        flat: whether the module has flattened it; dense layers then take their weights' columns in NHWC order.
+        step: real value of an integer of 1 if that is no float (1/49 of a scale, say); None for the encoding's scale.
+        live: list of the present channels; None if all are present.
+        zeros: if all are present, the counted list of the channels that are not zero; None if that is unknown.
     """
 
     tensor: Tensor
@@ -50,11 +50,11 @@ class Coded:
 
     @property
     def gain(self) -> Fraction:
-        """What an integer of 1 stands for."""
+        """Real value of an integer of 1."""
         return Fraction(self.tensor.integer.scale[0]) if self.step is None else self.step
 
     def chain(self) -> Chain:
-        """From the integers to real values."""
+        """The chain from the integers to real values."""
         return linear((self.gain,) * self.tensor.shape[-1])
 
     def flattened(self) -> Coded:
@@ -73,7 +73,7 @@ class Coded:
 
 
 def linear(gains: Sequence[Fraction], offsets: Sequence[Fraction] | None = None) -> Chain:
-    """gain * accumulator + offset, not clamped; exact, unlike what floats could say."""
+    """gain * accumulator + offset, not clamped; exact, since gains need not be floats."""
     none = np.full(len(gains), np.inf).tolist()
     zeros = (Fraction(0),) * len(gains)
     return Chain(tuple(gains), zeros if offsets is None else tuple(offsets), tuple(-v for v in none), tuple(none))
@@ -84,7 +84,7 @@ class Pool:
     """A maximum over windows between the accumulators and the quantizer.
 
     Attributes:
-        rising: per channel, whether the values that it compares rise with the accumulators.
+        rising: per channel, whether the compared values rise with the accumulators.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Pool:
 
 @dataclass(frozen=True, eq=False)
 class Pending:
-    """Real values behind accumulators, which no quantizer has ended yet.
+    """Real values as a chain over accumulators, before their quantizer.
 
     Attributes:
         op: the operator's class and its fields, without name, outputs and epilogue.
@@ -105,7 +105,7 @@ class Pending:
         chain: to the real value, per channel, from an accumulator or from the last bend.
         reach: of the accumulators.
         pools: in order.
-        flat: flattened since.
+        flat: whether the module has flattened them.
         where: the module that accumulates, for messages and names.
         bends: PReLUs between the accumulator and the chain.
     """
@@ -128,12 +128,12 @@ class Pending:
         return replace(self, flat=self.flat or len(self.shape) == 4)
 
     def bent(self, slopes: Sequence[Fraction]) -> Pending:
-        """Through a PReLU; slopes per channel, not negative."""
+        """The values after a PReLU; slopes per channel, not negative."""
         bend = Bend(self.chain, tuple(slopes))
         return replace(self, bends=(*self.bends, bend), chain=Chain.start(self.chain.channels))
 
     def pooled(self, name: str, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> Pending:
-        """The maximum over windows: of accumulators where values rise with them, else their minimum."""
+        """The maximum over windows: the maximum of accumulators if values rise with them, else the minimum."""
         pool = Pool(name, kernel, stride, padding, self.rising)
         return replace(self, pools=(*self.pools, pool))
 
@@ -160,7 +160,7 @@ Value = Raw | Coded | Pending
 
 
 class Steps:
-    """A quantizer given by the real values at which its code rises; see `folding.Quantizer`.
+    """A quantizer defined by the real values at which its code rises; see `folding.Quantizer`.
 
     Args:
         boundaries: ascending; a value that equals one belongs to the upper code.
@@ -168,7 +168,7 @@ class Steps:
     """
 
     _EVEN = 1e-9
-    """Distances that differ by less, relative to them, are the same but for rounding."""
+    """Distances with a smaller relative difference count as equal: it is due to rounding."""
 
     def __init__(self, boundaries: Sequence[float] | np.ndarray, low: int) -> None:
         self.boundaries = np.asarray(boundaries, np.float64)
@@ -184,7 +184,7 @@ class Steps:
 
     @property
     def step(self) -> Fraction | None:
-        """The distance of boundaries, where all have one."""
+        """The distance of adjacent boundaries; None if distances differ."""
         if len(self.boundaries) < 2:
             return None
         distances = np.diff(self.boundaries)

@@ -1,4 +1,4 @@
-"""What LiteRT demands of a model before it runs it: what it refuses, tinygen refuses, with its reason."""
+"""LiteRT's checks of a model: tinygen refuses what LiteRT refuses, for the same reason."""
 
 from tinygen.frontends.tflite.contracts.check import check_operator, check_version
 

@@ -1,4 +1,4 @@
-"""Holds the operators of a file to their contracts."""
+"""Checks the operators of a file against their contracts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tinygen.ir.tensor import Tensor
 
 
 def check_version(code: int, version: int) -> None:
-    """Holds an entry of the file's list of operators to its contract: LiteRT refuses unknown ones, used or not.
+    """Checks the version of an entry in the file's operator list: LiteRT refuses unknown ones, used or not.
 
     Raises:
-        ModelError: no such version is known.
+        ModelError: the version is unknown.
     """
     name, contract = OPERATOR_NAMES.get(code), CONTRACTS.get(code)
     if name is None:
@@ -29,7 +29,7 @@ def check_version(code: int, version: int) -> None:
 
 
 def check_operator(operator: Operator) -> None:
-    """Holds an operator to its contract; those that have none are left to `convert`.
+    """Checks an operator against its contract; operators without one are left to `convert`.
 
     Raises:
         ModelError: LiteRT refuses it, for the reason given.
@@ -42,7 +42,7 @@ def check_operator(operator: Operator) -> None:
 
 
 def _broken(contract: Contract, operator: Operator) -> Iterator[str]:
-    """What is wrong, one thing after the other; what comes later relies on what came before."""
+    """Violations in the order of the checks; later checks rely on earlier ones."""
     yield from _counts(contract, operator)
     yield from _presence(contract, operator)
     yield from _overlap(operator)
@@ -93,14 +93,14 @@ def _ranks(contract: Contract, operator: Operator) -> Iterator[str]:
 
 
 def _types(contract: Contract, operator: Operator) -> Iterator[str]:
-    """What does not fit the combination that comes closest: the fewest tensors do not, and not the first ones."""
+    """The first mismatch with the closest combination: that with the fewest mismatches, and the latest first one."""
     complaints = [list(_mismatches(contract, row, operator)) for row in contract.types]
     if complaints and all(complaints):
         yield min(complaints, key=lambda found: (len(found), -found[0][0]))[0][1]
 
 
 def _mismatches(contract: Contract, row: Types, operator: Operator) -> Iterator[tuple[int, str]]:
-    """(position among all its tensors, what is wrong)."""
+    """(index among all tensors of the operator, problem)."""
     for index, role, tensor in _named(contract, operator):
         allowed = row.inputs[min(index, len(row.inputs) - 1)]
         if operator.kind(tensor) not in allowed:

@@ -1,4 +1,4 @@
-"""The demands of one kind of operator, as data."""
+"""The requirements of one kind of operator, as data."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Types:
     """A combination of tensor types that LiteRT has a kernel for.
 
     Attributes:
-        inputs: alternatives for each operand; the last one stands for all that follow.
-        outputs: the same of the results.
+        inputs: alternative types of each operand; the last entry applies to all further operands.
+        outputs: alternative types of each result.
     """
 
     inputs: tuple[frozenset[str], ...]
@@ -30,7 +30,7 @@ def types(*rows: str) -> tuple[Types, ...]:
 
 
 def alike(names: str, row: str) -> tuple[Types, ...]:
-    """A row for each of the types (`float32|int8`), which stands where the row says T."""
+    """A combination for each of the types (`float32|int8`), which replaces T in the row."""
     return tuple(_parsed(row.replace("T", name)) for name in names.split("|"))
 
 
@@ -44,18 +44,18 @@ def _parsed(row: str) -> Types:
 
 @dataclass(frozen=True, kw_only=True)
 class Contract:
-    """What LiteRT checks of an operator.
+    """LiteRT's checks of an operator.
 
     Attributes:
-        versions: the newest version that it registers; the oldest is 1.
-        inputs: what operands are called, in order.
-        outputs: how many results there are; None where an option says how many.
-        types: combinations of their types; empty where any will do.
-        needed: how many operands must be listed; None for all.
-        endless: the last operand may be there any number of times.
+        versions: the newest registered version; the oldest is 1.
+        inputs: names of the operands, in order.
+        outputs: number of results; None if an option gives it.
+        types: supported combinations of types; empty if all are supported.
+        needed: number of operands that must be listed; None for all.
+        endless: whether the last operand may be repeated.
         absent: operands that may be listed as -1.
-        ranks: how many dimensions operands have, by name, where that matters.
-        rules: all the rest.
+        ranks: allowed numbers of dimensions, by the operand's name.
+        rules: all other checks.
     """
 
     versions: int
@@ -69,7 +69,7 @@ class Contract:
     rules: tuple[Rule, ...] = ()
 
     def role(self, index: int) -> str:
-        """What operand `index` is called."""
+        """Name of operand `index`."""
         if self.endless and index >= len(self.inputs) - 1:
             return f"{self.inputs[-1]} {index - len(self.inputs) + 1}"
         return self.inputs[index]

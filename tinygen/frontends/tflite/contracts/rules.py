@@ -37,7 +37,7 @@ def _input(operator: Operator, index: int) -> Tensor | None:
 
 
 def _integers(tensor: Tensor | None) -> list[int] | None:
-    """Elements of a constant; None where it is computed at run time, or absent."""
+    """Elements of a constant; None if the tensor is computed at run time or absent."""
     return None if tensor is None or tensor.data is None else [int(v) for v in tensor.data.reshape(-1)]
 
 
@@ -63,7 +63,7 @@ def expanded_as_it_was(operator: Operator) -> str:
 
 
 def one_encoding_of_integers(operator: Operator) -> str:
-    """Input 0 and the output share them where they are 8-bit or 16-bit (reduce.cc, mirror_pad.cc)."""
+    """8-bit or 16-bit input 0 and output share scale and zero point (reduce.cc, mirror_pad.cc)."""
     first = operator.inputs[0]
     assert first is not None
     if operator.kind(first) not in ("int8", "uint8", "int16"):
@@ -72,7 +72,7 @@ def one_encoding_of_integers(operator: Operator) -> str:
 
 
 def pad_value_encoding(operator: Operator) -> str:
-    """The value that fills has scale and zero point of the output where they are 8-bit or 16-bit (pad.cc)."""
+    """An 8-bit or 16-bit padding value has the scale and zero point of the output (pad.cc)."""
     value, output = _input(operator, 2), operator.outputs[0]
     if value is None or operator.kind(output) not in ("int8", "uint8", "int16"):
         return ""
@@ -96,7 +96,7 @@ def bias(index: int, *, vector: bool = False) -> Rule:
 
     Args:
         index: which operand it is.
-        vector: it has one dimension.
+        vector: whether it must have one dimension.
     """
 
     def rule(operator: Operator) -> str:
@@ -188,7 +188,7 @@ def positive(table: Any, *fields: str, most: int | None = None) -> Rule:
 
 
 def short_strides(table: Any, *fields: str) -> Rule:
-    """The same within 16 bits (depthwise_conv.cc, transpose_conv.cc)."""
+    """Options as in `positive` that fit 16 bits (depthwise_conv.cc, transpose_conv.cc)."""
     return positive(table, *fields, most=_INT16_MAX)
 
 
@@ -198,7 +198,7 @@ def _spelt(name: str) -> str:
 
 
 def counted(table: Any, name: str, what: str, count: Callable[[Operator], int]) -> Rule:
-    """An option that repeats how many there are of something (pack.cc, unpack.cc, split.cc, split_v.cc)."""
+    """An option that repeats a number of tensors or elements (pack.cc, unpack.cc, split.cc, split_v.cc)."""
 
     def rule(operator: Operator) -> str:
         given, found = getattr(operator.options(table), name)(), count(operator)
@@ -220,7 +220,7 @@ def index_type(table: Any) -> Rule:
 
 
 def elements(index: int, count: int, what: str) -> Rule:
-    """A parameter has so many elements."""
+    """A parameter has `count` elements."""
 
     def rule(operator: Operator) -> str:
         tensor = _input(operator, index)
@@ -251,7 +251,7 @@ def hard_swish_scales(operator: Operator) -> str:
 
 
 def reshape_target(operator: Operator) -> str:
-    """The shape asked for is the output's (reshape.cc): from the operand if it is a vector of int32, or the option."""
+    """The requested shape, an operand that is a vector of int32 or else the option, is the output's (reshape.cc)."""
     x, shape, output = operator.inputs[0], _input(operator, 1), operator.outputs[0]
     assert x is not None
     if shape is not None and len(shape.shape) == 1 and operator.kind(shape) == "int32":
@@ -270,13 +270,13 @@ def reshape_target(operator: Operator) -> str:
 
 
 def transposed_target(operator: Operator) -> str:
-    """The shape asked for is the output's: batches of the input, channels of the weights (transpose_conv.cc)."""
+    """The requested shape is the output's: batches of the input, channels of the weights (transpose_conv.cc)."""
     wanted, output = _integers(operator.inputs[0]), operator.outputs[0]
     return "" if wanted is None or tuple(wanted) == output.shape else _another_shape(wanted, output)
 
 
 def squeeze_target(operator: Operator) -> str:
-    """Dimensions of one element go: those of the option, or all (squeeze.cc)."""
+    """Dimensions of one element are removed: those of the option, or all (squeeze.cc)."""
     x, output = operator.inputs[0], operator.outputs[0]
     assert x is not None
     options, rank = operator.options(tflite.SqueezeOptions), len(x.shape)
@@ -291,7 +291,7 @@ def squeeze_target(operator: Operator) -> str:
 
 
 def expanded_target(operator: Operator) -> str:
-    """A dimension of one element comes in at the axis (expand_dims.cc)."""
+    """A dimension of one element is inserted at the axis (expand_dims.cc)."""
     x, output, values = operator.inputs[0], operator.outputs[0], _integers(operator.inputs[1])
     assert x is not None
     if values is None:
@@ -316,7 +316,7 @@ def beside_each_other(operator: Operator) -> str:
 
 
 def at_most(index: int, rank: int) -> Rule:
-    """An operand has so many dimensions at most (transpose.cc, squeeze.cc, pad.cc, batch_matmul.cc)."""
+    """An operand has at most `rank` dimensions (transpose.cc, squeeze.cc, pad.cc, batch_matmul.cc)."""
 
     def rule(operator: Operator) -> str:
         tensor = _input(operator, index)

@@ -1,8 +1,8 @@
 """The contract of every operator that has a converter.
 
-From LiteRT 2.3: versions as its built-in kernels are registered (core/kernels/register.cc), the rest as each `Prepare`
-(kernels/...) has it, and as its `Eval` does where that refuses a type. What tinygen lacks besides (uint8, say) is not
-written here: those models are legal.
+From LiteRT 2.3: versions are those of its registered built-in kernels (core/kernels/register.cc), all other checks
+those of each `Prepare` (kernels/...), and of its `Eval` if that refuses a type. Types that only tinygen lacks (uint8,
+say) are not refused here: those models are valid.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _INDICES = "int32|int64"
 
 
 def _unary(versions: int, names: str, *more: Rule) -> Contract:
-    """One operand, and a result of its type."""
+    """The contract of an operator with one operand and a result of its type."""
     return Contract(
         versions=versions, inputs=("input",), types=alike(names, "T -> T"), rules=(rules.int16_is_symmetric, *more)
     )

@@ -31,7 +31,7 @@ def compare(operator: Operator) -> Op:
     first, second = operator.inputs
     assert first is not None and second is not None
     if first.shape != operator.outputs[0].shape:
-        # The operator has the shape of its first input: what holds one way round holds the other.
+        # The IR's operator has the shape of its first input, so the operands are swapped.
         common["inputs"], first, second = common["inputs"][::-1], second, first
         relation = _TURNED.get(relation, relation)
     fits = first.shape == operator.outputs[0].shape and second.size in (1, first.size)

@@ -10,7 +10,7 @@ from tinygen.ir.ops.reduce import ArgMax, ArgMin, Mean, Reduce, ReduceMax, Reduc
 
 
 def axes_of(operator: Operator, index: int) -> tuple[int, ...]:
-    """Axes given as a constant tensor: non-negative, sorted, each once."""
+    """Axes given as a constant tensor: non-negative, sorted, without duplicates."""
     rank = len(operator.inputs[0].shape) if operator.inputs[0] else 0
     values = [int(v) for v in operator.constant(index, "axes").reshape(-1)]
     operator.require(all(-rank <= v < rank for v in values), f"axes {values} of {rank} dimensions")

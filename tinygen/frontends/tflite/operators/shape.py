@@ -1,4 +1,4 @@
-"""Operators that move or rename data."""
+"""Operators that move data or change shapes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def integers(operator: Operator, index: int, what: str) -> list[int]:
 
 
 def data_input(operator: Operator, index: int = 0) -> Tensor:
-    """An input that must be there."""
+    """A required input."""
     tensor = operator.inputs[index] if index < len(operator.inputs) else None
     operator.require(tensor is not None, f"input {index} is missing")
     assert tensor is not None
@@ -34,7 +34,7 @@ def _axis(operator: Operator, axis: int, rank: int) -> int:
 
 @converts(tflite.BuiltinOperator.RESHAPE, tflite.BuiltinOperator.SQUEEZE, tflite.BuiltinOperator.EXPAND_DIMS)
 def reshape(operator: Operator) -> Op:
-    # The output tensor's own shape is static, and is what these operators compute.
+    # The output tensor has a static shape, which is what these operators compute.
     return Reshape(**operator.common(keep_inputs=1), shape=operator.outputs[0].shape)
 
 
@@ -91,7 +91,7 @@ def _paddings(operator: Operator) -> tuple[tuple[int, int], ...]:
 
 @converts(tflite.BuiltinOperator.PAD)
 def pad(operator: Operator) -> Op:
-    # LiteRT pads what is not quantized with 0, whatever the output's zero point.
+    # LiteRT pads tensors that are not quantized with 0, regardless of the output's zero point.
     before, after = data_input(operator).encoding, operator.outputs[0].encoding
     value = after.zero_point[0] if isinstance(before, Affine) and isinstance(after, Affine) else 0
     return Pad(**operator.common(keep_inputs=1), paddings=_paddings(operator), value=value)

@@ -1,4 +1,4 @@
-"""SLICE and STRIDED_SLICE: every mask is resolved here, what stays is a walk per input dimension."""
+"""SLICE and STRIDED_SLICE: all masks are resolved here, to a range of indices for each input dimension."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class _Spec:
     offset: bool
 
     def entries(self, rank: int) -> Iterator[int | None]:
-        """The entry that speaks for each dimension, in order; None where the whole dimension is taken.
+        """The entry that applies to each dimension, in order; None if the whole dimension is taken.
 
-        An entry for a new axis speaks for no input dimension, but has its place in the order.
+        An entry for a new axis applies to no input dimension, but counts in the order.
         """
         count = len(self.begin)
         inserted = (self.new_axis_mask & ~self.ellipsis_mask).bit_count()
         missing = rank - (count - inserted)
-        # LiteRT's ellipsis stands for one dimension at least.
+        # LiteRT's ellipsis covers at least one dimension.
         needless = missing == -1 and self.ellipsis_mask != 0
         self.operator.require(not needless, "an ellipsis that stands for no dimension")
         self.operator.require(missing >= 0, f"{count} entries for {rank} dimensions")
@@ -78,11 +78,11 @@ class _Spec:
             first = self._single(entry, size)
             walk = range(first, first + 1)
         elif self.offset:
-            # `end` counts from the first element; the operator's own check finds what lies outside.
+            # `end` counts from the first element; the operator's check refuses indices outside.
             first = begin + size if begin < 0 else begin
             walk = range(first, first + end, step)
         else:
-            # Python's rules for negative and large indices are TFLite's.
+            # TFLite's rules for negative and large indices are Python's.
             first_or_none = None if self.begin_mask >> entry & 1 else begin
             last_or_none = None if self.end_mask >> entry & 1 else end
             walk = range(size)[slice(first_or_none, last_or_none, step)]
@@ -90,7 +90,7 @@ class _Spec:
         return walk
 
     def _single(self, entry: int, size: int) -> int:
-        """The one element of a dimension that vanishes: TFLite clamps below, and the begin mask comes first."""
+        """Index of the element taken from a removed dimension: the begin mask goes first, and TFLite clamps at 0."""
         self.operator.require(self.step[entry] > 0, "a negative stride on a dimension that vanishes")
         begin = self.begin[entry]
         return 0 if self.begin_mask >> entry & 1 else max(begin + size if begin < 0 else begin, 0)

@@ -1,4 +1,4 @@
-"""Comparisons, which the conditions of torch.cond are made of, and the largest and smallest of many."""
+"""Comparisons, which compute conditions of torch.cond, and reductions to maximum and minimum."""
 
 from __future__ import annotations
 

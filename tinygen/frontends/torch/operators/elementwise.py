@@ -119,7 +119,7 @@ def mul(call: Call) -> Value:
 
 @converts("aten.div")
 def div(call: Call) -> Value:
-    """By constants only."""
+    """A division; only constant divisors are supported."""
     other = call["other"]
     call.require(not isinstance(other, Value), "division by what is computed at run time is not supported")
     call.require(call.get("rounding_mode") is None, "integer division is not supported")
@@ -163,7 +163,7 @@ def _with_constant(call: Call, kind: type[Op], values: list[Value | Constant]) -
 
 
 def _broadcast(call: Call, kind: type[Op], a: Value, b: Value) -> Value:
-    """Operands of different shapes: both with all dimensions, in the order of the larger."""
+    """An operator on operands of different shapes: both get all dimensions, in the order of the larger operand."""
     rank = max(len(a.shape), len(b.shape))
     larger = a if math.prod(a.shape) >= math.prod(b.shape) else b
     larger = _ranked(call, larger, rank)

@@ -27,7 +27,7 @@ Pairs = tuple[tuple[int, int], tuple[int, int]]
 
 
 def weights_of(call: Call, name: str = "weight") -> Constant:
-    """The weights, floats or dequantized codes with one scale, or one per output channel."""
+    """The weights: floats, or dequantized codes with one scale or one scale per output channel."""
     found = call[name]
     call.require(isinstance(found, Constant), f"its argument '{name}' must be a constant")
     assert isinstance(found, Constant)
@@ -43,7 +43,7 @@ def _along(encoding: Affine | None, axis: int) -> Affine | None:
 
 @converts("aten.conv1d", "aten.conv2d", "aten.convolution")
 def convolution(call: Call) -> Value:
-    """Of images, or of signals: those are images one row high."""
+    """A convolution of images, or of signals, which are images one row high."""
     x, weights = call.value("input"), weights_of(call)
     rank = len(x.shape)
     call.require(rank == len(weights.shape) and rank in (3, 4), f"only [1, C, H, W] and [1, C, L], not {x.shape}")
@@ -54,7 +54,7 @@ def convolution(call: Call) -> Value:
     tensor = call.build.image(x)
     reach = [(size - 1) * step + 1 for size, step in zip(array.shape[2:], dilation, strict=True)]
     if max(rows) >= reach[0] or max(columns) >= reach[1]:
-        # More than a convolution's own padding may be.
+        # A convolution's own padding cannot be this large.
         tensor = call.build.add(Pad, [tensor], "pad", paddings=((0, 0), rows, columns, (0, 0)), value=0.0)
         rows = columns = (0, 0)
     depthwise = call["groups"] == x.shape[1] > 1 and weights.shape[1] == 1
@@ -75,7 +75,7 @@ def convolution(call: Call) -> Value:
 
 
 def _padding(call: Call, kernel: tuple[int, ...], dilation: tuple[int, int], rank: int) -> Pairs:
-    """(rows, columns), each (before, after). PyTorch's "same" puts the odd one behind."""
+    """(rows, columns), each (before, after). PyTorch's "same" puts an odd element after."""
     given = call["padding"]
     if given == "valid":
         return (0, 0), (0, 0)
@@ -98,7 +98,7 @@ def linear(call: Call) -> Value:
     leading = tuple(axis for dim in x.layout.dims[:-1] for axis in dim)
     if leading != tuple(range(len(leading))):
         x = call.build.contiguous(x)
-    # Columns go where the elements lie: flattened images stay as they are.
+    # Columns are permuted to the memory order of the elements, so that flattened images need no transposition.
     columns = x.layout.dims[-1]
     array = np.asarray(weights.array, np.float32)
     split = array.reshape(len(array), *(x.layout.sizes[axis] for axis in columns))
@@ -120,7 +120,7 @@ def matmul(call: Call) -> Value:
 
 @converts("aten.batch_norm", "aten._native_batch_norm_legit_no_training")
 def batch_norm(call: Call) -> Value | list[Value]:
-    """y = x * gain + offset per channel: part of the convolution before it, where nothing else reads that."""
+    """y = x * gain + offset per channel; folded into the convolution before it if nothing else reads that."""
     x = call.value("input")
     call.require(not call.get("training", False), "batch norm must be in evaluation mode", "Call module.eval().")
     mean, variance = (np.asarray(call.array(name), np.float64) for name in ("running_mean", "running_var"))
@@ -142,7 +142,7 @@ def _folded(call: Call, x: Value, gain: np.ndarray, offset: np.ndarray) -> Value
         return None
     channels = x.shape[1]
     if isinstance(op, FullyConnected) and len(x.shape) != 2:
-        # Its channels are the last dimension, the norm's are the second.
+        # The tensor's channels are the last dimension, those of the norm the second.
         return None
     weights = build.tensors[op.inputs[1]].data
     bias = build.tensors[op.inputs[2]].data if len(op.inputs) > 2 else np.zeros(channels)

@@ -46,7 +46,7 @@ def encoding_of(call: Call) -> Affine:
 
 
 def _full_range(call: Call) -> bool:
-    """Whether codes saturate where the type does."""
+    """Whether codes saturate at the limits of their type."""
     low, high = (int(_numbers(call[name])[0]) for name in ("quant_min", "quant_max"))
     return (low, high) in ((-128, 127), (0, 255))
 

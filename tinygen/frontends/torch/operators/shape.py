@@ -1,4 +1,4 @@
-"""Views, permutations, parts and padding."""
+"""Views, permutations, slices and padding."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def convert(call: Call) -> Value:
 
 @converts("aten.view", "aten.reshape", "aten._unsafe_view", "aten.flatten", "aten.squeeze", "aten.unsqueeze")
 def view(call: Call) -> Value:
-    """The same elements, in PyTorch's order, under another shape."""
+    """The same elements, in PyTorch's order, in another shape."""
     x, shape = call.value("self"), call.shapes[0]
     layout = x.layout.viewed(shape)
     if layout is None:
