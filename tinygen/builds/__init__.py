@@ -1,1 +1,1 @@
-"""The build directory: its manifest, the arrays and codes that go in and out, comparisons with oracles, reports."""
+"""The build directory: its manifest, input and output arrays and their codes, comparisons with oracles, reports."""

@@ -1,4 +1,4 @@
-"""Codes as they lie in a device's memory."""
+"""Codes as they are stored in a device's memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def in_memory(codes: np.ndarray, tensor: TensorEntry) -> bytes:
 
     Args:
         codes: one per element, of the input's shape and type.
-        tensor: what the manifest says of it.
+        tensor: its manifest entry.
 
     Raises:
         TinygenError: they are of another shape or type.

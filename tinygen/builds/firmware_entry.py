@@ -59,11 +59,11 @@ class FirmwareEntry:
         flash_bytes, ram_bytes: of the firmware; None where only a project was written.
         clock_hz: None on the host.
         arena_memory: bytes of the arena by memory.
-        images: names of what is flashed, by kind.
+        images: file names of the flash images, by kind.
         platformio: files of the project for PlatformIO.
         flash_budget: None where no limit was given.
         firmware: None if only a project was written; target_note then says what is unknown.
-        host_outputs: then, how many outputs came back from one inference on this computer.
+        host_outputs: if only a project was written, the number of outputs of one inference on this computer.
     """
 
     board: str

@@ -1,4 +1,4 @@
-"""Flash against cycles as a picture: a step for each choice of kernels."""
+"""A plot of flash against cycles: a step for each choice of kernels."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def flash_curve(
 
     Args:
         points: bytes and cycles, the smallest first; not empty.
-        limit: bytes; a line, where it is not far beyond the last point.
+        limit: bytes; drawn as a line unless far beyond the last point.
         chosen: the point that gets a ring.
     """
     smallest, largest, most = points[0][0], points[-1][0], max(cycles for _, cycles in points) or 1
-    # A limit far beyond the fastest would press all steps into one.
+    # A limit far beyond the fastest point would compress all steps into one.
     beyond = largest + (largest - smallest) // _MARKS
     right = max(largest, beyond if limit is None else min(limit, beyond), smallest + 1)
 
@@ -35,7 +35,7 @@ def flash_curve(
         return round(_TOP + _PLOT * (1 - cycles / most), 1)
 
     places = [(x_of(size), y_of(cycles)) for size, cycles in points]
-    # Between two points the smaller one is what fits.
+    # Between two points, the smaller one is the choice that fits.
     ends = [*(x for x, _ in places[1:]), x_of(right)]
     sides = [
         {"x": _LEFT - 6, "y": y_of(mark) + 4, "anchor": "end", "text": f"{mark:,}"}

@@ -1,4 +1,4 @@
-"""What a listener must say of some sound: front end, integer semantics and averages, hop by hop."""
+"""Expected results of a listener for some sound: front end, integer semantics and averages, hop by hop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _INFERENCES = 3
 
 
 def make_heard(app: WakewordApp, source: Network, program: NetworkProgram) -> Heard:
-    """Sound, always the same, and what the first switch makes of it.
+    """Makes a fixed sound and the expected results of the first switch.
 
     Args:
         source: the network as it was read.
@@ -45,19 +45,19 @@ def make_heard(app: WakewordApp, source: Network, program: NetworkProgram) -> He
 
 
 def _weighted(raw: np.ndarray) -> int:
-    """A sum that tells frames apart."""
+    """A weighted sum that distinguishes frames."""
     return int(raw.astype(np.int64) @ np.arange(1, raw.size + 1))
 
 
 def _sound(hops: int, samples: int) -> np.ndarray:
-    """Noise that grows loud and stops, twice: the features have something to say."""
+    """Noise that gets louder and stops, twice, so that the features vary."""
     rng = np.random.default_rng(_SEED)
     level = 6000 * np.abs(np.sin(np.linspace(0, 2 * np.pi, hops * samples)))
     return np.round(rng.normal(0, 1, hops * samples) * level).clip(-32768, 32767).astype(np.int16).reshape(hops, -1)
 
 
 class _Law:
-    """A listener in Python."""
+    """The reference listener in Python."""
 
     def __init__(self, plan: WakewordPlan, stream: Stream) -> None:
         self._plan, self._stream = plan, stream

@@ -21,10 +21,10 @@ def keep_model(source: Network, folder: Path) -> Named:
 
 
 def read_kept_model(folder: Path, manifest: Manifest) -> Network:
-    """The model that a build directory was made from.
+    """Reads the model that a build directory was made from.
 
     Raises:
-        TinygenError: the directory's copy of the model is not what it was.
+        TinygenError: the directory's copy of the model has been changed.
     """
     path = folder / MODEL_COPY
     if not path.is_file():
@@ -37,5 +37,7 @@ def read_kept_model(folder: Path, manifest: Manifest) -> Network:
 
 @lru_cache(maxsize=2)
 def _network(content: bytes) -> Network:
-    """Read once: each switch of a network is held against it on its own, and reading it takes the longer the more."""
+    """Cached: every switch of a network is compared with the model, and reading takes longer the more switches there
+    are.
+    """
     return read_tg_network(content, where=MODEL_COPY)

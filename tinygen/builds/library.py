@@ -1,4 +1,4 @@
-"""What a vendor's kernels compute, where that is not what LiteRT computes."""
+"""The arithmetic of a vendor's kernels where it differs from LiteRT's."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tinygen.passes.stripe_stage import model_layer
 
 @dataclass
 class LayerDifference:
-    """One layer, both ways, from the same inputs.
+    """Differences of one layer between library and LiteRT, for the same inputs.
 
     Attributes:
         layer, kernel: names.
-        codes: how many were compared.
+        codes: number of codes compared.
         differing: how many of them differ.
-        max_abs_diff: by how many codes at most.
+        max_abs_diff: largest difference, in codes.
     """
 
     layer: str
@@ -60,7 +60,7 @@ class LibrarySemantics:
         graph: the model as it was read.
         kernels: (kernel's name, its arithmetic) by layer.
         name: of the library: the kernels' family.
-        differences: what `infer` has met so far, by layer.
+        differences: found by `infer` so far, by layer.
     """
 
     graph: Graph
@@ -78,7 +78,7 @@ class LibrarySemantics:
         return evaluate(self.graph, sample, self._meanings)
 
     def step(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The same, with what the last step left behind."""
+        """The same, from the states that the last step left."""
         return self._stream.step(sample)
 
     @property
@@ -87,7 +87,7 @@ class LibrarySemantics:
         return self._stream.path
 
     def reset(self) -> None:
-        """The next step is the first."""
+        """Resets the states: the next step is the first."""
         self._stream.reset()
 
     def tensors(self, sample: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
@@ -101,11 +101,11 @@ class LibrarySemantics:
 
 
 def library_semantics(graph: Graph, program: ProgramEntry) -> LibrarySemantics | None:
-    """The semantics of a build, when some of its layers are computed otherwise than LiteRT does; else None.
+    """The semantics of a build if some of its layers differ from LiteRT's arithmetic; else None.
 
     Args:
         graph: the model as it was read.
-        program: what the manifest of the build says of it.
+        program: its entry in the build's manifest.
     """
     known = {kernel.name: kernel for kernel in registered_kernels()}
     layers = {op.name for op in graph.ops}

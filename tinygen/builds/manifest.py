@@ -1,7 +1,7 @@
-"""What a build directory says of itself: the content of manifest.json, and the model it keeps.
+"""The manifest of a build directory: the content of manifest.json, and the copy of the model.
 
-The JSON is flat: what the three parts of a manifest say (`ProgramEntry`, `ModelEntry`, `FirmwareEntry`) stands side by
-side. Entries that are left out have the default that the field has here.
+The JSON is flat: the keys of a manifest's three parts (`ProgramEntry`, `ModelEntry`, `FirmwareEntry`) are on one level.
+Entries that are left out have the default that the field has here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tinygen.project.choices import Mode
 
 MANIFEST = "manifest.json"
 MODEL_COPY = "model.tg"
-"""The model as it was read, whatever its format: what a device's outputs are held against."""
+"""The model as it was read, in any format: a device's outputs are compared with it."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,14 @@ class BufferEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramEntry:
-    """What does not depend on the board, of a switch.
+    """The board-independent part of a switch's entry.
 
     Attributes:
-        states: what the model keeps from one inference to the next.
-        thresholds: that may be set.
+        states: tensors that the model keeps between inferences.
+        thresholds: adjustable ones.
         costs: of a network with branches.
         arena_lower_bound_bytes: the largest sum of live buffers; arena_optimal: no smaller arena is possible.
-        stream: how the first layers are computed in stripes; None where they are not.
+        stream: how the first layers are computed in stripes; None if they are not.
         arena: its buffers.
         steps: names of all operators, in order.
     """
@@ -111,18 +111,18 @@ class ProgramEntry:
 
     @property
     def has_branches(self) -> bool:
-        """Whether inputs decide which layers run."""
+        """Whether the executed layers depend on the inputs."""
         return any(layer.op == "branch" for layer in self.layers)
 
     def path(self, ran: Collection[int]) -> dict[str, int]:
-        """The branches that ran, by operator, where these layers did."""
+        """The branches that ran, by operator, given the executed layers."""
         marks = (self.layers[index].name for index in ran if self.layers[index].op == "branch")
         return {operator: int(number) for operator, _, number in sorted(mark.rpartition("/") for mark in marks)}
 
 
 @dataclass(frozen=True)
 class Simplified:
-    """What the passes took away: whole layers, and channels of those that compute them."""
+    """What the passes removed: whole layers, and channels of the remaining ones."""
 
     channels_removed: Mapping[str, int]
     layers_removed: tuple[str, ...]
@@ -131,7 +131,7 @@ class Simplified:
 
 @dataclass(frozen=True)
 class Owned:
-    """Bytes that a switch has for itself, and that others use too."""
+    """Bytes that only this switch uses, and bytes that it shares with others."""
 
     own: int
     shared: int
@@ -142,8 +142,8 @@ class Predicted:
     """Counted instructions and predicted cycles; time and energy where the board's clock and current are known.
 
     Attributes:
-        milliseconds_interval: what 90 % of the times would lie between, by what was measured on the board or its core;
-            None where that was too little.
+        milliseconds_interval: interval that contains 90 % of measured times, estimated from measurements on the board
+            or its core; None if there were too few.
     """
 
     instructions: int
@@ -159,7 +159,7 @@ class LayerProfile(Predicted):
     """Of one layer.
 
     Attributes:
-        memory_stalls_predicted: of the cycles, those that waited for memory.
+        memory_stalls_predicted: cycles of these that are memory stalls.
     """
 
     name: str
@@ -201,14 +201,14 @@ class SwitchEntry(ProgramEntry):
 
 @dataclass(frozen=True)
 class NetworkEntry:
-    """What all switches come to together.
+    """Sizes of all switches together.
 
     Attributes:
-        arena_bytes: of the state and the switch that needs most.
-        constant_bytes: of all arrays, equal ones once.
-        coded_bytes: about how much code stands for weights, equal code once.
-        constant_bytes_apart, coded_bytes_apart: what independent firmwares would have, one per switch.
-        float_bytes: of the weights in float32, in the switch that has most.
+        arena_bytes: of the states and the switch that needs the most.
+        constant_bytes: of all arrays; equal arrays count once.
+        coded_bytes: approximate size of weights stored as code; equal code counts once.
+        constant_bytes_apart, coded_bytes_apart: the same for independent firmwares, one per switch.
+        float_bytes: of the weights in float32, in the switch that has the most.
     """
 
     arena_bytes: int
@@ -244,10 +244,10 @@ class LibraryEntry:
 
 @dataclass(frozen=True)
 class BenchmarkEntry:
-    """What MLPerf Tiny's runner is told of the model.
+    """Facts about the model for MLPerf Tiny's runner.
 
     Attributes:
-        db_bytes: of the buffer that inputs are loaded into; 0 where RAM has no room for one.
+        db_bytes: size of the buffer that inputs are loaded into; 0 if RAM has no room for one.
     """
 
     model: str
@@ -286,12 +286,12 @@ class AppEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEntry:
-    """What was built, and by what.
+    """The model that was built, and the version and options that built it.
 
     Attributes:
         model: its name in the C.
         source: the file's name.
-        build_id: of model, options and generated C; the firmware answers it.
+        build_id: digest of model, options and generated C; the firmware reports it.
         version: of tinygen.
         library: None where no layer calls one.
         app: what the firmware does besides answering commands.
@@ -321,8 +321,8 @@ class Manifest(ProgramEntry, ModelEntry, FirmwareEntry):
         switches: none of a network that cannot be switched; network: None then.
         profile: of the first switch; None where it was not run.
         warnings: about the model: what the user should know before it is used.
-        files: SHA-256 of all others in the directory that tinygen wrote; record_sha256: of what all this says. See
-            `tinygen.builds.folder`.
+        files: SHA-256 of all other files in the directory that tinygen wrote; record_sha256: of the manifest's content.
+            See `tinygen.builds.folder`.
     """
 
     simplified: Simplified
@@ -364,12 +364,12 @@ class Manifest(ProgramEntry, ModelEntry, FirmwareEntry):
 
     @property
     def keeps_states(self) -> bool:
-        """Whether the model keeps something from one inference to the next, by any of its switches."""
+        """Whether any switch of the model has states between inferences."""
         return any(entry.states for entry in self.switches or (self,))
 
     @property
     def default_thresholds(self) -> dict[str, int]:
-        """Codes of the thresholds of all switches, as devices name them."""
+        """Default codes of the thresholds of all switches, by the names that devices use."""
         return {full_name(switch, one.name): one.value for switch, ones in self._thresholds.items() for one in ones}
 
     def thresholds_set(self, values: Mapping[str, int]) -> dict[str, int]:
@@ -402,7 +402,7 @@ class Manifest(ProgramEntry, ModelEntry, FirmwareEntry):
         return names.index(switch)
 
     def section(self, switch: str | int | None) -> ProgramEntry:
-        """What it says of a switch, by name or number; of the first, or of the whole, where none is named.
+        """The entry of a switch, by name or number; without a name, of the first switch or of the whole.
 
         Raises:
             TinygenError: it has no switch of that name.

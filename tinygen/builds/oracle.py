@@ -1,4 +1,4 @@
-"""LiteRT as the outside oracle: the interpreter the model was made for."""
+"""LiteRT as the external oracle: the interpreter that the model was made for."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class LiteRt:
         return [self._interpreter.get_tensor(detail["index"]).copy() for detail in details]
 
     def reset(self) -> None:
-        """The next step is the first."""
-        # LiteRT's own reset makes variables zero, and does not initialise them again.
+        """Resets the states: the next step is the first."""
+        # LiteRT's own reset sets variables to zero and does not run their initialisation again.
         if self._stepped:
             self._begin()
             self._stepped = False

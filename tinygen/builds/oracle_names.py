@@ -1,4 +1,4 @@
-"""Names of LiteRT's kernel sets, for the command line: what runs them needs NumPy."""
+"""Names of LiteRT's kernel sets, for the command line: a separate module, as running them needs NumPy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Oracle(StrEnum):
-    """LiteRT's own kernel sets; they do not all give the same codes."""
+    """LiteRT's kernel sets; their codes may differ from each other."""
 
     REF = "ref"
     OPTIMIZED = "optimized"

@@ -10,7 +10,7 @@ COLOURS = ("#4c8dd6", "#e0884a", "#5fae72", "#b06fc0", "#d65f6e", "#8a9a3c", "#4
 
 
 def page_environment() -> jinja2.Environment:
-    """What all pages are rendered by."""
+    """The template environment of all pages."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(resource("templates") / "report"),
         autoescape=True,

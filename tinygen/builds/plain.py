@@ -1,4 +1,4 @@
-"""Dataclasses as plain JSON values and back; what does not fit says where and why."""
+"""Converts dataclasses to plain JSON values and back; errors name the place and the reason."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 OPTIONAL = {"optional": True}
-"""Metadata of a field that is not written where it has its default."""
+"""Metadata of a field that is omitted while it has its default."""
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
 
 
 class PlainError(ValueError):
-    """A value is not what its place wants: `layers[3].macs: "many" is not a whole number`."""
+    """A value has the wrong type for its place: `layers[3].macs: "many" is not a whole number`."""
 
 
 def to_plain(value: Any) -> Any:
-    """A value of dataclasses, enums, tuples and mappings as JSON has them."""
+    """Converts a value of dataclasses, enums, tuples and mappings to plain JSON values."""
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value) and not isinstance(value, type):
@@ -37,7 +37,7 @@ def _is_left_out(value: Any, one: Field[Any]) -> bool:
 
 
 def from_plain(kind: type[T], content: Any, where: str = "") -> T:
-    """The value of a type that JSON stands for. Keys that a dataclass does not have are left out.
+    """Converts plain JSON values to a value of a type. Keys that a dataclass does not have are left out.
 
     Args:
         kind: a dataclass, an enum, or what their fields are annotated with.

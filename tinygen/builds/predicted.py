@@ -17,11 +17,11 @@ CYCLES_SOURCE = "predicted"
 
 @dataclass(frozen=True)
 class CycleError:
-    """How far predicted cycles are off.
+    """The error of predicted cycles.
 
     Attributes:
         interval: measured by predicted cycles, of 90 % of programs; None where too little was measured to say.
-        source: what was measured, for people.
+        source: description of the measurements.
     """
 
     interval: tuple[float, float] | None
@@ -29,10 +29,10 @@ class CycleError:
 
 
 def error_of(board: Board) -> CycleError:
-    """Of predictions for a board: by what was measured on it, else by what was published of its core.
+    """The error of predictions for a board, from measurements on it or else from published ones of its core.
 
     Raises:
-        BoardError: what is kept of a board was not measured on one.
+        BoardError: a stored measurement was not made on a real board.
     """
     spread = spread_on(board.name)
     if spread is not None:
@@ -85,9 +85,9 @@ def error_text(board: Board) -> str:
 def time_and_energy(cycles: int, board: Board) -> dict[str, Any]:
     """Milliseconds at the board's clock, and microjoules: supply voltage x run current x time.
 
-    The energy's interval is that of the run current (see `RunCurrent.interval`); the error of the cycles comes on
-    top of it. Nothing is said where the board's clock or current is not known. The time has an interval where enough
-    was measured to say (see `error_of`).
+    The energy's interval is that of the run current (see `RunCurrent.interval`); the error of the cycles comes on top
+    of it. Keys are omitted if the board's clock or current is unknown. The time has an interval where enough was
+    measured to say (see `error_of`).
     """
     if not board.core_hz:
         return {}
@@ -103,7 +103,7 @@ def time_and_energy(cycles: int, board: Board) -> dict[str, Any]:
 
 
 def predicted_energy(seconds: float, board: Board) -> tuple[float, list[float]] | None:
-    """Microjoules of so much computing, and what they lie between; None where the board's current is not known."""
+    """Energy of a computation in microjoules, with its interval; None if the board's current is unknown."""
     if board.run_current is None:
         return None
     current = board.run_current

@@ -1,4 +1,4 @@
-"""What the manifest says of a program: tensors, layers, arena; and of what the passes took away."""
+"""The manifest entries of a program: tensors, layers, arena, and what the passes removed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def describe_program(program: Program, emitted: EmittedSwitch) -> ProgramEntry:
 
 
 def describe_simplification(source: Graph, graph: Graph) -> Simplified:
-    """What the passes took away."""
+    """The entry of what the passes removed."""
     narrower = {
         node.op.name: source.tensors[node.output.name].shape[-1] - node.output.shape[-1]
         for node in graph.nodes()
@@ -61,7 +61,9 @@ def describe_simplification(source: Graph, graph: Graph) -> Simplified:
 
 
 def _layer(layer: Layer, emitted: EmittedSwitch) -> LayerEntry:
-    """Of a branch itself, what is beside the layers in it: those have entries of their own, before its own."""
+    """The entry of a layer. A branch operator's entry excludes the layers in it, which have entries of their own before
+    it.
+    """
     step, node = layer.step, layer.step.node
     constants = () if layer.branch is not None else constants_of(step)
     return LayerEntry(
@@ -78,7 +80,7 @@ def _layer(layer: Layer, emitted: EmittedSwitch) -> LayerEntry:
 
 
 def _written(layer: Layer, tensor: Tensor) -> TensorEntry:
-    """What lies in a branch has a name that says so, and a place that only the C knows."""
+    """An operator or tensor in a branch has a name that says so, and a place that only the C knows."""
     entry = describe_tensor(layer.program, tensor)
     return replace(entry, name=f"{layer.prefix}{tensor.name}", offset=None) if layer.prefix else entry
 

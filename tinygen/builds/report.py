@@ -107,7 +107,7 @@ def stream_text(m: ProgramEntry) -> str:
 
 
 def budget_text(budget: FlashBudget) -> str:
-    """The limit of flash, what was chosen within it, and what the kernels without a limit would be."""
+    """The flash limit, the kernels chosen within it, and those that would be chosen without a limit."""
     small, fast = budget.curve[0], budget.curve[-1]
     return (
         f"{size_text(budget.limit_bytes)}: {budget.cycles_predicted:,} cycles; smallest found "
@@ -132,7 +132,7 @@ def time_text(profile: ProfileEntry) -> str:
 
 
 def interval_text(profile: ProfileEntry) -> str:
-    """What 90 % of such times lie between and what says so, or why nothing does."""
+    """The interval of 90 % of such times and its source, or why there is none."""
     if profile.milliseconds_interval is None or not profile.milliseconds_predicted:
         return profile.cycles_interval_source
     low, high = profile.milliseconds_interval
@@ -144,7 +144,7 @@ SWITCH_COLUMNS = ("switch", "MAC", "constants, B", "code, B", "arena, B", "cycle
 
 
 def switch_row(entry: SwitchEntry) -> list[str]:
-    """What one switch takes, in the order of SWITCH_COLUMNS; bytes of flash as "its own + shared with others"."""
+    """The resources of one switch, in the order of SWITCH_COLUMNS; bytes of flash as "its own + shared with others"."""
     profile = entry.profile
     cycles = profile.cycles_predicted if profile else None
     energy = profile.microjoules_predicted if profile else None
@@ -159,7 +159,7 @@ def switch_row(entry: SwitchEntry) -> list[str]:
 
 
 def constants_text(network: NetworkEntry) -> str:
-    """The constants of a switchable network, beside what they would be otherwise."""
+    """The constants of a switchable network, compared with separate firmwares and float32 weights."""
     apart = sum(network.constant_bytes_apart.values()), sum(network.coded_bytes_apart.values())
     return (
         f"{_with_code(network.constant_bytes, network.coded_bytes)} for all switches; {_with_code(*apart)} in "
@@ -245,7 +245,7 @@ def cost_rows(costs: CostsEntry) -> list[tuple[str, str]]:
 
 
 def _paths(m: Manifest) -> dict[str, Any] | None:
-    """Which share of a data set's inputs takes which path, and what each costs beside the worst."""
+    """The share of a data set's inputs on each path, and its cost compared with the worst."""
     costs = m.costs
     if costs is None:
         return None

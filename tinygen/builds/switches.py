@@ -1,4 +1,4 @@
-"""What the manifest says of a network's switches."""
+"""The manifest entries of a network's switches."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FLOAT_BYTES = 4
 def describe_switches(
     program: NetworkProgram, emitted: EmittedModel, source: Network, network: Network, result: BuildResult
 ) -> tuple[SwitchEntry, ...]:
-    """Each switch as `describe_program` says it, and what of the flash it uses; empty where there is only one.
+    """The entry of each switch, as from `describe_program`, with its use of flash; empty if there is only one.
 
-    `constant_bytes` and `code_bytes` are what the switch has for itself (`own`) and what others use too (`shared`);
-    the code is that of its kernels, as linked.
+    `constant_bytes` and `code_bytes` count what only this switch uses (`own`) and what others use too (`shared`); the
+    code is that of its kernels, as linked.
     """
     if not program.is_switchable:
         return ()
@@ -61,7 +61,7 @@ def code_sizes(emitted: EmittedModel, result: BuildResult) -> dict[str, int]:
         if symbol.group != "model code":
             continue
         parts = symbol.name.split("_")
-        # The longest: one function's number may follow the name of another.
+        # The longest match: a function's name may be another's name followed by a number.
         names = ("_".join(parts[:count]) for count in range(len(parts), 0, -1))
         owner = next((name for name in names if name in kernels), None)
         if owner is not None:

@@ -10,7 +10,7 @@ from tinygen.ir.fixed_point import round_half_away
 from tinygen.ir.tensor import Tensor
 
 _RARE = 0.01
-"""Of real values, how many may lie beyond the range of what a model was calibrated on."""
+"""Largest share of real values that may lie beyond a model's calibrated range."""
 
 
 def as_codes(values: np.ndarray, tensor: Tensor, where: str, *, clip: bool = False) -> np.ndarray:
@@ -85,7 +85,7 @@ def _quantized(values: np.ndarray, tensor: Tensor, where: str, *, clip: bool) ->
 def _codes(values: np.ndarray, tensor: Tensor, where: str) -> np.ndarray:
     low, high = tensor.code_range
     if values.dtype.kind == "u" and low < 0:
-        # Dark pixels would pass for codes: the sign of the type is what tells.
+        # Dark pixels would be valid codes: only the signedness of the type tells them apart.
         raise TinygenError(
             f"holds {values.dtype.name}, input '{tensor.name}' takes {tensor.dtype.name} codes, {low} to {high}",
             where=where,

@@ -1,4 +1,4 @@
-"""Test vectors of an exported library: what the integer semantics makes of some inputs."""
+"""Test vectors of an exported library: inputs, and their outputs by the integer semantics."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tinygen.project.exports.library import Vectors
 
 _SEED = 19
 _MOST_BYTES = 16_384
-"""Of all vectors together, about."""
+"""Approximate size of all vectors together."""
 _MOST, _STEPS = 4, 12
-"""How many at most; of a model that keeps something."""
+"""Largest number of vectors; the second is for models with states."""
 
 
 def make_vectors(source: Network, program: NetworkProgram, emitted: EmittedModel) -> Vectors:
-    """Random inputs, always the same, and the outputs of each switch.
+    """Makes random inputs from a fixed seed, and the outputs of each switch.
 
     Args:
         source: the network as it was read.
-        program: that it was lowered to; where a vendor's kernels compute otherwise than LiteRT does, so do the vectors.
+        program: that it was lowered to; where a vendor's kernels differ from LiteRT, the vectors follow the kernels.
         emitted: its C.
     """
     first = program.first

@@ -1,1 +1,1 @@
-"""Writers of projects: firmware, ESP-IDF, PlatformIO, and the parts of applications. One file per form."""
+"""Project writers: firmware, ESP-IDF, PlatformIO, and the parts of applications. One file per form."""

@@ -1,4 +1,4 @@
-"""What a firmware may do besides answering commands: an application that a build takes in."""
+"""Applications: what a firmware does besides answering commands."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Application(ABC):
     """One application.
 
     Attributes:
-        size_group: what the sizes of an ELF call its part, see `tinygen.targets.toolchain.Sizes`.
+        size_group: name of its group in the sizes of an ELF, see `tinygen.targets.toolchain.Sizes`.
     """
 
     size_group: ClassVar[str]
 
     @abstractmethod
     def check(self, board: Board) -> None:
-        """That a board has what it needs.
+        """Checks that a board has the hardware that the application needs.
 
         Raises:
             BoardError: what is missing.
@@ -31,7 +31,7 @@ class Application(ABC):
 
     @abstractmethod
     def check_model(self, network: NetworkProgram) -> None:
-        """That it can work with a model; called before anything is written.
+        """Checks that the application supports a model; called before anything is written.
 
         Raises:
             TinygenError: what does not fit.
@@ -39,4 +39,4 @@ class Application(ABC):
 
     @abstractmethod
     def write(self, network: NetworkProgram, board: Board, folder: Path) -> dict[str, Any]:
-        """Writes its generated C into a project; gives the fields of the manifest's entry about it."""
+        """Writes its generated C into a project; returns the fields of its manifest entry."""

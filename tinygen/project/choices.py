@@ -1,4 +1,4 @@
-"""What a firmware can be told to do, by name."""
+"""Named choices for a firmware."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ E = TypeVar("E", bound=StrEnum)
 
 
 class Mode(StrEnum):
-    """How a firmware begins: 115200 baud and timestamps as text; or 9600 baud and a timestamp pin."""
+    """The mode in which a firmware starts: 115200 baud and timestamps as text, or 9600 baud and a timestamp pin."""
 
     PERFORMANCE = "performance"
     ENERGY = "energy"
 
 
 class WeightMemory(StrEnum):
-    """Where weights lie; in RAM they are copied at start-up. By default in flash, but for one on a serial bus."""
+    """The memory for weights; to RAM they are copied at start-up. The default is flash, except for flash on a serial
+    bus.
+    """
 
     AUTO = "auto"
     FLASH = "flash"

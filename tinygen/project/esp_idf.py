@@ -98,7 +98,7 @@ def write_idf_project(
 
 
 def _flash_megabytes(board: Board) -> int:
-    """What the module has: a power of two (esp-idf's Kconfig knows no other), of which a window may show less."""
+    """Flash size of the module, a power of two (as in esp-idf's Kconfig); the mapped window may be smaller."""
     return 1 << (board.link_flash.size - 1).bit_length() >> 20
 
 
@@ -116,7 +116,7 @@ def build_for_host(folder: Path, toolchain: Toolchain, into: Path) -> BuildResul
 
 
 def host_folder() -> tempfile.TemporaryDirectory[str]:
-    """Where to, for as long as it is looked at."""
+    """A temporary folder to build in, which exists as long as the context."""
     return tempfile.TemporaryDirectory(prefix="tinygen-")
 
 

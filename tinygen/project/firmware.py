@@ -141,7 +141,7 @@ def _copy_sources(board: Board, project: FirmwareProject) -> None:
 
 
 def _begin(directory: Path, mode: str) -> dict[str, object]:
-    """What board_config.h says that no board file does."""
+    """Definitions of board_config.h that no board file contains."""
     return {"mode": mode, "wakeword": (directory / WAKEWORD).is_file()}
 
 

@@ -22,7 +22,7 @@ class Rung:
     """A switch and what one inference costs.
 
     Attributes:
-        microjoules: None where the board's current is not known.
+        microjoules: None if the board's current is unknown.
     """
 
     switch: str
@@ -32,13 +32,13 @@ class Rung:
 
 @dataclass(frozen=True)
 class Setting:
-    """Codes of thresholds, and what an inference costs with them.
+    """Codes of thresholds, and the cost of an inference with them.
 
     Attributes:
         thresholds: codes by name; the same names in all settings of a ladder.
         cycles: the mean over the data set.
         microjoules: of these; None where the board's current is not known.
-        worst_cycles: the most that an input of the data set takes.
+        worst_cycles: the most cycles that an input of the data set takes.
         accuracy: 0 to 1; None without labels.
     """
 
@@ -51,7 +51,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Basis:
-    """Where the costs of a ladder are from.
+    """The source of a ladder's costs.
 
     Attributes:
         board: its title, for comments.
@@ -115,7 +115,7 @@ def write_threshold_governor(folder: Path, model: str, basis: Basis, settings: S
 
 
 def _literal(code: int) -> str:
-    """A code in C, where the least of 32 bits has no literal."""
+    """A code as a C expression: the smallest 32-bit integer has no literal."""
     return "INT32_MIN" if code == -(2**31) else str(code)
 
 
@@ -132,7 +132,7 @@ def _write(folder: Path, model: str, board_title: str, template: str, context: M
 
 
 def _costs(found: Sequence[tuple[int, float | None]]) -> tuple[list[int], str]:
-    """(cycles, microjoules) as integers, and their unit: energy where that is known of all of them."""
+    """(cycles, microjoules) as integers, and the unit to compare: energy if it is known for all of them."""
     energies = [microjoules for _, microjoules in found if microjoules is not None]
     if len(energies) == len(found):
         return [round(1000 * microjoules) for microjoules in energies], "nanojoules"
@@ -140,7 +140,7 @@ def _costs(found: Sequence[tuple[int, float | None]]) -> tuple[list[int], str]:
 
 
 def _ladder(model: str, rungs: Sequence[Rung]) -> list[dict[str, Any]]:
-    """Switches from the cheapest to the dearest: by energy where that is known of all of them."""
+    """Switches in ascending order of cost: by energy if it is known for all of them."""
     costs, unit = _costs([(rung.cycles, rung.microjoules) for rung in rungs])
     ladder = [
         {"macro": f"{model}_{rung.switch}".upper(), "cycles": rung.cycles, "cost": cost, "unit": unit}

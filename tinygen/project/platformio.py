@@ -22,13 +22,13 @@ from tinygen.version import VERSION
 
 CONFIGURATION, SCRIPT = "platformio.ini", "platformio_build.py"
 BARE_PLATFORMS = ("ststm32",)
-"""Those whose platform builds a program without framework."""
+"""PlatformIO platforms that build programs without a framework."""
 _TOOLCHAIN = "platformio/toolchain-gccarmnoneeabi @ ~1.120301.0"
 """gcc 12.3: one of ststm32's own `optionalVersions`; its default is gcc 7."""
 _PLATFORM_LIBRARIES = ("c", "m", "stdc++")
 """What _bare.py links besides libgcc: our string.c is all the C library there is."""
 _FLAGS = tuple(flag for flag in COMPILE_FLAGS if flag != "-Werror")
-"""A warning that a newer compiler has does not stop a user's build."""
+"""New warnings of a newer compiler must not stop a user's build."""
 
 
 def write_platformio_project(project: FirmwareProject) -> tuple[str, ...]:

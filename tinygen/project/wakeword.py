@@ -1,4 +1,4 @@
-"""Application `wakeword`: what firmware/wakeword needs to know of a model, in integers.
+"""Application `wakeword`: the integer parameters of a model for firmware/wakeword.
 
 Probabilities are pymicro-wakeword's (`MicroWakeWord.process_streaming_prob`): an output's code is dequantized in
 float32; their mean is `statistics.mean`, exact and then rounded to a double; it is a detection when that is above the
@@ -32,27 +32,27 @@ if TYPE_CHECKING:
     from tinygen.targets.board import Board
 
 CONFIG = "wakeword/wakeword_config.h"
-"""In a project: where there is such a file, its firmware is this application's."""
+"""File in a project that marks its firmware as this application's."""
 LONGEST_WINDOW = 4096
 MIC, I2S = LISTENS = ("mic", "i2s")
-"""What a firmware may listen to by itself."""
+"""Sources of sound that a firmware may listen to without a computer."""
 
 
 @dataclass(frozen=True)
 class WakewordApp(Application):
-    """What a firmware listens for.
+    """The wake words that a firmware detects.
 
     Attributes:
         cutoff: a word is detected where the mean of the last `sliding_window` probabilities is above it; above 0,
             below 1.
-        switch_cutoffs: the same for switches (by name) whose probabilities mean something else; others take `cutoff`.
-        sliding_window: how many, at least 1.
-        features: what the model is fed with.
-        wake_word: what it means when a model with one output says yes.
+        switch_cutoffs: the same for switches (by name) that need another cutoff; others take `cutoff`.
+        sliding_window: number of averaged probabilities, at least 1.
+        features: parameters of the front end whose features are the model's input.
+        wake_word: the word that a model with one output detects.
         labels: of the outputs, for a model with several; () for one.
-        ignored: labels that are no detections, such as silence.
-        step_frames: new frames at each inference. A streaming model takes all of its input as new; for one over a
-            window of frames None means a quarter of them.
+        ignored: labels that do not count as detections, such as silence.
+        step_frames: number of new frames at each inference. A streaming model takes all of its input as new; for one
+            over a window of frames None means a quarter of them.
         listens: "mic": by itself, from the start, to the board's own microphone; "i2s": to a board that plays over I2S,
             as MLPerf Tiny's streaming benchmark has it; None: when a computer says so.
 
@@ -132,17 +132,17 @@ class WakewordApp(Application):
 
 @dataclass(frozen=True)
 class WakewordPlan:
-    """An application for a model.
+    """The application's parameters for one model.
 
     Attributes:
-        frames: of the model's input; step: how many of them are new at each inference.
-        channels: features of a frame.
+        frames: number of frames in the model's input; step: number of new ones at each inference.
+        channels: number of features per frame.
         input_bytes: of the model's input.
         labels: of the outputs.
         window: inferences whose probabilities are averaged.
         cutoff_sums: for each switch and output, the least sum of the codes of a window that is a detection; None:
             never.
-        cutoffs: of each switch, what these stand for.
+        cutoffs: the cutoff of each switch, as a probability.
         output: encoding of the outputs.
     """
 
@@ -158,7 +158,7 @@ class WakewordPlan:
 
     @property
     def ctype(self) -> str:
-        """C type of an output's code."""
+        """C type of an output code."""
         return ctype(self.output.dtype)
 
     @property
@@ -171,7 +171,7 @@ class WakewordPlan:
 
 
 def plan_wakeword(app: WakewordApp, network: NetworkProgram) -> WakewordPlan:
-    """How a model listens.
+    """Plans how a model listens.
 
     Raises:
         TinygenError: its input is none of these features, its outputs are none of these labels, or the cutoff falls
@@ -207,7 +207,7 @@ def plan_wakeword(app: WakewordApp, network: NetworkProgram) -> WakewordPlan:
 
 
 def check_microphone(app: WakewordApp, board: Board) -> None:
-    """That a board has the microphone, or the port, which an application listens to by itself.
+    """Checks that a board has the microphone or I2S port that an application listens to without a computer.
 
     Raises:
         BoardError: it has none, or one of another rate.
@@ -284,7 +284,7 @@ def _frames(app: WakewordApp, program: Program) -> int:
 
 
 def _check_clip(app: WakewordApp, frames: int, program: Program) -> None:
-    """Features at the level of a clip's peak keep as many frames as the model takes."""
+    """Checks that features normalised to a clip's peak keep as many frames as the model takes."""
     from tinygen.audio.mfcc_config import MfccConfig
 
     features = app.features
@@ -307,7 +307,7 @@ def _step(app: WakewordApp, frames: int, is_streaming: bool) -> int:
 
 
 def cutoff_sum(cutoff: float, window: int, encoding: Affine) -> int:
-    """The least sum of `window` codes whose mean probability is above the cutoff.
+    """The smallest sum of `window` codes whose mean probability is above the cutoff.
 
     Raises:
         TinygenError: there is none; or two windows of the same sum lie on different sides, as float32 rounds their
@@ -321,7 +321,9 @@ def cutoff_sum(cutoff: float, window: int, encoding: Affine) -> int:
     )
 
     def least(shift: Fraction) -> int:
-        """Where all probabilities are off by `shift`. The mean grows with the sum: found by halving."""
+        """The smallest sum if all probabilities are off by `shift`. The mean increases with the sum, so bisection finds
+        it.
+        """
         below, above = window * low - 1, window * high + 1
         while above - below > 1:
             middle = (below + above) // 2
@@ -343,7 +345,7 @@ def cutoff_sum(cutoff: float, window: int, encoding: Affine) -> int:
 
 
 def _dequantized(encoding: Affine) -> list[float]:
-    """The probability of each code, as pymicro-wakeword has it: float32."""
+    """The probability of each code in float32, as in pymicro-wakeword."""
     low, high = encoding.code_range
     codes = np.arange(low, high + 1, dtype=np.float32)
     real = (codes - np.float32(encoding.zero_point[0])) * np.float32(encoding.scale[0])
@@ -355,7 +357,7 @@ def emit_wakeword(app: WakewordApp, plan: WakewordPlan, encoding: Encoding, baud
 
     Args:
         encoding: of the model's input.
-        bauds: what the board's UART meets.
+        bauds: rates that the board's UART can reach.
     """
     from tinygen.audio.emit import emit_features
 
@@ -381,7 +383,7 @@ def emit_wakeword(app: WakewordApp, plan: WakewordPlan, encoding: Encoding, baud
 
 
 def c_string(text: str) -> str:
-    """A C string literal of one line of text, as UTF-8; what would end that line is a space."""
+    """A C string literal of one line of text in UTF-8; line breaks become spaces."""
     line = "".join(c if c.isprintable() else " " for c in text)
     plain = set(string.ascii_letters + string.digits + " _-.,!'")
     codes = line.encode("utf-8")

@@ -1,7 +1,7 @@
-"""The application `wakeword` of a build: what it listens for, and microWakeWord's JSON that says so.
+"""The parameters of application `wakeword`, read from microWakeWord's JSON.
 
 The JSON is version 2 of microWakeWord's (esphome/components/micro_wake_word, its documentation's "manifest"), as the
-models of pymicro-wakeword have it. What it lacks may be added, for other models than microWakeWord's:
+models of pymicro-wakeword have it. Additional keys, for models other than microWakeWord's:
 
     "labels": ["_silence", "_unknown", "yes", "no"]    of the outputs, where there is more than one
     "ignored": ["_silence", "_unknown"]                those that are no detections
@@ -87,7 +87,7 @@ def read_app(name: str | None, config: Path | None, model: Path, listens: str | 
 
 
 def features_from_json(content: dict[str, Any], where: str) -> FeatureConfig:
-    """What `as_json` of a front end's parameters wrote.
+    """Reads the parameters of a front end, as their `as_json` wrote them.
 
     Raises:
         TinygenError: there is no such front end, or no such parameter.
@@ -128,7 +128,7 @@ def _features(keys: _Keys, micro: _Keys) -> FeatureConfig:
 
 @dataclass(frozen=True)
 class _Keys:
-    """An object of the JSON, and how to complain of it."""
+    """An object of the JSON, with errors that name the file and key."""
 
     content: Any
     path: str
@@ -139,7 +139,7 @@ class _Keys:
             raise TinygenError("is no JSON object", where=self.path, fix="Is it microWakeWord's JSON?")
 
     def get(self, key: str, kind: type) -> Any:
-        """The value, which must be there and of that type; a number may be written without its point."""
+        """The value of a required key, of that type; a float may be written as an integer."""
         if key not in self.content:
             raise self.wrong(key, "is missing", "microWakeWord's JSON, version 2, has it.")
         value = self.content[key]
@@ -150,7 +150,7 @@ class _Keys:
         return self._usual(key, value)
 
     def _usual(self, key: str, value: Any) -> Any:
-        """Without what JSON can say and hardly anything else can: numbers of hundreds of digits, half characters."""
+        """Rejects valid JSON that little else can represent: numbers of hundreds of digits, unpaired surrogates."""
         try:
             str(value).encode()
             if isinstance(value, int):
@@ -160,7 +160,7 @@ class _Keys:
         return value
 
     def names(self, key: str) -> tuple[str, ...]:
-        """A list of different texts; () where there is none."""
+        """A list of distinct strings; () if the key is absent."""
         values = self.get(key, list) if key in self.content else []
         if not all(isinstance(value, str) for value in values) or len(set(values)) != len(values):
             raise self.wrong(key, "is no list of different texts", "Correct it.")

@@ -19,7 +19,7 @@ FORMS: dict[str, Form] = {
 
 
 class FormName(StrEnum):
-    """What `--as` takes."""
+    """Values of `--as`."""
 
     C = "c"
     CMAKE = "cmake"

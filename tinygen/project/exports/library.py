@@ -1,7 +1,7 @@
-"""What every form of an exported library is made of.
+"""The common parts of all forms of an exported library.
 
 A library is the model's C, its header apart from the rest; an example that runs test vectors; and a README. A form adds
-what its build system wants, and says where files lie.
+the files of its build system, and defines the folder layout.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Vectors:
 
     Attributes:
         inputs: of each input, [vectors, elements].
-        outputs: of each switch and output, [vectors, elements]. A model that keeps something takes the vectors one
-            after the other, from its beginning.
+        outputs: of each switch and output, [vectors, elements]. A model with states takes the vectors in order,
+            starting from reset states.
     """
 
     inputs: tuple[np.ndarray, ...]
@@ -46,15 +46,15 @@ class Library:
 
     Attributes:
         name: in C.
-        board: what kernels and places were chosen for.
+        board: target of the choice of kernels and memories.
         files: text of the model's C by file name.
-        interface: what templates say of the model, see `tinygen.emit.model.interface_of`.
+        interface: facts about the model for templates, see `tinygen.emit.model.interface_of`.
         vectors: for the example.
         build_id: of the C.
         facts: (what, value) of the README's table.
         vendor: of a vendor's kernels that the C calls.
-        functions: of it that are called.
-        listener: what makes words of sound, where the library does.
+        functions: those of the vendor's functions that are called.
+        listener: detects words in sound; None for a library that does not.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Library:
 
     @property
     def header(self) -> str:
-        """What a user of the model includes."""
+        """The header that a user of the model includes."""
         return f"{self.name}.h"
 
     @property
@@ -89,7 +89,7 @@ class Library:
 
     @property
     def runs(self) -> int:
-        """How many results the example compares."""
+        """Number of results that the example compares."""
         if self.listener is not None:
             return len(self.listener.heard.sound)
         return len(self.vectors) * len(self.vectors.outputs)
@@ -102,7 +102,7 @@ class Library:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where files lie in a form, relative to its folder.
+    """The folder layout of a form, relative to its folder.
 
     Attributes:
         header: folder of the public header; sources: of all other C; example: of the example's files.
@@ -117,7 +117,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Written:
-    """What lies in a library's folder.
+    """The content of a library's folder.
 
     Attributes:
         sources: C files of the library, vendor's among them.
@@ -139,23 +139,23 @@ class Form(ABC):
     """Of the example's main file, in templates/export."""
 
     def misfit(self, board: Board) -> str:
-        """Which boards such a library is for; "" where this is one of them."""
+        """Describes the boards that the form supports; "" if this is one of them."""
         return ""
 
     def vendor_misfit(self, vendor: Vendor) -> str:
-        """Why it cannot bring a vendor's kernels; "" where it can."""
+        """Why the form cannot include a vendor's kernels; "" if it can."""
         return ""
 
     def vendor_comes_along(self, vendor: Vendor) -> bool:
-        """Whether a vendor's kernels are copied beside the model; else the ecosystem fetches them."""
+        """Whether a vendor's kernels are copied into the library; if not, the ecosystem fetches them."""
         return True
 
     @abstractmethod
     def extras(self, library: Library, written: Written) -> Mapping[str, str]:
-        """Text of what the build system wants, by file name: beside C, example and README."""
+        """Text of the build system's files, by file name; C, example and README come on top."""
 
     def write(self, library: Library, folder: Path) -> Written:
-        """Writes the library into `folder`; gives what lies there."""
+        """Writes the library into `folder`; returns its content."""
         layout = self.layout
         for name, text in library.all_files.items():
             place = layout.header if name in library.headers else layout.sources
@@ -209,7 +209,7 @@ class Form(ABC):
 
 
 def host_example(library: Library, form: Form) -> str:
-    """C text of the example as a program of a computer: what any form's example does."""
+    """C text of the example as a program for this computer; every form's example does the same."""
     return render("export/main.c.j2", form.context(library, Written(form.layout, ())))
 
 

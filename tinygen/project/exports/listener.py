@@ -1,6 +1,6 @@
 """A wake word as a library: microWakeWord's front end, the model, and the average that is compared with a cutoff.
 
-What firmware/wakeword does in a firmware, as functions on memory of the caller's: several can listen in one program.
+The functions of firmware/wakeword on memory of the caller's, so that one program can have several listeners.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from tinygen.project.wakeword import WakewordApp, WakewordPlan, c_string, input_
 from tinygen.version import VERSION
 
 _FEATURES = re.compile(r"\b(features?|FEATURES)_(?=\w)|\bfeatures(?=\.[ch]\b)|(?<=struct )features\b")
-"""Names of the front end's C: those of a library begin with the model's."""
+"""Names in the front end's C; in a library they are prefixed with the model's name."""
 
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """Sound, and what the listener says of each hop.
+    """Sound, and the listener's result for each hop.
 
     Attributes:
         sound: int16 [hops, samples].
@@ -43,7 +43,7 @@ class Heard:
 
 @dataclass(frozen=True, eq=False)
 class Listener:
-    """What a library has beside the model where it listens.
+    """The listening part of a library.
 
     Attributes:
         files: text of the C by file name.
@@ -59,7 +59,7 @@ class Listener:
 
 
 def check_listener(app: WakewordApp, network: NetworkProgram) -> WakewordPlan:
-    """How a model listens as a library.
+    """Plans how a model listens as a library.
 
     Raises:
         TinygenError: its features are MFCCs, its inputs lie in buffers of the caller, or see `plan_wakeword`.
@@ -73,7 +73,7 @@ def check_listener(app: WakewordApp, network: NetworkProgram) -> WakewordPlan:
 
 
 def make_listener(app: WakewordApp, network: NetworkProgram, heard: Heard) -> Listener:
-    """The C of a listener.
+    """Generates the C of a listener.
 
     Raises:
         TinygenError: see `check_listener`.
