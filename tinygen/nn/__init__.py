@@ -11,9 +11,9 @@
     )  # of 8x8 images; now train it as any other, and call network.eval()
     # or from a trained float network: network = tinygen.nn.convert(float_network, "w4a4"), then train on
 
-Weight quantizers are given to layers, one each; activation quantizers are modules of their own and take the place of
-the ReLU. Both give float values that an integer encoding holds exactly (`codes`), and activation quantizers the exact
-`boundaries` of their codes.
+Each layer takes a weight quantizer of its own; activation quantizers are separate modules that replace the ReLU. Both
+give float values that an integer encoding holds exactly (`codes`), and activation quantizers the exact `boundaries` of
+their codes.
 """
 
 from tinygen.nn.convert import RECIPES, Recipe, calibrate, convert

@@ -32,11 +32,11 @@ from tinygen.nn.quantizers import (
 
 @dataclass(frozen=True)
 class Recipe:
-    """What becomes of a network's layers.
+    """The quantizers that `convert` uses.
 
     Attributes:
         weights: the weight quantizer of a layer that is neither first nor last.
-        activation: what takes the place of a ReLU, given its upper limit (infinite, or 6 for a ReLU6).
+        activation: makes the module that replaces a ReLU, from its upper limit (infinite, or 6 for a ReLU6).
     """
 
     weights: Callable[[], WeightQuantizer]
@@ -66,20 +66,20 @@ _LEFT_ALONE = (nn.Softmax, nn.LogSoftmax)
 def convert(
     network: nn.Module, recipe: str | Recipe, *, eight_bit: Collection[str] | None = None, quantize_input: bool = True
 ) -> nn.Module:
-    """A copy of `network` with its Conv2d, Linear and ReLU modules quantized; the float weights are its start.
+    """A copy of `network` with its Conv2d, Linear and ReLU modules quantized, initialised with the float weights.
 
-    The first and the last layer have int8 weights, and the first quantizes its input to int8. Which they are is told
-    from the order in which modules were registered; name them in `eight_bit` where that is not the order of use.
-    Train the copy further; or, for "int8", run `calibrate`. Recipes of TanhQuant (w4a4, w2a2) give weights up to 1
-    whatever they were, and count on a batch normalisation after each layer. Masks of torch.nn.utils.prune on weights
-    become the quantized layers' `weight_mask`. "xnor" puts a sign where a ReLU was, so
-    that convolution, batch norm, ReLU, convolution becomes XNOR-Net's batch norm, sign, convolution.
+    The first and the last layer have int8 weights, and the first quantizes its input to int8. They are found by the
+    order in which modules were registered; if that is not the order of use, name them in `eight_bit`. Train the copy
+    further; or, for "int8", run `calibrate`. Recipes with TanhQuant (w4a4, w2a2) rescale weights to a maximum of 1, and
+    need batch normalisation after each layer. Masks of torch.nn.utils.prune on weights become the quantized layers'
+    `weight_mask`. "xnor" replaces each ReLU by a sign, so that convolution, batch norm, ReLU, convolution becomes
+    XNOR-Net's batch norm, sign, convolution.
 
     Args:
         network: of nn.Conv2d, nn.Linear, nn.ReLU and nn.ReLU6 modules, and others without weights or nonlinearity.
         recipe: a name in RECIPES, or a recipe of your own.
         eight_bit: names of the layers with int8 weights; the first and the last unless given.
-        quantize_input: the first layer's input goes through an InputQuant.
+        quantize_input: an InputQuant is put in front of the first layer.
 
     Raises:
         UnsupportedError: the recipe is not known; the network has quantized layers already, none to quantize, layers
@@ -196,7 +196,7 @@ def _like(old: nn.Module, new: nn.Module) -> nn.Module:
 
 
 def replaced(network: nn.Module, replacements: dict[nn.Module, nn.Module]) -> nn.Module:
-    """`network` with modules exchanged everywhere they are registered."""
+    """`network` with modules replaced wherever they are registered."""
     if network in replacements:
         return replacements[network]
     for parent in list(network.modules()):
@@ -208,11 +208,11 @@ def replaced(network: nn.Module, replacements: dict[nn.Module, nn.Module]) -> nn
 
 @torch.no_grad()
 def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Shows inputs to a network so that its quantizers know their ranges; weights and batch norm stay.
+    """Runs inputs through a network so that its quantizers observe their ranges; weights and batch norm stay.
 
     Args:
-        network: of quantized layers; modes are put back afterwards.
-        batches: inputs, each a batch of the network's shape; a few hundred samples do.
+        network: of quantized layers; modes are restored afterwards.
+        batches: inputs, each a batch of the network's shape; a few hundred samples are enough.
 
     Raises:
         UnsupportedError: there is no batch.

@@ -1,12 +1,12 @@
 """Convolutions whose masks are predicted: fire together, wire together (FTWT).
 
 S. Elkerdawy, "Static and Dynamic Deep Neural Network Pruning", PhD thesis, University of Alberta 2022, chapter 6;
-Elkerdawy et al., "Fire Together Wire Together", CVPR 2022. The outputs of a layer, as they are before any mask, say
-which of its filters fire most for an input; a mask predictor learns that from the layer's input.
+Elkerdawy et al., "Fire Together Wire Together", CVPR 2022. The unmasked outputs of a layer show which of its filters
+fire most for an input; a mask predictor learns these labels from the layer's input.
 
-Algorithm 1 as it is printed prunes other filters than the text means. What holds here: places are those of the filters,
-not of the sorted order; the filter with which the mass reaches r is kept, so that one filter always is, if any fires;
-filters that do not fire are pruned for every r, at 1 too, where rounding prunes no others.
+Algorithm 1 as printed prunes other filters than the text describes. Here, indices are those of the filters, not of the
+sorted order; the filter at which the mass reaches r is kept, so that at least one is kept if any fires; filters that do
+not fire are pruned for every r, also for r = 1, where rounding prunes no others.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def maxima(outputs: Tensor) -> Tensor:
 
 
 def firing_labels(peaks: Tensor, mass: float) -> Tensor:
-    """Filters with which the mass of the sorted maxima reaches r ("dynamic signature"), bool [N, C].
+    """The filters with the largest maxima, until their sum reaches the share r ("dynamic signature"), bool [N, C].
 
     Args:
         peaks: `maxima`, [N, C].
         mass: r, above 0 and at most 1.
 
     Raises:
-        UnsupportedError: r is not within these.
+        UnsupportedError: r is out of range.
     """
     if not 0.0 < mass <= 1.0:
         raise UnsupportedError(f"a mass of {mass}", where="firing_labels", fix="Use more than 0, and at most 1.")
@@ -60,10 +60,10 @@ def firing_labels(peaks: Tensor, mass: float) -> Tensor:
 
 
 def winning_labels(peaks: Tensor, count: int) -> Tensor:
-    """The `count` filters with the largest maxima, of equal ones the first ("fixed signature"), bool [N, C].
+    """The `count` filters with the largest maxima, the first among equal ones ("fixed signature"), bool [N, C].
 
     Raises:
-        UnsupportedError: `count` is not within 1 and C.
+        UnsupportedError: `count` is not in 1..C.
     """
     if not 1 <= count <= peaks.shape[1]:
         raise UnsupportedError(f"{count} of {peaks.shape[1]} filters", where="winning_labels")
@@ -83,7 +83,7 @@ def prediction_loss(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> Tenso
 
 
 class _OneScale(Symmetric8):
-    """int8 weights of one scale, so that the logits of all filters have one order."""
+    """int8 weights with one scale, so that the logits of all filters can be compared."""
 
     def parts(self, weights: Tensor, kept: Tensor | None = None) -> WeightCodes:
         top = weights.detach().abs().max().expand(len(weights))
@@ -95,14 +95,14 @@ class _OneScale(Symmetric8):
 class MaskPredictor(nn.Module):
     """logits = W softmax(maximum of each input channel) + b, one for each filter (section 6.2.4).
 
-    They are those of the board: its table of powers, int8 weights. The bias, which the thesis does not mention, is
-    added to the weights: that is the same, since a softmax sums to 1.
+    The arithmetic is the board's: its table of exponentials, int8 weights. The bias, which the thesis does not mention,
+    is added to the weights; this is equivalent, since a softmax sums to 1.
 
     Args:
         inputs, filters: channels.
 
     Attributes:
-        weight, bias: what is learned, [filters, inputs] and [filters].
+        weight, bias: the trained parameters, [filters, inputs] and [filters].
         quantizer: of the maxima.
     """
 
@@ -129,7 +129,7 @@ class MaskPredictor(nn.Module):
         return straight_through(real, exact.to(real.dtype)), integers
 
     def codes(self) -> tuple[np.ndarray, float]:
-        """int8 weights with the bias [filters, inputs], and what an integer of the board's logits stands for."""
+        """int8 weights with the bias [filters, inputs], and the real value of one unit of the board's logits."""
         codes, encoding = self._weights.codes(self.weight.detach() + self.bias.detach()[:, None])
         return codes, encoding.scale[0] / LARGEST
 
@@ -146,26 +146,28 @@ class MaskedConv2d(nn.Module):
     """relu(norm(conv(x))) of the filters that a predictor expects to fire, from the layer's input; 0 in all others.
 
     The number of live filters depends on the input ("dynamic signature"), or is fixed. Labels are made in each forward
-    pass, of the outputs before the mask: add `firing_loss(network)` to the loss. Batch norm follows the sums over
-    inputs that layers in front have masked.
+    pass, of the outputs before the mask: add `firing_loss(network)` to the loss. Batch norm statistics are those of
+    sums over inputs that earlier layers have masked.
 
     Args:
         in_channels, out_channels, kernel_size, stride, padding: as of nn.Conv2d; without bias, dilation and groups.
         mass: r, a dynamic signature: the share of the sum of maxima that labels keep, in (0, 1].
         density: a fixed signature: `ceil(density * out_channels)` filters; a float is taken as the shortest decimal.
-        joint: gradients pass through masks to the predictor, and through the predictor to what is in front. Else
-            ("decoupled") the predictor learns from labels alone, and the mask is a constant for all others.
+        joint: gradients pass through masks to the predictor, and through the predictor to earlier layers. Else
+            ("decoupled") the predictor learns from labels alone, and the mask is a constant for all other parameters.
         weight_quantizer: of the convolution; Symmetric8() unless given.
         quantizer: of the output, which begins at 0; Affine8(relu=True) unless given.
 
     Attributes:
-        k: how many filters live; None where that depends on the input.
-        masking: False computes all filters, to train the dense network first; labels and logits are made all the same.
+        k: number of live filters; None if it depends on the input.
+        masking: False computes all filters, to train the dense network first; labels and logits are computed
+            nevertheless.
         logits, labels, live: of the last batch, [N, C_out]; the latter two bool. `live` are the predicted ones.
         peaks: `maxima` of the last batch, [N, C_out].
 
     Raises:
-        UnsupportedError: not one of mass and density, or one outside (0, 1]; a quantizer of another kind.
+        UnsupportedError: not exactly one of mass and density is given, or it is outside (0, 1]; a quantizer of another
+            kind.
     """
 
     logits: Tensor | None
@@ -232,7 +234,7 @@ class MaskedConv2d(nn.Module):
 
 
 def _share(mass: float | None, density: Fraction | float | None) -> Fraction:
-    """Whichever is given."""
+    """The mass or the density, whichever is given."""
     if (mass is None) == (density is None):
         fix = "Give a mass for masks that depend on the input alone, or a density for a fixed number of filters."
         raise UnsupportedError("not one of mass and density", where="MaskedConv2d", fix=fix)

@@ -26,7 +26,7 @@ _FIRST_GATE = 1.0
 
 
 class Gammas(Affine8):
-    """Codes of 0 to 255 over an observed range from 0 on: what channels are multiplied with."""
+    """The gammas' quantizer: codes of 0 to 255 over an observed range that starts at 0."""
 
     lowest_code = 0
 
@@ -41,20 +41,20 @@ class GatedConv2d(nn.Module):
     """relu(gamma * norm(conv(x)) + beta) of the k channels with the largest gamma; 0 in all others (equation 3.1).
 
     gamma = winners(relu(head(mean |x| of each channel))), with the winners' values: channels are boosted, not only
-    chosen. Losers are absent, beta included. k = ceil(density * out_channels), the same for every sample. Of equal
-    gammas those with the lowest numbers win, as on the board. The thesis' activation is swish; here it is a rectifier,
-    so that gammas are unsigned.
+    chosen. Losers are not computed, beta included. k = ceil(density * out_channels), the same for every sample. Among
+    equal gammas those with the lowest indices win, as on the board. The thesis' activation is swish; here it is a
+    rectifier, so that gammas are unsigned.
 
     Args:
         in_channels, out_channels, kernel_size, stride, padding: as of nn.Conv2d; without bias, dilation and groups.
-        density: share of the channels that live; a fraction, or a float taken as the shortest decimal: 0.3 is 3/10.
+        density: share of the channels that are live; a fraction, or a float taken as the shortest decimal: 0.3 is 3/10.
         experts: whose weights are mixed for each input (`CondConv2d`): only those of live channels are, on the board.
         quantizer: of the output, which begins at 0; Affine8(relu=True) unless given.
 
     Attributes:
-        k: how many channels live.
+        k: number of live channels.
         gates: [N, C_out], gammas of the last batch before losers became 0; with gradient in training.
-        live: [N, k] int64, the live channels of each sample of the last batch, rising.
+        live: [N, k] int64, the live channels of each sample of the last batch, in ascending order.
 
     Raises:
         UnsupportedError: a density not in (0, 1], or a quantizer of another kind.
@@ -114,7 +114,9 @@ class GatedConv2d(nn.Module):
 
 
 def winners(scores: Tensor, k: int) -> Tensor:
-    """The numbers of the k largest of each row, rising; of equal ones the lowest. [N, C] to [N, k] int64."""
+    """Indices of the k largest values of each row, in ascending order; the lowest among equal ones. [N, C] to [N, k]
+    int64.
+    """
     order = torch.sort(scores, dim=1, descending=True, stable=True).indices[:, :k]
     return order.sort(dim=1).values
 
@@ -125,7 +127,7 @@ def gated_layers(network: nn.Module) -> dict[str, GatedConv2d]:
 
 
 def gate_penalty(network: nn.Module, weight: float = PENALTY) -> Tensor:
-    """`weight` times the sum of the gammas that the last batch had, the mean over its samples. Add it to the loss."""
+    """`weight` times the sum of the last batch's gammas, the mean over its samples. Add it to the loss."""
     gates = [layer.gates for layer in gated_layers(network).values() if layer.gates is not None]
     return weight * sum((each.abs().sum(1).mean() for each in gates), torch.zeros(()))
 

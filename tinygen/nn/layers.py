@@ -14,7 +14,7 @@ from tinygen.nn.quantizers import APSQ, ActivationQuantizer, Affine8, Sign, Weig
 
 
 class MaskedWeights(nn.Module):
-    """A layer that computes without the weights that a mask leaves out.
+    """A layer whose weights can be masked: masked weights are exactly zero.
 
     Attributes:
         weight: [O, I, ...].
@@ -25,7 +25,7 @@ class MaskedWeights(nn.Module):
     weight_mask: Tensor | None
 
     def set_weight_mask(self, mask: Tensor | None) -> None:
-        """From here on the layer computes without the weights that the mask leaves out.
+        """Sets the mask: from now on the weights that it excludes are zero.
 
         Args:
             mask: bool, of the weights' shape, or [O, I] for whole kernels; copied. None takes the mask away.
@@ -47,7 +47,8 @@ class MaskedWeights(nn.Module):
         self.weight_mask = mask.reshape(*mask.shape, *inner).expand(shape).to(self.weight.device, copy=True)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any, **options: Any) -> None:
-        # A buffer that is None takes no value: a layer without a mask would refuse the state of a pruned one.
+        # A buffer that is None cannot be loaded: without this, a layer without a mask would reject the state of a
+        # pruned one.
         if self.weight_mask is None and (mask := state_dict.get(f"{prefix}weight_mask")) is not None:
             self.set_weight_mask(mask)
         super()._load_from_state_dict(state_dict, prefix, *arguments, **options)
@@ -57,8 +58,8 @@ class _QuantizedWeights(MaskedWeights):
     """What quantized layers share.
 
     Attributes:
-        weight: the real weights, which training moves.
-        weight_quantizer: makes of them the weights that the layer computes with.
+        weight: the real weights, which are trained.
+        weight_quantizer: turns them into the weights that the layer computes with.
         input_quantizer: applied to the input first (the model's input, say), or None.
     """
 
@@ -88,7 +89,8 @@ class _QuantizedWeights(MaskedWeights):
 
 
 class QuantConv2d(_QuantizedWeights, nn.Conv2d):
-    """nn.Conv2d with quantized weights. Padding is with zeros: outside the input nothing is added, in one bit too.
+    """nn.Conv2d with quantized weights. Padding is with zeros: taps outside the input add nothing, with one-bit weights
+    too.
 
     Args:
         weight_quantizer: of this layer alone.
@@ -141,7 +143,7 @@ class QuantLinear(_QuantizedWeights, nn.Linear):
 
 
 class InputQuant(Affine8):
-    """The model's input in int8 (Affine8 of a running range): what the board is given."""
+    """Quantizes the model's input to int8 (Affine8 with a running range), the board's input format."""
 
 
 def xnor_block(
@@ -153,9 +155,9 @@ def xnor_block(
     weight_quantizer: WeightQuantizer | None = None,
     **options: Any,
 ) -> nn.Sequential:
-    """Batch normalisation, sign, binary convolution without bias, and the activation asked for: XNOR-Net's order.
+    """XNOR-Net's order: batch normalisation, sign, binary convolution without bias, and the given activation.
 
-    M. Rastegari et al., "XNOR-Net", ECCV 2016, section 3.2; the thesis calls it re-ordered layers (5.2.1.1).
+    M. Rastegari et al., "XNOR-Net", ECCV 2016, section 3.2; the thesis calls this re-ordered layers (5.2.1.1).
 
     Args:
         in_channels: C_in; `out_channels` and `kernel_size` as of nn.Conv2d, as others are: `stride`, `padding`.
@@ -203,7 +205,7 @@ def angle_regulariser(network: nn.Module) -> Tensor:
 
 
 def freeze_weights(network: nn.Module) -> None:
-    """Holds the quantized weights of all APSQ layers, for the fine-tuning of batch norm that ends training (6.4.5)."""
+    """Freezes the quantized weights of all APSQ layers, for the final fine-tuning of batch norm (6.4.5)."""
     for layer in network.modules():
         if isinstance(layer, _QuantizedWeights) and isinstance(layer.weight_quantizer, APSQ):
             layer.weight_quantizer.freeze()

@@ -35,8 +35,8 @@ class CondConv2d(nn.Module):
     """A convolution with the weights alpha_1 W_1 + ... + alpha_E W_E, alpha = sigmoid(router(mean of each channel)).
 
     Equations 3.2 and 3.3 of the thesis; sigmoids, so that alphas do not add up to 1. Experts are int8 with a scale for
-    each output channel, which all experts share. What is mixed is rounded to int8 once, over the range that mixed
-    weights have had in training, in the arithmetic of the board.
+    each output channel, which all experts share. Mixed weights are rounded to int8 once, over the range observed in
+    training, in the arithmetic of the board.
 
     Args:
         in_channels, out_channels, kernel_size, stride, padding: as of nn.Conv2d; without bias, dilation and groups.
@@ -100,13 +100,13 @@ class CondConv2d(nn.Module):
         return parts.codes.long().transpose(0, 1), parts.scale.flatten()
 
     def rounding(self) -> Rescale:
-        """What makes int8 of sums of 256ths times codes."""
+        """The rounding to int8 of sums of 256ths times codes."""
         factor = 127.0 / (256.0 * float(self.mixed_range))
         shift = _BITS - 1 - math.floor(math.log2(factor))
         return Rescale((round(factor * 2.0**shift),), (1 << (shift - 1),), (shift,), -127, 127)
 
     def mixed_step(self) -> float:
-        """What an integer of the mixed weights stands for, in units of the experts' codes."""
+        """The value of one unit of the mixed weights, in units of the experts' codes."""
         rounding = self.rounding()
         return float(2.0 ** rounding.shift[0] / rounding.multiplier[0] / 256)
 

@@ -28,9 +28,10 @@ def is_pruned(network: nn.Module) -> bool:
 
 @torch.no_grad()
 def refresh(network: nn.Module) -> None:
-    """Masked float weights as the next forward pass will have them: loading a state dict leaves the old ones there.
+    """Recomputes masked float weights as the next forward pass will: loading a state dict leaves the old ones in place.
 
-    What this leaves is no result of an operator, so that the network can be copied (torch refuses to copy those).
+    The new tensor is a leaf without an autograd history, so that the network can be copied (torch refuses to copy
+    others).
     """
     for module in network.modules():
         for name in masked_tensors(module):

@@ -20,7 +20,9 @@ from tinygen.nn.quantizers.base import check_choice
 
 
 def project(point: Tensor, vector: Tensor) -> Tensor:
-    """`vector` on the tangent space at `point` (7.2): v - x x^T v, of each row of [N, n]; rows of `point` of norm 1."""
+    """Projects each row of `vector` [N, n] on the tangent space at `point` (7.2): v - x x^T v; rows of `point` have
+    norm 1.
+    """
     return vector - point * (point * vector).sum(1, keepdim=True)
 
 
@@ -44,11 +46,11 @@ _RETRACTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 class OnSphere:
-    """Wraps an optimiser: the parameters named keep norm 1, all others move as it says.
+    """Wraps an optimiser: the given parameters keep norm 1; all others are updated as usual.
 
     The step that the optimiser would make (momentum, and with Adam the normalisation, included) is projected on the
     tangent space (7.2) and made by a retraction: Algorithm 4. Put the weights of binary layers here, not those of
-    batch norm, first and last layers. The parameters are projected on the sphere at once, so pretrained ones serve.
+    batch norm, first and last layers. The constructor normalises the parameters, so pretrained weights can be used.
 
     Args:
         optimizer: torch.optim.SGD or Adam, say, of all parameters; its weight decay must be 0 for those on the sphere.
@@ -126,11 +128,11 @@ def hyperspherical_energy(weights: Tensor, margin: float = 1e-4) -> Tensor:
 
     W. Liu et al., "Learning towards Minimum Hyperspherical Energy", NeurIPS 2018. Add eta times it to the loss (7.8).
     Equal and opposite filters would divide by zero or have an infinite slope: cosines are clipped to 1 - margin, and
-    filters closer than that push each other no more. A filter of zeros counts as orthogonal to all.
+    filters closer than that get no gradient from each other. A filter of zeros counts as orthogonal to all.
 
     Args:
         weights: [O, ...], the real weights.
-        margin: above float32's rounding of a cosine.
+        margin: larger than the float32 rounding error of a cosine.
     """
     count = weights.shape[0]
     if count < 2:

@@ -16,13 +16,13 @@ from tinygen.nn.quantizers import Affine8
 class Deciding(nn.Module):
     """A module that computes one of several parts for each sample.
 
-    In training all parts run, and their outputs are mixed or returned side by side. In evaluation each sample takes the
-    part that the board would take: decisions are made on integer codes, with the arithmetic of the exported operators.
+    In training all parts run, and their outputs are mixed or returned side by side. In evaluation each sample runs the
+    part that the board would run: decisions are made on integer codes, with the arithmetic of the exported operators.
 
     Attributes:
-        index: [N] int64, or [N, k]: which branch each sample of the last batch took, in evaluation; None where
-            none came by.
-        explores: in evaluation, whether parts that no sample takes run, too, so that their quantizers see data.
+        index: [N] int64, or [N, k]: the branch of each sample of the last batch in evaluation; None if no sample
+            reached the module.
+        explores: in evaluation, whether parts that no sample takes are run too, so that their quantizers observe data.
     """
 
     index: Tensor | None
@@ -35,7 +35,7 @@ class Deciding(nn.Module):
 
 @contextmanager
 def exploring(network: nn.Module) -> Iterator[None]:
-    """A context in which all parts see every sample; outputs are still those of the chosen parts."""
+    """A context in which all parts run on every sample; outputs are still those of the chosen parts."""
     modules = [part for part in network.modules() if isinstance(part, Deciding)]
     before = [part.explores for part in modules]
     for part in modules:
@@ -48,7 +48,7 @@ def exploring(network: nn.Module) -> Iterator[None]:
 
 
 def decisions(network: nn.Module) -> dict[str, Tensor]:
-    """Which branch each sample of the last batch in evaluation took: [N] or [N, k] int64, by the module's name.
+    """The branch of each sample of the last batch in evaluation, [N] or [N, k] int64, by the module's name.
 
     Samples that did not reach a module (they left at an earlier exit, or a block around it was skipped) are not in its
     tensor.
@@ -58,17 +58,17 @@ def decisions(network: nn.Module) -> dict[str, Tensor]:
 
 
 def forget(part: nn.Module) -> None:
-    """What decided for another batch says nothing of this one, of which no sample gets there."""
+    """Clears decisions of an earlier batch: no sample of this batch reaches these modules."""
     for inner in part.modules():
         if isinstance(inner, Deciding):
             inner.index = None
 
 
 def check_quantizer(quantizer: nn.Module, where: str, what: str) -> Affine8:
-    """The quantizer, known to be one of int8.
+    """The quantizer, checked to be an int8 quantizer.
 
     Raises:
-        UnsupportedError: it is another one.
+        UnsupportedError: it is not.
     """
     if not isinstance(quantizer, Affine8):
         fix = "Give an Affine8, or an InputQuant."

@@ -36,7 +36,7 @@ class WidestLogits(Affine8):
     """Quantizer of the logits of several exits: its range covers all of them, and shrinks slowly.
 
     The mean of the exits' ranges would clip the logits of the exit with the largest range. Clipped logits have no
-    gradient: the exit would learn nothing, and exits that are trained with its outputs would get worse.
+    gradient: the exit would learn nothing, and exits that are distilled from its outputs would get worse.
     """
 
     def batch_range(self, x: Tensor) -> Tensor:
@@ -47,17 +47,17 @@ class WidestLogits(Affine8):
 class EarlyExit(Deciding):
     """Returns the logits of `head` if its confidence reaches the threshold, else those of `rest`.
 
-    Both get the same codes. Their logits go through `quantizer`: all exits of a network have codes of one scale. In
-    training the output is a list of the logits of all exits, first exit first, since losses need them all. In
-    evaluation it is a tensor [N, classes], and `rest` runs for the samples that stay. See `every_exit` for the list in
-    evaluation.
+    Both read the same codes. Their logits go through `quantizer`, so that all exits of a network have codes of one
+    scale. In training the output is a list of the logits of all exits, first exit first, since losses need them all. In
+    evaluation it is a tensor [N, classes], and `rest` runs for the samples that did not exit. See `every_exit` for the
+    list in evaluation.
 
     Args:
         head: features to logits [N, classes].
         rest: features to logits [N, classes]; may end in another EarlyExit, with the same quantizer.
         quantizer: of the logits, an Affine8, best a WidestLogits; all exits of a network share it.
         measure: "margin", "probability" or "entropy": see MEASURES.
-        threshold: what the measure is compared with; part of the state dict.
+        threshold: samples exit if the measure reaches it; part of the state dict.
 
     Attributes:
         every: whether the list of all exits' logits is given in evaluation, too.
@@ -112,27 +112,27 @@ class EarlyExit(Deciding):
         return logits if self.has_later else self.quantizer(logits)
 
     def scores(self, logits: Tensor) -> Tensor:
-        """Integers that rise with confidence, int64 [N]: what the board computes of quantized logits [N, classes]."""
+        """Integers that rise with confidence, int64 [N], of quantized logits [N, classes], as on the board."""
         codes = codes_of(self.quantizer, logits).cpu().numpy()
         return torch.from_numpy(MEASURES[self.measure].of(codes, self.scale)).long().to(logits.device)
 
     def confidence(self, logits: Tensor) -> Tensor:
-        """The measure itself, float64 [N]: the same in the threshold's unit."""
+        """The measure itself, float64 [N], in the threshold's unit."""
         unit = MEASURES[self.measure].encoding(self.scale).scale[0]
         return self.scores(logits) * (-unit if self.measure == "entropy" else unit)
 
     def leaves(self, logits: Tensor) -> Tensor:
-        """Which samples are sure enough, bool [N]."""
+        """Which samples exit here, bool [N]."""
         return self.scores(logits) >= self.threshold_score()
 
     def threshold_score(self) -> int:
-        """The threshold as an integer: samples leave whose score is at least this."""
+        """The threshold as an integer: samples exit if their score is at least this."""
         sign = -1.0 if self.measure == "entropy" else 1.0
         return threshold_code(sign * float(self.threshold), MEASURES[self.measure].encoding(self.scale).scale[0])
 
     @property
     def scale(self) -> float:
-        """Of the logits' codes, in evaluation."""
+        """The scale of the logits' codes, in evaluation."""
         return float(self.quantizer.grid(self.quantizer.range())[0])
 
 
@@ -148,12 +148,13 @@ def early_exits(
 
     Args:
         stages: features to features; the first takes the network's input. Each ends with a quantizer.
-        heads: as many; each takes what its stage gives, and gives logits [N, classes]. The last one always answers.
+        heads: as many; each maps the output of its stage to logits [N, classes]. All samples that reach the last one
+            exit there.
         thresholds: one for each head but the last; 0 unless given.
         quantizer: of all logits; a WidestLogits unless given.
 
     Raises:
-        UnsupportedError: other numbers of heads or thresholds; and as EarlyExit.
+        UnsupportedError: the numbers of heads or thresholds do not match; and as EarlyExit.
     """
     values = [0.0] * (len(stages) - 1) if thresholds is None else list(thresholds)
     if not len(stages) == len(heads) == len(values) + 1 or len(stages) < 2:
@@ -174,7 +175,7 @@ def exits_of(network: nn.Module) -> list[EarlyExit]:
 
 @contextmanager
 def every_exit(network: nn.Module) -> Iterator[None]:
-    """The network gives the list of all exits' logits in evaluation, too, as it does in training."""
+    """A context in which the network returns the list of all exits' logits in evaluation too, as in training."""
     exits = exits_of(network)
     before = [part.every for part in exits]
     for part in exits:

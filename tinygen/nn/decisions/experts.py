@@ -31,14 +31,14 @@ ALL, CHOSEN, NONE = "all", "chosen", "none"
 class MixtureOfExperts(Deciding):
     """The sum of the outputs of the k experts with the largest logits, weighted by the router.
 
-    In evaluation logits are codes of `router_quantizer`: of equal ones the first experts are chosen, and the weights
-    are those of the integer softmax, in 256ths. Experts run for the samples that chose them. In training all of them
-    run for all samples.
+    In evaluation logits are codes of `router_quantizer`: among equal logits the first experts are chosen, and the
+    weights are those of the integer softmax, in 256ths. Experts run for the samples that chose them. In training all of
+    them run for all samples.
 
     Args:
         router: features to logits [N, experts].
         experts: two or more, features to features of one shape.
-        quantizer: of what each expert says, and of the sum.
+        quantizer: of each expert's output, and of the sum.
         k: how many experts a sample has.
         weights: "all" (the softmax over all logits), "chosen" (over the k largest), or "none": k is 1, and the output
             is the expert's, as it is; the router's gradient is that of "all", divided by the probability.
@@ -46,10 +46,10 @@ class MixtureOfExperts(Deciding):
     Attributes:
         router_quantizer: of the router's logits.
         probabilities: [N, experts] of the last batch, the softmax over all, with gradient in training; None before.
-        chosen: [N, k] int64, the experts of the last batch, the most trusted first.
+        chosen: [N, k] int64, the experts of the last batch, the largest weight first.
 
     Raises:
-        UnsupportedError: fewer than two experts, k beyond them, or weights that do not go with k.
+        UnsupportedError: fewer than two experts, k above their number, or weights that do not allow this k.
     """
 
     probabilities: Tensor | None
@@ -111,14 +111,14 @@ class MixtureOfExperts(Deciding):
             return self.quantizer(said[0])
         shares = self._shares(logits, positions).to(x.device)
         encoding = self.quantizer.encoding()
-        # Integers: what is summed on the board. One rounding, of the product with the scale, in double precision.
+        # Sums of integers, as on the board. One rounding, of the product with the scale, in double precision.
         integers = [torch.from_numpy(encoding.integers(self.quantizer.codes(part)[0])).to(x.device) for part in said]
         shape = (-1, *(1,) * (said[0].dim() - 1))
         total = sum(shares[:, j].reshape(shape) * part for j, part in enumerate(integers))
         return self.quantizer(torch.as_tensor(total).double() * (encoding.scale[0] / 256.0)).to(x.dtype)
 
     def _said(self, x: Tensor) -> list[Tensor]:
-        """What the first, the second, ... chosen expert of each sample says, [N, ...] each, not quantized yet."""
+        """Outputs of the first, the second, ... chosen expert of each sample, [N, ...] each, not quantized yet."""
         assert self.chosen is not None
         found: list[Tensor | None] = [None] * self.k
         for number, expert in enumerate(self.experts):
@@ -129,7 +129,7 @@ class MixtureOfExperts(Deciding):
             seen = torch.ones_like(wanted) if self.explores else wanted
             said = expert(x[seen])
             if self.explores:
-                self.quantizer(said)  # that it sees what comes out
+                self.quantizer(said)  # so that it observes the output's range
             for j in range(self.k):
                 mine = self.chosen[:, j] == number
                 target = found[j]
@@ -158,7 +158,7 @@ def mixtures(network: nn.Module) -> list[MixtureOfExperts]:
 
 
 def load_balance(network: nn.Module) -> Tensor:
-    """The mean over mixtures of n * sum of f_i P_i (Fedus 2022, equation 4): 1 where experts are used alike.
+    """The mean over mixtures of n * sum of f_i P_i (Fedus 2022, equation 4): 1 if all experts are used equally.
 
     f_i is the share of the last batch's choices that fell on expert i, P_i the mean of its probability, which has the
     gradient. Add alpha times it to the loss; the paper has alpha = 0.01.

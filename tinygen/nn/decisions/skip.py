@@ -25,20 +25,19 @@ class SkipBlock(Deciding):
     """Runs `block` for the samples whose gate is open; passes the others through.
 
     A gate is open where its logit, as a code of `gate_quantizer`, is at least the threshold (0: a probability of 1/2).
-    Training has three ways, of which the paper takes the second and then the third:
+    There are three training modes, of which the paper uses the second and then the third:
 
     - "soft": the output is g * block(x) + (1 - g) * x, with g = sigmoid(logit - threshold);
-    - "straight-through": the hard gate forwards, the gradient of the soft one backwards;
+    - "straight-through": the hard gate in the forward pass, the gradient of the soft one in the backward pass;
     - "reinforce": open with probability g, drawn for each sample; `log_probability` has the gradient.
 
     Args:
         block: features to features of the same shape, its shortcut included.
         gate: features to logits [N, 1].
-        quantizer: of what comes out, of either branch. Where x has gone through this very module already, skipping
-            copies codes; else it requantizes them. (A quantizer with a tanh in it changes its own values: it always
-            requantizes.)
-        threshold: from which logit on the block runs; part of the state dict. Beyond the quantizer's range it is the
-            range's end.
+        quantizer: of the output of either branch. If x was quantized by this same module, skipping copies codes; else
+            it requantizes them. (A quantizer with a tanh in it changes its own values: it always requantizes.)
+        threshold: the block runs if the logit is at least this; part of the state dict. It is clamped to the
+            quantizer's range.
         training_gate: "soft", "straight-through" or "reinforce"; may be assigned between epochs.
         cost: of the block, in any unit that all blocks of a network share: its MACs, say.
 
@@ -46,7 +45,7 @@ class SkipBlock(Deciding):
         gate_quantizer: of the gate's logit.
         probability: [N], g of the last batch; with gradient in training. None before the first.
         open: [N] bool, which blocks of the last batch ran (in "soft": would have run).
-        log_probability: [N], of what was drawn; None but for "reinforce" in training.
+        log_probability: [N], of what was drawn; None except with "reinforce" in training.
     """
 
     threshold: Tensor
@@ -131,16 +130,16 @@ def gate_cost(network: nn.Module) -> Tensor:
 
 
 def reinforce(network: nn.Module, losses: Tensor, alpha: float) -> Tensor:
-    """What makes gates that are drawn ("reinforce") learn; add it to the mean of `losses`.
+    """The policy-gradient (REINFORCE) loss that trains drawn gates; add it to the mean of `losses`.
 
     The paper's hybrid objective is the expectation of L - alpha / n * sum of R_i, R_i being the cost of block i where
     it was skipped, else 0. Its gradient towards gate i is that of the drawn gate's log-probability times -r_i,
-    r_i = -(L - alpha / n * sum of R_j, j >= i): what comes before a gate is none of its doing.
+    r_i = -(L - alpha / n * sum of R_j, j >= i): a gate does not influence the cost of earlier blocks.
 
     Args:
         network: whose blocks are registered in the order in which they run, all in "reinforce"; its last batch counts.
         losses: [N], the task's loss of each sample of that batch.
-        alpha: what skipping all blocks is worth, in units of the loss. Costs are divided by their mean.
+        alpha: the reward for skipping all blocks, in units of the loss. Costs are divided by their mean.
 
     Raises:
         UnsupportedError: no block of the network has drawn its gates.

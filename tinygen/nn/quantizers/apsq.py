@@ -43,14 +43,14 @@ class APSQ(WeightQuantizer):
 
     Lazy (6.11): training computes with the quantized weights, the task's gradient passes unchanged, and the
     regulariser's is taken at the real weights. Not lazy (6.12): training computes with the real weights and only the
-    regulariser draws them to the grid; evaluation, and training after `freeze()`, quantize.
+    regulariser pulls them to the grid; evaluation, and training after `freeze()`, quantize.
 
     Args:
         bits: 1 to 8.
         scale_bits: 6 to 9, or None for real scalings, which cannot be exported (kernel-wise).
         scaling: "kernel" or "channel".
         lazy: (6.11), else (6.12).
-        normaliser: what an alpha of 1 stands for; alphas above it are clipped. The thesis has 1; None takes the
+        normaliser: the alpha that is quantized to 1; alphas above it are clipped. The thesis has 1; None takes the
             layer's largest alpha, so that no code is lost on alphas far below 1.
     """
 
@@ -73,7 +73,7 @@ class APSQ(WeightQuantizer):
         self.frozen = False
 
     def freeze(self) -> None:
-        """From here on training computes with the quantized weights, which get no gradient (6.4.5)."""
+        """From now on training computes with the quantized weights, which get no gradient (6.4.5)."""
         self.frozen = True
 
     def groups(self, weights: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class APSQ(WeightQuantizer):
         steps = 2**self.bits - 1
         if not self.kernel_wise(weights) or self.scale_bits is None:
             if kept is not None:
-                # Nothing kept: any scale will do, but one of 0 would make a constant of the channel.
+                # No weight is kept: any scale is correct, but a scale of 0 would make the channel constant.
                 alphas = torch.where(self.groups(kept).any(2), alphas, 1.0)
             return torch.ones_like(alphas), (alphas / steps).float()
         top = alphas.max() if self.normaliser is None else alphas.new_tensor(self.normaliser)
@@ -145,7 +145,7 @@ class APSQ(WeightQuantizer):
         return super().codes(weights, kept)
 
     def covered(self, weights: Tensor, kept: Tensor) -> np.ndarray:
-        """What is kept, and kernels whose scaling is 0: they can stay in one bit."""
+        """Kept weights, and kernels whose scaling is 0: both can keep one-bit codes."""
         scales = self.kernel_scales(weights, kept)
         inner = (1,) * (weights.dim() - 2)
         return (

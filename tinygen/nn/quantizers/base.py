@@ -1,4 +1,4 @@
-"""What all quantizers share: the base quantizer Q_k, the straight-through estimator, the two interfaces.
+"""Shared by all quantizers: the base quantizer Q_k, the straight-through estimator, the two interfaces.
 
 Rounding is half up everywhere, floor(x + 0.5), computed in float64: the code of a value is then the number of
 decision boundaries b with value >= b, without exception, and a firmware that compares integers with thresholds
@@ -41,7 +41,7 @@ def straight_through(surrogate: Tensor, value: Tensor) -> Tensor:
 
 
 def round_half_up(x: Tensor) -> Tensor:
-    """floor(x + 0.5); of float64 values, so that no tie is made or lost by the addition."""
+    """floor(x + 0.5) of float64 values, so that the addition neither creates nor hides a tie."""
     return torch.floor(x.double() + 0.5)
 
 
@@ -106,7 +106,7 @@ class WeightCodes:
 
     Attributes:
         codes: as the encoding stores them; shape of the weights.
-        integers: what the codes stand for, kernel scales (APSQ) included; shape of the weights, float64.
+        integers: the codes' integers, kernel scales (APSQ) included; shape of the weights, float64.
         scale: a scalar, or [O, 1, ...]; float32.
     """
 
@@ -120,9 +120,9 @@ class WeightQuantizer(nn.Module, ABC):
 
     The output is scale * integers, in one float32 multiplication: what `codes` returns stands for it exactly.
 
-    Pruned layers give a mask `kept` (bool, shape of the weights, True is kept). What it leaves out becomes exactly 0
-    and gets no gradient, and no scale, threshold or table depends on it: a layer from which those weights are removed
-    computes the same.
+    Pruned layers give a mask `kept` (bool, shape of the weights, True is kept). Masked weights become exactly 0 and get
+    no gradient, and no scale, threshold or table depends on it: a layer from which those weights are removed computes
+    the same.
     """
 
     def prepare(self, shape: torch.Size) -> None:
@@ -132,7 +132,7 @@ class WeightQuantizer(nn.Module, ABC):
     def parts(self, weights: Tensor, kept: Tensor | None = None) -> WeightCodes:
         """Codes, integers and scale of the weights (detached), which are 0 where they are not kept.
 
-        What it gives for weights that are not kept does not matter: the caller puts zeros there.
+        Its values for weights that are not kept do not matter: the caller replaces them by zeros.
         """
 
     @abstractmethod
@@ -140,7 +140,7 @@ class WeightQuantizer(nn.Module, ABC):
         """The encoding of these weights, of these scales: one (axis None), or one per output channel (axis 0)."""
 
     def surrogate(self, weights: Tensor, kept: Tensor | None = None) -> Tensor:
-        """What the gradient is taken of in place of the output; the weights themselves unless overridden."""
+        """The tensor whose gradient is used in place of the output's; the weights themselves unless overridden."""
         return weights
 
     def forward(self, weights: Tensor, kept: Tensor | None = None) -> Tensor:
@@ -156,7 +156,7 @@ class WeightQuantizer(nn.Module, ABC):
 
         Raises:
             ModelError: a weight that is kept is not finite.
-            UnsupportedError: no code is left for zero.
+            UnsupportedError: the encoding has no free code for zero.
         """
         weights = only(weights, kept)
         if not bool(torch.isfinite(weights).all()):
@@ -170,7 +170,7 @@ class WeightQuantizer(nn.Module, ABC):
         return (codes, encoding) if kept is None else with_zeros(codes, encoding, self.covered(weights, kept))
 
     def covered(self, weights: Tensor, kept: Tensor) -> np.ndarray:
-        """Where the code need not be that of zero; what is kept, unless factors beside the codes are zero already."""
+        """Weights whose code need not be that of zero: the kept ones, and those whose kernel scale is already zero."""
         return kept.cpu().numpy()
 
     def kernel_scales(self, weights: Tensor, kept: Tensor | None = None) -> np.ndarray | None:
@@ -196,7 +196,7 @@ class ActivationQuantizer(nn.Module, ABC):
 
     @abstractmethod
     def range(self, x: Tensor | None = None) -> Tensor:
-        """[2] float64, what the grid spans: of `x` in training, the frozen one without `x`."""
+        """[2] float64, the range that the grid spans: that of `x` in training, the frozen one without `x`."""
 
     @abstractmethod
     def thresholds(self, span: Tensor) -> Tensor:
@@ -211,7 +211,9 @@ class ActivationQuantizer(nn.Module, ABC):
         """The encoding of the output in evaluation."""
 
     def surrogate(self, x: Tensor, span: Tensor) -> Tensor:
-        """What the gradient is taken of: `x` clipped to the span, so that it passes in the range, ends included."""
+        """The tensor whose gradient is used: `x` clipped to the span, so that the gradient passes within the range,
+        ends included.
+        """
         return torch.clamp(x, span[0].to(x.dtype), span[1].to(x.dtype))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -256,7 +258,7 @@ class UniformActivation(ActivationQuantizer):
 
     @abstractmethod
     def position(self, x: Tensor, span: Tensor) -> Tensor:
-        """How many boundaries each value reaches, float64; not a number where `x` is none."""
+        """How many boundaries each value reaches, float64; NaN where `x` is NaN."""
 
     def count(self, x: Tensor, span: Tensor) -> Tensor:
         return self.position(x, span).long()

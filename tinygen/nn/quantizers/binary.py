@@ -50,7 +50,8 @@ class BWN(BinaryConnect):
         signs = sign(weights.double())
         alpha = group_mean(weights.abs(), self.scaling, kept)
         if kept is not None:
-            # Nothing kept: any scale will do, but one of 0 would make a constant of the channel for those who fold it.
+            # No weight is kept: any scale is correct, but a scale of 0 would make the channel constant when it is
+            # folded.
             alpha = torch.where(group_mean(kept, self.scaling) > 0, alpha, 1.0)
         return WeightCodes((signs + 1) / 2, signs, alpha.float())
 
@@ -69,5 +70,5 @@ class XNORNet(BWN):
         alpha = group_mean(weights.detach().abs(), self.scaling, kept).to(weights.dtype)
         share = 1.0 if kept is None else group_mean(kept, self.scaling).to(weights.dtype)
         count = (weights.numel() if self.scaling == "layer" else weights[0].numel()) * share
-        # Nothing kept: 0 / 0.
+        # If no weight is kept, this would be 0 / 0.
         return weights / torch.as_tensor(count).clamp_min(1.0) + alpha * torch.clamp(weights, -1.0, 1.0)

@@ -16,7 +16,7 @@ def k_means(values: np.ndarray, count: int, rounds: int = 100) -> np.ndarray:
     """`count` centroids (ascending, float64) of scalars: Lloyd's iteration from centroids spread evenly.
 
     Deep Compression (section 3.2) found this initialisation the best, since large weights keep centroids of their
-    own. Stops when nothing moves or after `rounds`; a centroid nothing is nearest to stays where it is.
+    own. Stops when no centroid moves or after `rounds`; a centroid without values stays where it is.
     """
     ordered = np.sort(np.asarray(values, np.float64).ravel())
     sums = np.concatenate(([0.0], np.cumsum(ordered)))
@@ -38,12 +38,12 @@ class CodebookQuant(WeightQuantizer):
     S. Han, H. Mao, W. J. Dally, "Deep Compression", ICLR 2016, section 3. The first forward pass clusters the weights
     and fixes which centroid each takes; from then on the gradient of a centroid is the sum over its weights, and the
     weights get none. The centroids are rounded to integers in units of the largest / (2^(table_bits - 1) - 1), in
-    training too (straight through), so that the output is what the table holds. `cluster` starts anew, from weights
-    trained further.
+    training too (straight through), so that the output equals the table's values. `cluster` computes new centroids,
+    from weights trained further.
 
     Args:
         bits: of the indices, 2 to 6.
-        table_bits: of the shared values, 8 to 16. Those of 8 bits are what kernels multiply fastest.
+        table_bits: of the shared values, 8 to 16. Kernels are fastest with 8 bits.
     """
 
     assignments: Tensor

@@ -15,7 +15,7 @@ class Symmetric8(WeightQuantizer):
 
     def parts(self, weights: Tensor, kept: Tensor | None = None) -> WeightCodes:
         top = weights.double().abs().flatten(1).amax(1)
-        # A channel without weights may have any scale: with its neighbours' it is multiplied as they are.
+        # A channel without weights may have any scale: it takes the layer's largest, which is of its neighbours' size.
         instead = torch.where(top.max() > 0, top.max(), 127.0)
         scale = (torch.where(top > 0, top, instead) / 127.0).float().clamp_min(torch.finfo(torch.float32).tiny)
         scale = channel_view(scale, weights)
@@ -66,7 +66,7 @@ class Affine8(RangedQuantizer, UniformActivation):
 
     def position(self, x: Tensor, span: Tensor) -> Tensor:
         scale, zero = self.grid(span)
-        # In place from here on: allocating tensors of float64 costs more than the arithmetic.
+        # In place from here on, as allocating float64 tensors costs more than the arithmetic.
         return x.to(torch.float64, copy=True).div_(scale.double()).add_(0.5).floor_().add_(zero + 128).clamp_(0, 255)
 
     def levels(self, span: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,10 +5,10 @@ exponent among the nonzero values. (The thesis prints 2^x' x and |log x|; with s
 log|x| are meant.) The base of the logarithm cancels in this form: it only matters once exponents are whole numbers.
 
 The form for deployment, `integer_exponents=True`, is ours: exponents are multiples of 1 (base 2) or 1/2 (base
-sqrt 2), the largest is that of the largest magnitude, rounded, and below it lie 2^k - 1 of them in all; what rounds
-below the smallest becomes 0, which is the remaining code of k bits (k + 1 with the sign). Rounding is half up in the
-logarithm. Base 2 needs shifts only. Base sqrt 2 has an int16 table, 2^(e/2) in units of the largest divided by
-32767: the rounding of an entry, at most half a unit (0.2 % of the smallest entry at 4 bits), is part of the output.
+sqrt 2), the largest is that of the largest magnitude, rounded, and below it lie 2^k - 1 of them in all; values that
+round below the smallest become 0, the remaining code of k bits (k + 1 with the sign). Rounding is half up in the
+logarithm. Base 2 needs shifts only. Base sqrt 2 has an int16 table, 2^(e/2) in units of the largest divided by 32767:
+the rounding of an entry, at most half a unit (0.2 % of the smallest entry at 4 bits), is part of the output.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def log_range(magnitude: Tensor) -> Tensor:
 
 
 class LogGrid:
-    """The magnitudes of one LogQuant: how many, where they lie for a range of exponents, where they divide.
+    """The magnitudes of one LogQuant: their number, values and decision boundaries for a range of exponents.
 
     Args:
         bits: k; 1 to 6, or 2 to 4 with integer exponents.
@@ -60,9 +60,8 @@ class LogGrid:
         return span[0] + index / (self.count - 1) * (span[1] - span[0])
 
     def divides(self, span: Tensor) -> Tensor:
-        """[count] float64, ascending: the magnitudes from which each of the grid's is taken instead of the one below.
-
-        The first divides zero from the smallest magnitude.
+        """[count] float64, ascending: the decision boundaries; from each one on, the grid's next magnitude is taken.
+        The first one separates zero from the smallest magnitude.
         """
         exponents = self.exponents(span)
         middles = torch.exp2((exponents[1:] + exponents[:-1]) / 2)
@@ -135,11 +134,11 @@ class LogQuantActivation(RangedQuantizer):
     """LogQuant on activations; see the module for the formulas.
 
     In training the exponents are normalised over the batch, in evaluation over the running range (RangedQuantizer).
-    Boundaries: two to the middles between exponents (negated as well when two-sided), and those of zero. In the
-    thesis' form any x > 0 is at least the smallest magnitude. A value on a boundary belongs to the upper code, so
-    that of two opposite values on boundaries one keeps the larger magnitude. The values are those of the encoding:
-    PowerOfTwo for one-sided integer exponents of base 2, else a Codebook with an int16 table in ascending order. The
-    gradient passes where |x| (two-sided) or x >= 0 lies below the largest exponent's end.
+    Boundaries: 2 to the power of the midpoints between exponents (negated as well if two-sided), and those of zero. In
+        the thesis' form any x > 0 is at least the smallest magnitude. A value on a boundary belongs to the upper code,
+        so that of two opposite values on boundaries one keeps the larger magnitude. The values are those of the
+        encoding: PowerOfTwo for one-sided integer exponents of base 2, else a Codebook with an int16 table in ascending
+        order. The gradient passes where |x| (two-sided) or x >= 0 lies below the largest exponent's end.
 
     Args:
         bits: k of Q_k; the thesis' form has 2^k magnitudes and zero, that with integer exponents 2^k - 1 and zero.

@@ -1,4 +1,4 @@
-"""The range of an activation: followed in training, frozen in evaluation."""
+"""The range of an activation: observed in training, frozen in evaluation."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class RangedQuantizer(ActivationQuantizer):
     """An activation quantizer whose grid depends on the data.
 
     The thesis takes the range of the very tensor that is quantized (5.4, 5.8), which integer firmware cannot know.
-    In training that is done; beside it an exponential average of the ranges is kept (the first batch sets it,
-    then `momentum` of each new one), and evaluation uses this frozen average. It is part of the state dict.
+    Training does so, and also keeps an exponential moving average of the ranges (the first batch initialises it, then
+    each new range has the weight `momentum`); evaluation uses this frozen average. It is part of the state dict.
 
     Attributes:
         follows_batch: in training the grid spans the batch's own range, not the average.
@@ -36,7 +36,7 @@ class RangedQuantizer(ActivationQuantizer):
 
     @abstractmethod
     def batch_range(self, x: Tensor) -> Tensor:
-        """[2] float64: the range of one batch; not finite when the batch says nothing (all zeros, say)."""
+        """[2] float64: the range of one batch; not finite if the batch has no range (all zeros, say)."""
 
     def range(self, x: Tensor | None = None) -> Tensor:
         if x is None:
@@ -51,7 +51,7 @@ class RangedQuantizer(ActivationQuantizer):
         return torch.where(known, batch, running) if self.follows_batch else running
 
     def _frozen(self) -> Tensor:
-        # While a graph is being captured the buffer has no value to look at.
+        # While a graph is captured, the buffer has no value that could be read.
         if not torch.compiler.is_compiling() and int(self.batches) == 0:
             raise ModelError(
                 "the range of the activations is not known",

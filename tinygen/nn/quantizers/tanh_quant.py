@@ -17,8 +17,8 @@ def tanh_codes(x: Tensor, bits: int) -> Tensor:
     """The code q of 2 Q(tanh x / (2 max|tanh x|) + 1/2) - 1 = (2q - (2^k - 1)) / (2^k - 1), whole tensor, float64.
 
     All zeros take the code of zero, 2^(k-1): the upper of the two beside zero, as rounding half up gives it. Codes of
-    4, 2 and 1 bit are rounded from those of 8, which is the same (`tinygen.ir.nesting`) but for the rounding of
-    float64, of which so nothing depends: they nest always, and the top bit is the sign.
+    4, 2 and 1 bit are rounded from those of 8, which is the same (`tinygen.ir.nesting`) except for float64 rounding,
+    which therefore has no effect: codes always nest, and the top bit is the sign.
     """
     if bits < _FINEST and _FINEST % bits == 0:
         step = (2**_FINEST - 1) // (2**bits - 1)
@@ -66,9 +66,9 @@ class TanhQuant(WeightQuantizer):
 class TanhQuantActivation(RangedQuantizer):
     """TanhQuant (5.4) on activations of both signs; one bit is sign(x).
 
-    In training the maximum is that of the batch; in evaluation the running one (see RangedQuantizer), and what
-    exceeds it takes the outermost code. Boundaries: atanh(M (2j - 2^k) / (2^k - 1)), j = 1..2^k - 1; the middle one
-    is 0, and 0 belongs to the upper code. Gradient: of tanh x / M, M taken as a constant, where |tanh x| <= M.
+    In training the maximum is that of the batch; in evaluation the running one (see RangedQuantizer), and values beyond
+    it take the outermost code. Boundaries: atanh(M (2j - 2^k) / (2^k - 1)), j = 1..2^k - 1; the middle one is 0, and 0
+    belongs to the upper code. Gradient: of tanh x / M, M taken as a constant, where |tanh x| <= M.
 
     Args:
         bits: k, 1 to 8.

@@ -28,7 +28,7 @@ class Ternary(WeightQuantizer):
         size = weights.double().abs()
         survives = size > 0.7 * group_mean(size, self.scaling, kept)
         share = group_mean(survives, self.scaling, kept)
-        # All weights zero: nothing survives, and any scale will do.
+        # All weights are zero: none survives, and any scale is correct.
         alpha = torch.where(share > 0, group_mean(size * survives, self.scaling, kept) / share.clamp_min(1e-30), 1.0)
         codes = torch.sign(weights.double()) * survives
         return WeightCodes(codes, codes, alpha.float())

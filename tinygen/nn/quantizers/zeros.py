@@ -17,7 +17,7 @@ def only(weights: Tensor, kept: Tensor | None) -> Tensor:
 
 
 def with_zeros(codes: np.ndarray, encoding: IntegerEncoding, kept: np.ndarray) -> tuple[np.ndarray, IntegerEncoding]:
-    """Codes and an encoding that stand for the same where `kept`, and for 0 elsewhere; scales stay.
+    """Codes and an encoding with the same values where `kept`, and 0 elsewhere; scales stay.
 
     Encodings without a zero get one: Binary becomes Ternary, signed Levels a Codebook of their odd integers and 0, a
     Codebook without 0 is one entry longer. Nothing changes where all is kept.
@@ -27,7 +27,7 @@ def with_zeros(codes: np.ndarray, encoding: IntegerEncoding, kept: np.ndarray) -
         kept: bool, shape of `codes`.
 
     Raises:
-        UnsupportedError: a Codebook would be of more than 256 entries.
+        UnsupportedError: a Codebook would have more than 256 entries.
     """
     if kept.all():
         return codes, encoding
@@ -46,7 +46,7 @@ def with_zeros(codes: np.ndarray, encoding: IntegerEncoding, kept: np.ndarray) -
 
 
 def _odd_and_zero(codes: np.ndarray, encoding: Levels, kept: np.ndarray) -> tuple[np.ndarray, Codebook]:
-    """Indices into a table of the odd integers and 0, ascending; of those in use where all are too many."""
+    """Indices into an ascending table of the odd integers and 0; if these are too many, only of the ones in use."""
     table = encoding.integers(np.arange(2**encoding.bits))
     integers = encoding.integers(codes)
     if len(table) >= LARGEST_TABLE:

@@ -1,4 +1,4 @@
-"""What switchable modules share, and how a network of them is switched."""
+"""The base of switchable modules, and functions that switch a network of them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tinygen.nn.switchable.spec import SwitchSpec, check_switches, chosen
 
 
 class Switchable(nn.Module, ABC):
-    """A module that computes something else in each switch; it starts in the first.
+    """A module whose computation depends on the active switch; it starts in the first.
 
     Attributes:
         switches: all of them, in order.
-        switch: the one it computes now; `set_switch` sets a whole network's.
+        switch: the active one; `set_switch` sets that of a whole network.
     """
 
     switches: tuple[SwitchSpec, ...]
@@ -29,7 +29,9 @@ class Switchable(nn.Module, ABC):
 
     @abstractmethod
     def at(self, spec: SwitchSpec) -> nn.Module:
-        """The plain module that computes what this one does in a switch, for evaluation. It may share parameters."""
+        """A plain module that computes the same as this one in the given switch, for evaluation. It may share
+        parameters.
+        """
 
 
 def is_switchable(network: nn.Module) -> bool:
@@ -69,7 +71,7 @@ def set_switch(network: nn.Module, switch: SwitchSpec | str) -> SwitchSpec:
 
 @contextmanager
 def switched(network: nn.Module, switch: SwitchSpec | str) -> Iterator[SwitchSpec]:
-    """`set_switch` for a while; afterwards every module is where it was.
+    """A context in which a switch is set; afterwards every module's switch is restored.
 
     Raises:
         UnsupportedError: the network has no such switch, or none at all.

@@ -30,28 +30,28 @@ def switchable(
     *,
     eight_bit: Collection[str] | None = None,
 ) -> nn.Module:
-    """A switchable copy of a trained float network (SP-Net; thesis, chapter 5), in the first of its switches.
+    """A switchable copy of a trained float network (SP-Net; thesis, chapter 5), set to the first switch.
 
-    Weights are shared; every switch has batch norms of its own, which start as the network's, and ranges of its own.
-    The float switch (32, 32) computes exactly what the network does. The first and the last layer have int8 weights in
-    all switches, the first quantizes its input to int8 (by one quantizer, so that all switches take the same input),
-    and the last takes int8 activations; the thesis leaves those two unquantized.
+    Weights are shared; every switch has its own batch norms, initialised with the network's, and its own activation
+    ranges. The float switch (32, 32) computes exactly the same as the network. The first and the last layer have int8
+    weights in all switches, the first quantizes its input to int8 (by one quantizer, so that all switches take the same
+    input), and the last takes int8 activations; the thesis leaves those two unquantized.
 
-    Masks of torch.nn.utils.prune on the weights of layers hold in all switches, in narrower ones the part that they
-    have; other masked tensors start with their zeros.
+    Masks of torch.nn.utils.prune on the weights of layers hold in all switches (narrower ones use their part of each
+    mask); other masked tensors start with their zeros.
 
     The order of layers is the network's own, one for all switches, as in the thesis. In the usual order (convolution,
     batch norm, ReLU) one-sided quantizers take the place of ReLUs. In XNOR-Net's (convolution, ReLU, batch norm, with
     pools anywhere between) ReLUs stay and two-sided quantizers stand behind the batch norms: activations of 1 bit are
-    possible there only, and all other switches have signed activations then, too.
+    possible only there, and all other switches then have signed activations too.
 
-    A width leaves the first ceil(K width) of K filters of every layer; layers whose outputs are added leave the same
+    A width keeps the first ceil(K width) of K filters of every layer; layers whose outputs are added keep the same
     ones, concatenated ones the first of each. The model's inputs and outputs stay whole.
 
     Args:
         network: of nn.Conv2d, nn.Linear, nn.BatchNorm, nn.ReLU, nn.ReLU6, pools, sums and concatenations.
-        switches: in the order that boards know them by; the first is what they start with.
-        family: of quantizers, a name in FAMILIES or one of your own.
+        switches: in the order of their indices on the board; boards start with the first.
+        family: the quantizers, a name in FAMILIES or a Family of your own.
         eight_bit: names of the layers with int8 weights; the first and the last in use unless given.
 
     Raises:
@@ -78,7 +78,7 @@ def extract(network: nn.Module, switch: SwitchSpec | str) -> nn.Module:
     """The plain network of one switch, of tinygen.nn's layers or (in float) torch's; in the same mode.
 
     It computes the same values and shares nothing with the switchable one. It is for evaluation and export: its weights
-    are quantized as part of the full width's, which training it further would not move.
+    are quantized as part of the full width's, which further training would not update.
 
     Raises:
         UnsupportedError: the network has no such switch, or none at all.
@@ -122,7 +122,7 @@ class _Maker:
         self.entry = InputQuant()
 
     def replacements(self) -> dict[nn.Module, nn.Module]:
-        """What takes the place of which module."""
+        """The replacement of each module."""
         made: dict[nn.Module, nn.Module] = {}
         for layer in self.structure.layers:
             made[self.parts[layer.path]] = _named(layer.path, partial(self._layer, layer))
@@ -190,7 +190,7 @@ class _Maker:
 
 
 def _named(path: str, make: Callable[[], nn.Module]) -> nn.Module:
-    """What `make` makes; its errors say where in the network."""
+    """The result of `make`; its errors name the place in the network."""
     try:
         return make()
     except TinygenError as error:

@@ -1,4 +1,4 @@
-"""Families of quantizers: what a number of bits means for weights and for activations."""
+"""Families of quantizers: which quantizer each number of bits selects for weights and for activations."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _sign_or(more: Callable[[int], WeightQuantizer]) -> Callable[[int], WeightQu
 
 
 def _tanh_activation(bits: int) -> ActivationQuantizer:
-    """8 bits in even steps: those of a tanh would be 255 thresholds for every channel, 1 kB of flash."""
+    """8 bits are uniform: a tanh would need 255 thresholds for every channel, 1 kB of flash."""
     if bits == 8:
         return Affine8()
     return Sign() if bits == 1 else TanhQuantActivation(bits)

@@ -1,8 +1,10 @@
-"""Layers whose weights all switches share: each quantizes them in its own way and computes with the first of them.
+"""Layers whose weights all switches share: each switch quantizes them in its own way and uses its first rows and
+columns.
 
-A narrower switch takes its rows and columns of the quantized tensor, not of the real one: whatever a quantizer takes
-over the tensor (TanhQuant's maximum, LogQuant's exponents, a mean) is that of the full width, so that the codes of a
-narrower switch are exactly those of the wider one, the first rows and columns of them. One array in flash serves both.
+A narrower switch takes its rows and columns of the quantized tensor, not of the real one: all statistics that a
+quantizer takes over the tensor (TanhQuant's maximum, LogQuant's exponents, a mean) are those of the full width, so that
+the codes of a narrower switch are exactly those of the wider one, the first rows and columns of them. One array in
+flash serves both.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from tinygen.nn.switchable.spec import FLOAT_BITS, SwitchSpec
 
 
 class SharedWeights(Switchable, MaskedWeights):
-    """What switchable layers have in common.
+    """The base of switchable layers.
 
     Attributes:
         weight, bias: real, of the full width; so is `weight_mask`.
@@ -60,7 +62,7 @@ class SharedWeights(Switchable, MaskedWeights):
         return index_of(self.inputs, width)
 
     def _quantizer(self, spec: SwitchSpec) -> WeightQuantizer | None:
-        """Of a switch's weights; None where they stay real."""
+        """The quantizer of a switch's weights; None if they stay real."""
         return None if spec.weight_bits == FLOAT_BITS else self.weight_quantizers[str(spec.weight_bits)]
 
     def _entry(self, spec: SwitchSpec) -> ActivationQuantizer | None:
@@ -76,7 +78,7 @@ class SharedWeights(Switchable, MaskedWeights):
         return x if entry is None else entry(x), whole[rows][:, columns], bias
 
     def _fill(self, plain: nn.Module, spec: SwitchSpec) -> nn.Module:
-        """Puts the weights and the bias of a switch into a plain layer of its size."""
+        """Copies the weights and the bias of a switch into a plain layer of its size."""
         rows, columns = self._kept[spec.width]
         plain.weight.data = only(self.weight, self.weight_mask).detach()[rows][:, columns].clone()
         if isinstance(plain, MaskedWeights) and self.weight_mask is not None:
@@ -91,7 +93,7 @@ class SharedWeights(Switchable, MaskedWeights):
         return plain.train(self.training)
 
     def _options(self, spec: SwitchSpec) -> dict[str, Any]:
-        """Of the plain layer of a switch."""
+        """The options of the plain layer of a switch."""
         made: dict[str, Any] = {"bias": self.bias is not None, "device": self.weight.device, "dtype": self.weight.dtype}
         quantizer = self._quantizer(spec)
         if quantizer is not None:

@@ -13,9 +13,10 @@ from tinygen.nn.switchable.runs import Index
 
 
 class PartOf(WeightQuantizer):
-    """Rows and columns of what a quantizer makes of a whole layer: its maximum, its means, its table are the whole's.
+    """Rows and columns of a quantized whole layer: the quantizer's maximum, means and table are those of the whole
+    layer.
 
-    For evaluation: the whole's weights are those at the time of making.
+    For evaluation: the whole layer's weights are those at construction.
 
     Args:
         quantizer: of the whole.

@@ -1,4 +1,4 @@
-"""Modules that each switch has one of its own: batch norm, and what stands in the place of activations."""
+"""Modules with a separate instance for each switch: batch norm, and the replacements of activations."""
 
 from __future__ import annotations
 
@@ -38,13 +38,14 @@ class SwitchableActivation(Private):
 
 
 class SwitchableBatchNorm(Private):
-    """S-BN (thesis, 5.3.1): mu, sigma^2, gamma and beta of its own for every switch, that is precision and width.
+    """S-BN (thesis, 5.3.1): separate mu, sigma^2, gamma and beta for every switch, that is, for every precision and
+    width.
 
     Batch statistics of quantized activations differ from switch to switch; with shared running statistics evaluation
-    fails (Fig. 5.3). On a board they cost nothing: each switch's become part of its thresholds.
+    fails (Fig. 5.3). On a board they cost nothing: they become part of each switch's thresholds.
 
     Args:
-        norm: all switches start from it, narrow ones from its first channels.
+        norm: initialises all switches, narrow ones with its first channels.
         switches: in order.
         channels: which of the channels slim; all unless given.
 

@@ -1,4 +1,4 @@
-"""Which channels a width leaves: the first of every layer's, also where layers' outputs lie side by side."""
+"""Which channels a width keeps: the first ones of every layer, also where layers' outputs are concatenated."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Index: TypeAlias = "slice | Tensor"
 
 @dataclass(frozen=True)
 class Run:
-    """Channels next to each other that one layer has made.
+    """Consecutive channels that one layer computes.
 
     Attributes:
         count: of channels, at full width.
-        slims: whether a width leaves out some; the model's inputs and outputs stay whole.
+        slims: whether a width removes some; the model's inputs and outputs stay whole.
         size: elements of each channel: height * width where an image was flattened, channel by channel.
     """
 
@@ -29,17 +29,17 @@ class Run:
     size: int = 1
 
     def kept(self, width: float) -> int:
-        """Channels of a width: ceil(count width), of the width as it is written (0.55 is 55/100)."""
+        """Channels at a width: ceil(count width), with the width as an exact decimal (0.55 is 55/100)."""
         return math.ceil(Fraction(str(width)) * self.count) if self.slims else self.count
 
 
 def elements(runs: Sequence[Run], width: float = 1.0) -> int:
-    """How many elements a width leaves."""
+    """How many elements a width keeps."""
     return sum(run.kept(width) * run.size for run in runs)
 
 
 def index_of(runs: Sequence[Run], width: float) -> Index:
-    """What a width leaves of a dimension: a slice where it is the first elements, else their positions (int64)."""
+    """What a width keeps of a dimension: a slice if these are the first elements, else their positions (int64)."""
     ranges: list[range] = []
     start = 0
     for run in runs:

@@ -1,4 +1,4 @@
-"""What a switch is: bits of weights, bits of activations, and a width."""
+"""A switch: bits of weights, bits of activations, and a width."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SwitchSpec:
             up to three decimals.
 
     Raises:
-        UnsupportedError: bits or a width outside these.
+        UnsupportedError: bits or width are out of range.
     """
 
     weight_bits: int
@@ -43,7 +43,7 @@ class SwitchSpec:
 
     @property
     def name(self) -> str:
-        """As it stands in C: "w2a4", or "w2a4_x0_5" for half the width."""
+        """The name in C: "w2a4", or "w2a4_x0_5" for half the width."""
         precision = f"w{self.weight_bits}a{self.activation_bits}"
         width = f"{Decimal(str(self.width)).normalize():f}"
         return precision if self.width == 1 else f"{precision}_x{width.replace('.', '_')}"
@@ -63,7 +63,7 @@ class SwitchSpec:
         """The switch of a name: "w2a4_x0_5".
 
         Raises:
-            UnsupportedError: it is no such name, or bits or width are outside what switches have.
+            UnsupportedError: the name is malformed, or bits or width are out of range.
         """
         match = _NAME.fullmatch(name)
         if match is None:
@@ -77,7 +77,7 @@ def check_switches(switches: Sequence[SwitchSpec]) -> tuple[SwitchSpec, ...]:
     """The switches of one network.
 
     Raises:
-        UnsupportedError: there is none, or one is there twice.
+        UnsupportedError: there is none, or one is given twice.
     """
     where = "switches"
     if not switches:
@@ -90,7 +90,7 @@ def check_switches(switches: Sequence[SwitchSpec]) -> tuple[SwitchSpec, ...]:
 
 
 def chosen(switches: Sequence[SwitchSpec], wanted: SwitchSpec | str, where: str) -> SwitchSpec:
-    """The switch that is meant.
+    """The switch with the given name, or with the name of the given SwitchSpec.
 
     Raises:
         UnsupportedError: it is not among them.

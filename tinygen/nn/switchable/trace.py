@@ -1,4 +1,4 @@
-"""What a float network is made of, seen along its data: which channels go together, and where activations lie."""
+"""The structure of a float network, from its data flow: which channels are coupled, and where activations are."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Structure:
     Attributes:
         layers: in the order of use.
         norms: channels of batch norms, by path.
-        relus: paths of ReLUs whose place a one-sided quantizer takes: nothing but them comes before what they feed.
+        relus: paths of ReLUs that a one-sided quantizer replaces: those whose readers are not all batch norms.
         behind: paths of batch norms that follow a ReLU (XNOR-Net's order): a two-sided quantizer stands behind them.
         to_last: of `relus` and `behind`, those that feed the last layer alone.
     """
@@ -105,8 +105,8 @@ class Structure:
 def trace(network: nn.Module) -> Structure:
     """
     Raises:
-        UnsupportedError: a module or function that says nothing of channels, channels that do not go together, a layer
-            that is used twice, or a forward() that depends on values.
+        UnsupportedError: a module or function without a channel rule, channels that do not match, a layer that is used
+            twice, or a forward() that depends on values.
     """
     return _Trace(network).structure()
 
@@ -195,7 +195,7 @@ class _Trace:
             return sources[0]  # with itself, or with a number
         first, second = sources
         if first is None or second is None:
-            # What is added to the model's input has all its channels.
+            # A tensor that is added to the model's input keeps all its channels.
             for block in first or second or []:
                 block.root().fixed = True
             return first or second
@@ -260,7 +260,7 @@ class _Trace:
         return node.op == "call_module" and isinstance(self.parts[str(node.target)], kinds)
 
     def _fed(self, node: fx.Node) -> Iterator[fx.Node]:
-        """What reads a node, behind pools and the like."""
+        """The readers of a node, looking through pools and the like."""
         for user in node.users:
             if self._passes(user):
                 yield from self._fed(user)

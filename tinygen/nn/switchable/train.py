@@ -28,17 +28,17 @@ _COMPARED: Mapping[str, type] = {"filters": SharedWeights, "norms": SwitchableBa
 class Distillation:
     """L_q = output KL(SG(p_r) || p_q) + features sum ||f_r - f_q||^2 (5.11 to 5.13).
 
-    p are the outputs' probabilities, f the pre-activations. Both sums are means over the batch. Of narrower switches
-    the channels that they have are compared. The gradient does not pass through p_r, and does pass through f_r, so
-    that teacher and student move towards each other. ("We do not stop the gradients flowing to f_r and quantize f_r",
-    below (5.12), may mean that f_r is quantized; here it is not, as in the equation.)
+    p are the outputs' probabilities, f the pre-activations. Both sums are means over the batch. For narrower switches
+    only their channels are compared. The gradient does not pass through p_r, and does pass through f_r, so that teacher
+    and student approach each other. ("We do not stop the gradients flowing to f_r and quantize f_r", below (5.12), may
+    mean that f_r is quantized; here it is not, as in the equation.)
 
     Attributes:
         output, features: alpha_1 and alpha_2. The thesis' 1e-7 brings the second to the size of the first in ResNet-18;
             a network with a hundredth of its activations needs a larger one for that.
-        compared: what f is. "filters": what every layer but the last gives (5.1). "norms": the same behind batch norm.
-            TanhQuant's weights are of size 1, whatever the float ones are, and batch norm undoes that; what filters
-            give differs by such a factor, and L_f then asks the float weights to grow.
+        compared: the choice of f. "filters": the outputs of every layer but the last (5.1). "norms": the same after
+            batch norm. TanhQuant scales weights to a maximum of 1, which batch norm compensates; so filters' outputs
+            differ by that factor, and with "filters" L_f makes the float weights grow.
 
     Raises:
         UnsupportedError: `compared` is something else.
@@ -54,11 +54,11 @@ class Distillation:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What one switch gave.
+    """The results of one switch.
 
     Attributes:
         logits: [N, classes].
-        features: pre-activations, by the module that gives them.
+        features: pre-activations, by the module that computes them.
     """
 
     logits: Tensor
@@ -87,11 +87,11 @@ def switchable_step(
 ) -> dict[str, float]:
     """One iteration of Algorithm 3: the gradients of all switches summed, then one step.
 
-    Without distillation every switch has the cross-entropy; with it the float switch of the largest width alone, and
-    all others learn from it.
+    Without distillation every switch has the cross-entropy loss; with it only the float switch of the largest width
+    has, and all others learn from this switch.
 
     Args:
-        network: switchable, in training mode; its switch is the same afterwards.
+        network: switchable, in training mode; its switch is restored.
         images, labels: a batch, and its classes [N].
         optimizer: of the network's parameters.
 
@@ -124,7 +124,7 @@ def _distilled(
     teacher = teacher_of(switches, type(network).__name__)
     taught = _seen(network, teacher, images, distillation.compared)
     probabilities = taught.logits.detach().softmax(1)
-    # Students' gradients are collected at copies of f_r, and pass through the teacher once, at the end.
+    # Students' gradients accumulate at copies of f_r, and are propagated through the teacher once, at the end.
     copies = {module: value.detach().requires_grad_() for module, value in taught.features.items()}
     losses = {}
     for spec in switches:
@@ -184,13 +184,13 @@ def train_switchable(
     distillation: Distillation | None = None,
     after_step: Callable[[], None] | None = None,
 ) -> dict[str, float]:
-    """Trains all switches together; call it once per epoch, or with batches without end of your making.
+    """Trains all switches together; call it once per epoch, or once with batches of several epochs.
 
     Args:
         network: switchable; it is in training mode afterwards.
         batches: of images and classes.
-        optimizer: of the network's parameters. With many switches take a lower learning rate: their gradients are
-            summed (the thesis lowers 0.1 to 0.03 for 16).
+        optimizer: of the network's parameters. With many switches use a lower learning rate: their gradients are summed
+            (the thesis lowers 0.1 to 0.03 for 16).
         distillation: see `switchable_step`.
         after_step: called after each step, for the schedule's step, say.
 
@@ -215,7 +215,7 @@ def train_switchable(
 
 
 def calibrate_switches(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """`tinygen.nn.calibrate` in every switch; the switch is the same afterwards.
+    """Runs `tinygen.nn.calibrate` in every switch; the active switch is restored.
 
     Raises:
         UnsupportedError: there is no batch, or the network is not switchable.
