@@ -11,7 +11,9 @@ from tinygen.lowering.plan import KernelPlan, kernel
 
 @kernel(Add, name="cmsis_nn_add", family=support.FAMILY)
 def add(node: Node) -> KernelPlan | None:
-    """int8, and int16 whose scales are not all powers of two (those LiteRT only shifts, the library cannot)."""
+    """int8, and int16 unless all scales are powers of two (LiteRT only shifts these, which the library does not
+    support).
+    """
     op = node.op
     assert isinstance(op, Add)
     suffix = support.type_suffix(node)

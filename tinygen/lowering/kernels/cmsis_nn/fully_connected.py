@@ -1,7 +1,7 @@
 """FULLY_CONNECTED by arm_fully_connected_s8, arm_fully_connected_wrapper_s8 (per channel) and arm_fully_connected_s16.
 
-The library scales accumulators as its convolutions do, LiteRT's reference with one rounding: results differ by a
-code here and there (`arithmetic`).
+The library scales accumulators as its convolutions do, LiteRT's reference with one rounding: results may differ by one
+code (`arithmetic`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def arithmetic(node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 @kernel(FullyConnected, name="cmsis_nn_fully_connected", family=support.FAMILY, arithmetic=arithmetic)
 def fully_connected(node: Node) -> KernelPlan | None:
-    """Per tensor or per channel; int16 per tensor only; not what rounds halves upwards."""
+    """Per tensor or per channel; int16 per tensor only; no layers that round halves upwards."""
     op = node.op
     assert isinstance(op, FullyConnected)
     suffix = support.type_suffix(node)
@@ -56,7 +56,7 @@ def fully_connected(node: Node) -> KernelPlan | None:
 
 
 def _call(function: str, suffix: str, filters: tuple[int, ...]) -> LibraryCall:
-    """The scratch of int8 layers, where there is any (MVE), holds the sums of the weights."""
+    """The scratch of int8 layers, needed with MVE only, holds the sums of the weights."""
     also = ("arm_vector_sum_s8",) if suffix == "s8" else ()
     query = f"arm_fully_connected_{suffix}_get_buffer_size"
     return LibraryCall(support.HEADER_FILES, (function, *also), query, (filters,))

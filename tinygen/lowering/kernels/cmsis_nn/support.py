@@ -1,4 +1,4 @@
-"""What the calls of CMSIS-NN share: its structs as tuples of int32, its names.
+"""Shared by the calls of CMSIS-NN: its structs as tuples of int32, its names.
 
 The order of fields is that of Include/arm_nn_types.h; tuples are passed to the library's buffer-size functions as
 they are, and spelled out as designated initialisers in the C.
@@ -30,7 +30,7 @@ def type_suffix(node: Node) -> str | None:
 
 
 def call(function: str, *arguments: int | tuple[int, ...], also: Sequence[str] = ()) -> LibraryCall:
-    """A call whose scratch `<function>_get_buffer_size` knows."""
+    """A call whose scratch size is given by `<function>_get_buffer_size`."""
     return LibraryCall(HEADER_FILES, (function, *also), f"{function}_get_buffer_size", arguments)
 
 

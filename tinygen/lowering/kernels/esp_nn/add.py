@@ -11,7 +11,7 @@ from tinygen.lowering.plan import KernelPlan, kernel
 
 @kernel(Add, name="esp_nn_add", family=support.FAMILY)
 def add(node: Node) -> KernelPlan | None:
-    """Scales that are only shifted to the right: the header asks for that."""
+    """Scales that are only shifted to the right, as the library's header requires."""
     op = node.op
     assert isinstance(op, Add)
     if not support.computes(node) or not node.input(0).shape == node.input(1).shape == node.output.shape:

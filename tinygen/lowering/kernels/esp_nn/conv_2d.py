@@ -37,7 +37,7 @@ def conv_2d_vectors(node: Node) -> KernelPlan | None:
 
 
 def _lacking(axis: Axis) -> int:
-    """How far the last window reaches behind the input."""
+    """How far the last window reaches beyond the end of the input."""
     return (axis.output - 1) * axis.stride + axis.kernel - axis.before - axis.input
 
 
@@ -49,7 +49,7 @@ def _plan(node: Node) -> KernelPlan | None:
         return None
     if op.groups(node) != 1 or rows.dilation != 1 or columns.dilation != 1:
         return None
-    # Padding around a window of one tap is not looked at.
+    # Padding does not matter for a window of one tap.
     if rows.kernel == columns.kernel == 1 and (rows.padded or columns.padded):
         return None
     weights = node.constant(1)

@@ -23,7 +23,7 @@ def depthwise_conv_2d(node: Node) -> KernelPlan | None:
 
 @kernel(DepthwiseConv2D, name="esp_nn_depthwise_conv_2d_vectors", family=support.FAMILY, isa=support.VECTORS)
 def depthwise_conv_2d_vectors(node: Node) -> KernelPlan | None:
-    """The same, without the paddings that ESP32-S3's form gets wrong."""
+    """The same, without the paddings for which the ESP32-S3 version is wrong."""
     op = node.op
     assert isinstance(op, DepthwiseConv2D)
     rows, columns = op.geometry(node)
@@ -31,7 +31,7 @@ def depthwise_conv_2d_vectors(node: Node) -> KernelPlan | None:
     if op.multiplier(node) == 1 and channels % 8 == 0:
         before = {rows.before, columns.before}
         if rows.kernel == columns.kernel == 3:
-            # Its scratch is that of another form, unless both axes are padded alike.
+            # It reserves the scratch of another version, unless both axes are padded alike.
             if channels % 16 == 0 and before not in ({0}, {1}):
                 return None
         elif 2 * (node.input(0).size + node.input(1).size) > _STRIPS and rows.padded:

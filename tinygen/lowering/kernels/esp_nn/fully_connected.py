@@ -1,7 +1,7 @@
 """FULLY_CONNECTED by esp_nn_fully_connected_s8 and esp_nn_fully_connected_per_ch_s8.
 
-The library scales accumulators as its convolutions do, LiteRT's reference with one rounding: results differ by a code
-here and there (`vendor.rounded_twice`).
+The library scales accumulators as its convolutions do, LiteRT's reference with one rounding: results may differ by one
+code (`vendor.rounded_twice`).
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def _dense(isa: str = "c99", unless: str = "", suffix: str = "") -> Callable[[Pl
 
 @_dense(unless=support.VECTORS)
 def fully_connected(node: Node) -> KernelPlan | None:
-    """Per tensor or per channel; not what rounds halves upwards."""
+    """Per tensor or per channel; no layers that round halves upwards."""
     return _plan(node)
 
 
 @_dense(isa=support.VECTORS, suffix="_vectors")
 def fully_connected_vectors(node: Node) -> KernelPlan | None:
-    """The same, where every row begins where a vector may."""
+    """The same, if every row is aligned for vector loads."""
     depth = node.input(1).shape[1]
     return _plan(node) if node.input(0).size == depth or depth % support.ALIGNMENT == 0 else None
 

@@ -11,7 +11,7 @@ from tinygen.lowering.plan import KernelPlan, kernel
 
 @kernel(Mul, name="esp_nn_mul", family=support.FAMILY)
 def mul(node: Node) -> KernelPlan | None:
-    """Products that are scaled by less than one: the header asks for shifts to the right."""
+    """Products that are scaled by less than one: the library's header requires shifts to the right."""
     op = node.op
     assert isinstance(op, Mul)
     if not support.computes(node) or not node.input(0).shape == node.input(1).shape == node.output.shape:

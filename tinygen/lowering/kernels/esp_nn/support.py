@@ -1,10 +1,10 @@
-"""What the calls of ESP-NN share: its structs as tuples of int32, its names, what it can compute (include/esp_nn.h).
+"""Shared by the calls of ESP-NN: its structs as tuples of int32, its names, its limits (include/esp_nn.h).
 
 The library computes int8 only, an image at a time, windows without dilation. It scales accumulators as TensorFlow Lite
 Micro does, by a doubling high multiplication, then a shift, each rounded.
 
-Layers are its where the plain C is right. For vector units (instruction set "pie": ESP32-S3, ESP32-P4) less is: what
-their forms are right for, by their sources in release 1.2.3; nothing here runs them.
+The library is used for layers that its plain C computes correctly. For vector units (instruction set "pie": ESP32-S3,
+ESP32-P4) fewer layers qualify, according to the sources of release 1.2.3; the vector code is not run in our tests.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LONGEST = 32767
 
 
 def call(name: str, *arguments: int | tuple[int, ...]) -> LibraryCall:
-    """A call of `esp_nn_NAME_s8`, whose scratch `esp_nn_get_NAME_scratch_size` knows."""
+    """A call of `esp_nn_NAME_s8`, whose scratch size is given by `esp_nn_get_NAME_scratch_size`."""
     functions = (f"esp_nn_{name}_s8", f"esp_nn_set_{name}_scratch_buf")
     return LibraryCall(_HEADER_FILES, functions, f"esp_nn_get_{name}_scratch_size", arguments)
 
@@ -42,7 +42,7 @@ def call_without_scratch(function: str) -> LibraryCall:
 
 
 def computes(node: Node) -> bool:
-    """Whether types and sizes are such as the library has."""
+    """Whether the library supports these types and sizes."""
     tensors = [tensor for tensor in (*node.inputs, node.output) if tensor is not None and len(tensor.shape) == 4]
     short = all(tensor.shape[0] == 1 or tensor.is_constant for tensor in tensors)
     return node.output.dtype == np.int8 and short and all(max(t.shape) <= _LONGEST for t in tensors)

@@ -1,1 +1,1 @@
-"""What several kernels' plans share."""
+"""Code that the plans of several kernels share."""

@@ -4,7 +4,7 @@ With w' the weights whose channel's codes rise, and their complement where codes
 2 * agreements - taps: agreements are the taps where the bits of x and w' are equal, and only taps inside the input are
 counted. So taps outside are exactly 0, and all channels rise.
 
-Cores without an instruction that counts bits leave these ways, in instructions per word of 32 products. On paper:
+Without a population-count instruction there are these ways, in instructions per word of 32 products, counted on paper:
 
     a table of bytes                              2 loads, 1 xor, 12 for the four bytes                      15
     counting each word in fields (SWAR)           2 loads, 1 xor, 8 to 9                                     12
@@ -13,10 +13,11 @@ Cores without an instruction that counts bits leave these ways, in instructions 
     columns: one channel of 32 filters            1 load, 1 to spread a bit, 1 xor, 4 for adders              7
 
 Columns need no fields, and no comparisons: what the planes start with makes the top one the packed output. But they
-take filters in whole words. So two of these are written: columns, which with loops and the way of the carries through
-the upper planes come to 8.1 instructions, 4.4 cycles on a Cortex-M7 and 9 on a Cortex-M4 that does not wait for flash;
-and three words to two, for few filters. The carries of 32 channels wait on the stack until those of a window are there:
-two at once go up, and the loop over channels needs registers for five planes only.
+take filters in whole words. So two of these are implemented: columns, which with loops and the propagation of carries
+through the upper planes take 8.1 instructions, 4.4 cycles on a Cortex-M7 and 9 on a Cortex-M4 that does not wait for
+flash; and three words to two, for few filters. The carries of 32 channels are kept on the stack until those of a window
+are complete; two at once are then added to the upper planes, so the loop over channels needs registers for five planes
+only.
 
 The bound of columns: seven instructions in two issue slots are 9.1 products per cycle; in one slot, with a cycle more
 for each group of loads, 4.3.
@@ -204,7 +205,7 @@ def column_weights(layer: BitLayer) -> np.ndarray:
 
 
 def column_starts(layer: BitLayer, threshold: Threshold, planes: int) -> tuple[np.ndarray, np.ndarray]:
-    """What the planes start with, so that the top one ends as the output.
+    """Initial values of the planes, such that the top plane ends as the output.
 
     accumulator = 2 a - taps >= t means a >= k = ceil((taps + t) / 2), and the top plane's bit, 2**(planes - 1), is
     reached from 2**(planes - 1) - k on. Where channels are even, a tap outside is worth half of them, whatever t is:
@@ -233,7 +234,7 @@ def column_starts(layer: BitLayer, threshold: Threshold, planes: int) -> tuple[n
 
 
 def _missing(layer: BitLayer) -> tuple[int, int]:
-    """Lowest and highest plane, plus one, of what windows lack for taps outside; equal where none lacks any."""
+    """Lowest plane, and highest plane plus one, of the corrections for taps outside; equal if there are none."""
     least = min(taps_inside(layer.rows)) * min(taps_inside(layer.columns))
     most = (layer.window - least) * layer.channels // 2
     half = layer.channels // 2
@@ -285,7 +286,7 @@ def copied_columns_plans(layer: BitLayer, stem: str) -> tuple[KernelPlan, ...]:
 
 
 def _held_carries(layer: BitLayer) -> int:
-    """Words whose carries of 32 wait for those of others: those of the window, or else of one of its rows, or none."""
+    """Words whose carries of 32 are kept on the stack: those of the window, or else of one of its rows, or none."""
     row = layer.columns.kernel * (-(-layer.channels // _EIGHT) * _EIGHT // WORD_BITS)
     sizes = (layer.rows.kernel * row, row)
     return next((size for size in sizes if 2 <= size <= _MOST_HELD), 0)

@@ -1,9 +1,9 @@
-"""Uneven thresholds, as those of a tanh: a table of a channel's even cells tells the code, but for one comparison.
+"""Uneven thresholds, as those of a tanh: a table over equal cells gives a channel's code, up to one comparison.
 
-The place of an accumulator is saturate((offset + (x * multiplier >> 32)) >> shift), one of 2^bits cells that divide
-what lies between the first threshold and the last. No place holds more than one threshold: checked for every channel
-and place that an accumulator can have. A cell is one word, 2^radix * (t - 1) + n + 1, with n thresholds before it and
-the next one at t: the code is (word mod 2^radix) + ((2^radix * x - word) >> 31). Words rise with the place.
+The cell of an accumulator is saturate((offset + (x * multiplier >> 32)) >> shift), one of 2^bits cells that divide the
+interval from the first threshold to the last. No cell contains more than one threshold: checked for every channel and
+cell that an accumulator can reach. A cell is one word, 2^radix * (t - 1) + n + 1, with n thresholds before it and the
+next one at t: the code is (word mod 2^radix) + ((2^radix * x - word) >> 31). Words rise with the cell's number.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def fit_cells(rows: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> Cells | 
     """
     if not _FEWEST <= rows.shape[1] < 2 ** _BITS[-1]:
         return None
-    # Words, and their differences from what they are compared with.
+    # Words, and their differences from the scaled accumulators that they are compared with.
     if max(np.abs(lows).max(), np.abs(highs).max()) << rows.shape[1].bit_length() >= _ROOM:
         return None
     for bits in _BITS:
@@ -58,7 +58,8 @@ def _fit(rows: np.ndarray, lows: np.ndarray, highs: np.ndarray, bits: int) -> Ce
     met = width > 0
     if not met.any():
         return None
-    # So fine that a multiplier has 30 bits at most, and a place before the shift as well; widths are 4 at least.
+    # The grid is limited so that the multiplier, and a cell's number before the shift, have at most 30 bits; widths are
+    # at least 4.
     shift = min(_FINEST, int(np.floor(np.log2(width[met].min()))) - 2)
     multiplier, offset = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
     multiplier[met] = np.round(2.0 ** (32 + shift) / width[met])
@@ -80,7 +81,7 @@ def _fit(rows: np.ndarray, lows: np.ndarray, highs: np.ndarray, bits: int) -> Ce
 
 
 def _grid(rows: np.ndarray, lows: np.ndarray, highs: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the first cell begins and how wide cells are, per channel; 0 where one comparison tells all codes."""
+    """The start of the first cell and the width of cells, per channel; width 0 if one comparison decides all codes."""
     zero, width = np.zeros(len(rows)), np.zeros(len(rows))
     for channel, (row, low, high) in enumerate(zip(rows, lows, highs, strict=True)):
         met = row[(row > low) & (row <= high)]

@@ -31,7 +31,7 @@ _NEVER = 2**31 - 1
 
 @dataclass(frozen=True)
 class PairSum:
-    """What one channel computes; equal for channels that compute the same.
+    """The sum of one channel; equal for channels that compute the same.
 
     Attributes:
         first, second, shift: factors and shift of the operands' integers.
@@ -123,7 +123,7 @@ def _tables(pair: PairSum) -> tuple[np.ndarray, np.ndarray, int] | None:
         if np.abs(first).max() >= _LARGEST:
             continue
         least, most = _bounds(first[:, None], codes, shift, low, high, axis=0)
-        # Where every code is the lowest or the highest, nothing bounds from the other side.
+        # If every code is the lowest or the highest, there is no bound from the other side.
         second = np.clip((least + most) // 2, -_LARGEST, _LARGEST)
         if np.all((least <= second) & (second <= most)):
             return first, second, shift
@@ -223,7 +223,7 @@ def _per(encoding: IntegerEncoding, counted: np.ndarray) -> float:
 def _bounds(
     sums: np.ndarray, codes: np.ndarray, shift: int, low: int, high: int, axis: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(least, most) that may be added so that pairs get their codes; the ends of the range are clamped to."""
+    """(least, largest) offset with which pairs get their codes; the extreme codes also result from clamping."""
     least = np.where(codes > low, (codes << shift) - sums, -_UNBOUNDED).max(axis=axis)
     most = np.where(codes < high, ((codes + 1) << shift) - sums - 1, _UNBOUNDED).min(axis=axis)
     return np.asarray(least), np.asarray(most)

@@ -1,8 +1,8 @@
 """The cheapest code that a layer's weights fit, from their values alone, and how its words are packed.
 
-Where the weights came from does not matter: a 4-bit convolution of a TFLite file, DoReFa levels, ternary or pruned
-weights and shared ones are all integers that take few values, and that is all a kernel needs to know
-(templates/model/tinygen_coded.h says how it unpacks them).
+The origin of the weights does not matter: a 4-bit convolution of a TFLite file, DoReFa levels, ternary, pruned or
+shared weights are all integers with few values, which is all that a kernel depends on (templates/model/tinygen_coded.h
+says how it unpacks them).
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class GridCode:
 
     @property
     def group(self) -> int:
-        """Codes that are packed together; TG_GROUP() in C."""
+        """Number of codes that are packed together; TG_GROUP() in C."""
         return _group(self.bits)
 
     @property
     def table_bytes(self) -> int:
-        """Scratch of the table that unpacking takes."""
+        """Scratch for the table that unpacking needs, in bytes."""
         return 0
 
     @property
@@ -269,7 +269,7 @@ def _any_code(values: list[int]) -> AnyCode | None:
         return found
     bits = max((len(values) - 1).bit_length(), 5)
     in_byte = values[0] >= -(2**7) and values[-1] < 2**7
-    # Bytes are unpacked faster, and of 7 bits instead of 8 little is left with the book beside them.
+    # Bytes are unpacked faster, and 7-bit codes with their book save little flash.
     return IndexCode(bits, tuple(values)) if bits <= (6 if in_byte else _BYTE) else None
 
 

@@ -54,7 +54,7 @@ def _activations(tensor: Tensor, table: str) -> dict[str, Any] | None:
 
 
 def unpacked(*tensors: Tensor) -> int:
-    """How many of the tensors have packed codes, which plain loops take out and put in one by one."""
+    """How many of the tensors have packed codes, which plain loops extract and insert one by one."""
     return sum(tensor.code_bits > 0 for tensor in tensors)
 
 
@@ -72,11 +72,11 @@ def output_context(tensor: Tensor) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Ending:
-    """An epilogue as templates take it.
+    """Template values of an epilogue.
 
     Attributes:
         context: what kernels/codes.j2 calls `after`.
-        constants: arrays per channel, for what is not one for all channels.
+        constants: arrays per channel, for values that differ between channels.
         cycles: predicted cost per output.
     """
 

@@ -1,4 +1,4 @@
-"""Convolutions made ready for tg_dot_2x4(): two pixels times four filters, int16 in scratch."""
+"""Convolutions prepared for tg_dot_2x4(): two pixels times four filters, int16 in scratch."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ Convolution = Conv2D | GatherConv2D | IntegerConv2D
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A convolution made ready for these kernels.
+    """A convolution prepared for these kernels.
 
     Attributes:
         node: the layer; its operator has geometry and groups.
-        ending: what becomes of sums.
+        ending: the epilogue that finishes sums.
         weights: [O, KH, KW, I], int8 but with a code.
         context: template values of how codes are read and written.
         stem: of the C function's name.
         code: what the weights are packed in; None for bytes.
-        kernel_scales: [O, I], what each kernel is multiplied with while it is unpacked; with a GridCode.
-        widen: how activations are widened pixel by pixel; None where whole rows of bytes are at once.
+        kernel_scales: [O, I], the factor of each kernel, applied while it is unpacked; only with a GridCode.
+        widen: how activations are widened pixel by pixel; None if whole rows of bytes are widened at once.
     """
 
     node: Node
@@ -85,7 +85,7 @@ class Job:
 
     @property
     def spare_words(self) -> int:
-        """Words of scratch behind the activations: read ahead, or written for a pixel that is none."""
+        """Words of scratch behind the activations, for reading ahead and for writes of a missing second pixel."""
         y = self.node.output
         return max(AHEAD // 4, y.memory_dtype.itemsize, pixel_elements(y) if y.packed_bits else 0)
 
@@ -138,7 +138,7 @@ def _packed(job: Job) -> Packed:
             _ending(job, padding).constant(),
             *more,
         ),
-        # No code need be that of zero: what fills up the taps is multiplied with activations that are.
+        # Padding weights need no code for zero: they are multiplied with activations that are zero.
         {"code": blocks.context(code) | scaling, "spread_words": blocks.spread_words, "clear": taps > rows.shape[1]},
         filters,
         taps,
@@ -154,7 +154,7 @@ def _rows_of_groups(job: Job, weights: np.ndarray) -> np.ndarray:
     wanted = filters if job.groups == 1 else job.groups * whole_words(each)
     padded = np.zeros((job.groups, wanted // job.groups, *window, job.depth), weights.dtype)
     padded[:, :each, ..., :channels] = weights.reshape(job.groups, each, *window, channels)
-    # Bytes, whatever they mean: pack_dot_blocks() only moves them.
+    # The bytes may hold any codes: pack_dot_blocks() only moves them.
     return padded.reshape(wanted, -1).astype(np.uint8 if weights.dtype == np.uint8 else np.int8)
 
 
@@ -199,7 +199,8 @@ def _kernel_scales(job: Job) -> tuple[tuple[Constant, ...], dict[str, Any], floa
 
 
 def _ending(job: Job, padding: int) -> Epilogue:
-    """The job's. What fills up the channels of codes with a zero point is multiplied with weights that are none.
+    """The job's epilogue. Activations that pad the channels of codes with a zero point are multiplied with padding
+    weights.
 
     Args:
         padding: the sum of those weights, of each filter.
@@ -220,5 +221,5 @@ def added_sum(node: Node) -> LinearSum | None:
 
 
 def operands(node: Node) -> tuple[tuple[str, int], ...]:
-    """The input, and what is added to sums."""
+    """The input, and the operand that is added to sums."""
     return (("input", 0), ("residual", 3)) if isinstance(node.op, Conv2DAdd) else (("input", 0),)

@@ -1,4 +1,4 @@
-"""Weights of live channels as tuned kernels take them: gathered from those of all, four filters at a time."""
+"""Weights of live channels for tuned kernels: gathered from those of all channels, four filters at a time."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _OPERANDS = {"input": 0, "weights": 1, "live_in": 2, "live_out": 3, "gamma": 4}
 
 @dataclass(frozen=True, eq=False)
 class LiveWeights:
-    """Of a convolution of live channels.
+    """The weights of a convolution of live channels.
 
     Attributes:
         shape: of the live ones, [k_out, KH, KW, k_in].
         everything: int8 [O, KH, KW, I]; None where the live ones are computed.
         ending: of all channels.
         context: template values (kernels/gathered.j2).
-        packed: all channels' weights in few bits, if they are.
+        packed: all channels' weights in few bits, or None.
     """
 
     shape: tuple[int, ...]
@@ -58,7 +58,7 @@ class FewValues:
 
     Attributes:
         bits: of a code: 1, 2 or 4.
-        table: what codes stand for.
+        table: the value of each code.
         rows: uint8 [O, bytes]; each filter's codes begin with a byte, the first in its lowest bits.
     """
 
@@ -99,11 +99,11 @@ def weights_constant(everything: np.ndarray, packed: FewValues | None) -> Consta
 
 
 def live_weights(node: Node, zero: int, *, as_bytes: bool) -> LiveWeights | None:
-    """None for weights that are no bytes, and for sums that might wrap on their way.
+    """None for weights that do not fit a byte, and for sums that might overflow in between.
 
     Args:
         node: a GatherConv2D.
-        zero: what stands for 0 in the activations that are multiplied.
+        zero: the code of 0 in the activations that are multiplied.
         as_bytes: gathered weights stay bytes, and are not widened.
     """
     op, weights = node.op, node.input(1)
@@ -131,7 +131,7 @@ def live_weights(node: Node, zero: int, *, as_bytes: bool) -> LiveWeights | None
 
 
 def operands_of(node: Node) -> tuple[tuple[str, int], ...]:
-    """Parameters for what is computed: activations, weights of experts, lists, gammas."""
+    """Parameters for computed operands: activations, weights of experts, lists, gammas."""
     return computed_operands(node, **_OPERANDS)
 
 
@@ -152,7 +152,7 @@ def _bytes(node: Node) -> np.ndarray | None:
 
 
 def _ending(node: Node, op: GatherConv2D) -> Epilogue:
-    """Of all channels; gammas want a word for the multiplier."""
+    """The epilogue of all channels; gammas need a word for the multiplier."""
     filters = op.filters(node)
     bias = np.array(op.bias, np.int64) if op.bias else np.zeros(filters, np.int64)
     apart = ("multiplier",) if node.optional(4) is not None else ()

@@ -3,8 +3,8 @@
 A weight is a sum of signed powers of two (its non-adjacent form, Reitwiesner 1960: the fewest there are), so that a
 product is a few additions and subtractions of `x << k`. The activations of two pixels lie in the halves of a word, as
 low + 65536 * high, and one addition serves both as long as neither half leaves its 16 bits. So the digits of a block of
-filters are dealt out to *phases*: groups of neighbouring exponents, each relative to its lowest, that end before a half
-could overflow, whatever the activations are. Between phases the halves are added to 32-bit sums.
+filters are distributed over *phases*: groups of neighbouring exponents, each relative to its lowest, that end before a
+half could overflow, whatever the activations are. Between phases the halves are added to 32-bit sums.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True)
 class Tap:
-    """One activation, and where it goes.
+    """One activation, and the sums that it is added to.
 
     Attributes:
         index: of the tap in the window.
@@ -43,7 +43,7 @@ class Tap:
 
 @dataclass(frozen=True)
 class Phase:
-    """Additions whose halves cannot overflow; their sum counts 2**shift times. Taps by rising index."""
+    """Additions whose halves cannot overflow; their sum is weighted by 2**shift. Taps by rising index."""
 
     shift: int
     taps: tuple[Tap, ...]
@@ -55,7 +55,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Costs:
-    """What a phase costs beside its additions: cycles per load of an activation, and per filter when it ends."""
+    """Costs of a phase in addition to its additions: cycles per load of an activation, and per filter at its end."""
 
     load: float
     end: float
@@ -123,7 +123,7 @@ def _group_cost(digits: np.ndarray, low: int, high: int, costs: Costs) -> float 
 
 
 def _cuts(digits: np.ndarray, low: int, high: int) -> list[int] | None:
-    """Where phases begin and end among the taps: as few as halves allow; None when one tap is too much.
+    """Borders of phases among the taps: as few as the halves allow; None if one tap alone overflows.
 
     Args:
         digits: [exponents, filters, taps], the first exponent counts once.
@@ -147,7 +147,7 @@ def _cuts(digits: np.ndarray, low: int, high: int) -> list[int] | None:
 
 
 def _phases(digits: np.ndarray, shift: int, cuts: Sequence[int]) -> list[Phase]:
-    # All at once, tap by tap: with numpy the calls are what takes time.
+    # All filters at once, tap by tap, since with numpy the number of calls determines the time.
     found = np.argwhere(digits.transpose(2, 0, 1))
     minus = digits[found[:, 1], found[:, 2], found[:, 0]] < 0
     terms: dict[int, list[Term]] = {}

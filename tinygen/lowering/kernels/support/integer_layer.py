@@ -1,4 +1,4 @@
-"""Layers on integer codes as the multiplying kernels take them: int8 weights, codes as they lie, an epilogue.
+"""Layers on integer codes for the multiplying kernels: int8 weights, codes as stored, an epilogue.
 
 Channels whose codes fall as the accumulator rises get their weights negated, so that all rise. Epilogues become the
 forms of kernels/requantize.j2: `sign` for a bit, `fused` (multiply-add and saturate) where that is proven to equal the
@@ -45,12 +45,12 @@ _KEPT = 64
 
 @dataclass(frozen=True, eq=False)
 class IntegerLayer:
-    """A layer with weights and epilogue made ready.
+    """A layer with prepared weights and epilogue.
 
     Attributes:
         weights: integers [O, ...], int64; those of falling channels negated.
         falling: bool [O].
-        epilogue: with the biases that the codes' zero point makes.
+        epilogue: its biases include the contribution of the codes' zero point.
         context: template values of input and output.
     """
 
@@ -69,8 +69,8 @@ def integer_layer(
     wide: bool = False,
     reads: Literal["bytes", "halves", "any"] = "bytes",
 ) -> IntegerLayer | None:
-    """None where the multiplying kernels do not reach: other encodings of activations, wide weights, kernel scales,
-    a multiplier of -2**31.
+    """None for layers that the multiplying kernels do not support: other encodings of activations, wide weights, kernel
+    scales, a multiplier of -2**31.
 
     Args:
         node: the layer.
@@ -85,7 +85,7 @@ def integer_layer(
     if x is None or not node.input(1).is_constant or (integer_mac.kernel_scales(node) is not None) != scaled:
         return None
     if isinstance(epilogue, Rescale) and min(epilogue.multiplier) < -_NEVER:
-        return None  # of which there is no opposite
+        return None  # which cannot be negated in int32
     weights = integer_mac.weight_integers(node)
     falling = falling_channels(epilogue, len(weights))
     weights = np.where(falling.reshape(-1, *[1] * (weights.ndim - 1)), -weights, weights)
@@ -109,12 +109,12 @@ def finished_sums(epilogue: Ending, y: Tensor, lows: np.ndarray, highs: np.ndarr
 
 
 def read_values(x: Tensor) -> dict[str, Any] | None:
-    """How codes of any encoding are widened, and `zero`, the zero point that leaves; None for wide integers."""
+    """How codes of any encoding are widened, and `zero`, the remaining zero point; None for wide integers."""
     return _widened(x) if needs_widening(x) else _activations(x)
 
 
 def _activations(x: Tensor, *, halves: bool = False) -> dict[str, Any] | None:
-    """How codes are widened to what is multiplied, and what that leaves of the zero point."""
+    """How codes are widened to the multiplied integers, and the zero point that remains."""
     match x.encoding:
         case Affine(storage="int8"):
             zero = x.zero_point
@@ -141,7 +141,7 @@ def _widened(x: Tensor) -> dict[str, Any] | None:
 
 
 def _pointer(x: Tensor) -> dict[str, Any]:
-    """Templates read int8_t; codes of another type are taken as such."""
+    """Templates read int8_t; pointers to other types are cast to it."""
     return {"source": "codes" if x.dtype == np.uint8 and not x.packed_bits else "input"}
 
 
@@ -198,7 +198,7 @@ _known: OrderedDict[Any, Epilogue] = OrderedDict()
 def _epilogue(
     rising: Ending | None, lows: np.ndarray, highs: np.ndarray, y: Tensor, bias: np.ndarray, unit: int
 ) -> Epilogue:
-    """What it was, where it was asked for lately."""
+    """Cached: returns the earlier result for recent arguments."""
     key = (rising, y.encoding, unit, *((a.dtype.char, a.tobytes()) for a in (lows, highs, bias)))
     if key not in _known:
         _known[key] = _new_epilogue(rising, lows, highs, y, bias, unit)
@@ -215,7 +215,7 @@ def _new_epilogue(
         case None:
             return _write({"form": "none"}, bias * unit, unit, {})
         case Threshold() if isinstance(y.encoding, Binary):
-            # Never and always are as far as sums can be, so that a bias takes them.
+            # Thresholds for never and always lie at the ends of the sums' range, so that a bias can be added to them.
             cuts = np.clip(np.array(rising.thresholds, np.int64)[:, 0], lows - 1, highs + 1)
             return _write({"form": "sign"}, (bias - cuts) * unit, unit, {}, "bias less threshold")
         case Threshold():
@@ -254,7 +254,7 @@ def _fused(
 
 
 def fused(rising: Rescale | Threshold, found: Fit, bias: np.ndarray, unit: int = 1) -> Epilogue:
-    """Of a multiplication that was found to do what an epilogue does.
+    """The epilogue for a multiplication that was proven to equal it.
 
     Args:
         rising: the epilogue; its clamps of channels remain.
@@ -298,7 +298,7 @@ def _scales(rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray) ->
 
 
 def _searched(rising: Threshold, lows: np.ndarray, highs: np.ndarray, bias: np.ndarray, unit: int) -> Epilogue:
-    """A code by the first that can find it: a guess among octaves, a guess from cells, a comparison with each step."""
+    """The first form that fits: a guess by octaves, a guess by cells, a comparison with each step."""
     rows = np.clip(np.array(rising.thresholds, np.int64) * unit, -_NEVER - 1, _NEVER)
     bits = rows.shape[1].bit_length()
     ends = lows.astype(np.int64) * unit, highs.astype(np.int64) * unit
@@ -320,7 +320,7 @@ def _searched(rising: Threshold, lows: np.ndarray, highs: np.ndarray, bias: np.n
         guess = {"multiplier": cells.multiplier, "offset": cells.offset}
         return _with_table("cells", context, unit, start | guess, {"cells": cells.cells})
     if rows.shape[1] > _COMPARED:
-        # A search halves what is left: thresholds that are never reached fill it up.
+        # The binary search needs 2^n - 1 thresholds: ones that are never reached fill the rest.
         rows = np.pad(rows, ((0, 0), (0, 2**bits - 1 - rows.shape[1])), constant_values=_NEVER)
     return _with_table("steps", {"steps": rows.shape[1], "step_bits": bits}, unit, start, {"steps": rows})
 
@@ -335,17 +335,17 @@ def _with_table(
 
 
 def rescaled(rising: Rescale, bias: np.ndarray, unit: int = 1, *, apart: Collection[str] = ()) -> Epilogue:
-    """An epilogue as it is written.
+    """The epilogue in its original form.
 
     Args:
         rising: of as many channels as there are biases, or one for all of them.
         bias: int64 [channels].
         unit: sums are this many times the accumulators.
-        apart: what has a word for each channel in any case.
+        apart: columns that always have a word for each channel.
     """
     offset = np.array(rising.offset, np.int64)
     low_words = (offset & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
-    # Most shift by a word and more: then the upper word is all that is shifted.
+    # Most shifts are by 32 bits or more: then only the upper word is shifted.
     high = min(rising.shift) >= _WORD
     context = {"form": "rescale_high" if high else "rescale", "low": rising.low, "high": rising.high}
     columns = {

@@ -1,4 +1,4 @@
-"""What tuned kernels of convolutions with counted lists share: what they read, and what finishes sums."""
+"""Shared by tuned kernels of convolutions with counted lists: their operands and their epilogue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BLOCKS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 @dataclass(frozen=True, eq=False)
 class LiveConv:
-    """A convolution whose lists say how many channels live.
+    """A convolution whose lists give the number of live channels.
 
     Attributes:
         ending: of all channels.
@@ -49,7 +49,7 @@ class LiveConv:
 
 
 def live_conv(node: Node) -> LiveConv | None:
-    """None for activations and weights that are no bytes, for thresholds, and for dilated rows."""
+    """None for activations and weights that do not fit a byte, for thresholds, and for dilated rows."""
     op, x, y = node.op, node.input(0), node.output
     assert isinstance(op, MaskedConv2D)
     weights = node.input(1).integer.integers(node.constant(1))

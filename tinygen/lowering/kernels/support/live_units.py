@@ -1,8 +1,9 @@
-"""Inner loops over the live parts of sparse convolutions: which words of activations a unit of weights meets, and when.
+"""Inner loops over the live parts of sparse convolutions: which words of activations each unit of weights is multiplied
+with, and in what order.
 
-A unit is what is zero or not as a whole: the kernel of one input channel, or a few neighbouring channels of a 1x1
-window. Its weights are pairs of int16, each beside a word of activations; the activations of some pixels are loaded
-once for all weights that meet them.
+A unit is a set of weights that is pruned as a whole: the kernel of one input channel, or a few neighbouring channels of
+a 1x1 window. Its weights are pairs of int16, each multiplied with a word of activations; the activations of some pixels
+are loaded once for all weights that use them.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Loop:
     Attributes:
         before, body: lines of C, ahead of the loop and in it.
         names: of weights and words of activations in registers.
-        record: words that the loop reads per unit: the way to its activations, and its weights.
+        record: words that the loop reads per unit: the offset to its activations, and its weights.
         products, loads: per unit.
     """
 
@@ -89,7 +90,7 @@ def products(rows: Sequence[Sequence[int]], pixels: int, step: int, *, halves: b
 
 
 def registers(groups: Sequence[Sequence[Product]], dual: bool) -> int:
-    """What the loop needs, of `_REGISTERS`."""
+    """How many of `_REGISTERS` the loop needs."""
     sums, weights = _counts(groups)
     return sums + weights + (_dual_words(groups) + 3 if dual else 2 + 2)
 
@@ -119,7 +120,7 @@ def _positions(groups: Sequence[Sequence[Product]]) -> list[tuple[int, int, list
 
 
 def _dual_words(groups: Sequence[Sequence[Product]]) -> int:
-    """Two, and a third where an odd number of them would end in the register that the next unit begins with."""
+    """Two registers, and a third if an odd number of words would end in the register that the next unit begins with."""
     return 2 + len(_positions(groups)) % 2
 
 
@@ -128,7 +129,7 @@ def _mac(product: Product, weight: str, word: str) -> str:
 
 
 def _single(groups: Sequence[Sequence[Product]]) -> Loop:
-    """Loads in a row, which take a cycle each but for the first."""
+    """Consecutive loads, which take one cycle each except the first."""
     sums, weights = _counts(groups)
     words = max(min(4, _REGISTERS - 1 - sums - weights - 2), 1)
     body = ["TG_LOAD(d, r, 0);"]

@@ -25,14 +25,14 @@ from tinygen.lowering.plan import Constant
 
 @dataclass(frozen=True, eq=False)
 class Requantization:
-    """What the epilogue of a kernel needs.
+    """Values for the epilogue of a kernel.
 
     Attributes:
         context: template values: output_zero, low, high, per_channel, scale_function with its
             scale_arguments, multiplier and shift when one pair serves all channels, and upward_channels when only
             so many, from the first, round halves upwards.
         constants: `multipliers` and `shifts` arrays (or `scales`) when there is one pair per channel.
-        headers: what the scale function needs beside tinygen_math.h.
+        headers: needed by the scale function in addition to tinygen_math.h.
         cycles: predicted cost per output.
     """
 
@@ -130,12 +130,12 @@ def folded_bias(node: Node, *, axis: int) -> Constant:
 
 
 def bias_or_zeros(node: Node, channels: int, dtype: type) -> Constant:
-    """The bias as it is, in the accumulator's type; zeros when the layer has none."""
+    """The unchanged bias, in the accumulator's type; zeros if the layer has none."""
     bias = node.constant(2).reshape(-1) if node.optional(2) is not None else np.zeros(channels)
     return Constant("bias", bias.astype(dtype), f"[{channels}]")
 
 
 def float_clamp(node: Node) -> dict[str, Any]:
-    """Template values `low` and `high` of a fused activation on floats; None where there is no bound."""
+    """Template values `low` and `high` of a fused activation on floats; None for a missing bound."""
     low, high = float_activation_range(getattr(node.op, "activation", Activation.NONE))
     return {"low": None if math.isinf(low) else low, "high": None if math.isinf(high) else high}

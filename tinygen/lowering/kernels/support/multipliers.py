@@ -18,7 +18,7 @@ def fits_fixed_point(real: float, least: int, largest: int) -> bool:
 
 
 def exact_multiplier(real: float, least: int, largest: int, low: int, high: int) -> tuple[int, int] | None:
-    """(multiplier, shift) with which one rounding, upwards at ties, gives what double precision gives.
+    """(multiplier, shift) with which one rounding, upwards at ties, equals double precision.
 
     f(x) = (x * multiplier + 2**(30 - shift)) >> (31 - shift) and round(x * real) both grow with x. So they agree
     everywhere if each result k is first reached at the same x, which bounds the multiplier from both sides:
@@ -27,10 +27,10 @@ def exact_multiplier(real: float, least: int, largest: int, low: int, high: int)
     Args:
         real: the multiplier to imitate, ties away from zero.
         least, largest: every x lies between them.
-        low, high: results that are told apart; those beyond are clamped to them.
+        low, high: results beyond these are clamped to them.
 
     Returns:
-        None when no multiplier of 31 bits does it.
+        None if no multiplier of 31 bits does.
     """
     if not fits_fixed_point(real, least, largest):
         return None

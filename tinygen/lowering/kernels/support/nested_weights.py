@@ -1,4 +1,4 @@
-"""Weights of 1, 2, 4 or 8 bits, read from 8-bit codes that other switches of the network read too."""
+"""Weights of 1, 2, 4 or 8 bits, read from 8-bit codes that the network's switches share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinygen.lowering.plan import Constant
 
 @dataclass(frozen=True, eq=False)
 class NestedCode:
-    """weight = 2 c - (2^bits - 1), c the code of `bits` bits that an 8-bit code gives (`tinygen.ir.nesting`).
+    """weight = 2 c - (2^bits - 1), with c the upper `bits` bits of an 8-bit code (`tinygen.ir.nesting`).
 
     Attributes:
         bits: 1, 2, 4 or 8.
@@ -56,16 +56,16 @@ class NestedCode:
             return ()
         padded = np.zeros(-(-len(self.falling) // 4) * 4, np.uint32)
         padded[: len(self.falling)] = self.falling
-        # Even bytes of a word are one filter's, odd ones the next one's.
+        # Even bytes of a word belong to one filter, odd ones to the next.
         words = padded[0::2] * np.uint32(0x00FF00FF) | padded[1::2] * np.uint32(0xFF00FF00)
         return (Constant("flips", words, "two filters to a word: weights that are negated"),)
 
 
 def nested_code(weights: Tensor, falling: np.ndarray) -> NestedCode | None:
-    """How these weights are read from 8-bit codes; None where they are no levels of such, or not in whole words.
+    """How these weights are read from 8-bit codes; None if they are not levels of such codes, or not in whole words.
 
     Args:
-        weights: of a convolution. 8-bit levels are codes of their own where they are nobody else's.
+        weights: of a convolution. 8-bit levels that no other layer shares are their own codes.
         falling: bool [O], channels whose weights are negated.
     """
     bits, parent = odd_level_bits(weights.encoding), weights.nested_in

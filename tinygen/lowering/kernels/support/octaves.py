@@ -1,10 +1,10 @@
-"""Thresholds that lie as powers of two do: a first guess by the position of the highest bit, then a comparison or two.
+"""Thresholds spaced like powers of two: a first guess by the position of the highest bit, then one or two comparisons.
 
 With v = saturate(offset + (x * 2^up * multiplier >> 32)), from 0 to 2^bits - 1, the guess is
 each * (length of v - least), where the length is at least `least`. It is right, but for the `each` thresholds behind
 it, if the border where v reaches 2^(least + j - 1) lies between thresholds each * j - 1 and each * j, for every j:
-checked for every channel. Thresholds are rounded, so that the largest tell how large octaves are, and either the
-largest or the smallest where they begin.
+checked for every channel. Thresholds are rounded, so the size of octaves is derived from the largest, and their origin
+from either the largest or the smallest.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Octaves(NamedTuple):
 
 
 def fit_octaves(rows: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> Octaves | None:
-    """Constants for rising thresholds [channels, n], or None where they lie otherwise.
+    """Constants for rising thresholds [channels, n], or None if no octaves fit them.
 
     Args:
         rows: int64, -2^31 to 2^31 - 1.
@@ -93,11 +93,11 @@ def _fit_grid(
     grid: tuple[np.ndarray, np.ndarray],
     shape: tuple[int, int],
 ) -> Octaves | None:
-    """Constants that are not proven yet.
+    """Candidate constants, not yet proven.
 
     Args:
         met: channels that reach some of their thresholds.
-        grid: where powers begin from and the first border, of those channels, times 2^up.
+        grid: the origin of the powers and the first border, of those channels, times 2^up.
         shape: each, up.
     """
     (zero, first), (each, up) = grid, shape
@@ -108,7 +108,7 @@ def _fit_grid(
     bits = least + octaves
     scale = 2.0**least / (first - zero)
     multiplier = np.zeros(len(rows), np.int64)
-    # Channels that reach none of their thresholds, or always all, have one guess.
+    # Channels that reach none of their thresholds, or always all of them, have a constant guess.
     offset = np.where(rows[:, -1] <= ends[0], (1 << bits) - 1, 0).astype(np.int64)
     if np.abs(zero * scale).max() >= _LARGEST:
         return None
@@ -129,7 +129,7 @@ def _grid_from_top(rows: np.ndarray, _ends: Ends, each: int) -> tuple[np.ndarray
 
 
 def _grid_from_bottom(rows: np.ndarray, _ends: Ends, each: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same of powers that are as far apart as the last two, and begin where the second to fourth threshold say."""
+    """The same for powers spaced as the last two thresholds, with the origin from the second to fourth threshold."""
     ratio, last = 2.0 ** (1 / each), rows.shape[1] - 1
     top = (rows[:, -1] - rows[:, -2]) / (1 - 1 / ratio)
     zero = np.mean([rows[:, i] - top * ratio ** (i - last) for i in (1, 2, 3)], axis=0)
@@ -140,7 +140,8 @@ def _grid_between(rows: np.ndarray, ends: Ends, each: int) -> tuple[np.ndarray, 
     """The same of powers with the most room between the thresholds that each border is to lie between.
 
     With zero + span * 2^j for border j the room for zero is concave in the span: narrowed down from both sides. Needed
-    where the smallest thresholds are less than an accumulator apart, so that rounding is as large as what it moves.
+    if the smallest thresholds are less than one accumulator step apart, so that rounding errors are as large as the
+    distances.
     """
     borders = rows.shape[1] // each
     above = np.concatenate([rows, np.full((len(rows), 1), _NEVER)], axis=1)[:, each::each][:, :borders]

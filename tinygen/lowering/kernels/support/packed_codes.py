@@ -19,14 +19,14 @@ _LARGEST_BYTE = 255
 
 @dataclass(frozen=True)
 class Codes:
-    """Activations as unsigned codes: what is stored, plus `moved`, is a; integers are scale * a + offset.
+    """Activations as unsigned codes a: a is the stored code plus `moved`; integers are scale * a + offset.
 
     Attributes:
         moved, scale, offset: as above.
         largest: of a.
         padding: the code of the integer 0.
-        bits: that each takes in words of channels; 0 where they are bytes.
-        doubled: a is two times what is stored, so that there is a code for 0.
+        bits: per code in words of channels; 0 if codes are bytes.
+        doubled: a is twice the stored code, so that there is a code for 0.
         table: a of each code that can be stored, from `lowest` on; empty where none is needed.
         odd: no code stands for the integer 0: taps outside have code 0, and sums lack what that stands for.
     """
@@ -44,7 +44,7 @@ class Codes:
 
 
 def activation_codes(x: Tensor, *, padded: bool) -> Codes | None:
-    """None for encodings whose integers spread too far."""
+    """None for encodings whose integers have too wide a range."""
     match x.encoding:
         case Affine(storage="int8"):
             return Codes(128, 1, -128 - x.zero_point, 255, 128 + x.zero_point)
@@ -65,7 +65,7 @@ def activation_codes(x: Tensor, *, padded: bool) -> Codes | None:
 
 
 def odd_codes(x: Tensor) -> Codes | None:
-    """Half as large codes for the encodings that have none for 0: for layers that make up for taps outside."""
+    """Codes without doubling for encodings that have none for 0, for layers that correct taps outside the input."""
     match x.encoding:
         case Levels(signed=True):
             return replace(_symmetric(2**x.encoding.bits - 1, padded=False), padding=0, bits=x.code_bits, odd=True)
@@ -81,7 +81,7 @@ def _symmetric(largest: int, padded: bool) -> Codes:
 
 
 def _looked_up(x: Tensor, padded: bool) -> Codes | None:
-    """Of integers that a table gives: in steps of what they have in common, with 0 where there is padding."""
+    """The codes of integers from a table, in steps of their common divisor, including 0 if there is padding."""
     low, high = x.integer.code_range
     integers = x.integer.integers(np.arange(low, high + 1).astype(x.dtype)).tolist()
     values = [*integers, 0] if padded else integers
@@ -114,5 +114,5 @@ def value_constants(codes: Codes) -> tuple[Constant, ...]:
 
 
 def stored_offset(x: Tensor, codes: Codes) -> int:
-    """What an integer is more than its code, if codes as they are stored count from their zero point already."""
+    """The difference between an integer and its code, if stored codes already count from their zero point."""
     return codes.offset + (x.zero_point if isinstance(x.encoding, Affine) else 0)

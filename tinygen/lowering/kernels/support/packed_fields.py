@@ -1,11 +1,12 @@
-"""Words whose fields are codes, so that one multiplication makes several products, or sums of them.
+"""Words whose fields are codes, so that one multiplication computes several products, or sums of them.
 
 A word of N pixels, x = sum of a[i] * 2^(S i), times a word of K taps of a window's row, the last tap lowest, is a
 polynomial product: field j holds the sum of a[i] * q[K - 1 - (j - i)], of N + K - 1 fields each one a part of the sum
 of an output (HiKonv: Liu et al., arXiv 2112.13972). With K = 1 the second word holds M filters at distances of N S
 instead, and each field is the product of one pixel and one filter (ULPPACK: Won et al., MLSys 2022). Products of many
-such words are added before the fields are taken out. They stay apart as long as no sum reaches 2^S: `Sums.largest`
-gives the largest that the weights of a layer and codes up to A can make, and `plan` takes no more steps than that.
+such words are added before the fields are extracted. Fields do not overflow as long as no sum reaches 2^S:
+`Sums.largest` gives the largest sum that is possible with a layer's weights and codes up to A, and `plan` limits the
+steps accordingly.
 
 All codes are unsigned. Fields either begin at bit 32 mod S, so that one of them begins at bit 32 and none reaches over
 it, or at bit 0, where more of them may fit, and sums need a carry from word to word.
@@ -30,7 +31,7 @@ _WORTH = 0.9
 
 @dataclass(frozen=True)
 class Fields:
-    """Where codes lie in the two operands, and sums in their product.
+    """Bit positions of codes in the two operands, and of sums in their product.
 
     Attributes:
         pixels: in the first operand.
@@ -61,7 +62,7 @@ class Fields:
 
     @property
     def macs(self) -> int:
-        """Products that one multiplication makes."""
+        """Products per multiplication."""
         return self.pixels * self.taps * self.filters
 
     @property
@@ -229,7 +230,7 @@ def segments(sums: Sums, fields: Fields) -> Segments | None:
 
 @cache
 def rotations(mask: int) -> tuple[int, ...]:
-    """The most rotations of `mask` of which no two share a bit, 0 first: so many operands are stored in one word."""
+    """The largest set of rotations of `mask` that share no bits, 0 first: a word stores one operand per rotation."""
     apart = sum(1 << by for by in range(1, WORD) if not mask & _rotated(mask, by))
     return _most_apart(apart, WORD // mask.bit_count())
 
@@ -282,15 +283,15 @@ class Packing:
 
     @property
     def steps(self) -> float:
-        """Instructions to take out an operand, but for its store, where one rotates and masks."""
+        """Instructions to extract an operand by one rotation and one mask, without its store."""
         return sum(2 * len(shares) - 1 for shares in self.operands) / len(self.operands)
 
 
 @cache
 def packing(mask: int) -> Packing:
-    """Of operands whose bits lie in `mask`.
+    """The packing of operands whose bits lie in `mask`.
 
-    A word holds some as they are, turned. Bits that those leave of two words are shares of more operands.
+    A word holds several rotated operands. The bits left over in two words hold parts of further operands.
     """
     turns = rotations(mask)
     best = Packing(1, tuple((Share(0, turn, mask),) for turn in turns))

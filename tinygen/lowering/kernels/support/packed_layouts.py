@@ -30,23 +30,23 @@ _LONGEST_ROW = 4096
 
 @dataclass(frozen=True)
 class Machine:
-    """A kind of core, and what its cycles are about.
+    """A kind of core, with approximate cycle counts.
 
     Attributes:
         product: bits of a product.
-        crosses: whether sums may reach over bit 32.
+        crosses: whether sums may cross bit 32.
         operands: of weights that a step has, one after the other what can be: each is multiplied by two of pixels.
         step: four multiplications and their loads.
         wide_step: eight, and those of four operands of weights.
-        together: sums of all rows are made before any is taken apart, for caches that do not hold both loops.
-        quads: it loads four codes at once, wherever they lie.
+        together: sums of all rows are computed before any fields are extracted, for caches that do not hold both loops.
+        quads: it loads four codes at once at any alignment.
         segment, part, call, row, output: a segment's beginning and end; a pass of the loop over parts; a window; a row
             of outputs; an output.
         field, whole: a field of a segment, and where the sum of whole words stands for one of them.
         pixel: a pixel put into its word.
         unpack: an operand taken apart.
         unrolled: parts that stand there one by one.
-        unit: of these cycles in the plans' predictions, so that they stand beside those of other kernels.
+        unit: factor from these cycles to the plans' predictions, to compare them with other kernels.
     """
 
     product: int
@@ -135,7 +135,7 @@ class Grid:
 
 
 def weight_grid(weights: np.ndarray) -> Grid | None:
-    """None for weights of too many values.
+    """None for weights with too many values.
 
     Args:
         weights: integers [O, KH, KW, I].
@@ -149,7 +149,7 @@ def weight_grid(weights: np.ndarray) -> Grid | None:
 
 @dataclass(frozen=True)
 class Grille:
-    """How rows of the input are cut into runs.
+    """How rows of the input are divided into runs.
 
     Attributes:
         width: columns, with those that fill up the last pair of runs.
@@ -170,7 +170,7 @@ class Grille:
 
 
 def _grille(columns: Axis, fields: Fields, pieces: int, explicit: bool) -> Grille | None:
-    """None for what is rare: windows that may lie in the padding as a whole.
+    """None if windows may lie entirely in the padding, which is rare.
 
     Args:
         columns: of the window.
@@ -198,7 +198,7 @@ def _grille(columns: Axis, fields: Fields, pieces: int, explicit: bool) -> Grill
 
 @dataclass(frozen=True, eq=False)
 class Edges:
-    """What sums lack at outputs whose windows reach into the padding, which counts as code 0.
+    """Corrections of sums at outputs whose windows reach into the padding, which counts as code 0.
 
     Attributes:
         columns: of outputs where columns of the window do.
@@ -222,7 +222,7 @@ class Task:
         axes: rows and columns of its window.
         weights: integers [O, KH, KW, I].
         codes, grid: of its activations and weights.
-        machine: what it is for.
+        machine: the target core.
     """
 
     axes: tuple[Axis, Axis]
@@ -241,7 +241,7 @@ class Task:
 
     @property
     def summed(self) -> bool:
-        """Whether outputs take the sums of the activations, too."""
+        """Whether outputs also need the sums of the activations."""
         return self.grid.first != 0
 
     @property
@@ -250,7 +250,7 @@ class Task:
         return self.grid.step * self.codes.scale
 
     def fits(self) -> bool:
-        """Whether sums of codes, times what they stand for, fit 32 bits with all that is added to them."""
+        """Whether scaled sums of codes fit 32 bits, with everything that is added to them."""
         codes, first = self.codes, abs(self.grid.first)
         q = self.grid.codes.reshape(self.filters, -1)
         sums, taps = int(q.sum(axis=1).max(initial=0)), q.shape[1]
@@ -258,7 +258,7 @@ class Task:
         return largest * codes.largest < 2**30
 
     def edges(self) -> Edges | None:
-        """None where what is missing is no whole number, or too many: then padding is stored.
+        """None if the corrections are not integers, or too many: then padding is stored.
 
         Padding that is not stored counts as code 0, which stands for `codes.offset`.
         """
@@ -301,13 +301,13 @@ def _outside(axis: Axis) -> list[np.ndarray]:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """A way to compute a layer.
+    """One way to lay out a layer.
 
     Attributes:
         task: the layer; one of points may have its pixels in rows of another length.
         fields: of words and sums.
         cut: of the steps of a sum.
-        pieces: into how many a row of the window is cut.
+        pieces: number of pieces of a row of the window.
         grille: of the input's rows.
         edges: see `Task.edges`.
         operands: of weights that a step has.
@@ -343,7 +343,7 @@ class Layout:
         return stored / (fields.filters * height * width * depth)
 
     def cycles(self) -> float:
-        """Predicted, but for what rows of the input and the unpacking of weights take."""
+        """Predicted cycles, without preparing input rows and unpacking weights."""
         rows, columns = self.task.axes
         on, fields, cut = self.task.machine, self.fields, self.cut
         per = self.operands * fields.filters
@@ -414,7 +414,7 @@ def piece_sums(task: Task, taps: int, pieces: int) -> Sums:
 
 
 def all_layouts(task: Task, least: int = 2) -> Iterator[Layout]:
-    """All that can be, each with as few segments as its weights allow.
+    """All possible layouts, each with as few segments as its weights allow.
 
     Args:
         least: products of codes that one multiplication must make.

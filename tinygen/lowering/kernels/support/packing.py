@@ -1,4 +1,4 @@
-"""Weight orders that spare the inner loop its shuffles."""
+"""Orders of weights that avoid shuffles in the inner loop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pack_dsp_rows(rows: np.ndarray) -> np.ndarray:
 
 
 def pack_dot_blocks(rows: np.ndarray, block: int = 4) -> np.ndarray:
-    """Rows of int8 weights as tg_spread() and tg_dot_2x4() want them: in blocks of filters, pair of taps by pair.
+    """Rows of int8 weights in the order of tg_spread() and tg_dot_2x4(): in blocks of filters, pair of taps by pair.
 
     A word holds two filters' weights for one pair of taps: f0.a, f1.a, f0.b, f1.b, so that its even bytes are the pair
     of the first filter and its odd bytes that of the second. Pairs are taps 0 and 2, then 1 and 3 of each four, as
@@ -45,7 +45,7 @@ def pack_dot_blocks(rows: np.ndarray, block: int = 4) -> np.ndarray:
 
 
 def pack_carried_rows(rows: np.ndarray, block: int = 4) -> np.ndarray | None:
-    """Rows of int8 weights as tg_dot_1x4() wants them: blocks of rows, four taps of each row in turn.
+    """Rows of int8 weights in the order of tg_dot_1x4(): blocks of rows, four taps of each row in turn.
 
     The bytes of each word are two int16: taps 0 + 256 * 1 and 2 + 256 * 3, which takes a carry into the odd taps where
     the even one is negative.

@@ -1,4 +1,4 @@
-"""What the plain loops of a layer with weights need of its arithmetic, whatever its type."""
+"""The arithmetic of a layer with weights for plain loops, for all types."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BIASES = {"s8": np.int32, "s16": np.int64, "f32": np.float32}
 
 @dataclass(frozen=True, eq=False)
 class PlainLoops:
-    """Of one layer.
+    """The arithmetic of one layer.
 
     Attributes:
         context: template values: real, wide, input_type, weight_type, acc_type, input_zero, and those of the epilogue.
@@ -37,7 +37,7 @@ class PlainLoops:
 
 
 def plain_loops(node: Node, kind: str) -> PlainLoops | None:
-    """None where outputs are of another kind, or weights are not constant."""
+    """None if outputs have another kind of type, or weights are not constant."""
     output, x, weight, accumulator = _TYPES[kind]
     if node.output.dtype != output or not node.input(1).is_constant:
         return None

@@ -1,4 +1,4 @@
-"""How a tuned int8 kernel turns accumulators into codes: constants per channel, and which form the C takes."""
+"""How a tuned int8 kernel turns accumulators into codes: constants per channel, and the form of the C code."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _KEPT = 64
 
 @dataclass(frozen=True, eq=False)
 class Epilogue:
-    """What a kernel's template needs to finish a sum of products.
+    """Values with which a kernel's template finishes a sum of products.
 
     Attributes:
         context: template values for kernels/requantize.j2.
-        rows: int64 [channels, words], taken modulo 2^32: the bias, then what the form wants of each channel.
+        rows: int64 [channels, words], taken modulo 2^32: the bias, then the form's values for each channel.
         fields: names of the words.
-        bias: one phrase on the first word, where it is more than the bias.
+        bias: one phrase that describes the first word, if it is more than the bias.
     """
 
     context: dict[str, Any]
@@ -150,7 +150,7 @@ def epilogue(node: Node, *, axis: int, unit: int = 1) -> Epilogue | None:
     rounding = semantics.rounding_of(node)
     key = (type(node.op), activation, rounding, encodings, *map(id, arrays), weights.shape, axis, unit)
     if key not in _known:
-        # The arrays are kept with it, so that no other one gets their identity.
+        # The cache keeps the arrays alive, so that no other array gets their id().
         _known[key] = (arrays, _epilogue(node, axis, unit))
     _known.move_to_end(key)
     if len(_known) > _KEPT:

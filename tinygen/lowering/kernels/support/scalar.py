@@ -1,4 +1,4 @@
-"""What kernels for cores without SIMD share (templates/model/tinygen_scalar.h)."""
+"""Shared by kernels for cores without SIMD (templates/model/tinygen_scalar.h)."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _FLIP = 128
 
 @dataclass(frozen=True)
 class Copy:
-    """How activations come to scratch as the int8 or int16 that are multiplied.
+    """How activations are copied to scratch as the int8 or int16 that are multiplied.
 
     Attributes:
         fill: what stands for zero there.
         levels: codes q of signed levels become 2 * q - levels; 0 for others.
         flips: codes of 0 to 255 become signed ones, 128 less.
         bits: of words become -1 and 1.
-        values: what codes stand for, int8 or int16, from the code `lowest` on; None where no table is needed.
-        wide: codes are int16 as they lie.
+        values: the integers of codes, int8 or int16, from the code `lowest` on; None if no table is needed.
+        wide: codes are stored as int16.
     """
 
     fill: int
@@ -44,7 +44,7 @@ class Copy:
 
     @property
     def changes(self) -> bool:
-        """Whether what is multiplied is not what lies in memory."""
+        """Whether the multiplied integers differ from the stored codes."""
         return self.levels > 0 or self.flips or self.bits or self.values is not None
 
     @property
@@ -55,7 +55,7 @@ class Copy:
 
     @property
     def cost(self) -> float:
-        """Times that of a plain copy of bytes."""
+        """Cost relative to a plain copy of bytes."""
         if self.values is not None:
             return 12.0
         return 8.0 if self.changes else float(self.dtype.itemsize)
@@ -86,7 +86,7 @@ def int8_context(node: Node) -> dict[str, Any]:
 
 
 def copy_of(x: Tensor) -> Copy | None:
-    """None for activations that do not fit a signed byte."""
+    """The copy of int8-sized activations; None for those that do not fit a signed byte."""
     match x.encoding:
         case Affine(storage="int8"):
             return Copy(x.zero_point)
@@ -102,7 +102,7 @@ def copy_of(x: Tensor) -> Copy | None:
 
 
 def any_copy_of(x: Tensor) -> Copy | None:
-    """The same of bits too, of tables, and of what fits 16 bits."""
+    """The same, also for bits, for tables, and for integers that fit 16 bits."""
     match x.encoding:
         case Binary():
             return Copy(0, bits=True)

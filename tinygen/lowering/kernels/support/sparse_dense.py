@@ -1,4 +1,4 @@
-"""What the kernels of sparse dense layers share: int8 weights, sums over activations as they lie, an epilogue."""
+"""Shared by the kernels of sparse dense layers: int8 weights, sums over activations as stored, an epilogue."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _EXPANDED = {"bits": 8.0, "widened": 1.5, "copied": 4.0, "window": 1.5}
 
 @dataclass(frozen=True, eq=False)
 class SparseLayer:
-    """A layer as the kernels take it.
+    """A layer prepared for the kernels.
 
     Attributes:
         weights: int8 [O, I].
@@ -54,7 +54,7 @@ class SparseLayer:
         return int(self.weights.shape[1])
 
     def counts(self, counts: np.ndarray, of: str) -> Constant:
-        """How much each row has, in the smallest type."""
+        """The counts of the rows, in the smallest type."""
         return Constant("counts", sparse_rows.smallest_unsigned(counts), f"[{len(counts)}], {of}")
 
     def with_epilogue(self, ending: Epilogue) -> SparseLayer:
@@ -123,8 +123,9 @@ def sparse_layer(node: Node, unit: int = 1) -> SparseLayer | None:
         unit: the kernel's sums are this many times the products.
 
     Returns:
-        None where the kernels do not reach: weights or activations that are not 8 bits wide, scales per kernel, an
-        epilogue without an exact form, a window of packed bits, several images, a border without a code of zero.
+        None for layers that the kernels do not support: weights or activations that are not 8 bits wide, scales per
+        kernel, an epilogue without an exact form, a window of packed bits, several images, a border without a code of
+        zero.
     """
     if not node.input(1).is_constant or not node.input(0).shape:
         return None
@@ -217,7 +218,7 @@ def _integer_layer(node: Node, unit: int) -> SparseLayer | None:
     doubled = isinstance(x.encoding, Levels) and x.encoding.signed
     if doubled:
         if 2 * x.integer.code_range[1] * int(np.abs(flat).sum(axis=1).max()) > _LARGEST:
-            return None  # twice the sums, before the bias takes half of them away, are beyond 32 bits
+            return None  # doubled sums, before the bias corrects them, exceed 32 bits
         # Integers are 2 * code - largest: the largest joins the bias.
         rows = ending.rows.copy()
         rows[:, 0] -= x.integer.code_range[1] * flat.sum(axis=1)

@@ -1,7 +1,7 @@
-"""Sparse weights as kernels read them: which blocks of inputs are live in a row, as steps from one to the next.
+"""Sparse weights in the kernels' format: the live blocks of inputs in each row, as steps from one to the next.
 
 A row is a filter or a block of filters, a column an input or a block of inputs. A step is a distance in columns that
-must fit a field; longer ways are gone in several steps, all but the last of which meet weights of zero.
+must fit a field; longer distances take several steps, all but the last of which have zero weights.
 """
 
 from __future__ import annotations
@@ -73,6 +73,6 @@ def smallest_unsigned(values: np.ndarray) -> np.ndarray:
 
 
 def to_words(content: np.ndarray) -> np.ndarray:
-    """Bytes as words, and one word of zeros where there are none: C has no empty arrays."""
+    """Bytes as words; one zero word if there are none, as C has no empty arrays."""
     found = np.ascontiguousarray(content).view(np.uint8).reshape(-1)
     return found.view("<u4").astype(np.uint32) if found.size else np.zeros(1, np.uint32)

@@ -1,4 +1,4 @@
-"""Requantization in two instructions, proven equal to the semantics on every accumulator that can occur.
+"""Requantization in two instructions, proven equal to the semantics for every accumulator that can occur.
 
 A layer's semantics turns an accumulator into a code by a rule of its own (two roundings, ties away from zero, real
 arithmetic, a clamp). Whatever the rule, it is a staircase: code k begins at a smallest accumulator T[k]. So
@@ -55,13 +55,13 @@ class Fit(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Staircase:
-    """What the formula must equal, and where.
+    """The function that the formula must equal, and its domain.
 
     Attributes:
         codes: the semantics.
         real: scale per channel, positive; or one for all channels, with one pair of bounds.
         lows, highs: smallest and largest accumulator that can occur, per channel.
-        floor, ceiling: what the codes saturate at (after any clamp); outside the two nothing need be right.
+        floor, ceiling: the codes saturate at these (after any clamp); outside the two no code need be right.
         unit: the kernel's accumulators are this many times those of the semantics.
     """
 
@@ -126,7 +126,7 @@ def fit_between(staircase: Staircase, ends: Ends) -> Fit | None:
     most = min(int(np.floor(np.log2(_STEEPEST / largest))), _MAX_SHIFT)
     if largest * 2.0 ** (32 + most) > 2**31 - _TRIALS:
         most -= 1
-    # A round shift is shared by more layers, and with it their code; the largest is the most precise.
+    # With a round shift more layers share one function; the largest is the most precise.
     for shift in (most // _ROUND * _ROUND, most):
         found = _fit_all(staircase, shift, ends) if shift > 0 else None
         if found is not None:
@@ -175,7 +175,7 @@ NONE = np.int64(2**62)
 
 
 def ends_of_steps(staircase: Staircase) -> Ends:
-    """(codes k, T[k] per channel, T[k] - 1 per channel) of a staircase; NONE where a code asks for nothing."""
+    """(codes k, T[k] per channel, T[k] - 1 per channel) of a staircase; NONE where a code gives no bound."""
     lows, highs, floor, ceiling = staircase.lows, staircase.highs, staircase.floor, staircase.ceiling
     steps = np.arange(floor, ceiling + 2, dtype=np.int64)
     low, high = np.broadcast_to(lows, (len(steps), len(lows))).copy(), np.broadcast_to(highs, (len(steps), len(lows)))
@@ -206,7 +206,7 @@ def _fit_channel(
     total = 32 + shift
     centre = round(real * 2.0**total)
     candidates = centre + _outwards(_TRIALS // 2)
-    # What falls as the accumulator rises may be right at every step, and wrong between two.
+    # A function that falls as the accumulator rises may be right at every step and wrong between two.
     candidates = candidates[candidates >= 0]
     targets = steps << total
     least = _bound(at, targets, candidates, np.max, -(2**61))

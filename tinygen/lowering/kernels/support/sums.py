@@ -22,8 +22,8 @@ _LARGEST = 2**30
 class LinearSum(NamedTuple):
     """code = saturate((s - away * (s < 0) + offset) >> shift), where s = first * a + second * b + centre.
 
-    `away` is 1 where ties must go away from zero and a plain shift would not do so; else `centre` is 0. Where no
-    factor of b does, `addends` has a value for each code of b, from -128: s = first * a + addends[b].
+    `away` is 1 where ties must go away from zero and a plain shift would not do so; else `centre` is 0. If no factor of
+    b fits, `addends` has a value for each code of b, from -128: s = first * a + addends[b].
     """
 
     first: int
@@ -76,7 +76,7 @@ def _fit(
     shift = min(int(np.floor(np.log2(_LARGEST / 256 / max(ratios)))), 24)
     if shift < 3:
         return None
-    # Zero points far apart make sums larger than the operands are; a bit less of precision often does.
+    # With distant zero points sums are larger than the operands; slightly less precision is often enough.
     for fewer in range(3):
         found = _by_factors(codes, ratios, shift - fewer, zeros, bounds)
         found = found or _by_table(codes, ratios[0], shift - fewer, bounds)

@@ -1,4 +1,4 @@
-"""What the calls of several vendors' libraries share, which follow TensorFlow Lite Micro in their parameters."""
+"""Shared by the calls of vendors' libraries whose parameters follow TensorFlow Lite Micro."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Window:
 
 
 def scales(node: Node) -> tuple[np.ndarray, np.ndarray]:
-    """(multipliers, shifts) as the libraries want them: TFLite Micro's, one pair per weight scale."""
+    """(multipliers, shifts) in the libraries' format: TFLite Micro's, one pair per weight scale."""
     pairs = [quantize_multiplier(real) for real in mac.real_multipliers(node)]
     return np.array([m for m, _ in pairs], np.int32), np.array([s for _, s in pairs], np.int32)
 
@@ -144,7 +144,7 @@ def dense_sums(node: Node, values: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def dense_codes(node: Node, scaled: np.ndarray) -> list[np.ndarray]:
-    """What a FULLY_CONNECTED gives for scaled accumulators."""
+    """The output codes of a FULLY_CONNECTED for scaled accumulators."""
     op = node.op
     assert isinstance(op, FullyConnected)
     low, high = quantized_activation_range(op.activation, node.output)

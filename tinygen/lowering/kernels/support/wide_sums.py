@@ -1,8 +1,8 @@
 """Sums of two codes of which one may have 16 or 32 bits: within 32 bits, and finished by one multiplication.
 
-A code of 32 bits is clamped first: far from zero all codes of one sign give the same result. Then there are few pairs
-next to a step: for each code of one operand, the codes of the other between which the result changes. Those pairs
-bound a line (see `staircase`), and all others follow, since results never fall as that code rises.
+A code of 32 bits is clamped first: far from zero all codes of one sign give the same result. Then only few pairs are
+next to a step: for each code of one operand, the codes of the other between which the result changes. Those pairs bound
+a line (see `staircase`); all other pairs are then right, since results never fall as that code rises.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _WIDEST = 2**61
 
 @dataclass(frozen=True, eq=False)
 class WideSums:
-    """What is added; arrays are int64, per channel.
+    """The operands of the sum; arrays are int64, per channel.
 
     Attributes:
         factors: of either operand [2, C], negated where codes fall as the sum rises; less precise where `exact` is
             false.
         wide: which operand has many codes.
         clamped: whether that one is clamped.
-        limits: to what its absolute values are.
-        largest: what no absolute sum exceeds.
+        limits: the largest absolute values after clamping.
+        largest: upper bound of absolute sums.
         exact: whether these are the operator's own sums.
     """
 
@@ -52,7 +52,7 @@ class WideSums:
 
 
 def wide_sums(node: Node) -> WideSums | None:
-    """None where neither operand is narrow, and where a clamp would be seen."""
+    """None if neither operand is narrow, or if the clamp would change a result."""
     op = node.op
     assert isinstance(op, IntegerAdd)
     assert op.epilogue is not None

@@ -1,7 +1,7 @@
 """Activations widened to int16 pixel by pixel: codes of any encoding, any number of channels, group by group.
 
-Where codes lie as the inner loop wants them (signed or unsigned bytes, whole groups of four channels), whole rows are
-widened at once and none of this is needed.
+Not needed if codes are already stored as the inner loop reads them (signed or unsigned bytes, whole groups of four
+channels): then whole rows are widened at once.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ def whole_words(channels: int) -> int:
 
 
 def needs_widening(x: Tensor) -> bool:
-    """Whether codes are no bytes that a spreading function takes as they lie."""
+    """Whether codes are not bytes that a spreading function reads as stored."""
     return x.code_bits > 0 or isinstance(x.encoding, Binary | PowerOfTwo | Codebook) or x.dtype == np.int16
 
 
 def widening(x: Tensor, groups: int, fill: int, channels: int | None = None) -> Widening:
-    """Of the activations of a layer.
+    """How the activations of a layer are widened.
 
     Args:
         x: NHWC.
         groups: of channels.
-        fill: what a tap outside is in int16; bytes fill up the channels with it too.
-        channels: what is a pixel, if not that of the tensor.
+        fill: the int16 value of a tap outside the input; bytes also pad the channels with it.
+        channels: of a pixel, if not those of the tensor.
     """
     step = pixel_elements(x) if channels is None or isinstance(x.encoding, Binary) else channels
     channels = channels or x.shape[-1] // groups
@@ -103,7 +103,7 @@ def _kind(x: Tensor) -> str:
 
 
 def fits_int16(x: Tensor) -> bool:
-    """Whether all integers of the codes do; those of more than 15 powers of two do not."""
+    """Whether all integers of the codes fit int16; those of more than 15 powers of two do not."""
     low, high = x.integer.code_range
     if high - low > 2**16:
         return False
