@@ -66,6 +66,7 @@ def test_cases(made: list[Case]) -> None:
         assert figures["test_inputs"] == 40 and 0 < figures["accuracy"] <= 100 and figures["top1_equal"] == 1
 
 
+@pytest.mark.long
 def test_rows_and_tables(made: list[Case], few: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPatch) -> None:
     """On the board: the switches in one firmware, the independent network in its own."""
     monkeypatch.setattr(train_digits_lowbit, "load_digits", lambda: few)

@@ -25,6 +25,7 @@ def word(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_a_wav_on_the_emulated_board(word: Path, tmp_path: Path) -> None:
     played = tmp_path / "played.wav"
     arguments = ("--model", "hey_jarvis", "--wav", word, "--out", tmp_path / "out", "--save-wav", played)

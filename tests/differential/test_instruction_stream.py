@@ -135,7 +135,7 @@ def test_on_risc_v_with_gcc() -> None:
 
 @requires_tool("arm-none-eabi-gcc")
 @pytest.mark.parametrize("suffix", ["", "_dsp", "_dual"])
-@pytest.mark.parametrize("level", ["-O3", "-Os"])
+@pytest.mark.parametrize("level", ["-O3", pytest.param("-Os", marks=pytest.mark.long)])
 def test_with_gcc(suffix: str, level: str) -> None:
     check(matching(convolutions(5, 8)), suffix, host=False, compiler="gcc", level=level)
 

@@ -224,9 +224,14 @@ def test_sound_that_is_none(client: DeviceClient, wrong: object) -> None:
     client.close()
 
 
-def test_the_boards_own_microphone(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def hearing_elf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One that hears `SOUND`, each hop in its time, again and again, and loses something before every 14th."""
-    client = DeviceClient(ProcessTransport([str(build_listening("host", tmp_path, microphone=SOUND))]))
+    return build_listening("host", tmp_path_factory.mktemp("hearing"), microphone=SOUND)
+
+
+def test_the_boards_own_microphone(hearing_elf: Path) -> None:
+    client = DeviceClient(ProcessTransport([str(hearing_elf)]))
     client.wait_for_boot()
     hearing = listen_to_microphone(client)
     assert without_cycles([next(hearing) for _ in range(HOPS)]) == RIGHT
@@ -242,8 +247,8 @@ def test_the_boards_own_microphone(tmp_path: Path) -> None:
     client.close()
 
 
-def test_a_board_whose_computer_is_gone_takes_commands_again(tmp_path: Path) -> None:
-    client = DeviceClient(ProcessTransport([str(build_listening("host", tmp_path, microphone=SOUND))]))
+def test_a_board_whose_computer_is_gone_takes_commands_again(hearing_elf: Path) -> None:
+    client = DeviceClient(ProcessTransport([str(hearing_elf)]))
     client.wait_for_boot()
     hearing = listen_to_microphone(client)
     # Longer than the three seconds that it waits for a sign that somebody is there.

@@ -25,7 +25,7 @@ class Rig:
     board: EmulatedBoard | None
 
 
-@pytest.fixture(scope="module", params=["f746zg", "l4r5zi", "host"])
+@pytest.fixture(scope="module", params=["f746zg", pytest.param("l4r5zi", marks=pytest.mark.long), "host"])
 def elf(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     board = load_board(request.param)
     return request.param, build(board, "zig", tmp_path_factory.mktemp(request.param)).elf

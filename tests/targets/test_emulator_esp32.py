@@ -42,6 +42,7 @@ def booted(board: Board, elf: Path) -> tuple[EmulatedBoard, DeviceClient]:
     return emulated, client
 
 
+@pytest.mark.parametrize("board", ["esp32c3", pytest.param("esp32c6", marks=pytest.mark.long)], indirect=True)
 @pytest.mark.parametrize("toolchain", TOOLCHAINS)
 def test_inference(board: Board, tmp_path: Path, toolchain: str) -> None:
     result = build(board, toolchain, tmp_path)

@@ -23,7 +23,7 @@ EMULATED = [name for name, board in BOARDS.items() if board.emulator.engine in (
 STM32 = [name for name in EMULATED if any(source.startswith("firmware/stm32") for source in BOARDS[name].sources)]
 # One of those that run the same firmware on the same register models.
 KINDS = list({(BOARDS[name].sources, BOARDS[name].include_dirs): name for name in STM32}.values())
-BOTH_COMPILERS = ("f746zg", "f411re", "esp32c3")
+BOTH_COMPILERS = ("f746zg", "esp32c3")
 
 
 def one_of_each_core(names: list[str]) -> list[object]:

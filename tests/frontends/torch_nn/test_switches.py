@@ -30,7 +30,7 @@ def made(name: str, switches: Sequence[SwitchSpec], family: str = "tanh") -> nn.
     return network
 
 
-LATER = ("side-by-side",)  # as "flattened", with another end
+LATER = ("side-by-side", "separable")  # as "flattened" with another end, and as "usual" with depthwise layers
 
 
 @pytest.mark.parametrize(
