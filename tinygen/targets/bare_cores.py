@@ -1,7 +1,7 @@
-"""Cores to measure on that stand on no board: a CPU, a compiler and memory that never waits, nothing around them.
+"""Bare cores for measurements: a CPU, a compiler and memory without wait states, no board around them.
 
-No firmware runs there: `tinygen bench` and the tests call the model's functions one by one (`BareCore`). Cycles are the
-core's own; what a product's flash adds is not in them.
+No firmware runs there: `tinygen bench` and the tests call the model's functions one by one (`BareCore`). Cycles are
+those of the core alone, without the wait states of a product's flash.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tinygen.targets.board import Board, EmulatorSpec, Flashing, ToolchainFlags,
 from tinygen.targets.boards import load_board
 
 BARE = "bare"
-"""The engine of a board that is nothing but a core."""
+"""The engine name of a bare core."""
 
 
 def _core(core: str, title: str, isa: tuple[str, ...], toolchain: ToolchainFlags, name: str = "") -> Board:
@@ -49,7 +49,7 @@ _M0PLUS = ToolchainFlags(
     zig=ZigTarget("thumb-freestanding-eabi", "cortex_m0plus"),
     gcc=("-mcpu=cortex-m0plus", "-mthumb", "-mfloat-abi=soft"),
 )
-# RV32IMC; unaligned accesses are the hardware's (esp-idf, migration guide 5.0, gcc).
+# RV32IMC; the hardware handles unaligned accesses (esp-idf, migration guide 5.0, gcc).
 _ESP32C3 = ToolchainFlags(
     zig=ZigTarget("riscv32-freestanding", "generic_rv32+m+c+zicsr+unaligned_scalar_mem"),
     gcc=("-march=rv32imc", "-misa-spec=2.2", "-mabi=ilp32", "-mno-strict-align", "-ffreestanding", "-fbuiltin"),
@@ -67,7 +67,7 @@ def bare_cores() -> Mapping[str, Board]:
 
 
 def board_or_core(name: str) -> Board:
-    """A bare core by its name, or else a board.
+    """Returns a bare core by its name, or else a board.
 
     Raises:
         BoardError: there is neither.

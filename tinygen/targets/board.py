@@ -1,4 +1,4 @@
-"""Boards as objects: what one YAML in `boards/` says, checked.
+"""Boards as objects: the checked content of a YAML file in `boards/`.
 
 A board file holds facts only (memories, clock, pins, what emulates it); every program that needs such a fact
 reads it from the :class:`Board`, so that a fact is written down once.
@@ -21,9 +21,9 @@ class Memory:
     Attributes:
         origin, size: bytes.
         kind: `flash` or `ram`.
-        use: what the linker may put there by default: `code`, `constants`, `stack`, `data`; empty for nothing.
+        use: what the linker may place there by default: `code`, `constants`, `stack`, `data`; empty for nothing.
         aliases: other addresses at which the same bytes appear.
-        wait_states: of the memory itself; None where the clock setting decides (flash).
+        wait_states: of the memory itself; None if they depend on the clock setting (flash).
     """
 
     name: str
@@ -36,7 +36,7 @@ class Memory:
 
     @property
     def end(self) -> int:
-        """First address behind the memory."""
+        """First address after the memory."""
         return self.origin + self.size
 
     def contains(self, address: int) -> bool:
@@ -79,7 +79,7 @@ class Clock:
 
     @property
     def hclk_hz(self) -> int:
-        """What the core runs at."""
+        """Clock of the core, Hz."""
         return self.sysclk_hz // self.ahb_div
 
 
@@ -118,7 +118,7 @@ class Uart:
 
 @dataclass(frozen=True)
 class I2sClock:
-    """What makes an I2S bit clock.
+    """The source and dividers of an I2S bit clock.
 
     Attributes:
         source_hz: of an ESP: what `divider` divides; 0 on STM32, where `pll_n` and `pll_r` say.
@@ -137,7 +137,7 @@ class I2sClock:
     bit_divider: int = 1
 
     def bit_hz(self, clock: Clock | None) -> Fraction:
-        """Of the bit clock, on average where the divider has a fraction.
+        """Frequency of the bit clock, Hz; the mean if the divider has a fraction.
 
         Args:
             clock: of the board.
@@ -178,8 +178,8 @@ class Microphone:
 
 @dataclass(frozen=True)
 class StreamPins:
-    """What MLPerf Tiny's streaming benchmark watches: a pin that is high while a hop of sound is worked on, and one
-    that falls at each detection. The board's I2S port (`Microphone`) takes the sound, as a slave.
+    """Pins that MLPerf Tiny's streaming benchmark watches: one is high while a hop of sound is processed, one falls at
+    each detection. The board's I2S port (`Microphone`) takes the sound, as a slave.
     """
 
     processing: Pin
@@ -206,7 +206,7 @@ class Usb:
 
 @dataclass(frozen=True)
 class EspFlash:
-    """esptool's name of the chip, and where in the SPI flash the image begins, which is where the ROM looks for one."""
+    """esptool's name of the chip, and the offset of the image in SPI flash, where the ROM expects it."""
 
     chip: str
     address: int
@@ -244,8 +244,8 @@ class RunCurrent:
     """Supply current while computing, for predicted energy.
 
     Attributes:
-        interval: how far off it may be, as a fraction: 0.1 when measured on this board while it computed a
-            network, 0.3 when from a datasheet or another board.
+        interval: its uncertainty as a fraction: 0.1 when measured on this board while it computed a network, 0.3 when
+            from a datasheet or another board.
     """
 
     ma: float
@@ -276,7 +276,7 @@ class CacheTiming:
 
 @dataclass(frozen=True)
 class MemoryTiming:
-    """What the memories cost beyond the cycles of the core: caches for code and data; the same object when shared."""
+    """Memory stalls beyond the cycles of the core: caches for code and data; the same object if shared."""
 
     code: CacheTiming
     data: CacheTiming
@@ -352,13 +352,13 @@ class Board:
 
     @property
     def is_project_only(self) -> bool:
-        """Whether nothing here compiles for it or emulates it: a build is a project for its own tools."""
+        """Whether tinygen neither compiles for it nor emulates it: a build is then a project for the vendor's tools."""
         flags = self.toolchain
         return not self.is_host and flags.zig is None and flags.gcc is None
 
     @property
     def is_host(self) -> bool:
-        """Whether this is the computer we run on."""
+        """Whether the board is the computer that tinygen runs on."""
         return self.core == "host"
 
     def memory(self, name: str) -> Memory:

@@ -48,7 +48,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _ISA = ("c99", "dsp", "fpu-sp", "fpu-dp", "mve", "rv32", "dual-issue", "scalar", "armv6m", "pie")
 _ENGINES = ("unicorn", "qemu", "native", "none")
 RATE_TOLERANCE = 0.001
-"""How far a microphone's rate may be off: a tenth of a percent moves no sound out of its band of a front end."""
+"""Largest relative error of a microphone's rate: 0.1 % moves no sound out of its frequency band in a front end."""
 _USES = ("code", "constants", "stack", "data")
 _FLASHERS = {
     "pyocd": "pyocd",
@@ -63,7 +63,7 @@ _FLASHERS = {
 
 @dataclass
 class _Node:
-    """A mapping of the file, with the way to it, that knows which of its keys were asked for."""
+    """A mapping of the file, with its path, that records which of its keys were read."""
 
     file: Path
     where: str

@@ -17,7 +17,7 @@ def list_boards() -> Mapping[str, Path]:
 
 
 def load_board(name_or_path: str | Path) -> Board:
-    """The board called so, or described by that YAML file.
+    """Loads a board by its name or YAML file.
 
     Raises:
         BoardError: no such board, or its file is wrong (file, key, what, fix).

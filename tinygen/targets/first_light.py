@@ -47,7 +47,7 @@ class Point:
 
     @property
     def ratio(self) -> float | None:
-        """Counted by predicted."""
+        """Counted cycles divided by predicted ones."""
         return self.cycles / self.predicted if self.cycles and self.predicted else None
 
 
@@ -80,13 +80,13 @@ class FirstLight:
 
     Attributes:
         board: its name.
-        place: the port, or what stood in for it.
+        place: the port, or the emulator used instead.
         source: what its cycles are worth: "measured" on a real board, "predicted" of an emulated one, "reported" by
             what is behind a pseudo-terminal or a network.
         created, tinygen, toolchain, clock_hz: when, by what, built by what, and what the firmware said it runs at.
         points: see `Point`.
         checks: name, status ("passed", "failed", "skipped") and message of each.
-        gaps: what could not be tried, and why.
+        gaps: what could not be tested, and why.
         rates: of core and line, see `hil/clock.py`.
         energy: as `tinygen hil` reports it, by model.
     """

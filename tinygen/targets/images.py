@@ -68,7 +68,7 @@ def _intel_hex(elf: Path) -> IntelHex:
 
 
 def check_images(board: Board, elf: Path, folder: Path, images: Mapping[str, str]) -> None:
-    """Makes sure that the images are those of the ELF, which is what was proved: it may have been built again since.
+    """Makes sure that the images are those of the ELF, which is what was tested: it may have been rebuilt since.
 
     Raises:
         FlashError: an image is missing, damaged, or another program's.

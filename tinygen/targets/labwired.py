@@ -1,4 +1,4 @@
-"""labwired's boards: models of CPU, clocks and UART that others wrote, as a second opinion. (MIT licence; an extra.)
+"""labwired's boards: independently written models of CPU, clocks and UART, as a cross-check. (MIT licence; an extra.)
 
 Its chips are taken as they come, but for what `_adapt` says: peripherals that the firmware does not touch are left out,
 since labwired asks each of them at every step, and the board's own UART is of the kind that the chip has.

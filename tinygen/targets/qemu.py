@@ -1,4 +1,4 @@
-"""QEMU's own boards: somebody else's CPU and UART models, as a second opinion."""
+"""QEMU's own boards: independently written CPU and UART models, as a cross-check."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Predicted cycles: pipeline models of cores over the basic blocks that an emulated board executes.
 
-Each model is static: a block costs the same at every pass, except that the memory model may add to it. What that
-leaves out is said in the modules of the models; how far the predictions are from published measurements, in
-tests/timing/points.yaml.
+Each model is static: a block costs the same at every pass, except for the stalls of the memory model. The modules of
+the models list what this leaves out; tests/timing/points.yaml has the errors against published measurements.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ def pipeline_of(core: str) -> Pipeline:
 
 
 def decoder_of(core: str) -> Decode:
-    """What turns code of that core into `Instruction`s."""
+    """The function that decodes code of that core into `Instruction`s."""
     return decode_riscv if core.startswith("esp32") else decode_thumb
 
 
@@ -89,7 +88,7 @@ def board_cost(board: Board, elf: Path) -> BlockCost:
     roms = [memory for memory in board.memories if memory.kind == "flash" and not memory.use]
 
     def read(address: int, size: int) -> bytes:
-        # Of the emulated chip's ROM there is no code to look at: a cycle per instruction.
+        # The emulated chip's ROM has no code to decode: it counts one cycle per instruction.
         return b"" if any(rom.contains(address) for rom in roms) else code.read(address, size)
 
     return core_cost(board.core, read, timing=board.timing)

@@ -46,7 +46,7 @@ def split_blocks(code: Sequence[Instruction]) -> list[list[Instruction]]:
 
 
 def describe(pipeline: Pipeline, block: Sequence[Instruction]) -> list[str]:
-    """A block as text: cycle, address, instruction, what it waited for."""
+    """A block as text: cycle, address, instruction, reason for its stall."""
     schedule = pipeline.schedule(block)
     lines, last = [], -1
     for issued in schedule.issued:

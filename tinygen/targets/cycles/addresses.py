@@ -1,4 +1,4 @@
-"""What a block loads, as expressions of the registers at its start: enough to know the addresses at every pass.
+"""Addresses of a block's loads, as expressions of the registers at its start, so that they are known at every pass.
 
 Within a block, copies and sums with constants are followed. A pointer that is itself loaded, multiplied or masked
 in the block is not known; its loads are taken to hit.
@@ -111,7 +111,7 @@ def _step(new: Instruction) -> int | None:
 
 
 def loads(code: Sequence[Instruction], numbers: Mapping[str, int] = ARM) -> list[Access | None]:
-    """For each instruction, what it reads; None for what reads nothing or nobody knows where."""
+    """For each instruction, the access that it makes; None if it reads nothing or its address is unknown."""
     tracker = _Tracker()
     found = []
     for new in code:

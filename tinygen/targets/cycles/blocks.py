@@ -1,4 +1,4 @@
-"""Cycles of basic blocks, from a pipeline model: what the emulator multiplies by how often each block ran."""
+"""Cycles of basic blocks, from a pipeline model; the emulator multiplies them by how often each block ran."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Decode = Callable[[bytes, int], list[Instruction]]
 _Decoded = tuple[list[Instruction], list[Access | None], list[Access]]
 
 
-@lru_cache(maxsize=8192)  # a firmware is run more than once: to be profiled, to be checked, to answer
+@lru_cache(maxsize=8192)  # a firmware runs more than once: for its profile, for checks, for inferences
 def _decode_block(decode: Decode, code: bytes, address: int) -> list[Instruction]:
     return decode(code, address)
 
@@ -79,7 +79,7 @@ class BlockCost:
         return self._blocks[key]
 
     def cycles(self, code: Sequence[Instruction]) -> int:
-        """Of the instructions themselves."""
+        """Cycles of the instructions alone."""
         if code[-1].target == code[0].address and not code[-1].is_call:
             return steady_state(self._pipeline, code)
         return self._pipeline.schedule(code).cycles

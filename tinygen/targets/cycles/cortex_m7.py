@@ -65,7 +65,7 @@ _SIMPLE = frozenset({Kind.ALU})
 
 @dataclass(frozen=True)
 class Parameters:
-    """What the sources disagree on, or only bound.
+    """Values on which the sources disagree, or which they only bound.
 
     Attributes:
         early_forward: an addition or move in the older slot feeds an ALU operation in the younger one (jnk0le).
@@ -152,7 +152,7 @@ class CortexM7:
         return at
 
     def _forwards(self, older: Instruction, new: Instruction, register: str) -> bool:
-        """Whether the younger instruction of a pair takes what the older one makes in the same cycle."""
+        """Whether the younger instruction of a pair uses the older one's result in the same cycle."""
         if {older.name, new.name} == {"movw", "movt"}:
             return True
         plain = older.kind in _SIMPLE and new.kind in _SIMPLE and not (older.conditional or new.conditional)

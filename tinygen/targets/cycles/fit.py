@@ -1,4 +1,4 @@
-"""Fits predicted cycles to what a real board counted: `python -m tinygen.targets.cycles.fit first-light-BOARD.json`.
+"""Fits predicted cycles to measured ones: `python -m tinygen.targets.cycles.fit first-light-BOARD.json`.
 
     counted = core x (predicted - stalls) + memory x stalls
 
@@ -41,7 +41,7 @@ class Fit:
     held_out: tuple[Point, ...]
 
     def predicted(self, point: Point) -> Point:
-        """The point with its prediction as the factors would have it."""
+        """The point with its prediction corrected by the factors."""
         assert point.predicted is not None
         return replace(
             point, predicted=round(self.core * (point.predicted - point.stalls) + self.memory * point.stalls)

@@ -1,4 +1,4 @@
-"""What a pipeline model has to know of one instruction, whatever its encoding."""
+"""The facts about an instruction that pipeline models need, independent of its encoding."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class Instruction:
         text: as an assembler writes it.
         kind: see `Kind`.
         reads, writes: registers, `FLAGS` and `GE_FLAGS` included; `updated_base` is not among `writes`.
-        address_registers: those of `reads` that make an address.
+        address_registers: those of `reads` that form an address.
         shifted: those that go through the inline shifter.
-        accumulated: those that only the last stage of a multiplier adds.
+        accumulated: those that are added only in the last stage of a multiplier.
         stored: those whose value goes to memory.
         updated_base: the base register that pre- or post-indexing writes, "" for none.
         words: 32-bit words that a multiple load or store moves.

@@ -1,4 +1,4 @@
-"""What measured cycles lie between, beside predicted ones: per core, from published programs (intervals.yaml).
+"""Intervals of measured by predicted cycles per core, from published programs (intervals.yaml).
 
 The file is made by `python -m tests.timing.published --write` of the points in tests/timing/points.yaml.
 """
@@ -16,7 +16,9 @@ import yaml
 
 INTERVALS = Path(__file__).with_name("intervals.yaml")
 LEAST, LEAST_PROGRAMS = 3, 2
-"""Points: of two, Student's factor is 6.3 and an interval says nothing. And programs: one says nothing of others."""
+"""Smallest numbers of points and programs: with two points Student's factor is 6.3, too wide to be useful; one program
+says nothing about others.
+"""
 _STUDENT = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833, 1.812, 1.796, 1.782, 1.771, 1.761, 1.753)
 """95 % of Student's t with 1, 2, ... degrees of freedom are below it; with more than the last, still fewer."""
 
@@ -45,7 +47,7 @@ def percent(ratio: float) -> str:
 
 
 def interval_from(programs: Sequence[Sequence[float]]) -> Interval | None:
-    """Where one more program would be, with a probability of 90 %; None where there are too few to say.
+    """The 90 % prediction interval for one more program; None if there are too few.
 
     The prediction interval of a normal distribution whose mean and deviation are those of the logarithms, with
     Student's factor for their number: exp(m ± t s sqrt(1 + 1/k)). k is the number of programs, not of points, and each
@@ -67,7 +69,7 @@ def interval_from(programs: Sequence[Sequence[float]]) -> Interval | None:
 
 
 def interval_of(core: str) -> Interval | None:
-    """Of a core's predictions; None where too little was published."""
+    """The interval of a core's predictions; None if too little was published."""
     return _intervals().get(core)
 
 

@@ -1,4 +1,4 @@
-"""A board's memory timing, as the caches that the emulator looks up while blocks run."""
+"""A board's memory timing as caches that the emulator simulates while blocks run."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Entry(Enum):
 
 @dataclass(frozen=True)
 class Issued:
-    """When an instruction issues, and what kept it from issuing earlier ("" for nothing)."""
+    """When an instruction issues, and why not earlier ("" if nothing delayed it)."""
 
     instruction: Instruction
     cycle: int

@@ -83,7 +83,7 @@ class Counter(Protocol):
         total, cycles: since reset.
         limit: `limited` is set, and the emulator stops, when `total` reaches it.
         invoke, observer: entries of an inference and of what is called after each layer; 0 for none.
-        bucket: what executes now.
+        bucket: the bucket of the code that executes now.
         lost: blocks for which the table had no room; the emulator stops at the first.
         features: FPU_* and ATOMIC bits.
         illegal, illegal_pc, illegal_address: ILLEGAL_* that stopped the emulator, where, and the unaligned address.
@@ -119,7 +119,7 @@ class Counter(Protocol):
         """Every block with a count, in no particular order."""
 
     def order(self) -> list[int]:
-        """The layers that the last inference told its observer of, in order; none where there are thousands."""
+        """The layers that the last inference reported to its observer, in order; empty if there are thousands."""
 
     def clear(self) -> None:
         """Forgets the counts; `total`, `cycles` and marks stay."""

@@ -1,4 +1,4 @@
-"""What the emulated machines want to know of a CPU, whatever its architecture."""
+"""The interface of CPUs of all architectures to the emulated machines."""
 
 from __future__ import annotations
 
@@ -60,18 +60,18 @@ class Cpu(ABC):
 
     @abstractmethod
     def result(self) -> int:
-        """What the function that returned has given, unsigned."""
+        """The result of the function that returned, unsigned."""
 
     @abstractmethod
     def features(self, extensions: Sequence[str], *, float_on: bool = True) -> int:
         """`Counter.features` of a core with these `Board.isa` extensions."""
 
     def exception(self, number: int) -> bool:
-        """Whether the CPU goes on after this exception, which then was none to the firmware."""
+        """Whether the CPU continues after this exception, which the emulator handles and the firmware does not see."""
         return False
 
     def failed(self, failure: Exception) -> int | None:
-        """The exception that made the emulator itself give up; None when it was none."""
+        """The exception that made the emulator itself stop; None if none did."""
         return None
 
     def peripherals(self, clock: Callable[[], int], features: Callable[[bool], None]) -> list[Peripheral]:

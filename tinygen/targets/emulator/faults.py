@@ -1,4 +1,4 @@
-"""What went wrong on an emulated board, in words: what, where, by how much."""
+"""Error messages for faults of an emulated board: what, where, by how much."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ILLEGAL = {
 
 @dataclass(frozen=True)
 class Fault:
-    """An access the board has no answer to.
+    """An access to which no memory or peripheral of the board responds.
 
     Attributes:
         kind: "read", "write", "fetch" or "flash write".
@@ -41,7 +41,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Stop:
-    """Everything known of a machine that stopped.
+    """Everything known about a machine that stopped.
 
     Attributes:
         pc: of the instruction that could not be executed.
@@ -51,8 +51,8 @@ class Stop:
         access: the access without an answer.
         exception: what the core would take, in words.
         illegal, illegal_address: what the counter found: ILLEGAL_*, and the address accessed.
-        failure: what the CPU emulator itself said.
-        limit: what ran out, e.g. "2,000,000 instructions in one call".
+        failure: the CPU emulator's own error message.
+        limit: the exhausted limit, e.g. "2,000,000 instructions in one call".
     """
 
     pc: int
@@ -111,7 +111,7 @@ def _context(symbols: Symbols, stop: Stop) -> str:
 
 
 def stack_overflow(symbols: Symbols, sp: int, address: int) -> int:
-    """By how many bytes the stack is overrun; 0 when it is not."""
+    """Number of bytes by which the stack overflowed; 0 if it did not."""
     bottom = symbols.by_name.get("__stack_bottom", 0)
     lowest = min(sp, address)
     near = bottom - _STACK_REACH <= address < bottom and abs(address - sp) <= _STACK_REACH

@@ -1,4 +1,4 @@
-"""Branches that run whatever the network's gates say: their index is written over where its function begins."""
+"""Forces branches, whatever the gates say: a branch operator's index is overwritten when its function begins."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ForcedBranches:
         self._watched: set[int] = set()
 
     def choose(self, indices: Mapping[str, bytes]) -> None:
-        """Indices as they lie in memory, by the function of their operator; others are left alone.
+        """Sets the indices to force, as stored in memory, by their operator's function; others are not affected.
 
         A function must not have run before it is named here for the first time.
         """

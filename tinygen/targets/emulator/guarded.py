@@ -1,4 +1,4 @@
-"""A cost function whose exceptions survive the way through C."""
+"""A cost function whose exceptions are kept, as they cannot pass through C."""
 
 from __future__ import annotations
 

@@ -15,9 +15,10 @@ from tinygen.files import ENDING
 def held_interrupts() -> Iterator[None]:
     """Holds Ctrl-C back until the end: of the inference, mostly; and other signals that are handled in Python.
 
-    Python raises it in whatever it enters next, which is mostly one of Unicorn's callbacks. There it would be lost; and
-    with it what the callback should have given the firmware, as the value of the cycle counter. Nor may the emulation
-    stop anywhere but where it does by itself: what the firmware reads at that moment could not be repeated.
+    Python raises KeyboardInterrupt in the next Python code that runs, mostly one of Unicorn's callbacks. There the
+    exception would be lost, and with it the value that the callback should have returned to the firmware, such as the
+    cycle counter. The emulation may also stop only at its regular places: a register read interrupted elsewhere could
+    not be repeated.
 
     Raises:
         KeyboardInterrupt: at the end, where Ctrl-C was pressed meanwhile.

@@ -1,4 +1,4 @@
-"""The wire between two UARTs: what the far end makes of a byte when the two do not run at the same rate."""
+"""The wire between two UARTs: the bytes that the far end receives when the two rates differ."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ _FRAME = 10  # bits: start, 8 of data, stop
 
 
 def agree(one: float, other: float) -> bool:
-    """Whether two UARTs at these rates, in baud, understand each other."""
+    """Whether two UARTs at these rates, in baud, can communicate."""
     return abs(one - other) <= TOLERANCE * other
 
 
 def heard(byte: int, sent_at: float, read_at: float) -> bytes:
-    """What a receiver at `read_at` baud takes from one byte sent at `sent_at`, on a line idle before and after.
+    """The bytes that a receiver at `read_at` baud gets for one byte sent at `sent_at`, on a line idle before and after.
 
-    It waits for a falling edge, looks again in the middle of the start bit, then in the middle of every data bit,
-    and listens anew from the middle of the stop bit. A stop bit that is low does not keep the byte back.
+    It waits for a falling edge, samples in the middle of the start bit and of every data bit, and waits for the next
+    edge from the middle of the stop bit on. A low stop bit does not discard the byte.
     """
     if agree(sent_at, read_at):
         return bytes([byte])

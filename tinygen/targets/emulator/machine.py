@@ -1,9 +1,8 @@
 """The machine: Unicorn with a board's memories and peripherals, running the firmware's own ELF.
 
-The CPU runs only while somebody waits for it: `read` runs it until enough bytes have come out of the UART or the
-emulated time is up. Time is what the cost function says of each executed block (one cycle per instruction, unless a
-pipeline model is given: `tinygen.targets.cycles.board_cost`); while the firmware polls an empty UART, time jumps
-ahead.
+The CPU runs only during reads: `read` runs it until enough bytes have come out of the UART or the emulated time is up.
+Time is what the cost function says of each executed block (one cycle per instruction, unless a pipeline model is given:
+`tinygen.targets.cycles.board_cost`); while the firmware polls an empty UART, time jumps ahead.
 """
 
 from __future__ import annotations
@@ -118,7 +117,7 @@ class EmulatedBoard:
 
     @property
     def instructions(self) -> int:
-        """Executed since reset; 0 without counting."""
+        """Instructions executed since reset; 0 without counting."""
         return self.counter.total
 
     @property
@@ -190,7 +189,7 @@ class EmulatedBoard:
 
     @property
     def sound_left(self) -> int:
-        """Samples that were fed and have not been heard."""
+        """Number of samples that were fed and not yet played."""
         return 0 if self._sound is None else self._sound.line.sound.left
 
     def watch(self, pin: Pin) -> list[tuple[int, bool]]:
@@ -204,11 +203,11 @@ class EmulatedBoard:
         return edges
 
     def clear_profile(self) -> None:
-        """Starts counting anew."""
+        """Resets the counts of the profile."""
         self.counter.clear()
 
     def profile(self, layers: int) -> Profile:
-        """What inferences since `clear_profile` executed.
+        """The profile of inferences since `clear_profile`.
 
         An inference is all from entry to return of `app_model.invoke`; its layers are told apart by
         tg-profile, whose own instructions are left out. After tg-run all counts as layer 0's.
@@ -216,7 +215,7 @@ class EmulatedBoard:
         return make_profile(self.counter.rows(), self.symbols, layers, self.counter.order())
 
     def stack_used(self) -> int:
-        """Deepest stack so far, in bytes, found by what is left of the paint that reset put there."""
+        """Deepest stack so far, in bytes, found by the remains of the fill pattern written at reset."""
         bottom, top = self.symbols.address("__stack_bottom"), self.symbols.address("__stack_top")
         return len(self.memories.read(bottom, top - bottom).lstrip(_PAINT))
 
@@ -343,7 +342,7 @@ class EmulatedBoard:
         self._pc = self._cpu.reset(self.board, self.memories, self.symbols)
 
     def _run(self) -> None:
-        """Runs until a peripheral stops the CPU; raises what went wrong, and again when it is asked to go on."""
+        """Runs until a peripheral stops the CPU; raises the error of a failed machine, again on every later call."""
         if self._error is not None:
             raise self._error
         with held_interrupts():

@@ -56,7 +56,7 @@ class Memories:
         self._uc.mem_map_ptr(address, size, _READ | _EXEC, start)
 
     def hide(self, address: int, size: int) -> None:
-        """Takes back what `show` has shown there."""
+        """Unmaps what `show` has mapped there."""
         self._uc.mem_unmap(address, size)
 
     def _load(self, elf: Path) -> None:

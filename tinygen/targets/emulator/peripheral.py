@@ -1,4 +1,4 @@
-"""What every emulated peripheral is."""
+"""The base of all emulated peripherals."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Port(Peripheral):
         raise NotImplementedError
 
     def settle(self) -> None:
-        """To be called when pins may have changed."""
+        """Reports changed levels of watched pins; call it whenever pins may have changed."""
         for pin, notify in self.watched.items():
             high = self.is_high(pin)
             if high != self._levels.get(pin, False):

@@ -31,7 +31,7 @@ def open_pty(board: _Line, baud: int) -> Iterator[str]:
     """Runs the board in a thread behind a pseudo-terminal, in step with the host's clock, or slower; gives its path.
 
     Args:
-        board: what is behind it.
+        board: the board behind the terminal.
         baud: the terminal's rate until a program sets another; the board hears at which rate it is spoken to.
 
     Raises:
@@ -76,7 +76,7 @@ def _set_rate(follower: int, baud: int) -> None:
 
 
 def _rate(leader: int) -> int | None:
-    """What the program at the other end has set; None when that is none of the usual rates."""
+    """The rate that the program at the other end has set; None if it is not one of the usual rates."""
     import termios
 
     return _codes().get(termios.tcgetattr(leader)[5])

@@ -1,5 +1,6 @@
-"""What an emulated microphone hears, and how it gets into memory: at the rate of the board's clocks, whether or not the
-firmware is ready for it."""
+"""An emulated microphone's sound and its way into memory: at the rate of the board's clocks, whatever the firmware
+does.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ class Sound:
     _samples: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16), init=False)
 
     def feed(self, samples: np.ndarray) -> None:
-        """Adds to what is still to be heard."""
+        """Appends samples."""
         self._samples = np.concatenate([self._samples, samples])
 
     def hear(self, count: int) -> np.ndarray:
@@ -34,7 +35,7 @@ class Sound:
 
     @property
     def left(self) -> int:
-        """Samples that have not been heard."""
+        """Number of samples not yet played."""
         return len(self._samples)
 
 
@@ -78,7 +79,7 @@ class MicrophoneLine:
         self._cycles_per_frame = None
 
     def due(self) -> int:
-        """Frames that are over, and were not taken."""
+        """Number of finished frames that were not taken."""
         if self._cycles_per_frame is None:
             return 0
         due = int((self.clock() - self._since) / self._cycles_per_frame) - self._given

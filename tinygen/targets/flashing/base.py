@@ -1,4 +1,4 @@
-"""What a way to flash a board is: which boards it can do, its command line, and what its complaints mean."""
+"""The base of flashing methods: the supported boards, the command line, and the meaning of error messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tinygen.targets.flashing.runner import Echo, Outcome, run_command
 
 @dataclass(frozen=True)
 class Job:
-    """What goes where.
+    """What to flash, and to which board.
 
     Attributes:
         folder: a build directory, with firmware.elf and its images.

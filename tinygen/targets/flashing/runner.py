@@ -16,7 +16,7 @@ from tinygen.errors import FlashError
 
 Echo = Callable[[str], None]
 _SECONDS = 600.0
-"""A megabyte over a slow line takes a minute or two."""
+"""Time limit in seconds: a megabyte over a slow line takes a minute or two."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 

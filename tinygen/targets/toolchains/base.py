@@ -1,4 +1,4 @@
-"""What a toolchain is: how its compiler is called, and how its complaints are read."""
+"""The base of toolchains: how a compiler is called, and how its error messages are parsed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _SECONDS = 600
 
 FIRMWARE_FOLDER = "firmware"
 FIRMWARE_FLAGS = ("-Os",)
-"""Application and drivers wait for a serial line most of the time: flash counts, not speed."""
+"""Application and drivers mostly wait for a serial line: they are optimised for size, not speed."""
 
 LIBC_FOLDER = f"{FIRMWARE_FOLDER}/libc"
 LIBC_FLAGS = ("-fno-builtin",)
@@ -95,7 +95,7 @@ class Toolchain(ABC):
 
     @abstractmethod
     def libraries(self) -> list[str]:
-        """What comes after the objects."""
+        """Libraries, which come after the objects in the link command."""
 
     def device_flags(self) -> list[str]:
         """Compile flags of code that runs on a board."""
@@ -156,7 +156,7 @@ def compile_error(toolchain: Toolchain, source: str, output: str) -> ToolchainEr
 
 
 def lacks_definition(output: str) -> bool:
-    """Whether a link failed because nothing defines a function that a library may have."""
+    """Whether a link failed for an undefined function that a library may define."""
     return _UNDEFINED.search(output) is not None
 
 

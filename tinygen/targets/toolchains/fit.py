@@ -1,4 +1,4 @@
-"""Turns a linker's complaint about size into one a user can act on."""
+"""Turns a linker's overflow error into one that a user can act on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiled objects, kept by their contents: to build an unchanged kernel again costs nothing.
+"""Cache of compiled objects, addressed by content: rebuilding an unchanged kernel costs nothing.
 
 The name of an entry is a SHA-256 of all that the object depends on: the compiler, its flags, the source and every
 header of the build by path and contents. Headers from outside the build (the system's) are listed in the entry with
@@ -76,7 +76,7 @@ def object_name(toolchain: Toolchain, flags: Sequence[str], source: str, files: 
 class ObjectCache:
     """Objects in a folder, at most `limit` bytes of them, for any number of processes at once.
 
-    What cannot be read or written (no room, no permission) is as if it were not there; nothing is raised.
+    Entries that cannot be read or written (no space, no permission) count as absent; nothing is raised.
     """
 
     def __init__(self, folder: Path, limit: int = LIMIT_BYTES) -> None:

@@ -1,4 +1,4 @@
-"""What takes how much flash and RAM in a linked firmware."""
+"""Flash and RAM by part of a linked firmware."""
 
 from __future__ import annotations
 
