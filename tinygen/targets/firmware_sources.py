@@ -1,4 +1,4 @@
-"""What a compiler is given: a folder of sources, and how they are found in it."""
+"""Inputs of a compiler: a folder of sources, and the paths in it."""
 
 from __future__ import annotations
 

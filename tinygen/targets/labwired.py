@@ -21,7 +21,7 @@ from tinygen.targets.board import Board
 _KEPT = ("rcc", "pwr", "flash", "gpio", "systick", "dbgmcu", "icache")
 _ESP32_DROPPED = ("spi2", "ledc", "rmt", "i2c0", "uart1", "timg1", "usb", "twai", "i2s", "wifi", "ble", "radio")
 _ESP32C3_AS_MEMORY = {"mmu": 0x600C5000, "i2c_mst": 0x6000E000}
-"""What its model lacks: the table of flash's pages, and the master of the analogue bus."""
+"""Parts that its model lacks: the table of flash's pages, and the master of the analogue bus."""
 _OLD_USART = ("stm32f4",)
 """Families whose USART has SR and DR (RM0090); in all later ones it has ISR, RDR and TDR: labwired's "stm32v2"."""
 

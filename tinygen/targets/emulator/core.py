@@ -1,7 +1,7 @@
 """Registers of the core itself: system control space with SysTick, and DWT (Armv7-M ARM, DDI 0403).
 
-There are no interrupts: enabling one is an error, not a silence. The trap bits of CCR keep what is written
-and trap nothing; unaligned accesses that always fault are found by a strict run.
+Interrupts are not emulated: enabling one is an error. The trap bits of CCR keep what is written and trap nothing;
+unaligned accesses that always fault are found by a strict run.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def _cache_size_id(size: int, ways: int) -> int:
 
 
 def set_cache_sizes(peripherals: Sequence[Peripheral], timing: MemoryTiming | None) -> None:
-    """Has the system control space among `peripherals` tell the sizes of the board's caches."""
+    """Sets the sizes of the board's caches in the system control space among `peripherals`."""
     for peripheral in peripherals:
         if timing is not None and isinstance(peripheral, SystemControlSpace):
             peripheral.code_cache, peripheral.data_cache = timing.code.size, timing.data.size

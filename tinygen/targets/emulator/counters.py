@@ -9,7 +9,7 @@ from tinygen.targets.emulator.native import NativeCounter, load_library
 
 
 def make_counter(native: bool | None = None) -> Counter:
-    """A counter.
+    """Makes a block counter.
 
     Args:
         native: True insists on C, False on Python; None takes C where a compiler is found.

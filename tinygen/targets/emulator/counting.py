@@ -1,4 +1,4 @@
-"""What a block counter is, whether it runs in C (`native`) or in Python (`fallback`)."""
+"""The interface of block counters, in C (`native`) and in Python (`fallback`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Cost = Callable[[int, int, int], int]
 
 @dataclass(frozen=True)
 class Watch:
-    """What is watched while a core executes.
+    """What to count and check while a core executes.
 
     Attributes:
         count: count instructions (native hook).

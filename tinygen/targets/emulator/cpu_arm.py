@@ -27,7 +27,7 @@ MODELS: dict[str, int] = {
 }
 _NAMES = ("r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "sp", "lr")
 _IDS = tuple(getattr(arm_const, f"UC_ARM_REG_{name.upper()}") for name in _NAMES)
-# QEMU's numbers (target/arm/cpu.h), which Unicorn hands on.
+# QEMU's numbers (target/arm/cpu.h), which Unicorn passes on.
 _UNDEFINED, _NOT_THUMB = 1, 18
 
 

@@ -111,7 +111,7 @@ class RiscvCpu(Cpu):
         return ATOMIC if "a" in EXTENSIONS[self.core] else 0
 
     def exception(self, number: int) -> bool:
-        """An access to the cycle counter is illegal to Unicorn, and done here."""
+        """An access to the cycle counter is illegal in Unicorn, and is emulated here."""
         if number != _ILLEGAL:
             # ECALL: the program counter is behind it as well.
             self._illegal_at = int(self.uc.reg_read(riscv_const.UC_RISCV_REG_PC)) - _STEP

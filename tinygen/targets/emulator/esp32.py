@@ -1,7 +1,7 @@
 """Registers of ESP32-C3 and -C6 that the firmware touches. Offsets and bits: esp-idf's soc headers of each chip.
 
-The boot ROM is there as far as the firmware calls it: functions that switch the flash cache, and those of the bus that
-the analogue blocks of an ESP32-C3 are on.
+Of the boot ROM, only the functions that the firmware calls exist: those that switch the flash cache, and those of the
+bus to the analogue blocks of an ESP32-C3.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _PAGE = 0x10000
 _FIFO_BYTES = 128
 _KEY = 0x50D83AA1
 _ROM_CALLS = 0x6FFFF000
-"""Of the emulator alone: where its stand-ins for ROM functions report that they were called."""
+"""Address that exists only in the emulator: its replacements of ROM functions report their calls there."""
 _ROM_ARGUMENTS = 0x7C0
 RomFunction = Callable[[Sequence[int]], int]
-"""What a function of the ROM does with a0 to a3; gives a0."""
+"""The effect of a ROM function, from a0 to a3; returns a0."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Watchdogs(Peripheral):
         super().write(offset, value)
 
     def check(self) -> None:
-        """Raises Forbidden when one would have reset the chip by now."""
+        """Raises Forbidden if a watchdog would have reset the chip by now."""
         for watchdog in self.watchdogs:
             config = self.read(watchdog.config)
             ticks = 1 if watchdog.hold is None else self.read(watchdog.hold)
@@ -299,7 +299,7 @@ class SpiMem(Peripheral):
 
 @dataclass
 class Rom(Peripheral):
-    """What the firmware calls in the boot ROM: each function is a few instructions that report here.
+    """The functions of the boot ROM that the firmware calls: each is a few instructions that report here.
 
     Attributes:
         functions: address and what it does.

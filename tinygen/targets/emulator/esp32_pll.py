@@ -1,7 +1,7 @@
 """The PLL of ESP32-C3 and -C6: power, the registers behind the bus of the analogue blocks, and calibration.
 
-It starts as esp-idf leaves one that it has switched off (clk_tree_ll.h, clk_ll_bbpll_disable), so firmware that skips a
-step is seen: on a chip it would work or not by what ran before.
+It starts as esp-idf leaves it when switched off (clk_tree_ll.h, clk_ll_bbpll_disable), so firmware that skips a step is
+detected: on a chip it might work, depending on what ran before.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tinygen.targets.emulator.peripheral import Forbidden, Peripheral
 
 _BLOCK = 0x66
 CALIBRATION_SECONDS = 20e-6
-"""No source: the time that an ESP32-C6 takes to say that it is done."""
+"""Time until an ESP32-C6 reports that it is done; an assumption without a source."""
 _STOP, _RUN, _DONE = 1 << 2, 1 << 3, 1 << 24
 _EXPECTED = {2: (0xFF, 5 << 4), 3: (0xFF, 8), 5: (0x77, 0), 9: (3, 2)}
 _C3_EXPECTED = {4: (0xFF, 0x6B), 6: (0xFF, 1 << 6 | 2 << 4 | 3), **_EXPECTED}
@@ -23,7 +23,7 @@ _C6_EXPECTED = {6: (0xFF, 1 << 6 | 3 << 4 | 3), **_EXPECTED}
 
 @dataclass
 class Pll:
-    """What the steps have made of it.
+    """The state of the PLL.
 
     Attributes:
         expected: mask and value of its registers at 480 MHz from 40 MHz (regi2c_bbpll.h, clk_tree_ll.h).
@@ -62,7 +62,7 @@ class Pll:
         return self._calibrated or (self._since is not None and self.seconds() >= self._since + self.settles)
 
     def problem(self) -> str:
-        """Why it does not give 480 MHz, or ""."""
+        """Why it does not run at 480 MHz, or ""."""
         if why := self.without_power():
             return why
         for at, (mask, value) in sorted(self.expected.items()):
@@ -71,7 +71,7 @@ class Pll:
         return "" if self.is_calibrated() else "it is not calibrated"
 
     def require(self, register: str, value: int) -> None:
-        """To be called when the core is to run from it.
+        """Checks that the core may run from it; call before the switch.
 
         Raises:
             Forbidden: it does not run at 480 MHz.

@@ -147,7 +147,7 @@ class Gdma(SoundDma):
             raise Forbidden("GDMA_IN_LINK_CH0", address, f"no descriptor: {error.what}") from error
 
     def _enter(self, descriptor: int) -> None:
-        """Goes on with a descriptor, or stops where that is the core's."""
+        """Continues with a descriptor, or stops if the core owns it."""
         self._descriptor, self._full = descriptor, 0
         control = self._word(descriptor)
         size = control & 0xFFF
@@ -160,7 +160,7 @@ class Gdma(SoundDma):
         return ((self._word(self._descriptor) & 0xFFF) - self._full) // 4
 
     def advance(self) -> None:
-        """Takes what has come until now; what comes without a buffer is lost."""
+        """Stores the frames received until now; frames without a buffer are lost."""
         due = self.line.due()
         while due > 0 and self._descriptor:
             count = min(due, self._frames_left())
@@ -176,7 +176,7 @@ class Gdma(SoundDma):
             self.line.take(due)
 
     def _finish(self) -> None:
-        """Writes back that the buffer is full and the core's: length, suc_eof, owner (dma_types.h)."""
+        """Writes back that the buffer is full and belongs to the core: length, suc_eof, owner (dma_types.h)."""
         control = self._word(self._descriptor) & 0xFFF
         self.memory.write(self._descriptor, (control | control << 12 | 1 << 30).to_bytes(4, "little"))
         self._flags |= _DONE | _EOF_FLAG

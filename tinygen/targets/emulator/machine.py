@@ -305,8 +305,8 @@ class EmulatedBoard:
             self._stop()
 
     def _has_said_it(self) -> bool:
-        """Whether enough bytes have come. Where nobody paces them, the board goes on until it waits for an answer:
-        to stop at each byte takes longer than most replies do.
+        """Whether enough bytes have come. Without pacing, the board continues until it waits for an answer: stopping at
+        each byte takes longer than most replies.
         """
         if len(self.uart.sent) < self._want:
             return False

@@ -241,7 +241,7 @@ def load_library() -> ctypes.CDLL:
 
 
 def _build(library: Path) -> str:
-    """Tries the compilers in turn; gives the last one's complaint, "" when the library stands."""
+    """Tries the compilers in turn; returns the last one's error, "" once the library is built."""
     problem = ""
     for compiler in _compilers():
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:

@@ -13,12 +13,12 @@ _AHB = (2, 4, 8, 16, 64, 128, 256, 512)
 
 
 def ahb_divider(code: int) -> int:
-    """What the 4 bits of an AHB prescaler (HPRE, D1CPRE) mean."""
+    """The divider for the 4 bits of an AHB prescaler (HPRE, D1CPRE)."""
     return 1 if code < 8 else _AHB[code - 8]
 
 
 def apb_divider(code: int) -> int:
-    """What the 3 bits of an APB prescaler (PPRE1, ...) mean."""
+    """The divider for the 3 bits of an APB prescaler (PPRE1, ...)."""
     return 1 if code < 4 else 2 << (code - 4)
 
 
@@ -37,7 +37,7 @@ class Switch:
 
 @dataclass
 class Oscillators(Peripheral):
-    """RCC_CR, and what hangs on it.
+    """RCC_CR and the oscillators that it controls.
 
     Attributes:
         manual: the reference manual.
@@ -57,7 +57,7 @@ class Oscillators(Peripheral):
         raise NotImplementedError
 
     def needed(self) -> list[int]:
-        """The bits of RCC_CR that the core's clock hangs on now."""
+        """The bits of RCC_CR that the core's clock depends on now."""
         raise NotImplementedError
 
     def check_start(self, bit: int, control: int) -> None:

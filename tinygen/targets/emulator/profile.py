@@ -1,4 +1,4 @@
-"""What the block counter saw of one inference."""
+"""The profile of one inference, from the block counter."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Profile:
 
 
 def make_profile(rows: Iterable[BlockRow], symbols: Symbols, layers: int, order: Sequence[int] = ()) -> Profile:
-    """The profile of what has run since the counter was cleared.
+    """Makes the profile of all code that ran since the counter was cleared.
 
     Args:
         rows: of the counter.

@@ -64,7 +64,7 @@ class MicrophoneLine:
         return self._cycles_per_frame is not None and (not self.follows or self.sound.left > 0)
 
     def start(self, cycles_per_frame: Fraction, *, follows: bool = False) -> None:
-        """Frames from now on; see `follows`."""
+        """Starts the bit clock; see `follows`."""
         self._since, self._given, self._cycles_per_frame = self.clock(), 0, cycles_per_frame
         self.follows = follows
 
@@ -75,7 +75,7 @@ class MicrophoneLine:
         self.sound.feed(samples)
 
     def stop(self) -> None:
-        """No bit clock any more."""
+        """Stops the bit clock."""
         self._cycles_per_frame = None
 
     def due(self) -> int:
@@ -140,7 +140,7 @@ class DmaMemory:
 
 @dataclass
 class Waits:
-    """Whether a firmware does nothing but look at a status again and again.
+    """Detects that a firmware only polls a status register.
 
     Attributes:
         clock: cycles of the core since reset.

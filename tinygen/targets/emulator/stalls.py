@@ -60,7 +60,7 @@ class TimedCost(Protocol):
 
 @dataclass
 class CacheState:
-    """What a cache holds, line by line."""
+    """The lines that a cache holds."""
 
     cache: Cache
     _lines: list[int] = field(init=False)

@@ -1,4 +1,4 @@
-"""What STM32F4 and STM32F7 share: clock tree, flash interface, pins and the rules of their USARTs.
+"""Common parts of STM32F4 and STM32F7: clock tree, flash interface, pins and the rules of their USARTs.
 
 RM0090 (F405/F407), RM0383 (F411), RM0385 (F74x/F75x) and RM0410 (F76x/F77x). The limits hold for 2.7 to 3.6 V.
 """
@@ -30,7 +30,7 @@ _I2S_MOST = 192_000_000
 
 @dataclass(frozen=True)
 class Limits:
-    """What a family allows, in Hz.
+    """Limits of a family, in Hz.
 
     Attributes:
         tree, buses, waits, flash, usart: where its manual says so.
@@ -322,7 +322,7 @@ class Gpio(Port):
 
 @dataclass
 class StmUart(Uart):
-    """What STM32 USARTs share: they work only when enabled, on the right pins, at the right rate.
+    """Common part of STM32 USARTs: they work only when enabled, on the right pins, at the right rate.
 
     Attributes:
         bus_hz: the clock that feeds the USART now.
@@ -347,7 +347,7 @@ class StmUart(Uart):
         return 16 * self.bus_hz() / times if times >= 16 else 0.0
 
     def check_line(self, direction: str, enable: int) -> None:
-        """Raises Forbidden unless a byte would really get through.
+        """Raises Forbidden unless a byte would be transferred.
 
         Args:
             direction: "TX" or "RX".

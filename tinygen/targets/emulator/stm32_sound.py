@@ -78,7 +78,7 @@ class I2sPort(Peripheral):
                 self.line.stop()
 
     def _follow(self, on: bool) -> None:
-        """Another board gives the clock."""
+        """Starts or stops following the clock of another board."""
         self._check_pins()
         if not on:
             self.line.stop()
@@ -208,7 +208,7 @@ class Dma(SoundDma):
         return (half - self._at % half) // self.port.halfwords
 
     def advance(self) -> None:
-        """Takes what has come until now."""
+        """Stores the frames received until now."""
         due = self.port.line.due()
         if due <= 0:
             return

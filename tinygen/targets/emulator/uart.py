@@ -1,4 +1,4 @@
-"""UARTs: the emulated board's only way to speak. Bytes take no time on the line, but arrive only at the right rate."""
+"""UARTs: the emulated board's only line. Bytes take no time on it, but arrive only at the right rate."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ class Uart(Peripheral):
         return len(self._arrived) + len(self.received) if self.waiting() else 0
 
     def take(self) -> int:
-        """The next byte from the host; 0 when there is none."""
+        """Reads the next byte from the host; 0 if there is none."""
         self._arrive()
         return self._arrived.popleft() if self._arrived else 0
 
     def give(self, value: int) -> None:
-        """A byte to the host."""
+        """Sends a byte to the host."""
         self.sent += heard(value & 0xFF, self.rate() or self.baud, self.baud)
         self.gave()
 
@@ -85,7 +85,7 @@ class Uart(Peripheral):
             self._arrived.extend(heard(self.received.popleft(), self.baud, self.rate() or self.baud))
 
     def check_rate(self, register: str, divisor: int, actual: float, bus_hz: int) -> None:
-        """Raises Forbidden when no host would read what is sent; one at another usual rate reads garbage."""
+        """Raises Forbidden if no host could read the bytes; a host at another usual rate reads garbage."""
         if not any(agree(actual, usual) for usual in (self.baud, *USUAL_RATES)):
             rule = f"{actual:.0f} baud from a bus at {bus_hz} Hz, the line runs at {self.baud}"
             raise Forbidden(register, divisor, rule)

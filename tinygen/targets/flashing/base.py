@@ -126,7 +126,7 @@ class Flasher(ABC):
         return (found,) if found else None
 
     def available(self, job: Job) -> bool:
-        """Whether it would run here."""
+        """Whether it can run on this computer."""
         return self.find() is not None
 
     @abstractmethod
@@ -169,12 +169,12 @@ class Flasher(ABC):
 
 
 def say(text: str) -> Callable[[Job], str]:
-    """A fix that is the same for all jobs."""
+    """Makes a hint's fix that is the same for all jobs."""
     return lambda job: text
 
 
 def usb_rules(job: Job) -> str:
-    """How a user gets at the board's USB device on Linux. OpenOCD's contrib/60-openocd.rules has such rules."""
+    """How a user gets access to the board's USB device on Linux. OpenOCD's contrib/60-openocd.rules has such rules."""
     vendor = job.board.usb.vid if job.board.usb else 0x0483
     rule = f'SUBSYSTEMS=="usb", ATTRS{{idVendor}}=="{vendor:04x}", MODE="660", GROUP="plugdev", TAG+="uaccess"'
     return (
@@ -197,6 +197,6 @@ UNPROTECT = say("Remove write and read-out protection with STM32CubeProgrammer (
 
 
 def plug_in(job: Job) -> str:
-    """What to do when no probe answers."""
+    """The fix for a probe that does not answer."""
     named = f" with the serial number {job.probe}" if job.probe else ""
     return f"Plug the board{named} in by the USB connector of its debug probe, with a cable that carries data."

@@ -14,7 +14,9 @@ from tinygen.targets.flashing.runner import Echo
 
 MOUNTS = Path("/proc/self/mounts")
 REPORT = "FAIL.TXT"
-"""What the probe writes when it could not flash: "The interface firmware FAILED to reset/halt the target MCU", say."""
+"""File that the probe writes when it could not flash, as in "The interface firmware FAILED to reset/halt the target
+MCU".
+"""
 _REPORT_SECONDS = 2.0
 
 
@@ -45,7 +47,7 @@ class MassStorage(Flasher):
         return [Step("copying", (*start, job.binary, f"{volume}/"))]
 
     def flash(self, job: Job, echo: Echo) -> None:
-        """Copies the image, and reads what the probe says of it.
+        """Copies the image and reads the probe's report.
 
         Raises:
             FlashError: the drive is not mounted, full, or the probe refuses the image.
@@ -75,7 +77,7 @@ class MassStorage(Flasher):
             raise FlashError(f"the debug probe says: {problem}", where=str(volume / REPORT), fix=HOLD_RESET(job))
 
     def _wait_for_report(self, volume: Path, before: str) -> str:
-        """What the probe reports after the copy; "" when it is content."""
+        """The probe's error report after the copy; "" if there is none."""
         deadline = time.monotonic() + self.report_seconds
         while time.monotonic() < deadline:
             if (text := _report(volume)) != before:
@@ -85,7 +87,7 @@ class MassStorage(Flasher):
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copies, and waits until the drive has all of it: it flashes while it is written to."""
+    """Copies, and waits until everything is written: the drive flashes during the write."""
     with source.open("rb") as reader, target.open("wb") as writer:
         shutil.copyfileobj(reader, writer)
         writer.flush()

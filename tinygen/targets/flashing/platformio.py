@@ -17,7 +17,7 @@ PROJECT = "platformio.ini"
 
 
 class PlatformIoUpload(Flasher):
-    """`pio run -t nobuild -t upload` on the firmware that stands in the build directory: what was proved is flashed.
+    """`pio run -t nobuild -t upload` on the firmware in the build directory: what was tested is flashed.
 
     A project for ESP-IDF has none: PlatformIO compiles it then.
     """
@@ -65,7 +65,7 @@ class PlatformIoUpload(Flasher):
         return [Step("uploading", (*start, *words, *as_it_is, "--target", "upload"))]
 
     def _place(self, job: Job) -> Path:
-        """Where PlatformIO would have put the program, had it built it."""
+        """The path at which PlatformIO expects the built program."""
         return job.folder / ".pio" / "build" / job.board.name
 
     def _files(self, job: Job) -> list[str]:

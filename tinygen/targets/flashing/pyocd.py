@@ -35,7 +35,7 @@ class PyOcd(Flasher):
     hints = (
         # pyocd/probe/stlink/usb.py; the probe is not listed then, so "No connected debug probes" comes after it.
         Hint(r"udev rule|access denied|insufficient permissions", NO_ACCESS, usb_rules),
-        # pyocd/core/helpers.py, choose_probe: it asks, and nobody answers.
+        # pyocd/core/helpers.py, choose_probe: it asks which probe to use, and gets no answer.
         Hint(
             r"enter the number of the debug probe|more than one debug probe matches",
             "several debug probes are connected",

@@ -83,7 +83,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _read(process: subprocess.Popen[bytes], echo: Echo) -> str:
-    """All it prints. In pieces, not lines: a progress bar ends no line."""
+    """Reads all output, in pieces instead of lines: a progress bar ends no line."""
     assert process.stdout is not None
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     pieces = []

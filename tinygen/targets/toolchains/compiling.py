@@ -40,7 +40,7 @@ def compile_all(
 
 
 class _Compilation:
-    """What the sources of one build share."""
+    """The common state for the sources of one build."""
 
     def __init__(self, toolchain: Toolchain, root: Path, flags: Sequence[str]) -> None:
         self._toolchain = toolchain
@@ -51,7 +51,7 @@ class _Compilation:
         self._cache = object_cache()
 
     def compile(self, source: str, output: Path) -> ToolchainError | None:
-        """Writes the object of `source`; what is wrong with the C, if anything."""
+        """Writes the object of `source`; returns the error in the C, if there is one."""
         flags = [*self._flags, *flags_of_source(source)]
         files = self._includes.files(source) if self._cache is not None else None
         name = object_name(self._toolchain, flags, source, files) if files is not None else None

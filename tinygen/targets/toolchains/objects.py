@@ -54,7 +54,7 @@ def object_cache() -> ObjectCache | None:
 
 @lru_cache(maxsize=4)
 def _cache_in(folder: Path) -> ObjectCache:
-    """One for all builds of a process: it knows how much it has put there since it looked at all of it."""
+    """One cache for all builds of a process: it counts the bytes added since it last measured the folder."""
     return ObjectCache(folder)
 
 
@@ -119,7 +119,7 @@ class ObjectCache:
         return self.folder / name[0] / f"{name}.o"
 
     def _trim(self, part: Path, added: int) -> None:
-        """Removes the oldest entries of one folder. To look at them takes time: done now and then."""
+        """Removes the oldest entries of one folder; done occasionally, since listing them takes time."""
         unseen = self._unseen.get(part.name, self._limit) + added
         if 8 * unseen < self._limit:
             self._unseen[part.name] = unseen
@@ -153,7 +153,7 @@ def _file_digest(path: str, size: int, changed: int) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """A rename is atomic: whoever reads `path` finds all of it or nothing."""
+    """Writes by renaming, which is atomic: a reader of `path` finds the whole file or none."""
     handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
