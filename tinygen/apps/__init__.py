@@ -1,1 +1,1 @@
-"""Applications of everything else: the digits demo, pictures (`classify`), wake words; their training."""
+"""Applications: the digits demo, image classification (`classify`) and wake words, with their training."""

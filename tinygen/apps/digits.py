@@ -23,14 +23,14 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the board made of the digits.
+    """The result of the demo.
 
     Attributes:
         build: the manifest.
         pictures: the first digits as text.
         answers: (the board's answer, the label) for each picture.
-        correct, digits: over all that were run.
-        instructions: median per inference; None where the device does not count.
+        correct, digits: number of correct answers, and of digits run.
+        instructions: median per inference; None if the device does not count instructions.
     """
 
     build: Manifest
@@ -75,7 +75,7 @@ def run_demo(
     An earlier build in `out` is replaced, see `build`.
 
     Raises:
-        TinygenError: of the build or the device.
+        TinygenError: the build or the device failed.
     """
     require_runtime(load_board(board))
     report = build(MODEL, out, BuildOptions(board=board, toolchain=toolchain), force=force, progress=progress)

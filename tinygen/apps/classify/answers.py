@@ -1,4 +1,4 @@
-"""What a classifier's output says: a class, how probable it is, and by how much it leads."""
+"""A classifier's output as an answer: the class, its probability and its margin."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Answer:
     """One image's answer.
 
     Attributes:
-        index: of the class; the first of equal ones.
-        margin: by how many codes it leads the next class (floats: real units).
-        probability: of the class: the model's own where it ends in a softmax or a sigmoid, else the softmax of its
-            outputs' real values; None where outputs have no scale.
-        top: the likeliest classes and their probabilities, at most three; empty likewise.
+        index: of the class with the largest output; the first of equal ones.
+        margin: difference to the second largest output, in codes (floats: in real units).
+        probability: of the class: the model's own if it ends in a softmax or a sigmoid, else the softmax of the real
+            values of the outputs; None if outputs have no scale.
+        top: the most probable classes and their probabilities, at most three; empty if outputs have no scale.
     """
 
     index: int

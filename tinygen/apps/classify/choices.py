@@ -1,4 +1,4 @@
-"""The compressed networks that there are to choose from, and the folder that keeps the trained ones."""
+"""The available compressed networks, and the folder of trained ones."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ CHOICES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training depends on.
+    """Settings of a training.
 
     Attributes:
-        seed: of initial weights and of the order of digits.
-        epochs: of every training; None for those of the benchmark suites.
+        seed: of the initial weights and the order of digits.
+        epochs: of every training; None for the epochs of the benchmark suites.
     """
 
     seed: int = 0
@@ -43,13 +43,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Trained:
-    """A network as it came out of training.
+    """A trained network.
 
     Attributes:
         name: of the choice, or FLOAT.
         network: None for FLOAT.
-        wrong: numbers of the test digits that PyTorch classifies wrongly, by switch; "" where there are none.
-        seconds: that the training took.
+        wrong: indices of the test digits that PyTorch misclassifies, by switch; by "" if the network has no switches.
+        seconds: duration of the training.
     """
 
     name: str
@@ -58,15 +58,15 @@ class Trained:
     seconds: float
 
     def right(self, count: int) -> dict[str, int]:
-        """How many of the first `count` test digits PyTorch classifies rightly, by the switch's name."""
+        """Number of the first `count` test digits that PyTorch classifies correctly, by the switch's name."""
         return {switch: count - sum(digit < count for digit in digits) for switch, digits in self.wrong.items()}
 
 
 def parse_choices(text: str) -> tuple[str, ...]:
-    """Names from a list with commas; "all" for all of them.
+    """Names from a comma-separated list; "all" for all choices.
 
     Raises:
-        TinygenError: there is no such choice, or one comes twice.
+        TinygenError: a choice is unknown or listed twice.
     """
     if text == "all":
         return tuple(CHOICES)
@@ -81,13 +81,13 @@ def parse_choices(text: str) -> tuple[str, ...]:
 
 
 class Store:
-    """Trained networks in a folder: NAME.tg with NAME.json beside it, which says what made it.
+    """Trained networks in a folder: NAME.tg, and NAME.json with the settings and sources of the training.
 
     Args:
-        folder: made when the first is kept.
+        folder: made when the first network is kept.
         settings: of the training.
-        sources: bytes of the training's code: with others, networks are trained again.
-        force: replace networks that were changed since they were kept.
+        sources: bytes of the training's code: if they change, networks are trained again.
+        force: whether to replace networks that were changed since they were kept.
     """
 
     def __init__(self, folder: Path, settings: Settings, sources: Sequence[bytes], *, force: bool = False) -> None:
@@ -99,7 +99,7 @@ class Store:
         return self.folder / f"{name}.tg"
 
     def load(self, name: str) -> Trained | None:
-        """What was kept under that name; None where nothing is, or it was made otherwise or is damaged."""
+        """The network kept under that name; None if there is none, it is damaged, or settings or sources changed."""
         try:
             entry = json.loads((self.folder / f"{name}.json").read_text())
             if entry["key"] != self._key:
@@ -116,10 +116,10 @@ class Store:
             return None
 
     def check(self, name: str) -> None:
-        """Whether a network can be kept under that name.
+        """Checks that a network can be kept under that name.
 
         Raises:
-            TinygenError: files of that name are not ours, or were changed; or nothing can be written.
+            TinygenError: files of that name are foreign or were changed, or the folder is not writable.
         """
         place = self._place(name)
         place.check()

@@ -1,4 +1,4 @@
-"""`tinygen demo classify`: compressed image classifiers side by side on a board, and what they make of pictures."""
+"""`tinygen demo classify`: compares compressed image classifiers on a board, and classifies pictures with them."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ _DIGITS = (28, 28, 1)
 
 @dataclass(frozen=True)
 class ClassifyOptions:
-    """What is compared, and on what.
+    """Options of a comparison.
 
     Attributes:
         board, toolchain, kernels: see `BuildOptions`. "compact" keeps low-bit weights as data: the smallest flash.
         choices: of `CHOICES`.
         settings: of the training.
-        limit: test inputs that the board gets; None for all of them, 0 for none.
-        port: of a real board, which must run the build already; None for emulated ones.
-        jobs: processes, for training and for emulated boards.
-        retrain: take nothing from an earlier run.
-        force: replace files of an earlier run that have been changed.
-        kind: how pictures become inputs; None takes DIGIT for inputs of 28x28x1, PHOTO for all others.
-        pixels: real values of black and white; None takes them from the model's input.
-        reading: how images lie in a test set, and what becomes of values beyond the input's range.
+        limit: number of test inputs run on the board; None for all, 0 for none.
+        port: of a real board, which must already run the build; None for emulated boards.
+        jobs: number of processes, for training and for emulated boards.
+        retrain: whether to ignore the results of earlier runs.
+        force: whether to replace files of an earlier run that have been changed.
+        kind: conversion of pictures to inputs; None is DIGIT for inputs of 28x28x1, PHOTO for all others.
+        pixels: real values of black and white; None derives them from the model's input.
+        reading: layout of images in a test set, and handling of values beyond the input's range.
     """
 
     board: str = "f746zg"
@@ -73,10 +73,10 @@ class ClassifyOptions:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a model is given.
+    """Inputs for a model.
 
     Attributes:
-        images: files.
+        images: image files.
         labels: names of the classes, one per line.
         inputs: .npz of a test set: `x`, as pixels (uint8), codes or real values, and `y`.
     """
@@ -89,16 +89,16 @@ class Shown:
 def classify_digits(
     out: Path, options: ClassifyOptions, images: Sequence[Path] = (), *, progress: Progress | None = None
 ) -> Comparison:
-    """Trains the choices on digits, builds each for the board, runs the held-out digits and the pictures there.
+    """Trains the choices on digits, builds each for the board, and runs the test digits and the pictures there.
 
     Args:
         out: networks/ (trained once for all boards) and a folder per board are written there.
-        options: what is compared.
-        images: files, classified by all choices.
+        options: of the comparison.
+        images: image files, classified by all choices.
         progress: called with (what, done, of).
 
     Raises:
-        TinygenError: a package is missing, an image is none, or a build or device fails.
+        TinygenError: a package is missing, a file is not an image, or a build or device fails.
     """
     run = _Run(out, options, progress)
     if options.port is not None and len(options.choices) > 1:
@@ -123,10 +123,10 @@ def classify_model(
     *,
     progress: Progress | None = None,
 ) -> Comparison:
-    """The same with a model that is there already: .tflite, .onnx, .tg; a switchable one has a row per switch.
+    """As `classify_digits`, with an existing model: .tflite, .onnx or .tg; a switchable one has a row per switch.
 
     Raises:
-        TinygenError: also where the model is no image classifier.
+        TinygenError: as `classify_digits`; also if the model is not an image classifier.
     """
     run = _Run(out, options, progress)
     if not shown.images and shown.inputs is None:
@@ -154,7 +154,7 @@ def _need_packages(*, with_images: bool) -> None:
 
 
 def _test_digits(limit: int | None) -> tuple[Arrays | None, int]:
-    """The first of the held-out digits, as pixels and classes; and how many that are, all of them where none is run."""
+    """(first test digits as pixels and classes, their number); (None, number of all) if none are run."""
     from tinygen.bench.train_digits_lowbit import load_digits
 
     _, test = load_digits()
@@ -165,7 +165,7 @@ def _test_digits(limit: int | None) -> tuple[Arrays | None, int]:
 
 
 def _test_arrays(path: Path, takes: PixelCodes, classes: int, options: ClassifyOptions) -> Arrays | None:
-    """A test set as codes; bytes are pixels, also where the model's input holds something else."""
+    """A test set as codes; uint8 arrays are pixels, whatever the type of the model's input."""
     arrays = read_arrays(path)
     x, tensor, reading = arrays.get("x"), takes.tensor, options.reading
     if x is not None and x.dtype == np.uint8 and tensor.dtype != np.uint8:
@@ -180,10 +180,10 @@ def _test_arrays(path: Path, takes: PixelCodes, classes: int, options: ClassifyO
 
 
 class _Run:
-    """One call.
+    """One run of the demo.
 
     Raises:
-        TinygenError: nothing stands in for the board, or the report's folder holds something else.
+        TinygenError: the board has no emulator, or the report's folder holds foreign files.
     """
 
     def __init__(self, out: Path, options: ClassifyOptions, progress: Progress | None) -> None:
@@ -199,7 +199,7 @@ class _Run:
         self.store: Store
 
     def trained(self) -> dict[str, Trained]:
-        """The choices and the float network by name: from an earlier run, or trained and kept."""
+        """The choices and the float network by name: from an earlier run, or trained now and kept."""
         from tinygen.apps.classify import training
 
         self.store = Store(self.networks, self.options.settings, training.sources(), force=self.options.force)
@@ -229,7 +229,7 @@ class _Run:
         float_accuracy: float | None = None,
         labels: tuple[str, ...] = (),
     ) -> Comparison:
-        """Each candidate built and run; the report is written."""
+        """Builds and runs each candidate, and writes the report."""
         options = self.options
         building = BuildOptions(board=options.board, toolchain=options.toolchain, kernels=options.kernels)
         place = Place(self.folder, building, options.port, options.jobs, options.pixels, options.retrain, options.force)
@@ -265,12 +265,12 @@ class _Run:
 
 
 def write_report(result: Comparison, *, force: bool = False) -> None:
-    """results.json, report.html and, where there is something to compare, pareto.png.
+    """Writes results.json, report.html and, if there are rows to compare, pareto.png.
 
-    An earlier report is replaced; forced, also one that was changed.
+    An earlier report is replaced; with `force`, even if it was changed.
 
     Raises:
-        TinygenError: the folder holds something else, or cannot be written.
+        TinygenError: the folder holds foreign files, or cannot be written.
     """
     title = f"{result.title} on {result.board.title}"
     drawn = draw(result.rows, title, result.float_accuracy) if result.has_picture else {}

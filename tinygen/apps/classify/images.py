@@ -42,7 +42,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image as the model sees it.
+    """An image converted for a model.
 
     Attributes:
         path: of the file.
@@ -57,13 +57,13 @@ def read_picture(path: Path, shape: tuple[int, int, int], kind: Kind) -> Picture
     """An image file as the pixels of a model's input.
 
     Args:
-        path: PNG, JPEG, or what else Pillow reads; of several images in a file, the first.
+        path: PNG, JPEG, or another format that Pillow reads; of several images in a file, the first is used.
         shape: height, width, channels (1 or 3).
         kind: DIGIT: one dark digit on light paper or the reverse, found, scaled and centred as MNIST's are (channels:
             1). PHOTO: the middle of the image, cropped to the input's proportions and scaled.
 
     Raises:
-        TinygenError: there is no such file, it is no image, damaged, too large, or shows nothing; or Pillow is missing.
+        TinygenError: the file does not exist, is not an image, is damaged, too large or blank; or Pillow is missing.
     """
     image = _opened(path)
     if kind is Kind.DIGIT:
@@ -74,7 +74,7 @@ def read_picture(path: Path, shape: tuple[int, int, int], kind: Kind) -> Picture
 def need_pillow() -> None:
     """
     Raises:
-        TinygenError: it is not installed.
+        TinygenError: Pillow is not installed.
     """
     try:
         import PIL  # noqa: F401
@@ -124,7 +124,7 @@ def _too_large(path: Path, what: str) -> TinygenError:
 
 
 def _eight_bits(image: Any, path: Path) -> Any:
-    """Images of 16 bits a pixel with 8; all others as they are."""
+    """The image with 8 bits a pixel instead of 16; other images are unchanged."""
     from PIL import Image
 
     if image.mode == "F":
@@ -135,7 +135,7 @@ def _eight_bits(image: Any, path: Path) -> Any:
 
 
 def _photo(image: Any, shape: tuple[int, int, int]) -> np.ndarray:
-    """uint8 [height, width, channels]; what is transparent is white."""
+    """uint8 [height, width, channels]; transparent pixels become white."""
     from PIL import Image
 
     height, width, channels = shape
@@ -166,7 +166,7 @@ def _digit(image: Any, size: tuple[int, int], where: str) -> np.ndarray:
 
 
 def _grey(image: Any) -> np.ndarray:
-    """Luma 0 to 1, [height, width] (ITU-R BT.601); behind what is transparent lies what the digit stands out from."""
+    """Luma 0 to 1, [height, width] (ITU-R BT.601); the background of transparent pixels contrasts with the digit."""
     rgba = np.asarray(image, np.float64) / 255
     luma, alpha = rgba[..., :3] @ (0.299, 0.587, 0.114), rgba[..., 3]
     if alpha.min() == 1 or alpha.max() == 0:
@@ -176,7 +176,10 @@ def _grey(image: Any) -> np.ndarray:
 
 
 def _centred_already(grey: np.ndarray) -> np.ndarray | None:
-    """An image of the input's size whose border is black, or white, but for a stroke's end: it is not scaled again."""
+    """An image of the input's size with a uniform black or white border, which is not scaled again; None for others.
+
+    A stroke may reach the border.
+    """
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     low, high = np.quantile(border, (0.25, 0.75))
     if np.ptp(grey) < _LEAST_CONTRAST:
@@ -189,10 +192,10 @@ def _centred_already(grey: np.ndarray) -> np.ndarray | None:
 
 
 def _ink(grey: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """How much of a stroke each pixel is, 0 to 1, and which pixels are strokes.
+    """(intensity of the stroke in each pixel, 0 to 1; mask of the stroke's pixels).
 
-    Paper is a plane through the image's border: light that falls off across it does not matter. Strokes lie on the
-    longer side of the plane, which says whether they are dark or light.
+    The paper is modelled as a plane through the image's border, which removes a linear gradient of the light. Strokes
+    are on the side of the plane with the larger distances, which says whether they are dark or light.
     """
     difference = grey - _plane(grey)
     difference *= 1 if float((difference**3).sum()) > 0 else -1
@@ -217,7 +220,7 @@ def _plane(grey: np.ndarray) -> np.ndarray:
 
 
 def _otsu(values: np.ndarray) -> float:
-    """The threshold that parts values best: N. Otsu, A threshold selection method from gray-level histograms, 1979."""
+    """Otsu's threshold (N. Otsu, A threshold selection method from gray-level histograms, 1979)."""
     counts, edges = np.histogram(values, 64)
     middles = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)[:-1]
@@ -228,7 +231,7 @@ def _otsu(values: np.ndarray) -> float:
 
 
 def _thickened(ink: np.ndarray) -> np.ndarray:
-    """Thin lines as wide as a pen's: scaled to 20 pixels they would be too faint to see."""
+    """Strokes with thin lines widened to a pen's: scaled to 20 pixels they would be too faint."""
     mask = ink > 0.5
     padded = np.pad(mask, 1).astype(np.int8)
     perimeter = int(np.abs(np.diff(padded, axis=0)).sum() + np.abs(np.diff(padded, axis=1)).sum())
@@ -243,7 +246,7 @@ def _thickened(ink: np.ndarray) -> np.ndarray:
 
 
 def _boxed(ink: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scaled so that its longer side has 20 of 28 pixels."""
+    """The digit scaled so that its longer side has 20 of 28 pixels."""
     from PIL import Image
 
     longer = round(_BOX * min(size))
@@ -255,7 +258,7 @@ def _boxed(ink: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _placed(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The box on black, its centre of mass in the middle as far as it fits."""
+    """The box on black, with its centre of mass in the middle if it fits there."""
     mass = box.sum()
     corner = []
     for axis, (length, space) in enumerate(zip(box.shape, size, strict=True)):

@@ -11,7 +11,7 @@ def read_labels(path: Path, classes: int) -> tuple[str, ...]:
     """One name per line, the first that of class 0; empty lines at the end do not count.
 
     Raises:
-        TinygenError: it cannot be read as text, or has another number of names than the model has classes.
+        TinygenError: the file cannot be read as text, or the number of names is not the model's number of classes.
     """
     try:
         names = tuple(line.strip() for line in path.read_text(encoding="utf-8").rstrip().splitlines())
@@ -27,5 +27,5 @@ def read_labels(path: Path, classes: int) -> tuple[str, ...]:
 
 
 def label_of(index: int, names: tuple[str, ...]) -> str:
-    """The class's name, or its number where there are none."""
+    """The name of the class, or its index if there are no names."""
     return names[index] if names else str(index)

@@ -1,4 +1,4 @@
-"""A classifier on its board: built, run over a test set and pictures; figures of an unchanged build are kept."""
+"""Builds a classifier and runs a test set and pictures on its board; results of an unchanged build are reused."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network to build: its name, its file, and right answers in PyTorch by switch."""
+    """A network to build: its name, its file, and the number of correct answers in PyTorch by switch."""
 
     name: str
     model: Path
@@ -46,15 +46,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Place:
-    """Where and how candidates are built and run.
+    """Settings for building and running candidates.
 
     Attributes:
-        folder: of all builds.
+        folder: for all builds.
         options: of the build.
         port: of a real board; None for emulated ones, `jobs` at a time.
         pixels: see `pixel_codes`.
-        anew: nothing of an earlier run is taken.
-        force: files of an earlier run that have been changed are replaced.
+        anew: whether to ignore the results of earlier runs.
+        force: whether to replace files of an earlier run that have been changed.
     """
 
     folder: Path
@@ -71,12 +71,12 @@ class Place:
 
 
 class OnBoard:
-    """A candidate in its place.
+    """A candidate on its board.
 
     Args:
         candidate: to build.
-        place: for it.
-        test: `x`, as pixels (uint8) or codes, and labels `y`; None where there is no test set.
+        place: settings.
+        test: `x`, as pixels (uint8) or codes, and labels `y`; None without a test set.
         progress: called with (what, done, of).
     """
 
@@ -87,7 +87,7 @@ class OnBoard:
         self.kept = False
 
     def made(self) -> list[Row]:
-        """Builds it and runs the test set, or takes from an earlier run what nothing has changed of.
+        """Builds the candidate and runs the test set; results of an earlier run are reused if nothing has changed.
 
         Raises:
             TinygenError: of the build, or of the device.
@@ -110,10 +110,10 @@ class OnBoard:
         return rows
 
     def _check_port(self) -> None:
-        """A real board must run the build that was just made.
+        """Checks that a real board runs the build that was just made.
 
         Raises:
-            DeviceError: it does not; says how it comes to.
+            DeviceError: the board does not; the error says how to flash it.
         """
         port = self.place.port
         if port is None:
@@ -146,7 +146,7 @@ class OnBoard:
         return {**test, "x": test["x"] if takes is None else takes.codes(test["x"])}
 
     def verdicts(self, pictures: Sequence[Picture]) -> list[list[Verdict]]:
-        """What the board says of each picture, by each switch.
+        """The board's answers for each picture, by each switch.
 
         Raises:
             TinygenError: of the device.
@@ -182,7 +182,7 @@ class OnBoard:
         return Folder(self.place.folder, record, force=self.place.force)
 
     def _record(self) -> dict[str, Any] | None:
-        """What an earlier run wrote, where its build still is what a new one would be."""
+        """The record of an earlier run; None if a new build would differ from its build."""
         if self.place.anew:
             return None
         try:
@@ -191,7 +191,7 @@ class OnBoard:
             if not built or record["build_id"] != read_manifest(self.folder).build_id:
                 return None
             if self.place.port is not None or record["correct_torch"] != dict(self.candidate.right):
-                record["test"] = ""  # figures of an emulated board are none of a real one's
+                record["test"] = ""  # results of an emulated board are not valid for a real one
             for row in record["rows"]:
                 Row.from_json(row)
             return dict(record)
@@ -199,7 +199,7 @@ class OnBoard:
             return None
 
     def _keep(self, rows: Sequence[Row] | None) -> None:
-        """Writes the record; `rows` is None where nothing was tested yet."""
+        """Writes the record; `rows` is None before any test."""
         record = {
             "build": self._build_key(),
             "build_id": read_manifest(self.folder).build_id,
@@ -210,7 +210,7 @@ class OnBoard:
         self._record_place.write(record, {})
 
     def _build_key(self) -> str:
-        """Of all that a build and predictions depend on."""
+        """A digest of everything that a build and its predictions depend on."""
         digest = hashlib.sha256(code_digest().encode())
         digest.update(self.candidate.model.read_bytes())
         digest.update(self.place.board.path.read_bytes())
@@ -218,7 +218,7 @@ class OnBoard:
         return digest.hexdigest()
 
     def _test_key(self) -> str:
-        """Of the test set."""
+        """A digest of the test set."""
         digest = hashlib.sha256(json.dumps(self.place.pixels).encode())
         for name, array in sorted((self.test or {}).items()):
             digest.update(f"{name} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())

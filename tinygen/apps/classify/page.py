@@ -43,7 +43,7 @@ def render_classify(result: Comparison, picture: str) -> str:
 
 
 def row_texts(row: Row) -> dict[str, str]:
-    """A row's figures as people read them; "–" where there is none."""
+    """A row's figures as text; "–" for a missing one."""
     return {
         "accuracy": _text(row.accuracy, "{:.1%}").replace("%", " %"),
         "latency": _text(row.milliseconds, "{:.3f} ms"),
@@ -55,7 +55,7 @@ def row_texts(row: Row) -> dict[str, str]:
 
 
 def answer_text(verdict: Verdict, labels: tuple[str, ...]) -> str:
-    """7 (99.8 %), then 1 (0.1 %), 9 (0.0 %)."""
+    """An answer as text: "7 (99.8 %), then 1 (0.1 %), 9 (0.0 %)"."""
     answer = verdict.answer
     if answer.probability is None:
         return f"{label_of(answer.index, labels)}, {answer.margin:,.0f} codes ahead"
@@ -70,7 +70,7 @@ def _text(value: float | None, form: str) -> str:
 
 
 def _png(pixels: np.ndarray) -> str:
-    """A data URL."""
+    """The pixels as a data URL of a PNG."""
     from PIL import Image
 
     file = io.BytesIO()

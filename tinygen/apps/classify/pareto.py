@@ -1,4 +1,4 @@
-"""Which networks nothing else beats, and a picture of all of them: accuracy against energy, and against flash."""
+"""The Pareto front of networks, and its plot: accuracy against energy, and against flash."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Axis:
-    """What networks cost.
+    """An axis of costs.
 
     Attributes:
         key: attribute of `Row`.
         title: of the axis.
-        divisor: from the attribute to the axis' unit.
+        divisor: converts the attribute to the axis' unit.
     """
 
     key: str
@@ -53,7 +53,7 @@ FLASH = Axis("flash_bytes", "flash of the firmware, KiB", 1024)
 
 
 def cost_axis(rows: Sequence[Row]) -> Axis | None:
-    """Energy where it is known of all, else latency; None where that is not known either."""
+    """Energy if it is known for all rows, else latency if that is; else None."""
     source = rows[0].source if rows else ""
     for axis in (
         Axis("microjoules", "energy per inference, µJ (predicted)"),
@@ -65,11 +65,11 @@ def cost_axis(rows: Sequence[Row]) -> Axis | None:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points that no other beats, from the cheapest to the dearest.
+    """Indices of the Pareto-optimal points in ascending order of cost.
 
     Args:
-        points: (cost, gain). One beats another when it costs no more and gains no less, and one of both is better:
-            so equal points do not beat each other.
+        points: (cost, gain). A point dominates another if its cost is no higher and its gain no lower, and one of the
+            two is better; so equal points do not dominate each other.
     """
     front = [
         index
@@ -80,7 +80,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def front_of(rows: Sequence[Row], axis: Axis | None) -> list[Row]:
-    """Rows that no other beats in accuracy and cost; empty where one of both is not known."""
+    """Rows that are Pareto-optimal in accuracy and cost; empty if either is unknown."""
     if axis is None or any(row.accuracy is None or axis.of(row) is None for row in rows):
         return []
     points = [(axis.of(row) or 0.0, row.accuracy or 0.0) for row in rows]
@@ -90,7 +90,7 @@ def front_of(rows: Sequence[Row], axis: Axis | None) -> list[Row]:
 def need_matplotlib() -> None:
     """
     Raises:
-        TinygenError: it is not installed.
+        TinygenError: matplotlib is not installed.
     """
     try:
         import matplotlib  # noqa: F401
@@ -101,15 +101,15 @@ def need_matplotlib() -> None:
 
 
 def draw(rows: Sequence[Row], title: str, float_accuracy: float | None = None) -> dict[str, bytes]:
-    """The picture as "png" and "svg": accuracy against cost, the area of a mark by flash; and against flash.
+    """The plot as "png" and "svg": accuracy against cost, marks sized by flash; and accuracy against flash.
 
-    Marks of one build have one colour. The line parts what is better than anything measured from what is not; whiskers
-    are the standard error of an accuracy that was counted on so many inputs.
+    Marks of one build have one colour. The line is the Pareto front; whiskers are the standard error of an accuracy
+    measured on the given number of inputs.
 
     Args:
         rows: with accuracies.
-        title: of the picture.
-        float_accuracy: of the float network, 0 to 1: a line across.
+        title: of the plot.
+        float_accuracy: of the float network, 0 to 1, drawn as a horizontal line.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -136,14 +136,14 @@ def draw(rows: Sequence[Row], title: str, float_accuracy: float | None = None) -
         panels[0].set_ylabel(f"accuracy on the board, % of {rows[0].inputs:,} inputs")
         figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold")
         _legend(figure, colours, float_accuracy)
-        figure.canvas.draw()  # where things lie is known only then
+        figure.canvas.draw()  # positions are known only after drawing
         for plot in plots:
             plot.label()
         return {kind: _saved(figure, kind) for kind in ("png", "svg")}
 
 
 def _saved(figure: Any, kind: str) -> bytes:
-    """Without dates and versions: the same figures give the same bytes."""
+    """The file's bytes, without dates and versions, so that the same figures give the same bytes."""
     file = io.BytesIO()
     figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
     content = file.getvalue()
@@ -215,7 +215,7 @@ class _Panel:
         return self.axis.of(row) or 0.0
 
     def _area(self, row: Row) -> float:
-        """Square points: by flash, where the axis says something else."""
+        """Area of a mark in square points: by flash, unless the axis shows flash."""
         if self.axis == FLASH or row.flash_bytes is None:
             return _PLAIN_AREA
         return min(max(row.flash_bytes / 1024 * 3.2, 35.0), 700.0)
@@ -232,9 +232,9 @@ class _Panel:
         self.panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
     def label(self) -> None:
-        """A name beside each mark, where it covers least of marks, names and the front.
+        """Writes a name beside each mark, at the place with the least overlap with marks, names and the front.
 
-        Switches have one flash: there, the best stands for all of them.
+        All switches of a build have the same flash: in that plot only the most accurate one is named.
         """
         panel = self.panel
         scale = panel.figure.dpi / 72
@@ -279,7 +279,7 @@ class _Panel:
         return x - radius, y - radius, x + radius, y + radius
 
     def _line_boxes(self, front: Sequence[Row]) -> list[_Box]:
-        """The front's steps, as wide as a line."""
+        """Boxes of the front's steps, as wide as the line."""
         points = [self.panel.transData.transform((self._x(row), _percent(row))) for row in front]
         boxes: list[_Box] = []
         for (x0, y0), (x1, y1) in pairwise(points):
@@ -305,7 +305,7 @@ def _standard_error(row: Row) -> float:
 
 
 def _round_ticks(axis: Any, values: Sequence[float]) -> None:
-    """Round numbers in plain digits; a logarithmic axis over less than a decade has hardly any of its own."""
+    """Sets ticks at round numbers in plain digits: a logarithmic axis over less than a decade has hardly any itself."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     room = max((max(values) / min(values)) ** 0.16, 1.3)  # for names beside the outermost

@@ -1,4 +1,4 @@
-"""Pixels to the codes of a model's input, and which real values a model takes for black and white."""
+"""Pixels to the codes of a model's input, and the real values of black and white."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SLACK = 0.02
 
 @dataclass(frozen=True)
 class PixelCodes:
-    """What pixels are to a model.
+    """The conversion of pixels to a model's codes.
 
     Attributes:
         tensor: its input, (1, height, width, channels).
@@ -47,14 +47,15 @@ class PixelCodes:
 
 
 def pixel_codes(graph: Graph, given: tuple[float, float] | None = None) -> PixelCodes:
-    """What pixels are to the model.
+    """The conversion of pixels for a model.
 
     Args:
         graph: of an image classifier.
-        given: real values of black and white; None takes the range of the input's codes: 0 to 255, 0 to 1, or -1 to 1.
+        given: real values of black and white; None derives them from the range of the input's codes: 0 to 255, 0 to 1,
+            or -1 to 1.
 
     Raises:
-        TinygenError: the model takes no images, or its range says nothing.
+        TinygenError: the model's input is not an image, or its range is none of these.
     """
     tensor = image_input(graph)
     if given is not None:
@@ -75,7 +76,7 @@ def image_input(graph: Graph) -> Tensor:
     """The input of an image classifier.
 
     Raises:
-        TinygenError: there are several inputs or outputs, or it is no image.
+        TinygenError: there are several inputs or outputs, or the input is not an image.
     """
     tensors = [graph.tensors[name] for name in graph.inputs]
     fits = len(tensors) == 1 and len(tensors[0].shape) == 4 and tensors[0].shape[0] == 1

@@ -1,4 +1,4 @@
-"""What a comparison of classifiers comes to."""
+"""The result of a comparison of classifiers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tinygen.targets.board import Board
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one network on the board says of a picture.
+    """The answer of one network on the board for a picture.
 
     Attributes:
         choice, switch: as in `Row`.
-        answer: in the board's output.
-        matches: whether the output's codes are the integer semantics'.
+        answer: from the board's output.
+        matches: whether the output codes equal those of the integer semantics.
     """
 
     choice: str
@@ -36,7 +36,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Seen:
-    """A picture and what all networks say of it."""
+    """A picture and the answers of all networks."""
 
     picture: Picture
     verdicts: tuple[Verdict, ...]
@@ -44,19 +44,19 @@ class Seen:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Networks side by side.
+    """A comparison of networks.
 
     Attributes:
-        title: of the models.
-        board: that ran them; `device` is the runtime's name, "f746zg-emulated".
-        rows: one per network and switch; empty where no test set was run.
-        float_accuracy: of the float network in PyTorch, 0 to 1; None where there is none.
+        title: names the models.
+        board: on which they ran; `device` is the runtime's name, "f746zg-emulated".
+        rows: one per network and switch; empty if no test set was run.
+        float_accuracy: of the float network in PyTorch, 0 to 1; None without one.
         seen: the pictures.
-        labels: names of classes; empty where numbers do.
-        kept: choices whose build and figures are those of an earlier run.
-        report: folder of results.json, report.html and, where there is something to compare, pareto.png.
-        builds: folders by choice.
-        seconds: by what they were spent on.
+        labels: names of classes; empty without names.
+        kept: choices whose build and results were reused from an earlier run.
+        report: folder of results.json, report.html and, if there are rows to compare, pareto.png.
+        builds: build folders by choice.
+        seconds: durations by activity.
     """
 
     title: str
@@ -81,12 +81,12 @@ class Comparison:
 
     @property
     def outputs(self) -> int:
-        """That the board gave, over test set and pictures."""
+        """Number of outputs of the board, for test set and pictures."""
         return sum(row.inputs for row in self.rows) + sum(len(one.verdicts) for one in self.seen)
 
     @property
     def differ(self) -> int:
-        """Of these, how many are not the semantics'."""
+        """Number of outputs that differ from the integer semantics."""
         pictures = [verdict for one in self.seen for verdict in one.verdicts]
         return sum(row.differ for row in self.rows) + sum(not verdict.matches for verdict in pictures)
 

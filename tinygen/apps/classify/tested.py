@@ -1,4 +1,4 @@
-"""One build on its board: a row for each of its switches, made of what `tinygen hil` finds."""
+"""One build on its board: a row for each of its switches, from the results of `tinygen hil`."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Row:
-    """A network on a board, by one of its switches.
+    """Results of a network with one of its switches on a board.
 
     Attributes:
         choice: name of the build.
-        switch: "" where there are none.
-        correct, inputs: right answers on the board, of how many; None where the test set has no labels.
-        differ: of the inputs, how many have other output codes on the board than in the integer semantics; 0 says that
-            every class is theirs, too.
-        correct_torch: right answers of the network in PyTorch; None where it was not trained here.
-        cycles: {min, median, max} over the inputs; None where nothing counts them.
-        milliseconds: of the median; None likewise.
-        microjoules, interval: predicted per inference, and what they lie between; None where the board's current is
-            not known.
-        source: of latency: "predicted", "measured" or "reported"; "" where there is none.
-        flash_bytes, ram_bytes: of the whole firmware, with all of its switches.
+        switch: "" if the network has none.
+        correct, inputs: number of correct answers on the board, and of inputs; `correct` is None without labels.
+        differ: number of inputs whose output codes on the board differ from the integer semantics; 0 implies that all
+            classes are equal as well.
+        correct_torch: number of correct answers of the network in PyTorch; None if it was not trained here.
+        cycles: {min, median, max} over the inputs; None if nothing counts cycles.
+        milliseconds: median latency; None if nothing counts cycles.
+        microjoules, interval: predicted energy per inference, and its interval; None if the board's current is unknown.
+        source: of the latency: "predicted", "measured" or "reported"; "" if there is none.
+        flash_bytes, ram_bytes: of the whole firmware, with all its switches.
     """
 
     choice: str
@@ -53,7 +52,7 @@ class Row:
 
     @property
     def accuracy(self) -> float | None:
-        """0 to 1."""
+        """Share of correct answers, 0 to 1."""
         return None if self.correct is None else self.correct / self.inputs
 
     def as_json(self) -> dict[str, Any]:
@@ -76,7 +75,7 @@ class Row:
 
     @staticmethod
     def from_json(entry: Mapping[str, Any]) -> Row:
-        """What `as_json` gave."""
+        """The row from the JSON of `as_json`."""
         interval = entry["microjoules_interval"]
         return Row(
             entry["choice"],
@@ -103,25 +102,25 @@ def run_test_set(
     right_torch: Mapping[str, int] | None = None,
     progress: Progress | None = None,
 ) -> list[Row]:
-    """Runs a test set on the board of a build directory, by each of its switches, over its serial port.
+    """Runs a test set on the board of a build directory, with each of its switches, over the serial port.
 
     Args:
-        choice: name of the rows.
+        choice: name for the rows.
         folder: written by `tinygen build`.
-        options: the inputs, and where they are run.
-        right_torch: right answers of the network in PyTorch, by switch.
+        options: the inputs, and the board.
+        right_torch: number of correct answers of the network in PyTorch, by switch.
         progress: called with (what, done, of).
 
     Raises:
         DeviceError: the device stopped before the last input.
-        KeyboardInterrupt: so did the user.
+        KeyboardInterrupt: the user stopped the run.
     """
     report = hil(folder, options, progress=progress).as_json()
     failed = [one for one in report["checks"] if one["status"] == "failed"]
     if any(one["name"] == "finished" or "interrupted" in one["message"] for one in failed):
         raise KeyboardInterrupt
     for one in failed:
-        # Other codes than the semantics' are a result, which the table shows.
+        # Codes that differ from the semantics are a result, which the table shows.
         if one["name"] not in ("bit-exact", "stable"):
             raise DeviceError(one["message"], where=report["device"]["name"])
     right = right_torch or {}
