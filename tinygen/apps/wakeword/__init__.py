@@ -1,6 +1,6 @@
-"""A wake word of one's own: from a phrase to a small streaming network, all data synthesised.
+"""Custom wake words: from a phrase to a small streaming network, with synthesised data only.
 
-`utterances` says who says what, `scenes` turns it into sound in rooms and noise, `dataset` into feature codes (cached);
-`network`, `training` and `export` make the int8 and the switchable network of it; `evaluate` and `det` hold them
-against voices that training has not heard.
+`parts`, `phrase` and `near_misses` define speakers and texts, `scenes` makes sound with rooms and noise of them,
+`dataset` feature codes (cached); `network`, `training` and `export` make the int8 and the switchable network;
+`evaluate` and `det` measure them on voices that are not in the training data.
 """

@@ -1,7 +1,7 @@
 """The data set: scenes as codes of the network's input, made by two processes and kept in a folder.
 
-A folder holds files of ten scenes each, named by what went into them: an interrupted run goes on where it was, and
-nothing half-written is ever taken for data.
+A folder holds files of ten scenes each, named by a digest of their inputs. An interrupted run is continued, and
+partly written files are never used.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _VERSION = 3
 
 @dataclass(frozen=True)
 class Wanted:
-    """Scenes of a part.
+    """A request for scenes of a part.
 
     Attributes:
-        part: whose voices and texts.
+        part: of the voices and texts.
         mix: the name of a mix in MIXES.
-        scenes: how many, of SECONDS each; rounded up to whole files.
+        scenes: number of scenes, of SECONDS each; rounded up to whole files.
     """
 
     part: Part
@@ -65,12 +65,12 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Scenes:
-    """Scenes as the network hears them.
+    """Scenes as inputs of the network.
 
     Attributes:
         codes: int8 [scenes, frames, channels].
         said: int64 [n, 4]: the scene, the Kind, and the frames in which each utterance begins and ends.
-        snr_db: float64 [scenes]; NaN where nobody speaks.
+        snr_db: float64 [scenes]; NaN in scenes without speech.
     """
 
     codes: np.ndarray
@@ -78,7 +78,7 @@ class Scenes:
     snr_db: np.ndarray
 
     def of_kind(self, kind: Kind) -> np.ndarray:
-        """int64 [n, 3]: the scene, and the frames in which utterances of a kind begin and end."""
+        """int64 [n, 3]: for each utterance of a kind the scene and the frames in which it begins and ends."""
         return self.said[self.said[:, 1] == kind][:, [0, 2, 3]]
 
     @property
@@ -87,7 +87,7 @@ class Scenes:
 
     @staticmethod
     def joined(parts: Sequence[Scenes]) -> Scenes:
-        """One behind the other."""
+        """The scenes of all parts, concatenated."""
         starts = np.cumsum([0, *(len(part.codes) for part in parts)])
         moved = [part.said + np.array([start, 0, 0, 0]) for part, start in zip(parts, starts, strict=False)]
         return Scenes(
@@ -98,7 +98,7 @@ class Scenes:
 
 
 def cast_of(phrase: Phrase, part: Part) -> Cast:
-    """Who says what in a part.
+    """The speakers and texts of a part.
 
     Raises:
         TinygenError: espeak-ng's data lacks timbres for it.
@@ -115,13 +115,13 @@ def cast_of(phrase: Phrase, part: Part) -> Cast:
 
 
 def load_scenes(phrase: Phrase, wanted: Wanted, cache: Path, *, seed: int, progress: Progress | None = None) -> Scenes:
-    """The scenes of a part, from the cache where they are there.
+    """The scenes of a part; those in the cache are not made again.
 
     Args:
         phrase: what is to be recognised.
         wanted: which scenes.
-        cache: a folder, made where there is none.
-        seed: another one gives other scenes, of the same voices and texts.
+        cache: a folder, created if it does not exist.
+        seed: of the scenes; voices and texts do not depend on it.
         progress: called with (what, done, of).
 
     Raises:
@@ -145,7 +145,7 @@ def _cut(scenes: Scenes, count: int) -> Scenes:
 
 
 def _key(cast: Cast, wanted: Wanted, seed: int, index: int) -> str:
-    """Of all that a file depends on, so that a file of another phrase, or made otherwise, is never taken."""
+    """A digest of all inputs of a file, so that a file of another phrase or other parameters is never used."""
     content = [_VERSION, asdict(cast), wanted.part.value, asdict(MIXES[wanted.mix]), seed, index]
     content.append(CONFIG.as_json())
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
@@ -155,7 +155,7 @@ Job = tuple[Cast, Wanted, int, int, Path]
 
 
 def _in_processes(jobs: Sequence[Job]) -> Iterator[None]:
-    """Writes the files; what was begun is finished, and nothing new begun, when the caller stops.
+    """Writes the files in several processes. If the caller stops, files in progress are finished and no others begun.
 
     Raises:
         TinygenError: a process was killed.
@@ -165,7 +165,7 @@ def _in_processes(jobs: Sequence[Job]) -> Iterator[None]:
             write_file(job)
             yield
         return
-    # Begun afresh: what the parent has loaded (torch with its threads) does not survive a fork.
+    # Spawned: what the parent has loaded (torch with its threads) does not survive a fork.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(PROCESSES, mp_context=context, initializer=_serve_parent)
     try:
@@ -180,7 +180,7 @@ def _in_processes(jobs: Sequence[Job]) -> Iterator[None]:
 
 
 def _serve_parent() -> None:
-    """Ctrl-C is for the parent; and when that is gone, so is this process."""
+    """Ignores Ctrl-C, which the parent handles, and ends this process when the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
@@ -204,7 +204,7 @@ def write_file(job: Job) -> None:
 
 
 def _heard(scene: Scene, number: int) -> Scenes:
-    """A scene as codes."""
+    """A scene as feature codes."""
     codes = feature_codes(scene.samples)
     said = [(0, one.kind, _frame(one.first), _frame(one.end)) for one in scene.said]
     snr = np.nan if scene.snr_db is None else scene.snr_db
@@ -217,7 +217,7 @@ def _frame(sample: int) -> int:
 
 
 def _write(path: Path, scenes: Scenes) -> None:
-    """Whole or not at all."""
+    """Writes a file atomically."""
     content = io.BytesIO()
     np.savez(content, codes=scenes.codes, said=scenes.said, snr_db=scenes.snr_db)
     write_whole(path, content.getvalue())
@@ -226,7 +226,7 @@ def _write(path: Path, scenes: Scenes) -> None:
 def _read(path: Path) -> Scenes:
     """
     Raises:
-        TinygenError: the file is not as it was written.
+        TinygenError: the file is damaged.
     """
     try:
         with np.load(path) as arrays:
@@ -236,5 +236,5 @@ def _read(path: Path) -> Scenes:
 
 
 def total_hours(scenes: Iterable[Scenes]) -> float:
-    """Of all of them."""
+    """Total duration of the scenes in hours."""
     return sum(part.hours for part in scenes)

@@ -1,4 +1,4 @@
-"""What is played to the board when a phrase has been trained: voices and near misses that training has not heard."""
+"""The sound played to the board after training: voices and near misses that are not in the training data."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _RATES, _PITCHES = (140, 200), (35, 65)
 
 
 def held_out_scenes(phrase: Phrase, *, seed: int) -> list[Scene]:
-    """The phrase by six speakers, two near misses and two sentences, each by a held-out timbre of its own where there
-    are so many: drawn, not chosen by how well they are understood. int16 at 16 kHz.
+    """The phrase by six speakers, two near misses and two sentences, each with a different held-out timbre if there are
+    enough. Speakers are drawn at random, not chosen by how well they are recognised. int16 at 16 kHz.
 
     Raises:
         TinygenError: as `cast_of`.
@@ -42,7 +42,7 @@ def held_out_scenes(phrase: Phrase, *, seed: int) -> list[Scene]:
 
 
 def _drawn(voices: Sequence[Voice], rng: np.random.Generator) -> list[Voice]:
-    """One voice of each timbre, in any order."""
+    """One voice of each timbre, in random order."""
     timbres = sorted({voice.variant or "" for voice in voices})
     chosen = [[voice for voice in voices if (voice.variant or "") == name] for name in timbres]
     return [chosen[i][int(rng.integers(len(chosen[i])))] for i in rng.permutation(len(timbres))]

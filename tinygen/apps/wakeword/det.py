@@ -1,7 +1,7 @@
-"""False rejects against false accepts, and how sure the figures are.
+"""False rejects against false accepts, with confidence intervals.
 
-A device adds up its last N output codes and detects where the sum is above a threshold; everything here is counted in
-those sums, as integers.
+A device sums its last N output codes and detects the phrase if the sum is above a threshold; everything here is
+computed from these integer sums.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CODES = 256
 
 @dataclass(frozen=True)
 class Rate:
-    """A rate and the interval that it lies in with CONFIDENCE."""
+    """A rate and its confidence interval, of level CONFIDENCE."""
 
     value: float
     low: float
@@ -32,13 +32,13 @@ class Rate:
 
 @dataclass(frozen=True)
 class Point:
-    """What a threshold does.
+    """Error rates at a threshold.
 
     Attributes:
-        threshold: detected is what has a sum above it.
-        cutoff: the same as a mean probability.
-        missed, phrases: how often the phrase was said and not detected, of all times.
-        accepted, hours: detections in so many hours in which it was not said.
+        threshold: sums above it are detections.
+        cutoff: the threshold as a mean probability.
+        missed, phrases: number of phrases not detected, and of all phrases.
+        accepted, hours: number of detections in sound without the phrase, and its duration.
     """
 
     threshold: int
@@ -50,12 +50,12 @@ class Point:
 
     @property
     def false_rejects(self) -> Rate:
-        """A share of 1; Clopper and Pearson's interval."""
+        """Share of missed phrases, 0 to 1, with the interval of Clopper and Pearson."""
         return share(self.missed, self.phrases)
 
     @property
     def false_accepts(self) -> Rate:
-        """Per hour; Garwood's exact interval of a Poisson rate."""
+        """False accepts per hour, with Garwood's exact interval of a Poisson rate."""
         return per_hour(self.accepted, self.hours)
 
     def as_json(self) -> dict[str, Any]:
@@ -70,9 +70,9 @@ class Scored:
     Attributes:
         size: of the sliding window, in steps.
         best: int64 [phrases], the largest sum around the end of each phrase.
-        sums: int64 [steps] of a stream in which it is not said.
-        hours: of that stream.
-        pause: steps behind a detection in which others are the same one.
+        sums: int64 [steps] of a stream without the phrase.
+        hours: duration of that stream.
+        pause: number of steps after a detection in which further detections are not counted.
     """
 
     size: int
@@ -82,13 +82,13 @@ class Scored:
     pause: int
 
     def at(self, threshold: int) -> Point:
-        """What that threshold does here."""
+        """The error rates at that threshold."""
         missed = int(np.count_nonzero(self.best <= threshold))
         accepted = count_detections(self.sums, threshold, self.pause)
         return Point(threshold, cutoff_of(threshold, self.size), missed, len(self.best), accepted, self.hours)
 
     def curve(self) -> list[Point]:
-        """The thresholds at which anything changes, from the lowest with fewer than one detection a minute on."""
+        """Points at all thresholds where rates change, from the lowest with less than one false accept a minute."""
         highest = int(max(self.best.max(initial=0), self.sums.max(initial=0)))
         points: list[Point] = []
         for threshold in range(highest, -1, -1):
@@ -101,7 +101,7 @@ class Scored:
 
 
 def sliding_sums(codes: np.ndarray, size: int) -> np.ndarray:
-    """Sums of the last `size` outputs, each counted from the lowest code; 0 before so many are there.
+    """Sums of the last `size` outputs, each minus the lowest code; 0 for the first `size` - 1 steps.
 
     Args:
         codes: int8 [steps].
@@ -116,14 +116,14 @@ def sliding_sums(codes: np.ndarray, size: int) -> np.ndarray:
 
 
 def cutoff_of(threshold: int, size: int) -> float:
-    """The mean probability that a sum stands for."""
+    """The mean probability that corresponds to a sum."""
     return threshold / (CODES * size)
 
 
 def count_detections(sums: np.ndarray, threshold: int, pause: int) -> int:
-    """Detections; those at most `pause` steps behind one that counts do not count.
+    """Number of detections; those at most `pause` steps after a counted one are not counted.
 
-    A device that detects without end is counted again and again, not once: else the worst network were the best.
+    Continuous detection counts again after every pause: otherwise the worst network would have the fewest detections.
     """
     above = np.flatnonzero(sums > threshold)
     count, place = 0, 0
@@ -134,13 +134,13 @@ def count_detections(sums: np.ndarray, threshold: int, pause: int) -> int:
 
 
 def best_at(points: Sequence[Point], accepts_per_hour: float) -> Point | None:
-    """The point with the fewest rejects that accepts at most so many per hour; None where there is none."""
+    """The point with the fewest false rejects among those with at most this rate of false accepts; None without any."""
     allowed = [point for point in points if point.false_accepts.value <= accepts_per_hour]
     return min(allowed, key=lambda point: (point.missed, point.threshold), default=None)
 
 
 def share(count: int, total: int) -> Rate:
-    """A share, and Clopper and Pearson's exact interval ("The use of confidence or fiducial limits", 1934)."""
+    """A share with the exact interval of Clopper and Pearson ("The use of confidence or fiducial limits", 1934)."""
     if not total:
         return Rate(math.nan, 0.0, 1.0)
     tail = (1 - CONFIDENCE) / 2
@@ -150,7 +150,7 @@ def share(count: int, total: int) -> Rate:
 
 
 def per_hour(count: int, hours: float) -> Rate:
-    """A rate, and Garwood's exact interval ("Fiducial limits for the Poisson distribution", 1936)."""
+    """A rate with Garwood's exact interval ("Fiducial limits for the Poisson distribution", 1936)."""
     if not hours:
         return Rate(math.nan, 0.0, math.inf)
     tail, far = (1 - CONFIDENCE) / 2, 2.0 * count + 20
@@ -160,7 +160,7 @@ def per_hour(count: int, hours: float) -> Rate:
 
 
 def _binomial(count: int, total: int, p: float) -> float:
-    """The chance of at most `count` of `total`."""
+    """Probability of at most `count` of `total` (binomial distribution)."""
     if p in (0.0, 1.0):
         return float(p == 0.0 or count >= total)
     whole = math.lgamma(total + 1)
@@ -173,14 +173,14 @@ def _binomial(count: int, total: int, p: float) -> float:
 
 
 def _poisson(count: int, mean: float) -> float:
-    """The chance of at most `count`."""
+    """Probability of at most `count` (Poisson distribution)."""
     if mean == 0.0:
         return 1.0
     return sum(math.exp(k * math.log(mean) - mean - math.lgamma(k + 1)) for k in range(count + 1))
 
 
 def _root(rising: Callable[[float], float], low: float, high: float) -> float:
-    """Where a rising function is 0, by bisection."""
+    """Root of a rising function, by bisection."""
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (low, middle) if rising(middle) > 0 else (middle, high)

@@ -1,4 +1,4 @@
-"""What a network makes of scenes, step by step, as a board would."""
+"""Runs networks on scenes, step by step as on a board, and computes their error rates."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOWEST_CUTOFF = 0.5
 
 
 class Network:
-    """A streaming graph as C on this computer.
+    """A streaming graph compiled for this computer.
 
     Args:
         graph: with states.
@@ -43,7 +43,7 @@ class Network:
         self._program = build_stream(graph, folder)
 
     def outputs(self, scenes: Scenes) -> np.ndarray:
-        """int8 [scenes, steps]: the scenes one behind the other, as one stream."""
+        """Output codes int8 [scenes, steps]; the scenes run in sequence, as one stream."""
         count, frames, channels = scenes.codes.shape
         steps = frames // HOP
         inputs = scenes.codes[:, : steps * HOP].reshape(count * steps, HOP, 1, channels)
@@ -51,7 +51,7 @@ class Network:
 
 
 def best_sums(sums: np.ndarray, said: np.ndarray) -> np.ndarray:
-    """The largest sum from each utterance's begin to LATE_SECONDS behind its end.
+    """The largest sum from the beginning of each utterance to LATE_SECONDS after its end.
 
     Args:
         sums: int64 [scenes, steps].
@@ -62,9 +62,9 @@ def best_sums(sums: np.ndarray, said: np.ndarray) -> np.ndarray:
 
 
 def best_of_phrases(sums: np.ndarray, said: np.ndarray) -> np.ndarray:
-    """The largest sum from EARLY_SECONDS before each phrase's end to LATE_SECONDS behind it, or until the next one's.
+    """The largest sum from EARLY_SECONDS before each phrase's end to LATE_SECONDS after it, or to the next phrase's.
 
-    No step counts for two: phrases that follow each other closely have to be detected one by one.
+    No step counts for two phrases: phrases in quick succession have to be detected one by one.
 
     Args:
         sums: int64 [scenes, steps].
@@ -82,7 +82,7 @@ def best_of_phrases(sums: np.ndarray, said: np.ndarray) -> np.ndarray:
 
 
 def scored(network: Network, phrases: Scenes, air: Scenes, size: int = SLIDING_WINDOW) -> Scored:
-    """The network on scenes with the phrase, and on those without; near misses in these are judged apart."""
+    """The network's sums on scenes with the phrase and on those without, from which near misses are left out."""
     counts = without_near_misses(air)
     return Scored(
         size=size,
@@ -94,10 +94,10 @@ def scored(network: Network, phrases: Scenes, air: Scenes, size: int = SLIDING_W
 
 
 def without_near_misses(air: Scenes) -> np.ndarray:
-    """bool [scenes, steps]: neither in a near miss nor so shortly behind it that a detection would be of it.
+    """bool [scenes, steps]: steps outside near misses, and not so soon after one that a detection would be due to it.
 
-    They are planted, dozens an hour: how many of them are accepted is a figure of its own, and would else be all that
-    is seen of how often other speech is.
+    The data set has dozens of near misses an hour. They have a rate of their own, and would otherwise dominate the
+    false accepts of ordinary speech.
     """
     counts = np.ones((len(air.codes), air.codes.shape[1] // HOP), bool)
     late = round(LATE_SECONDS / FRAME_SECONDS)
@@ -111,9 +111,10 @@ def _sums(codes: np.ndarray, size: int) -> np.ndarray:
 
 
 def choose(validation: Scored) -> Point:
-    """The threshold with the fewest rejects among those that accept at most MOST_PER_HOUR, LOWEST_CUTOFF at least.
+    """The threshold with the fewest false rejects among those with at most MOST_PER_HOUR false accepts.
 
-    Where every threshold accepts more, the one that accepts least. No sum would be above the highest one.
+    It is at least LOWEST_CUTOFF. If every threshold has more false accepts, it is the one with the fewest. The highest
+    possible threshold is not considered, since no sum is above it.
     """
     curve = validation.curve()
     lowest, highest = round(LOWEST_CUTOFF * CODES * validation.size), (CODES - 1) * validation.size - 1
@@ -128,13 +129,13 @@ def choose(validation: Scored) -> Point:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One precision on voices that training has not heard.
+    """Error rates of one precision on voices that are not in the training data.
 
     Attributes:
         name: "int8", or a switch's.
-        chosen: the threshold chosen on validation voices, on held-out ones.
-        curve: all thresholds.
-        confused: near misses that the chosen threshold takes for the phrase, and of how many.
+        chosen: rates on held-out voices at the threshold chosen on validation voices.
+        curve: rates at all thresholds.
+        confused, near_misses: number of near misses detected at the chosen threshold, and of all.
     """
 
     name: str
@@ -148,7 +149,7 @@ class Evaluation:
         return share(self.confused, self.near_misses)
 
     def at(self, accepts_per_hour: float) -> Point | None:
-        """The fewest rejects with at most so many false accepts per hour."""
+        """The point with the fewest false rejects with at most this many false accepts per hour."""
         return best_at(self.curve, accepts_per_hour)
 
     def as_json(self) -> dict[str, Any]:
@@ -164,19 +165,19 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False)
 class Sound:
-    """Scenes to judge a network by, by mix."""
+    """Scenes for evaluation, by mix."""
 
     validation: Mapping[str, Scenes]
     held_out: Mapping[str, Scenes]
 
 
 def evaluate(name: str, graph: Graph, sound: Sound, folder: Path, size: int = SLIDING_WINDOW) -> Evaluation:
-    """A network's figures.
+    """The error rates of a network.
 
     Args:
         name: of the precision.
         graph: with states.
-        sound: validation chooses the threshold, the rest is measured on what is held out.
+        sound: the threshold is chosen on validation scenes, rates are measured on held-out ones.
         folder: for its C.
         size: of the sliding window, in steps.
     """

@@ -1,9 +1,9 @@
-"""A network with an exit: a small head listens to every step, and what is behind it only to what may be the phrase.
+"""A network with an early exit: a small head runs at every step, the rest only if the phrase is possible.
 
-The first convolution and the head stream, as the usual network does: they compute one new frame in a step. The rest
-keeps no state. It takes all frames of the first convolution that the window has at once, in strides, and so costs
-several times a streaming network's step; but only where the head does not leave. Where it leaves, the answer is the
-lowest probability.
+The first convolution and the head are streaming, as in the network without an exit: they compute one new frame a step.
+The rest has no states: it computes the window anew from all frames of the first convolution, in strides, and costs
+several times as much as a step of a streaming network, but only in steps that do not leave at the exit. The answer of
+steps that do leave is the lowest probability.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ THRESHOLD = "EXIT"
 
 
 class ExitNetwork(nn.Module):  # type: ignore[misc]
-    """From features [N, CHANNELS, T, 1] to logits [N, 1, S, 1], one for every window of `frames` frames, HOP apart.
+    """Maps features [N, CHANNELS, T, 1] to logits [N, 1, S, 1], one for every window of `frames` frames, HOP apart.
 
     Attributes:
-        trunk: what head and rest both see.
-        head: the exit's logits.
-        rest: the answer's. Its strides are dilations here, so that it has an answer for every step: the same one.
+        trunk: layers before head and rest.
+        head: gives the exit's logits.
+        rest: gives the answer's logits. Its strides are dilations here: the same answer, but for every step.
     """
 
     def __init__(self, frames: int, *, seed: int = 0) -> None:
@@ -57,20 +57,20 @@ class ExitNetwork(nn.Module):  # type: ignore[misc]
 
     @property
     def whole(self) -> nn.Module:
-        """The layer that gives the answer."""
+        """The module that gives the answer."""
         return self.rest.whole
 
     def forward(self, features: Tensor) -> Tensor:
         return self.rest(self.trunk(features))
 
     def both(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the exit and of the answer."""
+        """(logits of the exit, logits of the answer)."""
         seen = self.trunk(features)
         return self.head(seen), self.rest(seen)
 
 
 def _strided(steps: int) -> tuple[tuple[int, int], ...]:
-    """Reach and stride of each convolution behind the exit: the last frame is in the last window of each."""
+    """(kernel size, stride) of each convolution after the exit, such that each one's last window has the last frame."""
     first = 4 + (steps - 4) % 3
     left = (steps - first) // 3 + 1
     second = 5 + (left - 5) % 2
@@ -84,7 +84,7 @@ def _block(source: int, filters: int, reach: int, *, stride: int = 1, dilation: 
 
 
 def _tower(source: int, filters: int, layers: Sequence[tuple[int, int]], steps: int) -> nn.Sequential:
-    """Convolutions of (reach, stride), each stride a dilation of what follows, and one over all that is left."""
+    """Convolutions of (kernel size, stride), with strides as dilations of later layers, and one over the remainder."""
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     apart = 1
     for number, (reach, stride) in enumerate(layers, 2):
@@ -96,9 +96,9 @@ def _tower(source: int, filters: int, layers: Sequence[tuple[int, int]], steps: 
 
 
 class OneWindow(nn.Module):  # type: ignore[misc]
-    """A window's exit, a logit, and its answer, a probability; with strides in the place of dilations.
+    """The network for one window, with strides instead of dilations: the exit's logit and the answer's probability.
 
-    [N, CHANNELS, frames, 1] to two of [N, 1].
+    Maps [N, CHANNELS, frames, 1] to two outputs [N, 1].
     """
 
     def __init__(self, network: ExitNetwork) -> None:
@@ -111,7 +111,7 @@ class OneWindow(nn.Module):  # type: ignore[misc]
 
 
 def _with_strides(tower: nn.Sequential) -> nn.Sequential:
-    """The same layers for one window: each convolution's stride is what the next one's dilation has grown by."""
+    """The same layers for one window: a convolution's stride is the factor by which the next dilation is larger."""
     convs = [layer for layer in tower.modules() if isinstance(layer, nn.Conv2d)]
     apart = [layer.dilation[0] for layer in convs]
     strides = [after // before for before, after in zip(apart, [*apart[1:], apart[-1]], strict=True)]
@@ -133,7 +133,7 @@ def _strided_copy(layer: nn.Conv2d, stride: int) -> nn.Conv2d:
 
 @dataclass(frozen=True)
 class Exit:
-    """A trained network in int8.
+    """A trained network with an exit in int8.
 
     Attributes:
         window: graph of a window, with two outputs: the head's logit, and the answer.
@@ -142,17 +142,17 @@ class Exit:
     window: Graph
 
     def gate(self) -> Graph:
-        """The head's logit, step by step."""
+        """The streaming graph of the head, whose output is the exit's logit."""
         head = replace(self.window, outputs=self.window.outputs[:1])
         return to_streaming(Network.of(remove_dead(head)), hop=HOP).first
 
     def stream(self, leaves_below: int) -> Network:
-        """The network, step by step."""
+        """The streaming network; see `with_exit`."""
         return with_exit(self.window, leaves_below=leaves_below)
 
 
 def int8_exit(network: ExitNetwork, windows: Tensor, *, name: str) -> Exit:
-    """In int8 by TFLite's rules.
+    """The network in int8 by TFLite's rules.
 
     Args:
         network: trained.
@@ -163,12 +163,12 @@ def int8_exit(network: ExitNetwork, windows: Tensor, *, name: str) -> Exit:
 
 
 def with_exit(graph: Graph, *, leaves_below: int) -> Network:
-    """The network step by step: trunk and head stream, the rest is a branch.
+    """The streaming network: trunk and head are streaming, the rest is a branch.
 
     Args:
-        graph: of a window, with two outputs: the head's logit, and the answer, a probability. All that the rest reads
-            of what the head reads is one tensor.
-        leaves_below: the code of the head's logit below which a step leaves; boards may set another, see THRESHOLD.
+        graph: of a window, with two outputs: the head's logit, and the answer, a probability. Head and rest share
+            exactly one tensor.
+        leaves_below: steps leave if the code of the head's logit is below this; applications may set it, see THRESHOLD.
     """
     gate, answer = graph.outputs
     streamed = _needed(graph, gate)
@@ -202,7 +202,7 @@ def with_exit(graph: Graph, *, leaves_below: int) -> Network:
 
 
 def _needed(graph: Graph, output: str) -> set[str]:
-    """Names of the operators that an output needs."""
+    """Names of the operators that an output depends on."""
     wanted, found = {output}, set()
     for op in reversed(graph.ops):
         if wanted & set(op.outputs):
@@ -212,7 +212,7 @@ def _needed(graph: Graph, output: str) -> set[str]:
 
 
 def _never(graph: Graph, seen: str, answer: str) -> Graph:
-    """A branch that answers with the lowest code."""
+    """A branch whose output is the lowest code."""
     tensor = graph.tensors[answer]
     lowest = np.full(tensor.shape, tensor.code_range[0], tensor.dtype)
     constant = replace(tensor, data=lowest)
