@@ -1,4 +1,4 @@
-"""One file per operator: which kernels can compute it, and how each packs its constants."""
+"""Kernels, one file per operator: which kernels can compute it, and how each packs its constants."""
 
 import importlib
 import pkgutil

@@ -12,7 +12,7 @@ from tinygen.lowering.plan import KernelPlan, kernel
 
 @kernel(Add, name="add_s8", family="tinygen")
 def add_s8(node: Node) -> KernelPlan | None:
-    """One linear form of both codes, proven on all pairs; operands of one shape."""
+    """One linear form of both codes, proven for all pairs; operands of one shape."""
     if not node.input(0).shape == node.input(1).shape == node.output.shape or node.output.dtype != np.int8:
         return None
     linear = fit_sum(node)

@@ -17,7 +17,7 @@ _LARGEST = 25
 
 @kernel(AveragePool2D, name="average_pool_2d_s8_scalar", family="tinygen", isa="scalar")
 def average_pool_2d_s8_scalar(node: Node) -> KernelPlan | None:
-    """Small windows; those at the border are divided as in the plain kernel."""
+    """Small windows; those at the border use the plain kernel's division."""
     op = node.op
     assert isinstance(op, AveragePool2D)
     taps = op.kernel[0] * op.kernel[1]

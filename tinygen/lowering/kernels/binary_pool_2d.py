@@ -21,7 +21,7 @@ _OR, _OR_OUTPUT, _PLANE, _COUNTS = 1.5, 6.0, 1.5, 400.0
 
 @kernel(IntegerMaxPool2D, name="binary_max_pool_2d", family="tinygen")
 def binary_max_pool_2d(node: Node) -> KernelPlan | None:
-    """Or of the bits; and, where codes fall."""
+    """The OR of the bits, or their AND for channels whose codes fall."""
     op = node.op
     assert isinstance(op, IntegerMaxPool2D)
     if not isinstance(node.input(0).encoding, Binary):
@@ -36,7 +36,7 @@ def binary_max_pool_2d(node: Node) -> KernelPlan | None:
 
 @kernel(IntegerSumPool2D, name="binary_sum_pool_2d", family="tinygen")
 def binary_sum_pool_2d(node: Node) -> KernelPlan | None:
-    """Counts of ones in planes."""
+    """Counts the ones in bit planes."""
     op, x = node.op, node.input(0)
     assert isinstance(op, IntegerSumPool2D)
     taps = op.kernel[0] * op.kernel[1]

@@ -9,12 +9,12 @@ from tinygen.lowering.plan import KernelPlan, kernel
 
 @kernel(Branch, name="branch")
 def branch(node: Node) -> KernelPlan:
-    """Scratch and cycles are those of the branches: `lowering.branches` adds them when these are lowered."""
+    """Scratch and cycles are those of the branches: `lowering.branches` adds them when it lowers them."""
     assert isinstance(node.op, Branch)
     return KernelPlan(
         template="branch/branch.c.j2",
         stem="branch",
-        # Each has its own function: what the branches compute is not in the context.
+        # Each operator gets its own function, since the context does not describe the branches.
         context={"layer": node.op.name},
         operands=(("index", 0), *numbered("input", len(node.inputs) - 1, first=1)),
         results=numbered("output", len(node.outputs)),

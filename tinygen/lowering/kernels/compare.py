@@ -23,7 +23,7 @@ _SYMBOLS = {
 
 @kernel(Compare, name="compare")
 def compare(node: Node) -> KernelPlan | None:
-    """Codes as they lie in memory; none that are packed."""
+    """Codes as stored; no packed codes."""
     op, first, second = node.op, node.input(0), node.input(1)
     assert isinstance(op, Compare)
     if first.packed_bits or second.packed_bits:
@@ -44,7 +44,7 @@ def compare(node: Node) -> KernelPlan | None:
 
 
 def _scales(first: Tensor, second: Tensor) -> dict[str, Any]:
-    """Of operands that are compared as TFLite does."""
+    """Scales of operands, for comparisons as in TFLite."""
     return {
         "left_shift": LEFT_SHIFT,
         "zeros": [tensor.zero_point for tensor in (first, second)],

@@ -21,7 +21,7 @@ from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 @kernel(Margin, name="margin")
 def margin(node: Node) -> KernelPlan:
-    """One pass that keeps the two largest."""
+    """One pass that tracks the two largest."""
     classes = node.input(0).shape[-1]
     return KernelPlan(
         template="confidence/margin.c.j2",

@@ -34,7 +34,7 @@ def conv_2d_s8_dsp_few(node: Node) -> KernelPlan | None:
 
 
 def _dense_weights(node: Node) -> np.ndarray:
-    """[O, KH * KW * I]: the codes of a window lie as those of the image do, by rows, columns, channels."""
+    """[O, KH * KW * I]: the codes of a window have the image's order: rows, columns, channels."""
     return node.constant(1).reshape(node.output.shape[3], -1)
 
 

@@ -39,7 +39,7 @@ _MAC, _OUTPUT, _COPY, _GATHER, _EDGE = 0.48, 6.0, 2.0, 4.0, 7.0
 
 
 def int8_job(node: Node, kind: str = "dsp") -> Job:
-    """What the job of an int8 layer in TFLite's scheme is; with the addition that may be joined to it.
+    """The job of an int8 layer in TFLite's scheme, including a fused addition.
 
     Args:
         node: the layer.
@@ -63,7 +63,7 @@ def int8_job(node: Node, kind: str = "dsp") -> Job:
 
 
 def _convolution(node: Node) -> Node:
-    """Without the addition."""
+    """The convolution without the addition."""
     return node.op.convolution(node) if isinstance(node.op, Conv2DAdd) else node
 
 
@@ -107,13 +107,13 @@ def by_pixels(job: Job) -> Job:
 
 
 def _residual(node: Node) -> dict[str, Any]:
-    """Template values of an addition to what the convolution gives."""
+    """Template values of an addition to the convolution's output."""
     linear = added_sum(node)
     return {"residual": linear.context() if linear else None}
 
 
 def inplace(node: Node, pointwise: bool) -> tuple[tuple[int, int], ...]:
-    """The output may lie on what is added to it; and on the input, where a pixel needs no other pixel's."""
+    """The output may overlap the operand that is added to it, and the input of pointwise layers."""
     fits = pointwise and node.output.shape[3] <= node.input(0).shape[3] and node.output.shape[0] == 1
     return (((3, 0),) if isinstance(node.op, Conv2DAdd) else ()) + (((0, 0),) if fits else ())
 
@@ -167,7 +167,7 @@ def _reaches(node: Node) -> bool:
 
 
 def rows_job(job: Job | None) -> Job | None:
-    """The job for `rows_plans`; None where windows are none of rows."""
+    """The job for `rows_plans`; None if windows cannot be taken from rows."""
     if job is None or not _reaches(job.node):
         return None
     return job if _in_words(job.node) else by_pixels(job)
@@ -177,7 +177,7 @@ def windows_job(job: Job | None, *, codes: bool = True) -> Job | None:
     """The job for `windows_plans`.
 
     Args:
-        codes: there is a code to fill up windows with, where they are copied as they lie.
+        codes: there is a code that may pad windows, if these are copied as codes.
     """
     if job is None:
         return None
@@ -203,7 +203,7 @@ def _rows_plan(job: Job, size: int, packed: Packed) -> KernelPlan:
     width = (columns.output - 1) * columns.stride + columns.kernel
     context = _context(job, taps)
     buffer_rows = (size - 1) * rows.stride + context["span_h"]
-    # The second pixel of the last pair of an odd row lies behind the buffer's end.
+    # The second pixel of the last pair of an odd row is past the buffer's end.
     slack = (columns.stride * depth // 2 if columns.output % 2 else 0) + AHEAD // 4
     pitch = width * depth // 2
     blocks = -(-rows.output // size)
@@ -276,7 +276,7 @@ def _windows_plan(job: Job, size: int, packed: Packed) -> KernelPlan:
     depth = job.depth
     window = rows.kernel * columns.kernel
     pointwise = window * rows.stride * columns.stride == 1 and depth % 4 == 0
-    # A row of a window lies in one piece; in whole words it needs no copy. Long ones of other sizes are rare.
+    # A row of a window is contiguous; in whole words it needs no copy. Long rows of other sizes are rare.
     whole_rows = columns.dilation == 1 and (columns.kernel * depth % 4 == 0 or columns.kernel * depth <= 64)
     segment = columns.kernel * depth if whole_rows and columns.kernel * depth % 4 == 0 else 0
     gathers = not job.widen and not pointwise and (rows.padded or columns.padded or not segment)

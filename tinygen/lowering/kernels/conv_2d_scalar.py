@@ -1,6 +1,6 @@
 """Tuned kernels of convolutions and dense layers for cores without SIMD: four pixels times four filters.
 
-Predicted cycles are those of the ESP32-C3's core: a load takes two, a product and its addition two.
+Predicted cycles are those of the ESP32-C3's core: a load takes two cycles, a multiplication with its addition two.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _TAP_OF_ONE, _ONE = 18.6, 90.0
 # A code copied; what each piece of a copy begins with; a weight that comes from flash anew, as most of them do when the
 # layer's are more than this many bytes (the ESP32-C3 has a cache of 16 Kbytes, which costs 304 cycles per 32 bytes).
 _COPIED, _BEGUN, _FETCHED, _CACHED = 0.8, 30.0, 8.0, 12288
-# A code of a window's sum; a weight that is gathered.
+# A code that is added to a window's sum; a weight that is gathered.
 _TOTALLED, _GATHERED = 5.0, 7.0
-# What a dense layer waits for: code that only it calls, from flash.
+# Wait cycles of a dense layer for code in flash that only it calls.
 _CALLED = 1900.0
 _OF_HALVES = {(1, 1): "", (2, 1): "_codes", (1, 2): "_weights", (2, 2): "_both"}
 """The functions of tinygen_halves.h, by bytes of codes and of weights."""
@@ -46,16 +46,16 @@ _OF_HALVES = {(1, 1): "", (2, 1): "_codes", (1, 2): "_weights", (2, 2): "_both"}
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A convolution made ready for these kernels; a dense layer is one of 1x1 windows over its rows.
+    """A convolution prepared for these kernels; a dense layer is one with 1x1 windows over its rows.
 
     Attributes:
         node: the layer.
         geometry: of its window.
         batch: images.
-        ending: what becomes of sums.
+        ending: the epilogue that finishes sums.
         weights: int8 or int16 [O, KH, KW, I].
         context: template values of how codes are read and written.
-        copy: how codes come to scratch.
+        copy: how codes are copied to scratch.
         stem: of the C function's name.
         headers: that the C function needs.
         odd: weights stand for 2 * w + 1.
@@ -162,7 +162,7 @@ def _is_int8(values: np.ndarray) -> bool:
 
 @kernel(Conv2D, name="conv_2d_s8_scalar", family="tinygen", isa="scalar")
 def conv_2d_s8_scalar(node: Node) -> Sequence[KernelPlan]:
-    """Windows where they lie, or in padded rows, or copied one by one: any shape."""
+    """Windows in place, or in padded rows, or copied one by one: any shape."""
     op = node.op
     assert isinstance(op, Conv2D)
     job = _int8_job(node, "conv_2d_s8_scalar")
@@ -206,13 +206,13 @@ def plans_of(job: Job) -> Sequence[KernelPlan]:
     forms = ("rows", "windows") if whole_rows else ("windows",)
     plans = [_plan(job, form, size) for form in forms for size in sizes]
     best = min(plans, key=lambda plan: plan.cycles)
-    # What takes more scratch and more cycles than another is of no use.
+    # A plan with more scratch and more cycles than another is useless.
     return [plan for plan in plans if plan is best or plan.scratch_bytes < best.scratch_bytes]
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where windows lie.
+    """The addresses of windows.
 
     Attributes:
         pieces, piece, skip: see tg_tile.
@@ -233,7 +233,7 @@ class _Place:
 
 
 def _place(job: Job, form: str, size: int) -> _Place:
-    """Where the windows of `size` output rows lie."""
+    """The addresses of the windows of `size` output rows."""
     (rows, columns), depth = job.geometry, job.depth
     width, taps = columns.kernel * depth, rows.kernel * columns.kernel * depth
     if form == "windows":
@@ -250,7 +250,7 @@ def _place(job: Job, form: str, size: int) -> _Place:
     if columns.output == 1:
         step, jump = step + jump, 0
     skip = rows.dilation * pitch - width
-    # Pieces that touch are one.
+    # Adjacent pieces are merged.
     pieces = (rows.kernel, width, skip) if skip and rows.kernel > 1 else (1, taps, 0)
     if form == "direct":
         return _Place(*pieces, step, jump)
@@ -261,7 +261,7 @@ def _place(job: Job, form: str, size: int) -> _Place:
 
 
 def _input_steps(job: Job) -> dict[str, Any]:
-    """Elements from a pixel to the next; of bits the tensor's pixels in one, each of which begins with a word."""
+    """Elements from a pixel to the next; with bits several of the tensor's pixels form one, each starting at a word."""
     x = job.node.input(0)
     if not job.copy.bits:
         return {"in_step": job.groups * job.depth, "bit_pixels": 0}

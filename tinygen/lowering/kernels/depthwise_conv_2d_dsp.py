@@ -24,7 +24,7 @@ _REACH = 1024
 
 @dataclass(frozen=True)
 class ColumnProducts:
-    """How one column of a window is multiplied with pairs of rows.
+    """The products of one column of a window with pairs of rows.
 
     Attributes:
         pairs: pairs of rows that a step looks at.
@@ -65,15 +65,15 @@ def column_products(taps: int, both: bool) -> ColumnProducts:
 
 
 def column_schedule(column: ColumnProducts, columns: Axis, count: int, *, dual_issue: bool) -> list[list[str]]:
-    """Loads and products of `count` neighbouring output columns, in an order that the core likes.
+    """Loads and products of `count` neighbouring output columns, in an order that suits the core.
 
-    Every word of activations is loaded once and serves all windows that touch it.
+    Every word of activations is loaded once and used by all windows that contain it.
 
     Args:
         columns: the window, along the row.
-        dual_issue: what a column of the input needs is loaded while the one before is multiplied, as soon as a register
-            is free for it; else just before it is needed, all together, which is cheaper where loads are pipelined with
-            loads only.
+        dual_issue: the words of an input column are loaded while the previous column is multiplied, as soon as a
+            register is free for it; else just before it is needed, all together, which is cheaper where loads are
+            pipelined with loads only.
 
     Returns:
         ["load_x", column, pair], ["load_w", column, word] and [instruction, sum, x, w] in order.
@@ -104,7 +104,7 @@ def _loads_x(column: ColumnProducts, stage: int, touched: set[int]) -> list[list
 
 
 def _loads_w(column: ColumnProducts, stage: int, columns: Axis) -> list[list[str]]:
-    """Of the tap that the first column has at this stage."""
+    """Weight loads of the tap that the first column has at this stage."""
     tap, between = divmod(stage, columns.dilation)
     if between or tap >= columns.kernel:
         return []
@@ -112,7 +112,7 @@ def _loads_w(column: ColumnProducts, stage: int, columns: Axis) -> list[list[str
 
 
 def _products(column: ColumnProducts, stage: int, pair: int, columns: Axis, count: int) -> list[list[str]]:
-    """What one pair of rows in one column of the input is multiplied with."""
+    """The products of one pair of rows in one column of the input."""
     found = []
     for output in range(count):
         tap, between = divmod(stage - output * columns.stride, columns.dilation)
@@ -128,13 +128,13 @@ def _products(column: ColumnProducts, stage: int, pair: int, columns: Axis, coun
 
 @dataclass(frozen=True, eq=False)
 class DepthwiseJob:
-    """A depthwise layer made ready for these kernels.
+    """A depthwise layer prepared for these kernels.
 
     Attributes:
         node: the layer.
         geometry: of its window.
         weights: [filters, KH, KW], int8 or int16, `multiplier` filters of each channel in turn.
-        ending: what becomes of sums.
+        ending: the epilogue that finishes sums.
         context: template values of how codes are read (`pairing`: which function makes pairs of rows) and written.
         stem: of the C function's name.
         pair_cycles: instructions for four channels of a pair of rows.
@@ -158,7 +158,7 @@ class DepthwiseJob:
 
 @kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_dsp_rows", family="tinygen", isa="dsp")
 def depthwise_conv_2d_s8_dsp_rows(node: Node) -> KernelPlan | None:
-    """Four channels at a time; every pair of input rows is made once and serves all windows that touch it."""
+    """Four channels at a time; every pair of input rows is made once and used by all windows that contain it."""
     job = int8_job(node)
     return depthwise_plan(job, dual_issue=False) if job else None
 
@@ -197,7 +197,7 @@ def int8_job(node: Node) -> DepthwiseJob | None:
 
 
 def takes_depthwise(geometry: tuple[Axis, Axis], node: Node) -> bool:
-    """Whether rows of the window follow each other, and there are four channels or more."""
+    """Whether rows of the window are adjacent, and there are four channels or more."""
     rows, _ = geometry
     single = rows.stride == 1 and rows.output == 1 and rows.kernel == 1
     return rows.dilation == 1 and rows.stride <= 2 and not single and node.input(0).shape[3] >= _FOUR
@@ -215,10 +215,10 @@ def depthwise_plan(job: DepthwiseJob, *, dual_issue: bool) -> KernelPlan | None:
         return None
     channels = node.input(0).shape[3]
     steps = -(-rows.output // 2) if both else rows.output
-    # Of channels that are no multiple of four some are computed twice, and must be there the second time.
+    # If channels are not a multiple of four, some are computed twice, so the input must not be overwritten before.
     whole = channels % _FOUR == 0
     inplace = node.input(0).shape == node.output.shape and node.input(0).dtype == node.output.dtype
-    # Rows outside are read as some row of codes, and masked: those of a table must still be codes then.
+    # Rows outside read another row of codes, and are masked; with a table, these must still be valid codes.
     inplace = inplace and whole and rows.stride == 1 and not job.widen
     inplace = inplace and not (job.context["packed_output"] or job.context["x_bits"])
     groups = -(-channels // _FOUR)

@@ -42,10 +42,10 @@ class _Job:
     Attributes:
         geometry: of the window.
         multiplier: filters per channel of the input.
-        ending: what becomes of sums.
+        ending: the epilogue that finishes sums.
         weights: int8 or int16 [O, KH, KW].
         context: template values of how codes are read and written.
-        copy: how codes come to scratch.
+        copy: how codes are copied to scratch.
     """
 
     node: Node
@@ -60,7 +60,7 @@ class _Job:
 
     @property
     def in_place(self) -> bool:
-        """Whether a channel may be written where it lay, once it is copied."""
+        """Whether a channel's output may overwrite its input, once that is copied."""
         x, y = self.node.input(0), self.node.output
         bytes_of_codes = x.memory_dtype.itemsize == y.memory_dtype.itemsize == 1
         return self.multiplier == 1 and x.shape == y.shape and bytes_of_codes
@@ -162,20 +162,20 @@ def _reach(axis: Axis) -> int:
 
 
 def _unrolled(rows: int, columns: int, row_step: int, tap_step: int) -> int:
-    """Rows of a window that are written out, as far as constant offsets reach; 0 if not even one row can be."""
+    """Unrolled rows of a window, as far as constant offsets reach; 0 if not even one row can be."""
     reach = (_REACH - (columns - 1) * tap_step) // row_step + 1
     return max(min(rows, _LONGEST // columns, reach), 0)
 
 
 def _walk(rows: Axis, columns: Axis) -> str:
-    """How a channel's windows are gone through."""
+    """The order in which a channel's windows are computed."""
     if rows.kernel * columns.kernel > _IN_REGISTERS:
         return "loop"
     return "rolling" if rows.stride == rows.dilation == 1 and rows.output > 1 else "whole"
 
 
 def _cycles(rows: Axis, columns: Axis, walk: str, copy: Copy | None) -> float:
-    """Of one channel."""
+    """Predicted cycles of one channel."""
     taps, outputs = rows.kernel * columns.kernel, rows.output * columns.output
     each = 0.0 if copy is None else _BIT if copy.bits or copy.values else _COPIED
     copied = each * rows.input * columns.input

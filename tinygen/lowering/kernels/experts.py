@@ -1,4 +1,4 @@
-"""Kernels of TOPK_V2 and of weighted sums: what routers and experts are made of."""
+"""Kernels of TOPK_V2 and of weighted sums: the operators of mixtures of experts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinygen.lowering.plan import KernelPlan, kernel
 
 @kernel(TopK, name="top_k")
 def top_k(node: Node) -> KernelPlan | None:
-    """An insertion into the k best for each element."""
+    """Inserts each element into the list of the k largest."""
     op, x = node.op, node.input(0)
     assert isinstance(op, TopK)
     if op.by_position:

@@ -115,12 +115,12 @@ def fully_connected_s8_dsp_4(node: Node) -> KernelPlan | None:
 
 @dataclass(frozen=True, eq=False)
 class DenseJob:
-    """A dense layer made ready for the kernels of Armv7E-M.
+    """A dense layer prepared for the kernels of Armv7E-M.
 
     Attributes:
         node: the layer.
         weights: [O, I].
-        ending: what becomes of sums.
+        ending: the epilogue that finishes sums.
         context: template values of how codes are read and written.
         stem: of the C function's name.
     """
@@ -134,7 +134,7 @@ class DenseJob:
 
     @property
     def rows(self) -> int:
-        """Of inputs, and of outputs."""
+        """Number of rows of the input and the output."""
         return self.node.input(0).size // self.weights.shape[1]
 
 

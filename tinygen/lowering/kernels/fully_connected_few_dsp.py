@@ -1,8 +1,8 @@
 """Dense layers of one to three outputs, for Armv7E-M: all of them in one pass over the input.
 
 Instructions per four inputs: a load of activations and two extensions, per output a load of weights, two extensions and
-two SMLAD: 2 per product of one output, 1.5 of three. Kernels that make four outputs at once take 1.2, but of four, and
-have the input widened in scratch first.
+two SMLAD: 2 per product of one output, 1.5 of three. Kernels for four outputs at once take 1.2, but always compute
+four, and first widen the input in scratch.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def fully_connected_s8_few_dsp(node: Node) -> KernelPlan | None:
 
 @kernel(IntegerFullyConnected, name="integer_fully_connected_few_dsp", family="tinygen", isa="dsp")
 def integer_fully_connected_few_dsp(node: Node) -> KernelPlan | None:
-    """One to three outputs; activations whose codes are signed bytes as they lie."""
+    """One to three outputs; activations stored as signed bytes."""
     op, x = node.op, node.input(0)
     assert isinstance(op, IntegerFullyConnected)
     layer = integer_layer(node, op.epilogue) if takes_few(node) and _in_signed_bytes(x) else None
@@ -54,7 +54,7 @@ def integer_fully_connected_few_dsp(node: Node) -> KernelPlan | None:
 
 
 def takes_few(node: Node) -> bool:
-    """Whether it has as few outputs."""
+    """Whether the layer has at most three outputs."""
     return node.input(1).shape[0] <= _MOST
 
 
@@ -70,7 +70,7 @@ def few_plan(node: Node, weights: np.ndarray, ending: Epilogue, context: Mapping
     """The plan for int8 weights [O, I]."""
     outputs, depth = weights.shape
     rows = node.input(0).size // depth
-    # Word by word, those of all outputs together; then what is left, tap by tap.
+    # Word by word, with the words of all outputs together; then the remaining taps one by one.
     whole = depth // _WORD * _WORD
     words = weights[:, :whole].reshape(outputs, -1, _WORD).transpose(1, 0, 2)
     data = np.concatenate([words.reshape(-1), weights[:, whole:].T.reshape(-1)])

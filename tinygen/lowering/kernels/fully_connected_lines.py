@@ -1,6 +1,6 @@
 """Small dense layers, and those whose activations take 16 bits: one output at a time, eight taps written out.
 
-Kernels that make several outputs at a time have more code, which a small layer waits for: it comes from flash.
+Kernels for several outputs at a time have more code, and a small layer spends its time waiting for code from flash.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def fully_connected_s8_lines(node: Node) -> KernelPlan | None:
 
 @kernel(IntegerFullyConnected, name="integer_fully_connected_lines", family="tinygen", isa="scalar")
 def integer_fully_connected_lines(node: Node) -> KernelPlan | None:
-    """Activations whose codes are multiplied as they lie, of 16 bits too."""
+    """Activations whose codes are multiplied as stored, also of 16 bits."""
     op, x = node.op, node.input(0)
     assert isinstance(op, IntegerFullyConnected)
     layer = integer_layer(node, op.epilogue, wide=True, reads="halves") if _as_they_lie(x) else None

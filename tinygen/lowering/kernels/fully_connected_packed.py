@@ -38,7 +38,7 @@ def fully_connected_s8_packed_dsp(node: Node) -> KernelPlan | None:
 
 
 def unit_of(code: Code) -> int:
-    """How many times the products the loop for a code adds."""
+    """The factor by which the loop for a code scales its sums."""
     return _NIBBLES if isinstance(code, GridCode) and code.bits == 4 and code.step <= _MOST_STEP else 1
 
 
@@ -94,7 +94,7 @@ def _cost(code: Code) -> float:
 
 
 def _packed(code: Code, weights: np.ndarray) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """What the loops need to know of each piece of the codes, and uint32 words [blocks of four outputs, words]."""
+    """Template values of each piece of the codes for the loops, and uint32 words [blocks of four outputs, words]."""
     outputs, depth = weights.shape
     codes = np.zeros((-(-outputs // 4) * 4, -(-depth // 32) * 32), np.uint32)
     codes[:outputs, :depth] = code.codes(weights)

@@ -1,4 +1,4 @@
-"""Plain kernels of gated channels: lists are looked up wherever a channel is."""
+"""Plain kernels of gated channels: channel indices are looked up in lists."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 @kernel(TopK, name="top_k_by_position")
 def top_k_by_position(node: Node) -> KernelPlan | None:
-    """An insertion into the k best, then a walk over all codes."""
+    """Inserts into the list of the k largest, then passes over all codes."""
     op, x = node.op, node.input(0)
     assert isinstance(op, TopK)
     if not op.by_position:

@@ -1,6 +1,7 @@
-"""Convolutions of live channels for Armv7E-M: inner loops of dense ones, on weights gathered four filters at a time.
+"""Convolutions of live channels for Armv7E-M: the inner loops of dense convolutions, on weights gathered four filters
+at a time.
 
-How many channels live is fixed, so that shapes are those of a small dense convolution. Only four filters' live weights
+The number of live channels is fixed, so shapes are those of a small dense convolution. Only four filters' live weights
 are in RAM at once, widened; layers whose input fits scratch gather each weight once.
 """
 
@@ -56,7 +57,7 @@ class LiveJob(Job):
 
 
 def _job(node: Node) -> LiveJob | None:
-    """None for what the loops do not read."""
+    """None for encodings that the loops do not read."""
     x = read_values(node.input(0))
     live = live_weights(node, x["zero"], as_bytes=False) if x else None
     if x is None or live is None:

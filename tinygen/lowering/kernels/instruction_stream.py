@@ -1,8 +1,8 @@
 """Kernels of convolutions without weights: every weight is an addition in the code (support/instruction_stream.py).
 
-The code of a block of filters runs over all pixels of a few rows before the next block's, in pieces that fit an
+The code of a block of filters runs over all pixels of a few rows before that of the next block, in pieces that fit an
 instruction cache. Two pixels at once: those of the upper and of the lower half of the output (or left and right, of one
-row), so that a pair of activations serves every tap of the window.
+row), so that every tap of the window uses the same kind of pair.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ _MOST_BYTES = 192 * 1024
 
 @dataclass(frozen=True)
 class Form:
-    """How one kind of core takes the stream.
+    """The stream's parameters for one kind of core.
 
     Attributes:
         filters: per block; their sums stay in registers.
-        reach: words behind a pointer that one load reaches.
+        reach: largest offset of one load from a pointer, in words.
         piece_bytes: of code that runs over the pixels at once: with its loop it fits the instruction cache.
         ahead: taps whose activations are loaded together; 0: one load before the additions of the tap before.
-        inline_shifts: an addition shifts for nothing; else activations are shifted between additions.
+        inline_shifts: an addition includes a shift at no cost; else activations are shifted between additions.
         load, end: see `Costs`.
         term, plain_term: cycles of an addition with and without a shift.
         bytes_load, bytes_term, bytes_plain, bytes_shift: of code; the last between additions, where they do not shift.
         output: cycles to finish one.
-        unit: of these cycles in the plans' predictions, so that they stand beside those of the multiplying kernels,
-            which are a Cortex-M7's; measured on single layers with 0 to 90 % of zeros. A core that issues one
+        unit: factor from these cycles to the plans' predictions, to compare them with the multiplying kernels, whose
+            cycles are a Cortex-M7's; measured on single layers with 0 to 90 % of zeros. A core that issues one
             instruction at a time takes 2.1 times as long for those.
     """
 
@@ -125,7 +125,7 @@ class _Block:
 
 @dataclass(frozen=True)
 class _Stream:
-    """All blocks of a layer. `offset` is added to every weight; the sum of the activations takes it back."""
+    """All blocks of a layer. `offset` is added to every weight; the sum of the activations corrects it."""
 
     blocks: tuple[_Block, ...]
     offset: int
@@ -151,7 +151,7 @@ def _stream(layer: IntegerLayer, low: int, high: int, form: Form) -> _Stream | N
 
 
 def _additions_cost(weights: np.ndarray, form: Form) -> float:
-    """Cycles of all additions, if every exponent but the lowest wants a shift; a subtraction takes more flash."""
+    """Cycles of all additions, if every exponent but the lowest needs a shift; a subtraction takes more flash."""
     digits = signed_digits(weights)
     used = [int(np.count_nonzero(plane)) for plane in digits if plane.any()]
     subtractions = int(np.count_nonzero(digits < 0))
@@ -159,14 +159,14 @@ def _additions_cost(weights: np.ndarray, form: Form) -> float:
 
 
 def _read(x: Tensor) -> dict[str, Any]:
-    """How kernels/codes.j2 reads an activation: less a zero point, which is in the biases, and in what pads."""
+    """How kernels/codes.j2 reads an activation: without the zero point, which the biases and the padding contain."""
     context = codes.activation_context(x)
     assert context is not None
     return context if context["kind"] == "signed_levels" else context | {"kind": "plain", "offset": 0}
 
 
 def _range(x: Tensor) -> tuple[int, int]:
-    """The least and the largest of what is read."""
+    """The smallest and the largest value that is read."""
     low, high = x.integer.code_range
     return (-high, high) if _read(x)["kind"] == "signed_levels" else (low, high)
 
@@ -310,7 +310,7 @@ def _additions(tap: Tap, name: str, form: Form) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Code:
-    """The code that stands for a layer's weights.
+    """The code that implements a layer's weights.
 
     Attributes:
         form: of the core that runs it.

@@ -1,7 +1,7 @@
 """Sums of integer codes within 32 bits: two products, and an epilogue that is a multiplication where one is proven.
 
-One operand may be accumulators, as where a residual connection meets a convolution: of int32 no more is known. Far
-from zero each of them gives the same code, so that they can be clamped to what keeps the sum within 32 bits.
+One operand may be accumulators, as where a residual connection is added to a convolution: their range is all of int32.
+Far from zero all of them give the same code, so they can be clamped such that the sum stays within 32 bits.
 """
 
 from __future__ import annotations

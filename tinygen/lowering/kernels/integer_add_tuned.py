@@ -37,7 +37,7 @@ def integer_add_pairs(node: Node) -> KernelPlan | None:
 
 @kernel(IntegerAdd, name="integer_add_tables", family="tinygen", unpacks=True, packs=True)
 def integer_add_tables(node: Node) -> KernelPlan | None:
-    """A table for each operand, the same for all channels; that they give the same code was checked for every pair."""
+    """A table for each operand, the same for all channels, checked for every pair of codes."""
     pairs = _pairs(node)
     found = fit_tables(pairs[0]) if pairs and len(pairs) == 1 else None
     if pairs is None or found is None:
@@ -95,7 +95,7 @@ def _halves(value: int) -> tuple[int, int]:
 
 
 def _uneven(node: Node) -> bool:
-    """Whether integers are not in proportion to codes."""
+    """Whether integers are not a linear function of codes."""
     return any(isinstance(node.input(i).encoding, PowerOfTwo | Codebook) for i in (0, 1))
 
 
@@ -114,7 +114,7 @@ def _pairs(node: Node) -> list[PairSum] | None:
 
 
 def _ends(pair: PairSum) -> tuple[int, int]:
-    """Least and largest code that occur, at which the fitted forms clamp."""
+    """The smallest and largest code that occur, to which the fitted forms clamp."""
     table = pair.codes()
     return int(table.min()), int(table.max())
 

@@ -33,7 +33,7 @@ _HEADERS = ("tinygen_codes.h", "tinygen_dot.h", "tinygen_math.h", "tinygen_simd.
 
 
 def _job(node: Node) -> Job | None:
-    """Of any encodings whose integers fit int16, with groups and kernel scales."""
+    """The job for any encodings whose integers fit int16, with groups and kernel scales."""
     op = node.op
     assert isinstance(op, IntegerConv2D)
     scales = integer_mac.kernel_scales(node)
@@ -46,7 +46,7 @@ def _job(node: Node) -> Job | None:
 
 
 def _bytes_job(node: Node) -> Job | None:
-    """Without kernel scales, weights as bytes."""
+    """The job without kernel scales, with weights as bytes."""
     job = _job(node)
     if job is None or job.kernel_scales is not None:
         return None
@@ -55,7 +55,7 @@ def _bytes_job(node: Node) -> Job | None:
 
 
 def plain_job(node: Node) -> Job | None:
-    """Of one group too, and activations in bytes."""
+    """The job with one group as well, and activations in bytes."""
     assert isinstance(node.op, IntegerConv2D)
     return None if node.op.groups(node) > 1 or needs_widening(node.input(0)) else _bytes_job(node)
 
@@ -97,7 +97,7 @@ def integer_conv_2d_packed_dsp(node: Node) -> Sequence[KernelPlan]:
 
 
 def _nested_job(node: Node) -> Job | None:
-    """With weights read from 8-bit codes, which this layer may share with others."""
+    """The job with weights read from 8-bit codes, which this layer may share with others."""
     op = node.op
     assert isinstance(op, IntegerConv2D)
     if op.groups(node) > 1 or needs_widening(node.input(0)) or not node.input(1).is_constant:
@@ -126,20 +126,20 @@ def integer_conv_2d_nested_dsp(node: Node) -> Sequence[KernelPlan]:
 
 
 def _sharing(node: Node, plans: Sequence[KernelPlan]) -> Sequence[KernelPlan]:
-    """Plans that say which of their constants another switch has too."""
+    """Plans that mark the constants that they share with other switches."""
     if node.input(1).nested_in is None:
         return plans
     return [replace(plan, shared_bytes=plan.constants[0].data.nbytes) for plan in plans]
 
 
 def _fills_with_codes(node: Node) -> bool:
-    """Windows are filled up to whole words with codes of which none is zero."""
+    """Whether windows are padded to whole words although no code is zero."""
     x = node.input(0).encoding
     return isinstance(x, Levels) and x.signed and math.prod(node.input(1).shape[1:]) % 4 > 0
 
 
 def _pads_with_codes(node: Node) -> bool:
-    """Windows are padded with codes: one must be zero, unless nothing is padded."""
+    """Whether windows can be padded with codes: one must be zero, unless nothing is padded."""
     op, x = node.op, node.input(0).encoding
     assert isinstance(op, IntegerConv2D)
     rows, columns = op.geometry(node)

@@ -1,6 +1,6 @@
 """Convolutions on integer codes whose window is the whole input: dense layers, computed by their kernels.
 
-Each layer over frames is one when a network runs step by step: its window is all that it keeps.
+In networks that run step by step, each layer over frames is one: its window is its whole state.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tinygen.lowering.plan import KernelPlan, PlanFunction, kernel
 
 
 def dense_node(node: Node) -> Node | None:
-    """The dense layer that the convolution is; None where it is none, or has scales of its kernels."""
+    """The equivalent dense layer; None if there is none, or if the convolution has kernel scales."""
     op, x, weights = node.op, node.input(0), node.input(1)
     assert isinstance(op, IntegerConv2D)
     rows, columns = op.geometry(node)

@@ -47,7 +47,7 @@ def _job(node: Node) -> DepthwiseJob | None:
         return None  # pairs are made of bytes
     if x.code_bits and x.shape[3] % 4:
         return None  # the last four channels begin within a word's four
-    # Codes are the same when they are packed; four of them lie in the bytes of a word, once it is shifted.
+    # Packed codes have the same values; one shift brings four of them into the bytes of a word.
     found = _weights(replace(node, inputs=(replace(x, code_bits=0), *node.inputs[1:])))
     if found is None:
         return None
@@ -72,8 +72,8 @@ def _job(node: Node) -> DepthwiseJob | None:
 def _weights(node: Node) -> tuple[IntegerLayer, np.ndarray] | None:
     """The layer, and its weights times the kernel scales; None where they do not fit int16.
 
-    Sums of few small products may be smaller than the codes they become. They are fused with their epilogue when
-    weights are so many times as large.
+    Sums of few small products may be smaller than their codes. With weights scaled up by a factor, the epilogue can be
+    fused.
     """
     found = None
     for unit in _UNITS:

@@ -63,7 +63,7 @@ def _row_widening(node: Node) -> Widening | None:
 
 
 def _input(x: Tensor, pixels: int) -> tuple[dict[str, Any], Constant | None, int] | None:
-    """`_input_context`, or a table of the bytes that codes become, and what their integers are more."""
+    """`_input_context`, or a table of the bytes of codes, and the difference between their integers and these bytes."""
     context = _input_context(x, pixels)
     if context is not None or isinstance(x.encoding, Binary | Affine):
         return None if context is None else (context, None, 0)
@@ -82,7 +82,7 @@ def _input_context(x: Tensor, pixels: int) -> dict[str, Any] | None:
     """How a row of the input is read; None for codes that are no signed bytes."""
     match x.encoding:
         case Binary():
-            # Groups of four taps must not meet the gap behind a pixel's last channel.
+            # Groups of four taps must not include the gap behind a pixel's last channel.
             if pixels > 1 and x.shape[-1] % 4:
                 return None
             return {"packed_input": True, "pixels": pixels, "row_step": pixels * pixel_elements(x)}

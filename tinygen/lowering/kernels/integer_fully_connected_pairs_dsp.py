@@ -83,7 +83,7 @@ def integer_fully_connected_pairs_dsp(node: Node) -> KernelPlan | None:
 
 
 class _Grid(NamedTuple):
-    """Weights that are `middle` and whole steps more or less: a byte each, where they themselves take two."""
+    """Weights that are `middle` plus a multiple of `step`: one byte each, where the weights themselves take two."""
 
     places: np.ndarray
     step: int
@@ -91,7 +91,7 @@ class _Grid(NamedTuple):
 
 
 def _grid(weights: np.ndarray, x: Tensor) -> _Grid | None:
-    """The grid of weights that do not fit a byte, as those of signed levels of 8 bits, which are odd; or None.
+    """The grid of weights that do not fit a byte, such as signed levels of 8 bits, which are odd; or None.
 
     sum of x * weight is step * sum of x * place, plus middle times the sum of x. All of them fit 32 bits.
     """
@@ -101,7 +101,7 @@ def _grid(weights: np.ndarray, x: Tensor) -> _Grid | None:
     step = int(np.gcd.reduce(weights.reshape(-1) - low))
     if step == 0 or (high - low) // step >= 2**8:
         return None
-    # Near the middle: 128 steps above the lowest weight, or less where they are fewer.
+    # Near the middle: 128 steps above the lowest weight, or fewer if there are fewer.
     middle = low + step * min(2**7, -(-(high - low) // (2 * step)))
     places = (weights - middle) // step
     if weights.shape[1] * _largest(x) * (2**7 * step + abs(middle)) >= 2**31:
@@ -110,7 +110,7 @@ def _grid(weights: np.ndarray, x: Tensor) -> _Grid | None:
 
 
 def _largest(x: Tensor) -> int:
-    """Of the codes and of the integers that they stand for: activations are either, when they are widened."""
+    """The largest magnitude of the codes and of their integers: widened activations are one or the other."""
     codes = np.arange(x.integer.code_range[0], x.integer.code_range[1] + 1).astype(x.dtype)
     return int(max(np.abs(codes.astype(np.int64)).max(), np.abs(x.integer.integers(codes)).max()))
 

@@ -19,7 +19,7 @@ def integer_max_pool_2d_dsp(node: Node) -> KernelPlan | None:
     channels = x.shape[3]
     if x.memory_dtype.itemsize != 1 or channels < 4:
         return None
-    # Maxima are of signed bytes: codes from 128 on move below, and back.
+    # Maxima are of signed bytes: 128 is subtracted from unsigned codes, and added again.
     moved = 0x80 if x.integer.code_range[1] > 127 else 0
     flips = np.broadcast_to(np.where(np.array(op.sign) < 0, 0xFF, 0) ^ moved, channels).astype(np.uint8)
     mixed = bool(np.any(flips != flips[0]))

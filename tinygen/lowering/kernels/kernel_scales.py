@@ -1,8 +1,8 @@
 """APSQ (Guerra 2024, section 6.3) of four pixels at once: tables of sums, one multiplication by each kernel's scale.
 
 Weights of few values have few combinations: for four pixels, two of them in a word, the sums of a few taps of a channel
-are made with all of them, each by one addition to the one before (a Gray code). They serve every filter: a kernel is
-a byte for each of its tables, the entry's place, and its scale. As in `shift_add`, whose kernels are for any core.
+are made with all of them, each by one addition to the one before (a Gray code). All filters use the same sums: a kernel
+is one byte for each of its tables, the entry's index, and its scale. `shift_add` has the same method for any core.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _CHANNELS = (8, 16, 64, 256)
 
 @dataclass(frozen=True)
 class _Costs:
-    """What a core takes, in cycles.
+    """Costs on a core, in cycles.
 
     Attributes:
         two_tables: a kernel of two tables.
@@ -98,7 +98,7 @@ class _Work:
 
     @property
     def steps_of(self) -> int:
-        """Kernels that the loop takes at a time; where there is none for so many tables, one."""
+        """Kernels per iteration of the loop; one if there is no loop for this number of tables."""
         return 2 if len(self.sizes) == 2 else 1
 
 
@@ -124,14 +124,14 @@ def _work(node: Node) -> _Work | None:
 
 
 def _sizes(values: int, taps: int) -> tuple[int, ...]:
-    """Taps of each table, as even as can be."""
+    """Taps of each table, as equal as possible."""
     most = max([size for size in range(1, 6) if values**size <= _MOST_ENTRIES], default=1)
     count = -(-taps // most)
     return tuple(taps // count + (i < taps % count) for i in range(count))
 
 
 def _bias(weights: np.ndarray, largest: int, scales: np.ndarray) -> int | None:
-    """What makes sums of kernels 0 or more; None where they do not fit the half of a word, or times scales a word.
+    """The bias that makes sums of kernels non-negative; None if these do not fit 16 bits, or 32 bits after scaling.
 
     Args:
         weights: integers [O, KH, KW, I].
@@ -221,7 +221,7 @@ def _plan(node: Node, work: _Work, on: _Costs, share: int) -> KernelPlan:
 
 
 def _biases(node: Node, work: _Work) -> np.ndarray:
-    """Rows of constants whose biases have the offset of codes, and lack what tables have added to sums.
+    """Rows of constants whose biases include the offset of codes and subtract the tables' bias.
 
     They have the zero point's share of their own, of codes as they are stored.
     """

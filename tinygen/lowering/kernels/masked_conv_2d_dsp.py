@@ -1,6 +1,6 @@
 """Convolutions with counted lists for Armv7E-M: two pixels times four filters, live activations and weights in scratch.
 
-How many channels live is known when the kernel runs. Scratch is for all of them, cycles are those of the worst input.
+The number of live channels is known only at run time. Scratch is for all channels; cycles are those of the worst input.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _plan(conv: LiveConv, size: int) -> KernelPlan:
         },
         operands=conv.operands,
         constants=conv.constants,
-        # A second pixel that there is not lies behind the last row.
+        # A missing second pixel is read and written behind the last row.
         scratch_bytes=4 * (weight_words + (columns.stride + buffered * width + columns.stride) * most) + AHEAD,
         headers=_HEADERS,
         cycles=blocks * (buffered * width * most * _PLACE + filters * taps * (_UNPACK if conv.packed else _GATHER))

@@ -1,6 +1,6 @@
-"""Tuned kernels of maxima for RISC-V cores that load words from anywhere: four bytes at once, compared by subtraction.
+"""Tuned kernels of maxima for RISC-V cores that load unaligned words: four bytes at once, compared by subtraction.
 
-Bytes below 128 take fewer instructions: what they borrow is seen in the eighth bit.
+Bytes below 128 take fewer instructions: the borrow shows in the eighth bit.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def mix_weights_scalar(node: Node) -> KernelPlan | None:
 
 
 def _plan(node: Node, *, simd: bool) -> KernelPlan | None:
-    """None where sums want 64 bits to be rounded in."""
+    """None if rounding the sums needs 64 bits."""
     op, experts = node.op, node.input(1)
     assert isinstance(op, MixWeights)
     alpha = codes.activation_context(node.input(0))

@@ -18,7 +18,7 @@ from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 
 def _walk(view: View, name: str) -> dict[str, Any]:
-    """Loops of one output; `run` elements lie side by side, so the innermost loop is a memcpy."""
+    """Loops of one output; `run` elements are contiguous, so the innermost loop is a memcpy."""
     nest = make_nest(view.shape, [view.strides], (view.base,))
     contiguous = nest.strides[0][-1] == 1 and nest.extents[-1] > 1
     shown = make_nest(nest.extents[:-1], [nest.strides[0][:-1]], nest.bases) if contiguous else nest

@@ -1,9 +1,9 @@
 """Dense layers of few bits: four products and their sum in one multiplication of 32 bits.
 
 A word of four activations as they lie, a byte each, times a word of four weights in reversed order has their dot
-product in its top byte: what is above falls off (ULPPACK: Won et al., MLSys 2022). Such products are added up as long
-as the layer's own weights and the largest activation keep a byte from overflowing. Weights lie by bits: the words of
-four taps are shifted over each other, one mask takes each apart.
+product in its top byte: higher bits overflow and are lost (ULPPACK: Won et al., MLSys 2022). Such products are added up
+as long as the layer's own weights and the largest activation keep a byte from overflowing. Weights lie by bits: the
+words of four taps are shifted over each other, one mask takes each apart.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MOST_WORDS = 4
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """A layer made ready.
+    """A layer prepared for these kernels.
 
     Attributes:
         bits: of a weight, 1, 2 or 4.

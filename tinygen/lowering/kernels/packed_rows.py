@@ -61,20 +61,20 @@ def packed_plans(job: Job, machine: Machine) -> Sequence[KernelPlan]:
 
 
 def _best(found: list[tuple[Layout, float]]) -> Layout:
-    """The one of fewest bits of those that are about as fast as the fastest."""
+    """The layout with the fewest bits among those about as fast as the fastest."""
     fewest = min(cycles for _, cycles in found)
     close = [(layout.weight_bits(), cycles, layout) for layout, cycles in found if cycles <= _CLOSE * fewest]
     return min(close, key=lambda one: one[:2])[2]
 
 
 def _worthwhile(task: Task) -> list[tuple[Layout, float]]:
-    """Layouts that win something and take no more flash than bytes do, with their cycles."""
+    """Layouts that save cycles and take no more flash than bytes do, with their cycles."""
     found = all_layouts(task, _LEAST[task.machine.product])
     return [(layout, layout.cycles()) for layout in found if layout.weight_bits() <= 8]
 
 
 def _tasks(job: Job, machine: Machine) -> list[Task]:
-    """What can be computed: with padding that is stored, or without."""
+    """The possible tasks: with stored padding, or without."""
     node, op = job.node, job.op
     rows, columns = axes = op.geometry(node)
     dilated = any(axis.kernel > 1 and axis.dilation > 1 for axis in axes)
@@ -164,7 +164,7 @@ def _even(words: int) -> int:
 
 
 def _reads_input(layout: Layout) -> bool:
-    """Whether rows of the input can be read as they lie."""
+    """Whether rows of the input can be read as stored."""
     codes, grille = layout.task.codes, layout.grille
     return grille.copied == grille.width and not grille.left and not (codes.bits or codes.doubled or codes.table)
 
@@ -213,7 +213,7 @@ def _side_by_side(layout: Layout, x_type: str) -> dict[str, int] | None:
 
 
 def _edge_context(layout: Layout) -> dict[str, Any]:
-    """Template values of what sums lack: a row of it for each class of rows of outputs and each channel."""
+    """Template values of the corrections of sums: a row of it for each class of rows of outputs and each channel."""
     edges = layout.edges
     if edges is None or not edges.missing.shape[2]:
         return {"edges": (), "odd": False, "edge_words": 0}
@@ -271,7 +271,7 @@ def _fields_context(layout: Layout) -> dict[str, Any]:
 
 
 def _ending(job: Job, task: Task) -> Epilogue:
-    """The epilogue, its biases with what the offset of the activations' codes makes.
+    """The epilogue; its biases include the contribution of the offset of the activations' codes.
 
     It expects sums of integers less the zero point's share that it has in its own biases, i.e. of the codes as they
     are stored where the encoding has a zero point.

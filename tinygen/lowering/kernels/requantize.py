@@ -1,4 +1,4 @@
-"""Plain kernel of epilogues that stand alone."""
+"""Plain kernel of separate requantization."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RESHAPE computes nothing: its output lies where its input lies. Only a constant has to be copied to the arena."""
+"""RESHAPE computes nothing: its output is at its input's address. Only a constant has to be copied to the arena."""
 
 from __future__ import annotations
 

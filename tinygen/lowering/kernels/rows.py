@@ -1,4 +1,4 @@
-"""Rows: windows and joined tensors cost nothing, copies are a memcpy."""
+"""Rows: windows and concatenated tensors cost nothing, copies are a memcpy."""
 
 from __future__ import annotations
 

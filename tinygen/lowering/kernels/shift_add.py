@@ -1,9 +1,9 @@
 """Kernels of layers with few different weights: no multiplication, sums come from tables of shifted additions.
 
-Some taps in a row have only so many combinations of weights: the sums of their activations for all of them are made
-once per pixel, by shifts and additions, and serve every filter ("the method of four Russians": Arlazarov et al. 1970).
-A filter is then a row of packed indices, each of which costs a load and an addition. Two pixels at once: in the halves
-of a word where their sums fit for a while, else in two words.
+A few consecutive taps have only a limited number of combinations of weights: the sums of their activations for all of
+them are computed once per pixel, by shifts and additions, and used by every filter ("the method of four Russians":
+Arlazarov et al. 1970). A filter is then a row of packed indices, each of which costs a load and an addition. Two pixels
+at once: in the halves of a word where their sums fit for a while, else in two words.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ _SCALED = 16.0
 
 @dataclass(frozen=True)
 class _Tables:
-    """How weights become indices.
+    """The encoding of weights as indices.
 
     Attributes:
         values: the different weights.
         group: taps of one index.
         lanes: words of an entry: 1 with two pixels in its halves, or 2.
         chunk: taps whose tables are made at once, whole words of indices.
-        chunks: how many of them make the window.
+        chunks: number of chunks in a window.
     """
 
     values: tuple[int, ...]
@@ -87,7 +87,7 @@ class _Tables:
 
 @dataclass(frozen=True)
 class _Form:
-    """How one kind of core takes the tables.
+    """Parameters of the kernels for one kind of core.
 
     Attributes:
         name: behind that of the function.
@@ -122,7 +122,7 @@ def integer_fully_connected_tables(node: Node) -> KernelPlan | None:
 
 
 def _layer(node: Node, epilogue: Epilogue | None, *, scaled: bool = False) -> IntegerLayer | None:
-    """The layer, where its activations are a code in a byte each: packed bits are not read here."""
+    """The layer, if each of its activations is a byte: these kernels do not read packed bits."""
     if isinstance(node.input(0).encoding, Binary):
         return None
     return integer_layer(node, epilogue, scaled=scaled)
@@ -220,7 +220,7 @@ def _packed(tables: _Tables, weights: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Kernels:
-    """How the kernels of a filter, one per input channel, become indices.
+    """The encoding of a filter's kernels, one per input channel, as indices.
 
     Attributes:
         values: the different weights.
@@ -252,7 +252,7 @@ class _Kernels:
 
     @property
     def dtype(self) -> np.dtype:
-        """That holds all indices of a kernel."""
+        """The type that holds all indices of a kernel."""
         return np.dtype(np.uint16 if self.bits * self.fields <= 16 else np.uint32)
 
     def cycles(self, filters: int) -> float:
@@ -406,7 +406,7 @@ def _read_beyond(packed: np.ndarray, form: _Form) -> np.ndarray:
 
 
 def _read(node: Node) -> dict[str, Any]:
-    """How kernels/codes.j2 reads an activation: less a zero point, which is in the biases, and in what pads."""
+    """How kernels/codes.j2 reads an activation: without the zero point, which the biases and the padding contain."""
     context = codes.activation_context(node.input(0))
     assert context is not None
     return context if context["kind"] == "signed_levels" else context | {"kind": "plain", "offset": 0}

@@ -1,7 +1,7 @@
-"""Convolutions of which most kernels are zero, for any core: plain loops over the live kernels, or live weights.
+"""Convolutions with mostly zero kernels, for any core: plain loops over the live kernels, or live weights.
 
-The window of each pixel is copied into scratch channel by channel, so that a kernel's taps lie together. Without SIMD a
-product costs the same in whatever order, so lists of single weights pay early.
+The window of each pixel is copied into scratch channel by channel, so that a kernel's taps are contiguous. Without SIMD
+a product costs the same in any order, so lists of single weights pay off at low sparsity.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HEADERS = ("tinygen_dot.h", "tinygen_math.h", "tinygen_planes.h", "tinygen_simd
 _MOST_TAPS = 25
 """Of a kernel whose products are written out."""
 
-# Cycles of a Cortex-M0+: a product, what comes with each unit, an output, a code of a window.
+# Cycles of a Cortex-M0+: a product, the overhead of a unit, an output, a code of a window.
 _PRODUCT, _UNIT, _OUTPUT, _COPY = 9.7, 4.4, 68.0, 11.9
 
 
@@ -62,7 +62,7 @@ def _plan(job: Job, unit: int) -> KernelPlan:
     gaps = np.concatenate([np.diff(np.flatnonzero(row), prepend=0) for row in live])
     counts = np.count_nonzero(live, axis=1)
     units, pixels = int(counts.sum()), prod(node.output.shape[:3])
-    # Arrays in C have an element at least.
+    # Arrays in C need at least one element.
     constants = (
         Constant("counts", narrow(counts), "live units per filter"),
         Constant("gaps", narrow(gaps if len(gaps) else np.zeros(1, int)), "units from one that is live to the next"),

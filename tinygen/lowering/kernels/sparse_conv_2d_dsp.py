@@ -1,10 +1,11 @@
-"""Convolutions of which most kernels are zero, for Armv7E-M: per filter a list of live units, int16 planes in scratch.
+"""Convolutions with mostly zero kernels, for Armv7E-M: per filter a list of live units, int16 planes in scratch.
 
 Pruning of kernels leaves whole H x W kernels of an (output, input) pair zero (Ganesh 2022, MINT and SNACS). Here a
 unit of weights is such a kernel; with a 1x1 window it is a single weight, or those of two or four neighbouring
 channels. Activations lie in planes, one per unit's channels, in words of two that one SMLAD multiplies: the taps of two
-rows (or columns) of the window, two channels, or, for single weights, two pixels. So the taps of one kernel are near
-each other, and what is loaded serves some pixels and all taps of a row. Filters without zeros simply have all units.
+rows (or columns) of the window, two channels, or, for single weights, two pixels. So the taps of one kernel are close
+together, and each loaded word is used for several pixels and all taps of a row. Filters without zeros simply have all
+units.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def integer_conv_2d_sparse_dsp(node: Node) -> Sequence[KernelPlan]:
 
 @dataclass(frozen=True)
 class _Units:
-    """What the weights of one layer are cut into, and what their words of activations are.
+    """The units that a layer's weights are divided into, and their words of activations.
 
     Attributes:
         words: per word of a unit the row and the column of the window it begins at.
@@ -126,7 +127,7 @@ class _Units:
 
 
 def _units(rows: Axis, columns: Axis) -> list[_Units]:
-    """The ways to cut a window's weights."""
+    """The ways to divide a window's weights into units."""
     kernel = (rows.kernel, columns.kernel)
     if kernel == (1, 1):
         pair = ((0,),)
@@ -201,11 +202,11 @@ def narrow(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Tile:
-    """What is computed at once.
+    """The outputs that are computed at once.
 
     Attributes:
         shape: rows and columns of input and output: (in_h, in_w, out_h, out_w).
-        rows: of the output, whose activations are made ready together.
+        rows: of the output, whose activations are prepared together.
         pixels: neighbours in a row, whose sums are in registers.
     """
 
@@ -216,11 +217,11 @@ class _Tile:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where words of activations lie.
+    """The addresses of words of activations.
 
     Attributes:
         tile: what they are for.
-        steps: rows and columns of the input from word to word.
+        steps: rows and columns of the input from one word to the next.
         paces: words from one output row's to the next's, and from pixel to pixel.
         span: rows of words that one output row takes.
         width: words in a row, times `together`.
@@ -250,7 +251,7 @@ def _layout(job: Job, units: _Units, tile: _Tile) -> _Layout:
 
 
 def _shapes(job: Job) -> list[tuple[int, int, int, int]]:
-    """The layer's own shape; of a layer that takes pixels one by one, others that have as many."""
+    """The layer's own shape; for pointwise layers also other shapes with as many pixels."""
     rows, columns = job.op.geometry(job.node)
     own = (rows.input, columns.input, rows.output, columns.output)
     one = rows.kernel * columns.kernel * rows.stride * columns.stride == 1
@@ -262,7 +263,7 @@ def _shapes(job: Job) -> list[tuple[int, int, int, int]]:
 
 
 def _loop(units: _Units, layout: _Layout, costs: Costs) -> Loop | None:
-    """None where registers or the reach of loads do not suffice."""
+    """None if the registers or the offsets of loads are not sufficient."""
     pitch, together = layout.width * units.together, units.together
     by_row: dict[int, list[int]] = {}
     for number, (y, x) in enumerate(units.words):
@@ -276,7 +277,7 @@ def _loop(units: _Units, layout: _Layout, costs: Costs) -> Loop | None:
 
 
 def _plans(job: Job | None, costs: Costs) -> Sequence[KernelPlan]:
-    """Per block of rows the cheapest way to cut the weights, and number of pixels at once."""
+    """For each block of rows, the cheapest division of the weights and number of pixels at once."""
     if job is None:
         return ()
     found = []
@@ -373,7 +374,7 @@ def _outside(layout: _Layout, units: _Units, geometry: tuple[Axis, Axis]) -> boo
 
 
 def code_kind(job: Job) -> int:
-    """What tinygen_planes.h calls the kind of codes."""
+    """The name of the kind of codes in tinygen_planes.h."""
     extra = str(job.context["spread_extra"])
     if extra:
         return int(extra.removeprefix(", "))
@@ -393,7 +394,7 @@ def _unit(units: _Units) -> str:
 
 
 def _cycles(job: Job, packed: _Packed, layout: _Layout, inner: Loop, outside: bool, costs: Costs) -> float:
-    """Predicted: units times tiles, and what is made ready for each block of rows."""
+    """Predicted cycles: units times tiles, and the preparation of each block of rows."""
     out_h = layout.tile.shape[2]
     filters, live = len(packed.counts), int(packed.counts.sum())
     blocks = -(-out_h // layout.tile.rows)

@@ -1,10 +1,10 @@
-"""Kernels of dense layers many of whose weights are zero: live weights one by one, each with the way to its activation.
+"""Kernels of dense layers with many zero weights: live weights one by one, each with the step to its activation.
 
 Instructions per live weight (M7, M4): half a load for it and its step, half an SXTB16, UXTAB for the step, a load of
-the activation, SMLABB: 4.0, and 0.4 for the loop over eight; 2.2 cycles on a Cortex-M7, whose loads and extensions go
-beside products, 4.7 on a Cortex-M4. The dense kernel takes 1.2 instructions per weight, live or not, 0.66 and 1.43
-cycles: so they meet where about 28 % are alive. Steps of 8 bits serve rows of any width: absolute columns would cost as
-much, and twice the flash beyond 256.
+the activation, SMLABB: 4.0, and 0.4 for the loop over eight; 2.2 cycles on a Cortex-M7, which issues loads and
+extensions together with products, 4.7 on a Cortex-M4. The dense kernel takes 1.2 instructions per weight, live or not,
+0.66 and 1.43 cycles: so break-even is at about 28 % live weights. Steps of 8 bits serve rows of any width: absolute
+columns would cost as many cycles, and twice the flash beyond 256 columns.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _AHEAD = 2
 """Words that it reads behind the last."""
 
 # Predicted cycles of a weight and of a row, beside those of the dense kernels, for boards whose flash has wait states.
-# On a bare core it is a tenth more: these kernels read less flash per cycle than the dense ones.
+# Without wait states it is a tenth more, as these kernels read less flash per cycle than the dense ones.
 _WEIGHT, _ROW = 3.5, 40.0
 _WEIGHT_OF_TWO, _ROW_OF_TWO = 2.8, 26.0
 """Where two rows of the input go through the weights together."""

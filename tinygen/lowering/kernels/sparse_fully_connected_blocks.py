@@ -1,4 +1,4 @@
-"""Kernels of dense layers whose live weights stand in blocks, for Armv7E-M: pairs of neighbours in one multiplication.
+"""Kernels of dense layers with block-sparse weights, for Armv7E-M: pairs of neighbours in one multiplication.
 
 Instructions per weight of a live block, four blocks at a time:
     1 x 2   steps 1 + loads of weights 2 + of activations 4 + UXTAB 4 + SXTB16 4 + SMLAD 4 + loop 3, of 8 weights: 2.75
@@ -6,7 +6,8 @@ Instructions per weight of a live block, four blocks at a time:
     2 x 2   1 + 4 + 4 + 4 + 8 + 8 + 3, of 16: 2.0
 against 1.2 of the dense kernel and 4.4 of single weights. Blocks of 1 x 8 would take 2.2:
 loads of weights, extensions and products are the same, and of steps there is one per four weights already. Measured in
-layers: 3.0, 2.5 and 2.2, with what a row costs; 1.75, 1.31 and 1.31 cycles on a Cortex-M7, 3.4, 2.6 and 2.6 on an M4.
+layers: 3.0, 2.5 and 2.2, including the overhead of rows; 1.75, 1.31 and 1.31 cycles on a Cortex-M7, 3.4, 2.6 and 2.6 on
+an M4.
 """
 
 from __future__ import annotations

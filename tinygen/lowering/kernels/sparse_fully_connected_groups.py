@@ -1,7 +1,9 @@
-"""Kernels of dense layers with N live weights among each M neighbouring inputs: no columns, only places in groups.
+"""Kernels of dense layers with N live weights among each M neighbouring inputs: no column indices, only positions in
+groups.
 
-Convolutions are dense layers with a row for each pixel: of 1x1 the pixel of the input, else its window, copied. For
-cores without SIMD alone, where 2:4 takes 0.74 (1x1) and 0.64 (3x3) of the dense kernel's cycles (Cortex-M0+, emulated).
+Convolutions are dense layers with a row for each pixel: of 1x1 the pixel of the input, else its window, copied. These
+are only for cores without SIMD, where 2:4 takes 0.74 (1x1) and 0.64 (3x3) of the dense kernel's cycles (Cortex-M0+,
+emulated).
 
 Flash per kept weight is 1 byte and 2 bits (M = 4) or 4 bits (M = 8, 16), where single weights with steps take 2 bytes:
 62.5 % of the dense weights at 2:4, 31 % at 1:4, 75 % at 4:8. Instructions, four weights at a time:
@@ -73,7 +75,7 @@ class _Groups:
 
 
 def _groups(weights: np.ndarray) -> _Groups | None:
-    """The groups that take least flash; None where no group is at least half dead."""
+    """The groups that take the least flash; None if at every size some group has more than half of its weights live."""
     found = [groups for size in (4, 8, 16) if (groups := _of_size(weights, size))]
     return min(found, key=lambda groups: groups.row * (8 + groups.bits), default=None)
 
@@ -84,7 +86,7 @@ def _of_size(weights: np.ndarray, size: int) -> _Groups | None:
     kept = 1 << max(most - 1, 0).bit_length()
     if kept > size // 2:
         return None
-    # Live ones first, in their order; what is missing are dead weights in place 0.
+    # Live weights first, in their order; missing ones are zero weights in place 0.
     order = np.argsort(groups == 0, axis=-1, kind="stable")[:, :, :kept]
     chosen = np.take_along_axis(groups, order, axis=-1)
     return _Groups(size, kept, np.where(chosen != 0, order, 0), chosen)
@@ -206,7 +208,7 @@ def _pairs_dsp(node: Node) -> KernelPlan | None:
 
 
 def _is_wide(node: Node) -> bool:
-    """Codes above 127 are not what tg_spread_choices() takes."""
+    """Whether there are codes above 127, which tg_spread_choices() does not support."""
     return node.input(0).dtype == np.uint8 and node.input(0).code_range[1] > 127
 
 

@@ -1,8 +1,8 @@
-"""Kernels of dense layers whose live weights stand in tiles of 4 x 4, for Armv7E-M: the dense kernel with gaps.
+"""Kernels of dense layers with sparse tiles of 4 x 4 weights, for Armv7E-M: the dense kernel with zero tiles skipped.
 
 Instructions per tile: loads of weights 4 + of activations 2 + SMLAD 8 + SXTB16 4 + load of the step and its addition 2
 + loop 4: 24 of 16 weights, 1.5 per weight (measured 1.5), where the dense kernel takes 1.2. Tiles of 8 x 8 are four of
-these; all that they could save is three of four steps.
+these; they could only save three of four steps.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def _formula(op: Unary) -> str:
 
 
 def _table(node: Node) -> KernelPlan | None:
-    """Look-up of the function's value at every code."""
+    """A table of the function's values for all codes."""
     x, output = node.input(0), node.output
     if x.dtype not in (np.int8, np.uint8) or output.dtype not in (np.int8, np.uint8):
         return None

@@ -14,7 +14,8 @@ from tinygen.lowering.plan import Constant
 
 @dataclass(frozen=True, eq=False)
 class NestedCode:
-    """weight = 2 c - (2^bits - 1), with c the upper `bits` bits of an 8-bit code (`tinygen.ir.nesting`).
+    """weight = 2 c - (2^bits - 1), with c the code of `bits` bits that is derived from an 8-bit code
+    (`tinygen.ir.nesting`).
 
     Attributes:
         bits: 1, 2, 4 or 8.
