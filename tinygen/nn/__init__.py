@@ -11,7 +11,7 @@
     )  # of 8x8 images; now train it as any other, and call network.eval()
     # or from a trained float network: network = tinygen.nn.convert(float_network, "w4a4"), then train on
 
-Each layer takes a weight quantizer of its own; activation quantizers are separate modules that replace the ReLU. Both
+Weight quantizers belong to one layer each; activation quantizers are separate modules that replace the ReLU. Both
 give float values that an integer encoding holds exactly (`codes`), and activation quantizers the exact `boundaries` of
 their codes.
 """
