@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from tests.support.host_batch import write_sources
-from tests.support.spread import spread
 from tinygen.bench.bare_models import BareModels
 from tinygen.bench.case import samples_of
 from tinygen.bench.sparse_dense import PATTERNS, SHAPES, dense_cases, sparse_fully_connected
@@ -97,7 +96,14 @@ def _measured(board_name: str, label: str, sparsity: int) -> tuple[int, int, int
     return cycles[0], min(cycles[1:-1]), cycles[-1]
 
 
-@pytest.mark.parametrize(("label", "board"), spread(["single", "4x4"], BOARDS))
+@pytest.mark.parametrize(
+    ("label", "board"),
+    [
+        pytest.param(label, board, marks=() if (label, board) == ("4x4", "netduinoplus2") else pytest.mark.long)
+        for label in ("single", "4x4")
+        for board in BOARDS
+    ],
+)
 def test_right_on_both_sides(label: str, board: str) -> None:
     """Few zeros: dense; many: sparse; and never far from the better of both."""
     points = []

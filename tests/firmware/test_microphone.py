@@ -16,7 +16,7 @@ from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.targets.emulator.counting import Watch
 
-BOARDS = ["f746zg", "esp32c3"]
+BOARDS = ["f746zg", pytest.param("esp32c3", marks=pytest.mark.long)]
 BLOCK, BLOCKS = 160, 100
 BUFFERS = {"f746zg": 2, "esp32c3": 4}
 DECLARATIONS = """

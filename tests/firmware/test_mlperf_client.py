@@ -39,10 +39,10 @@ BYTES_PER_COMMAND = 31  # runner, device_under_test.py
 X = bytes((37 * i + 5) % 256 for i in range(16))
 RESULTS = [f"{0.125 * (((2 * x + 1) % 256 ^ 0x80) - 0x80 - 1):.3f}" for x in X]
 QEMU = requires_tool("qemu-system-arm")
+# Both modes of the emulated board; the host's second one, and QEMU's, in the long run.
+MARKS = {"host": {"energy": pytest.mark.long}, "netduinoplus2": dict.fromkeys(BAUD, (QEMU, pytest.mark.long))}
 CASES = [
-    pytest.param(
-        (board, mode), marks=(QEMU, pytest.mark.long) if board == "netduinoplus2" else (), id=f"{board}-{mode}"
-    )
+    pytest.param((board, mode), marks=MARKS.get(board, {}).get(mode, ()), id=f"{board}-{mode}")
     for board in ("f746zg", "host", "netduinoplus2")
     for mode in BAUD
 ]

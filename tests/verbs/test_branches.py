@@ -208,7 +208,7 @@ def gates(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "exits.tg", tmp_path / "x.npz"
 
 
-@pytest.mark.parametrize("board", ["f746zg", pytest.param("esp32c3", marks=pytest.mark.long)])
+@pytest.mark.parametrize("board", ["host", *(pytest.param(b, marks=pytest.mark.long) for b in ("f746zg", "esp32c3"))])
 def test_thresholds_on_boards(gates: tuple[Path, Path], board: str) -> None:
     """Semantics, host and board move together."""
     model, inputs = gates

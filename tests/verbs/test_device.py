@@ -57,7 +57,7 @@ def lines_until_ready(line: serial.Serial) -> list[bytes]:
     return found
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_any_serial_program_speaks_with_it(ending: signal.Signals, folder: Path, tmp_path: Path) -> None:
     """A stop, however told, is no error, and leaves no link behind."""
     link = tmp_path / "board"

@@ -89,7 +89,7 @@ def _nhwc(x: Tensor) -> np.ndarray:
     return np.ascontiguousarray(x.numpy().transpose(0, 2, 3, 1))
 
 
-@pytest.mark.parametrize("name", ["two", "nested", *(pytest.param(n, marks=pytest.mark.long) for n in MORE)])
+@pytest.mark.parametrize("name", ["nested", *(pytest.param(n, marks=pytest.mark.long) for n in ("two", *MORE))])
 def test_float_graphs_give_what_torch_gives(name: str) -> None:
     module, samples = _module(name), _samples(24)
     graph = tinygen.export(module, samples[:1], float32=True)
