@@ -193,7 +193,7 @@ class Folder:
         return TinygenError(what, where=str(self.out), fix=fix)
 
     def _removable(self, listed: Mapping[str, frozenset[str]], names: Iterable[str] = ()) -> list[str]:
-        """Those of the listed files that lie there and may go: unchanged ones; forced, also those of `names`.
+        """The listed files that exist and may be removed: unchanged ones; if forced, also those of `names`.
 
         Raises:
             TinygenError: one was changed, and not `force`.

@@ -156,7 +156,7 @@ class Predicted:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerProfile(Predicted):
-    """Of one layer.
+    """The profile of one layer.
 
     Attributes:
         memory_stalls_predicted: cycles of these that are memory stalls.

@@ -72,7 +72,7 @@ def code_sizes(emitted: EmittedModel, result: BuildResult) -> dict[str, int]:
 def describe_network(
     program: NetworkProgram, emitted: EmittedModel, source: Network, apart: Sequence[NetworkProgram]
 ) -> NetworkEntry:
-    """What all switches come to together.
+    """Sizes of all switches together.
 
     Args:
         apart: each switch lowered as if it were alone.
@@ -99,7 +99,7 @@ def _constant_bytes(program: NetworkProgram) -> int:
 
 
 def _float_bytes(graph: Graph) -> int:
-    """Of the weights: constants of two dimensions or more that layers multiply with."""
+    """Bytes of the weights in float32: constants of two dimensions or more that layers multiply with."""
     weights = {
         tensor.name: tensor.size
         for node in graph.nodes()

@@ -56,7 +56,7 @@ def _count(program: NetworkProgram) -> int:
 def _columns(
     program: Program, tensors: Sequence[Tensor], rows: Sequence[Sequence[np.ndarray]]
 ) -> tuple[np.ndarray, ...]:
-    """Of each tensor, [rows, elements] as they lie in memory."""
+    """Values of each tensor, [rows, elements] as in memory."""
     entries = [describe_tensor(program, tensor) for tensor in tensors]
     return tuple(
         np.stack([np.frombuffer(in_memory(row[i], entry), tensor.memory_dtype) for row in rows])

@@ -1,4 +1,4 @@
-"""Where text goes: results to stdout, errors and progress to stderr.
+"""Output streams: results go to stdout, errors and progress to stderr.
 
 What is printed may come from anywhere: names of files, tensors and models, messages of other programs. So text is
 only ever text here: the consoles read no markup and no emoji codes in it, and show control characters as symbols.

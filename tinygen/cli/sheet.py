@@ -121,7 +121,7 @@ class Sheet:
         return (cells[column] for cells, _ in self.rows if len(cells) > 1)
 
     def _width(self, column: int, least: bool) -> int:
-        """Of a column, as wide as it would be, or as narrow as it can be."""
+        """Width of a column: its natural width, or the smallest possible."""
         of = self.columns[column]
         body = max(map(_widest, self._cells(column)), default=0)
         limit = {Kind.PROSE: self._longest_word(column), Kind.TAIL: _LEAST_TAIL}.get(of.kind)
@@ -179,7 +179,7 @@ def _widest(text: Text) -> int:
 
 
 def _shortened(names: Text, width: int) -> Text:
-    """Of `first;second;third`, as many as fit, and how many more there are."""
+    """As many parts of `first;second;third` as fit, and the number of the others."""
     parts = names.plain.split(";")
     if names.cell_len <= width or len(parts) == 1:
         return names

@@ -1,4 +1,4 @@
-"""What a session must show, check by check; and the same as JUnit XML, which every CI reads."""
+"""The checks of a session, and their results as JUnit XML, which every CI reads."""
 
 from __future__ import annotations
 

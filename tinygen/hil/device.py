@@ -215,7 +215,7 @@ class Device:
 
     @property
     def timer(self) -> Device | None:
-        """Where this firmware's cycles are counted: here, on the emulated twin of QEMU or labwired, or nowhere."""
+        """The device that counts this firmware's cycles: this one, the emulated twin of QEMU or labwired, or None."""
         return self if self.cycles_source else self._twin
 
     @property
@@ -289,7 +289,7 @@ class Device:
         return Measured(self._as_arrays(found), profile, cycles, self._program.path(ran), tuple(ran))
 
     def _profile(self, sample: Sequence[np.ndarray], action: Callable[[], _T], keep: bool = False) -> _T:
-        """What `action` gives on an input; the emulated board counts from the beginning."""
+        """Runs `action` on an input; the emulated board's counts are reset first."""
 
         def counted() -> _T:
             if self._emulated is not None:

@@ -30,7 +30,7 @@ _SILENT_SECONDS = 5.0
 _WAKE_SECONDS = 0.05
 _WAKE_READS = 4
 FAULT = re.compile(rb"e-\[(fault: [^\]]*)\]$")
-"""What firmware says last (firmware/startup/fault.c), whatever it was about to say."""
+"""The last line of firmware that faults (firmware/startup/fault.c); it may interrupt another line."""
 _FAULT_SECONDS = 1.0
 """Silence behind that: a device that is reset speaks sooner, and one whose fault was read late goes on."""
 

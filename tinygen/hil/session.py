@@ -233,7 +233,7 @@ class Session:
             found.stopped, found.interrupted = f"after input {last}: interrupted", True
 
     def _read_marks(self) -> None:
-        """What the firmware itself knows of arena and stack; else, what the emulated board sees of the stack."""
+        """High-water marks of arena and stack from the firmware; else the stack as the emulated board observes it."""
         found, marks = self.found, self.device.client.marks()
         found.arena_used = marks.arena[0] if marks.arena else None
         found.stack_used = marks.stack[0] if marks.stack else self.device.stack_used

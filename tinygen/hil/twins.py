@@ -44,8 +44,8 @@ class Turn:
 def collect_on_twins(whole: Turn, jobs: int, done: Done) -> Collected:
     """Runs all inputs in `jobs` processes, up to the first input at which an emulated board stops.
 
-    A twin begins anew every `TURN` inputs, whatever the number of processes: so that does not change the result. A
-    stream of a model that keeps something is not divided.
+    Emulated boards restart every `TURN` inputs, so that the result does not depend on the number of processes. A stream
+    of a model with states is not divided.
     """
     found = Collected()
     keeps = read_manifest(whole.folder).keeps_states

@@ -112,7 +112,7 @@ class WakewordApp(Application):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the outputs."""
+        """Names of the outputs."""
         return self.labels or (self.wake_word,)
 
     def as_json(self) -> dict[str, Any]:
@@ -262,7 +262,7 @@ def _check_switches(network: NetworkProgram) -> None:
 
 
 def input_encoding(network: NetworkProgram) -> Encoding:
-    """Of the model's first input."""
+    """Encoding of the model's first input."""
     return network.first.inputs[0].encoding
 
 

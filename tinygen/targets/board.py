@@ -255,7 +255,7 @@ class RunCurrent:
 
 
 MAX_LINES, MAX_REGIONS = 2048, 8
-"""Of a cache, that can be simulated."""
+"""Limits of a cache that can be simulated."""
 
 
 @dataclass(frozen=True)
@@ -284,7 +284,7 @@ class MemoryTiming:
 
 @dataclass(frozen=True)
 class EmulatorSpec:
-    """What stands in for the board: `engine` is unicorn, qemu, native, or none where nothing does.
+    """How the board is emulated: `engine` is unicorn, qemu, native, or none if nothing emulates it.
 
     `labwired_chip` is the name of its chip in labwired, where that models it far enough.
     """

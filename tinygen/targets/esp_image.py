@@ -84,7 +84,7 @@ def check_esp_image(board: Board, elf: Path, content: bytes) -> None:
 
 
 def _library() -> Any:
-    """What is used of esptool, in one place: it is an extra, and has no types."""
+    """The parts of esptool in use, in one place: it is an optional dependency without types."""
     try:
         import esptool.bin_image
         import esptool.cmds

@@ -1,4 +1,4 @@
-"""What the acceptance suite (top-level folder `hil`) finds of a board: first-light-BOARD.json.
+"""Results of the acceptance suite (top-level folder `hil`) for a board: first-light-BOARD.json.
 
 Kept in `boards/measured/` it is what is known of the real board. Only what was measured on one may lie there.
 """
@@ -66,7 +66,7 @@ class Spread:
 
 
 def spread_of(points: Sequence[Point]) -> Spread | None:
-    """Of points with both figures; None where there are none."""
+    """The spread of the points with both figures; None if there are none."""
     ratios = [point.ratio for point in points if point.ratio is not None]
     if not ratios:
         return None
@@ -109,7 +109,7 @@ class FirstLight:
         return all(check["status"] != "failed" for check in self.checks)
 
     def spread(self, *kinds: str) -> Spread | None:
-        """Of the points of these kinds; of all where none is named."""
+        """The spread of the points of these kinds; of all points if no kind is named."""
         return spread_of([point for point in self.points if not kinds or point.kind in kinds])
 
     def to_json(self) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def read_first_light(path: Path) -> FirstLight:
 
 
 def measured_of(board: str) -> FirstLight | None:
-    """What `boards/measured/` has of a board; None where nothing was measured.
+    """The results for a board in `boards/measured/`; None if nothing was measured.
 
     Raises:
         BoardError: what lies there is another board's, or was not measured on a real one, or did not pass.

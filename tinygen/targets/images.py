@@ -56,7 +56,7 @@ def _write_esp_image(board: Board, elf: Path, folder: Path) -> dict[str, str]:
 
 
 def _intel_hex(elf: Path) -> IntelHex:
-    """What the loadable segments hold, and where the program starts."""
+    """The loadable segments as Intel HEX, and the program's entry point."""
     content = IntelHex()
     with elf.open("rb") as file:
         program = ELFFile(file)

@@ -104,7 +104,9 @@ def _is_used(peripheral: dict[str, Any], board: Board, is_esp: bool) -> bool:
 
 @contextmanager
 def boot_rom(board: Board, folder: Path) -> Iterator[None]:
-    """Where labwired looks for a boot ROM, which is its vendor's, one with stand-ins for what our firmware calls."""
+    """Replaces the vendor's boot ROM that labwired looks for by one with stand-ins for the functions that our firmware
+    calls.
+    """
     if board.core != "esp32c3":
         yield
         return

@@ -47,7 +47,7 @@ class BuildResult:
 
     @property
     def flash_model_bytes(self) -> int:
-        """Of these, the model's code and weights."""
+        """Bytes of the image that are the model's code and weights."""
         return self.sizes.flash_model_bytes
 
     @property
@@ -282,7 +282,7 @@ def _no_sizes() -> Sizes:
 
 
 def flash_image(elf_path: Path, origin: int) -> bytes:
-    """What flash holds from address `origin` on; gaps are 0xFF, as erased flash is."""
+    """The content of flash from address `origin` on; gaps are 0xFF, as erased flash is."""
     pieces = []
     with elf_path.open("rb") as file:
         for segment in ELFFile(file).iter_segments():

@@ -6,7 +6,7 @@ from tinygen.targets.board import Board
 from tinygen.targets.emulator.line import USUAL_RATES
 
 TOLERANCE = 0.015
-"""Of 2 % and more that a receiver stands (RM0385 31.4.5, table 197), what is left to the other end."""
+"""Rate error allowed at the other end, within a receiver's tolerance of 2 % or more (RM0385 31.4.5, table 197)."""
 _ESP_XTAL_HZ = 40_000_000
 _HSI16_HZ = 16_000_000
 _ANY_CLOCK = ("esp32", "esp32s3")
@@ -20,7 +20,7 @@ def uart_rates(board: Board) -> tuple[int, ...]:
 
 
 def actual_rate(board: Board, baud: int) -> float:
-    """What the firmware's driver makes of a rate; 0 where its divisor is out of range."""
+    """The actual rate of the firmware's driver for a requested one; 0 if the divisor is out of range."""
     assert board.uart is not None and board.clock is not None
     if board.esp_chip:
         # firmware/esp32/uart.c: a divider, and a divisor of 12 bits with 4 of fraction.

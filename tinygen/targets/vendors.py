@@ -82,7 +82,7 @@ class Vendor:
 
     @property
     def variable(self) -> str:
-        """Of the environment: the folder of the checkout."""
+        """Name of the environment variable that holds the checkout's folder."""
         return f"{self.family.upper().replace('-', '_')}_PATH"
 
     @property
@@ -148,7 +148,7 @@ def find_checkout(vendor: Vendor, path: Path | None) -> Checkout:
 
 @dataclass(frozen=True)
 class _Definition:
-    """Of a function or table: the file, the text, and the names that the text mentions."""
+    """The definition of a function or table: its file, its text, and the names that the text mentions."""
 
     file: str
     text: str
@@ -184,7 +184,7 @@ class Checkout:
         return dict(_ALIAS.findall((self.path / header).read_text(encoding="utf-8"))) if header else {}
 
     def true_name(self, function: str) -> str:
-        """What a function is called where it is defined."""
+        """The name by which a function is defined."""
         return self._aliases.get(function, function)
 
     def vector_function(self, function: str, core: str) -> str:
@@ -221,7 +221,9 @@ class Checkout:
         return tuple(sorted({file for name in reached if (file := self._definitions[name].file).endswith(".c")}))
 
     def _mentioned_with(self, name: str) -> frozenset[str]:
-        """What is mentioned by a function, and by others that a C file brings with it: not every linker drops them."""
+        """Names mentioned by a function, and by the other functions of its C file: not every linker drops unused
+        ones.
+        """
         found = self._definitions[name]
         return self._mentions[found.file] if found.file.endswith(".c") else found.mentions
 
@@ -261,7 +263,7 @@ class Checkout:
 
     @cached_property
     def components(self) -> dict[str, str]:
-        """What an ESP-IDF project fetches instead of a copy: name in Espressif's registry, and version.
+        """The component that an ESP-IDF project fetches instead of a copy: name in Espressif's registry, and version.
 
         Raises:
             TinygenError: the library is in no such registry, or the checkout does not say which version it is.

@@ -120,14 +120,14 @@ def _rungs(program: Program, settings: Sequence[Setting], cycles: _Cycles | None
 
 
 def cycles_at_most(folder: Path, switch: int, program: Program) -> list[int] | None:
-    """Of each layer by its number, of all branches; None where the emulator is not installed."""
+    """Cycles of each layer by its number, in all branches; None if the emulator is not installed."""
     measured = _measured(folder, switch, program, DataSet())
     return None if measured is None else [round(cycles) for cycles in measured.most]
 
 
 @dataclass(frozen=True)
 class _Cycles:
-    """Of each layer, in several inferences: the most (with cold caches) and the least (with warm ones)."""
+    """Cycles of each layer in several inferences: the most (with cold caches) and the least (with warm ones)."""
 
     most: Sequence[float]
     least: Sequence[float]

@@ -225,7 +225,7 @@ def _library(
 
 
 def _facts(job: Job, program: NetworkProgram, build_id: str, sizes: _Sizes | None) -> list[tuple[str, str]]:
-    """Of the README's table."""
+    """The rows of the README's table."""
     compiler = f"by {job.toolchain.name} {job.toolchain.version}, {OPTIMIZE}"
     flash = [("flash", f"{sizes.flash:,} B, {compiler}")] if sizes else []
     facts = [

@@ -65,7 +65,7 @@ class Maker(Protocol):
 
     @property
     def identity(self) -> Hashable:
-        """Of model, board, compiler and all options but the limit."""
+        """Identity of model, board, compiler and all options except the limit."""
 
     def lowered(
         self, streaming: Streaming | None, network: Network | None = None, kernels: Kernels | None = None

@@ -110,7 +110,7 @@ class ListenReport:
 
     @property
     def seconds(self) -> float:
-        """Of sound."""
+        """Duration of the sound."""
         return len(self.events) * self.budget_ms / 1000
 
     @property
@@ -237,7 +237,7 @@ def _rates(app: AppEntry) -> list[int]:
 
 
 def _until(events: Generator[HopEvent], hops: int | None) -> Generator[HopEvent]:
-    """Those of the first hops; or all."""
+    """The events of the first hops; or all."""
     with closing(events):
         for event in events if hops != 0 else ():
             if hops is not None and event.hop >= hops:

@@ -67,7 +67,7 @@ class RunResult:
         }
 
     def _median(self, counted: list[Profile]) -> dict[str, Any]:
-        """Of the inferences, layer by layer."""
+        """Median over the inferences, layer by layer."""
         if not counted:
             return {"instructions": None, "cycles_predicted": None, "cycles_source": None, "layers": []}
         return profile_json(median_profile(counted), list(self.layers), self.board)
@@ -107,7 +107,7 @@ _USUAL = RunOptions()
 
 
 def run(folder: Path, inputs: Inputs, how: RunOptions = _USUAL, *, progress: Progress | None = None) -> RunResult:
-    """Runs one inference per row of `inputs`; of a model that keeps something between them, a step of a stream.
+    """Runs one inference per row of `inputs`; for a model with states, one step of a stream per row.
 
     Args:
         folder: written by `tinygen build`.

@@ -16,9 +16,10 @@ from tinygen.ir.paths import Path, trace
 from tinygen.ir.thresholds import with_thresholds
 
 SHARES = (0.0, 1.0, 0.1, 0.25, 0.5, 0.75, 0.9)
-"""Of the inputs that come to a gate, how many take its cheaper branch: the same at every gate, as in G. Huang et al.,
+"""Shares of the inputs reaching a gate that take its cheaper branch: the same at every gate, as in G. Huang et al.,
 "Multi-Scale Dense Networks for Resource Efficient Image Classification", ICLR 2018. The ends come first: they hold for
-all inputs."""
+all inputs.
+"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def settings_of(graph: Graph, samples: Samples) -> tuple[Setting, ...]:
 
     Args:
         graph: of a model.
-        samples: every one begins anew, as in `ir.paths.count_paths`.
+        samples: states are reset before each, as in `ir.paths.count_paths`.
 
     Returns:
         none where nothing can be set: no thresholds, or no two settings that differ.

@@ -141,7 +141,7 @@ def verify(
 ) -> VerifyReport:
     """Runs every runtime over the inputs and compares them pair by pair.
 
-    The inputs of a model that keeps something between inferences are a stream, or several (`Samples.resets`).
+    The inputs of a model with states are one stream or several (`Samples.resets`).
 
     Args:
         model: the model file, or a model made in memory.
@@ -215,7 +215,7 @@ _Rows = Mapping[str, list[_Ran]]
 
 @dataclass(frozen=True)
 class _Found:
-    """What one graph gave; see `VerifyReport`. `right` is empty without labels."""
+    """The results of one graph; see `VerifyReport`. `right` is empty without labels."""
 
     comparisons: Sequence[Comparison]
     right: Mapping[str, int]

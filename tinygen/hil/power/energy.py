@@ -34,7 +34,9 @@ from tinygen.hil.power.windows import Run, Window, windows_from_edges, windows_f
 __all__ = ["EnergyOptions", "Run", "Window", "energy_of", "energy_of_runs", "measure_energy"]
 
 MAX_LOST_SHARE = 0.001
-"""Of a window; EEMBC's runner refuses more as well (`emon-drop-thresh-pct=0.1` in eembc/energyrunner, README)."""
+"""Largest share of lost samples in a window; EEMBC's runner refuses more as well (`emon-drop-thresh-pct=0.1` in
+eembc/energyrunner, README).
+"""
 _VOLTS_TOLERANCE = 0.05
 _SETTLE_SECONDS = 0.1
 """Seconds excluded at both ends of idle time: a message may still be on the line."""

@@ -114,7 +114,7 @@ class _Strips:
         return float(self.widths.sum())
 
     def mean(self, values: np.ndarray) -> float:
-        """Of values [n] over what is covered."""
+        """Mean of values [n] over the covered part."""
         strips = np.where(self.bridged, values[:-1] + (values[1:] - values[:-1]) * self.middles, 0.0)
         return float((strips * self.widths).sum()) / self.covered
 

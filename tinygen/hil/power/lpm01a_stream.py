@@ -226,7 +226,7 @@ def place(stream: Stream, hertz: float, aligned: bool) -> Placed:
 
 
 def _block_number(milliseconds: int, hertz: float, grid: int) -> int:
-    """The ASCII timestamp has three digits of seconds and begins anew after 999."""
+    """The ASCII timestamp has three digits of seconds and wraps around after 999."""
     number = round(milliseconds * hertz / 1000 / BLOCK)
     around = round(1000 * hertz / BLOCK)
     while number * BLOCK < grid - around * BLOCK // 2:

@@ -1,4 +1,4 @@
-"""What every power instrument offers, whatever its wire."""
+"""The common interface of power instruments."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class Trace:
-    """What an instrument saw.
+    """The samples and edges that an instrument recorded.
 
     Attributes:
         seconds: float64 [N], rising: when each sample was taken, by the instrument's clock; the middle of the interval

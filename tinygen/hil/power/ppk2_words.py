@@ -1,4 +1,4 @@
-"""Where samples of a PPK2 are missing: words of four bytes with a counter of six bits, which never skips.
+"""Finds missing samples of a PPK2: words of four bytes with a counter of six bits, which never skips.
 
 Layout of a word, low bits first (pc-nrfconnect-ppk, serialDevice.ts): 14 bits of the converter, 3 of the range,
 1 unused, 6 of the counter, 8 digital channels.

@@ -10,7 +10,7 @@ from tinygen.targets.board import Board
 
 
 class PredictedSource:
-    """What stands in the place of an instrument.
+    """The replacement for an instrument.
 
     Args:
         board: its file gives clock and run current.
@@ -35,7 +35,7 @@ class PredictedSource:
         )
 
     def energy(self, cycles: Sequence[int]) -> EnergyResult:
-        """Of inferences that took so many cycles each; a window each. The uncertainty is that of the run current.
+        """Predicts the energy of inferences from their cycles; one window each. The uncertainty is the run current's.
 
         Idle is not predicted: what a board draws while it waits depends on how it waits.
         """

@@ -96,7 +96,7 @@ class EnergyResult:
 
     @property
     def uncertainty(self) -> float:
-        """Of `median`, joules; the largest of the windows'."""
+        """Uncertainty of `median` in joules: the largest of the windows'."""
         return max(window.uncertainty / window.inferences for window in self.windows)
 
     @property

@@ -1,4 +1,6 @@
-"""Where a run of inferences begins and ends in a trace: by the timestamp pin, or by when messages arrived."""
+"""Finds the beginning and end of runs of inferences in a trace, by the timestamp pin or by arrival times of
+messages.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,9 @@ HOLD_SECONDS = 50e-6
 MESSAGE_SECONDS = 0.02
 """How late a message may be read: FTDI's USB serial adapters hold it for up to 16 ms (AN232B-04, latency timer)."""
 _LEAST_SHARE = 0.9
-"""Of a run without its warm-ups, that its two edges must span; the rest is for messages."""
+"""Share of a run without its warm-ups that its two edges must span; the rest is for messages."""
 _LINE_SECONDS = 0.5
-"""What the command and its reply take on a line of 9600 baud, some hundred bytes."""
+"""Seconds that the command and its reply, a few hundred bytes, take at 9600 baud."""
 _PIN_HELP = (
     "Wire the board's timestamp pin (`timestamp` in its board file) to the instrument's digital input, and both "
     "grounds together; build with --mode energy."

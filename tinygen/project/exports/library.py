@@ -96,7 +96,7 @@ class Library:
 
     @property
     def alignment(self) -> int:
-        """Of the arena, in bytes."""
+        """Alignment of the arena, in bytes."""
         return int(self.interface["arena_align"])
 
 
@@ -136,7 +136,7 @@ class Form(ABC):
     title: ClassVar[str]
     layout: ClassVar[Layout] = Layout()
     example_template: ClassVar[str] = "main.c.j2"
-    """Of the example's main file, in templates/export."""
+    """Name of the template of the example's main file, in templates/export."""
 
     def misfit(self, board: Board) -> str:
         """Describes the boards that the form supports; "" if this is one of them."""

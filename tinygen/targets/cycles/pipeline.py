@@ -1,4 +1,4 @@
-"""What the pipeline models have in common: a schedule of a straight piece of code, and how it may be entered."""
+"""Common parts of the pipeline models: a schedule of a straight piece of code, and how it may be entered."""
 
 from __future__ import annotations
 

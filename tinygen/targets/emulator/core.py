@@ -196,7 +196,7 @@ def set_cache_sizes(peripherals: Sequence[Peripheral], timing: MemoryTiming | No
 
 
 def core_peripherals(core: str, clock: Callable[[], int], fpu_switched: Callable[[bool], None]) -> list[Peripheral]:
-    """Those of every Cortex-M; `clock` gives cycles since reset."""
+    """Peripherals of every Cortex-M core; `clock` gives cycles since reset."""
     space = SystemControlSpace("SCS", SCS_BASE, 0x1000, clock=clock, core=core, fpu_switched=fpu_switched)
     lock = core == "cortex-m7"
     return [Dwt("DWT", DWT_BASE, 0x1000, clock=clock, trace_on=space.trace_on, has_lock=lock), space]

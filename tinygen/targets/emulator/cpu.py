@@ -44,7 +44,7 @@ class Cpu(ABC):
 
     @abstractmethod
     def entry(self, address: int) -> int:
-        """What `emu_start` must be given to go on at `address`."""
+        """The address to pass to `emu_start` to continue at `address`."""
 
     @abstractmethod
     def reset(self, board: Board, memories: Memories, symbols: Symbols) -> int:
@@ -75,7 +75,7 @@ class Cpu(ABC):
         return None
 
     def peripherals(self, clock: Callable[[], int], features: Callable[[bool], None]) -> list[Peripheral]:
-        """Those of the core itself.
+        """Peripherals of the core itself.
 
         Args:
             clock: gives cycles since reset.

@@ -15,7 +15,9 @@ from tinygen.targets.emulator.peripheral import Peripheral
 from tinygen.targets.emulator.symbols import Symbols
 
 EXTENSIONS: dict[str, str] = {"esp32c3": "imc", "esp32c6": "imac"}
-"""Of each core, beside the CSRs (ESP32-C3 TRM chapter 1; ESP32-C6 TRM chapter 1)."""
+"""Instruction set extensions of each core, besides the CSR instructions (ESP32-C3 TRM chapter 1; ESP32-C6 TRM chapter
+1).
+"""
 
 _NAMES = (
     "zero",

@@ -96,7 +96,7 @@ class System(Peripheral):
         super().write(offset, value)
 
     def core_hz(self) -> int:
-        """What the core runs at."""
+        """Clock of the core, Hz."""
         source, divider = self.read(0x58) >> 10 & 3, (self.read(0x58) & 0x3FF) + 1
         if source == 1:
             return 160_000_000 if self.read(0x08) & 1 else 80_000_000
@@ -122,7 +122,7 @@ class Pcr(Peripheral):
         super().write(offset, value)
 
     def core_hz(self) -> int:
-        """What the core runs at."""
+        """Clock of the core, Hz."""
         source, dividers = self.read(0x110) >> 16 & 3, self.read(0x118)
         if source == 1:
             return 120_000_000 if dividers & 1 << 16 else 160_000_000 // ((dividers >> 8 & 0xFF) + 1)
@@ -343,7 +343,7 @@ def _jump(distance: int) -> bytes:
 
 
 def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral], Uart]:
-    """Those of the board's chip; `clock` gives cycles since reset."""
+    """Peripherals of the board's chip; `clock` gives cycles since reset."""
     flash = next(memory for memory in board.memories if "code" in memory.use)
 
     def seconds() -> float:

@@ -24,7 +24,7 @@ _INT_RAW, _INT_CLR, _IN_CONF0, _IN_CONF1, _IN_LINK, _PERI_SEL = 0x00, 0x0C, 0x70
 _DONE, _EOF_FLAG, _DSCR_ERR = 1 << 0, 1 << 1, 1 << 5
 _LINK_STOP, _LINK_START, _CHECK_OWNER = 1 << 21, 1 << 22, 1 << 12
 _RAM = 0x3FC00000
-"""What GDMA puts in front of the 20 bits of a descriptor's address."""
+"""Upper bits that GDMA adds to the 20 bits of a descriptor's address."""
 
 
 @dataclass

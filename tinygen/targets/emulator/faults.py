@@ -81,7 +81,7 @@ def fault_error(name: str, memories: Sequence[Memory], symbols: Symbols, stop: S
 
 
 def _what(memories: Sequence[Memory], symbols: Symbols, stop: Stop) -> tuple[str, str]:
-    """What is wrong, and advice (with a space behind it, or "")."""
+    """The problem, and advice (with a trailing space, or "")."""
     sp = stop.registers["sp"]
     if stop.forbidden is not None:
         return f"the board forbids this: {stop.forbidden}", ""

@@ -15,7 +15,7 @@ _ARM_FIRST, _RISCV_FIRST = 0, 10
 
 
 class ForcedBranches:
-    """Of one emulated core.
+    """Forced branches of one emulated core.
 
     Args:
         uc: Unicorn's engine.

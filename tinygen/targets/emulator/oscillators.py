@@ -53,7 +53,7 @@ class Oscillators(Peripheral):
     _ready_at: dict[int, int] = field(default_factory=dict, init=False)
 
     def core_hz(self) -> int:
-        """What the core runs at."""
+        """Clock of the core, Hz."""
         raise NotImplementedError
 
     def needed(self) -> list[int]:

@@ -52,17 +52,17 @@ class Profile:
 
     @property
     def instructions(self) -> int:
-        """Of the whole inference, without the observer."""
+        """Instructions of the whole inference, without the observer."""
         return sum(self.layers) + self.after
 
     @property
     def cycles(self) -> int:
-        """Of the whole inference, without the observer; an estimate."""
+        """Cycles of the whole inference, without the observer; an estimate."""
         return sum(self.layer_cycles) + self.after_cycles
 
     @property
     def layer_stalls(self) -> tuple[int, ...]:
-        """Of `layer_cycles`, those lost to memory."""
+        """Memory stalls in `layer_cycles`, in cycles."""
         stalls = [0] * (len(self.layers) + 1)
         for block in self.blocks:
             stalls[block.layer] += block.stalls

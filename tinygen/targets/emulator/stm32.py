@@ -162,7 +162,7 @@ class Rcc(Peripheral):
         return self._on(bit) and self.clock() >= self._ready_at.get(bit, 0)
 
     def source(self) -> int:
-        """What drives SYSCLK: 0 HSI, 1 HSE, 2 PLL."""
+        """Source of SYSCLK: 0 HSI, 1 HSE, 2 PLL."""
         return self.registers[_CFGR] >> 2 & 3
 
     def pll_is_on(self) -> bool:
@@ -201,7 +201,7 @@ class Rcc(Peripheral):
         return round(vco / p)
 
     def i2s_hz(self) -> Fraction:
-        """What I2S ports get from PLLI2S; 0 while it is not ready."""
+        """Clock of the I2S ports from PLLI2S, Hz; 0 while it is not ready."""
         if self.registers[_CFGR] >> 23 & 1:
             raise Forbidden("RCC_CFGR", self.registers[_CFGR], "I2SSRC selects a pin that nothing is wired to")
         return self._pll_i2s_hz() if self._ready(_PLLI2SON) else Fraction(0)
@@ -224,7 +224,7 @@ class Rcc(Peripheral):
         return vco / r
 
     def hclk_hz(self) -> int:
-        """What the core runs at."""
+        """Clock of the core, Hz."""
         source = self.source()
         sysclk = self.pll_hz() if source == _PLL else {_HSI: HSI_HZ, _HSE: self.hse_hz}[source]
         code = self.registers[_CFGR] >> 4 & 0xF

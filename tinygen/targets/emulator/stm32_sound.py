@@ -90,7 +90,7 @@ class I2sPort(Peripheral):
 
     @property
     def halfwords(self) -> int:
-        """Of a frame, left and right: where samples have two, the upper one first."""
+        """Number of halfwords in a frame, left and right; of samples with two, the upper one comes first."""
         follows = self.registers.get(_CFGR, 0) & ~_I2SE == _PHILIPS_SLAVE_RECEIVES_16
         return 2 if follows else 4
 

@@ -132,7 +132,7 @@ class UsartF4(StmUart):
 
 
 def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral], UsartF4]:
-    """Those of an F4 board, and its UART; `clock` gives cycles since reset."""
+    """Peripherals of an F4 board, and its UART; `clock` gives cycles since reset."""
     assert board.clock is not None and board.uart is not None
     uart = board.uart
     part = PARTS["f411" if "firmware/stm32f4/voltage_f411.c" in board.sources else "f405"]

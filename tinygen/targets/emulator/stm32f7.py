@@ -127,7 +127,7 @@ class UsartF7(StmUart):
 
 
 def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral], UsartF7]:
-    """Those of an F7 board, and its UART; `clock` gives cycles since reset."""
+    """Peripherals of an F7 board, and its UART; `clock` gives cycles since reset."""
     assert board.clock is not None and board.uart is not None
     uart = board.uart
     rcc = Rcc(

@@ -107,7 +107,7 @@ class SyscfgH7(Peripheral):
 
 
 def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral], StmUart]:
-    """Those of an H743 board, and its UART; `clock` gives cycles since reset."""
+    """Peripherals of an H743 board, and its UART; `clock` gives cycles since reset."""
     assert board.clock is not None and board.uart is not None
     uart, source = board.uart, board.clock
     outside = source.source_hz if source.source == "hse" else 0

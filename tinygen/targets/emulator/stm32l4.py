@@ -235,7 +235,7 @@ class RccL4(Peripheral):
         return round(vco / r)
 
     def hclk_hz(self) -> int:
-        """What the core runs at."""
+        """Clock of the core, Hz."""
         source = self._source()
         sysclk = self.pll_hz() if source == _PLL else {_MSI: MSI_HZ, _HSI: HSI_HZ}[source]
         code = self.registers[_CFGR] >> 4 & 0xF
@@ -249,7 +249,7 @@ class RccL4(Peripheral):
         return self.hclk_hz() // (1 if code < 4 else 2 << (code - 4))
 
     def lpuart_hz(self, bus: str) -> int:
-        """What CCIPR.LPUART1SEL feeds LPUART1 with: its `bus`, SYSCLK or HSI16."""
+        """Clock of LPUART1 as CCIPR.LPUART1SEL selects it, Hz: its `bus`, SYSCLK or HSI16."""
         selected = self.registers.get(_CCIPR, 0) >> 10 & 3
         if selected == 0:
             return self.bus_hz(bus)
@@ -346,7 +346,7 @@ def _part(board: Board) -> Part:
 
 
 def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral], StmUart]:
-    """Those of an L4, L4+ or G4 board, and its UART; `clock` gives cycles since reset."""
+    """Peripherals of an L4, L4+ or G4 board, and its UART; `clock` gives cycles since reset."""
     assert board.clock is not None and board.uart is not None
     uart, part = board.uart, _part(board)
     manual = part.manual

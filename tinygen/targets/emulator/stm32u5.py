@@ -264,7 +264,7 @@ class GpioU5(Gpio):
 
 
 def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral], StmUart]:
-    """Those of a U575 board, and its UART; `clock` gives cycles since reset."""
+    """Peripherals of a U575 board, and its UART; `clock` gives cycles since reset."""
     assert board.clock is not None and board.uart is not None
     uart = board.uart
     rcc = RccU5("RCC", RCC_BASE, clock=clock)

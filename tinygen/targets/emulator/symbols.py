@@ -16,7 +16,7 @@ _FUNCTION = 2
 
 
 class Symbols:
-    """What an ELF says about addresses.
+    """Symbols and debug information of an ELF by address.
 
     Attributes:
         entry: its entry point.

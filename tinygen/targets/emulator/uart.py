@@ -52,7 +52,7 @@ class Uart(Peripheral):
         return self._known[what]
 
     def rate(self) -> float | None:
-        """What the firmware's side runs at, in baud; None when it is not known and taken to be right."""
+        """Rate of the firmware's side in baud; None if it is unknown and assumed to be right."""
         return None
 
     def is_idle(self) -> bool:

@@ -72,7 +72,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Hint:
-    """What a tool's message means.
+    """The meaning of a tool's message.
 
     Attributes:
         pattern: of the message.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinygen.targets.flashing.base import NO_ACCESS, PROTECTED, UNPROTECT, Flasher, Hint, Job, Step, say, usb_rules
 
 DEVICE = "0483:df11"
-"""Of every STM32 (ST AN3156); PlatformIO's ststm32 has the same."""
+"""USB identity of every STM32's boot loader (ST AN3156); the same as in PlatformIO's ststm32."""
 
 DFU_HINTS = (
     Hint(

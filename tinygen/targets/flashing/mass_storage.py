@@ -108,7 +108,7 @@ def _labels(volume: str) -> tuple[str, ...]:
 
 
 def mounted() -> list[Path]:
-    """Where file systems are mounted: all of Linux's, the removable ones of macOS, none known elsewhere."""
+    """Mount points: all on Linux, removable ones on macOS, none on other systems."""
     if sys.platform == "darwin":
         return sorted(Path("/Volumes").glob("*"))
     try:

@@ -22,7 +22,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished tool printed, without colours, and its exit status."""
+    """Output of a finished tool, without colours, and its exit status."""
 
     text: str
     status: int

@@ -83,7 +83,7 @@ class Toolchain(ABC):
 
     @abstractmethod
     def identity(self) -> str | None:
-        """What an object depends on beside its sources and flags; None where that cannot be told."""
+        """Identity of everything that an object depends on besides sources and flags; None if unknown."""
 
     def dependency_flags(self, listed: Path) -> list[str]:
         """Makes the compiler write the files it has read into `listed`; nothing where all others are its own."""

@@ -97,7 +97,7 @@ class Includes:
             return False
 
     def outside(self, dependencies: Sequence[str], known: Sequence[str]) -> tuple[str, ...] | None:
-        """Of the files that the compiler says it read those that are not `known`; None when some are the build's."""
+        """Files that the compiler read and that are not `known`; None if some of them are the build's."""
         inside = {self._plain(name) for name in known}
         others = {self._plain(name) for name in dependencies} - inside
         own = self._root + os.sep

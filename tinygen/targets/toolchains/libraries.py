@@ -1,4 +1,4 @@
-"""Where a project holds a vendor's kernel library, and how its files are compiled."""
+"""The place of a vendor's kernel library in a project, and its compile flags."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ _VARIABLES = (
 
 
 def objects_folder() -> Path:
-    """Where the user's objects are kept."""
+    """The folder of the user's cached objects."""
     return cache_folder() / "objects"
 
 

@@ -17,7 +17,7 @@ from tinygen.targets.toolchains.base import Toolchain, identity_of
 
 @cache
 def zig_folder() -> Path | None:
-    """Where the wheel has put zig; None when it is not installed."""
+    """The folder of zig in its wheel; None if it is not installed."""
     spec = importlib.util.find_spec("ziglang")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -31,7 +31,7 @@ def _version(executable: Path) -> str:
 
 
 def zig_cache() -> Path:
-    """Where zig keeps the libraries it has built, outside any project."""
+    """The folder of zig's own built libraries, outside any project."""
     return cache_folder() / "zig"
 
 
@@ -42,7 +42,7 @@ def zig_environment() -> dict[str, str]:
 
 
 def own_flags(target: str) -> tuple[str, ...]:
-    """What only clang is told. Arm's merges globals into one, unless told, and then nobody knows their sizes."""
+    """Flags for clang only. For Arm it merges globals unless told not to, which would hide their sizes."""
     return ("-mno-global-merge",) if target.startswith(("thumb", "arm")) else ()
 
 
