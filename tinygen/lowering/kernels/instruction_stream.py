@@ -2,7 +2,7 @@
 
 The code of a block of filters runs over all pixels of a few rows before that of the next block, in pieces that fit an
 instruction cache. Two pixels at once: those of the upper and of the lower half of the output (or left and right, of one
-row), so that every tap of the window uses the same kind of pair.
+row), so that one pair of activations can be used by every tap of the window.
 """
 
 from __future__ import annotations

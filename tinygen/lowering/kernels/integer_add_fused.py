@@ -1,7 +1,8 @@
 """Sums of integer codes within 32 bits: two products, and an epilogue that is a multiplication where one is proven.
 
 One operand may be accumulators, as where a residual connection is added to a convolution: their range is all of int32.
-Far from zero all of them give the same code, so they can be clamped such that the sum stays within 32 bits.
+Far from zero all accumulators of one sign give the same code, so they can be clamped such that the sum stays within 32
+bits.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ def _widened(x: Tensor) -> dict[str, Any] | None:
 
 
 def _pointer(x: Tensor) -> dict[str, Any]:
-    """Templates read int8_t; pointers to other types are cast to it."""
+    """The name of the parameter that templates read: they read int8_t, to which uint8 codes are first cast."""
     return {"source": "codes" if x.dtype == np.uint8 and not x.packed_bits else "input"}
 
 
@@ -198,7 +198,7 @@ _known: OrderedDict[Any, Epilogue] = OrderedDict()
 def _epilogue(
     rising: Ending | None, lows: np.ndarray, highs: np.ndarray, y: Tensor, bias: np.ndarray, unit: int
 ) -> Epilogue:
-    """Cached: returns the earlier result for recent arguments."""
+    """The epilogue of `_new_epilogue`, cached for recent arguments."""
     key = (rising, y.encoding, unit, *((a.dtype.char, a.tobytes()) for a in (lows, highs, bias)))
     if key not in _known:
         _known[key] = _new_epilogue(rising, lows, highs, y, bias, unit)
