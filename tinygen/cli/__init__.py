@@ -45,7 +45,7 @@ def _main() -> None:
         errors.print("interrupted")
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of our output went away (`tinygen inspect ... | head`): nobody is left to tell.
+        # The reader of our output has exited (`tinygen inspect ... | head`): no message can reach it.
         _drop_output()
         sys.exit(0)
     except OSError as error:

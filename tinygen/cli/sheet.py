@@ -1,7 +1,7 @@
 """Tables that choose their columns by the width there is, and never break or cut a name or a number.
 
-Where a table does not fit, its headings are broken first, then sentences between words, then the columns of the
-highest rank are left out, and a line says which. What is still too wide goes on in the terminal's next line.
+Where a table does not fit, its headings are broken first, then sentences between words, then the columns of the highest
+rank are left out, and a line says which. Lines that are still too wide continue in the terminal's next line.
 """
 
 from __future__ import annotations

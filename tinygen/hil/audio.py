@@ -359,7 +359,7 @@ class _Stream:
                 self._say_end()
         except DeviceGoneError:
             raise
-        except DeviceError as error:  # all is heard, and the device changes its rate back by itself
+        except DeviceError as error:  # every event has arrived, and the device restores its rate itself
             self._client.troubles.append(error.what)
             self._wait_for_commands()
         finally:

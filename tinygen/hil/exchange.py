@@ -32,7 +32,7 @@ _WAKE_READS = 4
 FAULT = re.compile(rb"e-\[(fault: [^\]]*)\]$")
 """The last line of firmware that faults (firmware/startup/fault.c); it may interrupt another line."""
 _FAULT_SECONDS = 1.0
-"""Silence behind that: a device that is reset speaks sooner, and one whose fault was read late goes on."""
+"""Seconds of silence after a fault: a device that was reset sends sooner, one whose fault was read late continues."""
 
 
 class RestartedError(DeviceError):

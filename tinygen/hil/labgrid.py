@@ -84,7 +84,7 @@ class LabgridTransport:
 
     Raises:
         ToolchainError: labgrid is not installed.
-        DeviceGoneError: no coordinator, no such place, somebody else has it, or it has no serial port that answers;
+        DeviceGoneError: no coordinator, no such place, another user holds it, or it has no serial port that answers;
             later: the port went away.
     """
 

@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 class ReconnectingTransport:
     """Opens its line again when it is lost, and tells the caller with an error, as what was under way is lost too.
 
-    `DeviceClient.infer` takes that error as any other of the line, and begins anew.
+    `DeviceClient.infer` handles that error like any other error of the line, and starts again.
 
     Args:
         open_line: opens the line, at the rate that a device begins with; raises DeviceGoneError as long as it is not

@@ -2,17 +2,16 @@
 
 Errors are handled by kind:
 
-- the line is bad, or the device was reset, or does not answer in time: the client (hil/client.py) makes sure of the
-  device and of its switch, and runs the same input anew; here it is only noted;
-- its outputs are not the model's: run anew, too. A second, other result is a fault of the board, and the report says
-  so; only a result that comes twice is taken for what the firmware computes;
-- the line is closed, nothing answers after several attempts, another firmware answers, or the emulated board stops:
-  the session ends with what it has.
+- the line is bad, or the device was reset or does not answer in time: the client (hil/client.py) checks the device and
+  its switch, and repeats the input; the session only records it;
+- its outputs differ from the model's: the input is repeated, too. If the second result differs from the first, the
+  board is faulty, and the report says so; only a result that occurs twice counts as the firmware's;
+- the line is closed, nothing answers after several attempts, another firmware answers, or the emulated board stops: the
+  session ends with the results so far.
 
-So every row is what the device gave for the input of that number. The inputs of a model that keeps something from one
-inference to the next are a stream, or several (`Samples.resets`): each is a step that goes on from the one before. To
-run one anew, all before it are done again. Only the first wrong step of a stream is: those behind it may be wrong
-because it was.
+So every row is the device's result for the input of that number. The inputs of a model with states are one stream or
+several (`Samples.resets`): each input is a step that continues from the previous one. To repeat a step, all steps
+before it are repeated. Only the first wrong step of a stream is repeated: later ones may be wrong because of it.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def collect_on_twins(whole: Turn, jobs: int, done: Done) -> Collected:
     keeps = read_manifest(whole.folder).keeps_states
     parts_of = _streams(whole.samples) if keeps else _turns(len(whole.samples))
     turns = [replace(whole, samples=whole.samples.part(part.start, part.stop), first=part.start) for part in parts_of]
-    # In this process there is somebody to tell of every single input.
+    # In this process, progress can be reported after every input.
     alone = jobs < 2 or len(turns) < 2
     work = partial(_collect, done=lambda count: done(len(found.rows) + count)) if alone else _collect
     with closing(in_processes(work, turns, jobs)) as parts:

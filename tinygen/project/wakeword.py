@@ -230,7 +230,7 @@ def check_microphone(app: WakewordApp, board: Board) -> None:
 
 
 def _cutoffs(app: WakewordApp, network: NetworkProgram) -> tuple[float, ...]:
-    """Of each switch."""
+    """Cutoffs of each switch."""
     unknown = sorted(set(app.switch_cutoffs) - set(network.names))
     if unknown:
         raise TinygenError(
@@ -242,7 +242,7 @@ def _cutoffs(app: WakewordApp, network: NetworkProgram) -> tuple[float, ...]:
 
 
 def _cutoff_sums(app: WakewordApp, cutoff: float, encoding: Affine) -> tuple[int | None, ...]:
-    """Of each output."""
+    """Cutoff sums of each output."""
     least = cutoff_sum(cutoff, app.sliding_window, encoding)
     return tuple(None if name in app.ignored else least for name in app.names)
 

@@ -14,8 +14,8 @@ PROGRAM = "qemu-system-arm"
 def qemu_command(board: Board, elf: Path) -> list[str]:
     """The command that runs a firmware with its UART on standard input and output.
 
-    Give it to `tinygen.hil.transports.ProcessTransport`, which also sees to it that QEMU ends when we do: by itself it
-    would run on for ever.
+    Give it to `tinygen.hil.transports.ProcessTransport`, which also ends QEMU when tinygen ends: otherwise it would run
+    forever.
 
     Raises:
         BoardError: QEMU has no such board.

@@ -1,4 +1,4 @@
-"""Which usual rates the UART of a board meets: divisors are whole, or have a few bits of fraction."""
+"""The usual rates that a board's UART can reach: divisors are whole, or have a few bits of fraction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ANY_CLOCK = ("esp32", "esp32s3")
 
 
 def uart_rates(board: Board) -> tuple[int, ...]:
-    """In bits per second, ascending; those that the firmware's divisor meets within `TOLERANCE`."""
+    """Rates in bits per second, ascending, that the firmware's divisor reaches within `TOLERANCE`."""
     if board.is_host or board.core in _ANY_CLOCK:
         return USUAL_RATES
     return tuple(rate for rate in USUAL_RATES if abs(actual_rate(board, rate) - rate) <= TOLERANCE * rate)

@@ -77,7 +77,7 @@ class Vendor:
 
     @property
     def option(self) -> str:
-        """On the command line."""
+        """Its option on the command line."""
         return f"--{self.family}"
 
     @property
@@ -126,7 +126,7 @@ ESP_NN_LIBRARY = Vendor(
     },
 )
 VENDORS: Mapping[str, Vendor] = {vendor.family: vendor for vendor in (CMSIS_NN_LIBRARY, ESP_NN_LIBRARY)}
-"""By family of kernels."""
+"""Libraries by kernel family."""
 
 
 def find_checkout(vendor: Vendor, path: Path | None) -> Checkout:
@@ -163,7 +163,7 @@ class Checkout:
 
     @cached_property
     def _definitions(self) -> dict[str, _Definition]:
-        """By name. Inline functions of headers count too."""
+        """Definitions by name, inline functions of headers included."""
         return self._defined_in((*self.vendor.sources, *self.vendor.headers))
 
     def _defined_in(self, patterns: Iterable[str]) -> dict[str, _Definition]:
@@ -229,7 +229,7 @@ class Checkout:
 
     @cached_property
     def _mentions(self) -> dict[str, frozenset[str]]:
-        """By file."""
+        """Names that each file mentions, by file."""
         found: dict[str, frozenset[str]] = {}
         for definition in self._definitions.values():
             found[definition.file] = found.get(definition.file, frozenset()) | definition.mentions
@@ -245,7 +245,7 @@ class Checkout:
         return tuple(sorted(file.relative_to(self.path).as_posix() for file in found))
 
     def copy(self, functions: Iterable[str], project: Path, *, bare: bool = False) -> tuple[str, ...]:
-        """Copies what `functions` need into the library's folder in `project`. Gives the sources, relative to it.
+        """Copies what `functions` need into the library's folder in `project`. Returns the sources, relative to it.
 
         Args:
             bare: there is no C library.

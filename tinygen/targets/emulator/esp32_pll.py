@@ -147,7 +147,7 @@ class AnalogC6(Peripheral):
         if block == _BLOCK:
             serving = 0x00 if self.registers.get(0x20, 0) & 1 << 9 else 0x04
             if offset != serving or self.registers.get(0x1C, 0) & 1 << 7:
-                return command & 0xFFFF  # nobody listens
+                return command & 0xFFFF  # nothing answers
         if command & 1 << 24:
             self.pll.write(block, at, command >> 16 & 0xFF)
         return command & 0xFFFF | self.pll.read(block, at) << 16

@@ -96,5 +96,5 @@ def _bridge(board: _Line, leader: int, stop: threading.Event, failures: list[Exc
             before = now
             while data:
                 data = data[os.write(leader, data) :]
-    except Exception as error:  # goes on in the thread that opened the terminal
+    except Exception as error:  # raised again in the thread that opened the terminal
         failures.append(error)

@@ -69,7 +69,7 @@ class MicrophoneLine:
         self.follows = follows
 
     def feed(self, samples: np.ndarray) -> None:
-        """Adds to the sound; another board that has played all begins anew."""
+        """Appends sound; another board that has finished playing starts again."""
         if self.follows and not self.sound.left:
             self._since, self._given = self.clock(), 0
         self.sound.feed(samples)

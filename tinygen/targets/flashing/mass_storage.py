@@ -97,7 +97,7 @@ def _copy(source: Path, target: Path) -> None:
 def _report(volume: Path) -> str:
     try:
         return (volume / REPORT).read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:  # none, or the probe has taken the drive away to show it anew
+    except OSError:  # no file, or the probe has removed the drive to mount it again
         return ""
 
 

@@ -36,7 +36,7 @@ def zig_cache() -> Path:
 
 
 def zig_environment() -> dict[str, str]:
-    """Makes zig keep all there."""
+    """Environment that makes zig keep all its files there."""
     folder = str(zig_cache())
     return {"ZIG_GLOBAL_CACHE_DIR": folder, "ZIG_LOCAL_CACHE_DIR": folder}
 
@@ -56,7 +56,7 @@ _ARMV6M = ("cortex_m0", "cortex_m1")
 
 
 def library_flags(target: ZigTarget) -> list[str]:
-    """Links zig's library, of which there is one for a family of cores: zig takes five seconds to make each."""
+    """Links zig's library of a family of cores, one for all its cores: zig takes five seconds to build each."""
     features = set(target.cpu.split("+"))
     less = target.cpu.startswith(_ARMV6M) or (target.target.startswith("riscv") and not {"m", "c"} <= features)
     cpu = None if less else _LIBRARY_CPU.get(target.target)
@@ -97,11 +97,11 @@ class Zig(Toolchain):
         return identity_of(str(self._executable)) if self._target else None
 
     def dependency_flags(self, listed: Path) -> list[str]:
-        """All headers that are not the build's are the wheel's; and asked for a list, zig writes another object."""
+        """No flags: headers outside the build are the wheel's, and with a list zig would write a different object."""
         return []
 
     def device_flags(self) -> list[str]:
-        """Those of every compiler, and clang's own."""
+        """The flags of every compiler, and clang's own."""
         return [*super().device_flags(), *(own_flags(self._target.target) if self._target else ())]
 
     def link_flags(self) -> list[str]:
@@ -113,9 +113,9 @@ class Zig(Toolchain):
         return library_flags(self._target) if self._target else ["-lcompiler_rt"]
 
     def prefix_maps(self) -> dict[str, str]:
-        """clang's headers lie in the wheel."""
+        """The folder of clang's headers is in the wheel."""
         return {str(self._folder): "zig"}
 
     def environment(self) -> Mapping[str, str]:
-        """Both caches outside the project."""
+        """Puts both caches of zig outside the project."""
         return zig_environment()
