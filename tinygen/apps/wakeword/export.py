@@ -1,4 +1,4 @@
-"""From trained networks to what a board runs: int8 or low bits, three frames a step, a probability out."""
+"""Trained networks as streaming graphs: int8 or few bits, three frames a step, output is a probability."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PROBABILITY = Affine("int8", (1 / 256,), (-128,))
 
 
 def int8_stream(network: nn.Module, windows: np.ndarray, *, name: str) -> Network:
-    """The float network in int8 by TFLite's rules, step by step.
+    """The float network as a streaming network in int8 by TFLite's rules.
 
     Args:
         network: trained; logits of windows.
@@ -43,11 +43,11 @@ def int8_stream(network: nn.Module, windows: np.ndarray, *, name: str) -> Networ
 
 
 def switchable_stream(network: nn.Module, windows: np.ndarray, *, name: str) -> Network:
-    """The switchable network step by step, one graph per switch that boards have.
+    """The switchable network as a streaming network, with one graph per switch that runs on boards.
 
     Args:
         network: trained and switchable; logits of windows.
-        windows: codes [N, frames, CHANNELS] to see the logits' ranges with.
+        windows: codes [N, frames, CHANNELS] to measure the ranges of the logits.
         name: C identifier.
     """
     samples = as_tensor(spanning(windows))
@@ -55,7 +55,7 @@ def switchable_stream(network: nn.Module, windows: np.ndarray, *, name: str) -> 
     module = nn.Sequential(OrderedDict(network=network, logits=logits, flatten=nn.Flatten()))
     for spec in switches_of(network):
         with switched(module, spec), torch.no_grad():
-            # The logits' quantizer alone sees its range; those of the network keep what training gave them.
+            # Only the quantizer of the logits is calibrated; the network's quantizers keep their trained ranges.
             logits.at(spec).train()(network(samples))
             logits.at(spec).eval()
     network_of_graphs = export_switches(module.eval(), samples[:1], name=name)
@@ -63,11 +63,11 @@ def switchable_stream(network: nn.Module, windows: np.ndarray, *, name: str) -> 
 
 
 def recipe_stream(network: nn.Module, windows: np.ndarray, *, name: str) -> Network:
-    """A network of few bits step by step.
+    """A network of few bits as a streaming network.
 
     Args:
         network: trained by a recipe; logits of windows.
-        windows: codes [N, frames, CHANNELS] to see the logit's range with.
+        windows: codes [N, frames, CHANNELS] to measure the range of the logits.
         name: C identifier.
     """
     samples = as_tensor(spanning(windows))
@@ -80,10 +80,10 @@ def recipe_stream(network: nn.Module, windows: np.ndarray, *, name: str) -> Netw
 
 
 def _streaming(network: Network) -> Network:
-    """Step by step.
+    """The network in streaming form.
 
     Raises:
-        TinygenError: the input's codes would not be those that the data set has.
+        TinygenError: the input's encoding is not that of the data set.
     """
     for one in network:
         (source,) = one.graph.inputs
@@ -102,7 +102,7 @@ def _each(network: Network, change: Callable[[Graph], Graph]) -> Network:
 
 
 def _with_probability(graph: Graph) -> Graph:
-    """The graph with LOGISTIC behind its output."""
+    """The graph with a LOGISTIC operator after its output."""
     (logit,) = graph.outputs
     shape = graph.tensors[logit].shape
     tensors = {**graph.tensors, "probability": Tensor("probability", shape, PROBABILITY)}
@@ -111,7 +111,7 @@ def _with_probability(graph: Graph) -> Graph:
 
 
 def spanning(windows: np.ndarray) -> np.ndarray:
-    """The windows and one with the input's least and largest codes in it, so that ranges seen are the input's own."""
+    """The windows and one with the least and largest code, so that calibration measures the input's full range."""
     ends = windows[:1].copy()
     ends[0, 0, 0], ends[0, 0, -1] = -128, 127
     return np.concatenate([windows, ends])

@@ -1,4 +1,4 @@
-"""What a microphone's samples become before the network sees them: the micro front end's features, as int8 codes."""
+"""The network's input: features of the micro front end, as int8 codes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _CODES = FeatureCodes(ENCODING, UNIT)
 
 
 def feature_codes(samples: np.ndarray) -> np.ndarray:
-    """int8 [frames, channels] of int16 samples, by a front end that has heard nothing before."""
+    """int8 [frames, channels] of int16 samples, by a front end in its initial state."""
     return _CODES.apply(MicroFrontend(CONFIG).process(samples))
 
 
 def real_features(codes: np.ndarray) -> np.ndarray:
-    """What codes stand for, as float32."""
+    """The real values of codes, float32."""
     return (codes.astype(np.float32) + 128) * np.float32(ENCODING.scale[0])

@@ -1,4 +1,4 @@
-"""The network's C on this computer: what a board computes, for hours of sound in seconds."""
+"""The network's C on this computer: computes the codes of a board, for hours of sound in seconds."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tinygen.targets.toolchain import HostCode, build_executable, find_toolchain
 
 
 def build_stream(graph: Graph, folder: Path) -> Path:
-    """A program that reads the inputs of one step after the other and writes their outputs; its path.
+    """Builds a program that reads the inputs of each step and writes its outputs; returns its path.
 
     Args:
         graph: with states; one input, one output.
-        folder: for its C, empty or not there.
+        folder: for its C; empty or not existing.
 
     Raises:
         ToolchainError: there is no compiler.
@@ -39,11 +39,11 @@ def build_stream(graph: Graph, folder: Path) -> Path:
 
 
 def run_stream(program: Path, graph: Graph, inputs: np.ndarray) -> np.ndarray:
-    """Outputs of one step after the other, from a state that has heard nothing.
+    """Outputs of successive steps, from the initial states.
 
     Args:
-        program: of `build_stream`.
-        graph: which it was built from.
+        program: from `build_stream`.
+        graph: from which the program was built.
         inputs: codes [steps, ...].
 
     Returns:

@@ -1,7 +1,7 @@
-"""What an hour of listening takes: a network with an exit, beside networks that compute everything at every step.
+"""Energy of an hour of listening: a network with an exit, compared with networks that always compute everything.
 
-Energy is that of computing, front end included: predicted cycles at the board's run current. What a board takes while
-it waits for sound is not in it.
+Energy is that of computing, front end included: predicted cycles at the board's run current. The energy of waiting for
+sound is not included.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class ExitPoint:
     Attributes:
         lost: see LOST.
         code: steps leave below this code of the exit's logit.
-        evaluation: of the network that then answers.
-        noise, speech: shares of the steps that go on, where nobody speaks in a scene, and in the others.
+        evaluation: of the network at that threshold.
+        noise, speech: shares of the steps that do not leave, in scenes without and with speech.
     """
 
     lost: float
@@ -71,13 +71,13 @@ class ExitPoint:
 
 @dataclass(frozen=True)
 class Hour:
-    """What a network takes on a board.
+    """Cost of a network on a board.
 
     Attributes:
-        board, name: whose.
+        board, name: names of the board and the network.
         front_end: cycles of the features of a step.
-        noise, speech: mean cycles of an inference; worst: of any.
-        joules_noise, joules_speech: of an hour, front end included; None where the board's current is not known.
+        noise, speech: mean cycles of an inference in scenes without and with speech; worst: maximum of all inferences.
+        joules_noise, joules_speech: energy of an hour, front end included; None if the board's current is unknown.
     """
 
     board: str
@@ -94,7 +94,7 @@ class Hour:
 
 
 def exit_code(codes: np.ndarray, said: np.ndarray, lost: float) -> int:
-    """The highest code such that at most a share `lost` of the phrases has fewer than SLIDING_WINDOW steps that go on.
+    """The highest code with which at most a share `lost` of the phrases has fewer than SLIDING_WINDOW steps that stay.
 
     Args:
         codes: int8 [scenes, steps], the exit's logits.
@@ -109,7 +109,7 @@ def exit_code(codes: np.ndarray, said: np.ndarray, lost: float) -> int:
 
 
 def goes_on(codes: np.ndarray, air: Scenes, code: int) -> tuple[float, float]:
-    """Shares of the steps at or above a code: of scenes in which nobody speaks, and of the others."""
+    """Shares of the steps at or above a code: (in scenes without speech, in those with speech)."""
     silent = np.isnan(air.snr_db)
     above = codes >= code
     noise, speech = (float(above[where].mean()) if where.any() else 0.0 for where in (silent, ~silent))
@@ -119,7 +119,7 @@ def goes_on(codes: np.ndarray, air: Scenes, code: int) -> tuple[float, float]:
 def exit_points(
     found: Exit, sound: Sound, folder: Path, progress: Callable[[str, int, int], None] | None
 ) -> tuple[ExitPoint, ...]:
-    """A network with an exit at thresholds that validation phrases choose."""
+    """A network with an exit at thresholds chosen on validation phrases."""
     gate = HostNetwork(found.gate(), folder / "gate")
     phrases = sound.validation["phrases"]
     heard = gate.outputs(phrases), gate.outputs(sound.held_out["air"])
@@ -134,10 +134,10 @@ def exit_points(
 
 
 def front_end_cycles(folder: Path) -> float:
-    """Of the features of a step, predicted: the mean over a second of noise.
+    """Predicted cycles of the features of a step: the mean over a second of noise.
 
     Args:
-        folder: a build that listens.
+        folder: a build with a front end.
     """
     noise = pink(round(_NOISE_SECONDS * SAMPLE_RATE_HZ), np.random.default_rng(0))
     samples = np.round(1000 * noise / np.abs(noise).max()).astype(np.int16)
@@ -147,10 +147,10 @@ def front_end_cycles(folder: Path) -> float:
 def hours_in(
     folder: Path, names: Sequence[str], points: Sequence[ExitPoint], boards: Sequence[str]
 ) -> tuple[Hour, ...]:
-    """Builds firmware that listens, of each network for each board.
+    """Builds firmware with each network for each board, and computes their energy.
 
     Args:
-        folder: with the networks' `NAME.tg` and their JSON; builds go into it, too.
+        folder: with the networks' `NAME.tg` and their JSON; builds are written there as well.
     """
     found: list[Hour] = []
     for board in boards:

@@ -1,4 +1,4 @@
-"""What sounds like the phrase and is not it."""
+"""Texts that sound like the phrase."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _CONSONANTS, _VOWELS = "bdfghjklmnprstvwz", ("a", "e", "i", "o", "u", "ay", "ee"
 
 
 def near_misses(phrase: Phrase, part: Part) -> tuple[str, ...]:
-    """Texts of a part: pieces of the phrase, other orders, close words in its place, words with a letter changed.
+    """Near misses of a part: pieces of the phrase, other word orders, similar words, words with changed letters.
 
-    Pieces are in all parts (there are no others); all else in one alone.
+    Pieces are in all parts, since there are only few; every other text is in one part only.
     """
     others = {*_orders(phrase), *_stand_ins(phrase), *_changed(phrase)}
     own = {text for text in others if part_of(text) is part}
@@ -32,7 +32,7 @@ def near_misses(phrase: Phrase, part: Part) -> tuple[str, ...]:
 
 
 def least_distance(phrase: Phrase) -> int:
-    """Phonemes by which a near miss differs at least."""
+    """Minimum phoneme distance of a near miss from the phrase."""
     return max(2, math.ceil(LEAST_SHARE * len(phrase.sounds)))
 
 
@@ -56,7 +56,7 @@ def _orders(phrase: Phrase) -> list[str]:
 
 
 def _stand_ins(phrase: Phrase) -> list[str]:
-    """The phrase with one word exchanged for one that sounds like it, or for any."""
+    """The phrase with one word replaced by a similar one, or by any other."""
     found = []
     rng = np.random.default_rng(1)
     for index, word in enumerate(phrase.words):
@@ -70,7 +70,7 @@ def _stand_ins(phrase: Phrase) -> list[str]:
 
 
 def _changed(phrase: Phrase) -> list[str]:
-    """Words that do not exist: one to three letters exchanged."""
+    """The phrase with one to three letters replaced, which makes words that do not exist."""
     rng = np.random.default_rng(2)
     found = []
     for _ in range(_CHANGED):

@@ -1,4 +1,4 @@
-"""The network: convolutions over time without padding, the first of which moves by a hop of three frames."""
+"""The network: convolutions over time without padding; the stride of the first is a hop of three frames."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Shape:
     """Sizes of the network.
 
     Attributes:
-        filters: of each convolution.
-        kernels: their reach in time: the first in frames, the others in steps.
+        filters: number of filters of each convolution.
+        kernels: sizes of the kernels in time: the first in frames, the others in steps.
     """
 
     filters: tuple[int, ...] = (48, 48, 48, 48)
@@ -38,7 +38,7 @@ NARROW = Shape((16, 16, 16, 16))
 
 
 def window_frames(phrase: Phrase) -> int:
-    """Frames that the network sees at once: the phrase said slowly, and LATE_FRAMES more."""
+    """Frames of the network's window: a slow utterance of the phrase, and LATE_FRAMES more."""
     slow = min(phrase.seconds, MOST_SECONDS) * 175 / RATES[0]
     steps = math.ceil((slow / FRAME_SECONDS + LATE_FRAMES - Shape().kernels[0]) / HOP)
     return Shape().kernels[0] + HOP * steps
@@ -53,7 +53,7 @@ def float_network(frames: int, shape: Shape | None = None, *, seed: int = 0) -> 
 
     Args:
         frames: of a window.
-        shape: None takes the usual one.
+        shape: of the network; None for the default.
 
     Returns:
         From features [N, CHANNELS, T, 1] to logits [N, 1, S, 1], S = (T - frames) / HOP + 1 of them for T frames.

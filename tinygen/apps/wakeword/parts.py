@@ -1,6 +1,6 @@
-"""The three parts of a data set, and what goes into which: a voice or a near miss of one is in no other.
+"""The three parts of a data set: a voice or a near miss of one part is in no other.
 
-Pieces of the phrase are in all of them. So are the words and patterns of sentences, most of which are said only once.
+Pieces of the phrase are in all parts. So are the words and patterns of sentences, most of which occur only once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class Part(StrEnum):
-    """TRAIN moves weights, VALIDATION chooses cutoffs, HELD_OUT is only ever measured."""
+    """TRAIN is for weights, VALIDATION for cutoffs, HELD_OUT for the final figures only."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -26,7 +26,7 @@ _NO_PEOPLE = ("robo", "robot", "whisper", "croak", "demonic")
 
 
 def part_of(text: str) -> Part:
-    """The part that a text belongs to; always the same one."""
+    """The part of a text; deterministic."""
     return _TENTHS[zlib.crc32(text.encode()) % len(_TENTHS)]
 
 
@@ -48,8 +48,8 @@ def voices_of(part: Part, languages: Sequence[str], variants: Sequence[str]) -> 
     here, belong to one part.
 
     Args:
-        part: whose.
-        languages, variants: that there are.
+        part: of the data set.
+        languages, variants: that are available.
     """
     people = [name for name in variants if not any(word in name.lower() for word in _NO_PEOPLE)]
     shuffled = sorted({_family(name) for name in people}, key=lambda name: (zlib.crc32(name.encode()), name))
@@ -60,6 +60,6 @@ def voices_of(part: Part, languages: Sequence[str], variants: Sequence[str]) -> 
 
 
 def _family(variant: str) -> str:
-    """ "steph" of "steph2": such timbres are nearly one. But f1 to f5 and m1 to m8 are people of their own."""
+    """ "steph" for "steph2": such timbres are nearly the same. But f1 to f5 and m1 to m8 are different speakers."""
     family = variant.lower().rstrip("0123456789")
     return family if len(family) > 1 else variant

@@ -1,4 +1,4 @@
-"""What is to be recognised, and who can say it."""
+"""The phrase to be recognised, and the languages that can pronounce it."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Phrase:
     Attributes:
         text: lower-case words with one space between them.
         sounds: its phonemes (IPA, without stress) as espeak-ng's American English has them.
-        seconds: how long that voice takes to say it at 175 words a minute.
-        languages: in which it sounds much the same: English ones, and those whose rules give nearly its consonants.
+        seconds: duration when that voice says it at 175 words a minute.
+        languages: that pronounce it similarly: English ones, and those whose rules give nearly its consonants.
     """
 
     text: str
@@ -64,8 +64,8 @@ class Phrase:
 def read_phrase(text: str) -> Phrase:
     """
     Raises:
-        TinygenError: it is empty; has other signs than letters, or a word without a vowel, which would be spelt; is too
-            short to be told from other speech, or longer than the network hears.
+        TinygenError: the text is empty, has characters other than letters, or a word without a vowel (which would be
+            spelt out), is too short to be distinguished from other speech, or longer than the network's window.
     """
     words = " ".join(text.lower().split())
     where = f"phrase '{text}'"
@@ -121,7 +121,7 @@ def plain_phonemes(text: str) -> str:
 
 @cache
 def word_sounds() -> dict[str, str]:
-    """The same of every word in WORDS."""
+    """`plain_phonemes` of every word in WORDS."""
     return dict(zip(WORDS, map(plain, phonemes(WORDS, voice=VOICE)), strict=True))
 
 
@@ -135,7 +135,7 @@ def plain(sounds: str) -> str:
 
 
 def skeleton(sounds: str) -> str:
-    """Consonants by place and manner, vowels as one sign however many follow each other."""
+    """Consonants by place and manner of articulation, runs of vowels as one symbol."""
     kinds = "".join(_SKELETON.get(sound, "V") for sound in sounds)
     return re.sub("V+", "V", kinds)
 

@@ -13,7 +13,7 @@ from tinygen.errors import TinygenError
 def check_matplotlib() -> None:
     """
     Raises:
-        TinygenError: it is not installed.
+        TinygenError: matplotlib is not installed.
     """
     try:
         import matplotlib.figure  # noqa: F401
@@ -32,7 +32,7 @@ def det_picture(evaluations: Sequence[Evaluation], title: str) -> bytes:
 
 
 def det_figure(evaluations: Sequence[Evaluation], title: str) -> Any:
-    """The same as a figure of matplotlib."""
+    """The plot of `det_picture` as a matplotlib figure."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 

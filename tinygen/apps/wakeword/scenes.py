@@ -1,4 +1,4 @@
-"""Half minutes of synthetic air: speech in rooms, with noise and crowds behind it."""
+"""Synthetic sound scenes of half a minute: speech in rooms, with noise and babble in the background."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _BEFORE_END = round(1.0 * RATE_HZ)
 
 @dataclass(frozen=True)
 class Mix:
-    """How often what is said, in a kind of scenes.
+    """Proportions of utterances in a kind of scenes.
 
     Attributes:
-        phrase, near_miss: of all utterances; the others are sentences.
-        silent: of all scenes, those where nobody speaks.
+        phrase, near_miss: shares of all utterances; the others are sentences.
+        silent: share of scenes without speech.
     """
 
     phrase: float
@@ -53,15 +53,15 @@ MIXES = {
 
 @dataclass(frozen=True)
 class Variety:
-    """How speakers, and what is behind them, differ beyond their timbres.
+    """Variation of speakers and backgrounds beyond timbres.
 
     Attributes:
         pitches: espeak-ng's, lowest and highest.
         snr_db: of speech over background, least and most.
-        stretch: formants and pitch are up to this factor higher or lower, as of shorter or longer vocal tracts.
-        colour_db: the standard deviation of a random frequency response.
-        clean: of all scenes, those with nothing behind who speaks.
-        rooms: of all utterances, those in a room.
+        stretch: largest factor by which formants and pitch are raised or lowered, as by shorter or longer vocal tracts.
+        colour_db: standard deviation of a random frequency response.
+        clean: share of scenes without background.
+        rooms: share of utterances in a room.
     """
 
     pitches: tuple[int, int] = (20, 80)
@@ -80,14 +80,14 @@ silence, looks unlike any in a noisy room to the front end, which is all gain th
 
 @dataclass(frozen=True)
 class Cast:
-    """Who may say what in the scenes of a part.
+    """Speakers and texts in the scenes of a part.
 
     Attributes:
-        phrase: what is to be recognised.
-        speakers: who say it.
-        others: who say all else; the same timbres.
-        near_misses: what sounds like it.
-        variety: of all of them.
+        phrase: to be recognised.
+        speakers: voices that say the phrase.
+        others: voices that say all other texts; the same timbres.
+        near_misses: texts that sound like the phrase.
+        variety: of all speakers.
     """
 
     phrase: str
@@ -98,7 +98,7 @@ class Cast:
 
 
 class Kind(IntEnum):
-    """What is said: the phrase, something that sounds like it, or anything."""
+    """Kinds of utterances: the phrase, a near miss, or a sentence."""
 
     PHRASE = 0
     NEAR_MISS = 1
@@ -107,7 +107,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Said:
-    """One utterance: its kind and words, the first sample and the one past the last."""
+    """An utterance: its kind and words, its first sample and the one past its last."""
 
     kind: Kind
     text: str
@@ -121,7 +121,7 @@ class Scene:
 
     Attributes:
         samples: int16 [SAMPLES] at RATE_HZ.
-        said: in order; what the crowd behind it says is not there.
+        said: utterances in order, without those of background babble.
         snr_db: of speech over background, as mixed; infinite without a background, None where nobody speaks.
     """
 
@@ -140,12 +140,12 @@ def make_scene(cast: Cast, mix: Mix, rng: np.random.Generator) -> Scene:
     if np.isfinite(snr):
         speech = speech + sound.noise_at_snr(_background(cast, rng), _power_of_speech(speech), snr)
     if rng.random() < 0.1:
-        speech = speech * 10 ** (rng.uniform(6, 20) / 20)  # too loud: what int16 does not hold is clipped
+        speech = speech * 10 ** (rng.uniform(6, 20) / 20)  # too loud, so that int16 clips
     return Scene(sound.to_int16(speech), said, snr)
 
 
 def _power_of_speech(speech: np.ndarray) -> float:
-    """Of the samples where somebody speaks."""
+    """Mean power of the samples with speech."""
     size = np.abs(speech)
     return sound.power(speech[size > 0.01 * size.max()])
 
@@ -167,7 +167,7 @@ def _speech(cast: Cast, mix: Mix, rng: np.random.Generator) -> tuple[np.ndarray,
 
 
 def _talk(cast: Cast, mix: Mix, rng: np.random.Generator) -> Iterator[tuple[Kind, str, np.ndarray]]:
-    """Utterances without end, and their words."""
+    """An endless sequence of utterances: (kind, words, samples)."""
     shares = (mix.phrase, mix.near_miss, 1 - mix.phrase - mix.near_miss)
     while True:
         kinds = [Kind(kind) for kind in rng.choice(len(Kind), _AT_ONCE, p=shares)]
@@ -185,21 +185,21 @@ def _utterance(cast: Cast, kind: Kind, rng: np.random.Generator) -> Spoken:
 
 
 def _sentence(cast: Cast, rng: np.random.Generator) -> str:
-    """One without the phrase in it."""
+    """A sentence that does not contain the phrase."""
     while cast.phrase in (text := sentence(rng).lower()):
         pass
     return text
 
 
 def spoken(text: str, voice: Voice, cast: Cast, rng: np.random.Generator) -> Spoken:
-    """A text slow or fast, high or low."""
+    """A text with random rate and pitch."""
     (slow, fast), (low, high) = RATES, cast.variety.pitches
     parameters = Parameters(rate=int(rng.integers(slow, fast + 1)), pitch=int(rng.integers(low, high + 1)))
     return Spoken(text, voice.language, voice.variant, parameters)
 
 
 def _clips(asked: Sequence[Spoken], variety: Variety, rng: np.random.Generator) -> list[np.ndarray]:
-    """What was said, of root mean square 0.1, without silence around it."""
+    """The synthesised utterances with a root mean square of 0.1, without silence around them."""
     clips = []
     for clip in say_all(asked):
         first, end = sound.speech_span(clip)

@@ -1,4 +1,4 @@
-"""Pieces of scenes to train with: features, and for each step whether the phrase has just been said."""
+"""Training segments of scenes: features, and for each step whether the phrase has just ended."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ MAY_BE = (-20, 60)
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """What segments there are.
+    """Draws segments from scenes.
 
     Attributes:
-        scenes: all that there is to train with.
+        scenes: of the training part.
         frames: of the network's window.
     """
 
@@ -51,7 +51,7 @@ class Segments:
 
     @cached_property
     def ends(self) -> list[np.ndarray]:
-        """In which frames the phrase ends, by scene."""
+        """Frames in which the phrase ends, by scene."""
         return [self.phrases[self.phrases[:, 0] == scene][:, 2] for scene in range(len(self.scenes.codes))]
 
     @property
@@ -70,12 +70,12 @@ class Segments:
         return labels
 
     def of_phrase(self, count: int, rng: np.random.Generator) -> list[Place]:
-        """Segments in one of whose windows the phrase has just ended."""
+        """Segments with a window at whose end the phrase has just ended."""
         chosen = self.phrases[rng.integers(len(self.phrases), size=count)]
         return [self.with_window(int(scene), int(end), rng) for scene, _, end in chosen]
 
     def with_window(self, scene: int, end: int, rng: np.random.Generator) -> Place:
-        """A segment, one of whose first windows ends in that frame."""
+        """A segment with one of its first windows ending in that frame."""
         start = end - self.frames + 1 - int(rng.integers(0, HOP * (STEPS - 8)))
         return scene, int(np.clip(start, 0, self.scenes.codes.shape[1] - self.length))
 
@@ -101,12 +101,12 @@ class Segments:
     def batches(
         self, count: int, rng: np.random.Generator, hard: Sequence[Place] = ()
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """PHRASES of the segments with the phrase; the others from anywhere, or hard where there are such.
+        """Batches with PHRASES segments that have the phrase; the others are hard ones, if given, or from anywhere.
 
         Args:
             count: of batches.
             rng: draws.
-            hard: segments with something that was taken for the phrase.
+            hard: segments with sound that the network mistook for the phrase.
         """
         others = BATCH - PHRASES
         most = round(HARD * others)

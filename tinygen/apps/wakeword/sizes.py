@@ -1,4 +1,4 @@
-"""What trained networks take on boards."""
+"""Memory and cycles of trained networks on boards."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tinygen.verbs.build import BuildOptions, build
 
 @dataclass(frozen=True)
 class Size:
-    """What one precision takes on a board.
+    """Cost of one precision on a board.
 
     Attributes:
-        board, name: whose.
-        flash, ram: bytes of the firmware; of a switch those of the firmware that holds all of them.
-        weights: bytes of constants, as if the precision were alone.
+        board, name: names of the board and the precision.
+        flash, ram: bytes of the firmware; for a switch, of the firmware with all switches.
+        weights: bytes of constants of this precision alone.
         cycles: of an inference, predicted; clock_hz: of the board.
     """
 
@@ -42,10 +42,10 @@ class Size:
 def sizes_in(
     work: Path, files: Sequence[str], boards: Sequence[str], progress: Callable[[str, int, int], None] | None
 ) -> tuple[Size, ...]:
-    """Of firmwares that listen.
+    """Sizes of firmware with a front end.
 
     Args:
-        work: with the networks and their JSON; builds go into it, too.
+        work: folder of the networks and their JSON; builds are written there as well.
         files: names of networks.
         boards: for which they are built.
     """

@@ -1,4 +1,4 @@
-"""Sound as float64 samples, 1.0 the loudest that int16 holds: levels, noise, rooms."""
+"""Sound as float64 samples, with 1.0 as full scale of int16: levels, noise, rooms."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SILENT = 0.02
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
-    """Samples as a converter would give them: rounded, and clipped beyond its range."""
+    """Samples rounded and clipped to int16."""
     return np.clip(np.rint(samples * FULL_SCALE), -32768, 32767).astype(np.int16)
 
 
 def speech_span(samples: np.ndarray) -> tuple[int, int]:
-    """(first, one past the last) sample of what is louder than the silence around it; all of a silent clip."""
+    """(first, one past the last) sample of the part above the noise floor; the whole clip if it is silent."""
     size = np.abs(samples.astype(np.float64))
     loud = np.flatnonzero(size > _SILENT * size.max(initial=0))
     return (int(loud[0]), int(loud[-1]) + 1) if loud.size else (0, len(samples))
@@ -30,13 +30,13 @@ def power(samples: np.ndarray) -> float:
 
 
 def at_level(samples: np.ndarray, decibels: float) -> np.ndarray:
-    """Scaled to this root mean square over full scale; silence stays silence."""
+    """Samples scaled to this root mean square relative to full scale; silence is unchanged."""
     now = power(samples)
     return samples * (10 ** (decibels / 20) / np.sqrt(now)) if now > 0 else samples
 
 
 def noise_at_snr(noise: np.ndarray, signal_power: float, snr_db: float) -> np.ndarray:
-    """`noise` scaled so that signal_power over its own power is `snr_db`; silence stays silence."""
+    """`noise` scaled to a signal-to-noise ratio of `snr_db` with signal_power; silence is unchanged."""
     now = power(noise)
     return noise * np.sqrt(signal_power / now * 10 ** (-snr_db / 10)) if now > 0 else noise
 
@@ -51,7 +51,7 @@ def hum(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def mixed(clips: Sequence[np.ndarray], samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Clips, each again and again from a place of its own, all equally loud: a crowd; root mean square 1."""
+    """Babble: equally loud clips, each repeated from a random start, with a root mean square of 1."""
     total = np.zeros(samples)
     for clip in clips:
         start = int(rng.integers(len(clip)))
@@ -69,7 +69,7 @@ def room(rng: np.random.Generator) -> np.ndarray:
     seconds = rng.uniform(0.1, 0.7)
     time = np.arange(round(0.8 * seconds * RATE_HZ)) / RATE_HZ
     diffuse = rng.standard_normal(len(time)) * 10 ** (-3 * time / seconds)
-    diffuse[: round(0.002 * RATE_HZ)] = 0.0  # no wall is nearer than 0.7 m of way
+    diffuse[: round(0.002 * RATE_HZ)] = 0.0  # reflections travel at least 0.7 m farther than the direct sound
     ratio = 10 ** (-rng.uniform(0, 15) / 10)
     response = diffuse * np.sqrt(ratio / np.sum(diffuse**2))
     response[0] = 1.0
@@ -77,7 +77,7 @@ def room(rng: np.random.Generator) -> np.ndarray:
 
 
 def in_room(samples: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """The convolution, with its tail; by way of spectra."""
+    """The samples convolved with the response, tail included; computed by FFT."""
     length = len(samples) + len(response) - 1
     size = 1 << (length - 1).bit_length()
     return np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(response, size), size)[:length]

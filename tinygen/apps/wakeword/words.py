@@ -1,4 +1,4 @@
-"""English to fill the air with: common words and sentences, written for this purpose."""
+"""Common English words and sentences for background speech, written for this purpose."""
 
 from __future__ import annotations
 
