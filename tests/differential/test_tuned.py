@@ -242,7 +242,7 @@ def test_a_window_that_is_the_whole_input_is_dense() -> None:
 def test_networks(make: Callable[[], Network]) -> None:
     net = make()
     kinds = [type(op) for op in fuse(net.graph(), "tinygen", DSP).ops]
-    assert kinds.count(Conv2DAdd) == (4 if make is residual else 0)
+    assert kinds.count(Conv2DAdd) == (4 if make is residual else 1)
     check([network(net)], most=3, in_turn=True)
 
 
