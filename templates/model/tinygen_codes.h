@@ -104,13 +104,14 @@ static inline int32_t tg_steps(int32_t x, const int32_t *thresholds, int32_t cou
 #endif
 
 #if defined(__OPTIMIZE__) && defined(__riscv)
-/* at += x >= at[last] ? last + 1 : 0, in four cycles or five. */
+/* at += x >= at[last] ? last + 1 : 0, in four cycles or five. The memory operand says what is read: else it may be left out. */
 #define TG_SEARCH_STEP(at, x, last)                                                                          \
     do {                                                                                                     \
         int32_t threshold;                                                                                   \
         __asm__ volatile("lw %1, %3(%0)\n\tblt %2, %1, 1f\n\taddi %0, %0, %4\n1:"                             \
                          : "+r"(at), "=&r"(threshold)                                                        \
-                         : "r"(x), "i"(4 * (last)), "i"(4 * (last) + 4));                                    \
+                         : "r"(x), "i"(4 * (last)), "i"(4 * (last) + 4),                                     \
+                           "m"(*(const int32_t (*)[(last) + 1])(at)));                                       \
     } while (0)
 #define TG_SEARCH static inline __attribute__((always_inline))
 #elif defined(__OPTIMIZE__) && defined(__thumb__) && !defined(__thumb2__)
@@ -120,7 +121,8 @@ static inline int32_t tg_steps(int32_t x, const int32_t *thresholds, int32_t cou
             int32_t threshold;                                                                               \
             __asm__ volatile(".syntax unified\n\tldr %1, [%0, %3]\n\tcmp %2, %1\n\tblt 1f\n\tadds %0, %4\n1:"  \
                              : "+l"(at), "=&l"(threshold)                                                    \
-                             : "l"(x), "i"(4 * ((last) & 31)), "i"(4 * ((last) & 31) + 4)                    \
+                             : "l"(x), "i"(4 * ((last) & 31)), "i"(4 * ((last) & 31) + 4),                   \
+                               "m"(*(const int32_t (*)[(last) + 1])(at))                                     \
                              : "cc");                                                                        \
         } else {                                                                                             \
             (at) += (x) >= (at)[last] ? (last) + 1 : 0;                                                      \
