@@ -1,1 +1,1 @@
-"""Sound to what a model takes: front ends, their exact meaning in NumPy, and their C."""
+"""Front ends, which convert sound to inputs of models: their exact semantics in NumPy, and their C."""

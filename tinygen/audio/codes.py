@@ -103,7 +103,7 @@ class FeatureCodes:
 
     @property
     def saturates_from(self) -> int | None:
-        """The smallest raw value whose feature lies beyond the largest code; None when there is none."""
+        """The smallest raw value whose feature is beyond the largest code; None if there is none."""
         if isinstance(self.encoding, Float32):
             return None
         scaled = np.round(_RAW * self.unit / self.encoding.scale[0] + self.encoding.zero_point[0])
@@ -137,7 +137,7 @@ class FeatureCodes:
 
     @cached_property
     def starts(self) -> np.ndarray:
-        """Where the codes begin: steps above the zero point = how many of these are <= raw. uint16, ascending.
+        """First raw values of the codes, uint16, ascending: code - zero point = number of these that are <= raw.
 
         For scales without `line`: ties to even are no straight line.
         """
@@ -222,10 +222,10 @@ class CoefficientCodes:
 
 
 def checked(encoding: Encoding) -> Affine | Float32:
-    """The encoding of an input that features can become.
+    """The encoding, if features can be converted to it.
 
     Raises:
-        UnsupportedError: it is another.
+        UnsupportedError: features cannot be converted to the encoding.
     """
     if isinstance(encoding, Float32):
         return encoding

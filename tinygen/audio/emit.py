@@ -39,7 +39,7 @@ def emit_features(config: FeatureConfig, encoding: Encoding | None, folder: Path
         the C sources, relative to `folder`; their header is "audio/features.h".
 
     Raises:
-        TinygenError: parameters that have no meaning together.
+        TinygenError: inconsistent parameters.
         UnsupportedError: an encoding that features cannot become.
     """
     files = mfcc_files(config, encoding) if isinstance(config, MelConfig) else micro_frontend_files(config, encoding)

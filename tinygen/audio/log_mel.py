@@ -27,7 +27,7 @@ def factors(config: LogMelConfig) -> tuple[float, float, float]:
 
 
 class LogMel:
-    """Hears samples, gives features; before the first sample there is a zero."""
+    """A front end: samples in, features out. The sample before the first one counts as zero."""
 
     def __init__(self, config: LogMelConfig | None = None) -> None:
         self.config = config or LogMelConfig()
@@ -35,7 +35,7 @@ class LogMel:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets all sound."""
+        """Restores the initial state."""
         self._audio = np.zeros(1, np.int16)
 
     def process(self, samples: np.ndarray) -> np.ndarray:

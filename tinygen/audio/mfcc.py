@@ -21,7 +21,7 @@ _F = np.float32
 
 
 class Mfcc:
-    """Hears samples, gives coefficients: each frame as it comes, or the window of all that a model takes at once."""
+    """A front end: samples in, coefficients out, by frame or as the window of frames that a model takes."""
 
     def __init__(self, config: MfccConfig | None = None) -> None:
         self.config = config or MfccConfig()
@@ -29,7 +29,7 @@ class Mfcc:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets all sound."""
+        """Restores the initial state."""
         self._rest = np.zeros(0, np.int16)
         self._hops = np.zeros((0, self.config.hop_samples), np.int16)
         self._peaks = np.zeros(0, np.int16)
@@ -38,7 +38,7 @@ class Mfcc:
     def process(self, samples: np.ndarray) -> np.ndarray:
         """The frames that these samples complete: a frame is there with the last sample of its last hop.
 
-        Where the level is the peak's, it is that of the audio so far, or of as much as is a clip.
+        With level "peak" it is the peak of the audio so far, at most of the length of a clip.
 
         Args:
             samples: int16 [any].
@@ -63,10 +63,10 @@ class Mfcc:
         return self._coefficients(bands, np.array(gains, _F).reshape(-1, 1))
 
     def window(self) -> np.ndarray | None:
-        """The last frames, all at the level of the clip that they are of.
+        """The last frames, all normalised with the level of their clip.
 
         Returns:
-            float32 [config.frames, channels]; None before there are as many.
+            float32 [config.frames, channels]; None before there are enough frames.
         """
         if len(self._bands) < self.config.frames:
             return None

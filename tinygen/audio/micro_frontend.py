@@ -39,10 +39,10 @@ _U32 = np.uint64(0xFFFFFFFF)
 
 
 class MicroFrontend:
-    """A front end and what it keeps from call to call: samples of the frame to come, and the noise of each channel.
+    """A front end with its state: samples of the next frame, and the noise estimate of each channel.
 
     Raises:
-        TinygenError: parameters that have no meaning together.
+        TinygenError: inconsistent parameters.
     """
 
     def __init__(self, config: MicroFrontendConfig | None = None) -> None:
@@ -51,7 +51,7 @@ class MicroFrontend:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets all samples and the noise."""
+        """Restores the initial state."""
         self._pending = np.zeros(0, np.int16)
         self._noise = np.zeros(self.config.channels, np.uint64)
 
@@ -103,9 +103,9 @@ class MicroFrontend:
 
 
 def features(samples: np.ndarray, config: MicroFrontendConfig | None = None) -> np.ndarray:
-    """The features of a whole recording, by a front end that has heard nothing before.
+    """The features of a whole recording, by a front end in its initial state.
 
-    By the generated C, built for this computer; by NumPy where there is no compiler.
+    They are computed by the generated C, built for this computer, or by NumPy if there is no compiler.
 
     Args:
         samples: int16, one channel.

@@ -18,7 +18,7 @@ _SILENT_SECONDS = 5.0
 
 
 def check(sample_rate_hz: int = 16_000, device: str | int | None = None) -> None:
-    """Whether `record` can be called, for those who have to do something else before.
+    """Checks that `record` can be called, for callers with other work to do first.
 
     Raises:
         TinygenError: no `sounddevice`, no PortAudio library, no microphone, not at this rate.
@@ -33,7 +33,7 @@ def check(sample_rate_hz: int = 16_000, device: str | int | None = None) -> None
 def record(sample_rate_hz: int = 16_000, device: str | int | None = None) -> Iterator[np.ndarray]:
     """int16 samples from the microphone, in pieces of 50 ms, until the caller stops asking for them.
 
-    It is opened, and what it hears is kept, from the call on.
+    The microphone is opened by the call, and recording starts then.
 
     Args:
         sample_rate_hz: that the microphone is opened at; most sound systems convert to any rate.

@@ -1,6 +1,6 @@
-"""Features by the generated C, built for this computer: several times as fast as NumPy, and the same.
+"""Features by the generated C, built for this computer: equal to NumPy's, and computed several times as fast.
 
-What is built stays for the process: one library per set of parameters.
+A library is built once per process and set of parameters.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ void features_of_all(const int16_t *samples, uint32_t hops, uint16_t *frames)
 
 @cache
 def host_toolchain() -> Toolchain | None:
-    """The compiler for this computer; None where there is none."""
+    """The compiler for this computer; None if there is none."""
     try:
         return find_toolchain(None, load_board("host"))
     except ToolchainError:
@@ -62,7 +62,7 @@ def native_features(samples: np.ndarray, config: MicroFrontendConfig, toolchain:
         uint16 [frames, channels].
 
     Raises:
-        ToolchainError: it refuses the C.
+        ToolchainError: the compiler refuses the C.
     """
     window, hop = config.window_samples, config.hop_samples
     frames = max(0, (samples.size - window) // hop + 1)

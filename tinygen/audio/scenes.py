@@ -1,4 +1,4 @@
-"""What a demonstration of a wake word plays: sentences with the word, without it, with one like it, and noise."""
+"""Sound for demonstrations of wake words: sentences with the word, without it, with a similar one, and noise."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Scene:
     """A piece of sound.
 
     Attributes:
-        name: what is heard in it.
+        name: describes the sound.
         samples: int16.
-        has_word: whether the word is in it; None where nobody knows.
+        has_word: whether the sound contains the word; None if unknown.
         sample_rate_hz: of the samples.
     """
 
@@ -48,7 +48,7 @@ class Scene:
         return len(self.samples) / self.sample_rate_hz
 
 
-# eSpeak NG's formant voices are far from what these models were trained with; each understands some of them.
+# eSpeak NG's formant voices differ much from the models' training data; each model recognises some of them.
 _TALL, _HIGH = Speaker("en-us", "m3", 140), Speaker("en-gb", "shelby", 175)
 _SPEAKERS = {
     "okay nabu": (_TALL, Speaker("en-us", "robert", 140)),
@@ -65,12 +65,12 @@ _LIKE = {
 
 
 def speakers(word: str) -> tuple[Speaker, Speaker]:
-    """Two voices for a wake word; of the bundled models' words, two that these models understand."""
+    """Two voices for a wake word; for the words of bundled models, two that these models recognise."""
     return _SPEAKERS.get(word.lower(), (_TALL, Speaker("en-us", "adam", 140)))
 
 
 def scenes(word: str) -> list[Scene]:
-    """Some 20 seconds of sound, the same every time.
+    """Some 20 seconds of sound, deterministic.
 
     Args:
         word: the wake word as it is written ("Okay Nabu").

@@ -34,13 +34,13 @@ DEFAULT_MODEL = "okay_nabu"
 
 @dataclass(frozen=True)
 class HeardScene:
-    """A scene as the board heard it.
+    """A scene with the board's detections.
 
     Attributes:
         scene: what was played.
         start_seconds: from the beginning of the sound; an inference belongs to the scene that its last hop lies in.
-        peak: highest probability; None where no inference fell into it.
-        detections: words.
+        peak: highest probability; None if no inference belongs to the scene.
+        detections: of the word.
     """
 
     scene: Scene
@@ -72,7 +72,7 @@ class WakewordDemo:
     Attributes:
         model: file that was built.
         runtime: what stands for the board, in one sentence.
-        report: all that was listened to.
+        report: of all sound.
         heard: scene by scene.
     """
 
@@ -87,7 +87,7 @@ class WakewordDemo:
 
     @property
     def as_expected(self) -> bool:
-        """Whether no scene was heard wrong."""
+        """Whether detections are right in every scene."""
         return all(one.is_right is not False for one in self.heard)
 
     def as_json(self) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def wakeword_files(model: str) -> tuple[Path, Path]:
     """The TFLite or .tg file and microWakeWord's JSON of a model, by a bundled one's name or its path.
 
     Raises:
-        TinygenError: there is neither.
+        TinygenError: neither a model nor a file of that name exists.
     """
     path = Path(model)
     if path.suffix:
@@ -125,14 +125,14 @@ def wakeword_files(model: str) -> tuple[Path, Path]:
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What is built and played.
+    """The model and the sound of a demonstration.
 
     Attributes:
         model: name of a bundled model, or a file with its JSON beside it.
         wav: what is played; None, without `microphone` and `played`: sentences that are synthesised, see `scenes`.
-        microphone: play what this computer's microphone hears.
-        played: what is played, scene by scene, at the model's sample rate.
-        port: of a real board, which is flashed first; None for the emulated one.
+        microphone: play the sound of this computer's microphone.
+        played: the scenes to play, at the model's sample rate.
+        port: of a real board, which is flashed first; None for the emulated board.
         toolchain, arithmetic: see `BuildOptions`.
         save_wav: where what was played is written, a new file.
         force: replace a file that is there at `save_wav`, and see `build`.
@@ -151,7 +151,7 @@ class DemoOptions:
 
 @dataclass(frozen=True)
 class Watcher:
-    """Who is told, and asked, while it runs.
+    """Callbacks of a demonstration.
 
     Attributes:
         until: asked before each scene, and each piece from the microphone: whether it is enough.
@@ -170,16 +170,16 @@ DEFAULTS, NOBODY = DemoOptions(), Watcher()
 
 
 def demo_wakeword(board: str, out: Path, options: DemoOptions = DEFAULTS, watcher: Watcher = NOBODY) -> WakewordDemo:
-    """Builds the firmware into `out`, starts it, plays sound to it, and gives what it made of that.
+    """Builds the firmware into `out`, starts it, plays sound to it, and returns its detections.
 
     Args:
         board: see `tinygen boards`.
         out: the build directory.
         options: model and sound.
-        watcher: called as it goes on.
+        watcher: callbacks.
 
     Raises:
-        TinygenError: no such model, sound or board; or of the build, flashing or the device.
+        TinygenError: the model, sound or board does not exist; or the build, flashing or the device failed.
     """
     target, port = load_board(board), options.port
     if options.save_wav is not None:
@@ -223,13 +223,13 @@ def _sound(wav: Path | None, microphone: bool, word: str, rate: int) -> Iterable
 
 
 def _from_microphone(rate: int) -> Iterator[Scene]:
-    """Opens it when the first piece is wanted: nothing is heard while the firmware is built."""
+    """Scenes from the microphone, which is opened for the first one, so that it does not record during the build."""
     for piece in computers_microphone.record(rate):
         yield Scene("microphone", piece, sample_rate_hz=rate)
 
 
 class _Tape:
-    """Scenes as they are played; pieces of one name that follow each other are one scene."""
+    """The scenes played so far; successive pieces with the same name are one scene."""
 
     def __init__(self, sound: Iterable[Scene], until: Callable[[], bool]) -> None:
         self._sound, self._until = sound, until
@@ -237,7 +237,7 @@ class _Tape:
 
     @property
     def scene(self) -> str:
-        """Name of the one that is being played."""
+        """Name of the scene that is being played."""
         return self._played[-1].name if self._played else ""
 
     def pieces(self) -> Iterator[np.ndarray]:

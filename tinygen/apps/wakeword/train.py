@@ -55,13 +55,13 @@ _CALIBRATION = 128
 
 @dataclass(frozen=True)
 class Amount:
-    """How much is synthesised and trained.
+    """Amounts of data and training.
 
     Attributes:
         scenes: of half a minute, by part and mix.
         effort: of training.
-        boards: where sizes are taken.
-        listening: boards on which an hour of listening is looked at.
+        boards: for which sizes are determined.
+        listening: boards for which the energy of an hour is determined.
     """
 
     scenes: Mapping[Part, Mapping[str, int]]
@@ -93,16 +93,16 @@ QUICK = Amount(
 
 @dataclass(frozen=True)
 class Networks:
-    """What training gave, before it is heard.
+    """The trained networks, before the demonstration.
 
     Attributes:
         phrase: what was trained.
         frames: of the network's window.
         evaluations: of each precision.
-        recipes: of the network by each recipe.
+        recipes: evaluations of the network trained by each recipe.
         sizes: of each precision on each board.
-        exits: of the network with an exit, at each of its thresholds.
-        hours: what it takes, and the int8 and the narrow network beside it.
+        exits: results of the network with an exit, at each of its thresholds.
+        hours: energy of that network, of the int8 one and of the narrow one.
     """
 
     phrase: Phrase
@@ -128,12 +128,12 @@ class Networks:
 
 @dataclass(frozen=True)
 class Trained(Networks):
-    """What came of it.
+    """The result of a training.
 
     Attributes:
-        folder: where everything lies.
+        folder: of all files.
         demo: held-out voices on the board, see `held_out_scenes`.
-        steps, differing: inferences there, and those whose code is not that of the integer semantics.
+        steps, differing: number of inferences there, and of those whose code differs from the integer semantics.
         seconds: wall time of each stage.
     """
 
@@ -164,11 +164,11 @@ class TrainOptions:
     Attributes:
         board: for the firmware.
         amount: FULL or QUICK.
-        seed: the same one gives the same data set and networks.
+        seed: equal seeds give equal data sets and networks.
         toolchain: see `BuildOptions`.
-        force: replace files of an earlier training that have been changed, see `tinygen.builds.folder`.
-        recipes: of REGIMES (`tinygen.bench.train_digits_lowbit`), by each of which the network is trained on.
-        exits: whether a network with an exit is trained, and a narrow one without.
+        force: whether to replace files of an earlier training that have been changed, see `tinygen.builds.folder`.
+        recipes: of REGIMES (`tinygen.bench.train_digits_lowbit`); the network is trained further by each.
+        exits: whether to train a network with an exit, and a narrow one without.
     """
 
     board: str = "f746zg"
@@ -184,7 +184,7 @@ DEFAULTS = TrainOptions()
 
 
 def train_wakeword(text: str, out: Path, options: TrainOptions = DEFAULTS, watcher: Watcher = NOBODY) -> Trained:
-    """Synthesises, trains, evaluates, builds and demonstrates a wake word of one's own.
+    """Synthesises data for a custom wake word, then trains, evaluates, builds and demonstrates it.
 
     Writes into `out`: `dataset/` (kept: another run takes it up), `model.tg`, `switchable.tg` and one for each recipe
     (`w2a2.tg`) with microWakeWord's JSON beside them, `det.png`, `report.json`, `firmware/`, `held_out.wav` (what was
@@ -192,12 +192,12 @@ def train_wakeword(text: str, out: Path, options: TrainOptions = DEFAULTS, watch
 
     Args:
         text: the phrase.
-        out: a folder that is empty, not there, or of an earlier training.
+        out: a folder that is empty, does not exist, or is of an earlier training.
         options: how much, and for which board.
-        watcher: called as it goes on, see `demo_wakeword`; it is not asked `until`.
+        watcher: gets progress, see `demo_wakeword`; `until` is not used.
 
     Raises:
-        TinygenError: the phrase cannot be trained; the folder holds other things, or cannot be written; an extra is
+        TinygenError: the phrase cannot be trained; the folder holds foreign files, or cannot be written; an extra is
             missing.
     """
     phrase = read_phrase(text)
@@ -225,7 +225,7 @@ def train_wakeword(text: str, out: Path, options: TrainOptions = DEFAULTS, watch
         samples = np.concatenate([scene.samples for scene in played])
         write_wav(work / WAV, samples, SAMPLE_RATE_HZ)
         files = {path.name: path.read_bytes() for path in work.iterdir() if path.is_file()}
-    # Before the demonstration, which may fail: training takes its time.
+    # Written before the demonstration, which may fail, since training takes long.
     target.write(Networks(phrase, frames, shown, recipes, sizes, points, hours).as_json(), files)
     with clock.stage("firmware and demonstration"):
         demo = demo_wakeword(
@@ -249,7 +249,7 @@ def train_wakeword(text: str, out: Path, options: TrainOptions = DEFAULTS, watch
 def _check_folder(target: Folder) -> None:
     """
     Raises:
-        TinygenError: it is a file, cannot be written, or holds something else than an earlier training.
+        TinygenError: the path is a file, the folder cannot be written, or it holds foreign files.
     """
     target.check()
     dataset = target.out / DATASET
@@ -262,11 +262,11 @@ def _check_folder(target: Folder) -> None:
 
 @contextmanager
 def _emptied(out: Path) -> Iterator[None]:
-    """Leaves no empty folders behind where the block fails."""
+    """A context that removes empty folders if the block fails."""
     try:
         yield
     except BaseException:
-        with suppress(OSError):  # they hold something, or are not there
+        with suppress(OSError):  # the folder is not empty, or does not exist
             (out / DATASET).rmdir()
             out.rmdir()
         raise
@@ -302,7 +302,7 @@ def _networks(
     phrase: Phrase, segments: Segments, options: TrainOptions, clock: _Clock, progress: Progress | None
 ) -> dict[str, Network]:
     """The int8 network, the switchable one, and one for each recipe, step by step; by the names of their files."""
-    # Not before: torch is an extra, and takes its time.
+    # Imported here: torch is an extra, and takes seconds to import.
     from tinygen.apps.wakeword.export import int8_stream, recipe_stream, switchable_stream
     from tinygen.apps.wakeword.training import calm, train_float, train_recipe, train_switches
 
@@ -337,7 +337,7 @@ def _networks(
 
 
 def _calibration(segments: Segments, seed: int) -> np.ndarray:
-    """Windows to see ranges with: half of them end where the phrase has just ended, so that its logits are seen."""
+    """Windows for calibration: half of them end just after the phrase, so that the range includes its logits."""
     rng = np.random.default_rng([seed, 2])
     half = _CALIBRATION // 2
     places = [*segments.behind_phrase(half, rng), *segments.anywhere(half, rng)]
@@ -346,12 +346,12 @@ def _calibration(segments: Segments, seed: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Work:
-    """What a training is made with.
+    """Inputs of a training.
 
     Attributes:
         scenes: by part and mix.
         folder: for networks and builds.
-        clock: stages are timed by it.
+        clock: measures stages.
         progress: called with (what, done, of).
     """
 
@@ -364,7 +364,7 @@ class Work:
 def _exits(
     phrase: Phrase, segments: Segments, options: TrainOptions, work: Work
 ) -> tuple[tuple[ExitPoint, ...], tuple[Hour, ...]]:
-    """Trains a network with an exit, writes it beside the others, and looks what it takes; empty if not asked for."""
+    """Trains a network with an exit, writes it to the folder and determines its energy; empty if not requested."""
     if not options.exits:
         return (), ()
     from tinygen.apps.wakeword.exits import ExitNetwork, int8_exit
@@ -388,7 +388,7 @@ def _exits(
 def _evaluations(
     networks: Mapping[str, Network], scenes: SceneSets, work: Path, progress: Progress | None
 ) -> dict[str, tuple[Evaluation, ...]]:
-    """Of every graph of each network."""
+    """Evaluations of every graph of each network."""
     sound = Sound(scenes[Part.VALIDATION], scenes[Part.HELD_OUT])
     total = sum(len(network.switches) for network in networks.values())
     found: dict[str, tuple[Evaluation, ...]] = {}
@@ -409,7 +409,7 @@ def _evaluations(
 def _apart(
     evaluations: Mapping[str, tuple[Evaluation, ...]],
 ) -> tuple[tuple[Evaluation, ...], tuple[Evaluation, ...]]:
-    """Those of the int8 network and the switches, and those of the recipes."""
+    """(evaluations of the int8 network and the switches, evaluations of the recipes)."""
     usual = (*evaluations[_MODEL], *evaluations[_SWITCHABLE])
     return usual, tuple(one for file, (one, *_) in evaluations.items() if file not in (_MODEL, _SWITCHABLE))
 
@@ -424,7 +424,7 @@ def _write_models(
 
 
 def _model_json(phrase: Phrase, model: str, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
-    """microWakeWord's JSON, version 2, without what is for ESPHome alone; with a cutoff for each switch."""
+    """microWakeWord's JSON, version 2, without fields for ESPHome only, and with a cutoff for each switch."""
     cutoffs = {one.name: one.chosen.cutoff for one in evaluations}
     switches = {"switch_cutoffs": cutoffs} if len(cutoffs) > 1 else {}
     return {
@@ -444,7 +444,7 @@ def _model_json(phrase: Phrase, model: str, evaluations: Sequence[Evaluation]) -
 
 
 def semantic_codes(graph: Graph, samples: np.ndarray) -> list[int]:
-    """Outputs of a streaming graph on a sound, by the meaning of its operators; steps begin with the first frames."""
+    """Outputs of a streaming graph for a sound by the integer semantics; the first step has the first frames."""
     stream = Stream(graph)
     frames = feature_codes(samples)
     steps = frames[: len(frames) // HOP * HOP].reshape(-1, 1, HOP, 1, frames.shape[1])

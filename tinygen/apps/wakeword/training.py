@@ -1,4 +1,4 @@
-"""Training: the float network, then the switchable one, or networks of few bits, that start from it."""
+"""Training of the float network, and from it of the switchable network or of networks with few bits."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _HARD_LOGIT = -2.0
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to train.
+    """Length of a training.
 
     Attributes:
-        batches: of the float network.
-        rounds: of looking for what is mistaken for the phrase, evenly spaced.
-        switch_batches: of the switchable network, all switches at each.
-        recipe_batches: of the network by each recipe.
+        batches: number of batches of the float network.
+        rounds: number of evenly spaced searches for sound that is mistaken for the phrase.
+        switch_batches: number of batches of the switchable network; each trains all switches.
+        recipe_batches: number of batches of the network for each recipe.
     """
 
     batches: int
@@ -53,7 +53,7 @@ class Effort:
 def train_float(
     network: nn.Module, segments: Segments, effort: Effort, *, seed: int, progress: Progress | None = None
 ) -> None:
-    """Trains the network in place; it is in evaluation mode afterwards. The same seed gives the same weights.
+    """Trains the network in place; it is in evaluation mode afterwards. Equal seeds give equal weights.
 
     AdamW with a rate that rises and falls once (Smith and Topin, "Super-Convergence", 2018); features are masked as in
     SpecAugment (Park et al., Interspeech 2019).
@@ -98,7 +98,7 @@ def train_exits(
 
 
 def _dropping(network: nn.Module) -> RemovableHandle:
-    """Dropout before the last layer, while training; no layer of the network, which is exported as it is."""
+    """Adds dropout before the last layer during training; as a hook, so that the exported network has no such layer."""
     return network.whole.register_forward_pre_hook(
         lambda whole, given: (nn.functional.dropout(given[0], DROPPED, whole.training),)
     )
@@ -107,9 +107,9 @@ def _dropping(network: nn.Module) -> RemovableHandle:
 def train_switches(
     network: nn.Module, segments: Segments, effort: Effort, *, seed: int, progress: Progress | None = None
 ) -> nn.Module:
-    """A switchable network that starts from a trained one, trained on; in evaluation mode.
+    """A switchable network, trained from the weights of a trained one; in evaluation mode.
 
-    All switches together, each learning from the float one (self-distillation), which is left out of boards.
+    All switches are trained together, each with the float one as teacher (self-distillation), which boards do not have.
     """
     _begin(seed)
     rng = np.random.default_rng([seed, 1])
@@ -136,10 +136,10 @@ def train_recipe(
     seed: int,
     progress: Progress | None = None,
 ) -> nn.Module:
-    """A trained network in few bits, trained on; in evaluation mode.
+    """A network of few bits, trained from the weights of a trained one; in evaluation mode.
 
-    It learns from the labels, and what the float network says (Hinton et al., "Distilling the knowledge in a neural
-    network", 2015, at temperature 1). First and last layer have 8 bits.
+    It learns from the labels and from the float network's outputs (Hinton et al., "Distilling the knowledge in a
+    neural network", 2015, at temperature 1). First and last layer have 8 bits.
 
     Args:
         recipe: a name in REGIMES.
@@ -170,13 +170,13 @@ def train_recipe(
 
 
 def _begin(seed: int) -> None:
-    """The same sums in the same order. These layers are too small for two threads, which mostly wait for each other."""
+    """Seeds torch and uses one thread: sums have a fixed order, and these layers are too small for two threads."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
 
 
 def _fix_input(network: nn.Module) -> None:
-    """The input's range is the front end's, whatever batches hold: its quantizer then gives the data set's codes."""
+    """Sets the input's range to the front end's, so that its quantizer gives the codes of the data set."""
     for module in network.modules():
         if isinstance(module, InputQuant):
             module.momentum = 0.0
@@ -187,7 +187,7 @@ def _fix_input(network: nn.Module) -> None:
 def _rounds(
     network: nn.Module, segments: Segments, count: int, rounds: int, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Masked batches; after each round with the hard places found anew."""
+    """Masked batches; hard places are searched again after each round."""
     hard: list[Place] = []
     for index in range(rounds):
         share = count * (index + 1) // rounds - count * index // rounds
@@ -240,10 +240,10 @@ def _warped(features: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def calm(network: nn.Module, segments: Segments) -> None:
-    """Scales the logits, so that a probability of 8 bits tells those of the phrase from each other.
+    """Scales the logits, so that 8-bit probabilities of the phrase do not all saturate.
 
-    Of all times that the phrase is said in training, a tenth is above CALM then; sooner or later training makes every
-    logit as large as it can.
+    Afterwards a tenth of the phrases in the training data is above CALM. Without scaling, training makes every logit as
+    large as it can.
     """
     highest = []
     for scene, logits in enumerate(logits_of(network, segments.scenes)):
@@ -258,7 +258,7 @@ def calm(network: nn.Module, segments: Segments) -> None:
 
 
 def hard_places(network: nn.Module, segments: Segments, rng: np.random.Generator) -> list[Place]:
-    """Where segments begin that the network takes for the phrase and that are not."""
+    """Starts of segments that the network mistakes for the phrase."""
     found = []
     for scene, logits in enumerate(logits_of(network, segments.scenes)):
         ends = segments.frames - 1 + HOP * np.flatnonzero(logits > _HARD_LOGIT)
@@ -270,7 +270,7 @@ def hard_places(network: nn.Module, segments: Segments, rng: np.random.Generator
 
 
 def logits_of(network: nn.Module, scenes: Scenes) -> Iterator[np.ndarray]:
-    """float32 [S] of each scene: of all its windows, HOP apart."""
+    """Logits, float32 [S], of all windows of each scene, HOP apart."""
     network.eval()
     for first in range(0, len(scenes.codes), BATCH // 4):
         codes = scenes.codes[first : first + BATCH // 4]
