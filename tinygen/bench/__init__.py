@@ -1,1 +1,1 @@
-"""What `tinygen bench` measures: suites of cases, how one is measured, and what others have published."""
+"""`tinygen bench`: suites of cases, their measurement, and published figures of other projects."""

@@ -1,4 +1,4 @@
-"""The same cases on several boards, as one table: what each network costs where."""
+"""One table of the same cases on several boards."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _FIGURES: Mapping[str, str] = {
 
 
 def across_markdown(rows: Sequence[_Row]) -> str:
-    """A line per case, kernel family and compiler, the figures of all boards side by side; "" for a single board.
+    """A line per case, kernel family and compiler, with the figures of all boards; "" for a single board.
 
     Args:
-        rows: of `BenchReport.rows`, or of its JSON; those of suites that choose boards are left out.
+        rows: of `BenchReport.rows`, or of its JSON; rows of suites with boards of their own are left out.
     """
     mine = [row for row in rows if "seconds" not in row and row["suite"] != "boards"]
     boards = list(dict.fromkeys(row["board"] for row in mine))

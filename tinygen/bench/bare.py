@@ -1,4 +1,4 @@
-"""One case on a core without a board: the model's functions called by themselves, in memory that never waits."""
+"""One case on a core without a board: calls the model's functions directly, in memory without wait states."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tinygen.targets.toolchain import find_toolchain
 
 
 def measure_bare(case: Case, kernels: str, toolchain: str, board: Board) -> dict[str, Any]:
-    """The figures of a row (see `tinygen.bench.measure`), where there is no firmware.
+    """The figures of a row (see `tinygen.bench.measure`) without firmware.
 
-    Flash is the code and constants that one inference needs, RAM is the arena: neither start-up code nor stack is
-    in them. There are no figures per layer.
+    Flash is the code and constants of an inference, RAM is the arena; start-up code and stack are not included. There
+    are no figures per layer.
 
     Raises:
         TinygenError: the model cannot be built for the core, or faults there.

@@ -1,4 +1,4 @@
-"""Single kernels and whole models on a bare emulated core: the same C as in the firmware, and nothing around it."""
+"""Single kernels and whole models on a bare emulated core: the C of the firmware, without the rest of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ARENA = 0x30000000
 
 
 def write_models(programs: Sequence[Program], folder: Path) -> None:
-    """Writes the C of all programs, as it is emitted."""
+    """Writes the generated C of all programs."""
     for program in programs:
         for name, text in emit_model(program, program.graph.name).files.items():
             (folder / name).write_text(text, encoding="utf-8", newline="\n")
@@ -49,7 +49,7 @@ class BareRun:
 class BareModels:
     """Programs linked flat, in a core with memory and nothing else.
 
-    The arena ends where mapped memory ends, and is filled with rubbish before every inference.
+    The arena is at the end of mapped memory, and is filled with arbitrary bytes before every inference.
 
     Args:
         programs: from `lower`, with distinct graph names; one layer of interest may be all of a program.
@@ -74,7 +74,7 @@ class BareModels:
         write: Callable[[Sequence[Program], Path], object] = write_models,
     ) -> None:
         self.programs = tuple(programs)
-        # The ELF stays as long as this object: a fault is named by its line in there.
+        # The ELF is kept as long as this object, since faults are reported with source lines from it.
         folder = Path(tempfile.mkdtemp(prefix="tinygen-bare-"))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         (folder / "model").mkdir()
@@ -88,7 +88,7 @@ class BareModels:
         self.core.map("arena", _ARENA, self._end - _ARENA)
 
     def run(self, index: int, sample: Sequence[np.ndarray]) -> BareRun:
-        """One inference of program `index`, the first if it keeps something.
+        """One inference of program `index`; the first one of a program with states.
 
         Args:
             sample: codes of each model input.

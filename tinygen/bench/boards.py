@@ -1,4 +1,4 @@
-"""Suite `boards`: on every board the digit classifier, and MLPerf Tiny's keyword spotter where its file is at hand."""
+"""Suite `boards`: on every board the digit classifier, and MLPerf Tiny's keyword spotter if its file is available."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def cases(options: SuiteOptions) -> SuiteCases:
     """A case per board and model, with each compiler that builds for the board; this computer is no board.
 
     Raises:
-        TinygenError: a folder of models is not there.
+        TinygenError: a folder of models does not exist.
     """
     found: list[Case] = []
     skipped: list[Skipped] = []
@@ -121,7 +121,7 @@ def _line(group: Sequence[_Row], wanted: Sequence[str]) -> dict[str, str]:
 
 
 def _off(group: Sequence[_Row]) -> str:
-    """How far the milliseconds may be off; "" where that is not known."""
+    """Error bound of the milliseconds as text; "" if unknown."""
     for row in group:
         if row.get("milliseconds_interval"):
             return " ({} to {} %)".format(
@@ -131,7 +131,7 @@ def _off(group: Sequence[_Row]) -> str:
 
 
 def _cell(row: _Row | None, key: str) -> str:
-    """A number as a table has it; a dash where it is not known."""
+    """A number as text for a table; a dash if unknown."""
     if row is None:
         return "–"
     if row["error"] is not None:
@@ -143,7 +143,7 @@ def _cell(row: _Row | None, key: str) -> str:
 
 
 def boards_markdown(rows: Sequence[_Row]) -> str:
-    """The table in Markdown; "" where no row is of the suite."""
+    """The table in Markdown; "" if no row is of the suite."""
     lines = board_rows(rows)
     if not lines:
         return ""

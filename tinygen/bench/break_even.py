@@ -1,4 +1,4 @@
-"""Where sparse kernels begin to pay: by measured cycles and flash, and by what the lowering predicts."""
+"""Break-even sparsity of sparse kernels: by measured cycles and flash, and by the lowering's predictions."""
 
 from __future__ import annotations
 

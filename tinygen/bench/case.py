@@ -1,4 +1,4 @@
-"""A case: one model under one name, with what the tables say about it."""
+"""A case: a named model, and its entries for the tables."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tinygen.ir.tensor import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What is known of a network that was trained for a benchmark.
+    """Results of a network that was trained for a benchmark.
 
     Attributes:
         figures: of its accuracy, for the row (see `tinygen.bench.lowbit_networks`).
-        inputs: to measure with in the place of random ones, each the codes of all the model's inputs.
+        inputs: to measure with, instead of random ones; each has the codes of all the model's inputs.
         labels: their classes.
     """
 
@@ -37,21 +37,21 @@ class Trained:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What one row of a benchmark measures.
+    """A case of a benchmark, which becomes a row.
 
     Attributes:
         suite, name: unique together.
         model: a model file, or a model made in memory.
-        shape: for people: "3x3 16->16 @32x32 s1 same", "1x49x10x1 -> 1x12".
+        shape: as text: "3x3 16->16 @32x32 s1 same", "1x49x10x1 -> 1x12".
         encoding: "int8", "int16x8", "float32".
         macs: multiply-accumulates of one inference, padded taps included.
-        runs: built and run; else its C is only written, and that is timed.
-        trained: for networks whose accuracy belongs to the figures.
-        figures: more of them, for the row.
+        runs: whether the case is built and run; otherwise its C is only written, and that is timed.
+        trained: results of training, for networks with an accuracy.
+        figures: further figures for the row.
         switch: of a switchable model, the switch that is measured, in a firmware that has all of them; None for the
             sum of all.
-        flash_bytes: the most that the firmware may take, see `BuildOptions`.
-        board: of suites about boards, the one that it is measured on; None for the benchmark's.
+        flash_bytes: limit for the firmware, see `BuildOptions`.
+        board: to measure on, in suites with boards of their own; None for the board of the benchmark.
         toolchains: with `board`, the compilers that build for it.
     """
 
@@ -81,7 +81,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A model that a suite found and leaves out, and why."""
+    """A model that a suite skips, with the reason."""
 
     name: str
     reason: str

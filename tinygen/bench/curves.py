@@ -1,4 +1,4 @@
-"""Curves of accuracy against what networks cost, out of the rows of suite `pruned`: a picture, and sentences."""
+"""Accuracy against cost of networks, from the rows of suite `pruned`: a plot, and its findings as text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def curve_rows(rows: Sequence[_Row]) -> list[_Row]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Methods of one level and ratio beside their random baseline.
+    """Methods of one level and ratio, compared with their random baseline.
 
     Attributes:
         better: rows of methods whose mean is above the baseline's by more than the spread of the difference.
@@ -136,7 +136,7 @@ def curves_svg(rows: Sequence[_Row]) -> str | None:
     dashed.
 
     Returns:
-        An <svg> element; None where matplotlib is not installed.
+        An <svg> element; None if matplotlib is not installed.
     """
     try:
         from matplotlib import rc_context
@@ -145,7 +145,7 @@ def curves_svg(rows: Sequence[_Row]) -> str | None:
         return None
     good = [row for row in curve_rows(rows) if not row["error"]]
     looks = _looks(good)
-    # Ids and dates that depend on the moment would make another file of the same figures.
+    # Ids and dates that depend on the time would make the file differ for the same figures.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "tinygen", "font.size": 9}):
         figure = Figure(figsize=(16, 7), layout="constrained")
         panels = figure.subplots(1, len(COSTS), sharey=True)
@@ -154,7 +154,7 @@ def curves_svg(rows: Sequence[_Row]) -> str | None:
                 _draw(panel, cost, method, _points(good, method), look)
             panel.set_xlabel(label)
             panel.grid(alpha=0.3)
-        # Logarithmic in the errors, or networks that hardly learn would press all others into one line.
+        # Logarithmic in the errors, since networks that hardly learn would compress all others into one line.
         panels[0].set_yscale("function", functions=(_height, _accuracy))
         low = min((row["accuracy"] - row["accuracy_spread"] for row in good), default=0.0)
         high = max((row["accuracy"] + row["accuracy_spread"] for row in good), default=100.0)

@@ -23,5 +23,5 @@ def spread_text(row: dict[str, Any], key: str) -> str:
 
 
 def rounds_otherwise(row: dict[str, Any]) -> bool:
-    """Whether a row's codes are not the semantics', as a vendor's library may have it. Floats have no codes."""
+    """Whether a row's codes differ from the integer semantics, as with a vendor's library; never for floats."""
     return not row["error"] and bool(row["max_abs_diff"]) and row["encoding"] != "float32"

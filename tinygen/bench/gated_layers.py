@@ -1,4 +1,4 @@
-"""Suite `gated`: convolutions whose gates keep some of their channels, beside the dense kernels of the same layers."""
+"""Suite `gated`: convolutions whose gates keep some channels, compared with dense kernels of the same layers."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _parts(row: _Row) -> dict[str, float]:
 
 
 def break_evens(lines: Sequence[_Row]) -> dict[tuple[str, str], float | None]:
-    """Per layer and method the density, in per cent, below which it takes less than the dense kernel; None for none."""
+    """Per layer and method the density in per cent below which it beats the dense kernel; None if there is none."""
     found = {}
     for place in dict.fromkeys((line["layer"], line["kind"]) for line in lines):
         own = sorted(
@@ -143,7 +143,7 @@ def break_evens(lines: Sequence[_Row]) -> dict[tuple[str, str], float | None]:
 
 
 def gated_markdown(rows: Sequence[_Row]) -> str:
-    """Tables in Markdown, one per board and compiler; "" where no row is of the suite."""
+    """Tables in Markdown, one per board and compiler; "" if no row is of the suite."""
     groups: dict[tuple[str, str], list[_Row]] = {}
     for row in rows:
         if row["suite"] == SUITE and not row["error"]:

@@ -65,7 +65,7 @@ class _Stopwatch:
 
 
 def measure_generation(case: Case, kernels: str, board: Board) -> dict[str, Any]:
-    """Seconds per stage of writing the C of a case, the quickest of a few times; sizes of what went in and came out.
+    """Seconds per stage of writing the C of a case, the fastest of several runs; sizes of input and output.
 
     The first time Python reads templates and modules; that is not counted.
     """

@@ -59,7 +59,7 @@ def render_bench(report: dict[str, Any]) -> str:
 
 
 def _curves(rows: Sequence[_Row]) -> dict[str, Any] | None:
-    """Accuracy against cost, of suites that have it: the picture, and what is read from it."""
+    """Accuracy against cost, for suites that have it: the plot and its findings."""
     mine = curve_rows(rows)
     if not mine:
         return None
@@ -73,7 +73,7 @@ def _curves(rows: Sequence[_Row]) -> dict[str, Any] | None:
 
 
 def _branches(rows: Sequence[_Row]) -> dict[str, Any] | None:
-    """Accuracy against cycles of networks that decide, and what is read from it."""
+    """Accuracy against cycles of dynamic networks: the plot and its findings."""
     mine = branch_rows(rows)
     if not mine:
         return None
