@@ -149,6 +149,11 @@ def compare(name: str, board: str, folder: Path, oracles: Oracles, *, arithmetic
     return Compared(name, board, listen(folder, [oracles.samples]), oracles)
 
 
+def ends_in_time(result: Compared) -> bool:
+    """Whether every hop does; the host's clock is that of the wall, and other processes may hold a hop up."""
+    return result.board == "host" or result.report.counted.overruns == 0
+
+
 def assert_proved(result: Compared) -> None:
     """What must hold of every sound.
 
@@ -169,7 +174,7 @@ def assert_proved(result: Compared) -> None:
     assert len(ours) == len(theirs)
     # A probability near the cutoff may cross it one inference earlier or later.
     assert all(abs(a - b) <= 1 for a, b in zip(ours, theirs, strict=True))
-    assert result.report.counted.overruns == 0
+    assert ends_in_time(result)
 
 
 def assert_as_shipped(result: Compared) -> None:
@@ -180,7 +185,7 @@ def assert_as_shipped(result: Compared) -> None:
     assert [event.codes[0] for event in ran] == theirs.codes
     assert result.ours == theirs.probabilities
     assert result.ours_detected == theirs.detected
-    assert result.report.counted.overruns == 0
+    assert ends_in_time(result)
 
 
 def word_of(name: str) -> str:
