@@ -15,22 +15,18 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tinygen.errors import UnsupportedError
-from tinygen.ir.encodings import Affine
-from tinygen.ir.ops.softmax_numerator import LARGEST, powers
-from tinygen.ir.tensor import Tensor as Codes
 from tinygen.nn.gated import winners
 from tinygen.nn.layers import QuantConv2d
+from tinygen.nn.mask_predictors import MaskPredictor, RandomMask
 from tinygen.nn.quantizers import Affine8, Symmetric8, WeightQuantizer
-from tinygen.nn.quantizers.base import WeightCodes, channel_view, straight_through
+from tinygen.nn.quantizers.base import check_choice, straight_through
 
-_FIRST_BIAS = 1.0
-"""What predictors begin with: all filters live, so that training begins with the network as it is."""
+_PREDICTED, _RANDOM = ("softmax", "maxima"), "random"
 
 
 def maxima(outputs: Tensor) -> Tensor:
@@ -82,66 +78,6 @@ def prediction_loss(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> Tenso
     return torch.stack(sums).sum()
 
 
-class _OneScale(Symmetric8):
-    """int8 weights with one scale, so that the logits of all filters can be compared."""
-
-    def parts(self, weights: Tensor, kept: Tensor | None = None) -> WeightCodes:
-        top = weights.detach().abs().max().expand(len(weights))
-        parts = super().parts(torch.cat((weights.flatten(1), top[:, None]), 1), kept)
-        codes, scale = parts.codes[:, :-1].reshape(weights.shape), channel_view(parts.scale.flatten(), weights)
-        return WeightCodes(codes, codes, scale)
-
-
-class MaskPredictor(nn.Module):
-    """logits = W softmax(maximum of each input channel) + b, one for each filter (section 6.2.4).
-
-    The arithmetic is the board's: its table of exponentials, int8 weights. The bias, which the thesis does not mention,
-    is added to the weights; this is equivalent, since a softmax sums to 1.
-
-    Args:
-        inputs, filters: channels.
-
-    Attributes:
-        weight, bias: the trained parameters, [filters, inputs] and [filters].
-        quantizer: of the maxima.
-    """
-
-    def __init__(self, inputs: int, filters: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(nn.init.kaiming_uniform_(torch.empty(filters, inputs), math.sqrt(5)))
-        self.bias = nn.Parameter(torch.full((filters,), _FIRST_BIAS))
-        self.quantizer = Affine8()
-        self._weights = _OneScale()
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(logits, the same as integers of the board in float64, which are larger by a positive factor), [N, filters].
-
-        Args:
-            x: the layer's input, [N, C, H, W].
-        """
-        peaks = self.quantizer(x.amax((2, 3)))
-        joined = self.weight + self.bias[:, None]
-        real = functional.linear(torch.softmax(peaks, 1), self._weights(joined))
-        parts = self._weights.parts(joined.detach())
-        numerators = self._numerators(peaks.detach())
-        integers = numerators @ parts.codes.double().T
-        exact = integers * parts.scale.double().flatten() / numerators.sum(1, keepdim=True)
-        return straight_through(real, exact.to(real.dtype)), integers
-
-    def codes(self) -> tuple[np.ndarray, float]:
-        """int8 weights with the bias [filters, inputs], and the real value of one unit of the board's logits."""
-        codes, encoding = self._weights.codes(self.weight.detach() + self.bias.detach()[:, None])
-        return codes, encoding.scale[0] / LARGEST
-
-    def _numerators(self, peaks: Tensor) -> Tensor:
-        """255 exp(peak - largest peak) as the board's table has it, float64."""
-        encoding = self.quantizer.encoding()
-        assert isinstance(encoding, Affine)
-        below = (peaks.amax(1, keepdim=True) - peaks).double() / encoding.scale[0]
-        table = torch.from_numpy(powers(Codes("x", (1, 1), encoding)).astype(np.float64))
-        return table.to(peaks.device)[below.round().long()]
-
-
 class MaskedConv2d(nn.Module):
     """relu(norm(conv(x))) of the filters that a predictor expects to fire, from the layer's input; 0 in all others.
 
@@ -155,6 +91,10 @@ class MaskedConv2d(nn.Module):
         density: a fixed signature: `ceil(density * out_channels)` filters; a float is taken as the shortest decimal.
         joint: gradients pass through masks to the predictor, and through the predictor to earlier layers. Else
             ("decoupled") the predictor learns from labels alone, and the mask is a constant for all other parameters.
+        prediction: "softmax", logits from a softmax over the maxima of input channels; "maxima", from the maxima
+            themselves; "random", `ceil(density * out_channels)` filters that are drawn once, the same for every input:
+            the baseline of the other two. They are drawn from torch's generator, as first weights are:
+            `torch.manual_seed` repeats them; they are part of the state_dict.
         weight_quantizer: of the convolution; Symmetric8() unless given.
         quantizer: of the output, which begins at 0; Affine8(relu=True) unless given.
 
@@ -162,12 +102,13 @@ class MaskedConv2d(nn.Module):
         k: number of live filters; None if it depends on the input.
         masking: False computes all filters, to train the dense network first; labels and logits are computed
             nevertheless.
-        logits, labels, live: of the last batch, [N, C_out]; the latter two bool. `live` are the predicted ones.
+        logits, labels, live: of the last batch, [N, C_out]; the latter two bool. `live` are the predicted ones. Random
+            masks have no logits.
         peaks: `maxima` of the last batch, [N, C_out].
 
     Raises:
-        UnsupportedError: not exactly one of mass and density is given, or it is outside (0, 1]; a quantizer of another
-            kind.
+        UnsupportedError: not exactly one of mass and density is given, or it is outside (0, 1]; random masks with a
+            mass or to be trained jointly; a quantizer of another kind.
     """
 
     logits: Tensor | None
@@ -184,6 +125,7 @@ class MaskedConv2d(nn.Module):
         mass: float | None = None,
         density: Fraction | float | None = None,
         joint: bool = False,
+        prediction: str = "softmax",
         stride: int | tuple[int, int] = 1,
         padding: int | tuple[int, int] = 0,
         weight_quantizer: WeightQuantizer | None = None,
@@ -199,7 +141,14 @@ class MaskedConv2d(nn.Module):
             in_channels, out_channels, kernel_size, stride, padding, bias=False, weight_quantizer=weights
         )
         self.norm = nn.BatchNorm2d(out_channels)
-        self.predictor = MaskPredictor(in_channels, out_channels)
+        self.predictor: MaskPredictor | RandomMask
+        if check_choice("MaskedConv2d's prediction", prediction, (*_PREDICTED, _RANDOM)) == _RANDOM:
+            if mass is not None or joint:
+                fix = "Give a density, and leave joint out."
+                raise UnsupportedError("a random mask that depends on the input", where="MaskedConv2d", fix=fix)
+            self.predictor = RandomMask(out_channels)
+        else:
+            self.predictor = MaskPredictor(in_channels, out_channels, softmax=prediction == "softmax")
         self.quantizer = Affine8(relu=True) if quantizer is None else quantizer
         if not isinstance(self.quantizer, Affine8) or not self.quantizer.relu:
             fix = "Give an Affine8(relu=True)."
@@ -215,7 +164,7 @@ class MaskedConv2d(nn.Module):
         if self.masking:
             mask = self.live.to(x.dtype)
             if self.joint:
-                mask = straight_through(torch.sigmoid(self.logits), mask)
+                mask = straight_through(torch.sigmoid(_given(self.logits)), mask)
             values = values * mask[:, :, None, None]
         made: Tensor = self.quantizer(values)
         return made
@@ -251,11 +200,14 @@ def masked_layers(network: nn.Module) -> dict[str, MaskedConv2d]:
 
 
 def firing_loss(network: nn.Module) -> Tensor:
-    """Equation 6.2 of the last batch. It is not weighted: add it to the loss of the task."""
-    layers = [layer for layer in masked_layers(network).values() if layer.logits is not None]
-    if not layers:
+    """Equation 6.2 of the last batch; 0 if all masks are random. It is not weighted: add it to the loss of the task."""
+    called = [layer for layer in masked_layers(network).values() if layer.live is not None]
+    if not called:
         fix = "Call the network first."
         raise UnsupportedError("a network without logits of masks", where="firing_loss", fix=fix)
+    layers = [layer for layer in called if layer.logits is not None]
+    if not layers:
+        return torch.zeros(())
     return prediction_loss([_given(layer.logits) for layer in layers], [_given(layer.labels) for layer in layers])
 
 

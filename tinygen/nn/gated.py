@@ -49,6 +49,7 @@ class GatedConv2d(nn.Module):
         in_channels, out_channels, kernel_size, stride, padding: as of nn.Conv2d; without bias, dilation and groups.
         density: share of the channels that are live; a fraction, or a float taken as the shortest decimal: 0.3 is 3/10.
         experts: whose weights are mixed for each input (`CondConv2d`): only those of live channels are, on the board.
+        routing: of the experts: "sigmoid" or "softmax".
         quantizer: of the output, which begins at 0; Affine8(relu=True) unless given.
 
     Attributes:
@@ -57,7 +58,7 @@ class GatedConv2d(nn.Module):
         live: [N, k] int64, the live channels of each sample of the last batch, in ascending order.
 
     Raises:
-        UnsupportedError: a density not in (0, 1], or a quantizer of another kind.
+        UnsupportedError: a density not in (0, 1], a routing without experts, or a quantizer of another kind.
     """
 
     gates: Tensor | None
@@ -73,6 +74,7 @@ class GatedConv2d(nn.Module):
         stride: int | tuple[int, int] = 1,
         padding: int | tuple[int, int] = 0,
         experts: int = 0,
+        routing: str = "sigmoid",
         quantizer: Affine8 | None = None,
     ) -> None:
         super().__init__()
@@ -81,10 +83,12 @@ class GatedConv2d(nn.Module):
             raise UnsupportedError(f"a density of {density}", where="GatedConv2d", fix="Give one in (0, 1].")
         self.density = share
         self.k = math.ceil(share * out_channels)
+        if routing != "sigmoid" and not experts:
+            raise UnsupportedError(f"a routing by {routing}", where="GatedConv2d", fix="Give a number of experts.")
         self.convolution: QuantConv2d | CondConv2d
         if experts:
             self.convolution = CondConv2d(
-                in_channels, out_channels, kernel_size, experts=experts, stride=stride, padding=padding
+                in_channels, out_channels, kernel_size, experts=experts, stride=stride, padding=padding, routing=routing
             )
         else:
             self.convolution = QuantConv2d(

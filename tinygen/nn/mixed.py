@@ -7,6 +7,7 @@ B. Yang et al., "CondConv: Conditionally Parameterized Convolutions for Efficien
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -15,17 +16,19 @@ from torch import Tensor, nn
 from tinygen.errors import UnsupportedError
 from tinygen.ir.encodings import Affine
 from tinygen.ir.epilogue import Rescale
-from tinygen.ir.graph import Graph
-from tinygen.ir.interpreter import evaluate
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.softmax import Softmax
 from tinygen.ir.ops.unary import Logistic
 from tinygen.ir.tensor import Tensor as Codes
 from tinygen.nn.layers import QuantLinear
 from tinygen.nn.quantizers import Affine8, Symmetric8
-from tinygen.nn.quantizers.base import straight_through
+from tinygen.nn.quantizers.base import check_choice, straight_through
 from tinygen.nn.quantizers.ranges import MOMENTUM
 
+ROUTING: Mapping[str, type[Logistic | Softmax]] = {"sigmoid": Logistic, "softmax": Softmax}
+"""What makes routing weights of a router's logits."""
 SHARES = Affine("int8", (1 / 256,), (-128,))
-"""Of the sigmoid's codes: 256ths."""
+"""Of the codes of routing weights: 256ths."""
 _EXPERTS = 16
 _BITS = 12
 """Of the multiplier that rounds mixed weights: sums of 16 experts times it fit 32 bits."""
@@ -34,20 +37,21 @@ _BITS = 12
 class CondConv2d(nn.Module):
     """A convolution with the weights alpha_1 W_1 + ... + alpha_E W_E, alpha = sigmoid(router(mean of each channel)).
 
-    Equations 3.2 and 3.3 of the thesis; sigmoids, so that alphas do not add up to 1. Experts are int8 with a scale for
-    each output channel, which all experts share. Mixed weights are rounded to int8 once, over the range observed in
-    training, in the arithmetic of the board.
+    Equations 3.2 and 3.3 of the thesis; sigmoids, so that alphas do not add up to 1, or a softmax over experts. Experts
+    are int8 with a scale for each output channel, which all experts share. Mixed weights are rounded to int8 once, over
+    the range observed in training, in the arithmetic of the board.
 
     Args:
         in_channels, out_channels, kernel_size, stride, padding: as of nn.Conv2d; without bias, dilation and groups.
         experts: E, 1 to 16; the thesis has 4.
+        routing: "sigmoid", which the thesis found better, or "softmax", over the experts.
 
     Attributes:
         weight: of all experts, [E, O, I, KH, KW].
         shares: [N, E], alphas of the last batch; None before the first.
 
     Raises:
-        UnsupportedError: no experts, or too many.
+        UnsupportedError: no experts, or too many; another routing.
     """
 
     mixed_range: Tensor
@@ -63,8 +67,10 @@ class CondConv2d(nn.Module):
         experts: int = 4,
         stride: int | tuple[int, int] = 1,
         padding: int | tuple[int, int] = 0,
+        routing: str = "sigmoid",
     ) -> None:
         super().__init__()
+        self.routing = check_choice("CondConv2d's routing", routing, tuple(ROUTING))
         if not 1 <= experts <= _EXPERTS:
             raise UnsupportedError(f"{experts} experts", where="CondConv2d", fix=f"Give 1 to {_EXPERTS}.")
         self.in_channels, self.out_channels = in_channels, out_channels
@@ -83,7 +89,7 @@ class CondConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         logits = self.logit_quantizer(self.router(self.mean_quantizer(x.mean((2, 3)))))
-        soft = torch.sigmoid(logits)
+        soft = self._routed(logits)
         counts = self._counts(logits)
         self.shares = straight_through(soft, (counts / 256).to(x.dtype))
         codes, scale = self.expert_codes()
@@ -110,13 +116,17 @@ class CondConv2d(nn.Module):
         rounding = self.rounding()
         return float(2.0 ** rounding.shift[0] / rounding.multiplier[0] / 256)
 
+    def _routed(self, logits: Tensor) -> Tensor:
+        return torch.softmax(logits, 1) if self.routing == "softmax" else torch.sigmoid(logits)
+
     def _counts(self, logits: Tensor) -> Tensor:
-        """Alphas in 256ths, int64, as the board's table has them."""
+        """Alphas in 256ths, int64 [N, E], as the board computes them."""
         if self.training:
-            return (torch.sigmoid(logits.detach().double()) * 256).round().clamp(0, 255).long()
+            return (self._routed(logits.detach().double()) * 256).round().clamp(0, 255).long()
         codes, encoding = self.logit_quantizer.codes(logits)
-        assert isinstance(encoding, Affine)
-        return torch.from_numpy(_table(encoding)[codes.astype(np.int64) + 128] + 128)
+        op = ROUTING[self.routing](name="shares", inputs=("logits",), outputs=("shares",))
+        node = Node(op, (Codes("logits", codes.shape, encoding),), (Codes("shares", codes.shape, SHARES),))
+        return torch.from_numpy(op.evaluate(node, [codes])[0].astype(np.int64) + 128)
 
     def _mixed(self, counts: Tensor, codes: Tensor, scale: Tensor) -> Tensor:
         """Mixed weights [N, O, I, KH, KW] as the board rounds them, float64."""
@@ -136,11 +146,3 @@ class CondConv2d(nn.Module):
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
-
-
-def _table(encoding: Affine) -> np.ndarray:
-    """The sigmoid's codes of all codes of logits, int64 [256]."""
-    x, y = Codes("x", (256,), encoding), Codes("y", (256,), SHARES)
-    op = Logistic(name="shares", inputs=("x",), outputs=("y",))
-    graph = Graph("shares", {"x": x, "y": y}, (op,), ("x",), ("y",))
-    return evaluate(graph, [np.arange(-128, 128).astype(np.int8)])[0].astype(np.int64)

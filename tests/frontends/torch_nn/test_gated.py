@@ -33,13 +33,15 @@ from tinygen.nn import (
 from tinygen.nn.gated import winners
 
 
-def _network(density: Fraction | float = 0.5, channels: int = 10, experts: int = 0) -> nn.Module:
+def _network(
+    density: Fraction | float = 0.5, channels: int = 10, experts: int = 0, routing: str = "sigmoid"
+) -> nn.Module:
     """Gated layers behind each other, a pool on live channels, and heads that want all channels."""
     torch.manual_seed(2)
     return nn.Sequential(
         InputQuant(),
         GatedConv2d(3, channels, 3, density=density, padding=1),
-        GatedConv2d(channels, channels, 3, density=density, stride=2, experts=experts),
+        GatedConv2d(channels, channels, 3, density=density, stride=2, experts=experts, routing=routing),
         nn.MaxPool2d(2),
         GatedConv2d(channels, channels, 1, density=density),
         nn.Flatten(),
@@ -47,9 +49,11 @@ def _network(density: Fraction | float = 0.5, channels: int = 10, experts: int =
     )
 
 
-def _trained(density: Fraction | float = 0.5, channels: int = 10, experts: int = 0) -> tuple[nn.Module, torch.Tensor]:
+def _trained(
+    density: Fraction | float = 0.5, channels: int = 10, experts: int = 0, routing: str = "sigmoid"
+) -> tuple[nn.Module, torch.Tensor]:
     x = images(24, 3, 10, 10)
-    network = like_trained(_network(density, channels, experts), x)
+    network = like_trained(_network(density, channels, experts, routing), x)
     generator = torch.Generator().manual_seed(4)
     for layer in gated_layers(network).values():
         layer.beta.data.normal_(0.0, 0.3, generator=generator)
@@ -108,10 +112,13 @@ def test_utilisation() -> None:
     assert torch.equal(counts["2"], torch.bincount(layer.live.flatten(), minlength=10))
 
 
-@pytest.mark.parametrize(("density", "experts"), [(0.5, 0), (0.3, 3), (1.0, 0)])
-def test_against_the_module(density: float, experts: int) -> None:
+@pytest.mark.parametrize(
+    ("density", "experts", "routing"),
+    [(0.5, 0, "sigmoid"), (0.3, 3, "sigmoid"), (0.3, 5, "softmax"), (1.0, 0, "sigmoid")],
+)
+def test_against_the_module(density: float, experts: int, routing: str) -> None:
     """Lists are the module's; codes too, where float32 does not round over a boundary."""
-    network, x = _trained(density, experts=experts)
+    network, x = _trained(density, experts=experts, routing=routing)
     graph = tinygen.export(network, x[:1], name="gated")
     lists = [key for key, tensor in graph.tensors.items() if isinstance(tensor.encoding, ChannelList)]
     made: dict[str, np.ndarray] = {}
@@ -132,15 +139,15 @@ def test_against_the_module(density: float, experts: int) -> None:
     assert differing <= total / 2000, f"{differing} of {total}"
 
 
-def _mixed() -> tuple[nn.Module, torch.Tensor]:
+def _mixed(routing: str = "sigmoid") -> tuple[nn.Module, torch.Tensor]:
     """Mixed weights without gates."""
     torch.manual_seed(5)
     network = nn.Sequential(
         InputQuant(),
-        CondConv2d(3, 6, 3, experts=3, padding=1),
+        CondConv2d(3, 6, 3, experts=3, padding=1, routing=routing),
         nn.BatchNorm2d(6),
         Affine8(relu=True),
-        CondConv2d(6, 5, 1, experts=5, stride=2),
+        CondConv2d(6, 5, 1, experts=5, stride=2, routing=routing),
         nn.BatchNorm2d(5),
         Affine8(relu=True),
         nn.AdaptiveAvgPool2d(1),
@@ -151,14 +158,20 @@ def _mixed() -> tuple[nn.Module, torch.Tensor]:
     return like_trained(network, x), x
 
 
-def test_mixed_weights() -> None:
+@pytest.mark.parametrize("routing", ["sigmoid", "softmax"])
+def test_mixed_weights(routing: str) -> None:
     """Shares depend on the input, weights are on the board's grid, gradients reach every expert and the router."""
-    network, x = _mixed()
+    network, x = _mixed(routing)
     out = network(x).detach()
     layer = network[1]
     assert isinstance(layer, CondConv2d) and layer.shares is not None
     assert layer.shares.std(0).min() > 0 and bool(((layer.shares * 256) % 1 == 0).all())
+    known = (256 * layer.shares.detach()).numpy()
+    assert (np.abs(known.sum(1) - 256).max() <= 2) == (routing == "softmax"), "it adds up to 1, but for three roundings"
     graph = tinygen.export(network, x[:1], name="mixed")
+    (shares,) = (name for name in graph.tensors if name.endswith("1.shares"))
+    counts = np.concatenate([evaluate_all(graph, [codes])[shares] for codes in _codes(network, x)]).astype(int) + 128
+    assert np.array_equal(counts, known)
     scale = graph.tensors[graph.outputs[0]].integer.scale[0]
     found = np.concatenate([evaluate(graph, [codes])[0] for codes in _codes(network, x)])
     np.testing.assert_allclose(found * scale, out.numpy(), atol=2e-3 * float(out.abs().max()))
@@ -176,7 +189,7 @@ def _everything(graphs: Sequence[Graph], feeds: Sequence[Sequence[Sequence[np.nd
 
 
 def test_in_c_and_through_files(tmp_path: Path) -> None:
-    made = [_trained(0.5), _trained(0.3, 7, experts=4), _mixed()]
+    made = [_trained(0.5), _trained(0.3, 7, experts=4), _mixed(), _trained(0.4, 9, 5, "softmax")]
     graphs = [tinygen.export(network, x[:1], name=f"gated_{i}") for i, (network, x) in enumerate(made)]
     for graph in graphs:
         tinygen.save(graph, tmp_path / "net.tg")
@@ -189,5 +202,9 @@ def test_refused() -> None:
     for density in (0.0, 1.5):
         with pytest.raises(UnsupportedError, match="a density of"):
             GatedConv2d(3, 4, 3, density=density)
+    with pytest.raises(UnsupportedError, match="a routing by softmax"):
+        GatedConv2d(3, 4, 3, density=0.5, routing="softmax")
+    with pytest.raises(UnsupportedError, match="'tanh' asked for"):
+        CondConv2d(3, 4, 3, routing="tanh")
     with pytest.raises(UnsupportedError, match="values below 0"):
         GatedConv2d(3, 4, 3, density=0.5, quantizer=Affine8())

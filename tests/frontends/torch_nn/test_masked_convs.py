@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -19,6 +20,7 @@ from tinygen.errors import ModelError, UnsupportedError
 from tinygen.ir.encodings import ChannelList
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate, evaluate_all
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.masked_conv_2d import MaskedConv2D, counted
 from tinygen.nn import (
     Affine8,
@@ -30,7 +32,9 @@ from tinygen.nn import (
     firing_loss,
     masked_layers,
 )
-from tinygen.nn.fire_together import MaskPredictor, firing_labels, winning_labels
+from tinygen.nn.fire_together import firing_labels, winning_labels
+from tinygen.nn.mask_predictors import MaskPredictor
+from tinygen.passes.pipeline import simplify
 
 
 class _Residual(nn.Module):
@@ -65,6 +69,8 @@ def _trained(**signature: Any) -> tuple[nn.Module, Tensor]:
     x = images(24, 3, 10, 10) * images(24, 3, 1, 1, seed=1).exp()
     network = _network(**signature)
     for number, layer in enumerate(masked_layers(network).values()):
+        if not isinstance(layer.predictor, MaskPredictor):
+            continue
         generator = torch.Generator().manual_seed(number)
         layer.predictor.weight.data.normal_(0.0, 9.0, generator=generator)
         layer.predictor.bias.data.normal_(0.2, 1.0, generator=generator)
@@ -82,7 +88,17 @@ def _listed(graph: Graph, values: dict[str, np.ndarray], name: str) -> list[int]
     return counted(values[name], encoding.of).tolist() if encoding.counted else values[name].reshape(-1).tolist()
 
 
-@pytest.mark.parametrize("signature", [{"mass": 0.9}, {"density": 0.4}, {"mass": 1.0, "joint": True}], ids=str)
+@pytest.mark.parametrize(
+    "signature",
+    [
+        {"mass": 0.9},
+        {"density": 0.4},
+        {"mass": 1.0, "joint": True},
+        {"mass": 0.9, "prediction": "maxima"},
+        {"density": 0.4, "prediction": "maxima"},
+    ],
+    ids=str,
+)
 def test_against_the_module(signature: dict[str, Any]) -> None:
     """Lists are the module's; codes too, where float32 does not round over a boundary."""
     network, x = _trained(**signature)
@@ -118,6 +134,39 @@ def test_dead_inputs_are_not_read() -> None:
     assert reads == [False, True, True, False]
 
 
+def test_random_masks() -> None:
+    """The same filters for every input, drawn with torch's seed; exported as layers whose other channels are zero."""
+    network, x = _trained(density=0.4, prediction="random")
+    again, _ = _trained(density=0.4, prediction="random")
+    found, kept = network(x).detach(), {}
+    for (name, layer), other in zip(masked_layers(network).items(), masked_layers(again).values(), strict=True):
+        assert layer.live is not None and layer.k is not None and layer.logits is None
+        kept[name] = layer.live[0]
+        assert bool((layer.live == kept[name]).all()) and int(kept[name].sum()) == layer.k
+        assert torch.equal(layer.predictor.order, other.predictor.order)
+    assert not torch.equal(kept["1"], kept["3"])
+    other, _ = _trained(density=0.4, prediction="random")
+    other.load_state_dict(_another(network).state_dict())
+    other(x)
+    assert not torch.equal(other[1].live[0], kept["1"]), "lists are saved with the weights"
+    assert float(firing_loss(network)) == 0.0
+    graph = tinygen.export(network, x[:1], name="random")
+    assert not any(isinstance(tensor.encoding, ChannelList) for tensor in graph.tensors.values())
+    scale = graph.tensors[graph.outputs[0]].integer.scale[0]
+    codes = np.concatenate([evaluate(graph, [sample])[0] for sample in _codes(network, x)])
+    np.testing.assert_allclose(codes * scale, found.numpy(), atol=2e-3 * float(found.abs().max()))
+    convs = [node.output.shape[3] for node in simplify(graph).nodes() if isinstance(node.op, IntegerConv2D)]
+    assert len(convs) == 4 and convs[0] <= 4 and convs[3] <= 3, "nothing is computed of the other filters"
+
+
+def _another(network: nn.Module) -> nn.Module:
+    """With other lists."""
+    made = copy.deepcopy(network)
+    for layer in masked_layers(made).values():
+        layer.predictor.order = layer.predictor.order.flip(0)
+    return made
+
+
 def _compare(networks: Sequence[tuple[nn.Module, Tensor]], count: int, on_board: bool) -> None:
     graphs, feeds = [], []
     for number, (network, x) in enumerate(networks):
@@ -129,7 +178,14 @@ def _compare(networks: Sequence[tuple[nn.Module, Tensor]], count: int, on_board:
 
 @pytest.mark.long
 def test_on_a_board() -> None:
-    _compare([_trained(mass=0.9), _trained(density=Fraction(2, 5)), _trained(density=1.0)], 6, True)
+    signatures: list[dict[str, Any]] = [{"mass": 0.9}, {"density": Fraction(2, 5)}, {"density": 1.0}]
+    signatures += [{"mass": 0.9, "prediction": "maxima"}, {"density": 0.4, "prediction": "maxima"}]
+    _compare([_trained(**signature) for signature in signatures], 6, True)
+
+
+def test_maxima_in_c() -> None:
+    """Logits with biases."""
+    _compare([_trained(mass=0.9, prediction="maxima")], 4, False)
 
 
 def _gradients(network: nn.Module, loss: Tensor) -> tuple[float, float]:
@@ -143,7 +199,7 @@ def _gradients(network: nn.Module, loss: Tensor) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("joint", [False, True])
-@pytest.mark.parametrize("signature", [{"mass": 0.8}, {"density": 0.5}], ids=str)
+@pytest.mark.parametrize("signature", [{"mass": 0.8}, {"density": 0.5}, {"mass": 0.8, "prediction": "maxima"}], ids=str)
 def test_where_gradients_go(joint: bool, signature: dict[str, Any]) -> None:
     """Decoupled: labels teach predictors alone, and the task everything else. Joint: each teaches both."""
     network, x = _trained(joint=joint, **signature)
@@ -187,10 +243,11 @@ def test_batch_norm_follows_masked_inputs() -> None:
     assert torch.allclose(second.norm.running_mean, wanted, atol=1e-5)
 
 
-def test_predictor() -> None:
+@pytest.mark.parametrize("softmax", [True, False])
+def test_predictor(softmax: bool) -> None:
     """The logits of the definition, but for rounding to 8 bits; integers have their signs; a logit of 0 is dead."""
     torch.manual_seed(0)
-    predictor = MaskPredictor(6, 4)
+    predictor = MaskPredictor(6, 4, softmax=softmax)
     predictor.weight.data.normal_()
     predictor.bias.data.normal_()
     x = images(50, 6, 3, 3).abs()
@@ -198,8 +255,9 @@ def test_predictor() -> None:
     for _ in range(3):
         predictor(x)
     logits, integers = predictor.eval()(x)
-    wanted = torch.softmax(x.amax((2, 3)), 1) @ predictor.weight.T + predictor.bias
-    assert float((logits - wanted).detach().abs().max()) < 0.05
+    peaks = x.amax((2, 3))
+    wanted = (torch.softmax(peaks, 1) if softmax else peaks) @ predictor.weight.T + predictor.bias
+    assert float((logits - wanted).detach().abs().max()) < (0.05 if softmax else 0.15)
     assert torch.equal(logits > 0, integers > 0) and torch.equal(integers, integers.round())
     predictor.weight.data.zero_()
     predictor.bias.data.zero_()
@@ -240,6 +298,11 @@ def test_what_is_refused() -> None:
     for signature in ({"mass": 0.0}, {"density": 1.5}):
         with pytest.raises(UnsupportedError, match="a mass or density of"):
             MaskedConv2d(3, 4, 3, **signature)
+    for signature in ({"mass": 0.5}, {"density": 0.5, "joint": True}):
+        with pytest.raises(UnsupportedError, match="a random mask that depends on the input"):
+            MaskedConv2d(3, 4, 3, prediction="random", **signature)
+    with pytest.raises(UnsupportedError, match="'mean' asked for"):
+        MaskedConv2d(3, 4, 3, density=0.5, prediction="mean")
     with pytest.raises(UnsupportedError, match="values below 0"):
         MaskedConv2d(3, 4, 3, mass=0.5, quantizer=Affine8())
     with pytest.raises(UnsupportedError, match="without logits"):
@@ -247,6 +310,10 @@ def test_what_is_refused() -> None:
     network, x = _trained(mass=0.9)
     masked_layers(network)["1"].masking = False
     with pytest.raises(UnsupportedError, match="a predictor that is not used"):
+        tinygen.export(network, x[:1], name="masked")
+    network, x = _trained(mass=0.9, prediction="maxima")
+    masked_layers(network)["1"].predictor.bias.data[2] = 1e9
+    with pytest.raises(UnsupportedError, match="a bias far larger than all weights"):
         tinygen.export(network, x[:1], name="masked")
 
 

@@ -20,7 +20,8 @@ from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
 from tinygen.ir.ops.positive_channels import PositiveChannels
 from tinygen.ir.ops.softmax_numerator import LARGEST, SoftmaxNumerator
 from tinygen.ir.tensor import Tensor
-from tinygen.nn.fire_together import MaskedConv2d, MaskPredictor
+from tinygen.nn.fire_together import MaskedConv2d
+from tinygen.nn.mask_predictors import MaskPredictor, RandomMask
 
 _POWERS = Levels((1 / LARGEST,), bits=8, signed=False)
 _SAME = Rescale((1,), (0,), (0,), -(2**31 - 1), 2**31 - 1)
@@ -35,6 +36,8 @@ def convolution(builder: Builder, module: MaskedConv2d, x: Value, where: str) ->
     if not module.masking:
         fix = "Set masking to True; or train a QuantConv2d, a batch norm and a quantizer instead."
         raise UnsupportedError("a layer with a predictor that is not used", where=where, fix=fix)
+    if isinstance(module.predictor, RandomMask):
+        return _fixed(builder, module, x, where)
     if module.convolution.kernel_scales() is not None:
         fix = "Give it another weight quantizer."
         raise UnsupportedError("a mask over weights with a scale for each kernel", where=where, fix=fix)
@@ -52,6 +55,14 @@ def convolution(builder: Builder, module: MaskedConv2d, x: Value, where: str) ->
     return replace(_ended(builder, module, gathered, where), live=live)
 
 
+def _fixed(builder: Builder, module: MaskedConv2d, x: Value, where: str) -> Coded:
+    """A convolution whose filters that are not in a random list give zeros for every input."""
+    assert isinstance(module.predictor, RandomMask) and module.k is not None
+    kept = module.predictor.kept(module.k).double().numpy()
+    sums = layers.convolution(builder, module.convolution, operands.image(builder, x, where), where)
+    return _ended(builder, module, sums, where, kept)
+
+
 def _logits(builder: Builder, predictor: MaskPredictor, x: Coded, where: str) -> Tensor:
     """Integers, int32 [1, filters], proportional to the logits with a positive factor."""
     inputs, listed = predictor.weight.shape[1], "" if x.live is None else x.live.name
@@ -61,11 +72,15 @@ def _logits(builder: Builder, predictor: MaskPredictor, x: Coded, where: str) ->
     chain, fields = linear((x.gain,) * inputs), {"statistic": Statistic.MAXIMUM}
     peaks = Pending(ChannelStatistic, fields, names, (1, inputs), chain, reach, f"{where}.maxima")
     coded = layers.activation_quantizer(builder, predictor.quantizer, peaks, f"{where}.maxima")
-    powers = builder.write(SoftmaxNumerator, f"{where}.powers", (coded.tensor.name,), _POWERS, f"{where}.powers")
+    given = coded.tensor
+    if predictor.softmax:
+        given = builder.write(SoftmaxNumerator, f"{where}.powers", (given.name,), _POWERS, f"{where}.powers")
     codes, step = predictor.codes()
-    weights = builder.constant(f"{where}.predictor", codes, Affine("int8", (step * LARGEST,), (0,)))
+    scale = step / given.integer.scale[0]
+    weights = builder.constant(f"{where}.predictor", codes, Affine("int8", (scale,), (0,)))
     name, encoding = f"{where}.logits", Affine("int32", (step,), (0,))
-    return builder.write(IntegerFullyConnected, name, (powers.name, weights), encoding, name, epilogue=_SAME)
+    ending = replace(_SAME, offset=predictor.biases())
+    return builder.write(IntegerFullyConnected, name, (given.name, weights), encoding, name, epilogue=ending)
 
 
 def _with(
@@ -76,11 +91,11 @@ def _with(
     return replace(sums, op=op, inputs=(*sums.inputs, *names), shape=shape)
 
 
-def _ended(builder: Builder, module: MaskedConv2d, sums: Pending, where: str) -> Coded:
-    """The codes after batch norm and ReLU."""
+def _ended(builder: Builder, module: MaskedConv2d, sums: Pending, where: str, kept: np.ndarray | float = 1.0) -> Coded:
+    """The codes after batch norm and ReLU, times 1 or 0."""
     norm = module.norm
     assert norm.running_mean is not None and norm.running_var is not None
     values = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
     mean, variance, gamma, beta = (value.detach().double().numpy() for value in values)
-    chain = sums.chain.batch_norm(mean, variance, norm.eps, gamma, beta).relu()
+    chain = sums.chain.batch_norm(mean, variance, norm.eps, gamma, beta).relu().affine(kept)
     return layers.activation_quantizer(builder, module.quantizer, sums.then(chain), where)

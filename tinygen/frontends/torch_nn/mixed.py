@@ -12,9 +12,8 @@ from tinygen.ir.encodings import Affine
 from tinygen.ir.ops.channel_statistic import ChannelStatistic, Statistic
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
 from tinygen.ir.ops.mix_weights import MixWeights
-from tinygen.ir.ops.unary import Logistic
 from tinygen.ir.ops.window import Padding, axis
-from tinygen.nn.mixed import SHARES, CondConv2d
+from tinygen.nn.mixed import ROUTING, SHARES, CondConv2d
 
 _CODES = Affine("int8", (1.0,), (0,))
 """Of mixed weights: what they stand for depends on the channel, which lists choose."""
@@ -70,7 +69,7 @@ def weights(
     known = layers.activation_quantizer(builder, module.mean_quantizer, mean, f"{where}.mean")
     logits = layers.dense(builder, module.router, known, f"{where}.router")
     coded = layers.activation_quantizer(builder, module.logit_quantizer, logits, f"{where}.logits")
-    shares = builder.write(Logistic, f"{where}.shares", (coded.tensor.name,), SHARES, f"{where}.shares")
+    shares = builder.write(ROUTING[module.routing], f"{where}.shares", (coded.tensor.name,), SHARES, f"{where}.shares")
     codes, scale = module.expert_codes()
     scales = scale.double().numpy()
     encoding = Affine("int8", tuple(scales.tolist()), (0,) * len(scales), 1)
