@@ -67,6 +67,29 @@ static inline float tg_tanh(float x)
     return x < 0.0f ? -t : t;
 }
 
+/* exp(x) - 1 for x <= 0: with t = tanh(x / 2) it is 2 t / (1 - t), and nothing cancels near zero. */
+static inline float tg_expm1(float x)
+{
+    const float t = tg_tanh(0.5f * x);
+    return 2.0f * t / (1.0f - t);
+}
+
+/* x times the normal distribution's integral up to x. Abramowitz and Stegun, 7.1.26: erfc(a), error below 1.5e-7. */
+static inline float tg_gelu(float x)
+{
+    const float a = (x < 0.0f ? -x : x) * 0.707106781f;
+    const float t = 1.0f / (1.0f + 0.3275911f * a);
+    const float p = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
+    const float tail = 0.5f * p * tg_exp(-a * a);
+    return x * (x < 0.0f ? tail : 1.0f - tail);
+}
+
+/* The same by tanh (Hendrycks and Gimpel, 2016): x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). */
+static inline float tg_gelu_tanh(float x)
+{
+    return 0.5f * x * (1.0f + tg_tanh(0.797884561f * x * (1.0f + 0.044715f * x * x)));
+}
+
 /* Nearest integer, ties away from zero; |x| < 2^31. */
 static inline int32_t tg_round(float x)
 {

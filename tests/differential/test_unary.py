@@ -22,6 +22,8 @@ def _options(name: str, rng: np.random.Generator) -> dict[str, Any]:
         return options("LeakyReluOptions", alpha=alpha)
     if name == "SOFTMAX":
         return options("SoftmaxOptions", beta=float(rng.choice([1.0, 1.0, 0.5, 2.0])))
+    if name == "GELU":
+        return options("GeluOptions", approximate=bool(rng.random() < 0.5))
     tables = {
         "HARD_SWISH": "HardSwishOptions",
         "ABS": "AbsOptions",
@@ -54,7 +56,7 @@ def case(draw: Draw, name: str, source: str, target: str = "") -> ModelSpec:
 CASES = {
     **{
         f"{name} int8": (partial(case, name=name, source="int8"), 48)
-        for name in ("LOGISTIC", "TANH", "RELU", "RELU6", "LEAKY_RELU", "ABS")
+        for name in ("LOGISTIC", "TANH", "RELU", "RELU6", "LEAKY_RELU", "ABS", "GELU")
     },
     **{f"{name} int8": (partial(case, name=name, source="int8"), 64) for name in ("SOFTMAX", "HARD_SWISH")},
     **{
@@ -70,6 +72,7 @@ CASES = {
             "HARD_SWISH",
             "ABS",
             "NEG",
+            "GELU",
         )
     },
     **{

@@ -104,6 +104,12 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     ),
     "a quantizer clamped to 5.0..5.0": lambda: plain(lambda n, x: n.clipped(x, 0.1, 5, 5)),
     # Operators and attributes.
+    "mode linear": lambda: layer(lambda n, x: n.node("Resize", x, "", n.constant([1, 1, 2, 2]), mode="linear")),
+    "Resize images only": lambda: layer(lambda n, x: n.node("Resize", x, "", n.constant([1, 2, 2, 2]))),
+    "no rule of TFLite gives its pixels": lambda: layer(
+        lambda n, x: n.node("Resize", x, "", n.constant([1, 1, 1.5, 1]), nearest_mode="ceil")
+    ),
+    "Only ELU with alpha 1": lambda: layer(lambda n, x: q(n, n.node("Elu", x, alpha=0.5))),
     "operator Erf is not supported": lambda: layer(lambda n, x: n.node("Erf", x)),
     f"operator FloatQuant of domain '{QONNX}' is not supported": lambda: layer(
         lambda n, x: n.node("FloatQuant", x, domain=QONNX)

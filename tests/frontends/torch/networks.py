@@ -17,6 +17,7 @@ from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.reduce import Mean
+from tinygen.ir.ops.transpose_conv import TransposeConv
 
 torch = need("torch")
 nn, F = torch.nn, torch.nn.functional
@@ -42,6 +43,22 @@ class Small(nn.Module):
         y = x * weight[:, :, None, None]
         x = self.pool(torch.cat([x, y], 1))
         return self.last(x.flatten(1)).softmax(1)
+
+
+class Mirror(nn.Module):
+    """To a quarter of the pixels and back: a transposed convolution, images made larger in two ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.GELU())
+        self.up = nn.Sequential(nn.ConvTranspose2d(8, 6, 4, 2, 1, bias=False), nn.BatchNorm2d(6), nn.ReLU())
+        self.longer = nn.Sequential(nn.ConvTranspose2d(8, 6, 3, 2, 1, 1), nn.ELU())
+        self.last = nn.Conv2d(18, 2, 1)
+
+    def forward(self, x: Any) -> Any:
+        x = self.down(x)
+        wide = F.interpolate(x[:, :6], scale_factor=2, mode="bilinear")
+        return self.last(torch.cat([self.up(x), self.longer(x) + F.interpolate(x[:, 2:], (16, 16)), wide], 1))
 
 
 def small(seed: int = 0) -> Any:
@@ -77,6 +94,14 @@ def fake_quantized(node: Node, values: Mapping[str, np.ndarray]) -> np.ndarray |
         groups = x.shape[1] if isinstance(op, DepthwiseConv2D) else op.groups(node)
         y = F.conv2d(x, operands[1].permute(order), *operands[2:], op.stride, 0, op.dilation, groups)
         result = y.permute(0, 2, 3, 1)
+    elif isinstance(op, TransposeConv):
+        rows, columns = op.geometry(node)
+        y = F.conv_transpose2d(
+            operands[0].permute(0, 3, 1, 2), operands[1].permute(3, 0, 1, 2), *operands[2:], op.stride
+        )
+        # Rows that no input reaches are zero, which is not what this oracle has: the networks here have none.
+        top, left = rows.before, columns.before
+        result = y[:, :, top : top + op.size[0], left : left + op.size[1]].permute(0, 2, 3, 1)
     elif isinstance(op, FullyConnected):
         result = F.linear(operands[0], *operands[1:])
     elif isinstance(op, Add | Sub | Mul):

@@ -69,6 +69,9 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], list[str]]] = {
     "hardsigmoid": (F.hardsigmoid, ["add", "mul"]),
     "silu": (F.silu, ["logistic", "mul"]),
     "leaky_relu": (lambda x: F.leaky_relu(x, 0.2), ["leaky_relu"]),
+    "gelu": (F.gelu, ["gelu"]),
+    "gelu, tanh": (lambda x: F.gelu(x, approximate="tanh"), ["gelu"]),
+    "elu": (F.elu, ["elu"]),
     "abs": (torch.abs, ["abs"]),
     "neg": (lambda x: -x, ["neg"]),
     "scalars": (lambda x: (3 - x * 2 + 1) / 4, ["mul", "sub", "add", "mul"]),
@@ -88,6 +91,15 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], list[str]]] = {
     "average pool, ceil": (lambda x: F.avg_pool2d(x, 3, 2, ceil_mode=True), ["average_pool_2d"]),
     "adaptive pool": (lambda x: F.adaptive_avg_pool2d(x, (4, 5)), ["average_pool_2d"]),
     "global pool": (lambda x: F.adaptive_avg_pool2d(x, 1).flatten(1), ["mean", "reshape"]),
+    "adaptive max pool": (lambda x: F.adaptive_max_pool2d(x, (2, 5)), ["max_pool_2d"]),
+    "nearest": (lambda x: F.interpolate(x, scale_factor=2), ["resize_nearest_neighbor"]),
+    "nearest, fewer": (lambda x: F.interpolate(x, (5, 7)), ["resize_nearest_neighbor"]),
+    "nearest, exact": (lambda x: F.interpolate(x, (5, 17), mode="nearest-exact"), ["resize_nearest_neighbor"]),
+    "bilinear": (lambda x: F.interpolate(x, (13, 7), mode="bilinear"), ["resize_bilinear"]),
+    "bilinear, aligned": (
+        lambda x: F.interpolate(x, scale_factor=(2, 3), mode="bilinear", align_corners=True),
+        ["resize_bilinear"],
+    ),
     "cat": (lambda x: torch.cat([x, torch.relu(x)], 1), ["clamp", "concatenation"]),
     "cat of rows": (lambda x: torch.cat([x, x * 2], 2), ["mul", "concatenation"]),
     "halves": (lambda x: torch.cat(x.chunk(2, 1)[::-1], 1), ["strided_slice", "strided_slice", "concatenation"]),
@@ -145,6 +157,29 @@ def test_convolutions(data: st.DataObject) -> None:
     graph = compare(nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), nn.ReLU()), IMAGE)
     assert ("depthwise_conv_2d" in kinds(graph)) == (groups == 6)
     assert set(kinds(graph)) <= {"conv_2d", "depthwise_conv_2d", "pad"}
+
+
+@settings(max_examples=6)
+@given(st.data())
+def test_transposed_convolutions(data: st.DataObject) -> None:
+    """What padding crops, and rows and columns that `output_padding` adds, also beyond the padding."""
+    kernel = (data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4)))
+    stride = (data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3)))
+    padding = tuple(data.draw(st.integers(0, size - 1)) for size in kernel)
+    longer = tuple(data.draw(st.integers(0, step - 1)) for step in stride)
+    conv = nn.ConvTranspose2d(6, 5, kernel, stride, padding, longer, bias=data.draw(st.booleans()))
+    graph = compare(nn.Sequential(conv, nn.BatchNorm2d(5), nn.ReLU()), IMAGE)
+    assert kinds(graph) == ["transpose_conv"]
+
+
+def test_signals_get_longer() -> None:
+    layers = [nn.ConvTranspose1d(6, 4, 5, 3, 1, 2), nn.ReLU(), nn.Upsample(scale_factor=2), nn.AdaptiveMaxPool1d(29)]
+    found = kinds(compare(nn.Sequential(*layers), (1, 6, 9)))
+    assert [kind for kind in found if kind not in ("reshape", "transpose")] == [
+        "transpose_conv",
+        "resize_nearest_neighbor",
+        "max_pool_2d",
+    ]
 
 
 def test_linear_after_flatten() -> None:

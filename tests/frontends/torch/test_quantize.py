@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.frontends.torch.networks import SHAPE, layer_differences, small
+from tests.frontends.torch.networks import SHAPE, Mirror, layer_differences, small
 from tests.support.host_batch import run_on_host
-from tests.support.torch_models import codes_of, kinds, need, real_outputs
+from tests.support.torch_models import codes_of, kinds, need, randomize, real_outputs
 from tinygen.errors import TinygenError
+from tinygen.frontends.ptq.correction import mean_output, mean_taps
 from tinygen.frontends.ptq.encodings import affine
 from tinygen.frontends.ptq.options import QuantizeOptions
 from tinygen.ir.encodings import Affine
@@ -22,6 +23,7 @@ from tinygen.ir.interpreter import evaluate_all
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.transpose_conv import TransposeConv
 from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
 
@@ -89,6 +91,39 @@ def test_against_torch(graph: Graph) -> None:
     found = real_outputs(graph, TEST.numpy())
     assert np.abs(found - wanted).max() < 0.05
     assert (found.argmax(1) == wanted.argmax(1)).mean() > 0.9
+
+
+def test_larger_images() -> None:
+    """Transposed convolutions have weights per channel and corrected biases, larger images keep their encoding."""
+    torch.manual_seed(5)
+    module = randomize(Mirror(), 5)
+    graph = exported(module)
+    assert all(tensor.affine.storage in ("int8", "int32") for tensor in graph.tensors.values())
+    layers = [op for op in graph.ops if isinstance(op, TransposeConv)]
+    assert [graph.tensors[op.inputs[1]].affine.axis for op in layers] == [0, 0]
+    assert [len(graph.tensors[op.inputs[1]].affine.scale) for op in layers] == [6, 6]
+    compared = 0
+    for sample in codes_of(graph, TEST[:4].numpy()):
+        compared += layer_differences(graph, evaluate_all(graph, [sample]))[0]
+    assert compared > 4 * 2 * 16 * 16 * 6
+    with torch.no_grad():
+        wanted = module(TEST).numpy()
+    found = real_outputs(graph, TEST.numpy())
+    assert np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
+def test_means_of_transposed_convolutions() -> None:
+    """The mean of each channel follows from that of each weight's inputs, also where `output_padding` adds pixels."""
+    torch.manual_seed(3)
+    for options in ({"padding": 1}, {"output_padding": (1, 0)}, {"padding": (0, 2), "output_padding": 1}):
+        module = torch.nn.ConvTranspose2d(3, 4, 3, 2, bias=False, **options)
+        graph = export(module, CALIBRATION[:1], float32=True)
+        node = next(node for node in graph.nodes() if isinstance(node.op, TransposeConv))
+        x = TEST[:3].permute(0, 2, 3, 1).numpy()
+        with torch.no_grad():
+            wanted = module(TEST[:3]).mean((0, 2, 3)).numpy()
+        found = mean_output(node, mean_taps(node, x), node.constant(1))
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_bias_correction() -> None:
@@ -211,16 +246,17 @@ def test_clamps_behind_pools() -> None:
 
 
 def test_host_c(graph: Graph, tmp_path: Path) -> None:
-    """The int8 and the float network as C: the former bit for bit."""
-    floating = export(MODULE, CALIBRATION, name="floating", float32=True)
-    graphs = [simplify(replace(graph, name="integer")), simplify(floating)]
-    programs = [lower(g, isa=("c99", "dsp")) for g in graphs]
+    """The int8 and the float networks as C: the former bit for bit."""
+    mirror = randomize(Mirror(), 5)
+    integer = [graph, exported(mirror, bias_correction=False)]
+    floating = [export(module, CALIBRATION, float32=True) for module in (MODULE, mirror)]
+    graphs = [replace(g, name=f"network_{number}") for number, g in enumerate((*integer, *floating))]
     feeds = [[[sample] for sample in codes_of(g, TEST.numpy()[:8])] for g in graphs]
-    results = run_on_host(programs, feeds, tmp_path)
-    for sample, row in zip(feeds[0], results[0], strict=True):
-        np.testing.assert_array_equal(row[0], evaluate_all(graph, sample)[graph.outputs[0]])
-    for sample, row in zip(feeds[1], results[1], strict=True):
-        np.testing.assert_allclose(row[0], evaluate_all(floating, sample)[floating.outputs[0]], atol=1e-5)
+    results = run_on_host([lower(simplify(g), isa=("c99", "dsp")) for g in graphs], feeds, tmp_path)
+    for source, samples, rows in zip(graphs, feeds, results, strict=True):
+        for sample, row in zip(samples, rows, strict=True):
+            wanted = evaluate_all(source, sample)[source.outputs[0]]
+            np.testing.assert_allclose(row[0], wanted, rtol=0, atol=1e-5 if wanted.dtype == np.float32 else 0)
 
 
 def test_export_is_quiet() -> None:

@@ -59,7 +59,11 @@ CASES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "conversion": (lambda x: x.double().float(), "conversion to torch.float64"),
     "identity": (lambda x: torch.zeros(3), "does not depend on the input"),
     "dynamic weights": (lambda x: F.conv2d(x, x), "must be a constant"),
-    "transposed": (lambda x: F.conv_transpose2d(x, torch.ones(3, 2, 2, 2)), "not supported"),
+    "transposed groups": (lambda x: F.conv_transpose2d(x, torch.ones(3, 2, 2, 2), groups=3), "of 3 groups"),
+    "transposed, dilated": (lambda x: F.conv_transpose2d(x, torch.ones(3, 2, 2, 2), dilation=2), r"dilation \[2, 2\]"),
+    "transposed, cropped": (lambda x: F.conv_transpose2d(x, torch.ones(3, 2, 2, 2), padding=2), "of a window of"),
+    "factor": (lambda x: F.interpolate(x, scale_factor=1.3), "times 1.3 are not 10"),
+    "steep elu": (lambda x: F.elu(x, 0.5), "alpha 1"),
     "divisor": (lambda x: F.avg_pool2d(x, 2, divisor_override=3), "divisor_override"),
 }
 
@@ -75,6 +79,7 @@ def test_ranks() -> None:
     refused(lambda x: F.avg_pool3d(x, 2), "not supported", (1, 3, 8, 8, 8))
     refused(lambda x: F.conv3d(x, torch.ones(2, 3, 2, 2, 2)), "not supported", (1, 3, 8, 8, 8))
     refused(lambda x: F.conv2d(x, torch.ones(2, 1, 2, 2)), "only", (1, 8, 8))
+    refused(lambda x: F.conv_transpose2d(x, torch.ones(1, 2, 2, 2)), "only", (1, 8, 8))
 
 
 def test_control_flow() -> None:

@@ -19,7 +19,8 @@ from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
-from tinygen.ir.ops.window import patches
+from tinygen.ir.ops.transpose_conv import TransposeConv, scattered
+from tinygen.ir.ops.window import Axis, patches
 from tinygen.ir.tensor import Tensor
 
 _ABSENT = np.zeros(0, np.int64)
@@ -82,7 +83,20 @@ def mean_taps(node: Node, x: np.ndarray) -> np.ndarray:
     if isinstance(op, FullyConnected):
         return np.asarray(x.reshape(-1, node.input(1).shape[1]).mean(axis=0, dtype=np.float64))
     rows, columns = op.geometry(node)
+    if isinstance(op, TransposeConv):
+        return _mean_scattered(op, x, rows, columns)
     return np.asarray(patches(x, rows, columns, 0).mean(axis=(0, 1, 2), dtype=np.float64))
+
+
+def _mean_scattered(op: TransposeConv, x: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
+    """The same for a transposed convolution: the mean over its output of what each weight is multiplied with."""
+    taps = np.zeros((rows.kernel, columns.kernel, x.shape[3]))
+    for ky in range(rows.kernel):
+        _, top, bottom = scattered(rows, ky, op.size[0])
+        for kx in range(columns.kernel):
+            _, left, right = scattered(columns, kx, op.size[1])
+            taps[ky, kx] = x[:, top:bottom, left:right].sum(axis=(0, 1, 2), dtype=np.float64)
+    return taps / (x.shape[0] * op.size[0] * op.size[1])
 
 
 def mean_output(node: Node, taps: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -92,6 +106,8 @@ def mean_output(node: Node, taps: np.ndarray, weights: np.ndarray) -> np.ndarray
         return np.asarray(weights @ taps)
     if isinstance(op, DepthwiseConv2D):
         return np.asarray((weights[0] * np.repeat(taps, op.multiplier(node), axis=-1)).sum(axis=(0, 1)))
+    if isinstance(op, TransposeConv):
+        return np.asarray(np.einsum("ohwi,hwi->o", weights, taps))
     assert isinstance(op, Conv2D)
     groups, depth = op.groups(node), weights.shape[3]
     split = weights.reshape(groups, -1, *weights.shape[1:])

@@ -18,7 +18,13 @@ from tinygen.ir.tensor import Shape
 
 @dataclass(frozen=True, kw_only=True)
 class TransposeConv(Op):
-    """Inputs: activations NHWC, weights OHWI, optional bias [O]. `size` is the output's (H, W)."""
+    """Inputs: activations NHWC, weights OHWI, optional bias [O].
+
+    Attributes:
+        size: (H, W) of the output.
+        padding: of the forward convolution that this one transposes, a rule; what it pads is cropped from the output.
+        row_padding, column_padding: the same as elements (before, after); override the rule.
+    """
 
     KIND: ClassVar[str] = "transpose_conv"
     ROUNDING: ClassVar[Rounding] = Rounding.TWICE
@@ -28,13 +34,15 @@ class TransposeConv(Op):
     padding: Padding
     stride: tuple[int, int]
     activation: Activation = Activation.NONE
+    row_padding: tuple[int, int] | None = None
+    column_padding: tuple[int, int] | None = None
 
     def geometry(self, node: Node) -> tuple[Axis, Axis]:
         """(rows, columns) of the forward convolution that this one transposes: from output to input."""
         _, kernel_h, kernel_w, _ = node.input(1).shape
         return (
-            axis(self.size[0], kernel_h, self.stride[0], 1, self.padding),
-            axis(self.size[1], kernel_w, self.stride[1], 1, self.padding),
+            axis(self.size[0], kernel_h, self.stride[0], 1, self.padding, self.row_padding),
+            axis(self.size[1], kernel_w, self.stride[1], 1, self.padding, self.column_padding),
         )
 
     def infer_shapes(self, node: Node) -> list[Shape]:
@@ -62,10 +70,10 @@ class TransposeConv(Op):
             for kx in range(columns.kernel):
                 kernel = weights[:, ky, kx, :].T
                 product = flat @ kernel if real else mac.integer_matmul(flat, kernel)
-                scattered = product.reshape(batch, height, width, -1)
-                y, first_y, last_y = _targets(rows, ky, self.size[0])
-                z, first_z, last_z = _targets(columns, kx, self.size[1])
-                acc[:, y][:, :, z] += scattered[:, first_y:last_y, first_z:last_z]
+                spread = product.reshape(batch, height, width, -1)
+                y, first_y, last_y = scattered(rows, ky, self.size[0])
+                z, first_z, last_z = scattered(columns, kx, self.size[1])
+                acc[:, y][:, :, z] += spread[:, first_y:last_y, first_z:last_z]
         if real:
             return [mac.clamp_float(acc, self.activation)]
         return [mac.requantize(node, acc, self.activation)]
@@ -75,8 +83,8 @@ class TransposeConv(Op):
         return node.input(0).size * outputs * kernel_h * kernel_w
 
 
-def _targets(geometry: Axis, tap: int, size: int) -> tuple[slice, int, int]:
-    """Output positions that a tap reaches, and the range of input positions that reach them."""
+def scattered(geometry: Axis, tap: int, size: int) -> tuple[slice, int, int]:
+    """Of one axis: output positions that a tap reaches, and the range of input positions that reach them."""
     start = tap - geometry.before
     first = (geometry.stride - 1 - start) // geometry.stride if start < 0 else 0
     last = min((size - 1 - start) // geometry.stride + 1, geometry.output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -139,6 +140,45 @@ class Tanh(Unary):
 
     def real(self, x: np.ndarray) -> np.ndarray:
         return np.tanh(x.astype(np.float64)).astype(x.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gelu(Unary):
+    """x times the probability that a standard normal variable is at most x.
+
+    Attributes:
+        approximate: with tanh: x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) (Hendrycks and Gimpel, 2016).
+    """
+
+    KIND: ClassVar[str] = "gelu"
+
+    approximate: bool
+
+    def real(self, x: np.ndarray) -> np.ndarray:
+        if self.approximate:
+            return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+        return 0.5 * x * _erfc(-x * math.sqrt(0.5))
+
+    def tabulated(self, x: np.ndarray) -> np.ndarray:
+        if self.approximate:
+            root, cubic, one, half = map(np.float32, (math.sqrt(2 / math.pi), 0.044715, 1.0, 0.5))
+            inner = root * (x + cubic * x * x * x)
+            return np.asarray(half * x * (one + np.tanh(inner.astype(np.float64)).astype(np.float32)))
+        return np.asarray(np.float32(0.5) * x * _erfc(-x * np.float32(math.sqrt(0.5))).astype(np.float32))
+
+
+def _erfc(x: np.ndarray) -> np.ndarray:
+    return np.array([math.erfc(value) for value in x.reshape(-1).tolist()]).reshape(x.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elu(Unary):
+    """x where x >= 0, exp(x) - 1 elsewhere."""
+
+    KIND: ClassVar[str] = "elu"
+
+    def real(self, x: np.ndarray) -> np.ndarray:
+        return np.where(x < 0, np.expm1(np.minimum(x, 0).astype(np.float64)), x).astype(x.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)

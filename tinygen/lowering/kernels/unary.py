@@ -7,13 +7,14 @@ import numpy as np
 from tinygen.ir.fixed_point import float_activation_range
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.quantize import Dequantize, Quantize
-from tinygen.ir.ops.unary import Abs, Clamp, HardSwish, LeakyRelu, Logistic, Neg, Tanh, Unary
+from tinygen.ir.ops.unary import Abs, Clamp, Elu, Gelu, HardSwish, LeakyRelu, Logistic, Neg, Tanh, Unary
 from tinygen.lowering.ctypes import ctype, float_literal
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 _FORMULAS = {
     Logistic: "tg_logistic(x)",
     Tanh: "tg_tanh(x)",
+    Elu: "x < 0.0f ? tg_expm1(x) : x",
     HardSwish: "x * tg_min_f32(tg_max_f32(x + 3.0f, 0.0f), 6.0f) / 6.0f",
     Abs: "x < 0.0f ? -x : x",
     Neg: "-x",
@@ -28,6 +29,8 @@ def _formula(op: Unary) -> str:
         low, high = float_activation_range(op.activation)
         text = f"tg_max_f32(x, {float_literal(low)})"
         return text if np.isinf(high) else f"tg_min_f32({text}, {float_literal(high)})"
+    if isinstance(op, Gelu):
+        return "tg_gelu_tanh(x)" if op.approximate else "tg_gelu(x)"
     return _FORMULAS[type(op)]
 
 
@@ -64,7 +67,7 @@ def _float(node: Node) -> KernelPlan | None:
     )
 
 
-for _op in (Logistic, Tanh, HardSwish, Abs, Neg, LeakyRelu, Clamp):
+for _op in (Logistic, Tanh, Gelu, Elu, HardSwish, Abs, Neg, LeakyRelu, Clamp):
     kernel(_op, name=f"{_op.KIND}_table")(_table)
     kernel(_op, name=f"{_op.KIND}_f32")(_float)
 kernel(Quantize, name="quantize_table")(_table)

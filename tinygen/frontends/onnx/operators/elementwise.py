@@ -18,7 +18,7 @@ from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Add, Arithmetic, Mul, Sub
 from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.ops.softmax import Softmax
-from tinygen.ir.ops.unary import Abs, HardSwish, LeakyRelu, Logistic, Neg, Tanh
+from tinygen.ir.ops.unary import Abs, Elu, Gelu, HardSwish, LeakyRelu, Logistic, Neg, Tanh
 from tinygen.ir.tensor import Tensor
 
 _KINDS: dict[str, type[Arithmetic]] = {"Add": Add, "Sub": Sub, "Mul": Mul}
@@ -175,6 +175,20 @@ def tanh(operator: Operator) -> Value:
 @converts("HardSwish")
 def hard_swish(operator: Operator) -> Value:
     return _unary(operator, HardSwish)
+
+
+@converts("Gelu")
+def gelu(operator: Operator) -> Value:
+    approximate = operator.attribute("approximate", "none")
+    operator.require(approximate in ("none", "tanh"), f"approximate '{approximate}'")
+    return _unary(operator, Gelu, approximate=approximate == "tanh")
+
+
+@converts("Elu")
+def elu(operator: Operator) -> Value:
+    alpha = float(operator.attribute("alpha", 1.0))
+    operator.require(alpha == 1, f"alpha {alpha}", "Only ELU with alpha 1 is supported.")
+    return _unary(operator, Elu)
 
 
 @converts("Abs")

@@ -11,7 +11,7 @@ from tinygen.ir.fixed_point import Activation
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.quantize import Dequantize, Quantize
 from tinygen.ir.ops.softmax import Softmax
-from tinygen.ir.ops.unary import Abs, Clamp, HardSwish, LeakyRelu, Logistic, Neg, Tanh
+from tinygen.ir.ops.unary import Abs, Clamp, Gelu, HardSwish, LeakyRelu, Logistic, Neg, Tanh
 
 
 @converts(tflite.BuiltinOperator.SOFTMAX)
@@ -54,6 +54,11 @@ def tanh(operator: Operator) -> Op:
 @converts(tflite.BuiltinOperator.HARD_SWISH)
 def hard_swish(operator: Operator) -> Op:
     return HardSwish(**operator.common())
+
+
+@converts(tflite.BuiltinOperator.GELU)
+def gelu(operator: Operator) -> Op:
+    return Gelu(**operator.common(), approximate=bool(operator.options(tflite.GeluOptions).Approximate()))
 
 
 @converts(tflite.BuiltinOperator.ABS)

@@ -13,7 +13,7 @@ from tinygen.ir.fixed_point import Activation
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Add, Maximum, Minimum, Mul, Sub
 from tinygen.ir.ops.prelu import Prelu
-from tinygen.ir.ops.unary import Abs, Clamp, HardSwish, LeakyRelu, Logistic, Neg, Tanh
+from tinygen.ir.ops.unary import Abs, Clamp, Elu, Gelu, HardSwish, LeakyRelu, Logistic, Neg, Tanh
 
 _ACTIVATIONS = {
     (0.0, math.inf): Activation.RELU,
@@ -83,6 +83,20 @@ def prelu(call: Call) -> Value:
     shape = (1, -1, *[1] * (len(x.shape) - 2)) if alpha.size > 1 else (1,)
     operand = call.build.operand(Constant(alpha.reshape(shape)), x.layout, x.tensor)
     return Value(call.build.add(Prelu, [x.tensor, operand]), x.layout)
+
+
+@converts("aten.gelu")
+def gelu(call: Call) -> Value:
+    x = call.value("self")
+    return Value(call.build.add(Gelu, [x.tensor], approximate=call["approximate"] == "tanh"), x.layout)
+
+
+@converts("aten.elu")
+def elu(call: Call) -> Value:
+    x = call.value("self")
+    plain = all(call.get(name, 1) == 1 for name in ("alpha", "scale", "input_scale"))
+    call.require(plain, "only ELU with alpha 1 is supported", "Use nn.ELU() with alpha=1.")
+    return Value(call.build.add(Elu, [x.tensor]), x.layout)
 
 
 @converts("aten.silu")

@@ -17,21 +17,25 @@ from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.pad import Pad
+from tinygen.ir.ops.transpose_conv import TransposeConv
 from tinygen.ir.ops.window import Padding
 
 _OHWI = (0, 2, 3, 1)
 _DEPTHWISE = (1, 2, 3, 0)
 """[C * multiplier, 1, KH, KW] to [1, KH, KW, C * multiplier]."""
 
+_TRANSPOSED = (1, 2, 3, 0)
+"""[I, O, KH, KW] to OHWI."""
+
 Pairs = tuple[tuple[int, int], tuple[int, int]]
 
 
-def weights_of(call: Call, name: str = "weight") -> Constant:
-    """The weights: floats, or dequantized codes with one scale or one scale per output channel."""
+def weights_of(call: Call, name: str = "weight", axis: int = 0) -> Constant:
+    """The weights: floats, or dequantized codes with one scale or one scale per output channel, dimension `axis`."""
     found = call[name]
     call.require(isinstance(found, Constant), f"its argument '{name}' must be a constant")
     assert isinstance(found, Constant)
-    if found.encoding is not None and found.encoding.axis not in (None, 0):
+    if found.encoding is not None and found.encoding.axis not in (None, axis):
         raise call.unsupported(f"weights quantized along dimension {found.encoding.axis}, not along output channels")
     return found
 
@@ -41,14 +45,17 @@ def _along(encoding: Affine | None, axis: int) -> Affine | None:
     return encoding and (encoding if encoding.axis is None else replace(encoding, axis=axis))
 
 
-@converts("aten.conv1d", "aten.conv2d", "aten.convolution")
+@converts("aten.convolution")
+def any_convolution(call: Call) -> Value | list[Value]:
+    return transposed_convolution(call) if call["transposed"] else convolution(call)
+
+
+@converts("aten.conv1d", "aten.conv2d")
 def convolution(call: Call) -> Value:
     """A convolution of images, or of signals, which are images one row high."""
     x, weights = call.value("input"), weights_of(call)
-    rank = len(x.shape)
-    call.require(rank == len(weights.shape) and rank in (3, 4), f"only [1, C, H, W] and [1, C, L], not {x.shape}")
-    call.require(not call.get("transposed", False), "transposed convolutions are not supported")
-    array = np.asarray(weights.array, np.float32).reshape(*weights.shape[:2], *[1] * (4 - rank), *weights.shape[2:])
+    rank = _rank(call, x, weights)
+    array = _taps(weights, rank)
     stride, dilation = call.sides("stride", rank, 1), call.sides("dilation", rank, 1)
     rows, columns = _padding(call, array.shape[2:], dilation, rank)
     tensor = call.build.image(x)
@@ -70,6 +77,43 @@ def convolution(call: Call) -> Value:
         dilation=dilation,
         row_padding=rows if padded else None,
         column_padding=columns if padded else None,
+    )
+    return call.build.fresh_image(output, rank)
+
+
+def _rank(call: Call, x: Value, weights: Constant) -> int:
+    """4 for images, 3 for signals."""
+    rank = len(x.shape)
+    call.require(rank == len(weights.shape) and rank in (3, 4), f"only [1, C, H, W] and [1, C, L], not {x.shape}")
+    return rank
+
+
+def _taps(weights: Constant, rank: int) -> np.ndarray:
+    """The weights of images, or of signals as images one row high: four dimensions, float32."""
+    return np.asarray(weights.array, np.float32).reshape(*weights.shape[:2], *[1] * (4 - rank), *weights.shape[2:])
+
+
+@converts("aten.conv_transpose1d", "aten.conv_transpose2d")
+def transposed_convolution(call: Call) -> Value:
+    """What its padding crops is the padding of the forward convolution; a longer output needs none behind."""
+    x, weights = call.value("input"), weights_of(call, axis=1)
+    rank = _rank(call, x, weights)
+    call.require(call["groups"] == 1, f"a transposed convolution of {call['groups']} groups is not supported")
+    call.require(set(call.pair("dilation")) == {1}, f"dilation {call['dilation']} of a transposed convolution")
+    array = _taps(weights, rank)
+    stride, crop = call.sides("stride", rank, 1), call.sides("padding", rank, 0)
+    kernel, sizes, outputs = array.shape[2:], *((1, *shape[2:])[-2:] for shape in (x.shape, call.shapes[0]))
+    call.require(all(c < k for c, k in zip(crop, kernel, strict=True)), f"padding {crop} of a window of {kernel}")
+    paddings = [(crop[i], max((sizes[i] - 1) * stride[i] + kernel[i] - outputs[i] - crop[i], 0)) for i in range(2)]
+    stored = call.build.constant(array.transpose(_TRANSPOSED), "weights", _along(weights.encoding, 0))
+    output = call.build.add(
+        TransposeConv,
+        [call.build.image(x), stored, *_bias(call)],
+        size=outputs,
+        padding=Padding.VALID,
+        stride=stride,
+        row_padding=paddings[0],
+        column_padding=paddings[1],
     )
     return call.build.fresh_image(output, rank)
 
@@ -138,7 +182,7 @@ def batch_norm(call: Call) -> Value | list[Value]:
 def _folded(call: Call, x: Value, gain: np.ndarray, offset: np.ndarray) -> Value | None:
     build = call.build
     op = build.producer(x.tensor)
-    if not isinstance(op, Conv2D | DepthwiseConv2D | FullyConnected) or op.inputs[1] in build.weights:
+    if not isinstance(op, Conv2D | DepthwiseConv2D | FullyConnected | TransposeConv) or op.inputs[1] in build.weights:
         return None
     channels = x.shape[1]
     if isinstance(op, FullyConnected) and len(x.shape) != 2:

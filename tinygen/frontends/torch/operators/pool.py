@@ -70,15 +70,26 @@ def _window(call: Call, kind: type[Op], tensor: str, rank: int, sides: tuple[Pai
 @converts("aten.adaptive_avg_pool1d", "aten.adaptive_avg_pool2d")
 def adaptive_avg_pool(call: Call) -> Value:
     x = _image(call)
+    if call.sides("output_size", len(x.shape), 1) == (1, 1):
+        mean = call.build.add(Mean, [call.build.image(x)], axes=(1, 2), keep_dims=True)
+        return call.build.fresh_image(mean, len(x.shape))
+    return _adaptive(call, AveragePool2D)
+
+
+@converts("aten.adaptive_max_pool1d", "aten.adaptive_max_pool2d")
+def adaptive_max_pool(call: Call) -> list[Value]:
+    return [_adaptive(call, MaxPool2D)]
+
+
+def _adaptive(call: Call, kind: type[Op]) -> Value:
+    """A pool whose windows lie side by side and give an output of the wanted size."""
+    x = _image(call)
     rank = len(x.shape)
     sizes, outputs = (1, *x.shape[2:])[-2:], call.sides("output_size", rank, 1)
     divides = all(size % out == 0 for size, out in zip(sizes, outputs, strict=True))
     call.require(divides, f"an output of {outputs} from {sizes}, which windows of one size do not give")
-    tensor = call.build.image(x)
-    if outputs == (1, 1):
-        return call.build.fresh_image(call.build.add(Mean, [tensor], axes=(1, 2), keep_dims=True), rank)
     window = (sizes[0] // outputs[0], sizes[1] // outputs[1])
-    output = call.build.add(AveragePool2D, [tensor], padding=Padding.VALID, kernel=window, stride=window)
+    output = call.build.add(kind, [call.build.image(x)], padding=Padding.VALID, kernel=window, stride=window)
     return call.build.fresh_image(output, rank)
 
 
