@@ -136,7 +136,7 @@ def test_dense_layers_of_16_bits() -> None:
     layers = dense_layers_of_16_bits()
     chosen = {lower(layer.graph, isa=ESP32C3.isa).layers[0].kernel.name for layer in layers}
     assert chosen == {"integer_fully_connected_lines"}
-    assert check_layers(layers, cores=[(core, core.isa) for core in (ESP32C3, M0PLUS)]) == 2 * len(layers)
+    assert check_layers(layers, cores=[(core, core.isa) for core in (ESP32C3, M0PLUS)]) == 3 * len(layers)
 
 
 @one_in(3)

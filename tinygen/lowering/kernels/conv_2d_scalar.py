@@ -6,7 +6,7 @@ Predicted cycles are those of the ESP32-C3's core: a load takes two cycles, a mu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements, smal
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.kernels.support.scalar import Copy, Interleaved
+from tinygen.lowering.kernels.support.unpacked import HEADERS, Unpacking, unpacking
 from tinygen.lowering.kernels.support.window import window_sizes, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
@@ -59,6 +60,7 @@ class Job:
         stem: of the C function's name.
         headers: that the C function needs.
         odd: weights stand for 2 * w + 1.
+        unpacked: how they are packed; None for bytes and halves as they are.
     """
 
     node: Node
@@ -71,6 +73,7 @@ class Job:
     stem: str
     headers: tuple[str, ...] = scalar.HEADERS
     odd: bool = False
+    unpacked: Unpacking | None = None
 
     @property
     def depth(self) -> int:
@@ -102,7 +105,8 @@ class Job:
         return (("input", 0),)
 
     def constants(self, weights: Interleaved) -> tuple[Constant, ...]:
-        return (weights.constant, self.ending.constant(), *((self.copy.values,) if self.copy.values else ()))
+        stored = self.unpacked.constants if self.unpacked else (weights.constant,)
+        return (*stored, self.ending.constant(), *((self.copy.values,) if self.copy.values else ()))
 
     def by_four(self) -> Interleaved:
         """Weights, four filters of a group at a time."""
@@ -135,7 +139,11 @@ def _int8_job(node: Node, stem: str) -> Job | None:
     return Job(node, *window_of(node), ending, _as_windows(node.constant(1)), context, copy, stem)
 
 
-def _integer_job(node: Node, epilogue: Ending | None, stem: str) -> Job | None:
+def _integer_job(node: Node, epilogue: Ending | None, stem: str, *, codes: bool = False) -> Job | None:
+    """
+    Args:
+        codes: weights are for `_packed`, which takes integers, whatever they are.
+    """
     x = node.input(0)
     dense = isinstance(node.op, IntegerFullyConnected)
     copy = None if dense and node.input(1).shape[-1] % x.shape[-1] else scalar.any_copy_of(x)
@@ -143,7 +151,7 @@ def _integer_job(node: Node, epilogue: Ending | None, stem: str) -> Job | None:
     layer = None if copy is None else integer_layer(node, epilogue, wide=True, reads=reads)
     if copy is None or layer is None:
         return None
-    odd = copy.dtype == np.int8 and bool(np.all(layer.weights % 2)) and not _is_int8(layer.weights)
+    odd = not codes and copy.dtype == np.int8 and bool(np.all(layer.weights % 2)) and not _is_int8(layer.weights)
     odd = odd and _is_int8(layer.weights // 2)
     stored = smallest_integers(layer.weights // 2 if odd else layer.weights)
     if stored.dtype == np.int32:
@@ -154,6 +162,14 @@ def _integer_job(node: Node, epilogue: Ending | None, stem: str) -> Job | None:
     ending = scalar.moved(layer.epilogue, layer.weights, copy)
     kinds = f"{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}"
     return Job(node, *window_of(node), ending, weights, layer.context, copy, f"{stem}_{kinds}_scalar", headers, odd)
+
+
+def _packed(job: Job | None) -> Job | None:
+    """The job with weights that are unpacked block by block; None where they take all of their bits."""
+    found = unpacking(job.weights, job.groups) if job else None
+    if job is None or found is None:
+        return None
+    return replace(job, unpacked=found, stem=f"{job.stem}_{found.code.name}", headers=(*HEADERS, *job.headers))
 
 
 def _is_int8(values: np.ndarray) -> bool:
@@ -169,6 +185,13 @@ def conv_2d_s8_scalar(node: Node) -> Sequence[KernelPlan]:
     return plans_of(job) if job else ()
 
 
+@kernel(Conv2D, name="conv_2d_s8_packed_scalar", family="tinygen", isa="scalar")
+def conv_2d_s8_packed_scalar(node: Node) -> Sequence[KernelPlan]:
+    """The same with weights of less than 8 bits."""
+    job = _packed(_int8_job(node, "conv_2d_s8_scalar"))
+    return plans_of(job) if job else ()
+
+
 @kernel(FullyConnected, name="fully_connected_s8_scalar", family="tinygen", isa="scalar")
 def fully_connected_s8_scalar(node: Node) -> Sequence[KernelPlan]:
     """Four outputs at a time, of four rows where there are so many."""
@@ -176,15 +199,34 @@ def fully_connected_s8_scalar(node: Node) -> Sequence[KernelPlan]:
     return plans_of(job) if job else ()
 
 
+@kernel(FullyConnected, name="fully_connected_s8_packed_scalar", family="tinygen", isa="scalar")
+def fully_connected_s8_packed_scalar(node: Node) -> Sequence[KernelPlan]:
+    """The same with weights of less than 8 bits."""
+    job = _packed(_int8_job(node, "fully_connected_s8_scalar"))
+    return plans_of(job) if job else ()
+
+
 @kernel(IntegerConv2D, name="integer_conv_2d_scalar", family="tinygen", isa="scalar", packs=True)
 def integer_conv_2d_scalar(node: Node) -> Sequence[KernelPlan]:
     """Weights and activations of up to 16 bits."""
+    job = _integer_conv_job(node)
+    return plans_of(job) if job else ()
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_packed_scalar", family="tinygen", isa="scalar", packs=True)
+def integer_conv_2d_packed_scalar(node: Node) -> Sequence[KernelPlan]:
+    """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
+    job = _packed(_integer_conv_job(node, codes=True))
+    return plans_of(job) if job else ()
+
+
+def _integer_conv_job(node: Node, *, codes: bool = False) -> Job | None:
     op = node.op
     assert isinstance(op, IntegerConv2D)
-    job = _integer_job(node, op.epilogue, "conv_2d")
+    job = _integer_job(node, op.epilogue, "conv_2d", codes=codes)
     if job and job.groups > 1 and (job.copy.bits or node.output.packed_bits):
-        return ()  # words are read from their first bit, and written four filters at a time
-    return plans_of(job) if job else ()
+        return None  # words are read from their first bit, and written four filters at a time
+    return job
 
 
 @kernel(IntegerFullyConnected, name="integer_fully_connected_scalar", family="tinygen", isa="scalar")
@@ -193,6 +235,15 @@ def integer_fully_connected_scalar(node: Node) -> Sequence[KernelPlan]:
     op = node.op
     assert isinstance(op, IntegerFullyConnected)
     job = _integer_job(node, op.epilogue, "fully_connected")
+    return plans_of(job) if job else ()
+
+
+@kernel(IntegerFullyConnected, name="integer_fully_connected_packed_scalar", family="tinygen", isa="scalar")
+def integer_fully_connected_packed_scalar(node: Node) -> Sequence[KernelPlan]:
+    """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
+    op = node.op
+    assert isinstance(op, IntegerFullyConnected)
+    job = _packed(_integer_job(node, op.epilogue, "fully_connected", codes=True))
     return plans_of(job) if job else ()
 
 
@@ -281,11 +332,14 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
     tile = place.pieces * (8 * whole * _TAP + rest * _REST + _PIECE) + _TILE
     one = place.pieces * (place.piece * _TAP_OF_ONE + _PIECE) + _ONE
     size_x, size_w = job.copy.dtype.itemsize, weights.data.itemsize
-    passes = blocks - 1 if weights.data.nbytes > _CACHED else 0
+    code = job.unpacked
+    stored = code.blocks.nbytes if code else weights.data.nbytes
+    passes = blocks - 1 if stored > _CACHED else 0
     total = rows.output * columns.output * (_TOTALLED * weights.rows.shape[1] + _BEGUN) if job.odd else 0.0
-    cycles = job.groups * (total + blocks * place.cycles) + passes * _FETCHED * weights.data.nbytes
+    cycles = job.groups * (total + blocks * place.cycles) + passes * _FETCHED * stored
     cycles += len(weights.rows) // 4 * (fours * tile + ones * one)
-    cycles += blocks * weights.data.size * _GATHERED if job.live else 0.0
+    each = _GATHERED if job.live else code.each if code else 0.0
+    cycles += blocks * weights.data.size * each + (code.begin if code else 0.0)
     return KernelPlan(
         template="conv_2d/conv_2d_s8_scalar.c.j2",
         stem=job.stem if job.dense else window_stem(job.stem, geometry),
@@ -302,6 +356,7 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
             "dense": job.dense,
             "odd": job.odd,
             "live": job.live,
+            "code": code.context() if code else None,
             "form_of_input": form,
             "span_h": (rows.kernel - 1) * rows.dilation + 1,
             "rows": size,
@@ -320,7 +375,7 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
         operands=job.operands,
         scratch_bytes=size_x * place.scratch_codes
         + (4 * size * columns.output if job.odd else 0)
-        + (4 * weights.rows.shape[1] if job.live else 0),
+        + (4 * weights.rows.shape[1] if job.live else code.scratch_bytes if code else 0),
         headers=job.headers,
         cycles=job.batch * cycles + (_CALLED if job.dense else 0.0),
     )

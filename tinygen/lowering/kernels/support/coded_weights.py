@@ -177,7 +177,7 @@ class IndexCode:
     """weight = book[code], for books too large for a table of pairs.
 
     Attributes:
-        bits: of a code, 5 to 8; packed as those of a grid, 8 bits as bytes.
+        bits: of a code, 1 or 5 to 8; packed as those of a grid, 8 bits as bytes.
         book: int16 values, at most 2**bits.
     """
 
@@ -271,6 +271,12 @@ def _any_code(values: list[int]) -> AnyCode | None:
     in_byte = values[0] >= -(2**7) and values[-1] < 2**7
     # Bytes are unpacked faster, and 7-bit codes with their book save little flash.
     return IndexCode(bits, tuple(values)) if bits <= (6 if in_byte else _BYTE) else None
+
+
+def book_of(code: GridCode) -> BookCode | IndexCode:
+    """The same weights with a table, of as many bits."""
+    values = tuple(value for i in range(1 << code.bits) if (value := code.first + code.step * i) < 2**15)
+    return BookCode(code.bits, values) if code.bits in _BOOK_BITS else IndexCode(code.bits, values)
 
 
 def _find(values: list[int]) -> Code | None:

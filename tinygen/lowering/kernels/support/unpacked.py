@@ -1,0 +1,119 @@
+"""Weights of less than 8 bits on cores without SIMD, unpacked to bytes or halves four filters at a time.
+
+templates/model/tinygen_unpack.h says how; what is packed is what coded_weights.py packs for cores with SIMD.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygen.lowering.ctypes import ctype
+from tinygen.lowering.kernels.support import scalar
+from tinygen.lowering.kernels.support.coded_weights import (
+    HEADER,
+    AnyCode,
+    BookCode,
+    GridCode,
+    IndexCode,
+    book_of,
+    find_any_code,
+    pack_blocks,
+)
+from tinygen.lowering.kernels.support.codes import smallest_integers
+from tinygen.lowering.plan import Constant
+
+HEADERS = (HEADER, "tinygen_dot.h", "tinygen_unpack.h")
+_ALIGNED = 8
+# Cycles of an ESP32-C3, measured: an entry of a table of pairs; a weight from there; a weight by index.
+_ENTRY, _PAIRED, _INDEXED = 10.0, 3.3, 6.5
+
+
+@dataclass(frozen=True, eq=False)
+class Unpacking:
+    """How the weights of a layer are packed and unpacked.
+
+    Attributes:
+        code: with a table where weights on a grid are no bytes.
+        dtype: of unpacked weights, int8 or int16.
+        blocks: uint32 words of each four filters.
+        taps: of a filter.
+        scratch_bytes: of a block unpacked, and of a table for that.
+        begin: cycles of making that table.
+        each: cycles per weight that is unpacked.
+    """
+
+    code: AnyCode
+    dtype: np.dtype[Any]
+    blocks: np.ndarray
+    taps: int
+    scratch_bytes: int
+    begin: float
+    each: float
+
+    @property
+    def constants(self) -> tuple[Constant, ...]:
+        """The weights, and a book."""
+        layout = f"{[4 * len(self.blocks), self.taps]} codes of {self.code.bits} bits, four filters tap by tap"
+        return (Constant("weights", self.blocks.reshape(-1), layout), *self._book())
+
+    def _book(self) -> tuple[Constant, ...]:
+        books = self.code.constants()
+        return tuple(Constant(book.name, book.data.astype(self.dtype), book.comment) for book in books)
+
+    def context(self) -> dict[str, Any]:
+        """Template values (kernels/unpacked.j2)."""
+        found = {**self.code.context(), "words": self.blocks.shape[1], "bytes": self.dtype == np.int8}
+        found["scratch"] = self.scratch_bytes
+        match self.code:
+            case GridCode():
+                return found | {"type": "uint32_t", "from": ""}
+            case BookCode():
+                types = {"type": "uint16_t", "table_type": "uint16_t"} if self.dtype == np.int8 else {}
+                types = types or {"type": "int16_t", "table_type": "uint32_t"}
+                return found | types | {"from": "table", "entries": 4**self.code.bits}
+            case IndexCode():
+                return found | {"type": ctype(self.dtype), "table_type": ctype(self.dtype), "from": "book"}
+
+
+def unpacking(weights: np.ndarray, groups: int) -> Unpacking | None:
+    """How weights [O, ...] are packed; None where no code has less bits than what is multiplied.
+
+    Args:
+        weights: integers within int16.
+        groups: of filters; those of a group are rounded up to a multiple of four.
+    """
+    code = find_any_code(weights)
+    dtype = smallest_integers(weights).dtype
+    if isinstance(code, GridCode) and dtype == np.int16:
+        code = book_of(code)
+    if code is None:
+        return None
+    rows = code.codes(weights.reshape(len(weights), -1))
+    parts = [scalar.by_four(part).data for part in np.split(rows, groups)]
+    codes = np.concatenate(parts).reshape(-1, 4 * rows.shape[1])
+    if isinstance(code, BookCode):
+        # Pairs of neighbours, where those of SIMD are 0 and 2, 1 and 3.
+        codes = codes.reshape(len(codes), -1, 4)[:, :, [0, 2, 1, 3]].reshape(codes.shape)
+    packed = pack_blocks(code, codes)
+    size = dtype.itemsize
+    begin, table = 0.0, 0
+    if isinstance(code, BookCode):
+        begin, table = _ENTRY * 4**code.bits, 2 * size * 4**code.bits
+    block = 2 * size * packed.spread_words
+    scratch = -(-(table + block) // _ALIGNED) * _ALIGNED
+    return Unpacking(code, dtype, packed.words, rows.shape[1], scratch, begin, _cycles(code))
+
+
+def _cycles(code: AnyCode) -> float:
+    """Cycles per weight."""
+    pieces = code.bits.bit_count()
+    match code:
+        case GridCode():
+            return (3 * pieces + 3 + (code.step.bit_count() > 1)) / 4 + code.bits / 16
+        case BookCode():
+            return _PAIRED
+        case IndexCode():
+            return _INDEXED + (3 * pieces - 2) / 4
