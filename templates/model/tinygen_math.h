@@ -52,7 +52,29 @@ static inline float tg_max_f32(float a, float b)
 /* High 32 bits of 2 * a * b, rounded. Not for INT32_MIN twice, the one product that does not fit. */
 static inline int32_t tg_high_mul(int32_t a, int32_t b)
 {
+#if defined(__thumb__) && !defined(__thumb2__)
+    /* Nothing gives the high half of a product, and compilers call a function for all of it: halves are multiplied. */
+    const uint32_t a_low = (uint32_t)a & 0xFFFFU;
+    const uint32_t b_low = (uint32_t)b & 0xFFFFU;
+    const int32_t across = (a >> 16) * (int32_t)b_low + (int32_t)(a_low * b_low >> 16);
+    const int32_t low = (int32_t)a_low * (b >> 16) + (across & 0xFFFF);
+    const uint32_t high = (uint32_t)((a >> 16) * (b >> 16) + (across >> 16) + (low >> 16));
+    return (int32_t)(2U * high + ((((uint32_t)low & 0xFFFFU) + 0x4000U) >> 15));
+#else
     return (int32_t)(((int64_t)a * b + (INT64_C(1) << 30)) >> 31);
+#endif
+}
+
+/* High 32 bits of a * b + 2^30. */
+static inline uint32_t tg_high_product(uint32_t a, uint32_t b)
+{
+#if defined(__thumb__) && !defined(__thumb2__)
+    const uint32_t across = (a & 0xFFFFU) * (b >> 16) + ((a & 0xFFFFU) * (b & 0xFFFFU) >> 16);
+    const uint32_t low = (a >> 16) * (b & 0xFFFFU) + (across & 0xFFFFU);
+    return (a >> 16) * (b >> 16) + (across >> 16) + (low >> 16) + (((low & 0xFFFFU) + 0x4000U) >> 16);
+#else
+    return (uint32_t)(((uint64_t)a * b + (UINT64_C(1) << 30)) >> 32);
+#endif
 }
 
 /* x / 2^exponent, ties away from zero; 0 <= exponent <= 31. */
@@ -72,8 +94,8 @@ static inline int32_t tg_shift_left(int32_t x, int32_t exponent)
 /* x * 2^exponent, held within int32. */
 static inline int32_t tg_shift_left_saturating(int32_t x, int32_t exponent)
 {
-    const int64_t wide = (int64_t)x * (INT64_C(1) << exponent);
-    return wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : (int32_t)wide;
+    const int32_t shifted = tg_shift_left(x, exponent);
+    return shifted >> exponent == x ? shifted : x < 0 ? INT32_MIN : INT32_MAX;
 }
 
 /*

@@ -210,10 +210,10 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
         at(arena, AT_FULLY_CONNECTED_8_SCRATCH));
     finished(observer, context, 8U);
 
-    /* 9: softmax_9 by digits_softmax_s8, kernel softmax_s8 */
+    /* 9: softmax_9 by digits_softmax_s8_shares, kernel softmax_s8_shares */
     /*    in   functional_1_1/functional_1/dense_1/BiasAdd: [1,10] int8 scale 0.22712 zero 46 */
     /*    out  StatefulPartitionedCall_1:0: [1,10] int8 scale 0.00390625 zero -128 */
-    digits_softmax_s8(
+    digits_softmax_s8_shares(
         at(arena, AT_FULLY_CONNECTED_8),
         digits_softmax_9_exponentials,
         at(arena, AT_SOFTMAX_9));

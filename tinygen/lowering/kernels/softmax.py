@@ -8,23 +8,37 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.softmax import Softmax
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
+# Cycles of the ESP32-C3's core: of an element, of a row.
+_ELEMENT, _ROW = 44.0, 150.0
+
 
 @kernel(Softmax, name="softmax_s8")
 def softmax_s8(node: Node) -> KernelPlan | None:
     """A table of exponentials, one reciprocal per row."""
+    return _of_codes(node, "softmax_s8", 75.0, 170.0)
+
+
+@kernel(Softmax, name="softmax_s8_shares", family="tinygen")
+def softmax_s8_shares(node: Node) -> KernelPlan | None:
+    """The same, without branches on signs and roundings that cannot occur."""
+    return _of_codes(node, "softmax_s8_shares", _ELEMENT, _ROW)
+
+
+def _of_codes(node: Node, template: str, element: float, row: float) -> KernelPlan | None:
     op = node.op
     assert isinstance(op, Softmax)
     if node.output.is_float:
         return None
     depth = node.output.shape[-1]
     table = op.exponentials(node).astype(np.int32)
+    rows = node.output.size // depth
     return KernelPlan(
-        template="softmax/softmax_s8.c.j2",
-        stem="softmax_s8",
-        context={"rows": node.output.size // depth, "depth": depth, "known": len(table)},
+        template=f"softmax/{template}.c.j2",
+        stem=template,
+        context={"rows": rows, "depth": depth, "known": len(table)},
         constants=(Constant("exponentials", table, "exp(-beta * scale * d) with 31 fractional bits"),),
         inplace=((0, 0),),
-        cycles=30.0 * node.output.size,
+        cycles=element * node.output.size + row * rows,
     )
 
 
