@@ -39,7 +39,17 @@ static inline uint32_t tg_packed_code(const uint32_t *pixel, int32_t c, int32_t 
     return pixel[(uint32_t)c / each] >> (within % 4U * 8U + within / 4U * (uint32_t)bits) & ((1U << bits) - 1U);
 }
 
-/* The same of `count` channels from the first of a word on. */
+/* Stores it; channels come in order, the first of a word clears that word. */
+static inline void tg_put_code(uint32_t *pixel, int32_t c, uint32_t code, int32_t bits)
+{
+    const uint32_t each = 32U / (uint32_t)bits;
+    const uint32_t within = (uint32_t)c % each;
+    uint32_t *const word = pixel + (uint32_t)c / each;
+    const uint32_t place = bits == 1 ? within : within % 4U * 8U + within / 4U * (uint32_t)bits;
+    *word = (within == 0 ? 0U : *word) | code << place;
+}
+
+/* The codes of `count` channels from the first of a word on, see tg_packed_code(). */
 static inline void tg_unpack_codes(uint8_t *to, const uint32_t *from, int32_t count, int32_t bits, int32_t left)
 {
     for (int32_t c = 0; c < count; from++) {

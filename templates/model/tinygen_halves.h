@@ -49,4 +49,12 @@ static inline void tg_copy_signs(int8_t *to, const uint32_t *from, int32_t pixel
     }
 }
 
+/* The same of one pixel's channels from `first` on. */
+static inline void tg_copy_some_signs(int8_t *to, const uint32_t *from, int32_t first, int32_t channels)
+{
+    for (int32_t c = first; c < first + channels; c++) {
+        *to++ = (int8_t)((int32_t)(from[c >> 5] >> (c & 31) & 1U) * 2 - 1);
+    }
+}
+
 #endif

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from tests.support.integer_layers import BINARY, INT32, OUTPUTS, Layer
 from tests.support.shares import one_in
 from tests.support.variants import DSP, check_variants
 from tests.targets.tools import requires_tool
-from tinygen.ir.encodings import Codebook, IntegerEncoding
+from tinygen.ir.encodings import Affine, Codebook, IntegerEncoding
 from tinygen.lowering.select import choose
 
 
@@ -71,3 +73,31 @@ def test_many(seed: int) -> None:
 def test_no_pair_is_plain(x: IntegerEncoding, w: IntegerEncoding) -> None:
     layer = layers.conv("one", (5, 5, 9), 9, (3, 3), x=x, w=w, y=INT32, groups=9)
     assert "depthwise_d" in choose(layer.graph.node(layer.graph.ops[0]), "tinygen", DSP).kernel.name
+
+
+def by_channel() -> list[Layer]:
+    """What no pairs of rows are made of: codes of 16 bits, dilated rows, long strides, single rows, few channels."""
+    half, code = Affine("int16", (1.0,), (0,)), layers.affine(3)
+    shapes: list[tuple[tuple[int, int, int], int, tuple[int, int], dict[str, Any]]] = [
+        ((5, 6, 7), 7, (3, 3), {"x": half}),
+        ((4, 9, 5), 10, (4, 4), {"x": half, "same": False}),
+        ((7, 5, 6), 6, (3, 2), {"x": layers.levels(4, True), "dilation": (2, 1)}),
+        ((8, 8, 33), 33, (2, 3), {"x": BINARY, "dilation": (3, 2)}),
+        ((9, 4, 8), 8, (3, 3), {"x": code, "stride": (3, 1)}),
+        ((1, 7, 4), 4, (1, 3), {"x": layers.levels(8)}),
+        ((6, 6, 3), 6, (5, 3), {"x": layers.POWERS}),
+    ]
+    return [
+        layers.conv(
+            f"c{i}", image, filters, kernel, w=layers.levels(5, True), y=OUTPUTS[i], groups=image[2], seed=i, **how
+        )
+        for i, (image, filters, kernel, how) in enumerate(shapes)
+    ]
+
+
+def test_by_channel() -> None:
+    found = by_channel()
+    assert {choose(next(iter(layer.graph.nodes())), "compact", DSP).kernel.name for layer in found} == {
+        "integer_depthwise_channels_dsp"
+    }
+    assert _check(found, in_turn=True) == len(found)

@@ -153,6 +153,25 @@ def test_chains_without_simd(core: str, isa: Sequence[str], every: int) -> None:
     check(found, programs, lambda *a: run_on_bare_core(*a, board=bare_cores()[core]))
 
 
+def grouped_chain(bits: int, filters: int) -> Layer:
+    """A grouped convolution between two others; a group has so many filters."""
+    code, weights = levels(bits), levels(bits, True)
+    net = Chain(f"groups{bits}_{filters}", (6, 5, 3), affine(-128))
+    for outputs, groups, x, y in ((12, 1, affine(-128), code), (3 * filters, 3, code, code), (6, 1, code, affine(3))):
+        net.put(layers.conv("one", net.image, outputs, (2, 2), x=x, w=weights, y=y, groups=groups, seed=bits))
+    return Layer(net.graph(), net.feeds(2, bits))
+
+
+def test_groups_without_simd() -> None:
+    """Fours of a group's filters that fill the bytes of a word, or lie in two words."""
+    found = [grouped_chain(bits, filters) for bits, filters in ((4, 3), (2, 7), (4, 8), (2, 4))]
+    programs = [all_packed(one.graph, RV32) for one in found]
+    for program in programs:
+        step = program.layers[1]
+        assert step.kernel.name.endswith("_scalar") and step.node.output.name in packed(program)
+    check(found, programs, lambda *a: run_on_bare_core(*a, board=bare_cores()["esp32c3-core"]))
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("compiler", ["zig", GCC])
 def test_many_chains(compiler: str) -> None:

@@ -238,7 +238,7 @@ def test_halves(every: int) -> None:
 @pytest.mark.parametrize(("compiler", "core"), BUILDS)
 def test_halves_by_compilers(compiler: str, core: Board) -> None:
     """Every layer on both cores and by both compilers, but not on each core by each compiler."""
-    layers = [*halves(1)[::2], *grouped(2)][_half(compiler, core) :: 2]
+    layers = [*halves(1)[::2], *grouped(2), *grouped_bits()][_half(compiler, core) :: 2]
     check_layers(layers, most=2, compiler=compiler, cores=[(core, core.isa)], host=False)
 
 
@@ -268,6 +268,38 @@ def test_groups(seeds: tuple[int, ...]) -> None:
     assert kernels.count("integer_conv_2d_scalar") >= 3 * len(seeds)
     bytes_of_tflite = [window((5, 6), 6, 10, (3, 3), groups=2, batch=2), window((6, 5), 12, 6, (1, 1), groups=3)]
     assert check([*((one.graph, one.feeds) for one in layers), *bytes_of_tflite], most=3) >= len(layers) + 2
+
+
+def grouped_bits() -> list[Layer]:
+    """Bits in, bits out, or both: groups that begin within words, fours of filters that lie in two words."""
+    shapes = [(2, 35, 4), (3, 5, 3), (4, 8, 32), (2, 3, 17), (5, 33, 1), (3, 40, 9)]
+    bits, codes = integer_layers.BINARY, (affine(3), levels(2))
+    return [
+        integer_layers.conv(
+            f"b{i}",
+            (5, 6, groups * depth),
+            groups * filters,
+            ((3, 3), (1, 1), (2, 3))[i % 3],
+            groups=groups,
+            x=codes[i % 2] if i % 3 == 1 else bits,
+            w=bits if i % 2 else levels(4, True),
+            y=codes[i % 2] if i % 3 == 2 else bits,
+            same=i % 4 > 0,
+            stride=(1, 1 + i % 2),
+            dilation=(1, 1 + (i == 3)),
+            seed=i,
+        )
+        for i, (groups, depth, filters) in enumerate(shapes)
+    ]
+
+
+def test_groups_of_bits() -> None:
+    layers = grouped_bits()
+    for core in (ESP32C3, M0PLUS):
+        chosen = [lower(layer.graph, isa=core.isa).layers[0].kernel.name for layer in layers]
+        # Four filters at a time are not for groups of one.
+        assert sum(name.endswith("_scalar") for name in chosen) == 5
+    assert check_layers(layers, most=2) >= len(layers)
 
 
 @one_in(3)

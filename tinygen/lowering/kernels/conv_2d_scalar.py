@@ -223,10 +223,7 @@ def integer_conv_2d_packed_scalar(node: Node) -> Sequence[KernelPlan]:
 def _integer_conv_job(node: Node, *, codes: bool = False) -> Job | None:
     op = node.op
     assert isinstance(op, IntegerConv2D)
-    job = _integer_job(node, op.epilogue, "conv_2d", codes=codes)
-    if job and job.groups > 1 and (job.copy.bits or node.output.packed_bits):
-        return None  # words are read from their first bit, and written four filters at a time
-    return job
+    return _integer_job(node, op.epilogue, "conv_2d", codes=codes)
 
 
 @kernel(IntegerFullyConnected, name="integer_fully_connected_scalar", family="tinygen", isa="scalar")
@@ -314,8 +311,8 @@ def _place(job: Job, form: str, size: int) -> _Place:
 def _input_steps(job: Job) -> dict[str, Any]:
     """Elements from a pixel to the next; with bits several of the tensor's pixels form one, each starting at a word."""
     x = job.node.input(0)
-    if not job.copy.bits:
-        return {"in_step": job.groups * job.depth, "bit_pixels": 0}
+    if not job.copy.bits or job.groups > 1:
+        return {"in_step": pixel_elements(x) if job.copy.bits else job.groups * job.depth, "bit_pixels": 0}
     pixels = job.depth // x.shape[-1]
     return {"in_step": pixels * pixel_elements(x), "bit_pixels": pixels, "bit_channels": x.shape[-1]}
 
@@ -346,6 +343,7 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
         context={
             **window_sizes(geometry, job.batch, job.depth, job.filters),
             "groups": job.groups,
+            "bits": job.copy.bits,
             **job.ending.context,
             **job.context,
             **job.copy.context,

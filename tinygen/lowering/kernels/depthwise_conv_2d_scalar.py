@@ -86,6 +86,11 @@ def depthwise_conv_2d_s8_scalar(node: Node) -> KernelPlan | None:
 @kernel(IntegerConv2D, name="integer_conv_2d_depthwise_scalar", family="tinygen", isa="scalar")
 def integer_conv_2d_depthwise_scalar(node: Node) -> KernelPlan | None:
     """Filters of one kernel each, weights and activations of up to 16 bits."""
+    return channel_by_channel(node)
+
+
+def channel_by_channel(node: Node) -> KernelPlan | None:
+    """The plan of an integer layer; None where its filters have several kernels, or its integers more than 16 bits."""
     op, x = node.op, node.input(0)
     assert isinstance(op, IntegerConv2D)
     copy = scalar.any_copy_of(x)

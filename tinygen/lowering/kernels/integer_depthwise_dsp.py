@@ -12,6 +12,7 @@ from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.lowering.kernels.depthwise_conv_2d_dsp import DepthwiseJob, depthwise_plan, takes_depthwise
+from tinygen.lowering.kernels.depthwise_conv_2d_scalar import channel_by_channel
 from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements, smallest_integers
 from tinygen.lowering.kernels.support.integer_layer import IntegerLayer, integer_layer
 from tinygen.lowering.kernels.support.widening import needs_widening, widening
@@ -35,6 +36,15 @@ def integer_depthwise_dual_rows(node: Node) -> KernelPlan | None:
     """The same, in the order of a core that issues two instructions at once."""
     job = _job(node)
     return depthwise_plan(job, dual_issue=True) if job else None
+
+
+@kernel(IntegerConv2D, name="integer_depthwise_channels_dsp", family="tinygen", isa="dsp")
+def integer_depthwise_channels_dsp(node: Node) -> KernelPlan | None:
+    """One channel after the other, where no pairs of rows are made: codes of 16 bits, dilated rows.
+
+    The C and the prediction are those of cores without SIMD.
+    """
+    return None if _job(node) else channel_by_channel(node)
 
 
 def _job(node: Node) -> DepthwiseJob | None:
