@@ -263,7 +263,7 @@ def _case(plan: Plan, results: Sequence[Result], seeds: Sequence[int]) -> Case:
         },
     }
     trained = Trained(figures, [[first.codes[at][None]] for at in chosen], first.labels[chosen].tolist())
-    return replace(case, encoding=encoding_of(first.graph, _INNER_LAYER), trained=trained)
+    return replace(case, encoding=encoding_of(first.graph, _INNER_LAYER), trained=trained, each=True)
 
 
 def board_digits(ran: np.ndarray, most: int) -> list[int]:

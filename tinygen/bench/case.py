@@ -53,6 +53,7 @@ class Case:
         flash_bytes: limit for the firmware, see `BuildOptions`.
         board: to measure on, in suites with boards of their own; None for the board of the benchmark.
         toolchains: with `board`, the compilers that build for it.
+        each: inferences cost different amounts: the row has the cycles of each sample, `sample_cycles`.
     """
 
     suite: str
@@ -68,6 +69,7 @@ class Case:
     flash_bytes: int | None = None
     board: str | None = None
     toolchains: tuple[str, ...] = ()
+    each: bool = False
 
     @property
     def trained_figures(self) -> Mapping[str, Any]:

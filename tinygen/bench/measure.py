@@ -166,8 +166,7 @@ def _of_switch(job: Job, device: Device, manifest: Manifest, graph: Graph, switc
             return row | {"error": problem}
     assert measured.profile is not None
     board = {"board_right": job.case.trained.right(outputs)} if job.case.trained else {}
-    # Of networks that decide, inferences cost different amounts.
-    each = {"sample_cycles": cycles} if "branches" in job.case.trained_figures else {}
+    each = {"sample_cycles": cycles} if job.case.each else {}
     return row | _work(part, measured.profile) | board | each
 
 

@@ -1,0 +1,122 @@
+"""What the rows of `tinygen.bench.gated_experiments` say: tables, and differences that are paired by seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import fmean, stdev
+from typing import Any
+
+from tinygen.bench.gated_cycles import Costs, at
+from tinygen.bench.gated_plans import BRIER, DENSE, NAMES, NARROW, PAIRS
+
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
+"""Standard errors on both sides of a mean that hold 95 %, by the number of seeds."""
+_Row = dict[str, Any]
+
+
+def compared(rows: Sequence[_Row], first: str, second: str, key: str = "accuracy") -> str:
+    """The mean difference of two networks over seeds, its interval of 95 %, and what that says."""
+    of = {name: {row["seed"]: row[key] for row in rows if row["name"] == name} for name in (first, second)}
+    return _said(
+        f"{first} - {second}", [of[first][seed] - of[second][seed] for seed in of[first] if seed in of[second]]
+    )
+
+
+def _said(what: str, gaps: Sequence[float]) -> str:
+    if len(gaps) not in STUDENT:
+        return f"{what}: too few seeds"
+    middle, around = fmean(gaps), STUDENT[len(gaps)] * stdev(gaps) / math.sqrt(len(gaps))
+    word = "a tie" if abs(middle) <= around else "more" if middle > 0 else "less"
+    return f"{what}: {middle:+.2f} ± {around:.2f}, {word} ({len(gaps)} seeds)"
+
+
+def against_narrow(rows: Sequence[_Row], costs: Costs) -> list[str]:
+    """Each network against narrow ones of the same mean cycles, on a straight line between two of them, paired by seed.
+
+    Networks with more cycles than the dense one are compared with that.
+    """
+    of = {name: {row["seed"]: row["accuracy"] for row in rows if row["name"] == name} for name in costs}
+    known = sorted(({DENSE, *NARROW}) & set(costs), key=lambda name: at(costs[name], 0).mean)
+    found = []
+    for name in costs:
+        if name in known:
+            continue
+        gaps, dearer = [], 0
+        for seed, accuracy in of[name].items():
+            line = [(at(costs[each], seed).mean, of[each][seed]) for each in known if seed in of[each]]
+            cycles = at(costs[name], seed).mean
+            wanted = _on_line(line, cycles)
+            if wanted is not None:
+                gaps.append(accuracy - wanted)
+                dearer += cycles > line[-1][0]
+        what = "the dense network, of fewer cycles" if gaps and dearer == len(gaps) else "narrow networks of its cycles"
+        found.append(_said(f"{name} - {what}", gaps))
+    return found
+
+
+def _on_line(points: Sequence[tuple[float, float]], cycles: float) -> float | None:
+    """The accuracy at a number of cycles; None where there are fewer than any network takes.
+
+    Args:
+        points: cycles and accuracies, in order of the cycles.
+    """
+    if not points or cycles < points[0][0]:
+        return None
+    for (low, below), (high, above) in pairwise(points):
+        if cycles <= high:
+            return below + (above - below) * (cycles - low) / (high - low)
+    return points[-1][1]
+
+
+def markdown(rows: Sequence[_Row], costs: Costs) -> str:
+    """Tables of all networks, of what routers and masks do, and the comparisons.
+
+    Args:
+        rows: of trained networks.
+        costs: empty where cycles were not measured.
+    """
+    groups = {name: [row for row in rows if row["name"] == name] for name in NAMES}
+    groups = {name: mine for name, mine in groups.items() if mine}
+    said = [*(compared(rows, *pair) for pair in PAIRS), *against_narrow(rows, costs)]
+    lines = [*_networks(groups, costs), "", *(f"- {sentence}" for sentence in said), ""]
+    keys = [key for key in rows[0] if key.startswith("brier ")]
+    lines += [f"| Brier score | {' | '.join(key.removeprefix('brier ') for key in keys)} |"]
+    lines += [f"|---|{'---:|' * len(keys)}"]
+    for name in BRIER:
+        if name in groups:
+            lines.append(f"| {name} | {' | '.join(_spread(groups[name], key, 3) for key in keys)} |")
+    lines += ["", "| masks | layer | different sets | core filters | never live |", "|---|---|---:|---:|---:|"]
+    for name, mine in groups.items():
+        for layer in mine[0]["clusters"]:
+            of = {key: fmean(row["clusters"][layer][key] for row in mine) for key in mine[0]["clusters"][layer]}
+            core = f"{of['core']:.1f} of {of['all']:.0f}"
+            lines.append(f"| {name} | {layer} | {of['different']:.0f} | {core} | {of['never']:.1f} |")
+    lines += ["", "| routers | " + " | ".join(f"conv{place}" for place in (1, 2, 3)) + " |", "|---|---:|---:|---:|"]
+    for name, mine in groups.items():
+        if mine[0]["told_apart"]:
+            shares = [fmean(row["told_apart"][place] for row in mine) for place in range(3)]
+            lines.append(f"| {name} | " + " | ".join(f"{share:.2f}" for share in shares) + " |")
+    return "\n".join(lines)
+
+
+def _networks(groups: dict[str, list[_Row]], costs: Costs) -> list[str]:
+    """Accuracy and what an inference takes; means over seeds, the worst of all seeds where it is not the mean."""
+    whole = max(row["worst_macs"] for row in groups[DENSE]) if DENSE in groups else 1.0
+    heads = ("network", "accuracy, %", "MAC, mean", "at worst", "expected", "cycles, mean", "at worst")
+    lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
+    for name, mine in groups.items():
+        macs, worst = (100 * fmean(row[key] for row in mine) / whole for key in ("macs", "worst_macs"))
+        expected = f"{100 - fmean(row['expected'] for row in mine):.1f} %" if "expected" in mine[0] else ""
+        took = [at(costs[name], row["seed"]) for row in mine] if name in costs else []
+        mean = f"{fmean(each.mean for each in took):,.0f}" if took else ""
+        most = f"{max(each.worst for each in took):,.0f}" if took else ""
+        cells = (name, _spread(mine, "accuracy", 2), f"{macs:.1f} %", f"{worst:.1f} %", expected, mean, most)
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _spread(rows: Sequence[_Row], key: str, digits: int) -> str:
+    values = [row[key] for row in rows]
+    return f"{fmean(values):.{digits}f} ± {stdev(values) if len(values) > 1 else 0.0:.{digits}f}"
