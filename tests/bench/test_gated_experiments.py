@@ -43,11 +43,20 @@ def test_executed_is_what_the_graph_says(experts: int) -> None:
     assert experiments.executed(network).tolist() == [gated_macs(graph).executed]
 
 
-def test_executed_of_masks() -> None:
-    network, image = _ready(training.masked(0.5))
+@pytest.mark.parametrize("prediction", ["softmax", "maxima"])
+def test_executed_of_masks(prediction: str) -> None:
+    network, image = _ready(training.masked(0.5, prediction=prediction))
     codes = network.codes.codes(image)[0].transpose(0, 2, 3, 1)
     assert experiments.executed(network).tolist() == [executed_macs(export(network, image), [codes]).executed]
+
+
+def test_executed_without_predictors() -> None:
     assert experiments.executed(_ready(training.plain)[0]).tolist() == [337_280]
+    half, others = Fraction(1, 2), 160  # inputs of the dense layer that are zero
+    narrow = experiments.executed(_ready(training.plain, half)[0])
+    chance, image = _ready(training.masked(density=half, prediction="random"))
+    chance(image.expand(3, -1, -1, -1))
+    assert experiments.executed(chance).tolist() == [float(narrow) + others] * 3
 
 
 def test_scores() -> None:
@@ -162,5 +171,6 @@ def test_a_seed_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     experiments.main(["--out", str(file), "--seeds", "0", "--epochs", "1"])
     assert capsys.readouterr().out == first
     (tmp_path / "out.networks" / "fbs-50-0.tg").unlink()
+    experiments.main(["--out", str(file), "--seeds", "0", "--case", "narrow-*,dense"])
     with pytest.raises(TypeError):  # trains what is not there
         experiments.main(["--out", str(file), "--seeds", "0", "--epochs", "1"])

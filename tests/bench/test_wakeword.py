@@ -39,10 +39,20 @@ def test_cases() -> None:
         ("w1a2", "2-bit x binary"),
         ("xnor", "binary x binary"),
     ]
-    assert list(found.unwanted) == ["int8", "w4a4", "w2a2"]
+    assert list(found.unwanted) == ["int8", "w4a4", "w2a2", "fbs-50"]
     assert all(case.shape == "1x3x1x40 -> 1x1x1x1" for case in found.cases)
     macs = 40 * 48 * 5 + 48 * 48 * (5 + 7 + 7) + 48 * 30
     assert all(case.macs == macs for case in found.cases)
+
+
+def test_gates_compute_whole_windows() -> None:
+    """A step of a gated network is a window: half of the first layer's channels, then half of half."""
+    (case,) = find_suite("lowbit-wakeword").cases(SuiteOptions(only=("fbs-50",))).cases
+    assert (case.encoding, case.shape) == ("int8", "1x3x1x40 -> 1x1x1x1")
+    steps = (46, 42, 36, 30)
+    heads = 40 * 48 + 3 * 48 * 48
+    macs = steps[0] * 5 * 40 * 24 + 24 * 24 * (5 * steps[1] + 7 * steps[2] + 7 * steps[3]) + heads + 48 * 30
+    assert case.macs == macs
 
 
 def test_trained_ones_and_what_they_miss(tmp_path: Path) -> None:

@@ -9,27 +9,26 @@ from statistics import fmean, stdev
 from typing import Any
 
 from tinygen.bench.gated_cycles import Costs, at
-from tinygen.bench.gated_plans import BRIER, DENSE, NAMES, NARROW, PAIRS
+from tinygen.bench.gated_plans import BRIER, BRIER_PAIRS, DENSE, NAMES, NARROW, PAIRS
 
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Standard errors on both sides of a mean that hold 95 %, by the number of seeds."""
 _Row = dict[str, Any]
 
 
-def compared(rows: Sequence[_Row], first: str, second: str, key: str = "accuracy") -> str:
+def compared(rows: Sequence[_Row], first: str, second: str, key: str = "accuracy", digits: int = 2) -> str:
     """The mean difference of two networks over seeds, its interval of 95 %, and what that says."""
     of = {name: {row["seed"]: row[key] for row in rows if row["name"] == name} for name in (first, second)}
-    return _said(
-        f"{first} - {second}", [of[first][seed] - of[second][seed] for seed in of[first] if seed in of[second]]
-    )
+    gaps = [of[first][seed] - of[second][seed] for seed in of[first] if seed in of[second]]
+    return _said(f"{first} - {second}", gaps, digits)
 
 
-def _said(what: str, gaps: Sequence[float]) -> str:
+def _said(what: str, gaps: Sequence[float], digits: int = 2) -> str:
     if len(gaps) not in STUDENT:
         return f"{what}: too few seeds"
     middle, around = fmean(gaps), STUDENT[len(gaps)] * stdev(gaps) / math.sqrt(len(gaps))
     word = "a tie" if abs(middle) <= around else "more" if middle > 0 else "less"
-    return f"{what}: {middle:+.2f} ± {around:.2f}, {word} ({len(gaps)} seeds)"
+    return f"{what}: {middle:+.{digits}f} ± {around:.{digits}f}, {word} ({len(gaps)} seeds)"
 
 
 def against_narrow(rows: Sequence[_Row], costs: Costs) -> list[str]:
@@ -79,9 +78,10 @@ def markdown(rows: Sequence[_Row], costs: Costs) -> str:
     """
     groups = {name: [row for row in rows if row["name"] == name] for name in NAMES}
     groups = {name: mine for name, mine in groups.items() if mine}
+    keys = list(dict.fromkeys(key for row in rows for key in row if key.startswith("brier ")))
     said = [*(compared(rows, *pair) for pair in PAIRS), *against_narrow(rows, costs)]
+    said += [f"{key}: {compared(rows, *pair, key, digits=3)}" for pair in BRIER_PAIRS for key in keys]
     lines = [*_networks(groups, costs), "", *(f"- {sentence}" for sentence in said), ""]
-    keys = [key for key in rows[0] if key.startswith("brier ")]
     lines += [f"| Brier score | {' | '.join(key.removeprefix('brier ') for key in keys)} |"]
     lines += [f"|---|{'---:|' * len(keys)}"]
     for name in BRIER:

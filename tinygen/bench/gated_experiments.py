@@ -13,8 +13,9 @@ was stopped. Multiply-accumulates are those executed, predictors, heads and mixi
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from tinygen.bench import train_gated_experiments as training
 from tinygen.bench.gated_comparisons import markdown
 from tinygen.bench.gated_cycles import Networks, Place, costs_of, measured, network_file
-from tinygen.bench.gated_plans import DENSE, FROM_SCRATCH, MASKED, SEEDS, TUNED
+from tinygen.bench.gated_plans import BRIER, DENSE, FROM_SCRATCH, MASKED, NAMES, SEEDS, TUNED
 from tinygen.bench.train_digits_lowbit import CLASSES, Digits
 from tinygen.compress.fire_together import firing_profile
 from tinygen.frontends.names import c_name
@@ -45,15 +46,16 @@ _Data = tuple[Digits, Digits]
 
 
 def rows_of(
-    seed: int, data: _Data, done: Sequence[str], epochs: int = training.EPOCHS
+    seed: int, data: _Data, wanted: Collection[str], epochs: int = training.EPOCHS
 ) -> Iterator[tuple[_Row, nn.Module]]:
-    """A row for each network of a seed but those that are `done`, and the network, trained."""
+    """A row for each network of a seed that is wanted, and the network, trained."""
     digits, test = data
     for name, plan in FROM_SCRATCH.items():
-        if name not in done:
+        if name in wanted:
             network = plan.trained(seed, digits, epochs)
-            yield {"name": name, "seed": seed} | _measured(network, test), network
-    if set(TUNED) <= set(done):
+            yield {"name": name, "seed": seed} | _measured(name, network, test), network
+    tuned = [name for name in TUNED if name in wanted]
+    if not tuned:
         return
     start = training.network(training.masked(1.0), seed)
     for layer in masked_layers(start).values():
@@ -61,11 +63,9 @@ def rows_of(
     training.train(start, digits, seed, epochs)
     with torch.no_grad():
         profile = firing_profile(start, digits.tensors()[0].split(250))
-    for name in TUNED:
-        if name in done:
-            continue
+    for name in tuned:
         network = training.train(_tuned(name, start, digits, seed), digits, seed, epochs, training.TUNING_RATE)
-        row = {"name": name, "seed": seed} | _measured(network, test)
+        row = {"name": name, "seed": seed} | _measured(name, network, test)
         mass = MASKED[name](1, 1).mass if name in MASKED else None
         yield (row if mass is None else row | {"expected": 100 * profile.reduction(float(mass))}), network
 
@@ -77,13 +77,15 @@ def _tuned(name: str, start: nn.Module, digits: Digits, seed: int) -> nn.Module:
     return dense if name == DENSE else training.pruned(dense, digits, 0.5, seed)
 
 
-def _measured(network: nn.Module, test: Digits) -> _Row:
-    """Accuracy in per cent, executed MAC, the digit with most of them, Brier scores, what lists and routers do."""
+def _measured(name: str, network: nn.Module, test: Digits) -> _Row:
+    """Accuracy in per cent, executed MAC, the digit with most of them, what lists and routers do, and Brier scores of
+    the networks whose scores are shown.
+    """
     with torch.no_grad():
-        return _shown(network, *test.tensors())
+        return _shown(network, *test.tensors(), DISTURBANCES if name in BRIER else {})
 
 
-def _shown(network: nn.Module, images: Tensor, labels: Tensor) -> _Row:
+def _shown(network: nn.Module, images: Tensor, labels: Tensor, disturbances: Mapping[str, tuple[float, float]]) -> _Row:
     scores = network(images)
     found: _Row = {"accuracy": 100 * float((scores.argmax(1) == labels).float().mean())}
     macs = executed(network)
@@ -91,9 +93,9 @@ def _shown(network: nn.Module, images: Tensor, labels: Tensor) -> _Row:
     found["clusters"] = {name: _clusters(layer.live) for name, layer in masked_layers(network).items()}
     found["told_apart"] = [told_apart(part.shares, labels) for part in _routed(network)]
     chance = torch.Generator().manual_seed(0)
-    for name, (blur, noise) in DISTURBANCES.items():
+    for how, (blur, noise) in disturbances.items():
         seen = training.blurred(images, blur) + noise * torch.randn(images.shape, generator=chance)
-        found[f"brier {name}"] = brier(network(seen.clamp(0, 1)), labels)
+        found[f"brier {how}"] = brier(network(seen.clamp(0, 1)), labels)
     return found
 
 
@@ -122,7 +124,7 @@ def _live(part: nn.Module) -> tuple[Tensor, int]:
     routers = sum(one.router.weight.numel() for one in _routed(part))
     if isinstance(part, MaskedConv2d):
         assert part.live is not None
-        return part.live.sum(1).float(), part.predictor.weight.numel()
+        return part.live.sum(1).float(), part.predictor.macs
     if isinstance(part, GatedConv2d):
         return torch.tensor([float(part.k)]), part.head.weight.numel() + routers
     norm = part.get_submodule("norm")
@@ -159,6 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="results, a line of JSON each")
     parser.add_argument("--seeds", default=",".join(map(str, SEEDS)), metavar="N,...")
+    parser.add_argument("--case", default="*", metavar="PATTERN,...", help="only networks like this: narrow-*")
     parser.add_argument("--epochs", type=int, default=training.EPOCHS, metavar="N", help="of each half")
     parser.add_argument("--board", metavar="NAME", help="also cycles, in its emulated board")
     parser.add_argument("--toolchain", default="gcc", metavar="NAME")
@@ -168,8 +171,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows, costs = _read(options.out, folder)
     digits, test = data = training.small_digits()
     for seed in seeds:
-        done = [row["name"] for row in rows if row["seed"] == seed]
-        for row, network in rows_of(seed, data, done, options.epochs):
+        done = {row["name"] for row in rows if row["seed"] == seed}
+        wanted = [name for name in NAMES if _is_one(name, options.case) and name not in done]
+        for row, network in rows_of(seed, data, wanted, options.epochs):
             # Before its line: a network that has one is not trained again.
             graph = export(network, digits.tensors()[0][:1], name=c_name(row["name"]))
             folder.mkdir(exist_ok=True)
@@ -178,10 +182,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _append(options.out, row)
     place = Place(options.board, options.toolchain) if options.board else None
     if place:
-        for row in measured(rows, costs, Networks(folder, test), place):
+        mine = [row for row in rows if _is_one(row["name"], options.case)]
+        for row in measured(mine, costs, Networks(folder, test), place):
             costs.append(row)
             _append(options.out, row)
     print(markdown(rows, costs_of(costs, place) if place else {}))
+
+
+def _is_one(name: str, patterns: str) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns.split(","))
 
 
 def _read(file: Path, folder: Path) -> tuple[list[_Row], list[_Row]]:

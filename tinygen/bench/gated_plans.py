@@ -53,14 +53,21 @@ FROM_SCRATCH: Mapping[str, Plan] = {
     "fbs-50": Plan(training.gated(HALF)),
     "fbs-25": Plan(training.gated(QUARTER)),
     "fbs-condconv-25": Plan(training.gated(QUARTER, training.EXPERTS)),
+    "fbs-condconv-25-softmax": Plan(training.gated(QUARTER, training.EXPERTS, "softmax")),
     "fbs-condconv-25-apart": Plan(training.gated(QUARTER, training.EXPERTS), apart=True),
 }
 DYNAMIC: Mapping[str, training.Layer] = {
     **{f"ftwt-{mass}": training.masked(mass) for mass in MASSES},
     **{f"ftwt-{mass}-joint": training.masked(mass, joint=True) for mass in MASSES},
+    "ftwt-0.8-maxima": training.masked(0.8, prediction="maxima"),
 }
 """The number of live channels, and so the cycles, depend on the input and on what was learnt."""
-MASKED: Mapping[str, training.Layer] = {**DYNAMIC, "ftwt-fixed-50": training.masked(density=HALF)}
+MASKED: Mapping[str, training.Layer] = {
+    **DYNAMIC,
+    "ftwt-fixed-50": training.masked(density=HALF),
+    "ftwt-fixed-50-maxima": training.masked(density=HALF, prediction="maxima"),
+    "random-50": training.masked(density=HALF, prediction="random"),
+}
 TUNED = (DENSE, "taylor-50", *MASKED)
 """What starts from a trained dense network."""
 NAMES = (*FROM_SCRATCH, *TUNED)
@@ -71,11 +78,27 @@ PAIRS = (
     ("fbs-condconv-25", "narrow-condconv-25"),
     ("narrow-condconv-25", "narrow-25"),
     ("fbs-condconv-25", "fbs-condconv-25-apart"),
+    ("fbs-condconv-25", "fbs-condconv-25-softmax"),
     *((f"ftwt-{mass}", DENSE) for mass in MASSES),
     *((f"ftwt-{mass}-joint", f"ftwt-{mass}") for mass in MASSES),
     ("ftwt-fixed-50", "taylor-50"),
     ("ftwt-fixed-50", "narrow-50"),
     ("taylor-50", "narrow-50"),
+    ("ftwt-0.8", "ftwt-0.8-maxima"),
+    ("ftwt-fixed-50", "ftwt-fixed-50-maxima"),
+    ("ftwt-fixed-50", "random-50"),
+    ("random-50", "narrow-50"),
 )
-BRIER = (DENSE, "ftwt-0.9", "ftwt-fixed-50", "taylor-50", "narrow-50")
+BRIER = (
+    DENSE,
+    "ftwt-0.9",
+    "ftwt-0.8",
+    "ftwt-0.8-maxima",
+    "ftwt-fixed-50",
+    "ftwt-fixed-50-maxima",
+    "random-50",
+    "taylor-50",
+    "narrow-50",
+)
+BRIER_PAIRS = (("ftwt-0.8", "ftwt-0.8-maxima"), ("ftwt-fixed-50", "ftwt-fixed-50-maxima"))
 """Whose Brier scores are shown."""

@@ -79,12 +79,18 @@ def _block(convolution: nn.Module, filters: int) -> nn.Module:
     return nn.Sequential(OrderedDict(convolution=convolution, norm=norm, quantizer=Affine8(relu=True)))
 
 
-def gated(density: Fraction, experts: int = 0) -> Layer:
-    return lambda inputs, filters: GatedConv2d(inputs, filters, 3, density=density, padding=1, experts=experts)
+def gated(density: Fraction, experts: int = 0, routing: str = "sigmoid") -> Layer:
+    return lambda inputs, filters: GatedConv2d(
+        inputs, filters, 3, density=density, padding=1, experts=experts, routing=routing
+    )
 
 
-def masked(mass: float | None = None, density: Fraction | None = None, *, joint: bool = False) -> Layer:
-    return lambda inputs, filters: MaskedConv2d(inputs, filters, 3, mass=mass, density=density, joint=joint, padding=1)
+def masked(
+    mass: float | None = None, density: Fraction | None = None, *, joint: bool = False, prediction: str = "softmax"
+) -> Layer:
+    return lambda inputs, filters: MaskedConv2d(
+        inputs, filters, 3, mass=mass, density=density, joint=joint, prediction=prediction, padding=1
+    )
 
 
 def from_start(start: nn.Module, layer: Layer, seed: int) -> nn.Sequential:
@@ -111,12 +117,12 @@ def train(made: nn.Module, digits: Digits, seed: int, epochs: int, rate: float =
     others = _without(made.parameters(), faster)
     optimizer = torch.optim.Adam([{"params": others, "lr": rate}, {"params": faster, "lr": FASTER * rate}])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(labels) // BATCH))
-    masking = any(layer.masking for layer in masked_layers(made).values())
+    predicts = bool(faster) and any(layer.masking for layer in masked_layers(made).values())
     made.train()
     for _ in range(epochs):
         for rows in torch.randperm(len(labels), generator=chance).split(BATCH):
             loss = nn.functional.cross_entropy(made(shifted(images[rows], chance)), labels[rows]) + gate_penalty(made)
-            if masking:
+            if predicts:
                 loss = loss + firing_loss(made)
             optimizer.zero_grad()
             loss.backward()

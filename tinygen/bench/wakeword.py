@@ -19,6 +19,7 @@ from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_model
 from tinygen.frontends.memory import MemoryModel
+from tinygen.frontends.names import c_name
 from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
@@ -34,6 +35,8 @@ REPORT = "report.json"
 """Of a training."""
 _DEMOS = "model.tg"
 RECIPES = ("int8", "w4a4", "w2a2", "w1a2", "xnor")
+GATED = "fbs-50"
+"""The same network of `GatedConv2d` layers that keep half of their channels; no recipe, so never a trained one."""
 CHANNELS, FILTERS, KERNELS = 40, 48, (5, 5, 7, 7)
 FRAMES, HOP = 140, 3
 """Of the window, and of a step of 30 ms: what `tinygen.apps.wakeword.network` has for "hey computer"."""
@@ -54,8 +57,9 @@ def cases(options: SuiteOptions) -> SuiteCases:
     Raises:
         TinygenError: torch is not installed, and nothing was trained; a report cannot be read.
     """
-    wanted = [recipe for recipe in RECIPES if options.wanted(recipe)]
-    unwanted = [recipe for recipe in RECIPES if recipe not in wanted]
+    names = (*RECIPES, GATED)
+    wanted = [name for name in names if options.wanted(name)]
+    unwanted = [name for name in names if name not in wanted]
     trained = [training for folder in options.models if (training := _training(folder)) is not None]
     if trained:
         found = [_trained_case(trained[0], recipe) for recipe in wanted if recipe in trained[0].evaluations]
@@ -156,19 +160,15 @@ def float_network() -> nn.Sequential:
     return nn.Sequential(layers)
 
 
-def untrained(recipe: str) -> Graph:
-    """The network by a recipe, always the same; from the features of a step to a probability."""
+def untrained(name: str) -> Graph:
+    """The network by a recipe, or with gates, always the same; from the features of a step to a probability."""
     import torch
     from torch import nn
 
-    from tinygen.bench.train_digits_lowbit import REGIMES
     from tinygen.frontends.torch import export
-    from tinygen.nn import Affine8, convert
+    from tinygen.nn import Affine8
 
-    chosen = REGIMES[recipe].recipe
-    assert chosen is not None
-    network = convert(float_network(), chosen)
-    network.relu4 = Affine8(relu=True)  # the last layer has 8 bits, as the first one
+    network = _gated() if name == GATED else _converted(name)
     module = nn.Sequential(OrderedDict(network=network, logit=Affine8(), flatten=nn.Flatten()))
     chance = torch.Generator().manual_seed(0)
     features = _LOUDEST * torch.rand(_BATCHES, _BATCH, CHANNELS, FRAMES, 1, generator=chance)
@@ -176,8 +176,34 @@ def untrained(recipe: str) -> Graph:
     with torch.no_grad():
         for batch in features:
             module.train()(batch)
-    graph = export(module.eval(), features[0][:1], name=f"wakeword_{recipe}")
+    graph = export(module.eval(), features[0][:1], name=c_name(f"wakeword_{name}"))
     return to_streaming(Network.of(_with_probability(graph)), hop=HOP).first
+
+
+def _converted(recipe: str) -> nn.Module:
+    from tinygen.bench.train_digits_lowbit import REGIMES
+    from tinygen.nn import Affine8, convert
+
+    chosen = REGIMES[recipe].recipe
+    assert chosen is not None
+    network = convert(float_network(), chosen)
+    network.relu4 = Affine8(relu=True)  # the last layer has 8 bits, as the first one
+    return network
+
+
+def _gated() -> nn.Module:
+    from torch import nn
+
+    from tinygen.nn import GatedConv2d, InputQuant, QuantConv2d, Symmetric8
+
+    dense = float_network()
+    layers: OrderedDict[str, nn.Module] = OrderedDict(codes=InputQuant())
+    for name, conv in dense.named_children():
+        if name == "whole":
+            layers[name] = QuantConv2d(FILTERS, 1, conv.kernel_size, weight_quantizer=Symmetric8())
+        elif isinstance(conv, nn.Conv2d):
+            layers[name] = GatedConv2d(conv.in_channels, FILTERS, conv.kernel_size, density=0.5, stride=conv.stride)
+    return nn.Sequential(layers)
 
 
 def _with_probability(graph: Graph) -> Graph:
