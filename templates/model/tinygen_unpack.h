@@ -1,6 +1,6 @@
 /*
- * Weights of less than 8 bits, or as indices, on cores without SIMD: unpacked to bytes or halves in the order in which the
- * loops of tinygen_scalar.h read them. tinygen_coded.h says how codes lie in words; a quad is four weights in order.
+ * Weights of less than 8 bits, or as indices, unpacked to bytes or halves in order: for the loops of tinygen_scalar.h, and
+ * all at once for depthwise layers of any core. tinygen_coded.h says how codes lie in words; a quad is four weights in order.
  */
 #ifndef TINYGEN_UNPACK_H
 #define TINYGEN_UNPACK_H
@@ -151,5 +151,14 @@ TG_INLINE void tg_unpack_bytes_book(
 TG_UNPACK_INDEX(tg_unpack_index, int16_t)
 TG_UNPACK_INDEX(tg_unpack_bytes_index, int8_t)
 #undef TG_INDEX_QUAD
+
+/* Halves middle + step * byte. */
+static inline void tg_unpack_steps(
+    int16_t *restrict to, const int8_t *restrict from, int32_t count, int32_t step, int32_t middle)
+{
+    for (int32_t i = 0; i < count; i++) {
+        to[i] = (int16_t)(middle + step * from[i]);
+    }
+}
 
 #endif

@@ -13,11 +13,11 @@ import pytest
 
 from tests.differential.test_coded import CONVOLUTIONS, DENSE, VALUES, recoded
 from tests.differential.test_scalar import BUILDS, ESP32C3, ISA, M0PLUS, check, check_layers
-from tests.differential.test_tuned import window
+from tests.differential.test_tuned import DEPTHWISE, window
 from tests.support import integer_layers as layers
 from tests.support.integer_layers import OUTPUTS, Layer, affine, levels
 from tests.support.shares import one_in
-from tests.support.variants import tuned
+from tests.support.variants import check_variants, tuned
 from tinygen.errors import UnsupportedError
 from tinygen.ir.encodings import Affine, Codebook, IntegerEncoding, PowerOfTwo
 from tinygen.lowering.select import choose
@@ -100,6 +100,38 @@ def test_integer_layers(every: int) -> None:
     assert check_layers(found[::every], most=2, part=PART, cores=CORES, in_turn=True) >= len(found) // every
 
 
+def depthwise_layers(seed: int) -> list[Layer]:
+    """Filters of one kernel each, which are all unpacked at once."""
+    found: list[Layer] = []
+    for i, w in enumerate((*WEIGHTS, levels(8, True), levels(8))):
+        channels = 5 + 7 * (i % 5)
+        found.append(
+            layers.conv(
+                f"d{i}",
+                (5 + i % 2, 6, channels),
+                channels * (1 + i % 2),
+                ((3, 3), (2, 5), (4, 4))[i % 3],
+                groups=channels,
+                x=ACTIVATIONS[:3][(i + seed) % 3],
+                w=w,
+                y=OUTPUTS[(3 * i + seed) % len(OUTPUTS)],
+                seed=i,
+            )
+        )
+    return found
+
+
+@one_in(5)
+def test_depthwise_layers(every: int) -> None:
+    """In cores with SIMD, too."""
+    cases = [recoded(DEPTHWISE[i % len(DEPTHWISE)], name) for i, name in enumerate(VALUES)]
+    cases += [(layer.graph, layer.feeds) for layer in depthwise_layers(0)]
+    assert check(cases[::every], part="_unpacked", cores=CORES, in_turn=True) >= 0.8 * len(cases) // every
+    graphs = [replace(graph, name=f"d{i}") for i, (graph, _) in enumerate(cases[1::every])]
+    feeds = [feeds for _, feeds in cases[1::every]]
+    assert check_variants(graphs, feeds, part="_unpacked", in_turn=True) >= 0.8 * len(cases) // every
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("compiler", "core"), BUILDS)
 def test_by_compilers(compiler: str, core: Board) -> None:
@@ -109,6 +141,7 @@ def test_by_compilers(compiler: str, core: Board) -> None:
     how: dict[str, Any] = {"compiler": compiler, "cores": [(core, core.isa)], "host": False, "part": PART, "most": 2}
     check(cases, **how)
     check_layers(integer_layers(1), **how)
+    check_layers(depthwise_layers(1), **how | {"part": "_unpacked"})
 
 
 def _chosen(image: tuple[int, int, int], kernel: tuple[int, int], w: IntegerEncoding) -> str:

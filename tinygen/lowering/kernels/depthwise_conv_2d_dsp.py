@@ -12,6 +12,7 @@ from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.window import Axis
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
+from tinygen.lowering.kernels.support.unpacked import all_unpacked
 from tinygen.lowering.kernels.support.widening import Widening
 from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
@@ -126,6 +127,10 @@ def _products(column: ColumnProducts, stage: int, pair: int, columns: Axis, coun
     return found
 
 
+UNPACKING = 0.6
+"""Instructions that unpack a weight, relative to those of a core without bit fields and indexed loads."""
+
+
 @dataclass(frozen=True, eq=False)
 class DepthwiseJob:
     """A depthwise layer prepared for these kernels.
@@ -168,6 +173,24 @@ def depthwise_conv_2d_s8_dual_rows(node: Node) -> KernelPlan | None:
     """The same, in the order of a core that issues two instructions at once."""
     job = int8_job(node)
     return depthwise_plan(job, dual_issue=True) if job else None
+
+
+@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_dsp_rows_unpacked", family="tinygen", isa="dsp")
+def depthwise_conv_2d_s8_dsp_rows_unpacked(node: Node) -> KernelPlan | None:
+    """The same with weights of less than 8 bits."""
+    return unpacked_depthwise(int8_job(node), dual_issue=False)
+
+
+@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_dual_rows_unpacked", family="tinygen", isa="dual-issue")
+def depthwise_conv_2d_s8_dual_rows_unpacked(node: Node) -> KernelPlan | None:
+    """The same in that order."""
+    return unpacked_depthwise(int8_job(node), dual_issue=True)
+
+
+def unpacked_depthwise(job: DepthwiseJob | None, *, dual_issue: bool) -> KernelPlan | None:
+    """The plan of `depthwise_plan` with its weights in codes; None where that is no use."""
+    plan = depthwise_plan(job, dual_issue=dual_issue) if job else None
+    return all_unpacked(plan, UNPACKING) if plan else None
 
 
 def int8_job(node: Node) -> DepthwiseJob | None:
@@ -233,6 +256,7 @@ def depthwise_plan(job: DepthwiseJob, *, dual_issue: bool) -> KernelPlan | None:
             "widen": job.widen.context if job.widen else None,
             "each": multiplier,
             "weight_type": ctype(job.weights.dtype),
+            "weights_code": None,
             "both": both,
             "row_steps": steps,
             "advance": rows.stride if not both else 2,

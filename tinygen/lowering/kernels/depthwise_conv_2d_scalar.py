@@ -20,6 +20,7 @@ from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements, smal
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.kernels.support.scalar import Copy
+from tinygen.lowering.kernels.support.unpacked import all_unpacked
 from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
@@ -69,6 +70,10 @@ class _Job:
 @kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_scalar", family="tinygen", isa="scalar")
 def depthwise_conv_2d_s8_scalar(node: Node) -> KernelPlan | None:
     """Padded channels are copied one by one; small windows roll down the columns."""
+    return _int8_plan(node)
+
+
+def _int8_plan(node: Node) -> KernelPlan | None:
     op = node.op
     assert isinstance(op, DepthwiseConv2D)
     if node.output.dtype != np.int8 or not node.input(1).is_constant:
@@ -107,6 +112,20 @@ def channel_by_channel(node: Node) -> KernelPlan | None:
     return _plan(_Job(node, op.geometry(node), multiplier, ending, weights, layer.context, copy, stem, headers))
 
 
+@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_scalar_unpacked", family="tinygen", isa="scalar")
+def depthwise_conv_2d_s8_scalar_unpacked(node: Node) -> KernelPlan | None:
+    """The same with weights of less than 8 bits."""
+    plan = _int8_plan(node)
+    return all_unpacked(plan) if plan else None
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_depthwise_scalar_unpacked", family="tinygen", isa="scalar")
+def integer_conv_2d_depthwise_scalar_unpacked(node: Node) -> KernelPlan | None:
+    """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
+    plan = channel_by_channel(node)
+    return all_unpacked(plan) if plan else None
+
+
 def _plan(job: _Job) -> KernelPlan | None:
     rows, columns = job.geometry
     node, filters, channels = job.node, len(job.weights), job.node.input(0).shape[3]
@@ -128,6 +147,7 @@ def _plan(job: _Job) -> KernelPlan | None:
             **job.ending.context,
             **job.context,
             "weight_type": ctype(job.weights.dtype),
+            "weights_code": None,
             "from_type": "int16_t" if job.copy.wide else "int8_t",
             "x_type": ctype(job.copy.dtype),
             "x_size": job.copy.dtype.itemsize,

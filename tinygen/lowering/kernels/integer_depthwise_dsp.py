@@ -11,10 +11,17 @@ from tinygen.ir.encodings import Binary, Levels
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.lowering.kernels.depthwise_conv_2d_dsp import DepthwiseJob, depthwise_plan, takes_depthwise
+from tinygen.lowering.kernels.depthwise_conv_2d_dsp import (
+    UNPACKING,
+    DepthwiseJob,
+    depthwise_plan,
+    takes_depthwise,
+    unpacked_depthwise,
+)
 from tinygen.lowering.kernels.depthwise_conv_2d_scalar import channel_by_channel
 from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements, smallest_integers
 from tinygen.lowering.kernels.support.integer_layer import IntegerLayer, integer_layer
+from tinygen.lowering.kernels.support.unpacked import all_unpacked
 from tinygen.lowering.kernels.support.widening import needs_widening, widening
 from tinygen.lowering.plan import KernelPlan, kernel
 
@@ -38,6 +45,27 @@ def integer_depthwise_dual_rows(node: Node) -> KernelPlan | None:
     return depthwise_plan(job, dual_issue=True) if job else None
 
 
+@kernel(
+    IntegerConv2D, name="integer_depthwise_dsp_rows_unpacked", family="tinygen", isa="dsp", unpacks=True, packs=True
+)
+def integer_depthwise_dsp_rows_unpacked(node: Node) -> KernelPlan | None:
+    """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
+    return unpacked_depthwise(_job(node), dual_issue=False)
+
+
+@kernel(
+    IntegerConv2D,
+    name="integer_depthwise_dual_rows_unpacked",
+    family="tinygen",
+    isa="dual-issue",
+    unpacks=True,
+    packs=True,
+)
+def integer_depthwise_dual_rows_unpacked(node: Node) -> KernelPlan | None:
+    """The same in that order."""
+    return unpacked_depthwise(_job(node), dual_issue=True)
+
+
 @kernel(IntegerConv2D, name="integer_depthwise_channels_dsp", family="tinygen", isa="dsp")
 def integer_depthwise_channels_dsp(node: Node) -> KernelPlan | None:
     """One channel after the other, where no pairs of rows are made: codes of 16 bits, dilated rows.
@@ -45,6 +73,13 @@ def integer_depthwise_channels_dsp(node: Node) -> KernelPlan | None:
     The C and the prediction are those of cores without SIMD.
     """
     return None if _job(node) else channel_by_channel(node)
+
+
+@kernel(IntegerConv2D, name="integer_depthwise_channels_dsp_unpacked", family="tinygen", isa="dsp")
+def integer_depthwise_channels_dsp_unpacked(node: Node) -> KernelPlan | None:
+    """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
+    plan = None if _job(node) else channel_by_channel(node)
+    return all_unpacked(plan, UNPACKING) if plan else None
 
 
 def _job(node: Node) -> DepthwiseJob | None:

@@ -1,11 +1,12 @@
-"""Weights of less than 8 bits on cores without SIMD, unpacked to bytes or halves four filters at a time.
+"""Weights of less than 8 bits that are unpacked to bytes or halves in scratch, as they would lie in flash else.
 
+Four filters at a time on cores without SIMD, or at once for layers of few weights, depthwise ones.
 templates/model/tinygen_unpack.h says how; what is packed is what coded_weights.py packs for cores with SIMD.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,12 @@ from tinygen.lowering.kernels.support.coded_weights import (
     pack_blocks,
 )
 from tinygen.lowering.kernels.support.codes import smallest_integers
-from tinygen.lowering.plan import Constant
+from tinygen.lowering.plan import Constant, KernelPlan
 
 HEADERS = (HEADER, "tinygen_dot.h", "tinygen_unpack.h")
 _ALIGNED = 8
-# Cycles of an ESP32-C3, measured: an entry of a table of pairs; a weight from there; a weight by index.
-_ENTRY, _PAIRED, _INDEXED = 10.0, 3.3, 6.5
+# Cycles of an ESP32-C3: an entry of a table of pairs; a weight from there; a weight by index; of bytes on a grid.
+_ENTRY, _PAIRED, _INDEXED, _STEPPED = 10.0, 3.3, 6.5, 6.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +106,87 @@ def unpacking(weights: np.ndarray, groups: int) -> Unpacking | None:
     block = 2 * size * packed.spread_words
     scratch = -(-(table + block) // _ALIGNED) * _ALIGNED
     return Unpacking(code, dtype, packed.words, rows.shape[1], scratch, begin, _cycles(code))
+
+
+def all_unpacked(plan: KernelPlan, cost: float = 1.0) -> KernelPlan | None:
+    """The plan with its weights, the first of its constants, in codes that are all unpacked before it begins.
+
+    Args:
+        plan: a template that has kernels/unpacked.j2's `all`.
+        cost: of instructions, relative to those of an ESP32-C3.
+
+    Returns:
+        None where that takes no less flash.
+    """
+    weights = plan.constants[0]
+    assert weights.name == "weights"
+    found = _in_steps(weights.data) or _in_code(weights.data)
+    if found is None or sum(one.nbytes for one in found.arrays.values()) >= weights.data.nbytes:
+        return None
+    kind = weights.data.dtype
+    begin = -(-plan.scratch_bytes // _ALIGNED) * _ALIGNED
+    layouts = {"packed": f"{weights.comment} codes of {found.bits} bits", "book": "weights by code"}
+    return replace(
+        plan,
+        stem=f"{plan.stem}_{found.name}",
+        context={
+            **plan.context,
+            "weights_code": {**found.context, "begin": begin, "weight_type": ctype(kind), "bytes": kind == np.int8},
+        },
+        constants=(*(Constant(name, data, layouts[name]) for name, data in found.arrays.items()), *plan.constants[1:]),
+        scratch_bytes=begin + found.count * kind.itemsize,
+        headers=(*HEADERS, *plan.headers),
+        cycles=plan.cycles + cost * found.cycles * weights.data.size,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """All weights of a layer in codes.
+
+    Attributes:
+        name, bits: of the code.
+        arrays: by name.
+        count: of weights that are unpacked.
+        cycles: of each.
+    """
+
+    name: str
+    bits: int
+    arrays: dict[str, np.ndarray]
+    context: dict[str, Any]
+    count: int
+    cycles: float
+
+
+def _in_code(data: np.ndarray) -> _Stored | None:
+    found = find_any_code(data)
+    if isinstance(found, GridCode) and data.dtype == np.int16:
+        found = book_of(found)
+    # Where there are few weights, a table of pairs costs more than it saves.
+    code = IndexCode(found.bits, found.book) if isinstance(found, BookCode) else found
+    if code is None:
+        return None
+    codes = np.zeros((1, -(-data.size // 4) * 4), np.uint8)
+    codes[0, : data.size] = code.codes(data.reshape(-1))
+    packed = pack_blocks(code, codes)
+    arrays = {"packed": packed.words.reshape(-1)} | {one.name: one.data.astype(data.dtype) for one in code.constants()}
+    typed = "uint32_t" if isinstance(code, GridCode) else ctype(data.dtype)
+    types = {"type": typed, "table_type": typed, "from": "" if isinstance(code, GridCode) else "book"}
+    context = {**code.context(), **types, "packed_type": "uint32_t", "words": packed.words.size}
+    return _Stored(code.name, code.bits, arrays, context, 2 * packed.spread_words, _cycles(code))
+
+
+def _in_steps(data: np.ndarray) -> _Stored | None:
+    """Halves on a grid of more than 128 and up to 256 values, such as signed levels of 8 bits: a byte each."""
+    low, high = int(data.min()), int(data.max())
+    step = int(np.gcd.reduce(data.reshape(-1).astype(np.int64) - low))
+    if data.dtype != np.int16 or step == 0 or not 128 <= (high - low) // step < 256:
+        return None
+    middle = low + 128 * step
+    arrays = {"packed": ((data.reshape(-1).astype(np.int64) - middle) // step).astype(np.int8)}
+    context = {"kind": "steps", "type": "int16_t", "packed_type": "int8_t", "from": "", "words": data.size}
+    return _Stored("w8", 8, arrays, context | {"step": step, "middle": middle}, data.size, _STEPPED)
 
 
 def _cycles(code: AnyCode) -> float:
