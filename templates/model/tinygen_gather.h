@@ -16,6 +16,17 @@ TG_INLINE uint32_t tg_pair_of(int32_t low, int32_t high)
     return (uint32_t)(uint16_t)low | (uint32_t)high << 16;
 }
 
+/* Two numbers of 8 bits without signs as a pair of those from -127 to 127: less 128, and -127 at least. */
+TG_INLINE uint32_t tg_symmetric_pair(uint32_t low, uint32_t high)
+{
+#if TG_HAVE_DSP
+    const uint32_t from_one = (uint32_t)__uqsub16((uint16x2_t)(low | high << 16), (uint16x2_t)0x00010001U);
+    return (uint32_t)__ssub16((int16x2_t)from_one, (int16x2_t)0x007F007FU);
+#else
+    return tg_pair_of((int32_t)low - (low < 1 ? 127 : 128), (int32_t)high - (high < 1 ? 127 : 128));
+#endif
+}
+
 /*
  * For each of `taps` taps the weights of the `live` inputs of four filters, whose taps are `all` weights apart. Inputs
  * that fill up fours have weights of 0. The list is read again at each tap: no more registers are left.

@@ -117,7 +117,7 @@ def program(variant: Variant, isa: Sequence[str] | None = None, *, guarded: bool
     planner = partial(_apart, last=last) if guarded else plan_memory
     isa = isa or (DSP if variant.isa is _DSP_AND_DUAL else variant.isa)
     with patch.object(lowering, "choose", variant.pick), patch.object(place, "plan_memory", planner):
-        return lowering.lower(variant.graph, isa=isa)
+        return lowering.lower(variant.graph, isa=isa, mixed=())
 
 
 def _apart(buffers: Sequence[Buffer], overlays: Sequence[Overlay] = (), *, last: str = "", **_: int) -> MemoryPlan:

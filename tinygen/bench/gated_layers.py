@@ -92,7 +92,7 @@ def gated_lines(rows: Sequence[_Row]) -> list[_Row]:
     Returns:
         layer, kind, density; cycles of the layer with its gate, `share` of those of the dense kernel, `macs_share`;
         `of_saving`: the share of the saving of MAC that cycles save, None where there is none; cycles of the parts:
-        `gate`, `list`, `mixing`, `convolution`.
+        `gate`, `list`, `mixing`, `convolution`, which includes mixing filter by filter.
     """
     mine = [row | row["gated"] | {"parts": _parts(row)} for row in rows]
     dense = {row["layer"]: row for row in mine if row["kind"] == "dense"}

@@ -56,6 +56,7 @@ class LayerEntry:
         kernel, function: of the library, and in the C.
         weight_bytes: of its constants.
         inputs: `int8 [1,49,10,1]`.
+        mixed_bytes: of scratch, those of experts' mixed weights.
     """
 
     name: str
@@ -67,6 +68,7 @@ class LayerEntry:
     scratch_bytes: int
     inputs: tuple[str, ...]
     outputs: tuple[TensorEntry, ...]
+    mixed_bytes: int = field(default=0, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ def _layer(layer: Layer, emitted: EmittedSwitch) -> LayerEntry:
         scratch_bytes=step.plan.scratch_bytes,
         inputs=tuple(t.describe() for t in node.inputs if t is not None and not t.is_constant),
         outputs=tuple(_written(layer, tensor) for tensor in node.outputs),
+        mixed_bytes=step.plan.mixed_bytes,
     )
 
 

@@ -17,6 +17,7 @@ from tinygen.builds.manifest import (
     TensorEntry,
 )
 from tinygen.builds.pages import COLOURS, page_environment
+from tinygen.ir.ops.mix_weights import MixWeights
 from tinygen.targets.cycles.interval import percent
 
 _WIDTH, _LEFT, _TOP, _PLOT = 1000, 70, 10, 300
@@ -74,6 +75,16 @@ def packed_text(m: ProgramEntry) -> str:
         for bits in {t.bits for t in layer.outputs if t.packed and t.bits > 1}:
             names.setdefault(bits, []).append(layer.name)
     return "; ".join(f"{bits} bits: {', '.join(layers)}" for bits, layers in sorted(names.items()))
+
+
+def mixing_text(m: ProgramEntry) -> str:
+    """Mixed weights in RAM: `whole layer: conv1_mixed (9,216 B); four filters at a time: conv2 (576 B)`; "" where no
+    experts are mixed.
+    """
+    whole = [f"{layer.name} ({layer.outputs[0].bytes:,} B)" for layer in m.layers if layer.op == MixWeights.KIND]
+    apart = [f"{layer.name} ({layer.mixed_bytes:,} B)" for layer in m.layers if layer.mixed_bytes]
+    named = (("whole layer", whole), ("four filters at a time", apart))
+    return "; ".join(f"{how}: {', '.join(layers)}" for how, layers in named if layers)
 
 
 def plain_text(m: Manifest) -> str:
@@ -301,6 +312,8 @@ def _arena(m: ProgramEntry) -> dict[str, Any]:
     ]
     packed = packed_text(m)
     summary = f"Arena {arena_text(m)}." + (f" Activations packed in {packed}." if packed else "")
+    mixing = mixing_text(m)
+    summary += f" Experts' weights mixed, {mixing}." if mixing else ""
     summary += f" Stripes: {stream_text(m)}." if m.stream else ""
     return {
         "width": _WIDTH,

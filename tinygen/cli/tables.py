@@ -18,6 +18,7 @@ from tinygen.builds.report import (
     constants_text,
     cost_rows,
     energy_text,
+    mixing_text,
     packed_text,
     plain_text,
     size_text,
@@ -68,6 +69,9 @@ def build_summary(manifest: Manifest) -> RenderableType:
         packed = packed_text(manifest)
         if packed:
             facts.add_row("activations packed", packed)
+        mixing = mixing_text(manifest)
+        if mixing:
+            facts.add_row("weights mixed", mixing)
     if manifest.app:
         facts.add_row("wake word", app_text(manifest.app))
     if len(manifest.memory) > 1 and manifest.arena_memory:

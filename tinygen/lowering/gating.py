@@ -54,7 +54,7 @@ def gate_costs(program: Program, family: str = Family.TINYGEN) -> Iterator[GateC
     makers = {name: step for step in program.steps for name in step.node.op.outputs}
     for step in program.steps:
         node = step.node
-        live = node.optional(3) if isinstance(node.op, GatherConv2D) else None
+        live = node.optional(3) if type(node.op) is GatherConv2D else None
         if live is None or not node.input(1).is_constant:
             continue
         gate = sum(part.plan.cycles for part in _gate(makers, live.name))

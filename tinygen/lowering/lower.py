@@ -13,6 +13,7 @@ from tinygen.ir.ops.base import Node
 from tinygen.lowering.branches import branched, family_within
 from tinygen.lowering.code_budget import CODE_BYTES, coded_layers
 from tinygen.lowering.fuse import fuse
+from tinygen.lowering.fuse_mixing import fastest_mixing, fuse_mixing, mixing_layers
 from tinygen.lowering.library import KernelLibrary
 from tinygen.lowering.order import best_order
 from tinygen.lowering.packed_activations import pack_activations
@@ -33,6 +34,7 @@ def lower(
     code_bytes: int = CODE_BYTES,
     io: Io = Io.ARENA,
     kernels: Mapping[str, str] | None = None,
+    mixed: Collection[str] | None = None,
 ) -> Program:
     """Chooses a kernel per layer, orders the layers for the smallest arena and places every tensor.
 
@@ -46,16 +48,26 @@ def lower(
         io: where inputs and outputs are stored.
         kernels: kernel names by layer (`branch/0/conv` within branches), instead of the fastest within `code_bytes`;
             see `choose_kernels`.
+        mixed: convolutions that mix their experts' weights filter by filter (of `mixing_layers`); None for what takes
+            the fewest cycles.
 
     Raises:
         UnsupportedError: no kernel matches a layer, or a state's update cannot be copied to it.
         TinygenError: the family needs a library and none is given, or it lacks a function.
         FitError: the arena cannot be made as small as `streaming` wants.
     """
-    chosen = choose_kernels(graph, family, isa, kernels)
-    # Each stripe of a layer would need its own copy of the code.
-    coded = coded_layers(chosen.graph, chosen.choices, 0 if streaming else code_bytes)
-    return lower_chosen(chosen, coded, library, streaming, io)
+
+    def program(layers: Collection[str], arena: int | None = None) -> Program:
+        chosen = choose_kernels(fuse_mixing(graph, layers), family, isa, kernels)
+        # Each stripe of a layer would need its own copy of the code.
+        coded = coded_layers(chosen.graph, chosen.choices, 0 if streaming else code_bytes)
+        return lower_chosen(chosen, coded, library, streaming, io, arena)
+
+    # Kernels by name are those of operators as they are.
+    able = mixing_layers(graph, family, isa) if mixed is None and kernels is None else {}
+    if not able:
+        return program(mixed or ())
+    return fastest_mixing(program, able, streaming is not None and streaming.arena_bytes is None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,11 +134,13 @@ def lower_chosen(
     library: KernelLibrary | None,
     streaming: Streaming | None,
     io: Io = Io.ARENA,
+    arena: int | None = None,
 ) -> Program:
     """The rest of `lower`.
 
     Args:
         coded: outputs of the layers whose weights may be instructions, see `code_budget`.
+        arena: bytes that scratch may fill; None for a little more than the least.
     """
     graph, isa = chosen.graph, chosen.isa
     branches: dict[str, Choice] = {}
@@ -150,7 +164,7 @@ def lower_chosen(
     least = _ordered(graph, [settled(*pair) for pair in zip(graph.nodes(), chosen.choices, strict=True)], caller)
     packed = pack_activations(least, packed_kernel_of, graph.ops)
     if streaming is None:
-        program = finished(packed)
+        program = finished(packed, arena)
     else:
         least = _smaller(least, packed, streaming, kernel_of)
         # If the smallest arena is asked for, scratch only gets its free bytes.

@@ -88,6 +88,7 @@ class KernelPlan:
         shared_bytes: bytes of constants that layers of other switches read too.
         library: the vendor's function that does the work; then `scratch_bytes` is asked of the library.
         alignment: of buffers, constants and scratch, in bytes.
+        mixed_bytes: of scratch, those that hold mixed weights of experts.
     """
 
     template: str
@@ -106,6 +107,7 @@ class KernelPlan:
     shared_bytes: int = 0
     library: LibraryCall | None = None
     alignment: int = 8
+    mixed_bytes: int = 0
 
     @property
     def is_alias(self) -> bool:

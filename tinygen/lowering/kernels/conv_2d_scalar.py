@@ -101,6 +101,11 @@ class Job:
         return None
 
     @property
+    def gathered_cycles(self) -> float:
+        """Cycles of a weight that is gathered."""
+        return _GATHERED
+
+    @property
     def operands(self) -> tuple[tuple[str, int], ...]:
         return (("input", 0),)
 
@@ -335,7 +340,7 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
     total = rows.output * columns.output * (_TOTALLED * weights.rows.shape[1] + _BEGUN) if job.odd else 0.0
     cycles = job.groups * (total + blocks * place.cycles) + passes * _FETCHED * stored
     cycles += len(weights.rows) // 4 * (fours * tile + ones * one)
-    each = _GATHERED if job.live else code.each if code else 0.0
+    each = job.gathered_cycles if job.live else code.each if code else 0.0
     cycles += blocks * weights.data.size * each + (code.begin if code else 0.0)
     return KernelPlan(
         template="conv_2d/conv_2d_s8_scalar.c.j2",

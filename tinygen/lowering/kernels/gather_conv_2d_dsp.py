@@ -8,11 +8,12 @@ are in RAM at once, widened; layers whose input fits scratch gather each weight 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tinygen.ir.encodings import Levels
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
+from tinygen.ir.ops.mixed_conv_2d import MixedConv2D
 from tinygen.lowering.kernels.conv_2d_dsp import rows_job, rows_plans, windows_job, windows_plans
 from tinygen.lowering.kernels.support.codes import kind_of
 from tinygen.lowering.kernels.support.dot_job import Job, Packed
@@ -51,9 +52,16 @@ class LiveJob(Job):
             whole_words(filters),
             taps,
             2 * taps,
-            (_UNPACK if self.live.packed else _GATHER) + (_SUM if self.live.context["zero"] else 0.0),
+            self._cycles_each() + (_SUM if self.live.context["zero"] else 0.0),
             _OUTPUT,
         )
+
+    def _cycles_each(self) -> float:
+        """Of a weight that is gathered."""
+        assert self.live is not None
+        if self.live.experts is not None:
+            return self.live.experts.cycles
+        return _UNPACK if self.live.packed else _GATHER
 
 
 def _job(node: Node) -> LiveJob | None:
@@ -67,7 +75,7 @@ def _job(node: Node) -> LiveJob | None:
         ending=live.ending,
         weights=live.placeholder,
         context={"residual": None, **output_values(node.output), **{key: x[key] for key in x if key != "zero"}},
-        stem=f"gather_conv_2d_{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}_dsp",
+        stem=f"{node.op.KIND}_{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}_dsp",
         headers=_HEADERS,
         live=live,
     )
@@ -82,15 +90,24 @@ def _takes_codes(node: Node) -> bool:
     return not odd and x.shape[3] % 4 == 0
 
 
+@kernel(MixedConv2D, name="mixed_conv_2d_dsp_rows", family="tinygen", isa="dsp")
 @kernel(GatherConv2D, name="gather_conv_2d_dsp_rows", family="tinygen", isa="dsp")
 def gather_conv_2d_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """Windows taken straight from widened rows."""
     job = rows_job(_job(node))
-    return rows_plans(job) if job else ()
+    return _marked(rows_plans(job)) if job else ()
 
 
+@kernel(MixedConv2D, name="mixed_conv_2d_dsp", family="tinygen", isa="dsp")
 @kernel(GatherConv2D, name="gather_conv_2d_dsp", family="tinygen", isa="dsp")
 def gather_conv_2d_dsp(node: Node) -> Sequence[KernelPlan]:
     """Windows copied one by one into scratch; pointwise ones straight from the activations."""
     job = windows_job(_job(node), codes=_takes_codes(node))
-    return windows_plans(job) if job else ()
+    return _marked(windows_plans(job)) if job else ()
+
+
+def _marked(plans: Sequence[KernelPlan]) -> list[KernelPlan]:
+    """With the bytes of four mixed filters."""
+    mixes = [bool(plan.context["live"]["experts"]) for plan in plans]
+    each = [4 * plan.context["spread_words"] for plan in plans]
+    return [replace(plan, mixed_bytes=mixed * size) for plan, mixed, size in zip(plans, mixes, each, strict=True)]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
+from tinygen.ir.ops.mixed_conv_2d import MixedConv2D
 from tinygen.lowering.kernels.conv_2d_scalar import Job, plans_of, window_of
 from tinygen.lowering.kernels.support import scalar
 from tinygen.lowering.kernels.support.codes import kind_of
@@ -34,6 +36,12 @@ class LiveJob(Job):
         return self.gathered.context if self.gathered else None
 
     @property
+    def gathered_cycles(self) -> float:
+        if self.gathered is not None and self.gathered.experts is not None:
+            return self.gathered.experts.cycles
+        return super().gathered_cycles
+
+    @property
     def operands(self) -> tuple[tuple[str, int], ...]:
         return operands_of(self.node)
 
@@ -42,6 +50,7 @@ class LiveJob(Job):
         return (*self.gathered.constants, *((self.copy.values,) if self.copy.values else ()))
 
 
+@kernel(MixedConv2D, name="mixed_conv_2d_scalar", family="tinygen", isa="scalar")
 @kernel(GatherConv2D, name="gather_conv_2d_scalar", family="tinygen", isa="scalar")
 def gather_conv_2d_scalar(node: Node) -> Sequence[KernelPlan]:
     """Activations of up to 8 bits, weights in bytes."""
@@ -61,8 +70,9 @@ def gather_conv_2d_scalar(node: Node) -> Sequence[KernelPlan]:
         live.placeholder,
         {"source": "input" if x.dtype == np.int8 or x.packed_bits else "codes", **output_values(node.output)},
         copy,
-        f"gather_conv_2d_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_scalar",
+        f"{node.op.KIND}_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_scalar",
         ("tinygen_codes.h", HEADER, *((scalar.HALVES_HEADER,) if copy.values else ()), *scalar.HEADERS),
         gathered=live,
     )
-    return plans_of(job)
+    mixed = 4 * math.prod(live.shape[1:]) if live.experts is not None else 0
+    return [replace(plan, mixed_bytes=mixed) for plan in plans_of(job)]

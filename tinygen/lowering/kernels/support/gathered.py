@@ -1,4 +1,4 @@
-"""Weights of live channels for tuned kernels: gathered from those of all channels, four filters at a time."""
+"""Weights of live channels for tuned kernels, four filters at a time: gathered of all weights, or mixed of experts'."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ import numpy as np
 from tinygen.ir.encodings import Affine
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
+from tinygen.ir.ops.mixed_conv_2d import MixedConv2D
 from tinygen.ir.tensor import Tensor
+from tinygen.lowering.ctypes import ctype
+from tinygen.lowering.kernels.support.experts import Experts, experts_of
 from tinygen.lowering.kernels.support.integer_layer import rescaled
 from tinygen.lowering.kernels.support.requantize import Epilogue
 from tinygen.lowering.plan import Constant
 
 HEADER = "tinygen_gather.h"
 _LARGEST = 2**31 - 1
-_OPERANDS = {"input": 0, "weights": 1, "live_in": 2, "live_out": 3, "gamma": 4}
+_OPERANDS = {"input": 0, "weights": 1, "live_in": 2, "live_out": 3, "gamma": 4, "alpha": 5}
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +34,7 @@ class LiveWeights:
         ending: of all channels.
         context: template values (kernels/gathered.j2).
         packed: all channels' weights in few bits, or None.
+        experts: that are mixed, or None.
     """
 
     shape: tuple[int, ...]
@@ -38,6 +42,7 @@ class LiveWeights:
     ending: Epilogue
     context: dict[str, Any]
     packed: FewValues | None = None
+    experts: Experts | None = None
 
     @property
     def placeholder(self) -> np.ndarray:
@@ -47,6 +52,8 @@ class LiveWeights:
     @property
     def constants(self) -> tuple[Constant, ...]:
         """Weights, and what finishes sums."""
+        if self.experts is not None:
+            return self.experts.constant, self.ending.constant()
         if self.everything is None:
             return (self.ending.constant(),)
         return weights_constant(self.everything, self.packed), self.ending.constant()
@@ -102,14 +109,16 @@ def live_weights(node: Node, zero: int, *, as_bytes: bool) -> LiveWeights | None
     """None for weights that do not fit a byte, and for sums that might overflow in between.
 
     Args:
-        node: a GatherConv2D.
+        node: a GatherConv2D, or a MixedConv2D.
         zero: the code of 0 in the activations that are multiplied.
         as_bytes: gathered weights stay bytes, and are not widened.
     """
     op, weights = node.op, node.input(1)
     assert isinstance(op, GatherConv2D)
-    everything = _bytes(node)
-    if weights.is_constant and everything is None:
+    mixed = isinstance(op, MixedConv2D)
+    experts = experts_of(op.mixing_node(node), simd=not as_bytes) if isinstance(op, MixedConv2D) else None
+    everything = None if mixed else _bytes(node)
+    if weights.is_constant and everything is None and experts is None:
         return None
     shape = (node.output.shape[3], *weights.shape[1:3], node.input(0).shape[3])
     # Codes and zero points are multiplied on their own.
@@ -118,7 +127,7 @@ def live_weights(node: Node, zero: int, *, as_bytes: bool) -> LiveWeights | None
     packed = None if everything is None else few_values(weights, everything)
     context = {
         "bytes": as_bytes,
-        "computed": everything is None,
+        "computed": not weights.is_constant,
         "listed_in": node.optional(2) is not None,
         "listed_out": node.optional(3) is not None,
         "gamma": node.optional(4) is not None,
@@ -126,12 +135,13 @@ def live_weights(node: Node, zero: int, *, as_bytes: bool) -> LiveWeights | None
         "row_bytes": packed.rows.shape[1] if packed else math.prod(weights.shape[1:]),
         "all_in": weights.shape[3],
         "zero": zero,
+        "experts": experts.context | {"alpha_type": ctype(node.input(5).memory_dtype)} if experts else None,
     }
-    return LiveWeights(shape, everything, _ending(node, op), context, packed)
+    return LiveWeights(shape, everything, _ending(node, op), context, packed, experts)
 
 
 def operands_of(node: Node) -> tuple[tuple[str, int], ...]:
-    """Parameters for computed operands: activations, weights of experts, lists, gammas."""
+    """Parameters for computed operands: activations, mixed weights, lists, gammas, the experts' own weights."""
     return computed_operands(node, **_OPERANDS)
 
 
