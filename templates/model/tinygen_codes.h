@@ -185,6 +185,21 @@ static inline int32_t tg_length(uint32_t word)
 #endif
 }
 
+/* How many zeros are in front of the highest bit of a number; 32 of one that is not above zero. */
+static inline int32_t tg_zeros(int32_t x)
+{
+#if defined(__thumb2__)
+    /* Compilers are not to jump around the second instruction where the word is 0. */
+    int32_t word;
+    int32_t zeros;
+    __asm__("usat %0, #31, %1" : "=r"(word) : "r"(x));
+    __asm__("clz %0, %1" : "=r"(zeros) : "r"(word));
+    return zeros;
+#else
+    return 32 - tg_length((uint32_t)tg_max(x, 0));
+#endif
+}
+
 /* Whether a core counts leading zeros in an instruction. */
 #if (defined(__riscv) && !defined(__riscv_zbb)) || (defined(__thumb__) && !defined(__thumb2__))
 #define TG_COUNTS_ZEROS 0

@@ -10,26 +10,21 @@
 #include "tinygen_codes.h"
 #include "tinygen_simd.h"
 
-/* Byte n of a word as an index; `is_signed` must be a constant. */
-TG_INLINE int32_t tg_index(uint32_t word, int32_t n, int32_t is_signed)
+/* The values of two codes, each in the lowest byte of a word: the lowest `bits`, a constant, are places in the table. */
+TG_INLINE uint32_t tg_values_pair(const int16_t *values, uint32_t low, uint32_t high, int32_t bits)
 {
-    const uint8_t byte = (uint8_t)(word >> (8 * n));
-    return is_signed != 0 ? (int32_t)(int8_t)byte : (int32_t)byte;
+    const uint32_t mask = (1U << bits) - 1U;
+    return tg_pair(values[low & mask], values[high & mask]);
 }
 
-TG_INLINE uint32_t tg_values_pair(const int16_t *values, int32_t low, int32_t high)
-{
-    return tg_pair(values[low], values[high]);
-}
-
-/* The values of `count` codes, a multiple of 4; `values` points to that of code 0. */
+/* The values of `count` codes, a multiple of 4. */
 TG_INLINE void tg_spread_values(
-    uint32_t *to, const int8_t *from, int32_t count, int32_t stride, const int16_t *values, int32_t is_signed)
+    uint32_t *to, const int8_t *from, int32_t count, int32_t stride, const int16_t *values, int32_t bits)
 {
     for (int32_t i = 0; i < count; i += 4, to += 2 * stride) {
         const uint32_t word = tg_load32(from + i);
-        to[0] = tg_values_pair(values, tg_index(word, 0, is_signed), tg_index(word, 2, is_signed));
-        to[stride] = tg_values_pair(values, tg_index(word, 1, is_signed), tg_index(word, 3, is_signed));
+        to[0] = tg_values_pair(values, word, word >> 16, bits);
+        to[stride] = tg_values_pair(values, word >> 8, word >> 24, bits);
     }
 }
 
@@ -122,14 +117,14 @@ TG_INLINE void tg_pair_levels(uint32_t *to, const int8_t *upper, const int8_t *l
     }
 }
 
-/* The same for values of a table; `values` points to that of code 0. */
+/* The same for values of a table. */
 TG_INLINE void tg_pair_values(
-    uint32_t *to, const int8_t *upper, const int8_t *lower, const int16_t *values, int32_t is_signed)
+    uint32_t *to, const int8_t *upper, const int8_t *lower, const int16_t *values, int32_t bits)
 {
     const uint32_t u = tg_load32(upper);
     const uint32_t l = tg_load32(lower);
     for (int32_t i = 0; i < 4; i++) {
-        to[i] = tg_values_pair(values, tg_index(u, i, is_signed), tg_index(l, i, is_signed));
+        to[i] = tg_values_pair(values, u >> (8 * i), l >> (8 * i), bits);
     }
 }
 

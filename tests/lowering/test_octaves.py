@@ -10,8 +10,9 @@ import pytest
 from tests.support import integer_layers as layers
 from tests.support.integer_layers import Layer, affine, levels
 from tests.support.variants import check_variants
+from tinygen.ir.encodings import PowerOfTwo
 from tinygen.ir.epilogue import Threshold
-from tinygen.lowering.kernels.support.integer_layer import integer_layer
+from tinygen.lowering.kernels.support.integer_layer import IntegerLayer, integer_layer
 from tinygen.lowering.kernels.support.octaves import Octaves, fit_octaves
 
 REACH = 3000
@@ -102,32 +103,47 @@ def test_even_thresholds_are_others() -> None:
     assert fit_octaves(rows, np.array([-REACH]), np.array([REACH])) is None
 
 
-def _logarithmic(layer: Layer, each: int, size: float = 9) -> Layer:
-    """With thresholds as powers, from about `size` on; some channels fall, one never leaves 0."""
+def _logarithmic(layer: Layer, each: int, size: float = 9, least: float = 0.5) -> Layer:
+    """With thresholds as powers, from about `size` on, but for the first; some channels fall, one never leaves 0."""
     (op,) = layer.graph.ops
     channels = layer.graph.tensors["y"].shape[-1]
-    ratio = 2.0 ** (1 / each)
-    rows = [tuple(np.round(40 * c + size * ratio ** np.arange(15)).astype(int).tolist()) for c in range(channels - 1)]
+    powers = size * 2.0 ** (np.arange(15) / each)
+    powers[0] *= least
+    rows = [tuple(np.round(40 * c + powers).astype(int).tolist()) for c in range(channels - 1)]
     epilogue = Threshold((*rows, (2**31,) * 15), tuple((-1) ** c for c in range(channels)))
     return replace(layer, graph=replace(layer.graph, ops=(replace(op, epilogue=epilogue),)))  # type: ignore[call-arg]
 
 
 def test_layers() -> None:
-    """In every kind of layer, on the host and on boards."""
-    x, w, y = affine(3), levels(4, True), levels(4)
-    found = [
-        _logarithmic(layer, 2)
-        for layer in (
-            layers.conv("oc", (4, 5, 8), 5, (3, 3), x=x, w=w, y=y),
-            layers.conv("op", (4, 5, 8), 6, (1, 1), x=x, w=w, y=y),
-            layers.conv("od", (5, 4, 8), 8, (3, 3), x=x, w=w, y=y, groups=8),
-            layers.dense("of", (40,), 7, x=x, w=w, y=y),
-        )
-    ]
-    found.append(_logarithmic(layers.conv("os", (4, 5, 8), 6, (1, 1), x=x, w=w, y=y, seed=1), 1, 1.8))
-    for one, shifted in ((found[0], False), (found[-1], True)):
-        node = one.graph.node(one.graph.ops[0])
-        layer = integer_layer(node, node.op.epilogue)  # type: ignore[attr-defined]
-        assert layer is not None and layer.epilogue.context["form"] == "octaves"
-        assert (layer.epilogue.context["octave_up"] > 0) == shifted
+    """In every kind of layer, on the host and on boards: thresholds that are powers, and some that are not quite."""
+    shapes = ((2, 9.0), (2, 9.0), (2, 9.0), (2, 9.0), (1, 1.8), (1, 900.0))
+    nearly = [_logarithmic(layer, *shape) for layer, shape in zip(_kinds("o")[:5], shapes[:5], strict=True)]
+    exactly = [_logarithmic(layer, *shape, least=1.0) for layer, shape in zip(_kinds("p"), shapes, strict=True)]
+    for one, (_, size) in zip(nearly, shapes, strict=False):
+        context = _layer(one).by_lengths.epilogue.context
+        assert context["form"] == "octaves" and (context["octave_up"] > 0) == (size < 2)
+    for one, (lines, size) in zip(exactly, shapes, strict=True):
+        context = _layer(one).by_lengths.epilogue.context
+        assert (context["form"], context["lines"], context["up"] > 0) == ("powers", lines, size < 2)
+        assert _layer(one).epilogue.context["form"] == "octaves"
+    found = [*nearly, *exactly]
     check_variants([one.graph for one in found], [one.feeds for one in found], most=2)
+
+
+def _kinds(prefix: str) -> list[Layer]:
+    x, w, y = affine(3), levels(4, True), levels(4)
+    return [
+        layers.conv(f"{prefix}c", (4, 5, 8), 5, (3, 3), x=x, w=w, y=y),
+        layers.conv(f"{prefix}p", (4, 5, 8), 6, (1, 1), x=x, w=w, y=y),
+        layers.conv(f"{prefix}d", (5, 4, 8), 8, (3, 3), x=x, w=w, y=y, groups=8),
+        layers.dense(f"{prefix}f", (40,), 7, x=x, w=w, y=y),
+        layers.conv(f"{prefix}s", (4, 5, 8), 6, (1, 1), x=x, w=w, y=y, seed=1),
+        layers.conv(f"{prefix}l", (5, 4, 8), 8, (3, 3), x=PowerOfTwo((1.0,), exponents=15), w=w, y=y, groups=8),
+    ]
+
+
+def _layer(one: Layer) -> IntegerLayer:
+    node = one.graph.node(one.graph.ops[0])
+    layer = integer_layer(node, node.op.epilogue, wide=True, reads="any")  # type: ignore[attr-defined]
+    assert layer is not None
+    return layer

@@ -177,16 +177,16 @@ def _model(name: str, layer: Layer, weights: IntegerEncoding, activations: Integ
 
 
 def _epilogue(x: IntegerEncoding, weights: np.ndarray, rng: np.random.Generator) -> Epilogue:
-    """Of logarithmic outputs thresholds that lie as unevenly as their values, which no line goes through."""
+    """Of logarithmic outputs the thresholds of `tinygen.nn.LogQuantActivation`, half way between exponents."""
     if not isinstance(x, PowerOfTwo | Codebook):
         return lowbit.spreading_epilogue(x, weights, rng)
     low, high = x.code_range
     integers = x.integers(np.arange(low, high + 1).astype(x.dtype)).astype(np.float64)
-    positive = integers[integers > 0]
-    cuts = np.concatenate([[positive[0] / 2], np.sqrt(positive[1:] * positive[:-1])]) / positive[-1]
+    octaves = 1.0 if isinstance(x, PowerOfTwo) else 0.5
+    cuts = 2.0 ** (octaves * (np.arange(high) - high + 0.5))
     centre = weights.sum(axis=1) * integers.mean()
     deviation = np.sqrt((weights**2).sum(axis=1)) * integers.std()
-    rows = np.round(centre[:, None] + 2 * deviation[:, None] * cuts).astype(np.int64)
+    rows = np.ceil(centre[:, None] + 2 * deviation[:, None] * cuts).astype(np.int64)
     return Threshold(tuple(tuple(row) for row in np.sort(rows, axis=1).tolist()))
 
 

@@ -41,8 +41,8 @@ def _job(node: Node) -> Job | None:
     if layer is None or ((node.input(0).code_bits or node.output.code_bits) and op.groups(node) > 1):
         return None  # words of codes are read from their first, and written four filters at a time
     stem = f"conv_2d_{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}_dsp"
-    context = layer.context | {"residual": None}
-    return Job(node, layer.epilogue, layer.weights.astype(np.int16), context, stem, _HEADERS, kernel_scales=scales)
+    context, epilogue = layer.context | {"residual": None}, layer.by_lengths.epilogue
+    return Job(node, epilogue, layer.weights.astype(np.int16), context, stem, _HEADERS, kernel_scales=scales)
 
 
 def _bytes_job(node: Node) -> Job | None:
@@ -108,7 +108,7 @@ def _nested_job(node: Node) -> Job | None:
         return None
     stem = f"conv_2d_{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}_dsp_{code.name}"
     headers = (coded_weights.HEADER, *_HEADERS)
-    return Job(node, layer.epilogue, layer.weights, layer.context | {"residual": None}, stem, headers, code)
+    return Job(node, layer.by_lengths.epilogue, layer.weights, layer.context | {"residual": None}, stem, headers, code)
 
 
 @kernel(IntegerConv2D, name="integer_conv_2d_nested_dsp_rows", family="tinygen", isa="dsp")

@@ -125,7 +125,7 @@ def _weights(node: Node) -> tuple[IntegerLayer, np.ndarray] | None:
         layer, weights = _in_units(node, unit)
         if layer is None or weights.dtype == np.int32:
             break
-        if found is None or layer.epilogue.context["form"] in ("fused", "octaves", "cells"):
+        if found is None or layer.epilogue.context["form"] in ("fused", "powers", "octaves", "cells"):
             found = layer, weights
         if layer.epilogue.context["form"] not in ("rescale", "rescale_high", "steps"):
             break
@@ -137,8 +137,10 @@ def _in_units(node: Node, unit: int) -> tuple[IntegerLayer | None, np.ndarray]:
     assert isinstance(op, IntegerConv2D)
     scaled = integer_mac.kernel_scales(node) is not None
     layer = integer_layer(node, op.epilogue, unit, scaled=scaled, wide=True, reads="any")
-    weights = integer_mac.scaled_weights(node, layer.weights)[..., 0] * unit if layer else np.zeros(0)
-    return layer, smallest_integers(weights)
+    if layer is None:
+        return None, np.zeros(0)
+    weights = integer_mac.scaled_weights(node, layer.weights)[..., 0] * unit
+    return layer.by_lengths, smallest_integers(weights)
 
 
 def _pairing(node: Node) -> str:

@@ -34,7 +34,7 @@ def integer_fully_connected_dsp(node: Node) -> KernelPlan | None:
     context, values, centre = found
     stem = f"fully_connected_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_dsp"
     weights = layer.weights.astype(np.int8)
-    job = DenseJob(node, weights, layer.epilogue, layer.context | context, stem, _HEADERS)
+    job = DenseJob(node, weights, layer.by_lengths.epilogue, layer.context | context, stem, _HEADERS)
     return dense_plan(job, values, centre)
 
 
@@ -52,7 +52,7 @@ def integer_fully_connected_packed_dsp(node: Node) -> KernelPlan | None:
     if layer is None or code is None or not (in_bytes or (widen and isinstance(code, BookCode))):
         return None
     stem = f"fully_connected_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_dsp"
-    job = DenseJob(node, layer.weights, layer.epilogue, layer.context, stem, _HEADERS)
+    job = DenseJob(node, layer.weights, layer.by_lengths.epilogue, layer.context, stem, _HEADERS)
     return packed_dense_plan(job, code, widen)
 
 

@@ -36,6 +36,7 @@ def integer_fully_connected_pairs_dsp(node: Node) -> KernelPlan | None:
     layer = integer_layer(node, op.epilogue, scaled=scaled, wide=True, reads="any")
     if layer is None:
         return None
+    epilogue = layer.by_lengths.epilogue
     integers = integer_mac.scaled_weights(node, layer.weights)
     grid = _grid(integers, x)
     weights = smallest_integers(integers) if grid is None else grid.places
@@ -62,13 +63,13 @@ def integer_fully_connected_pairs_dsp(node: Node) -> KernelPlan | None:
             "wide_weights": is_wide,
             "grid": None if grid is None else {"step": grid.step, "middle": grid.middle},
             "widen": widen.context,
-            **layer.epilogue.context,
+            **epilogue.context,
             **layer.context,
         },
         constants=(
             # The loop over four times two pairs reads ahead: four words of weights, two of activations.
             Constant("weights", np.append(words.reshape(-1), np.zeros(4 * ahead, np.uint32)), layout),
-            layer.epilogue.constant(),
+            epilogue.constant(),
             *widen.constants,
         ),
         scratch_bytes=8 * (fours + ahead),

@@ -66,6 +66,7 @@ def _work(node: Node) -> _Work | None:
     layer = integer_layer(node, op.epilogue)
     if layer is None or codes is None or codes.bits or codes.moved or codes.table:
         return None
+    layer = layer.by_lengths
     grid = weight_grid(layer.weights[:, None, None, :])
     bits = 0 if grid is None else 1 << (grid.largest.bit_length() - 1).bit_length()
     if grid is None or bits > 4 or _TAPS * codes.largest > _BYTE:

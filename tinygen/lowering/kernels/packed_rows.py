@@ -299,7 +299,8 @@ def _edge_constants(layout: Layout) -> tuple[Constant, ...]:
     return (Constant("edges", edges.missing.astype(_edge_dtype(edges)).reshape(-1), f"per output channel: {what}"),)
 
 
-def _job(node: Node) -> Job | None:
+def _job(node: Node, *, lengths: bool = False) -> Job | None:
+    """The job; epilogues of a core that counts leading zeros if `lengths`."""
     op = node.op
     if isinstance(op, Conv2D):
         return int8_job(node, "packed") if takes_int8(node) else None
@@ -308,14 +309,15 @@ def _job(node: Node) -> Job | None:
     if layer is None:
         return None
     stem = f"conv_2d_{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}_packed"
-    return Job(node, layer.epilogue, layer.weights, layer.context, stem)
+    epilogue = layer.by_lengths.epilogue if lengths else layer.epilogue
+    return Job(node, epilogue, layer.weights, layer.context, stem)
 
 
 @kernel(Conv2D, name="conv_2d_packed_rows", family="tinygen", isa="dsp")
 @kernel(IntegerConv2D, name="integer_conv_2d_packed_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
 def packed_rows(node: Node) -> Sequence[KernelPlan]:
     """Few bits: several products in one multiplication of 64 bits."""
-    job = _job(node)
+    job = _job(node, lengths=True)
     return packed_plans(job, ARMV7EM) if job else ()
 
 

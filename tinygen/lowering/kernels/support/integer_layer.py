@@ -4,13 +4,14 @@ Channels whose codes fall as the accumulator rises get their weights negated, so
 forms of kernels/requantize.j2: `sign` for a bit, `fused` (multiply-add and saturate) where that is proven to equal the
 epilogue on every accumulator that can occur, else `octaves` (thresholds
 that lie as powers do: a guess and a comparison), `cells` (the guess from a table), `steps` or `rescale`, which are the
-epilogues as they are written.
+epilogues as they are written. Kernels for cores that count leading zeros ask for `powers` instead of `octaves`
+(`by_lengths`): no thresholds at all.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.cells import fit_cells
 from tinygen.lowering.kernels.support.codes import pixel_elements
 from tinygen.lowering.kernels.support.octaves import fit_octaves
+from tinygen.lowering.kernels.support.powers import fit_powers
 from tinygen.lowering.kernels.support.requantize import Epilogue, write_columns
 from tinygen.lowering.kernels.support.staircase import Fit, Staircase, fit
 from tinygen.lowering.kernels.support.widening import fits_int16, needs_widening
@@ -52,12 +54,45 @@ class IntegerLayer:
         falling: bool [O].
         epilogue: its biases include the contribution of the codes' zero point.
         context: template values of input and output.
+        sums: what the epilogue was made of.
     """
 
     weights: np.ndarray
     falling: np.ndarray
     epilogue: Epilogue
     context: dict[str, Any]
+    sums: FinishedSums
+
+    @property
+    def by_lengths(self) -> IntegerLayer:
+        """The layer for cores that count leading zeros in an instruction."""
+        sums, form = self.sums, self.epilogue.context["form"]
+        if not isinstance(sums.rising, Threshold) or form not in ("octaves", "cells", "steps"):
+            return self
+        found = _powers(sums.rising, sums)
+        return self if found is None else replace(self, epilogue=found)
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedSums:
+    """The arguments of an epilogue's form.
+
+    Attributes:
+        rising: the epilogue of sums that are negated where codes fall.
+        lows, highs: least and largest accumulator per channel.
+        bias: per channel.
+        unit: the kernel's sums are this many times the accumulators.
+    """
+
+    rising: Ending | None
+    lows: np.ndarray
+    highs: np.ndarray
+    bias: np.ndarray
+    unit: int
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return self.rising, self.unit, *((a.dtype.char, a.tobytes()) for a in (self.lows, self.highs, self.bias))
 
 
 def integer_layer(
@@ -97,15 +132,15 @@ def integer_layer(
     rising = rising_epilogue(epilogue, len(weights))
     if int(max(np.abs(lows).max(), np.abs(highs).max())) * unit >= _LARGEST:
         return None
-    finished = _epilogue(rising, lows, highs, node.output, -x["zero"] * flat.sum(axis=1), unit)
+    sums = FinishedSums(rising, lows, highs, -x["zero"] * flat.sum(axis=1), unit)
     context = {key: value for key, value in x.items() if key != "zero"} | output_values(node.output)
-    return IntegerLayer(weights, falling, finished, context)
+    return IntegerLayer(weights, falling, _epilogue(sums, node.output), context, sums)
 
 
 def finished_sums(epilogue: Ending, y: Tensor, lows: np.ndarray, highs: np.ndarray) -> Epilogue:
     """The epilogue of sums between `lows` and `highs`, which are negated where codes fall."""
     rising = rising_epilogue(epilogue, len(lows))
-    return _epilogue(rising, lows, highs, y, np.zeros(len(lows), np.int64), 1)
+    return _epilogue(FinishedSums(rising, lows, highs, np.zeros(len(lows), np.int64), 1), y)
 
 
 def read_values(x: Tensor) -> dict[str, Any] | None:
@@ -192,25 +227,33 @@ def rising_epilogue(epilogue: Ending | None, channels: int) -> Ending | None:
             return None
 
 
-_known: OrderedDict[Any, Epilogue] = OrderedDict()
+_known: OrderedDict[Any, Epilogue | None] = OrderedDict()
 
 
-def _epilogue(
-    rising: Ending | None, lows: np.ndarray, highs: np.ndarray, y: Tensor, bias: np.ndarray, unit: int
-) -> Epilogue:
-    """The epilogue of `_new_epilogue`, cached for recent arguments."""
-    key = (rising, y.encoding, unit, *((a.dtype.char, a.tobytes()) for a in (lows, highs, bias)))
+def _remembered(key: Any, make: Callable[[], Epilogue | None]) -> Epilogue | None:
+    """What `make` gives, cached for recent keys."""
     if key not in _known:
-        _known[key] = _new_epilogue(rising, lows, highs, y, bias, unit)
+        _known[key] = make()
     _known.move_to_end(key)
     if len(_known) > _KEPT:
         _known.popitem(last=False)
     return _known[key]
 
 
-def _new_epilogue(
-    rising: Ending | None, lows: np.ndarray, highs: np.ndarray, y: Tensor, bias: np.ndarray, unit: int
-) -> Epilogue:
+def _epilogue(sums: FinishedSums, y: Tensor) -> Epilogue:
+    """The epilogue of `_new_epilogue`."""
+    found = _remembered((*sums.key, y.encoding), lambda: _new_epilogue(sums, y))
+    assert found is not None
+    return found
+
+
+def _powers(rising: Threshold, sums: FinishedSums) -> Epilogue | None:
+    """Thresholds as powers of 2; None where they are none."""
+    return _remembered((*sums.key, "powers"), lambda: _new_powers(rising, sums))
+
+
+def _new_epilogue(sums: FinishedSums, y: Tensor) -> Epilogue:
+    rising, lows, highs, bias, unit = sums.rising, sums.lows, sums.highs, sums.bias, sums.unit
     match rising:
         case None:
             return _write({"form": "none"}, bias * unit, unit, {})
@@ -323,6 +366,25 @@ def _searched(rising: Threshold, lows: np.ndarray, highs: np.ndarray, bias: np.n
         # The binary search needs 2^n - 1 thresholds: ones that are never reached fill the rest.
         rows = np.pad(rows, ((0, 0), (0, 2**bits - 1 - rows.shape[1])), constant_values=_NEVER)
     return _with_table("steps", {"steps": rows.shape[1], "step_bits": bits}, unit, start, {"steps": rows})
+
+
+def _new_powers(rising: Threshold, sums: FinishedSums) -> Epilogue | None:
+    unit = sums.unit
+    rows = np.clip(np.array(rising.thresholds, np.int64) * unit, -_NEVER - 1, _NEVER)
+    found = fit_powers(rows, sums.lows.astype(np.int64) * unit, sums.highs.astype(np.int64) * unit)
+    if found is None:
+        return None
+    columns: dict[str, np.ndarray] = {}
+    for line, suffix in zip(found.lines, ("", "_2"), strict=False):
+        columns |= {f"multiplier{suffix}": line.multiplier, f"offset{suffix}": line.offset}
+    context = {
+        "form": "powers",
+        "lines": len(found.lines),
+        "first": found.first,
+        "code_bits": found.bits,
+        "up": found.up,
+    }
+    return _write(context, sums.bias * unit + found.moved, unit, columns)
 
 
 def _with_table(

@@ -77,17 +77,19 @@ def widening(x: Tensor, groups: int, fill: int, channels: int | None = None) -> 
         "depth": whole_words(channels),
         "step": step,
         "fill": fill,
-        "signed": isinstance(x.encoding, PowerOfTwo),
-        "lowest": 0,
+        "index_bits": 0,
         "bits": x.code_bits,
         "levels": 2**x.encoding.bits - 1 if isinstance(x.encoding, Levels) and x.encoding.signed else 0,
     }
     if kind != "values":
         return Widening(kind, channels, context)
     low, high = x.integer.code_range
-    values = x.integer.integers(np.arange(low, high + 1).astype(x.dtype)).astype(np.int16)
-    constants = (Constant("values", values, f"integers of the codes from {low} on"),)
-    return Widening(kind, channels, context | {"lowest": low}, constants)
+    bits = (high - low).bit_length()
+    codes = np.arange(low, high + 1)
+    values = np.zeros(1 << bits, np.int16)
+    values[codes % len(values)] = x.integer.integers(codes.astype(x.dtype))
+    constants = (Constant("values", values, f"integers of the codes, by their lowest {bits} bits"),)
+    return Widening(kind, channels, context | {"index_bits": bits}, constants)
 
 
 def _kind(x: Tensor) -> str:
