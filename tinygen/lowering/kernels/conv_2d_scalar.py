@@ -134,7 +134,7 @@ def _as_windows(weights: np.ndarray) -> np.ndarray:
     return weights if weights.ndim == 4 else weights[:, None, None, :]
 
 
-def _int8_job(node: Node, stem: str) -> Job | None:
+def int8_job(node: Node, stem: str) -> Job | None:
     weights = node.input(1)
     ending = epilogue(node, axis=0) if weights.is_constant and node.output.dtype == np.int8 else None
     if ending is None or weights.zero_point:
@@ -144,7 +144,7 @@ def _int8_job(node: Node, stem: str) -> Job | None:
     return Job(node, *window_of(node), ending, _as_windows(node.constant(1)), context, copy, stem)
 
 
-def _integer_job(node: Node, epilogue: Ending | None, stem: str, *, codes: bool = False) -> Job | None:
+def integer_job(node: Node, epilogue: Ending | None, stem: str, *, codes: bool = False) -> Job | None:
     """
     Args:
         codes: weights are for `_packed`, which takes integers, whatever they are.
@@ -186,28 +186,28 @@ def conv_2d_s8_scalar(node: Node) -> Sequence[KernelPlan]:
     """Windows in place, or in padded rows, or copied one by one: any shape."""
     op = node.op
     assert isinstance(op, Conv2D)
-    job = _int8_job(node, "conv_2d_s8_scalar")
+    job = int8_job(node, "conv_2d_s8_scalar")
     return plans_of(job) if job else ()
 
 
 @kernel(Conv2D, name="conv_2d_s8_packed_scalar", family="tinygen", isa="scalar")
 def conv_2d_s8_packed_scalar(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits."""
-    job = _packed(_int8_job(node, "conv_2d_s8_scalar"))
+    job = _packed(int8_job(node, "conv_2d_s8_scalar"))
     return plans_of(job) if job else ()
 
 
 @kernel(FullyConnected, name="fully_connected_s8_scalar", family="tinygen", isa="scalar")
 def fully_connected_s8_scalar(node: Node) -> Sequence[KernelPlan]:
     """Four outputs at a time, of four rows where there are so many."""
-    job = _int8_job(node, "fully_connected_s8_scalar")
+    job = int8_job(node, "fully_connected_s8_scalar")
     return plans_of(job) if job else ()
 
 
 @kernel(FullyConnected, name="fully_connected_s8_packed_scalar", family="tinygen", isa="scalar")
 def fully_connected_s8_packed_scalar(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits."""
-    job = _packed(_int8_job(node, "fully_connected_s8_scalar"))
+    job = _packed(int8_job(node, "fully_connected_s8_scalar"))
     return plans_of(job) if job else ()
 
 
@@ -228,7 +228,7 @@ def integer_conv_2d_packed_scalar(node: Node) -> Sequence[KernelPlan]:
 def _integer_conv_job(node: Node, *, codes: bool = False) -> Job | None:
     op = node.op
     assert isinstance(op, IntegerConv2D)
-    return _integer_job(node, op.epilogue, "conv_2d", codes=codes)
+    return integer_job(node, op.epilogue, "conv_2d", codes=codes)
 
 
 @kernel(IntegerFullyConnected, name="integer_fully_connected_scalar", family="tinygen", isa="scalar")
@@ -236,7 +236,7 @@ def integer_fully_connected_scalar(node: Node) -> Sequence[KernelPlan]:
     """Weights and activations of up to 16 bits."""
     op = node.op
     assert isinstance(op, IntegerFullyConnected)
-    job = _integer_job(node, op.epilogue, "fully_connected")
+    job = integer_job(node, op.epilogue, "fully_connected")
     return plans_of(job) if job else ()
 
 
@@ -245,7 +245,7 @@ def integer_fully_connected_packed_scalar(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
     op = node.op
     assert isinstance(op, IntegerFullyConnected)
-    job = _packed(_integer_job(node, op.epilogue, "fully_connected", codes=True))
+    job = _packed(integer_job(node, op.epilogue, "fully_connected", codes=True))
     return plans_of(job) if job else ()
 
 
