@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,24 @@ def test_operands_that_share_a_buffer() -> None:
     )
     rng = np.random.default_rng(0)
     compare_models([model], [[[random_codes(x, rng)] for _ in range(3)]], ["ADD, MUL in place"])
+
+
+def test_what_is_tuned() -> None:
+    """Broadcast operands, differences, and products that are rounded once or twice."""
+    shapes = [((1, 5, 3, 7), (1, 5, 3, 7)), ((1, 5, 3, 8), (8,)), ((1, 5, 3, 6), (1, 5, 3, 1)), ((1, 4), (5, 1))]
+    rng = np.random.default_rng(1)
+    models, feeds = [], []
+    for name, (first, second) in product(("ADD", "SUB", "MUL"), shapes):
+        x, y = TensorSpec(first, "int8", 0.0103, -92), TensorSpec(second, "int8", 0.0039, -128)
+        output = TensorSpec(np.broadcast_shapes(first, second), "int8", 0.0061, -91)
+        chosen = options(f"{name.title()}Options")
+        spec = ModelSpec(getattr(BuiltinOperator, name), [x, y], [output], **chosen, version=2)
+        models.append(build(spec))
+        feeds.append([[random_codes(x, rng), random_codes(y, rng)] for _ in range(3)])
+        program = lower(read_tflite(models[-1], "model"))
+        (layer,) = program.layers
+        assert (layer.kernel.name, layer.plan.constants) == (f"{name.lower()}_s8", ())
+    compare_models(models, feeds, ["ADD, SUB, MUL, tuned"] * len(models))
 
 
 def test_products_whose_scale_is_a_half_in_single_precision_only() -> None:

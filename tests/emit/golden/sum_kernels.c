@@ -10,12 +10,13 @@
  */
 void sum_add_s8(const int8_t *first, const int8_t *second, int8_t *output)
 {
-    for (int32_t i = 0; i < 48; i += 4) {
-        const int8_t y0 = tg_saturate_s8((first[i] * 1677722 + second[i] * 3355443 - 8808039) >> 22);
-        const int8_t y1 = tg_saturate_s8((first[i + 1] * 1677722 + second[i + 1] * 3355443 - 8808039) >> 22);
-        const int8_t y2 = tg_saturate_s8((first[i + 2] * 1677722 + second[i + 2] * 3355443 - 8808039) >> 22);
-        const int8_t y3 = tg_saturate_s8((first[i + 3] * 1677722 + second[i + 3] * 3355443 - 8808039) >> 22);
-        tg_store32(output + i, tg_four(y0, y1, y2, y3));
+    for (int32_t i0 = 0; i0 < 48; i0 += 4) {
+        const int8_t y0 = tg_saturate_s8((first[i0] * 1677722 + second[i0] * 3355443 - 8808039) >> 22);
+        const int8_t y1 = tg_saturate_s8((first[i0 + 1] * 1677722 + second[i0 + 1] * 3355443 - 8808039) >> 22);
+        const int8_t y2 = tg_saturate_s8((first[i0 + 2] * 1677722 + second[i0 + 2] * 3355443 - 8808039) >> 22);
+        const int8_t y3 = tg_saturate_s8((first[i0 + 3] * 1677722 + second[i0 + 3] * 3355443 - 8808039) >> 22);
+        tg_store32(output, tg_four(y0, y1, y2, y3));
+        output += 4;
     }
 }
 

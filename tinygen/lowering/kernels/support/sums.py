@@ -1,4 +1,4 @@
-"""Additions of int8 codes as one linear form, checked for every pair of codes."""
+"""Sums and differences of int8 codes as one linear form, checked for every pair of codes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LinearSum(NamedTuple):
 
 
 def fit_sum(node: Node) -> LinearSum | None:
-    """The linear form of an int8 ADD; None when there is none (then the operator's own arithmetic is needed).
+    """The linear form of an int8 ADD or SUB; None when there is none (then the operator's own arithmetic is needed).
 
     The operator rounds each operand and the sum. All that matters is the code of each of the 65,536 pairs: with the
     factors given, each pair bounds the offset from both sides.
@@ -72,8 +72,8 @@ def _fit(
     bounds: tuple[int, int],
 ) -> LinearSum | None:
     codes = _table(op, real, zeros, bounds)
-    ratios = real[0] / real[2], real[1] / real[2]
-    shift = min(int(np.floor(np.log2(_LARGEST / 256 / max(ratios)))), 24)
+    ratios = real[0] / real[2], op.SIGN * real[1] / real[2]
+    shift = min(int(np.floor(np.log2(_LARGEST / 256 / max(map(abs, ratios))))), 24)
     if shift < 3:
         return None
     # With distant zero points sums are larger than the operands; slightly less precision is often enough.
