@@ -32,7 +32,7 @@ from tests.support.integer_layers import OUTPUTS, Layer, affine, levels
 from tests.support.shares import one_in
 from tests.support.variants import check_variants
 from tests.targets.tools import requires_tool
-from tinygen.bench.layers import Window, average_pool_2d, max_pool_2d
+from tinygen.bench.layers import Window, max_pool_2d
 from tinygen.errors import UnsupportedError
 from tinygen.frontends.load import load_model
 from tinygen.ir.encodings import Affine, Codebook, PowerOfTwo
@@ -358,14 +358,6 @@ def test_depthwise(every: int) -> None:
     assert check(cases) >= len(cases)
 
 
-def average_pool(image: tuple[int, int, int], kernel: tuple[int, int], stride: tuple[int, int], same: bool) -> Case:
-    padding = Padding.SAME if same else Padding.VALID
-    graph = load_model(average_pool_2d("pool", image, Window(kernel, stride, padding)))
-    rng = np.random.default_rng(image)
-    ends = [np.full((1, *image), code, np.int8) for code in (-128, 127)]
-    return graph, [[x] for x in (*ends, *rng.integers(-128, 128, (2, 1, *image)).astype(np.int8))]
-
-
 def max_pool(image: tuple[int, int, int], kernel: tuple[int, int], stride: tuple[int, int], same: bool) -> Case:
     padding = Padding.SAME if same else Padding.VALID
     graph = load_model(max_pool_2d("pool", image, Window(kernel, stride, padding)))
@@ -383,19 +375,6 @@ def test_max_pools(every: int) -> None:
     kernels = {lower(graph, isa=ESP32C3.isa).layers[0].kernel.name for graph, _ in cases}
     assert kernels == {"max_pool_2d_s8_rv32", "integer_max_pool_2d_rv32"}
     check(cases, isa=ESP32C3.isa)
-
-
-def test_average_pools() -> None:
-    """Windows inside and at the border; at the ends of the codes."""
-    cases = [
-        average_pool((5, 6, 5), (3, 3), (2, 1), True),
-        average_pool((8, 9, 3), (3, 3), (3, 3), False),
-        average_pool((7, 5, 2), (5, 5), (1, 1), True),
-        average_pool((9, 3, 4), (7, 1), (1, 2), False),
-    ]
-    kernels = {lower(graph, isa=ESP32C3.isa).layers[0].kernel.name for graph, _ in cases}
-    assert kernels == {"average_pool_2d_s8_scalar"}
-    check(cases)
 
 
 def test_networks() -> None:

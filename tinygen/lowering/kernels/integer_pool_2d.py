@@ -62,8 +62,9 @@ def _pool(
         cycles=node.output.size
         * (
             10.0
-            + after.cycles
+            + 2.5 * after.cycles
             + codes.UNPACK * codes.unpacked(node.output)
-            + (8.0 + codes.UNPACK * codes.unpacked(x)) * op.kernel[0] * op.kernel[1]
+            + 8.0 * op.kernel[0]
+            + (4.0 + codes.UNPACK * codes.unpacked(x)) * op.kernel[0] * op.kernel[1]
         ),
     )

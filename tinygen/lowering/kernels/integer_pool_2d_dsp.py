@@ -31,7 +31,6 @@ def integer_max_pool_2d_dsp(node: Node) -> KernelPlan | None:
         stem=window_stem(f"pool_{kind_of(x.integer)}_dsp", geometry),
         context={
             **window_context(node, geometry),
-            "average": False,
             "low": -128,
             "high": 127,
             "source": "input" if x.dtype == np.int8 else "codes",

@@ -81,7 +81,7 @@ def _plan(
     return KernelPlan(
         template="pool_2d/pool_2d_s8_dsp.c.j2",
         stem=window_stem(stem, geometry),
-        context={**window_context(node, geometry), "average": False, **values},
+        context={**window_context(node, geometry), **values},
         constants=constants,
         headers=scalar.HEADERS,
         cycles=node.output.size * (tap * rows.kernel * columns.kernel + _OUTPUT),

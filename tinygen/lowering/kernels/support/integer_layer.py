@@ -137,7 +137,7 @@ def integer_layer(
     return IntegerLayer(weights, falling, _epilogue(sums, node.output), context, sums)
 
 
-def finished_sums(epilogue: Ending, y: Tensor, lows: np.ndarray, highs: np.ndarray) -> Epilogue:
+def finished_sums(epilogue: Ending | None, y: Tensor, lows: np.ndarray, highs: np.ndarray) -> Epilogue:
     """The epilogue of sums between `lows` and `highs`, which are negated where codes fall."""
     rising = rising_epilogue(epilogue, len(lows))
     return _epilogue(FinishedSums(rising, lows, highs, np.zeros(len(lows), np.int64), 1), y)
