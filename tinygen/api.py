@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # each function imports what it needs when it runs
     from tinygen.verbs.build import BuildOptions, BuildReport
     from tinygen.verbs.export import ExportReport
     from tinygen.verbs.hil import HilOptions
+    from tinygen.verbs.options import GatesOn
     from tinygen.verbs.run import RunResult
     from tinygen.verbs.verify import VerifyReport
 
@@ -210,6 +211,7 @@ def inspect(
     calibration: Path | str | None = None,
     layout: Layout | str | None = None,
     inputs: Arrays | None = None,
+    on: GatesOn | None = None,
 ) -> dict[str, Any]:
     """A model's tensors and operators, as `tinygen inspect --json` prints them.
 
@@ -218,6 +220,7 @@ def inspect(
         calibration: inputs for a float .pt2 file.
         layout: how images lie in them; None: "nchw", as PyTorch has them.
         inputs: count over these which channels gates choose.
+        on: a board; says how gated layers are computed there.
 
     Raises:
         TinygenError: the file is damaged, or uses what tinygen does not have.
@@ -225,9 +228,8 @@ def inspect(
     from tinygen.verbs.inspect import inspect_model
 
     given = None if calibration is None else Path(calibration)
-    return inspect_model(
-        Path(model), given, _reading(layout, False).layout, None if inputs is None else _inputs(inputs)
-    )
+    read = None if inputs is None else _inputs(inputs)
+    return inspect_model(Path(model), given, _reading(layout, False).layout, read, on)
 
 
 def hil(

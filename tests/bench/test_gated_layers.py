@@ -17,6 +17,7 @@ from tinygen.bench.gated_layers import (
     cases,
     gated_lines,
     gated_markdown,
+    refusals,
 )
 from tinygen.bench.suites import SuiteOptions
 from tinygen.frontends.load import load_model
@@ -37,7 +38,10 @@ def _row(case: Case, *cycles: int) -> dict[str, Any]:
 
 
 def test_cases() -> None:
-    assert len(FOUND) == len(CHANNELS) * len(SIZES) * (1 + len(KINDS) * len(DENSITIES))
+    assert len(FOUND) == len(CHANNELS) * len(SIZES) * (1 + len(KINDS) * len(DENSITIES) + 4)
+    whole = FOUND["conv_3x3_64_8x8_fbs-all-75"]
+    assert whole.gates == "never" and whole.figures["gated"]["macs"] == 9 * 64 * 64 * 64
+    assert FOUND["conv_3x3_64_8x8_fbs-75"].gates == "always"
     dense, half = FOUND["conv_3x3_64_8x8_dense"].figures["gated"], FOUND["conv_3x3_64_8x8_fbs-50"].figures["gated"]
     masks = FOUND["conv_3x3_64_8x8_ftwt-50"].figures["gated"]
     assert dense["macs"] == 9 * 64 * 64 * 64 and 4 * half["macs"] == 4 * masks["macs"] == dense["macs"]
@@ -75,6 +79,10 @@ def test_lines() -> None:
     place = ("conv_3x3_64_8x8", "fbs")
     assert break_evens([whole, half])[place] == pytest.approx(100 - 50 * 400 / 850)
     assert break_evens([whole])[place] is None
+    everything = _row(FOUND["conv_3x3_64_8x8_fbs-all-100"], 100, 50, 10, 0, 0, 890)
+    lines = gated_lines([*rows, everything])
+    assert refusals(lines)[place] == pytest.approx(100 - 50 * 350 / 850) and refusals([whole, half])[place] is None
+    assert "| 76 % | 79 % |" in gated_markdown([*rows, everything])
     text = gated_markdown(rows)
-    assert text.startswith("f746zg, gcc\n\n| layer") and "| 60 % | 15.0 % | 1.0 % | 0.0 % | 76 % |" in text
+    assert text.startswith("f746zg, gcc\n\n| layer") and "| 60 % | 15.0 % | 1.0 % | 0.0 % | 76 % |  |" in text
     assert gated_markdown([rows[0] | {"suite": "pairs"}]) == ""

@@ -20,6 +20,7 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.channel_statistic import Statistic
 from tinygen.ir.ops.window import Padding
+from tinygen.lowering.gate_rewriting import can_be_dense, dense_graph, gated_nodes
 from tinygen.lowering.lower import lower
 from tinygen.targets.bare_cores import bare_cores
 
@@ -61,13 +62,27 @@ def random_gate(i: int, seed: int = 0) -> Gated:
     )
 
 
+def all_computed(graph: Graph) -> Graph:
+    """The same with all channels computed, dead ones set to zero, where there is a code of zero."""
+    gates = [node.op.name for node in gated_nodes(graph)]
+    changed = dense_graph(graph, [name for name in gates if can_be_dense(graph, name)])
+    return replace(changed, name=f"{graph.name}_all")
+
+
+def whole_gate(i: int, seed: int = 0) -> Graph:
+    """One of many gated convolutions with constant weights that computes all channels."""
+    spec = replace(random_gate(i, seed=seed), experts=0)
+    return all_computed(gated_conv(replace(spec, gamma=i % 4 < 3, live=(spec.live[0], max(1, spec.live[1])))))
+
+
 def test_gated_convolutions() -> None:
-    _compare([gated_conv(random_gate(i)) for i in range(10)])
+    _compare([gated_conv(random_gate(i)) for i in range(10)] + [whole_gate(i) for i in range(4)])
 
 
 @pytest.mark.long
 def test_many_gated_convolutions() -> None:
     _compare([gated_conv(random_gate(i, seed=1)) for i in range(40)])
+    _compare([whole_gate(i, seed=1) for i in range(40)])
 
 
 def random_mask(i: int, seed: int = 0) -> Masked:
@@ -96,12 +111,15 @@ def random_depthwise(i: int) -> Gated:
 
 def test_masked_convolutions() -> None:
     """And depthwise ones."""
-    _compare([masked_conv(random_mask(i)) for i in range(6)] + [gated_depthwise(random_depthwise(i)) for i in range(4)])
+    masks = [masked_conv(random_mask(i)) for i in range(6)]
+    masks += [all_computed(masks[i]) for i in (0, 1)]
+    _compare(masks + [gated_depthwise(random_depthwise(i)) for i in range(4)])
 
 
 @pytest.mark.long
 def test_many_masked_convolutions() -> None:
-    _compare([masked_conv(random_mask(i, seed=1)) for i in range(30)])
+    masks = [masked_conv(random_mask(i, seed=1)) for i in range(30)]
+    _compare(masks + [all_computed(one) for one in masks])
     _compare([gated_depthwise(random_depthwise(i)) for i in range(4, 24)])
 
 
@@ -121,6 +139,7 @@ def random_network(i: int) -> Graph:
 
 def _compare_networks(numbers: Iterable[int], on_board: bool) -> None:
     graphs = [random_network(i) for i in numbers]
+    graphs += [all_computed(graph) for graph in graphs if any(gated_nodes(graph))]
     images = [graph.tensors["image"] for graph in graphs]
     feeds = [[[random_codes(x.encoding, x.shape, np.random.default_rng(n))] for n in range(3)] for x in images]
     expected = [[evaluate(graph, x) for x in feed] for graph, feed in zip(graphs, feeds, strict=True)]
@@ -157,6 +176,7 @@ def _check(outputs: Sequence[list[list[np.ndarray]]], graphs: Sequence[Graph], f
 def test_other_cores(tmp_path: Path) -> None:
     """Without a second pipeline, and RV32."""
     graphs = [gated_conv(random_gate(i, seed=2)) for i in (1, 2, 4, 6)] + [masked_conv(random_mask(i)) for i in (0, 2)]
+    graphs += [whole_gate(i, seed=2) for i in (1, 2)] + [all_computed(graphs[-1])]
     feeds = [feeds_of(graph, np.random.default_rng(7)) for graph in graphs]
     riscv = bare_cores()["esp32c3-core"]
     programs = [lower(graph, isa=riscv.isa) for graph in graphs]

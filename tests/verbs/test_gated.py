@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,18 +55,57 @@ SIGNATURES = {"fixed": Method(Fraction(1, 2), predictor=True), "dynamic": Method
 
 
 @pytest.mark.parametrize(
-    ("method", "board"),
+    ("method", "board", "gates"),
     [
-        pytest.param(Method(Fraction(1, 2), 3), "f746zg", id="boosted-f746zg", marks=pytest.mark.long),
-        pytest.param(Method(Fraction(1, 2), 3), "esp32c3", id="boosted-esp32c3", marks=pytest.mark.long),
-        pytest.param(SIGNATURES["fixed"], "f746zg", id="fixed-f746zg", marks=pytest.mark.long),
-        pytest.param(SIGNATURES["dynamic"], "esp32c3", id="dynamic-esp32c3"),
+        pytest.param(Method(Fraction(1, 2), 3), "f746zg", "auto", id="mixed-f746zg", marks=pytest.mark.long),
+        pytest.param(Method(Fraction(1, 2), 3), "esp32c3", "auto", id="mixed-esp32c3", marks=pytest.mark.long),
+        pytest.param(Method(Fraction(1, 2)), "f746zg", "always", id="boosted-f746zg", marks=pytest.mark.long),
+        pytest.param(Method(Fraction(1, 2)), "f746zg", "never", id="boosted-f746zg-all", marks=pytest.mark.long),
+        pytest.param(Method(Fraction(1, 2)), "esp32c3", "never", id="boosted-esp32c3-all", marks=pytest.mark.long),
+        pytest.param(SIGNATURES["fixed"], "f746zg", "auto", id="fixed-f746zg", marks=pytest.mark.long),
+        pytest.param(SIGNATURES["dynamic"], "esp32c3", "auto", id="dynamic-esp32c3"),
+        pytest.param(SIGNATURES["dynamic"], "l4r5zi", "never", id="dynamic-l4r5zi-all", marks=pytest.mark.long),
     ],
 )
-def test_boards_give_codes_and_lists(method: Method, board: str) -> None:
+def test_boards_give_codes_and_lists(method: Method, board: str, gates: str) -> None:
+    """Lists, too, whether live channels or all are computed."""
     graph = gated_network("gates", LAYERS, IMAGE, method)
-    report = verify(MemoryModel(graph, "gates"), _images(3), BuildOptions(board=board))
+    report = verify(MemoryModel(graph, "gates"), _images(3), BuildOptions(board=board, gates=gates))
     assert report.identical and len(report.comparisons) == 2
+    if gates != "auto":
+        assert {one.computes for one in report.gated_layers} == {"all" if gates == "never" else "live"}
+
+
+def _decisions(path: Path, *options: str | Path) -> list[dict[str, Any]]:
+    found = json.loads(call("inspect", path, "--board", "host", "--json", *options).stdout)["gated_layers"]
+    assert [one["name"] for one in found] == ["conv0", "conv1", "conv2"]
+    return list(found)
+
+
+def test_what_decides_is_said(tmp_path: Path) -> None:
+    """By every command the same: of counted lists with a data set, which fixed ones do not take."""
+    np.save(tmp_path / "x.npy", _images(4))
+    profile = ("--profile", tmp_path / "x.npy")
+    some, every = tmp_path / "some.tg", tmp_path / "every.tg"
+    graph = gated_network("gates", LAYERS, IMAGE, SIGNATURES["dynamic"])
+    save_tg(graph, some)
+    known = _decisions(some, *profile)
+    mean = np.mean([evaluate_all(graph, [image])["conv1_live"].flat[0] for image in _images(4)])
+    assert known[1]["live"] == pytest.approx(mean) and known[1]["dynamic"] and mean < 8
+    save_tg(gated_network("gates", LAYERS, IMAGE, Method(predictor=True, firing=Fraction(1))), every)
+    assert [(one["computes"], one["live"]) for one in _decisions(every)] == [("live", None)] * 3
+    known = _decisions(every, *profile)
+    assert [(one["computes"], one["live"]) for one in known] == [("all", 9), ("all", 8), ("all", 6)]
+    assert all(one["live_cycles"] > one["all_cycles"] for one in known)
+    built = json.loads(call("build", every, "--board", "host", "--json", *profile, "--out", tmp_path / "out").stdout)
+    assert built["gated_layers"] == known
+    assert sum("--gates always computes them alone" in note for note in built["warnings"]) == 3
+    assert [layer["kernel"] for layer in built["layers"]].count("mask_channels") == 3
+    said = call("inspect", some, "--board", "host", "--gates", "never").stdout
+    assert "gate of conv1: up to 8 of 8 channels live, all are computed" in said
+    save_tg(network(), tmp_path / "fixed.tg")
+    refused = call("inspect", tmp_path / "fixed.tg", "--board", "host", *profile)
+    assert refused.returncode and "Leave --profile out" in refused.text
 
 
 def test_dynamic_signatures_cost_what_the_input_asks_for() -> None:

@@ -51,6 +51,7 @@ class Case:
         switch: of a switchable model, the switch that is measured, in a firmware that has all of them; None for the
             sum of all.
         flash_bytes: limit for the firmware, see `BuildOptions`.
+        gates: which gated layers compute live channels alone, see `BuildOptions`: a suite says what each form costs.
         board: to measure on, in suites with boards of their own; None for the board of the benchmark.
         toolchains: with `board`, the compilers that build for it.
         each: inferences cost different amounts: the row has the cycles of each sample, `sample_cycles`.
@@ -67,6 +68,7 @@ class Case:
     figures: Mapping[str, Any] = field(default_factory=dict)
     switch: str | None = None
     flash_bytes: int | None = None
+    gates: str = "always"
     board: str | None = None
     toolchains: tuple[str, ...] = ()
     each: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from tinygen.bench.gated_networks import EXPERTS, ConvLayer, Method, gated_netwo
 from tinygen.bench.sparse_dense import break_even
 from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
 from tinygen.frontends.memory import MemoryModel
+from tinygen.ir.gated import gated_layers
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
@@ -25,6 +27,10 @@ SIZES = (16, 8)
 DENSITIES = (Fraction(1), Fraction(3, 4), Fraction(1, 2), Fraction(1, 4))
 KINDS = ("fbs", "fbs-condconv", "ftwt")
 """Methods: gates, gates and experts, predicted masks of a dynamic signature."""
+WHOLE = ("fbs", "ftwt")
+"""Methods whose layers are also measured with all channels computed, and dead ones set to zero (`--gates never`)."""
+WHOLE_DENSITIES = (Fraction(1), Fraction(3, 4))
+_ALL = "-all"
 _LAYER = "conv1"
 """The second of two: its input has live channels only, too."""
 _PARTS: Mapping[str, tuple[str, ...]] = {
@@ -48,11 +54,15 @@ def cases(options: SuiteOptions) -> SuiteCases:
                 for density in DENSITIES:
                     name = f"{kind}-{round(100 * density)}"
                     found.append(_case(series, name, f"{text}, {name}", channels, size, _method(kind, density)))
+            for kind, density in itertools.product(WHOLE, WHOLE_DENSITIES):
+                name = f"{kind}{_ALL}-{round(100 * density)}"
+                case = _case(series, name, f"{text}, {name}", channels, size, _method(kind, density))
+                found.append(replace(case, gates="never"))
     return SuiteCases(found)
 
 
 def _method(kind: str, density: Fraction) -> Method:
-    if kind == "ftwt":
+    if kind.startswith("ftwt"):
         return Method(predictor=True, firing=density)
     return Method(density, EXPERTS if kind == "fbs-condconv" else 0)
 
@@ -65,7 +75,8 @@ def _case(series: str, name: str, text: str, channels: int, size: int, method: M
     kind = name.rpartition("-")[0] or name
     density = float(method.density or method.firing or 1)
     live = math.ceil((method.firing or 1) * channels)
-    macs = _macs(graph, live)
+    every = sum(layer.whole for layer in gated_layers(graph) if layer.name == _LAYER)
+    macs = every if kind.endswith(_ALL) else _macs(graph, live)
     return replace(case, figures={"gated": {"layer": series, "kind": kind, "density": density, "macs": macs}})
 
 
@@ -92,7 +103,7 @@ def gated_lines(rows: Sequence[_Row]) -> list[_Row]:
     Returns:
         layer, kind, density; cycles of the layer with its gate, `share` of those of the dense kernel, `macs_share`;
         `of_saving`: the share of the saving of MAC that cycles save, None where there is none; cycles of the parts:
-        `gate`, `list`, `mixing`, `convolution`, which includes mixing filter by filter.
+        `gate`, `list`, `mixing`, `convolution`, which includes mixing filter by filter, masks, gathers and scatters.
     """
     mine = [row | row["gated"] | {"parts": _parts(row)} for row in rows]
     dense = {row["layer"]: row for row in mine if row["kind"] == "dense"}
@@ -142,6 +153,25 @@ def break_evens(lines: Sequence[_Row]) -> dict[tuple[str, str], float | None]:
     return found
 
 
+def refusals(lines: Sequence[_Row]) -> dict[tuple[str, str], float | None]:
+    """Per layer and method the density in per cent above which all channels take fewer cycles than the live ones alone,
+    with the gate in either case; None if that is not so, or was not measured.
+    """
+    whole = {(line["layer"], line["kind"]): line["cycles"] for line in lines if line["density"] == 1}
+    found: dict[tuple[str, str], float | None] = {}
+    for place in dict.fromkeys((line["layer"], line["kind"]) for line in lines):
+        layer, kind = place
+        cost = whole.get((layer, f"{kind}{_ALL}"))
+        own = sorted(
+            (100 * (1 - line["density"]), cost, line["cycles"])
+            for line in lines
+            if cost is not None and (line["layer"], line["kind"]) == place
+        )
+        crossing = break_even(own)
+        found[place] = 100 - crossing if crossing else None
+    return found
+
+
 def gated_markdown(rows: Sequence[_Row]) -> str:
     """Tables in Markdown, one per board and compiler; "" if no row is of the suite."""
     groups: dict[tuple[str, str], list[_Row]] = {}
@@ -156,14 +186,26 @@ def gated_markdown(rows: Sequence[_Row]) -> str:
     return "\n\n".join(texts)
 
 
-_HEADS = ("layer", "method", "kept", "MAC", "cycles", "of the saving", "gate", "list", "mixing", "pays below")
+_HEADS = (
+    "layer",
+    "method",
+    "kept",
+    "MAC",
+    "cycles",
+    "of the saving",
+    "gate",
+    "list",
+    "mixing",
+    "pays below",
+    "all above",
+)
 
 
 def _table(lines: Sequence[_Row]) -> str:
-    crossings = break_evens(lines)
+    crossings, refused = break_evens(lines), refusals(lines)
     table = [_HEADS, ("---", "---", *["---:"] * (len(_HEADS) - 2))]
     for line in lines:
-        crossing = crossings[line["layer"], line["kind"]]
+        crossing, above = (found[line["layer"], line["kind"]] for found in (crossings, refused))
         shares = [f"{100 * line[part] / line['dense']:.1f} %" for part in _PARTS]
         table.append(
             (
@@ -175,6 +217,7 @@ def _table(lines: Sequence[_Row]) -> str:
                 "" if line["of_saving"] is None else f"{100 * line['of_saving']:.0f} %",
                 *shares,
                 "never" if crossing is None else f"{crossing:.0f} %",
+                "" if above is None else f"{above:.0f} %",
             )
         )
     return "\n".join(f"| {' | '.join(cells)} |" for cells in table)

@@ -121,7 +121,7 @@ def _measure(job: Job, row: Row, folder: Path) -> Row:
         cmsis_nn=job.cmsis_nn,
         esp_nn=job.esp_nn,
         flash_bytes=case.flash_bytes,
-        gates="always",  # the suite says what they cost
+        gates=case.gates,
     )
     manifest = build(case.model, folder, options, profile=False).manifest
     network = load_network(case.model)

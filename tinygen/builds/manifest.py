@@ -15,6 +15,7 @@ from typing import Any
 from tinygen.builds.decisions import CostsEntry, ThresholdEntry
 from tinygen.builds.firmware_entry import FirmwareEntry
 from tinygen.builds.folder import UNFINISHED
+from tinygen.builds.gates import GateEntry
 from tinygen.builds.plain import OPTIONAL, PlainError, from_plain, to_plain
 from tinygen.errors import TinygenError
 from tinygen.ir.thresholds import assigned, full_name
@@ -323,6 +324,7 @@ class Manifest(ProgramEntry, ModelEntry, FirmwareEntry):
         switches: none of a network that cannot be switched; network: None then.
         profile: of the first switch; None where it was not run.
         warnings: about the model: what the user should know before it is used.
+        gated_layers: of all switches, how each is computed.
         files: SHA-256 of all other files in the directory that tinygen wrote; record_sha256: of the manifest's content.
             See `tinygen.builds.folder`.
     """
@@ -332,6 +334,7 @@ class Manifest(ProgramEntry, ModelEntry, FirmwareEntry):
     network: NetworkEntry | None = field(default=None, metadata=OPTIONAL)
     profile: ProfileEntry | None = field(default=None, metadata=OPTIONAL)
     warnings: tuple[str, ...] = ()
+    gated_layers: tuple[GateEntry, ...] = field(default=(), metadata=OPTIONAL)
     files: Mapping[str, str] = field(default_factory=dict)
     record_sha256: str = field(default="", metadata=OPTIONAL)
 

@@ -32,6 +32,7 @@ from tinygen.cli.options import (
     Flash,
     Force,
     GatedLayers,
+    GatesBoard,
     InputLayout,
     InputsOutputs,
     Json,
@@ -200,6 +201,7 @@ def verify(
     weights: Weights = "auto",
     io: InputsOutputs = "arena",
     gates: GatedLayers = "auto",
+    profile: Profile = None,
     calibration: Calibration = None,
     oracle: Annotated[
         list[Oracle] | None,
@@ -232,6 +234,7 @@ def verify(
         weights=weights,
         io=io,
         gates=gates,
+        profile=profile,
         calibration=calibration,
         layout=None if calibration is None else layout,
         arithmetic=arithmetic,
@@ -267,12 +270,18 @@ def inspect(
     calibration: Calibration = None,
     layout: CalibrationLayout = None,
     inputs: FiringInputs = None,
+    board: GatesBoard = None,
+    kernels: Kernels = "tinygen",
+    gates: GatedLayers = "auto",
+    profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Show a model's operators and tensors."""
+    """Show a model's operators and tensors, and how its gated layers are computed on a board."""
     from tinygen.api import inspect
+    from tinygen.verbs.options import GatesOn
 
-    content = inspect(model, calibration=calibration, layout=layout, inputs=inputs)
+    on = None if board is None else GatesOn(board, kernels, gates, profile)
+    content = inspect(model, calibration=calibration, layout=layout, inputs=inputs, on=on)
     if as_json:
         print_json(content)
     else:

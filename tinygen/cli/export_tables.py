@@ -6,6 +6,8 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from tinygen.builds.gates import GateEntry
+from tinygen.builds.plain import from_plain
 from tinygen.cli.sheet import Sheet, name, prose
 
 
@@ -20,6 +22,9 @@ def export_summary(content: dict[str, Any]) -> RenderableType:
     facts.add_row("arena", f"{content['arena_bytes']:,} B, aligned to {content['arena_align']}")
     if content["library"]:
         facts.add_row("calls", content["library"]["name"])
+    for layer in content["gated_layers"]:
+        entry = from_plain(GateEntry, layer)
+        facts.add_row(f"gate of {entry.layer}", entry.text)
     app = content["app"]
     if app:
         facts.add_row("listens for", ", ".join(app["labels"]) or app["wake_word"])

@@ -54,12 +54,16 @@ InputsOutputs = Annotated[
         help="Where inputs and outputs lie: in the arena, or in buffers that your program gives to each inference.",
     ),
 ]
+GatesBoard = Annotated[
+    str | None,
+    typer.Option("--board", metavar="NAME|FILE", help="Say how gated layers are computed on this board."),
+]
 GatedLayers = Annotated[
     str,
     typer.Option(
         "--gates",
-        metavar="auto|always",
-        help="Which gated layers compute live channels alone: those where that is predicted to save cycles, or all.",
+        metavar="auto|always|never",
+        help="Which gated layers compute live channels alone: those where that should save cycles, all, or none.",
     ),
 ]
 Calibration = Annotated[
@@ -69,7 +73,9 @@ Calibration = Annotated[
 Profile = Annotated[
     Path | None,
     typer.Option(
-        "--profile", metavar="X", help="Inputs (.npy, .npz) over which a network with branches has its expected cost."
+        "--profile",
+        metavar="X",
+        help="Inputs (.npy, .npz) over which branches have their expected cost, and gates their live channels.",
     ),
 ]
 FiringInputs = Annotated[

@@ -9,7 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tinygen.builds.gates import GateEntry
 from tinygen.builds.manifest import AppEntry, Manifest
+from tinygen.builds.plain import from_plain
 from tinygen.builds.report import (
     SWITCH_COLUMNS,
     arena_text,
@@ -83,6 +85,8 @@ def build_summary(manifest: Manifest) -> RenderableType:
         facts.add_row("stripes", stream_text(manifest))
     if not manifest.switches:
         facts.add_row("MAC", f"{manifest.macs:,}")
+    for gate in manifest.gated_layers:
+        facts.add_row(f"gate of {gate.layer}", gate.text)
     if manifest.costs is not None:
         for heading, text in cost_rows(manifest.costs):
             facts.add_row(heading, text)
@@ -217,6 +221,9 @@ def _operator_table(title: str, content: dict[str, Any]) -> Sheet:
         table.add_line(Text(f"threshold {one['name']}: {one['value']}, from {one['low']:,} to {one['high']:,}"))
     if "gated_macs" in content:
         table.add_line(_gated_line(content["gated_macs"]))
+    for layer in content.get("gated_layers", ()):
+        entry = from_plain(GateEntry, layer)
+        table.add_line(Text(f"gate of {entry.layer}: {entry.text}"))
     _add_operators(table, content["operators"], "")
     return table
 

@@ -84,6 +84,8 @@ class KernelPlan:
             bytes. The operator that computes the input writes it there.
         headers: C headers the function needs.
         cycles: predicted cost, for the choice between kernels.
+        live_cycles: the same as a function of the number of live outputs and inputs, where lists are read whose length
+            depends on the input; None where `cycles` is the cost of every input.
         code_bytes: approximate code that stands for weights, if any; see `lowering.code_budget`.
         shared_bytes: bytes of constants that layers of other switches read too.
         library: the vendor's function that does the work; then `scratch_bytes` is asked of the library.
@@ -103,6 +105,7 @@ class KernelPlan:
     part_offsets: tuple[int, ...] = ()
     headers: tuple[str, ...] = ("tinygen_math.h",)
     cycles: float = 0.0
+    live_cycles: Callable[[float, float], float] | None = None
     code_bytes: int = 0
     shared_bytes: int = 0
     library: LibraryCall | None = None

@@ -24,6 +24,7 @@ from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.gather_channels import GatherChannels
 from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.mask_channels import MaskChannels
 from tinygen.ir.ops.mix_weights import MixWeights
 from tinygen.ir.ops.movement import Split, StridedSlice, Transpose, Unpack
 from tinygen.ir.ops.pad import Pad
@@ -171,7 +172,15 @@ rule_of.register(Pack, rule_of.dispatch(Op))
 for _kind in (Branch, Compare, Confidence, TopK, WeightedSum):
     rule_of.register(_kind, on_whole_windows)
 # Gates read whole windows and choose channels for each: nothing computed earlier can be reused.
-for _gate in (ChannelStatistic, GatherChannels, MixWeights, PositiveChannels, ScatterChannels, SoftmaxNumerator):
+for _gate in (
+    ChannelStatistic,
+    GatherChannels,
+    MaskChannels,
+    MixWeights,
+    PositiveChannels,
+    ScatterChannels,
+    SoftmaxNumerator,
+):
     rule_of.register(_gate, on_whole_windows)
 
 

@@ -25,6 +25,7 @@ from tinygen.lowering.costs import costs_of, has_branches, path_cost
 from tinygen.lowering.layers import all_layers
 from tinygen.lowering.network import NetworkProgram
 from tinygen.lowering.program import Program
+from tinygen.verbs.gating import counts_channels
 from tinygen.verbs.rungs import Setting, settings_of
 
 _EXAMPLES = 16
@@ -47,17 +48,21 @@ class DataSet:
 
 
 def read_data_sets(network: Network, inputs: Path | None) -> list[DataSet]:
-    """The paths that the inputs of a file take, for each switch; empty without a file.
+    """The paths that the inputs of a file take, for each switch; empty without a file, and without branches.
 
     Raises:
-        TinygenError: it cannot be read, or the network has no branches.
+        TinygenError: it cannot be read, or every input costs the same.
     """
-    if inputs is None:
-        return [DataSet() for _ in network]
-    if not any(op for switch in network for op in branches_of(switch.graph)):
+    branches = any(op for switch in network for op in branches_of(switch.graph))
+    if inputs is not None and not branches and not counts_channels(network):
         raise TinygenError(
-            "has no branches: every input costs the same", where=network.name, fix="Leave --profile out."
+            "has no branches, and no layers whose number of live channels depends on the input: every input costs the "
+            "same",
+            where=network.name,
+            fix="Leave --profile out.",
         )
+    if inputs is None or not branches:
+        return [DataSet() for _ in network]
     first = network.first
     samples = load_samples(inputs, [first.tensors[name] for name in first.inputs])
     found = [_paths(switch.graph, samples) for switch in network]

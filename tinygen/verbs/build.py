@@ -26,7 +26,6 @@ from tinygen.errors import FitError
 from tinygen.files import writing
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.network import Network
-from tinygen.lowering.gating import gate_notes
 from tinygen.lowering.network import NetworkProgram
 from tinygen.lowering.program import Io
 from tinygen.lowering.select import Family
@@ -122,9 +121,10 @@ def build(
     with target.replaced() as temporary:
         step("compiling", 2, 4)
         compiled = job.fitted(program, temporary, step)
+        notes = (*death_notes(source), *job.gated.notes)
         program, manifest = (
             compiled.program,
-            replace(compiled.manifest, warnings=_notes(source, program, options.kernels) + job.dense_gates),
+            replace(compiled.manifest, warnings=notes, gated_layers=job.gated.entries),
         )
         step("measuring", 3, 4)
         if profile and not board.is_host and not board.is_project_only:
@@ -293,17 +293,6 @@ def _move_reports(out: Path, build: str) -> None:
         if of_build.isalnum() and not os.path.lexists(out / name):
             with writing(reports):
                 reports.rename(out / name)
-
-
-def _notes(source: Network, program: NetworkProgram, kernels: str) -> tuple[str, ...]:
-    """Warnings about the model: constant outputs, gates that save nothing."""
-    family = Family.REFERENCE if kernels == Family.REFERENCE else Family.TINYGEN
-    gates = [
-        f"switch {switch.name}: {note}" if program.is_switchable else note
-        for switch in program.switches
-        for note in gate_notes(switch.program, family)
-    ]
-    return (*death_notes(source), *gates)
 
 
 def _rungs(manifest: Manifest) -> list[Rung]:

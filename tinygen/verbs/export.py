@@ -13,6 +13,7 @@ from typing import Any
 from tinygen.builds.folder import Folder, Record, sha256_of
 from tinygen.builds.heard import make_heard
 from tinygen.builds.manifest import TensorEntry
+from tinygen.builds.plain import to_plain
 from tinygen.builds.program import describe_tensor
 from tinygen.builds.vectors import make_vectors
 from tinygen.emit.model import EmittedModel, emit_model, interface_of
@@ -37,6 +38,7 @@ from tinygen.targets.toolchains.fit import check_weights
 from tinygen.targets.toolchains.sizes import sections_of_object
 from tinygen.targets.vendor_library import library_functions
 from tinygen.targets.vendors import Vendor
+from tinygen.verbs.gating import require_counts
 from tinygen.verbs.job import Job, build_id_of, library_entry, read_source
 from tinygen.verbs.options import BuildOptions
 from tinygen.version import VERSION
@@ -119,7 +121,8 @@ def export(
             "ram_bytes": sizes.ram if sizes else None,
             "vectors": library.runs,
             "app": options.app.as_json() if isinstance(options.app, WakewordApp) else None,
-            "warnings": (*death_notes(job.source), *job.dense_gates),
+            "warnings": (*death_notes(job.source), *job.gated.notes),
+            "gated_layers": to_plain(job.gated.entries),
         }
         content = target.write_record(temporary, content)
     step("done", 3, 3)
@@ -134,6 +137,8 @@ def _job(model: Path | MemoryModel, form: Form, options: BuildOptions, step: Pro
     toolchain = find_toolchain(options.toolchain, load_board("host") if board.is_project_only else board)
     step("reading the model", 0, 3)
     source = read_source(model, options)
+    if options.profile is not None:
+        require_counts(source)
     job = Job(model, source, simplify_network(source), options, board, toolchain)
     if job.library is not None:
         _check_vendor(form, board, job.library.checkout.vendor)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygen.builds.arrays import Inputs, load_samples
+from tinygen.builds.plain import to_plain
 from tinygen.errors import TinygenError
 from tinygen.frontends.layouts import Layout
 from tinygen.frontends.load import load_network
@@ -15,13 +16,21 @@ from tinygen.ir.branch import Branch, all_graphs, branches_of
 from tinygen.ir.firing import firing_json, firings
 from tinygen.ir.gated import gated_macs, lists_of
 from tinygen.ir.graph import Graph
+from tinygen.ir.network import Network
 from tinygen.ir.ops.base import Op
 from tinygen.ir.tensor import Tensor
 from tinygen.ir.thresholds import thresholds_of
 
+if TYPE_CHECKING:  # what says nothing of a board need not load the kernels
+    from tinygen.verbs.options import GatesOn
+
 
 def inspect_model(
-    path: Path, calibration: Path | None = None, layout: Layout | None = None, inputs: Inputs | None = None
+    path: Path,
+    calibration: Path | None = None,
+    layout: Layout | None = None,
+    inputs: Inputs | None = None,
+    on: GatesOn | None = None,
 ) -> dict[str, Any]:
     """Returns inputs, outputs and operators of a model file, as the frontend read them.
 
@@ -31,6 +40,7 @@ def inspect_model(
         path: the file.
         calibration: inputs to quantize a float model with, images in `layout`.
         inputs: to count over them which channels the first switch's gates choose, as `firing`.
+        on: a board, to say how each gated layer is computed there, as `gated_layers`.
 
     Raises:
         ModelError, UnsupportedError: see `load_network`.
@@ -46,7 +56,27 @@ def inspect_model(
         content["firing"] = _firing(network.first, inputs)
     if network.is_switchable:
         content["switches"] = [{"name": switch.name, **_graph(switch.graph)} for switch in network]
+    if on is not None:
+        content["gated_layers"] = layers = _gated_layers(network, on)
+        for one in content.get("switches", ()):
+            one["gated_layers"] = [layer for layer in layers if layer["switch"] == one["name"]]
     return content
+
+
+def _gated_layers(network: Network, on: GatesOn) -> list[dict[str, Any]]:
+    from tinygen.lowering.dense_gates import Gates
+    from tinygen.passes.pipeline import simplify_network
+    from tinygen.targets.boards import load_board
+    from tinygen.verbs.gating import gated_network, require_counts
+    from tinygen.verbs.job import isa_of
+
+    options = on.options
+    if options.profile is not None:
+        require_counts(network)
+    isa = isa_of(load_board(options.board))
+    simple = simplify_network(network)
+    found = gated_network(simple, options.kernels, isa, Gates(options.gates), options.profile)
+    return list(to_plain(found.entries))
 
 
 def _graph(graph: Graph) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tinygen.frontends.load import load_network
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.network import Network
 from tinygen.lowering.code_budget import CODE_BYTES
-from tinygen.lowering.dense_gates import Gates, dense_gates
+from tinygen.lowering.dense_gates import Gates
 from tinygen.lowering.network import NetworkProgram, lower_network
 from tinygen.lowering.program import Io
 from tinygen.lowering.streaming import Streaming
@@ -26,6 +26,7 @@ from tinygen.targets.toolchains.base import Toolchain
 from tinygen.targets.vendor_library import VendorLibrary
 from tinygen.targets.vendors import VENDORS, find_checkout
 from tinygen.verbs.flash_budget import Kernels
+from tinygen.verbs.gating import gated_network
 from tinygen.verbs.options import BuildOptions
 from tinygen.verbs.weights import weight_memory
 
@@ -62,7 +63,8 @@ class Job:
     ) -> None:
         self.model, self.source, self.simplified = model, source, network
         self.options, self.board, self.toolchain = options, board, toolchain
-        self.network, self.dense_gates = self._with_dense_gates(network)
+        self.gated = gated_network(network, self.family, self.isa, Gates(options.gates), options.profile)
+        self.network = self.gated.network
         vendor = VENDORS.get(options.kernels)
         checkout = find_checkout(vendor, options.library_path) if vendor else None
         self.library = VendorLibrary(checkout, board, toolchain) if checkout else None
@@ -91,17 +93,6 @@ class Job:
             io=Io(self.options.io),
             kernels=[given] * len((network or self.network).switches) if given else kernels,
         )
-
-    def _with_dense_gates(self, network: Network) -> tuple[Network, tuple[str, ...]]:
-        """The network as it is lowered, and a sentence about every gate that is ignored."""
-        if self.options.gates == Gates.ALWAYS:
-            return network, ()
-        switches, notes = [], []
-        for switch in network:
-            graph, found = dense_gates(switch.graph, self.family, self.isa)
-            switches.append(replace(switch, graph=graph))
-            notes += [f"switch {switch.name}: {gate}" if network.is_switchable else str(gate) for gate in found]
-        return replace(network, switches=tuple(switches)), tuple(notes)
 
     def place_weights(self, program: NetworkProgram) -> None:
         """Decides which memory holds the weights."""

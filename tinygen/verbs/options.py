@@ -56,8 +56,10 @@ class BuildOptions:
         arithmetic: of a .tflite model: "reference", or "optimized": rounded as LiteRT's optimised kernels do, see
             `tinygen.passes.litert_arithmetic`.
         io: where inputs and outputs lie: in the "arena", or in buffers of the "caller", which each inference is given.
-        gates: which gated layers compute live channels alone: those where that saves cycles ("auto"), or "always" all.
-        profile: inputs over which the expected cost of a network with branches is meant, see `load_samples`.
+        gates: which gated layers compute live channels alone: those where that saves cycles ("auto"), all ("always"),
+            or none ("never").
+        profile: inputs over which the expected cost of a network with branches is meant, and the number of live
+            channels where it depends on the input; see `load_samples`.
         layer_kernels: (layer, kernel) of layers that are not to have the fastest one; see `lower`.
     """
 
@@ -110,6 +112,30 @@ class BuildOptions:
             return self
         flash = None if board == "host" else self.flash_bytes
         return replace(self, board=board, toolchain=None, stack_bytes=None, flash_bytes=flash)
+
+
+@dataclass(frozen=True)
+class GatesOn:
+    """Where gated layers are to be computed.
+
+    Attributes:
+        board: name or YAML file.
+        kernels, gates, profile: see `BuildOptions`.
+    """
+
+    board: str
+    kernels: Family | str = Family.TINYGEN
+    gates: Gates | str = Gates.AUTO
+    profile: Path | None = None
+
+    @property
+    def options(self) -> BuildOptions:
+        """With its names looked up.
+
+        Raises:
+            TinygenError: there is none of a name.
+        """
+        return BuildOptions(board=self.board, kernels=self.kernels, gates=self.gates, profile=self.profile)
 
 
 def check_flash(board: Board, limit: int | None) -> None:

@@ -14,9 +14,11 @@ import numpy as np
 
 from tinygen.builds.arrays import AS_IT_IS, Inputs, Reading, Samples, load_samples
 from tinygen.builds.compare import Comparison, Mismatch, class_count, correct, decision_threshold, differing
+from tinygen.builds.gates import GateEntry
 from tinygen.builds.library import LayerDifference, LibrarySemantics, library_semantics
 from tinygen.builds.oracle import LiteRt
 from tinygen.builds.oracle_names import Oracle
+from tinygen.builds.plain import to_plain
 from tinygen.frontends.memory import MemoryModel
 from tinygen.hil.device import Device, open_device, require_runtime
 from tinygen.ir.gated import lists_of
@@ -67,6 +69,7 @@ class VerifyReport:
             library's own arithmetic there.
         library_outputs: what that makes of the model's outputs; None without such layers.
         warnings: of the build.
+        gated_layers: of the board, how each is computed.
     """
 
     model: str
@@ -77,6 +80,7 @@ class VerifyReport:
     library: tuple[LayerDifference, ...] = ()
     library_outputs: Comparison | None = None
     warnings: tuple[str, ...] = ()
+    gated_layers: tuple[GateEntry, ...] = ()
 
     @property
     def identical(self) -> bool:
@@ -98,6 +102,7 @@ class VerifyReport:
             },
             "identical": self.identical,
             "warnings": list(self.warnings),
+            **({"gated_layers": to_plain(self.gated_layers)} if self.gated_layers else {}),
             "library": None
             if self.library_outputs is None
             else {
@@ -191,6 +196,7 @@ def verify(
         library=tuple(difference for part in parts for difference in part.library),
         library_outputs=_added([part.library_outputs for part in parts if part.library_outputs is not None]),
         warnings=manifest.warnings,
+        gated_layers=manifest.gated_layers,
     )
 
 

@@ -87,6 +87,7 @@ def _context(job: Job, taps: int) -> dict[str, Any]:
     return {
         **window_context(node, geometry),
         **job.ending.context,
+        "boosted": False,
         **{key: value for key, value in job.context.items() if key != "fill"},
         "taps": taps,
         "depth": job.depth,

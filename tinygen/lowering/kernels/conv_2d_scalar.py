@@ -106,6 +106,11 @@ class Job:
         return _GATHERED
 
     @property
+    def boosted(self) -> bool:
+        """Whether gammas, an operand, scale the multipliers."""
+        return False
+
+    @property
     def operands(self) -> tuple[tuple[str, int], ...]:
         return (("input", 0),)
 
@@ -360,6 +365,7 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
             "odd": job.odd,
             "live": job.live,
             "code": code.context() if code else None,
+            "boosted": job.boosted,
             "form_of_input": form,
             "span_h": (rows.kernel - 1) * rows.dilation + 1,
             "rows": size,

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.ir.encodings import ChannelList
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.channel_lists import zero_code
 from tinygen.ir.ops.channel_statistic import ChannelStatistic
 from tinygen.ir.ops.gather_channels import GatherChannels
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
+from tinygen.ir.ops.mask_channels import MaskChannels
 from tinygen.ir.ops.mix_weights import MixWeights
 from tinygen.ir.ops.scatter_channels import ScatterChannels
 from tinygen.ir.ops.top_k import TopK
@@ -177,6 +179,37 @@ def gather_channels(node: Node) -> KernelPlan:
         context=_between(node),
         operands=(("input", 0), ("live", 1)),
         cycles=6.0 * node.output.size,
+    )
+
+
+@kernel(MaskChannels, name="mask_channels")
+def mask_channels(node: Node) -> KernelPlan:
+    """A list of the channels that are not listed, then zeros at each pixel. The copy is left out where input and output
+    are the same memory.
+    """
+    x, encoding = node.input(0), node.input(1).encoding
+    assert isinstance(encoding, ChannelList)
+    channels, live = x.shape[-1], node.input(1).size
+    pixels = x.size // channels
+
+    def cycles(kept: float, _: float) -> float:
+        return 12.0 * channels + pixels * (6.0 + 3.0 * (channels - kept))
+
+    return KernelPlan(
+        template="gated/mask_channels.c.j2",
+        stem=f"mask_channels_{x.dtype.name}",
+        context={
+            "pixels": pixels,
+            "channels": channels,
+            "counted": encoding.counted,
+            "live_count": live,
+            "zero": zero_code(node.output),
+        },
+        operands=(("input", 0), ("live", 1)),
+        scratch_bytes=2 * channels,
+        inplace=((0, 0),),
+        cycles=cycles(0 if encoding.counted else live, 0),
+        live_cycles=cycles,
     )
 
 

@@ -53,6 +53,12 @@ def masked_conv_2d(node: Node) -> KernelPlan | None:
     geometry = op.geometry(node)
     weights = codes.smallest_integers(integer_mac.weight_integers(node))
     after = codes.ending(op.epilogue)
+    filters, _, _, channels = weights.shape
+
+    def cycles(live_out: float, live_in: float) -> float:
+        share = live_out / filters * live_in / channels
+        return 12.0 * op.macs(node) * share + (28.0 + after.cycles) * node.output.size * live_out / filters
+
     lists = [(name, index) for name, index in (("live_in", 2), ("live_out", 3)) if node.optional(index) is not None]
     return KernelPlan(
         template="gated/masked_conv_2d.c.j2",
@@ -71,5 +77,6 @@ def masked_conv_2d(node: Node) -> KernelPlan | None:
         operands=(("input", 0), *lists),
         constants=(Constant("weights", weights.reshape(-1), f"integers {list(weights.shape)}"), *after.constants),
         headers=codes.HEADERS,
-        cycles=12.0 * op.macs(node) + (28.0 + after.cycles) * node.output.size,
+        cycles=cycles(filters, channels),
+        live_cycles=cycles,
     )

@@ -23,7 +23,7 @@ from tinygen.lowering.kernels.conv_2d_dsp import (
 from tinygen.lowering.kernels.support import coded_weights
 from tinygen.lowering.kernels.support.coded_weights import GridCode
 from tinygen.lowering.kernels.support.codes import kind_of
-from tinygen.lowering.kernels.support.dot_job import Job
+from tinygen.lowering.kernels.support.dot_job import Convolution, Job
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.nested_weights import nested_code
 from tinygen.lowering.kernels.support.widening import needs_widening
@@ -85,14 +85,14 @@ def _scales_fit(job: Job) -> bool:
 @kernel(IntegerConv2D, name="integer_conv_2d_dsp", family="tinygen", isa="dsp", unpacks=True, packs=True)
 def integer_conv_2d_dsp(node: Node) -> Sequence[KernelPlan]:
     """Windows copied one by one into scratch."""
-    job = windows_job(_bytes_job(node), codes=_pads_with_codes(node))
+    job = windows_job(_bytes_job(node), codes=pads_with_codes(node))
     return windows_plans(job) if job else ()
 
 
 @kernel(IntegerConv2D, name="integer_conv_2d_packed_dsp", family="tinygen", isa="dsp", unpacks=True, packs=True)
 def integer_conv_2d_packed_dsp(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
-    job = windows_job(packed_job(_job(node)), codes=_pads_with_codes(node) and not _fills_with_codes(node))
+    job = windows_job(packed_job(_job(node)), codes=pads_with_codes(node) and not fills_with_codes(node))
     return windows_plans(job) if job and _scales_fit(job) else ()
 
 
@@ -121,7 +121,7 @@ def integer_conv_2d_nested_dsp_rows(node: Node) -> Sequence[KernelPlan]:
 @kernel(IntegerConv2D, name="integer_conv_2d_nested_dsp", family="tinygen", isa="dsp")
 def integer_conv_2d_nested_dsp(node: Node) -> Sequence[KernelPlan]:
     """Windows copied one by one into scratch, weights of 1, 2, 4 or 8 bits from codes of 8."""
-    job = _nested_job(node) if _pads_with_codes(node) and not _fills_with_codes(node) else None
+    job = _nested_job(node) if pads_with_codes(node) and not fills_with_codes(node) else None
     return _sharing(node, windows_plans(job)) if job else ()
 
 
@@ -132,15 +132,15 @@ def _sharing(node: Node, plans: Sequence[KernelPlan]) -> Sequence[KernelPlan]:
     return [replace(plan, shared_bytes=plan.constants[0].data.nbytes) for plan in plans]
 
 
-def _fills_with_codes(node: Node) -> bool:
+def fills_with_codes(node: Node) -> bool:
     """Whether windows are padded to whole words although no code is zero."""
     x = node.input(0).encoding
     return isinstance(x, Levels) and x.signed and math.prod(node.input(1).shape[1:]) % 4 > 0
 
 
-def _pads_with_codes(node: Node) -> bool:
+def pads_with_codes(node: Node) -> bool:
     """Whether windows can be padded with codes: one must be zero, unless nothing is padded."""
     op, x = node.op, node.input(0).encoding
-    assert isinstance(op, IntegerConv2D)
+    assert isinstance(op, Convolution)
     rows, columns = op.geometry(node)
     return not (isinstance(x, Levels) and x.signed and (rows.padded or columns.padded))

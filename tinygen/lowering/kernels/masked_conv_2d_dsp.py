@@ -43,8 +43,15 @@ def _plan(conv: LiveConv, size: int) -> KernelPlan:
     span = (rows.kernel - 1) * rows.dilation + 1
     buffered, width = (size - 1) * rows.stride + span, int(conv.context["width"])
     weight_words = 2 * most * k_h * k_w
-    taps, blocks = k_h * k_w * most, -(-rows.output // size)
+    blocks = -(-rows.output // size)
     pairs = -(-columns.output // 2)
+
+    def cycles(live_out: float, live_in: float) -> float:
+        deep = k_h * k_w * most * live_in / channels
+        weights = live_out * deep * (_UNPACK if conv.packed else _GATHER)
+        placed = blocks * (buffered * width * most * live_in / channels * _PLACE + weights)
+        return placed + 2.0 * rows.output * pairs * live_out * (deep * _MAC + k_h * _ROW + _OUTPUT)
+
     return KernelPlan(
         template="gated/masked_conv_2d_dsp.c.j2",
         stem=window_stem(f"masked_conv_2d_{kind_of(node.input(0).integer)}_dsp", geometry),
@@ -62,6 +69,6 @@ def _plan(conv: LiveConv, size: int) -> KernelPlan:
         # A missing second pixel is read and written behind the last row.
         scratch_bytes=4 * (weight_words + (columns.stride + buffered * width + columns.stride) * most) + AHEAD,
         headers=_HEADERS,
-        cycles=blocks * (buffered * width * most * _PLACE + filters * taps * (_UNPACK if conv.packed else _GATHER))
-        + 2.0 * rows.output * pairs * filters * (taps * _MAC + k_h * _ROW + _OUTPUT),
+        cycles=cycles(filters, channels),
+        live_cycles=cycles,
     )

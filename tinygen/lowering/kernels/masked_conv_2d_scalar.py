@@ -36,7 +36,13 @@ def _plan(conv: LiveConv, size: int) -> KernelPlan:
     span, width = (rows.kernel - 1) * rows.dilation + 1, int(conv.context["width"])
     copied = ((size - 1) * rows.stride + span) * width * channels
     taps, blocks = k_h * k_w * channels, -(-rows.output // size)
-    tiles = -(-filters // 4) * -(-rows.output * columns.output // 4)
+    tiles = -(-rows.output * columns.output // 4)
+
+    def cycles(live_out: float, live_in: float) -> float:
+        deep, share = k_h * k_w * live_in, live_in / channels
+        gathered = blocks * (copied * share * _COPY + live_out * deep * _GATHER)
+        return gathered + -(-live_out // 4) * tiles * (deep * _TAP + k_h * _ROW + _TILE)
+
     return KernelPlan(
         template="gated/masked_conv_2d_scalar.c.j2",
         stem=window_stem(f"masked_conv_2d_{kind_of(node.input(0).integer)}_scalar", geometry),
@@ -45,5 +51,6 @@ def _plan(conv: LiveConv, size: int) -> KernelPlan:
         constants=conv.constants,
         scratch_bytes=4 * taps + copied,
         headers=("tinygen_codes.h", HEADER, *scalar.HEADERS),
-        cycles=blocks * (copied * _COPY + filters * taps * _GATHER) + tiles * (taps * _TAP + k_h * _ROW + _TILE),
+        cycles=cycles(filters, channels),
+        live_cycles=cycles,
     )

@@ -121,8 +121,7 @@ def live_weights(node: Node, zero: int, *, as_bytes: bool) -> LiveWeights | None
     if weights.is_constant and everything is None and experts is None:
         return None
     shape = (node.output.shape[3], *weights.shape[1:3], node.input(0).shape[3])
-    # Codes and zero points are multiplied on their own.
-    if max(map(abs, op.bias), default=0) + 256 * 128 * math.prod(shape[1:]) > _LARGEST:
+    if not _sums_fit(op, shape):
         return None
     packed = None if everything is None else few_values(weights, everything)
     context = {
@@ -138,6 +137,47 @@ def live_weights(node: Node, zero: int, *, as_bytes: bool) -> LiveWeights | None
         "experts": experts.context | {"alpha_type": ctype(node.input(5).memory_dtype)} if experts else None,
     }
     return LiveWeights(shape, everything, _ending(node, op), context, packed, experts)
+
+
+@dataclass(frozen=True, eq=False)
+class CompleteWeights:
+    """The weights of a convolution of which no list chooses channels.
+
+    Attributes:
+        everything: int8 [O, KH, KW, I].
+        ending: its biases include the contribution of the code of 0.
+    """
+
+    everything: np.ndarray
+    ending: Epilogue
+
+
+def complete_weights(node: Node, zero: int) -> CompleteWeights | None:
+    """None where a list chooses channels, and as `live_weights`.
+
+    Args:
+        node: a GatherConv2D.
+        zero: the code of 0 in the activations that are multiplied.
+    """
+    everything = _bytes(node)
+    if everything is None or node.optional(2) is not None or node.optional(3) is not None:
+        return None
+    assert isinstance(node.op, GatherConv2D)
+    if not _sums_fit(node.op, everything.shape):
+        return None
+    ending = _ending(node, node.op)
+    rows = ending.rows.copy()
+    rows[:, 0] -= zero * everything.reshape(len(everything), -1).astype(np.int64).sum(axis=1)
+    return CompleteWeights(everything, ending.with_rows(rows))
+
+
+def _sums_fit(op: GatherConv2D, shape: tuple[int, ...]) -> bool:
+    """Whether no sum overflows in between. Codes and zero points are multiplied on their own.
+
+    Args:
+        shape: of the weights, OHWI.
+    """
+    return max(map(abs, op.bias), default=0) + 256 * 128 * math.prod(shape[1:]) <= _LARGEST
 
 
 def operands_of(node: Node) -> tuple[tuple[str, int], ...]:
