@@ -93,6 +93,7 @@ class ChannelMap:
         fixed: by number, why the channel stays.
         gates: by the name of a gated convolution: the numbers of its filters.
         mixed: by the name of a convolution whose weights are mixed.
+        masked: by the name of a convolution with a predicted mask.
     """
 
     layers: dict[str, LayerChannels] = field(default_factory=dict)
@@ -100,6 +101,7 @@ class ChannelMap:
     fixed: dict[int, str] = field(default_factory=dict)
     gates: dict[str, np.ndarray] = field(default_factory=dict)
     mixed: dict[str, LayerChannels] = field(default_factory=dict)
+    masked: dict[str, LayerChannels] = field(default_factory=dict)
 
 
 def kept_channels(channels: ChannelMap, masks: Mapping[str, np.ndarray]) -> tuple[set[int], dict[int, str]]:

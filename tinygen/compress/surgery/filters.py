@@ -18,7 +18,17 @@ from torch import Tensor, nn
 from tinygen.compress.masking import apply_masks, masks_of, whole
 from tinygen.compress.masks import FilterMasks, KernelMasks, check_masks, prunable
 from tinygen.compress.surgery.channels import ChannelMap, LayerChannels, kept_channels
-from tinygen.compress.surgery.gates import blank_gate, blank_mixed, cut_gate, cut_mixed, gate_of, mixed_of
+from tinygen.compress.surgery.gates import (
+    blank_gate,
+    blank_masked,
+    blank_mixed,
+    cut_gate,
+    cut_masked,
+    cut_mixed,
+    gate_of,
+    masked_of,
+    mixed_of,
+)
 from tinygen.compress.surgery.quantized import sliced_quantizer
 from tinygen.compress.surgery.rules import channel_map
 from tinygen.compress.surgery.tracing import Example
@@ -179,6 +189,8 @@ def slim(network: nn.Module, example: Example, masks: FilterMasks) -> nn.Module:
         cut_gate(gate_of(result, name), _index(numbers, kept))
     for name, layer in channels.mixed.items():
         cut_mixed(mixed_of(result, name), *_rows_and_columns(layer, kept))
+    for name, layer in channels.masked.items():
+        cut_masked(masked_of(result, name), *_rows_and_columns(layer, kept))
     apply_masks(result, held)
     return result
 
@@ -203,6 +215,8 @@ def masked(network: nn.Module, example: Example, masks: FilterMasks) -> nn.Modul
         blank_gate(gate_of(result, name), _index(numbers, kept))
     for name, layer in channels.mixed.items():
         blank_mixed(mixed_of(result, name), *_rows_and_columns(layer, kept))
+    for name, layer in channels.masked.items():
+        blank_masked(masked_of(result, name), *_rows_and_columns(layer, kept))
     apply_masks(result, held)
     return result
 

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from tinygen.compress.surgery.channels import ChannelMap, LayerChannels, Numbers
 from tinygen.compress.surgery.tracing import Example, trace
+from tinygen.nn.fire_together import MaskedConv2d
 from tinygen.nn.gated import GatedConv2d
 from tinygen.nn.mixed import CondConv2d
 from tinygen.nn.quantizers import ActivationQuantizer
@@ -151,6 +152,7 @@ class _Walk:
             self.numbers.reasons(),
             {name: resolve(numbers) for name, numbers in found.gates.items()},
             {name: resolved(layer) for name, layer in found.mixed.items()},
+            {name: resolved(layer) for name, layer in found.masked.items()},
         )
 
     def _node(self, node: fx.Node) -> None:
@@ -196,6 +198,8 @@ class _Walk:
             return self._layer(name, module, labels)
         if isinstance(module, GatedConv2d) and rank == 4:
             return self._gated(name, module, labels)
+        if isinstance(module, MaskedConv2d) and rank == 4:
+            return self._masked(name, module, labels)
         if isinstance(module, CondConv2d) and rank == 4:
             return self._mixed(name, module, labels)
         if isinstance(module, VECTORS):
@@ -235,6 +239,13 @@ class _Walk:
             outputs = self._layer(inner, convolution, labels)
         self.found.layers[f"{name}.head"] = LayerChannels(labels, outputs, follows=inner in self.found.layers)
         self.found.vectors[f"{name}.norm"] = self.found.gates[name] = outputs
+        return outputs
+
+    def _masked(self, name: str, module: MaskedConv2d, labels: np.ndarray) -> np.ndarray:
+        """Filters and the rows of their predictor are one; the filters decide."""
+        outputs = self._layer(f"{name}.convolution", module.convolution, labels)
+        self.found.vectors[f"{name}.norm"] = outputs
+        self.found.masked.setdefault(name, LayerChannels(labels, outputs))
         return outputs
 
     def _mixed(

@@ -11,6 +11,7 @@ from tinygen.compress.masks import prunable
 from tinygen.compress.surgery.rules import VECTORS, is_activation
 from tinygen.compress.surgery.tracing import Example, trace
 from tinygen.errors import ModelError
+from tinygen.nn.fire_together import MaskedConv2d
 from tinygen.nn.gated import GatedConv2d
 from tinygen.nn.mixed import CondConv2d
 
@@ -19,7 +20,7 @@ class Taps:
     """Runs a network and returns tensors inside it.
 
     A convolution or dense layer is tapped behind the batch norms and the one activation that follow it, as long as
-    nothing else reads what lies between; that of a gated convolution, and any other module, at its output.
+    nothing else reads what lies between; that of a gated or masked convolution, and any other module, at its output.
 
     Args:
         network: the one whose parameters are used, in the mode it is in.
@@ -75,9 +76,12 @@ class Taps:
         return node
 
     def _gate_of(self, name: str) -> str:
-        """The gated convolution whose filters a layer's are, as `rules` has them; "" for none."""
+        """The gated or masked convolution whose filters a layer's are, as `rules` has them; "" for none."""
         above, _, part = name.rpartition(".")
         gate = self.network.get_submodule(above)
+        if isinstance(gate, MaskedConv2d) and part == "convolution":
+            self.norms.setdefault(name, f"{above}.norm")
+            return above
         if not isinstance(gate, GatedConv2d):
             return ""
         deciding = "head" if isinstance(gate.convolution, CondConv2d) else "convolution"

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from tinygen.errors import ModelError, UnsupportedError
 from tinygen.nn.decisions import Deciding
+from tinygen.nn.fire_together import MaskedConv2d
 from tinygen.nn.gated import GatedConv2d
 from tinygen.nn.layers import QuantConv2d, QuantLinear
 from tinygen.nn.mixed import CondConv2d
@@ -20,7 +21,7 @@ from tinygen.nn.switchable import is_switchable
 Example: TypeAlias = Tensor | Sequence[Tensor]
 """A network's input, or its inputs: batches of at least one."""
 
-_LEAVES = (QuantConv2d, QuantLinear, CondConv2d, GatedConv2d, ActivationQuantizer)
+_LEAVES = (QuantConv2d, QuantLinear, CondConv2d, GatedConv2d, MaskedConv2d, ActivationQuantizer)
 
 
 class Tracer(fx.Tracer):
