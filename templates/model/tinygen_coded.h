@@ -11,6 +11,8 @@
  *
  * Nested: bytes are 8-bit codes that several switches of a network read, each with the bits that it wants.
  *
+ * Steps: a weight is first + step * code, of 8 bits.
+ *
  * Books: a weight is book[code]. The codes of a pair are the index of both weights in a table that is made first. Books of
  * more than 16 values are read one by one; their codes are packed as those of grids.
  */
@@ -124,6 +126,32 @@ TG_INLINE void tg_spread_grid(
             tg_spread_quad(to + 12, tg_quad(group, bits, shift, 6), factor, first);
             tg_spread_quad(to + 14, tg_quad(group, bits, shift, 7), factor, first);
         }
+    }
+}
+
+/* Two pairs of weights, `pair` and a byte times `step` each. */
+TG_INLINE void tg_step_quad(uint32_t *to, uint32_t word, uint32_t step, uint32_t pair)
+{
+    if (step == 2) {
+        to[0] = tg_uxtab16(tg_uxtab16(pair, word), word);
+        to[1] = tg_uxtab16_odd(tg_uxtab16_odd(pair, word), word);
+    } else {
+        to[0] = tg_add_pairs(pair, tg_uxtb16(word) * step);
+        to[1] = tg_add_pairs(pair, tg_uxtb16_odd(word) * step);
+    }
+}
+
+/* Weights first + byte * step, which fit int16, of `words` words, a multiple of 4; `step` must be a constant, at most 257. */
+TG_INLINE void tg_spread_steps(
+    uint32_t *restrict to, const uint32_t *restrict from, int32_t words, uint32_t step, int16_t first)
+{
+    const uint32_t pair = (uint16_t)first * UINT32_C(0x10001);
+    for (const uint32_t *const end = from + words; from < end; from += 4, to += 8) {
+        const uint32_t a = from[0], b = from[1], c = from[2], d = from[3];
+        tg_step_quad(to, a, step, pair);
+        tg_step_quad(to + 2, b, step, pair);
+        tg_step_quad(to + 4, c, step, pair);
+        tg_step_quad(to + 6, d, step, pair);
     }
 }
 

@@ -75,6 +75,17 @@ def test_convolutions(every: int) -> None:
     assert _check(convolutions(32, 1)[::every], in_turn=True) >= 32 // every
 
 
+def test_weights_in_steps() -> None:
+    """Bytes that stand for weights in steps of 2 and of 5, in windows and rows, with pixels and filters left over."""
+    even = Codebook(layers.ONE, table=tuple(range(-700, 400, 5)))
+    found = [
+        layers.conv("st", (4, 5, 8), 6, (3, 3), x=affine(5), w=levels(8, True), y=levels(4)),
+        layers.conv("su", (5, 3, 13), 7, (1, 1), x=BINARY, w=levels(8, True), y=BINARY),
+        layers.conv("sv", (3, 5, 14), 6, (2, 3), x=levels(4), w=even, y=INT32, groups=2),
+    ]
+    assert check_variants([one.graph for one in found], [one.feeds for one in found], most=2, part="packed_dsp") > 3
+
+
 HALF = Affine("int16", layers.ONE, (0,))
 FEW = Codebook(layers.ONE, table=(-300, 7, 250))
 SMALL_WEIGHTS = (INT8, levels(2, True), levels(4, True), TERNARY, BINARY, SMALL, FEW)

@@ -7,7 +7,14 @@ import pytest
 
 from tests.differential.test_coded import VALUES, recoded
 from tests.differential.test_tuned import Case, dense, window
-from tinygen.lowering.kernels.support.coded_weights import BookCode, GridCode, find_code, pack_blocks
+from tinygen.lowering.kernels.support.coded_weights import (
+    BookCode,
+    ByteCode,
+    GridCode,
+    find_byte_code,
+    find_code,
+    pack_blocks,
+)
 from tinygen.lowering.lower import lower
 
 DSP = ("c99", "dsp")
@@ -35,6 +42,27 @@ def test_the_code_of_values(name: str) -> None:
 )
 def test_no_code(values: range | list[int]) -> None:
     assert find_code(np.array(values)) is None
+
+
+@pytest.mark.parametrize(("step", "first"), [(2, -255), (5, -700), (257, -32768)])
+def test_bytes_in_steps(step: int, first: int) -> None:
+    """Every weight comes back, from a byte; blocks are filled up to groups."""
+    weights = first + step * np.random.default_rng(0).permutation(256).reshape(4, 64)[:, :60]
+    weights[0, :2] = first, first + 255 * step
+    code = find_byte_code(weights)
+    assert code == ByteCode(step, first)
+    words = pack_blocks(code, code.codes(weights)).words
+    assert words.shape == (4, 16)
+    assert np.array_equal(first + step * words.view(np.uint8)[:, :60].astype(np.int64), weights)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [range(-128, 128), range(0, 254, 2), range(-1024, 1032, 8), [*range(0, 400, 2), 401], range(-32768, 32768, 258)],
+    ids=["bytes", "7 bits", "257 values", "uneven", "too steep"],
+)
+def test_no_bytes_in_steps(values: range | list[int]) -> None:
+    assert find_byte_code(np.array(values)) is None
 
 
 def test_one_value() -> None:

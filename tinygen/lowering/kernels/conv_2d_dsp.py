@@ -14,7 +14,7 @@ from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.ir.ops.window import Axis
 from tinygen.lowering.kernels.support import coded_weights
-from tinygen.lowering.kernels.support.coded_weights import find_any_code
+from tinygen.lowering.kernels.support.coded_weights import find_any_code, find_byte_code
 from tinygen.lowering.kernels.support.codes import pixel_elements
 from tinygen.lowering.kernels.support.dot_job import (
     AHEAD,
@@ -140,9 +140,12 @@ def conv_2d_s8_packed_dsp_rows(node: Node) -> Sequence[KernelPlan]:
 
 
 def packed_job(job: Job | None) -> Job | None:
-    """The job with its weights in a code of less than 8 bits; None where they do not fit any."""
-    code = find_any_code(job.weights) if job else None
-    if job is None or code is None:
+    """The job with its weights in a code of less than 8 bits, or of 8 for more than bytes; None where none fits."""
+    if job is None:
+        return None
+    few = find_any_code(job.weights)
+    code = few if few is not None and few.bits < 8 else find_byte_code(job.weights) or few
+    if code is None:
         return None
     return replace(job, code=code, stem=f"{job.stem}_{code.name}", headers=(coded_weights.HEADER, *job.headers))
 

@@ -13,7 +13,7 @@ from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.lowering.ctypes import ctype
-from tinygen.lowering.kernels.support.coded_weights import AnyCode, pack_blocks
+from tinygen.lowering.kernels.support.coded_weights import AnyCode, ByteCode, pack_blocks
 from tinygen.lowering.kernels.support.codes import pixel_elements
 from tinygen.lowering.kernels.support.nested_weights import NestedCode
 from tinygen.lowering.kernels.support.packing import pack_dot_blocks
@@ -52,7 +52,7 @@ class Job:
     context: dict[str, Any]
     stem: str
     headers: tuple[str, ...] = _HEADERS
-    code: AnyCode | NestedCode | None = None
+    code: AnyCode | ByteCode | NestedCode | None = None
     kernel_scales: np.ndarray | None = None
     widen: Widening | None = None
 
