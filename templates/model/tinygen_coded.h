@@ -304,6 +304,35 @@ static inline int32_t tg_spread_scaled(uint32_t *to, const int8_t *from, int32_t
 }
 
 /* Pair i of the codes in four words, one per output, times a pair of activations. */
+#if TG_IN_REGISTERS && !defined(__clang__)
+/* GCC spills unless it is told the order: a field is masked in one instruction with its shift. */
+#define TG_FIELD(to, word, at)                                                                               \
+    if ((at) == 0) {                                                                                         \
+        __asm__ volatile("and %0, %1, %2" : "=r"(to) : "r"(word), "r"(mask));                                \
+    } else {                                                                                                 \
+        __asm__ volatile("and %0, %1, %2, lsr %3" : "=r"(to) : "r"(mask), "r"(word), "i"((at) > 0 ? (at) : 1)); \
+    }
+#define TG_CODES_OF(i, pair, next)                                                                           \
+    TG_FIELD(p, u, (i) * bits % 32);                                                                         \
+    TG_MAC(a, p, pair);                                                                                      \
+    TG_FIELD(p, v, (i) * bits % 32);                                                                         \
+    TG_MAC(b, p, pair);                                                                                      \
+    if ((i) + 1 < 16 / bits) {                                                                               \
+        TG_LOAD(next, x, (i) + 1);                                                                           \
+    }                                                                                                        \
+    TG_FIELD(p, s, (i) * bits % 32);                                                                         \
+    TG_MAC(c, p, pair);                                                                                      \
+    TG_FIELD(p, t, (i) * bits % 32);                                                                         \
+    TG_MAC(d, p, pair)
+#define TG_CODES_STEP(i)                                                                                     \
+    do {                                                                                                     \
+        if ((i) % 2 == 0) {                                                                                  \
+            TG_CODES_OF(i, even, odd);                                                                       \
+        } else {                                                                                             \
+            TG_CODES_OF(i, odd, even);                                                                       \
+        }                                                                                                    \
+    } while (0)
+#else
 #define TG_CODES_STEP(i)                                                                                     \
     do {                                                                                                     \
         const uint32_t pair = x[i];                                                                          \
@@ -312,9 +341,37 @@ static inline int32_t tg_spread_scaled(uint32_t *to, const int8_t *from, int32_t
         c = tg_smlad((s >> ((i) * bits % 32)) & mask, pair, c);                                                   \
         d = tg_smlad((t >> ((i) * bits % 32)) & mask, pair, d);                                                   \
     } while (0)
+#endif
+
+/* All pairs of a word. */
+#define TG_CODES_STEPS()                                                                                     \
+    TG_CODES_STEP(0);                                                                                        \
+    TG_CODES_STEP(1);                                                                                        \
+    TG_CODES_STEP(2);                                                                                        \
+    if (bits < 5) {                                                                                          \
+        TG_CODES_STEP(3);                                                                                    \
+    }                                                                                                        \
+    if (bits < 4) {                                                                                          \
+        TG_CODES_STEP(4);                                                                                    \
+    }                                                                                                        \
+    if (bits < 3) {                                                                                          \
+        TG_CODES_STEP(5);                                                                                    \
+        TG_CODES_STEP(6);                                                                                    \
+        TG_CODES_STEP(7);                                                                                    \
+    }                                                                                                        \
+    if (bits < 2) {                                                                                          \
+        TG_CODES_STEP(8);                                                                                    \
+        TG_CODES_STEP(9);                                                                                    \
+        TG_CODES_STEP(10);                                                                                   \
+        TG_CODES_STEP(11);                                                                                   \
+        TG_CODES_STEP(12);                                                                                   \
+        TG_CODES_STEP(13);                                                                                   \
+        TG_CODES_STEP(14);                                                                                   \
+        TG_CODES_STEP(15);                                                                                   \
+    }
 
 /*
- * Adds the products of 4 outputs over `words` words of codes of 1, 2 or 4 bits.
+ * Adds the products of 4 outputs over `words` words, at least one, of codes of 1 to 5 bits.
  *
  * x: pairs of activations, 16 / bits for each word; w: [words][4 outputs], pair i in bits i * bits of both halves. The
  * codes have no sign: what is to be subtracted from them is, with the sum of the activations, in `sums` from the start.
@@ -323,33 +380,32 @@ TG_INLINE void tg_dot_codes(int32_t sums[4], const uint32_t *x, const uint32_t *
 {
     int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
     uint32_t mask = ((UINT32_C(1) << bits) - 1) * UINT32_C(0x10001);
+#if TG_IN_REGISTERS && !defined(__clang__)
+    uint32_t u, v, s, t, p, even, odd;
+    TG_KEEP(end, w + 4 * words);
+    tg_fence();
+    do {
+        TG_LOAD(u, w, 0);
+        TG_LOAD(v, w, 1);
+        TG_LOAD(s, w, 2);
+        TG_LOAD(t, w, 3);
+        TG_LOAD(even, x, 0);
+        TG_CODES_STEPS();
+        TG_ADVANCE(x, 16 / bits);
+        TG_ADVANCE(w, 4);
+        TG_RECALL(p, end);
+    } while (TG_BEFORE(w, end, p));
+    tg_fence();
+#else
 #if TG_HAVE_DSP
     /* In a register, where one instruction shifts and masks. */
     __asm__("" : "+r"(mask));
 #endif
     for (const uint32_t *const end = w + 4 * words; w != end; w += 4, x += 16 / bits) {
         const uint32_t u = w[0], v = w[1], s = w[2], t = w[3];
-        TG_CODES_STEP(0);
-        TG_CODES_STEP(1);
-        TG_CODES_STEP(2);
-        TG_CODES_STEP(3);
-        if (bits < 4) {
-            TG_CODES_STEP(4);
-            TG_CODES_STEP(5);
-            TG_CODES_STEP(6);
-            TG_CODES_STEP(7);
-        }
-        if (bits < 2) {
-            TG_CODES_STEP(8);
-            TG_CODES_STEP(9);
-            TG_CODES_STEP(10);
-            TG_CODES_STEP(11);
-            TG_CODES_STEP(12);
-            TG_CODES_STEP(13);
-            TG_CODES_STEP(14);
-            TG_CODES_STEP(15);
-        }
+        TG_CODES_STEPS();
     }
+#endif
     sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
 }
 

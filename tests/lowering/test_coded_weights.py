@@ -93,5 +93,6 @@ def test_chosen_where_flash_is_saved_at_no_cost() -> None:
         together = ("conv_2d_packed_rows", "conv_2d_s8_packed_3x3")  # several products in one multiplication
         few = code in ("w1", "w2", "w3")
         assert chosen(recoded(conv, name)) == (together if few else widened), name
-        fast = code in ("w1", "w2", "w4")
+        # Pairs with -128 do not fit the kernel of bytes that 5 bits are slower than.
+        fast = code in ("w1", "w2", "w3", "w4") or name == "w5 step 8"
         assert (chosen(recoded(wide, name))[0] == "fully_connected_s8_packed_dsp") == fast

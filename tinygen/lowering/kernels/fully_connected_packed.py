@@ -17,11 +17,12 @@ from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 _NIBBLES = 16
 """Sums of codes of 4 bits are so many times as large (tg_dot_nibbles)."""
+_MOST_BITS = 5
 _MOST_STEP = 15
 """With a larger step 17 times an activation does not fit 16 bits."""
 
 # Cycles per multiply-accumulate, by the bits of a piece of the codes; of a book. Scale as those of the int8 kernel.
-_PIECE, _BOOK = {4: 1.05, 2: 0.95, 1: 0.9}, 2.2
+_PIECE, _BOOK = {5: 1.3, 4: 1.05, 3: 1.0, 2: 0.95, 1: 0.9}, 2.2
 
 
 @kernel(FullyConnected, name="fully_connected_s8_packed_dsp", family="tinygen", isa="dsp")
@@ -90,7 +91,15 @@ def _headers(code: Code) -> tuple[str, ...]:
 
 
 def _cost(code: Code) -> float:
-    return _BOOK if isinstance(code, BookCode) else sum(_PIECE[bits] for bits, _ in code.pieces())
+    return _BOOK if isinstance(code, BookCode) else sum(_PIECE[bits] for bits, _ in _pieces(code))
+
+
+def _pieces(code: GridCode) -> list[tuple[int, int]]:
+    """(bits, lowest bit) of pieces of the codes, each with loops of its own; half a word holds 16 / bits of them.
+
+    3 and 5 bits leave one bit of 16 unused, and need no second loop.
+    """
+    return [(code.bits, 0)] if code.bits <= _MOST_BITS else code.pieces()
 
 
 def _packed(code: Code, weights: np.ndarray) -> tuple[list[dict[str, Any]], np.ndarray]:
@@ -104,7 +113,7 @@ def _packed(code: Code, weights: np.ndarray) -> tuple[list[dict[str, Any]], np.n
         shift, fields = code.bits, [(code.bits, 2 * code.bits, 1, lanes)]
     else:
         shift, fields = 16, []
-        for bits, at in code.pieces():
+        for bits, at in _pieces(code):
             fields.append((bits, bits, code.step << at, lanes >> at & ((1 << bits) - 1)))
     pieces: list[dict[str, Any]] = []
     blocks, begin = [], 0
