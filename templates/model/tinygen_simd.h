@@ -121,6 +121,19 @@ static inline int32_t tg_high_mla(int32_t offset, int32_t x, int32_t multiplier)
 }
 
 /*
+ * The same for several sums, all of which are scaled before the first is finished: clang makes SMMLA of it itself, and
+ * then puts something between it and what waits for it.
+ */
+#if TG_HAVE_DSP && defined(__clang__)
+static inline int32_t tg_high_mla_of_several(int32_t offset, int32_t x, int32_t multiplier)
+{
+    return (int32_t)(offset + (((int64_t)x * multiplier) >> 32));
+}
+#else
+#define tg_high_mla_of_several tg_high_mla
+#endif
+
+/*
  * x * multiplier / 2^31, rounded, plus `offset`, and plus `away` if negative: shifted right by s it is TFLite's
  * requantization with two roundings, when the offset is 2^(s - 1) + zero point * 2^s; halves go away from zero where
  * `away` is -1, upwards where it is 0. |x| < 2^30.

@@ -146,6 +146,7 @@ EXTREMES = [
     (levels(4), levels(3, True), (3, 3), 64),
     (affine(-128), TERNARY, (3, 3), 64),
     (affine(-128), levels(2, True), (1, 1), 128),
+    (affine(-128), TERNARY, (1, 1), 150),  # the codes of a pixel are added up in two parts
     (TERNARY, BINARY, (5, 5), 16),
     (BINARY, levels(2, True), (3, 3), 64),
     (levels(4, True), levels(4, True), (1, 1), 160),

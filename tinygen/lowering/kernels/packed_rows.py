@@ -108,7 +108,10 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
         "w_words": _even(max(groups * len(form.operands), layout.operands * cut.total + 2)),
         "raw_words": (layout.pieces * size if together else 1) * row_words,
     }
-    words = sum(sizes.values()) + layout.fields.filters * v_size + task.summed * size * columns.output
+    joins = not layout.direct or (task.summed and not layout.total_each)
+    words = sum(sizes.values()) + joins * layout.fields.filters * v_size
+    # The last row's sums are those of whole pairs of runs.
+    words += task.summed * (size * columns.output + (2 * layout.fields.pixels if layout.total_each else 0))
     words = max(words, sizes["x_words"] + -(-line // 4))
     blocks = -(-rows.output // size)
     spread = grille.pairs * 2 * (1 + task.machine.pixel * layout.fields.pixels)
@@ -132,8 +135,11 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
             "pair_words": pair_words,
             "row_words": row_words,
             "together": together,
+            "interleaved": task.machine.interleaves,
             "raw_piece": size * row_words,
             "v_size": v_size,
+            "joins": joins,
+            "total_each": layout.total_each if task.summed else 0,
             "line_elements": line,
         },
         constants=(

@@ -11,6 +11,7 @@ import numpy as np
 from tinygen.ir.ops.window import Axis
 from tinygen.lowering.kernels.support.packed_codes import Codes
 from tinygen.lowering.kernels.support.packed_fields import (
+    WORD,
     Fields,
     Segments,
     Sums,
@@ -40,6 +41,7 @@ class Machine:
         wide_step: eight, and those of four operands of weights.
         together: sums of all rows are computed before any fields are extracted, for caches that do not hold both loops.
         quads: it loads four codes at once at any alignment.
+        interleaves: it has registers for the outputs of a run, none of which then waits for the other.
         segment, part, call, row, output: a segment's beginning and end; a pass of the loop over parts; a window; a row
             of outputs; an output.
         field, whole: a field of a segment, and where the sum of whole words stands for one of them.
@@ -67,6 +69,7 @@ class Machine:
     wide_step: float = 0.0
     together: bool = False
     quads: bool = False
+    interleaves: bool = False
 
 
 ARMV7EM = Machine(
@@ -86,6 +89,7 @@ ARMV7EM = Machine(
     unit=0.87,
     together=True,
     quads=True,
+    interleaves=True,
 )  # loads beside multiplications
 RV32 = Machine(
     product=64,
@@ -334,6 +338,16 @@ class Layout:
         total = piece_sums(self.task, self.fields.taps, self.pieces).total()
         return self.fields.apart and self.cut.segments > 1 and total < 1 << (32 - self.fields.start)
 
+    @property
+    def total_each(self) -> int:
+        """Words of pixels that can be added up before their codes' sums reach over the fields: of points; else 0."""
+        rows, columns = self.task.axes
+        if rows.kernel * columns.kernel > 1:
+            return 0
+        fields = self.fields
+        room = min(fields.spacing, WORD - fields.pixel_shifts()[-1])
+        return min(((1 << room) - 1) // self.task.codes.largest, self.task.depth)
+
     def weight_bits(self) -> float:
         """Bits of flash per weight."""
         fields = self.fields
@@ -347,7 +361,12 @@ class Layout:
         rows, columns = self.task.axes
         on, fields, cut = self.task.machine, self.fields, self.cut
         per = self.operands * fields.filters
-        blocks = -(-self.task.filters // per) + self.task.summed
+        blocks = -(-self.task.filters // per)
+        totals = 0.0
+        if self.task.summed and self.total_each:
+            totals = rows.output * self.grille.pairs * (2 * self.task.depth * on.step / 4 + 4 * fields.pixels)
+        elif self.task.summed:
+            blocks += 1
         step = on.step if self.operands == 2 else on.wide_step
         pairs = rows.output * self.grille.pairs * self.pieces
         loop = cut.parts * on.part if cut.parts > on.unrolled else 0.0
@@ -356,7 +375,7 @@ class Layout:
         taken = pairs * 2 * self.operands * (5.0 + fields.count * (0.5 + field * cut.segments))
         output = on.output + self.task.summed + (0 if self.direct else 4)
         row = on.row + columns.output * output + self._joining()
-        return blocks * (products + taken + rows.output * per * row)
+        return totals + blocks * (products + taken + rows.output * per * row)
 
     def _joining(self) -> float:
         """Cycles for the sums of a row's pieces, which are added up in memory."""
