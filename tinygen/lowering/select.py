@@ -13,7 +13,7 @@ from tinygen.errors import UnsupportedError
 from tinygen.ir.encodings import IntegerEncoding
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.known_plans import KnownPlans, layer_key
-from tinygen.lowering.plan import Kernel, KernelPlan, registered_kernels
+from tinygen.lowering.plan import ON_ARMV6M, Kernel, KernelPlan, registered_kernels
 from tinygen.lowering.program import Program
 
 
@@ -60,12 +60,6 @@ _CLOSE_SHARED = 1.1
 """The same for weights that other switches store anyhow. To take few bits out of 8 is slower than to take all 8: with
 much more than this, a switch of few bits would be slower than one of many.
 """
-
-
-_ON_ARMV6M = 1.7
-"""What kernels for cores without SIMD take there of the cycles that they predict, those of RV32IM: only eight registers
-multiply, and none gives the high half of a product. Plain loops, whose predictions are those of a Cortex-M7, take 1.3
-to 3 times as many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +227,7 @@ def _variants(kernel: Kernel, node: Node, layer: Hashable, isa: Collection[str])
     plans = _known.variants(kernel, node, layer)
     if "armv6m" not in isa or (kernel.isa != "scalar" and kernel.family != Family.REFERENCE):
         return plans
-    return tuple(replace(plan, cycles=_ON_ARMV6M * plan.cycles) for plan in plans)
+    return tuple(replace(plan, cycles=ON_ARMV6M * plan.cycles) for plan in plans)
 
 
 def _takes_sparse(node: Node, family: str, turn: int) -> tuple[bool, ...]:
