@@ -53,11 +53,8 @@ class GateEntry:
         live = f"{self.channels}" if self.live is None else f"{self.live:.1f}".removesuffix(".0")
         kept = f"{'up to ' if self.live is None else ''}{live} of {self.channels} channels live"
         what = "all are computed" if self.computes == "all" else "computed alone"
-        share = f"{100 * self.break_even / self.channels:.0f} %"
-        return (
-            f"{kept}, {what}; live ones alone cost less than all with at most {self.break_even} ({share}), "
-            f"with the gate less than the layer without one with at most {self.pays_with}"
-        )
+        cheaper, pays = (f"{n} ({100 * n / self.channels:.0f} %)" for n in (self.break_even, self.pays_with))
+        return f"{kept}, {what}; live ones cost less than all up to {cheaper}, the gate pays up to {pays}"
 
 
 def gate_entry(decision: GateDecision, switch: str) -> GateEntry:

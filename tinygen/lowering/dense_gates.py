@@ -303,15 +303,12 @@ class _Chooser:
 
 
 def _most_below(at: Callable[[int], float], limit: float, channels: int) -> int:
-    """The most live channels that cost less than `limit`. Whole words of channels are tried, with a line between them:
-    other numbers cost as much as the next word, or more.
+    """The most live channels that cost less than `limit`, in whole words: other numbers cost as much as the next
+    word, or more.
     """
     step = _WORD if channels % _WORD == 0 and channels > 2 * _WORD else 1
     low, high = 0, channels // step
     while low < high:
         middle = -(-(low + high) // 2)
         low, high = (middle, high) if at(step * middle) < limit else (low, middle - 1)
-    if low * step == channels or limit <= 0:
-        return low * step
-    below, above = at(step * low) if low else 0.0, at(step * (low + 1))
-    return step * low + int(step * (limit - below) / (above - below))
+    return step * low
