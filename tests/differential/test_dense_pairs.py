@@ -76,6 +76,15 @@ def test_evenly_spread_weights_take_a_byte(w: IntegerEncoding, grid: tuple[int, 
     assert plan.context["grid"] == (grid and {"step": grid[0], "middle": grid[1]})
 
 
+def test_wide_activations_times_bytes() -> None:
+    """Sums reach for 31 bits, but none of a row's weights: parts of them fit, and are right."""
+    x = Codebook(layers.ONE, table=(0, 181, 9000, 32767))
+    layer = layers.dense("wide", (256,), 6, x=x, w=levels(8, True), y=INT32)
+    plan = integer_fully_connected_pairs_dsp(layer.graph.node(layer.graph.ops[0]))
+    assert plan is not None and plan.context["grid"] == {"step": 2, "middle": 1}
+    _check([layer], part="pairs", cores=((M7, (*DSP, "dual-issue")),))
+
+
 @pytest.mark.parametrize("x", INPUTS, ids=str)
 @pytest.mark.parametrize("w", [*WEIGHTS, BOOKS[0]], ids=str)
 def test_no_pair_is_plain(x: IntegerEncoding, w: IntegerEncoding) -> None:

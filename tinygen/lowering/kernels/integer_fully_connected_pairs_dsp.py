@@ -105,7 +105,8 @@ def _grid(weights: np.ndarray, x: Tensor) -> _Grid | None:
     # Near the middle: 128 steps above the lowest weight, or fewer if there are fewer.
     middle = low + step * min(2**7, -(-(high - low) // (2 * step)))
     places = (weights - middle) // step
-    if weights.shape[1] * _largest(x) * (2**7 * step + abs(middle)) >= 2**31:
+    summed = step * int(np.abs(places).sum(axis=1).max()) + abs(middle) * weights.shape[1]
+    if _largest(x) * summed >= 2**31:
         return None
     return _Grid(places.astype(np.int8), step, middle)
 
