@@ -17,7 +17,7 @@ from tests.differential.test_tuned import DEPTHWISE, window
 from tests.support import integer_layers as layers
 from tests.support.integer_layers import OUTPUTS, Layer, affine, levels
 from tests.support.shares import one_in
-from tests.support.variants import check_variants, tuned
+from tests.support.variants import DSP, check_variants, tuned
 from tinygen.errors import UnsupportedError
 from tinygen.ir.encodings import Affine, Codebook, IntegerEncoding, PowerOfTwo
 from tinygen.lowering.select import choose
@@ -79,9 +79,9 @@ def integer_layers(seed: int) -> list[Layer]:
     return [one for one in found if _matches(one)]
 
 
-def _matches(layer: Layer) -> bool:
+def _matches(layer: Layer, part: str = PART, isa: tuple[str, ...] = ISA) -> bool:
     node = layer.graph.node(layer.graph.ops[0])
-    return any(PART in choice.kernel.name for choice in tuned(node, PART, ISA))
+    return any(part in choice.kernel.name for choice in tuned(node, part, isa))
 
 
 @one_in(3)
@@ -130,6 +130,27 @@ def test_depthwise_layers(every: int) -> None:
     graphs = [replace(graph, name=f"d{i}") for i, (graph, _) in enumerate(cases[1::every])]
     feeds = [feeds for _, feeds in cases[1::every]]
     assert check_variants(graphs, feeds, part="_unpacked", in_turn=True) >= 0.8 * len(cases) // every
+
+
+def dense_of_halves() -> list[Layer]:
+    """Values beyond a byte, for cores with SIMD: one row and several, outputs in fours and not."""
+    found: list[Layer] = []
+    for i, w in enumerate(WEIGHTS):
+        x = ACTIVATIONS[i % len(ACTIVATIONS)]
+        source = (33,) if x == layers.BINARY else ((2, 40), (7 + 5 * i,), (3, 16))[i % 3]
+        with suppress(UnsupportedError):  # sums beyond 32 bits
+            found.append(
+                layers.dense(f"p{i}", source, 1 + 3 * (i % 4), x=x, w=w, y=OUTPUTS[3 * i % len(OUTPUTS)], seed=i)
+            )
+    return [one for one in found if _matches(one, "packed_pairs", DSP)]
+
+
+@one_in(3)
+def test_dense_layers_of_halves(every: int) -> None:
+    found = dense_of_halves()
+    assert len(found) >= 10
+    graphs, feeds = [one.graph for one in found][::every], [one.feeds for one in found][::every]
+    assert check_variants(graphs, feeds, part="packed_pairs", in_turn=True) >= len(graphs)
 
 
 @pytest.mark.long

@@ -63,6 +63,7 @@ def integer_fully_connected_pairs_dsp(node: Node) -> KernelPlan | None:
             "wide_weights": is_wide,
             "grid": None if grid is None else {"step": grid.step, "middle": grid.middle},
             "widen": widen.context,
+            "code": None,
             **epilogue.context,
             **layer.context,
         },
