@@ -41,7 +41,7 @@ def _plain(node: Node, kind: str) -> KernelPlan | None:
         },
         constants=(Constant("weights", weights.reshape(-1), f"OHWI {list(weights.shape)}"), *loops.constants),
         headers=("tinygen_math.h", *loops.headers),
-        cycles=8.0 * op.macs(node),
+        cycles=12.0 * op.macs(node) + node.output.size * (20.0 + 6.0 * rows.kernel * columns.kernel),
     )
 
 
