@@ -40,4 +40,17 @@ TG_INLINE uint32_t tg_load_aligned32(const void *address)
 #endif
 }
 
+/* The first `count` bytes from any address, at most four; zeros in place of the others. */
+TG_INLINE uint32_t tg_load_some32(const uint8_t *bytes, int32_t count)
+{
+    if (count >= 4) {
+        return tg_load_any32(bytes);
+    }
+    uint32_t word = 0;
+    for (int32_t i = 0; i < count; i++) {
+        word |= (uint32_t)bytes[i] << 8 * i;
+    }
+    return word;
+}
+
 #endif

@@ -18,7 +18,7 @@ from tests.support.host_batch import run_on_host
 from tests.support.integer_layers import Layer, affine, levels
 from tests.support.shares import one_in
 from tests.targets.tools import requires_tool
-from tinygen.ir.encodings import Encoding, IntegerEncoding, pack_codes, unpack_codes
+from tinygen.ir.encodings import Encoding, IntegerEncoding, Levels, pack_codes, unpack_codes
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.base import Node
@@ -170,6 +170,38 @@ def test_groups_without_simd() -> None:
         step = program.layers[1]
         assert step.kernel.name.endswith("_scalar") and step.node.output.name in packed(program)
     check(found, programs, lambda *a: run_on_bare_core(*a, board=bare_cores()["esp32c3-core"]))
+
+
+def pooled_chain(bits: int, channels: int, sign: str) -> Layer:
+    """A largest or smallest code of bytes, packed, and a sum of packed codes."""
+    code, weights = levels(bits), levels(2, True)
+    net = Chain(f"pools{bits}_{channels}_{sign}", (7, 9, 3), affine(-128))
+    net.put(layers.conv("one", net.image, channels, (1, 1), x=affine(-128), w=weights, y=code, seed=bits))
+    net.put(layers.max_pool("pool", net.image, (2, 3), (1, 2), x=code, sign=sign, same=bits == 2, seed=channels))
+    net.put(layers.sum_pool("mean", net.image, (3, 2), (2, 1), x=code, y=code, same=channels % 2 == 0))
+    net.put(layers.conv("one", net.image, 6, (1, 1), x=code, w=weights, y=affine(3), seed=bits))
+    return Layer(net.graph(), net.feeds(2, bits))
+
+
+@pytest.mark.parametrize(
+    ("core", "isa"), [("esp32c3-core", RV32), pytest.param("cortex-m0plus", ARMV6M, marks=pytest.mark.long), ("", DSP)]
+)
+def test_pools_that_pack(core: str, isa: Sequence[str]) -> None:
+    """Pools that read bytes and write words: whole words of channels, whole fours, and others."""
+    found = [pooled_chain(*how) for how in ((4, 16, "mixed"), (2, 23, "falling"), (4, 12, "rising"), (2, 5, "mixed"))]
+    with patch.object(packed_activations, "_packable", lambda graph: dict.fromkeys(("t2", "t3"), _bits(graph))):
+        programs = [all_packed(one.graph, isa) for one in found]
+    for program in programs:
+        assert program.layers[1].kernel.name == "packed_max_pool_2d" and packed(program) == ["t2", "t3"]
+        assert program.layers[2].kernel.name.startswith("summed_pool_2d")
+    board = bare_cores()[core] if core else None
+    check(found, programs, (lambda *a: run_on_bare_core(*a, board=board)) if board else run_on_host)
+
+
+def _bits(graph: Graph) -> int:
+    encoding = graph.tensors["t2"].encoding
+    assert isinstance(encoding, Levels)
+    return encoding.bits
 
 
 @pytest.mark.long
