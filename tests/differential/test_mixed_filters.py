@@ -25,9 +25,15 @@ ESP32C3, M0PLUS = (bare_cores()[name] for name in ("esp32c3-core", "cortex-m0plu
 
 
 def random_mixture(i: int) -> Graph:
-    """1 to 5 experts; any number of channels, live or not; any encodings and endings."""
+    """1 to 5 experts; any number of channels, live or not; any encodings and endings, also of mixed weights."""
     spec = replace(random_gate(3 * i + 1, seed=5), experts=1 + i % 5)
-    return replace(gated_conv(spec), name=f"e{i}")
+    graph = gated_conv(spec)
+    low, high = (-100, 90) if i % 3 == 2 else (-127, 127)
+    ops = (
+        replace(op, epilogue=replace(op.epilogue, low=low, high=high)) if isinstance(op, MixWeights) else op
+        for op in graph.ops
+    )
+    return replace(graph, name=f"e{i}", ops=tuple(ops))
 
 
 def fused(graph: Graph) -> Graph:
@@ -44,7 +50,7 @@ def _feeds(graphs: Sequence[Graph]) -> list[list[list[np.ndarray]]]:
 
 
 def test_it_means_the_same() -> None:
-    graphs = [random_mixture(i) for i in range(20)]
+    graphs = [random_mixture(i) for i in range(10)]
     for graph, feeds in zip(graphs, _feeds(graphs), strict=True):
         joined = fused(graph)
         assert sum(node.op.macs(node) for node in joined.nodes()) == sum(node.op.macs(node) for node in graph.nodes())
@@ -63,17 +69,17 @@ NO_SIMD = {"isa": SCALAR, "cores": [(ESP32C3, ESP32C3.isa), (M0PLUS, M0PLUS.isa)
 
 
 def test_with_simd() -> None:
-    _check(range(6), most=2, **SIMD)
+    _check(range(5), most=1, **SIMD)
 
 
 def test_without_simd() -> None:
-    _check(range(6, 11), most=2, **NO_SIMD)
+    _check(range(5, 10), most=1, **NO_SIMD)
 
 
 def test_mixed_as_a_whole() -> None:
     """The kernels of a layer whose weights are mixed first."""
-    _check(range(3), part="", most=1, **SIMD)
-    _check(range(3, 5), part="", most=1, **NO_SIMD)
+    _check(range(2), part="", most=1, **SIMD)
+    _check(range(2, 4), part="", most=1, **NO_SIMD)
 
 
 @pytest.mark.long

@@ -95,7 +95,6 @@ def _listed(graph: Graph, values: dict[str, np.ndarray], name: str) -> list[int]
         {"density": 0.4},
         {"mass": 1.0, "joint": True},
         {"mass": 0.9, "prediction": "maxima"},
-        {"density": 0.4, "prediction": "maxima"},
     ],
     ids=str,
 )
