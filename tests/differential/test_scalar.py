@@ -417,6 +417,18 @@ def test_max_pools(every: int) -> None:
     check(cases, isa=ESP32C3.isa)
 
 
+def test_max_pools_of_whole_words() -> None:
+    """On a core that loads no word from elsewhere."""
+    cases = [max_pool((5, 6, 8), (3, 3), (2, 1), True)]
+    for i, (x, sign) in enumerate([(levels(4), "mixed"), (levels(8), "falling"), (affine(3), "mixed")]):
+        image = (5 + i, 7, 4 * (1 + i))
+        layer = integer_layers.max_pool(f"w{i}", image, (2, 3), (2, 2), x=x, sign=sign, same=True, seed=i)
+        cases.append((layer.graph, layer.feeds))
+    kernels = {lower(graph, isa=M0PLUS.isa).layers[0].kernel.name for graph, _ in cases}
+    assert kernels == {"max_pool_2d_s8_armv6m", "integer_max_pool_2d_armv6m"}
+    check(cases, isa=M0PLUS.isa, cores=[(M0PLUS, M0PLUS.isa)])
+
+
 def test_networks() -> None:
     """What lies in place of another."""
     check([network(residual()), network(separable())], most=2)

@@ -27,6 +27,7 @@ def _pool(node: Node, *, average: bool) -> KernelPlan:
     lowest = "-3.402823466e38f" if real else str(np.iinfo(node.output.dtype).min)
     zero = "0.0f" if real else "0"
     taps = op.kernel[0] * op.kernel[1]
+    largest = 10.0 if any(axis.padded for axis in geometry) else 6.0
     return KernelPlan(
         template="pool_2d/pool_2d.c.j2",
         stem=window_stem(f"{'average' if average else 'max'}_pool_{kind}", geometry),
@@ -39,7 +40,7 @@ def _pool(node: Node, *, average: bool) -> KernelPlan:
             "start": zero if average else lowest,
             **clamp,
         },
-        cycles=node.output.size * (30.0 + 8.0 * op.kernel[0] + 4.0 * taps if average else 6.0 * taps),
+        cycles=node.output.size * (30.0 + 8.0 * op.kernel[0] + 4.0 * taps if average else largest * taps),
     )
 
 
