@@ -92,7 +92,7 @@ TG_APART void few_conv_2d_u2_s2_packed_3x3_take(int32_t *v, const uint32_t *from
 }
 
 /* A row of outputs of one filter, straight from the fields of its sums. */
-TG_APART void few_conv_2d_u2_s2_packed_3x3_finish(uint8_t *y, const uint32_t *from, const int32_t *s, const few_bias_steps_3_t *channel)
+TG_APART void few_conv_2d_u2_s2_packed_3x3_finish(uint8_t *restrict y, const uint32_t *from, const int32_t *s, const few_bias_steps_3_t *channel)
 {
     const few_bias_steps_3_t k = *channel;
     uint32_t carry0 = 0, carry1 = 0;
@@ -114,16 +114,21 @@ TG_APART void few_conv_2d_u2_s2_packed_3x3_finish(uint8_t *y, const uint32_t *fr
             f4 = f4 - (f5 << 7) - (f6 << 14);
             if (pair > 0) {
                 const int32_t sum0 = k.bias + (int32_t)(f0 + carry0) * 2 + s[-1];
-                y[-6] = (uint8_t)((sum0 >= k.steps[0]) + (sum0 >= k.steps[1]) + (sum0 >= k.steps[2]));
+                const int32_t scaled0 = sum0;
+                y[-6] = (uint8_t)((scaled0 >= k.steps[0]) + (scaled0 >= k.steps[1]) + (scaled0 >= k.steps[2]));
             }
             const int32_t sum1 = k.bias + (int32_t)(f1 + carry1) * 2 + *s;
-            *y = (uint8_t)((sum1 >= k.steps[0]) + (sum1 >= k.steps[1]) + (sum1 >= k.steps[2]));
             const int32_t sum2 = k.bias + (int32_t)f2 * 2 + s[1];
-            y[6] = (uint8_t)((sum2 >= k.steps[0]) + (sum2 >= k.steps[1]) + (sum2 >= k.steps[2]));
             const int32_t sum3 = k.bias + (int32_t)f3 * 2 + s[2];
-            y[12] = (uint8_t)((sum3 >= k.steps[0]) + (sum3 >= k.steps[1]) + (sum3 >= k.steps[2]));
             const int32_t sum4 = k.bias + (int32_t)f4 * 2 + s[3];
-            y[18] = (uint8_t)((sum4 >= k.steps[0]) + (sum4 >= k.steps[1]) + (sum4 >= k.steps[2]));
+            const int32_t scaled1 = sum1;
+            const int32_t scaled2 = sum2;
+            const int32_t scaled3 = sum3;
+            const int32_t scaled4 = sum4;
+            *y = (uint8_t)((scaled1 >= k.steps[0]) + (scaled1 >= k.steps[1]) + (scaled1 >= k.steps[2]));
+            y[6] = (uint8_t)((scaled2 >= k.steps[0]) + (scaled2 >= k.steps[1]) + (scaled2 >= k.steps[2]));
+            y[12] = (uint8_t)((scaled3 >= k.steps[0]) + (scaled3 >= k.steps[1]) + (scaled3 >= k.steps[2]));
+            y[18] = (uint8_t)((scaled4 >= k.steps[0]) + (scaled4 >= k.steps[1]) + (scaled4 >= k.steps[2]));
             carry0 = f5;
             carry1 = f6;
         }
@@ -143,15 +148,20 @@ TG_APART void few_conv_2d_u2_s2_packed_3x3_finish(uint8_t *y, const uint32_t *fr
             f0 = (f0 - (f1 << 11) - (f2 << 18) - (f3 << 25)) >> 4;
             f4 = f4 - (f5 << 7) - (f6 << 14);
             const int32_t sum0 = k.bias + (int32_t)(f0 + carry0) * 2 + s[4];
-            y[24] = (uint8_t)((sum0 >= k.steps[0]) + (sum0 >= k.steps[1]) + (sum0 >= k.steps[2]));
             const int32_t sum1 = k.bias + (int32_t)(f1 + carry1) * 2 + s[5];
-            y[30] = (uint8_t)((sum1 >= k.steps[0]) + (sum1 >= k.steps[1]) + (sum1 >= k.steps[2]));
             const int32_t sum2 = k.bias + (int32_t)f2 * 2 + s[6];
-            y[36] = (uint8_t)((sum2 >= k.steps[0]) + (sum2 >= k.steps[1]) + (sum2 >= k.steps[2]));
             const int32_t sum3 = k.bias + (int32_t)f3 * 2 + s[7];
-            y[42] = (uint8_t)((sum3 >= k.steps[0]) + (sum3 >= k.steps[1]) + (sum3 >= k.steps[2]));
             const int32_t sum4 = k.bias + (int32_t)f4 * 2 + s[8];
-            y[48] = (uint8_t)((sum4 >= k.steps[0]) + (sum4 >= k.steps[1]) + (sum4 >= k.steps[2]));
+            const int32_t scaled0 = sum0;
+            const int32_t scaled1 = sum1;
+            const int32_t scaled2 = sum2;
+            const int32_t scaled3 = sum3;
+            const int32_t scaled4 = sum4;
+            y[24] = (uint8_t)((scaled0 >= k.steps[0]) + (scaled0 >= k.steps[1]) + (scaled0 >= k.steps[2]));
+            y[30] = (uint8_t)((scaled1 >= k.steps[0]) + (scaled1 >= k.steps[1]) + (scaled1 >= k.steps[2]));
+            y[36] = (uint8_t)((scaled2 >= k.steps[0]) + (scaled2 >= k.steps[1]) + (scaled2 >= k.steps[2]));
+            y[42] = (uint8_t)((scaled3 >= k.steps[0]) + (scaled3 >= k.steps[1]) + (scaled3 >= k.steps[2]));
+            y[48] = (uint8_t)((scaled4 >= k.steps[0]) + (scaled4 >= k.steps[1]) + (scaled4 >= k.steps[2]));
             carry0 = f5;
             carry1 = f6;
         }
@@ -187,16 +197,12 @@ void few_conv_2d_u2_s2_packed_3x3(
     uint8_t *const line = (uint8_t *)(void *)w; /* a row of codes, before there are weights */
     for (int32_t first = 0; first < 6; first += 6) {
         const int32_t count = 6;
-        for (int32_t i = 0; i < 80; i++) {
-            line[i] = 0;
-        }
+        memset(line + 72, 0, 8);
         for (int32_t row = 0; row < (count - 1) + 3; row++) {
             uint32_t *const to = x + row * 16;
             const int32_t iy = first + row - 1;
             if (iy < 0 || iy >= 6) {
-                for (int32_t i = 0; i < 72; i++) {
-                    line[i] = 0;
-                }
+                memset(line, 0, 72);
                 few_conv_2d_u2_s2_packed_3x3_spread(to, line);
                 continue;
             }
