@@ -130,6 +130,7 @@ def test_what_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert costs_of(found, place)["ftwt-0.8"] == {0: Cycles(100, 160), 1: Cycles(100, 160)}
     assert list(measured(rows, found, networks, place)) == []
     assert len(list(measured(rows, found, networks, Place("f746zg", "zig")))) == 3
+    assert len(list(measured(rows, found, networks, Place("f746zg", "gcc", "never")))) == 3
     assert costs_of(found, Place("l4r5zi", "gcc")) == {}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -37,10 +37,11 @@ Costs = Mapping[str, Mapping[int, Cycles]]
 
 @dataclass(frozen=True)
 class Place:
-    """Where networks run."""
+    """Where networks run, and which gated layers compute live channels alone (`BuildOptions`)."""
 
     board: str
     toolchain: str
+    gates: str = "always"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def costs_of(rows: Sequence[_Row], place: Place) -> Costs:
     """Those of the rows that `measured` made."""
     found: dict[str, dict[int, Cycles]] = {}
     for row in rows:
-        if (row["board"], row["toolchain"]) == (place.board, place.toolchain):
+        if Place(row["board"], row["toolchain"], row.get("gates", "always")) == place:
             found.setdefault(row["name"], {})[row["seed"]] = Cycles(row["cycles"], row["worst_cycles"])
     return found
 
@@ -89,8 +90,11 @@ def measured(rows: Sequence[_Row], costs: Sequence[_Row], networks: Networks, pl
         digits = [*range(DIGITS), row["dearest"]] if is_dynamic else [*range(ALIKE)]
         chosen = Digits(networks.test.images[digits], networks.test.labels[digits])
         cycles = cycles_of(network_file(networks.folder, name, seed), chosen, place)
-        where = {"name": name, "seed": seed, "board": place.board, "toolchain": place.toolchain}
-        yield where | {"cycles": fmean(cycles[:DIGITS]), "worst_cycles": max(cycles)}
+        yield (
+            {"name": name, "seed": seed}
+            | asdict(place)
+            | {"cycles": fmean(cycles[:DIGITS]), "worst_cycles": max(cycles)}
+        )
 
 
 def network_file(folder: Path, name: str, seed: int) -> Path:
@@ -113,6 +117,7 @@ def cycles_of(model: Path, digits: Digits, place: Place) -> list[int]:
         case_of("gated-experiments", model.stem, model),
         trained=Trained({}, [[each[None]] for each in inputs], digits.labels.tolist()),
         each=True,
+        gates=place.gates,
     )
     row = measure(Job(case, "tinygen", place.toolchain, place.board))
     if row["error"]:

@@ -165,6 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=training.EPOCHS, metavar="N", help="of each half")
     parser.add_argument("--board", metavar="NAME", help="also cycles, in its emulated board")
     parser.add_argument("--toolchain", default="gcc", metavar="NAME")
+    parser.add_argument("--gates", default="always", choices=("auto", "always", "never"), help="see tinygen build")
     options = parser.parse_args(arguments)
     folder = options.out.with_suffix(".networks")
     seeds = [int(seed) for seed in options.seeds.split(",")]
@@ -180,9 +181,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             save_tg(graph, network_file(folder, row["name"], seed))
             rows.append(row)
             _append(options.out, row)
-    place = Place(options.board, options.toolchain) if options.board else None
+    place = Place(options.board, options.toolchain, options.gates) if options.board else None
     if place:
-        mine = [row for row in rows if _is_one(row["name"], options.case)]
+        mine = [row for row in rows if row["seed"] in seeds and _is_one(row["name"], options.case)]
         for row in measured(mine, costs, Networks(folder, test), place):
             costs.append(row)
             _append(options.out, row)
