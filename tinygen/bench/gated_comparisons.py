@@ -102,7 +102,7 @@ def markdown(rows: Sequence[_Row], costs: Costs) -> str:
 
 
 def _networks(groups: dict[str, list[_Row]], costs: Costs) -> list[str]:
-    """Accuracy and what an inference takes; means over seeds, the worst of all seeds where it is not the mean."""
+    """Accuracy and what an inference takes, on average and for the worst input; means over seeds."""
     whole = max(row["worst_macs"] for row in groups[DENSE]) if DENSE in groups else 1.0
     heads = ("network", "accuracy, %", "MAC, mean", "at worst", "expected", "cycles, mean", "at worst")
     lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
@@ -111,7 +111,7 @@ def _networks(groups: dict[str, list[_Row]], costs: Costs) -> list[str]:
         expected = f"{100 - fmean(row['expected'] for row in mine):.1f} %" if "expected" in mine[0] else ""
         took = [at(costs[name], row["seed"]) for row in mine] if name in costs else []
         mean = f"{fmean(each.mean for each in took):,.0f}" if took else ""
-        most = f"{max(each.worst for each in took):,.0f}" if took else ""
+        most = f"{fmean(each.worst for each in took):,.0f}" if took else ""
         cells = (name, _spread(mine, "accuracy", 2), f"{macs:.1f} %", f"{worst:.1f} %", expected, mean, most)
         lines.append(f"| {' | '.join(cells)} |")
     return lines
