@@ -152,10 +152,11 @@ def lifted(cases: list[Case], compiler: str) -> int:
 
 def extreme_codes(depth: int, size: tuple[int, int]) -> Case:
     """Largest and least weights, in a filter each, and by turns; codes all largest, all least."""
-    weights = np.full((4, 1, 1, depth), -128, np.int8)
-    weights[0, ..., ::2], weights[1], weights[3, ..., 1::2] = 127, 127, 127
+    weights = np.full((8, 1, 1, depth), -127, np.int8)  # -128 has no opposite, which channels that fall need
+    weights[4:] = np.arange(4 * depth).reshape(4, 1, 1, depth) % 255 - 127  # too many values to be packed
+    weights[0, ..., ::2], weights[1], weights[3], weights[2, ..., 1::2] = 127, 127, 127, 127
     types: dict[str, Any] = {"x": affine(-128), "w": integer_layers.INT8, "y": integer_layers.INT32}
-    graph = integer_layers.conv("extreme", (*size, depth), 4, (1, 1), weights=weights, **types).graph
+    graph = integer_layers.conv("extreme", (*size, depth), 8, (1, 1), weights=weights, **types).graph
     return graph, [[np.full((1, *size, depth), code, np.int8)] for code in (-128, 127)]
 
 
@@ -165,6 +166,7 @@ def test_lifted_weights(every: int, compiler: str) -> None:
     """Of two filters in a halfword; as many taps as fit their sums, and more; groups, odd filters, one pixel."""
     shapes = [*SHAPES, *ONE_PIXEL, window((4, 5), 12, 10, (3, 3), groups=2, same=False)][compiler == "gcc" :: every]
     extremes = [dense(270, 5, 4, extreme=True), dense(13, 6), extreme_codes(256, (2, 3)), extreme_codes(515, (1, 5))]
+    assert all(map(_is_lifted, extremes[2:]))
     layers: list[Layer] = []
     for i, x in enumerate(ACTIVATIONS):
         kind: dict[str, Any] = {"x": x, "w": integer_layers.INT8, "y": OUTPUTS[i % len(OUTPUTS)], "seed": i}
