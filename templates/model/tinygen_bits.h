@@ -63,39 +63,72 @@ TG_BITS_INLINE uint32_t tg_parities(uint32_t x)
 #define TG_SETTLED(pointer) __asm__ volatile("" : "+r"(pointer) : : "memory")
 
 /*
- * 52 instructions for 256 products, in the order that a core with two issue slots likes: 27 cycles. Weights are constant,
- * or copied between two TG_SETTLED() of their address: no memory is named as read, for want of a register to name it
- * with.
+ * 52 instructions for 256 products: in the order that a core with two issue slots likes, 27 cycles; for other cores loads
+ * stand together, as each but the first then takes one cycle. Weights are constant, or copied between two TG_SETTLED() of
+ * their address: no memory is named as read, for want of a register to name it with.
  */
+#if defined(TG_DUAL_ISSUE) && TG_DUAL_ISSUE
+#define TG_ADD_8_ORDER                                                                                                 \
+    "sbfx %[m], %[bits], %[bit], #1\n\tldr %[a], [%[from], %[at]]\n\t"                                                 \
+    "ldr %[b], [%[from], %[at] + 4]\n\tldr %[c], [%[from], %[at] + 8]\n\t"                                             \
+    "sbfx %[e], %[bits], %[bit] + 1, #1\n\teors %[a], %[a], %[m]\n\t"                                                  \
+    "sbfx %[m], %[bits], %[bit] + 2, #1\n\teors %[b], %[b], %[e]\n\t"                                                  \
+    "ldr %[d], [%[from], %[at] + 12]\n\teors %[c], %[c], %[m]\n\t"                                                     \
+    "sbfx %[e], %[bits], %[bit] + 3, #1\n\teors %[a], %[a], %[c]\n\t"                                                  \
+    "sbfx %[m], %[bits], %[bit] + 4, #1\n\torrs %[a], %[a], %[b]\n\t"                                                  \
+    "eors %[d], %[d], %[e]\n\teors %[a], %[a], %[c]\n\t"                                                               \
+    "ldr %[b], [%[from], %[at] + 16]\n\tldr %[e], [%[from], %[at] + 20]\n\t"                                           \
+    "eors %[b], %[b], %[m]\n\teors %[c], %[c], %[b]\n\t"                                                               \
+    "sbfx %[m], %[bits], %[bit] + 5, #1\n\torrs %[c], %[c], %[d]\n\t"                                                  \
+    "eors %[c], %[c], %[b]\n\teors %[d], %[a], %[c]\n\t"                                                               \
+    "eors %[e], %[e], %[m]\n\teors %[a], %[p1], %[a]\n\t"                                                              \
+    "eors %[p1], %[p1], %[d]\n\torrs %[d], %[d], %[a]\n\t"                                                             \
+    "sbfx %[m], %[bits], %[bit] + 6, #1\n\tldr %[a], [%[from], %[at] + 24]\n\t"                                        \
+    "ldr %[c], [%[from], %[at] + 28]\n\teors %[a], %[a], %[m]\n\t"                                                     \
+    "eors %[b], %[b], %[a]\n\torrs %[b], %[b], %[e]\n\t"                                                               \
+    "sbfx %[m], %[bits], %[bit] + 7, #1\n\teors %[d], %[p1], %[d]\n\t"                                                 \
+    "eors %[b], %[b], %[a]\n\teors %[a], %[p0], %[a]\n\t"                                                              \
+    "eors %[c], %[c], %[m]\n\teors %[p0], %[p0], %[c]\n\t"                                                             \
+    "orrs %[c], %[c], %[a]\n\teors %[c], %[p0], %[c]\n\t"                                                              \
+    "eors %[a], %[b], %[c]\n\teors %[b], %[p1], %[b]\n\t"                                                              \
+    "eors %[p1], %[p1], %[a]\n\torrs %[a], %[a], %[b]\n\t"                                                             \
+    "eors %[a], %[p1], %[a]\n\teors %[e], %[d], %[a]\n\t"                                                              \
+    "eors %[d], %[p2], %[d]\n\teors %[p2], %[p2], %[e]\n\t"                                                            \
+    "orrs %[e], %[e], %[d]\n\teors %[e], %[p2], %[e]"
+#else
+#define TG_ADD_8_ORDER                                                                                                 \
+    "ldr %[a], [%[from], %[at]]\n\tldr %[b], [%[from], %[at] + 4]\n\t"                                                 \
+    "ldr %[c], [%[from], %[at] + 8]\n\tldr %[d], [%[from], %[at] + 12]\n\t"                                            \
+    "sbfx %[m], %[bits], %[bit], #1\n\t"                                                                               \
+    "sbfx %[e], %[bits], %[bit] + 1, #1\n\teors %[a], %[a], %[m]\n\t"                                                  \
+    "sbfx %[m], %[bits], %[bit] + 2, #1\n\teors %[b], %[b], %[e]\n\t"                                                  \
+    "sbfx %[e], %[bits], %[bit] + 3, #1\n\teors %[c], %[c], %[m]\n\t"                                                  \
+    "sbfx %[m], %[bits], %[bit] + 4, #1\n\teors %[d], %[d], %[e]\n\t"                                                  \
+    "eors %[a], %[a], %[c]\n\torrs %[a], %[a], %[b]\n\t"                                                               \
+    "eors %[a], %[a], %[c]\n\tldr %[b], [%[from], %[at] + 16]\n\t"                                                     \
+    "ldr %[e], [%[from], %[at] + 20]\n\teors %[b], %[b], %[m]\n\t"                                                     \
+    "sbfx %[m], %[bits], %[bit] + 5, #1\n\teors %[c], %[c], %[b]\n\t"                                                  \
+    "eors %[e], %[e], %[m]\n\torrs %[c], %[c], %[d]\n\t"                                                               \
+    "sbfx %[m], %[bits], %[bit] + 6, #1\n\teors %[c], %[c], %[b]\n\t"                                                  \
+    "eors %[d], %[a], %[c]\n\teors %[a], %[p1], %[a]\n\t"                                                              \
+    "eors %[p1], %[p1], %[d]\n\torrs %[d], %[d], %[a]\n\t"                                                             \
+    "ldr %[a], [%[from], %[at] + 24]\n\tldr %[c], [%[from], %[at] + 28]\n\t"                                           \
+    "eors %[d], %[p1], %[d]\n\teors %[a], %[a], %[m]\n\t"                                                              \
+    "sbfx %[m], %[bits], %[bit] + 7, #1\n\teors %[b], %[b], %[a]\n\t"                                                  \
+    "orrs %[b], %[b], %[e]\n\teors %[b], %[b], %[a]\n\t"                                                               \
+    "eors %[c], %[c], %[m]\n\teors %[a], %[p0], %[a]\n\t"                                                              \
+    "eors %[p0], %[p0], %[c]\n\torrs %[c], %[c], %[a]\n\t"                                                             \
+    "eors %[c], %[p0], %[c]\n\teors %[a], %[b], %[c]\n\t"                                                              \
+    "eors %[b], %[p1], %[b]\n\teors %[p1], %[p1], %[a]\n\t"                                                            \
+    "orrs %[a], %[a], %[b]\n\teors %[a], %[p1], %[a]\n\t"                                                              \
+    "eors %[e], %[d], %[a]\n\teors %[d], %[p2], %[d]\n\t"                                                              \
+    "eors %[p2], %[p2], %[e]\n\torrs %[e], %[e], %[d]\n\t"                                                             \
+    "eors %[e], %[p2], %[e]"
+#endif
 #define TG_ADD_8(eights, planes, x, first, w)                                                                          \
     do {                                                                                                               \
         uint32_t tg_a, tg_b, tg_c, tg_d, tg_m;                                                                         \
-        __asm__("sbfx %[m], %[bits], %[bit], #1\n\tldr %[a], [%[from], %[at]]\n\t"                                     \
-                "ldr %[b], [%[from], %[at] + 4]\n\tldr %[c], [%[from], %[at] + 8]\n\t"                                 \
-                "sbfx %[e], %[bits], %[bit] + 1, #1\n\teors %[a], %[a], %[m]\n\t"                                      \
-                "sbfx %[m], %[bits], %[bit] + 2, #1\n\teors %[b], %[b], %[e]\n\t"                                      \
-                "ldr %[d], [%[from], %[at] + 12]\n\teors %[c], %[c], %[m]\n\t"                                         \
-                "sbfx %[e], %[bits], %[bit] + 3, #1\n\teors %[a], %[a], %[c]\n\t"                                      \
-                "sbfx %[m], %[bits], %[bit] + 4, #1\n\torrs %[a], %[a], %[b]\n\t"                                      \
-                "eors %[d], %[d], %[e]\n\teors %[a], %[a], %[c]\n\t"                                                   \
-                "ldr %[b], [%[from], %[at] + 16]\n\tldr %[e], [%[from], %[at] + 20]\n\t"                               \
-                "eors %[b], %[b], %[m]\n\teors %[c], %[c], %[b]\n\t"                                                   \
-                "sbfx %[m], %[bits], %[bit] + 5, #1\n\torrs %[c], %[c], %[d]\n\t"                                      \
-                "eors %[c], %[c], %[b]\n\teors %[d], %[a], %[c]\n\t"                                                   \
-                "eors %[e], %[e], %[m]\n\teors %[a], %[p1], %[a]\n\t"                                                  \
-                "eors %[p1], %[p1], %[d]\n\torrs %[d], %[d], %[a]\n\t"                                                 \
-                "sbfx %[m], %[bits], %[bit] + 6, #1\n\tldr %[a], [%[from], %[at] + 24]\n\t"                            \
-                "ldr %[c], [%[from], %[at] + 28]\n\teors %[a], %[a], %[m]\n\t"                                         \
-                "eors %[b], %[b], %[a]\n\torrs %[b], %[b], %[e]\n\t"                                                   \
-                "sbfx %[m], %[bits], %[bit] + 7, #1\n\teors %[d], %[p1], %[d]\n\t"                                     \
-                "eors %[b], %[b], %[a]\n\teors %[a], %[p0], %[a]\n\t"                                                  \
-                "eors %[c], %[c], %[m]\n\teors %[p0], %[p0], %[c]\n\t"                                                 \
-                "orrs %[c], %[c], %[a]\n\teors %[c], %[p0], %[c]\n\t"                                                  \
-                "eors %[a], %[b], %[c]\n\teors %[b], %[p1], %[b]\n\t"                                                  \
-                "eors %[p1], %[p1], %[a]\n\torrs %[a], %[a], %[b]\n\t"                                                 \
-                "eors %[a], %[p1], %[a]\n\teors %[e], %[d], %[a]\n\t"                                                  \
-                "eors %[d], %[p2], %[d]\n\teors %[p2], %[p2], %[e]\n\t"                                                \
-                "orrs %[e], %[e], %[d]\n\teors %[e], %[p2], %[e]"                                                      \
+        __asm__(TG_ADD_8_ORDER                                                                                         \
                 : [p0] "+r"((planes)[0]), [p1] "+r"((planes)[1]), [p2] "+r"((planes)[2]), [a] "=&r"(tg_a),             \
                   [b] "=&r"(tg_b), [c] "=&r"(tg_c), [d] "=&r"(tg_d), [e] "=&r"(eights), [m] "=&r"(tg_m)                \
                 : [from] "r"(w), [bits] "r"(x), [bit] "i"(first), [at] "i"(4 * (first))                                \

@@ -25,6 +25,9 @@ from tinygen.lowering.program import Io, Program, Step
 from tinygen.paths import resource
 from tinygen.version import VERSION
 
+_ORDERED = frozenset({"tinygen_bits.h", "tinygen_simd.h"})
+"""Headers whose loops are in another order for cores with two issue slots; others include them."""
+
 
 @dataclass(frozen=True)
 class EmittedSwitch:
@@ -121,7 +124,7 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
             "library_headers": list(writer.library_headers),
             "arrays_in_kernels": writer.arrays_in_kernels,
             "thresholds": thresholds_context(network, places),
-            "dual_issue": "dual-issue" in network.first.isa and "tinygen_simd.h" in writer.headers,
+            "dual_issue": "dual-issue" in network.first.isa and not _ORDERED.isdisjoint(writer.headers),
             "weights_in_ram": weights_in_ram,
         }
     )

@@ -286,7 +286,13 @@ def copied_columns_plans(layer: BitLayer, stem: str) -> tuple[KernelPlan, ...]:
 
 
 def _held_carries(layer: BitLayer) -> int:
-    """Words whose carries of 32 are kept on the stack: those of the window, or else of one of its rows, or none."""
+    """Words whose carries of 32 are kept on the stack: those of the window, or else of one of its rows, or none.
+
+    None either where pixels have less than whole words: carries of the rest go up at once, and those of the words with
+    them, as the loop over a pixel's words is short.
+    """
+    if -(-layer.channels // _EIGHT) * _EIGHT % WORD_BITS:
+        return 0
     row = layer.columns.kernel * (-(-layer.channels // _EIGHT) * _EIGHT // WORD_BITS)
     sizes = (layer.rows.kernel * row, row)
     return next((size for size in sizes if 2 <= size <= _MOST_HELD), 0)
