@@ -10,6 +10,8 @@ from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 # Cycles of the ESP32-C3's core: of an element, of a row.
 _ELEMENT, _ROW = 44.0, 150.0
+_SHORT = 64
+"""Elements of a row whose loops compilers are not to write out."""
 
 
 @kernel(Softmax, name="softmax_s8")
@@ -35,9 +37,10 @@ def _of_codes(node: Node, template: str, element: float, row: float) -> KernelPl
     return KernelPlan(
         template=f"softmax/{template}.c.j2",
         stem=template,
-        context={"rows": rows, "depth": depth, "known": len(table)},
+        context={"rows": rows, "depth": depth, "known": len(table), "short": depth <= _SHORT},
         constants=(Constant("exponentials", table, "exp(-beta * scale * d) with 31 fractional bits"),),
         inplace=((0, 0),),
+        headers=("tinygen_math.h", "tinygen_simd.h"),
         cycles=element * node.output.size + row * rows,
     )
 
