@@ -110,7 +110,8 @@ def flat(folder: Path, core: str) -> BareCore:
 
 def test_the_multiplier_makes_the_difference() -> None:
     case = case_of("s", "conv", layers.conv_2d("conv", (4, 4, 8), 6, Window((1, 1))))
-    fast, slow = (measure_bare(case, "tinygen", "zig", bare_cores()[core]) for core in (FAST, SLOW))
+    # Plain loops: a core that multiplies slowly has no kernels of its own, so tuned ones differ.
+    fast, slow = (measure_bare(case, "reference", "zig", bare_cores()[core]) for core in (FAST, SLOW))
     assert fast["instructions"] == slow["instructions"] and fast["flash_bytes"] == slow["flash_bytes"]
     extra = slow["cycles_predicted"] - fast["cycles_predicted"]
     # One product per tap; requantization multiplies, too: 64 bits in 16 x 16 parts.
