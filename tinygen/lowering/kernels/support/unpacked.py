@@ -112,7 +112,7 @@ def all_unpacked(plan: KernelPlan, cost: float = 1.0) -> KernelPlan | None:
     """The plan with its weights, the first of its constants, in codes that are all unpacked before it begins.
 
     Args:
-        plan: a template that has kernels/unpacked.j2's `all`.
+        plan: of a template with kernels/unpacked.j2's `head` and `tail`.
         cost: of instructions, relative to those of an ESP32-C3.
 
     Returns:
