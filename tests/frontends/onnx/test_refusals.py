@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from tests.frontends.onnx.test_qdq import conv_net, q, weights_of
+from tests.frontends.onnx.qdq_layers import q, weights_of
+from tests.frontends.onnx.test_qdq import conv_net
 from tests.frontends.onnx.test_qonnx import mixed_net
 from tests.support.onnx_models import QONNX, OnnxNet
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
