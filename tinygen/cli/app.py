@@ -276,7 +276,7 @@ def inspect(
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Show a model's operators and tensors, and how its gated layers are computed on a board."""
+    """Show a model's operators and tensors, and gates on a board."""
     from tinygen.api import inspect
     from tinygen.verbs.options import GatesOn
 
