@@ -222,7 +222,7 @@ def test_wide_weights(every: int) -> None:
         found.append(integer_layers.conv(f"d{i}", (6, 5, 4), 4, (2 + i % 4, 4), groups=4, **kind))
     kernels = [lower(layer.graph, isa=ESP32C3.isa).layers[0].kernel.name for layer in found]
     assert sum(name in ("integer_conv_2d", "integer_fully_connected") for name in kernels) <= 0.15 * len(found)
-    assert sum(name.endswith("_scalar") for name in kernels) >= 0.5 * len(found)
+    assert sum("_scalar" in name for name in kernels) >= 0.5 * len(found)
     assert check_layers(found[::every], most=2) >= len(found) // every
 
 

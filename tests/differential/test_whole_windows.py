@@ -48,7 +48,8 @@ def _check(found: list[Layer], **options: object) -> int:
 
 @one_in(3)
 def test_with_simd(every: int) -> None:
-    found = drawn(24, 1)[::every]
+    # The last: a grid of weights that does not begin at 0, with thresholds along a line.
+    found = [*drawn(24, 1)[::every], drawn(27, 5)[26]]
     assert _check(found, in_turn=True) >= len(found)
 
 

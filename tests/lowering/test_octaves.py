@@ -124,7 +124,7 @@ def test_layers() -> None:
         assert context["form"] == "octaves" and (context["octave_up"] > 0) == (size < 2)
     for one, (lines, size) in zip(exactly, shapes, strict=True):
         context = _layer(one).by_lengths.epilogue.context
-        assert (context["form"], context["lines"], context["up"] > 0) == ("powers", lines, size < 2)
+        assert (context["form"], context["power_lines"], context["power_up"] > 0) == ("powers", lines, size < 2)
         assert _layer(one).epilogue.context["form"] == "octaves"
     found = [*nearly, *exactly]
     check_variants([one.graph for one in found], [one.feeds for one in found], most=2)

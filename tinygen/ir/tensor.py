@@ -36,7 +36,8 @@ class Tensor:
         encoding: what the codes stand for.
         data: the codes, for constants; None for what is computed at run time.
         nested_in: 8-bit weights of another switch, from a sub-array of which `data` can be derived
-            (`nesting.derived_codes`): uint8, of the same rank, at least as large in the first and the last dimension.
+            (`nesting.derived_codes`): uint8, of the same rank, at least as large in the first and the last dimension;
+            `data` itself if other weights can be derived from these.
         code_bits: 4 or 2 if lowering packs codes of at most that many bits into words (`encodings.pack_codes`); 0
             otherwise. The tensor's values do not depend on it.
     """

@@ -20,12 +20,18 @@ from tinygen.ir.tensor import Tensor
 
 
 def nest_weights(network: Network) -> Network:
-    """The same network; `nested_in` of convolution weights holds the 8-bit codes that they can be derived from."""
+    """The same network; `nested_in` of convolution weights holds the 8-bit codes that they can be derived from.
+
+    Those that others are derived from hold themselves, so that a kernel may read what the others read.
+    """
     if not network.is_switchable:
         return network
     parents = [data for switch in network for tensor in _weights(switch.graph) if (data := _parent(tensor)) is not None]
     parents.sort(key=lambda codes: -codes.size)
-    return replace(network, switches=tuple(Switch(one.name, _nested(one.graph, parents)) for one in network))
+    nested = [_nested(one.graph, parents) for one in network]
+    shared = {id(tensor.nested_in) for graph in nested for tensor in graph.tensors.values()}
+    marked = [_marked(graph, shared) for graph in nested]
+    return replace(network, switches=tuple(Switch(one.name, g) for one, g in zip(network, marked, strict=True)))
 
 
 def _weights(graph: Graph) -> Iterator[Tensor]:
@@ -46,6 +52,16 @@ def _nested(graph: Graph, parents: Sequence[np.ndarray]) -> Graph:
         if (parent := _find(tensor, parents)) is not None
     }
     return replace(graph, tensors={**graph.tensors, **found}) if found else graph
+
+
+def _marked(graph: Graph, shared: set[int]) -> Graph:
+    """Weights whose codes others read are nested in themselves."""
+    own = {
+        tensor.name: replace(tensor, nested_in=tensor.data)
+        for tensor in _weights(graph)
+        if tensor.nested_in is None and id(tensor.data) in shared
+    }
+    return replace(graph, tensors={**graph.tensors, **own}) if own else graph
 
 
 def _find(weights: Tensor, parents: Sequence[np.ndarray]) -> np.ndarray | None:

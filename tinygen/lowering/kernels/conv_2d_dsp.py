@@ -144,7 +144,9 @@ def packed_job(job: Job | None) -> Job | None:
     if job is None:
         return None
     few = find_any_code(job.weights)
-    code = few if few is not None and few.bits < 8 else find_byte_code(job.weights) or few
+    # Bytes that other switches read, too, stay as those read them.
+    alone = job.node.input(1).nested_in is None
+    code = few if few is not None and few.bits < 8 else (find_byte_code(job.weights) if alone else None) or few
     if code is None:
         return None
     return replace(job, code=code, stem=f"{job.stem}_{code.name}", headers=(coded_weights.HEADER, *job.headers))

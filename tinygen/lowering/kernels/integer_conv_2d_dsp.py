@@ -127,7 +127,7 @@ def integer_conv_2d_nested_dsp(node: Node) -> Sequence[KernelPlan]:
 
 def _sharing(node: Node, plans: Sequence[KernelPlan]) -> Sequence[KernelPlan]:
     """Plans that mark the constants that they share with other switches."""
-    if node.input(1).nested_in is None:
+    if node.input(1).nested_in is None or node.input(1).nested_in is node.input(1).data:
         return plans
     return [replace(plan, shared_bytes=plan.constants[0].data.nbytes) for plan in plans]
 

@@ -17,16 +17,16 @@ _SHORT = 64
 @kernel(Softmax, name="softmax_s8")
 def softmax_s8(node: Node) -> KernelPlan | None:
     """A table of exponentials, one reciprocal per row."""
-    return _of_codes(node, "softmax_s8", 75.0, 170.0)
+    return _of_codes(node, "softmax_s8", 75.0, 170.0, ("tinygen_math.h",))
 
 
 @kernel(Softmax, name="softmax_s8_shares", family="tinygen")
 def softmax_s8_shares(node: Node) -> KernelPlan | None:
     """The same, without branches on signs and roundings that cannot occur."""
-    return _of_codes(node, "softmax_s8_shares", _ELEMENT, _ROW)
+    return _of_codes(node, "softmax_s8_shares", _ELEMENT, _ROW, ("tinygen_math.h", "tinygen_simd.h"))
 
 
-def _of_codes(node: Node, template: str, element: float, row: float) -> KernelPlan | None:
+def _of_codes(node: Node, template: str, element: float, row: float, headers: tuple[str, ...]) -> KernelPlan | None:
     op = node.op
     assert isinstance(op, Softmax)
     if node.output.is_float:
@@ -40,7 +40,7 @@ def _of_codes(node: Node, template: str, element: float, row: float) -> KernelPl
         context={"rows": rows, "depth": depth, "known": len(table), "short": depth <= _SHORT},
         constants=(Constant("exponentials", table, "exp(-beta * scale * d) with 31 fractional bits"),),
         inplace=((0, 0),),
-        headers=("tinygen_math.h", "tinygen_simd.h"),
+        headers=headers,
         cycles=element * node.output.size + row * rows,
     )
 

@@ -208,7 +208,7 @@ _ELEMENTWISE: Mapping[int, Contract] = {
     _OP.RELU_N1_TO_1: _unary(1, "float32|int8|uint8"),
     _OP.LEAKY_RELU: _unary(2, "float32|int8|uint8|int16"),
     _OP.HARD_SWISH: _unary(1, "float32|int8|uint8", rules.hard_swish_scales),
-    _OP.GELU: _unary(2, "float32|int8|uint8"),
+    _OP.GELU: _unary(3, "float32|int8|uint8"),
     _OP.TANH: _unary(3, "float32|int8|uint8|int16"),
     _OP.LOGISTIC: _unary(3, "float32|int8|uint8|int16", rules.unit_scale),
     _OP.SOFTMAX: Contract(

@@ -379,10 +379,10 @@ def _new_powers(rising: Threshold, sums: FinishedSums) -> Epilogue | None:
         columns |= {f"multiplier{suffix}": line.multiplier, f"offset{suffix}": line.offset}
     context = {
         "form": "powers",
-        "lines": len(found.lines),
-        "first": found.first,
-        "code_bits": found.bits,
-        "up": found.up,
+        "power_lines": len(found.lines),
+        "power_first": found.first,
+        "power_bits": found.bits,
+        "power_up": found.up,
     }
     return _write(context, sums.bias * unit + found.moved, unit, columns)
 
