@@ -17,6 +17,12 @@ def q(net: OnnxNet, y: str, scale: float = 0.0617, zero: int = -7) -> str:
     return net.quantize(y, scale, zero)
 
 
+def resized(net: OnnxNet, x: str, sizes: list[int], where: str, rounding: str) -> str:
+    """Nearest pixels: where an output pixel lies in the input, and how that is rounded."""
+    wanted = net.constant(sizes, "int64")
+    return net.node("Resize", x, "", "", wanted, coordinate_transformation_mode=where, nearest_mode=rounding)
+
+
 IMAGE = (4, 9, 8)
 LAYERS = {
     "uneven pads": (
@@ -197,28 +203,12 @@ LAYERS = {
     "larger by sizes": (
         ("resize_nearest_neighbor",),
         IMAGE,
-        lambda n, x: n.node(
-            "Resize",
-            x,
-            "",
-            "",
-            n.constant([1, 4, 9, 8], "int64"),
-            coordinate_transformation_mode="asymmetric",
-            nearest_mode="floor",
-        ),
+        lambda n, x: resized(n, x, [1, 4, 9, 8], "asymmetric", "floor"),
     ),
     "corners aligned": (
         ("resize_nearest_neighbor",),
         IMAGE,
-        lambda n, x: n.node(
-            "Resize",
-            x,
-            "",
-            "",
-            n.constant([1, 4, 12, 11], "int64"),
-            coordinate_transformation_mode="align_corners",
-            nearest_mode="round_prefer_ceil",
-        ),
+        lambda n, x: resized(n, x, [1, 4, 12, 11], "align_corners", "round_prefer_ceil"),
     ),
     "leaky relu": (("leaky_relu",), IMAGE, lambda n, x: q(n, n.node("LeakyRelu", x, alpha=0.1))),
     "softmax, another scale": (("softmax", "quantize"), (10,), lambda n, x: q(n, n.node("Softmax", x), 0.0041, -128)),
