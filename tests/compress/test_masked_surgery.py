@@ -38,7 +38,7 @@ SIZES = {"1": 8, "4.convolution": 12, "6.convolution": 9}
 
 
 def _trained(kind: str) -> tuple[nn.Sequential, Tensor]:
-    """In double, where sums have no order."""
+    """In double: the order of a sum is seen in the last digits alone."""
     torch.manual_seed(0)
     network = nn.Sequential(
         InputQuant(),
@@ -76,7 +76,8 @@ def test_slim_is_masked(kind: str) -> None:
     for place, before in ((4, "1"), (6, "4.convolution")):
         left = masks[f"{place}.convolution"]
         assert torch.equal(small[place].live, full[place].live[:, left]) and not full[place].live[:, ~left].any()
-        assert torch.equal(small[place].peaks, full[place].peaks[:, left])
+        # How many filters a convolution has decides on some machines in which order it adds.
+        assert torch.allclose(small[place].peaks, full[place].peaks[:, left], rtol=1e-12, atol=0.0)
         assert bool(small[place].live.any())
         if kind != "random":
             given, kept = network[place].predictor, small[place].predictor
