@@ -170,6 +170,15 @@ static inline int8_t tg_saturate_s8(int32_t x)
 #endif
 }
 
+static inline int16_t tg_saturate_s16(int32_t x)
+{
+#if TG_HAVE_DSP
+    return (int16_t)__builtin_arm_ssat(x, 16);
+#else
+    return (int16_t)(x > INT16_MAX ? INT16_MAX : x < INT16_MIN ? INT16_MIN : x);
+#endif
+}
+
 /* x held within 0 .. 2^bits - 1; bits must be a constant. */
 #if TG_HAVE_DSP
 #define tg_saturate_unsigned(x, bits) __builtin_arm_usat(x, bits)

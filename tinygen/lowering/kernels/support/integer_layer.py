@@ -264,7 +264,8 @@ def _new_epilogue(sums: FinishedSums, y: Tensor) -> Epilogue:
         case Threshold():
             return _fused(rising, lows, highs, bias, unit) or _searched(rising, lows, highs, bias, unit)
         case Rescale():
-            return _fused(rising, lows, highs, bias, unit) or rescaled(rising, bias, unit)
+            fitted = _fused(rising, lows, highs, bias, unit) or _halved(rising, lows, highs, bias, unit)
+            return fitted or rescaled(rising, bias, unit)
 
 
 def _write(
@@ -276,7 +277,10 @@ def _write(
 def _saturation(low: int, high: int) -> dict[str, Any]:
     bits = (high + 1).bit_length() - 1
     unsigned = low == 0 and high + 1 == 2**bits
-    return {"low": low, "high": high, "clamped": (low, high) != (-128, 127), "unsigned_bits": bits if unsigned else 0}
+    halves = low < -128 or high > 255
+    clamped = (low, high) != ((-(2**15), 2**15 - 1) if halves else (-128, 127))
+    context = {"low": low, "high": high, "clamped": clamped, "unsigned_bits": bits if unsigned else 0}
+    return context | ({"halves": True} if halves else {})
 
 
 def _fused(
@@ -294,6 +298,26 @@ def _fused(
     if found is None:
         return None
     return fused(rising, found, bias * unit, unit)
+
+
+def _halved(rising: Rescale, lows: np.ndarray, highs: np.ndarray, bias: np.ndarray, unit: int) -> Epilogue | None:
+    """A rescale that rounds halves upwards, in the form `fused`: the offset is half a code and a multiple of the
+    multiplier, which becomes part of the bias. With the multiplier as large as a register allows, the half is a whole
+    number of upper words, so nothing of the product's lower word is needed.
+    """
+    multiplier, shift, offset = (np.array(v, np.int64) for v in (rising.multiplier, rising.shift, rising.offset))
+    if unit > 1 or rising.high >= 2**15 or min(rising.multiplier) <= 0 or min(rising.shift) < 1:
+        return None
+    started, rest = np.divmod(offset - (1 << (shift - 1)), multiplier)
+    up = np.array([31 - m.bit_length() for m in rising.multiplier])
+    total = int(min(min(shift + up) - _WORD, _WORD - 2))
+    up = total + _WORD - shift
+    if any(rest) or total < 1 or min(up) < 0:
+        return None
+    if min(lows + started) < -_NEVER or max(highs + started) > _NEVER:
+        return None
+    found = Fit(multiplier << up, np.full(len(started), 1 << (total - 1)), started, total)
+    return fused(rising, found, bias)
 
 
 def fused(rising: Rescale | Threshold, found: Fit, bias: np.ndarray, unit: int = 1) -> Epilogue:

@@ -46,7 +46,7 @@ def requantization(node: Node, *, channels: int) -> Requantization:
     """Multipliers, shifts, output zero point and clamp of a quantized layer."""
     activation: Activation = getattr(node.op, "activation", Activation.NONE)
     low, high = quantized_activation_range(activation, node.output)
-    function, factors = _scaling(node, low - node.output.zero_point, high - node.output.zero_point)
+    function, factors = scaling(node, low - node.output.zero_point, high - node.output.zero_point)
     per_channel = len(next(iter(factors.values()))) > 1
     context: dict[str, Any] = {
         "output_zero": node.output.zero_point,
@@ -74,7 +74,7 @@ def _literal(value: np.generic) -> str:
     return double_literal(float(value)) if isinstance(value, np.floating) else str(value)
 
 
-def _scaling(node: Node, low: int, high: int) -> tuple[str, dict[str, np.ndarray]]:
+def scaling(node: Node, low: int, high: int) -> tuple[str, dict[str, np.ndarray]]:
     """The C function that scales an accumulator to a result in [low, high], and its arguments per weight scale."""
     rounding, upward = semantics.rounding_of(node)
     if rounding is not Rounding.REAL:
