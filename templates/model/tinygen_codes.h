@@ -171,6 +171,12 @@ TG_SEARCH int32_t tg_search(int32_t x, const int32_t *thresholds, int32_t bits)
     return (int32_t)(at - thresholds);
 }
 
+/* The same where no sum below 0 reaches a threshold: about half of the sums of rectified outputs reach none. */
+static inline int32_t tg_search_signed(int32_t x, const int32_t *thresholds, int32_t bits)
+{
+    return x < 0 ? 0 : tg_search(x, thresholds, bits);
+}
+
 /* How many bits a word has up to its highest one. */
 static inline int32_t tg_length(uint32_t word)
 {
@@ -209,8 +215,8 @@ static inline int32_t tg_zeros(int32_t x)
 
 /*
  * How many rising thresholds x reaches, where they lie as powers of two do, or `each` (1 or 2) between two powers: `place`
- * tells the octave by its length, which counts from `least`. A search through all 2^bits - 1 is faster where a length
- * is no instruction.
+ * tells the octave by its length, which counts from `least`. A search through all 2^bits - 1, the first of which is 0 at
+ * most, is faster where a length is no instruction.
  */
 static inline int32_t tg_octaves(
     int32_t x, uint32_t place, const int32_t *thresholds, int32_t least, int32_t each, int32_t bits)
@@ -225,7 +231,7 @@ static inline int32_t tg_octaves(
     (void)place;
     (void)least;
     (void)each;
-    return tg_search(x, thresholds, bits);
+    return tg_search_signed(x, thresholds, bits);
 #endif
 }
 

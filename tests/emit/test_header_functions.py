@@ -83,6 +83,7 @@ int32_t differing(const uint32_t *x, const uint32_t *w, int32_t count) { return 
 void counts(uint32_t *planes) { tg_counts(planes); }
 int32_t steps(int32_t x, const int32_t *thresholds, int32_t count) { return tg_steps(x, thresholds, count); }
 int32_t search(int32_t x, const int32_t *thresholds, int32_t bits) { return tg_search(x, thresholds, bits); }
+int32_t search_signed(int32_t x, const int32_t *steps, int32_t bits) { return tg_search_signed(x, steps, bits); }
 int32_t power_of_two(int32_t code) { return tg_power_of_two(code); }
 int32_t bit(const uint32_t *words, int32_t index) { return tg_bit(words, index); }
 int32_t rescale(int32_t x, int32_t multiplier, int32_t high, int32_t low, int32_t shift)
@@ -332,6 +333,8 @@ def test_codes_of_accumulators(library: ctypes.CDLL, rng: np.random.Generator) -
         assert [library.steps(x, _pointer(row), count) for x in values] == expected.tolist()
         if count > 1 and count & (count + 1) == 0:
             assert [library.search(x, _pointer(row), count.bit_length()) for x in values] == expected.tolist()
+            moved = [(x - int(row[0]), _pointer(row - row[0]), count.bit_length()) for x in values]
+            assert [library.search_signed(*one) for one in moved] == expected.tolist()
     for x in (-(2**31), -5000, -1, 0, 1, 700, 5000, 2**31 - 1):
         for offset in (-(2**40) - 3, -1, 0, 2**33 + 7):
             wanted = Rescale((-77777,), (offset,), (19,), -7, 100).apply(np.array([x]))[0]

@@ -31,7 +31,7 @@ def times(factor: object, suffix: str = "") -> str:
 
 def minus(amount: int) -> str:
     """` - amount` for use after an operand; "" for 0."""
-    return f" - {amount}" if amount else ""
+    return f" - {amount}" if amount > 0 else f" + {-amount}" if amount else ""
 
 
 def advance(amount: object, name: str) -> str:

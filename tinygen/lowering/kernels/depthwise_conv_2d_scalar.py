@@ -152,6 +152,7 @@ def _plan(job: _Job) -> KernelPlan | None:
             "x_type": ctype(job.copy.dtype),
             "x_size": job.copy.dtype.itemsize,
             "lowest": None if job.copy.values is None else job.copy.lowest,
+            "signed_codes": job.copy.values is not None and job.copy.lowest + job.copy.values.data.size <= 128,
             "levels": job.copy.levels,
             "flips": job.copy.flips,
             "bits": job.copy.bits,

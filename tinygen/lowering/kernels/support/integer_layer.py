@@ -367,10 +367,14 @@ def _scales(rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray) ->
 def _searched(rising: Threshold, lows: np.ndarray, highs: np.ndarray, bias: np.ndarray, unit: int) -> Epilogue:
     """The first form that fits: a guess by octaves, a guess by cells, a comparison with each step."""
     rows = np.clip(np.array(rising.thresholds, np.int64) * unit, -_NEVER - 1, _NEVER)
-    bits = rows.shape[1].bit_length()
+    count, bits = rows.shape[1], rows.shape[1].bit_length()
     ends = lows.astype(np.int64) * unit, highs.astype(np.int64) * unit
-    start = {"bias": bias * unit}
-    octaves = fit_octaves(rows, *ends)
+    # From the first threshold on, so that a sum's sign says whether it reaches any.
+    first = np.clip(rows[:, 0], ends[0], ends[1] + 1)
+    moved, moved_ends = np.minimum(rows - first[:, None], _NEVER), (ends[0] - first, ends[1] - first)
+    near = count > _COMPARED and max(int(np.abs(end).max()) for end in moved_ends) < _NEVER
+    start = {"bias": bias * unit - first if near else bias * unit}
+    octaves = fit_octaves(moved, *moved_ends) if near else None
     if octaves is not None:
         context = {
             "octave_least": octaves.least,
@@ -384,12 +388,14 @@ def _searched(rising: Threshold, lows: np.ndarray, highs: np.ndarray, bias: np.n
     cells = fit_cells(rows, *ends)
     if cells is not None:
         context = {"cell_bits": cells.bits, "cell_shift": cells.shift, "cell_radix": cells.radix}
-        guess = {"multiplier": cells.multiplier, "offset": cells.offset}
-        return _with_table("cells", context, unit, start | guess, {"cells": cells.cells})
-    if rows.shape[1] > _COMPARED:
+        guess = {"bias": bias * unit, "multiplier": cells.multiplier, "offset": cells.offset}
+        return _with_table("cells", context, unit, guess, {"cells": cells.cells})
+    table = moved if near else rows
+    if count > _COMPARED:
         # The binary search needs 2^n - 1 thresholds: ones that are never reached fill the rest.
-        rows = np.pad(rows, ((0, 0), (0, 2**bits - 1 - rows.shape[1])), constant_values=_NEVER)
-    return _with_table("steps", {"steps": rows.shape[1], "step_bits": bits}, unit, start, {"steps": rows})
+        table = np.pad(table, ((0, 0), (0, 2**bits - 1 - count)), constant_values=_NEVER)
+    context = {"steps": count, "step_bits": bits, "search_signed": near}
+    return _with_table("steps", context, unit, start, {"steps": table})
 
 
 def _new_powers(rising: Threshold, sums: FinishedSums) -> Epilogue | None:
