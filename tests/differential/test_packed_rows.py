@@ -252,6 +252,17 @@ def test_taps_outside_that_no_code_stands_for() -> None:
         _check(found, most=1)
 
 
+def test_windows_wider_than_the_input() -> None:
+    """More outputs than the last pair of runs has: of carries alone, of both runs, or of a pair that there is not."""
+    found = [
+        layers.conv("beyond", (1, 2, 5), 22, (4, 5), x=BINARY, w=levels(2, True), y=levels(4)),
+        layers.conv("carried", (2, 6, 10), 2, (1, 5), x=levels(3, True), w=TERNARY, y=levels(8), columns=(0, 4)),
+    ]
+    contexts = [plans(layer.graph)[0].context for layer in found]
+    assert [context["direct"] for context in contexts] == [False, True]
+    _check(found, most=1, cores=())
+
+
 def test_few_bits_are_packed() -> None:
     """Nothing else is chosen for the layers that this is for."""
     pairs = (

@@ -44,6 +44,7 @@ def sums() -> list[Layer]:
     for i, (image, x) in enumerate(large):
         y = (affine(0), INT32, levels(3), BINARY)[i]
         found.append(layers.sum_pool(f"l{i}", image, image[:2], (1, 1), x=x, y=y, seed=i))
+    found.append(layers.sum_pool("border", (4, 7, 3), (5, 5), (1, 2), x=HALF, y=affine(0), same=True))
     return found
 
 
@@ -76,7 +77,7 @@ def test_sums(every: int) -> None:
     for isa in (ESP32C3.isa, M0PLUS.isa, ("c99", "dsp")):
         kernels = [lower(layer.graph, isa=isa).layers[0].kernel.name for layer in found]
         assert sum(name.startswith("summed_pool_2d") for name in kernels) >= 0.8 * len(found)
-    assert _check([*found[:-4:every], *found[-4:]], in_turn=True, **C99) >= 4
+    assert _check([*found[:-5:every], *found[-5:]], in_turn=True, **C99) >= 4
     assert _check(found[1::every], host=False, **ARMV6M) >= 4
 
 

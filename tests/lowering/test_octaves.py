@@ -65,6 +65,12 @@ def test_moved_thresholds() -> None:
     assert 3 < refused < 190
 
 
+def test_more_octaves_than_a_word_has_bits() -> None:
+    """The smallest thresholds are all alike."""
+    row = np.ceil(1e6 * 2.0 ** np.arange(-60, 3)).astype(np.int64)
+    assert fit_octaves(row[None, :], np.array([-REACH]), np.array([10**6])) is None
+
+
 @pytest.mark.parametrize("each", [1, 2])
 def test_thresholds_a_few_accumulators_apart(each: int) -> None:
     """Sums are shifted up, powers begin where the smallest thresholds say; some channels do not reach the largest."""

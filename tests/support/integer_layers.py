@@ -171,6 +171,7 @@ def conv(
     stride: tuple[int, int] = (1, 1),
     dilation: tuple[int, int] = (1, 1),
     same: bool = True,
+    columns: tuple[int, int] | None = None,
     groups: int = 1,
     scaled: bool = False,
     shared: bool = False,
@@ -181,6 +182,7 @@ def conv(
     """A convolution of [H, W, C] with random weights, or the codes given.
 
     Args:
+        columns: padding beside the input, instead of what `same` says.
         scaled: with kernel scales of 8 bits.
         shared: one epilogue for all channels.
         zeros: share of the weights that are set to the code of zero (Ternary, PowerOfTwo, int8).
@@ -198,6 +200,7 @@ def conv(
         "padding": Padding.SAME if same else Padding.VALID,
         "stride": stride,
         "dilation": dilation,
+        "column_padding": columns,
     }
     accumulators = _accumulators(source, constants, IntegerConv2D(**arguments), rng)
     op = IntegerConv2D(**arguments, epilogue=random_epilogue(y, accumulators, rng, shared))

@@ -22,6 +22,8 @@ _ENOUGH = 3
 """Bits of v at the lowest border where sums must be shifted up to have so many."""
 _FINER = 3
 """Bits more that are tried where those are not enough."""
+_MOST_BITS = 30
+"""Bits that a v of int32 is saturated to, at most."""
 _MOST_REACH = 2**30
 _NEVER = 2**31 - 1
 _LARGEST = 2**31 - 2**16
@@ -103,9 +105,9 @@ def _fit_grid(
     (zero, first), (each, up) = grid, shape
     octaves = rows.shape[1] // each
     least = min(int(np.floor(np.log2((first - zero).min() / 2))), _FINEST)
-    if least < 1:
-        return None
     bits = least + octaves
+    if least < 1 or bits > _MOST_BITS:
+        return None
     scale = 2.0**least / (first - zero)
     multiplier = np.zeros(len(rows), np.int64)
     # Channels that reach none of their thresholds, or always all of them, have a constant guess.

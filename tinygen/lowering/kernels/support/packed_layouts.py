@@ -329,8 +329,11 @@ class Layout:
     def direct(self) -> bool:
         """Whether outputs can be made straight from fields, a pair of runs at a time."""
         first, pair = self.grille.first, 2 * self.fields.pixels
-        # What lies before the first output is in the first pair, and there is a whole pair of outputs.
-        return self.grille.stride == self.pieces == 1 and first <= pair <= first + self.task.axes[1].output
+        end = first + self.task.axes[1].output
+        # What lies before the first output is in the first pair, and there is a whole pair of outputs. What the last
+        # pair leaves over is less than one more: outputs beyond that are of windows wider than the input.
+        in_pairs = first <= pair <= end < self.grille.width + pair
+        return self.grille.stride == self.pieces == 1 and in_pairs
 
     @property
     def whole(self) -> bool:
