@@ -5,6 +5,7 @@ Predicted cycles are those of the ESP32-C3's core.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +19,9 @@ from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support import scalar
 from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements, smallest_integers
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
-from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
+from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue, staircase_of
 from tinygen.lowering.kernels.support.scalar import Copy
+from tinygen.lowering.kernels.support.short_products import short_epilogue
 from tinygen.lowering.kernels.support.unpacked import all_unpacked
 from tinygen.lowering.kernels.support.window import window_context, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
@@ -37,7 +39,7 @@ _TAP, _ROLLED_TAP, _LOADED_TAP, _OUTPUT, _COPIED, _BIT, _CHANNEL, _COLUMN = 4.2,
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
+class Job:
     """A layer whose filters have one kernel each.
 
     Attributes:
@@ -47,6 +49,7 @@ class _Job:
         weights: int8 or int16 [O, KH, KW].
         context: template values of how codes are read and written.
         copy: how codes are copied to scratch.
+        short: makes the epilogue of products of 32 bits, if there is one.
     """
 
     node: Node
@@ -57,6 +60,7 @@ class _Job:
     context: dict[str, Any]
     copy: Copy
     stem: str
+    short: Callable[[], Epilogue | None]
     headers: tuple[str, ...] = scalar.HEADERS
 
     @property
@@ -70,10 +74,12 @@ class _Job:
 @kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_scalar", family="tinygen", isa="scalar")
 def depthwise_conv_2d_s8_scalar(node: Node) -> KernelPlan | None:
     """Padded channels are copied one by one; small windows roll down the columns."""
-    return _int8_plan(node)
+    job = int8_job(node)
+    return plan_of(job) if job else None
 
 
-def _int8_plan(node: Node) -> KernelPlan | None:
+def int8_job(node: Node) -> Job | None:
+    """The job of an int8 layer; None where its weights are not known."""
     op = node.op
     assert isinstance(op, DepthwiseConv2D)
     if node.output.dtype != np.int8 or not node.input(1).is_constant:
@@ -85,7 +91,11 @@ def _int8_plan(node: Node) -> KernelPlan | None:
     context = scalar.int8_context(node)
     copy = Copy(node.input(0).zero_point)
     stem = "depthwise_conv_2d_s8_scalar"
-    return _plan(_Job(node, op.geometry(node), op.multiplier(node), ending, weights, context, copy, stem))
+
+    def short() -> Epilogue | None:
+        return short_epilogue(*staircase_of(node, axis=3))
+
+    return Job(node, op.geometry(node), op.multiplier(node), ending, weights, context, copy, stem, short)
 
 
 @kernel(IntegerConv2D, name="integer_conv_2d_depthwise_scalar", family="tinygen", isa="scalar")
@@ -95,7 +105,13 @@ def integer_conv_2d_depthwise_scalar(node: Node) -> KernelPlan | None:
 
 
 def channel_by_channel(node: Node) -> KernelPlan | None:
-    """The plan of an integer layer; None where its filters have several kernels, or its integers more than 16 bits."""
+    """The plan of an integer layer; None where there is no job."""
+    job = integer_job(node)
+    return plan_of(job) if job else None
+
+
+def integer_job(node: Node) -> Job | None:
+    """The job of an integer layer; None where its filters have several kernels, or its integers more than 16 bits."""
     op, x = node.op, node.input(0)
     assert isinstance(op, IntegerConv2D)
     copy = scalar.any_copy_of(x)
@@ -109,13 +125,19 @@ def channel_by_channel(node: Node) -> KernelPlan | None:
     stem = f"depthwise_conv_2d_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_scalar"
     multiplier = len(weights) // x.shape[3]
     headers = ("tinygen_codes.h", *scalar.HEADERS)
-    return _plan(_Job(node, op.geometry(node), multiplier, ending, weights, layer.context, copy, stem, headers))
+
+    def short() -> Epilogue | None:
+        bias = layer.sums.bias + ending.rows[:, 0] - layer.epilogue.rows[:, 0]
+        return short_epilogue(layer.staircase, bias, unsigned_bits=layer.epilogue.context.get("unsigned_bits", 0))
+
+    return Job(node, op.geometry(node), multiplier, ending, weights, layer.context, copy, stem, short, headers)
 
 
 @kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_scalar_unpacked", family="tinygen", isa="scalar")
 def depthwise_conv_2d_s8_scalar_unpacked(node: Node) -> KernelPlan | None:
     """The same with weights of less than 8 bits."""
-    plan = _int8_plan(node)
+    job = int8_job(node)
+    plan = plan_of(job) if job else None
     return all_unpacked(plan) if plan else None
 
 
@@ -126,7 +148,8 @@ def integer_conv_2d_depthwise_scalar_unpacked(node: Node) -> KernelPlan | None:
     return all_unpacked(plan) if plan else None
 
 
-def _plan(job: _Job) -> KernelPlan | None:
+def plan_of(job: Job) -> KernelPlan | None:
+    """The plan; None where not even a row of the window can be written out."""
     rows, columns = job.geometry
     node, filters, channels = job.node, len(job.weights), job.node.input(0).shape[3]
     padded = rows.padded or columns.padded

@@ -72,6 +72,14 @@ class IntegerLayer:
         found = _powers(sums.rising, sums)
         return self if found is None else replace(self, epilogue=found)
 
+    @property
+    def staircase(self) -> Staircase | None:
+        """The law of multi-bit codes that are nearly linear in the sums, without clamps of channels."""
+        rising = self.sums.rising
+        if self.epilogue.context["form"] != "fused" or rising is None or _clamps(rising):
+            return None
+        return _staircase(rising, self.sums.lows, self.sums.highs, self.sums.unit)
+
 
 @dataclass(frozen=True, eq=False)
 class FinishedSums:
@@ -286,18 +294,19 @@ def _saturation(low: int, high: int) -> dict[str, Any]:
 def _fused(
     rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray, bias: np.ndarray, unit: int
 ) -> Epilogue | None:
+    law = _staircase(rising, lows, highs, unit)
+    found = None if law is None else fit(law)
+    return None if found is None else fused(rising, found, bias * unit, unit)
+
+
+def _staircase(rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray, unit: int) -> Staircase | None:
+    """The law without clamps of channels, which are applied to what comes out; None for more codes than a line fits."""
     low, high = rising.code_range
-    if high - low > _FEW:
-        return None
-    real = _scales(rising, lows, highs)
+    real = _scales(rising, lows, highs) if high - low <= _FEW else None
     if real is None:
         return None
-    # Clamps of channels are applied to what comes out.
     unclamped = replace(rising, floor=(), ceiling=()) if isinstance(rising, Rescale) else rising
-    found = fit(Staircase(unclamped.apply, real, lows, highs, low, high, unit))
-    if found is None:
-        return None
-    return fused(rising, found, bias * unit, unit)
+    return Staircase(unclamped.apply, real, lows, highs, low, high, unit)
 
 
 def _halved(rising: Rescale, lows: np.ndarray, highs: np.ndarray, bias: np.ndarray, unit: int) -> Epilogue | None:

@@ -161,16 +161,38 @@ def epilogue(node: Node, *, axis: int, unit: int = 1) -> Epilogue | None:
 _known: OrderedDict[Any, tuple[Any, Epilogue | None]] = OrderedDict()
 
 
-def _epilogue(node: Node, axis: int, unit: int) -> Epilogue | None:
+def _layer_of(node: Node, axis: int, unit: int) -> _Layer:
     bias = folded_bias(node, axis=axis).data.astype(np.int64)
     lows, highs = reachable(node, bias, axis=axis)
     activation: Activation = getattr(node.op, "activation", Activation.NONE)
     low, high = quantized_activation_range(activation, node.output)
-    layer = _Layer(node, activation, *semantics.rounding_of(node), bias, lows, highs, low, high, unit)
+    return _Layer(node, activation, *semantics.rounding_of(node), bias, lows, highs, low, high, unit)
+
+
+def _epilogue(node: Node, axis: int, unit: int) -> Epilogue | None:
+    layer = _layer_of(node, axis, unit)
     found = _fused(layer) or (_stepwise(layer) if layer.largest_live * unit < 2**31 else None)
     if found is None and unit > 1 and layer.largest * unit >= 2**31:
         return None
     return found or _plain(layer)
+
+
+def staircase_of(node: Node, *, axis: int) -> tuple[Staircase | None, np.ndarray]:
+    """The law of an int8 layer for each channel, None where codes may fall as sums rise; and its biases.
+
+    Args:
+        node: with constant weights.
+        axis: the output-channel axis of the weights.
+    """
+    layer = _layer_of(node, axis, 1)
+
+    def codes(accumulators: np.ndarray) -> np.ndarray:
+        return semantics.requantize(node, accumulators, layer.activation)
+
+    if layer.largest_live >= _SMALL or not _rises(layer):
+        return None, layer.bias
+    real = np.broadcast_to(np.array(semantics.real_multipliers(node)), layer.lows.shape)
+    return Staircase(codes, real, layer.lows, layer.highs, layer.low, layer.high), layer.bias
 
 
 def reachable(node: Node, bias: np.ndarray, *, axis: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,80 @@
+"""Depthwise windows of 3x3 down a column, as a Cortex-M0+ computes them; their epilogues in products of 32 bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.differential.test_scalar import M0PLUS, check, depthwise_layers_of_bits, logarithmic
+from tests.differential.test_tuned import window
+from tests.support import integer_layers
+from tests.support.integer_layers import Layer, affine, levels
+from tests.targets.tools import requires_tool
+from tinygen.ir.encodings import Affine
+from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.lowering.kernels.support.requantize import staircase_of
+from tinygen.lowering.kernels.support.short_products import short_epilogue
+from tinygen.lowering.lower import lower
+
+_GCC = (requires_tool("arm-none-eabi-gcc"), pytest.mark.long)
+# One sum, two, three and more: the loop begins with the rest; no border, one of each kind; several images.
+INT8 = [
+    window((1, 4), 2, 0, (3, 3)),
+    window((5, 3), 3, 0, (3, 3), same=False),
+    window((4, 1), 2, 0, (3, 3)),
+    window((8, 5), 3, 0, (3, 3), batch=2),
+]
+
+
+def layers() -> list[Layer]:
+    """Codes of 16 bits, of signed levels, from 0 to 255, of bits, logarithmic ones; two filters a channel."""
+    kinds = [Affine("int16", (1.0,), (0,)), levels(4, True), levels(8), integer_layers.POWERS]
+    found = [
+        integer_layers.conv(
+            f"k{i}",
+            (4 + i, 3, 3),
+            3 * (1 + i % 2),
+            (3, 3),
+            groups=3,
+            x=x,
+            w=(integer_layers.INT8, levels(4, True))[i % 2],
+            y=(affine(3), levels(4))[i // 2],
+            seed=i,
+        )
+        for i, x in enumerate(kinds)
+    ]
+    return [*found, depthwise_layers_of_bits()[0], *logarithmic()]
+
+
+@pytest.mark.parametrize("compiler", ["zig", pytest.param("gcc", marks=_GCC)])
+def test_columns(compiler: str) -> None:
+    cases = [*INT8, *((one.graph, one.feeds) for one in layers())]
+    cases = cases if compiler == "zig" else cases[::3]
+    chosen = [lower(graph, isa=M0PLUS.isa).layers[0].kernel.name.removesuffix("_unpacked") for graph, _ in cases]
+    assert [name for name in chosen if not name.endswith("columns")] == []
+    found = check(cases, isa=M0PLUS.isa, cores=[(M0PLUS, M0PLUS.isa)], part="columns", compiler=compiler)
+    assert found >= len(cases)
+
+
+def test_short_products() -> None:
+    """Every code of every sum, and nothing on the way beyond 32 bits."""
+    found = 0
+    for graph, _ in INT8[1:]:
+        (node,) = (node for node in graph.nodes() if isinstance(node.op, DepthwiseConv2D))
+        law, bias = staircase_of(node, axis=3)
+        ending = short_epilogue(law, bias)
+        if law is None or ending is None:
+            continue
+        found += 1
+        context, columns = ending.context, dict(zip((f.name for f in ending.fields), ending.rows.T, strict=True))
+        bits, shift = context["short_bits"], context["shift"]
+        multiplier = columns.get("multiplier", context["multiplier"])
+        steps = np.linspace(0.0, 1.0, 1 << 14)[:, None]
+        accumulators = np.rint(law.lows + steps * (law.highs - law.lows)).astype(np.int64)
+        sums = accumulators - bias
+        parts = sums * (multiplier >> bits), sums * (multiplier % 2**bits)
+        scaled = columns["bias"] + parts[0] + (parts[1] >> bits)
+        assert all(np.abs(part).max() < 2**31 for part in (*parts, scaled))
+        wanted = np.clip(law.codes(accumulators), law.floor, law.ceiling)
+        assert np.array_equal(np.clip(scaled >> shift, law.floor, law.ceiling), wanted)
+    assert found >= 2

@@ -1,0 +1,58 @@
+"""Depthwise windows of 3x3 on a Cortex-M0+: down a column, codes as words, weights in registers (tinygen_columns.h)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.lowering.kernels.depthwise_conv_2d_scalar import Job, int8_job, integer_job, plan_of
+from tinygen.lowering.kernels.support.unpacked import all_unpacked
+from tinygen.lowering.plan import ON_ARMV6M, KernelPlan, kernel
+
+_HEADER = "tinygen_columns.h"
+_ROW = 16
+"""Bytes of scratch a row: three codes and a sum."""
+_FASTER = 0.65
+"""What a Cortex-M0+ takes, relative to the loops in C."""
+
+
+def by_columns(job: Job | None) -> KernelPlan | None:
+    """The plan of such windows in a Cortex-M0+'s cycles; None for others."""
+    if job is None or any((axis.kernel, axis.stride, axis.dilation) != (3, 1, 1) for axis in job.geometry):
+        return None
+    plan = plan_of(replace(job, ending=job.short() or job.ending, headers=(_HEADER, *job.headers)))
+    return plan and replace(
+        plan,
+        template="depthwise_conv_2d/depthwise_conv_2d_columns.c.j2",
+        stem=f"{plan.stem}_columns",
+        scratch_bytes=_ROW * (plan.context["out_h"] + 2),
+        cycles=_FASTER * ON_ARMV6M * plan.cycles,
+    )
+
+
+@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_columns", family="tinygen", isa="armv6m")
+def depthwise_conv_2d_s8_columns(node: Node) -> KernelPlan | None:
+    """Three columns of a channel in scratch."""
+    return by_columns(int8_job(node))
+
+
+@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_columns_unpacked", family="tinygen", isa="armv6m")
+def depthwise_conv_2d_s8_columns_unpacked(node: Node) -> KernelPlan | None:
+    """The same with weights of less than 8 bits."""
+    plan = by_columns(int8_job(node))
+    return all_unpacked(plan, ON_ARMV6M) if plan else None
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_depthwise_columns", family="tinygen", isa="armv6m")
+def integer_conv_2d_depthwise_columns(node: Node) -> KernelPlan | None:
+    """Weights and activations of up to 16 bits."""
+    return by_columns(integer_job(node))
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_depthwise_columns_unpacked", family="tinygen", isa="armv6m")
+def integer_conv_2d_depthwise_columns_unpacked(node: Node) -> KernelPlan | None:
+    """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
+    plan = by_columns(integer_job(node))
+    return all_unpacked(plan, ON_ARMV6M) if plan else None
