@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pytest
 from ai_edge_litert.schema_py_generated import BuiltinOperator, TensorType
 
 from tests.support.cases import Draw, differential, log_uniform, scale_of
 from tests.support.tflite_builder import ModelSpec, TensorSpec, options
+from tests.support.variants import check_variants
+from tinygen.ir.encodings import Affine
+from tinygen.ir.graph import Graph
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.reduce import Mean
+from tinygen.ir.tensor import Tensor
+from tinygen.lowering.select import choose
 
 
 def reduce_case(draw: Draw, name: str, dtype: str) -> ModelSpec:
@@ -73,3 +82,40 @@ CASES = {
     },
 }
 test_models, test_many, test_on_the_core = differential(CASES)
+
+
+def long_means() -> tuple[list[Graph], list[list[list[np.ndarray]]]]:
+    """Sums of one output, and of several, that leave 16 bits."""
+    rng = np.random.default_rng(1)
+    graphs, feeds = [], []
+    for i, (shape, axes) in enumerate(
+        [((2, 1100), (1,)), ((3, 1031), (1,)), ((1, 20, 30, 5), (1, 2)), ((2, 263, 4), (1,)), ((1, 5, 12), (1,))]
+    ):
+        x = Tensor("x", shape, Affine("int8", (0.05,), (-7,)))
+        out = tuple(size for axis, size in enumerate(shape) if axis not in axes)
+        y = Tensor("y", out, Affine("int8", (0.061 if i % 2 else 0.0123,), (4,)))
+        op = Mean(name="mean", inputs=("x",), outputs=("y",), axes=axes, keep_dims=False)
+        graphs.append(Graph(f"mean{i}", {"x": x, "y": y}, (op,), ("x",), ("y",)))
+        ends = [np.full(shape, code, np.int8) for code in (-128, 127)]
+        feeds.append([[x] for x in (*ends, rng.integers(-128, 128, shape).astype(np.int8))])
+    return graphs, feeds
+
+
+def test_long_means() -> None:
+    graphs, feeds = long_means()
+    assert check_variants(graphs, feeds, isa=("c99",), cores=[]) == len(graphs)
+    some = graphs[::3], feeds[::3]  # a Cortex-M0+ takes whole words
+    assert check_variants(*some, isa=("armv6m",), cores=[]) == 2
+
+
+@pytest.mark.parametrize(
+    ("axes", "tuned"),
+    [((1, 2), True), ((1,), True), ((3,), True), ((2, 3), True), ((1, 3), False), ((0, 1), True)],
+)
+def test_which_means_are_tuned(axes: tuple[int, ...], tuned: bool) -> None:
+    """Those whose axes lie side by side, axes of one element aside."""
+    x, y = (Tensor(name, (1, 6, 5, 8), Affine("int8", (0.05,), (3,))) for name in "xy")
+    op = Mean(name="mean", inputs=("x",), outputs=("y",), axes=axes, keep_dims=False)
+    shape = tuple(size for axis, size in enumerate(x.shape) if axis not in axes)
+    kernel = choose(Node(op, (x,), (replace(y, shape=shape),)), "tinygen", ("c99", "dsp")).kernel
+    assert (kernel.family == "tinygen") == tuned

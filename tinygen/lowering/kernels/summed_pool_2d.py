@@ -27,7 +27,7 @@ from tinygen.lowering.plan import Constant, Field, KernelPlan, kernel
 
 HEADERS = ("tinygen_codes.h", "tinygen_math.h", "tinygen_simd.h", "tinygen_sums.h")
 _HALF = 2**16 - 1
-_FLIP = 128
+FLIP = 128
 """Between signed bytes and unsigned ones, which are summed."""
 _FLAT, _UNIT = 5, 16
 """Taps from which on the slope of an average is one that a staircase may have; by what steeper ones are multiplied."""
@@ -60,35 +60,35 @@ def _outputs(none: float, fused: float, sign: float, rescale: float) -> Mapping[
     return {"none": none, "fused": fused, "sign": sign, "rescale": rescale, "rescale_high": rescale}
 
 
-_RV32 = _Costs(2.0, 1.95, 3.5, _outputs(2.5, 11.0, 5.0, 38.0), 25.0, own=7.0, border=4.0)
-_ARMV6M = _Costs(3.2, 3.2, 6.0, _outputs(5.0, 46.0, 8.0, 115.0), 36.0, own=8.0, border=8.0)
+RV32 = _Costs(2.0, 1.95, 3.5, _outputs(2.5, 11.0, 5.0, 38.0), 25.0, own=7.0, border=4.0)
+ARMV6M = _Costs(3.2, 3.2, 6.0, _outputs(5.0, 46.0, 8.0, 115.0), 36.0, own=8.0, border=8.0)
 
 
 @kernel(IntegerSumPool2D, name="summed_pool_2d", family="tinygen", unless="armv6m", unpacks=True, packs=True)
 def summed_pool_2d(node: Node) -> KernelPlan | None:
     """Any encoding but bits, whose ones are counted."""
-    return _sums(node, _RV32, words=True)
+    return _sums(node, RV32, words=True)
 
 
 @kernel(IntegerSumPool2D, name="summed_pool_2d_armv6m", family="tinygen", isa="armv6m", unpacks=True, packs=True)
 def summed_pool_2d_armv6m(node: Node) -> KernelPlan | None:
     """The same; words of bytes where pixels begin with one."""
-    return _sums(node, _ARMV6M, words=_begin_with_words(node.input(0)))
+    return _sums(node, ARMV6M, words=begin_with_words(node.input(0)))
 
 
 @kernel(AveragePool2D, name="summed_average_pool_2d", family="tinygen", unless="armv6m")
 def summed_average_pool_2d(node: Node) -> KernelPlan | None:
     """int8; borders are divided by multiplication, too, with constants for each number of taps."""
-    return _averages(node, _RV32, words=True)
+    return _averages(node, RV32, words=True)
 
 
 @kernel(AveragePool2D, name="summed_average_pool_2d_armv6m", family="tinygen", isa="armv6m")
 def summed_average_pool_2d_armv6m(node: Node) -> KernelPlan | None:
     """The same; words of bytes where pixels begin with one."""
-    return _averages(node, _ARMV6M, words=_begin_with_words(node.input(0)))
+    return _averages(node, ARMV6M, words=begin_with_words(node.input(0)))
 
 
-def _begin_with_words(x: Tensor) -> bool:
+def begin_with_words(x: Tensor) -> bool:
     """Whether loads of four codes are aligned."""
     return x.code_bits > 0 or x.shape[3] % 4 == 0
 
@@ -109,7 +109,7 @@ def _sums(node: Node, costs: _Costs, *, words: bool) -> KernelPlan | None:
     rows, columns = geometry = op.geometry(node)
     paired = words and _whole_rows(x, columns) > 0 and activations["kind"] in ("plain", "signed_levels")
     scale = 2 if activations["kind"] == "signed_levels" else 1
-    offset = -(activations["offset"] + (_FLIP if x.dtype == np.int8 and not x.code_bits else 0)) if paired else 0
+    offset = -(activations["offset"] + (FLIP if x.dtype == np.int8 and not x.code_bits else 0)) if paired else 0
     if paired and not (rows.padded or columns.padded):
         moved = ending.rows.copy()
         moved[:, 0] += np.where(falling, -1, 1) * offset * taps
@@ -140,41 +140,79 @@ def _sums(node: Node, costs: _Costs, *, words: bool) -> KernelPlan | None:
 
 
 def _averages(node: Node, costs: _Costs, *, words: bool) -> KernelPlan | None:
-    op, x = node.op, node.input(0)
+    op = node.op
     assert isinstance(op, AveragePool2D)
-    rows, columns = geometry = op.geometry(node)
-    taps, padded = rows.kernel * columns.kernel, rows.padded or columns.padded
-    paired = words and _whole_rows(x, columns) > 0
+    geometry = op.geometry(node)
     if node.output.dtype != np.int8:
         return None
-    counts = sorted({a * b for a in _inside(rows) for b in _inside(columns)})
+    counts = sorted({a * b for a in _inside(geometry[0]) for b in _inside(geometry[1])})
     unit = _UNIT if counts[0] < _FLAT else 1
-    divisions = np.zeros((taps, 4), np.int64)
-    for count in counts:
-        found = _division(node, count, unit)
-        if found is None:
-            return None
-        bias = found.moved[0] - (_FLIP * count * unit if paired else 0)
-        divisions[count - 1] = bias, found.multiplier[0], found.offset[0], found.shift
-    names = ("bias", "multiplier", "offset", "shift")
-    fields = tuple(map(Field, names))
-    windows = Constant("windows", divisions.astype(np.int32), "by taps from 1 on: bias and division", fields)
-    low, high = quantized_activation_range(op.activation, node.output)
-    return _plan(
-        node,
-        geometry,
-        "average_pool_s8",
-        {
-            "form": "fused",
-            "unit": unit,
+    found = {count: _division(node, count, unit) for count in counts}
+    bounds = quantized_activation_range(op.activation, node.output)
+    return averages(node, geometry, "average_pool_s8", Divisions(found, unit, bounds), costs, words=words)
+
+
+@dataclass(frozen=True)
+class Divisions:
+    """How sums of windows become codes.
+
+    Attributes:
+        found: by the number of taps inside the input; None where no multiplication does.
+        unit: by what sums are multiplied first.
+        bounds: the least and the largest code.
+        form: of the multiplication: "fused", or "stepwise" with two roundings.
+    """
+
+    found: Mapping[int, Fit | None]
+    unit: int
+    bounds: tuple[int, int]
+    form: str = "fused"
+
+    def context(self) -> dict[str, Any]:
+        """Template values of one code (kernels/requantize.j2)."""
+        low, high = self.bounds
+        return {
+            "form": self.form,
+            "unit": self.unit,
             "low": low,
             "high": high,
             "clamped": low > -128 or high < 127,
             "unsigned_bits": 0,
             "output_zero": 0,
-            "literals": [] if padded else list(names[1:]),
-            **({} if padded else dict(zip(("moved", *names[1:]), divisions[-1].tolist(), strict=True))),
             "y_type": "int8_t",
+        }
+
+
+_NAMES = ("bias", "multiplier", "offset", "shift")
+
+
+def averages(
+    node: Node, geometry: tuple[Axis, Axis], stem: str, divisions: Divisions, costs: _Costs, *, words: bool
+) -> KernelPlan | None:
+    """The plan of int8 averages over windows; None where sums cannot be divided.
+
+    Args:
+        words: loads of four codes are possible.
+    """
+    x, (rows, columns) = node.input(0), geometry
+    taps, padded = rows.kernel * columns.kernel, rows.padded or columns.padded
+    paired = words and _whole_rows(x, columns) > 0
+    table = np.zeros((taps, 4), np.int64)
+    for count, found in divisions.found.items():
+        if found is None:
+            return None
+        bias = found.moved[0] - (FLIP * count * divisions.unit if paired else 0)
+        table[count - 1] = bias, found.multiplier[0], found.offset[0], found.shift
+    fields = tuple(map(Field, _NAMES))
+    windows = Constant("windows", table.astype(np.int32), "by taps from 1 on: bias and division", fields)
+    return _plan(
+        node,
+        geometry,
+        stem,
+        {
+            **divisions.context(),
+            "literals": [] if padded else list(_NAMES[1:]),
+            **({} if padded else dict(zip(("moved", *_NAMES[1:]), table[-1].tolist(), strict=True))),
             "packed_output": False,
             "y_bits": 0,
             "y_step": x.shape[3],
@@ -182,7 +220,7 @@ def _averages(node: Node, costs: _Costs, *, words: bool) -> KernelPlan | None:
             "average": True,
             "activations": {"kind": "plain", "offset": 0, "bits": 0},
             "paired": paired,
-            "scale": unit,
+            "scale": divisions.unit,
             "searched": False,
         },
         (windows,) if padded else (),
