@@ -253,6 +253,67 @@ typedef struct {
 #define TG_ONCE static inline
 #endif
 /* One window and four filters: the first four sums. */
+#if TG_TILE_ARMV6M
+/*
+ * sums[f] += x[i] * w[4 * i + f] for four filters, 4.9 cycles a product: weights, which begin at a multiple of four bytes,
+ * are loaded by the word. Sums are in r8 to r11; r3 counts bytes of codes, to r7 those of whole eights, to r12 all.
+ */
+#define TG_DOT_1X4(name, lx, sx, sw) \
+    TG_ASSEMBLY void name( \
+        int32_t *sums __attribute__((unused)), \
+        const void *x __attribute__((unused)), \
+        const void *w __attribute__((unused)), \
+        int32_t length __attribute__((unused))) \
+    { \
+        __asm__ volatile( \
+            ".syntax unified\n\t" \
+            ".macro tg_last sum\n\tmuls r5, r4, r5\n\tadd \\sum, r5\n\t.endm\n\t" \
+            ".macro tg_other sum\n\tmuls r6, r4, r6\n\tadd \\sum, r6\n\t.endm\n\t" \
+            ".macro tg_tap at\n\t" \
+            "ldrs" lx " r4, [r1, r3]\n\tadds r3, #" sx "\n\tldr r5, [r2, #4*" sw "*\\at]\n\t" \
+            ".if " sw " == 1\n\t" \
+            "sxtb r6, r5\n\ttg_other r8\n\tlsls r6, r5, #16\n\tasrs r6, r6, #24\n\ttg_other r9\n\t" \
+            "lsls r6, r5, #8\n\tasrs r6, r6, #24\n\ttg_other r10\n\tasrs r5, r5, #24\n\ttg_last r11\n\t" \
+            ".else\n\t" \
+            "sxth r6, r5\n\ttg_other r8\n\tasrs r5, r5, #16\n\ttg_last r9\n\tldr r5, [r2, #4*" sw "*\\at+4]\n\t" \
+            "sxth r6, r5\n\ttg_other r10\n\tasrs r5, r5, #16\n\ttg_last r11\n\t" \
+            ".endif\n\t" \
+            ".endm\n\t" \
+            "push {r4, r5, r6, r7, lr}\n\t" \
+            "mov r4, r8\n\tmov r5, r9\n\tmov r6, r10\n\tmov r7, r11\n\tpush {r4, r5, r6, r7}\n\t" \
+            "mov r12, r3\n\tmovs r7, #8*" sx "-1\n\tbics r3, r3, r7\n\tmov r7, r3\n\tmovs r3, #0\n\t" \
+            "mov r8, r3\n\tmov r9, r3\n\tmov r10, r3\n\tmov r11, r3\n\tcmp r7, #0\n\tbne 1f\n\tb 2f\n" \
+            "1:\n\t" \
+            "tg_tap 0\n\ttg_tap 1\n\ttg_tap 2\n\ttg_tap 3\n\ttg_tap 4\n\ttg_tap 5\n\ttg_tap 6\n\ttg_tap 7\n\t" \
+            "adds r2, #32*" sw "\n\tcmp r3, r7\n\tbeq 2f\n\tb 1b\n" \
+            "2:\n\t" \
+            "cmp r3, r12\n\tbeq 3f\n\ttg_tap 0\n\tadds r2, #4*" sw "\n\tb 2b\n" \
+            "3:\n\t" \
+            "ldmia r0!, {r4, r5, r6, r7}\n\tsubs r0, #16\n\t" \
+            "add r4, r8\n\tadd r5, r9\n\tadd r6, r10\n\tadd r7, r11\n\tstmia r0!, {r4, r5, r6, r7}\n\t" \
+            "pop {r4, r5, r6, r7}\n\tmov r8, r4\n\tmov r9, r5\n\tmov r10, r6\n\tmov r11, r7\n\t" \
+            "pop {r4, r5, r6, r7, pc}\n\t" \
+            ".purgem tg_tap\n\t.purgem tg_last\n\t.purgem tg_other" \
+            : \
+            : \
+            : "memory"); \
+    }
+
+#define TG_TILE_1X4_(name, X, W, lx, sx, lw, sw) \
+    TG_DOT_1X4(name##_dot, lx, sx, sw) \
+    TG_ONCE void name(tg_tile *tile) \
+    { \
+        const int8_t *x = tile->x[0]; \
+        const W *w = tile->w; \
+        const int32_t length = tile->eights + tile->rest; \
+        for (int32_t i = 0; i < 4; i++) { \
+            tile->sums[i] = 0; \
+        } \
+        for (int32_t row = tile->rows; row > 0; row--, x += length + tile->skip, w += 4 * length / (int32_t)sizeof(X)) { \
+            name##_dot(tile->sums, x, w, length); \
+        } \
+    }
+#else
 #define TG_TILE_1X4_(name, X, W, lx, sx, lw, sw) \
     TG_ONCE void name(tg_tile *tile) \
     { \
@@ -279,6 +340,7 @@ typedef struct {
             tile->sums[i] = sums[i]; \
         } \
     }
+#endif
 
 /* Lists of arguments are expanded before they are counted. */
 #define TG_DOT_4X4(...) TG_DOT_4X4_(__VA_ARGS__)

@@ -1,16 +1,16 @@
-"""Depthwise windows of 3x3 down a column, as a Cortex-M0+ computes them; their epilogues in products of 32 bits."""
+"""Assembly of a Cortex-M0+: depthwise windows of 3x3 down a column, one window by four filters; short epilogues."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tests.differential.test_scalar import M0PLUS, check, depthwise_layers_of_bits, logarithmic
+from tests.differential.test_scalar import M0PLUS, check, check_layers, depthwise_layers_of_bits, logarithmic
 from tests.differential.test_tuned import window
 from tests.support import integer_layers
 from tests.support.integer_layers import Layer, affine, levels
 from tests.targets.tools import requires_tool
-from tinygen.ir.encodings import Affine
+from tinygen.ir.encodings import Affine, Codebook
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.lowering.kernels.support.requantize import staircase_of
 from tinygen.lowering.kernels.support.short_products import short_epilogue
@@ -54,6 +54,29 @@ def test_columns(compiler: str) -> None:
     assert [name for name in chosen if not name.endswith("columns")] == []
     found = check(cases, isa=M0PLUS.isa, cores=[(M0PLUS, M0PLUS.isa)], part="columns", compiler=compiler)
     assert found >= len(cases)
+
+
+def dense() -> list[Layer]:
+    """Bytes and halves, each with each; fewer taps than eight, whole eights, some beyond; least weights and codes."""
+    halves = Codebook((1.0,), table=(-32768, -300, 1, 32767))
+    kinds = [
+        (affine(3), integer_layers.INT8, 7),
+        (affine(-128), levels(8, True), 24),
+        (Affine("int16", (1.0,), (0,)), integer_layers.INT8, 13),
+        (affine(3), halves, 9),
+        (integer_layers.POWERS, halves, 8),
+    ]
+    return [
+        integer_layers.dense(f"t{i}", (depth,), 5, x=x, w=w, y=affine(3), seed=i)
+        for i, (x, w, depth) in enumerate(kinds)
+    ]
+
+
+@pytest.mark.parametrize("compiler", ["zig", pytest.param("gcc", marks=_GCC)])
+def test_one_window(compiler: str) -> None:
+    """Weights by the word: signed bytes, halves."""
+    part = "integer_fully_connected_scalar"
+    assert check_layers(dense(), isa=M0PLUS.isa, cores=[(M0PLUS, M0PLUS.isa)], part=part, compiler=compiler) >= 4
 
 
 def test_short_products() -> None:
