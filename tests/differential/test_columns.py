@@ -10,10 +10,13 @@ from tests.differential.test_tuned import window
 from tests.support import integer_layers
 from tests.support.integer_layers import Layer, affine, levels
 from tests.targets.tools import requires_tool
+from tinygen.bench.lowbit import spreading_epilogue
 from tinygen.ir.encodings import Affine, Codebook
-from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops import integer_mac
+from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.requantize import staircase_of
 from tinygen.lowering.kernels.support.short_products import short_epilogue
+from tinygen.lowering.kernels.support.staircase import Staircase
 from tinygen.lowering.lower import lower
 
 _GCC = (requires_tool("arm-none-eabi-gcc"), pytest.mark.long)
@@ -79,12 +82,23 @@ def test_one_window(compiler: str) -> None:
     assert check_layers(dense(), isa=M0PLUS.isa, cores=[(M0PLUS, M0PLUS.isa)], part=part, compiler=compiler) >= 4
 
 
+def laws() -> list[tuple[Staircase | None, np.ndarray]]:
+    """Of layers with large sums, and of small ones, whose multipliers have as many bits as there are."""
+    found = [staircase_of(next(iter(graph.nodes())), axis=3) for graph, _ in INT8]
+    for bits in (2, 4):
+        x, w = levels(bits), levels(bits, True)
+        (node,) = integer_layers.conv("s", (5, 5, 4), 4, (3, 3), groups=4, x=x, w=w, y=x).graph.nodes()
+        flat = integer_mac.weight_integers(node).reshape(4, -1).astype(float)
+        layer = integer_layer(node, spreading_epilogue(x, flat, np.random.default_rng(bits)))
+        assert layer is not None
+        found.append((layer.staircase, layer.sums.bias))
+    return found
+
+
 def test_short_products() -> None:
     """Every code of every sum, and nothing on the way beyond 32 bits."""
     found = 0
-    for graph, _ in INT8[1:]:
-        (node,) = (node for node in graph.nodes() if isinstance(node.op, DepthwiseConv2D))
-        law, bias = staircase_of(node, axis=3)
+    for law, bias in laws():
         ending = short_epilogue(law, bias)
         if law is None or ending is None:
             continue
@@ -97,7 +111,7 @@ def test_short_products() -> None:
         sums = accumulators - bias
         parts = sums * (multiplier >> bits), sums * (multiplier % 2**bits)
         scaled = columns["bias"] + parts[0] + (parts[1] >> bits)
-        assert all(np.abs(part).max() < 2**31 for part in (*parts, scaled))
+        assert all(np.abs(part).max() < 2**31 for part in (*parts, scaled, columns["bias"], np.array(multiplier)))
         wanted = np.clip(law.codes(accumulators), law.floor, law.ceiling)
         assert np.array_equal(np.clip(scaled >> shift, law.floor, law.ceiling), wanted)
-    assert found >= 2
+    assert found >= 5

@@ -61,7 +61,7 @@ def short_epilogue(staircase: Staircase | None, bias: np.ndarray, *, unsigned_bi
 def _fit(staircase: Staircase, bias: np.ndarray) -> _Short | None:
     lows, highs = staircase.lows - bias, staircase.highs - bias
     reach = np.maximum(np.abs(lows), np.abs(highs)).astype(np.int64)
-    bits = _WORD - int(reach.max()).bit_length()
+    bits = min(_WORD - int(reach.max()).bit_length(), _WORD // 2)
     if bits < 1 or not float(staircase.real.min()) > 0.0:
         return None
     shift = min(int(np.floor(bits - np.log2(float(staircase.real.max())))) - 1, _MOST_SHIFT)
