@@ -3,7 +3,8 @@
 PYTHON ?= python3.13 python3.12 python3.11 python3.14 python3 python
 VENV := .venv
 BIN := $(VENV)/bin
-JOBS ?= 2
+# One more than two cores: some tests wait for a device to answer.
+JOBS ?= 3
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 .PHONY: demo wakeword classify test test-long mutants lint docs figures wheel-test clean

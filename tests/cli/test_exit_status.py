@@ -44,7 +44,7 @@ def test_what_ends_a_command(
     def app(*arguments: object, **options: object) -> None:
         raise raised
 
-    monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr(cli, "_command", lambda: app)
     assert status("boards") == expected
     assert "Traceback" not in capsys.readouterr().err
 

@@ -113,9 +113,9 @@ def test_a_device_that_is_reset_or_misses_a_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It goes on with the input that it was at."""
-    monkeypatch.setattr(client, "_REPLY_SECONDS", 1.0)
+    monkeypatch.setattr(client, "_REPLY_SECONDS", 0.4)
     device = FaultyDevice([elf(folder)], command, (4, 9), fault)
-    report = run(folder, inputs, device, infer_seconds=1.0)
+    report = run(folder, inputs, device, infer_seconds=0.4)
     assert_rows_are_right(report, right)
     assert statuses(report)["results"] == statuses(report)["bit-exact"] == "passed"
 

@@ -17,6 +17,7 @@ from tinygen.builds.arrays import Samples, load_samples
 from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_model
 from tinygen.frontends.tflite import read_tflite
+from tinygen.hil import client as hil_client
 from tinygen.hil.client import DeviceClient
 from tinygen.hil.device import open_device
 from tinygen.hil.exchange import RefusedError
@@ -159,8 +160,12 @@ def test_many_inferences_by_one_command(folder: Path) -> None:
         ("tg-reset", misses_the_command),
     ],
 )
-def test_nothing_is_lost_or_done_twice(folder: Path, command: str, fault: Callable[[FaultyDevice], bool]) -> None:
+def test_nothing_is_lost_or_done_twice(
+    folder: Path, command: str, fault: Callable[[FaultyDevice], bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A device that restarts, or misses a command: what was kept is made again from the inputs."""
+    if fault is misses_the_command:
+        monkeypatch.setattr(hil_client, "_REPLY_SECONDS", 0.4)
     samples = slow_frames(5)
     line = FaultyDevice([folder / "firmware.elf"], command, [1, 4], fault)
     client = DeviceClient(line, infer_seconds=2.0)
@@ -335,7 +340,7 @@ def test_a_reply_that_is_lost_does_not_make_two_steps_of_one(folder: Path) -> No
             super().write(data)
 
     written: list[bytes] = []
-    client = DeviceClient(Recording([folder / "firmware.elf"], "tg-run", [2], loses_the_reply), infer_seconds=2.0)
+    client = DeviceClient(Recording([folder / "firmware.elf"], "tg-run", [2], loses_the_reply), infer_seconds=0.6)
     outputs = [client.infer([sample[0].tobytes()], keep=True).outputs[0] for sample in samples]
     client.close()
     np.testing.assert_array_equal([np.frombuffer(y, np.int8) for y in outputs], np.concatenate(law(samples)))

@@ -6,9 +6,12 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 
 from rich.text import Text
+from typer.main import get_command
 
 from tinygen.cli.app import app
 from tinygen.cli.console import errors
@@ -33,7 +36,7 @@ def _main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         try:
-            app(arguments, prog_name="tinygen")
+            _command()(arguments, prog_name="tinygen")
         finally:
             sys.stdout.flush()
     except TinygenError as error:
@@ -65,6 +68,12 @@ def _main() -> None:
             traceback.print_exc()
         _report_defect(error)
         sys.exit(70)
+
+
+@cache
+def _command() -> Callable[..., object]:
+    """All verbs with their options; made once, also where a program calls `main` again and again."""
+    return get_command(app)
 
 
 def _drop_output() -> None:
