@@ -10,6 +10,7 @@ import pytest
 
 import tinygen as package
 from tests.support.command import tinygen as call
+from tests.support.gated import Gated, gated_conv
 from tests.support.gates import exits
 from tests.support.integer_layers import TERNARY, affine, levels
 from tests.support.switchable import random_inputs, small_graph, small_network
@@ -130,6 +131,17 @@ def test_more_flash_is_never_slower(tmp_path: Path) -> None:
         measured = content["flash_budget"]["cycles_predicted"]
         assert last is None or (measured <= last[0] and cycles(manifest) <= 1.003 * last[1])
         last = measured, cycles(manifest)
+
+
+@pytest.mark.long
+def test_never_slower_than_without_a_limit(tmp_path: Path) -> None:
+    """No kernel by name mixes the weights of experts filter by filter."""
+    network = Network.of(gated_conv(Gated(name="net", image=(6, 7, 12), filters=24, live=(0, 8), experts=3)))
+    plain = build(MemoryModel(network, "net"), tmp_path / "plain", BuildOptions(board="esp32c3")).manifest
+    assert plain.flash_bytes is not None
+    report = limited(network, tmp_path / "limited", plain.flash_bytes, board="esp32c3")
+    check(report, plain.flash_bytes)
+    assert cycles(report.manifest) <= cycles(plain)
 
 
 @pytest.mark.long

@@ -26,7 +26,7 @@ from tinygen.ir.network import Network
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.branches import CHOOSING, family_within, named_branch
 from tinygen.lowering.costs import has_branches
-from tinygen.lowering.flash_choice import Option, Point, Way, fitting, frontier, shortlist
+from tinygen.lowering.flash_choice import Option, Point, Way, cycles_at_worst, fitting, frontier, shortlist
 from tinygen.lowering.fuse import fuse
 from tinygen.lowering.layers import Layer, all_layers
 from tinygen.lowering.lower import layer_of
@@ -182,19 +182,56 @@ class _Search:
         best, sizes = fitting(points, self.limit, bytes_of, _LINKS)
         if best < 0:
             raise self._misfit(points[0], options, sizes.get(0))
-        if self.inside != best:
-            made[best] = self._compiled(self._kernels(points[best], options))
-        found = made[best]
+        point = FlashPoint(sizes[best], points[best].cycles)
+        kernels = self._kernels(points[best], options)
+        usual = self._faster_without_limit(point, kernels)
+        if usual is not None:
+            found, point = usual
+        else:
+            found = made[best] if self.inside == best else self._compiled(kernels)
         together = self.maker.together(found.program, found.emitted)
-        manifest = replace(found.manifest, network=together, flash_budget=self._entry(points, best, found, sizes))
-        return replace(found, manifest=manifest)
+        curve = self._curve(points, sizes[best] - points[best].flash_bytes, best, point)
+        budget = FlashBudget(self.limit, len(sizes), point.cycles_predicted, curve)
+        return replace(found, manifest=replace(found.manifest, network=together, flash_budget=budget))
 
-    def _entry(self, points: Sequence[Point], best: int, found: Compiled, sizes: Mapping[int, int]) -> FlashBudget:
-        # The bytes outside the measured parts are nearly equal for all choices.
-        rest = found.result.flash_bytes - points[best].flash_bytes
-        kept = {*range(0, len(points), -(-len(points) // _CURVE)), best, len(points) - 1}
-        curve = tuple(FlashPoint(points[i].flash_bytes + rest, points[i].cycles) for i in sorted(kept))
-        return FlashBudget(self.limit, len(sizes), points[best].cycles, curve)
+    def _faster_without_limit(self, than: FlashPoint, kernels: Kernels) -> tuple[Compiled, FlashPoint] | None:
+        """The firmware of a build without a limit, if it fits the limit and is faster.
+
+        Sizes of choices are estimated, and no kernel by name mixes the weights of experts filter by filter.
+
+        Args:
+            than: the choice that was found.
+            kernels: its.
+        """
+        program = self.maker.lowered(self.streaming)
+        if kernels == [{_name_of(one): one.step.kernel.name for one in all_layers(each)} for each in program.programs]:
+            return None
+        try:
+            found = self._compiled(None)
+        except FitError:
+            return None
+        if found.result.flash_bytes > self.limit:
+            return None
+        ways = {(layer.switch, layer.name): layer.way for layer in self.layers}
+        cycles = self._cycles(found)
+        total = cycles_at_worst([ways.get(key, ()) for key in cycles], list(cycles.values()))
+        return (found, FlashPoint(found.result.flash_bytes, total)) if total < than.cycles_predicted else None
+
+    @staticmethod
+    def _curve(points: Sequence[Point], rest: int, best: int, chosen: FlashPoint) -> tuple[FlashPoint, ...]:
+        """Bytes and cycles of the points, or some of them, and of what was chosen.
+
+        Args:
+            rest: bytes outside the measured parts, which are nearly equal for all choices.
+            best: the fastest point that fits.
+            chosen: that point, or the firmware of a build without a limit.
+        """
+        some = sorted({*range(0, len(points), -(-len(points) // _CURVE)), best, len(points) - 1})
+        found = [FlashPoint(points[i].flash_bytes + rest, points[i].cycles) for i in some]
+        size, cycles = chosen.flash_bytes, chosen.cycles_predicted
+        smaller = [one for one in found if one.flash_bytes < size and one.cycles_predicted > cycles]
+        faster = [one for one in found if one.flash_bytes > size and one.cycles_predicted < cycles]
+        return (*smaller, chosen, *faster)
 
     def _options(self, index: int) -> list[Option]:
         found = (self.measured.options.get((index, which)) for which in range(len(self.layers[index].kernels)))
@@ -315,7 +352,7 @@ class _Search:
             excess = error.excess.get("FLASH")
             return None if excess is None else self.maker.board.flash_bytes + excess
 
-    def _compiled(self, kernels: Kernels) -> Compiled:
+    def _compiled(self, kernels: Kernels | None) -> Compiled:
         self.inside = -1
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
