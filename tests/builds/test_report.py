@@ -43,14 +43,22 @@ def test_arena_and_its_bound(arena: int, optimal: bool, order: Ordering, text: s
 
 
 def test_plain_layers() -> None:
-    """Those with weights that no tuned kernel computes; none where plain loops were asked for."""
-    kinds = (("first", "conv_2d_s8_dsp_rows", 90), ("second", "integer_conv_2d", 1200), ("third", "reshape", 0))
+    """Those with weights that no tuned kernel computes, and others that take 1 % of the cycles and do not only copy;
+    none where plain loops were asked for.
+    """
+    kinds = (
+        ("first", "conv_2d_s8_dsp_rows", 90),
+        ("second", "integer_conv_2d", 1200),
+        ("third", "mean", 0),
+        ("fourth", "pad", 0),
+        ("fifth", "prelu", 0),
+    )
     layers = [SimpleNamespace(name=name, kernel=kernel, macs=macs) for name, kernel, macs in kinds]
-    profile = SimpleNamespace(layers=[SimpleNamespace(cycles_predicted=n) for n in (100, 9876, 5)])
+    profile = SimpleNamespace(layers=[SimpleNamespace(cycles_predicted=n) for n in (100, 9876, 5, 4000, 400)])
 
     def text(**more: Any) -> str:
         return plain_text(cast(Manifest, SimpleNamespace(**{"layers": layers, "kernels": "tinygen", **more})))
 
     assert text(profile=None) == "second (1,200 MAC)"
-    assert text(profile=profile) == "second (9,876 cycles)"
+    assert text(profile=profile) == "second (9,876 cycles), fifth (400 cycles)"
     assert text(profile=profile, kernels="reference") == ""

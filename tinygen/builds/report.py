@@ -20,6 +20,8 @@ from tinygen.builds.pages import COLOURS, page_environment
 from tinygen.ir.ops.mix_weights import MixWeights
 from tinygen.targets.cycles.interval import percent
 
+_NOTABLE = 0.01
+"""Share of all cycles from which on a layer without weights is named if it runs in plain loops."""
 _WIDTH, _LEFT, _TOP, _PLOT = 1000, 70, 10, 300
 
 
@@ -88,19 +90,23 @@ def mixing_text(m: ProgramEntry) -> str:
 
 
 def plain_text(m: Manifest) -> str:
-    """Layers with weights that run in plain loops, and their predicted cycles where known; "" where none need to."""
+    """Layers that run in plain loops, and their predicted cycles where known: those with weights, and those without
+    that take a share of the cycles worth a look; "" where none do.
+    """
     # Commands that show no build need not load the kernels.
     from tinygen.lowering.plan import registered_kernels
     from tinygen.lowering.select import Family
 
     if m.kernels == Family.REFERENCE:
         return ""
-    plain = {kernel.name for kernel in registered_kernels() if kernel.family == Family.REFERENCE}
-    counts = m.profile.layers if m.profile else ()
+    plain = {kernel.name for kernel in registered_kernels() if kernel.family == Family.REFERENCE and not kernel.moves}
+    counts = [layer.cycles_predicted for layer in m.profile.layers] if m.profile else []
+    least = _NOTABLE * sum(counts)
     found = []
     for index, layer in enumerate(m.layers):
-        if layer.macs and layer.kernel in plain:
-            cost = f"{counts[index].cycles_predicted:,} cycles" if index < len(counts) else f"{layer.macs:,} MAC"
+        cycles = counts[index] if index < len(counts) else None
+        if layer.kernel in plain and (layer.macs or (cycles or 0) > least):
+            cost = f"{layer.macs:,} MAC" if cycles is None else f"{cycles:,} cycles"
             found.append(f"{layer.name} ({cost})")
     return ", ".join(found)
 

@@ -140,6 +140,7 @@ class Kernel:
         unless: an instruction set for which there is a better form of this kernel; "" for none.
         is_sparse: it skips zero weights, and stores the positions of the others.
         unpacks, packs: it reads, and writes, packed codes of 4 and 2 bits (`Tensor.code_bits`).
+        moves: it copies elements, or looks each up in a table: there is nothing to tune.
     """
 
     name: str
@@ -152,6 +153,7 @@ class Kernel:
     is_sparse: bool = False
     unpacks: bool = False
     packs: bool = False
+    moves: bool = False
 
     def suits(self, isa: Collection[str]) -> bool:
         """Whether it is for a core with these instruction sets."""
@@ -182,6 +184,7 @@ class Traits(TypedDict, total=False):
     is_sparse: bool
     unpacks: bool
     packs: bool
+    moves: bool
 
 
 def kernel(op: type[Op], *, name: str, **traits: Unpack[Traits]) -> Callable[[PlanFunction], PlanFunction]:

@@ -50,7 +50,7 @@ def _gather(node: Node) -> KernelPlan:
 
 
 for _op in (StridedSlice, Transpose, Split, Unpack):
-    kernel(_op, name=_op.KIND)(_gather)
+    kernel(_op, name=_op.KIND, moves=True)(_gather)
 
 
 def _concatenation(node: Node) -> KernelPlan:
@@ -71,8 +71,8 @@ def _concatenation(node: Node) -> KernelPlan:
     )
 
 
-kernel(Concatenation, name="concatenation")(_concatenation)
-kernel(Pack, name="pack")(_concatenation)
+kernel(Concatenation, name="concatenation", moves=True)(_concatenation)
+kernel(Pack, name="pack", moves=True)(_concatenation)
 
 
 def _literal(value: int | float, dtype: np.dtype) -> str:
@@ -82,7 +82,7 @@ def _literal(value: int | float, dtype: np.dtype) -> str:
     return "INT64_MIN" if value == -(2**63) else str(int(value))
 
 
-@kernel(Pad, name="pad")
+@kernel(Pad, name="pad", moves=True)
 def pad(node: Node) -> KernelPlan | None:
     """Fill, then copy rows."""
     op, x, output = node.op, node.input(0), node.output
@@ -108,7 +108,7 @@ def pad(node: Node) -> KernelPlan | None:
     )
 
 
-@kernel(MirrorPad, name="mirror_pad")
+@kernel(MirrorPad, name="mirror_pad", moves=True)
 def mirror_pad(node: Node) -> KernelPlan | None:
     """A table of input offsets per dimension."""
     op, x, output = node.op, node.input(0), node.output

@@ -7,14 +7,14 @@ from tinygen.ir.ops.reshape import Reshape
 from tinygen.lowering.plan import KernelPlan, kernel
 
 
-@kernel(Reshape, name="alias")
+@kernel(Reshape, name="alias", moves=True)
 def alias(node: Node) -> KernelPlan | None:
     if node.input(0).is_constant:
         return None
     return KernelPlan(template="", inplace=((0, 0),))
 
 
-@kernel(Reshape, name="reshape_constant")
+@kernel(Reshape, name="reshape_constant", moves=True)
 def reshape_constant(node: Node) -> KernelPlan | None:
     """One part, laid beside nothing."""
     if not node.input(0).is_constant:

@@ -20,7 +20,7 @@ def _sizes(node: Node) -> dict[str, Any]:
     return {"batch": batch, "in_h": in_h, "in_w": in_w, "channels": channels, "out_h": out_h, "out_w": out_w}
 
 
-@kernel(ResizeNearestNeighbor, name="resize_nearest_neighbor")
+@kernel(ResizeNearestNeighbor, name="resize_nearest_neighbor", moves=True)
 def nearest(node: Node) -> KernelPlan | None:
     """Copies pixels; row and column tables."""
     op = node.op
@@ -63,7 +63,8 @@ def bilinear(node: Node) -> KernelPlan | None:
             Constant("down", down.astype(weights)),
             Constant("across", across.astype(weights)),
         ),
-        cycles=15.0 * node.output.size,
+        headers=("tinygen_math.h", "tinygen_simd.h"),
+        cycles=(15.0 if real else 12.5) * node.output.size,
     )
 
 

@@ -7,7 +7,7 @@ from tinygen.ir.ops.rows import CopyRows, JoinRows, RowWindow
 from tinygen.lowering.plan import KernelPlan, kernel
 
 
-@kernel(RowWindow, name="row_window")
+@kernel(RowWindow, name="row_window", moves=True)
 def row_window(node: Node) -> KernelPlan | None:
     op = node.op
     assert isinstance(op, RowWindow)
@@ -15,7 +15,7 @@ def row_window(node: Node) -> KernelPlan | None:
     return KernelPlan(template="", inplace=((0, 0),), view_offset=op.first * row_bytes)
 
 
-@kernel(JoinRows, name="join_rows")
+@kernel(JoinRows, name="join_rows", moves=True)
 def join_rows(node: Node) -> KernelPlan | None:
     offsets = [0]
     for index in range(len(node.inputs) - 1):
@@ -24,7 +24,7 @@ def join_rows(node: Node) -> KernelPlan | None:
     return KernelPlan(template="", inplace=pairs, part_offsets=tuple(offsets))
 
 
-@kernel(CopyRows, name="copy_rows")
+@kernel(CopyRows, name="copy_rows", moves=True)
 def copy_rows(node: Node) -> KernelPlan | None:
     # Of the C array: bits lie packed in words.
     element = node.output.memory_dtype
