@@ -13,6 +13,7 @@ import tinygen.bench.lowbit
 import tinygen.bench.lowbit_networks
 import tinygen.bench.mobilenet
 import tinygen.bench.models
+import tinygen.bench.operators
 import tinygen.bench.pairs
 import tinygen.bench.pruned
 import tinygen.bench.sparse

@@ -1,0 +1,26 @@
+"""Suite `operators`: what runs in plain loops is what the pages say."""
+
+from __future__ import annotations
+
+import pytest
+
+from tinygen.bench.operators import cases
+from tinygen.bench.suites import SuiteOptions
+from tinygen.frontends.load import load_model
+from tinygen.lowering.select import choose
+
+_PLAIN = {"bilinear_int8", "prelu_int8", "maximum_int8", "sum_int16", "max_pool_int16", "transposed_int16"}
+
+
+@pytest.mark.parametrize(
+    ("isa", "also"),
+    [(("dsp",), set()), (("scalar", "rv32"), set()), (("scalar", "armv6m"), {"largest_of_image_int8"})],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
+)
+def test_plain_loops(isa: tuple[str, ...], also: set[str]) -> None:
+    found = set()
+    for case in cases(SuiteOptions()).cases:
+        kernel = choose(next(iter(load_model(case.model).nodes())), "compact", ("c99", *isa)).kernel
+        if kernel.family == "reference" and not kernel.moves:
+            found.add(case.name)
+    assert found == _PLAIN | also
