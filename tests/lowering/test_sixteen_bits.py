@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.support.host_batch import run_on_host
 from tinygen.ir.encodings import Affine
+from tinygen.ir.fixed_point import Activation
+from tinygen.ir.graph import Graph
+from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
@@ -15,6 +21,7 @@ from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.window import Padding
 from tinygen.ir.tensor import Shape, Tensor
 from tinygen.lowering.kernels.sixteen_bits import on_codes, sums_on_codes
+from tinygen.lowering.lower import lower
 from tinygen.lowering.select import choose
 
 _HALVES = Affine("int16", (0.001,), (0,))
@@ -57,6 +64,24 @@ def test_codes_are_the_same(kind: str) -> None:
     wanted = node.op.evaluate(node, [x, node.constant(1), node.constant(2)])[0]
     assert len(np.unique(wanted)) > 50
     assert np.array_equal(found.op.evaluate(found, [x, found.constant(1)])[0], wanted)
+
+
+@pytest.mark.parametrize("scale", [0.02, 0.04, 0.08])
+def test_bounds_within_a_byte(scale: float, tmp_path: Path) -> None:
+    """Clamped between 0 and 300, 150 or 75: codes above 127 keep their 16 bits in C."""
+    node = _layer("convolution")
+    tensors = {
+        one.name: one
+        for one in (*map(node.input, range(3)), replace(node.output, encoding=Affine("int16", (scale,), (0,))))
+    }
+    op = Conv2D(**_NAMES, **_SAME, activation=Activation.RELU6)
+    graph = Graph("net", tensors, (op,), ("x",), ("y",))
+    assert choose(graph.node(op), "tinygen", ("c99", "dsp")).kernel.name.endswith("_16x8")
+    x = np.random.default_rng(2).integers(-(2**15), 2**15, node.input(0).shape).astype(np.int16)
+    wanted = evaluate(graph, [x])[0]
+    assert wanted.max() == int(6 / scale)
+    [[[got]]] = run_on_host([lower(graph, isa=("c99", "dsp"))], [[[x]]], tmp_path)
+    assert np.array_equal(got, wanted)
 
 
 @pytest.mark.parametrize("isa", [("c99", "dsp"), ("c99", "scalar"), ("c99", "scalar", "armv6m")], ids=lambda i: i[-1])
