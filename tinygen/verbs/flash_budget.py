@@ -3,6 +3,10 @@
 Kernels are measured, not estimated: a few firmwares are built, each with a different kernel in every layer. Their ELFs
 give the size of each function, and the emulated board the cycles of each layer. From these figures candidates are
 chosen and linked until the fastest that fits is known.
+
+The figures of a layer are those of the first firmware that has the kernel. With stripes they do not quite add up:
+scratch is what the smallest arena leaves (`lowering.scratch`), which depends on the kernels of all layers, and plans
+with more scratch are faster. Without stripes, or with room for all scratch, the sum is that of the linked firmware.
 """
 
 from __future__ import annotations
