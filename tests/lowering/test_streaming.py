@@ -14,10 +14,12 @@ from tests.passes.test_stripes import image, stages
 from tests.support.arena import run_in_arena
 from tests.support.cases import draws
 from tests.support.differential import compare_code
+from tests.support.integer_layers import TERNARY, affine
 from tests.support.litert import reference_outputs
 from tests.support.models import KWS, RESNET, needs_models
 from tests.support.networks import Network, mobilenet
 from tests.support.orders import search_briefly
+from tests.support.switchable import small_graph
 from tinygen.errors import FitError
 from tinygen.frontends.load import load_model
 from tinygen.ir.graph import Graph
@@ -189,6 +191,18 @@ def test_long_networks_do_not_take_minutes(monkeypatch: pytest.MonkeyPatch) -> N
     assert program.streamed is not None
     assert program.memory.arena_bytes < 0.8 * program.streamed.arena_bytes_before
     assert exact(program, [image(graph)])
+
+
+def test_weights_as_instructions_where_nothing_is_in_stripes() -> None:
+    """They need no scratch: a limit that they hold refuses nothing and slows nothing down, and they may be smallest."""
+    isa = (*ISA, "dual-issue")
+    graph = small_graph("net", TERNARY, affine(-128))
+    plain, smallest = lower(graph, isa=isa), lower(graph, isa=isa, streaming=SMALLEST)
+    assert any(step.plan.code_bytes for step in plain.steps)
+    assert smallest.memory.arena_bytes <= plain.memory.arena_bytes
+    for room in (0, 10_000):
+        limited = lower(graph, isa=isa, streaming=Streaming(plain.memory.arena_bytes + room))
+        assert [step.kernel.name for step in limited.steps] == [step.kernel.name for step in plain.steps]
 
 
 def test_where_stripes_do_not_help() -> None:

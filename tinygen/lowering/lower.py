@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -59,9 +60,10 @@ def lower(
 
     def program(layers: Collection[str], arena: int | None = None) -> Program:
         chosen = choose_kernels(fuse_mixing(graph, layers), family, isa, kernels)
-        # Each stripe of a layer would need its own copy of the code.
-        coded = coded_layers(chosen.graph, chosen.choices, 0 if streaming else code_bytes)
-        return lower_chosen(chosen, coded, library, streaming, io, arena)
+        coded = coded_layers(chosen.graph, chosen.choices, code_bytes)
+        if streaming is None:
+            return lower_chosen(chosen, coded, library, None, io, arena)
+        return _in_small_arena(chosen, coded, library, streaming, io)
 
     # Kernels by name are those of operators as they are.
     able = mixing_layers(graph, family, isa) if mixed is None and kernels is None else {}
@@ -121,6 +123,30 @@ def _choice(node: Node, family: str, isa: Collection[str], kernels: Mapping[str,
         return choose(node, family, isa)
     given = choose_named(node, kernels.get(layer_of(node.op.name), ""), isa)
     return given or choose_without_code(node, family, isa)
+
+
+def _in_small_arena(
+    chosen: Chosen, coded: Collection[str], library: KernelLibrary | None, streaming: Streaming, io: Io
+) -> Program:
+    """The program in the arena that `streaming` wants.
+
+    Args:
+        coded: layers whose weights are instructions where nothing is in stripes: each stripe would need its own copy of
+            the code. Such layers need no scratch.
+
+    Raises:
+        FitError: there is none.
+    """
+    whole = None
+    if coded and streaming.striped is None:
+        with suppress(FitError):
+            whole = lower_chosen(chosen, coded, library, replace(streaming, striped=False), io)
+    if whole is not None and streaming.arena_bytes is not None:
+        return whole
+    striped = lower_chosen(chosen, (), library, streaming, io)
+    if whole is not None and whole.memory.arena_bytes <= striped.memory.arena_bytes:
+        return whole
+    return striped
 
 
 def layer_of(name: str) -> str:
