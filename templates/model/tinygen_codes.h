@@ -206,6 +206,101 @@ static inline int32_t tg_zeros(int32_t x)
 #endif
 }
 
+/*
+ * 2 * (length - first) - 1, one more where bit `length` of `half` is set: length counts the bits of `place` up to the
+ * highest one, 0 of one below zero. `top` is 2 * (32 - first).
+ */
+static inline int32_t tg_half_octaves(int32_t place, int32_t half, int32_t top)
+{
+#if defined(__thumb2__)
+    /* The last bit that is shifted out is the carry. */
+    int32_t code;
+    __asm__("usat %0, #31, %2\n\tclz %0, %0\n\tlsls %1, %1, %0\n\tsbc %0, %3, %0, lsl #1"
+            : "=&r"(code), "+&r"(half)
+            : "r"(place), "r"(top)
+            : "cc");
+    return code;
+#else
+    const int32_t length = tg_length((uint32_t)tg_max(place, 0));
+    return top - 2 * (32 - length) - 1 + (int32_t)((uint32_t)half >> length & 1U);
+#endif
+}
+
+/*
+ * Codes of two sums of a channel, of which the second is stored first: tg_half_octaves() of each sum's places on two lines,
+ * lines[1] + (sum * lines[0] >> 32) and lines[3] + (sum * lines[2] >> 32), held within 0 .. 2^bits - 1. `bits` is a constant.
+ * Instructions are in an order in which a Cortex-M7 issues two at once, and other cores hardly wait for products. Lines stay
+ * in memory, but where a loop keeps them and clang has the registers for it.
+ */
+#if defined(__OPTIMIZE__) && defined(__thumb2__) && defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
+#define TG_HALF_OCTAVES_OF_TWO(line_0, line_1, line_2, line_3)                                               \
+    "ldr %[m], " line_0 "\n\tldr %[o], " line_1 "\n\tsmmla %[b], %[y], %[m], %[o]\n\t"                       \
+    "smmla %[a], %[x], %[m], %[o]\n\tldr %[m], " line_2 "\n\tusat %[b], #31, %[b]\n\t"                       \
+    "ldr %[o], " line_3 "\n\tclz %[b], %[b]\n\tsmmla %[y], %[y], %[m], %[o]\n\tusat %[a], #31, %[a]\n\t"     \
+    "smmla %[x], %[x], %[m], %[o]\n\tclz %[a], %[a]\n\tlsls %[y], %[y], %[b]\n\t"                            \
+    "sbc %[b], %[top], %[b], lsl #1\n\tlsls %[x], %[x], %[a]\n\tusat %[b], %[bits], %[b]\n\t"
+static inline __attribute__((always_inline)) void tg_store_half_octaves(
+    uint8_t *to_0, uint8_t *to_1, int32_t sum_0, int32_t sum_1, const int32_t lines[4], int32_t top, int32_t bits)
+{
+    int32_t code_0;
+    int32_t code_1;
+    int32_t multiplier;
+    int32_t offset;
+#if defined(__clang__)
+    /* It would take a register for each operand in memory. */
+    __asm__(TG_HALF_OCTAVES_OF_TWO("[%[lines]]", "[%[lines], #4]", "[%[lines], #8]", "[%[lines], #12]")
+            "sbc %[a], %[top], %[a], lsl #1\n\tusat %[a], %[bits], %[a]"
+            : [x] "+&r"(sum_0), [y] "+&r"(sum_1), [a] "=&r"(code_0), [b] "=&r"(code_1), [m] "=&r"(multiplier),
+              [o] "=&r"(offset)
+            : [lines] "r"(lines), [top] "r"(top), [bits] "i"(bits), "m"(*(const int32_t (*)[4])lines)
+            : "cc");
+    *to_1 = (uint8_t)code_1;
+    *to_0 = (uint8_t)code_0;
+#else
+    __asm__(TG_HALF_OCTAVES_OF_TWO("%[line_0]", "%[line_1]", "%[line_2]", "%[line_3]")
+            "strb %[b], %[to_1]\n\tsbc %[a], %[top], %[a], lsl #1\n\tusat %[a], %[bits], %[a]\n\t"
+            "strb %[a], %[to_0]"
+            : [x] "+&r"(sum_0), [y] "+&r"(sum_1), [a] "=&r"(code_0), [b] "=&r"(code_1), [m] "=&r"(multiplier),
+              [o] "=&r"(offset), [to_0] "=m"(*to_0), [to_1] "=m"(*to_1)
+            : [line_0] "m"(lines[0]), [line_1] "m"(lines[1]), [line_2] "m"(lines[2]), [line_3] "m"(lines[3]),
+              [top] "r"(top), [bits] "i"(bits)
+            : "cc");
+#endif
+}
+#else
+static inline void tg_store_half_octaves(
+    uint8_t *to_0, uint8_t *to_1, int32_t sum_0, int32_t sum_1, const int32_t lines[4], int32_t top, int32_t bits)
+{
+    const int32_t sums[2] = {sum_0, sum_1};
+    for (int32_t i = 1; i >= 0; i--) {
+        const int32_t place = lines[1] + (int32_t)((int64_t)sums[i] * lines[0] >> 32);
+        const int32_t half = lines[3] + (int32_t)((int64_t)sums[i] * lines[2] >> 32);
+        *(i == 0 ? to_0 : to_1) = (uint8_t)tg_clamp(tg_half_octaves(place, half, top), 0, (1 << bits) - 1);
+    }
+}
+#endif
+#if defined(__clang__) && defined(TG_HALF_OCTAVES_OF_TWO)
+static inline __attribute__((always_inline)) void tg_store_half_octaves_in_loop(
+    uint8_t *to_0, uint8_t *to_1, int32_t sum_0, int32_t sum_1, const int32_t lines[4], int32_t top, int32_t bits)
+{
+    int32_t code_0;
+    int32_t code_1;
+    __asm__("smmla %[b], %[y], %[m], %[o]\n\tsmmla %[y], %[y], %[m2], %[o2]\n\tusat %[b], #31, %[b]\n\t"
+            "smmla %[a], %[x], %[m], %[o]\n\tclz %[b], %[b]\n\tsmmla %[x], %[x], %[m2], %[o2]\n\t"
+            "usat %[a], #31, %[a]\n\tlsls %[y], %[y], %[b]\n\tclz %[a], %[a]\n\t"
+            "sbc %[b], %[top], %[b], lsl #1\n\tlsls %[x], %[x], %[a]\n\tsbc %[a], %[top], %[a], lsl #1"
+            : [x] "+&r"(sum_0), [y] "+&r"(sum_1), [a] "=&r"(code_0), [b] "=&r"(code_1)
+            : [m] "r"(lines[0]), [o] "r"(lines[1]), [m2] "r"(lines[2]), [o2] "r"(lines[3]), [top] "r"(top)
+            : "cc");
+    __asm__("usat %0, %1, %0" : "+r"(code_1) : "i"(bits));
+    __asm__("usat %0, %1, %0" : "+r"(code_0) : "i"(bits));
+    *to_1 = (uint8_t)code_1;
+    *to_0 = (uint8_t)code_0;
+}
+#else
+#define tg_store_half_octaves_in_loop tg_store_half_octaves
+#endif
+
 /* Whether a core counts leading zeros in an instruction. */
 #if (defined(__riscv) && !defined(__riscv_zbb)) || (defined(__thumb__) && !defined(__thumb2__))
 #define TG_COUNTS_ZEROS 0

@@ -42,15 +42,21 @@
 #define TG_APART static
 #endif
 
-/* Loops that stay loops, and such that are written out twice: compilers would make kilobytes of code of them. */
+/*
+ * Loops that stay loops (GCC unrolls those of in-line assembly, too), and such that are written out twice: compilers would
+ * make kilobytes of code of them.
+ */
 #if defined(__clang__)
 #define TG_ROLLED _Pragma("clang loop unroll(disable)")
+#define TG_ONE_BY_ONE TG_ROLLED
 #define TG_TWICE _Pragma("clang loop unroll_count(2)")
 #elif defined(__GNUC__)
 #define TG_ROLLED
+#define TG_ONE_BY_ONE _Pragma("GCC unroll 1")
 #define TG_TWICE _Pragma("GCC unroll 2")
 #else
 #define TG_ROLLED
+#define TG_ONE_BY_ONE
 #define TG_TWICE
 #endif
 

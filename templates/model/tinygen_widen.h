@@ -118,6 +118,33 @@ TG_INLINE void tg_pair_levels(uint32_t *to, const int8_t *upper, const int8_t *l
 }
 
 /* The same for values of a table. */
+#if TG_HAVE_DSP && defined(__OPTIMIZE__) && TG_DUAL_ISSUE
+/* A load beside every other instruction, and none that waits for one. */
+#define tg_pair_values(to, upper, lower, values, bits)                                                       \
+    do {                                                                                                     \
+        uint32_t u = tg_load32(upper);                                                                       \
+        uint32_t l = tg_load32(lower);                                                                       \
+        uint32_t p0, p1, p2, l0, l1, l2;                                                                     \
+        __asm__("ubfx %[l2], %[l], #16, %[n]\n\tand %[p0], %[u], %[mask]\n\t"                                \
+                "ubfx %[p2], %[u], #16, %[n]\n\tubfx %[l1], %[l], #8, %[n]\n\t"                              \
+                "ldrh %[l2], [%[v], %[l2], lsl #1]\n\tldrh %[p0], [%[v], %[p0], lsl #1]\n\t"                 \
+                "and %[l0], %[l], %[mask]\n\tldrh %[p2], [%[v], %[p2], lsl #1]\n\t"                          \
+                "ubfx %[l], %[l], #24, %[n]\n\tldrh %[l1], [%[v], %[l1], lsl #1]\n\t"                        \
+                "ubfx %[p1], %[u], #8, %[n]\n\tldrh %[l0], [%[v], %[l0], lsl #1]\n\t"                        \
+                "ubfx %[u], %[u], #24, %[n]\n\tldrh %[l], [%[v], %[l], lsl #1]\n\t"                          \
+                "orr %[p2], %[p2], %[l2], lsl #16\n\tldrh %[p1], [%[v], %[p1], lsl #1]\n\t"                  \
+                "orr %[p0], %[p0], %[l0], lsl #16\n\tldrh %[u], [%[v], %[u], lsl #1]\n\t"                    \
+                "orr %[p1], %[p1], %[l1], lsl #16\n\torr %[u], %[u], %[l], lsl #16"                          \
+                : [u] "+&r"(u), [l] "+&r"(l), [p0] "=&r"(p0), [p1] "=&r"(p1), [p2] "=&r"(p2),                \
+                  [l0] "=&r"(l0), [l1] "=&r"(l1), [l2] "=&r"(l2)                                             \
+                : [v] "r"(values), [n] "i"(bits), [mask] "i"((1 << (bits)) - 1),                             \
+                  "m"(*(const int16_t (*)[1 << (bits)])(values)));                                           \
+        (to)[0] = p0;                                                                                        \
+        (to)[1] = p1;                                                                                        \
+        (to)[2] = p2;                                                                                        \
+        (to)[3] = u;                                                                                         \
+    } while (0)
+#else
 TG_INLINE void tg_pair_values(
     uint32_t *to, const int8_t *upper, const int8_t *lower, const int16_t *values, int32_t bits)
 {
@@ -127,6 +154,7 @@ TG_INLINE void tg_pair_values(
         to[i] = tg_values_pair(values, u >> (8 * i), l >> (8 * i), bits);
     }
 }
+#endif
 
 /* The same for packed bits from bit `first` on, which stand for -1 and 1. */
 TG_INLINE void tg_pair_bits(uint32_t *to, const uint32_t *upper, const uint32_t *lower, int32_t first)

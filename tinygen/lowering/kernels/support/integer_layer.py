@@ -413,17 +413,17 @@ def _new_powers(rising: Threshold, sums: FinishedSums) -> Epilogue | None:
     found = fit_powers(rows, sums.lows.astype(np.int64) * unit, sums.highs.astype(np.int64) * unit)
     if found is None:
         return None
-    columns: dict[str, np.ndarray] = {}
-    for line, suffix in zip(found.lines, ("", "_2"), strict=False):
-        columns |= {f"multiplier{suffix}": line.multiplier, f"offset{suffix}": line.offset}
     context = {
-        "form": "powers",
         "power_lines": len(found.lines),
         "power_first": found.first,
         "power_bits": found.bits,
         "power_up": found.up,
     }
-    return _write(context, sums.bias * unit + found.moved, unit, columns)
+    start = sums.bias * unit + found.moved
+    if len(found.lines) == 1:
+        return _write({"form": "powers", **context}, start, unit, found.lines[0]._asdict())
+    lines = np.column_stack([column for line in found.lines for column in line])
+    return _with_table("powers", context, unit, {"bias": start}, {"lines": lines})
 
 
 def _with_table(

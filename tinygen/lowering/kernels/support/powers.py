@@ -6,8 +6,12 @@ is negative),
     code = saturate(length - first),
 
 if threshold j is the least x whose v reaches 2^(first + j). For powers of the square root of 2, thresholds 0, 2, 4 ...
-lie along one line and thresholds 1, 3, 5 ... along another: the code is saturate(length + length - first). `moved`
-joins the bias. Nothing is loaded and compared, unlike in `octaves`, which takes thresholds that lie less evenly.
+lie along one line and thresholds 1, 3, 5 ... along another, whose v, w, reaches 2^length half way through an octave:
+
+    code = saturate(2 * (length - first) - 1 + bit `length` of w).
+
+`moved` joins the bias. Nothing is loaded and compared, unlike in `octaves`, which takes thresholds that lie less
+evenly.
 
 Thresholds of a logarithmic quantizer are the least integers that are not below zero + span * 2^j, so that there are
 such lines. Which ones is a linear program in two unknowns for each channel: the border of threshold t is to be above
@@ -56,7 +60,7 @@ class Powers(NamedTuple):
     Attributes:
         lines: as many as there are thresholds in an octave.
         moved: int64 per channel.
-        first: of all lines together.
+        first: of the first line.
         bits: of the largest code.
     """
 
@@ -68,9 +72,15 @@ class Powers(NamedTuple):
 
     def codes(self, x: np.ndarray) -> np.ndarray:
         """The formula, for sums int64 [..., channels]."""
-        places = [self.place(line, x) for line in self.lines]
-        lengths = np.sum([np.frexp(np.maximum(place, 0).astype(np.float64))[1] for place in places], axis=0)
-        return np.clip(lengths - self.first, 0, (1 << self.bits) - 1)
+        length = self.length(x)
+        code = length - self.first
+        if len(self.lines) > 1:
+            code = 2 * code - 1 + (self.place(self.lines[1], x) >> length & 1)
+        return np.clip(code, 0, (1 << self.bits) - 1)
+
+    def length(self, x: np.ndarray) -> np.ndarray:
+        """Of v."""
+        return np.frexp(np.maximum(self.place(self.lines[0], x), 0).astype(np.float64))[1].astype(np.int64)
 
     def place(self, line: Line, x: np.ndarray) -> np.ndarray:
         """v."""
@@ -124,25 +134,21 @@ def _fit(sums: _Sums, each: int, finer: int) -> Powers | None:
     """Constants that are not yet proven, with so many bits of v more than needed."""
     met: np.ndarray = np.any(sums.reached, axis=1)
     parts = [sums._replace(rows=sums.rows[:, start::each]) for start in range(each)]
-    spans = [_spans(_Sums(*(array[met] for array in part))) for part in parts]
-    shortest = min(float(span.min()) if span is not None else 0.0 for span in spans)
-    if not shortest > 0.0:
-        return None
+    spans = []
+    for line, part in enumerate(parts):
+        span = _spans(_Sums(*(array[met] for array in part)))
+        if span is None:
+            return None
+        spans.append(span / 2**line)  # w reaches another power of 2 than v
+    shortest = min(float(span.min()) for span in spans)
     # Multipliers have 31 bits: v rises by at most half of what the shifted sum does.
     up = max(int(np.ceil(1 - np.log2(shortest) + _SLACK)), 0) + finer
-    if sums.reach << up >= _ROOM:
+    first = min(int(np.floor(np.log2(shortest) - _SLACK)) + up - 1, _TOP - each + 1 - parts[0].rows.shape[1])
+    if sums.reach << up >= _ROOM or first < 0:
         return None
-    lines, firsts = [], []
-    for part, span in zip(parts, spans, strict=True):
-        assert span is not None
-        first = min(int(np.floor(np.log2(float(span.min())) - _SLACK)) + up - 1, _TOP - part.rows.shape[1])
-        if first < 0:
-            return None
-        multiplier = np.zeros(len(met), np.int64)
-        multiplier[met] = np.round(2.0 ** (32 + first - up) / span)
-        lines.append(multiplier)
-        firsts.append(first)
-    return _with_offsets(sums, parts, (lines, firsts), up)
+    multipliers = np.zeros((each, len(met)), np.int64)
+    multipliers[:, met] = np.round(2.0 ** (32 + first - up) / np.array(spans))
+    return _with_offsets(sums, parts, multipliers, (first, up))
 
 
 def _spans(sums: _Sums) -> np.ndarray | None:
@@ -175,28 +181,34 @@ def _spans(sums: _Sums) -> np.ndarray | None:
     return 2.0**left if np.all(room(left) > 0) else None
 
 
-def _with_offsets(sums: _Sums, parts: list[_Sums], lines: tuple[list[np.ndarray], list[int]], up: int) -> Powers | None:
-    """Constants with the least biases for which every channel has offsets; multipliers and first lengths are given."""
-    multipliers, firsts = lines
+def _with_offsets(sums: _Sums, parts: list[_Sums], multipliers: np.ndarray, shape: tuple[int, int]) -> Powers | None:
+    """Constants with the least biases for which every channel has offsets.
+
+    Args:
+        parts: the thresholds of each line.
+        multipliers: of each line, [lines, channels].
+        shape: first, up.
+    """
+    first, up = shape
     count, channels = sums.rows.shape[1], len(sums.rows)
     moved, offsets = np.zeros(channels, np.int64), np.zeros((len(parts), channels), np.int64)
     for channel in range(channels):
-        factors = [int(multiplier[channel]) << up for multiplier in multipliers]
+        factors = [int(multiplier) << up for multiplier in multipliers[:, channel]]
         if not any(factors):
             # It reaches all thresholds or none.
             always = bool(sums.rows[channel, -1] <= sums.lows[channel])
             offsets[:, channel] = (1 << _TOP) - 1 if always else 0
             continue
         windows = [
-            _window(_Sums(*(array[channel] for array in part)), factor, first)
-            for part, factor, first in zip(parts, factors, firsts, strict=True)
+            _window(_Sums(*(array[channel] for array in part)), factor, first + line)
+            for line, (part, factor) in enumerate(zip(parts, factors, strict=True))
         ]
         found = _least_bias(factors, windows)
         if found is None:
             return None
         moved[channel], offsets[:, channel] = found
     found_lines = tuple(Line(*line) for line in zip(multipliers, offsets, strict=True))
-    return Powers(found_lines, moved, sum(firsts), count.bit_length(), up)
+    return Powers(found_lines, moved, first, count.bit_length(), up)
 
 
 def _window(sums: _Sums, factor: int, first: int) -> tuple[int, int]:
@@ -241,5 +253,14 @@ def _proven(found: Powers, sums: _Sums) -> bool:
         return False
     if any(np.abs(found.place(line, points)).max() > _MOST or line.multiplier.max() > _MOST for line in found.lines):
         return False
+    if len(found.lines) > 1 and not _bit_rises(found, points):
+        return False
     wanted = np.stack([np.searchsorted(row, x, side="right") for row, x in zip(sums.rows, points.T, strict=True)])
     return bool(np.all(found.codes(points) == wanted.T))
+
+
+def _bit_rises(found: Powers, points: np.ndarray) -> bool:
+    """Whether the bit of w rises once in each octave that is not saturated, if it is right at the octave's ends."""
+    length = found.length(points)
+    counts = (length > found.first) & (length < found.first + (1 << found.bits - 1))
+    return bool(np.all(~counts | (found.place(found.lines[1], points) >> length + 1 == 0)))
