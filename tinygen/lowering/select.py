@@ -51,6 +51,8 @@ _FEW_ZEROS = 0.1
 """Share of zeros up to which no kernel for sparse weights is tried: none pays there."""
 
 
+_EQUAL = 1.01
+"""Choices whose predicted cycles differ by less are equally fast."""
 _CLOSE = 1.05
 _LIGHTER = 0.9
 """What is a little slower is taken all the same where so much of the weights' flash is left."""
@@ -96,9 +98,13 @@ def likely_room(node: Node) -> int:
 
 
 def _best(choices: Sequence[Choice], family: str) -> Choice:
-    """The fastest choice, or among those about as fast the one that takes least flash for weights."""
-    best = min(choices, key=lambda choice: choice.fastest.cycles)
-    cycles, flash = best.fastest.cycles, _LIGHTER * flash_of(best)
+    """The fastest choice, of equal ones that with least scratch, which it may not get; or among those about as fast the
+    one that takes least flash for weights.
+    """
+    cycles = min(choice.fastest.cycles for choice in choices)
+    equal = [choice for choice in choices if choice.fastest.cycles <= _EQUAL * cycles]
+    best = min(equal, key=lambda choice: (choice.fastest.scratch_bytes, choice.fastest.cycles))
+    flash = _LIGHTER * flash_of(best)
     lighter = [
         choice
         for choice in choices

@@ -76,7 +76,8 @@ class IntegerLayer:
     def staircase(self) -> Staircase | None:
         """The law of multi-bit codes that are nearly linear in the sums, without clamps of channels."""
         rising = self.sums.rising
-        if self.epilogue.context["form"] != "fused" or rising is None or _clamps(rising):
+        forms = ("fused", "rescale", "rescale_high")
+        if self.epilogue.context["form"] not in forms or rising is None or _clamps(rising):
             return None
         return _staircase(rising, self.sums.lows, self.sums.highs, self.sums.unit)
 
