@@ -118,6 +118,16 @@ TG_INLINE void tg_pair_levels(uint32_t *to, const int8_t *upper, const int8_t *l
 }
 
 /* The same for values of a table. */
+TG_INLINE void tg_pair_looked_up(
+    uint32_t *to, const int8_t *upper, const int8_t *lower, const int16_t *values, int32_t bits)
+{
+    const uint32_t u = tg_load32(upper);
+    const uint32_t l = tg_load32(lower);
+    for (int32_t i = 0; i < 4; i++) {
+        to[i] = tg_values_pair(values, u >> (8 * i), l >> (8 * i), bits);
+    }
+}
+
 #if TG_HAVE_DSP && defined(__OPTIMIZE__) && TG_DUAL_ISSUE
 /* A load beside every other instruction, and none that waits for one. */
 #define tg_pair_values(to, upper, lower, values, bits)                                                       \
@@ -145,15 +155,14 @@ TG_INLINE void tg_pair_levels(uint32_t *to, const int8_t *upper, const int8_t *l
         (to)[3] = u;                                                                                         \
     } while (0)
 #else
-TG_INLINE void tg_pair_values(
-    uint32_t *to, const int8_t *upper, const int8_t *lower, const int16_t *values, int32_t bits)
-{
-    const uint32_t u = tg_load32(upper);
-    const uint32_t l = tg_load32(lower);
-    for (int32_t i = 0; i < 4; i++) {
-        to[i] = tg_values_pair(values, u >> (8 * i), l >> (8 * i), bits);
-    }
-}
+#define tg_pair_values tg_pair_looked_up
+#endif
+
+/* GCC reads thresholds again for each output of a search in the same function, were this assembly. */
+#if defined(__clang__)
+#define tg_pair_beside_search tg_pair_values
+#else
+#define tg_pair_beside_search tg_pair_looked_up
 #endif
 
 /* The same for packed bits from bit `first` on, which stand for -1 and 1. */
