@@ -15,10 +15,11 @@ NAMES = ("memcpy", "memmove", "memset", "memcmp", "strlen")
 SIZE = 96
 
 
-@pytest.fixture(scope="module")
-def libc(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+@pytest.fixture(scope="module", params=["__ARM_FEATURE_UNALIGNED=1", "TG_WORDS_ARE_ALIGNED=1"])
+def libc(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """For a core that loads words at any address, and for one that does not."""
     root = resource("firmware").parent
-    defines = tuple(f"{name}=tg_{name}" for name in NAMES)
+    defines = (request.param, *(f"{name}=tg_{name}" for name in NAMES))
     code = HostCode(root, ("firmware/libc/string.c",), ("firmware/libc/include",), defines)
     output = tmp_path_factory.mktemp("libc") / "libc.so"
     library = ctypes.CDLL(str(build_shared_library(code, output, find_toolchain(None, load_board("host")))))
