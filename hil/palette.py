@@ -32,8 +32,10 @@ from tinygen.ir.ops.pad import MirrorPad, Pad
 from tinygen.ir.ops.prelu import Prelu
 from tinygen.ir.ops.quantize import Dequantize, Quantize
 from tinygen.ir.ops.softmax import Softmax
+from tinygen.ir.ops.softmax_numerator import SoftmaxNumerator
 from tinygen.ir.ops.top_k import TopK
 from tinygen.ir.ops.transpose_conv import TransposeConv
+from tinygen.ir.ops.weighted_sum import WeightedSum
 from tinygen.ir.ops.window import Padding
 from tinygen.ir.tensor import Shape, Tensor
 
@@ -48,10 +50,11 @@ def palette() -> Iterator[Graph]:
     """Each a graph of one layer, or of a convolution and the sum behind it."""
     yield from _int8()
     yield from _with_sum()
-    yield from (_in_few_bits(graph) for graph in (*_int8(), *_with_sum()) if "weights" in graph.tensors)
     for kind, x, y in _KINDS:
         yield from _multiplying(kind, x, y)
         yield from _elementwise(kind, x, y)
+    eight_bits = (*_int8(), *_with_sum(), *_multiplying("s16", X16, Y16))
+    yield from (_in_few_bits(graph) for graph in eight_bits if "weights" in graph.tensors)
     yield from _shapes()
     yield from _deciding()
     yield from _gated()
@@ -143,12 +146,12 @@ def _bias(count: int, kind: str, x: Encoding) -> Tensor:
 def _multiplying(kind: str, x: Encoding, y: Encoding) -> Iterator[Graph]:
     image, bias = Tensor("x", _IMAGE, x), partial(_bias, kind=kind, x=x)
     window = {"padding": Padding.SAME, "stride": (1, 1), "activation": Activation.RELU}
-    yield _op(f"conv_{kind}", Conv2D, [image, _constant("w", (6, 3, 3, 4), kind), bias(6)], y, **window)
-    yield _op(f"dw_{kind}", DepthwiseConv2D, [image, _constant("w", (1, 3, 3, 4), kind), bias(4)], y, **window)
+    yield _op(f"conv_{kind}", Conv2D, [image, _constant("weights", (6, 3, 3, 4), kind), bias(6)], y, **window)
+    yield _op(f"dw_{kind}", DepthwiseConv2D, [image, _constant("weights", (1, 3, 3, 4), kind), bias(4)], y, **window)
     row = Tensor("x", (1, 24), x)
-    yield _op(f"fc_{kind}", FullyConnected, [row, _constant("w", (6, 24), kind), bias(6)], y)
+    yield _op(f"fc_{kind}", FullyConnected, [row, _constant("weights", (6, 24), kind), bias(6)], y)
     shape = {"size": (12, 12), "padding": Padding.SAME, "stride": (2, 2)}
-    yield _op(f"tconv_{kind}", TransposeConv, [image, _constant("w", (6, 3, 3, 4), kind), bias(6)], y, **shape)
+    yield _op(f"tconv_{kind}", TransposeConv, [image, _constant("weights", (6, 3, 3, 4), kind), bias(6)], y, **shape)
 
 
 def _elementwise(kind: str, x: Encoding, y: Encoding) -> Iterator[Graph]:
@@ -160,8 +163,9 @@ def _elementwise(kind: str, x: Encoding, y: Encoding) -> Iterator[Graph]:
     if kind == "s16":
         return
     fixed = {unary.Logistic: Affine("int8", (2**-8,), (-128,)), unary.Tanh: Affine("int8", (2**-7,), (0,))}
-    for table in (unary.Logistic, unary.Tanh, unary.HardSwish, unary.Abs, unary.Neg):
+    for table in (unary.Logistic, unary.Tanh, unary.HardSwish, unary.Abs, unary.Neg, unary.Elu):
         yield _one(f"{table.KIND}_{kind}", table, [image], fixed.get(table, y) if kind == "s8" else y)
+    yield _one(f"gelu_{kind}", unary.Gelu, [image], y, approximate=False)
     yield _one(f"leaky_{kind}", unary.LeakyRelu, [image], y, alpha=0.25)
     yield _one(f"clamp_{kind}", unary.Clamp, [image], x, activation=Activation.RELU6)
     probabilities = Affine("int8", (2**-8,), (-128,)) if kind == "s8" else FLOAT
@@ -173,8 +177,9 @@ def _shapes() -> Iterator[Graph]:
     image = (_IMAGE, X)
     for pool in (True, False):
         yield _one(f"mean_{pool}", reduce.Mean, [image], Y, axes=(1, 2), keep_dims=pool)
-    yield _one("largest", reduce.ReduceMax, [image], X, axes=(3,), keep_dims=True)
-    yield _one("smallest", reduce.ReduceMin, [image], X, axes=(3,), keep_dims=True)
+    for axes in ((3,), (1, 2)):
+        yield _one(f"largest_{axes[0]}", reduce.ReduceMax, [image], X, axes=axes, keep_dims=True)
+        yield _one(f"smallest_{axes[0]}", reduce.ReduceMin, [image], X, axes=axes, keep_dims=True)
     yield _one("transposed", movement.Transpose, [image], X, permutation=(0, 3, 1, 2))
     yield _one("parts", movement.Split, [image], X, X, axis=3, sizes=(1, 3))
     yield _one("rows", movement.Unpack, [((2, 3, 4), X)], X, X, axis=0)
@@ -216,6 +221,9 @@ def _gated() -> Iterator[Graph]:
     yield gated.gated_conv(gated.Gated(name="mixed", live=(4, 3), experts=2, **shape))
     yield gated.gated_depthwise(gated.Gated(name="gathered_depthwise", live=(4, 3), **shape))
     yield gated.masked_conv(gated.Masked(name="masked", **shape))
+    shares = Rescale((1 << 22,), (1 << 29,), (30,), -128, 127)
+    yield _one("weighted", WeightedSum, [((1, 2), X), (_IMAGE, X), (_IMAGE, X)], Y, epilogue=shares)
+    yield _one("numerator", SoftmaxNumerator, [((1, 12), X)], Levels((1 / 255,), bits=8, signed=False))
 
 
 def _integer() -> Iterator[Graph]:
@@ -236,6 +244,11 @@ def _integer() -> Iterator[Graph]:
             yield integer.conv(f"{name}_whole_{filters}", (4, 4, 8), filters, (4, 4), **whole).graph
         yield integer.conv(f"{name}_depthwise", (6, 6, 8), 8, (3, 3), groups=8, **given).graph
         yield integer.conv(f"{name}_odd", (5, 5, 7), 5, (3, 3), scaled=coding.scaled, **given).graph
+    four, halves = Levels((1.0,), bits=4, signed=False), Affine("int16", (1.0,), (0,))
+    for label, w in (("int8", integer.INT8), ("table", integer.codebook(4))):
+        codes: dict[str, Any] = {"w": w, "y": four}
+        yield integer.conv(f"dilated_{label}", (7, 6, 8), 8, (3, 3), groups=8, dilation=(2, 1), x=four, **codes).graph
+        yield integer.dense(f"halves_{label}", (64,), 8, x=halves, **codes).graph
     yield from _integer_pools()
 
 
