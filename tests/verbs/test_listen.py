@@ -73,7 +73,10 @@ def check(report: ListenReport, sound: np.ndarray) -> None:
     assert list(report.probabilities) == means
     assert [event.detected for event in ran] == [mean > CUTOFF for mean in means]
     assert report.counted.detections == sum(mean > CUTOFF for mean in means)
-    assert report.counted.hops == len(report.events) == sound.size // 160 and not report.troubles
+    assert report.counted.hops == len(report.events) == sound.size // 160
+    # QEMU's clock is the computer's: under load a hop may be late, and is asked for again.
+    late = report.troubles if report.device.endswith("-qemu") else ()
+    assert all(one.endswith(" was sent again") for one in late) and late == report.troubles
 
 
 @pytest.fixture(scope="module")

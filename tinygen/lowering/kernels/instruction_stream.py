@@ -56,6 +56,8 @@ class Form:
         term, plain_term: cycles of an addition with and without a shift.
         bytes_load, bytes_term, bytes_plain, bytes_shift: of code; the last between additions, where they do not shift.
         output: cycles to finish one.
+        fetch: cycles that a byte of code takes from flash each time that all of it runs.
+        kept: bytes of code that the cache keeps from one time to the next.
         unit: factor from these cycles to the plans' predictions, to compare them with the multiplying kernels, whose
             cycles are a Cortex-M7's; measured on single layers with 0 to 90 % of zeros. A core that issues one
             instruction at a time takes 2.1 times as long for those.
@@ -81,8 +83,9 @@ class Form:
 
 
 # Cortex-M4: two loads in a row take three cycles. STM32L4's instruction cache has 1 KB, STM32F7's 4 KB.
-_SINGLE = Form(8, 1023, 880, 2, True, 1.5, 10.0, 1.0, 1.0, 4, 4, 3, output=18.0, unit=0.48)
-_DUAL = Form(8, 1023, 3000, 0, True, 0.5, 6.0, 1.0, 0.5, 4, 4, 3, output=12.0, unit=0.65)
+# What code takes from flash is fitted to layers of 4x4 to 16x16 pixels.
+_SINGLE = Form(8, 1023, 880, 2, True, 1.5, 10.0, 1.0, 1.0, 4, 4, 3, output=18.0, unit=0.48, fetch=0.4)
+_DUAL = Form(8, 1023, 3000, 0, True, 0.5, 6.0, 1.0, 0.5, 4, 4, 3, output=12.0, unit=0.65, fetch=0.8)
 # Armv6-M: eight registers for arithmetic, 16-bit instructions.
 _SMALL = Form(5, 31, 100_000, 1, False, 2.0, 16.0, 1.3, 1.0, 2, 3, 2)
 # RV32: registers enough. Of the ESP32-C3's 16 KB of cache, which constants share, a piece takes 10; a line of 32 bytes
