@@ -23,7 +23,7 @@ _CHOICES: tuple[tuple[str, type[StrEnum], str], ...] = (
     ("mode", Mode, "a firmware cannot begin in mode"),
     ("arithmetic", Arithmetic, "there is no arithmetic"),
     ("io", Io, "inputs and outputs cannot lie in"),
-    ("gates", Gates, "gated layers cannot compute live channels alone"),
+    ("gates", Gates, "there is no choice of gates"),
 )
 
 
