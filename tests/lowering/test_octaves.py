@@ -10,12 +10,15 @@ import pytest
 from tests.support import integer_layers as layers
 from tests.support.integer_layers import Layer, affine, levels
 from tests.support.variants import check_variants
+from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import PowerOfTwo
 from tinygen.ir.epilogue import Threshold
 from tinygen.lowering.kernels.support.integer_layer import IntegerLayer, integer_layer
 from tinygen.lowering.kernels.support.octaves import Octaves, fit_octaves
 
 REACH = 3000
+SHAPES = ((2, 9.0), (2, 9.0), (2, 9.0), (2, 9.0), (1, 1.8), (1, 900.0))
+"""Of layers whose outputs are powers: codes an octave, and the first threshold."""
 
 
 def powers(rng: np.random.Generator, count: int, each: int) -> list[int]:
@@ -122,18 +125,28 @@ def _logarithmic(layer: Layer, each: int, size: float = 9, least: float = 0.5) -
 
 def test_layers() -> None:
     """In every kind of layer, on the host and on boards: thresholds that are powers, and some that are not quite."""
-    shapes = ((2, 9.0), (2, 9.0), (2, 9.0), (2, 9.0), (1, 1.8), (1, 900.0))
-    nearly = [_logarithmic(layer, *shape) for layer, shape in zip(_kinds("o")[:5], shapes[:5], strict=True)]
-    exactly = [_logarithmic(layer, *shape, least=1.0) for layer, shape in zip(_kinds("p"), shapes, strict=True)]
-    for one, (_, size) in zip(nearly, shapes, strict=False):
+    nearly = [_logarithmic(layer, *shape) for layer, shape in zip(_kinds("o")[:5], SHAPES[:5], strict=True)]
+    exactly = _exactly()
+    for one, (_, size) in zip(nearly, SHAPES, strict=False):
         context = _layer(one).by_lengths.epilogue.context
         assert context["form"] == "octaves" and (context["octave_up"] > 0) == (size < 2)
-    for one, (lines, size) in zip(exactly, shapes, strict=True):
+    for one, (lines, size) in zip(exactly, SHAPES, strict=True):
         context = _layer(one).by_lengths.epilogue.context
         assert (context["form"], context["power_lines"], context["power_up"] > 0) == ("powers", lines, size < 2)
         assert _layer(one).epilogue.context["form"] == "octaves"
     found = [*nearly, *exactly]
     check_variants([one.graph for one in found], [one.feeds for one in found], most=2)
+
+
+@requires_tool("arm-none-eabi-gcc")
+def test_powers_with_gcc() -> None:
+    """Whose assembly for two codes at once is another."""
+    found = _exactly()
+    check_variants([one.graph for one in found], [one.feeds for one in found], most=1, compiler="gcc", host=False)
+
+
+def _exactly() -> list[Layer]:
+    return [_logarithmic(layer, *shape, least=1.0) for layer, shape in zip(_kinds("p"), SHAPES, strict=True)]
 
 
 def _kinds(prefix: str) -> list[Layer]:
