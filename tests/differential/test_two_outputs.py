@@ -20,7 +20,7 @@ from tinygen.targets.board import Board
 
 PART = "two_outputs"
 CORES = [(core, core.isa) for core in (ESP32C3, M0PLUS)]
-ACTIVATIONS = (affine(-128), levels(8), levels(3, True), levels(4), TERNARY, affine(17), POWERS)
+ACTIVATIONS = (affine(-128), levels(8), levels(3, True), levels(4), layers.BINARY, TERNARY, affine(17), POWERS)
 WEIGHTS = (*(levels(bits, True) for bits in range(2, 6)), layers.BINARY, TERNARY, levels(3), levels(5))
 
 
@@ -49,7 +49,9 @@ def test_dense_layers() -> None:
     few = [name for name in VALUES if name[:2] in ("w1", "w2", "w3", "w4", "w5")]
     cases = [recoded(DENSE[i % len(DENSE)], name) for i, name in enumerate(few)]
     cases += [(layer.graph, layer.feeds) for layer in dense_layers(12, 1)]
-    assert check(cases[::2], part=PART, cores=CORES, in_turn=True) >= len(cases) // 2
+    bits = layers.dense("bits", (3, 2, 5), 6, x=layers.BINARY, w=TERNARY, y=OUTPUTS[0])
+    cases = [*cases[::2], (bits.graph, bits.feeds)]
+    assert check(cases, part=PART, cores=CORES, in_turn=True) >= len(cases)
 
 
 @pytest.mark.long

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -88,6 +88,7 @@ class KernelPlan:
             bytes. The operator that computes the input writes it there.
         headers: C headers the function needs.
         cycles: predicted cost, for the choice between kernels.
+        armv6m_cycles: the same on a Cortex-M0+, of kernels for several cores; None for `ON_ARMV6M` times as much.
         live_cycles: the same as a function of the number of live outputs and inputs, where lists are read whose length
             depends on the input; None where `cycles` is the cost of every input.
         code_bytes: approximate code that stands for weights, if any; see `lowering.code_budget`.
@@ -109,12 +110,19 @@ class KernelPlan:
     part_offsets: tuple[int, ...] = ()
     headers: tuple[str, ...] = ("tinygen_math.h",)
     cycles: float = 0.0
+    armv6m_cycles: float | None = None
     live_cycles: Callable[[float, float], float] | None = None
     code_bytes: int = 0
     shared_bytes: int = 0
     library: LibraryCall | None = None
     alignment: int = 8
     mixed_bytes: int = 0
+
+    @property
+    def on_armv6m(self) -> KernelPlan:
+        """The plan with the cycles of a Cortex-M0+."""
+        known = self.armv6m_cycles
+        return replace(self, cycles=ON_ARMV6M * self.cycles if known is None else known, armv6m_cycles=None)
 
     @property
     def is_alias(self) -> bool:

@@ -13,7 +13,7 @@ from tinygen.errors import UnsupportedError
 from tinygen.ir.encodings import IntegerEncoding
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.known_plans import KnownPlans, layer_key
-from tinygen.lowering.plan import ON_ARMV6M, Kernel, KernelPlan, registered_kernels
+from tinygen.lowering.plan import Kernel, KernelPlan, registered_kernels
 from tinygen.lowering.program import Program
 
 
@@ -233,7 +233,7 @@ def _variants(kernel: Kernel, node: Node, layer: Hashable, isa: Collection[str])
     plans = _known.variants(kernel, node, layer)
     if "armv6m" not in isa or (kernel.isa != "scalar" and kernel.family != Family.REFERENCE):
         return plans
-    return tuple(replace(plan, cycles=ON_ARMV6M * plan.cycles) for plan in plans)
+    return tuple(plan.on_armv6m for plan in plans)
 
 
 def _takes_sparse(node: Node, family: str, turn: int) -> tuple[bool, ...]:

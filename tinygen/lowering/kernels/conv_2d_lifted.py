@@ -19,7 +19,7 @@ from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.lowering.kernels.conv_2d_scalar import Job, int8_job, integer_job, plans_of
 from tinygen.lowering.kernels.support.unpacked import unpacking
-from tinygen.lowering.plan import ON_ARMV6M, KernelPlan, kernel
+from tinygen.lowering.plan import KernelPlan, kernel
 
 _HEADER = "tinygen_lifted.h"
 
@@ -31,7 +31,7 @@ def lifted_plans(job: Job | None) -> Sequence[KernelPlan]:
     if unpacking(job.weights, job.groups) is not None:
         return ()
     found = plans_of(replace(job, lifted=True, stem=f"{job.stem}_lifted", headers=(_HEADER, *job.headers)))
-    return [replace(plan, cycles=ON_ARMV6M * plan.cycles) for plan in found]
+    return [plan.on_armv6m for plan in found]
 
 
 @kernel(Conv2D, name="conv_2d_s8_lifted", family="tinygen", isa="armv6m")

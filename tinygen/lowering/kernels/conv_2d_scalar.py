@@ -27,25 +27,51 @@ from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.kernels.support.scalar import Copy, Interleaved
 from tinygen.lowering.kernels.support.unpacked import HEADERS, Unpacking, unpacking
 from tinygen.lowering.kernels.support.window import window_sizes, window_stem
-from tinygen.lowering.plan import Constant, KernelPlan, kernel
+from tinygen.lowering.plan import ON_ARMV6M, Constant, KernelPlan, kernel
 
 _BLOCKS = (1, 2, 4, 8, 16, 32, 64, 128)
 
-# Cycles: a tap of a tile, in eights and beyond them; a piece of a window; a tile with its codes; the same of one pixel.
-_TAP, _REST, _PIECE, _TILE = 49.0, 56.0, 24.0, 330.0
-_TAP_OF_ONE, _ONE = 18.6, 90.0
 # A code copied; what each piece of a copy begins with; a weight that comes from flash anew, as most of them do when the
 # layer's are more than this many bytes (the ESP32-C3 has a cache of 16 Kbytes, which costs 304 cycles per 32 bytes).
 _COPIED, _BEGUN, _FETCHED, _CACHED = 0.8, 30.0, 8.0, 12288
-# A code that is added to a window's sum; a weight that is gathered.
-_TOTALLED, _GATHERED = 5.0, 7.0
-# Wait cycles of a dense layer for code in flash that only it calls.
-_CALLED = 1900.0
+# A weight that is gathered.
+_GATHERED = 7.0
 _LIFT = 128
-_FASTER, _FASTER_ONE = 0.86, 0.56
-"""What a Cortex-M0+ takes with lifted weights, relative to the predictions for signed ones: of tiles, of one pixel."""
 _OF_HALVES = {(1, 1): "", (2, 1): "_codes", (1, 2): "_weights", (2, 2): "_both"}
 """The functions of tinygen_halves.h, by bytes of codes and of weights."""
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """Cycles of a core.
+
+    Attributes:
+        tap, rest: of four pixels and four filters, in eights and beyond them.
+        piece: of a window.
+        tile: with its codes.
+        tap_of_one, one: the same of one pixel.
+        totalled: a code that is added to a window's sum.
+        other: what anything else takes of an ESP32-C3's.
+        unpacked: what unpacking takes of it.
+        called: wait cycles of a dense layer for code in flash that only it calls.
+    """
+
+    tap: float
+    rest: float
+    piece: float
+    tile: float
+    tap_of_one: float
+    one: float
+    totalled: float
+    other: float = 1.0
+    unpacked: float = 1.0
+    called: float = 0.0
+
+
+_RV32 = _Rates(49.0, 56.0, 24.0, 330.0, 18.6, 90.0, 5.0, called=1900.0)
+_ARMV6M = _Rates(83.3, 95.2, 40.8, 561.0, 19.8, 280.0, 4.8, other=ON_ARMV6M, unpacked=1.07)
+_LIFTED = _Rates(71.6, 81.9, 40.8, 561.0, 17.8, 280.0, 4.8, other=ON_ARMV6M)
+"""A Cortex-M0+ with signed weights, and with lifted ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -344,21 +370,8 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
     weights = job.by_four()
     blocks = -(-rows.output // size)
     last = rows.output - (blocks - 1) * size
-    tiles = [divmod(count * columns.output, 4) for count in (*[size] * (blocks - 1), last)]
-    fours, ones = (sum(column) for column in zip(*tiles, strict=True))
-    whole, rest = divmod(place.piece, 8)
-    faster, of_one = (_FASTER, _FASTER_ONE) if job.lifted else (1.0, 1.0)
-    tile = place.pieces * (8 * whole * _TAP * faster + rest * _REST * faster + _PIECE) + _TILE
-    one = place.pieces * (place.piece * _TAP_OF_ONE * of_one + _PIECE) + _ONE
     size_x, size_w = job.copy.dtype.itemsize, weights.data.itemsize
     code = job.unpacked
-    stored = code.blocks.nbytes if code else weights.data.nbytes
-    passes = blocks - 1 if stored > _CACHED else 0
-    total = rows.output * columns.output * (_TOTALLED * weights.rows.shape[1] + _BEGUN) if job.totalled else 0.0
-    cycles = job.groups * (total + blocks * place.cycles) + passes * _FETCHED * stored
-    cycles += len(weights.rows) // 4 * (fours * tile + ones * one)
-    each = job.gathered_cycles if job.live else code.each if code else 0.0
-    cycles += blocks * weights.data.size * each + (code.begin if code else 0.0)
     return KernelPlan(
         template="conv_2d/conv_2d_s8_scalar.c.j2",
         stem=job.stem if job.dense else window_stem(job.stem, geometry),
@@ -399,5 +412,27 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
         + (4 * size * columns.output if job.totalled else 0)
         + (4 * weights.rows.shape[1] if job.live else code.scratch_bytes if code else 0),
         headers=job.headers,
-        cycles=job.batch * cycles + (_CALLED if job.dense else 0.0),
+        cycles=_cycles(job, place, weights, size, _RV32),
+        armv6m_cycles=_cycles(job, place, weights, size, _LIFTED if job.lifted else _ARMV6M),
     )
+
+
+def _cycles(job: Job, place: _Place, weights: Interleaved, size: int, rates: _Rates) -> float:
+    """Predicted cycles, `size` output rows in a block."""
+    rows, columns = job.geometry
+    blocks = -(-rows.output // size)
+    counts = (*[size] * (blocks - 1), rows.output - (blocks - 1) * size)
+    tiles = [divmod(count * columns.output, 4) for count in counts]
+    fours, ones = (sum(column) for column in zip(*tiles, strict=True))
+    whole, rest = divmod(place.piece, 8)
+    tile = place.pieces * (8 * whole * rates.tap + rest * rates.rest + rates.piece) + rates.tile
+    one = place.pieces * (place.piece * rates.tap_of_one + rates.piece) + rates.one
+    code = job.unpacked
+    stored = code.blocks.nbytes if code else weights.data.nbytes
+    passes = blocks - 1 if stored > _CACHED else 0
+    total = rows.output * columns.output * (rates.totalled * weights.rows.shape[1] + _BEGUN) if job.totalled else 0.0
+    cycles = job.groups * (total + rates.other * blocks * place.cycles) + rates.other * passes * _FETCHED * stored
+    cycles += len(weights.rows) // 4 * (fours * tile + ones * one)
+    each = rates.other * job.gathered_cycles if job.live else rates.unpacked * code.each if code else 0.0
+    cycles += blocks * weights.data.size * each + (rates.unpacked * code.begin if code else 0.0)
+    return job.batch * cycles + (rates.called if job.dense else 0.0)

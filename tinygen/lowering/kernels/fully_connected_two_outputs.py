@@ -15,8 +15,9 @@ from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.kernels.conv_2d_scalar import Job, int8_job, integer_job
 from tinygen.lowering.kernels.support.coded_weights import GridCode, find_code
+from tinygen.lowering.kernels.support.codes import pixel_elements
 from tinygen.lowering.kernels.support.scalar import Copy
-from tinygen.lowering.plan import Constant, KernelPlan, kernel
+from tinygen.lowering.plan import ON_ARMV6M, Constant, KernelPlan, kernel
 
 _HEADER = "tinygen_outputs.h"
 _HALF = 16
@@ -24,7 +25,9 @@ _LARGEST_SUM = 2**15 - 1
 _MOST_BITS = 5
 _BLOCK = 4
 # Cycles of an ESP32-C3: a tap of four outputs, a word of two, separating halves, four outputs; a code that is added up.
-_TAP, _WORD, _FOLD, _OUTPUTS, _SUMMED = 10.0, 4.5, 20.0, 100.0, 5.0
+_RV32 = (10.0, 4.5, 20.0, 100.0, 5.0)
+# The same of a Cortex-M0+, whose copies take this much of what others take there.
+_ARMV6M, _COPYING = (11.0, 4.0, 29.0, 250.0, 4.5), 0.65 * ON_ARMV6M
 
 
 @kernel(FullyConnected, name="fully_connected_s8_two_outputs", family="tinygen", isa="scalar")
@@ -35,11 +38,11 @@ def fully_connected_s8_two_outputs(node: Node) -> KernelPlan | None:
 
 @kernel(IntegerFullyConnected, name="integer_fully_connected_two_outputs", family="tinygen", isa="scalar")
 def integer_fully_connected_two_outputs(node: Node) -> KernelPlan | None:
-    """The same; activations of any encoding whose integers are bytes, but no bits."""
+    """The same; activations of any encoding whose integers are bytes or bits."""
     op = node.op
     assert isinstance(op, IntegerFullyConnected)
     job = integer_job(node, op.epilogue, "fully_connected", codes=True)
-    return None if job is None or job.copy.bits or job.copy.dtype != np.int8 else _plan(job)
+    return None if job is None or job.copy.dtype != np.int8 else _plan(job)
 
 
 def _plan(job: Job | None) -> KernelPlan | None:
@@ -57,8 +60,13 @@ def _plan(job: Job | None) -> KernelPlan | None:
     packed = _packed(codes, code.bits)
     words, rest = divmod(depth, each)
     turns = -(-words // together)
-    block = words * (each * _TAP + 2 * _WORD) + rest * _TAP + turns * _FOLD + _OUTPUTS
-    summed = _SUMMED * depth if code.first else 0.0
+    copied = job.copy.cost * depth if job.copy.changes else 0.0
+
+    def cycles(rates: tuple[float, ...], copying: float) -> float:
+        tap, word, fold, outputs_, summed = rates
+        block = words * (each * tap + 2 * word) + rest * tap + turns * fold + outputs_
+        return rows * (len(packed) * block + (summed * depth if code.first else 0.0) + copying * copied)
+
     return KernelPlan(
         template="fully_connected/fully_connected_two_outputs.c.j2",
         stem=f"{job.stem.removesuffix('_scalar')}_two_outputs_{code.name}_{depth}x{outputs}",
@@ -74,6 +82,7 @@ def _plan(job: Job | None) -> KernelPlan | None:
             "first": code.first,
             "block_words": packed.shape[1],
             "copies": job.copy.changes,
+            **_steps(job.node.input(0), job.copy, depth),
             **job.copy.context,
             **job.ending.context,
             **job.context,
@@ -87,7 +96,8 @@ def _plan(job: Job | None) -> KernelPlan | None:
         ),
         scratch_bytes=depth if job.copy.changes else 0,
         headers=(_HEADER, *job.headers),
-        cycles=rows * (len(packed) * block + summed + (job.copy.cost * depth if job.copy.changes else 0.0)),
+        cycles=cycles(_RV32, 1.0),
+        armv6m_cycles=cycles(_ARMV6M, _COPYING),
     )
 
 
@@ -95,8 +105,18 @@ def _largest(x: Tensor, copy: Copy) -> int:
     """The largest magnitude of what is multiplied."""
     if copy.values:
         return int(np.abs(copy.values.data.astype(np.int64)).max())
+    if copy.bits:
+        return 1
     low, high = x.integer.code_range
     return copy.levels or (2**7 if copy.flips else max(abs(low), abs(high)))
+
+
+def _steps(x: Tensor, copy: Copy, depth: int) -> dict[str, int]:
+    """Template values: elements of a row; of bits, whose pixels begin with a word, also pixels and their channels."""
+    if not copy.bits:
+        return {"row_step": depth, "sign_pixels": 0}
+    pixels = depth // x.shape[-1]
+    return {"row_step": pixels * pixel_elements(x), "sign_pixels": pixels, "sign_channels": x.shape[-1]}
 
 
 def _together(codes: np.ndarray, each: int, largest: int) -> int:
