@@ -134,15 +134,29 @@ def test_layers() -> None:
         context = _layer(one).by_lengths.epilogue.context
         assert (context["form"], context["power_lines"], context["power_up"] > 0) == ("powers", lines, size < 2)
         assert _layer(one).epilogue.context["form"] == "octaves"
-    found = [*nearly, *exactly]
+    wide = [_wide("w1", 1), _wide("w2", 2)]
+    for one in wide:
+        assert _layer(one).by_lengths.epilogue.context["power_top"] is None
+    found = [*nearly, *exactly, *wide]
     check_variants([one.graph for one in found], [one.feeds for one in found], most=2)
 
 
 @requires_tool("arm-none-eabi-gcc")
 def test_powers_with_gcc() -> None:
     """Whose assembly for two codes at once is another."""
-    found = _exactly()
+    found = [*_exactly(), _wide("w1", 1), _wide("w2", 2)]
     check_variants([one.graph for one in found], [one.feeds for one in found], most=1, compiler="gcc", host=False)
+
+
+def _wide(name: str, each: int) -> Layer:
+    """Weights of 16 bits, sums near 2^31, and channels whose octaves are longer and longer."""
+    log = PowerOfTwo((1.0,), exponents=15)
+    layer = layers.conv(name, (5, 4, 8), 8, (3, 3), x=log, w=log, y=levels(4), groups=8)
+    (op,) = layer.graph.ops
+    sizes = 2 ** (np.linspace(9, 14, 8) if each == 1 else np.linspace(16, 21, 8))
+    rows = np.ceil(1e6 + sizes[:, None] * 2.0 ** (np.arange(15) / each)).astype(int).tolist()
+    epilogue = Threshold(tuple(map(tuple, rows)), tuple((-1) ** c for c in range(8)))
+    return replace(layer, graph=replace(layer.graph, ops=(replace(op, epilogue=epilogue),)))  # type: ignore[call-arg]
 
 
 def _exactly() -> list[Layer]:

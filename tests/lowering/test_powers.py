@@ -69,6 +69,18 @@ def test_wide_sums() -> None:
             assert np.array_equal(found.codes(sums), expected(rows, sums))
 
 
+@pytest.mark.parametrize("each", [1, 2])
+def test_sums_of_16_bits_by_16(each: int) -> None:
+    """Near 2^31, of channels whose octaves are up to 64 times as long as others': each has a beginning of its own."""
+    rng, ends = np.random.default_rng(each), np.full(16, int(1.6e9))
+    size = 2 ** rng.uniform(*((9, 15) if each == 1 else (16, 21)), (16, 1))
+    rows = np.ceil(rng.uniform(-(2**25), 2**25, (16, 1)) + size * 2.0 ** (np.arange(15) / each)).astype(np.int64)
+    found = fit_powers(rows, -ends, ends)
+    assert found is not None and len(found.lines) == each and len(set(found.first.tolist())) > 1
+    for sums in (rows.T, rows.T - 1, rows.T * 3 // 4):
+        assert np.array_equal(found.codes(sums), expected(rows, sums))
+
+
 def test_what_is_refused() -> None:
     ends = np.array([REACH])
     counted = np.array([[100 * i for i in range(15)]])
@@ -76,5 +88,7 @@ def test_what_is_refused() -> None:
     rising = np.ceil(3 * 2.0 ** np.arange(10)).astype(np.int64)[None, :]
     assert fit_powers(rising, -ends, ends) is None, "codes that no number of bits saturates"
     assert fit_powers(rising[:, :7], -ends, ends) is not None
-    assert fit_powers(rising[:, :7], -np.array([2**30]), np.array([2**30])) is None, "sums without room"
+    ends = np.array([2**31 - 2**16])
+    assert fit_powers(rising[:, :7], -ends, ends) is None, "sums without room"
+    ends = np.array([REACH])
     assert fit_powers(np.full((1, 7), NEVER), -ends, ends) is None, "nothing reached"

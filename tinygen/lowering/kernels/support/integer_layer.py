@@ -414,17 +414,15 @@ def _new_powers(rising: Threshold, sums: FinishedSums) -> Epilogue | None:
     found = fit_powers(rows, sums.lows.astype(np.int64) * unit, sums.highs.astype(np.int64) * unit)
     if found is None:
         return None
-    context = {
-        "power_lines": len(found.lines),
-        "power_first": found.first,
-        "power_bits": found.bits,
-        "power_up": found.up,
-    }
-    start = sums.bias * unit + found.moved
+    context: dict[str, Any] = {"power_lines": len(found.lines), "power_bits": found.bits, "power_up": found.up}
+    start, top = sums.bias * unit + found.moved, len(found.lines) * (_WORD - found.first)
     if len(found.lines) == 1:
-        return _write({"form": "powers", **context}, start, unit, found.lines[0]._asdict())
+        return _write({"form": "powers", **context}, start, unit, {"power_top": top, **found.lines[0]._asdict()})
     lines = np.column_stack([column for line in found.lines for column in line])
-    return _with_table("powers", context, unit, {"bias": start}, {"lines": lines})
+    same = bool(np.all(top == top[0]))
+    context |= {"power_top": int(top[0]) if same else None, "literals": ["power_top"] if same else []}
+    columns = {"bias": start} if same else {"bias": start, "power_top": top}
+    return _with_table("powers", context, unit, columns, {"lines": lines})
 
 
 def _with_table(

@@ -10,8 +10,9 @@ lie along one line and thresholds 1, 3, 5 ... along another, whose v, w, reaches
 
     code = saturate(2 * (length - first) - 1 + bit `length` of w).
 
-`moved` joins the bias. Nothing is loaded and compared, unlike in `octaves`, which takes thresholds that lie less
-evenly.
+`first` is the same for all channels where that fits. Channels whose thresholds lie much further apart than others' need
+one of their own: the multipliers of sums near 2^31 have no bits to spare. `moved` joins the bias. Nothing is loaded and
+compared, unlike in `octaves`, which takes thresholds that lie less evenly.
 
 Thresholds of a logarithmic quantizer are the least integers that are not below zero + span * 2^j, so that there are
 such lines. Which ones is a linear program in two unknowns for each channel: the border of threshold t is to be above
@@ -22,6 +23,7 @@ at each threshold and at one less.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -36,8 +38,10 @@ _SHORTEST, _LONGEST = -4.0, 31.0
 _NARROWED = 90
 _ANYWHERE = 2.0**34
 _MOST = 2**31 - 1
+_REACH = 2**31 - 2**17
+"""Sums times 2^up stay below, so that a bias can be moved."""
 _ROOM = 2**30
-"""Sums times 2^up, and bits of v, stay below."""
+"""Offsets stay below."""
 _TOP = 30
 """v reaches the largest threshold below 2^30."""
 _SLACK = 0.01
@@ -60,13 +64,13 @@ class Powers(NamedTuple):
     Attributes:
         lines: as many as there are thresholds in an octave.
         moved: int64 per channel.
-        first: of the first line.
+        first: of the first line, int64 per channel.
         bits: of the largest code.
     """
 
     lines: tuple[Line, ...]
     moved: np.ndarray
-    first: int
+    first: np.ndarray
     bits: int
     up: int
 
@@ -122,16 +126,19 @@ def fit_powers(rows: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> Powers 
     sums = _Sums(rows, lows.astype(np.int64), highs.astype(np.int64), rows[:, 0])
     if count < _FEWEST or count & (count + 1) or not sums.reached.any():
         return None
-    for each in _EACH:
-        for finer in _FINER:
-            found = _fit(sums, each, finer)
-            if found is not None and _proven(found, sums):
-                return found
+    for varied, each, finer in product((False, True), _EACH, _FINER):
+        found = _fit(sums, each, finer, varied=varied)
+        if found is not None and _proven(found, sums):
+            return found
     return None
 
 
-def _fit(sums: _Sums, each: int, finer: int) -> Powers | None:
-    """Constants that are not yet proven, with so many bits of v more than needed."""
+def _fit(sums: _Sums, each: int, finer: int, *, varied: bool) -> Powers | None:
+    """Constants that are not yet proven, with so many bits of v more than needed.
+
+    Args:
+        varied: `first` is as large as each channel allows; else that of the channel which allows least.
+    """
     met: np.ndarray = np.any(sums.reached, axis=1)
     parts = [sums._replace(rows=sums.rows[:, start::each]) for start in range(each)]
     spans = []
@@ -140,14 +147,18 @@ def _fit(sums: _Sums, each: int, finer: int) -> Powers | None:
         if span is None:
             return None
         spans.append(span / 2**line)  # w reaches another power of 2 than v
-    shortest = min(float(span.min()) for span in spans)
+    shortest = np.min(spans, axis=0)
     # Multipliers have 31 bits: v rises by at most half of what the shifted sum does.
-    up = max(int(np.ceil(1 - np.log2(shortest) + _SLACK)), 0) + finer
-    first = min(int(np.floor(np.log2(shortest) - _SLACK)) + up - 1, _TOP - each + 1 - parts[0].rows.shape[1])
-    if sums.reach << up >= _ROOM or first < 0:
+    up = max(int(np.ceil(1 - np.log2(shortest.min()) + _SLACK)), 0) + finer
+    allowed = np.floor(np.log2(shortest) - _SLACK).astype(np.int64) + up - 1
+    allowed = np.minimum(allowed, _TOP - each + 1 - parts[0].rows.shape[1])
+    first = np.full(len(met), allowed.min())
+    if sums.reach << up >= _REACH or first[0] < 0:
         return None
+    if varied:
+        first[met] = allowed
     multipliers = np.zeros((each, len(met)), np.int64)
-    multipliers[:, met] = np.round(2.0 ** (32 + first - up) / np.array(spans))
+    multipliers[:, met] = np.round(2.0 ** (32 + first[met] - up) / np.array(spans))
     return _with_offsets(sums, parts, multipliers, (first, up))
 
 
@@ -181,7 +192,9 @@ def _spans(sums: _Sums) -> np.ndarray | None:
     return 2.0**left if np.all(room(left) > 0) else None
 
 
-def _with_offsets(sums: _Sums, parts: list[_Sums], multipliers: np.ndarray, shape: tuple[int, int]) -> Powers | None:
+def _with_offsets(
+    sums: _Sums, parts: list[_Sums], multipliers: np.ndarray, shape: tuple[np.ndarray, int]
+) -> Powers | None:
     """Constants with the least biases for which every channel has offsets.
 
     Args:
@@ -200,7 +213,7 @@ def _with_offsets(sums: _Sums, parts: list[_Sums], multipliers: np.ndarray, shap
             offsets[:, channel] = (1 << _TOP) - 1 if always else 0
             continue
         windows = [
-            _window(_Sums(*(array[channel] for array in part)), factor, first + line)
+            _window(_Sums(*(array[channel] for array in part)), factor, int(first[channel]) + line)
             for line, (part, factor) in enumerate(zip(parts, factors, strict=True))
         ]
         found = _least_bias(factors, windows)
