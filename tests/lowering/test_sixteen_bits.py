@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.host_batch import run_on_host
+from tinygen.errors import UnsupportedError
 from tinygen.ir.encodings import Affine
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
@@ -112,3 +113,31 @@ def test_scales_no_multiplier_is_near() -> None:
     """Dense layers whose products with the scale need more than 30 bits."""
     node = _node(FullyConnected(**_NAMES), (1, 24), np.ones((5, 24), np.int64), (1, 5), scale=3.5e3)
     assert on_codes(node) is None and sums_on_codes(node) is None
+
+
+@pytest.mark.parametrize("kind", ["convolution", "depthwise"])
+def test_sums_beyond_32_bits_of_codes(kind: str) -> None:
+    """LiteRT casts them, whose upper bits are lost; tuned kernels clamped them, plain loops did not."""
+    layer = _layer(kind)
+    weights = np.ones(layer.input(1).shape, np.int64)
+    weights[..., 0] = 127
+    steepest = 9 * 127 if kind == "depthwise" else 9 * (127 + 2) * (1 + 5 / 8)
+    scale = 2**31 * 1.5 / (steepest * 2**15)
+    shapes = layer.input(0).shape, weights, layer.output.shape
+    _node(layer.op, *shapes, scale=scale * 0.9)
+    with pytest.raises(UnsupportedError, match=r"too far apart: sums of .*e\+09 in codes of the output"):
+        _node(layer.op, *shapes, scale=scale * 1.1)
+
+
+def test_biases_that_leave_no_room() -> None:
+    layer = _layer("convolution")
+    x, weights, bias = map(layer.input, range(3))
+    for value in (2**46, -(2**46), 2**47, -(2**47)):
+        long = replace(bias, data=np.full(6, value))
+        slight = replace(weights, encoding=Affine("int8", (1e-9,), (0,)))
+        node = Node(layer.op, (x, slight, long), layer.outputs)
+        if abs(value) < 2**47:
+            node.check()
+        else:
+            with pytest.raises(UnsupportedError, match="leave 48 bits"):
+                node.check()

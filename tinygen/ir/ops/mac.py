@@ -54,6 +54,8 @@ def check_encodings(node: Node, *, channels: int, axis: int) -> None:
     if bias is not None:
         node.require(bias.dtype in (np.int32, np.int64), f"bias must be int32 or int64, not {bias.dtype.name}")
     node.require_multipliers(real_multipliers(node))
+    if _by_halves(node):
+        require_words(node, axis)
 
 
 def centred(values: np.ndarray, tensor: Tensor) -> np.ndarray:
@@ -120,22 +122,37 @@ def real_multipliers(node: Node) -> list[float]:
     return [x * scale / output for scale in node.input(1).affine.scale]
 
 
-def require_words(node: Node) -> None:
-    """Raises UnsupportedError if a sum times its real multiplier may exceed 32 bits (Rounding.REAL).
+def _by_halves(node: Node) -> bool:
+    """Whether 64-bit sums are scaled by multipliers of 16 bits (16x8)."""
+    return node.output.dtype == np.int16 and rounding_of(node)[0] is not Rounding.REAL
 
-    LiteRT then casts a double that does not fit, which is undefined in C++.
+
+def require_words(node: Node, axis: int = 0) -> None:
+    """Raises UnsupportedError if a sum times its real multiplier may exceed 32 bits (Rounding.REAL, or 16x8).
+
+    LiteRT then casts a double or 64 bits that do not fit. Sums that 16 bits multiply in 64 may have 48, as LiteRT
+    asserts.
+
+    Args:
+        node: a layer of integers.
+        axis: of the weights' output channels.
     """
     if node.output.is_float:
         return
     x, weights, bias = node.input(0), node.input(1), node.optional(2)
     furthest = max(abs(code - x.zero_point) for code in x.code_range)
+    channels = weights.shape[axis]
     if weights.data is None:
-        taps = np.full(1, weights.size // weights.shape[0] * 128.0)
+        taps = np.full(1, weights.size // channels * 128.0)
     else:
-        taps = np.abs(weights.data.astype(np.float64)).reshape(weights.shape[0], -1).sum(axis=1)
+        rows = np.moveaxis(weights.data, axis, 0).reshape(channels, -1)
+        taps = np.abs(rows.astype(np.float64)).sum(axis=1)
     offset = 0.0 if bias is None or bias.data is None else np.abs(bias.data.astype(np.float64)).reshape(-1)
-    worst = float(np.max((taps * furthest + offset) * np.array(real_multipliers(node))))
+    sums = taps * furthest + offset
+    largest, worst = float(np.max(sums)), float(np.max(sums * np.array(real_multipliers(node))))
     node.require(worst < 2.0**31, f"its scales are too far apart: sums of {worst:.3g} in codes of the output")
+    held = largest < 2.0**47 or not _by_halves(node)
+    node.require(held, f"its sums, of up to {largest:.3g} with the bias, leave 48 bits")
 
 
 def rounding_of(node: Node) -> tuple[Rounding, int]:
