@@ -22,11 +22,15 @@ from tests.support.orders import search_briefly
 from tests.support.switchable import small_graph
 from tinygen.errors import FitError
 from tinygen.frontends.load import load_model
+from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.binary import Minimum
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.pool_2d import Pool2D
+from tinygen.ir.ops.reshape import Reshape
+from tinygen.ir.tensor import Tensor
 from tinygen.lowering import streaming
 from tinygen.lowering.lower import lower
 from tinygen.lowering.program import Program
@@ -108,6 +112,20 @@ def check_smallest(program: Program, most: float) -> None:
     assert program.memory.arena_bytes <= most * program.streamed.arena_bytes_before
     assert program.streamed.recomputed_macs == 0
     assert sum(s.node.op.macs(s.node) for s in program.steps) == program.streamed.macs
+
+
+def test_an_image_that_is_also_given_reshaped() -> None:
+    """The outputs share the image's bytes: rows of the result do not take the place of rows that were read."""
+    codes = Affine("int8", (0.5,), (0,))
+    shapes = {"x": (1, 8, 6, 4), "flat": (1, 192), "y": (1, 8, 6, 4)}
+    tensors = {name: Tensor(name, shape, codes) for name, shape in shapes.items()}
+    tensors["most"] = Tensor("most", (1, 1, 1, 4), codes, np.array([[[[0, 9, -9, 50]]]], np.int8))
+    reshape = Reshape(name="reshape", inputs=("x",), outputs=("flat",), shape=(1, 192))
+    least = Minimum(name="minimum", inputs=("x", "most"), outputs=("y",))
+    graph = Graph("g", tensors, (reshape, least), ("x",), ("flat", "y"))
+    graph.validate()
+    for way in (SMALLEST, Streaming(striped=True)):
+        assert exact(lower(graph, streaming=way), [image(graph)])
 
 
 @needs_models

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tinygen.ir.graph import Graph
+from tinygen.ir.ops.rows import RowWindow
 from tinygen.lowering.plan import KernelPlan
 from tinygen.lowering.planner import Buffer, Overlay, live_by_step
 
@@ -162,15 +163,19 @@ def live_bytes(
 def _overlays(
     graph: Graph, plans: Sequence[KernelPlan], slots: Sequence[Slot], places: Mapping[str, Place], ahead: Ahead
 ) -> tuple[Overlay, ...]:
-    """Slots that may share bytes because of `ahead`; none if another tensor is in the source's slot too."""
+    """Slots that may share bytes because of `ahead`; none if another tensor is in the source's slot too, or an alias of
+    the source is needed when the result is written.
+    """
     result, source = places[ahead.result], places[ahead.source]
+    last = last_uses(graph)
+    windows = {op.outputs[0] for op in graph.ops if isinstance(op, RowWindow) and op.inputs[0] == ahead.source}
+    aliases = {name for op, plan in zip(graph.ops, plans, strict=True) if plan.is_alias for name in op.outputs}
     strangers = (
-        name
-        for op, plan in zip(graph.ops, plans, strict=True)
-        for name in op.outputs
-        if places[name].slot is source.slot and name != ahead.source and not plan.is_alias
+        name not in {*aliases, *graph.sources} or last[name] >= result.slot.first
+        for name, place in places.items()
+        if place.slot is source.slot and name != ahead.source and name not in windows
     )
-    if result.offset or source.offset or result.slot is source.slot or any(True for _ in strangers):
+    if result.offset or source.offset or result.slot is source.slot or any(strangers):
         return ()
     index = {id(slot): number for number, slot in enumerate(slots)}
     if not {id(result.slot), id(source.slot)} <= index.keys():  # in a buffer of the caller
