@@ -77,6 +77,18 @@ def striped() -> Program:
     return lower(graph, isa=ISA, streaming=Streaming(), io=Io.CALLER)
 
 
+def striped_beside() -> Program:
+    """The same behind a layer of another input, whose output is there before the stripes."""
+    network = Network(8)
+    network.relu(network.input(12))
+    network.conv(network.conv(network.input(12, 12, 2), 16), 2, 3, 2)
+    graph = network.graph("striped_beside")
+    assert len(graph.inputs) == len(graph.outputs) == 2
+    program = lower(graph, isa=ISA, streaming=Streaming(), io=Io.CALLER)
+    assert program.streamed is not None
+    return program
+
+
 def in_callers(graph: Graph, family: str = "tinygen") -> Program:
     return lower(graph, family=family, isa=ISA, io=Io.CALLER)
 
@@ -88,7 +100,7 @@ def test_same_codes_and_inputs_that_survive(tmp_path: Path) -> None:
         *(simplify(make()) for make in (reshaped, two_outputs, ends_in_place, shrinks_in_place, one_layer)),
     ]
     graphs += [simplify(read_tflite(model(), name=name)) for name, model in SMALL.items()]
-    programs = [*map(in_callers, graphs), striped()]
+    programs = [*map(in_callers, graphs), striped(), striped_beside()]
     programs.append(in_callers(replace(graphs[0], name="digits_plain"), "reference"))
     samples = [frames(program.graph, 3) for program in programs]
     found = run_on_host(programs, samples, tmp_path, keep=True)

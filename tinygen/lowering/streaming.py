@@ -142,7 +142,10 @@ def _heights(rows: int) -> list[int]:
 
 def _peak_behind(graph: Graph, plans: Sequence[KernelPlan], stage: Stage, caller: Collection[str]) -> int:
     """Peak bytes of the operators behind the stage, however the stage is computed."""
-    behind = replace(graph, ops=graph.ops[stage.end :], inputs=(stage.result,))
+    ops = graph.ops[stage.end :]
+    there = {stage.result, *(name for op in ops for name in op.outputs)}
+    outputs = tuple(name for name in graph.outputs if name in there)
+    behind = replace(graph, ops=ops, inputs=(stage.result,), outputs=outputs)
     return max(live_bytes(behind, plans[stage.end :], caller=caller), default=0)
 
 
