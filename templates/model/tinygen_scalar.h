@@ -408,4 +408,10 @@ static inline uint32_t tg_max_bytes(uint32_t a, uint32_t b)
     return b ^ (differ & (larger | (larger - (larger >> 7))));
 }
 
+/* The smaller: the other of the two. */
+static inline uint32_t tg_min_bytes(uint32_t a, uint32_t b)
+{
+    return a ^ b ^ tg_max_bytes(a, b);
+}
+
 #endif

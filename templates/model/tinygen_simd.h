@@ -139,19 +139,33 @@ static inline int32_t tg_high_mla_of_several(int32_t offset, int32_t x, int32_t 
 #define tg_high_mla_of_several tg_high_mla
 #endif
 
-/*
- * x * multiplier / 2^31, rounded, plus `offset`, and plus `away` if negative: shifted right by s it is TFLite's
- * requantization with two roundings, when the offset is 2^(s - 1) + zero point * 2^s; halves go away from zero where
- * `away` is -1, upwards where it is 0. |x| < 2^30.
- */
-static inline int32_t tg_round_mixed(int32_t x, int32_t multiplier, int32_t offset, int32_t away)
+/* x * multiplier / 2^31, rounded; -2^30 <= x < 2^30. */
+static inline int32_t tg_high_rounded(int32_t x, int32_t multiplier)
 {
 #if TG_HAVE_DSP
     int32_t scaled;
     __asm__("smmulr %0, %1, %2" : "=r"(scaled) : "r"(x + x), "r"(multiplier));
+    return scaled;
+#elif defined(__thumb__) && !defined(__thumb2__)
+    /* As in tg_high_mla, but that the upper half of 2 * x * multiplier is rounded. */
+    const uint32_t x_low = (uint32_t)x & 0xFFFFU;
+    const uint32_t m_low = (uint32_t)multiplier & 0xFFFFU;
+    const int32_t cross = (x >> 16) * (int32_t)m_low + (int32_t)((x_low * m_low) >> 16);
+    const int32_t low = (int32_t)x_low * (multiplier >> 16) + (cross & 0xFFFF);
+    const uint32_t high = (uint32_t)((x >> 16) * (multiplier >> 16) + (cross >> 16) + (low >> 16));
+    return (int32_t)(2U * high + ((((uint32_t)low & 0xFFFFU) + 0x4000U) >> 15));
 #else
-    const int32_t scaled = (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << 30)) >> 31);
+    return (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << 30)) >> 31);
 #endif
+}
+
+/*
+ * The same plus `offset`, and plus `away` if negative: shifted right by s it is TFLite's requantization with two roundings,
+ * when the offset is 2^(s - 1) + zero point * 2^s; halves go away from zero where `away` is -1, upwards where it is 0.
+ */
+static inline int32_t tg_round_mixed(int32_t x, int32_t multiplier, int32_t offset, int32_t away)
+{
+    const int32_t scaled = tg_high_rounded(x, multiplier);
     return (int32_t)((uint32_t)scaled + (uint32_t)((scaled >> 31) & away) + (uint32_t)offset);
 }
 
@@ -159,6 +173,18 @@ static inline int32_t tg_round_mixed(int32_t x, int32_t multiplier, int32_t offs
 static inline int32_t tg_round_twice(int32_t x, int32_t multiplier, int32_t offset)
 {
     return tg_round_mixed(x, multiplier, offset, -1);
+}
+
+/* x * multiplier / 2^16, rounded; x of 16 bits, so that halves of the multiplier need no product of 64. */
+static inline int32_t tg_scale_half(int32_t x, int32_t multiplier)
+{
+#if TG_HAVE_DSP
+    int32_t scaled;
+    __asm__("smmulr %0, %1, %2" : "=r"(scaled) : "r"(x * 65536), "r"(multiplier));
+    return scaled;
+#else
+    return x * (multiplier >> 16) + ((x * (multiplier & 0xFFFF) + 0x8000) >> 16);
+#endif
 }
 
 /* x + offset, less one if x is negative: when shifted right, ties go away from zero. */
@@ -300,7 +326,44 @@ static inline uint32_t tg_max_four(uint32_t a, uint32_t b)
     return larger;
 }
 
-/* The same of bytes below 128. */
+/* The smaller: the other of the two. */
+static inline uint32_t tg_min_four(uint32_t a, uint32_t b)
+{
+#if TG_HAVE_DSP
+    uint32_t smaller;
+    __asm__("ssub8 %0, %1, %2\n\tsel %0, %2, %1" : "=&r"(smaller) : "r"(a), "r"(b) : "cc");
+    return smaller;
+#else
+    return a ^ b ^ tg_max_four(a, b);
+#endif
+}
+
+/* The larger of a and b, half by half, signed; the smaller. */
+static inline uint32_t tg_max_pair(uint32_t a, uint32_t b)
+{
+#if TG_HAVE_DSP
+    uint32_t larger;
+    __asm__("ssub16 %0, %1, %2\n\tsel %0, %1, %2" : "=&r"(larger) : "r"(a), "r"(b) : "cc");
+    return larger;
+#else
+    const uint32_t high = tg_high_half(a) > tg_high_half(b) ? a : b;
+    const uint32_t low = tg_low_half(a) > tg_low_half(b) ? a : b;
+    return (high & 0xFFFF0000U) | (low & 0xFFFFU);
+#endif
+}
+
+static inline uint32_t tg_min_pair(uint32_t a, uint32_t b)
+{
+#if TG_HAVE_DSP
+    uint32_t smaller;
+    __asm__("ssub16 %0, %1, %2\n\tsel %0, %2, %1" : "=&r"(smaller) : "r"(a), "r"(b) : "cc");
+    return smaller;
+#else
+    return a ^ b ^ tg_max_pair(a, b);
+#endif
+}
+
+/* The larger of bytes below 128. */
 static inline uint32_t tg_max_small(uint32_t a, uint32_t b)
 {
 #if TG_HAVE_DSP

@@ -9,7 +9,7 @@ from tinygen.bench.suites import SuiteOptions
 from tinygen.frontends.load import load_model
 from tinygen.lowering.select import choose
 
-_PLAIN = {"bilinear_int8", "prelu_int8", "maximum_int8", "sum_int16", "max_pool_int16", "transposed_int16"}
+_PLAIN = {"max_pool_int16", "transposed_int16"}
 
 
 @pytest.mark.parametrize(

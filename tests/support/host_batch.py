@@ -77,6 +77,8 @@ def _joined(name: str, file: str, text: str) -> str:
     found = {*_STATIC.findall(text), *_ENUMERATOR.findall(text)}
     own = sorted(word for word in found if not word.startswith(f"{name}_"))
     before = "".join(f"#define {word} {name}_{word}\n" for word in own)
+    if "#define TG_DUAL_ISSUE" in text:
+        before += "#undef TG_DUAL_ISSUE\n"  # a program before this one may be for another core
     return f'{before}#line 1 "{file}"\n{text}' + "".join(f"#undef {word}\n" for word in own)
 
 

@@ -11,7 +11,7 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.concatenation import Concatenation, Pack
 from tinygen.ir.ops.movement import Movement, Split, StridedSlice, Transpose, Unpack, View, dense_strides
 from tinygen.ir.ops.pad import MirrorPad, Pad
-from tinygen.lowering.ctypes import float_literal
+from tinygen.lowering.ctypes import ctype, float_literal
 from tinygen.lowering.kernels.support.codes import pixel_elements
 from tinygen.lowering.kernels.support.nest import make_nest
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
@@ -84,7 +84,7 @@ def _literal(value: int | float, dtype: np.dtype) -> str:
 
 @kernel(Pad, name="pad", moves=True)
 def pad(node: Node) -> KernelPlan | None:
-    """Fill, then copy rows."""
+    """Rows are copied, and what is between them is filled."""
     op, x, output = node.op, node.input(0), node.output
     assert isinstance(op, Pad)
     strides = [dense_strides(x.shape), dense_strides(output.shape)]
@@ -98,6 +98,8 @@ def pad(node: Node) -> KernelPlan | None:
         stem=f"pad_{output.dtype.name}",
         context={
             "size": output.size,
+            "bytes": output.dtype.itemsize == 1,
+            "type": ctype(output.dtype),
             "value": _literal(op.value, output.dtype),
             "extents": [*outer.extents, run] if run > 1 else list(outer.extents),
             "run": run,
