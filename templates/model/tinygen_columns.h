@@ -1,5 +1,6 @@
 /*
- * Depthwise windows of 3x3 down a column, on a Cortex-M0+: eight registers multiply, the other six hold weights.
+ * Depthwise windows of 3x3 down a column, on a Cortex-M0+: eight registers multiply, the other six hold weights. And the codes
+ * of a column's sums, which lie in every fourth word; those of the next row are `step` further.
  */
 #ifndef TINYGEN_COLUMNS_H
 #define TINYGEN_COLUMNS_H
@@ -82,6 +83,63 @@ static inline void tg_column_3x3(int32_t *rows, const int32_t *w, int32_t count,
         rows[11] = sum;
     }
 }
+#endif
+
+/*
+ * TG_GUESSED_CODES(name, type of a code, cut, bits, low, high): guesses k[3] + ((sum - k[0]) >> cut) * k[2] of the sums from
+ * `from` to `end`. The upper `bits` of a guess are a code less `low`, up to the first that is to be doubted: its lower bits
+ * are less than those of k[4]. Sums beyond k[0] by more than k[1] are `high`. Returns where the doubted sum is, or `end`.
+ */
+#if TG_TILE_ARMV6M
+/* 20 cycles a code. r4 is the first place, r5 the span, r6 the multiplier, r7 the doubt, r8 the offset, r12 the step. */
+#define TG_GUESSED_CODES(name, type, cut, bits, low, high) \
+    TG_ASSEMBLY const int32_t *name( \
+        type *y __attribute__((unused)), \
+        const int32_t *from __attribute__((unused)), \
+        const int32_t *end __attribute__((unused)), \
+        const int32_t *k __attribute__((unused)), \
+        int32_t step __attribute__((unused))) \
+    { \
+        __asm__ volatile( \
+            ".syntax unified\n\tpush {r4, r5, r6, r7, lr}\n\tmov r4, r8\n\tpush {r4}\n\t" \
+            "ldr r4, [sp, #24]\n\tmov r12, r4\n\tmov lr, r2\n\t" \
+            "ldr r4, [r3, #12]\n\tmov r8, r4\n\tldr r7, [r3, #16]\n\tldmia r3!, {r4, r5, r6}\n\tcmp r1, lr\n\tbeq 3f\n" \
+            "1:\n\t" \
+            "ldr r2, [r1, #0]\n\tsubs r2, r2, r4\n\tcmp r2, r5\n\tbhi 4f\n\t" \
+            ".if " #cut "\n\tlsrs r2, r2, #" #cut "\n\t.endif\n\t" \
+            "muls r2, r6, r2\n\tadd r2, r8\n\tlsls r3, r2, #" #bits "\n\tcmp r3, r7\n\tblo 3f\n\t" \
+            "lsrs r2, r2, #32-" #bits "\n\t" \
+            ".if " #low " > 0\n\tadds r2, #" #low "\n\t.endif\n\t.if " #low " < 0\n\tsubs r2, #-(" #low ")\n\t.endif\n" \
+            "2:\n\t" \
+            "strb r2, [r0, #0]\n\tadd r0, r12\n\tadds r1, #16\n\tcmp r1, lr\n\tbne 1b\n" \
+            "3:\n\t" \
+            "mov r0, r1\n\tpop {r4}\n\tmov r8, r4\n\tpop {r4, r5, r6, r7, pc}\n" \
+            "4:\n\t" \
+            "cmp r2, #0\n\tblt 5f\n\tmovs r2, #(" #high ")&255\n\tb 2b\n" \
+            "5:\n\t" \
+            "movs r2, #(" #low ")&255\n\tb 2b" \
+            : \
+            : \
+            : "memory"); \
+    }
+#else
+#define TG_GUESSED_CODES(name, type, cut, bits, low, high) \
+    static inline const int32_t *name( \
+        type *y, const int32_t *from, const int32_t *end, const int32_t *k, int32_t step) \
+    { \
+        for (; from != end; from += 4, y += step) { \
+            const uint32_t place = (uint32_t)*from - (uint32_t)k[0]; \
+            const uint32_t guess = (uint32_t)k[3] + (place >> (cut)) * (uint32_t)k[2]; \
+            if (place > (uint32_t)k[1]) { \
+                *y = *from < k[0] ? (low) : (high); \
+            } else if (guess << (bits) < (uint32_t)k[4]) { \
+                return from; \
+            } else { \
+                *y = (type)((int32_t)(guess >> (32 - (bits))) + (low)); \
+            } \
+        } \
+        return end; \
+    }
 #endif
 
 #endif

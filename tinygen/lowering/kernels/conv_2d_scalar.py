@@ -25,7 +25,7 @@ from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements, smal
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.kernels.support.scalar import Copy, Interleaved
-from tinygen.lowering.kernels.support.unpacked import HEADERS, Unpacking, unpacking
+from tinygen.lowering.kernels.support.unpacked import HEADERS, ON_ARMV6M_UNPACKED, Unpacking, unpacking
 from tinygen.lowering.kernels.support.window import window_sizes, window_stem
 from tinygen.lowering.plan import ON_ARMV6M, Constant, KernelPlan, kernel
 
@@ -69,7 +69,7 @@ class _Rates:
 
 
 _RV32 = _Rates(49.0, 56.0, 24.0, 330.0, 18.6, 90.0, 5.0, called=1900.0)
-_ARMV6M = _Rates(83.3, 95.2, 40.8, 561.0, 19.8, 280.0, 4.8, other=ON_ARMV6M, unpacked=1.07)
+_ARMV6M = _Rates(83.3, 95.2, 40.8, 561.0, 19.8, 280.0, 4.8, other=ON_ARMV6M, unpacked=ON_ARMV6M_UNPACKED)
 _LIFTED = _Rates(71.6, 81.9, 40.8, 561.0, 17.8, 280.0, 4.8, other=ON_ARMV6M)
 """A Cortex-M0+ with signed weights, and with lifted ones."""
 

@@ -21,10 +21,10 @@ from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements, smal
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue, staircase_of
 from tinygen.lowering.kernels.support.scalar import Copy
-from tinygen.lowering.kernels.support.short_products import short_epilogue
+from tinygen.lowering.kernels.support.staircase import Staircase
 from tinygen.lowering.kernels.support.unpacked import all_unpacked
 from tinygen.lowering.kernels.support.window import window_context, window_stem
-from tinygen.lowering.plan import Constant, KernelPlan, kernel
+from tinygen.lowering.plan import ON_ARMV6M, Constant, KernelPlan, kernel
 
 _IN_REGISTERS = 12
 """Weights of a channel that stay in registers."""
@@ -36,6 +36,10 @@ _REACH = 2047
 # Cycles: a tap whose code is loaded for one window and its weight known, whose code is there, of which both are loaded;
 # an output; a code copied, a bit; a channel; a column.
 _TAP, _ROLLED_TAP, _LOADED_TAP, _OUTPUT, _COPIED, _BIT, _CHANNEL, _COLUMN = 4.2, 2.1, 6.2, 15.0, 5.0, 8.0, 30.0, 30.0
+
+LONG_PRODUCTS = {"fused": 36.0, "stepwise": 60.0, "mixed": 60.0, "plain": 60.0, "rescale": 62.0, "rescale_high": 62.0}
+_OTHERS = 12.0
+"""Cycles that the epilogue's form adds to an output on a Cortex-M0+."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +53,7 @@ class Job:
         weights: int8 or int16 [O, KH, KW].
         context: template values of how codes are read and written.
         copy: how codes are copied to scratch.
-        short: makes the epilogue of products of 32 bits, if there is one.
+        law: the law of its codes, if they only rise, and biases.
     """
 
     node: Node
@@ -60,7 +64,7 @@ class Job:
     context: dict[str, Any]
     copy: Copy
     stem: str
-    short: Callable[[], Epilogue | None]
+    law: Callable[[], tuple[Staircase | None, np.ndarray]]
     headers: tuple[str, ...] = scalar.HEADERS
 
     @property
@@ -92,10 +96,10 @@ def int8_job(node: Node) -> Job | None:
     copy = Copy(node.input(0).zero_point)
     stem = "depthwise_conv_2d_s8_scalar"
 
-    def short() -> Epilogue | None:
-        return short_epilogue(*staircase_of(node, axis=3))
+    def law() -> tuple[Staircase | None, np.ndarray]:
+        return staircase_of(node, axis=3)
 
-    return Job(node, op.geometry(node), op.multiplier(node), ending, weights, context, copy, stem, short)
+    return Job(node, op.geometry(node), op.multiplier(node), ending, weights, context, copy, stem, law)
 
 
 @kernel(IntegerConv2D, name="integer_conv_2d_depthwise_scalar", family="tinygen", isa="scalar")
@@ -126,11 +130,10 @@ def integer_job(node: Node) -> Job | None:
     multiplier = len(weights) // x.shape[3]
     headers = ("tinygen_codes.h", *scalar.HEADERS)
 
-    def short() -> Epilogue | None:
-        bias = layer.sums.bias + ending.rows[:, 0] - layer.epilogue.rows[:, 0]
-        return short_epilogue(layer.staircase, bias, unsigned_bits=layer.epilogue.context.get("unsigned_bits", 0))
+    def law() -> tuple[Staircase | None, np.ndarray]:
+        return layer.staircase, layer.sums.bias + ending.rows[:, 0] - layer.epilogue.rows[:, 0]
 
-    return Job(node, op.geometry(node), multiplier, ending, weights, layer.context, copy, stem, short, headers)
+    return Job(node, op.geometry(node), multiplier, ending, weights, layer.context, copy, stem, law, headers)
 
 
 @kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_scalar_unpacked", family="tinygen", isa="scalar")
@@ -162,6 +165,7 @@ def plan_of(job: Job) -> KernelPlan | None:
     if unroll == 0:
         return None
     walk = _walk(rows, columns)
+    cycles = node.output.shape[0] * filters * _cycles(rows, columns, walk, job.copy if copies else None)
     return KernelPlan(
         template="depthwise_conv_2d/depthwise_conv_2d_s8_scalar.c.j2",
         stem=window_stem(job.stem, job.geometry),
@@ -201,7 +205,8 @@ def plan_of(job: Job) -> KernelPlan | None:
         scratch_bytes=job.copy.dtype.itemsize * plane_h * plane_w if copies else 0,
         inplace=((0, 0),) if copies and job.in_place else (),
         headers=job.headers,
-        cycles=node.output.shape[0] * filters * _cycles(rows, columns, walk, job.copy if copies else None),
+        cycles=cycles,
+        armv6m_cycles=ON_ARMV6M * cycles + node.output.size * LONG_PRODUCTS.get(job.ending.context["form"], _OTHERS),
     )
 
 
