@@ -1,4 +1,4 @@
-"""Tuned kernel of MAX_POOL_2D for Armv7E-M: four int8 channels in a word."""
+"""Tuned kernels of MAX_POOL_2D for Armv7E-M: four int8 channels in a word, or two of int16."""
 
 from __future__ import annotations
 
@@ -32,4 +32,33 @@ def max_pool_2d_s8_dsp(node: Node) -> KernelPlan | None:
         },
         headers=("tinygen_math.h", "tinygen_simd.h"),
         cycles=2.0 * node.output.size * op.kernel[0] * op.kernel[1] + 5.0 * node.output.size,
+    )
+
+
+@kernel(MaxPool2D, name="max_pool_2d_s16_dsp", family="tinygen", isa="dsp")
+def max_pool_2d_s16_dsp(node: Node) -> KernelPlan | None:
+    """Maxima of two halves at once."""
+    op = node.op
+    assert isinstance(op, MaxPool2D)
+    if node.output.dtype != np.int16 or node.output.shape[3] < 2:
+        return None
+    geometry = op.geometry(node)
+    low, high = quantized_activation_range(op.activation, node.output)
+    return KernelPlan(
+        template="pool_2d/pool_2d_s8_dsp.c.j2",
+        stem=window_stem("max_pool_s16_dsp", geometry),
+        context={
+            **window_context(node, geometry),
+            "low": low,
+            "high": high,
+            "clamped": low > -(2**15) or high < 2**15 - 1,
+            "source": "input",
+            "flip": "",
+            "lanes": 2,
+            "type": "int16_t",
+            "start": "0x80008000U",
+            "maximum": "tg_max_pair",
+        },
+        headers=("tinygen_math.h", "tinygen_simd.h"),
+        cycles=4.0 * node.output.size * op.kernel[0] * op.kernel[1] + 5.0 * node.output.size,
     )
