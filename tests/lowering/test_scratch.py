@@ -11,8 +11,8 @@ from tests.support.orders import search_briefly
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
-from tinygen.lowering.lower import lower
-from tinygen.lowering.program import Program
+from tinygen.lowering.lower import layer_of, lower
+from tinygen.lowering.program import Program, Step
 from tinygen.lowering.streaming import Streaming
 from tinygen.passes.stages import find_stages
 from tinygen.passes.stripe_stage import model_layer, stripe_name
@@ -83,3 +83,24 @@ def test_convolution_and_addition_in_stripes() -> None:
 def test_names_of_stripes() -> None:
     assert model_layer(stripe_name("conv_2d_0", 12)) == "conv_2d_0"
     assert model_layer("conv_2d_0") == model_layer("conv_stripe_x") == ""
+
+
+@pytest.mark.usefixtures("any_order")
+def test_scratch_does_not_depend_on_other_layers() -> None:
+    """Up to given bytes, each layer has the same scratch whichever kernel another layer has."""
+    graph = residual()
+    free = lower(graph, isa=ISA, streaming=Streaming())
+    aim = Streaming(striped=True, scratch_bytes=free.memory.arena_bytes)
+    usual = lower(graph, isa=ISA, streaming=aim)
+    names = {_layer(step): step.kernel.name for step in usual.steps}
+    other = lower(graph, isa=ISA, streaming=aim, kernels={**names, "conv_2d_0": "conv_2d_s8"})
+    assert any(scratch for _, scratch in _scratch_but_of("conv_2d_0", usual))
+    assert _scratch_but_of("conv_2d_0", other) == _scratch_but_of("conv_2d_0", usual)
+
+
+def _layer(step: Step) -> str:
+    return layer_of(step.node.op.name)
+
+
+def _scratch_but_of(layer: str, program: Program) -> list[tuple[str, int]]:
+    return [(step.node.op.name, step.plan.scratch_bytes) for step in program.steps if _layer(step) != layer]

@@ -55,7 +55,24 @@ def _code(switch: EmittedSwitch, sizes: Mapping[str, int]) -> dict[str, int]:
 
 def code_sizes(emitted: EmittedModel, result: BuildResult) -> dict[str, int]:
     """Bytes of each kernel function, with those of its helpers, whose names begin with its own."""
-    kernels = {name for switch in emitted.switches for name in (*switch.functions, switch.runner)}
+    kernels = _kernels(emitted)
+    return {owner: size for owner, size in _model_code(emitted, result).items() if owner in kernels}
+
+
+def helper_sizes(emitted: EmittedModel, result: BuildResult) -> dict[str, int]:
+    """Bytes of each function of the model's headers that the compiler keeps out of line, for one or more kernels."""
+    own, kernels = f"{emitted.name}_", _kernels(emitted)
+    code = _model_code(emitted, result)
+    return {name: size for name, size in code.items() if name not in kernels and not name.startswith(own)}
+
+
+def _kernels(emitted: EmittedModel) -> set[str]:
+    return {name for switch in emitted.switches for name in (*switch.functions, switch.runner)}
+
+
+def _model_code(emitted: EmittedModel, result: BuildResult) -> dict[str, int]:
+    """Bytes of model code, by kernel function; of all else by function, without what compilers add to a name."""
+    kernels = _kernels(emitted)
     sizes: dict[str, int] = {}
     for symbol in result.sizes.symbols:
         if symbol.group != "model code":
@@ -63,9 +80,8 @@ def code_sizes(emitted: EmittedModel, result: BuildResult) -> dict[str, int]:
         parts = symbol.name.split("_")
         # The longest match: a function's name may be another's name followed by a number.
         names = ("_".join(parts[:count]) for count in range(len(parts), 0, -1))
-        owner = next((name for name in names if name in kernels), None)
-        if owner is not None:
-            sizes[owner] = sizes.get(owner, 0) + symbol.flash
+        owner = next((name for name in names if name in kernels), symbol.name.partition(".")[0])
+        sizes[owner] = sizes.get(owner, 0) + symbol.flash
     return sizes
 
 

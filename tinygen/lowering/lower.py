@@ -194,7 +194,8 @@ def lower_chosen(
     else:
         least = _smaller(least, packed, streaming, kernel_of)
         # If the smallest arena is asked for, scratch only gets its free bytes.
-        program = finished(least, least.arena_bytes if streaming.arena_bytes is None else streaming.arena_bytes)
+        limit, scratch = streaming.arena_bytes, streaming.scratch_bytes
+        program = finished(least, least.arena_bytes if limit is None and scratch is None else limit, scratch)
     _check_alignment(program, isa)
     return replace(program, isa=frozenset(isa))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
 from tinygen.ir.graph import Graph
@@ -136,9 +136,8 @@ def lower_network(
             fix="Leave out --io caller, or build one switch alone.",
         )
     _check_names(network)
-    if streaming is not None and streaming.arena_bytes is not None:
-        state = aligned(_state_bytes([switch.graph for switch in network]), ALIGNMENT)
-        streaming = replace(streaming, arena_bytes=max(streaming.arena_bytes - state, 0))
+    if streaming is not None:
+        streaming = streaming.less(aligned(_state_bytes([switch.graph for switch in network]), ALIGNMENT))
     named = [None] * len(network.switches) if kernels is None else kernels
     chosen = [choose_kernels(switch.graph, family, isa, one) for switch, one in zip(network, named, strict=True)]
     # Each stripe of a layer would have a copy of its code.

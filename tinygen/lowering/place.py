@@ -57,17 +57,20 @@ def draft(
     return Draft(_placed(graph, choices, least_scratch(choices), ahead, caller), tuple(choices), ahead)
 
 
-def finished(least: Draft, limit: int | None = None) -> Program:
+def finished(least: Draft, limit: int | None = None, scratch_bytes: int | None = None) -> Program:
     """The program with scratch assigned.
 
     Args:
         least: the draft; its arena is within the limit.
         limit: of the arena, bytes; None lets it grow as `budget_without_limit` says.
+        scratch_bytes: without a limit, the live bytes up to which layers get scratch.
     """
     program, choices = least.program, least.choices
     frugal = least_scratch(choices)
     live = live_bytes(program.graph, frugal, least.ahead, least.caller)
-    budget = budget_without_limit(max(live, default=0)) if limit is None else limit
+    budget = scratch_bytes if limit is None else limit
+    if budget is None:
+        budget = budget_without_limit(max(live, default=0))
     for _ in range(_TRIES):
         plans = spend_scratch(choices, live, budget)
         if plans == frugal:

@@ -38,11 +38,19 @@ class Streaming:
         arena_bytes: use the fastest way within this arena; None asks for the smallest arena.
         recompute: limit of additional multiply-accumulates, as a share of all, if the smallest arena is asked for.
         striped: in stripes (True), or all rows at once (False); None for what needs less memory.
+        scratch_bytes: live bytes up to which layers get scratch, if the smallest arena is asked for; the arena may grow
+            to place them. None for what is free in the smallest arena: that depends on the kernels of all layers.
     """
 
     arena_bytes: int | None = None
     recompute: float = 0.1
     striped: bool | None = None
+    scratch_bytes: int | None = None
+
+    def less(self, count: int) -> Streaming:
+        """For an arena of which something else takes `count` bytes."""
+        arena, scratch = (None if n is None else max(n - count, 0) for n in (self.arena_bytes, self.scratch_bytes))
+        return replace(self, arena_bytes=arena, scratch_bytes=scratch)
 
 
 @dataclass(frozen=True)

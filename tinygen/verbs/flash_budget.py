@@ -4,14 +4,14 @@ Kernels are measured, not estimated: a few firmwares are built, each with a diff
 give the size of each function, and the emulated board the cycles of each layer. From these figures candidates are
 chosen and linked until the fastest that fits is known.
 
-The figures of a layer are those of the first firmware that has the kernel. With stripes they do not quite add up:
-scratch is what the smallest arena leaves (`lowering.scratch`), which depends on the kernels of all layers, and plans
-with more scratch are faster. Without stripes, or with room for all scratch, the sum is that of the linked firmware.
+The figures of a layer are those of the first firmware that has the kernel. All firmwares have their layers' scratch
+within the same bytes, so that a layer is as fast in one as in another.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,6 +41,7 @@ from tinygen.lowering.streaming import Streaming
 from tinygen.targets.board import Board
 from tinygen.verbs.branch_costs import cycles_at_most
 from tinygen.verbs.compiled import Compiled
+from tinygen.verbs.flash_helpers import Caller, Helpers
 from tinygen.verbs.profiled import with_profiles
 
 _ALIGNMENT = 4
@@ -53,6 +54,8 @@ _MOST_CYCLES = 1e9
 """Predicted cycles up to which an inference is run to measure its layers; for slower ones the prediction is used."""
 Kernels = list[dict[str, str]]
 """For each switch, the kernel of each layer."""
+_Built = tuple[Kernels | None, Streaming | None]
+"""What a firmware is built of; kernels None for the usual ones."""
 
 
 class Maker(Protocol):
@@ -106,6 +109,7 @@ class _Measured:
     Attributes:
         layers: of all switches.
         options: by layer and kernel; None for one with which the firmware does not fit the board.
+        helpers, callers: what layers call beside their functions, and which kernels do, by layer and kernel.
         rest_bytes, rest_cycles: of what belongs to no layer.
         streaming: as all are lowered but the first.
         has_db: whether RAM had room for the benchmark's inputs; None as long as not all is measured.
@@ -113,6 +117,8 @@ class _Measured:
 
     layers: list[_Layer]
     options: dict[tuple[int, int], Option | None] = field(default_factory=dict)
+    helpers: Helpers = field(default_factory=Helpers)
+    callers: dict[tuple[int, int], set[Caller]] = field(default_factory=dict)
     rest_bytes: int = 0
     rest_cycles: int = 0
     streaming: Streaming | None = None
@@ -164,8 +170,8 @@ class _Search:
         known = _KNOWN.get(self.key)
         self.layers = known.layers if known else _layers(maker, coded=streaming is None)
         self.measured = known or _Measured(self.layers)
-        self.inside = -1
-        """The point whose firmware lies in the folder."""
+        self.inside: _Built | None = None
+        """What the firmware in the folder was built of."""
 
     def best(self) -> Compiled:
         self._measure_all()
@@ -179,39 +185,48 @@ class _Search:
             found = self._linked(points[index], options)
             if isinstance(found, Compiled):
                 made[index] = found
-                self.inside = index
                 return found.result.flash_bytes
             return found
 
         best, sizes = fitting(points, self.limit, bytes_of, _LINKS)
         if best < 0:
             raise self._misfit(points[0], options, sizes.get(0))
-        point = FlashPoint(sizes[best], points[best].cycles)
+        found, point = made[best], FlashPoint(sizes[best], points[best].cycles)
         kernels = self._kernels(points[best], options)
-        usual = self._faster_without_limit(point, kernels)
-        if usual is not None:
-            found, point = usual
-        else:
-            found = made[best] if self.inside == best else self._compiled(kernels)
+        built: _Built = kernels, self.streaming
+        for other in self._others(kernels, found):
+            faster = self._faster(point, *other)
+            if faster is not None:
+                built, (found, point) = other, faster
+        if self.inside != built:
+            found = self._compiled(*built)
         together = self.maker.together(found.program, found.emitted)
         curve = self._curve(points, sizes[best] - points[best].flash_bytes, best, point)
         budget = FlashBudget(self.limit, len(sizes), point.cycles_predicted, curve)
         return replace(found, manifest=replace(found.manifest, network=together, flash_budget=budget))
 
-    def _faster_without_limit(self, than: FlashPoint, kernels: Kernels) -> tuple[Compiled, FlashPoint] | None:
-        """The firmware of a build without a limit, if it fits the limit and is faster.
+    def _others(self, kernels: Kernels, found: Compiled) -> Iterator[_Built]:
+        """What may be faster than a choice, though it was not measured.
 
-        Sizes of choices are estimated, and no kernel by name mixes the weights of experts filter by filter.
+        First the same kernels where their arena leaves more scratch. Then those of a build without a limit: sizes of
+        choices are estimated, and no kernel by name mixes the weights of experts filter by filter.
 
         Args:
-            than: the choice that was found.
-            kernels: its.
+            found: the choice's firmware.
         """
-        program = self.maker.lowered(self.streaming)
-        if kernels == [{_name_of(one): one.step.kernel.name for one in all_layers(each)} for each in program.programs]:
-            return None
+        streaming = self.streaming
+        if streaming is not None and found.program.arena_bytes > (streaming.scratch_bytes or math.inf):
+            yield kernels, replace(streaming, scratch_bytes=None)
+        program = self.maker.lowered(streaming)
+        if kernels != [{_name_of(one): one.step.kernel.name for one in all_layers(each)} for each in program.programs]:
+            yield None, streaming
+
+    def _faster(
+        self, than: FlashPoint, kernels: Kernels | None, streaming: Streaming | None
+    ) -> tuple[Compiled, FlashPoint] | None:
+        """That firmware and its figures, if it fits the limit and is faster."""
         try:
-            found = self._compiled(None)
+            found = self._compiled(kernels, streaming)
         except FitError:
             return None
         if found.result.flash_bytes > self.limit:
@@ -238,8 +253,13 @@ class _Search:
         return (*smaller, chosen, *faster)
 
     def _options(self, index: int) -> list[Option]:
-        found = (self.measured.options.get((index, which)) for which in range(len(self.layers[index].kernels)))
-        return [option for option in found if option is not None]
+        found = []
+        for which in range(len(self.layers[index].kernels)):
+            option = self.measured.options.get((index, which))
+            if option is not None:
+                helpers = self.measured.helpers.parts(self.measured.callers[index, which])
+                found.append(replace(option, parts={**option.parts, **helpers}))
+        return found
 
     def _starts(self, options: Sequence[Sequence[Option]]) -> list[list[int]]:
         """The choices of family "compact" and of the one asked for; what does not fit the board is left out."""
@@ -277,9 +297,9 @@ class _Search:
         if self.measured.options and not wanted:
             return
         try:
-            compiled = self._compiled(self._names(wanted))
-            self._record(wanted, compiled)
-            self.streaming = _as_in(self.streaming, compiled.program)
+            if self.streaming is not None and self.streaming.striped is None:
+                self._settle(self.streaming)
+            self._record(wanted, self._compiled(self._names(wanted), self.streaming))
         except FitError as error:
             if self.has_db and error.excess.get("RAM"):
                 self.has_db = False
@@ -294,19 +314,34 @@ class _Search:
             else:
                 raise
 
+    def _settle(self, streaming: Streaming) -> None:
+        """Decides for all firmwares whether they are in stripes, and up to which bytes their layers get scratch.
+
+        A layer takes more code and more cycles in stripes. Whether stripes need less memory, and how much of it is free
+        for scratch, depends on the kernels: if each firmware chose for itself, layers of one would say nothing about
+        those of another. Stripes are those of the compact kernels; scratch reaches as far as the usual build's arena.
+        """
+        compact = self.maker.lowered(streaming, kernels=self._names({}))
+        striped = any(one.streamed is not None for one in compact.programs)
+        scratch = None
+        if streaming.arena_bytes is None:
+            scratch = max(compact.arena_bytes, self.maker.lowered(streaming).arena_bytes)
+        self.streaming = replace(streaming, striped=striped, scratch_bytes=scratch)
+
     def _record(self, wanted: Mapping[int, int], compiled: Compiled) -> None:
         parts, cycles = self._parts(compiled), self._cycles(compiled)
-        measured = self.measured
+        measured, callers = self.measured, _callers(compiled)
         for index, layer in enumerate(self.layers):
             which = wanted.get(index, layer.compact)
             key = layer.switch, layer.name
+            measured.callers.setdefault((index, which), callers.get(key, set()))
             found = Option(layer.kernels[which], cycles.pop(key, 0), parts.pop(key, {}))
             if measured.options.get((index, which)) is None:
                 measured.options[index, which] = found
         # The rest belongs to no layer: operators that striping adds, and the difference from the total.
         everything = {k: n for one in self._parts(compiled).values() for k, n in one.items()}
         added = sum({k: n for one in parts.values() for k, n in one.items()}.values())
-        rest = compiled.result.flash_bytes - sum(everything.values()) + added
+        rest = compiled.result.flash_bytes - sum(everything.values()) - measured.helpers.record(compiled) + added
         measured.rest_bytes = max(measured.rest_bytes, rest)
         measured.rest_cycles = measured.rest_cycles or sum(cycles.values())
 
@@ -351,17 +386,19 @@ class _Search:
     def _linked(self, point: Point, options: Sequence[Sequence[Option]]) -> Compiled | int | None:
         """Links a point: the firmware, or the bytes that it would need; None if RAM is too small."""
         try:
-            return self._compiled(self._kernels(point, options))
+            return self._compiled(self._kernels(point, options), self.streaming)
         except FitError as error:
             excess = error.excess.get("FLASH")
             return None if excess is None else self.maker.board.flash_bytes + excess
 
-    def _compiled(self, kernels: Kernels | None) -> Compiled:
-        self.inside = -1
+    def _compiled(self, kernels: Kernels | None, streaming: Streaming | None) -> Compiled:
+        self.inside = None
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
-        program = self.maker.lowered(self.streaming, kernels=kernels)
-        return self.maker.compiled(program, self.folder, has_db=self.has_db, alone=False)
+        program = self.maker.lowered(streaming, kernels=kernels)
+        found = self.maker.compiled(program, self.folder, has_db=self.has_db, alone=False)
+        self.inside = kernels, streaming
+        return found
 
     def _names(self, wanted: Mapping[int, int]) -> Kernels:
         names: Kernels = [{} for _ in self.maker.network.switches]
@@ -417,6 +454,15 @@ def _nodes(graph: Graph, family: str, isa: Sequence[str], way: Way = ()) -> Iter
             yield from _nodes(named_branch(op, number), family_within(family), isa, (*way, (op.name, number)))
 
 
+def _callers(compiled: Compiled) -> dict[tuple[int, str], set[Caller]]:
+    """The kernels of each switch's layers: of a layer in stripes, some may be others."""
+    found: dict[tuple[int, str], set[Caller]] = {}
+    for number, program in enumerate(compiled.program.programs):
+        for layer in all_layers(program):
+            found.setdefault((number, _name_of(layer)), set()).add(Caller.of(layer))
+    return found
+
+
 def _estimated(layer: Layer) -> int:
     """Cycles of a kernel; of a branch without the layers in it."""
     return round(layer.step.plan.cycles if layer.branch is None else CHOOSING)
@@ -425,17 +471,6 @@ def _estimated(layer: Layer) -> int:
 def _name_of(layer: Layer) -> str:
     """Name of the model's layer; the operator that selects a branch has none of its own."""
     return layer_of(layer.step.node.op.name) if layer.branch is None else layer.name
-
-
-def _as_in(streaming: Streaming | None, program: NetworkProgram) -> Streaming | None:
-    """In stripes like this program, or not.
-
-    A layer takes more code and more cycles in stripes. Whether stripes need less memory depends on the kernels: if each
-    firmware chose for itself, layers of one would say nothing about those of another.
-    """
-    if streaming is None or streaming.striped is not None:
-        return streaming
-    return replace(streaming, striped=any(one.streamed is not None for one in program.programs))
 
 
 def _function_key(step: Step) -> Hashable:
