@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -221,3 +222,9 @@ def test_help_waits_for_nothing_heavy() -> None:
     code = f"import sys, tinygen.cli; print(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_help_names_arguments_that_repeat() -> None:
+    """As the usage line does, and without a type of Python's."""
+    text = tinygen("bench", "--help").stdout
+    assert re.search(r"(?m)^ +MODEL\.\.\.  ", text) and "list[" not in text

@@ -49,7 +49,7 @@ class Networks:
     accuracy_float_switch: float
 
 
-@suite(SUITE, "a network of eight switches in one firmware, beside independent ones (half an hour; needs torch)")
+@suite(SUITE, "a network of eight switches in one firmware, beside independent ones (15 minutes; needs torch)")
 def cases(options: SuiteOptions) -> SuiteCases:
     """
     Raises:

@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from tinygen.cli.app import app
 from tinygen.cli.console import errors
+from tinygen.cli.repeated import show_repeated
 from tinygen.errors import TinygenError
 from tinygen.files import cleaned_when_ended, explained
 
@@ -73,7 +74,9 @@ def _main() -> None:
 @cache
 def _command() -> Callable[..., object]:
     """All verbs with their options; made once, also where a program calls `main` again and again."""
-    return get_command(app)
+    command = get_command(app)
+    show_repeated(command)
+    return command
 
 
 def _drop_output() -> None:
