@@ -9,7 +9,7 @@ from tinygen.bench.suites import SuiteOptions
 from tinygen.frontends.load import load_model
 from tinygen.lowering.select import choose
 
-_PLAIN = {"transposed_int16"}
+_PLAIN: set[str] = set()
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ SHAPES = [
 ]
 
 
-def graph(number: int, of: Shapes) -> Graph:
+def graph(number: int, of: Shapes, *, wide: bool = False) -> Graph:
+    """Of int8 activations, or `wide`: of int16, without zero points."""
     rng = np.random.default_rng(number)
     (batch, height, width, depth), (rows, columns), (down, across) = of.image, of.kernel, of.stride
     size = (height * down, width * across) if of.same else ((height - 1) * down + rows, (width - 1) * across + columns)
@@ -64,14 +65,15 @@ def graph(number: int, of: Shapes) -> Graph:
     count = of.filters if number % 2 else 1
     scales = tuple(float(s) for s in rng.uniform(0.003, 0.008, count).astype(np.float32))
     per_channel = 0 if count > 1 else None
-    x, bound = Affine("int8", (0.05,), (int(rng.integers(-128, 128)),)), 4000 * depth
-    bias = rng.integers(-bound, bound, of.filters).astype(np.int32)
-    products = Affine("int32", tuple(0.05 * s for s in scales), (0,) * count, per_channel)
+    kind, bound = "int16" if wide else "int8", 4000 * depth * (256 if wide else 1)
+    x = Affine(kind, (0.05,), (0 if wide else int(rng.integers(-128, 128)),))
+    bias = rng.integers(-bound, bound, of.filters).astype(np.int64 if wide else np.int32)
+    products = Affine(bias.dtype.name, tuple(0.05 * s for s in scales), (0,) * count, per_channel)
     tensors = [
         Tensor("x", of.image, x),
         Tensor("weights", weights.shape, Affine("int8", scales, (0,) * count, per_channel), weights),
         Tensor("bias", bias.shape, products, bias),
-        Tensor("y", (batch, *size, of.filters), Affine("int8", (0.02 * depth,), (3,))),
+        Tensor("y", (batch, *size, of.filters), Affine(kind, (0.02 * depth,), (0 if wide else 3,))),
     ]
     op = TransposeConv(
         name="layer",
@@ -85,7 +87,7 @@ def graph(number: int, of: Shapes) -> Graph:
         column_padding=of.cropped[1] if of.cropped else None,
     )
     named = {tensor.name: tensor for tensor in tensors if tensor.name in (*op.inputs, *op.outputs)}
-    found = Graph(f"t{number}", named, (op,), ("x",), ("y",))
+    found = Graph(f"{'w' if wide else 't'}{number}", named, (op,), ("x",), ("y",))
     found.validate()
     return found
 
@@ -94,6 +96,12 @@ GRAPHS = [graph(i, of) for i, of in enumerate(SHAPES)]
 FEEDS = [
     [[np.full(of.image, code, np.int8)] for code in (-128, 127)]
     + [[np.random.default_rng(i).integers(-128, 128, of.image).astype(np.int8)]]
+    for i, of in enumerate(SHAPES)
+]
+WIDE = [graph(i, of, wide=True) for i, of in enumerate(SHAPES)]
+WIDE_FEEDS = [
+    [[np.full(of.image, code, np.int16)] for code in (-(2**15), 2**15 - 1)]
+    + [[np.random.default_rng(i).integers(-(2**15), 2**15, of.image).astype(np.int16)]]
     for i, of in enumerate(SHAPES)
 ]
 
@@ -108,9 +116,17 @@ def test_phases(isa: tuple[str, ...], name: str, how: dict[str, Any]) -> None:
     assert check_variants(GRAPHS, FEEDS, most=1, **how) >= len(GRAPHS)
 
 
+@pytest.mark.parametrize(("isa", "name", "how"), HOW)
+def test_of_16_bits(isa: tuple[str, ...], name: str, how: dict[str, Any]) -> None:
+    chosen = [lower(one, isa=isa).layers[0].kernel.name for one in WIDE]
+    assert chosen.count(f"transpose_conv_16x8_{name}") >= len(WIDE) - 2
+    assert check_variants(WIDE[1::3], WIDE_FEEDS[1::3], most=1, **how) >= len(WIDE[1::3])
+
+
 @pytest.mark.long
 @requires_tool("arm-none-eabi-gcc")
 @requires_tool("riscv64-unknown-elf-gcc")
 def test_with_gcc() -> None:
     for how in (SIMD, SCALAR):
-        check_variants(GRAPHS, FEEDS, **{**how, "in_turn": False}, host=False, compiler="gcc")
+        every = GRAPHS + WIDE, FEEDS + WIDE_FEEDS
+        check_variants(*every, **{**how, "in_turn": False}, host=False, compiler="gcc")

@@ -29,6 +29,7 @@ from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.transpose_conv import TransposeConv
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.kernels.support import mac
 from tinygen.lowering.kernels.support.requantize import write_columns
@@ -69,7 +70,7 @@ def on_codes(node: Node) -> Node | None:
     if node.output.dtype != np.int16 or not weights.is_constant:
         return None
     axis = 3 if isinstance(node.op, DepthwiseConv2D) else 0
-    epilogue = _epilogue(node, weights.shape[axis])
+    epilogue = rescaling(node, weights.shape[axis])
     if epilogue is None:
         return None
     inputs, op, shape = _operator(node, epilogue)
@@ -85,7 +86,7 @@ def _checked_node(found: Node) -> Node | None:
     return found
 
 
-def _epilogue(node: Node, channels: int) -> Rescale | None:
+def rescaling(node: Node, channels: int) -> Rescale | None:
     """Scaling of the sums without bias; None where it takes more than a multiplication and a shift."""
     function, factors = _scaling(node)
     if function not in ("tg_requantize_64", "tg_requantize_once"):
@@ -105,7 +106,7 @@ def _epilogue(node: Node, channels: int) -> Rescale | None:
 
 def _bounds(node: Node) -> tuple[int, int]:
     """Least and largest code."""
-    assert isinstance(node.op, Conv2D | DepthwiseConv2D | FullyConnected)
+    assert isinstance(node.op, Conv2D | DepthwiseConv2D | FullyConnected | TransposeConv)
     return quantized_activation_range(node.op.activation, node.output)
 
 

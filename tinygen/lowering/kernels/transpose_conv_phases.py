@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from tinygen.errors import TinygenError
 from tinygen.ir.encodings import Affine
 from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.transpose_conv import TransposeConv
-from tinygen.ir.ops.window import Axis
+from tinygen.ir.ops.window import Axis, Padding
+from tinygen.lowering.ctypes import ctype
+from tinygen.lowering.kernels.sixteen_bits import rescaling
 from tinygen.lowering.kernels.support import scalar
+from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.packing import pack_dot_blocks
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.plan import Constant, Field, KernelPlan, kernel
@@ -66,6 +72,7 @@ class _Layer:
         phases: (rows, columns) of each.
         weights: int8 [O, height * width * I] of each.
         ending: of O channels of each phase.
+        context: template values of how codes are written.
     """
 
     node: Node
@@ -73,22 +80,35 @@ class _Layer:
     phases: tuple[tuple[_Part, _Part], ...]
     weights: tuple[np.ndarray, ...]
     ending: Epilogue
+    context: dict[str, Any]
 
 
 @kernel(TransposeConv, name="transpose_conv_s8_scalar", family="tinygen", isa="scalar")
 def transpose_conv_s8_scalar(node: Node) -> Sequence[KernelPlan]:
     """Four outputs times four filters."""
-    return _plans(node, _SCALAR, dsp=False)
+    return _plans(node, _SCALAR, np.int8, dsp=False)
+
+
+@kernel(TransposeConv, name="transpose_conv_16x8_scalar", family="tinygen", isa="scalar")
+def transpose_conv_16x8_scalar(node: Node) -> Sequence[KernelPlan]:
+    """The same of 16-bit activations, where sums fit 32 bits."""
+    return _plans(node, _SCALAR, np.int16, dsp=False)
 
 
 @kernel(TransposeConv, name="transpose_conv_s8_dsp", family="tinygen", isa="dsp")
 def transpose_conv_s8_dsp(node: Node) -> Sequence[KernelPlan]:
     """Two outputs times four filters, codes and weights widened to int16 in scratch."""
-    return _plans(node, _DSP, dsp=True)
+    return _plans(node, _DSP, np.int8, dsp=True)
 
 
-def _plans(node: Node, costs: _Costs, *, dsp: bool) -> Sequence[KernelPlan]:
-    layer = _layer(node)
+@kernel(TransposeConv, name="transpose_conv_16x8_dsp", family="tinygen", isa="dsp")
+def transpose_conv_16x8_dsp(node: Node) -> Sequence[KernelPlan]:
+    """The same of 16-bit activations, where sums fit 32 bits."""
+    return _plans(node, _DSP, np.int16, dsp=True)
+
+
+def _plans(node: Node, costs: _Costs, dtype: type[np.integer], *, dsp: bool) -> Sequence[KernelPlan]:
+    layer = _layer(node) if node.output.dtype == dtype else None
     if layer is None:
         return ()
     most = max(rows.count * columns.count for rows, columns in layer.phases)
@@ -99,7 +119,7 @@ def _plans(node: Node, costs: _Costs, *, dsp: bool) -> Sequence[KernelPlan]:
 def _layer(node: Node) -> _Layer | None:
     op = node.op
     assert isinstance(op, TransposeConv)
-    if node.output.dtype != np.int8 or not node.input(1).is_constant or node.input(1).zero_point:
+    if not node.input(1).is_constant or node.input(1).zero_point:
         return None
     if len(node.inputs) > 2 and node.inputs[2] is not None and not node.input(2).is_constant:
         return None
@@ -107,10 +127,10 @@ def _layer(node: Node) -> _Layer | None:
     phases = tuple((a, b) for a in _parts(rows) for b in _parts(columns))
     weights = node.constant(1)
     own = [weights[:, list(a.taps)][:, :, list(b.taps)] for a, b in phases]
-    ending = _ending(node, own)
-    if ending is None:
+    found = _ending(node, own)
+    if found is None:
         return None
-    return _Layer(node, geometry, phases, tuple(one.reshape(len(one), -1) for one in own), ending)
+    return _Layer(node, geometry, phases, tuple(one.reshape(len(one), -1) for one in own), *found)
 
 
 def _parts(axis: Axis) -> list[_Part]:
@@ -124,11 +144,14 @@ def _parts(axis: Axis) -> list[_Part]:
     return found
 
 
-def _ending(node: Node, weights: Sequence[np.ndarray]) -> Epilogue | None:
+def _ending(node: Node, weights: Sequence[np.ndarray]) -> tuple[Epilogue, dict[str, Any]] | None:
     """That of a layer whose filters are those of all phases: each has the zero point times its own weights in the bias.
 
     Args:
         weights: [O, height, width, I] of each phase.
+
+    Returns:
+        the epilogue, and template values of how codes are written.
     """
     rows = [one.reshape(len(one), -1) for one in weights]
     longest = max(one.shape[1] for one in rows)
@@ -146,7 +169,29 @@ def _ending(node: Node, weights: Sequence[np.ndarray]) -> Epilogue | None:
         data = np.tile(node.constant(2).reshape(-1), count)
         inputs.append(replace(bias, shape=data.shape, encoding=repeated(bias.affine), data=data))
     output = replace(y, shape=(*y.shape[:3], count * filters))
-    return epilogue(Node(node.op, tuple(inputs), (output,)), axis=0)
+    filters_of_all = Node(node.op, tuple(inputs), (output,))
+    if y.dtype == np.int16:
+        return _ending_on_codes(filters_of_all)
+    found = epilogue(filters_of_all, axis=0)
+    return None if found is None else (found, {"y_type": "int8_t"})
+
+
+def _ending_on_codes(node: Node) -> tuple[Epilogue, dict[str, Any]] | None:
+    """As that of a convolution of one window on integer codes; None where sums may leave 32 bits."""
+    weights, op = node.input(1), node.op
+    ending = rescaling(node, weights.shape[0])
+    if ending is None:
+        return None
+    names: dict[str, Any] = {"name": op.name, "inputs": op.inputs[:2], "outputs": op.outputs}
+    window = IntegerConv2D(**names, padding=Padding.VALID, stride=(1, 1), epilogue=ending)
+    x = replace(node.input(0), shape=(1, 1, 1, weights.shape[3]))
+    found = Node(window, (x, weights), (replace(node.output, shape=(1, 1, 1, weights.shape[0])),))
+    try:
+        found.check()
+    except TinygenError:
+        return None
+    layer = integer_layer(found, ending, reads="halves")
+    return None if layer is None else (layer.epilogue, layer.context)
 
 
 def _plan(layer: _Layer, size: int, costs: _Costs, *, dsp: bool) -> KernelPlan:
@@ -177,10 +222,16 @@ def _plan(layer: _Layer, size: int, costs: _Costs, *, dsp: bool) -> KernelPlan:
         at += packed.size
     longest = max(lengths)
     table = np.array(steps, np.int32)
-    windows = 2 * size * longest + 8 * longest + longest + 32 if dsp else size * longest
+    each = node.input(0).dtype.itemsize
+    windows = 2 * size * longest + 8 * longest + each * (longest + 32) if dsp else each * size * longest
+    halves = each == 2
+    kind = "16x8" if halves else "s8"
+    headers = ("tinygen_dot.h", *scalar.HEADERS) if dsp else scalar.HEADERS
+    if halves:
+        headers = ("tinygen_codes.h", "tinygen_widen.h" if dsp else scalar.HALVES_HEADER, *headers)
     return KernelPlan(
         template="transpose_conv/transpose_conv_s8_phases.c.j2",
-        stem=f"transpose_conv_s8_{rows.kernel}x{columns.kernel}_s{rows.stride}x{columns.stride}",
+        stem=f"transpose_conv_{kind}_{rows.kernel}x{columns.kernel}_s{rows.stride}x{columns.stride}",
         context={
             "batch": batch,
             "in_h": in_h,
@@ -195,6 +246,9 @@ def _plan(layer: _Layer, size: int, costs: _Costs, *, dsp: bool) -> KernelPlan:
             "stride_w": columns.stride,
             "input_zero": node.input(0).zero_point,
             "dsp": dsp,
+            "x_type": ctype(node.input(0).dtype),
+            "x_size": each,
+            **layer.context,
             "pixels": size,
             "steps": len(steps),
             "longest": longest,
@@ -207,6 +261,6 @@ def _plan(layer: _Layer, size: int, costs: _Costs, *, dsp: bool) -> KernelPlan:
             Constant("phases", table, "blocks of outputs of each phase", tuple(map(Field, _STEP))),
         ),
         scratch_bytes=4 * size + windows,
-        headers=("tinygen_dot.h", *scalar.HEADERS) if dsp else scalar.HEADERS,
+        headers=headers,
         cycles=batch * cycles,
     )
