@@ -70,6 +70,22 @@ def test_columns(compiler: str) -> None:
     assert found >= len(cases)
 
 
+def test_short_windows() -> None:
+    """Strides, windows that are loops, a clamp, codes of few bits."""
+    cases = [
+        window((7, 6), 3, 0, (3, 3), stride=(2, 2)),
+        window((6, 9), 2, 0, (5, 5), stride=(2, 2)),
+        window((5, 4), 2, 0, (1, 4), same=False),
+    ]
+    few = integer_layers.conv(
+        "few", (6, 5, 2), 4, (3, 3), stride=(2, 1), groups=2, x=levels(4), w=levels(4, True), y=levels(4)
+    )
+    cases.append((few.graph, few.feeds))
+    assert check(cases, isa=M0PLUS.isa, cores=[(M0PLUS, M0PLUS.isa)], part="_short") >= len(cases)
+    for graph, _ in cases[:2]:
+        assert lower(graph, isa=M0PLUS.isa).layers[0].kernel.name == "depthwise_conv_2d_s8_short"
+
+
 def dense() -> list[Layer]:
     """Bytes and halves, each with each; fewer taps than eight, whole eights, some beyond; least weights and codes."""
     halves = Codebook((1.0,), table=(-32768, -300, 1, 32767))
