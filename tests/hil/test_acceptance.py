@@ -202,8 +202,12 @@ def test_only_where_labwired_stops_at_what_no_core_has_is_a_gap(
         raise BoardError(f"labwired stopped: {said}", where="esp32c3-labwired")
 
 
+_WITHOUT = [word for name in ("cacheprovider", "hypothesispytest", "xdist") for word in ("-p", f"no:{name}")]
+"""Plugins that the suite does not use: to import them takes a fifth of the start."""
+
+
 def run_suite(board: str, out: Path, *options: str) -> tuple[subprocess.CompletedProcess[str], dict[str, object]]:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "hil", "--board", board, "--out", out]
+    command = [sys.executable, "-m", "pytest", "-q", *_WITHOUT, "hil", "--board", board, "--out", out]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     words: Sequence[str | Path] = [*command, *options]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)

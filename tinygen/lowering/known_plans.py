@@ -30,6 +30,7 @@ class KnownPlans:
         self._limit = limit_bytes
         self._layers: OrderedDict[Hashable, Plans] = OrderedDict()
         self._bytes: dict[Hashable, int] = {}
+        self._total = 0
 
     def variants(self, kernel: Kernel, node: Node, layer: Hashable) -> tuple[KernelPlan, ...]:
         """As `Kernel.variants`.
@@ -43,9 +44,11 @@ class KnownPlans:
         self._layers.move_to_end(layer)
         if kernel not in plans:
             plans[kernel] = kernel.variants(node)
-            self._bytes[layer] = self._bytes.get(layer, 0) + sum(plan.weight_bytes for plan in plans[kernel])
-            while len(self._layers) > 1 and sum(self._bytes.values()) > self._limit:
-                self._bytes.pop(self._layers.popitem(last=False)[0], None)
+            size = sum(plan.weight_bytes for plan in plans[kernel])
+            self._bytes[layer] = self._bytes.get(layer, 0) + size
+            self._total += size
+            while len(self._layers) > 1 and self._total > self._limit:
+                self._total -= self._bytes.pop(self._layers.popitem(last=False)[0], 0)
         return plans[kernel]
 
 
