@@ -170,8 +170,9 @@ TG_INLINE void tg_pair_bits(uint32_t *to, const uint32_t *upper, const uint32_t 
 {
     const uint32_t u = tg_four_bits(upper, first, 4);
     const uint32_t l = tg_four_bits(lower, first, 4);
+    const uint32_t both = tg_low_halves(u, l);
     for (int32_t i = 0; i < 4; i++) {
-        to[i] = tg_ssub16((u >> i & 1U) << 1 | (l >> i & 1U) << 17, 0x00010001U);
+        to[i] = tg_ssub16((i == 0 ? both << 1 : both >> (i - 1)) & 0x00020002U, 0x00010001U);
     }
 }
 

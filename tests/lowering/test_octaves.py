@@ -146,6 +146,9 @@ def test_powers_with_gcc() -> None:
     """Whose assembly for two codes at once is another."""
     found = [*_exactly(), _wide("w1", 1), _wide("w2", 2)]
     check_variants([one.graph for one in found], [one.feeds for one in found], most=1, compiler="gcc", host=False)
+    depthwise = [one for one in found if one.graph.name[-1] in "dl12"]
+    graphs, feeds = [one.graph for one in depthwise], [one.feeds for one in depthwise]
+    check_variants(graphs, feeds, most=1, compiler="gcc", host=False, part="depthwise")
 
 
 def _wide(name: str, each: int) -> Layer:

@@ -46,22 +46,22 @@ def column_products(taps: int, both: bool) -> ColumnProducts:
     """
     whole = taps // 2
     words = [(2 * i, 2 * i + 1) for i in range(whole)]
-    products = [(0, "tg_mac", i, i) for i in range(whole)]
+    products = [(0, "tg_mla", i, i) for i in range(whole)]
     if not both:
         if taps % 2:
             words.append((taps - 1, -1))
-            products.append((0, "tg_mac_bb", whole, whole))
+            products.append((0, "tg_mla_bb", whole, whole))
         return ColumnProducts(-(-taps // 2), tuple(words), tuple(products))
     if taps == 1:
-        return ColumnProducts(1, ((0, -1),), ((0, "tg_mac_bb", 0, 0), (1, "tg_mac_tb", 0, 0)))
-    products.append((1, "tg_mac_tb", 0, 0))
+        return ColumnProducts(1, ((0, -1),), ((0, "tg_mla_bb", 0, 0), (1, "tg_mla_tb", 0, 0)))
+    products.append((1, "tg_mla_tb", 0, 0))
     for i in range(1, (taps + 1) // 2):
         words.append((2 * i - 1, 2 * i))
-        products.append((1, "tg_mac", i, len(words) - 1))
+        products.append((1, "tg_mla", i, len(words) - 1))
     if taps % 2:
-        products.append((0, "tg_mac_bt", whole, len(words) - 1))
+        products.append((0, "tg_mla_bt", whole, len(words) - 1))
     else:
-        products.append((1, "tg_mac_bt", whole, whole - 1))
+        products.append((1, "tg_mla_bt", whole, whole - 1))
     return ColumnProducts(whole + 1, tuple(words), tuple(products))
 
 
@@ -77,7 +77,8 @@ def column_schedule(column: ColumnProducts, columns: Axis, count: int, *, dual_i
             pipelined with loads only.
 
     Returns:
-        ["load_x", column, pair], ["load_w", column, word] and [instruction, sum, x, w] in order.
+        ["load_x", column, pair], ["load_w", column, word] and [instruction, sum, x, w, "first" or ""] in order; the
+        first product of a sum is added to the bias.
     """
     stages = (columns.kernel - 1) * columns.dilation + 1 + (count - 1) * columns.stride
     # A stride beyond the window, and dilation, leave columns that no window touches.
@@ -85,13 +86,15 @@ def column_schedule(column: ColumnProducts, columns: Axis, count: int, *, dual_i
         output * columns.stride + tap * columns.dilation for output in range(count) for tap in range(columns.kernel)
     }
     steps: list[list[str]] = []
+    begun: set[str] = set()
     for stage in range(stages):
         if stage == 0 or not dual_issue:
             steps += _loads_x(column, stage, touched) + _loads_w(column, stage, columns)
         weights = _loads_w(column, stage + 1, columns) if dual_issue else []
         for pair in range(column.pairs):
             for product in _products(column, stage, pair, columns, count):
-                steps.append(product)
+                steps.append([*product, "" if product[1] in begun else "first"])
+                begun.add(product[1])
                 if weights and pair >= column.pairs - 1:
                     steps.append(weights.pop(0))
             if dual_issue and stage + 1 in touched:
@@ -154,7 +157,7 @@ class DepthwiseJob:
     stem: str
     pair_cycles: float = 16.0
     widen: Widening | None = None
-    headers: tuple[str, ...] = ("tinygen_math.h", "tinygen_simd.h")
+    headers: tuple[str, ...] = ("tinygen_depthwise.h", "tinygen_math.h", "tinygen_simd.h")
 
     @property
     def multiplier(self) -> int:

@@ -25,7 +25,7 @@ from tinygen.lowering.kernels.support.unpacked import all_unpacked
 from tinygen.lowering.kernels.support.widening import needs_widening, widening
 from tinygen.lowering.plan import KernelPlan, kernel
 
-_HEADERS = ("tinygen_codes.h", "tinygen_math.h", "tinygen_simd.h", "tinygen_widen.h")
+_HEADERS = ("tinygen_codes.h", "tinygen_depthwise.h", "tinygen_math.h", "tinygen_simd.h", "tinygen_widen.h")
 # Instructions for four channels of a pair of rows.
 _CYCLES = {"signed": 16.0, "unsigned": 20.0, "levels": 28.0, "values": 34.0, "bits": 36.0}
 _UNITS = (1, 16)
