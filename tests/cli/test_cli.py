@@ -138,7 +138,10 @@ def test_demo(tmp_path: Path) -> None:
         (["build", MODEL, "--out", "o", "--board", "f746"], ["f746", "f746zg"]),
         (["build", MODEL, "--out", "o", "--toolchain", "keil"], ["keil", "zig"]),
         (["build", MODEL, "--out", "o", "--kernels", "magic"], ["magic", "reference"]),
+        (["build", Path(__file__).parent, "--out", "o"], ["is a directory"]),
         (["run", "nowhere", "--inputs", "x.npy"], ["nowhere", "manifest.json"]),
+        (["run", MODEL, "--inputs", "x.npy"], ["not a build directory", "a file", "tinygen build MODEL"]),
+        (["hil", MODEL], ["not a build directory", "a file", "tinygen build MODEL"]),
         (["inspect", __file__], [".py"]),
     ],
 )
@@ -155,6 +158,21 @@ def test_error_as_json(tmp_path: Path) -> None:
     done = tinygen("build", "missing.tflite", "--out", tmp_path / "o", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["error"]["where"] == "missing.tflite"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what", "fix"),
+    [
+        (["build", MODEL], "Missing option '--out'", "'tinygen build -h'"),
+        (["build", MODEL, "--out", "o", "--arena", "-1"], "--arena", "'tinygen build -h'"),
+        (["biuld"], "biuld", "'tinygen -h'"),
+    ],
+)
+def test_wrong_usage_as_json(tmp_path: Path, arguments: list, what: str, fix: str) -> None:
+    done = tinygen(*arguments, "--json", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr == ""
+    error = json.loads(done.stdout)["error"]
+    assert what in error["what"] and fix in error["fix"]
 
 
 def test_a_process_of_its_own(tmp_path: Path) -> None:

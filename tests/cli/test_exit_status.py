@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -47,6 +48,9 @@ def test_what_ends_a_command(
     monkeypatch.setattr(cli, "_command", lambda: app)
     assert status("boards") == expected
     assert "Traceback" not in capsys.readouterr().err
+    assert status("boards", "--json") == expected
+    if expected in (1, 70):
+        assert str(raised) in json.loads(capsys.readouterr().out)["error"]["what"]
 
 
 def test_wrong_usage_and_what_is_asked_for(status: Status) -> None:

@@ -427,9 +427,9 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
         content = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise TinygenError(
-            "is not a build directory (no manifest.json)",
+            f"is not a build directory ({'a file' if folder.is_file() else 'no manifest.json'})",
             where=str(folder),
             fix="Make one with: tinygen build MODEL --board BOARD --out DIR",
         ) from error

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 
+import typer
 from rich.text import Text
 from typer.main import get_command
 
@@ -20,6 +21,9 @@ from tinygen.errors import TinygenError
 from tinygen.files import cleaned_when_ended, explained
 
 DEBUG_VARIABLE = "TINYGEN_DEBUG"
+
+_Misused: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+"""Wrong usage; typer has no other name for it."""
 
 
 def main() -> None:
@@ -35,16 +39,22 @@ def main() -> None:
 def _main() -> None:
     debug = "--debug" in sys.argv or bool(os.environ.get(DEBUG_VARIABLE))
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    as_json = "--json" in arguments
     try:
         try:
-            _command()(arguments, prog_name="tinygen")
+            # Not standalone, typer leaves wrong usage to us, and gives the status of what it has dealt with.
+            status = _command()(arguments, prog_name="tinygen", standalone_mode=not as_json)
         finally:
             sys.stdout.flush()
+        sys.exit(status if isinstance(status, int) else 0)
     except TinygenError as error:
         if debug:
             traceback.print_exc()
-        _report(error, as_json="--json" in arguments)
+        _report(error, as_json=as_json)
         sys.exit(1)
+    except _Misused as error:
+        _report(_misuse(error), as_json=as_json)
+        sys.exit(2)
     except KeyboardInterrupt:
         errors.print("interrupted")
         sys.exit(130)
@@ -57,17 +67,17 @@ def _main() -> None:
             traceback.print_exc()
         problem = explained(error)
         if problem is None:
-            _report_defect(error)
+            _report_defect(error, as_json=as_json)
             sys.exit(70)
         lost = error.filename is None  # `> /dev/full`, mostly: what was written is no file that has a name here
         if lost:
             _drop_output()
-        _report(problem, as_json="--json" in arguments and not lost)
+        _report(problem, as_json=as_json and not lost)
         sys.exit(1)
     except Exception as error:  # last resort: show a sentence instead of a traceback
         if debug:
             traceback.print_exc()
-        _report_defect(error)
+        _report_defect(error, as_json=as_json)
         sys.exit(70)
 
 
@@ -85,7 +95,19 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _report_defect(error: Exception) -> None:
+def _misuse(error: Exception) -> TinygenError:
+    """What `--json` says of wrong usage."""
+    context = getattr(error, "ctx", None)
+    said = error.format_message() if hasattr(error, "format_message") else str(error)
+    return TinygenError(said, fix=f"Try '{context.command_path if context else 'tinygen'} -h' for help.")
+
+
+def _report_defect(error: Exception, *, as_json: bool = False) -> None:
+    if as_json:
+        what = f"internal error: {type(error).__name__}: {error}"
+        fix = "This is a defect in tinygen. Run again with --debug and report what it prints."
+        _report(TinygenError(what, fix=fix), as_json=True)
+        return
     errors.print(Text.assemble(("internal error", "bold red"), f": {type(error).__name__}: {error}"))
     errors.print("This is a defect in tinygen. Run again with --debug and report what it prints.")
 

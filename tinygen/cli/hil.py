@@ -63,6 +63,7 @@ def hil(
     """
     from tinygen.api import hil as prove
     from tinygen.builds.arrays import Reading
+    from tinygen.builds.manifest import read_manifest
     from tinygen.hil.checks import Limits
     from tinygen.hil.output import check_junit, check_output
     from tinygen.verbs.hil import HilOptions, open_instrument, supply_warning_of
@@ -79,6 +80,8 @@ def hil(
         reading=Reading(layout, clip),
         thresholds=thresholds_of(threshold),
     )
+    if out is None:
+        read_manifest(folder)  # what is wrong with DIR is said before what is wrong with DIR/hil
     target = folder / "hil" if out is None else out
     check_output(target, force=force)
     check_junit(junit, force=force)

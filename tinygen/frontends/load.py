@@ -46,7 +46,7 @@ def load_network(
     if isinstance(path, MemoryModel):
         return path.network if name is None else _named(path.network, check_c_name(name))
     if not path.is_file():
-        raise ModelError("there is no such file", where=str(path))
+        raise ModelError("is a directory" if path.is_dir() else "there is no such file", where=str(path))
     if layout is not None and calibration is None:
         raise TinygenError("says how calibration inputs lie, and there are none", where="--layout", fix="Leave it out.")
     checked = None if name is None else check_c_name(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -169,6 +170,20 @@ def test_files(tmp_path: Path) -> None:
     np.save(tmp_path / "c.npy", np.random.default_rng(0).normal(size=(9, 4)))
     assert load_model(path, None, tmp_path / "c.npy").name == "net"
     assert load_model(path, "mine", tmp_path / "c.npy").name == "mine"
+
+
+def test_torch_logs_no_traceback(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a damaged file, whose error says all that is of use."""
+    (tmp_path / "x.pt2").write_bytes(b"PK")
+    logger = logging.getLogger("torch.export")
+    before = logger.level
+    logger.addHandler(caplog.handler)
+    try:
+        with pytest.raises(ModelError, match="torch cannot read it"):
+            load_model(tmp_path / "x.pt2")
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert caplog.records == [] and logger.level == before
 
 
 def test_layout_of_calibration_inputs(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -39,7 +42,8 @@ def load_pt2(
         TinygenError: calibration is missing, or does not fit.
     """
     try:
-        program = torch.export.load(path)
+        with _without_tracebacks():
+            program = torch.export.load(path)
     except Exception as error:  # torch's readers have no common base for their exceptions.
         raise ModelError(
             f"torch cannot read it ({type(error).__name__}: {error})",
@@ -52,6 +56,18 @@ def load_pt2(
     except TinygenError as error:
         error.where = f"{path}: {error.where}" if error.where else str(path)
         raise
+
+
+@contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """torch logs the traceback of the first way to read a file, and then tries another."""
+    logger = logging.getLogger("torch.export")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _samples(path: Path, graph: Graph, layout: Layout | None) -> list[Sample]:
