@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.differential.test_widened import ACTIVATIONS, BOOKS, WEIGHTS
+from tests.differential.test_widened import ACTIVATIONS, BOOKS, SMALL, WEIGHTS
 from tests.support import integer_layers as layers
 from tests.support.board_batch import M4, M7
 from tests.support.integer_layers import BINARY, INT8, INT32, OUTPUTS, Layer, levels
@@ -20,6 +20,9 @@ INPUTS = (*ACTIVATIONS, PowerOfTwo(layers.ONE, exponents=7), levels(7, True))
 EVEN = Codebook(layers.ONE, table=tuple(range(-700, 400, 5)))
 """Steps of 5: a byte each, and what they have in common."""
 FOR_DENSE = (*WEIGHTS, levels(8, True), EVEN)
+_MAGNITUDES = (1, 9, 40, 120, 300, 700, 1500, 3000)
+OPPOSITES = Codebook(layers.ONE, table=(*(-value for value in reversed(_MAGNITUDES)), *_MAGNITUDES))
+"""Sixteen values, also where channels have their weights negated."""
 SHAPES = ((1,), (37,), (64,), (2, 3, 5), (3, 1, 33), (2, 2, 8), (130,))
 
 
@@ -34,7 +37,7 @@ def dense_layers(count: int, seed: int) -> list[Layer]:
         layers.dense(
             f"f{seed}_{i}",
             SHAPES[i % len(SHAPES)],
-            int(rng.choice([1, 3, 4, 9, 34])),
+            int(rng.choice([1, 3, 4, 9, 23, 34])),
             x=INPUTS[(i + seed) % len(INPUTS)],
             w=_weights(i, seed),
             y=OUTPUTS[int(rng.integers(len(OUTPUTS)))] if i % 3 else BINARY,
@@ -52,6 +55,18 @@ def _check(found: list[Layer], **options: object) -> int:
 @one_in(3)
 def test_dense(every: int) -> None:
     assert _check(dense_layers(40, 1)[::every], in_turn=True) >= 40 // every
+
+
+@pytest.mark.parametrize("part", ["connected_pairs", "table"])
+def test_many_outputs(part: str) -> None:
+    """Eight, five or four at a time, and what is left of them; weights of 16 bits, of bytes, by index."""
+    kinds = ((INT8, OPPOSITES, 23), (PowerOfTwo(layers.ONE, exponents=7), SMALL, 34), (BINARY, OPPOSITES, 21))
+    ends = (levels(7), BINARY, INT32)
+    found = [
+        layers.dense(f"m{i}", (37 + 8 * i,), outputs, x=x, w=w, y=y, seed=i)
+        for i, ((x, w, outputs), y) in enumerate(zip(kinds, ends, strict=True))
+    ]
+    _check(found, part=part, host=False)
 
 
 @pytest.mark.long

@@ -149,7 +149,7 @@ def dense_plan(job: DenseJob, values: Constant | None = None, centre: int = 0) -
     """
     weights, ending = job.weights, job.ending
     outputs, depth = weights.shape
-    blocks = _blocks(outputs, in_bits=job.context["packed_output"])
+    blocks = blocks_of(outputs, by_four=job.context["packed_output"])
     packed = _packed_blocks(weights, blocks)
     if packed is None:
         return None
@@ -192,17 +192,17 @@ _MANY = 16
 """Outputs from which on a loop over eight of them is worth its code."""
 
 
-def _blocks(outputs: int, *, in_bits: bool) -> list[dict[str, int]]:
+def blocks_of(outputs: int, *, by_four: bool) -> list[dict[str, int]]:
     """Blocks of outputs that are computed together: their `width`, how many are `whole`, outputs of a last one.
 
     Args:
-        in_bits: outputs are bits, which are joined four at a time.
+        by_four: none are of eight, as where outputs are bits, which are joined four at a time.
     """
-    if in_bits or outputs < _MANY:
+    if by_four or outputs < _MANY:
         return [{"width": _FOUR, "whole": outputs // _FOUR, "rest": outputs % _FOUR}]
     whole, rest = divmod(outputs, _EIGHT)
     first = {"width": _EIGHT, "whole": whole, "rest": rest if rest > _FOUR else 0}
-    return [first] if first["rest"] or not rest else [first, *_blocks(rest, in_bits=in_bits)]
+    return [first] if first["rest"] or not rest else [first, *blocks_of(rest, by_four=by_four)]
 
 
 def _packed_blocks(weights: np.ndarray, blocks: list[dict[str, int]]) -> np.ndarray | None:

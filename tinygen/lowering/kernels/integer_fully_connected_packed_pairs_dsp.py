@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
-from tinygen.lowering.kernels.integer_fully_connected_pairs_dsp import integer_fully_connected_pairs_dsp
+from tinygen.lowering.kernels.integer_fully_connected_pairs_dsp import pairs_plan
 from tinygen.lowering.kernels.support import coded_weights
 from tinygen.lowering.kernels.support.coded_weights import find_any_code, pack_blocks
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
@@ -15,8 +15,8 @@ from tinygen.lowering.plan import Constant, KernelPlan, kernel
 @kernel(IntegerFullyConnected, name="integer_fully_connected_packed_pairs_dsp", family="tinygen", isa="dsp")
 def integer_fully_connected_packed_pairs_dsp(node: Node) -> KernelPlan | None:
     """As `integer_fully_connected_pairs_dsp`, with weights of 16 bits from codes: slower, but a third of the flash."""
-    plan = integer_fully_connected_pairs_dsp(node)
-    if not isinstance(plan, KernelPlan) or not plan.context["wide_weights"]:
+    plan = pairs_plan(node, by_four=True)
+    if plan is None or not plan.context["wide_weights"]:
         return None
     outputs = node.input(1).shape[0]
     words = plan.constants[0].data[: -(-outputs // 4) * plan.context["block_words"]]

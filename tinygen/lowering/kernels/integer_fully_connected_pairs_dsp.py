@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,22 +12,34 @@ from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.tensor import Tensor
+from tinygen.lowering.kernels.fully_connected import blocks_of
 from tinygen.lowering.kernels.support.codes import kind_of, smallest_integers
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
-from tinygen.lowering.kernels.support.widening import Widening, whole_words, widening
+from tinygen.lowering.kernels.support.widening import Widening, widening
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 _HEADERS = ("tinygen_codes.h", "tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h", "tinygen_widen.h")
-_BLOCK = 4
+_BLOCK, _EIGHT = 4, 8
 # Cycles per multiply-accumulate with weights of 16 bits, of 8 bits; scale as those of the int8 kernel.
-_WIDE, _BYTES, _OUTPUTS = 1.45, 1.25, 8.0
+_WIDE, _BYTES, _OUTPUTS = 1.33, 1.18, 8.0
+_BY_FOUR = 1.08
+"""How much longer products take where activations are loaded for four outputs, instead of eight."""
 _SUMMED = 4.0
 """Cycles to add up four activations."""
 
 
 @kernel(IntegerFullyConnected, name="integer_fully_connected_pairs_dsp", family="tinygen", isa="dsp")
 def integer_fully_connected_pairs_dsp(node: Node) -> KernelPlan | None:
-    """Four outputs at a time, any encodings whose integers fit int16."""
+    """Eight or four outputs at a time, any encodings whose integers fit int16."""
+    return pairs_plan(node)
+
+
+def pairs_plan(node: Node, *, by_four: bool = False) -> KernelPlan | None:
+    """The plan of `integer_fully_connected_pairs_dsp`.
+
+    Args:
+        by_four: no more than four outputs at a time.
+    """
     op, x = node.op, node.input(0)
     assert isinstance(op, IntegerFullyConnected)
     outputs, depth = node.input(1).shape
@@ -46,11 +59,14 @@ def integer_fully_connected_pairs_dsp(node: Node) -> KernelPlan | None:
     # Packed bits begin a new word with each pixel; other codes follow each other.
     pixels = depth // x.shape[-1] if isinstance(x.encoding, Binary) else 1
     widen = widening(x, 1, 0, depth // pixels)
-    words = _packed(weights, pixels, widen)
+    blocks = _blocks(outputs, by_four, layer.context["packed_output"])
+    words = _packed_blocks(weights, blocks, pixels, widen)
     fours = pixels * widen.depth // _BLOCK
-    ahead = is_wide and fours % 4 == 0
+    ahead = int(is_wide and (fours % 4 == 0 or blocks[0]["width"] == _EIGHT))
     rows = x.size // depth
-    layout = f"{[outputs, depth]} {'pairs' if is_wide else 'fours'} of taps, four outputs in turn"
+    turns = "eight" if blocks[0]["width"] == _EIGHT else "four"
+    layout = f"{[outputs, depth]} {'pairs' if is_wide else 'fours'} of taps, {turns} outputs in turn"
+    each = (_WIDE if is_wide else _BYTES) * (1.0 if blocks[0]["width"] == _EIGHT else _BY_FOUR)
     return KernelPlan(
         template="fully_connected/fully_connected_pairs_dsp.c.j2",
         stem=f"fully_connected_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_dsp_{depth}x{outputs}",
@@ -59,6 +75,7 @@ def integer_fully_connected_pairs_dsp(node: Node) -> KernelPlan | None:
             "outputs": outputs,
             "pixels": pixels,
             "fours": fours,
+            "blocks": blocks,
             "block_words": words.shape[1],
             "wide_weights": is_wide,
             "grid": None if grid is None else {"step": grid.step, "middle": grid.middle},
@@ -68,7 +85,7 @@ def integer_fully_connected_pairs_dsp(node: Node) -> KernelPlan | None:
             **layer.context,
         },
         constants=(
-            # The loop over four times two pairs reads ahead: four words of weights, two of activations.
+            # Loops read ahead: up to four words of weights, two of activations.
             Constant("weights", np.append(words.reshape(-1), np.zeros(4 * ahead, np.uint32)), layout),
             epilogue.constant(),
             *widen.constants,
@@ -79,9 +96,17 @@ def integer_fully_connected_pairs_dsp(node: Node) -> KernelPlan | None:
         * (
             pixels * widen.cycles
             + (_SUMMED * fours if grid else 0.0)
-            + len(words) * (_BLOCK * _BLOCK * fours * (_WIDE if is_wide else _BYTES) + _OUTPUTS)
+            + len(words) * (_BLOCK * _BLOCK * fours * each + _OUTPUTS)
         ),
     )
+
+
+def _blocks(outputs: int, by_four: bool, in_bits: bool) -> list[dict[str, int]]:
+    """`blocks_of`; outputs in bits are joined block by block, so that all blocks are of one width."""
+    blocks = blocks_of(outputs, by_four=by_four)
+    if not in_bits or len(blocks) == 1:
+        return blocks
+    return [{"width": _EIGHT, "whole": outputs // _EIGHT, "rest": outputs % _EIGHT}]
 
 
 class _Grid(NamedTuple):
@@ -118,13 +143,47 @@ def _largest(x: Tensor) -> int:
     return int(max(np.abs(codes.astype(np.int64)).max(), np.abs(x.integer.integers(codes)).max()))
 
 
-def _packed(weights: np.ndarray, pixels: int, widen: Widening) -> np.ndarray:
-    """uint32 words [blocks of four outputs, words] of weights [O, I], channels of pixels filled up to whole words."""
+def _packed_blocks(
+    weights: np.ndarray, blocks: Sequence[Mapping[str, int]], pixels: int, widen: Widening
+) -> np.ndarray:
+    """uint32 words [outputs / 4, words] of weights [O, I], block by block."""
+    found, first = [], 0
+    for block in blocks:
+        last = first + block["width"] * block["whole"] + block["rest"]
+        found.append(_packed(weights[first:last], block["width"], pixels, widen))
+        first = last
+    return np.concatenate(found)
+
+
+def _packed(weights: np.ndarray, width: int, pixels: int, widen: Widening) -> np.ndarray:
+    """The words of blocks of `width` outputs, channels of pixels filled up to whole words."""
+    taps = filled(weights, width, pixels, widen)
+    in_bytes = weights.dtype == np.int8
+    if in_bytes and width == _BLOCK:
+        fours = taps.reshape(-1, width, taps.shape[1] // _BLOCK, _BLOCK)
+        return (
+            np.ascontiguousarray(fours.transpose(0, 2, 1, 3)).view("<u4").reshape(-1, taps.shape[1]).astype(np.uint32)
+        )
+    pairs = pairs_of_taps(taps).reshape(-1, width, taps.shape[1] // 2, 2).transpose(0, 2, 1, 3)
+    if in_bytes:
+        # A word has a pair of two outputs, which take turns.
+        pairs = pairs.reshape(*pairs.shape[:2], width // 2, 2, 2).transpose(0, 1, 2, 4, 3)
+    return _words(pairs, len(taps))
+
+
+def _words(taps: np.ndarray, outputs: int) -> np.ndarray:
+    """Bytes or halves in order, as uint32 words [outputs / 4, words]."""
+    return np.frombuffer(taps.tobytes(), "<u4").reshape(outputs // _BLOCK, -1).astype(np.uint32)
+
+
+def filled(weights: np.ndarray, width: int, pixels: int, widen: Widening) -> np.ndarray:
+    """Weights [O, I] with whole blocks of `width` outputs, and channels of pixels filled up to whole words."""
     outputs = len(weights)
-    padded = np.zeros((whole_words(outputs), pixels, widen.depth), weights.dtype)
+    padded = np.zeros((-(-outputs // width) * width, pixels, widen.depth), weights.dtype)
     padded[:outputs, :, : widen.channels] = weights.reshape(outputs, pixels, -1)
-    fours = padded.reshape(-1, _BLOCK, pixels * widen.depth // _BLOCK, _BLOCK)
-    if weights.dtype == np.int8:
-        return np.ascontiguousarray(fours.transpose(0, 2, 1, 3)).view("<u4").reshape(len(fours), -1).astype(np.uint32)
-    pairs = fours[..., [0, 2, 1, 3]].reshape(len(fours), _BLOCK, -1, 2)
-    return np.ascontiguousarray(pairs.transpose(0, 2, 1, 3)).view("<u4").reshape(len(fours), -1).astype(np.uint32)
+    return padded.reshape(len(padded), -1)
+
+
+def pairs_of_taps(taps: np.ndarray) -> np.ndarray:
+    """Taps [O, I] in the order of widened activations, [O, pairs, 2]: of each four 0 and 2, then 1 and 3."""
+    return taps.reshape(len(taps), -1, _BLOCK)[..., [0, 2, 1, 3]].reshape(len(taps), -1, 2)
