@@ -31,13 +31,6 @@ static inline int32_t tg_clamp(int32_t x, int32_t low, int32_t high)
 
 static inline int8_t tg_clamp_s8(int32_t x, int32_t low, int32_t high)
 {
-#if defined(__ARM_FEATURE_SAT)
-    /* Where one end is that of a byte, saturating takes an instruction, and the other end three. */
-    if (low == INT8_MIN || high == INT8_MAX) {
-        const int32_t byte = (int32_t)__builtin_arm_ssat(x, 8);
-        return (int8_t)(high == INT8_MAX ? (low == INT8_MIN ? byte : tg_max(byte, low)) : tg_min(byte, high));
-    }
-#endif
     return (int8_t)tg_clamp(x, low, high);
 }
 

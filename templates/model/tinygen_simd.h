@@ -202,6 +202,19 @@ static inline int8_t tg_saturate_s8(int32_t x)
 #endif
 }
 
+/* As tg_clamp_s8; where one end is that of a byte, saturating takes one instruction instead of three. */
+static inline int8_t tg_saturate_within_s8(int32_t x, int32_t low, int32_t high)
+{
+#if TG_HAVE_DSP
+    if (low == INT8_MIN || high == INT8_MAX) {
+        const int32_t byte = (int32_t)__builtin_arm_ssat(x, 8);
+        const int32_t above = low == INT8_MIN || byte > low ? byte : low;
+        return (int8_t)(high == INT8_MAX || above < high ? above : high);
+    }
+#endif
+    return (int8_t)(x < low ? low : x > high ? high : x);
+}
+
 static inline int16_t tg_saturate_s16(int32_t x)
 {
 #if TG_HAVE_DSP
