@@ -258,3 +258,23 @@ def test_channels_last_file() -> None:
     result = evaluate(graph, [codes])[0]
     real = run_onnxruntime(content, [feed])[0]
     assert np.abs(result - (np.rint(real / np.float32(0.0617)) - 7)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "permutation", "given"),
+    [
+        ((1, 8, 4), [0, 2, 1], (1, 4, 8)),
+        ((1, 4, 6, 6), [0, 1, 3, 2], (1, 4, 6, 6)),
+        ((1, 4, 6, 5), [0, 3, 2, 1], (1, 5, 6, 4)),
+        ((1, 4, 6, 5), [0, 2, 3, 1], (1, 6, 5, 4)),
+    ],
+)
+def test_transposed_last(shape: tuple[int, ...], permutation: list[int], given: tuple[int, ...]) -> None:
+    """Inputs stay channels last; outputs that a file transposes have the file's order."""
+    net = OnnxNet()
+    content = net.content(net.node("Transpose", net.quantize(net.input(*shape), 0.05), perm=permutation))
+    graph = read_onnx(content)
+    feed = np.random.default_rng(4).normal(0, 1, shape).astype(np.float32)
+    result = evaluate(graph, [codes_in(graph, feed)])[0]
+    assert result.shape == given
+    assert np.array_equal(result, np.rint(run_onnxruntime(content, [feed])[0] / np.float32(0.05)))

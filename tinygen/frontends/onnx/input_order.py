@@ -16,8 +16,8 @@ _LOOK_THROUGH = frozenset(
 def input_order(file: Any, name: str, shape: Shape) -> tuple[Shape, tuple[int, ...]]:
     """(shape of our tensor, ONNX's dimension for each of the tensor's).
 
-    Images are stored channels last, so that no layer has to transpose them. If the file transposes the image before its
-    first layer, the input is channels last already.
+    Images are stored channels last, so that no layer has to transpose them. If the file makes the image channels first
+    before its first layer, the input is channels last already.
 
     Args:
         file: ONNX's graph.
@@ -35,7 +35,9 @@ def input_order(file: Any, name: str, shape: Shape) -> tuple[Shape, tuple[int, .
                 break
             turned = tuple(turned[i] for i in permutation)
         reader = _reader(file, reader.output[0]) if reader.output else None
-    wanted = tuple(turned[i] for i in CHANNELS_LAST)
+    # Any other transposition is a layer: who feeds the model expects N, H, W, C.
+    is_last = tuple(turned[i] for i in CHANNELS_LAST) == order
+    wanted = order if is_last else CHANNELS_LAST
     return tuple(shape[i] for i in wanted), wanted
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from tinygen.errors import UnsupportedError
 from tinygen.frontends.onnx.builder import Builder
 from tinygen.frontends.onnx.sources.pools import apply_pools
-from tinygen.frontends.onnx.values import Coded, Pending, Value
+from tinygen.frontends.onnx.values import CHANNELS_LAST, Coded, Pending, Value, identity
 
 
 def settle(builder: Builder, name: str, value: Value) -> str:
     """Makes the tensor of a model output; returns its name.
 
-    Images stay channels last. A float without a quantizer after it becomes int32.
+    Images stay channels last; what a transposition last put in another order has ONNX's. A float without a
+    quantizer after it becomes int32.
     """
     builder.wanted = name
     if isinstance(value, Pending):
@@ -23,6 +24,7 @@ def settle(builder: Builder, name: str, value: Value) -> str:
         value = Coded(tensor, value.view)
     if not isinstance(value, Coded):
         raise UnsupportedError("does not depend on a quantized input", where=f"output '{name}'")
-    if value.view.is_reshaped:
+    view = value.view
+    if view.is_reshaped or view.order not in (CHANNELS_LAST, identity(len(view.order))):
         return builder.in_order(value).name
     return value.tensor.name
