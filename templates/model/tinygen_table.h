@@ -30,7 +30,7 @@ static inline void tg_table_of_pairs(uint32_t *table, const int16_t *book)
 }
 
 #if TG_IN_REGISTERS
-#define TG_LOOK_UP(index) __asm__ volatile("ldr %0, [%1, %0, lsl #2]" : "+r"(index) : "r"(table))
+#define TG_PAIR_AT(index) __asm__ volatile("ldr %0, [%1, %0, lsl #2]" : "+r"(index) : "r"(table))
 #define TG_LOAD_BYTE(to, bytes, n) __asm__ volatile("ldrb %0, [%1, %2]" : "=r"(to) : "r"(bytes), "i"(n))
 /* A pair of taps of four outputs or five: loads from one memory follow each other. */
 #define TG_DOT_TABLE_STEP(n)                                                                             \
@@ -42,12 +42,12 @@ static inline void tg_table_of_pairs(uint32_t *table, const int16_t *book)
         TG_LOAD_BYTE(t, w, width * (n) + 4);                                                             \
     }                                                                                                    \
     TG_TAKE(x0, x);                                                                                      \
-    TG_LOOK_UP(p);                                                                                       \
-    TG_LOOK_UP(q);                                                                                       \
-    TG_LOOK_UP(r);                                                                                       \
-    TG_LOOK_UP(s);                                                                                       \
+    TG_PAIR_AT(p);                                                                                       \
+    TG_PAIR_AT(q);                                                                                       \
+    TG_PAIR_AT(r);                                                                                       \
+    TG_PAIR_AT(s);                                                                                       \
     if (width > 4) {                                                                                     \
-        TG_LOOK_UP(t);                                                                                   \
+        TG_PAIR_AT(t);                                                                                   \
     }                                                                                                    \
     TG_MAC(a, p, x0);                                                                                    \
     TG_MAC(b, q, x0);                                                                                    \
@@ -73,40 +73,40 @@ static inline void tg_table_of_pairs(uint32_t *table, const int16_t *book)
     TG_BYTE_1(q, u);                                                                                     \
     TG_BYTE_2(r, u);                                                                                     \
     TG_BYTE_3(s, u);                                                                                     \
-    TG_LOOK_UP(p);                                                                                       \
-    TG_LOOK_UP(q);                                                                                       \
+    TG_PAIR_AT(p);                                                                                       \
+    TG_PAIR_AT(q);                                                                                       \
     TG_LOAD(u, w, 1)
 #define TG_DOT_TABLE_TWO(n)                                                                              \
     TG_MAC(a, p, x0);                                                                                    \
     TG_BYTE_0(p, u);                                                                                     \
-    TG_LOOK_UP(s);                                                                                       \
+    TG_PAIR_AT(s);                                                                                       \
     TG_RELOAD(x1, x, (n) + 1);                                                                           \
     TG_MAC(b, q, x0);                                                                                    \
-    TG_LOOK_UP(r);                                                                                       \
+    TG_PAIR_AT(r);                                                                                       \
     TG_MAC(d, s, x0);                                                                                    \
     TG_BYTE_3(s, u);                                                                                     \
-    TG_LOOK_UP(p);                                                                                       \
+    TG_PAIR_AT(p);                                                                                       \
     TG_BYTE_1(q, u);                                                                                     \
     TG_MAC(c, r, x0);                                                                                    \
     TG_BYTE_2(r, u);                                                                                     \
-    TG_LOOK_UP(s);                                                                                       \
+    TG_PAIR_AT(s);                                                                                       \
     TG_MAC(a, p, x1);                                                                                    \
-    TG_LOOK_UP(q);                                                                                       \
+    TG_PAIR_AT(q);                                                                                       \
     TG_RELOAD(u, w, (n) + 2);                                                                            \
     TG_MAC(d, s, x1);                                                                                    \
     TG_BYTE_0(p, u);                                                                                     \
     TG_BYTE_3(s, u);                                                                                     \
-    TG_LOOK_UP(r);                                                                                       \
+    TG_PAIR_AT(r);                                                                                       \
     TG_MAC(b, q, x1);                                                                                    \
     TG_BYTE_1(q, u);                                                                                     \
-    TG_LOOK_UP(p);                                                                                       \
+    TG_PAIR_AT(p);                                                                                       \
     TG_MAC(c, r, x1);                                                                                    \
     if ((n) + 2 == together) {                                                                           \
         TG_RECALL(x1, end);                                                                              \
     }                                                                                                    \
     TG_RELOAD(x0, x, (n) + 2);                                                                           \
     TG_BYTE_2(r, u);                                                                                     \
-    TG_LOOK_UP(q);                                                                                       \
+    TG_PAIR_AT(q);                                                                                       \
     TG_RELOAD(u, w, (n) + 3)
 
 TG_INLINE void tg_dot_table_4(
