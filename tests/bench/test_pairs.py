@@ -59,6 +59,20 @@ def test_table() -> None:
     assert pair_statements(both)[2:] == [f"b: {plain}", f"b: {slow}"]
 
 
+def test_each_compiler_is_measured_by_its_own_int8() -> None:
+    rows = [_row(case, 100, "conv_2d_s8_dsp") | {"board": "a", "toolchain": "zig"} for case in FOUND.cases[:2]]
+    rows += [row | {"toolchain": "gcc", "cycles_predicted": 200 + 50 * place} for place, row in enumerate(rows)]
+    assert [line.split(":")[0] for line in pair_statements(rows)] == ["zig", "zig", "gcc", "gcc"]
+    assert pairs_markdown(rows).count("| 1.00 |") == 1 and pairs_markdown(rows).count("| 1.25 |") == 1
+    assert pair_statements(rows)[-1].endswith(f"{FOUND.cases[1].name} 1.25.")
+
+
+def test_only_wanted_pairs_are_made_or_left_out_aloud() -> None:
+    found = cases(SuiteOptions(only=("dense_binary_x_*",)))
+    assert len(found.cases) + len(found.skipped) == len(LAYERS) + len(ACTIVATIONS)
+    assert {one.name for one in FOUND.skipped} & set(found.unwanted), "impossible pairs that nobody asked for"
+
+
 def test_bits_a_weight() -> None:
     """Those with int8 activations; layers and boards side by side."""
     cases = [case for case in FOUND.cases if case.figures["pair"]["activations"] == "int8"]

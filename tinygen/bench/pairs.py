@@ -109,17 +109,22 @@ LAYERS = (
 def cases(options: SuiteOptions) -> SuiteCases:
     found: list[Case] = []
     skipped: list[Skipped] = []
+    unwanted: list[str] = []
     for layer in LAYERS:
         found.append(_case(layer, "int8", "int8 of TFLite", _int8(layer)))
         for x, activations in ACTIVATIONS.items():
             for w, weights in WEIGHTS.items():
+                name = _name(layer, w, x)
+                if not options.wanted(name):
+                    unwanted.append(name)
+                    continue
                 try:
-                    model = _model(_name(layer, w, x), layer, weights, activations)
+                    model = _model(name, layer, weights, activations)
                 except UnsupportedError as error:
-                    skipped.append(Skipped(_name(layer, w, x), error.what))
+                    skipped.append(Skipped(name, error.what))
                     continue
                 found.append(_case(layer, w, x, model))
-    return SuiteCases(found, skipped)
+    return SuiteCases(found, skipped, unwanted)
 
 
 def _name(layer: Layer, weights: str, activations: str) -> str:
@@ -212,22 +217,22 @@ def _of(row: _Row) -> tuple[str, str, str]:
 
 
 def pairs_markdown(rows: Sequence[_Row]) -> str:
-    """The table in Markdown, one per board; "" where no row is of the suite."""
+    """The table in Markdown, one per build (board, compiler, kernels); "" where no row is of the suite."""
     heads = ["Layer", "Weights", *ACTIVATIONS]
     columns = ["---"] * 2 + ["---:"] * len(ACTIVATIONS)
-    tables = {name: pair_lines(mine) for name, mine in _by_board(rows).items()}
+    tables = {name: pair_lines(mine) for name, mine in _by_build(rows).items()}
     texts = {name: _markdown([heads, columns, *([*line.values()] for line in of)]) for name, of in tables.items() if of}
     return _each(texts)
 
 
 def bits_markdown(rows: Sequence[_Row]) -> str:
-    """Bits of flash a weight, in Markdown: a line per kind of weights, a column per layer and board, int8 activations.
+    """Bits of flash a weight, in Markdown: a line per kind of weights, a column per layer and build, int8 activations.
 
     Bytes are those that the firmware has for the model: weights and all other constants of the layer.
     """
     cells: dict[str, dict[str, str]] = {}
-    several = len(_by_board(rows)) > 1
-    for name, mine in _by_board(rows).items():
+    several = len(_by_build(rows)) > 1
+    for name, mine in _by_build(rows).items():
         for row in mine:
             layer, weights, activations = _of(row)
             if activations == "int8":
@@ -243,30 +248,29 @@ def _markdown(table: Sequence[Sequence[str]]) -> str:
 
 
 def _each(texts: Mapping[str, str]) -> str:
-    """Texts of boards; of several, each with the board's name."""
+    """Texts of builds; of several, each with the build's name."""
     return "\n\n".join(f"{name}\n\n{text}" if len(texts) > 1 else text for name, text in texts.items())
 
 
-def _by_board(rows: Sequence[_Row]) -> dict[str, list[_Row]]:
-    """The suite's rows that have figures."""
+def _by_build(rows: Sequence[_Row]) -> dict[str, list[_Row]]:
+    """The suite's rows that have figures, by what differs among their boards, compilers and kernels."""
+    mine = [row for row in rows if row["suite"] == SUITE and row["cycles_predicted"]]
+    several = [key for key in ("board", "toolchain", "kernels") if len({row.get(key) for row in mine}) > 1]
     groups: dict[str, list[_Row]] = {}
-    for row in rows:
-        if row["suite"] == SUITE and row["cycles_predicted"]:
-            groups.setdefault(row.get("board", ""), []).append(row)
+    for row in mine:
+        groups.setdefault(", ".join(str(row[key]) for key in several), []).append(row)
     return groups
 
 
 def pair_statements(rows: Sequence[_Row]) -> list[str]:
     """What stays plain, and which pairs take more than `LIMIT` times int8's cycles."""
-    groups = _by_board(rows)
+    groups = _by_build(rows)
     return [
-        f"{name}: {text}" if len(groups) > 1 else text
-        for name, mine in groups.items()
-        for text in _statements_on_board(mine)
+        f"{name}: {text}" if len(groups) > 1 else text for name, mine in groups.items() for text in _statements_on(mine)
     ]
 
 
-def _statements_on_board(mine: Sequence[_Row]) -> list[str]:
+def _statements_on(mine: Sequence[_Row]) -> list[str]:
     plain = {kernel.name for kernel in registered_kernels() if kernel.family == Family.REFERENCE}
     base = {_of(row)[0]: row["cycles_predicted"] for row in mine if "TFLite" in row["pair"]["activations"]}
     left = [row["case"] for row in mine if any(layer["kernel"] in plain for layer in row["layers"])]
