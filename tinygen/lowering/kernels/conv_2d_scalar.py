@@ -22,7 +22,7 @@ from tinygen.ir.ops.window import Axis
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support import scalar
 from tinygen.lowering.kernels.support.codes import kind_of, pixel_elements, smallest_integers
-from tinygen.lowering.kernels.support.integer_layer import integer_layer
+from tinygen.lowering.kernels.support.integer_layer import IntegerLayer, integer_layer
 from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue
 from tinygen.lowering.kernels.support.scalar import Copy, Interleaved
 from tinygen.lowering.kernels.support.unpacked import HEADERS, ON_ARMV6M_UNPACKED, Unpacking, unpacking
@@ -198,8 +198,7 @@ def integer_job(node: Node, epilogue: Ending | None, stem: str, *, codes: bool =
     layer = None if copy is None else integer_layer(node, epilogue, wide=True, reads=reads)
     if copy is None or layer is None:
         return None
-    odd = not codes and copy.dtype == np.int8 and bool(np.all(layer.weights % 2)) and not _is_int8(layer.weights)
-    odd = odd and _is_int8(layer.weights // 2)
+    odd = not codes and not _is_int8(layer.weights) and _is_odd(layer.weights) and _leaves_room(layer, copy)
     stored = smallest_integers(layer.weights // 2 if odd else layer.weights)
     if stored.dtype == np.int32:
         return None
@@ -221,6 +220,20 @@ def _packed(job: Job | None) -> Job | None:
 
 def _is_int8(values: np.ndarray) -> bool:
     return bool(values.min(initial=0) >= -128 and values.max(initial=0) <= 127)
+
+
+def _is_odd(weights: np.ndarray) -> bool:
+    """Whether weights are odd integers of 9 bits."""
+    return bool(np.all(weights % 2)) and _is_int8(weights // 2)
+
+
+def _leaves_room(layer: IntegerLayer, copy: Copy) -> bool:
+    """Whether sums fit 32 bits also without what the 1 of odd weights adds."""
+    if copy.dtype == np.int8:
+        return True
+    taps = int(np.prod(layer.weights.shape[1:]))
+    largest = max(int(np.abs(layer.sums.lows).max()), int(np.abs(layer.sums.highs).max()))
+    return largest + taps * 2**15 < 2**31
 
 
 @kernel(Conv2D, name="conv_2d_s8_scalar", family="tinygen", isa="scalar")
@@ -388,6 +401,7 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
             "whole_rows": columns.dilation == 1 and columns.input >= columns.kernel,
             "dense": job.dense,
             "odd": job.odd,
+            "window_total": "tg_total" if job.copy.dtype == np.int8 else "tg_total_of_halves",
             "lifted": job.lifted,
             "live": job.live,
             "code": code.context() if code else None,
