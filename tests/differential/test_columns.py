@@ -16,6 +16,7 @@ from tinygen.bench.lowbit import spreading_epilogue
 from tinygen.bench.pairs import WEIGHTS
 from tinygen.ir.encodings import Affine, Codebook, PowerOfTwo
 from tinygen.ir.ops import integer_mac
+from tinygen.lowering.kernels import depthwise_conv_2d_columns
 from tinygen.lowering.kernels.support import guessed
 from tinygen.lowering.kernels.support.guessed import guesses
 from tinygen.lowering.kernels.support.integer_layer import integer_layer
@@ -68,6 +69,18 @@ def test_columns(compiler: str) -> None:
     with patch.object(guessed, "_PLACES", (11,)), patch.object(guessed, "_MOST_DOUBTED", 0.5):
         found = check(cases, isa=M0PLUS.isa, cores=[(M0PLUS, M0PLUS.isa)], part="columns", compiler=compiler)
     assert found >= len(cases)
+
+
+@pytest.mark.long
+def test_few_codes() -> None:
+    """A clamp leaves one code, which nothing guesses; or two, of which no guess is doubted."""
+    one, two = (
+        window((4, 3), 2, 0, (3, 3), y_scale=y_scale, zero=127, seed=seed) for y_scale, seed in ((40, 0), (12, 13))
+    )
+    with patch.object(depthwise_conv_2d_columns, "short_epilogue", return_value=None):
+        plan = depthwise_conv_2d_columns.depthwise_conv_2d_s8_columns(next(iter(two[0].nodes())))
+        assert plan and not plan.context["guess"]["doubts"]
+        assert check([one, two], isa=M0PLUS.isa, cores=[(M0PLUS, M0PLUS.isa)], part="s8_columns", compiler="zig") >= 2
 
 
 def test_short_windows() -> None:

@@ -58,12 +58,14 @@ class Guesses(NamedTuple):
 
 
 def guesses(staircase: Staircase, bias: np.ndarray) -> Guesses | None:
-    """Guesses of a layer's codes; None where too many would be doubted.
+    """Guesses of a layer's codes; None where too many would be doubted, or where there is but one code.
 
     Args:
         staircase: the law for accumulators, which are a kernel's sums and biases.
         bias: int64 [channels].
     """
+    if staircase.floor == staircase.ceiling:
+        return None
     bits = (staircase.ceiling - staircase.floor).bit_length()
     steps, at, below = ends_of_steps(staircase)
     real = np.broadcast_to(staircase.real, bias.shape)
