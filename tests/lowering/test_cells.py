@@ -69,7 +69,9 @@ def test_moved_thresholds() -> None:
         found = fit_cells(np.array([row]), -ends, ends)
         refused += found is None
         if found is not None:
-            assert np.array_equal(codes(found, 0, x), Threshold((tuple(row),)).apply(x[:, None])[:, 0])
+            right = Threshold((tuple(row),)).apply(x[:, None])[:, 0]
+            assert np.array_equal(codes(found, 0, x), right)
+            assert np.array_equal(searched(found, 0, x), right)
     assert 10 < refused < 190
 
 

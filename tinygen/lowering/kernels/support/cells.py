@@ -70,7 +70,8 @@ def _fit(rows: np.ndarray, lows: np.ndarray, highs: np.ndarray, bits: int) -> Ce
         borders = _borders(int(multiplier[channel]), int(offset[channel]), bits, shift)
         first = np.clip(np.array([low, *borders]), low, high + 1)
         last = np.append(first[1:], high + 1) - 1
-        counts = [np.searchsorted(rows[channel], x, side="right") for x in (first, last)]
+        # A threshold at a cell's start is the cell's own, so that words name all: cores that search the words meet it.
+        counts = [np.searchsorted(rows[channel], x, side="right") for x in (np.maximum(first - 1, low), last)]
         if np.any((counts[1] > counts[0] + 1) & (first <= last)):
             return None
         # Where all are reached, the next one is never; the last code would be one too many for the radix.
