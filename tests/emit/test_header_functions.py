@@ -66,7 +66,7 @@ _ALIASES = {
     "away": "tg_away(a[i], b[i]) >> c[i]",
     "full_carry": "(int32_t)full_carry((uint32_t)a[i], (uint32_t)b[i], (uint32_t)c[i])",
 }
-_HEADERS = ("math", "simd", "bits", "codes", "coded", "groups", "upwards", "stream", "double")
+_HEADERS = ("math", "simd", "extrema", "bits", "codes", "coded", "groups", "upwards", "stream", "double")
 _OTHERS = """
 static uint32_t full_carry(uint32_t sum, uint32_t x, uint32_t y)
 {

@@ -42,7 +42,7 @@ def _plan(node: Node, cycles: float, load: str, lanes: Callable[[Node], int | No
         operands=(("first", 0), ("second", 1)),
         # By size, not shape: an operand of as many elements is walked in the output's order.
         inplace=tuple((i, 0) for i in (0, 1) if node.input(i).size == node.output.size),
-        headers=("tinygen_math.h", "tinygen_simd.h", "tinygen_scalar.h", "tinygen_sums.h"),
+        headers=("tinygen_extrema.h", "tinygen_math.h", "tinygen_simd.h", "tinygen_scalar.h", "tinygen_sums.h"),
         cycles=cycles * node.output.size * _FOUR / count,
     )
 

@@ -18,7 +18,14 @@ from tinygen.lowering.kernels.support.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.widening import Widening, widening
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
-_HEADERS = ("tinygen_codes.h", "tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h", "tinygen_widen.h")
+_HEADERS = (
+    "tinygen_codes.h",
+    "tinygen_dot.h",
+    "tinygen_eight.h",
+    "tinygen_math.h",
+    "tinygen_simd.h",
+    "tinygen_widen.h",
+)
 _BLOCK, _EIGHT = 4, 8
 # Cycles per multiply-accumulate with weights of 16 bits, of 8 bits; scale as those of the int8 kernel.
 _WIDE, _BYTES, _OUTPUTS = 1.33, 1.18, 8.0

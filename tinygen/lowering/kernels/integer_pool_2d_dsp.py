@@ -37,6 +37,6 @@ def integer_max_pool_2d_dsp(node: Node) -> KernelPlan | None:
             "flip": "flips" if mixed else literal,
         },
         constants=constants,
-        headers=("tinygen_math.h", "tinygen_simd.h"),
+        headers=("tinygen_extrema.h", "tinygen_math.h", "tinygen_simd.h"),
         cycles=2.0 * node.output.size * op.kernel[0] * op.kernel[1] + 5.0 * node.output.size,
     )

@@ -125,6 +125,6 @@ def _plan(
         stem=window_stem(stem, geometry),
         context={**window_context(node, geometry), "load": "tg_load_any32", **values},
         constants=constants,
-        headers=(*scalar.HEADERS, "tinygen_sums.h"),
+        headers=(*scalar.HEADERS, "tinygen_extrema.h", "tinygen_sums.h"),
         cycles=node.output.size * (tap * rows.kernel * columns.kernel + _OUTPUT),
     )

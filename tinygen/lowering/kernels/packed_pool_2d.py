@@ -43,6 +43,6 @@ def packed_max_pool_2d(node: Node) -> KernelPlan | None:
             "packed_output": y.code_bits > 0,
         },
         constants=(turned,) if falling.any() else (),
-        headers=("tinygen_codes.h", "tinygen_math.h", "tinygen_simd.h", "tinygen_sums.h"),
+        headers=("tinygen_codes.h", "tinygen_extrema.h", "tinygen_math.h", "tinygen_simd.h", "tinygen_sums.h"),
         cycles=y.size / channels * words * (_WORD + each // 4 * four * op.kernel[0] * op.kernel[1]),
     )

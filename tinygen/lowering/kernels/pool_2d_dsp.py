@@ -30,7 +30,7 @@ def max_pool_2d_s8_dsp(node: Node) -> KernelPlan | None:
             "source": "input",
             "flip": "",
         },
-        headers=("tinygen_math.h", "tinygen_simd.h"),
+        headers=("tinygen_extrema.h", "tinygen_math.h", "tinygen_simd.h"),
         cycles=2.0 * node.output.size * op.kernel[0] * op.kernel[1] + 5.0 * node.output.size,
     )
 
@@ -59,6 +59,6 @@ def max_pool_2d_s16_dsp(node: Node) -> KernelPlan | None:
             "start": "0x80008000U",
             "maximum": "tg_max_pair",
         },
-        headers=("tinygen_math.h", "tinygen_simd.h"),
+        headers=("tinygen_extrema.h", "tinygen_math.h", "tinygen_simd.h"),
         cycles=4.0 * node.output.size * op.kernel[0] * op.kernel[1] + 5.0 * node.output.size,
     )
