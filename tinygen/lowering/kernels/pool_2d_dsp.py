@@ -14,51 +14,38 @@ from tinygen.lowering.plan import KernelPlan, kernel
 @kernel(MaxPool2D, name="max_pool_2d_s8_dsp", family="tinygen", isa="dsp")
 def max_pool_2d_s8_dsp(node: Node) -> KernelPlan | None:
     """Maxima of four bytes at once."""
-    op = node.op
-    assert isinstance(op, MaxPool2D)
     if node.output.dtype != np.int8 or node.output.shape[3] < 4:
         return None
-    geometry = op.geometry(node)
-    low, high = quantized_activation_range(op.activation, node.output)
-    return KernelPlan(
-        template="pool_2d/pool_2d_s8_dsp.c.j2",
-        stem=window_stem("max_pool_s8_dsp", geometry),
-        context={
-            **window_context(node, geometry),
-            "low": low,
-            "high": high,
-            "source": "input",
-            "flip": "",
-        },
-        headers=("tinygen_extrema.h", "tinygen_math.h", "tinygen_simd.h"),
-        cycles=2.0 * node.output.size * op.kernel[0] * op.kernel[1] + 5.0 * node.output.size,
-    )
+    return _plan(node, "max_pool_s8_dsp", tap=2.0)
 
 
 @kernel(MaxPool2D, name="max_pool_2d_s16_dsp", family="tinygen", isa="dsp")
 def max_pool_2d_s16_dsp(node: Node) -> KernelPlan | None:
     """Maxima of two halves at once."""
-    op = node.op
-    assert isinstance(op, MaxPool2D)
     if node.output.dtype != np.int16 or node.output.shape[3] < 2:
         return None
+    assert isinstance(node.op, MaxPool2D)
+    low, high = quantized_activation_range(node.op.activation, node.output)
+    halves = {
+        "clamped": low > -(2**15) or high < 2**15 - 1,
+        "lanes": 2,
+        "type": "int16_t",
+        "start": "0x80008000U",
+        "maximum": "tg_max_pair",
+    }
+    return _plan(node, "max_pool_s16_dsp", tap=4.0, **halves)
+
+
+def _plan(node: Node, stem: str, *, tap: float, **context: object) -> KernelPlan:
+    """Of words of codes; `tap` is the cycles of a code of a window."""
+    op = node.op
+    assert isinstance(op, MaxPool2D)
     geometry = op.geometry(node)
     low, high = quantized_activation_range(op.activation, node.output)
     return KernelPlan(
         template="pool_2d/pool_2d_s8_dsp.c.j2",
-        stem=window_stem("max_pool_s16_dsp", geometry),
-        context={
-            **window_context(node, geometry),
-            "low": low,
-            "high": high,
-            "clamped": low > -(2**15) or high < 2**15 - 1,
-            "source": "input",
-            "flip": "",
-            "lanes": 2,
-            "type": "int16_t",
-            "start": "0x80008000U",
-            "maximum": "tg_max_pair",
-        },
+        stem=window_stem(stem, geometry),
+        context={**window_context(node, geometry), "low": low, "high": high, "source": "input", "flip": "", **context},
         headers=("tinygen_extrema.h", "tinygen_math.h", "tinygen_simd.h"),
-        cycles=4.0 * node.output.size * op.kernel[0] * op.kernel[1] + 5.0 * node.output.size,
+        cycles=tap * node.output.size * op.kernel[0] * op.kernel[1] + 5.0 * node.output.size,
     )
