@@ -14,7 +14,6 @@ from tinygen.hil.client import DeviceClient
 from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard
 from tinygen.targets.emulator.peripheral import Forbidden
-from tinygen.targets.emulator.peripherals import board_peripherals
 from tinygen.targets.toolchain import build_elf, find_toolchain
 
 RCC, FLASH, PWR, GPIOG, LPUART1 = 0x40021000, 0x40022000, 0x40007000, 0x48001800, 0x40008000
@@ -194,14 +193,6 @@ def test_g474_limits(boost: bool, waits: int, rule: str) -> None:
     bus.wait()
     with pytest.raises(Forbidden, match=rule):
         bus.write(CFGR, 3)
-
-
-def test_a_family_without_its_part() -> None:
-    board = load_board("l476rg")
-    nameless = dataclasses.replace(board, include_dirs=("firmware/stm32l4",))
-    with pytest.raises(BoardError, match="no folder says which part it is") as caught:
-        board_peripherals(nameless, lambda: 0)
-    assert "firmware/stm32l4/g474" in caught.value.fix
 
 
 def test_firmware_that_goes_to_full_speed_at_once(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ def _core(core: str, title: str, isa: tuple[str, ...], toolchain: ToolchainFlags
     return Board(
         name=name or core,
         title=title,
+        part="",
         core=core,
         isa=isa,
         memories=(),

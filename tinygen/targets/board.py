@@ -317,6 +317,8 @@ class Board:
     """One board.
 
     Attributes:
+        part: the chip (see `tinygen.targets.parts`), from which limits and register models follow; "" for the host and
+            bare cores.
         timestamp: the pin whose falling edge marks the beginning and the end of a measurement, for power instruments.
         stream_pins: see there.
         path: the file it was read from.
@@ -324,6 +326,7 @@ class Board:
 
     name: str
     title: str
+    part: str
     core: str
     isa: tuple[str, ...]
     memories: tuple[Memory, ...]

@@ -38,6 +38,7 @@ from tinygen.targets.board import (
     Usb,
     ZigTarget,
 )
+from tinygen.targets.parts.check import check_part
 
 T = TypeVar("T")
 
@@ -373,6 +374,7 @@ def _board(node: _Node) -> Board:
     return Board(
         name=node.text("name"),
         title=node.text("title"),
+        part=node.text("part", ""),
         core=node.text("core"),
         isa=node.texts("isa", _ISA),
         memories=memories,
@@ -412,6 +414,7 @@ def _check(node: _Node, board: Board) -> None:
         if below.end > above.origin:
             what = f"{below.name} and {above.name} overlap at {above.origin:#x}"
             raise node.error("memories", what, "Correct origin or size.")
+    check_part(board)
     if board.link_flash.size < 1024 or board.link_ram.size <= board.stack_bytes:
         raise node.error("stack_bytes", "the stack takes all the RAM", "Lower it, or correct the memories.")
 

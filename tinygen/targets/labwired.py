@@ -17,13 +17,13 @@ import yaml
 
 from tinygen.errors import BoardError, ToolchainError
 from tinygen.targets.board import Board
+from tinygen.targets.parts import find_part
+from tinygen.targets.parts.stm32f import StmF4
 
 _KEPT = ("rcc", "pwr", "flash", "gpio", "systick", "dbgmcu", "icache")
 _ESP32_DROPPED = ("spi2", "ledc", "rmt", "i2c0", "uart1", "timg1", "usb", "twai", "i2s", "wifi", "ble", "radio")
 _ESP32C3_AS_MEMORY = {"mmu": 0x600C5000, "i2c_mst": 0x6000E000}
 """Parts that its model lacks: the table of flash's pages, and the master of the analogue bus."""
-_OLD_USART = ("stm32f4",)
-"""Families whose USART has SR and DR (RM0090); in all later ones it has ISR, RDR and TDR: labwired's "stm32v2"."""
 
 
 def require_labwired(board: Board) -> None:
@@ -85,8 +85,8 @@ def _adapt(chip: dict[str, Any], board: Board, source: Path) -> None:
         uart = {"type": "uart", "base_address": board.uart.base, "size": "1KB", "config": {}}
         kept.append(uart)
     uart["id"] = labwired_uart(board)
-    if not is_esp and not any(f"firmware/{family}/usart.c" in board.sources for family in _OLD_USART):
-        uart["config"]["profile"] = "stm32v2"
+    if not is_esp and not isinstance(find_part(board.part), StmF4):
+        uart["config"]["profile"] = "stm32v2"  # USARTs with ISR, RDR and TDR; those of STM32F4 have SR and DR (RM0090)
     chip["peripherals"] = kept
     chip.pop("pins", None)
     if board.core == "esp32c3":

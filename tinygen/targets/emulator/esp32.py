@@ -15,6 +15,7 @@ from tinygen.targets.emulator.esp32_sound import microphone_peripherals
 from tinygen.targets.emulator.memory import Memories
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral, Port
 from tinygen.targets.emulator.uart import Uart
+from tinygen.targets.parts.others import EspC3, EspC6
 
 XTAL_HZ, PLL_HZ, RC_FAST_HZ = 40_000_000, 80_000_000, 17_500_000
 _PAGE = 0x10000
@@ -342,14 +343,14 @@ def _jump(distance: int) -> bytes:
     return word.to_bytes(4, "little")
 
 
-def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral], Uart]:
-    """Peripherals of the board's chip; `clock` gives cycles since reset."""
+def peripherals(board: Board, part: EspC3 | EspC6, clock: Callable[[], int]) -> tuple[list[Peripheral], Uart]:
+    """Peripherals of a board with that part; `clock` gives cycles since reset."""
     flash = next(memory for memory in board.memories if "code" in memory.use)
 
     def seconds() -> float:
         return clock() / board.core_hz
 
-    if board.core == "esp32c3":
+    if isinstance(part, EspC3):
         return _esp32c3(board, FlashCache(flash), seconds, clock)
     return _esp32c6(board, FlashCache(flash), seconds)
 

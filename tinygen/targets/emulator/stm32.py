@@ -1,6 +1,6 @@
 """Common parts of STM32F4 and STM32F7: clock tree, flash interface, pins and the rules of their USARTs.
 
-RM0090 (F405/F407), RM0383 (F411), RM0385 (F74x/F75x) and RM0410 (F76x/F77x). The limits hold for 2.7 to 3.6 V.
+RM0090 (F405/F407), RM0383 (F411), RM0385 (F74x/F75x) and RM0410 (F76x/F77x).
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from fractions import Fraction
 from tinygen.targets.board import Board
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral, Port
 from tinygen.targets.emulator.uart import Uart
+from tinygen.targets.parts.part import needed_wait_states
+from tinygen.targets.parts.stm32f import Limits
 
 RCC_BASE, FLASH_BASE, PWR_BASE, GPIO_BASE = 0x40023800, 0x40023C00, 0x40007000, 0x40020000
 HSI_HZ = 16_000_000
@@ -28,47 +30,12 @@ _START_BYPASS = 5e-6
 _I2S_MOST = 192_000_000
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Limits of a family, in Hz.
-
-    Attributes:
-        tree, buses, waits, flash, usart: where its manual says so.
-        core, apb1, apb2: by (voltage scale, over-drive) and by over-drive.
-        pll_out: highest output of the main PLL.
-        wait_states: highest HCLK with 0, 1, 2 ... flash wait states.
-        vco: range of the PLL's VCO.
-    """
-
-    tree: str
-    buses: str
-    waits: str
-    flash: str
-    usart: str
-    core: dict[tuple[int, bool], int]
-    apb1: dict[bool, int]
-    apb2: dict[bool, int]
-    pll_out: int
-    wait_states: tuple[int, ...]
-    vco: tuple[int, int] = (100_000_000, 432_000_000)
-
-
-def every(step: int, count: int) -> tuple[int, ...]:
-    """`Limits.wait_states` where each wait state is good for `step` Hz more."""
-    return tuple(step * (i + 1) for i in range(count))
-
-
-def needed_wait_states(limits: tuple[int, ...], hclk: int) -> int:
-    """Flash wait states at `hclk` Hz; see `Limits.wait_states`."""
-    return next((i for i, highest in enumerate(limits) if hclk <= highest), len(limits))
-
-
 @dataclass
 class Rcc(Peripheral):
     """Reset and clock control.
 
     Attributes:
-        limits: of the family.
+        limits: of the part.
         hse_hz, hse_bypass: what is on OSC_IN: how fast, and a clock rather than a crystal.
         clock: cycles of the core since reset.
         resets: what to do when a peripheral's reset bit is set, by its enable register and bit.

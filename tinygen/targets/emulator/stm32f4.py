@@ -1,4 +1,4 @@
-"""STM32F405 and F407 (RM0090; limits in DS8626 table 14), and F411 (RM0383; limits as in stm32f411xe.h)."""
+"""STM32F4: F405 and F407 (RM0090), F411 (RM0383)."""
 
 from __future__ import annotations
 
@@ -12,71 +12,15 @@ from tinygen.targets.emulator.stm32 import (
     PWR_BASE,
     RCC_BASE,
     Flash,
-    Limits,
     Rcc,
     StmUart,
-    every,
     pin_check,
     reset_ports,
 )
+from tinygen.targets.parts.stm32f import StmF4
 
 _CR, _CSR = 0x00, 0x04
 _VOSRDY = 1 << 14
-
-
-@dataclass(frozen=True)
-class Part:
-    """How parts of the family differ.
-
-    Attributes:
-        limits: clocks and flash.
-        power: where its manual says so.
-        scales: voltage scale by what is written to PWR_CR.VOS.
-        reset_vos: VOS after reset.
-    """
-
-    limits: Limits
-    power: str
-    scales: dict[int, int]
-    reset_vos: int
-
-
-PARTS = {
-    "f405": Part(
-        Limits(
-            tree="RM0090 7.3",
-            buses="RM0090 5.4.1; DS8626 table 14",
-            waits="RM0090 table 10",
-            flash="RM0090 3.9.1",
-            usart="RM0090 30.6",
-            core={(1, False): 168_000_000, (2, False): 144_000_000},
-            apb1={False: 42_000_000},
-            apb2={False: 84_000_000},
-            pll_out=168_000_000,
-            wait_states=every(30_000_000, 6),
-        ),
-        power="RM0090 5.4.1",
-        scales={0: 2, 1: 1},
-        reset_vos=1,
-    ),
-    "f411": Part(
-        Limits(
-            tree="RM0383, RCC",
-            buses="RM0383, PWR_CR; DS10314",
-            waits="RM0383, FLASH_ACR",
-            flash="RM0383, FLASH_ACR",
-            usart="RM0383, USART",
-            core={(1, False): 100_000_000, (2, False): 84_000_000, (3, False): 64_000_000},
-            apb1={False: 50_000_000},
-            apb2={False: 100_000_000},
-            pll_out=100_000_000,
-            wait_states=(30_000_000, 64_000_000, 90_000_000, 100_000_000),
-        ),
-        power="RM0383, PWR_CR",
-        scales={1: 3, 2: 2, 3: 1},
-        reset_vos=2,
-    ),
-}
 
 
 @dataclass
@@ -84,7 +28,7 @@ class PwrF4(Peripheral):
     """Power control: voltage scale, no over-drive."""
 
     rcc: Rcc = field(kw_only=True)
-    part: Part = field(kw_only=True)
+    part: StmF4 = field(kw_only=True)
 
     def __post_init__(self) -> None:
         self.registers[_CR] = self.part.reset_vos << 14
@@ -96,9 +40,9 @@ class PwrF4(Peripheral):
         if offset == _CR:
             vos = value >> 14 & 3
             if vos not in self.part.scales:
-                raise Forbidden("PWR_CR", value, f"VOS = {vos} is reserved ({self.part.power})")
+                raise Forbidden("PWR_CR", value, f"VOS = {vos} is reserved ({self.part.limits.power})")
             if vos != self.registers[_CR] >> 14 & 3 and self.rcc.pll_is_on():
-                raise Forbidden("PWR_CR", value, f"VOS changed while the PLL is on ({self.part.power})")
+                raise Forbidden("PWR_CR", value, f"VOS changed while the PLL is on ({self.part.limits.power})")
         super().write(offset, value)
 
     def voltage_scale(self) -> int:
@@ -131,12 +75,10 @@ class UsartF4(StmUart):
         return self.registers.get(0x0C, 0), self.registers.get(0x10, 0), self.registers.get(0x08, 0)
 
 
-def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral], UsartF4]:
-    """Peripherals of an F4 board, and its UART; `clock` gives cycles since reset."""
+def peripherals(board: Board, part: StmF4, clock: Callable[[], int]) -> tuple[list[Peripheral], UsartF4]:
+    """Peripherals of a board with that part, and its UART; `clock` gives cycles since reset."""
     assert board.clock is not None and board.uart is not None
-    uart = board.uart
-    part = PARTS["f411" if "firmware/stm32f4/voltage_f411.c" in board.sources else "f405"]
-    limits = part.limits
+    uart, limits = board.uart, part.limits
     rcc = Rcc(
         "RCC",
         RCC_BASE,
@@ -150,7 +92,7 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
     flash.changed = lambda value: rcc.check_clocks("FLASH_ACR", value)
     power = PwrF4("PWR", PWR_BASE, rcc=rcc, part=part, enabled=rcc.gate("apb1enr", 28), clock_rule=limits.tree)
     rcc.wait_states, rcc.voltage_scale = flash.wait_states, power.voltage_scale
-    ports = reset_ports(rcc, 9, limits.tree)
+    ports = reset_ports(rcc, part.ports, limits.tree)
     enable = uart.enable
     usart = UsartF4(
         uart.instance,

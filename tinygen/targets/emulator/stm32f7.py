@@ -1,8 +1,4 @@
-"""STM32F74x and F75x (RM0385; limits in DS10916 table 17), and F76x and F77x.
-
-What is used here is the same in RM0410 (F76x, F77x), and the limits are in DS11532 and stm32f7xx_ll_utils.c; the
-sections named are RM0385's.
-"""
+"""STM32F7: F74x and F75x (RM0385), F76x and F77x (RM0410), which are the same in what is used here."""
 
 from __future__ import annotations
 
@@ -16,34 +12,14 @@ from tinygen.targets.emulator.stm32 import (
     PWR_BASE,
     RCC_BASE,
     Flash,
-    Limits,
     Rcc,
     StmUart,
-    every,
     pin_check,
     reset_ports,
 )
 from tinygen.targets.emulator.stm32_sound import microphone_peripherals
+from tinygen.targets.parts.stm32f import StmF7
 
-LIMITS = Limits(
-    tree="RM0385 5.3",
-    buses="RM0385 4.1.4; DS10916 table 17",
-    waits="RM0385 table 7",
-    flash="RM0385 3.7.1",
-    usart="RM0385 31.8",
-    core={
-        (1, False): 180_000_000,
-        (1, True): 216_000_000,
-        (2, False): 168_000_000,
-        (2, True): 180_000_000,
-        (3, False): 144_000_000,
-        (3, True): 144_000_000,
-    },
-    apb1={False: 45_000_000, True: 54_000_000},
-    apb2={False: 90_000_000, True: 108_000_000},
-    pll_out=216_000_000,
-    wait_states=every(30_000_000, 8),
-)
 _CR1, _CSR1 = 0x00, 0x04
 _ODEN, _ODSWEN, _VOS = 1 << 16, 1 << 17, 3 << 14
 _SECONDS = 40e-6
@@ -77,15 +53,15 @@ class PwrF7(Peripheral):
             self.rcc.check_clocks("PWR_CR1", value)
 
     def _check(self, value: int) -> None:
-        changed = value ^ self.registers[_CR1]
+        changed, where = value ^ self.registers[_CR1], self.rcc.limits.power
         if changed & _VOS and self.rcc.pll_is_on():
-            raise Forbidden("PWR_CR1", value, "VOS changed while the PLL is on (RM0385 4.4.1)")
+            raise Forbidden("PWR_CR1", value, f"VOS changed while the PLL is on ({where})")
         if value & _VOS == 0:
-            raise Forbidden("PWR_CR1", value, "VOS = 0 is reserved (RM0385 4.4.1)")
+            raise Forbidden("PWR_CR1", value, f"VOS = 0 is reserved ({where})")
         if changed & (_ODEN | _ODSWEN) and self.rcc.uses_pll():
-            raise Forbidden("PWR_CR1", value, "over-drive switched while the PLL drives the core (RM0385 4.1.4)")
+            raise Forbidden("PWR_CR1", value, f"over-drive switched while the PLL drives the core ({where})")
         if changed & value & _ODSWEN and not self._ready(_ODEN):
-            raise Forbidden("PWR_CR1", value, "ODSWEN set before ODRDY (RM0385 4.1.4)")
+            raise Forbidden("PWR_CR1", value, f"ODSWEN set before ODRDY ({where})")
 
     def _ready(self, bit: int) -> bool:
         return bool(self.registers[_CR1] & bit) and self.clock() >= self._ready_at.get(bit, 0)
@@ -126,33 +102,33 @@ class UsartF7(StmUart):
         return self.registers.get(0x00, 0), self.registers.get(0x04, 0), self.registers.get(0x0C, 0)
 
 
-def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral], UsartF7]:
-    """Peripherals of an F7 board, and its UART; `clock` gives cycles since reset."""
+def peripherals(board: Board, part: StmF7, clock: Callable[[], int]) -> tuple[list[Peripheral], UsartF7]:
+    """Peripherals of a board with that part, and its UART; `clock` gives cycles since reset."""
     assert board.clock is not None and board.uart is not None
-    uart = board.uart
+    uart, limits = board.uart, part.limits
     rcc = Rcc(
         "RCC",
         RCC_BASE,
-        limits=LIMITS,
+        limits=limits,
         hse_hz=board.clock.source_hz if board.clock.source == "hse" else 0,
         hse_bypass=board.clock.bypass,
         clock=clock,
     )
-    # ARTRST only while ARTEN is 0: RM0385 3.7.1.
-    flash = Flash("FLASH", FLASH_BASE, resets=((11, 9),), manual=LIMITS.flash)
+    # ARTRST only while ARTEN is 0.
+    flash = Flash("FLASH", FLASH_BASE, resets=((11, 9),), manual=limits.flash)
     flash.changed = lambda value: rcc.check_clocks("FLASH_ACR", value)
-    power = PwrF7("PWR", PWR_BASE, rcc=rcc, clock=clock, enabled=rcc.gate("apb1enr", 28), clock_rule="RM0385 5.3.13")
+    power = PwrF7("PWR", PWR_BASE, rcc=rcc, clock=clock, enabled=rcc.gate("apb1enr", 28), clock_rule=limits.tree)
     rcc.wait_states, rcc.over_drive, rcc.voltage_scale = flash.wait_states, power.over_drive, power.voltage_scale
-    ports = reset_ports(rcc, 11, "RM0385 5.3.10")
+    ports = reset_ports(rcc, part.ports, limits.tree)
     enable = uart.enable
     usart = UsartF7(
         uart.instance,
         uart.base,
         baud=uart.baud,
         bus_hz=lambda: rcc.bus_hz(uart.bus),
-        manual=LIMITS.usart,
+        manual=limits.usart,
         pin_ready=pin_check(board, ports),
-        clock_rule="RM0385 5.3.13",
+        clock_rule=limits.tree,
         enabled=rcc.gate(enable.register, enable.bit) if enable else lambda: True,
     )
     return [rcc, flash, power, *ports, usart, *microphone_peripherals(board, rcc, ports, clock)], usart

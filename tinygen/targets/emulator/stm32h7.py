@@ -1,4 +1,4 @@
-"""STM32H743, revision V: power, pins, UART, and the clock tree of stm32h7_clock.py. RM0433, as there."""
+"""STM32H743: power, pins, UART, and the clock tree of stm32h7_clock.py. RM0433, as there."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tinygen.targets.emulator.peripheral import Forbidden, Peripheral
 from tinygen.targets.emulator.stm32 import Gpio, StmUart, pin_check
 from tinygen.targets.emulator.stm32f7 import UsartF7
 from tinygen.targets.emulator.stm32h7_clock import FlashH7, RccH7
+from tinygen.targets.parts.stm32h7 import StmH7
 
 RCC_BASE, PWR_BASE, FLASH_BASE, GPIO_BASE = 0x58024400, 0x58024800, 0x52002000, 0x58020000
 SYSCFG_BASE, DBGMCU_BASE = 0x58000400, 0x5C001000
 AXI_SRAM_BASE = 0x51008000  # RM0433, AXI interconnect: target 7
-REVISION_V = 0x2003_0450  # DBGMCU_IDCODE: REV_ID (stm32h7xx_hal.h), DEV_ID
 _CSR1, _CR3, _D3CR = 0x04, 0x0C, 0x18
 _BYPASS, _LDOEN, _SCUEN = 1, 2, 4
 _PWRCR = 0x2C
@@ -106,17 +106,17 @@ class SyscfgH7(Peripheral):
         return bool(self.registers.get(_PWRCR, 0) & 1)
 
 
-def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral], StmUart]:
-    """Peripherals of an H743 board, and its UART; `clock` gives cycles since reset."""
+def peripherals(board: Board, part: StmH7, clock: Callable[[], int]) -> tuple[list[Peripheral], StmUart]:
+    """Peripherals of a board with that part, and its UART; `clock` gives cycles since reset."""
     assert board.clock is not None and board.uart is not None
     uart, source = board.uart, board.clock
     outside = source.source_hz if source.source == "hse" else 0
-    rcc = RccH7("RCC", RCC_BASE, clock=clock, hse_hz=outside, hse_bypass=source.bypass)
+    rcc = RccH7("RCC", RCC_BASE, part=part, clock=clock, hse_hz=outside, hse_bypass=source.bypass)
     flash, power = FlashH7("FLASH", FLASH_BASE, rcc=rcc), PwrH7("PWR", PWR_BASE, rcc=rcc)
     system = SyscfgH7("SYSCFG", SYSCFG_BASE, power=power, enabled=rcc.gate("apb4enr", 1))
     power.over_drive, rcc.voltage_scale = system.over_drive, power.voltage_scale
     rcc.wait_states, rcc.write_delay = flash.wait_states, flash.write_delay
-    revision = Peripheral("DBGMCU", DBGMCU_BASE, registers={0: REVISION_V})
+    revision = Peripheral("DBGMCU", DBGMCU_BASE, registers={0: part.id_code})
     matrix = Peripheral("AXI_TARG7", AXI_SRAM_BASE)
     # After reset all pins are analog, but those of the debug port.
     modes = {0: 0xABFFFFFF, 1: 0xFFFFFEBF}
@@ -128,7 +128,7 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
             clock_rule="RM0433, RCC_AHB4ENR",
             registers={0x00: modes.get(i, 0xFFFFFFFF)},
         )
-        for i in range(11)
+        for i in range(part.ports)
     ]
     enable = uart.enable
     usart = UsartF7(

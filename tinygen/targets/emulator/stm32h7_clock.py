@@ -1,8 +1,4 @@
-"""STM32H743, revision V: clock tree and flash interface. RM0433; names as in ST's header stm32h743xx.h.
-
-What is as in the manual's tables is taken from programs that cite them: Zephyr's and Embassy's clock set-up, and ST's
-stm32h7xx_hal_rcc.h, stm32h7xx_hal_pwr_ex.c and stm32h7xx_ll_utils.c.
-"""
+"""STM32H743: clock tree and flash interface. RM0433; names as in ST's header stm32h743xx.h."""
 
 from __future__ import annotations
 
@@ -11,6 +7,8 @@ from dataclasses import dataclass, field
 
 from tinygen.targets.emulator.oscillators import CONTROL, Oscillators, Switch, ahb_divider, apb_divider
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral
+from tinygen.targets.parts.part import needed_wait_states
+from tinygen.targets.parts.stm32h7 import StmH7
 
 HSI_HZ, CSI_HZ = 64_000_000, 4_000_000
 _CFGR, _D1CFGR, _D2CFGR, _D3CFGR, _PLLCKSELR, _PLLCFGR, _PLL1DIVR = 0x10, 0x18, 0x1C, 0x20, 0x28, 0x2C, 0x30
@@ -34,13 +32,6 @@ _SWITCHES = {
     _PLL1ON: Switch(25, 50e-6),
 }
 _BYPASSED = {**_SWITCHES, _HSEON: Switch(17, 5e-6)}
-# By voltage scale. AXI and AHB have half of it, the APBs half of that (RM0433, RCC: clock tree; DS12110, general
-# operating conditions; Embassy, rcc/h.rs).
-CORE_HZ = {0: 480_000_000, 1: 400_000_000, 2: 300_000_000, 3: 200_000_000}
-# RM0433 table 17, by scale: highest AXI clock, MHz, with 0, 1, ... wait states; above which WRHIGHFREQ 1 and 2 are due.
-# (ST's stm32h7xx_ll_utils.c allows 240 MHz with 2 wait states in scale 1, which the table does not.)
-WAIT_STATES = {0: (70, 140, 210, 225, 240), 1: (70, 140, 210, 225), 2: (55, 110, 165, 225), 3: (45, 90, 135, 180, 225)}
-DELAYS = {0: (70, 185), 1: (70, 185), 2: (55, 165), 3: (45, 135)}
 
 
 @dataclass
@@ -48,11 +39,13 @@ class RccH7(Oscillators):
     """Reset and clock control, as far as HSI, CSI, HSE and PLL1's output P go.
 
     Attributes:
+        part: with its limits.
         hse_hz, hse_bypass: what is on OSC_IN: how fast, and a clock rather than a crystal.
         wait_states, write_delay: as set in the flash interface.
         voltage_scale: what the regulator gives now, 0 to 3.
     """
 
+    part: StmH7 = field(kw_only=True)
     hse_hz: int = 0
     hse_bypass: bool = False
     wait_states: Callable[[], int] = lambda: 7
@@ -136,7 +129,7 @@ class RccH7(Oscillators):
             rule = f"PLL input {source:.0f} Hz is not {lowest} to {2 * lowest}, as PLL1RGE says (RM0433, RCC_PLLCFGR)"
             raise Forbidden("RCC_PLLCFGR", config, rule)
         medium = bool(config >> 1 & 1)
-        low, high = (150_000_000, 420_000_000) if medium else (192_000_000, 960_000_000)
+        low, high = self.part.medium_vco if medium else self.part.wide_vco
         if not low <= source * n <= high or (source < 2_000_000 and not medium):
             rule = f"VCO {source * n:.0f} Hz from {source:.0f} is not {low} to {high}, as PLL1VCOSEL says"
             raise Forbidden("RCC_PLLCFGR", config, f"{rule} (DS12110, PLL characteristics; below 2 MHz medium only)")
@@ -158,8 +151,8 @@ class RccH7(Oscillators):
 
     def check_clocks(self, register: str, value: int) -> None:
         """Raises Forbidden when the present settings are outside the limits."""
-        scale, axi = self.voltage_scale(), self.bus_hz("ahb")
-        most = CORE_HZ[scale]
+        scale, axi, part = self.voltage_scale(), self.bus_hz("ahb"), self.part
+        most = part.core_hz[scale]
         clocks = [("core", self.core_hz(), most), ("AXI", axi, most // 2)]
         # Reset leaves HSI on all buses, in scale 3, whose APB limit is lower.
         apb = max(most // 4, HSI_HZ)
@@ -168,13 +161,13 @@ class RccH7(Oscillators):
             if hz > allowed:
                 rule = f"{name} {hz} Hz, at most {allowed} at voltage scale {scale} (DS12110, operating conditions)"
                 raise Forbidden(register, value, rule)
-        needed = sum(axi > mhz * 1_000_000 for mhz in WAIT_STATES[scale])
+        needed = needed_wait_states(part.wait_states[scale], axi)
         if self.wait_states() < needed:
             rule = (
                 f"AXI {axi} Hz needs {needed} flash wait states, {self.wait_states()} are set, at voltage scale {scale}"
             )
             raise Forbidden(register, value, f"{rule} (RM0433 table 17)")
-        delay = sum(axi > mhz * 1_000_000 for mhz in DELAYS[scale])
+        delay = needed_wait_states(part.write_delays[scale], axi)
         if self.write_delay() < delay:
             rule = f"AXI {axi} Hz needs WRHIGHFREQ {delay}, {self.write_delay()} is set, at voltage scale {scale}"
             raise Forbidden(register, value, f"{rule} (RM0433 table 17)")

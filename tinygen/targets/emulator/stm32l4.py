@@ -1,6 +1,6 @@
 """STM32L4 and L4+ (L476, L4R5), and G4 (G474), which has the same registers: clock tree, power, and the LPUART.
 
-Names are those of ST's headers stm32l476xx.h, stm32l4r5xx.h and stm32g474xx.h; the limits hold for 2.7 to 3.6 V.
+Names are those of ST's headers stm32l476xx.h, stm32l4r5xx.h and stm32g474xx.h.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tinygen.errors import BoardError
 from tinygen.targets.board import Board
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral
-from tinygen.targets.emulator.stm32 import Flash, Gpio, StmUart, every, needed_wait_states
+from tinygen.targets.emulator.stm32 import Flash, Gpio, StmUart
 from tinygen.targets.emulator.stm32f7 import UsartF7
+from tinygen.targets.parts.part import needed_wait_states
+from tinygen.targets.parts.stm32l4 import StmL4
 
 RCC_BASE, FLASH_BASE, PWR_BASE, GPIO_BASE = 0x40021000, 0x40022000, 0x40007000, 0x48000000
 HSI_HZ, MSI_HZ = 16_000_000, 4_000_000
@@ -28,93 +29,14 @@ _VOS, _R1MODE, _IOSV = 3 << 9, 1 << 8, 1 << 9
 _STEP_HZ, _STEP_SECONDS = 80_000_000, 1e-6
 
 
-@dataclass(frozen=True)
-class Part:
-    """How parts of the family differ.
-
-    Attributes:
-        manual: its reference manual.
-        boost, normal, low: highest HCLK with 0, 1, 2 ... flash wait states, in range 1 with boost (empty where there
-            is none), in range 1, and in range 2.
-        pll_m, pll_n: highest divider, and highest factor, of the main PLL.
-        vco_input: its range.
-        pll_out: highest output of the main PLL.
-        has_msi: MSI is there, and drives the core after reset; else HSI16 does.
-        has_io_supply: PG2 to PG15 have a supply of their own.
-        ports: GPIO ports, from A.
-        flash_reset: FLASH_ACR after reset.
-    """
-
-    manual: str
-    boost: tuple[int, ...]
-    normal: tuple[int, ...]
-    low: tuple[int, ...]
-    pll_m: int
-    pll_n: int
-    vco_input: tuple[int, int]
-    pll_out: int
-    has_msi: bool
-    has_io_supply: bool
-    ports: int
-    flash_reset: int
-
-    @property
-    def reset(self) -> dict[int, int]:
-        """Registers of RCC after reset."""
-        return {_CR: 0x63 if self.has_msi else 0x500, _PLLCFGR: 0x1000, _CFGR: 0 if self.has_msi else 5}
-
-    @property
-    def sources(self) -> dict[int, int]:
-        """By RCC_CFGR.SW: the bit of RCC_CR that switches that clock on."""
-        return ({_MSI: _MSION} if self.has_msi else {}) | {_HSI: _HSION, _PLL: _PLLON}
+def _reset(part: StmL4) -> dict[int, int]:
+    """Registers of RCC after reset."""
+    return {_CR: 0x63 if part.has_msi else 0x500, _PLLCFGR: 0x1000, _CFGR: 0 if part.has_msi else 5}
 
 
-PARTS = {
-    # Wait states and the PLL's limits: stm32l4xx_ll_utils.c; RM0432 for VCO inputs below 4 MHz.
-    "l4r5": Part(
-        "RM0432",
-        boost=every(20_000_000, 6),
-        normal=every(20_000_000, 4),
-        low=(8_000_000, 16_000_000, 26_000_000),
-        pll_m=16,
-        pll_n=127,
-        vco_input=(2_660_000, 16_000_000),
-        pll_out=120_000_000,
-        has_msi=True,
-        has_io_supply=True,
-        ports=9,
-        flash_reset=0x600,
-    ),
-    "l476": Part(
-        "RM0351",
-        boost=(),
-        normal=every(16_000_000, 5),
-        low=(6_000_000, 12_000_000, 18_000_000, 26_000_000),
-        pll_m=8,
-        pll_n=86,
-        vco_input=(4_000_000, 16_000_000),
-        pll_out=80_000_000,
-        has_msi=True,
-        has_io_supply=True,
-        ports=8,
-        flash_reset=0x600,
-    ),
-    # Wait states: RM0440 table 29 (stm32g4xx_ll_utils.c has twice as many); PLL: stm32g4xx_ll_utils.c.
-    "g474": Part(
-        "RM0440",
-        boost=every(34_000_000, 5),
-        normal=every(30_000_000, 5),
-        low=(12_000_000, 24_000_000, 26_000_000),
-        pll_m=16,
-        pll_n=127,
-        vco_input=(2_660_000, 8_000_000),
-        pll_out=170_000_000,
-        has_msi=False,
-        has_io_supply=False,
-        ports=7,
-        flash_reset=0x40600,
-    ),
-}
+def _sources(part: StmL4) -> dict[int, int]:
+    """By RCC_CFGR.SW: the bit of RCC_CR that switches that clock on."""
+    return ({_MSI: _MSION} if part.has_msi else {}) | {_HSI: _HSION, _PLL: _PLLON}
 
 
 @dataclass
@@ -128,7 +50,7 @@ class RccL4(Peripheral):
         limits: highest HCLK by wait states, as the regulator is set now.
     """
 
-    part: Part = field(kw_only=True)
+    part: StmL4 = field(kw_only=True)
     clock: Callable[[], int] = lambda: 0
     wait_states: Callable[[], int] = lambda: 0
     limits: Callable[[], tuple[int, ...]] = lambda: ()
@@ -136,7 +58,7 @@ class RccL4(Peripheral):
     _full_speed_from: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self.registers |= self.part.reset
+        self.registers |= _reset(self.part)
 
     def read(self, offset: int) -> int:
         value = super().read(offset)
@@ -160,7 +82,7 @@ class RccL4(Peripheral):
 
     def _write_control(self, value: int) -> None:
         before = self.registers[_CR]
-        source = self.part.sources[self._source()]
+        source = _sources(self.part)[self._source()]
         needed = [source, *([self._pll_source()] if source == _PLLON else [])]
         if any(not value >> bit & 1 for bit in needed):
             rule = f"switches off the clock that drives the core ({self.part.manual}, RCC_CR)"
@@ -187,7 +109,7 @@ class RccL4(Peripheral):
     def _selected(self, config: int) -> int:
         """`config` with SWS following SW."""
         selected = config & 3
-        bit = self.part.sources.get(selected)
+        bit = _sources(self.part).get(selected)
         if bit is None or not self._ready(bit):
             rule = f"SW selects a clock that is not ready ({self.part.manual}, RCC_CFGR)"
             raise Forbidden("RCC_CFGR", config, rule)
@@ -225,8 +147,10 @@ class RccL4(Peripheral):
         vco = source / m * n
         low, high = part.vco_input
         good = low <= source / m <= high and m <= part.pll_m and 8 <= n <= part.pll_n
-        if not good or not 64_000_000 <= vco <= 344_000_000:
-            allowed = f"{low / 1e6:g} to {high / 1e6:g} MHz, 8 to {part.pll_n} times, 64 to 344 MHz"
+        slowest, fastest = part.vco
+        if not good or not slowest <= vco <= fastest:
+            limits = f"{slowest / 1e6:g} to {fastest / 1e6:g} MHz"
+            allowed = f"{low / 1e6:g} to {high / 1e6:g} MHz, 8 to {part.pll_n} times, {limits}"
             rule = f"VCO input {source / m:.0f} Hz (divided by {m}), times {n}: not {allowed}"
             raise Forbidden("RCC_PLLCFGR", config, f"{rule} ({part.manual}, RCC_PLLCFGR)")
         if vco / r > part.pll_out:
@@ -334,22 +258,10 @@ def _pin_ready(board: Board, ports: list[Gpio], power: PwrL4) -> Callable[[str],
     return ready
 
 
-def _part(board: Board) -> Part:
-    """The one whose part.h the firmware includes."""
-    for name, part in PARTS.items():
-        if f"firmware/stm32l4/{name}" in board.include_dirs:
-            return part
-    known = ", ".join(f"firmware/stm32l4/{name}" for name in PARTS)
-    raise BoardError(
-        "no folder says which part it is", where=f"{board.path}: include_dirs", fix=f"Add one of: {known}."
-    )
-
-
-def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral], StmUart]:
-    """Peripherals of an L4, L4+ or G4 board, and its UART; `clock` gives cycles since reset."""
+def peripherals(board: Board, part: StmL4, clock: Callable[[], int]) -> tuple[list[Peripheral], StmUart]:
+    """Peripherals of a board with that part, and its UART; `clock` gives cycles since reset."""
     assert board.clock is not None and board.uart is not None
-    uart, part = board.uart, _part(board)
-    manual = part.manual
+    uart, manual = board.uart, part.manual
     rcc = RccL4("RCC", RCC_BASE, part=part, clock=clock)
     flash = Flash(
         "FLASH",

@@ -1,8 +1,4 @@
-"""STM32U575 and U585 (RM0456; names as in ST's header stm32u575xx.h), TrustZone off.
-
-What is as in the manual's sections is taken from programs that cite them: Embassy's rcc/u5.rs, and ST's
-stm32u5xx_hal_pwr_ex.c, stm32u5xx_hal_rcc.c and stm32u5xx_ll_utils.c.
-"""
+"""STM32U575 (RM0456; names as in ST's header stm32u575xx.h), TrustZone off."""
 
 from __future__ import annotations
 
@@ -14,6 +10,8 @@ from tinygen.targets.emulator.oscillators import CONTROL, Oscillators, Switch, a
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral
 from tinygen.targets.emulator.stm32 import Gpio, StmUart, pin_check
 from tinygen.targets.emulator.stm32f7 import UsartF7
+from tinygen.targets.parts.part import needed_wait_states
+from tinygen.targets.parts.stm32h7 import StmU5
 
 RCC_BASE, PWR_BASE, FLASH_BASE, ICACHE_BASE, GPIO_BASE = 0x46020C00, 0x46020800, 0x40022000, 0x40030400, 0x42020000
 MSI_HZ, HSI_HZ = 4_000_000, 16_000_000
@@ -27,13 +25,6 @@ _PLL_SOURCES = {1: _MSISON, 2: _HSION, 3: _HSEON}  # of PLL1CFGR.PLL1SRC
 # Seconds: estimates of the size that DS13737 gives, so that a firmware that does not wait is caught.
 _SWITCHES = {_MSISON: Switch(2, 5e-6), _HSION: Switch(10, 4e-6), _PLL1ON: Switch(25, 50e-6)}
 _REGULATOR_SECONDS = 20e-6
-# RM0456 11.4.9 and 11.4.10, by range: highest clock of core and buses; of PLL1's VCO, which has 128 MHz at least.
-CORE_HZ = {1: 160_000_000, 2: 110_000_000, 3: 55_000_000, 4: 25_000_000}
-VCO_HZ = {1: 544_000_000, 2: 544_000_000, 3: 330_000_000}
-# RM0456, FLASH: read access latency, by range: highest HCLK, MHz, with 0, 1, ... wait states. (ST's
-# stm32u5xx_ll_utils.c asks for more of them in ranges 2 to 4, which nothing here runs in for long.)
-WAIT_STATES = {1: (32, 64, 96, 128, 160), 2: (30, 60, 90, 110), 3: (24, 48, 55), 4: (12, 25)}
-_BOOST_ABOVE_HZ = 55_000_000
 
 
 @dataclass
@@ -41,12 +32,14 @@ class RccU5(Oscillators):
     """Reset and clock control, as far as MSIS at 4 MHz, HSI16 and PLL1's output R go.
 
     Attributes:
+        part: with its limits.
         wait_states: as set in the flash interface.
         voltage_range: 1 to 4, what the regulator gives now.
         boosted: whether its booster is ready.
         boosting: whether its booster is switched on.
     """
 
+    part: StmU5 = field(kw_only=True)
     wait_states: Callable[[], int] = lambda: 0
     voltage_range: Callable[[], int] = lambda: 4
     boosted: Callable[[], bool] = lambda: False
@@ -82,8 +75,9 @@ class RccU5(Oscillators):
         if bit == _PLL1ON:
             if not self.ready(self.pll_source()):
                 raise Forbidden("RCC_CR", control, "PLL1 on before its source is ready (RM0456, RCC_CR)")
-            if self.voltage_range() == 4:
-                raise Forbidden("RCC_CR", control, "PLL1 on in voltage range 4 (RM0456 11.4.10)")
+            if self.voltage_range() not in self.part.vco_hz:
+                rule = f"PLL1 on in voltage range {self.voltage_range()} (RM0456 11.4.10)"
+                raise Forbidden("RCC_CR", control, rule)
             self.pll_hz()
 
     def write_control(self, value: int) -> None:
@@ -120,8 +114,9 @@ class RccU5(Oscillators):
         if not low <= source <= high:
             rule = f"PLL input {source:.0f} Hz is not {low} to {high}, as PLL1RGE says (RM0456 11.4.6)"
             raise Forbidden("RCC_PLL1CFGR", config, rule)
-        if n < 4 or not 128_000_000 <= source * n <= VCO_HZ[scale]:
-            rule = f"VCO {source * n:.0f} Hz, {n} times: not 4 times or more, 128000000 to {VCO_HZ[scale]}"
+        lowest, highest = self.part.lowest_vco_hz, self.part.vco_hz[scale]
+        if n < 4 or not lowest <= source * n <= highest:
+            rule = f"VCO {source * n:.0f} Hz, {n} times: not 4 times or more, {lowest} to {highest}"
             raise Forbidden("RCC_PLL1DIVR", divisors, f"{rule} in range {scale} (RM0456 11.4.10)")
         return round(source * n / r)
 
@@ -140,14 +135,14 @@ class RccU5(Oscillators):
 
     def check_clocks(self, register: str, value: int) -> None:
         """Raises Forbidden when the present settings are outside the limits."""
-        hclk, scale = self.core_hz(), self.voltage_range()
-        if hclk > CORE_HZ[scale]:
-            rule = f"HCLK {hclk} Hz, at most {CORE_HZ[scale]} in voltage range {scale} (RM0456 11.4.9)"
+        hclk, scale, part = self.core_hz(), self.voltage_range(), self.part
+        if hclk > part.core_hz[scale]:
+            rule = f"HCLK {hclk} Hz, at most {part.core_hz[scale]} in voltage range {scale} (RM0456 11.4.9)"
             raise Forbidden(register, value, rule)
-        if hclk > _BOOST_ABOVE_HZ and not self.boosted():
-            rule = f"HCLK {hclk} Hz, at most {_BOOST_ABOVE_HZ} until BOOSTRDY (RM0456 10.5.4)"
+        if hclk > part.boost_above_hz and not self.boosted():
+            rule = f"HCLK {hclk} Hz, at most {part.boost_above_hz} until BOOSTRDY (RM0456 10.5.4)"
             raise Forbidden(register, value, rule)
-        needed = sum(hclk > mhz * 1_000_000 for mhz in WAIT_STATES[scale])
+        needed = needed_wait_states(part.wait_states[scale], hclk)
         if self.wait_states() < needed:
             rule = f"HCLK {hclk} Hz needs {needed} flash wait states, {self.wait_states()} are set, in range {scale}"
             raise Forbidden(register, value, f"{rule} (RM0456, FLASH: read access latency)")
@@ -263,11 +258,11 @@ class GpioU5(Gpio):
         return super().is_high(pin) and self.supplied(pin)
 
 
-def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral], StmUart]:
-    """Peripherals of a U575 board, and its UART; `clock` gives cycles since reset."""
+def peripherals(board: Board, part: StmU5, clock: Callable[[], int]) -> tuple[list[Peripheral], StmUart]:
+    """Peripherals of a board with that part, and its UART; `clock` gives cycles since reset."""
     assert board.clock is not None and board.uart is not None
     uart = board.uart
-    rcc = RccU5("RCC", RCC_BASE, clock=clock)
+    rcc = RccU5("RCC", RCC_BASE, part=part, clock=clock)
     flash = FlashU5("FLASH", FLASH_BASE, rcc=rcc)
     power = PwrU5("PWR", PWR_BASE, rcc=rcc, enabled=rcc.gate("ahb3enr", 2), clock_rule="RM0456, RCC_AHB3ENR")
     rcc.wait_states, rcc.voltage_range = flash.wait_states, power.voltage_range
@@ -282,7 +277,7 @@ def peripherals(board: Board, clock: Callable[[], int]) -> tuple[list[Peripheral
             clock_rule="RM0456, RCC_AHB2ENR1",
             registers={0x00: modes.get(i, 0xFFFFFFFF)},
         )
-        for i in range(9)
+        for i in range(part.ports)
     ]
     port_g = ports[6]
     assert isinstance(port_g, GpioU5)
