@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from tinygen.builds.manifest import Predicted
 from tinygen.builds.predicted import error_text, median_profile, profile_json, time_and_energy
+from tinygen.builds.report import NO_ENERGY, energy_text
 from tinygen.targets.board import RunCurrent
 from tinygen.targets.boards import load_board
 from tinygen.targets.cycles.interval import interval_of, percent
@@ -48,6 +50,16 @@ def test_the_time_lies_between_what_published_programs_say() -> None:
 def test_nothing_is_said_where_nothing_is_known() -> None:
     assert "microjoules_predicted" not in time_and_energy(1000, load_board("mps2-an500"))
     assert time_and_energy(1000, load_board("host")) == {}
+
+
+def test_energy_that_is_not_known_is_absent_and_said_to_be() -> None:
+    """Never 0: the key is missing, and tables say why there is none."""
+    texts = {}
+    for name in ("g474re", "f746zg", "host"):
+        entry = time_and_energy(170_000, load_board(name))
+        assert ("microjoules_predicted" in entry) == ("microjoules_interval" in entry) == (name == "f746zg")
+        texts[name] = energy_text(Predicted(instructions=1, cycles_predicted=170_000, **entry))
+    assert texts["g474re"] == NO_ENERGY and "µJ" in texts["f746zg"] and texts["host"] == ""
 
 
 def test_layers_and_what_comes_after_add_up() -> None:

@@ -42,6 +42,7 @@ def pins(board: Board) -> list[Pin]:
 def test_facts(name: str) -> None:
     board = BOARDS[name]
     assert board.name == name
+    assert "from memory" not in board.path.read_text(encoding="utf-8"), "a source is a document that was looked up"
     assert len(set(pins(board))) == len(pins(board)), "a pin is used twice"
     roles = [led.role for led in board.leds]
     assert len(set(roles)) == len(roles), "two lights have the same role, so one is never lit"

@@ -19,6 +19,7 @@ from tinygen.targets.emulator.peripherals import board_peripherals
 from tinygen.targets.parts import Part, find_part, known_parts, part_of
 from tinygen.targets.parts.known import ALL
 
+ROOT = Path(__file__).parents[2]
 VOLTAGE = "firmware/stm32f4/voltage_f4"
 
 
@@ -52,7 +53,7 @@ def test_a_part_that_is_missing_or_unknown(tmp_path: Path, change: tuple[str, st
     """The answer says what to write, which parts there are, and what to do about another one."""
     error = refused(copied("f746zg", tmp_path, change))
     assert error.where == f"{tmp_path / 'mine.yaml'}: part" and what in error.what
-    for said in ("Write `part:`", "STM32F746xE, STM32F746xG", "ESP32-C3", "tinygen/targets/parts/", "`engine: none`"):
+    for said in ("Write `part:`", "STM32F746xE/G", "ESP32-C3", "tinygen/targets/parts/", "`engine: none`"):
         assert said in error.fix
 
 
@@ -61,7 +62,7 @@ def test_without_an_emulated_board_an_unknown_part_is_nobodys_business(tmp_path:
     board = load_board(copied("f746zg", tmp_path, *changes))
     with pytest.raises(BoardError, match="STM32F401RE") as caught:
         board_peripherals(board, lambda: 0)
-    assert "STM32F746xG" in caught.value.fix
+    assert "STM32F746xE/G" in caught.value.fix
 
 
 @pytest.mark.parametrize(
@@ -174,13 +175,13 @@ def test_an_order_code_may_go_on() -> None:
 
 @pytest.mark.parametrize("part", ALL, ids=lambda part: part.name)
 def test_every_entry(part: Part) -> None:
-    """It has sources, memory that does not overlap, and start-up code that exists."""
+    """It has sources, memory that does not overlap, start-up code that exists, and a line in the page on boards."""
     assert part.source and part.flash_bytes
-    assert all(name in known_parts() for name in part.names)
+    assert f"| {part.code} | {part.source} |" in (ROOT / "docs" / "boards.md").read_text(encoding="utf-8")
+    assert part.code in known_parts()
     areas = sorted(part.areas, key=lambda area: area.origin)
     assert all(low.origin + low.size <= high.origin for low, high in itertools.pairwise(areas))
-    root = resource("boards").parent
-    assert all((root / path).exists() for path in part.start_up)
+    assert all((ROOT / path).exists() for path in part.start_up)
 
 
 def test_every_board_of_ours_has_a_part_that_its_title_names() -> None:

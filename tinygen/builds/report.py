@@ -133,10 +133,14 @@ def budget_text(budget: FlashBudget) -> str:
     )
 
 
+NO_ENERGY = "none: no run current of this board is known"
+"""Instead of predicted energy, where its board file has `run_current: null`."""
+
+
 def energy_text(profile: Predicted) -> str:
-    """123 µJ (86 to 160 by the run current alone); empty where it is not known."""
+    """123 µJ (86 to 160 by the run current alone), or why there is none; empty where there is no time either."""
     if profile.microjoules_predicted is None or profile.microjoules_interval is None:
-        return ""
+        return "" if profile.milliseconds_predicted is None else NO_ENERGY
     low, high = profile.microjoules_interval
     return f"{profile.microjoules_predicted:,.0f} µJ ({low:,.0f} to {high:,.0f} by the run current alone)"
 
@@ -210,8 +214,8 @@ def _cards(m: Manifest) -> list[tuple[str, str]]:
         if profile.milliseconds_predicted is not None:
             clock = f"at {(m.clock_hz or 0) / 1e6:g} MHz, predicted; {interval_text(profile)}"
             cards.append((clock.rstrip("; "), f"{profile.milliseconds_predicted:.2f} ms"))
-        if profile.microjoules_predicted is not None:
-            cards.append(("energy, predicted", energy_text(profile)))
+        if energy := energy_text(profile):
+            cards.append(("energy, predicted", energy))
     return cards
 
 

@@ -99,8 +99,8 @@ def build_summary(manifest: Manifest) -> RenderableType:
         facts.add_row("cycles, predicted", f"{profile.cycles_predicted:,}")
         if profile.milliseconds_predicted is not None:
             facts.add_row("time, predicted", time_text(profile))
-        if profile.microjoules_predicted is not None:
-            facts.add_row("energy, predicted", energy_text(profile))
+        if energy := energy_text(profile):
+            facts.add_row("energy, predicted", energy)
     return Group(*parts, facts)
 
 

@@ -23,6 +23,7 @@ def _describe(board: Board) -> dict[str, Any]:
     return {
         "name": board.name,
         "title": board.title,
+        "part": board.part or None,
         "core": board.core,
         "isa": list(board.isa),
         "clock_hz": board.clock.hclk_hz if board.clock else None,

@@ -43,7 +43,7 @@ def _unknown(board: Board) -> BoardError:
     fix = (
         "Write `part:` and the chip's order code, at least up to its flash size. "
         f"{known_parts()} Another part needs an entry in tinygen/targets/parts/; or write `engine: {_NOT_EMULATED}` "
-        "under `emulator`: the board is then built for, and nothing is checked on it."
+        "under `emulator`: `tinygen export` then writes C for its core, and nothing is checked on a board."
     )
     return _error(board, "part", given, fix)
 

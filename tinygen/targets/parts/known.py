@@ -33,8 +33,8 @@ def find_part(name: str) -> Part | None:
 
 def known_parts() -> str:
     """What a board file may name, in words."""
-    names = ", ".join(name for part in ALL for name in part.names)
-    return f"Known parts (x is the letter of the package, as in STM32F746ZG): {names}."
+    codes = ", ".join(part.code for part in ALL)
+    return f"Known parts, with x for the letter of the package (STM32F746xG: STM32F746ZG): {codes}."
 
 
 def part_of(board: Board) -> Part:

@@ -51,9 +51,10 @@ class Part:
     fixed_hz: int = 0
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """What a board file may write, as the vendor does: STM32F746xG, x for the package's letter."""
-        return tuple(f"{self.name}x{letter}" if letter else self.name for letter in self.flash_bytes)
+    def code(self) -> str:
+        """What a board file may write for an entry: STM32F746xE/G, x for the package's letter, E or G for the flash."""
+        sizes = "/".join(self.flash_bytes)
+        return f"{self.name}x{sizes}" if sizes else self.name
 
     @property
     def areas(self) -> tuple[Area, ...]:
