@@ -103,8 +103,15 @@ def test_without_an_emulated_board_an_unknown_part_is_nobodys_business(tmp_path:
             "f411re",
             [("engine: unicorn", "engine: qemu\n  qemu_machine: netduinoplus2")],
             "emulator.qemu_machine",
-            "QEMU's netduinoplus2 has another part than STM32F411RE",
+            "netduinoplus2 has another part than STM32F411RE",
             "Leave it out",
+        ),
+        (
+            "f411re",
+            [("stm32f411ceu6", "stm32f405")],
+            "emulator.labwired_chip",
+            "stm32f405 has another part than STM32F411RE",
+            "With it: stm32f411ceu6",
         ),
         (
             "esp32c3",

@@ -25,10 +25,8 @@ def check_part(board: Board) -> None:
     _check_core(board, part)
     _check_memories(board, part)
     _check_start_up(board, part)
-    machine = board.emulator.qemu_machine
-    if machine and machine not in part.qemu_machines:
-        fix = f"QEMU's machines with it: {', '.join(part.qemu_machines)}." if part.qemu_machines else "Leave it out."
-        raise _error(board, "emulator.qemu_machine", f"QEMU's {machine} has another part than {part.name}", fix)
+    _check_other_emulator(board, part, "qemu_machine", part.qemu_machines)
+    _check_other_emulator(board, part, "labwired_chip", part.labwired_chips)
     if part.fixed_hz and board.core_hz != part.fixed_hz:
         what = f"the start-up code of {part.name} sets {part.fixed_hz} Hz, not {board.core_hz}"
         raise _error(board, "clock.sysclk_hz", what, f"Write {part.fixed_hz}.")
@@ -46,6 +44,13 @@ def _unknown(board: Board) -> BoardError:
         "under `emulator`: `tinygen export` then writes C for its core, and nothing is checked on a board."
     )
     return _error(board, "part", given, fix)
+
+
+def _check_other_emulator(board: Board, part: Part, key: str, known: tuple[str, ...]) -> None:
+    name = getattr(board.emulator, key)
+    if name and name not in known:
+        fix = f"With it: {', '.join(known)}." if known else "Leave it out."
+        raise _error(board, f"emulator.{key}", f"{name} has another part than {part.name}", fix)
 
 
 def _check_core(board: Board, part: Part) -> None:

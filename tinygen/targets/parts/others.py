@@ -60,6 +60,7 @@ PARTS: tuple[Part, ...] = (
         flash_at=(0x3C000000, 0x42000000),
         flash_bytes={"": 8 * KB * KB},
         start_up=("firmware/esp32c3/chip.c",),
+        labwired_chips=("esp32c3",),
         fixed_hz=160 * _MHZ,  # the PLL's 480 MHz by 3: esp-idf, clk_tree_ll.h
     ),
     EspC6(

@@ -36,6 +36,7 @@ class Part:
         flash_bytes: by the letter of the order code; by "" where the name says nothing of it, as flash is another chip.
         start_up: the files and folders of firmware/ that are for it and not for other parts.
         qemu_machines: QEMU's machines with this part.
+        labwired_chips: of labwired, that stand for this part.
         fixed_hz: the clock that its start-up code sets, where a board file has no choice; else 0.
     """
 
@@ -48,6 +49,7 @@ class Part:
     flash_bytes: Mapping[str, int] = field(default_factory=dict)
     start_up: tuple[str, ...] = ()
     qemu_machines: tuple[str, ...] = ()
+    labwired_chips: tuple[str, ...] = ()
     fixed_hz: int = 0
 
     @property

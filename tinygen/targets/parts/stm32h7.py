@@ -98,6 +98,7 @@ PARTS: tuple[Part, ...] = (
         flash_at=(0x08000000,),
         flash_bytes={"G": 1024 * KB, "I": 2048 * KB},
         start_up=("firmware/stm32u5/clock.c",),
+        labwired_chips=("stm32u575",),
         core_hz={1: 160_000_000, 2: 110_000_000, 3: 55_000_000, 4: 25_000_000},
         vco_hz={1: 544_000_000, 2: 544_000_000, 3: 330_000_000},
         lowest_vco_hz=128_000_000,
