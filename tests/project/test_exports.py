@@ -230,9 +230,14 @@ def test_esp_nn_is_a_dependency_of_the_component(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @requires_tool("g++")
-def test_arduino(tmp_path: Path) -> None:
+@pytest.mark.parametrize("floats", [False, True])
+def test_arduino(floats: bool, tmp_path: Path) -> None:
     """Library and sketch with a core's flags, and a stand-in for the core itself."""
-    export(MODEL, tmp_path / "digits", "arduino", BuildOptions(board="f411re", name="digits"))
+    network = Network(1, "float32")
+    network.conv(network.input(5, 6, 3), 4, 3)
+    (tmp_path / "net.tflite").write_bytes(network.model())
+    model = tmp_path / "net.tflite" if floats else MODEL
+    export(model, tmp_path / "digits", "arduino", BuildOptions(board="f411re", name="digits"))
     library, sketch = tmp_path / "digits/src", tmp_path / "digits/examples/Vectors"
     common = ["-Os", "-ffunction-sections", "-fdata-sections", *STRICT.split(), f"-I{library}"]
     for source in library.glob("*.c"):
@@ -241,7 +246,8 @@ def test_arduino(tmp_path: Path) -> None:
     cpp = ["-std=gnu++17", "-fno-exceptions", "-fno-rtti", "-include", "Arduino.h", "-x", "c++"]
     run("g++", *common, *here, *cpp, "-c", sketch / "Vectors.ino", "-o", "sketch.o", cwd=tmp_path)
     run("g++", *sorted(tmp_path.glob("*.o")), "-o", "run", cwd=tmp_path)
-    assert run(tmp_path / "run", cwd=tmp_path) == "digits: 4 of 4 test vectors right, microseconds: 0\n"
+    within = ", floats within 1e-05 of the largest" if floats else ""
+    assert run(tmp_path / "run", cwd=tmp_path) == f"digits: 4 of 4 test vectors right{within}, microseconds: 0\n"
 
 
 _CATEGORIES = (

@@ -125,6 +125,46 @@ def test_all_symbols_begin_with_the_name(model: Path, tmp_path: Path) -> None:
         assert defined and all(name.startswith("first_") for name in defined), defined
 
 
+_EACH_WEIGHT_WRONG = """#include <stdint.h>
+extern float net_conv_2d_0_weights[WEIGHTS];
+#define main whole
+#include "example/main.c"
+#undef main
+int main(void)
+{
+    int noticed = 0;
+    for (int i = 0; i < WEIGHTS; i++) {
+        const float before = net_conv_2d_0_weights[i];
+        net_conv_2d_0_weights[i] = before + 0.001F;
+        noticed += right_vectors() < NET_VECTORS;
+        net_conv_2d_0_weights[i] = before;
+    }
+    return noticed == WEIGHTS && whole() == 0 ? 0 : 1;
+}
+"""
+
+
+def test_floats(tmp_path: Path) -> None:
+    """Roundings that differ are no error, and said; every single weight that is off by a thousandth is one."""
+    network = Network(1, "float32")
+    network.conv(network.input(5, 6, 3), 4, 3, relu=False)
+    (tmp_path / "net.tflite").write_bytes(network.model())
+    out = tmp_path / "out"
+    for io in ("caller", "arena"):
+        export(tmp_path / "net.tflite", out, "c", BuildOptions(board="host", io=io))
+    compiler = find_toolchain(None, load_board("host")).command()
+    strict = ["-std=c99", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
+    sources = sorted(out.glob("src/*.c"))
+    subprocess.run([*compiler, *strict, "-Iinclude", *sources, "example/main.c", "-o", "run"], cwd=out, check=True)
+    said = subprocess.run([out / "run"], check=True, capture_output=True, text=True).stdout
+    assert said == "net: 4 of 4 test vectors right, floats within 1e-05 of the largest\n"
+    assert said in (out / "README.md").read_text()
+    (out / "wrong.c").write_text(_EACH_WEIGHT_WRONG)
+    writable = ["-Dconst=", f"-DWEIGHTS={4 * 3 * 3 * 3}", "-w", "-Iinclude", "-Iexample"]
+    subprocess.run([*compiler, *writable, *sources, "wrong.c", "-o", "wrong"], cwd=out, check=True)
+    subprocess.run([out / "wrong"], check=True, capture_output=True)
+
+
 def test_a_wrong_output_is_noticed(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = verb.make_vectors
 

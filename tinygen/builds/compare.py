@@ -11,6 +11,7 @@ from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph
 
 FLOAT_RELATIVE = 1e-5
+"""Largest difference of floats that counts as none, as a part of the largest finite value: sums round differently."""
 
 
 @dataclass
@@ -50,7 +51,7 @@ class Comparison:
         samples: how many were compared.
         mismatches: how many samples differ anywhere (floats: by more than 1e-5 of the output's range), or ran other
             branches.
-        max_abs_diff: largest difference, in codes (floats: in real units).
+        max_abs_diff: largest finite difference, in codes (floats: in real units).
         where: the first mismatch, when there is one.
         switch: that was run; "" if the network has only one.
     """
@@ -89,8 +90,8 @@ def differing(a: np.ndarray, b: np.ndarray) -> tuple[int, ...] | None:
     """Index of the first element that differs; None if the arrays are equal."""
     b = b.reshape(a.shape)
     if a.dtype.kind == "f":
-        limit = FLOAT_RELATIVE * max(float(np.max(np.abs(a), initial=0.0)), 1e-30)
-        wrong = ~(np.abs(a.astype(np.float64) - b) <= limit) & ~((a == b) | (np.isnan(a) & np.isnan(b)))
+        limit = FLOAT_RELATIVE * float(np.max(np.abs(a), initial=0.0, where=np.isfinite(a)))
+        wrong = ~(_gap(a, b) <= limit) & ~((a == b) | (np.isnan(a) & np.isnan(b)))
     else:
         wrong = a != b
     places = np.argwhere(wrong)
@@ -98,8 +99,13 @@ def differing(a: np.ndarray, b: np.ndarray) -> tuple[int, ...] | None:
 
 
 def _largest(a: np.ndarray, b: np.ndarray) -> float:
-    gap = np.abs(a.astype(np.float64) - b.reshape(a.shape).astype(np.float64))
-    return float(np.max(gap, initial=0.0))
+    gap = _gap(a, b.reshape(a.shape))
+    return float(np.max(gap, initial=0.0, where=np.isfinite(gap)))
+
+
+def _gap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # two infinities
+        return np.abs(a.astype(np.float64) - b.astype(np.float64))
 
 
 def decision_threshold(graph: Graph) -> float:

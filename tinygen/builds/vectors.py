@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygen.builds.arrays import random_samples
 from tinygen.builds.codes import in_memory
+from tinygen.builds.compare import FLOAT_RELATIVE
 from tinygen.builds.library import library_semantics
 from tinygen.builds.program import describe_program, describe_tensor
 from tinygen.emit.model import EmittedModel
@@ -43,7 +44,7 @@ def make_vectors(source: Network, program: NetworkProgram, emitted: EmittedModel
         steps = [stream.step([array[i] for array in inputs]) for i in range(count)]
         outputs.append(_columns(lowered, lowered.outputs, [list(step) for step in steps]))
     rows = [[array[i] for array in inputs] for i in range(count)]
-    return Vectors(_columns(first, first.inputs, rows), tuple(outputs))
+    return Vectors(_columns(first, first.inputs, rows), tuple(outputs), FLOAT_RELATIVE)
 
 
 def _count(program: NetworkProgram) -> int:

@@ -31,10 +31,12 @@ class Vectors:
         inputs: of each input, [vectors, elements].
         outputs: of each switch and output, [vectors, elements]. A model with states takes the vectors in order,
             starting from reset states.
+        tolerance: the largest difference of floats that is right, as a part of the largest value in an output.
     """
 
     inputs: tuple[np.ndarray, ...]
     outputs: tuple[tuple[np.ndarray, ...], ...]
+    tolerance: float
 
     def __len__(self) -> int:
         return len(self.inputs[0])
@@ -93,6 +95,20 @@ class Library:
         if self.listener is not None:
             return len(self.listener.heard.sound)
         return len(self.vectors) * len(self.vectors.outputs)
+
+    @property
+    def tolerance(self) -> float:
+        """That of the vectors, if the example compares floats; else 0."""
+        floats = any(rows.dtype.kind == "f" for rows in self.vectors.outputs[0])
+        return self.vectors.tolerance if floats and self.listener is None else 0.0
+
+    @property
+    def verdict(self) -> str:
+        """What the example prints behind the number of right results."""
+        if self.listener is not None:
+            return "hops of sound right"
+        within = f", floats within {self.tolerance:g} of the largest" if self.tolerance else ""
+        return f"test vectors right{within}"
 
     @property
     def alignment(self) -> int:
@@ -201,6 +217,8 @@ class Form(ABC):
             "vectors": len(library.vectors),
             "runs": library.runs,
             "what": "hops of sound" if library.listener else "test vectors",
+            "tolerance": library.tolerance,
+            "verdict": library.verdict,
             "facts": library.facts,
             "build": library.build_id,
             "use": f"export/{self.name}/use.md.j2",
