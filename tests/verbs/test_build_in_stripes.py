@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from tests.support.networks import mobilenet
+from tests.support.networks import Network, mobilenet
 from tinygen.errors import FitError, TinygenError
 from tinygen.paths import resource
 from tinygen.verbs.build import BuildOptions, build
@@ -93,3 +94,36 @@ def test_an_impossible_limit(model: Path, tmp_path: Path) -> None:
         build(model, tmp_path / "out", BuildOptions(arena_bytes=100), profile=False)
     with pytest.raises(TinygenError, match="-1 bytes cannot be"):
         build(model, tmp_path / "out", BuildOptions(arena_bytes=-1), profile=False)
+
+
+def test_the_smallest_arena_within_a_limit(tmp_path: Path) -> None:
+    """Asked for both, it is the smallest, however loose the limit."""
+    path = tmp_path / "wake.tflite"
+    network = Network(1)
+    network.conv(network.conv(network.input(16, 16, 4), 8, 3), 4, 3, stride=2)
+    path.write_bytes(network.model())
+    whole, _ = arena(path, tmp_path / "a", board="host")
+    smallest, _ = arena(path, tmp_path / "b", board="host", stream=True)
+    both, manifest = arena(path, tmp_path / "c", board="host", stream=True, arena_bytes=whole)
+    assert both == smallest < whole and manifest["stream"] is not None
+    with pytest.raises(FitError, match="does not fit 100 bytes"):
+        arena(path, tmp_path / "d", board="host", stream=True, arena_bytes=100)
+
+
+def test_the_limit_is_not_the_hosts(tmp_path: Path) -> None:
+    """What a board's kernels need is less than what the host's do: `verify` takes every limit that `build` takes."""
+    network = Network(1)
+    network.conv(network.input(6, 6, 16), 16, 3)
+    path = tmp_path / "net.tflite"
+    path.write_bytes(network.model())
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).integers(-128, 128, (2, 6, 6, 16)).astype(np.int8))
+    smallest, _ = arena(path, tmp_path / "a", board="esp32c3", stream=True)
+    with pytest.raises(FitError, match="does not fit"):
+        arena(path, tmp_path / "b", board="host", arena_bytes=smallest)
+    options = BuildOptions(board="esp32c3", arena_bytes=smallest)
+    report = verify(path, tmp_path / "x.npz", options)
+    assert report.identical and len(report.comparisons) == 3
+    with pytest.raises(FitError, match="does not fit"):
+        verify(path, tmp_path / "x.npz", replace(options, arena_bytes=smallest - 1))
+    with pytest.raises(FitError, match="does not fit"):
+        verify(path, tmp_path / "x.npz", BuildOptions(board="host", arena_bytes=smallest))

@@ -80,6 +80,14 @@ class Job:
     def lowered(
         self, streaming: Streaming | None, network: Network | None = None, kernels: Kernels | None = None
     ) -> NetworkProgram:
+        """Lowers the network: with the smallest arena where that is asked for besides a limit, and within the limit."""
+        if self.options.stream and streaming is not None and streaming.arena_bytes is not None:
+            least = self._lowered(replace(streaming, arena_bytes=None), network, kernels)
+            if least.arena_bytes <= streaming.arena_bytes:
+                return least
+        return self._lowered(streaming, network, kernels)
+
+    def _lowered(self, streaming: Streaming | None, network: Network | None, kernels: Kernels | None) -> NetworkProgram:
         # Half of a board's flash, at most, for weights as code.
         given = dict(self.options.layer_kernels)
         code = CODE_BYTES if self.board.is_host else self.board.flash_bytes // 2

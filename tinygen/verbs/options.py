@@ -42,7 +42,7 @@ class BuildOptions:
         stack_bytes: None takes the board's.
         cmsis_nn, esp_nn: folders of CMSIS-NN and ESP-NN, for the families of those names; None takes the one that
             CMSIS_NN_PATH or ESP_NN_PATH names.
-        stream: compute the first layers in stripes of rows, for the smallest arena.
+        stream: compute the first layers in stripes of rows, for the smallest arena; with `arena_bytes`, one within it.
         arena_bytes: the largest arena allowed; stripes are used where that needs them. None: what the board holds.
         flash_bytes: the largest firmware allowed; the fastest kernels are used that fit. None: what the board holds.
         weights: "flash", or "ram": copied there at start-up, where reading them is faster; "auto": see

@@ -6,7 +6,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from tinygen.builds.library import LayerDifference, LibrarySemantics, library_se
 from tinygen.builds.oracle import LiteRt
 from tinygen.builds.oracle_names import Oracle
 from tinygen.builds.plain import to_plain
+from tinygen.errors import FitError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.hil.device import Device, open_device, require_runtime
 from tinygen.ir.gated import lists_of
@@ -28,7 +29,7 @@ from tinygen.ir.thresholds import network_with_thresholds
 from tinygen.passes.litert_arithmetic import Arithmetic
 from tinygen.passes.pipeline import simplify
 from tinygen.targets.boards import load_board
-from tinygen.verbs.build import BuildOptions, build, read_source
+from tinygen.verbs.build import BuildOptions, BuildReport, build, read_source
 
 Progress = Callable[[str, int, int], None]
 
@@ -173,7 +174,7 @@ def verify(
         devices = []
         for index, board in enumerate(dict.fromkeys(("host", options.board))):
             # Not the board's name: that may be the path of a board file.
-            built = build(model, folder / str(index), options.for_board(board), profile=False)
+            built = _built(model, folder / str(index), options, board)
             device = stack.enter_context(open_device(built.folder))
             device.set_thresholds(how.thresholds)
             devices.append(device)
@@ -198,6 +199,21 @@ def verify(
         warnings=manifest.warnings,
         gated_layers=manifest.gated_layers,
     )
+
+
+def _built(model: Path | MemoryModel, folder: Path, options: BuildOptions, board: str) -> BuildReport:
+    """The build for the board of the options, or for the host beside it.
+
+    The host's kernels may need a larger arena than the board's: if they do not fit the board's limit, the host has the
+    smallest arena.
+    """
+    own = options.for_board(board)
+    try:
+        return build(model, folder, own, profile=False)
+    except FitError:
+        if board == options.board or options.arena_bytes is None:
+            raise
+    return build(model, folder, replace(own, arena_bytes=None, stream=True), profile=False)
 
 
 @dataclass(frozen=True)
