@@ -110,13 +110,19 @@ def of_models() -> Drawn:
     return drawn
 
 
-def of_operators() -> Drawn:
-    """Mutants of models of one operator, all kinds equally often."""
+def operator_cases() -> dict[str, Case]:
+    """What the tests of operators draw their TFLite models from."""
     modules = ("binary", "conv_2d", "fully_connected", "int4", "movement", "pool_2d", "reduce", "unary")
     cases: dict[str, Case] = {}
     for module in modules:
         found = importlib.import_module(f"tests.differential.test_{module}").CASES
         cases |= {name: case for name, (case, _) in found.items()}
+    return cases
+
+
+def of_operators() -> Drawn:
+    """Mutants of models of one operator, all kinds equally often."""
+    cases = operator_cases()
 
     def drawn(seed: int) -> tuple[str, bytes, str]:
         rng = random.Random(seed)
