@@ -257,7 +257,7 @@ def _no_refusal(combination: Combination, error: TinygenError) -> str:
     if not error.fix:
         return f"the error does not say what to do: {error}"
     arena = combination.options.get("arena_bytes")
-    if isinstance(error, FitError) and arena is not None and "arena" in error.what:
+    if isinstance(error, FitError) and arena is not None and error.what.startswith("the arena"):
         try:
             whole, least = needs(combination.content, combination.options)
         except TinygenError:
