@@ -16,7 +16,8 @@ give float values that an integer encoding holds exactly (`codes`), and activati
 their codes.
 """
 
-from tinygen.nn.convert import RECIPES, Recipe, calibrate, convert
+from tinygen.nn.calibration import calibrate
+from tinygen.nn.convert import RECIPES, Recipe, convert
 from tinygen.nn.decisions import (
     Deciding,
     EarlyExit,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tinygen.errors import UnsupportedError
-from tinygen.nn.decisions import exploring
 from tinygen.nn.layers import InputQuant, QuantConv2d, QuantLinear
 from tinygen.nn.pruned import bake_masks, copy_network, mask_of
 from tinygen.nn.quantizers import (
@@ -19,7 +17,6 @@ from tinygen.nn.quantizers import (
     Affine8,
     CodebookQuant,
     LogQuant,
-    RangedQuantizer,
     ReLUQuant,
     Sign,
     Symmetric8,
@@ -204,32 +201,3 @@ def replaced(network: nn.Module, replacements: dict[nn.Module, nn.Module]) -> nn
             if child in replacements:
                 setattr(parent, name, replacements[child])
     return network
-
-
-@torch.no_grad()
-def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Runs inputs through a network so that its quantizers observe their ranges; weights and batch norm stay.
-
-    Args:
-        network: of quantized layers; modes are restored afterwards.
-        batches: inputs, each a batch of the network's shape; a few hundred samples are enough.
-
-    Raises:
-        UnsupportedError: there is no batch.
-    """
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    for module in network.modules():
-        if isinstance(module, RangedQuantizer):
-            module.train()
-    seen = 0
-    try:
-        with exploring(network):
-            for batch in batches:
-                network(batch)
-                seen += 1
-    finally:
-        for module, training in modes:
-            module.training = training
-    if not seen:
-        raise UnsupportedError("no batch to calibrate with", where="calibrate", fix="Give at least one batch.")

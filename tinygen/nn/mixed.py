@@ -23,7 +23,7 @@ from tinygen.ir.tensor import Tensor as Codes
 from tinygen.nn.layers import QuantLinear
 from tinygen.nn.quantizers import Affine8, Symmetric8
 from tinygen.nn.quantizers.base import check_choice, straight_through
-from tinygen.nn.quantizers.ranges import MOMENTUM
+from tinygen.nn.quantizers.ranges import FollowedRange
 
 ROUTING: Mapping[str, type[Logistic | Softmax]] = {"sigmoid": Logistic, "softmax": Softmax}
 """What makes routing weights of a router's logits."""
@@ -34,7 +34,7 @@ _BITS = 12
 """Of the multiplier that rounds mixed weights: sums of 16 experts times it fit 32 bits."""
 
 
-class CondConv2d(nn.Module):
+class CondConv2d(FollowedRange):
     """A convolution with the weights alpha_1 W_1 + ... + alpha_E W_E, alpha = sigmoid(router(mean of each channel)).
 
     Equations 3.2 and 3.3 of the thesis; sigmoids, so that alphas do not add up to 1, or a softmax over experts. Experts
@@ -48,14 +48,17 @@ class CondConv2d(nn.Module):
 
     Attributes:
         weight: of all experts, [E, O, I, KH, KW].
+        mixed_range: largest magnitude of a mixed weight, in units of the experts' codes.
         shares: [N, E], alphas of the last batch; None before the first.
 
     Raises:
         UnsupportedError: no experts, or too many; another routing.
     """
 
+    stored = "mixed_range"
+    unknown = torch.ones((), dtype=torch.float64)
+    ranged = "the mixed weights"
     mixed_range: Tensor
-    batches: Tensor
     shares: Tensor | None
 
     def __init__(
@@ -82,8 +85,7 @@ class CondConv2d(nn.Module):
         self.mean_quantizer = Affine8()
         self.router = QuantLinear(in_channels, experts, weight_quantizer=Symmetric8())
         self.logit_quantizer = Affine8()
-        self.register_buffer("mixed_range", torch.ones((), dtype=torch.float64))
-        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+        self._keep_range()
         self._quantizer = Symmetric8()
         self.shares = None
 
@@ -106,8 +108,12 @@ class CondConv2d(nn.Module):
         return parts.codes.long().transpose(0, 1), parts.scale.flatten()
 
     def rounding(self) -> Rescale:
-        """The rounding to int8 of sums of 256ths times codes."""
-        factor = 127.0 / (256.0 * float(self.mixed_range))
+        """The rounding to int8 of sums of 256ths times codes.
+
+        Raises:
+            ModelError: no weights have been mixed, so that their range is not known.
+        """
+        factor = 127.0 / (256.0 * float(self.known_range()))
         shift = _BITS - 1 - math.floor(math.log2(factor))
         return Rescale((round(factor * 2.0**shift),), (1 << (shift - 1),), (shift,), -127, 127)
 
@@ -131,17 +137,12 @@ class CondConv2d(nn.Module):
     def _mixed(self, counts: Tensor, codes: Tensor, scale: Tensor) -> Tensor:
         """Mixed weights [N, O, I, KH, KW] as the board rounds them, float64."""
         sums = torch.einsum("ne,eoikl->noikl", counts.double(), codes.double())
-        if self.training:
-            self._follow(float(sums.abs().max()) / 256)
+        if self.training or self.calibrating:
+            self.follow((sums.abs().max() / 256).clamp_min(1.0))
         rounding = self.rounding()
         multiplier, offset, shift = rounding.multiplier[0], rounding.offset[0], rounding.shift[0]
         rounded = ((sums.long() * multiplier + offset) >> shift).clamp(rounding.low, rounding.high)
         return rounded.double() * (scale.double() * self.mixed_step())[:, None, None, None]
-
-    def _follow(self, largest: float) -> None:
-        rate = 1.0 if int(self.batches) == 0 else MOMENTUM
-        self.mixed_range += rate * (max(largest, 1.0) - self.mixed_range)
-        self.batches += 1
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:

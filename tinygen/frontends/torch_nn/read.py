@@ -25,7 +25,7 @@ from tinygen.nn.fire_together import MaskedConv2d
 from tinygen.nn.gated import GatedConv2d
 from tinygen.nn.layers import QuantConv2d, QuantLinear
 from tinygen.nn.mixed import CondConv2d
-from tinygen.nn.quantizers import ActivationQuantizer
+from tinygen.nn.quantizers import ActivationQuantizer, FollowedRange
 
 _OWN = (CondConv2d, GatedConv2d, MaskedConv2d, QuantConv2d, QuantLinear, ActivationQuantizer, Deciding)
 
@@ -64,9 +64,9 @@ def read_quantized(module: nn.Module, example_input: torch.Tensor, name: str = "
 def _try(module: nn.Module, x: torch.Tensor) -> None:
     """Runs the module once, so that unknown ranges and wrong shapes are reported as such."""
     for path, part in module.named_modules():
-        if isinstance(part, ActivationQuantizer):
+        if isinstance(part, FollowedRange):
             with _located(path or type(part).__name__):
-                part.range()
+                part.known_range()
     try:
         module(x)
     except RuntimeError as error:

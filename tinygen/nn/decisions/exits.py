@@ -41,6 +41,8 @@ class WidestLogits(Affine8):
 
     def batch_range(self, x: Tensor) -> Tensor:
         found, running = super().batch_range(x), SHRINKING * self.running_range.double()
+        if self.calibrating:
+            return found
         return torch.stack((torch.minimum(found[0], running[0]), torch.maximum(found[1], running[1])))
 
 

@@ -6,7 +6,7 @@ from tinygen.nn.quantizers.binary import BWN, BinaryConnect, XNORNet
 from tinygen.nn.quantizers.codebook import CodebookQuant
 from tinygen.nn.quantizers.int8 import Affine8, Symmetric8
 from tinygen.nn.quantizers.log_quant import LogQuant, LogQuantActivation
-from tinygen.nn.quantizers.ranges import RangedQuantizer
+from tinygen.nn.quantizers.ranges import FollowedRange, RangedQuantizer
 from tinygen.nn.quantizers.relu_quant import ReLUQuant
 from tinygen.nn.quantizers.sign import Sign
 from tinygen.nn.quantizers.tanh_quant import TanhQuant, TanhQuantActivation
@@ -19,6 +19,7 @@ __all__ = [
     "Affine8",
     "BinaryConnect",
     "CodebookQuant",
+    "FollowedRange",
     "LogQuant",
     "LogQuantActivation",
     "RangedQuantizer",

@@ -194,6 +194,11 @@ class ActivationQuantizer(nn.Module, ABC):
 
     lowest_code = 0
 
+    @property
+    def calibrating(self) -> bool:
+        """Whether calibration observes the inputs' range."""
+        return False
+
     @abstractmethod
     def range(self, x: Tensor | None = None) -> Tensor:
         """[2] float64, the range that the grid spans: that of `x` in training, the frozen one without `x`."""
@@ -217,7 +222,7 @@ class ActivationQuantizer(nn.Module, ABC):
         return torch.clamp(x, span[0].to(x.dtype), span[1].to(x.dtype))
 
     def forward(self, x: Tensor) -> Tensor:
-        span = self.range(x.detach() if self.training else None)
+        span = self.range(x.detach() if self.training or self.calibrating else None)
         return straight_through(self.surrogate(x, span), self.value(x.detach(), span))
 
     def value(self, x: Tensor, span: Tensor) -> Tensor:

@@ -24,6 +24,11 @@ from tinygen.nn.quantizers.ranges import MOMENTUM, RangedQuantizer
 TABLE_TOP = 32767
 # The smallest positive float32: "above zero" as a comparison x >= b.
 ABOVE_ZERO = 2.0**-149
+LEFT_OUT = 0.05
+"""Of the nonzero values, below the range that calibration finds: the smallest ones are tiny by chance, and each octave
+that they widen the range by makes all steps coarser (`python -m tinygen.bench.calibration`)."""
+_BINS, _LOWEST, _OCTAVES = 64, -149, 277
+"""Bins of an octave; the exponents of float32."""
 
 
 def log_range(magnitude: Tensor) -> Tensor:
@@ -134,6 +139,7 @@ class LogQuantActivation(RangedQuantizer):
     """LogQuant on activations; see the module for the formulas.
 
     In training the exponents are normalised over the batch, in evaluation over the running range (RangedQuantizer).
+    Calibration leaves out the smallest 5 % of the nonzero magnitudes.
     Boundaries: 2 to the power of the midpoints between exponents (negated as well if two-sided), and those of zero. In
         the thesis' form any x > 0 is at least the smallest magnitude. A value on a boundary belongs to the upper code,
         so that of two opposite values on boundaries one keeps the larger magnitude. The values are those of the
@@ -164,7 +170,21 @@ class LogQuantActivation(RangedQuantizer):
             raise UnsupportedError("6 bits two-sided asked for", where="LogQuantActivation", fix=fix)
 
     def batch_range(self, x: Tensor) -> Tensor:
-        return log_range(x.double().abs() if self.two_sided else x.double().clamp_min(0.0))
+        return log_range(self._magnitudes(x))
+
+    def _magnitudes(self, x: Tensor) -> Tensor:
+        return x.double().abs() if self.two_sided else x.double().clamp_min(0.0)
+
+    def counts(self, x: Tensor) -> Tensor:
+        sizes = self._magnitudes(x)
+        places = torch.floor(_BINS * (torch.log2(sizes[sizes > 0]) - _LOWEST)).clamp(0, _BINS * _OCTAVES - 1)
+        return torch.bincount(places.long(), minlength=_BINS * _OCTAVES)
+
+    def trimmed(self, seen: Tensor, counts: Tensor | None) -> Tensor:
+        if counts is None:
+            return seen
+        first = int((counts.cumsum(0) > LEFT_OUT * int(counts.sum())).long().argmax())
+        return torch.stack((torch.maximum(seen[0], seen.new_tensor(first / _BINS + _LOWEST)), seen[1]))
 
     def thresholds(self, span: Tensor) -> Tensor:
         positive = self.grid.divides(span)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from tinygen.errors import UnsupportedError
-from tinygen.nn.convert import calibrate
+from tinygen.nn.calibration import calibrate
 from tinygen.nn.quantizers.base import check_choice
 from tinygen.nn.switchable.base import switched, switches_of
 from tinygen.nn.switchable.layers import SharedWeights
