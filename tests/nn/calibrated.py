@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import tinygen
 from tests.nn.test_convert import digits
 from tests.support.deciding import conv, head
-from tests.support.float_networks import float_weights, in_float
+from tests.support.in_float import float_weights, in_float
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.nn import (

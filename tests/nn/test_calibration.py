@@ -15,7 +15,7 @@ from tests.nn.calibrated import MODULES, SAMPLES, accuracy, calibrated, exported
 from tests.nn.test_convert import digits, small_network
 from tests.support.command import tinygen as command
 from tests.support.deciding import conv
-from tests.support.float_networks import float_weights
+from tests.support.in_float import float_weights
 from tinygen.errors import ModelError, TinygenError
 from tinygen.nn import (
     RECIPES,

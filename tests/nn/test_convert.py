@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import importlib.util
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from torch import nn
 
 import tinygen.nn as tnn
 from tests.nn.test_weight_quantizers import weights_of
-from tinygen.errors import UnsupportedError
+from tests.support.float_networks import NETWORKS
+from tinygen.errors import TinygenError, UnsupportedError
 
 torch.set_num_threads(1)
 
@@ -152,10 +155,10 @@ def test_modules_registered_twice_are_replaced_twice() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.first, self.last, self.relu = nn.Linear(4, 4), nn.Linear(4, 2), nn.ReLU()
-            self.all = nn.Sequential(self.first, self.relu, self.last)
+            self.all = nn.Sequential(self.first, self.relu)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.last(self.relu(self.all(x)[:, :1] + self.first(x)))
+            return self.last(self.all(x) + self.first(x))
 
     network = tnn.convert(Net(), "int8")
     assert network.all[0] is network.first and isinstance(network.first, tnn.QuantLinear)
@@ -172,7 +175,6 @@ def test_a_lone_layer_is_converted() -> None:
         (nn.Linear(2, 2), "w3", None, "recipe 'w3'"),
         (nn.Sequential(nn.Linear(2, 2)), "int8", ["1"], "no layer 1"),
         (nn.Sequential(nn.Flatten()), "int8", None, "no Conv2d or Linear"),
-        (nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), "int8", None, "no nn.ReLU"),
         (nn.Sequential(nn.Linear(2, 2), nn.GELU()), "int8", None, "Sequential.1: GELU"),
         (nn.Sequential(nn.Conv1d(2, 2, 1)), "int8", None, "Conv1d"),
         (tnn.QuantLinear(2, 2, weight_quantizer=tnn.BWN()), "int8", None, "quantized already"),
@@ -192,3 +194,140 @@ def test_calibration_needs_a_batch_and_restores_modes() -> None:
     assert network.training and network[0].input_quantizer.training and not network[1].training
     with pytest.raises(UnsupportedError, match="at least one"):
         tnn.calibrate(network, [])
+
+
+def _refusal(network: nn.Module, recipe: str = "int8", **options: object) -> str:
+    with pytest.raises(TinygenError) as caught:
+        tnn.convert(network, recipe, **options)
+    assert caught.value.fix
+    return str(caught.value).replace("\n", " ")
+
+
+class Written(nn.Module):
+    """Two layers, and what a test writes."""
+
+    def __init__(self, forward: Callable[[nn.Module, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.first, self.second, self.scale = nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 1), nn.Parameter(torch.ones(1))
+        self._forward = forward
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._forward(self, x)
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        (lambda net, x: torch.log_softmax(net.first(x), 1), "Written (log_softmax): the function log_softmax has no"),
+        (lambda net, x: net.first(x) + 1, "Written (add): a sum with a number"),
+        (lambda net, x: net.first(x) + net.scale, "Written (scale): a parameter or buffer"),
+        (lambda net, x: torch.cat([net.first(x)] * 2, 2), "Written (cat): a concatenation along dimension 2"),
+        (lambda net, x: net.first(x).mean(1), "Written (mean): a mean over 1"),
+        (lambda net, x: nn.functional.max_pool2d(net.first(x), 2, ceil_mode=True), "Written (max_pool2d): a max pool"),
+        (lambda net, x: (net.first(x), net.second(x)), "Written: forward() gives back a tuple"),
+        (lambda net, x: net.first(x) if x.sum() > 0 else x, "Written: the module's forward() depends on values"),
+        (lambda net, x: x, "Written: forward() uses no Conv2d or Linear"),
+    ],
+)
+def test_what_forward_does_and_cannot_be_exported_is_named(
+    forward: Callable[[nn.Module, torch.Tensor], torch.Tensor], message: str
+) -> None:
+    assert _refusal(Written(forward)).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (nn.Softmax(1), "Sequential.2: Softmax has no quantized form Leave it to the loss"),
+        (nn.AvgPool2d(2, padding=1), "Sequential.2: an average pool with padding"),
+        (nn.BatchNorm2d(4, track_running_stats=False), "Sequential.2: a batch norm without running statistics"),
+        (nn.Flatten(2), "Sequential.2: a flattening of dimensions 2"),
+        (nn.Upsample(scale_factor=2), "Sequential.2: Upsample has no quantized form"),
+        (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), "Sequential.2: padding mode 'reflect'"),
+    ],
+)
+def test_modules_that_cannot_be_exported_are_named(layer: nn.Module, message: str) -> None:
+    assert _refusal(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), layer)).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(3)), "Sequential.2: an adaptive av"),
+        (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Linear(4, 2)), "Sequential.2: a dense layer along"),
+        (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten()), "Sequential.1: the output is an"),
+        (lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), "Sequential: it does not take an input of [1, 3, 6, 6]"),
+    ],
+)
+@pytest.mark.parametrize("quantize_input", [True, False])
+def test_an_example_shows_what_depends_on_shapes(
+    make: Callable[[], nn.Module], message: str, quantize_input: bool
+) -> None:
+    tnn.convert(make(), "int8")
+    options = {"example_input": np.zeros((2, 3, 6, 6), np.float32), "quantize_input": quantize_input}
+    assert _refusal(make(), **options).startswith(message)
+
+
+def test_an_example_changes_nothing() -> None:
+    found = []
+    for options in ({}, {"example_input": torch.zeros(4, 1, 8, 8)}):
+        torch.manual_seed(1)
+        found.append(tnn.convert(small_network().train(), "apsq", **options))
+    first, second = (network.state_dict() for network in found)
+    assert list(first) == list(second) and all(torch.equal(first[name], second[name]) for name in first)
+    assert all(module.training for module in found[1].modules())
+
+
+def test_functions_become_modules_that_train_and_are_saved(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    make = NETWORKS["functions"].make
+    network = tnn.convert(make(), "w2a2").train()
+    assert {name for name, _ in make().named_parameters()} == {name for name, _ in network.named_parameters()}
+    assert sum(isinstance(module, tnn.ReLUQuant) for module in network.modules()) == 3
+    x = weights_of(1, (4, 1, 14, 14), 1.0)
+    assert not torch.equal(network(x), network(x))  # dropout follows the mode
+    network(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    network.eval()
+    torch.save(network, tmp_path / "network.pt")
+    other = tnn.convert(make().eval(), "w2a2")
+    assert not any(module.training for module in other.modules())
+    other.load_state_dict(network.state_dict())
+    for same in (copy.deepcopy(network), torch.load(tmp_path / "network.pt", weights_only=False), other):
+        assert torch.equal(same(x), network(x))
+
+
+def test_layers_and_quantizers_follow_the_order_of_use() -> None:
+    class Backwards(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last, self.middle, self.first = nn.Linear(4, 2), nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.middle(torch.relu(self.first(x))))
+
+    network = tnn.convert(Backwards(), "ternary")
+    assert isinstance(network.first.input_quantizer, tnn.InputQuant)
+    assert isinstance(network.middle.weight_quantizer, tnn.Ternary) and network.middle.input_quantizer is None
+    assert isinstance(network.last.weight_quantizer, tnn.Symmetric8)
+    assert type(network.last.input_quantizer) is tnn.Affine8  # nothing rectifies what it reads
+
+
+def test_relus_that_are_concatenated_share_a_quantizer() -> None:
+    network = tnn.convert(NETWORKS["concatenations"].make(), "int8")
+    first, second = (network.get_submodule(path) for path in ("first.2", "second.2"))
+    assert first is second is not network.relu
+
+
+def test_averages_get_quantizers_only_where_their_sums_may_leave_16_bits() -> None:
+    def entry(pool: nn.Module, recipe: str = "int8") -> nn.Module | None:
+        network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), pool, nn.Flatten(), nn.Linear(2, 2))
+        return tnn.convert(network, recipe)[4].input_quantizer
+
+    assert entry(nn.AvgPool2d(11)) is None and entry(nn.AvgPool2d((12, 180)), "w4a4") is None
+    for pool, recipe in (
+        (nn.AvgPool2d(12), "int8"),
+        (nn.AvgPool2d((12, 190)), "w4a4"),
+        (nn.AdaptiveAvgPool2d(1), "w2a2"),
+    ):
+        assert type(entry(pool, recipe)) is tnn.Affine8

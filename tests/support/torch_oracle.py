@@ -34,6 +34,7 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D
 from tinygen.ir.ops.requantize import Requantize
+from tinygen.nn.functions import reads_batch
 from tinygen.nn.layers import QuantConv2d, QuantLinear
 from tinygen.nn.quantizers import ActivationQuantizer, LogQuant
 
@@ -83,6 +84,8 @@ class Oracle:
                 values[node] = Real(x, x.double(), x.double().abs(), torch.zeros_like(x).double())
             elif node.op == "output":
                 return fx.map_arg(node.args[0], values.__getitem__)
+            elif reads_batch(node):
+                values[node] = len(x)
             else:
                 arguments = fx.map_arg(tuple(node.args), values.__getitem__)
                 options = fx.map_arg(dict(node.kwargs), values.__getitem__)
@@ -185,7 +188,7 @@ _RULES: tuple[tuple[tuple[type, ...], Callable[[Any, Real], Real]], ...] = (
     ((nn.ReLU, nn.Hardtanh), _clamp),
     ((nn.PReLU, nn.LeakyReLU), _slope),
     ((nn.AvgPool2d, nn.AdaptiveAvgPool2d), _average),
-    ((nn.MaxPool2d, nn.Flatten, nn.Identity, nn.Dropout), lambda module, x: x.map(module)),
+    ((nn.MaxPool2d, nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d), lambda module, x: x.map(module)),
 )
 _ADDITIONS = (operator.add, operator.iadd, operator.sub, torch.add, torch.sub, "add", "add_", "sub")
 

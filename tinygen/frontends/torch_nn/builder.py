@@ -50,6 +50,8 @@ class Builder:
         """Thresholds, of whole models."""
         self.captured: list[str] = []
         """Thresholds that a branch reads: inputs of it, named as outside."""
+        self.quantized: dict[tuple[Coded | Pending, object], Coded] = {}
+        """Codes, by the value and its quantizer."""
         self.ended: dict[str, Pending] = {}
         """What tensors were made of, by name."""
 

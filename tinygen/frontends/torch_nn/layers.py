@@ -27,7 +27,11 @@ def activation_quantizer(builder: Builder, module: ActivationQuantizer, x: Value
     boundaries, encoding = module.boundaries()
     if isinstance(x, Raw):
         return builder.add_input("input", _board_shape(x.shape), encoding, module, where)
-    return builder.quantize(operands.pending(builder, x, where), Steps(boundaries, module.lowest_code), encoding, where)
+    # Layers that read the same values may share the quantizer in front of them.
+    if (x, module) not in builder.quantized:
+        source = operands.pending(builder, x, where)
+        builder.quantized[x, module] = builder.quantize(source, Steps(boundaries, module.lowest_code), encoding, where)
+    return builder.quantized[x, module]
 
 
 def _board_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

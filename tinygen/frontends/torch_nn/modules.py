@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from tinygen.errors import UnsupportedError
 from tinygen.frontends.torch_nn import gated, layers, masked, mixed, operands, pools, sums
 from tinygen.frontends.torch_nn.builder import Builder
 from tinygen.frontends.torch_nn.values import Coded, Pending, Raw, Value
 from tinygen.nn.fire_together import MaskedConv2d
+from tinygen.nn.functions import ADDITIONS, CONCATENATIONS, MEANS, SUBTRACTIONS, VIEWS, check_module, module_of
 from tinygen.nn.gated import GatedConv2d
 from tinygen.nn.layers import QuantConv2d, QuantLinear
 from tinygen.nn.mixed import CondConv2d
@@ -30,6 +29,7 @@ def apply(builder: Builder, module: nn.Module, x: Value, where: str) -> Value:
     Raises:
         UnsupportedError: the module is not supported, or needs codes and its input has no quantizer.
     """
+    check_module(module)
     for kind, rule in _MODULES:
         if isinstance(module, kind):
             return rule(builder, module, x, where)
@@ -46,12 +46,12 @@ def call(builder: Builder, function: Any, arguments: Sequence[Any], options: dic
         UnsupportedError: the function is not supported, or not with these arguments.
     """
     name = getattr(function, "__name__", str(function))
-    if function in _CONCATENATIONS:
+    if function in CONCATENATIONS:
         return _concatenate(builder, where, *arguments, **options)
     x, rest = (arguments[0] if arguments else None), tuple(arguments[1:])
     if not isinstance(x, Raw | Coded | Pending):
         raise UnsupportedError(f"{name} of something that is no tensor of the network", where=where)
-    for functions, sign in ((_ADDITIONS, 1), (_SUBTRACTIONS, -1)):
+    for functions, sign in ((ADDITIONS, 1), (SUBTRACTIONS, -1)):
         if function in functions:
             return _sum(builder, x, rest, options, where, sign)
     if any(isinstance(value, Raw | Coded | Pending) for value in (*rest, *options.values())):
@@ -60,22 +60,21 @@ def call(builder: Builder, function: Any, arguments: Sequence[Any], options: dic
             where=where,
             fix="Additions, subtractions and concatenations of branches are.",
         )
-    for functions, module in _FUNCTIONS:
-        if function in functions:
-            return apply(builder, module(*rest, **options), x, where)
-    if function in ("mean", torch.mean):
+    if (module := module_of(function, rest, options)) is not None:
+        return apply(builder, module, x, where)
+    if function in MEANS:
         return pools.mean(builder, x, where, *rest, **options)
-    if function in ("view", "reshape", torch.reshape) and _flattens(rest):
+    if function in VIEWS and _flattens(x, rest):
         return pools.flatten(builder, nn.Flatten(), x, where)
     raise UnsupportedError(
         f"the function {name} is not read in quantized networks", where=where, fix="Use modules, or torch.flatten."
     )
 
 
-def _flattens(arguments: Sequence[Any]) -> bool:
-    """Whether view or reshape with these arguments flattens all but the batch."""
+def _flattens(x: Value, arguments: Sequence[Any]) -> bool:
+    """Whether view or reshape with these arguments flattens all but the batch, which is 1."""
     shape = arguments[0] if len(arguments) == 1 and isinstance(arguments[0], tuple | list) else arguments
-    return len(shape) == 2 and shape[1] == -1
+    return len(shape) == 2 and (shape[1] == -1 or (shape[0] in (1, -1) and shape[1] == operands.elements(x)))
 
 
 def _sum(builder: Builder, a: Value, rest: Sequence[Any], options: dict[str, Any], where: str, sign: int) -> Pending:
@@ -97,10 +96,6 @@ def _concatenate(builder: Builder, where: str, tensors: Sequence[Any] = (), dim:
 
 def _batch_norm(builder: Builder, module: nn.BatchNorm2d, x: Value, where: str) -> Pending:
     pending = operands.pending(builder, x, where)
-    if module.running_mean is None or module.running_var is None:
-        raise UnsupportedError(
-            "a batch norm without running statistics", where=where, fix="Train it with track_running_stats=True."
-        )
     if pending.chain.channels != module.num_features:
         raise UnsupportedError(
             f"a batch norm of {module.num_features} features behind {pending.chain.channels} channels",
@@ -171,19 +166,3 @@ _MODULES: tuple[tuple[type, Rule], ...] = (
     (nn.Dropout, _same),
     (nn.Dropout2d, _same),
 )
-
-_FUNCTIONS: tuple[tuple[tuple[Any, ...], Callable[..., nn.Module]], ...] = (
-    (("relu", "relu_", torch.relu, functional.relu), lambda inplace=False: nn.ReLU()),
-    ((functional.relu6,), lambda inplace=False: nn.ReLU6()),
-    ((functional.hardtanh,), nn.Hardtanh),
-    ((functional.leaky_relu,), nn.LeakyReLU),
-    (("flatten", torch.flatten), lambda start_dim=0, end_dim=-1: nn.Flatten(start_dim, end_dim)),
-    ((functional.max_pool2d, torch.max_pool2d), nn.MaxPool2d),
-    ((functional.avg_pool2d,), nn.AvgPool2d),
-    ((functional.adaptive_avg_pool2d,), nn.AdaptiveAvgPool2d),
-    ((functional.dropout,), lambda *_, **__: nn.Identity()),
-    (("contiguous",), nn.Identity),
-)
-_ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
-_SUBTRACTIONS = (operator.sub, operator.isub, torch.sub, "sub", "sub_")
-_CONCATENATIONS = (torch.cat, torch.concat, torch.concatenate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from tinygen.frontends.torch_nn.values import Coded, Pending, Raw, Value
 from tinygen.ir.ops.integer_pool_2d import IntegerSumPool2D
 from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.ops.scatter_channels import ScatterChannels
+from tinygen.ir.ops.window import Padding, axis
 from tinygen.ir.tensor import Tensor
 
 QUANTIZERS = "an activation quantizer of tinygen.nn (Affine8, ReLUQuant, Sign, ...)"
@@ -80,6 +82,19 @@ def image(builder: Builder, x: Value, where: str) -> Coded:
 
 def _shown(tensor: Tensor) -> str:
     return f"'{tensor.name}' {list(tensor.shape)}"
+
+
+def elements(x: Value) -> int:
+    """How many elements a sample has."""
+    if not isinstance(x, Pending):
+        return math.prod((x.shape if isinstance(x, Raw) else x.tensor.shape)[1:])
+    sizes = list(x.shape[1:-1])
+    for pool in x.pools:
+        windows = zip(sizes, pool.kernel, pool.stride, pool.padding, strict=True)
+        sizes = [
+            axis(size, kernel, stride, 1, Padding.VALID, (pad, pad)).output for size, kernel, stride, pad in windows
+        ]
+    return math.prod((*sizes, x.shape[-1]))
 
 
 def pair(value: Any) -> tuple[int, int]:

@@ -15,13 +15,10 @@ from tinygen.frontends.torch_nn.operands import pair
 from tinygen.frontends.torch_nn.values import Coded, Pending, Pool, Raw, Value
 from tinygen.ir.ops.integer_pool_2d import IntegerSumPool2D
 from tinygen.ir.ops.window import Padding
+from tinygen.nn.functions import check_mean
 
 
 def largest(builder: Builder, module: nn.MaxPool2d, x: Value, where: str) -> Value:
-    if module.ceil_mode or pair(module.dilation) != (1, 1) or module.return_indices:
-        raise UnsupportedError(
-            "a max pool with ceil_mode, dilation or return_indices", where=where, fix="Use padding instead."
-        )
     kernel = pair(module.kernel_size)
     stride, padding = pair(module.stride or kernel), pair(module.padding)
     if isinstance(x, Pending):
@@ -34,12 +31,6 @@ def largest(builder: Builder, module: nn.MaxPool2d, x: Value, where: str) -> Val
 
 
 def average(builder: Builder, module: nn.AvgPool2d, x: Value, where: str) -> Pending:
-    if module.ceil_mode or pair(module.padding) != (0, 0) or module.divisor_override:
-        raise UnsupportedError(
-            "an average pool with padding, ceil_mode or divisor_override",
-            where=where,
-            fix="Choose a kernel and stride that the image divides into.",
-        )
     kernel = pair(module.kernel_size)
     return _sum(operands.image(builder, x, where), kernel, pair(module.stride or kernel), where)
 
@@ -62,9 +53,7 @@ def adaptive(builder: Builder, module: nn.AdaptiveAvgPool2d, x: Value, where: st
 
 def mean(builder: Builder, x: Value, where: str, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Pending:
     """Over height and width."""
-    dims = [dim] if isinstance(dim, int) else [] if dim is None else list(dim)
-    if sorted(d % 4 for d in dims) != [2, 3] or dtype is not None:
-        raise UnsupportedError(f"a mean over {dim}", where=where, fix="Means over height and width are read: (2, 3).")
+    check_mean(dim, keepdim, dtype)
     source = operands.image(builder, x, where)
     _, height, width, _ = source.tensor.shape
     pooled = _sum(source, (height, width), (height, width), where)
@@ -83,12 +72,6 @@ def _sum(source: Coded, kernel: tuple[int, int], stride: tuple[int, int], where:
 
 
 def flatten(builder: Builder, module: nn.Flatten, x: Value, where: str) -> Value:
-    if module.start_dim != 1 or module.end_dim not in (-1, 3):
-        raise UnsupportedError(
-            f"a flattening of dimensions {module.start_dim} to {module.end_dim}",
-            where=where,
-            fix="All but the first are flattened: torch.flatten(x, 1).",
-        )
     if isinstance(x, Coded | Pending):
         return x.flattened()
     return Raw((x.shape[0], int(np.prod(x.shape[1:])))) if len(x.shape) != 4 else _flat_input(x, where)

@@ -22,6 +22,7 @@ from tinygen.frontends.torch_nn.values import Coded, Pending, Raw, Value
 from tinygen.ir.graph import Graph
 from tinygen.nn.decisions import Deciding
 from tinygen.nn.fire_together import MaskedConv2d
+from tinygen.nn.functions import reads_batch
 from tinygen.nn.gated import GatedConv2d
 from tinygen.nn.layers import QuantConv2d, QuantLinear
 from tinygen.nn.mixed import CondConv2d
@@ -109,7 +110,7 @@ class Reader:
                 fix="Write it without branches on tensors.",
             ) from error
         self.builder = Builder(builder) if isinstance(builder, str) else builder
-        self.values: dict[fx.Node, Value] = {}
+        self.values: dict[fx.Node, Value | int] = {}
 
     def read(self, shape: tuple[int, ...]) -> Graph:
         """The graph for an input of this shape, as the module sees it."""
@@ -127,6 +128,8 @@ class Reader:
                 self.values[node] = x
             elif node.op == "output":
                 output = self._output(node.args[0])
+            elif reads_batch(node):
+                self.values[node] = 1
             else:
                 self.values[node] = self._shared(node, self._node(node))
         return output
@@ -136,11 +139,15 @@ class Reader:
             raise UnsupportedError(
                 f"forward() gives back a {type(result).__name__}", where="the output", fix="Give back one tensor."
             )
-        return self.values[result]
+        value = self.values[result]
+        if isinstance(value, int):
+            raise UnsupportedError("forward() gives back a size", where="the output", fix="Give back one tensor.")
+        return value
 
     def _shared(self, node: fx.Node, value: Value) -> Value:
         """The value, computed once if several operators read it: as accumulators, if it has no quantizer."""
-        if isinstance(value, Pending) and len(node.users) > 1:
+        readers = [user for user in node.users if not reads_batch(user)]
+        if isinstance(value, Pending) and len(readers) > 1:
             return self.builder.accumulators(value)
         return value
 
