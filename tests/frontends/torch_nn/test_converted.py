@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import tinygen
 from tests.frontends.torch_nn.networks import images, like_trained
@@ -51,7 +51,7 @@ def test_sums_that_16_bits_do_not_hold_become_codes(recipe: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("name", set(NETWORKS) - set(QUANTIZED))
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in QUANTIZED])
 def test_what_has_no_quantized_form_is_refused_by_convert(name: str, recipe: str) -> None:
     with pytest.raises(UnsupportedError) as caught:
         convert(NETWORKS[name].make(), recipe)
@@ -68,3 +68,23 @@ def test_built_and_verified(name: str, tmp_path: Path) -> None:
     board = "f746zg" if name in ON_A_BOARD else "host"
     codes = np.concatenate([feed[0] for feed in found["int8"].feeds[:3]])
     assert tinygen.verify(str(tmp_path / "net.tg"), codes, board=board).identical
+
+
+class _Fork(nn.Module):
+    """Two layers that read one sum, which nothing rectifies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.left, self.right = (nn.Conv2d(3, 3, 1) for _ in range(3))
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return self.relu(self.left(x) + self.right(x))
+
+
+def test_layers_that_read_the_same_values_share_a_quantizer() -> None:
+    network = like_trained(convert(_Fork(), "ternary"), x := images(4, 3, 5, 5))
+    assert network.left.input_quantizer is network.right.input_quantizer
+    graph = compare_with_torch(network, x, LABEL).graph
+    assert len({op.inputs[0] for op in graph.ops if op.name in ("left", "right")}) == 1
