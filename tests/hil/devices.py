@@ -153,8 +153,11 @@ class EmulatedDevice:
         self._start()
 
     def _start(self) -> None:
-        self._emulated = EmulatedBoard(self._board, self._elf, Watch(count=False))
+        self._emulated = EmulatedBoard(self._board, self._elf, self._watch())
         self._emulated.set_baud(self._baud)
+
+    def _watch(self) -> Watch:
+        return Watch(count=False)
 
     def speak_at(self, baud: int) -> None:
         self._baud = baud

@@ -164,7 +164,7 @@ def run_trial(name: str, number: int, device: TimedDevice, other: Path) -> Trial
     transport = ReconnectingTransport(line.reopen, 10.0, line.clock, line.sleep)
     client = DeviceClient(transport, 20.0, line.clock, nonce=seed.getrandbits(32))
     try:
-        with _watchdog():
+        with watchdog():
             why = session(client, line, seed, KINDS[name].pause)
         outcome = "wrong result" if why else "recovered"
     except DeviceError as error:
@@ -196,7 +196,7 @@ def session(client: DeviceClient, line: FaultyLine, seed: random.Random, pause: 
 
 
 @contextmanager
-def _watchdog() -> Iterator[None]:
+def watchdog() -> Iterator[None]:
     """Ends, as a hang, what takes minutes of the host's time without a word to the line."""
 
     def ring(number: int, frame: FrameType | None) -> None:

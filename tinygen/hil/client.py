@@ -63,6 +63,7 @@ class DeviceClient:
         self._steps: int | None = None  # inferences since the reset; None: not known
         self._past: list[list[bytes]] | None = None  # the stream's inputs so far; None: there were other inferences
         self._thresholds: dict[str, int] = {}  # what they should be, of those that were set here
+        self._cold = False  # whether it may have restarted since its last inference: its caches are empty then
         self.troubles: list[str] = []
 
     def close(self) -> None:
@@ -230,6 +231,7 @@ class DeviceClient:
         `read`.
 
         If one of these calls is lost, everything is repeated with the same switch. The model's states are reset first.
+        After any trouble, which may have been a restart, an inference comes before: `action` finds warm caches.
 
         Raises:
             DeviceError: it could not be done.
@@ -284,6 +286,13 @@ class DeviceClient:
                     self._recover()
                 begin()
                 self._load_all(inputs)
+                if self._cold:
+                    self.run()
+                    self._cold = False
+                    begin()
+                    self._load_all(inputs)
+                if self._cold:
+                    raise LostError("may have restarted while its inputs were loaded")
                 return action()
             except LostError as error:
                 problem = self._note(error)
@@ -437,6 +446,7 @@ class DeviceClient:
 
     def _note(self, error: DeviceError) -> DeviceError:
         if self._device is not None:
+            self._cold = True
             self.troubles.append(error.what)
         return error
 
