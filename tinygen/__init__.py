@@ -45,14 +45,10 @@ def __getattr__(name: str) -> Any:
     """Imports what is asked for only then: reading models needs NumPy, exporting them needs torch."""
     import importlib
 
+    from tinygen.extras import optional_imports
+
     if name not in _LAZY:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     module, attribute = _LAZY[name]
-    try:
+    with optional_imports(f"tinygen.{name}"):
         return getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        from tinygen.errors import TinygenError
-
-        raise TinygenError("PyTorch is not installed", fix="pip install 'tinygen[torch]'") from error

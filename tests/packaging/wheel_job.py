@@ -48,14 +48,17 @@ def main() -> None:
         wheel = build_wheel(folder)
         venv.create(folder / "venv", with_pip=True)
         programs = folder / "venv/bin"
-        outside([programs / "python", "-m", "pip", "install", "--quiet", f"{wheel}[emulator]"], folder)
+        pip = [programs / "python", "-m", "pip", "install", "--quiet"]
+        tinygen = programs / "tinygen"
+        outside([*pip, wheel], folder)
+        _without_extras(programs, folder)
+        outside([*pip, f"{wheel}[emulator]"], folder)
 
         script = "from tinygen.demo import MODEL; print(MODEL)"
         model = outside([programs / "python", "-c", script], folder).strip()
         if not Path(model).is_relative_to(folder.resolve()):
             raise RuntimeError(f"the installed package is not the one that answers: {model}")
         np.save(folder / "x.npy", images[:DIGITS])
-        tinygen = programs / "tinygen"
         build = ["build", model, "--board", "f746zg", "--out", "d", "--json"]
         built = json.loads(outside([tinygen, *build], folder))
         run = ["run", "d", "--inputs", "x.npy", "--outputs", "y.npy", "--json"]
@@ -69,6 +72,16 @@ def main() -> None:
         f"wheel {wheel.name}: built {built['flash_bytes']} B of flash for {built['board']}; "
         f"{ran['inferences']} inferences of {ran['instructions']} instructions, equal to LiteRT's"
     )
+
+
+def _without_extras(programs: Path, folder: Path) -> None:
+    """What a user can do with the wheel and its base dependencies alone."""
+    tinygen = programs / "tinygen"
+    outside([tinygen, "doctor"], folder)
+    model = outside([programs / "python", "-c", "from tinygen.demo import MODEL; print(MODEL)"], folder).strip()
+    said = outside([programs / "python", "-m", "tinygen", "build", model, "--out", "base"], folder)
+    if "tinygen[emulator]" not in said or not (folder / "base/firmware.elf").is_file():
+        raise RuntimeError(f"a build without extras does not name the one that predicts cycles:\n{said}")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from tinygen.lowering.select import CMSIS_NN, ESP_NN, FAMILIES
 from tinygen.processes import in_processes
 from tinygen.targets.bare_cores import BARE, board_or_core
 from tinygen.targets.board import Board
+from tinygen.targets.emulator.cpus import need_emulator
 from tinygen.targets.toolchain import find_toolchain
 from tinygen.targets.vendors import VENDORS, find_checkout
 from tinygen.version import VERSION
@@ -138,6 +139,8 @@ def bench(
             find_toolchain(toolchain, board)
     step = progress or (lambda what, done, total: None)
     cases, skipped = _cases(models, suites, options, step)
+    if any(case.runs for case in cases):
+        need_emulator()
     jobs = [job for case in cases for job in _jobs_of(case, toolchains, options)]
     rows = []
     step("measuring", 0, len(jobs))

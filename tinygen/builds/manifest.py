@@ -323,6 +323,7 @@ class Manifest(ProgramEntry, ModelEntry, FirmwareEntry):
         simplified: of the first switch.
         switches: none of a network that cannot be switched; network: None then.
         profile: of the first switch; None where it was not run.
+        profile_note: why it was not, if it should have been.
         warnings: about the model: what the user should know before it is used.
         gated_layers: of all switches, how each is computed.
         files: SHA-256 of all other files in the directory that tinygen wrote; record_sha256: of the manifest's content.
@@ -333,6 +334,7 @@ class Manifest(ProgramEntry, ModelEntry, FirmwareEntry):
     switches: tuple[SwitchEntry, ...]
     network: NetworkEntry | None = field(default=None, metadata=OPTIONAL)
     profile: ProfileEntry | None = field(default=None, metadata=OPTIONAL)
+    profile_note: str = field(default="", metadata=OPTIONAL)
     warnings: tuple[str, ...] = ()
     gated_layers: tuple[GateEntry, ...] = field(default=(), metadata=OPTIONAL)
     files: Mapping[str, str] = field(default_factory=dict)

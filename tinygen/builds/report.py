@@ -208,6 +208,8 @@ def _cards(m: Manifest) -> list[tuple[str, str]]:
         ("multiply-accumulates", f"{m.macs:,}"),
     ]
     profile = m.profile
+    if m.profile_note:
+        cards.append(("cycles", m.profile_note))
     if profile:
         cards.append(("instructions per inference", f"{profile.instructions:,}"))
         cards.append((f"cycles ({profile.cycles_source})", f"{profile.cycles_predicted:,}"))

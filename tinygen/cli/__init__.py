@@ -18,6 +18,7 @@ from tinygen.cli.app import app
 from tinygen.cli.console import errors
 from tinygen.cli.repeated import show_repeated
 from tinygen.errors import TinygenError
+from tinygen.extras import optional_imports
 from tinygen.files import cleaned_when_ended, explained
 
 DEBUG_VARIABLE = "TINYGEN_DEBUG"
@@ -43,7 +44,8 @@ def _main() -> None:
     try:
         try:
             # Not standalone, typer leaves wrong usage to us, and gives the status of what it has dealt with.
-            status = _command()(arguments, prog_name="tinygen", standalone_mode=not as_json)
+            with optional_imports():
+                status = _command()(arguments, prog_name="tinygen", standalone_mode=not as_json)
         finally:
             sys.stdout.flush()
         sys.exit(status if isinstance(status, int) else 0)

@@ -101,6 +101,8 @@ def build_summary(manifest: Manifest) -> RenderableType:
             facts.add_row("time, predicted", time_text(profile))
         if energy := energy_text(profile):
             facts.add_row("energy, predicted", energy)
+    if manifest.profile_note:
+        facts.add_row("cycles", manifest.profile_note)
     return Group(*parts, facts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from tinygen.cli.console import console, print_json, progress
 from tinygen.cli.demo_wakeword_view import LiveView, demo_view
 from tinygen.cli.sheet import Sheet, name, number
 from tinygen.errors import TinygenError
+from tinygen.extras import optional_imports
 
 if TYPE_CHECKING:
     from tinygen.apps.wakeword.det import Point, Rate
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from tinygen.apps.wakeword.sizes import Size
     from tinygen.apps.wakeword.train import Trained
 
-_NEEDED = {"torch": "torch", "espeakng_loader": "audio", "matplotlib": "plot"}
-"""Packages and the extras that bring them."""
+_NEEDED = ("torch", "espeakng_loader", "matplotlib")
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,9 @@ class Training:
 
 def train_and_show(phrase: str, out: Path, training: Training, *, as_json: bool) -> None:
     """Trains, and prints the report: text and tables, or one JSON document."""
-    for module, extra in _NEEDED.items():
-        if importlib.util.find_spec(module) is None:
-            raise TinygenError(
-                f"training needs {module}, which is not installed", fix=f"pip install 'tinygen[{extra}]'"
-            )
+    with optional_imports("training"):
+        for module in _NEEDED:
+            importlib.import_module(module)
     from tinygen.apps.wakeword.demo import Watcher
     from tinygen.apps.wakeword.train import FULL, QUICK, TrainOptions, train_wakeword
     from tinygen.bench.train_digits_lowbit import REGIMES

@@ -200,8 +200,6 @@ __all__ = [
     "weight_norm",
 ]
 
-_EXTRAS = {"torch": "torch", "sklearn": "compress", "scipy": "compress", "skopt": "compress"}
-
 
 def __getattr__(name: str) -> Any:
     """Imports what is asked for only then: MINT and SNACS need scikit-learn, the rest torch alone.
@@ -211,18 +209,12 @@ def __getattr__(name: str) -> Any:
     """
     import importlib
 
+    from tinygen.extras import optional_imports
+
     if name not in _PLACE_OF:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    try:
+    with optional_imports(f"tinygen.compress.{name}"):
         return getattr(importlib.import_module(f"{__name__}.{_PLACE_OF[name]}"), name)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in _EXTRAS:
-            raise
-        from tinygen.errors import TinygenError
-
-        fix = f"pip install 'tinygen[{_EXTRAS[package]}]'"
-        raise TinygenError(f"{package} is not installed", where=f"tinygen.compress.{name}", fix=fix) from error
 
 
 def __dir__() -> list[str]:

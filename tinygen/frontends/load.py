@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
+from tinygen.extras import optional_imports
 from tinygen.frontends.layouts import Layout
 from tinygen.frontends.memory import MemoryModel, only_graph
 from tinygen.frontends.names import check_c_name
@@ -53,14 +54,8 @@ def load_network(
     suffix = path.suffix.lower()
     if suffix == ".pt2":
         # Imported here since torch takes seconds to import and may not be installed.
-        try:
+        with optional_imports(str(path)):
             from tinygen.frontends.torch.file import load_pt2
-        except ModuleNotFoundError as error:
-            if error.name != "torch":
-                raise
-            raise TinygenError(
-                "PyTorch, which reads such files, is not installed", where=str(path), fix="pip install 'tinygen[torch]'"
-            ) from error
         return Network.of(load_pt2(path, checked, calibration, layout))
     if calibration is not None:
         raise TinygenError("takes no calibration: it is quantized already", where=str(path))

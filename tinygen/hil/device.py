@@ -26,6 +26,7 @@ from tinygen.targets.boards import load_board
 from tinygen.targets.cycles import board_cost
 from tinygen.targets.emulator import EmulatedBoard, Profile
 from tinygen.targets.emulator.counting import Watch
+from tinygen.targets.emulator.cpus import need_emulator
 from tinygen.targets.qemu import qemu_command
 
 _T = TypeVar("_T")
@@ -347,11 +348,18 @@ def first_baud(board: Board, manifest: Manifest) -> int:
 
 
 def require_runtime(board: Board) -> None:
-    """Raises unless something can emulate the board.
+    """Raises unless the board can be emulated here.
 
     Raises:
         BoardError: nothing emulates it.
+        ToolchainError: its emulator is not installed.
     """
+    _require_engine(board)
+    if board.emulator.engine == "unicorn":
+        need_emulator()
+
+
+def _require_engine(board: Board) -> None:
     if board.emulator.engine != "none":
         return
     fix = "Name the port of a real board."
@@ -404,7 +412,7 @@ def _place(board: Board, port: str | None, engine: str | None) -> tuple[str, str
     if engine is None and port not in (None, *STAND_INS):
         assert port is not None
         return "serial", port_path(port, board)
-    require_runtime(board)
+    _require_engine(board)
     own = board.emulator.engine
     if engine is None:
         engine = {

@@ -39,6 +39,7 @@ from tinygen.lowering.plan import KernelPlan
 from tinygen.lowering.program import Step, constants_of
 from tinygen.lowering.streaming import Streaming
 from tinygen.targets.board import Board
+from tinygen.targets.emulator.cpus import need_emulator
 from tinygen.verbs.branch_costs import cycles_at_most
 from tinygen.verbs.compiled import Compiled
 from tinygen.verbs.flash_helpers import Caller, Helpers
@@ -150,7 +151,9 @@ def within_flash(
 
     Raises:
         FitError: no firmware fits the limit (the message names the smallest), or RAM is too small.
+        ToolchainError: the emulator, which measures kernels, is not installed.
     """
+    need_emulator()
     return _Search(maker, limit, streaming, folder, step, has_db).best()
 
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from tinygen.errors import BoardError, ToolchainError
+from tinygen.extras import install_text
 from tinygen.targets.emulator.cpu import Cpu
+
+
+def need_emulator() -> None:
+    """
+    Raises:
+        ToolchainError: Unicorn is not installed.
+    """
+    if find_spec("unicorn") is None:
+        raise ToolchainError("Unicorn, the CPU emulator, is not installed", fix=install_text("emulator"))
 
 
 def new_cpu(core: str) -> Cpu:
@@ -15,8 +25,7 @@ def new_cpu(core: str) -> Cpu:
         ToolchainError: Unicorn is not installed.
         BoardError: it has no such core.
     """
-    if find_spec("unicorn") is None:
-        raise ToolchainError("Unicorn, the CPU emulator, is not installed", fix="pip install 'tinygen[emulator]'")
+    need_emulator()
     # Here, not above: both need Unicorn, which is an extra.
     from tinygen.targets.emulator import cpu_arm, cpu_riscv
 

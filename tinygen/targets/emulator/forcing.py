@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import unicorn
-
 from tinygen.targets.emulator.counting import Registers
 from tinygen.targets.emulator.symbols import Symbols
 
@@ -34,6 +32,8 @@ class ForcedBranches:
 
         A function must not have run before it is named here for the first time.
         """
+        import unicorn  # an extra
+
         self._codes = {self._symbols.by_name[name] & ~1: codes for name, codes in indices.items()}
         for address in self._codes.keys() - self._watched:
             self._uc.hook_add(unicorn.UC_HOOK_CODE, self._entered, begin=address, end=address)
