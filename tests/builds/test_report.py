@@ -62,3 +62,5 @@ def test_plain_layers() -> None:
     assert text(profile=None) == "second (1,200 MAC)"
     assert text(profile=profile) == "second (9,876 cycles), fifth (400 cycles)"
     assert text(profile=profile, kernels="reference") == ""
+    profile.layers[1].cycles_predicted = 0
+    assert "second (1,200 MAC)" in text(profile=profile)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -329,6 +330,47 @@ def test_the_description_of_a_cmsis_pack(small: Path, tmp_path: Path) -> None:
     assert {name for name in listed if not name.startswith("src/") or name.endswith(".c")} == set(names)
     categories = {".c": "source", ".h": "header", ".md": "doc"}
     assert all(category == categories[Path(name).suffix] for category, name in files if category != "include")
+
+
+_VERSIONED = {
+    "cmake": ("CMakeLists.txt", "project(net VERSION 2.3.4 LANGUAGES C)"),
+    "esp-idf": ("idf_component.yml", 'version: "2.3.4-rc.1"'),
+    "platformio-lib": ("library.json", '"version": "2.3.4-rc.1"'),
+    "arduino": ("library.properties", "version=2.3.4-rc.1"),
+    "cmsis-pack": ("tinygen.net.pdsc", 'Cversion="2.3.4-rc.1"'),
+}
+
+
+@pytest.mark.parametrize("form", _VERSIONED)
+def test_versions(form: str, small: Path, tmp_path: Path) -> None:
+    board = "esp32c3" if form == "esp-idf" else "f411re"
+    options = BuildOptions(board=board, name="net", version="2.3.4-rc.1")
+    file, said = _VERSIONED[form]
+    report = export(small, tmp_path / "wanted", form, options).as_json()
+    assert said in (tmp_path / "wanted" / file).read_text() and report["version"] == "2.3.4-rc.1"
+    if form != "cmake":
+        return
+    usual = export(small, tmp_path / "usual", form, replace(options, version=None)).as_json()
+    assert re.fullmatch(r"0\.0\.[1-9]\d*", usual["version"]) and usual["build_id"] == report["build_id"]
+    assert f"VERSION {usual['version']} " in (tmp_path / "usual" / file).read_text()
+    with pytest.raises(TinygenError, match=r"'1\.2' is not a semantic version"):
+        export(small, tmp_path / "refused", form, replace(options, version="1.2"))
+
+
+@requires_tool("cmake")
+@pytest.mark.parametrize(
+    ("given", "level"),
+    [("", "-O3"), ("-DCMAKE_C_FLAGS=-Os", "-Os"), ("-DCMAKE_BUILD_TYPE=MinSizeRel", "-Os"), ("options", "-O1")],
+)
+def test_the_level_of_optimisation_is_the_projects(given: str, level: str, small: Path, tmp_path: Path) -> None:
+    export(small, tmp_path / "net", "cmake", BuildOptions(board="host", name="net"))
+    own = "add_compile_options(-O1)\n" if given == "options" else ""
+    text = f"cmake_minimum_required(VERSION 3.16)\nproject(user LANGUAGES C)\n{own}add_subdirectory(net)\n"
+    (tmp_path / "CMakeLists.txt").write_text(text)
+    flags = ["-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", *([given] if given.startswith("-") else [])]
+    run("cmake", "-S", ".", "-B", "build", *flags, cwd=tmp_path)
+    commands = (tmp_path / "build/compile_commands.json").read_text()
+    assert set(re.findall(r" (-O\w*)", commands)) == {level}
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,8 @@ def plain_text(m: Manifest) -> str:
     for index, layer in enumerate(m.layers):
         cycles = counts[index] if index < len(counts) else None
         if layer.kernel in plain and (layer.macs or (cycles or 0) > least):
-            cost = f"{layer.macs:,} MAC" if cycles is None else f"{cycles:,} cycles"
+            # In a branch that the profile did not take, none.
+            cost = f"{cycles:,} cycles" if cycles else f"{layer.macs:,} MAC"
             found.append(f"{layer.name} ({cost})")
     return ", ".join(found)
 

@@ -44,6 +44,9 @@ def export(
     cmsis_nn: CmsisNn = None,
     esp_nn: EspNn = None,
     name: Name = None,
+    version: Annotated[
+        str | None, typer.Option(metavar="X.Y.Z", help="Of the library; default: 0.0.N, of the build id.")
+    ] = None,
     stream: Stream = False,
     arena: Arena = None,
     weights: Weights = "auto",
@@ -68,6 +71,7 @@ def export(
         toolchain=toolchain,
         kernels=kernels,
         name=name,
+        version=version,
         cmsis_nn=cmsis_nn,
         esp_nn=esp_nn,
         stream=stream,

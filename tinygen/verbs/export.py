@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -46,6 +47,8 @@ from tinygen.version import VERSION
 Progress = Callable[[str, int, int], None]
 RECORD = Record("tinygen-export.json", "export")
 _SECONDS = 120
+_NUMBER, _PART = r"(?:0|[1-9]\d*)", r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
+_SEMANTIC = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_PART})?(?:\+{_PART})?", re.ASCII)
 _MAIN = "tinygen_example_main.c"
 
 
@@ -98,6 +101,7 @@ def export(
     kind = FORMS[chosen(FormName, form, "a library cannot be exported as")]
     target = Folder(out, RECORD, force=force)
     target.check()
+    _version(options.version, "0")
     job = _job(model, kind, options, step)
     program = job.lowered(options.streaming)
     job.place_weights(program)
@@ -116,6 +120,7 @@ def export(
         _run_example(library, kind, temporary, written)
         content = {
             **_described(job, program, build_id, kind),
+            "version": library.version,
             "library": vendor,
             "flash_bytes": sizes.flash if sizes else None,
             "ram_bytes": sizes.ram if sizes else None,
@@ -222,11 +227,26 @@ def _library(
         interface=interface_of(program, job.model.name),
         vectors=make_vectors(job.source, program, emitted),
         build_id=build_id,
+        version=_version(job.options.version, build_id),
         facts=facts,
         vendor=job.library.checkout if job.library and functions else None,
         functions=functions,
         listener=listener,
     )
+
+
+def _version(wanted: str | None, build_id: str) -> str:
+    """The version of a library; by default 0.0.N, N made of the build id: CMake and Arduino take numbers alone.
+
+    Raises:
+        TinygenError: the wanted one is not a semantic version.
+    """
+    if wanted is None:
+        return f"0.0.{int(build_id[:7], 16)}"
+    if _SEMANTIC.fullmatch(wanted) is None:
+        fix = "Give MAJOR.MINOR.PATCH, as 1.2.0 or 1.2.0-rc.1; see semver.org."
+        raise TinygenError(f"'{wanted}' is not a semantic version", where="--version", fix=fix)
+    return wanted
 
 
 def _facts(job: Job, program: NetworkProgram, build_id: str, sizes: _Sizes | None) -> list[tuple[str, str]]:

@@ -60,6 +60,7 @@ class BuildOptions:
             or none ("never").
         profile: inputs over which the expected cost of a network with branches is meant, and the number of live
             channels where it depends on the input; see `load_samples`.
+        version: of an exported library, as semantic versioning has them; None derives one from the build id.
         layer_kernels: (layer, kernel) of layers that are not to have the fastest one; see `lower`.
     """
 
@@ -82,6 +83,7 @@ class BuildOptions:
     io: Io | str = Io.ARENA
     gates: Gates | str = Gates.AUTO
     profile: Path | None = None
+    version: str | None = None
     layer_kernels: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:

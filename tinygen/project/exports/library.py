@@ -53,6 +53,7 @@ class Library:
         interface: facts about the model for templates, see `tinygen.emit.model.interface_of`.
         vectors: for the example.
         build_id: of the C.
+        version: of the library, MAJOR.MINOR.PATCH, perhaps with -PRERELEASE and +METADATA.
         facts: (what, value) of the README's table.
         vendor: of a vendor's kernels that the C calls.
         functions: those of the vendor's functions that are called.
@@ -65,6 +66,7 @@ class Library:
     interface: Mapping[str, Any]
     vectors: Vectors
     build_id: str
+    version: str
     facts: Sequence[tuple[str, str]] = ()
     vendor: Checkout | None = None
     functions: tuple[str, ...] = ()
