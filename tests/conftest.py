@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import signal
@@ -15,7 +16,7 @@ from tests.support import tally
 from tests.support.board_batch import LEVEL
 from tests.support.differential import BOARD_CASES, CASES, distinct
 from tests.support.quick_export import export_quickly
-from tinygen.targets.toolchains.zig import zig_environment
+from tinygen.targets.toolchains.zig_cache import zig_environment
 
 _KEY = "tinygen_cases"
 _COUNTS = (CASES, BOARD_CASES, tally.CODES, tally.DIFFERING, tally.INPUTS, tally.OTHER_TOP)
@@ -30,7 +31,9 @@ _GARBAGE = (20_000, 20, 20)
 """Allocations before a collection of the youngest objects; of how many collections one takes the older ones, too."""
 
 # zig builds a library of helpers for each core: once, also where a test calls it by itself.
-for _name, _folder in zig_environment().items():
+_zig = zig_environment()
+atexit.register(_zig.__exit__, None, None, None)
+for _name, _folder in _zig.__enter__().items():
     os.environ.setdefault(_name, _folder)
 
 

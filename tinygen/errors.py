@@ -31,6 +31,10 @@ class TinygenError(Exception):
         return "\n".join(parts)
 
 
+class TinygenWarning(UserWarning):
+    """Something a user should know, which stops nothing. The CLI prints it as one line."""
+
+
 class ModelError(TinygenError):
     """The model file is damaged, or breaks the rules of its own format."""
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
 from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
-CACHE_VARIABLE = "TINYGEN_CACHE"
-_OFF = ("off", "no", "0")
 
 
 def resource(name: str) -> Path:
@@ -25,27 +21,6 @@ def resource(name: str) -> Path:
         if folder.is_dir():
             return folder
     raise FileNotFoundError(f"{name}/ is missing from this installation of tinygen")
-
-
-def cache_is_on() -> bool:
-    """Whether compiled objects are kept: TINYGEN_CACHE=off says no."""
-    return os.environ.get(CACHE_VARIABLE, "").lower() not in _OFF
-
-
-def cache_folder() -> Path:
-    """The user's folder for what can be made again: TINYGEN_CACHE, or `tinygen` in the system's place for caches."""
-    chosen = os.environ.get(CACHE_VARIABLE, "")
-    if chosen and cache_is_on():
-        return Path(chosen).expanduser().absolute()
-    if os.environ.get("XDG_CACHE_HOME"):
-        base = Path(os.environ["XDG_CACHE_HOME"])
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library/Caches"
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
-    else:
-        base = Path.home() / ".cache"
-    return base / "tinygen"
 
 
 @cache

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinygen.cache import CACHE_VARIABLE, cache_folder
 from tinygen.demo import MODEL, load_test_digits
-from tinygen.paths import CACHE_VARIABLE, cache_folder
 
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[2]

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import unicorn
 
+import tinygen.cache
 from tests.targets.build import build, model_with_invoke
+from tests.targets.tools import requires_tool
+from tinygen.cache import CACHE_VARIABLE, cache_folder
 from tinygen.errors import ToolchainError
 from tinygen.hil.client import DeviceClient
-from tinygen.paths import CACHE_VARIABLE
 from tinygen.targets.board import Board
 from tinygen.targets.boards import load_board
 from tinygen.targets.emulator import EmulatedBoard, Profile, native
 from tinygen.targets.emulator.counters import make_counter
 from tinygen.targets.emulator.counting import Watch
 from tinygen.targets.emulator.fallback import PythonCounter
+from tinygen.targets.toolchains.gcc import HostCc
+from tinygen.targets.toolchains.objects import ObjectCache
 
 X = bytes(range(16))
 
@@ -130,20 +140,93 @@ def test_cycle_counter_agrees_with_the_profile(board: Board, elf: Path) -> None:
     assert profile.instructions <= cycles <= profile.instructions + 300
 
 
-def test_without_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(native.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
-    monkeypatch.setattr(native, "_compilers", lambda: [["false"]])
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty cache."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     native.load_library.cache_clear()
-    try:
-        assert isinstance(make_counter(), PythonCounter)
-        with pytest.raises(ToolchainError, match="could not be built"):
-            make_counter(True)
-    finally:
-        native.load_library.cache_clear()
+    yield cache_folder()
+    native.load_library.cache_clear()
 
 
-def test_the_wheel_of_zig_can_build_the_counter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_compiler(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    monkeypatch.setattr(native, "_compilers", lambda: iter([HostCc("false")]))
+    assert isinstance(make_counter(), PythonCounter)
+    with pytest.raises(ToolchainError, match="could not be built"):
+        make_counter(True)
+
+
+def test_the_wheel_of_zig_can_build_the_counter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native.shutil, "which", lambda name: None)
-    assert native._build(tmp_path / "hooks.so") == ""
-    assert (tmp_path / "hooks.so").is_file()
+    assert native._loaded(native._build()).tinygen_on_block
+
+
+def loads() -> subprocess.CompletedProcess[str]:
+    """A process that loads the counter: what it loads may end it."""
+    program = "from tinygen.targets.emulator.native import load_library; load_library().tinygen_on_block"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "flipped"])
+def test_a_damaged_counter_is_built_again(damage: str, cache: Path) -> None:
+    """Half a library ends the process that loads it (SIGBUS, SIGSEGV)."""
+    native.load_library()
+    (kept,) = (path for path in cache.rglob("*") if path.is_file())
+    content = kept.read_bytes()
+    kept.write_bytes({"cut": content[: len(content) // 2], "emptied": b""}.get(damage, content.swapcase()))
+    done = loads()
+    assert done.returncode == 0, done
+    assert kept.read_bytes() == content
+
+
+def planted(folder: Path, name: str) -> tuple[Path, Path]:
+    """A library that somebody has put there, and the file that it makes once it is loaded."""
+    proof = folder / "proof"
+    source = folder / "planted.c"
+    source.write_text(
+        "#include <stdio.h>\nvoid tinygen_on_block(void) {}\nvoid tinygen_on_instruction(void) {}\n"
+        f'__attribute__((constructor)) static void run(void) {{ fclose(fopen("{proof}", "w")); }}\n'
+    )
+    subprocess.run(["cc", "-shared", "-fPIC", source, "-o", folder / name], check=True)
+    return folder / name, proof
+
+
+@requires_tool("cc")
+def test_what_others_leave_in_the_temporary_folder_is_not_loaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where there is no cache."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file/cache"))
+    shared = tmp_path / "tmp" / f"tinygen-{os.getuid()}"
+    shared.mkdir(parents=True)
+    shared.parent.chmod(0o1777)
+    monkeypatch.setenv("TMPDIR", str(shared.parent))
+    key = hashlib.sha256(native._SOURCE.read_bytes() + f"{sys.platform} {platform.machine()}".encode()).hexdigest()
+    _, proof = planted(shared, f"hooks-{key[:16]}.so")
+    done = loads()
+    assert done.returncode == 0, done
+    assert not proof.exists() and os.listdir(shared.parent) == [shared.name]
+
+
+@requires_tool("cc")
+@pytest.mark.parametrize("others", ["write", "own"])
+def test_what_others_may_have_written_is_not_loaded(
+    others: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path
+) -> None:
+    """In an entry that is whole."""
+    native.load_library()
+    (kept,) = (path for path in cache.rglob("*") if path.is_file())
+    library, proof = planted(tmp_path, "planted.so")
+    ObjectCache(cache / "emulator").put(kept.stem, library.read_bytes())
+    assert loads().returncode == 0 and proof.exists()  # so it would be loaded
+    proof.unlink()
+    if others == "write":
+        kept.chmod(0o666)
+    else:
+        mine = os.getuid()
+        monkeypatch.setattr(tinygen.cache.os, "getuid", lambda: mine + 1)
+        assert ObjectCache(cache / "emulator").get(kept.stem) is None
+        return
+    assert loads().returncode == 0 and not proof.exists()
+    assert kept.stat().st_mode & 0o777 == 0o600

@@ -12,7 +12,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from tests.targets.tools import requires_tool
-from tinygen import paths
+from tinygen import cache as caches
 from tinygen.errors import ToolchainError
 from tinygen.targets.boards import load_board
 from tinygen.targets.emulator.symbols import Symbols
@@ -215,6 +215,18 @@ def test_a_damaged_entry_is_compiled_again(damage: str, cache: ObjectCache, call
     assert compiled(folder) == first and len(calls) == 2
 
 
+def test_an_entry_that_others_may_write_is_compiled_again(cache: ObjectCache, calls: list[str], tmp_path: Path) -> None:
+    folder = sources(tmp_path / "a")
+    first = compiled(folder)
+    (entry,) = entries(cache)
+    entry.chmod(0o666)
+    assert compiled(folder) == first and len(calls) == 2
+    assert entry.stat().st_mode & 0o777 == 0o600
+    entry.unlink()
+    os.mkfifo(entry)
+    assert compiled(folder) == first and len(calls) == 3
+
+
 def test_wrong_c_is_never_kept(cache: ObjectCache, calls: list[str], tmp_path: Path) -> None:
     folder = sources(tmp_path / "a")
     (folder / "a.c").write_text("int a = b;\n")
@@ -284,15 +296,15 @@ def test_lists_of_dependencies(tmp_path: Path) -> None:
 
 def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    monkeypatch.delenv(paths.CACHE_VARIABLE, raising=False)
-    assert paths.cache_folder() == tmp_path / "xdg/tinygen"
-    monkeypatch.setenv(paths.CACHE_VARIABLE, str(tmp_path / "mine"))
-    assert paths.cache_folder() == tmp_path / "mine"
+    monkeypatch.delenv(caches.CACHE_VARIABLE, raising=False)
+    assert caches.cache_folder() == tmp_path / "xdg/tinygen"
+    monkeypatch.setenv(caches.CACHE_VARIABLE, str(tmp_path / "mine"))
+    assert caches.cache_folder() == tmp_path / "mine"
     ObjectCache(tmp_path / "mine/objects").put("a" * 64, bytes(3 << 20))
     ObjectCache(tmp_path / "mine/objects").put("b" * 64, bytes(1 << 20))
     entry = next(entry for entry in examine() if entry["what"] == "object cache")
     assert entry["found"] and entry["version"] == f"4.0 of at most 512 MiB in {tmp_path / 'mine/objects'}"
-    monkeypatch.setenv(paths.CACHE_VARIABLE, "off")
-    assert paths.cache_folder() == tmp_path / "xdg/tinygen" and not paths.cache_is_on()
+    monkeypatch.setenv(caches.CACHE_VARIABLE, "off")
+    assert caches.cache_folder() == tmp_path / "xdg/tinygen" and not caches.cache_is_on()
     entry = next(entry for entry in examine() if entry["what"] == "object cache")
     assert not entry["found"] and "unset TINYGEN_CACHE" in entry["get"]

@@ -32,7 +32,8 @@ from tinygen.targets.toolchain import (
 from tinygen.targets.toolchains import compiling
 from tinygen.targets.toolchains.base import compile_error, link_error
 from tinygen.targets.toolchains.fit import overflow_error
-from tinygen.targets.toolchains.zig import Zig, library_flags, zig_cache
+from tinygen.targets.toolchains.zig import Zig, library_flags
+from tinygen.targets.toolchains.zig_cache import zig_libraries
 
 GCC = pytest.param("gcc", marks=requires_tool("arm-none-eabi-gcc"))
 BOTH = pytest.mark.parametrize("toolchain", ["zig", GCC])
@@ -106,7 +107,7 @@ def test_nothing_but_the_firmware_is_left_in_the_project(toolchain: str, tmp_pat
     build(load_board("f746zg"), toolchain, tmp_path)
     top = {path.name for path in tmp_path.iterdir()}
     assert top == {"app_model.c", "board", "firmware", "firmware.bin", "firmware.elf", "Makefile", "README.md"}
-    assert not zig_cache().is_relative_to(tmp_path)
+    assert not zig_libraries().folder.is_relative_to(tmp_path)
 
 
 @BOTH

@@ -6,18 +6,20 @@ import json
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from typing import Any
 
 import typer
 from rich.text import Text
 from typer.main import get_command
 
 from tinygen.cli.app import app
-from tinygen.cli.console import errors
+from tinygen.cli.console import errors, warn
 from tinygen.cli.repeated import show_repeated
-from tinygen.errors import TinygenError
+from tinygen.errors import TinygenError, TinygenWarning
 from tinygen.extras import optional_imports
 from tinygen.files import cleaned_when_ended, explained
 
@@ -33,8 +35,17 @@ def main() -> None:
     Exit status: 0 success; 1 an error tinygen understands, or `verify` found differences; 2 wrong
     usage; 70 a defect in tinygen; 130 interrupted. SIGTERM and SIGHUP end it as they do, after it has cleaned up.
     """
-    with cleaned_when_ended():
+    with cleaned_when_ended(), warnings.catch_warnings():
+        warnings.showwarning = _show_warning
         _main()
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """One line for what is tinygen's own; others', as torch's, as Python shows them."""
+    if issubclass(category, TinygenWarning):
+        warn([str(message)])
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, *place[:2]))
 
 
 def _main() -> None:

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from typing import Any
 
+from tinygen.cache import CACHE_VARIABLE
 from tinygen.errors import TinygenError
-from tinygen.paths import CACHE_VARIABLE
 from tinygen.targets.flashing import FLASHERS, Flasher
 from tinygen.targets.toolchains.objects import LIMIT_BYTES, object_cache
 from tinygen.targets.vendors import VENDORS, Vendor, find_checkout

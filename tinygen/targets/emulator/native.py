@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tinygen.cache import cache_folder
 from tinygen.errors import ToolchainError
-from tinygen.paths import cache_folder
 from tinygen.targets.board import MAX_LINES, MAX_REGIONS
 from tinygen.targets.emulator.counting import BlockRow, Cost, Registers
 from tinygen.targets.emulator.stalls import Cache, TimedCost
-from tinygen.targets.toolchains.zig import zig_environment
+from tinygen.targets.toolchains.base import Toolchain
+from tinygen.targets.toolchains.gcc import HostCc
+from tinygen.targets.toolchains.objects import ObjectCache
+from tinygen.targets.toolchains.zig import Zig, zig_folder
 
 SLOTS = BASES = ACCESSES = 65536
 ORDER = 4096
 _SOURCE = Path(__file__).with_name("hooks.c")
+_FAILURE = "the emulator's block counter could not be built"
 _HOOK_CODE, _HOOK_BLOCK = 4, 8
 _COST = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32)
 _BLOCK = np.dtype(
@@ -203,14 +207,10 @@ class NativeCounter(ctypes.Structure):
         table["count"] = table["stalls"] = 0
 
 
-def _cache_folders() -> list[Path]:
-    own = f"tinygen-{os.getuid()}" if hasattr(os, "getuid") else "tinygen"
-    return [cache_folder(), Path(tempfile.gettempdir()) / own]
-
-
-def _compilers() -> list[list[str]]:
-    found = [[name] for name in ("cc", "gcc", "clang") if shutil.which(name)]
-    return [*found, [sys.executable, "-m", "ziglang", "cc"]]
+def _compilers() -> Iterator[Toolchain]:
+    yield from (HostCc(name) for name in ("cc", "gcc", "clang") if shutil.which(name))
+    if zig_folder() is not None:
+        yield Zig(None)
 
 
 @cache
@@ -220,39 +220,56 @@ def load_library() -> ctypes.CDLL:
     Raises:
         ToolchainError: it could not be built.
     """
-    source = _SOURCE.read_bytes()
-    key = hashlib.sha256(source + f"{sys.platform} {platform.machine()}".encode()).hexdigest()[:16]
-    problem = ""
-    for folder in _cache_folders():
-        library = folder / f"hooks-{key}.so"
-        try:
-            if not library.is_file():
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                problem = _build(library)
-            if library.is_file():
-                return ctypes.CDLL(str(library))
-        except OSError as error:
-            problem = str(error)
-    raise ToolchainError(
-        "the emulator's block counter could not be built",
-        where=str(_SOURCE),
-        fix=problem or "Install a C compiler, or: pip install ziglang",
-    )
+    try:
+        return _library()
+    except OSError as error:
+        raise ToolchainError(_FAILURE, where=str(_SOURCE), fix=str(error)) from error
 
 
-def _build(library: Path) -> str:
-    """Tries the compilers in turn; returns the last one's error, "" once the library is built."""
+def _library() -> ctypes.CDLL:
+    kept = ObjectCache(cache_folder() / "emulator")
+    name = hashlib.sha256(_SOURCE.read_bytes() + f"{sys.platform} {platform.machine()}".encode()).hexdigest()
+    data = kept.get(name)
+    if data is not None:
+        with suppress(OSError):  # of another system that shares the cache
+            return _loaded(data)
+    data = _build()
+    kept.put(name, data)
+    return _loaded(data)
+
+
+def _loaded(data: bytes) -> ctypes.CDLL:
+    """The library, from a file that nobody else can write.
+
+    Raises:
+        OSError: it is for another system, or programs may run from neither folder.
+    """
+    with suppress(OSError):
+        return _loaded_in(cache_folder(), data)
+    return _loaded_in(None, data)
+
+
+def _loaded_in(place: Path | None, data: bytes) -> ctypes.CDLL:
+    with tempfile.TemporaryDirectory(dir=place, prefix=".new-", ignore_cleanup_errors=True) as folder:
+        library = Path(folder) / "hooks.so"
+        library.write_bytes(data)
+        return ctypes.CDLL(str(library))
+
+
+def _build() -> bytes:
+    """The library by the first compiler that can.
+
+    Raises:
+        ToolchainError: none can.
+    """
     problem = ""
-    for compiler in _compilers():
-        with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-            built = Path(folder) / library.name
-            command = [*compiler, "-shared", "-fPIC", "-O2", "-std=c99", str(_SOURCE), "-o", str(built)]
-            done = subprocess.run(
-                command, env=os.environ | zig_environment(), capture_output=True, text=True, check=False
-            )
+    with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
+        built = Path(folder) / "hooks.so"
+        for compiler in _compilers():
+            command = ["-shared", "-fPIC", "-O2", "-std=c99", str(_SOURCE), "-o", str(built)]
+            done = compiler.run(command, Path(folder))
             if done.returncode == 0:
-                # A rename is atomic, so that two processes that build at once both end up with a whole file.
-                built.replace(library)
-                return ""
+                return built.read_bytes()
             problem = done.stderr[-500:]
-    return problem
+    fix = problem or "Install a C compiler, or: pip install ziglang"
+    raise ToolchainError(_FAILURE, where=str(_SOURCE), fix=fix)

@@ -7,6 +7,7 @@ import re
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from tinygen.errors import ToolchainError
@@ -105,9 +106,9 @@ class Toolchain(ABC):
         """Folders of the compiler's own headers, and what debug information shall call them."""
         return {}
 
-    def environment(self) -> Mapping[str, str]:
-        """Environment variables to add."""
-        return {}
+    def environment(self) -> AbstractContextManager[Mapping[str, str]]:
+        """Environment variables to add to one call."""
+        return nullcontext({})
 
     def run(self, arguments: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
         """Calls the compiler in folder `cwd`; what comes back may be a failure.
@@ -116,18 +117,18 @@ class Toolchain(ABC):
             ToolchainError: it cannot be started or does not end.
         """
         command = [*self.command(), *arguments]
-        env = {**os.environ, "LC_ALL": "C", **self.environment()}
         try:
-            return subprocess.run(
-                command,
-                cwd=cwd,
-                env=env,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_SECONDS,
-                check=False,
-            )
+            with self.environment() as added:
+                return subprocess.run(
+                    command,
+                    cwd=cwd,
+                    env={**os.environ, "LC_ALL": "C", **added},
+                    capture_output=True,
+                    text=True,
+                    errors="replace",
+                    timeout=_SECONDS,
+                    check=False,
+                )
         except OSError as error:
             raise ToolchainError(f"{command[0]} cannot be started: {error}", fix="Run `tinygen doctor`.") from error
         except subprocess.TimeoutExpired as error:

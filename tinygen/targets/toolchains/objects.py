@@ -2,7 +2,8 @@
 
 The name of an entry is a SHA-256 of all that the object depends on: the compiler, its flags, the source and every
 header of the build by path and contents. Headers from outside the build (the system's) are listed in the entry with
-their SHA-256, and looked at again before it is used. An entry that is damaged in any way is no entry.
+their SHA-256, and looked at again before it is used. An entry that is damaged in any way is no entry, nor is one that
+another user may have written.
 
 The project's own folder is no part of the name, because it is no part of the object: builds run in it with relative
 paths, and debug information maps it to `.`. Source paths are, since debug information names them.
@@ -20,7 +21,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from tinygen.paths import cache_folder, cache_is_on
+from tinygen.cache import cache_folder, cache_is_on, is_private
 from tinygen.targets.toolchains.base import Toolchain
 from tinygen.targets.toolchains.includes import stamp_of
 
@@ -29,6 +30,8 @@ _FORMAT = "tinygen object 1"
 _PARTS = "0123456789abcdef"
 _TEMPORARY = ".new-"
 _ABANDONED_SECONDS = 3600
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""A pipe that somebody has put there is no reason to wait."""
 # Variables that change what gcc or clang make of the same command.
 _VARIABLES = (
     "CPATH",
@@ -87,9 +90,8 @@ class ObjectCache:
     def get(self, name: str) -> bytes | None:
         """The object `name`, or None."""
         path = self._path(name)
-        try:
-            content = path.read_bytes()
-        except OSError:
+        content = _own_content(path)
+        if content is None:
             return None
         digest, _, body = content.partition(b"\n")
         outside, _, data = body.partition(b"\n")
@@ -133,6 +135,15 @@ class ObjectCache:
             if total > self._limit * 7 // 8 or (is_temporary and time.time() - changed > _ABANDONED_SECONDS):
                 with suppress(OSError):
                     os.unlink(path)
+
+
+def _own_content(path: Path) -> bytes | None:
+    """A file that only this user can have written; looked at once it is open, so that no other is read in its place."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | _AT_ONCE), "rb") as file:
+            return file.read() if is_private(os.fstat(file.fileno())) else None
+    except OSError:
+        return None
 
 
 def _digest(name: str, body: bytes) -> bytes:

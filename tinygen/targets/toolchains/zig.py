@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 
 from tinygen.errors import ToolchainError
-from tinygen.paths import cache_folder
 from tinygen.targets.board import ZigTarget
 from tinygen.targets.toolchains.base import Toolchain, identity_of
+from tinygen.targets.toolchains.zig_cache import zig_environment, zig_libraries
 
 
 @cache
@@ -28,17 +29,6 @@ def zig_folder() -> Path | None:
 def _version(executable: Path) -> str:
     result = subprocess.run([executable, "version"], capture_output=True, text=True, check=False)
     return f"ziglang {result.stdout.strip()}"
-
-
-def zig_cache() -> Path:
-    """The folder of zig's own built libraries, outside any project."""
-    return cache_folder() / "zig"
-
-
-def zig_environment() -> dict[str, str]:
-    """Environment that makes zig keep all its files there."""
-    folder = str(zig_cache())
-    return {"ZIG_GLOBAL_CACHE_DIR": folder, "ZIG_LOCAL_CACHE_DIR": folder}
 
 
 def own_flags(target: str) -> tuple[str, ...]:
@@ -116,6 +106,15 @@ class Zig(Toolchain):
         """The folder of clang's headers is in the wheel."""
         return {str(self._folder): "zig"}
 
-    def environment(self) -> Mapping[str, str]:
+    def environment(self) -> AbstractContextManager[Mapping[str, str]]:
         """Puts both caches of zig outside the project."""
         return zig_environment()
+
+    def run(self, arguments: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+        """As every compiler; a link takes no library of zig's that has changed since zig made it."""
+        if "-c" in arguments:
+            return super().run(arguments, cwd)
+        libraries = zig_libraries()
+        libraries.check()
+        result = super().run(arguments, cwd)
+        return result if libraries.note() else super().run(arguments, cwd)
