@@ -212,6 +212,7 @@ def inspect(
     layout: Layout | str | None = None,
     inputs: Arrays | None = None,
     on: GatesOn | None = None,
+    trust_pickle: bool = False,
 ) -> dict[str, Any]:
     """A model's tensors and operators, as `tinygen inspect --json` prints them.
 
@@ -221,6 +222,7 @@ def inspect(
         layout: how images lie in them; None: "nchw", as PyTorch has them.
         inputs: count over these which channels gates choose.
         on: a board; says how gated layers are computed there.
+        trust_pickle: read a .pt2 file that may run code when it is read.
 
     Raises:
         TinygenError: the file is damaged, or uses what tinygen does not have.
@@ -229,7 +231,7 @@ def inspect(
 
     given = None if calibration is None else Path(calibration)
     read = None if inputs is None else _inputs(inputs)
-    return inspect_model(Path(model), given, _reading(layout, False).layout, read, on)
+    return inspect_model(Path(model), given, _reading(layout, False).layout, read, on, trust_pickle)
 
 
 def hil(

@@ -47,6 +47,7 @@ from tinygen.cli.options import (
     Switch,
     Thresholds,
     Toolchain,
+    TrustPickle,
     Weights,
     thresholds_of,
 )
@@ -97,6 +98,7 @@ def build(
     io: InputsOutputs = "arena",
     gates: GatedLayers = "auto",
     calibration: Calibration = None,
+    trust_pickle: TrustPickle = False,
     layout: CalibrationLayout = None,
     profile: Profile = None,
     mode: Mode = "performance",
@@ -127,6 +129,7 @@ def build(
         io=io,
         gates=gates,
         calibration=calibration,
+        trust_pickle=trust_pickle,
         layout=layout,
         mode=mode,
         app=read_app(app, config, model, listens),
@@ -203,6 +206,7 @@ def verify(
     gates: GatedLayers = "auto",
     profile: Profile = None,
     calibration: Calibration = None,
+    trust_pickle: TrustPickle = False,
     oracle: Annotated[
         list[Oracle] | None,
         typer.Option(
@@ -236,6 +240,7 @@ def verify(
         gates=gates,
         profile=profile,
         calibration=calibration,
+        trust_pickle=trust_pickle,
         layout=None if calibration is None else layout,
         arithmetic=arithmetic,
     )
@@ -268,6 +273,7 @@ def verify(
 def inspect(
     model: Model,
     calibration: Calibration = None,
+    trust_pickle: TrustPickle = False,
     layout: CalibrationLayout = None,
     inputs: FiringInputs = None,
     board: GatesBoard = None,
@@ -281,7 +287,7 @@ def inspect(
     from tinygen.verbs.options import GatesOn
 
     on = None if board is None else GatesOn(board, kernels, gates, profile)
-    content = inspect(model, calibration=calibration, layout=layout, inputs=inputs, on=on)
+    content = inspect(model, calibration=calibration, layout=layout, inputs=inputs, on=on, trust_pickle=trust_pickle)
     if as_json:
         print_json(content)
     else:

@@ -28,6 +28,7 @@ from tinygen.cli.options import (
     Profile,
     Stream,
     Toolchain,
+    TrustPickle,
     Weights,
 )
 
@@ -54,6 +55,7 @@ def export(
     gates: GatedLayers = "auto",
     profile: Profile = None,
     calibration: Calibration = None,
+    trust_pickle: TrustPickle = False,
     layout: CalibrationLayout = None,
     app: App = None,
     config: Config = None,
@@ -81,6 +83,7 @@ def export(
         gates=gates,
         profile=profile,
         calibration=calibration,
+        trust_pickle=trust_pickle,
         layout=layout,
         app=read_app(app, config, model),
         arithmetic=arithmetic,

@@ -10,7 +10,12 @@ import typer
 from tinygen.errors import TinygenError
 from tinygen.frontends.layouts import Layout
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite, .onnx, .tg or .pt2 file.")]
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL", help="A .tflite, .onnx, .tg or .pt2 file. A .pt2 that may run code is refused: --trust-pickle."
+    ),
+]
 Board = Annotated[str, typer.Option("--board", "-b", metavar="BOARD", help="See `tinygen boards`.")]
 Toolchain = Annotated[str | None, typer.Option(metavar="zig|gcc", help="Compiler; default: what the board prefers.")]
 Kernels = Annotated[
@@ -69,6 +74,13 @@ GatedLayers = Annotated[
 Calibration = Annotated[
     Path | None,
     typer.Option(metavar="X", help="Inputs (.npy, .npz) to quantize a float .pt2 with; images as PyTorch has them."),
+]
+TrustPickle = Annotated[
+    bool,
+    typer.Option(
+        "--trust-pickle",
+        help="Let torch read the whole .pt2 by itself, which runs any code that the file holds.",
+    ),
 ]
 Profile = Annotated[
     Path | None,

@@ -19,18 +19,24 @@ from tinygen.ir.network import Network
 _READERS = {".tflite": load_tflite, ".onnx": load_onnx}
 
 
-def load_model(path: Path | MemoryModel, name: str | None = None, calibration: Path | None = None) -> Graph:
+def load_model(
+    path: Path | MemoryModel, name: str | None = None, calibration: Path | None = None, trust_pickle: bool = False
+) -> Graph:
     """The Graph of a model that is not switchable; arguments and errors are those of `load_network`.
 
     Raises:
         ModelError: the model has several graphs.
     """
     where = path.name if isinstance(path, MemoryModel) else str(path)
-    return only_graph(load_network(path, name, calibration), where)
+    return only_graph(load_network(path, name, calibration, trust_pickle=trust_pickle), where)
 
 
 def load_network(
-    path: Path | MemoryModel, name: str | None = None, calibration: Path | None = None, layout: Layout | None = None
+    path: Path | MemoryModel,
+    name: str | None = None,
+    calibration: Path | None = None,
+    layout: Layout | None = None,
+    trust_pickle: bool = False,
 ) -> Network:
     """The Network of a model file. Most files hold one Graph, which becomes a Network of one switch.
 
@@ -40,6 +46,7 @@ def load_network(
         name: C identifier for the model; by default made from the file's name, or the one a .tg was saved with.
         calibration: .npy or .npz of inputs as the PyTorch module takes them, to quantize a float .pt2 with.
         layout: how images lie in it; None: as the module takes them, NCHW.
+        trust_pickle: read a .pt2 file that may run code when it is read.
 
     Raises:
         ModelError, UnsupportedError: see the format's reader.
@@ -56,7 +63,7 @@ def load_network(
         # Imported here since torch takes seconds to import and may not be installed.
         with optional_imports(str(path)):
             from tinygen.frontends.torch.file import load_pt2
-        return Network.of(load_pt2(path, checked, calibration, layout))
+        return Network.of(load_pt2(path, checked, calibration, layout, trust_pickle))
     if calibration is not None:
         raise TinygenError("takes no calibration: it is quantized already", where=str(path))
     if suffix == ".tg":

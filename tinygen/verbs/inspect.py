@@ -31,6 +31,7 @@ def inspect_model(
     layout: Layout | None = None,
     inputs: Inputs | None = None,
     on: GatesOn | None = None,
+    trust_pickle: bool = False,
 ) -> dict[str, Any]:
     """Returns inputs, outputs and operators of a model file, as the frontend read them.
 
@@ -41,11 +42,12 @@ def inspect_model(
         calibration: inputs to quantize a float model with, images in `layout`.
         inputs: to count over them which channels the first switch's gates choose, as `firing`.
         on: a board, to say how each gated layer is computed there, as `gated_layers`.
+        trust_pickle: see `load_network`.
 
     Raises:
         ModelError, UnsupportedError: see `load_network`.
     """
-    network = load_network(path, None, calibration, layout)
+    network = load_network(path, None, calibration, layout, trust_pickle)
     content = {
         "model": network.name,
         "source": str(path),

@@ -37,7 +37,7 @@ def read_source(model: Path | MemoryModel, options: BuildOptions) -> Network:
     Raises:
         TinygenError: of the frontend; or another arithmetic is requested for a model that is not TFLite.
     """
-    source = load_network(model, options.name, options.calibration, options.layout)
+    source = load_network(model, options.name, options.calibration, options.layout, options.trust_pickle)
     if options.arithmetic == Arithmetic.REFERENCE:
         return source
     if isinstance(model, MemoryModel) or model.suffix.lower() != ".tflite":
@@ -128,7 +128,7 @@ def build_id_of(
     """The build id: a digest of everything that the firmware depends on."""
     digest = hashlib.sha256(model.read_bytes())
     # Where files lie does not matter: what is in the library counts, and what calibration makes of the C.
-    unplaced = replace(options, cmsis_nn=None, calibration=None, profile=None)
+    unplaced = replace(options, cmsis_nn=None, calibration=None, profile=None, trust_pickle=False)
     chosen = asdict(unplaced)
     del chosen["esp_nn"], chosen["profile"], chosen["version"]
     if options.arithmetic == Arithmetic.REFERENCE:

@@ -49,6 +49,7 @@ class BuildOptions:
             `tinygen.verbs.weights`.
         calibration: inputs to quantize a float PyTorch model with, see `load_model`.
         layout: how images lie in them, see `load_network`.
+        trust_pickle: read a .pt2 file that may run code when it is read.
         mode: how the firmware begins: "performance", or "energy": 9600 baud, and measurements marked by the timestamp
             pin.
         app: what the firmware does besides answering commands; `tinygen.project.wakeword.WakewordApp` listens for
@@ -77,6 +78,7 @@ class BuildOptions:
     weights: WeightMemory | str = WeightMemory.AUTO
     calibration: Path | None = None
     layout: Layout | None = None
+    trust_pickle: bool = False
     mode: Mode | str = Mode.PERFORMANCE
     app: Application | None = None
     arithmetic: Arithmetic | str = Arithmetic.REFERENCE

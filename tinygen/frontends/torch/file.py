@@ -16,6 +16,7 @@ from tinygen.frontends.layouts import Layout, Rows
 from tinygen.frontends.names import c_name
 from tinygen.frontends.ptq.calibrate import Sample
 from tinygen.frontends.ptq.quantize import quantize
+from tinygen.frontends.torch.archive import without_code
 from tinygen.frontends.torch.aten import read_program
 from tinygen.frontends.torch.export import samples_of
 from tinygen.frontends.torch.layout import NCHW
@@ -23,11 +24,13 @@ from tinygen.ir.graph import Graph
 
 
 def load_pt2(
-    path: Path, name: str | None = None, calibration: Path | None = None, layout: Layout | None = None
+    path: Path,
+    name: str | None = None,
+    calibration: Path | None = None,
+    layout: Layout | None = None,
+    trust_pickle: bool = False,
 ) -> Graph:
     """Reads a .pt2 file: of a float module, which becomes int8, or of one that PT2E has quantized.
-
-    torch opens the file: read only files that you trust.
 
     Args:
         path: the file.
@@ -35,15 +38,19 @@ def load_pt2(
         calibration: .npy or .npz of inputs as the module takes them: `x`, or `x0`, `x1`, ..., or arrays named after the
             inputs; see `Rows.take`.
         layout: of images in the calibration file; None: NCHW, as for the module.
+        trust_pickle: let torch read the whole file itself, which may run code that is in it.
 
     Raises:
-        ModelError: torch cannot read the file.
+        ModelError: torch cannot read the file; or it holds what may run code, and not `trust_pickle`.
         UnsupportedError: it uses an operator tinygen lacks.
         TinygenError: calibration is missing, or does not fit.
     """
     try:
         with _without_tracebacks():
-            program = torch.export.load(path)
+            program = torch.export.load(path if trust_pickle else without_code(path))
+    except TinygenError as error:
+        error.where = str(path)
+        raise
     except Exception as error:  # torch's readers have no common base for their exceptions.
         raise ModelError(
             f"torch cannot read it ({type(error).__name__}: {error})",
