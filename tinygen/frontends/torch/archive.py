@@ -77,14 +77,14 @@ def without_code(path: Path) -> io.BytesIO:
 
 
 def _refuse_old(content: bytes) -> None:
-    """Formats of torch before 2.9, or 2.8, whose tensors are pickles."""
+    """Formats that torch still reads and no longer writes, whose tensors are pickles."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = archive.namelist()
     legacy = [f"{folder}{_MODEL}.pt" for folder in (constants.WEIGHTS_DIR, constants.CONSTANTS_DIR)]
     if set(_OLD) <= set(names) or any(name.endswith(tuple(legacy)) for name in names):
         raise ModelError(
             "is of an old format, whose tensors are pickles: reading them may run code",
-            fix=f"Write it again with torch 2.9 or newer. {TRUST}",
+            fix=f"Write it again with torch 2.13 or newer. {TRUST}",
         )
 
 
