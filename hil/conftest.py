@@ -43,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         board = load_board(option("--board"))
         place = Place(board, option("--port"), option("--toolchain"), option("--flash-with"))
+        place.check()
         config.stash[_PLACE], config.stash[_RECORD] = place, Record(place)
     except TinygenError as error:
         raise pytest.UsageError(str(error)) from error

@@ -11,9 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinygen.builds.manifest import MANIFEST
-from tinygen.errors import FlashError
+from tinygen.errors import DeviceError, FlashError
 from tinygen.hil.device import Device, open_device
-from tinygen.hil.ports import EMULATED, LABWIRED, QEMU, STAND_INS, is_line_to_hardware, is_place, port_path
+from tinygen.hil.ports import (
+    EMULATED,
+    LABWIRED,
+    QEMU,
+    STAND_INS,
+    is_line_to_hardware,
+    is_place,
+    port_path,
+    ports_text,
+    serial_ports,
+)
 from tinygen.hil.transports import ProcessTransport, SerialTransport, Transport
 from tinygen.targets.board import Board
 from tinygen.targets.cycles import board_cost
@@ -127,6 +137,18 @@ class Place:
     @property
     def _path(self) -> str:
         return port_path(self.port, self.board)
+
+    def check(self) -> None:
+        """
+        Raises:
+            DeviceError: the port is not there.
+        """
+        if not self.is_real or is_place(self.port):
+            return
+        path = port_path(self.port, self.board)
+        if "://" not in path and not Path(path).exists():
+            fix = f"Ports that are there: {ports_text(serial_ports())}. Without --port, the suite runs on the emulator."
+            raise DeviceError("there is no such port", where=f"--port {path}", fix=fix)
 
     @contextmanager
     def line(self, folder: Path) -> Iterator[Line]:

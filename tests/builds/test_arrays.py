@@ -102,3 +102,10 @@ def test_several_inputs_are_named_one_way() -> None:
     with pytest.raises(TinygenError, match="has no array for input 0 \\('x1'\\)") as error:
         load_samples({"x0": ROWS, "image": ROWS}, (b, a)[::-1])
     assert "x1, image or x0, x1; the file has image, x0" in error.value.fix
+
+
+def test_more_samples_than_there_are() -> None:
+    samples = load_samples(ROWS, (Tensor("in", (1, 2), Affine("int8", (0.5,), (0,))),))
+    assert len(samples.head(len(ROWS))) == len(ROWS)
+    with pytest.raises(TinygenError, match=rf"--limit 100: there are {len(ROWS)} samples, not 100"):
+        samples.head(100)

@@ -84,3 +84,13 @@ def test_standard_output_is_full() -> None:
             done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
         assert done.returncode == 1
         assert done.stderr.startswith("error: output cannot be written (No space left on device)")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("build", "", "--out", "d"), ("build", "m.tflite", "--out", ""), ("run", "d", "--inputs", ""), ("bench", "")],
+)
+def test_empty_paths(arguments: tuple[str, ...], status: Status, capsys: pytest.CaptureFixture[str]) -> None:
+    """For Python, "" is the current folder."""
+    assert status(*arguments) == 2
+    assert "the path is empty" in capsys.readouterr().err

@@ -274,3 +274,13 @@ def test_on_a_board_that_is_flashed(tmp_path: Path) -> None:
     points = found["points"]
     assert isinstance(points, list) and len(points) > 20
     assert all(abs(point["cycles"] - point["predicted"]) < max(0.01 * point["predicted"], 100) for point in points)
+
+
+@pytest.mark.parametrize("port", ["auto:no-such-board", "/dev/no-such-port"])
+def test_a_board_that_is_not_there(port: str) -> None:
+    """One error, and what to do about it, instead of a traceback for each test."""
+    words = [sys.executable, "-m", "pytest", "hil", "--port", port]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    said = (done.stdout + done.stderr).strip().splitlines()
+    assert len(said) < 4 and "Ports that are there" in said[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,18 @@ def test_the_smallest_arena_is_of_stripes_or_packed() -> None:
     graph = network(4, side=8).graph
     smallest = lower(graph, isa=DSP, family="compact").memory.arena_bytes
     assert lower(graph, isa=DSP, family="compact", streaming=Streaming()).memory.arena_bytes <= smallest
+
+
+def test_a_refusal_names_no_more_than_a_plain_build_takes() -> None:
+    graph = network(2).graph
+    plain = lower(graph, isa=DSP, family="compact").memory.arena_bytes
+    with pytest.raises(FitError) as refused:
+        lower(graph, isa=DSP, family="compact", streaming=Streaming(100))
+    said = [
+        int(number.replace(",", ""))
+        for number in re.findall(r"([\d,]+) (?:as it is|without|at best)", refused.value.what)
+    ]
+    assert plain >= said[0] >= said[1]
 
 
 def test_stripes_or_packed_as_asked_for() -> None:

@@ -37,7 +37,17 @@ class Samples:
         return [array[index] for array in self.inputs]
 
     def head(self, count: int) -> Samples:
-        """The first `count` samples."""
+        """The first `count` samples.
+
+        Raises:
+            TinygenError: there are fewer.
+        """
+        if count > len(self):
+            raise TinygenError(
+                f"there are {len(self):,} samples, not {count:,}",
+                where=f"--limit {count}",
+                fix="Leave it out to take all of them.",
+            )
         return self.part(0, count)
 
     def part(self, start: int, end: int) -> Samples:

@@ -18,7 +18,7 @@ from typer.main import get_command
 
 from tinygen.cli.app import app
 from tinygen.cli.console import errors, warn
-from tinygen.cli.repeated import show_repeated
+from tinygen.cli.parameters import refuse_empty_paths, show_repeated
 from tinygen.errors import TinygenError, TinygenWarning
 from tinygen.extras import optional_imports
 from tinygen.files import cleaned_when_ended, explained
@@ -99,6 +99,7 @@ def _command() -> Callable[..., object]:
     """All verbs with their options; made once, also where a program calls `main` again and again."""
     command = get_command(app)
     show_repeated(command)
+    refuse_empty_paths(command)
     return command
 
 

@@ -219,7 +219,7 @@ def _smaller(least: Draft, packed: Draft, streaming: Streaming, choose: Chooser)
         return stream(least, streaming, choose)
     if limit is None:
         return min(stream(least, streaming, choose), packed, key=lambda one: one.arena_bytes)
-    return packed if packed.arena_bytes <= limit < least.arena_bytes else stream(least, streaming, choose)
+    return packed if packed.arena_bytes <= limit < least.arena_bytes else stream(least, streaming, choose, packed)
 
 
 def _unstriped(least: Draft, packed: Draft, limit: int | None) -> Draft:

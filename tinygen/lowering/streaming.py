@@ -71,7 +71,7 @@ class _Candidate:
     cycles: float
 
 
-def stream(whole: Draft, wanted: Streaming, choose: Chooser) -> Draft:
+def stream(whole: Draft, wanted: Streaming, choose: Chooser, packed: Draft | None = None) -> Draft:
     """The same network with its first stage in stripes, if that is wanted and helps.
 
     Arenas are compared with the least scratch, cycles with the scratch that fits the limit.
@@ -80,6 +80,7 @@ def stream(whole: Draft, wanted: Streaming, choose: Chooser) -> Draft:
         whole: the program without stripes.
         wanted: the aim.
         choose: gives a node its kernel.
+        packed: the program of a build without a limit, for the error alone.
 
     Raises:
         FitError: nothing found fits the arena; the error says how small it can be.
@@ -96,9 +97,11 @@ def stream(whole: Draft, wanted: Streaming, choose: Chooser) -> Draft:
             return best
     if limit is None:
         return whole
-    how = "in stripes" if best.program.streamed else "and stripes do not help"
+    plain = min(one.arena_bytes for one in (whole, packed or whole))
+    smallest = min(best.arena_bytes, plain)
+    how = "in stripes" if smallest < plain else "and stripes do not help"
     raise FitError(
-        f"the arena does not fit {limit:,} bytes: {whole.arena_bytes:,} as it is, {best.arena_bytes:,} at best {how}",
+        f"the arena does not fit {limit:,} bytes: {plain:,} without a limit, {smallest:,} at best {how}",
         where=whole.program.graph.name,
         fix="Take a model with smaller activations or input, or a board with more RAM.",
     )
