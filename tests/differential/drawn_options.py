@@ -111,7 +111,7 @@ def draw_combination(seed: int, number: int) -> Combination:
     draw = Draw(seed, number)
     name, content = _model(draw)
     board = draw.choice(_BOARDS)
-    verb = draw.choice(("build",) * 8 + ("verify", "export"))
+    verb = draw.choice(("build",) * 6 + ("verify", "verify", "export", "export"))
     options: dict[str, Any] = {"board": board}
     _may(draw, options, "toolchain", 0.4, ("zig", "gcc"))
     _may(draw, options, "kernels", 0.4, ("compact", "reference") * 5 + ("cmsis-nn",))
@@ -120,7 +120,7 @@ def draw_combination(seed: int, number: int) -> Combination:
     _may(draw, options, "io", 0.35, ("caller",))
     _may(draw, options, "arithmetic", 0.2 if isinstance(content, bytes) else 0.02, ("optimized",))
     _may(draw, options, "gates", 0.1, ("always", "never"))
-    _may(draw, options, "name", 0.3, _NAMES)
+    _may(draw, options, "name", 0.15, _NAMES)
     if verb == "build":
         _may(draw, options, "layout", 0.02, ("nhwc", "nchw"))
         _may(draw, options, "stack_bytes", 0.1, (2048, 4096, 1 << 30))
@@ -128,7 +128,12 @@ def draw_combination(seed: int, number: int) -> Combination:
         options["flash_bytes"] = draw.choice((0, 12_000, 16_000, 20_000, 40_000, 1 << 22))
     if draw.yes(0.5):
         options["arena_bytes"] = _arena(draw, content, options)
-    return Combination(name, content, verb, options, draw.choice(list(FORMS)) if verb == "export" else "")
+    return Combination(name, content, verb, options, draw.choice(_forms(board)) if verb == "export" else "")
+
+
+def _forms(board: str) -> list[str]:
+    """Those for the board, and one that may not be."""
+    return ["arduino", *(name for name, form in FORMS.items() if not form.misfit(load_board(board)))]
 
 
 def _may(draw: Draw, options: dict[str, Any], name: str, chance: float, values: Sequence[object]) -> None:
@@ -288,9 +293,9 @@ def _build(combination: Combination, path: Path) -> None:
         if limit is not None and (size is None or size > limit):
             raise Wrong(f"{name} has {size} bytes, and the limit is {limit}")
     if options.stream and options.flash_bytes is None:
-        whole, _ = needs(combination.content, combination.options)
-        if manifest.arena_bytes > whole:
-            raise Wrong(f"the smallest arena has {manifest.arena_bytes} bytes, and {whole} without --stream")
+        least = min(needs(combination.content, combination.options))
+        if manifest.arena_bytes > least:
+            raise Wrong(f"the smallest arena has {manifest.arena_bytes} bytes, and {least} would do")
     source = read_source(path, options)
     _check_semantics(path, source, options)
     if load_board(options.board).is_project_only:
