@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tinygen.builds.arrays import Samples, load_samples
-from tinygen.builds.compare import Comparison
+from tinygen.builds.compare import Comparison, differing
 from tinygen.errors import TinygenError
 from tinygen.ir.encodings import Affine, Plain
 from tinygen.ir.tensor import Tensor
@@ -56,3 +56,11 @@ def test_every_output_is_compared() -> None:
     comparison.add(2, [other, same], [same, same])
     assert (comparison.samples, comparison.mismatches, comparison.first_bad_sample) == (3, 2, 1)
     assert comparison.max_abs_diff == 3
+
+
+@pytest.mark.parametrize(("error", "differs"), [(0.9e-5, False), (1.1e-5, True), (-1.1e-5, True)])
+def test_floats_differ_beyond_a_hundred_thousandth_of_the_range(error: float, differs: bool) -> None:
+    """Of the largest output's magnitude; smaller ones are held to the same limit."""
+    a = np.array([0.25, -8.0, 0.0], np.float32)
+    b = a + np.array([8 * error, 0, 0])
+    assert differing(a, b) == ((0,) if differs else None)

@@ -209,8 +209,11 @@ def strided_slice(draw: Draw, dtype: str) -> ModelSpec:
             masks["end"] |= (entry.stop is None) << i
             begin, end = (given if given is not None else 0 for given in (entry.start, entry.stop))
         elif isinstance(entry, int):
+            # The begin mask goes first: the first element, whatever `begin` says.
+            masked = draw.yes(0.25)
             masks["shrinkAxis"] |= 1 << i
-            begin = entry
+            masks["begin"] |= masked << i
+            begin = begin if masked else entry
         else:
             masks["newAxis" if entry is None else "ellipsis"] |= 1 << i
         entries.append((begin, end, step))
@@ -357,3 +360,28 @@ def test_padding_with_the_most_negative_number() -> None:
         for dtype in ("int32", "int64")
     ]
     compare(specs)
+
+
+def _scales_with_ratio(ratio: float) -> tuple[float, float]:
+    """Two scales whose quotient is `ratio` in single precision, and less in double precision."""
+    for y in np.linspace(0.1, 0.3, 100, dtype=np.float32):
+        x = np.nextafter(np.float32(y * ratio), np.float32(0))
+        if x / y == np.float32(ratio) and float(x) / float(y) < ratio:
+            return float(x), float(y)
+    raise AssertionError(ratio)
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_prelu_scales_in_single_precision(negative: bool) -> None:
+    """Half a code is rounded away from zero if the ratio of scales is 1.5, and towards zero if it is a little less."""
+    x, y = _scales_with_ratio(1.5)
+    slope = TensorSpec((1, 1, 1), "int8", 1.0, 0, data=np.ones((1, 1, 1), np.int8))
+    spec = ModelSpec(
+        BuiltinOperator.PRELU,
+        [TensorSpec((1, 1, 16, 1), "int8", x, 0), slope],
+        [TensorSpec((1, 1, 16, 1), "int8", y, 0)],
+        label="PRELU int8",
+    )
+    model, codes = build(spec), np.arange(16, dtype=np.int8).reshape(1, 1, 16, 1) * (-1 if negative else 1)
+    [[want]] = reference_outputs(model, [[codes]])
+    np.testing.assert_array_equal(evaluate(read_tflite(model, name="m"), [codes])[0], want)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tinygen.emit.ctext import array_lines
+from tinygen.emit.ctext import array_lines, comment_safe
 
 
 @pytest.mark.parametrize("size", [0, 1, 24, 25, 1000, 65535, 65536, 65537, 140_000])
@@ -30,3 +30,24 @@ def test_extremes() -> None:
     assert array_lines(np.array([-(2**31), 2**31 - 1], np.int32)) == ["INT32_MIN, 2147483647,"]
     assert array_lines(np.array([-(2**63), 5], np.int64)) == ["INT64_MIN, INT64_C(5),"]
     assert array_lines(np.array([0.5, -1], np.float32)) == ["5.0e-1f, -1.0e+0f,"]
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("conv*/ int x;", "conv* / int x;"),
+        ("a/*b", "a/ *b"),
+        # A backslash at the end of a line would join it with the next.
+        ("C:\\models\\kws\\", "C:/models/kws/"),
+        ("*\\", "* /"),
+        ('say "hi"', "say 'hi'"),
+        # A trigraph: ??/ is a backslash.
+        ("what??/", "what? ?/"),
+        ("a\nb\tc\x07", "a b c "),
+        ("sö", "s?"),
+        ("???/", "? ? ?/"),
+    ],
+)
+def test_names_cannot_end_a_comment_or_a_string(text: str, safe: str) -> None:
+    assert comment_safe(text) == safe
+    assert not any(piece in safe for piece in ("*/", "/*", "\\", "??", "\n", '"'))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, count
@@ -92,4 +93,5 @@ def comment_safe(text: str) -> str:
     """Text that cannot end a C comment or a string early, in plain ASCII."""
     ascii_text = text.encode("ascii", "replace").decode().replace("\\", "/").replace('"', "'")
     printable = "".join(c if c.isprintable() else " " for c in ascii_text)
-    return printable.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
+    apart = printable.replace("*/", "* /").replace("/*", "/ *")
+    return re.sub(r"\?(?=\?)", "? ", apart)
