@@ -65,6 +65,16 @@ def test_scales_of_each_switch() -> None:
     assert [s["mantissa"] * 2.0 ** s["exponent"] for s in output["scales"]] == [0.25, 0.5]
 
 
+def test_switches_of_unlike_types_and_scales() -> None:
+    """Outputs of two types are not printed, and distances are of switches that all take and give the same codes."""
+    int8 = ends((1, 8), affine(1.0, 0), (1, 3), affine(0.25, 3))
+    int16 = ends((1, 8), affine(1.0, 0), (1, 3), affine(0.25, 0, "int16"))
+    assert benchmark_of(Switches(int8, int16))["outputs"] == []  # type: ignore[arg-type]
+    one, other = (ends((1, 640), affine(x, 90), (1, 640), affine(0.3, 80)) for x in (0.4, 0.5))
+    assert benchmark_of(Switches(one, one))["kind"] == "floats"  # type: ignore[arg-type]
+    assert benchmark_of(Switches(one, other))["kind"] == "codes"  # type: ignore[arg-type]
+
+
 def test_signed_levels_are_odd_numbers() -> None:
     program = ends((1, 8), affine(1.0, 0), (1, 3), Levels((0.5,), bits=2, signed=True))
     (output,) = benchmark_of(Switches(program))["outputs"]  # type: ignore[arg-type]
