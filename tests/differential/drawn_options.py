@@ -40,7 +40,7 @@ from tinygen.builds.arrays import random_samples
 from tinygen.builds.compare import differing
 from tinygen.builds.oracle import LiteRt
 from tinygen.builds.oracle_names import Oracle
-from tinygen.errors import FitError, TinygenError, ToolchainError
+from tinygen.errors import DeviceError, FitError, TinygenError, ToolchainError
 from tinygen.frontends.load import load_network
 from tinygen.frontends.tg.writer import save_tg
 from tinygen.hil.device import open_device
@@ -58,7 +58,7 @@ from tinygen.verbs.verify import verify
 
 _STEPS = 3
 """Inferences with each build; models with states take them one after the other."""
-_BOARDS = ("host", "f746zg", "f411re", "esp32c3", "u575zi-q", "h743zi", "l476rg", "esp32c6", "netduinoplus2", "esp32s3")
+_BOARDS = ("host", "f746zg", "f411re", "esp32c3", "u575zi-q", "h743zi", "l476rg", "esp32c6", "g474re", "esp32s3")
 _NAMES = ("kws", "Model2", "a_name_as_long_as_nobody_would_give_it_but_legal", "int", "9lives", "naïve", "printf")
 
 
@@ -259,6 +259,8 @@ def _no_refusal(combination: Combination, error: TinygenError) -> str:
     """Why an error is no clean refusal; "" if it is one."""
     if isinstance(error, ToolchainError) and "not installed" not in str(error):
         return f"an error of the toolchain: {error}"
+    if isinstance(error, DeviceError):
+        return f"the device fails: {error}"
     if not error.fix:
         return f"the error does not say what to do: {error}"
     arena = combination.options.get("arena_bytes")

@@ -15,7 +15,6 @@ COUNT, PARTS, SEED = 200, 4, 0
 @pytest.mark.long
 @requires_tool("arm-none-eabi-gcc")
 @requires_tool("riscv64-unknown-elf-gcc")
-@requires_tool("qemu-system-arm")
 @pytest.mark.parametrize("part", range(PARTS))
 def test_combinations(part: int) -> None:
     """On failure, the table has commands that show what is wrong."""
