@@ -105,6 +105,15 @@ def test_what_is_no_answer() -> None:
         talk.ask("tg-switch 9", 5.0)
 
 
+@pytest.mark.parametrize("size", [b"-1", b"67108865", b"9" * 30, b"x", b""])
+def test_no_block_has_such_a_size(size: bytes) -> None:
+    """It is refused at once, rather than waited for."""
+    talk, line = exchange(b"m-tg-data " + size + b"\r\n" + bytes(100))
+    with pytest.raises(DeviceError, match="garbled reply 'm-tg-data "):
+        talk.ask("tg-layers", 5.0)
+    assert line.waited == 0.0
+
+
 FAULT = b"e-[fault: usage pc=08001234 address=unknown cfsr=00010000]\r\n"
 
 

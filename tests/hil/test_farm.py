@@ -24,8 +24,9 @@ from tests.hil.devices import (
 )
 from tests.hil.faults import FOREVER, At, Fault, FaultyLine
 from tinygen.errors import DeviceError, WrongBuildError
+from tinygen.hil.answers import Inference
 from tinygen.hil.client import DeviceClient
-from tinygen.hil.farm import HEAD, FarmResult, Target, run_each, run_shared
+from tinygen.hil.farm import HEAD, FarmResult, Input, Target, run_each, run_shared
 
 BOARD = "f746zg"
 RANDOM = random.Random(5)
@@ -162,6 +163,31 @@ def test_each_board_its_own_build(makers: tuple[Maker, Maker]) -> None:
         assert inference is not None
         assert inference.outputs[0] == bytes((7 * v + z[i % 8]) & 0xFF for i, v in enumerate(x))
     assert three.missing == tuple(range(1, 7)) and three.boards[0].error
+
+
+def test_each_stream_begins_with_fresh_states(makers: tuple[Maker, Maker], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the board ran before."""
+    asked: list[str] = []
+    infer = DeviceClient.infer
+
+    def recorded(client: DeviceClient, inputs: Input, *, keep: bool) -> Inference:
+        asked.append("keep" if keep else "alone")
+        return infer(client, inputs)
+
+    # This model has no states of its own.
+    monkeypatch.setattr(DeviceClient, "reset", lambda client: asked.append("reset"))
+    monkeypatch.setattr(DeviceClient, "infer", recorded)
+    run_shared([target("a", makers[0])], INPUTS[:5], streams=[range(2), range(2, 5)])
+    assert asked == ["reset", "keep", "keep", "reset", "keep", "keep", "keep"]
+
+
+def test_a_board_left_in_a_higher_switch(makers: tuple[Maker, Maker]) -> None:
+    def connect() -> DeviceClient:
+        client = target("a", makers[0]).connect()
+        client.set_switch(1)
+        return client
+
+    assert_right(run_shared([Target("a", connect)], INPUTS))
 
 
 def test_names_must_differ(makers: tuple[Maker, Maker]) -> None:

@@ -73,6 +73,15 @@ def test_a_window_between_samples_takes_part_of_a_trapezoid() -> None:
     assert inside_one_interval.joules == pytest.approx(2 * (0.43**2 - 0.41**2), rel=1e-9)
 
 
+def test_both_ends_of_a_window_may_be_off() -> None:
+    """By its own uncertainty, and by the half of a sample in which the power is not known."""
+    trace = Trace(np.arange(3001) * 0.001, np.full(3001, 0.5), 2.0, (), 0.0)
+    found = energy_of(trace, [Window(1.0, 2.0, 10, 0.1)]).windows[0]
+    assert found.uncertainty == pytest.approx(2 * 0.1005 * 1.0)
+    longest = energy_of(trace, [Window(0.9, 2.1, 10, 0.0)]).windows[0]
+    assert longest.joules - found.joules <= found.uncertainty
+
+
 def test_volts_that_change_are_multiplied_sample_by_sample() -> None:
     times = np.linspace(0, 1, 10_001)
     trace = Trace(times, 1 + times, 3 - times, (), 0.0)  # (1 + t)(3 - t) from 0 to 1: 3 + 1 - 1/3

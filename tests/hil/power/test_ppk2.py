@@ -82,6 +82,14 @@ def test_the_coarsest_range(measure: Measure) -> None:
 
 
 @requires_package("ppk2_api")
+def test_currents_about_zero_keep_their_sign(measure: Measure) -> None:
+    """Else noise about nothing would be a current, and a board that feeds back would draw one."""
+    options = EnergyOptions(runs=1, seconds=0.1, idle_seconds=0.5)
+    result, _ = measure(None, runs_of_inferences(1, 0.1, idle=-1e-6, level=0.040, first=0.7), options)
+    assert result.idle is not None and result.idle.amperes == pytest.approx(-1e-6, abs=2e-8)
+
+
+@requires_package("ppk2_api")
 def test_currents_beyond_its_range_are_said(measure: Measure) -> None:
     result, _ = measure(waveform=runs_of_inferences(3, 0.4, idle=0.070, level=1.2, first=0.7))
     assert any("samples are above 1 A, which the PPK2 is not made for" in note for note in result.notes)
