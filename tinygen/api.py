@@ -86,6 +86,7 @@ def export(
     options: BuildOptions | None = None,
     *,
     board: str | None = None,
+    proof: bool = False,
     force: bool = False,
     progress: Progress | None = None,
 ) -> ExportReport:
@@ -97,6 +98,7 @@ def export(
         form: what `tinygen export --as` takes: "c", "cmake", ...
         options: kernels, memory and all else that a library can have.
         board: instead of the options'.
+        proof: comments for Frama-C's Eva in the C, and what runs it; of the form "c".
         force: replace files of an earlier export that have been changed since.
         progress: called with (what, done, of).
 
@@ -108,7 +110,7 @@ def export(
     """
     from tinygen.verbs.export import export as write
 
-    return write(_model(model), Path(out), form, _options(options, board), force=force, progress=progress)
+    return write(_model(model), Path(out), form, _options(options, board), proof=proof, force=force, progress=progress)
 
 
 def run(

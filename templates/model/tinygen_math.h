@@ -94,8 +94,8 @@ static inline int32_t tg_shift_left(int32_t x, int32_t exponent)
 /* x * 2^exponent, held within int32. */
 static inline int32_t tg_shift_left_saturating(int32_t x, int32_t exponent)
 {
-    const int32_t shifted = tg_shift_left(x, exponent);
-    return shifted >> exponent == x ? shifted : x < 0 ? INT32_MIN : INT32_MAX;
+    const int32_t high = INT32_MAX >> exponent;
+    return x > high ? INT32_MAX : x < -high - 1 ? INT32_MIN : x * (1 << exponent);
 }
 
 /*
@@ -105,11 +105,18 @@ static inline int32_t tg_shift_left_saturating(int32_t x, int32_t exponent)
 static inline int32_t tg_one_over_one_plus(int32_t a)
 {
     const int32_t half = (int32_t)(((int64_t)a + INT32_MAX + 1) >> 1);
+    //@ slevel 32;
+    //@ assert half < 17 << 26 || 17 << 26 <= half < 18 << 26 || 18 << 26 <= half < 19 << 26 || 19 << 26 <= half;
+    //@ assert half < 20 << 26 || 20 << 26 <= half < 21 << 26 || 21 << 26 <= half < 22 << 26 || 22 << 26 <= half;
+    //@ assert half < 23 << 26 || 23 << 26 <= half < 24 << 26 || 24 << 26 <= half < 25 << 26 || 25 << 26 <= half;
+    //@ assert half < 26 << 26 || 26 << 26 <= half < 27 << 26 || 27 << 26 <= half < 28 << 26 || 28 << 26 <= half;
+    //@ assert half < 29 << 26 || 29 << 26 <= half < 30 << 26 || 30 << 26 <= half < 31 << 26 || 31 << 26 <= half;
     int32_t x = 1515870810 + tg_high_mul(half, -1010580540);
     for (int32_t i = 0; i < 3; i++) {
         const int32_t error = (1 << 29) - tg_high_mul(half, x);
         x += tg_shift_left_saturating(tg_high_mul(x, error), 2);
     }
+    //@ slevel merge;
     return tg_shift_left_saturating(x, 1);
 }
 

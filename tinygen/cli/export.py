@@ -60,6 +60,12 @@ def export(
     app: App = None,
     config: Config = None,
     arithmetic: Arithmetic = "reference",
+    proof: Annotated[
+        bool,
+        typer.Option(
+            "--proof", help="With --as c: what Frama-C's Eva needs to prove the C free of undefined behaviour."
+        ),
+    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -89,7 +95,7 @@ def export(
         arithmetic=arithmetic,
     )
     with progress(as_json) as update:
-        report = export(model, out, form, options, force=force, progress=update)
+        report = export(model, out, form, options, proof=proof, force=force, progress=update)
     content = report.as_json()
     warn(content["warnings"])
     if as_json:

@@ -14,6 +14,7 @@ from tinygen.emit.kept import kept_of
 from tinygen.emit.kernels import KernelWriter
 from tinygen.emit.places import Places
 from tinygen.emit.ports import Port, ports_of, ports_of_switches
+from tinygen.emit.proof import with_annotations, without_annotations
 from tinygen.emit.sharing import shares
 from tinygen.emit.spots import Spots
 from tinygen.emit.templates import environment
@@ -82,13 +83,16 @@ class EmittedModel:
         return self.switches[0].functions
 
 
-def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram: bool = False) -> EmittedModel:
+def emit_model(
+    program: Program | NetworkProgram, source: str, *, weights_in_ram: bool = False, annotated: bool = False
+) -> EmittedModel:
     """Generates the C of a program, or of all programs of a network.
 
     Args:
         program: from lowering.
         source: the model file's name, for comments.
         weights_in_ram: constants become initialised data, which start-up code copies to RAM.
+        annotated: with comments for Frama-C, see `tinygen.emit.proof`.
 
     Returns:
         The text; equal programs give equal text.
@@ -146,6 +150,7 @@ def emit_model(program: Program | NetworkProgram, source: str, *, weights_in_ram
     }
     for header in sorted(writer.headers):
         files[header] = (resource("templates") / "model" / header).read_text()
+    files = with_annotations(files) if annotated else {key: without_annotations(text) for key, text in files.items()}
     return EmittedModel(name, files, switches).identified()
 
 
@@ -204,11 +209,12 @@ def emit_app_model(program: Program | NetworkProgram, source: str, build_id: str
 
 
 def interface_of(network: NetworkProgram, source: str) -> dict[str, Any]:
-    """Template values of a model's interface: names, arena, inputs, outputs, switches."""
+    """Template values of a model's interface: names, arena, inputs, outputs, switches, thresholds."""
     return (
         _context(network, source)
         | _ports(network, _places(network))
         | {
+            "thresholds": threshold_names(network),
             "is_switchable": network.is_switchable,
             "switch_macros": [f"{network.name}_{name}".upper() for name in network.names],
             "has_floats": any(t.is_float for p in network.programs for t in p.graph.tensors.values()),

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tinygen.emit.sharing import weight_bytes
 from tinygen.errors import FitError, TinygenError, ToolchainError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.lowering.network import NetworkProgram
+from tinygen.lowering.select import CMSIS_NN, ESP_NN
 from tinygen.passes.dependence import death_notes
 from tinygen.passes.pipeline import simplify_network
 from tinygen.paths import resource
@@ -78,6 +79,7 @@ def export(
     form: FormName | str,
     options: BuildOptions,
     *,
+    proof: bool = False,
     force: bool = False,
     progress: Progress | None = None,
 ) -> ExportReport:
@@ -90,6 +92,8 @@ def export(
         form: of the library.
         options: board, kernels, memory; those of a firmware (stack, mode, limit of flash) must be what they are by
             default.
+        proof: comments for Frama-C's Eva in the C, and what runs it, see `tinygen.emit.proof`; of `FormName.C`, with
+            tinygen's own kernels.
         force: replace files of the earlier export that have been changed since, see `tinygen.builds.folder`.
         progress: called with (what, done, of).
 
@@ -99,6 +103,8 @@ def export(
     """
     step = progress or (lambda what, done, total: None)
     kind = FORMS[chosen(FormName, form, "a library cannot be exported as")]
+    if proof:
+        _check_proof(kind, options)
     target = Folder(out, RECORD, force=force)
     target.check()
     _version(options.version, "0")
@@ -110,12 +116,13 @@ def export(
         check_listener(options.app, program)
     step("writing C", 1, 3)
     with target.replaced() as temporary:
-        emitted, build_id, vendor = _emit(job, program, temporary)
+        emitted, build_id, vendor = _emit(job, program, temporary, annotated=proof)
         step("compiling", 2, 3)
         listener = _listener(job, program)
         files = {**emitted.files, **(listener.files if listener else {})}
         sizes = None if job.board.is_host or job.board.is_project_only else _compiled(job, program, files)
         library = _library(job, program, emitted, _facts(job, program, build_id, sizes), build_id, listener)
+        library = replace(library, with_proof=proof)
         written = kind.write(library, temporary)
         _run_example(library, kind, temporary, written)
         content = {
@@ -162,6 +169,20 @@ def _check_form(form: Form, board: Board) -> None:
         raise TinygenError(f"--as {form.name} is not for this board", where=board.name, fix=fix)
 
 
+def _check_proof(form: Form, options: BuildOptions) -> None:
+    """
+    Raises:
+        TinygenError: Eva could not analyse the library.
+    """
+    if form.name != FormName.C:
+        raise TinygenError("--proof is for --as c", where=f"--as {form.name}", fix="Export the C, prove that.")
+    if options.kernels in (CMSIS_NN, ESP_NN):
+        what = "--proof is for tinygen's own kernels"
+        raise TinygenError(what, where=f"--kernels {options.kernels}", fix="Leave out --kernels, or --proof.")
+    if options.app is not None:
+        raise TinygenError("--proof is for a model alone", where="--app", fix="Leave out --app.")
+
+
 def _check_vendor(form: Form, board: Board, vendor: Vendor) -> None:
     """
     Raises:
@@ -194,12 +215,17 @@ def _check_fit(job: Job, program: NetworkProgram) -> None:
         )
 
 
-def _emit(job: Job, program: NetworkProgram, folder: Path) -> tuple[EmittedModel, str, dict[str, str] | None]:
-    """The C with its build id, the same as from `build`, and the entry of a vendor's library."""
-    emitted = emit_model(program, job.model.name, weights_in_ram=job.options.weights == WeightMemory.RAM)
+def _emit(
+    job: Job, program: NetworkProgram, folder: Path, *, annotated: bool
+) -> tuple[EmittedModel, str, dict[str, str] | None]:
+    """The C with its build id, the same as from `build` and without comments for Eva; the entry of a vendor's library."""
+    in_ram = job.options.weights == WeightMemory.RAM
+    emitted = emit_model(program, job.model.name, weights_in_ram=in_ram)
     with tempfile.TemporaryDirectory(prefix="tinygen-") as elsewhere:
         vendor = library_entry(job, program, Path(elsewhere))
     build_id = build_id_of(job.options, job.model, emitted, vendor)
+    if annotated:
+        emitted = emit_model(program, job.model.name, weights_in_ram=in_ram, annotated=True)
     said = None if vendor is None else {"name": vendor.name, "commit": vendor.commit, "sha256": vendor.sha256}
     return emitted.identified(build_id), build_id, said
 

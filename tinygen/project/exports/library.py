@@ -58,6 +58,7 @@ class Library:
         vendor: of a vendor's kernels that the C calls.
         functions: those of the vendor's functions that are called.
         listener: detects words in sound; None for a library that does not.
+        with_proof: the C has comments for Frama-C, and what runs it comes along.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Library:
     vendor: Checkout | None = None
     functions: tuple[str, ...] = ()
     listener: Listener | None = None
+    with_proof: bool = False
 
     @property
     def all_files(self) -> Mapping[str, str]:
@@ -218,6 +220,7 @@ class Form(ABC):
             "listener": None if library.listener is None else library.listener.context,
             "vectors": len(library.vectors),
             "runs": library.runs,
+            "with_proof": library.with_proof,
             "what": "hops of sound" if library.listener else "test vectors",
             "tolerance": library.tolerance,
             "verdict": library.verdict,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from tinygen.project.exports.library import Form, Library, Written
+from tinygen.project.exports.library import Form, Library, Written, render
 
 
 class PlainC(Form):
@@ -13,4 +13,7 @@ class PlainC(Form):
     title: ClassVar[str] = "C sources"
 
     def extras(self, library: Library, written: Written) -> Mapping[str, str]:
-        return {}
+        if not library.with_proof:
+            return {}
+        context = self.context(library, written)
+        return {name: render(f"export/{name}.j2", context) for name in ("proof/any_input.c", "proof/eva.sh")}
