@@ -3,7 +3,7 @@
 None of them is an assumption: `loop unroll`, `slevel` and `split` say how precisely Eva analyses a statement, and an
 `assert` is proved by Eva where it stands, or is one more alarm. So the C with them is the C without them.
 
-Loops that accumulate are unrolled: after widening, an interval of a sum knows nothing of how many terms it has. All
+Loops that add up are unrolled: after widening, an interval of a sum knows nothing of how many terms it has. All
 other loops Eva takes as they are: their counters and pointers have bounds that its domains find (intervals, gauges).
 """
 
@@ -15,13 +15,13 @@ from collections.abc import Mapping
 MARK = "//@"
 """What the lines of these comments begin with, in templates and in generated C."""
 
-UNKNOWN_ROUNDS = 1024
+UNKNOWN_ROUNDS = 64
 """Unrolled at most where the number of rounds is no constant of the loop's head: Eva stops at the last one."""
 
 _HEAD = re.compile(r"^\s*(?:for|while) \(")
 _COUNTED = re.compile(r"^\s*for \(\w+ (\w+) = (-?\d+)U?; \1 < (-?\d+)U?; .*?\1(\+\+| \+= (\d+))")
 _DECLARED = re.compile(r"\b(?:u?int(?:8|16|32|64)_t|int) (\w+)(?:\[[^]]*\])?(?: =|;|,)")
-_CHANGED = re.compile(r"\b(\w+)(?:\[[^]]*\])?(?: (?:[-+*|&^]|<<|>>)= |\+\+|--| = [^;]*\b\1\b)")
+_CHANGED = re.compile(r"\b(\w+)(?:\[[^]]*\])?(?: [-+*]= |\+\+|--| = (?!tg_(?:max|min)\()[^;?]*\b\1\b[^;?]*;)")
 
 
 def without_annotations(text: str) -> str:

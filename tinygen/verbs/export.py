@@ -218,7 +218,7 @@ def _check_fit(job: Job, program: NetworkProgram) -> None:
 def _emit(
     job: Job, program: NetworkProgram, folder: Path, *, annotated: bool
 ) -> tuple[EmittedModel, str, dict[str, str] | None]:
-    """The C with its build id, the same as from `build` and without comments for Eva; the entry of a vendor's library."""
+    """The C, its build id (that of the C without comments for Eva), and the entry of a vendor's library."""
     in_ram = job.options.weights == WeightMemory.RAM
     emitted = emit_model(program, job.model.name, weights_in_ram=in_ram)
     with tempfile.TemporaryDirectory(prefix="tinygen-") as elsewhere:
