@@ -30,6 +30,12 @@ def test_colours(noise: object, db_per_octave: float) -> None:
     assert np.diff(octave_powers_db(samples)) == pytest.approx(np.full(5, db_per_octave), abs=0.6)
 
 
+def test_louder_by_decibels_of_amplitude_until_it_clips() -> None:
+    samples = np.array([100, -1000, 0, 30_000, -30_000], np.int16)
+    assert gain(samples, 20).tolist() == [1000, -10_000, 0, 32_767, -32_768]
+    assert gain(samples, -20).tolist() == [10, -100, 0, 3000, -3000]
+
+
 @requires_package("espeakng_loader")
 def test_babble_is_of_many_voices_and_the_same_for_the_same_seed() -> None:
     first, again, other = (babble(COUNT, np.random.default_rng(seed)) for seed in (1, 1, 2))

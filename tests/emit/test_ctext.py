@@ -30,6 +30,8 @@ def test_extremes() -> None:
     assert array_lines(np.array([-(2**31), 2**31 - 1], np.int32)) == ["INT32_MIN, 2147483647,"]
     assert array_lines(np.array([-(2**63), 5], np.int64)) == ["INT64_MIN, INT64_C(5),"]
     assert array_lines(np.array([0.5, -1], np.float32)) == ["5.0e-1f, -1.0e+0f,"]
+    ends = array_lines(np.array([np.inf, -np.inf, np.nan], np.float32))
+    assert ends == ["(1.0f / 0.0f), (-1.0f / 0.0f), (0.0f / 0.0f),"]
 
 
 @pytest.mark.parametrize(

@@ -193,3 +193,12 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, kind: str) -> None:
             assert "\n" not in error.what
             outcomes["refused"] += 1
     assert outcomes["refused"] > 100, outcomes
+
+
+def test_two_entries_of_one_name(tmp_path: Path) -> None:
+    path = tmp_path / "twice.npz"
+    with zipfile.ZipFile(path, "w") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        for value in (1, 2):
+            archive.writestr("x.npy", npy(np.full(3, value)))
+    with pytest.raises(TinygenError, match="two entries have one name"):
+        read_arrays(path)

@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 
+from tests.mutants.counts import count_table, source_files
 from tests.mutants.mutant import Mutant, StaleError, chosen, read_mutants
 from tests.mutants.trial import KILLED, Outcome, Workplace, try_mutant
 
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         for mutant in mutants:
             print(f"{mutant.room:12} {mutant.name:36} {mutant.breaks}")
+        return 0
+    if options.count:
+        print("\n".join(count_table(mutants, source_files())))
         return 0
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tinygen-mutants-")))
@@ -53,6 +57,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="a mutant or a list; repeatable")
     parser.add_argument("--list", action="store_true", help="print the mutants and end")
+    parser.add_argument("--count", action="store_true", help="print how many each folder of the sources has, and end")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="mutants at the same time")
     parser.add_argument("--own", action="store_true", help="try each mutant's own tests alone")
     parser.add_argument("--no-baseline", action="store_true", help="do not run the tests without mutants first")

@@ -20,7 +20,7 @@ from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_network
 from tinygen.ir.encodings import Affine
 from tinygen.lowering.network import lower_network
-from tinygen.project.wakeword import WakewordApp, WakewordPlan, cutoff_sum, emit_wakeword, plan_wakeword
+from tinygen.project.wakeword import WakewordApp, WakewordPlan, c_string, cutoff_sum, emit_wakeword, plan_wakeword
 from tinygen.project.wakeword_json import read_app, wakeword_app_from_json
 
 GOOD: dict[str, Any] = {
@@ -79,6 +79,7 @@ def test_features_every_20_ms(tmp_path: Path) -> None:
     [
         (lambda c: c.pop("version"), ["'version' is missing"]),
         (lambda c: c.update(version=1), ["'version' is 1, not 2"]),
+        (lambda c: c.update(version=3), ["'version' is 3, not 2"]),
         (lambda c: c.update(version="2"), ["'version' is \"2\", not a whole number"]),
         (lambda c: c.update(type="snowboy"), ["'type' is 'snowboy'"]),
         (lambda c: c.pop("wake_word"), ["'wake_word' is missing"]),
@@ -89,12 +90,14 @@ def test_features_every_20_ms(tmp_path: Path) -> None:
         (lambda c: c["micro"].update(probability_cutoff=True), ["is true, not a number"]),
         (lambda c: c["micro"].update(probability_cutoff=97), ["a cutoff of 97 cannot be", "below 1"]),
         (lambda c: c["micro"].update(probability_cutoff=0), ["a cutoff of 0 cannot be"]),
+        (lambda c: c["micro"].update(probability_cutoff=1), ["a cutoff of 1 cannot be"]),
         (lambda c: c["micro"].update(sliding_window_size=0), ["a sliding window of 0"]),
         (lambda c: c["micro"].update(sliding_window_size=5.0), ["not a whole number"]),
         (lambda c: c["micro"].update(feature_step_size=0), ["'micro.feature_step_size' is 0 ms"]),
         (lambda c: c["micro"].update(feature_step_size=40), ["window_ms"]),
         (lambda c: c.update(labels=["a", "a"]), ["'labels' is no list of different texts"]),
         (lambda c: c.update(labels=["a", "b"], ignored=["c"]), ["'c' is to be ignored, and is no label"]),
+        (lambda c: c.update(ignored=["c"]), ["'c' is to be ignored, and is no label"]),
         (lambda c: c.update(features={"kind": "lpc"}), ["kind is 'lpc'"]),
         (lambda c: c.update(step_frames=0), ["a step of 0 frames"]),
         (lambda c: c["micro"].update(probability_cutoff=10**400), ["'micro.probability_cutoff' is no usual number"]),
@@ -196,6 +199,10 @@ def test_a_plan_for_a_wake_word() -> None:
     assert plan_wakeword(app, both).cutoff_sums == ((1153,), (641,))
     with pytest.raises(TinygenError, match="cutoff for the switch 'coarse', which the model has not"):
         plan_wakeword(app, network)
+
+
+def test_words_as_strings_of_c() -> None:
+    assert c_string('say "hi"\\\n?') == r'"say \042hi\042\134 \077"'
 
 
 def test_no_name_gets_out_of_its_comment(tmp_path: Path) -> None:

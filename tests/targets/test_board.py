@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,18 @@ def test_a_gap_ends_the_linked_ram() -> None:
     board = load_board("netduinoplus2")
     assert board.ram_bytes == 128 * 1024
     assert board.memory("CCM").use == ()
+
+
+def test_what_lies_behind_a_gap_is_not_linked(tmp_path: Path) -> None:
+    assert TEXT.count("size: 0x3C000") == 1
+    path = tmp_path / "gap.yaml"
+    path.write_text(TEXT.replace("size: 0x3C000", "size: 0x38000"), encoding="utf-8")
+    assert load_board(path).ram_bytes == 0x10000 + 0x38000
+
+
+def test_the_core_runs_at_the_divided_clock() -> None:
+    clock = load_board("f746zg").clock
+    assert clock is not None and replace(clock, ahb_div=4).hclk_hz == clock.sysclk_hz // 4
 
 
 @pytest.mark.parametrize(("name", "kbytes"), [("f767zi", 512), ("disco-f746ng", 320), ("l476rg", 96), ("g474re", 128)])
@@ -74,6 +87,7 @@ def test_clock_dividers_are_those_of_the_reference_manual() -> None:
         ("engine: unicorn", "engine: magic", "emulator.engine", "'magic' is unknown"),
         ("name: f746zg", "name: F 746", "name", "is not a name"),
         ("volts: 3.3", "volts: 3.3\n  interval: 30", "run_current.interval", "no fraction"),
+        ("volts: 3.3", "volts: 3.3\n  interval: 1", "run_current.interval", "no fraction"),
         ("bytes: 4096", "bytes: 4000", "timing.code_cache.bytes", "no cache"),
         ("line: 32", "line: 48", "timing.code_cache.line", "no cache"),
         ("ways: 2", "ways: 0", "timing.code_cache.ways", "out of range"),

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from tests.support.torch_models import need
-from tinygen.apps.classify.pareto import cost_axis, draw, front_of, pareto_front
+from tinygen.apps.classify.pareto import FLASH, cost_axis, draw, front_of, pareto_front
 from tinygen.apps.classify.tested import Row
 
 need("matplotlib")
@@ -74,6 +74,15 @@ def test_rows_on_the_front() -> None:
     axis = cost_axis(ROWS)
     assert axis is not None and axis.key == "microjoules"
     assert [row.name for row in front_of(ROWS, axis)] == ["w1a1_x0_5", "pruned", "int8"]
+
+
+def test_no_front_where_one_accuracy_is_not_known() -> None:
+    rows = [*ROWS, replace(ROWS[0], correct=None)]
+    assert rows[-1].accuracy is None and front_of(rows, cost_axis(rows)) == []
+
+
+def test_flash_is_drawn_in_kib() -> None:
+    assert FLASH.of(replace(ROW, flash_bytes=3 * 1024)) == 3
 
 
 def test_latency_where_a_current_is_not_known() -> None:
