@@ -70,3 +70,12 @@ def test_boards_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(app, [*arguments, "--board", "f746zg,l4r5zi"])
     assert result.exit_code == 0, result.output
     assert "| fc_64_12 | tinygen | zig | 1,000 |" in result.output and "fc_64_12@l4r5zi" in result.output
+
+
+def test_boards_of_other_tables_are_left_out() -> None:
+    """Rows of the time of generation, and of the suite that has a table of its own."""
+    row = {"case": "fc@a", "kernels": "tinygen", "toolchain": "gcc", "suite": "layers", "board": "a", "error": None}
+    timed, listed = row | {"seconds": 1.0, "board": "timed"}, row | {"suite": "boards", "board": "listed"}
+    assert across_markdown([row, timed, listed]) == ""
+    table = across_markdown([row, row | {"board": "b"}, timed, listed])
+    assert "a:" in table and "b:" in table and "timed" not in table and "listed" not in table

@@ -21,7 +21,7 @@ def test_c_name(text: str, name: str) -> None:
     assert check_c_name(name) == name
 
 
-@pytest.mark.parametrize("name", ["int", "String", "9lives", "a-b", "", "über"])
+@pytest.mark.parametrize("name", ["int", "String", "9lives", "a-b", "", "über", "käse"])
 def test_refused(name: str) -> None:
     with pytest.raises(TinygenError, match="cannot name a model"):
         check_c_name(name)

@@ -85,7 +85,7 @@ def test_one_choice(few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     written = json.loads((first.report / "results.json").read_text())
     of_record = {key: written[key] for key in ("files", "record_sha256")}
     assert written == json.loads(json.dumps(first.as_json())) | of_record
-    assert written["rows"][0]["accuracy"] == row.correct / 15
+    assert written["rows"][0]["accuracy"] == row.correct / 15 and written["rows"][0]["on_front"]
     page = (first.report / "report.html").read_text()
     assert "seven.png" in page and "data:image/png" in page and "http" not in page.replace("http-equiv", "")
     text = _printed(first)

@@ -20,8 +20,10 @@ torch = need("torch")
 
 from tinygen.apps.wakeword.evaluate import Network, best_of_phrases, best_sums, choose, scored, without_near_misses  # noqa: E402
 from tinygen.apps.wakeword.export import PROBABILITY, int8_stream, recipe_stream, switchable_stream  # noqa: E402
-from tinygen.apps.wakeword.network import HOP, Shape, float_network  # noqa: E402
+from tinygen.apps.wakeword.network import HOP, Shape, float_network, window_frames  # noqa: E402
+from tinygen.apps.wakeword.phrase import Phrase  # noqa: E402
 from tinygen.apps.wakeword.segments import IGNORED, PHRASES, STEPS, Segments  # noqa: E402
+from tinygen.apps.wakeword.train import _calibration  # noqa: E402
 from tinygen.apps.wakeword.training import (  # noqa: E402
     Effort,
     _warped,
@@ -98,6 +100,18 @@ def test_windows_behind_phrases_end_there() -> None:
     for scene, start in segments.behind_phrase(40, np.random.default_rng(0)):
         behind = start + FRAMES - 1 - segments.ends[scene]
         assert ((behind >= 0) & (behind < 20)).any()
+
+
+def test_windows_hold_a_slow_utterance_in_whole_steps() -> None:
+    """At 120 words a minute instead of 175, with 25 frames of 10 ms more."""
+    frames = window_frames(Phrase("hey tree", "", 0.6, ()))
+    assert (frames - Shape().kernels[0]) % HOP == 0 and 0 <= frames - (0.6 * 175 / 120 / 0.01 + 25) < HOP
+
+
+def test_calibration_takes_whole_windows() -> None:
+    segments = Segments(made_up(6, 3), FRAMES)
+    windows = _calibration(segments, 0)
+    assert windows.shape[1:] == (FRAMES, *segments.scenes.codes.shape[2:]) and len(windows) >= 100
 
 
 def test_training_finds_the_phrase(trained) -> None:
