@@ -59,7 +59,7 @@ def test_arrays_and_files_of_both_layouts(folder: Path, tmp_path: Path) -> None:
     for inputs, layout in ((IMAGES, None), ({"x0": IMAGES}, "nhwc"), (str(tmp_path / "first.npz"), "nchw")):
         result = tinygen.run(str(folder / "built"), inputs, layout=layout)
         np.testing.assert_array_equal(result.outputs[0], wanted)
-    with pytest.raises(TinygenError, match="give --layout nchw"):
+    with pytest.raises(TinygenError, match="give layout nchw"):
         tinygen.run(folder / "built", IMAGES.transpose(0, 3, 1, 2))
     with pytest.raises(TinygenError, match="there is no layout 'hwcn'"):
         tinygen.run(folder / "built", IMAGES, layout="hwcn")

@@ -6,7 +6,14 @@ Every error tinygen raises on purpose is a :class:`TinygenError`. It says what i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+
+_OPTION = re.compile(r"(?<![\w`,-])--([a-z][a-z0-9-]*)")
+_COMMAND = re.compile(r"`[^`]*`|\b(?:tinygen|pytest|pip install|pio) [a-z-][^:;,\n]*?(?=\.(?:\s|$)|[:;,\n]|$)")
+"""Command lines within a text: their options stay."""
+_PARAMETERS = {"arena": "arena_bytes", "flash": "flash_bytes", "as": "form", "power": "monitor"}
+"""Parameters and fields in Python that are not called as the command's option is."""
 
 
 class TinygenError(Exception):
@@ -25,10 +32,26 @@ class TinygenError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
+        """What Python shows: with names of parameters, where the command line has options."""
         parts = [f"{self.where}: {self.what}" if self.where else self.what]
         if self.fix:
             parts.append(self.fix)
-        return "\n".join(parts)
+        return in_python("\n".join(parts))
+
+
+def in_python(text: str) -> str:
+    """A text with the parameters of Python instead of the command line's options: `--layout` is `layout`.
+
+    Command lines stay as they are.
+    """
+    kept = _COMMAND.findall(text)
+    named = [_OPTION.sub(_parameter, part) for part in _COMMAND.split(text)]
+    return "".join(a + b for a, b in zip(named, [*kept, ""], strict=True))
+
+
+def _parameter(option: re.Match[str]) -> str:
+    name = option.group(1)
+    return _PARAMETERS.get(name, name.replace("-", "_"))
 
 
 class TinygenWarning(UserWarning):

@@ -107,5 +107,5 @@ def test_several_inputs_are_named_one_way() -> None:
 def test_more_samples_than_there_are() -> None:
     samples = load_samples(ROWS, (Tensor("in", (1, 2), Affine("int8", (0.5,), (0,))),))
     assert len(samples.head(len(ROWS))) == len(ROWS)
-    with pytest.raises(TinygenError, match=rf"--limit 100: there are {len(ROWS)} samples, not 100"):
+    with pytest.raises(TinygenError, match=rf"limit 100: there are {len(ROWS)} samples, not 100"):
         samples.head(100)

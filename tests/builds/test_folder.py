@@ -145,7 +145,7 @@ def test_changed_files_need_force(tmp_path: Path) -> None:
     write(tmp_path, OLD)
     for name in ("a.c", "gone/c.h"):
         (tmp_path / name).write_bytes(b"changed")
-        with pytest.raises(TinygenError, match=rf"{name}: has been changed since tinygen wrote it\n.*--force"):
+        with pytest.raises(TinygenError, match=rf"{name}: has been changed since tinygen wrote it\n.*force"):
             write(tmp_path, NEW)
         (tmp_path / name).write_bytes(OLD[name])
     (tmp_path / "a.c").write_bytes(b"changed")

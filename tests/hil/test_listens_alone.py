@@ -188,7 +188,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         assert refused.value.fix and not (tmp_path / "out").exists()
     with pytest.raises(TinygenError, match="listened to by 'radio'"):
         read_app("wakeword", None, model, "radio")
-    with pytest.raises(TinygenError, match="--listen is for an application"):
+    with pytest.raises(TinygenError, match="listen is for an application"):
         read_app(None, None, model, "mic")
 
 

@@ -214,7 +214,7 @@ def test_cmsis_nn_comes_along(tmp_path: Path) -> None:
     package = ElementTree.parse(tmp_path / "pack/tinygen.digits.pdsc").getroot()
     (needed,) = package.iter("require")
     assert needed.attrib == {"Cclass": "CMSIS", "Cgroup": "NN Lib"} and not (tmp_path / "pack/cmsis-nn").exists()
-    with pytest.raises(TinygenError, match="--as arduino cannot bring CMSIS-NN") as caught:
+    with pytest.raises(TinygenError, match="form arduino cannot bring CMSIS-NN") as caught:
         export(MODEL, tmp_path / "no", "arduino", options)
     assert "take one of: c, cmake, platformio-lib, zephyr, cmsis-pack." in caught.value.fix
 
@@ -382,6 +382,6 @@ def test_the_level_of_optimisation_is_the_projects(given: str, level: str, small
     ],
 )
 def test_boards_that_a_form_is_not_for(form: str, board: str, fitting: str, tmp_path: Path) -> None:
-    with pytest.raises(TinygenError, match=f"--as {form} is not for this board") as caught:
+    with pytest.raises(TinygenError, match=f"form {form} is not for this board") as caught:
         export(MODEL, tmp_path / "out", form, BuildOptions(board=board))
     assert f"For {board}: --as {fitting}" in caught.value.fix and not (tmp_path / "out").exists()

@@ -115,7 +115,7 @@ def test_refuses(change: Callable[[dict[str, Any]], object], words: list[str], t
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(TinygenError, match=r"cannot be read.*\n.*--config"):
+    with pytest.raises(TinygenError, match=r"cannot be read.*\n.*config"):
         wakeword_app_from_json(tmp_path / "missing.json")
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(TinygenError, match="no JSON object"):
@@ -132,7 +132,7 @@ def test_what_a_command_line_names(tmp_path: Path) -> None:
     assert read_app("wakeword", None, tmp_path / "x.tflite") == read_app("wakeword", path, tmp_path / "y.tflite")
     with pytest.raises(TinygenError, match="no application 'clapper'"):
         read_app("clapper", None, tmp_path / "x.tflite")
-    with pytest.raises(TinygenError, match="--config is for an application"):
+    with pytest.raises(TinygenError, match="config is for an application"):
         read_app(None, path, tmp_path / "x.tflite")
 
 

@@ -193,7 +193,7 @@ def test_layout_of_calibration_inputs(tmp_path: Path) -> None:
     np.save(tmp_path / "first.npy", images)
     np.save(tmp_path / "last.npy", images.transpose(0, 2, 3, 1))
     first = load_network(path, None, tmp_path / "first.npy")
-    with pytest.raises(TinygenError, match="--layout nhwc"):
+    with pytest.raises(TinygenError, match="layout nhwc"):
         load_network(path, None, tmp_path / "last.npy")
     last = load_network(path, None, tmp_path / "last.npy", Layout.NHWC)
     assert write_tg(last.first) == write_tg(first.first)

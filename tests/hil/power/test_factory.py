@@ -78,7 +78,7 @@ def test_what_is_no_voltage(text: str) -> None:
     "spec", ["", "ppk3", "ppk2:auto,ampere,D1,D2", "ppk2:auto,E1", "lpm01a:/dev/ttyACM1,ampere", "predicted:f746zg"]
 )
 def test_what_is_no_instrument(spec: str) -> None:
-    with pytest.raises(TinygenError, match=r"--power: there is no instrument '.*'\nOne of: lpm01a:PORT"):
+    with pytest.raises(TinygenError, match=r"monitor: there is no instrument '.*'\nOne of: lpm01a:PORT"):
         open_monitor(spec, BOARD)
 
 
