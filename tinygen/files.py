@@ -7,6 +7,7 @@ go through `tinygen.builds.folder`, which knows what in them is ours.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import signal
@@ -17,10 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tinygen.claims import BusyError, Claim
 from tinygen.errors import TinygenError
 
-PREFIX = ".tinygen-"
-"""Of temporary folders. One that stays behind is of a process that was killed without warning."""
 FORCE_HELP = "Choose another name, or give --force to replace it."
 _CIRCUMSTANCES = frozenset(
     (
@@ -83,22 +83,33 @@ def writing(where: Path) -> Iterator[None]:
 
 
 @contextmanager
-def temporary_folder(place: Path) -> Iterator[Path]:
-    """A folder inside `place` that is gone afterwards, also where SIGTERM or Ctrl-C ends the program.
+def temporary_folder(place: Path | None = None, only: Path | None = None) -> Iterator[Path]:
+    """A folder that is gone afterwards, also where SIGTERM or Ctrl-C ends the program; where SIGKILL does, it goes with
+    the next that is made in that place.
+
+    Args:
+        place: where it is made; None for the folder for temporary files.
+        only: what the new files are for: there is one such folder at a time.
 
     Raises:
-        TinygenError: there can be none.
+        TinygenError: there can be none, or another tinygen is writing what it is for.
     """
+    name = "" if only is None else hashlib.sha256(os.fsencode(only)).hexdigest()[:16]
+    place = Path(tempfile.gettempdir()) if place is None else place
     with cleaned_when_ended():
         try:
-            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+            with uninterrupted():
+                claim = Claim(place, name)
+        except BusyError as error:
+            what, fix = "another tinygen is writing there", "Wait until it has ended, or choose another directory."
+            raise TinygenError(what, where=str(only), fix=fix) from error
         except OSError as error:
             raise _unwritten(error, str(place)) from error
         try:
-            yield folder
+            yield claim.folder
         finally:
             with uninterrupted():
-                shutil.rmtree(folder, ignore_errors=True)
+                claim.release()
 
 
 def write_file(path: Path, content: bytes) -> None:

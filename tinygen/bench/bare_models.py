@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tinygen.claims import Claim
 from tinygen.emit.model import emit_model
 from tinygen.lowering.planner import aligned
 from tinygen.lowering.program import Program
@@ -75,8 +75,9 @@ class BareModels:
     ) -> None:
         self.programs = tuple(programs)
         # The ELF is kept as long as this object, since faults are reported with source lines from it.
-        folder = Path(tempfile.mkdtemp(prefix="tinygen-bare-"))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        claim = Claim(Path(tempfile.gettempdir()))
+        weakref.finalize(self, claim.release)
+        folder = claim.folder
         (folder / "model").mkdir()
         write(self.programs, folder / "model")
         elf = _build(self.programs, folder, toolchain, library)

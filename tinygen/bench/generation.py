@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ import numpy as np
 from tinygen.bench.case import Case, case_of
 from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
 from tinygen.emit.model import emit_model
+from tinygen.files import temporary_folder
 from tinygen.frontends.load import load_model
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
@@ -83,8 +83,8 @@ def _generate(model: Path | MemoryModel, kernels: str, board: Board) -> dict[str
     simple = watch.time("simplify", lambda: simplify(graph))
     program = watch.time("lower", lambda: lower(simple, family=kernels, isa=isa_of(board)))
     emitted = watch.time("emit", lambda: emit_model(program, "bench"))
-    with tempfile.TemporaryDirectory(prefix="tinygen-bench-") as folder:
-        watch.time("write", lambda: _write(emitted.files, Path(folder)))
+    with temporary_folder() as folder:
+        watch.time("write", lambda: _write(emitted.files, folder))
     total = sum(watch.seconds.values())
     return {
         "seconds": watch.seconds | {"total": total},

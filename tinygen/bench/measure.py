@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from tinygen.builds.library import library_semantics
 from tinygen.builds.manifest import Manifest, ProgramEntry, SwitchEntry
 from tinygen.builds.predicted import time_and_energy
 from tinygen.errors import TinygenError
+from tinygen.files import temporary_folder
 from tinygen.frontends.load import load_network
 from tinygen.hil.device import Device, Measured, open_device
 from tinygen.ir.graph import Graph
@@ -75,8 +75,8 @@ def measure(job: Job) -> Row:
             return row
         if board.emulator.engine == BARE:
             return row | measure_bare(job.case, job.kernels, job.toolchain, board)
-        with tempfile.TemporaryDirectory(prefix="tinygen-bench-") as folder:
-            return _measure(job, row, Path(folder) / "build")
+        with temporary_folder() as folder:
+            return _measure(job, row, folder / "build")
     except TinygenError as error:
         return row | {"error": str(error).replace("\n", " ")}
     except Exception as error:  # one kernel's defect must not cost the rows of all others

@@ -28,8 +28,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tinygen.claims import PREFIX
 from tinygen.errors import TinygenError
-from tinygen.files import PREFIX, check_writable, temporary_folder, uninterrupted, writing
+from tinygen.files import check_writable, temporary_folder, uninterrupted, writing
 
 FILES, DIGEST, UNFINISHED = "files", "record_sha256", "unfinished"
 _NEW, _OLD = "new", "old"
@@ -118,7 +119,7 @@ class Folder:
             TinygenError: see `check`; or it cannot be written, and is then as it was.
         """
         self.check()
-        with writing(self.out), temporary_folder(self._nearest()) as temporary:
+        with writing(self.out), temporary_folder(self._nearest(), self._resolved() / self.record.name) as temporary:
             new = temporary / _NEW
             new.mkdir()
             yield new

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 
 from tinygen.errors import ToolchainError
+from tinygen.files import temporary_folder
 from tinygen.paths import resource
 from tinygen.targets.board import Board
 from tinygen.targets.firmware_sources import FirmwareProject
@@ -133,8 +133,8 @@ def build_elf(
     flags += [f"-D{d}" for d in defines] + _sanitize_flags(toolchain, sanitize)
     if not board.is_host:
         flags += toolchain.device_flags()
-    with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
-        objects = compile_all(toolchain, project.directory, project.sources, flags, Path(temporary))
+    with temporary_folder() as temporary:
+        objects = compile_all(toolchain, project.directory, project.sources, flags, temporary)
         link = _sanitize_flags(toolchain, sanitize)
         if project.linker_script is not None:
             link += [*toolchain.link_flags(), f"-Wl,-T,{project.linker_script}"]
@@ -198,9 +198,9 @@ def build_flat(
     script = _FLAT_SCRIPT.format(entry=entries[0], roots=" ".join(entries))
     (code.directory / "flat.ld").write_text(script, newline="\n")
     flags = [*_include_flags(code), *toolchain.device_flags(), "-isystem", "firmware/libc/include"]
-    with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
+    with temporary_folder() as temporary:
         sources = (*code.sources, "firmware/libc/string.c")
-        objects = compile_all(toolchain, code.directory, sources, flags, Path(temporary), optimize)
+        objects = compile_all(toolchain, code.directory, sources, flags, temporary, optimize)
         link = [*toolchain.link_flags(), "-Wl,-T,flat.ld", f"-Wl,-e,{entries[0]}"]
         _link(toolchain, code.directory, objects, link, output, None)
     return output
@@ -231,8 +231,8 @@ def _build_host(
     code: HostCode, output: Path, toolchain: Toolchain, link: list[str], flags: list[str], optimize: str
 ) -> Path:
     extra = [*flags, *_include_flags(code)]
-    with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
-        objects = compile_all(toolchain, code.directory, code.sources, extra, Path(temporary), optimize)
+    with temporary_folder() as temporary:
+        objects = compile_all(toolchain, code.directory, code.sources, extra, temporary, optimize)
         _link(toolchain, code.directory, objects, [*link, *flags], output, None)
     return output
 

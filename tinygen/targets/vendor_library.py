@@ -7,7 +7,6 @@ because the answer depends on both. For a vector unit that nothing here compiles
 from __future__ import annotations
 
 import hashlib
-import shutil
 import struct
 import subprocess
 import tempfile
@@ -15,7 +14,9 @@ import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
+from tinygen.claims import Claim
 from tinygen.errors import TinygenError
+from tinygen.files import temporary_folder
 from tinygen.lowering.plan import LibraryCall
 from tinygen.lowering.program import Program
 from tinygen.targets.board import Board
@@ -105,8 +106,9 @@ class VendorLibrary:
 
     def _build_core(self, function: str) -> BareCore:
         # The ELF stays as long as this object: a fault is named by its line in there.
-        folder = Path(tempfile.mkdtemp(prefix="tinygen-library-"))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        claim = Claim(Path(tempfile.gettempdir()))
+        weakref.finalize(self, claim.release)
+        folder = claim.folder
         sources = self.checkout.copy([function], folder, bare=True)
         code = HostCode(folder, sources, system_include_dirs=self.place.includes)
         elf = build_flat(code, folder / "ask.elf", self.toolchain, entries=[function])
@@ -116,8 +118,8 @@ class VendorLibrary:
 
     def _on_host(self, call: LibraryCall) -> int:
         """A small program of this computer asks and prints."""
-        with tempfile.TemporaryDirectory(prefix="tinygen-library-") as temporary:
-            folder = Path(temporary)
+        with temporary_folder() as temporary:
+            folder = temporary
             sources = self.checkout.copy([call.buffer_query], folder)
             # In the library's folder: it is compiled as the library is.
             ask = folder / self.place.folder / "ask.c"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from tinygen.builds.vectors import make_vectors
 from tinygen.emit.model import EmittedModel, emit_model, interface_of
 from tinygen.emit.sharing import weight_bytes
 from tinygen.errors import FitError, TinygenError, ToolchainError
+from tinygen.files import temporary_folder
 from tinygen.frontends.memory import MemoryModel
 from tinygen.lowering.network import NetworkProgram
 from tinygen.lowering.select import CMSIS_NN, ESP_NN
@@ -221,8 +221,8 @@ def _emit(
     """The C, its build id (that of the C without comments for Eva), and the entry of a vendor's library."""
     in_ram = job.options.weights == WeightMemory.RAM
     emitted = emit_model(program, job.model.name, weights_in_ram=in_ram)
-    with tempfile.TemporaryDirectory(prefix="tinygen-") as elsewhere:
-        vendor = library_entry(job, program, Path(elsewhere))
+    with temporary_folder() as elsewhere:
+        vendor = library_entry(job, program, elsewhere)
     build_id = build_id_of(job.options, job.model, emitted, vendor)
     if annotated:
         emitted = emit_model(program, job.model.name, weights_in_ram=in_ram, annotated=True)
@@ -334,8 +334,8 @@ def _compiled(job: Job, program: NetworkProgram, files: Mapping[str, str]) -> _S
     Raises:
         ToolchainError: the C is wrong.
     """
-    with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
-        folder = Path(temporary)
+    with temporary_folder() as temporary:
+        folder = temporary
         (folder / "model").mkdir()
         for name, text in files.items():
             (folder / "model" / name).write_text(text, encoding="utf-8", newline="\n")
@@ -360,8 +360,8 @@ def _run_example(library: Library, form: Form, folder: Path, written: Written) -
     Raises:
         ToolchainError: the C is wrong, or an output is.
     """
-    with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
-        copy = Path(temporary) / "library"
+    with temporary_folder() as temporary:
+        copy = temporary / "library"
         shutil.copytree(folder, copy)
         (copy / _MAIN).write_text(host_example(library, form), encoding="utf-8")
         sources, includes = written.sources, written.vendor_includes
@@ -370,7 +370,7 @@ def _run_example(library: Library, form: Form, folder: Path, written: Written) -
             includes = library.vendor.vendor.place.includes
         folders = (written.layout.header, written.layout.example)
         code = HostCode(copy, (*sources, _MAIN), folders, system_include_dirs=includes)
-        program = build_executable(code, Path(temporary) / "example", find_toolchain(None, load_board("host")))
+        program = build_executable(code, temporary / "example", find_toolchain(None, load_board("host")))
         try:
             done = subprocess.run([program], capture_output=True, text=True, check=False, timeout=_SECONDS)
         except subprocess.TimeoutExpired as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from tinygen.builds.oracle import LiteRt
 from tinygen.builds.oracle_names import Oracle
 from tinygen.builds.plain import to_plain
 from tinygen.errors import FitError
+from tinygen.files import temporary_folder
 from tinygen.frontends.memory import MemoryModel
 from tinygen.hil.device import Device, open_device, require_runtime
 from tinygen.ir.gated import lists_of
@@ -170,7 +170,7 @@ def verify(
     home = Oracle.OPTIMIZED if options.arithmetic == Arithmetic.OPTIMIZED else Oracle.REF
     oracles = (how.oracles or (home,)) if _is_tflite(model) else ()
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tinygen-verify-")))
+        folder = stack.enter_context(temporary_folder())
         devices = []
         for index, board in enumerate(dict.fromkeys(("host", options.board))):
             # Not the board's name: that may be the path of a board file.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from tinygen.builds.folder import Folder, Record
 from tinygen.builds.kept_model import read_kept_model
 from tinygen.builds.manifest import read_manifest
 from tinygen.errors import DeviceError, TinygenError, WrongBuildError
+from tinygen.files import temporary_folder
 from tinygen.hil.device import open_device
 from tinygen.hil.law import law_of
 from tinygen.hil.ports import EMULATED
@@ -128,8 +128,8 @@ class OnBoard:
             raise DeviceError(error.what, where=error.where or port, fix=f"{error.fix} {fix}".strip()) from error
 
     def _tested(self, test: Arrays) -> list[Row]:
-        with tempfile.TemporaryDirectory(prefix="tinygen-classify-") as temporary:
-            path = Path(temporary) / "test.npz"
+        with temporary_folder() as temporary:
+            path = temporary / "test.npz"
             arrays: dict[str, Any] = self._as_codes(test)
             np.savez(path, **arrays)
             return run_test_set(

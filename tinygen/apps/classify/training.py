@@ -27,7 +27,7 @@ from tinygen.compress.surgery import groups, slim
 from tinygen.frontends.torch import export, export_switches
 from tinygen.ir.network import Network
 from tinygen.nn.switchable import extract
-from tinygen.processes import as_they_come
+from tinygen.processes import in_processes
 
 SWITCHABLE, PRUNED, GATED = "switchable", "pruned", "gated"
 _RECIPES: Mapping[str, str | None] = {FLOAT: None, "int8": "int8", "w4": "w4a4", "xnor": "xnor", PRUNED: "int8"}
@@ -68,13 +68,13 @@ def train(names: Sequence[str], settings: Settings, jobs: int, progress: Progres
     steps, done = len(kinds) + len(names), 0
     progress("training", 0, steps)
     starts: dict[str, nn.Module] = {}
-    for kind, start in as_they_come(_start, [_Job(kind, settings) for kind in kinds], jobs):
+    for kind, start in in_processes(_start, [_Job(kind, settings) for kind in kinds], jobs, as_they_come=True):
         starts[kind] = start
         done += 1
         progress("training", done, steps)
     ordered = sorted(names, key=lambda name: name != SWITCHABLE)
     work = [_Job(name, settings, starts[SWITCHABLE if name == SWITCHABLE else FLOAT]) for name in ordered]
-    for trained in as_they_come(_trained, work, jobs):
+    for trained in in_processes(_trained, work, jobs, as_they_come=True):
         done += 1
         progress("training", done, steps)
         yield trained

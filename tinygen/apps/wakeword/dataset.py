@@ -10,9 +10,6 @@ import hashlib
 import io
 import json
 import multiprocessing
-import os
-import signal
-import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,6 +29,7 @@ from tinygen.audio.speech import variants
 from tinygen.errors import TinygenError
 from tinygen.files import write_file as write_whole
 from tinygen.files import writing
+from tinygen.processes import serve_parent
 
 Progress = Callable[[str, int, int], None]
 PROCESSES = 2
@@ -167,7 +165,7 @@ def _in_processes(jobs: Sequence[Job]) -> Iterator[None]:
         return
     # Spawned: what the parent has loaded (torch with its threads) does not survive a fork.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(PROCESSES, mp_context=context, initializer=_serve_parent)
+    pool = ProcessPoolExecutor(PROCESSES, mp_context=context, initializer=serve_parent)
     try:
         for future in as_completed([pool.submit(write_file, job) for job in jobs]):
             future.result()
@@ -177,19 +175,6 @@ def _in_processes(jobs: Sequence[Job]) -> Iterator[None]:
         raise TinygenError("a process that makes scenes was killed", fix=fix) from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _serve_parent() -> None:
-    """Ignores Ctrl-C, which the parent handles, and ends this process when the parent ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def write_file(job: Job) -> None:

@@ -30,8 +30,9 @@ from tinygen.apps.wakeword.training import Effort
 from tinygen.audio.speech import SAMPLE_RATE_HZ
 from tinygen.audio.wav import write_wav
 from tinygen.builds.folder import Folder, Record, first_file
+from tinygen.claims import PREFIX
 from tinygen.errors import TinygenError
-from tinygen.files import PREFIX, temporary_folder, writing
+from tinygen.files import temporary_folder, writing
 from tinygen.frontends.names import c_name
 from tinygen.frontends.tg import save_tg
 from tinygen.hil.device import require_runtime
