@@ -83,8 +83,9 @@ def test_clip_weights_reaches_quantized_layers_only() -> None:
     with torch.no_grad():
         for layer in network:
             layer.weight.fill_(3.0)
+            layer.weight[0] = -3.0
     tnn.clip_weights(network)
-    assert network[0].weight.max().item() == 3.0 and network[1].weight.max().item() == 1.0
+    assert [(layer.weight.min().item(), layer.weight.max().item()) for layer in network] == [(-3.0, 3.0), (-1.0, 1.0)]
 
 
 def apsq_network() -> nn.Sequential:
