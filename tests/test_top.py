@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tinygen import paths
+from tinygen import cache, paths
 from tinygen.errors import FitError, TinygenError
 from tinygen.files import check_new_file, explained, temporary_folder, write_file
 from tinygen.processes import Seeds
@@ -77,13 +77,13 @@ def test_training_says_how_far_it_is() -> None:
 def test_the_systems_place_for_caches(
     system: str, set_to: dict[str, str], folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in (paths.CACHE_VARIABLE, "XDG_CACHE_HOME", "LOCALAPPDATA"):
+    for name in (cache.CACHE_VARIABLE, "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     for name, value in set_to.items():
         monkeypatch.setenv(name, str(tmp_path / value))
     monkeypatch.setattr("sys.platform", system)
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    assert paths.cache_folder() == tmp_path / folder / "tinygen"
+    assert cache.chosen_folder() == tmp_path / folder / "tinygen"
 
 
 def test_the_digest_is_of_names_and_contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
