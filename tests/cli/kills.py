@@ -120,17 +120,13 @@ def _arguments(name: str, model: Path, built: Path, out: Path) -> tuple[str | Pa
             model,
             "--board",
             "f411re",
-            "--kernels",
-            "tinygen",
-            "--kernels",
-            "plain",
             "--jobs",
             "2",
             "--out",
             out,
         ),
         "training": (
-            *("demo", "classify", "--board", "host", "--choices", "int8,ternary"),
+            *("demo", "classify", "--board", "host", "--choices", "int8,w4"),
             *("--epochs", "1", "--jobs", "2", "--out", out),
         ),
     }
