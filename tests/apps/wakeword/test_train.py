@@ -48,8 +48,8 @@ TINY = Amount(
         (["--train", "hey computer", "--board", "nothing"], "nothing"),
         (["--train", "hey computer", "--mic"], "a scene of its own"),
         (["--quick"], "for training"),
-        (["--recipes", "w2a2"], "--recipes is for training"),
-        (["--exit"], "--exit is for training"),
+        (["--recipes", "w2a2"], "recipes is for training"),
+        (["--exit"], "exit is for training"),
         (["--train", "hey computer", "--recipes", "w2a2,w9"], "no recipe 'w9'"),
     ],
 )
