@@ -115,7 +115,8 @@ def options_of(command: Any) -> set[str]:
     return mine.union(*below)
 
 
-_OTHERS = {"--help", "--dataset_path", "--device_list", "--list", "--only", "--own", "--write", "--all", "--on"}
+_OF_RUNNER = {"--dataset_path", "--device_list"}
+_OTHERS = _OF_RUNNER | {"--help", "--list", "--only", "--own", "--write", "--all", "--on", "--count"}
 """Options of MLPerf Tiny's runner, of the tests' own programs, and of `tinygen.targets.cycles.fit`."""
 _SUITE = set(re.findall(r'addoption\(\s*"(--[\w-]+)"', (ROOT / "hil/conftest.py").read_text()))
 """Of `pytest hil`."""
