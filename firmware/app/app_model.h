@@ -72,7 +72,8 @@ typedef struct {
     uint32_t (*steps)(void); /* inferences since init or reset; NULL where state_bytes is 0 */
     /* What of the model's memory may be overwritten between inferences, if restart follows; may be NULL. */
     app_tensor_t (*arena)(void);
-    void (*restart)(void); /* writes what it keeps there anew: thresholds get their defaults; NULL where that is nothing */
+    /* Writes what it keeps there anew: thresholds get their defaults; NULL where that is nothing. */
+    void (*restart)(void);
     const app_thresholds_t *thresholds; /* NULL where there are none */
     app_benchmark_t benchmark;
 } app_model_t;

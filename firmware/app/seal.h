@@ -10,9 +10,9 @@
  * The nonce, which the computer chooses, ties the reply to its command. A sealed inference also says what it ran on
  * and what came out, so that outputs read later are known to be its own, whatever happened in between:
  *
- *     m-tg-ran CRC ADLER            of the build id, the number of the switch (one byte), the number of inferences since
- *                                   the reset (four bytes, the lowest first; only of models that keep something from
- *                                   one to the next) and all inputs, in order
+ *     m-tg-ran CRC ADLER            of the build id, the number of the switch (one byte), the number of inferences
+ *                                   since the reset (four bytes, the lowest first; only of models that keep
+ *                                   something from one to the next) and all inputs, in order
  *     m-tg-gave OUTPUT CRC ADLER    of each output
  *
  * There are two sums because they are of different kinds: a change that deceives one does not deceive the other.

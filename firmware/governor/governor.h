@@ -16,8 +16,8 @@
  *     }
  *
  * A network with thresholds that was built with --profile has a ladder of settings of them: call
- * exits_ladder_set(model, rung->which) instead of kws_set_switch, with EXITS_LADDER_RUNGS as the count. The cost of such
- * a rung is the mean over the data set of the build, so the budget is kept in the mean over inputs like those.
+ * exits_ladder_set(model, rung->which) instead of kws_set_switch, with EXITS_LADDER_RUNGS as the count. The cost of
+ * such a rung is the mean over the data set of the build, so the budget is kept in the mean over inputs like those.
  *
  * Who wants both asks both, and takes the rung that comes first in the ladder.
  */

@@ -45,7 +45,12 @@ static block_result_t drop(void)
 
 static bool is_whole(size_t size, uint32_t session)
 {
-    const uint8_t id[] = {(uint8_t)session, (uint8_t)(session >> 8), (uint8_t)(session >> 16), (uint8_t)(session >> 24)};
+    const uint8_t id[] = {
+        (uint8_t)session,
+        (uint8_t)(session >> 8),
+        (uint8_t)(session >> 16),
+        (uint8_t)(session >> 24),
+    };
     check_t check = CHECK_OF_NOTHING;
     check_update(&check, id, sizeof id);
     check_update(&check, bytes, size);

@@ -23,8 +23,8 @@
  * With "mic" no blocks are sent: each hop that is heard has its line, until the byte STOP is there in STOP_HOPS hops in
  * a row; or until no byte at all came for IDLE_MS, since the computer may be gone.
  *
- * Firmware built to listen by itself (WAKEWORD_LISTENS) does that from the start, to its own microphone, with no more to
- * say than
+ * Firmware built to listen by itself (WAKEWORD_LISTENS) does that from the start, to its own microphone, with no more
+ * to say than
  *
  *     m-tg-heard PROBABILITY HOP WORD    a word, when the first inference detects it; hops count from where this began
  *     m-tg-lost N                        the microphone lost samples, N times until now; once a second at most

@@ -8,10 +8,12 @@
  *     target activations:
  *     [-128, -128, ...]
  *
- * PROCESSING is high while a hop is worked on. DETECTION falls for PULSE_US at the first hop, from which the other board
- * counts the time, and at each inference that detects the word. `stop%` without `start%` only says that nothing runs.
+ * PROCESSING is high while a hop is worked on. DETECTION falls for PULSE_US at the first hop, from which the other
+ * board counts the time, and at each inference that detects the word. `stop%` without `start%` only says that nothing
+ * runs.
  *
- * The UART is looked at between hops, and may keep one byte only: commands come when no sound does, as the benchmark's do.
+ * The UART is looked at between hops, and may keep one byte only: commands come when no sound does, as the benchmark's
+ * do.
  */
 #ifndef STREAM_H
 #define STREAM_H

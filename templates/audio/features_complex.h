@@ -1,6 +1,7 @@
 /*
- * Complex numbers of 16-bit fixed point, as an FFT needs them. What a core with the Armv7E-M SIMD instructions does with
- * both parts at once, others do part by part; the results are the same, bit for bit, as long as no sum leaves 16 bits.
+ * Complex numbers of 16-bit fixed point, as an FFT needs them. What a core with the Armv7E-M SIMD instructions does
+ * with both parts at once, others do part by part; the results are the same, bit for bit, as long as no sum leaves 16
+ * bits.
  * The window sees to that: it halves what comes in.
  */
 #ifndef FEATURES_COMPLEX_H

@@ -63,9 +63,9 @@ TG_BITS_INLINE uint32_t tg_parities(uint32_t x)
 #define TG_SETTLED(pointer) __asm__ volatile("" : "+r"(pointer) : : "memory")
 
 /*
- * 52 instructions for 256 products: in the order that a core with two issue slots likes, 27 cycles; for other cores loads
- * stand together, as each but the first then takes one cycle. Weights are constant, or copied between two TG_SETTLED() of
- * their address: no memory is named as read, for want of a register to name it with.
+ * 52 instructions for 256 products: in the order that a core with two issue slots likes, 27 cycles; for other cores
+ * loads stand together, as each but the first then takes one cycle. Weights are constant, or copied between two
+ * TG_SETTLED() of their address: no memory is named as read, for want of a register to name it with.
  */
 #if defined(TG_DUAL_ISSUE) && TG_DUAL_ISSUE
 #define TG_ADD_8_ORDER                                                                                                 \

@@ -1,5 +1,6 @@
 /*
- * Products of the live blocks of sparse rows: pairs and fours of neighbours in a row, squares and tiles of several rows.
+ * Products of the live blocks of sparse rows: pairs and fours of neighbours in a row, squares and tiles of several
+ * rows.
  */
 #ifndef TINYGEN_BLOCKS_H
 #define TINYGEN_BLOCKS_H
@@ -11,8 +12,8 @@
 #include "tinygen_sparse.h"
 
 /*
- * Blocks of neighbouring weights, four at a time: their activations are pairs of int16, and a byte is how many bytes the
- * block's first pair is behind that of the block before. The word of bytes stands before the weights' words; one
+ * Blocks of neighbouring weights, four at a time: their activations are pairs of int16, and a byte is how many bytes
+ * the block's first pair is behind that of the block before. The word of bytes stands before the weights' words; one
  * group of words behind the last may be read.
  *
  * tg_dot_pairs: blocks of 1 x 2; a word has two blocks, as bytes 0 and 2, and 1 and 3.
@@ -209,10 +210,11 @@ TG_INLINE void tg_dot_squares(int32_t sums[2], const uint8_t *x, const uint32_t 
 /*
  * Adds 256 times the products of 4 outputs over `tiles` tiles of 4 x 4, modulo 2^32: tg_dot_1x4() with gaps.
  *
- * x: from tg_spread_dense(); steps: how many fours each tile is behind the last; weights: [tiles][4 outputs], see there.
- * One step behind the last may be read.
+ * x: from tg_spread_dense(); steps: how many fours each tile is behind the last; weights: [tiles][4 outputs], see
+ * there. One step behind the last may be read.
  */
-TG_INLINE void tg_dot_tiles(int32_t sums[4], const uint32_t *x, const uint8_t *steps, const int8_t *weights, int32_t tiles)
+TG_INLINE void tg_dot_tiles(
+    int32_t sums[4], const uint32_t *x, const uint8_t *steps, const int8_t *weights, int32_t tiles)
 {
 #if TG_IN_REGISTERS
     const uint32_t *w = (const uint32_t *)(const void *)weights;

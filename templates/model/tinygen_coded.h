@@ -13,8 +13,8 @@
  *
  * Steps: a weight is first + step * code, of 8 bits.
  *
- * Books: a weight is book[code]. The codes of a pair are the index of both weights in a table that is made first. Books of
- * more than 16 values are read one by one; their codes are packed as those of grids.
+ * Books: a weight is book[code]. The codes of a pair are the index of both weights in a table that is made first. Books
+ * of more than 16 values are read one by one; their codes are packed as those of grids.
  */
 #ifndef TINYGEN_CODED_H
 #define TINYGEN_CODED_H
@@ -141,7 +141,8 @@ TG_INLINE void tg_step_quad(uint32_t *to, uint32_t word, uint32_t step, uint32_t
     }
 }
 
-/* Weights first + byte * step, which fit int16, of `words` words, a multiple of 4; `step` must be a constant, at most 257. */
+/* Weights first + byte * step, which fit int16, of `words` words, a multiple of 4; `step` must be a constant, at
+   most 257. */
 TG_INLINE void tg_spread_steps(
     uint32_t *restrict to, const uint32_t *restrict from, int32_t words, uint32_t step, int16_t first)
 {
@@ -156,8 +157,9 @@ TG_INLINE void tg_spread_steps(
 }
 
 /*
- * A pair of weights 2 c - (2^bits - 1) from a pair of 8-bit codes q. c is q quantized again, floor((q + (d - 1) / 2) / d)
- * with d = 255 / (2^bits - 1): what (q * factor + addend) >> shift gives for all 256, in 16 bits. `bits`: 1, 2, 4 or 8.
+ * A pair of weights 2 c - (2^bits - 1) from a pair of 8-bit codes q. c is q quantized again, floor((q + (d - 1) / 2) /
+ * d) with d = 255 / (2^bits - 1): what (q * factor + addend) >> shift gives for all 256, in 16 bits. `bits`: 1, 2, 4 or
+ * 8.
  */
 TG_INLINE uint32_t tg_nested_pair(uint32_t pair, int32_t bits)
 {

@@ -18,8 +18,8 @@ static inline int32_t tg_bit(const uint32_t *words, int32_t index)
 #define TG_FOUR_CODES(bits) ((bits) == 4 ? 0x0F0F0F0FU : 0x03030303U)
 
 /*
- * Codes of 4 or 2 bits in words of channels: byte j of a word has channels j, j + 4 ... of that word, the first one lowest.
- * They become bytes, times 2^left. tg_unpack_words() takes whole words; `bits` and `left` are constants.
+ * Codes of 4 or 2 bits in words of channels: byte j of a word has channels j, j + 4 ... of that word, the first one
+ * lowest. They become bytes, times 2^left. tg_unpack_words() takes whole words; `bits` and `left` are constants.
  */
 static inline void tg_unpack_words(uint32_t *to, const uint32_t *from, int32_t words, int32_t bits, int32_t left)
 {
@@ -70,7 +70,8 @@ static inline int32_t tg_power_of_two(int32_t code)
 }
 
 /* (x * multiplier + offset) >> shift, held within [low, high]; 0 <= shift <= 62. */
-static inline int32_t tg_rescale(int32_t x, int32_t multiplier, int64_t offset, int32_t shift, int32_t low, int32_t high)
+static inline int32_t tg_rescale(
+    int32_t x, int32_t multiplier, int64_t offset, int32_t shift, int32_t low, int32_t high)
 {
     const int64_t scaled = ((int64_t)x * multiplier + offset) >> shift;
     return scaled < low ? low : scaled > high ? high : (int32_t)scaled;
@@ -114,7 +115,8 @@ static inline int32_t tg_steps(int32_t x, const int32_t *thresholds, int32_t cou
 #endif
 
 #if defined(__OPTIMIZE__) && defined(__riscv)
-/* at += x >= at[last] ? last + 1 : 0, in four cycles or five. The memory operand says what is read: else it may be left out. */
+/* at += x >= at[last] ? last + 1 : 0, in four cycles or five. The memory operand says what is read: else it may be
+   left out. */
 #define TG_SEARCH_STEP(at, x, last)                                                                          \
     do {                                                                                                     \
         int32_t threshold;                                                                                   \
@@ -227,10 +229,10 @@ static inline int32_t tg_half_octaves(int32_t place, int32_t half, int32_t top)
 }
 
 /*
- * Codes of two sums of a channel, of which the second is stored first: tg_half_octaves() of each sum's places on two lines,
- * lines[1] + (sum * lines[0] >> 32) and lines[3] + (sum * lines[2] >> 32), held within 0 .. 2^bits - 1. `bits` is a constant.
- * Instructions are in an order in which a Cortex-M7 issues two at once, and other cores hardly wait for products. Lines stay
- * in memory, but where a loop keeps them and clang has the registers for it.
+ * Codes of two sums of a channel, of which the second is stored first: tg_half_octaves() of each sum's places on two
+ * lines, lines[1] + (sum * lines[0] >> 32) and lines[3] + (sum * lines[2] >> 32), held within 0 .. 2^bits - 1. `bits`
+ * is a constant. Instructions are in an order in which a Cortex-M7 issues two at once, and other cores hardly wait for
+ * products. Lines stay in memory, but where a loop keeps them and clang has the registers for it.
  */
 #if defined(__OPTIMIZE__) && defined(__thumb2__) && defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
 #define TG_HALF_OCTAVES_OF_TWO(line_0, line_1, line_2, line_3)                                               \
@@ -302,12 +304,18 @@ static inline __attribute__((always_inline)) void tg_store_half_octaves_in_loop(
 #endif
 
 /*
- * The same of four sums, each two those of one column: no instruction waits for the one before. Two by two is faster where
- * clang keeps the lines in registers, and on a core that issues two instructions at once.
+ * The same of four sums, each two those of one column: no instruction waits for the one before. Two by two is faster
+ * where clang keeps the lines in registers, and on a core that issues two instructions at once.
  */
 #if defined(TG_HALF_OCTAVES_OF_TWO) && !defined(__clang__) && !(defined(TG_DUAL_ISSUE) && TG_DUAL_ISSUE)
 static inline __attribute__((always_inline)) void tg_store_half_octaves_of_four(
-    uint8_t *to_0, uint8_t *to_1, int32_t next, const int32_t sums[4], const int32_t lines[4], int32_t top, int32_t bits)
+    uint8_t *to_0,
+    uint8_t *to_1,
+    int32_t next,
+    const int32_t sums[4],
+    const int32_t lines[4],
+    int32_t top,
+    int32_t bits)
 {
     int32_t x0 = sums[0], x1 = sums[1], x2 = sums[2], x3 = sums[3];
     int32_t a, b, c, d, m, o;
@@ -333,7 +341,13 @@ static inline __attribute__((always_inline)) void tg_store_half_octaves_of_four(
 }
 #else
 static inline void tg_store_half_octaves_of_four(
-    uint8_t *to_0, uint8_t *to_1, int32_t next, const int32_t sums[4], const int32_t lines[4], int32_t top, int32_t bits)
+    uint8_t *to_0,
+    uint8_t *to_1,
+    int32_t next,
+    const int32_t sums[4],
+    const int32_t lines[4],
+    int32_t top,
+    int32_t bits)
 {
     tg_store_half_octaves_in_loop(to_0, to_1, sums[0], sums[1], lines, top, bits);
     tg_store_half_octaves_in_loop(to_0 + next, to_1 + next, sums[2], sums[3], lines, top, bits);
@@ -348,9 +362,9 @@ static inline void tg_store_half_octaves_of_four(
 #endif
 
 /*
- * How many rising thresholds x reaches, where they lie as powers of two do, or `each` (1 or 2) between two powers: `place`
- * tells the octave by its length, which counts from `least`. A search through all 2^bits - 1, the first of which is 0 at
- * most, is faster where a length is no instruction.
+ * How many rising thresholds x reaches, where they lie as powers of two do, or `each` (1 or 2) between two powers:
+ * `place` tells the octave by its length, which counts from `least`. A search through all 2^bits - 1, the first of
+ * which is 0 at most, is faster where a length is no instruction.
  */
 static inline int32_t tg_octaves(
     int32_t x, uint32_t place, const int32_t *thresholds, int32_t least, int32_t each, int32_t bits)

@@ -1,6 +1,6 @@
 /*
- * Depthwise windows of 3x3 down a column, on a Cortex-M0+: eight registers multiply, the other six hold weights. And the codes
- * of a column's sums, which lie in every fourth word; those of the next row are `step` further.
+ * Depthwise windows of 3x3 down a column, on a Cortex-M0+: eight registers multiply, the other six hold weights. And
+ * the codes of a column's sums, which lie in every fourth word; those of the next row are `step` further.
  */
 #ifndef TINYGEN_COLUMNS_H
 #define TINYGEN_COLUMNS_H
@@ -32,7 +32,8 @@ TG_ASSEMBLY void tg_column_3x3(
         ".macro tg_row at, new, middle, old\n\t"
         "ldr r1, [r0, #\\at]\n\tmov \\new, r8\n\tmuls \\new, r1, \\new\n\ttg_mac \\middle, r9\n\t"
         "muls r1, r6, r1\n\tadds \\old, \\old, r1\n\t"
-        "ldr r1, [r0, #\\at + 4]\n\ttg_mac \\new, r10\n\ttg_mac \\middle, r11\n\tmuls r1, r7, r1\n\tadds \\old, \\old, r1\n\t"
+        "ldr r1, [r0, #\\at + 4]\n\ttg_mac \\new, r10\n\t"
+        "tg_mac \\middle, r11\n\tmuls r1, r7, r1\n\tadds \\old, \\old, r1\n\t"
         "ldr r1, [r0, #\\at + 8]\n\ttg_mac \\new, r12\n\ttg_mac \\middle, lr\n\t"
         "ldr r2, [sp, #0]\n\tmuls r1, r2, r1\n\tadds \\old, \\old, r1\n\tstr \\old, [r0, #\\at + 12]\n\t"
         ".endm\n\t"
@@ -86,12 +87,14 @@ static inline void tg_column_3x3(int32_t *rows, const int32_t *w, int32_t count,
 #endif
 
 /*
- * TG_GUESSED_CODES(name, type of a code, cut, bits, low, high): guesses k[3] + ((sum - k[0]) >> cut) * k[2] of the sums from
- * `from` to `end`. The upper `bits` of a guess are a code less `low`, up to the first that is to be doubted: its lower bits
- * are less than those of k[4]. Sums beyond k[0] by more than k[1] are `high`. Returns where the doubted sum is, or `end`.
+ * TG_GUESSED_CODES(name, type of a code, cut, bits, low, high): guesses k[3] + ((sum - k[0]) >> cut) * k[2] of the sums
+ * from `from` to `end`. The upper `bits` of a guess are a code less `low`, up to the first that is to be doubted: its
+ * lower bits are less than those of k[4]. Sums beyond k[0] by more than k[1] are `high`. Returns where the doubted sum
+ * is, or `end`.
  */
 #if TG_TILE_ARMV6M
-/* 20 cycles a code. r4 is the first place, r5 the span, r6 the multiplier, r7 the doubt, r8 the offset, r12 the step. */
+/* 20 cycles a code. r4 is the first place, r5 the span, r6 the multiplier, r7 the doubt, r8 the offset, r12 the
+   step. */
 #define TG_GUESSED_CODES(name, type, cut, bits, low, high) \
     TG_ASSEMBLY const int32_t *name( \
         type *y __attribute__((unused)), \
@@ -103,13 +106,15 @@ static inline void tg_column_3x3(int32_t *rows, const int32_t *w, int32_t count,
         __asm__ volatile( \
             ".syntax unified\n\tpush {r4, r5, r6, r7, lr}\n\tmov r4, r8\n\tpush {r4}\n\t" \
             "ldr r4, [sp, #24]\n\tmov r12, r4\n\tmov lr, r2\n\t" \
-            "ldr r4, [r3, #12]\n\tmov r8, r4\n\tldr r7, [r3, #16]\n\tldmia r3!, {r4, r5, r6}\n\tcmp r1, lr\n\tbeq 3f\n" \
+            "ldr r4, [r3, #12]\n\tmov r8, r4\n\tldr r7, [r3, #16]\n\tldmia r3!, {r4, r5, r6}\n\t" \
+            "cmp r1, lr\n\tbeq 3f\n" \
             "1:\n\t" \
             "ldr r2, [r1, #0]\n\tsubs r2, r2, r4\n\tcmp r2, r5\n\tbhi 4f\n\t" \
             ".if " #cut "\n\tlsrs r2, r2, #" #cut "\n\t.endif\n\t" \
             "muls r2, r6, r2\n\tadd r2, r8\n\tlsls r3, r2, #" #bits "\n\tcmp r3, r7\n\tblo 3f\n\t" \
             "lsrs r2, r2, #32-" #bits "\n\t" \
-            ".if " #low " > 0\n\tadds r2, #" #low "\n\t.endif\n\t.if " #low " < 0\n\tsubs r2, #-(" #low ")\n\t.endif\n" \
+            ".if " #low " > 0\n\tadds r2, #" #low "\n\t.endif\n\t" \
+            ".if " #low " < 0\n\tsubs r2, #-(" #low ")\n\t.endif\n" \
             "2:\n\t" \
             "strb r2, [r0, #0]\n\tadd r0, r12\n\tadds r1, #16\n\tcmp r1, lr\n\tbne 1b\n" \
             "3:\n\t" \

@@ -1,6 +1,6 @@
 /*
- * Dense layers whose sums are 256 times as large, so that only one of two products needs its weights extended: their inner
- * loops, written down one by one beside a portable twin as those of tinygen_dot.h are.
+ * Dense layers whose sums are 256 times as large, so that only one of two products needs its weights extended: their
+ * inner loops, written down one by one beside a portable twin as those of tinygen_dot.h are.
  */
 #ifndef TINYGEN_DENSE_H
 #define TINYGEN_DENSE_H
@@ -20,8 +20,8 @@ TG_INLINE void tg_spread_four(uint32_t *to, uint32_t word)
 
 /*
  * Activations for tg_dot_1x4() and tg_dot_1x8(): each four codes x become the pairs (x1, x3) and
- * (256 x0 - x1 + 127, 256 x2 - x3 + 127). The 127 makes the second fit; what it adds to a sum of products is a constant.
- * The last four are filled with zeros.
+ * (256 x0 - x1 + 127, 256 x2 - x3 + 127). The 127 makes the second fit; what it adds to a sum of products is a
+ * constant. The last four are filled with zeros.
  */
 TG_INLINE void tg_spread_dense(uint32_t *to, const int8_t *from, int32_t count)
 {
@@ -118,8 +118,8 @@ TG_INLINE void tg_spread_dense_values(
 /*
  * Adds 256 times the products of 4 outputs over `fours` times four taps, modulo 2^32.
  *
- * x: [fours][2] from tg_spread_dense(); weights: [fours][4 outputs], the int16 pair (w0 + 256 w1, w2 + 256 w3). Two products
- * of pairs give all four taps, and only one of them needs an extension:
+ * x: [fours][2] from tg_spread_dense(); weights: [fours][4 outputs], the int16 pair (w0 + 256 w1, w2 + 256 w3). Two
+ * products of pairs give all four taps, and only one of them needs an extension:
  *   (w0 + 256 w1) x1 + (w2 + 256 w3) x3 + w0 (256 x0 - x1) + w2 (256 x2 - x3) = 256 (w0 x0 + w1 x1 + w2 x2 + w3 x3).
  * One word behind x and four behind the weights may be read, and are not used.
  */

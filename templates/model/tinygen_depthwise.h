@@ -1,6 +1,6 @@
 /*
- * Products of depthwise convolutions with pairs of rows. As those of tinygen_simd.h they stay in the order in which they are
- * written.
+ * Products of depthwise convolutions with pairs of rows. As those of tinygen_simd.h they stay in the order in which
+ * they are written.
  */
 #ifndef TINYGEN_DEPTHWISE_H
 #define TINYGEN_DEPTHWISE_H
@@ -10,8 +10,8 @@
 #include "tinygen_simd.h"
 
 /*
- * Loops that stay loops on a Cortex-M4: its boards read flash through a cache of a kilobyte, and what GCC makes of these loops
- * would not fit. Clang does not unroll them.
+ * Loops that stay loops on a Cortex-M4: its boards read flash through a cache of a kilobyte, and what GCC makes of
+ * these loops would not fit. Clang does not unroll them.
  */
 #if !defined(__clang__) && defined(__ARM_ARCH_7EM__) && !TG_DUAL_ISSUE
 #define TG_SHORT TG_ONE_BY_ONE
@@ -20,8 +20,8 @@
 #endif
 
 /*
- * sum + a * b over both halves of two pairs; over the top or bottom half of a and of b. Unlike what tg_mac() is given, the sum
- * may stay where it is: several begin with one bias.
+ * sum + a * b over both halves of two pairs; over the top or bottom half of a and of b. Unlike what tg_mac() is given,
+ * the sum may stay where it is: several begin with one bias.
  */
 #if TG_HAVE_DSP
 #define TG_MLA(name, instruction, product)                                                                   \

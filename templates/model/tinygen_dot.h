@@ -55,16 +55,16 @@
 
 #if TG_IN_REGISTERS && TG_DUAL_ISSUE
 /*
- * Pair n of the taps beside loads for what comes two cycles later, in the end for the next pair; the last pair of a turn
- * moves the pointers along.
+ * Pair n of the taps beside loads for what comes two cycles later, in the end for the next pair; the last pair of a
+ * turn moves the pointers along.
  */
 #define TG_DOT_2X4_BEGIN()                                                                                   \
     TG_LOAD(x0, x, 0);                                                                                       \
     TG_LOAD(x1, x, apart);                                                                                   \
     TG_LOAD(u, w, 0)
 /*
- * In loops over rows Clang spills a pointer if it may choose a register for each load: there a pair is two statements, of
- * which `v` does not outlive one. GCC spills with these, and both do without loops over rows.
+ * In loops over rows Clang spills a pointer if it may choose a register for each load: there a pair is two statements,
+ * of which `v` does not outlive one. GCC spills with these, and both do without loops over rows.
  */
 #if defined(__clang__)
 #define TG_DOT_2X4_IN_TWO (rows > 1)
@@ -152,8 +152,9 @@
  * Adds the products of 2 pixels and 4 filters over `rows` times `pairs` pairs of taps, `pairs` an even number.
  *
  * Pair n of a row is x[n * step] of the first pixel, x[n * step + apart] of the second; rows are `pitch` words apart.
- * w: [rows][pairs][4 filters]; sums: [4 filters][2 pixels]. Eight sums, two pixels and two weights in flight are all the
- * registers there are. What follows the last pair of a row is read, and not used. All but the pointers must be constants.
+ * w: [rows][pairs][4 filters]; sums: [4 filters][2 pixels]. Eight sums, two pixels and two weights in flight are all
+ * the registers there are. What follows the last pair of a row is read, and not used. All but the pointers must be
+ * constants.
  */
 TG_INLINE void tg_dot_2x4(
     int32_t sums[8], const uint32_t *x, const uint32_t *w, int32_t rows, int32_t pairs, int32_t pitch, int32_t step,

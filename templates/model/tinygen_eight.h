@@ -1,6 +1,6 @@
 /*
- * Eight outputs of a dense layer at once, whose weights are pairs of taps: each activation is loaded once for all of them.
- * Loops are written down as those of tinygen_dot.h are.
+ * Eight outputs of a dense layer at once, whose weights are pairs of taps: each activation is loaded once for all of
+ * them. Loops are written down as those of tinygen_dot.h are.
  */
 #ifndef TINYGEN_EIGHT_H
 #define TINYGEN_EIGHT_H
@@ -12,8 +12,8 @@
 
 #if TG_IN_REGISTERS && TG_DUAL_ISSUE
 /*
- * A pair of taps of eight outputs, weights in bytes, two outputs in a word: extensions and loads beside products. Registers
- * are told: clang takes one more where it may choose, and then keeps a pointer in memory.
+ * A pair of taps of eight outputs, weights in bytes, two outputs in a word: extensions and loads beside products.
+ * Registers are told: clang takes one more where it may choose, and then keeps a pointer in memory.
  */
 #define TG_EXTEND_INTO(to, word)                                                                         \
     __asm__ volatile("sxtb16 %0, %1" : "+r"(to) : "r"(word))
@@ -106,9 +106,9 @@
 /*
  * Adds the products of 8 outputs over `pairs` pairs of taps, an even number.
  *
- * weights: [pairs][4] words of two outputs, which take turns by bytes; or where they are `wide` pairs like the activations,
- * [pairs][8 outputs]. Both numbers must be constants. One pair of activations and two words of weights behind the last may
- * be read, and are not used.
+ * weights: [pairs][4] words of two outputs, which take turns by bytes; or where they are `wide` pairs like the
+ * activations, [pairs][8 outputs]. Both numbers must be constants. One pair of activations and two words of weights
+ * behind the last may be read, and are not used.
  */
 TG_INLINE void tg_dot_eight(int32_t sums[8], const uint32_t *x, const uint32_t *w, int32_t pairs, int32_t wide)
 {

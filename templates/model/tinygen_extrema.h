@@ -1,6 +1,6 @@
 /*
- * The larger or smaller of numbers that lie side by side in words, each as one instruction pair of Armv7E-M, with a portable
- * twin.
+ * The larger or smaller of numbers that lie side by side in words, each as one instruction pair of Armv7E-M, with a
+ * portable twin.
  */
 #ifndef TINYGEN_EXTREMA_H
 #define TINYGEN_EXTREMA_H

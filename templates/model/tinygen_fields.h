@@ -73,9 +73,9 @@ TG_INLINE const uint32_t *tg_at_byte(const uint8_t *table, uint32_t word, int32_
  *
  * that adds products of 64 bits, `count` times with the same weights. Step i has two words of pixels, x[2i] and
  * x[2i + 1], and two of weights, w[2i] and w[2i + 1]. After each segment, `parts` times `steps` of them, the four sums
- * x0 w0, x1 w0, x0 w1, x1 w1 go to `to`, the low word of each first, and new ones begin. After all segments `skip` words
- * of pixels are left out. Steps: 2 to 16. What follows the last step is read, and not used. `apart`: no field reaches over
- * bit 32, so that the two words of a product may be added up apart.
+ * x0 w0, x1 w0, x0 w1, x1 w1 go to `to`, the low word of each first, and new ones begin. After all segments `skip`
+ * words of pixels are left out. Steps: 2 to 16. What follows the last step is read, and not used. `apart`: no field
+ * reaches over bit 32, so that the two words of a product may be added up apart.
  */
 #if TG_HAVE_DSP
 #if TG_DUAL_ISSUE
@@ -166,8 +166,8 @@ TG_INLINE const uint32_t *tg_at_byte(const uint8_t *table, uint32_t word, int32_
 #define TG_FIELD_PRODUCTS(low, high, low_1, high_1, w)                                                       \
     TG_FIELD_PRODUCT(low, high, "t0", w) TG_FIELD_PRODUCT(low_1, high_1, "t1", w)
 /*
- * The same with four words of weights a step, and eight sums: those of x0 and x1 times w0, times w1, w2 and w3. They are in
- * a4 to s11; parts and segments to go: a3, t6; on the stack: `count`.
+ * The same with four words of weights a step, and eight sums: those of x0 and x1 times w0, times w1, w2 and w3. They
+ * are in a4 to s11; parts and segments to go: a3, t6; on the stack: `count`.
  */
 #define TG_FIELD_SUMS_4(name, steps, parts, segments, skip, apart)                                           \
     void name(uint32_t *to, const uint32_t *x, const uint32_t *w, int32_t count);                            \
@@ -296,9 +296,9 @@ TG_INLINE void tg_field_sums_32(
  *
  *     void name(int32_t *sums, const uint32_t *tables, const uint32_t *w, int32_t count)
  *
- * that adds to the sums of four pixels, for each filter, those of `count` kernels, an even number. A kernel is a word: of
- * the places of its entries in two tables, a byte each, and of its scale above. An entry has two words, two pixels in each.
- * The second table is `second` bytes behind the first, the next channel's `channel` bytes behind that.
+ * that adds to the sums of four pixels, for each filter, those of `count` kernels, an even number. A kernel is a word:
+ * of the places of its entries in two tables, a byte each, and of its scale above. An entry has two words, two pixels
+ * in each. The second table is `second` bytes behind the first, the next channel's `channel` bytes behind that.
  */
 #if TG_HAVE_DSP
 /*

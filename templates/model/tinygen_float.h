@@ -79,7 +79,8 @@ static inline float tg_gelu(float x)
 {
     const float a = (x < 0.0f ? -x : x) * 0.707106781f;
     const float t = 1.0f / (1.0f + 0.3275911f * a);
-    const float p = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
+    const float p =
+        t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
     const float tail = 0.5f * p * tg_exp(-a * a);
     return x * (x < 0.0f ? tail : 1.0f - tail);
 }

@@ -111,8 +111,8 @@ TG_INLINE void tg_gather_bytes(
 }
 
 /*
- * Either of both layouts, from rows of codes of `bits` bits, the first in the lowest ones, that stand for `values`. `wide`:
- * pairs of int16, inputs that fill up fours with weights of 0; else bytes. bits and `wide` must be constants.
+ * Either of both layouts, from rows of codes of `bits` bits, the first in the lowest ones, that stand for `values`.
+ * `wide`: pairs of int16, inputs that fill up fours with weights of 0; else bytes. bits and `wide` must be constants.
  */
 TG_INLINE void tg_gather_packed(
     void *to, const uint8_t *const rows[4], const int16_t *list, int32_t live, int32_t taps, int32_t all, int32_t bits,

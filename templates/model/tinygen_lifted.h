@@ -1,6 +1,6 @@
 /*
- * The loops of tinygen_scalar.h with weights that are 128 more than they should be, as uint8_t. A Cortex-M0+ loads those of
- * two filters at once: their halfword is w0 + 256 * w1.
+ * The loops of tinygen_scalar.h with weights that are 128 more than they should be, as uint8_t. A Cortex-M0+ loads
+ * those of two filters at once: their halfword is w0 + 256 * w1.
  */
 #ifndef TINYGEN_LIFTED_H
 #define TINYGEN_LIFTED_H
@@ -18,8 +18,8 @@
 #define TG_LIFTED_TAPS 256
 
 /*
- * sums[4 * f + p] += x[p][i] * w[4 * i + f] for two pixels and two filters, 4.4 cycles a product on a Cortex-M0+. What x
- * times the halfword adds up to, less what x times its lower byte does, is 256 times the sum of the other filter.
+ * sums[4 * f + p] += x[p][i] * w[4 * i + f] for two pixels and two filters, 4.4 cycles a product on a Cortex-M0+. What
+ * x times the halfword adds up to, less what x times its lower byte does, is 256 times the sum of the other filter.
  * Registers are those of TG_DOT_2X2: the lower byte's sums in r8 and r9, the halfword's in r10 and r11.
  */
 TG_ASSEMBLY void tg_dot_2x2_lifted(
@@ -63,7 +63,8 @@ TG_ASSEMBLY void tg_dot_2x2_lifted(
         : "memory");
 }
 
-/* sums[f] += x[i] * w[4 * i + f] for four filters, the same way. Sums: r8 and r10 of lower bytes, r9 and r11 of halfwords. */
+/* sums[f] += x[i] * w[4 * i + f] for four filters, the same way. Sums: r8 and r10 of lower bytes, r9 and r11 of
+   halfwords. */
 TG_ASSEMBLY void tg_dot_1x4_lifted(
     int32_t *sums __attribute__((unused)),
     const void *x __attribute__((unused)),
@@ -73,7 +74,8 @@ TG_ASSEMBLY void tg_dot_1x4_lifted(
     __asm__ volatile(
         ".syntax unified\n\t"
         ".macro tg_two at, low, both\n\t"
-        "ldrh r5, [r2, #\\at]\n\tuxtb r6, r5\n\tmuls r6, r4, r6\n\tadd \\low, r6\n\tmuls r5, r4, r5\n\tadd \\both, r5\n\t"
+        "ldrh r5, [r2, #\\at]\n\tuxtb r6, r5\n\tmuls r6, r4, r6\n\tadd \\low, r6\n\t"
+        "muls r5, r4, r5\n\tadd \\both, r5\n\t"
         ".endm\n\t"
         ".macro tg_tap at\n\t"
         "ldrsb r4, [r1, r3]\n\tadds r3, #1\n\ttg_two \\at, r8, r9\n\ttg_two \\at + 2, r10, r11\n\t"

@@ -8,8 +8,8 @@
 #include "tinygen_simd.h"
 
 /*
- * tg_dot_2x4() for pixels that lie side by side, and `pairs` that only the program knows: a multiple of `unit`. `rows` and
- * `unit` must be constants, `unit` even.
+ * tg_dot_2x4() for pixels that lie side by side, and `pairs` that only the program knows: a multiple of `unit`. `rows`
+ * and `unit` must be constants, `unit` even.
  */
 TG_INLINE void tg_dot_live(
     int32_t sums[8], const uint32_t *x, const uint32_t *w, int32_t rows, int32_t pairs, int32_t pitch, int32_t unit)

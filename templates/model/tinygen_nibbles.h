@@ -1,6 +1,6 @@
 /*
- * Dense layers of 4-bit weights, whose codes are multiplied where they lie: the high nibble of a byte is masked away for one
- * product, and stays, 16 times too large, for the other.
+ * Dense layers of 4-bit weights, whose codes are multiplied where they lie: the high nibble of a byte is masked away
+ * for one product, and stays, 16 times too large, for the other.
  */
 #ifndef TINYGEN_NIBBLES_H
 #define TINYGEN_NIBBLES_H
@@ -22,8 +22,8 @@ static inline uint32_t tg_subtract_pairs(uint32_t a, uint32_t b)
 }
 
 /*
- * Activations for tg_dot_nibbles(): of each two pairs X0 and X1 that tg_spread_scaled() made, X1 and 16 X0 - X1. Each is
- * less than 2^15 / 17 in magnitude.
+ * Activations for tg_dot_nibbles(): of each two pairs X0 and X1 that tg_spread_scaled() made, X1 and 16 X0 - X1. Each
+ * is less than 2^15 / 17 in magnitude.
  */
 static inline void tg_spread_nibbles(uint32_t *x, int32_t pairs)
 {

@@ -1,6 +1,6 @@
 /*
- * Dense layers of few bits on cores without SIMD: an activation times a word that holds the weights of two outputs, 16 bits
- * apart, is both products. So many of these are added up as half a word holds.
+ * Dense layers of few bits on cores without SIMD: an activation times a word that holds the weights of two outputs, 16
+ * bits apart, is both products. So many of these are added up as half a word holds.
  */
 #ifndef TINYGEN_OUTPUTS_H
 #define TINYGEN_OUTPUTS_H
@@ -27,9 +27,9 @@ static inline void tg_add_two_outputs(int32_t sums[2], uint32_t both)
 
 #if TG_TILE_ARMV6M
 /*
- * The whole words of tg_dot_two_outputs: on a Cortex-M0+ 2.75 cycles a product, 8 a pair of words and 29 a turn. Compilers
- * run out of its eight registers. r0 and r1 are where codes and weights lie, r2 masks, r3 and r4 are words of weights, r7 is
- * where a turn ends; r8 and r9 are the sums of two outputs each, r10 to r12 and lr those of one.
+ * The whole words of tg_dot_two_outputs: on a Cortex-M0+ 2.75 cycles a product, 8 a pair of words and 29 a turn.
+ * Compilers run out of its eight registers. r0 and r1 are where codes and weights lie, r2 masks, r3 and r4 are words of
+ * weights, r7 is where a turn ends; r8 and r9 are the sums of two outputs each, r10 to r12 and lr those of one.
  */
 #define TG_WHOLE_WORDS(name, bits) \
     TG_ASSEMBLY void name( \
@@ -51,7 +51,8 @@ static inline void tg_add_two_outputs(int32_t sums[2], uint32_t both)
             ".endif\n\t" \
             ".endm\n\t" \
             ".macro tg_separate both, low, high\n\t" \
-            "mov r5, \\both\n\tsxth r6, r5\n\tadd \\low, r6\n\tsubs r5, r5, r6\n\tasrs r5, r5, #16\n\tadd \\high, r5\n\t" \
+            "mov r5, \\both\n\tsxth r6, r5\n\tadd \\low, r6\n\t" \
+            "subs r5, r5, r6\n\tasrs r5, r5, #16\n\tadd \\high, r5\n\t" \
             ".endm\n\t" \
             "push {r0, r4, r5, r6, r7, lr}\n\t" \
             "mov r4, r8\n\tmov r5, r9\n\tmov r6, r10\n\tmov r7, r11\n\tpush {r4, r5, r6, r7}\n\t" \
@@ -150,8 +151,8 @@ TG_INLINE void tg_whole_words(
 /*
  * Adds the products of 4 outputs over `words` whole words of codes of 1 to 5 bits, and over `rest` taps of one more.
  *
- * w: [words][2], a word for outputs 0 and 1, one for 2 and 3: tap i in bits i * bits of both halves. `words`, `bits` and
- * `rest` must be constants. The sums of `together` words fit 16 bits.
+ * w: [words][2], a word for outputs 0 and 1, one for 2 and 3: tap i in bits i * bits of both halves. `words`, `bits`
+ * and `rest` must be constants. The sums of `together` words fit 16 bits.
  */
 TG_INLINE void tg_dot_two_outputs(
     int32_t sums[4], const int8_t *x, const uint32_t *w, int32_t words, int32_t rest, int32_t bits, int32_t together)

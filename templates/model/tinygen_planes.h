@@ -1,6 +1,6 @@
 /*
- * Activations in planes of pairs for sparse convolutions, and the words that their inner loops are written with. A plane
- * holds one input channel (or a few), pixel by pixel, so that one kernel's taps lie together.
+ * Activations in planes of pairs for sparse convolutions, and the words that their inner loops are written with. A
+ * plane holds one input channel (or a few), pixel by pixel, so that one kernel's taps lie together.
  *
  * `kind` says what codes stand for: 0 for int8, -1 for uint8, else levels from 0 to `kind`, of which the integers are
  * 2 * level - kind. It must be a constant.

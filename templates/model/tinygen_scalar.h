@@ -52,8 +52,8 @@ typedef struct {
 
 /*
  * The functions below are written once, for codes X and weights W: TG_DOT_4X4(name, X, W, load of a code, bytes of it,
- * load of a weight, bytes of it). On RV32 loads are `lb` and `lh`; on Armv6-M they are what follows `ldr`: a code's `sb`
- * or `sh`, a weight's `b` or `h`, which another instruction extends.
+ * load of a weight, bytes of it). On RV32 loads are `lb` and `lh`; on Armv6-M they are what follows `ldr`: a code's
+ * `sb` or `sh`, a weight's `b` or `h`, which another instruction extends.
  */
 #if TG_TILE_RV32
 #define TG_OF_BYTE "lb", "1"
@@ -175,11 +175,12 @@ typedef struct {
     { \
         const W *w = tile->w; \
         const int32_t length = tile->eights + tile->rest; \
+        const int32_t weights = 4 * length / (int32_t)sizeof(X); \
         ptrdiff_t at = 0; \
         for (int32_t i = 0; i < 16; i++) { \
             tile->sums[i] = 0; \
         } \
-        for (int32_t row = 0; row < tile->rows; row++, at += length + tile->skip, w += 4 * length / (int32_t)sizeof(X)) { \
+        for (int32_t row = 0; row < tile->rows; row++, at += length + tile->skip, w += weights) { \
             for (int32_t f = 0; f < 4; f += 2) { \
                 for (int32_t p = 0; p < 4; p += 2) { \
                     const int8_t *const x0 = (const int8_t *)tile->x[p] + at; \
@@ -214,7 +215,8 @@ typedef struct {
 
 #endif
 
-/* sums[f] += x[i] * w[4 * i + f] for eight codes: one statement, so that nothing is loaded before there is a register. */
+/* sums[f] += x[i] * w[4 * i + f] for eight codes: one statement, so that nothing is loaded before there is a
+   register. */
 #if TG_TILE_RV32
 #define TG_TAP(lx, sx, lw, sw, x, w0, w1, w2, w3) \
     lx " %4, " x "*" sx "(%6)\n\t" \
@@ -255,8 +257,9 @@ typedef struct {
 /* One window and four filters: the first four sums. */
 #if TG_TILE_ARMV6M
 /*
- * sums[f] += x[i] * w[4 * i + f] for four filters, 4.9 cycles a product: weights, which begin at a multiple of four bytes,
- * are loaded by the word. Sums are in r8 to r11; r3 counts bytes of codes, to r7 those of whole eights, to r12 all.
+ * sums[f] += x[i] * w[4 * i + f] for four filters, 4.9 cycles a product: weights, which begin at a multiple of four
+ * bytes, are loaded by the word. Sums are in r8 to r11; r3 counts bytes of codes, to r7 those of whole eights, to r12
+ * all.
  */
 #define TG_DOT_1X4(name, lx, sx, sw) \
     TG_ASSEMBLY void name( \
@@ -306,10 +309,11 @@ typedef struct {
         const int8_t *x = tile->x[0]; \
         const W *w = tile->w; \
         const int32_t length = tile->eights + tile->rest; \
+        const int32_t weights = 4 * length / (int32_t)sizeof(X); \
         for (int32_t i = 0; i < 4; i++) { \
             tile->sums[i] = 0; \
         } \
-        for (int32_t row = tile->rows; row > 0; row--, x += length + tile->skip, w += 4 * length / (int32_t)sizeof(X)) { \
+        for (int32_t row = tile->rows; row > 0; row--, x += length + tile->skip, w += weights) { \
             name##_dot(tile->sums, x, w, length); \
         } \
     }

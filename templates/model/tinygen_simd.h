@@ -43,8 +43,8 @@
 #endif
 
 /*
- * Loops that stay loops (GCC unrolls those of in-line assembly, too), and such that are written out twice: compilers would
- * make kilobytes of code of them.
+ * Loops that stay loops (GCC unrolls those of in-line assembly, too), and such that are written out twice: compilers
+ * would make kilobytes of code of them.
  */
 #if defined(__clang__)
 #define TG_ROLLED _Pragma("clang loop unroll(disable)")
@@ -115,7 +115,8 @@ static inline int32_t tg_high_mla(int32_t offset, int32_t x, int32_t multiplier)
     __asm__("smmla %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(multiplier), "r"(offset));
     return sum;
 #elif defined(__thumb__) && !defined(__thumb2__)
-    /* Nothing gives the high half of a product: halves are multiplied, which is half of what a product of 64 bits is. */
+    /* Nothing gives the high half of a product: halves are multiplied, which is half of what a product of 64 bits
+       is. */
     const uint32_t x_low = (uint32_t)x & 0xFFFFU;
     const uint32_t m_low = (uint32_t)multiplier & 0xFFFFU;
     const int32_t cross = (x >> 16) * (int32_t)m_low + (int32_t)((x_low * m_low) >> 16);
@@ -160,8 +161,9 @@ static inline int32_t tg_high_rounded(int32_t x, int32_t multiplier)
 }
 
 /*
- * The same plus `offset`, and plus `away` if negative: shifted right by s it is TFLite's requantization with two roundings,
- * when the offset is 2^(s - 1) + zero point * 2^s; halves go away from zero where `away` is -1, upwards where it is 0.
+ * The same plus `offset`, and plus `away` if negative: shifted right by s it is TFLite's requantization with two
+ * roundings, when the offset is 2^(s - 1) + zero point * 2^s; halves go away from zero where `away` is -1, upwards
+ * where it is 0.
  */
 static inline int32_t tg_round_mixed(int32_t x, int32_t multiplier, int32_t offset, int32_t away)
 {

@@ -1,6 +1,6 @@
 /*
- * Weights as instructions: additions of shifted activations to sums that stay in registers. Two pixels lie in a word, as
- * low + 65536 * high modulo 2^32; sums of such words are sums of both.
+ * Weights as instructions: additions of shifted activations to sums that stay in registers. Two pixels lie in a word,
+ * as low + 65536 * high modulo 2^32; sums of such words are sums of both.
  */
 #ifndef TINYGEN_STREAM_H
 #define TINYGEN_STREAM_H
@@ -66,8 +66,8 @@ TG_INLINE const uint32_t *tg_entry(const uint32_t *table, uint32_t word, int32_t
 }
 
 /*
- * The same in steps, each of which can wait for the one before while others go on: the number of an entry, the entry, and
- * the table behind. Loads and additions stay in the order written. All numbers but the word must be constants.
+ * The same in steps, each of which can wait for the one before while others go on: the number of an entry, the entry,
+ * and the table behind. Loads and additions stay in the order written. All numbers but the word must be constants.
  */
 TG_INLINE uint32_t tg_bit_field(uint32_t word, int32_t first, int32_t bits)
 {

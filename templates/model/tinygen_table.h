@@ -1,6 +1,7 @@
 /*
- * Dense layers of up to 16 different weights: a byte of flash is a pair of indices, and a table in RAM the two weights that
- * each byte stands for, beside each other as they are multiplied. Loops are written down as those of tinygen_dot.h are.
+ * Dense layers of up to 16 different weights: a byte of flash is a pair of indices, and a table in RAM the two weights
+ * that each byte stands for, beside each other as they are multiplied. Loops are written down as those of tinygen_dot.h
+ * are.
  */
 #ifndef TINYGEN_TABLE_H
 #define TINYGEN_TABLE_H
@@ -63,8 +64,8 @@ static inline void tg_table_of_pairs(uint32_t *table, const int16_t *book)
 #define TG_BYTE_2(to, word) __asm__ volatile("ubfx %0, %1, #16, #8" : "+r"(to) : "r"(word))
 #define TG_BYTE_3(to, word) __asm__ volatile("lsr %0, %1, #24" : "+r"(to) : "r"(word))
 /*
- * Two pairs of taps of four outputs, whose bytes are a word: each instruction stands where two are issued at once. The end
- * of the loop is recalled as soon as there is a register for it.
+ * Two pairs of taps of four outputs, whose bytes are a word: each instruction stands where two are issued at once. The
+ * end of the loop is recalled as soon as there is a register for it.
  */
 #define TG_DOT_TABLE_BEGIN()                                                                             \
     TG_LOAD(x0, x, 0);                                                                                   \
@@ -137,10 +138,11 @@ TG_INLINE void tg_dot_table_4(
 #endif
 
 /*
- * Adds the products of `width` outputs, 4 or 5, over `pairs` pairs of taps, an even number, by a table of tg_table_of_pairs().
+ * Adds the products of `width` outputs, 4 or 5, over `pairs` pairs of taps, an even number, by a table of
+ * tg_table_of_pairs().
  *
- * indices: [pairs][width], at the address of a word. All numbers must be constants. A pair of activations and two words of
- * indices behind the last may be read, and are not used.
+ * indices: [pairs][width], at the address of a word. All numbers must be constants. A pair of activations and two words
+ * of indices behind the last may be read, and are not used.
  */
 TG_INLINE void tg_dot_table(
     int32_t *sums, const uint32_t *x, const uint8_t *indices, int32_t pairs, int32_t width, const uint32_t *table)

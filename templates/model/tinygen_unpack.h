@@ -1,6 +1,7 @@
 /*
- * Weights of less than 8 bits, or as indices, unpacked to bytes or halves in order: for the loops of tinygen_scalar.h, and
- * all at once for depthwise layers of any core. tinygen_coded.h says how codes lie in words; a quad is four weights in order.
+ * Weights of less than 8 bits, or as indices, unpacked to bytes or halves in order: for the loops of tinygen_scalar.h,
+ * and all at once for depthwise layers of any core. tinygen_coded.h says how codes lie in words; a quad is four weights
+ * in order.
  */
 #ifndef TINYGEN_UNPACK_H
 #define TINYGEN_UNPACK_H
@@ -40,8 +41,8 @@ static inline void tg_store_two_halves(int16_t *to, uint32_t pair)
     } while (0)
 
 /*
- * Bytes lowest - 128 + code * factor * 2^shift, none of which is beyond 127, from `words` packed words. What does not fill
- * the last group is written all the same. All but the pointers must be constants.
+ * Bytes lowest - 128 + code * factor * 2^shift, none of which is beyond 127, from `words` packed words. What does not
+ * fill the last group is written all the same. All but the pointers must be constants.
  *
  * Less 128 they are bytes without a sign, so that none carries into its neighbour.
  */
@@ -125,8 +126,8 @@ TG_INLINE void tg_unpack_bytes_book(
     } while (0)
 
 /*
- * Weights by index, codes as tg_spread_index() takes them; halves or bytes. What does not fill the last group is written
- * all the same. `bits` must be a constant.
+ * Weights by index, codes as tg_spread_index() takes them; halves or bytes. What does not fill the last group is
+ * written all the same. `bits` must be a constant.
  */
 #define TG_UNPACK_INDEX(name, W)                                                                             \
     TG_INLINE void name(                                                                                     \

@@ -1,4 +1,5 @@
-/* Requantization that rounds halves upwards in the end, as LiteRT's optimised kernels do where its reference does not. */
+/* Requantization that rounds halves upwards in the end, as LiteRT's optimised kernels do where its reference does
+   not. */
 #ifndef TINYGEN_UPWARDS_H
 #define TINYGEN_UPWARDS_H
 

@@ -1,6 +1,6 @@
 /*
- * Activations that are no bytes to be multiplied, as pairs of int16: values of a table, single bits, int16. Channels are
- * filled up to whole words. Pairs are channels 0 and 2, then 1 and 3 of each four, `stride` words apart.
+ * Activations that are no bytes to be multiplied, as pairs of int16: values of a table, single bits, int16. Channels
+ * are filled up to whole words. Pairs are channels 0 and 2, then 1 and 3 of each four, `stride` words apart.
  */
 #ifndef TINYGEN_WIDEN_H
 #define TINYGEN_WIDEN_H
@@ -10,7 +10,8 @@
 #include "tinygen_codes.h"
 #include "tinygen_simd.h"
 
-/* The values of two codes, each in the lowest byte of a word: the lowest `bits`, a constant, are places in the table. */
+/* The values of two codes, each in the lowest byte of a word: the lowest `bits`, a constant, are places in the
+   table. */
 TG_INLINE uint32_t tg_values_pair(const int16_t *values, uint32_t low, uint32_t high, int32_t bits)
 {
     const uint32_t mask = (1U << bits) - 1U;

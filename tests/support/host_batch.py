@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.support.long_lines import too_long
 from tinygen.emit.model import emit_model
 from tinygen.lowering.program import Io, Program
 from tinygen.targets.toolchains.zig import zig_folder
@@ -58,6 +59,7 @@ def write_sources(programs: Sequence[Program], folder: Path) -> list[Path]:
     for program in programs:
         name = program.graph.name
         for file, text in emit_model(program, "test").files.items():
+            assert not too_long(text), too_long(text)
             if file.endswith(".c"):
                 (kernels if file == f"{name}_kernels.c" else models).append(_joined(name, file, text))
             else:

@@ -9,7 +9,7 @@ from tinygen.emit.ctext import comment_safe
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.program import Step
 
-_NAME_WIDTH = 60
+_NAME_WIDTH = 48
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import jinja2
 
+from tinygen.emit.lines import wrap_lines
 from tinygen.lowering.ctypes import float_literal
 from tinygen.paths import resource
+
+
+class _Template(jinja2.Template):
+    """One that renders C in lines of at most 120 columns."""
+
+    def render(self, *args: Any, **kwargs: Any) -> str:
+        text = super().render(*args, **kwargs)
+        return wrap_lines(text) if (self.name or "").endswith((".c.j2", ".h.j2")) else text
 
 
 @cache
@@ -20,6 +30,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    env.template_class = _Template
     env.filters |= {"float": float_literal, "times": times, "minus": minus, "advance": advance, "also": also}
     return env
 

@@ -11,7 +11,7 @@ from tests.frontends.torch_nn.networks import like_trained
 from tests.frontends.torch_nn.random_networks import RandomNetwork
 from tests.support.differential import compare_code
 from tests.support.torch_oracle import compare_with_torch
-from tinygen.errors import UnsupportedError
+from tinygen.errors import ModelError, UnsupportedError
 from tinygen.ir.interpreter import evaluate
 
 torch.set_num_threads(1)
@@ -31,6 +31,9 @@ def _compare(seeds: range) -> None:
         except UnsupportedError as error:
             # Many wide codes times many wide weights, which only the whole layer shows.
             assert "32 bits" in error.what
+        except ModelError as error:
+            # A batch norm that leaves zeros alone: no range of powers can be observed there.
+            assert "is not known" in error.what
     assert len(found) >= len(seeds) - 2
     graphs, feeds = [one.graph for one in found], [one.feeds[:3] for one in found]
     expected = [[evaluate(graph, x) for x in feed] for graph, feed in zip(graphs, feeds, strict=True)]

@@ -80,7 +80,8 @@ class FollowedRange(nn.Module):
             raise ModelError(
                 f"the range of {self.ranged} is not known",
                 where=type(self).__name__,
-                fix="Train the network, or run tinygen.nn.calibrate(network, batches), before it is evaluated.",
+                fix="Train the network, or run tinygen.nn.calibrate(network, batches), before it is evaluated. "
+                "Powers of two have no range where all values are zero.",
             )
         return self._held().double()
 
