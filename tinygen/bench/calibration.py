@@ -1,6 +1,6 @@
 """Which statistic of the calibration set makes the best range: `python -m tinygen.bench.calibration`.
 
-The float networks of `train_digits_lowbit` (three seeds, 4,000 digits) are converted, calibrated on 256 digits of those
+The float networks of `apps.digits.lowbit` (three seeds, 4,000 digits) are converted, calibrated on 256 digits of those
 that they were trained with, and tested on 1,000 others. Nothing is trained after conversion. Weights have 8 bits
 throughout, so that only the ranges of activations make a difference.
 """
@@ -14,7 +14,7 @@ from statistics import fmean
 import torch
 from torch import Tensor, nn
 
-from tinygen.bench.train_digits_lowbit import DIGITS, MOBILENET, Design, Digits, answers_of, load_digits, train_start
+from tinygen.apps.digits.lowbit import DIGITS, MOBILENET, Design, Digits, answers_of, load_digits, train_start
 from tinygen.nn import LogQuantActivation, RangedQuantizer, Recipe, Symmetric8, calibrate, convert
 
 SEEDS, EPOCHS, SAMPLES = (0, 1, 2), 6, 256

@@ -1,8 +1,8 @@
 """Suite `flash`: trained digit networks within limits of flash: what the firmware takes, and how fast it is.
 
-Three networks of seed 0: with ternary weights, which may become instructions (`train_digits_lowbit`); a residual
+Three networks of seed 0: with ternary weights, which may become instructions (`apps.digits.lowbit`); a residual
 network of whose 3x3 kernels three quarters are zero (`train_digits_pruned`); and one of eight switches, whose weights
-may be shared (`train_digits_switchable`). A case per limit. Cycles of the last are those of all its switches together.
+may be shared (`apps.digits.switchable`). A case per limit. Cycles of the last are those of all its switches together.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _trained(name: str) -> Network:
 
 
 def _ternary() -> Network:
-    from tinygen.bench import train_digits_lowbit as training
+    from tinygen.apps.digits import lowbit as training
     from tinygen.frontends.torch import export
 
     train, _ = training.load_digits()
@@ -87,9 +87,9 @@ def _ternary() -> Network:
 
 
 def _pruned() -> Network:
+    from tinygen.apps.digits.lowbit import halved, load_digits
     from tinygen.bench import train_digits_pruned as training
     from tinygen.bench.pruned_methods import METHODS
-    from tinygen.bench.train_digits_lowbit import halved, load_digits
     from tinygen.frontends.torch import export
 
     train, _ = load_digits()
@@ -100,8 +100,8 @@ def _pruned() -> Network:
 
 
 def _switchable() -> Network:
-    from tinygen.bench import train_digits_switchable as training
-    from tinygen.bench.train_digits_lowbit import load_digits
+    from tinygen.apps.digits import switchable as training
+    from tinygen.apps.digits.lowbit import load_digits
     from tinygen.frontends.torch import export_switches
 
     train, _ = load_digits()

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.apps.digits.lowbit import Digits
 from tinygen.bench.case import Trained, case_of
 from tinygen.bench.gated_plans import DYNAMIC
 from tinygen.bench.measure import Job, measure
-from tinygen.bench.train_digits_lowbit import Digits
 from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_model
 from tinygen.ir.encodings import Affine

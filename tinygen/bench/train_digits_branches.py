@@ -1,6 +1,6 @@
 """Trains small residual networks on digits for suite `branches`: static ones, and such that decide.
 
-Data: every second one of `train_digits_lowbit`'s 4,000 digits to train with, at half the height and width: 14x14.
+Data: every second one of `apps.digits.lowbit`'s 4,000 digits to train with, at half the height and width: 14x14.
 Network: a 3x3 convolution 1->16 (stride 2), then up to two residual blocks of two 3x3 convolutions 16->16 at 7x7
 pixels, max pooling, and a dense layer 144->10; int8 throughout, trained quantized from the start.
 
@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tinygen.bench.train_digits_lowbit import CLASSES, Digits, halved, shifted
+from tinygen.apps.digits.lowbit import CLASSES, Digits, halved, shifted
 from tinygen.compress.distill import (
     Batch,
     Epoch,

@@ -1,6 +1,6 @@
 """Trains one small residual network on digits for suite `pruned`, and gives what its methods need of data and training.
 
-Data: as in `train_digits_lowbit`, at half the height and width: 14x14. Of its 4,000 digits to train with every second
+Data: as in `apps.digits.lowbit`, at half the height and width: 14x14. Of its 4,000 digits to train with every second
 one; of those 2,000, 200 are held out to calibrate and to search with. Criteria that estimate information look at 200 of
 each class among the 3,800 that are not held out.
 Network: 3x3 convolutions 1->16 and 16->24, both of stride 2, three residual blocks of two 3x3 convolutions 24->24, max
@@ -9,7 +9,7 @@ pooling, and dense layers 96->32 and 32->10: 38,096 weights, 0.57 M multiply-acc
 All networks of a seed start from the same trained one and train for the same number of epochs: 16, as with 4 accuracy
 tells how fast a network recovers. Whether more than 16 would gain was not measured. Methods with a penalty train with
 it in the first half of them, and prune between the halves. Networks on 2-bit codes start from one that was converted
-and trained for half as many epochs, with `train_digits_lowbit`'s optimiser and shifted digits, and train for half as
+and trained for half as many epochs, with `apps.digits.lowbit`'s optimiser and shifted digits, and train for half as
 many again.
 """
 
@@ -27,7 +27,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from tinygen.bench.train_digits_lowbit import CLASSES, FLOAT, REGIMES, Digits, train_on
+from tinygen.apps.digits.lowbit import CLASSES, FLOAT, REGIMES, Digits, train_on
 from tinygen.compress.masking import sparsity
 from tinygen.compress.masks import prunable
 from tinygen.compress.mint import Connectivity

@@ -1,6 +1,6 @@
 """Small networks on digits of 14x14 pixels with every way to choose channels, for `tinygen.bench.gated_experiments`.
 
-Data: as in `train_digits_lowbit`, at half the height and width, every second digit to train with: 2,000.
+Data: as in `apps.digits.lowbit`, at half the height and width, every second digit to train with: 2,000.
 Network: 3x3 convolutions 1->16 on 14x14, 16->32 on 7x7 and 32->32 on 3x3 pixels, each with batch norm, rectifier and
 max pooling, and a dense layer 32->10: 337,280 multiply-accumulates. All is int8.
 
@@ -19,7 +19,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from tinygen.bench.train_digits_lowbit import BATCH, CLASSES, Digits, halved, load_digits, shifted
+from tinygen.apps.digits.lowbit import BATCH, CLASSES, Digits, halved, load_digits, shifted
 from tinygen.compress.criteria import filter_masks, taylor_gate
 from tinygen.compress.surgery import groups, slim
 from tinygen.nn import (

@@ -181,7 +181,7 @@ def untrained(name: str) -> Graph:
 
 
 def _converted(recipe: str) -> nn.Module:
-    from tinygen.bench.train_digits_lowbit import REGIMES
+    from tinygen.apps.digits.lowbit import REGIMES
     from tinygen.nn import Affine8, convert
 
     chosen = REGIMES[recipe].recipe

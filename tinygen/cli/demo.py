@@ -32,7 +32,7 @@ def digits(
     """Build the bundled digit classifier and run it on the emulated board; or one of the demos below."""
     if context.invoked_subcommand is not None:
         return
-    from tinygen.apps.digits import run_demo
+    from tinygen.apps.digits.demo import run_demo
 
     with progress(as_json) as update:
         result = run_demo(board, out, digits=count, toolchain=toolchain, force=force, progress=update)

@@ -31,7 +31,7 @@ from tinygen.builds.report import (
 from tinygen.cli.sheet import Sheet, name, number, prose, tail
 
 if TYPE_CHECKING:
-    from tinygen.apps.digits import DemoResult
+    from tinygen.apps.digits.demo import DemoResult
     from tinygen.verbs.run import RunResult
     from tinygen.verbs.verify import VerifyReport
 

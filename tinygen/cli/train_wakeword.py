@@ -44,9 +44,9 @@ def train_and_show(phrase: str, out: Path, training: Training, *, as_json: bool)
     with optional_imports("training"):
         for module in _NEEDED:
             importlib.import_module(module)
+    from tinygen.apps.digits.lowbit import REGIMES
     from tinygen.apps.wakeword.demo import Watcher
     from tinygen.apps.wakeword.train import FULL, QUICK, TrainOptions, train_wakeword
-    from tinygen.bench.train_digits_lowbit import REGIMES
 
     unknown = [name for name in training.recipes if name not in REGIMES]
     if unknown:

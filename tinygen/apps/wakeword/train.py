@@ -168,7 +168,7 @@ class TrainOptions:
         seed: equal seeds give equal data sets and networks.
         toolchain: see `BuildOptions`.
         force: whether to replace files of an earlier training that have been changed, see `tinygen.builds.folder`.
-        recipes: of REGIMES (`tinygen.bench.train_digits_lowbit`); the network is trained further by each.
+        recipes: of REGIMES (`tinygen.apps.digits.lowbit`); the network is trained further by each.
         exits: whether to train a network with an exit, and a narrow one without.
     """
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from tinygen.apps.digits.lowbit import REGIMES
 from tinygen.apps.wakeword.dataset import Scenes
 from tinygen.apps.wakeword.exits import ExitNetwork
 from tinygen.apps.wakeword.features import FULL, real_features
 from tinygen.apps.wakeword.network import HOP, TwoClasses, two_classes
 from tinygen.apps.wakeword.segments import AT_ONCE, BATCH, MAY_BE, STEPS, Place, Segments
-from tinygen.bench.train_digits_lowbit import REGIMES
 from tinygen.compress.distill import soft_cross_entropy
 from tinygen.nn import Affine8, InputQuant, clip_weights, convert
 from tinygen.nn.switchable import Distillation, SwitchSpec, switchable, train_switchable

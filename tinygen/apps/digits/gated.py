@@ -1,6 +1,6 @@
 """Trains gated and static networks on digits, for suite `gated-networks`.
 
-Data: as in `train_digits_lowbit`. Network: 3x3 convolutions 1->32 (stride 2), 32->32 and 32->64, each with batch norm
+Data: as in `apps.digits.lowbit`. Network: 3x3 convolutions 1->32 (stride 2), 32->32 and 32->64, each with batch norm
 and rectifier, the last two max-pooled, and a dense layer to 10 classes. Gated: each convolution keeps a share of its
 channels. Static: each has that share of the channels to begin with (Raju 2022, section 3.4.2). All are int8, train from
 scratch for the same number of epochs, and have no other regulariser than the gates' own.
@@ -15,7 +15,7 @@ from fractions import Fraction
 import torch
 from torch import nn
 
-from tinygen.bench.train_digits_lowbit import BATCH, CLASSES, Digits, shifted
+from tinygen.apps.digits.lowbit import BATCH, CLASSES, Digits, shifted
 from tinygen.nn import Affine8, GatedConv2d, InputQuant, QuantConv2d, QuantLinear, Symmetric8, gate_penalty
 
 EPOCHS, RATE = 16, 4e-3
@@ -49,7 +49,7 @@ def static(width: Fraction, seed: int) -> nn.Sequential:
 
 
 def gated_from(start: nn.Module, density: Fraction, seed: int) -> nn.Sequential:
-    """`gated`, with weights and norms of a float network of the same layers (`train_digits_lowbit.DIGITS`).
+    """`gated`, with weights and norms of a float network of the same layers (`apps.digits.lowbit.DIGITS`).
 
     Gates begin with the gains of its batch norms.
     """

@@ -1,6 +1,6 @@
 """Trains one switchable network (SP-Net) on digits, and each of its switches as a network of its own, to compare.
 
-Data: as in `train_digits_lowbit`. Network: its network in XNOR-Net's order, since activations go down to 1 bit: 3x3
+Data: as in `apps.digits.lowbit`. Network: its network in XNOR-Net's order, since activations go down to 1 bit: 3x3
 convolutions 1->32 (stride 2), 32->32 and 32->64, each followed by ReLU, max pooling (the last two) and batch norm,
 and a dense layer 256->10: 30,506 weights, of which 27,648 are the switches', the others int8.
 
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from tinygen.bench.train_digits_lowbit import BATCH, CLASSES, Digits, shifted
+from tinygen.apps.digits.lowbit import BATCH, CLASSES, Digits, shifted
 from tinygen.nn.switchable import Distillation, SwitchSpec, extract, switchable, train_switchable
 
 FLOAT = SwitchSpec(32, 32)
