@@ -258,7 +258,8 @@ _CATEGORIES = (
 
 def test_properties_of_an_arduino_library(small: Path, tmp_path: Path) -> None:
     """The rules of the library specification, revision 2.2."""
-    export(small, tmp_path / "net", "arduino", BuildOptions(board="f411re", name="net"))
+    options = BuildOptions(board="f411re", name="net", url="https://example.com/net")
+    export(small, tmp_path / "net", "arduino", options)
     lines = (tmp_path / "net/library.properties").read_text().splitlines()
     properties = dict(line.split("=", 1) for line in lines)
     wanted = "name version author maintainer sentence paragraph category url architectures includes"
@@ -355,6 +356,30 @@ def test_versions(form: str, small: Path, tmp_path: Path) -> None:
     assert f"VERSION {usual['version']} " in (tmp_path / "usual" / file).read_text()
     with pytest.raises(TinygenError, match=r"'1\.2' is not a semantic version"):
         export(small, tmp_path / "refused", form, replace(options, version="1.2"))
+
+
+_WITH_PAGE = {
+    "esp-idf": ("idf_component.yml", 'url: "https://example.com/?a=1\\u0026b=2"\n'),
+    "platformio-lib": ("library.json", '"homepage": "https://example.com/?a=1&b=2"'),
+    "arduino": ("library.properties", "\nurl=https://example.com/?a=1&b=2\n"),
+    "cmsis-pack": ("tinygen.net.pdsc", "<url>https://example.com/?a=1&amp;b=2</url>"),
+}
+
+
+@pytest.mark.parametrize("form", _WITH_PAGE)
+def test_page(form: str, small: Path, tmp_path: Path) -> None:
+    """Arduino's field is left out without one, not empty."""
+    options = BuildOptions(board="esp32c3" if form == "esp-idf" else "f411re", name="net")
+    file, said = _WITH_PAGE[form]
+    export(small, tmp_path / "with", form, replace(options, url="https://example.com/?a=1&b=2"))
+    assert said in (tmp_path / "with" / file).read_text()
+    if form != "arduino":
+        return
+    export(small, tmp_path / "without", form, options)
+    assert "url" not in (tmp_path / "without" / file).read_text()
+    for wrong in ("example.com", "https://a b", "https://a\nb"):
+        with pytest.raises(TinygenError, match="is not a URL"):
+            export(small, tmp_path / "refused", form, replace(options, url=wrong))
 
 
 @requires_tool("cmake")

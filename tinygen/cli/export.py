@@ -48,6 +48,9 @@ def export(
     version: Annotated[
         str | None, typer.Option(metavar="X.Y.Z", help="Of the library; default: 0.0.N, of the build id.")
     ] = None,
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="The library's page, in forms that name one; default: none.")
+    ] = None,
     stream: Stream = False,
     arena: Arena = None,
     weights: Weights = "auto",
@@ -80,6 +83,7 @@ def export(
         kernels=kernels,
         name=name,
         version=version,
+        url=url,
         cmsis_nn=cmsis_nn,
         esp_nn=esp_nn,
         stream=stream,

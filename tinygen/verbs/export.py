@@ -50,6 +50,7 @@ RECORD = Record("tinygen-export.json", "export")
 _SECONDS = 120
 _NUMBER, _PART = r"(?:0|[1-9]\d*)", r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
 _SEMANTIC = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_PART})?(?:\+{_PART})?", re.ASCII)
+_URL = re.compile(r"https?://[!-~]+")
 _MAIN = "tinygen_example_main.c"
 
 
@@ -108,6 +109,7 @@ def export(
     target = Folder(out, RECORD, force=force)
     target.check()
     _version(options.version, "0")
+    _url(options.url)
     job = _job(model, kind, options, step)
     program = job.lowered(options.streaming)
     job.place_weights(program)
@@ -254,6 +256,7 @@ def _library(
         vectors=make_vectors(job.source, program, emitted),
         build_id=build_id,
         version=_version(job.options.version, build_id),
+        url=_url(job.options.url),
         facts=facts,
         vendor=job.library.checkout if job.library and functions else None,
         functions=functions,
@@ -273,6 +276,18 @@ def _version(wanted: str | None, build_id: str) -> str:
         fix = "Give MAJOR.MINOR.PATCH, as 1.2.0 or 1.2.0-rc.1; see semver.org."
         raise TinygenError(f"'{wanted}' is not a semantic version", where="--version", fix=fix)
     return wanted
+
+
+def _url(wanted: str | None) -> str:
+    """The address of a library's page; "" for none.
+
+    Raises:
+        TinygenError: it is no address of a page.
+    """
+    if wanted is not None and _URL.fullmatch(wanted) is None:
+        fix = "Give the address of a page, as https://example.com/keywords."
+        raise TinygenError(f"'{wanted}' is not a URL", where="--url", fix=fix)
+    return wanted or ""
 
 
 def _facts(job: Job, program: NetworkProgram, build_id: str, sizes: _Sizes | None) -> list[tuple[str, str]]:

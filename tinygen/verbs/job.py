@@ -130,7 +130,7 @@ def build_id_of(
     # Where files lie does not matter: what is in the library counts, and what calibration makes of the C.
     unplaced = replace(options, cmsis_nn=None, calibration=None, profile=None, trust_pickle=False)
     chosen = asdict(unplaced)
-    del chosen["esp_nn"], chosen["profile"], chosen["version"]
+    del chosen["esp_nn"], chosen["profile"], chosen["version"], chosen["url"]
     if options.arithmetic == Arithmetic.REFERENCE:
         del chosen["arithmetic"]  # which earlier builds had not
     if options.io == Io.ARENA:

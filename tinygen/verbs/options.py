@@ -62,6 +62,7 @@ class BuildOptions:
         profile: inputs over which the expected cost of a network with branches is meant, and the number of live
             channels where it depends on the input; see `load_samples`.
         version: of an exported library, as semantic versioning has them; None derives one from the build id.
+        url: of an exported library's page.
         layer_kernels: (layer, kernel) of layers that are not to have the fastest one; see `lower`.
     """
 
@@ -86,6 +87,7 @@ class BuildOptions:
     gates: Gates | str = Gates.AUTO
     profile: Path | None = None
     version: str | None = None
+    url: str | None = None
     layer_kernels: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:

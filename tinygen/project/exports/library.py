@@ -54,6 +54,7 @@ class Library:
         vectors: for the example.
         build_id: of the C.
         version: of the library, MAJOR.MINOR.PATCH, perhaps with -PRERELEASE and +METADATA.
+        url: of the library's page; "" for none.
         facts: (what, value) of the README's table.
         vendor: of a vendor's kernels that the C calls.
         functions: those of the vendor's functions that are called.
@@ -68,6 +69,7 @@ class Library:
     vectors: Vectors
     build_id: str
     version: str
+    url: str = ""
     facts: Sequence[tuple[str, str]] = ()
     vendor: Checkout | None = None
     functions: tuple[str, ...] = ()
