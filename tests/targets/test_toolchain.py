@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -252,6 +253,16 @@ def test_an_absent_toolchain_is_answered_with_how_to_get_it(monkeypatch: pytest.
 
 def test_zig_is_the_default_for_boards() -> None:
     assert find_toolchain(None, load_board("f746zg")).name == "zig"
+
+
+@pytest.mark.parametrize("name", ["cc", "zig"])
+def test_what_compilers_leave_goes_with_their_call(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    toolchain = find_toolchain(None if name == "cc" else name, load_board("host"))
+    monkeypatch.setattr(type(toolchain), "command", lambda self: ["sh", "-c", 'echo "$TMPDIR"; : >"$TMPDIR/left"'])
+    result = toolchain.run(["-c"], tmp_path)
+    assert result.returncode == 0 and Path(result.stdout.strip()).parent == tmp_path
+    assert not list(tmp_path.iterdir())
 
 
 def host_code(directory: Path, text: str) -> HostCode:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from tinygen.errors import ToolchainError
+from tinygen.files import temporary_folder
 from tinygen.targets.toolchains.libraries import place_of
 
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
@@ -118,11 +119,12 @@ class Toolchain(ABC):
         """
         command = [*self.command(), *arguments]
         try:
-            with self.environment() as added:
+            # Compilers that are killed leave what they wrote into theirs.
+            with temporary_folder() as temporary, self.environment() as added:
                 return subprocess.run(
                     command,
                     cwd=cwd,
-                    env={**os.environ, "LC_ALL": "C", **added},
+                    env={**os.environ, "LC_ALL": "C", "TMPDIR": str(temporary), **added},
                     capture_output=True,
                     text=True,
                     errors="replace",
