@@ -11,7 +11,7 @@ from hil.place import Place
 from tinygen.builds.arrays import random_samples
 from tinygen.builds.compare import differing
 from tinygen.hil.device import Device, open_device
-from tinygen.hil.law import law_of
+from tinygen.hil.semantics import semantics_of
 from tinygen.targets.first_light import Point
 
 Sample = Sequence[np.ndarray]
@@ -19,12 +19,12 @@ Sample = Sequence[np.ndarray]
 
 def compare(device: Device, folder: Path, *, count: int) -> tuple[list[str], Sample]:
     """Names of the outputs that are not the model's, on random inputs; and the last input."""
-    law = law_of(folder, None)
-    samples = random_samples([law.graph.tensors[name] for name in law.graph.inputs], count, 0)
+    semantics = semantics_of(folder, None)
+    samples = random_samples([semantics.graph.tensors[name] for name in semantics.graph.inputs], count, 0)
     wrong: list[str] = []
     for index in range(count):
         sample = samples.sample(index)
-        pairs = zip(law.graph.outputs, law.outputs(sample), device.infer(sample), strict=True)
+        pairs = zip(semantics.graph.outputs, semantics.outputs(sample), device.infer(sample), strict=True)
         wrong += [name for name, ours, theirs in pairs if differing(ours, theirs) is not None]
     return list(dict.fromkeys(wrong)), sample
 

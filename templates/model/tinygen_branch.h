@@ -5,13 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Functions that stay functions: emulated boards choose a branch by writing its index where they begin. */
+/* Functions that are not inlined or cloned: emulated boards choose a branch by writing its index where they begin. */
 #if defined(__clang__)
-#define TG_STAYS __attribute__((noinline))
+#define TG_NOCLONE __attribute__((noinline))
 #elif defined(__GNUC__)
-#define TG_STAYS __attribute__((noinline, noclone))
+#define TG_NOCLONE __attribute__((noinline, noclone))
 #else
-#define TG_STAYS
+#define TG_NOCLONE
 #endif
 
 static inline void tg_finished(void (*observer)(void *context, uint32_t layer), void *context, uint32_t layer)

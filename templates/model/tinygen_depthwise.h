@@ -10,13 +10,13 @@
 #include "tinygen_simd.h"
 
 /*
- * Loops that stay loops on a Cortex-M4: its boards read flash through a cache of a kilobyte, and what GCC makes of
- * these loops would not fit. Clang does not unroll them.
+ * Loops that are not unrolled on a Cortex-M4: its boards read flash through a cache of a kilobyte, which unrolled ones
+ * would not fit. Clang does not unroll them.
  */
 #if !defined(__clang__) && defined(__ARM_ARCH_7EM__) && !TG_DUAL_ISSUE
-#define TG_SHORT TG_ONE_BY_ONE
+#define TG_NO_UNROLL_M4 TG_NO_UNROLL
 #else
-#define TG_SHORT
+#define TG_NO_UNROLL_M4
 #endif
 
 /*

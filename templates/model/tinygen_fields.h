@@ -228,7 +228,7 @@ TG_INLINE void tg_field_sums(
 }
 
 #define TG_FIELD_SUMS_OF(name, words, steps, parts, segments, skip, apart)                                   \
-    TG_APART void name(uint32_t *to, const uint32_t *x, const uint32_t *w, int32_t count)                    \
+    TG_NOINLINE void name(uint32_t *to, const uint32_t *x, const uint32_t *w, int32_t count)                    \
     {                                                                                                        \
         const int32_t each = (steps) * (parts);                                                              \
         for (; count > 0; count--, x += 2 * each * (segments) + (skip)) {                                    \
@@ -280,7 +280,7 @@ TG_INLINE void tg_field_sums_32(
 }
 
 #define TG_FIELD_SUMS_32(name, steps, parts, segments, skip)                                                 \
-    TG_APART void name(uint32_t *to, const uint32_t *x, const uint32_t *w, int32_t count)                    \
+    TG_NOINLINE void name(uint32_t *to, const uint32_t *x, const uint32_t *w, int32_t count)                    \
     {                                                                                                        \
         const int32_t each = 2 * (steps) * (parts);                                                          \
         for (; count > 0; count--, x += each * (segments) + (skip)) {                                        \
@@ -335,7 +335,7 @@ TG_INLINE void tg_kernel_sums(
     int32_t sums[4], const uint8_t *table, const uint32_t *w, int32_t count, int32_t second, int32_t channel)
 {
     uint32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    TG_TWICE
+    TG_UNROLL_2
     for (int32_t i = 0; i < count; i++, table += channel) {
         const uint32_t word = w[i];
         const uint32_t *const t0 = tg_at_byte(table, word, 0);
@@ -355,7 +355,7 @@ TG_INLINE void tg_kernel_sums(
 }
 
 #define TG_KERNEL_SUMS(name, filters, second, channel)                                                       \
-    TG_APART void name(int32_t *sums, const uint32_t *tables, const uint32_t *w, int32_t count)              \
+    TG_NOINLINE void name(int32_t *sums, const uint32_t *tables, const uint32_t *w, int32_t count)              \
     {                                                                                                        \
         for (int32_t o = 0; o < (filters); o++, sums += 4, w += count) {                                     \
             tg_kernel_sums(sums, (const uint8_t *)tables, w, count, second, channel);                        \

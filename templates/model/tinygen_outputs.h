@@ -114,7 +114,7 @@ TG_INLINE void tg_whole_words(
     while (w != last) {
         const uint32_t *const end = last - w > 2 * together ? w + 2 * together : last;
         uint32_t first = 0, second = 0;
-        TG_ROLLED
+        TG_CLANG_NO_UNROLL
         for (; w != end; w += 2, x += 16 / bits) {
             const uint32_t u = w[0], v = w[1];
             TG_OUTPUTS_TAP(0);

@@ -328,11 +328,11 @@ typedef struct {
         for (int32_t row = tile->rows; row > 0; row--, x += skip) { \
             const X *const whole = x + tile->eights / (int32_t)sizeof(X); \
             const X *const end = whole + tile->rest / (int32_t)sizeof(X); \
-            TG_ROLLED \
+            TG_CLANG_NO_UNROLL \
             for (; x != whole; x += 8, w += 32) { \
                 TG_EIGHT_BY_FOUR(sums, x, w, X, W, lx, sx, lw, sw); \
             } \
-            TG_ROLLED \
+            TG_CLANG_NO_UNROLL \
             for (; x != end; x++, w += 4) { \
                 sums[0] += *x * w[0]; \
                 sums[1] += *x * w[1]; \

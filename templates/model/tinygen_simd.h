@@ -35,29 +35,29 @@
 #define TG_INLINE static inline
 #endif
 
-/* Functions that stay functions. */
+/* Functions that are never inlined. */
 #if defined(__GNUC__)
-#define TG_APART static __attribute__((noinline))
+#define TG_NOINLINE static __attribute__((noinline))
 #else
-#define TG_APART static
+#define TG_NOINLINE static
 #endif
 
 /*
- * Loops that stay loops (GCC unrolls those of in-line assembly, too), and such that are written out twice: compilers
- * would make kilobytes of code of them.
+ * Loops that are not unrolled (GCC unrolls those of in-line assembly, too) or unrolled by two: compilers would make
+ * kilobytes of code of them.
  */
 #if defined(__clang__)
-#define TG_ROLLED _Pragma("clang loop unroll(disable)")
-#define TG_ONE_BY_ONE TG_ROLLED
-#define TG_TWICE _Pragma("clang loop unroll_count(2)")
+#define TG_CLANG_NO_UNROLL _Pragma("clang loop unroll(disable)")
+#define TG_NO_UNROLL TG_CLANG_NO_UNROLL
+#define TG_UNROLL_2 _Pragma("clang loop unroll_count(2)")
 #elif defined(__GNUC__)
-#define TG_ROLLED
-#define TG_ONE_BY_ONE _Pragma("GCC unroll 1")
-#define TG_TWICE _Pragma("GCC unroll 2")
+#define TG_CLANG_NO_UNROLL
+#define TG_NO_UNROLL _Pragma("GCC unroll 1")
+#define TG_UNROLL_2 _Pragma("GCC unroll 2")
 #else
-#define TG_ROLLED
-#define TG_ONE_BY_ONE
-#define TG_TWICE
+#define TG_CLANG_NO_UNROLL
+#define TG_NO_UNROLL
+#define TG_UNROLL_2
 #endif
 
 /* Four bytes from any address. */

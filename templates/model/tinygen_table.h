@@ -14,14 +14,14 @@
 /* The 256 pairs of 16 weights; the low half is that of a byte's low four bits. */
 static inline void tg_table_of_pairs(uint32_t *table, const int16_t *book)
 {
-    TG_ONE_BY_ONE
+    TG_NO_UNROLL
     for (int32_t first = 0; first < 16; first += 8) {
         const uint32_t a = (uint16_t)book[first], b = (uint16_t)book[first + 1];
         const uint32_t c = (uint16_t)book[first + 2], d = (uint16_t)book[first + 3];
         const uint32_t e = (uint16_t)book[first + 4], f = (uint16_t)book[first + 5];
         const uint32_t g = (uint16_t)book[first + 6], h = (uint16_t)book[first + 7];
         uint32_t *to = table + first;
-        TG_ONE_BY_ONE
+        TG_NO_UNROLL
         for (int32_t i = 0; i < 16; i++, to += 16) {
             const uint32_t high = (uint32_t)(uint16_t)book[i] << 16;
             to[0] = a | high, to[1] = b | high, to[2] = c | high, to[3] = d | high;

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.wake_word_oracles import law, pymicro
+from tests.support.wake_word_oracles import pymicro, semantics
 from tests.support.wake_word_proof import (
     HEADER,
     Oracles,
@@ -101,7 +101,7 @@ def test_the_two_meanings_differ_where_they_should() -> None:
     """Otherwise equality with the one would say nothing of the other."""
     model, config = bundled()["okay_nabu"]
     heard = pymicro(config, sound("Okay Nabu", ratios=())[: 16000 * 3])
-    reference = law(model, heard.inputs, optimised=False)
+    reference = semantics(model, heard.inputs, optimised=False)
     differing = sum(a != b for a, b in zip(reference, heard.codes, strict=True))
     assert 0 < differing < len(reference) // 2
 

@@ -89,9 +89,9 @@ def _measured(board_name: str, label: str, sparsity: int) -> tuple[int, int, int
     programs = [_program(replace(graph, name=f"m{i}"), name, board.isa) for i, name in enumerate(names)]
     bare = BareModels(programs, board, find_toolchain("zig", board), write=write_sources)
     sample = samples_of(graph)[0]
-    law = evaluate(graph, sample)[0]
+    semantics = evaluate(graph, sample)[0]
     runs = [bare.run(i, sample) for i in range(len(names))]
-    assert all(np.array_equal(run.outputs[0].reshape(law.shape), law) for run in runs)
+    assert all(np.array_equal(run.outputs[0].reshape(semantics.shape), semantics) for run in runs)
     cycles = [run.cycles for run in runs]
     return cycles[0], min(cycles[1:-1]), cycles[-1]
 

@@ -306,9 +306,9 @@ def _build(combination: Combination, path: Path) -> None:
         for switch in source:
             device.select(source.names.index(switch.name))
             device.reset()
-            law = Stream(switch.graph)
+            semantics = Stream(switch.graph)
             for sample in _samples(path):
-                _check_equal(law.step(sample), device.step(sample))
+                _check_equal(semantics.step(sample), device.step(sample))
 
 
 def _samples(path: Path) -> list[list[np.ndarray]]:
@@ -320,10 +320,10 @@ def _check_semantics(path: Path, source: Network, options: BuildOptions) -> None
     """Compares the semantics with LiteRT, which reads .tflite files."""
     if path.suffix != ".tflite":
         return
-    law, oracle = Stream(source.first), Oracle.OPTIMIZED if options.arithmetic == "optimized" else Oracle.REF
+    semantics, oracle = Stream(source.first), Oracle.OPTIMIZED if options.arithmetic == "optimized" else Oracle.REF
     litert = LiteRt(path, oracle)
     for sample in _samples(path):
-        assert_same(litert.step(sample), law.step(sample), path, "semantics")
+        assert_same(litert.step(sample), semantics.step(sample), path, "semantics")
 
 
 def _check_equal(wanted: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> None:

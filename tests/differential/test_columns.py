@@ -122,7 +122,7 @@ def test_one_window(compiler: str) -> None:
     assert check_layers(dense(), isa=M0PLUS.isa, cores=[(M0PLUS, M0PLUS.isa)], part=part, compiler=compiler) >= 4
 
 
-def laws() -> list[tuple[Staircase | None, np.ndarray]]:
+def staircases() -> list[tuple[Staircase | None, np.ndarray]]:
     """Of layers with large sums, and of small ones, whose multipliers have as many bits as there are."""
     found = [staircase_of(next(iter(graph.nodes())), axis=3) for graph, _ in INT8]
     for bits in (2, 4):
@@ -138,46 +138,48 @@ def laws() -> list[tuple[Staircase | None, np.ndarray]]:
 def test_short_products() -> None:
     """Every code of every sum, and nothing on the way beyond 32 bits."""
     found = 0
-    for law, bias in laws():
-        ending = short_epilogue(law, bias)
-        if law is None or ending is None:
+    for staircase, bias in staircases():
+        ending = short_epilogue(staircase, bias)
+        if staircase is None or ending is None:
             continue
         found += 1
         context, columns = ending.context, dict(zip((f.name for f in ending.fields), ending.rows.T, strict=True))
         bits, shift = context["short_bits"], context["shift"]
         multiplier = columns.get("multiplier", context["multiplier"])
         steps = np.linspace(0.0, 1.0, 1 << 14)[:, None]
-        accumulators = np.rint(law.lows + steps * (law.highs - law.lows)).astype(np.int64)
+        accumulators = np.rint(staircase.lows + steps * (staircase.highs - staircase.lows)).astype(np.int64)
         sums = accumulators - bias
         parts = sums * (multiplier >> bits), sums * (multiplier % 2**bits)
         scaled = columns["bias"] + parts[0] + (parts[1] >> bits)
         assert all(np.abs(part).max() < 2**31 for part in (*parts, scaled, columns["bias"], np.array(multiplier)))
-        wanted = np.clip(law.codes(accumulators), law.floor, law.ceiling)
-        assert np.array_equal(np.clip(scaled >> shift, law.floor, law.ceiling), wanted)
+        wanted = np.clip(staircase.codes(accumulators), staircase.floor, staircase.ceiling)
+        assert np.array_equal(np.clip(scaled >> shift, staircase.floor, staircase.ceiling), wanted)
     assert found >= 5
 
 
 def test_guesses() -> None:
     """Around every step, and between: a guess that is not doubted is right, and few are doubted."""
     found = 0
-    for law, bias in laws():
-        guess = None if law is None else guesses(law, bias)
-        if law is None or guess is None:
+    for staircase, bias in staircases():
+        guess = None if staircase is None else guesses(staircase, bias)
+        if staircase is None or guess is None:
             continue
         found += 1
         first, span, multiplier, offset, doubt = guess.rows.T
-        steps, *ends = ends_of_steps(law)
-        near = [np.where(end == NONE, law.lows, end) + move for end in ends for move in (-1, 0, 1)]
-        between = np.rint(law.lows + np.linspace(0.0, 1.0, 1 << 14)[:, None] * (law.highs - law.lows)).astype(np.int64)
-        accumulators = np.clip(np.concatenate([*near, between]), law.lows, law.highs)
+        steps, *ends = ends_of_steps(staircase)
+        near = [np.where(end == NONE, staircase.lows, end) + move for end in ends for move in (-1, 0, 1)]
+        between = np.rint(
+            staircase.lows + np.linspace(0.0, 1.0, 1 << 14)[:, None] * (staircase.highs - staircase.lows)
+        ).astype(np.int64)
+        accumulators = np.clip(np.concatenate([*near, between]), staircase.lows, staircase.highs)
         places = (accumulators - bias - first) % 2**32
         codes = offset + (places >> guess.cut) * multiplier
         within = places <= span
         assert codes[within].max() < 2**32
         doubted = within & ((codes << guess.bits) % 2**32 < doubt)
-        codes = np.where(within, (codes >> (32 - guess.bits)) + law.floor, law.ceiling)
-        codes = np.where(~within & (places >= 2**31), law.floor, codes)
-        wanted = np.clip(law.codes(accumulators), law.floor, law.ceiling)
+        codes = np.where(within, (codes >> (32 - guess.bits)) + staircase.floor, staircase.ceiling)
+        codes = np.where(~within & (places >= 2**31), staircase.floor, codes)
+        wanted = np.clip(staircase.codes(accumulators), staircase.floor, staircase.ceiling)
         assert np.array_equal(codes[~doubted], wanted[~doubted])
         assert doubted[-len(between) :].mean() < 0.06 and len(steps)
     assert found >= 5

@@ -63,20 +63,20 @@ def test_every_sum() -> None:
         (node,) = layer.graph.nodes()
         job = integer_job(node)
         assert job is not None
-        law, bias = job.law()
-        ending = raised_epilogue(law, bias)
-        if law is None or ending is None:
+        staircase, bias = job.staircase()
+        ending = raised_epilogue(staircase, bias)
+        if staircase is None or ending is None:
             continue
         found += 1
         context, columns = ending.context, dict(zip((f.name for f in ending.fields), ending.rows.T, strict=True))
         offset, multiplier = (columns.get(name, context[name]) for name in ("offset", "multiplier"))
-        for channel, (low, high) in enumerate(zip(law.lows.tolist(), law.highs.tolist(), strict=True)):
-            sums = np.clip(np.arange(low, high + 1)[:, None], law.lows, law.highs)
+        for channel, (low, high) in enumerate(zip(staircase.lows.tolist(), staircase.highs.tolist(), strict=True)):
+            sums = np.clip(np.arange(low, high + 1)[:, None], staircase.lows, staircase.highs)
             raised = (sums - bias + columns["bias"]) << context["sum_up"]
             scaled = offset + (raised * multiplier >> 32)
             assert np.abs(raised).max() < 2**31 and np.abs(scaled).max() < 2**31
-            codes = np.clip(scaled >> context["shift"], law.floor, law.ceiling)
-            wanted = np.clip(law.codes(sums), law.floor, law.ceiling)
+            codes = np.clip(scaled >> context["shift"], staircase.floor, staircase.ceiling)
+            wanted = np.clip(staircase.codes(sums), staircase.floor, staircase.ceiling)
             assert np.array_equal(codes[:, channel], wanted[:, channel])
     assert found >= 4
 

@@ -211,6 +211,6 @@ def test_helpers_keep_their_names() -> None:
     programs = [lower(graph, isa=DSP) for graph in graphs]
     functions = [writer.call(Places(program), step).function for program in programs for step in program.layers]
     text = "".join(function.body for function in writer.functions.values())
-    defined = re.findall(r"^(?:TG_APART |static )?(?:inline )?void (\w+)\(", text, re.MULTILINE)
+    defined = re.findall(r"^(?:TG_NOINLINE |static )?(?:inline )?void (\w+)\(", text, re.MULTILINE)
     assert len(set(functions)) == len(functions) == 6
     assert len(defined) == len(set(defined)) > 6

@@ -243,7 +243,7 @@ class Talk:
             for name in switches:
                 if name is not None:
                     device.select(name)
-                found[name] = Session(device, rig.laws[name], samples).collect(layers=False)
+                found[name] = Session(device, rig.semantics[name], samples).collect(layers=False)
                 if found[name].stopped:
                     break
         return found

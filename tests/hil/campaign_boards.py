@@ -25,7 +25,7 @@ from tinygen.builds.manifest import Manifest, read_manifest
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.tflite import read_tflite
 from tinygen.hil.client import DeviceClient
-from tinygen.hil.law import Law, law_of
+from tinygen.hil.semantics import Semantics, semantics_of
 from tinygen.ir.network import Network, Switch
 from tinygen.project.firmware import write_firmware_project
 from tinygen.targets.boards import load_board
@@ -60,7 +60,7 @@ class Rig:
 
     Attributes:
         folder: the build; elf: what its boards run, `start` made into one.
-        laws: by switch; one of None where the network has none.
+        semantics: by switch; one of None where the network has none.
     """
 
     name: str
@@ -68,11 +68,11 @@ class Rig:
     elf: Path
     start: Callable[[Path], TimedDevice]
     manifest: Manifest
-    laws: dict[str | None, Law] = field(default_factory=dict)
+    semantics: dict[str | None, Semantics] = field(default_factory=dict)
 
     @property
     def switches(self) -> list[str | None]:
-        return list(self.laws)
+        return list(self.semantics)
 
     def draw(self, seed: random.Random, count: int) -> Samples:
         """Inputs; of the streaming network perhaps several streams."""
@@ -86,11 +86,11 @@ class Rig:
 
     def right(self, switch: str | None, samples: Samples) -> list[Outputs]:
         """What the model gives."""
-        law, found = self.laws[switch], []
+        semantics, found = self.semantics[switch], []
         for index in range(len(samples)):
             if samples.begins(index):
-                law.reset()
-            found.append(law.outputs(samples.sample(index)))
+                semantics.reset()
+            found.append(semantics.outputs(samples.sample(index)))
         return found
 
 
@@ -113,7 +113,7 @@ class Rigs:
     def _rig(self, name: str, folder: Path, elf: Path, start: Callable[[Path], TimedDevice]) -> Rig:
         manifest = read_manifest(folder)
         names: Sequence[str | None] = manifest.switch_names or [None]
-        return Rig(name, folder, elf, start, manifest, {switch: law_of(folder, switch) for switch in names})
+        return Rig(name, folder, elf, start, manifest, {switch: semantics_of(folder, switch) for switch in names})
 
     def _on_host(self, name: str) -> Rig:
         """Of the very sources of the build, but for the driver of the line."""

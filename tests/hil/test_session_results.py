@@ -15,7 +15,7 @@ from tinygen.hil.session import ATTEMPTS, Session
 RIGHT, WRONG, OTHER = (np.array([[value]], np.int8) for value in (1, 2, 3))
 
 
-class Law:
+class Semantics:
     """The right answer is always the same."""
 
     path: ClassVar[dict[str, int]] = {}
@@ -59,7 +59,7 @@ class Device:
 
 def _session(device: Device, inputs: int = 1) -> Any:
     samples = Samples((np.zeros((inputs, 1, 1), np.int8),))
-    return Session(device, Law(), samples).collect()  # type: ignore[arg-type]
+    return Session(device, Semantics(), samples).collect()  # type: ignore[arg-type]
 
 
 def test_a_wrong_result_that_does_not_come_twice_is_the_boards() -> None:

@@ -15,7 +15,7 @@ from tinygen.builds.arrays import Samples
 from tinygen.demo import load_test_digits
 from tinygen.hil.client import DeviceClient
 from tinygen.hil.device import Device
-from tinygen.hil.law import law_of
+from tinygen.hil.semantics import semantics_of
 from tinygen.hil.session import Collected, Session
 from tinygen.targets.boards import load_board
 from tinygen.targets.cycles import board_cost
@@ -44,7 +44,7 @@ def collected(folder: Path, fault: Fault) -> Collected:
     device.client = DeviceClient(line, 20.0, line.clock, nonce=0)
     images, _ = load_test_digits()
     with device:
-        return Session(device, law_of(folder, None), Samples((images[:COUNT],))).collect(layers=False)
+        return Session(device, semantics_of(folder, None), Samples((images[:COUNT],))).collect(layers=False)
 
 
 @pytest.mark.parametrize("command", ["tg-run(?=%)", "tg-load "])

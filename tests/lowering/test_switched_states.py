@@ -108,25 +108,25 @@ def test_devices(model: Path, tmp_path: Path) -> None:
     """Over the protocol: switching, resetting, and a device that restarts."""
     folder = build(model, tmp_path / "host", BuildOptions(board="host"), profile=False).folder
     samples = frames(8)
-    laws = [Stream(switch.graph) for switch in NET]
+    semantics = [Stream(switch.graph) for switch in NET]
     with open_device(folder) as device:
         assert device.keeps and device.info is not None
         assert device.info.state_bytes == max(program.state_bytes for program in PROGRAM.programs)
         for switch in (0, 2, 3, 2, 1):
             device.select(switch)
-            laws[switch].reset()
+            semantics[switch].reset()
             for sample in samples:
-                np.testing.assert_array_equal(device.step(sample)[0], laws[switch].step(sample)[0])
+                np.testing.assert_array_equal(device.step(sample)[0], semantics[switch].step(sample)[0])
         device.reset()
         np.testing.assert_array_equal(
             device.infer(samples[0])[0], Stream(NET.switch("narrow").graph).step(samples[0])[0]
         )
     client = DeviceClient(FaultyDevice([folder / "firmware.elf"], "tg-run", [1, 4], resets), infer_seconds=2.0)
     client.set_switch(2)
-    laws[2].reset()
+    semantics[2].reset()
     for sample in samples:
         found = client.infer([sample[0].tobytes()], keep=True).outputs[0]
-        np.testing.assert_array_equal(np.frombuffer(found, np.int8), laws[2].step(sample)[0][0])
+        np.testing.assert_array_equal(np.frombuffer(found, np.int8), semantics[2].step(sample)[0][0])
     client.close()
     assert client.troubles
 

@@ -16,7 +16,7 @@ from tests.support.streaming_models import needs_wake_words, wake_word
 from tests.support.wake_word_oracles import pymicro
 from tests.targets.tools import requires_package, requires_tool
 from tinygen.audio.speech import say
-from tinygen.builds import heard as law
+from tinygen.builds import heard as semantics
 from tinygen.errors import TinygenError
 from tinygen.project.wakeword_json import read_app
 from tinygen.targets.boards import load_board
@@ -53,10 +53,10 @@ def test_names_begin_with_the_models(alexa: Path, tmp_path: Path) -> None:
 
 
 def test_wrong_sound_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A law whose front end is off by one feature, once."""
-    right = law._weighted
-    monkeypatch.setattr(law, "_weighted", lambda raw: right(raw) + (raw[3] == raw[4]))
-    monkeypatch.setattr(law, "_sound", lambda hops, samples: np.zeros((hops, samples), np.int16))
+    """Expected detections whose front end is off by one feature, once."""
+    right = semantics._weighted
+    monkeypatch.setattr(semantics, "_weighted", lambda raw: right(raw) + (raw[3] == raw[4]))
+    monkeypatch.setattr(semantics, "_sound", lambda hops, samples: np.zeros((hops, samples), np.int16))
     with pytest.raises(TinygenError, match=r"the example says: alexa: \d+ of \d+ hops of sound right"):
         export(wake_word("alexa"), tmp_path / "out", "c", options("alexa"))
 

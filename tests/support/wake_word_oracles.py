@@ -113,7 +113,7 @@ def pymicro(config: Path, samples: np.ndarray, *, reference: bool = False) -> He
     return heard
 
 
-def law(model: Path, inputs: Sequence[np.ndarray], *, optimised: bool) -> list[int]:
+def semantics(model: Path, inputs: Sequence[np.ndarray], *, optimised: bool) -> list[int]:
     """Output codes of tinygen's meaning of the model; or with `optimised_meaning` of two operators."""
     graph = load_model(model)
     stream = Stream(graph, optimised_meaning(graph) if optimised else None)

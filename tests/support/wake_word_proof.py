@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.support.wake_word_oracles import Heard, law, pymicro
+from tests.support.wake_word_oracles import Heard, pymicro, semantics
 from tinygen.audio.mixing import NOISES, at_snr
 from tinygen.audio.models import bundled
 from tinygen.audio.scenes import speakers
@@ -43,7 +43,7 @@ class Oracles:
         model, config = bundled()[name]
         theirs = pymicro(config, samples)
         reference = pymicro(config, samples, reference=True)
-        return Oracles(samples, theirs, reference, law(model, theirs.inputs, optimised=True))
+        return Oracles(samples, theirs, reference, semantics(model, theirs.inputs, optimised=True))
 
 
 @dataclass(frozen=True)

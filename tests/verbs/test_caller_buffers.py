@@ -35,12 +35,12 @@ def test_every_layer_can_be_looked_at(tmp_path: Path) -> None:
     assert built.manifest.inputs[0].offset is None and usual.manifest.inputs[0].offset is not None
     assert read_manifest(tmp_path / "out") == built.manifest
     sample = [load_test_digits()[0][:1]]
-    law = evaluate_all(simplify(load_model(MODEL)), sample)
+    semantics = evaluate_all(simplify(load_model(MODEL)), sample)
     with open_device(tmp_path / "out") as device:
         found = device.intermediate(sample)
     assert found.keys() >= set(load_model(MODEL).outputs)
     for name, codes in found.items():
-        np.testing.assert_array_equal(codes, law[name])
+        np.testing.assert_array_equal(codes, semantics[name])
 
 
 def test_elsewhere_is_refused() -> None:

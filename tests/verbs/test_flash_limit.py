@@ -72,10 +72,10 @@ def test_between_data_and_code(tmp_path: Path) -> None:
     assert "Flash against cycles" in page and f"limit {limit:,} B" in page
     (sample,) = random_inputs(TERNARY_NETWORK, 1)
     np.save(tmp_path / "x.npy", sample[0])
-    law = evaluate(TERNARY_NETWORK.first, sample)[0]
+    semantics = evaluate(TERNARY_NETWORK.first, sample)[0]
     for report in (fast, small):
         found = package.run(report.folder, tmp_path / "x.npy", outputs=None)
-        assert np.array_equal(found.outputs[0].reshape(law.shape), law)
+        assert np.array_equal(found.outputs[0].reshape(semantics.shape), semantics)
 
 
 def test_nothing_fits(tmp_path: Path) -> None:
@@ -175,8 +175,8 @@ def test_switches_share_a_limit(tmp_path: Path) -> None:
         (sample,) = random_inputs(network, 1)
         for switch in network:
             found = package.run(report.folder, sample[0], switch=switch.name)
-            law = evaluate(switch.graph, sample)[0]
-            assert np.array_equal(found.outputs[0].reshape(law.shape), law)
+            semantics = evaluate(switch.graph, sample)[0]
+            assert np.array_equal(found.outputs[0].reshape(semantics.shape), semantics)
 
 
 @pytest.mark.long

@@ -53,7 +53,7 @@ def build_for(board: str, out: Path, toolchain: str | None = None) -> Path:
     return build(model, out, options, profile=False).folder
 
 
-def law(sound: np.ndarray) -> list[int]:
+def semantics(sound: np.ndarray) -> list[int]:
     """The output code of each inference."""
     graph = load_model(wake_word(NAME))
     encoding = graph.tensors[graph.inputs[0]].encoding
@@ -64,7 +64,7 @@ def law(sound: np.ndarray) -> list[int]:
 
 
 def check(report: ListenReport, sound: np.ndarray) -> None:
-    codes = law(sound)
+    codes = semantics(sound)
     ran = [event for event in report.events if event.ran]
     assert [event.codes[0] for event in ran] == codes and len(set(codes)) > 5
     # The first frame is there with the third hop, and an inference every third frame.

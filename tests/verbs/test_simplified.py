@@ -86,7 +86,7 @@ def test_a_wrong_pass_shows_at_the_outputs(model: Path, inputs: Path, monkeypatc
 
     monkeypatch.setattr("tinygen.passes.pipeline.remove_channels", wrong)
     report = verify(model, inputs, BuildOptions(board="host"))
-    law, device = report.comparisons
-    assert law.mismatches == 0
+    semantics, device = report.comparisons
+    assert semantics.mismatches == 0
     assert device.mismatches and device.where is not None
     assert (device.where.layer, device.where.tensor) == ("", load_model(model).outputs[0])

@@ -22,7 +22,7 @@ from tinygen.hil.client import DeviceClient
 from tinygen.hil.device import open_device
 from tinygen.hil.exchange import RefusedError
 from tinygen.hil.farm import Target, run_shared
-from tinygen.hil.law import Law, law_of
+from tinygen.hil.semantics import Semantics, semantics_of
 from tinygen.hil.session import Session
 from tinygen.ir.interpreter import Stream, evaluate
 from tinygen.targets.boards import load_board
@@ -42,7 +42,7 @@ def slow_frames(count: int) -> list[list[np.ndarray]]:
     return [[np.array([[i % 3 + 3, 4, 2 - i % 2, 3]], np.int8)] for i in range(count)]
 
 
-def law(samples: list[list[np.ndarray]]) -> list[np.ndarray]:
+def semantics(samples: list[list[np.ndarray]]) -> list[np.ndarray]:
     stream = Stream(GRAPH)
     return [stream.step(sample)[0] for sample in samples]
 
@@ -107,12 +107,12 @@ def test_run_takes_the_rows_as_one_stream(folder: Path, tmp_path: Path) -> None:
     samples = slow_frames(6)
     result = run(folder, write(samples, tmp_path / "x.npz"), RunOptions(outputs=tmp_path / "y.npy"))
     assert len(result.rows) == 6
-    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), law(samples))
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), semantics(samples))
 
 
 def test_steps_go_on_and_inferences_begin_anew(folder: Path) -> None:
     samples = slow_frames(4)
-    expected = law(samples)
+    expected = semantics(samples)
     with open_device(folder) as device:
         assert device.info is not None and device.info.state_bytes == 4
         np.testing.assert_array_equal([device.step(sample)[0] for sample in samples], expected)
@@ -132,7 +132,7 @@ def test_painting_the_arena_begins_anew(folder: Path) -> None:
     with open_device(folder) as device:
         device.step(samples[0])
         device.client.paint()
-        np.testing.assert_array_equal(device.step(samples[0])[0], law(samples)[0])
+        np.testing.assert_array_equal(device.step(samples[0])[0], semantics(samples)[0])
         marks = device.client.marks()
         assert marks.arena is not None and marks.arena[0] <= marks.arena[1]
 
@@ -146,8 +146,8 @@ def test_many_inferences_by_one_command(folder: Path) -> None:
         device.step(slow_frames(2)[1])
         client.load_db(data)
         client.measure(3, 2, [data])
-        np.testing.assert_array_equal(np.frombuffer(client.read(0), np.int8), law(samples)[-1][0])
-        np.testing.assert_array_equal(device.step(samples[0])[0], law(samples)[0])
+        np.testing.assert_array_equal(np.frombuffer(client.read(0), np.int8), semantics(samples)[-1][0])
+        np.testing.assert_array_equal(device.step(samples[0])[0], semantics(samples)[0])
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_nothing_is_lost_or_done_twice(
     client = DeviceClient(line, infer_seconds=2.0)
     outputs = [client.infer([sample[0].tobytes()], keep=True).outputs[0] for sample in samples]
     client.close()
-    np.testing.assert_array_equal([np.frombuffer(y, np.int8) for y in outputs], np.concatenate(law(samples)))
+    np.testing.assert_array_equal([np.frombuffer(y, np.int8) for y in outputs], np.concatenate(semantics(samples)))
     assert line.count >= 1
 
 
@@ -183,11 +183,11 @@ def two_streams() -> Samples:
 
 def test_a_session_takes_its_inputs_for_streams(folder: Path) -> None:
     with open_device(folder) as device:
-        found = Session(device, law_of(folder, None), two_streams()).collect()
+        found = Session(device, semantics_of(folder, None), two_streams()).collect()
     assert not found.stopped and not found.incidents and found.layers
     assert [row.matches for row in found.rows] == [True] * 6
     outputs = [row.outputs[0] for row in found.rows]
-    np.testing.assert_array_equal(outputs, [*law(slow_frames(3))] * 2)
+    np.testing.assert_array_equal(outputs, [*semantics(slow_frames(3))] * 2)
     assert not np.array_equal(outputs[1], evaluate(GRAPH, slow_frames(2)[1])[0])
 
 
@@ -198,20 +198,20 @@ def test_a_session_whose_line_is_lost_in_the_middle(
 ) -> None:
     line = FaultyDevice([folder / "firmware.elf"], command, [4, 7], fault)
     with open_device(folder, transport=line) as device:
-        found = Session(device, law_of(folder, None), two_streams()).collect(layers=False)
+        found = Session(device, semantics_of(folder, None), two_streams()).collect(layers=False)
     assert not found.stopped and found.incidents and line.count >= 1
     assert [(row.matches, row.stable) for row in found.rows] == [(True, True)] * 6
 
 
 def test_a_session_names_the_first_wrong_step_and_repeats_no_other(folder: Path) -> None:
     """All steps behind it are wrong too, up to the next stream; repeating each would take all before it each time."""
-    wrong = law_of(folder, None)
+    wrong = semantics_of(folder, None)
     asked = 0
 
     def outputs(sample: list[np.ndarray]) -> list[np.ndarray]:
         nonlocal asked
         asked += 1  # the first is the one that is run before all
-        return [codes + (asked in (3, 4)) for codes in Law.outputs(wrong, sample)]
+        return [codes + (asked in (3, 4)) for codes in Semantics.outputs(wrong, sample)]
 
     wrong.outputs = outputs  # type: ignore[method-assign, assignment]
     with open_device(folder) as device:
@@ -220,13 +220,13 @@ def test_a_session_names_the_first_wrong_step_and_repeats_no_other(folder: Path)
     assert [row.attempts for row in found.rows] == [1, 2, 1, 1, 1, 1] and all(row.stable for row in found.rows)
     assert found.first_mismatch is not None
     assert (found.first_mismatch.sample, found.first_mismatch.tensor) == (1, GRAPH.outputs[0])
-    np.testing.assert_array_equal([row.outputs[0] for row in found.rows], [*law(slow_frames(3))] * 2)
+    np.testing.assert_array_equal([row.outputs[0] for row in found.rows], [*semantics(slow_frames(3))] * 2)
 
 
 def test_a_step_that_gives_something_else_once_is_done_again(folder: Path) -> None:
     """A device whose memory is spoilt: the stream is made again, and goes on."""
     with open_device(folder) as device:
-        session, timed, count = Session(device, law_of(folder, None), two_streams()), device.timed, 0
+        session, timed, count = Session(device, semantics_of(folder, None), two_streams()), device.timed, 0
 
         def spoilt(sample: list[np.ndarray], *, keep: bool = False) -> tuple[list[np.ndarray], int]:
             nonlocal count
@@ -244,10 +244,12 @@ def test_hil_runs_the_file_as_streams(folder: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=samples.inputs[0], reset=np.arange(6) == 3)
     report = hil(folder, HilOptions(inputs=tmp_path / "x.npz"))
     assert report.passed and report.content["switches"][0]["completed"] == 6
-    np.testing.assert_array_equal(report.outputs["y0"], np.concatenate([law(slow_frames(3))] * 2).reshape(6, 1, -1))
+    np.testing.assert_array_equal(
+        report.outputs["y0"], np.concatenate([semantics(slow_frames(3))] * 2).reshape(6, 1, -1)
+    )
     result = run(folder, tmp_path / "x.npz", RunOptions(outputs=tmp_path / "y.npy"))
     assert len(result.rows) == 6
-    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), [*law(slow_frames(3))] * 2)
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), [*semantics(slow_frames(3))] * 2)
 
 
 def test_verify_begins_anew_where_the_file_says_so(tmp_path: Path) -> None:
@@ -262,7 +264,7 @@ def test_a_farm_shares_streams_not_frames(tmp_path: Path, folder: Path) -> None:
     np.savez(tmp_path / "x.npz", x=np.concatenate([two_streams().inputs[0]] * 2), reset=np.arange(12) % 3 == 0)
     report = farm(folder, ["emulated", "emulated"], FarmOptions(inputs=tmp_path / "x.npz"))
     assert report.passed and report.samples == tuple(range(12))
-    np.testing.assert_array_equal(report.outputs[0], [*law(slow_frames(3))] * 4)
+    np.testing.assert_array_equal(report.outputs[0], [*semantics(slow_frames(3))] * 4)
     for board in report.boards:
         for stream in range(0, 12, 3):
             assert len({stream, stream + 1, stream + 2} & set(board.samples)) in (0, 3)
@@ -286,7 +288,7 @@ def test_a_stream_that_a_board_leaves_is_begun_anew_by_another(folder: Path) -> 
 
     result = run_shared([Target("a", first), Target("b", second)], inputs, streams=[range(6)])
     found = [np.frombuffer(one.outputs[0], np.int8) for one in result.inferences if one]
-    np.testing.assert_array_equal(found, np.concatenate(law(samples)))
+    np.testing.assert_array_equal(found, np.concatenate(semantics(samples)))
     a, b = result.boards
     assert a.error and a.samples == [0, 1] and not b.error and b.samples == [2, 3, 4, 5]
 
@@ -343,7 +345,7 @@ def test_a_reply_that_is_lost_does_not_make_two_steps_of_one(folder: Path) -> No
     client = DeviceClient(Recording([folder / "firmware.elf"], "tg-run", [2], loses_the_reply), infer_seconds=0.6)
     outputs = [client.infer([sample[0].tobytes()], keep=True).outputs[0] for sample in samples]
     client.close()
-    np.testing.assert_array_equal([np.frombuffer(y, np.int8) for y in outputs], np.concatenate(law(samples)))
+    np.testing.assert_array_equal([np.frombuffer(y, np.int8) for y in outputs], np.concatenate(semantics(samples)))
     assert client.troubles
 
 

@@ -190,10 +190,10 @@ def test_intermediate_tensors(device: Device) -> None:
     for index in (4, 0, 5):
         device.select(index)
         found = device.intermediate(INPUTS[0])
-        law = evaluate_all(simplify(NETWORK.switches[index].graph), INPUTS[0])
+        semantics = evaluate_all(simplify(NETWORK.switches[index].graph), INPUTS[0])
         assert found.keys() >= {"y0", "y1"}
         for name, codes in found.items():
-            np.testing.assert_array_equal(codes, law[name])
+            np.testing.assert_array_equal(codes, semantics[name])
 
 
 class Kept(ProcessTransport):

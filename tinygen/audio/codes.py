@@ -1,6 +1,6 @@
 """From a front end's features to the codes of a model's input tensor.
 
-`FeatureCodes` takes the raw features of the micro front end, as integers alone. The law is pymicro-wakeword's
+`FeatureCodes` takes the raw features of the micro front end, as integers alone. The reference is pymicro-wakeword's
 (`MicroWakeWord.process_streaming_prob`): the feature, a double, is `raw * 10 / 256` (pymicro-features); its code is
 `np.round(feature / scale + zero_point)` in doubles, ties to even. Where that does not fit the input's type,
 pymicro-wakeword leaves the result to the C compiler's cast; here it saturates, as ESPHome does

@@ -36,10 +36,10 @@ def measure_bare(case: Case, kernels: str, toolchain: str, board: Board) -> dict
     row: dict[str, Any] = {}
     for sample in samples:
         run = bare.run(0, sample)
-        for index, (law, codes) in enumerate(zip(evaluate(graph, sample), run.outputs, strict=True)):
-            if differing(law, codes.reshape(law.shape)) is not None:
-                wrong = int(np.count_nonzero(law != codes.reshape(law.shape)))
-                return {"error": f"output {index} is wrong: {wrong} of {law.size} codes differ"}
+        for index, (semantics, codes) in enumerate(zip(evaluate(graph, sample), run.outputs, strict=True)):
+            if differing(semantics, codes.reshape(semantics.shape)) is not None:
+                wrong = int(np.count_nonzero(semantics != codes.reshape(semantics.shape)))
+                return {"error": f"output {index} is wrong: {wrong} of {semantics.size} codes differ"}
         row = {"instructions": run.instructions, "cycles_predicted": run.cycles}
     flash = _read_only_bytes(bare.elf)
     # An array that several layers share is stored once.

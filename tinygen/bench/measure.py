@@ -159,9 +159,9 @@ def _of_switch(job: Job, device: Device, manifest: Manifest, graph: Graph, switc
         measured = device.measure(sample, keep=True)
         outputs.append(measured.outputs)
         cycles.append(measured.profile.cycles if measured.profile else 0)
-        law = stream.step(sample)
-        row["max_abs_diff"] = max(row["max_abs_diff"], _largest_difference(law, measured.outputs))
-        problem = _wrong(library.step(sample) if library else law, measured)
+        semantics = stream.step(sample)
+        row["max_abs_diff"] = max(row["max_abs_diff"], _largest_difference(semantics, measured.outputs))
+        problem = _wrong(library.step(sample) if library else semantics, measured)
         if problem:
             return row | {"error": problem}
     assert measured.profile is not None

@@ -35,12 +35,12 @@ def make_heard(app: WakewordApp, source: Network, program: NetworkProgram) -> He
     wanted = before + plan.frames + plan.step * (plan.window + _INFERENCES)
     sound = _sound(min(wanted, _MOST_HOPS), config.hop_samples)
     frontend, codes = MicroFrontend(config), FeatureCodes(checked(input_encoding(program)))
-    law = _Law(plan, Stream(source.first))
+    semantics = _Semantics(plan, Stream(source.first))
     raw, results = np.zeros((1, config.channels), np.uint16), []
     for hop in sound:
         frames = frontend.process(hop)
         raw = frames if len(frames) else raw
-        results.append([*law.hop(codes.apply(frames)), _weighted(raw[0])])
+        results.append([*semantics.hop(codes.apply(frames)), _weighted(raw[0])])
     return Heard(sound, np.array(results, np.int32))
 
 
@@ -56,7 +56,7 @@ def _sound(hops: int, samples: int) -> np.ndarray:
     return np.round(rng.normal(0, 1, hops * samples) * level).clip(-32768, 32767).astype(np.int16).reshape(hops, -1)
 
 
-class _Law:
+class _Semantics:
     """The reference listener in Python."""
 
     def __init__(self, plan: WakewordPlan, stream: Stream) -> None:

@@ -43,7 +43,7 @@ from tinygen.builds.arrays import Samples
 from tinygen.builds.manifest import Manifest, ProgramEntry
 from tinygen.builds.predicted import predicted_energy
 from tinygen.hil.device import MEASURED, PREDICTED, REPORTED, Device
-from tinygen.hil.law import Law
+from tinygen.hil.semantics import Semantics
 from tinygen.hil.session import Collected, Row
 from tinygen.targets.board import Board
 
@@ -60,7 +60,7 @@ def describe_switch(
     found: Collected,
     name: str | None,
     *,
-    law: Law,
+    semantics: Semantics,
     samples: Samples,
     manifest: Manifest,
     device: Device,
@@ -70,7 +70,7 @@ def describe_switch(
     Args:
         found: by the session.
         name: of the switch.
-        law: what the device should answer.
+        semantics: what the device should answer.
         samples: inputs there were to run.
         manifest: of the build.
         device: what it was run on.
@@ -79,7 +79,7 @@ def describe_switch(
     clock_hz = timer.info.clock_hz if timer and timer.info else 0
     source = found.cycles_source or (PREDICTED if found.beside else "")
     cycles = [row.cycles for row in found.rows if row.cycles is not None] or found.beside
-    rows = [_row(row, law, samples.labels) for row in found.rows]
+    rows = [_row(row, semantics, samples.labels) for row in found.rows]
     right = [row["right"] for row in rows if row["right"] is not None]
     about = _NATIVE if device.engine == "native" else _ABOUT.get(source, "")
     latency = _latency(cycles, source, about, clock_hz) if cycles and clock_hz else None
@@ -106,7 +106,7 @@ def describe_switch(
     }
 
 
-def _row(row: Row, law: Law, labels: np.ndarray | None) -> dict[str, Any]:
+def _row(row: Row, semantics: Semantics, labels: np.ndarray | None) -> dict[str, Any]:
     label = None if labels is None else int(labels[row.sample])
     checksum = 0
     for codes in row.outputs:
@@ -119,7 +119,7 @@ def _row(row: Row, law: Law, labels: np.ndarray | None) -> dict[str, Any]:
         "cycles": row.cycles,
         "crc32": f"{checksum:08x}",
         "label": label,
-        "right": None if label is None else law.is_right(row.outputs, label),
+        "right": None if label is None else semantics.is_right(row.outputs, label),
     }
 
 

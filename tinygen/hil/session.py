@@ -25,7 +25,7 @@ from tinygen.builds.arrays import Samples
 from tinygen.builds.compare import Mismatch, differing
 from tinygen.errors import BoardError, DeviceError, TinygenError
 from tinygen.hil.device import Device
-from tinygen.hil.law import Law
+from tinygen.hil.semantics import Semantics
 
 Done = Callable[[int], None]
 ATTEMPTS = 3
@@ -121,13 +121,13 @@ class Session:
 
     Args:
         device: open.
-        law: what it should answer.
+        semantics: what it should answer.
         samples: the inputs.
         first: number of the first of them, where they are part of more.
     """
 
-    def __init__(self, device: Device, law: Law, samples: Samples, first: int = 0) -> None:
-        self.device, self.law, self.samples, self.first = device, law, samples, first
+    def __init__(self, device: Device, semantics: Semantics, samples: Samples, first: int = 0) -> None:
+        self.device, self.semantics, self.samples, self.first = device, semantics, samples, first
         self.found = Collected(cycles_source=device.cycles_source)
         self._astray = False  # whether a step of this stream has given something else than the model
 
@@ -169,7 +169,7 @@ class Session:
         if self.samples.begins(index - self.first):
             self._begin_stream(index)
         sample = self._sample(index)
-        wanted, path = self.law.outputs(sample), self.law.path
+        wanted, path = self.semantics.outputs(sample), self.semantics.path
         before: list[list[np.ndarray]] = []
         while True:
             try:
@@ -182,7 +182,7 @@ class Session:
             if matches or again or attempts == ATTEMPTS or self._astray:
                 if not matches and self.device.keeps:
                     self._astray = True
-                    found = self.law.first_output(index, wanted, outputs)
+                    found = self.semantics.first_output(index, wanted, outputs)
                     self.found.first_mismatch = self.found.first_mismatch or found
                 stable = all(same(outputs, other) for other in before)
                 counted = cycles if self.found.cycles_source else None
@@ -203,7 +203,7 @@ class Session:
         return all(path.get(operator) == number for operator, number in self.device.path.items())
 
     def _begin_stream(self, index: int) -> None:
-        self.law.reset()
+        self.semantics.reset()
         self._astray = False
         try:
             self.device.reset()
@@ -222,7 +222,7 @@ class Session:
         try:
             if wrong is not None and not self.device.keeps:
                 tensors = self.device.intermediate(self._sample(wrong))
-                found.first_mismatch = self.law.first_difference(wrong, self._sample(wrong), tensors)
+                found.first_mismatch = self.semantics.first_difference(wrong, self._sample(wrong), tensors)
             if layers:
                 self._time_layers()
             self._read_marks()

@@ -12,7 +12,7 @@ from tinygen.builds.arrays import Samples
 from tinygen.builds.manifest import read_manifest
 from tinygen.errors import BoardError, DeviceError
 from tinygen.hil.device import open_device
-from tinygen.hil.law import law_of
+from tinygen.hil.semantics import semantics_of
 from tinygen.hil.session import Collected, Done, Session
 from tinygen.processes import in_processes
 
@@ -90,8 +90,8 @@ def _collect(turn: Turn, done: Done = _nobody) -> Collected:
             if turn.switch is not None:
                 device.select(turn.switch)
             device.set_thresholds(turn.thresholds)
-            law = law_of(turn.folder, turn.switch, turn.thresholds)
-            session = Session(device, law, turn.samples, turn.first)
+            semantics = semantics_of(turn.folder, turn.switch, turn.thresholds)
+            session = Session(device, semantics, turn.samples, turn.first)
             return session.collect(done, layers=turn.first == 0)
     except (DeviceError, BoardError) as error:
         return Collected(stopped=f"at input {turn.first}: {error.what}")

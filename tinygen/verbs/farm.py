@@ -26,8 +26,8 @@ from tinygen.hil.answers import Inference
 from tinygen.hil.client import DeviceClient
 from tinygen.hil.device import INFER_SECONDS, Device
 from tinygen.hil.farm import BoardResult, FarmResult, Target, run_shared
-from tinygen.hil.law import Law, law_of
 from tinygen.hil.ports import STAND_INS
+from tinygen.hil.semantics import Semantics, semantics_of
 from tinygen.hil.session import same
 
 Progress = Callable[[str, int, int], None]
@@ -142,7 +142,7 @@ def farm(
     """
     options = options or FarmOptions()
     manifest = read_manifest(folder)
-    law, samples = law_of(folder, options.switch), _samples(folder, options)
+    semantics, samples = semantics_of(folder, options.switch), _samples(folder, options)
     part = manifest.section(options.switch)
     targets = _targets(folder, ports, manifest, options)
     inputs = [
@@ -151,11 +151,11 @@ def farm(
     tell = progress or (lambda what, done, total: None)
     streams = samples.streams() if manifest.keeps_states else None
     found = run_shared(targets, inputs, lambda count: tell(manifest.model, count, len(samples)), streams)
-    return _report(found, samples, law, part.outputs)
+    return _report(found, samples, semantics, part.outputs)
 
 
 def _samples(folder: Path, options: FarmOptions) -> Samples:
-    graph = law_of(folder, options.switch).graph
+    graph = semantics_of(folder, options.switch).graph
     tensors = [graph.tensors[name] for name in graph.inputs]
     options.reading.check(options.inputs)
     if options.inputs is None:
@@ -187,25 +187,25 @@ def _names(ports: Sequence[str]) -> list[str]:
     return [f"{port} {ports[:i].count(port) + 1}" if port in STAND_INS else port for i, port in enumerate(ports)]
 
 
-def _report(found: FarmResult, samples: Samples, law: Law, tensors: Sequence[TensorEntry]) -> FarmReport:
+def _report(found: FarmResult, samples: Samples, semantics: Semantics, tensors: Sequence[TensorEntry]) -> FarmReport:
     done = [i for i, inference in enumerate(found.inferences) if inference is not None]
     rows = [_arrays(inference, tensors) for inference in found.inferences if inference is not None]
-    expected = _expected(law, samples, max(done, default=-1) + 1)
+    expected = _expected(semantics, samples, max(done, default=-1) + 1)
     wrong = [i for i, row in zip(done, rows, strict=True) if not same(row, expected[i])]
     correct = None
     if samples.labels is not None:
-        correct = sum(law.is_right(row, int(samples.labels[i])) for i, row in zip(done, rows, strict=True))
+        correct = sum(semantics.is_right(row, int(samples.labels[i])) for i, row in zip(done, rows, strict=True))
     outputs = tuple(np.stack(codes) for codes in zip(*rows, strict=True))
     return FarmReport(found.boards, outputs, tuple(done), len(samples), tuple(wrong), correct)
 
 
-def _expected(law: Law, samples: Samples, count: int) -> list[list[np.ndarray]]:
+def _expected(semantics: Semantics, samples: Samples, count: int) -> list[list[np.ndarray]]:
     """The model's outputs for the first `count` inputs."""
     found = []
     for index in range(count):
         if samples.begins(index):
-            law.reset()
-        found.append(law.outputs(samples.sample(index)))
+            semantics.reset()
+        found.append(semantics.outputs(samples.sample(index)))
     return found
 
 

@@ -18,12 +18,12 @@ from tinygen.builds.manifest import read_manifest
 from tinygen.errors import BoardError, DeviceError, TinygenError, WrongBuildError
 from tinygen.hil.checks import FAILED, SKIPPED, Check, Limits, check, switch_checks
 from tinygen.hil.device import INFER_SECONDS, Device, open_device
-from tinygen.hil.law import Law, law_of
 from tinygen.hil.measured import describe_energy, measure_on
 from tinygen.hil.output import HilReport
 from tinygen.hil.ports import EMULATED, STAND_INS
 from tinygen.hil.power import EnergyOptions, PowerMonitor, PredictedSource, open_monitor, supply_warning
 from tinygen.hil.report import SCHEMA, SCHEMA_VERSION, describe_switch
+from tinygen.hil.semantics import Semantics, semantics_of
 from tinygen.hil.session import Collected, Session
 from tinygen.hil.transports import Transport
 from tinygen.hil.twins import Turn, collect_on_twins
@@ -137,8 +137,10 @@ class _Run:
         if options.switch is not None:
             self.manifest.switch_index(options.switch)
             names = [options.switch]
-        self.laws: dict[str | None, Law] = {name: law_of(folder, name, options.thresholds) for name in names}
-        self.samples = self._read_samples(self.laws[names[0]])
+        self.semantics: dict[str | None, Semantics] = {
+            name: semantics_of(folder, name, options.thresholds) for name in names
+        }
+        self.samples = self._read_samples(self.semantics[names[0]])
         self.found = {name: Collected(stopped="before the first input") for name in names}
         self.checks: list[Check] = []
         self.measured: dict[str | None, dict[str, Any]] = {}
@@ -146,9 +148,9 @@ class _Run:
         self.energy: EnergyOptions | None = None
         self.device: Device
 
-    def _read_samples(self, law: Law) -> Samples:
+    def _read_samples(self, semantics: Semantics) -> Samples:
         options = self.options
-        graph = law.graph
+        graph = semantics.graph
         tensors = [graph.tensors[name] for name in graph.inputs]
         options.reading.check(options.inputs)
         if options.inputs is None:
@@ -181,7 +183,7 @@ class _Run:
             if not any(found.rows for found in self.found.values()):
                 raise
             self.checks.append(check("finished", False, "interrupted"))
-        parts = [self._part(name) for name in self.laws]
+        parts = [self._part(name) for name in self.semantics]
         for part in parts:
             self.checks += switch_checks(part, self.options.limits)
         return HilReport(self._content(parts), self._outputs())
@@ -191,12 +193,12 @@ class _Run:
             self._check_start(device)
             device.set_thresholds(self.options.thresholds)
             if device.engine == "serial":
-                for name, law in self.laws.items():
-                    self.found[name] = self._collect_here(device, name, law)
+                for name, semantics in self.semantics.items():
+                    self.found[name] = self._collect_here(device, name, semantics)
                     if self.found[name].stopped:
                         break
-                    self._measure(device, name, law)
-        for name in self.laws if device.engine != "serial" else ():
+                    self._measure(device, name, semantics)
+        for name in self.semantics if device.engine != "serial" else ():
             turn = Turn(
                 self.folder,
                 self.options.port,
@@ -220,24 +222,24 @@ class _Run:
             text = f"the core runs at {info.clock_hz / 1e6:g} MHz, the board file says {wanted / 1e6:g}"
             self.checks.append(check("clock", info.clock_hz == wanted, text))
 
-    def _measure(self, device: Device, name: str | None, law: Law) -> None:
+    def _measure(self, device: Device, name: str | None, semantics: Semantics) -> None:
         if self.monitor is None:
             return
         try:
-            result = measure_on(device, law.graph, self.samples, self.monitor, self.energy)
+            result = measure_on(device, semantics.graph, self.samples, self.monitor, self.energy)
         except TinygenError as error:
             self.checks.append(check("energy", False, _text(error), name))
             return
         self.measured[name] = describe_energy(result)
         self.checks.append(check("energy", True, f"measured with {result.instrument}", name))
 
-    def _collect_here(self, device: Device, name: str | None, law: Law) -> Collected:
+    def _collect_here(self, device: Device, name: str | None, semantics: Semantics) -> Collected:
         if name is not None:
             try:
                 device.select(name)
             except DeviceError as error:
                 return Collected(stopped=f"before the first input: {_text(error)}")
-        return Session(device, law, self.samples).collect(self._done(device, name))
+        return Session(device, semantics, self.samples).collect(self._done(device, name))
 
     def _done(self, device: Device, name: str | None) -> Callable[[int], None]:
         label = f"{name} {device.name}" if name else device.name
@@ -247,7 +249,7 @@ class _Run:
         part = describe_switch(
             self.found[name],
             name,
-            law=self.laws[name],
+            semantics=self.semantics[name],
             samples=self.samples,
             manifest=self.manifest,
             device=self.device,

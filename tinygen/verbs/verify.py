@@ -265,10 +265,10 @@ class _Trial:
     switch: str
 
     def run(self, progress: Progress | None) -> _Found:
-        oracles, law, library = self.oracles, Semantics(self.graph), self.library
+        oracles, semantics, library = self.oracles, Semantics(self.graph), self.library
         wanted = list(dict.fromkeys(oracles if self.home in oracles or not oracles else (*oracles, self.home)))
         references = [_litert(self.model, oracle) for oracle in wanted]
-        runtimes: list[Runtime] = [*references, law, *([library] if library else []), *self.devices]
+        runtimes: list[Runtime] = [*references, semantics, *([library] if library else []), *self.devices]
         # What comes of a stream is not asked twice: lists are compared where an inference can be repeated.
         lists = [] if self.graph.is_stream else [name for name, _ in lists_of(self.graph)]
         outputs = {
@@ -276,8 +276,8 @@ class _Trial:
             for runtime in runtimes
         }
         chosen = [f"litert-{oracle}" for oracle in oracles]
-        expected = library or law
-        pairs = [(name, law.name) for name in chosen] + [(expected.name, device.name) for device in self.devices]
+        expected = library or semantics
+        pairs = [(name, semantics.name) for name in chosen] + [(expected.name, device.name) for device in self.devices]
         home = f"litert-{self.home}"
         pairs += [(home, name) for name in chosen if name != home]
         comparisons = [self._compare(pair, outputs) for pair in pairs]
@@ -289,7 +289,7 @@ class _Trial:
             comparisons,
             _right(self.graph, self.samples, outputs, self.switch),
             tuple(library.differences.values()) if library else (),
-            self._compare((law.name, library.name), outputs) if library else None,
+            self._compare((semantics.name, library.name), outputs) if library else None,
         )
 
     def _compare(self, pair: tuple[str, str], outputs: _Rows) -> Comparison:

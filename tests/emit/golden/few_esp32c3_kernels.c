@@ -9,11 +9,11 @@
 TG_FIELD_SUMS(few_conv_2d_u2_s2_packed_3x3_sums, 6, 1, 4, 80, 1)
 
 /* Puts 5 pixels in a word, run after run, two runs side by side: [pairs][buffer rows][8][2]. */
-TG_APART void few_conv_2d_u2_s2_packed_3x3_spread(uint32_t *to, const uint8_t *from)
+TG_NOINLINE void few_conv_2d_u2_s2_packed_3x3_spread(uint32_t *to, const uint8_t *from)
 {
     for (int32_t pair = 0; pair < 1; pair++, to += 128) {
         for (int32_t run = 0; run < 2; run++, from += 40) {
-            TG_TWICE
+            TG_UNROLL_2
             for (int32_t c = 0; c < 8; c++) {
                 to[2 * c + run] = ((uint32_t)from[c] << 2) + ((uint32_t)from[c + 8] << 9)
                     + ((uint32_t)from[c + 16] << 16) + ((uint32_t)from[c + 24] << 23) + ((uint32_t)from[c + 32] << 30);
@@ -23,7 +23,7 @@ TG_APART void few_conv_2d_u2_s2_packed_3x3_spread(uint32_t *to, const uint8_t *f
 }
 
 /* Takes apart the operands of 2 filters: 4 lie in a word, each turned. */
-TG_APART void few_conv_2d_u2_s2_packed_3x3_unpack(uint32_t *restrict to, const uint32_t *restrict from)
+TG_NOINLINE void few_conv_2d_u2_s2_packed_3x3_unpack(uint32_t *restrict to, const uint32_t *restrict from)
 {
     for (int32_t i = 0; i < 12; i++, to += 4, from++) {
         const uint32_t word0 = from[0];
@@ -35,7 +35,7 @@ TG_APART void few_conv_2d_u2_s2_packed_3x3_unpack(uint32_t *restrict to, const u
 }
 
 /* Takes the sums of a row out of their fields: adds up segments, and what neighbouring runs share. */
-TG_APART void few_conv_2d_u2_s2_packed_3x3_take(int32_t *v, const uint32_t *from)
+TG_NOINLINE void few_conv_2d_u2_s2_packed_3x3_take(int32_t *v, const uint32_t *from)
 {
     uint32_t carry0 = 0, carry1 = 0;
     for (int32_t pair = 0; pair < 1; pair++, from += 32, v += 10) {
@@ -91,7 +91,7 @@ TG_APART void few_conv_2d_u2_s2_packed_3x3_take(int32_t *v, const uint32_t *from
 }
 
 /* A row of outputs of one filter, straight from the fields of its sums. */
-TG_APART void few_conv_2d_u2_s2_packed_3x3_finish(
+TG_NOINLINE void few_conv_2d_u2_s2_packed_3x3_finish(
     uint8_t *y, const uint32_t *from, const int32_t *s, const few_bias_steps_3_t *channel)
 {
     const few_bias_steps_3_t k = *channel;

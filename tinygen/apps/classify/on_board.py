@@ -22,8 +22,8 @@ from tinygen.builds.manifest import read_manifest
 from tinygen.errors import DeviceError, TinygenError, WrongBuildError
 from tinygen.files import temporary_folder
 from tinygen.hil.device import open_device
-from tinygen.hil.law import law_of
 from tinygen.hil.ports import EMULATED
+from tinygen.hil.semantics import semantics_of
 from tinygen.hil.session import same
 from tinygen.paths import code_digest
 from tinygen.targets.board import Board
@@ -160,13 +160,13 @@ class OnBoard:
         found: list[list[Verdict]] = [[] for _ in pictures]
         with open_device(self.folder, port=self.place.port or EMULATED, count=self.place.port is None) as device:
             for number, switch in enumerate(switches):
-                law = law_of(self.folder, switch)
+                semantics = semantics_of(self.folder, switch)
                 device.select(number)
                 for index, picture in enumerate(pictures):
                     sample = [takes.codes(picture.pixels)[None]]
                     outputs = device.infer(sample)
-                    answer = answer_of(outputs[0], law.graph)
-                    matches = same(outputs, law.outputs(sample))
+                    answer = answer_of(outputs[0], semantics.graph)
+                    matches = same(outputs, semantics.outputs(sample))
                     found[index].append(Verdict(self.candidate.name, switch or "", answer, matches))
                     done = number * len(pictures) + index + 1
                     self.progress("pictures", done, len(switches) * len(pictures))

@@ -24,9 +24,9 @@ def by_columns(job: Job | None) -> KernelPlan | None:
     """The plan of such windows in a Cortex-M0+'s cycles; None for others."""
     if job is None or any((axis.kernel, axis.stride, axis.dilation) != (3, 1, 1) for axis in job.geometry):
         return None
-    law, bias = job.law()
-    short = short_epilogue(law, bias, unsigned_bits=job.ending.context.get("unsigned_bits", 0))
-    found = None if law is None or short else guesses(law, bias)
+    staircase, bias = job.staircase()
+    short = short_epilogue(staircase, bias, unsigned_bits=job.ending.context.get("unsigned_bits", 0))
+    found = None if staircase is None or short else guesses(staircase, bias)
     job = replace(job, ending=short or job.ending, headers=(_HEADER, *job.headers))
     plan = plan_of(job)
     return plan and replace(

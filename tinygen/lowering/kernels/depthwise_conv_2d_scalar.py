@@ -64,7 +64,7 @@ class Job:
         weights: int8 or int16 [O, KH, KW].
         context: template values of how codes are read and written.
         copy: how codes are copied to scratch.
-        law: the law of its codes, if they only rise, and biases.
+        staircase: of its codes, if they only rise, and biases.
     """
 
     node: Node
@@ -75,7 +75,7 @@ class Job:
     context: dict[str, Any]
     copy: Copy
     stem: str
-    law: Callable[[], tuple[Staircase | None, np.ndarray]]
+    staircase: Callable[[], tuple[Staircase | None, np.ndarray]]
     headers: tuple[str, ...] = scalar.HEADERS
 
     @property
@@ -106,10 +106,10 @@ def int8_job(node: Node) -> Job | None:
     copy = Copy(node.input(0).zero_point)
     stem = "depthwise_conv_2d_s8_scalar"
 
-    def law() -> tuple[Staircase | None, np.ndarray]:
+    def staircase() -> tuple[Staircase | None, np.ndarray]:
         return staircase_of(node, axis=3)
 
-    return Job(node, op.geometry(node), op.multiplier(node), ending, weights, context, copy, stem, law)
+    return Job(node, op.geometry(node), op.multiplier(node), ending, weights, context, copy, stem, staircase)
 
 
 @kernel(IntegerConv2D, name="integer_conv_2d_depthwise_scalar", family="tinygen", isa="scalar")
@@ -129,8 +129,8 @@ def _short_product(job: Job | None) -> KernelPlan | None:
         return None
     if job.ending.context["form"] not in LONG_FORMS:
         return plan_of(job)
-    law, bias = job.law()
-    ending = raised_epilogue(law, bias, unsigned_bits=job.ending.context.get("unsigned_bits", 0))
+    staircase, bias = job.staircase()
+    ending = raised_epilogue(staircase, bias, unsigned_bits=job.ending.context.get("unsigned_bits", 0))
     return plan_of(replace(job, ending=ending or job.ending))
 
 
@@ -150,10 +150,10 @@ def integer_job(node: Node) -> Job | None:
     multiplier = len(weights) // x.shape[3]
     headers = ("tinygen_codes.h", *scalar.HEADERS)
 
-    def law() -> tuple[Staircase | None, np.ndarray]:
+    def staircase() -> tuple[Staircase | None, np.ndarray]:
         return layer.staircase, layer.sums.bias + ending.rows[:, 0] - layer.epilogue.rows[:, 0]
 
-    return Job(node, op.geometry(node), multiplier, ending, weights, layer.context, copy, stem, law, headers)
+    return Job(node, op.geometry(node), multiplier, ending, weights, layer.context, copy, stem, staircase, headers)
 
 
 @kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_scalar_unpacked", family="tinygen", isa="scalar")

@@ -19,8 +19,8 @@ def _plan(job: Job | None) -> KernelPlan | None:
     """In a Cortex-M0+'s cycles; None where there are no such products."""
     if job is None:
         return None
-    law, bias = job.law()
-    short = short_epilogue(law, bias, unsigned_bits=job.ending.context.get("unsigned_bits", 0))
+    staircase, bias = job.staircase()
+    short = short_epilogue(staircase, bias, unsigned_bits=job.ending.context.get("unsigned_bits", 0))
     plan = plan_of(replace(job, ending=short, stem=f"{job.stem}_short")) if short else None
     return plan and plan.on_armv6m
 

@@ -6,7 +6,7 @@ The sums from the last with the lowest code to the first with the highest, `span
 
 A guess never falls as the sum rises. The offset is the least with which the first sum of each code reaches that code.
 The last sum before a code may reach it, too, by less than `doubt`: so guesses that are less than that beyond a code are
-doubted, and computed in the layer's own way. All others are right, whatever the layer's law is, if it only rises. With
+doubted, and computed in the layer's own way. All others are right for every rising staircase. With
 16 bits of each factor a guess in some hundred is doubted.
 """
 
@@ -61,7 +61,7 @@ def guesses(staircase: Staircase, bias: np.ndarray) -> Guesses | None:
     """Guesses of a layer's codes; None where too many would be doubted, or where there is but one code.
 
     Args:
-        staircase: the law for accumulators, which are a kernel's sums and biases.
+        staircase: for accumulators, which are a kernel's sums and biases.
         bias: int64 [channels].
     """
     if staircase.floor == staircase.ceiling:

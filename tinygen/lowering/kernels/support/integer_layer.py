@@ -74,7 +74,7 @@ class IntegerLayer:
 
     @property
     def staircase(self) -> Staircase | None:
-        """The law of multi-bit codes that are nearly linear in the sums, without clamps of channels."""
+        """The staircase of multi-bit codes that are nearly linear in the sums, without clamps of channels."""
         rising = self.sums.rising
         forms = ("fused", "rescale", "rescale_high")
         if self.epilogue.context["form"] not in forms or rising is None or _clamps(rising):
@@ -295,13 +295,13 @@ def _saturation(low: int, high: int) -> dict[str, Any]:
 def _fused(
     rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray, bias: np.ndarray, unit: int
 ) -> Epilogue | None:
-    law = _staircase(rising, lows, highs, unit)
-    found = None if law is None else fit(law)
+    staircase = _staircase(rising, lows, highs, unit)
+    found = None if staircase is None else fit(staircase)
     return None if found is None else fused(rising, found, bias * unit, unit)
 
 
 def _staircase(rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray, unit: int) -> Staircase | None:
-    """The law without clamps of channels, which are applied to what comes out; None for more codes than a line fits."""
+    """Codes by sums without clamps of channels, which are applied afterwards; None for more codes than a line fits."""
     low, high = rising.code_range
     real = _scales(rising, lows, highs) if high - low <= _FEW else None
     if real is None:

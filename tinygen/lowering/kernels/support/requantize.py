@@ -178,7 +178,7 @@ def _epilogue(node: Node, axis: int, unit: int) -> Epilogue | None:
 
 
 def staircase_of(node: Node, *, axis: int) -> tuple[Staircase | None, np.ndarray]:
-    """The law of an int8 layer for each channel, None where codes may fall as sums rise; and its biases.
+    """The staircase of an int8 layer for each channel, None where codes may fall as sums rise; and its biases.
 
     Args:
         node: with constant weights.

@@ -36,7 +36,7 @@ def short_epilogue(staircase: Staircase | None, bias: np.ndarray, *, unsigned_bi
     """The epilogue of form `short`, or None where no such constants give every code.
 
     Args:
-        staircase: the law for accumulators, which are a kernel's sums and biases; None where there is none.
+        staircase: for accumulators, which are a kernel's sums and biases; None where there is none.
         bias: int64 [channels].
         unsigned_bits: codes are all those of so many bits.
     """

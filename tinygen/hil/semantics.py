@@ -18,7 +18,7 @@ from tinygen.ir.thresholds import network_with_thresholds
 from tinygen.passes.pipeline import simplify
 
 
-class Law:
+class Semantics:
     """The expected outputs of one switch; layers that call a vendor's library follow that library's arithmetic.
 
     Args:
@@ -85,7 +85,7 @@ class Law:
         return None
 
 
-def law_of(folder: Path, switch: str | None, thresholds: Mapping[str, int] = MappingProxyType({})) -> Law:
+def semantics_of(folder: Path, switch: str | None, thresholds: Mapping[str, int] = MappingProxyType({})) -> Semantics:
     """The expected outputs of a build directory's firmware, for one switch and these thresholds.
 
     Raises:
@@ -94,4 +94,4 @@ def law_of(folder: Path, switch: str | None, thresholds: Mapping[str, int] = Map
     manifest = read_manifest(folder)
     network = network_with_thresholds(read_kept_model(folder, manifest), thresholds)
     graph = network.first if switch is None else network.switch(switch).graph
-    return Law(graph, manifest.section(switch))
+    return Semantics(graph, manifest.section(switch))
