@@ -70,6 +70,8 @@ def test_files_that_are_copied(folder: str) -> None:
             f"    y[0] = clamp(\n        scale({'x' * 50}, {'y' * 30}) + 3, -128, 127);",
         ),
         (f"sum = {'f(x, y) + ' * 12}0;", f"sum = {' + '.join(['f(x, y)'] * 11)}\n    + f(x, y) + 0;"),
+        (f"const {'a' * 60}_t {'b' * 50}[4] = {{", f"const {'a' * 60}_t\n    {'b' * 50}[4] = {{"),
+        (f"    {'A' * 60} = 1, /* {'b ' * 30}*/", f"    /* {'b ' * 30}*/\n    {'A' * 60} = 1,"),
         (f"y = x[{'i0 * 4 + ' * 12}i1] + z;", f"y = x[{'i0 * 4 + ' * 12}i1]\n    + z;"),
     ],
 )

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from tinygen.emit.lines import COLUMNS
+
+_NAME = re.compile(r"\w{80}")
+"""Of a layer many branches deep: no line break makes it shorter."""
 
 
 def too_long(text: str) -> list[str]:
-    return [line for line in text.split("\n") if len(line) > COLUMNS]
+    return [line for line in text.split("\n") if len(line) > COLUMNS and not _NAME.search(line)]

@@ -20,6 +20,8 @@ _NO_CODE = re.compile(r" *(#|\* |\*/|@)|.*([\"'\\]|/\*|//)")
 """Lines of macros, comments and strings: there a line break means something, or cannot stand anywhere."""
 _BREAK = re.compile(r"(?<=,) |(?<=[\w])\((?=.)| (?=(?:[-+*/?:&|<>]|&&|\|\||<<|>>|[<>=!]=) )")
 """Between two lines: behind a comma or the parenthesis of a call, in front of an operator."""
+_TRAILING = re.compile(r"(?P<indent> *)(?P<code>\S.*?) (?P<comment>/\*(?:(?!\*/).)*\*/)")
+_ARRAY = re.compile(r" *(?:extern )?const \w+ (?=\w+\[)")
 _DEPTH = {"(": 1, "[": 3, "{": 1, ")": -1, "]": -3, "}": -1}
 """An index is broken last."""
 
@@ -28,7 +30,8 @@ def wrap_lines(text: str) -> str:
     """Wraps lines of C that are longer than 120 columns, and leaves all others as they are.
 
     Comments that start a line: words that a line has no room for go to the next one, if that continues the sentence.
-    Statements: within as few parentheses as possible. Macros, strings, and what has no place to break at stay.
+    Statements: within as few parentheses as possible; a comment behind one goes in front of it. Macros, strings, and
+    what has no place to break at stay.
     """
     if not _LONG.search(text):
         return text
@@ -38,10 +41,14 @@ def wrap_lines(text: str) -> str:
 
 def _statement(line: str) -> Iterator[str]:
     """The lines of a long one; those after the first are indented by one level more."""
+    if beside := _TRAILING.fullmatch(line):
+        yield beside["indent"] + beside["comment"]
+        line = beside["indent"] + beside["code"]
     indent = " " * (len(line) - len(line.lstrip()) + 4)
-    code = not _NO_CODE.match(line)
+    array, code = _ARRAY.match(line), not _NO_CODE.match(line)
     while code and len(line) > COLUMNS:
-        found = _place(line, len(indent))
+        found = array.end() if array else _place(line, len(indent))
+        array = None
         if found is None:
             break
         yield line[:found].rstrip()
