@@ -367,12 +367,14 @@ TG_INLINE void tg_spread(uint32_t *to, const int8_t *from, int32_t count, int32_
 {
     if (stride == 1 && count >= 64 && count % 32 == 0) {
         /* Weights, which are widened again and again: few instructions for the loop itself. */
+        //@ loop unroll 1024;
         for (const int8_t *const end = from + count; from < end; from += 32, to += 16) {
             tg_spread_words(to, from, 4);
         }
         return;
     }
     const int8_t *const whole = from + (count & ~7);
+    //@ loop unroll 1024;
     for (; from < whole; from += 8, to += 4 * stride) {
         const uint32_t first = tg_load32(from);
         const uint32_t second = tg_load32(from + 4);

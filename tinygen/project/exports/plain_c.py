@@ -8,6 +8,9 @@ from typing import ClassVar
 from tinygen.project.exports.library import Form, Library, Written, render
 
 
+_PROOF = ("proof/any_input.c", "proof/builtins.h", "proof/eva.sh")
+
+
 class PlainC(Form):
     name: ClassVar[str] = "c"
     title: ClassVar[str] = "C sources"
@@ -16,4 +19,4 @@ class PlainC(Form):
         if not library.with_proof:
             return {}
         context = self.context(library, written)
-        return {name: render(f"export/{name}.j2", context) for name in ("proof/any_input.c", "proof/eva.sh")}
+        return {name: render(f"export/{name}.j2", context) for name in _PROOF}
