@@ -36,9 +36,13 @@ def test_what_it_is_not_for(form: str, options: BuildOptions, says: str, tmp_pat
 
 @pytest.mark.long
 @requires_tool("frama-c")
-@pytest.mark.parametrize("model", [MODEL, pytest.param(KWS, marks=needs_models)], ids=["digits", "kws"])
-def test_no_alarm(model: Path, tmp_path: Path) -> None:
-    api.export(model, tmp_path / "out", "c", _REFERENCE, proof=True)
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [(MODEL, _REFERENCE), pytest.param(KWS, _REFERENCE, marks=needs_models), (MODEL, BuildOptions())],
+    ids=["digits", "kws", "digits, tuned"],
+)
+def test_no_alarm(model: Path, options: BuildOptions, tmp_path: Path) -> None:
+    api.export(model, tmp_path / "out", "c", options, proof=True)
     done = _eva(tmp_path / "out")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 alarms generated" in done.stdout

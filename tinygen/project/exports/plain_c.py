@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from tinygen.project.exports.library import Form, Library, Written, render
 
-
 _PROOF = ("proof/any_input.c", "proof/builtins.h", "proof/eva.sh")
 
 
