@@ -15,8 +15,8 @@ from rich.console import Console
 
 from tests.support.torch_models import need
 from tinygen.bench import pruned
-from tinygen.bench.curves import COSTS, NO_PICTURE, comparisons, curve_rows, curves_svg, statements
-from tinygen.bench.html import render_bench
+from tinygen.bench.curves import COSTS, comparisons, curve_rows, curves_svg, statements
+from tinygen.bench.html import NO_PICTURE, render_bench
 from tinygen.bench.registry import find_suite
 from tinygen.bench.run import BenchOptions, bench
 from tinygen.bench.suites import SuiteOptions

@@ -19,6 +19,7 @@ import numpy as np
 
 from tinygen.bench.case import Case, Trained, case_of, encoding_of
 from tinygen.bench.lowbit_networks import CHUNK, batched
+from tinygen.bench.operating import add_points, sections
 from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
@@ -121,7 +122,13 @@ class Result:
     seen: int = 0
 
 
-@suite(SUITE, "early exits and skipped blocks beside static networks (a quarter of an hour; needs torch)", ("tinygen",))
+@suite(
+    SUITE,
+    "early exits and skipped blocks beside static networks (a quarter of an hour; needs torch)",
+    ("tinygen",),
+    complete=add_points,
+    report=sections,
+)
 def cases(options: SuiteOptions) -> SuiteCases:
     """
     Raises:

@@ -6,11 +6,13 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tinygen.bench.figures import spread_text
+from tinygen.bench.suites import Section
 
 _Row = dict[str, Any]
 
@@ -21,7 +23,20 @@ _MARKERS = "osD^vP"
 _TICKS = (0, 20, 40, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99, 100)
 _SLACK = 0.01
 """A method may leave this share of all weights more than its baseline, and still be compared with it."""
-NO_PICTURE = "The picture needs matplotlib: pip install 'tinygen[plot]'"
+
+
+def sections(rows: Sequence[_Row]) -> list[Section]:
+    """The plot and its findings, of rows that were measured."""
+    mine = curve_rows([row for row in rows if not row["error"]])
+    if not mine:
+        return []
+    note = (
+        "Mean and standard deviation of accuracy over the seeds; flash, RAM and cycles of the first seed's network "
+        f"({mine[0]['kernels']}, {mine[0]['toolchain']}). Stars are not pruned; random baselines are dashed; the axis "
+        "of accuracy is logarithmic in the errors."
+    )
+    picture = partial(curves_svg, mine)
+    return [Section("Accuracy against flash, RAM and cycles", note, statements=statements(mine), picture=picture)]
 
 
 def curve_rows(rows: Sequence[_Row]) -> list[_Row]:

@@ -8,9 +8,12 @@ may be shared (`apps.digits.switchable`). A case per limit. Cycles of the last a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from tinygen.bench.case import Case, encoding_of
-from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
+from tinygen.bench.suites import Row, Section, SuiteCases, SuiteOptions, needs_packages, suite
+from tinygen.builds.flash_curve import flash_curve
+from tinygen.builds.pages import page_environment
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.network import Network
 
@@ -24,9 +27,15 @@ LIMITS: Mapping[str, tuple[int, ...]] = {
 """KiB, of each network: from about its smallest firmware to about the fastest, on a Cortex-M7."""
 _METHOD, _RATIO = "magnitude", 0.75
 _INNER_LAYER = 1
+_NOTE = "Firmwares built within limits of flash. Of networks with switches, cycles are those of all of them together."
 
 
-@suite(SUITE, "trained networks within limits of flash (twenty minutes; needs torch)", ("tinygen",))
+@suite(
+    SUITE,
+    "trained networks within limits of flash (twenty minutes; needs torch)",
+    ("tinygen",),
+    report=lambda rows: sections(rows),
+)
 def cases(options: SuiteOptions) -> SuiteCases:
     """
     Raises:
@@ -64,6 +73,23 @@ def limit_cases(name: str, network: Network, limits: Sequence[int]) -> list[Case
 
 def case_name(network: str, limit: int) -> str:
     return f"{network}-{limit}k"
+
+
+def sections(rows: Sequence[Row]) -> list[Section]:
+    """Flash against cycles, a curve for each network."""
+    groups: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
+    for row in rows:
+        if row["instructions"] is not None:
+            key = row["network"], row["kernels"], row["toolchain"]
+            groups.setdefault(key, []).append((row["flash_bytes"], row["cycles_predicted"]))
+    return [
+        Section(f"Flash against cycles: {', '.join(key)}", _NOTE, picture=partial(_picture, sorted(points)))
+        for key, points in groups.items()
+    ]
+
+
+def _picture(points: list[tuple[int, int]]) -> str:
+    return page_environment().get_template("flash_curve.svg.j2").render(curve=flash_curve(points))
 
 
 def _trained(name: str) -> Network:

@@ -20,7 +20,7 @@ import numpy as np
 
 from tinygen.bench.case import Case, Trained, case_of
 from tinygen.bench.figures import spread_text
-from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
+from tinygen.bench.suites import Section, SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
 from tinygen.ir.graph import Graph
@@ -69,7 +69,11 @@ class Outcome:
     labels: np.ndarray
 
 
-@suite(SUITE, "gated and narrow networks trained on digits, five seeds (a quarter of an hour; needs torch)")
+@suite(
+    SUITE,
+    "gated and narrow networks trained on digits, five seeds (a quarter of an hour; needs torch)",
+    report=lambda rows: [Section("Gated networks", tables=[text])] if (text := networks_markdown(rows)) else [],
+)
 def cases(options: SuiteOptions) -> SuiteCases:
     """
     Raises:

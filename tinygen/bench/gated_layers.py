@@ -12,7 +12,7 @@ from typing import Any
 from tinygen.bench.case import Case, case_of
 from tinygen.bench.gated_networks import EXPERTS, ConvLayer, Method, gated_network
 from tinygen.bench.sparse_dense import break_even
-from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
+from tinygen.bench.suites import Section, SuiteCases, SuiteOptions, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.gated import gated_layers
 from tinygen.ir.graph import Graph
@@ -42,7 +42,11 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
 _Row = dict[str, Any]
 
 
-@suite(SUITE, "3x3 convolutions that keep a share of their channels for each input: FBS, FBS + CondConv, FTWT, dense")
+@suite(
+    SUITE,
+    "3x3 convolutions that keep a share of their channels for each input: FBS, FBS + CondConv, FTWT, dense",
+    report=lambda rows: [Section("Gated layers", tables=[text])] if (text := gated_markdown(rows)) else [],
+)
 def cases(options: SuiteOptions) -> SuiteCases:
     found = []
     for channels in CHANNELS:

@@ -35,7 +35,11 @@ _Result = TypeVar("_Result")
 _SHORT_SECONDS, _MOST_RUNS = 0.5, 5
 
 
-@suite(SUITE, "seconds to write C for 300 kB, 3 MB and 20 MB of weights and for 1,000 layers; nothing is compiled")
+@suite(
+    SUITE,
+    "seconds to write C for 300 kB, 3 MB and 20 MB of weights and for 1,000 layers; nothing is compiled",
+    complete=lambda rows: add_growth(rows),
+)
 def cases(options: SuiteOptions) -> SuiteCases:
     sizes = {
         "weights-300kB": (12, 150),

@@ -11,10 +11,13 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
+
+from tinygen.bench.suites import Section
 
 _Row = dict[str, Any]
 
@@ -210,6 +213,21 @@ def _entry(point: Point, one: Compared | None) -> dict[str, Any]:
             # JSON has no infinity: one seed has no interval.
             entry[key]["margin"] = beside.margin if math.isfinite(beside.margin) else None
     return entry
+
+
+def sections(rows: Sequence[_Row]) -> list[Section]:
+    """Tables, what they say, and the plot."""
+    mine = branch_rows(rows)
+    if not mine:
+        return []
+    note = (
+        "Mean and standard deviation of accuracy over the seeds, at every threshold; cycles over all test digits, from "
+        f"what each part of the first seed's network costs ({mine[0]['board']}, {mine[0]['kernels']}, "
+        f"{mine[0]['toolchain']}). Static networks are black."
+    )
+    picture = partial(branches_svg, mine)
+    tables, texts = [branches_markdown(mine)], branch_statements(mine)
+    return [Section("Accuracy against cycles of dynamic networks", note, tables, texts, picture)]
 
 
 def branches_markdown(rows: Sequence[_Row]) -> str:

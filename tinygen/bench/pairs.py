@@ -13,7 +13,7 @@ import numpy as np
 from tinygen.bench import layers, lowbit
 from tinygen.bench.case import Case, Skipped, case_of
 from tinygen.bench.layers import Window
-from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
+from tinygen.bench.suites import Section, SuiteCases, SuiteOptions, suite
 from tinygen.errors import UnsupportedError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
@@ -105,7 +105,12 @@ LAYERS = (
 )
 
 
-@suite(SUITE, "every kind of weights with every kind of activations: 3x3, 1x1, depthwise, dense", ("compact",))
+@suite(
+    SUITE,
+    "every kind of weights with every kind of activations: 3x3, 1x1, depthwise, dense",
+    ("compact",),
+    report=lambda rows: sections(rows),
+)
 def cases(options: SuiteOptions) -> SuiteCases:
     found: list[Case] = []
     skipped: list[Skipped] = []
@@ -260,6 +265,15 @@ def _by_build(rows: Sequence[_Row]) -> dict[str, list[_Row]]:
     for row in mine:
         groups.setdefault(", ".join(str(row[key]) for key in several), []).append(row)
     return groups
+
+
+def sections(rows: Sequence[_Row]) -> list[Section]:
+    """Of all pairs: cycles, and bits of flash."""
+    table = pairs_markdown(rows)
+    if not table:
+        return []
+    cycles = Section("Cycles, relative to int8's", tables=[table], statements=pair_statements(rows))
+    return [cycles, Section("Bits of flash a weight", tables=[bits_markdown(rows)])]
 
 
 def pair_statements(rows: Sequence[_Row]) -> list[str]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinygen.bench.case import Case, Trained, case_of, encoding_of
+from tinygen.bench.curves import sections
 from tinygen.bench.lowbit_networks import CHUNK, Outcome, batched, figures_of, outcome_of
 from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.frontends.memory import MemoryModel
@@ -55,7 +56,12 @@ class Smaller:
     repeatability: float | None
 
 
-@suite(SUITE, "a small network pruned by every method: curves of accuracy (half an hour; needs torch)", ("tinygen",))
+@suite(
+    SUITE,
+    "a small network pruned by every method: curves of accuracy (half an hour; needs torch)",
+    ("tinygen",),
+    report=sections,
+)
 def cases(options: SuiteOptions) -> SuiteCases:
     """
     Raises:

@@ -5,9 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tinygen.bench.suites import Section
+
 ALONE = "-alone"
 """What independent networks have behind the switch's name."""
+_HEADS = ("case", "kernels", "compiler", "constants: own", "shared", "alone", "kernels: own", "shared")
+_NOTE = (
+    "Constants and kernels of each switch: what it has for itself, and what other switches use too; alone: the "
+    "constants of a firmware that has this switch only."
+)
 _Row = dict[str, Any]
+
+
+def sections(rows: Sequence[_Row]) -> list[Section]:
+    """Flash of the switches of one firmware, and of all together beside firmwares of their own."""
+    mine = switch_rows(rows)
+    if not mine:
+        return []
+    lines = [_HEADS, ("---", "---", "---", *["---:"] * 5)]
+    for row in mine:
+        constants, code = row["switch"]["constant_bytes"], row["switch"]["code_bytes"]
+        numbers = (*constants.values(), row["switch"]["constant_bytes_apart"], *code.values())
+        lines.append((row["case"], row["kernels"], row["toolchain"], *(f"{number:,}" for number in numbers)))
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    texts = [totals_text(total) for total in switch_totals(rows)]
+    return [Section("Flash of switches in one firmware, bytes", _NOTE, [table], texts)]
 
 
 def switch_rows(rows: Sequence[_Row]) -> list[_Row]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from tinygen.bench.case import Case, Trained, case_of, encoding_of
 from tinygen.bench.lowbit_networks import BOARD_DIGITS, Outcome, figures_of, outcome_of
 from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
-from tinygen.bench.switch_totals import ALONE
+from tinygen.bench.switch_totals import ALONE, sections
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.network import Network, Switch
 from tinygen.processes import Seeds
@@ -49,7 +49,11 @@ class Networks:
     accuracy_float_switch: float
 
 
-@suite(SUITE, "a network of eight switches in one firmware, beside independent ones (15 minutes; needs torch)")
+@suite(
+    SUITE,
+    "a network of eight switches in one firmware, beside independent ones (15 minutes; needs torch)",
+    report=sections,
+)
 def cases(options: SuiteOptions) -> SuiteCases:
     """
     Raises:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinygen.bench.case import Case, encoding_of
-from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
+from tinygen.bench.suites import Section, SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.network import Network
 
@@ -29,7 +29,12 @@ _INNER_LAYER = 1
 _Row = dict[str, Any]
 
 
-@suite(SUITE, "networks of six and of eight switches: cycles of each (seconds; needs torch)", ("compact", "tinygen"))
+@suite(
+    SUITE,
+    "networks of six and of eight switches: cycles of each (seconds; needs torch)",
+    ("compact", "tinygen"),
+    report=lambda rows: sections(rows),
+)
 def cases(options: SuiteOptions) -> SuiteCases:
     """
     Raises:
@@ -81,6 +86,13 @@ def _noise() -> Iterator[tuple[Tensor, Tensor]]:
     for _ in range(_BATCHES):
         images = torch.rand(_BATCH, 1, 28, 28, generator=chance)
         yield images, torch.randint(0, 10, (_BATCH,), generator=chance)
+
+
+def sections(rows: Sequence[_Row]) -> list[Section]:
+    """Cycles of all switches, and which of few bits are slow."""
+    table = switch_cycles_markdown(rows)
+    slow = dearer_switches(rows) or ["Fewer bits never take more cycles than more bits at the same width."]
+    return [Section("Cycles of each switch", tables=[table], statements=slow)] if table else []
 
 
 def switch_cycles_markdown(rows: Sequence[_Row]) -> str:

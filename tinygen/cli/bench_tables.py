@@ -10,15 +10,9 @@ from rich.text import Text
 
 from tinygen.bench import boards
 from tinygen.bench.across import across_markdown
-from tinygen.bench.curves import statements
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
-from tinygen.bench.gated_digits import networks_markdown
-from tinygen.bench.gated_layers import gated_markdown
-from tinygen.bench.operating import branch_statements, branches_markdown
-from tinygen.bench.pairs import bits_markdown, pair_statements, pairs_markdown
 from tinygen.bench.published import OPEN
-from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
-from tinygen.bench.switches import dearer_switches, switch_cycles_markdown
+from tinygen.bench.suites import sections
 from tinygen.cli.sheet import Column, Sheet, name, number, prose
 
 _Row = dict[str, Any]
@@ -45,13 +39,11 @@ def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
     parts += [*_boards(about_boards), Text()] if about_boards else []
     if not rows:
         return Group(*parts)
-    parts += [*_pairs(rows), *_gated(rows), *_across(rows), *_branches(rows), *_cycles_of_switches(rows)]
+    parts += [*_sections(rows), *_across(rows)]
     parts += [_work(report, rows), Text(), _memory(report, rows), Text()]
     parts += [_break_even(report["break_even"]), Text()] if report.get("break_even") else []
     trained = [row for row in rows if "accuracy_float" in row]
     parts += [_accuracy(trained), Text()] if trained else []
-    parts += [Text(text) for text in (*statements(rows), "")] if statements(rows) else []
-    parts += [*_switches(rows), Text()] if switch_rows(rows) else []
     if layers:
         for group in _by_case(rows).values():
             if max((len(row["layers"]) for row in group), default=0) > 1:
@@ -71,39 +63,20 @@ def _boards(rows: Sequence[_Row]) -> list[RenderableType]:
     return [text, *([Text(), _failures(failed)] if failed else [])]
 
 
-def _pairs(rows: Sequence[_Row]) -> list[RenderableType]:
-    """Every pair of encodings, as Markdown: a table of the documentation; and what is slow."""
-    table = pairs_markdown(rows)
-    text = Text(table, no_wrap=True, overflow="ignore")
-    bits = Text(f"Bits of flash a weight:\n\n{bits_markdown(rows)}", no_wrap=True, overflow="ignore")
-    return [text, Text(), *map(Text, pair_statements(rows)), Text(), bits, Text()] if table else []
-
-
-def _gated(rows: Sequence[_Row]) -> list[RenderableType]:
-    """Gated layers and networks, as Markdown: tables of the documentation."""
-    tables = [table for table in (gated_markdown(rows), networks_markdown(rows)) if table]
-    return [part for table in tables for part in (Text(table, no_wrap=True, overflow="ignore"), Text())]
+def _sections(rows: Sequence[_Row]) -> list[RenderableType]:
+    """What suites say about their rows; tables are Markdown, as in the documentation."""
+    parts: list[RenderableType] = []
+    for section in sections(rows):
+        parts += [Text(section.title, style="bold"), Text()]
+        parts += [part for table in section.tables for part in (Text(table, no_wrap=True, overflow="ignore"), Text())]
+        parts += [Text(text) for text in (*section.statements, "")] if section.statements else []
+    return parts
 
 
 def _across(rows: Sequence[_Row]) -> list[RenderableType]:
     """Several boards side by side, as Markdown: a table of the documentation."""
     table = across_markdown(rows)
     return [Text(table, no_wrap=True, overflow="ignore"), Text()] if table else []
-
-
-def _branches(rows: Sequence[_Row]) -> list[RenderableType]:
-    """Networks that decide, as Markdown: tables of the documentation; and what they say."""
-    table = branches_markdown(rows)
-    text = Text(table, no_wrap=True, overflow="ignore")
-    return [text, Text(), *map(Text, branch_statements(rows)), Text()] if table else []
-
-
-def _cycles_of_switches(rows: Sequence[_Row]) -> list[RenderableType]:
-    """Suite `switches`, as Markdown: a table of the documentation; and which of few bits are slow."""
-    table = switch_cycles_markdown(rows)
-    text = Text(table, no_wrap=True, overflow="ignore")
-    slow = dearer_switches(rows) or ["Fewer bits never take more cycles than more bits at the same width."]
-    return [text, Text(), *map(Text, slow), Text()] if table else []
 
 
 def _work(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
@@ -221,18 +194,6 @@ def _accuracy_cells(row: _Row) -> list[str]:
         f"{100 * row['top1_equal']:.2f}",
         f"{thesis['accuracy']:.1f} of {thesis['reference']:.1f} ({thesis['table']})" if thesis else "",
     ]
-
-
-def _switches(rows: Sequence[_Row]) -> list[RenderableType]:
-    """Flash of the switches of one firmware, and of all together beside firmwares of their own."""
-    headings = ("constants:\nown", "\nshared", "\nalone", "kernels:\nown", "\nshared")
-    table = Sheet("Flash of switches in one firmware, bytes", [*_PLACE, *map(number, headings)])
-    for row in _with_gaps(table, switch_rows(rows)):
-        constants, code = row["switch"]["constant_bytes"], row["switch"]["code_bytes"]
-        numbers = (*constants.values(), row["switch"]["constant_bytes_apart"], *code.values())
-        cells = (row["case"] if row["first"] else "", row["kernels"], row["toolchain"])
-        table.add_row(*cells, *(_number(number) for number in numbers))
-    return [table, *(Text(totals_text(total)) for total in switch_totals(rows))]
 
 
 def _layers(rows: Sequence[_Row]) -> RenderableType:
