@@ -1,4 +1,4 @@
-"""Cycles of the trained networks of `tinygen.bench.gated_experiments`, in an emulated board."""
+"""Cycles of the trained networks of `experiments`, in an emulated board."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from examples.studies.channel_selection.plans import DYNAMIC
 from tinygen.apps.digits.lowbit import Digits
 from tinygen.bench.case import Trained, case_of
-from tinygen.bench.gated_plans import DYNAMIC
 from tinygen.bench.measure import Job, measure
 from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_model

@@ -18,12 +18,15 @@ for _name in ("torch", "mlxtend"):
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
+from examples.studies.channel_selection import (  # noqa: E402
+    cycles,
+    experiments,
+    plans,
+    training,
+)
+from examples.studies.channel_selection.comparisons import against_narrow, compared  # noqa: E402
+from examples.studies.channel_selection.cycles import Cycles, Networks, Place, costs_of, measured  # noqa: E402
 from tinygen.apps.digits.lowbit import Digits  # noqa: E402
-from tinygen.bench import gated_cycles, gated_plans  # noqa: E402
-from tinygen.bench import gated_experiments as experiments  # noqa: E402
-from tinygen.bench import train_gated_experiments as training  # noqa: E402
-from tinygen.bench.gated_comparisons import against_narrow, compared  # noqa: E402
-from tinygen.bench.gated_cycles import Cycles, Networks, Place, costs_of, measured  # noqa: E402
 from tinygen.frontends.tg import save_tg  # noqa: E402
 from tinygen.frontends.torch import export  # noqa: E402
 from tinygen.ir.gated import executed_macs, gated_macs  # noqa: E402
@@ -88,7 +91,7 @@ def test_compared() -> None:
 _WIDTHS = {"dense": 1600.0, "narrow-75": 900.0, "narrow-50": 400.0, "narrow-38": 225.0, "narrow-25": 100.0}
 
 
-def _narrow() -> tuple[list[dict[str, Any]], gated_cycles.Costs]:
+def _narrow() -> tuple[list[dict[str, Any]], cycles.Costs]:
     """Two seeds; a hundred cycles are a point, which seed 1 has one more of."""
     rows = [_row(name, seed, 90.0 + seed + cycles / 100) for name, cycles in _WIDTHS.items() for seed in (0, 1)]
     return rows, {name: {0: Cycles(cycles, cycles)} for name, cycles in _WIDTHS.items()}
@@ -121,7 +124,7 @@ def test_what_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         asked.append((model.name, chosen.labels.tolist()))
         return [100] * (len(chosen.labels) - 1) + [160]
 
-    monkeypatch.setattr(gated_cycles, "cycles_of", cycles_of)
+    monkeypatch.setattr(cycles, "cycles_of", cycles_of)
     rows = [_row(name, seed, 90.0) | {"dearest": 25} for seed in (0, 1) for name in ("dense", "ftwt-0.8")]
     place, networks = Place("f746zg", "gcc"), Networks(tmp_path, digits)
     found = list(measured(rows, [], networks, place))
@@ -152,7 +155,7 @@ def test_cycles_depend_on_the_digit(tmp_path: Path) -> None:
     file = tmp_path / "masks.tg"
     save_tg(export(network, images[:1]), file)
     few = Digits(images.numpy()[chosen], np.zeros(2, np.int64))
-    low, high = gated_cycles.cycles_of(file, few, Place("f746zg", "gcc"))
+    low, high = cycles.cycles_of(file, few, Place("f746zg", "gcc"))
     assert high > 1.01 * low
 
 
@@ -165,7 +168,7 @@ def test_a_seed_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     file = tmp_path / "out.jsonl"
     experiments.main(["--out", str(file), "--seeds", "0", "--epochs", "1"])
     rows = [json.loads(line) for line in file.read_text().splitlines()]
-    assert [row["name"] for row in rows] == list(gated_plans.NAMES)
+    assert [row["name"] for row in rows] == list(plans.NAMES)
     first = capsys.readouterr().out
     assert "| ftwt-fixed-50 |" in first and "too few seeds" in first
     monkeypatch.setattr(training, "train", None)

@@ -1,4 +1,4 @@
-"""Which statistic of the calibration set makes the best range: `python -m tinygen.bench.calibration`.
+"""Which statistic of the calibration set makes the best range: `python -m examples.studies.calibration.ranges`.
 
 The float networks of `apps.digits.lowbit` (three seeds, 4,000 digits) are converted, calibrated on 256 digits of those
 that they were trained with, and tested on 1,000 others. Nothing is trained after conversion. Weights have 8 bits

@@ -1,6 +1,6 @@
 """What ways to choose channels are worth, on small data: experiments of two theses, five seeds, paired by seed.
 
-    python -m tinygen.bench.gated_experiments --out experiments.jsonl --board f746zg
+    python -m examples.studies.channel_selection.experiments --out experiments.jsonl --board f746zg
 
 R. Raju 2022, chapter 3: gates, experts, both, beside narrow networks; training gates and experts together or one after
 the other; how far routers tell classes apart. S. Elkerdawy 2022, chapter 6: the accuracy of mask predictors by r,
@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from examples.studies.channel_selection import training
+from examples.studies.channel_selection.comparisons import markdown
+from examples.studies.channel_selection.cycles import Networks, Place, costs_of, measured, network_file
+from examples.studies.channel_selection.plans import BRIER, DENSE, FROM_SCRATCH, MASKED, NAMES, SEEDS, TUNED
 from tinygen.apps.digits.lowbit import CLASSES, Digits
-from tinygen.bench import train_gated_experiments as training
-from tinygen.bench.gated_comparisons import markdown
-from tinygen.bench.gated_cycles import Networks, Place, costs_of, measured, network_file
-from tinygen.bench.gated_plans import BRIER, DENSE, FROM_SCRATCH, MASKED, NAMES, SEEDS, TUNED
 from tinygen.compress.fire_together import firing_profile
 from tinygen.frontends.names import c_name
 from tinygen.frontends.tg import save_tg

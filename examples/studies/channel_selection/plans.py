@@ -1,4 +1,4 @@
-"""The networks of `tinygen.bench.gated_experiments`, and which of them are compared."""
+"""The networks of `experiments`, and which of them are compared."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from fractions import Fraction
 
 from torch import nn
 
+from examples.studies.channel_selection import training
 from tinygen.apps.digits.lowbit import Digits
-from tinygen.bench import train_gated_experiments as training
 from tinygen.nn import GatedConv2d
 
 SEEDS = (0, 1, 2, 3, 4)

@@ -1,4 +1,4 @@
-"""What the rows of `tinygen.bench.gated_experiments` say: tables, and differences that are paired by seed."""
+"""What the rows of `experiments` say: tables, and differences that are paired by seed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from itertools import pairwise
 from statistics import fmean, stdev
 from typing import Any
 
-from tinygen.bench.gated_cycles import Costs, at
-from tinygen.bench.gated_plans import BRIER, BRIER_PAIRS, DENSE, NAMES, NARROW, PAIRS
+from examples.studies.channel_selection.cycles import Costs, at
+from examples.studies.channel_selection.plans import BRIER, BRIER_PAIRS, DENSE, NAMES, NARROW, PAIRS
 
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Standard errors on both sides of a mean that hold 95 %, by the number of seeds."""
