@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 
 import tinygen.bench.boards
-import tinygen.bench.branches
-import tinygen.bench.flash_limits
 import tinygen.bench.gated_digits
 import tinygen.bench.gated_layers
 import tinygen.bench.generation
@@ -19,7 +17,6 @@ import tinygen.bench.mobilenet
 import tinygen.bench.models
 import tinygen.bench.operators
 import tinygen.bench.pairs
-import tinygen.bench.pruned
 import tinygen.bench.sparse
 import tinygen.bench.switchable
 import tinygen.bench.switches

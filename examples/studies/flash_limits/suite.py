@@ -1,7 +1,7 @@
 """Suite `flash`: trained digit networks within limits of flash: what the firmware takes, and how fast it is.
 
 Three networks of seed 0: with ternary weights, which may become instructions (`apps.digits.lowbit`); a residual
-network of whose 3x3 kernels three quarters are zero (`train_digits_pruned`); and one of eight switches, whose weights
+network of whose 3x3 kernels three quarters are zero (`training`); and one of eight switches, whose weights
 may be shared (`apps.digits.switchable`). A case per limit. Cycles of the last are those of all its switches together.
 """
 
@@ -113,9 +113,9 @@ def _ternary() -> Network:
 
 
 def _pruned() -> Network:
+    from examples.studies.pruning import training
+    from examples.studies.pruning.methods import METHODS
     from tinygen.apps.digits.lowbit import halved, load_digits
-    from tinygen.bench import train_digits_pruned as training
-    from tinygen.bench.pruned_methods import METHODS
     from tinygen.frontends.torch import export
 
     train, _ = load_digits()

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from examples.studies.dynamic_networks.operating import add_points, sections
 from tinygen.bench.case import Case, Trained, case_of, encoding_of
 from tinygen.bench.lowbit_networks import CHUNK, batched
-from tinygen.bench.operating import add_points, sections
 from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
@@ -65,7 +65,7 @@ class Plan:
 
 def plans() -> tuple[Plan, ...]:
     """All of them, static ones first, from the cheapest."""
-    from tinygen.bench import train_digits_branches as training
+    from examples.studies.dynamic_networks import training
 
     return (
         Plan("static-0", "static", partial(training.static, 0)),
@@ -153,7 +153,7 @@ def branch_cases(
 
     Args:
         names: of plans.
-        epochs: of every training; None for what `train_digits_branches` says.
+        epochs: of every training; None for what `training` says.
     """
     found = seeds.trained(partial(_of_seed, names, train, test, epochs))
     chosen = [plan for plan in plans() if plan.name in names]
@@ -161,8 +161,8 @@ def branch_cases(
 
 
 def _of_seed(names: Sequence[str], train: Digits, test: Digits, epochs: int | None, seed: int) -> dict[str, Result]:
+    from examples.studies.dynamic_networks import training
     from tinygen.apps.digits.lowbit import halved
-    from tinygen.bench import train_digits_branches as training
 
     digits, test = training.training_digits(train), halved(test)
     chosen = [plan for plan in plans() if plan.name in names]
@@ -181,7 +181,7 @@ class _Run:
 
 
 def _trained(plan: Plan, digits: Digits, test: Digits, run: _Run) -> Result:
-    from tinygen.bench import train_digits_branches as training
+    from examples.studies.dynamic_networks import training
 
     network = training.seeded(plan.make, run.seed)
     asker = run.teacher if plan.asks else None
@@ -206,7 +206,7 @@ def _trained(plan: Plan, digits: Digits, test: Digits, run: _Run) -> Result:
 
 
 def _point(network: nn.Module, test: Digits) -> Point:
-    from tinygen.bench.train_digits_branches import answers
+    from examples.studies.dynamic_networks.training import answers
 
     found = answers(network, test)
     return Point(found.classes == test.labels, found.ran)
@@ -214,7 +214,7 @@ def _point(network: nn.Module, test: Digits) -> Point:
 
 def _built(name: str, network: nn.Module, test: Digits) -> Result:
     """The network as it stands: its graph, and whether that means the same."""
-    from tinygen.bench.train_digits_branches import answers, input_codes, part_branch
+    from examples.studies.dynamic_networks.training import answers, input_codes, part_branch
     from tinygen.frontends.torch_nn import read_quantized
 
     graph = read_quantized(network, test.tensors()[0], c_name(f"digits_{name}"))

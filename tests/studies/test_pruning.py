@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from examples.studies.pruning import suite as pruned
+from examples.studies.pruning.curves import COSTS, comparisons, curve_rows, curves_svg, statements
 from tests.support.torch_models import need
-from tinygen.bench import pruned
-from tinygen.bench.curves import COSTS, comparisons, curve_rows, curves_svg, statements
 from tinygen.bench.html import NO_PICTURE, render_bench
 from tinygen.bench.registry import find_suite
 from tinygen.bench.run import BenchOptions, bench
@@ -28,10 +28,10 @@ from tinygen.ir.interpreter import evaluate
 for _name in ("torch", "mlxtend", "matplotlib", "sklearn", "skopt"):
     need(_name)
 
+from examples.studies.pruning import training  # noqa: E402
+from examples.studies.pruning.methods import METHODS  # noqa: E402
 from tinygen.apps.digits import lowbit  # noqa: E402  (needs torch)
 from tinygen.apps.digits.lowbit import Digits  # noqa: E402
-from tinygen.bench import train_digits_pruned as training  # noqa: E402
-from tinygen.bench.pruned_methods import METHODS  # noqa: E402
 from tinygen.compress.blocks import Grid  # noqa: E402
 from tinygen.compress.masking import masks_of  # noqa: E402
 from tinygen.compress.mint import Connectivity  # noqa: E402
@@ -244,6 +244,12 @@ def test_only_equal_sizes_are_compared() -> None:
 def test_rows_of_one_family_and_compiler() -> None:
     rows = [{"suite": "own"}, row("l1", 96.0), row("l1", 96.0, kernels="reference"), row("l1", 96.0, toolchain="gcc")]
     assert curve_rows(rows) == rows[1:2] and curve_rows(rows[:1]) == []
+
+
+def test_curves_are_of_one_compiler_and_one_kernel_family() -> None:
+    first = {"method": "magnitude", "kernels": "tinygen", "toolchain": "zig"}
+    rows = [first, first | {"toolchain": "gcc"}, first | {"kernels": "compact"}, first | {"method": "mint"}, {}]
+    assert curve_rows(rows) == [rows[0], rows[3]]
 
 
 def test_picture_has_a_line_per_method_and_cost() -> None:

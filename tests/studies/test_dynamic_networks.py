@@ -10,10 +10,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from tests.support.torch_models import need
-from tinygen.bench import branches
-from tinygen.bench.html import render_bench
-from tinygen.bench.operating import (
+from examples.studies.dynamic_networks import suite as branches
+from examples.studies.dynamic_networks.operating import (
     branch_statements,
     branches_markdown,
     branches_svg,
@@ -22,6 +20,8 @@ from tinygen.bench.operating import (
     part_cycles,
     points_of,
 )
+from tests.support.torch_models import need
+from tinygen.bench.html import render_bench
 from tinygen.bench.registry import find_suite
 from tinygen.bench.run import BenchOptions, bench
 from tinygen.bench.suites import SuiteOptions
@@ -32,9 +32,9 @@ for _name in ("torch", "mlxtend", "matplotlib"):
 
 import torch  # noqa: E402
 
+from examples.studies.dynamic_networks import training  # noqa: E402
 from tinygen.apps.digits import lowbit  # noqa: E402
 from tinygen.apps.digits.lowbit import Digits, halved  # noqa: E402
-from tinygen.bench import train_digits_branches as training  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from examples.studies.flash_limits import suite
+from examples.studies.flash_limits.suite import LIMITS, case_name, limit_cases
 from tests.support.integer_layers import TERNARY, affine
 from tests.support.switchable import small_graph, small_network
-from tinygen.bench import flash_limits as suite
-from tinygen.bench.flash_limits import LIMITS, case_name, limit_cases
 from tinygen.bench.html import render_bench
 from tinygen.bench.measure import Job, measure
 from tinygen.bench.registry import find_suite

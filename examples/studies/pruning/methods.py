@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tinygen.apps.digits.lowbit import CLASSES
-from tinygen.bench.train_digits_pruned import (
+from examples.studies.pruning.training import (
     CONTEXT_GROUPS,
     INNER,
     KERNEL_LAYERS_LEFT_WHOLE,
@@ -26,6 +25,7 @@ from tinygen.bench.train_digits_pruned import (
     BlockScores,
     Start,
 )
+from tinygen.apps.digits.lowbit import CLASSES
 from tinygen.compress import criteria
 from tinygen.compress.automatic import AutomaticSettings, RatioSearch, prune_automatically
 from tinygen.compress.blocks import grid_of

@@ -1,6 +1,6 @@
 """Suite `pruned`: one small network made smaller by every method, accuracy beside flash, RAM and cycles.
 
-Every method starts from the same trained network and trains it further for as many epochs (`pruned_methods`), from
+Every method starts from the same trained network and trains it further for as many epochs (`methods`), from
 several seeds. Accuracy is that of the integer semantics over all test digits, its mean and standard deviation over the
 seeds; the networks of the first seed are built and run on the board, with a few of the test digits. The report draws
 the curves and says which methods are better than chance (`curves`).
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from examples.studies.pruning.curves import sections
 from tinygen.bench.case import Case, Trained, case_of, encoding_of
-from tinygen.bench.curves import sections
 from tinygen.bench.lowbit_networks import CHUNK, Outcome, batched, figures_of, outcome_of
 from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.frontends.memory import MemoryModel
@@ -29,8 +29,8 @@ from tinygen.processes import Seeds
 if TYPE_CHECKING:
     from torch import nn
 
+    from examples.studies.pruning.training import Start
     from tinygen.apps.digits.lowbit import Digits
-    from tinygen.bench.train_digits_pruned import Start
 
 SUITE = "pruned"
 SEEDS = (0, 1, 2, 3, 4)
@@ -70,8 +70,8 @@ def cases(options: SuiteOptions) -> SuiteCases:
     with needs_packages(SUITE, fix="pip install 'tinygen[compress]' mlxtend"):
         import skopt  # noqa: F401  (so that a training is not wasted)
 
+        from examples.studies.pruning.methods import METHODS
         from tinygen.apps.digits import lowbit
-        from tinygen.bench.pruned_methods import METHODS
 
         names = [name for method in METHODS for name in method.cases()]
         wanted = [name for name in names if options.wanted(name)]
@@ -89,9 +89,9 @@ def pruned_cases(
 
     Args:
         names: of methods with their ratios.
-        epochs: of the start and of every method; None for what `train_digits_pruned` says.
+        epochs: of the start and of every method; None for what `training` says.
     """
-    from tinygen.bench.pruned_methods import METHODS
+    from examples.studies.pruning.methods import METHODS
 
     found = seeds.trained(partial(_of_seed, names, train, test, epochs))
     floats = [accuracy for accuracy, _ in found]
@@ -123,9 +123,9 @@ def _of_seed(
     names: Sequence[str], train: Digits, test: Digits, epochs: int | None, seed: int
 ) -> tuple[float, Mapping[str, Smaller]]:
     """Accuracy in % of the float network, trained on as long as the others, and what came of the methods."""
+    from examples.studies.pruning import training
+    from examples.studies.pruning.methods import METHODS
     from tinygen.apps.digits.lowbit import answers_of, halved
-    from tinygen.bench import train_digits_pruned as training
-    from tinygen.bench.pruned_methods import METHODS
 
     train, test = halved(train), halved(test)
     start = training.train_start(train, seed, epochs or training.START_EPOCHS, epochs or training.EPOCHS)
