@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygen.bench import boards
-from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
+from tinygen.bench.figures import rate, ratio_text, rounds_otherwise
 from tinygen.bench.suites import sections
 from tinygen.builds.pages import COLOURS, page_environment
 
@@ -28,7 +28,6 @@ def render_bench(report: dict[str, Any]) -> str:
     environment.filters["number"] = lambda value: "" if value is None else f"{value:,}"
     environment.filters["multiple"] = ratio_text
     environment.globals["rate"] = rate
-    environment.globals["spread"] = spread_text
     good = [row for row in report["rows"] if row["instructions"] is not None]
     return environment.get_template("bench.html.j2").render(
         r=report,
@@ -44,7 +43,6 @@ def render_bench(report: dict[str, Any]) -> str:
         boards=boards.board_rows(report["rows"]),
         compilers=boards.compiler_names(report["rows"]),
         good=good,
-        trained=[row for row in report["rows"] if "accuracy_float" in row],
         sections=sections(report["rows"]),
         no_picture=NO_PICTURE,
         timed=[row for row in report["rows"] if "seconds" in row],

@@ -7,18 +7,15 @@ import sys
 from pathlib import Path
 
 import tinygen.bench.boards
-import tinygen.bench.gated_digits
 import tinygen.bench.gated_layers
 import tinygen.bench.generation
 import tinygen.bench.int8_kernels
 import tinygen.bench.lowbit
-import tinygen.bench.lowbit_networks
 import tinygen.bench.mobilenet
 import tinygen.bench.models
 import tinygen.bench.operators
 import tinygen.bench.pairs
 import tinygen.bench.sparse
-import tinygen.bench.switchable
 import tinygen.bench.switches
 import tinygen.bench.wakeword  # noqa: F401  (each registers its suite)
 from tinygen.bench.suites import Suite, registered

@@ -1,6 +1,6 @@
 """Suite `switches`: what each switch of a network of six and of one of eight switches costs; nothing is trained.
 
-The networks are those of suites `lowbit-networks` and `switchable`: three convolutions and a dense layer on digits.
+The networks are those of `tinygen.apps.digits`: three convolutions and a dense layer on digits.
 That of eight has XNOR-Net's order of layers, as activations of 1 bit ask for it, and a tanh in front of each quantizer.
 A few batches of noise give weights, batch norms and ranges: cycles hardly depend on what a network has learnt.
 """

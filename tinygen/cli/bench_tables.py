@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tinygen.bench import boards
 from tinygen.bench.across import across_markdown
-from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
+from tinygen.bench.figures import rate, ratio_text, rounds_otherwise
 from tinygen.bench.published import OPEN
 from tinygen.bench.suites import sections
 from tinygen.cli.sheet import Column, Sheet, name, number, prose
@@ -42,8 +42,6 @@ def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
     parts += [*_sections(rows), *_across(rows)]
     parts += [_work(report, rows), Text(), _memory(report, rows), Text()]
     parts += [_break_even(report["break_even"]), Text()] if report.get("break_even") else []
-    trained = [row for row in rows if "accuracy_float" in row]
-    parts += [_accuracy(trained), Text()] if trained else []
     if layers:
         for group in _by_case(rows).values():
             if max((len(row["layers"]) for row in group), default=0) > 1:
@@ -152,48 +150,6 @@ def _break_even(rows: Sequence[_Row]) -> RenderableType:
         worst = row["worst_choice"]
         table.add_row(row["series"], row["toolchain"], *cells, "" if worst is None else f"x {worst:.2f}")
     return table
-
-
-def _accuracy(rows: Sequence[_Row]) -> RenderableType:
-    """Trained networks: their accuracy, and the resources that each family and compiler needs for it."""
-    first = rows[0]
-    title = f"Accuracy: % of {first['test_inputs']:,} test inputs, {len(first['seeds'])} seeds; board: the first"
-    columns = [
-        name("case"),
-        number("accuracy"),
-        number("- float", 6),
-        number("torch", 7),
-        number("same\nas torch", 8),
-        name("thesis (table)", 9),
-        name("kernels"),
-        name("compiler", 3),
-        number("right on\nboard", 5),
-        number("flash"),
-        number("RAM", 2),
-        number("cycles", 4),
-        number("ms", 1),
-    ]
-    table = Sheet(title, columns)
-    table.add_row("float", spread_text(first, "accuracy_float"))
-    for row in _with_gaps(table, rows):
-        cells = _accuracy_cells(row) if row["first"] else [""] * 6
-        cells += [row["kernels"], row["toolchain"]]
-        cells += [f"{row['board_right']}/{row['samples']}" if "board_right" in row else ""]
-        cells += [_number(row[key]) for key in ("flash_bytes", "ram_bytes", "cycles_predicted")]
-        table.add_row(*cells, _milliseconds(row))
-    return table
-
-
-def _accuracy_cells(row: _Row) -> list[str]:
-    thesis = row["thesis"]
-    return [
-        row["case"],
-        spread_text(row, "accuracy"),
-        f"{row['accuracy'] - row['accuracy_float']:+.2f}",
-        f"{row['accuracy_torch']:.2f}",
-        f"{100 * row['top1_equal']:.2f}",
-        f"{thesis['accuracy']:.1f} of {thesis['reference']:.1f} ({thesis['table']})" if thesis else "",
-    ]
 
 
 def _layers(rows: Sequence[_Row]) -> RenderableType:

@@ -14,7 +14,8 @@ from statistics import fmean
 import torch
 from torch import Tensor, nn
 
-from tinygen.apps.digits.lowbit import DIGITS, MOBILENET, Design, Digits, answers_of, load_digits, train_start
+from examples.studies.quantization.mobilenet import mobilenet
+from tinygen.apps.digits.lowbit import DIGITS, Design, Digits, answers_of, load_digits, train_start
 from tinygen.nn import LogQuantActivation, RangedQuantizer, Recipe, Symmetric8, calibrate, convert
 
 SEEDS, EPOCHS, SAMPLES = (0, 1, 2), 6, 256
@@ -55,7 +56,7 @@ ROWS: Mapping[str, Row] = {
 def main() -> None:
     """Prints a table for each network: mean accuracies in %, a column for each share (float: one)."""
     train, test = load_digits()
-    for design in (DIGITS, MOBILENET):
+    for design in (DIGITS, mobilenet()):
         found: dict[str, list[list[float]]] = {name: [] for name in ROWS}
         for seed in SEEDS:
             start = train_start(train, seed, EPOCHS, design)

@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from examples.studies.accuracy import answers_of_graph
 from examples.studies.dynamic_networks.operating import add_points, sections
 from tinygen.bench.case import Case, Trained, case_of, encoding_of
-from tinygen.bench.lowbit_networks import CHUNK, batched
 from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
 from tinygen.ir.branch import branches_of
 from tinygen.ir.graph import Graph
-from tinygen.ir.interpreter import evaluate
 from tinygen.ir.paths import trace
 from tinygen.processes import Seeds
 
@@ -232,10 +231,7 @@ def _built(name: str, network: nn.Module, test: Digits) -> Result:
             ]
         )
     else:
-        chunks = [codes[at : at + CHUNK] for at in range(0, len(codes), CHUNK)]
-        equal = found.classes == np.concatenate(
-            [evaluate(batched(graph, len(chunk)), [chunk])[0].argmax(axis=1) for chunk in chunks]
-        )
+        equal = found.classes == answers_of_graph(graph, codes)
     return Result(graph, codes, test.labels, Point(found.classes == test.labels, found.ran), equal)
 
 

@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from examples.studies.accuracy import Outcome, accuracy_sections, compared, figures_of, outcome_of, trained_case
 from examples.studies.pruning.curves import sections
-from tinygen.bench.case import Case, Trained, case_of, encoding_of
-from tinygen.bench.lowbit_networks import CHUNK, Outcome, batched, figures_of, outcome_of
+from tinygen.bench.case import Case
 from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
-from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
 from tinygen.ir.graph import Graph
-from tinygen.ir.interpreter import evaluate
 from tinygen.processes import Seeds
 
 if TYPE_CHECKING:
@@ -36,7 +34,6 @@ SUITE = "pruned"
 SEEDS = (0, 1, 2, 3, 4)
 BOARD_DIGITS = 2
 """Test digits that the board gets."""
-_INNER_LAYER = 1
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ class Smaller:
     SUITE,
     "a small network pruned by every method: curves of accuracy (half an hour; needs torch)",
     ("tinygen",),
-    report=sections,
+    report=lambda rows: [*accuracy_sections(rows), *sections(rows)],
 )
 def cases(options: SuiteOptions) -> SuiteCases:
     """
@@ -100,9 +97,14 @@ def pruned_cases(
         for method in METHODS
         for name, ratio in method.cases().items()
     }
+
+    def case(name: str) -> Case:
+        outcomes = [smaller[name].outcome for _, smaller in found]
+        return trained_case(SUITE, name, outcomes, figures_of(outcomes, floats, seeds.numbers), BOARD_DIGITS)
+
     return [
         replace(
-            _case(name, [smaller[name].outcome for _, smaller in found], floats, seeds.numbers),
+            case(name),
             figures=about[name] | _figures([smaller[name] for _, smaller in found]),
         )
         for name in names
@@ -150,7 +152,6 @@ def _of_seed(
 
 
 def _outcome(name: str, network: nn.Module, start: Start, test: Digits) -> Outcome:
-    from tinygen.apps.digits.lowbit import answers_of
     from tinygen.frontends.torch import export
     from tinygen.frontends.torch_nn.read import is_quantized
 
@@ -158,12 +159,7 @@ def _outcome(name: str, network: nn.Module, start: Start, test: Digits) -> Outco
     if is_quantized(network):
         return outcome_of(title, network, test)
     graph = export(network, start.example, calibration=start.held[0][::2], name=title)
-    codes = _codes(graph, test.images.transpose(0, 2, 3, 1))
-    parts = [codes[at : at + CHUNK] for at in range(0, len(codes), CHUNK)]
-    answers = np.concatenate([evaluate(batched(graph, len(part)), [part])[0].argmax(axis=1) for part in parts])
-    theirs = answers_of(network, test)
-    right, torch_right = answers == test.labels, theirs == test.labels
-    return Outcome(graph, codes, test.labels, right, torch_right, answers == theirs)
+    return compared(graph, _codes(graph, test.images.transpose(0, 2, 3, 1)), network, test)
 
 
 def _codes(graph: Graph, images: np.ndarray) -> np.ndarray:
@@ -171,11 +167,3 @@ def _codes(graph: Graph, images: np.ndarray) -> np.ndarray:
     tensor = graph.tensors[graph.inputs[0]]
     low, high = tensor.code_range
     return np.clip(np.rint(images / tensor.scale) + tensor.zero_point, low, high).astype(tensor.dtype)
-
-
-def _case(name: str, outcomes: Sequence[Outcome], floats: Sequence[float], seeds: Sequence[int]) -> Case:
-    first = outcomes[0]
-    case = case_of(SUITE, name, MemoryModel(first.graph, f"{name} (seed {seeds[0]})"))
-    inputs = [[codes[None]] for codes in first.inputs[:BOARD_DIGITS]]
-    trained = Trained(figures_of(outcomes, floats, seeds), inputs, first.labels[:BOARD_DIGITS].tolist())
-    return replace(case, encoding=encoding_of(first.graph, _INNER_LAYER), trained=trained)

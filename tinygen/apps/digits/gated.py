@@ -1,4 +1,4 @@
-"""Trains gated and static networks on digits, for suite `gated-networks`.
+"""Trains gated and static networks on digits.
 
 Data: as in `apps.digits.lowbit`. Network: 3x3 convolutions 1->32 (stride 2), 32->32 and 32->64, each with batch norm
 and rectifier, the last two max-pooled, and a dense layer to 10 classes. Gated: each convolution keeps a share of its

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from examples.studies.switchable import suite
+from examples.studies.switchable.suite import trained_cases
+from examples.studies.switchable.totals import switch_totals
 from tests.support.torch_models import need
-from tinygen.bench import switchable as suite
 from tinygen.bench.case import Case
 from tinygen.bench.html import render_bench
 from tinygen.bench.registry import find_suite
 from tinygen.bench.run import BenchOptions, bench
 from tinygen.bench.suites import SuiteOptions
-from tinygen.bench.switch_totals import switch_totals
-from tinygen.bench.switchable import trained_cases
 from tinygen.cli.bench_tables import bench_view
 from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
@@ -92,6 +92,19 @@ def test_rows_and_tables(made: list[Case], few: tuple[Digits, Digits], monkeypat
     text, page = wide.export_text(), render_bench(report.as_json())
     for shown in ("Flash of switches in one firmware", f"{total['constant_bytes']:,} bytes together"):
         assert shown in text and shown in page
+
+
+def test_totals_are_those_of_a_board() -> None:
+    switch = {"constant_bytes_together": 5, "constant_bytes_apart": 9, "float_bytes": 40}
+    place = {"kernels": "compact", "toolchain": "zig", "error": None, "flash_bytes": 12_345}
+    rows = [
+        place | {"board": board, "case": f"{name}@{board}", **more}
+        for board in ("f746zg", "l4r5zi")
+        for name, more in (("w2a2", {"switch": switch}), ("w2a2-alone", {}))
+    ]
+    totals = switch_totals(rows)
+    assert [total["board"] for total in totals] == ["f746zg", "l4r5zi"]
+    assert all(total["flash_bytes_alone"] == 12_345 and total["switches"] == 1 for total in totals)
 
 
 def test_only_wanted_networks_are_trained(monkeypatch: pytest.MonkeyPatch, few: tuple[Digits, Digits]) -> None:

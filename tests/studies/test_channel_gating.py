@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from examples.studies.channel_gating.suite import GATED, PLANS, STATIC, Plan, comparisons, networks_markdown, outcome_of
 from tests.support.torch_models import need
-from tinygen.bench.gated_digits import GATED, PLANS, STATIC, Plan, comparisons, networks_markdown, outcome_of
 from tinygen.bench.suites import SuiteOptions
 
 for _name in ("torch", "mlxtend"):
@@ -16,9 +16,9 @@ for _name in ("torch", "mlxtend"):
 
 import torch  # noqa: E402
 
+from examples.studies.channel_gating.suite import trained_cases  # noqa: E402  (needs torch)
 from tinygen.apps.digits.gated import gated_from  # noqa: E402
 from tinygen.apps.digits.lowbit import DIGITS, Digits, load_digits  # noqa: E402
-from tinygen.bench.gated_digits import trained_cases  # noqa: E402  (needs torch)
 
 
 @pytest.fixture(scope="module")

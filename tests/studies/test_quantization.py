@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from examples.studies import accuracy
+from examples.studies.accuracy import Outcome
+from examples.studies.quantization import mobilenet, suite
+from examples.studies.quantization.suite import SEEDS, THESIS, Training, outcome, trained_cases
 from tests.support.torch_models import need
-from tinygen.bench import lowbit_networks
 from tinygen.bench.case import Trained
 from tinygen.bench.html import render_bench
-from tinygen.bench.lowbit_networks import SEEDS, THESIS, Outcome, Training, outcome, trained_cases
 from tinygen.bench.registry import find_suite
 from tinygen.bench.run import BenchOptions, bench
 from tinygen.bench.suites import SuiteOptions
@@ -32,7 +34,7 @@ for _name in ("torch", "mlxtend"):
     need(_name)
 
 from tinygen.apps.digits import lowbit as training  # noqa: E402  (needs torch)
-from tinygen.apps.digits.lowbit import DIGITS, MOBILENET, REGIMES, Digits, load_digits  # noqa: E402
+from tinygen.apps.digits.lowbit import DIGITS, REGIMES, Digits, load_digits  # noqa: E402
 
 
 def _some(digits: Digits, count: int) -> Digits:
@@ -82,8 +84,8 @@ def test_row_and_tables(few: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(training, "load_digits", lambda: few)
     for name, value in (("START_EPOCHS", 1), ("EPOCHS", 1)):
         monkeypatch.setattr(training, name, value)
-    monkeypatch.setattr(lowbit_networks, "SEEDS", (5,))
-    monkeypatch.setattr(lowbit_networks, "BOARD_DIGITS", 3)
+    monkeypatch.setattr(suite, "SEEDS", (5,))
+    monkeypatch.setattr(suite, "BOARD_DIGITS", 3)
     options = BenchOptions(kernels=("tinygen",), toolchains=("zig",), only=("apsq-2-2",), jobs=1)
     said: list[tuple[str, int, int]] = []
     report = bench([], ["lowbit-networks"], options, progress=lambda *step: said.append(step))
@@ -111,7 +113,7 @@ def test_batches_mean_what_single_digits_mean(few: tuple[Digits, Digits]) -> Non
     graph = case.model.graph
     assert graph.tensors[graph.inputs[0]].shape == (1, 28, 28, 1)
     codes = np.concatenate([one for (one,) in case.trained.inputs])
-    together = evaluate(lowbit_networks.batched(graph, len(codes)), [codes])[0]
+    together = evaluate(accuracy.batched(graph, len(codes)), [codes])[0]
     alone = np.concatenate([evaluate(graph, one)[0] for one in case.trained.inputs])
     assert np.array_equal(together, alone) and len(np.unique(alone)) > 20
 
@@ -120,7 +122,7 @@ def test_figures_of_seeds() -> None:
     graph = find_suite("lowbit").cases(SuiteOptions()).cases[0].model.graph  # type: ignore[union-attr]
     labels = np.arange(10)
     outcomes = [Outcome(graph, labels, labels, labels < right, labels < right + 1, labels != 0) for right in (6, 8)]
-    figures = lowbit_networks.figures_of(outcomes, [90.0, 94.0], (0, 1))
+    figures = accuracy.figures_of(outcomes, [90.0, 94.0], (0, 1))
     assert figures["accuracy"] == pytest.approx(70) and figures["accuracy_torch"] == pytest.approx(80)
     assert figures["accuracy_spread"] == pytest.approx(np.std([60, 80], ddof=1))
     assert (figures["accuracy_float"], figures["top1_equal"]) == pytest.approx((92, 0.9))
@@ -134,10 +136,10 @@ def test_right_on_the_board() -> None:
 
 def test_only_what_is_asked_for_is_trained(few: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "load_digits", lambda: few)
-    monkeypatch.setattr(lowbit_networks, "trained_cases", lambda job, *_, **__: list(job.recipes))
-    suite = find_suite("lowbit-networks")
-    assert list(suite.cases(SuiteOptions(only=("apsq*", "int8"))).cases) == ["int8", "apsq-1", "apsq-2-2"]
-    assert list(suite.cases(SuiteOptions()).cases) == list(REGIMES)
+    monkeypatch.setattr(suite, "trained_cases", lambda job, *_, **__: list(job.recipes))
+    known = find_suite("lowbit-networks")
+    assert list(known.cases(SuiteOptions(only=("apsq*", "int8"))).cases) == ["int8", "apsq-1", "apsq-2-2"]
+    assert list(known.cases(SuiteOptions()).cases) == list(REGIMES)
     separable = find_suite("lowbit-mobilenet").cases(SuiteOptions(only=("w*",)))
     assert list(separable.cases) == ["w4a4", "w2a2", "w1a2"]
     assert list(separable.unwanted) == ["int8", "ternary", "xnor"]
@@ -195,8 +197,9 @@ def test_layers_run_in_tuned_kernels(name: str, few: tuple[Digits, Digits]) -> N
 def test_depthwise_layers_keep_eight_bits(few: tuple[Digits, Digits]) -> None:
     """Of a network like MobileNet; it has the weights and the work that its description says."""
     train, test = _some(few[0], 50), few[1]
-    network = training.train_on(MOBILENET.network(0), REGIMES["w2a2"], train, 0, epochs=1, design=MOBILENET)
-    graph = outcome("w2a2", network, test, MOBILENET.name).graph
+    design = mobilenet.mobilenet()
+    network = training.train_on(design.network(0), REGIMES["w2a2"], train, 0, epochs=1, design=design)
+    graph = outcome("w2a2", network, test, design.name).graph
     layers = [(node, node.inputs[1]) for node in graph.nodes() if node.op.macs(node)]
     sizes = {True: 0, False: 0}
     for node, weights in layers:
