@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygen.bench.case import Case, Trained, case_of, encoding_of
-from tinygen.bench.figures import spread_text
+from tinygen.bench.figures import markdown_table, spread_text
 from tinygen.bench.suites import Row, Section
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.graph import Graph
@@ -152,9 +152,8 @@ def accuracy_sections(rows: Sequence[Row]) -> list[Section]:
         "Mean and standard deviation over the seeds, of the integer semantics. On the board: the first seed's network, "
         "some of the test inputs. Thesis: L. E. Guerra Fernandez, Monash, 2024; other networks and data."
     )
-    lines = [_HEADS, ("---",) * 3 + ("---:",) * (len(_HEADS) - 3)]
-    lines += [("float", "", "", spread_text(first, "accuracy_float"), *[""] * (len(_HEADS) - 4)), *map(_cells, rows)]
-    return [Section(title, note, ["\n".join(f"| {' | '.join(cells)} |" for cells in lines)])]
+    whole = ("float", "", "", spread_text(first, "accuracy_float"), *[""] * (len(_HEADS) - 4))
+    return [Section(title, note, [markdown_table(_HEADS, [whole, *map(_cells, rows)], 3)])]
 
 
 def _cells(row: Row) -> tuple[str, ...]:

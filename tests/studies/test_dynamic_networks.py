@@ -16,10 +16,10 @@ from examples.studies.dynamic_networks.operating import (
     branches_markdown,
     branches_svg,
     compared,
-    difference,
     part_cycles,
     points_of,
 )
+from examples.studies.paired import difference
 from tests.support.torch_models import need
 from tinygen.bench.html import render_bench
 from tinygen.bench.registry import find_suite

@@ -40,12 +40,9 @@ def render_bench(report: dict[str, Any]) -> str:
             for group in _by_case(good)
             if len(group[0]["layers"]) > 1 and group[0]["suite"] != boards.SUITE
         ],
-        boards=boards.board_rows(report["rows"]),
-        compilers=boards.compiler_names(report["rows"]),
         good=good,
         sections=sections(report["rows"]),
         no_picture=NO_PICTURE,
-        timed=[row for row in report["rows"] if "seconds" in row],
         failed=[row for row in report["rows"] if row["error"]],
         different=[row for row in good if rounds_otherwise(row)],
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinygen.bench.case import Case, encoding_of
+from tinygen.bench.figures import markdown_table
 from tinygen.bench.suites import Section, SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.network import Network
@@ -102,13 +103,13 @@ def switch_cycles_markdown(rows: Sequence[_Row]) -> str:
     places = list(dict.fromkeys(map(_place, mine)))
     if not places:
         return ""
-    lines = [["switches", "switch", *(", ".join(place) for place in places)], ["---", "---", *["---:"] * len(places)]]
+    lines = []
     for network, switches in names.items():
         found = {_place(row): row["switch_cycles"] for row in mine if _network(row) == network}
         for switch in switches:
             cells = (f"{found[place][switch]:,}" if place in found else "" for place in places)
             lines.append([network, switch, *cells])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown_table(["switches", "switch", *(", ".join(place) for place in places)], lines, 2)
 
 
 def dearer_switches(rows: Sequence[_Row]) -> list[str]:

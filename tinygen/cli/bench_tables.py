@@ -32,14 +32,13 @@ def suite_table(suites: Sequence[dict[str, str]]) -> RenderableType:
 
 def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
     """Everything about a benchmark: work, memory, summary, and layers where wanted."""
+    parts = _sections(report["rows"])
     rows = [row for row in report["rows"] if "seconds" not in row and row["suite"] != boards.SUITE]
-    timed = [row for row in report["rows"] if "seconds" in row]
-    parts: list[RenderableType] = [_generation(timed), Text()] if timed else []
-    about_boards = [row for row in report["rows"] if row["suite"] == boards.SUITE]
-    parts += [*_boards(about_boards), Text()] if about_boards else []
+    failed = [row for row in report["rows"] if row["error"]]
+    failures: list[RenderableType] = [Text(), _failures(failed)] if failed else []
     if not rows:
-        return Group(*parts)
-    parts += [*_sections(rows), *_across(rows)]
+        return Group(*parts, *failures)
+    parts += _across(rows)
     parts += [_work(report, rows), Text(), _memory(report, rows), Text()]
     parts += [_break_even(report["break_even"]), Text()] if report.get("break_even") else []
     if layers:
@@ -47,18 +46,7 @@ def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
             if max((len(row["layers"]) for row in group), default=0) > 1:
                 parts += [_layers(group), Text()]
     parts += [_summary(report)]
-    failed = [row for row in rows if row["error"]]
-    if failed:
-        parts += [Text(), _failures(failed)]
-    parts += [Text(), *_notes(report)]
-    return Group(*parts)
-
-
-def _boards(rows: Sequence[_Row]) -> list[RenderableType]:
-    """Every board, as Markdown: a table of the documentation; and what failed."""
-    failed = [row for row in rows if row["error"]]
-    text = Text(boards.boards_markdown(rows), no_wrap=True, overflow="ignore")
-    return [text, *([Text(), _failures(failed)] if failed else [])]
+    return Group(*parts, *failures, Text(), *_notes(report))
 
 
 def _sections(rows: Sequence[_Row]) -> list[RenderableType]:
@@ -206,22 +194,6 @@ def _summary(report: dict[str, Any]) -> RenderableType:
 
 def _worst(entry: dict[str, Any] | None) -> str:
     return f"{ratio_text(entry['instructions'])} {entry['case']}" if entry else ""
-
-
-def _generation(rows: Sequence[_Row]) -> RenderableType:
-    """Seconds per stage, and the total as a multiple of the first case's beside what it should follow."""
-    stages = list(rows[0]["seconds"])
-    times = (number(f"{stage}, s", 0 if stage == "total" else 2) for stage in stages)
-    columns = [name("case"), name("kernels"), number("layers", 3), number("weights, B", 3), number("C, B", 4), *times]
-    growth = (number(f"x {what}", 1) for what in ("seconds", "weights", "layers"))
-    table = Sheet("Writing C (seconds of this computer)", [*columns, *growth])
-    for row in _with_gaps(table, rows):
-        cells = [row["case"] if row["first"] else "", row["kernels"]]
-        cells += [_number(row[key]) for key in ("layer_count", "weight_bytes", "c_bytes")]
-        cells += [f"{row['seconds'][stage]:.3f}" for stage in stages]
-        cells += [ratio_text(row["growth"][key]) for key in ("total", "weight_bytes", "layer_count")]
-        table.add_row(*cells)
-    return table
 
 
 def _failures(rows: Sequence[_Row]) -> RenderableType:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from examples.studies.quantization.mobilenet import mobilenet
 from tinygen.apps.digits.lowbit import DIGITS, Design, Digits, answers_of, load_digits, train_start
+from tinygen.bench.figures import markdown_table
 from tinygen.nn import LogQuantActivation, RangedQuantizer, Recipe, Symmetric8, calibrate, convert
 
 SEEDS, EPOCHS, SAMPLES = (0, 1, 2), 6, 256
@@ -64,10 +65,10 @@ def main() -> None:
             images = train.tensors()[0][chosen]
             for name, row in ROWS.items():
                 found[name].append(accuracies(start, row, design, images, test))
-        print(f"| {design.name} | {' | '.join(f'{100 * share:g} %' for share in SHARES)} |")
-        print("|---|" + "---:|" * len(SHARES))
-        for name, each in found.items():
-            print(f"| {name} | {' | '.join(f'{fmean(column):.1f}' for column in zip(*each, strict=True))} |")
+        lines = [
+            [name, *(f"{fmean(column):.1f}" for column in zip(*each, strict=True))] for name, each in found.items()
+        ]
+        print(markdown_table([design.name, *(f"{100 * share:g} %" for share in SHARES)], lines))
         print(flush=True)
 
 

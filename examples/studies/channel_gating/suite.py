@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygen.bench.case import Case, Trained, case_of
-from tinygen.bench.figures import spread_text
+from tinygen.bench.figures import markdown_table, spread_text
 from tinygen.bench.suites import Section, SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
@@ -151,13 +151,11 @@ def networks_markdown(rows: Sequence[_Row]) -> str:
 
 def _table(rows: Sequence[_Row]) -> str:
     heads = ("network", "accuracy, %", "cycles", "µJ", "flash", "arena")
-    lines = [heads, ("---", *["---:"] * (len(heads) - 1))]
+    lines = []
     for row in rows:
-        counts = [
-            f"{row[key]:,.0f}" for key in ("cycles_predicted", "microjoules_predicted", "flash_bytes", "arena_bytes")
-        ]
+        counts = [f"{row[key]:,.0f}" for key in _FIGURES]
         lines.append((row["case"].partition("@")[0], spread_text(row, "accuracy"), *counts))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(heads, lines)
 
 
 def comparisons(rows: Sequence[_Row]) -> list[str]:

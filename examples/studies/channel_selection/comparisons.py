@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from statistics import fmean, stdev
@@ -10,9 +9,9 @@ from typing import Any
 
 from examples.studies.channel_selection.cycles import Costs, at
 from examples.studies.channel_selection.plans import BRIER, BRIER_PAIRS, DENSE, NAMES, NARROW, PAIRS
+from examples.studies.paired import interval
+from tinygen.bench.figures import markdown_table
 
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
-"""Standard errors on both sides of a mean that hold 95 %, by the number of seeds."""
 _Row = dict[str, Any]
 
 
@@ -24,11 +23,11 @@ def compared(rows: Sequence[_Row], first: str, second: str, key: str = "accuracy
 
 
 def _said(what: str, gaps: Sequence[float], digits: int = 2) -> str:
-    if len(gaps) not in STUDENT:
+    if len(gaps) < 2:
         return f"{what}: too few seeds"
-    middle, around = fmean(gaps), STUDENT[len(gaps)] * stdev(gaps) / math.sqrt(len(gaps))
-    word = "a tie" if abs(middle) <= around else "more" if middle > 0 else "less"
-    return f"{what}: {middle:+.{digits}f} ± {around:.{digits}f}, {word} ({len(gaps)} seeds)"
+    found = interval(gaps)
+    word = {"tie": "a tie", "better": "more", "worse": "less"}[found.verdict]
+    return f"{what}: {found.mean:+.{digits}f} ± {found.margin:.{digits}f}, {word} ({len(gaps)} seeds)"
 
 
 def against_narrow(rows: Sequence[_Row], costs: Costs) -> list[str]:
@@ -81,40 +80,41 @@ def markdown(rows: Sequence[_Row], costs: Costs) -> str:
     keys = list(dict.fromkeys(key for row in rows for key in row if key.startswith("brier ")))
     said = [*(compared(rows, *pair) for pair in PAIRS), *against_narrow(rows, costs)]
     said += [f"{key}: {compared(rows, *pair, key, digits=3)}" for pair in BRIER_PAIRS for key in keys]
-    lines = [*_networks(groups, costs), "", *(f"- {sentence}" for sentence in said), ""]
-    lines += [f"| Brier score | {' | '.join(key.removeprefix('brier ') for key in keys)} |"]
-    lines += [f"|---|{'---:|' * len(keys)}"]
-    for name in BRIER:
-        if name in groups:
-            lines.append(f"| {name} | {' | '.join(_spread(groups[name], key, 3) for key in keys)} |")
-    lines += ["", "| masks | layer | different sets | core filters | never live |", "|---|---|---:|---:|---:|"]
+    brier = [[name, *(_spread(groups[name], key, 3) for key in keys)] for name in BRIER if name in groups]
+    masks = []
     for name, mine in groups.items():
         for layer in mine[0]["clusters"]:
             of = {key: fmean(row["clusters"][layer][key] for row in mine) for key in mine[0]["clusters"][layer]}
             core = f"{of['core']:.1f} of {of['all']:.0f}"
-            lines.append(f"| {name} | {layer} | {of['different']:.0f} | {core} | {of['never']:.1f} |")
-    lines += ["", "| routers | " + " | ".join(f"conv{place}" for place in (1, 2, 3)) + " |", "|---|---:|---:|---:|"]
-    for name, mine in groups.items():
-        if mine[0]["told_apart"]:
-            shares = [fmean(row["told_apart"][place] for row in mine) for place in range(3)]
-            lines.append(f"| {name} | " + " | ".join(f"{share:.2f}" for share in shares) + " |")
-    return "\n".join(lines)
+            masks.append([name, layer, f"{of['different']:.0f}", core, f"{of['never']:.1f}"])
+    routers = [
+        [name, *(f"{fmean(row['told_apart'][place] for row in mine):.2f}" for place in range(3))]
+        for name, mine in groups.items()
+        if mine[0]["told_apart"]
+    ]
+    parts = (
+        _networks(groups, costs),
+        "\n".join(f"- {sentence}" for sentence in said),
+        markdown_table(["Brier score", *(key.removeprefix("brier ") for key in keys)], brier),
+        markdown_table(("masks", "layer", "different sets", "core filters", "never live"), masks, 2),
+        markdown_table(("routers", "conv1", "conv2", "conv3"), routers),
+    )
+    return "\n\n".join(parts)
 
 
-def _networks(groups: dict[str, list[_Row]], costs: Costs) -> list[str]:
+def _networks(groups: dict[str, list[_Row]], costs: Costs) -> str:
     """Accuracy and what an inference takes, on average and for the worst input; means over seeds."""
     whole = max(row["worst_macs"] for row in groups[DENSE]) if DENSE in groups else 1.0
     heads = ("network", "accuracy, %", "MAC, mean", "at worst", "expected", "cycles, mean", "at worst")
-    lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
+    lines = []
     for name, mine in groups.items():
         macs, worst = (100 * fmean(row[key] for row in mine) / whole for key in ("macs", "worst_macs"))
         expected = f"{100 - fmean(row['expected'] for row in mine):.1f} %" if "expected" in mine[0] else ""
         took = [at(costs[name], row["seed"]) for row in mine] if name in costs else []
         mean = f"{fmean(each.mean for each in took):,.0f}" if took else ""
         most = f"{fmean(each.worst for each in took):,.0f}" if took else ""
-        cells = (name, _spread(mine, "accuracy", 2), f"{macs:.1f} %", f"{worst:.1f} %", expected, mean, most)
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        lines.append((name, _spread(mine, "accuracy", 2), f"{macs:.1f} %", f"{worst:.1f} %", expected, mean, most))
+    return markdown_table(heads, lines)
 
 
 def _spread(rows: Sequence[_Row], key: str, digits: int) -> str:

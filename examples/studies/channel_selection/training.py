@@ -19,7 +19,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from tinygen.apps.digits.lowbit import BATCH, CLASSES, Digits, halved, load_digits, shifted
+from tinygen.apps.digits.lowbit import BATCH, CLASSES, Digits, Shifted, fit, halved, load_digits
 from tinygen.compress.criteria import filter_masks, taylor_gate
 from tinygen.compress.surgery import groups, slim
 from tinygen.nn import (
@@ -110,25 +110,16 @@ def pruned(start: nn.Module, digits: Digits, share: float, seed: int) -> nn.Modu
 
 def train(made: nn.Module, digits: Digits, seed: int, epochs: int, rate: float = RATE) -> nn.Module:
     """The network itself, trained with Adam along a cosine, in evaluation mode."""
-    torch.set_num_threads(1)
-    chance = torch.Generator().manual_seed(seed)
-    images, labels = digits.tensors()
     faster = [value for layer in masked_layers(made).values() for value in layer.predictor.parameters()]
     others = _without(made.parameters(), faster)
-    optimizer = torch.optim.Adam([{"params": others, "lr": rate}, {"params": faster, "lr": FASTER * rate}])
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(labels) // BATCH))
     predicts = bool(faster) and any(layer.masking for layer in masked_layers(made).values())
-    made.train()
-    for _ in range(epochs):
-        for rows in torch.randperm(len(labels), generator=chance).split(BATCH):
-            loss = nn.functional.cross_entropy(made(shifted(images[rows], chance)), labels[rows]) + gate_penalty(made)
-            if predicts:
-                loss = loss + firing_loss(made)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    return made.eval()
+
+    def loss(scores: Tensor, labels: Tensor, _: int) -> Tensor:
+        found = nn.functional.cross_entropy(scores, labels) + gate_penalty(made)
+        return found + firing_loss(made) if predicts else found
+
+    optimizer = torch.optim.Adam([{"params": others, "lr": rate}, {"params": faster, "lr": FASTER * rate}])
+    return fit(made, Shifted(digits, seed), loss, optimizer, epochs)
 
 
 def _without(values: Iterable[nn.Parameter], some: Iterable[nn.Parameter]) -> list[nn.Parameter]:

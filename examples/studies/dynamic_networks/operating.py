@@ -7,7 +7,6 @@ Accuracies are compared seed by seed: the mean difference, and its 95 % confiden
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from examples.studies.paired import Difference, difference
+from examples.studies.plots import Line, accuracy_svg
+from tinygen.bench.figures import markdown_table
 from tinygen.bench.suites import Section
 
 _Row = dict[str, Any]
@@ -24,41 +26,6 @@ _Row = dict[str, Any]
 STATIC = "static"
 CLOSE = 0.5
 """Points of accuracy."""
-_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-"""Two-sided 95 % quantiles of Student's t, of 1 to 9 degrees of freedom."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Of two networks' accuracies over the same seeds, in points.
-
-    Attributes:
-        mean: of the differences.
-        margin: half of the 95 % confidence interval; infinite for one seed.
-    """
-
-    mean: float
-    margin: float
-
-    @property
-    def verdict(self) -> str:
-        """A tie unless the interval leaves out zero."""
-        if abs(self.mean) <= self.margin:
-            return "tie"
-        return "better" if self.mean > 0 else "worse"
-
-    def __str__(self) -> str:
-        return f"{self.mean:+.2f} ± {self.margin:.2f}, {self.verdict}"
-
-
-def difference(accuracies: Sequence[float], others: Sequence[float]) -> Difference:
-    """Of accuracies of the same seeds, in order; positive where the first are better."""
-    differences = [one - other for one, other in zip(accuracies, others, strict=True)]
-    count = len(differences)
-    if count < 2:
-        return Difference(fmean(differences), math.inf)
-    student = _STUDENT[min(count - 1, len(_STUDENT)) - 1]
-    return Difference(fmean(differences), student * stdev(differences) / math.sqrt(count))
 
 
 @dataclass(frozen=True)
@@ -235,39 +202,34 @@ def branches_markdown(rows: Sequence[_Row]) -> str:
     mine = branch_rows(rows)
     if not mine:
         return ""
-    lines = [
-        "| network | threshold | accuracy, % | mean, k cycles | 95 % | worst | beside the static one of the same worst "
-        "| beside that of the same mean |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    heads = ("network", "threshold", "accuracy, %", "mean, k cycles", "95 %", "worst", *_BESIDE)
     beside = {(one.point.case, one.point.threshold): one for one in compared(rows)}
-    for row in mine:
-        lines += [_line(point, beside.get((point.case, point.threshold))) for point in points_of(row)]
-    return "\n".join([*lines, "", *_networks(mine)])
+    points = [_cells(point, beside.get((point.case, point.threshold))) for row in mine for point in points_of(row)]
+    return f"{markdown_table(heads, points)}\n\n{_networks(mine)}"
 
 
-def _line(point: Point, one: Compared | None) -> str:
-    cells = [point.case, "" if point.threshold is None else f"{point.threshold:g}"]
-    cells += [_mean_text(point.accuracies)]
+_BESIDE = ("beside the static one of the same worst", "beside that of the same mean")
+
+
+def _cells(point: Point, one: Compared | None) -> list[str]:
+    cells = [point.case, "" if point.threshold is None else f"{point.threshold:g}", _mean_text(point.accuracies)]
     cells += [f"{value / 1000:,.0f}" for value in (point.mean, point.p95, point.worst)]
-    cells += ["", ""] if one is None else [f"{one.same_worst.case}: {one.beside_worst}"]
-    cells += [] if one is None else [f"{one.same_mean.case}: {one.beside_mean}"]
-    return f"| {' | '.join(cells)} |"
+    if one is None:
+        return [*cells, "", ""]
+    return [*cells, f"{one.same_worst.case}: {one.beside_worst}", f"{one.same_mean.case}: {one.beside_mean}"]
 
 
-def _networks(rows: Sequence[_Row]) -> list[str]:
+def _networks(rows: Sequence[_Row]) -> str:
     """Exits, teachers and memory: a line per network."""
-    lines = [
-        "| network | exits, % | teacher | digits that the teacher saw | as the semantics | flash | arena |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines = []
     for row in rows:
         about = row["branches"]
         exits = ", ".join(_mean_text(values) for values in about["exits"])
         share = f"{100 * about['asked'] / about['seen']:.1f} %" if about["asked"] else ""
         cells = [row["case"], exits, _teacher(about), share, f"{100 * row['top1_equal']:.1f} %"]
-        lines.append(f"| {' | '.join([*cells, *(f'{row[key]:,}' for key in ('flash_bytes', 'arena_bytes'))])} |")
-    return lines
+        lines.append([*cells, *(f"{row[key]:,}" for key in ("flash_bytes", "arena_bytes"))])
+    heads = ("network", "exits, %", "teacher", "digits that the teacher saw", "as the semantics", "flash", "arena")
+    return markdown_table(heads, lines, 3)
 
 
 def _mean_text(values: Sequence[float]) -> str:
@@ -311,53 +273,26 @@ def _statement(case: str, found: Sequence[Compared]) -> str:
 
 
 def branches_svg(rows: Sequence[_Row]) -> str | None:
-    """One picture: accuracy (mean and standard deviation) against mean, 95th percentile and worst-case cycles.
+    """Accuracy against mean, 95th percentile and worst-case cycles; lines have the ids `mean:exits`.
 
-    Lines have the ids `mean:exits`; static networks are black, of the same cycles in all three.
-
-    Returns:
-        An <svg> element; None where matplotlib is not installed.
+    Static networks are black, of the same cycles in all three.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        return None
-    mine = branch_rows(rows)
     series: dict[str, list[Point]] = {}
-    for row in mine:
+    for row in branch_rows(rows):
         about = row["branches"]
         if about["kind"] != STATIC or not about["asks"]:
             series.setdefault(STATIC if about["kind"] == STATIC else row["case"], []).extend(points_of(row))
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "tinygen", "font.size": 9}):
-        figure = Figure(figsize=(14, 4.5), layout="constrained")
-        panels = figure.subplots(1, 3, sharey=True)
-        for panel, (cost, label) in zip(panels, _COSTS.items(), strict=True):
-            for number, (name, points) in enumerate(series.items()):
-                _draw(panel, cost, name, sorted(points, key=lambda point: point.mean), f"C{number}")
-            panel.set_xlabel(f"{label}, thousands of predicted cycles")
-            panel.grid(alpha=0.3)
-        panels[0].set_ylabel("accuracy, %")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
+    lines = [_plotted(name, points, f"C{number}") for number, (name, points) in enumerate(series.items())]
+    labels = {cost: f"{words}, thousands of predicted cycles" for cost, words in _COSTS.items()}
+    return accuracy_svg(lines, labels, (14, 4.5))
 
 
 _COSTS = {"mean": "mean", "p95": "95th percentile", "worst": "worst case"}
 
 
-def _draw(panel: Any, cost: str, name: str, points: Sequence[Point], colour: str) -> None:
-    bars = panel.errorbar(
-        [getattr(point, cost) / 1000 for point in points],
-        [point.accuracy for point in points],
-        yerr=[point.spread for point in points],
-        label=name,
-        color="black" if name == STATIC else colour,
-        marker="s" if name == STATIC else "o",
-        markersize=4,
-        capsize=2,
-        elinewidth=0.6,
-    )
-    bars.lines[0].set_gid(f"{cost}:{name}")
+def _plotted(name: str, points: Sequence[Point], colour: str) -> Line:
+    points = sorted(points, key=lambda point: point.mean)
+    costs = {cost: [getattr(point, cost) / 1000 for point in points] for cost in _COSTS}
+    look = {"color": "black", "marker": "s"} if name == STATIC else {"color": colour, "marker": "o"}
+    accuracies, spreads = [point.accuracy for point in points], [point.spread for point in points]
+    return Line(name, costs, accuracies, spreads, look | {"markersize": 4})

@@ -18,14 +18,14 @@ All are trained alike: the same digits in the same order, epochs, optimiser (Ada
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tinygen.apps.digits.lowbit import CLASSES, Digits, halved, shifted
+from tinygen.apps.digits.lowbit import CLASSES, Digits, Shifted, halved
 from tinygen.compress.distill import (
     Batch,
     Epoch,
@@ -58,25 +58,13 @@ from tinygen.nn.decisions.skip import RUN as _RUN
 
 CHANNELS, BLOCKS, PIXELS = 16, 2, 9
 """Of every convolution; blocks of the whole network; pixels behind the pooling."""
-BATCH, EVERY, EPOCHS, RATE = 50, 2, 8, 4e-3
+EVERY, EPOCHS, RATE = 2, 8, 4e-3
 GATES_WEIGHT = 0.3
 """Of the share of blocks that run, beside the cross-entropy."""
 BALANCE_WEIGHT = 0.01
 EXPERTS, TEACHER_CHANNELS = 4, 32
 RUN, STAYS = _RUN, 1 - LEAVE
 """Branches: of a block that runs, of a digit that does not leave."""
-
-
-class Shifted:
-    """Digits in batches, in a new order and moved by up to a pixel each time; the same for the same seed."""
-
-    def __init__(self, digits: Digits, seed: int) -> None:
-        self.images, self.labels = digits.tensors()
-        self.chance = torch.Generator().manual_seed(seed)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for chosen in torch.randperm(len(self.labels), generator=self.chance).split(BATCH):
-            yield shifted(self.images[chosen], self.chance), self.labels[chosen]
 
 
 def training_digits(digits: Digits) -> Digits:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from examples.studies.plots import Line, accuracy_svg
 from tinygen.bench.figures import spread_text
 from tinygen.bench.suites import Section
 
@@ -145,41 +145,29 @@ def _names(rows: Sequence[_Row]) -> str:
 
 
 def curves_svg(rows: Sequence[_Row]) -> str | None:
-    """One picture: accuracy (mean and standard deviation) against flash, RAM and predicted cycles, a line per method.
+    """Accuracy against flash, RAM and predicted cycles, a line per method with ids like `flash_bytes:taylor`.
 
-    Lines have the ids `flash_bytes:taylor` and begin at the network that is not pruned, a star. Random baselines are
-    dashed.
-
-    Returns:
-        An <svg> element; None if matplotlib is not installed.
+    Lines begin at the network that is not pruned, a star. Random baselines are dashed.
     """
+    good = [row for row in curve_rows(rows) if not row["error"]]
     try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
+        lines = [_plotted(method, _points(good, method), look) for method, look in _looks(good).items()]
     except ModuleNotFoundError:
         return None
-    good = [row for row in curve_rows(rows) if not row["error"]]
-    looks = _looks(good)
-    # Ids and dates that depend on the time would make the file differ for the same figures.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "tinygen", "font.size": 9}):
-        figure = Figure(figsize=(16, 7), layout="constrained")
-        panels = figure.subplots(1, len(COSTS), sharey=True)
-        for panel, (cost, label) in zip(panels, COSTS.items(), strict=True):
-            for method, look in looks.items():
-                _draw(panel, cost, method, _points(good, method), look)
-            panel.set_xlabel(label)
-            panel.grid(alpha=0.3)
-        # Logarithmic in the errors, since networks that hardly learn would compress all others into one line.
-        panels[0].set_yscale("function", functions=(_height, _accuracy))
-        low = min((row["accuracy"] - row["accuracy_spread"] for row in good), default=0.0)
-        high = max((row["accuracy"] + row["accuracy_spread"] for row in good), default=100.0)
-        panels[0].set_yticks([tick for tick in _TICKS if low <= tick <= high])
-        panels[0].set_ylabel("accuracy, %")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=7, frameon=False)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
+    return accuracy_svg(lines, COSTS, (16, 7), partial(_scale, good))
+
+
+def _plotted(method: str, rows: Sequence[_Row], look: Mapping[str, Any]) -> Line:
+    costs = {cost: [row[cost] / _UNIT[cost] for row in rows] for cost in COSTS}
+    return Line(method, costs, [row["accuracy"] for row in rows], [row["accuracy_spread"] for row in rows], look)
+
+
+def _scale(rows: Sequence[_Row], panel: Any) -> None:
+    """Logarithmic in the errors, since networks that hardly learn would compress all others into one line."""
+    panel.set_yscale("function", functions=(_height, _accuracy))
+    low = min((row["accuracy"] - row["accuracy_spread"] for row in rows), default=0.0)
+    high = max((row["accuracy"] + row["accuracy_spread"] for row in rows), default=100.0)
+    panel.set_yticks([tick for tick in _TICKS if low <= tick <= high])
 
 
 def _height(accuracy: np.ndarray) -> np.ndarray:
@@ -199,7 +187,8 @@ def _looks(rows: Sequence[_Row]) -> dict[str, dict[str, Any]]:
     colours = [colormaps[name](place) for name, count in (("tab10", 10), ("Dark2", 8)) for place in range(count)]
     looks: dict[str, dict[str, Any]] = {}
     for place, method in enumerate(dict.fromkeys(row["method"] for row in rows)):
-        row, look = first[method], {"color": colours[place % len(colours)], "label": method}
+        row = first[method]
+        look: dict[str, Any] = {"color": colours[place % len(colours)]}
         if row["level"] == _DENSE:
             look |= {"marker": "*", "markersize": 14, "linestyle": "none", "zorder": 5}
         else:
@@ -214,16 +203,3 @@ def _points(rows: Sequence[_Row], method: str) -> list[_Row]:
     mine = [row for row in rows if row["method"] == method]
     whole = [row for row in rows if row["level"] == _DENSE and row["encoding"] == mine[0]["encoding"]]
     return mine if mine[0]["level"] == _DENSE else sorted([*whole, *mine], key=lambda row: row["ratio"])
-
-
-def _draw(panel: Any, cost: str, method: str, rows: Sequence[_Row], look: dict[str, Any]) -> None:
-    bars = panel.errorbar(
-        [row[cost] / _UNIT[cost] for row in rows],
-        [row["accuracy"] for row in rows],
-        yerr=[row["accuracy_spread"] for row in rows],
-        capsize=2,
-        elinewidth=0.6,
-        linewidth=1.2,
-        **look,
-    )
-    bars.lines[0].set_gid(f"{cost}:{method}")

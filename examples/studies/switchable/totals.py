@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tinygen.bench.figures import markdown_table
 from tinygen.bench.suites import Section
 
 ALONE = "-alone"
@@ -22,14 +23,13 @@ def sections(rows: Sequence[_Row]) -> list[Section]:
     mine = switch_rows(rows)
     if not mine:
         return []
-    lines = [_HEADS, ("---", "---", "---", *["---:"] * 5)]
+    lines = []
     for row in mine:
         constants, code = row["switch"]["constant_bytes"], row["switch"]["code_bytes"]
         numbers = (*constants.values(), row["switch"]["constant_bytes_apart"], *code.values())
         lines.append((row["case"], row["kernels"], row["toolchain"], *(f"{number:,}" for number in numbers)))
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     texts = [totals_text(total) for total in switch_totals(rows)]
-    return [Section("Flash of switches in one firmware, bytes", _NOTE, [table], texts)]
+    return [Section("Flash of switches in one firmware, bytes", _NOTE, [markdown_table(_HEADS, lines, 3)], texts)]
 
 
 def switch_rows(rows: Sequence[_Row]) -> list[_Row]:

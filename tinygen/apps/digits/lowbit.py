@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -164,27 +164,54 @@ def train_on(
 
 
 def _fit(network: nn.Module, digits: Digits, regime: Regime, epochs: int, seed: int) -> nn.Module:
-    torch.set_num_threads(1)
-    chance = torch.Generator().manual_seed(seed)
+    def loss(scores: Tensor, labels: Tensor, epoch: int) -> Tensor:
+        found = nn.functional.cross_entropy(scores, labels)
+        return found + regime.beta * 1.3**epoch * angle_regulariser(network) if regime.beta else found
+
+    after_step = (lambda: clip_weights(network)) if regime.clip else None
     optimizer = torch.optim.Adam(network.parameters(), regime.rate)
-    all_images, all_labels = digits.tensors()
-    steps = epochs * -(-len(all_labels) // BATCH)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    return fit(network, Shifted(digits, seed), loss, optimizer, epochs, after_step)
+
+
+def fit(
+    network: nn.Module,
+    data: Shifted,
+    loss: Callable[[Tensor, Tensor, int], Tensor],
+    optimizer: torch.optim.Optimizer,
+    epochs: int,
+    after_step: Callable[[], None] | None = None,
+) -> nn.Module:
+    """The network itself, trained in place, in evaluation mode; rates fall to 0 along a cosine.
+
+    Args:
+        loss: of scores, labels and the number of the epoch.
+    """
+    torch.set_num_threads(1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * data.steps)
     network.train()
     for epoch in range(epochs):
-        beta = regime.beta * 1.3**epoch
-        for chosen in torch.randperm(len(all_labels), generator=chance).split(BATCH):
-            images, labels = shifted(all_images[chosen], chance), all_labels[chosen]
-            loss = nn.functional.cross_entropy(network(images), labels)
-            if beta:
-                loss = loss + beta * angle_regulariser(network)
+        for images, labels in data:
+            found = loss(network(images), labels, epoch)
             optimizer.zero_grad()
-            loss.backward()
+            found.backward()
             optimizer.step()
             schedule.step()
-            if regime.clip:
-                clip_weights(network)
+            if after_step is not None:
+                after_step()
     return network.eval()
+
+
+class Shifted:
+    """Digits in batches, in a new order and moved by some pixels in each epoch; the same for the same seed."""
+
+    def __init__(self, digits: Digits, seed: int) -> None:
+        self.images, self.labels = digits.tensors()
+        self.chance = torch.Generator().manual_seed(seed)
+        self.steps = -(-len(self.labels) // BATCH)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for chosen in torch.randperm(len(self.labels), generator=self.chance).split(BATCH):
+            yield shifted(self.images[chosen], self.chance), self.labels[chosen]
 
 
 def shifted(images: Tensor, chance: torch.Generator) -> Tensor:
