@@ -1,10 +1,9 @@
-"""The experiments on gates: what is counted and said; and a seed of them on few digits."""
+"""Suite `channel-selection`: what is counted and said; and a seed of it on few digits."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,16 +17,11 @@ for _name in ("torch", "mlxtend"):
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
-from examples.studies.channel_selection import (  # noqa: E402
-    cycles,
-    experiments,
-    plans,
-    training,
-)
-from examples.studies.channel_selection.comparisons import against_narrow, compared  # noqa: E402
-from examples.studies.channel_selection.cycles import Cycles, Networks, Place, costs_of, measured  # noqa: E402
+from examples.studies.channel_selection import plans, suite, training  # noqa: E402
+from examples.studies.channel_selection.comparisons import Costs, Cycles, against_narrow, compared  # noqa: E402
 from tinygen.apps.digits.lowbit import Digits  # noqa: E402
-from tinygen.frontends.tg import save_tg  # noqa: E402
+from tinygen.bench.measure import Job, measure  # noqa: E402
+from tinygen.bench.suites import SuiteOptions  # noqa: E402
 from tinygen.frontends.torch import export  # noqa: E402
 from tinygen.ir.gated import executed_macs, gated_macs  # noqa: E402
 
@@ -43,33 +37,33 @@ def _ready(layer: training.Layer, share: Fraction = Fraction(1)) -> tuple[nn.Seq
 def test_executed_is_what_the_graph_says(experts: int) -> None:
     network, image = _ready(training.gated(Fraction(1, 2), experts))
     graph = export(network, image)
-    assert experiments.executed(network).tolist() == [gated_macs(graph).executed]
+    assert suite.executed(network).tolist() == [gated_macs(graph).executed]
 
 
 @pytest.mark.parametrize("prediction", ["softmax", "maxima"])
 def test_executed_of_masks(prediction: str) -> None:
     network, image = _ready(training.masked(0.5, prediction=prediction))
     codes = network.codes.codes(image)[0].transpose(0, 2, 3, 1)
-    assert experiments.executed(network).tolist() == [executed_macs(export(network, image), [codes]).executed]
+    assert suite.executed(network).tolist() == [executed_macs(export(network, image), [codes]).executed]
 
 
 def test_executed_without_predictors() -> None:
-    assert experiments.executed(_ready(training.plain)[0]).tolist() == [337_280]
+    assert suite.executed(_ready(training.plain)[0]).tolist() == [337_280]
     half, others = Fraction(1, 2), 160  # inputs of the dense layer that are zero
-    narrow = experiments.executed(_ready(training.plain, half)[0])
+    narrow = suite.executed(_ready(training.plain, half)[0])
     chance, image = _ready(training.masked(density=half, prediction="random"))
     chance(image.expand(3, -1, -1, -1))
-    assert experiments.executed(chance).tolist() == [float(narrow) + others] * 3
+    assert suite.executed(chance).tolist() == [float(narrow) + others] * 3
 
 
 def test_scores() -> None:
     labels = torch.tensor([0, 1, 2, 3])
     sure = 50.0 * nn.functional.one_hot(labels, 10).float()
-    assert experiments.brier(sure, labels) == pytest.approx(0, abs=1e-6)
-    assert experiments.brier(torch.zeros(4, 10), labels) == pytest.approx(0.9)
+    assert suite.brier(sure, labels) == pytest.approx(0, abs=1e-6)
+    assert suite.brier(torch.zeros(4, 10), labels) == pytest.approx(0.9)
     classes = torch.arange(10).repeat(3)
-    assert experiments.told_apart(classes[:, None].float().expand(-1, 2), classes) == pytest.approx(1)
-    assert experiments.told_apart(torch.arange(30)[:, None].float() // 10, classes) == pytest.approx(0)
+    assert suite.told_apart(classes[:, None].float().expand(-1, 2), classes) == pytest.approx(1)
+    assert suite.told_apart(torch.arange(30)[:, None].float() // 10, classes) == pytest.approx(0)
     white = torch.ones(1, 1, 14, 14)
     assert torch.allclose(training.blurred(white, 1.0), white)
     dot = training.blurred(nn.functional.pad(torch.ones(1, 1, 1, 1), (7, 6, 7, 6)), 0.7)
@@ -91,7 +85,7 @@ def test_compared() -> None:
 _WIDTHS = {"dense": 1600.0, "narrow-75": 900.0, "narrow-50": 400.0, "narrow-38": 225.0, "narrow-25": 100.0}
 
 
-def _narrow() -> tuple[list[dict[str, Any]], cycles.Costs]:
+def _narrow() -> tuple[list[dict[str, Any]], Costs]:
     """Two seeds; a hundred cycles are a point, which seed 1 has one more of."""
     rows = [_row(name, seed, 90.0 + seed + cycles / 100) for name, cycles in _WIDTHS.items() for seed in (0, 1)]
     return rows, {name: {0: Cycles(cycles, cycles)} for name, cycles in _WIDTHS.items()}
@@ -115,30 +109,35 @@ def test_cycles_of_each_seed_count() -> None:
     assert against_narrow(rows, {**costs, "ftwt-0.8": {0: Cycles(50.0, 50.0)}})[0].endswith("too few seeds")
 
 
-def test_what_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dynamic networks for each seed, others once; what is known is not measured again, elsewhere it is."""
+def test_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dynamic networks for each seed, on digits of which the last has most MAC; others once."""
     digits = Digits(np.zeros((30, 1, 14, 14), np.float32), np.arange(30))
-    asked: list[tuple[str, list[int]]] = []
+    networks = {"dense": _ready(training.plain)[0], "ftwt-0.8": _ready(training.masked(0.8))[0]}
 
-    def cycles_of(model: Path, chosen: Digits, place: Place) -> list[int]:
-        asked.append((model.name, chosen.labels.tolist()))
-        return [100] * (len(chosen.labels) - 1) + [160]
+    def rows_of(seed: int, *_: object) -> Iterator[tuple[dict[str, Any], nn.Module]]:
+        yield from ((_row(name, seed, 90.0 + seed) | {"dearest": 25}, network) for name, network in networks.items())
 
-    monkeypatch.setattr(cycles, "cycles_of", cycles_of)
-    rows = [_row(name, seed, 90.0) | {"dearest": 25} for seed in (0, 1) for name in ("dense", "ftwt-0.8")]
-    place, networks = Place("f746zg", "gcc"), Networks(tmp_path, digits)
-    found = list(measured(rows, [], networks, place))
-    assert [name for name, _ in asked] == ["dense-0.tg", "ftwt-0.8-0.tg", "ftwt-0.8-1.tg"]
-    assert asked[1][1] == [*range(20), 25]
-    assert costs_of(found, place)["ftwt-0.8"] == {0: Cycles(100, 160), 1: Cycles(100, 160)}
-    assert list(measured(rows, found, networks, place)) == []
-    assert len(list(measured(rows, found, networks, Place("f746zg", "zig")))) == 3
-    assert len(list(measured(rows, found, networks, Place("f746zg", "gcc", "never")))) == 3
-    assert costs_of(found, Place("l4r5zi", "gcc")) == {}
+    monkeypatch.setattr(suite, "rows_of", rows_of)
+    monkeypatch.setattr(suite, "SEEDS", (0, 1))
+    monkeypatch.setattr(training, "small_digits", lambda: (digits, digits))
+    found = suite.cases(SuiteOptions(only=("dense", "ftwt-0.8", "ftwt-0.8-seed*"))).cases
+    assert [case.name for case in found] == ["dense", "ftwt-0.8", "ftwt-0.8-seed1"]
+    assert [case.trained.labels for case in found if case.trained][1:] == [[*range(20), 25]] * 2
+    cycles = [[100, 100], [100] * 20 + [160], [200] * 20 + [220]]
+    rows = [
+        {"board": "f746zg", "toolchain": "gcc", "error": None, "sample_cycles": taken} | case.trained.figures
+        for case, taken in zip(found, cycles, strict=True)
+        if case.trained
+    ]
+    assert suite.costs_of(rows)["ftwt-0.8"] == {0: Cycles(100, 160), 1: Cycles(200, 220)}
+    assert suite.costs_of([rows[0] | {"error": "wrong"}]) == {}
+    assert [(row["name"], row["seed"]) for row in suite._networks(rows)] == [
+        (name, seed) for name in ("dense", "ftwt-0.8") for seed in (0, 1)
+    ]
 
 
 @pytest.mark.long
-def test_cycles_depend_on_the_digit(tmp_path: Path) -> None:
+def test_cycles_depend_on_the_digit() -> None:
     """A predictor whose logits are about zero: digits with more of their filters live take more cycles."""
     torch.manual_seed(0)
     network = training.network(training.masked(0.5), 0)
@@ -149,32 +148,33 @@ def test_cycles_depend_on_the_digit(tmp_path: Path) -> None:
         torch.nn.init.normal_(layer.predictor.weight, 0, 8.0)
         torch.nn.init.zeros_(layer.predictor.bias)
     network.eval()(images)
-    macs = experiments.executed(network)
+    macs = suite.executed(network)
     chosen = [int(macs.argmin()), int(macs.argmax())]
     assert macs.max() > 1.1 * macs.min()
-    file = tmp_path / "masks.tg"
-    save_tg(export(network, images[:1]), file)
     few = Digits(images.numpy()[chosen], np.zeros(2, np.int64))
-    low, high = cycles.cycles_of(file, few, Place("f746zg", "gcc"))
-    assert high > 1.01 * low
+    case = suite.for_board(_row("dense", 0, 90.0), network, few).case("masks", [])
+    row = measure(Job(case, "tinygen", "gcc", "f746zg"))
+    low, high = row["sample_cycles"]
+    assert row["error"] is None and high > 1.01 * low
 
 
 @pytest.mark.long
-def test_a_seed_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """On 100 digits for an epoch; a second run trains nothing again."""
+def test_a_seed_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 100 digits for an epoch."""
     train, test = training.small_digits()
     few = Digits(train.images[::20], train.labels[::20]), Digits(test.images[:50], test.labels[:50])
     monkeypatch.setattr(training, "small_digits", lambda: few)
-    file = tmp_path / "out.jsonl"
-    experiments.main(["--out", str(file), "--seeds", "0", "--epochs", "1"])
-    rows = [json.loads(line) for line in file.read_text().splitlines()]
-    assert [row["name"] for row in rows] == list(plans.NAMES)
-    first = capsys.readouterr().out
-    assert "| ftwt-fixed-50 |" in first and "too few seeds" in first
-    monkeypatch.setattr(training, "train", None)
-    experiments.main(["--out", str(file), "--seeds", "0", "--epochs", "1"])
-    assert capsys.readouterr().out == first
-    (tmp_path / "out.networks" / "fbs-50-0.tg").unlink()
-    experiments.main(["--out", str(file), "--seeds", "0", "--case", "narrow-*,dense"])
-    with pytest.raises(TypeError):  # trains what is not there
-        experiments.main(["--out", str(file), "--seeds", "0", "--epochs", "1"])
+    monkeypatch.setattr(training, "EPOCHS", 1)
+    monkeypatch.setattr(suite, "SEEDS", (0,))
+    found = suite.cases(SuiteOptions()).cases
+    assert [case.name for case in found] == list(plans.NAMES)
+    place = {"board": "f746zg", "toolchain": "gcc", "error": None}
+    rows = [place | {"sample_cycles": [at + 1]} | case.trained.figures for at, case in enumerate(found) if case.trained]
+    (section,) = suite.sections(rows)
+    (table,) = section.tables
+    assert "| ftwt-fixed-50 |" in table and "too few seeds" in table and "| routers |" in table
+    assert [one.name for one in suite.cases(SuiteOptions(only=("narrow-*", "dense"))).cases] == [
+        *plans.NARROW,
+        "narrow-condconv-25",
+        "dense",
+    ]

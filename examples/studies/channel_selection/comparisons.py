@@ -1,18 +1,35 @@
-"""What the rows of `experiments` say: tables, and differences that are paired by seed."""
+"""What the trained networks of the suite say: tables, and differences that are paired by seed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, stdev
 from typing import Any
 
-from examples.studies.channel_selection.cycles import Costs, at
 from examples.studies.channel_selection.plans import BRIER, BRIER_PAIRS, DENSE, NAMES, NARROW, PAIRS
 from examples.studies.paired import interval
 from tinygen.bench.figures import markdown_table
 
 _Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cycles:
+    """Of an inference of one trained network: the mean over test digits, and the most."""
+
+    mean: float
+    worst: float
+
+
+Costs = Mapping[str, Mapping[int, Cycles]]
+"""By name and seed. Networks whose cycles depend on no input have those of one seed, which stand for all."""
+
+
+def at(costs: Mapping[int, Cycles], seed: int) -> Cycles:
+    """Those of a seed."""
+    return costs[seed] if seed in costs else next(iter(costs.values()))
 
 
 def compared(rows: Sequence[_Row], first: str, second: str, key: str = "accuracy", digits: int = 2) -> str:
@@ -78,8 +95,14 @@ def markdown(rows: Sequence[_Row], costs: Costs) -> str:
     groups = {name: [row for row in rows if row["name"] == name] for name in NAMES}
     groups = {name: mine for name, mine in groups.items() if mine}
     keys = list(dict.fromkeys(key for row in rows for key in row if key.startswith("brier ")))
-    said = [*(compared(rows, *pair) for pair in PAIRS), *against_narrow(rows, costs)]
-    said += [f"{key}: {compared(rows, *pair, key, digits=3)}" for pair in BRIER_PAIRS for key in keys]
+    said = [compared(rows, *pair) for pair in PAIRS if groups.keys() >= {*pair}]
+    said += against_narrow(rows, costs)
+    said += [
+        f"{key}: {compared(rows, *pair, key, digits=3)}"
+        for pair in BRIER_PAIRS
+        if groups.keys() >= {*pair}
+        for key in keys
+    ]
     brier = [[name, *(_spread(groups[name], key, 3) for key in keys)] for name in BRIER if name in groups]
     masks = []
     for name, mine in groups.items():

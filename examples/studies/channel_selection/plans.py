@@ -1,4 +1,4 @@
-"""The networks of `experiments`, and which of them are compared."""
+"""The networks of the suite, and which of them are compared."""
 
 from __future__ import annotations
 

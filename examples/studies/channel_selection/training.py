@@ -1,4 +1,4 @@
-"""Small networks on digits of 14x14 pixels with every way to choose channels, for `experiments`.
+"""Small networks on digits of 14x14 pixels with every way to choose channels.
 
 Data: as in `apps.digits.lowbit`, at half the height and width, every second digit to train with: 2,000.
 Network: 3x3 convolutions 1->16 on 14x14, 16->32 on 7x7 and 32->32 on 3x3 pixels, each with batch norm, rectifier and

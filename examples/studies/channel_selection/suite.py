@@ -1,38 +1,42 @@
-"""What ways to choose channels are worth, on small data: experiments of two theses, five seeds, paired by seed.
-
-    python -m examples.studies.channel_selection.experiments --out experiments.jsonl --board f746zg
+"""Suite `channel-selection`: what ways to choose channels are worth, on small data, five seeds, paired by seed.
 
 R. Raju 2022, chapter 3: gates, experts, both, beside narrow networks; training gates and experts together or one after
 the other; how far routers tell classes apart. S. Elkerdawy 2022, chapter 6: the accuracy of mask predictors by r,
 decoupled and joint; the reduction that is expected before training; fixed signatures beside static pruning; Brier
-scores of blurred and noisy digits; clusters of masks. Each trained network is a line of the file, and a `.tg` file in a
-folder beside it, `experiments.networks`; the cycles of a network are a line too. A second run goes on where the first
-was stopped. Multiply-accumulates are those executed, predictors, heads and mixing included.
+scores of blurred and noisy digits; clusters of masks. Networks whose cycles depend on the digit are cases for each
+seed, others for the first one. Multiply-accumulates are those executed, predictors, heads and mixing included.
 """
 
 from __future__ import annotations
 
-import argparse
-import fnmatch
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import partial
+from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from examples.studies.accuracy import NEEDS
 from examples.studies.channel_selection import training
-from examples.studies.channel_selection.comparisons import markdown
-from examples.studies.channel_selection.cycles import Networks, Place, costs_of, measured, network_file
-from examples.studies.channel_selection.plans import BRIER, DENSE, FROM_SCRATCH, MASKED, NAMES, SEEDS, TUNED
+from examples.studies.channel_selection.comparisons import Costs, Cycles, markdown
+from examples.studies.channel_selection.plans import BRIER, DENSE, DYNAMIC, FROM_SCRATCH, MASKED, NAMES, SEEDS, TUNED
 from tinygen.apps.digits.lowbit import CLASSES, Digits
+from tinygen.bench.case import Case, Trained, case_of
+from tinygen.bench.suites import Section, SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.compress.fire_together import firing_profile
+from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
-from tinygen.frontends.tg import save_tg
 from tinygen.frontends.torch import export
+from tinygen.ir.graph import Graph
 from tinygen.nn import CondConv2d, GatedConv2d, MaskedConv2d, masked_layers
+from tinygen.processes import Seeds
 
+SUITE = "channel-selection"
+DIGITS, ALIKE = 20, 2
+"""Test digits that the board gets: of networks whose cycles depend on the digit, and of others."""
 DISTURBANCES: Mapping[str, tuple[float, float]] = {
     "as they are": (0.0, 0.0),
     "blur 0.7": (0.7, 0.0),
@@ -43,6 +47,100 @@ DISTURBANCES: Mapping[str, tuple[float, float]] = {
 """Standard deviations: of a blur in pixels, of noise where white is 1."""
 _Row = dict[str, Any]
 _Data = tuple[Digits, Digits]
+
+
+@suite(
+    SUITE,
+    "every way to choose channels, beside narrow networks: five seeds (twenty minutes; needs torch)",
+    ("tinygen",),
+    report=lambda rows: sections(rows),
+)
+def cases(options: SuiteOptions) -> SuiteCases:
+    """
+    Raises:
+        TinygenError: mlxtend is not installed.
+    """
+    wanted = [name for name in NAMES if any(map(options.wanted, _case_names(name)))]
+    unwanted = [case for name in NAMES if name not in wanted for case in _case_names(name)]
+    if not wanted:
+        return SuiteCases([], unwanted=unwanted)
+    with needs_packages(SUITE, fix=NEEDS):
+        data = training.small_digits()
+    found = Seeds(SEEDS, options.jobs, options.progress).trained(partial(of_seed, data, wanted, training.EPOCHS))
+    return SuiteCases([case for name in wanted for case in _cases(name, found)], unwanted=unwanted)
+
+
+def _case_names(name: str) -> list[str]:
+    return [name, *(f"{name}-seed{seed}" for seed in SEEDS[1:] if name in DYNAMIC)]
+
+
+@dataclass(frozen=True)
+class OfSeed:
+    """A trained network: its row, its graph, and what the board gets."""
+
+    row: _Row
+    graph: Graph
+    codes: np.ndarray
+    labels: np.ndarray
+
+    def case(self, name: str, rows: Sequence[_Row]) -> Case:
+        """
+        Args:
+            name: the case's.
+            rows: of all seeds, where they are this case's to report.
+        """
+        figures = {"network": self.row["name"], "seed": self.row["seed"], "networks": list(rows)}
+        case = case_of(SUITE, name, MemoryModel(self.graph, f"{self.row['name']} (seed {self.row['seed']})"))
+        trained = Trained(figures, [[one[None]] for one in self.codes], self.labels.tolist())
+        return replace(case, trained=trained, each=True, gates="always")
+
+
+def of_seed(data: _Data, wanted: Collection[str], epochs: int, seed: int) -> dict[str, OfSeed]:
+    """All that is wanted, by name."""
+    return {row["name"]: for_board(row, network, data[1]) for row, network in rows_of(seed, data, wanted, epochs)}
+
+
+def for_board(row: _Row, network: nn.Module, test: Digits) -> OfSeed:
+    """The digit that takes most multiply-accumulates is the last: it counts as the worst case, not in the mean."""
+    chosen = [*range(DIGITS), row["dearest"]] if row["name"] in DYNAMIC else [*range(ALIKE)]
+    images = test.tensors()[0][chosen]
+    codes = network.get_submodule("codes").codes(images)[0].transpose(0, 2, 3, 1)
+    return OfSeed(row, export(network, images[:1], name=c_name(row["name"])), codes, test.labels[chosen])
+
+
+def _cases(name: str, found: Sequence[Mapping[str, OfSeed]]) -> list[Case]:
+    """Of networks whose cycles depend on the digit one for each seed."""
+    networks = [of[name] for of in found]
+    rows = [network.row for network in networks]
+    return [
+        network.case(case, rows if case == name else ())
+        for network, case in zip(networks, _case_names(name), strict=False)
+    ]
+
+
+def sections(rows: Sequence[_Row]) -> list[Section]:
+    """Tables and comparisons, for each board and compiler."""
+    groups: dict[str, list[_Row]] = {}
+    for row in rows:
+        groups.setdefault(f"{row['board']}, {row['toolchain']}", []).append(row)
+    return [
+        Section(f"Ways to choose channels: {place}", tables=[markdown(_networks(mine), costs_of(mine))])
+        for place, mine in groups.items()
+    ]
+
+
+def _networks(rows: Sequence[_Row]) -> list[_Row]:
+    return [network for row in rows for network in row["networks"]]
+
+
+def costs_of(rows: Sequence[_Row]) -> Costs:
+    """Cycles of the rows that were measured."""
+    found: dict[str, dict[int, Cycles]] = {}
+    for row in rows:
+        if not row["error"]:
+            cycles = row["sample_cycles"]
+            found.setdefault(row["network"], {})[row["seed"]] = Cycles(fmean(cycles[:DIGITS]), max(cycles))
+    return found
 
 
 def rows_of(
@@ -154,59 +252,3 @@ def told_apart(shares: Tensor | None, labels: Tensor) -> float:
     means = torch.stack([shares[labels == label].mean(0) for label in range(CLASSES)])
     between = (means[labels] - shares.mean(0)).square().mean(0)
     return float((between / shares.var(0, unbiased=False).clamp(min=1e-12)).mean())
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Trains and measures what is missing in the file, and prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="results, a line of JSON each")
-    parser.add_argument("--seeds", default=",".join(map(str, SEEDS)), metavar="N,...")
-    parser.add_argument("--case", default="*", metavar="PATTERN,...", help="only networks like this: narrow-*")
-    parser.add_argument("--epochs", type=int, default=training.EPOCHS, metavar="N", help="of each half")
-    parser.add_argument("--board", metavar="NAME", help="also cycles, in its emulated board")
-    parser.add_argument("--toolchain", default="gcc", metavar="NAME")
-    parser.add_argument("--gates", default="always", choices=("auto", "always", "never"), help="see tinygen build")
-    options = parser.parse_args(arguments)
-    folder = options.out.with_suffix(".networks")
-    seeds = [int(seed) for seed in options.seeds.split(",")]
-    rows, costs = _read(options.out, folder)
-    digits, test = data = training.small_digits()
-    for seed in seeds:
-        done = {row["name"] for row in rows if row["seed"] == seed}
-        wanted = [name for name in NAMES if _is_one(name, options.case) and name not in done]
-        for row, network in rows_of(seed, data, wanted, options.epochs):
-            # Before its line: a network that has one is not trained again.
-            graph = export(network, digits.tensors()[0][:1], name=c_name(row["name"]))
-            folder.mkdir(exist_ok=True)
-            save_tg(graph, network_file(folder, row["name"], seed))
-            rows.append(row)
-            _append(options.out, row)
-    place = Place(options.board, options.toolchain, options.gates) if options.board else None
-    if place:
-        mine = [row for row in rows if row["seed"] in seeds and _is_one(row["name"], options.case)]
-        for row in measured(mine, costs, Networks(folder, test), place):
-            costs.append(row)
-            _append(options.out, row)
-    print(markdown(rows, costs_of(costs, place) if place else {}))
-
-
-def _is_one(name: str, patterns: str) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns.split(","))
-
-
-def _read(file: Path, folder: Path) -> tuple[list[_Row], list[_Row]]:
-    """Rows of trained networks whose `.tg` files are there, and rows of cycles."""
-    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    there = [row for row in lines if network_file(folder, row["name"], row["seed"]).exists()]
-    # A network that was trained again has a second line.
-    trained = {(row["name"], row["seed"]): row for row in there if "board" not in row}
-    return list(trained.values()), [row for row in there if "board" in row]
-
-
-def _append(file: Path, row: _Row) -> None:
-    with file.open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps(row) + "\n")
-
-
-if __name__ == "__main__":
-    main()
