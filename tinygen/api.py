@@ -289,7 +289,7 @@ def bench(
 
     Args:
         models: files.
-        suites: names; `tinygen bench --list` has them.
+        suites: names (`tinygen bench --list` has them), or Python files that register suites.
         options: what to compare.
         board: instead of the options'.
         progress: called with (what, done, of).

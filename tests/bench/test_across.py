@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +10,7 @@ from typer.testing import CliRunner
 from tinygen.bench import run
 from tinygen.bench.across import across_markdown
 from tinygen.bench.measure import Job, empty_row
-from tinygen.bench.registry import find_suite
 from tinygen.bench.run import BenchOptions, bench
-from tinygen.bench.suites import SuiteOptions
-from tinygen.bench.switch_totals import switch_totals
 from tinygen.cli.app import app
 
 BOARDS = ("f746zg", "l4r5zi")
@@ -49,19 +45,6 @@ def test_every_case_on_every_board(monkeypatch: pytest.MonkeyPatch) -> None:
     assert across_markdown([row for row in report.rows if row["board"] == "f746zg"]) == ""
     failed = [row | {"error": "wrong"} if row["board"] == "l4r5zi" else row for row in report.rows]
     assert across_markdown(failed).count("failed") == 20
-
-
-def test_totals_of_switches_are_those_of_a_board() -> None:
-    (case, *_) = find_suite("int8-kernels").cases(SuiteOptions()).cases
-    switch = {"constant_bytes_together": 5, "constant_bytes_apart": 9, "float_bytes": 40}
-    rows = [
-        _row(Job(replace(case, name=name), "compact", "zig", board)) | {"case": f"{name}@{board}", **more}
-        for board in BOARDS
-        for name, more in (("w2a2", {"switch": switch}), ("w2a2-alone", {}))
-    ]
-    totals = switch_totals(rows)
-    assert [total["board"] for total in totals] == list(BOARDS)
-    assert all(total["flash_bytes_alone"] == 12_345 and total["switches"] == 1 for total in totals)
 
 
 def test_boards_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

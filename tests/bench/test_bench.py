@@ -14,16 +14,14 @@ import pytest
 
 import tinygen.lowering.network as lowering
 from tests.support.vendor_library import needs_cmsis_nn, needs_esp_nn
-from tinygen.bench import layers, measure, ratios, suites
+from tinygen.bench import layers, measure, ratios
 from tinygen.bench.case import case_of
 from tinygen.bench.figures import rounds_otherwise
 from tinygen.bench.html import render_bench
 from tinygen.bench.layers import Window
 from tinygen.bench.measure import Job
 from tinygen.bench.output import check_output, write_output
-from tinygen.bench.registry import all_suites
 from tinygen.bench.run import BenchOptions, BenchReport, bench
-from tinygen.bench.suites import SuiteCases, SuiteOptions
 from tinygen.builds.library import LibrarySemantics
 from tinygen.errors import TinygenError
 from tinygen.frontends.memory import MemoryModel
@@ -195,20 +193,6 @@ def test_a_defect_costs_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     assert row["error"] == "internal error: AssertionError: no such luck"
     assert "in fail" in row["traceback"]
     assert row["instructions"] is None
-
-
-def test_a_suite_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What later suites do: register a function that gives cases."""
-    all_suites()
-    monkeypatch.setattr(suites, "_SUITES", dict(suites._SUITES))
-    case = case_of("mine", "dense", layers.fully_connected("dense", 20, 3), "20->3")
-
-    @suites.suite("mine", "one dense layer")
-    def cases(options: SuiteOptions) -> SuiteCases:
-        return SuiteCases([case])
-
-    (row,) = bench([], ["mine"], BenchOptions(kernels=("tinygen",), toolchains=("zig",))).rows
-    assert (row["suite"], row["case"], row["macs"], row["error"]) == ("mine", "dense", 60, None)
 
 
 def test_floats() -> None:

@@ -1,4 +1,4 @@
-"""Figures as text, and the rows that plots take."""
+"""Figures as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tinygen.bench.curves import curve_rows
 from tinygen.bench.figures import rate, ratio_text, rounds_otherwise
 
 
@@ -21,9 +20,3 @@ def test_rates_and_ratios_as_text() -> None:
 )
 def test_codes_round_otherwise_and_floats_never(fields: dict[str, Any], otherwise: bool) -> None:
     assert rounds_otherwise({"error": None, "max_abs_diff": 1, "encoding": "int8"} | fields) == otherwise
-
-
-def test_curves_are_of_one_compiler_and_one_kernel_family() -> None:
-    first = {"method": "magnitude", "kernels": "tinygen", "toolchain": "zig"}
-    rows = [first, first | {"toolchain": "gcc"}, first | {"kernels": "compact"}, first | {"method": "mint"}, {}]
-    assert curve_rows(rows) == [rows[0], rows[3]]

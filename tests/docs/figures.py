@@ -171,7 +171,9 @@ def run(command: str) -> Any:
 
 
 def _with_models(word: str) -> str:
-    """`$MODELS/x` and `$WAKEWORDS/x` as paths."""
+    """`$MODELS/x` and `$WAKEWORDS/x` as paths; files of examples/ as those of this checkout."""
+    if word.startswith("examples/"):
+        return str(ROOT / word)
     for name, folder in {"$MODELS": _models(), "$WAKEWORDS": _wake_words()}.items():
         if word.startswith(name):
             path = (folder or Path("/nowhere")) / word.removeprefix(f"{name}/")

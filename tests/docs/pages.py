@@ -1,4 +1,4 @@
-"""The Markdown pages: README, the files beside it, and docs/."""
+"""The Markdown pages: README, the files beside it, docs/, and those of examples/."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LINK = re.compile(r"(?<!`)\[[^\]\n]*\]\(([^)\s]+)\)")
 
 def pages(root: Path = ROOT) -> list[Path]:
     """All of them, sorted."""
-    return sorted([*root.glob("*.md"), *(root / "docs").rglob("*.md")])
+    return sorted([*root.glob("*.md"), *(root / "docs").rglob("*.md"), *(root / "examples").rglob("*.md")])
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from tests.support.command_line import call
 from tests.support.gates import exits
 from tests.support.gates import images as gate_images
 from tinygen.bench.gated_networks import ConvLayer, Method, gated_network
+from tinygen.bench.registry import find_suite
 from tinygen.cli.app import app
 from tinygen.demo import MODEL, load_test_digits
 from tinygen.frontends.load import load_network
@@ -103,6 +104,14 @@ def test_commands_are_those_of_the_command_line(page: Path) -> None:
             parse(words)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_suites_of_commands_are_there(page: Path) -> None:
+    """By name, or as a file of a clone; `mine.py` is the reader's."""
+    texts = re.findall(r"^\$ tinygen bench .*?--suite ([^ \n]+)", page.read_text(), re.MULTILINE)
+    for name in set(texts) - {"mine.py"}:
+        assert (ROOT / name).is_file() if name.endswith(".py") else find_suite(name), name
+
+
 @pytest.mark.parametrize("words", [["build", "x.tflite"], ["bild"], ["run", "d", "--inputs", "x", "--fast"]])
 def test_wrong_commands_are_noticed(words: list[str]) -> None:
     with pytest.raises(Exception, match=r"Missing parameter|No such"):
@@ -147,7 +156,7 @@ def test_other_commands_exist(page: Path) -> None:
         assert target in targets | {"flash"}, f"make {target}"
     for extras in re.findall(r"tinygen\[([\w,]+)\]", text):
         assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"]), extras
-    for module in re.findall(r"python -m ((?:tests|tinygen)[\w.]*)", text):
+    for module in re.findall(r"python -m ((?:tests|tinygen|examples)[\w.]*)", text):
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
     for name in re.findall(r"`((?:tests|tinygen|boards|templates|firmware)/[\w/.-]+)`", text):

@@ -50,8 +50,10 @@ def test_pytest_finds_the_plugin(wheel: Path, names: list[str]) -> None:
         assert "[pytest11]\ntinygen = tinygen.pytest_plugin" in archive.read(entries).decode()
 
 
-def test_contains_no_tests(names: list[str]) -> None:
-    assert not [name for name in names if Path(name).parts[0] == "tests"]
+def test_contains_tinygen_alone(names: list[str]) -> None:
+    """Neither tests nor examples and studies."""
+    tops = {Path(name).parts[0] for name in names}
+    assert {name for name in tops if not name.endswith(".dist-info")} == {"tinygen"}
 
 
 @pytest.mark.parametrize("folder", ["templates", "firmware", "boards"])
@@ -75,6 +77,7 @@ def test_installed_command_starts(wheel: Path, tmp_path: Path) -> None:
     text = outside([target / "bin/tinygen", "--help"], tmp_path, path)
     for verb in ("build", "run", "verify", "inspect", "boards", "doctor", "demo"):
         assert verb in text
+    assert "int8-kernels" in outside([target / "bin/tinygen", "bench", "--list"], tmp_path, path)
 
 
 @pytest.mark.long

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tinygen.bench.figures import spread_text
+from tinygen.bench.figures import markdown_table, spread_text
 
 _Row = dict[str, Any]
 _FIGURES: Mapping[str, str] = {
@@ -34,14 +34,13 @@ def across_markdown(rows: Sequence[_Row]) -> str:
     accuracies = [name for name in ("accuracy", "rejects") if any(name in row for row in mine)]
     heads = ["case", "kernels", "compiler", *map(_HEADS.__getitem__, accuracies)]
     heads += [f"{board}: {title}" if index == 0 else title for board in boards for index, title in enumerate(_FIGURES)]
-    words = 3 + len(accuracies)
-    lines = [heads, [*["---"] * words, *["---:"] * (len(heads) - words)]]
+    lines = []
     for key, found in groups.items():
         one = next(iter(found.values()))
         cells = [*key, *(_accuracy(one, name) for name in accuracies)]
         cells += [_cell(found.get(board), figure) for board in boards for figure in _FIGURES.values()]
         lines.append(cells)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown_table(heads, lines, 3 + len(accuracies))
 
 
 _HEADS = {"accuracy": "accuracy, %", "rejects": "false rejects, %"}

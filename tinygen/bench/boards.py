@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tinygen.bench.case import Case, Skipped, case_of
-from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
+from tinygen.bench.figures import markdown_table
+from tinygen.bench.suites import Section, SuiteCases, SuiteOptions, suite
 from tinygen.demo import MODEL
 from tinygen.errors import TinygenError, ToolchainError
 from tinygen.targets.board import Board
@@ -21,11 +22,20 @@ NOT_EMULATED = "none"
 """The engine of boards that nothing stands in for."""
 KWS = "kws_ref_model.tflite"
 """mlcommons/tiny, benchmark/training/keyword_spotting/trained_models."""
+_NOTE = (
+    "Flash and RAM of the whole firmware, bytes; milliseconds and microjoules are predicted; of milliseconds the "
+    "interval is that of 90 % of measured cycles by predicted, of microjoules that of the run current."
+)
 _COMPILERS = {"zig": "clang", "gcc": "gcc"}
 _Row = dict[str, Any]
 
 
-@suite(SUITE, f"every board: the digit classifier, and {KWS} of --models (or TINYGEN_MODELS)", kernels=("tinygen",))
+@suite(
+    SUITE,
+    f"every board: the digit classifier, and {KWS} of --models (or TINYGEN_MODELS)",
+    ("tinygen",),
+    report=lambda rows: [Section("Boards", _NOTE, [boards_markdown(rows)])],
+)
 def cases(options: SuiteOptions) -> SuiteCases:
     """A case per board and model, with each compiler that builds for the board; this computer is no board.
 
@@ -92,11 +102,6 @@ def compilers(rows: Sequence[_Row]) -> list[str]:
     return [name for name in TOOLCHAINS if name in there]
 
 
-def compiler_names(rows: Sequence[_Row]) -> str:
-    """In the order of a cell's figures: "clang / gcc"."""
-    return " / ".join(_COMPILERS[name] for name in compilers(rows))
-
-
 def _line(group: Sequence[_Row], wanted: Sequence[str]) -> dict[str, str]:
     first = group[0]
     known = {row["toolchain"]: row for row in group}
@@ -147,8 +152,7 @@ def boards_markdown(rows: Sequence[_Row]) -> str:
     lines = board_rows(rows)
     if not lines:
         return ""
-    names = compiler_names(rows)
+    names = " / ".join(_COMPILERS[name] for name in compilers(rows))
     heads = ["Board", "Core", "Model", f"Flash, B ({names})", f"RAM, B ({names})", "ms, predicted", "µJ, predicted"]
     keys = ("board", "core", "model", "flash", "ram", "ms", "uj")
-    table = [heads, ["---"] * 3 + ["---:"] * 4, *([line[key] for key in keys] for line in lines)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
+    return markdown_table(heads, ([line[key] for key in keys] for line in lines), 3)

@@ -21,7 +21,7 @@ class Trained:
     """Results of a network that was trained for a benchmark.
 
     Attributes:
-        figures: of its accuracy, for the row (see `tinygen.bench.lowbit_networks`).
+        figures: of its accuracy, for the row.
         inputs: to measure with, instead of random ones; each has the codes of all the model's inputs.
         labels: their classes.
     """

@@ -1,8 +1,15 @@
-"""Derived figures as text."""
+"""Figures as text, and tables of them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+
+def markdown_table(heads: Sequence[str], lines: Iterable[Sequence[str]], words: int = 1) -> str:
+    """In Markdown; the first `words` columns hold words, the others numbers."""
+    table = [heads, ["---"] * words + ["---:"] * (len(heads) - words), *lines]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
 
 
 def rate(macs: int, count: int | None) -> str:

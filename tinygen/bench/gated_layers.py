@@ -10,9 +10,10 @@ from fractions import Fraction
 from typing import Any
 
 from tinygen.bench.case import Case, case_of
+from tinygen.bench.figures import markdown_table
 from tinygen.bench.gated_networks import EXPERTS, ConvLayer, Method, gated_network
 from tinygen.bench.sparse_dense import break_even
-from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
+from tinygen.bench.suites import Section, SuiteCases, SuiteOptions, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.gated import gated_layers
 from tinygen.ir.graph import Graph
@@ -42,7 +43,11 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
 _Row = dict[str, Any]
 
 
-@suite(SUITE, "3x3 convolutions that keep a share of their channels for each input: FBS, FBS + CondConv, FTWT, dense")
+@suite(
+    SUITE,
+    "3x3 convolutions that keep a share of their channels for each input: FBS, FBS + CondConv, FTWT, dense",
+    report=lambda rows: [Section("Gated layers", tables=[text])] if (text := gated_markdown(rows)) else [],
+)
 def cases(options: SuiteOptions) -> SuiteCases:
     found = []
     for channels in CHANNELS:
@@ -203,7 +208,7 @@ _HEADS = (
 
 def _table(lines: Sequence[_Row]) -> str:
     crossings, refused = break_evens(lines), refusals(lines)
-    table = [_HEADS, ("---", "---", *["---:"] * (len(_HEADS) - 2))]
+    table = []
     for line in lines:
         crossing, above = (found[line["layer"], line["kind"]] for found in (crossings, refused))
         shares = [f"{100 * line[part] / line['dense']:.1f} %" for part in _PARTS]
@@ -220,4 +225,4 @@ def _table(lines: Sequence[_Row]) -> str:
                 "" if above is None else f"{above:.0f} %",
             )
         )
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
+    return markdown_table(_HEADS, table, 2)

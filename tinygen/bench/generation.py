@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tinygen.bench.case import Case, case_of
-from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
+from tinygen.bench.figures import markdown_table, ratio_text
+from tinygen.bench.suites import Section, SuiteCases, SuiteOptions, suite
 from tinygen.emit.model import emit_model
 from tinygen.files import temporary_folder
 from tinygen.frontends.load import load_model
@@ -35,7 +36,12 @@ _Result = TypeVar("_Result")
 _SHORT_SECONDS, _MOST_RUNS = 0.5, 5
 
 
-@suite(SUITE, "seconds to write C for 300 kB, 3 MB and 20 MB of weights and for 1,000 layers; nothing is compiled")
+@suite(
+    SUITE,
+    "seconds to write C for 300 kB, 3 MB and 20 MB of weights and for 1,000 layers; nothing is compiled",
+    complete=lambda rows: add_growth(rows),
+    report=lambda rows: [Section("Writing C (seconds of this computer)", tables=[generation_markdown(rows)])],
+)
 def cases(options: SuiteOptions) -> SuiteCases:
     sizes = {
         "weights-300kB": (12, 150),
@@ -111,6 +117,20 @@ def add_growth(rows: list[dict[str, Any]]) -> None:
                 "weight_bytes": row["weight_bytes"] / base["weight_bytes"],
                 "layer_count": row["layer_count"] / base["layer_count"],
             }
+
+
+def generation_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Seconds per stage, and the total as a multiple of the first case's beside what it should follow."""
+    stages = list(rows[0]["seconds"])
+    heads = ["case", "kernels", "layers", "weights, B", "C, B", *(f"{stage}, s" for stage in stages)]
+    lines = [
+        [row["case"], row["kernels"]]
+        + [f"{row[key]:,}" for key in ("layer_count", "weight_bytes", "c_bytes")]
+        + [f"{row['seconds'][stage]:.3f}" for stage in stages]
+        + [ratio_text(row["growth"][key]) for key in ("total", "weight_bytes", "layer_count")]
+        for row in rows
+    ]
+    return markdown_table([*heads, "x seconds", "x weights", "x layers"], lines, 2)
 
 
 def stack_of_layers(name: str, blocks: int, channels: int, image: int = 8) -> MemoryModel:

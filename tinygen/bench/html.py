@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygen.bench import boards
-from tinygen.bench.curves import NO_PICTURE, curve_rows, curves_svg, statements
-from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
-from tinygen.bench.operating import branch_rows, branch_statements, branches_svg
-from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
-from tinygen.builds.flash_curve import flash_curve
+from tinygen.bench.figures import rate, ratio_text, rounds_otherwise
+from tinygen.bench.suites import sections
 from tinygen.builds.pages import COLOURS, page_environment
 
 _GREY = "#8b949e"
@@ -21,6 +18,7 @@ _CORE_LIMIT = {"cortex-m4": 2.0, "cortex-m7": 2.0, "cortex-m33": 2.0}
 
 _Row = dict[str, Any]
 _Value = Callable[[_Row], float | None]
+NO_PICTURE = "The picture needs matplotlib: pip install 'tinygen[plot]'"
 _OWN = "Each case on a scale of its own."
 
 
@@ -30,7 +28,6 @@ def render_bench(report: dict[str, Any]) -> str:
     environment.filters["number"] = lambda value: "" if value is None else f"{value:,}"
     environment.filters["multiple"] = ratio_text
     environment.globals["rate"] = rate
-    environment.globals["spread"] = spread_text
     good = [row for row in report["rows"] if row["instructions"] is not None]
     return environment.get_template("bench.html.j2").render(
         r=report,
@@ -43,52 +40,12 @@ def render_bench(report: dict[str, Any]) -> str:
             for group in _by_case(good)
             if len(group[0]["layers"]) > 1 and group[0]["suite"] != boards.SUITE
         ],
-        boards=boards.board_rows(report["rows"]),
-        compilers=boards.compiler_names(report["rows"]),
         good=good,
-        trained=[row for row in report["rows"] if "accuracy_float" in row],
-        curves=_curves(good),
-        branches=_branches(good),
-        limits=_limits(good),
-        switches=switch_rows(report["rows"]),
-        switch_totals=[totals_text(total) for total in switch_totals(report["rows"])],
-        timed=[row for row in report["rows"] if "seconds" in row],
+        sections=sections(report["rows"]),
+        no_picture=NO_PICTURE,
         failed=[row for row in report["rows"] if row["error"]],
         different=[row for row in good if rounds_otherwise(row)],
     )
-
-
-def _curves(rows: Sequence[_Row]) -> dict[str, Any] | None:
-    """Accuracy against cost, for suites that have it: the plot and its findings."""
-    mine = curve_rows(rows)
-    if not mine:
-        return None
-    picture = curves_svg(rows)
-    return {
-        "picture": picture,
-        "missing": None if picture else NO_PICTURE,
-        "statements": statements(rows),
-        "about": f"{mine[0]['kernels']}, {mine[0]['toolchain']}",
-    }
-
-
-def _branches(rows: Sequence[_Row]) -> dict[str, Any] | None:
-    """Accuracy against cycles of dynamic networks: the plot and its findings."""
-    mine = branch_rows(rows)
-    if not mine:
-        return None
-    about = f"{mine[0]['board']}, {mine[0]['kernels']}, {mine[0]['toolchain']}"
-    return {"picture": branches_svg(rows), "missing": NO_PICTURE, "statements": branch_statements(rows), "about": about}
-
-
-def _limits(rows: Sequence[_Row]) -> list[dict[str, Any]]:
-    """Flash against cycles of every network that was built within limits."""
-    groups: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
-    for row in rows:
-        if row.get("flash_limit_bytes"):
-            key = row["network"], row["kernels"], row["toolchain"]
-            groups.setdefault(key, []).append((row["flash_bytes"], row["cycles_predicted"]))
-    return [{"title": ", ".join(key), "curve": flash_curve(sorted(points))} for key, points in groups.items()]
 
 
 def _label(row: _Row) -> str:

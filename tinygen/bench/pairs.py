@@ -12,8 +12,9 @@ import numpy as np
 
 from tinygen.bench import layers, lowbit
 from tinygen.bench.case import Case, Skipped, case_of
+from tinygen.bench.figures import markdown_table
 from tinygen.bench.layers import Window
-from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
+from tinygen.bench.suites import Section, SuiteCases, SuiteOptions, suite
 from tinygen.errors import UnsupportedError
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
@@ -105,7 +106,12 @@ LAYERS = (
 )
 
 
-@suite(SUITE, "every kind of weights with every kind of activations: 3x3, 1x1, depthwise, dense", ("compact",))
+@suite(
+    SUITE,
+    "every kind of weights with every kind of activations: 3x3, 1x1, depthwise, dense",
+    ("compact",),
+    report=lambda rows: sections(rows),
+)
 def cases(options: SuiteOptions) -> SuiteCases:
     found: list[Case] = []
     skipped: list[Skipped] = []
@@ -219,9 +225,8 @@ def _of(row: _Row) -> tuple[str, str, str]:
 def pairs_markdown(rows: Sequence[_Row]) -> str:
     """The table in Markdown, one per build (board, compiler, kernels); "" where no row is of the suite."""
     heads = ["Layer", "Weights", *ACTIVATIONS]
-    columns = ["---"] * 2 + ["---:"] * len(ACTIVATIONS)
     tables = {name: pair_lines(mine) for name, mine in _by_build(rows).items()}
-    texts = {name: _markdown([heads, columns, *([*line.values()] for line in of)]) for name, of in tables.items() if of}
+    texts = {name: markdown_table(heads, ([*line.values()] for line in of), 2) for name, of in tables.items() if of}
     return _each(texts)
 
 
@@ -240,11 +245,7 @@ def bits_markdown(rows: Sequence[_Row]) -> str:
                 cells.setdefault(weights, {})[f"{layer}, {name}" if several else layer] = f"{bits:.2f}"
     heads = list(dict.fromkeys(head for line in cells.values() for head in line))
     lines = [[weights, *(line.get(head, "–") for head in heads)] for weights, line in cells.items()]
-    return _markdown([["Weights", *heads], ["---", *["---:"] * len(heads)], *lines]) if lines else ""
-
-
-def _markdown(table: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
+    return markdown_table(["Weights", *heads], lines) if lines else ""
 
 
 def _each(texts: Mapping[str, str]) -> str:
@@ -260,6 +261,15 @@ def _by_build(rows: Sequence[_Row]) -> dict[str, list[_Row]]:
     for row in mine:
         groups.setdefault(", ".join(str(row[key]) for key in several), []).append(row)
     return groups
+
+
+def sections(rows: Sequence[_Row]) -> list[Section]:
+    """Of all pairs: cycles, and bits of flash."""
+    table = pairs_markdown(rows)
+    if not table:
+        return []
+    cycles = Section("Cycles, relative to int8's", tables=[table], statements=pair_statements(rows))
+    return [cycles, Section("Bits of flash a weight", tables=[bits_markdown(rows)])]
 
 
 def pair_statements(rows: Sequence[_Row]) -> list[str]:

@@ -11,13 +11,11 @@ from typing import Any
 from tinygen.bench.boards import NOT_EMULATED
 from tinygen.bench.break_even import break_evens
 from tinygen.bench.case import Case, Skipped, case_of
-from tinygen.bench.generation import add_growth
 from tinygen.bench.measure import FOREIGN, Job, Row, measure
-from tinygen.bench.operating import add_points
 from tinygen.bench.published import published, sources, verdict
 from tinygen.bench.ratios import add_ratios, choose_baseline, summarize
-from tinygen.bench.registry import find_suite
-from tinygen.bench.suites import SuiteOptions
+from tinygen.bench.registry import find_suites
+from tinygen.bench.suites import SuiteOptions, complete
 from tinygen.builds.predicted import CYCLES_SOURCE, error_text
 from tinygen.errors import TinygenError
 from tinygen.lowering.select import CMSIS_NN, ESP_NN, FAMILIES
@@ -123,7 +121,7 @@ def bench(
 
     Args:
         models: model files.
-        suites: names, see `all_suites`.
+        suites: names, see `all_suites`, or Python files, see `find_suites`.
         options: what to compare on which board.
         progress: called with (what, done, of).
 
@@ -149,8 +147,7 @@ def bench(
         step("measuring", len(rows), len(jobs))
     baseline = options.baseline or choose_baseline(options.kernels)
     add_ratios(rows, baseline)
-    add_growth(rows)
-    add_points(rows)
+    complete(rows)
     first = boards[options.board]
     return BenchReport(first, baseline, rows, skipped, break_evens(rows, cases, first) if len(boards) == 1 else ())
 
@@ -205,8 +202,8 @@ def _cases(
     skipped: list[Skipped] = []
     unwanted: list[str] = []
     suite_options = SuiteOptions(options.models, options.only, progress, options.jobs)
-    for name in suites:
-        found = find_suite(name).cases(suite_options)
+    for entry in (entry for name in suites for entry in find_suites(name)):
+        found = entry.cases(suite_options)
         cases += found.cases
         skipped += found.skipped
         unwanted += found.unwanted
@@ -242,12 +239,12 @@ def default_kernels(libraries: Sequence[str] = (), suites: Sequence[str] = ()) -
 
     Args:
         libraries: families of the vendors' libraries that are at hand.
-        suites: names.
+        suites: names or files.
 
     Raises:
         TinygenError: there is no such suite.
     """
-    special = {find_suite(name).kernels for name in suites}
+    special = {entry.kernels for name in suites for entry in find_suites(name)}
     if len(special) == 1 and () not in special:
         return special.pop()
     return ("tinygen", "reference", *libraries)

@@ -1,6 +1,6 @@
 """Suite `switches`: what each switch of a network of six and of one of eight switches costs; nothing is trained.
 
-The networks are those of suites `lowbit-networks` and `switchable`: three convolutions and a dense layer on digits.
+The networks are those of `tinygen.apps.digits`: three convolutions and a dense layer on digits.
 That of eight has XNOR-Net's order of layers, as activations of 1 bit ask for it, and a tanh in front of each quantizer.
 A few batches of noise give weights, batch norms and ranges: cycles hardly depend on what a network has learnt.
 """
@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinygen.bench.case import Case, encoding_of
-from tinygen.bench.suites import SuiteCases, SuiteOptions, needs_packages, suite
+from tinygen.bench.figures import markdown_table
+from tinygen.bench.suites import Section, SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.network import Network
 
@@ -29,7 +30,12 @@ _INNER_LAYER = 1
 _Row = dict[str, Any]
 
 
-@suite(SUITE, "networks of six and of eight switches: cycles of each (seconds; needs torch)", ("compact", "tinygen"))
+@suite(
+    SUITE,
+    "networks of six and of eight switches: cycles of each (seconds; needs torch)",
+    ("compact", "tinygen"),
+    report=lambda rows: sections(rows),
+)
 def cases(options: SuiteOptions) -> SuiteCases:
     """
     Raises:
@@ -83,6 +89,13 @@ def _noise() -> Iterator[tuple[Tensor, Tensor]]:
         yield images, torch.randint(0, 10, (_BATCH,), generator=chance)
 
 
+def sections(rows: Sequence[_Row]) -> list[Section]:
+    """Cycles of all switches, and which of few bits are slow."""
+    table = switch_cycles_markdown(rows)
+    slow = dearer_switches(rows) or ["Fewer bits never take more cycles than more bits at the same width."]
+    return [Section("Cycles of each switch", tables=[table], statements=slow)] if table else []
+
+
 def switch_cycles_markdown(rows: Sequence[_Row]) -> str:
     """Cycles of every switch, boards and kernel families side by side; "" where no row is of the suite."""
     mine = _mine(rows)
@@ -90,13 +103,13 @@ def switch_cycles_markdown(rows: Sequence[_Row]) -> str:
     places = list(dict.fromkeys(map(_place, mine)))
     if not places:
         return ""
-    lines = [["switches", "switch", *(", ".join(place) for place in places)], ["---", "---", *["---:"] * len(places)]]
+    lines = []
     for network, switches in names.items():
         found = {_place(row): row["switch_cycles"] for row in mine if _network(row) == network}
         for switch in switches:
             cells = (f"{found[place][switch]:,}" if place in found else "" for place in places)
             lines.append([network, switch, *cells])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown_table(["switches", "switch", *(", ".join(place) for place in places)], lines, 2)
 
 
 def dearer_switches(rows: Sequence[_Row]) -> list[str]:

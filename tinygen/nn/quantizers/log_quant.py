@@ -26,7 +26,7 @@ TABLE_TOP = 32767
 ABOVE_ZERO = 2.0**-149
 LEFT_OUT = 0.05
 """Of the nonzero values, below the range that calibration finds: the smallest ones are tiny by chance, and each octave
-that they widen the range by makes all steps coarser (`python -m tinygen.bench.calibration`)."""
+that they widen the range by makes all steps coarser (examples/studies/calibration)."""
 _BINS, _LOWEST, _OCTAVES = 64, -149, 277
 """Bins of an octave; the exponents of float32."""
 

@@ -1,0 +1,1 @@
+"""Which values of the calibration set make the best range."""

@@ -1,0 +1,1 @@
+"""Whether gated networks beat narrow ones of the same cycles."""

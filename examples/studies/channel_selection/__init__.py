@@ -1,0 +1,1 @@
+"""Which way to choose channels at run time is best."""

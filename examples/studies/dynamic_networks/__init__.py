@@ -1,0 +1,1 @@
+"""Whether networks that decide beat static ones of the same cost."""

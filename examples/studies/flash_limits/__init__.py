@@ -1,0 +1,1 @@
+"""What limits of flash cost in cycles."""

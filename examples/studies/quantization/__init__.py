@@ -1,0 +1,1 @@
+"""What recipes of few bits cost in accuracy, and what they save."""

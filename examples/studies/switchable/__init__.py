@@ -1,0 +1,1 @@
+"""Whether one switchable network is as accurate as independent ones."""
