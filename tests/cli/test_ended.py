@@ -50,6 +50,23 @@ def test_ctrl_c_while_modules_are_imported(module: str) -> None:
     assert said.strip() == "interrupted" and process.returncode == 130
 
 
+@pytest.mark.parametrize("linked", ["cause", "context"])
+def test_ctrl_c_while_a_module_of_c_is_imported(linked: str) -> None:
+    error = f"error = ImportError('initialization failed'); error.__{linked}__ = KeyboardInterrupt(); raise error"
+    finder = "\n".join(
+        [
+            "import sys",
+            "class Finder:",
+            "    def find_spec(self, name, path=None, target=None):",
+            f"        if name == 'tinygen.cli.app': {error}",
+            "sys.meta_path.insert(0, Finder())",
+        ]
+    )
+    process = started(tinygen(["boards"], finder))
+    _, said = process.communicate(timeout=60)
+    assert said.strip() == "interrupted" and process.returncode == 130
+
+
 def test_work_that_nobody_waits_for_ends_at_once() -> None:
     begun = time.monotonic()
     with closing(in_processes(time.sleep, [0.0, 25.0, 25.0], 3)) as results:

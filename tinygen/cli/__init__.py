@@ -93,6 +93,9 @@ def _main() -> None:
         _report(problem, as_json=as_json and not lost)
         sys.exit(1)
     except Exception as error:  # last resort: show a sentence instead of a traceback
+        if isinstance(error, ImportError) and isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
+            # Ctrl-C while a module of C++ was imported: what binds it makes an error of its own of that.
+            raise KeyboardInterrupt from error
         misuse = _misuse(error)
         if misuse is not None:
             _report(misuse, as_json=as_json)
