@@ -19,19 +19,6 @@ from tinygen.ir.network import Network
 need("torch")
 
 
-def test_it_is_the_network_of_the_demo() -> None:
-    from tinygen.apps.wakeword import network
-
-    theirs, ours = network.float_network(wakeword.FRAMES), wakeword.float_network()
-    assert {name: value.shape for name, value in theirs.state_dict().items()} == {
-        name: value.shape for name, value in ours.state_dict().items()
-    }
-    assert [layer.stride for layer in theirs if hasattr(layer, "stride")] == [
-        layer.stride for layer in ours if hasattr(layer, "stride")
-    ]
-    assert wakeword.HOP == network.HOP
-
-
 def test_cases() -> None:
     """Only what is asked for; inner layers have the recipe's bits, a step has three frames."""
     found = find_suite("lowbit-wakeword").cases(SuiteOptions(only=("w1a2", "xnor")))

@@ -20,11 +20,8 @@ from tinygen.errors import TinygenError
 from tinygen.frontends.load import load_model
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
-from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
-from tinygen.ir.ops.unary import Logistic
-from tinygen.ir.tensor import Tensor
 from tinygen.passes.to_streaming import to_streaming
 
 if TYPE_CHECKING:
@@ -37,14 +34,12 @@ _DEMOS = "model.tg"
 RECIPES = ("int8", "w4a4", "w2a2", "w1a2", "xnor")
 GATED = "fbs-50"
 """The same network of `GatedConv2d` layers that keep half of their channels; no recipe, so never a trained one."""
-CHANNELS, FILTERS, KERNELS = 40, 48, (5, 5, 7, 7)
-FRAMES, HOP = 140, 3
-"""Of the window, and of a step of 30 ms: what `tinygen.apps.wakeword.network` has for "hey computer"."""
+FRAMES = 140
+"""Of the window of "hey computer"."""
 _LOUDEST = 26.0
 """The largest feature."""
 _BATCHES, _BATCH = 4, 8
 _INNER_LAYER = 1
-_PROBABILITY = Affine("int8", (1 / 256,), (-128,))
 
 
 @suite(
@@ -142,29 +137,13 @@ def _encoding(case: Case) -> str:
     return encoding_of(load_model(case.model), _INNER_LAYER)
 
 
-def float_network() -> nn.Sequential:
-    """From features [N, CHANNELS, FRAMES, 1] to logits [N, 1, 1, 1], with its initial weights."""
-    import torch
-    from torch import nn
-
-    torch.manual_seed(0)
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    source, steps = CHANNELS, FRAMES
-    for index, kernel in enumerate(KERNELS, 1):
-        stride = HOP if index == 1 else 1
-        layers[f"conv{index}"] = nn.Conv2d(source, FILTERS, (kernel, 1), stride=(stride, 1), bias=False)
-        layers[f"bn{index}"] = nn.BatchNorm2d(FILTERS)
-        layers[f"relu{index}"] = nn.ReLU()
-        source, steps = FILTERS, (steps - kernel) // stride + 1
-    layers["whole"] = nn.Conv2d(source, 1, (steps, 1))
-    return nn.Sequential(layers)
-
-
 def untrained(name: str) -> Graph:
     """The network by a recipe, or with gates, always the same; from the features of a step to a probability."""
     import torch
     from torch import nn
 
+    from tinygen.apps.wakeword.export import with_probability
+    from tinygen.apps.wakeword.network import CHANNELS, HOP
     from tinygen.frontends.torch import export
     from tinygen.nn import Affine8
 
@@ -177,16 +156,17 @@ def untrained(name: str) -> Graph:
         for batch in features:
             module.train()(batch)
     graph = export(module.eval(), features[0][:1], name=c_name(f"wakeword_{name}"))
-    return to_streaming(Network.of(_with_probability(graph)), hop=HOP).first
+    return to_streaming(Network.of(with_probability(graph)), hop=HOP).first
 
 
 def _converted(recipe: str) -> nn.Module:
     from tinygen.apps.digits.lowbit import REGIMES
+    from tinygen.apps.wakeword.network import float_network
     from tinygen.nn import Affine8, convert
 
     chosen = REGIMES[recipe].recipe
     assert chosen is not None
-    network = convert(float_network(), chosen)
+    network = convert(float_network(FRAMES), chosen)
     network.relu4 = Affine8(relu=True)  # the last layer has 8 bits, as the first one
     return network
 
@@ -194,26 +174,16 @@ def _converted(recipe: str) -> nn.Module:
 def _gated() -> nn.Module:
     from torch import nn
 
+    from tinygen.apps.wakeword.network import float_network
     from tinygen.nn import GatedConv2d, InputQuant, QuantConv2d, Symmetric8
 
-    dense = float_network()
+    dense = float_network(FRAMES)
     layers: OrderedDict[str, nn.Module] = OrderedDict(codes=InputQuant())
     for name, conv in dense.named_children():
         if name == "whole":
-            layers[name] = QuantConv2d(FILTERS, 1, conv.kernel_size, weight_quantizer=Symmetric8())
+            layers[name] = QuantConv2d(conv.in_channels, 1, conv.kernel_size, weight_quantizer=Symmetric8())
         elif isinstance(conv, nn.Conv2d):
-            layers[name] = GatedConv2d(conv.in_channels, FILTERS, conv.kernel_size, density=0.5, stride=conv.stride)
+            layers[name] = GatedConv2d(
+                conv.in_channels, conv.out_channels, conv.kernel_size, density=0.5, stride=conv.stride
+            )
     return nn.Sequential(layers)
-
-
-def _with_probability(graph: Graph) -> Graph:
-    """The graph with LOGISTIC behind its logit."""
-    (logit,) = graph.outputs
-    probability = Tensor("probability", graph.tensors[logit].shape, _PROBABILITY)
-    op = Logistic(name="probability", inputs=(logit,), outputs=("probability",))
-    return replace(
-        graph,
-        tensors={**graph.tensors, "probability": probability},
-        ops=(*graph.ops, op),
-        outputs=("probability",),
-    )

@@ -59,7 +59,7 @@ def switchable_stream(network: nn.Module, windows: np.ndarray, *, name: str) -> 
             logits.at(spec).train()(network(samples))
             logits.at(spec).eval()
     network_of_graphs = export_switches(module.eval(), samples[:1], name=name)
-    return _streaming(_each(network_of_graphs, _with_probability))
+    return _streaming(_each(network_of_graphs, with_probability))
 
 
 def recipe_stream(network: nn.Module, windows: np.ndarray, *, name: str) -> Network:
@@ -76,7 +76,7 @@ def recipe_stream(network: nn.Module, windows: np.ndarray, *, name: str) -> Netw
         logit.train()(network(samples))
     module = nn.Sequential(OrderedDict(network=network, logit=logit, flatten=nn.Flatten()))
     graph = export(module.eval(), samples[:1], name=name)
-    return _streaming(Network.of(_with_probability(graph)))
+    return _streaming(Network.of(with_probability(graph)))
 
 
 def _streaming(network: Network) -> Network:
@@ -101,7 +101,7 @@ def _each(network: Network, change: Callable[[Graph], Graph]) -> Network:
     return replace(network, switches=tuple(Switch(one.name, change(one.graph)) for one in network))
 
 
-def _with_probability(graph: Graph) -> Graph:
+def with_probability(graph: Graph) -> Graph:
     """The graph with a LOGISTIC operator after its output."""
     (logit,) = graph.outputs
     shape = graph.tensors[logit].shape
