@@ -6,8 +6,8 @@ import re
 
 from tinygen.emit.lines import COLUMNS
 
-_NAME = re.compile(r"\w{80}")
-"""Of a layer many branches deep: no line break makes it shorter."""
+_NAME = re.compile(r"[\w/.]{80}")
+"""Of a layer many branches deep, whose path has slashes and dots: no line break makes it shorter."""
 
 
 def too_long(text: str) -> list[str]:
